@@ -1,0 +1,2 @@
+//! esplice
+fn main() {}
