@@ -1,1 +1,145 @@
-//! Placeholder
+//! ESP32-family chips as data.
+//!
+//! Everything that differs from chip to chip stands in `targets/<chip>.toml`, each value with its
+//! source; this crate gives the schema, the checks and the files embedded at compile time. Code
+//! elsewhere asks `chip.image.append_sha256`, never which chip it is. There is no I/O here: a file
+//! from outside is read by the caller and parsed with [`Chip::parse`].
+//!
+//! ```
+//! let chip = esplice_chip::find("esp32c3")?;
+//! assert_eq!(chip.display_name, "ESP32-C3");
+//! assert_eq!(chip.region_at(esplice_chip::Addr(0x4200_0020)).unwrap().key, "irom");
+//! # Ok::<(), esplice_chip::ChipError>(())
+//! ```
+
+mod address;
+mod check;
+mod efuse;
+mod raw;
+mod schema;
+
+use std::sync::OnceLock;
+
+pub use address::{Addr, FlashOffset, parse_size};
+pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
+pub use schema::{
+    Access, Backing, Chip, Features, Flash, ImageParams, Loader, Peripheral, Region, RegionKind,
+    Reset, Sim, SpiRegisters, Toolchain, UsbId,
+};
+
+mod embedded {
+    include!(concat!(env!("OUT_DIR"), "/targets.rs"));
+}
+
+/// Why a chip can't be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChipError {
+    /// No chip of that name is known.
+    #[error("unknown chip {name:?}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The nearest known name, if one is near.
+        nearest: Option<String>,
+        /// All known names.
+        known: Vec<String>,
+    },
+    /// The file is not TOML of the schema.
+    #[error("{file}: {message}")]
+    Parse {
+        /// Name of the file.
+        file: String,
+        /// What the TOML reader says, with line and column.
+        message: String,
+    },
+    /// The file contradicts itself.
+    #[error("{file}: {message}")]
+    Check {
+        /// Name of the file.
+        file: String,
+        /// The first check that fails, with its numbers.
+        message: String,
+    },
+}
+
+impl ChipError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ChipError::Unknown { nearest: Some(name), .. } => {
+                Some(format!("did you mean {name:?}?"))
+            }
+            ChipError::Unknown { known, .. } => Some(format!("known chips: {}", known.join(", "))),
+            _ => None,
+        }
+    }
+}
+
+/// All embedded chips, by name.
+pub fn all() -> &'static [Chip] {
+    static CHIPS: OnceLock<Vec<Chip>> = OnceLock::new();
+    CHIPS.get_or_init(|| {
+        embedded::FILES
+            .iter()
+            .filter(|(file, _)| !file.contains(".rom."))
+            // A test parses every file, so a broken one never gets into a build that passed.
+            .filter_map(|(file, text)| Chip::parse(file, text).ok())
+            .collect()
+    })
+}
+
+/// The embedded chip called `name` (`esp32c3`, and forgiving: `ESP32-C3`).
+///
+/// # Errors
+/// [`ChipError::Unknown`], with the nearest known name.
+pub fn find(name: &str) -> Result<&'static Chip, ChipError> {
+    let plain = plain_name(name);
+    if let Some(chip) = all().iter().find(|chip| chip.name == plain) {
+        return Ok(chip);
+    }
+    let known: Vec<String> = all().iter().map(|chip| chip.name.clone()).collect();
+    Err(ChipError::Unknown { name: name.into(), nearest: nearest(&plain, &known), known })
+}
+
+/// The chip whose image headers carry `id`.
+pub fn find_by_id(id: u16) -> Option<&'static Chip> {
+    all().iter().find(|chip| chip.image.chip_id == id)
+}
+
+/// Text of another embedded file of `targets/`, such as a table of ROM addresses.
+pub fn embedded_file(name: &str) -> Option<&'static str> {
+    embedded::FILES.iter().find(|(file, _)| *file == name).map(|(_, text)| *text)
+}
+
+/// The name among `known` that `name` most likely means: at most a third of it mistyped.
+///
+/// ```
+/// assert_eq!(esplice_chip::nearest("esp32c4", &["esp32c3", "other"]).as_deref(), Some("esp32c3"));
+/// ```
+pub fn nearest<S: AsRef<str>>(name: &str, known: &[S]) -> Option<String> {
+    known
+        .iter()
+        .map(|k| (edit_distance(name, k.as_ref()), k.as_ref()))
+        .min()
+        .filter(|(distance, k)| *distance * 3 <= k.len().max(3))
+        .map(|(_, k)| k.to_owned())
+}
+
+fn plain_name(name: &str) -> String {
+    name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase()
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

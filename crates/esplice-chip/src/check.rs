@@ -1,0 +1,129 @@
+//! Checks that every chip file must pass, each a small function.
+
+use crate::{Chip, RegionKind};
+
+type Check = fn(&Chip) -> Result<(), String>;
+
+const CHECKS: &[Check] = &[
+    name_is_plain,
+    regions_do_not_overlap,
+    regions_end_below_4_gib,
+    image_defaults_are_in_their_tables,
+    mmu_pages_are_powers_of_two,
+    flash_is_mapped,
+    efuse_fields_are_named_once,
+    sim_peripherals_do_not_overlap,
+    sim_flash_has_a_known_size,
+];
+
+pub(crate) fn all(chip: &Chip) -> Result<(), String> {
+    CHECKS.iter().try_for_each(|check| check(chip))
+}
+
+fn name_is_plain(chip: &Chip) -> Result<(), String> {
+    let plain = chip.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    (plain && !chip.name.is_empty())
+        .then_some(())
+        .ok_or_else(|| format!("name {:?} is not made of a-z and 0-9", chip.name))
+}
+
+fn regions_do_not_overlap(chip: &Chip) -> Result<(), String> {
+    for (i, a) in chip.regions.iter().enumerate() {
+        for b in &chip.regions[i + 1..] {
+            if a.contains(b.addr) || b.contains(a.addr) {
+                return Err(format!("regions {} and {} overlap", a.key, b.key));
+            }
+            if a.key == b.key {
+                return Err(format!("region {} stands twice", a.key));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn regions_end_below_4_gib(chip: &Chip) -> Result<(), String> {
+    for region in &chip.regions {
+        if region.len == 0 || region.addr.0.checked_add(region.len).is_none() {
+            return Err(format!(
+                "region {} at {} has length 0x{:x}",
+                region.key, region.addr, region.len
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn image_defaults_are_in_their_tables(chip: &Chip) -> Result<(), String> {
+    let image = &chip.image;
+    if !image.flash_frequencies.contains_key(&image.default_flash_freq) {
+        return Err(format!("default-flash-freq {:?} has no code", image.default_flash_freq));
+    }
+    if !image.flash_sizes.contains_key(&image.default_flash_size) {
+        return Err(format!("default-flash-size {:?} has no code", image.default_flash_size));
+    }
+    for size in image.flash_sizes.keys() {
+        if crate::parse_size(size).is_none() {
+            return Err(format!("flash size {size:?} is no size"));
+        }
+    }
+    if !matches!(image.default_flash_mode.as_str(), "qio" | "qout" | "dio" | "dout") {
+        return Err(format!("default-flash-mode {:?} is no mode", image.default_flash_mode));
+    }
+    Ok(())
+}
+
+fn mmu_pages_are_powers_of_two(chip: &Chip) -> Result<(), String> {
+    match chip.image.mmu_page_sizes.as_slice() {
+        [] => Err("mmu-page-sizes is empty".into()),
+        sizes => sizes
+            .iter()
+            .all(|size| size.is_power_of_two())
+            .then_some(())
+            .ok_or_else(|| format!("mmu-page-sizes {sizes:?} are not powers of two")),
+    }
+}
+
+fn flash_is_mapped(chip: &Chip) -> Result<(), String> {
+    chip.regions
+        .iter()
+        .any(|region| region.kind == RegionKind::Flash && region.access.execute)
+        .then_some(())
+        .ok_or_else(|| "no region of kind flash is executable".into())
+}
+
+fn efuse_fields_are_named_once(chip: &Chip) -> Result<(), String> {
+    for (i, field) in chip.efuse.fields.iter().enumerate() {
+        if chip.efuse.fields[..i].iter().any(|other| other.name == field.name) {
+            return Err(format!("efuse field {:?} stands twice", field.name));
+        }
+    }
+    Ok(())
+}
+
+fn sim_peripherals_do_not_overlap(chip: &Chip) -> Result<(), String> {
+    let Some(sim) = &chip.sim else { return Ok(()) };
+    for (i, a) in sim.peripherals.iter().enumerate() {
+        for b in &sim.peripherals[i + 1..] {
+            let apart = b.addr_end() <= u64::from(a.base.0) || a.addr_end() <= u64::from(b.base.0);
+            if !apart {
+                return Err(format!("peripherals {} and {} overlap", a.name, b.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sim_flash_has_a_known_size(chip: &Chip) -> Result<(), String> {
+    let Some(sim) = &chip.sim else { return Ok(()) };
+    let size = sim.flash.size();
+    chip.image
+        .flash_size_code(size)
+        .map(|_| ())
+        .ok_or_else(|| format!("flash of {size} bytes has no code in flash-sizes"))
+}
+
+impl crate::Peripheral {
+    fn addr_end(&self) -> u64 {
+        u64::from(self.base.0) + u64::from(self.len)
+    }
+}

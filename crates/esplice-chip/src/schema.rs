@@ -1,0 +1,366 @@
+//! What is known of a chip, resolved and ready to use.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{Addr, ChipError, Efuse, FlashOffset, check, raw};
+
+/// One chip.
+#[derive(Debug, Clone)]
+pub struct Chip {
+    /// Name in commands and files: `esp32c3`.
+    pub name: String,
+    /// Name as the vendor writes it: `ESP32-C3`.
+    pub display_name: String,
+    /// Architecture, such as `riscv32`.
+    pub architecture: String,
+    /// `e_machine` of its ELFs.
+    pub elf_machine: u16,
+    /// Instruction set, such as `rv32imc`.
+    pub isa: String,
+    /// The main crystal, in MHz.
+    pub xtal_mhz: u32,
+    /// The CPU's clock when the ROM starts, in MHz.
+    pub boot_cpu_mhz: u32,
+    /// Memories on the bus.
+    pub regions: Vec<Region>,
+    /// Parameters of images.
+    pub image: ImageParams,
+    /// The ROM loader.
+    pub loader: Loader,
+    /// The SPI controller that reaches the flash chip.
+    pub spi: SpiRegisters,
+    /// Ways to reset.
+    pub reset: Reset,
+    /// eFuses.
+    pub efuse: Efuse,
+    /// What it offers, for people.
+    pub features: Features,
+    /// Compilers.
+    pub toolchain: Toolchain,
+    /// The virtual board, where there is one.
+    pub sim: Option<Sim>,
+}
+
+impl Chip {
+    /// Parses `text`, the content of `file` (a name for messages), and runs all checks.
+    ///
+    /// # Errors
+    /// [`ChipError::Parse`] for TOML that is not of the schema, [`ChipError::Check`] for a chip
+    /// that contradicts itself.
+    pub fn parse(file: &str, text: &str) -> Result<Chip, ChipError> {
+        let raw: raw::File = toml::from_str(text).map_err(|e| ChipError::Parse {
+            file: file.into(),
+            message: e.to_string().trim_end().to_owned(),
+        })?;
+        let chip =
+            raw.resolve().map_err(|message| ChipError::Check { file: file.into(), message })?;
+        check::all(&chip).map_err(|message| ChipError::Check { file: file.into(), message })?;
+        Ok(chip)
+    }
+
+    /// The region that holds `addr`.
+    pub fn region_at(&self, addr: Addr) -> Option<&Region> {
+        self.regions.iter().find(|region| region.contains(addr))
+    }
+
+    /// The region called `key`.
+    pub fn region(&self, key: &str) -> Option<&Region> {
+        self.regions.iter().find(|region| region.key == key)
+    }
+}
+
+/// A memory on the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// Key in layouts and messages: `iram`, `dram`, `rtc-fast`, `irom`, `drom`, `rom`, …
+    pub key: String,
+    /// First address.
+    pub addr: Addr,
+    /// Length in bytes.
+    pub len: u32,
+    /// What may be done there.
+    pub access: Access,
+    /// What stands behind it.
+    pub kind: RegionKind,
+    /// The array the bytes are in.
+    pub backing: Backing,
+}
+
+impl Region {
+    /// Whether `addr` lies in it.
+    pub fn contains(&self, addr: Addr) -> bool {
+        addr.0.wrapping_sub(self.addr.0) < self.len
+    }
+
+    /// Bytes from `addr` to its end, 0 if `addr` lies outside.
+    pub fn room_at(&self, addr: Addr) -> u32 {
+        self.len.saturating_sub(addr.0.wrapping_sub(self.addr.0))
+    }
+}
+
+/// What may be done in a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Access {
+    /// Loads.
+    pub read: bool,
+    /// Stores.
+    pub write: bool,
+    /// Instruction fetches.
+    pub execute: bool,
+}
+
+impl TryFrom<String> for Access {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() || text.chars().any(|c| !"rwx".contains(c)) {
+            return Err(format!("access {text:?} is not made of r, w and x"));
+        }
+        Ok(Access {
+            read: text.contains('r'),
+            write: text.contains('w'),
+            execute: text.contains('x'),
+        })
+    }
+}
+
+/// What stands behind a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegionKind {
+    /// Memory that the loader fills before the program starts.
+    Ram,
+    /// Flash, mapped page by page through the MMU.
+    Flash,
+    /// Mask ROM.
+    Rom,
+}
+
+/// The array behind a region: two regions of one backing are aliases.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backing {
+    /// Name of the array.
+    pub name: String,
+    /// The region's first byte in it.
+    pub offset: u32,
+}
+
+/// Parameters of app and bootloader images.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ImageParams {
+    /// Chip id in the image header.
+    pub chip_id: u16,
+    /// Whether a SHA-256 follows the checksum.
+    pub append_sha256: bool,
+    /// MMU page sizes in bytes, the usual one first.
+    pub mmu_page_sizes: Vec<u32>,
+    /// Most segments an image may have.
+    pub max_segments: usize,
+    /// Where the ROM looks for the image it boots, in flash.
+    #[serde(deserialize_with = "raw::flash_offset")]
+    pub boot_offset: FlashOffset,
+    /// Where the partition table stands by default, in flash.
+    #[serde(deserialize_with = "raw::flash_offset")]
+    pub partition_table_offset: FlashOffset,
+    /// Flash mode of images by default: `dio`.
+    pub default_flash_mode: String,
+    /// Flash frequency of images by default: a key of `flash_frequencies`.
+    pub default_flash_freq: String,
+    /// Flash size of images by default: a key of `flash_sizes`.
+    pub default_flash_size: String,
+    /// The header's write-protect pin field.
+    pub wp_pin: u8,
+    /// Flash frequency names and their codes in the header (low nibble of byte 3).
+    pub flash_frequencies: BTreeMap<String, u8>,
+    /// Flash size names and their codes in the header (high nibble of byte 3).
+    pub flash_sizes: BTreeMap<String, u8>,
+}
+
+impl ImageParams {
+    /// Flash size in bytes for the header's code.
+    pub fn flash_size_bytes(&self, code: u8) -> Option<u32> {
+        self.flash_sizes
+            .iter()
+            .find(|(_, c)| **c == code)
+            .and_then(|(name, _)| crate::parse_size(name))
+    }
+
+    /// The header's code, and the name, of a flash of `bytes`.
+    pub fn flash_size_code(&self, bytes: u32) -> Option<(u8, &str)> {
+        self.flash_sizes
+            .iter()
+            .find(|(name, _)| crate::parse_size(name) == Some(bytes))
+            .map(|(name, code)| (*code, name.as_str()))
+    }
+}
+
+/// What the ROM loader can do and insists on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Loader {
+    /// Baud rate that everything starts at.
+    pub initial_baud: u32,
+    /// Bytes of a FLASH_DATA or FLASH_DEFL_DATA block.
+    pub rom_block: u32,
+    /// Bytes of a MEM_DATA block.
+    pub ram_block: u32,
+    /// Bytes of status after each reply of the ROM.
+    pub status_len: usize,
+    /// Replies to one SYNC.
+    pub sync_replies: usize,
+    /// FLASH_BEGIN has a fifth word that tells of encryption.
+    pub begin_has_encrypt_word: bool,
+    /// FLASH_DEFL_* are there.
+    pub deflate: bool,
+    /// GET_SECURITY_INFO is there.
+    pub security_info: bool,
+    /// GET_SECURITY_INFO gives the chip id.
+    pub security_info_has_chip_id: bool,
+    /// A word of ROM that differs from chip to chip.
+    #[serde(deserialize_with = "raw::addr")]
+    pub magic_addr: Addr,
+    /// Its values on this chip's revisions.
+    pub magic_values: Vec<u32>,
+}
+
+/// Registers of the SPI controller that reaches the flash chip, as offsets from `base`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SpiRegisters {
+    /// First address of the controller.
+    #[serde(deserialize_with = "raw::addr")]
+    pub base: Addr,
+    /// CMD.
+    pub cmd: u32,
+    /// ADDR.
+    pub addr: u32,
+    /// USER.
+    pub usr: u32,
+    /// USER1.
+    pub usr1: u32,
+    /// USER2.
+    pub usr2: u32,
+    /// MOSI_DLEN.
+    pub mosi_dlen: u32,
+    /// MISO_DLEN.
+    pub miso_dlen: u32,
+    /// W0, the first word of the data buffer.
+    pub w0: u32,
+}
+
+/// Ways to reset, by name, best first.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Reset {
+    /// Behind a UART bridge.
+    pub uart: Vec<String>,
+    /// Behind the chip's own USB-Serial-JTAG.
+    #[serde(default)]
+    pub usb_serial_jtag: Vec<String>,
+    /// USB ids by which that port is known.
+    pub usb_serial_jtag_id: Option<UsbId>,
+}
+
+/// USB vendor and product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsbId {
+    /// Vendor.
+    pub vid: u16,
+    /// Product.
+    pub pid: u16,
+}
+
+/// What the chip offers, for people.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Features {
+    /// On every one of them.
+    pub always: Vec<String>,
+    /// Package by the eFuse field `pkg-version`.
+    pub packages: Vec<String>,
+}
+
+/// Names and flags of compilers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Toolchain {
+    /// Cargo's target triple.
+    pub rust_target: String,
+    /// Library crates to build where the target is not installed.
+    pub rust_build_std: Vec<String>,
+}
+
+/// The virtual board of this chip.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Sim {
+    /// File of `targets/` with the addresses of ROM functions.
+    pub rom_table: String,
+    /// Chip revision burnt into it: major, minor.
+    pub revision: (u8, u8),
+    /// MAC address burnt into it.
+    pub mac: [u8; 6],
+    /// Its flash chip.
+    pub flash: Flash,
+    /// Value of the strapping register for a boot from flash.
+    pub boot_strap: u32,
+    /// Value of the strapping register for download mode.
+    pub download_strap: u32,
+    /// The strapping register.
+    #[serde(deserialize_with = "raw::addr")]
+    pub strap_addr: Addr,
+    /// Devices and where they are.
+    #[serde(rename = "peripheral")]
+    pub peripherals: Vec<Peripheral>,
+}
+
+/// The virtual board's flash chip, with typical times; virtual time charges them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Flash {
+    /// JEDEC id: manufacturer, type, capacity (log2 of bytes).
+    pub jedec: [u8; 3],
+    /// Erase of 4 KiB, in microseconds.
+    pub erase_4k_us: u32,
+    /// Erase of 32 KiB, in microseconds.
+    pub erase_32k_us: u32,
+    /// Erase of 64 KiB, in microseconds.
+    pub erase_64k_us: u32,
+    /// Erase of the whole chip, in milliseconds.
+    pub erase_chip_ms: u32,
+    /// Program of the first byte of a page, in nanoseconds.
+    pub program_first_byte_ns: u32,
+    /// Program of each further byte of a page, in nanoseconds.
+    pub program_next_byte_ns: u32,
+    /// Clock of reads, in MHz, with two data lines.
+    pub read_mhz: u32,
+}
+
+impl Flash {
+    /// Size in bytes, from the JEDEC capacity.
+    pub fn size(&self) -> u32 {
+        1_u32.checked_shl(u32::from(self.jedec[2])).unwrap_or(0)
+    }
+}
+
+/// A device of the virtual board.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Peripheral {
+    /// Name of the model in the simulator.
+    pub model: String,
+    /// This device's own name: `uart0`.
+    pub name: String,
+    /// First address.
+    #[serde(deserialize_with = "raw::addr")]
+    pub base: Addr,
+    /// Length in bytes.
+    pub len: u32,
+    /// Interrupt sources, in the model's order.
+    pub irq: Vec<u32>,
+}

@@ -1,0 +1,99 @@
+//! Every file of `targets/` passes every check, and every value in it has a source.
+
+use std::{fs, path::PathBuf};
+
+use esplice_chip::{Addr, Chip, ChipError};
+
+fn target_files() -> Vec<(String, String)> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../targets");
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+fn chip_files() -> Vec<(String, String)> {
+    target_files().into_iter().filter(|(name, _)| !name.contains(".rom.")).collect()
+}
+
+#[test]
+fn every_chip_passes_every_check() {
+    for (name, text) in chip_files() {
+        let chip = Chip::parse(&name, &text).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(format!("{}.toml", chip.name), name);
+        assert!(esplice_chip::find(&chip.display_name).is_ok(), "{name} is embedded");
+    }
+}
+
+/// A value's source stands on its line, or in a comment above it since the last blank-line break
+/// of its table, or is named once for the table: `Source:`.
+#[test]
+fn every_value_has_a_source() {
+    for (name, text) in chip_files() {
+        let mut sourced = false;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.starts_with("[") && !line.starts_with("[[") {
+                // A new table: its comment stands above it and was read already.
+            } else if line.starts_with('#') {
+                sourced |= line.contains("Source:") || line.contains("source:");
+            } else if line.contains('=') {
+                assert!(
+                    sourced || line.contains("# "),
+                    "{name}:{}: {line:?} has no source",
+                    number + 1
+                );
+            }
+            if number == 0 || line.starts_with("[chip]") {
+                sourced = false;
+            }
+        }
+    }
+}
+
+fn check_refused(change: (&str, &str), expected: &str) {
+    let (name, text) = chip_files().into_iter().find(|(name, _)| name == "esp32c3.toml").unwrap();
+    assert!(text.contains(change.0), "{:?} is not in {name}", change.0);
+    let error = Chip::parse(&name, &text.replace(change.0, change.1)).unwrap_err();
+    assert!(error.to_string().contains(expected), "{error} does not say {expected:?}");
+}
+
+#[test]
+fn contradictions_are_refused() {
+    check_refused(("len = 0x6_4000", "len = 0x10_0000"), "regions iram and rom overlap");
+    check_refused(("default-flash-freq = \"80m\"", "default-flash-freq = \"81m\""), "has no code");
+    check_refused(("chip-id = 5", "chipid = 5"), "unknown field `chipid`");
+    check_refused(("access = \"rx\"", "access = \"rq\""), "is not made of r, w and x");
+    check_refused(("block = \"block2\"", "block = \"block9\""), "unknown block");
+    check_refused(("mmu-page-sizes = [0x1_0000]", "mmu-page-sizes = [3]"), "powers of two");
+    check_refused(("base = 0x6002_6000", "base = 0x6002_3800"), "overlap");
+    check_refused(("jedec = [0xef, 0x40, 0x16]", "jedec = [0xef, 0x40, 0x28]"), "has no code");
+}
+
+#[test]
+fn a_misspelt_chip_is_answered_with_the_nearest() {
+    let error = esplice_chip::find("esp32c4").unwrap_err();
+    assert!(matches!(&error, ChipError::Unknown { nearest: Some(n), .. } if n == "esp32c3"));
+    assert_eq!(error.hint().as_deref(), Some("did you mean \"esp32c3\"?"));
+}
+
+#[test]
+fn efuse_fields_are_put_together_lowest_piece_first() {
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let minor = chip.efuse.field("wafer-version-minor").unwrap();
+    let addrs = minor.addrs();
+    assert_eq!(addrs, [Addr(0x6000_8850), Addr(0x6000_8858)]);
+    let value = minor.value(|addr| if addr == addrs[0] { 0b101 << 18 } else { 1 << 23 });
+    assert_eq!(value, 0b1101);
+    let mut words = [0_u32; 2];
+    minor.put(0b1101, |addr, bits| words[usize::from(addr == addrs[1])] |= bits);
+    assert_eq!(words, [0b101 << 18, 1 << 23]);
+}
