@@ -1,1 +1,33 @@
-//! Placeholder
+//! The serial protocol of the ESP32 ROM loader, in both directions, and the [`Port`] it runs over.
+//!
+//! This crate turns values into bytes and bytes into values: [`slip`] frames, [`Request`] and
+//! [`Reply`]. It knows no transport and starts nothing: who sends what and when is the flasher's
+//! part, what a loader does with it the virtual board's; both use these types.
+//!
+//! ```
+//! use esplice_protocol::{RawRequest, Request, slip};
+//!
+//! let request = Request::ReadReg { addr: 0x4000_1000 };
+//! let frame = slip::encode(&request.to_bytes());
+//! let mut decoder = slip::Decoder::new(1024);
+//! let payload = frame.iter().find_map(|byte| match decoder.push(*byte) {
+//!     slip::Decoded::Frame(payload) => Some(payload),
+//!     _ => None,
+//! });
+//! let payload = payload.unwrap();
+//! let raw = RawRequest::from_frame(&payload).unwrap();
+//! assert_eq!(Request::from_raw(&raw), Ok(request));
+//! ```
+
+mod command;
+mod port;
+mod security;
+pub mod slip;
+mod wire;
+
+pub use command::{
+    BLOCK_HEADER_LEN, CHECKSUM_SEED, FlashBegin, HEADER_LEN, MalformedError, Opcode,
+    READ_FLASH_SLOW_LEN, RawRequest, Reply, Request, SYNC_DATA, Status, checksum,
+};
+pub use port::{Caps, Moment, Port, PortError};
+pub use security::SecurityInfo;

@@ -1,0 +1,545 @@
+//! Requests to the ROM loader and their replies, in both directions.
+//!
+//! A request is one SLIP frame (esptool documentation, "Serial Protocol", Low Level Protocol):
+//!
+//! | bytes | request | reply |
+//! |---|---|---|
+//! | 0 | 0x00 | 0x01 |
+//! | 1 | opcode | opcode |
+//! | 2–3 | length of the data, little-endian | the same |
+//! | 4–7 | checksum of the data, where the command has one | value, for READ_REG |
+//! | 8– | data | data, then the status bytes |
+
+use crate::wire::{Reader, Writer};
+
+/// Seed of the checksum over the data of blocks.
+pub const CHECKSUM_SEED: u8 = 0xef;
+
+/// Bytes before a request's or reply's data.
+pub const HEADER_LEN: usize = 8;
+
+/// Bytes before the payload in the data of FLASH_DATA, MEM_DATA and FLASH_DEFL_DATA: length,
+/// sequence number and two zero words.
+pub const BLOCK_HEADER_LEN: usize = 16;
+
+/// Bytes in every reply to READ_FLASH_SLOW.
+pub const READ_FLASH_SLOW_LEN: usize = 64;
+
+/// The data of SYNC: 07 07 12 20 and 32 times 55, which the ROM measures the baud rate by.
+pub const SYNC_DATA: [u8; 36] = {
+    let mut data = [0x55; 36];
+    data[0] = 0x07;
+    data[1] = 0x07;
+    data[2] = 0x12;
+    data[3] = 0x20;
+    data
+};
+
+/// The checksum of a block: XOR of its bytes with [`CHECKSUM_SEED`].
+pub fn checksum(data: &[u8]) -> u8 {
+    data.iter().fold(CHECKSUM_SEED, |sum, byte| sum ^ byte)
+}
+
+/// Opcodes of the loader's commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs)] // They are the field's own names.
+pub enum Opcode {
+    FlashBegin = 0x02,
+    FlashData = 0x03,
+    FlashEnd = 0x04,
+    MemBegin = 0x05,
+    MemEnd = 0x06,
+    MemData = 0x07,
+    Sync = 0x08,
+    WriteReg = 0x09,
+    ReadReg = 0x0a,
+    SpiSetParams = 0x0b,
+    SpiAttach = 0x0d,
+    ReadFlashSlow = 0x0e,
+    ChangeBaudrate = 0x0f,
+    FlashDeflBegin = 0x10,
+    FlashDeflData = 0x11,
+    FlashDeflEnd = 0x12,
+    SpiFlashMd5 = 0x13,
+    GetSecurityInfo = 0x14,
+}
+
+impl Opcode {
+    /// All of them.
+    pub const ALL: [Opcode; 18] = [
+        Opcode::FlashBegin,
+        Opcode::FlashData,
+        Opcode::FlashEnd,
+        Opcode::MemBegin,
+        Opcode::MemEnd,
+        Opcode::MemData,
+        Opcode::Sync,
+        Opcode::WriteReg,
+        Opcode::ReadReg,
+        Opcode::SpiSetParams,
+        Opcode::SpiAttach,
+        Opcode::ReadFlashSlow,
+        Opcode::ChangeBaudrate,
+        Opcode::FlashDeflBegin,
+        Opcode::FlashDeflData,
+        Opcode::FlashDeflEnd,
+        Opcode::SpiFlashMd5,
+        Opcode::GetSecurityInfo,
+    ];
+
+    /// The opcode of byte `byte`.
+    pub fn from_byte(byte: u8) -> Option<Opcode> {
+        Opcode::ALL.into_iter().find(|op| *op as u8 == byte)
+    }
+}
+
+/// What FLASH_BEGIN and FLASH_DEFL_BEGIN announce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlashBegin {
+    /// Bytes to erase; for FLASH_DEFL_BEGIN the uncompressed length.
+    pub erase_len: u32,
+    /// Blocks that will follow.
+    pub blocks: u32,
+    /// Bytes of a block.
+    pub block_len: u32,
+    /// Where in flash.
+    pub offset: u32,
+    /// The fifth word (encrypt), where the loader has it.
+    pub encrypt: Option<u32>,
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Announces raw blocks and erases their place.
+    FlashBegin(FlashBegin),
+    /// A raw block.
+    FlashData {
+        /// Number of the block, from 0.
+        sequence: u32,
+        /// The block.
+        data: Vec<u8>,
+    },
+    /// Ends raw blocks.
+    FlashEnd {
+        /// Stay in the loader instead of resetting.
+        stay: bool,
+    },
+    /// Announces compressed blocks and erases their place.
+    FlashDeflBegin(FlashBegin),
+    /// A compressed block.
+    FlashDeflData {
+        /// Number of the block, from 0.
+        sequence: u32,
+        /// The block: a piece of one zlib stream.
+        data: Vec<u8>,
+    },
+    /// Ends compressed blocks.
+    FlashDeflEnd {
+        /// Stay in the loader instead of resetting.
+        stay: bool,
+    },
+    /// Announces blocks for RAM.
+    MemBegin {
+        /// Bytes in all.
+        len: u32,
+        /// Blocks that will follow.
+        blocks: u32,
+        /// Bytes of a block.
+        block_len: u32,
+        /// Where on the bus.
+        addr: u32,
+    },
+    /// A block for RAM.
+    MemData {
+        /// Number of the block, from 0.
+        sequence: u32,
+        /// The block.
+        data: Vec<u8>,
+    },
+    /// Ends blocks for RAM.
+    MemEnd {
+        /// Stay in the loader instead of jumping.
+        stay: bool,
+        /// Where to jump.
+        entry: u32,
+    },
+    /// Says hello, and lets the ROM measure the baud rate.
+    Sync,
+    /// Writes a register.
+    WriteReg {
+        /// Address on the bus.
+        addr: u32,
+        /// Value.
+        value: u32,
+        /// Bits that are written.
+        mask: u32,
+        /// Wait after the write, in microseconds.
+        delay_us: u32,
+    },
+    /// Reads a register.
+    ReadReg {
+        /// Address on the bus.
+        addr: u32,
+    },
+    /// Tells of the flash chip.
+    SpiSetParams {
+        /// Bytes in all.
+        total: u32,
+        /// Bytes of a block erase.
+        block: u32,
+        /// Bytes of a sector erase.
+        sector: u32,
+        /// Bytes of a page program.
+        page: u32,
+        /// Bits of the status register that matter.
+        status_mask: u32,
+    },
+    /// Attaches the flash chip.
+    SpiAttach {
+        /// Pins, 0 for the usual ones.
+        pins: u32,
+    },
+    /// Reads at most [`READ_FLASH_SLOW_LEN`] bytes of flash; the reply always has that many.
+    ReadFlashSlow {
+        /// Where in flash.
+        offset: u32,
+        /// Bytes.
+        len: u32,
+    },
+    /// Changes the baud rate after the reply.
+    ChangeBaudrate {
+        /// The new rate.
+        new: u32,
+        /// The rate now; the ROM loader wants 0.
+        old: u32,
+    },
+    /// Asks for the MD5 of a piece of flash.
+    SpiFlashMd5 {
+        /// Where in flash.
+        offset: u32,
+        /// Bytes.
+        len: u32,
+    },
+    /// Asks for the security state.
+    GetSecurityInfo,
+}
+
+/// Why bytes are no request or reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedError {
+    /// Fewer bytes than a header.
+    #[error("frame of {0} bytes is shorter than a header")]
+    Short(usize),
+    /// The first byte is not the direction's.
+    #[error("frame starts with 0x{0:02x}")]
+    Direction(u8),
+    /// The opcode is not known.
+    #[error("unknown opcode 0x{0:02x}")]
+    Opcode(u8),
+    /// The length is not what the frame has.
+    #[error("frame says {said} bytes of data and has {has}")]
+    Length {
+        /// In the header.
+        said: usize,
+        /// In the frame.
+        has: usize,
+    },
+    /// The data is not of the command's shape.
+    #[error("{has} bytes of data do not fit opcode 0x{opcode:02x}")]
+    Data {
+        /// The opcode.
+        opcode: u8,
+        /// Bytes of data.
+        has: usize,
+    },
+}
+
+impl Request {
+    /// Its opcode.
+    pub fn opcode(&self) -> Opcode {
+        match self {
+            Request::FlashBegin(_) => Opcode::FlashBegin,
+            Request::FlashData { .. } => Opcode::FlashData,
+            Request::FlashEnd { .. } => Opcode::FlashEnd,
+            Request::FlashDeflBegin(_) => Opcode::FlashDeflBegin,
+            Request::FlashDeflData { .. } => Opcode::FlashDeflData,
+            Request::FlashDeflEnd { .. } => Opcode::FlashDeflEnd,
+            Request::MemBegin { .. } => Opcode::MemBegin,
+            Request::MemData { .. } => Opcode::MemData,
+            Request::MemEnd { .. } => Opcode::MemEnd,
+            Request::Sync => Opcode::Sync,
+            Request::WriteReg { .. } => Opcode::WriteReg,
+            Request::ReadReg { .. } => Opcode::ReadReg,
+            Request::SpiSetParams { .. } => Opcode::SpiSetParams,
+            Request::SpiAttach { .. } => Opcode::SpiAttach,
+            Request::ReadFlashSlow { .. } => Opcode::ReadFlashSlow,
+            Request::ChangeBaudrate { .. } => Opcode::ChangeBaudrate,
+            Request::SpiFlashMd5 { .. } => Opcode::SpiFlashMd5,
+            Request::GetSecurityInfo => Opcode::GetSecurityInfo,
+        }
+    }
+
+    /// The request's bytes, before SLIP.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut data = Writer::default();
+        let mut sum = 0;
+        match self {
+            Request::FlashBegin(begin) | Request::FlashDeflBegin(begin) => {
+                data.words(&[begin.erase_len, begin.blocks, begin.block_len, begin.offset]);
+                if let Some(encrypt) = begin.encrypt {
+                    data.words(&[encrypt]);
+                }
+            }
+            Request::FlashData { sequence, data: block }
+            | Request::FlashDeflData { sequence, data: block }
+            | Request::MemData { sequence, data: block } => {
+                data.words(&[block.len() as u32, *sequence, 0, 0]);
+                data.bytes(block);
+                sum = u32::from(checksum(block));
+            }
+            Request::FlashEnd { stay } | Request::FlashDeflEnd { stay } => {
+                data.words(&[u32::from(*stay)]);
+            }
+            Request::MemBegin { len, blocks, block_len, addr } => {
+                data.words(&[*len, *blocks, *block_len, *addr]);
+            }
+            Request::MemEnd { stay, entry } => data.words(&[u32::from(*stay), *entry]),
+            Request::Sync => data.bytes(&SYNC_DATA),
+            Request::WriteReg { addr, value, mask, delay_us } => {
+                data.words(&[*addr, *value, *mask, *delay_us]);
+            }
+            Request::ReadReg { addr } => data.words(&[*addr]),
+            Request::SpiSetParams { total, block, sector, page, status_mask } => {
+                data.words(&[0, *total, *block, *sector, *page, *status_mask]);
+            }
+            Request::SpiAttach { pins } => data.words(&[*pins, 0]),
+            Request::ReadFlashSlow { offset, len } => data.words(&[*offset, *len]),
+            Request::ChangeBaudrate { new, old } => data.words(&[*new, *old]),
+            Request::SpiFlashMd5 { offset, len } => data.words(&[*offset, *len, 0, 0]),
+            Request::GetSecurityInfo => {}
+        }
+        let data = data.into_bytes();
+        let mut frame = Writer::default();
+        frame.bytes(&[0x00, self.opcode() as u8]);
+        frame.bytes(&(data.len() as u16).to_le_bytes());
+        frame.words(&[sum]);
+        frame.bytes(&data);
+        frame.into_bytes()
+    }
+
+    /// Reads a request whose header has been read: what a loader on the device's side does.
+    /// The data's shape is checked, the checksum is not: see [`RawRequest::checksum_holds`].
+    ///
+    /// # Errors
+    /// [`MalformedError`] when opcode or shape is unknown.
+    pub fn from_raw(raw: &RawRequest<'_>) -> Result<Request, MalformedError> {
+        let op = Opcode::from_byte(raw.opcode).ok_or(MalformedError::Opcode(raw.opcode))?;
+        let malformed = MalformedError::Data { opcode: raw.opcode, has: raw.data.len() };
+        let mut data = Reader::new(raw.data);
+        let request = (|| {
+            Some(match op {
+                Opcode::FlashBegin | Opcode::FlashDeflBegin => {
+                    let begin = FlashBegin {
+                        erase_len: data.word()?,
+                        blocks: data.word()?,
+                        block_len: data.word()?,
+                        offset: data.word()?,
+                        encrypt: data.word(),
+                    };
+                    if op == Opcode::FlashBegin {
+                        Request::FlashBegin(begin)
+                    } else {
+                        Request::FlashDeflBegin(begin)
+                    }
+                }
+                Opcode::FlashData | Opcode::FlashDeflData | Opcode::MemData => {
+                    let len = data.word()? as usize;
+                    let sequence = data.word()?;
+                    data.word()?;
+                    data.word()?;
+                    let block = data.rest();
+                    if block.len() != len {
+                        return None;
+                    }
+                    let block = block.to_vec();
+                    match op {
+                        Opcode::FlashData => Request::FlashData { sequence, data: block },
+                        Opcode::FlashDeflData => Request::FlashDeflData { sequence, data: block },
+                        _ => Request::MemData { sequence, data: block },
+                    }
+                }
+                Opcode::FlashEnd => Request::FlashEnd { stay: data.word()? != 0 },
+                Opcode::FlashDeflEnd => Request::FlashDeflEnd { stay: data.word()? != 0 },
+                Opcode::MemBegin => Request::MemBegin {
+                    len: data.word()?,
+                    blocks: data.word()?,
+                    block_len: data.word()?,
+                    addr: data.word()?,
+                },
+                Opcode::MemEnd => Request::MemEnd { stay: data.word()? != 0, entry: data.word()? },
+                Opcode::Sync => {
+                    if data.rest() != SYNC_DATA {
+                        return None;
+                    }
+                    Request::Sync
+                }
+                Opcode::WriteReg => Request::WriteReg {
+                    addr: data.word()?,
+                    value: data.word()?,
+                    mask: data.word()?,
+                    delay_us: data.word()?,
+                },
+                Opcode::ReadReg => Request::ReadReg { addr: data.word()? },
+                Opcode::SpiSetParams => {
+                    data.word()?;
+                    Request::SpiSetParams {
+                        total: data.word()?,
+                        block: data.word()?,
+                        sector: data.word()?,
+                        page: data.word()?,
+                        status_mask: data.word()?,
+                    }
+                }
+                Opcode::SpiAttach => {
+                    let pins = data.word()?;
+                    data.word();
+                    Request::SpiAttach { pins }
+                }
+                Opcode::ReadFlashSlow => {
+                    Request::ReadFlashSlow { offset: data.word()?, len: data.word()? }
+                }
+                Opcode::ChangeBaudrate => {
+                    Request::ChangeBaudrate { new: data.word()?, old: data.word()? }
+                }
+                Opcode::SpiFlashMd5 => {
+                    let (offset, len) = (data.word()?, data.word()?);
+                    data.word()?;
+                    data.word()?;
+                    Request::SpiFlashMd5 { offset, len }
+                }
+                Opcode::GetSecurityInfo => Request::GetSecurityInfo,
+            })
+        })()
+        .ok_or(malformed)?;
+        if data.rest().is_empty() { Ok(request) } else { Err(malformed) }
+    }
+}
+
+/// A request's frame cut into its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawRequest<'a> {
+    /// The opcode's byte, known or not.
+    pub opcode: u8,
+    /// The checksum word.
+    pub checksum: u32,
+    /// The data.
+    pub data: &'a [u8],
+}
+
+impl<'a> RawRequest<'a> {
+    /// Cuts a frame (after SLIP).
+    ///
+    /// # Errors
+    /// [`MalformedError`] when the header does not hold.
+    pub fn from_frame(frame: &'a [u8]) -> Result<RawRequest<'a>, MalformedError> {
+        let (opcode, checksum, data) = cut(frame, 0x00)?;
+        Ok(RawRequest { opcode, checksum, data })
+    }
+
+    /// Whether the checksum holds over the payload of a block command.
+    pub fn checksum_holds(&self) -> bool {
+        self.data
+            .get(BLOCK_HEADER_LEN..)
+            .is_some_and(|payload| u32::from(checksum(payload)) == self.checksum & 0xff)
+    }
+}
+
+/// A reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Opcode of the request it answers.
+    pub opcode: u8,
+    /// Value of READ_REG; stale in other replies.
+    pub value: u32,
+    /// Data, the status bytes last.
+    pub data: Vec<u8>,
+}
+
+/// What a loader says of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// 0 for success.
+    pub failed: u8,
+    /// The reason, stale on success.
+    pub reason: u8,
+}
+
+impl Reply {
+    /// The reply's bytes, before SLIP.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut frame = Writer::default();
+        frame.bytes(&[0x01, self.opcode]);
+        frame.bytes(&(self.data.len() as u16).to_le_bytes());
+        frame.words(&[self.value]);
+        frame.bytes(&self.data);
+        frame.into_bytes()
+    }
+
+    /// Cuts a frame (after SLIP).
+    ///
+    /// # Errors
+    /// [`MalformedError`] when the header does not hold.
+    pub fn from_frame(frame: &[u8]) -> Result<Reply, MalformedError> {
+        let (opcode, value, data) = cut(frame, 0x01)?;
+        Ok(Reply { opcode, value, data: data.to_vec() })
+    }
+
+    /// The data before the status, and the status, which takes the last `status_len` bytes.
+    /// Byte 0 alone decides: byte 1 is stale after a success.
+    pub fn split_status(&self, status_len: usize) -> Option<(&[u8], Status)> {
+        let at = self.data.len().checked_sub(status_len)?;
+        let (data, status) = self.data.split_at(at);
+        Some((data, Status { failed: *status.first()?, reason: *status.get(1)? }))
+    }
+}
+
+impl Status {
+    /// Success.
+    pub fn is_ok(self) -> bool {
+        self.failed == 0
+    }
+
+    /// What the loader's reason means (esptool documentation, "Serial Protocol", ROM Loader
+    /// Errors).
+    pub fn meaning(self) -> &'static str {
+        match self.reason {
+            0x05 => "message is invalid",
+            0x06 => "failed to act on the message",
+            0x07 => "checksum mismatch",
+            0x08 => "flash write error",
+            0x09 => "flash read error",
+            0x0a => "flash read length error",
+            0x0b => "deflate error",
+            _ => "unknown reason",
+        }
+    }
+}
+
+fn cut(frame: &[u8], direction: u8) -> Result<(u8, u32, &[u8]), MalformedError> {
+    let mut reader = Reader::new(frame);
+    let short = MalformedError::Short(frame.len());
+    let first = reader.byte().ok_or(short)?;
+    let opcode = reader.byte().ok_or(short)?;
+    let said = usize::from(reader.half().ok_or(short)?);
+    let word = reader.word().ok_or(short)?;
+    if first != direction {
+        return Err(MalformedError::Direction(first));
+    }
+    let data = reader.rest();
+    if data.len() != said {
+        return Err(MalformedError::Length { said, has: data.len() });
+    }
+    Ok((opcode, word, data))
+}
