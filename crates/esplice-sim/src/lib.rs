@@ -1,1 +1,4 @@
 //! Placeholder
+
+pub mod cpu;
+pub mod memory;

@@ -1,0 +1,174 @@
+//! Decoded instructions, kept by page of 4 KiB.
+
+use super::decode::{Kind, Op, decode};
+use super::{Bus, Fault, cause};
+use std::collections::HashSet;
+
+/// Operations in a page: an instruction may start at every halfword.
+pub(super) const OPS: usize = 2048;
+/// One page of operations.
+pub(super) type Page = [Op; OPS];
+
+/// The decoded pages. Bounded by what can be executed: at 4 bytes for each byte of code, some 40 MB if a firmware ran
+/// through all of a chip's 8 MiB of flash window.
+#[derive(Debug, Clone)]
+pub(super) struct CodeCache {
+    /// For each page of the address space, 1 + index into `pages`, or 0. Boxed and zeroed: untouched parts cost nothing.
+    index: Vec<u32>,
+    pages: Vec<Box<Page>>,
+    /// Page number of each of `pages`.
+    numbers: Vec<u32>,
+    hooks: HashSet<u32>,
+}
+
+impl CodeCache {
+    pub fn new() -> Self {
+        Self {
+            index: vec![0; 1 << 20],
+            pages: Vec::new(),
+            numbers: Vec::new(),
+            hooks: HashSet::new(),
+        }
+    }
+
+    /// The page of an address, if anything in it is decoded.
+    #[inline(always)]
+    pub fn page(&self, addr: u32) -> Option<&Page> {
+        let slot = *self.index.get((addr >> 12) as usize)?;
+        self.pages.get((slot as usize).wrapping_sub(1)).map(|page| &**page)
+    }
+
+    fn page_mut(&mut self, addr: u32) -> Option<&mut Page> {
+        let slot = self.index[(addr >> 12) as usize] as usize;
+        self.pages.get_mut(slot.wrapping_sub(1)).map(|page| &mut **page)
+    }
+
+    fn make_page(&mut self, addr: u32) -> &mut Page {
+        let number = (addr >> 12) as usize;
+        if self.index[number] == 0 {
+            let page: Box<[Op]> = vec![Op::default(); OPS].into_boxed_slice();
+            // The length is OPS, so this is the page itself; a failed conversion would only be another empty one.
+            self.pages.push(page.try_into().unwrap_or_else(|_| Box::new([Op::default(); OPS])));
+            self.numbers.push(number as u32);
+            self.index[number] = self.pages.len() as u32;
+        }
+        let slot = self.index[number] as usize - 1;
+        &mut self.pages[slot]
+    }
+
+    fn get(&self, addr: u32) -> Op {
+        self.page(addr).map_or(Op::default(), |page| page[(addr as usize & 0xfff) / 2])
+    }
+
+    fn set(&mut self, addr: u32, op: Op) {
+        self.make_page(addr)[(addr as usize & 0xfff) / 2] = op;
+    }
+
+    pub fn is_hooked(&self, addr: u32) -> bool {
+        self.hooks.contains(&addr)
+    }
+
+    /// Puts an operation in the place of another that is decoded already.
+    pub fn replace(&mut self, addr: u32, op: Op) {
+        self.set(addr, op);
+    }
+
+    pub fn set_hooks(&mut self, hooks: HashSet<u32>) {
+        for addr in std::mem::replace(&mut self.hooks, hooks) {
+            if let Some(page) = self.page_mut(addr) {
+                page[(addr as usize & 0xfff) / 2] = Op::default();
+            }
+        }
+        let hooks: Vec<u32> = self.hooks.iter().copied().collect();
+        for addr in hooks {
+            if let Some(page) = self.page_mut(addr) {
+                page[(addr as usize & 0xfff) / 2] = Op::default();
+            }
+        }
+    }
+
+    /// Forgets the pages that a range touches, and an instruction that begins before it and reaches into it.
+    pub fn invalidate(&mut self, addr: u32, len: u32) {
+        if len == 0 {
+            return;
+        }
+        let first = addr >> 12;
+        let last = addr.saturating_add(len - 1) >> 12;
+        if (last - first) as usize >= self.pages.len() {
+            for slot in 0..self.pages.len() {
+                if (first..=last).contains(&self.numbers[slot]) {
+                    *self.pages[slot] = [Op::default(); OPS];
+                }
+            }
+        } else {
+            for number in first..=last {
+                if let Some(page) = self.page_mut(number << 12) {
+                    *page = [Op::default(); OPS];
+                }
+            }
+        }
+        let before = (first << 12).wrapping_sub(2);
+        if let Some(page) = self.page_mut(before) {
+            page[OPS - 1] = Op::default();
+        }
+    }
+
+    pub fn clear(&mut self) {
+        for number in self.numbers.drain(..) {
+            self.index[number as usize] = 0;
+        }
+        self.pages.clear();
+    }
+}
+
+/// Decodes from `pc` on, until code surely goes elsewhere, is decoded already, or leaves the page. Only a fault at `pc`
+/// itself is an error: mcause and mtval.
+pub(super) fn decode_run<B: Bus>(
+    cache: &mut CodeCache,
+    bus: &mut B,
+    pc: u32,
+) -> Result<(), (u32, u32)> {
+    let mut addr = pc;
+    loop {
+        let (op, len) = if cache.hooks.contains(&addr) {
+            // Its bytes are not looked at, so it may also be where nothing can be fetched.
+            (Op { kind: Kind::Hook, ..Op::default() }, 2)
+        } else {
+            match decode_at(bus, addr) {
+                Ok(found) => found,
+                Err(fault) if addr == pc => return Err(fault),
+                Err(_) => return Ok(()),
+            }
+        };
+        cache.set(addr, op);
+        if op.kind.ends_run() || op.kind == Kind::Hook {
+            return Ok(());
+        }
+        let next = addr.wrapping_add(len);
+        if next >> 12 != pc >> 12 || cache.get(next).kind != Kind::Undecoded {
+            return Ok(());
+        }
+        addr = next;
+    }
+}
+
+/// Decodes one instruction, whether hooked or not, and tells the bus. An error is mcause and mtval.
+pub(super) fn decode_at<B: Bus>(bus: &mut B, addr: u32) -> Result<(Op, u32), (u32, u32)> {
+    let fault = |addr| {
+        move |fault| match fault {
+            Fault::FetchAccess | Fault::LoadAccess | Fault::StoreAccess | Fault::Misaligned => {
+                (cause::FETCH_ACCESS, addr)
+            }
+        }
+    };
+    let low = bus.fetch16(addr).map_err(fault(addr))?;
+    let (raw, len) = if low & 3 == 3 {
+        let high_addr = addr.wrapping_add(2);
+        let high = bus.fetch16(high_addr).map_err(fault(high_addr))?;
+        (u32::from(high) << 16 | u32::from(low), 4)
+    } else {
+        (u32::from(low), 2)
+    };
+    bus.decoded(addr, len);
+    Ok((decode(addr, raw, len), len))
+}

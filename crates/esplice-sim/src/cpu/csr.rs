@@ -1,0 +1,256 @@
+//! Control and status registers.
+//!
+//! Which exist, and their numbers: ESP32-C3 Technical Reference Manual, "ESP-RISC-V CPU", "Control and Status
+//! Registers"; the performance counter and GPIO registers also in ESP-IDF's `riscv/rv_utils.h` and `hal/cpu_ll.h`.
+//! Any other number is an illegal instruction; that mie and mip are among those is also what the README of the crate
+//! esp32c-rt says.
+
+use super::{Cpu, trap};
+
+/// What differs between the CPUs of chips.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CpuModel {
+    /// mvendorid.
+    pub vendor_id: u32,
+    /// marchid.
+    pub arch_id: u32,
+    /// mimpid.
+    pub implementation_id: u32,
+    /// mhartid.
+    pub hart_id: u32,
+    /// The A extension (atomic memory operations).
+    pub atomics: bool,
+    /// mie and mip exist, and mie masks interrupts.
+    pub interrupt_csrs: bool,
+}
+
+impl Default for CpuModel {
+    /// The ESP-RISC-V CPU with RV32IMC (ESP32-C3 TRM, "CSR": mvendorid, marchid, mimpid).
+    fn default() -> Self {
+        Self {
+            vendor_id: 0x612,
+            arch_id: 0x8000_0001,
+            implementation_id: 1,
+            hart_id: 0,
+            atomics: false,
+            interrupt_csrs: false,
+        }
+    }
+}
+
+impl CpuModel {
+    /// misa: 32 bits, I, M, C and U (and A).
+    fn misa(&self) -> u32 {
+        const BASE: u32 = 0x4010_1104; // TRM, register misa.
+        BASE | u32::from(self.atomics)
+    }
+}
+
+/// Triggers of the debug unit (TRM, "Trigger module"): stored, not fired.
+pub const TRIGGERS: usize = 8;
+
+/// The registers' contents, as a CSR read gives them save where noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Csrs {
+    /// Interrupt enables and the stack of the previous state.
+    pub mstatus: u32,
+    /// Trap handler base; bits 7:0 read 1: always vectored, 256-byte aligned.
+    pub mtvec: u32,
+    /// Free for the trap handler.
+    pub mscratch: u32,
+    /// Where the trap happened; bit 0 is 0.
+    pub mepc: u32,
+    /// Why the trap happened.
+    pub mcause: u32,
+    /// Address or instruction of the trap.
+    pub mtval: u32,
+    /// Interrupt mask, where the model has one.
+    pub mie: u32,
+    /// Trigger seen in tdata1 and tdata2.
+    pub tselect: u32,
+    /// Triggers' match control.
+    pub tdata1: [u32; TRIGGERS],
+    /// Triggers' addresses.
+    pub tdata2: [u32; TRIGGERS],
+    /// Trigger enables.
+    pub tcontrol: u32,
+    /// Memory protection: four regions a register. Stored, not enforced.
+    pub pmpcfg: [u32; 4],
+    /// Memory protection: addresses.
+    pub pmpaddr: [u32; 16],
+    /// Event counted by the performance counter.
+    pub mpcer: u32,
+    /// Performance counter mode.
+    pub mpcmr: u32,
+    /// cpu_gpio_oen, cpu_gpio_in, cpu_gpio_out. Stored only.
+    pub gpio: [u32; 3],
+    /// Whether the CPU is in user mode.
+    pub user_mode: bool,
+    /// An exception was taken and not yet returned from.
+    pub(super) in_exception: bool,
+    /// Performance counter's value when `counted_from` was set.
+    counter: u32,
+    counted_from: u64,
+}
+
+/// mpcer: bits 0 and 1 count cycles and instructions, which are the same here. The others (hazards, loads, branches …)
+/// count nothing.
+const COUNTED_EVENTS: u32 = 3;
+/// mpcmr: counting is enabled.
+const COUNT_EN: u32 = 1;
+/// mpcmr: the counter stays at its maximum.
+const COUNT_SAT: u32 = 2;
+
+impl Csrs {
+    pub(super) fn at_reset(_model: &CpuModel) -> Self {
+        Self {
+            mstatus: 0,
+            mtvec: 1,
+            mscratch: 0,
+            mepc: 0,
+            mcause: 0,
+            mtval: 0,
+            mie: 0,
+            tselect: 0,
+            tdata1: [TDATA1_TYPE; TRIGGERS],
+            tdata2: [0; TRIGGERS],
+            tcontrol: 0,
+            pmpcfg: [0; 4],
+            pmpaddr: [0; 16],
+            // Counting cycles from the start: esp-hal waits on the counter (`rng/ll.rs`) without setting it up.
+            mpcer: 1,
+            mpcmr: COUNT_EN,
+            gpio: [0; 3],
+            user_mode: false,
+            in_exception: false,
+            counter: 0,
+            counted_from: 0,
+        }
+    }
+
+    /// The performance counter at a cycle.
+    pub fn performance_counter(&self, cycles: u64) -> u32 {
+        if self.mpcmr & COUNT_EN == 0 || self.mpcer & COUNTED_EVENTS == 0 {
+            return self.counter;
+        }
+        let value = u64::from(self.counter) + cycles.saturating_sub(self.counted_from);
+        if self.mpcmr & COUNT_SAT != 0 { value.min(u32::MAX.into()) as u32 } else { value as u32 }
+    }
+
+    fn restart_counter(&mut self, cycles: u64, counter: u32) {
+        self.counter = counter;
+        self.counted_from = cycles;
+    }
+}
+
+/// tdata1: triggers are of type "address/data match", which can't be changed.
+const TDATA1_TYPE: u32 = 2 << 28;
+const MSTATUS_WRITABLE: u32 = trap::MIE | trap::MPIE | trap::MPP | trap::TW | UIE | UPIE;
+const UIE: u32 = 1;
+const UPIE: u32 = 1 << 4;
+const TCONTROL_WRITABLE: u32 = 0x88;
+const MCAUSE_WRITABLE: u32 = trap::cause::INTERRUPT | 0x1f;
+
+impl Cpu {
+    /// Carries out a CSR instruction given by its bits; `None` if it is illegal.
+    pub(super) fn csr_instruction(&mut self, raw: u32) -> Option<()> {
+        let number = raw >> 20;
+        let rd = (raw >> 7 & 31) as usize;
+        let rs1 = raw >> 15 & 31;
+        let operand = if raw & 1 << 14 != 0 { rs1 } else { self.x[rs1 as usize] };
+        let old = self.read_csr(number)?;
+        let new = match raw >> 12 & 3 {
+            1 => Some(operand),
+            2 => (rs1 != 0).then_some(old | operand),
+            _ => (rs1 != 0).then_some(old & !operand),
+        };
+        if let Some(new) = new {
+            // Bits 11:10 of the number say "read-only".
+            if number >> 10 == 3 {
+                return None;
+            }
+            self.write_csr(number, new);
+        }
+        if rd != 0 {
+            self.x[rd] = old;
+        }
+        Some(())
+    }
+
+    /// Reads a CSR as an instruction at this point would; `None` if it does not exist or may not be read in this mode.
+    pub fn read_csr(&self, number: u32) -> Option<u32> {
+        let csrs = &self.csrs;
+        // Bits 9:8 of the number are the lowest mode that may touch it.
+        if csrs.user_mode && number >> 8 & 3 != 0 {
+            return None;
+        }
+        let trigger = csrs.tselect as usize % TRIGGERS;
+        Some(match number {
+            0x300 => csrs.mstatus,
+            0x301 => self.model.misa(),
+            0x304 if self.model.interrupt_csrs => csrs.mie,
+            0x305 => csrs.mtvec,
+            0x340 => csrs.mscratch,
+            0x341 => csrs.mepc,
+            0x342 => csrs.mcause,
+            0x343 => csrs.mtval,
+            0x344 if self.model.interrupt_csrs => self.irq,
+            0x3a0..=0x3a3 => csrs.pmpcfg[(number - 0x3a0) as usize],
+            0x3b0..=0x3bf => csrs.pmpaddr[(number - 0x3b0) as usize],
+            0x7a0 => csrs.tselect,
+            0x7a1 => csrs.tdata1[trigger],
+            0x7a2 => csrs.tdata2[trigger],
+            0x7a5 => csrs.tcontrol,
+            0x7e0 => csrs.mpcer,
+            0x7e1 => csrs.mpcmr,
+            0x7e2 => csrs.performance_counter(self.cycles),
+            0x803..=0x805 => csrs.gpio[(number - 0x803) as usize],
+            0xf11 => self.model.vendor_id,
+            0xf12 => self.model.arch_id,
+            0xf13 => self.model.implementation_id,
+            0xf14 => self.model.hart_id,
+            _ => return None,
+        })
+    }
+
+    /// Writes a CSR; what can't be written keeps its value. Numbers that do not exist are ignored.
+    pub fn write_csr(&mut self, number: u32, value: u32) {
+        let cycles = self.cycles;
+        let counter = self.csrs.performance_counter(cycles);
+        let csrs = &mut self.csrs;
+        let trigger = csrs.tselect as usize % TRIGGERS;
+        match number {
+            0x300 => {
+                // MPP holds machine or user mode; other values leave it (WARL).
+                let mpp = match value & trap::MPP {
+                    mpp @ (0 | trap::MPP) => mpp,
+                    _ => csrs.mstatus & trap::MPP,
+                };
+                csrs.mstatus = value & MSTATUS_WRITABLE & !trap::MPP | mpp;
+            }
+            0x304 if self.model.interrupt_csrs => csrs.mie = value,
+            0x305 => csrs.mtvec = value & !0xff | 1,
+            0x340 => csrs.mscratch = value,
+            0x341 => csrs.mepc = value & !1,
+            0x342 => csrs.mcause = value & MCAUSE_WRITABLE,
+            0x343 => csrs.mtval = value,
+            0x3a0..=0x3a3 => csrs.pmpcfg[(number - 0x3a0) as usize] = value,
+            0x3b0..=0x3bf => csrs.pmpaddr[(number - 0x3b0) as usize] = value,
+            0x7a0 => csrs.tselect = value % TRIGGERS as u32,
+            0x7a1 => csrs.tdata1[trigger] = value & 0x0fff_ffff | TDATA1_TYPE,
+            0x7a2 => csrs.tdata2[trigger] = value,
+            0x7a5 => csrs.tcontrol = value & TCONTROL_WRITABLE,
+            0x7e0 => {
+                csrs.restart_counter(cycles, counter);
+                csrs.mpcer = value & 0x7ff;
+            }
+            0x7e1 => {
+                csrs.restart_counter(cycles, counter);
+                csrs.mpcmr = value & (COUNT_EN | COUNT_SAT);
+            }
+            0x7e2 => csrs.restart_counter(cycles, value),
+            0x803..=0x805 => csrs.gpio[(number - 0x803) as usize] = value,
+            _ => {}
+        }
+    }
+}

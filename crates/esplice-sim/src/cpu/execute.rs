@@ -1,0 +1,342 @@
+//! The inner loop, and the rarer instructions outside of it.
+
+use super::decode::{Kind, Op};
+use super::{Bus, Cpu, Fault, Stop, cache, cause};
+
+/// Why the inner loop ended. pc then is the instruction concerned, or, for `Budget` and `Attention`, the next one.
+pub(super) enum Exit {
+    Budget,
+    Undecoded,
+    Hook,
+    /// The instruction at pc traps. It has used its cycle.
+    Trap {
+        cause: u32,
+        tval: u32,
+    },
+    /// The instruction at pc is one for [`Cpu::system`]. It has used its cycle.
+    System(Op),
+    /// The instruction is complete, and the bus asks to be heard.
+    Attention,
+}
+
+/// Runs decoded instructions from pc on.
+#[inline(never)]
+pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> Exit {
+    let x = &mut cpu.x;
+    let cache = &cpu.cache;
+    let mut pc = cpu.pc;
+    let mut cycles = cpu.cycles;
+    // A page no address is in, so that the first instruction looks its page up.
+    let mut ops: &[Op] = &[];
+    let mut base = 0_u32;
+
+    macro_rules! leave {
+        ($exit:expr) => {{
+            cpu.pc = pc;
+            cpu.cycles = cycles;
+            return $exit;
+        }};
+    }
+    macro_rules! next {
+        ($op:ident) => {
+            pc = pc.wrapping_add($op.len())
+        };
+    }
+    macro_rules! compute {
+        ($op:ident, $value:expr) => {{
+            x[$op.rd()] = $value;
+            next!($op);
+        }};
+    }
+    macro_rules! load {
+        ($op:ident, $method:ident, $value:ident => $convert:expr) => {{
+            let addr = x[$op.rs1()].wrapping_add($op.imm);
+            bus.at_cycle(cycles);
+            match bus.$method(addr) {
+                Ok($value) => {
+                    x[$op.rd()] = $convert;
+                    next!($op);
+                    if bus.attention() {
+                        leave!(Exit::Attention);
+                    }
+                }
+                Err(fault) => leave!(load_trap(fault, addr)),
+            }
+        }};
+    }
+    macro_rules! store {
+        ($op:ident, $method:ident, $type:ty) => {{
+            let addr = x[$op.rs1()].wrapping_add($op.imm);
+            bus.at_cycle(cycles);
+            match bus.$method(addr, x[$op.rs2()] as $type) {
+                Ok(()) => {
+                    next!($op);
+                    if bus.attention() {
+                        leave!(Exit::Attention);
+                    }
+                }
+                Err(fault) => leave!(store_trap(fault, addr)),
+            }
+        }};
+    }
+    macro_rules! branch {
+        ($op:ident, $taken:expr) => {
+            if $taken { pc = $op.imm } else { next!($op) }
+        };
+    }
+
+    loop {
+        if cycles >= until_cycle {
+            leave!(Exit::Budget);
+        }
+        let Some(&op) = ops.get((pc.wrapping_sub(base) >> 1) as usize) else {
+            match cache.page(pc) {
+                Some(page) => {
+                    ops = page;
+                    base = pc & !0xfff;
+                    continue;
+                }
+                None => leave!(Exit::Undecoded),
+            }
+        };
+        cycles += 1;
+        match op.kind {
+            Kind::Undecoded => {
+                cycles -= 1;
+                leave!(Exit::Undecoded)
+            }
+            Kind::Hook => {
+                cycles -= 1;
+                leave!(Exit::Hook)
+            }
+            Kind::Illegal => leave!(Exit::Trap { cause: cause::ILLEGAL, tval: op.imm }),
+            Kind::Nop => next!(op),
+            Kind::Li => compute!(op, op.imm),
+            Kind::Addi => compute!(op, x[op.rs1()].wrapping_add(op.imm)),
+            Kind::Slti => compute!(op, u32::from((x[op.rs1()] as i32) < op.imm as i32)),
+            Kind::Sltiu => compute!(op, u32::from(x[op.rs1()] < op.imm)),
+            Kind::Xori => compute!(op, x[op.rs1()] ^ op.imm),
+            Kind::Ori => compute!(op, x[op.rs1()] | op.imm),
+            Kind::Andi => compute!(op, x[op.rs1()] & op.imm),
+            Kind::Slli => compute!(op, x[op.rs1()] << (op.imm & 31)),
+            Kind::Srli => compute!(op, x[op.rs1()] >> (op.imm & 31)),
+            Kind::Srai => compute!(op, (x[op.rs1()] as i32 >> (op.imm & 31)) as u32),
+            Kind::Add => compute!(op, x[op.rs1()].wrapping_add(x[op.rs2()])),
+            Kind::Sub => compute!(op, x[op.rs1()].wrapping_sub(x[op.rs2()])),
+            Kind::Sll => compute!(op, x[op.rs1()] << (x[op.rs2()] & 31)),
+            Kind::Slt => compute!(op, u32::from((x[op.rs1()] as i32) < x[op.rs2()] as i32)),
+            Kind::Sltu => compute!(op, u32::from(x[op.rs1()] < x[op.rs2()])),
+            Kind::Xor => compute!(op, x[op.rs1()] ^ x[op.rs2()]),
+            Kind::Srl => compute!(op, x[op.rs1()] >> (x[op.rs2()] & 31)),
+            Kind::Sra => compute!(op, (x[op.rs1()] as i32 >> (x[op.rs2()] & 31)) as u32),
+            Kind::Or => compute!(op, x[op.rs1()] | x[op.rs2()]),
+            Kind::And => compute!(op, x[op.rs1()] & x[op.rs2()]),
+            Kind::Mul => compute!(op, x[op.rs1()].wrapping_mul(x[op.rs2()])),
+            Kind::Mulh => {
+                compute!(
+                    op,
+                    ((i64::from(x[op.rs1()] as i32) * i64::from(x[op.rs2()] as i32)) >> 32) as u32
+                )
+            }
+            Kind::Mulhsu => compute!(
+                op,
+                ((i64::from(x[op.rs1()] as i32) * i64::from(x[op.rs2()])) >> 32) as u32
+            ),
+            Kind::Mulhu => {
+                compute!(op, ((u64::from(x[op.rs1()]) * u64::from(x[op.rs2()])) >> 32) as u32)
+            }
+            // Division by zero gives all ones and leaves the dividend; the most negative number by -1 overflows to
+            // itself with remainder 0 (unprivileged specification, chapter "M").
+            Kind::Div => compute!(
+                op,
+                match x[op.rs2()] as i32 {
+                    0 => u32::MAX,
+                    divisor => (x[op.rs1()] as i32).wrapping_div(divisor) as u32,
+                }
+            ),
+            Kind::Divu => compute!(op, x[op.rs1()].checked_div(x[op.rs2()]).unwrap_or(u32::MAX)),
+            Kind::Rem => compute!(
+                op,
+                match x[op.rs2()] as i32 {
+                    0 => x[op.rs1()],
+                    divisor => (x[op.rs1()] as i32).wrapping_rem(divisor) as u32,
+                }
+            ),
+            Kind::Remu => compute!(op, x[op.rs1()].checked_rem(x[op.rs2()]).unwrap_or(x[op.rs1()])),
+            Kind::Lb => load!(op, load8, v => v as i8 as u32),
+            Kind::Lh => load!(op, load16, v => v as i16 as u32),
+            Kind::Lw => load!(op, load32, v => v),
+            Kind::Lbu => load!(op, load8, v => v.into()),
+            Kind::Lhu => load!(op, load16, v => v.into()),
+            Kind::LoadDiscard => {
+                let addr = x[op.rs1()].wrapping_add(op.imm);
+                bus.at_cycle(cycles);
+                let loaded = match op.rs2 {
+                    0 => bus.load8(addr).map(drop),
+                    1 => bus.load16(addr).map(drop),
+                    _ => bus.load32(addr).map(drop),
+                };
+                if let Err(fault) = loaded {
+                    leave!(load_trap(fault, addr));
+                }
+                next!(op);
+                if bus.attention() {
+                    leave!(Exit::Attention);
+                }
+            }
+            Kind::Sb => store!(op, store8, u8),
+            Kind::Sh => store!(op, store16, u16),
+            Kind::Sw => store!(op, store32, u32),
+            Kind::J => pc = op.imm,
+            Kind::Jal => {
+                x[op.rd()] = pc.wrapping_add(op.len());
+                pc = op.imm;
+            }
+            Kind::Jr => pc = x[op.rs1()].wrapping_add(op.imm) & !1,
+            Kind::Jalr => {
+                let target = x[op.rs1()].wrapping_add(op.imm) & !1;
+                x[op.rd()] = pc.wrapping_add(op.len());
+                pc = target;
+            }
+            Kind::Beq => branch!(op, x[op.rs1()] == x[op.rs2()]),
+            Kind::Bne => branch!(op, x[op.rs1()] != x[op.rs2()]),
+            Kind::Blt => branch!(op, (x[op.rs1()] as i32) < x[op.rs2()] as i32),
+            Kind::Bge => branch!(op, x[op.rs1()] as i32 >= x[op.rs2()] as i32),
+            Kind::Bltu => branch!(op, x[op.rs1()] < x[op.rs2()]),
+            Kind::Bgeu => branch!(op, x[op.rs1()] >= x[op.rs2()]),
+            Kind::Csr | Kind::Ecall | Kind::Ebreak | Kind::Mret | Kind::Wfi | Kind::Amo => {
+                leave!(Exit::System(op))
+            }
+        }
+    }
+}
+
+#[cold]
+fn load_trap(fault: Fault, addr: u32) -> Exit {
+    let cause =
+        if fault == Fault::Misaligned { cause::LOAD_MISALIGNED } else { cause::LOAD_ACCESS };
+    Exit::Trap { cause, tval: addr }
+}
+
+#[cold]
+fn store_trap(fault: Fault, addr: u32) -> Exit {
+    let cause =
+        if fault == Fault::Misaligned { cause::STORE_MISALIGNED } else { cause::STORE_ACCESS };
+    Exit::Trap { cause, tval: addr }
+}
+
+impl Cpu {
+    /// Carries out an instruction that the inner loop leaves to others; pc stands at it.
+    pub(super) fn system<B: Bus>(&mut self, op: Op, bus: &mut B) -> Option<Stop> {
+        let illegal = (cause::ILLEGAL, op.imm);
+        let next = self.pc.wrapping_add(op.len());
+        let done = match op.kind {
+            Kind::Csr => self.csr_instruction(op.imm).ok_or(illegal),
+            Kind::Ecall if self.csrs.user_mode => Err((cause::ECALL_USER, 0)),
+            Kind::Ecall => Err((cause::ECALL_MACHINE, 0)),
+            Kind::Ebreak => Err((cause::BREAKPOINT, 0)),
+            Kind::Mret if !self.csrs.user_mode => {
+                self.mret();
+                return None;
+            }
+            // mstatus.TW makes wfi illegal in user mode.
+            Kind::Wfi if !self.csrs.user_mode || self.csrs.mstatus & super::trap::TW == 0 => {
+                self.waiting = true;
+                Ok(())
+            }
+            Kind::Amo if self.model.atomics => self.atomic(op, bus).unwrap_or(Err(illegal)),
+            _ => Err(illegal),
+        };
+        match done {
+            Ok(()) => {
+                self.pc = next;
+                if bus.attention() {
+                    self.apply_code_changes(bus);
+                    if bus.take_yield() {
+                        return Some(Stop::YieldRequested);
+                    }
+                }
+                None
+            }
+            Err((cause, tval)) => self.exception(cause, tval),
+        }
+    }
+
+    /// Carries out lr, sc or an atomic operation; `None` if there is no such one, an error is mcause and mtval.
+    fn atomic<B: Bus>(&mut self, op: Op, bus: &mut B) -> Option<Result<(), (u32, u32)>> {
+        let funct5 = op.imm >> 27;
+        let addr = self.x[op.rs1()];
+        let operand = self.x[op.rs2()];
+        if addr & 3 != 0 {
+            let cause = if funct5 == 2 { cause::LOAD_MISALIGNED } else { cause::STORE_MISALIGNED };
+            return Some(Err((cause, addr)));
+        }
+        bus.at_cycle(self.cycles);
+        let result = match funct5 {
+            2 if op.rs2() != 0 => return None,
+            2 => {
+                let Ok(value) = bus.load32(addr) else {
+                    return Some(Err((cause::LOAD_ACCESS, addr)));
+                };
+                self.reservation = Some(addr);
+                value
+            }
+            3 => {
+                let reserved = self.reservation.take() == Some(addr);
+                if reserved && bus.store32(addr, operand).is_err() {
+                    return Some(Err((cause::STORE_ACCESS, addr)));
+                }
+                u32::from(!reserved)
+            }
+            _ => {
+                let combine: fn(u32, u32) -> u32 = match funct5 {
+                    0x00 => u32::wrapping_add,
+                    0x01 => |_, operand| operand,
+                    0x04 => |old, operand| old ^ operand,
+                    0x08 => |old, operand| old | operand,
+                    0x0c => |old, operand| old & operand,
+                    0x10 => |old, operand| (old as i32).min(operand as i32) as u32,
+                    0x14 => |old, operand| (old as i32).max(operand as i32) as u32,
+                    0x18 => u32::min,
+                    0x1c => u32::max,
+                    _ => return None,
+                };
+                let Ok(old) = bus.load32(addr) else {
+                    return Some(Err((cause::STORE_ACCESS, addr)));
+                };
+                if bus.store32(addr, combine(old, operand)).is_err() {
+                    return Some(Err((cause::STORE_ACCESS, addr)));
+                }
+                old
+            }
+        };
+        if op.rd() != 0 {
+            self.x[op.rd()] = result;
+        }
+        Some(Ok(()))
+    }
+
+    /// Executes the real instruction under a hook: its decoded form takes the hook's place for one instruction.
+    pub(super) fn step_hooked<B: Bus>(&mut self, bus: &mut B) -> Option<Stop> {
+        let pc = self.pc;
+        let op = match cache::decode_at(bus, pc) {
+            Ok((op, _)) => op,
+            Err((cause, tval)) => {
+                self.cycles += 1;
+                return self.exception(cause, tval);
+            }
+        };
+        self.cache.replace(pc, op);
+        let exit = execute(self, bus, self.cycles + 1);
+        self.cache.replace(pc, Op { kind: Kind::Hook, ..Op::default() });
+        match exit {
+            Exit::Trap { cause, tval } => self.exception(cause, tval),
+            Exit::System(op) => self.system(op, bus),
+            Exit::Attention => {
+                self.apply_code_changes(bus);
+                bus.take_yield().then_some(Stop::YieldRequested)
+            }
+            Exit::Budget | Exit::Undecoded | Exit::Hook => None,
+        }
+    }
+}
