@@ -69,7 +69,7 @@ fn check_refused(change: (&str, &str), expected: &str) {
 
 #[test]
 fn contradictions_are_refused() {
-    check_refused(("addr = 0x4200_0000", "addr = 0x403d_0000"), "regions iram and rom overlap");
+    check_refused(("addr = 0x4200_0000", "addr = 0x403d_0000"), "regions iram and irom overlap");
     check_refused(("default-flash-freq = \"80m\"", "default-flash-freq = \"81m\""), "has no code");
     check_refused(("chip-id = 5", "chipid = 5"), "unknown field `chipid`");
     check_refused(("access = \"rx\"", "access = \"rq\""), "is not made of r, w and x");

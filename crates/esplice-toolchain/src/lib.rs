@@ -1,1 +1,31 @@
-//! Placeholder
+//! Finds a compiler for a chip, drives it, and says which ELF came out.
+//!
+//! - [`find_rust`] chooses a Rust toolchain that can make code for a chip: an installed target,
+//!   else library sources to build, else Debian's packages. It asks the machine only through
+//!   [`Probe`], so that a test can play any machine.
+//! - [`build_cargo`] settles package, binary and features, runs cargo, and gives an [`Artifact`].
+//!
+//! The compiler's own messages and progress go straight to the standard error stream it inherits;
+//! this crate prints nothing, and it leaves reading the ELF to others.
+//!
+//! ```no_run
+//! use esplice_toolchain::{CargoOptions, build_cargo};
+//!
+//! let chip = esplice_chip::find("esp32c3")?;
+//! let artifact = build_cargo("examples/hello-rust".as_ref(), chip, &CargoOptions::default())?;
+//! println!("{}", artifact.elf.display());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cargo;
+mod environment;
+mod error;
+mod find;
+mod probe;
+mod project;
+
+pub use cargo::{Artifact, CargoOptions, build_cargo};
+pub use environment::{SOURCE_DATE_EPOCH, outer_cargo_variables};
+pub use error::{ErrorKind, ToolchainError};
+pub use find::{Origin, RustToolchain, find_rust};
+pub use probe::{Machine, Probe};
