@@ -33,30 +33,46 @@ fn every_chip_passes_every_check() {
     }
 }
 
-/// A value's source stands on its line, or in a comment above it since the last blank-line break
-/// of its table, or is named once for the table: `Source:`.
+/// A value's source stands in a comment on its line, or a comment with `Source:` stands above its
+/// table, or above a table that its own is part of (`[sim]` for `[[sim.peripheral]]`).
 #[test]
 fn every_value_has_a_source() {
     for (name, text) in chip_files() {
-        let mut sourced = false;
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.starts_with("[") && !line.starts_with("[[") {
-                // A new table: its comment stands above it and was read already.
-            } else if line.starts_with('#') {
-                sourced |= line.contains("Source:") || line.contains("source:");
-            } else if line.contains('=') {
-                assert!(
-                    sourced || line.contains("# "),
-                    "{name}:{}: {line:?} has no source",
-                    number + 1
-                );
+        let unsourced = lines_without_source(&text);
+        assert!(unsourced.is_empty(), "{name}: no source for {unsourced:#?}");
+    }
+    assert_eq!(
+        lines_without_source("# Source: TRM\n[a]\nx = 1\n[[a.b]]\ny = 2\n[c]\nz = 3"),
+        ["z = 3"]
+    );
+}
+
+fn lines_without_source(text: &str) -> Vec<&str> {
+    let mut sourced_tables: Vec<&str> = Vec::new();
+    let mut comment_has_source = false;
+    let mut covered = false;
+    let mut missing = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('#') {
+            comment_has_source |= line.contains("Source:");
+        } else if line.starts_with('[') {
+            let table = line.trim_matches(['[', ']']);
+            if comment_has_source {
+                sourced_tables.push(table);
             }
-            if number == 0 || line.starts_with("[chip]") {
-                sourced = false;
-            }
+            covered = sourced_tables.iter().any(|sourced| {
+                table
+                    .strip_prefix(sourced)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            });
+            comment_has_source = false;
+        } else if line.is_empty() {
+            comment_has_source = false;
+        } else if line.contains('=') && !covered && !line.contains("# ") {
+            missing.push(line);
         }
     }
+    missing
 }
 
 fn check_refused(change: (&str, &str), expected: &str) {
