@@ -1,0 +1,329 @@
+//! Runs cargo, and finds the ELF it made.
+
+use std::{
+    ffi::OsString,
+    io::BufReader,
+    path::{Path, PathBuf},
+    process::{ChildStdout, Command, ExitStatus, Stdio},
+};
+
+use cargo_metadata::{Message, Metadata, MetadataCommand};
+use esplice_chip::Chip;
+
+use crate::{
+    Machine, RustToolchain, SOURCE_DATE_EPOCH, ToolchainError, find_rust,
+    project::{self, Selection},
+};
+
+/// What a build is asked for beyond the project and the chip.
+#[derive(Debug, Clone, Default)]
+pub struct CargoOptions {
+    /// The package, where the project has several with binaries.
+    pub package: Option<String>,
+    /// The binary, where the package has several.
+    pub bin: Option<String>,
+    /// Features to enable beside the chip's own.
+    pub features: Vec<String>,
+    /// Leave the package's default features out.
+    pub no_default_features: bool,
+    /// The profile; `release` if none is named.
+    pub profile: Option<String>,
+    /// Refuse to change the project's lock file.
+    pub locked: bool,
+    /// Where cargo builds, instead of where the project has it build.
+    pub target_dir: Option<PathBuf>,
+    /// More arguments for the linker, which only the last crate is built anew for.
+    pub link_args: Vec<String>,
+    /// More variables for the environment of cargo and what it starts.
+    pub variables: Vec<(String, OsString)>,
+}
+
+/// An ELF fresh from the compiler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The ELF.
+    pub elf: PathBuf,
+    /// The package it comes from.
+    pub package: String,
+    /// The binary's name.
+    pub bin: String,
+    /// Whether the ELF was up to date already.
+    pub fresh: bool,
+    /// What it was built with.
+    pub toolchain: RustToolchain,
+}
+
+/// Builds a binary of the cargo project at `project` (its directory, or its `Cargo.toml`) for
+/// `chip`. Cargo's progress and the compiler's messages go to this process's standard error
+/// stream as they come.
+///
+/// # Errors
+/// See [`ToolchainError`]; [`ToolchainError::kind`] tells the sorts apart.
+pub fn build_cargo(
+    project: &Path,
+    chip: &Chip,
+    options: &CargoOptions,
+) -> Result<Artifact, ToolchainError> {
+    let directory = project::directory(project)?;
+    let machine = Machine::seen_from(&directory);
+    let toolchain = find_rust(chip, &machine)?;
+    let metadata = read_metadata(&directory, &machine, &toolchain)?;
+    let selection =
+        project::select(&metadata, &directory, options.package.as_deref(), options.bin.as_deref())?;
+
+    let mut command = machine.command(&toolchain.cargo);
+    command.args(build_arguments(&toolchain, &selection, chip, options));
+    if std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
+        command.env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH);
+    }
+    command.envs(toolchain.variables());
+    command.envs(options.variables.iter().map(|(name, value)| (name, value)));
+    let (status, made) = run(command, &toolchain.cargo, &selection)?;
+
+    if !status.success() {
+        return Err(failure(status, selection));
+    }
+    match made {
+        Some((elf, fresh)) => {
+            Ok(Artifact { elf, package: selection.package, bin: selection.bin, fresh, toolchain })
+        }
+        None => {
+            Err(ToolchainError::NoExecutable { package: selection.package, bin: selection.bin })
+        }
+    }
+}
+
+fn read_metadata(
+    directory: &Path,
+    machine: &Machine,
+    toolchain: &RustToolchain,
+) -> Result<Metadata, ToolchainError> {
+    let mut command = MetadataCommand::new();
+    // Without dependencies cargo needs neither the registry nor a lock file.
+    command.cargo_path(&toolchain.cargo).current_dir(directory).no_deps();
+    for name in machine.hidden() {
+        command.env_remove(name);
+    }
+    for (name, value) in toolchain.variables() {
+        command.env(name, value);
+    }
+    command.exec().map_err(|error| match error {
+        cargo_metadata::Error::Io(source) => {
+            ToolchainError::Start { program: toolchain.cargo.clone(), source }
+        }
+        cargo_metadata::Error::CargoMetadata { stderr } => ToolchainError::BadManifest {
+            path: directory.to_owned(),
+            message: stderr.trim().trim_start_matches("error: ").to_owned(),
+        },
+        other => {
+            ToolchainError::BadManifest { path: directory.to_owned(), message: other.to_string() }
+        }
+    })
+}
+
+fn build_arguments(
+    toolchain: &RustToolchain,
+    selection: &Selection,
+    chip: &Chip,
+    options: &CargoOptions,
+) -> Vec<OsString> {
+    let by_chip = project::chip_features(&selection.features, chip);
+    // `cargo rustc` is `cargo build` with arguments for the last crate alone.
+    let verb = if options.link_args.is_empty() { "build" } else { "rustc" };
+    let mut arguments: Vec<OsString> = vec![verb.into()];
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+
+    add(&["--message-format", "json-render-diagnostics"]);
+    add(&["--package", &selection.package, "--bin", &selection.bin]);
+    add(&["--profile", options.profile.as_deref().unwrap_or("release")]);
+    if by_chip.no_default || options.no_default_features {
+        add(&["--no-default-features"]);
+    }
+    let features: Vec<&str> =
+        by_chip.enable.iter().chain(&options.features).map(String::as_str).collect();
+    if !features.is_empty() {
+        add(&["--features", &features.join(",")]);
+    }
+    if options.locked {
+        add(&["--locked"]);
+    }
+    if let Some(target_dir) = &options.target_dir {
+        // Cargo starts in the project; a relative path is meant from here.
+        arguments.push("--target-dir".into());
+        arguments
+            .push(std::path::absolute(target_dir).unwrap_or_else(|_| target_dir.clone()).into());
+    }
+    arguments.extend(toolchain.arguments());
+    if !options.link_args.is_empty() {
+        arguments.push("--".into());
+        for argument in &options.link_args {
+            arguments.push("-C".into());
+            arguments.push(format!("link-arg={argument}").into());
+        }
+    }
+    arguments
+}
+
+/// Runs cargo to its end; gives how it ended, and the ELF it named with whether it was fresh.
+fn run(
+    mut command: Command,
+    program: &Path,
+    selection: &Selection,
+) -> Result<(ExitStatus, Option<(PathBuf, bool)>), ToolchainError> {
+    // In the terminal's process group, so that Ctrl-C reaches cargo and the compilers too.
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|source| ToolchainError::Start { program: program.to_owned(), source })?;
+    let made = child.stdout.take().map(|stdout| find_executable(stdout, selection));
+    let report = |source| ToolchainError::Report { program: program.to_owned(), source };
+    // Wait before anything is reported: no child is left behind.
+    let status = child.wait().map_err(report)?;
+    Ok((status, made.transpose().map_err(report)?.flatten()))
+}
+
+fn find_executable(
+    stdout: ChildStdout,
+    selection: &Selection,
+) -> std::io::Result<Option<(PathBuf, bool)>> {
+    let mut made = None;
+    for message in Message::parse_stream(BufReader::new(stdout)) {
+        if let Message::CompilerArtifact(artifact) = message?
+            && artifact.target.is_bin()
+            && artifact.target.name == selection.bin
+            && let Some(elf) = artifact.executable
+        {
+            made = Some((elf.into_std_path_buf(), artifact.fresh));
+        }
+    }
+    Ok(made)
+}
+
+fn failure(status: ExitStatus, selection: Selection) -> ToolchainError {
+    match (signal_of(status), status.code()) {
+        (Some(signal), _) => ToolchainError::Interrupted { signal },
+        (None, code) => ToolchainError::CompileFailed {
+            package: selection.package,
+            bin: selection.bin,
+            code: code.unwrap_or(-1),
+        },
+    }
+}
+
+#[cfg(unix)]
+fn signal_of(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+/// Windows has no signals; a program ended by Ctrl-C has this exit code (STATUS_CONTROL_C_EXIT).
+#[cfg(not(unix))]
+fn signal_of(status: ExitStatus) -> Option<i32> {
+    const CONTROL_C_EXIT: i32 = 0xC000_013A_u32 as i32;
+    const SIGINT: i32 = 2;
+    (status.code() == Some(CONTROL_C_EXIT)).then_some(SIGINT)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn selection() -> Selection {
+        Selection { package: "p".into(), bin: "b".into(), features: Default::default() }
+    }
+
+    /// Runs `script` in cargo's place.
+    fn outcome(script: &str) -> Result<(ExitStatus, Option<(PathBuf, bool)>), ToolchainError> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run(command, Path::new("cargo"), &selection())
+    }
+
+    /// Cargo's message about an artifact, cut to what is required of it.
+    fn artifact(kind: &str, name: &str, executable: &str) -> String {
+        format!(
+            r#"{{"reason":"compiler-artifact","package_id":"p","manifest_path":"/p/Cargo.toml",
+            "target":{{"kind":["{kind}"],"crate_types":["bin"],"name":"{name}",
+            "src_path":"/p/src/main.rs","edition":"2024"}},"profile":{{"opt_level":"3",
+            "debuginfo":0,"debug_assertions":false,"overflow_checks":false,"test":false}},
+            "features":[],"filenames":[],"executable":{executable},"fresh":false}}"#
+        )
+        .replace('\n', "")
+    }
+
+    #[test]
+    fn the_binarys_executable_is_found_among_other_messages() {
+        let messages = [
+            "a line that is no message".to_owned(),
+            artifact("custom-build", "b", r#""/t/build-script""#),
+            artifact("bin", "other", r#""/t/other""#),
+            artifact("bin", "b", "null"),
+            artifact("bin", "b", r#""/t/b""#),
+            r#"{"reason":"build-finished","success":true}"#.to_owned(),
+        ];
+        let (status, made) =
+            outcome(&format!("cat <<'END'\n{}\nEND", messages.join("\n"))).unwrap();
+        assert!(status.success());
+        assert_eq!(made, Some((PathBuf::from("/t/b"), false)));
+    }
+
+    #[test]
+    fn a_failed_compile_and_an_interrupt_are_told_apart() {
+        for (script, kind, text) in [
+            ("exit 101", ErrorKind::CompileFailed, "cargo could not build b of p (exit code 101)"),
+            ("kill -INT $$", ErrorKind::Interrupted, "the build was interrupted by signal 2"),
+            ("kill -TERM $$", ErrorKind::Interrupted, "the build was interrupted by signal 15"),
+        ] {
+            let (status, _) = outcome(script).unwrap();
+            let error = failure(status, selection());
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, text));
+        }
+    }
+
+    #[test]
+    fn a_cargo_that_does_not_start_is_named() {
+        let error = run(Command::new("/nowhere/cargo"), Path::new("/nowhere/cargo"), &selection())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ToolchainMissing);
+        assert!(error.to_string().starts_with("cannot start /nowhere/cargo: "), "{error}");
+    }
+
+    #[test]
+    fn arguments_follow_the_options() {
+        let chip = esplice_chip::find("esp32c3").unwrap();
+        let toolchain = RustToolchain {
+            origin: crate::Origin::Installed,
+            cargo: "cargo".into(),
+            rustc: "rustc".into(),
+            version: "rustc 1.95.0".into(),
+            target: "T".into(),
+            build_std: vec![],
+            linker: None,
+        };
+        let mut selection = selection();
+        selection.features.insert(chip.name.clone(), vec![]);
+        let line = |options: &CargoOptions| {
+            let words = build_arguments(&toolchain, &selection, chip, options);
+            words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            line(&CargoOptions::default()),
+            "build --message-format json-render-diagnostics --package p --bin b \
+             --profile release --features esp32c3 --target T"
+        );
+        assert_eq!(
+            line(&CargoOptions {
+                features: vec!["fast".into()],
+                no_default_features: true,
+                profile: Some("dev".into()),
+                locked: true,
+                target_dir: Some("/t".into()),
+                link_args: vec!["-Tlayout.x".into()],
+                ..CargoOptions::default()
+            }),
+            "rustc --message-format json-render-diagnostics --package p --bin b --profile dev \
+             --no-default-features --features esp32c3,fast --locked --target-dir /t --target T \
+             -- -C link-arg=-Tlayout.x"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! What can go wrong on the way to an ELF.
+
+use std::{io, path::PathBuf};
+
+/// Why there is no ELF.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToolchainError {
+    /// No Rust toolchain of this machine makes code for the chip.
+    #[error("no Rust toolchain here can build for {target}")]
+    RustMissing {
+        /// Cargo's target triple.
+        target: String,
+        /// Whether rustup is on the path.
+        rustup: bool,
+        /// Whether apt-get is on the path.
+        apt: bool,
+    },
+    /// A toolchain was found, and nothing to link with.
+    #[error("no linker for {target}: neither rust-lld in {sysroot} nor ld.lld on the path")]
+    LinkerMissing {
+        /// Cargo's target triple.
+        target: String,
+        /// Where the toolchain stands.
+        sysroot: PathBuf,
+        /// Whether apt-get is on the path.
+        apt: bool,
+    },
+    /// A program that was found could not be started.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The connection to the running compiler broke.
+    #[error("cannot read what {program} reports: {source}")]
+    Report {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The compiler or the linker refused; it has told why on the standard error stream.
+    #[error("cargo could not build {bin} of {package} (exit code {code})")]
+    CompileFailed {
+        /// The package.
+        package: String,
+        /// The binary.
+        bin: String,
+        /// What cargo ended with.
+        code: i32,
+    },
+    /// The compiler was ended by a signal, such as Ctrl-C.
+    #[error("the build was interrupted by signal {signal}")]
+    Interrupted {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Cargo was content and named no ELF.
+    #[error("cargo named no executable for {bin} of {package}")]
+    NoExecutable {
+        /// The package.
+        package: String,
+        /// The binary.
+        bin: String,
+    },
+    /// The directory is no cargo project.
+    #[error("{path} has no Cargo.toml")]
+    NoManifest {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Cargo cannot read the project.
+    #[error("cargo cannot read the project at {path}: {message}")]
+    BadManifest {
+        /// The directory.
+        path: PathBuf,
+        /// What cargo says.
+        message: String,
+    },
+    /// There is nothing to run in the project.
+    #[error("{path} has no binary, only libraries")]
+    NoBinary {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// More than one binary, and none was chosen.
+    #[error("{path} has {} binaries: {}", bins.len(), bins.join(", "))]
+    ManyBinaries {
+        /// The directory.
+        path: PathBuf,
+        /// Their names.
+        bins: Vec<String>,
+    },
+    /// A binary was asked for that the project does not have.
+    #[error("no binary {name:?} in {path}, which has {}", bins.join(", "))]
+    UnknownBinary {
+        /// The directory.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The names it has.
+        bins: Vec<String>,
+    },
+    /// A binary's name stands in more than one package.
+    #[error("binary {name:?} is in more than one package: {}", packages.join(", "))]
+    SameBinary {
+        /// The binary's name.
+        name: String,
+        /// The packages that have it.
+        packages: Vec<String>,
+    },
+    /// A package was asked for that the project does not have.
+    #[error("no package {name:?} in {path}, which has {}", packages.join(", "))]
+    UnknownPackage {
+        /// The directory.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The packages with binaries.
+        packages: Vec<String>,
+    },
+}
+
+/// What sort of failure it was; a front end maps these to exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Something is to be installed.
+    ToolchainMissing,
+    /// The source does not compile or link.
+    CompileFailed,
+    /// What was asked for does not fit the project.
+    Usage,
+    /// The project itself is not usable.
+    BadInput,
+    /// The user ended it.
+    Interrupted,
+    /// None of the user's doing.
+    Internal,
+}
+
+impl ToolchainError {
+    /// What sort of failure it was.
+    pub fn kind(&self) -> ErrorKind {
+        use ToolchainError::*;
+        match self {
+            RustMissing { .. } | LinkerMissing { .. } | Start { .. } => ErrorKind::ToolchainMissing,
+            CompileFailed { .. } => ErrorKind::CompileFailed,
+            ManyBinaries { .. }
+            | UnknownBinary { .. }
+            | SameBinary { .. }
+            | UnknownPackage { .. } => ErrorKind::Usage,
+            NoManifest { .. } | BadManifest { .. } | NoBinary { .. } => ErrorKind::BadInput,
+            Interrupted { .. } => ErrorKind::Interrupted,
+            Report { .. } | NoExecutable { .. } => ErrorKind::Internal,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        use ToolchainError::*;
+        Some(match self {
+            RustMissing { target, rustup, apt } => install_rust(target, *rustup, *apt),
+            LinkerMissing { apt: true, .. } => format!("run `{APT_INSTALL} lld-19`"),
+            LinkerMissing { .. } => "install LLVM's linker, lld".into(),
+            ManyBinaries { bins, .. } => format!("choose one: --bin {}", bins.first()?),
+            UnknownBinary { name, bins, .. } => {
+                format!("did you mean --bin {}?", esplice_chip::nearest(name, bins)?)
+            }
+            UnknownPackage { name, packages, .. } => {
+                format!("did you mean --package {}?", esplice_chip::nearest(name, packages)?)
+            }
+            SameBinary { packages, .. } => format!("choose one: --package {}", packages.first()?),
+            NoManifest { .. } => "give the directory of a cargo project".into(),
+            NoBinary { .. } => "firmware is a package with src/main.rs or a [[bin]]".into(),
+            CompileFailed { .. } => return None,
+            Start { .. } | Report { .. } | Interrupted { .. } | NoExecutable { .. } => return None,
+            BadManifest { .. } => return None,
+        })
+    }
+}
+
+const APT_INSTALL: &str = "apt-get install --no-install-recommends";
+
+fn install_rust(target: &str, rustup: bool, apt: bool) -> String {
+    let with_rustup = format!("run `rustup target add {target}`");
+    // Debian's newest Rust with its library sources, and a linker.
+    let with_apt = format!("`{APT_INSTALL} rustc-web cargo-web rust-web-src lld-19`");
+    match (rustup, apt) {
+        (true, true) => format!("{with_rustup}, or {with_apt}"),
+        (true, false) => with_rustup,
+        (false, true) => format!("run {with_apt}"),
+        (false, false) => {
+            format!("install Rust with rustup (https://rustup.rs), then {with_rustup}")
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Which of a machine's Rust toolchains makes code for a chip.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use cargo_metadata::cargo_platform::{Cfg, Platform};
+use esplice_chip::Chip;
+
+use crate::{Probe, ToolchainError, probe::program_name};
+
+/// A Rust toolchain and what cargo is to be told to use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RustToolchain {
+    /// How it was found.
+    pub origin: Origin,
+    /// Its cargo.
+    pub cargo: PathBuf,
+    /// Its compiler.
+    pub rustc: PathBuf,
+    /// The compiler's name, version and date, in one line.
+    pub version: String,
+    /// Cargo's target triple.
+    pub target: String,
+    /// Library crates to build along; empty where the target is installed.
+    pub build_std: Vec<String>,
+    /// The linker to name; none where the toolchain or the user's own configuration names one.
+    pub linker: Option<PathBuf>,
+}
+
+/// The ways a toolchain is found, in the order they are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The first cargo on the path has the target installed, as after `rustup target add`.
+    Installed,
+    /// The first cargo on the path has the library's sources, as after
+    /// `rustup component add rust-src`.
+    Sources,
+    /// Debian's rustc-web with rust-web-src, which stands behind another on the path.
+    Debian,
+}
+
+/// Where Debian's packages put their programs.
+const DEBIAN: [&str; 2] = ["/usr/bin/cargo", "/usr/bin/rustc"];
+
+/// Chooses the toolchain for `chip`: the installed target of the active toolchain, else its
+/// library sources, else Debian's packages.
+///
+/// # Errors
+/// [`ToolchainError::RustMissing`] where there is none, [`ToolchainError::LinkerMissing`] where
+/// one is found and nothing links what it makes.
+pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, ToolchainError> {
+    let target = &chip.toolchain.rust_target;
+    let active = Installation::active(probe);
+
+    let (origin, found) =
+        if let Some(found) = active.clone().filter(|i| i.has_target(target, probe)) {
+            (Origin::Installed, found)
+        } else if let Some(found) = active.filter(|i| i.has_sources(probe)) {
+            (Origin::Sources, found)
+        } else if let Some(found) = Installation::debian(probe).filter(|i| i.has_sources(probe)) {
+            (Origin::Debian, found)
+        } else {
+            return Err(ToolchainError::RustMissing {
+                target: target.clone(),
+                rustup: program(probe, "rustup").is_some(),
+                apt: program(probe, "apt-get").is_some(),
+            });
+        };
+
+    let linker = if found.has_linker(probe) || user_names_linker(&found, target, probe) {
+        None
+    } else {
+        Some(newest_lld(probe).ok_or_else(|| ToolchainError::LinkerMissing {
+            target: target.clone(),
+            sysroot: found.sysroot.clone(),
+            apt: program(probe, "apt-get").is_some(),
+        })?)
+    };
+    let build_std = match origin {
+        Origin::Installed => Vec::new(),
+        Origin::Sources | Origin::Debian => chip.toolchain.rust_build_std.clone(),
+    };
+    Ok(RustToolchain {
+        origin,
+        cargo: found.cargo,
+        rustc: found.rustc,
+        version: found.version,
+        target: target.clone(),
+        build_std,
+        linker,
+    })
+}
+
+impl RustToolchain {
+    /// Arguments for `cargo build`. They add to the project's own configuration: its
+    /// `rustflags` are left alone, as cargo would join another list to them.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = vec!["--target".into(), self.target.clone().into()];
+        if !self.build_std.is_empty() {
+            arguments.push(format!("-Zbuild-std={}", self.build_std.join(",")).into());
+        }
+        if let Some(linker) = &self.linker {
+            let path = toml_string(&linker.to_string_lossy());
+            arguments.push("--config".into());
+            arguments.push(format!("target.{}.linker={path}", self.target).into());
+        }
+        arguments
+    }
+
+    /// Variables for cargo's environment.
+    pub fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let mut variables = Vec::new();
+        if self.origin == Origin::Debian {
+            // Its cargo would take the first rustc on the path.
+            variables.push(("RUSTC", self.rustc.clone().into()));
+        }
+        if !self.build_std.is_empty() {
+            // build-std is unstable; this opens it in a stable cargo.
+            variables.push(("RUSTC_BOOTSTRAP", "1".into()));
+        }
+        variables
+    }
+}
+
+/// A cargo with its compiler, as installed.
+#[derive(Debug, Clone)]
+struct Installation {
+    cargo: PathBuf,
+    rustc: PathBuf,
+    sysroot: PathBuf,
+    host: String,
+    version: String,
+}
+
+impl Installation {
+    /// What `cargo build` would use in a shell.
+    fn active(probe: &dyn Probe) -> Option<Self> {
+        let cargo = program(probe, "cargo")?;
+        let rustc = match probe.variable("RUSTC") {
+            Some(rustc) => rustc.into(),
+            None => program(probe, "rustc")?,
+        };
+        Self::ask(cargo, rustc, probe)
+    }
+
+    fn debian(probe: &dyn Probe) -> Option<Self> {
+        let [cargo, rustc] = DEBIAN.map(PathBuf::from);
+        let both = probe.exists(&cargo) && probe.exists(&rustc);
+        both.then(|| Self::ask(cargo, rustc, probe)).flatten()
+    }
+
+    fn ask(cargo: PathBuf, rustc: PathBuf, probe: &dyn Probe) -> Option<Self> {
+        let sysroot = PathBuf::from(probe.output(&rustc, &["--print", "sysroot"])?.trim());
+        let about = probe.output(&rustc, &["-vV"])?;
+        let host = about.lines().find_map(|line| line.strip_prefix("host: "))?.trim().to_owned();
+        let version = about.lines().next()?.trim().to_owned();
+        Some(Installation { cargo, rustc, sysroot, host, version })
+    }
+
+    fn rustlib(&self) -> PathBuf {
+        self.sysroot.join("lib").join("rustlib")
+    }
+
+    fn has_target(&self, target: &str, probe: &dyn Probe) -> bool {
+        probe.exists(&self.rustlib().join(target).join("lib"))
+    }
+
+    fn has_sources(&self, probe: &dyn Probe) -> bool {
+        probe.exists(&self.rustlib().join("src/rust/library/Cargo.toml"))
+    }
+
+    /// Whether rustc has its own lld beside it, which bare-metal targets use unasked.
+    fn has_linker(&self, probe: &dyn Probe) -> bool {
+        let name = format!("rust-lld{}", std::env::consts::EXE_SUFFIX);
+        probe.exists(&self.rustlib().join(&self.host).join("bin").join(name))
+    }
+}
+
+/// The first program of exactly this name on the path.
+fn program(probe: &dyn Probe, name: &str) -> Option<PathBuf> {
+    probe.on_path(name).into_iter().find(|path| program_name(path) == Some(name))
+}
+
+/// The newest of `ld.lld` and `ld.lld-NN`; of the same, the first on the path.
+fn newest_lld(probe: &dyn Probe) -> Option<PathBuf> {
+    let mut newest: Option<(u32, PathBuf)> = None;
+    for path in probe.on_path("ld.lld") {
+        let version = match program_name(&path).and_then(|name| name.strip_prefix("ld.lld")) {
+            Some("") => probe.output(&path, &["--version"]).and_then(|text| lld_version(&text)),
+            Some(suffix) => suffix.strip_prefix('-').and_then(|number| number.parse().ok()),
+            None => None,
+        };
+        let Some(version) = version else { continue };
+        if newest.as_ref().is_none_or(|(best, _)| version > *best) {
+            newest = Some((version, path));
+        }
+    }
+    newest.map(|(_, path)| path)
+}
+
+/// The major version in `Debian LLD 19.1.7 (compatible with GNU linkers)`.
+fn lld_version(text: &str) -> Option<u32> {
+    let (_, after) = text.split_once("LLD ")?;
+    after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Whether the user's environment or cargo's configuration names a linker for the target. It would
+/// be wrong to override it, and a linker that is not on the path may be a good one.
+fn user_names_linker(found: &Installation, target: &str, probe: &dyn Probe) -> bool {
+    let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+    if probe.variable(&variable).is_some() {
+        return true;
+    }
+    let question = ["-Zunstable-options", "config", "get", "--format", "json-value", "target"];
+    let Some(answer) = probe.output(&found.cargo, &question) else { return false };
+    let Ok(tables) = serde_json::from_str::<serde_json::Map<_, _>>(&answer) else { return false };
+    let mut with_linker =
+        tables.iter().filter(|(_, table)| table.get("linker").is_some()).map(|(key, _)| key);
+    let cfgs = || target_cfgs(&found.rustc, target, probe);
+    with_linker.any(|key| match Platform::from_str(key) {
+        Ok(platform) => platform.matches(target, &cfgs()),
+        Err(_) => false,
+    })
+}
+
+/// What `cfg(…)` sees on the target.
+fn target_cfgs(rustc: &Path, target: &str, probe: &dyn Probe) -> Vec<Cfg> {
+    let answer = probe.output(rustc, &["--print", "cfg", "--target", target]).unwrap_or_default();
+    answer.lines().filter_map(|line| Cfg::from_str(line).ok()).collect()
+}
+
+/// `text` as a TOML string: JSON's escapes are also TOML's.
+fn toml_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,118 @@
+//! The questions asked of a machine, and the real machine's answers.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::environment::outer_cargo_variables;
+
+/// What the search for a toolchain wants to know of a machine.
+pub trait Probe {
+    /// Whether there is a file or directory at `path`.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// What `program` writes to its standard output, if it can be started and succeeds.
+    fn output(&self, program: &Path, args: &[&str]) -> Option<String>;
+
+    /// The programs on the search path whose names start with `prefix`, in the path's order.
+    /// Names are without the system's suffix for programs.
+    fn on_path(&self, prefix: &str) -> Vec<PathBuf>;
+
+    /// An environment variable of the user's; what an outer cargo sets is not there.
+    fn variable(&self, name: &str) -> Option<OsString>;
+}
+
+/// This machine, seen from a directory: rustup's programs answer for the project they stand in.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    directory: PathBuf,
+    hidden: Vec<OsString>,
+}
+
+impl Machine {
+    /// This machine as seen from `directory`.
+    pub fn seen_from(directory: impl Into<PathBuf>) -> Self {
+        Machine {
+            directory: directory.into(),
+            hidden: outer_cargo_variables(std::env::vars_os().map(|(name, _)| name)),
+        }
+    }
+
+    /// A command that starts in the directory without an outer cargo's variables.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.directory).stdin(Stdio::null());
+        for name in &self.hidden {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Variables that programs started here must not see.
+    pub(crate) fn hidden(&self) -> &[OsString] {
+        &self.hidden
+    }
+}
+
+impl Probe for Machine {
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn output(&self, program: &Path, args: &[&str]) -> Option<String> {
+        // RUSTC_BOOTSTRAP lets a stable cargo answer questions about its configuration.
+        let output = self
+            .command(program)
+            .args(args)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn on_path(&self, prefix: &str) -> Vec<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut found = Vec::new();
+        for directory in std::env::split_paths(&path) {
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            let mut here: Vec<PathBuf> = entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| program_name(path).is_some_and(|name| name.starts_with(prefix)))
+                .filter(|path| is_program(path))
+                .collect();
+            // A directory lists its files in any order.
+            here.sort();
+            found.append(&mut here);
+        }
+        found
+    }
+
+    fn variable(&self, name: &str) -> Option<OsString> {
+        if self.hidden.iter().any(|hidden| hidden == name) {
+            return None;
+        }
+        std::env::var_os(name).filter(|value| !value.is_empty())
+    }
+}
+
+/// The name of a program without the system's suffix, such as `.exe`.
+pub(crate) fn program_name(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_suffix(std::env::consts::EXE_SUFFIX)
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.is_file()
+}

@@ -1,0 +1,70 @@
+//! Real builds with this machine's own toolchain. They take minutes: set `ESPLICE_SLOW_TESTS`.
+
+use std::{fs, path::PathBuf};
+
+use esplice_toolchain::{CargoOptions, ErrorKind, build_cargo};
+
+fn slow() -> bool {
+    let asked = std::env::var_os("ESPLICE_SLOW_TESTS").is_some();
+    if !asked {
+        eprintln!("skipped: set ESPLICE_SLOW_TESTS to run it");
+    }
+    asked
+}
+
+fn project(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+#[test]
+fn two_cold_builds_give_the_same_bytes() {
+    if !slow() {
+        return;
+    }
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let build = || {
+        let options = CargoOptions {
+            locked: true,
+            target_dir: Some(target.path().join("target")),
+            ..CargoOptions::default()
+        };
+        let artifact = build_cargo(&project("examples/hello-rust"), chip, &options).unwrap();
+        assert_eq!(
+            (artifact.package.as_str(), artifact.bin.as_str()),
+            ("hello-rust", "hello-rust")
+        );
+        (artifact.fresh, fs::read(&artifact.elf).unwrap())
+    };
+
+    let (fresh, first) = build();
+    assert!(!fresh);
+    let (fresh, again) = build();
+    assert!(fresh && first == again, "a second build has nothing to do");
+    fs::remove_dir_all(target.path().join("target")).unwrap();
+    let (fresh, second) = build();
+    assert!(!fresh);
+    assert!(first == second, "two cold builds differ");
+}
+
+#[test]
+fn source_that_does_not_compile_is_told_from_a_bad_project() {
+    if !slow() {
+        return;
+    }
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let manifest = root.path().join("Cargo.toml");
+    let kind = || {
+        let options = CargoOptions::default();
+        build_cargo(root.path(), chip, &options).unwrap_err().kind()
+    };
+
+    fs::write(&manifest, "[package]\nname = 'broken'\nversion = '0.1.0'\n[workspace]\n").unwrap();
+    fs::create_dir(root.path().join("src")).unwrap();
+    fs::write(root.path().join("src/main.rs"), "#![no_std]\n#![no_main]\nnot rust").unwrap();
+    assert_eq!(kind(), ErrorKind::CompileFailed);
+
+    fs::write(&manifest, "[package\n").unwrap();
+    assert_eq!(kind(), ErrorKind::BadInput);
+}
