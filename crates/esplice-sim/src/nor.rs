@@ -1,0 +1,356 @@
+//! The NOR flash chip: erase sets bits, program clears them, and each takes its time.
+//!
+//! The whole contents are held in RAM. With a file behind it every operation is in the file before
+//! it returns, so that a board killed at any moment leaves what a real one would have left.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use esplice_chip::Flash;
+
+use crate::SimError;
+
+/// Bytes of a page: one program operation can't leave it (W25Q32JV datasheet, 8.2.13 Page
+/// Program; the same on every chip of this kind).
+pub const PAGE_LEN: u32 = 0x100;
+/// Bytes of a sector, the least that can be erased (8.2.15 Sector Erase).
+pub const SECTOR_LEN: u32 = 0x1000;
+/// Bytes of a small block (8.2.16 32KB Block Erase).
+pub const BLOCK_32K_LEN: u32 = 0x8000;
+/// Bytes of a block (8.2.17 64KB Block Erase).
+pub const BLOCK_64K_LEN: u32 = 0x1_0000;
+/// Sizes a flash file may have, 1 to 16 MiB: what 24-bit addresses reach, and what the image
+/// header has codes for.
+pub const FILE_SIZES: [u32; 5] = [1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20];
+
+/// Why an operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum NorError {
+    /// It reaches past the end of the chip.
+    #[error("{len} bytes at 0x{offset:x} reach past the end of the flash of {size} bytes")]
+    OutOfRange {
+        /// First byte.
+        offset: u32,
+        /// Bytes.
+        len: u64,
+        /// Bytes of the chip.
+        size: u32,
+    },
+    /// The file behind the chip can't be written.
+    #[error("flash file {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The power was cut (see [`Nor::cut_power_after`]).
+    #[error("the flash has no power")]
+    NoPower,
+}
+
+/// A NOR flash chip.
+#[derive(Debug)]
+pub struct Nor {
+    bytes: Vec<u8>,
+    timing: Flash,
+    mirror: Option<Mirror>,
+    generation: u64,
+    operations: u64,
+    power_cut_at: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Mirror {
+    file: File,
+    path: PathBuf,
+}
+
+impl Nor {
+    /// An erased chip of `size` bytes that nothing outlives.
+    pub fn in_memory(size: u32, timing: &Flash) -> Nor {
+        Nor::new(vec![0xff; size as usize], timing, None)
+    }
+
+    /// A chip whose contents are the file at `path`: raw, without a header. A missing or empty
+    /// file is filled with 0xFF to `size` bytes. The file is locked until the chip is dropped.
+    ///
+    /// # Errors
+    /// [`SimError::FlashBusy`] when another opener has it, [`SimError::FlashSize`] when its length
+    /// is none of [`FILE_SIZES`] or `size`, [`SimError::FlashFile`] for what the system refuses.
+    pub fn open(path: &Path, size: u32, timing: &Flash) -> Result<Nor, SimError> {
+        let refused = |source| SimError::FlashFile { path: path.into(), source };
+        let (file, created) = open_or_create(path).map_err(refused)?;
+        let found = file.metadata().map_err(refused)?;
+        if !found.is_file() {
+            return Err(refused(io::Error::other("is not a regular file")));
+        }
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(SimError::FlashBusy { path: path.into() });
+            }
+            Err(TryLockError::Error(source)) => return Err(refused(source)),
+        }
+        // Asked again under the lock: another opener may have filled it in between.
+        let len = file.metadata().map_err(refused)?.len();
+        let bytes = if len == 0 {
+            let bytes = vec![0xff; size as usize];
+            if let Err(source) = write_at(&file, 0, &bytes) {
+                // A file that could not be filled is of no use; leave what stood there before.
+                let _ = if created { std::fs::remove_file(path) } else { file.set_len(0) };
+                return Err(refused(source));
+            }
+            bytes
+        } else {
+            let known = FILE_SIZES.into_iter().chain([size]).any(|known| u64::from(known) == len);
+            if !known {
+                return Err(SimError::FlashSize { path: path.into(), len, usual: size });
+            }
+            let mut bytes = vec![0; len as usize];
+            io::Read::read_exact(&mut &file, &mut bytes).map_err(refused)?;
+            bytes
+        };
+        Ok(Nor::new(bytes, timing, Some(Mirror { file, path: path.into() })))
+    }
+
+    fn new(bytes: Vec<u8>, timing: &Flash, mirror: Option<Mirror>) -> Nor {
+        let timing = timing.clone();
+        Nor { bytes, timing, mirror, generation: 0, operations: 0, power_cut_at: None }
+    }
+
+    /// The contents.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Bytes of the chip.
+    pub fn size(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    /// The file behind it.
+    pub fn path(&self) -> Option<&Path> {
+        self.mirror.as_ref().map(|mirror| mirror.path.as_path())
+    }
+
+    /// `len` bytes at `offset`.
+    ///
+    /// # Errors
+    /// [`NorError::OutOfRange`].
+    pub fn read(&self, offset: u32, len: u32) -> Result<&[u8], NorError> {
+        let range = self.range(offset, len as usize)?;
+        self.bytes.get(range).ok_or(NorError::OutOfRange {
+            offset,
+            len: len.into(),
+            size: self.size(),
+        })
+    }
+
+    /// Manufacturer, type, and capacity as log2 of the bytes: the answer to Read JEDEC ID (9Fh).
+    /// The capacity is that of this chip, which a file may have made other than usual.
+    pub fn jedec(&self) -> [u8; 3] {
+        let [manufacturer, kind, usual] = self.timing.jedec;
+        let capacity = self.size().checked_ilog2().map_or(usual, |log| log as u8);
+        [manufacturer, kind, capacity]
+    }
+
+    /// The data sheet's times.
+    pub fn timing(&self) -> &Flash {
+        &self.timing
+    }
+
+    /// A number that grows with each change of the contents.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Program and erase operations so far.
+    pub fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    /// Lets `operations` more operations happen; the next one is torn half-way (the first half of
+    /// its bytes are done) and fails with [`NorError::NoPower`], as does all that follow.
+    /// `None` gives the power back.
+    pub fn cut_power_after(&mut self, operations: Option<u64>) {
+        self.power_cut_at = operations.map(|more| self.operations.saturating_add(more));
+    }
+
+    /// Programs `data` at `offset` as a row of page programs: each byte becomes itself AND what
+    /// was there. Returns how long the chip is busy.
+    ///
+    /// # Errors
+    /// [`NorError`].
+    pub fn program(&mut self, offset: u32, data: &[u8]) -> Result<Duration, NorError> {
+        self.range(offset, data.len())?;
+        let mut busy = Duration::ZERO;
+        let (mut at, mut rest) = (offset, data);
+        while !rest.is_empty() {
+            let room = (PAGE_LEN - at % PAGE_LEN) as usize;
+            let (page, after) = rest.split_at(room.min(rest.len()));
+            busy += self.program_page(at, page)?;
+            at = at.wrapping_add(page.len() as u32);
+            rest = after;
+        }
+        Ok(busy)
+    }
+
+    /// One Page Program (02h): the address wraps within the 256-byte page, and of more than 256
+    /// bytes the last 256 count. Returns how long the chip is busy.
+    ///
+    /// # Errors
+    /// [`NorError`].
+    pub fn program_page(&mut self, offset: u32, data: &[u8]) -> Result<Duration, NorError> {
+        let start = offset - offset % PAGE_LEN;
+        let range = self.range(start, PAGE_LEN as usize)?;
+        let mut page = self.bytes.get(range).unwrap_or_default().to_vec();
+        let mut latch = vec![0xff; page.len()];
+        let mut at = (offset % PAGE_LEN) as usize;
+        for byte in data {
+            if let Some(slot) = latch.get_mut(at) {
+                *slot = *byte;
+            }
+            at = (at + 1) % latch.len().max(1);
+        }
+        for (byte, latched) in page.iter_mut().zip(latch) {
+            *byte &= latched;
+        }
+        // Only the bytes in question, where they don't wrap: a file write as small as the program.
+        let first = (offset % PAGE_LEN) as usize;
+        match page.get(first..first + data.len()) {
+            Some(part) => self.replace(offset, part)?,
+            None => self.replace(start, &page)?,
+        }
+        Ok(self.program_time(data.len().min(PAGE_LEN as usize)))
+    }
+
+    /// How long one page program of `len` bytes takes.
+    fn program_time(&self, len: usize) -> Duration {
+        let further = u64::from(self.timing.program_next_byte_ns) * (len.max(1) as u64 - 1);
+        Duration::from_nanos(u64::from(self.timing.program_first_byte_ns) + further)
+    }
+
+    /// Erases the 4 KiB sector that holds `offset` (20h). Returns how long the chip is busy.
+    ///
+    /// # Errors
+    /// [`NorError`].
+    pub fn erase_sector(&mut self, offset: u32) -> Result<Duration, NorError> {
+        self.erase(offset, SECTOR_LEN)?;
+        Ok(Duration::from_micros(self.timing.erase_4k_us.into()))
+    }
+
+    /// Erases the 32 KiB block that holds `offset` (52h). Returns how long the chip is busy.
+    ///
+    /// # Errors
+    /// [`NorError`].
+    pub fn erase_block32k(&mut self, offset: u32) -> Result<Duration, NorError> {
+        self.erase(offset, BLOCK_32K_LEN)?;
+        Ok(Duration::from_micros(self.timing.erase_32k_us.into()))
+    }
+
+    /// Erases the 64 KiB block that holds `offset` (D8h). Returns how long the chip is busy.
+    ///
+    /// # Errors
+    /// [`NorError`].
+    pub fn erase_block(&mut self, offset: u32) -> Result<Duration, NorError> {
+        self.erase(offset, BLOCK_64K_LEN)?;
+        Ok(Duration::from_micros(self.timing.erase_64k_us.into()))
+    }
+
+    /// Erases everything (C7h). Returns how long the chip is busy.
+    ///
+    /// # Errors
+    /// [`NorError`].
+    pub fn erase_chip(&mut self) -> Result<Duration, NorError> {
+        self.replace(0, &vec![0xff; self.bytes.len()])?;
+        Ok(Duration::from_millis(self.timing.erase_chip_ms.into()))
+    }
+
+    fn erase(&mut self, offset: u32, unit: u32) -> Result<(), NorError> {
+        let start = offset - offset % unit;
+        self.range(start, unit as usize)?;
+        self.replace(start, &vec![0xff; unit as usize])
+    }
+
+    /// Puts `new` at `offset`, into the file first: if that fails, nothing is said to be there
+    /// that is not.
+    fn replace(&mut self, offset: u32, new: &[u8]) -> Result<(), NorError> {
+        let range = self.range(offset, new.len())?;
+        let torn = match self.power_cut_at {
+            Some(at) if self.operations > at => return Err(NorError::NoPower),
+            Some(at) => self.operations == at,
+            None => false,
+        };
+        let new = if torn { new.get(..new.len() / 2).unwrap_or_default() } else { new };
+        if let Some(mirror) = &self.mirror {
+            write_at(&mirror.file, u64::from(offset), new)
+                .map_err(|source| NorError::File { path: mirror.path.clone(), source })?;
+        }
+        if let Some(old) = self.bytes.get_mut(range).and_then(|old| old.get_mut(..new.len())) {
+            old.copy_from_slice(new);
+        }
+        self.generation += 1;
+        self.operations += 1;
+        if torn { Err(NorError::NoPower) } else { Ok(()) }
+    }
+
+    fn range(&self, offset: u32, len: usize) -> Result<std::ops::Range<usize>, NorError> {
+        let start = offset as usize;
+        match start.checked_add(len) {
+            Some(end) if end <= self.bytes.len() => Ok(start..end),
+            _ => Err(NorError::OutOfRange { offset, len: len as u64, size: self.size() }),
+        }
+    }
+}
+
+/// The file, and whether it was not there before.
+fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened.map(|file| (file, false)),
+    }
+    match options.clone().create_new(true).open(path) {
+        // Another opener was quicker: what it made is locked or whole.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            options.open(path).map(|file| (file, false))
+        }
+        made => made.map(|file| (file, true)),
+    }
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(not(unix))]
+fn write_at(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    use io::{Seek, Write};
+    file.seek(io::SeekFrom::Start(offset))?;
+    file.write_all(bytes)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// A full disk: the operation fails with the file's name and the contents stay as they were.
+    #[test]
+    fn full_disk_is_reported_with_the_path() {
+        let timing = &esplice_chip::find("esp32c3").unwrap().sim.as_ref().unwrap().flash;
+        let path = PathBuf::from("/dev/full");
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        let mut nor = Nor::new(vec![0xff; 1 << 20], timing, Some(Mirror { file, path }));
+        let told = nor.program(0x100, &[0]).unwrap_err().to_string();
+        assert!(told.starts_with("flash file /dev/full: "), "{told}");
+        assert_eq!(nor.bytes()[0x100], 0xff);
+        assert_eq!(nor.generation(), 0);
+    }
+}
