@@ -1,0 +1,50 @@
+//! Builds a cargo project for a chip and puts the ELF where it is wanted:
+//! `cargo run -p esplice-toolchain --example build -- CHIP PROJECT TARGET_DIR ELF [FEATURE …]`.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use esplice_toolchain::{CargoOptions, build_cargo};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [chip, project, target_dir, elf, features @ ..] = arguments.as_slice() else {
+        eprintln!("usage: build CHIP PROJECT TARGET_DIR ELF [FEATURE …]");
+        return ExitCode::from(2);
+    };
+    match build(chip, project.as_ref(), target_dir.as_ref(), elf.as_ref(), features) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build(
+    chip: &str,
+    project: &Path,
+    target_dir: &Path,
+    elf: &Path,
+    features: &[String],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let chip = esplice_chip::find(chip)?;
+    let options = CargoOptions {
+        features: features.to_vec(),
+        locked: true,
+        target_dir: Some(target_dir.to_owned()),
+        ..CargoOptions::default()
+    };
+    let artifact = build_cargo(project, chip, &options).map_err(|error| match error.hint() {
+        Some(hint) => format!("{error}\nhint: {hint}"),
+        None => error.to_string(),
+    })?;
+    if let Some(directory) = elf.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    // Never half a file under the name that others look for.
+    let beside = elf.with_extension("new");
+    fs::copy(&artifact.elf, &beside)?;
+    fs::rename(&beside, elf)?;
+    println!("{}", elf.display());
+    Ok(())
+}
