@@ -1,1 +1,33 @@
-//! Placeholder
+//! Images and flash plans of ESP32-family chips.
+//!
+//! A flash plan ([`FlashPlan`]) is the ordered list of named writes that puts a firmware into
+//! flash. It is made and checked without a device; [`resolve`] ends it once the device's facts are
+//! known. Tables of partitions, what otadata would boot, and image headers are read and written
+//! here too. Everything takes bytes and gives values: files and ports are the caller's.
+//!
+//! ```
+//! use esplice_image::PartitionTable;
+//!
+//! let table = PartitionTable::esp_idf_default();
+//! let bytes = table.to_bytes()?;
+//! assert_eq!(PartitionTable::from_bytes(&bytes)?, table);
+//! # Ok::<(), esplice_image::TableError>(())
+//! ```
+
+mod header;
+mod otadata;
+mod partition;
+mod plan;
+mod resolve;
+
+pub use header::{Extent, FlashMode, HeaderError, ImageHeader, SegmentHeader, patch_flash};
+pub use otadata::{OtaEntry, booted_slot};
+pub use partition::{Partition, PartitionTable, TableError};
+pub use plan::{BootLayout, FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind};
+pub use resolve::{DeviceFacts, ResolveOptions, ResolvedPlan, Write, resolve};
+
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).into()
+}
