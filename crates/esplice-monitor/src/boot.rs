@@ -1,0 +1,164 @@
+//! What the mask ROM says at each reset.
+
+/// The ROM's line on a reset, such as `rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootBanner {
+    /// Why the chip was reset, the chip's own number.
+    pub reset_code: u32,
+    /// The ROM's name for it.
+    pub reset_reason: String,
+    /// The strapping pins' value.
+    pub boot_code: u32,
+    /// The ROM's name for what they select.
+    pub boot_mode: String,
+}
+
+impl BootBanner {
+    /// Whether the chip waits for a download and runs no firmware.
+    pub fn is_download(&self) -> bool {
+        // Source: ROM boot log, "boot:0x4 (DOWNLOAD(USB/UART0/1))"; ESP32 "DOWNLOAD_BOOT(…)".
+        self.boot_mode.starts_with("DOWNLOAD")
+    }
+
+    /// The banner in `line`; noise of a reset may stand before it.
+    pub(crate) fn find(line: &str) -> Option<BootBanner> {
+        let (_, rest) = line.split_once("rst:0x")?;
+        let (reset_code, rest) = hex(rest)?;
+        let (reset_reason, rest) = rest.strip_prefix(" (")?.split_once("),boot:0x")?;
+        let (boot_code, rest) = hex(rest)?;
+        // The mode may hold brackets of its own.
+        let (boot_mode, _) = rest.strip_prefix(" (")?.rsplit_once(')')?;
+        Some(BootBanner {
+            reset_code,
+            reset_reason: reset_reason.to_owned(),
+            boot_code,
+            boot_mode: boot_mode.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for BootBanner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let BootBanner { reset_code, reset_reason, boot_code, boot_mode } = self;
+        write!(f, "rst:{reset_code:#x} ({reset_reason}),boot:{boot_code:#x} ({boot_mode})")
+    }
+}
+
+/// A board that resets again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootLoop {
+    /// Resets, or tries of the ROM to find an image, beyond those expected.
+    pub resets: u32,
+    /// What the ROM gave as the reason, as it stands in its line.
+    pub reason: String,
+    /// The last line before the last reset, often the bootloader's complaint.
+    pub last_line: Option<String>,
+}
+
+/// Counts resets.
+#[derive(Debug)]
+pub(crate) struct ResetCounter {
+    expected: u32,
+    limit: u32,
+    resets: u32,
+    bad_headers: u32,
+    /// The last line that the ROM did not print itself.
+    complaint: Option<String>,
+}
+
+impl ResetCounter {
+    pub fn new(expected: u32, limit: u32) -> Self {
+        ResetCounter { expected, limit, resets: 0, bad_headers: 0, complaint: None }
+    }
+
+    /// Takes the next line, with the banner found in it.
+    pub fn line(&mut self, line: &str, banner: Option<&BootBanner>) -> Option<BootLoop> {
+        if banner.is_some() {
+            self.resets = self.resets.saturating_add(1);
+        } else if line.starts_with("invalid header: 0x") {
+            // The ROM repeats it for as long as flash holds no image; its watchdog resets it
+            // after some tries.
+            self.bad_headers = self.bad_headers.saturating_add(1);
+        } else {
+            if !is_rom_talk(line) {
+                self.complaint = Some(line.to_owned());
+            }
+            return None;
+        }
+        let beyond = self.resets.saturating_sub(self.expected).max(self.bad_headers);
+        if beyond != self.limit {
+            return None;
+        }
+        let reason = if self.bad_headers == beyond {
+            line.trim().to_owned()
+        } else {
+            banner.map(|b| format!("rst:{:#x} ({})", b.reset_code, b.reset_reason))?
+        };
+        Some(BootLoop { resets: beyond, reason, last_line: self.complaint.clone() })
+    }
+}
+
+/// Whether the mask ROM prints such a line at each boot, so that it explains nothing.
+fn is_rom_talk(line: &str) -> bool {
+    // Source: the ROMs' own boot logs.
+    const OPENINGS: &[&str] = &[
+        "ESP-ROM:",
+        "Build:",
+        "Saved PC:",
+        "SPIWP:",
+        "mode:",
+        "load:",
+        "entry 0x",
+        "clock div:",
+        "ets ",
+        "configsip:",
+        "clk_drv:",
+    ];
+    line.trim().is_empty() || OPENINGS.iter().any(|opening| line.starts_with(opening))
+}
+
+fn hex(text: &str) -> Option<(u32, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    Some((u32::from_str_radix(digits, 16).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: Option<(u32, &str, u32, &str, bool)>) {
+        let found = BootBanner::find(line);
+        let found = found.as_ref().map(|b| {
+            let download = b.is_download();
+            (b.reset_code, b.reset_reason.as_str(), b.boot_code, b.boot_mode.as_str(), download)
+        });
+        assert_eq!(found, expected, "{line:?}");
+    }
+
+    #[test]
+    fn banners_are_read() {
+        check(
+            "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)",
+            Some((1, "POWERON", 12, "SPI_FAST_FLASH_BOOT", false)),
+        );
+        check(
+            "rst:0x15 (USB_UART_CHIP_RESET),boot:0x4 (DOWNLOAD(USB/UART0/1))",
+            Some((0x15, "USB_UART_CHIP_RESET", 4, "DOWNLOAD(USB/UART0/1)", true)),
+        );
+        check(
+            "\u{fffd}\u{2400}rst:0x7 (TG0WDT_SYS_RST),boot:0xf (SPI_FAST_FLASH_BOOT) ",
+            Some((7, "TG0WDT_SYS_RST", 15, "SPI_FAST_FLASH_BOOT", false)),
+        );
+    }
+
+    #[test]
+    fn other_lines_are_not() {
+        check("first:0x1 (A)", None);
+        check("rst:0x", None);
+        check("rst:0x123456789 (POWERON),boot:0xc (X)", None);
+        check("rst:0x1 (POWERON)", None);
+        check("rst:0x1 (POWERON),boot:0xc (X", None);
+    }
+}

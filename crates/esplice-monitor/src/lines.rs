@@ -1,0 +1,103 @@
+//! Cuts the stream into lines, for what is read line by line.
+
+use std::collections::VecDeque;
+
+use crate::sanitise::sanitise;
+
+/// A line longer than this is cut, so that a stream without line ends stays bounded.
+const MAX_LINE: usize = 4096;
+
+/// Lines kept for the end of a report.
+const KEPT: usize = 12;
+
+/// One line, without its end and with escape sequences taken out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub text: String,
+    /// Whether its bytes were text: valid UTF-8 without control characters that text has not.
+    pub is_text: bool,
+}
+
+/// Collects bytes until a line is complete, and remembers the last few.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    partial: Vec<u8>,
+    last: VecDeque<String>,
+}
+
+impl Lines {
+    /// Takes the next byte and gives the line that it ends.
+    pub fn push(&mut self, byte: u8) -> Option<Line> {
+        if byte != b'\n' {
+            self.partial.push(byte);
+            if self.partial.len() < MAX_LINE {
+                return None;
+            }
+        }
+        Some(self.take())
+    }
+
+    /// The unfinished line, if there is one: the stream has ended.
+    pub fn finish(&mut self) -> Option<Line> {
+        if self.partial.is_empty() { None } else { Some(self.take()) }
+    }
+
+    /// The last lines that were not empty, oldest first.
+    pub fn last(&self) -> Vec<String> {
+        self.last.iter().cloned().collect()
+    }
+
+    fn take(&mut self) -> Line {
+        let bytes = std::mem::take(&mut self.partial);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
+        let control = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | 0x1b);
+        let is_text = std::str::from_utf8(bytes).is_ok() && !bytes.iter().any(control);
+        let text = sanitise(bytes);
+        if !text.trim().is_empty() {
+            self.last.push_back(text.clone());
+            if self.last.len() > KEPT {
+                self.last.pop_front();
+            }
+        }
+        Line { text, is_text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> (Vec<String>, Option<String>) {
+        let mut lines = Lines::default();
+        let whole = bytes.iter().filter_map(|b| lines.push(*b)).map(|l| l.text).collect();
+        (whole, lines.finish().map(|l| l.text))
+    }
+
+    #[test]
+    fn ends_are_taken_off_and_the_rest_is_kept() {
+        assert_eq!(
+            lines(b"a\r\nb\n\nc"),
+            (vec!["a".into(), "b".into(), "".into()], Some("c".into()))
+        );
+        assert_eq!(lines(b"\x1b[31mred\x1b[0m\r\n"), (vec!["red".into()], None));
+    }
+
+    #[test]
+    fn a_stream_without_ends_is_cut() {
+        let (whole, rest) = lines(&[b'x'; 2 * MAX_LINE + 5]);
+        assert_eq!(whole.len(), 2);
+        assert_eq!(rest.as_deref(), Some("xxxxx"));
+    }
+
+    #[test]
+    fn only_the_last_lines_are_kept() {
+        let mut lines = Lines::default();
+        for number in 0..100 {
+            for byte in format!("{number}\n\n").bytes() {
+                lines.push(byte);
+            }
+        }
+        assert_eq!(lines.last().len(), KEPT);
+        assert_eq!(lines.last().last().map(String::as_str), Some("99"));
+    }
+}

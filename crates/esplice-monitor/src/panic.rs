@@ -1,0 +1,312 @@
+//! Panics and crash dumps of the firmware kinds that run on these chips.
+
+use esplice_protocol::Moment;
+
+/// Lines kept of one panic; ESP-IDF's dump of registers and stack takes 48.
+const MAX_LINES: usize = 128;
+
+/// Addresses kept of one panic; esp-backtrace gives 10 by default, ESP-IDF 100 at most.
+const MAX_ADDRESSES: usize = 128;
+
+/// Lines that a message may have.
+const MAX_MESSAGE_LINES: usize = 16;
+
+/// Which kind of firmware told of its end, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PanicKind {
+    /// Rust: `panicked at FILE:LINE:COLUMN:`, with esp-backtrace's banner or without.
+    Rust,
+    /// ESP-IDF and the mask ROM: `Guru Meditation Error`.
+    GuruMeditation,
+    /// ESP-IDF: `abort() was called at PC`.
+    Abort,
+    /// C: `assert failed:`.
+    Assert,
+    /// FreeRTOS: `A stack overflow in task … has been detected`.
+    StackOverflow,
+    /// Go: `panic:`.
+    Go,
+    /// TinyGo: `*** Exception:`.
+    Exception,
+}
+
+impl PanicKind {
+    /// Its name in reports and events.
+    pub fn name(self) -> &'static str {
+        match self {
+            PanicKind::Rust => "rust",
+            PanicKind::GuruMeditation => "guru-meditation",
+            PanicKind::Abort => "abort",
+            PanicKind::Assert => "assert",
+            PanicKind::StackOverflow => "stack-overflow",
+            PanicKind::Go => "go",
+            PanicKind::Exception => "exception",
+        }
+    }
+}
+
+/// A place in source, as the firmware printed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLocation {
+    /// The file's path as the compiler saw it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+}
+
+impl std::fmt::Display for SourceLocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A panic as read from the output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PanicReport {
+    /// Who told it.
+    pub kind: PanicKind,
+    /// What it said; may have several lines, may be empty.
+    pub message: String,
+    /// Where, if the text says so.
+    pub location: Option<SourceLocation>,
+    /// Code addresses in the order printed, the failing one first where it is known. Return
+    /// addresses stand as the firmware printed them.
+    pub addresses: Vec<u32>,
+    /// The panic's lines as they came, escape sequences taken out.
+    pub lines: Vec<String>,
+    /// When its first line was complete, on the port's clock.
+    pub at: Moment,
+}
+
+/// Collects one panic at a time from lines.
+#[derive(Debug, Default)]
+pub(crate) struct PanicCollector {
+    current: Option<Collecting>,
+}
+
+#[derive(Debug)]
+struct Collecting {
+    report: PanicReport,
+    phase: Phase,
+    message_lines: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The next lines are the message.
+    Message,
+    /// Registers, stack, or a blank line.
+    Body,
+    /// After `Backtrace:`, an address a line.
+    Backtrace,
+}
+
+impl PanicCollector {
+    /// Whether a panic has begun and is not yet given out.
+    pub fn is_collecting(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Gives out the panic that has begun, if one has.
+    pub fn finish(&mut self) -> Option<PanicReport> {
+        let Collecting { mut report, .. } = self.current.take()?;
+        while report.lines.last().is_some_and(|line| line.trim().is_empty()) {
+            report.lines.pop();
+        }
+        Some(report)
+    }
+
+    /// Takes the next line. Gives a panic when the line ends it.
+    pub fn line(&mut self, line: &str, at: Moment) -> Option<PanicReport> {
+        match &mut self.current {
+            None => {
+                self.current = Collecting::begin(line, at);
+                None
+            }
+            Some(current) => {
+                let over = current.line(line);
+                if over { self.finish() } else { None }
+            }
+        }
+    }
+}
+
+impl Collecting {
+    fn begin(line: &str, at: Moment) -> Option<Collecting> {
+        let Beginning { kind, message, location, more } = beginning(line)?;
+        let phase = if more { Phase::Message } else { Phase::Body };
+        let report = PanicReport { kind, message, location, addresses: vec![], lines: vec![], at };
+        let mut collecting = Collecting { report, phase, message_lines: 0 };
+        collecting.report.lines.push(line.to_owned());
+        collecting.addresses(line);
+        Some(collecting)
+    }
+
+    /// Takes a further line; true if it is the panic's last.
+    fn line(&mut self, line: &str) -> bool {
+        // The next boot is not the panic's, and comes at once after some of them.
+        if line.starts_with("ESP-ROM:") || line.contains("rst:0x") {
+            return true;
+        }
+        self.report.lines.push(line.to_owned());
+        let text = line.trim();
+        // esp-backtrace's banner stands before Rust's own line.
+        let bare = self.report.kind == PanicKind::Rust && self.report.location.is_none();
+        if let (true, Some(rust)) = (bare, rust_panic(line)) {
+            self.report.message = rust.message;
+            self.report.location = rust.location;
+            self.phase = if rust.more { Phase::Message } else { Phase::Body };
+        } else if text.starts_with("Backtrace:") || text == "stack backtrace:" {
+            self.phase = Phase::Backtrace;
+            self.addresses(line);
+        } else if text.starts_with("STACKDUMP: ") {
+            self.phase = Phase::Body;
+            self.addresses(line);
+        } else if self.phase == Phase::Message {
+            self.message(text);
+        } else if self.phase == Phase::Backtrace && hex_word(text).is_some() {
+            self.report.addresses.extend(hex_word(text));
+        } else {
+            self.addresses(line);
+        }
+        self.report.addresses.truncate(MAX_ADDRESSES);
+        // ESP-IDF's last word.
+        text == "Rebooting..." || self.report.lines.len() >= MAX_LINES
+    }
+
+    fn message(&mut self, text: &str) {
+        if text.is_empty() {
+            // esp-hal's own messages may begin with blank lines.
+            if !self.report.message.is_empty() {
+                self.phase = Phase::Body;
+            }
+            return;
+        }
+        if !self.report.message.is_empty() {
+            self.report.message.push('\n');
+        }
+        self.report.message.push_str(text);
+        self.message_lines += 1;
+        if self.message_lines >= MAX_MESSAGE_LINES {
+            self.phase = Phase::Body;
+        }
+        // esp-hal 1.2 src/exception_handler: `… mepc=0x…`, `… at 0x…, possibly called by 0x…`.
+        if text.starts_with('[') {
+            for key in ["mepc=", "detected at ", "value at ", "segment at ", "called by "] {
+                self.report.addresses.extend(after(text, key));
+            }
+        }
+    }
+
+    /// Takes the addresses from a line that is not an address alone. Only known labels count:
+    /// dumps are full of numbers that are no code.
+    fn addresses(&mut self, line: &str) {
+        let found = &mut self.report.addresses;
+        found.extend(after(line, "runtime error at "));
+        // esp-backtrace without frame pointers: the program counter, then the stack's bytes.
+        if let Some((pc, _)) =
+            line.trim_start().strip_prefix("STACKDUMP: ").and_then(|rest| rest.split_once(' '))
+        {
+            found.extend(u32::from_str_radix(pc, 16).ok());
+        }
+        // ESP-IDF on Xtensa: `Backtrace: PC:SP PC:SP …`.
+        if let Some((_, pairs)) = line.split_once("Backtrace:") {
+            let pcs = pairs.split_whitespace().filter_map(|pair| pair.split_once(':'));
+            found.extend(pcs.filter_map(|(pc, _)| hex_word(pc)));
+            return;
+        }
+        // Registers: `MEPC    : 0x42000000  RA      : 0x…`, in the ROM's dump `PC` for `MEPC`; and
+        // ESP-IDF's `abort() was called at PC 0x…`.
+        let words: Vec<&str> =
+            line.split([':', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            if let [name, value] = pair
+                && ["MEPC", "PC", "RA"].iter().any(|known| name.eq_ignore_ascii_case(known))
+            {
+                found.extend(hex_word(value));
+            }
+        }
+    }
+}
+
+struct Beginning {
+    kind: PanicKind,
+    message: String,
+    location: Option<SourceLocation>,
+    /// Whether the message comes on the next lines.
+    more: bool,
+}
+
+/// What `line` says if a panic begins with it.
+fn beginning(line: &str) -> Option<Beginning> {
+    let told = |kind, message: &str| {
+        Some(Beginning { kind, message: message.trim().to_owned(), location: None, more: false })
+    };
+    if let Some(rust) = rust_panic(line) {
+        return Some(rust);
+    }
+    // esp-backtrace 0.20, src/lib.rs.
+    if line.contains("====================== PANIC ======================") {
+        return told(PanicKind::Rust, "");
+    }
+    if let Some(at) = line.find("Guru Meditation Error") {
+        return told(PanicKind::GuruMeditation, line.get(at..)?);
+    }
+    if let Some(at) = line.find("abort() was called at PC") {
+        return told(PanicKind::Abort, line.get(at..)?);
+    }
+    if line.starts_with("assert failed: ")
+        || line.starts_with("assertion \"") && line.contains(" failed: file ")
+    {
+        return told(PanicKind::Assert, line);
+    }
+    if line.contains("***ERROR*** A stack overflow in task") {
+        return told(PanicKind::StackOverflow, line.trim_start_matches("***ERROR*** "));
+    }
+    if let Some(message) = line.strip_prefix("panic: ") {
+        return told(PanicKind::Go, message);
+    }
+    if line.starts_with("*** Exception:") {
+        return told(PanicKind::Exception, line.trim_start_matches("*** "));
+    }
+    None
+}
+
+/// Rust's line. The location tells it from a log that only mentions a panic.
+fn rust_panic(line: &str) -> Option<Beginning> {
+    let (_, rest) = line.split_once("panicked at ")?;
+    let rest = rest.trim_end();
+    let kind = PanicKind::Rust;
+    // Before Rust 1.73: `panicked at 'message', FILE:LINE:COLUMN`.
+    if let Some((message, place)) = rest.strip_prefix('\'').and_then(|r| r.rsplit_once("', ")) {
+        let location = Some(source_location(place)?);
+        return Some(Beginning { kind, message: message.to_owned(), location, more: false });
+    }
+    let location = Some(source_location(rest.strip_suffix(':')?)?);
+    Some(Beginning { kind, message: String::new(), location, more: true })
+}
+
+fn source_location(text: &str) -> Option<SourceLocation> {
+    let mut parts = text.rsplitn(3, ':');
+    let column = parts.next()?.parse().ok()?;
+    let line = parts.next()?.parse().ok()?;
+    let file = parts.next().filter(|file| !file.is_empty())?.to_owned();
+    Some(SourceLocation { file, line, column })
+}
+
+/// The number behind `label`.
+fn after(line: &str, label: &str) -> Option<u32> {
+    let (_, rest) = line.split_once(label)?;
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+    hex_word(rest.get(..end)?)
+}
+
+/// A word that is `0x` and hex digits and nothing else.
+fn hex_word(word: &str) -> Option<u32> {
+    let digits = word.strip_prefix("0x")?;
+    let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if hex { u32::from_str_radix(digits, 16).ok() } else { None }
+}

@@ -1,0 +1,160 @@
+//! Watches a port until something is settled.
+
+use std::time::Duration;
+
+use esplice_protocol::{Moment, Port, PortError};
+
+use crate::{
+    boot::{BootBanner, BootLoop},
+    error::MonitorError,
+    expect::Expectation,
+    panic::PanicReport,
+    watcher::Watcher,
+};
+
+/// The longest single wait for bytes, in the port's time. A port that is told to stop says so when
+/// it is next asked.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Reads made at the end of time, for bytes that had arrived and were not yet fetched.
+const LAST_READS: usize = 16;
+
+/// What a watch asks for.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// What must come, in this order. With any, the watch ends when the last is met, and a panic
+    /// or a boot loop ends it too; with none these are only told of, and the watch goes on.
+    pub expect: Vec<Expectation>,
+    /// How long, in the port's time; `None` for ever.
+    pub timeout: Option<Duration>,
+    /// Where the timeout counts from, such as the release of reset; else from the call.
+    pub since: Option<Moment>,
+    /// Reset banners that are no surprise: 1 if the caller has just reset the board, 0 if not.
+    pub expected_resets: u32,
+    /// Resets beyond these that make a boot loop.
+    pub loop_resets: u32,
+}
+
+impl Default for Watch {
+    /// Nothing expected, no timeout, after one reset; three more make a loop.
+    fn default() -> Self {
+        Watch { expect: vec![], timeout: None, since: None, expected_resets: 1, loop_resets: 3 }
+    }
+}
+
+/// What is told while a watch goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MonitorEvent<'a> {
+    /// Bytes as they came; every byte read is told once and in order.
+    Output(&'a [u8]),
+    /// The ROM's banner of a reset.
+    Boot(&'a BootBanner),
+    /// An expectation was met.
+    Expected {
+        /// Its place in [`Watch::expect`].
+        index: usize,
+        /// When its last byte was read.
+        at: Moment,
+        /// Where its first byte stands, counted in bytes from the start of the watch.
+        offset: u64,
+    },
+    /// A panic, all of it.
+    Panic(&'a PanicReport),
+    /// The board resets again and again.
+    BootLoop(&'a BootLoop),
+}
+
+/// How a watch ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// All that was expected has come.
+    Matched {
+        /// When its last byte was read.
+        at: Moment,
+        /// Where the last expected text begins, counted in bytes from the start of the watch.
+        offset: u64,
+    },
+    /// It did not come in time.
+    TimedOut {
+        /// The first expected text that did not come, as the user wrote it.
+        missing: String,
+        /// Bytes read.
+        seen: u64,
+        /// The last lines that were not empty, oldest first, without escape sequences.
+        last_lines: Vec<String>,
+    },
+    /// It did not come in time, and what came is noise, as from a wrong baud rate.
+    WrongBaud {
+        /// Bytes read.
+        seen: u64,
+        /// The share of them that is no text, in percent.
+        percent: u8,
+    },
+    /// The firmware panicked instead.
+    Panic(PanicReport),
+    /// The board resets again and again instead.
+    BootLoop(BootLoop),
+    /// Nothing was expected, and the time is over.
+    Ended {
+        /// Bytes read.
+        seen: u64,
+    },
+}
+
+/// Reads `port` until an [`Outcome`] is settled; without a timeout and expectations, until the
+/// port says [`PortError::Interrupted`].
+///
+/// It touches no line and no setting of the port. To miss no byte after a reset: hold reset, clear
+/// the input, release reset, then call this. The port keeps what comes in between, and
+/// [`Watch::since`] takes the moment of the release.
+pub fn watch(
+    port: &mut dyn Port,
+    watch: &Watch,
+    events: &mut dyn FnMut(MonitorEvent<'_>),
+) -> Result<Outcome, MonitorError> {
+    let started = watch.since.unwrap_or_else(|| port.now());
+    let mut watcher = Watcher::new(watch, started);
+    let mut buf = [0; 4096];
+    loop {
+        let now = port.now();
+        let due = watcher.deadline().is_some_and(|deadline| deadline <= now);
+        if due {
+            // What has arrived by now still counts.
+            for _ in 0..LAST_READS {
+                let Some(bytes) = read(port, &mut buf, now, &watcher)? else { break };
+                events(MonitorEvent::Output(bytes));
+                if let Some(outcome) = watcher.push(bytes, now, events) {
+                    return Ok(outcome);
+                }
+            }
+            if let Some(outcome) = watcher.tick(now, events) {
+                return Ok(outcome);
+            }
+        }
+        let slice = now + SLICE;
+        let deadline = watcher.deadline().map_or(slice, |deadline| deadline.min(slice));
+        if let Some(bytes) = read(port, &mut buf, deadline, &watcher)? {
+            events(MonitorEvent::Output(bytes));
+            if let Some(outcome) = watcher.push(bytes, port.now(), events) {
+                return Ok(outcome);
+            }
+        }
+    }
+}
+
+fn read<'a>(
+    port: &mut dyn Port,
+    buf: &'a mut [u8],
+    deadline: Moment,
+    watcher: &Watcher,
+) -> Result<Option<&'a [u8]>, MonitorError> {
+    match port.read(buf, deadline) {
+        Ok(len) => Ok(buf.get(..len).filter(|bytes| !bytes.is_empty())),
+        Err(PortError::Gone { port }) if watcher.seen() > 0 => {
+            Err(MonitorError::Lost { port, seen: watcher.seen() })
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,170 @@
+//! Each capture in `tests/cases` gives the events and the outcome beside it, however it is cut.
+
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
+
+use esplice_monitor::{Expectation, MonitorEvent, Outcome, PanicReport, Watch, Watcher};
+use esplice_protocol::Moment;
+use proptest::prelude::*;
+
+struct Case {
+    name: String,
+    log: Vec<u8>,
+    watch: Watch,
+}
+
+fn cases() -> Vec<Case> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut cases = vec![];
+    for entry in fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let mut watch = Watch { timeout: Some(Duration::from_secs(5)), ..Watch::default() };
+        for line in fs::read_to_string(path.with_extension("watch")).unwrap().lines() {
+            match line.split_once(": ").unwrap() {
+                ("expect", text) => watch.expect.push(Expectation::parse(text).unwrap()),
+                ("timeout", seconds) => {
+                    watch.timeout = Some(Duration::from_secs(seconds.parse().unwrap()));
+                }
+                (key, _) => panic!("{}: unknown key {key}", path.display()),
+            }
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        cases.push(Case { name, log: fs::read(&path).unwrap(), watch });
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(cases.len() > 20, "the folder of cases is there");
+    cases
+}
+
+/// Events and outcome as text, with `pieces` fed at one moment and then silence.
+fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut text = String::new();
+    let mut watcher = Watcher::new(watch, Moment::START);
+    let mut events = |event: MonitorEvent<'_>| match event {
+        MonitorEvent::Boot(banner) => writeln!(text, "boot: {banner}").unwrap(),
+        MonitorEvent::Panic(panic) => tell_panic(panic, &mut text),
+        MonitorEvent::Expected { index, offset, .. } => {
+            writeln!(text, "expected {index}: at byte {offset}").unwrap();
+        }
+        other => writeln!(text, "{other:?}").unwrap(),
+    };
+    let now = Moment::at(Duration::from_millis(100));
+    let mut outcome = pieces.into_iter().find_map(|piece| watcher.push(piece, now, &mut events));
+    while outcome.is_none() {
+        let deadline = watcher.deadline().expect("all cases have a timeout");
+        outcome = watcher.tick(deadline, &mut events);
+    }
+    match outcome.unwrap() {
+        // It has been told of already.
+        Outcome::Panic(_) => writeln!(text, "outcome: Panic").unwrap(),
+        other => writeln!(text, "outcome: {other:#?}").unwrap(),
+    }
+    text
+}
+
+fn tell_panic(panic: &PanicReport, text: &mut String) {
+    let PanicReport { kind, message, location, addresses, lines, .. } = panic;
+    let location = location.as_ref().map_or("nowhere known".to_owned(), ToString::to_string);
+    writeln!(text, "panic: {} at {location}\n  message: {message:?}", kind.name()).unwrap();
+    writeln!(text, "  addresses: {addresses:#010x?}").unwrap();
+    for line in lines {
+        writeln!(text, "  | {line}").unwrap();
+    }
+}
+
+#[test]
+fn captures_give_what_stands_beside_them() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut wrong = vec![];
+    for case in cases() {
+        let found = told(&case.watch, [case.log.as_slice()]);
+        let path = dir.join(&case.name).with_extension("out");
+        if std::env::var_os("UPDATE_CASES").is_some() {
+            fs::write(&path, &found).unwrap();
+        }
+        if fs::read_to_string(&path).unwrap_or_default() != found {
+            wrong.push(format!("{}:\n{found}", case.name));
+        }
+    }
+    assert!(wrong.is_empty(), "not as in their .out files:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn single_bytes_give_the_same() {
+    for case in cases() {
+        let whole = told(&case.watch, [case.log.as_slice()]);
+        assert_eq!(told(&case.watch, case.log.chunks(1)), whole, "{}", case.name);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pieces_of_any_size_give_the_same(cuts in proptest::collection::vec(1usize..200, 1..20)) {
+        for case in cases() {
+            let mut rest = case.log.as_slice();
+            let mut pieces = vec![];
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, behind) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = behind;
+            }
+            let whole = told(&case.watch, [case.log.as_slice()]);
+            prop_assert_eq!(told(&case.watch, pieces), whole, "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let watch = Watch {
+            expect: vec![Expectation::parse("never to be seen").unwrap()],
+            timeout: Some(Duration::from_secs(1)),
+            ..Watch::default()
+        };
+        told(&watch, [bytes.as_slice()]);
+    }
+
+    /// Whole lines, torn lines and noise of the captures, shuffled.
+    #[test]
+    fn no_mixture_makes_it_panic(picks in proptest::collection::vec((0usize..10_000, 0usize..80), 0..60)) {
+        let lines: Vec<Vec<u8>> = cases()
+            .iter()
+            .flat_map(|case| case.log.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>())
+            .collect();
+        let mixture: Vec<u8> = picks
+            .iter()
+            .flat_map(|(line, len)| {
+                let line = &lines[line % lines.len()];
+                line[..line.len().min(*len)].to_vec()
+            })
+            .collect();
+        let watch = Watch { timeout: Some(Duration::from_secs(1)), ..Watch::default() };
+        let told = told(&watch, [mixture.as_slice()]);
+        prop_assert!(told.contains("outcome: Ended"));
+    }
+}
+
+#[test]
+fn only_these_match() {
+    for case in cases() {
+        let mut watcher = Watcher::new(&case.watch, Moment::START);
+        let outcome = watcher.push(&case.log, Moment::START, &mut |_| {});
+        let early = matches!(outcome, Some(Outcome::Matched { .. }));
+        let named = [
+            "binary-among-text",
+            "expected-in-a-panic",
+            "in-order",
+            "log-about-a-panic",
+            "matched",
+            "two-resets-and-fine",
+        ];
+        let named = named.contains(&case.name.as_str());
+        assert_eq!(early, named, "{}", case.name);
+    }
+}

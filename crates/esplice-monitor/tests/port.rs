@@ -1,0 +1,190 @@
+//! `watch` over a port with a clock of its own: what comes when, and when the watch ends.
+
+use std::{collections::VecDeque, time::Duration};
+
+use esplice_monitor::{Expectation, MonitorError, MonitorEvent, Outcome, Watch, watch};
+use esplice_protocol::{Caps, Moment, Port, PortError};
+
+/// Plays a script: bytes that arrive at given milliseconds, then silence or an error.
+struct Script {
+    now: Duration,
+    arrivals: VecDeque<(Duration, Vec<u8>)>,
+    end: Option<PortError>,
+    reads: usize,
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn script(arrivals: &[(u64, &str)]) -> Script {
+    let arrivals = arrivals.iter().map(|(at, text)| (ms(*at), text.as_bytes().to_vec())).collect();
+    Script { now: Duration::ZERO, arrivals, end: None, reads: 0 }
+}
+
+impl Port for Script {
+    fn name(&self) -> &str {
+        "script"
+    }
+    fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError> {
+        self.reads += 1;
+        assert!(self.reads < 100_000, "the watch does not end");
+        let Some((at, bytes)) = self.arrivals.front_mut() else {
+            if let Some(error) = self.end.take() {
+                return Err(error);
+            }
+            self.now = self.now.max(deadline.since_start());
+            return Ok(0);
+        };
+        if *at > deadline.since_start().max(self.now) {
+            self.now = self.now.max(deadline.since_start());
+            return Ok(0);
+        }
+        self.now = self.now.max(*at);
+        let len = bytes.len().min(buf.len());
+        buf[..len].copy_from_slice(&bytes[..len]);
+        bytes.drain(..len);
+        if bytes.is_empty() {
+            self.arrivals.pop_front();
+        }
+        Ok(len)
+    }
+    fn write(&mut self, _: &[u8]) -> Result<(), PortError> {
+        panic!("a watch writes nothing")
+    }
+    fn drain(&mut self) -> Result<(), PortError> {
+        panic!("a watch writes nothing")
+    }
+    fn clear_input(&mut self) -> Result<(), PortError> {
+        panic!("a watch throws nothing away")
+    }
+    fn set_baud(&mut self, _: u32) -> Result<(), PortError> {
+        panic!("a watch sets nothing")
+    }
+    fn set_lines(&mut self, _: bool, _: bool) -> Result<(), PortError> {
+        panic!("a watch touches no line")
+    }
+    fn now(&self) -> Moment {
+        Moment::at(self.now)
+    }
+    fn wait_until(&mut self, moment: Moment) -> Result<(), PortError> {
+        self.now = self.now.max(moment.since_start());
+        Ok(())
+    }
+    fn reopen(&mut self) -> Result<(), PortError> {
+        panic!("a watch opens nothing")
+    }
+    fn caps(&self) -> Caps {
+        Caps { lines: false, baud: false, latency: Duration::ZERO }
+    }
+}
+
+fn asking(expect: &[&str], timeout: Option<u64>) -> Watch {
+    let expect = expect.iter().map(|text| Expectation::parse(text).unwrap()).collect();
+    Watch { expect, timeout: timeout.map(ms), ..Watch::default() }
+}
+
+fn run(mut port: Script, watch_for: &Watch) -> (Result<Outcome, MonitorError>, String, u64) {
+    let mut output = vec![];
+    let outcome = watch(&mut port, watch_for, &mut |event| {
+        if let MonitorEvent::Output(bytes) = event {
+            output.extend_from_slice(bytes);
+        }
+    });
+    let end = port.now.as_millis().try_into().unwrap();
+    (outcome, String::from_utf8(output).unwrap(), end)
+}
+
+#[test]
+fn a_match_ends_it_at_its_own_time() {
+    let port = script(&[(10, "boot\r\nHel"), (400, "lo\r\nmore"), (500, "later")]);
+    let (outcome, output, end) = run(port, &asking(&["Hello\\r\\n"], Some(1000)));
+    assert_eq!(outcome.unwrap(), Outcome::Matched { at: Moment::at(ms(400)), offset: 6 });
+    assert_eq!((output.as_str(), end), ("boot\r\nHello\r\nmore", 400));
+}
+
+#[test]
+fn time_is_the_ports_and_counts_from_the_call() {
+    let mut port = script(&[(600, "one\r\n"), (2600, "two\r\n")]);
+    port.now = ms(500);
+    let (outcome, output, end) = run(port, &asking(&["two"], Some(2000)));
+    let Outcome::TimedOut { missing, seen, last_lines } = outcome.unwrap() else { panic!() };
+    assert_eq!((missing.as_str(), seen, last_lines), ("two", 5, vec!["one".to_owned()]));
+    assert_eq!((output.as_str(), end), ("one\r\n", 2500));
+}
+
+#[test]
+fn or_from_the_moment_given() {
+    let mut port = script(&[(600, "one\r\n")]);
+    port.now = ms(500);
+    let asked = Watch { since: Some(Moment::at(ms(100))), ..asking(&["two"], Some(2000)) };
+    let (outcome, _, end) = run(port, &asked);
+    assert!(matches!(outcome.unwrap(), Outcome::TimedOut { .. }));
+    assert_eq!(end, 2100);
+}
+
+#[test]
+fn what_arrived_before_the_deadline_counts() {
+    let mut port = script(&[(1900, "Hello\r\n")]);
+    port.now = ms(5000);
+    let asked = Watch { since: Some(Moment::START), ..asking(&["Hello"], Some(2000)) };
+    assert!(matches!(run(port, &asked).0.unwrap(), Outcome::Matched { .. }));
+}
+
+#[test]
+fn a_panic_gets_time_to_be_told() {
+    let port = script(&[
+        (10, "panicked at src/main.rs:3:5:\r\n"),
+        (200, "oh no\r\n\r\nBacktrace:\r\n\r\n"),
+        (400, "0x42000010\r\n0x420000"),
+        (600, "20"),
+    ]);
+    let (outcome, _, end) = run(port, &asking(&["Hello"], Some(10_000)));
+    let Outcome::Panic(panic) = outcome.unwrap() else { panic!() };
+    assert_eq!(panic.message, "oh no");
+    assert_eq!(panic.addresses, [0x4200_0010, 0x4200_0020]);
+    assert_eq!(panic.at, Moment::at(ms(10)));
+    assert_eq!(end, 900);
+}
+
+#[test]
+fn but_not_for_ever() {
+    let arrivals: Vec<(u64, String)> =
+        (0..100).map(|n| (10 + n * 100, format!("panic: number {n}\r\n"))).collect();
+    let arrivals: Vec<(u64, &str)> = arrivals.iter().map(|(at, s)| (*at, s.as_str())).collect();
+    let (outcome, _, end) = run(script(&arrivals), &asking(&["Hello"], None));
+    assert!(matches!(outcome.unwrap(), Outcome::Panic(_)));
+    assert_eq!(end, 2010);
+}
+
+#[test]
+fn the_timeout_cuts_a_panic_short() {
+    let port = script(&[(90, "panic: oh no\r\n")]);
+    let (outcome, _, end) = run(port, &asking(&["Hello"], Some(100)));
+    assert!(matches!(outcome.unwrap(), Outcome::Panic(_)));
+    assert_eq!(end, 100);
+}
+
+#[test]
+fn without_expectations_it_ends_by_time_or_interruption() {
+    let port = script(&[(10, "panic: oh no\r\n"), (700, "more\r\n")]);
+    let (outcome, output, end) = run(port, &asking(&[], Some(3000)));
+    assert_eq!(outcome.unwrap(), Outcome::Ended { seen: 20 });
+    assert_eq!((output.as_str(), end), ("panic: oh no\r\nmore\r\n", 3000));
+
+    let mut port = script(&[(10, "text\r\n")]);
+    port.end = Some(PortError::Interrupted);
+    let (outcome, output, _) = run(port, &asking(&[], None));
+    assert!(matches!(outcome, Err(MonitorError::Port(PortError::Interrupted))));
+    assert_eq!(output, "text\r\n");
+}
+
+#[test]
+fn a_port_that_goes_away_is_lost() {
+    let mut port = script(&[(10, "text\r\n")]);
+    port.end = Some(PortError::Gone { port: "script".into() });
+    let (outcome, ..) = run(port, &asking(&["Hello"], Some(1000)));
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, MonitorError::Lost { seen: 6, .. }));
+    assert!(error.hint().is_some());
+}
