@@ -208,6 +208,8 @@ pub struct Loader {
     pub rom_block: u32,
     /// Bytes of a MEM_DATA block.
     pub ram_block: u32,
+    /// Bytes of flash that the ROM takes for granted until SPI_SET_PARAMS tells it.
+    pub rom_flash_size: u32,
     /// Bytes of status after each reply of the ROM.
     pub status_len: usize,
     /// Replies to one SYNC.
@@ -303,6 +305,8 @@ pub struct Sim {
     pub rom_table: String,
     /// Chip revision burnt into it: major, minor.
     pub revision: (u8, u8),
+    /// Version of its mask ROM, which GET_SECURITY_INFO tells.
+    pub rom_eco_version: u32,
     /// MAC address burnt into it.
     pub mac: [u8; 6],
     /// Its flash chip.
