@@ -115,6 +115,7 @@ pub fn embedded_file(name: &str) -> Option<&'static str> {
 ///
 /// ```
 /// assert_eq!(esplice_chip::nearest("esp32c4", &["esp32c3", "other"]).as_deref(), Some("esp32c3"));
+/// assert_eq!(esplice_chip::nearest("buad", &["baud", "size"]).as_deref(), Some("baud"));
 /// ```
 pub fn nearest<S: AsRef<str>>(name: &str, known: &[S]) -> Option<String> {
     known
@@ -129,17 +130,24 @@ fn plain_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase()
 }
 
+/// Letters to add, drop, change or swap with their neighbour to make `b` of `a` (optimal string
+/// alignment).
 fn edit_distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+    for i in 1..=a.len() {
+        let mut next = vec![i];
+        for j in 1..=b.len() {
+            let substituted = row[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = substituted.min(row[j] + 1).min(next[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(before[j - 2] + 1);
+            }
+            next.push(best);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
