@@ -1,7 +1,7 @@
 //! The questions asked of a machine, and the real machine's answers.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -75,21 +75,7 @@ impl Probe for Machine {
     }
 
     fn on_path(&self, prefix: &str) -> Vec<PathBuf> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut found = Vec::new();
-        for directory in std::env::split_paths(&path) {
-            let Ok(entries) = fs::read_dir(&directory) else { continue };
-            let mut here: Vec<PathBuf> = entries
-                .flatten()
-                .map(|entry| entry.path())
-                .filter(|path| program_name(path).is_some_and(|name| name.starts_with(prefix)))
-                .filter(|path| is_program(path))
-                .collect();
-            // A directory lists its files in any order.
-            here.sort();
-            found.append(&mut here);
-        }
-        found
+        programs_on(&std::env::var_os("PATH").unwrap_or_default(), prefix)
     }
 
     fn variable(&self, name: &str) -> Option<OsString> {
@@ -98,6 +84,23 @@ impl Probe for Machine {
         }
         std::env::var_os(name).filter(|value| !value.is_empty())
     }
+}
+
+fn programs_on(search_path: &OsStr, prefix: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for directory in std::env::split_paths(search_path) {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        let mut here: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| program_name(path).is_some_and(|name| name.starts_with(prefix)))
+            .filter(|path| is_program(path))
+            .collect();
+        // A directory lists its files in any order.
+        here.sort();
+        found.append(&mut here);
+    }
+    found
 }
 
 /// The name of a program without the system's suffix, such as `.exe`.
@@ -115,4 +118,42 @@ fn is_program(path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_program(path: &Path) -> bool {
     path.is_file()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn programs_come_in_the_paths_order_and_files_are_none() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, mode) in [
+            ("b/ld.lld-19", 0o755),
+            ("b/ld.lld", 0o755),
+            ("a/ld.lld-14", 0o755),
+            ("a/ld.lld.txt", 0o644),
+            ("a/other", 0o755),
+        ] {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::create_dir(root.path().join("a/ld.lld-dir")).unwrap();
+
+        let search = ["b", "nowhere", "a"].map(|name| root.path().join(name));
+        let found = programs_on(&std::env::join_paths(&search).unwrap(), "ld.lld");
+        let expected = ["b/ld.lld", "b/ld.lld-19", "a/ld.lld-14"].map(|n| root.path().join(n));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_machine_answers_for_what_runs_and_not_for_what_fails() {
+        let machine = Machine::seen_from("/");
+        assert_eq!(machine.output(Path::new("sh"), &["-c", "pwd"]).as_deref(), Some("/\n"));
+        assert_eq!(machine.output(Path::new("sh"), &["-c", "echo no; exit 1"]), None);
+        assert_eq!(machine.output(Path::new("/nowhere/sh"), &[]), None);
+    }
 }
