@@ -1,0 +1,11 @@
+//! The CPU against tables of cases, a second implementation, and qemu-riscv32 where it is installed.
+
+mod cases;
+mod code_changes;
+mod csrs;
+mod machine;
+mod memory;
+mod qemu;
+mod random;
+mod reference;
+mod traps;
