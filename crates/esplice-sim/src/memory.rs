@@ -48,6 +48,7 @@ use std::collections::VecDeque;
 /// Pages of the table, 4 KiB each.
 pub const PAGE_LEN: u32 = 4096;
 const PAGE: usize = PAGE_LEN as usize;
+const TABLE: usize = 1 << 20;
 
 /// Entry bits: page number (in the banks, or in flash) above, these below.
 const READ: u32 = 1;
@@ -189,7 +190,8 @@ struct CodePage {
 /// RAM, ROM and the flash windows of one chip.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    table: Vec<u32>,
+    /// One entry for each page of the address space.
+    table: Box<[u32; TABLE]>,
     pages: Vec<Page>,
     attention: bool,
     yield_requested: bool,
@@ -214,7 +216,8 @@ impl Memory {
             check_count(&bank.name, page_count.into())?;
         }
         let mut memory = Self {
-            table: vec![0; 1 << 20],
+            // Zeroed by the host's memory manager: untouched parts cost nothing.
+            table: vec![0; TABLE].try_into().expect("the length is that of the table"),
             pages: vec![[0; PAGE]; page_count as usize],
             attention: false,
             yield_requested: false,
@@ -318,8 +321,7 @@ impl Memory {
 
     #[inline(always)]
     fn entry(&self, addr: u32) -> u32 {
-        // The table covers the whole space; `get` only spares the panic path.
-        self.table.get((addr >> 12) as usize).copied().unwrap_or(0)
+        self.table[(addr >> 12) as usize]
     }
 
     #[inline(always)]

@@ -6,6 +6,8 @@ use std::collections::HashSet;
 
 /// Operations in a page: an instruction may start at every halfword.
 pub(super) const OPS: usize = 2048;
+/// Pages of the address space.
+const INDEX: usize = 1 << 20;
 /// One page of operations.
 pub(super) type Page = [Op; OPS];
 
@@ -13,8 +15,8 @@ pub(super) type Page = [Op; OPS];
 /// through all of a chip's 8 MiB of flash window.
 #[derive(Debug, Clone)]
 pub(super) struct CodeCache {
-    /// For each page of the address space, 1 + index into `pages`, or 0. Boxed and zeroed: untouched parts cost nothing.
-    index: Vec<u32>,
+    /// For each page of the address space, 1 + index into `pages`, or 0. Zeroed by the host's memory manager: untouched parts cost nothing.
+    index: Box<[u32; INDEX]>,
     pages: Vec<Box<Page>>,
     /// Page number of each of `pages`.
     numbers: Vec<u32>,
@@ -24,7 +26,7 @@ pub(super) struct CodeCache {
 impl CodeCache {
     pub fn new() -> Self {
         Self {
-            index: vec![0; 1 << 20],
+            index: vec![0; INDEX].try_into().expect("the length is that of the index"),
             pages: Vec::new(),
             numbers: Vec::new(),
             hooks: HashSet::new(),
@@ -34,7 +36,7 @@ impl CodeCache {
     /// The page of an address, if anything in it is decoded.
     #[inline(always)]
     pub fn page(&self, addr: u32) -> Option<&Page> {
-        let slot = *self.index.get((addr >> 12) as usize)?;
+        let slot = self.index[(addr >> 12) as usize];
         self.pages.get((slot as usize).wrapping_sub(1)).map(|page| &**page)
     }
 

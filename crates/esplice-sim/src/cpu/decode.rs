@@ -4,13 +4,13 @@ use super::compressed;
 
 /// A decoded instruction.
 ///
-/// `imm` is whatever the operation needs ready-made: the sign-extended immediate, the absolute target of a branch or
-/// jump, the result of auipc, or the instruction's bits.
+/// `imm` is whatever the operation needs ready-made: the sign-extended immediate, the distance of a
+/// branch or jump in halfwords, the result of auipc, or the instruction's bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C, align(8))]
 pub(super) struct Op {
     pub kind: Kind,
-    /// Destination register in bits 4:0, length in bytes in bits 7:5.
+    /// Destination register in bits 4:0, length in halfwords in bits 7:5.
     pub rd_len: u8,
     pub rs1: u8,
     pub rs2: u8,
@@ -33,10 +33,16 @@ impl Op {
         (self.rs2 & 31) as usize
     }
 
+    /// Halfwords of the instruction.
+    #[inline(always)]
+    pub fn halfwords(self) -> u32 {
+        u32::from(self.rd_len >> 5)
+    }
+
     /// Bytes of the instruction.
     #[inline(always)]
     pub fn len(self) -> u32 {
-        u32::from(self.rd_len >> 5)
+        self.halfwords() * 2
     }
 }
 
@@ -128,7 +134,12 @@ pub(super) fn decode(pc: u32, raw: u32, len: u32) -> Op {
         imm: raw,
         ..Op::default()
     });
-    Op { rd_len: op.rd_len | (len as u8) << 5, ..op }
+    Op { rd_len: op.rd_len | ((len / 2) as u8) << 5, ..op }
+}
+
+/// The distance of a jump, signed.
+fn halfwords(bytes: u32) -> u32 {
+    (bytes as i32 >> 1) as u32
 }
 
 fn decode_word(pc: u32, w: u32) -> Option<Op> {
@@ -148,7 +159,7 @@ fn decode_word(pc: u32, w: u32) -> Option<Op> {
                 | w & 0x000f_f000
                 | (w >> 20 & 1) << 11
                 | (w >> 21 & 0x3ff) << 1;
-            make(if rd == 0 { Kind::J } else { Kind::Jal }, pc.wrapping_add(imm))
+            make(if rd == 0 { Kind::J } else { Kind::Jal }, halfwords(imm))
         }
         0x67 if funct3 == 0 => make(if rd == 0 { Kind::Jr } else { Kind::Jalr }, imm_i),
         0x63 => {
@@ -165,7 +176,7 @@ fn decode_word(pc: u32, w: u32) -> Option<Op> {
                 7 => Kind::Bgeu,
                 _ => return None,
             };
-            make(kind, pc.wrapping_add(imm))
+            make(kind, halfwords(imm))
         }
         0x03 => {
             let kind = match funct3 {

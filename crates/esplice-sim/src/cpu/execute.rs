@@ -20,26 +20,43 @@ pub(super) enum Exit {
 }
 
 /// Runs decoded instructions from pc on.
+///
+/// What changes with every instruction is kept small, so that it stays in the host's registers: pc is
+/// `base + 2 * index` with `base` the page's address, and the cycle counter is `until_cycle - left`.
+/// An index outside of the page, however far, means that another page is next.
 #[inline(never)]
 pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> Exit {
     let x = &mut cpu.x;
     let cache = &cpu.cache;
-    let mut pc = cpu.pc;
-    let mut cycles = cpu.cycles;
-    // A page no address is in, so that the first instruction looks its page up.
-    let mut ops: &[Op] = &[];
-    let mut base = 0_u32;
+    let mut left = until_cycle.saturating_sub(cpu.cycles);
+    if left == 0 {
+        return Exit::Budget;
+    }
+    let Some(mut ops) = cache.page(cpu.pc) else { return Exit::Undecoded };
+    let mut base = cpu.pc & !0xfff;
+    let mut index = (cpu.pc & 0xfff) >> 1;
 
+    macro_rules! pc {
+        () => {
+            base.wrapping_add(index << 1)
+        };
+    }
+    macro_rules! go {
+        ($pc:expr) => {
+            // Even addresses only, so nothing is lost.
+            index = ($pc).wrapping_sub(base) >> 1
+        };
+    }
     macro_rules! leave {
         ($exit:expr) => {{
-            cpu.pc = pc;
-            cpu.cycles = cycles;
+            cpu.pc = pc!();
+            cpu.cycles = until_cycle - left;
             return $exit;
         }};
     }
     macro_rules! next {
         ($op:ident) => {
-            pc = pc.wrapping_add($op.len())
+            index = index.wrapping_add($op.halfwords())
         };
     }
     macro_rules! compute {
@@ -51,7 +68,7 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
     macro_rules! load {
         ($op:ident, $method:ident, $value:ident => $convert:expr) => {{
             let addr = x[$op.rs1()].wrapping_add($op.imm);
-            bus.at_cycle(cycles);
+            bus.at_cycle(until_cycle - left);
             match bus.$method(addr) {
                 Ok($value) => {
                     x[$op.rd()] = $convert;
@@ -67,7 +84,7 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
     macro_rules! store {
         ($op:ident, $method:ident, $type:ty) => {{
             let addr = x[$op.rs1()].wrapping_add($op.imm);
-            bus.at_cycle(cycles);
+            bus.at_cycle(until_cycle - left);
             match bus.$method(addr, x[$op.rs2()] as $type) {
                 Ok(()) => {
                     next!($op);
@@ -81,32 +98,36 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
     }
     macro_rules! branch {
         ($op:ident, $taken:expr) => {
-            if $taken { pc = $op.imm } else { next!($op) }
+            index = index.wrapping_add(if $taken { $op.imm } else { $op.halfwords() })
         };
     }
 
     loop {
-        if cycles >= until_cycle {
-            leave!(Exit::Budget);
-        }
-        let Some(&op) = ops.get((pc.wrapping_sub(base) >> 1) as usize) else {
+        let Some(&op) = ops.get(index as usize) else {
+            let pc = pc!();
             match cache.page(pc) {
                 Some(page) => {
                     ops = page;
                     base = pc & !0xfff;
+                    index = (pc & 0xfff) >> 1;
                     continue;
                 }
+                // What can't be fetched traps, which is for the next run if this one is at its end.
+                None if left == 0 => leave!(Exit::Budget),
                 None => leave!(Exit::Undecoded),
             }
         };
-        cycles += 1;
+        if left == 0 {
+            leave!(Exit::Budget);
+        }
+        left -= 1;
         match op.kind {
             Kind::Undecoded => {
-                cycles -= 1;
+                left += 1;
                 leave!(Exit::Undecoded)
             }
             Kind::Hook => {
-                cycles -= 1;
+                left += 1;
                 leave!(Exit::Hook)
             }
             Kind::Illegal => leave!(Exit::Trap { cause: cause::ILLEGAL, tval: op.imm }),
@@ -170,7 +191,7 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
             Kind::Lhu => load!(op, load16, v => v.into()),
             Kind::LoadDiscard => {
                 let addr = x[op.rs1()].wrapping_add(op.imm);
-                bus.at_cycle(cycles);
+                bus.at_cycle(until_cycle - left);
                 let loaded = match op.rs2 {
                     0 => bus.load8(addr).map(drop),
                     1 => bus.load16(addr).map(drop),
@@ -187,16 +208,16 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
             Kind::Sb => store!(op, store8, u8),
             Kind::Sh => store!(op, store16, u16),
             Kind::Sw => store!(op, store32, u32),
-            Kind::J => pc = op.imm,
+            Kind::J => index = index.wrapping_add(op.imm),
             Kind::Jal => {
-                x[op.rd()] = pc.wrapping_add(op.len());
-                pc = op.imm;
+                x[op.rd()] = pc!().wrapping_add(op.len());
+                index = index.wrapping_add(op.imm);
             }
-            Kind::Jr => pc = x[op.rs1()].wrapping_add(op.imm) & !1,
+            Kind::Jr => go!(x[op.rs1()].wrapping_add(op.imm)),
             Kind::Jalr => {
-                let target = x[op.rs1()].wrapping_add(op.imm) & !1;
-                x[op.rd()] = pc.wrapping_add(op.len());
-                pc = target;
+                let target = x[op.rs1()].wrapping_add(op.imm);
+                x[op.rd()] = pc!().wrapping_add(op.len());
+                go!(target);
             }
             Kind::Beq => branch!(op, x[op.rs1()] == x[op.rs2()]),
             Kind::Bne => branch!(op, x[op.rs1()] != x[op.rs2()]),

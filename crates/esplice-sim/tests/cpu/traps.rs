@@ -191,6 +191,17 @@ fn a_run_ends_exactly_at_its_cycle() {
     assert_eq!(cpu.cycles, 100);
 }
 
+/// A jump to nowhere uses the last cycle; the fault of the fetch has to wait for the next run.
+#[test]
+fn a_fetch_fault_does_not_overrun_the_budget() {
+    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[0x0000_8067]));
+    assert_eq!(cpu.run(&mut machine, 1), Stop::Budget);
+    assert_eq!((cpu.pc, cpu.cycles, cpu.csrs.mcause), (0, 1, 0));
+    cpu.csrs.mtvec = HANDLER | 1;
+    assert_eq!(cpu.run(&mut machine, 2), Stop::Budget);
+    assert_eq!((cpu.pc, cpu.cycles, cpu.csrs.mcause), (HANDLER, 2, cause::FETCH_ACCESS));
+}
+
 #[test]
 fn unmapped_flash_cannot_be_fetched() {
     let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &[]);
