@@ -1,6 +1,7 @@
 //! Placeholder
 
 pub mod cpu;
+pub mod download;
 mod error;
 pub mod memory;
 pub mod nor;

@@ -229,6 +229,12 @@ impl Nor {
         Ok(self.program_time(data.len().min(PAGE_LEN as usize)))
     }
 
+    /// How long the chip takes to hand out `len` bytes over two data lines.
+    pub fn read_time(&self, len: usize) -> Duration {
+        let bits_per_us = u64::from(self.timing.read_mhz.max(1)) * 2;
+        Duration::from_nanos(len as u64 * 8 * 1000 / bits_per_us)
+    }
+
     /// How long one page program of `len` bytes takes.
     fn program_time(&self, len: usize) -> Duration {
         let further = u64::from(self.timing.program_next_byte_ns) * (len.max(1) as u64 - 1);

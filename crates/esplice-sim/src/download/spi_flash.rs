@@ -1,0 +1,175 @@
+//! The ROM's own flash functions, as far as what they do can be seen from the wire.
+//!
+//! Learnt from the code of the ESP32-C3's mask ROM (the vendor's ROM ELF, revision 3):
+//! `SPIEraseArea`, `esp_rom_spiflash_write`, `esp_rom_spiflash_read`, `SPI_page_program`.
+
+use std::time::Duration;
+
+use crate::nor::{Nor, NorError};
+
+/// Bytes that one program operation of the ROM takes (ROM, `rom_default_spiflash_legacy_funcs`).
+const PROGRAM_CHUNK: usize = 32;
+/// Most program or erase steps of one command: twice what the largest chip has room for. Only a
+/// geometry that no chip has takes more, and then the ROM is busy for minutes.
+const MOST_STEPS: u32 = 8192;
+
+/// Why a flash function of the ROM does not end well.
+#[derive(Debug)]
+pub(super) enum SpiError {
+    /// It answers an error.
+    Refused,
+    /// It never comes back, or not in any time a host would wait.
+    Stuck,
+    /// The chip itself gave up: see [`NorError`].
+    Nor(NorError),
+}
+
+impl From<NorError> for SpiError {
+    fn from(error: NorError) -> SpiError {
+        SpiError::Nor(error)
+    }
+}
+
+/// What the ROM believes of its flash chip; SPI_SET_PARAMS changes it.
+#[derive(Debug, Clone)]
+pub(super) struct Geometry {
+    pub(super) size: u32,
+    pub(super) block: u32,
+    pub(super) sector: u32,
+    pub(super) page: u32,
+}
+
+impl Geometry {
+    /// Before SPI_SET_PARAMS (ROM, `rom_default_spiflash_legacy_data`).
+    pub(super) fn at_reset(size: u32) -> Geometry {
+        Geometry { size, block: 0x1_0000, sector: 0x1000, page: 0x100 }
+    }
+
+    /// Erases the sectors of `len` bytes at `offset`: singly up to the end of the first block,
+    /// then blocks while more than a block remains, then singly again.
+    pub(super) fn erase_area(
+        &self,
+        nor: &mut Nor,
+        offset: u32,
+        len: u32,
+        busy: &mut Duration,
+    ) -> Result<(), SpiError> {
+        if offset.wrapping_add(len) > self.size {
+            return Err(SpiError::Refused);
+        }
+        if self.sector == 0 || self.block < self.sector {
+            return Err(SpiError::Refused);
+        }
+        if !offset.is_multiple_of(self.sector) {
+            return Err(SpiError::Refused);
+        }
+        let per_block = self.block / self.sector;
+        let mut sector = offset / self.sector;
+        let mut left = len.div_ceil(self.sector);
+        let first = left.min(per_block - sector % per_block);
+        if left - first > MOST_STEPS.saturating_mul(per_block) || first > MOST_STEPS {
+            return Err(SpiError::Stuck);
+        }
+        for _ in 0..first {
+            *busy += self.erase_one(nor, sector)?;
+            sector += 1;
+        }
+        left -= first;
+        while left > per_block {
+            let at = sector / per_block * self.block;
+            if sector / per_block >= self.size / self.block {
+                return Err(SpiError::Refused);
+            }
+            *busy += nor.erase_block(wrap(nor, at))?;
+            sector = sector.wrapping_add(per_block);
+            left -= per_block;
+        }
+        if left > MOST_STEPS {
+            return Err(SpiError::Stuck);
+        }
+        for _ in 0..left {
+            *busy += self.erase_one(nor, sector)?;
+            sector += 1;
+        }
+        Ok(())
+    }
+
+    fn erase_one(&self, nor: &mut Nor, sector: u32) -> Result<Duration, SpiError> {
+        if sector >= self.size / self.sector {
+            return Err(SpiError::Refused);
+        }
+        let at = wrap(nor, sector.wrapping_mul(self.sector));
+        Ok(nor.erase_sector(at)?)
+    }
+
+    /// Programs `data`; its length is a multiple of 4 or the ROM answers an error.
+    pub(super) fn write(
+        &self,
+        nor: &mut Nor,
+        offset: u32,
+        data: &[u8],
+        busy: &mut Duration,
+    ) -> Result<(), SpiError> {
+        if offset.wrapping_add(data.len() as u32) > self.size || self.page == 0 {
+            return Err(SpiError::Refused);
+        }
+        let room = (self.page - offset % self.page) as usize;
+        if data.len() < room {
+            return self.page_program(nor, offset, data, busy);
+        }
+        let (head, mut rest) = data.split_at(room);
+        self.page_program(nor, offset, head, busy)?;
+        if rest.len() / self.page as usize > usize::from(u8::MAX) {
+            // The ROM counts pages in a byte.
+            return Err(SpiError::Stuck);
+        }
+        let mut at = offset.wrapping_add(room as u32);
+        while !rest.is_empty() {
+            let (page, after) = rest.split_at(rest.len().min(self.page as usize));
+            self.page_program(nor, at, page, busy)?;
+            at = at.wrapping_add(page.len() as u32);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn page_program(
+        &self,
+        nor: &mut Nor,
+        offset: u32,
+        data: &[u8],
+        busy: &mut Duration,
+    ) -> Result<(), SpiError> {
+        if !data.len().is_multiple_of(4) {
+            return Err(SpiError::Refused);
+        }
+        for (chunk, at) in data.chunks(PROGRAM_CHUNK).zip((offset..).step_by(PROGRAM_CHUNK)) {
+            *busy += nor.program_page(wrap(nor, at), chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Reads into `out`; on an error nothing is put there.
+    pub(super) fn read(
+        &self,
+        nor: &Nor,
+        offset: u32,
+        out: &mut [u8],
+        busy: &mut Duration,
+    ) -> Result<(), SpiError> {
+        if offset.wrapping_add(out.len() as u32) > self.size {
+            return Err(SpiError::Refused);
+        }
+        let bytes = nor.bytes();
+        for (byte, at) in out.iter_mut().zip(offset..) {
+            *byte = bytes.get(wrap(nor, at) as usize).copied().unwrap_or(0xff);
+        }
+        *busy += nor.read_time(out.len());
+        Ok(())
+    }
+}
+
+/// The chip does not look at address bits beyond its size.
+fn wrap(nor: &Nor, offset: u32) -> u32 {
+    offset % nor.size().max(1)
+}
