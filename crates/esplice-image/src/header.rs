@@ -143,7 +143,7 @@ pub struct ImageHeader {
     pub max_rev: u16,
     /// Reserved bytes.
     pub reserved: [u8; 4],
-    /// Whether a SHA-256 is appended: 1 if so.
+    /// Whether a SHA-256 is appended: 1, and any other number but 0.
     pub append_sha256: u8,
 }
 
@@ -272,7 +272,7 @@ impl Extent {
         }
         let checksum_at = at | 0xf;
         let mut end = reach(checksum_at as u64 + 1, &|| "the checksum".to_owned())?;
-        let sha256_at = (header.append_sha256 == 1).then_some(end);
+        let sha256_at = (header.append_sha256 != 0).then_some(end);
         if sha256_at.is_some() {
             end = reach(end as u64 + 32, &|| "the SHA-256".to_owned())?;
         }

@@ -14,12 +14,21 @@
 //! # Ok::<(), esplice_image::TableError>(())
 //! ```
 
+mod app;
+mod content;
+mod descriptor;
+mod elf;
+mod error;
 mod header;
 mod otadata;
 mod partition;
 mod plan;
 mod resolve;
 
+pub use app::{AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, build_image};
+pub use content::Content;
+pub use descriptor::AppDescriptor;
+pub use error::ImageError;
 pub use header::{Extent, FlashMode, HeaderError, ImageHeader, SegmentHeader, patch_flash};
 pub use otadata::{OtaEntry, booted_slot};
 pub use partition::{Partition, PartitionTable, TableError};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{Chip, FlashOffset, parse_size};
 
 use crate::{FlashMode, HeaderError, TableError};
 
@@ -115,6 +115,19 @@ pub struct FlashParams {
     pub freq: String,
     /// Size in bytes.
     pub size: u32,
+}
+
+impl FlashParams {
+    /// What images of `chip` have by default.
+    pub fn for_chip(chip: &Chip) -> Self {
+        let image = &chip.image;
+        Self {
+            // The chip's checks hold mode and size to known names.
+            mode: image.default_flash_mode.parse().unwrap_or(FlashMode::Dio),
+            freq: image.default_flash_freq.clone(),
+            size: parse_size(&image.default_flash_size).unwrap_or(4 << 20),
+        }
+    }
 }
 
 /// All that is decided about a firmware without a device.

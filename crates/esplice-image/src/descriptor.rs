@@ -1,0 +1,95 @@
+//! The app descriptor: 256 bytes at the start of an app's first flash segment.
+
+use crate::{ImageHeader, SegmentHeader};
+
+/// What an app tells of itself.
+///
+/// | byte | |
+/// |---|---|
+/// | 0–3 | magic 0xABCD5432 |
+/// | 4–7 | secure version |
+/// | 16–47 | app version |
+/// | 48–79 | project name |
+/// | 80–95 | compile time |
+/// | 96–111 | compile date |
+/// | 112–143 | ESP-IDF version |
+/// | 144–175 | SHA-256 of the ELF |
+/// | 176–179 | minimum and maximum eFuse block revision, major × 100 + minor |
+/// | 180 | log2 of the MMU page size, 0 if not given |
+///
+/// Source: ESP-IDF components/esp_app_format/include/esp_app_desc.h.
+#[doc(alias = "esp_app_desc_t")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppDescriptor {
+    /// Anti-rollback version.
+    pub secure_version: u32,
+    /// Version of the app.
+    pub version: String,
+    /// Name of the project.
+    pub project_name: String,
+    /// Time of the build.
+    pub time: String,
+    /// Date of the build.
+    pub date: String,
+    /// Version of ESP-IDF.
+    pub idf_version: String,
+    /// SHA-256 of the ELF, zeros if it was not filled in.
+    pub elf_sha256: [u8; 32],
+    /// Minimum eFuse block revision, major × 100 + minor.
+    pub min_efuse_block_rev: u16,
+    /// Maximum eFuse block revision, major × 100 + minor.
+    pub max_efuse_block_rev: u16,
+    /// MMU page size in bytes, if given.
+    pub mmu_page_size: Option<u32>,
+}
+
+impl AppDescriptor {
+    /// Length in bytes.
+    pub const LEN: usize = 256;
+    /// The first word.
+    pub const MAGIC: u32 = 0xabcd_5432;
+    /// Its place in an image: behind the header of the first segment.
+    pub const IMAGE_OFFSET: usize = ImageHeader::LEN + SegmentHeader::LEN;
+    /// Place of the ELF's SHA-256 in the descriptor.
+    pub const ELF_SHA256_OFFSET: usize = 144;
+
+    /// Reads the descriptor at the start of `bytes`; `None` if none is there.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let b = bytes.first_chunk::<{ Self::LEN }>()?;
+        let word = |at: usize| u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
+        let half = |at: usize| u16::from_le_bytes([b[at], b[at + 1]]);
+        if word(0) != Self::MAGIC {
+            return None;
+        }
+        let mut elf_sha256 = [0; 32];
+        elf_sha256.copy_from_slice(&b[Self::ELF_SHA256_OFFSET..Self::ELF_SHA256_OFFSET + 32]);
+        Some(Self {
+            secure_version: word(4),
+            version: text(&b[16..48]),
+            project_name: text(&b[48..80]),
+            time: text(&b[80..96]),
+            date: text(&b[96..112]),
+            idf_version: text(&b[112..144]),
+            elf_sha256,
+            min_efuse_block_rev: half(176),
+            max_efuse_block_rev: half(178),
+            mmu_page_size: Some(b[180])
+                .filter(|log2| *log2 != 0)
+                .and_then(|log2| 1_u32.checked_shl(u32::from(log2))),
+        })
+    }
+
+    /// Reads the descriptor of `image`.
+    pub fn of_image(image: &[u8]) -> Option<Self> {
+        Self::from_bytes(image.get(Self::IMAGE_OFFSET..)?)
+    }
+}
+
+/// Text up to the first zero, with what is not UTF-8 or would steer a terminal replaced.
+fn text(field: &[u8]) -> String {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    String::from_utf8_lossy(&field[..end])
+        .chars()
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
+}

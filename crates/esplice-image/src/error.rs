@@ -1,0 +1,201 @@
+//! Why no image can be made of an ELF.
+
+use esplice_chip::Addr;
+
+use crate::Content;
+
+/// Why no image can be made of an ELF.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The bytes are something else.
+    #[error("not an ELF, but {content}")]
+    NotElf {
+        /// What they look like.
+        content: Content,
+    },
+    /// A 64-bit ELF.
+    #[error("64-bit ELF (machine {machine}, {}), the chip takes 32-bit ones",
+        crate::elf::machine_name(*machine))]
+    Elf64 {
+        /// Its `e_machine`.
+        machine: u16,
+    },
+    /// A big-endian ELF.
+    #[error("big-endian ELF, the chip takes little-endian ones")]
+    BigEndian,
+    /// An ELF for another machine.
+    #[error("ELF is for machine {found} ({found_name}), {chip} is {expected} ({expected_name})")]
+    OtherMachine {
+        /// Its `e_machine`.
+        found: u16,
+        /// Name of that.
+        found_name: &'static str,
+        /// The chip's.
+        expected: u16,
+        /// Name of that.
+        expected_name: &'static str,
+        /// The chip's name.
+        chip: String,
+    },
+    /// An object file, a core dump.
+    #[error("ELF is of type {elf_type}, an executable has 2 (or 3)")]
+    NotExecutable {
+        /// Its `e_type`.
+        elf_type: u16,
+    },
+    /// Headers of the ELF that contradict it.
+    #[error("damaged ELF: {message}")]
+    DamagedElf {
+        /// What the ELF reader says.
+        message: String,
+    },
+    /// A section's bytes are not all there.
+    #[error("ELF is truncated: {name} ends at byte {end} of {len}")]
+    Truncated {
+        /// The section.
+        name: String,
+        /// Where its bytes end in the file.
+        end: u64,
+        /// Length of the file in bytes.
+        len: usize,
+    },
+    /// Nothing to load.
+    #[error("ELF has no section with bytes at an address")]
+    NoContent,
+    /// A section where the chip has no memory for it.
+    #[error("{name} at {addr} of {len} bytes is outside every memory region")]
+    OutsideRegions {
+        /// The section.
+        name: String,
+        /// Its address.
+        addr: Addr,
+        /// Its length in bytes.
+        len: u32,
+    },
+    /// A section that leaves its region.
+    #[error("{name} at {addr} of {len} bytes ends {excess} bytes past region {region}")]
+    PastRegion {
+        /// The section.
+        name: String,
+        /// Its address.
+        addr: Addr,
+        /// Its length in bytes.
+        len: u32,
+        /// Bytes too many.
+        excess: u32,
+        /// The region.
+        region: String,
+    },
+    /// More segments than the boot code takes.
+    #[error("image would have {count} segments, the bootloader takes {max}")]
+    TooManySegments {
+        /// Segments needed.
+        count: usize,
+        /// Most segments.
+        max: usize,
+    },
+    /// Two flash segments need one MMU page at two places.
+    #[error(
+        "{first} at {first_addr} and {second} at {second_addr} need the same MMU page of \
+        0x{page_size:x} bytes"
+    )]
+    SamePage {
+        /// The lower one.
+        first: String,
+        /// Its address.
+        first_addr: Addr,
+        /// The higher one.
+        second: String,
+        /// Its address.
+        second_addr: Addr,
+        /// Length of a page in bytes.
+        page_size: u32,
+    },
+    /// A flash segment at an address that the MMU can't bring about.
+    #[error("{name} at {addr} in flash is not aligned to 4 bytes")]
+    UnalignedFlash {
+        /// The section.
+        name: String,
+        /// Its address.
+        addr: Addr,
+    },
+    /// The app descriptor would not be found.
+    #[error(
+        "app descriptor at {addr} is not at byte 0x20 of the image, {first} at {first_addr} is"
+    )]
+    DescriptorMisplaced {
+        /// Its address.
+        addr: Addr,
+        /// What is there.
+        first: String,
+        /// Address of that.
+        first_addr: Addr,
+    },
+    /// The app descriptor's segment is too short for it.
+    #[error("app descriptor's segment has {len} bytes, fewer than the descriptor's 256")]
+    DescriptorShort {
+        /// Length of the segment in bytes.
+        len: u32,
+    },
+    /// The field for the ELF's SHA-256 is filled already.
+    #[error("app descriptor's field for the ELF's SHA-256 (byte 0xb0 of the image) is not zero")]
+    ElfHashNotEmpty,
+    /// A flash frequency that the chip has no code for.
+    #[error("flash frequency {freq:?} is unknown for {chip}")]
+    FlashFreq {
+        /// As given.
+        freq: String,
+        /// The chip's name.
+        chip: String,
+        /// Frequencies it has.
+        known: Vec<String>,
+    },
+    /// A flash size that the chip has no code for.
+    #[error("flash size of {size} bytes has no code for {chip}")]
+    FlashSize {
+        /// As given, in bytes.
+        size: u32,
+        /// The chip's name.
+        chip: String,
+        /// Sizes it has.
+        known: Vec<String>,
+    },
+}
+
+impl ImageError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            ImageError::NotElf { content: Content::Image } => {
+                "this is an image already: it can be flashed as it is"
+            }
+            ImageError::NotElf { content: Content::Xz | Content::Gzip | Content::Zip } => {
+                "unpack it first"
+            }
+            ImageError::NotElf { .. } => "give the linked program, an ELF",
+            ImageError::Elf64 { .. } | ImageError::OtherMachine { .. } => {
+                "this program is not for this chip: check --target, or build it for the chip"
+            }
+            ImageError::NotExecutable { .. } => "give the linked program, not an object file",
+            ImageError::DamagedElf { .. } | ImageError::Truncated { .. } => "link the program anew",
+            ImageError::OutsideRegions { .. } | ImageError::PastRegion { .. } => {
+                "check the linker script, and that it is for this chip"
+            }
+            ImageError::TooManySegments { .. } => {
+                "place sections without gaps in the linker script, so that they become one segment"
+            }
+            ImageError::SamePage { .. } => {
+                "let the linker script begin the second at the next page, or leave no gap between"
+            }
+            ImageError::UnalignedFlash { .. } => "align the section in the linker script",
+            ImageError::DescriptorMisplaced { .. } => {
+                "the linker script must place .flash.appdesc first in its memory, 0x20 into a page"
+            }
+            ImageError::FlashFreq { known, .. } | ImageError::FlashSize { known, .. } => {
+                return Some(format!("known are {}", known.join(", ")));
+            }
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+}

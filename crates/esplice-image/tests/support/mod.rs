@@ -1,0 +1,225 @@
+//! ELFs made in the test, and esptool as the judge.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use object::elf;
+use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Writer};
+
+/// A section of an ELF to be made.
+#[derive(Debug, Clone)]
+pub struct Section {
+    pub name: &'static str,
+    pub kind: elf::SectionType,
+    pub flags: u32,
+    pub addr: u32,
+    pub data: Vec<u8>,
+    /// Length of a NOBITS section.
+    pub bss: u32,
+}
+
+pub fn section(name: &'static str, addr: u32, data: impl Into<Vec<u8>>) -> Section {
+    let (kind, flags) = (elf::SHT_PROGBITS, elf::SHF_ALLOC.0 as u32);
+    Section { name, kind, flags, addr, data: data.into(), bss: 0 }
+}
+
+pub fn bss(name: &'static str, addr: u32, len: u32) -> Section {
+    Section { kind: elf::SHT_NOBITS, bss: len, ..section(name, addr, []) }
+}
+
+/// `len` bytes that differ from place to place.
+pub fn noise(seed: u32, len: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// A sound app descriptor, its field for the ELF's SHA-256 empty.
+pub fn descriptor() -> Vec<u8> {
+    let mut bytes = vec![0; 256];
+    bytes[..4].copy_from_slice(&0xabcd_5432_u32.to_le_bytes());
+    bytes[16..21].copy_from_slice(b"1.2.3");
+    bytes[48..52].copy_from_slice(b"test");
+    bytes[178..180].copy_from_slice(&u16::MAX.to_le_bytes());
+    bytes[180] = 16;
+    bytes
+}
+
+/// What an ELF's header says.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub machine: elf::Machine,
+    pub kind: elf::FileType,
+    pub entry: u32,
+    pub is_64: bool,
+    /// One program header for each section with bytes.
+    pub program_headers: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            machine: elf::EM_RISCV,
+            kind: elf::ET_EXEC,
+            entry: 0x4201_0020,
+            is_64: false,
+            program_headers: true,
+        }
+    }
+}
+
+/// Writes an ELF with `sections`.
+pub fn elf(sections: &[Section], options: Options) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(object::Endianness::Little, options.is_64, &mut bytes);
+    writer.reserve_file_header();
+    let loaded = if options.program_headers {
+        sections.iter().filter(|s| s.flags & elf::SHF_ALLOC.0 as u32 != 0).count()
+    } else {
+        0
+    };
+    if loaded > 0 {
+        writer.reserve_program_headers(loaded as u32);
+    }
+    let mut placed = Vec::new();
+    writer.reserve_null_section_index();
+    for section in sections {
+        let name = writer.add_section_name(section.name.as_bytes());
+        writer.reserve_section_index();
+        placed.push((name, writer.reserve(section.data.len() as u64, 16)));
+    }
+    writer.reserve_shstrtab_section_index();
+    writer.reserve_shstrtab().expect("names");
+    writer.reserve_section_headers();
+
+    writer
+        .write_file_header(&FileHeader {
+            os_abi: elf::ELFOSABI_NONE,
+            abi_version: 0,
+            e_type: options.kind,
+            e_machine: options.machine,
+            e_entry: u64::from(options.entry),
+            e_flags: elf::FileFlags(0),
+        })
+        .expect("header");
+    let len = |section: &Section| section.data.len() as u64 + u64::from(section.bss);
+    if loaded > 0 {
+        writer.write_align_program_headers();
+    }
+    for (section, (_, offset)) in sections.iter().zip(&placed) {
+        if loaded > 0 && section.flags & elf::SHF_ALLOC.0 as u32 != 0 {
+            writer.write_program_header(&ProgramHeader {
+                p_type: elf::PT_LOAD,
+                p_flags: elf::PF_R,
+                p_offset: *offset,
+                p_vaddr: u64::from(section.addr),
+                p_paddr: u64::from(section.addr),
+                p_filesz: section.data.len() as u64,
+                p_memsz: len(section),
+                p_align: 4,
+            });
+        }
+    }
+    for (section, (_, offset)) in sections.iter().zip(&placed) {
+        writer.write_align(16);
+        assert_eq!(writer.len(), *offset);
+        writer.write(&section.data);
+    }
+    writer.write_shstrtab();
+    writer.write_null_section_header();
+    for (section, (name, offset)) in sections.iter().zip(&placed) {
+        writer.write_section_header(&SectionHeader {
+            sh_name: writer.section_name_offset(Some(*name)),
+            sh_type: section.kind,
+            sh_flags: elf::SectionFlags(u64::from(section.flags)),
+            sh_addr: u64::from(section.addr),
+            sh_offset: *offset,
+            sh_size: len(section),
+            sh_link: 0,
+            sh_info: 0,
+            sh_addralign: 4,
+            sh_entsize: 0,
+        });
+    }
+    writer.write_shstrtab_section_header();
+    bytes
+}
+
+/// The program esptool: `ESPLICE_ESPTOOL`, else the one on PATH. Without it the test fails, as an
+/// equality that nobody checked is none.
+pub fn esptool() -> Command {
+    let program =
+        std::env::var_os("ESPLICE_ESPTOOL").map_or_else(|| PathBuf::from("esptool"), PathBuf::from);
+    let answer = Command::new(&program).arg("version").output();
+    assert!(
+        answer.as_ref().is_ok_and(|output| output.status.success()),
+        "esptool is the judge of these tests and {} does not run: {answer:?}\n\
+         install it with `pip install esptool==5.6.0`, or name it in ESPLICE_ESPTOOL",
+        program.display(),
+    );
+    Command::new(program)
+}
+
+/// The image that esptool makes of `elf` in `dir`, or what it says.
+pub fn esptool_image(dir: &Path, elf: &[u8], more: &[&str]) -> Result<Vec<u8>, String> {
+    let (input, output) = (dir.join("app.elf"), dir.join("esptool.bin"));
+    std::fs::write(&input, elf).expect("write the ELF");
+    let _ = std::fs::remove_file(&output);
+    let said = esptool()
+        .args(["--chip", "esp32c3", "elf2image", "--flash-mode", "dio", "--flash-freq", "80m"])
+        .args(["--flash-size", "4MB", "--min-rev-full", "0", "--max-rev-full", "65535"])
+        .args(more)
+        .arg("-o")
+        .args([&output, &input])
+        .output()
+        .expect("run esptool");
+    if !said.status.success() {
+        return Err(String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned());
+    }
+    Ok(std::fs::read(output).expect("read esptool's image"))
+}
+
+/// An ELF whose one program header covers all of `bytes` at `addr`, and whose sections are the
+/// given (start, length) of them.
+pub fn elf_with_one_segment(addr: u32, bytes: &[u8], sections: &[(usize, usize)]) -> Vec<u8> {
+    // The object crate's writer wants sections apart, so this ELF is put together by hand.
+    let (ehsize, phsize, shsize) = (52_u32, 32_u32, 40_u32);
+    let names = b"\0.text\0";
+    let data_at = ehsize + phsize;
+    let names_at = data_at + bytes.len() as u32;
+    let headers_at = (names_at + names.len() as u32).next_multiple_of(4);
+    let count = sections.len() as u16 + 2;
+    let mut out = Vec::new();
+    let words = |out: &mut Vec<u8>, words: &[u32]| {
+        for word in words {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+    };
+    let halves = |out: &mut Vec<u8>, halves: &[u16]| {
+        for half in halves {
+            out.extend_from_slice(&half.to_le_bytes());
+        }
+    };
+    out.extend_from_slice(b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0");
+    halves(&mut out, &[2, 243]);
+    words(&mut out, &[1, addr, ehsize, headers_at, 0]);
+    halves(&mut out, &[52, 32, 1, 40, count, count - 1]);
+    let len = bytes.len() as u32;
+    words(&mut out, &[1, data_at, addr, addr, len, len, 5, 4]);
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(names);
+    out.resize(headers_at as usize, 0);
+    out.resize(out.len() + shsize as usize, 0);
+    for (start, len) in sections {
+        let start = *start as u32;
+        words(&mut out, &[1, 1, 6, addr + start, data_at + start, *len as u32, 0, 0, 4, 0]);
+    }
+    words(&mut out, &[0, 3, 0, 0, names_at, names.len() as u32, 0, 0, 1, 0]);
+    out
+}
