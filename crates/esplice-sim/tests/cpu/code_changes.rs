@@ -71,6 +71,34 @@ fn flash_windows_follow_the_mmu_and_the_flash() {
     assert_eq!(result(&mut machine), 1);
 }
 
+/// However often the board maps and writes flash, nothing piles up for a CPU that decoded none of it.
+#[test]
+fn flash_that_was_never_decoded_asks_for_nothing() {
+    let (_, mut machine) = with_code(CpuModel::default(), IRAM, &[]);
+    for i in 0..100 {
+        machine.memory.set_flash_page(0, Some(i % 2));
+        machine.memory.flash_changed(0, 0x2_0000);
+    }
+    assert!(!machine.memory.attention());
+    assert_eq!(machine.memory.take_code_change(), None);
+}
+
+/// An instruction over the border of two MMU pages follows the later of them too.
+#[test]
+fn an_instruction_over_the_border_of_mmu_pages_follows_both() {
+    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &[]);
+    machine.flash[0xfffe..0x1_0006].copy_from_slice(&words(&[LI_A0_1, LOOP]));
+    machine.flash[0x2_0000..0x2_0006].copy_from_slice(&words(&[LI_A0_2, LOOP])[2..]);
+    machine.memory.set_flash_page(0, Some(0));
+    for (page, expected) in [(1, 1), (2, 2), (1, 1)] {
+        machine.memory.set_flash_page(1, Some(page));
+        cpu.pc = IROM + 0xfffe;
+        let until = cpu.cycles + 1;
+        assert_eq!(cpu.run(&mut machine, until), Stop::Budget);
+        assert_eq!(cpu.x[10], expected);
+    }
+}
+
 #[test]
 fn memory_set_from_outside_is_decoded_anew() {
     let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[LI_A0_1, LOOP]));
