@@ -1,1 +1,43 @@
-//! Placeholder
+//! Flashing of ESP32-family chips over any [`esplice_protocol::Port`].
+//!
+//! A [`Session`] is the conversation with a ROM loader: connect, detect, raise the baud rate, read
+//! and write flash, verify, reset to run. [`flash_plan`] does all of it. Serial ports are here
+//! too ([`open_serial`]); sockets and the virtual board come from elsewhere and look alike.
+//!
+//! Nothing is printed: facts go to a function as [`FlashEvent`]s, errors say what they are
+//! ([`FlashError::class`]) and what helps ([`FlashError::hint`]). All times are the port's.
+//!
+//! ```no_run
+//! use std::sync::{Arc, atomic::AtomicBool};
+//! # fn main() -> Result<(), esplice_flash::FlashError> {
+//! let mut port = esplice_flash::open_serial("/dev/ttyUSB0", 115_200, Arc::new(AtomicBool::new(false)))?;
+//! let options = esplice_flash::FlashOptions { baud: Some(921_600), ..Default::default() };
+//! let info = esplice_flash::detect(&mut port, &options, &mut |_| {})?;
+//! assert_eq!(info.chip.name, "esp32c3");
+//! esplice_flash::reset_to_run(&mut port, 115_200)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod banner;
+mod baud;
+mod connect;
+mod detect;
+mod error;
+mod event;
+mod flash;
+mod read_slow;
+mod reset;
+mod run;
+mod serial;
+mod session;
+mod write;
+
+pub use connect::ConnectOptions;
+pub use error::{ErrorClass, FlashError};
+pub use event::{ChipInfo, FlashEvent, Security, StageState, Statistics};
+pub use flash::{FlashOptions, FlashReport, detect, flash, flash_plan};
+pub use reset::{EN_LOW, Strategy};
+pub use run::{hold_in_reset, release, reset_to_run};
+pub use serial::{SerialPort, open_serial};
+pub use session::{Answer, Session};

@@ -1,0 +1,92 @@
+//! From a board in any state to a loader that answers.
+
+use std::time::Duration;
+
+use esplice_protocol::Port;
+
+use crate::{FlashError, FlashEvent, Session, event::StageState, reset::Strategy};
+
+/// Most time that the ROM's own words are waited for after a reset. They take 15 ms at 115200
+/// baud; a chip whose log is turned off by an eFuse says nothing.
+const PROMPT_WAIT: Duration = Duration::from_millis(150);
+
+/// SYNCs sent after each reset.
+const SYNCS: u32 = 5;
+
+/// How a board is connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// Ways into download mode, used in turn. Empty: none, the board is in download mode already.
+    pub strategies: Vec<Strategy>,
+    /// Resets until it is given up.
+    pub attempts: u32,
+}
+
+impl Default for ConnectOptions {
+    /// The strategies of all known chips behind a UART bridge, and seven attempts.
+    fn default() -> Self {
+        let strategies = Strategy::for_chip(None, None).unwrap_or_default();
+        ConnectOptions { strategies, attempts: 7 }
+    }
+}
+
+impl<P: Port + ?Sized> Session<'_, P> {
+    /// Resets the board into download mode and waits until its loader answers. Over a port
+    /// without lines the board must be in download mode already.
+    ///
+    /// # Errors
+    /// [`FlashError::NoAnswer`] when no attempt brought an answer, and the port's own.
+    pub fn connect(&mut self, options: &ConnectOptions) -> Result<(), FlashError> {
+        self.stage("connect", StageState::Started);
+        let lines = self.port.caps().lines;
+        let attempts = options.attempts.max(1);
+        let mut running = false;
+        for attempt in 0..attempts {
+            self.tell(FlashEvent::Connecting { attempt: attempt + 1, of: attempts });
+            let strategy = match options.strategies.len() {
+                count if count > 0 && lines => {
+                    options.strategies.get(attempt as usize % count).copied()
+                }
+                _ => None,
+            };
+            if self.attempt(strategy)? {
+                self.stage("connect", StageState::Done);
+                return Ok(());
+            }
+            running |= self.banner.is_running();
+        }
+        Err(FlashError::NoAnswer {
+            port: self.port.name().to_owned(),
+            tries: attempts,
+            running,
+            no_lines: !lines,
+        })
+    }
+
+    fn attempt(&mut self, strategy: Option<Strategy>) -> Result<bool, FlashError> {
+        let baud = self.first_baud();
+        self.set_port_baud(baud)?;
+        self.forget_input()?;
+        self.banner.clear();
+        if let Some(strategy) = strategy {
+            strategy.perform(self.port)?;
+            let deadline = self.port.now() + PROMPT_WAIT;
+            self.listen(deadline)?;
+        }
+        let mut answered = false;
+        for _ in 0..SYNCS {
+            // A board that says it boots from flash will not answer.
+            if self.banner.is_running() {
+                break;
+            }
+            answered = self.sync()?;
+            if answered {
+                break;
+            }
+        }
+        if strategy.is_some_and(|strategy| strategy.holds_boot()) {
+            self.port.set_lines(false, false)?;
+        }
+        Ok(answered)
+    }
+}

@@ -1,0 +1,226 @@
+//! What is on the board: chip, revision, MAC, flash and security state.
+
+use esplice_chip::{Addr, Chip, EfuseField, SpiRegisters};
+use esplice_protocol::{Port, Request, SecurityInfo};
+
+use crate::{
+    FlashError, FlashEvent, Session,
+    event::{ChipInfo, Security, StageState},
+    session::SHORT,
+};
+
+/// JEDEC command "read identification" (JESD216, and every NOR chip's datasheet).
+const READ_ID: u32 = 0x9f;
+
+/// CMD register: start the transfer that USER describes. ESP32-C3 TRM 26.7, SPI_MEM_CMD_REG; the
+/// same bits on the ESP32 (TRM 7.8, SPI_CMD_REG) and later chips.
+const CMD_USR: u32 = 1 << 18;
+/// USER register: a command phase and a data-in phase (TRM 26.7, SPI_MEM_USER_REG).
+const USER_COMMAND_AND_MISO: u32 = 1 << 31 | 1 << 28;
+/// USER2 register: a command of eight bits (TRM 26.7, SPI_MEM_USER2_REG, bits 31–28 hold bits − 1).
+const USER2_EIGHT_BITS: u32 = 7 << 28;
+/// Bits of an id, less one, as MISO_DLEN wants it.
+const ID_BITS: u32 = 24 - 1;
+/// Polls of CMD until the id is given up; the transfer takes microseconds.
+const POLLS: u32 = 10;
+
+/// Bytes of a block erase, of a sector erase, of a page, and the status bits that matter: alike on
+/// all flash chips that ROM loaders can handle (esptool documentation, "Serial Protocol",
+/// SPI_SET_PARAMS).
+const GEOMETRY: (u32, u32, u32, u32) = (0x1_0000, 0x1000, 0x100, 0xffff);
+
+impl<P: Port + ?Sized> Session<'_, P> {
+    /// Which chip it is, and its security state. With a target the board must be that.
+    ///
+    /// # Errors
+    /// [`FlashError::UnknownChip`], [`FlashError::WrongChip`], [`FlashError::Security`] in secure
+    /// download mode, where nothing else could be asked.
+    pub fn identify(
+        &mut self,
+        wanted: Option<&Chip>,
+    ) -> Result<(&'static Chip, Security), FlashError> {
+        match self.identify_once(wanted) {
+            // No reply carries a checksum: what stops the work is asked twice.
+            Err(
+                FlashError::UnknownChip { .. }
+                | FlashError::WrongChip { .. }
+                | FlashError::Security { .. },
+            ) => self.identify_once(wanted),
+            other => other,
+        }
+    }
+
+    fn identify_once(
+        &mut self,
+        wanted: Option<&Chip>,
+    ) -> Result<(&'static Chip, Security), FlashError> {
+        let info = self.security_info()?;
+        if info.as_ref().is_some_and(|info| info.flags & SecurityInfo::SECURE_DOWNLOAD != 0) {
+            return Err(FlashError::Security {
+                state: "secure download mode",
+                refused: "the ROM loader neither reads registers nor verifies flash",
+            });
+        }
+        let chip = match info.as_ref().and_then(|info| info.chip_id) {
+            Some(id) => u16::try_from(id)
+                .ok()
+                .and_then(esplice_chip::find_by_id)
+                .ok_or(FlashError::UnknownChip { chip_id: Some(id), magic: None })?,
+            None => self.chip_by_magic()?,
+        };
+        if let Some(wanted) = wanted.filter(|wanted| wanted.name != chip.name) {
+            return Err(FlashError::WrongChip {
+                found: chip.name.clone(),
+                wanted: wanted.name.clone(),
+            });
+        }
+        self.adopt(chip);
+        let security = match info {
+            Some(info) => Security {
+                secure_boot: info.flags & SecurityInfo::SECURE_BOOT != 0,
+                flash_encryption: info.flash_crypt_cnt.count_ones() % 2 == 1,
+                secure_download: false,
+            },
+            None => Security {
+                secure_boot: self.efuse(chip, "secure-boot-en")?.is_some_and(|bit| bit != 0),
+                flash_encryption: self
+                    .efuse(chip, "spi-boot-crypt-cnt")?
+                    .is_some_and(|count| count.count_ones() % 2 == 1),
+                secure_download: false,
+            },
+        };
+        Ok((chip, security))
+    }
+
+    /// Attaches the flash chip and reads all about the board; tells it as [`FlashEvent::Chip`].
+    ///
+    /// # Errors
+    /// [`FlashError::FlashSize`] when the flash chip does not answer or has a size that the chip
+    /// can't have, and what commands bring.
+    pub fn examine(
+        &mut self,
+        chip: &'static Chip,
+        security: Security,
+    ) -> Result<ChipInfo, FlashError> {
+        let mac = self.efuse(chip, "mac")?.unwrap_or(0).to_be_bytes();
+        let [_, _, mac @ ..] = mac;
+        let major = self.efuse(chip, "wafer-version-major")?.unwrap_or(0);
+        let minor = self.efuse(chip, "wafer-version-minor")?.unwrap_or(0);
+        let package = self.efuse(chip, "pkg-version")?;
+        let mut features = chip.features.always.clone();
+        features.extend(
+            package
+                .and_then(|package| usize::try_from(package).ok())
+                .and_then(|package| chip.features.packages.get(package))
+                .cloned(),
+        );
+        let (flash_id, flash_size) = self.attach_flash(chip)?;
+        let info = ChipInfo {
+            chip,
+            // eFuse fields of four bits at most.
+            revision: (major as u8, minor as u8),
+            mac,
+            features,
+            flash_id,
+            flash_size,
+            security,
+        };
+        self.tell(FlashEvent::Chip(info.clone()));
+        self.stage("detect", StageState::Done);
+        Ok(info)
+    }
+
+    /// Attaches the flash chip, reads its id, and tells the loader its size.
+    pub(crate) fn attach_flash(&mut self, chip: &Chip) -> Result<([u8; 3], u32), FlashError> {
+        self.ask(&Request::SpiAttach { pins: 0 }, SHORT)?;
+        let mut id = self.flash_id(&chip.spi)?;
+        if flash_size(chip, id).is_none() {
+            id = self.flash_id(&chip.spi)?;
+        }
+        let size = flash_size(chip, id)
+            .ok_or_else(|| FlashError::FlashSize { id, chip: chip.name.clone() })?;
+        self.set_flash_params(size)?;
+        Ok((id, size))
+    }
+
+    /// Attaches a flash chip whose size is known already.
+    pub(crate) fn set_flash(&mut self, size: u32) -> Result<(), FlashError> {
+        self.ask(&Request::SpiAttach { pins: 0 }, SHORT)?;
+        self.set_flash_params(size)
+    }
+
+    fn set_flash_params(&mut self, total: u32) -> Result<(), FlashError> {
+        let (block, sector, page, status_mask) = GEOMETRY;
+        let request = Request::SpiSetParams { total, block, sector, page, status_mask };
+        self.ask(&request, SHORT).map(|_| ())
+    }
+
+    fn security_info(&mut self) -> Result<Option<SecurityInfo>, FlashError> {
+        match self.ask(&Request::GetSecurityInfo, SHORT) {
+            Ok(answer) => Ok(SecurityInfo::from_bytes(&answer.data)),
+            Err(FlashError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn chip_by_magic(&mut self) -> Result<&'static Chip, FlashError> {
+        let mut read: Vec<(Addr, u32)> = Vec::new();
+        for chip in esplice_chip::all() {
+            let addr = chip.loader.magic_addr;
+            let magic = match read.iter().find(|(a, _)| *a == addr) {
+                Some((_, magic)) => *magic,
+                None => {
+                    let magic = self.read_reg(addr.0)?;
+                    read.push((addr, magic));
+                    magic
+                }
+            };
+            if chip.loader.magic_values.contains(&magic) {
+                return Ok(chip);
+            }
+        }
+        let magic = read.first().map(|(_, magic)| *magic);
+        Err(FlashError::UnknownChip { chip_id: None, magic })
+    }
+
+    /// The eFuse field `name`, `None` if the chip has none.
+    fn efuse(&mut self, chip: &Chip, name: &str) -> Result<Option<u64>, FlashError> {
+        let Some(field) = chip.efuse.field(name) else { return Ok(None) };
+        self.efuse_field(field).map(Some)
+    }
+
+    fn efuse_field(&mut self, field: &EfuseField) -> Result<u64, FlashError> {
+        let mut words = Vec::new();
+        for addr in field.addrs() {
+            words.push((addr, self.efuse_word(addr)?));
+        }
+        Ok(field.value(|addr| words.iter().find(|(a, _)| *a == addr).map_or(0, |(_, word)| *word)))
+    }
+
+    /// The JEDEC id, by a transfer of the SPI controller's own; its registers are put back.
+    fn flash_id(&mut self, spi: &SpiRegisters) -> Result<[u8; 3], FlashError> {
+        let at = |register: u32| spi.base.0.wrapping_add(register);
+        let user = self.read_reg(at(spi.usr))?;
+        let user2 = self.read_reg(at(spi.usr2))?;
+        self.write_reg(at(spi.miso_dlen), ID_BITS)?;
+        self.write_reg(at(spi.usr), USER_COMMAND_AND_MISO)?;
+        self.write_reg(at(spi.usr2), USER2_EIGHT_BITS | READ_ID)?;
+        self.write_reg(at(spi.w0), 0)?;
+        self.write_reg(at(spi.cmd), CMD_USR)?;
+        for _ in 0..POLLS {
+            if self.read_reg(at(spi.cmd))? & CMD_USR == 0 {
+                break;
+            }
+        }
+        let [manufacturer, kind, capacity, _] = self.read_reg(at(spi.w0))?.to_le_bytes();
+        self.write_reg(at(spi.usr), user)?;
+        self.write_reg(at(spi.usr2), user2)?;
+        Ok([manufacturer, kind, capacity])
+    }
+}
+
+/// Bytes of flash by the id's capacity, if the chip can have that many.
+fn flash_size(chip: &Chip, id: [u8; 3]) -> Option<u32> {
+    let size = 1_u32.checked_shl(u32::from(id[2]))?;
+    chip.image.flash_size_code(size).map(|_| size)
+}

@@ -1,0 +1,164 @@
+//! The whole way, from a board in any state to one whose flash is written and verified.
+
+use esplice_chip::Chip;
+use esplice_image::{DeviceFacts, FlashPlan, PlanError, ResolveOptions, ResolvedPlan, Write};
+use esplice_protocol::Port;
+
+use crate::{
+    ChipInfo, ConnectOptions, ErrorClass, FlashError, FlashEvent, Session, Statistics,
+    event::StageState,
+};
+
+/// How to work with a board.
+#[derive(Debug, Clone, Default)]
+pub struct FlashOptions {
+    /// The chip it must be; none to take what is there.
+    pub target: Option<&'static Chip>,
+    /// Baud rate for the transfer; none to stay at the loader's first.
+    pub baud: Option<u32>,
+    /// How to connect.
+    pub connect: ConnectOptions,
+}
+
+/// What was done.
+#[derive(Debug, Clone)]
+pub struct FlashReport {
+    /// The board.
+    pub chip: ChipInfo,
+    /// The writes as they were done, in the plan's order.
+    pub writes: Vec<Write>,
+    /// What went over the port.
+    pub statistics: Statistics,
+}
+
+/// Finds the board, asks it what a plan must know, lets `plan` end the plan with that, writes it
+/// and verifies it. The board is left in its loader: [`crate::reset_to_run`] starts it.
+///
+/// The last event is always [`FlashEvent::Statistics`], also before an error.
+///
+/// When the user interrupts, or after an error, the board stays in its loader, with both lines
+/// released, and runs nothing that is half written; the next flash repairs it.
+///
+/// # Errors
+/// See [`FlashError`]; nothing is written before `plan` has agreed.
+pub fn flash<P: Port + ?Sized>(
+    port: &mut P,
+    options: &FlashOptions,
+    plan: impl FnOnce(&DeviceFacts) -> Result<ResolvedPlan, PlanError>,
+    events: &mut dyn FnMut(FlashEvent),
+) -> Result<FlashReport, FlashError> {
+    with_session(port, options, events, |session| {
+        let chip = session.bring_up(options)?;
+        let facts = session.insist(&chip, options, |session| session.device_facts(&chip))?;
+        let ResolvedPlan { writes } = plan(&facts)?;
+        session.write(&chip, &writes, options)?;
+        Ok(FlashReport { chip, writes, statistics: session.statistics() })
+    })
+}
+
+/// [`flash`] for a plan that [`esplice_image::resolve`] ends.
+///
+/// # Errors
+/// See [`flash`].
+pub fn flash_plan<P: Port + ?Sized>(
+    port: &mut P,
+    plan: &FlashPlan,
+    resolve: &ResolveOptions,
+    options: &FlashOptions,
+    events: &mut dyn FnMut(FlashEvent),
+) -> Result<FlashReport, FlashError> {
+    flash(port, options, |facts| esplice_image::resolve(plan, facts, resolve), events)
+}
+
+/// Finds the board and tells what it is; nothing is written.
+///
+/// # Errors
+/// See [`FlashError`].
+pub fn detect<P: Port + ?Sized>(
+    port: &mut P,
+    options: &FlashOptions,
+    events: &mut dyn FnMut(FlashEvent),
+) -> Result<ChipInfo, FlashError> {
+    with_session(port, options, events, |session| session.bring_up(options))
+}
+
+impl<P: Port + ?Sized> Session<'_, P> {
+    /// Connects, confirms or finds out the chip, raises the baud rate, attaches the flash and
+    /// reads what there is to know. A board that falls silent meanwhile is connected to once more.
+    ///
+    /// # Errors
+    /// See [`FlashError`].
+    pub fn bring_up(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
+        self.connect(&options.connect)?;
+        self.stage("detect", StageState::Started);
+        match self.look(options) {
+            Err(error) if error.is_transient() => {
+                self.warn(format!("{error}; connecting again"));
+                self.find_again(&options.connect)?;
+                self.look(options)
+            }
+            other => other,
+        }
+    }
+
+    fn look(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
+        let (chip, security) = self.identify(options.target)?;
+        if let Some(baud) = options.baud {
+            self.raise_baud(chip, baud, &options.connect)?;
+        }
+        self.examine(chip, security)
+    }
+
+    /// Does `work`, which changes nothing on the board, once more if the link or the board broke
+    /// down in it.
+    pub(crate) fn insist<T>(
+        &mut self,
+        info: &ChipInfo,
+        options: &FlashOptions,
+        work: impl Fn(&mut Self) -> Result<T, FlashError>,
+    ) -> Result<T, FlashError> {
+        let baud = self.baud();
+        match work(self) {
+            Err(error) if error.is_transient() => {
+                self.warn(format!("{error}; connecting again"));
+                self.restore(info, options, baud)?;
+                work(self)
+            }
+            other => other,
+        }
+    }
+
+    /// Finds the loader again and brings it to where it was: baud rate and flash.
+    pub(crate) fn restore(
+        &mut self,
+        info: &ChipInfo,
+        options: &FlashOptions,
+        baud: u32,
+    ) -> Result<(), FlashError> {
+        self.find_again(&options.connect)?;
+        self.raise_baud(info.chip, baud, &options.connect)?;
+        // The board may have reset meanwhile.
+        self.set_flash(info.flash_size)
+    }
+}
+
+/// Runs `work` in a session; tells the statistics and leaves the lines released, however it ends.
+fn with_session<P: Port + ?Sized, T>(
+    port: &mut P,
+    options: &FlashOptions,
+    events: &mut dyn FnMut(FlashEvent),
+    work: impl FnOnce(&mut Session<'_, P>) -> Result<T, FlashError>,
+) -> Result<T, FlashError> {
+    let mut session = Session::new(port, options.target, events);
+    let result = work(&mut session);
+    if let Err(error) = &result
+        && error.class() != ErrorClass::Lost
+        && session.port.caps().lines
+    {
+        // The error that is told is the first one.
+        let _ = session.port.set_lines(false, false);
+    }
+    let statistics = session.statistics();
+    session.tell(FlashEvent::Statistics(statistics));
+    result
+}

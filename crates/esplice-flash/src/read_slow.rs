@@ -1,0 +1,118 @@
+//! Small reads of flash through the ROM loader, 64 bytes a time, and what they tell of a device.
+
+use std::time::Duration;
+
+use esplice_chip::{Chip, FlashOffset};
+use esplice_image::{DeviceFacts, ImageHeader, PartitionTable};
+use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request};
+
+use crate::{ChipInfo, FlashError, Session};
+
+/// Time for one read of flash.
+const READ: Duration = Duration::from_millis(500);
+
+/// Bytes of an otadata record that tell which slot boots, at the start of both sectors.
+const OTADATA_RECORD: usize = 32;
+
+impl<P: Port + ?Sized> Session<'_, P> {
+    /// Reads flash, 64 bytes a round trip: meant for small things, of which it is the only way
+    /// without a stub. The flash must be attached.
+    ///
+    /// # Errors
+    /// What commands bring.
+    pub fn read_slow(&mut self, offset: FlashOffset, len: usize) -> Result<Vec<u8>, FlashError> {
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            let piece = (len - bytes.len()).min(READ_FLASH_SLOW_LEN);
+            let at = offset.0.wrapping_add(bytes.len() as u32);
+            let request = Request::ReadFlashSlow { offset: at, len: piece as u32 };
+            let answer = self.ask(&request, READ)?;
+            let read = answer.data.get(..piece).ok_or(FlashError::Malformed {
+                command: Opcode::ReadFlashSlow,
+                has: answer.data.len(),
+            })?;
+            bytes.extend_from_slice(read);
+        }
+        Ok(bytes)
+    }
+
+    /// What a flash plan must know of the device before its first write.
+    ///
+    /// # Errors
+    /// What commands bring. A table that is not sound is none.
+    pub fn device_facts(&mut self, info: &ChipInfo) -> Result<DeviceFacts, FlashError> {
+        let mut table = self.partition_table(info.chip)?;
+        if table.is_none() {
+            // Replies carry no checksum, the table does: a damaged one may have been damaged on
+            // its way.
+            table = self.partition_table(info.chip)?;
+        }
+        let otadata = match table.as_ref().and_then(PartitionTable::otadata) {
+            Some(partition) => {
+                let (offset, len) = (partition.offset, partition.len);
+                Some(self.otadata(offset, len)?)
+            }
+            None => None,
+        };
+        Ok(DeviceFacts {
+            chip: info.chip.name.clone(),
+            revision: info.revision,
+            flash_size: Some(info.flash_size),
+            table,
+            otadata,
+            has_bootloader: self.has_bootloader(info.chip)?,
+        })
+    }
+
+    fn partition_table(&mut self, chip: &Chip) -> Result<Option<PartitionTable>, FlashError> {
+        let start = chip.image.partition_table_offset;
+        let mut bytes = Vec::new();
+        while bytes.len() < PartitionTable::LEN {
+            let at = FlashOffset(start.0.wrapping_add(bytes.len() as u32));
+            let piece = self.read_slow(at, READ_FLASH_SLOW_LEN)?;
+            let blank = piece.iter().all(|byte| *byte == 0xff);
+            bytes.extend(piece);
+            if !PartitionTable::looks_like(&bytes) {
+                return Ok(None);
+            }
+            if blank {
+                break;
+            }
+        }
+        // What follows the first blank rows is blank.
+        bytes.resize(PartitionTable::LEN, 0xff);
+        Ok(PartitionTable::from_bytes(&bytes).ok())
+    }
+
+    /// The otadata partition, of which only both records are read.
+    fn otadata(&mut self, offset: FlashOffset, len: u32) -> Result<Vec<u8>, FlashError> {
+        let sector = PartitionTable::SECTOR_LEN;
+        let mut bytes = vec![0xff; 2 * sector as usize];
+        for at in [0, sector] {
+            if at.saturating_add(sector) > len {
+                break;
+            }
+            let place = FlashOffset(offset.0.wrapping_add(at));
+            let record = self.read_slow(place, OTADATA_RECORD)?;
+            if let Some(room) = bytes.get_mut(at as usize..at as usize + record.len()) {
+                room.copy_from_slice(&record);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Whether a whole bootloader of this chip stands at the boot offset. Bootloaders are written
+    /// with their first sector last (see `write`), so that the first sector tells of the whole;
+    /// its own end tells whether it was itself finished.
+    fn has_bootloader(&mut self, chip: &Chip) -> Result<bool, FlashError> {
+        let start = chip.image.boot_offset;
+        let head = self.read_slow(start, READ_FLASH_SLOW_LEN)?;
+        let Ok(header) = ImageHeader::from_bytes(&head) else { return Ok(false) };
+        if header.chip_id != chip.image.chip_id {
+            return Ok(false);
+        }
+        let last = PartitionTable::SECTOR_LEN - READ_FLASH_SLOW_LEN as u32;
+        let tail = self.read_slow(FlashOffset(start.0.wrapping_add(last)), READ_FLASH_SLOW_LEN)?;
+        Ok(tail.iter().any(|byte| *byte != 0xff))
+    }
+}

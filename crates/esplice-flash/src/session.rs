@@ -1,0 +1,346 @@
+//! The conversation with a loader: one request, one reply.
+
+use std::{collections::VecDeque, time::Duration};
+
+use esplice_chip::{Addr, Chip};
+use esplice_protocol::{Moment, Opcode, Port, Reply, Request, slip};
+
+use crate::{FlashError, FlashEvent, Statistics, banner::Banner, event::StageState};
+
+/// Longest reply that is believed. The ROM's longest is READ_FLASH_SLOW's with 76 bytes; the limit
+/// is how much noise can be taken for the inside of a frame before it is thrown away.
+const REPLY_LIMIT: usize = 1024;
+
+/// Time that a loader has for a command that only touches registers. The ROM answers within a
+/// millisecond; the rest is for slow USB bridges.
+pub(crate) const SHORT: Duration = Duration::from_millis(500);
+
+/// Time that a SYNC is waited for, on top of wire and port.
+const SYNC_WAIT: Duration = Duration::from_millis(100);
+
+/// Time after which no further reply to a SYNC is expected.
+const SYNC_QUIET: Duration = Duration::from_millis(20);
+
+/// SYNCs until a loader that once answered is given up: the first may be swallowed as the rest of
+/// a torn frame.
+const RESYNCS: u32 = 4;
+
+/// The loader's reason for a block whose checksum does not hold (esptool documentation, "Serial
+/// Protocol", ROM Loader Errors).
+const CHECKSUM_REASON: u8 = 0x07;
+
+/// How often a harmless command is asked before it is given up.
+const ASKS: u32 = 3;
+
+/// A conversation with a loader over a port, which it borrows: afterwards the caller goes on with
+/// the same port.
+pub struct Session<'p, P: Port + ?Sized> {
+    pub(crate) port: &'p mut P,
+    events: &'p mut dyn FnMut(FlashEvent),
+    decoder: slip::Decoder,
+    inbox: VecDeque<u8>,
+    pub(crate) banner: Banner,
+    pub(crate) baud: u32,
+    status_len: usize,
+    sync_replies: usize,
+    first_baud: u32,
+    efuse_words: Vec<(Addr, u32)>,
+    answered: Option<u8>,
+    statistics: Statistics,
+    started: Moment,
+}
+
+/// A reply, its status found good and taken off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The value, which only READ_REG sets.
+    pub value: u32,
+    /// The data before the status.
+    pub data: Vec<u8>,
+}
+
+impl<'p, P: Port + ?Sized> Session<'p, P> {
+    /// A conversation over `port`, whose facts go to `events`. Nothing is sent yet. `chip`'s
+    /// loader decides status length and first baud rate; without one, what all known ROMs share.
+    pub fn new(
+        port: &'p mut P,
+        chip: Option<&Chip>,
+        events: &'p mut dyn FnMut(FlashEvent),
+    ) -> Session<'p, P> {
+        let loader = chip.or_else(|| esplice_chip::all().first()).map(|chip| &chip.loader);
+        let started = port.now();
+        let first_baud = loader.map_or(115_200, |loader| loader.initial_baud);
+        Session {
+            port,
+            events,
+            decoder: fresh_decoder(),
+            inbox: VecDeque::new(),
+            banner: Banner::default(),
+            baud: first_baud,
+            first_baud,
+            efuse_words: Vec::new(),
+            status_len: loader.map_or(4, |loader| loader.status_len),
+            sync_replies: loader.map_or(8, |loader| loader.sync_replies),
+            answered: None,
+            statistics: Statistics::default(),
+            started,
+        }
+    }
+
+    /// Takes the loader's traits from `chip`, once it is known.
+    pub(crate) fn adopt(&mut self, chip: &Chip) {
+        self.first_baud = chip.loader.initial_baud;
+        self.status_len = chip.loader.status_len;
+        self.sync_replies = chip.loader.sync_replies;
+    }
+
+    /// The port.
+    pub fn port(&mut self) -> &mut P {
+        self.port
+    }
+
+    /// The baud rate of the link.
+    pub fn baud(&self) -> u32 {
+        self.baud
+    }
+
+    /// The baud rate that a loader starts at.
+    pub(crate) fn first_baud(&self) -> u32 {
+        self.first_baud
+    }
+
+    /// What went over the port up to now.
+    pub fn statistics(&self) -> Statistics {
+        Statistics { time: self.port.now().since(self.started), ..self.statistics }
+    }
+
+    pub(crate) fn count_sectors(&mut self, total: u32, written: u32) {
+        self.statistics.sectors_total += total;
+        self.statistics.sectors_written += written;
+    }
+
+    /// Tells a fact.
+    pub(crate) fn tell(&mut self, event: FlashEvent) {
+        (self.events)(event);
+    }
+
+    pub(crate) fn stage(&mut self, name: &'static str, state: StageState) {
+        self.tell(FlashEvent::Stage { name, state });
+    }
+
+    pub(crate) fn warn(&mut self, message: String) {
+        self.tell(FlashEvent::Warning { message });
+    }
+
+    /// Sends a request and waits for its reply, `timeout` on top of what wire and port cost.
+    /// Replies to other commands are passed over.
+    ///
+    /// # Errors
+    /// [`FlashError::Timeout`], [`FlashError::Refused`], [`FlashError::Checksum`], and the port's.
+    pub fn command(&mut self, request: &Request, timeout: Duration) -> Result<Answer, FlashError> {
+        let command = request.opcode();
+        // A reply that came twice must not answer the next command.
+        self.discard_arrived()?;
+        let sent = self.send(request)?;
+        let deadline = self.port.now() + self.wire_time(sent) + timeout;
+        loop {
+            let Some(reply) = self.receive(deadline)? else {
+                return Err(FlashError::Timeout { command, after: timeout });
+            };
+            let Some((data, status)) = reply.split_status(self.status_len) else {
+                continue;
+            };
+            let own = reply.opcode == command as u8;
+            // A ROM echoes the opcode before when it does not know the one it was sent.
+            let unknown = !status.is_ok() && data.is_empty() && self.answered == Some(reply.opcode);
+            if !own && !unknown {
+                continue;
+            }
+            self.answered = Some(command as u8);
+            if status.is_ok() {
+                return Ok(Answer { value: reply.value, data: data.to_vec() });
+            }
+            return Err(match request {
+                Request::FlashData { sequence, .. }
+                | Request::FlashDeflData { sequence, .. }
+                | Request::MemData { sequence, .. }
+                    if status.reason == CHECKSUM_REASON =>
+                {
+                    FlashError::Checksum { sequence: *sequence }
+                }
+                _ => FlashError::Refused {
+                    command,
+                    reason: status.reason,
+                    meaning: status.meaning(),
+                },
+            });
+        }
+    }
+
+    /// A command that may be done twice: after a failure the link is put in order and it is asked
+    /// again.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Answer, FlashError> {
+        let mut asked = 1;
+        loop {
+            match self.command(request, timeout) {
+                Err(error) if error.is_transient() && asked < ASKS => {
+                    asked += 1;
+                    if !self.resync()? {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Reads a register.
+    pub(crate) fn read_reg(&mut self, addr: u32) -> Result<u32, FlashError> {
+        Ok(self.ask(&Request::ReadReg { addr }, SHORT)?.value)
+    }
+
+    /// An eFuse word, read once in a session: several fields share it.
+    pub(crate) fn efuse_word(&mut self, addr: Addr) -> Result<u32, FlashError> {
+        if let Some((_, word)) = self.efuse_words.iter().find(|(known, _)| *known == addr) {
+            return Ok(*word);
+        }
+        let word = self.read_reg(addr.0)?;
+        self.efuse_words.push((addr, word));
+        Ok(word)
+    }
+
+    /// Writes all bits of a register.
+    pub(crate) fn write_reg(&mut self, addr: u32, value: u32) -> Result<(), FlashError> {
+        let request = Request::WriteReg { addr, value, mask: u32::MAX, delay_us: 0 };
+        self.ask(&request, SHORT).map(|_| ())
+    }
+
+    /// Sends one SYNC; true when a loader answered, all its replies then taken.
+    pub(crate) fn sync(&mut self) -> Result<bool, FlashError> {
+        let sent = self.send(&Request::Sync)?;
+        let mut deadline = self.port.now() + self.wire_time(sent) + SYNC_WAIT;
+        let mut replies = 0;
+        while replies < self.sync_replies {
+            let Some(reply) = self.receive(deadline)? else { break };
+            let good = reply.split_status(self.status_len).is_some_and(|(_, s)| s.is_ok());
+            if reply.opcode == Opcode::Sync as u8 && good {
+                replies += 1;
+                deadline = self.port.now() + self.wire_time(reply.data.len() + 10) + SYNC_QUIET;
+            }
+        }
+        if replies > 0 {
+            self.answered = Some(Opcode::Sync as u8);
+        }
+        Ok(replies > 0)
+    }
+
+    /// Puts a conversation in order after a torn frame or a lost reply: everything on its way is
+    /// thrown away, and SYNC is the mark from which on replies count. False if nothing answers.
+    pub(crate) fn resync(&mut self) -> Result<bool, FlashError> {
+        for _ in 0..RESYNCS {
+            self.forget_input()?;
+            if self.sync()? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Throws away what has come in.
+    pub(crate) fn forget_input(&mut self) -> Result<(), FlashError> {
+        self.port.clear_input()?;
+        self.inbox.clear();
+        self.decoder = fresh_decoder();
+        Ok(())
+    }
+
+    /// Throws away what has arrived, without asking the port's far end to do so: over a network
+    /// that would be a round trip.
+    fn discard_arrived(&mut self) -> Result<(), FlashError> {
+        self.inbox.clear();
+        let mut buf = [0; 256];
+        let now = self.port.now();
+        while self.read_some(&mut buf, now)? > 0 {}
+        self.decoder = fresh_decoder();
+        Ok(())
+    }
+
+    /// Sets the port's own baud rate.
+    pub(crate) fn set_port_baud(&mut self, baud: u32) -> Result<(), FlashError> {
+        self.port.set_baud(baud)?;
+        self.baud = baud;
+        Ok(())
+    }
+
+    /// Listens until the board has said that it waits for a download, or that it boots, or until
+    /// `deadline`.
+    pub(crate) fn listen(&mut self, deadline: Moment) -> Result<(), FlashError> {
+        while !self.banner.is_clear() && self.port.now() < deadline {
+            let mut buf = [0; 256];
+            let count = self.read_some(&mut buf, deadline)?;
+            self.banner.push(&buf[..count]);
+        }
+        Ok(())
+    }
+
+    /// Time that `bytes` take on the wire, and what the port adds.
+    pub(crate) fn wire_time(&self, bytes: usize) -> Duration {
+        let bits = bytes as u64 * 10; // Start, eight, stop.
+        let micros = bits * 1_000_000 / u64::from(self.baud.max(1));
+        let caps = self.port.caps();
+        caps.latency * 2 + if caps.baud { Duration::from_micros(micros) } else { Duration::ZERO }
+    }
+
+    fn send(&mut self, request: &Request) -> Result<usize, FlashError> {
+        let frame = slip::encode(&request.to_bytes());
+        self.port.write(&frame)?;
+        self.statistics.frames += 1;
+        self.statistics.bytes_sent += frame.len() as u64;
+        Ok(frame.len())
+    }
+
+    /// The next frame that is a reply; noise and boot messages go to the banner.
+    fn receive(&mut self, deadline: Moment) -> Result<Option<Reply>, FlashError> {
+        loop {
+            while let Some(byte) = self.inbox.pop_front() {
+                match self.decoder.push(byte) {
+                    slip::Decoded::Frame(frame) => {
+                        self.statistics.frames_received += 1;
+                        // The END of one frame may be the beginning of the next, whose own was
+                        // lost or taken for an end: two in a row are as good as one.
+                        self.decoder.push(slip::END);
+                        if let Ok(reply) = Reply::from_frame(&frame) {
+                            return Ok(Some(reply));
+                        }
+                    }
+                    slip::Decoded::Broken(_) => self.decoder = fresh_decoder(),
+                    slip::Decoded::More | slip::Decoded::Stray(_) => {}
+                }
+            }
+            let mut buf = [0; 1024];
+            let count = self.read_some(&mut buf, deadline)?;
+            if count == 0 {
+                return Ok(None);
+            }
+            self.banner.push(&buf[..count]);
+            self.inbox.extend(&buf[..count]);
+        }
+    }
+
+    fn read_some(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, FlashError> {
+        let count = self.port.read(buf, deadline)?.min(buf.len());
+        self.statistics.bytes_received += count as u64;
+        Ok(count)
+    }
+}
+
+/// A decoder that is inside a frame from the start, so that one whose first END was lost counts.
+fn fresh_decoder() -> slip::Decoder {
+    let mut decoder = slip::Decoder::new(REPLY_LIMIT);
+    decoder.push(slip::END);
+    decoder
+}
