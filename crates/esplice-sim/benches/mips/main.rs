@@ -3,7 +3,8 @@
 //! `cargo bench -p esplice-sim --bench mips` runs the small program beside this file (CRC, sort,
 //! branches, division). `ESPLICE_CPU_BOUND_ELF=FILE` runs an ELF in SRAM instead, to its end: that
 //! is when the first word of its section `.result` is `DONE` (see tests/firmware/cpu-bound); the
-//! checksum behind it is printed. One line for each of five runs.
+//! checksum behind it is printed. One line for each of five runs, and
+//! the best of them, which is what a busy host disturbs least.
 //!
 //! `program.bin` is made from `program.c`, `start.S` and `link.ld` by
 //! `riscv64-unknown-elf-gcc -march=rv32imc -mabi=ilp32 -O2 -nostdlib -ffreestanding
@@ -26,6 +27,7 @@ const DONE: u32 = u32::from_le_bytes(*b"DONE");
 fn main() {
     let elf = std::env::var_os("ESPLICE_CPU_BOUND_ELF")
         .map(|path| std::fs::read(path).expect("ESPLICE_CPU_BOUND_ELF can be read"));
+    let mut best = 0.0_f64;
     for _ in 0..5 {
         let (mut cpu, mut machine, result) = match &elf {
             Some(elf) => load(elf),
@@ -53,7 +55,9 @@ fn main() {
             print!("  checksum {checksum:#010x}");
         }
         println!();
+        best = best.max(mips);
     }
+    println!("{best:8.1} MIPS at best");
 }
 
 fn load(elf: &[u8]) -> (Cpu, Machine, Option<u32>) {

@@ -127,3 +127,21 @@ fn a_function_written_again_and_again_is_the_new_one_each_time() {
     assert_eq!(cpu.x[14], 0);
     assert_eq!(cpu.x[12], 5050);
 }
+
+/// A snapshot is a copy of the CPU and of the memory.
+#[test]
+fn a_copy_goes_its_own_way() {
+    let code = words(&[LI_A0_1, SW_A1_S0, LI_A0_1, LOOP]);
+    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+    cpu.x[8] = IRAM + 8;
+    cpu.x[11] = LI_A0_2;
+    assert_eq!(cpu.run(&mut machine, 1), Stop::Budget);
+    let (mut copy, mut copied) = (cpu.clone(), crate::machine::Machine::new());
+    copied.memory = machine.memory.clone();
+    assert_eq!(cpu.run(&mut machine, 3), Stop::Budget);
+    assert_eq!(cpu.x[10], 2);
+    assert_eq!(copied.memory.load32(IRAM + 8, &[]), Some(LI_A0_1));
+    copy.x[11] = LI_A0_1;
+    assert_eq!(copy.run(&mut copied, 3), Stop::Budget);
+    assert_eq!(copy.x[10], 1);
+}
