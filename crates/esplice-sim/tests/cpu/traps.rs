@@ -63,6 +63,24 @@ fn an_interrupt_goes_through_its_vector_and_mret_comes_back() {
     assert_eq!(cpu.csrs.mstatus, MIE | MPIE);
 }
 
+/// tcontrol has a stack of one like mstatus: no triggers in a handler, and as before after it.
+#[test]
+fn trigger_enables_are_stacked_over_a_trap() {
+    const MTE: u32 = 1 << 3;
+    const MPTE: u32 = 1 << 7;
+    for (before, inside, after) in [(MTE, MPTE, MTE | MPTE), (MPTE, 0, MPTE), (0, 0, MPTE)] {
+        let code = words(&[0x0000_0073, LOOP]); // ecall
+        let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+        assert!(machine.memory.write(HANDLER, &words(&[MRET])));
+        cpu.csrs.mtvec = HANDLER | 1;
+        cpu.csrs.tcontrol = before;
+        assert_eq!(run(&mut cpu, &mut machine, 1), Stop::Budget);
+        assert_eq!(cpu.csrs.tcontrol, inside);
+        assert_eq!(run(&mut cpu, &mut machine, 1), Stop::Budget);
+        assert_eq!(cpu.csrs.tcontrol, after);
+    }
+}
+
 #[test]
 fn wfi_waits_for_an_interrupt_even_a_masked_one() {
     let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[WFI, NOP, LOOP]));
