@@ -1,5 +1,9 @@
 //! A loader with a flash chip, some RAM and registers: all it reaches, without a CPU.
 
+#![allow(dead_code)] // Each test uses its part.
+
+pub mod line;
+
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use esplice_chip::Chip;

@@ -1,0 +1,260 @@
+//! The serial line to a virtual board, as a [`Port`] like any other.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use esplice_protocol::{Caps, Moment, Port, PortError};
+
+use crate::{
+    SimError,
+    nor::{Nor, NorError},
+    spec::{Spec, TimeMode},
+};
+
+/// Baud rate of a port that was just opened.
+const FIRST_BAUD: u32 = 115_200;
+/// Board time between two looks at the interrupt flag and, in real time, at the host's clock.
+const SLICE: Duration = Duration::from_millis(10);
+/// Bytes that are handed to the line before the port waits for them to leave.
+const WRITE_PIECE: usize = 4096;
+
+/// What a port needs of the board at the other end of its line.
+pub trait Powered: Send {
+    /// The board's clock since power-on.
+    fn now(&self) -> Duration;
+    /// Runs until `deadline` on the board's clock or, if told so, until there is output to read.
+    fn run_until(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError>;
+    /// Sets DTR and RTS; `true` is asserted.
+    fn set_lines(&mut self, dtr: bool, rts: bool);
+    /// Puts bytes on the line; gives the moment when the last has arrived.
+    fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration;
+    /// Takes bytes that have arrived at the host by now.
+    fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize;
+    /// Throws away what has arrived and was not taken.
+    fn host_clear(&mut self);
+}
+
+/// A serial line to a virtual board. The board is switched on when the port is opened and runs
+/// whenever the port is waited on.
+pub struct SimPort {
+    name: String,
+    board: Box<dyn Powered>,
+    time: TimeMode,
+    baud: u32,
+    /// When all that was written has arrived.
+    sent_at: Duration,
+    interrupt: Arc<AtomicBool>,
+    /// The host's time when the board's clock was zero; in real time only.
+    started: Option<Instant>,
+    gone: bool,
+}
+
+impl SimPort {
+    /// The port of a board made elsewhere, called `name` in messages. With [`TimeMode::Real`] the
+    /// port keeps to the host's clock from now on.
+    pub fn over(name: &str, board: Box<dyn Powered>, time: TimeMode) -> SimPort {
+        SimPort {
+            name: name.into(),
+            sent_at: board.now(),
+            started: (time == TimeMode::Real).then(host_now),
+            board,
+            time,
+            baud: FIRST_BAUD,
+            interrupt: Arc::default(),
+            gone: false,
+        }
+    }
+
+    /// Waiting ends with [`PortError::Interrupted`] soon after `interrupt` has become `true`.
+    pub fn set_interrupt(&mut self, interrupt: Arc<AtomicBool>) {
+        self.interrupt = interrupt;
+    }
+
+    /// What takes time on the board.
+    pub fn time(&self) -> TimeMode {
+        self.time
+    }
+
+    /// Runs the board for a slice at most, towards `deadline`.
+    fn run(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), PortError> {
+        self.check()?;
+        let slice_end = self.board.now().saturating_add(SLICE).min(deadline);
+        let ran = self.board.run_until(slice_end, stop_on_output);
+        ran.map_err(|error| self.failed(error))?;
+        if let Some(started) = self.started {
+            wait_for_host(started, self.board.now());
+        }
+        Ok(())
+    }
+
+    fn run_to(&mut self, deadline: Duration) -> Result<(), PortError> {
+        self.check()?;
+        while self.board.now() < deadline {
+            self.run(deadline, false)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the board make up for what the host did between two calls; in real time only.
+    fn catch_up(&mut self) -> Result<(), PortError> {
+        match self.started {
+            Some(started) => self.run_to(host_now().saturating_duration_since(started)),
+            None => self.check(),
+        }
+    }
+
+    fn check(&self) -> Result<(), PortError> {
+        if self.gone {
+            return Err(PortError::Gone { port: self.name.clone() });
+        }
+        if self.interrupt.load(Ordering::Relaxed) {
+            return Err(PortError::Interrupted);
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: SimError) -> PortError {
+        self.gone = true;
+        port_error(&self.name, error)
+    }
+}
+
+/// The flash chip that `spec` describes; its file is locked from here on.
+///
+/// # Errors
+/// [`PortError::Busy`] when another board has the file, and others with the file's name.
+pub fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
+    let Some(sim) = &spec.chip.sim else {
+        let message = format!("there is no virtual {}", spec.chip.display_name);
+        return Err(PortError::Name { port: name.into(), message });
+    };
+    match &spec.flash {
+        None => Ok(Nor::in_memory(sim.flash.size(), &sim.flash)),
+        Some(path) => {
+            Nor::open(path, sim.flash.size(), &sim.flash).map_err(|error| port_error(name, error))
+        }
+    }
+}
+
+/// The board that a port's name describes.
+///
+/// # Errors
+/// [`PortError::Name`], with what is wrong and what could have been meant.
+pub fn spec_of(name: &str) -> Result<Spec, PortError> {
+    Spec::parse(name).map_err(|error| {
+        let message = match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        };
+        PortError::Name { port: name.into(), message }
+    })
+}
+
+/// What a failure of the board is to the one who holds its port.
+pub(crate) fn port_error(name: &str, error: SimError) -> PortError {
+    match error {
+        SimError::FlashBusy { path } => {
+            PortError::Busy { port: format!("{name} (flash file {})", path.display()) }
+        }
+        SimError::Nor(NorError::NoPower) => PortError::Gone { port: name.into() },
+        SimError::FlashFile { path, source } | SimError::Nor(NorError::File { path, source }) => {
+            let message = format!("flash file {}: {source}", path.display());
+            PortError::Io { port: name.into(), source: io::Error::new(source.kind(), message) }
+        }
+        SimError::FlashSize { .. } => {
+            let hint = error.hint().unwrap_or_default();
+            PortError::Name { port: name.into(), message: format!("{error}; {hint}") }
+        }
+        error => PortError::Io { port: name.into(), source: io::Error::other(error.to_string()) },
+    }
+}
+
+impl Port for SimPort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError> {
+        self.catch_up()?;
+        loop {
+            let taken = self.board.host_take(self.baud, buf);
+            if taken > 0 || buf.is_empty() || self.now() >= deadline {
+                return Ok(taken);
+            }
+            self.run(deadline.since_start(), true)?;
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PortError> {
+        self.catch_up()?;
+        for (at, piece) in bytes.chunks(WRITE_PIECE).enumerate() {
+            if at > 0 {
+                self.run_to(self.sent_at)?;
+            }
+            self.sent_at = self.board.host_send(piece, self.baud);
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), PortError> {
+        self.run_to(self.sent_at)
+    }
+
+    fn clear_input(&mut self) -> Result<(), PortError> {
+        self.catch_up()?;
+        self.board.host_clear();
+        Ok(())
+    }
+
+    fn set_baud(&mut self, baud: u32) -> Result<(), PortError> {
+        if baud == 0 {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "a baud rate of 0");
+            return Err(PortError::Io { port: self.name.clone(), source });
+        }
+        self.drain()?;
+        self.baud = baud;
+        Ok(())
+    }
+
+    fn set_lines(&mut self, dtr: bool, rts: bool) -> Result<(), PortError> {
+        self.catch_up()?;
+        self.board.set_lines(dtr, rts);
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment::at(self.board.now())
+    }
+
+    fn wait_until(&mut self, moment: Moment) -> Result<(), PortError> {
+        self.run_to(moment.since_start())
+    }
+
+    /// The board stays on its line: nothing is lost.
+    fn reopen(&mut self) -> Result<(), PortError> {
+        self.catch_up()
+    }
+
+    fn caps(&self) -> Caps {
+        Caps { lines: true, baud: true, latency: Duration::ZERO }
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // `time=real` is where the board's clock meets the host's.
+fn host_now() -> Instant {
+    Instant::now()
+}
+
+#[allow(clippy::disallowed_methods)] // As above.
+fn wait_for_host(started: Instant, board: Duration) {
+    let ahead = board.saturating_sub(host_now().saturating_duration_since(started));
+    if !ahead.is_zero() {
+        std::thread::sleep(ahead);
+    }
+}

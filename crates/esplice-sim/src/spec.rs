@@ -1,0 +1,152 @@
+//! What a port's name says of the virtual board behind it:
+//! `sim:esp32c3,flash=board.flash,time=virtual`.
+
+use std::path::PathBuf;
+
+use esplice_chip::{Chip, ChipError, nearest};
+
+/// What a virtual board's name starts with.
+pub const SCHEME: &str = "sim:";
+/// Keys that are understood.
+const KEYS: [&str; 2] = ["flash", "time"];
+/// Keys that are settled and not yet understood.
+const LATER_KEYS: [&str; 2] = ["rom", "faults"];
+
+/// What takes time on a virtual board. Instructions always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeMode {
+    /// Wire, flash and reset take none.
+    None,
+    /// Wire, flash and reset take theirs, on the board's clock alone.
+    #[default]
+    Virtual,
+    /// And the host waits for it.
+    Real,
+}
+
+impl TimeMode {
+    const ALL: [(&str, TimeMode); 3] =
+        [("none", TimeMode::None), ("virtual", TimeMode::Virtual), ("real", TimeMode::Real)];
+
+    /// The mode called `name`.
+    ///
+    /// # Errors
+    /// [`SpecError::Time`].
+    pub fn parse(name: &str) -> Result<TimeMode, SpecError> {
+        let known = TimeMode::ALL.into_iter().find(|(known, _)| *known == name);
+        known.map(|(_, mode)| mode).ok_or_else(|| SpecError::Time { value: name.into() })
+    }
+}
+
+/// A virtual board as its name describes it.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The chip; it has a virtual board.
+    pub chip: &'static Chip,
+    /// File with the flash's contents; without one they are in memory and start erased.
+    pub flash: Option<PathBuf>,
+    /// What takes time.
+    pub time: TimeMode,
+}
+
+/// Why a name describes no virtual board.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// It does not start with [`SCHEME`].
+    #[error("does not start with {SCHEME:?}")]
+    Scheme,
+    /// The chip is not known.
+    #[error(transparent)]
+    Chip(#[from] ChipError),
+    /// The chip is known, a virtual board of it is not.
+    #[error("there is no virtual {chip}")]
+    NoBoard {
+        /// The chip.
+        chip: String,
+    },
+    /// A part is not `KEY=VALUE`.
+    #[error("{part:?} is not KEY=VALUE")]
+    Shape {
+        /// The part between two commas.
+        part: String,
+    },
+    /// The key is not known.
+    #[error("unknown key {key:?}")]
+    Key {
+        /// The key.
+        key: String,
+    },
+    /// The key is settled and this version does not have it.
+    #[error("{key}= is not available yet")]
+    Later {
+        /// The key.
+        key: String,
+    },
+    /// The key stands there twice.
+    #[error("{key}= is given twice")]
+    Twice {
+        /// The key.
+        key: String,
+    },
+    /// The time mode is not known.
+    #[error("unknown time mode {value:?}")]
+    Time {
+        /// The value.
+        value: String,
+    },
+}
+
+impl SpecError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let did_you_mean = |name: &str, known: &[&str]| match nearest(name, known) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("known are {}", known.join(", ")),
+        };
+        Some(match self {
+            SpecError::Scheme | SpecError::Shape { .. } => {
+                "a virtual board is named like sim:esp32c3 or sim:esp32c3,flash=FILE,time=real"
+                    .into()
+            }
+            SpecError::Chip(error) => return error.hint(),
+            SpecError::Key { key } => did_you_mean(key, &KEYS),
+            SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
+            SpecError::Later { .. } => "leave it out: the ROM is hooked, and nothing fails".into(),
+            SpecError::NoBoard { .. } | SpecError::Twice { .. } => return None,
+        })
+    }
+}
+
+impl Spec {
+    /// Reads `sim:CHIP[,flash=FILE][,time=none|virtual|real]`. A file's name can't hold a comma.
+    ///
+    /// # Errors
+    /// [`SpecError`].
+    pub fn parse(text: &str) -> Result<Spec, SpecError> {
+        let rest = text.strip_prefix(SCHEME).ok_or(SpecError::Scheme)?;
+        let mut parts = rest.split(',');
+        let chip = esplice_chip::find(parts.next().unwrap_or_default())?;
+        if chip.sim.is_none() {
+            return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
+        }
+        let (mut flash, mut time) = (None, None);
+        for part in parts {
+            let (key, value) = match part.split_once('=') {
+                Some((key, value)) if !value.is_empty() => (key, value),
+                _ => return Err(SpecError::Shape { part: part.into() }),
+            };
+            let twice = match key {
+                "flash" => flash.replace(PathBuf::from(value)).is_some(),
+                "time" => time.replace(TimeMode::parse(value)?).is_some(),
+                key if LATER_KEYS.contains(&key) => {
+                    return Err(SpecError::Later { key: key.into() });
+                }
+                key => return Err(SpecError::Key { key: key.into() }),
+            };
+            if twice {
+                return Err(SpecError::Twice { key: key.into() });
+            }
+        }
+        Ok(Spec { chip, flash, time: time.unwrap_or_default() })
+    }
+}

@@ -1,0 +1,239 @@
+//! The port of a virtual board: its name, its time, its errors, and faults on it.
+
+mod board;
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use board::line::LoaderBoard;
+use esplice_protocol::{Moment, Port, PortError, slip};
+use esplice_sim::{
+    SimPort, TimeMode,
+    faults::{Fault, FaultyPort},
+    nor::Nor,
+    port::{flash_of, spec_of},
+};
+
+const SYNC_LEN: u64 = 14;
+
+fn port(timed: bool) -> SimPort {
+    let time = if timed { TimeMode::Virtual } else { TimeMode::None };
+    SimPort::over("sim:test", Box::new(LoaderBoard::new(timed)), time)
+}
+
+/// Sends a request and reads for 100 ms of the port's time.
+fn ask(port: &mut dyn Port, request: &[u8]) -> Result<Vec<u8>, PortError> {
+    port.write(&slip::encode(request))?;
+    let deadline = port.now() + Duration::from_millis(100);
+    let mut got = Vec::new();
+    let mut buf = [0; 64];
+    loop {
+        let len = port.read(&mut buf, deadline)?;
+        if len == 0 {
+            return Ok(got);
+        }
+        got.extend_from_slice(&buf[..len]);
+    }
+}
+
+fn sync(port: &mut dyn Port) -> Result<Vec<u8>, PortError> {
+    ask(port, &[0, 8, 4, 0, 0, 0, 0, 0, 7, 7, 0x12, 0x20])
+}
+
+/// `Ok` with chip, flash file and time mode, or `Err` with the whole message.
+#[track_caller]
+fn check_name(name: &str, expected: Result<(&str, Option<&str>, TimeMode), &str>) {
+    match (spec_of(name), expected) {
+        (Ok(spec), Ok((chip, flash, time))) => {
+            assert_eq!((spec.chip.name.as_str(), spec.time), (chip, time));
+            assert_eq!(spec.flash.as_deref(), flash.map(Path::new));
+        }
+        (Err(error), Err(message)) => {
+            assert!(matches!(error, PortError::Name { .. }), "{error:?}");
+            assert_eq!(error.to_string(), format!("port {name:?}: {message}"));
+        }
+        (got, _) => panic!("{name}: {got:?}"),
+    }
+}
+
+#[test]
+fn names() {
+    use TimeMode::{None as Nought, Real, Virtual};
+    check_name("sim:esp32c3", Ok(("esp32c3", None, Virtual)));
+    check_name("sim:ESP32-C3,time=none", Ok(("esp32c3", None, Nought)));
+    check_name("sim:esp32c3,time=virtual", Ok(("esp32c3", None, Virtual)));
+    check_name("sim:esp32c3,flash=a b/c=d,time=real", Ok(("esp32c3", Some("a b/c=d"), Real)));
+    let usage = "a virtual board is named like sim:esp32c3 or sim:esp32c3,flash=FILE,time=real";
+    check_name("esp32c3", Err(&format!("does not start with \"sim:\"; {usage}")));
+    check_name("sim:esp32c4", Err("unknown chip \"esp32c4\"; did you mean \"esp32c3\"?"));
+    check_name("sim:", Err("unknown chip \"\"; known chips: esp32c3"));
+    check_name("sim:esp32c3,", Err(&format!("\"\" is not KEY=VALUE; {usage}")));
+    check_name("sim:esp32c3,flash", Err(&format!("\"flash\" is not KEY=VALUE; {usage}")));
+    check_name("sim:esp32c3,flash=", Err(&format!("\"flash=\" is not KEY=VALUE; {usage}")));
+    check_name("sim:esp32c3,flsh=x", Err("unknown key \"flsh\"; did you mean \"flash\"?"));
+    check_name("sim:esp32c3,baud=9600", Err("unknown key \"baud\"; known are flash, time"));
+    check_name(
+        "sim:esp32c3,time=vrtual",
+        Err("unknown time mode \"vrtual\"; did you mean \"virtual\"?"),
+    );
+    check_name("sim:esp32c3,time=none,time=real", Err("time= is given twice"));
+    check_name("sim:esp32c3,flash=a,flash=a", Err("flash= is given twice"));
+    for later in ["rom", "faults"] {
+        let message = format!("{later}= is not available yet; leave it out: ");
+        let told = spec_of(&format!("sim:esp32c3,{later}=x")).unwrap_err().to_string();
+        assert!(told.contains(&message), "{told}");
+    }
+}
+
+#[test]
+fn flash_files_are_named_in_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("board.flash");
+    let name = format!("sim:esp32c3,flash={}", file.display());
+    let spec = spec_of(&name).unwrap();
+    let held = flash_of(&name, &spec).unwrap();
+    assert_eq!(held.size(), 4 << 20);
+    let busy = flash_of(&name, &spec).unwrap_err();
+    assert!(matches!(busy, PortError::Busy { .. }), "{busy:?}");
+    assert!(busy.to_string().contains(&format!("flash file {}", file.display())), "{busy}");
+    drop(held);
+    std::fs::write(&file, b"short").unwrap();
+    let told = flash_of(&name, &spec).unwrap_err().to_string();
+    assert!(told.contains("has 5 bytes") && told.contains("4194304 bytes"), "{told}");
+}
+
+/// Ten bits a byte in both directions, at the rate that is set, and nothing without time.
+#[test]
+fn the_wire_takes_its_time() {
+    for (baud, timed) in [(115_200, true), (460_800, true), (115_200, false)] {
+        let mut port = port(timed);
+        port.set_baud(baud).unwrap();
+        port.write(&slip::encode(&[0, 8, 4, 0, 0, 0, 0, 0, 7, 7, 0x12, 0x20])).unwrap();
+        assert_eq!(port.now(), Moment::START, "a write does not wait");
+        port.drain().unwrap();
+        let byte = Duration::from_secs(10) / baud;
+        let sent = if timed { byte * 14 } else { Duration::ZERO };
+        let slack = Duration::from_millis(2);
+        assert!(port.now().since_start() >= sent && port.now().since_start() <= sent + slack);
+        let mut got = [0; 112];
+        let mut len = 0;
+        while len < got.len() {
+            let deadline = port.now() + Duration::from_secs(1);
+            len += port.read(&mut got[len..], deadline).unwrap();
+        }
+        let all = if timed { byte * (14 + 112) + Duration::from_millis(1) } else { Duration::ZERO };
+        assert!(port.now().since_start() >= all && port.now().since_start() <= all + slack);
+    }
+}
+
+#[test]
+fn a_read_without_an_answer_ends_at_its_deadline() {
+    let mut port = port(true);
+    let deadline = Moment::at(Duration::from_secs(3));
+    assert_eq!(port.read(&mut [0; 8], deadline).unwrap(), 0);
+    assert_eq!(port.now(), deadline);
+    port.wait_until(Moment::at(Duration::from_secs(60))).unwrap();
+    assert_eq!(port.now().since_start(), Duration::from_secs(60));
+}
+
+#[test]
+fn a_wrong_baud_rate_is_garbage() {
+    let mut port = port(true);
+    assert_eq!(sync(&mut port).unwrap().len(), 112);
+    port.set_baud(116_000).unwrap();
+    assert_eq!(sync(&mut port).unwrap().len(), 112, "within 3 %");
+    port.set_baud(57_600).unwrap();
+    assert_eq!(sync(&mut port).unwrap(), b"");
+    assert!(port.set_baud(0).is_err());
+}
+
+#[test]
+fn lines_restart_the_board_and_opening_again_loses_nothing() {
+    let mut port = port(false);
+    sync(&mut port).unwrap();
+    port.set_baud(921_600).unwrap();
+    assert_eq!(sync(&mut port).unwrap(), b"", "the loader stays at its rate");
+    port.set_lines(false, true).unwrap();
+    port.set_lines(false, false).unwrap();
+    port.write(&slip::encode(&[0, 8, 4, 0, 0, 0, 0, 0, 7, 7, 0x12, 0x20])).unwrap();
+    port.reopen().unwrap();
+    port.wait_until(port.now() + Duration::from_millis(10)).unwrap();
+    port.reopen().unwrap();
+    let mut buf = [0; 200];
+    assert_eq!(port.read(&mut buf, port.now()).unwrap(), 112);
+    sync(&mut port).unwrap();
+    port.write(&slip::encode(&[0, 10, 0, 0])).unwrap();
+    port.wait_until(port.now() + Duration::from_millis(10)).unwrap();
+    port.clear_input().unwrap();
+    assert_eq!(port.read(&mut buf, port.now()).unwrap(), 0);
+}
+
+#[test]
+fn an_interrupt_ends_waiting() {
+    let mut port = port(true);
+    let interrupt = Arc::new(AtomicBool::new(true));
+    port.set_interrupt(interrupt.clone());
+    let far = Moment::at(Duration::from_secs(1_000_000));
+    assert!(matches!(port.read(&mut [0; 8], far), Err(PortError::Interrupted)));
+    assert!(matches!(port.wait_until(far), Err(PortError::Interrupted)));
+    interrupt.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(sync(&mut port).unwrap().len(), 112);
+}
+
+#[test]
+fn a_power_cut_takes_the_port_away() {
+    let mut nor = Nor::in_memory(4 << 20, &board::chip().sim.as_ref().unwrap().flash);
+    nor.cut_power_after(Some(0));
+    let board = LoaderBoard::new(false).with_flash(nor);
+    let mut port = SimPort::over("sim:test", Box::new(board), TimeMode::None);
+    sync(&mut port).unwrap();
+    let mut begin = vec![0, 2, 20, 0, 0, 0, 0, 0];
+    begin.extend([4096_u32, 4, 1024, 0, 0].map(u32::to_le_bytes).concat());
+    assert!(matches!(ask(&mut port, &begin), Err(PortError::Gone { .. })));
+    assert!(matches!(sync(&mut port), Err(PortError::Gone { .. })));
+    assert!(matches!(port.reopen(), Err(PortError::Gone { .. })));
+}
+
+/// Two SYNCs over a line with faults; the bytes of both answers that came through, `None` when
+/// the port was gone.
+#[track_caller]
+fn check_faults(faults: &[Fault], expected: [Option<usize>; 2]) -> FaultyPort<SimPort> {
+    let mut port = FaultyPort::new(port(false), faults.iter().cloned());
+    let got = [sync(&mut port), sync(&mut port)].map(|got| match got {
+        Ok(bytes) => Some(bytes.len()),
+        Err(PortError::Gone { .. }) => None,
+        Err(error) => panic!("{error}"),
+    });
+    assert_eq!(got, expected, "{faults:?}");
+    assert_eq!(port.waiting(), [], "{faults:?}");
+    assert_eq!(port.log().len(), faults.len());
+    port
+}
+
+#[test]
+fn faults() {
+    check_faults(&[], [Some(112), Some(112)]);
+    // A lost END, opcode or data byte towards the board; the ROM fills up short frames.
+    check_faults(&[Fault::DropTx(0)], [Some(0), Some(112)]);
+    check_faults(&[Fault::DropTx(2)], [Some(0), Some(112)]);
+    check_faults(&[Fault::DropTx(SYNC_LEN)], [Some(112), Some(0)]);
+    check_faults(&[Fault::FlipTx(2, 0)], [Some(0), Some(112)]);
+    check_faults(&[Fault::FlipTx(SYNC_LEN + 2, 7)], [Some(112), Some(14)]);
+    check_faults(&[Fault::DropRx(5)], [Some(111), Some(112)]);
+    check_faults(&[Fault::DropRx(5), Fault::DropRx(112)], [Some(111), Some(111)]);
+    check_faults(&[Fault::DoubleRx(111)], [Some(113), Some(112)]);
+    check_faults(&[Fault::NoiseBeforeReply(vec![1, 2, 0xc0])], [Some(115), Some(112)]);
+    check_faults(&[Fault::SilentAfterRx(100)], [Some(100), Some(0)]);
+    check_faults(&[Fault::SilentAfterRx(112)], [Some(112), Some(0)]);
+    check_faults(&[Fault::GoneAfterRx(112)], [None, None]);
+    check_faults(&[Fault::GoneAfterRx(130)], [Some(112), None]);
+    check_faults(&[Fault::GoneAfterTx(3)], [None, None]);
+    let mut port = check_faults(&[Fault::GoneAfterTx(20)], [Some(112), None]);
+    port.reopen().unwrap();
+    assert_eq!(port.counts().0, 20);
+    let mut port = FaultyPort::new(self::port(false), [Fault::FlipRx(1, 0)]);
+    assert_eq!(sync(&mut port).unwrap()[..3], [0xc0, 0x00, 0x08]);
+}
