@@ -15,24 +15,34 @@
 //! ```
 
 mod app;
+mod assemble;
+#[cfg(feature = "bootloaders")]
+mod bootloader;
 mod content;
 mod descriptor;
 mod elf;
 mod error;
 mod header;
+mod merge;
 mod otadata;
 mod partition;
 mod plan;
+mod plan_json;
 mod resolve;
 
 pub use app::{AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, build_image};
+pub use assemble::{PlanParts, make_plan};
+#[cfg(feature = "bootloaders")]
+pub use bootloader::{Bootloader, BootloaderError, second_stage};
 pub use content::Content;
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;
 pub use header::{Extent, FlashMode, HeaderError, ImageHeader, SegmentHeader, patch_flash};
+pub use merge::merged;
 pub use otadata::{OtaEntry, booted_slot};
 pub use partition::{Partition, PartitionTable, TableError};
 pub use plan::{BootLayout, FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind};
+pub use plan_json::FileRef;
 pub use resolve::{DeviceFacts, ResolveOptions, ResolvedPlan, Write, resolve};
 
 /// SHA-256 of `bytes`.

@@ -401,15 +401,9 @@ impl PartitionTable {
                 let offset = partition.offset;
                 return Err(TableError::BeforeTable { name: name(), offset, table_end });
             }
-            if let Some(flash_size) = flash_size
-                && partition.end() > u64::from(flash_size)
-            {
-                return Err(TableError::PastFlash {
-                    name: name(),
-                    end: partition.end(),
-                    flash_size,
-                });
-            }
+        }
+        if let Some(flash_size) = flash_size {
+            self.check_ends(flash_size)?;
         }
         let mut by_offset: Vec<&Partition> = self.partitions.iter().collect();
         by_offset.sort_by_key(|partition| partition.offset);
@@ -425,6 +419,19 @@ impl PartitionTable {
             }
         }
         Ok(())
+    }
+
+    /// Checks that every partition ends inside a flash of `flash_size` bytes.
+    ///
+    /// # Errors
+    /// [`TableError::PastFlash`] for the first that does not.
+    pub fn check_ends(&self, flash_size: u32) -> Result<(), TableError> {
+        match self.partitions.iter().find(|p| p.end() > u64::from(flash_size)) {
+            None => Ok(()),
+            Some(p) => {
+                Err(TableError::PastFlash { name: p.name.clone(), end: p.end(), flash_size })
+            }
+        }
     }
 
     /// The partition called `name`.

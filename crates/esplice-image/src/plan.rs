@@ -246,6 +246,15 @@ pub enum PlanError {
         /// Length of a sector.
         align: u32,
     },
+    /// A layout that no plan can be made for here.
+    #[error("boot layout {boot} has no plan yet")]
+    LayoutUnsupported {
+        /// The layout.
+        boot: BootLayout,
+    },
+    /// The app has no descriptor, and the bootloader would not start it.
+    #[error("app has no descriptor at byte 0x20, the second-stage bootloader would refuse it")]
+    NoDescriptor,
     /// The plan holds no app.
     #[error("the plan holds no app")]
     NoApp,
@@ -390,6 +399,11 @@ impl PlanError {
             PlanError::WrongChip { device, .. } => format!("build it with --target {device}"),
             PlanError::AppTooLarge { .. } => {
                 "build with optimisation, or use a table with a larger app partition".into()
+            }
+            PlanError::NoDescriptor => {
+                "with esp-hal, add esp_bootloader_esp_idf::esp_app_desc!(); \
+                an image that the ROM loads goes with --boot rom"
+                    .into()
             }
             PlanError::NoBootloader => "build the plan with a bootloader".into(),
             PlanError::NoTable => {

@@ -152,6 +152,8 @@ fn idf_writes(
             }
             (None, None) => return Err(PlanError::NoTable),
             (None, Some(table)) => {
+                // The bootloader refuses the whole table then.
+                table.check_ends(flash_size)?;
                 let partition = app_partition(table, options.partition.as_deref(), otadata)?;
                 check_app_fits(planned.data.len(), partition)?;
                 partition.offset
@@ -241,33 +243,46 @@ pub(crate) fn check_app_fits(len: usize, partition: &Partition) -> Result<(), Pl
     }
 }
 
-/// Checks that writes, sorted by offset, begin at sectors, share none, and lie in the flash.
-fn check_places(writes: &[Write], flash_size: u32) -> Result<(), PlanError> {
-    let mut before: Option<&Write> = None;
-    for write in writes {
-        let (name, offset, len) = (write.name.clone(), write.offset, write.data.len());
-        if !offset.0.is_multiple_of(SECTOR) {
-            return Err(PlanError::Unaligned { name, offset, align: SECTOR });
-        }
-        if let Some(first) = before {
-            let first_end = end(first);
-            if first_end.next_multiple_of(u64::from(SECTOR)) > u64::from(offset.0) {
-                return Err(PlanError::Overlap {
-                    first: first.name.clone(),
-                    first_end,
-                    second: name,
-                    second_offset: offset,
-                });
-            }
-        }
-        if end(write) > u64::from(flash_size) {
-            return Err(PlanError::PastFlash { name, len, offset, flash_size });
-        }
-        before = Some(write);
-    }
-    Ok(())
+/// Checks that planned writes, sorted by offset, begin at sectors, share none, and lie in the flash.
+pub(crate) fn check_planned(writes: &[PlannedWrite], flash_size: u32) -> Result<(), PlanError> {
+    let places =
+        writes.iter().map(|w| Place { name: &w.name, offset: w.offset, len: w.data.len() });
+    check(places, flash_size)
 }
 
-fn end(write: &Write) -> u64 {
-    u64::from(write.offset.0) + write.data.len() as u64
+fn check_places(writes: &[Write], flash_size: u32) -> Result<(), PlanError> {
+    let places =
+        writes.iter().map(|w| Place { name: &w.name, offset: w.offset, len: w.data.len() });
+    check(places, flash_size)
+}
+
+struct Place<'w> {
+    name: &'w str,
+    offset: FlashOffset,
+    len: usize,
+}
+
+fn check<'w>(places: impl Iterator<Item = Place<'w>>, flash_size: u32) -> Result<(), PlanError> {
+    let mut before: Option<(&str, u64)> = None;
+    for Place { name, offset, len } in places {
+        if !offset.0.is_multiple_of(SECTOR) {
+            return Err(PlanError::Unaligned { name: name.into(), offset, align: SECTOR });
+        }
+        if let Some((first, first_end)) = before
+            && first_end.next_multiple_of(u64::from(SECTOR)) > u64::from(offset.0)
+        {
+            return Err(PlanError::Overlap {
+                first: first.into(),
+                first_end,
+                second: name.into(),
+                second_offset: offset,
+            });
+        }
+        let end = u64::from(offset.0) + len as u64;
+        if end > u64::from(flash_size) {
+            return Err(PlanError::PastFlash { name: name.into(), len, offset, flash_size });
+        }
+        before = Some((name, end));
+    }
+    Ok(())
 }

@@ -1,0 +1,224 @@
+//! The plan's file form, schema 1.
+//!
+//! ```json
+//! {
+//!   "schema": 1,
+//!   "chip": "esp32c3",
+//!   "min_rev": 0,
+//!   "max_rev": 65535,
+//!   "boot": "idf",
+//!   "flash": { "mode": "dio", "freq": "80m", "size": 4194304 },
+//!   "writes": [
+//!     { "name": "bootloader", "kind": "bootloader", "offset": 0, "len": 20560, "sha256": "…",
+//!       "file": "hello.merged.bin" },
+//!     { "name": "app", "kind": "app", "offset": 65536, "len": 90464, "sha256": "…",
+//!       "file": "hello.bin" }
+//!   ],
+//!   "elf_sha256": "…"
+//! }
+//! ```
+//!
+//! `file` is relative to the plan's directory. A write's bytes begin at `file_offset` of its file,
+//! 0 where the key is absent, and are `len` long.
+
+use std::collections::BTreeMap;
+
+use esplice_chip::FlashOffset;
+use serde::{Deserialize, Serialize};
+
+use crate::partition::hex;
+use crate::{FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind, sha256};
+
+/// The schema this crate writes and reads.
+const SCHEMA: u64 = 1;
+
+/// Where a plan's bytes are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRef {
+    /// Path relative to the plan's directory, with `/` between its parts.
+    pub path: String,
+    /// Place of the first byte in that file.
+    pub offset: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlan {
+    schema: u64,
+    chip: String,
+    min_rev: u16,
+    max_rev: u16,
+    boot: String,
+    flash: RawFlash,
+    writes: Vec<RawWrite>,
+    elf_sha256: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFlash {
+    mode: String,
+    freq: String,
+    size: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWrite {
+    name: String,
+    kind: String,
+    offset: u32,
+    len: u32,
+    sha256: String,
+    file: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    file_offset: u32,
+}
+
+#[derive(Deserialize)]
+struct RawSchema {
+    schema: u64,
+}
+
+impl FlashPlan {
+    /// The plan as JSON; `file_of` says where each write's bytes are kept. The same plan gives the
+    /// same text.
+    ///
+    /// # Errors
+    /// [`PlanError::Path`] for a path that is not relative or leaves the plan's directory.
+    pub fn to_json(
+        &self,
+        mut file_of: impl FnMut(&PlannedWrite) -> FileRef,
+    ) -> Result<String, PlanError> {
+        let writes = self.writes.iter().map(|write| {
+            let FileRef { path, offset } = file_of(write);
+            check_path(&path)?;
+            Ok(RawWrite {
+                name: write.name.clone(),
+                kind: write.kind.name().into(),
+                offset: write.offset.0,
+                // A longer write is refused when the plan is made.
+                len: u32::try_from(write.data.len()).unwrap_or(u32::MAX),
+                sha256: hex(&sha256(&write.data)),
+                file: path,
+                file_offset: offset,
+            })
+        });
+        let raw = RawPlan {
+            schema: SCHEMA,
+            chip: self.chip.clone(),
+            min_rev: self.min_rev,
+            max_rev: self.max_rev,
+            boot: self.boot.name().into(),
+            flash: RawFlash {
+                mode: self.flash.mode.name().into(),
+                freq: self.flash.freq.clone(),
+                size: self.flash.size,
+            },
+            writes: writes.collect::<Result<_, PlanError>>()?,
+            elf_sha256: self.elf_sha256.map(|hash| hex(&hash)),
+        };
+        let mut text = serde_json::to_string_pretty(&raw).map_err(json)?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// Reads a plan; `read` gives the content of a file named by its relative path, each asked for
+    /// once.
+    ///
+    /// # Errors
+    /// [`PlanError::Json`], [`PlanError::Schema`], and, where files and plan don't belong together,
+    /// [`PlanError::Path`], [`PlanError::File`], [`PlanError::FileTooShort`], [`PlanError::Hash`].
+    pub fn from_json(
+        text: &str,
+        mut read: impl FnMut(&str) -> std::io::Result<Vec<u8>>,
+    ) -> Result<Self, PlanError> {
+        let RawSchema { schema } = serde_json::from_str(text).map_err(json)?;
+        if schema != SCHEMA {
+            return Err(PlanError::Schema { found: schema, known: SCHEMA });
+        }
+        let raw: RawPlan = serde_json::from_str(text).map_err(json)?;
+        let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut writes = Vec::new();
+        for write in raw.writes {
+            if !files.contains_key(&write.file) {
+                check_path(&write.file)?;
+                let content = read(&write.file).map_err(|error| PlanError::File {
+                    path: write.file.clone(),
+                    message: error.to_string(),
+                })?;
+                files.insert(write.file.clone(), content);
+            }
+            let content = files.get(&write.file).map_or(&[][..], Vec::as_slice);
+            writes.push(read_write(write, content)?);
+        }
+        Ok(Self {
+            chip: raw.chip,
+            min_rev: raw.min_rev,
+            max_rev: raw.max_rev,
+            boot: raw.boot.parse().map_err(|message| PlanError::Json { message })?,
+            flash: FlashParams {
+                mode: raw.flash.mode.parse().map_err(|message| PlanError::Json { message })?,
+                freq: raw.flash.freq,
+                size: raw.flash.size,
+            },
+            writes,
+            elf_sha256: raw.elf_sha256.map(|text| hash_of(&text)).transpose()?,
+        })
+    }
+}
+
+fn read_write(raw: RawWrite, content: &[u8]) -> Result<PlannedWrite, PlanError> {
+    let end = u64::from(raw.file_offset) + u64::from(raw.len);
+    let data = usize::try_from(end)
+        .ok()
+        .and_then(|end| content.get(raw.file_offset as usize..end))
+        .ok_or_else(|| PlanError::FileTooShort {
+            path: raw.file.clone(),
+            name: raw.name.clone(),
+            len: content.len(),
+            needed: end,
+        })?;
+    let found = sha256(data);
+    if found != hash_of(&raw.sha256)? {
+        return Err(PlanError::Hash {
+            path: raw.file,
+            name: raw.name,
+            found: hex(&found),
+            expected: raw.sha256,
+        });
+    }
+    let kind = WriteKind::from_name(&raw.kind).ok_or_else(|| PlanError::Json {
+        message: format!("kind {:?} is none of bootloader, partition-table, app, data", raw.kind),
+    })?;
+    Ok(PlannedWrite { name: raw.name, kind, offset: FlashOffset(raw.offset), data: data.to_vec() })
+}
+
+/// Refuses paths that are absolute, leave their directory, or mean that on another system.
+fn check_path(path: &str) -> Result<(), PlanError> {
+    let inside = !path.contains(['\\', ':', '\0'])
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if inside { Ok(()) } else { Err(PlanError::Path { path: path.into() }) }
+}
+
+fn hash_of(text: &str) -> Result<[u8; 32], PlanError> {
+    let wrong = || PlanError::Json { message: format!("{text:?} is no SHA-256 in hex") };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let mut hash = [0; 32];
+    if pairs.len() != hash.len() || !rest.is_empty() {
+        return Err(wrong());
+    }
+    for (byte, pair) in hash.iter_mut().zip(pairs) {
+        let digit = |c: u8| (c as char).to_digit(16).ok_or_else(wrong);
+        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    }
+    Ok(hash)
+}
+
+fn json(error: serde_json::Error) -> PlanError {
+    PlanError::Json { message: error.to_string() }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}

@@ -1,0 +1,40 @@
+//! Second-stage bootloaders, with feature `bootloaders`.
+#![cfg(feature = "bootloaders")]
+
+use esplice_image::{Extent, FlashMode, FlashParams, second_stage, sha256};
+
+#[test]
+fn the_header_says_what_was_asked() {
+    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let cases = [
+        (FlashMode::Dio, "80m", 4 << 20, [2, 0x2f]),
+        (FlashMode::Dout, "40m", 16 << 20, [3, 0x40]),
+        // The ROM can't load in quad mode: such a bootloader is marked dio and enables it itself.
+        (FlashMode::Qio, "20m", 1 << 20, [2, 0x02]),
+    ];
+    for (mode, freq, size, expected) in cases {
+        let params = FlashParams { mode, freq: freq.into(), size };
+        let bootloader = second_stage(chip, &params).expect("bootloader");
+        let extent = Extent::of(&bootloader.bytes).expect("image");
+        assert_eq!(bootloader.bytes[2..4], expected);
+        assert_eq!(extent.header.chip_id, chip.image.chip_id);
+        assert_eq!(extent.end, bootloader.bytes.len());
+        assert_eq!(extent.checksum(&bootloader.bytes), bootloader.bytes[extent.checksum_at]);
+        let at = extent.sha256_at.expect("hash");
+        assert_eq!(bootloader.bytes[at..], sha256(&bootloader.bytes[..at]));
+        assert!(bootloader.bytes.len() < chip.image.partition_table_offset.0 as usize);
+        assert_eq!(bootloader.min_rev, 3, "ESP-IDF supports the ESP32-C3 from v0.3 on");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let params = FlashParams { mode: FlashMode::Dio, freq: "81m".into(), size: 4 << 20 };
+    let error = second_stage(chip, &params).expect_err("no such frequency");
+    assert_eq!(error.to_string(), "flash frequency 81m has no code for ESP32-C3");
+    let mut other = chip.clone();
+    other.name = "esp33".into();
+    let error = second_stage(&other, &FlashParams::for_chip(chip)).expect_err("no such chip");
+    assert!(error.to_string().starts_with("no bootloader for ESP32-C3"), "{error}");
+}

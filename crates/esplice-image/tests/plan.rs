@@ -1,0 +1,362 @@
+//! Plans: made, written to JSON and read back, resolved against devices.
+
+use std::collections::BTreeMap;
+
+use esplice_chip::{Chip, FlashOffset};
+use esplice_image::{
+    BootLayout, DeviceFacts, Extent, FileRef, FlashPlan, ImageOptions, Partition, PartitionTable,
+    PlanError, PlanParts, ResolveOptions, ResolvedPlan, TableError, WriteKind, build_image,
+    make_plan, merged, resolve, sha256,
+};
+use support::{Options, descriptor, esptool, noise, section};
+
+mod support;
+
+fn chip() -> &'static Chip {
+    esplice_chip::find("esp32c3").expect("chip data")
+}
+
+fn app(len: usize) -> Vec<u8> {
+    let sections = [
+        section(".flash.appdesc", 0x3c00_0020, descriptor()),
+        section(".rodata", 0x3c00_0120, noise(3, len)),
+    ];
+    let elf = support::elf(&sections, Options::default());
+    build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes
+}
+
+/// A RAM-only image stands in for a bootloader.
+fn bootloader(min_rev: u16) -> Vec<u8> {
+    let elf = support::elf(&[section(".text", 0x4038_0000, noise(4, 20_000))], Options::default());
+    let options = ImageOptions { min_rev, ..ImageOptions::for_chip(chip()) };
+    build_image(&elf, chip(), &options).expect("image").bytes
+}
+
+fn plan_of(app: &[u8]) -> FlashPlan {
+    let (bootloader, table) = (bootloader(3), PartitionTable::esp_idf_default());
+    make_plan(
+        chip(),
+        &PlanParts {
+            boot: BootLayout::Idf,
+            app,
+            bootloader: Some(&bootloader),
+            table: Some(&table),
+            partition: None,
+            elf_sha256: Some([7; 32]),
+        },
+    )
+    .expect("plan")
+}
+
+fn device() -> DeviceFacts {
+    DeviceFacts {
+        chip: "esp32c3".into(),
+        revision: (0, 4),
+        flash_size: Some(4 << 20),
+        ..DeviceFacts::default()
+    }
+}
+
+fn places(plan: &ResolvedPlan) -> Vec<(&str, u32)> {
+    plan.writes.iter().map(|write| (write.name.as_str(), write.offset.0)).collect()
+}
+
+fn partition(name: &str, kind: u8, subtype: u8, offset: u32, len: u32) -> Partition {
+    Partition { name: name.into(), kind, subtype, offset: FlashOffset(offset), len, flags: 0 }
+}
+
+fn ota_table() -> PartitionTable {
+    PartitionTable {
+        partitions: vec![
+            partition("otadata", 1, 0, 0x9000, 0x2000),
+            partition("nvs", 1, 2, 0xb000, 0x4000),
+            partition("one", 0, 0x10, 0x1_0000, 0x18_0000),
+            partition("two", 0, 0x11, 0x20_0000, 0x18_0000),
+        ],
+    }
+}
+
+/// An otadata partition that names slot 1 (sequence number 2, its CRC as ESP-IDF stores it).
+fn otadata_for_slot_1() -> Vec<u8> {
+    let mut bytes = vec![0xff; 0x2000];
+    bytes[..4].copy_from_slice(&2_u32.to_le_bytes());
+    bytes[28..32].copy_from_slice(&0x55f6_3774_u32.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn an_empty_board_gets_everything() {
+    let plan = plan_of(&app(1000));
+    let resolved = resolve(&plan, &device(), &ResolveOptions::default()).expect("resolved");
+    assert_eq!(
+        places(&resolved),
+        [("bootloader", 0), ("partition table", 0x8000), ("app", 0x1_0000)]
+    );
+}
+
+#[test]
+fn a_board_in_use_gets_the_app_alone() {
+    let plan = plan_of(&app(1000));
+    let factory = PartitionTable {
+        partitions: vec![
+            partition("ota_0", 0, 0x10, 0x2_0000, 0x1_0000),
+            partition("main", 0, 0, 0x3_0000, 0x1_0000),
+        ],
+    };
+    let cases = [
+        (PartitionTable::esp_idf_default(), None, None, 0x1_0000),
+        (factory, None, None, 0x3_0000),
+        (ota_table(), None, None, 0x1_0000),
+        (ota_table(), Some(vec![0xff; 0x2000]), None, 0x1_0000),
+        (ota_table(), Some(otadata_for_slot_1()), None, 0x20_0000),
+        (ota_table(), Some(otadata_for_slot_1()), Some("one"), 0x1_0000),
+        (ota_table(), None, Some("two"), 0x20_0000),
+    ];
+    for (table, otadata, partition, expected) in cases {
+        let facts = DeviceFacts { table: Some(table), otadata, has_bootloader: true, ..device() };
+        let options =
+            ResolveOptions { partition: partition.map(str::to_owned), ..ResolveOptions::default() };
+        let resolved = resolve(&plan, &facts, &options).expect("resolved");
+        assert_eq!(places(&resolved), [("app", expected)]);
+    }
+}
+
+#[test]
+fn with_bootloader_replaces_bootloader_and_table() {
+    let plan = plan_of(&app(1000));
+    let facts = DeviceFacts {
+        table: Some(ota_table()),
+        otadata: Some(otadata_for_slot_1()),
+        has_bootloader: true,
+        ..device()
+    };
+    let options = ResolveOptions { with_bootloader: true, ..ResolveOptions::default() };
+    let resolved = resolve(&plan, &facts, &options).expect("resolved");
+    assert_eq!(
+        places(&resolved),
+        [("bootloader", 0), ("partition table", 0x8000), ("app", 0x1_0000)]
+    );
+}
+
+#[test]
+fn the_bootloader_learns_the_flash_size() {
+    let plan = plan_of(&app(1000));
+    for (size, code) in [(2 << 20, 1), (4 << 20, 2), (16 << 20, 4), (32 << 20, 2)] {
+        let facts = DeviceFacts { flash_size: Some(size), ..device() };
+        let resolved = resolve(&plan, &facts, &ResolveOptions::default()).expect("resolved");
+        let bytes = &resolved.writes[0].data;
+        let extent = Extent::of(bytes).expect("bootloader");
+        assert_eq!(extent.header.flash_size_code(), code, "{size}");
+        let at = extent.sha256_at.expect("hash");
+        assert_eq!(bytes[at..at + 32], sha256(&bytes[..at]), "{size}");
+    }
+}
+
+#[test]
+fn what_would_not_boot_is_refused() {
+    let plan = plan_of(&app(1000));
+    let mut newer = plan.clone();
+    newer.min_rev = 101;
+    let mut older = plan.clone();
+    older.max_rev = 3;
+    let bare = FlashPlan {
+        writes: plan.writes.iter().filter(|w| w.kind == WriteKind::App).cloned().collect(),
+        ..plan.clone()
+    };
+    let small = PartitionTable { partitions: vec![partition("app", 0, 0, 0x1_0000, 0x1000)] };
+    let data = PartitionTable { partitions: vec![partition("nvs", 1, 2, 0x9000, 0x1000)] };
+    let used = |table| DeviceFacts { table: Some(table), has_bootloader: true, ..device() };
+    let default = ResolveOptions::default;
+    let partition = |name: &str| ResolveOptions { partition: Some(name.into()), ..default() };
+    let offset = |at| ResolveOptions { offset: Some(FlashOffset(at)), ..default() };
+    let cases = [
+        (
+            &plan,
+            DeviceFacts { chip: "esp32c6".into(), ..device() },
+            default(),
+            "the image is for esp32c3, the device is esp32c6",
+        ),
+        (
+            &newer,
+            device(),
+            default(),
+            "the app needs chip revision v1.1 or later, the device is v0.4",
+        ),
+        (
+            &older,
+            device(),
+            default(),
+            "the app needs chip revision v0.3 or earlier, the device is v0.4",
+        ),
+        (
+            &plan,
+            DeviceFacts { revision: (0, 2), ..device() },
+            default(),
+            "the bootloader needs chip revision v0.3 or later, the device is v0.2",
+        ),
+        (&bare, device(), default(), "the device has no bootloader and the plan brings none"),
+        (
+            &bare,
+            DeviceFacts { has_bootloader: true, ..device() },
+            default(),
+            "the device has no partition table and the plan brings none",
+        ),
+        (&plan, used(data), default(), "the partition table has no app partition"),
+        (&plan, used(ota_table()), partition("tow"), "no partition is called \"tow\""),
+        (&plan, used(ota_table()), partition("nvs"), "partition nvs is of type data, not app"),
+        (
+            &plan,
+            used(ota_table()),
+            offset(0x1_0010),
+            "app at 0x10010 does not begin at a flash sector (0x1000 bytes)",
+        ),
+        (
+            &plan,
+            used(ota_table()),
+            offset(0x40_0000),
+            "app of 1328 bytes at 0x400000 ends at 0x400530, 1328 bytes past the flash of 4194304 \
+             bytes",
+        ),
+        (
+            &plan,
+            device(),
+            offset(0x8000),
+            "partition table ends at 0x8c00, in the flash sector where app begins at 0x8000",
+        ),
+        (
+            &plan,
+            DeviceFacts { flash_size: Some(1 << 20), ..device() },
+            default(),
+            "partition factory ends at 0x110000, the flash at 0x100000",
+        ),
+    ];
+    for (plan, facts, options, expected) in cases {
+        let error = resolve(plan, &facts, &options).expect_err(expected);
+        assert_eq!(error.to_string(), expected);
+    }
+    let large = plan_of(&app(0x2000));
+    let error = resolve(&large, &used(small), &default()).expect_err("too large");
+    assert_eq!(
+        error.to_string(),
+        "app of 8528 bytes is 4432 bytes too large for partition app (4096 bytes)"
+    );
+}
+
+#[test]
+fn an_app_too_large_for_the_default_table_is_refused_at_once() {
+    let app = app(0x10_0000);
+    let table = PartitionTable::esp_idf_default();
+    let parts = PlanParts {
+        boot: BootLayout::Idf,
+        app: &app,
+        bootloader: None,
+        table: Some(&table),
+        partition: None,
+        elf_sha256: None,
+    };
+    let error = make_plan(chip(), &parts).expect_err("too large");
+    assert_eq!(
+        error.to_string(),
+        "app of 1048912 bytes is 336 bytes too large for partition factory (1048576 bytes)"
+    );
+    assert!(error.hint().is_some());
+    let past = PartitionTable { partitions: vec![partition("f", 0, 0, 0x1_0000, 0x40_0000)] };
+    assert_eq!(
+        make_plan(chip(), &PlanParts { table: Some(&past), ..parts }),
+        Err(PlanError::Table(TableError::PastFlash {
+            name: "f".into(),
+            end: 0x41_0000,
+            flash_size: 4 << 20
+        }))
+    );
+}
+
+#[test]
+fn json_is_the_same_each_time_and_read_back() {
+    let plan = plan_of(&app(1000));
+    let merged = merged(&plan).expect("merged");
+    let app = plan.write(WriteKind::App).expect("app").data.clone();
+    let files: BTreeMap<&str, Vec<u8>> = [("a.bin", app), ("a.merged.bin", merged)].into();
+    let text = plan
+        .to_json(|write| match write.kind {
+            WriteKind::App => FileRef { path: "a.bin".into(), offset: 0 },
+            _ => FileRef { path: "a.merged.bin".into(), offset: write.offset.0 },
+        })
+        .expect("JSON");
+    assert!(text.starts_with("{\n  \"schema\": 1,\n  \"chip\": \"esp32c3\",\n"), "{text}");
+    let mut asked = Vec::new();
+    let read = FlashPlan::from_json(&text, |path| {
+        asked.push(path.to_owned());
+        files.get(path).cloned().ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    });
+    assert_eq!(read, Ok(plan));
+    assert_eq!(asked, ["a.merged.bin", "a.bin"]);
+
+    let broken = |text: &str, change: &dyn Fn(&str, Vec<u8>) -> Vec<u8>| {
+        FlashPlan::from_json(text, |path| Ok(change(path, files[path].clone())))
+            .expect_err("broken")
+            .to_string()
+    };
+    let same = |_: &str, bytes| bytes;
+    let flipped = |path: &str, mut bytes: Vec<u8>| {
+        if path == "a.bin" {
+            bytes[500] ^= 1;
+        }
+        bytes
+    };
+    let cut = |_: &str, bytes: Vec<u8>| bytes[..800].to_vec();
+    let said = broken(&text, &flipped);
+    assert!(said.starts_with("plan's file a.bin: SHA-256 of app is "), "{said}");
+    let said = broken(&text, &cut);
+    assert!(said.contains("a.merged.bin has 800 bytes, bootloader needs 20"), "{said}");
+    let said = broken(&text.replace("\"schema\": 1", "\"schema\": 2"), &same);
+    assert_eq!(said, "plan has schema 2, 1 is known");
+    let said = broken(&text.replace("\"a.bin\"", "\"../a.bin\""), &same);
+    assert!(said.contains("not a relative path"), "{said}");
+    let said = broken(&text[..100], &same);
+    assert!(said.starts_with("plan: "), "{said}");
+    let said = broken(&text.replace("\"max_rev\"", "\"mx_rev\""), &same);
+    assert!(said.contains("mx_rev"), "{said}");
+}
+
+#[test]
+fn the_merged_flash_is_esptools() {
+    let plan = plan_of(&app(12_345));
+    let dir = tempfile::tempdir().expect("directory");
+    let out = dir.path().join("out.bin");
+    let mut command = esptool();
+    command.args(["--chip", "esp32c3", "merge-bin", "-o"]).arg(&out);
+    command.args(["--flash-mode", "keep", "--flash-freq", "keep", "--flash-size", "keep"]);
+    for write in &plan.writes {
+        let file = dir.path().join(write.kind.name());
+        std::fs::write(&file, &write.data).expect("write");
+        command.arg(write.offset.to_string()).arg(file);
+    }
+    let said = command.output().expect("run esptool");
+    assert!(said.status.success(), "{said:?}");
+    assert!(merged(&plan).expect("merged") == std::fs::read(out).expect("read"));
+}
+
+#[test]
+fn a_rom_loaded_image_goes_to_the_boot_offset() {
+    let elf = support::elf(
+        &[section(".rodata", 0x3c00_0020, noise(3, 100))],
+        Options { entry: 0x3c00_0020, ..Options::default() },
+    );
+    let image = build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes;
+    let parts = PlanParts {
+        boot: BootLayout::Rom,
+        app: &image,
+        bootloader: None,
+        table: None,
+        partition: None,
+        elf_sha256: None,
+    };
+    let plan = make_plan(chip(), &parts).expect("plan");
+    let resolved = resolve(&plan, &device(), &ResolveOptions::default()).expect("resolved");
+    assert_eq!(places(&resolved), [("app", 0)]);
+    assert_eq!(
+        make_plan(chip(), &PlanParts { boot: BootLayout::Idf, ..parts }),
+        Err(PlanError::NoDescriptor)
+    );
+}
