@@ -12,12 +12,13 @@ use crate::{
 /// JEDEC command "read identification" (JESD216, and every NOR chip's datasheet).
 const READ_ID: u32 = 0x9f;
 
-/// CMD register: start the transfer that USER describes. ESP32-C3 TRM 26.7, SPI_MEM_CMD_REG; the
-/// same bits on the ESP32 (TRM 7.8, SPI_CMD_REG) and later chips.
+/// CMD register: start the transfer that USER describes (esp32c3 crate, spi1::cmd, `usr`).
 const CMD_USR: u32 = 1 << 18;
-/// USER register: a command phase and a data-in phase (TRM 26.7, SPI_MEM_USER_REG).
+/// USER register: a command phase and a data-in phase (esp32c3 crate, spi1::user,
+/// `usr_command` and `usr_miso`).
 const USER_COMMAND_AND_MISO: u32 = 1 << 31 | 1 << 28;
-/// USER2 register: a command of eight bits (TRM 26.7, SPI_MEM_USER2_REG, bits 31–28 hold bits − 1).
+/// USER2 register: a command of eight bits (esp32c3 crate, spi1::user2,
+/// `usr_command_bitlen`, which holds one less).
 const USER2_EIGHT_BITS: u32 = 7 << 28;
 /// Bits of an id, less one, as MISO_DLEN wants it.
 const ID_BITS: u32 = 24 - 1;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use esplice_chip::{Chip, FlashOffset};
-use esplice_image::{DeviceFacts, ImageHeader, PartitionTable};
+use esplice_image::{DeviceFacts, ImageHeader, OtaEntry, PartitionTable};
 use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request};
 
 use crate::{ChipInfo, FlashError, Session};
@@ -60,7 +60,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             flash_size: Some(info.flash_size),
             table,
             otadata,
-            has_bootloader: self.has_bootloader(info.chip)?,
+            has_bootloader: self.has_bootloader(info.chip)? || self.has_bootloader(info.chip)?,
         })
     }
 
@@ -93,7 +93,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 break;
             }
             let place = FlashOffset(offset.0.wrapping_add(at));
-            let record = self.read_slow(place, OTADATA_RECORD)?;
+            let mut record = self.read_slow(place, OTADATA_RECORD)?;
+            let blank = record.iter().all(|byte| *byte == 0xff);
+            if !blank && !OtaEntry::from_bytes(&record).is_some_and(|entry| entry.is_valid()) {
+                record = self.read_slow(place, OTADATA_RECORD)?;
+            }
             if let Some(room) = bytes.get_mut(at as usize..at as usize + record.len()) {
                 room.copy_from_slice(&record);
             }

@@ -84,7 +84,8 @@ const STRATEGIES: &[Strategy] = &[
         ],
     },
     Strategy {
-        // ESP32-C3 TRM 30.3.2 USB-Serial-JTAG: DTR arms download mode, RTS resets.
+        // ESP32-C3 TRM, USB Serial/JTAG Controller: DTR arms download mode, RTS resets. The
+        // order is that of espflash 4.7.0, connection/reset.rs.
         name: "usb-serial-jtag",
         steps: &[
             lines(false, false),

@@ -77,8 +77,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(None)
     }
 
-    /// FLASH_END with flag 0 makes a ROM loader reset; it must follow a FLASH_BEGIN, which for no
-    /// bytes erases nothing.
+    /// An END with flag 0 makes a ROM loader reset. It counts only where all announced blocks have
+    /// come, so a BEGIN for nothing, which erases nothing, goes before it. The deflated kind is
+    /// preferred: refused, it leaves the loader as it was, while the plain one leaves it dead.
     fn ask_to_reset(&mut self, chip: &Chip) -> Result<(), FlashError> {
         let begin = FlashBegin {
             erase_len: 0,
@@ -87,7 +88,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
             offset: 0,
             encrypt: chip.loader.begin_has_encrypt_word.then_some(0),
         };
-        for request in [Request::FlashBegin(begin), Request::FlashEnd { stay: false }] {
+        let requests = if chip.loader.deflate {
+            [Request::FlashDeflBegin(begin), Request::FlashDeflEnd { stay: false }]
+        } else {
+            [Request::FlashBegin(begin), Request::FlashEnd { stay: false }]
+        };
+        for request in requests {
             match self.command(&request, END) {
                 Ok(_) => {}
                 Err(error) if error.is_transient() => break,

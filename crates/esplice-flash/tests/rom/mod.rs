@@ -80,6 +80,8 @@ pub struct Rom {
     /// Most that the cable bears.
     pub best_baud: u32,
     pub lines: bool,
+    /// The baud rate does not matter, as over a pty.
+    pub any_baud: bool,
     pub frames: [usize; 2],
     pub opcodes: Vec<Opcode>,
     pub lines_now: (bool, bool),
@@ -132,6 +134,7 @@ impl Rom {
             boot_pin_broken: false,
             best_baud: u32::MAX,
             lines: true,
+            any_baud: false,
             frames: [0, 0],
             opcodes: Vec::new(),
             lines_now: (false, false),
@@ -191,6 +194,10 @@ impl Rom {
         let at = self.out.back().map_or(at, |(last, ..)| at.max(*last));
         let baud = self.board_baud;
         self.out.extend(bytes.iter().map(|byte| (at, *byte, baud)));
+    }
+
+    fn garbles(&self, baud: u32) -> bool {
+        !self.any_baud && (self.host_baud != baud || self.host_baud > self.best_baud)
     }
 
     fn fault_of(&mut self, way: Way) -> Option<Fault> {
@@ -384,7 +391,7 @@ impl Port for Rom {
                     if *at <= deadline.max(self.now) && (count == 0 || *at <= self.now) =>
                 {
                     self.now = self.now.max(*at);
-                    let garbled = self.host_baud != *baud || self.host_baud > self.best_baud;
+                    let garbled = self.garbles(*baud);
                     *place = if garbled { !*byte } else { *byte };
                     self.out.pop_front();
                     count += 1;
@@ -404,7 +411,7 @@ impl Port for Rom {
         let (bytes, arrives) = self.damage(bytes.to_vec(), fault);
         self.check_stopped()?;
         let now = std::mem::replace(&mut self.now, arrives);
-        let garbled = self.host_baud != self.board_baud || self.host_baud > self.best_baud;
+        let garbled = self.garbles(self.board_baud);
         if self.mode == Mode::Download && !self.silent && !garbled {
             for byte in bytes {
                 if let slip::Decoded::Frame(frame) = self.decoder.push(byte) {

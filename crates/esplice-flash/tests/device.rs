@@ -1,0 +1,170 @@
+//! What is read off a device before its first write, and what a plan makes of it.
+
+#[allow(dead_code)] // Each test uses a part of it.
+mod rom;
+
+use esplice_chip::FlashOffset;
+use esplice_flash::{ErrorClass, FlashError, FlashOptions, FlashReport, Session, flash_plan};
+use esplice_image::{
+    BootLayout, DeviceFacts, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite,
+    ResolveOptions, WriteKind,
+};
+use rom::{Fault, Rom, Way};
+
+const APP: usize = 0x1_0000;
+
+/// An image of `len` bytes, a multiple of 16, with one segment and no hash.
+fn image(len: usize, seed: u8) -> Vec<u8> {
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let mut data: Vec<u8> = (0..len).map(|at| (at * 7 / 3) as u8 ^ seed).collect();
+    data[..24].fill(0);
+    data[..4].copy_from_slice(&[0xe9, 1, 2, 0x1f]);
+    data[12..14].copy_from_slice(&chip.image.chip_id.to_le_bytes());
+    data[17..19].copy_from_slice(&u16::MAX.to_le_bytes());
+    data[24..28].copy_from_slice(&0x3fc8_0000_u32.to_le_bytes());
+    data[28..32].copy_from_slice(&(len as u32 - 48).to_le_bytes());
+    data[len - 1] = data[32..len - 16].iter().fold(0xef, |sum, byte| sum ^ byte);
+    data
+}
+
+fn plan() -> FlashPlan {
+    let write = |name: &str, kind, offset, data| PlannedWrite {
+        name: name.to_owned(),
+        kind,
+        offset: FlashOffset(offset),
+        data,
+    };
+    FlashPlan {
+        chip: "esp32c3".into(),
+        min_rev: 0,
+        max_rev: u16::MAX,
+        boot: BootLayout::Idf,
+        flash: FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 2 << 20 },
+        writes: vec![
+            write("bootloader", WriteKind::Bootloader, 0, image(0x3210, 1)),
+            write(
+                "partition table",
+                WriteKind::PartitionTable,
+                0x8000,
+                PartitionTable::esp_idf_default().to_bytes().unwrap(),
+            ),
+            write("app", WriteKind::App, APP as u32, image(0x5000, 2)),
+        ],
+        elf_sha256: None,
+    }
+}
+
+fn run(rom: &mut Rom) -> Result<FlashReport, FlashError> {
+    let options = FlashOptions { baud: Some(460_800), ..FlashOptions::default() };
+    flash_plan(rom, &plan(), &ResolveOptions::default(), &options, &mut |_| {})
+}
+
+fn names(report: &FlashReport) -> Vec<&str> {
+    report.writes.iter().map(|write| write.name.as_str()).collect()
+}
+
+fn facts(rom: &mut Rom) -> DeviceFacts {
+    let mut events = |_| {};
+    let mut session = Session::new(rom, None, &mut events);
+    let info = session.bring_up(&FlashOptions::default()).unwrap();
+    session.device_facts(&info).unwrap()
+}
+
+#[test]
+fn a_blank_device_gets_all_and_the_next_time_the_app() {
+    let mut rom = Rom::new();
+    assert_eq!(
+        facts(&mut rom),
+        DeviceFacts {
+            chip: "esp32c3".into(),
+            revision: (0, 4),
+            flash_size: Some(4 << 20),
+            ..DeviceFacts::default()
+        }
+    );
+    let report = run(&mut rom).unwrap();
+    assert_eq!(names(&report), ["bootloader", "partition table", "app"]);
+    let after = facts(&mut rom);
+    assert!(after.has_bootloader);
+    assert_eq!(after.table, Some(PartitionTable::esp_idf_default()));
+    // The bootloader learnt the device's flash size: 4 MB is code 2.
+    assert_eq!(rom.flash[3], 0x2f);
+    let report = run(&mut rom).unwrap();
+    assert_eq!(names(&report), ["app"]);
+}
+
+#[test]
+fn otadata_is_read_where_the_table_has_it() {
+    let mut table = PartitionTable::esp_idf_default();
+    let mut partition = table.partitions[0].clone();
+    (partition.name, partition.kind, partition.subtype) = ("otadata".into(), 1, 0);
+    (partition.offset, partition.len) = (FlashOffset(0xd000), 0x2000);
+    table.partitions[0] = partition;
+    let mut rom = Rom::new();
+    rom.flash[0x8000..0x8c00].copy_from_slice(&table.to_bytes().unwrap());
+    rom.flash[0xd000..0xf000].fill(0xff);
+    rom.flash[0xe000..0xe020].fill(3);
+    let facts = facts(&mut rom);
+    assert_eq!(facts.table, Some(table));
+    let mut expected = vec![0xff; 0x2000];
+    expected[0x1000..0x1020].fill(3);
+    assert_eq!(facts.otadata, Some(expected));
+}
+
+#[test]
+fn a_damaged_table_is_none() {
+    let mut rom = Rom::new();
+    let mut bytes = PartitionTable::esp_idf_default().to_bytes().unwrap();
+    bytes[8] ^= 1;
+    rom.flash[0x8000..0x8c00].copy_from_slice(&bytes);
+    assert_eq!(facts(&mut rom).table, None);
+}
+
+/// Stopped at any frame, and then flashed without a word about the bootloader: it must be seen
+/// whether a whole one stands there.
+#[test]
+fn what_was_left_half_written_is_written_anew() {
+    let mut clean = Rom::new();
+    run(&mut clean).unwrap();
+    let expected = clean.flash;
+    for number in 0..clean.frames[Way::ToBoard as usize] {
+        let mut rom = Rom::new();
+        rom.fault = Some((Way::ToBoard, number, Fault::Interrupt));
+        assert_eq!(run(&mut rom).unwrap_err().class(), ErrorClass::Interrupted);
+        rom.restart();
+        run(&mut rom).unwrap();
+        for (from, to) in [(0, 0x3210), (0x8000, 0x8c00), (APP, APP + 0x5000)] {
+            assert!(rom.flash[from..to] == expected[from..to], "frame {number}: 0x{from:x}");
+        }
+    }
+}
+
+/// A reply damaged on its way must not make a wrong plan pass for done.
+#[test]
+fn damaged_facts_end_in_the_same_flash() {
+    let mut clean = Rom::new();
+    run(&mut clean).unwrap();
+    for fault in [Fault::Flipped, Fault::ByteLost, Fault::Reset] {
+        for number in 0..clean.frames[Way::ToHost as usize] {
+            let mut rom = Rom::new();
+            rom.fault = Some((Way::ToHost, number, fault));
+            run(&mut rom).unwrap_or_else(|error| panic!("frame {number} {fault:?}: {error}"));
+            assert!(rom.flash[APP..APP + 0x5000] == clean.flash[APP..APP + 0x5000]);
+            assert!(rom.flash[..0x3000] == clean.flash[..0x3000], "frame {number} {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_that_does_not_fit_writes_nothing() {
+    let mut rom = Rom::new();
+    let before = rom.flash.clone();
+    let mut plan = plan();
+    plan.min_rev = 101;
+    let options = FlashOptions::default();
+    let error = flash_plan(&mut rom, &plan, &ResolveOptions::default(), &options, &mut |_| {});
+    let error = error.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Plan);
+    assert_eq!(error.to_string(), "the app needs chip revision v1.1 or later, the device is v0.4");
+    assert!(rom.flash == before);
+}
