@@ -251,30 +251,12 @@ impl Extent {
     /// [`HeaderError`] if header, segments, checksum or hash are not all there.
     pub fn of(bytes: &[u8]) -> Result<Self, HeaderError> {
         let header = ImageHeader::from_bytes(bytes)?;
-        let mut at = ImageHeader::LEN;
-        let mut segments = Vec::with_capacity(usize::from(header.segment_count));
-        let reach = |end: u64, within: &dyn Fn() -> String| match usize::try_from(end) {
-            Ok(end) if end <= bytes.len() => Ok(end),
-            _ => Err(HeaderError::Truncated { len: bytes.len(), needed: end, within: within() }),
-        };
-        for number in 0..header.segment_count {
-            let within = || format!("segment {number}");
-            let offset = reach(at as u64 + SegmentHeader::LEN as u64, &within)?;
-            let word = |at: usize| {
-                bytes
-                    .get(at..)
-                    .and_then(|rest| rest.first_chunk())
-                    .map_or(0, |b| u32::from_le_bytes(*b))
-            };
-            let (addr, len) = (Addr(word(at)), word(at + 4));
-            at = reach(offset as u64 + u64::from(len), &within)?;
-            segments.push(SegmentHeader { addr, len, offset });
-        }
-        let checksum_at = at | 0xf;
-        let mut end = reach(checksum_at as u64 + 1, &|| "the checksum".to_owned())?;
+        let (segments, end) = walk(bytes, header.segment_count);
+        let checksum_at = end? | 0xf;
+        let mut end = reach(bytes, checksum_at as u64 + 1, || "the checksum".to_owned())?;
         let sha256_at = (header.append_sha256 != 0).then_some(end);
         if sha256_at.is_some() {
-            end = reach(end as u64 + 32, &|| "the SHA-256".to_owned())?;
+            end = reach(bytes, end as u64 + 32, || "the SHA-256".to_owned())?;
         }
         Ok(Self { header, segments, checksum_at, sha256_at, end })
     }
@@ -285,6 +267,38 @@ impl Extent {
             .iter()
             .filter_map(|s| bytes.get(s.offset..s.offset + s.len as usize))
             .fold(0xef, |sum, data| sum ^ xor(data))
+    }
+}
+
+/// Reads `count` segment headers: those that are whole, and where the last ends.
+pub(crate) fn walk(bytes: &[u8], count: u8) -> (Vec<SegmentHeader>, Result<usize, HeaderError>) {
+    let mut segments = Vec::new();
+    let mut at = ImageHeader::LEN;
+    for number in 0..count {
+        let within = || format!("segment {number}");
+        let offset = match reach(bytes, at as u64 + SegmentHeader::LEN as u64, within) {
+            Ok(offset) => offset,
+            Err(error) => return (segments, Err(error)),
+        };
+        let word = |at: usize| {
+            let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
+            word.map_or(0, |word| u32::from_le_bytes(*word))
+        };
+        let (addr, len) = (Addr(word(at)), word(at + 4));
+        at = match reach(bytes, offset as u64 + u64::from(len), within) {
+            Ok(end) => end,
+            Err(error) => return (segments, Err(error)),
+        };
+        segments.push(SegmentHeader { addr, len, offset });
+    }
+    (segments, Ok(at))
+}
+
+/// `end`, if `bytes` go so far.
+fn reach(bytes: &[u8], end: u64, within: impl Fn() -> String) -> Result<usize, HeaderError> {
+    match usize::try_from(end) {
+        Ok(end) if end <= bytes.len() => Ok(end),
+        _ => Err(HeaderError::Truncated { len: bytes.len(), needed: end, within: within() }),
     }
 }
 

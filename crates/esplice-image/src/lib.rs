@@ -2,8 +2,8 @@
 //!
 //! A flash plan ([`FlashPlan`]) is the ordered list of named writes that puts a firmware into
 //! flash. It is made and checked without a device; [`resolve`] ends it once the device's facts are
-//! known. Tables of partitions, what otadata would boot, and image headers are read and written
-//! here too. Everything takes bytes and gives values: files and ports are the caller's.
+//! known. App images are made of ELFs by [`build_image`]; [`inspect`] reads any image and says what
+//! is wrong with it. Everything takes bytes and gives values: files and ports are the caller's.
 //!
 //! ```
 //! use esplice_image::PartitionTable;
@@ -23,11 +23,13 @@ mod descriptor;
 mod elf;
 mod error;
 mod header;
+mod inspect;
 mod merge;
 mod otadata;
 mod partition;
 mod plan;
 mod plan_json;
+mod report;
 mod resolve;
 
 pub use app::{AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, build_image};
@@ -38,11 +40,13 @@ pub use content::Content;
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;
 pub use header::{Extent, FlashMode, HeaderError, ImageHeader, SegmentHeader, patch_flash};
+pub use inspect::inspect;
 pub use merge::merged;
 pub use otadata::{OtaEntry, booted_slot};
 pub use partition::{Partition, PartitionTable, TableError};
 pub use plan::{BootLayout, FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind};
 pub use plan_json::FileRef;
+pub use report::{Defect, ImageInfo, ImageKind, ImageReport, Part, PartBody};
 pub use resolve::{DeviceFacts, ResolveOptions, ResolvedPlan, Write, resolve};
 
 /// SHA-256 of `bytes`.

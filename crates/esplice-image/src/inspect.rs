@@ -1,0 +1,268 @@
+//! Reads any image and says what is wrong with a broken one.
+
+use esplice_chip::{Addr, Chip, FlashOffset, RegionKind};
+
+use crate::header::walk;
+use crate::partition::hex;
+use crate::{
+    AppDescriptor, Content, Defect, Extent, FlashMode, HeaderError, ImageHeader, ImageInfo,
+    ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, SegmentHeader, sha256,
+};
+
+/// Inspects `bytes`: an app, a bootloader, a partition table, or flash from offset 0 with all of
+/// them.
+pub fn inspect(bytes: &[u8]) -> ImageReport {
+    let content = Content::of(bytes);
+    let mut report = ImageReport { content, len: bytes.len(), parts: Vec::new(), defects: vec![] };
+    if let Some(chip) = merged_for(bytes) {
+        report.parts = merged_parts(bytes, chip);
+        return report;
+    }
+    match content {
+        Content::Image => report.parts.push(image_part("image", 0, bytes, None)),
+        Content::PartitionTable => report.parts.push(table_part(0, bytes, None)),
+        Content::DirectImage => {}
+        content => report.defects.push(Defect::NotAnImage { content }),
+    }
+    report
+}
+
+/// The chip whose flash from offset 0 this is: a table stands where the chip has it, or a
+/// bootloader where the chip boots, with more than itself behind it.
+fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
+    let of_chip = |chip: &&Chip| {
+        let image = &chip.image;
+        let at = |offset: FlashOffset| bytes.get(offset.0 as usize..);
+        let Some(table) = at(image.partition_table_offset).filter(|rest| !rest.is_empty()) else {
+            return false;
+        };
+        let boot = at(image.boot_offset).unwrap_or_default();
+        // An app's bytes may look like a table by chance, but not behind its end.
+        match Extent::of(boot) {
+            Ok(extent) => {
+                let before = boot.len() - extent.end >= table.len();
+                extent.header.chip_id == image.chip_id && before && !has_flash(&extent, chip)
+            }
+            Err(_) => PartitionTable::from_bytes(table).is_ok(),
+        }
+    };
+    esplice_chip::all().iter().find(of_chip)
+}
+
+fn has_flash(extent: &Extent, chip: &Chip) -> bool {
+    extent.segments.iter().any(|segment| is_flash(segment.addr, chip))
+}
+
+fn is_flash(addr: Addr, chip: &Chip) -> bool {
+    chip.region_at(addr).is_some_and(|region| region.kind == RegionKind::Flash)
+}
+
+fn merged_parts(bytes: &[u8], chip: &'static Chip) -> Vec<Part> {
+    let image = &chip.image;
+    let table_offset = image.partition_table_offset;
+    let id = Some(image.chip_id);
+    let boot = slice(bytes, image.boot_offset.0.into(), table_offset.0.into());
+    let mut parts = vec![image_part("bootloader", image.boot_offset.0, boot, id)];
+    let table_end = u64::from(table_offset.0) + PartitionTable::LEN as u64;
+    let table = slice(bytes, table_offset.0.into(), table_end);
+    let part = table_part(table_offset.0, table, Some(table_offset));
+    let table = match &part.body {
+        PartBody::Table(table) => table.clone(),
+        _ => PartitionTable::default(),
+    };
+    parts.push(part);
+    for partition in table.apps() {
+        let rest = slice(bytes, partition.offset.0.into(), u64::MAX);
+        let room = slice(bytes, partition.offset.0.into(), partition.end());
+        if room.iter().all(|byte| *byte == 0xff) {
+            continue;
+        }
+        let name = format!("app in {}", partition.name);
+        let mut part = image_part(&name, partition.offset.0, room, id);
+        // Cut by the partition's end, not by the file's: the app is too large for it.
+        if room.len() < rest.len() {
+            for defect in &mut part.defects {
+                if let Defect::Header(HeaderError::Truncated { needed, .. }) = defect {
+                    let excess = needed.saturating_sub(partition.len.into());
+                    *defect = Defect::AppTooLarge { len: *needed, excess };
+                }
+            }
+        }
+        parts.push(part);
+    }
+    parts
+}
+
+/// `bytes[start..end]`, as much of it as there is.
+fn slice(bytes: &[u8], start: u64, end: u64) -> &[u8] {
+    let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.get(clamp(start)..clamp(end)).unwrap_or_default()
+}
+
+fn table_part(offset: u32, bytes: &[u8], in_flash: Option<FlashOffset>) -> Part {
+    let mut defects = Vec::new();
+    let body = match PartitionTable::from_bytes(bytes) {
+        Ok(table) => {
+            // Alone in a file, the place of the table is not known; none is before one sector.
+            let place = in_flash.unwrap_or(FlashOffset(0));
+            defects.extend(table.check(place, None).err().map(Defect::Table));
+            PartBody::Table(table)
+        }
+        Err(error) => {
+            defects.push(Defect::Table(error));
+            PartBody::Unreadable
+        }
+    };
+    Part { name: "partition table".into(), offset: FlashOffset(offset), body, defects }
+}
+
+fn image_part(name: &str, offset: u32, bytes: &[u8], expected_id: Option<u16>) -> Part {
+    let mut defects = Vec::new();
+    let body = match ImageHeader::from_bytes(bytes) {
+        Ok(header) => {
+            if let Some(expected) = expected_id.filter(|id| *id != header.chip_id) {
+                defects.push(Defect::OtherChip { id: header.chip_id, expected });
+            }
+            PartBody::Image(Box::new(image_info(header, bytes, &mut defects)))
+        }
+        Err(error) => {
+            defects.push(error.into());
+            PartBody::Unreadable
+        }
+    };
+    Part { name: name.into(), offset: FlashOffset(offset), body, defects }
+}
+
+fn image_info(header: ImageHeader, bytes: &[u8], defects: &mut Vec<Defect>) -> ImageInfo {
+    let chip = esplice_chip::find_by_id(header.chip_id);
+    let (segments, _) = walk(bytes, header.segment_count);
+    let descriptor = AppDescriptor::of_image(bytes);
+    let mut info = ImageInfo {
+        kind: kind(&segments, descriptor.is_some(), chip),
+        header,
+        chip: chip.map(|chip| chip.name.clone()),
+        flash_freq: None,
+        flash_size: None,
+        segments: segments.iter().map(|segment| image_segment(segment, chip)).collect(),
+        end: None,
+        checksum: None,
+        sha256: None,
+        descriptor,
+    };
+    check_header(&header, chip, defects);
+    if let Some(chip) = chip {
+        name_flash_codes(&mut info, chip, defects);
+        check_segments(&segments, chip, defects);
+        check_entry(&header, chip, defects);
+    }
+    check_end(&mut info, bytes, chip, defects);
+    if info.kind == ImageKind::Rom {
+        defects.push(Defect::NoDescriptor);
+    }
+    info
+}
+
+fn kind(segments: &[SegmentHeader], descriptor: bool, chip: Option<&Chip>) -> ImageKind {
+    match chip {
+        _ if descriptor => ImageKind::App,
+        None => ImageKind::Unknown,
+        Some(chip) if segments.iter().any(|segment| is_flash(segment.addr, chip)) => ImageKind::Rom,
+        Some(_) => ImageKind::Ram,
+    }
+}
+
+fn image_segment(segment: &SegmentHeader, chip: Option<&Chip>) -> ImageSegment {
+    let SegmentHeader { addr, len, offset } = *segment;
+    let region = chip.and_then(|chip| chip.region_at(addr)).map(|region| region.key.clone());
+    ImageSegment { addr, len, offset, region }
+}
+
+fn check_header(header: &ImageHeader, chip: Option<&Chip>, defects: &mut Vec<Defect>) {
+    if chip.is_none() {
+        defects.push(Defect::UnknownChip { id: header.chip_id });
+    }
+    let (count, max) =
+        (usize::from(header.segment_count), chip.map_or(16, |c| c.image.max_segments));
+    if count == 0 {
+        defects.push(Defect::NoSegments);
+    }
+    if count > max {
+        defects.push(Defect::TooManySegments { count, max });
+    }
+    let (min, max) = (header.min_rev, header.max_rev);
+    if min > max {
+        defects.push(Defect::Revisions { min, max });
+    }
+    if FlashMode::from_code(header.flash_mode).is_none() {
+        defects.push(Defect::UnknownCode { field: "flash mode", code: header.flash_mode });
+    }
+}
+
+fn name_flash_codes(info: &mut ImageInfo, chip: &Chip, defects: &mut Vec<Defect>) {
+    let code = info.header.flash_freq_code();
+    let frequencies = &chip.image.flash_frequencies;
+    info.flash_freq = frequencies.iter().find(|(_, c)| **c == code).map(|(name, _)| name.clone());
+    if info.flash_freq.is_none() {
+        defects.push(Defect::UnknownCode { field: "flash frequency", code });
+    }
+    let code = info.header.flash_size_code();
+    info.flash_size = chip.image.flash_size_bytes(code);
+    if info.flash_size.is_none() {
+        defects.push(Defect::UnknownCode { field: "flash size", code });
+    }
+}
+
+fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Defect>) {
+    // Which of the chip's page sizes it is made for is not said; the smallest divides all.
+    let page_size = chip.image.mmu_page_sizes.iter().copied().min().unwrap_or(0x1_0000);
+    for (number, segment) in segments.iter().enumerate() {
+        let SegmentHeader { addr, len, offset } = *segment;
+        if addr.0 == 0 {
+            continue; // padding
+        }
+        match chip.region_at(addr) {
+            // A segment's filling to 4 bytes may stand behind a region's end.
+            Some(region)
+                if region.kind != RegionKind::Rom
+                    && len <= region.room_at(addr).next_multiple_of(4) =>
+            {
+                let misplaced = addr.0 % page_size != offset as u32 % page_size;
+                if region.kind == RegionKind::Flash && misplaced {
+                    defects.push(Defect::SegmentMisplaced { number, addr, offset, page_size });
+                }
+            }
+            _ => defects.push(Defect::SegmentOutside { number, addr, len }),
+        }
+    }
+}
+
+fn check_entry(header: &ImageHeader, chip: &Chip, defects: &mut Vec<Defect>) {
+    if !chip.region_at(header.entry).is_some_and(|region| region.access.execute) {
+        defects.push(Defect::EntryOutside { entry: header.entry });
+    }
+}
+
+/// Checks that all is there, and checksum and hash.
+fn check_end(info: &mut ImageInfo, bytes: &[u8], chip: Option<&Chip>, defects: &mut Vec<Defect>) {
+    let extent = match Extent::of(bytes) {
+        Ok(extent) => extent,
+        Err(error) => return defects.push(error.into()),
+    };
+    info.end = Some(extent.end);
+    info.checksum = bytes.get(extent.checksum_at).copied();
+    let computed = extent.checksum(bytes);
+    if let Some(stored) = info.checksum.filter(|stored| *stored != computed) {
+        defects.push(Defect::Checksum { stored, computed });
+    }
+    match extent.sha256_at.and_then(|at| Some((&bytes[..at], bytes.get(at..)?.first_chunk()?))) {
+        Some((hashed, stored)) => {
+            info.sha256 = Some(*stored);
+            let computed = sha256(hashed);
+            if computed != *stored {
+                defects.push(Defect::Sha256 { stored: hex(stored), computed: hex(&computed) });
+            }
+        }
+        None if chip.is_some_and(|chip| chip.image.append_sha256) => defects.push(Defect::NoSha256),
+        None => {}
+    }
+}
