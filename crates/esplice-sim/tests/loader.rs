@@ -6,7 +6,9 @@
 //! a request's length and checksum are written out, too, so that they can be wrong. In between:
 //! `silence` (no reply), `x8` after a reply (eight of them), `+c0c0` (bytes after the reply),
 //! `then …` (what the loader does next), `raw …` (bytes put on the line as they are), `flash AT
-//! HEX` (what the flash holds), `ram AT HEX`, `mem AT WORD` (what a register holds before).
+//! HEX` (what the flash holds), `md5 HEX` (of all the flash), `program AT HEX` (into the flash
+//! before), `ram AT HEX`, `mem AT WORD` (what a register holds before), `word AT WORD` (after),
+//! `busy MICROSECONDS`, `gets HEX` (all bytes of the reply as they are on the line).
 
 mod board;
 
@@ -14,7 +16,8 @@ use std::{fs, path::Path, time::Duration};
 
 use board::Bench;
 use esplice_protocol::slip;
-use esplice_sim::download::After;
+use esplice_sim::download::{After, LoaderTarget};
+use md5::{Digest, Md5};
 use proptest::prelude::*;
 
 #[test]
@@ -36,7 +39,7 @@ fn exchanges() {
         }
         assert!(bench.reply.is_empty(), "{name}: a last reply is not looked at");
     }
-    assert!(requests >= 100, "only {requests} exchanges");
+    assert!(requests >= 400, "only {requests} exchanges");
 }
 
 fn step(bench: &mut Bench, line: &str) -> Result<(), String> {
@@ -71,6 +74,12 @@ fn step(bench: &mut Bench, line: &str) -> Result<(), String> {
                 return Err(format!("expected {}\ngot      {}", show(&expected), show(&got)));
             }
         }
+        "gets" => {
+            let (expected, got) = (hex(rest), std::mem::take(&mut bench.reply));
+            if got != expected {
+                return Err(format!("got  {}", show(&got)));
+            }
+        }
         "silence" => unread(bench)?,
         "then" => {
             let after = match rest.split_once(' ').unwrap_or((rest, "")) {
@@ -83,6 +92,12 @@ fn step(bench: &mut Bench, line: &str) -> Result<(), String> {
             };
             if bench.then != after {
                 return Err(format!("got {:?}", bench.then));
+            }
+        }
+        "md5" => {
+            let found = Md5::digest(bench.chip.nor.bytes()).to_vec();
+            if found != hex(rest) {
+                return Err(format!("found {}", show(&found)));
             }
         }
         "flash" | "ram" => {
@@ -99,12 +114,12 @@ fn step(bench: &mut Bench, line: &str) -> Result<(), String> {
         }
         "mem" => {
             let (at, word) = rest.split_once(' ').unwrap();
-            bench.chip.words.insert(number(at), number(word));
+            bench.chip.write32(number(at), number(word));
         }
         "word" => {
             let (at, word) = rest.split_once(' ').unwrap();
-            let found = bench.chip.words.get(&number(at)).copied();
-            if found != Some(number(word)) {
+            let found = bench.chip.read32(number(at));
+            if found != number(word) {
                 return Err(format!("found {found:x?}"));
             }
         }

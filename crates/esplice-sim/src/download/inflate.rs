@@ -15,6 +15,9 @@ const WINDOW_LEN: usize = 0x8000;
 /// The ROM's reason for a failed inflater, less its status (which is negative).
 const REASON_BASE: i32 = 10;
 
+/// The reason before any stream was begun: the window has no place yet, status -3.
+const NO_STREAM: u8 = 0x0d;
+
 /// What a piece of the stream led to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Inflated {
@@ -43,8 +46,14 @@ impl fmt::Debug for Inflater {
 }
 
 impl Inflater {
+    /// Without a stream: all that is fed is broken.
     pub(super) fn new() -> Inflater {
-        Inflater { state: Box::default(), window: vec![0; WINDOW_LEN], at: 0, broken: None }
+        Inflater {
+            state: Box::default(),
+            window: vec![0; WINDOW_LEN],
+            at: 0,
+            broken: Some(NO_STREAM),
+        }
     }
 
     /// Begins a new stream; the window keeps its bytes, as the ROM's does.

@@ -19,6 +19,9 @@
 //!   "user code done" and is gone; FLASH_DEFL_END with flag 1 stays.
 //! - CHANGE_BAUDRATE and a restart are preceded by two END bytes more.
 //!
+//! Which of the reasons 0x0b and 0x0c a broken zlib stream draws can differ from the ROM's. Loads
+//! and stores of READ_REG and WRITE_REG are the target's affair; the ROM dies where nothing is.
+//!
 //! Left out: secure download mode, encrypted writes (refused as on a chip whose eFuses forbid
 //! them, reason 0x64), and the flash chip's write protection after an END.
 
@@ -312,7 +315,11 @@ impl Loader {
         self.put_reply(2, &len.to_le_bytes());
         self.put_reply(DATA + effects.data_len, &[u8::from(failed), self.reason]);
         let whole = self.reply.get(..DATA + usize::from(len)).unwrap_or(&self.reply);
-        let times = if opcode == Some(Opcode::Sync) { self.chip.loader.sync_replies } else { 1 };
+        // By the reply's opcode, so that an unknown command after a SYNC is refused as often.
+        let times = match self.reply.get(1) {
+            Some(&opcode) if opcode == Opcode::Sync as u8 => self.chip.loader.sync_replies,
+            _ => 1,
+        };
         let mut reply = slip::encode(whole).repeat(times);
         let then = self.leave(&effects, &mut reply);
         LoaderOutput { reply, busy: effects.busy, then, error: None }
@@ -437,7 +444,7 @@ impl Loader {
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
-        if !target.write_ram(self.raw.place, self.payload(len)) {
+        if len > 0 && !target.write_ram(self.raw.place, self.payload(len)) {
             // The ROM copies without a check and dies of the bus error.
             return End::Stuck;
         }

@@ -23,6 +23,10 @@ pub struct Parts {
 }
 
 impl Parts {
+    fn ram_word(&mut self, addr: u32) -> Option<&mut [u8; 4]> {
+        self.ram.get_mut(addr.wrapping_sub(RAM_AT) as usize..)?.first_chunk_mut()
+    }
+
     pub fn ram_at(&self, addr: u32, len: usize) -> Vec<u8> {
         let at = (addr - RAM_AT) as usize;
         self.ram[at..at + len].to_vec()
@@ -31,10 +35,16 @@ impl Parts {
 
 impl LoaderTarget for Parts {
     fn read32(&mut self, addr: u32) -> u32 {
-        self.words.get(&addr).copied().unwrap_or(0)
+        match self.ram_word(addr) {
+            Some(bytes) => u32::from_le_bytes(*bytes),
+            None => self.words.get(&addr).copied().unwrap_or(0),
+        }
     }
     fn write32(&mut self, addr: u32, value: u32) {
-        self.words.insert(addr, value);
+        match self.ram_word(addr) {
+            Some(bytes) => *bytes = value.to_le_bytes(),
+            None => drop(self.words.insert(addr, value)),
+        }
     }
     fn write_ram(&mut self, addr: u32, bytes: &[u8]) -> bool {
         let at = addr.wrapping_sub(RAM_AT) as usize;
