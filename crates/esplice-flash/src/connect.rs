@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use esplice_protocol::Port;
+use esplice_chip::Chip;
+use esplice_protocol::{Port, PortError};
 
 use crate::{FlashError, FlashEvent, Session, event::StageState, reset::Strategy};
 
@@ -20,6 +21,21 @@ pub struct ConnectOptions {
     pub strategies: Vec<Strategy>,
     /// Resets until it is given up.
     pub attempts: u32,
+}
+
+impl ConnectOptions {
+    /// The strategies that chip data names for `chip` (or all known ones) behind an adapter of
+    /// these USB ids (vendor, product), and seven attempts.
+    ///
+    /// # Errors
+    /// [`FlashError::UnknownReset`] if chip data names a strategy that is not known here.
+    pub fn for_port(
+        chip: Option<&Chip>,
+        usb: Option<(u16, u16)>,
+    ) -> Result<ConnectOptions, FlashError> {
+        let strategies = Strategy::for_chip(chip, usb)?;
+        Ok(ConnectOptions { strategies, ..ConnectOptions::default() })
+    }
 }
 
 impl Default for ConnectOptions {
@@ -68,10 +84,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.set_port_baud(baud)?;
         self.forget_input()?;
         self.banner.clear();
-        if let Some(strategy) = strategy {
-            strategy.perform(self.port)?;
-            let deadline = self.port.now() + PROMPT_WAIT;
-            self.listen(deadline)?;
+        match strategy.map(|strategy| self.reset(strategy)) {
+            // A chip's own USB port goes away with its reset and comes back.
+            Some(Err(FlashError::Port(PortError::Gone { .. }))) => self.port.reopen()?,
+            Some(Err(error)) => return Err(error),
+            Some(Ok(())) | None => {}
         }
         let mut answered = false;
         for _ in 0..SYNCS {
@@ -88,5 +105,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
             self.port.set_lines(false, false)?;
         }
         Ok(answered)
+    }
+
+    /// Resets, and hears what the board says first.
+    fn reset(&mut self, strategy: Strategy) -> Result<(), FlashError> {
+        strategy.perform(self.port)?;
+        let deadline = self.port.now() + PROMPT_WAIT;
+        self.listen(deadline)
     }
 }

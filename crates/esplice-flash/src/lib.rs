@@ -38,6 +38,6 @@ pub use error::{ErrorClass, FlashError};
 pub use event::{ChipInfo, FlashEvent, Security, StageState, Statistics};
 pub use flash::{FlashOptions, FlashReport, detect, flash, flash_plan};
 pub use reset::{EN_LOW, Strategy};
-pub use run::{hold_in_reset, release, reset_to_run};
+pub use run::{hold_in_reset, release, reset_to_run, start};
 pub use serial::{SerialPort, open_serial};
 pub use session::{Answer, Session};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use esplice_chip::Chip;
 use esplice_protocol::{FlashBegin, Moment, Port, PortError, Request};
 
-use crate::{FlashError, Session, reset::EN_LOW};
+use crate::{FlashError, FlashEvent, Session, reset::EN_LOW};
 
 /// Time for the ROM to answer before it resets.
 const END: Duration = Duration::from_millis(500);
@@ -55,32 +55,39 @@ pub fn release<P: Port + ?Sized>(port: &mut P) -> Result<Moment, PortError> {
     Ok(moment)
 }
 
-impl<P: Port + ?Sized> Session<'_, P> {
-    /// Resets the board to run. Over a port without lines the ROM loader is asked to reset, which
-    /// boots from flash only if the boot pin is no longer held: `None` then, and a warning.
-    ///
-    /// # Errors
-    /// The port's.
-    pub fn run(&mut self, chip: &Chip) -> Result<Option<Moment>, FlashError> {
-        let baud = self.first_baud();
-        if let Some(moment) = reset_to_run(self.port, baud)? {
-            self.baud = baud;
-            return Ok(Some(moment));
-        }
-        self.ask_to_reset(chip)?;
-        self.warn(
-            "the port has no DTR and RTS: the loader was asked to reset; if the board stays \
-             silent, press its RESET"
-                .into(),
-        );
-        self.set_port_baud(baud)?;
-        Ok(None)
+/// Starts what is in flash, by the lines if the port has them; else the loader is asked to reset,
+/// which boots from flash unless the boot pin is still held. Returns the moment from which on the
+/// port's input is all of the new boot (but for the rest of the loader's reply); `None`, and a
+/// warning, if nobody could be asked.
+///
+/// # Errors
+/// The port's.
+pub fn start<P: Port + ?Sized>(
+    port: &mut P,
+    chip: &Chip,
+    events: &mut dyn FnMut(FlashEvent),
+) -> Result<Option<Moment>, FlashError> {
+    let baud = chip.loader.initial_baud;
+    if let Some(moment) = reset_to_run(port, baud)? {
+        return Ok(Some(moment));
     }
+    let mut session = Session::new(port, Some(chip), events);
+    if session.ask_to_reset(chip)? {
+        let moment = session.port.now();
+        session.set_port_baud(baud)?;
+        return Ok(Some(moment));
+    }
+    session.warn("the port has no DTR and RTS to reset the board with: press its RESET".into());
+    session.set_port_baud(baud)?;
+    Ok(None)
+}
 
+impl<P: Port + ?Sized> Session<'_, P> {
     /// An END with flag 0 makes a ROM loader reset. It counts only where all announced blocks have
     /// come, so a BEGIN for nothing, which erases nothing, goes before it. The deflated kind is
     /// preferred: refused, it leaves the loader as it was, while the plain one leaves it dead.
-    fn ask_to_reset(&mut self, chip: &Chip) -> Result<(), FlashError> {
+    /// True if the loader agreed.
+    fn ask_to_reset(&mut self, chip: &Chip) -> Result<bool, FlashError> {
         let begin = FlashBegin {
             erase_len: 0,
             blocks: 0,
@@ -88,18 +95,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
             offset: 0,
             encrypt: chip.loader.begin_has_encrypt_word.then_some(0),
         };
-        let requests = if chip.loader.deflate {
-            [Request::FlashDeflBegin(begin), Request::FlashDeflEnd { stay: false }]
+        let (begin, end) = if chip.loader.deflate {
+            (Request::FlashDeflBegin(begin), Request::FlashDeflEnd { stay: false })
         } else {
-            [Request::FlashBegin(begin), Request::FlashEnd { stay: false }]
+            (Request::FlashBegin(begin), Request::FlashEnd { stay: false })
         };
-        for request in requests {
-            match self.command(&request, END) {
-                Ok(_) => {}
-                Err(error) if error.is_transient() => break,
-                Err(error) => return Err(error),
-            }
+        let result = self.command(&begin, END).and_then(|_| self.last_command(&end, END));
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_transient() => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 }

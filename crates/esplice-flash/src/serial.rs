@@ -113,9 +113,13 @@ impl Port for SerialPort {
     fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError> {
         loop {
             self.check_interrupt()?;
-            // At least one look, so that a deadline in the past reads what is there.
+            // A deadline in the past asks for what is there already.
             let left = deadline.since(self.now());
-            self.set_timeout(left.min(SLICE))?;
+            if left.is_zero() && self.port()?.bytes_to_read().is_ok_and(|waiting| waiting == 0) {
+                return Ok(0);
+            }
+            // Windows takes a timeout of 0 for none.
+            self.set_timeout(left.clamp(Duration::from_millis(1), SLICE))?;
             match self.port()?.read(buf) {
                 Ok(0) if buf.is_empty() => return Ok(0),
                 Ok(0) => return Err(PortError::Gone { port: self.name.clone() }),
@@ -180,7 +184,11 @@ impl Port for SerialPort {
             return Ok(());
         }
         self.drain()?;
-        let set = self.port()?.set_baud_rate(baud);
+        let set = match self.port()?.set_baud_rate(baud) {
+            // macOS refuses a rate to a pty, where none matters.
+            Err(_) if !self.lines => Ok(()),
+            set => set,
+        };
         set.map_err(|error| PortError::Io { port: self.name.clone(), source: error.into() })?;
         self.baud = baud;
         Ok(())
@@ -241,8 +249,13 @@ impl Port for SerialPort {
 }
 
 fn open(name: &str, baud: u32) -> Result<Box<dyn serialport::SerialPort>, PortError> {
-    let builder = serialport::new(name, baud).timeout(SLICE).exclusive(true);
-    builder.open().map_err(|error| open_error(name, error))
+    let open = |baud| serialport::new(name, baud).timeout(SLICE).exclusive(true).open();
+    let mut port = open(baud);
+    if cfg!(target_os = "macos") && port.as_ref().is_err_and(|e| e.kind() == ErrorKind::Unknown) {
+        // A pty there takes no rate; 0 asks for none.
+        port = open(0);
+    }
+    port.map_err(|error| open_error(name, error))
 }
 
 fn open_error(name: &str, error: serialport::Error) -> PortError {

@@ -29,6 +29,9 @@ const RESYNCS: u32 = 4;
 /// Protocol", ROM Loader Errors).
 const CHECKSUM_REASON: u8 = 0x07;
 
+/// Most bytes taken from the port at once, where nothing asks for less.
+const GULP: usize = 1024;
+
 /// How often a harmless command is asked before it is given up.
 const ASKS: u32 = 3;
 
@@ -45,6 +48,8 @@ pub struct Session<'p, P: Port + ?Sized> {
     sync_replies: usize,
     first_baud: u32,
     efuse_words: Vec<(Addr, u32)>,
+    /// Most bytes taken from the port at once.
+    gulp: usize,
     answered: Option<u8>,
     statistics: Statistics,
     started: Moment,
@@ -79,6 +84,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             baud: first_baud,
             first_baud,
             efuse_words: Vec::new(),
+            gulp: GULP,
             status_len: loader.map_or(4, |loader| loader.status_len),
             sync_replies: loader.map_or(8, |loader| loader.sync_replies),
             answered: None,
@@ -175,6 +181,19 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                 },
             });
         }
+    }
+
+    /// [`Session::command`] for one after which the board says more than its reply: nothing behind
+    /// the reply is taken from the port.
+    pub(crate) fn last_command(
+        &mut self,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Answer, FlashError> {
+        self.gulp = 1;
+        let result = self.command(request, timeout);
+        self.gulp = GULP;
+        result
     }
 
     /// A command that may be done twice: after a failure the link is put in order and it is asked
@@ -321,8 +340,9 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                     slip::Decoded::More | slip::Decoded::Stray(_) => {}
                 }
             }
-            let mut buf = [0; 1024];
-            let count = self.read_some(&mut buf, deadline)?;
+            let mut buf = [0; GULP];
+            let gulp = self.gulp.min(GULP);
+            let count = self.read_some(&mut buf[..gulp], deadline)?;
             if count == 0 {
                 return Ok(None);
             }
