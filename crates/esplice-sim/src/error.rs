@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::nor::NorError;
+use crate::{memory::MapError, nor::NorError};
 
 /// Why a virtual board can't be had, or can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,60 @@ pub enum SimError {
     /// The flash chip can't do what was asked.
     #[error(transparent)]
     Nor(#[from] NorError),
+    /// The flash chip failed while the board used it.
+    #[error("the board's flash failed: {message}")]
+    FlashFailed {
+        /// What the flash chip says.
+        message: String,
+    },
+    /// There is no virtual board of this chip.
+    #[error("there is no virtual {chip}")]
+    NoBoard {
+        /// The chip.
+        chip: String,
+    },
+    /// The chip data names a model that the simulator does not have.
+    #[error("device {device} has the unknown model {model:?}")]
+    UnknownModel {
+        /// The device.
+        device: String,
+        /// The model's name.
+        model: String,
+    },
+    /// The chip data places a device where none can be, or over another.
+    #[error("device {device} can't be placed at {base:#010x} with {len:#x} bytes")]
+    DevicePlace {
+        /// The device.
+        device: String,
+        /// Its first address.
+        base: u32,
+        /// Its length.
+        len: u32,
+    },
+    /// The chip's memories contradict each other.
+    #[error("memory map: {0}")]
+    Memory(#[source] MapError),
+    /// The chip's table of ROM addresses can't be used.
+    #[error("ROM table {file}: {message}")]
+    RomTable {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The firmware called a ROM function that is not modelled.
+    #[error(
+        "ROM function {} at {addr:#010x} is not modelled (called from {caller:#010x})",
+        name.as_deref().unwrap_or("without a name")
+    )]
+    RomFunction {
+        /// Its address.
+        addr: u32,
+        /// Its name, where the table knows it.
+        name: Option<String>,
+        /// The return address of the call.
+        caller: u32,
+    },
 }
 
 impl SimError {
@@ -46,6 +100,9 @@ impl SimError {
             SimError::FlashSize { usual, .. } => format!(
                 "a flash file is the raw contents, of 1, 2, 4, 8 or 16 MiB; remove it and one of {usual} bytes is made"
             ),
+            SimError::RomFunction { .. } => {
+                "the virtual board carries out the ROM functions that boot code and usual firmware call; this one is not among them".into()
+            }
             _ => return None,
         })
     }

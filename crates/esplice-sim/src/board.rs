@@ -1,0 +1,571 @@
+//! A board: the chip with its CPU, its flash, its serial line, and the two lines that reset it.
+
+use std::time::Duration;
+
+use esplice_chip::Chip;
+
+use crate::{
+    SimError, TimeMode,
+    cpu::{Bus, Cpu, CpuModel, Stop},
+    download::{After, Loader, LoaderOutput, LoaderTarget, RX_RING_LEN},
+    nor::Nor,
+    port::Powered,
+    rom::{self, Flow, boot},
+    soc::{
+        Accesses, LineByte, ResetReason, Soc,
+        clock::{Tick, duration, periods, ticks},
+    },
+};
+
+/// A virtual board under power.
+pub struct Board {
+    chip: &'static Chip,
+    cpu: Cpu,
+    soc: Soc,
+    table: rom::Table,
+    rom_state: rom::State,
+    state: State,
+    lines: Lines,
+    /// When the line towards the board is free.
+    line_free: Tick,
+    resets: u64,
+    boot_strap: u32,
+    download_strap: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Lines {
+    dtr: bool,
+    rts: bool,
+}
+
+impl Lines {
+    /// The usual circuit of two transistors: RTS alone pulls EN low, DTR alone the boot pin, and
+    /// both together pull neither.
+    fn en_low(self) -> bool {
+        self.rts && !self.dtr
+    }
+
+    fn boot_pin_low(self) -> bool {
+        self.dtr && !self.rts
+    }
+}
+
+/// What the chip is at.
+enum State {
+    /// EN is low.
+    Held,
+    /// EN rises: from that moment on the chip runs.
+    Rising(Tick),
+    /// A ROM function waits for the UART or for time to pass; then it goes on with `then`.
+    Rom { flow: Flow, then: Then },
+    /// The CPU executes code.
+    Running,
+    /// The ROM's serial loader.
+    Loader(Box<LoaderState>),
+    /// An endless loop without effect: only a watchdog or EN ends it.
+    Stuck,
+    /// Something that is not modelled was asked for.
+    Faulted(Fault),
+}
+
+enum Then {
+    /// Back to the caller.
+    Return,
+    /// The next step of the boot.
+    Boot(boot::Next),
+}
+
+struct LoaderState {
+    loader: Loader,
+    baud: u32,
+    /// Nothing is taken from the line before.
+    busy_until: Tick,
+    after: Option<After>,
+}
+
+/// Something the board can't do, to be told as long as it is asked.
+#[derive(Debug, Clone)]
+enum Fault {
+    Rom { addr: u32, name: Option<String>, caller: u32 },
+    Flash(String),
+}
+
+impl Fault {
+    fn error(&self) -> SimError {
+        match self.clone() {
+            Fault::Rom { addr, name, caller } => SimError::RomFunction { addr, name, caller },
+            Fault::Flash(message) => SimError::FlashFailed { message },
+        }
+    }
+}
+
+/// EN has a capacitor: from release to the chip's start, and the sampling of its straps.
+const EN_RISE: Duration = Duration::from_millis(1);
+/// How often a ROM function that waits for the UART's FIFO looks at it.
+const FIFO_POLL: Duration = Duration::from_micros(10);
+/// Bytes of the UART's FIFO (TRM 25.2).
+const FIFO_LEN: u32 = 128;
+const UART_STATUS: u32 = 0x1c;
+const UART_CLKDIV: u32 = 0x14;
+/// mtvec of the ROM: its vectors stand at its start.
+const ROM_VECTORS: u32 = 0x4000_0000;
+const CSR_MTVEC: u32 = 0x305;
+
+impl Board {
+    /// A board with that flash, switched on: it boots as soon as it runs.
+    ///
+    /// # Errors
+    /// [`SimError`] for chip data that no board can be made from: a device without a model, a
+    /// broken ROM table, a memory map that overlaps.
+    pub fn new(chip: &'static Chip, nor: Nor, time: TimeMode) -> Result<Self, SimError> {
+        let sim = chip
+            .sim
+            .as_ref()
+            .ok_or_else(|| SimError::NoBoard { chip: chip.display_name.clone() })?;
+        let mut soc = Soc::new(chip, sim, nor, time != TimeMode::None)?;
+        let table = rom::Table::load(&sim.rom_table)?;
+        table.fill_rom(chip, &mut soc);
+        let mut cpu = Cpu::new(CpuModel::default());
+        cpu.set_hooks(table.hooked());
+        Ok(Self {
+            chip,
+            cpu,
+            soc,
+            table,
+            rom_state: rom::State::default(),
+            state: State::Rising(0),
+            lines: Lines::default(),
+            line_free: 0,
+            resets: 0,
+            boot_strap: sim.boot_strap,
+            download_strap: sim.download_strap,
+        })
+    }
+
+    /// The board's clock since power-on.
+    pub fn now(&self) -> Duration {
+        duration(self.soc.fabric.now())
+    }
+
+    /// Runs until `deadline` on the board's clock or, if told so, until output is there to read.
+    ///
+    /// # Errors
+    /// [`SimError::RomFunction`] when the firmware needs a ROM function that is not modelled,
+    /// [`SimError::FlashFailed`] when the flash's file can't be written. They come again until the
+    /// board is reset by its lines.
+    pub fn run_until(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
+        let deadline = ticks(deadline);
+        self.soc.fabric.watch_output = stop_on_output;
+        loop {
+            let now = self.soc.fabric.now();
+            let next = self.events(deadline);
+            if stop_on_output && self.output_at().is_some_and(|at| at <= now) {
+                return Ok(());
+            }
+            if let State::Faulted(fault) = &self.state {
+                return Err(fault.error());
+            }
+            if now >= deadline {
+                return Ok(());
+            }
+            let next = match self.output_at() {
+                Some(at) if stop_on_output => next.min(at),
+                _ => next,
+            };
+            self.advance(now, next);
+        }
+    }
+
+    /// Sets DTR and RTS; `true` is asserted. RTS alone holds the chip in reset, DTR alone holds
+    /// the boot pin low, both together hold neither. The boot mode is what the lines say when EN
+    /// has risen, a millisecond after it was released.
+    pub fn set_lines(&mut self, dtr: bool, rts: bool) {
+        self.lines = Lines { dtr, rts };
+        let held = matches!(self.state, State::Held);
+        if self.lines.en_low() && !held {
+            self.state = State::Held;
+            // The transmitter falls silent at once.
+            self.soc.reset(ResetReason::PowerOn);
+        } else if !self.lines.en_low() && held {
+            let now = self.soc.fabric.now();
+            let rise = if self.soc.fabric.timed { ticks(EN_RISE) } else { 0 };
+            self.state = State::Rising(now + rise);
+        }
+    }
+
+    /// Puts bytes on the line towards the board at `baud`, behind those that are on it; gives the
+    /// moment when the last has arrived.
+    pub fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration {
+        let baud = baud.max(1);
+        let fabric = &mut self.soc.fabric;
+        let time = if fabric.timed { periods(10, u64::from(baud)) } else { 0 };
+        let mut at = self.line_free.max(fabric.now());
+        for &byte in bytes {
+            at = at.saturating_add(time);
+            fabric.line.to_board.push_back(LineByte { done: at, byte, baud });
+        }
+        self.line_free = at;
+        self.soc.refresh_all();
+        duration(at + 1)
+    }
+
+    /// Takes bytes that have arrived at the host by now; they are garbled where the board's rate
+    /// is another than `baud`.
+    pub fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize {
+        let now = self.soc.fabric.now();
+        let line = &mut self.soc.fabric.line.to_host;
+        let mut taken = 0;
+        for slot in buf {
+            match line.front() {
+                Some(byte) if byte.done <= now => *slot = byte.received_at(baud).0,
+                _ => break,
+            }
+            line.pop_front();
+            taken += 1;
+        }
+        taken
+    }
+
+    /// Throws away what has arrived at the host and was not taken.
+    pub fn host_clear(&mut self) {
+        let now = self.soc.fabric.now();
+        self.soc.fabric.line.to_host.retain(|byte| byte.done > now);
+    }
+
+    /// The flash chip.
+    pub fn flash(&self) -> &Nor {
+        &self.soc.fabric.flash.nor
+    }
+
+    /// Instructions executed and cycles waited since power-on.
+    pub fn cycles(&self) -> u64 {
+        self.cpu.cycles
+    }
+
+    /// Resets since power-on, of all kinds.
+    pub fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// Addresses of the peripheral space that firmware used and no device covers, and how often.
+    pub fn unlisted_accesses(&self) -> Vec<(u32, Accesses)> {
+        self.soc.unlisted().collect()
+    }
+
+    /// Lets devices and the line act, and resets happen, until nothing more is due now; gives the
+    /// next moment at which something is.
+    fn events(&mut self, deadline: Tick) -> Tick {
+        let now = self.soc.fabric.now();
+        match self.state {
+            State::Held => {
+                self.lose_input(now);
+                return deadline;
+            }
+            State::Rising(at) if at > now => {
+                self.lose_input(now);
+                return deadline.min(at);
+            }
+            State::Rising(_) => {
+                self.lose_input(now);
+                self.soc.fabric.strap = match self.lines.boot_pin_low() {
+                    true => self.download_strap,
+                    false => self.boot_strap,
+                };
+                self.reset(ResetReason::PowerOn);
+            }
+            State::Faulted(_) => return deadline,
+            _ => {}
+        }
+        let mut next = self.soc.run_events();
+        if let Some(failure) = self.soc.fabric.failure.take() {
+            self.state = State::Faulted(Fault::Flash(failure.to_string()));
+        } else if let Some(reason) = self.soc.fabric.reset_request.take() {
+            self.reset(reason);
+            next = self.soc.run_events();
+        }
+        next.min(deadline)
+    }
+
+    /// Goes on from `now`, no further than to `next`.
+    fn advance(&mut self, now: Tick, next: Tick) {
+        match std::mem::replace(&mut self.state, State::Stuck) {
+            State::Running => {
+                self.state = State::Running;
+                self.run_cpu(next);
+            }
+            State::Rom { flow, then } => self.wait_in_rom(flow, then, now, next),
+            State::Loader(loader) => self.run_loader(loader, now, next),
+            idle => {
+                self.state = idle;
+                self.skip_to(next);
+            }
+        }
+    }
+
+    fn run_cpu(&mut self, next: Tick) {
+        let until = self.soc.fabric.clock.cycle_at(next).max(self.cpu.cycles + 1);
+        self.soc.set_horizon(next);
+        self.cpu.set_irq(self.soc.take_irq());
+        let stop = self.cpu.run(&mut self.soc, until);
+        self.soc.fabric.clock.cycle = self.cpu.cycles;
+        if let Some(addr) = self.soc.take_rom_fetch() {
+            self.missing_rom(addr);
+            return;
+        }
+        match stop {
+            Stop::Budget | Stop::YieldRequested => {}
+            Stop::Wfi => self.skip_to(next),
+            Stop::Hook(addr) => {
+                let called =
+                    rom::call(addr, &mut self.cpu, &mut self.soc, &self.table, &mut self.rom_state);
+                match called {
+                    Some(flow) => self.begin_rom(flow, Then::Return),
+                    None => self.missing_rom(addr),
+                }
+            }
+            Stop::DoubleFault { .. } => self.state = State::Stuck,
+        }
+    }
+
+    /// Charges what a ROM function takes, and waits for the rest of it if there is any.
+    fn begin_rom(&mut self, flow: Flow, then: Then) {
+        self.cpu.cycles += flow.cycles;
+        self.soc.fabric.clock.cycle = self.cpu.cycles;
+        let now = self.soc.fabric.now();
+        self.wait_in_rom(flow, then, now, now);
+    }
+
+    fn wait_in_rom(&mut self, mut flow: Flow, then: Then, now: Tick, next: Tick) {
+        let uart = self.soc.console();
+        while let Some(&byte) = flow.out.front() {
+            let status = self.soc.load32(uart + UART_STATUS).unwrap_or(0);
+            if status >> 16 & 0x3ff >= FIFO_LEN {
+                break;
+            }
+            let _ = self.soc.store32(uart, u32::from(byte));
+            flow.out.pop_front();
+        }
+        if flow.out.is_empty() && flow.until <= now {
+            match then {
+                Then::Return => {
+                    rom::leave(&mut self.cpu);
+                    self.state = State::Running;
+                }
+                Then::Boot(next) => self.go_on(next),
+            }
+            return;
+        }
+        let wake = if flow.out.is_empty() { flow.until } else { now + ticks(FIFO_POLL) };
+        self.state = State::Rom { flow, then };
+        self.skip_to(next.min(wake));
+    }
+
+    /// What the boot does next.
+    fn go_on(&mut self, next: boot::Next) {
+        match next {
+            boot::Next::Step(step) => {
+                let (flow, next) = boot::step(
+                    step,
+                    &mut self.cpu,
+                    &mut self.soc,
+                    &self.table,
+                    &mut self.rom_state,
+                );
+                self.begin_rom_later(flow, next);
+            }
+            boot::Next::Run(entry) => {
+                boot::enter(entry, &mut self.cpu, &self.table);
+                self.state = State::Running;
+            }
+            boot::Next::Download => {
+                self.state = State::Loader(Box::new(LoaderState {
+                    loader: Loader::new(self.chip),
+                    baud: self.chip.loader.initial_baud,
+                    busy_until: 0,
+                    after: None,
+                }));
+            }
+            boot::Next::Stuck => self.state = State::Stuck,
+        }
+    }
+
+    /// Like [`Self::begin_rom`], but leaves the waiting to the main loop: an endless boot must not
+    /// recurse.
+    fn begin_rom_later(&mut self, mut flow: Flow, next: boot::Next) {
+        self.cpu.cycles += flow.cycles;
+        self.soc.fabric.clock.cycle = self.cpu.cycles;
+        flow.cycles = 0;
+        self.state = State::Rom { flow, then: Then::Boot(next) };
+    }
+
+    fn reset(&mut self, reason: ResetReason) {
+        self.resets += 1;
+        self.soc.fabric.saved_pc = self.cpu.pc;
+        self.soc.reset(reason);
+        self.cpu.reset(ROM_VECTORS);
+        self.cpu.write_csr(CSR_MTVEC, ROM_VECTORS);
+        self.rom_state = rom::State::default();
+        self.begin_rom_later(Flow::default(), boot::Next::Step(boot::Step::Prepare));
+    }
+
+    fn missing_rom(&mut self, addr: u32) {
+        let name = self.table.name(addr).map(str::to_owned);
+        self.state = State::Faulted(Fault::Rom { addr, name, caller: self.cpu.x[1] });
+    }
+
+    fn skip_to(&mut self, tick: Tick) {
+        let cycle = self.soc.fabric.clock.cycle_at(tick).max(self.cpu.cycles);
+        self.cpu.cycles = cycle;
+        self.soc.fabric.clock.cycle = cycle;
+    }
+
+    /// When the next byte for the host has arrived.
+    fn output_at(&self) -> Option<Tick> {
+        self.soc.fabric.line.to_host.front().map(|byte| byte.done)
+    }
+
+    /// Nobody hears what arrives now.
+    fn lose_input(&mut self, now: Tick) {
+        self.soc.fabric.line.to_board.retain(|byte| byte.done > now);
+    }
+
+    /// The serial loader: takes bytes off the line, and does what follows its replies.
+    fn run_loader(&mut self, mut state: Box<LoaderState>, now: Tick, next: Tick) {
+        let line = &mut self.soc.fabric.line.to_board;
+        // While the loader is at work its ring buffer fills; what it can't hold is lost. Where the
+        // wire takes no time all of a frame is there at once, and none of it is.
+        let arrived = line.partition_point(|byte| byte.done <= now);
+        if self.soc.fabric.timed && arrived >= RX_RING_LEN {
+            line.drain(RX_RING_LEN - 1..arrived);
+        }
+        if state.busy_until > now {
+            self.state = State::Loader(state);
+            self.skip_to(next.min(self.loader_wake(now)));
+            return;
+        }
+        if let Some(after) = state.after.take() {
+            self.leave_loader(state, after);
+            return;
+        }
+        let Some(byte) = self.soc.fabric.line.to_board.front().copied() else {
+            self.state = State::Loader(state);
+            self.skip_to(next);
+            return;
+        };
+        if byte.done > now {
+            self.state = State::Loader(state);
+            self.skip_to(next.min(byte.done));
+            return;
+        }
+        self.soc.fabric.line.to_board.pop_front();
+        if !state.loader.is_connected() && state.baud != byte.baud {
+            // The ROM measures the rate of what comes in until it understands it.
+            state.baud = byte.baud;
+            self.set_console_rate(byte.baud);
+        }
+        let (value, _) = byte.received_at(state.baud);
+        let output = state.loader.receive(value, &mut Reach(&mut self.soc));
+        self.take_loader_output(state, output, now);
+    }
+
+    fn loader_wake(&self, now: Tick) -> Tick {
+        match &self.state {
+            State::Loader(state) if state.busy_until > now => state.busy_until,
+            _ => Tick::MAX,
+        }
+    }
+
+    fn take_loader_output(&mut self, mut state: Box<LoaderState>, output: LoaderOutput, now: Tick) {
+        if let Some(error) = output.error {
+            self.state = State::Faulted(Fault::Flash(error.to_string()));
+            return;
+        }
+        let timed = self.soc.fabric.timed;
+        let busy = if timed { ticks(output.busy) } else { 0 };
+        let byte_time = if timed { periods(10, u64::from(state.baud)) } else { 0 };
+        let free = self.soc.fabric.line.to_host.back().map_or(0, |byte| byte.done);
+        let mut at = free.max(now + busy);
+        for byte in &output.reply {
+            at += byte_time;
+            self.soc.fabric.line.send_to_host(LineByte { done: at, byte: *byte, baud: state.baud });
+        }
+        state.busy_until = now + busy;
+        if output.then.is_some() {
+            // Only once the reply has left.
+            state.busy_until = at.max(state.busy_until);
+            state.after = output.then;
+        }
+        self.state = State::Loader(state);
+    }
+
+    fn leave_loader(&mut self, mut state: Box<LoaderState>, after: After) {
+        match after {
+            After::SetBaud(baud) => {
+                state.baud = baud.max(1);
+                self.set_console_rate(state.baud);
+                self.state = State::Loader(state);
+            }
+            After::Reset => self.soc.fabric.request_reset(ResetReason::SoftwareSystem),
+            After::Run(entry) => {
+                boot::enter(entry, &mut self.cpu, &self.table);
+                self.state = State::Running;
+            }
+            After::Gone => self.state = State::Stuck,
+        }
+    }
+
+    fn set_console_rate(&mut self, baud: u32) {
+        let clock = u64::from(self.chip.xtal_mhz) * 16_000_000;
+        let divider = (clock / u64::from(baud.max(1))).clamp(16, 0xffff) as u32;
+        let uart = self.soc.console();
+        let _ = self.soc.store32(uart + UART_CLKDIV, divider >> 4 | (divider & 15) << 20);
+    }
+}
+
+impl Powered for Board {
+    fn now(&self) -> Duration {
+        Board::now(self)
+    }
+
+    fn run_until(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
+        Board::run_until(self, deadline, stop_on_output)
+    }
+
+    fn set_lines(&mut self, dtr: bool, rts: bool) {
+        Board::set_lines(self, dtr, rts);
+    }
+
+    fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration {
+        Board::host_send(self, bytes, baud)
+    }
+
+    fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize {
+        Board::host_take(self, baud, buf)
+    }
+
+    fn host_clear(&mut self) {
+        Board::host_clear(self);
+    }
+}
+
+/// What the loader reaches.
+struct Reach<'a>(&'a mut Soc);
+
+impl LoaderTarget for Reach<'_> {
+    fn read32(&mut self, addr: u32) -> u32 {
+        self.0.load32(addr).unwrap_or(0)
+    }
+
+    fn write32(&mut self, addr: u32, value: u32) {
+        let _ = self.0.store32(addr, value);
+    }
+
+    fn write_ram(&mut self, addr: u32, bytes: &[u8]) -> bool {
+        self.0.fabric.memory.write(addr, bytes)
+    }
+
+    fn nor(&mut self) -> &mut Nor {
+        &mut self.0.fabric.flash.nor
+    }
+}

@@ -1,0 +1,398 @@
+//! What the mask ROM does from reset to the first instruction of an image, step by step, with the
+//! words it says on the UART. Order, checks and texts are those of the ROM's code (ROM ELF:
+//! `main`, `boot_prepare`, `ets_run_flash_bootloader`).
+
+use std::collections::VecDeque;
+
+use sha2::{Digest, Sha256};
+
+use super::{Call, Flow, State, Table, flash, output::with_returns};
+use crate::{
+    cpu::Cpu,
+    soc::{
+        Soc,
+        clock::{Tick, ticks},
+    },
+};
+use std::time::Duration;
+
+/// What comes after a step's output and waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another step.
+    Step(Step),
+    /// The image's code.
+    Run(u32),
+    /// The serial loader.
+    Download,
+    /// An endless loop: the watchdogs end it.
+    Stuck,
+}
+
+/// A step of the boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Sets up the chip and says who it is.
+    Prepare,
+    /// Looks at the image's header, over and over until one is there.
+    Header,
+    /// Loads the image.
+    Load,
+}
+
+/// Strapping bit: boot from flash (ROM: `main` tests bit 3).
+const STRAP_FLASH: u32 = 8;
+/// The image header's first byte.
+const MAGIC: u8 = 0xe9;
+/// Segments that make the ROM doubt the header itself.
+const MOST_SEGMENTS: u8 = 32;
+/// Header and extended header.
+const HEADER_LEN: u32 = 24;
+/// A headerless image that is executed in place begins with this, twice.
+const DIRECT_MAGIC: u32 = 0xaedb_041d;
+/// Longest segment.
+const MOST_LEN: u32 = 0x10_0000;
+/// Instructions a byte takes to be loaded: copied, summed up and hashed, at 20 MHz.
+const CYCLES_A_BYTE: u64 = 4;
+/// From EN rising to the ROM's first instruction. No figure is published; boards print some
+/// milliseconds after it.
+const START_UP: Duration = Duration::from_millis(3);
+/// From the ROM's first instruction to its first character.
+const PREPARE_CYCLES: u64 = 20_000;
+/// Time that one look at an erased header takes, which the ROM spends in waking the flash chip.
+const LOOK: Duration = Duration::from_micros(50);
+
+/// UART registers (TRM 25).
+const UART_CLKDIV: u32 = 0x14;
+const UART_CLK_CONF: u32 = 0x78;
+/// The crystal, not divided, all clocks on.
+const UART_CLK_CRYSTAL: u32 = 0x0370_0000;
+/// RTC register: the bus clock, twice 16 bits of Hz / 4096 (ROM: `boot_prepare`).
+const RTC_APB_FREQ: u32 = 0xbc;
+/// RTC register with bit 0 set: the ROM keeps quiet.
+const RTC_QUIET: u32 = 0xb8;
+/// Debug assistant: pc is recorded at a reset.
+const RECORD_PC: u32 = 0x44;
+
+/// What the ROM holds that differs from chip to chip.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Texts {
+    /// Printed first.
+    pub banner: Vec<String>,
+    /// Names of reset reasons, by number.
+    pub reset_names: Vec<String>,
+    /// The stack pointer with which an image is entered.
+    pub stack: u32,
+    /// First address that a segment may be loaded to behind the ROM's own data.
+    pub data_end: u32,
+    /// Where the ROM waits for the flash chip while it looks for a header.
+    pub header_pc: u32,
+    /// Where it stays when an image can't be booted, and that place in its source.
+    pub stuck_pc: u32,
+    /// Said before it stays.
+    pub stuck_text: String,
+    /// Said of a bad first segment of SPI commands.
+    pub commands_text: String,
+    /// The source of the above.
+    pub source: String,
+}
+
+/// Runs one step.
+pub(crate) fn step(
+    step: Step,
+    cpu: &mut Cpu,
+    soc: &mut Soc,
+    table: &Table,
+    state: &mut State,
+) -> (Flow, Next) {
+    soc.fabric.clock.cycle = cpu.cycles;
+    let mut boot = Boot { text: String::new(), call: Call { cpu, soc, table, state } };
+    let (next, cycles, until) = match step {
+        Step::Prepare => boot.prepare(),
+        Step::Header => boot.header(),
+        Step::Load => boot.load(),
+    };
+    let out = if boot.call.state.uart_printf {
+        with_returns(boot.text.as_bytes()).into()
+    } else {
+        VecDeque::new()
+    };
+    (Flow { cycles, out, until }, next)
+}
+
+struct Boot<'a> {
+    text: String,
+    call: Call<'a>,
+}
+
+type Outcome = (Next, u64, Tick);
+
+impl Boot<'_> {
+    fn say(&mut self, line: impl AsRef<str>) {
+        self.text.push_str(line.as_ref());
+        self.text.push('\n');
+    }
+
+    fn texts(&self) -> &Texts {
+        self.call.table.texts()
+    }
+
+    fn strap(&self) -> u32 {
+        self.call.soc.fabric.strap & 15
+    }
+
+    /// ROM: `boot_prepare`.
+    fn prepare(&mut self) -> Outcome {
+        let reason = self.call.soc.fabric.reset_reason;
+        let flash_boot = self.strap() & STRAP_FLASH != 0;
+        let call = &mut self.call;
+        call.table.fill_ram(call.soc);
+        flash::update_id(call);
+        let hz = call.soc.fabric.clock.cpu_hz();
+        if let Some(ticks) = call.data("s_ticks_per_us") {
+            call.store(ticks, (hz / 1_000_000) as u32);
+        }
+        let rtc = call.soc.base_of("rtc-cntl").unwrap_or(0);
+        let quiet = flash_boot && call.load(rtc + RTC_QUIET) & 1 != 0;
+        let apb = (hz >> 12) as u32;
+        call.store(rtc + RTC_APB_FREQ, apb << 16 | apb);
+        for print in ["g_uart_print", "g_usb_print"] {
+            if let Some(at) = call.data(print) {
+                call.store_byte(at, u8::from(!quiet));
+            }
+        }
+        call.state.uart_printf = !quiet;
+        set_console(call);
+        let saved_pc = call.soc.fabric.saved_pc;
+        if let Some(assist) = call.soc.base_of("debug-assist") {
+            call.store(assist + RECORD_PC, 3);
+        }
+        let strap = call.soc.fabric.strap;
+        for line in self.texts().banner.clone() {
+            self.say(line);
+        }
+        let number = reason as u8;
+        let name = self.texts().reset_names.get(usize::from(number)).cloned();
+        let name = name.unwrap_or_else(|| "unk".to_owned());
+        self.say(format!("rst:0x{number:x} ({name}),boot:0x{strap:x} ({})", boot_name(strap)));
+        if saved_pc != 0 {
+            self.say(format!("Saved PC:0x{saved_pc:08x}"));
+        }
+        let next = if flash_boot {
+            Next::Step(Step::Header)
+        } else {
+            self.say("waiting for download");
+            self.stop_watchdogs();
+            Next::Download
+        };
+        let fabric = &self.call.soc.fabric;
+        let start = match fabric.timed && reason.scope() == crate::soc::Scope::Chip {
+            true => ticks(START_UP),
+            false => 0,
+        };
+        let now = fabric.now();
+        (next, PREPARE_CYCLES, now + start)
+    }
+
+    /// Flash boot protection ends, and the super watchdog feeds itself: a download may take long.
+    fn stop_watchdogs(&mut self) {
+        let call = &mut self.call;
+        let rtc = call.soc.base_of("rtc-cntl").unwrap_or(0);
+        let timer = call.soc.base_of("timg0").unwrap_or(0);
+        for (addr, value) in [
+            (rtc + 0xa8, 0x50d8_3aa1), // WDTWPROTECT
+            (rtc + 0x90, 0),           // WDTCONFIG0
+            (rtc + 0xa8, 0),
+            (rtc + 0xb0, 0x8f1d_312a), // SWD_WPROTECT
+            (rtc + 0xac, 1 << 31),     // SWD_CONF: AUTO_FEED_EN
+            (rtc + 0xb0, 0),
+            (timer + 0x64, 0x50d8_3aa1), // WDTWPROTECT
+            (timer + 0x48, 0),           // WDTCONFIG0
+        ] {
+            call.store(addr, value);
+        }
+    }
+
+    fn flash(&self, offset: u32, len: u32) -> Vec<u8> {
+        let boot = self.call.soc.fabric.chip.image.boot_offset.0;
+        self.call.soc.fabric.flash.read(boot.wrapping_add(offset), len as usize)
+    }
+
+    fn word(&self, offset: u32) -> u32 {
+        self.flash(offset, 4).iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
+    }
+
+    /// ROM: `ets_run_flash_bootloader`, up to a header that is one.
+    fn header(&mut self) -> Outcome {
+        let header = self.flash(0, 4);
+        let [magic, segments, mode, rest] = header[..] else {
+            return (Next::Stuck, 0, 0);
+        };
+        let frequency = rest & 15;
+        let good = magic == MAGIC
+            && segments <= MOST_SEGMENTS
+            && mode <= 10
+            && (frequency <= 2 || frequency == 15);
+        if good {
+            return (Next::Step(Step::Load), 1000, 0);
+        }
+        if [self.word(0), self.word(4)] == [DIRECT_MAGIC; 2] {
+            return (Next::Run(self.map_all()), 2000, 0);
+        }
+        self.say(format!("invalid header: 0x{rest:02x}{mode:02x}{segments:02x}{magic:02x}"));
+        self.call.cpu.pc = self.texts().header_pc;
+        let now = self.call.now();
+        (Next::Step(Step::Header), 500, now + ticks(LOOK))
+    }
+
+    /// Maps flash from its start to both windows; gives the entry.
+    fn map_all(&mut self) -> u32 {
+        let call = &mut self.call;
+        let (mmu, entries) = (call.soc.base_of("mmu").unwrap_or(0), 128);
+        for page in 0..entries {
+            call.store(mmu + 4 * page, page);
+        }
+        let chip = call.soc.fabric.chip;
+        chip.region("irom").map_or(0, |region| region.addr.0 + 8)
+    }
+
+    /// ROM: `ets_run_flash_bootloader`, from a good header to the jump.
+    fn load(&mut self) -> Outcome {
+        let chip = self.call.soc.fabric.chip;
+        let header = self.flash(0, HEADER_LEN);
+        let segments = header[1];
+        if segments > 16 {
+            self.say(format!("Invalid image block count: {segments} (max 16)"));
+            return self.give_up(1000);
+        }
+        flash::update_id(&mut self.call);
+        let id = u16::from_le_bytes([header[12], header[13]]);
+        let own = chip.image.chip_id;
+        if id != own {
+            self.say(format!(
+                "Invalid chip id. Expected {own} read {id}. Bootloader for wrong chip?"
+            ));
+            return self.give_up(1000);
+        }
+        self.say(format!("SPIWP:0x{:02x}", header[8]));
+        let mode = MODES.get(usize::from(header[2])).copied().unwrap_or("");
+        let divider = if header[3] & 15 <= 2 { (header[3] & 15) + 2 } else { 1 };
+        self.say(format!("mode:{mode}, clock div:{divider}"));
+
+        flash::set_read_mode(&mut self.call, u32::from(header[2]));
+
+        let mut hash = Sha256::new();
+        hash.update(&header);
+        let mut checksum = 0xef_u32;
+        let mut at = HEADER_LEN;
+        for _ in 0..segments {
+            let (addr, len) = (self.word(at), self.word(at + 4));
+            hash.update(self.flash(at, 8));
+            at = at.wrapping_add(8);
+            let data = if addr >> 31 != 0 {
+                if len.wrapping_add(8) % 16 != 0 || len > MOST_LEN {
+                    self.say(format!("cmd len {len}"));
+                    let text = self.texts().commands_text.clone();
+                    self.say(text);
+                    return (Next::Stuck, u64::from(at) * CYCLES_A_BYTE, 0);
+                }
+                // Commands for special flash chips: the one here needs none.
+                self.say(format!("mode:{mode}, clock div:{divider}"));
+                self.flash(at, len)
+            } else {
+                self.say(format!("load:0x{addr:08x},len:0x{len:x}"));
+                if len % 4 != 0 || addr % 4 != 0 || len > MOST_LEN {
+                    self.say("Invalid image block, can't boot.");
+                    return self.give_up(u64::from(at) * CYCLES_A_BYTE);
+                }
+                let (end, low, high) =
+                    (addr.wrapping_add(len), self.texts().stack - 0x400, self.texts().data_end);
+                if end > low && addr < high {
+                    self.say(format!(
+                        "region 0x{addr:08x}-0x{end:08x} overlaps 0x{low:08x}-0x{high:x}, can't load"
+                    ));
+                    return self.give_up(u64::from(at) * CYCLES_A_BYTE);
+                }
+                let data = self.flash(at, len);
+                for word in data.chunks_exact(4) {
+                    checksum ^=
+                        word.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+                }
+                self.call.store_bytes(addr, &data);
+                data
+            };
+            hash.update(&data);
+            at = at.wrapping_add(len);
+        }
+        let cycles = u64::from(at) * CYCLES_A_BYTE;
+        // The 32-bit sum is folded to a byte; the image keeps it in the last of 16 bytes.
+        let sum = checksum.to_le_bytes().iter().fold(0, |sum, byte| sum ^ byte);
+        let padding = 16 - at % 16;
+        let tail = self.flash(at, padding);
+        let stored = tail.last().copied().unwrap_or(0);
+        if sum != stored {
+            self.say(format!("Checksum failure. Calculated 0x{sum:02x} stored 0x{stored:02x}"));
+            return self.give_up(cycles);
+        }
+        hash.update(&tail);
+        let calculated = hash.finalize();
+        let expected = self.flash(at.wrapping_add(padding), 32);
+        if calculated[..] != expected[..] {
+            self.say("SHA-256 comparison failed:");
+            self.say(format!("Calculated: {}", hex(&calculated)));
+            self.say(format!("Expected: {}", hex(&expected)));
+            self.say("Attempting to boot anyway...");
+        }
+        let entry = self.word(4);
+        self.say(format!("entry 0x{entry:08x}"));
+        (Next::Run(entry), cycles, 0)
+    }
+
+    /// ROM: `main` behind a boot that came back.
+    fn give_up(&mut self, cycles: u64) -> Outcome {
+        let text = self.texts().stuck_text.clone();
+        self.say(text);
+        self.call.cpu.pc = self.texts().stuck_pc;
+        (Next::Stuck, cycles, 0)
+    }
+}
+
+/// Enters an image at `entry`, as the ROM's call does.
+pub(crate) fn enter(entry: u32, cpu: &mut Cpu, table: &Table) {
+    cpu.pc = entry & !1;
+    cpu.x[super::SP] = table.texts().stack;
+    cpu.x[super::RA] = table.texts().stuck_pc;
+}
+
+/// UART0 at the loader's first rate, from the crystal.
+fn set_console(call: &mut Call<'_>) {
+    let uart = call.soc.console();
+    let chip = call.soc.fabric.chip;
+    // In sixteenths, rounded down (ROM: `uart_div_modify`).
+    let divider = (chip.xtal_mhz * 1_000_000 / (chip.loader.initial_baud / 16).max(1)).max(16);
+    call.store(uart + UART_CLK_CONF, UART_CLK_CRYSTAL);
+    call.store(uart + UART_CLKDIV, divider >> 4 | (divider & 15) << 20);
+}
+
+/// Names of boot modes (ROM: `boot_prepare`), the last that fits.
+fn boot_name(strap: u32) -> &'static str {
+    match strap & 15 {
+        3 => "",
+        1 => "SPI_DOWNLOAD_BOOT",
+        8..=15 => "SPI_FAST_FLASH_BOOT",
+        4..=7 => "DOWNLOAD(USB/UART0/1)",
+        0 => "USB_BOOT",
+        _ => "UART0_BOOT",
+    }
+}
+
+/// Names of flash modes (ROM: `spi_modes`).
+const MODES: [&str; 11] = [
+    "QIO", "QOUT", "DIO", "DOUT", "FAST_RD", "SLOW_RD", "OPI_STR", "OPI_DTR", "OOUT", "OIO_STR",
+    "OIO_DTR",
+];
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,162 @@
+//! ROM functions of the C library and of the compiler's run-time library.
+
+use super::{Call, Flow, Hook, MOST_BYTES};
+
+pub(super) const HOOKS: &[(&str, Hook)] = &[
+    ("memset", |call| {
+        let (to, value, len) = (call.arg(0), call.arg(1) as u8, call.arg(2).min(MOST_BYTES));
+        for i in 0..len {
+            call.store_byte(to.wrapping_add(i), value);
+        }
+        Flow::after(20 + u64::from(len) / 2)
+    }),
+    ("bzero", |call| {
+        let (to, len) = (call.arg(0), call.arg(1).min(MOST_BYTES));
+        for i in 0..len {
+            call.store_byte(to.wrapping_add(i), 0);
+        }
+        Flow::after(20 + u64::from(len) / 2)
+    }),
+    ("memcpy", copy),
+    ("memmove", copy),
+    ("memcmp", |call| {
+        let (a, b, len) = (call.arg(0), call.arg(1), call.arg(2));
+        compare(call, a, b, len, false)
+    }),
+    ("strcmp", |call| {
+        let (a, b) = (call.arg(0), call.arg(1));
+        compare(call, a, b, MOST_BYTES, true)
+    }),
+    ("strncmp", |call| {
+        let (a, b, len) = (call.arg(0), call.arg(1), call.arg(2));
+        compare(call, a, b, len, true)
+    }),
+    ("strlen", |call| {
+        let text = call.arg(0);
+        let len = call.text(text, MOST_BYTES).len();
+        call.give(len as u32);
+        Flow::after(10 + 4 * len as u64)
+    }),
+    ("strnlen", |call| {
+        let (text, most) = (call.arg(0), call.arg(1));
+        let len = call.text(text, most.min(MOST_BYTES)).len();
+        call.give(len as u32);
+        Flow::after(10 + 4 * len as u64)
+    }),
+    ("strcpy", |call| {
+        let (to, from) = (call.arg(0), call.arg(1));
+        let mut text = call.text(from, MOST_BYTES);
+        text.push(0);
+        call.store_bytes(to, &text);
+        Flow::after(10 + 6 * text.len() as u64)
+    }),
+    ("strncpy", |call| {
+        let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2).min(MOST_BYTES));
+        let mut text = call.text(from, len);
+        text.resize(len as usize, 0);
+        call.store_bytes(to, &text);
+        Flow::after(10 + 6 * text.len() as u64)
+    }),
+    ("strlcpy", |call| {
+        let (to, from, size) = (call.arg(0), call.arg(1), call.arg(2));
+        let text = call.text(from, MOST_BYTES);
+        if let Some(room) = size.checked_sub(1) {
+            let mut kept = text[..text.len().min(room as usize)].to_vec();
+            kept.push(0);
+            call.store_bytes(to, &kept);
+        }
+        call.give(text.len() as u32);
+        Flow::after(10 + 6 * text.len() as u64)
+    }),
+    ("memchr", |call| {
+        let (addr, byte, len) = (call.arg(0), call.arg(1) as u8, call.arg(2));
+        let found = call.bytes(addr, len).iter().position(|b| *b == byte);
+        call.give(found.map_or(0, |at| addr.wrapping_add(at as u32)));
+        Flow::after(10 + 4 * found.unwrap_or(len as usize) as u64)
+    }),
+    ("abs", |call| {
+        let value = (call.arg(0) as i32).unsigned_abs();
+        call.give(value);
+        Flow::after(4)
+    }),
+    // The signed quotients wrap in their one overflow; by 0 the compiler's library gives all ones
+    // and the dividend, as the division instructions do.
+    ("__udivdi3", |call| divide(call, |a, b| a.checked_div(b).unwrap_or(u64::MAX))),
+    ("__umoddi3", |call| divide(call, |a, b| a.checked_rem(b).unwrap_or(a))),
+    ("__divdi3", |call| {
+        divide(call, |a, b| match b as i64 {
+            0 => u64::MAX,
+            b => (a as i64).wrapping_div(b) as u64,
+        })
+    }),
+    ("__moddi3", |call| {
+        divide(call, |a, b| match b as i64 {
+            0 => a,
+            b => (a as i64).wrapping_rem(b) as u64,
+        })
+    }),
+    ("__muldi3", |call| {
+        let value = call.arg64(0).wrapping_mul(call.arg64(2));
+        call.give64(value);
+        Flow::after(10)
+    }),
+    ("__ashldi3", |call| shift(call, |value, by| value.checked_shl(by).unwrap_or(0))),
+    ("__lshrdi3", |call| shift(call, |value, by| value.checked_shr(by).unwrap_or(0))),
+    ("__ashrdi3", |call| shift(call, |value, by| ((value as i64) >> by.min(63)) as u64)),
+    ("__clzsi2", |call| {
+        let value = call.arg(0).leading_zeros();
+        call.give(value);
+        Flow::after(20)
+    }),
+    ("__ctzsi2", |call| {
+        let value = call.arg(0).trailing_zeros();
+        call.give(value);
+        Flow::after(20)
+    }),
+    ("__popcountsi2", |call| {
+        let value = call.arg(0).count_ones();
+        call.give(value);
+        Flow::after(20)
+    }),
+    ("__bswapsi2", |call| {
+        let value = call.arg(0).swap_bytes();
+        call.give(value);
+        Flow::after(10)
+    }),
+];
+
+fn copy(call: &mut Call<'_>) -> Flow {
+    let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));
+    let bytes = call.bytes(from, len);
+    call.store_bytes(to, &bytes);
+    Flow::after(20 + bytes.len() as u64)
+}
+
+/// The difference of the first bytes that differ; a NUL in both ends it, if they are strings.
+fn compare(call: &mut Call<'_>, a: u32, b: u32, len: u32, strings: bool) -> Flow {
+    let mut difference = 0_i32;
+    let mut done = 0;
+    while done < len.min(MOST_BYTES) && difference == 0 {
+        let byte = call.load_byte(a.wrapping_add(done));
+        difference = i32::from(byte) - i32::from(call.load_byte(b.wrapping_add(done)));
+        done += 1;
+        if strings && byte == 0 {
+            break;
+        }
+    }
+    call.give(difference as u32);
+    Flow::after(10 + 6 * u64::from(done))
+}
+
+fn divide(call: &mut Call<'_>, operation: fn(u64, u64) -> u64) -> Flow {
+    let value = operation(call.arg64(0), call.arg64(2));
+    call.give64(value);
+    Flow::after(60)
+}
+
+fn shift(call: &mut Call<'_>, operation: fn(u64, u32) -> u64) -> Flow {
+    let by = call.arg(2);
+    let value = operation(call.arg64(0), by);
+    call.give64(value);
+    Flow::after(10)
+}

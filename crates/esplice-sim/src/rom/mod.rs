@@ -1,0 +1,171 @@
+//! The mask ROM, carried out rather than executed: when the CPU comes to a ROM function's address,
+//! the function is done here, charged with cycles, and the CPU goes on behind the call.
+//!
+//! Addresses come from the chip's table in `targets/`; a function is found by its name there. What
+//! is not modelled is named when it is called ([`crate::SimError::RomFunction`]). The boot of an
+//! image from flash is [`boot`]'s.
+
+pub(crate) mod boot;
+mod chip;
+mod flash;
+mod hash;
+mod libc;
+mod output;
+mod printf;
+mod table;
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::{
+    cpu::{Bus, Cpu},
+    soc::{Soc, clock::Tick},
+};
+pub(crate) use table::Table;
+
+/// A ROM function: arguments are read from the call, the result is written to it.
+type Hook = fn(&mut Call<'_>) -> Flow;
+
+/// Registers of the calling convention.
+const RA: usize = 1;
+const SP: usize = 2;
+const A0: usize = 10;
+
+/// What is still to be waited for before a ROM function returns.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    /// Cycles charged at once.
+    pub cycles: u64,
+    /// Bytes to be put into the console UART's FIFO as it has room.
+    pub out: VecDeque<u8>,
+    /// No return before this moment.
+    pub until: Tick,
+}
+
+impl Flow {
+    fn after(cycles: u64) -> Self {
+        Self { cycles, ..Self::default() }
+    }
+
+    fn at(until: Tick) -> Self {
+        Self { cycles: 20, until, ..Self::default() }
+    }
+
+    fn printing(bytes: Vec<u8>) -> Self {
+        // The ROM's printf takes about 60 cycles a character, all in all.
+        Self { cycles: 40 + 60 * bytes.len() as u64, out: bytes.into(), until: 0 }
+    }
+}
+
+/// What ROM functions keep between calls outside of the chip's memory.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    hashes: HashMap<u32, hash::Running>,
+    /// ets_install_uart_printf was called (the ROM does so at boot), and nothing took it back.
+    uart_printf: bool,
+}
+
+/// A call of a ROM function.
+pub(crate) struct Call<'a> {
+    pub cpu: &'a mut Cpu,
+    pub soc: &'a mut Soc,
+    pub table: &'a Table,
+    pub state: &'a mut State,
+}
+
+impl Call<'_> {
+    /// Argument `index`: in a register, or on the stack behind the eighth.
+    fn arg(&mut self, index: usize) -> u32 {
+        match index {
+            0..8 => self.cpu.x[A0 + index],
+            _ => self.load(self.cpu.x[SP].wrapping_add(4 * (index as u32 - 8))),
+        }
+    }
+
+    fn arg64(&mut self, index: usize) -> u64 {
+        u64::from(self.arg(index)) | u64::from(self.arg(index + 1)) << 32
+    }
+
+    fn give(&mut self, value: u32) {
+        self.cpu.x[A0] = value;
+    }
+
+    fn give64(&mut self, value: u64) {
+        self.cpu.x[A0] = value as u32;
+        self.cpu.x[A0 + 1] = (value >> 32) as u32;
+    }
+
+    /// A word as the CPU would load it; 0 where there is nothing.
+    fn load(&mut self, addr: u32) -> u32 {
+        self.soc.load32(addr).unwrap_or(0)
+    }
+
+    fn store(&mut self, addr: u32, value: u32) {
+        // What the CPU's store would trap on is lost here: ROM functions check nothing either.
+        let _ = self.soc.store32(addr, value);
+    }
+
+    fn load_byte(&mut self, addr: u32) -> u8 {
+        self.soc.load8(addr).unwrap_or(0)
+    }
+
+    fn store_byte(&mut self, addr: u32, value: u8) {
+        let _ = self.soc.store8(addr, value);
+    }
+
+    /// `len` bytes from `addr`, as far as there is memory, and no more than the chip can hold.
+    fn bytes(&mut self, addr: u32, len: u32) -> Vec<u8> {
+        (0..len.min(MOST_BYTES)).map(|i| self.load_byte(addr.wrapping_add(i))).collect()
+    }
+
+    fn store_bytes(&mut self, addr: u32, bytes: &[u8]) {
+        for (i, byte) in (0_u32..).zip(bytes) {
+            self.store_byte(addr.wrapping_add(i), *byte);
+        }
+    }
+
+    /// Bytes up to a NUL, at most `most`.
+    fn text(&mut self, addr: u32, most: u32) -> Vec<u8> {
+        let mut text = Vec::new();
+        while (text.len() as u32) < most {
+            match self.load_byte(addr.wrapping_add(text.len() as u32)) {
+                0 => break,
+                byte => text.push(byte),
+            }
+        }
+        text
+    }
+
+    fn data(&self, name: &str) -> Option<u32> {
+        self.table.data(name)
+    }
+
+    fn now(&self) -> Tick {
+        self.soc.fabric.now()
+    }
+}
+
+/// Most bytes one ROM call handles: what a flash window shows.
+const MOST_BYTES: u32 = 0x80_0000;
+
+/// Carries out the ROM function at `addr`, if one is hooked there.
+pub(crate) fn call(
+    addr: u32,
+    cpu: &mut Cpu,
+    soc: &mut Soc,
+    table: &Table,
+    state: &mut State,
+) -> Option<Flow> {
+    let hook = table.hook(addr)?;
+    soc.fabric.clock.cycle = cpu.cycles;
+    Some(hook(&mut Call { cpu, soc, table, state }))
+}
+
+/// Comes back from a ROM function.
+pub(crate) fn leave(cpu: &mut Cpu) {
+    cpu.pc = cpu.x[RA] & !1;
+}
+
+/// All modelled functions.
+fn hooks() -> impl Iterator<Item = &'static (&'static str, Hook)> {
+    [chip::HOOKS, flash::HOOKS, hash::HOOKS, libc::HOOKS, output::HOOKS].into_iter().flatten()
+}

@@ -1,0 +1,126 @@
+//! ROM functions that print, and those that read from the UART.
+
+use super::{Call, Flow, Hook, printf};
+use crate::soc::clock::periods;
+
+pub(super) const HOOKS: &[(&str, Hook)] = &[
+    ("ets_printf", ets_printf),
+    ("ets_install_uart_printf", |call| {
+        call.state.uart_printf = true;
+        Flow::after(10)
+    }),
+    ("ets_install_putc1", |call| {
+        // A function of the firmware's own is not called from here: 0 is what it passes to be
+        // quiet, anything else is its wrapper around the UART.
+        call.state.uart_printf = call.arg(0) != 0;
+        Flow::after(10)
+    }),
+    ("ets_install_putc2", |_| Flow::after(10)),
+    ("ets_get_printf_channel", |call| {
+        call.give(0);
+        Flow::after(10)
+    }),
+    ("uart_tx_one_char", |call| {
+        let byte = call.arg(0) as u8;
+        call.give(0);
+        Flow { cycles: 30, out: [byte].into(), until: 0 }
+    }),
+    ("uart_tx_one_char2", |call| {
+        let byte = call.arg(0) as u8;
+        call.give(0);
+        Flow { cycles: 30, out: [byte].into(), until: 0 }
+    }),
+    ("usb_uart_tx_one_char", |call| {
+        call.give(0);
+        Flow::after(40)
+    }),
+    ("uart_tx_flush", wait_idle),
+    ("uart_tx_wait_idle", wait_idle),
+    ("uartAttach", |_| Flow::after(40)),
+    ("Uart_Init", |_| Flow::after(100)),
+    ("uart_div_modify", uart_div_modify),
+    ("uart_rx_one_char", uart_rx_one_char),
+];
+
+/// STATUS, CLKDIV of the console (TRM 25).
+const UART_CLKDIV: u32 = 0x14;
+const UART_STATUS: u32 = 0x1c;
+
+struct Variadic<'a, 'b> {
+    call: &'a mut Call<'b>,
+    next: usize,
+}
+
+impl printf::Source for Variadic<'_, '_> {
+    fn word(&mut self) -> u32 {
+        self.next += 1;
+        self.call.arg(self.next - 1)
+    }
+
+    fn long(&mut self) -> u64 {
+        // Variadic 64-bit arguments start at an even place (RISC-V psABI).
+        self.next = self.next.next_multiple_of(2) + 2;
+        self.call.arg64(self.next - 2)
+    }
+
+    fn text(&mut self, addr: u32, most: u32) -> Vec<u8> {
+        self.call.text(addr, most)
+    }
+}
+
+fn ets_printf(call: &mut Call<'_>) -> Flow {
+    let format = call.arg(0);
+    let format = call.text(format, 0x1000);
+    let out = printf::format(&format, &mut Variadic { call, next: 1 });
+    call.give(out.len() as u32);
+    if !call.state.uart_printf {
+        return Flow::after(40 + 40 * out.len() as u64);
+    }
+    Flow::printing(with_returns(&out))
+}
+
+/// The ROM's console sends a line feed as carriage return and line feed, and no carriage return
+/// of the text (ROM, `ets_write_char_uart`).
+pub(super) fn with_returns(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    for byte in text {
+        match byte {
+            b'\n' => out.extend(b"\r\n"),
+            b'\r' => {}
+            _ => out.push(*byte),
+        }
+    }
+    out
+}
+
+/// Until the last byte has left.
+fn wait_idle(call: &mut Call<'_>) -> Flow {
+    let now = call.now();
+    let last = call.soc.fabric.line.to_host.back().map_or(now, |byte| byte.done);
+    call.give(0);
+    Flow::at(last)
+}
+
+fn uart_div_modify(call: &mut Call<'_>) -> Flow {
+    // The divider comes with 4 bits of fraction.
+    let divider = call.arg(1);
+    if call.arg(0) == 0 {
+        let base = call.soc.console();
+        call.store(base + UART_CLKDIV, divider >> 4 | (divider & 15) << 20);
+    }
+    Flow::after(60)
+}
+
+fn uart_rx_one_char(call: &mut Call<'_>) -> Flow {
+    let base = call.soc.console();
+    let waiting = call.load(base + UART_STATUS) & 0x3ff;
+    if waiting == 0 {
+        call.give(1);
+    } else {
+        let byte = call.load(base) as u8;
+        let to = call.arg(0);
+        call.store_byte(to, byte);
+        call.give(0);
+    }
+    Flow::at(call.now() + periods(20, call.soc.fabric.clock.cpu_hz()))
+}

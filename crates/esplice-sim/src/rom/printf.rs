@@ -1,0 +1,209 @@
+//! The ROM's printf: d i u x X o c s p %, flags - 0 + space #, width, precision, h l ll z.
+
+/// Where a format and its strings are, and the arguments.
+pub(super) trait Source {
+    /// The next 32-bit argument.
+    fn word(&mut self) -> u32;
+    /// The next 64-bit argument (in an even pair of registers, or aligned on the stack).
+    fn long(&mut self) -> u64;
+    /// Bytes of a NUL-terminated string, at most `most`.
+    fn text(&mut self, addr: u32, most: u32) -> Vec<u8>;
+}
+
+/// Longest output of one call: what runs past it is a wild pointer.
+const MOST: usize = 0x1000;
+
+/// What printing `format` gives.
+pub(super) fn format(format: &[u8], source: &mut impl Source) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = format;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if out.len() > MOST {
+            out.truncate(MOST);
+            break;
+        }
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut spec = Spec::default();
+        rest = spec.parse(rest, source);
+        let Some((&conversion, tail)) = rest.split_first() else { break };
+        rest = tail;
+        spec.convert(conversion, source, &mut out);
+    }
+    out
+}
+
+#[derive(Default)]
+struct Spec {
+    left: bool,
+    zero: bool,
+    plus: bool,
+    space: bool,
+    alternate: bool,
+    width: usize,
+    precision: Option<usize>,
+    long: usize,
+}
+
+impl Spec {
+    fn parse<'a>(&mut self, mut rest: &'a [u8], source: &mut impl Source) -> &'a [u8] {
+        while let Some((&byte, tail)) = rest.split_first() {
+            match byte {
+                b'-' => self.left = true,
+                b'0' => self.zero = true,
+                b'+' => self.plus = true,
+                b' ' => self.space = true,
+                b'#' => self.alternate = true,
+                _ => break,
+            }
+            rest = tail;
+        }
+        (self.width, rest) = number(rest, source);
+        if let Some((b'.', tail)) = rest.split_first() {
+            let (precision, tail) = number(tail, source);
+            self.precision = Some(precision);
+            rest = tail;
+        }
+        while let Some((&byte, tail)) = rest.split_first() {
+            match byte {
+                b'l' => self.long += 1,
+                b'h' | b'z' | b't' => {}
+                _ => break,
+            }
+            rest = tail;
+        }
+        rest
+    }
+
+    fn convert(&self, conversion: u8, source: &mut impl Source, out: &mut Vec<u8>) {
+        match conversion {
+            b'%' => out.push(b'%'),
+            b'c' => self.pad(&[source.word() as u8], b"", out),
+            b's' => {
+                let addr = source.word();
+                let most = self.precision.map_or(MOST as u32, |p| p as u32);
+                let text = if addr == 0 { b"<null>".to_vec() } else { source.text(addr, most) };
+                self.pad(&text, b"", out);
+            }
+            b'p' => self.number(format!("{:x}", source.word()), b"0x", out),
+            b'd' | b'i' => {
+                let value = if self.long > 1 {
+                    source.long() as i64
+                } else {
+                    i64::from(source.word() as i32)
+                };
+                let sign: &[u8] = match (value < 0, self.plus, self.space) {
+                    (true, ..) => b"-",
+                    (_, true, _) => b"+",
+                    (_, _, true) => b" ",
+                    _ => b"",
+                };
+                self.number(value.unsigned_abs().to_string(), sign, out);
+            }
+            b'u' | b'x' | b'X' | b'o' => {
+                let value = if self.long > 1 { source.long() } else { u64::from(source.word()) };
+                let digits = match conversion {
+                    b'u' => value.to_string(),
+                    b'x' => format!("{value:x}"),
+                    b'X' => format!("{value:X}"),
+                    _ => format!("{value:o}"),
+                };
+                let prefix: &[u8] = match (self.alternate && value != 0, conversion) {
+                    (true, b'x') => b"0x",
+                    (true, b'X') => b"0X",
+                    (true, b'o') => b"0",
+                    _ => b"",
+                };
+                self.number(digits, prefix, out);
+            }
+            other => out.extend([b'%', other]),
+        }
+    }
+
+    fn number(&self, digits: String, prefix: &[u8], out: &mut Vec<u8>) {
+        let zeros = self.precision.unwrap_or(0).min(MOST).saturating_sub(digits.len());
+        let mut text = vec![b'0'; zeros];
+        text.extend(digits.into_bytes());
+        self.pad(&text, prefix, out);
+    }
+
+    fn pad(&self, text: &[u8], prefix: &[u8], out: &mut Vec<u8>) {
+        let fill = self.width.min(MOST).saturating_sub(text.len() + prefix.len());
+        let zeros = self.zero && !self.left && self.precision.is_none();
+        if !self.left && !zeros {
+            out.extend(std::iter::repeat_n(b' ', fill));
+        }
+        out.extend(prefix);
+        if zeros {
+            out.extend(std::iter::repeat_n(b'0', fill));
+        }
+        out.extend(text);
+        if self.left {
+            out.extend(std::iter::repeat_n(b' ', fill));
+        }
+    }
+}
+
+fn number<'a>(mut rest: &'a [u8], source: &mut impl Source) -> (usize, &'a [u8]) {
+    if let Some((b'*', tail)) = rest.split_first() {
+        return (source.word() as usize, tail);
+    }
+    let mut value = 0_usize;
+    while let Some((&digit @ b'0'..=b'9', tail)) = rest.split_first() {
+        value = value.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
+        rest = tail;
+    }
+    (value, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Words(Vec<u32>);
+
+    impl Source for Words {
+        fn word(&mut self) -> u32 {
+            if self.0.is_empty() { 0 } else { self.0.remove(0) }
+        }
+        fn long(&mut self) -> u64 {
+            u64::from(self.word()) | u64::from(self.word()) << 32
+        }
+        fn text(&mut self, addr: u32, most: u32) -> Vec<u8> {
+            let text: &[u8] = if addr == 1 { b"nvs" } else { b"WiFi data" };
+            text.iter().copied().take(most as usize).collect()
+        }
+    }
+
+    #[test]
+    fn conversions() {
+        for (text, args, expected) in [
+            ("plain %%", vec![], "plain %"),
+            (
+                "I (%lu) %s: %2d %-16s|%02x %08lx",
+                vec![41, 1, 0, 2, 1, 0x9000],
+                "I (41) nvs:  0 WiFi data       |01 00009000",
+            ),
+            ("%d %i %u", vec![-5_i32 as u32, 7, u32::MAX], "-5 7 4294967295"),
+            ("%5lxh (%6lu)", vec![0x1c40, 7232], " 1c40h (  7232)"),
+            ("%-4d|%4d|%04d", vec![1, 2, -3_i32 as u32], "1   |   2|-003"),
+            ("%p %#x %X", vec![0x3fcd_0000, 0x1f, 0xab], "0x3fcd0000 0x1f AB"),
+            ("%llu %lld", vec![0, 1, u32::MAX, u32::MAX], "4294967296 -1"),
+            ("%.2s %*d %.3d", vec![2, 4, 9, 5], "Wi    9 005"),
+            ("%s", vec![0], "<null>"),
+            ("%c%q%", vec![b'x'.into()], "x%q"),
+        ] {
+            let out = format(text.as_bytes(), &mut Words(args));
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn absurd_widths_are_bounded() {
+        let out = format(b"%99999999999999999999d", &mut Words(vec![1]));
+        assert!(out.len() <= MOST);
+    }
+}

@@ -1,0 +1,194 @@
+//! The chip's table of ROM addresses.
+
+use std::collections::{BTreeMap, HashMap};
+
+use esplice_chip::Chip;
+use serde::Deserialize;
+
+use super::{Hook, boot::Texts};
+use crate::{SimError, soc::Soc};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    boot: Texts,
+    group: Vec<Group>,
+    #[serde(default)]
+    words: Vec<Words>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    name: String,
+    source: String,
+    #[serde(default)]
+    functions: BTreeMap<String, u32>,
+    #[serde(default)]
+    data: BTreeMap<String, u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    name: String,
+    addr: u32,
+    values: Vec<u32>,
+    source: String,
+}
+
+/// Functions and data of a ROM.
+pub(crate) struct Table {
+    /// All functions by address.
+    functions: HashMap<u32, String>,
+    hooks: HashMap<u32, Hook>,
+    data: BTreeMap<String, u32>,
+    words: Vec<(u32, Vec<u32>)>,
+    texts: Texts,
+}
+
+impl Table {
+    /// Reads the table called `file` among the embedded ones.
+    pub fn load(file: &str) -> Result<Self, SimError> {
+        let bad = |message: String| SimError::RomTable { file: file.to_owned(), message };
+        let text =
+            esplice_chip::embedded_file(file).ok_or_else(|| bad("no such table".to_owned()))?;
+        Self::parse(text).map_err(bad)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
+        let models: HashMap<&str, Hook> = super::hooks().copied().collect();
+        let mut table = Self {
+            functions: HashMap::new(),
+            hooks: HashMap::new(),
+            data: BTreeMap::new(),
+            words: Vec::new(),
+            texts: file.boot,
+        };
+        if table.texts.source.is_empty() {
+            return Err("boot names no source".to_owned());
+        }
+        for group in file.group {
+            if group.source.is_empty() {
+                return Err(format!("group {} names no source", group.name));
+            }
+            for (name, addr) in group.functions {
+                if let Some(hook) = models.get(name.as_str()) {
+                    table.hooks.insert(addr, *hook);
+                }
+                // Of several names the first is the ROM's own.
+                table.functions.entry(addr).or_insert(name);
+            }
+            table.data.extend(group.data);
+        }
+        for words in file.words {
+            if words.source.is_empty() {
+                return Err(format!("words {} name no source", words.name));
+            }
+            if !words.addr.is_multiple_of(4) {
+                return Err(format!(
+                    "words {} at {:#010x} are not aligned",
+                    words.name, words.addr
+                ));
+            }
+            table.data.entry(words.name).or_insert(words.addr);
+            table.words.push((words.addr, words.values));
+        }
+        Ok(table)
+    }
+
+    /// Addresses at which the CPU is to stop.
+    pub fn hooked(&self) -> impl Iterator<Item = u32> {
+        self.hooks.keys().copied()
+    }
+
+    pub fn hook(&self, addr: u32) -> Option<Hook> {
+        self.hooks.get(&addr).copied()
+    }
+
+    /// Name of the function at an address.
+    pub fn name(&self, addr: u32) -> Option<&str> {
+        self.functions.get(&addr).map(String::as_str)
+    }
+
+    /// Address of ROM data of that name.
+    pub fn data(&self, name: &str) -> Option<u32> {
+        self.data.get(name).copied()
+    }
+
+    /// What the ROM says and where it stands.
+    pub fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    /// Fills in the words of ROM: once, at the board's birth.
+    pub fn fill_rom(&self, chip: &Chip, soc: &mut Soc) {
+        let map = soc.fabric.memory.map().clone();
+        for (addr, values) in &self.words {
+            let Some(region) = map.regions.iter().find(|r| addr.wrapping_sub(r.base) < r.len)
+            else {
+                continue;
+            };
+            let rom = chip.region_at(esplice_chip::Addr(*addr));
+            if rom.is_none_or(|region| region.kind != esplice_chip::RegionKind::Rom) {
+                continue;
+            }
+            let crate::memory::Backing::Bank { bank, offset } = region.backing else { continue };
+            let first = (offset + (addr - region.base)) as usize;
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            if let Some(at) = soc
+                .fabric
+                .memory
+                .bank_mut(bank)
+                .and_then(|bank| bank.get_mut(first..first + bytes.len()))
+            {
+                at.copy_from_slice(&bytes);
+            }
+        }
+    }
+
+    /// Fills in the words of RAM, as the ROM does each time it boots.
+    pub fn fill_ram(&self, soc: &mut Soc) {
+        for (addr, values) in &self.words {
+            for (i, value) in (0_u32..).zip(values) {
+                // ROM takes no stores.
+                soc.fabric.memory.store32(addr.wrapping_add(4 * i), *value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chip_s_table_parses_and_every_model_is_in_one() {
+        let mut known = std::collections::HashSet::new();
+        for chip in esplice_chip::all() {
+            let Some(sim) = &chip.sim else { continue };
+            let table = Table::load(&sim.rom_table).unwrap();
+            known.extend(table.functions.values().cloned().collect::<Vec<_>>());
+        }
+        for (name, _) in super::super::hooks() {
+            assert!(known.contains(*name), "{name} is modelled and in no table");
+        }
+    }
+
+    #[test]
+    fn a_broken_table_is_refused() {
+        for (text, message) in [
+            ("group = 3", "invalid type"),
+            ("[[group]]\nname='a'\nsource=''", "group a names no source"),
+            ("[[group]]\nname='a'\nsource='s'\nfunction={}", "unknown field"),
+            ("[[words]]\nname='w'\naddr=2\nvalues=[]\nsource='s'", "not aligned"),
+        ] {
+            let group = if text.contains("group") { "" } else { "group=[]\n" };
+            let boot = "boot={banner=[],reset-names=[],stack=0,data-end=0,header-pc=0,stuck-pc=0,\
+                stuck-text='',commands-text='',source='s'}\n";
+            let error = Table::parse(&format!("{group}{boot}{text}")).err().unwrap();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

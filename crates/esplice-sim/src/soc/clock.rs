@@ -1,0 +1,126 @@
+//! The board's clock, and how CPU cycles count on it.
+
+use std::time::Duration;
+
+/// A moment since power-on, in units of 1/960 of a microsecond.
+///
+/// 960 MHz is a whole multiple of every clock these chips derive from a 32 or 40 MHz crystal or a
+/// 480 MHz PLL (80, 96, 160 and 240 MHz, 16 MHz, the crystal's halves), so that nothing is rounded.
+pub type Tick = u64;
+
+/// Ticks in a second.
+pub const TICK_HZ: u64 = 960_000_000;
+
+/// Ticks in `time`, rounded up; the latest moment for what is too far away.
+pub fn ticks(time: Duration) -> Tick {
+    u64::try_from((time.as_nanos() * 24).div_ceil(25)).unwrap_or(Tick::MAX)
+}
+
+/// The time that `ticks` take.
+pub fn duration(ticks: Tick) -> Duration {
+    let nanos = u128::from(ticks) * 25 / 24;
+    Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)
+}
+
+/// Ticks that `count` periods of a clock of `hz` take.
+pub fn periods(count: u64, hz: u64) -> Tick {
+    u64::try_from(u128::from(count) * u128::from(TICK_HZ) / u128::from(hz.max(1)))
+        .unwrap_or(Tick::MAX)
+}
+
+/// Periods of a clock of `hz` that fit into `ticks`.
+pub fn count_in(ticks: Tick, hz: u64) -> u64 {
+    (u128::from(ticks) * u128::from(hz) / u128::from(TICK_HZ)) as u64
+}
+
+/// The clocks of the chip.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    /// Where the CPU's cycle counter stands; during a run, at the access being made.
+    pub cycle: u64,
+    base_cycle: u64,
+    base_tick: Tick,
+    ticks_per_cycle: u64,
+    apb_hz: u64,
+    xtal_hz: u64,
+}
+
+impl Clock {
+    /// At power-on, with a crystal of `xtal_mhz` and the CPU at `cpu_mhz`.
+    pub fn new(xtal_mhz: u32, cpu_mhz: u32) -> Self {
+        let cpu_hz = u64::from(cpu_mhz.max(1)) * 1_000_000;
+        Self {
+            cycle: 0,
+            base_cycle: 0,
+            base_tick: 0,
+            ticks_per_cycle: TICK_HZ / cpu_hz,
+            apb_hz: cpu_hz,
+            xtal_hz: u64::from(xtal_mhz) * 1_000_000,
+        }
+    }
+
+    /// The present moment.
+    #[inline]
+    pub fn now(&self) -> Tick {
+        self.base_tick + (self.cycle - self.base_cycle) * self.ticks_per_cycle
+    }
+
+    /// The first cycle that begins at `tick` or after it.
+    pub fn cycle_at(&self, tick: Tick) -> u64 {
+        self.base_cycle + tick.saturating_sub(self.base_tick).div_ceil(self.ticks_per_cycle)
+    }
+
+    /// The moment at which the CPU's counter will stand at `cycle`.
+    pub fn tick_at(&self, cycle: u64) -> Tick {
+        self.base_tick + cycle.saturating_sub(self.base_cycle).saturating_mul(self.ticks_per_cycle)
+    }
+
+    /// Sets the clocks of CPU and peripheral bus, from the present cycle on.
+    pub fn set_speeds(&mut self, cpu_hz: u64, apb_hz: u64) {
+        self.base_tick = self.now();
+        self.base_cycle = self.cycle;
+        self.ticks_per_cycle = (TICK_HZ / cpu_hz.clamp(1, TICK_HZ)).max(1);
+        self.apb_hz = apb_hz;
+    }
+
+    /// The CPU's clock.
+    pub fn cpu_hz(&self) -> u64 {
+        TICK_HZ / self.ticks_per_cycle
+    }
+
+    /// The peripheral bus's clock.
+    pub fn apb_hz(&self) -> u64 {
+        self.apb_hz
+    }
+
+    /// The crystal.
+    pub fn xtal_hz(&self) -> u64 {
+        self.xtal_hz
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cycles_and_ticks_agree_over_a_change_of_speed() {
+        let mut clock = Clock::new(40, 20);
+        clock.cycle = 20_000; // 1 ms
+        assert_eq!(duration(clock.now()), Duration::from_millis(1));
+        clock.set_speeds(160_000_000, 80_000_000);
+        assert_eq!(duration(clock.now()), Duration::from_millis(1));
+        let cycle = clock.cycle_at(ticks(Duration::from_millis(2)));
+        assert_eq!(cycle, 20_000 + 160_000);
+        clock.cycle = cycle;
+        assert_eq!(duration(clock.now()), Duration::from_millis(2));
+    }
+
+    #[test]
+    fn periods_do_not_drift() {
+        // 136 kHz does not divide the tick: the error must stay below one period.
+        assert_eq!(periods(136_000, 136_000), TICK_HZ);
+        assert_eq!(count_in(TICK_HZ, 136_000), 136_000);
+        assert_eq!(periods(u64::MAX, 1), Tick::MAX);
+    }
+}

@@ -1,0 +1,221 @@
+//! What a device model is, and what all of them share.
+
+use esplice_chip::Chip;
+
+use super::{
+    clock::{Clock, Tick},
+    flash_chip::FlashChip,
+    interrupts::Matrix,
+};
+use crate::{memory::Memory, nor::NorError};
+use std::collections::VecDeque;
+
+/// A model of a device on the bus.
+pub(crate) trait Device: Send {
+    /// Reads the register at `offset`, a multiple of 4.
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32;
+
+    /// Writes the register at `offset`, a multiple of 4.
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric);
+
+    /// Interrupt lines that are asserted: bit n is the nth of the chip data's `irq`.
+    fn lines(&self) -> u32 {
+        0
+    }
+
+    /// When [`Device::event`] is to be called, if nothing is accessed before.
+    fn next_event(&self, _fabric: &Fabric) -> Option<Tick> {
+        None
+    }
+
+    /// A moment that [`Device::next_event`] named has come.
+    fn event(&mut self, _fabric: &mut Fabric) {}
+
+    /// The clock of CPU or bus has just changed.
+    fn clock_changed(&mut self, _fabric: &mut Fabric) {}
+
+    /// Brings registers into the state that such a reset leaves.
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric);
+}
+
+/// How much a reset resets (TRM 6.1.2 Reset Types).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scope {
+    /// The CPU alone.
+    Cpu,
+    /// All digital parts but the RTC.
+    Core,
+    /// All digital parts.
+    System,
+    /// The whole chip.
+    Chip,
+}
+
+/// Why the chip was reset. The numbers are those of the reset-cause field and of the ROM's
+/// `rst:0x…` (TRM 6.1.3 table 6-1; names as the ROM prints them).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ResetReason {
+    /// Power, or the EN pin.
+    PowerOn = 0x01,
+    /// Software, through the RTC's register.
+    SoftwareSystem = 0x03,
+    /// Main watchdog of timer group 0.
+    Timer0WatchdogSystem = 0x07,
+    /// Main watchdog of timer group 1.
+    Timer1WatchdogSystem = 0x08,
+    /// RTC watchdog, core reset.
+    RtcWatchdogSystem = 0x09,
+    /// Main watchdog of timer group 0, CPU alone.
+    Timer0WatchdogCpu = 0x0b,
+    /// Software, CPU alone.
+    SoftwareCpu = 0x0c,
+    /// RTC watchdog, CPU alone.
+    RtcWatchdogCpu = 0x0d,
+    /// RTC watchdog, with the RTC itself.
+    RtcWatchdogRtc = 0x10,
+    /// Main watchdog of timer group 1, CPU alone.
+    Timer1WatchdogCpu = 0x11,
+    /// Super watchdog.
+    SuperWatchdog = 0x12,
+}
+
+impl ResetReason {
+    pub(crate) fn scope(self) -> Scope {
+        match self {
+            Self::PowerOn => Scope::Chip,
+            Self::RtcWatchdogRtc | Self::SuperWatchdog => Scope::System,
+            Self::SoftwareCpu
+            | Self::Timer0WatchdogCpu
+            | Self::Timer1WatchdogCpu
+            | Self::RtcWatchdogCpu => Scope::Cpu,
+            Self::SoftwareSystem
+            | Self::Timer0WatchdogSystem
+            | Self::Timer1WatchdogSystem
+            | Self::RtcWatchdogSystem => Scope::Core,
+        }
+    }
+}
+
+/// A byte on the serial line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineByte {
+    /// When its stop bit is over.
+    pub done: Tick,
+    /// The byte that was sent.
+    pub byte: u8,
+    /// The rate it was sent at.
+    pub baud: u32,
+}
+
+impl LineByte {
+    /// What a receiver at `baud` makes of it. Rates 3 % apart still understand each other (the
+    /// last of ten bits is then sampled a third of a bit off).
+    pub fn received_at(&self, baud: u32) -> (u8, bool) {
+        if self.baud.abs_diff(baud) <= baud / 100 * 3 {
+            return (self.byte, true);
+        }
+        // Which garbage comes out is of no matter; that it is the same each time is.
+        ((self.byte.rotate_left(3) ^ 0x5a) | 0x80, false)
+    }
+}
+
+/// Most bytes the line holds for a host that does not read: older ones are lost.
+const LINE_LIMIT: usize = 1 << 20;
+
+/// The wires between the console UART and the host.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Line {
+    pub to_host: VecDeque<LineByte>,
+    pub to_board: VecDeque<LineByte>,
+}
+
+impl Line {
+    pub fn send_to_host(&mut self, byte: LineByte) {
+        if self.to_host.len() >= LINE_LIMIT {
+            self.to_host.pop_front();
+        }
+        self.to_host.push_back(byte);
+    }
+}
+
+/// What devices share: memory, flash, clocks, interrupts, the serial line.
+pub(crate) struct Fabric {
+    pub chip: &'static Chip,
+    pub memory: Memory,
+    pub flash: FlashChip,
+    pub clock: Clock,
+    pub matrix: Matrix,
+    pub line: Line,
+    /// Whether wire, flash and reset take time.
+    pub timed: bool,
+    /// The first byte for the host is to stop the CPU.
+    pub watch_output: bool,
+    /// What the strapping register holds.
+    pub strap: u32,
+    /// Why the last reset was.
+    pub reset_reason: ResetReason,
+    /// A reset that a device asks for.
+    pub reset_request: Option<ResetReason>,
+    /// `clock` was changed: all devices are to be told.
+    pub clock_changed: bool,
+    /// pc of the last reset but power-on, 0 if it was not recorded.
+    pub saved_pc: u32,
+    /// The first thing that went wrong behind the chip's back, such as the flash's file.
+    pub failure: Option<NorError>,
+}
+
+impl Fabric {
+    pub fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    /// To be called after each use of the flash chip: code that was decoded from what changed is
+    /// given up.
+    pub fn flash_touched(&mut self) {
+        while let Some((offset, len)) = self.flash.take_change() {
+            self.memory.flash_changed(offset, len);
+        }
+        if let Some(failure) = self.flash.take_failure() {
+            self.failure.get_or_insert(failure);
+            self.memory.request_yield();
+        }
+    }
+
+    /// Asks for a reset: the CPU stops after the running instruction.
+    pub fn request_reset(&mut self, reason: ResetReason) {
+        self.reset_request.get_or_insert(reason);
+        self.memory.request_yield();
+    }
+}
+
+/// Registers that are nothing but storage, for a model to lay its own over.
+#[derive(Debug, Clone)]
+pub(crate) struct Registers {
+    words: Vec<u32>,
+}
+
+impl Registers {
+    /// `len` bytes of registers that read 0.
+    pub fn new(len: u32) -> Self {
+        Self { words: vec![0; (len / 4) as usize] }
+    }
+
+    pub fn get(&self, offset: u32) -> u32 {
+        self.words.get((offset / 4) as usize).copied().unwrap_or(0)
+    }
+
+    pub fn set(&mut self, offset: u32, value: u32) {
+        if let Some(word) = self.words.get_mut((offset / 4) as usize) {
+            *word = value;
+        }
+    }
+
+    /// All registers 0, save those in `values`.
+    pub fn reset(&mut self, values: &[(u32, u32)]) {
+        self.words.fill(0);
+        for &(offset, value) in values {
+            self.set(offset, value);
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! Everything on the bus: plain memories, devices and the flash chip behind them.
+//!
+//! The devices are those the chip data lists, each made by the name of its model. Addresses of the
+//! peripheral space that no listed device covers are plain storage: firmware sets up many parts it
+//! then does not depend on. [`Soc::unlisted`] tells which were touched. Addresses outside of that
+//! space and of the memories fault.
+
+mod cache;
+pub mod clock;
+mod device;
+mod flash_chip;
+mod interrupts;
+mod plain;
+mod rtc;
+mod sha;
+mod spi_mem;
+mod system;
+mod systimer;
+mod timer_group;
+mod uart;
+mod watchdog;
+
+use std::collections::BTreeMap;
+
+use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
+
+pub(crate) use cache::MMU_INVALID;
+pub use device::ResetReason;
+pub(crate) use device::{Fabric, LineByte, Scope};
+
+use crate::{
+    SimError,
+    cpu::{Bus, CodeChange, Fault},
+    memory::{Access, Backing, Bank, Memory, MemoryMap, Region},
+    nor::Nor,
+};
+use clock::{Clock, Tick};
+use device::{Device, Line};
+use flash_chip::FlashChip;
+use interrupts::Matrix;
+
+/// Peripheral space that reads and writes as storage where no device is (TRM 3.3.5, table 3-3).
+const PERIPHERALS: std::ops::Range<u32> = 0x6000_0000..0x600d_1000;
+/// The bus is looked up in pieces of this length; every device's base and length are multiples.
+const SLOT_LEN: u32 = 0x400;
+const NO_DEVICE: u8 = u8::MAX;
+
+/// Reads and writes of an address that no device covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Accesses {
+    /// How often it was read.
+    pub reads: u64,
+    /// How often it was written.
+    pub writes: u64,
+}
+
+/// The chip without its CPU.
+pub(crate) struct Soc {
+    pub fabric: Fabric,
+    devices: Vec<Placed>,
+    slots: Vec<u8>,
+    /// No device needs to be looked at before.
+    horizon: Tick,
+    /// What the CPU was last told of interrupts.
+    told_irq: u32,
+    unlisted: BTreeMap<u32, (u32, Accesses)>,
+    /// A fetch from ROM where nothing is hooked.
+    rom_fetch: Option<u32>,
+    console: u32,
+}
+
+struct Placed {
+    device: Box<dyn Device>,
+    name: &'static str,
+    base: u32,
+    irq: &'static [u32],
+    lines: u32,
+    next: Option<Tick>,
+}
+
+impl Soc {
+    /// The chip at power-on; nothing is reset yet.
+    pub fn new(
+        chip: &'static Chip,
+        sim: &'static Sim,
+        nor: Nor,
+        timed: bool,
+    ) -> Result<Self, SimError> {
+        let memory = Memory::new(memory_map(chip)).map_err(SimError::Memory)?;
+        let mut soc = Self {
+            fabric: Fabric {
+                chip,
+                memory,
+                flash: FlashChip::new(nor),
+                clock: Clock::new(chip.xtal_mhz, chip.boot_cpu_mhz),
+                matrix: Matrix::new(),
+                line: Line::default(),
+                timed,
+                watch_output: false,
+                strap: sim.boot_strap,
+                reset_reason: ResetReason::PowerOn,
+                reset_request: None,
+                clock_changed: false,
+                saved_pc: 0,
+                failure: None,
+            },
+            devices: Vec::new(),
+            slots: vec![NO_DEVICE; (PERIPHERALS.len() as u32 / SLOT_LEN) as usize],
+            horizon: Tick::MAX,
+            told_irq: 0,
+            unlisted: BTreeMap::new(),
+            rom_fetch: None,
+            console: sim
+                .peripherals
+                .iter()
+                .find(|peripheral| peripheral.model == "uart")
+                .map_or(0, |peripheral| peripheral.base.0),
+        };
+        for peripheral in &sim.peripherals {
+            soc.place(chip, sim, peripheral)?;
+        }
+        Ok(soc)
+    }
+
+    fn place(
+        &mut self,
+        chip: &Chip,
+        sim: &Sim,
+        peripheral: &'static Peripheral,
+    ) -> Result<(), SimError> {
+        let number = sim
+            .peripherals
+            .iter()
+            .take_while(|other| !std::ptr::eq(*other, peripheral))
+            .filter(|other| other.model == peripheral.model)
+            .count();
+        let device =
+            model(chip, sim, peripheral, number).ok_or_else(|| SimError::UnknownModel {
+                device: peripheral.name.clone(),
+                model: peripheral.model.clone(),
+            })?;
+        let index = self.devices.len();
+        let (base, len) = (peripheral.base.0, peripheral.len);
+        let bad_place = || SimError::DevicePlace { device: peripheral.name.clone(), base, len };
+        let first = base.checked_sub(PERIPHERALS.start).ok_or_else(bad_place)?;
+        let number = u8::try_from(index).ok().filter(|n| *n != NO_DEVICE).ok_or_else(bad_place)?;
+        if !base.is_multiple_of(SLOT_LEN) || !len.is_multiple_of(SLOT_LEN) || len == 0 {
+            return Err(bad_place());
+        }
+        for slot in first / SLOT_LEN..(first.saturating_add(len)) / SLOT_LEN {
+            match self.slots.get_mut(slot as usize) {
+                Some(slot) if *slot == NO_DEVICE => *slot = number,
+                _ => return Err(bad_place()),
+            }
+        }
+        self.devices.push(Placed {
+            device,
+            name: &peripheral.name,
+            base,
+            irq: &peripheral.irq,
+            lines: 0,
+            next: None,
+        });
+        Ok(())
+    }
+
+    /// Base address of the device of that name.
+    pub fn base_of(&self, name: &str) -> Option<u32> {
+        self.devices.iter().find(|placed| placed.name == name).map(|placed| placed.base)
+    }
+
+    /// Base address of the UART with the host at its other end, the first one listed.
+    pub fn console(&self) -> u32 {
+        self.console
+    }
+
+    /// Resets what such a reset resets.
+    pub fn reset(&mut self, reason: ResetReason) {
+        self.fabric.reset_reason = reason;
+        self.fabric.reset_request = None;
+        self.rom_fetch = None;
+        let scope = reason.scope();
+        if scope == Scope::Chip {
+            self.fabric.flash.power_cycle();
+        }
+        for placed in &mut self.devices {
+            placed.device.reset(scope, &mut self.fabric);
+        }
+        self.after_clock_change();
+        for index in 0..self.devices.len() {
+            self.refresh(index);
+        }
+        self.fabric.memory.take_yield();
+    }
+
+    /// Lets every device whose moment has come act; gives the next such moment.
+    pub fn run_events(&mut self) -> Tick {
+        let now = self.fabric.now();
+        for index in 0..self.devices.len() {
+            // Bounded: an event leads to one in the future, or to none.
+            if self.devices[index].next.is_some_and(|at| at <= now) {
+                self.devices[index].device.event(&mut self.fabric);
+                self.refresh(index);
+            }
+        }
+        self.after_clock_change();
+        self.next_event()
+    }
+
+    fn next_event(&self) -> Tick {
+        self.devices.iter().filter_map(|placed| placed.next).min().unwrap_or(Tick::MAX)
+    }
+
+    /// Looks at all devices again: something outside of them changed (bytes on the line).
+    pub fn refresh_all(&mut self) {
+        for index in 0..self.devices.len() {
+            self.refresh(index);
+        }
+    }
+
+    /// Says up to when the CPU is going to run undisturbed; a device that needs the board sooner
+    /// then stops it.
+    pub fn set_horizon(&mut self, horizon: Tick) {
+        self.horizon = horizon;
+    }
+
+    /// The CPU interrupt to be given to the CPU.
+    pub fn take_irq(&mut self) -> u32 {
+        self.told_irq = self.fabric.matrix.chosen();
+        self.told_irq
+    }
+
+    /// An address in ROM that was jumped to and is not hooked.
+    pub fn take_rom_fetch(&mut self) -> Option<u32> {
+        self.rom_fetch.take()
+    }
+
+    /// Addresses of the peripheral space that software used and no device covers.
+    pub fn unlisted(&self) -> impl Iterator<Item = (u32, Accesses)> {
+        self.unlisted.iter().map(|(addr, (_, accesses))| (*addr, *accesses))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn device_load(&mut self, addr: u32) -> Result<u32, Fault> {
+        let aligned = addr & !3;
+        if !PERIPHERALS.contains(&addr) {
+            // A flash window's page without a valid entry, and ROM past what is modelled, drive
+            // nothing: the bus reads 0.
+            let known = self.fabric.memory.region_at(addr).is_some();
+            return if known { Ok(0) } else { Err(Fault::LoadAccess) };
+        }
+        let word = match self.device_at(addr) {
+            Some(index) => {
+                let placed = &mut self.devices[index];
+                let value = placed.device.read(aligned - placed.base, &mut self.fabric);
+                self.after_access(index);
+                value
+            }
+            None => {
+                let (value, accesses) = self.unlisted.entry(aligned).or_default();
+                accesses.reads += 1;
+                *value
+            }
+        };
+        Ok(word >> (8 * (addr & 3)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn device_store(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
+        let aligned = addr & !3;
+        if !PERIPHERALS.contains(&addr) {
+            // Stores to flash windows and ROM are dropped.
+            let known = self.fabric.memory.region_at(addr).is_some();
+            return if known { Ok(()) } else { Err(Fault::StoreAccess) };
+        }
+        // The peripheral bus takes whole words: a narrow store writes zeros beside itself.
+        let value = value << (8 * (addr & 3));
+        match self.device_at(addr) {
+            Some(index) => {
+                let placed = &mut self.devices[index];
+                placed.device.write(aligned - placed.base, value, &mut self.fabric);
+                self.after_access(index);
+            }
+            None => {
+                let (word, accesses) = self.unlisted.entry(aligned).or_default();
+                accesses.writes += 1;
+                *word = value;
+            }
+        }
+        Ok(())
+    }
+
+    fn device_at(&self, addr: u32) -> Option<usize> {
+        let slot = self.slots.get((addr.wrapping_sub(PERIPHERALS.start) / SLOT_LEN) as usize)?;
+        (*slot != NO_DEVICE).then_some(usize::from(*slot))
+    }
+
+    fn after_access(&mut self, index: usize) {
+        self.refresh(index);
+        self.after_clock_change();
+        if self.next_event() < self.horizon || self.fabric.matrix.chosen() != self.told_irq {
+            self.fabric.memory.request_yield();
+        }
+    }
+
+    fn after_clock_change(&mut self) {
+        if std::mem::take(&mut self.fabric.clock_changed) {
+            for placed in &mut self.devices {
+                placed.device.clock_changed(&mut self.fabric);
+            }
+            self.refresh_all();
+            // The cycle at which the horizon comes is another one now.
+            self.fabric.memory.request_yield();
+        }
+    }
+
+    /// Takes over a device's interrupt lines and next event.
+    fn refresh(&mut self, index: usize) {
+        let placed = &mut self.devices[index];
+        placed.next = placed.device.next_event(&self.fabric);
+        let lines = placed.device.lines();
+        let changed = lines ^ placed.lines;
+        if changed != 0 {
+            placed.lines = lines;
+            for (line, source) in (0_u32..32).zip(placed.irq) {
+                if changed >> line & 1 != 0 {
+                    self.fabric.matrix.set_source(*source, lines >> line & 1 != 0);
+                }
+            }
+        }
+    }
+}
+
+impl Bus for Soc {
+    #[inline(always)]
+    fn at_cycle(&mut self, cycles: u64) {
+        self.fabric.clock.cycle = cycles;
+    }
+
+    #[inline(always)]
+    fn load8(&mut self, addr: u32) -> Result<u8, Fault> {
+        match self.fabric.memory.load8(addr, self.fabric.flash.nor.bytes()) {
+            Some(value) => Ok(value),
+            None => self.device_load(addr).map(|value| value as u8),
+        }
+    }
+
+    #[inline(always)]
+    fn load16(&mut self, addr: u32) -> Result<u16, Fault> {
+        match self.fabric.memory.load16(addr, self.fabric.flash.nor.bytes()) {
+            Some(value) => Ok(value),
+            None => self.device_load(addr).map(|value| value as u16),
+        }
+    }
+
+    #[inline(always)]
+    fn load32(&mut self, addr: u32) -> Result<u32, Fault> {
+        match self.fabric.memory.load32(addr, self.fabric.flash.nor.bytes()) {
+            Some(value) => Ok(value),
+            None => self.device_load(addr),
+        }
+    }
+
+    #[inline(always)]
+    fn store8(&mut self, addr: u32, value: u8) -> Result<(), Fault> {
+        if self.fabric.memory.store8(addr, value) {
+            Ok(())
+        } else {
+            self.device_store(addr, value.into())
+        }
+    }
+
+    #[inline(always)]
+    fn store16(&mut self, addr: u32, value: u16) -> Result<(), Fault> {
+        if self.fabric.memory.store16(addr, value) {
+            Ok(())
+        } else {
+            self.device_store(addr, value.into())
+        }
+    }
+
+    #[inline(always)]
+    fn store32(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
+        if self.fabric.memory.store32(addr, value) {
+            Ok(())
+        } else {
+            self.device_store(addr, value)
+        }
+    }
+
+    fn fetch16(&mut self, addr: u32) -> Result<u16, Fault> {
+        let region = self.fabric.chip.region_at(esplice_chip::Addr(addr));
+        if region.is_some_and(|region| region.kind == RegionKind::Rom) {
+            self.rom_fetch = Some(addr);
+            self.fabric.memory.request_yield();
+            return Err(Fault::FetchAccess);
+        }
+        self.fabric.memory.fetch16(addr, self.fabric.flash.nor.bytes()).ok_or(Fault::FetchAccess)
+    }
+
+    fn decoded(&mut self, addr: u32, len: u32) {
+        self.fabric.memory.decoded(addr, len);
+    }
+
+    #[inline(always)]
+    fn attention(&self) -> bool {
+        self.fabric.memory.attention()
+    }
+
+    fn take_code_change(&mut self) -> Option<CodeChange> {
+        self.fabric.memory.take_code_change()
+    }
+
+    fn take_yield(&mut self) -> bool {
+        self.fabric.memory.take_yield()
+    }
+}
+
+/// The model of a device, by its name in the chip data; `number` counts devices of one model.
+fn model(chip: &Chip, sim: &Sim, device: &Peripheral, number: usize) -> Option<Box<dyn Device>> {
+    let len = device.len;
+    Some(match device.model.as_str() {
+        "analog-i2c" => Box::new(plain::AnalogI2c::new(len)),
+        "apb-ctrl" => Box::new(plain::ApbControl::new(len)),
+        "debug-assist" => Box::new(plain::DebugAssist::new(len)),
+        "efuse" => Box::new(plain::Efuses::new(len, &burnt(chip, sim, device.base.0))),
+        "extmem" => Box::new(cache::CacheControl::new(len)),
+        "gpio" => Box::new(plain::Gpio::new(len, sim.strap_addr.0.wrapping_sub(device.base.0))),
+        "interrupt-matrix" => Box::new(interrupts::InterruptMatrix::new(len)),
+        "io-mux" | "storage" => Box::new(plain::Storage::new(len, &[])),
+        "mmu-table" => Box::new(cache::MmuTable::new(len, mmu_entries(chip))),
+        "rtc-cntl" => Box::new(rtc::RtcControl::new(len)),
+        "sha" => Box::new(sha::Sha::new(len)),
+        "spi-mem" => Box::new(spi_mem::SpiMem::new(len)),
+        "system" => Box::new(system::System::new(len)),
+        "systimer" => Box::new(systimer::SystemTimer::new(len)),
+        "timer-group" => Box::new(timer_group::TimerGroup::new(len, number)),
+        "uart" => Box::new(uart::Uart::new(len, number == 0)),
+        "usb-serial-jtag" => Box::new(plain::UsbSerialJtag::new(len)),
+        _ => return None,
+    })
+}
+
+/// What is burnt into the eFuses, as offsets from the controller's base.
+fn burnt(chip: &Chip, sim: &Sim, base: u32) -> Vec<(u32, u32)> {
+    let mac = sim.mac.iter().fold(0_u64, |mac, byte| mac << 8 | u64::from(*byte));
+    let mut words = Vec::new();
+    for (field, value) in [
+        ("mac", mac),
+        ("wafer-version-major", u64::from(sim.revision.0)),
+        ("wafer-version-minor", u64::from(sim.revision.1)),
+    ] {
+        if let Some(field) = chip.efuse.field(field) {
+            field.put(value, |addr, bits| words.push((addr.0.wrapping_sub(base), bits)));
+        }
+    }
+    words
+}
+
+/// Entries of the flash MMU: one for each page of the longest window.
+fn mmu_entries(chip: &Chip) -> u32 {
+    let page = mmu_page(chip);
+    let windows = chip.regions.iter().filter(|region| region.kind == RegionKind::Flash);
+    windows.map(|region| (region.backing.offset + region.len) / page).max().unwrap_or(0)
+}
+
+fn mmu_page(chip: &Chip) -> u32 {
+    chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000).max(1)
+}
+
+fn memory_map(chip: &Chip) -> MemoryMap {
+    let mut banks: Vec<Bank> = Vec::new();
+    let mut regions = Vec::new();
+    for region in &chip.regions {
+        let backing = if region.kind == RegionKind::Flash {
+            Backing::Flash { first_entry: region.backing.offset / mmu_page(chip) }
+        } else {
+            let end = region.backing.offset.saturating_add(region.len);
+            let bank = banks.iter().position(|bank| bank.name == region.backing.name);
+            let bank = bank.unwrap_or_else(|| {
+                banks.push(Bank { name: region.backing.name.clone(), len: 0 });
+                banks.len() - 1
+            });
+            banks[bank].len = banks[bank].len.max(end);
+            Backing::Bank { bank, offset: region.backing.offset }
+        };
+        regions.push(Region {
+            name: region.key.clone(),
+            base: region.addr.0,
+            len: region.len,
+            backing,
+            access: Access { write: region.access.write, execute: region.access.execute },
+        });
+    }
+    MemoryMap { banks, regions, flash_page_len: mmu_page(chip) }
+}

@@ -1,0 +1,300 @@
+//! Devices of which software needs little more than registers that keep what is written.
+//! Values after a reset: the vendor's SVD, through the crate esp32c3.
+
+use super::device::{Device, Fabric, Registers, Scope};
+
+/// Nothing but storage.
+pub(crate) struct Storage {
+    registers: Registers,
+    reset: &'static [(u32, u32)],
+}
+
+impl Storage {
+    pub fn new(len: u32, reset: &'static [(u32, u32)]) -> Self {
+        Self { registers: Registers::new(len), reset }
+    }
+}
+
+impl Device for Storage {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        self.registers.get(offset)
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        self.registers.set(offset, value);
+    }
+
+    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset(self.reset);
+        }
+    }
+}
+
+/// The I2C master to the analog parts: what software waits for is always there.
+pub(crate) struct AnalogI2c {
+    registers: Registers,
+}
+
+impl AnalogI2c {
+    const CONF0: u32 = 0x40;
+    /// BBPLL calibration is done (ESP-IDF, soc/i2c_ana_mst_reg.h).
+    const BBPLL_CAL_DONE: u32 = 1 << 24;
+
+    pub fn new(len: u32) -> Self {
+        Self { registers: Registers::new(len) }
+    }
+}
+
+impl Device for AnalogI2c {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        let value = self.registers.get(offset);
+        if offset == Self::CONF0 { value | Self::BBPLL_CAL_DONE } else { value }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        self.registers.set(offset, value);
+    }
+
+    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset(&[]);
+        }
+    }
+}
+
+/// APB_CTRL with the random number generator's register in it.
+pub(crate) struct ApbControl {
+    registers: Registers,
+    random: u32,
+}
+
+impl ApbControl {
+    /// RNG_DATA_REG (TRM 24.5).
+    const RNG_DATA: u32 = 0xb0;
+    const RESET: &'static [(u32, u32)] = &[
+        (0x00, 0x01),
+        (0x04, 0x0001_0727),
+        (0x08, 0x07ff),
+        (0x14, 0xfffc_e030),
+        (0x28, 0x03),
+        (0x48, 0x0400),
+        (0x9c, 0x15),
+        (0xa4, 0x3f),
+        (0xac, 0x3f),
+        (0xb4, 0x6480),
+    ];
+    /// Any number but 0: random numbers are the same in each run.
+    const SEED: u32 = 0x2545_f491;
+
+    pub fn new(len: u32) -> Self {
+        Self { registers: Registers::new(len), random: Self::SEED }
+    }
+}
+
+impl Device for ApbControl {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        if offset == Self::RNG_DATA {
+            // Marsaglia's xorshift32.
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 17;
+            self.random ^= self.random << 5;
+            return self.random;
+        }
+        self.registers.get(offset)
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        self.registers.set(offset, value);
+    }
+
+    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset(Self::RESET);
+        }
+        if scope == Scope::Chip {
+            self.random = Self::SEED;
+        }
+    }
+}
+
+/// The debug assistant: it remembers pc over a reset, where software enabled that.
+pub(crate) struct DebugAssist {
+    registers: Registers,
+}
+
+impl DebugAssist {
+    const RCD_EN: u32 = 0x44;
+    const RCD_PC: u32 = 0x48;
+
+    pub fn new(len: u32) -> Self {
+        Self { registers: Registers::new(len) }
+    }
+}
+
+impl Device for DebugAssist {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        if offset == Self::RCD_PC { fabric.saved_pc } else { self.registers.get(offset) }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        self.registers.set(offset, value);
+    }
+
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
+        if self.registers.get(Self::RCD_EN) & 1 == 0 || scope == Scope::Chip {
+            fabric.saved_pc = 0;
+        }
+        if scope >= Scope::Core {
+            self.registers.reset(&[(0x70, 0x80)]);
+        }
+    }
+}
+
+/// eFuses: the words software reads, burnt at the board's birth.
+pub(crate) struct Efuses {
+    registers: Registers,
+}
+
+impl Efuses {
+    const CMD: u32 = 0x1d4;
+
+    /// With `burnt` as (offset, bits).
+    pub fn new(len: u32, burnt: &[(u32, u32)]) -> Self {
+        let mut registers = Registers::new(len);
+        for &(offset, bits) in burnt {
+            registers.set(offset, registers.get(offset) | bits);
+        }
+        Self { registers }
+    }
+
+    /// Where the read registers end and the controller's begin (TRM 5.3.1).
+    const CONTROLS: u32 = 0x1c8;
+    const FIRST_READ: u32 = 0x2c;
+}
+
+impl Device for Efuses {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        // A command is over at once.
+        if offset == Self::CMD {
+            self.registers.get(offset) & !3
+        } else {
+            self.registers.get(offset)
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        if !(Self::FIRST_READ..Self::CONTROLS).contains(&offset) {
+            self.registers.set(offset, value);
+        }
+    }
+
+    fn reset(&mut self, _scope: Scope, _fabric: &mut Fabric) {}
+}
+
+/// GPIO: outputs and enables with their set and clear registers, the strapping register.
+pub(crate) struct Gpio {
+    registers: Registers,
+    strap: u32,
+}
+
+impl Gpio {
+    const OUT: u32 = 0x04;
+    const IN: u32 = 0x3c;
+    /// Registers with a set register behind them, and a clear register behind that.
+    const SET_AND_CLEAR: [u32; 3] = [Self::OUT, 0x20, 0x44];
+
+    /// `strap` is the strapping register's offset.
+    pub fn new(len: u32, strap: u32) -> Self {
+        Self { registers: Registers::new(len), strap }
+    }
+}
+
+impl Device for Gpio {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        match offset {
+            _ if offset == self.strap => fabric.strap,
+            // Pins read back what drives them; nothing else does.
+            Self::IN => self.registers.get(Self::OUT) & self.registers.get(0x20),
+            _ => self.registers.get(offset),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        for register in Self::SET_AND_CLEAR {
+            let old = self.registers.get(register);
+            match offset.wrapping_sub(register) {
+                4 => return self.registers.set(register, old | value),
+                8 => return self.registers.set(register, old & !value),
+                _ => {}
+            }
+        }
+        if offset != self.strap {
+            self.registers.set(offset, value);
+        }
+    }
+
+    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset(&[(0x62c, 0x01)]);
+        }
+    }
+}
+
+/// USB-Serial-JTAG with no host on the cable's other end: what is sent is gone.
+pub(crate) struct UsbSerialJtag {
+    registers: Registers,
+    raw: u32,
+}
+
+impl UsbSerialJtag {
+    const EP1: u32 = 0x00;
+    const EP1_CONF: u32 = 0x04;
+    const INT_RAW: u32 = 0x08;
+    const INT_ST: u32 = 0x0c;
+    const INT_ENA: u32 = 0x10;
+    const INT_CLR: u32 = 0x14;
+    /// The IN endpoint takes bytes.
+    const IN_FREE: u32 = 1 << 1;
+    /// The IN endpoint is empty.
+    const INT_IN_EMPTY: u32 = 1 << 3;
+
+    const RESET: &'static [(u32, u32)] = &[(0x18, 0x4200), (0x20, 0x44), (0x48, 0x02)];
+
+    pub fn new(len: u32) -> Self {
+        Self { registers: Registers::new(len), raw: 0 }
+    }
+}
+
+impl Device for UsbSerialJtag {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        match offset {
+            Self::EP1 => 0,
+            Self::EP1_CONF => Self::IN_FREE,
+            Self::INT_RAW => self.raw,
+            Self::INT_ST => self.raw & self.registers.get(Self::INT_ENA),
+            _ => self.registers.get(offset),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        match offset {
+            Self::EP1 => {}
+            // WR_DONE: the bytes are flushed at once.
+            Self::EP1_CONF => self.raw |= Self::INT_IN_EMPTY,
+            Self::INT_CLR => self.raw &= !value,
+            _ => self.registers.set(offset, value),
+        }
+    }
+
+    fn lines(&self) -> u32 {
+        u32::from(self.raw & self.registers.get(Self::INT_ENA) != 0)
+    }
+
+    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset(Self::RESET);
+            self.raw = Self::INT_IN_EMPTY;
+        }
+    }
+}

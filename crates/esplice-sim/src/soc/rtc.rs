@@ -1,0 +1,266 @@
+//! The RTC controller: main timer, RTC and super watchdogs, software resets, the reason of the
+//! last reset, registers that outlive a reset (TRM 9 and 13; register and bit names there).
+//! Values after a reset: the vendor's SVD, through the crate esp32c3.
+
+use super::{
+    clock::{TICK_HZ, Tick, count_in},
+    device::{Device, Fabric, Registers, ResetReason, Scope},
+    watchdog::{Stage, Watchdog},
+};
+
+const OPTIONS0: u32 = 0x00;
+const TIME_UPDATE: u32 = 0x0c;
+const TIME_LOW0: u32 = 0x10;
+const TIME_HIGH0: u32 = 0x14;
+const RESET_STATE: u32 = 0x38;
+const INT_ENA: u32 = 0x40;
+const INT_RAW: u32 = 0x44;
+const INT_ST: u32 = 0x48;
+const INT_CLR: u32 = 0x4c;
+const STORE0: u32 = 0x50;
+const STORE3: u32 = 0x5c;
+const WDTCONFIG0: u32 = 0x90;
+const WDTCONFIG4: u32 = 0xa0;
+const WDTFEED: u32 = 0xa4;
+const WDTWPROTECT: u32 = 0xa8;
+const SWD_CONF: u32 = 0xac;
+const SWD_WPROTECT: u32 = 0xb0;
+const STORE4: u32 = 0xb8;
+const STORE7: u32 = 0xc4;
+
+/// Opens the watchdog's registers (TRM 13.2.2.4).
+const WDT_KEY: u32 = 0x50d8_3aa1;
+/// Opens the super watchdog's register (TRM 13.3.2).
+const SWD_KEY: u32 = 0x8f1d_312a;
+
+const SW_SYS_RST: u32 = 1 << 31;
+const SW_PROCPU_RST: u32 = 1 << 5;
+const TIME_UPDATE_BIT: u32 = 1 << 31;
+const INT_WDT: u32 = 1 << 3;
+
+const WDT_EN: u32 = 1 << 31;
+const WDT_FLASHBOOT: u32 = 1 << 12;
+
+const SWD_AUTO_FEED: u32 = 1 << 31;
+const SWD_DISABLE: u32 = 1 << 30;
+const SWD_FEED: u32 = 1 << 29;
+const SWD_FLAG_CLR: u32 = 1 << 28;
+const SWD_RESET_FLAG: u32 = 1;
+
+/// RC_SLOW_CLK, the RTC's clock unless software chooses another (TRM 6.2.2).
+pub(super) const SLOW_HZ: u64 = 136_000;
+/// The super watchdog's time. Its oscillator is analog and no figure is published; boards with
+/// blank flash are reset by timer group 0 first, so it is longer than that one's 1.3 s.
+const SWD_TIME: Tick = 2 * TICK_HZ;
+/// Stage 0 of the RTC watchdog is lengthened by the eFuse WDT_DELAY_SEL: by 2 where it is not
+/// burnt (TRM 13.2.2.2).
+const STAGE_0_FACTOR: u64 = 2;
+
+const RESET: &[(u32, u32)] = &[
+    (OPTIONS0, 0x1c00_a000),
+    (0x1c, 0x2814_0403),
+    (0x20, 0x0100_0000),
+    (0x24, 0x0a08_0a08),
+    (0x28, 0x1020_0a08),
+    (0x2c, 0x8000),
+    (0x30, 0x0a08_0000),
+    (0x34, 0x00c4_0000),
+    (0x3c, 0x0006_0000),
+    (0x60, 0x0006_6c80),
+    (0x70, 0x1158_3218),
+    (0x74, 0x0040_0000),
+    (0x78, 0x0ab0_be0a),
+    (0x7c, 0x0001_0800),
+    (0x80, 0xa000_0000),
+    (0x88, 0x0055_5010),
+    (0x8c, 0xaa80_5080),
+    (WDTCONFIG0, 0x0001_3214),
+    (0x94, 200_000),
+    (SWD_CONF, 0x04b0_0000),
+    (0xd8, 0x43ff_0010),
+    (0xe8, 0x0ff0_0000),
+    (0xfc, 0xc800),
+    (0x108, 0xa0d0_0000),
+    (0x10c, 0x07),
+];
+
+/// The RTC controller.
+pub(crate) struct RtcControl {
+    registers: Registers,
+    raw: u32,
+    watchdog: Watchdog,
+    /// When the super watchdog was last fed.
+    super_fed: Tick,
+    super_reset: bool,
+    /// The main timer counts from here.
+    timer_since: Tick,
+    latched_time: u64,
+}
+
+impl RtcControl {
+    pub fn new(len: u32) -> Self {
+        Self {
+            registers: Registers::new(len),
+            raw: 0,
+            watchdog: Watchdog::new(),
+            super_fed: 0,
+            super_reset: false,
+            timer_since: 0,
+            latched_time: 0,
+        }
+    }
+
+    fn configure_watchdog(&mut self, now: Tick) {
+        let conf = self.registers.get(WDTCONFIG0);
+        let flash_boot = conf & WDT_FLASHBOOT != 0;
+        let stage = |index: u32| {
+            let timeout = u64::from(self.registers.get(WDTCONFIG0 + 4 + 4 * index));
+            Stage {
+                timeout: if index == 0 { timeout * STAGE_0_FACTOR } else { timeout },
+                // STG0 is in bits 30:28, the next stages below.
+                action: conf >> (28 - 3 * index) & 7,
+            }
+        };
+        let mut stages = [stage(0), stage(1), stage(2), stage(3)];
+        if flash_boot {
+            // Flash boot protection: on, and stage 0 resets the system with the RTC (TRM 13.2.2.5).
+            stages[0].action = action::RTC;
+        }
+        let enabled = conf & WDT_EN != 0 || flash_boot;
+        self.watchdog.configure(enabled, stages, (SLOW_HZ, 1), now);
+    }
+
+    fn super_deadline(&self) -> Option<Tick> {
+        let off = self.registers.get(SWD_CONF) & (SWD_AUTO_FEED | SWD_DISABLE) != 0;
+        (!off).then_some(self.super_fed + SWD_TIME)
+    }
+
+    fn super_write(&mut self, value: u32, now: Tick) {
+        if self.registers.get(SWD_WPROTECT) != SWD_KEY {
+            return;
+        }
+        let was_off = self.super_deadline().is_none();
+        self.registers.set(SWD_CONF, value & !(SWD_FEED | SWD_FLAG_CLR | SWD_RESET_FLAG));
+        if value & SWD_FEED != 0 || was_off {
+            self.super_fed = now;
+        }
+        if value & SWD_FLAG_CLR != 0 {
+            self.super_reset = false;
+        }
+    }
+}
+
+/// Stage actions (TRM 13.2.2.2).
+mod action {
+    pub const INTERRUPT: u32 = 1;
+    pub const CPU: u32 = 2;
+    pub const CORE: u32 = 3;
+    pub const RTC: u32 = 4;
+}
+
+impl Device for RtcControl {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        match offset {
+            TIME_LOW0 => self.latched_time as u32,
+            TIME_HIGH0 => (self.latched_time >> 32) as u32 & 0xffff,
+            RESET_STATE => self.registers.get(offset) & !0x3f | fabric.reset_reason as u32,
+            INT_RAW => self.raw,
+            INT_ST => self.raw & self.registers.get(INT_ENA),
+            SWD_CONF => self.registers.get(SWD_CONF) | u32::from(self.super_reset),
+            _ => self.registers.get(offset),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
+        let now = fabric.now();
+        match offset {
+            OPTIONS0 => {
+                self.registers.set(offset, value & !(SW_SYS_RST | SW_PROCPU_RST));
+                if value & SW_SYS_RST != 0 {
+                    fabric.request_reset(ResetReason::SoftwareSystem);
+                } else if value & SW_PROCPU_RST != 0 {
+                    fabric.request_reset(ResetReason::SoftwareCpu);
+                }
+            }
+            TIME_UPDATE => {
+                if value & TIME_UPDATE_BIT != 0 {
+                    self.latched_time = count_in(now - self.timer_since, SLOW_HZ);
+                }
+                self.registers.set(offset, value & !TIME_UPDATE_BIT);
+            }
+            RESET_STATE => self.registers.set(offset, value & !0xfff),
+            INT_CLR => self.raw &= !value,
+            WDTCONFIG0..=WDTCONFIG4 => {
+                if self.registers.get(WDTWPROTECT) == WDT_KEY {
+                    self.registers.set(offset, value);
+                    self.configure_watchdog(now);
+                }
+            }
+            WDTFEED => {
+                if self.registers.get(WDTWPROTECT) == WDT_KEY && value & 1 << 31 != 0 {
+                    self.watchdog.feed(now);
+                }
+            }
+            SWD_CONF => self.super_write(value, now),
+            _ => self.registers.set(offset, value),
+        }
+    }
+
+    fn lines(&self) -> u32 {
+        u32::from(self.raw & self.registers.get(INT_ENA) != 0)
+    }
+
+    fn next_event(&self, _fabric: &Fabric) -> Option<Tick> {
+        [self.watchdog.deadline(), self.super_deadline()].into_iter().flatten().min()
+    }
+
+    fn event(&mut self, fabric: &mut Fabric) {
+        let now = fabric.now();
+        for action in self.watchdog.expire(now) {
+            match action {
+                action::INTERRUPT => self.raw |= INT_WDT,
+                action::CPU => fabric.request_reset(ResetReason::RtcWatchdogCpu),
+                action::CORE => fabric.request_reset(ResetReason::RtcWatchdogSystem),
+                action::RTC => fabric.request_reset(ResetReason::RtcWatchdogRtc),
+                _ => {}
+            }
+        }
+        if self.super_deadline().is_some_and(|at| at <= now) {
+            self.super_fed = now;
+            self.super_reset = true;
+            fabric.request_reset(ResetReason::SuperWatchdog);
+        }
+    }
+
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
+        let now = fabric.now();
+        if scope >= Scope::System {
+            let mut kept = Vec::new();
+            if scope < Scope::Chip {
+                kept.extend((STORE0..=STORE3).chain(STORE4..=STORE7).step_by(4));
+            }
+            let kept: Vec<_> = kept.into_iter().map(|at| (at, self.registers.get(at))).collect();
+            self.registers.reset(RESET);
+            for (offset, value) in kept {
+                self.registers.set(offset, value);
+            }
+            self.raw = 0;
+            self.latched_time = 0;
+            self.timer_since = now;
+        }
+        if scope == Scope::Chip {
+            self.super_reset = false;
+        }
+        if scope >= Scope::Core {
+            // Every reset that the ROM boots from arms flash boot protection again.
+            self.registers.set(WDTCONFIG0, 0x0001_3214);
+            self.registers.set(WDTCONFIG0 + 4, 200_000);
+            self.registers.set(WDTWPROTECT, 0);
+            self.registers.set(SWD_WPROTECT, 0);
+            self.registers.set(SWD_CONF, 0x04b0_0000);
+            self.super_fed = now;
+            self.watchdog = Watchdog::new();
+            self.configure_watchdog(now);
+        }
+    }
+}

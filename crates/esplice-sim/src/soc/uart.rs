@@ -1,0 +1,325 @@
+//! A UART: FIFOs of 128 bytes, bytes that take their time, interrupts (TRM 25; register and bit
+//! names there).
+
+use super::{
+    clock::{Tick, periods},
+    device::{Device, Fabric, LineByte, Registers, Scope},
+};
+use std::collections::VecDeque;
+
+const FIFO: u32 = 0x00;
+const INT_RAW: u32 = 0x04;
+const INT_ST: u32 = 0x08;
+const INT_ENA: u32 = 0x0c;
+const INT_CLR: u32 = 0x10;
+const CLKDIV: u32 = 0x14;
+const STATUS: u32 = 0x1c;
+const CONF0: u32 = 0x20;
+const CONF1: u32 = 0x24;
+const LOWPULSE: u32 = 0x28;
+const HIGHPULSE: u32 = 0x2c;
+const RXD_CNT: u32 = 0x30;
+const MEM_CONF: u32 = 0x60;
+const FSM_STATUS: u32 = 0x6c;
+const CLK_CONF: u32 = 0x78;
+const ID: u32 = 0x80;
+
+/// Bytes of each FIFO.
+const DEPTH: usize = 128;
+/// Start bit, eight data bits, stop bit.
+const BITS: u64 = 10;
+
+/// Bits of the interrupt registers.
+mod int {
+    pub const RXFIFO_FULL: u32 = 1 << 0;
+    pub const TXFIFO_EMPTY: u32 = 1 << 1;
+    pub const FRM_ERR: u32 = 1 << 3;
+    pub const RXFIFO_OVF: u32 = 1 << 4;
+    pub const RXFIFO_TOUT: u32 = 1 << 8;
+    pub const TX_DONE: u32 = 1 << 14;
+}
+
+const CONF0_RXFIFO_RST: u32 = 1 << 17;
+const CONF0_TXFIFO_RST: u32 = 1 << 18;
+const CONF1_RX_TOUT_EN: u32 = 1 << 21;
+/// The line's idle level and the modem lines, as STATUS shows them: all high.
+const STATUS_IDLE: u32 = 1 << 31 | 1 << 15 | 1 << 14 | 1 << 13;
+
+const RESET: &[(u32, u32)] = &[
+    (CLKDIV, 0x2b6),            // TRM: 694
+    (CONF0, 0x1000_0010 | 0xc), // TRM: 8 data bits, 1 stop bit
+    (CONF1, 0xc060),            // TRM: both thresholds 0x60
+    (LOWPULSE, 0xfff),
+    (HIGHPULSE, 0xfff),
+    (MEM_CONF, 0x000a_0012), // TRM: receive timeout 10 bits
+    (CLK_CONF, 0x0370_1000), // TRM: crystal, divided by 2, clocks on
+    (ID, 0x500),
+];
+
+/// A byte in the transmitter: in the FIFO before `start`, in the shift register until `done`.
+#[derive(Debug, Clone, Copy)]
+struct Sending {
+    start: Tick,
+    done: Tick,
+    byte: u8,
+}
+
+/// One UART.
+pub(crate) struct Uart {
+    registers: Registers,
+    raw: u32,
+    sending: VecDeque<Sending>,
+    received: VecDeque<u8>,
+    last_received: Option<Tick>,
+    baud: u32,
+    /// Whether this is the one with the host at the other end.
+    connected: bool,
+}
+
+impl Uart {
+    pub fn new(len: u32, connected: bool) -> Self {
+        let mut uart = Self {
+            registers: Registers::new(len),
+            raw: 0,
+            sending: VecDeque::new(),
+            received: VecDeque::new(),
+            last_received: None,
+            baud: 1,
+            connected,
+        };
+        uart.registers.reset(RESET);
+        uart
+    }
+
+    /// The rate that clock and dividers make.
+    fn rate(&self, fabric: &Fabric) -> u32 {
+        let conf = self.registers.get(CLK_CONF);
+        let source = match conf >> 20 & 3 {
+            1 => fabric.clock.apb_hz(),
+            2 => 17_500_000, // RC_FAST_CLK (TRM 6.2.2)
+            _ => fabric.clock.xtal_hz(),
+        };
+        let divider = self.registers.get(CLKDIV);
+        // In sixteenths: integer part and CLKDIV_FRAG.
+        let sixteenths = u64::from(divider & 0xfff) * 16 + u64::from(divider >> 20 & 0xf);
+        let before = u64::from(conf >> 12 & 0xff) + 1;
+        (source * 16 / (sixteenths * before).max(1)).clamp(1, u64::from(u32::MAX)) as u32
+    }
+
+    fn byte_time(&self, fabric: &Fabric) -> Tick {
+        if fabric.timed { periods(BITS, u64::from(self.baud)) } else { 0 }
+    }
+
+    /// Bytes that still wait in the transmit FIFO.
+    fn waiting(&self, now: Tick) -> usize {
+        self.sending.len() - self.sending.partition_point(|byte| byte.start <= now)
+    }
+
+    fn send(&mut self, byte: u8, fabric: &mut Fabric) {
+        let now = fabric.now();
+        if self.waiting(now) >= DEPTH {
+            return; // The FIFO is full: the byte is lost.
+        }
+        let start = self.sending.back().map_or(now, |last| last.done.max(now));
+        let done = start + self.byte_time(fabric);
+        self.sending.push_back(Sending { start, done, byte });
+        if self.connected {
+            fabric.line.send_to_host(LineByte { done, byte, baud: self.baud });
+            if fabric.watch_output && fabric.line.to_host.len() == 1 {
+                fabric.memory.request_yield();
+            }
+        }
+    }
+
+    /// Takes back what has not begun to be sent; all that is not through, if `cut`.
+    fn unsend(&mut self, cut: bool, fabric: &mut Fabric) -> Vec<u8> {
+        let now = fabric.now();
+        let stays = |byte: &Sending| if cut { byte.done <= now } else { byte.start <= now };
+        let keep = self.sending.partition_point(stays);
+        let rest: Vec<Sending> = self.sending.drain(keep..).collect();
+        if self.connected {
+            for _ in &rest {
+                if fabric.line.to_host.back().is_some_and(|byte| byte.done > now) {
+                    fabric.line.to_host.pop_back();
+                }
+            }
+        }
+        rest.iter().map(|byte| byte.byte).collect()
+    }
+
+    fn set_rate(&mut self, fabric: &mut Fabric) {
+        let rate = self.rate(fabric);
+        if rate != self.baud {
+            let rest = self.unsend(false, fabric);
+            self.baud = rate;
+            for byte in rest {
+                self.send(byte, fabric);
+            }
+        }
+    }
+
+    /// Brings FIFOs and raw interrupts up to the present moment.
+    fn advance(&mut self, fabric: &mut Fabric) {
+        let now = fabric.now();
+        if self.connected {
+            while let Some(byte) = fabric.line.to_board.front().copied()
+                && byte.done <= now
+            {
+                fabric.line.to_board.pop_front();
+                let (value, clean) = byte.received_at(self.baud);
+                if !clean {
+                    self.raw |= int::FRM_ERR;
+                }
+                if self.received.len() < DEPTH {
+                    self.received.push_back(value);
+                } else {
+                    self.raw |= int::RXFIFO_OVF;
+                }
+                self.last_received = Some(byte.done);
+            }
+        }
+        if self.received.len() >= self.full_threshold() {
+            self.raw |= int::RXFIFO_FULL;
+        }
+        if self.timeout_at(fabric).is_some_and(|at| at <= now) {
+            self.raw |= int::RXFIFO_TOUT;
+            self.last_received = None;
+        }
+        let done = self.sending.partition_point(|byte| byte.done <= now);
+        if done > 0 {
+            self.sending.drain(..done);
+            if self.sending.is_empty() {
+                self.raw |= int::TX_DONE;
+            }
+        }
+        if self.waiting(now) < self.empty_threshold() {
+            self.raw |= int::TXFIFO_EMPTY;
+        }
+    }
+
+    fn full_threshold(&self) -> usize {
+        (self.registers.get(CONF1) & 0x1ff) as usize
+    }
+
+    fn empty_threshold(&self) -> usize {
+        (self.registers.get(CONF1) >> 9 & 0x1ff) as usize
+    }
+
+    /// When the receiver gives up waiting for more.
+    fn timeout_at(&self, fabric: &Fabric) -> Option<Tick> {
+        if self.registers.get(CONF1) & CONF1_RX_TOUT_EN == 0 || self.received.is_empty() {
+            return None;
+        }
+        let bits = u64::from(self.registers.get(MEM_CONF) >> 16 & 0x3ff);
+        let wait = if fabric.timed { periods(bits, u64::from(self.baud)) } else { 0 };
+        self.last_received.map(|at| at.saturating_add(wait))
+    }
+}
+
+impl Device for Uart {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        self.advance(fabric);
+        match offset {
+            FIFO => u32::from(self.received.pop_front().unwrap_or(0)),
+            INT_RAW => self.raw,
+            INT_ST => self.raw & self.registers.get(INT_ENA),
+            STATUS => {
+                let waiting = self.waiting(fabric.now()) as u32;
+                STATUS_IDLE | waiting << 16 | self.received.len() as u32
+            }
+            // ST_UTX_OUT: 0 while the transmitter is idle.
+            FSM_STATUS => {
+                if self.sending.is_empty() {
+                    0
+                } else {
+                    1 << 4
+                }
+            }
+            // Autobaud: pulses of one bit at the present rate.
+            LOWPULSE | HIGHPULSE => {
+                (fabric.clock.xtal_hz() / u64::from(self.baud)).min(0xfff) as u32
+            }
+            RXD_CNT => 0x3ff,
+            _ => self.registers.get(offset),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
+        self.advance(fabric);
+        match offset {
+            FIFO => self.send(value as u8, fabric),
+            INT_RAW => self.raw = value,
+            INT_CLR => self.raw &= !value,
+            // REG_UPDATE clears itself when the registers are synchronised.
+            ID => self.registers.set(ID, value & !(1 << 31)),
+            _ => self.registers.set(offset, value),
+        }
+        match offset {
+            CLKDIV | CLK_CONF => self.set_rate(fabric),
+            CONF0 => {
+                if value & CONF0_RXFIFO_RST != 0 {
+                    self.received.clear();
+                    self.last_received = None;
+                }
+                if value & CONF0_TXFIFO_RST != 0 {
+                    self.unsend(false, fabric);
+                }
+            }
+            _ => {}
+        }
+        // Conditions that still hold raise their interrupt again.
+        self.advance(fabric);
+    }
+
+    fn lines(&self) -> u32 {
+        u32::from(self.raw & self.registers.get(INT_ENA) != 0)
+    }
+
+    fn next_event(&self, fabric: &Fabric) -> Option<Tick> {
+        let wanted = self.registers.get(INT_ENA) & !self.raw;
+        let mut next = None;
+        let mut sooner = |at: Option<Tick>| {
+            if let Some(at) = at {
+                next = Some(next.map_or(at, |next: Tick| next.min(at)));
+            }
+        };
+        const RECEIVE: u32 = int::RXFIFO_FULL | int::RXFIFO_OVF | int::RXFIFO_TOUT | int::FRM_ERR;
+        if wanted & RECEIVE != 0 && self.connected {
+            sooner(fabric.line.to_board.front().map(|byte| byte.done));
+        }
+        if wanted & int::RXFIFO_TOUT != 0 {
+            sooner(self.timeout_at(fabric));
+        }
+        if wanted & int::TX_DONE != 0 {
+            sooner(self.sending.back().map(|byte| byte.done));
+        }
+        if wanted & int::TXFIFO_EMPTY != 0
+            && let Some(left) = self.empty_threshold().checked_sub(1)
+            && let Some(index) = self.sending.len().checked_sub(left + 1)
+        {
+            sooner(self.sending.get(index).map(|byte| byte.start));
+        }
+        next
+    }
+
+    fn event(&mut self, fabric: &mut Fabric) {
+        self.advance(fabric);
+    }
+
+    fn clock_changed(&mut self, fabric: &mut Fabric) {
+        self.set_rate(fabric);
+    }
+
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.advance(fabric);
+            self.unsend(true, fabric);
+            self.sending.clear();
+            self.received.clear();
+            self.last_received = None;
+            self.raw = 0;
+            self.registers.reset(RESET);
+            self.baud = self.rate(fabric);
+        }
+    }
+}
