@@ -12,7 +12,7 @@ use crate::{AppDescriptor, FlashParams, ImageError, ImageHeader, SegmentHeader, 
 /// Where the bytes are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ImageSource {
-    /// Sections; program headers where the mapping of sections into flash is impossible.
+    /// Sections; program headers where sections can't be mapped into flash, or there are none.
     #[default]
     Auto,
     /// Sections.
@@ -114,7 +114,7 @@ pub fn build_image(
         ImageSource::ProgramHeaders => (options.source, Layout::of_segments(&parsed, chip)?),
         ImageSource::Auto => match Layout::of_sections(&parsed, chip) {
             Ok(layout) => (ImageSource::Sections, layout),
-            Err(error @ (ImageError::SamePage { .. } | ImageError::UnalignedFlash { .. })) => {
+            Err(error) if wants_program_headers(&error) => {
                 let layout = Layout::of_segments(&parsed, chip).map_err(|_| error)?;
                 (ImageSource::ProgramHeaders, layout)
             }
@@ -152,6 +152,14 @@ pub fn build_image(
         source,
         warnings,
     })
+}
+
+/// Whether sections fail where program headers may not: no mapping of them into flash, or none.
+fn wants_program_headers(error: &ImageError) -> bool {
+    matches!(
+        error,
+        ImageError::SamePage { .. } | ImageError::UnalignedFlash { .. } | ImageError::NoContent
+    )
 }
 
 /// Byte 3 of the header.

@@ -258,8 +258,8 @@ pub enum PlanError {
     /// The plan holds no app.
     #[error("the plan holds no app")]
     NoApp,
-    /// Neither device nor plan has a bootloader.
-    #[error("the device has no bootloader and the plan brings none")]
+    /// A bootloader is needed or asked for, and the plan has none.
+    #[error("a bootloader is to be written and the plan brings none")]
     NoBootloader,
     /// Neither device nor plan has a partition table.
     #[error("the device has no partition table and the plan brings none")]

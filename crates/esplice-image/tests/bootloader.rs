@@ -38,3 +38,21 @@ fn what_is_not_there_is_said() {
     let error = second_stage(&other, &FlashParams::for_chip(chip)).expect_err("no such chip");
     assert!(error.to_string().starts_with("no bootloader for ESP32-C3"), "{error}");
 }
+
+/// The library is to bring bootloaders alone: its feature `serialport` embeds flasher stubs under
+/// the GPL, and its default features have that one in them.
+#[test]
+fn the_library_comes_without_its_serial_port() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = std::process::Command::new(cargo)
+        .args(["tree", "--offline", "--workspace", "--all-features", "--edges", "features"])
+        .args(["--invert", "espflash"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("run cargo");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    assert!(tree.starts_with("espflash v4."), "{tree}{}", String::from_utf8_lossy(&output.stderr));
+    for feature in ["serialport", "cli", "default"] {
+        assert!(!tree.contains(&format!("espflash feature \"{feature}\"")), "{tree}");
+    }
+}

@@ -122,6 +122,10 @@ fn program_headers_where_sections_are_refused() {
     let mut bytes = noise(1, 0x200);
     bytes.extend(noise(2, 0x100));
     let dir = tempfile::tempdir().expect("directory");
+    let stripped = support::elf_with_one_segment(0x4201_0020, &bytes, &[]);
+    let image = ours(&stripped, ImageSource::Auto).expect("image");
+    assert_eq!(Ok(image.bytes), esptool_image(dir.path(), &stripped, &["--use-segments"]));
+
     let elf = support::elf_with_one_segment(0x4201_0020, &bytes, &[(0, 0x1f0), (0x200, 0x100)]);
     assert!(esptool_image(dir.path(), &elf, &[]).is_err());
     assert!(matches!(ours(&elf, ImageSource::Sections), Err(ImageError::SamePage { .. })));

@@ -194,7 +194,7 @@ fn what_would_not_boot_is_refused() {
             default(),
             "the bootloader needs chip revision v0.3 or later, the device is v0.2",
         ),
-        (&bare, device(), default(), "the device has no bootloader and the plan brings none"),
+        (&bare, device(), default(), "a bootloader is to be written and the plan brings none"),
         (
             &bare,
             DeviceFacts { has_bootloader: true, ..device() },
