@@ -12,7 +12,7 @@ use std::{
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::{
-    SimError,
+    Board, SimError,
     nor::{Nor, NorError},
     spec::{Spec, TimeMode},
 };
@@ -56,6 +56,30 @@ pub struct SimPort {
 }
 
 impl SimPort {
+    /// Switches on the board that `spec` describes: `sim:esp32c3,flash=board.flash,time=virtual`
+    /// (see [`Spec`]).
+    ///
+    /// # Errors
+    /// [`PortError::Name`] for a name that describes no board, [`PortError::Busy`] when another
+    /// board has the flash file, [`PortError::Io`] for what the system refuses.
+    pub fn open(spec: &str) -> Result<SimPort, PortError> {
+        SimPort::open_with(spec, |_| {})
+    }
+
+    /// [`SimPort::open`], with `prepare` on the flash chip before the power comes: to put
+    /// something there, or to have the power cut later ([`Nor::cut_power_after`]).
+    ///
+    /// # Errors
+    /// As [`SimPort::open`].
+    pub fn open_with(spec: &str, prepare: impl FnOnce(&mut Nor)) -> Result<SimPort, PortError> {
+        let parsed = spec_of(spec)?;
+        let mut nor = flash_of(spec, &parsed)?;
+        prepare(&mut nor);
+        let board = Board::new(parsed.chip, nor, parsed.time);
+        let board = board.map_err(|error| port_error(spec, error))?;
+        Ok(SimPort::over(spec, Box::new(board), parsed.time))
+    }
+
     /// The port of a board made elsewhere, called `name` in messages. With [`TimeMode::Real`] the
     /// port keeps to the host's clock from now on.
     pub fn over(name: &str, board: Box<dyn Powered>, time: TimeMode) -> SimPort {
@@ -119,17 +143,16 @@ impl SimPort {
         Ok(())
     }
 
+    /// Without power nothing comes back; anything else is the board's to mend or to tell again.
     fn failed(&mut self, error: SimError) -> PortError {
-        self.gone = true;
-        port_error(&self.name, error)
+        let error = port_error(&self.name, error);
+        self.gone |= matches!(error, PortError::Gone { .. });
+        error
     }
 }
 
 /// The flash chip that `spec` describes; its file is locked from here on.
-///
-/// # Errors
-/// [`PortError::Busy`] when another board has the file, and others with the file's name.
-pub fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
+fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
     let Some(sim) = &spec.chip.sim else {
         let message = format!("there is no virtual {}", spec.chip.display_name);
         return Err(PortError::Name { port: name.into(), message });
@@ -143,10 +166,7 @@ pub fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
 }
 
 /// The board that a port's name describes.
-///
-/// # Errors
-/// [`PortError::Name`], with what is wrong and what could have been meant.
-pub fn spec_of(name: &str) -> Result<Spec, PortError> {
+fn spec_of(name: &str) -> Result<Spec, PortError> {
     Spec::parse(name).map_err(|error| {
         let message = match error.hint() {
             Some(hint) => format!("{error}; {hint}"),
@@ -157,12 +177,16 @@ pub fn spec_of(name: &str) -> Result<Spec, PortError> {
 }
 
 /// What a failure of the board is to the one who holds its port.
-pub(crate) fn port_error(name: &str, error: SimError) -> PortError {
+fn port_error(name: &str, error: SimError) -> PortError {
     match error {
         SimError::FlashBusy { path } => {
             PortError::Busy { port: format!("{name} (flash file {})", path.display()) }
         }
         SimError::Nor(NorError::NoPower) => PortError::Gone { port: name.into() },
+        // A running board keeps of the flash's failure only what it says.
+        SimError::FlashFailed { message } if message == NorError::NoPower.to_string() => {
+            PortError::Gone { port: name.into() }
+        }
         SimError::FlashFile { path, source } | SimError::Nor(NorError::File { path, source }) => {
             let message = format!("flash file {}: {source}", path.display());
             PortError::Io { port: name.into(), source: io::Error::new(source.kind(), message) }

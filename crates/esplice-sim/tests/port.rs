@@ -14,7 +14,7 @@ use esplice_sim::{
     SimPort, TimeMode,
     faults::{Fault, FaultyPort},
     nor::Nor,
-    port::{flash_of, spec_of},
+    spec::Spec,
 };
 
 const SYNC_LEN: u64 = 14;
@@ -46,16 +46,17 @@ fn sync(port: &mut dyn Port) -> Result<Vec<u8>, PortError> {
 /// `Ok` with chip, flash file and time mode, or `Err` with the whole message.
 #[track_caller]
 fn check_name(name: &str, expected: Result<(&str, Option<&str>, TimeMode), &str>) {
-    match (spec_of(name), expected) {
-        (Ok(spec), Ok((chip, flash, time))) => {
+    match expected {
+        Ok((chip, flash, time)) => {
+            let spec = Spec::parse(name).unwrap();
             assert_eq!((spec.chip.name.as_str(), spec.time), (chip, time));
             assert_eq!(spec.flash.as_deref(), flash.map(Path::new));
         }
-        (Err(error), Err(message)) => {
+        Err(message) => {
+            let error = SimPort::open(name).map(|_| ()).unwrap_err();
             assert!(matches!(error, PortError::Name { .. }), "{error:?}");
             assert_eq!(error.to_string(), format!("port {name:?}: {message}"));
         }
-        (got, _) => panic!("{name}: {got:?}"),
     }
 }
 
@@ -83,7 +84,8 @@ fn names() {
     check_name("sim:esp32c3,flash=a,flash=a", Err("flash= is given twice"));
     for later in ["rom", "faults"] {
         let message = format!("{later}= is not available yet; leave it out: ");
-        let told = spec_of(&format!("sim:esp32c3,{later}=x")).unwrap_err().to_string();
+        let told = Spec::parse(&format!("sim:esp32c3,{later}=x")).unwrap_err();
+        let told = format!("{told}; {}", told.hint().unwrap());
         assert!(told.contains(&message), "{told}");
     }
 }
@@ -93,15 +95,15 @@ fn flash_files_are_named_in_errors() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("board.flash");
     let name = format!("sim:esp32c3,flash={}", file.display());
-    let spec = spec_of(&name).unwrap();
-    let held = flash_of(&name, &spec).unwrap();
-    assert_eq!(held.size(), 4 << 20);
-    let busy = flash_of(&name, &spec).unwrap_err();
+    let mut held = SimPort::open(&name).unwrap();
+    let busy = SimPort::open(&name).map(|_| ()).unwrap_err();
     assert!(matches!(busy, PortError::Busy { .. }), "{busy:?}");
     assert!(busy.to_string().contains(&format!("flash file {}", file.display())), "{busy}");
+    held.reopen().expect("opening the same port again is no second opener");
     drop(held);
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 4 << 20);
     std::fs::write(&file, b"short").unwrap();
-    let told = flash_of(&name, &spec).unwrap_err().to_string();
+    let told = SimPort::open(&name).map(|_| ()).unwrap_err().to_string();
     assert!(told.contains("has 5 bytes") && told.contains("4194304 bytes"), "{told}");
 }
 
@@ -236,4 +238,56 @@ fn faults() {
     assert_eq!(port.counts().0, 20);
     let mut port = FaultyPort::new(self::port(false), [Fault::FlipRx(1, 0)]);
     assert_eq!(sync(&mut port).unwrap()[..3], [0xc0, 0x00, 0x08]);
+}
+
+/// Puts the real board into download mode.
+fn into_download(port: &mut SimPort) {
+    for (dtr, rts, millis) in [(false, true, 100), (true, false, 50), (false, false, 50)] {
+        port.set_lines(dtr, rts).unwrap();
+        port.wait_until(port.now() + Duration::from_millis(millis)).unwrap();
+    }
+}
+
+/// Everything at once, on the board with its CPU: reset into download mode, SYNC, a higher baud
+/// rate, a write, and the flash file afterwards.
+#[test]
+fn the_board_behind_a_name_takes_a_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("board.flash");
+    for time in ["none", "virtual"] {
+        let name = format!("sim:esp32c3,flash={},time={time}", file.display());
+        let mut port = SimPort::open(&name).unwrap();
+        into_download(&mut port);
+        let banner = ask(&mut port, &[]).unwrap();
+        assert!(String::from_utf8_lossy(&banner).contains("waiting for download"));
+        assert_eq!(sync(&mut port).unwrap().len(), 112);
+        let request = |opcode: u8, sum: u8, data: &[u8]| {
+            [&[0, opcode, data.len() as u8, 0, sum, 0, 0, 0], data].concat()
+        };
+        let baud = [921_600_u32, 0].map(u32::to_le_bytes).concat();
+        assert_eq!(ask(&mut port, &request(15, 0, &baud)).unwrap()[..3], [0xc0, 1, 15]);
+        port.set_baud(921_600).unwrap();
+        let begin = [8_u32, 1, 1024, 0x3000, 0].map(u32::to_le_bytes).concat();
+        assert_eq!(ask(&mut port, &request(2, 0, &begin)).unwrap()[9], 0);
+        let mut block = [8_u32, 0, 0, 0].map(u32::to_le_bytes).concat();
+        block.extend([1, 2, 3, 4, 5, 6, 7, time.len() as u8]);
+        let sum = block[16..].iter().fold(0xef, |sum, byte| sum ^ byte);
+        assert_eq!(ask(&mut port, &request(3, sum, &block)).unwrap()[9], 0);
+        let flash = std::fs::read(&file).unwrap();
+        assert_eq!(flash[0x3000..0x3008], [1, 2, 3, 4, 5, 6, 7, time.len() as u8]);
+        assert!(flash[0x3008..].iter().all(|byte| *byte == 0xff));
+    }
+}
+
+#[test]
+fn a_power_cut_on_the_board_behind_a_name() {
+    let cut = |nor: &mut Nor| nor.cut_power_after(Some(0));
+    let mut port = SimPort::open_with("sim:esp32c3,time=none", cut).unwrap();
+    into_download(&mut port);
+    port.clear_input().unwrap();
+    assert_eq!(sync(&mut port).unwrap().len(), 112);
+    let mut begin = vec![0, 2, 20, 0, 0, 0, 0, 0];
+    begin.extend([8_u32, 1, 1024, 0, 0].map(u32::to_le_bytes).concat());
+    let gone = ask(&mut port, &begin).unwrap_err();
+    assert!(matches!(gone, PortError::Gone { .. }), "{gone:?}");
 }
