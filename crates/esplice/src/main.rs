@@ -1,2 +1,137 @@
-//! esplice
-fn main() {}
+//! `esplice`: one tool from source to a running, verified ESP32 board.
+//!
+//! This is the front end and nothing else: it settles the settings, opens files and ports, calls
+//! the libraries, and alone prints and chooses exit codes.
+
+mod args;
+mod commands;
+mod event;
+mod exit;
+mod firmware;
+mod flashing;
+mod interrupt;
+mod load;
+mod outputs;
+mod ports;
+mod project;
+mod settings;
+mod shell;
+mod source;
+mod value;
+mod watching;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    sync::Mutex,
+};
+
+use clap::Parser;
+
+use crate::{
+    commands::Command,
+    exit::{Exit, Failure},
+    interrupt::Interrupt,
+    shell::{Format, Shell},
+};
+
+/// ESP32 firmware from source to a running, verified board
+#[derive(Debug, Parser)]
+#[command(name = "esplice", version, after_long_help = exit_codes())]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How the command answers: text, or json with one event a line on stdout
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        hide_possible_values = true,
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    format: Format,
+    /// Say only results, warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    let exit = match Cli::try_parse() {
+        Ok(cli) => {
+            let mut shell = Shell::new(cli.format, cli.quiet);
+            let interrupt = Interrupt::listen();
+            let result = guarded(|| cli.command.run(&mut shell, &interrupt));
+            let exit = match result {
+                Ok(()) => Exit::Done,
+                Err(failure) => {
+                    shell.error(&failure);
+                    failure.exit
+                }
+            };
+            shell.finish(exit)
+        }
+        Err(error) => misused(&error),
+    };
+    ExitCode::from(exit.number())
+}
+
+/// What clap has to say: the help, the version, or what is wrong with the arguments.
+fn misused(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // A closed pipe is no error.
+        let _ = error.print();
+        return Exit::Done;
+    }
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let json = args.iter().any(|arg| arg == "--format=json")
+        || args.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
+    if json {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let mut shell = Shell::new(Format::Json, false);
+        shell.error(&Failure::usage(first.trim_start_matches("error: ")));
+        return shell.finish(Exit::Usage);
+    }
+    let _ = error.print();
+    Exit::Usage
+}
+
+/// Runs the command; a fault of our own becomes a short message.
+fn guarded(command: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    static FAULT: Mutex<Option<String>> = Mutex::new(None);
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |at| format!(" ({at})"));
+        let message = info.payload_as_str().unwrap_or("without a message");
+        if let Ok(mut fault) = FAULT.lock() {
+            fault.get_or_insert(format!("{message}{place}"));
+        }
+    }));
+    catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|_| {
+        let fault = FAULT.lock().ok().and_then(|mut fault| fault.take()).unwrap_or_default();
+        Err(Failure::new(Exit::Internal, format!("a fault in esplice itself: {fault}"))
+            .hint("please report it with the command you gave"))
+    })
+}
+
+fn exit_codes() -> String {
+    format!("Exit codes:\n{}", Exit::table())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_panic_becomes_an_internal_error() {
+        let failure = guarded(|| panic!("odd {}", 1)).unwrap_err();
+        assert_eq!(failure.exit, Exit::Internal);
+        assert!(failure.message.starts_with("a fault in esplice itself: odd 1 ("), "{failure}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Flags that several commands share, in groups.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::value;
+
+/// What to build, flash or run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SourceArgs {
+    /// Cargo project, ELF or image, told apart by content [default: .]
+    #[arg(value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// Source of the firmware: a cargo project's directory
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["path", "elf"])]
+    pub main: Option<PathBuf>,
+    /// ELF that is compiled already
+    #[arg(long, value_name = "FILE", conflicts_with = "path")]
+    pub elf: Option<PathBuf>,
+}
+
+/// The chip.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TargetArgs {
+    /// Chip the firmware is for, such as esp32c3
+    #[arg(long, value_name = "CHIP", visible_alias = "chip")]
+    pub target: Option<String>,
+}
+
+/// What cargo is told.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Compiling")]
+pub struct CargoArgs {
+    /// Cargo package, where the project has several
+    #[arg(long, short = 'p', value_name = "NAME")]
+    pub package: Option<String>,
+    /// Binary, where the package has several
+    #[arg(long, value_name = "NAME")]
+    pub bin: Option<String>,
+    /// Cargo features to enable beside the chip's own
+    #[arg(long, short = 'F', value_name = "NAMES", value_delimiter = ',')]
+    pub features: Option<Vec<String>>,
+    /// Leave the package's default features out
+    #[arg(long)]
+    pub no_default_features: bool,
+    /// Cargo profile [default: release]
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+}
+
+/// How flash is told to be in the image.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Image")]
+pub struct ImageArgs {
+    /// How the flash chip is read: qio, qout, dio or dout [default: the chip's]
+    #[arg(long, value_name = "MODE")]
+    pub flash_mode: Option<String>,
+    /// The flash chip's clock, such as 80m [default: the chip's]
+    #[arg(long, value_name = "FREQ")]
+    pub flash_freq: Option<String>,
+    /// The flash chip's size, such as 4MB [default: the chip's]
+    #[arg(long, value_name = "SIZE")]
+    pub flash_size: Option<String>,
+}
+
+/// The board.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Port")]
+pub struct PortArgs {
+    /// Serial port, pty, or sim:CHIP[,flash=FILE] [default: the only serial port there is]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<String>,
+}
+
+/// How flash is written.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Flashing")]
+pub struct FlashArgs {
+    /// Baud rate of the transfer [default: 921600]
+    #[arg(long, value_name = "RATE", value_parser = value::baud)]
+    pub baud: Option<u32>,
+    /// Write bootloader and partition table even where the board has them
+    #[arg(long)]
+    pub with_bootloader: bool,
+    /// Partition that the app goes to [default: chosen by the board's table]
+    #[arg(long, value_name = "NAME")]
+    pub partition: Option<String>,
+    /// Offset in flash that the image goes to, such as 0x10000
+    #[arg(long, value_name = "OFFSET", value_parser = value::offset, conflicts_with = "partition")]
+    pub offset: Option<u32>,
+}
+
+/// What the board is to say.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct WatchArgs {
+    /// Output to wait for, with escapes such as \r\n; several are waited for in order
+    #[arg(long, value_name = "TEXT")]
+    pub expect: Vec<String>,
+    /// How long to wait, from the release of reset and in the port's time [default: 10s with
+    /// --expect, else without end]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    pub timeout: Option<Duration>,
+    /// Baud rate of the firmware's output [default: the chip's]
+    #[arg(long, value_name = "RATE", value_parser = value::baud)]
+    pub monitor_baud: Option<u32>,
+    /// Pass terminal escape sequences of the board on
+    #[arg(long)]
+    pub raw: bool,
+}

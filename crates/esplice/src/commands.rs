@@ -1,0 +1,51 @@
+//! The commands: a file each, `Args` above and `run` below.
+
+mod build;
+mod chips;
+mod config;
+mod flash;
+mod image;
+mod monitor;
+mod run;
+
+use clap::Subcommand;
+
+use crate::{exit::Failure, interrupt::Interrupt, shell::Shell};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build firmware and its flash image
+    Build(build::Args),
+    /// Write firmware to a board and start it
+    Flash(flash::Args),
+    /// Build, flash and show what the board says
+    Run(run::Args),
+    /// Show what a board says
+    Monitor(monitor::Args),
+    /// Work with images
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Show what is in an image and whether it is sound
+    #[command(hide = true)]
+    ImageInfo(image::info::Args),
+    /// List the chips that are known
+    Chips(chips::Args),
+    /// Show every setting, its value and where it comes from
+    Config(config::Args),
+}
+
+impl Command {
+    pub fn run(self, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+        match self {
+            Command::Build(args) => build::run(&args, shell, interrupt),
+            Command::Flash(args) => flash::run(&args, shell, interrupt),
+            Command::Run(args) => run::run(&args, shell, interrupt),
+            Command::Monitor(args) => monitor::run(&args, shell, interrupt),
+            Command::Image(image::Command::Info(args)) | Command::ImageInfo(args) => {
+                image::info::run(&args, shell)
+            }
+            Command::Chips(args) => chips::run(&args, shell),
+            Command::Config(args) => config::run(&args, shell),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::{
+    args::{PortArgs, TargetArgs},
+    exit::Failure,
+    project::{Flags, Project},
+    settings::KEYS,
+    shell::Shell,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The project's directory
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    port: PortArgs,
+}
+
+pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
+    let flags = Flags { target: args.target.clone(), port: args.port.clone(), ..Flags::default() };
+    let project = Project::settle(&args.path, flags)?;
+
+    let mut text = String::new();
+    let mut values = Vec::new();
+    for (entry, key) in project.entries.iter().zip(KEYS) {
+        let name = format!("{}.{}", entry.section, entry.name);
+        let value = entry.value.as_ref().map(|set| set.value.as_str());
+        let origin = entry.value.as_ref().map(|set| set.origin.to_string());
+        text.push_str(&format!(
+            "{name:26} {:16} {}\n",
+            value.unwrap_or("-"),
+            origin.as_deref().unwrap_or(key.meaning)
+        ));
+        values.push(json!({
+            "key": name, "value": value, "origin": origin, "meaning": key.meaning,
+        }));
+    }
+    shell.result("config", &text, values.into());
+    Ok(())
+}

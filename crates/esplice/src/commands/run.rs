@@ -1,0 +1,59 @@
+use crate::{
+    args::{CargoArgs, FlashArgs, ImageArgs, PortArgs, SourceArgs, TargetArgs, WatchArgs},
+    exit::Failure,
+    flashing,
+    interrupt::Interrupt,
+    load::Job,
+    ports,
+    project::{Flags, Project},
+    shell::Shell,
+    source::Source,
+    watching::Watching,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    port: PortArgs,
+    #[command(flatten)]
+    watch: WatchArgs,
+    #[command(flatten)]
+    flash: FlashArgs,
+    #[command(flatten)]
+    cargo: CargoArgs,
+    #[command(flatten)]
+    image: ImageArgs,
+}
+
+pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+    let flags = Flags {
+        target: args.target.clone(),
+        port: args.port.clone(),
+        flash: args.flash.clone(),
+        cargo: args.cargo.clone(),
+        image: args.image.clone(),
+        watch: args.watch.clone(),
+        ..Flags::default()
+    };
+    let project = Project::settle(&Source::directory(&args.source), flags)?;
+    let watching = Watching::new(&project, args.watch.raw)?;
+    shell.give_stdout_to_board();
+    let mut opened = None;
+    let job =
+        Job::prepare(&args.source, args.flash.offset, &project, &mut opened, shell, interrupt)?;
+
+    let mut board = match opened {
+        Some(board) => board,
+        None => ports::open(&project, job.target, shell, interrupt)?,
+    };
+    board.in_numbers(shell, |board, shell| {
+        let report = flashing::write(board, job, &project, shell, interrupt)?;
+        let chip = report.chip.chip;
+        let since = flashing::start(board, chip, shell)?;
+        watching.run(board.port.as_mut(), since, shell, interrupt)
+    })
+}

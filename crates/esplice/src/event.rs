@@ -1,0 +1,119 @@
+//! What a command tells while it works, one object a line with `--format json`.
+
+use serde::Serialize;
+
+/// One event. Every field is always there, null where a command has no such thing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A part of the work begins or ends.
+    Stage { name: &'static str, state: StageState },
+    /// The chip at the port.
+    Chip {
+        name: String,
+        revision: Option<String>,
+        mac: Option<String>,
+        features: Vec<String>,
+        /// Bytes.
+        flash_size: Option<u32>,
+    },
+    /// Bytes done of a stage.
+    Progress { stage: String, done: u64, total: u64 },
+    /// A region of flash was read back by hash.
+    Verified { offset: u32, len: u32, hash: String },
+    /// What the board said: text, or the bytes in hex where they are none.
+    Output { text: Option<String>, bytes: Option<String> },
+    /// The firmware's last words.
+    Panic { kind: String, message: String, frames: Vec<String> },
+    /// Something to know that stops nothing.
+    Warning { message: String },
+    /// Why the command failed.
+    Error { code: u8, message: String, hint: Option<String> },
+    /// What the command is asked for: an inspected image, the settings.
+    Result { name: &'static str, value: serde_json::Value },
+    /// Always the last.
+    Summary(Summary),
+}
+
+/// Where a stage stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageState {
+    Started,
+    Done,
+}
+
+/// The whole command in numbers.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Summary {
+    pub ok: bool,
+    pub exit: u8,
+    pub chip: Option<String>,
+    pub bytes_sent: Option<u64>,
+    pub bytes_received: Option<u64>,
+    pub frames: Option<u64>,
+    /// The port's time.
+    pub seconds: Option<f64>,
+    pub sectors_total: Option<u64>,
+    pub sectors_written: Option<u64>,
+}
+
+/// The event as its line, without the line's end.
+pub fn to_line(event: &Event) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        v: u32,
+        #[serde(flatten)]
+        event: &'a Event,
+    }
+    // Strings, numbers and maps with string keys: there is nothing that could fail.
+    serde_json::to_string(&Line { v: 1, event }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(event: Event, expected: &str) {
+        assert_eq!(to_line(&event), expected);
+    }
+
+    #[test]
+    fn events_are_what_the_documentation_says() {
+        check(
+            Event::Stage { name: "build", state: StageState::Started },
+            r#"{"v":1,"event":"stage","name":"build","state":"started"}"#,
+        );
+        check(
+            Event::Chip {
+                name: "ESP32-C3".into(),
+                revision: Some("v0.4".into()),
+                mac: None,
+                features: vec!["Wi-Fi".into()],
+                flash_size: Some(4 << 20),
+            },
+            r#"{"v":1,"event":"chip","name":"ESP32-C3","revision":"v0.4","mac":null,"features":["Wi-Fi"],"flash_size":4194304}"#,
+        );
+        check(
+            Event::Progress { stage: "app".into(), done: 1, total: 2 },
+            r#"{"v":1,"event":"progress","stage":"app","done":1,"total":2}"#,
+        );
+        check(
+            Event::Verified { offset: 0x10000, len: 4, hash: "00ff".into() },
+            r#"{"v":1,"event":"verified","offset":65536,"len":4,"hash":"00ff"}"#,
+        );
+        check(
+            Event::Output { text: Some("Hello\r\n".into()), bytes: None },
+            r#"{"v":1,"event":"output","text":"Hello\r\n","bytes":null}"#,
+        );
+        check(
+            Event::Error { code: 3, message: "no".into(), hint: None },
+            r#"{"v":1,"event":"error","code":3,"message":"no","hint":null}"#,
+        );
+        check(
+            Event::Summary(Summary { ok: true, ..Summary::default() }),
+            r#"{"v":1,"event":"summary","ok":true,"exit":0,"chip":null,"bytes_sent":null,"bytes_received":null,"frames":null,"seconds":null,"sectors_total":null,"sectors_written":null}"#,
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! The one table of exit codes, and the error that carries one of them.
+
+use std::fmt;
+
+use esplice_chip::ChipError;
+use esplice_flash::{ErrorClass, FlashError};
+use esplice_image::{BootloaderError, ImageError, PlanError};
+use esplice_monitor::MonitorError;
+use esplice_protocol::PortError;
+use esplice_toolchain::{ErrorKind, ToolchainError};
+
+/// How a command ends. Codes from 40 on are left to the firmware's own test results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Done = 0,
+    Internal = 1,
+    Usage = 2,
+    BadInput = 3,
+    ToolchainMissing = 4,
+    BuildFailed = 5,
+    PlanRefused = 6,
+    Port = 10,
+    NoAnswer = 11,
+    WrongChip = 12,
+    Security = 13,
+    Transfer = 14,
+    Verify = 15,
+    ExpectationTimedOut = 20,
+    Panic = 21,
+    BootLoop = 22,
+    WrongBaud = 23,
+    PortLost = 24,
+    Rejected = 25,
+    /// 128 and the number of SIGINT, as shells have it.
+    Interrupted = 130,
+}
+
+impl Exit {
+    pub const ALL: &[Exit] = &[
+        Exit::Done,
+        Exit::Internal,
+        Exit::Usage,
+        Exit::BadInput,
+        Exit::ToolchainMissing,
+        Exit::BuildFailed,
+        Exit::PlanRefused,
+        Exit::Port,
+        Exit::NoAnswer,
+        Exit::WrongChip,
+        Exit::Security,
+        Exit::Transfer,
+        Exit::Verify,
+        Exit::ExpectationTimedOut,
+        Exit::Panic,
+        Exit::BootLoop,
+        Exit::WrongBaud,
+        Exit::PortLost,
+        Exit::Rejected,
+        Exit::Interrupted,
+    ];
+
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// What the code tells, as the help and the documentation have it.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Internal => "a fault in esplice or of the machine, such as a full disk",
+            Exit::Usage => "wrong use of the command line, the environment or esplice.toml",
+            Exit::BadInput => "an input file is missing, broken or of the wrong kind",
+            Exit::ToolchainMissing => "no compiler or linker for the chip",
+            Exit::BuildFailed => "compiling or linking failed",
+            Exit::PlanRefused => "the image or the flash plan does not fit",
+            Exit::Port => "no such port, or it is busy, or may not be opened",
+            Exit::NoAnswer => "the board does not answer",
+            Exit::WrongChip => "another chip than the target",
+            Exit::Security => "the chip's security state forbids it",
+            Exit::Transfer => "the transfer failed",
+            Exit::Verify => "what was read back differs from what was written",
+            Exit::ExpectationTimedOut => "the expected output did not come in time",
+            Exit::Panic => "the firmware panicked",
+            Exit::BootLoop => "the board resets again and again",
+            Exit::WrongBaud => "the board speaks at another baud rate",
+            Exit::PortLost => "the port was lost while in use",
+            Exit::Rejected => "output came that was to be rejected",
+            Exit::Interrupted => "interrupted",
+        }
+    }
+
+    /// The table as lines, code and meaning.
+    pub fn table() -> String {
+        Exit::ALL.iter().map(|exit| format!("{:>5}  {}\n", exit.number(), exit.meaning())).collect()
+    }
+}
+
+/// Why a command failed: the fact, the remedy where one is known, and the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub exit: Exit,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into(), hint: None }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, message)
+    }
+
+    pub fn input(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::BadInput, message)
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub fn interrupted() -> Failure {
+        Failure::new(Exit::Interrupted, "interrupted")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<ChipError> for Failure {
+    fn from(error: ChipError) -> Failure {
+        let exit = match &error {
+            ChipError::Unknown { .. } => Exit::Usage,
+            // The chips' files are part of the program.
+            ChipError::Parse { .. } | ChipError::Check { .. } => Exit::Internal,
+        };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<ToolchainError> for Failure {
+    fn from(error: ToolchainError) -> Failure {
+        let exit = match error.kind() {
+            ErrorKind::ToolchainMissing => Exit::ToolchainMissing,
+            ErrorKind::CompileFailed => Exit::BuildFailed,
+            ErrorKind::Usage => Exit::Usage,
+            ErrorKind::BadInput => Exit::BadInput,
+            ErrorKind::Interrupted => Exit::Interrupted,
+            _ => Exit::Internal,
+        };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Failure {
+        let exit = match &error {
+            PortError::NotFound { .. }
+            | PortError::Busy { .. }
+            | PortError::Permission { .. }
+            | PortError::Io { .. } => Exit::Port,
+            PortError::Name { .. } => Exit::Usage,
+            PortError::Gone { .. } => Exit::PortLost,
+            PortError::Interrupted => Exit::Interrupted,
+        };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<FlashError> for Failure {
+    fn from(error: FlashError) -> Failure {
+        let exit = match error.class() {
+            ErrorClass::Port => Exit::Port,
+            ErrorClass::NoAnswer => Exit::NoAnswer,
+            ErrorClass::WrongChip => Exit::WrongChip,
+            ErrorClass::Security => Exit::Security,
+            ErrorClass::Transfer => Exit::Transfer,
+            ErrorClass::Verify => Exit::Verify,
+            ErrorClass::Plan => Exit::PlanRefused,
+            ErrorClass::Lost => Exit::PortLost,
+            ErrorClass::Interrupted => Exit::Interrupted,
+        };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Failure {
+        let exit = match &error {
+            ImageError::FlashFreq { .. } | ImageError::FlashSize { .. } => Exit::Usage,
+            // All else is the ELF's.
+            _ => Exit::BadInput,
+        };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Failure {
+        let exit = match &error {
+            PlanError::WrongChip { .. } | PlanError::ImageForOtherChip { .. } => Exit::WrongChip,
+            _ => Exit::PlanRefused,
+        };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<BootloaderError> for Failure {
+    fn from(error: BootloaderError) -> Failure {
+        Failure { exit: Exit::PlanRefused, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<MonitorError> for Failure {
+    fn from(error: MonitorError) -> Failure {
+        let hint = error.hint();
+        let message = error.to_string();
+        match error {
+            MonitorError::Port(error) => error.into(),
+            _ => Failure { exit: Exit::PortLost, message, hint },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_ascend_and_leave_the_firmwares_alone() {
+        let numbers: Vec<u8> = Exit::ALL.iter().map(|exit| exit.number()).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        assert!(numbers.iter().all(|n| *n < 40 || *n == 130));
+    }
+
+    /// Ports that tests can't make on every machine, such as one without permission.
+    #[test]
+    fn each_fault_of_a_port_has_its_code() {
+        let port = || "/dev/ttyUSB0".to_owned();
+        let check = |error: PortError, exit: Exit, hint: Option<&str>| {
+            let failure = Failure::from(error);
+            assert_eq!(failure.exit, exit, "{failure}");
+            match hint {
+                Some(word) => assert!(failure.hint.unwrap_or_default().contains(word)),
+                None => assert_eq!(failure.hint, None),
+            }
+        };
+        check(PortError::NotFound { port: port() }, Exit::Port, Some("cable"));
+        check(PortError::Busy { port: port() }, Exit::Port, Some("close"));
+        check(PortError::Permission { port: port() }, Exit::Port, Some("group"));
+        check(PortError::Gone { port: port() }, Exit::PortLost, Some("cable"));
+        check(PortError::Interrupted, Exit::Interrupted, None);
+        let source = std::io::Error::other("odd");
+        check(PortError::Io { port: port(), source }, Exit::Port, None);
+    }
+}

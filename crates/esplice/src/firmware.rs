@@ -1,0 +1,208 @@
+//! From what the user gave to a flash plan: nothing here needs a board.
+
+use std::path::Path;
+
+use esplice_chip::Chip;
+use esplice_image::{
+    AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader, ImageOptions,
+    PartitionTable, PlanError, PlanParts, WriteKind, build_image, make_plan, second_stage,
+};
+use esplice_toolchain::{CargoOptions, build_cargo};
+
+use crate::{
+    event::StageState,
+    exit::{Exit, Failure},
+    interrupt::Interrupt,
+    outputs::Names,
+    project::Project,
+    shell::Shell,
+    source::Source,
+};
+
+/// Finds out the chip where nothing else tells; none where that can't be.
+pub type AskChip<'a> = dyn FnMut(&mut Shell) -> Result<Option<&'static Chip>, Failure> + 'a;
+
+/// Firmware that was built or given as an ELF.
+pub struct Firmware {
+    pub chip: &'static Chip,
+    /// The binary's name, for outputs that nobody named.
+    pub name: String,
+    pub elf: Vec<u8>,
+    pub image: AppImage,
+    pub plan: FlashPlan,
+}
+
+impl Firmware {
+    /// Compiles a cargo project.
+    pub fn from_project(
+        directory: &Path,
+        chip: &'static Chip,
+        project: &Project,
+        shell: &mut Shell,
+        interrupt: &Interrupt,
+    ) -> Result<Firmware, Failure> {
+        let options = CargoOptions {
+            package: project.package.clone(),
+            bin: project.bin.clone(),
+            features: project.features.clone(),
+            no_default_features: project.no_default_features,
+            profile: project.profile.clone(),
+            ..CargoOptions::default()
+        };
+        shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
+        shell.stage("compile", StageState::Started);
+        let artifact = build_cargo(directory, chip, &options).map_err(|error| {
+            // Cargo gets the same Ctrl-C from the terminal, and may tell of it as a failure.
+            if interrupt.is_asked() { Failure::interrupted() } else { error.into() }
+        })?;
+        shell.stage("compile", StageState::Done);
+        let elf = crate::source::read(&artifact.elf)?;
+        Firmware::from_elf(artifact.bin, elf, chip, project, shell)
+    }
+
+    /// Makes image and plan of an ELF.
+    pub fn from_elf(
+        name: String,
+        elf: Vec<u8>,
+        chip: &'static Chip,
+        project: &Project,
+        shell: &mut Shell,
+    ) -> Result<Firmware, Failure> {
+        shell.stage("image", StageState::Started);
+        let options = image_options(chip, project)?;
+        let image = build_image(&elf, chip, &options)?;
+        for warning in &image.warnings {
+            shell.warning(&warning.to_string());
+        }
+        let table = PartitionTable::esp_idf_default();
+        let parts = PlanParts {
+            boot: BootLayout::Idf,
+            app: &image.bytes,
+            bootloader: Some(&second_stage(chip, &options.flash)?.bytes),
+            table: Some(&table),
+            partition: None,
+            elf_sha256: Some(image.elf_sha256),
+        };
+        let plan = make_plan(chip, &parts)?;
+        shell.stage("image", StageState::Done);
+        Ok(Firmware { chip, name, elf, image, plan })
+    }
+
+    /// The plan as JSON, for files of these names.
+    pub fn plan_json(&self, names: &Names) -> Result<String, Failure> {
+        let name =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let json = self.plan.to_json(|write| match write.kind {
+            WriteKind::App => FileRef { path: name(&names.image), offset: 0 },
+            _ => FileRef { path: name(&names.merged), offset: write.offset.0 },
+        });
+        Ok(json?)
+    }
+
+    /// Builds what `source` is, if it is not an image. Where neither settings nor the source say
+    /// for which chip, `ask` does.
+    pub fn from_source(
+        source: Source,
+        project: &Project,
+        ask: &mut AskChip<'_>,
+        shell: &mut Shell,
+        interrupt: &Interrupt,
+    ) -> Result<Firmware, Failure> {
+        let target = project.target.as_ref().map(|target| target.value);
+        match source {
+            Source::Project(directory) => {
+                let asked = target.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
+                let chip = asked.ok_or_else(|| no_chip(&directory))?;
+                Firmware::from_project(&directory, chip, project, shell, interrupt)
+            }
+            Source::Elf { path, bytes } => {
+                let told = target.map_or_else(|| elf_chip(&path, &bytes), |chip| Ok(Some(chip)))?;
+                let asked = told.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
+                let chip = asked.ok_or_else(|| no_chip(&path))?;
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                Firmware::from_elf(name, bytes, chip, project, shell)
+                    .map_err(|failure| of_file(&path, failure))
+            }
+            Source::Image { path, .. } => Err(Failure::usage(format!(
+                "{} is an image already: there is nothing to build",
+                path.display()
+            ))
+            .hint(
+                "`esplice flash` writes it to a board, `esplice image info` shows what is in it",
+            )),
+        }
+    }
+}
+
+/// The plan for an app image without its ELF. Bootloader and default table come along for boards
+/// that have none; a table that the app does not fit does not.
+pub fn plan_of_image(bytes: &[u8]) -> Result<(FlashPlan, &'static Chip), Failure> {
+    let header = ImageHeader::from_bytes(bytes).map_err(|e| Failure::input(e.to_string()))?;
+    let chip = esplice_chip::find_by_id(header.chip_id).ok_or_else(|| {
+        Failure::new(Exit::WrongChip, format!("chip id {} is of no known chip", header.chip_id))
+            .hint("`esplice chips` lists the known ones")
+    })?;
+    let mut flash = FlashParams::for_chip(chip);
+    if let Some(size) = chip.image.flash_size_bytes(header.flash_size_code()) {
+        flash.size = size;
+    }
+    let bootloader = second_stage(chip, &flash)?.bytes;
+    let table = PartitionTable::esp_idf_default();
+    let mut parts = PlanParts {
+        boot: BootLayout::Idf,
+        app: bytes,
+        bootloader: Some(&bootloader),
+        table: Some(&table),
+        partition: None,
+        elf_sha256: None,
+    };
+    match make_plan(chip, &parts) {
+        Err(PlanError::AppTooLarge { .. }) => {
+            parts.table = None;
+            Ok((make_plan(chip, &parts)?, chip))
+        }
+        plan => Ok((plan?, chip)),
+    }
+}
+
+/// The chip that an ELF names.
+fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
+    let Some(name) = esplice_image::elf_chip_name(elf) else { return Ok(None) };
+    let chip = esplice_chip::find(&name).map_err(|error| of_file(path, error.into()))?;
+    Ok(Some(chip))
+}
+
+fn no_chip(path: &Path) -> Failure {
+    Failure::usage(format!("{} does not say which chip it is for", path.display()))
+        .hint("give --target, such as --target esp32c3, or set target in [project] of esplice.toml")
+}
+
+/// How the image tells of the flash.
+pub fn image_options(chip: &Chip, project: &Project) -> Result<ImageOptions, Failure> {
+    let mut options = ImageOptions::for_chip(chip);
+    if let Some(mode) = &project.flash_mode {
+        options.flash.mode = mode
+            .value
+            .parse::<FlashMode>()
+            .map_err(|message| Failure::usage(format!("{}: {message}", mode.origin)))?;
+    }
+    if let Some(freq) = &project.flash_freq {
+        options.flash.freq = freq.value.clone();
+    }
+    if let Some(size) = &project.flash_size {
+        options.flash.size = esplice_chip::parse_size(&size.value).ok_or_else(|| {
+            Failure::usage(format!("{}: {:?} is not a size such as 4MB", size.origin, size.value))
+        })?;
+    }
+    Ok(options)
+}
+
+/// A failure that a file is to blame for names the file.
+pub fn of_file(path: &Path, failure: Failure) -> Failure {
+    match failure.exit {
+        Exit::BadInput | Exit::PlanRefused | Exit::WrongChip => {
+            Failure { message: format!("{}: {}", path.display(), failure.message), ..failure }
+        }
+        _ => failure,
+    }
+}

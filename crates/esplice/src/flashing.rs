@@ -1,0 +1,135 @@
+//! Brings firmware onto a board, and tells of it.
+
+use esplice_chip::Chip;
+use esplice_flash::{
+    ConnectOptions, FlashEvent, FlashOptions, FlashReport, StageState, Strategy, detect, flash,
+    flash_plan,
+};
+use esplice_image::{ResolvedPlan, Write, WriteKind};
+use esplice_protocol::Moment;
+
+use crate::{
+    event::{self, Event},
+    exit::{Exit, Failure},
+    interrupt::Interrupt,
+    load::{Job, Load},
+    ports::Board,
+    project::Project,
+    shell::Shell,
+};
+
+/// Asks the board which chip it has; it stays in its loader.
+pub fn chip(board: &mut Board, shell: &mut Shell) -> Result<&'static Chip, Failure> {
+    let port = board.port.as_mut();
+    shell.status(&format!("Asking {} for its chip", port.name()));
+    let info = detect(port, &options(&board.strategies, None), &mut |event| match event {
+        // All of it is told when the board is flashed.
+        FlashEvent::Stage { .. } | FlashEvent::Chip(_) => {}
+        event => tell(event, shell),
+    })?;
+    Ok(info.chip)
+}
+
+/// Writes what `job` is and verifies it; the board stays in its loader.
+pub fn write(
+    board: &mut Board,
+    job: Job,
+    project: &Project,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<FlashReport, Failure> {
+    let options =
+        FlashOptions { baud: Some(project.baud), ..options(&board.strategies, job.target) };
+    let port = board.port.as_mut();
+    shell.status(&format!("Connecting to {}", port.name()));
+    let mut tell = |event| tell(event, shell);
+    let report = match job.load {
+        Load::Plan { plan, options: resolve } => {
+            flash_plan(port, &plan, &resolve, &options, &mut tell)
+        }
+        Load::Bytes { name, offset, data } => {
+            let write = Write { name, kind: WriteKind::Data, offset, data };
+            let plan = ResolvedPlan { writes: vec![write] };
+            flash(port, &options, |_| Ok(plan), &mut tell)
+        }
+    };
+    report.map_err(|error| {
+        let failure = Failure::from(error);
+        if failure.exit != Exit::Interrupted {
+            return failure;
+        }
+        // The port refuses to work once it is told to stop, and the lines are to be let go.
+        interrupt.let_ports_work();
+        let _ = board.port.set_lines(false, false);
+        failure.hint("the board waits in download mode; flash it again")
+    })
+}
+
+/// Starts what is in flash; gives the moment at which the board was let go.
+pub fn start(
+    board: &mut Board,
+    chip: &'static Chip,
+    shell: &mut Shell,
+) -> Result<Option<Moment>, Failure> {
+    let mut tell = |event| tell(event, shell);
+    Ok(esplice_flash::start(board.port.as_mut(), chip, &mut tell)?)
+}
+
+fn options(strategies: &[Strategy], target: Option<&'static Chip>) -> FlashOptions {
+    let connect = ConnectOptions { strategies: strategies.to_vec(), ..ConnectOptions::default() };
+    FlashOptions { target, baud: None, connect }
+}
+
+fn tell(event: FlashEvent, shell: &mut Shell) {
+    match event {
+        FlashEvent::Stage { name, state } => shell.stage(
+            name,
+            match state {
+                StageState::Started => event::StageState::Started,
+                StageState::Done => event::StageState::Done,
+            },
+        ),
+        FlashEvent::Connecting { attempt, of } => {
+            if attempt > 1 {
+                shell.status(&format!("No answer yet, try {attempt} of {of}"));
+            }
+        }
+        FlashEvent::Chip(info) => {
+            let name = info.chip.display_name.clone();
+            let (revision, mac) = (info.revision_text(), info.mac_text());
+            shell.fact(&format!("Chip is {name} (revision {revision})"));
+            shell.status(&format!(
+                "Features: {}; MAC {mac}; {} KB of flash",
+                info.features.join(", "),
+                info.flash_size / 1024
+            ));
+            shell.summary.chip = Some(name.clone());
+            shell.event(&Event::Chip {
+                name,
+                revision: Some(revision),
+                mac: Some(mac),
+                features: info.features,
+                flash_size: Some(info.flash_size),
+            });
+        }
+        FlashEvent::Baud(baud) => shell.status(&format!("Transfer at {baud} baud")),
+        FlashEvent::Progress { stage, done, total } => {
+            shell.progress(&stage, done.into(), total.into());
+        }
+        FlashEvent::Verified { name, offset, len, hash } => {
+            shell.progress_done();
+            shell.fact(&format!("Hash of data verified ({name}: {len} bytes at {offset})"));
+            shell.event(&Event::Verified { offset: offset.0, len, hash });
+        }
+        FlashEvent::Warning { message } => shell.warning(&message),
+        FlashEvent::Statistics(numbers) => {
+            let summary = &mut shell.summary;
+            let add = |to: &mut Option<u64>, number: u64| *to = Some(to.unwrap_or(0) + number);
+            add(&mut summary.bytes_sent, numbers.bytes_sent);
+            add(&mut summary.bytes_received, numbers.bytes_received);
+            add(&mut summary.frames, numbers.frames);
+            add(&mut summary.sectors_total, numbers.sectors_total.into());
+            add(&mut summary.sectors_written, numbers.sectors_written.into());
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Ctrl-C: the first asks the work to stop, so that the board is left in a known state; the second
+//! ends the program.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::exit::Exit;
+
+/// The wish to stop, which ports look at whenever they wait.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    /// What the ports see: it goes down again when the board is to be left in order.
+    ports: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Listens for Ctrl-C, and for the signal that asks a program to end.
+    pub fn listen() -> Interrupt {
+        let interrupt = Interrupt::default();
+        let on_signal = interrupt.clone();
+        let handler = move || {
+            if on_signal.is_asked() {
+                std::process::exit(Exit::Interrupted.number().into());
+            }
+            on_signal.ask();
+        };
+        // Without a handler Ctrl-C just ends the program, which is no reason to refuse to work.
+        let _ = ctrlc::set_handler(handler);
+        interrupt
+    }
+
+    /// Asks the work to stop.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        self.ports.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Lets ports work again, for what is to be put in order before the end.
+    pub fn let_ports_work(&self) {
+        self.ports.store(false, Ordering::SeqCst);
+    }
+
+    /// What a port looks at.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ports)
+    }
+}

@@ -1,0 +1,160 @@
+//! What is to be flashed, decided as far as it can be without a board.
+
+use std::path::Path;
+
+use esplice_chip::{Chip, FlashOffset};
+use esplice_image::{
+    Defect, FlashPlan, ImageKind, ImageReport, Part, PartBody, ResolveOptions, WriteKind, inspect,
+};
+
+use crate::{
+    args::SourceArgs,
+    exit::{Exit, Failure},
+    firmware::{self, Firmware, of_file},
+    interrupt::Interrupt,
+    outputs::Names,
+    ports::{self, Board},
+    project::Project,
+    shell::Shell,
+    source::{self, Source},
+};
+
+/// What goes into flash, and for which chip.
+#[derive(Debug)]
+pub struct Job {
+    pub load: Load,
+    /// The chip that the board must have; none where only the board can tell.
+    pub target: Option<&'static Chip>,
+}
+
+/// What goes into flash.
+#[derive(Debug)]
+pub enum Load {
+    /// A plan, which the board's facts end.
+    Plan { plan: FlashPlan, options: ResolveOptions },
+    /// Bytes for a place that the user gave.
+    Bytes { name: String, offset: FlashOffset, data: Vec<u8> },
+}
+
+/// The plan for an image: the one beside it, if it is for these bytes, else what its header says.
+fn image_plan(
+    path: &Path,
+    bytes: &[u8],
+    shell: &mut Shell,
+) -> Result<(FlashPlan, &'static Chip), Failure> {
+    check_image(path, bytes)?;
+    if let Some(plan) = plan_beside(path, bytes, shell) {
+        let chip = esplice_chip::find(&plan.chip)?;
+        return Ok((plan, chip));
+    }
+    firmware::plan_of_image(bytes).map_err(|failure| of_file(path, failure))
+}
+
+/// What is wrong with an inspected file first of all, in words.
+pub fn first_defect(report: &ImageReport) -> Option<String> {
+    report.all_defects().find(|(_, defect)| !defect.is_remark()).map(|(part, defect)| match part {
+        Some(part) if report.parts.len() > 1 => format!("{}: {defect}", part.name),
+        _ => defect.to_string(),
+    })
+}
+
+/// Refuses what is no sound app image, with the offsets that it may have been meant for.
+fn check_image(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let report = inspect(bytes);
+    let shown = path.display();
+    if let Some(defect) = first_defect(&report) {
+        let is_foreign = |d: &Defect| matches!(d, Defect::UnknownChip { .. });
+        let foreign = report.all_defects().any(|(_, defect)| is_foreign(defect));
+        let exit = if foreign { Exit::WrongChip } else { Exit::BadInput };
+        return Err(Failure::new(exit, format!("{shown}: {defect}")));
+    }
+    let refused = |what: &str, offset: FlashOffset, place: &str| {
+        Err(Failure::new(Exit::PlanRefused, format!("{shown} is {what}, not an app image"))
+            .hint(format!("to write it to {place}, give --offset {offset}")))
+    };
+    let (info, chip) = match report.parts.as_slice() {
+        [Part { body: PartBody::Image(info), .. }] => {
+            (info, esplice_chip::find_by_id(info.header.chip_id))
+        }
+        _ => return refused("a merged image", FlashOffset(0), "the start of flash"),
+    };
+    let boot = chip.map_or(FlashOffset(0), |chip| chip.image.boot_offset);
+    match info.kind {
+        ImageKind::App => Ok(()),
+        ImageKind::Ram => refused("a bootloader or for RAM", boot, "the bootloader's place"),
+        ImageKind::Rom | ImageKind::Unknown => {
+            refused("without app descriptor", boot, "where the ROM boots it")
+        }
+    }
+}
+
+/// The plan that `build` wrote beside the image at `path`, if all its hashes match.
+fn plan_beside(path: &Path, bytes: &[u8], shell: &mut Shell) -> Option<FlashPlan> {
+    let beside = Names::plan_beside(path)?;
+    let text = std::fs::read_to_string(&beside).ok()?;
+    let directory = beside.parent().unwrap_or(Path::new(""));
+    let shown = beside.display();
+    match FlashPlan::from_json(&text, |file| std::fs::read(directory.join(file))) {
+        Ok(plan) if plan.write(WriteKind::App).is_some_and(|app| app.data == bytes) => Some(plan),
+        Ok(_) => {
+            shell.status(&format!("{shown} is not for {}: its header decides", path.display()));
+            None
+        }
+        Err(error) => {
+            shell.status(&format!("{shown} is not used: {error}"));
+            None
+        }
+    }
+}
+
+impl Job {
+    /// Reads or builds what the arguments name. With `offset`, a file goes there as it is. Where
+    /// only the board can tell the chip, it is asked and stays open in `opened`.
+    pub fn prepare(
+        args: &SourceArgs,
+        offset: Option<u32>,
+        project: &Project,
+        opened: &mut Option<Board>,
+        shell: &mut Shell,
+        interrupt: &Interrupt,
+    ) -> Result<Job, Failure> {
+        let offset = offset.map(FlashOffset);
+        if let (Some(offset), Some(path)) = (offset, &args.path)
+            && path.is_file()
+        {
+            return Job::bytes(path, offset, project);
+        }
+        let options = ResolveOptions {
+            with_bootloader: project.with_bootloader,
+            partition: project.partition.clone(),
+            offset,
+        };
+        let target = project.target.as_ref().map(|target| target.value);
+        match Source::from_args(args)? {
+            Source::Image { path, bytes } => {
+                let (plan, chip) = image_plan(&path, &bytes, shell)?;
+                if let Some(target) = target.filter(|target| target.name != chip.name) {
+                    let (found, wanted) = (&chip.display_name, &target.display_name);
+                    let message = format!("the image is for {found}, the target is {wanted}");
+                    let failure = Failure::new(Exit::WrongChip, message);
+                    return Err(of_file(&path, failure));
+                }
+                Ok(Job { load: Load::Plan { plan, options }, target: Some(chip) })
+            }
+            source => {
+                let mut ask =
+                    |shell: &mut Shell| ports::chip(project, opened, shell, interrupt).map(Some);
+                let firmware = Firmware::from_source(source, project, &mut ask, shell, interrupt)?;
+                let plan = firmware.plan;
+                Ok(Job { load: Load::Plan { plan, options }, target: Some(firmware.chip) })
+            }
+        }
+    }
+
+    fn bytes(path: &Path, offset: FlashOffset, project: &Project) -> Result<Job, Failure> {
+        let data = source::read(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let target = project.target.as_ref().map(|target| target.value);
+        Ok(Job { load: Load::Bytes { name, offset, data }, target })
+    }
+}

@@ -1,0 +1,152 @@
+//! Files that are written together or not at all.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use crate::exit::{Exit, Failure};
+
+/// The names of what `build` writes, made from `--output`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// The app image alone.
+    pub image: PathBuf,
+    /// The flash from offset 0.
+    pub merged: PathBuf,
+    pub elf: PathBuf,
+    pub plan: PathBuf,
+}
+
+impl Names {
+    /// The names beside `output`, whose last extension the others replace.
+    pub fn new(output: &Path) -> Result<Names, Failure> {
+        let shown = output.display();
+        let stem = output.file_stem().filter(|_| !output.is_dir());
+        let Some(stem) = stem else {
+            return Err(Failure::usage(format!("--output {shown} names no file")));
+        };
+        let beside = |end: &str| {
+            let mut name = OsString::from(stem);
+            name.push(end);
+            output.with_file_name(name)
+        };
+        let names = Names {
+            image: output.to_owned(),
+            merged: beside(".merged.bin"),
+            elf: beside(".elf"),
+            plan: beside(".plan.json"),
+        };
+        if [&names.merged, &names.elf, &names.plan].contains(&&names.image) {
+            return Err(Failure::usage(format!("--output {shown} is the name of another output"))
+                .hint("let it end in .bin"));
+        }
+        Ok(names)
+    }
+
+    /// The plan that belongs to the image at `path`.
+    pub fn plan_beside(path: &Path) -> Option<PathBuf> {
+        let mut name = path.file_stem()?.to_owned();
+        name.push(".plan.json");
+        Some(path.with_file_name(name))
+    }
+}
+
+/// Files on their way: each beside its place under another name, until [`Outputs::commit`].
+#[derive(Debug, Default)]
+pub struct Outputs {
+    files: Vec<(tempfile::NamedTempFile, PathBuf)>,
+}
+
+impl Outputs {
+    /// Writes `bytes` beside `path`. A failure takes nothing away.
+    pub fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        if path.is_dir() {
+            return Err(cannot(path, &io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        fs::create_dir_all(directory).map_err(|e| cannot(path, &e))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".esplice-").suffix(".tmp");
+        // As plain files are made: the user's umask decides.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(directory).map_err(|e| cannot(path, &e))?;
+        file.write_all(bytes)
+            .and_then(|()| file.as_file().sync_data())
+            .map_err(|e| cannot(path, &e))?;
+        self.files.push((file, path.to_owned()));
+        Ok(())
+    }
+
+    /// Gives all files their names.
+    pub fn commit(self) -> Result<(), Failure> {
+        for (file, path) in self.files {
+            file.persist(&path).map_err(|e| cannot(&path, &e.error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether both are one file.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    match (fs::canonicalize(a), fs::canonicalize(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, StorageFull};
+    let exit = match error.kind() {
+        // The place is wrong, not the machine.
+        NotFound | NotADirectory | IsADirectory | PermissionDenied => Exit::Usage,
+        _ => Exit::Internal,
+    };
+    let failure = Failure::new(exit, format!("cannot write {}: {error}", path.display()));
+    match error.kind() {
+        StorageFull => failure.hint("make room, or give --output another place"),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_from_the_image() {
+        let names = Names::new(Path::new("out/hello.bin")).unwrap();
+        assert_eq!(names.merged, Path::new("out/hello.merged.bin"));
+        assert_eq!(names.elf, Path::new("out/hello.elf"));
+        assert_eq!(names.plan, Path::new("out/hello.plan.json"));
+        let names = Names::new(Path::new("v1.2.bin")).unwrap();
+        assert_eq!(names.elf, Path::new("v1.2.elf"));
+        assert!(Names::new(Path::new("hello.elf")).is_err());
+        assert!(Names::new(Path::new("/")).is_err());
+        assert!(Names::new(Path::new("..")).is_err());
+    }
+
+    #[test]
+    fn nothing_is_left_of_outputs_that_were_not_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.bin");
+        fs::write(&path, "old").unwrap();
+        let mut outputs = Outputs::default();
+        outputs.add(&path, b"new").unwrap();
+        outputs.add(&directory.path().join("a.bin/b.bin"), b"").unwrap_err();
+        drop(outputs);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+
+        let mut outputs = Outputs::default();
+        outputs.add(&path, b"new").unwrap();
+        outputs.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+}

@@ -1,0 +1,449 @@
+//! All settings of a command, settled once: flags over environment over `esplice.toml` over the
+//! chip's defaults. No later stage reads settings.
+
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+use esplice_chip::Chip;
+
+use crate::{
+    args::{CargoArgs, FlashArgs, ImageArgs, PortArgs, TargetArgs, WatchArgs},
+    exit::{Exit, Failure},
+    ports,
+    settings::{Origin, Settings, Settled, Written},
+    value,
+};
+
+/// Baud rate of transfers: the highest that usual USB bridges all do.
+const TRANSFER_BAUD: u32 = 921_600;
+
+/// How long expected output is waited for where nobody says.
+const EXPECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The flags of a command that are settings too; a command leaves out what it does not take.
+#[derive(Debug, Default)]
+pub struct Flags {
+    pub target: TargetArgs,
+    pub cargo: CargoArgs,
+    pub image: ImageArgs,
+    pub port: PortArgs,
+    pub flash: FlashArgs,
+    pub watch: WatchArgs,
+    pub output: Option<PathBuf>,
+}
+
+/// One settled value, for people.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub section: &'static str,
+    pub name: &'static str,
+    pub value: Option<Settled<String>>,
+}
+
+/// What a command works with.
+#[derive(Debug)]
+pub struct Project {
+    pub target: Option<Settled<&'static Chip>>,
+    pub port: Option<Settled<String>>,
+    pub package: Option<String>,
+    pub bin: Option<String>,
+    pub features: Vec<String>,
+    pub no_default_features: bool,
+    pub profile: Option<String>,
+    pub output: Option<PathBuf>,
+    pub flash_mode: Option<Settled<String>>,
+    pub flash_freq: Option<Settled<String>>,
+    pub flash_size: Option<Settled<String>>,
+    pub baud: u32,
+    pub with_bootloader: bool,
+    pub partition: Option<String>,
+    pub monitor_baud: Option<u32>,
+    pub expect: Vec<String>,
+    pub timeout: Option<Duration>,
+    /// Every setting in the order of [`crate::settings::KEYS`].
+    pub entries: Vec<Entry>,
+}
+
+impl Project {
+    /// Settles `flags` over what stands in the environment and in the file of the project in
+    /// `directory`.
+    pub fn settle(directory: &Path, flags: Flags) -> Result<Project, Failure> {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Project::from_settings(&Settings::load(directory, variables)?, flags)
+    }
+
+    fn from_settings(settings: &Settings, flags: Flags) -> Result<Project, Failure> {
+        let mut s = Settler { settings, entries: Vec::new() };
+        let text = |text: &str| Ok(text.to_owned());
+
+        let target =
+            s.one("project", "target", flags.target.target.map(|t| ("--target", t)), text, None)?;
+        let target = target.map(|name| chip(settings, name)).transpose()?;
+        let chip = target.as_ref().map(|target| target.value);
+        let of_chip = |value: fn(&Chip) -> String| {
+            chip.map(|c| Settled { value: value(c), origin: Origin::Chip(c.name.clone()) })
+        };
+
+        let port = s.one("project", "port", flags.port.port.map(|p| ("--port", p)), text, None)?;
+        let port = port.map(|port| board_port(settings, port)).transpose()?;
+
+        let cargo = flags.cargo;
+        let package =
+            s.one("build", "package", cargo.package.map(|p| ("--package", p)), text, None)?;
+        let bin = s.one("build", "bin", cargo.bin.map(|b| ("--bin", b)), text, None)?;
+        let features = s.list("build", "features", cargo.features.map(|f| ("--features", f)));
+        let no_default_features = s.switch(
+            "build",
+            "no-default-features",
+            cargo.no_default_features.then_some("--no-default-features"),
+        )?;
+        let profile = s.one(
+            "build",
+            "profile",
+            cargo.profile.map(|p| ("--profile", p)),
+            text,
+            Some(Settled { value: "release".into(), origin: Origin::Default }),
+        )?;
+        let output = s.one(
+            "build",
+            "output",
+            flags.output.map(|o| ("--output", o.to_string_lossy().into_owned())),
+            text,
+            None,
+        )?;
+        let output = output.map(|output| inside(settings, output)).transpose()?;
+
+        let image = flags.image;
+        let flash_mode = s.one(
+            "image",
+            "flash-mode",
+            image.flash_mode.map(|m| ("--flash-mode", m)),
+            text,
+            of_chip(|c| c.image.default_flash_mode.clone()),
+        )?;
+        let flash_freq = s.one(
+            "image",
+            "flash-freq",
+            image.flash_freq.map(|f| ("--flash-freq", f)),
+            text,
+            of_chip(|c| c.image.default_flash_freq.clone()),
+        )?;
+        let flash_size = s.one(
+            "image",
+            "flash-size",
+            image.flash_size.map(|f| ("--flash-size", f)),
+            text,
+            of_chip(|c| c.image.default_flash_size.clone()),
+        )?;
+
+        let baud = s.parsed(
+            "flash",
+            "baud",
+            flags.flash.baud.map(|b| ("--baud", b)),
+            value::baud,
+            u32::to_string,
+            Some(Settled { value: TRANSFER_BAUD, origin: Origin::Default }),
+        )?;
+        let with_bootloader = s.switch(
+            "flash",
+            "with-bootloader",
+            flags.flash.with_bootloader.then_some("--with-bootloader"),
+        )?;
+        let partition = s.one(
+            "flash",
+            "partition",
+            flags.flash.partition.map(|p| ("--partition", p)),
+            text,
+            None,
+        )?;
+
+        let watch = flags.watch;
+        let monitor_baud = s.parsed(
+            "monitor",
+            "baud",
+            watch.monitor_baud.map(|b| ("--monitor-baud", b)),
+            value::baud,
+            u32::to_string,
+            chip.map(|c| Settled {
+                value: c.loader.initial_baud,
+                origin: Origin::Chip(c.name.clone()),
+            }),
+        )?;
+        // Several texts are an affair of the command line.
+        let expected = s.one(
+            "monitor",
+            "expect",
+            (!watch.expect.is_empty()).then(|| ("--expect", watch.expect.join(" "))),
+            text,
+            None,
+        )?;
+        let expect = match expected {
+            Some(set) if watch.expect.is_empty() => vec![set.value],
+            _ => watch.expect,
+        };
+        let timeout = s.parsed(
+            "monitor",
+            "timeout",
+            watch.timeout.map(|t| ("--timeout", t)),
+            value::duration,
+            value::duration_text,
+            (!expect.is_empty())
+                .then_some(Settled { value: EXPECT_TIMEOUT, origin: Origin::Default }),
+        )?;
+
+        Ok(Project {
+            target,
+            port,
+            package: package.map(|p| p.value),
+            bin: bin.map(|b| b.value),
+            features,
+            no_default_features,
+            profile: profile.map(|p| p.value),
+            output,
+            flash_mode,
+            flash_freq,
+            flash_size,
+            baud: baud.map_or(TRANSFER_BAUD, |b| b.value),
+            with_bootloader,
+            partition: partition.map(|p| p.value),
+            monitor_baud: monitor_baud.map(|b| b.value),
+            expect,
+            timeout: timeout.map(|t| t.value),
+            entries: s.entries,
+        })
+    }
+}
+
+/// Settles one value after another, and keeps what it settled for `esplice config`.
+struct Settler<'a> {
+    settings: &'a Settings,
+    entries: Vec<Entry>,
+}
+
+impl Settler<'_> {
+    fn parsed<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<(&'static str, T)>,
+        parse: impl Fn(&str) -> Result<T, String>,
+        show: impl Fn(&T) -> String,
+        default: Option<Settled<T>>,
+    ) -> Result<Option<Settled<T>>, Failure> {
+        let settled = match (flag, self.settings.get(section, name)) {
+            (Some((flag, value)), _) => Some(Settled { value, origin: Origin::Flag(flag) }),
+            (None, Some(set)) => {
+                let text = match &set.value {
+                    Written::One(text) => text.clone(),
+                    Written::Many(texts) => texts.join(","),
+                };
+                let value = parse(&text).map_err(|message| {
+                    Failure::usage(format!("{}: {section}.{name}: {message}", set.origin))
+                })?;
+                Some(Settled { value, origin: set.origin.clone() })
+            }
+            (None, None) => default,
+        };
+        let value =
+            settled.as_ref().map(|s| Settled { value: show(&s.value), origin: s.origin.clone() });
+        self.entries.push(Entry { section, name, value });
+        Ok(settled)
+    }
+
+    fn one(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<(&'static str, String)>,
+        parse: impl Fn(&str) -> Result<String, String>,
+        default: Option<Settled<String>>,
+    ) -> Result<Option<Settled<String>>, Failure> {
+        self.parsed(section, name, flag, parse, String::clone, default)
+    }
+
+    fn switch(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<&'static str>,
+    ) -> Result<bool, Failure> {
+        let default = Settled { value: false, origin: Origin::Default };
+        let flag = flag.map(|flag| (flag, true));
+        let settled =
+            self.parsed(section, name, flag, value::switch, bool::to_string, Some(default))?;
+        Ok(settled.is_some_and(|s| s.value))
+    }
+
+    fn list(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<(&'static str, Vec<String>)>,
+    ) -> Vec<String> {
+        let settled = match (flag, self.settings.get(section, name)) {
+            (Some((flag, value)), _) => Some(Settled { value, origin: Origin::Flag(flag) }),
+            (None, Some(set)) => {
+                let value = match &set.value {
+                    Written::One(text) => vec![text.clone()],
+                    Written::Many(texts) => texts.clone(),
+                };
+                Some(Settled { value, origin: set.origin.clone() })
+            }
+            (None, None) => None,
+        };
+        let value = settled
+            .as_ref()
+            .map(|s| Settled { value: s.value.join(","), origin: s.origin.clone() });
+        self.entries.push(Entry { section, name, value });
+        settled.map(|s| s.value).unwrap_or_default()
+    }
+}
+
+fn chip(_settings: &Settings, name: Settled<String>) -> Result<Settled<&'static Chip>, Failure> {
+    let chip = esplice_chip::find(&name.value).map_err(|error| {
+        let failure = Failure::from(error);
+        match &name.origin {
+            Origin::Flag(_) => failure,
+            origin => Failure { message: format!("{origin}: {}", failure.message), ..failure },
+        }
+    })?;
+    Ok(Settled { value: chip, origin: name.origin })
+}
+
+/// The port that `port` means: itself, or that of a `[ports.NAME]`.
+fn board_port(settings: &Settings, port: Settled<String>) -> Result<Settled<String>, Failure> {
+    let port = settings.port(&port.value).cloned().unwrap_or(port);
+    let Origin::File { .. } = &port.origin else { return Ok(port) };
+    let root = settings.root().unwrap_or(Path::new(""));
+    let value = ports::map_files(&port.value, |file| {
+        inside_root(root, Path::new(file)).map(|path| path.to_string_lossy().into_owned())
+    });
+    match value {
+        Ok(value) => Ok(Settled { value, ..port }),
+        Err(message) => Err(Failure::usage(format!("{}: {message}", port.origin))),
+    }
+}
+
+/// A path as its origin means it: one from the project's file is relative to that file.
+fn inside(settings: &Settings, path: Settled<String>) -> Result<PathBuf, Failure> {
+    match (&path.origin, settings.root()) {
+        (Origin::File { .. }, Some(root)) => inside_root(root, Path::new(&path.value))
+            .map_err(|message| Failure::new(Exit::Usage, format!("{}: {message}", path.origin))),
+        _ => Ok(path.value.into()),
+    }
+}
+
+fn inside_root(root: &Path, path: &Path) -> Result<PathBuf, String> {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !path.components().all(plain) {
+        return Err(format!("{} leaves the project", path.display()));
+    }
+    Ok(root.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::KEYS;
+
+    fn settle(file: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Project, Failure> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("esplice.toml"), file).unwrap();
+        let variables = variables.iter().map(|(n, v)| (n.to_string(), v.to_string()));
+        let settings = Settings::load(directory.path(), variables).unwrap();
+        Project::from_settings(&settings, flags)
+    }
+
+    fn entry(project: &Project, section: &str, name: &str) -> String {
+        let entry = project.entries.iter().find(|e| e.section == section && e.name == name);
+        match &entry.unwrap().value {
+            Some(set) => {
+                let origin = set.origin.to_string();
+                let origin = origin.rsplit('/').next().unwrap_or_default().to_owned();
+                format!("{} ({origin})", set.value)
+            }
+            None => "-".into(),
+        }
+    }
+
+    #[test]
+    fn every_key_is_settled_in_its_order() {
+        let project = settle("", &[], Flags::default()).unwrap();
+        let settled: Vec<_> = project.entries.iter().map(|e| (e.section, e.name)).collect();
+        let keys: Vec<_> = KEYS.iter().map(|key| (key.section, key.name)).collect();
+        assert_eq!(settled, keys);
+    }
+
+    #[test]
+    fn flags_stand_over_the_environment_over_the_file_over_the_chip() {
+        let file = "[project]\ntarget = \"esp32c3\"\n[flash]\nbaud = 1\npartition = \"a\"\n\
+                    with-bootloader = true\n[monitor]\ntimeout = \"3s\"\n";
+        let variables = [("ESPLICE_FLASH_PARTITION", "b"), ("ESPLICE_MONITOR_TIMEOUT", "500ms")];
+        let flags = Flags {
+            flash: FlashArgs { partition: Some("c".into()), ..FlashArgs::default() },
+            ..Flags::default()
+        };
+        let project = settle(file, &variables, flags).unwrap();
+        assert_eq!(entry(&project, "flash", "partition"), "c (--partition)");
+        assert_eq!(
+            entry(&project, "monitor", "timeout"),
+            "500ms (environment ESPLICE_MONITOR_TIMEOUT)"
+        );
+        assert_eq!(entry(&project, "flash", "baud"), "1 (esplice.toml:4)");
+        assert_eq!(entry(&project, "flash", "with-bootloader"), "true (esplice.toml:6)");
+        assert_eq!(entry(&project, "image", "flash-freq"), "80m (chip esp32c3)");
+        assert_eq!(entry(&project, "build", "profile"), "release (default)");
+        assert_eq!(entry(&project, "build", "bin"), "-");
+        assert_eq!((project.baud, project.with_bootloader), (1, true));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_place() {
+        let variables = [("ESPLICE_MONITOR_TIMEOUT", "5")];
+        let failure = settle("", &variables, Flags::default()).unwrap_err();
+        assert_eq!(
+            failure.message,
+            "environment ESPLICE_MONITOR_TIMEOUT: monitor.timeout: \"5\" has no unit; \
+             write it as 5s or 500ms"
+        );
+        let failure =
+            settle("[project]\ntarget = \"esp32c4\"\n", &[], Flags::default()).unwrap_err();
+        assert!(failure.message.ends_with("esplice.toml:2: unknown chip \"esp32c4\""), "{failure}");
+        assert_eq!(failure.hint.as_deref(), Some("did you mean \"esp32c3\"?"));
+    }
+
+    #[test]
+    fn the_projects_paths_stay_inside_it() {
+        let check = |file: &str, message: &str| {
+            let failure = settle(file, &[], Flags::default()).unwrap_err();
+            assert!(failure.message.ends_with(message), "{failure}");
+        };
+        check("[build]\noutput = \"../a.bin\"\n", "esplice.toml:2: ../a.bin leaves the project");
+        check("[build]\noutput = \"/a.bin\"\n", "esplice.toml:2: /a.bin leaves the project");
+        check(
+            "[project]\nport = \"sim:esp32c3,flash=/dev/sda\"\n",
+            "esplice.toml:2: /dev/sda leaves the project",
+        );
+        check(
+            "[project]\nport = \"bench\"\n[ports.bench]\nport = \"sim:esp32c3,flash=a/../../b\"\n",
+            "esplice.toml:4: a/../../b leaves the project",
+        );
+        // A variable is the user's own.
+        let variables = [("ESPLICE_BUILD_OUTPUT", "../a.bin")];
+        let project = settle("", &variables, Flags::default()).unwrap();
+        assert_eq!(project.output.unwrap(), Path::new("../a.bin"));
+    }
+
+    #[test]
+    fn ports_have_names() {
+        let file = "[ports.bench]\nport = \"sim:esp32c3,flash=b.flash,time=none\"\n";
+        let flags = Flags { port: PortArgs { port: Some("bench".into()) }, ..Flags::default() };
+        let port = settle(file, &[], flags).unwrap().port.unwrap().value;
+        assert!(port.starts_with("sim:esp32c3,flash=/"), "{port}");
+        assert!(port.ends_with("/b.flash,time=none"), "{port}");
+    }
+}

@@ -1,0 +1,401 @@
+//! Where settings stand: the environment and `esplice.toml`, read once, each value with its place.
+//!
+//! [`KEYS`] is the one list of them; what is not there is refused, with the nearest known name.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use esplice_chip::nearest;
+use toml::de::{DeTable, DeValue};
+
+use crate::exit::{Exit, Failure};
+
+/// What a key's value has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Switch,
+    Number,
+    List,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    pub section: &'static str,
+    pub name: &'static str,
+    pub kind: Kind,
+    pub meaning: &'static str,
+}
+
+impl Key {
+    /// The variable of the environment that sets it.
+    pub fn variable(&self) -> String {
+        let name = format!("ESPLICE_{}_{}", self.section, self.name);
+        name.replace('-', "_").to_ascii_uppercase()
+    }
+}
+
+const fn key(section: &'static str, name: &'static str, kind: Kind, meaning: &'static str) -> Key {
+    Key { section, name, kind, meaning }
+}
+
+/// Every setting there is.
+pub const KEYS: &[Key] = &[
+    key("project", "target", Kind::Text, "chip the firmware is for"),
+    key("project", "port", Kind::Text, "port of the board, or the name of a [ports.NAME]"),
+    key("build", "package", Kind::Text, "cargo package"),
+    key("build", "bin", Kind::Text, "binary of the package"),
+    key("build", "features", Kind::List, "cargo features beside the chip's own"),
+    key("build", "no-default-features", Kind::Switch, "leave the default features out"),
+    key("build", "profile", Kind::Text, "cargo profile"),
+    key("build", "output", Kind::Text, "where the image is written"),
+    key("image", "flash-mode", Kind::Text, "how the flash chip is read"),
+    key("image", "flash-freq", Kind::Text, "the flash chip's clock"),
+    key("image", "flash-size", Kind::Text, "the flash chip's size"),
+    key("flash", "baud", Kind::Number, "baud rate of the transfer"),
+    key("flash", "with-bootloader", Kind::Switch, "write bootloader and partition table too"),
+    key("flash", "partition", Kind::Text, "partition that the app goes to"),
+    key("monitor", "baud", Kind::Number, "baud rate of the firmware's output"),
+    key("monitor", "expect", Kind::Text, "output to wait for"),
+    key("monitor", "timeout", Kind::Text, "how long to wait for it"),
+];
+
+/// Keys of a `[ports.NAME]`.
+const PORT_KEYS: &[&str] = &["port"];
+
+/// Name of the project's file.
+pub const FILE_NAME: &str = "esplice.toml";
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of the command line.
+    Flag(&'static str),
+    /// A variable of the environment.
+    Variable(String),
+    /// A line of the project's file, counted from 1.
+    File { path: PathBuf, line: usize },
+    /// A chip's data.
+    Chip(String),
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag(flag) => write!(f, "{flag}"),
+            Origin::Variable(name) => write!(f, "environment {name}"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Chip(name) => write!(f, "chip {name}"),
+            Origin::Default => write!(f, "default"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled<T> {
+    pub value: T,
+    pub origin: Origin,
+}
+
+/// A value as it was written: one text, or a list's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// All that the environment and the project's file say.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The project's file.
+    file: Option<PathBuf>,
+    values: BTreeMap<(&'static str, &'static str), Settled<Written>>,
+    /// `[ports.NAME]`: the port's name.
+    ports: BTreeMap<String, Settled<String>>,
+}
+
+impl Settings {
+    /// Reads the file of the project that `directory` belongs to, there or in a directory above,
+    /// and then `variables`, which stand over it.
+    pub fn load(
+        directory: &Path,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Settings, Failure> {
+        let mut settings = Settings::default();
+        if let Some(path) = find_file(directory) {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())))?;
+            settings.add_file(&path, &text)?;
+        }
+        for (name, value) in variables {
+            settings.add_variable(&name, value)?;
+        }
+        Ok(settings)
+    }
+
+    /// The value of a key of [`KEYS`].
+    pub fn get(&self, section: &str, name: &str) -> Option<&Settled<Written>> {
+        debug_assert!(KEYS.iter().any(|key| key.section == section && key.name == name));
+        self.values.iter().find(|((s, n), _)| *s == section && *n == name).map(|(_, value)| value)
+    }
+
+    /// The port that `[ports.NAME]` names.
+    pub fn port(&self, name: &str) -> Option<&Settled<String>> {
+        self.ports.get(name)
+    }
+
+    /// The directory that the project's file stands in.
+    pub fn root(&self) -> Option<&Path> {
+        self.file.as_deref().and_then(Path::parent)
+    }
+
+    fn add_variable(&mut self, name: &str, value: String) -> Result<(), Failure> {
+        if let Some(key) = KEYS.iter().find(|key| key.variable() == name) {
+            let origin = Origin::Variable(name.to_owned());
+            let value = match key.kind {
+                Kind::List => Written::Many(
+                    value.split([',', ' ']).filter(|w| !w.is_empty()).map(str::to_owned).collect(),
+                ),
+                _ => Written::One(value),
+            };
+            self.values.insert((key.section, key.name), Settled { value, origin });
+            return Ok(());
+        }
+        // Other variables that begin so are not settings, such as ESPLICE_LAYOUT.
+        let of_section = |key: &Key| {
+            let section = format!("ESPLICE_{}_", key.section.to_ascii_uppercase());
+            name.starts_with(&section)
+        };
+        if !KEYS.iter().any(of_section) {
+            return Ok(());
+        }
+        let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
+        let failure = Failure::usage(format!("unknown setting {name} in the environment"));
+        Err(match nearest(name, &known) {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure.hint("`esplice config` lists the settings"),
+        })
+    }
+
+    fn add_file(&mut self, path: &Path, text: &str) -> Result<(), Failure> {
+        self.file = Some(path.to_owned());
+        let place =
+            |offset: usize| Origin::File { path: path.to_owned(), line: line(text, offset) };
+        let table = DeTable::parse(text).map_err(|error| {
+            let origin = place(error.span().map_or(0, |span| span.start));
+            refused(&origin, error.message())
+        })?;
+
+        for (section, content) in table.get_ref() {
+            let origin = place(section.span().start);
+            let section = section.get_ref().as_ref();
+            let DeValue::Table(content) = content.get_ref() else {
+                return Err(unknown(&origin, section, &section_names(), "section"));
+            };
+            if section == "ports" {
+                self.add_ports(content, &place)?;
+                continue;
+            }
+            let known: Vec<&str> =
+                KEYS.iter().filter(|key| key.section == section).map(|key| key.name).collect();
+            if known.is_empty() {
+                return Err(unknown(&origin, section, &section_names(), "section"));
+            }
+            for (name, value) in content {
+                let origin = place(name.span().start);
+                let name = name.get_ref().as_ref();
+                let Some(key) = KEYS.iter().find(|k| k.section == section && k.name == name) else {
+                    return Err(unknown(&origin, name, &known, &format!("key of [{section}]")));
+                };
+                let value = written(value.get_ref(), key.kind)
+                    .map_err(|wanted| refused(&origin, &format!("{name} must be {wanted}")))?;
+                self.values.insert((key.section, key.name), Settled { value, origin });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_ports(
+        &mut self,
+        ports: &DeTable<'_>,
+        place: &dyn Fn(usize) -> Origin,
+    ) -> Result<(), Failure> {
+        for (alias, content) in ports {
+            let origin = place(alias.span().start);
+            let alias = alias.get_ref().as_ref();
+            let DeValue::Table(content) = content.get_ref() else {
+                return Err(refused(&origin, &format!("write [ports.{alias}] and port = \"…\"")));
+            };
+            for (name, value) in content {
+                let origin = place(name.span().start);
+                let name = name.get_ref().as_ref();
+                if !PORT_KEYS.contains(&name) {
+                    let what = format!("key of [ports.{alias}]");
+                    return Err(unknown(&origin, name, PORT_KEYS, &what));
+                }
+                let DeValue::String(port) = value.get_ref() else {
+                    return Err(refused(&origin, &format!("{name} must be a text")));
+                };
+                self.ports.insert(alias.to_owned(), Settled { value: port.to_string(), origin });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find_file(directory: &Path) -> Option<PathBuf> {
+    // Relative paths have no parents of their own; places are told as short as they can be.
+    let here = directory.join(FILE_NAME);
+    if here.is_file() {
+        return Some(if directory == Path::new(".") { FILE_NAME.into() } else { here });
+    }
+    let absolute = directory.canonicalize().ok()?;
+    absolute.ancestors().skip(1).map(|above| above.join(FILE_NAME)).find(|path| path.is_file())
+}
+
+fn section_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = KEYS.iter().map(|key| key.section).collect();
+    names.dedup();
+    names.push("ports");
+    names
+}
+
+fn written(value: &DeValue<'_>, kind: Kind) -> Result<Written, &'static str> {
+    match (kind, value) {
+        (Kind::Text, DeValue::String(text)) => Ok(Written::One(text.to_string())),
+        (Kind::Switch, DeValue::Boolean(switch)) => Ok(Written::One(switch.to_string())),
+        (Kind::Number, DeValue::Integer(number)) => {
+            let value = i64::from_str_radix(number.as_str(), number.radix());
+            value.map(|n| Written::One(n.to_string())).map_err(|_| "a whole number")
+        }
+        (Kind::List, DeValue::Array(items)) => items
+            .iter()
+            .map(|item| match item.get_ref() {
+                DeValue::String(text) => Ok(text.to_string()),
+                _ => Err("a list of texts"),
+            })
+            .collect::<Result<_, _>>()
+            .map(Written::Many),
+        (Kind::Text, _) => Err("a text"),
+        (Kind::Switch, _) => Err("true or false"),
+        (Kind::Number, _) => Err("a whole number"),
+        (Kind::List, _) => Err("a list of texts"),
+    }
+}
+
+fn unknown(origin: &Origin, name: &str, known: &[&str], what: &str) -> Failure {
+    let failure = refused(origin, &format!("unknown {what} {name:?}"));
+    match nearest(name, known) {
+        Some(near) => failure.hint(format!("did you mean {near:?}?")),
+        None => failure.hint(format!("known are {}", known.join(", "))),
+    }
+}
+
+fn refused(origin: &Origin, message: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("{origin}: {message}"))
+}
+
+/// The line of the byte at `offset`, counted from 1.
+fn line(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, Failure> {
+        let mut settings = Settings::default();
+        settings.add_file(Path::new(FILE_NAME), text)?;
+        Ok(settings)
+    }
+
+    #[track_caller]
+    fn refuses(text: &str, message: &str, hint: Option<&str>) {
+        let failure = read(text).unwrap_err();
+        assert_eq!((failure.message.as_str(), failure.hint.as_deref()), (message, hint));
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn values_come_with_their_line() {
+        let settings = read(
+            "# comment\n[project]\ntarget = \"esp32c3\"\n\n[flash]\nbaud = 460_800\n\
+             [build]\nfeatures = [\"a\", \"b\"]\n[ports.bench]\nport = \"/dev/ttyUSB3\"\n",
+        )
+        .unwrap();
+        let at = |line| Origin::File { path: FILE_NAME.into(), line };
+        let target = settings.get("project", "target").unwrap();
+        assert_eq!(target.value, Written::One("esp32c3".into()));
+        assert_eq!(target.origin, at(3));
+        let baud = settings.get("flash", "baud").unwrap();
+        assert_eq!(baud, &Settled { value: Written::One("460800".into()), origin: at(6) });
+        let features = settings.get("build", "features").unwrap();
+        assert_eq!(features.value, Written::Many(vec!["a".into(), "b".into()]));
+        assert_eq!(settings.port("bench").unwrap().value, "/dev/ttyUSB3");
+    }
+
+    #[test]
+    fn the_environment_stands_over_the_file() {
+        let mut settings = read("[flash]\nbaud = 1\n").unwrap();
+        settings.add_variable("ESPLICE_FLASH_BAUD", "2".into()).unwrap();
+        settings.add_variable("ESPLICE_LAYOUT", "injected".into()).unwrap();
+        settings.add_variable("ESPLICE", "/usr/bin/esplice".into()).unwrap();
+        let baud = settings.get("flash", "baud").unwrap();
+        assert_eq!(baud.value, Written::One("2".into()));
+        assert_eq!(baud.origin.to_string(), "environment ESPLICE_FLASH_BAUD");
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_refused() {
+        let mut settings = Settings::default();
+        let failure = settings.add_variable("ESPLICE_FLASH_BUAD", "2".into()).unwrap_err();
+        assert_eq!(failure.message, "unknown setting ESPLICE_FLASH_BUAD in the environment");
+        assert_eq!(failure.hint.as_deref(), Some("did you mean ESPLICE_FLASH_BAUD?"));
+    }
+
+    #[test]
+    fn what_is_unknown_or_of_another_kind_is_refused() {
+        refuses(
+            "[flash]\nbuad = 1\n",
+            "esplice.toml:2: unknown key of [flash] \"buad\"",
+            Some("did you mean \"baud\"?"),
+        );
+        refuses(
+            "[falsh]\nbaud = 1\n",
+            "esplice.toml:1: unknown section \"falsh\"",
+            Some("did you mean \"flash\"?"),
+        );
+        refuses(
+            "target = \"esp32c3\"\n",
+            "esplice.toml:1: unknown section \"target\"",
+            Some("known are project, build, image, flash, monitor, ports"),
+        );
+        refuses("[flash]\nbaud = \"fast\"\n", "esplice.toml:2: baud must be a whole number", None);
+        refuses("\n[build]\nbin = 1\n", "esplice.toml:3: bin must be a text", None);
+        refuses(
+            "[build]\nfeatures = [1]\n",
+            "esplice.toml:2: features must be a list of texts",
+            None,
+        );
+        refuses(
+            "[flash]\nwith-bootloader = 1\n",
+            "esplice.toml:2: with-bootloader must be true or false",
+            None,
+        );
+        refuses(
+            "[ports.a]\nprot = \"x\"\n",
+            "esplice.toml:2: unknown key of [ports.a] \"prot\"",
+            Some("did you mean \"port\"?"),
+        );
+        let failure = read("[flash\nbaud = 1\n").unwrap_err();
+        assert!(failure.message.starts_with("esplice.toml:1: "), "{failure}");
+    }
+}

@@ -1,0 +1,305 @@
+//! All that is said: results to stdout, talk to stderr, events as lines of JSON.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    event::{Event, StageState, Summary, to_line},
+    exit::{Exit, Failure},
+};
+
+/// How a command answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line on stdout.
+    Json,
+}
+
+/// Where everything that is said goes through.
+pub struct Shell {
+    format: Format,
+    quiet: bool,
+    /// Stderr is a terminal: bars are drawn.
+    bars: bool,
+    colors: bool,
+    /// Facts go to stderr, because stdout is the board's.
+    board_has_stdout: bool,
+    stdout_closed: bool,
+    /// Why a result could not be written.
+    stdout_error: Option<String>,
+    bar: Option<Bar>,
+    /// Bytes of a line of the board's that has not ended yet, with `--format json`.
+    line: Vec<u8>,
+    /// What the last event will tell.
+    pub summary: Summary,
+}
+
+struct Bar {
+    stage: String,
+    total: u64,
+    drawn: Option<ProgressBar>,
+    /// The last step of a quarter that was told, where no bar is drawn.
+    told: u64,
+}
+
+/// A line of the board's that is longer than this is told in pieces.
+const LONGEST_LINE: usize = 4096;
+
+impl Shell {
+    pub fn new(format: Format, quiet: bool) -> Shell {
+        let terminal = io::stderr().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Shell {
+            format,
+            quiet,
+            bars: terminal && !dumb && !quiet && format == Format::Text,
+            colors: terminal && !no_color && !dumb,
+            board_has_stdout: false,
+            stdout_closed: false,
+            stdout_error: None,
+            bar: None,
+            line: Vec::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// From here on stdout carries what the board says and nothing else.
+    pub fn give_stdout_to_board(&mut self) {
+        self.board_has_stdout = true;
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether nobody reads stdout any more.
+    pub fn stdout_closed(&self) -> bool {
+        self.stdout_closed
+    }
+
+    /// Talk: what is being done.
+    pub fn status(&mut self, text: &str) {
+        if !self.quiet {
+            self.talk(text);
+        }
+    }
+
+    /// A fact that the command is run for: `Chip is ESP32-C3`.
+    pub fn fact(&mut self, text: &str) {
+        match self.format {
+            Format::Json => {
+                if !self.quiet {
+                    self.talk(text);
+                }
+            }
+            Format::Text if self.board_has_stdout => {
+                if !self.quiet {
+                    self.talk(text);
+                }
+            }
+            Format::Text => {
+                self.clear_bar();
+                self.stdout(format!("{text}\n").as_bytes());
+            }
+        }
+    }
+
+    /// What the command was asked for: text for people, `value` with `--format json`.
+    pub fn result(&mut self, name: &'static str, text: &str, value: serde_json::Value) {
+        match self.format {
+            Format::Text => self.stdout(text.as_bytes()),
+            Format::Json => self.event(&Event::Result { name, value }),
+        }
+    }
+
+    /// An event, for `--format json` alone.
+    pub fn event(&mut self, event: &Event) {
+        if self.format == Format::Json {
+            self.stdout(format!("{}\n", to_line(event)).as_bytes());
+        }
+    }
+
+    pub fn stage(&mut self, name: &'static str, state: StageState) {
+        self.event(&Event::Stage { name, state });
+    }
+
+    pub fn warning(&mut self, message: &str) {
+        self.event(&Event::Warning { message: message.into() });
+        let head = self.paint("warning:", YELLOW);
+        self.talk(&format!("{head} {message}"));
+    }
+
+    pub fn error(&mut self, failure: &Failure) {
+        self.end_bar(false);
+        self.flush_board();
+        self.event(&Event::Error {
+            code: failure.exit.number(),
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+        });
+        let head = self.paint("error:", RED);
+        self.talk(&format!("{head} {}", failure.message));
+        if let Some(hint) = &failure.hint {
+            let head = self.paint("hint:", CYAN);
+            self.talk(&format!("{head} {hint}"));
+        }
+    }
+
+    /// The last word; gives the exit code, which is another where results went nowhere.
+    pub fn finish(&mut self, exit: Exit) -> Exit {
+        self.end_bar(exit == Exit::Done);
+        self.flush_board();
+        let mut exit = exit;
+        if let Some(error) = self.stdout_error.take()
+            && exit == Exit::Done
+        {
+            let failure = Failure::new(Exit::Internal, format!("cannot write to stdout: {error}"));
+            self.error(&failure);
+            exit = failure.exit;
+        }
+        let summary =
+            Summary { ok: exit == Exit::Done, exit: exit.number(), ..self.summary.clone() };
+        self.event(&Event::Summary(summary));
+        exit
+    }
+
+    /// `done` of `total` bytes of a stage: a bar on a terminal, else a line at each quarter.
+    pub fn progress(&mut self, stage: &str, done: u64, total: u64) {
+        self.event(&Event::Progress { stage: stage.into(), done, total });
+        if self.bar.as_ref().is_some_and(|bar| bar.stage != stage) {
+            self.end_bar(true);
+        }
+        let draws = self.bars;
+        let bar = self.bar.get_or_insert_with(|| Bar {
+            stage: stage.to_owned(),
+            total,
+            drawn: draws.then(|| new_bar(stage, total)),
+            told: 0,
+        });
+        if let Some(drawn) = &bar.drawn {
+            drawn.set_length(total);
+            drawn.set_position(done);
+        } else {
+            let quarter = done.saturating_mul(4).checked_div(total).unwrap_or(4);
+            if quarter > bar.told {
+                bar.told = quarter;
+                self.status(&format!("{stage}: {} %", quarter * 25));
+            }
+        }
+        if done >= total {
+            self.end_bar(true);
+        }
+    }
+
+    /// All of the stage that was told of last is done.
+    pub fn progress_done(&mut self) {
+        if let Some(Bar { stage, total, .. }) = &self.bar {
+            let (stage, total) = (stage.clone(), *total);
+            self.progress(&stage, total, total);
+        }
+    }
+
+    /// What the board says, as it comes.
+    pub fn board_output(&mut self, bytes: &[u8]) {
+        match self.format {
+            Format::Text => {
+                self.clear_bar();
+                self.stdout(bytes);
+            }
+            Format::Json => {
+                for byte in bytes {
+                    self.line.push(*byte);
+                    if *byte == b'\n' || self.line.len() >= LONGEST_LINE {
+                        self.flush_board();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the board's last line, though it has not ended.
+    pub fn flush_board(&mut self) {
+        if self.line.is_empty() {
+            return;
+        }
+        let event = match String::from_utf8(std::mem::take(&mut self.line)) {
+            Ok(text) => Event::Output { text: Some(text), bytes: None },
+            Err(error) => Event::Output { text: None, bytes: Some(hex(error.as_bytes())) },
+        };
+        self.event(&event);
+    }
+
+    fn talk(&mut self, text: &str) {
+        let line = format!("{text}\n");
+        let write = || {
+            let mut stderr = io::stderr().lock();
+            // Nobody may be listening, and there is nobody else to tell.
+            let _ = stderr.write_all(line.as_bytes());
+        };
+        match self.bar.as_ref().and_then(|bar| bar.drawn.as_ref()) {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn stdout(&mut self, bytes: &[u8]) {
+        if self.stdout_closed {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            self.stdout_closed = true;
+            // A reader that has seen enough (`| head`) is no error.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.stdout_error = Some(error.to_string());
+            }
+        }
+    }
+
+    fn clear_bar(&mut self) {
+        if let Some(bar) = self.bar.take()
+            && let Some(drawn) = bar.drawn
+        {
+            drawn.finish_and_clear();
+        }
+    }
+
+    fn end_bar(&mut self, done: bool) {
+        if let Some(bar) = self.bar.take()
+            && let Some(drawn) = bar.drawn
+        {
+            if done { drawn.finish() } else { drawn.abandon() }
+        }
+    }
+
+    fn paint(&self, text: &str, color: &str) -> String {
+        if self.colors { format!("\x1b[1;{color}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+// ECMA-48, SGR parameters.
+const RED: &str = "31";
+const YELLOW: &str = "33";
+const CYAN: &str = "36";
+
+fn new_bar(stage: &str, total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    // A template of our own: that it is one is seen by the first bar that is drawn.
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg:20} [{bar:32}] {percent:>3} % {bytes}/{total_bytes}")
+    {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(stage.to_owned());
+    bar
+}
+
+/// Lower-case hex without separators.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,84 @@
+//! Values as users write them on the command line, in variables and in `esplice.toml`.
+
+use std::time::Duration;
+
+/// A duration: a number and its unit, `500ms`, `5s`, `1.5s` or `2m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "" => return Err(format!("{text:?} has no unit; write it as 5s or 500ms")),
+        _ => return Err(format!("{text:?} is not a duration such as 5s or 500ms")),
+    };
+    number
+        .parse::<f64>()
+        .ok()
+        .and_then(|number| Duration::try_from_secs_f64(number * factor).ok())
+        .ok_or_else(|| format!("{text:?} is not a duration such as 5s or 500ms"))
+}
+
+/// A duration as [`duration`] reads it.
+pub fn duration_text(value: &Duration) -> String {
+    if value.subsec_millis() == 0 {
+        format!("{}s", value.as_secs())
+    } else {
+        format!("{}ms", value.as_millis())
+    }
+}
+
+/// A baud rate.
+pub fn baud(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("{text:?} is not a baud rate such as 921600")),
+        Ok(baud) => Ok(baud),
+    }
+}
+
+/// An offset in flash, decimal or hex.
+pub fn offset(text: &str) -> Result<u32, String> {
+    esplice_chip::parse_size(text)
+        .ok_or_else(|| format!("{text:?} is not an offset such as 0x10000"))
+}
+
+/// A switch.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let check = |text: &str, millis: u64| {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        };
+        check("5s", 5000);
+        check("500ms", 500);
+        check("1.5s", 1500);
+        check("2m", 120_000);
+        check("0s", 0);
+        for bad in ["", "s", "5", "5 s", "-5s", "5h", "1e9s", "..s", "99999999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        for text in ["5s", "500ms", "0s"] {
+            assert_eq!(duration_text(&duration(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn baud_rates_are_above_zero() {
+        assert_eq!(baud("921600"), Ok(921_600));
+        for bad in ["0", "-1", "fast", "", "99999999999"] {
+            assert!(baud(bad).is_err(), "{bad}");
+        }
+    }
+}

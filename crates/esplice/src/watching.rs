@@ -1,0 +1,164 @@
+//! Watches what a board says, until what is expected has come.
+
+use std::time::Duration;
+
+use esplice_monitor::{
+    EscapeError, Expectation, MonitorError, MonitorEvent, Outcome, PanicReport, Sanitiser, Watch,
+    watch,
+};
+use esplice_protocol::{Moment, Port, PortError};
+
+use crate::{
+    event::Event,
+    exit::{Exit, Failure},
+    interrupt::Interrupt,
+    project::Project,
+    shell::Shell,
+    value,
+};
+
+/// What is to come, ready before the board is let go.
+#[derive(Debug)]
+pub struct Watching {
+    expect: Vec<Expectation>,
+    timeout: Option<Duration>,
+    raw: bool,
+}
+
+impl Watching {
+    /// What the settings ask for. With `raw`, terminal escape sequences pass.
+    pub fn new(project: &Project, raw: bool) -> Result<Watching, Failure> {
+        let expect: Result<_, EscapeError> =
+            project.expect.iter().map(|text| Expectation::parse(text)).collect();
+        let expect = expect.map_err(|error| {
+            let failure = Failure::usage(format!("expected text: {error}"));
+            Failure { hint: error.hint(), ..failure }
+        })?;
+        Ok(Watching { expect, timeout: project.timeout, raw })
+    }
+
+    /// Reads `port` until it is settled. `since` is when the board was let go.
+    pub fn run(
+        self,
+        port: &mut dyn Port,
+        since: Option<Moment>,
+        shell: &mut Shell,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let timeout = self.timeout;
+        let job = Watch { expect: self.expect, timeout: self.timeout, since, ..Watch::default() };
+        let expects = !job.expect.is_empty();
+        let mut output = Output { sanitiser: (!self.raw).then(Sanitiser::default) };
+        let outcome = watch(port, &job, &mut |event| match event {
+            MonitorEvent::Output(bytes) => {
+                output.push(bytes, shell);
+                // Without readers there is nothing left to do, unless something is waited for.
+                if shell.stdout_closed() && !expects {
+                    interrupt.ask();
+                }
+            }
+            MonitorEvent::Panic(report) => shell.event(&panic_event(report)),
+            _ => {}
+        });
+        output.finish(shell);
+        match outcome {
+            Ok(outcome) => settled(outcome, timeout, port.name(), shell),
+            Err(MonitorError::Port(PortError::Interrupted)) if shell.stdout_closed() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The board's output on its way to people.
+struct Output {
+    sanitiser: Option<Sanitiser>,
+}
+
+impl Output {
+    fn push(&mut self, bytes: &[u8], shell: &mut Shell) {
+        let received = shell.summary.bytes_received.unwrap_or(0);
+        shell.summary.bytes_received = Some(received + bytes.len() as u64);
+        match &mut self.sanitiser {
+            Some(sanitiser) if !shell.is_json() => {
+                let text = sanitiser.push(bytes);
+                shell.board_output(text.as_bytes());
+            }
+            _ => shell.board_output(bytes),
+        }
+    }
+
+    fn finish(&mut self, shell: &mut Shell) {
+        if let Some(mut sanitiser) = self.sanitiser.take()
+            && !shell.is_json()
+        {
+            shell.board_output(sanitiser.finish().as_bytes());
+        }
+        shell.flush_board();
+    }
+}
+
+fn settled(
+    outcome: Outcome,
+    timeout: Option<Duration>,
+    port: &str,
+    shell: &mut Shell,
+) -> Result<(), Failure> {
+    match outcome {
+        Outcome::Matched { .. } => {
+            shell.status("Expected output found");
+            Ok(())
+        }
+        Outcome::Ended { .. } => Ok(()),
+        Outcome::TimedOut { missing, seen, last_lines } => {
+            let within = timeout.as_ref().map(value::duration_text).unwrap_or_default();
+            let failure = Failure::new(
+                Exit::ExpectationTimedOut,
+                format!(
+                    "expected output \"{missing}\" did not come within {within}: {seen} bytes came"
+                ),
+            );
+            Err(match last_lines.last() {
+                Some(line) => failure.hint(format!("the last line was {line:?}")),
+                None => failure.hint(format!(
+                    "the board said nothing: check that {port} is the UART that the firmware writes to"
+                )),
+            })
+        }
+        Outcome::WrongBaud { seen, percent } => Err(Failure::new(
+            Exit::WrongBaud,
+            format!("{percent} % of the {seen} bytes that came are no text"),
+        )
+        .hint("give the firmware's baud rate with --monitor-baud")),
+        Outcome::Panic(report) => {
+            Err(Failure::new(Exit::Panic, format!("the firmware panicked: {}", in_words(&report))))
+        }
+        Outcome::BootLoop(found) => {
+            let failure = Failure::new(
+                Exit::BootLoop,
+                format!("the board reset {} times more: {}", found.resets, found.reason),
+            );
+            Err(match found.last_line {
+                Some(line) => failure.hint(format!("before it the board said {line:?}")),
+                None => failure,
+            })
+        }
+        other => Err(Failure::new(Exit::Internal, format!("unknown outcome {other:?}"))),
+    }
+}
+
+fn panic_event(report: &PanicReport) -> Event {
+    Event::Panic {
+        kind: report.kind.name().to_owned(),
+        message: in_words(report),
+        frames: report.addresses.iter().map(|addr| format!("0x{addr:08x}")).collect(),
+    }
+}
+
+/// The message in one line, with its place where that is known.
+fn in_words(report: &PanicReport) -> String {
+    let message = report.message.lines().collect::<Vec<_>>().join(" ");
+    match &report.location {
+        Some(place) => format!("{message} at {place}"),
+        None => message,
+    }
+}

@@ -1,0 +1,239 @@
+//! Whole commands against the virtual board and against ports that are none.
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::Path,
+    process::{Child, ChildStdout, Stdio},
+};
+
+use support::{built_hello, elf, finish, run};
+
+const HELLO: &str = "Hello, World!\r\n";
+
+#[test]
+fn flash_and_monitor_in_steps() {
+    let directory = built_hello(HELLO);
+    let at = directory.path();
+    let said = run(at, "flash --port=sim:esp32c3,flash=board.flash --baud=921600 hello.bin");
+    let said = said.check(0, &["921600"]);
+    assert!(said.out.contains("Chip is ESP32-C3"), "{said:#?}");
+    assert!(said.out.contains("Hash of data verified"), "{said:#?}");
+
+    let mut monitor = support::esplice(at);
+    monitor.args(["monitor", "--port=sim:esp32c3,flash=board.flash", "--timeout", "5s"]);
+    monitor.args(["--expect", r"Hello, World!\r\n"]);
+    let said = finish(&mut monitor).check(0, &["Expected output found"]);
+    assert!(said.out.contains("ESP-ROM:"), "{said:#?}");
+    assert!(said.out.ends_with(HELLO), "{said:#?}");
+}
+
+#[test]
+fn run_is_all_of_it() {
+    let directory = built_hello(HELLO);
+    let at = directory.path();
+    for what in ["hello.elf", "hello.bin"] {
+        let mut command = support::esplice(at);
+        command.args(["run", "--target", "esp32c3", what, "--port", "sim:esp32c3"]);
+        command.args(["--expect", r"Hello, World!\r\n"]);
+        let words = ["Chip is ESP32-C3", "Hash of data verified", "Expected output found"];
+        let said = finish(&mut command).check(0, &words);
+        assert!(said.out.ends_with(HELLO), "{said:#?}");
+    }
+}
+
+/// Runs `hello` with `--expect` and a timeout, and says how it ended.
+fn expect(at: &Path, expected: &str) -> support::Said {
+    let mut command = support::esplice(at);
+    command.args(["run", "--port", "sim:esp32c3", "--timeout", "2s", "--expect", expected]);
+    finish(command.arg("hello.bin"))
+}
+
+#[test]
+fn what_comes_instead_of_the_expected() {
+    let directory = built_hello(HELLO);
+    let said = expect(directory.path(), "Goodbye");
+    said.check(20, &["error: expected output \"Goodbye\" did not come within 2s", "Hello, World!"]);
+
+    let directory = built_hello("panicked at src/main.rs:7:5:\r\nboom\r\n\r\nBacktrace:\r\n\r\n");
+    let said = expect(directory.path(), "Goodbye");
+    said.check(21, &["error: the firmware panicked: boom at src/main.rs:7:5"]);
+
+    let said = expect(directory.path(), r"\q");
+    said.check(2, &["error: expected text: unknown escape", "hint: "]);
+}
+
+#[test]
+fn an_empty_board_loops() {
+    let directory = tempfile::tempdir().unwrap();
+    let words = "monitor --port sim:esp32c3,flash=empty.flash --expect Hello --timeout 5s";
+    run(directory.path(), words).check(22, &["error: the board reset", "invalid header"]);
+}
+
+#[test]
+fn ports_that_are_none() {
+    let directory = built_hello(HELLO);
+    let at = directory.path();
+    let check = |port: &str, exit: i32, words: &[&str]| {
+        run(at, &format!("flash --port {port} hello.bin")).check(exit, words);
+    };
+    check("/dev/esplice-has-no-such-port", 10, &["error: no port /dev/esplice", "hint: "]);
+    check("hello.bin", 2, &["error: port \"hello.bin\": "]);
+    check("tcp://localhost:3333", 2, &["tcp:// ports are not available yet"]);
+    check("rfc2217://localhost:3333", 2, &["rfc2217:// ports are not available yet"]);
+    check("sim:esp32c4", 2, &["error: ", "esp32c4"]);
+    check("sim:esp32c3,flahs=x", 2, &["error: ", "flahs"]);
+}
+
+#[test]
+fn a_virtual_board_that_is_in_use() {
+    let directory = built_hello(HELLO);
+    let at = directory.path();
+    run(at, "flash --port sim:esp32c3,flash=board.flash hello.bin").check(0, &[]);
+    let file = fs::File::open(at.join("board.flash")).unwrap();
+    file.try_lock().unwrap();
+    let said = run(at, "flash --port sim:esp32c3,flash=board.flash hello.bin");
+    said.check(10, &["error: ", "in use", "hint: "]);
+}
+
+#[cfg(unix)]
+mod pty {
+    use nix::pty::openpty;
+
+    use super::*;
+
+    fn name(pty: &nix::pty::OpenptyResult) -> String {
+        nix::unistd::ttyname(&pty.slave).unwrap().to_string_lossy().into_owned()
+    }
+
+    #[test]
+    fn a_board_that_answers_nothing() {
+        let directory = built_hello(HELLO);
+        let pty = openpty(None, None).unwrap();
+        let words = format!("flash --port {} hello.bin", name(&pty));
+        let said = run(directory.path(), &words);
+        said.check(11, &["error: Failed to connect to /dev/pts/", " tries", "hint: "]);
+    }
+
+    #[test]
+    fn a_port_that_is_busy() {
+        let directory = built_hello(HELLO);
+        let pty = openpty(None, None).unwrap();
+        let name = name(&pty);
+        let _held = serialport::new(&name, 115_200).exclusive(true).open().unwrap();
+        let said = run(directory.path(), &format!("flash --port {name} hello.bin"));
+        said.check(10, &["error: port /dev/pts/", "in use", "hint: "]);
+    }
+}
+
+/// Starts to flash slowly (in real time, at a low rate) and comes back when a part of the app has
+/// been written, with what is yet to be said.
+#[cfg(unix)]
+fn half_flashed(at: &Path) -> (Child, BufReader<ChildStdout>) {
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
+        .current_dir(at)
+        .args(["flash", "--format", "json", "--baud", "115200"])
+        .args(["--port", "sim:esp32c3,flash=board.flash,time=real", "hello.bin"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let half = said.by_ref().lines().map(Result::unwrap).any(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        event["event"] == "progress"
+            && event["stage"] == "app"
+            && event["done"].as_u64() < event["total"].as_u64()
+    });
+    if !half {
+        panic!("it ended before it was half done: {}", child.wait().unwrap());
+    }
+    (child, said)
+}
+
+/// Firmware whose text does not shrink, so that its transfer takes a while.
+#[cfg(unix)]
+fn slow_hello() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let mut elf = elf::hello(HELLO);
+    let mut state = 1_u32;
+    let noise = std::iter::repeat_with(|| {
+        // Numerical Recipes' linear congruential generator.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    });
+    elf.sections[1].data.extend(noise.take(40_000));
+    fs::write(directory.path().join("hello.elf"), elf.to_bytes()).unwrap();
+    let words = "build --target esp32c3 --elf hello.elf --output hello.bin";
+    run(directory.path(), words).check(0, &[]);
+    directory
+}
+
+#[cfg(unix)]
+#[track_caller]
+fn repaired_by_the_next(at: &Path) {
+    run(at, "flash --port sim:esp32c3,flash=board.flash hello.bin").check(0, &[]);
+    let words = "monitor --port sim:esp32c3,flash=board.flash --expect Hello --timeout 5s";
+    run(at, words).check(0, &[]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_flash_that_was_killed_is_repaired_by_the_next() {
+    let directory = slow_hello();
+    let (mut child, _lines) = half_flashed(directory.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    repaired_by_the_next(directory.path());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_flash_that_was_interrupted_says_so_and_is_repaired() {
+    use nix::{sys::signal, unistd::Pid};
+
+    let directory = slow_hello();
+    let (mut child, lines) = half_flashed(directory.path());
+    signal::kill(Pid::from_raw(child.id() as i32), signal::Signal::SIGINT).unwrap();
+    let rest: Vec<String> = lines.lines().map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest:#?}");
+    let last: serde_json::Value = serde_json::from_str(rest.last().unwrap()).unwrap();
+    assert_eq!(last["event"], "summary");
+    assert_eq!((&last["ok"], &last["exit"]), (&false.into(), &130.into()));
+    repaired_by_the_next(directory.path());
+}
+
+/// The events of a whole run, without the bytes of progress.
+#[test]
+fn events() {
+    let directory = built_hello(HELLO);
+    let mut command = support::esplice(directory.path());
+    command.args(["run", "hello.bin", "--port", "sim:esp32c3", "--format", "json"]);
+    let said = finish(command.args(["--expect", r"World!\r\n"])).check(0, &[]);
+    let events: Vec<serde_json::Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().all(|event| event["v"] == 1));
+
+    let mut kinds: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    kinds.dedup();
+    for kind in ["stage", "chip", "progress", "verified", "output", "summary"] {
+        assert!(kinds.contains(&kind), "no {kind} in {kinds:?}");
+    }
+    let chip = events.iter().find(|event| event["event"] == "chip").unwrap();
+    assert_eq!(chip["name"], "ESP32-C3");
+    assert_eq!(chip["flash_size"], 4 << 20);
+    let last = events.iter().rfind(|event| event["event"] == "output").unwrap();
+    assert_eq!(last["text"], HELLO);
+
+    let summary = events.last().unwrap();
+    assert_eq!(summary["event"], "summary");
+    assert_eq!((&summary["ok"], &summary["exit"]), (&true.into(), &0.into()));
+    assert_eq!(summary["chip"], "ESP32-C3");
+    for number in
+        ["bytes_sent", "bytes_received", "frames", "seconds", "sectors_total", "sectors_written"]
+    {
+        assert!(summary[number].as_f64().unwrap() > 0.0, "{number} in {summary}");
+    }
+}

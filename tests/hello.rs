@@ -1,0 +1,81 @@
+//! The example, from its source to its first words. These tests compile firmware, into a directory
+//! that is kept between runs.
+
+mod support;
+
+use std::{fs, path::Path};
+
+use support::{Said, finish, repository};
+
+/// Runs the program at the top of the repository, with a place for firmware under its own target
+/// directory.
+fn esplice(args: &[&str]) -> Said {
+    let mut command = support::esplice(&repository());
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    finish(command.args(args))
+}
+
+const EXPECT: &str = r"Hello, World!\r\n";
+
+#[test]
+fn run_takes_the_example_to_its_first_words() {
+    let port = ["--port", "sim:esp32c3", "--expect", EXPECT];
+    let said = esplice(&[&["run", "examples/hello-rust"], &port[..]].concat());
+    let words = ["Chip is ESP32-C3", "Hash of data verified", "Expected output found"];
+    let said = said.check(0, &words);
+    assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
+}
+
+#[test]
+fn the_same_in_steps_and_reproducibly() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let (hello, again, elf) = (at("hello.bin"), at("again.bin"), at("hello.elf"));
+
+    let args = ["build", "--target=esp32c3", "--output", &hello, "examples/hello-rust"];
+    esplice(&args).check(0, &[]);
+    esplice(&["build", "--elf", &elf, "--output", &again]).check(0, &[]);
+    assert_eq!(
+        support::files(directory.path()),
+        [
+            "again.bin",
+            "again.elf",
+            "again.merged.bin",
+            "again.plan.json",
+            "hello.bin",
+            "hello.elf",
+            "hello.merged.bin",
+            "hello.plan.json"
+        ]
+    );
+    for (one, two) in [("hello.bin", "again.bin"), ("hello.merged.bin", "again.merged.bin")] {
+        assert_eq!(fs::read(at(one)).unwrap(), fs::read(at(two)).unwrap(), "{one} and {two}");
+    }
+
+    let port = format!("--port=sim:esp32c3,flash={}", at("board.flash"));
+    let said = esplice(&["flash", &port, "--baud=921600", &hello]).check(0, &[]);
+    assert!(said.out.contains("Chip is ESP32-C3"), "{said:#?}");
+    assert!(said.out.contains("Hash of data verified"), "{said:#?}");
+    let said = esplice(&["monitor", &port, "--expect", EXPECT, "--timeout", "5s"]).check(0, &[]);
+    assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
+}
+
+#[test]
+fn source_that_does_not_compile() {
+    let directory = tempfile::tempdir().unwrap();
+    let example = repository().join("examples/hello-rust");
+    for name in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "src/main.rs"] {
+        let to = directory.path().join(name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(example.join(name), to).unwrap();
+    }
+    let main = directory.path().join("src/main.rs");
+    let source = fs::read_to_string(&main).unwrap();
+    fs::write(&main, format!("{source}\nconst NUMBER: u32 = \"text\";\n")).unwrap();
+    let output = directory.path().join("hello.bin");
+    let (output, project) = (output.to_string_lossy(), directory.path().to_string_lossy());
+    // The compiler's own words come first, then ours.
+    let said = esplice(&["build", "--target", "esp32c3", "--output", &output, &project]);
+    said.check(5, &["mismatched types", "error: cargo could not build hello-rust"]);
+    assert!(!Path::new(&*output).exists());
+}

@@ -1,0 +1,118 @@
+//! ELFs made in the test, with just what the test is about.
+
+/// A section that is loaded.
+pub struct Section {
+    pub name: &'static str,
+    pub addr: u32,
+    pub data: Vec<u8>,
+    pub executable: bool,
+}
+
+/// What an ELF is made of.
+pub struct Elf {
+    /// `e_machine`: 243 is RISC-V.
+    pub machine: u16,
+    pub entry: u32,
+    pub sections: Vec<Section>,
+}
+
+/// Where the text of [`hello`] begins: in the second MMU page of IROM, behind the header and the
+/// descriptor.
+const TEXT: u32 = 0x4201_0400;
+
+/// Where the read-only data begins: the app descriptor comes first.
+const RODATA: u32 = 0x3c00_0020;
+
+/// Firmware for the ESP32-C3 that says `text` once on UART0, in a dozen instructions.
+pub fn hello(text: &str) -> Elf {
+    let mut rodata = app_descriptor();
+    let text_addr = RODATA + rodata.len() as u32;
+    rodata.extend_from_slice(text.as_bytes());
+    rodata.push(0);
+
+    // Instructions by hand, from the RISC-V unprivileged manual, chapter 35 (RV32I listings).
+    let (x10, x11, x12) = (10, 11, 12);
+    let lui = |rd: u32, value: u32| value & 0xffff_f000 | rd << 7 | 0x37;
+    let addi = |rd: u32, rs: u32, imm: u32| (imm & 0xfff) << 20 | rs << 15 | rd << 7 | 0x13;
+    let hi = text_addr.wrapping_add(0x800);
+    let code: [u32; 9] = [
+        lui(x10, 0x6000_0000),                  // UART0's FIFO, TRM 26.7
+        lui(x11, hi),                           // the text
+        addi(x11, x11, text_addr),              //
+        x11 << 15 | 4 << 12 | x12 << 7 | 0x03,  // loop: lbu x12, 0(x11)
+        x12 << 15 | 8 << 8 | 0x63,              // beq x12, x0, +16
+        x12 << 20 | x10 << 15 | 2 << 12 | 0x23, // sw x12, 0(x10)
+        addi(x11, x11, 1),                      //
+        0xff1f_f06f,                            // j -16 (the loop)
+        0x0000_006f,                            // j 0
+    ];
+    let code = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+    Elf {
+        machine: 243,
+        entry: TEXT,
+        sections: vec![
+            Section { name: ".flash.appdesc", addr: RODATA, data: rodata, executable: false },
+            Section { name: ".text", addr: TEXT, data: code, executable: true },
+        ],
+    }
+}
+
+/// ESP-IDF's descriptor of an app (esp_app_desc.h), all fields but magic, version, name and the
+/// page size left zero.
+fn app_descriptor() -> Vec<u8> {
+    let mut bytes = vec![0; 256];
+    bytes[..4].copy_from_slice(&0xabcd_5432_u32.to_le_bytes());
+    bytes[16..21].copy_from_slice(b"0.1.0");
+    bytes[48..53].copy_from_slice(b"hello");
+    bytes[178..180].copy_from_slice(&u16::MAX.to_le_bytes()); // eFuse block revision, full maximum
+    bytes[180] = 16; // log2 of the MMU page size
+    bytes
+}
+
+impl Elf {
+    /// The file: header, program headers, sections, names, section headers (System V ABI,
+    /// chapters 4 and 5).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        const HEADER: u32 = 52;
+        const PROGRAM_HEADER: u32 = 32;
+        let count = self.sections.len() as u32;
+        let mut offset = HEADER + PROGRAM_HEADER * count;
+        let mut names = vec![0];
+        let mut program = Vec::new();
+        let mut content = Vec::new();
+        let mut headers = vec![0_u8; 40];
+        let push = |to: &mut Vec<u8>, words: &[u32]| {
+            to.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        };
+        for section in &self.sections {
+            let len = section.data.len() as u32;
+            let x = u32::from(section.executable);
+            // PT_LOAD, readable.
+            push(&mut program, &[1, offset, section.addr, section.addr, len, len, 4 | x, 4]);
+            // SHT_PROGBITS, SHF_ALLOC and SHF_EXECINSTR.
+            let name = names.len() as u32;
+            push(&mut headers, &[name, 1, 2 | x << 2, section.addr, offset, len, 0, 0, 4, 0]);
+            names.extend_from_slice(section.name.as_bytes());
+            names.push(0);
+            content.extend_from_slice(&section.data);
+            offset += len;
+        }
+        let name = names.len() as u32;
+        names.extend_from_slice(b".shstrtab\0");
+        push(&mut headers, &[name, 3, 0, 0, offset, names.len() as u32, 0, 0, 1, 0]);
+        offset += names.len() as u32;
+
+        let mut file = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+        file.extend(2_u16.to_le_bytes()); // ET_EXEC
+        file.extend(self.machine.to_le_bytes());
+        push(&mut file, &[1, self.entry, HEADER, offset, 0]);
+        for half in [HEADER, PROGRAM_HEADER, count, 40, count + 2, count + 1] {
+            file.extend((half as u16).to_le_bytes());
+        }
+        file.extend(program);
+        file.extend(content);
+        file.extend(names);
+        file.extend(headers);
+        file
+    }
+}

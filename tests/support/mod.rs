@@ -1,0 +1,83 @@
+//! What the tests of whole commands share.
+
+// Each test is a program of its own, and uses a part of this.
+#![allow(dead_code)]
+
+pub mod elf;
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub struct Said {
+    pub exit: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// The program in `directory`, without what the tests' own environment would settle.
+pub fn esplice(directory: &Path) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("esplice"));
+    command.current_dir(directory).env("NO_COLOR", "1");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ESPLICE") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs the program with words that blanks separate.
+pub fn run(directory: &Path, words: &str) -> Said {
+    finish(esplice(directory).args(words.split_whitespace()))
+}
+
+pub fn finish(command: &mut Command) -> Said {
+    let output = command.output().expect("the program can be started");
+    Said {
+        exit: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Said {
+    /// It ended with `exit`, and among what it said on stderr is each of `words`.
+    #[track_caller]
+    pub fn check(self, exit: i32, words: &[&str]) -> Said {
+        assert_eq!(self.exit, exit, "{self:#?}");
+        for word in words {
+            assert!(self.err.contains(word), "no {word:?} in {self:#?}");
+        }
+        // Whatever went wrong, it is told in a line and never by a panic.
+        assert!(!self.err.contains("panicked at"), "{self:#?}");
+        self
+    }
+}
+
+/// Names of the files in `directory`, sorted.
+pub fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("the directory can be read");
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The top of the repository.
+pub fn repository() -> PathBuf {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    top.expect("the package stands two below it").to_owned()
+}
+
+/// A directory with `hello.elf`, which says `text`, and what `build` makes of it.
+pub fn built_hello(text: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("there is room");
+    let elf = elf::hello(text).to_bytes();
+    std::fs::write(directory.path().join("hello.elf"), elf).expect("there is room");
+    run(directory.path(), "build --target esp32c3 --elf hello.elf --output hello.bin")
+        .check(0, &[]);
+    directory
+}
