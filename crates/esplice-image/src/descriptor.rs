@@ -85,10 +85,15 @@ impl AppDescriptor {
     }
 }
 
-/// Text up to the first zero, with what is not UTF-8 or would steer a terminal replaced.
+/// Text up to the first zero.
 fn text(field: &[u8]) -> String {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
-    String::from_utf8_lossy(&field[..end])
+    printable(&field[..end])
+}
+
+/// Text with what is not UTF-8, or would steer a terminal, replaced.
+pub(crate) fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text)
         .chars()
         .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
         .collect()

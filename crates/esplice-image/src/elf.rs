@@ -7,6 +7,7 @@ use object::LittleEndian;
 use object::elf;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
+use crate::descriptor::printable;
 use crate::{Content, ImageError};
 
 type Header = elf::FileHeader32<LittleEndian>;
@@ -51,6 +52,9 @@ const LOADED_TYPES: [elf::SectionType; 4] =
 
 /// The section that the app descriptor is in, by ESP-IDF's and esp-hal's linker scripts.
 pub(crate) const DESCRIPTOR_SECTION: &str = ".flash.appdesc";
+
+/// Bytes of a section's name that are kept, for messages.
+const LONGEST_NAME: usize = 64;
 
 impl<'d> Elf<'d> {
     /// Reads the header and checks class, byte order, machine and type.
@@ -100,7 +104,7 @@ impl<'d> Elf<'d> {
                 continue;
             }
             let name = table.section_name(LittleEndian, section).map_err(damaged)?;
-            let name = String::from_utf8_lossy(name).into_owned();
+            let name = printable(&name[..name.len().min(LONGEST_NAME)]);
             let allocated = section.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 != 0;
             let region = match self.region_of(&name, addr, size) {
                 Ok(region) => region,

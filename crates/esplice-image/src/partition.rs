@@ -5,6 +5,8 @@ use std::fmt;
 use esplice_chip::{FlashOffset, nearest};
 use md5::{Digest as _, Md5};
 
+use crate::descriptor::printable;
+
 /// Bytes of a row.
 const ROW: usize = 32;
 /// First bytes of a row that names a partition.
@@ -261,7 +263,7 @@ impl Partition {
         let name = &row[12..12 + NAME_LEN];
         let name = &name[..name.iter().position(|b| *b == 0).unwrap_or(NAME_LEN)];
         Self {
-            name: String::from_utf8_lossy(name).into_owned(),
+            name: printable(name),
             kind: row[2],
             subtype: row[3],
             offset: FlashOffset(word(4)),

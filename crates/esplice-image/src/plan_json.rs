@@ -138,6 +138,7 @@ impl FlashPlan {
             return Err(PlanError::Schema { found: schema, known: SCHEMA });
         }
         let raw: RawPlan = serde_json::from_str(text).map_err(json)?;
+        check_flash_size(&raw)?;
         let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut writes = Vec::new();
         for write in raw.writes {
@@ -165,6 +166,17 @@ impl FlashPlan {
             writes,
             elf_sha256: raw.elf_sha256.map(|text| hash_of(&text)).transpose()?,
         })
+    }
+}
+
+/// Refuses a flash size that the chip, if it is known here, has no code for.
+fn check_flash_size(raw: &RawPlan) -> Result<(), PlanError> {
+    let size = raw.flash.size;
+    match esplice_chip::find(&raw.chip) {
+        Ok(chip) if chip.image.flash_size_code(size).is_none() => Err(PlanError::Json {
+            message: format!("flash size of {size} bytes has no code for {}", chip.display_name),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use object::elf;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Writer};
@@ -154,16 +155,18 @@ pub fn elf(sections: &[Section], options: Options) -> Vec<u8> {
 /// The program esptool: `ESPLICE_ESPTOOL`, else the one on PATH. Without it the test fails, as an
 /// equality that nobody checked is none.
 pub fn esptool() -> Command {
-    let program =
-        std::env::var_os("ESPLICE_ESPTOOL").map_or_else(|| PathBuf::from("esptool"), PathBuf::from);
-    let answer = Command::new(&program).arg("version").output();
-    assert!(
-        answer.as_ref().is_ok_and(|output| output.status.success()),
-        "esptool is the judge of these tests and {} does not run: {answer:?}\n\
-         install it with `pip install esptool==5.6.0`, or name it in ESPLICE_ESPTOOL",
-        program.display(),
-    );
-    Command::new(program)
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PROGRAM.get_or_init(|| {
+        let program = std::env::var_os("ESPLICE_ESPTOOL").map_or("esptool".into(), PathBuf::from);
+        let answer = Command::new(&program).arg("version").output();
+        assert!(
+            answer.as_ref().is_ok_and(|output| output.status.success()),
+            "esptool is the judge of these tests and {} does not run: {answer:?}\n\
+             install it with `pip install esptool==5.6.0`, or name it in ESPLICE_ESPTOOL",
+            program.display(),
+        );
+        program
+    }))
 }
 
 /// The image that esptool makes of `elf` in `dir`, or what it says.
