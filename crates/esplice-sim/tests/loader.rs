@@ -8,7 +8,7 @@
 //! `then …` (what the loader does next), `raw …` (bytes put on the line as they are), `flash AT
 //! HEX` (what the flash holds), `md5 HEX` (of all the flash), `program AT HEX` (into the flash
 //! before), `ram AT HEX`, `mem AT WORD` (what a register holds before), `word AT WORD` (after),
-//! `busy MICROSECONDS`, `gets HEX` (all bytes of the reply as they are on the line).
+//! `busy MICROSECONDS`, `busy-ns NANOSECONDS`, `gets HEX` (all bytes of the reply as they are on the line).
 
 mod board;
 
@@ -127,8 +127,9 @@ fn step(bench: &mut Bench, line: &str) -> Result<(), String> {
             let (at, bytes) = rest.split_once(' ').unwrap();
             bench.chip.nor.program(number(at), &hex(bytes)).unwrap();
         }
-        "busy" => {
-            let expected = Duration::from_micros(rest.parse().unwrap());
+        "busy" | "busy-ns" => {
+            let unit = if verb == "busy" { 1000 } else { 1 };
+            let expected = Duration::from_nanos(rest.parse::<u64>().unwrap() * unit);
             if bench.busy != expected {
                 return Err(format!("busy for {:?}", bench.busy));
             }

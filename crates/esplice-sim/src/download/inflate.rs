@@ -36,6 +36,8 @@ pub(super) struct Inflater {
     state: Box<DecompressorOxide>,
     window: Vec<u8>,
     at: usize,
+    /// Bytes that have come out since power-on.
+    inflated: u64,
     broken: Option<u8>,
 }
 
@@ -52,6 +54,7 @@ impl Inflater {
             state: Box::default(),
             window: vec![0; WINDOW_LEN],
             at: 0,
+            inflated: 0,
             broken: Some(NO_STREAM),
         }
     }
@@ -93,7 +96,13 @@ impl Inflater {
         let flags = TINFL_FLAG_PARSE_ZLIB_HEADER | TINFL_FLAG_HAS_MORE_INPUT;
         let done = decompress(&mut self.state, input, &mut self.window, self.at, flags);
         self.at += done.2;
+        self.inflated += done.2 as u64;
         done
+    }
+
+    /// Bytes that have come out of all streams so far.
+    pub(super) fn inflated(&self) -> u64 {
+        self.inflated
     }
 
     /// The full window; the next byte comes to its start.

@@ -1,0 +1,341 @@
+//! What each command does.
+
+use std::time::Duration;
+
+use esplice_protocol::{Opcode, READ_FLASH_SLOW_LEN, SecurityInfo};
+use md5::{Digest, Md5};
+
+use super::{
+    BLOCK_HEADER, DATA, Effects, End, Loader, LoaderTarget, PAYLOAD, Session,
+    inflate::Inflated,
+    reason,
+    spi_flash::{Geometry, SpiError},
+};
+use crate::nor::Nor;
+
+/// Bytes of the MD5 as hex digits.
+const MD5_HEX_LEN: usize = 32;
+/// Bytes that the ROM's MD5 reads at a time.
+const MD5_PIECE: u32 = 128;
+/// Most bytes whose MD5 is still waited for; a chip this large does not exist.
+const MD5_MOST: u32 = 64 << 20;
+/// CPU cycles that the ROM spends on a byte, counted by running its code at an instruction a cycle.
+/// Taking bytes off the line (21 cycles each) is left out: it happens while the next ones come in.
+mod cycles {
+    /// A block's checksum.
+    pub const CHECKSUM: u64 = 6;
+    /// MD5 of a byte of flash.
+    pub const MD5: u64 = 15;
+    /// A byte of a zlib stream, for one of Huffman codes; stored bytes are cheaper.
+    pub const INFLATE_IN: u64 = 32;
+    /// A byte that comes out of it.
+    pub const INFLATE_OUT: u64 = 10;
+}
+/// The key purpose of a key block that does not exist (ROM, `ets_efuse_get_key_purpose`).
+const NO_KEY_PURPOSE: u8 = 12;
+/// eFuse fields behind the flags of GET_SECURITY_INFO, by bit (ROM, `GetSecurityInfoProc`); a
+/// flag is on when an odd number of the field's bits is.
+const SECURITY_FLAGS: [(u32, &str); 9] = [
+    (0, "secure-boot-en"),
+    (1, "secure-boot-aggressive-revoke"),
+    (2, "enable-security-download"),
+    (3, "secure-boot-key-revoke0"),
+    (4, "secure-boot-key-revoke1"),
+    (5, "secure-boot-key-revoke2"),
+    (6, "soft-dis-jtag"),
+    (7, "dis-pad-jtag"),
+    (10, "dis-download-icache"),
+];
+
+impl Loader {
+    /// Carries out one command.
+    pub(super) fn perform(
+        &mut self,
+        opcode: Opcode,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> End {
+        match opcode {
+            Opcode::Sync => {
+                self.put_reply(4, &self.data_word(0).to_le_bytes());
+                self.succeed()
+            }
+            Opcode::ReadReg => {
+                let value = target.read32(self.data_word(0));
+                self.put_reply(4, &value.to_le_bytes());
+                self.succeed()
+            }
+            Opcode::WriteReg => self.write_registers(target, effects),
+            Opcode::MemBegin => self.mem_begin(),
+            Opcode::MemData => self.mem_data(target, effects),
+            Opcode::MemEnd => {
+                if self.said_len() > 8 {
+                    return self.refuse(reason::INVALID);
+                }
+                if self.data_byte(0) == 0 {
+                    effects.leave_for = Some(self.data_word(1));
+                }
+                End::Done
+            }
+            Opcode::FlashBegin => self.flash_begin(false, target.nor(), effects),
+            Opcode::FlashDeflBegin => self.flash_begin(true, target.nor(), effects),
+            Opcode::FlashData => self.flash_data(target.nor(), effects),
+            Opcode::FlashDeflData => self.flash_defl_data(target.nor(), effects),
+            Opcode::FlashEnd => {
+                let end = self.flash_end(self.raw, self.raw.written, effects);
+                // Left even when refused.
+                effects.leave_for = Some(0);
+                end
+            }
+            Opcode::FlashDeflEnd => self.flash_end(self.deflated, self.deflated.total, effects),
+            Opcode::SpiSetParams => {
+                if self.said_len() != 24 {
+                    return self.refuse(reason::INVALID);
+                }
+                let [size, block, sector, page] = [1, 2, 3, 4].map(|word| self.data_word(word));
+                self.flash = Geometry { size, block, sector, page };
+                End::Done
+            }
+            // The flash chip is always attached here.
+            Opcode::SpiAttach => self.succeed(),
+            Opcode::ReadFlashSlow => self.read_flash(target.nor(), effects),
+            Opcode::ChangeBaudrate => {
+                let new = self.data_word(0);
+                // With the second word's low byte set, the first is the divider itself.
+                effects.divider = match self.data_byte(4) {
+                    0 => self.uart_clock_sixteenths().checked_div(new).unwrap_or(u32::MAX),
+                    _ => new,
+                };
+                self.succeed()
+            }
+            Opcode::SpiFlashMd5 => self.flash_md5(target.nor(), effects),
+            Opcode::GetSecurityInfo => self.security_info(target, effects),
+        }
+    }
+
+    fn write_registers(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+        for entry in 0..self.said_len() / 16 {
+            let [addr, value, mask, delay] =
+                [0, 1, 2, 3].map(|word| self.data_word(entry as usize * 4 + word));
+            effects.busy += Duration::from_micros(delay.into());
+            let old = target.read32(addr);
+            target.write32(addr, (old & !mask) | (value & mask));
+        }
+        self.succeed()
+    }
+
+    fn mem_begin(&mut self) -> End {
+        if self.said_len() != 16 || self.data_word(2) > self.chip.loader.ram_block {
+            return self.refuse(reason::INVALID);
+        }
+        self.raw = self.announced();
+        End::Done
+    }
+
+    fn mem_data(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+        let len = match self.block(self.raw) {
+            Ok(len) => len,
+            Err(end) => return end,
+        };
+        self.raw.sequence = self.raw.sequence.wrapping_add(1);
+        effects.busy += self.cpu_time(u64::from(len) * cycles::CHECKSUM);
+        if !self.checksum_holds(len) {
+            return self.refuse(reason::CHECKSUM);
+        }
+        if len > 0 && !target.write_ram(self.raw.place, self.payload(len)) {
+            // The ROM copies without a check and dies of the bus error.
+            return End::Stuck;
+        }
+        self.raw.advance(len);
+        End::Done
+    }
+
+    fn flash_begin(&mut self, deflated: bool, nor: &mut Nor, effects: &mut Effects) -> End {
+        if self.said_len() != 20 || self.data_word(2) > self.chip.loader.ram_block {
+            return self.refuse(reason::INVALID);
+        }
+        if self.data_word(4) != 0 {
+            return self.refuse(reason::ENCRYPT);
+        }
+        let session = self.announced();
+        if deflated {
+            self.deflated = session;
+            self.inflater.restart();
+        } else {
+            self.raw = session;
+        }
+        match self.flash.erase_area(nor, session.place, session.total, &mut effects.busy) {
+            Ok(()) => End::Done,
+            Err(SpiError::Refused) => self.refuse(reason::FAILED),
+            Err(error) => error.into(),
+        }
+    }
+
+    fn flash_data(&mut self, nor: &mut Nor, effects: &mut Effects) -> End {
+        let len = match self.block(self.raw) {
+            Ok(len) if len.is_multiple_of(4) => len,
+            Ok(_) => return self.refuse(reason::INVALID),
+            Err(end) => return end,
+        };
+        self.raw.sequence = self.raw.sequence.wrapping_add(1);
+        // Once before, and once over what is read back.
+        effects.busy += self.cpu_time(2 * u64::from(len) * cycles::CHECKSUM);
+        if !self.checksum_holds(len) {
+            return self.refuse(reason::CHECKSUM);
+        }
+        // The ROM does not look at what the write answers; it reads back over the block instead,
+        // and a read that is refused leaves the block there.
+        let mut found = self.payload(len).to_vec();
+        let busy = &mut effects.busy;
+        match self.flash.write(nor, self.raw.place, self.payload(len), busy) {
+            Ok(()) | Err(SpiError::Refused) => {}
+            Err(error) => return error.into(),
+        }
+        match self.flash.read(nor, self.raw.place, &mut found, busy) {
+            Ok(()) | Err(SpiError::Refused) => {}
+            Err(error) => return error.into(),
+        }
+        if let Some(place) = self.frame.get_mut(PAYLOAD..PAYLOAD + found.len()) {
+            place.copy_from_slice(&found);
+        }
+        if !self.checksum_holds(len) {
+            return self.refuse(reason::WRITE);
+        }
+        self.raw.advance(len);
+        End::Done
+    }
+
+    fn flash_defl_data(&mut self, nor: &mut Nor, effects: &mut Effects) -> End {
+        let len = match self.block(self.deflated) {
+            Ok(len) => len,
+            Err(end) => return end,
+        };
+        self.deflated.sequence = self.deflated.sequence.wrapping_add(1);
+        effects.busy += self.cpu_time(u64::from(len) * (cycles::CHECKSUM + cycles::INFLATE_IN));
+        if !self.checksum_holds(len) {
+            return self.refuse(reason::CHECKSUM);
+        }
+        let last = self.deflated.sequence == self.deflated.blocks;
+        let before = self.inflater.inflated();
+        let mut input = self.frame.get(PAYLOAD..PAYLOAD + len as usize).unwrap_or_default();
+        loop {
+            match self.inflater.feed(&mut input, last) {
+                Inflated::Window { more } => {
+                    let window = self.inflater.take_window();
+                    let written =
+                        self.flash.write(nor, self.deflated.place, window, &mut effects.busy);
+                    self.deflated.advance(window.len() as u32);
+                    match written {
+                        Ok(()) | Err(SpiError::Refused) => {}
+                        Err(error) => return error.into(),
+                    }
+                    if input.is_empty() && !more {
+                        break;
+                    }
+                }
+                Inflated::Used => break,
+                Inflated::Broken(reason) => return self.refuse(reason),
+                Inflated::Stuck => return End::Stuck,
+            }
+        }
+        let inflated = self.inflater.inflated() - before;
+        effects.busy += self.cpu_time(inflated * cycles::INFLATE_OUT);
+        if last {
+            let rest = self.inflater.rest();
+            match self.flash.write(nor, self.deflated.place, rest, &mut effects.busy) {
+                Ok(()) | Err(SpiError::Refused) => {}
+                Err(error) => return error.into(),
+            }
+        }
+        End::Done
+    }
+
+    fn flash_end(&mut self, session: Session, written: u32, effects: &mut Effects) -> End {
+        if session.sequence != session.blocks || session.total != written {
+            return self.refuse(reason::FAILED);
+        }
+        if self.data_byte(0) == 0 {
+            effects.restart = true;
+            self.reason = 0;
+        }
+        End::Done
+    }
+
+    fn read_flash(&mut self, nor: &Nor, effects: &mut Effects) -> End {
+        effects.data_len = READ_FLASH_SLOW_LEN;
+        let [offset, len] = [0, 1].map(|word| self.data_word(word));
+        if len as usize > READ_FLASH_SLOW_LEN {
+            return self.refuse(reason::READ_LEN);
+        }
+        // Checked by the length asked for, read by whole words.
+        let mut bytes = [0; READ_FLASH_SLOW_LEN];
+        let asked = bytes.get_mut(..len as usize).unwrap_or_default();
+        if self.flash.read(nor, offset, asked, &mut effects.busy).is_err() {
+            return self.refuse(reason::READ);
+        }
+        let words = len.next_multiple_of(4);
+        let whole = bytes.get_mut(..words as usize).unwrap_or_default();
+        let unlimited = Geometry { size: u32::MAX, ..self.flash.clone() };
+        if unlimited.read(nor, offset, whole, &mut Duration::default()).is_ok() {
+            let whole = whole.to_vec();
+            self.put_reply(DATA, &whole);
+        }
+        self.succeed()
+    }
+
+    fn flash_md5(&mut self, nor: &Nor, effects: &mut Effects) -> End {
+        effects.data_len = MD5_HEX_LEN;
+        if self.said_len() > self.chip.loader.ram_block + BLOCK_HEADER {
+            return self.refuse(reason::INVALID);
+        }
+        let [mut offset, len] = [0, 1].map(|word| self.data_word(word));
+        // The ROM's length is signed.
+        let mut left = if len > i32::MAX as u32 { 0 } else { len };
+        if left > MD5_MOST && offset.wrapping_add(left) <= self.flash.size {
+            return End::Stuck;
+        }
+        let mut hash = Md5::new();
+        while left > 0 {
+            let piece = left.min(MD5_PIECE);
+            let mut bytes = [0; MD5_PIECE as usize];
+            let words = bytes.get_mut(..piece.next_multiple_of(4) as usize).unwrap_or_default();
+            if self.flash.read(nor, offset, words, &mut effects.busy).is_err() {
+                return self.refuse(reason::READ);
+            }
+            effects.busy += self.cpu_time(u64::from(piece) * cycles::MD5);
+            hash.update(bytes.get(..piece as usize).unwrap_or_default());
+            offset = offset.wrapping_add(piece);
+            left -= piece;
+        }
+        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.put_reply(DATA, hex.as_bytes());
+        self.succeed()
+    }
+
+    fn security_info(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+        let efuse = &self.chip.efuse;
+        let mut field =
+            |name: &str| efuse.field(name).map(|field| field.value(|addr| target.read32(addr.0)));
+        let mut flags = 0;
+        for (bit, name) in SECURITY_FLAGS {
+            flags |= (field(name).unwrap_or(0).count_ones() & 1) << bit;
+        }
+        let mut key_purposes = [NO_KEY_PURPOSE; 7];
+        for (at, purpose) in key_purposes.iter_mut().enumerate() {
+            if let Some(burnt) = field(&format!("key-purpose-{at}")) {
+                *purpose = burnt as u8;
+            }
+        }
+        let info = SecurityInfo {
+            flags,
+            flash_crypt_cnt: field("spi-boot-crypt-cnt").unwrap_or(0) as u8,
+            key_purposes,
+            chip_id: Some(self.chip.image.chip_id.into()),
+            api_version: self.chip.sim.as_ref().map(|sim| sim.rom_eco_version),
+        };
+        let bytes = info.to_bytes();
+        effects.data_len = bytes.len();
+        self.put_reply(DATA, &bytes);
+        End::Done
+    }
+}
