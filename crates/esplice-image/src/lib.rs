@@ -24,14 +24,17 @@ mod elf;
 mod error;
 mod header;
 mod inspect;
+mod layout;
 mod merge;
 mod metadata;
 mod otadata;
 mod partition;
 mod plan;
+mod plan_error;
 mod plan_json;
 mod report;
 mod resolve;
+mod table_error;
 
 pub use app::{AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, build_image};
 pub use assemble::{PlanParts, make_plan};
@@ -45,11 +48,13 @@ pub use inspect::inspect;
 pub use merge::merged;
 pub use metadata::elf_chip_name;
 pub use otadata::{OtaEntry, booted_slot};
-pub use partition::{Partition, PartitionTable, TableError};
-pub use plan::{BootLayout, FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind};
+pub use partition::{Partition, PartitionTable};
+pub use plan::{BootLayout, FlashParams, FlashPlan, PlannedWrite, WriteKind};
+pub use plan_error::PlanError;
 pub use plan_json::FileRef;
 pub use report::{Defect, ImageInfo, ImageKind, ImageReport, Part, PartBody};
 pub use resolve::{DeviceFacts, ResolveOptions, ResolvedPlan, Write, resolve};
+pub use table_error::TableError;
 
 /// SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -1,0 +1,280 @@
+//! Order and places of an image's segments.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use esplice_chip::{Addr, Chip};
+
+use crate::elf::{DESCRIPTOR_SECTION, Elf, Piece};
+use crate::{AppDescriptor, ImageError, ImageHeader, ImageSegment, SegmentHeader};
+
+/// Segments in the order and at the places of the image.
+pub(crate) struct Layout {
+    /// Header (still zeros) and segments.
+    pub bytes: Vec<u8>,
+    /// The segments.
+    pub segments: Vec<ImageSegment>,
+    /// Where the segments' bytes are.
+    pub checksummed: Vec<Range<usize>>,
+    /// Whether the ELF's SHA-256 belongs into it.
+    pub descriptor: bool,
+}
+
+impl Layout {
+    pub fn of_sections(elf: &Elf<'_>, chip: &Chip) -> Result<Self, ImageError> {
+        Self::of_pieces(elf.sections()?, chip)
+    }
+
+    pub fn of_segments(elf: &Elf<'_>, chip: &Chip) -> Result<Self, ImageError> {
+        Self::of_pieces(elf.segments()?, chip)
+    }
+
+    fn of_pieces(pieces: Vec<Piece<'_>>, chip: &Chip) -> Result<Self, ImageError> {
+        if pieces.is_empty() {
+            return Err(ImageError::NoContent);
+        }
+        let descriptor = pieces
+            .iter()
+            .find(|piece| piece.name == DESCRIPTOR_SECTION && piece.is_flash())
+            .map(|piece| piece.addr);
+        let merged = merge_adjacent(pieces);
+        check_count(merged.len(), chip)?;
+
+        let (mut flash, mut ram): (Vec<_>, Vec<_>) = merged.into_iter().partition(Piece::is_flash);
+        flash.sort_by_key(|piece| piece.addr);
+        ram.sort_by_key(|piece| piece.addr);
+        let page_size = page_size(chip);
+        check_pages(&flash, page_size)?;
+        if let Some(addr) = descriptor {
+            descriptor_first(&mut flash, addr)?;
+        }
+
+        let mut layout = Self {
+            bytes: vec![0; ImageHeader::LEN],
+            segments: Vec::with_capacity(chip.image.max_segments),
+            checksummed: Vec::with_capacity(chip.image.max_segments),
+            descriptor: descriptor.is_some(),
+        };
+        let mut ram: VecDeque<Ram> = ram.iter().map(Ram::new).collect();
+        for piece in &flash {
+            layout.fill_up_to(piece.addr, page_size, &mut ram);
+            layout.begin(piece.addr, piece.len, Some(&piece.region.key));
+            append_parts(&mut layout.bytes, &piece.parts);
+        }
+        for rest in ram {
+            layout.push(&rest, rest.bytes.len());
+        }
+        check_count(layout.segments.len(), chip)?;
+        layout.check_first(&flash, descriptor)?;
+        layout.check_mapping(&flash, page_size)?;
+        Ok(layout)
+    }
+
+    /// Fills the image so that the next segment's bytes are congruent to `addr` modulo the page:
+    /// with RAM segments, cut where need be, and zeros where none are left.
+    fn fill_up_to(&mut self, addr: u32, page_size: u32, ram: &mut VecDeque<Ram<'_>>) {
+        loop {
+            let gap = gap(self.bytes.len(), addr, page_size);
+            if gap == 0 {
+                return;
+            }
+            match ram.front_mut() {
+                Some(first) if gap > SegmentHeader::LEN => {
+                    let len = gap.min(first.bytes.len());
+                    self.push(first, len);
+                    if first.take(len) {
+                        ram.pop_front();
+                    }
+                }
+                _ => {
+                    self.begin(0, gap as u32, None);
+                    self.bytes.resize(self.bytes.len() + gap, 0);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, ram: &Ram<'_>, len: usize) {
+        self.begin(ram.addr, len as u32, Some(ram.region));
+        self.bytes.extend_from_slice(&ram.bytes[..len]);
+    }
+
+    fn begin(&mut self, addr: u32, len: u32, region: Option<&str>) {
+        self.bytes.extend_from_slice(&addr.to_le_bytes());
+        self.bytes.extend_from_slice(&len.to_le_bytes());
+        let offset = self.bytes.len();
+        self.checksummed.push(offset..offset + len as usize);
+        self.segments.push(ImageSegment {
+            addr: Addr(addr),
+            len,
+            offset,
+            region: region.map(str::to_owned),
+        });
+    }
+
+    /// Checks that the descriptor comes first and lies whole in the first segment.
+    fn check_first(&self, flash: &[Piece<'_>], descriptor: Option<u32>) -> Result<(), ImageError> {
+        let (Some(addr), Some(first)) = (descriptor, self.segments.first()) else { return Ok(()) };
+        if first.addr.0 != addr {
+            let first_name = flash.iter().find(|piece| piece.addr == first.addr.0);
+            return Err(ImageError::DescriptorMisplaced {
+                addr: Addr(addr),
+                first: first_name.map_or_else(|| "padding".into(), |piece| piece.name.clone()),
+                first_addr: first.addr,
+            });
+        }
+        if (first.len as usize) < AppDescriptor::LEN {
+            return Err(ImageError::DescriptorShort { len: first.len });
+        }
+        Ok(())
+    }
+
+    /// Checks that no two flash segments need one MMU page to show two pages of flash.
+    fn check_mapping(&self, flash: &[Piece<'_>], page_size: u32) -> Result<(), ImageError> {
+        let placed = |piece: &Piece<'_>| {
+            self.segments.iter().find(|segment| segment.addr.0 == piece.addr).map(|s| s.offset)
+        };
+        for (i, a) in flash.iter().enumerate() {
+            for b in &flash[i + 1..] {
+                let (first, second) = if a.addr <= b.addr { (a, b) } else { (b, a) };
+                let shared = (first.end() - 1) / page_size >= second.addr / page_size;
+                let delta = |piece| Some(piece_delta(piece, placed(piece)?));
+                if shared && delta(first) != delta(second) {
+                    return Err(same_page(first, second, page_size));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The descriptor's field for the ELF's SHA-256, if it is to be filled.
+    pub fn elf_sha256_field(&mut self) -> Result<Option<&mut [u8]>, ImageError> {
+        let at = AppDescriptor::IMAGE_OFFSET + AppDescriptor::ELF_SHA256_OFFSET;
+        let field = self.bytes.get_mut(at..at + 32).filter(|_| self.descriptor);
+        match field {
+            Some(field) if field.iter().any(|byte| *byte != 0) => Err(ImageError::ElfHashNotEmpty),
+            field => Ok(field),
+        }
+    }
+}
+
+/// RAM bytes not yet in the image.
+struct Ram<'p> {
+    addr: u32,
+    region: &'p str,
+    bytes: Vec<u8>,
+}
+
+impl<'p> Ram<'p> {
+    fn new(piece: &Piece<'p>) -> Self {
+        let mut bytes = Vec::with_capacity(piece.len as usize);
+        append_parts(&mut bytes, &piece.parts);
+        Self { addr: piece.addr, region: &piece.region.key, bytes }
+    }
+
+    /// Drops the first `len` bytes; whether nothing is left.
+    fn take(&mut self, len: usize) -> bool {
+        self.bytes.drain(..len);
+        self.addr = self.addr.wrapping_add(len as u32);
+        self.bytes.is_empty()
+    }
+}
+
+/// Joins pieces that follow one another in the ELF's order, at addresses and in a region.
+///
+/// Sections in another order than their addresses stay apart, as esptool leaves them.
+fn merge_adjacent(pieces: Vec<Piece<'_>>) -> Vec<Piece<'_>> {
+    let mut merged: Vec<Piece<'_>> = Vec::with_capacity(pieces.len().min(64));
+    for piece in pieces {
+        match merged.last_mut() {
+            Some(last) if last.region.key == piece.region.key && last.end() == piece.addr => {
+                last.len += piece.len;
+                last.parts.extend(piece.parts);
+            }
+            _ => merged.push(piece),
+        }
+    }
+    merged
+}
+
+fn check_count(count: usize, chip: &Chip) -> Result<(), ImageError> {
+    // The header's field is a byte.
+    let max = chip.image.max_segments.min(usize::from(u8::MAX));
+    if count > max { Err(ImageError::TooManySegments { count, max }) } else { Ok(()) }
+}
+
+/// Checks alignment, and that no two segments, sorted by address, begin in one page.
+fn check_pages(flash: &[Piece<'_>], page_size: u32) -> Result<(), ImageError> {
+    if let Some(piece) = flash.iter().find(|piece| !piece.addr.is_multiple_of(4)) {
+        let (name, addr) = (piece.name.clone(), Addr(piece.addr));
+        return Err(ImageError::UnalignedFlash { name, addr });
+    }
+    for pair in flash.windows(2) {
+        if let [first, second] = pair
+            && first.addr / page_size == second.addr / page_size
+        {
+            return Err(same_page(first, second, page_size));
+        }
+    }
+    Ok(())
+}
+
+fn same_page(first: &Piece<'_>, second: &Piece<'_>, page_size: u32) -> ImageError {
+    ImageError::SamePage {
+        first: first.name.clone(),
+        first_addr: Addr(first.addr),
+        second: second.name.clone(),
+        second_addr: Addr(second.addr),
+        page_size,
+    }
+}
+
+/// Moves the piece that begins with the descriptor at `addr` to the front.
+fn descriptor_first(flash: &mut [Piece<'_>], addr: u32) -> Result<(), ImageError> {
+    if let Some(place) = flash.iter().position(|piece| piece.addr == addr) {
+        flash[..=place].rotate_right(1);
+        return Ok(());
+    }
+    let holder = flash.iter().find(|piece| addr.wrapping_sub(piece.addr) < piece.len);
+    Err(ImageError::DescriptorMisplaced {
+        addr: Addr(addr),
+        first: holder.map_or_else(String::new, |piece| piece.name.clone()),
+        first_addr: Addr(holder.map_or(0, |piece| piece.addr)),
+    })
+}
+
+/// Bytes of filling (without its segment header) before a segment for `addr`, if the image has
+/// `len` bytes so far; 0 if its header can follow at once.
+///
+/// An image that ends just behind a page's start gets a page more than would be needed: so does
+/// esptool.
+fn gap(len: usize, addr: u32, page_size: u32) -> usize {
+    let header = SegmentHeader::LEN as i64;
+    let page = i64::from(page_size);
+    // From the image's end to the place of the segment's header, which is before its page for an
+    // address at the page's start.
+    let needed = page - len as i64 % page + i64::from(addr % page_size) - header;
+    let filling = match needed {
+        0 => 0,
+        _ if needed == page => 0,
+        _ if needed < header => needed - header + page,
+        _ => needed - header,
+    };
+    filling.max(0) as usize
+}
+
+fn append_parts(bytes: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        bytes.extend_from_slice(part);
+        bytes.resize(bytes.len() + part.len().next_multiple_of(4) - part.len(), 0);
+    }
+}
+
+/// The usual MMU page of `chip`, in bytes.
+pub(crate) fn page_size(chip: &Chip) -> u32 {
+    chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000)
+}
+
+fn piece_delta(piece: &Piece<'_>, offset: usize) -> u32 {
+    piece.addr.wrapping_sub(offset as u32)
+}
