@@ -77,9 +77,7 @@ impl Outputs {
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(directory).map_err(|e| cannot(path, &e))?;
-        file.write_all(bytes)
-            .and_then(|()| file.as_file().sync_data())
-            .map_err(|e| cannot(path, &e))?;
+        file.write_all(bytes).map_err(|e| cannot(path, &e))?;
         self.files.push((file, path.to_owned()));
         Ok(())
     }

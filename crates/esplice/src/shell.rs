@@ -32,6 +32,8 @@ pub struct Shell {
     /// Why a result could not be written.
     stdout_error: Option<String>,
     bar: Option<Bar>,
+    /// The board's last byte on a terminal ended its line.
+    board_line_ended: bool,
     /// Bytes of a line of the board's that has not ended yet, with `--format json`.
     line: Vec<u8>,
     /// What the last event will tell.
@@ -63,6 +65,7 @@ impl Shell {
             stdout_closed: false,
             stdout_error: None,
             bar: None,
+            board_line_ended: true,
             line: Vec::new(),
             summary: Summary::default(),
         }
@@ -210,6 +213,9 @@ impl Shell {
             Format::Text => {
                 self.clear_bar();
                 self.stdout(bytes);
+                if let Some(last) = bytes.last() {
+                    self.board_line_ended = *last == b'\n';
+                }
             }
             Format::Json => {
                 for byte in bytes {
@@ -235,7 +241,10 @@ impl Shell {
     }
 
     fn talk(&mut self, text: &str) {
-        let line = format!("{text}\n");
+        // Both streams are seen together on a terminal.
+        let start = if self.bars && !self.board_line_ended { "\n" } else { "" };
+        self.board_line_ended = true;
+        let line = format!("{start}{text}\n");
         let write = || {
             let mut stderr = io::stderr().lock();
             // Nobody may be listening, and there is nobody else to tell.
