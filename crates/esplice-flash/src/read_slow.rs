@@ -11,6 +11,11 @@ use crate::{ChipInfo, FlashError, Session};
 /// Time for one read of flash.
 const READ: Duration = Duration::from_millis(500);
 
+/// Bytes of a row of a partition table, and how the one with the MD5 begins (ESP-IDF
+/// components/bootloader_support/include/esp_flash_partitions.h).
+const TABLE_ROW: usize = 32;
+const MD5_ROW: [u8; 2] = [0xeb, 0xeb];
+
 /// Bytes of an otadata record that tell which slot boots, at the start of both sectors.
 const OTADATA_RECORD: usize = 32;
 
@@ -41,11 +46,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// # Errors
     /// What commands bring. A table that is not sound is none.
     pub fn device_facts(&mut self, info: &ChipInfo) -> Result<DeviceFacts, FlashError> {
-        let mut table = self.partition_table(info.chip)?;
+        // Replies carry no checksum: what would be written anew is looked at twice.
+        let has_bootloader = self.has_bootloader(info.chip)? || self.has_bootloader(info.chip)?;
+        let mut table = self.partition_table(info.chip, has_bootloader)?;
         if table.is_none() {
-            // Replies carry no checksum, the table does: a damaged one may have been damaged on
-            // its way.
-            table = self.partition_table(info.chip)?;
+            table = self.partition_table(info.chip, has_bootloader)?;
         }
         let otadata = match table.as_ref().and_then(PartitionTable::otadata) {
             Some(partition) => {
@@ -60,11 +65,18 @@ impl<P: Port + ?Sized> Session<'_, P> {
             flash_size: Some(info.flash_size),
             table,
             otadata,
-            has_bootloader: self.has_bootloader(info.chip)? || self.has_bootloader(info.chip)?,
+            has_bootloader,
         })
     }
 
-    fn partition_table(&mut self, chip: &Chip) -> Result<Option<PartitionTable>, FlashError> {
+    /// The device's table, if it is whole. One without an MD5 row may be the beginning of one that
+    /// was never finished; as the table is written before the bootloader, it is believed where a
+    /// bootloader stands, if it has a place for an app.
+    fn partition_table(
+        &mut self,
+        chip: &Chip,
+        has_bootloader: bool,
+    ) -> Result<Option<PartitionTable>, FlashError> {
         let start = chip.image.partition_table_offset;
         let mut bytes = Vec::new();
         while bytes.len() < PartitionTable::LEN {
@@ -81,7 +93,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         // What follows the first blank rows is blank.
         bytes.resize(PartitionTable::LEN, 0xff);
-        Ok(PartitionTable::from_bytes(&bytes).ok())
+        let has_md5 = bytes.chunks(TABLE_ROW).any(|row| row.starts_with(&MD5_ROW));
+        Ok(PartitionTable::from_bytes(&bytes)
+            .ok()
+            .filter(|table| has_md5 || (has_bootloader && table.apps().next().is_some())))
     }
 
     /// The otadata partition, of which only both records are read.
@@ -105,18 +120,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(bytes)
     }
 
-    /// Whether a whole bootloader of this chip stands at the boot offset. Bootloaders are written
-    /// with their first sector last (see `write`), so that the first sector tells of the whole;
-    /// its own end tells whether it was itself finished.
+    /// Whether a whole bootloader of this chip stands at the boot offset. The first word of a
+    /// bootloader is programmed last (see `write`), so a header that holds tells of the whole; the
+    /// flash size is the word's last byte, and blank it is none.
     fn has_bootloader(&mut self, chip: &Chip) -> Result<bool, FlashError> {
-        let start = chip.image.boot_offset;
-        let head = self.read_slow(start, READ_FLASH_SLOW_LEN)?;
-        let Ok(header) = ImageHeader::from_bytes(&head) else { return Ok(false) };
-        if header.chip_id != chip.image.chip_id {
-            return Ok(false);
-        }
-        let last = PartitionTable::SECTOR_LEN - READ_FLASH_SLOW_LEN as u32;
-        let tail = self.read_slow(FlashOffset(start.0.wrapping_add(last)), READ_FLASH_SLOW_LEN)?;
-        Ok(tail.iter().any(|byte| *byte != 0xff))
+        let head = self.read_slow(chip.image.boot_offset, READ_FLASH_SLOW_LEN)?;
+        let size = head.get(3).and_then(|byte| chip.image.flash_size_bytes(byte >> 4));
+        Ok(size.is_some()
+            && ImageHeader::from_bytes(&head)
+                .is_ok_and(|header| header.chip_id == chip.image.chip_id))
     }
 }

@@ -1,11 +1,11 @@
 //! Bytes into flash through the ROM loader, compressed, and the proof that they are there.
 //!
 //! **Order.** Writes go from the top of the flash down: app before partition table before
-//! bootloader, so that what boots first is written last. What stands at the boot offset is written
-//! in two steps, first all but its first sector (which is blank meanwhile), then that sector: an
-//! interruption never leaves a header over half a body, and a header found there later tells that
-//! the body was finished. Apps elsewhere need no such step: the second-stage bootloader checks
-//! their hash.
+//! bootloader, so that what boots first is written last. Of what stands at the boot offset the
+//! first word is left blank and programmed in the end, by a raw block that erases nothing: an
+//! interruption, even of the power, never leaves a header over half a body, and a header found
+//! there later tells that the body was finished. Apps elsewhere need no such step: the second-stage
+//! bootloader checks their hash.
 //!
 //! **Failures.** After a damaged block the ROM's sequence number and its flash address disagree,
 //! so no block is ever sent again: a failed transfer starts anew with its BEGIN. BEGIN itself has
@@ -31,6 +31,9 @@ const ATTEMPTS: u32 = 3;
 const SECTOR: u32 = 0x1000;
 /// Bytes of a block that the ROM erases in one command where a whole one is asked for.
 const ERASE_BLOCK: u32 = 0x1_0000;
+
+/// Bytes that are programmed last of what stands at the boot offset.
+const WORD: usize = 4;
 
 /// Longest erase of a sector and of a block (Winbond W25Q32JV datasheet, 9.6 AC characteristics).
 const SECTOR_ERASE: Duration = Duration::from_millis(400);
@@ -146,18 +149,20 @@ impl<P: Port + ?Sized> Session<'_, P> {
         chip: &Chip,
         done: &mut u32,
     ) -> Result<(), FlashError> {
-        self.count_sectors(0, piece.len.div_ceil(SECTOR));
+        if piece.erases {
+            self.count_sectors(0, piece.len.div_ceil(SECTOR));
+        }
         let block_len = chip.loader.rom_block;
         let begin = FlashBegin {
             // The ROM wants whole blocks here (esptool documentation, "Serial Protocol",
             // FLASH_DEFL_BEGIN); none reaches into another sector.
-            erase_len: piece.len.next_multiple_of(block_len),
+            erase_len: if piece.erases { piece.len.next_multiple_of(block_len) } else { 0 },
             blocks: piece.blocks.len() as u32,
             block_len,
             offset: job.offset.0,
             encrypt: chip.loader.begin_has_encrypt_word.then_some(0),
         };
-        let deflate = chip.loader.deflate;
+        let deflate = piece.erases && chip.loader.deflate;
         let request =
             if deflate { Request::FlashDeflBegin(begin) } else { Request::FlashBegin(begin) };
         self.command(&request, erase_time(job.offset.0, piece.len))?;
@@ -207,6 +212,8 @@ struct Job {
 /// A transfer of its own, from the job's offset on.
 struct Piece {
     len: u32,
+    /// Whether its place is erased before; else it is a raw block over what is blank.
+    erases: bool,
     blocks: Vec<Block>,
 }
 
@@ -237,13 +244,12 @@ impl Job {
         };
         let hash = hex(&Md5::digest(&data));
         let loader = &info.chip.loader;
-        let pieces = match data.split_at_mut_checked(SECTOR as usize) {
-            Some((first, rest)) if offset == info.chip.image.boot_offset && !rest.is_empty() => {
-                let kept = first.to_vec();
-                first.fill(0xff);
+        let pieces = match data.first_chunk_mut::<WORD>() {
+            Some(first) if offset == info.chip.image.boot_offset => {
+                let word = std::mem::replace(first, [0xff; WORD]);
                 let mut body = Piece::new(&data, loader);
-                body.uncount(SECTOR);
-                vec![body, Piece::new(&kept, loader)]
+                body.uncount(WORD as u32);
+                vec![body, Piece::word(word)]
             }
             _ => vec![Piece::new(&data, loader)],
         };
@@ -284,7 +290,14 @@ impl Piece {
             });
             raw.collect()
         };
-        Piece { len: data.len() as u32, blocks }
+        Piece { len: data.len() as u32, erases: true, blocks }
+    }
+
+    /// A word for a place that is blank.
+    fn word(word: [u8; WORD]) -> Piece {
+        let len = WORD as u32;
+        let block = Block { bytes: word.to_vec(), plain: len, counted: len };
+        Piece { len, erases: false, blocks: vec![block] }
     }
 
     /// Takes the first `bytes` out of the progress: another piece brings them.

@@ -1,58 +1,14 @@
 //! What is read off a device before its first write, and what a plan makes of it.
 
+mod plan;
 #[allow(dead_code)] // Each test uses a part of it.
 mod rom;
 
 use esplice_chip::FlashOffset;
 use esplice_flash::{ErrorClass, FlashError, FlashOptions, FlashReport, Session, flash_plan};
-use esplice_image::{
-    BootLayout, DeviceFacts, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite,
-    ResolveOptions, WriteKind,
-};
+use esplice_image::{DeviceFacts, PartitionTable, ResolveOptions};
+use plan::{APP, plan};
 use rom::{Fault, Rom, Way};
-
-const APP: usize = 0x1_0000;
-
-/// An image of `len` bytes, a multiple of 16, with one segment and no hash.
-fn image(len: usize, seed: u8) -> Vec<u8> {
-    let chip = esplice_chip::find("esp32c3").unwrap();
-    let mut data: Vec<u8> = (0..len).map(|at| (at * 7 / 3) as u8 ^ seed).collect();
-    data[..24].fill(0);
-    data[..4].copy_from_slice(&[0xe9, 1, 2, 0x1f]);
-    data[12..14].copy_from_slice(&chip.image.chip_id.to_le_bytes());
-    data[17..19].copy_from_slice(&u16::MAX.to_le_bytes());
-    data[24..28].copy_from_slice(&0x3fc8_0000_u32.to_le_bytes());
-    data[28..32].copy_from_slice(&(len as u32 - 48).to_le_bytes());
-    data[len - 1] = data[32..len - 16].iter().fold(0xef, |sum, byte| sum ^ byte);
-    data
-}
-
-fn plan() -> FlashPlan {
-    let write = |name: &str, kind, offset, data| PlannedWrite {
-        name: name.to_owned(),
-        kind,
-        offset: FlashOffset(offset),
-        data,
-    };
-    FlashPlan {
-        chip: "esp32c3".into(),
-        min_rev: 0,
-        max_rev: u16::MAX,
-        boot: BootLayout::Idf,
-        flash: FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 2 << 20 },
-        writes: vec![
-            write("bootloader", WriteKind::Bootloader, 0, image(0x3210, 1)),
-            write(
-                "partition table",
-                WriteKind::PartitionTable,
-                0x8000,
-                PartitionTable::esp_idf_default().to_bytes().unwrap(),
-            ),
-            write("app", WriteKind::App, APP as u32, image(0x5000, 2)),
-        ],
-        elf_sha256: None,
-    }
-}
 
 fn run(rom: &mut Rom) -> Result<FlashReport, FlashError> {
     let options = FlashOptions { baud: Some(460_800), ..FlashOptions::default() };
@@ -118,6 +74,23 @@ fn a_damaged_table_is_none() {
     bytes[8] ^= 1;
     rom.flash[0x8000..0x8c00].copy_from_slice(&bytes);
     assert_eq!(facts(&mut rom).table, None);
+}
+
+#[test]
+fn a_table_without_its_md5_is_believed_beside_a_bootloader() {
+    let mut rom = Rom::new();
+    run(&mut rom).unwrap();
+    // Three rows, then the MD5.
+    rom.flash[0x8060..0x8c00].fill(0xff);
+    assert!(facts(&mut rom).table.is_some());
+    // Only nvs is left: no place for an app.
+    rom.flash[0x8020..0x8c00].fill(0xff);
+    assert_eq!(facts(&mut rom).table, None);
+    run(&mut rom).unwrap();
+    rom.flash[0x8060..0x8c00].fill(0xff);
+    rom.flash[0] = 0xff;
+    let facts = facts(&mut rom);
+    assert_eq!((facts.table, facts.has_bootloader), (None, false));
 }
 
 /// Stopped at any frame, and then flashed without a word about the bootloader: it must be seen

@@ -301,11 +301,15 @@ impl Rom {
                 self.reply(opcode, 0, &[], fine);
                 self.board_baud = new;
             }
-            Request::FlashDeflBegin(begin) if self.attached && begin.encrypt.is_some() => {
+            Request::FlashBegin(begin) | Request::FlashDeflBegin(begin)
+                if self.attached && begin.encrypt.is_some() =>
+            {
                 let from = begin.offset as usize / 0x1000 * 0x1000;
                 let to = (begin.offset as usize).saturating_add(begin.erase_len as usize);
                 let to = to.next_multiple_of(0x1000).min(self.flash.len());
-                if let Some(sectors) = self.flash.get_mut(from..to) {
+                if begin.erase_len > 0
+                    && let Some(sectors) = self.flash.get_mut(from..to)
+                {
                     sectors.fill(0xff);
                 }
                 self.transfer = Some(Transfer {
@@ -315,9 +319,11 @@ impl Rom {
                 });
                 self.reply(opcode, 0, &[], fine);
             }
-            Request::FlashDeflData { sequence, data } => {
+            Request::FlashData { sequence, ref data }
+            | Request::FlashDeflData { sequence, ref data } => {
+                let deflated = known == Some(Opcode::FlashDeflData);
                 let good = raw.checksum_holds();
-                let status = self.block(sequence, &data, good);
+                let status = self.block(sequence, data, good, deflated);
                 self.reply(opcode, 0, &[], status);
             }
             Request::FlashEnd { .. } | Request::FlashDeflEnd { .. } => {
@@ -339,7 +345,7 @@ impl Rom {
         }
     }
 
-    fn block(&mut self, sequence: u32, data: &[u8], good: bool) -> [u8; 2] {
+    fn block(&mut self, sequence: u32, data: &[u8], good: bool, deflated: bool) -> [u8; 2] {
         let Some(transfer) = &mut self.transfer else { return [1, 6] };
         if sequence != transfer.sequence {
             return [1, 5];
@@ -349,7 +355,10 @@ impl Rom {
             return [1, 7];
         }
         let mut plain = Vec::with_capacity(0x1_0000);
-        if transfer.inflater.decompress_vec(data, &mut plain, FlushDecompress::None).is_err() {
+        if !deflated {
+            plain.extend_from_slice(data);
+        } else if transfer.inflater.decompress_vec(data, &mut plain, FlushDecompress::None).is_err()
+        {
             return [1, 0xb];
         }
         for byte in plain {
