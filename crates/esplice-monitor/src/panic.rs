@@ -70,7 +70,7 @@ pub struct PanicReport {
     pub kind: PanicKind,
     /// What it said; may have several lines, may be empty.
     pub message: String,
-    /// Where, if the text says so.
+    /// Where, if the text says so; none for an exception, whose text names its handler.
     pub location: Option<SourceLocation>,
     /// Code addresses in the order printed, the failing one first where it is known. Return
     /// addresses stand as the firmware printed them.
@@ -154,7 +154,10 @@ impl Collecting {
         self.report.lines.push(line.to_owned());
         let text = line.trim();
         // esp-backtrace's banner stands before Rust's own line.
-        let bare = self.report.kind == PanicKind::Rust && self.report.location.is_none();
+        let report = &self.report;
+        let bare = report.kind == PanicKind::Rust
+            && report.location.is_none()
+            && report.message.is_empty();
         if let (true, Some(rust)) = (bare, rust_panic(line)) {
             self.report.message = rust.message;
             self.report.location = rust.location;
@@ -178,6 +181,11 @@ impl Collecting {
     }
 
     fn message(&mut self, text: &str) {
+        // esp-hal's exceptions: the registers, behind the message.
+        if text.starts_with("TrapFrame {") {
+            self.phase = Phase::Body;
+            return;
+        }
         if text.is_empty() {
             // esp-hal's own messages may begin with blank lines.
             if !self.report.message.is_empty() {
@@ -195,6 +203,8 @@ impl Collecting {
         }
         // esp-hal 1.2 src/exception_handler: `… mepc=0x…`, `… at 0x…, possibly called by 0x…`.
         if text.starts_with('[') {
+            // The place is that of the handler and tells nothing.
+            self.report.location.take_if(|place| place.file.contains("exception_handler"));
             for key in ["mepc=", "detected at ", "value at ", "segment at ", "called by "] {
                 self.report.addresses.extend(after(text, key));
             }

@@ -1,0 +1,21 @@
+//! A load from where nothing is.
+
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+
+use esp_backtrace as _;
+use esp_hal::main;
+use esp_println::print;
+
+esp_bootloader_esp_idf::esp_app_desc!();
+
+#[main]
+fn main() -> ! {
+    let _peripherals = esp_hal::init(esp_hal::Config::default());
+    print!("before\r\n");
+    let value = unsafe { core::ptr::read_volatile(black_box(0x10 as *const u32)) };
+    black_box(value);
+    loop {}
+}
