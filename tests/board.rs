@@ -99,36 +99,6 @@ fn a_virtual_board_that_is_in_use() {
     said.check(10, &["error: ", "in use", "hint: "]);
 }
 
-#[cfg(unix)]
-mod pty {
-    use nix::pty::openpty;
-
-    use super::*;
-
-    fn name(pty: &nix::pty::OpenptyResult) -> String {
-        nix::unistd::ttyname(&pty.slave).unwrap().to_string_lossy().into_owned()
-    }
-
-    #[test]
-    fn a_board_that_answers_nothing() {
-        let directory = built_hello(HELLO);
-        let pty = openpty(None, None).unwrap();
-        let words = format!("flash --port {} hello.bin", name(&pty));
-        let said = run(directory.path(), &words);
-        said.check(11, &["error: Failed to connect to /dev/pts/", " tries", "hint: "]);
-    }
-
-    #[test]
-    fn a_port_that_is_busy() {
-        let directory = built_hello(HELLO);
-        let pty = openpty(None, None).unwrap();
-        let name = name(&pty);
-        let _held = serialport::new(&name, 115_200).exclusive(true).open().unwrap();
-        let said = run(directory.path(), &format!("flash --port {name} hello.bin"));
-        said.check(10, &["error: port /dev/pts/", "in use", "hint: "]);
-    }
-}
-
 /// Starts to flash slowly (in real time, at a low rate) and comes back when a part of the app has
 /// been written, with what is yet to be said.
 #[cfg(unix)]

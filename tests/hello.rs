@@ -64,10 +64,12 @@ fn the_same_in_steps_and_reproducibly() {
 fn source_that_does_not_compile() {
     let directory = tempfile::tempdir().unwrap();
     let example = repository().join("examples/hello-rust");
+    // Another name: cargo tells packages in one target directory apart by it.
     for name in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "src/main.rs"] {
+        let text = fs::read_to_string(example.join(name)).unwrap();
         let to = directory.path().join(name);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(example.join(name), to).unwrap();
+        fs::write(to, text.replace("hello-rust", "broken-rust")).unwrap();
     }
     let main = directory.path().join("src/main.rs");
     let source = fs::read_to_string(&main).unwrap();
@@ -76,6 +78,6 @@ fn source_that_does_not_compile() {
     let (output, project) = (output.to_string_lossy(), directory.path().to_string_lossy());
     // The compiler's own words come first, then ours.
     let said = esplice(&["build", "--target", "esp32c3", "--output", &output, &project]);
-    said.check(5, &["mismatched types", "error: cargo could not build hello-rust"]);
+    said.check(5, &["mismatched types", "error: cargo could not build broken-rust"]);
     assert!(!Path::new(&*output).exists());
 }

@@ -1,0 +1,146 @@
+//! Whole commands over a serial port of the system: a pty, with whatever a test puts behind it.
+#![cfg(unix)]
+
+mod support;
+
+use std::{
+    io::{Read as _, Write as _},
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use esplice_protocol::{Opcode, Port as _, RawRequest, Reply, SecurityInfo, slip};
+use esplice_sim::SimPort;
+use serialport::{SerialPort as _, TTYPort};
+use support::{Said, built_hello, run};
+
+/// A pty: the master, and the slave with its name, which keeps it alive.
+fn pty() -> (TTYPort, TTYPort, String) {
+    let (mut master, slave) = TTYPort::pair().unwrap();
+    master.set_timeout(Duration::from_millis(1)).unwrap();
+    let name = slave.name().unwrap();
+    (master, slave, name)
+}
+
+/// Runs a command while `behind` is at the other end, called with bytes as they come (or none, at
+/// least every millisecond) and its answers sent.
+fn with_board(
+    at: &Path,
+    words: &str,
+    mut behind: impl FnMut(&[u8], u32) -> Vec<u8> + Send,
+) -> Said {
+    let (mut master, _slave, name) = pty();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut buf = [0; 4096];
+            while !over.load(Ordering::Relaxed) {
+                let count = master.read(&mut buf).unwrap_or(0);
+                // The master sees the rate that the other end has set.
+                let baud = master.baud_rate().unwrap();
+                master.write_all(&behind(&buf[..count], baud)).unwrap();
+            }
+        });
+        let said = run(at, &words.replace("PORT", &name));
+        over.store(true, Ordering::Relaxed);
+        said
+    })
+}
+
+/// Sets DTR and RTS to each of `lines` in turn, as the buttons of a board are pressed.
+fn press(board: &mut SimPort, lines: &[(bool, bool)]) {
+    for (dtr, rts) in lines {
+        board.set_lines(*dtr, *rts).unwrap();
+        let later = board.now() + Duration::from_millis(50);
+        board.wait_until(later).unwrap();
+    }
+}
+
+#[test]
+fn the_virtual_board_behind_a_pty() {
+    let directory = built_hello("Hello, World!\r\n");
+    let mut board = SimPort::open("sim:esp32c3").unwrap();
+    // A pty has no DTR and RTS: somebody holds BOOT and presses RESET, …
+    press(&mut board, &[(false, true), (true, false), (false, false)]);
+    board.clear_input().unwrap();
+    let mut line = Vec::new();
+    let behind = move |bytes: &[u8], baud: u32| {
+        board.set_baud(baud).unwrap();
+        board.write(bytes).unwrap();
+        let mut buf = [0; 4096];
+        let soon = board.now() + Duration::from_millis(1);
+        let count = board.read(&mut buf, soon).unwrap();
+        line.extend_from_slice(&buf[..count]);
+        if line.ends_with(b"waiting for download\r\n") {
+            line.clear();
+            // … and, as a reset by software reads no pins, presses it once more.
+            press(&mut board, &[(false, true), (false, false)]);
+        }
+        buf[..count].to_vec()
+    };
+    // The clock of this port is the host's, and the host may be busy.
+    let words = "run hello.bin --port PORT --expect World!\\r\\n --timeout 120s";
+    let said = with_board(directory.path(), words, behind);
+    let said = said.check(0, &["Chip is ESP32-C3", "Hash of data verified"]);
+    assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
+}
+
+/// A loader that answers SYNC, and says of itself that it is chip `id`.
+fn loader_of(id: u32) -> impl FnMut(&[u8], u32) -> Vec<u8> {
+    let mut decoder = slip::Decoder::new(1024);
+    move |bytes, _| {
+        let mut answer = Vec::new();
+        for byte in bytes {
+            let slip::Decoded::Frame(frame) = decoder.push(*byte) else { continue };
+            let Ok(request) = RawRequest::from_frame(&frame) else { continue };
+            let (count, mut data) = match Opcode::from_byte(request.opcode) {
+                Some(Opcode::Sync) => (8, vec![]),
+                Some(Opcode::GetSecurityInfo) => {
+                    let (chip_id, api_version) = (Some(id), Some(0));
+                    let info = SecurityInfo { chip_id, api_version, ..SecurityInfo::default() };
+                    (1, info.to_bytes())
+                }
+                _ => continue,
+            };
+            data.extend([0; 4]); // The ROM's status: done.
+            let reply = Reply { opcode: request.opcode, value: 0, data };
+            answer.extend(slip::encode(&reply.to_bytes()).repeat(count));
+        }
+        answer
+    }
+}
+
+#[test]
+fn a_board_with_another_chip() {
+    let directory = built_hello("Hello\r\n");
+    // The ESP32-S3's id.
+    let said = with_board(directory.path(), "flash hello.bin --port PORT", loader_of(9));
+    said.check(12, &["error: unknown chip: its id is 9", "hint: "]);
+}
+
+#[test]
+fn a_board_that_answers_nothing() {
+    let directory = built_hello("Hello\r\n");
+    let said = with_board(directory.path(), "flash hello.bin --port PORT", |_, _| vec![]);
+    said.check(11, &["error: Failed to connect to /dev/pts/", " tries", "hint: "]);
+}
+
+#[test]
+fn a_board_that_runs_and_is_not_reset() {
+    let directory = tempfile::tempdir().unwrap();
+    let words = "monitor --port PORT --expect tick --timeout 120s";
+    let said = with_board(directory.path(), words, |_, _| b"tick\r\n".to_vec());
+    let said = said.check(0, &["has no reset line: the board runs on"]);
+    assert!(said.out.starts_with("tick\r\n"), "{said:#?}");
+}
+
+#[test]
+fn a_port_that_is_busy() {
+    let directory = built_hello("Hello\r\n");
+    let (_master, slave, name) = pty();
+    drop(slave);
+    let _held = serialport::new(&name, 115_200).exclusive(true).open().unwrap();
+    let said = run(directory.path(), &format!("flash --port {name} hello.bin"));
+    said.check(10, &["error: port /dev/pts/", "in use", "hint: "]);
+}
