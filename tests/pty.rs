@@ -4,7 +4,12 @@
 mod support;
 
 use std::{
+    fs::{self, Permissions},
     io::{Read as _, Write as _},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -13,7 +18,7 @@ use std::{
 use esplice_protocol::{Opcode, Port as _, RawRequest, Reply, SecurityInfo, slip};
 use esplice_sim::SimPort;
 use serialport::{SerialPort as _, TTYPort};
-use support::{Said, built_hello, run};
+use support::{Said, built_hello, finish, run};
 
 /// A pty: the master, and the slave with its name, which keeps it alive.
 fn pty() -> (TTYPort, TTYPort, String) {
@@ -79,11 +84,13 @@ fn the_virtual_board_behind_a_pty() {
         }
         buf[..count].to_vec()
     };
-    // The clock of this port is the host's, and the host may be busy.
-    let words = "run hello.bin --port PORT --expect World!\\r\\n --timeout 120s";
+    // An ELF without a target: the board is asked which chip it has, and then flashed. The clock
+    // of this port is the host's, and the host may be busy.
+    let words = "run hello.elf --port PORT --expect World!\\r\\n --timeout 120s";
     let said = with_board(directory.path(), words, behind);
-    let said = said.check(0, &["Chip is ESP32-C3", "Hash of data verified"]);
+    let said = said.check(0, &["for its chip", "Chip is ESP32-C3", "Hash of data verified"]);
     assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
+    assert_eq!(said.err.matches("Chip is").count(), 1, "{said:#?}");
 }
 
 /// A loader that answers SYNC, and says of itself that it is chip `id`.
@@ -143,4 +150,25 @@ fn a_port_that_is_busy() {
     let _held = serialport::new(&name, 115_200).exclusive(true).open().unwrap();
     let said = run(directory.path(), &format!("flash --port {name} hello.bin"));
     said.check(10, &["error: port /dev/pts/", "in use", "hint: "]);
+}
+
+#[test]
+fn a_port_that_may_not_be_opened() {
+    let directory = built_hello("Hello\r\n");
+    let at = directory.path();
+    let (_master, _slave, name) = pty();
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+    set_mode(Path::new(&name), 0).unwrap();
+
+    // Nothing is closed to root, so that root runs a copy as somebody else.
+    let program = at.join("esplice");
+    fs::copy(assert_cmd::cargo::cargo_bin!("esplice"), &program).unwrap();
+    set_mode(at, 0o755).unwrap();
+    let mut command = std::process::Command::new(&program);
+    if fs::metadata(&program).unwrap().uid() == 0 {
+        command.uid(65_534).gid(65_534); // nobody
+    }
+    command.current_dir(at).args(["flash", "--port", &name, "hello.bin"]);
+    let said = finish(&mut assert_cmd::Command::from_std(command));
+    said.check(10, &["error: no permission to open port /dev/pts/", "hint: ", "group"]);
 }

@@ -55,6 +55,10 @@ impl Firmware {
             // Cargo gets the same Ctrl-C from the terminal, and may tell of it as a failure.
             if interrupt.is_asked() { Failure::interrupted() } else { error.into() }
         })?;
+        // Or esplice alone was asked to stop, and cargo has done its work meanwhile.
+        if interrupt.is_asked() {
+            return Err(Failure::interrupted());
+        }
         shell.stage("compile", StageState::Done);
         let elf = crate::source::read(&artifact.elf)?;
         Firmware::from_elf(artifact.bin, elf, chip, project, shell)
@@ -168,7 +172,10 @@ pub fn plan_of_image(bytes: &[u8]) -> Result<(FlashPlan, &'static Chip), Failure
 /// The chip that an ELF names.
 fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
     let Some(name) = esplice_image::elf_chip_name(elf) else { return Ok(None) };
-    let chip = esplice_chip::find(&name).map_err(|error| of_file(path, error.into()))?;
+    let chip = esplice_chip::find(&name).map_err(|error| {
+        // The name is the file's and not the user's, who gets no other suggested.
+        of_file(path, Failure::input(format!("ELF is for {name:?}: {error}")))
+    })?;
     Ok(Some(chip))
 }
 
