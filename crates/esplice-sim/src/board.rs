@@ -108,9 +108,8 @@ const FIFO_POLL: Duration = Duration::from_micros(10);
 const FIFO_LEN: u32 = 128;
 const UART_STATUS: u32 = 0x1c;
 const UART_CLKDIV: u32 = 0x14;
-/// mtvec of the ROM: its vectors stand at its start.
-const ROM_VECTORS: u32 = 0x4000_0000;
 const CSR_MTVEC: u32 = 0x305;
+const CSR_MPCCR: u32 = 0x7e2;
 
 impl Board {
     /// A board with that flash, switched on: it boots as soon as it runs.
@@ -310,7 +309,11 @@ impl Board {
         let stop = self.cpu.run(&mut self.soc, until);
         self.soc.fabric.clock.cycle = self.cpu.cycles;
         if let Some(addr) = self.soc.take_rom_fetch() {
-            self.missing_rom(addr);
+            if addr == self.table.texts().vectors {
+                self.go_on(boot::Next::Step(boot::Step::Panic));
+            } else {
+                self.missing_rom(addr);
+            }
             return;
         }
         match stop {
@@ -403,8 +406,11 @@ impl Board {
         self.resets += 1;
         self.soc.fabric.saved_pc = self.cpu.pc;
         self.soc.reset(reason);
-        self.cpu.reset(ROM_VECTORS);
-        self.cpu.write_csr(CSR_MTVEC, ROM_VECTORS);
+        let vectors = self.table.texts().vectors;
+        self.cpu.reset(vectors);
+        self.cpu.write_csr(CSR_MTVEC, vectors);
+        // The performance counter begins anew.
+        self.cpu.write_csr(CSR_MPCCR, 0);
         self.rom_state = rom::State::default();
         self.begin_rom_later(Flow::default(), boot::Next::Step(boot::Step::Prepare));
     }

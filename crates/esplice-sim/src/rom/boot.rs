@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use sha2::{Digest, Sha256};
 
-use super::{Call, Flow, State, Table, flash, output::with_returns};
+use super::{Call, Flow, State, Table, flash, output::with_returns, panic};
 use crate::{
     cpu::Cpu,
     soc::{
@@ -38,6 +38,8 @@ pub(crate) enum Step {
     Header,
     /// Loads the image.
     Load,
+    /// Reports an exception that came to the ROM's vectors.
+    Panic,
 }
 
 /// Strapping bit: boot from flash (ROM: `main` tests bit 3).
@@ -74,6 +76,12 @@ const RTC_QUIET: u32 = 0xb8;
 /// Debug assistant: pc is recorded at a reset.
 const RECORD_PC: u32 = 0x44;
 
+/// Interrupt matrix: the priority threshold (ROM: `_init` sets 1).
+const INT_THRESHOLD: u32 = 0x194;
+const CSR_MSTATUS: u32 = 0x300;
+/// Interrupts on (ROM: `_init`); the matrix has none enabled.
+const MSTATUS: u32 = 9;
+
 /// What the ROM holds that differs from chip to chip.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -90,6 +98,10 @@ pub(crate) struct Texts {
     pub header_pc: u32,
     /// Where it stays when an image can't be booted, and that place in its source.
     pub stuck_pc: u32,
+    /// Where its exception handler stays.
+    pub panic_pc: u32,
+    /// Its vectors.
+    pub vectors: u32,
     /// Said before it stays.
     pub stuck_text: String,
     /// Said of a bad first segment of SPI commands.
@@ -112,6 +124,7 @@ pub(crate) fn step(
         Step::Prepare => boot.prepare(),
         Step::Header => boot.header(),
         Step::Load => boot.load(),
+        Step::Panic => boot.panic(),
     };
     let out = if boot.call.state.uart_printf {
         with_returns(boot.text.as_bytes()).into()
@@ -168,6 +181,10 @@ impl Boot<'_> {
         if let Some(assist) = call.soc.base_of("debug-assist") {
             call.store(assist + RECORD_PC, 3);
         }
+        if let Some(matrix) = call.soc.base_of("intmtx") {
+            call.store(matrix + INT_THRESHOLD, 1);
+        }
+        call.cpu.write_csr(CSR_MSTATUS, MSTATUS);
         let strap = call.soc.fabric.strap;
         for line in self.texts().banner.clone() {
             self.say(line);
@@ -347,6 +364,12 @@ impl Boot<'_> {
         let entry = self.word(4);
         self.say(format!("entry 0x{entry:08x}"));
         (Next::Run(entry), cycles, 0)
+    }
+
+    fn panic(&mut self) -> Outcome {
+        self.text = panic::report(&mut self.call);
+        self.call.cpu.pc = self.texts().panic_pc;
+        (Next::Stuck, 2000, 0)
     }
 
     /// ROM: `main` behind a boot that came back.

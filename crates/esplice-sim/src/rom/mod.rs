@@ -11,6 +11,7 @@ mod flash;
 mod hash;
 mod libc;
 mod output;
+mod panic;
 mod printf;
 mod table;
 

@@ -393,7 +393,8 @@ impl Bus for Soc {
     fn fetch16(&mut self, addr: u32) -> Result<u16, Fault> {
         let region = self.fabric.chip.region_at(esplice_chip::Addr(addr));
         if region.is_some_and(|region| region.kind == RegionKind::Rom) {
-            self.rom_fetch = Some(addr);
+            // The first counts: the exception it raises may lead into ROM again.
+            self.rom_fetch.get_or_insert(addr);
             self.fabric.memory.request_yield();
             return Err(Fault::FetchAccess);
         }

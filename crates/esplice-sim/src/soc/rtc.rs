@@ -75,7 +75,10 @@ const RESET: &[(u32, u32)] = &[
     (0x88, 0x0055_5010),
     (0x8c, 0xaa80_5080),
     (WDTCONFIG0, 0x0001_3214),
-    (0x94, 200_000),
+    (0x94, 200_000), // WDTCONFIG1 to 4, the stages' times (TRM 13.4)
+    (0x98, 80_000),
+    (0x9c, 0xfff),
+    (0xa0, 0xfff),
     (SWD_CONF, 0x04b0_0000),
     (0xd8, 0x43ff_0010),
     (0xe8, 0x0ff0_0000),

@@ -1,0 +1,359 @@
+//! Boots, whole: what was flashed goes in, what the UART says comes out and is held against the
+//! file of the case's name in `tests/boot/`. `ESPLICE_BLESS=1` writes the files anew.
+//!
+//! The second-stage bootloader is the real one, as the espflash library brings it; the apps are a
+//! few instructions each, assembled here.
+
+mod firmware;
+
+use std::{path::Path, time::Duration};
+
+use esplice_image::{FlashMode, FlashParams, Partition, PartitionTable};
+use esplice_sim::{Board, SimError, TimeMode, nor::Nor};
+use firmware::{Code, app, direct, rom_image};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+fn chip() -> &'static esplice_chip::Chip {
+    esplice_chip::find("esp32c3").unwrap()
+}
+
+/// A flash chip with each of `parts` at its offset.
+fn nor(parts: &[(u32, &[u8])]) -> Nor {
+    let timing = &chip().sim.as_ref().unwrap().flash;
+    let mut nor = Nor::in_memory(timing.size(), timing);
+    for (offset, bytes) in parts {
+        nor.program(*offset, bytes).unwrap();
+    }
+    nor
+}
+
+fn board(parts: &[(u32, &[u8])]) -> Board {
+    Board::new(chip(), nor(parts), TimeMode::Virtual).unwrap()
+}
+
+fn bootloader() -> Vec<u8> {
+    let params = FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 4 << 20 };
+    esplice_image::second_stage(chip(), &params).unwrap().bytes
+}
+
+/// The default table of ESP-IDF, or with otadata and two app slots in factory's place.
+fn table(ota: bool) -> Vec<u8> {
+    let mut table = PartitionTable::esp_idf_default();
+    if ota {
+        table.partitions.retain(|partition| !partition.is_app());
+        for (name, kind, subtype, offset, len) in [
+            ("otadata", 1, 0x00, 0x1_0000, 0x2000),
+            ("ota_0", 0, 0x10, 0x2_0000, 0x1_0000),
+            ("ota_1", 0, 0x11, 0x3_0000, 0x1_0000),
+        ] {
+            table.partitions.push(Partition {
+                name: name.into(),
+                kind,
+                subtype,
+                offset: esplice_chip::FlashOffset(offset),
+                len,
+                flags: 0,
+            });
+        }
+    }
+    table.to_bytes().unwrap()
+}
+
+/// Runs until `stop` is in the text or the board's clock is at `limit`.
+fn run(board: &mut Board, stop: &str, limit: Duration) -> Result<String, SimError> {
+    let mut text = Vec::new();
+    let mut buf = [0; 256];
+    while board.now() < limit {
+        let result = board.run_until(limit, true);
+        let taken = board.host_take(115_200, &mut buf);
+        text.extend_from_slice(&buf[..taken]);
+        if !stop.is_empty() && text.windows(stop.len()).any(|window| window == stop.as_bytes()) {
+            break;
+        }
+        result?;
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[track_caller]
+fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boot").join(name);
+    if std::env::var_os("ESPLICE_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{name} says:\n{text}\nexpected is:\n{expected}");
+}
+
+#[test]
+fn good_image() {
+    let app = app(&Code::saying("app runs\r\n"));
+    let parts: &[(u32, &[u8])] = &[(0, &bootloader()), (0x8000, &table(false)), (0x1_0000, &app)];
+    let text = run(&mut board(parts), "app runs\r\n", SECOND).unwrap();
+    check("good.txt", &text);
+    let again = run(&mut board(parts), "app runs\r\n", SECOND).unwrap();
+    assert_eq!(text, again, "two boards with the same flash differ");
+}
+
+#[test]
+fn time_none_says_the_same_sooner() {
+    let app = app(&Code::saying("app runs\r\n"));
+    let parts: &[(u32, &[u8])] = &[(0, &bootloader()), (0x8000, &table(false)), (0x1_0000, &app)];
+    let mut fast = Board::new(chip(), nor(parts), TimeMode::None).unwrap();
+    let text = run(&mut fast, "app runs\r\n", SECOND).unwrap();
+    let timed = run(&mut board(parts), "app runs\r\n", SECOND).unwrap();
+    // All the same but the times in the log.
+    let plain = |text: &str| {
+        let lines = text.lines().map(|line| match line.split_once(") ") {
+            Some((time, rest)) if time.starts_with("I (") => rest.to_owned(),
+            _ => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(plain(&text), plain(&timed));
+    assert!(fast.now() < 40 * MS, "{:?}", fast.now());
+}
+
+#[test]
+fn blank_flash() {
+    // Up to the watchdog's reset, cut off in the middle of a line.
+    let text = run(&mut board(&[]), "Saved PC:0x4004d1f8\r\n", 2 * SECOND).unwrap();
+    let (lines, rest) = text.split_once("invalid header: 0xffffffff\r\n").unwrap();
+    let count = rest.matches("invalid header: 0xffffffff\r\n").count();
+    assert!(count > 100, "{count} lines");
+    let end = &rest[rest.rfind("invalid").unwrap()..];
+    check("blank.txt", &format!("{lines}(… {count} lines …)\n{end}"));
+}
+
+#[test]
+fn broken_images() {
+    let loader = bootloader();
+    let app = app(&Code::saying("app runs\r\n"));
+    let table = table(false);
+    let flip = |bytes: &[u8], at: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 1;
+        bytes
+    };
+    type Case<'a> = (&'a str, &'a [u8], &'a [u8], &'a [u8]);
+    // Name, bootloader, partition table, app.
+    let cases: &[Case] = &[
+        ("app-checksum", &loader, &table, &flip(&app, 0x140)),
+        ("app-hash", &loader, &table, &flip(&app, app.len() - 1)),
+        ("app-magic", &loader, &table, &flip(&app, 0)),
+        ("app-chip", &loader, &table, &flip(&app, 12)),
+        ("app-missing", &loader, &table, &[]),
+        ("table-md5", &loader, &flip(&table, 4), &app),
+        ("table-missing", &loader, &[], &app),
+        ("bootloader-checksum", &flip(&loader, 0x100), &table, &app),
+        ("bootloader-hash", &flip(&loader, loader.len() - 1), &table, &app),
+        ("bootloader-chip", &flip(&loader, 12), &table, &app),
+        ("bootloader-address", &flip(&loader, 24), &table, &app),
+    ];
+    for (name, loader, table, app) in cases {
+        let mut board = board(&[(0, loader), (0x8000, table), (0x1_0000, app)]);
+        // Until it runs, or has been reset once.
+        let mut text = run(&mut board, "app runs\r\n", 200 * MS).unwrap();
+        if !text.contains("app runs") && board.resets() == 1 {
+            text += &run(&mut board, "Saved PC", 4 * SECOND).unwrap();
+            text += &run(&mut board, "\n", 5 * SECOND).unwrap();
+        }
+        let end = text.find("Saved PC").and_then(|at| text[at..].find('\n').map(|n| at + n + 1));
+        check(&format!("{name}.txt"), &text[..end.unwrap_or(text.len())]);
+    }
+}
+
+#[test]
+fn otadata_chooses_the_slot() {
+    let loader = bootloader();
+    let table = table(true);
+    let slots = ["slot 0 runs\r\n", "slot 1 runs\r\n"].map(|text| app(&Code::saying(text)));
+    // An entry: sequence number, state undefined, CRC-32 of the number (from ESP-IDF's otatool).
+    let entry = |seq: u32, crc: u32| {
+        let mut entry = vec![0xff; 32];
+        entry[..4].copy_from_slice(&seq.to_le_bytes());
+        entry[28..].copy_from_slice(&crc.to_le_bytes());
+        entry
+    };
+    let first = entry(1, 0x4743_989a);
+    let second = entry(2, 0x55f6_3774);
+    let wrong = entry(2, 0x55f6_3775);
+    for (name, entries, runs) in [
+        ("ota-none", vec![], 0),
+        ("ota-1", vec![(0x1_0000, &first), (0x1_1000, &second)], 1),
+        ("ota-crc", vec![(0x1_0000, &first), (0x1_1000, &wrong)], 0),
+    ] {
+        let mut parts: Vec<(u32, &[u8])> =
+            vec![(0, &loader), (0x8000, &table), (0x2_0000, &slots[0]), (0x3_0000, &slots[1])];
+        parts.extend(entries.iter().map(|(offset, bytes)| (*offset, bytes.as_slice())));
+        let text = run(&mut board(&parts), " runs\r\n", SECOND).unwrap();
+        assert!(text.contains(&format!("slot {runs} runs")), "{name}: {text}");
+        check(&format!("{name}.txt"), &text);
+    }
+}
+
+#[test]
+fn images_without_a_second_stage() {
+    let image = rom_image(&Code::saying("loaded by the ROM\r\n"));
+    let text = run(&mut board(&[(0, &image)]), "by the ROM\r\n", SECOND).unwrap();
+    check("rom-image.txt", &text);
+    let image = direct(&Code::saying("executed in place\r\n"));
+    let text = run(&mut board(&[(0, &image)]), "in place\r\n", SECOND).unwrap();
+    check("direct.txt", &text);
+}
+
+#[test]
+fn a_crash_before_the_app_has_vectors() {
+    let image = rom_image(&Code::new().word(0xc000_1073)); // unimp
+    let text = run(&mut board(&[(0, &image)]), "Saved PC:0x40052b02\r\n", 4 * SECOND).unwrap();
+    check("crash.txt", &text);
+}
+
+#[test]
+fn every_reset_has_its_reason() {
+    const RTC: u32 = 0x6000_8000;
+    const TIMG0: u32 = 0x6001_f000;
+    const TIMG1: u32 = 0x6002_0000;
+    const KEY: u32 = 0x50d8_3aa1;
+    // Stage 0 after 1000 periods, with `action`; the other stages off.
+    let timer = |base, action: u32| {
+        vec![
+            (base + 0x64, KEY),
+            (base + 0x48, 0),
+            (base + 0x50, 1000),
+            (base + 0x48, 1 << 31 | action << 29),
+        ]
+    };
+    let rtc = |action: u32| {
+        vec![
+            (RTC + 0xa8, KEY),
+            (RTC + 0x90, 0),
+            (RTC + 0x94, 10),
+            (RTC + 0x90, 1 << 31 | action << 28),
+        ]
+    };
+    for (writes, expected) in [
+        (vec![(RTC, 1 << 31)], "rst:0x3 (RTC_SW_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (vec![(RTC, 1 << 5)], "rst:0xc (RTC_SW_CPU_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (timer(TIMG0, 3), "rst:0x7 (TG0WDT_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (timer(TIMG0, 2), "rst:0xb (TG0WDT_CPU_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (timer(TIMG1, 3), "rst:0x8 (TG1WDT_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (timer(TIMG1, 2), "rst:0x11 (TG1WDT_CPU_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (rtc(2), "rst:0xd (RTCWDT_CPU_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (rtc(3), "rst:0x9 (RTCWDT_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (rtc(4), "rst:0x10 (RTCWDT_RTC_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
+        (
+            // Both other watchdogs off, the super watchdog left alone.
+            vec![(RTC + 0xa8, KEY), (RTC + 0x90, 0), (TIMG0 + 0x48, 0)],
+            "rst:0x12 (SUPER_WDT_RST),boot:0xc (SPI_FAST_FLASH_BOOT)",
+        ),
+    ] {
+        let image = rom_image(&Code::new().flush().writes(&writes).wait());
+        let mut board = board(&[(0, &image)]);
+        let mut text = run(&mut board, "entry", SECOND).unwrap();
+        text += &run(&mut board, "SPIWP", 5 * SECOND).unwrap();
+        let line = text.lines().filter(|line| line.starts_with("rst:")).nth(1);
+        assert_eq!(line, Some(expected), "{writes:x?}: {text}");
+        assert_eq!(board.resets(), 2);
+    }
+}
+
+#[test]
+fn stored_registers_outlive_resets_but_not_power() {
+    // The app sends what is in STORE0, stores a letter there and restarts.
+    let code = Code::new().flush().copy(0x6000_8050, 0x6000_0000).flush();
+    let code = code.writes(&[(0x6000_8050, u32::from(b'K')), (0x6000_8000, 1 << 31)]);
+    let image = rom_image(&code.wait());
+    let mut board = board(&[(0, &image)]);
+    let text = run(&mut board, "entry 0x40380000\r\nK", 100 * MS).unwrap();
+    assert!(text.contains("entry 0x40380000\r\n\0ESP-ROM"), "{text:?}");
+    assert!(text.ends_with('K'), "{text:?}");
+    board.set_lines(false, true);
+    let now = board.now();
+    board.run_until(now + MS, false).unwrap();
+    board.host_clear();
+    board.set_lines(false, false);
+    let text = run(&mut board, "RTC_SW_SYS_RST", now + 100 * MS).unwrap();
+    assert!(text.contains("entry 0x40380000\r\n\0ESP-ROM"), "{text:?}");
+}
+
+#[test]
+fn straps_choose_the_loader() {
+    let image = rom_image(&Code::saying("loaded by the ROM\r\n"));
+    // DTR and RTS, each for so many milliseconds, and whether the loader comes.
+    type Case<'a> = (&'a [(bool, bool, u32)], bool);
+    let cases: &[Case] = &[
+        (&[(false, true, 100), (true, false, 50), (false, false, 0)], true),
+        (&[(false, true, 100), (false, false, 50)], false),
+        // Both lines change one after the other, within EN's rise.
+        (&[(false, true, 100), (true, true, 0), (true, false, 50), (false, false, 0)], true),
+        (&[(true, true, 100), (false, true, 100), (true, true, 5), (true, false, 50)], false),
+    ];
+    for (settings, download) in cases {
+        let mut board = board(&[(0, &image)]);
+        let mut text = run(&mut board, "by the ROM\r\n", SECOND).unwrap();
+        text.clear();
+        for &(dtr, rts, ms) in *settings {
+            board.set_lines(dtr, rts);
+            let until = board.now() + ms * MS;
+            text += &run(&mut board, "", until).unwrap();
+        }
+        let until = board.now() + 100 * MS;
+        text += &run(&mut board, "", until).unwrap();
+        let name = if *download { "download.txt" } else { "rom-image.txt" };
+        check(name, &text);
+    }
+}
+
+#[test]
+fn the_loader_answers_at_the_host_s_rate() {
+    let mut board = Board::new(chip(), nor(&[]), TimeMode::Virtual).unwrap();
+    board.set_lines(false, true);
+    board.run_until(10 * MS, false).unwrap();
+    board.set_lines(true, false);
+    run(&mut board, "waiting for download\r\n", SECOND).unwrap();
+    let mut sync = vec![0x00, 0x08, 36, 0, 0, 0, 0, 0, 0x07, 0x07, 0x12, 0x20];
+    sync.extend([0x55; 32]);
+    for baud in [115_200_u32, 230_400] {
+        let mut board = Board::new(chip(), nor(&[]), TimeMode::Virtual).unwrap();
+        board.set_lines(false, true);
+        board.run_until(10 * MS, false).unwrap();
+        board.set_lines(true, false);
+        run(&mut board, "waiting for download\r\n", SECOND).unwrap();
+        let arrived = board.host_send(&esplice_protocol::slip::encode(&sync), baud);
+        board.run_until(arrived + 20 * MS, false).unwrap();
+        let mut buf = [0; 512];
+        let len = board.host_take(baud, &mut buf);
+        let replies = buf[..len].split(|byte| *byte == 0xc0).filter(|frame| !frame.is_empty());
+        let replies: Vec<_> = replies.collect();
+        assert_eq!(replies.len(), 8, "{:x?}", &buf[..len]);
+        assert_eq!(replies[0][..4], [0x01, 0x08, 4, 0]);
+    }
+}
+
+#[test]
+fn a_rom_function_that_is_not_modelled_is_named() {
+    for (addr, expected) in [
+        (
+            0x4000_00f4_u32,
+            "ROM function tinfl_decompress at 0x400000f4 is not modelled (called from 0x4038000c)",
+        ),
+        (
+            0x4000_0ffc,
+            "ROM function without a name at 0x40000ffc is not modelled (called from 0x4038000c)",
+        ),
+    ] {
+        let image = rom_image(&Code::new().call(addr).wait());
+        let mut board = board(&[(0, &image)]);
+        let error = run(&mut board, "", SECOND).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().is_some());
+        // It is told again, until the board is reset.
+        assert!(board.run_until(2 * SECOND, false).is_err());
+        board.set_lines(false, true);
+        let now = board.now();
+        board.run_until(now + MS, false).unwrap();
+    }
+}

@@ -1,0 +1,138 @@
+//! Firmware made in the test: a few instructions, and the images around them.
+
+use sha2::{Digest, Sha256};
+
+/// Where images put their code.
+const CODE: u32 = 0x4038_0000;
+const CHIP_ID: u16 = 5;
+
+const A0: u32 = 10;
+const A1: u32 = 11;
+const A2: u32 = 12;
+const RA: u32 = 1;
+
+/// Instructions, position-independent.
+#[derive(Clone, Default)]
+pub struct Code {
+    words: Vec<u32>,
+    /// A text behind the code.
+    text: Vec<u8>,
+}
+
+impl Code {
+    pub fn new() -> Code {
+        Code::default()
+    }
+
+    /// Puts `text` into UART0's FIFO and waits for ever.
+    pub fn saying(text: &str) -> Code {
+        let mut code = Code::new();
+        code.text = text.bytes().chain([0]).collect();
+        code.load(A0, 0x6000_0000)
+            .word(0x17 | A1 << 7) // auipc a1, 0
+            .word(0x13 | A1 << 7 | A1 << 15 | 36 << 20) // addi a1, a1, 36: the text
+            .word(0x4003 | A2 << 7 | A1 << 15) // lbu a2, 0(a1)
+            .word(0x63 | A2 << 15 | 8 << 8) // beqz a2, +16
+            .word(0x2023 | A2 << 20 | A0 << 15) // sw a2, 0(a0)
+            .word(0x13 | A1 << 7 | A1 << 15 | 1 << 20) // addi a1, a1, 1
+            .word(0xff1f_f06f) // j -16
+            .wait()
+    }
+
+    /// Loads a constant: two instructions.
+    fn load(self, register: u32, value: u32) -> Code {
+        let high = value.wrapping_add(0x800) & 0xffff_f000;
+        self.word(0x37 | register << 7 | high)
+            .word(0x13 | register << 7 | register << 15 | (value & 0xfff) << 20)
+    }
+
+    pub fn word(mut self, word: u32) -> Code {
+        self.words.push(word);
+        self
+    }
+
+    /// Stores words.
+    pub fn writes(mut self, writes: &[(u32, u32)]) -> Code {
+        for &(addr, value) in writes {
+            self = self.load(A0, addr).load(A1, value).word(0x2023 | A1 << 20 | A0 << 15);
+        }
+        self
+    }
+
+    /// Waits until UART0 has sent all of its FIFO.
+    pub fn flush(self) -> Code {
+        self.load(A0, 0x6000_006c) // FSM_STATUS
+            .word(0x2003 | A1 << 7 | A0 << 15) // lw a1, 0(a0)
+            .word(0xfe05_9ee3) // bnez a1, -4
+    }
+
+    /// Copies a word.
+    pub fn copy(self, from: u32, to: u32) -> Code {
+        self.load(A0, from)
+            .word(0x2003 | A1 << 7 | A0 << 15)
+            .load(A0, to)
+            .word(0x2023 | A1 << 20 | A0 << 15)
+    }
+
+    /// Calls a function: three instructions.
+    pub fn call(self, addr: u32) -> Code {
+        self.load(A0, addr).word(0x67 | RA << 7 | A0 << 15)
+    }
+
+    /// Waits for ever.
+    pub fn wait(self) -> Code {
+        self.word(0x1050_0073).word(0xffdf_f06f) // wfi; j -4
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.extend(&self.text);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+}
+
+/// An app for the second-stage bootloader: descriptor in DROM, code in IROM, executed in place.
+pub fn app(code: &Code) -> Vec<u8> {
+    let mut descriptor = vec![0; 256];
+    descriptor[..4].copy_from_slice(&0xabcd_5432_u32.to_le_bytes());
+    descriptor[16..20].copy_from_slice(b"0.1\0");
+    descriptor[48..53].copy_from_slice(b"test\0");
+    descriptor[178..180].copy_from_slice(&u16::MAX.to_le_bytes()); // Most eFuse block revision.
+    descriptor[180] = 16; // log2 of the MMU's page.
+    // Each stands in its window as it stands in the image.
+    image(0x4200_0128, &[(0x3c00_0020, &descriptor), (0x4200_0128, &code.bytes())])
+}
+
+/// An image that the ROM itself loads and runs.
+pub fn rom_image(code: &Code) -> Vec<u8> {
+    image(CODE, &[(CODE, &code.bytes())])
+}
+
+/// A headerless image that is executed in place.
+pub fn direct(code: &Code) -> Vec<u8> {
+    let mut image = 0xaedb_041d_u32.to_le_bytes().repeat(2);
+    image.extend(code.bytes());
+    image
+}
+
+fn image(entry: u32, segments: &[(u32, &[u8])]) -> Vec<u8> {
+    // Magic, segments, mode DIO, 4 MB at 80 MHz, entry; WP pin, drives, chip id, revisions, hash.
+    let mut image = vec![0xe9, segments.len() as u8, 2, 0x2f];
+    image.extend(entry.to_le_bytes());
+    image.extend([0xee, 0, 0, 0]);
+    image.extend(CHIP_ID.to_le_bytes());
+    image.extend([0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 1]);
+    let mut sum = 0xef;
+    for (addr, data) in segments {
+        image.extend(addr.to_le_bytes());
+        image.extend((data.len() as u32).to_le_bytes());
+        image.extend(*data);
+        sum = data.iter().fold(sum, |sum, byte| sum ^ byte);
+    }
+    image.resize(image.len() | 15, 0);
+    image.push(sum);
+    let hash = Sha256::digest(&image);
+    image.extend(hash);
+    image
+}
