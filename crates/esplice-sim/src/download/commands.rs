@@ -218,7 +218,7 @@ impl Loader {
         let last = self.deflated.sequence == self.deflated.blocks;
         let before = self.inflater.inflated();
         let mut input = self.frame.get(PAYLOAD..PAYLOAD + len as usize).unwrap_or_default();
-        loop {
+        let broken = loop {
             match self.inflater.feed(&mut input, last) {
                 Inflated::Window { more } => {
                     let window = self.inflater.take_window();
@@ -230,13 +230,21 @@ impl Loader {
                         Err(error) => return error.into(),
                     }
                     if input.is_empty() && !more {
-                        break;
+                        break None;
                     }
                 }
-                Inflated::Used => break,
-                Inflated::Broken(reason) => return self.refuse(reason),
+                Inflated::Used => break None,
+                Inflated::Broken(reason) => break Some(reason),
                 Inflated::Stuck => return End::Stuck,
             }
+        };
+        // The ROM counts down in the frame itself, where a short frame after this one finds it.
+        let left = (input.len() as u32).to_le_bytes();
+        if let Some(word) = self.frame.get_mut(DATA..DATA + left.len()) {
+            word.copy_from_slice(&left);
+        }
+        if let Some(reason) = broken {
+            return self.refuse(reason);
         }
         let inflated = self.inflater.inflated() - before;
         effects.busy += self.cpu_time(inflated * cycles::INFLATE_OUT);

@@ -67,14 +67,13 @@ impl Inflater {
     }
 
     /// Feeds from `input`, shortening it, until something is to be done. In the `last` piece the
-    /// ROM's inflater reads zeros past its end.
+    /// ROM's inflater reads zeros past its end. The step that breaks the stream shortens nothing.
     pub(super) fn feed(&mut self, input: &mut &[u8], last: bool) -> Inflated {
         loop {
             if let Some(reason) = self.broken {
                 return Inflated::Broken(reason);
             }
             let (mut status, consumed, mut produced) = self.step(input);
-            *input = input.get(consumed..).unwrap_or_default();
             let mut more = status == TINFLStatus::HasMoreOutput;
             while last && status == TINFLStatus::NeedsMoreInput && self.at < WINDOW_LEN {
                 let padded = self.step(&[0; 64]);
@@ -82,7 +81,10 @@ impl Inflater {
             }
             if (status as i32) < TINFLStatus::Done as i32 {
                 self.broken = Some(u8::try_from(REASON_BASE - status as i32).unwrap_or(u8::MAX));
-            } else if self.at >= WINDOW_LEN {
+                continue;
+            }
+            *input = input.get(consumed..).unwrap_or_default();
+            if self.at >= WINDOW_LEN {
                 return Inflated::Window { more };
             } else if input.is_empty() {
                 return Inflated::Used;

@@ -110,8 +110,12 @@ impl Geometry {
         data: &[u8],
         busy: &mut Duration,
     ) -> Result<(), SpiError> {
-        if offset.wrapping_add(data.len() as u32) > self.size || self.page == 0 {
+        if offset.wrapping_add(data.len() as u32) > self.size {
             return Err(SpiError::Refused);
+        }
+        if self.page == 0 {
+            // The ROM divides by it: endless pages from 0, and no room in one from anywhere else.
+            return Err(if offset == 0 { SpiError::Stuck } else { SpiError::Refused });
         }
         let room = (self.page - offset % self.page) as usize;
         if data.len() < room {

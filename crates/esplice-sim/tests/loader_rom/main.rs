@@ -1,0 +1,150 @@
+//! The loader beside the ESP32-C3's mask ROM: random dialogues, reply by reply.
+//!
+//! Waits for `ESPLICE_ROM_ELF`, the path of the vendor's `esp32c3_rev300_rom.elf`, and passes
+//! without it. `ESPLICE_ROM_DIALOGUES` is how many (60). With `ESPLICE_ROM_RECORD` set to a path,
+//! short ones are written there in the format of `tests/loader/*.txt`; `recorded.txt` is 22 of
+//! them.
+
+#[path = "../board/mod.rs"]
+mod board;
+mod rom;
+mod script;
+
+use std::{env, fmt::Write, fs};
+
+use board::Bench;
+use esplice_sim::download::{After, LoaderTarget};
+use md5::{Digest, Md5};
+use rom::{Fate, Rom};
+use script::Script;
+
+/// The flash that both start with, around the end of what the ROM takes it for.
+const DIRTY: (u32, u8, usize) = (0x1f_e000, 0x5a, 0x3000);
+const SYNC: &[u8] = b"\xc0\x00\x08\x04\x00\x00\x00\x00\x00\x07\x07\x12\x20\xc0";
+const REQUESTS: usize = 60;
+/// The longest request of a recorded dialogue.
+const RECORDED_LEN: usize = 120;
+
+#[test]
+fn replies_equal_the_mask_roms() {
+    let Some(path) = env::var_os("ESPLICE_ROM_ELF") else { return };
+    let elf = fs::read(&path).expect("the ROM can be read");
+    let dialogues = env::var("ESPLICE_ROM_DIALOGUES").map_or(60, |n| n.parse().unwrap());
+    let record = env::var_os("ESPLICE_ROM_RECORD");
+    let mut recorded = String::new();
+    let mut different = Vec::new();
+    for seed in 1..=dialogues {
+        match dialogue(&elf, seed, record.is_some()) {
+            Ok(text) => recorded.push_str(&text),
+            Err(message) => different.push(message),
+        }
+    }
+    if let Some(path) = record {
+        fs::write(path, recorded).unwrap();
+    }
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
+/// One dialogue; its text, or what differs.
+fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
+    let (mut rom, mut bench) = (Rom::new(elf), Bench::new());
+    let mut script = Script::new(seed);
+    let (at, byte, len) = DIRTY;
+    bench.send(SYNC);
+    // The ROM is entered after the first SYNC, so that one is ours alone.
+    bench.reply.clear();
+    bench.send(SYNC);
+    rom.send(SYNC);
+    let replies = hex(&bench.reply);
+    let mut text = format!("\n== {seed}\n");
+    for _ in 0..2 {
+        let _ = writeln!(text, "raw {}\ngets {replies}", hex(SYNC));
+    }
+    let _ = writeln!(text, "program {at:x} {byte:02x}*{len}");
+    rom.nor.program(at, &vec![byte; len]).unwrap();
+    bench.chip.nor().program(at, &vec![byte; len]).unwrap();
+    for step in 0..REQUESTS {
+        let Some(bytes) = script.next_request() else { continue };
+        if short && bytes.len() > RECORDED_LEN {
+            continue;
+        }
+        rom.out.clear();
+        (rom.divider, bench.then) = (None, None);
+        bench.reply.clear();
+        rom.send(&bytes);
+        bench.send(&bytes);
+        if known_difference(&rom, &bench, &bytes) {
+            break;
+        }
+        let expected = match rom.fate {
+            // Said by the ROM's main after the loader has come back.
+            Fate::Left(0) => [rom.out.as_slice(), b"user code done\r\n"].concat(),
+            _ => rom.out.clone(),
+        };
+        let then = match (&rom.fate, rom.divider) {
+            (Fate::Waiting, None) => None,
+            (Fate::Waiting, Some(divider)) => {
+                Some(After::SetBaud(640_000_000 / (divider & 0xffff).max(1)))
+            }
+            (Fate::Reset, _) => Some(After::Reset),
+            (Fate::Left(0) | Fate::Stuck | Fate::Crashed, _) => Some(After::Gone),
+            (Fate::Left(entry), _) => Some(After::Run(*entry)),
+        };
+        let ram = rom.ram(board::RAM_AT, 0x800) == bench.chip.ram_at(board::RAM_AT, 0x800);
+        let flash = rom.nor.bytes() == bench.chip.nor.bytes();
+        if expected != bench.reply || then != bench.then || !ram || !flash {
+            return Err(format!(
+                "dialogue {seed}, step {step}: {}\n  ROM    {} {then:?}\n  loader {} {:?}\n  \
+                 the same in RAM: {ram}, in flash: {flash}",
+                hex(&bytes),
+                hex(&expected),
+                hex(&bench.reply),
+                bench.then
+            ));
+        }
+        let _ = writeln!(text, "raw {}", hex(&bytes));
+        let _ = match expected.as_slice() {
+            [] => writeln!(text, "silence"),
+            expected => writeln!(text, "gets {}", hex(expected)),
+        };
+        let _ = match then {
+            None => Ok(()),
+            Some(After::SetBaud(rate)) => writeln!(text, "then baud {rate}"),
+            Some(After::Reset) => writeln!(text, "then reset"),
+            Some(After::Gone) => writeln!(text, "then gone"),
+            Some(After::Run(entry)) => writeln!(text, "then run {entry:x}"),
+        };
+        if rom.fate != Fate::Waiting {
+            break;
+        }
+    }
+    let _ = writeln!(text, "md5 {}", hex(&Md5::digest(rom.nor.bytes())));
+    Ok(text)
+}
+
+/// What the loader's documentation says is otherwise.
+fn known_difference(rom: &Rom, bench: &Bench, request: &[u8]) -> bool {
+    // Registers where nothing is.
+    let died = rom.fate == Fate::Crashed && matches!(request.get(2), Some(9 | 10));
+    // Encrypted writes.
+    let encrypted = bench.reply.get(2) == Some(&2)
+        && bench.reply.ends_with(&[0xc0])
+        && bench.reply.get(10) == Some(&0x64);
+    // The reason of a broken stream.
+    let broken = |reply: &[u8]| {
+        reply.get(2) == Some(&0x11) && matches!(reply.get(9..11), Some([1, 0x0b | 0x0c]))
+    };
+    died || encrypted || (broken(&rom.out) && broken(&bench.reply) && rom.out != bench.reply)
+}
+
+/// Hex digits; a byte more than eight times is `00*9`.
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for run in bytes.chunk_by(|one, next| one == next) {
+        let _ = match run {
+            [byte, ..] if run.len() > 8 => write!(text, " {byte:02x}*{} ", run.len()),
+            run => run.iter().try_for_each(|byte| write!(text, "{byte:02x}")),
+        };
+    }
+    text.trim().to_owned()
+}

@@ -1,0 +1,230 @@
+//! The mask ROM's loader (`UartDwnLdProc`), run on this crate's CPU. What touches hardware is
+//! replaced: the UART's buffer, and the flash commands on the SPI bus.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use esplice_sim::{
+    cpu::{Bus, CodeChange, Cpu, CpuModel, Fault, Stop},
+    memory::{Access, Backing, Bank, Memory, MemoryMap, Region},
+    nor::Nor,
+};
+use object::{Object, ObjectSection, ObjectSymbol};
+
+/// Where the loader returns to, and where traps go: unused places of the ROM.
+const RETURN: u32 = 0x4005_fff0;
+const TRAP: u32 = 0x4005_ff00;
+/// Arguments of the loader (`ets_uart_download`): the frame buffer, and where the entry is put.
+const BUFFER: (u32, u32) = (0x3fcc_ae04, 0x2000);
+const ENTRY: u32 = 0x3fcd_ef18;
+const STACK: u32 = 0x3fcd_e000;
+/// Cycles after which a request is taken to hang.
+const PATIENCE: u64 = 50_000_000;
+
+const REPLACED: [&str; 19] = [
+    "uart_rx_readbuff",
+    "uart_tx_one_char2",
+    "uart_tx_send_queued_data",
+    "uart_tx_wait_idle",
+    "uart_div_modify",
+    "software_reset",
+    "ets_isr_mask",
+    "ets_isr_unmask",
+    "ets_delay_us",
+    "Wait_SPI_Idle",
+    "SPI_sector_erase",
+    "SPI_block_erase",
+    "SPI_page_program",
+    "SPI_read_data",
+    "SPI_write_enable",
+    "SPILock",
+    "esp_rom_spiflash_config_readmode",
+    "esp_rom_spiflash_unlock",
+    "spi_flash_attach",
+];
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    Waiting,
+    Reset,
+    /// The loader has come back, with this entry.
+    Left(u32),
+    Stuck,
+    Crashed,
+}
+
+pub struct Rom {
+    cpu: Cpu,
+    bus: Plain,
+    replaced: BTreeMap<u32, &'static str>,
+    input: VecDeque<u8>,
+    pub nor: Nor,
+    pub out: Vec<u8>,
+    pub divider: Option<u32>,
+    pub fate: Fate,
+}
+
+impl Rom {
+    pub fn new(elf: &[u8]) -> Rom {
+        let elf = object::File::parse(elf).expect("an ELF");
+        let mut memory = memory();
+        for section in elf.sections() {
+            let data = section.data().unwrap_or_default();
+            if section.address() != 0 && !data.is_empty() {
+                memory.write(section.address() as u32, data);
+            }
+        }
+        let named = |name: &str| {
+            let symbol = elf.symbols().find(|symbol| symbol.name() == Ok(name));
+            symbol.unwrap_or_else(|| panic!("the ROM has no {name}")).address() as u32
+        };
+        let replaced: BTreeMap<u32, &str> =
+            REPLACED.into_iter().map(|name| (named(name), name)).collect();
+        let mut cpu = Cpu::new(CpuModel::default());
+        cpu.reset(named("UartDwnLdProc"));
+        cpu.csrs.mtvec = TRAP;
+        (cpu.x[1], cpu.x[2]) = (RETURN, STACK);
+        (cpu.x[10], cpu.x[11], cpu.x[12]) = (BUFFER.0, BUFFER.1, ENTRY);
+        cpu.set_hooks(replaced.keys().copied().chain([RETURN, TRAP]));
+        let timing = &super::board::chip().sim.as_ref().unwrap().flash;
+        Rom {
+            cpu,
+            bus: Plain(memory),
+            replaced,
+            input: VecDeque::new(),
+            nor: Nor::in_memory(4 << 20, timing),
+            out: Vec::new(),
+            divider: None,
+            fate: Fate::Waiting,
+        }
+    }
+
+    pub fn ram(&self, addr: u32, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.bus.0.read(addr, &mut bytes, &[]);
+        bytes
+    }
+
+    /// Puts bytes on the line and runs until all are taken.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.input.extend(bytes);
+        let limit = self.cpu.cycles + PATIENCE;
+        while self.fate == Fate::Waiting {
+            match self.cpu.run(&mut self.bus, limit) {
+                Stop::Hook(RETURN) => {
+                    let entry = self.bus.0.load32(ENTRY, &[]).unwrap_or(0);
+                    self.fate = Fate::Left(entry);
+                }
+                Stop::Hook(TRAP) | Stop::DoubleFault { .. } => self.fate = Fate::Crashed,
+                Stop::Budget | Stop::Wfi => self.fate = Fate::Stuck,
+                Stop::YieldRequested => {}
+                Stop::Hook(addr) => {
+                    let name = self.replaced[&addr];
+                    let Some(result) = self.replace(name) else { return };
+                    self.cpu.x[10] = result;
+                    self.cpu.pc = self.cpu.x[1];
+                    self.cpu.cycles += 1;
+                }
+            }
+        }
+    }
+
+    /// Does what the function does; `None` while it waits for a byte.
+    fn replace(&mut self, name: &str) -> Option<u32> {
+        let [first, second, third, fourth] = [10, 11, 12, 13].map(|at| self.cpu.x[at]);
+        let at = second % self.nor.size();
+        match name {
+            "uart_rx_readbuff" => {
+                let byte = self.input.pop_front()?;
+                self.bus.0.store8(second, byte);
+            }
+            "uart_tx_one_char2" => self.out.push(first as u8),
+            "uart_div_modify" => self.divider = Some(second),
+            "software_reset" => self.fate = Fate::Reset,
+            "SPI_sector_erase" => drop(self.nor.erase_sector(at).unwrap()),
+            "SPI_block_erase" => drop(self.nor.erase_block(at).unwrap()),
+            "SPI_page_program" => {
+                // The page's length as SPI_SET_PARAMS has told it; the ROM programs 32 bytes a time.
+                let page = self.bus.0.load32(first + 16, &[]).unwrap_or(0);
+                let into = second.checked_rem(page).unwrap_or(second);
+                if fourth % 4 != 0 || into.wrapping_add(fourth) > page {
+                    return Some(1);
+                }
+                let data = self.ram(third, fourth as usize);
+                for (piece, at) in data.chunks(32).zip((second..).step_by(32)) {
+                    self.nor.program_page(at % self.nor.size(), piece).unwrap();
+                }
+            }
+            "SPI_read_data" => {
+                let size = self.bus.0.load32(first + 4, &[]).unwrap_or(0);
+                if second.wrapping_add(fourth) > size {
+                    return Some(1);
+                }
+                let all = self.nor.bytes().iter().cycle().skip(at as usize);
+                let data: Vec<u8> =
+                    all.take(fourth.next_multiple_of(4) as usize).copied().collect();
+                self.bus.0.write(third, &data);
+            }
+            _ => {}
+        }
+        Some(0)
+    }
+}
+
+/// The ROM, its read-only data, RAM, and peripherals as storage.
+fn memory() -> Memory {
+    let parts = [
+        ("rom", 0x4000_0000, 0x6_0000),
+        ("rom-data", 0x3ff0_0000, 0x2_0000),
+        ("ram", 0x3fc8_0000, 0x6_0000),
+        ("peripherals", 0x6000_0000, 0xd_1000),
+    ];
+    let banks = parts.map(|(name, _, len)| Bank { name: name.into(), len });
+    let regions = parts.iter().enumerate().map(|(bank, (name, base, len))| Region {
+        name: (*name).into(),
+        base: *base,
+        len: *len,
+        backing: Backing::Bank { bank, offset: 0 },
+        access: Access::RWX,
+    });
+    let (banks, regions) = (banks.to_vec(), regions.collect());
+    Memory::new(MemoryMap { banks, regions, flash_page_len: 0x1_0000 }).unwrap()
+}
+
+struct Plain(Memory);
+
+impl Bus for Plain {
+    fn at_cycle(&mut self, _cycles: u64) {}
+    fn load8(&mut self, addr: u32) -> Result<u8, Fault> {
+        self.0.load8(addr, &[]).ok_or(Fault::LoadAccess)
+    }
+    fn load16(&mut self, addr: u32) -> Result<u16, Fault> {
+        self.0.load16(addr, &[]).ok_or(Fault::LoadAccess)
+    }
+    fn load32(&mut self, addr: u32) -> Result<u32, Fault> {
+        self.0.load32(addr, &[]).ok_or(Fault::LoadAccess)
+    }
+    fn store8(&mut self, addr: u32, value: u8) -> Result<(), Fault> {
+        self.0.store8(addr, value).then_some(()).ok_or(Fault::StoreAccess)
+    }
+    fn store16(&mut self, addr: u32, value: u16) -> Result<(), Fault> {
+        self.0.store16(addr, value).then_some(()).ok_or(Fault::StoreAccess)
+    }
+    fn store32(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
+        self.0.store32(addr, value).then_some(()).ok_or(Fault::StoreAccess)
+    }
+    fn fetch16(&mut self, addr: u32) -> Result<u16, Fault> {
+        self.0.fetch16(addr, &[]).ok_or(Fault::FetchAccess)
+    }
+    fn decoded(&mut self, addr: u32, len: u32) {
+        self.0.decoded(addr, len);
+    }
+    fn attention(&self) -> bool {
+        self.0.attention()
+    }
+    fn take_code_change(&mut self) -> Option<CodeChange> {
+        self.0.take_code_change()
+    }
+    fn take_yield(&mut self) -> bool {
+        self.0.take_yield()
+    }
+}
