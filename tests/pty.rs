@@ -5,18 +5,24 @@ mod support;
 
 use std::{
     fs::{self, Permissions},
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
         process::CommandExt as _,
     },
     path::Path,
+    process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use esplice_protocol::{Opcode, Port as _, RawRequest, Reply, SecurityInfo, slip};
 use esplice_sim::SimPort;
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    pty::openpty,
+    unistd::ttyname,
+};
 use serialport::{SerialPort as _, TTYPort};
 use support::{Said, built_hello, finish, run};
 
@@ -140,6 +146,47 @@ fn a_board_that_runs_and_is_not_reset() {
     let said = with_board(directory.path(), words, |_, _| b"tick\r\n".to_vec());
     let said = said.check(0, &["has no reset line: the board runs on"]);
     assert!(said.out.starts_with("tick\r\n"), "{said:#?}");
+}
+
+#[test]
+fn a_board_at_another_baud_rate() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut noise = (0..=255_u8).cycle().map(|byte| byte.wrapping_mul(59) | 0x80);
+    let behind = |_: &[u8], _| noise.by_ref().take(16).collect();
+    let words = "monitor --port PORT --expect tick --timeout 1s";
+    let said = with_board(directory.path(), words, behind);
+    said.check(23, &["bytes that came are no text", "hint: ", "--monitor-baud"]);
+}
+
+#[test]
+fn a_port_that_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let pty = openpty(None, None).unwrap();
+    let name = ttyname(&pty.slave).unwrap();
+    // The program must not have the other end itself.
+    fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    let mut master = fs::File::from(pty.master);
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
+        .current_dir(directory.path())
+        .args(["monitor", "--port"])
+        .arg(name)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once it reads, the other end goes away.
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    let waited = said.read_line(&mut line);
+    let written = master.write_all(b"tick\r\n");
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let read = out.read_line(&mut String::new());
+    drop(master);
+    let mut rest = String::new();
+    let told = said.read_to_string(&mut rest);
+    assert_eq!(child.wait().unwrap().code(), Some(24), "{line}{rest}");
+    assert!(waited.is_ok() && written.is_ok() && read.is_ok() && told.is_ok());
+    assert!(rest.contains("is gone after 6 bytes"), "{rest}");
 }
 
 #[test]

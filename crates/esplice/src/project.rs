@@ -82,7 +82,7 @@ impl Project {
 
         let target =
             s.one("project", "target", flags.target.target.map(|t| ("--target", t)), text, None)?;
-        let target = target.map(|name| chip(settings, name)).transpose()?;
+        let target = target.map(chip).transpose()?;
         let chip = target.as_ref().map(|target| target.value);
         let of_chip = |value: fn(&Chip) -> String| {
             chip.map(|c| Settled { value: value(c), origin: Origin::Chip(c.name.clone()) })
@@ -303,7 +303,7 @@ impl Settler<'_> {
     }
 }
 
-fn chip(_settings: &Settings, name: Settled<String>) -> Result<Settled<&'static Chip>, Failure> {
+fn chip(name: Settled<String>) -> Result<Settled<&'static Chip>, Failure> {
     let chip = esplice_chip::find(&name.value).map_err(|error| {
         let failure = Failure::from(error);
         match &name.origin {
