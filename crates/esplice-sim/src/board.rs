@@ -1,6 +1,6 @@
 //! A board: the chip with its CPU, its flash, its serial line, and the two lines that reset it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use esplice_chip::Chip;
 
@@ -22,7 +22,7 @@ pub struct Board {
     chip: &'static Chip,
     cpu: Cpu,
     soc: Soc,
-    table: rom::Table,
+    table: Arc<rom::Table>,
     rom_state: rom::State,
     state: State,
     lines: Lines,

@@ -341,8 +341,8 @@ fn a_rom_function_that_is_not_modelled_is_named() {
             "ROM function tinfl_decompress at 0x400000f4 is not modelled (called from 0x4038000c)",
         ),
         (
-            0x4000_0ffc,
-            "ROM function without a name at 0x40000ffc is not modelled (called from 0x4038000c)",
+            0x4005_fffc,
+            "ROM function without a name at 0x4005fffc is not modelled (called from 0x4038000c)",
         ),
     ] {
         let image = rom_image(&Code::new().call(addr).wait());

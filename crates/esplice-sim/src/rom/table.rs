@@ -1,6 +1,9 @@
 //! The chip's table of ROM addresses.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use esplice_chip::Chip;
 use serde::Deserialize;
@@ -48,12 +51,21 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Reads the table called `file` among the embedded ones.
-    pub fn load(file: &str) -> Result<Self, SimError> {
+    /// The table called `file` among the embedded ones. It is read once, whatever the number of
+    /// boards.
+    pub fn load(file: &str) -> Result<Arc<Self>, SimError> {
+        static READ: Mutex<BTreeMap<String, Arc<Table>>> = Mutex::new(BTreeMap::new());
+        // Nothing panics under the lock, and a table in the map is whole.
+        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = read.get(file) {
+            return Ok(Arc::clone(table));
+        }
         let bad = |message: String| SimError::RomTable { file: file.to_owned(), message };
         let text =
             esplice_chip::embedded_file(file).ok_or_else(|| bad("no such table".to_owned()))?;
-        Self::parse(text).map_err(bad)
+        let table = Arc::new(Self::parse(text).map_err(bad)?);
+        read.insert(file.to_owned(), Arc::clone(&table));
+        Ok(table)
     }
 
     fn parse(text: &str) -> Result<Self, String> {

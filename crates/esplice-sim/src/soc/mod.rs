@@ -16,6 +16,8 @@ mod sha;
 mod spi_mem;
 mod system;
 mod systimer;
+#[cfg(test)]
+mod tests;
 mod timer_group;
 mod uart;
 mod watchdog;

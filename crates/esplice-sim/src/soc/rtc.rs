@@ -240,7 +240,7 @@ impl Device for RtcControl {
         if scope >= Scope::System {
             let mut kept = Vec::new();
             if scope < Scope::Chip {
-                kept.extend((STORE0..=STORE3).chain(STORE4..=STORE7).step_by(4));
+                kept.extend((STORE0..=STORE3).step_by(4).chain((STORE4..=STORE7).step_by(4)));
             }
             let kept: Vec<_> = kept.into_iter().map(|at| (at, self.registers.get(at))).collect();
             self.registers.reset(RESET);

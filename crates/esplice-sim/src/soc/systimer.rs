@@ -59,6 +59,8 @@ impl Unit {
 #[derive(Debug, Clone, Copy, Default)]
 struct Alarm {
     enabled: bool,
+    /// Loaded or enabled since it fired; a single alarm fires once.
+    armed: bool,
     /// Value of the unit at which it fires next.
     target: u64,
 }
@@ -92,7 +94,7 @@ impl SystemTimer {
     fn fires_at(&self, alarm: usize) -> Option<Tick> {
         let state = self.alarms.get(alarm)?;
         let unit = self.unit_of(alarm);
-        if !state.enabled || !unit.running || self.raw >> alarm & 1 != 0 && !self.periodic(alarm) {
+        if !state.enabled || !state.armed || !unit.running {
             return None;
         }
         // A target that is past fires at once, up to half of the counter's range.
@@ -117,6 +119,7 @@ impl SystemTimer {
         };
         if let Some(state) = self.alarms.get_mut(alarm) {
             state.target = target;
+            state.armed = true;
         }
     }
 
@@ -132,7 +135,9 @@ impl SystemTimer {
         }
         for (index, alarm) in self.alarms.iter_mut().enumerate() {
             // TARGET0_WORK_EN is bit 24, the next ones below.
-            alarm.enabled = conf >> (24 - index) & 1 != 0;
+            let enabled = conf >> (24 - index) & 1 != 0;
+            alarm.armed |= enabled && !alarm.enabled;
+            alarm.enabled = enabled;
         }
     }
 }
@@ -200,6 +205,7 @@ impl Device for SystemTimer {
                 continue;
             }
             self.raw |= 1 << alarm;
+            self.alarms[alarm].armed = self.periodic(alarm);
             if self.periodic(alarm) {
                 let period = u64::from(self.target_conf(alarm) & PERIOD).max(1);
                 let value = self.unit_of(alarm).value_at(now);

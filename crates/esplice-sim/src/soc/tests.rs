@@ -1,0 +1,432 @@
+//! Devices by their registers: each case is a row of stores, expected loads and times between.
+
+use std::time::Duration;
+
+use super::{ResetReason, Soc, clock::ticks};
+use crate::{cpu::Bus, nor::Nor};
+
+/// One move of a case.
+enum Do {
+    Store(u32, u32),
+    /// Address, mask, value.
+    Load(u32, u32, u32),
+    Wait(Duration),
+    /// Bytes that have arrived at the host.
+    Heard(&'static [u8]),
+    Send(&'static [u8]),
+    /// CPU interrupts given to the CPU.
+    Irq(u32),
+    Reset(ResetReason),
+    /// A reset that a device asked for.
+    Asked(Option<ResetReason>),
+}
+use Do::{Asked, Heard, Irq, Load, Reset, Send, Store, Wait};
+
+const MS: Duration = Duration::from_millis(1);
+const US: Duration = Duration::from_micros(1);
+const ALL: u32 = u32::MAX;
+const UART: u32 = 0x6000_0000;
+const SPI1: u32 = 0x6000_2000;
+const GPIO: u32 = 0x6000_4000;
+const RTC: u32 = 0x6000_8000;
+const EFUSE: u32 = 0x6000_8800;
+const TIMG0: u32 = 0x6001_f000;
+const SYSTIMER: u32 = 0x6002_3000;
+const SYSTEM: u32 = 0x600c_0000;
+const INTMTX: u32 = 0x600c_2000;
+const MMU: u32 = 0x600c_5000;
+const WDT_KEY: u32 = 0x50d8_3aa1;
+
+fn soc() -> Soc {
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let sim = chip.sim.as_ref().unwrap();
+    let mut nor = Nor::in_memory(sim.flash.size(), &sim.flash);
+    nor.program(0x1_0000, b"page one").unwrap();
+    let mut soc = Soc::new(chip, sim, nor, true).unwrap();
+    soc.reset(ResetReason::PowerOn);
+    soc
+}
+
+fn wait(soc: &mut Soc, time: Duration) {
+    let end = soc.fabric.now() + ticks(time);
+    loop {
+        let next = soc.run_events().min(end);
+        soc.fabric.clock.cycle = soc.fabric.clock.cycle_at(next);
+        if next == end {
+            soc.run_events();
+            return;
+        }
+    }
+}
+
+#[track_caller]
+fn check(moves: &[Do]) {
+    let mut soc = soc();
+    for (number, step) in moves.iter().enumerate() {
+        match step {
+            Store(addr, value) => soc.store32(*addr, *value).unwrap(),
+            Load(addr, mask, value) => {
+                let got = soc.load32(*addr).unwrap() & mask;
+                assert_eq!(got, *value, "move {number}: {addr:#010x} reads {got:#x}");
+            }
+            Wait(time) => wait(&mut soc, *time),
+            Heard(bytes) => {
+                let now = soc.fabric.now();
+                let line = &mut soc.fabric.line.to_host;
+                let count = line.partition_point(|byte| byte.done <= now);
+                let got: Vec<u8> = line.drain(..count).map(|byte| byte.byte).collect();
+                assert_eq!(got, *bytes, "move {number}");
+            }
+            Send(bytes) => {
+                let time = super::clock::periods(10, 115_200);
+                let mut done = soc.fabric.now();
+                for byte in *bytes {
+                    done += time;
+                    let byte = super::LineByte { done, byte: *byte, baud: 115_200 };
+                    soc.fabric.line.to_board.push_back(byte);
+                }
+                soc.refresh_all();
+            }
+            Irq(expected) => assert_eq!(soc.take_irq(), *expected, "move {number}"),
+            Reset(reason) => soc.reset(*reason),
+            Asked(expected) => {
+                assert_eq!(soc.fabric.reset_request.take(), *expected, "move {number}");
+            }
+        }
+    }
+}
+
+/// UART0 from the crystal at 115200 baud.
+const RATE: [Do; 2] = [Store(UART + 0x78, 0x0370_0000), Store(UART + 0x14, 347 | 3 << 20)];
+
+fn with_rate(moves: impl IntoIterator<Item = Do>) -> Vec<Do> {
+    RATE.into_iter().chain(moves).collect()
+}
+
+/// Routes a source to CPU interrupt 7 with priority 1.
+fn route(source: u32) -> [Do; 3] {
+    [Store(INTMTX + 4 * source, 7), Store(INTMTX + 0x114 + 4 * 7, 1), Store(INTMTX + 0x104, 1 << 7)]
+}
+
+#[test]
+fn uart_bytes_take_their_time() {
+    check(&with_rate([
+        Store(UART, b'a'.into()),
+        Store(UART, b'b'.into()),
+        Store(UART, b'c'.into()),
+        // One in the shift register, two wait.
+        Load(UART + 0x1c, 0x3ff << 16, 2 << 16),
+        Load(UART + 0x6c, 0xf0, 0x10),
+        Heard(b""),
+        Wait(87 * US),
+        Heard(b"a"),
+        Load(UART + 0x1c, 0x3ff << 16, 1 << 16),
+        Wait(MS),
+        Heard(b"bc"),
+        Load(UART + 0x6c, 0xf0, 0),
+        Load(UART + 0x04, 1 << 14, 1 << 14),
+    ]));
+}
+
+#[test]
+fn uart_fifo_is_128_deep_and_a_reset_empties_it() {
+    let mut moves: Vec<Do> = (0..200).map(|byte| Store(UART, byte)).collect();
+    moves.extend([Load(UART + 0x1c, 0x3ff << 16, 128 << 16), Wait(100 * US), Heard(&[0])]);
+    moves.extend([Reset(ResetReason::SoftwareCpu), Wait(87 * US), Heard(&[1])]);
+    moves.extend([Reset(ResetReason::SoftwareSystem), Wait(50 * MS), Heard(&[])]);
+    moves.push(Load(UART + 0x1c, 0x3ff << 16, 0));
+    check(&with_rate(moves));
+}
+
+#[test]
+fn uart_receives_and_interrupts() {
+    let moves = route(21).into_iter().chain([
+        Store(UART + 0x24, 2 | 1 << 21), // Interrupt at 2 bytes, or at a pause.
+        Store(UART + 0x0c, 1 | 1 << 8),
+        Send(b"xyz"),
+        Irq(0),
+        Wait(180 * US),
+        Irq(1 << 7),
+        Load(UART + 0x1c, 0x3ff, 2),
+        Load(UART, 0xff, b'x'.into()),
+        Load(UART, 0xff, b'y'.into()),
+        Store(UART + 0x10, 1),
+        Irq(0),
+        Wait(MS),
+        // The pause behind the third.
+        Irq(1 << 7),
+        Load(UART + 0x08, ALL, 1 << 8),
+        Load(UART, 0xff, b'z'.into()),
+    ]);
+    check(&with_rate(moves));
+}
+
+#[test]
+fn spi_commands_and_transactions() {
+    check(&[
+        // JEDEC id as a user transaction: opcode 9Fh, 24 bits in.
+        Store(SPI1 + 0x18, 1 << 31 | 1 << 28),
+        Store(SPI1 + 0x20, 7 << 28 | 0x9f),
+        Store(SPI1 + 0x28, 23),
+        Store(SPI1, 1 << 18),
+        Load(SPI1, ALL, 0),
+        Load(SPI1 + 0x58, ALL, 0x16_40ef),
+        // And as a command.
+        Store(SPI1 + 0x58, 0),
+        Store(SPI1, 1 << 28),
+        Load(SPI1 + 0x58, 0xff_ffff, 0x16_40ef),
+        // Read 8 bytes of flash.
+        Store(SPI1 + 0x04, 0x1_0000),
+        Store(SPI1 + 0x28, 63),
+        Store(SPI1, 1 << 31),
+        Load(SPI1 + 0x58, ALL, u32::from_le_bytes(*b"page")),
+        Load(SPI1 + 0x5c, ALL, u32::from_le_bytes(*b" one")),
+        // Erase takes the latch, and 45 ms.
+        Store(SPI1, 1 << 24),
+        Store(SPI1, 1 << 27),
+        Load(SPI1 + 0x2c, 3, 0),
+        Store(SPI1, 1 << 30),
+        Store(SPI1, 1 << 24),
+        Store(SPI1, 1 << 27),
+        Load(SPI1 + 0x2c, 3, 1),
+        Wait(46 * MS),
+        Store(SPI1, 1 << 27),
+        Load(SPI1 + 0x2c, 3, 0),
+        // Program 4 bytes.
+        Store(SPI1 + 0x04, 0x1_0004 | 4 << 24),
+        Store(SPI1 + 0x58, 0x1234_5678),
+        Store(SPI1, 1 << 30),
+        Store(SPI1, 1 << 25),
+        Wait(MS),
+        Store(SPI1 + 0x04, 0x1_0000),
+        Store(SPI1, 1 << 31),
+        Load(SPI1 + 0x58, ALL, ALL),
+        Load(SPI1 + 0x5c, ALL, 0x1234_5678),
+    ]);
+}
+
+#[test]
+fn mmu_entries_show_flash_in_both_windows() {
+    check(&[
+        Load(0x3c00_0000, ALL, 0),
+        Store(MMU, 1),
+        Load(0x3c00_0000, ALL, u32::from_le_bytes(*b"page")),
+        Load(0x4200_0004, ALL, u32::from_le_bytes(*b" one")),
+        // Stores there are dropped.
+        Store(0x3c00_0000, 0),
+        Load(0x3c00_0000, ALL, u32::from_le_bytes(*b"page")),
+        Store(MMU, 1 << 8),
+        Load(0x3c00_0000, ALL, 0),
+    ]);
+}
+
+#[test]
+fn gpio_efuse_and_unlisted_registers() {
+    check(&[
+        Load(GPIO + 0x38, ALL, 0xc),
+        Store(GPIO + 0x08, 0b110),
+        Store(GPIO + 0x0c, 0b010),
+        Load(GPIO + 0x04, ALL, 0b100),
+        Store(GPIO + 0x24, 0b100),
+        Load(GPIO + 0x3c, ALL, 0b100),
+        // The MAC, and revision 0.4.
+        Load(EFUSE + 0x44, ALL, 0x00c3_0001),
+        Load(EFUSE + 0x48, 0xffff, 0x0200),
+        Load(EFUSE + 0x50, 7 << 18, 4 << 18),
+        Store(EFUSE + 0x44, 0),
+        Load(EFUSE + 0x44, ALL, 0x00c3_0001),
+        // No device: storage.
+        Store(0x6004_0000, 0x1234),
+        Load(0x6004_0000, ALL, 0x1234),
+    ]);
+    let mut soc = soc();
+    assert!(soc.load32(0x7000_0000).is_err());
+    assert!(soc.store32(0x600e_0000, 1).is_err());
+    soc.load32(0x6004_0004).unwrap();
+    let (addr, accesses) = soc.unlisted().next().unwrap();
+    assert_eq!((addr, accesses.reads, accesses.writes), (0x6004_0004, 1, 0));
+}
+
+#[test]
+fn clocks_follow_the_system_registers() {
+    let mut soc = soc();
+    for (conf, select, cpu, apb) in [
+        (1, 0, 20, 20),
+        (0, 0, 40, 40),
+        (1 << 10, 0, 80, 80),
+        (1 << 10, 1, 160, 80),
+        (3, 0, 10, 10),
+    ] {
+        soc.store32(SYSTEM + 0x08, select).unwrap();
+        soc.store32(SYSTEM + 0x58, conf).unwrap();
+        let clock = &soc.fabric.clock;
+        assert_eq!((clock.cpu_hz(), clock.apb_hz()), (cpu * 1_000_000, apb * 1_000_000));
+        assert_eq!(soc.load32(SYSTEM + 0x58).unwrap() >> 12 & 0x7f, 40);
+    }
+}
+
+#[test]
+fn systimer_counts_and_alarms() {
+    let moves = route(37).into_iter().chain([
+        Wait(MS),
+        Store(SYSTIMER + 0x04, 1 << 30),
+        Load(SYSTIMER + 0x04, 1 << 29, 1 << 29),
+        Load(SYSTIMER + 0x40, ALL, 0),
+        Load(SYSTIMER + 0x44, ALL, 16_000),
+        // Alarm 0 at 32000, once.
+        Store(SYSTIMER + 0x20, 32_000),
+        Store(SYSTIMER + 0x50, 1),
+        Store(SYSTIMER + 0x64, 1),
+        Store(SYSTIMER, 0x4600_0000 | 1 << 24),
+        Wait(999 * US),
+        Irq(0),
+        Wait(2 * US),
+        Irq(1 << 7),
+        Store(SYSTIMER + 0x6c, 1),
+        // Once is once.
+        Wait(MS),
+        Irq(0),
+        // Every 100 µs.
+        Store(SYSTIMER, 0x4600_0000),
+        Store(SYSTIMER + 0x34, 1 << 30 | 1600),
+        Store(SYSTIMER + 0x50, 1),
+        Store(SYSTIMER, 0x4600_0000 | 1 << 24),
+        Wait(101 * US),
+        Irq(1 << 7),
+        Store(SYSTIMER + 0x6c, 1),
+        Irq(0),
+        Wait(100 * US),
+        Irq(1 << 7),
+    ]);
+    check(&moves.collect::<Vec<_>>());
+}
+
+#[test]
+fn timer_group_counts_alarms_and_watches() {
+    let moves = route(32).into_iter().chain([
+        // From the crystal, divided by 40: microseconds.
+        Store(TIMG0, 1 << 31 | 1 << 30 | 40 << 13 | 1 << 10 | 1 << 9),
+        Store(TIMG0 + 0x10, 500),
+        Store(TIMG0 + 0x70, 1),
+        Store(TIMG0 + 0x20, 1),
+        Wait(300 * US),
+        Store(TIMG0 + 0x0c, 1 << 31),
+        Load(TIMG0 + 0x04, ALL, 300),
+        Irq(0),
+        Wait(201 * US),
+        Irq(1 << 7),
+        Store(TIMG0 + 0x7c, 1),
+        Irq(0),
+        // The calibrator: 1024 periods of 136 kHz, in periods of 40 MHz.
+        Store(TIMG0 + 0x68, 1 << 31 | 1024 << 16),
+        Load(TIMG0 + 0x68, 1 << 15, 1 << 15),
+        Load(TIMG0 + 0x6c, ALL, 301_176 << 7 | 1),
+        // Flash boot protection: 26 million periods of 20 MHz.
+        Wait(1290 * MS),
+        Asked(None),
+        Wait(20 * MS),
+        Asked(Some(ResetReason::Timer0WatchdogSystem)),
+    ]);
+    check(&moves.collect::<Vec<_>>());
+}
+
+#[test]
+fn watchdogs_heed_their_locks() {
+    check(&[
+        // Closed: nothing changes, the write is lost.
+        Store(TIMG0 + 0x64, 0),
+        Store(TIMG0 + 0x48, 0),
+        Load(TIMG0 + 0x48, ALL, 0x0004_c000),
+        Store(TIMG0 + 0x64, WDT_KEY),
+        Store(TIMG0 + 0x48, 0),
+        Load(TIMG0 + 0x48, ALL, 0),
+        // The super watchdog feeds itself.
+        Store(RTC + 0xac, 1 << 31),
+        Load(RTC + 0xac, 1 << 31, 0),
+        Store(RTC + 0xb0, 0x8f1d_312a),
+        Store(RTC + 0xac, 1 << 31),
+        Load(RTC + 0xac, 1 << 31, 1 << 31),
+        // The RTC's flash boot protection: 200000 periods of 136 kHz, twice.
+        Wait(2940 * MS),
+        Asked(None),
+        Wait(2 * MS),
+        Asked(Some(ResetReason::RtcWatchdogRtc)),
+        Reset(ResetReason::RtcWatchdogRtc),
+        Load(RTC + 0x38, 0x3f, 0x10),
+        // Stage 0 interrupts, stage 1 resets; fed in time, neither.
+        Store(RTC + 0xa8, WDT_KEY),
+        Store(RTC + 0x90, 0),
+        Store(RTC + 0x94, 136),
+        Store(RTC + 0x98, 136),
+        Store(RTC + 0x90, 1 << 31 | 1 << 28 | 3 << 25),
+        Wait(MS),
+        Store(RTC + 0xa4, 1 << 31),
+        Wait(MS),
+        Load(RTC + 0x44, 1 << 3, 0),
+        Wait(MS + 10 * US),
+        Load(RTC + 0x44, 1 << 3, 1 << 3),
+        Asked(None),
+        Wait(MS),
+        Asked(Some(ResetReason::RtcWatchdogSystem)),
+    ]);
+}
+
+#[test]
+fn the_rtc_keeps_its_registers_over_lesser_resets() {
+    check(&[
+        Store(RTC + 0x50, 1),
+        Store(RTC + 0xc4, 2),
+        Store(RTC + 0x70, 3),
+        Reset(ResetReason::SoftwareSystem),
+        Load(RTC + 0x70, ALL, 3),
+        Reset(ResetReason::SuperWatchdog),
+        Load(RTC + 0x50, ALL, 1),
+        Load(RTC + 0xc4, ALL, 2),
+        Load(RTC + 0x70, ALL, 0x1158_3218),
+        Load(RTC + 0x38, 0x3f, 0x12),
+        Reset(ResetReason::PowerOn),
+        Load(RTC + 0x50, ALL, 0),
+        Store(RTC, 1 << 31),
+        Asked(Some(ResetReason::SoftwareSystem)),
+        Store(RTC, 1 << 5),
+        Asked(Some(ResetReason::SoftwareCpu)),
+    ]);
+}
+
+#[test]
+fn software_interrupts_reach_the_cpu() {
+    let moves = route(51).into_iter().chain([
+        Irq(0),
+        Store(SYSTEM + 0x2c, 1),
+        Irq(1 << 7),
+        Store(INTMTX + 0x194, 2),
+        Irq(0),
+        Store(INTMTX + 0x194, 1),
+        Store(SYSTEM + 0x2c, 0),
+        Irq(0),
+    ]);
+    check(&moves.collect::<Vec<_>>());
+}
+
+#[test]
+fn chip_data_that_no_board_can_be_made_from() {
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let sim = chip.sim.as_ref().unwrap();
+    for (change, expected) in [
+        (("model", 0), "device uart0 has the unknown model \"vacuum-tube\""),
+        (("base", 0x7000_0000), "device uart0 can't be placed at 0x70000000 with 0x1000 bytes"),
+        (("base", 0x6000_0100), "device uart0 can't be placed at 0x60000100 with 0x1000 bytes"),
+        (("base", 0x6000_2000), "device spi1 can't be placed at 0x60002000 with 0x1000 bytes"),
+        (("base", 0x0), "device uart0 can't be placed at 0x00000000 with 0x1000 bytes"),
+    ] {
+        let mut broken = sim.clone();
+        match change {
+            ("model", _) => broken.peripherals[0].model = "vacuum-tube".into(),
+            (_, base) => broken.peripherals[0].base = esplice_chip::Addr(base),
+        }
+        let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
+        // Leaked: boards are made of chip data that lives for ever.
+        let error = Soc::new(chip, Box::leak(Box::new(broken)), nor, true).err().unwrap();
+        assert_eq!(error.to_string(), expected);
+    }
+}
