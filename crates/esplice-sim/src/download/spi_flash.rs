@@ -76,11 +76,11 @@ impl Geometry {
         }
         left -= first;
         while left > per_block {
-            let at = sector / per_block * self.block;
-            if sector / per_block >= self.size / self.block {
+            let block = sector / per_block;
+            if block >= self.size / self.block {
                 return Err(SpiError::Refused);
             }
-            *busy += nor.erase_block(wrap(nor, at))?;
+            *busy += nor.erase_block(wrap(nor, block * self.block))?;
             sector = sector.wrapping_add(per_block);
             left -= per_block;
         }
@@ -147,7 +147,8 @@ impl Geometry {
         if !data.len().is_multiple_of(4) {
             return Err(SpiError::Refused);
         }
-        for (chunk, at) in data.chunks(PROGRAM_CHUNK).zip((offset..).step_by(PROGRAM_CHUNK)) {
+        for (number, chunk) in (0_u32..).zip(data.chunks(PROGRAM_CHUNK)) {
+            let at = offset.wrapping_add(number * PROGRAM_CHUNK as u32);
             *busy += nor.program_page(wrap(nor, at), chunk)?;
         }
         Ok(())
@@ -165,8 +166,9 @@ impl Geometry {
             return Err(SpiError::Refused);
         }
         let bytes = nor.bytes();
-        for (byte, at) in out.iter_mut().zip(offset..) {
-            *byte = bytes.get(wrap(nor, at) as usize).copied().unwrap_or(0xff);
+        for (number, byte) in (0_u32..).zip(out.iter_mut()) {
+            let at = wrap(nor, offset.wrapping_add(number));
+            *byte = bytes.get(at as usize).copied().unwrap_or(0xff);
         }
         *busy += nor.read_time(out.len());
         Ok(())

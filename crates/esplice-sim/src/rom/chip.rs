@@ -19,11 +19,11 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         Flow::after(10)
     }),
     ("ets_delay_us", |call| {
-        let us = u64::from(call.arg(0));
         let per_us = call.data("s_ticks_per_us").map_or(0, |at| call.load(at));
-        let cycles = us * u64::from(per_us);
+        // The ROM multiplies in 32 bits and drops the rest.
+        let cycles = call.arg(0).wrapping_mul(per_us);
         let clock = &call.soc.fabric.clock;
-        Flow::at(clock.tick_at(clock.cycle + cycles))
+        Flow::at(clock.tick_at(clock.cycle.saturating_add(cycles.into())))
     }),
     ("ets_update_cpu_frequency", |call| {
         let value = call.arg(0);
@@ -153,7 +153,7 @@ fn mmu_set(call: &mut Call<'_>) -> Flow {
         1
     } else if kib != PAGE / 1024 {
         2
-    } else if (vaddr & 0x7f_ffff) / PAGE + pages > ENTRIES {
+    } else if ((vaddr & 0x7f_ffff) / PAGE).saturating_add(pages) > ENTRIES {
         3
     } else {
         0

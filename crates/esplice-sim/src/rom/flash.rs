@@ -1,6 +1,6 @@
 //! ROM functions that reach the flash chip (ROM, group spiflash_legacy). Results: 0 is success.
 
-use super::{Call, Flow, Hook};
+use super::{Call, Flow, Hook, MOST_BYTES};
 use crate::soc::clock::periods;
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
@@ -11,11 +11,12 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("esp_rom_spiflash_read", |call| {
         let (offset, to, len) = (call.arg(0), call.arg(1), call.arg(2));
-        let Some(end) = offset.checked_add(len).filter(|end| *end <= chip_size(call)) else {
+        if offset.checked_add(len).is_none_or(|end| end > chip_size(call)) {
             call.give(1);
             return Flow::after(20);
-        };
-        let bytes = call.soc.fabric.flash.read(offset, (end - offset) as usize);
+        }
+        // The size is the firmware's word: no more is read than there is to be written to.
+        let bytes = call.soc.fabric.flash.read(offset, len.min(MOST_BYTES) as usize);
         call.store_bytes(to, &bytes);
         call.give(0);
         Flow { until: idle_at(call).max(call.now() + read_time(call, len)), ..Flow::after(60) }
@@ -155,8 +156,7 @@ fn chip_size(call: &mut Call<'_>) -> u32 {
 }
 
 fn idle_at(call: &Call<'_>) -> u64 {
-    let now = call.now();
-    if call.soc.fabric.timed { call.soc.fabric.flash.busy_until().max(now) } else { now }
+    call.soc.fabric.flash.busy_until().max(call.now())
 }
 
 /// Time of a read on two lines.

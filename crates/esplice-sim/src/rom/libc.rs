@@ -4,18 +4,12 @@ use super::{Call, Flow, Hook, MOST_BYTES};
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("memset", |call| {
-        let (to, value, len) = (call.arg(0), call.arg(1) as u8, call.arg(2).min(MOST_BYTES));
-        for i in 0..len {
-            call.store_byte(to.wrapping_add(i), value);
-        }
-        Flow::after(20 + u64::from(len) / 2)
+        let (to, value, len) = (call.arg(0), call.arg(1) as u8, call.arg(2));
+        fill(call, to, value, len)
     }),
     ("bzero", |call| {
-        let (to, len) = (call.arg(0), call.arg(1).min(MOST_BYTES));
-        for i in 0..len {
-            call.store_byte(to.wrapping_add(i), 0);
-        }
-        Flow::after(20 + u64::from(len) / 2)
+        let (to, len) = (call.arg(0), call.arg(1));
+        fill(call, to, 0, len)
     }),
     ("memcpy", copy),
     ("memmove", copy),
@@ -124,6 +118,14 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         Flow::after(10)
     }),
 ];
+
+fn fill(call: &mut Call<'_>, to: u32, value: u8, len: u32) -> Flow {
+    let len = len.min(MOST_BYTES);
+    for i in 0..len {
+        call.store_byte(to.wrapping_add(i), value);
+    }
+    Flow::after(20 + u64::from(len) / 2)
+}
 
 fn copy(call: &mut Call<'_>) -> Flow {
     let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));

@@ -62,17 +62,19 @@ impl Clock {
     /// The present moment.
     #[inline]
     pub fn now(&self) -> Tick {
-        self.base_tick + (self.cycle - self.base_cycle) * self.ticks_per_cycle
+        self.tick_at(self.cycle)
     }
 
     /// The first cycle that begins at `tick` or after it.
     pub fn cycle_at(&self, tick: Tick) -> u64 {
-        self.base_cycle + tick.saturating_sub(self.base_tick).div_ceil(self.ticks_per_cycle)
+        let ticks = tick.saturating_sub(self.base_tick);
+        self.base_cycle.saturating_add(ticks.div_ceil(self.ticks_per_cycle))
     }
 
     /// The moment at which the CPU's counter will stand at `cycle`.
     pub fn tick_at(&self, cycle: u64) -> Tick {
-        self.base_tick + cycle.saturating_sub(self.base_cycle).saturating_mul(self.ticks_per_cycle)
+        let cycles = cycle.saturating_sub(self.base_cycle);
+        self.base_tick.saturating_add(cycles.saturating_mul(self.ticks_per_cycle))
     }
 
     /// Sets the clocks of CPU and peripheral bus, from the present cycle on.

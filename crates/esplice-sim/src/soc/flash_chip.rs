@@ -17,6 +17,8 @@ const STATUS_WRITE: Duration = Duration::from_millis(10);
 /// The flash chip on the bus.
 pub(crate) struct FlashChip {
     pub nor: Nor,
+    /// Whether operations take time.
+    timed: bool,
     status: [u8; 3],
     write_enabled: bool,
     busy_until: Tick,
@@ -27,9 +29,10 @@ pub(crate) struct FlashChip {
 }
 
 impl FlashChip {
-    pub fn new(nor: Nor) -> Self {
+    pub fn new(nor: Nor, timed: bool) -> Self {
         Self {
             nor,
+            timed,
             status: [0; 3],
             write_enabled: false,
             busy_until: 0,
@@ -195,7 +198,8 @@ impl FlashChip {
     fn finish(&mut self, result: Result<Duration, NorError>, now: Tick) {
         self.write_enabled = false;
         match result {
-            Ok(time) => self.busy_until = now + ticks(time),
+            Ok(time) if self.timed => self.busy_until = now.saturating_add(ticks(time)),
+            Ok(_) => {}
             Err(error) => {
                 self.failed.get_or_insert(error);
             }
@@ -226,7 +230,7 @@ mod tests {
 
     fn chip() -> FlashChip {
         let sim = esplice_chip::find("esp32c3").unwrap().sim.as_ref().unwrap();
-        FlashChip::new(Nor::in_memory(sim.flash.size(), &sim.flash))
+        FlashChip::new(Nor::in_memory(sim.flash.size(), &sim.flash), true)
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Soc {
             fabric: Fabric {
                 chip,
                 memory,
-                flash: FlashChip::new(nor),
+                flash: FlashChip::new(nor, timed),
                 clock: Clock::new(chip.xtal_mhz, chip.boot_cpu_mhz),
                 matrix: Matrix::new(),
                 line: Line::default(),

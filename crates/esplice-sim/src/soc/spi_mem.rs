@@ -177,10 +177,7 @@ impl Device for SpiMem {
             self.registers.set(offset, value);
             return;
         }
-        let mut now = fabric.now();
-        if !fabric.timed {
-            now = now.max(fabric.flash.busy_until());
-        }
+        let now = fabric.now();
         self.run(value, &mut fabric.flash, now);
         fabric.flash_touched();
         // The transaction is over before software can look: CMD reads 0.
