@@ -309,6 +309,8 @@ pub struct Sim {
     pub rom_eco_version: u32,
     /// MAC address burnt into it.
     pub mac: [u8; 6],
+    /// Its CPU.
+    pub cpu: SimCpu,
     /// Its flash chip.
     pub flash: Flash,
     /// Value of the strapping register for a boot from flash.
@@ -321,6 +323,22 @@ pub struct Sim {
     /// Devices and where they are.
     #[serde(rename = "peripheral")]
     pub peripherals: Vec<Peripheral>,
+}
+
+/// What differs between the CPUs of virtual boards, beside the instruction set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SimCpu {
+    /// mvendorid.
+    pub vendor_id: u32,
+    /// marchid.
+    pub arch_id: u32,
+    /// mimpid.
+    pub implementation_id: u32,
+    /// mie and mip exist, and mie masks interrupts.
+    pub interrupt_csrs: bool,
+    /// Triggers of the debug unit.
+    pub triggers: u32,
 }
 
 /// The virtual board's flash chip, with typical times; virtual time charges them.

@@ -8,7 +8,7 @@ use crate::{
     SimError, TimeMode,
     cpu::{Bus, Cpu, CpuModel, Stop},
     download::{After, Loader, LoaderOutput, LoaderTarget, RX_RING_LEN},
-    nor::Nor,
+    nor::{Nor, NorError},
     port::Powered,
     rom::{self, Flow, boot},
     soc::{
@@ -88,14 +88,14 @@ struct LoaderState {
 #[derive(Debug, Clone)]
 enum Fault {
     Rom { addr: u32, name: Option<String>, caller: u32 },
-    Flash(String),
+    Flash(Arc<NorError>),
 }
 
 impl Fault {
     fn error(&self) -> SimError {
         match self.clone() {
             Fault::Rom { addr, name, caller } => SimError::RomFunction { addr, name, caller },
-            Fault::Flash(message) => SimError::FlashFailed { message },
+            Fault::Flash(source) => SimError::FlashFailed(source),
         }
     }
 }
@@ -109,7 +109,6 @@ const FIFO_LEN: u32 = 128;
 const UART_STATUS: u32 = 0x1c;
 const UART_CLKDIV: u32 = 0x14;
 const CSR_MTVEC: u32 = 0x305;
-const CSR_MPCCR: u32 = 0x7e2;
 
 impl Board {
     /// A board with that flash, switched on: it boots as soon as it runs.
@@ -125,7 +124,7 @@ impl Board {
         let mut soc = Soc::new(chip, sim, nor, time != TimeMode::None)?;
         let table = rom::Table::load(&sim.rom_table)?;
         table.fill_rom(chip, &mut soc);
-        let mut cpu = Cpu::new(CpuModel::default());
+        let mut cpu = Cpu::new(CpuModel::of(chip, sim));
         cpu.set_hooks(table.hooked());
         Ok(Self {
             chip,
@@ -163,7 +162,14 @@ impl Board {
                 return Ok(());
             }
             if let State::Faulted(fault) = &self.state {
-                return Err(fault.error());
+                match self.output_at() {
+                    // What is on the line still arrives; the fault is told behind it.
+                    Some(at) if stop_on_output && at <= deadline => {
+                        self.skip_to(at);
+                        continue;
+                    }
+                    _ => return Err(fault.error()),
+                }
             }
             if now >= deadline {
                 return Ok(());
@@ -206,7 +212,7 @@ impl Board {
         }
         self.line_free = at;
         self.soc.refresh_all();
-        duration(at + 1)
+        duration(at.saturating_add(1))
     }
 
     /// Takes bytes that have arrived at the host by now; they are garbled where the board's rate
@@ -278,7 +284,7 @@ impl Board {
         }
         let mut next = self.soc.run_events();
         if let Some(failure) = self.soc.fabric.failure.take() {
-            self.state = State::Faulted(Fault::Flash(failure.to_string()));
+            self.state = State::Faulted(Fault::Flash(Arc::new(failure)));
         } else if let Some(reason) = self.soc.fabric.reset_request.take() {
             self.reset(reason);
             next = self.soc.run_events();
@@ -409,8 +415,6 @@ impl Board {
         let vectors = self.table.texts().vectors;
         self.cpu.reset(vectors);
         self.cpu.write_csr(CSR_MTVEC, vectors);
-        // The performance counter begins anew.
-        self.cpu.write_csr(CSR_MPCCR, 0);
         self.rom_state = rom::State::default();
         self.begin_rom_later(Flow::default(), boot::Next::Step(boot::Step::Prepare));
     }
@@ -484,7 +488,7 @@ impl Board {
 
     fn take_loader_output(&mut self, mut state: Box<LoaderState>, output: LoaderOutput, now: Tick) {
         if let Some(error) = output.error {
-            self.state = State::Faulted(Fault::Flash(error.to_string()));
+            self.state = State::Faulted(Fault::Flash(Arc::new(error)));
             return;
         }
         let timed = self.soc.fabric.timed;

@@ -1,6 +1,6 @@
 //! Why a virtual board can't be had, or can't go on.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use crate::{memory::MapError, nor::NorError};
 
@@ -31,15 +31,9 @@ pub enum SimError {
         /// What the system says.
         source: io::Error,
     },
-    /// The flash chip can't do what was asked.
-    #[error(transparent)]
-    Nor(#[from] NorError),
-    /// The flash chip failed while the board used it.
-    #[error("the board's flash failed: {message}")]
-    FlashFailed {
-        /// What the flash chip says.
-        message: String,
-    },
+    /// The flash chip failed while the board used it. Shared, as it is told until the next reset.
+    #[error("the board's flash failed: {0}")]
+    FlashFailed(#[source] Arc<NorError>),
     /// There is no virtual board of this chip.
     #[error("there is no virtual {chip}")]
     NoBoard {

@@ -182,21 +182,33 @@ fn port_error(name: &str, error: SimError) -> PortError {
         SimError::FlashBusy { path } => {
             PortError::Busy { port: format!("{name} (flash file {})", path.display()) }
         }
-        SimError::Nor(NorError::NoPower) => PortError::Gone { port: name.into() },
-        // A running board keeps of the flash's failure only what it says.
-        SimError::FlashFailed { message } if message == NorError::NoPower.to_string() => {
-            PortError::Gone { port: name.into() }
-        }
-        SimError::FlashFile { path, source } | SimError::Nor(NorError::File { path, source }) => {
-            let message = format!("flash file {}: {source}", path.display());
-            PortError::Io { port: name.into(), source: io::Error::new(source.kind(), message) }
-        }
+        SimError::FlashFailed(cause) => match &*cause {
+            NorError::NoPower => PortError::Gone { port: name.into() },
+            NorError::File { source, .. } => PortError::Io {
+                port: name.into(),
+                source: io::Error::new(source.kind(), cause.to_string()),
+            },
+            NorError::OutOfRange { .. } => other(name, &SimError::FlashFailed(cause)),
+        },
+        SimError::FlashFile { ref source, .. } => PortError::Io {
+            port: name.into(),
+            source: io::Error::new(source.kind(), error.to_string()),
+        },
         SimError::FlashSize { .. } => {
             let hint = error.hint().unwrap_or_default();
             PortError::Name { port: name.into(), message: format!("{error}; {hint}") }
         }
-        error => PortError::Io { port: name.into(), source: io::Error::other(error.to_string()) },
+        error => other(name, &error),
     }
+}
+
+/// What the port itself has nothing to do with; the hint is all that tells the user what it means.
+fn other(name: &str, error: &SimError) -> PortError {
+    let message = match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    };
+    PortError::Io { port: name.into(), source: io::Error::other(message) }
 }
 
 impl Port for SimPort {

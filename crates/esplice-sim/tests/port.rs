@@ -1,6 +1,7 @@
 //! The port of a virtual board: its name, its time, its errors, and faults on it.
 
 mod board;
+mod firmware;
 
 use std::{
     path::Path,
@@ -16,6 +17,7 @@ use esplice_sim::{
     nor::Nor,
     spec::Spec,
 };
+use firmware::Code;
 
 const SYNC_LEN: u64 = 14;
 
@@ -240,6 +242,10 @@ fn faults() {
     assert_eq!(sync(&mut port).unwrap()[..3], [0xc0, 0x00, 0x08]);
 }
 
+fn request(opcode: u8, sum: u8, data: &[u8]) -> Vec<u8> {
+    [&[0, opcode, data.len() as u8, 0, sum, 0, 0, 0], data].concat()
+}
+
 /// Puts the real board into download mode.
 fn into_download(port: &mut SimPort) {
     for (dtr, rts, millis) in [(false, true, 100), (true, false, 50), (false, false, 50)] {
@@ -261,9 +267,6 @@ fn the_board_behind_a_name_takes_a_write() {
         let banner = ask(&mut port, &[]).unwrap();
         assert!(String::from_utf8_lossy(&banner).contains("waiting for download"));
         assert_eq!(sync(&mut port).unwrap().len(), 112);
-        let request = |opcode: u8, sum: u8, data: &[u8]| {
-            [&[0, opcode, data.len() as u8, 0, sum, 0, 0, 0], data].concat()
-        };
         let baud = [921_600_u32, 0].map(u32::to_le_bytes).concat();
         assert_eq!(ask(&mut port, &request(15, 0, &baud)).unwrap()[..3], [0xc0, 1, 15]);
         port.set_baud(921_600).unwrap();
@@ -277,6 +280,43 @@ fn the_board_behind_a_name_takes_a_write() {
         assert_eq!(flash[0x3000..0x3008], [1, 2, 3, 4, 5, 6, 7, time.len() as u8]);
         assert!(flash[0x3008..].iter().all(|byte| *byte == 0xff));
     }
+}
+
+/// Code that was loaded into RAM prints, and calls a ROM function that is not modelled: what it
+/// printed is read first, then the error, and neither a silence nor a lost port.
+#[test]
+fn a_program_in_ram_that_needs_more_of_the_rom_is_told_so() {
+    let mut port = SimPort::open("sim:esp32c3").unwrap();
+    into_download(&mut port);
+    port.clear_input().unwrap();
+    assert_eq!(sync(&mut port).unwrap().len(), 112);
+    let code = Code::new().writes(&[(0x6000_0000, 0x48), (0x6000_0000, 0x69)]).call(0x4000_00f4);
+    let image = code.bytes();
+    let len = image.len() as u32;
+    let begin = [len, 1, len, 0x4038_0000].map(u32::to_le_bytes).concat();
+    assert_eq!(ask(&mut port, &request(5, 0, &begin)).unwrap()[9], 0);
+    let block = [[len, 0, 0, 0].map(u32::to_le_bytes).concat(), image].concat();
+    let sum = block[16..].iter().fold(0xef, |sum, byte| sum ^ byte);
+    assert_eq!(ask(&mut port, &request(7, sum, &block)).unwrap()[9], 0);
+    let end = [0, 0x4038_0000_u32].map(u32::to_le_bytes).concat();
+    port.write(&slip::encode(&request(6, 0, &end))).unwrap();
+    let (mut text, mut buf) = (Vec::new(), [0; 64]);
+    let error = loop {
+        match port.read(&mut buf, Moment::at(Duration::from_secs(2))) {
+            Ok(0) => panic!("silence after {text:x?}"),
+            Ok(len) => text.extend_from_slice(&buf[..len]),
+            Err(error) => break error,
+        }
+    };
+    assert!(text.ends_with(b"\xc0Hi"), "{text:x?}");
+    let told = error.to_string();
+    let expected = "port sim:esp32c3: ROM function tinfl_decompress at 0x400000f4 is not modelled (called from 0x40380034); ";
+    assert!(told.starts_with(expected) && told.contains("not among them"), "{told}");
+    assert_eq!(port.wait_until(port.now() + Duration::from_secs(1)).unwrap_err().to_string(), told);
+    // A reset helps.
+    into_download(&mut port);
+    port.clear_input().unwrap();
+    assert_eq!(sync(&mut port).unwrap().len(), 112);
 }
 
 #[test]

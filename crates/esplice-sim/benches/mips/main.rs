@@ -14,8 +14,8 @@
 #[path = "../../tests/cpu/machine.rs"]
 mod machine;
 
-use esplice_sim::cpu::{Cpu, CpuModel, Stop};
-use machine::{IRAM0, Machine, with_code};
+use esplice_sim::cpu::{Cpu, Stop};
+use machine::{IRAM0, Machine, model, with_code};
 use object::{Object, ObjectSection, ObjectSegment};
 
 /// Instructions of the built-in program in a run: enough for about half a second.
@@ -33,7 +33,7 @@ fn main() {
             Some(elf) => load(elf),
             None => {
                 let code = include_bytes!("program.bin");
-                let (cpu, machine) = with_code(CpuModel::default(), IRAM0, code);
+                let (cpu, machine) = with_code(model(), IRAM0, code);
                 (cpu, machine, None)
             }
         };
@@ -69,7 +69,7 @@ fn load(elf: &[u8]) -> (Cpu, Machine, Option<u32>) {
         assert!(machine.memory.write(addr, data), "segment at {addr:#010x} is outside SRAM");
     }
     let result = elf.section_by_name(".result").expect("a section .result").address() as u32;
-    let mut cpu = Cpu::new(CpuModel::default());
+    let mut cpu = Cpu::new(model());
     cpu.reset(elf.entry() as u32);
     (cpu, machine, Some(result))
 }

@@ -2,10 +2,12 @@
 //!
 //! Which exist, and their numbers: ESP32-C3 Technical Reference Manual, "ESP-RISC-V CPU", "Control and Status
 //! Registers"; the performance counter and GPIO registers also in ESP-IDF's `riscv/rv_utils.h` and `hal/cpu_ll.h`.
+//! The counter's registers stand again at 0x800 to 0x802, open to user mode: the mask ROM's `ets_delay_us` reads 0x802.
 //! Any other number is an illegal instruction; that mie and mip are among those is also what the README of the crate
 //! esp32c-rt says.
 
 use super::{Cpu, trap};
+use esplice_chip::{Chip, Sim};
 
 /// What differs between the CPUs of chips.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,32 +24,34 @@ pub struct CpuModel {
     pub atomics: bool,
     /// mie and mip exist, and mie masks interrupts.
     pub interrupt_csrs: bool,
-}
-
-impl Default for CpuModel {
-    /// The ESP-RISC-V CPU with RV32IMC (ESP32-C3 TRM, "CSR": mvendorid, marchid, mimpid).
-    fn default() -> Self {
-        Self {
-            vendor_id: 0x612,
-            arch_id: 0x8000_0001,
-            implementation_id: 1,
-            hart_id: 0,
-            atomics: false,
-            interrupt_csrs: false,
-        }
-    }
+    /// Triggers of the debug unit, at most [`MOST_TRIGGERS`].
+    pub triggers: u32,
 }
 
 impl CpuModel {
-    /// misa: 32 bits, I, M, C and U (and A).
+    /// The CPU of `chip` with its virtual board `sim`.
+    pub fn of(chip: &Chip, sim: &Sim) -> Self {
+        Self {
+            vendor_id: sim.cpu.vendor_id,
+            arch_id: sim.cpu.arch_id,
+            implementation_id: sim.cpu.implementation_id,
+            hart_id: 0,
+            atomics: chip.isa.strip_prefix("rv32i").is_some_and(|letters| letters.contains('a')),
+            interrupt_csrs: sim.cpu.interrupt_csrs,
+            triggers: sim.cpu.triggers.min(MOST_TRIGGERS as u32),
+        }
+    }
+
+    /// misa: 32 bits, and I, M, C and U, which are always there (and A).
     fn misa(&self) -> u32 {
-        const BASE: u32 = 0x4010_1104; // TRM, register misa.
-        BASE | u32::from(self.atomics)
+        let letter = |letter: char| 1 << (u32::from(letter) - u32::from('A'));
+        let always = ['I', 'M', 'C', 'U'].into_iter().map(letter).sum::<u32>();
+        1 << 30 | always | if self.atomics { letter('A') } else { 0 }
     }
 }
 
-/// Triggers of the debug unit (TRM, "Trigger module"): stored, not fired.
-pub const TRIGGERS: usize = 8;
+/// Most triggers of the debug unit (TRM, "Trigger module"): stored, not fired.
+pub const MOST_TRIGGERS: usize = 8;
 
 /// The registers' contents, as a CSR read gives them save where noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +73,9 @@ pub struct Csrs {
     /// Trigger seen in tdata1 and tdata2.
     pub tselect: u32,
     /// Triggers' match control.
-    pub tdata1: [u32; TRIGGERS],
+    pub tdata1: [u32; MOST_TRIGGERS],
     /// Triggers' addresses.
-    pub tdata2: [u32; TRIGGERS],
+    pub tdata2: [u32; MOST_TRIGGERS],
     /// Trigger enables.
     pub tcontrol: u32,
     /// Memory protection: four regions a register. Stored, not enforced.
@@ -102,7 +106,8 @@ const COUNT_EN: u32 = 1;
 const COUNT_SAT: u32 = 2;
 
 impl Csrs {
-    pub(super) fn at_reset(_model: &CpuModel) -> Self {
+    /// With the performance counter at 0 in cycle `cycles`.
+    pub(super) fn at_reset(cycles: u64) -> Self {
         Self {
             mstatus: 0,
             mtvec: 1,
@@ -112,8 +117,8 @@ impl Csrs {
             mtval: 0,
             mie: 0,
             tselect: 0,
-            tdata1: [TDATA1_TYPE; TRIGGERS],
-            tdata2: [0; TRIGGERS],
+            tdata1: [TDATA1_TYPE; MOST_TRIGGERS],
+            tdata2: [0; MOST_TRIGGERS],
             tcontrol: 0,
             pmpcfg: [0; 4],
             pmpaddr: [0; 16],
@@ -124,7 +129,7 @@ impl Csrs {
             user_mode: false,
             in_exception: false,
             counter: 0,
-            counted_from: 0,
+            counted_from: cycles,
         }
     }
 
@@ -184,7 +189,7 @@ impl Cpu {
         if csrs.user_mode && number >> 8 & 3 != 0 {
             return None;
         }
-        let trigger = csrs.tselect as usize % TRIGGERS;
+        let trigger = csrs.tselect as usize % MOST_TRIGGERS;
         Some(match number {
             0x300 => csrs.mstatus,
             0x301 => self.model.misa(),
@@ -201,9 +206,9 @@ impl Cpu {
             0x7a1 => csrs.tdata1[trigger],
             0x7a2 => csrs.tdata2[trigger],
             0x7a5 => csrs.tcontrol,
-            0x7e0 => csrs.mpcer,
-            0x7e1 => csrs.mpcmr,
-            0x7e2 => csrs.performance_counter(self.cycles),
+            0x7e0 | 0x800 => csrs.mpcer,
+            0x7e1 | 0x801 => csrs.mpcmr,
+            0x7e2 | 0x802 => csrs.performance_counter(self.cycles),
             0x803..=0x805 => csrs.gpio[(number - 0x803) as usize],
             0xf11 => self.model.vendor_id,
             0xf12 => self.model.arch_id,
@@ -218,7 +223,7 @@ impl Cpu {
         let cycles = self.cycles;
         let counter = self.csrs.performance_counter(cycles);
         let csrs = &mut self.csrs;
-        let trigger = csrs.tselect as usize % TRIGGERS;
+        let trigger = csrs.tselect as usize % MOST_TRIGGERS;
         match number {
             0x300 => {
                 // MPP holds machine or user mode; other values leave it (WARL).
@@ -236,19 +241,19 @@ impl Cpu {
             0x343 => csrs.mtval = value,
             0x3a0..=0x3a3 => csrs.pmpcfg[(number - 0x3a0) as usize] = value,
             0x3b0..=0x3bf => csrs.pmpaddr[(number - 0x3b0) as usize] = value,
-            0x7a0 => csrs.tselect = value % TRIGGERS as u32,
+            0x7a0 => csrs.tselect = value.checked_rem(self.model.triggers).unwrap_or(0),
             0x7a1 => csrs.tdata1[trigger] = value & 0x0fff_ffff | TDATA1_TYPE,
             0x7a2 => csrs.tdata2[trigger] = value,
             0x7a5 => csrs.tcontrol = value & TCONTROL_WRITABLE,
-            0x7e0 => {
+            0x7e0 | 0x800 => {
                 csrs.restart_counter(cycles, counter);
                 csrs.mpcer = value & 0x7ff;
             }
-            0x7e1 => {
+            0x7e1 | 0x801 => {
                 csrs.restart_counter(cycles, counter);
                 csrs.mpcmr = value & (COUNT_EN | COUNT_SAT);
             }
-            0x7e2 => csrs.restart_counter(cycles, value),
+            0x7e2 | 0x802 => csrs.restart_counter(cycles, value),
             0x803..=0x805 => csrs.gpio[(number - 0x803) as usize] = value,
             _ => {}
         }

@@ -5,8 +5,8 @@
 //! [`Cpu::set_irq`], and ROM functions that the board carries out itself are addresses given to [`Cpu::set_hooks`].
 //!
 //! # How it is fast
-//! Instructions are decoded once, into pages of small fixed-size operations ([`cache`]); the inner loop
-//! ([`execute`]) then only looks at those. Three rules keep that right:
+//! Instructions are decoded once, into pages of small fixed-size operations (`cache`); the inner loop
+//! (`execute`) then only looks at those. Three rules keep that right:
 //! - The CPU tells the bus which bytes it holds decoded ([`Bus::decoded`]). When such bytes change, the bus says so by
 //!   [`Bus::attention`] and [`Bus::take_code_change`]. [`crate::memory::Memory`] does all of this for plain memory.
 //! - Interrupts, resets and all else that a device does to the CPU take effect when [`Cpu::run`] returns. A device
@@ -35,7 +35,7 @@ mod decode;
 mod execute;
 mod trap;
 
-pub use csr::{CpuModel, Csrs};
+pub use csr::{CpuModel, Csrs, MOST_TRIGGERS};
 pub use trap::cause;
 
 use cache::CodeCache;
@@ -146,7 +146,7 @@ impl Cpu {
             x: [0; 32],
             pc: 0,
             cycles: 0,
-            csrs: Csrs::at_reset(&model),
+            csrs: Csrs::at_reset(0),
             model,
             irq: 0,
             waiting: false,
@@ -156,12 +156,12 @@ impl Cpu {
         }
     }
 
-    /// Puts registers and CSRs into their reset state and pc to the reset vector. Hooks, decoded code and the cycle
-    /// counter stay.
+    /// Puts registers and CSRs, with the performance counter, into their reset state and pc to the reset vector. Hooks,
+    /// decoded code and [`Cpu::cycles`] stay.
     pub fn reset(&mut self, pc: u32) {
         self.x = [0; 32];
         self.pc = pc;
-        self.csrs = Csrs::at_reset(&self.model);
+        self.csrs = Csrs::at_reset(self.cycles);
         self.irq = 0;
         self.waiting = false;
         self.pass_hook = None;

@@ -14,7 +14,7 @@ pub(super) struct CodePage {
 }
 
 impl Memory {
-    /// Physical flash page (in units of [`MemoryMap::flash_page_len`]) that an MMU entry shows.
+    /// Physical flash page (in units of [`super::MemoryMap::flash_page_len`]) that an MMU entry shows.
     pub fn flash_page(&self, entry: u32) -> Option<u32> {
         self.flash_pages.get(entry as usize).copied().flatten()
     }

@@ -65,7 +65,7 @@ impl LoaderBoard {
         let byte = if differs(baud, sent.baud) { !sent.byte } else { sent.byte };
         let output = self.bench.loader.receive(byte, &mut self.bench.chip);
         if let Some(error) = output.error {
-            return Err(error.into());
+            return Err(SimError::FlashFailed(error.into()));
         }
         if self.timed {
             self.now += output.busy;

@@ -1,8 +1,8 @@
 //! Instruction-level cases: files in tests/cases/cpu, one case a line. See the README there.
 
-use crate::machine::{DRAM, IRAM, Machine, with_code};
+use crate::machine::{DRAM, IRAM, Machine, model, with_code};
 use crate::reference::Reference;
-use esplice_sim::cpu::{Cpu, CpuModel, Stop};
+use esplice_sim::cpu::{Cpu, Stop};
 use std::path::Path;
 
 /// Words of memory each case has, from `M` on.
@@ -181,7 +181,7 @@ fn places(code: &[u8]) -> (u32, u32) {
 
 /// Runs code on our CPU until it falls out at its end.
 pub fn run(code: &[u8], before: &State, memory: u32, at: u32) -> State {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), at, code);
+    let (mut cpu, mut machine) = with_code(model(), at, code);
     let end = at + code.len() as u32;
     cpu.x = before.x;
     cpu.set_hooks([end]);

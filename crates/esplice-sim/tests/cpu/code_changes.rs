@@ -1,7 +1,7 @@
 //! Code that changes after it was decoded.
 
-use crate::machine::{DRAM, IRAM, IROM, with_code, words};
-use esplice_sim::cpu::{CpuModel, Stop};
+use crate::machine::{DRAM, IRAM, IROM, model, with_code, words};
+use esplice_sim::cpu::Stop;
 
 const LI_A0_1: u32 = 0x0010_0513;
 const LI_A0_2: u32 = 0x0020_0513;
@@ -13,7 +13,7 @@ const LOOP: u32 = 0x0000_006f;
 fn a_store_changes_the_next_instruction() {
     for alias in [IRAM, DRAM] {
         let code = words(&[LI_A0_1, SW_A1_S0, LI_A0_1, LOOP]);
-        let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+        let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
         cpu.x[8] = alias + 8;
         cpu.x[11] = LI_A0_2;
         assert_eq!(cpu.run(&mut machine, 3), Stop::Budget);
@@ -25,7 +25,7 @@ fn a_store_changes_the_next_instruction() {
 #[test]
 fn a_store_into_the_second_page_changes_an_instruction_over_the_border() {
     let at = IRAM + 0xffe;
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), at, &words(&[LI_A0_1, LOOP]));
+    let (mut cpu, mut machine) = with_code(model(), at, &words(&[LI_A0_1, LOOP]));
     assert_eq!(cpu.run(&mut machine, 1), Stop::Budget);
     assert_eq!(cpu.x[10], 1);
     assert!(machine.memory.store16(DRAM + 0x1000, (LI_A0_2 >> 16) as u16));
@@ -39,7 +39,7 @@ fn a_store_into_the_second_page_changes_an_instruction_over_the_border() {
 fn stores_beside_code_leave_it_decoded() {
     // sw a1, 0(s0); addi a1, a1, 1; j .-8
     let code = words(&[SW_A1_S0, 0x0015_8593, 0xff9f_f06f]);
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
     cpu.x[8] = DRAM + 12;
     assert_eq!(cpu.run(&mut machine, 30), Stop::Budget);
     assert_eq!(machine.memory.load32(IRAM + 12, &[]), Some(9));
@@ -52,7 +52,7 @@ fn stores_beside_code_leave_it_decoded() {
 
 #[test]
 fn flash_windows_follow_the_mmu_and_the_flash() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &[]);
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &[]);
     machine.flash[..8].copy_from_slice(&words(&[LI_A0_1, LOOP]));
     machine.flash[0x1_0000..0x1_0008].copy_from_slice(&words(&[LI_A0_2, LOOP]));
     let mut result = |machine: &mut crate::machine::Machine| {
@@ -74,7 +74,7 @@ fn flash_windows_follow_the_mmu_and_the_flash() {
 /// However often the board maps and writes flash, nothing piles up for a CPU that decoded none of it.
 #[test]
 fn flash_that_was_never_decoded_asks_for_nothing() {
-    let (_, mut machine) = with_code(CpuModel::default(), IRAM, &[]);
+    let (_, mut machine) = with_code(model(), IRAM, &[]);
     for i in 0..100 {
         machine.memory.set_flash_page(0, Some(i % 2));
         machine.memory.flash_changed(0, 0x2_0000);
@@ -86,7 +86,7 @@ fn flash_that_was_never_decoded_asks_for_nothing() {
 /// An instruction over the border of two MMU pages follows the later of them too.
 #[test]
 fn an_instruction_over_the_border_of_mmu_pages_follows_both() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &[]);
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &[]);
     machine.flash[0xfffe..0x1_0006].copy_from_slice(&words(&[LI_A0_1, LOOP]));
     machine.flash[0x2_0000..0x2_0006].copy_from_slice(&words(&[LI_A0_2, LOOP])[2..]);
     machine.memory.set_flash_page(0, Some(0));
@@ -101,7 +101,7 @@ fn an_instruction_over_the_border_of_mmu_pages_follows_both() {
 
 #[test]
 fn memory_set_from_outside_is_decoded_anew() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[LI_A0_1, LOOP]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[LI_A0_1, LOOP]));
     assert_eq!(cpu.run(&mut machine, 2), Stop::Budget);
     machine.memory.bank_mut(1).unwrap()[..4].copy_from_slice(&LI_A0_2.to_le_bytes());
     cpu.pc = IRAM;
@@ -116,7 +116,7 @@ fn a_function_written_again_and_again_is_the_new_one_each_time() {
     // bnez a4, loop; j .
     let code =
         words(&[SW_A1_S0, 0x0004_00e7, 0x00a6_0633, 0x00d5_85b3, 0xfff7_0713, 0xfe07_16e3, LOOP]);
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
     // The function: li a0, n; ret
     assert!(machine.memory.write(IRAM + 0x800, &words(&[0, 0x0000_8067])));
     cpu.x[8] = IRAM + 0x800;
@@ -132,7 +132,7 @@ fn a_function_written_again_and_again_is_the_new_one_each_time() {
 #[test]
 fn a_copy_goes_its_own_way() {
     let code = words(&[LI_A0_1, SW_A1_S0, LI_A0_1, LOOP]);
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
     cpu.x[8] = IRAM + 8;
     cpu.x[11] = LI_A0_2;
     assert_eq!(cpu.run(&mut machine, 1), Stop::Budget);

@@ -1,10 +1,10 @@
 //! Control and status registers, and the A extension, which also is no part of the C3's CPU.
 
-use crate::machine::{DRAM, IRAM, with_code, words};
+use crate::machine::{DRAM, IRAM, model, with_code, words};
 use esplice_sim::cpu::{Cpu, CpuModel, Stop, cause};
 
 fn cpu() -> Cpu {
-    Cpu::new(CpuModel::default())
+    Cpu::new(model())
 }
 
 /// Number, value written, value read then.
@@ -27,6 +27,8 @@ const WRITES: &[(u32, u32, u32)] = &[
     (0x7a5, 0xffff_ffff, 0x0000_0088),
     (0x7e0, 0x0000_0001, 0x0000_0001),
     (0x7e1, 0xffff_ffff, 0x0000_0003),
+    (0x800, 0x0000_0002, 0x0000_0002), // the counter's again, for user mode
+    (0x801, 0x0000_0000, 0x0000_0000),
     (0x803, 0x0000_00ff, 0x0000_00ff),
     (0x805, 0x0000_00ff, 0x0000_00ff),
 ];
@@ -72,7 +74,7 @@ const INSTRUCTIONS: &[(&str, u32, u32, u32, u32)] = &[
 #[test]
 fn csr_instructions_swap_set_and_clear() {
     for (name, word, a0, before, after) in INSTRUCTIONS {
-        let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[*word]));
+        let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[*word]));
         cpu.x[10] = *a0;
         cpu.csrs.mscratch = *before;
         assert_eq!(cpu.run(&mut machine, 1), Stop::Budget, "{name}");
@@ -102,12 +104,17 @@ fn the_performance_counter_counts_cycles_while_enabled() {
     cpu.write_csr(0x7e1, 3);
     cpu.cycles = 2010;
     assert_eq!(cpu.read_csr(0x7e2), Some(u32::MAX));
+    // A reset begins anew; user mode sees it at another number.
+    cpu.reset(IRAM);
+    cpu.cycles = 2012;
+    cpu.csrs.user_mode = true;
+    assert_eq!((cpu.read_csr(0x802), cpu.read_csr(0x7e2)), (Some(2), None));
 }
 
 #[test]
 fn the_interrupt_mask_exists_only_where_the_model_has_it() {
     assert_eq!(cpu().read_csr(0x304), None);
-    let model = CpuModel { interrupt_csrs: true, ..CpuModel::default() };
+    let model = CpuModel { interrupt_csrs: true, ..model() };
     let (mut cpu, mut machine) = with_code(model, IRAM, &words(&[0x13, 0x6f]));
     cpu.csrs.mtvec = (IRAM + 0x100) | 1;
     cpu.csrs.mstatus = 8;
@@ -135,7 +142,7 @@ const ATOMICS: &[(&str, u32, u32, u32, u32)] = &[
 
 #[test]
 fn atomic_operations_change_memory_and_give_the_old_value() {
-    let model = CpuModel { atomics: true, ..CpuModel::default() };
+    let model = CpuModel { atomics: true, ..model() };
     for (name, word, memory, operand, after) in ATOMICS {
         let (mut cpu, mut machine) = with_code(model.clone(), IRAM, &words(&[*word]));
         cpu.x[8] = DRAM + 0x2000;
@@ -152,7 +159,7 @@ fn atomic_operations_change_memory_and_give_the_old_value() {
 fn store_conditional_needs_its_reservation() {
     // lr.w a0, (s0); sc.w a2, a1, (s0); sc.w a3, a1, (s0)
     let code = words(&[0x1004_252f, 0x18b4_262f, 0x18b4_26af]);
-    let model = CpuModel { atomics: true, ..CpuModel::default() };
+    let model = CpuModel { atomics: true, ..model() };
     let (mut cpu, mut machine) = with_code(model, IRAM, &code);
     cpu.x[8] = DRAM + 0x2000;
     cpu.x[11] = 42;
@@ -164,7 +171,7 @@ fn store_conditional_needs_its_reservation() {
 #[test]
 fn atomics_are_illegal_without_the_extension_and_need_alignment_with_it() {
     for (atomics, cause) in [(false, cause::ILLEGAL), (true, cause::STORE_MISALIGNED)] {
-        let model = CpuModel { atomics, ..CpuModel::default() };
+        let model = CpuModel { atomics, ..model() };
         let (mut cpu, mut machine) = with_code(model, IRAM, &words(&[0x08b4_252f]));
         cpu.x[8] = DRAM + 0x2002;
         cpu.csrs.mtvec = (IRAM + 0x100) | 1;

@@ -145,6 +145,12 @@ impl Bus for Machine {
     }
 }
 
+/// The ESP32-C3's CPU.
+pub fn model() -> CpuModel {
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    CpuModel::of(chip, chip.sim.as_ref().unwrap())
+}
+
 /// A machine with code at an address, and a CPU about to run it.
 pub fn with_code(model: CpuModel, addr: u32, code: &[u8]) -> (Cpu, Machine) {
     let mut machine = Machine::new();

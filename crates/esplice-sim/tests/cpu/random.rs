@@ -1,7 +1,7 @@
 //! Random programs, on three implementations.
 
 use crate::cases::{State, check, run};
-use crate::machine::{DRAM, IRAM, Machine};
+use crate::machine::{DRAM, IRAM, Machine, model};
 use crate::qemu::{self, Piece};
 use crate::reference::Reference;
 use esplice_sim::cpu::{Cpu, CpuModel, Stop};
@@ -185,7 +185,7 @@ proptest! {
     ) {
         let mut machine = Machine::new();
         prop_assert!(machine.memory.write(IRAM, &bytes));
-        let mut cpu = Cpu::new(CpuModel { atomics, interrupt_csrs: atomics, ..CpuModel::default() });
+        let mut cpu = Cpu::new(CpuModel { atomics, interrupt_csrs: atomics, ..model() });
         cpu.reset(if at_code { IRAM } else { pc & !1 });
         cpu.csrs.mtvec = IRAM | 1;
         for (i, x) in cpu.x.iter_mut().enumerate().skip(1) {

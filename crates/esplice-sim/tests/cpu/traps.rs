@@ -1,8 +1,8 @@
 //! Traps, interrupts, wfi, hooks and stops.
 
 use crate::cases;
-use crate::machine::{DEVICE, DRAM, IRAM, IROM, with_code, words};
-use esplice_sim::cpu::{Cpu, CpuModel, Stop, cause};
+use crate::machine::{DEVICE, DRAM, IRAM, IROM, model, with_code, words};
+use esplice_sim::cpu::{Cpu, Stop, cause};
 
 const NOP: u32 = 0x0000_0013;
 const LOOP: u32 = 0x0000_006f; // j .
@@ -25,7 +25,7 @@ fn every_trap_leaves_what_its_line_says() {
     assert!(cases.len() > 30);
     for case in cases {
         let (memory, at) = (DRAM + 0x2000, IRAM + 0x1000);
-        let (mut cpu, mut machine) = with_code(CpuModel::default(), at, &case.code);
+        let (mut cpu, mut machine) = with_code(model(), at, &case.code);
         cpu.x = case.before(memory, at).x;
         cpu.csrs.mtvec = HANDLER | 1;
         cpu.csrs.mstatus = MIE;
@@ -43,7 +43,7 @@ fn every_trap_leaves_what_its_line_says() {
 
 #[test]
 fn an_interrupt_goes_through_its_vector_and_mret_comes_back() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[NOP, LOOP]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[NOP, LOOP]));
     assert!(machine.memory.write(HANDLER + 4 * 7, &words(&[MRET])));
     cpu.csrs.mtvec = HANDLER | 1;
     cpu.set_irq(1 << 7 | 1 << 20);
@@ -70,7 +70,7 @@ fn trigger_enables_are_stacked_over_a_trap() {
     const MPTE: u32 = 1 << 7;
     for (before, inside, after) in [(MTE, MPTE, MTE | MPTE), (MPTE, 0, MPTE), (0, 0, MPTE)] {
         let code = words(&[0x0000_0073, LOOP]); // ecall
-        let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+        let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
         assert!(machine.memory.write(HANDLER, &words(&[MRET])));
         cpu.csrs.mtvec = HANDLER | 1;
         cpu.csrs.tcontrol = before;
@@ -83,7 +83,7 @@ fn trigger_enables_are_stacked_over_a_trap() {
 
 #[test]
 fn wfi_waits_for_an_interrupt_even_a_masked_one() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[WFI, NOP, LOOP]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[WFI, NOP, LOOP]));
     assert_eq!(run(&mut cpu, &mut machine, 10), Stop::Wfi);
     assert_eq!((cpu.pc, cpu.cycles), (IRAM + 4, 1));
     assert_eq!(run(&mut cpu, &mut machine, 10), Stop::Wfi);
@@ -97,7 +97,7 @@ fn wfi_waits_for_an_interrupt_even_a_masked_one() {
 #[test]
 fn interrupts_enabled_by_a_csr_write_are_taken_at_once() {
     // csrsi mstatus, 8; nop
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[0x3004_6073, NOP]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[0x3004_6073, NOP]));
     cpu.csrs.mtvec = HANDLER | 1;
     cpu.set_hooks([HANDLER + 4]);
     cpu.set_irq(2);
@@ -111,7 +111,7 @@ fn user_mode_cannot_touch_machine_registers_and_its_ecall_says_so() {
     let csrr = 0x3000_2573; // csrr a0, mstatus
     for (word, cause) in [(ecall, 8), (csrr, 2), (MRET, 2), (0x8030_2573, 0)] {
         let code = words(&[MRET, word, LOOP]);
-        let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+        let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
         cpu.csrs.mtvec = HANDLER | 1;
         cpu.csrs.mepc = IRAM + 4;
         cpu.set_hooks([HANDLER]);
@@ -130,7 +130,7 @@ fn user_mode_cannot_touch_machine_registers_and_its_ecall_says_so() {
 
 #[test]
 fn a_handler_that_traps_at_its_first_instruction_is_a_double_fault() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[0]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[0]));
     cpu.csrs.mtvec = 0x1000 | 1;
     let expected = Stop::DoubleFault { pc: 0x1000, cause: cause::FETCH_ACCESS };
     assert_eq!(run(&mut cpu, &mut machine, 100), expected);
@@ -141,7 +141,7 @@ fn a_handler_that_traps_at_its_first_instruction_is_a_double_fault() {
 /// A handler that jumps to something that traps goes on for ever: the budget ends it.
 #[test]
 fn endless_traps_use_up_the_budget() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[0]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[0]));
     assert!(machine.memory.write(HANDLER, &words(&[0xf01f_f06f]))); // j .-0x100
     cpu.csrs.mtvec = HANDLER | 1;
     assert_eq!(run(&mut cpu, &mut machine, 1000), Stop::Budget);
@@ -152,7 +152,7 @@ fn endless_traps_use_up_the_budget() {
 fn hooks_stop_before_anything_is_executed_and_can_be_passed() {
     // addi a0, a0, 1 three times
     let code = words(&[0x0015_0513, 0x0015_0513, 0x0015_0513, LOOP]);
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
     // The code is decoded before the hook comes.
     assert_eq!(run(&mut cpu, &mut machine, 5), Stop::Budget);
     cpu.reset(IRAM);
@@ -174,7 +174,7 @@ fn hooks_stop_before_anything_is_executed_and_can_be_passed() {
 
 #[test]
 fn a_hook_may_be_where_there_is_no_memory() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[0x0000_8067]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[0x0000_8067]));
     cpu.x[1] = 0x4000_0018;
     cpu.set_hooks([0x4000_0018]);
     assert_eq!(run(&mut cpu, &mut machine, 9), Stop::Hook(0x4000_0018));
@@ -188,7 +188,7 @@ fn a_hook_may_be_where_there_is_no_memory() {
 fn devices_see_the_cycle_and_can_ask_for_the_board() {
     // lw a0, 0(s0); sw a0, 0(s0); addi a0, a0, 1
     let code = words(&[NOP, 0x0004_2503, 0x00a4_2023, 0x0015_0513, LOOP]);
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &code);
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
     cpu.x[8] = DEVICE;
     assert_eq!(run(&mut cpu, &mut machine, 99), Stop::YieldRequested);
     assert_eq!((cpu.x[10], cpu.pc, cpu.cycles), (2, IRAM + 12, 3));
@@ -198,7 +198,7 @@ fn devices_see_the_cycle_and_can_ask_for_the_board() {
 
 #[test]
 fn a_run_ends_exactly_at_its_cycle() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[NOP, NOP, LOOP]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[NOP, NOP, LOOP]));
     for until in [0, 1, 2, 3, 50] {
         assert_eq!(cpu.run(&mut machine, until), Stop::Budget);
         assert_eq!(cpu.cycles, until);
@@ -212,7 +212,7 @@ fn a_run_ends_exactly_at_its_cycle() {
 /// A jump to nowhere uses the last cycle; the fault of the fetch has to wait for the next run.
 #[test]
 fn a_fetch_fault_does_not_overrun_the_budget() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &words(&[0x0000_8067]));
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[0x0000_8067]));
     assert_eq!(cpu.run(&mut machine, 1), Stop::Budget);
     assert_eq!((cpu.pc, cpu.cycles, cpu.csrs.mcause), (0, 1, 0));
     cpu.csrs.mtvec = HANDLER | 1;
@@ -222,7 +222,7 @@ fn a_fetch_fault_does_not_overrun_the_budget() {
 
 #[test]
 fn unmapped_flash_cannot_be_fetched() {
-    let (mut cpu, mut machine) = with_code(CpuModel::default(), IRAM, &[]);
+    let (mut cpu, mut machine) = with_code(model(), IRAM, &[]);
     cpu.reset(IROM);
     cpu.csrs.mtvec = HANDLER | 1;
     cpu.set_hooks([HANDLER]);

@@ -1,5 +1,7 @@
 //! Firmware made in the test: a few instructions, and the images around them.
 
+#![allow(dead_code)] // Each test uses its part.
+
 use sha2::{Digest, Sha256};
 
 /// Where images put their code.
@@ -84,7 +86,7 @@ impl Code {
         self.word(0x1050_0073).word(0xffdf_f06f) // wfi; j -4
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.extend(&self.text);
         bytes.resize(bytes.len().next_multiple_of(4), 0);

@@ -79,19 +79,19 @@ impl Rom {
         };
         let replaced: BTreeMap<u32, &str> =
             REPLACED.into_iter().map(|name| (named(name), name)).collect();
-        let mut cpu = Cpu::new(CpuModel::default());
+        let sim = super::board::chip().sim.as_ref().unwrap();
+        let mut cpu = Cpu::new(CpuModel::of(super::board::chip(), sim));
         cpu.reset(named("UartDwnLdProc"));
         cpu.csrs.mtvec = TRAP;
         (cpu.x[1], cpu.x[2]) = (RETURN, STACK);
         (cpu.x[10], cpu.x[11], cpu.x[12]) = (BUFFER.0, BUFFER.1, ENTRY);
         cpu.set_hooks(replaced.keys().copied().chain([RETURN, TRAP]));
-        let timing = &super::board::chip().sim.as_ref().unwrap().flash;
         Rom {
             cpu,
             bus: Plain(memory),
             replaced,
             input: VecDeque::new(),
-            nor: Nor::in_memory(4 << 20, timing),
+            nor: Nor::in_memory(4 << 20, &sim.flash),
             out: Vec::new(),
             divider: None,
             fate: Fate::Waiting,
