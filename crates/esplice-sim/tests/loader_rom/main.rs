@@ -1,7 +1,7 @@
 //! The loader beside the ESP32-C3's mask ROM: random dialogues, reply by reply.
 //!
-//! Waits for `ESPLICE_ROM_ELF`, the path of the vendor's `esp32c3_rev300_rom.elf`, and passes
-//! without it. `ESPLICE_ROM_DIALOGUES` is how many (60). With `ESPLICE_ROM_RECORD` set to a path,
+//! The ROM's ELF comes with the sources of the crate espflash, which the workspace depends on
+//! anyway; none of it is kept here. `ESPLICE_ROM_DIALOGUES` is how many dialogues (30). With `ESPLICE_ROM_RECORD` set to a path,
 //! short ones are written there in the format of `tests/loader/*.txt`; `recorded.txt` is 22 of
 //! them.
 
@@ -13,6 +13,7 @@ mod script;
 use std::{env, fmt::Write, fs};
 
 use board::Bench;
+use cargo_metadata::MetadataCommand;
 use esplice_sim::download::{After, LoaderTarget};
 use md5::{Digest, Md5};
 use rom::{Fate, Rom};
@@ -27,9 +28,8 @@ const RECORDED_LEN: usize = 120;
 
 #[test]
 fn replies_equal_the_mask_roms() {
-    let Some(path) = env::var_os("ESPLICE_ROM_ELF") else { return };
-    let elf = fs::read(&path).expect("the ROM can be read");
-    let dialogues = env::var("ESPLICE_ROM_DIALOGUES").map_or(60, |n| n.parse().unwrap());
+    let elf = rom_elf();
+    let dialogues = env::var("ESPLICE_ROM_DIALOGUES").map_or(30, |n| n.parse().unwrap());
     let record = env::var_os("ESPLICE_ROM_RECORD");
     let mut recorded = String::new();
     let mut different = Vec::new();
@@ -43,6 +43,19 @@ fn replies_equal_the_mask_roms() {
         fs::write(path, recorded).unwrap();
     }
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
+/// The vendor's ELF of the mask ROM, out of the sources of espflash.
+fn rom_elf() -> Vec<u8> {
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .other_options(["--locked", "--offline"].map(str::to_owned))
+        .exec()
+        .expect("cargo tells the workspace's packages");
+    let espflash = metadata.packages.iter().find(|package| package.name == "espflash");
+    let sources = espflash.expect("the workspace depends on espflash").manifest_path.parent();
+    let path = sources.unwrap().join("resources/roms/esp32c3_rev300_rom.elf");
+    fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// One dialogue; its text, or what differs.
