@@ -170,3 +170,96 @@ pub(crate) fn leave(cpu: &mut Cpu) {
 fn hooks() -> impl Iterator<Item = &'static (&'static str, Hook)> {
     [chip::HOOKS, flash::HOOKS, hash::HOOKS, libc::HOOKS, output::HOOKS].into_iter().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{cpu::CpuModel, nor::Nor};
+
+    /// Numbers at which lengths and addresses tend to overflow.
+    fn edge() -> impl Strategy<Value = u32> {
+        prop_oneof![
+            0_u32..64,
+            (0_u32..0x400).prop_map(|below| u32::MAX - below),
+            (0_u32..0x400).prop_map(|above| 0x7fff_fe00 + above),
+            (0_u32..0xd_1000).prop_map(|offset| 0x6000_0000 + offset),
+            (0_u32..0x6_0000).prop_map(|offset| 0x3fc8_0000 + offset),
+            (0_u32..0x80_0000).prop_map(|offset| 0x3c00_0000 + offset),
+            any::<u32>(),
+        ]
+    }
+
+    struct Bench {
+        cpu: Cpu,
+        soc: Soc,
+        table: std::sync::Arc<Table>,
+        state: State,
+    }
+
+    impl Bench {
+        /// With the flash's size and the ticks of a microsecond as the ROM's data tell them.
+        fn new(size: u32, ticks_per_us: u32) -> Self {
+            let chip = esplice_chip::find("esp32c3").unwrap();
+            let sim = chip.sim.as_ref().unwrap();
+            let nor = Nor::in_memory(1 << 20, &sim.flash);
+            let mut soc = Soc::new(chip, sim, nor, true).unwrap();
+            let table = Table::load(&sim.rom_table).unwrap();
+            soc.reset(crate::soc::ResetReason::PowerOn);
+            let data = |name| table.data(name).unwrap();
+            soc.store32(data("rom_default_spiflash_legacy_data") + 4, size).unwrap();
+            soc.store32(data("s_ticks_per_us"), ticks_per_us).unwrap();
+            Self { cpu: Cpu::new(CpuModel::of(chip, sim)), soc, table, state: State::default() }
+        }
+
+        fn call(&mut self, addr: u32, arguments: &[u32]) -> Flow {
+            self.cpu.x[A0..A0 + arguments.len()].copy_from_slice(arguments);
+            call(addr, &mut self.cpu, &mut self.soc, &self.table, &mut self.state).unwrap()
+        }
+    }
+
+    /// What the function of that name gives, and the ticks it waits.
+    fn check(name: &str, arguments: &[u32], expected: u32, ticks: Tick) {
+        let mut bench = Bench::new(u32::MAX, 160);
+        let addr = bench.table.hooked().find(|addr| bench.table.name(*addr) == Some(name));
+        let flow = bench.call(addr.unwrap(), arguments);
+        assert_eq!(bench.cpu.x[A0], expected, "{name}");
+        assert_eq!(flow.until, ticks, "{name}");
+    }
+
+    #[test]
+    fn arguments_that_overflow() {
+        const TICKS_PER_CYCLE: Tick = 48; // At 20 MHz.
+        check("Cache_Ibus_MMU_Set", &[0, 0x4200_0000, 0, 64, u32::MAX, 0], 3, 0);
+        check("Cache_Ibus_MMU_Set", &[0, 0x4200_0000, u32::MAX << 16, 64, 128, 0], 0, 0);
+        check("ets_delay_us", &[10], 10, 1600 * TICKS_PER_CYCLE);
+        check("ets_delay_us", &[u32::MAX], u32::MAX, (1 << 32) * TICKS_PER_CYCLE - 160 * 48);
+        check("esp_rom_spiflash_write", &[u32::MAX, 0x3fc8_0000, 2], 1, 0);
+        check("esp_rom_spiflash_erase_sector", &[u32::MAX], 1, 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+        /// Whatever firmware calls a function with, and whatever it has made of the ROM's data.
+        #[test]
+        fn any_call_comes_back(
+            calls in prop::collection::vec(
+                (any::<prop::sample::Index>(), prop::collection::vec(edge(), 8)),
+                1..8,
+            ),
+            (size, ticks_per_us, stack) in (edge(), edge(), edge()),
+        ) {
+            let mut bench = Bench::new(size, ticks_per_us);
+            bench.cpu.x[SP] = stack;
+            let mut functions: Vec<u32> = bench.table.hooked().collect();
+            functions.sort();
+            for (function, arguments) in calls {
+                let flow = bench.call(*function.get(&functions), &arguments);
+                // As text, with a return for every line feed.
+                prop_assert!(flow.out.len() <= 0x2000);
+            }
+        }
+    }
+}

@@ -42,7 +42,7 @@ impl Code {
     }
 
     /// Loads a constant: two instructions.
-    fn load(self, register: u32, value: u32) -> Code {
+    pub fn load(self, register: u32, value: u32) -> Code {
         let high = value.wrapping_add(0x800) & 0xffff_f000;
         self.word(0x37 | register << 7 | high)
             .word(0x13 | register << 7 | register << 15 | (value & 0xfff) << 20)
