@@ -66,6 +66,20 @@ fn what_comes_instead_of_the_expected() {
     said.check(2, &["error: expected text: unknown escape", "hint: "]);
 }
 
+/// The board's words come at the ROM's rate, which a monitor at another does not understand.
+#[test]
+fn the_monitors_baud_rate_is_that_of_run_and_monitor() {
+    let directory = built_hello(HELLO);
+    let at = directory.path();
+    run(at, "flash --port sim:esp32c3,flash=board.flash hello.bin").check(0, &[]);
+    for command in ["run hello.bin", "monitor"] {
+        let words = format!("{command} --port sim:esp32c3,flash=board.flash --monitor-baud");
+        let rest = "--expect Hello --timeout 2s";
+        run(at, &format!("{words} 115200 {rest}")).check(0, &[]);
+        run(at, &format!("{words} 9600 {rest}")).check(23, &["no text", "--monitor-baud"]);
+    }
+}
+
 #[test]
 fn an_empty_board_loops() {
     let directory = tempfile::tempdir().unwrap();

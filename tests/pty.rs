@@ -99,6 +99,50 @@ fn the_virtual_board_behind_a_pty() {
     assert_eq!(said.err.matches("Chip is").count(), 1, "{said:#?}");
 }
 
+/// A board in download mode whose BOOT is held, so that each reset brings it back there, with its
+/// log or with that turned off.
+fn board_held_in_download_mode(says: bool) -> impl FnMut(&[u8], u32) -> Vec<u8> {
+    let mut board = SimPort::open("sim:esp32c3").unwrap();
+    press(&mut board, &[(false, true), (true, false)]);
+    board.clear_input().unwrap();
+    let (mut over, mut ends) = (false, 0);
+    move |bytes: &[u8], baud: u32| {
+        board.set_baud(baud).unwrap();
+        board.write(bytes).unwrap();
+        let mut buf = [0; 4096];
+        let soon = board.now() + Duration::from_millis(1);
+        let count = board.read(&mut buf, soon).unwrap();
+        // The last command makes it reset, behind one more frame.
+        over |= bytes.windows(3).any(|w| w == [slip::END, 0, Opcode::FlashDeflEnd as u8]);
+        let passes = |byte: &u8| {
+            let talks = says || !over || ends < 2;
+            ends += usize::from(over && *byte == slip::END);
+            talks
+        };
+        buf[..count].iter().copied().filter(passes).collect()
+    }
+}
+
+#[test]
+fn a_board_whose_boot_button_is_held_runs_nothing() {
+    let directory = built_hello("Hello\r\n");
+    let at = directory.path();
+    let words = "flash hello.bin --port PORT";
+    let waits = "warning: the board waits for a download";
+    let said = with_board(at, words, board_held_in_download_mode(true));
+    let said = said.check(0, &[waits, "let its BOOT button go"]);
+    assert!(!said.err.contains("The board runs"), "{said:#?}");
+
+    let silent = "warning: the board said nothing in 500ms";
+    let said = with_board(at, words, board_held_in_download_mode(false));
+    let said = said.check(0, &[silent, "let its BOOT button go"]);
+    assert!(!said.err.contains("The board runs"), "{said:#?}");
+
+    let words = "run hello.bin --port PORT --expect Hello --timeout 1s";
+    let said = with_board(at, words, board_held_in_download_mode(true));
+    said.check(20, &[waits, "let its BOOT button go"]);
+}
+
 /// A loader that answers SYNC, and says of itself that it is chip `id`.
 fn loader_of(id: u32) -> impl FnMut(&[u8], u32) -> Vec<u8> {
     let mut decoder = slip::Decoder::new(1024);

@@ -8,7 +8,7 @@ use esplice_protocol::{Port, Request};
 use crate::{ConnectOptions, FlashError, FlashEvent, Session, session::SHORT};
 
 /// Rates to fall back to, each about half of the one before; every usual USB bridge has them.
-const LADDER: [u32; 5] = [921_600, 460_800, 230_400, 115_200, 57_600];
+pub(crate) const LADDER: [u32; 5] = [921_600, 460_800, 230_400, 115_200, 57_600];
 
 /// Time after the reply within which the ROM has set its UART.
 const SETTLE: Duration = Duration::from_millis(2);

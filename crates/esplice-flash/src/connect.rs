@@ -5,7 +5,7 @@ use std::time::Duration;
 use esplice_chip::Chip;
 use esplice_protocol::{Port, PortError};
 
-use crate::{FlashError, FlashEvent, Session, event::StageState, reset::Strategy};
+use crate::{FlashError, FlashEvent, Session, baud, event::StageState, reset::Strategy};
 
 /// Most time that the ROM's own words are waited for after a reset. They take 15 ms at 115200
 /// baud; a chip whose log is turned off by an eFuse says nothing.
@@ -48,7 +48,8 @@ impl Default for ConnectOptions {
 
 impl<P: Port + ?Sized> Session<'_, P> {
     /// Resets the board into download mode and waits until its loader answers. Over a port
-    /// without lines the board must be in download mode already.
+    /// without lines the board must be in download mode already; as work that was broken off may
+    /// have left its loader at a raised baud rate, every other attempt is made at one of those.
     ///
     /// # Errors
     /// [`FlashError::NoAnswer`] when no attempt brought an answer, and the port's own.
@@ -65,7 +66,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 }
                 _ => None,
             };
-            if self.attempt(strategy)? {
+            let baud = if lines { self.first_baud() } else { rate_of(attempt, self.first_baud()) };
+            if self.attempt(strategy, baud)? {
                 self.stage("connect", StageState::Done);
                 return Ok(());
             }
@@ -79,8 +81,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         })
     }
 
-    fn attempt(&mut self, strategy: Option<Strategy>) -> Result<bool, FlashError> {
-        let baud = self.first_baud();
+    fn attempt(&mut self, strategy: Option<Strategy>, baud: u32) -> Result<bool, FlashError> {
         self.set_port_baud(baud)?;
         self.forget_input()?;
         self.banner.clear();
@@ -112,5 +113,25 @@ impl<P: Port + ?Sized> Session<'_, P> {
         strategy.perform(self.port)?;
         let deadline = self.port.now() + PROMPT_WAIT;
         self.listen(deadline)
+    }
+}
+
+/// The baud rate at which a loader that can't be reset is looked for: `first`, and after each
+/// failure there one of the raised rates.
+fn rate_of(attempt: u32, first: u32) -> u32 {
+    let rungs = || baud::LADDER.into_iter().filter(|rung| *rung > first);
+    match attempt % 2 {
+        0 => first,
+        _ => rungs().cycle().nth(attempt as usize / 2).unwrap_or(first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn raised_rates_are_tried_in_turn() {
+        let rates: Vec<u32> = (0..7).map(|attempt| super::rate_of(attempt, 115_200)).collect();
+        assert_eq!(rates, [115_200, 921_600, 115_200, 460_800, 115_200, 230_400, 115_200]);
+        assert_eq!(super::rate_of(1, 2_000_000), 2_000_000);
     }
 }

@@ -56,18 +56,18 @@ pub fn release<P: Port + ?Sized>(port: &mut P) -> Result<Moment, PortError> {
 }
 
 /// Starts what is in flash, by the lines if the port has them; else the loader is asked to reset,
-/// which boots from flash unless the boot pin is still held. Returns the moment from which on the
-/// port's input is all of the new boot (but for the rest of the loader's reply); `None`, and a
-/// warning, if nobody could be asked.
+/// which boots from flash unless the boot pin is still held. The port is then at `baud`, at which the
+/// firmware talks. Returns the moment from which on the port's input is all of the new boot (but for
+/// the rest of the loader's reply); `None`, and a warning, if nobody could be asked.
 ///
 /// # Errors
 /// The port's.
 pub fn start<P: Port + ?Sized>(
     port: &mut P,
     chip: &Chip,
+    baud: u32,
     events: &mut dyn FnMut(FlashEvent),
 ) -> Result<Option<Moment>, FlashError> {
-    let baud = chip.loader.initial_baud;
     if let Some(moment) = reset_to_run(port, baud)? {
         return Ok(Some(moment));
     }

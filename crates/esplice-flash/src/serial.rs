@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -280,7 +281,12 @@ fn is_listed(name: &str) -> bool {
 
 fn usb_id(name: &str) -> Option<(u16, u16)> {
     let ports = serialport::available_ports().ok()?;
-    let port = ports.into_iter().find(|port| port.port_name == name)?;
+    // The name may be a link, such as those of /dev/serial/by-id.
+    let path = std::fs::canonicalize(name).ok();
+    let is_it = |listed: &str| {
+        listed == name || path.as_deref().is_some_and(|path| path == Path::new(listed))
+    };
+    let port = ports.into_iter().find(|port| is_it(&port.port_name))?;
     match port.port_type {
         SerialPortType::UsbPort(usb) => Some((usb.vid, usb.pid)),
         _ => None,

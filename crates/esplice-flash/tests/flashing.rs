@@ -330,6 +330,24 @@ fn a_port_without_lines_serves_a_board_in_download_mode() {
     assert_eq!(reset_to_run(&mut rom, 115_200).unwrap(), None);
 }
 
+/// Such a board is not reset, so that a flash that was stopped leaves its loader at whatever rate
+/// the transfer had.
+#[test]
+fn without_lines_a_loader_left_at_a_raised_rate_is_found_again() {
+    let mut clean = Rom::in_download_mode();
+    run(&mut clean, &options()).0.unwrap();
+    let last = clean.frames[0] - 1;
+    for baud in [921_600, 460_800, 230_400] {
+        let options = FlashOptions { baud: Some(baud), ..options() };
+        let mut rom = Rom::in_download_mode();
+        rom.fault = Some((Way::ToBoard, last, Fault::Interrupt));
+        run(&mut rom, &options).0.unwrap_err();
+        rom.restart();
+        run(&mut rom, &self::options()).0.unwrap();
+        assert!(holds(&rom), "{baud}");
+    }
+}
+
 #[test]
 fn writes_outside_the_flash_are_refused_before_any_is_done() {
     for (offset, len, message) in [

@@ -260,7 +260,7 @@ mod pty {
             let plan = |_: &_| Ok(ResolvedPlan { writes: writes() });
             let result = flash(&mut port, &options, plan, &mut |_| {});
             // No lines, so the loader is asked; and the board's words are there from the first on.
-            let started = esplice_flash::start(&mut port, chip(), &mut |_| {});
+            let started = esplice_flash::start(&mut port, chip(), 115_200, &mut |_| {});
             let heard = hears(&mut port, "ESP-ROM:");
             stop.store(true, Ordering::Relaxed);
             result.unwrap();

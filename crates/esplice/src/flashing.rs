@@ -18,6 +18,9 @@ use crate::{
     shell::Shell,
 };
 
+/// What starts a board that this program can't reset.
+pub const RESET_BY_HAND: &str = "let its BOOT button go and press RESET";
+
 /// Asks the board which chip it has; it stays in its loader.
 pub fn chip(board: &mut Board, shell: &mut Shell) -> Result<&'static Chip, Failure> {
     let port = board.port.as_mut();
@@ -65,14 +68,24 @@ pub fn write(
     })
 }
 
-/// Starts what is in flash; gives the moment at which the board was let go.
+/// Starts what is in flash, with the port at `baud` or else where the chip's ROM talks; gives the
+/// moment at which the board was let go.
 pub fn start(
     board: &mut Board,
     chip: &'static Chip,
+    baud: Option<u32>,
     shell: &mut Shell,
 ) -> Result<Option<Moment>, Failure> {
-    let mut tell = |event| tell(event, shell);
-    Ok(esplice_flash::start(board.port.as_mut(), chip, &mut tell)?)
+    let baud = baud.unwrap_or(chip.loader.initial_baud);
+    let port = board.port.as_mut();
+    let since = esplice_flash::start(port, chip, baud, &mut |event| tell(event, shell))?;
+    if since.is_some() && !port.caps().lines {
+        shell.status(&format!(
+            "{} has no reset line: the loader was asked to reset. If the board stays silent, {RESET_BY_HAND}",
+            port.name()
+        ));
+    }
+    Ok(since)
 }
 
 fn options(strategies: &[Strategy], target: Option<&'static Chip>) -> FlashOptions {

@@ -3,19 +3,54 @@
 use std::time::Duration;
 
 use esplice_monitor::{
-    EscapeError, Expectation, MonitorError, MonitorEvent, Outcome, PanicReport, Sanitiser, Watch,
-    watch,
+    BootLoop, EscapeError, Expectation, MonitorError, MonitorEvent, Outcome, PanicReport,
+    Sanitiser, Watch, watch,
 };
 use esplice_protocol::{Moment, Port, PortError};
 
 use crate::{
     event::Event,
     exit::{Exit, Failure},
+    flashing::RESET_BY_HAND,
     interrupt::Interrupt,
     project::Project,
     shell::Shell,
     value,
 };
+
+/// How long a board is listened to for the first line of its ROM, which comes within milliseconds of
+/// a reset; the rest is for slow USB bridges.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
+
+/// Whether a board that was let go at `since`, through a port that may not have reset it, boots its
+/// firmware as far as can be heard. If not, the user is told what to do.
+pub fn boots(
+    port: &mut dyn Port,
+    since: Option<Moment>,
+    shell: &mut Shell,
+) -> Result<bool, Failure> {
+    let job = Watch { timeout: Some(FIRST_WORDS), since, ..Watch::default() };
+    let mut waits = false;
+    let outcome = watch(port, &job, &mut |event| {
+        if let MonitorEvent::Boot(banner) = event {
+            waits |= banner.is_download();
+        }
+    })?;
+    if waits {
+        shell.warning(&waits_for_download());
+    } else if let Outcome::Ended { seen: 0 } = outcome {
+        shell.warning(&format!(
+            "the board said nothing in {}: if it does not run, {RESET_BY_HAND}",
+            value::duration_text(&FIRST_WORDS)
+        ));
+        return Ok(false);
+    }
+    Ok(!waits)
+}
+
+fn waits_for_download() -> String {
+    format!("the board waits for a download and runs no firmware: {RESET_BY_HAND}")
+}
 
 /// What is to come, ready before the board is let go.
 #[derive(Debug)]
@@ -37,7 +72,8 @@ impl Watching {
         Ok(Watching { expect, timeout: project.timeout, raw })
     }
 
-    /// Reads `port` until it is settled. `since` is when the board was let go.
+    /// Reads `port` until it is settled. `since` is when the board was let go, none if it was not
+    /// reset.
     pub fn run(
         self,
         port: &mut dyn Port,
@@ -46,8 +82,15 @@ impl Watching {
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
         let timeout = self.timeout;
-        let job = Watch { expect: self.expect, timeout: self.timeout, since, ..Watch::default() };
+        let job = Watch {
+            expect: self.expect,
+            timeout: self.timeout,
+            since,
+            expected_resets: since.is_some().into(),
+            ..Watch::default()
+        };
         let expects = !job.expect.is_empty();
+        let mut told_of_download = false;
         let mut output = Output { sanitiser: (!self.raw).then(Sanitiser::default) };
         let outcome = watch(port, &job, &mut |event| match event {
             MonitorEvent::Output(bytes) => {
@@ -58,11 +101,17 @@ impl Watching {
                 }
             }
             MonitorEvent::Panic(report) => shell.event(&panic_event(report)),
+            MonitorEvent::Boot(banner) if banner.is_download() && !told_of_download => {
+                told_of_download = true;
+                shell.warning(&waits_for_download());
+            }
+            // With something to wait for it is an error, told in the end.
+            MonitorEvent::BootLoop(found) if !expects => shell.warning(&resets_again(found)),
             _ => {}
         });
         output.finish(shell);
         match outcome {
-            Ok(outcome) => settled(outcome, timeout, port.name(), shell),
+            Ok(outcome) => settled(outcome, timeout, port, shell),
             Err(MonitorError::Port(PortError::Interrupted)) if shell.stdout_closed() => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -100,7 +149,7 @@ impl Output {
 fn settled(
     outcome: Outcome,
     timeout: Option<Duration>,
-    port: &str,
+    port: &dyn Port,
     shell: &mut Shell,
 ) -> Result<(), Failure> {
     match outcome {
@@ -119,9 +168,16 @@ fn settled(
             );
             Err(match last_lines.last() {
                 Some(line) => failure.hint(format!("the last line was {line:?}")),
-                None => failure.hint(format!(
-                    "the board said nothing: check that {port} is the UART that the firmware writes to"
-                )),
+                None => {
+                    let mut hint = format!(
+                        "the board said nothing: check that {} is the UART that the firmware writes to",
+                        port.name()
+                    );
+                    if !port.caps().lines {
+                        hint.push_str(&format!(", or {RESET_BY_HAND}"));
+                    }
+                    failure.hint(hint)
+                }
             })
         }
         Outcome::WrongBaud { seen, percent } => Err(Failure::new(
@@ -133,10 +189,7 @@ fn settled(
             Err(Failure::new(Exit::Panic, format!("the firmware panicked: {}", in_words(&report))))
         }
         Outcome::BootLoop(found) => {
-            let failure = Failure::new(
-                Exit::BootLoop,
-                format!("the board reset {} times more: {}", found.resets, found.reason),
-            );
+            let failure = Failure::new(Exit::BootLoop, resets_again(&found));
             Err(match found.last_line {
                 Some(line) => failure.hint(format!("before it the board said {line:?}")),
                 None => failure,
@@ -144,6 +197,10 @@ fn settled(
         }
         other => Err(Failure::new(Exit::Internal, format!("unknown outcome {other:?}"))),
     }
+}
+
+fn resets_again(found: &BootLoop) -> String {
+    format!("the board reset {} times more: {}", found.resets, found.reason)
 }
 
 fn panic_event(report: &PanicReport) -> Event {

@@ -8,6 +8,7 @@ use crate::{
     project::{Flags, Project},
     shell::Shell,
     source::Source,
+    watching,
 };
 
 #[derive(Debug, clap::Args)]
@@ -46,8 +47,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     };
     board.in_numbers(shell, |board, shell| {
         let report = flashing::write(board, job, &project, shell, interrupt)?;
-        flashing::start(board, report.chip.chip, shell)?;
-        shell.status("The board runs");
+        let since = flashing::start(board, report.chip.chip, None, shell)?;
+        let port = board.port.as_mut();
+        if port.caps().lines || (since.is_some() && watching::boots(port, since, shell)?) {
+            shell.status("The board runs");
+        }
         Ok(())
     })
 }

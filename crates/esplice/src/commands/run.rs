@@ -53,7 +53,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     board.in_numbers(shell, |board, shell| {
         let report = flashing::write(board, job, &project, shell, interrupt)?;
         let chip = report.chip.chip;
-        let since = flashing::start(board, chip, shell)?;
+        let since = flashing::start(board, chip, project.monitor_baud, shell)?;
         watching.run(board.port.as_mut(), since, shell, interrupt)
     })
 }
