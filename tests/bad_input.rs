@@ -154,6 +154,18 @@ fn the_input_is_never_an_output() {
 }
 
 #[test]
+fn image_only_writes_the_image_and_nothing_else() {
+    let directory = support::built_hello("Hello\r\n");
+    let at = directory.path();
+    let words = "build --target esp32c3 --elf hello.elf --output alone.bin --image-only";
+    run(at, words).check(0, &[]);
+    let mut expected = ["alone.bin", "hello.bin", "hello.elf", "hello.merged.bin"].to_vec();
+    expected.push("hello.plan.json");
+    assert_eq!(files(at), expected);
+    assert_eq!(fs::read(at.join("alone.bin")).unwrap(), fs::read(at.join("hello.bin")).unwrap());
+}
+
+#[test]
 fn outputs_that_stood_there_stay_when_the_command_fails() {
     let directory = support::built_hello("Hello\r\n");
     let at = directory.path();

@@ -52,6 +52,21 @@ fn the_same_in_steps_and_reproducibly() {
         assert_eq!(fs::read(at(one)).unwrap(), fs::read(at(two)).unwrap(), "{one} and {two}");
     }
 
+    // The oracle, a program of its own; a missing one fails the test.
+    let vendor = at("esptool.bin");
+    let spelt_out = ["--flash-mode", "dio", "--flash-freq", "80m", "--flash-size", "4MB"];
+    let revisions = ["--min-rev-full", "0", "--max-rev-full", "65535"];
+    let esptool = std::env::var_os("ESPLICE_ESPTOOL").unwrap_or("esptool".into());
+    let output = std::process::Command::new(esptool)
+        .args(["--chip", "esp32c3", "elf2image"])
+        .args(spelt_out)
+        .args(revisions)
+        .args(["-o", &vendor, &elf])
+        .output()
+        .expect("esptool can be started: install it, or name it in ESPLICE_ESPTOOL");
+    assert!(output.status.success(), "{output:?}");
+    assert!(fs::read(&vendor).unwrap() == fs::read(&hello).unwrap(), "esptool's image differs");
+
     let port = format!("--port=sim:esp32c3,flash={}", at("board.flash"));
     let said = esplice(&["flash", &port, "--baud=921600", &hello]).check(0, &[]);
     assert!(said.out.contains("Chip is ESP32-C3"), "{said:#?}");

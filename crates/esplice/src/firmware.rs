@@ -1,6 +1,6 @@
 //! From what the user gave to a flash plan: nothing here needs a board.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use esplice_chip::Chip;
 use esplice_image::{
@@ -27,7 +27,7 @@ pub struct Firmware {
     pub chip: &'static Chip,
     /// The binary's name, for outputs that nobody named.
     pub name: String,
-    pub elf: Vec<u8>,
+    pub elf: Arc<Vec<u8>>,
     pub image: AppImage,
     pub plan: FlashPlan,
 }
@@ -60,14 +60,14 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
-        let elf = crate::source::read(&artifact.elf)?;
+        let elf = Arc::new(crate::source::read(&artifact.elf)?);
         Firmware::from_elf(artifact.bin, elf, chip, project, shell)
     }
 
     /// Makes image and plan of an ELF.
     pub fn from_elf(
         name: String,
-        elf: Vec<u8>,
+        elf: Arc<Vec<u8>>,
         chip: &'static Chip,
         project: &Project,
         shell: &mut Shell,

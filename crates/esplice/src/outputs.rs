@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs, io,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -54,15 +54,17 @@ impl Names {
     }
 }
 
-/// Files on their way: each beside its place under another name, until [`Outputs::commit`].
-#[derive(Debug, Default)]
-pub struct Outputs {
-    files: Vec<(tempfile::NamedTempFile, PathBuf)>,
+/// A file on its way: beside its place, under another name.
+#[derive(Debug)]
+pub struct Staged {
+    /// None where the place holds these bytes already.
+    file: Option<tempfile::NamedTempFile>,
+    path: PathBuf,
 }
 
-impl Outputs {
+impl Staged {
     /// Writes `bytes` beside `path`. A failure takes nothing away.
-    pub fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    pub fn write(path: &Path, bytes: &[u8]) -> Result<Staged, Failure> {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -78,17 +80,62 @@ impl Outputs {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(directory).map_err(|e| cannot(path, &e))?;
         file.write_all(bytes).map_err(|e| cannot(path, &e))?;
-        self.files.push((file, path.to_owned()));
+        Ok(Staged { file: Some(file), path: path.to_owned() })
+    }
+
+    /// [`Staged::write`] for large files: one that holds these bytes already is left as it is.
+    pub fn write_changed(path: &Path, bytes: &[u8]) -> Result<Staged, Failure> {
+        if holds(path, bytes).unwrap_or(false) {
+            return Ok(Staged { file: None, path: path.to_owned() });
+        }
+        Staged::write(path, bytes)
+    }
+}
+
+/// Files that get their names together, by [`Outputs::commit`].
+#[derive(Debug, Default)]
+pub struct Outputs {
+    files: Vec<Staged>,
+}
+
+impl Outputs {
+    /// Writes `bytes` beside `path`. A failure takes nothing away.
+    pub fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        self.files.push(Staged::write(path, bytes)?);
         Ok(())
+    }
+
+    /// Takes in a file that was written apart.
+    pub fn add_staged(&mut self, staged: Staged) {
+        self.files.push(staged);
     }
 
     /// Gives all files their names.
     pub fn commit(self) -> Result<(), Failure> {
-        for (file, path) in self.files {
+        for Staged { file, path } in self.files {
+            let Some(file) = file else { continue };
             file.persist(&path).map_err(|e| cannot(&path, &e.error))?;
         }
         Ok(())
     }
+}
+
+/// Whether the file at `path` holds `bytes`; read piece by piece up to the first difference.
+fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let mut file = fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() != bytes.len() as u64 {
+        return Ok(false);
+    }
+    let mut buffer = vec![0; 0x2_0000];
+    for piece in bytes.chunks(buffer.len()) {
+        let room = &mut buffer[..piece.len()];
+        file.read_exact(room)?;
+        if room != piece {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether both are one file.
@@ -146,5 +193,28 @@ mod tests {
         outputs.add(&path, b"new").unwrap();
         outputs.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_large_file_is_written_only_when_it_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.elf");
+        let old = vec![7; 300_000];
+        let mut last_differs = old.clone();
+        last_differs[299_999] = 8;
+        let check = |bytes: &[u8], written: bool| {
+            let staged = Staged::write_changed(&path, bytes).unwrap();
+            assert_eq!(staged.file.is_some(), written);
+            let mut outputs = Outputs::default();
+            outputs.add_staged(staged);
+            outputs.commit().unwrap();
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        };
+        check(&old, true);
+        check(&old, false);
+        check(&last_differs, true);
+        check(&old[..1000], true);
+        check(&[], true);
+        check(&[], false);
     }
 }

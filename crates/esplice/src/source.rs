@@ -1,6 +1,9 @@
 //! What a PATH is, told by its content.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use esplice_image::Content;
 
@@ -16,7 +19,7 @@ pub enum Source {
     Project(PathBuf),
     Elf {
         path: PathBuf,
-        bytes: Vec<u8>,
+        bytes: Arc<Vec<u8>>,
     },
     Image {
         path: PathBuf,
@@ -71,7 +74,7 @@ impl Source {
         let bytes = read(path)?;
         let path = path.to_owned();
         match Content::of(&bytes) {
-            Content::Elf => Ok(Source::Elf { path, bytes }),
+            Content::Elf => Ok(Source::Elf { path, bytes: Arc::new(bytes) }),
             Content::Image => Ok(Source::Image { path, bytes }),
             content => {
                 let message = format!("{shown} is neither an ELF nor an image, but {content}");

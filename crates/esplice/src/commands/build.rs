@@ -1,14 +1,18 @@
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use esplice_image::merged;
 use serde_json::json;
 
 use crate::{
     args::{CargoArgs, ImageArgs, SourceArgs, TargetArgs},
-    exit::Failure,
+    exit::{Exit, Failure},
     firmware::Firmware,
     interrupt::Interrupt,
-    outputs::{Names, Outputs, same_file},
+    outputs::{Names, Outputs, Staged, same_file},
     project::{Flags, Project},
     shell::Shell,
     source::Source,
@@ -23,6 +27,9 @@ pub struct Args {
     /// Where the app image goes; the other files stand beside it [default: NAME.bin]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the app image alone: no merged flash, no copy of the ELF, no plan
+    #[arg(long)]
+    image_only: bool,
     #[command(flatten)]
     cargo: CargoArgs,
     #[command(flatten)]
@@ -44,22 +51,41 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let named = project.output.as_deref().map(|output| names(output, input.as_deref()));
     let named = named.transpose()?;
 
-    let firmware = Firmware::from_source(source, &project, &mut |_| Ok(None), shell, interrupt)?;
+    // An ELF that is there is copied while its image is made.
+    let copy = match (&source, &named) {
+        (Source::Elf { bytes, .. }, Some(names))
+            if !args.image_only && is_copied(names, input.as_deref()) =>
+        {
+            let (path, bytes) = (names.elf.clone(), Arc::clone(bytes));
+            Some(thread::spawn(move || Staged::write_changed(&path, &bytes)))
+        }
+        _ => None,
+    };
+    let firmware = Firmware::from_source(source, &project, &mut |_| Ok(None), shell, interrupt);
+    // Waited for also when the image failed: what is half written is taken away with it.
+    let copy = copy.map(|copy| copy.join().map_err(|_| copy_panicked()));
+    let firmware = firmware?;
     let names = match named {
         Some(named) => named,
         None => names(Path::new(&format!("{}.bin", firmware.name)), input.as_deref())?,
     };
 
-    let merged = merged(&firmware.plan)?;
-    let plan = firmware.plan_json(&names)?;
     let mut outputs = Outputs::default();
     outputs.add(&names.image, &firmware.image.bytes)?;
-    outputs.add(&names.merged, &merged)?;
-    // The input may stand where its copy would.
-    if !input.is_some_and(|input| same_file(&input, &names.elf)) {
-        outputs.add(&names.elf, &firmware.elf)?;
+    let mut merged_len = None;
+    if !args.image_only {
+        let merged = merged(&firmware.plan)?;
+        merged_len = Some(merged.len());
+        outputs.add(&names.merged, &merged)?;
+        match copy {
+            Some(copy) => outputs.add_staged(copy??),
+            None if is_copied(&names, input.as_deref()) => {
+                outputs.add_staged(Staged::write_changed(&names.elf, &firmware.elf)?);
+            }
+            None => {}
+        }
+        outputs.add(&names.plan, firmware.plan_json(&names)?.as_bytes())?;
     }
-    outputs.add(&names.plan, plan.as_bytes())?;
     if interrupt.is_asked() {
         return Err(Failure::interrupted());
     }
@@ -68,18 +94,28 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let len = firmware.image.bytes.len();
     let text =
         format!("{}: {len} bytes for {}\n", names.image.display(), firmware.chip.display_name);
+    let beside = |path: &PathBuf| merged_len.map(|_| path.clone());
     let value = json!({
         "chip": firmware.chip.name,
         "image": names.image,
         "image_len": len,
-        "merged": names.merged,
-        "merged_len": merged.len(),
-        "elf": names.elf,
-        "plan": names.plan,
+        "merged": beside(&names.merged),
+        "merged_len": merged_len,
+        "elf": beside(&names.elf),
+        "plan": beside(&names.plan),
     });
     shell.summary.chip = Some(firmware.chip.display_name.clone());
     shell.result("build", &text, value);
     Ok(())
+}
+
+/// Whether the ELF must be copied: the input may stand where its copy would.
+fn is_copied(names: &Names, input: Option<&Path>) -> bool {
+    !input.is_some_and(|input| same_file(input, &names.elf))
+}
+
+fn copy_panicked() -> Failure {
+    Failure::new(Exit::Internal, "copying the ELF panicked")
 }
 
 /// The outputs' names, none of which may be the input's, save for the ELF's own place.

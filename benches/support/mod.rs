@@ -1,0 +1,119 @@
+//! What the benchmarks share: peers, firmware, and runs in turn.
+
+// Each benchmark uses a part of it.
+#![allow(dead_code)]
+// Benchmarks are the one place that measures the host's time.
+#![allow(clippy::disallowed_methods)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Another tool that does the same.
+#[derive(Debug, Clone, Copy)]
+pub enum Peer {
+    /// espflash, from `ESPLICE_ESPFLASH` or PATH.
+    Espflash,
+    /// esptool, from `ESPLICE_ESPTOOL` or PATH.
+    Esptool,
+}
+
+/// The peer's program; says so when it is not there.
+pub fn peer(peer: Peer) -> Option<PathBuf> {
+    let (variable, name, install) = match peer {
+        Peer::Espflash => ("ESPLICE_ESPFLASH", "espflash", "cargo install espflash"),
+        Peer::Esptool => ("ESPLICE_ESPTOOL", "esptool", "pip install esptool"),
+    };
+    let program = std::env::var_os(variable).map_or_else(|| name.into(), PathBuf::from);
+    let answers = Command::new(&program)
+        .arg(if matches!(peer, Peer::Esptool) { "version" } else { "--version" })
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !answers {
+        println!("{name}: not here, left out ({install}, or set {variable})");
+    }
+    answers.then_some(program)
+}
+
+/// The ELF that `tests/firmware/build-large` leaves.
+pub fn large_firmware() -> PathBuf {
+    firmware("large.elf", "tests/firmware/build-large")
+}
+
+/// An ELF among the built test firmware, or the command that builds it.
+pub fn firmware(name: &str, built_by: &str) -> PathBuf {
+    let path = workspace().join("target/firmware").join(name);
+    assert!(path.is_file(), "{} is missing: run {built_by} first", path.display());
+    path
+}
+
+/// The workspace's folder.
+pub fn workspace() -> &'static Path {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_dir.ancestors().nth(2).expect("crates/ lies in the workspace")
+}
+
+/// Wall-clock times of one tool.
+pub struct Timings {
+    /// The tool.
+    pub name: &'static str,
+    runs: Vec<Duration>,
+}
+
+impl Timings {
+    /// From durations in any order.
+    pub fn new(name: &'static str, mut runs: Vec<Duration>) -> Timings {
+        runs.sort();
+        Timings { name, runs }
+    }
+
+    /// The fastest run, in milliseconds.
+    pub fn min_ms(&self) -> f64 {
+        ms(self.runs[0])
+    }
+
+    /// The median run, in milliseconds.
+    pub fn median_ms(&self) -> f64 {
+        ms(self.runs[self.runs.len() / 2])
+    }
+
+    /// The slowest run, in milliseconds.
+    pub fn max_ms(&self) -> f64 {
+        ms(self.runs[self.runs.len() - 1])
+    }
+}
+
+/// Time `f` takes.
+pub fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let value = f();
+    (start.elapsed(), value)
+}
+
+/// Runs the tools in turn, A B C A B C …, after a round that does not count. Of a tool's several
+/// commands each round takes the next.
+pub fn run_interleaved(tools: &mut [(&'static str, Vec<Command>)], runs: usize) -> Vec<Timings> {
+    let mut all = vec![Vec::with_capacity(runs); tools.len()];
+    for round in 0..=runs {
+        for ((name, commands), times) in tools.iter_mut().zip(&mut all) {
+            let turn = round % commands.len();
+            let command = &mut commands[turn];
+            command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+            let (time, status) = timed(|| command.status());
+            let status = status.unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(status.success(), "{name} ended with {status}");
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    tools.iter().zip(all).map(|((name, _), runs)| Timings::new(name, runs)).collect()
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
