@@ -5,8 +5,6 @@ use crate::Addr;
 /// The chip's eFuse controller.
 #[derive(Debug, Clone)]
 pub struct Efuse {
-    /// Base of the controller's registers.
-    pub base: Addr,
     /// Blocks that software can read.
     pub blocks: Vec<EfuseBlock>,
     /// Named fields.

@@ -51,6 +51,8 @@ pub enum ChipError {
         file: String,
         /// What the TOML reader says, with line and column.
         message: String,
+        /// The name that an unknown key or value most likely stands for.
+        nearest: Option<String>,
     },
     /// The file contradicts itself.
     #[error("{file}: {message}")]
@@ -66,7 +68,8 @@ impl ChipError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            ChipError::Unknown { nearest: Some(name), .. } => {
+            ChipError::Unknown { nearest: Some(name), .. }
+            | ChipError::Parse { nearest: Some(name), .. } => {
                 Some(format!("did you mean {name:?}?"))
             }
             ChipError::Unknown { known, .. } => Some(format!("known chips: {}", known.join(", "))),

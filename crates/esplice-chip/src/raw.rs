@@ -27,7 +27,6 @@ pub(crate) struct File {
 struct Identity {
     name: String,
     display_name: String,
-    architecture: String,
     elf_machine: u16,
     isa: String,
     xtal_mhz: u32,
@@ -55,8 +54,6 @@ struct RawRegion {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawEfuse {
-    #[serde(deserialize_with = "addr")]
-    base: Addr,
     block: Vec<RawBlock>,
     field: Vec<RawField>,
 }
@@ -84,7 +81,6 @@ impl File {
         Ok(Chip {
             name: self.chip.name,
             display_name: self.chip.display_name,
-            architecture: self.chip.architecture,
             elf_machine: self.chip.elf_machine,
             isa: self.chip.isa,
             xtal_mhz: self.chip.xtal_mhz,
@@ -140,7 +136,7 @@ impl RawEfuse {
             }
             fields.push(EfuseField { name: raw.name, block_addr: block.addr, bits: raw.bits });
         }
-        Ok(Efuse { base: self.base, blocks, fields })
+        Ok(Efuse { blocks, fields })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Addr, ChipError, Efuse, FlashOffset, check, raw};
+use crate::{Addr, ChipError, Efuse, FlashOffset, check, nearest, raw};
 
 /// One chip.
 #[derive(Debug, Clone)]
@@ -13,8 +13,6 @@ pub struct Chip {
     pub name: String,
     /// Name as the vendor writes it: `ESP32-C3`.
     pub display_name: String,
-    /// Architecture, such as `riscv32`.
-    pub architecture: String,
     /// `e_machine` of its ELFs.
     pub elf_machine: u16,
     /// Instruction set, such as `rv32imc`.
@@ -53,6 +51,7 @@ impl Chip {
         let raw: raw::File = toml::from_str(text).map_err(|e| ChipError::Parse {
             file: file.into(),
             message: e.to_string().trim_end().to_owned(),
+            nearest: nearest_expected(e.message()),
         })?;
         let chip =
             raw.resolve().map_err(|message| ChipError::Check { file: file.into(), message })?;
@@ -69,6 +68,14 @@ impl Chip {
     pub fn region(&self, key: &str) -> Option<&Region> {
         self.regions.iter().find(|region| region.key == key)
     }
+}
+
+/// The known name nearest to the one that `message` refuses: "unknown field `a`, expected one of
+/// `b`, `c`".
+fn nearest_expected(message: &str) -> Option<String> {
+    let mut names = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
+    let name = names.next()?;
+    nearest(name, &names.collect::<Vec<_>>())
 }
 
 /// A memory on the bus.
@@ -220,8 +227,6 @@ pub struct Loader {
     pub deflate: bool,
     /// GET_SECURITY_INFO is there.
     pub security_info: bool,
-    /// GET_SECURITY_INFO gives the chip id.
-    pub security_info_has_chip_id: bool,
     /// A word of ROM that differs from chip to chip.
     #[serde(deserialize_with = "raw::addr")]
     pub magic_addr: Addr,
@@ -242,12 +247,8 @@ pub struct SpiRegisters {
     pub addr: u32,
     /// USER.
     pub usr: u32,
-    /// USER1.
-    pub usr1: u32,
     /// USER2.
     pub usr2: u32,
-    /// MOSI_DLEN.
-    pub mosi_dlen: u32,
     /// MISO_DLEN.
     pub miso_dlen: u32,
     /// W0, the first word of the data buffer.

@@ -96,6 +96,22 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn a_misspelt_key_is_answered_with_the_nearest() {
+    let (name, text) = chip_files().into_iter().find(|(name, _)| name == "esp32c3.toml").unwrap();
+    for (right, wrong, hint) in [
+        ("chip-id = 5", "chipid = 5", Some("did you mean \"chip-id\"?")),
+        ("[toolchain]", "[toolchian]", Some("did you mean \"toolchain\"?")),
+        ("kind = \"flash\"", "kind = \"falsh\"", Some("did you mean \"flash\"?")),
+        ("chip-id = 5", "wholly-other = 5", None),
+        ("chip-id = 5", "chip-id = \"5\"", None),
+    ] {
+        let parsed = Chip::parse(&name, &text.replace(right, wrong));
+        let error = parsed.map(|chip| chip.name).unwrap_err();
+        assert_eq!(error.hint().as_deref(), hint, "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn a_misspelt_chip_is_answered_with_the_nearest() {
     let error = esplice_chip::find("esp32c4").unwrap_err();
     assert!(matches!(&error, ChipError::Unknown { nearest: Some(n), .. } if n == "esp32c3"));
