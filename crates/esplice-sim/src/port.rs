@@ -40,6 +40,14 @@ pub trait Powered: Send {
     fn host_clear(&mut self);
 }
 
+/// The time outside of the board, which a port in real time keeps to.
+pub trait Outside: Send {
+    /// Time since the port was opened.
+    fn now(&self) -> Duration;
+    /// Waits for so long.
+    fn wait(&mut self, time: Duration);
+}
+
 /// A serial line to a virtual board. The board is switched on when the port is opened and runs
 /// whenever the port is waited on.
 pub struct SimPort {
@@ -50,8 +58,8 @@ pub struct SimPort {
     /// When all that was written has arrived.
     sent_at: Duration,
     interrupt: Arc<AtomicBool>,
-    /// The host's time when the board's clock was zero; in real time only.
-    started: Option<Instant>,
+    /// In real time only.
+    outside: Option<Box<dyn Outside>>,
     gone: bool,
 }
 
@@ -83,12 +91,23 @@ impl SimPort {
     /// The port of a board made elsewhere, called `name` in messages. With [`TimeMode::Real`] the
     /// port keeps to the host's clock from now on.
     pub fn over(name: &str, board: Box<dyn Powered>, time: TimeMode) -> SimPort {
+        let host = || Box::new(Host { started: host_now() }) as Box<dyn Outside>;
+        let outside = (time == TimeMode::Real).then(host);
+        SimPort { time, ..SimPort::paced(name, board, outside) }
+    }
+
+    /// [`SimPort::over`] that keeps to `outside`, if there is one.
+    pub fn paced(
+        name: &str,
+        board: Box<dyn Powered>,
+        outside: Option<Box<dyn Outside>>,
+    ) -> SimPort {
         SimPort {
             name: name.into(),
             sent_at: board.now(),
-            started: (time == TimeMode::Real).then(host_now),
+            time: if outside.is_some() { TimeMode::Real } else { TimeMode::default() },
+            outside,
             board,
-            time,
             baud: FIRST_BAUD,
             interrupt: Arc::default(),
             gone: false,
@@ -111,8 +130,11 @@ impl SimPort {
         let slice_end = self.board.now().saturating_add(SLICE).min(deadline);
         let ran = self.board.run_until(slice_end, stop_on_output);
         ran.map_err(|error| self.failed(error))?;
-        if let Some(started) = self.started {
-            wait_for_host(started, self.board.now());
+        if let Some(outside) = &mut self.outside {
+            let ahead = self.board.now().saturating_sub(outside.now());
+            if !ahead.is_zero() {
+                outside.wait(ahead);
+            }
         }
         Ok(())
     }
@@ -127,8 +149,8 @@ impl SimPort {
 
     /// Lets the board make up for what the host did between two calls; in real time only.
     fn catch_up(&mut self) -> Result<(), PortError> {
-        match self.started {
-            Some(started) => self.run_to(host_now().saturating_duration_since(started)),
+        match &self.outside {
+            Some(outside) => self.run_to(outside.now()),
             None => self.check(),
         }
     }
@@ -282,15 +304,23 @@ impl Port for SimPort {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // `time=real` is where the board's clock meets the host's.
-fn host_now() -> Instant {
-    Instant::now()
+/// The host's clock.
+struct Host {
+    started: Instant,
+}
+
+impl Outside for Host {
+    fn now(&self) -> Duration {
+        host_now().saturating_duration_since(self.started)
+    }
+
+    #[allow(clippy::disallowed_methods)] // `time=real` is where the board's clock meets the host's.
+    fn wait(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 #[allow(clippy::disallowed_methods)] // As above.
-fn wait_for_host(started: Instant, board: Duration) {
-    let ahead = board.saturating_sub(host_now().saturating_duration_since(started));
-    if !ahead.is_zero() {
-        std::thread::sleep(ahead);
-    }
+fn host_now() -> Instant {
+    Instant::now()
 }

@@ -5,7 +5,7 @@ mod firmware;
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use esplice_sim::{
     SimPort, TimeMode,
     faults::{Fault, FaultyPort},
     nor::Nor,
+    port::Outside,
     spec::Spec,
 };
 use firmware::Code;
@@ -131,6 +132,53 @@ fn the_wire_takes_its_time() {
         let all = if timed { byte * (14 + 112) + Duration::from_millis(1) } else { Duration::ZERO };
         assert!(port.now().since_start() >= all && port.now().since_start() <= all + slack);
     }
+}
+
+/// A clock that moves only when it is waited for, or when a test says so.
+#[derive(Clone, Default)]
+struct Hand(Arc<Mutex<Duration>>);
+
+impl Hand {
+    fn set(&self, time: Duration) {
+        *self.0.lock().unwrap() = time;
+    }
+}
+
+impl Outside for Hand {
+    fn now(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+    fn wait(&mut self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+}
+
+/// In real time the host waits as long as the board took, and a board that was left alone makes
+/// up for it.
+#[test]
+fn real_time_is_the_hosts() {
+    const MS: Duration = Duration::from_millis(1);
+    let hand = Hand::default();
+    let board = Box::new(LoaderBoard::new(true));
+    let mut port = SimPort::paced("sim:test", board, Some(Box::new(hand.clone())));
+    assert_eq!(port.time(), TimeMode::Real);
+    port.wait_until(Moment::at(100 * MS)).unwrap();
+    assert_eq!((hand.now(), port.now()), (100 * MS, Moment::at(100 * MS)));
+    // 14 bytes at 115200 baud.
+    port.write(&slip::encode(&[0, 8, 4, 0, 0, 0, 0, 0, 7, 7, 0x12, 0x20])).unwrap();
+    port.drain().unwrap();
+    assert_eq!(hand.now(), port.now().since_start());
+    assert!((101 * MS..103 * MS).contains(&hand.now()), "{:?}", hand.now());
+    // While the host was busy the board has answered.
+    hand.set(500 * MS);
+    let mut buf = [0; 200];
+    let deadline = port.now();
+    assert_eq!(port.read(&mut buf, deadline).unwrap(), 112);
+    assert_eq!((hand.now(), port.now()), (500 * MS, Moment::at(500 * MS)));
+    // A port in virtual time waits for nobody.
+    let mut port = self::port(true);
+    port.wait_until(Moment::at(Duration::from_secs(1000))).unwrap();
+    assert_eq!(port.now(), Moment::at(Duration::from_secs(1000)));
 }
 
 #[test]
