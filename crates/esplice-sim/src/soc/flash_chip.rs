@@ -251,6 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn without_time_the_chip_is_never_busy() {
+        let mut chip = FlashChip { timed: false, ..chip() };
+        for opcode in [0xd8, 0x20, 0x02, 0x01] {
+            chip.command(0x06, 0, &[], 0, 7);
+            chip.command(opcode, 0, &[0], 0, 7);
+            assert_eq!((chip.status_1(7), chip.busy_until()), (0, 0), "{opcode:#04x}");
+        }
+    }
+
+    #[test]
     fn writes_need_the_latch_and_take_time() {
         let mut chip = chip();
         chip.command(0x02, 0x1000, &[0x12], 0, 0);
