@@ -12,6 +12,9 @@ use crate::{
     soc::{
         Soc,
         clock::{Tick, ticks},
+        interrupts::THRESHOLD,
+        mmu_entries, rtc, timer_group, uart,
+        watchdog::WDT_KEY,
     },
 };
 use std::time::Duration;
@@ -64,10 +67,7 @@ const PREPARE_CYCLES: u64 = 20_000;
 /// Time that one look at an erased header takes, which the ROM spends in waking the flash chip.
 const LOOK: Duration = Duration::from_micros(50);
 
-/// UART registers (TRM 25).
-const UART_CLKDIV: u32 = 0x14;
-const UART_CLK_CONF: u32 = 0x78;
-/// The crystal, not divided, all clocks on.
+/// CLK_CONF of the UART: the crystal, not divided, all clocks on.
 const UART_CLK_CRYSTAL: u32 = 0x0370_0000;
 /// RTC register: the bus clock, twice 16 bits of Hz / 4096 (ROM: `boot_prepare`).
 const RTC_APB_FREQ: u32 = 0xbc;
@@ -76,8 +76,6 @@ const RTC_QUIET: u32 = 0xb8;
 /// Debug assistant: pc is recorded at a reset.
 const RECORD_PC: u32 = 0x44;
 
-/// Interrupt matrix: the priority threshold (ROM: `_init` sets 1).
-const INT_THRESHOLD: u32 = 0x194;
 const CSR_MSTATUS: u32 = 0x300;
 /// Interrupts on (ROM: `_init`); the matrix has none enabled.
 const MSTATUS: u32 = 9;
@@ -182,7 +180,7 @@ impl Boot<'_> {
             call.store(assist + RECORD_PC, 3);
         }
         if let Some(matrix) = call.soc.base_of("intmtx") {
-            call.store(matrix + INT_THRESHOLD, 1);
+            call.store(matrix + THRESHOLD, 1); // ROM: `_init`.
         }
         call.cpu.write_csr(CSR_MSTATUS, MSTATUS);
         let strap = call.soc.fabric.strap;
@@ -218,14 +216,14 @@ impl Boot<'_> {
         let rtc = call.soc.base_of("rtc-cntl").unwrap_or(0);
         let timer = call.soc.base_of("timg0").unwrap_or(0);
         for (addr, value) in [
-            (rtc + 0xa8, 0x50d8_3aa1), // WDTWPROTECT
-            (rtc + 0x90, 0),           // WDTCONFIG0
-            (rtc + 0xa8, 0),
-            (rtc + 0xb0, 0x8f1d_312a), // SWD_WPROTECT
-            (rtc + 0xac, 1 << 31),     // SWD_CONF: AUTO_FEED_EN
-            (rtc + 0xb0, 0),
-            (timer + 0x64, 0x50d8_3aa1), // WDTWPROTECT
-            (timer + 0x48, 0),           // WDTCONFIG0
+            (rtc + rtc::WDTWPROTECT, WDT_KEY),
+            (rtc + rtc::WDTCONFIG0, 0),
+            (rtc + rtc::WDTWPROTECT, 0),
+            (rtc + rtc::SWD_WPROTECT, rtc::SWD_KEY),
+            (rtc + rtc::SWD_CONF, rtc::SWD_AUTO_FEED),
+            (rtc + rtc::SWD_WPROTECT, 0),
+            (timer + timer_group::WDTWPROTECT, WDT_KEY),
+            (timer + timer_group::WDTCONFIG0, 0),
         ] {
             call.store(addr, value);
         }
@@ -266,8 +264,8 @@ impl Boot<'_> {
     /// Maps flash from its start to both windows; gives the entry.
     fn map_all(&mut self) -> u32 {
         let call = &mut self.call;
-        let (mmu, entries) = (call.soc.base_of("mmu").unwrap_or(0), 128);
-        for page in 0..entries {
+        let mmu = call.soc.base_of("mmu").unwrap_or(0);
+        for page in 0..mmu_entries(call.soc.fabric.chip) {
             call.store(mmu + 4 * page, page);
         }
         let chip = call.soc.fabric.chip;
@@ -390,12 +388,12 @@ pub(crate) fn enter(entry: u32, cpu: &mut Cpu, table: &Table) {
 
 /// UART0 at the loader's first rate, from the crystal.
 fn set_console(call: &mut Call<'_>) {
-    let uart = call.soc.console();
+    let console = call.soc.console();
     let chip = call.soc.fabric.chip;
     // In sixteenths, rounded down (ROM: `uart_div_modify`).
     let divider = (chip.xtal_mhz * 1_000_000 / (chip.loader.initial_baud / 16).max(1)).max(16);
-    call.store(uart + UART_CLK_CONF, UART_CLK_CRYSTAL);
-    call.store(uart + UART_CLKDIV, divider >> 4 | (divider & 15) << 20);
+    call.store(console + uart::CLK_CONF, UART_CLK_CRYSTAL);
+    call.store(console + uart::CLKDIV, uart::clkdiv(divider));
 }
 
 /// Names of boot modes (ROM: `boot_prepare`), the last that fits.

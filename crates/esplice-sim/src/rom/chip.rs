@@ -2,7 +2,7 @@
 //! analog parts, eFuses.
 
 use super::{Call, Flow, Hook};
-use crate::soc::MMU_INVALID;
+use crate::soc::{MMU_INVALID, mmu_entries, mmu_page};
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("rtc_get_reset_reason", |call| {
@@ -134,26 +134,26 @@ fn reset(call: &mut Call<'_>, bits: u32) {
 
 fn mmu_init(call: &mut Call<'_>) {
     if let Some(table) = call.soc.base_of("mmu") {
-        for entry in 0..ENTRIES {
+        for entry in 0..mmu_entries(call.soc.fabric.chip) {
             call.store(table + 4 * entry, MMU_INVALID);
         }
     }
 }
-
-/// Entries of the MMU's table (TRM 3.3.3.2).
-const ENTRIES: u32 = 128;
-const PAGE: u32 = 0x1_0000;
 
 /// `(external RAM, vaddr, paddr, page size in KiB, pages, fixed)`; results as the ROM's
 /// (`Cache_Ibus_MMU_Set`).
 fn mmu_set(call: &mut Call<'_>) -> Flow {
     let (vaddr, paddr, kib, pages) = (call.arg(1), call.arg(2), call.arg(3), call.arg(4));
     let fixed = call.arg(5) != 0;
-    let failure = if !vaddr.is_multiple_of(PAGE) || !paddr.is_multiple_of(PAGE) {
+    let chip = call.soc.fabric.chip;
+    let (page_len, entries) = (mmu_page(chip), mmu_entries(chip));
+    // Both windows show the same entries, and stand at multiples of their length.
+    let first = vaddr / page_len % entries.max(1);
+    let failure = if !vaddr.is_multiple_of(page_len) || !paddr.is_multiple_of(page_len) {
         1
-    } else if kib != PAGE / 1024 {
+    } else if kib != page_len / 1024 {
         2
-    } else if ((vaddr & 0x7f_ffff) / PAGE).saturating_add(pages) > ENTRIES {
+    } else if first.saturating_add(pages) > entries {
         3
     } else {
         0
@@ -162,11 +162,10 @@ fn mmu_set(call: &mut Call<'_>) -> Flow {
     if failure == 0
         && let Some(table) = call.soc.base_of("mmu")
     {
-        let first = (vaddr & 0x7f_ffff) / PAGE;
         for i in 0..pages {
-            let page = paddr / PAGE + if fixed { 0 } else { i };
+            let page = paddr / page_len + if fixed { 0 } else { i };
             call.store(table + 4 * (first + i), page & 0xff);
         }
     }
-    Flow::after(40 + 6 * u64::from(pages.min(ENTRIES)))
+    Flow::after(40 + 6 * u64::from(pages.min(entries)))
 }

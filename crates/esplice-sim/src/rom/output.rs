@@ -1,7 +1,7 @@
 //! ROM functions that print, and those that read from the UART.
 
 use super::{Call, Flow, Hook, printf};
-use crate::soc::clock::periods;
+use crate::soc::{clock::periods, uart};
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("ets_printf", ets_printf),
@@ -41,10 +41,6 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("uart_div_modify", uart_div_modify),
     ("uart_rx_one_char", uart_rx_one_char),
 ];
-
-/// STATUS, CLKDIV of the console (TRM 25).
-const UART_CLKDIV: u32 = 0x14;
-const UART_STATUS: u32 = 0x1c;
 
 struct Variadic<'a, 'b> {
     call: &'a mut Call<'b>,
@@ -106,14 +102,14 @@ fn uart_div_modify(call: &mut Call<'_>) -> Flow {
     let divider = call.arg(1);
     if call.arg(0) == 0 {
         let base = call.soc.console();
-        call.store(base + UART_CLKDIV, divider >> 4 | (divider & 15) << 20);
+        call.store(base + uart::CLKDIV, uart::clkdiv(divider));
     }
     Flow::after(60)
 }
 
 fn uart_rx_one_char(call: &mut Call<'_>) -> Flow {
     let base = call.soc.console();
-    let waiting = call.load(base + UART_STATUS) & 0x3ff;
+    let waiting = call.load(base + uart::STATUS) & 0x3ff;
     if waiting == 0 {
         call.give(1);
     } else {

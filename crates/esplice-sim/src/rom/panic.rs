@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::Call;
+use crate::soc::interrupts::THRESHOLD;
 
 /// Names of causes, by mcause.
 const CAUSES: [&str; 17] = [
@@ -35,8 +36,6 @@ const NAMES: [&str; 36] = [
 
 /// Bytes of stack that are shown.
 const STACK: u32 = 0x400;
-/// The interrupt matrix's priority threshold (TRM 8.5).
-const THRESHOLD: u32 = 0x194;
 
 /// The report of the exception that was just taken.
 pub(super) fn report(call: &mut Call<'_>) -> String {

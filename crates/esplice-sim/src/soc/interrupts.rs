@@ -15,7 +15,7 @@ const TYPE: u32 = 0x108;
 const CLEAR: u32 = 0x10c;
 const EIP_STATUS: u32 = 0x110;
 const PRIORITY_0: u32 = 0x114;
-const THRESHOLD: u32 = 0x194;
+pub(crate) const THRESHOLD: u32 = 0x194;
 
 /// State of the matrix.
 #[derive(Debug, Clone)]

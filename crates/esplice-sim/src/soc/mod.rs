@@ -6,36 +6,39 @@
 //! space and of the memories fault.
 
 mod cache;
+mod chip_data;
 pub mod clock;
 mod device;
 mod flash_chip;
-mod interrupts;
+pub(crate) mod interrupts;
 mod plain;
-mod rtc;
+pub(crate) mod rtc;
 mod sha;
 mod spi_mem;
 mod system;
 mod systimer;
 #[cfg(test)]
 mod tests;
-mod timer_group;
-mod uart;
-mod watchdog;
+pub(crate) mod timer_group;
+pub(crate) mod uart;
+pub(crate) mod watchdog;
 
 use std::collections::BTreeMap;
 
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
 pub(crate) use cache::MMU_INVALID;
+pub(crate) use chip_data::{mmu_entries, mmu_page};
 pub use device::ResetReason;
 pub(crate) use device::{Fabric, LineByte, Scope};
 
 use crate::{
     SimError,
     cpu::{Bus, CodeChange, Fault},
-    memory::{Access, Backing, Bank, Memory, MemoryMap, Region},
+    memory::Memory,
     nor::Nor,
 };
+use chip_data::{memory_map, model};
 use clock::{Clock, Tick};
 use device::{Device, Line};
 use flash_chip::FlashChip;
@@ -419,83 +422,4 @@ impl Bus for Soc {
     fn take_yield(&mut self) -> bool {
         self.fabric.memory.take_yield()
     }
-}
-
-/// The model of a device, by its name in the chip data; `number` counts devices of one model.
-fn model(chip: &Chip, sim: &Sim, device: &Peripheral, number: usize) -> Option<Box<dyn Device>> {
-    let len = device.len;
-    Some(match device.model.as_str() {
-        "analog-i2c" => Box::new(plain::AnalogI2c::new(len)),
-        "apb-ctrl" => Box::new(plain::ApbControl::new(len)),
-        "debug-assist" => Box::new(plain::DebugAssist::new(len)),
-        "efuse" => Box::new(plain::Efuses::new(len, &burnt(chip, sim, device.base.0))),
-        "extmem" => Box::new(cache::CacheControl::new(len)),
-        "gpio" => Box::new(plain::Gpio::new(len, sim.strap_addr.0.wrapping_sub(device.base.0))),
-        "interrupt-matrix" => Box::new(interrupts::InterruptMatrix::new(len)),
-        "io-mux" | "storage" => Box::new(plain::Storage::new(len, &[])),
-        "mmu-table" => Box::new(cache::MmuTable::new(len, mmu_entries(chip))),
-        "rtc-cntl" => Box::new(rtc::RtcControl::new(len)),
-        "sha" => Box::new(sha::Sha::new(len)),
-        "spi-mem" => Box::new(spi_mem::SpiMem::new(len)),
-        "system" => Box::new(system::System::new(len)),
-        "systimer" => Box::new(systimer::SystemTimer::new(len)),
-        "timer-group" => Box::new(timer_group::TimerGroup::new(len, number)),
-        "uart" => Box::new(uart::Uart::new(len, number == 0)),
-        "usb-serial-jtag" => Box::new(plain::UsbSerialJtag::new(len)),
-        _ => return None,
-    })
-}
-
-/// What is burnt into the eFuses, as offsets from the controller's base.
-fn burnt(chip: &Chip, sim: &Sim, base: u32) -> Vec<(u32, u32)> {
-    let mac = sim.mac.iter().fold(0_u64, |mac, byte| mac << 8 | u64::from(*byte));
-    let mut words = Vec::new();
-    for (field, value) in [
-        ("mac", mac),
-        ("wafer-version-major", u64::from(sim.revision.0)),
-        ("wafer-version-minor", u64::from(sim.revision.1)),
-    ] {
-        if let Some(field) = chip.efuse.field(field) {
-            field.put(value, |addr, bits| words.push((addr.0.wrapping_sub(base), bits)));
-        }
-    }
-    words
-}
-
-/// Entries of the flash MMU: one for each page of the longest window.
-fn mmu_entries(chip: &Chip) -> u32 {
-    let page = mmu_page(chip);
-    let windows = chip.regions.iter().filter(|region| region.kind == RegionKind::Flash);
-    windows.map(|region| (region.backing.offset + region.len) / page).max().unwrap_or(0)
-}
-
-fn mmu_page(chip: &Chip) -> u32 {
-    chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000).max(1)
-}
-
-fn memory_map(chip: &Chip) -> MemoryMap {
-    let mut banks: Vec<Bank> = Vec::new();
-    let mut regions = Vec::new();
-    for region in &chip.regions {
-        let backing = if region.kind == RegionKind::Flash {
-            Backing::Flash { first_entry: region.backing.offset / mmu_page(chip) }
-        } else {
-            let end = region.backing.offset.saturating_add(region.len);
-            let bank = banks.iter().position(|bank| bank.name == region.backing.name);
-            let bank = bank.unwrap_or_else(|| {
-                banks.push(Bank { name: region.backing.name.clone(), len: 0 });
-                banks.len() - 1
-            });
-            banks[bank].len = banks[bank].len.max(end);
-            Backing::Bank { bank, offset: region.backing.offset }
-        };
-        regions.push(Region {
-            name: region.key.clone(),
-            base: region.addr.0,
-            len: region.len,
-            backing,
-            access: Access { write: region.access.write, execute: region.access.execute },
-        });
-    }
-    MemoryMap { banks, regions, flash_page_len: mmu_page(chip) }
 }

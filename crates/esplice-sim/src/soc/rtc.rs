@@ -5,7 +5,7 @@
 use super::{
     clock::{TICK_HZ, Tick, count_in},
     device::{Device, Fabric, Registers, ResetReason, Scope},
-    watchdog::{Stage, Watchdog},
+    watchdog::{Stage, WDT_KEY, Watchdog},
 };
 
 const OPTIONS0: u32 = 0x00;
@@ -19,19 +19,17 @@ const INT_ST: u32 = 0x48;
 const INT_CLR: u32 = 0x4c;
 const STORE0: u32 = 0x50;
 const STORE3: u32 = 0x5c;
-const WDTCONFIG0: u32 = 0x90;
+pub(crate) const WDTCONFIG0: u32 = 0x90;
 const WDTCONFIG4: u32 = 0xa0;
 const WDTFEED: u32 = 0xa4;
-const WDTWPROTECT: u32 = 0xa8;
-const SWD_CONF: u32 = 0xac;
-const SWD_WPROTECT: u32 = 0xb0;
+pub(crate) const WDTWPROTECT: u32 = 0xa8;
+pub(crate) const SWD_CONF: u32 = 0xac;
+pub(crate) const SWD_WPROTECT: u32 = 0xb0;
 const STORE4: u32 = 0xb8;
 const STORE7: u32 = 0xc4;
 
-/// Opens the watchdog's registers (TRM 13.2.2.4).
-const WDT_KEY: u32 = 0x50d8_3aa1;
 /// Opens the super watchdog's register (TRM 13.3.2).
-const SWD_KEY: u32 = 0x8f1d_312a;
+pub(crate) const SWD_KEY: u32 = 0x8f1d_312a;
 
 const SW_SYS_RST: u32 = 1 << 31;
 const SW_PROCPU_RST: u32 = 1 << 5;
@@ -41,7 +39,7 @@ const INT_WDT: u32 = 1 << 3;
 const WDT_EN: u32 = 1 << 31;
 const WDT_FLASHBOOT: u32 = 1 << 12;
 
-const SWD_AUTO_FEED: u32 = 1 << 31;
+pub(crate) const SWD_AUTO_FEED: u32 = 1 << 31;
 const SWD_DISABLE: u32 = 1 << 30;
 const SWD_FEED: u32 = 1 << 29;
 const SWD_FLAG_CLR: u32 = 1 << 28;

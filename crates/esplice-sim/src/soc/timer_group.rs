@@ -5,7 +5,7 @@ use super::{
     clock::{Tick, count_in, periods},
     device::{Device, Fabric, Registers, ResetReason, Scope},
     rtc::SLOW_HZ,
-    watchdog::{Stage, Watchdog},
+    watchdog::{Stage, WDT_KEY, Watchdog},
 };
 
 const T0CONFIG: u32 = 0x00;
@@ -17,11 +17,11 @@ const T0ALARMHI: u32 = 0x14;
 const T0LOADLO: u32 = 0x18;
 const T0LOADHI: u32 = 0x1c;
 const T0LOAD: u32 = 0x20;
-const WDTCONFIG0: u32 = 0x48;
+pub(crate) const WDTCONFIG0: u32 = 0x48;
 const WDTCONFIG1: u32 = 0x4c;
 const WDTCONFIG5: u32 = 0x5c;
 const WDTFEED: u32 = 0x60;
-const WDTWPROTECT: u32 = 0x64;
+pub(crate) const WDTWPROTECT: u32 = 0x64;
 const RTCCALICFG: u32 = 0x68;
 const RTCCALICFG1: u32 = 0x6c;
 const INT_ENA: u32 = 0x70;
@@ -30,9 +30,6 @@ const INT_ST: u32 = 0x78;
 const INT_CLR: u32 = 0x7c;
 const RTCCALICFG2: u32 = 0x80;
 const REGCLK: u32 = 0xfc;
-
-/// Opens the watchdog's registers (TRM 13.2.2.4). They are open after a reset.
-const WDT_KEY: u32 = 0x50d8_3aa1;
 
 /// T0CONFIG bits.
 mod t0 {
@@ -62,7 +59,7 @@ const RESET: &[(u32, u32)] = &[
     (0x54, 0x07ff_ffff),
     (0x58, 0x000f_ffff),
     (WDTCONFIG5, 0x000f_ffff),
-    (WDTWPROTECT, WDT_KEY),
+    (WDTWPROTECT, WDT_KEY), // The watchdog's registers are open after a reset.
     (RTCCALICFG, 0x0001_3000),
     (RTCCALICFG2, 0xffff_ff98),
     (REGCLK, 0x6000_0000),

@@ -12,8 +12,8 @@ const INT_RAW: u32 = 0x04;
 const INT_ST: u32 = 0x08;
 const INT_ENA: u32 = 0x0c;
 const INT_CLR: u32 = 0x10;
-const CLKDIV: u32 = 0x14;
-const STATUS: u32 = 0x1c;
+pub(crate) const CLKDIV: u32 = 0x14;
+pub(crate) const STATUS: u32 = 0x1c;
 const CONF0: u32 = 0x20;
 const CONF1: u32 = 0x24;
 const LOWPULSE: u32 = 0x28;
@@ -21,11 +21,11 @@ const HIGHPULSE: u32 = 0x2c;
 const RXD_CNT: u32 = 0x30;
 const MEM_CONF: u32 = 0x60;
 const FSM_STATUS: u32 = 0x6c;
-const CLK_CONF: u32 = 0x78;
+pub(crate) const CLK_CONF: u32 = 0x78;
 const ID: u32 = 0x80;
 
 /// Bytes of each FIFO.
-const DEPTH: usize = 128;
+pub(crate) const DEPTH: usize = 128;
 /// Start bit, eight data bits, stop bit.
 const BITS: u64 = 10;
 
@@ -62,6 +62,11 @@ struct Sending {
     start: Tick,
     done: Tick,
     byte: u8,
+}
+
+/// What CLKDIV holds for a divider in sixteenths.
+pub(crate) fn clkdiv(sixteenths: u32) -> u32 {
+    sixteenths >> 4 | (sixteenths & 15) << 20
 }
 
 /// One UART.

@@ -1,19 +1,23 @@
 //! A board: the chip with its CPU, its flash, its serial line, and the two lines that reset it.
 
+mod loader;
+
 use std::{sync::Arc, time::Duration};
 
 use esplice_chip::Chip;
 
+use loader::LoaderState;
+
 use crate::{
     SimError, TimeMode,
     cpu::{Bus, Cpu, CpuModel, Stop},
-    download::{After, Loader, LoaderOutput, LoaderTarget, RX_RING_LEN},
     nor::{Nor, NorError},
     port::Powered,
     rom::{self, Flow, boot},
     soc::{
         Accesses, LineByte, ResetReason, Soc,
         clock::{Tick, duration, periods, ticks},
+        uart,
     },
 };
 
@@ -76,14 +80,6 @@ enum Then {
     Boot(boot::Next),
 }
 
-struct LoaderState {
-    loader: Loader,
-    baud: u32,
-    /// Nothing is taken from the line before.
-    busy_until: Tick,
-    after: Option<After>,
-}
-
 /// Something the board can't do, to be told as long as it is asked.
 #[derive(Debug, Clone)]
 enum Fault {
@@ -104,10 +100,6 @@ impl Fault {
 const EN_RISE: Duration = Duration::from_millis(1);
 /// How often a ROM function that waits for the UART's FIFO looks at it.
 const FIFO_POLL: Duration = Duration::from_micros(10);
-/// Bytes of the UART's FIFO (TRM 25.2).
-const FIFO_LEN: u32 = 128;
-const UART_STATUS: u32 = 0x1c;
-const UART_CLKDIV: u32 = 0x14;
 const CSR_MTVEC: u32 = 0x305;
 
 impl Board {
@@ -346,13 +338,13 @@ impl Board {
     }
 
     fn wait_in_rom(&mut self, mut flow: Flow, then: Then, now: Tick, next: Tick) {
-        let uart = self.soc.console();
+        let console = self.soc.console();
         while let Some(&byte) = flow.out.front() {
-            let status = self.soc.load32(uart + UART_STATUS).unwrap_or(0);
-            if status >> 16 & 0x3ff >= FIFO_LEN {
+            let status = self.soc.load32(console + uart::STATUS).unwrap_or(0);
+            if status >> 16 & 0x3ff >= uart::DEPTH as u32 {
                 break;
             }
-            let _ = self.soc.store32(uart, u32::from(byte));
+            let _ = self.soc.store32(console, u32::from(byte));
             flow.out.pop_front();
         }
         if flow.out.is_empty() && flow.until <= now {
@@ -388,12 +380,7 @@ impl Board {
                 self.state = State::Running;
             }
             boot::Next::Download => {
-                self.state = State::Loader(Box::new(LoaderState {
-                    loader: Loader::new(self.chip),
-                    baud: self.chip.loader.initial_baud,
-                    busy_until: 0,
-                    after: None,
-                }));
+                self.state = State::Loader(Box::new(LoaderState::new(self.chip)));
             }
             boot::Next::Stuck => self.state = State::Stuck,
         }
@@ -439,98 +426,6 @@ impl Board {
     fn lose_input(&mut self, now: Tick) {
         self.soc.fabric.line.to_board.retain(|byte| byte.done > now);
     }
-
-    /// The serial loader: takes bytes off the line, and does what follows its replies.
-    fn run_loader(&mut self, mut state: Box<LoaderState>, now: Tick, next: Tick) {
-        let line = &mut self.soc.fabric.line.to_board;
-        // While the loader is at work its ring buffer fills; what it can't hold is lost. Where the
-        // wire takes no time all of a frame is there at once, and none of it is.
-        let arrived = line.partition_point(|byte| byte.done <= now);
-        if self.soc.fabric.timed && arrived >= RX_RING_LEN {
-            line.drain(RX_RING_LEN - 1..arrived);
-        }
-        if state.busy_until > now {
-            self.state = State::Loader(state);
-            self.skip_to(next.min(self.loader_wake(now)));
-            return;
-        }
-        if let Some(after) = state.after.take() {
-            self.leave_loader(state, after);
-            return;
-        }
-        let Some(byte) = self.soc.fabric.line.to_board.front().copied() else {
-            self.state = State::Loader(state);
-            self.skip_to(next);
-            return;
-        };
-        if byte.done > now {
-            self.state = State::Loader(state);
-            self.skip_to(next.min(byte.done));
-            return;
-        }
-        self.soc.fabric.line.to_board.pop_front();
-        if !state.loader.is_connected() && state.baud != byte.baud {
-            // The ROM measures the rate of what comes in until it understands it.
-            state.baud = byte.baud;
-            self.set_console_rate(byte.baud);
-        }
-        let (value, _) = byte.received_at(state.baud);
-        let output = state.loader.receive(value, &mut Reach(&mut self.soc));
-        self.take_loader_output(state, output, now);
-    }
-
-    fn loader_wake(&self, now: Tick) -> Tick {
-        match &self.state {
-            State::Loader(state) if state.busy_until > now => state.busy_until,
-            _ => Tick::MAX,
-        }
-    }
-
-    fn take_loader_output(&mut self, mut state: Box<LoaderState>, output: LoaderOutput, now: Tick) {
-        if let Some(error) = output.error {
-            self.state = State::Faulted(Fault::Flash(Arc::new(error)));
-            return;
-        }
-        let timed = self.soc.fabric.timed;
-        let busy = if timed { ticks(output.busy) } else { 0 };
-        let byte_time = if timed { periods(10, u64::from(state.baud)) } else { 0 };
-        let free = self.soc.fabric.line.to_host.back().map_or(0, |byte| byte.done);
-        let mut at = free.max(now + busy);
-        for byte in &output.reply {
-            at += byte_time;
-            self.soc.fabric.line.send_to_host(LineByte { done: at, byte: *byte, baud: state.baud });
-        }
-        state.busy_until = now + busy;
-        if output.then.is_some() {
-            // Only once the reply has left.
-            state.busy_until = at.max(state.busy_until);
-            state.after = output.then;
-        }
-        self.state = State::Loader(state);
-    }
-
-    fn leave_loader(&mut self, mut state: Box<LoaderState>, after: After) {
-        match after {
-            After::SetBaud(baud) => {
-                state.baud = baud.max(1);
-                self.set_console_rate(state.baud);
-                self.state = State::Loader(state);
-            }
-            After::Reset => self.soc.fabric.request_reset(ResetReason::SoftwareSystem),
-            After::Run(entry) => {
-                boot::enter(entry, &mut self.cpu, &self.table);
-                self.state = State::Running;
-            }
-            After::Gone => self.state = State::Stuck,
-        }
-    }
-
-    fn set_console_rate(&mut self, baud: u32) {
-        let clock = u64::from(self.chip.xtal_mhz) * 16_000_000;
-        let divider = (clock / u64::from(baud.max(1))).clamp(16, 0xffff) as u32;
-        let uart = self.soc.console();
-        let _ = self.soc.store32(uart + UART_CLKDIV, divider >> 4 | (divider & 15) << 20);
-    }
 }
 
 impl Powered for Board {
@@ -556,26 +451,5 @@ impl Powered for Board {
 
     fn host_clear(&mut self) {
         Board::host_clear(self);
-    }
-}
-
-/// What the loader reaches.
-struct Reach<'a>(&'a mut Soc);
-
-impl LoaderTarget for Reach<'_> {
-    fn read32(&mut self, addr: u32) -> u32 {
-        self.0.load32(addr).unwrap_or(0)
-    }
-
-    fn write32(&mut self, addr: u32, value: u32) {
-        let _ = self.0.store32(addr, value);
-    }
-
-    fn write_ram(&mut self, addr: u32, bytes: &[u8]) -> bool {
-        self.0.fabric.memory.write(addr, bytes)
-    }
-
-    fn nor(&mut self) -> &mut Nor {
-        &mut self.0.fabric.flash.nor
     }
 }
