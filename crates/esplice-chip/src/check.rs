@@ -13,6 +13,7 @@ const CHECKS: &[Check] = &[
     flash_is_mapped,
     efuse_fields_are_named_once,
     sim_peripherals_do_not_overlap,
+    sim_peripherals_lie_in_their_space,
     sim_flash_has_a_known_size,
 ];
 
@@ -111,6 +112,19 @@ fn sim_peripherals_do_not_overlap(chip: &Chip) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn sim_peripherals_lie_in_their_space(chip: &Chip) -> Result<(), String> {
+    let Some(sim) = &chip.sim else { return Ok(()) };
+    let space = sim.peripheral_space;
+    let inside =
+        |p: &&crate::Peripheral| p.base.0 >= space.addr.0 && p.addr_end() <= u64::from(space.end());
+    match sim.peripherals.iter().find(|peripheral| !inside(peripheral)) {
+        Some(outside) => {
+            Err(format!("peripheral {} lies outside of peripheral-space", outside.name))
+        }
+        None => Ok(()),
+    }
 }
 
 fn sim_flash_has_a_known_size(chip: &Chip) -> Result<(), String> {

@@ -24,7 +24,7 @@ pub use address::{Addr, FlashOffset, parse_size};
 pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
 pub use schema::{
     Access, Backing, Chip, Features, Flash, ImageParams, Loader, Peripheral, Region, RegionKind,
-    Reset, Sim, SimCpu, SpiRegisters, Toolchain, UsbId,
+    Reset, Sim, SimCpu, Space, SpiRegisters, Toolchain, UsbId,
 };
 
 mod embedded {

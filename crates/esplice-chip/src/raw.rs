@@ -124,7 +124,10 @@ impl RawEfuse {
                 format!("efuse field {:?} is of an unknown block {:?}", raw.name, raw.block)
             })?;
             for range in &raw.bits {
-                if range.word >= block.words || range.bit + range.count > 32 || range.count == 0 {
+                if range.word >= block.words
+                    || range.bit.saturating_add(range.count) > 32
+                    || range.count == 0
+                {
                     return Err(format!(
                         "efuse field {:?}: word {} bits {}+{} lie outside {}",
                         raw.name, range.word, range.bit, range.count, block.name

@@ -321,6 +321,8 @@ pub struct Sim {
     /// The strapping register.
     #[serde(deserialize_with = "raw::addr")]
     pub strap_addr: Addr,
+    /// Addresses of devices; where none is listed there is storage.
+    pub peripheral_space: Space,
     /// Devices and where they are.
     #[serde(rename = "peripheral")]
     pub peripherals: Vec<Peripheral>,
@@ -368,6 +370,24 @@ impl Flash {
     /// Size in bytes, from the JEDEC capacity.
     pub fn size(&self) -> u32 {
         1_u32.checked_shl(u32::from(self.jedec[2])).unwrap_or(0)
+    }
+}
+
+/// A range of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Space {
+    /// First address.
+    #[serde(deserialize_with = "raw::addr")]
+    pub addr: Addr,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+impl Space {
+    /// One past the last address, or the last of all.
+    pub fn end(&self) -> u32 {
+        self.addr.0.saturating_add(self.len)
     }
 }
 

@@ -92,6 +92,7 @@ fn contradictions_are_refused() {
     check_refused(("block = \"block2\"", "block = \"block9\""), "unknown block");
     check_refused(("mmu-page-sizes = [0x1_0000]", "mmu-page-sizes = [3]"), "powers of two");
     check_refused(("base = 0x6002_6000", "base = 0x6002_3800"), "overlap");
+    check_refused(("base = 0x600c_e000", "base = 0x600d_1000"), "debug-assist lies outside");
     check_refused(("jedec = [0xef, 0x40, 0x16]", "jedec = [0xef, 0x40, 0x28]"), "has no code");
 }
 

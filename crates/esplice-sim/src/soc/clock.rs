@@ -11,6 +11,9 @@ pub type Tick = u64;
 /// Ticks in a second.
 pub const TICK_HZ: u64 = 960_000_000;
 
+/// RC_FAST_CLK, the chip's own fast clock, in Hz (TRM 6.2.2).
+pub const RC_FAST_HZ: u64 = 17_500_000;
+
 /// Ticks in `time`, rounded up; the latest moment for what is too far away.
 pub fn ticks(time: Duration) -> Tick {
     u64::try_from((time.as_nanos() * 24).div_ceil(25)).unwrap_or(Tick::MAX)

@@ -23,7 +23,7 @@ pub(crate) mod timer_group;
 pub(crate) mod uart;
 pub(crate) mod watchdog;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
@@ -44,8 +44,6 @@ use device::{Device, Line};
 use flash_chip::FlashChip;
 use interrupts::Matrix;
 
-/// Peripheral space that reads and writes as storage where no device is (TRM 3.3.5, table 3-3).
-const PERIPHERALS: std::ops::Range<u32> = 0x6000_0000..0x600d_1000;
 /// The bus is looked up in pieces of this length; every device's base and length are multiples.
 const SLOT_LEN: u32 = 0x400;
 const NO_DEVICE: u8 = u8::MAX;
@@ -63,6 +61,9 @@ pub struct Accesses {
 pub(crate) struct Soc {
     pub fabric: Fabric,
     devices: Vec<Placed>,
+    /// Where devices are, and storage where none is.
+    space: Range<u32>,
+    /// Which device is in each piece of the space.
     slots: Vec<u8>,
     /// No device needs to be looked at before.
     horizon: Tick,
@@ -110,7 +111,8 @@ impl Soc {
                 failure: None,
             },
             devices: Vec::new(),
-            slots: vec![NO_DEVICE; (PERIPHERALS.len() as u32 / SLOT_LEN) as usize],
+            space: sim.peripheral_space.addr.0..sim.peripheral_space.end(),
+            slots: vec![NO_DEVICE; (sim.peripheral_space.len / SLOT_LEN) as usize],
             horizon: Tick::MAX,
             told_irq: 0,
             unlisted: BTreeMap::new(),
@@ -147,7 +149,7 @@ impl Soc {
         let index = self.devices.len();
         let (base, len) = (peripheral.base.0, peripheral.len);
         let bad_place = || SimError::DevicePlace { device: peripheral.name.clone(), base, len };
-        let first = base.checked_sub(PERIPHERALS.start).ok_or_else(bad_place)?;
+        let first = base.checked_sub(self.space.start).ok_or_else(bad_place)?;
         let number = u8::try_from(index).ok().filter(|n| *n != NO_DEVICE).ok_or_else(bad_place)?;
         if !base.is_multiple_of(SLOT_LEN) || !len.is_multiple_of(SLOT_LEN) || len == 0 {
             return Err(bad_place());
@@ -249,7 +251,7 @@ impl Soc {
     #[inline(never)]
     fn device_load(&mut self, addr: u32) -> Result<u32, Fault> {
         let aligned = addr & !3;
-        if !PERIPHERALS.contains(&addr) {
+        if !self.space.contains(&addr) {
             // A flash window's page without a valid entry, and ROM past what is modelled, drive
             // nothing: the bus reads 0.
             let known = self.fabric.memory.region_at(addr).is_some();
@@ -275,7 +277,7 @@ impl Soc {
     #[inline(never)]
     fn device_store(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
         let aligned = addr & !3;
-        if !PERIPHERALS.contains(&addr) {
+        if !self.space.contains(&addr) {
             // Stores to flash windows and ROM are dropped.
             let known = self.fabric.memory.region_at(addr).is_some();
             return if known { Ok(()) } else { Err(Fault::StoreAccess) };
@@ -298,7 +300,7 @@ impl Soc {
     }
 
     fn device_at(&self, addr: u32) -> Option<usize> {
-        let slot = self.slots.get((addr.wrapping_sub(PERIPHERALS.start) / SLOT_LEN) as usize)?;
+        let slot = self.slots.get((addr.wrapping_sub(self.space.start) / SLOT_LEN) as usize)?;
         (*slot != NO_DEVICE).then_some(usize::from(*slot))
     }
 

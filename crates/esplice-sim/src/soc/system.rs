@@ -1,7 +1,10 @@
 //! System registers: clock selection and software interrupts (TRM 6 and 15; names there).
 //! Values after a reset: the vendor's SVD, through the crate esp32c3.
 
-use super::device::{Device, Fabric, Registers, Scope};
+use super::{
+    clock::RC_FAST_HZ,
+    device::{Device, Fabric, Registers, Scope},
+};
 
 const CPU_PER_CONF: u32 = 0x08;
 const FROM_CPU_0: u32 = 0x28;
@@ -48,7 +51,7 @@ impl System {
                 0 => (80_000_000, 80_000_000),
                 _ => (160_000_000, 80_000_000),
             },
-            2 => (17_500_000 / divider, 17_500_000 / divider),
+            2 => (RC_FAST_HZ / divider, RC_FAST_HZ / divider),
             _ => (fabric.clock.xtal_hz() / divider, fabric.clock.xtal_hz() / divider),
         };
         if (cpu, apb) != (fabric.clock.cpu_hz(), fabric.clock.apb_hz()) {

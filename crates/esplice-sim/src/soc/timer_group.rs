@@ -2,7 +2,7 @@
 //! and bit names there). Values after a reset: the vendor's SVD, through the crate esp32c3.
 
 use super::{
-    clock::{Tick, count_in, periods},
+    clock::{RC_FAST_HZ, Tick, count_in, periods},
     device::{Device, Fabric, Registers, ResetReason, Scope},
     rtc::SLOW_HZ,
     watchdog::{Stage, WDT_KEY, Watchdog},
@@ -187,7 +187,7 @@ impl TimerGroup {
         let periods = u64::from(conf >> 16 & 0x7fff);
         let hz = match conf >> 13 & 3 {
             0 => SLOW_HZ,
-            1 => 17_500_000 / 256, // RC_FAST_DIV_CLK (TRM 6.2.2)
+            1 => RC_FAST_HZ / 256, // RC_FAST_DIV_CLK (TRM 6.2.2)
             _ => 32_768,
         };
         (periods * fabric.clock.xtal_hz() / hz) as u32

@@ -2,7 +2,7 @@
 //! names there).
 
 use super::{
-    clock::{Tick, periods},
+    clock::{RC_FAST_HZ, Tick, periods},
     device::{Device, Fabric, LineByte, Registers, Scope},
 };
 use std::collections::VecDeque;
@@ -101,7 +101,7 @@ impl Uart {
         let conf = self.registers.get(CLK_CONF);
         let source = match conf >> 20 & 3 {
             1 => fabric.clock.apb_hz(),
-            2 => 17_500_000, // RC_FAST_CLK (TRM 6.2.2)
+            2 => RC_FAST_HZ,
             _ => fabric.clock.xtal_hz(),
         };
         let divider = self.registers.get(CLKDIV);
