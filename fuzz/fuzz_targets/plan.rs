@@ -1,0 +1,21 @@
+//! Flash plans beside an image.
+#![no_main]
+
+use esplice_image::{DeviceFacts, FlashPlan, ResolveOptions, merged, resolve};
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    let Ok(plan) = FlashPlan::from_json(text, |path| Ok(path.as_bytes().to_vec())) else { return };
+    let _ = merged(&plan);
+    let facts = DeviceFacts {
+        chip: plan.chip.clone(),
+        revision: (0, 4),
+        flash_size: Some(4 << 20),
+        table: None,
+        otadata: None,
+        has_bootloader: false,
+    };
+    if let Ok(resolved) = resolve(&plan, &facts, &ResolveOptions::default()) {
+        let ends = |w: &esplice_image::Write| u64::from(w.offset.0) + w.data.len() as u64;
+        assert!(resolved.writes.iter().all(|write| ends(write) <= 4 << 20));
+    }
+});
