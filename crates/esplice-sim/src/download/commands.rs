@@ -142,7 +142,9 @@ impl Loader {
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
-        if len > 0 && !target.write_ram(self.raw.place, self.payload(len)) {
+        // Over the end of the addresses the ROM's memcpy is at its end before it begins.
+        let wraps = self.raw.place.checked_add(len).is_none();
+        if len > 0 && !wraps && !target.write_ram(self.raw.place, self.payload(len)) {
             // The ROM copies without a check and dies of the bus error.
             return End::Stuck;
         }
