@@ -48,6 +48,12 @@ pub enum SimError {
         /// The model's name.
         model: String,
     },
+    /// The chip data lists no device of a name that the ROM's functions look for.
+    #[error("the ROM needs a device {device}, which the chip's data do not list")]
+    NoDevice {
+        /// The name.
+        device: &'static str,
+    },
     /// The chip data places a device where none can be, or over another.
     #[error("device {device} can't be placed at {base:#010x} with {len:#x} bytes")]
     DevicePlace {

@@ -47,6 +47,8 @@ use interrupts::Matrix;
 /// The bus is looked up in pieces of this length; every device's base and length are multiples.
 const SLOT_LEN: u32 = 0x400;
 const NO_DEVICE: u8 = u8::MAX;
+/// Devices that the ROM's functions reach by name, besides the console.
+const NEEDED: [&str; 7] = ["debug-assist", "intmtx", "mmu", "rtc-cntl", "spi0", "spi1", "timg0"];
 
 /// Reads and writes of an address that no device covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,6 +127,9 @@ impl Soc {
         };
         for peripheral in &sim.peripherals {
             soc.place(chip, sim, peripheral)?;
+        }
+        if let Some(device) = NEEDED.into_iter().find(|name| soc.base_of(name).is_none()) {
+            return Err(SimError::NoDevice { device });
         }
         Ok(soc)
     }

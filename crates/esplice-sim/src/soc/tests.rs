@@ -417,11 +417,13 @@ fn chip_data_that_no_board_can_be_made_from() {
         (("base", 0x7000_0000), "device uart0 can't be placed at 0x70000000 with 0x1000 bytes"),
         (("base", 0x6000_0100), "device uart0 can't be placed at 0x60000100 with 0x1000 bytes"),
         (("base", 0x6000_2000), "device spi1 can't be placed at 0x60002000 with 0x1000 bytes"),
+        (("without", 4), "the ROM needs a device rtc-cntl, which the chip's data do not list"),
         (("base", 0x0), "device uart0 can't be placed at 0x00000000 with 0x1000 bytes"),
     ] {
         let mut broken = sim.clone();
         match change {
             ("model", _) => broken.peripherals[0].model = "vacuum-tube".into(),
+            ("without", number) => drop(broken.peripherals.remove(number as usize)),
             (_, base) => broken.peripherals[0].base = esplice_chip::Addr(base),
         }
         let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
