@@ -123,12 +123,36 @@ fn an_image_for_another_chip() {
 }
 
 #[test]
+fn what_the_flash_cannot_hold() {
+    let directory = support::built_hello("Hello\r\n");
+    let at = directory.path();
+    let build = "build --target esp32c3 --elf hello.elf --output new.bin --flash-size";
+    let said = run(at, &format!("{build} 32M"));
+    said.check(2, &["--flash-size: ESP32-C3 has no flash of 32M (33554432 bytes)", "1MB, 2MB, 4"]);
+    let said = run(at, &format!("{build} 1MB"));
+    said.check(6, &["partition factory ends at 0x110000, the flash at 0x100000"]);
+    assert!(files(at).iter().all(|name| !name.starts_with("new")));
+
+    // Known before the port is opened.
+    let flash = "flash hello.bin --port /dev/esplice-has-no-such-port --offset";
+    run(at, &format!("{flash} 0x10001")).check(6, &["0x10001", "a multiple of 0x1000"]);
+    // Known from the board.
+    run(at, "flash hello.bin --port sim:esp32c3 --offset 0x3ff000")
+        .check(6, &["bytes past the flash of 4194304 bytes"]);
+    fs::write(at.join("small.flash"), vec![0xff; 1 << 20]).unwrap();
+    run(at, "flash hello.bin --port sim:esp32c3,flash=small.flash")
+        .check(6, &["partition factory ends at 0x110000, the flash at 0x100000"]);
+    assert!(fs::read(at.join("small.flash")).unwrap().iter().all(|byte| *byte == 0xff));
+}
+
+#[test]
 fn what_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     run(at, "build --elf none.elf").check(3, &["error: cannot read none.elf: "]);
     run(at, "image info none.bin").check(3, &["error: cannot read none.bin: "]);
     run(at, "build").check(3, &["error: . has no Cargo.toml", "hint: "]);
+    run(at, "config nowhere").check(3, &["error: nowhere is no directory"]);
 }
 
 #[test]

@@ -66,6 +66,20 @@ fn what_comes_instead_of_the_expected() {
     said.check(2, &["error: expected text: unknown escape", "hint: "]);
 }
 
+#[test]
+fn an_offset_takes_a_file_as_it_is_and_an_elf_as_its_image() {
+    let directory = built_hello(HELLO);
+    let at = directory.path();
+    let port = "--port sim:esp32c3,flash=board.flash";
+    run(at, &format!("flash {port} --offset 0 hello.merged.bin")).check(0, &[]);
+    let merged = fs::read(at.join("hello.merged.bin")).unwrap();
+    assert!(fs::read(at.join("board.flash")).unwrap().starts_with(&merged));
+
+    run(at, &format!("flash {port} --target esp32c3 --offset 0x20000 hello.elf")).check(0, &[]);
+    let image = fs::read(at.join("hello.bin")).unwrap();
+    assert!(fs::read(at.join("board.flash")).unwrap()[0x2_0000..].starts_with(&image));
+}
+
 /// The board's words come at the ROM's rate, which a monitor at another does not understand.
 #[test]
 fn the_monitors_baud_rate_is_that_of_run_and_monitor() {

@@ -45,6 +45,14 @@ impl ImageOptions {
             source: ImageSource::Auto,
         }
     }
+
+    /// Whether images of `chip` can name a flash of `bytes`.
+    ///
+    /// # Errors
+    /// [`ImageError::FlashSize`].
+    pub fn check_flash_size(chip: &Chip, bytes: u32) -> Result<(), ImageError> {
+        flash_size_code(chip, bytes).map(|_| ())
+    }
 }
 
 /// A segment of a finished image.
@@ -171,12 +179,17 @@ fn flash_codes(chip: &Chip, flash: &FlashParams) -> Result<u8, ImageError> {
         chip: chip.display_name.clone(),
         known: image.flash_frequencies.keys().cloned().collect(),
     })?;
-    let (size, _) = image.flash_size_code(flash.size).ok_or_else(|| ImageError::FlashSize {
-        size: flash.size,
-        chip: chip.display_name.clone(),
-        known: image.flash_sizes.keys().cloned().collect(),
-    })?;
-    Ok((size << 4) | (freq & 0xf))
+    Ok((flash_size_code(chip, flash.size)? << 4) | (freq & 0xf))
+}
+
+fn flash_size_code(chip: &Chip, size: u32) -> Result<u8, ImageError> {
+    let image = &chip.image;
+    let code = image.flash_size_code(size).map(|(code, _)| code);
+    code.ok_or_else(|| {
+        let mut known: Vec<String> = image.flash_sizes.keys().cloned().collect();
+        known.sort_by_key(|name| esplice_chip::parse_size(name));
+        ImageError::FlashSize { size, chip: chip.display_name.clone(), known }
+    })
 }
 
 /// Appends checksum and SHA-256.

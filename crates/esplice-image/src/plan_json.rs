@@ -169,9 +169,15 @@ impl FlashPlan {
     }
 }
 
-/// Refuses a flash size that the chip, if it is known here, has no code for.
+/// Refuses a flash size that the chip, if it is known here, has no code for, and more bytes than
+/// that flash holds.
 fn check_flash_size(raw: &RawPlan) -> Result<(), PlanError> {
     let size = raw.flash.size;
+    let all: u64 = raw.writes.iter().map(|write| u64::from(write.len)).sum();
+    if all > size.into() {
+        let message = format!("writes of {all} bytes in all, for a flash of {size} bytes");
+        return Err(PlanError::Json { message });
+    }
     match esplice_chip::find(&raw.chip) {
         Ok(chip) if chip.image.flash_size_code(size).is_none() => Err(PlanError::Json {
             message: format!("flash size of {size} bytes has no code for {}", chip.display_name),

@@ -315,6 +315,8 @@ fn json_is_the_same_each_time_and_read_back() {
     assert!(said.contains("not a relative path"), "{said}");
     let said = broken(&text.replace("4194304", "4294967295"), &same);
     assert_eq!(said, "plan: flash size of 4294967295 bytes has no code for ESP32-C3");
+    let said = broken(&text.replace("\"len\": 3072", "\"len\": 4294967295"), &same);
+    assert!(said.ends_with("bytes in all, for a flash of 4194304 bytes"), "{said}");
     let said = broken(&text[..100], &same);
     assert!(said.starts_with("plan: "), "{said}");
     let said = broken(&text.replace("\"max_rev\"", "\"mx_rev\""), &same);

@@ -15,6 +15,7 @@ use crate::{exit::Failure, interrupt::Interrupt, shell::Shell};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build firmware and its flash image
+    #[command(alias = "elf2image")]
     Build(build::Args),
     /// Write firmware to a board and start it
     Flash(flash::Args),

@@ -197,9 +197,17 @@ pub fn image_options(chip: &Chip, project: &Project) -> Result<ImageOptions, Fai
         options.flash.freq = freq.value.clone();
     }
     if let Some(size) = &project.flash_size {
-        options.flash.size = esplice_chip::parse_size(&size.value).ok_or_else(|| {
-            Failure::usage(format!("{}: {:?} is not a size such as 4MB", size.origin, size.value))
+        let (origin, written) = (&size.origin, &size.value);
+        let bytes = esplice_chip::parse_size(written).ok_or_else(|| {
+            Failure::usage(format!("{origin}: {written:?} is not a size such as 4MB"))
         })?;
+        let error = ImageOptions::check_flash_size(chip, bytes).err();
+        if let Some(error) = error {
+            let chip = &chip.display_name;
+            let message = format!("{origin}: {chip} has no flash of {written} ({bytes} bytes)");
+            return Err(Failure { message, ..Failure::from(error) });
+        }
+        options.flash.size = bytes;
     }
     Ok(options)
 }

@@ -130,7 +130,6 @@ fn tell(event: FlashEvent, shell: &mut Shell) {
             shell.progress(&stage, done.into(), total.into());
         }
         FlashEvent::Verified { name, offset, len, hash } => {
-            shell.progress_done();
             shell.fact(&format!("Hash of data verified ({name}: {len} bytes at {offset})"));
             shell.event(&Event::Verified { offset: offset.0, len, hash });
         }

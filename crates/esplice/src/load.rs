@@ -4,7 +4,8 @@ use std::path::Path;
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{
-    Defect, FlashPlan, ImageKind, ImageReport, Part, PartBody, ResolveOptions, WriteKind, inspect,
+    Content, Defect, FlashPlan, ImageKind, ImageReport, Part, PartBody, PartitionTable,
+    ResolveOptions, WriteKind, inspect,
 };
 
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
     shell::Shell,
     source::{self, Source},
 };
+
+/// Bytes of an erase sector, at one of which all begins that is written.
+const SECTOR: u32 = PartitionTable::SECTOR_LEN;
 
 /// What goes into flash, and for which chip.
 #[derive(Debug)]
@@ -94,7 +98,7 @@ fn plan_beside(path: &Path, bytes: &[u8], shell: &mut Shell) -> Option<FlashPlan
     let text = std::fs::read_to_string(&beside).ok()?;
     let directory = beside.parent().unwrap_or(Path::new(""));
     let shown = beside.display();
-    match FlashPlan::from_json(&text, |file| std::fs::read(directory.join(file))) {
+    match FlashPlan::from_json(&text, |file| source::read_bounded(&directory.join(file))) {
         Ok(plan) if plan.write(WriteKind::App).is_some_and(|app| app.data == bytes) => Some(plan),
         Ok(_) => {
             shell.status(&format!("{shown} is not for {}: its header decides", path.display()));
@@ -119,10 +123,21 @@ impl Job {
         interrupt: &Interrupt,
     ) -> Result<Job, Failure> {
         let offset = offset.map(FlashOffset);
+        if let Some(offset) = offset
+            && !offset.0.is_multiple_of(SECTOR)
+        {
+            let message = format!("--offset {offset} does not begin at a flash sector");
+            return Err(Failure::new(Exit::PlanRefused, message)
+                .hint(format!("give a multiple of {SECTOR:#x}")));
+        }
         if let (Some(offset), Some(path)) = (offset, &args.path)
             && path.is_file()
         {
-            return Job::bytes(path, offset, project);
+            let data = source::read(path)?;
+            // An ELF is nothing that could stand in flash as it is.
+            if Content::of(&data) != Content::Elf {
+                return Ok(Job::bytes(path, data, offset, project));
+            }
         }
         let options = ResolveOptions {
             with_bootloader: project.with_bootloader,
@@ -151,10 +166,9 @@ impl Job {
         }
     }
 
-    fn bytes(path: &Path, offset: FlashOffset, project: &Project) -> Result<Job, Failure> {
-        let data = source::read(path)?;
+    fn bytes(path: &Path, data: Vec<u8>, offset: FlashOffset, project: &Project) -> Job {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let target = project.target.as_ref().map(|target| target.value);
-        Ok(Job { load: Load::Bytes { name, offset, data }, target })
+        Job { load: Load::Bytes { name, offset, data }, target }
     }
 }

@@ -42,7 +42,6 @@ pub struct Shell {
 
 struct Bar {
     stage: String,
-    total: u64,
     drawn: Option<ProgressBar>,
     /// The last step of a quarter that was told, where no bar is drawn.
     told: u64,
@@ -180,7 +179,6 @@ impl Shell {
         let draws = self.bars;
         let bar = self.bar.get_or_insert_with(|| Bar {
             stage: stage.to_owned(),
-            total,
             drawn: draws.then(|| new_bar(stage, total)),
             told: 0,
         });
@@ -196,14 +194,6 @@ impl Shell {
         }
         if done >= total {
             self.end_bar(true);
-        }
-    }
-
-    /// All of the stage that was told of last is done.
-    pub fn progress_done(&mut self) {
-        if let Some(Bar { stage, total, .. }) = &self.bar {
-            let (stage, total) = (stage.clone(), *total);
-            self.progress(&stage, total, total);
         }
     }
 

@@ -1,6 +1,8 @@
 //! What a PATH is, told by its content.
 
 use std::{
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -102,9 +104,37 @@ impl Source {
     }
 }
 
+/// Bytes of the largest file that is read: far more than any flash or any ELF's debug information.
+const LARGEST: u64 = 1 << 30;
+
 /// The whole file at `path`.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())))
+    read_bounded(path).map_err(|e| {
+        let failure = Failure::input(format!("cannot read {}: {e}", path.display()));
+        match e.kind() {
+            io::ErrorKind::FileTooLarge => failure.hint("is it a device, or another file?"),
+            _ => failure,
+        }
+    })
+}
+
+/// The same, with the system's own error.
+pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    read_up_to(path, LARGEST)
+}
+
+/// The whole file at `path`, unless it is larger than `most`: a device may have no end.
+fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    // Room at once for what is known to come.
+    let len = file.metadata()?.len().min(most);
+    let mut bytes = Vec::with_capacity(len as usize);
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let message = format!("it has more than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
 }
 
 fn is_go(directory: &Path) -> bool {
@@ -116,4 +146,21 @@ fn is_go(directory: &Path) -> bool {
 fn go(path: &Path) -> Failure {
     Failure::new(Exit::Usage, format!("{} is Go, which is not built yet", path.display()))
         .hint("build it with TinyGo and give the ELF with --elf")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_is_read_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.bin");
+        std::fs::write(&path, [7; 100]).unwrap();
+        assert_eq!(read_up_to(&path, 100).unwrap(), [7; 100]);
+        let error = read_up_to(&path, 99).unwrap_err();
+        assert_eq!(error.to_string(), "it has more than 99 bytes");
+        #[cfg(unix)]
+        assert!(read_up_to(Path::new("/dev/zero"), 1000).is_err());
+    }
 }
