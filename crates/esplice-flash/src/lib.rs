@@ -26,6 +26,7 @@ mod detect;
 mod error;
 mod event;
 mod flash;
+mod job;
 mod read_slow;
 mod reset;
 mod run;
