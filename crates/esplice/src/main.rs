@@ -15,6 +15,7 @@ mod outputs;
 mod ports;
 mod project;
 mod settings;
+mod settler;
 mod shell;
 mod source;
 mod value;

@@ -12,7 +12,8 @@ use crate::{
     args::{CargoArgs, FlashArgs, ImageArgs, PortArgs, TargetArgs, WatchArgs},
     exit::{Exit, Failure},
     ports,
-    settings::{Origin, Settings, Settled, Written},
+    settings::{Origin, Settings, Settled},
+    settler::{Entry, Settler},
     value,
 };
 
@@ -32,14 +33,6 @@ pub struct Flags {
     pub flash: FlashArgs,
     pub watch: WatchArgs,
     pub output: Option<PathBuf>,
-}
-
-/// One settled value, for people.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub section: &'static str,
-    pub name: &'static str,
-    pub value: Option<Settled<String>>,
 }
 
 /// What a command works with.
@@ -77,7 +70,7 @@ impl Project {
     }
 
     fn from_settings(settings: &Settings, flags: Flags) -> Result<Project, Failure> {
-        let mut s = Settler { settings, entries: Vec::new() };
+        let mut s = Settler::new(settings);
         let text = |text: &str| Ok(text.to_owned());
 
         let target =
@@ -215,91 +208,6 @@ impl Project {
             timeout: timeout.map(|t| t.value),
             entries: s.entries,
         })
-    }
-}
-
-/// Settles one value after another, and keeps what it settled for `esplice config`.
-struct Settler<'a> {
-    settings: &'a Settings,
-    entries: Vec<Entry>,
-}
-
-impl Settler<'_> {
-    fn parsed<T>(
-        &mut self,
-        section: &'static str,
-        name: &'static str,
-        flag: Option<(&'static str, T)>,
-        parse: impl Fn(&str) -> Result<T, String>,
-        show: impl Fn(&T) -> String,
-        default: Option<Settled<T>>,
-    ) -> Result<Option<Settled<T>>, Failure> {
-        let settled = match (flag, self.settings.get(section, name)) {
-            (Some((flag, value)), _) => Some(Settled { value, origin: Origin::Flag(flag) }),
-            (None, Some(set)) => {
-                let text = match &set.value {
-                    Written::One(text) => text.clone(),
-                    Written::Many(texts) => texts.join(","),
-                };
-                let value = parse(&text).map_err(|message| {
-                    Failure::usage(format!("{}: {section}.{name}: {message}", set.origin))
-                })?;
-                Some(Settled { value, origin: set.origin.clone() })
-            }
-            (None, None) => default,
-        };
-        let value =
-            settled.as_ref().map(|s| Settled { value: show(&s.value), origin: s.origin.clone() });
-        self.entries.push(Entry { section, name, value });
-        Ok(settled)
-    }
-
-    fn one(
-        &mut self,
-        section: &'static str,
-        name: &'static str,
-        flag: Option<(&'static str, String)>,
-        parse: impl Fn(&str) -> Result<String, String>,
-        default: Option<Settled<String>>,
-    ) -> Result<Option<Settled<String>>, Failure> {
-        self.parsed(section, name, flag, parse, String::clone, default)
-    }
-
-    fn switch(
-        &mut self,
-        section: &'static str,
-        name: &'static str,
-        flag: Option<&'static str>,
-    ) -> Result<bool, Failure> {
-        let default = Settled { value: false, origin: Origin::Default };
-        let flag = flag.map(|flag| (flag, true));
-        let settled =
-            self.parsed(section, name, flag, value::switch, bool::to_string, Some(default))?;
-        Ok(settled.is_some_and(|s| s.value))
-    }
-
-    fn list(
-        &mut self,
-        section: &'static str,
-        name: &'static str,
-        flag: Option<(&'static str, Vec<String>)>,
-    ) -> Vec<String> {
-        let settled = match (flag, self.settings.get(section, name)) {
-            (Some((flag, value)), _) => Some(Settled { value, origin: Origin::Flag(flag) }),
-            (None, Some(set)) => {
-                let value = match &set.value {
-                    Written::One(text) => vec![text.clone()],
-                    Written::Many(texts) => texts.clone(),
-                };
-                Some(Settled { value, origin: set.origin.clone() })
-            }
-            (None, None) => None,
-        };
-        let value = settled
-            .as_ref()
-            .map(|s| Settled { value: s.value.join(","), origin: s.origin.clone() });
-        self.entries.push(Entry { section, name, value });
-        settled.map(|s| s.value).unwrap_or_default()
     }
 }
 
