@@ -1,8 +1,12 @@
-//! Gives the linker this package's own script.
+//! Gives the linker the script for programs in RAM, and this package's regions for it.
 
 fn main() {
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
-    println!("cargo:rustc-link-search={here}");
-    println!("cargo:rustc-link-arg-bins=-Tcpu-bound.x");
-    println!("cargo:rerun-if-changed=cpu-bound.x");
+    let scripts = format!("{here}/../../../linker-scripts");
+    for directory in [&here, &scripts] {
+        println!("cargo:rustc-link-search={directory}");
+    }
+    println!("cargo:rustc-link-arg-bins=-Tram.x");
+    println!("cargo:rerun-if-changed=regions.x");
+    println!("cargo:rerun-if-changed={scripts}/ram.x");
 }
