@@ -240,5 +240,5 @@ fn no_target() {
     let at = directory.path();
     fs::write(at.join("app.elf"), elf::hello("Hello\r\n").to_bytes()).unwrap();
     run(at, "build app.elf").check(2, &["error: app.elf does not say which chip", "--target"]);
-    run(at, "build --target esp32c4 app.elf").check(2, &["did you mean \"esp32c3\"?"]);
+    run(at, "build --target esp32cc3 app.elf").check(2, &["did you mean \"esp32c3\"?"]);
 }

@@ -112,7 +112,7 @@ fn ports_that_are_none() {
     check("hello.bin", 2, &["error: port \"hello.bin\": "]);
     check("tcp://localhost:3333", 2, &["tcp:// ports are not available yet"]);
     check("rfc2217://localhost:3333", 2, &["rfc2217:// ports are not available yet"]);
-    check("sim:esp32c4", 2, &["error: ", "esp32c4"]);
+    check("sim:esp32cc3", 2, &["error: ", "esp32c4"]);
     check("sim:esp32c3,flahs=x", 2, &["error: ", "flahs"]);
 }
 

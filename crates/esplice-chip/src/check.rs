@@ -9,9 +9,12 @@ const CHECKS: &[Check] = &[
     regions_do_not_overlap,
     regions_end_below_4_gib,
     image_defaults_are_in_their_tables,
+    flash_codes_are_nibbles,
     mmu_pages_are_powers_of_two,
     flash_is_mapped,
     efuse_fields_are_named_once,
+    efuse_blocks_do_not_overlap,
+    mac_has_48_bits,
     sim_peripherals_do_not_overlap,
     sim_peripherals_lie_in_their_space,
     sim_flash_has_a_known_size,
@@ -73,6 +76,16 @@ fn image_defaults_are_in_their_tables(chip: &Chip) -> Result<(), String> {
     Ok(())
 }
 
+fn flash_codes_are_nibbles(chip: &Chip) -> Result<(), String> {
+    let image = &chip.image;
+    for (name, code) in image.flash_frequencies.iter().chain(&image.flash_sizes) {
+        if *code > 0xf {
+            return Err(format!("code 0x{code:x} of {name} is more than half a byte"));
+        }
+    }
+    Ok(())
+}
+
 fn mmu_pages_are_powers_of_two(chip: &Chip) -> Result<(), String> {
     match chip.image.mmu_page_sizes.as_slice() {
         [] => Err("mmu-page-sizes is empty".into()),
@@ -99,6 +112,26 @@ fn efuse_fields_are_named_once(chip: &Chip) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn efuse_blocks_do_not_overlap(chip: &Chip) -> Result<(), String> {
+    let end = |block: &crate::EfuseBlock| u64::from(block.addr.0) + 4 * u64::from(block.words);
+    for (i, a) in chip.efuse.blocks.iter().enumerate() {
+        for b in &chip.efuse.blocks[i + 1..] {
+            if u64::from(a.addr.0) < end(b) && u64::from(b.addr.0) < end(a) {
+                return Err(format!("efuse blocks {} and {} overlap", a.name, b.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn mac_has_48_bits(chip: &Chip) -> Result<(), String> {
+    let field = chip.efuse.field("mac").ok_or("no efuse field is called mac")?;
+    match field.bits.iter().map(|range| range.count).sum() {
+        48_u32 => Ok(()),
+        bits => Err(format!("efuse field mac has {bits} bits, a MAC address has 48")),
+    }
 }
 
 fn sim_peripherals_do_not_overlap(chip: &Chip) -> Result<(), String> {

@@ -81,7 +81,8 @@ fn nearest_expected(message: &str) -> Option<String> {
 /// A memory on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {
-    /// Key in layouts and messages: `iram`, `dram`, `rtc-fast`, `irom`, `drom`, `rom`, …
+    /// Key in layouts and messages: `iram`, `dram`, `rtc-fast`, `irom`, `drom`, `rom`, …; on chips
+    /// with one bus `sram` and `flash`, which hold code and data.
     pub key: String,
     /// First address.
     pub addr: Addr,
@@ -163,7 +164,7 @@ pub struct ImageParams {
     pub chip_id: u16,
     /// Whether a SHA-256 follows the checksum.
     pub append_sha256: bool,
-    /// MMU page sizes in bytes, the usual one first.
+    /// MMU page sizes in bytes, the usual one first. An app descriptor may name another of them.
     pub mmu_page_sizes: Vec<u32>,
     /// Most segments an image may have.
     pub max_segments: usize,
@@ -188,6 +189,16 @@ pub struct ImageParams {
 }
 
 impl ImageParams {
+    /// The name of the header's flash frequency code. Where two frequencies share a code, as the
+    /// ESP32-C6's 80m and 40m do, the default one is meant.
+    pub fn flash_freq_name(&self, code: u8) -> Option<&str> {
+        let named = |name: &str| self.flash_frequencies.get(name) == Some(&code);
+        if named(&self.default_flash_freq) {
+            return Some(&self.default_flash_freq);
+        }
+        self.flash_frequencies.keys().map(String::as_str).find(|name| named(name))
+    }
+
     /// Flash size in bytes for the header's code.
     pub fn flash_size_bytes(&self, code: u8) -> Option<u32> {
         self.flash_sizes

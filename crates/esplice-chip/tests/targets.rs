@@ -25,6 +25,34 @@ fn chip_files() -> Vec<(String, String)> {
 }
 
 #[test]
+fn no_two_chips_share_a_name_or_an_id() {
+    let chips = esplice_chip::all();
+    for (i, a) in chips.iter().enumerate() {
+        for b in &chips[i + 1..] {
+            let (a_id, b_id) = (a.image.chip_id, b.image.chip_id);
+            assert!(a.name != b.name && a_id != b_id, "{} and {}", a.name, b.name);
+            let shared = a.loader.magic_values.iter().find(|m| b.loader.magic_values.contains(m));
+            assert_eq!(shared, None, "magic of {} and {}", a.name, b.name);
+        }
+    }
+}
+
+/// Where two frequencies share a code, the default one is meant.
+#[test]
+fn flash_frequencies_are_named_by_their_codes() {
+    for (chip, code, name) in [
+        ("esp32c3", 0x0, Some("40m")),
+        ("esp32c6", 0x0, Some("80m")),
+        ("esp32c6", 0x2, Some("20m")),
+        ("esp32c6", 0xf, None),
+        ("esp32h2", 0xf, Some("48m")),
+    ] {
+        let chip = esplice_chip::find(chip).unwrap();
+        assert_eq!(chip.image.flash_freq_name(code), name, "{} {code}", chip.name);
+    }
+}
+
+#[test]
 fn every_chip_passes_every_check() {
     for (name, text) in chip_files() {
         let chip = Chip::parse(&name, &text).unwrap_or_else(|e| panic!("{e}"));
@@ -90,6 +118,10 @@ fn contradictions_are_refused() {
     check_refused(("chip-id = 5", "chipid = 5"), "unknown field `chipid`");
     check_refused(("access = \"rx\"", "access = \"rq\""), "is not made of r, w and x");
     check_refused(("block = \"block2\"", "block = \"block9\""), "unknown block");
+    check_refused(("\"40m\" = 0x0", "\"40m\" = 0x10"), "code 0x10 of 40m is more than half a byte");
+    check_refused(("addr = 0x6000_8844", "addr = 0x6000_8840"), "block0 and block1 overlap");
+    check_refused(("bit = 0, count = 16", "bit = 0, count = 15"), "mac has 47 bits");
+    check_refused(("name = \"mac\"", "name = \"mac0\""), "no efuse field is called mac");
     check_refused(("mmu-page-sizes = [0x1_0000]", "mmu-page-sizes = [3]"), "powers of two");
     check_refused(("base = 0x6002_6000", "base = 0x6002_3800"), "overlap");
     check_refused(("base = 0x600c_e000", "base = 0x600d_1000"), "debug-assist lies outside");
@@ -114,7 +146,7 @@ fn a_misspelt_key_is_answered_with_the_nearest() {
 
 #[test]
 fn a_misspelt_chip_is_answered_with_the_nearest() {
-    let error = esplice_chip::find("esp32c4").unwrap_err();
+    let error = esplice_chip::find("esp32cc3").unwrap_err();
     assert!(matches!(&error, ChipError::Unknown { nearest: Some(n), .. } if n == "esp32c3"));
     assert_eq!(error.hint().as_deref(), Some("did you mean \"esp32c3\"?"));
 }

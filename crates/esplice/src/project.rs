@@ -319,8 +319,8 @@ mod tests {
              write it as 5s or 500ms"
         );
         let failure =
-            settle("[project]\ntarget = \"esp32c4\"\n", &[], Flags::default()).unwrap_err();
-        assert!(failure.message.ends_with("esplice.toml:2: unknown chip \"esp32c4\""), "{failure}");
+            settle("[project]\ntarget = \"esp32cc3\"\n", &[], Flags::default()).unwrap_err();
+        assert!(failure.message.ends_with("esplice.toml:2: unknown chip \"esp32cc3\""), "{failure}");
         assert_eq!(failure.hint.as_deref(), Some("did you mean \"esp32c3\"?"));
     }
 
