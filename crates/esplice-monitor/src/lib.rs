@@ -3,10 +3,12 @@
 //! - [`watch`] reads a [`Port`](esplice_protocol::Port), with the port's own time, until something
 //!   is settled; [`Watcher`] is the same without a port, fed bytes by its owner.
 //! - [`Expectation`] is the text waited for, matched on the raw bytes.
+//! - [`Symbols`] reads an ELF, and [`decode`] turns the addresses of a [`PanicReport`] into functions
+//!   and lines, unwinding the stack where a dump shows it.
 //! - [`Sanitiser`] makes a board's output harmless for a terminal.
 //!
-//! It resets nothing, prints nothing and owns no terminal: what it finds goes to a callback as
-//! [`MonitorEvent`]s and comes back as an [`Outcome`]. Addresses of a panic stay numbers.
+//! It resets nothing, prints nothing, reads no files and owns no terminal: what it finds goes to a
+//! callback as [`MonitorEvent`]s and comes back as an [`Outcome`].
 //!
 //! ```
 //! use esplice_monitor::{Expectation, Outcome, Watch, Watcher};
@@ -21,6 +23,8 @@
 //! ```
 
 mod boot;
+mod decode;
+mod dump;
 mod error;
 mod escape;
 mod expect;
@@ -28,14 +32,19 @@ mod garble;
 mod lines;
 mod panic;
 mod sanitise;
+mod symbols;
+mod unwind;
 mod watch;
 mod watcher;
 
 pub use boot::{BootBanner, BootLoop};
+pub use decode::{Frame, decode};
 pub use error::MonitorError;
 pub use escape::{EscapeError, unescape};
 pub use expect::Expectation;
-pub use panic::{PanicKind, PanicReport, SourceLocation};
+pub use panic::{AddressKind, CodeAddress, PanicKind, PanicReport, SourceLocation};
 pub use sanitise::{Sanitiser, sanitise};
+pub use symbols::{SymbolFrame, Symbols, SymbolsError};
+pub use unwind::{Caller, Registers};
 pub use watch::{MonitorEvent, Outcome, Watch, watch};
 pub use watcher::Watcher;

@@ -63,6 +63,40 @@ impl std::fmt::Display for SourceLocation {
     }
 }
 
+/// What an address says of the instruction it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddressKind {
+    /// It is the instruction's own: a program counter.
+    Exact,
+    /// Behind the call: a return address.
+    Return,
+    /// In the call or just before: a return address less 4 or, on Xtensa and from ESP-IDF, less 3.
+    Call,
+}
+
+/// An address of code, as the firmware printed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeAddress {
+    /// The number.
+    pub addr: u32,
+    /// What it says.
+    pub kind: AddressKind,
+}
+
+impl CodeAddress {
+    /// An address within the instruction that is meant: of a call, and not what comes behind it or
+    /// before, which may be another line or another function.
+    pub fn instruction(self) -> u32 {
+        match self.kind {
+            AddressKind::Exact => self.addr,
+            AddressKind::Return => self.addr.wrapping_sub(1),
+            // A call has 2 to 4 bytes: 2 before its end is within it, and so is 1.
+            AddressKind::Call => self.addr.wrapping_add(2),
+        }
+    }
+}
+
 /// A panic as read from the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PanicReport {
@@ -72,9 +106,8 @@ pub struct PanicReport {
     pub message: String,
     /// Where, if the text says so; none for an exception, whose text names its handler.
     pub location: Option<SourceLocation>,
-    /// Code addresses in the order printed, the failing one first where it is known. Return
-    /// addresses stand as the firmware printed them.
-    pub addresses: Vec<u32>,
+    /// Code addresses in the order printed, the failing one first where it is known.
+    pub addresses: Vec<CodeAddress>,
     /// The panic's lines as they came, escape sequences taken out.
     pub lines: Vec<String>,
     /// When its first line was complete, on the port's clock.
@@ -171,7 +204,8 @@ impl Collecting {
         } else if self.phase == Phase::Message {
             self.message(text);
         } else if self.phase == Phase::Backtrace && hex_word(text).is_some() {
-            self.report.addresses.extend(hex_word(text));
+            // esp-backtrace, `program_counter`: the return address less 4, on Xtensa less 3.
+            self.found(hex_word(text), AddressKind::Call);
         } else {
             self.addresses(line);
         }
@@ -205,40 +239,67 @@ impl Collecting {
         if text.starts_with('[') {
             // The place is that of the handler and tells nothing.
             self.report.location.take_if(|place| place.file.contains("exception_handler"));
-            for key in ["mepc=", "detected at ", "value at ", "segment at ", "called by "] {
-                self.report.addresses.extend(after(text, key));
+            for key in ["mepc=", "detected at ", "value at ", "segment at "] {
+                self.found(after(text, key), AddressKind::Exact);
             }
+            self.found(after(text, "called by "), AddressKind::Return);
         }
     }
 
     /// Takes the addresses from a line that is not an address alone. Only known labels count:
     /// dumps are full of numbers that are no code.
     fn addresses(&mut self, line: &str) {
-        let found = &mut self.report.addresses;
-        found.extend(after(line, "runtime error at "));
-        // esp-backtrace without frame pointers: the program counter, then the stack's bytes.
+        // TinyGo, `runtimePanicAt` in src/runtime/panic.go: the return address less a call's length.
+        self.found(after(line, "runtime error at "), AddressKind::Call);
+        // esp-backtrace without frame pointers: the program counter, as a call returned it, then
+        // the stack's bytes.
         if let Some((pc, _)) =
             line.trim_start().strip_prefix("STACKDUMP: ").and_then(|rest| rest.split_once(' '))
         {
-            found.extend(u32::from_str_radix(pc, 16).ok());
+            self.found(u32::from_str_radix(pc, 16).ok(), AddressKind::Return);
         }
-        // ESP-IDF on Xtensa: `Backtrace: PC:SP PC:SP …`.
-        if let Some((_, pairs)) = line.split_once("Backtrace:") {
-            let pcs = pairs.split_whitespace().filter_map(|pair| pair.split_once(':'));
-            found.extend(pcs.filter_map(|(pc, _)| hex_word(pc)));
+        // ESP-IDF, components/esp_libc (newlib) `abort`: the return address less 3.
+        if let Some(pc) = after(line, "abort() was called at PC ") {
+            self.found(Some(pc), AddressKind::Call);
             return;
         }
-        // Registers: `MEPC    : 0x42000000  RA      : 0x…`, in the ROM's dump `PC` for `MEPC`; and
-        // ESP-IDF's `abort() was called at PC 0x…`.
+        if let Some((_, pairs)) = line.split_once("Backtrace:") {
+            self.pairs(pairs);
+            return;
+        }
+        // Registers: `MEPC    : 0x42000000  RA      : 0x…`, in the ROM's dump `PC` for `MEPC`, and
+        // TinyGo's `pc`.
         let words: Vec<&str> =
             line.split([':', ' ', '\t']).filter(|word| !word.is_empty()).collect();
         for pair in words.windows(2) {
-            if let [name, value] = pair
-                && ["MEPC", "PC", "RA"].iter().any(|known| name.eq_ignore_ascii_case(known))
-            {
-                found.extend(hex_word(value));
+            let [name, value] = pair else { continue };
+            if ["MEPC", "PC"].iter().any(|known| name.eq_ignore_ascii_case(known)) {
+                self.found(hex_word(value), AddressKind::Exact);
+            } else if name.eq_ignore_ascii_case("RA") {
+                self.found(hex_word(value), AddressKind::Return);
             }
         }
+    }
+
+    /// Takes ESP-IDF's `PC:SP PC:SP …` on Xtensa.
+    fn pairs(&mut self, pairs: &str) {
+        let pcs = pairs.split_whitespace().filter_map(|pair| pair.split_once(':'));
+        for (index, (pc, _)) in pcs.enumerate() {
+            let pc = hex_word(pc);
+            // All are less 3, as if after a call (`esp_cpu_process_stack_pc`); the first is where
+            // the program stood, which the registers above it have told exactly.
+            let told = self.report.addresses.last().is_some_and(|last| {
+                last.kind == AddressKind::Exact
+                    && pc.and_then(|pc| pc.checked_add(3)) == Some(last.addr)
+            });
+            if index > 0 || !told {
+                self.found(pc, AddressKind::Call);
+            }
+        }
+    }
+
+    fn found(&mut self, addr: Option<u32>, kind: AddressKind) {
+        self.report.addresses.extend(addr.map(|addr| CodeAddress { addr, kind }));
     }
 }
 
@@ -315,7 +376,7 @@ fn after(line: &str, label: &str) -> Option<u32> {
 }
 
 /// A word that is `0x` and hex digits and nothing else.
-fn hex_word(word: &str) -> Option<u32> {
+pub(crate) fn hex_word(word: &str) -> Option<u32> {
     let digits = word.strip_prefix("0x")?;
     let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
     if hex { u32::from_str_radix(digits, 16).ok() } else { None }

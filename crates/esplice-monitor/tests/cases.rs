@@ -68,7 +68,9 @@ fn tell_panic(panic: &PanicReport, text: &mut String) {
     let PanicReport { kind, message, location, addresses, lines, .. } = panic;
     let location = location.as_ref().map_or("nowhere known".to_owned(), ToString::to_string);
     writeln!(text, "panic: {} at {location}\n  message: {message:?}", kind.name()).unwrap();
-    writeln!(text, "  addresses: {addresses:#010x?}").unwrap();
+    for address in addresses {
+        writeln!(text, "  {:#010x} {:?}", address.addr, address.kind).unwrap();
+    }
     for line in lines {
         writeln!(text, "  | {line}").unwrap();
     }

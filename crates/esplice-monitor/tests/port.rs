@@ -142,7 +142,8 @@ fn a_panic_gets_time_to_be_told() {
     let (outcome, _, end) = run(port, &asking(&["Hello"], Some(10_000)));
     let Outcome::Panic(panic) = outcome.unwrap() else { panic!() };
     assert_eq!(panic.message, "oh no");
-    assert_eq!(panic.addresses, [0x4200_0010, 0x4200_0020]);
+    let addresses: Vec<u32> = panic.addresses.iter().map(|address| address.addr).collect();
+    assert_eq!(addresses, [0x4200_0010, 0x4200_0020]);
     assert_eq!(panic.at, Moment::at(ms(10)));
     assert_eq!(end, 900);
 }

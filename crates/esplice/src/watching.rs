@@ -207,7 +207,7 @@ fn panic_event(report: &PanicReport) -> Event {
     Event::Panic {
         kind: report.kind.name().to_owned(),
         message: in_words(report),
-        frames: report.addresses.iter().map(|addr| format!("0x{addr:08x}")).collect(),
+        frames: report.addresses.iter().map(|a| format!("0x{:08x}", a.addr)).collect(),
     }
 }
 

@@ -1,0 +1,154 @@
+//! Registers and stack as a RISC-V's panic handler dumps them.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    panic::hex_word,
+    symbols::Symbols,
+    unwind::{Caller, Registers},
+};
+
+/// Where a stack whose address is not told is taken to begin: all that is asked of it is relative.
+/// It leaves room above for the longest dump.
+const SOMEWHERE: u32 = 0x1000_0000;
+
+/// What a dump tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Dump {
+    pub registers: Registers,
+    /// Whether the text told the program counter and the stack pointer.
+    is_whole: bool,
+    memory: BTreeMap<u32, u32>,
+}
+
+/// The names of `x1` to `x31` in ESP-IDF's dump, in order. Source: ESP-IDF,
+/// `components/esp_system/port/arch/riscv/panic_arch.c`.
+const NAMES: [&str; 31] = [
+    "RA", "SP", "GP", "TP", "T0", "T1", "T2", "S0/FP", "S1", "A0", "A1", "A2", "A3", "A4", "A5",
+    "A6", "A7", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "T3", "T4", "T5",
+    "T6",
+];
+
+impl Dump {
+    /// The first dump in a panic's lines, if there is one that unwinding can begin with.
+    pub fn find(lines: &[String]) -> Option<Dump> {
+        let mut dump = Dump::default();
+        let (mut pc, mut told) = (None, false);
+        for line in lines {
+            if let Some(rest) = line.trim_start().strip_prefix("STACKDUMP: ") {
+                return Dump::of_bytes(rest);
+            }
+            if line.contains("register dump:") {
+                if told {
+                    // Another core's.
+                    break;
+                }
+                told = true;
+            }
+            if !dump.stack(line) {
+                dump.registers(line, &mut pc);
+            }
+        }
+        dump.registers.pc = pc?;
+        dump.is_whole = dump.registers.x.get(2).copied().flatten().is_some();
+        dump.is_whole.then_some(dump)
+    }
+
+    /// The callers of where the program stood.
+    pub fn callers(&self, symbols: &Symbols<'_>) -> Vec<Caller> {
+        symbols.unwind(&self.registers, &|addr| self.memory.get(&addr).copied())
+    }
+
+    /// esp-backtrace without frame pointers: the program counter, then the stack's bytes from its
+    /// pointer on. Source: esp-backtrace 0.20, `dump_stack` in src/riscv.rs.
+    fn of_bytes(text: &str) -> Option<Dump> {
+        let (pc, bytes) = text.split_once(' ')?;
+        let mut dump = Dump::default();
+        dump.registers.pc = u32::from_str_radix(pc, 16).ok()?;
+        *dump.registers.x.get_mut(2)? = Some(SOMEWHERE);
+        for (index, word) in bytes.trim().as_bytes().chunks_exact(8).enumerate() {
+            let word = std::str::from_utf8(word).ok()?;
+            let word = u32::from_str_radix(word, 16).ok()?.swap_bytes();
+            dump.memory.insert(SOMEWHERE + 4 * index as u32, word);
+        }
+        Some(dump)
+    }
+
+    /// Takes a line such as `3fc8fd60: 0x00000000 0x42016a54 …`.
+    fn stack(&mut self, line: &str) -> bool {
+        let Some((addr, words)) = line.split_once(':') else { return false };
+        let is_addr = addr.len() == 8 && addr.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let Some(addr) = u32::from_str_radix(addr, 16).ok().filter(|_| is_addr) else {
+            return false;
+        };
+        for (index, word) in words.split_whitespace().enumerate().take(8) {
+            if let Some(word) = hex_word(word) {
+                self.memory.insert(addr.wrapping_add(4 * index as u32), word);
+            }
+        }
+        true
+    }
+
+    /// Takes a line such as `MEPC    : 0x42007d0e  RA      : 0x42007cfe  …`.
+    fn registers(&mut self, line: &str, pc: &mut Option<u32>) {
+        let words: Vec<&str> =
+            line.split([':', ' ', '\t']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let [name, value] = pair else { continue };
+            let Some(value) = hex_word(value) else { continue };
+            if matches!(*name, "MEPC" | "PC") {
+                pc.get_or_insert(value);
+            }
+            // The ROM's dump has `S0` for `S0/FP`.
+            let name = if *name == "S0" { "S0/FP" } else { name };
+            let index = NAMES.iter().position(|known| *known == name);
+            if let Some(register) = index.and_then(|index| self.registers.x.get_mut(index + 1)) {
+                register.get_or_insert(value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(text: &str) -> Option<Dump> {
+        Dump::find(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn registers_and_stack_are_read() {
+        let dump = find(
+            "Core  0 register dump:\n\
+             MEPC    : 0x42007d0e  RA      : 0x42007cfe  SP      : 0x3fc8fd60  GP      : 0x3fc8b000\n\
+             S0/FP   : 0x00000001  S1      : 0x00000002  A0      : 0x00000000  A1      : 0x3fc8fd70\n\
+             \n\
+             Stack memory:\n\
+             3fc8fd60: 0x00000003 0x00000004\n\
+             Core  1 register dump:\n\
+             MEPC    : 0x00000000  RA      : 0x00000000  SP      : 0x00000000\n",
+        )
+        .unwrap();
+        assert_eq!(dump.registers.pc, 0x4200_7d0e);
+        assert_eq!(dump.registers.x[1], Some(0x4200_7cfe));
+        assert_eq!(dump.registers.x[2], Some(0x3fc8_fd60));
+        assert_eq!((dump.registers.x[8], dump.registers.x[9]), (Some(1), Some(2)));
+        assert_eq!(dump.registers.x[18], None);
+        assert_eq!(dump.memory, [(0x3fc8_fd60, 3), (0x3fc8_fd64, 4)].into());
+    }
+
+    #[test]
+    fn a_stack_of_bytes_is_read() {
+        let dump = find("STACKDUMP: 4200018e 00f0c83f42a10042f0").unwrap();
+        assert_eq!(dump.registers.pc, 0x4200_018e);
+        assert_eq!(dump.memory, [(SOMEWHERE, 0x3fc8_f000), (SOMEWHERE + 4, 0x4200_a142)].into());
+    }
+
+    #[test]
+    fn half_a_dump_is_none() {
+        assert_eq!(find("Guru Meditation Error\n3fc8fd60: 0x00000003\n"), None);
+        assert_eq!(find("MEPC : 0x42007d0e RA : 0x42007cfe\n"), None);
+        assert_eq!(find("STACKDUMP: 4200018e"), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! From an address to the functions and lines it stands for, by what an ELF tells of itself.
+
+use std::{borrow::Cow, ops::Range};
+
+use gimli::{EndianSlice, LittleEndian};
+use object::{
+    Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, SectionFlags,
+    SectionKind, SegmentFlags, SymbolKind, elf,
+};
+
+use crate::unwind::UnwindTables;
+
+/// Bytes of a section or of anything else that lies in the ELF.
+pub(crate) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+
+/// Frames at one address at most: compilers nest inlined functions a few dozen deep.
+const MAX_INLINED: usize = 64;
+
+/// Bytes of a function's name or of a path that are kept.
+const MAX_NAME: usize = 1024;
+
+/// Why an ELF gives no symbols.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SymbolsError {
+    /// It is no ELF, or its headers are broken.
+    #[error("no readable ELF: {0}")]
+    Elf(#[from] object::Error),
+    /// None of the chips that are known is big-endian.
+    #[error("ELF is big-endian, as no chip that is known")]
+    BigEndian,
+    /// There is no code whose addresses could be told.
+    #[error("ELF has no executable sections")]
+    NoCode,
+}
+
+/// A place in source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SymbolFrame {
+    /// The function, demangled; none where only the line is known.
+    pub function: Option<String>,
+    /// The file's path as the compiler saw it.
+    pub file: Option<String>,
+    /// Line, from 1.
+    pub line: Option<u32>,
+    /// Whether the compiler put this function into the one that the next frame names.
+    pub inlined: bool,
+}
+
+/// What an ELF knows of its code: functions, lines and how to unwind the stack.
+///
+/// It borrows the ELF's bytes, and reads of its debug information only what an address needs. Broken
+/// debug information makes frames miss, and nothing worse.
+pub struct Symbols<'a> {
+    /// The executable parts, by address.
+    code: Vec<Range<u64>>,
+    /// Functions by address.
+    functions: Vec<Function<'a>>,
+    /// None without debug information, or where its units cannot be read.
+    lines: Option<addr2line::Context<Bytes<'a>>>,
+    pub(crate) unwind: UnwindTables<'a>,
+}
+
+/// A function of the symbol table.
+struct Function<'a> {
+    addr: u64,
+    /// Bytes; 0 where the table does not tell.
+    size: u64,
+    name: &'a [u8],
+}
+
+impl std::fmt::Debug for Symbols<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Symbols")
+            .field("code", &self.code)
+            .field("functions", &self.functions.len())
+            .field("lines", &self.lines.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Symbols<'a> {
+    /// Reads the tables of a little-endian ELF of 32 or 64 bits.
+    ///
+    /// # Errors
+    ///
+    /// No ELF, broken headers, or nothing executable in it. Debug information that is missing or
+    /// broken is no error: functions may still be known by their symbols.
+    pub fn from_elf(bytes: &'a [u8]) -> Result<Symbols<'a>, SymbolsError> {
+        let file = object::File::parse(bytes)?;
+        if !file.is_little_endian() {
+            return Err(SymbolsError::BigEndian);
+        }
+        let code = code(&file);
+        if code.is_empty() {
+            return Err(SymbolsError::NoCode);
+        }
+        let section = |name: &str| -> &'a [u8] {
+            // Compressed sections are left out: no linker for these chips makes them.
+            let uncompressed = |section: &object::Section<'a, '_>| {
+                section
+                    .compressed_file_range()
+                    .ok()
+                    .is_some_and(|range| range.format == object::CompressionFormat::None)
+            };
+            let found = file.section_by_name(name).filter(uncompressed);
+            found.and_then(|section| section.data().ok()).unwrap_or_default()
+        };
+        let dwarf = gimli::Dwarf::load(|id| {
+            Ok::<_, gimli::Error>(EndianSlice::new(section(id.name()), LittleEndian))
+        });
+        let lines = dwarf.and_then(addr2line::Context::from_dwarf).ok();
+        let eh_frame_addr = file.section_by_name(".eh_frame").map(|section| section.address());
+        let text_addr = file.section_by_name(".text").map(|section| section.address());
+        let unwind = UnwindTables::new(
+            section(".debug_frame"),
+            section(".eh_frame"),
+            eh_frame_addr.unwrap_or(0),
+            text_addr.unwrap_or(0),
+            if file.is_64() { 8 } else { 4 },
+        );
+        Ok(Symbols { functions: functions(&file, &code), code, lines, unwind })
+    }
+
+    /// Whether `addr` lies in an executable section.
+    pub fn contains(&self, addr: u64) -> bool {
+        let behind = self.code.partition_point(|range| range.start <= addr);
+        self.code.get(..behind).unwrap_or_default().iter().any(|range| range.contains(&addr))
+    }
+
+    /// The functions and lines of the instruction at `addr`, the innermost of inlined ones first;
+    /// none if no executable section has it. For a return address, ask for a byte of the call before
+    /// it.
+    pub fn frames(&self, addr: u64) -> Vec<SymbolFrame> {
+        if !self.contains(addr) {
+            return vec![];
+        }
+        let mut frames = self.debug_frames(addr);
+        let symbol = self.function(addr).map(|function| readable(function.name));
+        match frames.last_mut() {
+            Some(outermost) => {
+                // Line tables alone name functions without their modules, and some not at all.
+                let full = outermost.function.as_ref().is_some_and(|name| name.contains("::"));
+                if !full && symbol.is_some() {
+                    outermost.function = symbol;
+                }
+            }
+            None if symbol.is_some() => frames.push(SymbolFrame {
+                function: symbol,
+                file: None,
+                line: None,
+                inlined: false,
+            }),
+            None => {}
+        }
+        frames
+    }
+
+    fn debug_frames(&self, addr: u64) -> Vec<SymbolFrame> {
+        let Some(lines) = &self.lines else { return vec![] };
+        // Split debug information is not looked for.
+        let Ok(mut found) = lines.find_frames(addr).skip_all_loads() else { return vec![] };
+        let mut frames = vec![];
+        while let Ok(Some(frame)) = found.next() {
+            let name = frame.function.as_ref().and_then(|function| function.raw_name().ok());
+            let place = frame.location.as_ref();
+            frames.push(SymbolFrame {
+                function: name.map(|name| readable(name.as_bytes())),
+                file: place.and_then(|place| place.file).map(|file| bounded(file.into())),
+                line: place.and_then(|place| place.line).filter(|line| *line > 0),
+                inlined: true,
+            });
+            if frames.len() >= MAX_INLINED {
+                break;
+            }
+        }
+        if let Some(outermost) = frames.last_mut() {
+            outermost.inlined = false;
+        }
+        frames
+    }
+
+    /// The function of the symbol table that `addr` lies in.
+    fn function(&self, addr: u64) -> Option<&Function<'a>> {
+        let behind = self.functions.partition_point(|function| function.addr <= addr);
+        let function = self.functions.get(behind.checked_sub(1)?)?;
+        // Assembly often gives no size: such a function goes on to the next.
+        let inside = function.size == 0 || addr - function.addr < function.size;
+        inside.then_some(function)
+    }
+}
+
+/// The executable parts of `file`, sorted.
+fn code(file: &object::File<'_>) -> Vec<Range<u64>> {
+    let mut code: Vec<Range<u64>> = file
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text && is_loaded_code(section.flags()))
+        .map(|section| section.address()..section.address().saturating_add(section.size()))
+        .collect();
+    if file.sections().next().is_none() {
+        code.extend(
+            file.segments()
+                .filter(|segment| {
+                    matches!(segment.flags(), SegmentFlags::Elf { p_flags, .. }
+                        if p_flags.contains(elf::PF_X))
+                })
+                .map(|s| s.address()..s.address().saturating_add(s.size())),
+        );
+    }
+    code.retain(|range| !range.is_empty());
+    code.sort_by_key(|range| range.start);
+    code
+}
+
+fn is_loaded_code(flags: SectionFlags) -> bool {
+    match flags {
+        SectionFlags::Elf { sh_flags, .. } => {
+            sh_flags.contains(elf::SHF_ALLOC) && sh_flags.contains(elf::SHF_EXECINSTR)
+        }
+        _ => false,
+    }
+}
+
+/// The functions in `code`, sorted.
+fn functions<'a>(file: &object::File<'a>, code: &[Range<u64>]) -> Vec<Function<'a>> {
+    let in_code = |addr: u64| code.iter().any(|range| range.contains(&addr));
+    let mut functions: Vec<Function<'a>> = file
+        .symbols()
+        .filter(|symbol| symbol.is_definition())
+        .filter(|symbol| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Unknown))
+        .filter(|symbol| in_code(symbol.address()))
+        .filter_map(|symbol| {
+            let name = symbol.name_bytes().ok()?;
+            // Mapping symbols and the assembler's own labels name no function.
+            let is_label = name.is_empty() || name.starts_with(b"$") || name.starts_with(b".L");
+            let (addr, size) = (symbol.address(), symbol.size());
+            (!is_label).then_some(Function { addr, size, name })
+        })
+        .collect();
+    // Of several names for a place, the last is found: one with a size is a function for certain.
+    functions.sort_by(|a, b| (a.addr, a.size, b.name).cmp(&(b.addr, b.size, a.name)));
+    functions
+}
+
+/// The name as people write it.
+fn readable(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    bounded(match rustc_demangle::try_demangle(&name) {
+        // Without the hash.
+        Ok(demangled) => Cow::Owned(format!("{demangled:#}")),
+        Err(_) => name,
+    })
+}
+
+fn bounded(text: Cow<'_, str>) -> String {
+    if text.len() <= MAX_NAME {
+        return text.into_owned();
+    }
+    let end = (0..=MAX_NAME).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+impl<'a> Symbols<'a> {
+    /// Symbols that can unwind `code` and know nothing else.
+    pub(crate) fn of_unwind(code: Range<u64>, unwind: UnwindTables<'a>) -> Symbols<'a> {
+        Symbols { code: vec![code], functions: vec![], lines: None, unwind }
+    }
+}
