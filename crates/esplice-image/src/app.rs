@@ -33,6 +33,8 @@ pub struct ImageOptions {
     pub max_rev: u16,
     /// Where the bytes are taken from.
     pub source: ImageSource,
+    /// MMU page size in bytes; without one the app descriptor's, or the chip's usual one.
+    pub mmu_page_size: Option<u32>,
 }
 
 impl ImageOptions {
@@ -43,6 +45,7 @@ impl ImageOptions {
             min_rev: 0,
             max_rev: u16::MAX,
             source: ImageSource::Auto,
+            mmu_page_size: None,
         }
     }
 
@@ -118,13 +121,14 @@ pub fn build_image(
     let flash_size_freq = flash_codes(chip, &options.flash)?;
     let parsed = Elf::parse(elf, chip)?;
 
+    let page = page_size(chip, options.mmu_page_size, &parsed)?;
     let (source, mut layout) = match options.source {
-        ImageSource::Sections => (options.source, Layout::of_sections(&parsed, chip)?),
-        ImageSource::ProgramHeaders => (options.source, Layout::of_segments(&parsed, chip)?),
-        ImageSource::Auto => match Layout::of_sections(&parsed, chip) {
+        ImageSource::Sections => (options.source, Layout::of_sections(&parsed, chip, page)?),
+        ImageSource::ProgramHeaders => (options.source, Layout::of_segments(&parsed, chip, page)?),
+        ImageSource::Auto => match Layout::of_sections(&parsed, chip, page) {
             Ok(layout) => (ImageSource::Sections, layout),
             Err(error) if wants_program_headers(&error) => {
-                let layout = Layout::of_segments(&parsed, chip).map_err(|_| error)?;
+                let layout = Layout::of_segments(&parsed, chip, page).map_err(|_| error)?;
                 (ImageSource::ProgramHeaders, layout)
             }
             Err(error) => return Err(error),
@@ -151,7 +155,7 @@ pub fn build_image(
     if let Some(field) = layout.elf_sha256_field()? {
         field.copy_from_slice(&elf_sha256);
     }
-    let warnings = warnings(&layout.segments, chip, header.entry);
+    let warnings = warnings(&layout.segments, chip, page, header.entry);
     Ok(AppImage {
         elf_sha256_patched: layout.descriptor,
         segments: layout.segments,
@@ -204,12 +208,16 @@ fn finished(mut bytes: Vec<u8>, segments: Vec<std::ops::Range<usize>>, chip: &Ch
     bytes
 }
 
-fn warnings(segments: &[ImageSegment], chip: &Chip, entry: Addr) -> Vec<ImageWarning> {
+fn warnings(
+    segments: &[ImageSegment],
+    chip: &Chip,
+    page_size: u32,
+    entry: Addr,
+) -> Vec<ImageWarning> {
     let mut warnings = Vec::new();
     if !chip.region_at(entry).is_some_and(|region| region.access.execute) {
         warnings.push(ImageWarning::EntryNotExecutable { entry });
     }
-    let page_size = page_size(chip);
     // Pages of the array behind the bus, and what must be added to get the flash's.
     let mapped: Vec<_> = segments
         .iter()

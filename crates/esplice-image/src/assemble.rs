@@ -139,10 +139,8 @@ fn flash_params(name: &str, header: &ImageHeader, chip: &Chip) -> Result<FlashPa
             .ok_or_else(|| unknown("flash mode", header.flash_mode))?,
         freq: chip
             .image
-            .flash_frequencies
-            .iter()
-            .find(|(_, code)| **code == freq)
-            .map(|(name, _)| name.clone())
+            .flash_freq_name(freq)
+            .map(str::to_owned)
             .ok_or_else(|| unknown("flash frequency", freq))?,
         size: chip.image.flash_size_bytes(size).ok_or_else(|| unknown("flash size", size))?,
     })

@@ -8,7 +8,7 @@ use object::elf;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
 use crate::descriptor::printable;
-use crate::{Content, ImageError};
+use crate::{AppDescriptor, Content, ImageError};
 
 type Header = elf::FileHeader32<LittleEndian>;
 
@@ -143,6 +143,13 @@ impl<'d> Elf<'d> {
             pieces.push(piece(name, addr, bytes, region));
         }
         Ok(pieces)
+    }
+
+    /// The app descriptor in the section of its own, if there is one.
+    pub fn descriptor(&self) -> Option<AppDescriptor> {
+        let table = self.header.sections(LittleEndian, self.data).ok()?;
+        let (_, section) = table.section_by_name(LittleEndian, DESCRIPTOR_SECTION.as_bytes())?;
+        AppDescriptor::from_bytes(section.data(LittleEndian, self.data).ok()?)
     }
 
     fn region_of(&self, name: &str, addr: u32, len: u32) -> Result<&'d Region, ImageError> {

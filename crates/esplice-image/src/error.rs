@@ -140,6 +140,16 @@ pub enum ImageError {
     /// The field for the ELF's SHA-256 is filled already.
     #[error("app descriptor's field for the ELF's SHA-256 (byte 0xb0 of the image) is not zero")]
     ElfHashNotEmpty,
+    /// An MMU page size that the chip does not have.
+    #[error("{chip} has no MMU pages of {size} bytes")]
+    MmuPageSize {
+        /// As the options or the app descriptor say, in bytes.
+        size: u32,
+        /// The chip's name.
+        chip: String,
+        /// Sizes it has, in bytes.
+        known: Vec<u32>,
+    },
     /// A flash frequency that the chip has no code for.
     #[error("flash frequency {freq:?} is unknown for {chip}")]
     FlashFreq {
@@ -190,6 +200,10 @@ impl ImageError {
             ImageError::UnalignedFlash { .. } => "align the section in the linker script",
             ImageError::DescriptorMisplaced { .. } => {
                 "the linker script must place .flash.appdesc first in its memory, 0x20 into a page"
+            }
+            ImageError::MmuPageSize { known, .. } => {
+                let known: Vec<String> = known.iter().map(u32::to_string).collect();
+                return Some(format!("known are {}", known.join(", ")));
             }
             ImageError::FlashFreq { known, .. } | ImageError::FlashSize { known, .. } => {
                 return Some(format!("known are {}", known.join(", ")));

@@ -200,8 +200,7 @@ fn check_header(header: &ImageHeader, chip: Option<&Chip>, defects: &mut Vec<Def
 
 fn name_flash_codes(info: &mut ImageInfo, chip: &Chip, defects: &mut Vec<Defect>) {
     let code = info.header.flash_freq_code();
-    let frequencies = &chip.image.flash_frequencies;
-    info.flash_freq = frequencies.iter().find(|(_, c)| **c == code).map(|(name, _)| name.clone());
+    info.flash_freq = chip.image.flash_freq_name(code).map(str::to_owned);
     if info.flash_freq.is_none() {
         defects.push(Defect::UnknownCode { field: "flash frequency", code });
     }

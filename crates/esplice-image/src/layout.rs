@@ -21,15 +21,15 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub fn of_sections(elf: &Elf<'_>, chip: &Chip) -> Result<Self, ImageError> {
-        Self::of_pieces(elf.sections()?, chip)
+    pub fn of_sections(elf: &Elf<'_>, chip: &Chip, page_size: u32) -> Result<Self, ImageError> {
+        Self::of_pieces(elf.sections()?, chip, page_size)
     }
 
-    pub fn of_segments(elf: &Elf<'_>, chip: &Chip) -> Result<Self, ImageError> {
-        Self::of_pieces(elf.segments()?, chip)
+    pub fn of_segments(elf: &Elf<'_>, chip: &Chip, page_size: u32) -> Result<Self, ImageError> {
+        Self::of_pieces(elf.segments()?, chip, page_size)
     }
 
-    fn of_pieces(pieces: Vec<Piece<'_>>, chip: &Chip) -> Result<Self, ImageError> {
+    fn of_pieces(pieces: Vec<Piece<'_>>, chip: &Chip, page_size: u32) -> Result<Self, ImageError> {
         if pieces.is_empty() {
             return Err(ImageError::NoContent);
         }
@@ -43,7 +43,6 @@ impl Layout {
         let (mut flash, mut ram): (Vec<_>, Vec<_>) = merged.into_iter().partition(Piece::is_flash);
         flash.sort_by_key(|piece| piece.addr);
         ram.sort_by_key(|piece| piece.addr);
-        let page_size = page_size(chip);
         check_pages(&flash, page_size)?;
         if let Some(addr) = descriptor {
             descriptor_first(&mut flash, addr)?;
@@ -270,9 +269,25 @@ fn append_parts(bytes: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-/// The usual MMU page of `chip`, in bytes.
-pub(crate) fn page_size(chip: &Chip) -> u32 {
-    chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000)
+/// The MMU page that an image is made for, in bytes: the one asked for, else the app descriptor's
+/// where the chip has a choice, else the chip's usual one.
+///
+/// # Errors
+/// [`ImageError::MmuPageSize`] if the chip does not have it.
+pub(crate) fn page_size(chip: &Chip, asked: Option<u32>, elf: &Elf<'_>) -> Result<u32, ImageError> {
+    let known = chip.image.mmu_page_sizes.as_slice();
+    let of_descriptor = || match known {
+        [_, _, ..] => elf.descriptor()?.mmu_page_size,
+        _ => None,
+    };
+    let Some(size) = asked.or_else(of_descriptor) else {
+        return Ok(known.first().copied().unwrap_or(0x1_0000));
+    };
+    known.contains(&size).then_some(size).ok_or_else(|| ImageError::MmuPageSize {
+        size,
+        chip: chip.display_name.clone(),
+        known: known.to_vec(),
+    })
 }
 
 fn piece_delta(piece: &Piece<'_>, offset: usize) -> u32 {

@@ -27,6 +27,36 @@ fn the_header_says_what_was_asked() {
     }
 }
 
+/// Each chip has one, whose header holds what was asked, for every flash the chip may have.
+#[test]
+fn every_chip_has_one() {
+    for chip in esplice_chip::all() {
+        let (image, name) = (&chip.image, &chip.name);
+        for (freq, freq_code) in &image.flash_frequencies {
+            for (size, size_code) in &image.flash_sizes {
+                let size = esplice_chip::parse_size(size).expect("a size");
+                let params =
+                    FlashParams { freq: freq.clone(), size, ..FlashParams::for_chip(chip) };
+                let bytes = second_stage(chip, &params).expect("bootloader").bytes;
+                let extent = Extent::of(&bytes).expect("image");
+                assert_eq!(extent.header.chip_id, image.chip_id, "{name}");
+                assert_eq!(extent.header.wp_pin, image.wp_pin, "{name}");
+                assert_eq!(bytes[3], size_code << 4 | freq_code, "{name}");
+                assert_eq!(extent.checksum(&bytes), bytes[extent.checksum_at], "{name}");
+                let at = extent.sha256_at.expect("hash");
+                assert_eq!(bytes[at..], sha256(&bytes[..at]), "{name}");
+                let room = image.partition_table_offset.0 - image.boot_offset.0;
+                assert!(bytes.len() <= room as usize, "{name}: {} bytes", bytes.len());
+                // All that the ROM loads of it goes into memory that the chip has.
+                for segment in &extent.segments {
+                    let region = chip.region_at(segment.addr).expect("a region");
+                    assert!(segment.len <= region.room_at(segment.addr), "{name}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_not_there_is_said() {
     let chip = esplice_chip::find("esp32c3").expect("chip data");

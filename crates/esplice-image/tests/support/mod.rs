@@ -15,6 +15,8 @@ pub struct Section {
     pub kind: elf::SectionType,
     pub flags: u32,
     pub addr: u32,
+    /// Address in the program header, where it differs: where the loader puts it.
+    pub load: Option<u32>,
     pub data: Vec<u8>,
     /// Length of a NOBITS section.
     pub bss: u32,
@@ -22,7 +24,7 @@ pub struct Section {
 
 pub fn section(name: &'static str, addr: u32, data: impl Into<Vec<u8>>) -> Section {
     let (kind, flags) = (elf::SHT_PROGBITS, elf::SHF_ALLOC.0 as u32);
-    Section { name, kind, flags, addr, data: data.into(), bss: 0 }
+    Section { name, kind, flags, addr, load: None, data: data.into(), bss: 0 }
 }
 
 pub fn bss(name: &'static str, addr: u32, len: u32) -> Section {
@@ -120,7 +122,7 @@ pub fn elf(sections: &[Section], options: Options) -> Vec<u8> {
                 p_flags: elf::PF_R,
                 p_offset: *offset,
                 p_vaddr: u64::from(section.addr),
-                p_paddr: u64::from(section.addr),
+                p_paddr: u64::from(section.load.unwrap_or(section.addr)),
                 p_filesz: section.data.len() as u64,
                 p_memsz: len(section),
                 p_align: 4,
@@ -186,6 +188,65 @@ pub fn esptool_image(dir: &Path, elf: &[u8], more: &[&str]) -> Result<Vec<u8>, S
         return Err(String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned());
     }
     Ok(std::fs::read(output).expect("read esptool's image"))
+}
+
+/// Runs esptool's `main` once for each line of arguments, set apart by tabs: it starts slowly.
+const BATCH: &str = r#"
+import contextlib, io, sys
+import esptool
+for line in open(sys.argv[1]).read().splitlines():
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            esptool.main(line.split("\t"))
+        print("made")
+    except BaseException as error:
+        print("refused", " ".join((str(error) + " " + said.getvalue()).split()))
+"#;
+
+/// An ELF, and esptool's arguments before `-o`, of which one image is to be made.
+pub struct Job<'a> {
+    pub elf: &'a [u8],
+    pub args: Vec<String>,
+}
+
+/// What esptool makes of each job in `dir`: the image, or what it says.
+pub fn esptool_images(dir: &Path, jobs: &[Job<'_>]) -> Vec<Result<Vec<u8>, String>> {
+    let file = |number: usize, end: &str| dir.join(format!("{number}.{end}"));
+    let mut lines = String::new();
+    for (number, job) in jobs.iter().enumerate() {
+        let (elf, image) = (file(number, "elf"), file(number, "bin"));
+        std::fs::write(&elf, job.elf).expect("write the ELF");
+        let (elf, image) = (elf.display(), image.display());
+        lines.push_str(&format!("{}\t-o\t{image}\t{elf}\n", job.args.join("\t")));
+    }
+    let list = dir.join("jobs");
+    std::fs::write(&list, lines).expect("write the list");
+    let output = Command::new(esptool_python()).args(["-c", BATCH]).arg(&list).output();
+    let output = output.expect("run esptool's Python");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.lines().count(), jobs.len(), "esptool stopped: {said}{error}");
+    let results = said.lines().enumerate().map(|(number, line)| match line {
+        "made" => Ok(std::fs::read(file(number, "bin")).expect("read esptool's image")),
+        refused => Err(refused.to_owned()),
+    });
+    results.collect()
+}
+
+/// The Python beside the program esptool, else the one on PATH.
+fn esptool_python() -> PathBuf {
+    let program = PathBuf::from(esptool().get_program());
+    let on_path = || {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|dir| dir.join(&program)).find(|file| file.is_file())
+    };
+    let program = if program.is_file() { Some(program.clone()) } else { on_path() };
+    let beside = program.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let names = ["python", "python3", "python.exe"];
+    beside
+        .and_then(|dir| names.iter().map(|name| dir.join(name)).find(|file| file.is_file()))
+        .unwrap_or_else(|| "python3".into())
 }
 
 /// An ELF whose one program header covers all of `bytes` at `addr`, and whose sections are the

@@ -1,0 +1,261 @@
+//! Every chip's app images against esptool's, byte by byte: ELFs at each chip's addresses, with
+//! what the header's options can say.
+
+mod support;
+
+use esplice_chip::{Chip, RegionKind};
+use esplice_image::{FlashMode, FlashParams, ImageOptions, ImageSource, build_image};
+use object::elf;
+use support::{Job, Options, Section, bss, descriptor, esptool_images, noise, section};
+
+/// What a case is about, its ELF, and the options for both sides.
+struct Case<'c> {
+    name: String,
+    chip: &'c Chip,
+    elf: Vec<u8>,
+    options: ImageOptions,
+}
+
+/// Fewest cases; a table that shrinks must not pass unseen.
+const LEAST_CASES_A_CHIP: usize = 44;
+
+#[test]
+fn images_equal_esptools() {
+    let chips = esplice_chip::all();
+    let cases: Vec<Case> =
+        chips.iter().flat_map(|chip| [shapes(chip), headers(chip)]).flatten().collect();
+    assert!(cases.len() >= LEAST_CASES_A_CHIP * chips.len(), "only {} cases", cases.len());
+    let dir = tempfile::tempdir().expect("directory");
+    let jobs: Vec<Job> =
+        cases.iter().map(|case| Job { elf: &case.elf, args: esptool_args(case) }).collect();
+    let mut wrong = Vec::new();
+    for (case, theirs) in cases.iter().zip(esptool_images(dir.path(), &jobs)) {
+        let ours = build_image(&case.elf, case.chip, &case.options);
+        let what = match (ours, theirs) {
+            (Ok(ours), Ok(theirs)) => {
+                if ours.bytes == theirs {
+                    continue;
+                }
+                let place = ours.bytes.iter().zip(&theirs).position(|(a, b)| a != b);
+                let lens = (ours.bytes.len(), theirs.len());
+                format!("first difference at {place:x?}, lengths {lens:x?}, {:x?}", ours.segments)
+            }
+            (Ok(_), Err(said)) => format!("only esptool refuses it: {said}"),
+            (Err(error), Ok(_)) => format!("only we refuse it: {error}"),
+            (Err(error), Err(said)) => format!("both refuse it: {error}; {said}"),
+        };
+        wrong.push(format!("{} {}: {what}", case.chip.name, case.name));
+    }
+    assert!(wrong.is_empty(), "{} of {} cases: {wrong:#?}", wrong.len(), cases.len());
+}
+
+/// What both refuse, each chip for its own addresses.
+#[test]
+fn what_cannot_run_is_refused_by_both() {
+    let dir = tempfile::tempdir().expect("directory");
+    for chip in esplice_chip::all() {
+        let at = Places::of(chip);
+        let page = chip.image.mmu_page_sizes[0];
+        let same_page = [
+            section(".rodata", at.rodata + 0x20, noise(1, 100)),
+            section(".rodata2", at.rodata + page / 2, noise(2, 100)),
+        ];
+        let many: Vec<Section> =
+            (0..20).map(|i| section(".data", at.data + 64 * i, noise(i + 1, 16))).collect();
+        for (name, sections) in [("same page", &same_page[..]), ("many", &many)] {
+            let options =
+                ImageOptions { source: ImageSource::Sections, ..ImageOptions::for_chip(chip) };
+            let elf = elf_of(chip, &at, sections);
+            let case = Case { name: name.into(), chip, elf, options };
+            let jobs = [Job { elf: &case.elf, args: esptool_args(&case) }];
+            let theirs = esptool_images(dir.path(), &jobs).remove(0);
+            assert!(theirs.is_err(), "{} {name}: esptool makes an image", chip.name);
+            let ours = build_image(&case.elf, chip, &case.options);
+            assert!(ours.is_err(), "{} {name}: we make an image", chip.name);
+        }
+    }
+}
+
+/// Where a chip has what: the starts of its windows, and room behind each.
+struct Places {
+    rodata: u32,
+    text: u32,
+    data: u32,
+    rwtext: u32,
+    rtc: Option<u32>,
+}
+
+impl Places {
+    fn of(chip: &Chip) -> Self {
+        let find = |kind, execute| {
+            let mut regions = chip.regions.iter().filter(|r| r.kind == kind && r.key != "rtc-fast");
+            let exact = regions.clone().find(|r| r.access.execute == execute);
+            exact.or_else(|| regions.next()).expect("a region").clone()
+        };
+        let (code, data) = (find(RegionKind::Ram, true), find(RegionKind::Ram, false));
+        let one_bus = code.key == data.key;
+        Self {
+            rodata: find(RegionKind::Flash, false).addr.0,
+            text: find(RegionKind::Flash, true).addr.0 + 0x20_0000,
+            // Behind what the caches take; with one bus the data comes behind the code.
+            data: data.addr.0 + if one_bus { 0x2_0000 } else { 0x1_0000 },
+            rwtext: code.addr.0 + 0x8000,
+            rtc: chip.region("rtc-fast").map(|region| region.addr.0),
+        }
+    }
+}
+
+/// ELFs of every shape, with the chip's default header.
+fn shapes(chip: &Chip) -> Vec<Case<'_>> {
+    let at = Places::of(chip);
+    let page = chip.image.mmu_page_sizes[0];
+    let rodata = |offset: u32, len| section(".rodata", at.rodata + offset, noise(1, len));
+    let text = |offset: u32, len| section(".text", at.text + offset, noise(2, len));
+    let data = |offset: u32, len| section(".data", at.data + offset, noise(3, len));
+    let rwtext = |offset: u32, len| section(".rwtext", at.rwtext + offset, noise(4, len));
+    let array = Section {
+        kind: elf::SHT_INIT_ARRAY,
+        ..section(".init_array", at.rodata + 0x124, noise(5, 8))
+    };
+    let appdesc = |offset: u32| section(".flash.appdesc", at.rodata + offset, descriptor());
+    let mut shapes = vec![
+        (
+            "gaps and unaligned ends",
+            vec![
+                rwtext(0, 1021),
+                data(0, 333),
+                data(0x400, 2),
+                bss(".bss", at.data + 0x1000, 4096),
+                rodata(0x20, 4097),
+                text(0x20, 9999),
+            ],
+        ),
+        (
+            "several sections a segment",
+            vec![
+                rwtext(0, 0x100),
+                rwtext(0x100, 0x33),
+                rwtext(0x134, 0x80),
+                appdesc(0x20),
+                section(".rodata.merge", at.rodata + 0x120, noise(6, 3)),
+                array,
+                rodata(0x12c, 0x1234),
+                text(0x20, 0x4321),
+                section(".comment", 0, noise(7, 40)),
+            ],
+        ),
+        (
+            "a section across a page",
+            vec![rodata(0x20, 0x1_2345), text(0x20, 0x2_0010), data(0, 0x9000), rwtext(0, 0x9000)],
+        ),
+        (
+            "the descriptor comes first",
+            vec![text(0x20, 3000), rodata(0x20, 700), data(0, 300), appdesc(page + 0x20)],
+        ),
+        ("RAM only", vec![rwtext(0, 1000), data(0, 500), bss(".bss", at.data + 0x1000, 100)]),
+        ("flash only", vec![appdesc(0x20), text(0x20, 5000)]),
+        ("text alone", vec![text(0x20, 77)]),
+        ("out of order", vec![data(0, 40), text(page + 0x20, 50), rwtext(0, 60), rodata(0x20, 70)]),
+        ("RAM fills the gap", vec![rodata(0x20, 100), text(0x20, 100), rwtext(0, 0xff74)]),
+        ("RAM just too long", vec![rodata(0x20, 100), text(0x20, 100), rwtext(0, 0xff90)]),
+        ("page start", vec![text(0, 100), data(0, 60)]),
+        ("behind page start", vec![text(0x18, 100), data(0, 60)]),
+        ("before page end", vec![text(page - 0x10, 100), data(0, 60)]),
+    ];
+    if let Some(rtc) = at.rtc {
+        shapes.push(("RTC memory", vec![section(".rtc", rtc, noise(8, 7)), text(0x20, 100)]));
+    }
+    let mut cases = Vec::new();
+    for (name, sections) in &shapes {
+        for source in [ImageSource::Sections, ImageSource::ProgramHeaders] {
+            cases.push(Case {
+                name: format!("{name}, {source:?}"),
+                chip,
+                elf: elf_of(chip, &at, sections),
+                options: ImageOptions { source, ..ImageOptions::for_chip(chip) },
+            });
+        }
+    }
+    // Data that runs at one address and is loaded to another: program headers tell the latter.
+    let loaded = Section { load: Some(at.data + 0x4000), ..data(0, 200) };
+    cases.push(Case {
+        name: "load address beside run address".into(),
+        chip,
+        elf: elf_of(chip, &at, &[text(0x20, 100), loaded]),
+        options: ImageOptions {
+            source: ImageSource::ProgramHeaders,
+            ..ImageOptions::for_chip(chip)
+        },
+    });
+    cases
+}
+
+/// One ELF with every flash mode, frequency, size and MMU page that the chip has, and revisions.
+fn headers(chip: &Chip) -> Vec<Case<'_>> {
+    let at = Places::of(chip);
+    let usual = ImageOptions { source: ImageSource::Sections, ..ImageOptions::for_chip(chip) };
+    let sections = |page: Option<u32>, text: u32| {
+        let mut descriptor = descriptor();
+        descriptor[180] = page.map_or(0, |page| page.trailing_zeros() as u8);
+        [
+            section(".flash.appdesc", at.rodata + 0x20, descriptor),
+            section(".text", at.text + text, noise(2, 3000)),
+            section(".data", at.data, noise(3, 300)),
+        ]
+    };
+    let mut cases = Vec::new();
+    let mut push = |name: String, page, text, options| {
+        let elf = elf_of(chip, &at, &sections(page, text));
+        cases.push(Case { name, chip, elf, options });
+    };
+    for mode in [FlashMode::Qio, FlashMode::Qout, FlashMode::Dio, FlashMode::Dout] {
+        let flash = FlashParams { mode, ..usual.flash.clone() };
+        push(format!("mode {mode}"), None, 0x20, ImageOptions { flash, ..usual.clone() });
+    }
+    for freq in chip.image.flash_frequencies.keys() {
+        let flash = FlashParams { freq: freq.clone(), ..usual.flash.clone() };
+        push(format!("frequency {freq}"), None, 0x20, ImageOptions { flash, ..usual.clone() });
+    }
+    for name in chip.image.flash_sizes.keys() {
+        let size = esplice_chip::parse_size(name).expect("a size");
+        let flash = FlashParams { size, ..usual.flash.clone() };
+        push(format!("size {name}"), None, 0x20, ImageOptions { flash, ..usual.clone() });
+    }
+    for (min_rev, max_rev) in [(0, 99), (3, 199), (100, 399), (301, 65535)] {
+        let options = ImageOptions { min_rev, max_rev, ..usual.clone() };
+        push(format!("revisions {min_rev} to {max_rev}"), None, 0x20, options);
+    }
+    let pages = &chip.image.mmu_page_sizes;
+    for page in pages {
+        // The descriptor's page, with text one small page on, and the option above it.
+        push(format!("descriptor's page {page:#x}"), Some(*page), page + 0x20, usual.clone());
+        let options = ImageOptions { mmu_page_size: Some(*page), ..usual.clone() };
+        push(format!("page {page:#x}"), Some(pages[0]), page + 0x20, options);
+    }
+    cases
+}
+
+fn elf_of(chip: &Chip, at: &Places, sections: &[Section]) -> Vec<u8> {
+    let machine = elf::Machine(chip.elf_machine);
+    support::elf(sections, Options { machine, entry: at.text + 0x20, ..Options::default() })
+}
+
+fn esptool_args(case: &Case<'_>) -> Vec<String> {
+    let ImageOptions { flash, min_rev, max_rev, source, mmu_page_size } = &case.options;
+    let (_, size) = case.chip.image.flash_size_code(flash.size).expect("a size");
+    let mut args: Vec<String> =
+        ["--chip", &case.chip.name, "elf2image", "--flash-mode", flash.mode.name()]
+            .map(str::to_owned)
+            .into();
+    args.extend(["--flash-freq".into(), flash.freq.clone(), "--flash-size".into(), size.into()]);
+    args.extend(["--min-rev-full".into(), min_rev.to_string()]);
+    args.extend(["--max-rev-full".into(), max_rev.to_string()]);
+    if *source == ImageSource::ProgramHeaders {
+        args.push("--use-segments".into());
+    }
+    // esptool takes this option for chips with a choice alone.
+    if let Some(page) = mmu_page_size.filter(|_| case.chip.image.mmu_page_sizes.len() > 1) {
+        args.extend(["--flash-mmu-page-size".into(), format!("{}KB", page >> 10)]);
+    }
+    args
+}
