@@ -337,8 +337,8 @@ fn the_loader_answers_at_the_host_s_rate() {
 fn a_rom_function_that_is_not_modelled_is_named() {
     for (addr, expected) in [
         (
-            0x4000_00f4_u32,
-            "ROM function tinfl_decompress at 0x400000f4 is not modelled (called from 0x4038000c)",
+            0x4000_00d0_u32,
+            "ROM function tdefl_compress_buffer at 0x400000d0 is not modelled (called from 0x4038000c)",
         ),
         (
             0x4005_fffc,

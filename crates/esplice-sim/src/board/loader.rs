@@ -10,7 +10,7 @@ use crate::{
     cpu::Bus,
     download::{After, Loader, LoaderOutput, LoaderTarget, RX_RING_LEN},
     nor::Nor,
-    rom::boot,
+    rom::{self, boot},
     soc::{
         LineByte, ResetReason, Soc,
         clock::{Tick, periods, ticks},
@@ -117,6 +117,7 @@ impl Board {
             }
             After::Reset => self.soc.fabric.request_reset(ResetReason::SoftwareSystem),
             After::Run(entry) => {
+                rom::attach_console(&mut self.soc, &self.table);
                 boot::enter(entry, &mut self.cpu, &self.table);
                 self.state = State::Running;
             }

@@ -15,7 +15,7 @@ use crate::{
     port::Powered,
     rom::{self, Flow, boot},
     soc::{
-        Accesses, LineByte, ResetReason, Soc,
+        Accesses, LINE_LIMIT, LineByte, ResetReason, Soc,
         clock::{Tick, duration, periods, ticks},
         uart,
     },
@@ -35,6 +35,8 @@ pub struct Board {
     resets: u64,
     boot_strap: u32,
     download_strap: u32,
+    /// The boot pin is held low whatever the lines say.
+    boot_pin_held: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -117,7 +119,7 @@ impl Board {
         let table = rom::Table::load(&sim.rom_table)?;
         table.fill_rom(chip, &mut soc);
         let mut cpu = Cpu::new(CpuModel::of(chip, sim));
-        cpu.set_hooks(table.hooked());
+        cpu.set_hooks(table.hooked().chain(rom::Vector::addrs(&table)));
         Ok(Self {
             chip,
             cpu,
@@ -130,6 +132,7 @@ impl Board {
             resets: 0,
             boot_strap: sim.boot_strap,
             download_strap: sim.download_strap,
+            boot_pin_held: false,
         })
     }
 
@@ -191,14 +194,33 @@ impl Board {
         }
     }
 
+    /// Holds the boot pin low, as a finger on the boot button does: each reset from now on leads
+    /// into download mode. [`Board::set_lines`] still resets.
+    pub fn hold_boot_pin(&mut self, held: bool) {
+        self.boot_pin_held = held;
+    }
+
+    /// Baud rate of the console UART at present. Before its first SYNC the serial loader takes the
+    /// host's.
+    pub fn baud(&mut self) -> u32 {
+        self.soc.console_baud()
+    }
+
+    /// Bytes on the line towards the board that it has not taken.
+    pub fn host_waiting(&self) -> usize {
+        self.soc.fabric.line.to_board.len()
+    }
+
     /// Puts bytes on the line towards the board at `baud`, behind those that are on it; gives the
-    /// moment when the last has arrived.
+    /// moment when the last has arrived. The line holds a megabyte; what it can't hold is lost, as
+    /// it is in the FIFO of a board that does not listen.
     pub fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration {
         let baud = baud.max(1);
         let fabric = &mut self.soc.fabric;
         let time = if fabric.timed { periods(10, u64::from(baud)) } else { 0 };
         let mut at = self.line_free.max(fabric.now());
-        for &byte in bytes {
+        let room = LINE_LIMIT.saturating_sub(fabric.line.to_board.len());
+        for &byte in bytes.iter().take(room) {
             at = at.saturating_add(time);
             fabric.line.to_board.push_back(LineByte { done: at, byte, baud });
         }
@@ -219,6 +241,19 @@ impl Board {
                 _ => break,
             }
             line.pop_front();
+            taken += 1;
+        }
+        taken
+    }
+
+    /// [`Board::host_take`] at whatever rate the board sends: for a wire that carries none.
+    pub fn host_take_as_sent(&mut self, buf: &mut [u8]) -> usize {
+        let now = self.soc.fabric.now();
+        let line = &mut self.soc.fabric.line.to_host;
+        let mut taken = 0;
+        for slot in buf {
+            let Some(byte) = line.pop_front_if(|byte| byte.done <= now) else { break };
+            *slot = byte.byte;
             taken += 1;
         }
         taken
@@ -265,7 +300,7 @@ impl Board {
             }
             State::Rising(_) => {
                 self.lose_input(now);
-                self.soc.fabric.strap = match self.lines.boot_pin_low() {
+                self.soc.fabric.strap = match self.lines.boot_pin_low() || self.boot_pin_held {
                     true => self.download_strap,
                     false => self.boot_strap,
                 };
@@ -318,6 +353,11 @@ impl Board {
             Stop::Budget | Stop::YieldRequested => {}
             Stop::Wfi => self.skip_to(next),
             Stop::Hook(addr) => {
+                if let Some(vector) = rom::Vector::at(addr, &self.table) {
+                    self.cpu.cycles += vector.run(&mut self.cpu, &mut self.soc, &self.table);
+                    self.soc.fabric.clock.cycle = self.cpu.cycles;
+                    return;
+                }
                 let called =
                     rom::call(addr, &mut self.cpu, &mut self.soc, &self.table, &mut self.rom_state);
                 match called {

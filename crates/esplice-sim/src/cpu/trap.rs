@@ -79,6 +79,11 @@ impl Cpu {
         self.pc = handler;
     }
 
+    /// Does what `mret` does.
+    pub(crate) fn return_from_trap(&mut self) {
+        self.mret();
+    }
+
     pub(super) fn mret(&mut self) {
         let csrs = &mut self.csrs;
         let mpie = csrs.mstatus & MPIE != 0;

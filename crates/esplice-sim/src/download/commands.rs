@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use esplice_chip::Chip;
 use esplice_protocol::{Opcode, READ_FLASH_SLOW_LEN, SecurityInfo};
 use md5::{Digest, Md5};
 
@@ -323,29 +324,33 @@ impl Loader {
     }
 
     fn security_info(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
-        let efuse = &self.chip.efuse;
-        let mut field =
-            |name: &str| efuse.field(name).map(|field| field.value(|addr| target.read32(addr.0)));
-        let mut flags = 0;
-        for (bit, name) in SECURITY_FLAGS {
-            flags |= (field(name).unwrap_or(0).count_ones() & 1) << bit;
-        }
-        let mut key_purposes = [NO_KEY_PURPOSE; 7];
-        for (at, purpose) in key_purposes.iter_mut().enumerate() {
-            if let Some(burnt) = field(&format!("key-purpose-{at}")) {
-                *purpose = burnt as u8;
-            }
-        }
-        let info = SecurityInfo {
-            flags,
-            flash_crypt_cnt: field("spi-boot-crypt-cnt").unwrap_or(0) as u8,
-            key_purposes,
-            chip_id: Some(self.chip.image.chip_id.into()),
-            api_version: self.chip.sim.as_ref().map(|sim| sim.rom_eco_version),
-        };
+        let info = security_info(self.chip, |addr| target.read32(addr));
         let bytes = info.to_bytes();
         effects.data_len = bytes.len();
         self.put_reply(DATA, &bytes);
         End::Done
+    }
+}
+
+/// What GET_SECURITY_INFO tells of the chip whose registers `read` reads.
+pub(crate) fn security_info(chip: &Chip, mut read: impl FnMut(u32) -> u32) -> SecurityInfo {
+    let mut field =
+        |name: &str| chip.efuse.field(name).map(|field| field.value(|addr| read(addr.0)));
+    let mut flags = 0;
+    for (bit, name) in SECURITY_FLAGS {
+        flags |= (field(name).unwrap_or(0).count_ones() & 1) << bit;
+    }
+    let mut key_purposes = [NO_KEY_PURPOSE; 7];
+    for (at, purpose) in key_purposes.iter_mut().enumerate() {
+        if let Some(burnt) = field(&format!("key-purpose-{at}")) {
+            *purpose = burnt as u8;
+        }
+    }
+    SecurityInfo {
+        flags,
+        flash_crypt_cnt: field("spi-boot-crypt-cnt").unwrap_or(0) as u8,
+        key_purposes,
+        chip_id: Some(chip.image.chip_id.into()),
+        api_version: chip.sim.as_ref().map(|sim| sim.rom_eco_version),
     }
 }

@@ -26,6 +26,7 @@
 //! them, reason 0x64), and the flash chip's write protection after an END.
 
 mod commands;
+pub(crate) use commands::security_info;
 mod inflate;
 mod spi_flash;
 

@@ -100,6 +100,10 @@ pub(crate) struct Texts {
     pub panic_pc: u32,
     /// Its vectors.
     pub vectors: u32,
+    /// Where its interrupt handler returns to.
+    pub interrupt_exit: u32,
+    /// CPU interrupt of the console UART.
+    pub console_interrupt: u32,
     /// Said before it stays.
     pub stuck_text: String,
     /// Said of a bad first segment of SPI commands.

@@ -96,14 +96,18 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.give(0);
         Flow::after(120)
     }),
-    // Interrupts.
-    ("ets_isr_mask", nothing),
-    ("ets_isr_unmask", nothing),
-    ("intr_matrix_set", nothing),
     // eFuses.
     ("ets_efuse_secure_boot_enabled", no),
     ("ets_efuse_download_modes_disabled", no),
     ("ets_efuse_security_download_modes_enabled", no),
+    ("GetSecurityInfoProc", |call| {
+        let to = call.arg(2);
+        let chip = call.soc.fabric.chip;
+        let info = crate::download::security_info(chip, |addr| call.load(addr));
+        call.store_bytes(to, &info.to_bytes());
+        call.give(0);
+        Flow::after(400)
+    }),
     ("analog_super_wdt_reset_happened", no),
     ("jtag_cpu_reset_happened", no),
     ("clear_super_wdt_reset_flag", nothing),

@@ -56,6 +56,12 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let size = call.soc.fabric.flash.nor.size();
         erase(call, Some(0), size)
     }),
+    ("SPI_write_enable", |call| {
+        let at = idle_at(call);
+        call.soc.fabric.flash.write_enable();
+        call.give(0);
+        Flow::at(at)
+    }),
     ("esp_rom_spiflash_unlock", success),
     ("esp_rom_spiflash_config_param", |call| {
         // chip_size, block_size, sector_size, page_size, status_mask, behind device_id.

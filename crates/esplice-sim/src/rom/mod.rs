@@ -9,6 +9,8 @@ pub(crate) mod boot;
 mod chip;
 mod flash;
 mod hash;
+mod inflate;
+mod interrupts;
 mod libc;
 mod output;
 mod panic;
@@ -21,6 +23,7 @@ use crate::{
     cpu::{Bus, Cpu},
     soc::{Soc, clock::Tick},
 };
+pub(crate) use interrupts::{Vector, attach_console};
 pub(crate) use table::Table;
 
 /// A ROM function: arguments are read from the call, the result is written to it.
@@ -58,9 +61,10 @@ impl Flow {
 }
 
 /// What ROM functions keep between calls outside of the chip's memory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct State {
     hashes: HashMap<u32, hash::Running>,
+    streams: HashMap<u32, inflate::Stream>,
     /// ets_install_uart_printf was called (the ROM does so at boot), and nothing took it back.
     uart_printf: bool,
 }
@@ -168,7 +172,17 @@ pub(crate) fn leave(cpu: &mut Cpu) {
 
 /// All modelled functions.
 fn hooks() -> impl Iterator<Item = &'static (&'static str, Hook)> {
-    [chip::HOOKS, flash::HOOKS, hash::HOOKS, libc::HOOKS, output::HOOKS].into_iter().flatten()
+    [
+        chip::HOOKS,
+        flash::HOOKS,
+        hash::HOOKS,
+        inflate::HOOKS,
+        interrupts::HOOKS,
+        libc::HOOKS,
+        output::HOOKS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[cfg(test)]
@@ -237,6 +251,52 @@ mod tests {
         check("ets_delay_us", &[u32::MAX], u32::MAX, (1 << 32) * TICKS_PER_CYCLE - 160 * 48);
         check("esp_rom_spiflash_write", &[u32::MAX, 0x3fc8_0000, 2], 1, 0);
         check("esp_rom_spiflash_erase_sector", &[u32::MAX], 1, 0);
+    }
+
+    /// A stream in pieces through a ring of 32 KiB, as flasher stubs inflate.
+    #[test]
+    fn a_stream_in_pieces() {
+        use std::io::Write as _;
+        const STATE: u32 = 0x3fc8_0000;
+        const INPUT: u32 = 0x3fc8_1000;
+        const LENS: u32 = 0x3fc8_3000;
+        const RING: u32 = 0x3fc9_0000;
+        let text: Vec<u8> = (0_u32..70_000).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&text).unwrap();
+        let stream = encoder.finish().unwrap();
+
+        let mut bench = Bench::new(u32::MAX, 160);
+        let addr =
+            bench.table.hooked().find(|at| bench.table.name(*at) == Some("tinfl_decompress"));
+        let mut out = Vec::new();
+        let mut next = RING;
+        let mut status = 1;
+        for piece in stream.chunks(1000) {
+            for (at, byte) in (INPUT..).zip(piece) {
+                bench.soc.store8(at, *byte).unwrap();
+            }
+            let mut taken = 0;
+            // More input to come, and a zlib header.
+            while taken < piece.len() as u32 || status == 2 {
+                bench.soc.store32(LENS, piece.len() as u32 - taken).unwrap();
+                bench.soc.store32(LENS + 4, RING + 0x8000 - next).unwrap();
+                let arguments = [STATE, INPUT + taken, LENS, RING, next, LENS + 4, 3];
+                bench.call(addr.unwrap(), &arguments);
+                status = bench.cpu.x[A0] as i32;
+                assert!(status >= 0, "{status}");
+                let made = bench.soc.load32(LENS + 4).unwrap();
+                taken += bench.soc.load32(LENS).unwrap();
+                out.extend((0..made).map(|i| bench.soc.load8(next + i).unwrap()));
+                next = if next + made == RING + 0x8000 { RING } else { next + made };
+            }
+        }
+        assert_eq!(status, 0, "the stream has ended");
+        assert!(out == text);
+        // A ring must be a power of two; nothing is touched otherwise.
+        bench.soc.store32(LENS + 4, 1000).unwrap();
+        bench.call(addr.unwrap(), &[STATE, INPUT, LENS, RING, RING, LENS + 4, 3]);
+        assert_eq!(bench.cpu.x[A0] as i32, -3);
     }
 
     proptest! {

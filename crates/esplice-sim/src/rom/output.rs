@@ -38,6 +38,11 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("uart_tx_wait_idle", wait_idle),
     ("uartAttach", |_| Flow::after(40)),
     ("Uart_Init", |_| Flow::after(100)),
+    ("GetUartDevice", |call| {
+        let device = call.data("UartDev").unwrap_or(0);
+        call.give(device);
+        Flow::after(10)
+    }),
     ("uart_div_modify", uart_div_modify),
     ("uart_rx_one_char", uart_rx_one_char),
 ];

@@ -31,6 +31,11 @@ pub(crate) trait Device: Send {
     /// A moment that [`Device::next_event`] named has come.
     fn event(&mut self, _fabric: &mut Fabric) {}
 
+    /// Baud rate at present, of a UART.
+    fn baud(&self, _fabric: &Fabric) -> Option<u32> {
+        None
+    }
+
     /// The clock of CPU or bus has just changed.
     fn clock_changed(&mut self, _fabric: &mut Fabric) {}
 
@@ -120,8 +125,9 @@ impl LineByte {
     }
 }
 
-/// Most bytes the line holds for a host that does not read: older ones are lost.
-const LINE_LIMIT: usize = 1 << 20;
+/// Most bytes the line holds. Of those for a host that does not read older ones are lost, of those
+/// for a board that does not, newer ones.
+pub(crate) const LINE_LIMIT: usize = 1 << 20;
 
 /// The wires between the console UART and the host.
 #[derive(Debug, Clone, Default)]

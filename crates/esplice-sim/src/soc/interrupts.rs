@@ -10,11 +10,11 @@ const SOURCES: u32 = 62;
 
 const STATUS_0: u32 = 0xf8;
 const STATUS_1: u32 = 0xfc;
-const ENABLE: u32 = 0x104;
-const TYPE: u32 = 0x108;
+pub(crate) const ENABLE: u32 = 0x104;
+pub(crate) const TYPE: u32 = 0x108;
 const CLEAR: u32 = 0x10c;
 const EIP_STATUS: u32 = 0x110;
-const PRIORITY_0: u32 = 0x114;
+pub(crate) const PRIORITY_0: u32 = 0x114;
 pub(crate) const THRESHOLD: u32 = 0x194;
 
 /// State of the matrix.

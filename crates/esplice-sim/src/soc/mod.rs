@@ -30,7 +30,7 @@ use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 pub(crate) use cache::MMU_INVALID;
 pub(crate) use chip_data::{mmu_entries, mmu_page};
 pub use device::ResetReason;
-pub(crate) use device::{Fabric, LineByte, Scope};
+pub(crate) use device::{Fabric, LINE_LIMIT, LineByte, Scope};
 
 use crate::{
     SimError,
@@ -184,6 +184,19 @@ impl Soc {
     /// Base address of the UART with the host at its other end, the first one listed.
     pub fn console(&self) -> u32 {
         self.console
+    }
+
+    /// Baud rate of the console.
+    pub fn console_baud(&mut self) -> u32 {
+        let fabric = &self.fabric;
+        let console = self.devices.iter().find(|placed| placed.base == self.console);
+        console.and_then(|placed| placed.device.baud(fabric)).unwrap_or(1)
+    }
+
+    /// Interrupt source of the console.
+    pub fn console_irq(&self) -> Option<u32> {
+        let console = self.devices.iter().find(|placed| placed.base == self.console);
+        console.and_then(|placed| placed.irq.first().copied())
     }
 
     /// Resets what such a reset resets.

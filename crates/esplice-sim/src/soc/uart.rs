@@ -169,6 +169,7 @@ impl Uart {
         if self.connected {
             while let Some(byte) = fabric.line.to_board.front().copied()
                 && byte.done <= now
+                && self.has_room(fabric)
             {
                 fabric.line.to_board.pop_front();
                 let (value, clean) = byte.received_at(self.baud);
@@ -200,6 +201,12 @@ impl Uart {
         if self.waiting(now) < self.empty_threshold() {
             self.raw |= int::TXFIFO_EMPTY;
         }
+    }
+
+    /// Where the wire takes no time it waits for the FIFO: else of a frame that is there at once
+    /// only the first bytes would be.
+    fn has_room(&self, fabric: &Fabric) -> bool {
+        fabric.timed || self.received.len() < DEPTH
     }
 
     fn full_threshold(&self) -> usize {
@@ -289,7 +296,7 @@ impl Device for Uart {
             }
         };
         const RECEIVE: u32 = int::RXFIFO_FULL | int::RXFIFO_OVF | int::RXFIFO_TOUT | int::FRM_ERR;
-        if wanted & RECEIVE != 0 && self.connected {
+        if wanted & RECEIVE != 0 && self.connected && self.has_room(fabric) {
             sooner(fabric.line.to_board.front().map(|byte| byte.done));
         }
         if wanted & int::RXFIFO_TOUT != 0 {
@@ -309,6 +316,10 @@ impl Device for Uart {
 
     fn event(&mut self, fabric: &mut Fabric) {
         self.advance(fabric);
+    }
+
+    fn baud(&self, fabric: &Fabric) -> Option<u32> {
+        Some(self.rate(fabric))
     }
 
     fn clock_changed(&mut self, fabric: &mut Fabric) {

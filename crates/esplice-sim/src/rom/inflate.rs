@@ -1,0 +1,65 @@
+//! The ROM's inflater, miniz's `tinfl_decompress`. The state of a stream is kept here, by its
+//! decompressor's address; the first word there is the ROM's state, and 0 in it begins a stream.
+
+use miniz_oxide::inflate::{
+    TINFLStatus,
+    core::{DecompressorOxide, decompress},
+};
+
+use super::{Call, Flow, Hook, MOST_BYTES};
+
+pub(super) const HOOKS: &[(&str, Hook)] = &[("tinfl_decompress", tinfl_decompress)];
+
+/// Most streams under way at a time: those that were given up make room.
+const MOST_STREAMS: usize = 8;
+/// Flags of the call, the same in the crate (miniz: `TINFL_FLAG_*`).
+const KNOWN_FLAGS: u32 = 0xf;
+/// The output is not a ring but all there will be.
+const NOT_A_RING: u32 = 4;
+/// Cycles for a byte that comes in, and for one that goes out, as the loader's own inflater takes.
+const CYCLES_IN: u64 = 32;
+const CYCLES_OUT: u64 = 10;
+
+/// `(decompressor, input, &input length, output's start, output's next, &room, flags)`.
+fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
+    let [state, input, input_len, start, next, room, flags] =
+        [0, 1, 2, 3, 4, 5, 6].map(|index| call.arg(index));
+    let asked = call.load(room);
+    let before = next.wrapping_sub(start);
+    let len = before.checked_add(asked).filter(|len| *len <= MOST_BYTES);
+    let ring_is_odd = |len: u32| flags & NOT_A_RING == 0 && !len.is_power_of_two();
+    let Some(len) = len.filter(|len| next >= start && !ring_is_odd(*len)) else {
+        // miniz: TINFL_STATUS_BAD_PARAM, and nothing moved.
+        call.store(input_len, 0);
+        call.store(room, 0);
+        call.give(TINFLStatus::BadParam as i32 as u32);
+        return Flow::after(40);
+    };
+    let source_len = call.load(input_len);
+    let source = call.bytes(input, source_len);
+    let mut out = call.bytes(start, len);
+    if call.load(state) == 0 {
+        let streams = &mut call.state.streams;
+        if streams.len() >= MOST_STREAMS && !streams.contains_key(&state) {
+            streams.clear();
+        }
+        streams.insert(state, Box::default());
+    }
+    // Of a stream that was never begun the ROM's machine makes nothing either.
+    let (status, consumed, produced) = match call.state.streams.get_mut(&state) {
+        Some(stream) => decompress(stream, &source, &mut out, before as usize, flags & KNOWN_FLAGS),
+        None => (TINFLStatus::Failed, 0, 0),
+    };
+    let first = before as usize;
+    let written = out.get(first..first + produced).unwrap_or_default();
+    call.store_bytes(next, written);
+    call.store(input_len, consumed as u32);
+    call.store(room, produced as u32);
+    // Any state but 0: the stream has begun.
+    call.store(state, 1);
+    call.give(status as i32 as u32);
+    Flow::after(40 + CYCLES_IN * consumed as u64 + CYCLES_OUT * produced as u64)
+}
+
+/// A stream being inflated.
+pub(super) type Stream = Box<DecompressorOxide>;
