@@ -67,6 +67,24 @@ fn what_comes_instead_of_the_expected() {
 }
 
 #[test]
+fn panics_are_decoded_only_with_the_right_elf() {
+    let panic = "panicked at src/main.rs:7:5:\r\nboom\r\n\r\nBacktrace:\r\n\r\n0x42000000\r\n";
+    let directory = built_hello(panic);
+    let said = expect(directory.path(), "Goodbye");
+    said.check(21, &["warning: no address of the panic lies in the code of the ELF"]);
+
+    // Code without a symbol and without lines stays a number.
+    let directory = built_hello(&panic.replace("0x42000000", "0x42010404"));
+    let said = expect(directory.path(), "Goodbye").check(21, &["boom at src/main.rs:7:5"]);
+    assert!(!said.err.contains("Backtrace, ") && !said.err.contains("warning"), "{said:#?}");
+
+    let monitor = "monitor --port sim:esp32c3 --elf";
+    run(directory.path(), &format!("{monitor} hello.bin"))
+        .check(3, &["hello.bin: no readable ELF"]);
+    run(directory.path(), &format!("{monitor} none.elf")).check(3, &["cannot read none.elf"]);
+}
+
+#[test]
 fn an_offset_takes_a_file_as_it_is_and_an_elf_as_its_image() {
     let directory = built_hello(HELLO);
     let at = directory.path();
@@ -112,7 +130,7 @@ fn ports_that_are_none() {
     check("hello.bin", 2, &["error: port \"hello.bin\": "]);
     check("tcp://localhost:3333", 2, &["tcp:// ports are not available yet"]);
     check("rfc2217://localhost:3333", 2, &["rfc2217:// ports are not available yet"]);
-    check("sim:esp32cc3", 2, &["error: ", "esp32c4"]);
+    check("sim:esp32cc3", 2, &["error: ", "esp32cc3"]);
     check("sim:esp32c3,flahs=x", 2, &["error: ", "flahs"]);
 }
 

@@ -91,6 +91,15 @@ pub struct FlashArgs {
     pub offset: Option<u32>,
 }
 
+/// What is known of the firmware that runs.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct DecodeArgs {
+    /// ELF of the firmware that runs, for the functions and lines of its panics
+    #[arg(long, value_name = "FILE")]
+    pub elf: Option<PathBuf>,
+}
+
 /// What the board is to say.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Output")]

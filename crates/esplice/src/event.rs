@@ -24,7 +24,7 @@ pub enum Event {
     /// What the board said: text, or the bytes in hex where they are none.
     Output { text: Option<String>, bytes: Option<String> },
     /// The firmware's last words.
-    Panic { kind: String, message: String, frames: Vec<String> },
+    Panic { kind: String, message: String, frames: Vec<PanicFrame> },
     /// Something to know that stops nothing.
     Warning { message: String },
     /// Why the command failed.
@@ -33,6 +33,20 @@ pub enum Event {
     Result { name: &'static str, value: serde_json::Value },
     /// Always the last.
     Summary(Summary),
+}
+
+/// A function on the way to a panic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PanicFrame {
+    pub addr: u32,
+    pub function: Option<String>,
+    pub file: Option<String>,
+    /// From 1.
+    pub line: Option<u32>,
+    /// The compiler put it into the function of the next frame.
+    pub inlined: bool,
+    /// How many times in a row it is there.
+    pub times: u32,
 }
 
 /// Where a stage stands.
@@ -106,6 +120,18 @@ mod tests {
         check(
             Event::Output { text: Some("Hello\r\n".into()), bytes: None },
             r#"{"v":1,"event":"output","text":"Hello\r\n","bytes":null}"#,
+        );
+        let frame = PanicFrame {
+            addr: 0x4200_0010,
+            function: Some("a::b".into()),
+            file: None,
+            line: None,
+            inlined: false,
+            times: 1,
+        };
+        check(
+            Event::Panic { kind: "rust".into(), message: "no".into(), frames: vec![frame] },
+            r#"{"v":1,"event":"panic","kind":"rust","message":"no","frames":[{"addr":1107296272,"function":"a::b","file":null,"line":null,"inlined":false,"times":1}]}"#,
         );
         check(
             Event::Error { code: 3, message: "no".into(), hint: None },

@@ -10,6 +10,7 @@ use esplice_image::{
 
 use crate::{
     args::SourceArgs,
+    backtrace::{self, FirmwareElf},
     exit::{Exit, Failure},
     firmware::{self, Firmware, of_file},
     interrupt::Interrupt,
@@ -29,6 +30,8 @@ pub struct Job {
     pub load: Load,
     /// The chip that the board must have; none where only the board can tell.
     pub target: Option<&'static Chip>,
+    /// What the firmware was made of, where that is known.
+    pub elf: Option<FirmwareElf>,
 }
 
 /// What goes into flash.
@@ -90,6 +93,13 @@ fn check_image(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
             refused("without app descriptor", boot, "where the ROM boots it")
         }
     }
+}
+
+/// The hash of the ELF that an app image was made of, as its descriptor tells it.
+fn elf_hash(bytes: &[u8]) -> Option<[u8; 32]> {
+    let report = inspect(bytes);
+    let [Part { body: PartBody::Image(info), .. }] = report.parts.as_slice() else { return None };
+    info.descriptor.as_ref().map(|descriptor| descriptor.elf_sha256)
 }
 
 /// The plan that `build` wrote beside the image at `path`, if all its hashes match.
@@ -154,14 +164,19 @@ impl Job {
                     let failure = Failure::new(Exit::WrongChip, message);
                     return Err(of_file(&path, failure));
                 }
-                Ok(Job { load: Load::Plan { plan, options }, target: Some(chip) })
+                let hash = elf_hash(&bytes);
+                let elf = hash.and_then(|hash| backtrace::beside(&path, &hash, shell));
+                Ok(Job { load: Load::Plan { plan, options }, target: Some(chip), elf })
             }
             source => {
                 let mut ask =
                     |shell: &mut Shell| ports::chip(project, opened, shell, interrupt).map(Some);
                 let firmware = Firmware::from_source(source, project, &mut ask, shell, interrupt)?;
-                let plan = firmware.plan;
-                Ok(Job { load: Load::Plan { plan, options }, target: Some(firmware.chip) })
+                Ok(Job {
+                    load: Load::Plan { plan: firmware.plan, options },
+                    target: Some(firmware.chip),
+                    elf: Some(FirmwareElf::of_firmware(firmware.elf)),
+                })
             }
         }
     }
@@ -169,6 +184,6 @@ impl Job {
     fn bytes(path: &Path, data: Vec<u8>, offset: FlashOffset, project: &Project) -> Job {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let target = project.target.as_ref().map(|target| target.value);
-        Job { load: Load::Bytes { name, offset, data }, target }
+        Job { load: Load::Bytes { name, offset, data }, target, elf: None }
     }
 }

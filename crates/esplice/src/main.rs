@@ -4,6 +4,7 @@
 //! the libraries, and alone prints and chooses exit codes.
 
 mod args;
+mod backtrace;
 mod commands;
 mod event;
 mod exit;

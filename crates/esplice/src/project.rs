@@ -320,7 +320,10 @@ mod tests {
         );
         let failure =
             settle("[project]\ntarget = \"esp32cc3\"\n", &[], Flags::default()).unwrap_err();
-        assert!(failure.message.ends_with("esplice.toml:2: unknown chip \"esp32cc3\""), "{failure}");
+        assert!(
+            failure.message.ends_with("esplice.toml:2: unknown chip \"esp32cc3\""),
+            "{failure}"
+        );
         assert_eq!(failure.hint.as_deref(), Some("did you mean \"esp32c3\"?"));
     }
 

@@ -136,6 +136,13 @@ impl Shell {
         self.talk(&format!("{head} {message}"));
     }
 
+    /// The firmware's last words, decoded: for people alone, as programs have the event.
+    pub fn panic(&mut self, text: &str) {
+        if !self.is_json() {
+            self.talk(text);
+        }
+    }
+
     pub fn error(&mut self, failure: &Failure) {
         self.end_bar(false);
         self.flush_board();

@@ -9,7 +9,7 @@ use esplice_monitor::{
 use esplice_protocol::{Moment, Port, PortError};
 
 use crate::{
-    event::Event,
+    backtrace::{Decoder, FirmwareElf},
     exit::{Exit, Failure},
     flashing::RESET_BY_HAND,
     interrupt::Interrupt,
@@ -58,6 +58,7 @@ pub struct Watching {
     expect: Vec<Expectation>,
     timeout: Option<Duration>,
     raw: bool,
+    elf: Option<FirmwareElf>,
 }
 
 impl Watching {
@@ -69,7 +70,12 @@ impl Watching {
             let failure = Failure::usage(format!("expected text: {error}"));
             Failure { hint: error.hint(), ..failure }
         })?;
-        Ok(Watching { expect, timeout: project.timeout, raw })
+        Ok(Watching { expect, timeout: project.timeout, raw, elf: None })
+    }
+
+    /// Panics are to be decoded with `elf`.
+    pub fn with_elf(self, elf: Option<FirmwareElf>) -> Watching {
+        Watching { elf, ..self }
     }
 
     /// Reads `port` until it is settled. `since` is when the board was let go, none if it was not
@@ -90,6 +96,7 @@ impl Watching {
             ..Watch::default()
         };
         let expects = !job.expect.is_empty();
+        let decoder = Decoder::new(self.elf.as_ref());
         let mut told_of_download = false;
         let mut output = Output { sanitiser: (!self.raw).then(Sanitiser::default) };
         let outcome = watch(port, &job, &mut |event| match event {
@@ -100,7 +107,7 @@ impl Watching {
                     interrupt.ask();
                 }
             }
-            MonitorEvent::Panic(report) => shell.event(&panic_event(report)),
+            MonitorEvent::Panic(report) => decoder.tell(report, in_words(report), shell),
             MonitorEvent::Boot(banner) if banner.is_download() && !told_of_download => {
                 told_of_download = true;
                 shell.warning(&waits_for_download());
@@ -201,14 +208,6 @@ fn settled(
 
 fn resets_again(found: &BootLoop) -> String {
     format!("the board reset {} times more: {}", found.resets, found.reason)
-}
-
-fn panic_event(report: &PanicReport) -> Event {
-    Event::Panic {
-        kind: report.kind.name().to_owned(),
-        message: in_words(report),
-        frames: report.addresses.iter().map(|a| format!("0x{:08x}", a.addr)).collect(),
-    }
 }
 
 /// The message in one line, with its place where that is known.

@@ -1,7 +1,8 @@
 use esplice_flash::reset_to_run;
 
 use crate::{
-    args::{PortArgs, TargetArgs, WatchArgs},
+    args::{DecodeArgs, PortArgs, TargetArgs, WatchArgs},
+    backtrace::FirmwareElf,
     exit::Failure,
     interrupt::Interrupt,
     ports,
@@ -18,6 +19,8 @@ pub struct Args {
     port: PortArgs,
     #[command(flatten)]
     watch: WatchArgs,
+    #[command(flatten)]
+    decode: DecodeArgs,
     /// Leave the board running as it is
     #[arg(long)]
     no_reset: bool,
@@ -31,7 +34,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         ..Flags::default()
     };
     let project = Project::settle(".".as_ref(), flags)?;
-    let watching = Watching::new(&project, args.watch.raw)?;
+    let watching =
+        Watching::new(&project, args.watch.raw)?.with_elf(FirmwareElf::from_args(&args.decode)?);
     shell.give_stdout_to_board();
 
     let target = project.target.as_ref().map(|target| target.value);

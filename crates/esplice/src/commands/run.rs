@@ -43,8 +43,10 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let watching = Watching::new(&project, args.watch.raw)?;
     shell.give_stdout_to_board();
     let mut opened = None;
-    let job =
+    let mut job =
         Job::prepare(&args.source, args.flash.offset, &project, &mut opened, shell, interrupt)?;
+
+    let watching = watching.with_elf(job.elf.take());
 
     let mut board = match opened {
         Some(board) => board,

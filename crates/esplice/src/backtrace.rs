@@ -1,0 +1,212 @@
+//! A panic's functions and lines, for people and for programs.
+
+use std::{
+    cell::OnceCell,
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use esplice_monitor::{Frame, PanicReport, Symbols, decode, sanitise};
+
+use crate::{
+    args::DecodeArgs,
+    event::{Event, PanicFrame},
+    exit::Failure,
+    firmware::of_file,
+    shell::Shell,
+    source,
+};
+
+/// Bytes of the largest source file that is quoted.
+const LARGEST_SOURCE: u64 = 4 << 20;
+
+/// Characters of a source line that are quoted.
+const LONGEST_QUOTE: usize = 160;
+
+/// The ELF of the firmware that runs.
+#[derive(Debug)]
+pub struct FirmwareElf(Arc<Vec<u8>>);
+
+impl FirmwareElf {
+    /// An ELF that has become the firmware.
+    pub fn of_firmware(bytes: Arc<Vec<u8>>) -> FirmwareElf {
+        FirmwareElf(bytes)
+    }
+
+    /// The ELF that the user names, if it tells of code.
+    pub fn from_args(args: &DecodeArgs) -> Result<Option<FirmwareElf>, Failure> {
+        let Some(path) = &args.elf else { return Ok(None) };
+        let bytes = source::read(path)?;
+        if let Err(error) = Symbols::from_elf(&bytes) {
+            return Err(of_file(path, Failure::input(error.to_string())));
+        }
+        Ok(Some(FirmwareElf(Arc::new(bytes))))
+    }
+}
+
+/// Tells of panics with what an ELF knows of their addresses.
+pub struct Decoder<'a> {
+    elf: Option<&'a FirmwareElf>,
+    /// Read at the first panic.
+    symbols: OnceCell<Option<Symbols<'a>>>,
+}
+
+impl<'a> Decoder<'a> {
+    pub fn new(elf: Option<&'a FirmwareElf>) -> Decoder<'a> {
+        Decoder { elf, symbols: OnceCell::new() }
+    }
+
+    /// Tells of a panic. `message` is its message in one line.
+    pub fn tell(&self, report: &PanicReport, message: String, shell: &mut Shell) {
+        let read = || self.elf.and_then(|elf| Symbols::from_elf(&elf.0).ok());
+        let symbols = self.symbols.get_or_init(read).as_ref();
+        let frames = decode(report, symbols);
+        shell.event(&Event::Panic {
+            kind: report.kind.name().to_owned(),
+            message,
+            frames: frames.iter().map(PanicFrame::from).collect(),
+        });
+        if frames.iter().any(|frame| frame.symbol.is_some()) {
+            shell.panic(&in_words(&frames));
+        } else if symbols.is_some_and(|symbols| !frames.is_empty() && knows_none(symbols, &frames))
+        {
+            shell.warning(
+                "no address of the panic lies in the code of the ELF: is it that of the firmware \
+                 that runs?",
+            );
+        }
+    }
+}
+
+fn knows_none(symbols: &Symbols<'_>, frames: &[Frame]) -> bool {
+    frames.iter().all(|frame| !symbols.contains(frame.addr.into()))
+}
+
+/// The frames for people: one or two lines each.
+fn in_words(frames: &[Frame]) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let mut text = String::from("Backtrace, the last function first:");
+    for (index, frame) in frames.iter().enumerate() {
+        let times = match frame.times {
+            1 => String::new(),
+            times => format!(" ({times} times)"),
+        };
+        let symbol = frame.symbol.as_ref();
+        let function = symbol.and_then(|symbol| symbol.function.as_deref()).unwrap_or("??");
+        text.push_str(&format!("\n{index:>4}: {:#010x} {}", frame.addr, clean(function)));
+        let Some(file) = symbol.and_then(|symbol| symbol.file.as_deref()) else {
+            text.push_str(&times);
+            continue;
+        };
+        let path = Path::new(file);
+        let shown = path.strip_prefix(&here).unwrap_or(path).display().to_string();
+        text.push_str(&format!(" at {}", clean(&shown)));
+        let Some(line) = symbol.and_then(|symbol| symbol.line) else {
+            text.push_str(&times);
+            continue;
+        };
+        text.push_str(&format!(":{line}{times}"));
+        if let Some(source) = source_line(path, line) {
+            text.push_str(&format!("\n{:10} | {source}", line));
+        }
+    }
+    text
+}
+
+/// A line of source, counted from 1, fit for a terminal; none where there is nothing to read.
+fn source_line(path: &Path, line: u32) -> Option<String> {
+    // Windows would ask another machine for such a file, and tell it who asks.
+    let text = path.to_str()?;
+    if text.starts_with("\\\\") || text.starts_with("//") {
+        return None;
+    }
+    // The path is the ELF's: it could be anything, a device too.
+    let metadata = std::fs::metadata(path).ok()?;
+    if !metadata.is_file() || metadata.len() > LARGEST_SOURCE {
+        return None;
+    }
+    let lines = BufReader::new(File::open(path).ok()?.take(LARGEST_SOURCE)).split(b'\n');
+    let bytes = lines.map_while(Result::ok).nth(line.checked_sub(1)? as usize)?;
+    let text = clean(String::from_utf8_lossy(&bytes).trim());
+    let quote: String = text.chars().take(LONGEST_QUOTE).collect();
+    (!quote.is_empty()).then_some(quote)
+}
+
+/// Text from an ELF or a file without what a terminal would take as a command.
+fn clean(text: &str) -> String {
+    sanitise(text.as_bytes())
+}
+
+impl From<&Frame> for PanicFrame {
+    fn from(frame: &Frame) -> PanicFrame {
+        let symbol = frame.symbol.as_ref();
+        PanicFrame {
+            addr: frame.addr,
+            function: symbol.and_then(|symbol| symbol.function.clone()),
+            file: symbol.and_then(|symbol| symbol.file.clone()),
+            line: symbol.and_then(|symbol| symbol.line),
+            inlined: symbol.is_some_and(|symbol| symbol.inlined),
+            times: frame.times,
+        }
+    }
+}
+
+/// The ELF beside an image at `path`, if the image was made of it: `hash` is what the image says of
+/// its ELF.
+pub fn beside(path: &Path, hash: &[u8; 32], shell: &mut Shell) -> Option<FirmwareElf> {
+    let beside: PathBuf = path.with_extension("elf");
+    let bytes = source::read_bounded(&beside).ok()?;
+    if esplice_image::sha256(&bytes) != *hash {
+        let (elf, image) = (beside.display(), path.display());
+        shell.status(&format!("{elf} is not what {image} was made of: panics are not decoded"));
+        return None;
+    }
+    Some(FirmwareElf(Arc::new(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use esplice_monitor::SymbolFrame;
+
+    use super::*;
+
+    #[test]
+    fn frames_are_told_as_far_as_they_are_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("main.rs");
+        std::fs::write(&path, "fn main() {\n\tpanic!();\x1b[2J\n}\n").unwrap();
+        let file = path.to_str().unwrap().to_owned();
+        let symbol = |line, file: Option<&String>| {
+            let function = Some("a::b\x1b[2J".into());
+            Some(SymbolFrame { function, file: file.cloned(), line, inlined: false })
+        };
+        let frame = |symbol, times| Frame { addr: 0x4200_0010, symbol, times };
+        let frames = [
+            frame(symbol(Some(2), Some(&file)), 1),
+            frame(symbol(Some(9), Some(&file)), 3),
+            frame(symbol(None, Some(&file)), 1),
+            frame(symbol(None, None), 2),
+            frame(None, 1),
+        ];
+        let expected = format!(
+            "Backtrace, the last function first:\n\
+             \x20  0: 0x42000010 a::b at {file}:2\n\
+             \x20        2 | panic!();\n\
+             \x20  1: 0x42000010 a::b at {file}:9 (3 times)\n\
+             \x20  2: 0x42000010 a::b at {file}\n\
+             \x20  3: 0x42000010 a::b (2 times)\n\
+             \x20  4: 0x42000010 ??"
+        );
+        assert_eq!(in_words(&frames), expected);
+    }
+
+    #[test]
+    fn only_files_are_quoted() {
+        assert_eq!(source_line(Path::new("/dev/zero"), 1), None);
+        assert_eq!(source_line(Path::new("/"), 1), None);
+        assert_eq!(source_line(Path::new("//server/share/main.rs"), 1), None);
+        assert_eq!(source_line(Path::new("/no/such/file.rs"), 1), None);
+    }
+}
