@@ -77,6 +77,103 @@ fn folded(addresses: &[CodeAddress]) -> Vec<(u32, CodeAddress)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        panic::PanicCollector,
+        unwind::{
+            UnwindTables,
+            tests::{FUNCTIONS, debug_frame},
+        },
+    };
+
+    const NAMES: &[(u64, &str)] = &[
+        (0x1000, "leaf"),
+        (0x2000, "_ZN4main6middle17h0123456789abcdefE"),
+        (0x3000, "by_pointer"),
+        (0x4000, "root"),
+    ];
+
+    /// The panic in `text` gives these frames with the unwind tables, and those `without`.
+    #[track_caller]
+    fn check(text: &str, expected: &[(u32, &str)], without: &[(u32, &str)]) {
+        let mut collector = PanicCollector::default();
+        let at = esplice_protocol::Moment::START;
+        let told = text.lines().find_map(|line| collector.line(line, at));
+        let report = told.or_else(|| collector.finish()).unwrap();
+        for (section, expected) in [(debug_frame(false, FUNCTIONS), expected), (vec![], without)] {
+            let tables = UnwindTables::new(&section, &[], 0, 0, 4);
+            let symbols = Symbols::of_unwind(0x1000..0x5000, tables).with_functions(NAMES);
+            let name = |frame: &Frame| frame.symbol.as_ref()?.function.clone();
+            let frames = decode(&report, Some(&symbols));
+            let frames: Vec<(u32, String)> =
+                frames.iter().map(|frame| (frame.addr, name(frame).unwrap_or_default())).collect();
+            let expected: Vec<(u32, String)> =
+                expected.iter().map(|(addr, name)| (*addr, (*name).to_owned())).collect();
+            assert_eq!(frames, expected);
+        }
+    }
+
+    /// ESP-IDF's dump, with the stack of a leaf that `middle` called.
+    const DUMP: &str = "\
+        Core  0 register dump:\n\
+        MEPC    : 0x00001004  RA      : 0x0000200a  SP      : 0x00080000  GP      : 0x00003000\n\
+        TP      : 0x3fc87bb4  T0      : 0x00004010  T1      : 0x0000000f  T2      : 0x00000000\n\
+        S0/FP   : 0x00080030  S1      : 0x00000000  A0      : 0x00000000  A1      : 0x00001010\n\
+        MSTATUS : 0x00001881  MTVEC   : 0x00001001  MCAUSE  : 0x00000007  MTVAL   : 0x00000000\n\
+        \n\
+        Stack memory:\n\
+        00080000: 0x00001008 0x00002008 0x00003008 0x00003008 0x00001010 0x00001010 0x0 0x0\n\
+        00080020: 0x00000000 0x00000000 0x00000000 0x00004008 0xa5a5a5a5 0xa5a5a5a5 0x0 0x0\n\
+        \n\
+        Rebooting...\n";
+
+    const UNWOUND: &[(u32, &str)] =
+        &[(0x1004, "leaf"), (0x200a, "main::middle"), (0x3008, "by_pointer"), (0x4008, "root")];
+
+    #[test]
+    fn a_dumped_stack_is_unwound() {
+        let text = format!("Guru Meditation Error: Core  0 panic'ed (Store access fault)\n{DUMP}");
+        check(&text, UNWOUND, &[(0x1004, "leaf"), (0x200a, "main::middle")]);
+        let text = format!("abort() was called at PC 0x00002007 on core 0\n{DUMP}");
+        let named = [(0x2007, "main::middle"), (0x1004, "leaf"), (0x200a, "main::middle")];
+        check(&text, UNWOUND, &named);
+        // Another core's dump is not mixed in.
+        let other = DUMP.replace("0x00001004", "0x00004000").replace("Rebooting...\n", "");
+        let text = format!(
+            "Guru Meditation Error: Core  1\n{}{DUMP}",
+            other.replace("0x0000200a", "0x00000000")
+        );
+        let frames = [(0x4000, "root"), (0, ""), (0x1004, "leaf"), (0x200a, "main::middle")];
+        check(&text, &frames, &frames);
+    }
+
+    #[test]
+    fn a_stack_of_bytes_is_unwound() {
+        // `middle` has dumped it, with the frame pointer unknown.
+        let stack = "00100000 00200000 00300000 08300000 00000000".replace(' ', "");
+        let text = format!("panicked at src/main.rs:9:5:\nno\nSTACKDUMP: 0000200a {stack}\n");
+        let frames = [(0x200a, "main::middle"), (0x3008, "by_pointer")];
+        check(&text, &frames, &frames[..1]);
+    }
+
+    #[test]
+    fn printed_addresses_are_of_the_call_before_them() {
+        // Each stands at the very end of its function: what follows is another's.
+        let text = "panicked at src/main.rs:9:5:\nno\n\nBacktrace:\n\n0x1ffc\n0x2ffc\n0x9000\n";
+        let frames = [(0x1ffc, "leaf"), (0x2ffc, "main::middle"), (0x9000, "")];
+        check(text, &frames, &frames);
+        let text = "[ProCpu] Stack overflow detected at 0x2000, possibly called by 0x2000";
+        let text = format!("panicked at exception_handler/mod.rs:7:1:\n{text}\n");
+        let frames = [(0x2000, "main::middle"), (0x2000, "leaf")];
+        check(&text, &frames, &frames);
+        let frames = [(0x1ffd, "leaf")];
+        check("abort() was called at PC 0x00001ffd on core 0\n", &frames, &frames);
+        let frames = [(0x1ffc, "leaf")];
+        check("panic: runtime error at 0x1ffc: nil pointer dereference\n", &frames, &frames);
+        let pairs = "Backtrace: 0x00001ffd:0x3ffb1f30 0x00002ffd:0x3ffb1f60 |<-CORRUPTED";
+        let text = format!("Guru Meditation Error: Core  1\nPC      : 0x00002000\n{pairs}\n");
+        let frames = [(0x2000, "main::middle"), (0x2ffd, "main::middle")];
+        check(&text, &frames, &frames);
+    }
 
     #[test]
     fn addresses_in_a_row_are_folded() {

@@ -34,9 +34,9 @@ impl Dump {
     pub fn find(lines: &[String]) -> Option<Dump> {
         let mut dump = Dump::default();
         let (mut pc, mut told) = (None, false);
-        for line in lines {
+        for (index, line) in lines.iter().enumerate() {
             if let Some(rest) = line.trim_start().strip_prefix("STACKDUMP: ") {
-                return Dump::of_bytes(rest);
+                return Dump::of_bytes(rest, lines.get(index + 1..).unwrap_or_default());
             }
             if line.contains("register dump:") {
                 if told {
@@ -45,7 +45,8 @@ impl Dump {
                 }
                 told = true;
             }
-            if !dump.stack(line) {
+            // `abort() was called at PC 0x…`, before it, is no register.
+            if told && !dump.stack(line) {
                 dump.registers(line, &mut pc);
             }
         }
@@ -61,12 +62,17 @@ impl Dump {
 
     /// esp-backtrace without frame pointers: the program counter, then the stack's bytes from its
     /// pointer on. Source: esp-backtrace 0.20, `dump_stack` in src/riscv.rs.
-    fn of_bytes(text: &str) -> Option<Dump> {
+    /// The dump is one line, which comes in pieces if it is long: `more` may begin with some.
+    fn of_bytes(text: &str, more: &[String]) -> Option<Dump> {
         let (pc, bytes) = text.split_once(' ')?;
+        let is_hex =
+            |line: &&String| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut bytes = bytes.trim().to_owned();
+        bytes.extend(more.iter().take_while(is_hex).map(String::as_str));
         let mut dump = Dump::default();
         dump.registers.pc = u32::from_str_radix(pc, 16).ok()?;
         *dump.registers.x.get_mut(2)? = Some(SOMEWHERE);
-        for (index, word) in bytes.trim().as_bytes().chunks_exact(8).enumerate() {
+        for (index, word) in bytes.as_bytes().chunks_exact(8).enumerate() {
             let word = std::str::from_utf8(word).ok()?;
             let word = u32::from_str_radix(word, 16).ok()?.swap_bytes();
             dump.memory.insert(SOMEWHERE + 4 * index as u32, word);
@@ -142,6 +148,12 @@ mod tests {
     fn a_stack_of_bytes_is_read() {
         let dump = find("STACKDUMP: 4200018e 00f0c83f42a10042f0").unwrap();
         assert_eq!(dump.registers.pc, 0x4200_018e);
+        assert_eq!(dump.memory, [(SOMEWHERE, 0x3fc8_f000), (SOMEWHERE + 4, 0x4200_a142)].into());
+    }
+
+    #[test]
+    fn a_long_line_of_bytes_comes_in_pieces() {
+        let dump = find("STACKDUMP: 4200018e 00f0c83f42\na10042f0\n\n12345678").unwrap();
         assert_eq!(dump.memory, [(SOMEWHERE, 0x3fc8_f000), (SOMEWHERE + 4, 0x4200_a142)].into());
     }
 

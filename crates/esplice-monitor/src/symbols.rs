@@ -266,4 +266,14 @@ impl<'a> Symbols<'a> {
     pub(crate) fn of_unwind(code: Range<u64>, unwind: UnwindTables<'a>) -> Symbols<'a> {
         Symbols { code: vec![code], functions: vec![], lines: None, unwind }
     }
+
+    /// The same with functions that go on to the next.
+    pub(crate) fn with_functions(self, functions: &'a [(u64, &'a str)]) -> Symbols<'a> {
+        let function = |(addr, name): &(u64, &'a str)| Function {
+            addr: *addr,
+            size: 0,
+            name: name.as_bytes(),
+        };
+        Symbols { functions: functions.iter().map(function).collect(), ..self }
+    }
 }

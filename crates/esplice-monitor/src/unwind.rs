@@ -165,7 +165,7 @@ fn is_kept(register: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     // DWARF 5, section 6.4.2 and table 7.29.
@@ -183,7 +183,7 @@ mod tests {
     }
 
     /// A `.debug_frame` of functions that each have 0x100 bytes.
-    fn debug_frame(signal: bool, functions: &[(u32, &[u8])]) -> Vec<u8> {
+    pub fn debug_frame(signal: bool, functions: &[(u32, &[u8])]) -> Vec<u8> {
         let augmentation: &[u8] = if signal { b"S\0" } else { b"\0" };
         let head = [
             &[0xff, 0xff, 0xff, 0xff, 4],
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(callers.iter().map(|caller| caller.addr).collect::<Vec<_>>(), expected);
     }
 
-    const FUNCTIONS: &[(u32, &[u8])] =
+    pub const FUNCTIONS: &[(u32, &[u8])] =
         &[(0x1000, LEAF), (0x2000, FRAME), (0x3000, BY_POINTER), (0x4000, ROOT)];
     const STACK: &[(u32, u32)] = &[(0x8_000c, 0x3008), (0x8_002c, 0x4008), (0x8_0028, 0)];
 
