@@ -57,11 +57,14 @@ impl<'a> UnwindTables<'a> {
         &self,
         probe: u32,
         registers: &Registers,
+        has_called: bool,
         memory: &dyn Fn(u32) -> Option<u32>,
     ) -> Option<(Registers, bool)> {
         // Rust's release builds and TinyGo have `.debug_frame` alone, C++ often `.eh_frame`.
-        let by_debug = || caller(&self.debug_frame, &self.bases, probe, registers, memory);
-        by_debug().or_else(|| caller(&self.eh_frame, &self.bases, probe, registers, memory))
+        let by_debug =
+            || caller(&self.debug_frame, &self.bases, probe, registers, has_called, memory);
+        by_debug()
+            .or_else(|| caller(&self.eh_frame, &self.bases, probe, registers, has_called, memory))
     }
 }
 
@@ -78,15 +81,18 @@ impl Symbols<'_> {
         let mut callers: Vec<Caller> = vec![];
         let mut now = *registers;
         let mut probe = now.pc;
+        let mut has_called = false;
         if !self.contains(probe.into()) {
             // A call to where no code is: the return address is all that tells.
             let Some(ra) = now.x[RA].filter(|ra| self.is_return(*ra)) else { return callers };
             callers.push(Caller { addr: ra, interrupted: false });
             now.pc = ra;
             probe = ra.wrapping_sub(1);
+            has_called = true;
         }
         while callers.len() < MAX_CALLERS {
-            let Some((caller, interrupted)) = self.unwind.caller(probe, &now, memory) else {
+            let Some((caller, interrupted)) = self.unwind.caller(probe, &now, has_called, memory)
+            else {
                 break;
             };
             let known = if interrupted {
@@ -101,6 +107,7 @@ impl Symbols<'_> {
             }
             callers.push(Caller { addr: caller.pc, interrupted });
             now = caller;
+            has_called = !interrupted;
             probe = if interrupted { now.pc } else { now.pc.wrapping_sub(1) };
         }
         callers
@@ -125,6 +132,7 @@ fn caller<'a, S: UnwindSection<Bytes<'a>>>(
     bases: &BaseAddresses,
     probe: u32,
     registers: &Registers,
+    has_called: bool,
     memory: &dyn Fn(u32) -> Option<u32>,
 ) -> Option<(Registers, bool)> {
     let fde: FrameDescriptionEntry<_> =
@@ -140,6 +148,12 @@ fn caller<'a, S: UnwindSection<Bytes<'a>>>(
         CfaRule::Expression(_) => return None,
     };
     let ra = number(fde.cie().return_address_register());
+    // A function that has called another has its return address in its frame, or nowhere any more:
+    // compilers spare it in functions that never return.
+    let kept = !matches!(row.register(Register(ra as u16)), None | Some(RegisterRule::SameValue));
+    if has_called && !kept {
+        return None;
+    }
     let mut caller = *registers;
     for (index, kept) in caller.x.iter_mut().enumerate() {
         *kept = match row.register(Register(index as u16)) {
@@ -262,6 +276,10 @@ pub(crate) mod tests {
         check(&[], &now, STACK, &[]);
         // A leaf that is said to have called would go on for ever.
         check(&section, &registers(0x1004, 0x1006, 0x8_0000, 0), STACK, &[0x1006]);
+        // So would one that never returns: it has a frame and no return address in it.
+        let section = debug_frame(false, &[(0x2000, &[ADVANCE_2, DEF_CFA_OFFSET, 16])]);
+        let now = registers(0, 0x2004, 0x8_0000, 0);
+        check(&section, &now, &[(0x8_000c, 0x3008)], &[0x2004]);
     }
 
     #[test]
