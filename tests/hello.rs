@@ -52,20 +52,7 @@ fn the_same_in_steps_and_reproducibly() {
         assert_eq!(fs::read(at(one)).unwrap(), fs::read(at(two)).unwrap(), "{one} and {two}");
     }
 
-    // The oracle, a program of its own; a missing one fails the test.
-    let vendor = at("esptool.bin");
-    let spelt_out = ["--flash-mode", "dio", "--flash-freq", "80m", "--flash-size", "4MB"];
-    let revisions = ["--min-rev-full", "0", "--max-rev-full", "65535"];
-    let esptool = std::env::var_os("ESPLICE_ESPTOOL").unwrap_or("esptool".into());
-    let output = std::process::Command::new(esptool)
-        .args(["--chip", "esp32c3", "elf2image"])
-        .args(spelt_out)
-        .args(revisions)
-        .args(["-o", &vendor, &elf])
-        .output()
-        .expect("esptool can be started: install it, or name it in ESPLICE_ESPTOOL");
-    assert!(output.status.success(), "{output:?}");
-    assert!(fs::read(&vendor).unwrap() == fs::read(&hello).unwrap(), "esptool's image differs");
+    assert!(esptools_image("esp32c3", "80m", &elf) == fs::read(&hello).unwrap());
 
     let port = format!("--port=sim:esp32c3,flash={}", at("board.flash"));
     let said = esplice(&["flash", &port, "--baud=921600", &hello]).check(0, &[]);
@@ -73,6 +60,50 @@ fn the_same_in_steps_and_reproducibly() {
     assert!(said.out.contains("Hash of data verified"), "{said:#?}");
     let said = esplice(&["monitor", &port, "--expect", EXPECT, "--timeout", "5s"]).check(0, &[]);
     assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
+}
+
+/// Chips without a virtual board: their images are esptool's, and what `image info` finds sound.
+#[test]
+fn the_example_for_other_chips() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let chips = [("esp32c6", "80m", "ESP32-C6"), ("esp32h2", "48m", "ESP32-H2")];
+    // Each compiles for a minute and more.
+    let count = if std::env::var_os("ESPLICE_SLOW_TESTS").is_some() { 2 } else { 1 };
+    for (chip, freq, display_name) in &chips[..count] {
+        let (hello, elf) = (at(&format!("{chip}.bin")), at(&format!("{chip}.elf")));
+        let args = ["build", "--target", chip, "--output", &hello, "examples/hello-rust"];
+        let said = esplice(&args).check(0, &[]);
+        assert!(said.out.contains(&format!("bytes for {display_name}")), "{said:#?}");
+        assert!(esptools_image(chip, freq, &elf) == fs::read(&hello).unwrap(), "{chip}");
+        // The ELF says itself which chip it is for.
+        let again = at("again.bin");
+        esplice(&["build", "--elf", &elf, "--output", &again]).check(0, &[]);
+        assert!(fs::read(&again).unwrap() == fs::read(&hello).unwrap(), "{chip}");
+        let merged = at(&format!("{chip}.merged.bin"));
+        let said = esplice(&["image", "info", &merged]).check(0, &[]);
+        assert!(said.out.contains("bootloader") && said.out.contains(*chip), "{said:#?}");
+    }
+}
+
+/// The image that the oracle makes of an ELF, a program of its own; a missing one fails the test.
+fn esptools_image(chip: &str, freq: &str, elf: &str) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let image = directory.path().join("esptool.bin");
+    let spelt_out = ["--flash-mode", "dio", "--flash-freq", freq, "--flash-size", "4MB"];
+    let revisions = ["--min-rev-full", "0", "--max-rev-full", "65535"];
+    let esptool = std::env::var_os("ESPLICE_ESPTOOL").unwrap_or("esptool".into());
+    let output = std::process::Command::new(esptool)
+        .args(["--chip", chip, "elf2image"])
+        .args(spelt_out)
+        .args(revisions)
+        .arg("-o")
+        .arg(&image)
+        .arg(elf)
+        .output()
+        .expect("esptool can be started: install it, or name it in ESPLICE_ESPTOOL");
+    assert!(output.status.success(), "{output:?}");
+    fs::read(image).unwrap()
 }
 
 #[test]
