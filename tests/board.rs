@@ -98,6 +98,20 @@ fn an_offset_takes_a_file_as_it_is_and_an_elf_as_its_image() {
     assert!(fs::read(at.join("board.flash")).unwrap()[0x2_0000..].starts_with(&image));
 }
 
+#[test]
+fn what_must_not_come() {
+    let directory = built_hello("self-test: E7\r\nGoodbye\r\n");
+    let rejecting = |text: &str| {
+        let mut command = support::esplice(directory.path());
+        command.args(["run", "--port=sim:esp32c3", "--expect=Goodbye", "--reject=never"]);
+        finish(command.args(["--reject", text, "hello.bin"]))
+    };
+    let words = ["error: rejected output \"test: E\" came", "hint: ", "\"self-test: E\""];
+    rejecting("test: E").check(25, &words);
+    rejecting(r"E8").check(0, &["Expected output found"]);
+    rejecting(r"\q").check(2, &["error: rejected text: unknown escape", "hint: "]);
+}
+
 /// The board's words come at the ROM's rate, which a monitor at another does not understand.
 #[test]
 fn the_monitors_baud_rate_is_that_of_run_and_monitor() {

@@ -25,6 +25,8 @@ pub struct Watch {
     /// What must come, in this order. With any, the watch ends when the last is met, and a panic
     /// or a boot loop ends it too; with none these are only told of, and the watch goes on.
     pub expect: Vec<Expectation>,
+    /// What must not come: the first of it ends the watch, whatever else is asked for.
+    pub reject: Vec<Expectation>,
     /// How long, in the port's time; `None` for ever.
     pub timeout: Option<Duration>,
     /// Where the timeout counts from, such as the release of reset; else from the call.
@@ -38,7 +40,14 @@ pub struct Watch {
 impl Default for Watch {
     /// Nothing expected, no timeout, after one reset; three more make a loop.
     fn default() -> Self {
-        Watch { expect: vec![], timeout: None, since: None, expected_resets: 1, loop_resets: 3 }
+        Watch {
+            expect: vec![],
+            reject: vec![],
+            timeout: None,
+            since: None,
+            expected_resets: 1,
+            loop_resets: 3,
+        }
     }
 }
 
@@ -75,6 +84,18 @@ pub enum Outcome {
         at: Moment,
         /// Where the last expected text begins, counted in bytes from the start of the watch.
         offset: u64,
+    },
+    /// What must not come has come.
+    Rejected {
+        /// The rejected text, as the user wrote it.
+        text: String,
+        /// When its last byte was read.
+        at: Moment,
+        /// Where its first byte stands, counted in bytes from the start of the watch.
+        offset: u64,
+        /// The last lines that were not empty, oldest first, without escape sequences; the one that
+        /// the text stands in is the last, as far as it had come.
+        last_lines: Vec<String>,
     },
     /// It did not come in time.
     TimedOut {

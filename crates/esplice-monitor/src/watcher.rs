@@ -28,6 +28,8 @@ pub struct Watcher {
     started: Moment,
     timeout: Option<Duration>,
     matcher: Matcher,
+    /// One for each text that must not come.
+    rejects: Vec<Matcher>,
     lines: Lines,
     panics: PanicCollector,
     /// When the panic being collected began.
@@ -45,6 +47,7 @@ impl Watcher {
             started,
             timeout: watch.timeout,
             matcher: Matcher::new(watch.expect.clone()),
+            rejects: watch.reject.iter().map(|text| Matcher::new(vec![text.clone()])).collect(),
             lines: Lines::default(),
             panics: PanicCollector::default(),
             panic_began: started,
@@ -67,6 +70,9 @@ impl Watcher {
             self.seen += 1;
             self.last_byte = now;
             self.garble.byte(*byte);
+            if let Some(outcome) = self.rejected(*byte, now) {
+                return Some(outcome);
+            }
             if let Some(outcome) = self.expected(*byte, now, events) {
                 return Some(outcome);
             }
@@ -123,6 +129,22 @@ impl Watcher {
     fn panic_over_at(&self) -> Option<Moment> {
         let over = (self.last_byte + PANIC_QUIET).min(self.panic_began + PANIC_LONGEST);
         self.panics.is_collecting().then_some(over)
+    }
+
+    fn rejected(&mut self, byte: u8, at: Moment) -> Option<Outcome> {
+        let mut rejected = None;
+        for matcher in &mut self.rejects {
+            let text = matcher.pending().map(|text| text.text().to_owned());
+            if let (Some((_, len)), Some(text)) = (matcher.push(byte), text) {
+                rejected = rejected.or(Some((text, len)));
+            }
+        }
+        let (text, len) = rejected?;
+        let offset = self.seen.saturating_sub(len as u64);
+        // The line that it stands in, as far as it has come.
+        self.lines.push(byte);
+        self.lines.finish();
+        Some(Outcome::Rejected { text, at, offset, last_lines: self.lines.last() })
     }
 
     fn expected(

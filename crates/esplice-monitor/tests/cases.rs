@@ -24,6 +24,7 @@ fn cases() -> Vec<Case> {
         for line in fs::read_to_string(path.with_extension("watch")).unwrap().lines() {
             match line.split_once(": ").unwrap() {
                 ("expect", text) => watch.expect.push(Expectation::parse(text).unwrap()),
+                ("reject", text) => watch.reject.push(Expectation::parse(text).unwrap()),
                 ("timeout", seconds) => {
                     watch.timeout = Some(Duration::from_secs(seconds.parse().unwrap()));
                 }

@@ -107,6 +107,9 @@ pub struct WatchArgs {
     /// Output to wait for, with escapes such as \r\n; several are waited for in order
     #[arg(long, value_name = "TEXT")]
     pub expect: Vec<String>,
+    /// Output that must not come, with the same escapes; any of several ends the command
+    #[arg(long, value_name = "TEXT")]
+    pub reject: Vec<String>,
     /// How long to wait, from the release of reset and in the port's time [default: 10s with
     /// --expect, else without end]
     #[arg(long, value_name = "TIME", value_parser = value::duration)]

@@ -9,6 +9,7 @@ use esplice_monitor::{
 use esplice_protocol::{Moment, Port, PortError};
 
 use crate::{
+    args::WatchArgs,
     backtrace::{Decoder, FirmwareElf},
     exit::{Exit, Failure},
     flashing::RESET_BY_HAND,
@@ -56,21 +57,30 @@ fn waits_for_download() -> String {
 #[derive(Debug)]
 pub struct Watching {
     expect: Vec<Expectation>,
+    reject: Vec<Expectation>,
     timeout: Option<Duration>,
     raw: bool,
     elf: Option<FirmwareElf>,
 }
 
 impl Watching {
-    /// What the settings ask for. With `raw`, terminal escape sequences pass.
-    pub fn new(project: &Project, raw: bool) -> Result<Watching, Failure> {
-        let expect: Result<_, EscapeError> =
-            project.expect.iter().map(|text| Expectation::parse(text)).collect();
-        let expect = expect.map_err(|error| {
-            let failure = Failure::usage(format!("expected text: {error}"));
-            Failure { hint: error.hint(), ..failure }
-        })?;
-        Ok(Watching { expect, timeout: project.timeout, raw, elf: None })
+    /// What settings and arguments ask for.
+    pub fn new(project: &Project, args: &WatchArgs) -> Result<Watching, Failure> {
+        let parse = |what: &str, texts: &[String]| {
+            let parsed: Result<_, EscapeError> =
+                texts.iter().map(|text| Expectation::parse(text)).collect();
+            parsed.map_err(|error| {
+                let failure = Failure::usage(format!("{what} text: {error}"));
+                Failure { hint: error.hint(), ..failure }
+            })
+        };
+        Ok(Watching {
+            expect: parse("expected", &project.expect)?,
+            reject: parse("rejected", &args.reject)?,
+            timeout: project.timeout,
+            raw: args.raw,
+            elf: None,
+        })
     }
 
     /// Panics are to be decoded with `elf`.
@@ -90,12 +100,14 @@ impl Watching {
         let timeout = self.timeout;
         let job = Watch {
             expect: self.expect,
+            reject: self.reject,
             timeout: self.timeout,
             since,
             expected_resets: since.is_some().into(),
             ..Watch::default()
         };
         let expects = !job.expect.is_empty();
+        let waits = expects || !job.reject.is_empty();
         let decoder = Decoder::new(self.elf.as_ref());
         let mut told_of_download = false;
         let mut output = Output { sanitiser: (!self.raw).then(Sanitiser::default) };
@@ -103,7 +115,7 @@ impl Watching {
             MonitorEvent::Output(bytes) => {
                 output.push(bytes, shell);
                 // Without readers there is nothing left to do, unless something is waited for.
-                if shell.stdout_closed() && !expects {
+                if shell.stdout_closed() && !waits {
                     interrupt.ask();
                 }
             }
@@ -165,6 +177,13 @@ fn settled(
             Ok(())
         }
         Outcome::Ended { .. } => Ok(()),
+        Outcome::Rejected { text, last_lines, .. } => {
+            let failure = Failure::new(Exit::Rejected, format!("rejected output \"{text}\" came"));
+            Err(match last_lines.last() {
+                Some(line) => failure.hint(format!("it came in the line {line:?}")),
+                None => failure,
+            })
+        }
         Outcome::TimedOut { missing, seen, last_lines } => {
             let within = timeout.as_ref().map(value::duration_text).unwrap_or_default();
             let failure = Failure::new(

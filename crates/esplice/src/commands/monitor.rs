@@ -35,7 +35,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     };
     let project = Project::settle(".".as_ref(), flags)?;
     let watching =
-        Watching::new(&project, args.watch.raw)?.with_elf(FirmwareElf::from_args(&args.decode)?);
+        Watching::new(&project, &args.watch)?.with_elf(FirmwareElf::from_args(&args.decode)?);
     shell.give_stdout_to_board();
 
     let target = project.target.as_ref().map(|target| target.value);

@@ -40,7 +40,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         ..Flags::default()
     };
     let project = Project::settle(&Source::directory(&args.source), flags)?;
-    let watching = Watching::new(&project, args.watch.raw)?;
+    let watching = Watching::new(&project, &args.watch)?;
     shell.give_stdout_to_board();
     let mut opened = None;
     let mut job =
