@@ -29,6 +29,12 @@ const RESYNCS: u32 = 4;
 /// Protocol", ROM Loader Errors).
 const CHECKSUM_REASON: u8 = 0x07;
 
+/// What the ROM loaders of all known chips share, for as long as the chip is not known: baud rate,
+/// bytes of status, replies to one SYNC. A test holds it against every chip's data.
+const ROM_BAUD: u32 = 115_200;
+const ROM_STATUS_LEN: usize = 4;
+const ROM_SYNC_REPLIES: usize = 8;
+
 /// Most bytes taken from the port at once, where nothing asks for less.
 const GULP: usize = 1024;
 
@@ -72,9 +78,9 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         chip: Option<&Chip>,
         events: &'p mut dyn FnMut(FlashEvent),
     ) -> Session<'p, P> {
-        let loader = chip.or_else(|| esplice_chip::all().first()).map(|chip| &chip.loader);
+        let loader = chip.map(|chip| &chip.loader);
         let started = port.now();
-        let first_baud = loader.map_or(115_200, |loader| loader.initial_baud);
+        let first_baud = loader.map_or(ROM_BAUD, |loader| loader.initial_baud);
         Session {
             port,
             events,
@@ -85,8 +91,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             first_baud,
             efuse_words: Vec::new(),
             gulp: GULP,
-            status_len: loader.map_or(4, |loader| loader.status_len),
-            sync_replies: loader.map_or(8, |loader| loader.sync_replies),
+            status_len: loader.map_or(ROM_STATUS_LEN, |loader| loader.status_len),
+            sync_replies: loader.map_or(ROM_SYNC_REPLIES, |loader| loader.sync_replies),
             answered: None,
             statistics: Statistics::default(),
             started,
@@ -363,4 +369,18 @@ fn fresh_decoder() -> slip::Decoder {
     let mut decoder = slip::Decoder::new(REPLY_LIMIT);
     decoder.push(slip::END);
     decoder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ROM_BAUD, ROM_STATUS_LEN, ROM_SYNC_REPLIES};
+
+    #[test]
+    fn all_chips_share_what_is_taken_for_granted() {
+        for chip in esplice_chip::all() {
+            let loader = &chip.loader;
+            let traits = (loader.initial_baud, loader.status_len, loader.sync_replies);
+            assert_eq!(traits, (ROM_BAUD, ROM_STATUS_LEN, ROM_SYNC_REPLIES), "{}", chip.name);
+        }
+    }
 }
