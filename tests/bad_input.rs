@@ -116,10 +116,16 @@ fn an_image_for_another_chip() {
     let directory = support::built_hello("Hello\r\n");
     let at = directory.path();
     let mut image = fs::read(at.join("hello.bin")).unwrap();
-    image[12] = 9; // The ESP32-S3's id, in byte 12 of the header.
-    fs::write(at.join("other.bin"), image).unwrap();
-    let said = run(at, "flash --target esp32c3 --port /dev/esplice-has-no-such-port other.bin");
-    said.check(12, &["error: other.bin: ", "9"]);
+    // The ESP32-S3's id and one that no chip has, in byte 12 of the header.
+    for (id, words) in [(9, "ESP32-S3"), (99, "99")] {
+        image[12] = id;
+        let hash_at = image.len() - 32;
+        let hash = esplice_image::sha256(&image[..hash_at]);
+        image[hash_at..].copy_from_slice(&hash);
+        fs::write(at.join("other.bin"), &image).unwrap();
+        let said = run(at, "flash --target esp32c3 --port /dev/esplice-has-no-such-port other.bin");
+        said.check(12, &["error: other.bin: ", words]);
+    }
 }
 
 #[test]
