@@ -78,6 +78,12 @@ fn panics_are_decoded_only_with_the_right_elf() {
     let said = expect(directory.path(), "Goodbye").check(21, &["boom at src/main.rs:7:5"]);
     assert!(!said.err.contains("Backtrace, ") && !said.err.contains("warning"), "{said:#?}");
 
+    let guru =
+        "Guru Meditation Error: Core  0\r\nELF file SHA256: 0123456789abcdef\r\nRebooting...";
+    let directory = built_hello(guru);
+    let said = expect(directory.path(), "Goodbye");
+    said.check(21, &["warning: the firmware was made of another ELF", "0123456789abcdef"]);
+
     let monitor = "monitor --port sim:esp32c3 --elf";
     run(directory.path(), &format!("{monitor} hello.bin"))
         .check(3, &["hello.bin: no readable ELF"]);

@@ -114,6 +114,18 @@ pub struct PanicReport {
     pub at: Moment,
 }
 
+impl PanicReport {
+    /// The beginning of its ELF's SHA-256 in lower-case hex, where the firmware printed it. Source:
+    /// ESP-IDF, `components/esp_system/panic.c`: `ELF file SHA256: …`.
+    pub fn elf_sha256(&self) -> Option<&str> {
+        let told = |line: &'_ String| line.trim().starts_with("ELF file SHA256:");
+        let (_, hash) = self.lines.iter().find(|line| told(line))?.split_once(':')?;
+        let hash = hash.trim().trim_end_matches('.');
+        let hex = hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (hex && !hash.is_empty()).then_some(hash)
+    }
+}
+
 /// Collects one panic at a time from lines.
 #[derive(Debug, Default)]
 pub(crate) struct PanicCollector {

@@ -15,7 +15,7 @@ use crate::{
     event::{Event, PanicFrame},
     exit::Failure,
     firmware::of_file,
-    shell::Shell,
+    shell::{Shell, hex},
     source,
 };
 
@@ -63,6 +63,14 @@ impl<'a> Decoder<'a> {
         let read = || self.elf.and_then(|elf| Symbols::from_elf(&elf.0).ok());
         let symbols = self.symbols.get_or_init(read).as_ref();
         let frames = decode(report, symbols);
+        if let (Some(elf), Some(told)) = (self.elf, report.elf_sha256())
+            && !hex(&esplice_image::sha256(&elf.0)).starts_with(told)
+        {
+            shell.warning(&format!(
+                "the firmware was made of another ELF, whose SHA-256 begins with {told}: functions \
+                 and lines may be wrong"
+            ));
+        }
         shell.event(&Event::Panic {
             kind: report.kind.name().to_owned(),
             message,
