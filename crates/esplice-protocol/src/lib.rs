@@ -21,6 +21,7 @@
 
 mod command;
 mod port;
+pub mod rfc2217;
 mod security;
 pub mod slip;
 mod wire;
