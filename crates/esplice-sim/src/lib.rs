@@ -33,10 +33,11 @@ pub mod memory;
 pub mod nor;
 pub mod port;
 mod rom;
+pub mod serve;
 mod soc;
 pub mod spec;
 
-pub use board::Board;
+pub use board::{Board, Sent};
 pub use error::SimError;
 pub use port::SimPort;
 pub use soc::Accesses;

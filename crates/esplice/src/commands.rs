@@ -7,6 +7,7 @@ mod flash;
 mod image;
 mod monitor;
 mod run;
+mod sim;
 
 use clap::Subcommand;
 
@@ -29,6 +30,8 @@ pub enum Command {
     /// Show what is in an image and whether it is sound
     #[command(hide = true)]
     ImageInfo(image::info::Args),
+    /// Offer a virtual board to other programs
+    Sim(sim::Args),
     /// List the chips that are known
     Chips(chips::Args),
     /// Show every setting, its value and where it comes from
@@ -45,6 +48,7 @@ impl Command {
             Command::Image(image::Command::Info(args)) | Command::ImageInfo(args) => {
                 image::info::run(&args, shell)
             }
+            Command::Sim(args) => sim::run(&args, shell, interrupt),
             Command::Chips(args) => chips::run(&args, shell),
             Command::Config(args) => config::run(&args, shell),
         }

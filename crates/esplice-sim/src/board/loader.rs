@@ -41,6 +41,7 @@ impl LoaderState {
 impl Board {
     /// The serial loader: takes bytes off the line, and does what follows its replies.
     pub(super) fn run_loader(&mut self, mut state: Box<LoaderState>, now: Tick, next: Tick) {
+        self.soc.fabric.rom_listens = true;
         let line = &mut self.soc.fabric.line.to_board;
         // While the loader is at work its ring buffer fills; what it can't hold is lost. Where the
         // wire takes no time all of a frame is there at once, and none of it is.
@@ -117,6 +118,7 @@ impl Board {
             }
             After::Reset => self.soc.fabric.request_reset(ResetReason::SoftwareSystem),
             After::Run(entry) => {
+                self.soc.fabric.rom_listens = false;
                 rom::attach_console(&mut self.soc, &self.table);
                 boot::enter(entry, &mut self.cpu, &self.table);
                 self.state = State::Running;

@@ -39,6 +39,22 @@ pub struct Board {
     boot_pin_held: bool,
 }
 
+/// A byte as the board sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// The byte.
+    pub byte: u8,
+    /// The rate it was sent at.
+    pub baud: u32,
+}
+
+impl Sent {
+    /// What a receiver at `baud` makes of it: garbage, where the rates are more than 3 % apart.
+    pub fn heard_at(self, baud: u32) -> u8 {
+        LineByte { done: 0, byte: self.byte, baud: self.baud }.received_at(baud).0
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Lines {
     dtr: bool,
@@ -246,17 +262,11 @@ impl Board {
         taken
     }
 
-    /// [`Board::host_take`] at whatever rate the board sends: for a wire that carries none.
-    pub fn host_take_as_sent(&mut self, buf: &mut [u8]) -> usize {
+    /// The next byte that has arrived at the host by now, as it was sent.
+    pub fn host_take_sent(&mut self) -> Option<Sent> {
         let now = self.soc.fabric.now();
-        let line = &mut self.soc.fabric.line.to_host;
-        let mut taken = 0;
-        for slot in buf {
-            let Some(byte) = line.pop_front_if(|byte| byte.done <= now) else { break };
-            *slot = byte.byte;
-            taken += 1;
-        }
-        taken
+        let byte = self.soc.fabric.line.to_host.pop_front_if(|byte| byte.done <= now)?;
+        Some(Sent { byte: byte.byte, baud: byte.baud })
     }
 
     /// Throws away what has arrived at the host and was not taken.
@@ -437,6 +447,7 @@ impl Board {
 
     fn reset(&mut self, reason: ResetReason) {
         self.resets += 1;
+        self.soc.fabric.rom_listens = false;
         self.soc.fabric.saved_pc = self.cpu.pc;
         self.soc.reset(reason);
         let vectors = self.table.texts().vectors;

@@ -153,6 +153,8 @@ pub(crate) struct Fabric {
     pub clock: Clock,
     pub matrix: Matrix,
     pub line: Line,
+    /// The ROM's loader takes what arrives at the console, and the UART's FIFO none of it.
+    pub rom_listens: bool,
     /// Whether wire, flash and reset take time.
     pub timed: bool,
     /// The first byte for the host is to stop the CPU.

@@ -103,6 +103,7 @@ impl Soc {
                 clock: Clock::new(chip.xtal_mhz, chip.boot_cpu_mhz),
                 matrix: Matrix::new(),
                 line: Line::default(),
+                rom_listens: false,
                 timed,
                 watch_output: false,
                 strap: sim.boot_strap,

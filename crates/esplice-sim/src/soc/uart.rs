@@ -203,10 +203,10 @@ impl Uart {
         }
     }
 
-    /// Where the wire takes no time it waits for the FIFO: else of a frame that is there at once
+    /// Whether the FIFO takes what has arrived. Where the wire takes no time it waits for the FIFO: else of a frame that is there at once
     /// only the first bytes would be.
     fn has_room(&self, fabric: &Fabric) -> bool {
-        fabric.timed || self.received.len() < DEPTH
+        !fabric.rom_listens && (fabric.timed || self.received.len() < DEPTH)
     }
 
     fn full_threshold(&self) -> usize {

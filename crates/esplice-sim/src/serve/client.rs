@@ -1,0 +1,129 @@
+//! One client: a stream that is never waited for, and what is kept for it.
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind, Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use esplice_protocol::rfc2217::escape;
+
+use super::{CLIENT_LIMIT, Wire, rfc2217::Session};
+use crate::{Board, board::Sent};
+
+pub(super) struct Client {
+    stream: TcpStream,
+    /// Over RFC 2217; else bytes are passed as they are.
+    session: Option<Session>,
+    out: VecDeque<u8>,
+    gone: bool,
+}
+
+impl Client {
+    pub fn new(stream: TcpStream, wire: Wire) -> io::Result<Client> {
+        stream.set_nonblocking(true)?;
+        // A loader's command is a small packet that waits for its answer: without this each costs
+        // 40 ms.
+        stream.set_nodelay(true)?;
+        let session = match wire {
+            Wire::Tcp => None,
+            Wire::Rfc2217 => Some(Session::new()),
+        };
+        Ok(Client { stream, session, out: VecDeque::new(), gone: false })
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    pub fn kept(&self) -> usize {
+        self.out.len()
+    }
+
+    /// What has come; nothing is waited for.
+    pub fn read(&mut self, buf: &mut [u8]) -> usize {
+        match self.stream.read(buf) {
+            Ok(0) => self.gone = true,
+            Ok(len) => return len,
+            Err(error) => self.failed(&error),
+        }
+        0
+    }
+
+    /// Hands what came to the board; the host's moment is `now`.
+    pub fn take(&mut self, bytes: &[u8], now: Duration, board: &mut Board) {
+        match &mut self.session {
+            None => {
+                let baud = board.baud();
+                board.host_send(bytes, baud);
+            }
+            Some(session) => {
+                let mut answers = Vec::new();
+                session.take(bytes, now, board, &mut answers);
+                self.gone |= self.out.len() > 2 * CLIENT_LIMIT;
+                self.out.extend(answers);
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, now: Duration, board: &mut Board) {
+        if let Some(session) = &mut self.session {
+            session.wait(now, board);
+        }
+    }
+
+    /// Puts what the client held in order when it has gone.
+    pub fn close(&mut self, board: &mut Board) {
+        if let Some(session) = &mut self.session {
+            session.close(board);
+        }
+    }
+
+    /// Keeps what the board said for the client.
+    pub fn give(&mut self, said: &[Sent]) {
+        match &self.session {
+            None => {
+                let bytes: Vec<u8> = said.iter().map(|sent| sent.byte).collect();
+                self.keep(&bytes);
+            }
+            Some(session) => {
+                let baud = session.baud();
+                let bytes: Vec<u8> = said.iter().map(|sent| sent.heard_at(baud)).collect();
+                let mut wire = Vec::with_capacity(bytes.len() + 8);
+                escape(&bytes, &mut wire);
+                // What is older may be half of a command: here the newest are lost.
+                if self.out.len() + wire.len() <= CLIENT_LIMIT {
+                    self.out.extend(wire);
+                }
+            }
+        }
+    }
+
+    /// The oldest bytes are lost where there are too many.
+    fn keep(&mut self, bytes: &[u8]) {
+        self.out.extend(bytes);
+        let excess = self.out.len().saturating_sub(CLIENT_LIMIT);
+        self.out.drain(..excess);
+    }
+
+    /// Sends what the client takes at the moment.
+    pub fn flush(&mut self) {
+        while !self.gone && !self.out.is_empty() {
+            let (first, _) = self.out.as_slices();
+            match self.stream.write(first) {
+                Ok(0) => self.gone = true,
+                Ok(len) => drop(self.out.drain(..len)),
+                Err(error) => {
+                    self.failed(&error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        self.gone |= !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
+    }
+}

@@ -1,0 +1,303 @@
+//! The port's end of RFC 2217: baud rate, DTR and RTS, purge and break for one client.
+
+use std::time::Duration;
+
+use esplice_protocol::rfc2217::{
+    BINARY, COM_PORT_OPTION, ComPort, Decoder, Item, SUPPRESS_GO_AHEAD, Side, Verb, control,
+    encode, purge,
+};
+
+use crate::Board;
+
+/// Who is there.
+const SIGNATURE: &[u8] = b"esplice virtual board";
+/// Baud rate of a port that was just opened.
+const FIRST_BAUD: u32 = 115_200;
+/// Options that are used, both ways.
+const OPTIONS: [u8; 3] = [BINARY, SUPPRESS_GO_AHEAD, COM_PORT_OPTION];
+/// 8 bits, no parity, 1 stop bit: what the board has.
+const DATA_SIZE: u8 = 8;
+const PARITY: u8 = 1;
+const STOP_SIZE: u8 = 1;
+/// How long EN stays low for a client that is about to change RTS as well. A slow client takes a
+/// tenth of a second for each line (pyserial looks for the answer every 50 ms).
+const BOTH_LINES: Duration = Duration::from_millis(500);
+
+/// A client's session.
+pub(super) struct Session {
+    decoder: Decoder,
+    baud: u32,
+    /// DTR and RTS as the client set them, and as the board has them.
+    lines: (bool, bool),
+    applied: (bool, bool),
+    /// When they are taken as they are though it looks like half a step.
+    apply_at: Option<Duration>,
+    breaking: bool,
+    /// Which of [`OPTIONS`] the client uses, and which this end.
+    theirs: [bool; OPTIONS.len()],
+    ours: [bool; OPTIONS.len()],
+    bytes: Vec<u8>,
+}
+
+impl Session {
+    pub fn new() -> Session {
+        Session {
+            decoder: Decoder::new(Side::Client),
+            baud: FIRST_BAUD,
+            lines: (false, false),
+            applied: (false, false),
+            apply_at: None,
+            breaking: false,
+            theirs: [false; OPTIONS.len()],
+            ours: [false; OPTIONS.len()],
+            bytes: Vec::new(),
+        }
+    }
+
+    pub fn baud(&self) -> u32 {
+        self.baud
+    }
+
+    /// Does what came at the host's moment `now`; `answers` are for the client.
+    pub fn take(&mut self, bytes: &[u8], now: Duration, board: &mut Board, answers: &mut Vec<u8>) {
+        let mut items = Vec::new();
+        self.decoder.feed(bytes, &mut |item| items.push(item));
+        for item in items {
+            if let Item::Byte(byte) = item {
+                self.bytes.push(byte);
+                continue;
+            }
+            self.send(board);
+            let answer = match item {
+                Item::Option(verb, option) => self.option(verb, option),
+                Item::ComPort(command) => self.command(command, now, board).map(Item::ComPort),
+                Item::Byte(_) => None,
+            };
+            if let Some(answer) = answer {
+                encode(&answer, Side::Server, answers);
+            }
+        }
+        self.send(board);
+    }
+
+    fn send(&mut self, board: &mut Board) {
+        if !self.bytes.is_empty() {
+            board.host_send(&self.bytes, self.baud);
+            self.bytes.clear();
+        }
+    }
+
+    /// Each change is confirmed once, and none a second time (RFC 854, "to prevent loops").
+    fn option(&mut self, verb: Verb, option: u8) -> Option<Item> {
+        let place = OPTIONS.iter().position(|known| *known == option);
+        let (side, on, yes, no) = match verb {
+            Verb::Will => (&mut self.theirs, true, Verb::Do, Verb::Dont),
+            Verb::Wont => (&mut self.theirs, false, Verb::Do, Verb::Dont),
+            Verb::Do => (&mut self.ours, true, Verb::Will, Verb::Wont),
+            Verb::Dont => (&mut self.ours, false, Verb::Will, Verb::Wont),
+        };
+        let Some(used) = place.and_then(|place| side.get_mut(place)) else {
+            return on.then_some(Item::Option(no, option));
+        };
+        let changed = *used != on;
+        *used = on;
+        changed.then_some(Item::Option(if on { yes } else { no }, option))
+    }
+
+    fn command(&mut self, command: ComPort, now: Duration, board: &mut Board) -> Option<ComPort> {
+        Some(match command {
+            ComPort::Signature(text) if text.is_empty() => ComPort::Signature(SIGNATURE.into()),
+            ComPort::Baud(baud) => {
+                if baud != 0 {
+                    self.baud = baud;
+                }
+                ComPort::Baud(self.baud)
+            }
+            ComPort::DataSize(_) => ComPort::DataSize(DATA_SIZE),
+            ComPort::Parity(_) => ComPort::Parity(PARITY),
+            ComPort::StopSize(_) => ComPort::StopSize(STOP_SIZE),
+            ComPort::Control(value) => ComPort::Control(self.control(value, now, board)),
+            ComPort::LineStateMask(mask) => ComPort::LineStateMask(mask),
+            ComPort::ModemStateMask(mask) => ComPort::ModemStateMask(mask),
+            ComPort::Purge(what) => {
+                if what == purge::RECEIVED || what == purge::BOTH {
+                    board.host_clear();
+                }
+                ComPort::Purge(what)
+            }
+            ComPort::Signature(_)
+            | ComPort::LineState(_)
+            | ComPort::ModemState(_)
+            | ComPort::Suspend
+            | ComPort::Resume => return None,
+        })
+    }
+
+    fn control(&mut self, value: u8, now: Duration, board: &mut Board) -> u8 {
+        let (dtr, rts) = self.lines;
+        let either = |on: bool, yes: u8, no: u8| if on { yes } else { no };
+        match value {
+            control::DTR_ON | control::DTR_OFF => {
+                self.set_dtr(value == control::DTR_ON, now, board)
+            }
+            control::RTS_ON | control::RTS_OFF => {
+                self.lines = (dtr, value == control::RTS_ON);
+                self.apply(board);
+            }
+            control::ASK_DTR => return either(dtr, control::DTR_ON, control::DTR_OFF),
+            control::ASK_RTS => return either(rts, control::RTS_ON, control::RTS_OFF),
+            control::BREAK_ON | control::BREAK_OFF => {
+                // However long: the receiver takes it for a zero.
+                if value == control::BREAK_ON && !self.breaking {
+                    board.host_send(&[0], self.baud);
+                }
+                self.breaking = value == control::BREAK_ON;
+            }
+            control::ASK_BREAK => {
+                return either(self.breaking, control::BREAK_ON, control::BREAK_OFF);
+            }
+            // Flow control: there is none.
+            _ => return control::NO_FLOW,
+        }
+        value
+    }
+
+    /// A client that resets into download mode sets DTR and then releases RTS. On a cable both are
+    /// there before EN has risen; here they may be a tenth of a second apart, and the chip would
+    /// start in between.
+    fn set_dtr(&mut self, dtr: bool, now: Duration, board: &mut Board) {
+        self.lines = (dtr, self.lines.1);
+        if self.applied == (false, true) && self.lines == (true, true) {
+            self.apply_at = Some(now.saturating_add(BOTH_LINES));
+        } else {
+            self.apply(board);
+        }
+    }
+
+    fn apply(&mut self, board: &mut Board) {
+        self.apply_at = None;
+        if self.applied != self.lines {
+            self.applied = self.lines;
+            board.set_lines(self.lines.0, self.lines.1);
+        }
+    }
+
+    /// Lets time pass: the host's moment is `now`.
+    pub fn wait(&mut self, now: Duration, board: &mut Board) {
+        if self.apply_at.is_some_and(|at| at <= now) {
+            self.apply(board);
+        }
+    }
+
+    /// The client has gone: lines that it held are released, as by a port that is closed.
+    pub fn close(&mut self, board: &mut Board) {
+        self.lines = (false, false);
+        self.apply(board);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{TimeMode, nor::Nor};
+
+    fn board() -> Board {
+        let chip = esplice_chip::find("esp32c3").unwrap();
+        let sim = chip.sim.as_ref().unwrap();
+        Board::new(chip, Nor::in_memory(1 << 20, &sim.flash), TimeMode::None).unwrap()
+    }
+
+    /// What `asked` is answered with.
+    fn check(session: &mut Session, board: &mut Board, asked: &[Item], answered: &[Item]) {
+        let (mut wire, mut answers) = (Vec::new(), Vec::new());
+        asked.iter().for_each(|item| encode(item, Side::Client, &mut wire));
+        session.take(&wire, Duration::ZERO, board, &mut answers);
+        let mut items = Vec::new();
+        Decoder::new(Side::Server).feed(&answers, &mut |item| items.push(item));
+        assert_eq!(items, answered, "{asked:?}");
+    }
+
+    #[test]
+    fn options_are_confirmed_once() {
+        let (mut session, mut board) = (Session::new(), board());
+        let mut check = |verb, option, answer: Option<Verb>| {
+            let answer: Vec<_> =
+                answer.map(|verb| Item::Option(verb, option)).into_iter().collect();
+            check(&mut session, &mut board, &[Item::Option(verb, option)], &answer);
+        };
+        check(Verb::Will, COM_PORT_OPTION, Some(Verb::Do));
+        check(Verb::Will, COM_PORT_OPTION, None);
+        check(Verb::Do, COM_PORT_OPTION, Some(Verb::Will));
+        check(Verb::Wont, COM_PORT_OPTION, Some(Verb::Dont));
+        check(Verb::Wont, COM_PORT_OPTION, None);
+        check(Verb::Will, 24, Some(Verb::Dont));
+        check(Verb::Do, 1, Some(Verb::Wont));
+        check(Verb::Dont, 1, None);
+    }
+
+    #[test]
+    fn settings_are_answered_with_what_holds() {
+        let (mut session, mut board) = (Session::new(), board());
+        for (asked, answered) in [
+            (ComPort::Baud(0), ComPort::Baud(115_200)),
+            (ComPort::Baud(921_600), ComPort::Baud(921_600)),
+            (ComPort::Baud(0), ComPort::Baud(921_600)),
+            (ComPort::DataSize(7), ComPort::DataSize(8)),
+            (ComPort::Parity(2), ComPort::Parity(1)),
+            (ComPort::StopSize(0), ComPort::StopSize(1)),
+            (ComPort::Control(3), ComPort::Control(1)),
+            (ComPort::Control(control::ASK_DTR), ComPort::Control(control::DTR_OFF)),
+            (ComPort::Control(control::DTR_ON), ComPort::Control(control::DTR_ON)),
+            (ComPort::Control(control::ASK_DTR), ComPort::Control(control::DTR_ON)),
+            (ComPort::Control(control::BREAK_ON), ComPort::Control(control::BREAK_ON)),
+            (ComPort::Control(control::ASK_BREAK), ComPort::Control(control::BREAK_ON)),
+            (ComPort::Control(control::BREAK_OFF), ComPort::Control(control::BREAK_OFF)),
+            (ComPort::Purge(3), ComPort::Purge(3)),
+            (ComPort::ModemStateMask(255), ComPort::ModemStateMask(255)),
+            (ComPort::Signature(vec![]), ComPort::Signature(SIGNATURE.into())),
+        ] {
+            let (asked, answered) = (Item::ComPort(asked), Item::ComPort(answered));
+            check(&mut session, &mut board, &[asked], &[answered]);
+        }
+        assert_eq!(session.baud(), 921_600);
+    }
+
+    /// What the board says after the lines were set one by one, 100 ms of its clock apart.
+    fn boot(steps: &[u8], wait: Duration) -> String {
+        let (mut session, mut board) = (Session::new(), board());
+        let pass = |board: &mut Board| {
+            let until = board.now() + Duration::from_millis(100);
+            board.run_until(until, false).unwrap();
+        };
+        pass(&mut board);
+        for step in steps {
+            board.host_clear();
+            let command = Item::ComPort(ComPort::Control(*step));
+            check(
+                &mut session,
+                &mut board,
+                std::slice::from_ref(&command),
+                std::slice::from_ref(&command),
+            );
+            pass(&mut board);
+        }
+        session.wait(wait, &mut board);
+        pass(&mut board);
+        let mut text = [0; 4096];
+        let len = board.host_take(115_200, &mut text);
+        String::from_utf8_lossy(&text[..len]).into_owned()
+    }
+
+    #[test]
+    fn lines_that_come_one_by_one_reset_as_on_a_cable() {
+        use control::{DTR_OFF, DTR_ON, RTS_OFF, RTS_ON};
+        let download = boot(&[DTR_OFF, RTS_ON, DTR_ON, RTS_OFF], Duration::ZERO);
+        assert!(download.contains("waiting for download"), "{download}");
+        let flash = boot(&[DTR_OFF, RTS_ON, RTS_OFF], Duration::ZERO);
+        assert!(flash.contains("SPI_FAST_FLASH_BOOT"), "{flash}");
+        // Both lines on and left so: the circuit pulls neither EN nor the boot pin.
+        assert_eq!(boot(&[RTS_ON, DTR_ON], Duration::ZERO), "");
+        let both = boot(&[RTS_ON, DTR_ON], BOTH_LINES);
+        assert!(both.contains("SPI_FAST_FLASH_BOOT"), "{both}");
+    }
+}
