@@ -152,6 +152,22 @@ fn without_its_stub_over_tcp() {
     }
 }
 
+/// Where the wire takes time a byte that is not taken in time is lost: the stub's interrupts must
+/// come when they should.
+#[test]
+fn with_its_stub_where_the_wire_takes_time() {
+    let board = Board::new(&["--tcp", "127.0.0.1:0", "--time", "virtual", "--download"]);
+    let image = image(&board.path("image.bin"));
+    for baud in ["115200", "921600"] {
+        board.esptool(
+            &format!("--baud {baud} write-flash 0x10000 image.bin"),
+            &["Stub flasher", "Hash of data verified"],
+        );
+        assert!(board.flash() == written(&image), "{baud}: the flash differs");
+        board.esptool(&format!("--baud {baud} erase-region 0x10000 0x16000"), &["erased"]);
+    }
+}
+
 /// esptool resets the board into download mode by itself, and lets it run at the end. Its RFC 2217
 /// client looks for each answer every 50 ms, so little is done here.
 #[test]

@@ -2,7 +2,7 @@
 
 mod loader;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use esplice_chip::Chip;
 
@@ -35,6 +35,8 @@ pub struct Board {
     resets: u64,
     boot_strap: u32,
     download_strap: u32,
+    /// ROM functions that an interrupt came into, by the stack pointer at which they go on.
+    suspended: HashMap<u32, Flow>,
     /// The boot pin is held low whatever the lines say.
     boot_pin_held: bool,
 }
@@ -118,6 +120,8 @@ impl Fault {
 const EN_RISE: Duration = Duration::from_millis(1);
 /// How often a ROM function that waits for the UART's FIFO looks at it.
 const FIFO_POLL: Duration = Duration::from_micros(10);
+/// Most ROM functions that wait for an interrupt's end, one a task.
+const MOST_SUSPENDED: usize = 64;
 const CSR_MTVEC: u32 = 0x305;
 
 impl Board {
@@ -148,6 +152,7 @@ impl Board {
             resets: 0,
             boot_strap: sim.boot_strap,
             download_strap: sim.download_strap,
+            suspended: HashMap::new(),
             boot_pin_held: false,
         })
     }
@@ -336,6 +341,11 @@ impl Board {
                 self.state = State::Running;
                 self.run_cpu(next);
             }
+            State::Rom { flow, then: Then::Return } if self.interrupts_rom() => {
+                self.suspended.insert(self.cpu.x[rom::SP], flow);
+                self.cpu.pc = self.table.resume();
+                self.state = State::Running;
+            }
             State::Rom { flow, then } => self.wait_in_rom(flow, then, now, next),
             State::Loader(loader) => self.run_loader(loader, now, next),
             idle => {
@@ -343,6 +353,13 @@ impl Board {
                 self.skip_to(next);
             }
         }
+    }
+
+    /// Whether an interrupt comes while a ROM function waits: it is executed in between, and the
+    /// function goes on behind it.
+    fn interrupts_rom(&mut self) -> bool {
+        self.cpu.set_irq(self.soc.take_irq());
+        self.cpu.is_interrupted() && self.suspended.len() < MOST_SUSPENDED
     }
 
     fn run_cpu(&mut self, next: Tick) {
@@ -362,6 +379,12 @@ impl Board {
         match stop {
             Stop::Budget | Stop::YieldRequested => {}
             Stop::Wfi => self.skip_to(next),
+            Stop::Hook(addr) if addr == self.table.resume() => {
+                match self.suspended.remove(&self.cpu.x[rom::SP]) {
+                    Some(flow) => self.state = State::Rom { flow, then: Then::Return },
+                    None => self.missing_rom(addr),
+                }
+            }
             Stop::Hook(addr) => {
                 if let Some(vector) = rom::Vector::at(addr, &self.table) {
                     self.cpu.cycles += vector.run(&mut self.cpu, &mut self.soc, &self.table);
@@ -454,6 +477,7 @@ impl Board {
         self.cpu.reset(vectors);
         self.cpu.write_csr(CSR_MTVEC, vectors);
         self.rom_state = rom::State::default();
+        self.suspended.clear();
         self.begin_rom_later(Flow::default(), boot::Next::Step(boot::Step::Prepare));
     }
 

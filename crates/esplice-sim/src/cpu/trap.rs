@@ -52,6 +52,11 @@ impl Cpu {
         if self.model.interrupt_csrs { self.irq & self.csrs.mie } else { self.irq }
     }
 
+    /// Whether an interrupt is taken before the next instruction.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.pending() != 0 && (self.csrs.mstatus & MIE != 0 || self.csrs.user_mode)
+    }
+
     /// Takes the pending interrupt of lowest number, if interrupts are enabled.
     pub(super) fn take_interrupt(&mut self) {
         // User mode never masks machine interrupts (privileged specification, 3.1.6.1).

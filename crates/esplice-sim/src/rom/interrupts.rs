@@ -110,7 +110,9 @@ impl Vector {
     /// All addresses at which one is.
     pub fn addrs(table: &Table) -> impl Iterator<Item = u32> {
         let texts = table.texts();
-        (1..HANDLERS).map(|number| texts.vectors + 4 * number).chain([texts.interrupt_exit])
+        (1..HANDLERS)
+            .map(|number| texts.vectors + 4 * number)
+            .chain([texts.interrupt_exit, table.resume()])
     }
 
     /// Carries it out; gives the cycles it takes.

@@ -31,7 +31,7 @@ type Hook = fn(&mut Call<'_>) -> Flow;
 
 /// Registers of the calling convention.
 const RA: usize = 1;
-const SP: usize = 2;
+pub(crate) const SP: usize = 2;
 const A0: usize = 10;
 
 /// What is still to be waited for before a ROM function returns.

@@ -129,6 +129,12 @@ impl Table {
         self.data.get(name).copied()
     }
 
+    /// Where a ROM function goes on that an interrupt came into: behind the vectors, where no call
+    /// of firmware leads.
+    pub fn resume(&self) -> u32 {
+        self.texts.vectors + 0x80
+    }
+
     /// What the ROM says and where it stands.
     pub fn texts(&self) -> &Texts {
         &self.texts

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR")]
     listen: Option<std::net::IpAddr>,
     /// What takes time: real, virtual or none
-    #[arg(long, value_name = "MODE", default_value = "none", value_parser = time)]
+    #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
     /// Hold the boot pin low, so that each reset leads into download mode
     #[arg(long)]
