@@ -171,9 +171,14 @@ fn loader_of(id: u32) -> impl FnMut(&[u8], u32) -> Vec<u8> {
 #[test]
 fn a_board_with_another_chip() {
     let directory = built_hello("Hello\r\n");
-    // The ESP32-S3's id.
-    let said = with_board(directory.path(), "flash hello.bin --port PORT", loader_of(9));
-    said.check(12, &["error: unknown chip: its id is 9", "hint: "]);
+    // The ESP32-S3's id, and one that no chip has.
+    for (id, error) in [
+        (9, "error: the board is esp32s3, the target is esp32c3"),
+        (999, "error: unknown chip: its id is 999"),
+    ] {
+        let said = with_board(directory.path(), "flash hello.bin --port PORT", loader_of(id));
+        said.check(12, &[error, "hint: "]);
+    }
 }
 
 #[test]
