@@ -307,6 +307,8 @@ pub struct Toolchain {
     pub rust_target: String,
     /// Library crates to build where the target is not installed.
     pub rust_build_std: Vec<String>,
+    /// What installs a compiler for the target where neither rustup nor Debian has one.
+    pub rust_install: Option<String>,
 }
 
 /// The virtual board of this chip.

@@ -11,6 +11,8 @@ pub enum ToolchainError {
     RustMissing {
         /// Cargo's target triple.
         target: String,
+        /// What installs a compiler for it, where neither rustup nor Debian has one.
+        install: Option<String>,
         /// Whether rustup is on the path.
         rustup: bool,
         /// Whether apt-get is on the path.
@@ -163,7 +165,12 @@ impl ToolchainError {
     pub fn hint(&self) -> Option<String> {
         use ToolchainError::*;
         Some(match self {
-            RustMissing { target, rustup, apt } => install_rust(target, *rustup, *apt),
+            RustMissing { install: Some(command), .. } => {
+                format!(
+                    "run `{command}`, then choose that toolchain, such as with `rustup override set esp`"
+                )
+            }
+            RustMissing { target, rustup, apt, .. } => install_rust(target, *rustup, *apt),
             LinkerMissing { apt: true, .. } => format!("run `{APT_INSTALL} lld-19`"),
             LinkerMissing { .. } => "install LLVM's linker, lld".into(),
             ManyBinaries { bins, .. } => format!("choose one: --bin {}", bins.first()?),

@@ -54,17 +54,22 @@ const DEBIAN: [&str; 2] = ["/usr/bin/cargo", "/usr/bin/rustc"];
 pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, ToolchainError> {
     let target = &chip.toolchain.rust_target;
     let active = Installation::active(probe);
+    // Debian's compiler has upstream's back ends alone.
+    let upstream = chip.toolchain.rust_install.is_none();
+    let serves =
+        |i: &Installation| i.has_sources(probe) && (upstream || i.rustc != Path::new(DEBIAN[1]));
 
     let (origin, found) =
         if let Some(found) = active.clone().filter(|i| i.has_target(target, probe)) {
             (Origin::Installed, found)
-        } else if let Some(found) = active.filter(|i| i.has_sources(probe)) {
+        } else if let Some(found) = active.filter(serves) {
             (Origin::Sources, found)
-        } else if let Some(found) = Installation::debian(probe).filter(|i| i.has_sources(probe)) {
+        } else if let Some(found) = Installation::debian(probe).filter(serves) {
             (Origin::Debian, found)
         } else {
             return Err(ToolchainError::RustMissing {
                 target: target.clone(),
+                install: chip.toolchain.rust_install.clone(),
                 rustup: program(probe, "rustup").is_some(),
                 apt: program(probe, "apt-get").is_some(),
             });

@@ -283,3 +283,19 @@ fn a_path_with_quotes_is_still_one_toml_string() {
         format!(r#"target.{TARGET}.linker="/opt/a \"b\" \\c/ld.lld-19""#)
     );
 }
+
+/// Debian's compiler knows only upstream's back ends.
+#[test]
+fn a_chip_with_a_compiler_of_its_own_is_not_built_with_debians() {
+    let machine = Fake::default().debian().debian_sources().lld("ld.lld-19");
+    for chip in esplice_chip::all() {
+        match (&chip.toolchain.rust_install, find_rust(chip, &machine)) {
+            (Some(command), Err(error)) => {
+                assert_eq!(error.kind(), ErrorKind::ToolchainMissing);
+                assert!(error.hint().unwrap().contains(command), "{error}: {:?}", error.hint());
+            }
+            (None, Ok(_)) => {}
+            (_, found) => panic!("{}: {found:?}", chip.name),
+        }
+    }
+}
