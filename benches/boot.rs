@@ -70,11 +70,11 @@ fn speed() {
     for _ in 0..5 {
         let mut nor = Nor::in_memory(timing.size(), timing);
         put(&mut nor, &image.bytes);
-        let mut board = Board::new(chip, nor, TimeMode::Virtual).expect("a board");
+        let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("a board");
         // Past the ROM, which computes nothing.
-        board.run_until(Duration::from_millis(100), false).expect("the firmware starts");
+        board.run_to(Duration::from_millis(100), false).expect("the firmware starts");
         let (cycles, resets) = (board.cycles(), board.resets());
-        let (time, result) = timed(|| board.run_until(board.now() + SLICE, false));
+        let (time, result) = timed(|| board.run_to(board.now() + SLICE, false));
         result.expect("the firmware runs");
         assert_eq!(board.resets(), resets, "a watchdog cut the run short");
         let mips = (board.cycles() - cycles) as f64 / time.as_secs_f64() / 1e6;

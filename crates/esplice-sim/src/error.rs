@@ -1,8 +1,8 @@
 //! Why a virtual board can't be had, or can't go on.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{memory::MapError, nor::NorError};
+use crate::{Status, memory::MapError, nor::NorError};
 
 /// Why a virtual board can't be had, or can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,58 @@ pub enum SimError {
     /// The flash chip failed while the board used it. Shared, as it is told until the next reset.
     #[error("the board's flash failed: {0}")]
     FlashFailed(#[source] Arc<NorError>),
+    /// No chip has that name.
+    #[error(transparent)]
+    Chip(#[from] esplice_chip::ChipError),
+    /// The image is longer than the board's flash, or reaches past its end.
+    #[error("{len} bytes at 0x{offset:x} do not fit into the board's flash of {size} bytes")]
+    FlashTooSmall {
+        /// First byte.
+        offset: u32,
+        /// Bytes of the image.
+        len: usize,
+        /// Bytes of the flash.
+        size: u32,
+    },
+    /// What was waited for did not come in time.
+    #[error(
+        "{expected} did not come within {} ms of the board's time: the board {status}; it printed {} bytes, at the end {}",
+        within.as_millis(),
+        printed.0.len(),
+        printed.last_line()
+    )]
+    NotSeen {
+        /// What was waited for.
+        expected: Printed,
+        /// For how long.
+        within: Duration,
+        /// What the board is at.
+        status: Status,
+        /// All that came in that time.
+        printed: Printed,
+    },
+    /// The board could not go on before what was waited for had come.
+    #[error(
+        "{expected} did not come: {source}; the board printed {} bytes, at the end {}",
+        printed.0.len(),
+        printed.last_line()
+    )]
+    Stopped {
+        /// What was waited for; nothing, where the board was to run for a time.
+        expected: Printed,
+        /// Why it could not go on.
+        source: Box<SimError>,
+        /// All that came before.
+        printed: Printed,
+    },
+    /// The state is that of another chip's board, or of one with another flash size.
+    #[error("a state of {state} is none of {board}")]
+    OtherBoard {
+        /// Whose state it is.
+        state: String,
+        /// Who is to go on from it.
+        board: String,
+    },
     /// There is no virtual board of this chip.
     #[error("there is no virtual {chip}")]
     NoBoard {
@@ -100,10 +152,39 @@ impl SimError {
             SimError::FlashSize { usual, .. } => format!(
                 "a flash file is the raw contents, of 1, 2, 4, 8 or 16 MiB; remove it and one of {usual} bytes is made"
             ),
+            SimError::Chip(error) => return error.hint(),
+            SimError::Stopped { source, .. } => return source.hint(),
+            SimError::FlashTooSmall { .. } => {
+                "give the board a larger flash chip (`Board::with_flash`), or a smaller image".into()
+            }
             SimError::RomFunction { .. } => {
                 "the virtual board carries out the ROM functions that boot code and usual firmware call; this one is not among them".into()
             }
             _ => return None,
         })
+    }
+}
+
+/// Bytes that are text most of the time, and are shown as such, with the rest escaped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Printed(pub Vec<u8>);
+
+impl Printed {
+    /// The last line with something in it.
+    fn last_line(&self) -> Printed {
+        let lines = self.0.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        Printed(lines.filter(|line| !line.is_empty()).next_back().unwrap_or_default().to_vec())
+    }
+}
+
+impl fmt::Display for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl fmt::Debug for Printed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -11,17 +11,13 @@
 //! save a port in real time. What the board is flashed with and by whom is not known here.
 //!
 //! ```
-//! use esplice_sim::{Board, TimeMode, nor::Nor};
-//! use std::time::Duration;
+//! use esplice_sim::{Board, secs};
 //!
-//! let chip = esplice_chip::find("esp32c3")?;
-//! let timing = &chip.sim.as_ref().unwrap().flash;
-//! let mut board = Board::new(chip, Nor::in_memory(timing.size(), timing), TimeMode::Virtual)?;
-//! board.run_until(Duration::from_millis(100), false)?;
-//! let mut text = vec![0; 1000];
-//! let len = board.host_take(115_200, &mut text);
-//! assert!(text[..len].starts_with(b"ESP-ROM:esp32c3-api1-20210207\r\n"));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! let mut board = Board::new("esp32c3")?;
+//! board.load_flash(&[0xff; 4096])?; // Or a whole flash image, as `esplice build` makes it.
+//! let printed = board.run_until(b"invalid header: 0xffffffff\r\n", secs(2))?;
+//! assert!(printed.starts_with(b"ESP-ROM:esp32c3-api1-20210207\r\n"));
+//! # Ok::<(), esplice_sim::SimError>(())
 //! ```
 
 mod board;
@@ -37,8 +33,18 @@ pub mod serve;
 mod soc;
 pub mod spec;
 
-pub use board::{Board, Sent};
-pub use error::SimError;
+pub use board::{Board, Sent, Snapshot, Status};
+pub use error::{Printed, SimError};
 pub use port::SimPort;
 pub use soc::Accesses;
 pub use spec::TimeMode;
+
+/// So many seconds, of the board's clock.
+pub const fn secs(seconds: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(seconds)
+}
+
+/// So many milliseconds, of the board's clock.
+pub const fn millis(milliseconds: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(milliseconds)
+}

@@ -53,7 +53,7 @@ pub enum NorError {
     NoPower,
 }
 
-/// A NOR flash chip.
+/// A NOR flash chip. A clone is a chip of its own, in memory alone: the file stays with the first.
 #[derive(Debug)]
 pub struct Nor {
     bytes: Vec<u8>,
@@ -121,6 +121,51 @@ impl Nor {
     fn new(bytes: Vec<u8>, timing: &Flash, mirror: Option<Mirror>) -> Nor {
         let timing = timing.clone();
         Nor { bytes, timing, mirror, generation: 0, operations: 0, power_cut_at: None }
+    }
+
+    /// Puts `data` at `offset` whatever was there, as a programmer before the chip was soldered in:
+    /// no operation of the chip.
+    ///
+    /// # Errors
+    /// [`NorError::OutOfRange`], [`NorError::File`].
+    pub fn put(&mut self, offset: u32, data: &[u8]) -> Result<(), NorError> {
+        let range = self.range(offset, data.len())?;
+        self.mirror(offset, data)?;
+        if let Some(place) = self.bytes.get_mut(range) {
+            place.copy_from_slice(data);
+        }
+        self.generation += 1;
+        Ok(())
+    }
+
+    /// Becomes `other`, with the file behind it kept and given the contents; sectors that are the
+    /// same already are not written to it.
+    ///
+    /// # Errors
+    /// [`NorError::OutOfRange`] when `other` is of another size, [`NorError::File`].
+    pub fn become_like(&mut self, other: &Nor) -> Result<(), NorError> {
+        if other.bytes.len() != self.bytes.len() {
+            let (len, size) = (other.bytes.len() as u64, self.size());
+            return Err(NorError::OutOfRange { offset: 0, len, size });
+        }
+        let sectors = || (0_u32..).step_by(SECTOR_LEN as usize);
+        let pairs =
+            self.bytes.chunks(SECTOR_LEN as usize).zip(other.bytes.chunks(SECTOR_LEN as usize));
+        for (offset, (old, new)) in sectors().zip(pairs) {
+            if old != new {
+                self.mirror(offset, new)?;
+            }
+        }
+        let mirror = self.mirror.take();
+        *self = Nor { mirror, ..other.clone() };
+        Ok(())
+    }
+
+    /// Puts `data` into the file, if there is one.
+    fn mirror(&self, offset: u32, data: &[u8]) -> Result<(), NorError> {
+        let Some(mirror) = &self.mirror else { return Ok(()) };
+        write_at(&mirror.file, u64::from(offset), data)
+            .map_err(|source| NorError::File { path: mirror.path.clone(), source })
     }
 
     /// The contents.
@@ -293,10 +338,7 @@ impl Nor {
             None => false,
         };
         let new = if torn { new.get(..new.len() / 2).unwrap_or_default() } else { new };
-        if let Some(mirror) = &self.mirror {
-            write_at(&mirror.file, u64::from(offset), new)
-                .map_err(|source| NorError::File { path: mirror.path.clone(), source })?;
-        }
+        self.mirror(offset, new)?;
         if let Some(old) = self.bytes.get_mut(range).and_then(|old| old.get_mut(..new.len())) {
             old.copy_from_slice(new);
         }
@@ -310,6 +352,19 @@ impl Nor {
         match start.checked_add(len) {
             Some(end) if end <= self.bytes.len() => Ok(start..end),
             _ => Err(NorError::OutOfRange { offset, len: len as u64, size: self.size() }),
+        }
+    }
+}
+
+impl Clone for Nor {
+    fn clone(&self) -> Nor {
+        Nor {
+            bytes: self.bytes.clone(),
+            timing: self.timing.clone(),
+            mirror: None,
+            generation: self.generation,
+            operations: self.operations,
+            power_cut_at: self.power_cut_at,
         }
     }
 }

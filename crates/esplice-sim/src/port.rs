@@ -29,7 +29,7 @@ pub trait Powered: Send {
     /// The board's clock since power-on.
     fn now(&self) -> Duration;
     /// Runs until `deadline` on the board's clock or, if told so, until there is output to read.
-    fn run_until(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError>;
+    fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError>;
     /// Sets DTR and RTS; `true` is asserted.
     fn set_lines(&mut self, dtr: bool, rts: bool);
     /// Puts bytes on the line; gives the moment when the last has arrived.
@@ -83,7 +83,7 @@ impl SimPort {
         let parsed = spec_of(spec)?;
         let mut nor = flash_of(spec, &parsed)?;
         prepare(&mut nor);
-        let board = Board::new(parsed.chip, nor, parsed.time);
+        let board = Board::with_flash(parsed.chip, nor, parsed.time);
         let board = board.map_err(|error| port_error(spec, error))?;
         Ok(SimPort::over(spec, Box::new(board), parsed.time))
     }
@@ -128,7 +128,7 @@ impl SimPort {
     fn run(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), PortError> {
         self.check()?;
         let slice_end = self.board.now().saturating_add(SLICE).min(deadline);
-        let ran = self.board.run_until(slice_end, stop_on_output);
+        let ran = self.board.run_to(slice_end, stop_on_output);
         ran.map_err(|error| self.failed(error))?;
         if let Some(outside) = &mut self.outside {
             let ahead = self.board.now().saturating_sub(outside.now());

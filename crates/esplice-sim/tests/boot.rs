@@ -30,7 +30,7 @@ fn nor(parts: &[(u32, &[u8])]) -> Nor {
 }
 
 fn board(parts: &[(u32, &[u8])]) -> Board {
-    Board::new(chip(), nor(parts), TimeMode::Virtual).unwrap()
+    Board::with_flash(chip(), nor(parts), TimeMode::Virtual).unwrap()
 }
 
 fn bootloader() -> Vec<u8> {
@@ -66,7 +66,7 @@ fn run(board: &mut Board, stop: &str, limit: Duration) -> Result<String, SimErro
     let mut text = Vec::new();
     let mut buf = [0; 256];
     while board.now() < limit {
-        let result = board.run_until(limit, true);
+        let result = board.run_to(limit, true);
         let taken = board.host_take(115_200, &mut buf);
         text.extend_from_slice(&buf[..taken]);
         if !stop.is_empty() && text.windows(stop.len()).any(|window| window == stop.as_bytes()) {
@@ -101,7 +101,7 @@ fn good_image() {
 fn time_none_says_the_same_sooner() {
     let app = app(&Code::saying("app runs\r\n"));
     let parts: &[(u32, &[u8])] = &[(0, &bootloader()), (0x8000, &table(false)), (0x1_0000, &app)];
-    let mut fast = Board::new(chip(), nor(parts), TimeMode::None).unwrap();
+    let mut fast = Board::with_flash(chip(), nor(parts), TimeMode::None).unwrap();
     let text = run(&mut fast, "app runs\r\n", SECOND).unwrap();
     let timed = run(&mut board(parts), "app runs\r\n", SECOND).unwrap();
     // All the same but the times in the log.
@@ -272,7 +272,7 @@ fn stored_registers_outlive_resets_but_not_power() {
     assert!(text.ends_with('K'), "{text:?}");
     board.set_lines(false, true);
     let now = board.now();
-    board.run_until(now + MS, false).unwrap();
+    board.run_to(now + MS, false).unwrap();
     board.host_clear();
     board.set_lines(false, false);
     let text = run(&mut board, "RTC_SW_SYS_RST", now + 100 * MS).unwrap();
@@ -309,21 +309,21 @@ fn straps_choose_the_loader() {
 
 #[test]
 fn the_loader_answers_at_the_host_s_rate() {
-    let mut board = Board::new(chip(), nor(&[]), TimeMode::Virtual).unwrap();
+    let mut board = Board::with_flash(chip(), nor(&[]), TimeMode::Virtual).unwrap();
     board.set_lines(false, true);
-    board.run_until(10 * MS, false).unwrap();
+    board.run_to(10 * MS, false).unwrap();
     board.set_lines(true, false);
     run(&mut board, "waiting for download\r\n", SECOND).unwrap();
     let mut sync = vec![0x00, 0x08, 36, 0, 0, 0, 0, 0, 0x07, 0x07, 0x12, 0x20];
     sync.extend([0x55; 32]);
     for baud in [115_200_u32, 230_400] {
-        let mut board = Board::new(chip(), nor(&[]), TimeMode::Virtual).unwrap();
+        let mut board = Board::with_flash(chip(), nor(&[]), TimeMode::Virtual).unwrap();
         board.set_lines(false, true);
-        board.run_until(10 * MS, false).unwrap();
+        board.run_to(10 * MS, false).unwrap();
         board.set_lines(true, false);
         run(&mut board, "waiting for download\r\n", SECOND).unwrap();
         let arrived = board.host_send(&esplice_protocol::slip::encode(&sync), baud);
-        board.run_until(arrived + 20 * MS, false).unwrap();
+        board.run_to(arrived + 20 * MS, false).unwrap();
         let mut buf = [0; 512];
         let len = board.host_take(baud, &mut buf);
         let replies = buf[..len].split(|byte| *byte == 0xc0).filter(|frame| !frame.is_empty());
@@ -351,9 +351,9 @@ fn a_rom_function_that_is_not_modelled_is_named() {
         assert_eq!(error.to_string(), expected);
         assert!(error.hint().is_some());
         // It is told again, until the board is reset.
-        assert!(board.run_until(2 * SECOND, false).is_err());
+        assert!(board.run_to(2 * SECOND, false).is_err());
         board.set_lines(false, true);
         let now = board.now();
-        board.run_until(now + MS, false).unwrap();
+        board.run_to(now + MS, false).unwrap();
     }
 }

@@ -23,14 +23,14 @@ fn board(parts: &[(u32, &[u8])], time: TimeMode) -> Board {
     for (offset, bytes) in parts {
         nor.program(*offset, bytes).unwrap();
     }
-    Board::new(chip(), nor, time).unwrap()
+    Board::with_flash(chip(), nor, time).unwrap()
 }
 
 /// Runs to `until`; a board that can't go on says which ROM function it lacks.
 fn check(board: &mut Board, until: Duration) -> Result<(), TestCaseError> {
     let mut buf = [0; 256];
     loop {
-        let ran = board.run_until(until, true);
+        let ran = board.run_to(until, true);
         board.host_take(115_200, &mut buf);
         match ran {
             Ok(()) if board.now() >= until => return Ok(()),

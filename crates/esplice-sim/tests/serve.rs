@@ -18,7 +18,7 @@ fn server(time: TimeMode) -> (Server, SocketAddr) {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
     let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
-    let mut board = Board::new(chip, nor, time).unwrap();
+    let mut board = Board::with_flash(chip, nor, time).unwrap();
     board.hold_boot_pin(true);
     let mut server = Server::new(board, time);
     let at = server.listen(Wire::Tcp, "127.0.0.1:0").unwrap();

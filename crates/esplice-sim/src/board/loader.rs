@@ -18,6 +18,7 @@ use crate::{
     },
 };
 
+#[derive(Clone)]
 pub(super) struct LoaderState {
     loader: Loader,
     baud: u32,

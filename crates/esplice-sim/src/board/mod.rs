@@ -1,6 +1,9 @@
 //! A board: the chip with its CPU, its flash, its serial line, and the two lines that reset it.
 
+mod host;
 mod loader;
+mod snapshot;
+mod status;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -21,7 +24,12 @@ use crate::{
     },
 };
 
-/// A virtual board under power.
+pub use snapshot::Snapshot;
+pub use status::Status;
+
+/// A virtual board under power. A clone goes on by itself, from the same state; a file behind the
+/// flash stays with the first.
+#[derive(Clone)]
 pub struct Board {
     chip: &'static Chip,
     cpu: Cpu,
@@ -76,6 +84,7 @@ impl Lines {
 }
 
 /// What the chip is at.
+#[derive(Clone)]
 enum State {
     /// EN is low.
     Held,
@@ -93,6 +102,7 @@ enum State {
     Faulted(Fault),
 }
 
+#[derive(Clone)]
 enum Then {
     /// Back to the caller.
     Return,
@@ -125,16 +135,24 @@ const MOST_SUSPENDED: usize = 64;
 const CSR_MTVEC: u32 = 0x305;
 
 impl Board {
+    /// A board of the chip of that name with an erased flash chip of the usual size, switched on:
+    /// it boots as soon as it runs. Wire, flash and reset take their time on the board's clock.
+    ///
+    /// # Errors
+    /// [`SimError::Chip`] for a name that no chip has, else as [`Board::with_flash`].
+    pub fn new(chip: &str) -> Result<Self, SimError> {
+        let chip = esplice_chip::find(chip)?;
+        let timing = chip.sim.as_ref().map(|sim| &sim.flash).ok_or_else(|| no_board(chip))?;
+        Self::with_flash(chip, Nor::in_memory(timing.size(), timing), TimeMode::Virtual)
+    }
+
     /// A board with that flash, switched on: it boots as soon as it runs.
     ///
     /// # Errors
     /// [`SimError`] for chip data that no board can be made from: a device without a model, a
     /// broken ROM table, a memory map that overlaps.
-    pub fn new(chip: &'static Chip, nor: Nor, time: TimeMode) -> Result<Self, SimError> {
-        let sim = chip
-            .sim
-            .as_ref()
-            .ok_or_else(|| SimError::NoBoard { chip: chip.display_name.clone() })?;
+    pub fn with_flash(chip: &'static Chip, nor: Nor, time: TimeMode) -> Result<Self, SimError> {
+        let sim = chip.sim.as_ref().ok_or_else(|| no_board(chip))?;
         let mut soc = Soc::new(chip, sim, nor, time != TimeMode::None)?;
         let table = rom::Table::load(&sim.rom_table)?;
         table.fill_rom(chip, &mut soc);
@@ -168,7 +186,7 @@ impl Board {
     /// [`SimError::RomFunction`] when the firmware needs a ROM function that is not modelled,
     /// [`SimError::FlashFailed`] when the flash's file can't be written. They come again until the
     /// board is reset by its lines.
-    pub fn run_until(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
+    pub fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
         let deadline = ticks(deadline);
         self.soc.fabric.watch_output = stop_on_output;
         loop {
@@ -326,7 +344,7 @@ impl Board {
         }
         let mut next = self.soc.run_events();
         if let Some(failure) = self.soc.fabric.failure.take() {
-            self.state = State::Faulted(Fault::Flash(Arc::new(failure)));
+            self.state = State::Faulted(Fault::Flash(failure));
         } else if let Some(reason) = self.soc.fabric.reset_request.take() {
             self.reset(reason);
             next = self.soc.run_events();
@@ -503,13 +521,17 @@ impl Board {
     }
 }
 
+fn no_board(chip: &Chip) -> SimError {
+    SimError::NoBoard { chip: chip.display_name.clone() }
+}
+
 impl Powered for Board {
     fn now(&self) -> Duration {
         Board::now(self)
     }
 
-    fn run_until(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
-        Board::run_until(self, deadline, stop_on_output)
+    fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
+        Board::run_to(self, deadline, stop_on_output)
     }
 
     fn set_lines(&mut self, dtr: bool, rts: bool) {

@@ -32,6 +32,7 @@ pub(super) enum Inflated {
 }
 
 /// A zlib stream being inflated through a window.
+#[derive(Clone)]
 pub(super) struct Inflater {
     state: Box<DecompressorOxide>,
     window: Vec<u8>,

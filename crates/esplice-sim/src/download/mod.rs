@@ -107,7 +107,7 @@ pub struct LoaderOutput {
 }
 
 /// The loader, from the moment the ROM waits for download until it is left.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Loader {
     chip: &'static Chip,
     line: Line,

@@ -35,7 +35,7 @@ pub(crate) const SP: usize = 2;
 const A0: usize = 10;
 
 /// What is still to be waited for before a ROM function returns.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Flow {
     /// Cycles charged at once.
     pub cycles: u64,
@@ -61,7 +61,7 @@ impl Flow {
 }
 
 /// What ROM functions keep between calls outside of the chip's memory.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct State {
     hashes: HashMap<u32, hash::Running>,
     streams: HashMap<u32, inflate::Stream>,

@@ -187,7 +187,7 @@ impl Server {
     }
 
     fn go_on(&mut self, deadline: Duration, tell: &mut dyn FnMut(Happened)) {
-        match self.board.run_until(deadline, true) {
+        match self.board.run_to(deadline, true) {
             Ok(()) => self.stopped = false,
             Err(error) if !self.stopped => {
                 self.stopped = true;

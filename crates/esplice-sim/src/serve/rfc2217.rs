@@ -204,7 +204,7 @@ mod tests {
     fn board() -> Board {
         let chip = esplice_chip::find("esp32c3").unwrap();
         let sim = chip.sim.as_ref().unwrap();
-        Board::new(chip, Nor::in_memory(1 << 20, &sim.flash), TimeMode::None).unwrap()
+        Board::with_flash(chip, Nor::in_memory(1 << 20, &sim.flash), TimeMode::None).unwrap()
     }
 
     /// What `asked` is answered with.
@@ -267,7 +267,7 @@ mod tests {
         let (mut session, mut board) = (Session::new(), board());
         let pass = |board: &mut Board| {
             let until = board.now() + Duration::from_millis(100);
-            board.run_until(until, false).unwrap();
+            board.run_to(until, false).unwrap();
         };
         pass(&mut board);
         for step in steps {

@@ -34,6 +34,7 @@ const RESET: &[(u32, u32)] = &[
 ];
 
 /// The cache's controller: every operation is done at once.
+#[derive(Clone)]
 pub(crate) struct CacheControl {
     registers: Registers,
 }
@@ -69,6 +70,7 @@ impl Device for CacheControl {
 }
 
 /// The MMU's table: an entry is a page of flash, or invalid.
+#[derive(Clone)]
 pub(crate) struct MmuTable {
     registers: Registers,
     entries: u32,

@@ -8,10 +8,10 @@ use super::{
     interrupts::Matrix,
 };
 use crate::{memory::Memory, nor::NorError};
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// A model of a device on the bus.
-pub(crate) trait Device: Send {
+pub(crate) trait Device: DeviceClone + Send {
     /// Reads the register at `offset`, a multiple of 4.
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32;
 
@@ -41,6 +41,24 @@ pub(crate) trait Device: Send {
 
     /// Brings registers into the state that such a reset leaves.
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric);
+}
+
+/// Every model is `Clone`: a board's state can be kept and gone back to.
+pub(crate) trait DeviceClone {
+    /// A copy of the device with all of its state.
+    fn boxed_clone(&self) -> Box<dyn Device>;
+}
+
+impl<T: Device + Clone + 'static> DeviceClone for T {
+    fn boxed_clone(&self) -> Box<dyn Device> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Device> {
+    fn clone(&self) -> Self {
+        (**self).boxed_clone()
+    }
 }
 
 /// How much a reset resets (TRM 6.1.2 Reset Types).
@@ -146,6 +164,7 @@ impl Line {
 }
 
 /// What devices share: memory, flash, clocks, interrupts, the serial line.
+#[derive(Clone)]
 pub(crate) struct Fabric {
     pub chip: &'static Chip,
     pub memory: Memory,
@@ -170,7 +189,7 @@ pub(crate) struct Fabric {
     /// pc of the last reset but power-on, 0 if it was not recorded.
     pub saved_pc: u32,
     /// The first thing that went wrong behind the chip's back, such as the flash's file.
-    pub failure: Option<NorError>,
+    pub failure: Option<Arc<NorError>>,
 }
 
 impl Fabric {

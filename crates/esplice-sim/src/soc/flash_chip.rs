@@ -5,7 +5,7 @@
 
 use super::clock::{Tick, ticks};
 use crate::nor::{BLOCK_32K_LEN, BLOCK_64K_LEN, Nor, NorError, SECTOR_LEN};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Status register 1: an operation is running.
 const BUSY: u8 = 1;
@@ -15,6 +15,7 @@ const WRITE_ENABLED: u8 = 2;
 const STATUS_WRITE: Duration = Duration::from_millis(10);
 
 /// The flash chip on the bus.
+#[derive(Clone)]
 pub(crate) struct FlashChip {
     pub nor: Nor,
     /// Whether operations take time.
@@ -25,7 +26,7 @@ pub(crate) struct FlashChip {
     /// Ranges changed since they were last asked for.
     changed: Vec<(u32, u32)>,
     /// The first operation that went wrong: the file behind the chip, or its power.
-    failed: Option<NorError>,
+    failed: Option<Arc<NorError>>,
 }
 
 impl FlashChip {
@@ -175,7 +176,7 @@ impl FlashChip {
     }
 
     /// What went wrong behind the chip's back.
-    pub fn take_failure(&mut self) -> Option<NorError> {
+    pub fn take_failure(&mut self) -> Option<Arc<NorError>> {
         self.failed.take()
     }
 
@@ -201,7 +202,7 @@ impl FlashChip {
             Ok(time) if self.timed => self.busy_until = now.saturating_add(ticks(time)),
             Ok(_) => {}
             Err(error) => {
-                self.failed.get_or_insert(error);
+                self.failed.get_or_insert_with(|| Arc::new(error));
             }
         }
     }

@@ -97,6 +97,7 @@ impl Matrix {
 }
 
 /// The matrix's registers.
+#[derive(Clone)]
 pub(crate) struct InterruptMatrix {
     registers: Registers,
 }

@@ -60,6 +60,7 @@ pub struct Accesses {
 }
 
 /// The chip without its CPU.
+#[derive(Clone)]
 pub(crate) struct Soc {
     pub fabric: Fabric,
     devices: Vec<Placed>,
@@ -77,6 +78,7 @@ pub(crate) struct Soc {
     console: u32,
 }
 
+#[derive(Clone)]
 struct Placed {
     device: Box<dyn Device>,
     name: &'static str,

@@ -4,6 +4,7 @@
 use super::device::{Device, Fabric, Registers, Scope};
 
 /// Nothing but storage.
+#[derive(Clone)]
 pub(crate) struct Storage {
     registers: Registers,
     reset: &'static [(u32, u32)],
@@ -32,6 +33,7 @@ impl Device for Storage {
 }
 
 /// The I2C master to the analog parts: what software waits for is always there.
+#[derive(Clone)]
 pub(crate) struct AnalogI2c {
     registers: Registers,
 }
@@ -64,6 +66,7 @@ impl Device for AnalogI2c {
 }
 
 /// APB_CTRL with the random number generator's register in it.
+#[derive(Clone)]
 pub(crate) struct ApbControl {
     registers: Registers,
     random: u32,
@@ -119,6 +122,7 @@ impl Device for ApbControl {
 }
 
 /// The debug assistant: it remembers pc over a reset, where software enabled that.
+#[derive(Clone)]
 pub(crate) struct DebugAssist {
     registers: Registers,
 }
@@ -152,6 +156,7 @@ impl Device for DebugAssist {
 }
 
 /// eFuses: the words software reads, burnt at the board's birth.
+#[derive(Clone)]
 pub(crate) struct Efuses {
     registers: Registers,
 }
@@ -193,6 +198,7 @@ impl Device for Efuses {
 }
 
 /// GPIO: outputs and enables with their set and clear registers, the strapping register.
+#[derive(Clone)]
 pub(crate) struct Gpio {
     registers: Registers,
     strap: u32,
@@ -242,6 +248,7 @@ impl Device for Gpio {
 }
 
 /// USB-Serial-JTAG with no host on the cable's other end: what is sent is gone.
+#[derive(Clone)]
 pub(crate) struct UsbSerialJtag {
     registers: Registers,
     raw: u32,

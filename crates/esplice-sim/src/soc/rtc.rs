@@ -86,6 +86,7 @@ const RESET: &[(u32, u32)] = &[
 ];
 
 /// The RTC controller.
+#[derive(Clone)]
 pub(crate) struct RtcControl {
     registers: Registers,
     raw: u32,

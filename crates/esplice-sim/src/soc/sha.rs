@@ -42,6 +42,7 @@ const SHA256_START: [u32; 8] = [
 ];
 
 /// The accelerator.
+#[derive(Clone)]
 pub(crate) struct Sha {
     registers: Registers,
 }

@@ -44,6 +44,7 @@ mod user {
 }
 
 /// One controller.
+#[derive(Clone)]
 pub(crate) struct SpiMem {
     registers: Registers,
 }

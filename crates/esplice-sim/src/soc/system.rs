@@ -33,6 +33,7 @@ const RESET: &[(u32, u32)] = &[
 ];
 
 /// The system registers.
+#[derive(Clone)]
 pub(crate) struct System {
     registers: Registers,
 }

@@ -66,6 +66,7 @@ struct Alarm {
 }
 
 /// The system timer.
+#[derive(Clone)]
 pub(crate) struct SystemTimer {
     registers: Registers,
     units: [Unit; 2],

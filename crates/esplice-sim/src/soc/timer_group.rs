@@ -66,6 +66,7 @@ const RESET: &[(u32, u32)] = &[
 ];
 
 /// A timer group.
+#[derive(Clone)]
 pub(crate) struct TimerGroup {
     registers: Registers,
     raw: u32,

@@ -70,6 +70,7 @@ pub(crate) fn clkdiv(sixteenths: u32) -> u32 {
 }
 
 /// One UART.
+#[derive(Clone)]
 pub(crate) struct Uart {
     registers: Registers,
     raw: u32,

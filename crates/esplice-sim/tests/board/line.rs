@@ -93,7 +93,7 @@ impl Powered for LoaderBoard {
         self.now
     }
 
-    fn run_until(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
+    fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
         loop {
             let input = self.to_board.front().map_or(Duration::MAX, |byte| byte.at);
             let output = self.to_host.front().map_or(Duration::MAX, |byte| byte.at);

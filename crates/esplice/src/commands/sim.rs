@@ -100,7 +100,7 @@ fn board(args: &Args) -> Result<Board, Failure> {
         None => Nor::in_memory(sim.flash.size(), &sim.flash),
         Some(path) => Nor::open(path, sim.flash.size(), &sim.flash).map_err(failure)?,
     };
-    let mut board = Board::new(chip, nor, args.time).map_err(failure)?;
+    let mut board = Board::with_flash(chip, nor, args.time).map_err(failure)?;
     board.hold_boot_pin(args.download);
     Ok(board)
 }

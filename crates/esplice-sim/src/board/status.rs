@@ -1,0 +1,72 @@
+//! What a board is at, in words.
+
+use std::fmt;
+
+use super::{Board, State, Then};
+
+/// What a board is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// EN is low, or has just risen: nothing runs.
+    InReset,
+    /// The ROM is at work, from reset to the first instruction of an image.
+    Booting,
+    /// A ROM function that the code at this address called waits for its end.
+    InRom {
+        /// The return address.
+        caller: u32,
+    },
+    /// Code is executed.
+    Running {
+        /// Address of the next instruction.
+        pc: u32,
+    },
+    /// The CPU waits for an interrupt.
+    Waiting {
+        /// Address behind the instruction that waits.
+        pc: u32,
+    },
+    /// The ROM's serial loader waits for requests.
+    InDownloadMode,
+    /// Nothing goes on until a watchdog or a reset ends it.
+    Stuck {
+        /// Address of the last instruction.
+        pc: u32,
+    },
+    /// Something that is not modelled was asked for, or the flash's file failed.
+    Failed,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::InReset => write!(f, "is held in reset"),
+            Status::Booting => write!(f, "is booting"),
+            Status::InRom { caller } => {
+                write!(f, "is in a ROM function that was called from {caller:#010x}")
+            }
+            Status::Running { pc } => write!(f, "runs at {pc:#010x}"),
+            Status::Waiting { pc } => write!(f, "waits for an interrupt at {pc:#010x}"),
+            Status::InDownloadMode => write!(f, "is in download mode"),
+            Status::Stuck { pc } => write!(f, "is stuck at {pc:#010x}"),
+            Status::Failed => write!(f, "has failed"),
+        }
+    }
+}
+
+impl Board {
+    /// What the board is at.
+    pub fn status(&self) -> Status {
+        let pc = self.cpu.pc;
+        match &self.state {
+            State::Held | State::Rising(_) => Status::InReset,
+            State::Rom { then: Then::Boot(_), .. } => Status::Booting,
+            State::Rom { then: Then::Return, .. } => Status::InRom { caller: self.cpu.x[1] },
+            State::Running if self.cpu.is_waiting() => Status::Waiting { pc },
+            State::Running => Status::Running { pc },
+            State::Loader(_) => Status::InDownloadMode,
+            State::Stuck => Status::Stuck { pc },
+            State::Faulted(_) => Status::Failed,
+        }
+    }
+}
