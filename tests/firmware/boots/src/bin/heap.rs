@@ -1,0 +1,35 @@
+//! Uses the heap in two regions, says how it went, and ends in a panic that esp-backtrace tells.
+
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use alloc::{collections::BTreeMap, format, vec::Vec};
+
+use esp_backtrace as _;
+use esp_hal::{main, ram};
+use esp_println::print;
+
+esp_bootloader_esp_idf::esp_app_desc!();
+
+#[main]
+fn main() -> ! {
+    let _peripherals = esp_hal::init(esp_hal::Config::default());
+    // RAM behind the second-stage bootloader, which is gone by now, and ordinary RAM.
+    esp_alloc::heap_allocator!(#[ram(reclaimed)] size: 48 * 1024);
+    esp_alloc::heap_allocator!(size: 64 * 1024);
+
+    let mut squares = BTreeMap::new();
+    for number in 0..200_u32 {
+        squares.insert(number, number * number);
+    }
+    let sum: u32 = squares.values().sum();
+    // More than either region has alone.
+    let blocks: Vec<Vec<u8>> = (0..9).map(|byte| alloc::vec![byte; 10 * 1024]).collect();
+    let total: usize = blocks.iter().map(|block| usize::from(block[100])).sum();
+    print!("sum {sum}, blocks {total}\r\n");
+    drop(blocks);
+    print!("free {}\r\n", esp_alloc::HEAP.free());
+    panic!("{}", format!("the heap held {} squares", squares.len()));
+}
