@@ -172,8 +172,8 @@ pub struct Printed(pub Vec<u8>);
 impl Printed {
     /// The last line with something in it.
     fn last_line(&self) -> Printed {
-        let lines = self.0.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        Printed(lines.filter(|line| !line.is_empty()).next_back().unwrap_or_default().to_vec())
+        let mut lines = self.0.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        Printed(lines.rfind(|line| !line.is_empty()).unwrap_or_default().to_vec())
     }
 }
 
