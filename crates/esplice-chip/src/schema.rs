@@ -355,6 +355,8 @@ pub struct SimCpu {
     pub interrupt_csrs: bool,
     /// Triggers of the debug unit.
     pub triggers: u32,
+    /// Entries of memory protection (PMP).
+    pub pmp_entries: u32,
 }
 
 /// The virtual board's flash chip, with typical times; virtual time charges them.

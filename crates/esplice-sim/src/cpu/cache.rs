@@ -66,6 +66,15 @@ impl CodeCache {
         self.make_page(addr)[(addr as usize & 0xfff) / 2] = op;
     }
 
+    pub fn is_decoded(&self, addr: u32) -> bool {
+        self.get(addr).kind != Kind::Undecoded
+    }
+
+    /// Bytes of the instruction decoded at an address; 0 if none is.
+    pub fn len_at(&self, addr: u32) -> u32 {
+        self.get(addr).len()
+    }
+
     pub fn is_hooked(&self, addr: u32) -> bool {
         self.hooks.contains(&addr)
     }

@@ -6,7 +6,7 @@
 //! Any other number is an illegal instruction; that mie and mip are among those is also what the README of the crate
 //! esp32c-rt says.
 
-use super::{Cpu, trap};
+use super::{Cpu, guard, trap};
 use esplice_chip::{Chip, Sim};
 
 /// What differs between the CPUs of chips.
@@ -26,6 +26,8 @@ pub struct CpuModel {
     pub interrupt_csrs: bool,
     /// Triggers of the debug unit, at most [`MOST_TRIGGERS`].
     pub triggers: u32,
+    /// Entries of memory protection, at most [`MOST_PMP_ENTRIES`].
+    pub pmp_entries: u32,
 }
 
 impl CpuModel {
@@ -39,6 +41,7 @@ impl CpuModel {
             atomics: chip.isa.strip_prefix("rv32i").is_some_and(|letters| letters.contains('a')),
             interrupt_csrs: sim.cpu.interrupt_csrs,
             triggers: sim.cpu.triggers.min(MOST_TRIGGERS as u32),
+            pmp_entries: sim.cpu.pmp_entries.min(MOST_PMP_ENTRIES as u32),
         }
     }
 
@@ -50,8 +53,10 @@ impl CpuModel {
     }
 }
 
-/// Most triggers of the debug unit (TRM, "Trigger module"): stored, not fired.
+/// Most triggers of the debug unit (TRM, "Trigger Module").
 pub const MOST_TRIGGERS: usize = 8;
+/// Most entries of memory protection (TRM, "Memory Protection").
+pub const MOST_PMP_ENTRIES: usize = 16;
 
 /// The registers' contents, as a CSR read gives them save where noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,15 +78,17 @@ pub struct Csrs {
     /// Trigger seen in tdata1 and tdata2.
     pub tselect: u32,
     /// Triggers' match control.
-    pub tdata1: [u32; MOST_TRIGGERS],
+    pub(super) tdata1: [u32; MOST_TRIGGERS],
     /// Triggers' addresses.
-    pub tdata2: [u32; MOST_TRIGGERS],
+    pub(super) tdata2: [u32; MOST_TRIGGERS],
     /// Trigger enables.
     pub tcontrol: u32,
-    /// Memory protection: four regions a register. Stored, not enforced.
-    pub pmpcfg: [u32; 4],
+    /// Memory protection: four entries a register.
+    pub(super) pmpcfg: [u32; MOST_PMP_ENTRIES / 4],
     /// Memory protection: addresses.
-    pub pmpaddr: [u32; 16],
+    pub(super) pmpaddr: [u32; MOST_PMP_ENTRIES],
+    /// Entries of memory protection that exist.
+    pub(super) pmp_entries: usize,
     /// Event counted by the performance counter.
     pub mpcer: u32,
     /// Performance counter mode.
@@ -107,7 +114,7 @@ const COUNT_SAT: u32 = 2;
 
 impl Csrs {
     /// With the performance counter at 0 in cycle `cycles`.
-    pub(super) fn at_reset(cycles: u64) -> Self {
+    pub(super) fn at_reset(cycles: u64, model: &CpuModel) -> Self {
         Self {
             mstatus: 0,
             mtvec: 1,
@@ -117,11 +124,12 @@ impl Csrs {
             mtval: 0,
             mie: 0,
             tselect: 0,
-            tdata1: [TDATA1_TYPE; MOST_TRIGGERS],
+            tdata1: [guard::TDATA1_RESET; MOST_TRIGGERS],
             tdata2: [0; MOST_TRIGGERS],
             tcontrol: 0,
-            pmpcfg: [0; 4],
-            pmpaddr: [0; 16],
+            pmpcfg: [0; MOST_PMP_ENTRIES / 4],
+            pmpaddr: [0; MOST_PMP_ENTRIES],
+            pmp_entries: model.pmp_entries as usize,
             // Counting cycles from the start: esp-hal waits on the counter (`rng/ll.rs`) without setting it up.
             mpcer: 1,
             mpcmr: COUNT_EN,
@@ -148,8 +156,6 @@ impl Csrs {
     }
 }
 
-/// tdata1: triggers are of type "address/data match", which can't be changed.
-const TDATA1_TYPE: u32 = 2 << 28;
 const MSTATUS_WRITABLE: u32 = trap::MIE | trap::MPIE | trap::MPP | trap::TW | UIE | UPIE;
 const UIE: u32 = 1;
 const UPIE: u32 = 1 << 4;
@@ -239,10 +245,10 @@ impl Cpu {
             0x341 => csrs.mepc = value & !1,
             0x342 => csrs.mcause = value & MCAUSE_WRITABLE,
             0x343 => csrs.mtval = value,
-            0x3a0..=0x3a3 => csrs.pmpcfg[(number - 0x3a0) as usize] = value,
-            0x3b0..=0x3bf => csrs.pmpaddr[(number - 0x3b0) as usize] = value,
+            0x3a0..=0x3a3 => csrs.write_pmpcfg((number - 0x3a0) as usize, value),
+            0x3b0..=0x3bf => csrs.write_pmpaddr((number - 0x3b0) as usize, value),
             0x7a0 => csrs.tselect = value.checked_rem(self.model.triggers).unwrap_or(0),
-            0x7a1 => csrs.tdata1[trigger] = value & 0x0fff_ffff | TDATA1_TYPE,
+            0x7a1 => csrs.write_tdata1(trigger, value),
             0x7a2 => csrs.tdata2[trigger] = value,
             0x7a5 => csrs.tcontrol = value & TCONTROL_WRITABLE,
             0x7e0 | 0x800 => {
@@ -255,6 +261,11 @@ impl Cpu {
             }
             0x7e2 | 0x802 => csrs.restart_counter(cycles, value),
             0x803..=0x805 => csrs.gpio[(number - 0x803) as usize] = value,
+            _ => {}
+        }
+        match number {
+            0x3a0..=0x3bf | 0x7a1 | 0x7a2 => self.guard.refresh(&self.csrs),
+            0x7a5 => self.guard.look(&self.csrs),
             _ => {}
         }
     }

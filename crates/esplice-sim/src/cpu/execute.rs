@@ -1,7 +1,7 @@
 //! The inner loop, and the rarer instructions outside of it.
 
 use super::decode::{Kind, Op};
-use super::{Bus, Cpu, Fault, Stop, cache, cause};
+use super::{Bus, Cpu, Fault, Intent, Stop, cache, cause};
 
 /// Why the inner loop ended. pc then is the instruction concerned, or, for `Budget` and `Attention`, the next one.
 pub(super) enum Exit {
@@ -17,6 +17,8 @@ pub(super) enum Exit {
     System(Op),
     /// The instruction is complete, and the bus asks to be heard.
     Attention,
+    /// Not everything in the page of pc may be executed: each instruction is to be looked at.
+    Guarded,
 }
 
 /// Runs decoded instructions from pc on.
@@ -24,13 +26,25 @@ pub(super) enum Exit {
 /// What changes with every instruction is kept small, so that it stays in the host's registers: pc is
 /// `base + 2 * index` with `base` the page's address, and the cycle counter is `until_cycle - left`.
 /// An index outside of the page, however far, means that another page is next.
+///
+/// `GUARDED` is the variant for protection and triggers; in it, `fetched` says that the first instruction is known
+/// to pass.
 #[inline(never)]
-pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> Exit {
+fn execute<B: Bus, const GUARDED: bool>(
+    cpu: &mut Cpu,
+    bus: &mut B,
+    until_cycle: u64,
+    fetched: bool,
+) -> Exit {
     let x = &mut cpu.x;
     let cache = &cpu.cache;
+    let guard = &mut cpu.guard;
     let mut left = until_cycle.saturating_sub(cpu.cycles);
     if left == 0 {
         return Exit::Budget;
+    }
+    if GUARDED && !fetched && !guard.is_clear(Intent::Fetch, cpu.pc, 1) {
+        return Exit::Guarded;
     }
     let Some(mut ops) = cache.page(cpu.pc) else { return Exit::Undecoded };
     let mut base = cpu.pc & !0xfff;
@@ -65,9 +79,20 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
             next!($op);
         }};
     }
+    macro_rules! guard {
+        ($intent:ident, $addr:ident, $len:expr) => {
+            if GUARDED
+                && !guard.is_clear(Intent::$intent, $addr, $len)
+                && let Err((cause, tval)) = guard.check(&mut cpu.csrs, Intent::$intent, $addr, $len)
+            {
+                leave!(Exit::Trap { cause, tval });
+            }
+        };
+    }
     macro_rules! load {
-        ($op:ident, $method:ident, $value:ident => $convert:expr) => {{
+        ($op:ident, $method:ident, $len:literal, $value:ident => $convert:expr) => {{
             let addr = x[$op.rs1()].wrapping_add($op.imm);
+            guard!(Load, addr, $len);
             bus.at_cycle(until_cycle - left);
             match bus.$method(addr) {
                 Ok($value) => {
@@ -84,6 +109,7 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
     macro_rules! store {
         ($op:ident, $method:ident, $type:ty) => {{
             let addr = x[$op.rs1()].wrapping_add($op.imm);
+            guard!(Store, addr, size_of::<$type>() as u32);
             bus.at_cycle(until_cycle - left);
             match bus.$method(addr, x[$op.rs2()] as $type) {
                 Ok(()) => {
@@ -105,6 +131,9 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
     loop {
         let Some(&op) = ops.get(index as usize) else {
             let pc = pc!();
+            if GUARDED && left > 0 && !guard.is_clear(Intent::Fetch, pc, 1) {
+                leave!(Exit::Guarded);
+            }
             match cache.page(pc) {
                 Some(page) => {
                     ops = page;
@@ -184,13 +213,14 @@ pub(super) fn execute<B: Bus>(cpu: &mut Cpu, bus: &mut B, until_cycle: u64) -> E
                 }
             ),
             Kind::Remu => compute!(op, x[op.rs1()].checked_rem(x[op.rs2()]).unwrap_or(x[op.rs1()])),
-            Kind::Lb => load!(op, load8, v => v as i8 as u32),
-            Kind::Lh => load!(op, load16, v => v as i16 as u32),
-            Kind::Lw => load!(op, load32, v => v),
-            Kind::Lbu => load!(op, load8, v => v.into()),
-            Kind::Lhu => load!(op, load16, v => v.into()),
+            Kind::Lb => load!(op, load8, 1, v => v as i8 as u32),
+            Kind::Lh => load!(op, load16, 2, v => v as i16 as u32),
+            Kind::Lw => load!(op, load32, 4, v => v),
+            Kind::Lbu => load!(op, load8, 1, v => v.into()),
+            Kind::Lhu => load!(op, load16, 2, v => v.into()),
             Kind::LoadDiscard => {
                 let addr = x[op.rs1()].wrapping_add(op.imm);
+                guard!(Load, addr, 1 << (op.rs2 & 3));
                 bus.at_cycle(until_cycle - left);
                 let loaded = match op.rs2 {
                     0 => bus.load8(addr).map(drop),
@@ -247,6 +277,48 @@ fn store_trap(fault: Fault, addr: u32) -> Exit {
 }
 
 impl Cpu {
+    /// Runs decoded instructions from pc on. `fetched`: the first is known to be allowed.
+    pub(super) fn execute<B: Bus>(&mut self, bus: &mut B, until_cycle: u64, fetched: bool) -> Exit {
+        if self.guard.is_active() {
+            execute::<B, true>(self, bus, until_cycle, fetched)
+        } else {
+            execute::<B, false>(self, bus, until_cycle, fetched)
+        }
+    }
+
+    /// Looks at pc, where execution may be forbidden or watched, and executes the one instruction there unless the
+    /// whole page turns out to be free.
+    pub(super) fn step_guarded<B: Bus>(&mut self, bus: &mut B) -> Option<Stop> {
+        let pc = self.pc;
+        let mut checked = self.guard.check(&mut self.csrs, Intent::Fetch, pc, 2);
+        if checked.is_ok() && self.guard.is_clear(Intent::Fetch, pc, 1) {
+            return None;
+        }
+        if checked.is_ok() && !self.cache.is_decoded(pc) {
+            checked = cache::decode_run(&mut self.cache, bus, pc);
+        }
+        if checked.is_ok() && self.cache.len_at(pc) == 4 {
+            let high = pc.wrapping_add(2);
+            checked = self.guard.check(&mut self.csrs, Intent::Fetch, high, 2);
+        }
+        if let Err((cause, tval)) = checked {
+            self.cycles += 1;
+            return self.exception(cause, tval);
+        }
+        let exit = self.execute(bus, self.cycles + 1, true);
+        if let Exit::Hook = exit {
+            return Some(Stop::Hook(pc));
+        }
+        self.finish_step(exit, bus)
+    }
+
+    fn check_access(&mut self, intent: Intent, addr: u32) -> Result<(), (u32, u32)> {
+        if !self.guard.is_active() || self.guard.is_clear(intent, addr, 4) {
+            return Ok(());
+        }
+        self.guard.check(&mut self.csrs, intent, addr, 4)
+    }
+
     /// Carries out an instruction that the inner loop leaves to others; pc stands at it.
     pub(super) fn system<B: Bus>(&mut self, op: Op, bus: &mut B) -> Option<Stop> {
         let illegal = (cause::ILLEGAL, op.imm);
@@ -291,6 +363,16 @@ impl Cpu {
         if addr & 3 != 0 {
             let cause = if funct5 == 2 { cause::LOAD_MISALIGNED } else { cause::STORE_MISALIGNED };
             return Some(Err((cause, addr)));
+        }
+        // lr only loads, sc only stores, the others do both and answer as stores.
+        let load = (funct5 != 3).then(|| self.check_access(Intent::Load, addr));
+        let store = (funct5 != 2).then(|| self.check_access(Intent::Store, addr));
+        if let Some((cause, tval)) = load.into_iter().chain(store).find_map(Result::err) {
+            let cause = match (cause, funct5) {
+                (cause::LOAD_ACCESS, 2) | (cause::BREAKPOINT, _) => cause,
+                _ => cause::STORE_ACCESS,
+            };
+            return Some(Err((cause, tval)));
         }
         bus.at_cycle(self.cycles);
         let result = match funct5 {
@@ -348,8 +430,13 @@ impl Cpu {
             }
         };
         self.cache.replace(pc, op);
-        let exit = execute(self, bus, self.cycles + 1);
+        let exit = self.execute(bus, self.cycles + 1, true);
         self.cache.replace(pc, Op { kind: Kind::Hook, ..Op::default() });
+        self.finish_step(exit, bus)
+    }
+
+    /// What comes after the inner loop was run for one instruction.
+    fn finish_step<B: Bus>(&mut self, exit: Exit, bus: &mut B) -> Option<Stop> {
         match exit {
             Exit::Trap { cause, tval } => self.exception(cause, tval),
             Exit::System(op) => self.system(op, bus),
@@ -357,7 +444,7 @@ impl Cpu {
                 self.apply_code_changes(bus);
                 bus.take_yield().then_some(Stop::YieldRequested)
             }
-            Exit::Budget | Exit::Undecoded | Exit::Hook => None,
+            Exit::Budget | Exit::Undecoded | Exit::Hook | Exit::Guarded => None,
         }
     }
 }

@@ -33,13 +33,15 @@ mod compressed;
 mod csr;
 mod decode;
 mod execute;
+mod guard;
 mod trap;
 
-pub use csr::{CpuModel, Csrs, MOST_TRIGGERS};
+pub use csr::{CpuModel, Csrs, MOST_PMP_ENTRIES, MOST_TRIGGERS};
 pub use trap::cause;
 
 use cache::CodeCache;
 use execute::Exit;
+use guard::{Guard, Intent};
 
 /// What the CPU sees of the world. All addresses are on the bus.
 ///
@@ -137,6 +139,7 @@ pub struct Cpu {
     pass_hook: Option<u32>,
     reservation: Option<u32>,
     cache: CodeCache,
+    guard: Guard,
 }
 
 impl Cpu {
@@ -146,13 +149,14 @@ impl Cpu {
             x: [0; 32],
             pc: 0,
             cycles: 0,
-            csrs: Csrs::at_reset(0),
+            csrs: Csrs::at_reset(0, &model),
             model,
             irq: 0,
             waiting: false,
             pass_hook: None,
             reservation: None,
             cache: CodeCache::new(),
+            guard: Guard::new(),
         }
     }
 
@@ -161,7 +165,8 @@ impl Cpu {
     pub fn reset(&mut self, pc: u32) {
         self.x = [0; 32];
         self.pc = pc;
-        self.csrs = Csrs::at_reset(self.cycles);
+        self.csrs = Csrs::at_reset(self.cycles, &self.model);
+        self.guard.refresh(&self.csrs);
         self.irq = 0;
         self.waiting = false;
         self.pass_hook = None;
@@ -172,6 +177,7 @@ impl Cpu {
     pub fn run<B: Bus>(&mut self, bus: &mut B, until_cycle: u64) -> Stop {
         // What changed while the board was at work (flash MMU, a ROM function writing code).
         self.apply_code_changes(bus);
+        self.guard.look(&self.csrs);
         loop {
             if self.waiting {
                 if self.pending() == 0 {
@@ -193,8 +199,13 @@ impl Cpu {
                 return Stop::Budget;
             }
             self.take_interrupt();
-            match execute::execute(self, bus, until_cycle) {
+            match self.execute(bus, until_cycle, false) {
                 Exit::Budget => return Stop::Budget,
+                Exit::Guarded => {
+                    if let Some(stop) = self.step_guarded(bus) {
+                        return stop;
+                    }
+                }
                 Exit::Undecoded => {
                     if let Err((cause, tval)) = cache::decode_run(&mut self.cache, bus, self.pc) {
                         // An instruction that can't be fetched takes its turn too: an endless trap uses up its budget.

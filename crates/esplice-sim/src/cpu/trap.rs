@@ -33,7 +33,7 @@ pub(super) const MPP: u32 = 3 << 11;
 pub(super) const TW: u32 = 1 << 21;
 
 /// tcontrol bits (RISC-V debug specification, "Trigger control").
-const MTE: u32 = 1 << 3;
+pub(super) const MTE: u32 = 1 << 3;
 const MPTE: u32 = 1 << 7;
 
 impl Cpu {
@@ -80,6 +80,7 @@ impl Cpu {
         let mte = csrs.tcontrol & MTE != 0;
         csrs.tcontrol = if mte { MPTE } else { 0 };
         csrs.in_exception = cause & cause::INTERRUPT == 0;
+        self.guard.look(csrs);
         self.reservation = None;
         self.pc = handler;
     }
@@ -98,6 +99,7 @@ impl Cpu {
         let mpte = csrs.tcontrol & MPTE != 0;
         csrs.tcontrol = MPTE | if mpte { MTE } else { 0 };
         csrs.in_exception = false;
+        self.guard.look(csrs);
         self.reservation = None;
         self.pc = csrs.mepc;
     }

@@ -37,7 +37,7 @@
 //! Plain memory takes unaligned loads and stores, also over the border of two pages. So do the chips:
 //! the ESP32-C3 Series SoC Errata, in the entry on unaligned loads and PMP, say that an unaligned load
 //! over a word's border is split into two transfers inside. (The erratum itself, a wrong permission
-//! check of the second transfer, is not modelled: permissions are not enforced.)
+//! check of the second transfer, is not modelled: protection looks at all bytes of an access.)
 //!
 //! # How it is fast
 //! A table with one entry for each 4 KiB of the address space, so that an access is two indexed reads. A page that

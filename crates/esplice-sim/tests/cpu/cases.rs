@@ -181,7 +181,19 @@ fn places(code: &[u8]) -> (u32, u32) {
 
 /// Runs code on our CPU until it falls out at its end.
 pub fn run(code: &[u8], before: &State, memory: u32, at: u32) -> State {
+    run_with(code, before, memory, at, |_| ())
+}
+
+/// [`run`] on a CPU that was prepared.
+pub fn run_with(
+    code: &[u8],
+    before: &State,
+    memory: u32,
+    at: u32,
+    prepare: impl Fn(&mut Cpu),
+) -> State {
     let (mut cpu, mut machine) = with_code(model(), at, code);
+    prepare(&mut cpu);
     let end = at + code.len() as u32;
     cpu.x = before.x;
     cpu.set_hooks([end]);

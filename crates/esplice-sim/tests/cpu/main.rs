@@ -5,6 +5,7 @@ mod code_changes;
 mod csrs;
 mod machine;
 mod memory;
+mod protection;
 mod qemu;
 mod random;
 mod reference;

@@ -1,7 +1,8 @@
 //! Random programs, on three implementations.
 
-use crate::cases::{State, check, run};
+use crate::cases::{State, check, run, run_with};
 use crate::machine::{DRAM, IRAM, Machine, model};
+use crate::protection::harmless;
 use crate::qemu::{self, Piece};
 use crate::reference::Reference;
 use esplice_sim::cpu::{Cpu, CpuModel, Stop};
@@ -172,7 +173,9 @@ proptest! {
         let (memory, at) = (DRAM + 0x2000, IRAM + 0x4000 + place * 2);
         let before = before(memory, seed);
         let found = run(&code, &before, memory, at);
-        check("random", &found, &Reference::run(&code, &before, memory, at));
+        let expected = Reference::run(&code, &before, memory, at);
+        check("random", &found, &expected);
+        check("guarded", &run_with(&code, &before, memory, at, harmless), &expected);
     }
 
     /// Whatever stands in memory and wherever pc points, the CPU goes on or traps, and stays in budget.

@@ -114,6 +114,9 @@ fn user_mode_cannot_touch_machine_registers_and_its_ecall_says_so() {
         let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
         cpu.csrs.mtvec = HANDLER | 1;
         cpu.csrs.mepc = IRAM + 4;
+        // All memory is user mode's.
+        cpu.write_csr(0x3b0, u32::MAX);
+        cpu.write_csr(0x3a0, 0x1f);
         cpu.set_hooks([HANDLER]);
         let stop = run(&mut cpu, &mut machine, 3);
         if cause == 0 {
