@@ -8,6 +8,8 @@ const CHECKS: &[Check] = &[
     name_is_plain,
     regions_do_not_overlap,
     regions_end_below_4_gib,
+    layout_regions_lie_in_ram,
+    layout_regions_are_nobody_elses,
     image_defaults_are_in_their_tables,
     flash_codes_are_nibbles,
     mmu_pages_are_powers_of_two,
@@ -52,6 +54,32 @@ fn regions_end_below_4_gib(chip: &Chip) -> Result<(), String> {
                 "region {} at {} has length 0x{:x}",
                 region.key, region.addr, region.len
             ));
+        }
+    }
+    Ok(())
+}
+
+fn layout_regions_lie_in_ram(chip: &Chip) -> Result<(), String> {
+    let Some(layout) = &chip.layout else { return Ok(()) };
+    for region in &layout.regions {
+        let around = chip.region_at(region.addr).filter(|r| r.kind == RegionKind::Ram);
+        if around.is_none_or(|r| r.room_at(region.addr) < region.len) || region.len == 0 {
+            return Err(format!("layout region {} lies outside of RAM", region.key));
+        }
+        if layout.regions.iter().filter(|other| other.key == region.key).count() > 1 {
+            return Err(format!("layout region {} stands twice", region.key));
+        }
+    }
+    Ok(())
+}
+
+fn layout_regions_are_nobody_elses(chip: &Chip) -> Result<(), String> {
+    let Some(layout) = &chip.layout else { return Ok(()) };
+    for region in &layout.regions {
+        for reserved in &layout.reserved {
+            if region.addr.0 < reserved.end() && reserved.addr.0 < region.end() {
+                return Err(format!("layout region {} holds {}", region.key, reserved.name));
+            }
         }
     }
     Ok(())

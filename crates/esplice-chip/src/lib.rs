@@ -15,6 +15,7 @@
 mod address;
 mod check;
 mod efuse;
+mod layout;
 mod raw;
 mod schema;
 
@@ -22,6 +23,7 @@ use std::sync::OnceLock;
 
 pub use address::{Addr, FlashOffset, parse_size};
 pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
+pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
 pub use schema::{
     Access, Backing, Chip, Features, Flash, ImageParams, Loader, Peripheral, Region, RegionKind,
     Reset, Sim, SimCpu, Space, SpiRegisters, Toolchain, UsbId,

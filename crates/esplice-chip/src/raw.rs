@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{
     Access, Addr, Backing, BitRange, Chip, Efuse, EfuseBlock, EfuseField, Features, FlashOffset,
-    ImageParams, Loader, Region, RegionKind, Reset, Sim, SpiRegisters, Toolchain,
+    ImageParams, Loader, MemoryLayout, Region, RegionKind, Reset, Sim, SpiRegisters, Toolchain,
 };
 
 #[derive(Deserialize)]
@@ -12,6 +12,7 @@ use crate::{
 pub(crate) struct File {
     chip: Identity,
     memory: Memory,
+    layout: Option<MemoryLayout>,
     image: ImageParams,
     loader: Loader,
     spi: SpiRegisters,
@@ -86,6 +87,7 @@ impl File {
             xtal_mhz: self.chip.xtal_mhz,
             boot_cpu_mhz: self.chip.boot_cpu_mhz,
             regions: self.memory.region.into_iter().map(RawRegion::resolve).collect(),
+            layout: self.layout,
             image: self.image,
             loader: self.loader,
             spi: self.spi,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Addr, ChipError, Efuse, FlashOffset, check, nearest, raw};
+use crate::{Addr, ChipError, Efuse, FlashOffset, MemoryLayout, check, nearest, raw};
 
 /// One chip.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Chip {
     pub boot_cpu_mhz: u32,
     /// Memories on the bus.
     pub regions: Vec<Region>,
+    /// What of them a program's layout may use, where that is known.
+    pub layout: Option<MemoryLayout>,
     /// Parameters of images.
     pub image: ImageParams,
     /// The ROM loader.
