@@ -36,7 +36,7 @@ pub mod spec;
 pub use board::{Board, Sent, Snapshot, Status};
 pub use error::{Printed, SimError};
 pub use port::SimPort;
-pub use soc::Accesses;
+pub use soc::{Accesses, Cable, ResetReason};
 pub use spec::TimeMode;
 
 /// So many seconds, of the board's clock.

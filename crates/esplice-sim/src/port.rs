@@ -84,7 +84,8 @@ impl SimPort {
         let mut nor = flash_of(spec, &parsed)?;
         prepare(&mut nor);
         let board = Board::with_flash(parsed.chip, nor, parsed.time);
-        let board = board.map_err(|error| port_error(spec, error))?;
+        let mut board = board.map_err(|error| port_error(spec, error))?;
+        board.plug(parsed.line);
         Ok(SimPort::over(spec, Box::new(board), parsed.time))
     }
 

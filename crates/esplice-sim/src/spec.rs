@@ -3,12 +3,13 @@
 
 use std::path::PathBuf;
 
+use crate::soc::Cable;
 use esplice_chip::{Chip, ChipError, nearest};
 
 /// What a virtual board's name starts with.
 pub const SCHEME: &str = "sim:";
 /// Keys that are understood.
-const KEYS: [&str; 2] = ["flash", "time"];
+const KEYS: [&str; 3] = ["flash", "line", "time"];
 /// Keys that are settled and not yet understood.
 const LATER_KEYS: [&str; 2] = ["rom", "faults"];
 
@@ -38,6 +39,19 @@ impl TimeMode {
     }
 }
 
+impl Cable {
+    const ALL: [(&str, Cable); 2] = [("uart", Cable::Uart), ("usb", Cable::Usb)];
+
+    /// The place called `name`.
+    ///
+    /// # Errors
+    /// [`SpecError::Line`].
+    pub fn parse(name: &str) -> Result<Cable, SpecError> {
+        let known = Cable::ALL.into_iter().find(|(known, _)| *known == name);
+        known.map(|(_, cable)| cable).ok_or_else(|| SpecError::Line { value: name.into() })
+    }
+}
+
 /// A virtual board as its name describes it.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -45,6 +59,8 @@ pub struct Spec {
     pub chip: &'static Chip,
     /// File with the flash's contents; without one they are in memory and start erased.
     pub flash: Option<PathBuf>,
+    /// Where the host's cable is plugged in.
+    pub line: Cable,
     /// What takes time.
     pub time: TimeMode,
 }
@@ -88,6 +104,12 @@ pub enum SpecError {
         /// The key.
         key: String,
     },
+    /// There is no such place for the cable.
+    #[error("unknown line {value:?}")]
+    Line {
+        /// The value.
+        value: String,
+    },
     /// The time mode is not known.
     #[error("unknown time mode {value:?}")]
     Time {
@@ -110,6 +132,7 @@ impl SpecError {
             }
             SpecError::Chip(error) => return error.hint(),
             SpecError::Key { key } => did_you_mean(key, &KEYS),
+            SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
             SpecError::Later { .. } => "leave it out: the ROM is hooked, and nothing fails".into(),
             SpecError::NoBoard { .. } | SpecError::Twice { .. } => return None,
@@ -118,7 +141,7 @@ impl SpecError {
 }
 
 impl Spec {
-    /// Reads `sim:CHIP[,flash=FILE][,time=none|virtual|real]`. A file's name can't hold a comma.
+    /// Reads `sim:CHIP[,flash=FILE][,line=uart|usb][,time=none|virtual|real]`. A file's name can't hold a comma.
     ///
     /// # Errors
     /// [`SpecError`].
@@ -129,7 +152,7 @@ impl Spec {
         if chip.sim.is_none() {
             return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
         }
-        let (mut flash, mut time) = (None, None);
+        let (mut flash, mut line, mut time) = (None, None, None);
         for part in parts {
             let (key, value) = match part.split_once('=') {
                 Some((key, value)) if !value.is_empty() => (key, value),
@@ -137,6 +160,7 @@ impl Spec {
             };
             let twice = match key {
                 "flash" => flash.replace(PathBuf::from(value)).is_some(),
+                "line" => line.replace(Cable::parse(value)?).is_some(),
                 "time" => time.replace(TimeMode::parse(value)?).is_some(),
                 key if LATER_KEYS.contains(&key) => {
                     return Err(SpecError::Later { key: key.into() });
@@ -147,6 +171,6 @@ impl Spec {
                 return Err(SpecError::Twice { key: key.into() });
             }
         }
-        Ok(Spec { chip, flash, time: time.unwrap_or_default() })
+        Ok(Spec { chip, flash, line: line.unwrap_or_default(), time: time.unwrap_or_default() })
     }
 }

@@ -80,7 +80,9 @@ fn names() {
     check_name("sim:esp32c3,flash", Err(&format!("\"flash\" is not KEY=VALUE; {usage}")));
     check_name("sim:esp32c3,flash=", Err(&format!("\"flash=\" is not KEY=VALUE; {usage}")));
     check_name("sim:esp32c3,flsh=x", Err("unknown key \"flsh\"; did you mean \"flash\"?"));
-    check_name("sim:esp32c3,baud=9600", Err("unknown key \"baud\"; known are flash, time"));
+    check_name("sim:esp32c3,baud=9600", Err("unknown key \"baud\"; known are flash, line, time"));
+    check_name("sim:esp32c3,line=usb", Ok(("esp32c3", None, Virtual)));
+    check_name("sim:esp32c3,line=ubs", Err("unknown line \"ubs\"; did you mean \"usb\"?"));
     check_name(
         "sim:esp32c3,time=vrtual",
         Err("unknown time mode \"vrtual\"; did you mean \"virtual\"?"),

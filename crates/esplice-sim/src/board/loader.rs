@@ -12,9 +12,9 @@ use crate::{
     nor::Nor,
     rom::{self, boot},
     soc::{
-        LineByte, ResetReason, Soc,
+        Cable, LineByte, ResetReason, Soc,
         clock::{Tick, periods, ticks},
-        uart,
+        uart, usb_serial_jtag,
     },
 };
 
@@ -70,7 +70,7 @@ impl Board {
             return;
         }
         self.soc.fabric.line.to_board.pop_front();
-        if !state.loader.is_connected() && state.baud != byte.baud {
+        if !state.loader.is_connected() && byte.baud != 0 && state.baud != byte.baud {
             // The ROM measures the rate of what comes in until it understands it.
             state.baud = byte.baud;
             self.set_console_rate(byte.baud);
@@ -94,12 +94,16 @@ impl Board {
         }
         let timed = self.soc.fabric.timed;
         let busy = if timed { ticks(output.busy) } else { 0 };
-        let byte_time = if timed { periods(10, u64::from(state.baud)) } else { 0 };
+        let (baud, byte_time) = match self.soc.fabric.cable {
+            Cable::Uart => (state.baud, periods(10, u64::from(state.baud))),
+            Cable::Usb => (0, periods(1, usb_serial_jtag::BYTES_HZ)),
+        };
+        let byte_time = if timed { byte_time } else { 0 };
         let free = self.soc.fabric.line.to_host.back().map_or(0, |byte| byte.done);
         let mut at = free.max(now + busy);
         for byte in &output.reply {
             at += byte_time;
-            self.soc.fabric.line.send_to_host(LineByte { done: at, byte: *byte, baud: state.baud });
+            self.soc.fabric.line.send_to_host(LineByte { done: at, byte: *byte, baud });
         }
         state.busy_until = now + busy;
         if output.then.is_some() {

@@ -1,5 +1,6 @@
 //! A board: the chip with its CPU, its flash, its serial line, and the two lines that reset it.
 
+mod cable;
 mod host;
 mod loader;
 mod snapshot;
@@ -18,9 +19,9 @@ use crate::{
     port::Powered,
     rom::{self, Flow, boot},
     soc::{
-        Accesses, LINE_LIMIT, LineByte, ResetReason, Soc,
+        Accesses, Cable, LINE_LIMIT, LineByte, ResetReason, Soc,
         clock::{Tick, duration, periods, ticks},
-        uart,
+        uart, usb_serial_jtag,
     },
 };
 
@@ -47,6 +48,8 @@ pub struct Board {
     suspended: HashMap<u32, Flow>,
     /// The boot pin is held low whatever the lines say.
     boot_pin_held: bool,
+    /// The host asked over USB for download mode at the next reset.
+    usb_download: bool,
 }
 
 /// A byte as the board sent it.
@@ -172,6 +175,7 @@ impl Board {
             download_strap: sim.download_strap,
             suspended: HashMap::new(),
             boot_pin_held: false,
+            usb_download: false,
         })
     }
 
@@ -220,7 +224,10 @@ impl Board {
     /// the boot pin low, both together hold neither. The boot mode is what the lines say when EN
     /// has risen, a millisecond after it was released.
     pub fn set_lines(&mut self, dtr: bool, rts: bool) {
-        self.lines = Lines { dtr, rts };
+        let before = std::mem::replace(&mut self.lines, Lines { dtr, rts });
+        if self.soc.fabric.cable == Cable::Usb {
+            return self.set_usb_lines(before, self.lines);
+        }
         let held = matches!(self.state, State::Held);
         if self.lines.en_low() && !held {
             self.state = State::Held;
@@ -256,7 +263,11 @@ impl Board {
     pub fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration {
         let baud = baud.max(1);
         let fabric = &mut self.soc.fabric;
-        let time = if fabric.timed { periods(10, u64::from(baud)) } else { 0 };
+        let (baud, time) = match fabric.cable {
+            Cable::Uart => (baud, periods(10, u64::from(baud))),
+            Cable::Usb => (0, periods(1, usb_serial_jtag::BYTES_HZ)),
+        };
+        let time = if fabric.timed { time } else { 0 };
         let mut at = self.line_free.max(fabric.now());
         let room = LINE_LIMIT.saturating_sub(fabric.line.to_board.len());
         for &byte in bytes.iter().take(room) {
@@ -333,7 +344,8 @@ impl Board {
             }
             State::Rising(_) => {
                 self.lose_input(now);
-                self.soc.fabric.strap = match self.lines.boot_pin_low() || self.boot_pin_held {
+                let wired = self.soc.fabric.cable == Cable::Uart && self.lines.boot_pin_low();
+                self.soc.fabric.strap = match wired || self.boot_pin_held {
                     true => self.download_strap,
                     false => self.boot_strap,
                 };
@@ -435,8 +447,14 @@ impl Board {
             if status >> 16 & 0x3ff >= uart::DEPTH as u32 {
                 break;
             }
+            if !self.print_on_usb(byte) {
+                break;
+            }
             let _ = self.soc.store32(console, u32::from(byte));
             flow.out.pop_front();
+            if flow.out.is_empty() {
+                self.flush_usb();
+            }
         }
         if flow.out.is_empty() && flow.until <= now {
             match then {

@@ -4,7 +4,7 @@ use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
 use super::{
     cache, device::Device, interrupts, plain, rtc, sha, spi_mem, system, systimer, timer_group,
-    uart,
+    uart, usb_serial_jtag,
 };
 use crate::memory::{Access, Backing, Bank, MemoryMap, Region};
 
@@ -33,7 +33,7 @@ pub(super) fn model(
         "systimer" => Box::new(systimer::SystemTimer::new(len)),
         "timer-group" => Box::new(timer_group::TimerGroup::new(len, number)),
         "uart" => Box::new(uart::Uart::new(len, number == 0)),
-        "usb-serial-jtag" => Box::new(plain::UsbSerialJtag::new(len)),
+        "usb-serial-jtag" => Box::new(usb_serial_jtag::UsbSerialJtag::new(len)),
         _ => return None,
     })
 }

@@ -83,6 +83,8 @@ pub enum ResetReason {
     PowerOn = 0x01,
     /// Software, through the RTC's register.
     SoftwareSystem = 0x03,
+    /// Deep sleep, which ended.
+    DeepSleep = 0x05,
     /// Main watchdog of timer group 0.
     Timer0WatchdogSystem = 0x07,
     /// Main watchdog of timer group 1.
@@ -95,24 +97,43 @@ pub enum ResetReason {
     SoftwareCpu = 0x0c,
     /// RTC watchdog, CPU alone.
     RtcWatchdogCpu = 0x0d,
+    /// The supply voltage fell.
+    BrownOut = 0x0f,
     /// RTC watchdog, with the RTC itself.
     RtcWatchdogRtc = 0x10,
     /// Main watchdog of timer group 1, CPU alone.
     Timer1WatchdogCpu = 0x11,
     /// Super watchdog.
     SuperWatchdog = 0x12,
+    /// A glitch of the clock.
+    ClockGlitch = 0x13,
+    /// The eFuses' check sum is wrong.
+    EfuseError = 0x14,
+    /// The host, over USB-Serial-JTAG.
+    UsbUart = 0x15,
+    /// A debugger, over USB-Serial-JTAG.
+    UsbJtag = 0x16,
+    /// A glitch of the supply.
+    PowerGlitch = 0x17,
 }
 
 impl ResetReason {
     pub(crate) fn scope(self) -> Scope {
         match self {
             Self::PowerOn => Scope::Chip,
-            Self::RtcWatchdogRtc | Self::SuperWatchdog => Scope::System,
+            Self::RtcWatchdogRtc | Self::SuperWatchdog | Self::BrownOut | Self::ClockGlitch => {
+                Scope::System
+            }
             Self::SoftwareCpu
             | Self::Timer0WatchdogCpu
             | Self::Timer1WatchdogCpu
             | Self::RtcWatchdogCpu => Scope::Cpu,
             Self::SoftwareSystem
+            | Self::DeepSleep
+            | Self::EfuseError
+            | Self::UsbUart
+            | Self::UsbJtag
+            | Self::PowerGlitch
             | Self::Timer0WatchdogSystem
             | Self::Timer1WatchdogSystem
             | Self::RtcWatchdogSystem => Scope::Core,
@@ -127,7 +148,7 @@ pub(crate) struct LineByte {
     pub done: Tick,
     /// The byte that was sent.
     pub byte: u8,
-    /// The rate it was sent at.
+    /// The rate it was sent at; 0 over USB, which has none.
     pub baud: u32,
 }
 
@@ -135,7 +156,7 @@ impl LineByte {
     /// What a receiver at `baud` makes of it. Rates 3 % apart still understand each other (the
     /// last of ten bits is then sampled a third of a bit off).
     pub fn received_at(&self, baud: u32) -> (u8, bool) {
-        if self.baud.abs_diff(baud) <= baud / 100 * 3 {
+        if self.baud == 0 || self.baud.abs_diff(baud) <= baud / 100 * 3 {
             return (self.byte, true);
         }
         // Which garbage comes out is of no matter; that it is the same each time is.
@@ -147,7 +168,17 @@ impl LineByte {
 /// for a board that does not, newer ones.
 pub(crate) const LINE_LIMIT: usize = 1 << 20;
 
-/// The wires between the console UART and the host.
+/// Where the host's cable is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cable {
+    /// The first UART, through a bridge with DTR and RTS.
+    #[default]
+    Uart,
+    /// The chip's own USB-Serial-JTAG.
+    Usb,
+}
+
+/// The wires between the board and the host, wherever the cable is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Line {
     pub to_host: VecDeque<LineByte>,
@@ -172,6 +203,8 @@ pub(crate) struct Fabric {
     pub clock: Clock,
     pub matrix: Matrix,
     pub line: Line,
+    /// Where `line` leads to.
+    pub cable: Cable,
     /// The ROM's loader takes what arrives at the console, and the UART's FIFO none of it.
     pub rom_listens: bool,
     /// Whether wire, flash and reset take time.
@@ -226,6 +259,11 @@ impl Registers {
     /// `len` bytes of registers that read 0.
     pub fn new(len: u32) -> Self {
         Self { words: vec![0; (len / 4) as usize] }
+    }
+
+    /// Bytes of registers.
+    pub fn len(&self) -> u32 {
+        self.words.len() as u32 * 4
     }
 
     pub fn get(&self, offset: u32) -> u32 {

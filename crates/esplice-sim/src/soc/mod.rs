@@ -21,6 +21,7 @@ mod systimer;
 mod tests;
 pub(crate) mod timer_group;
 pub(crate) mod uart;
+pub(crate) mod usb_serial_jtag;
 pub(crate) mod watchdog;
 
 use std::{collections::BTreeMap, ops::Range};
@@ -29,7 +30,7 @@ use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
 pub(crate) use cache::MMU_INVALID;
 pub(crate) use chip_data::{mmu_entries, mmu_page};
-pub use device::ResetReason;
+pub use device::{Cable, ResetReason};
 pub(crate) use device::{Fabric, LINE_LIMIT, LineByte, Scope};
 
 use crate::{
@@ -105,6 +106,7 @@ impl Soc {
                 clock: Clock::new(chip.xtal_mhz, chip.boot_cpu_mhz),
                 matrix: Matrix::new(),
                 line: Line::default(),
+                cable: Cable::default(),
                 rom_listens: false,
                 timed,
                 watch_output: false,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ResetReason, Soc, clock::ticks};
+use super::{Cable, ResetReason, Soc, clock::ticks};
 use crate::{cpu::Bus, nor::Nor};
 
 /// One move of a case.
@@ -17,10 +17,12 @@ enum Do {
     /// CPU interrupts given to the CPU.
     Irq(u32),
     Reset(ResetReason),
+    /// Where the host's cable goes.
+    Plug(Cable),
     /// A reset that a device asked for.
     Asked(Option<ResetReason>),
 }
-use Do::{Asked, Heard, Irq, Load, Reset, Send, Store, Wait};
+use Do::{Asked, Heard, Irq, Load, Plug, Reset, Send, Store, Wait};
 
 const MS: Duration = Duration::from_millis(1);
 const US: Duration = Duration::from_micros(1);
@@ -33,6 +35,7 @@ const EFUSE: u32 = 0x6000_8800;
 const TIMG0: u32 = 0x6001_f000;
 const SYSTIMER: u32 = 0x6002_3000;
 const SYSTEM: u32 = 0x600c_0000;
+const USB: u32 = 0x6004_3000;
 const INTMTX: u32 = 0x600c_2000;
 const MMU: u32 = 0x600c_5000;
 const WDT_KEY: u32 = 0x50d8_3aa1;
@@ -89,6 +92,10 @@ fn check(moves: &[Do]) {
             }
             Irq(expected) => assert_eq!(soc.take_irq(), *expected, "move {number}"),
             Reset(reason) => soc.reset(*reason),
+            Plug(cable) => {
+                soc.fabric.cable = *cable;
+                soc.refresh_all();
+            }
             Asked(expected) => {
                 assert_eq!(soc.fabric.reset_request.take(), *expected, "move {number}");
             }
@@ -431,4 +438,110 @@ fn chip_data_that_no_board_can_be_made_from() {
         let error = Soc::new(chip, Box::leak(Box::new(broken)), nor, true).err().unwrap();
         assert_eq!(error.to_string(), expected);
     }
+}
+
+#[test]
+fn usb_packets_go_to_the_host_and_frames_are_counted() {
+    check(&[
+        Plug(Cable::Usb),
+        Load(USB + 0x04, 7, 2),
+        Load(USB + 0x08, 2, 0),
+        Store(USB, b'h'.into()),
+        Store(USB, b'i'.into()),
+        Wait(2 * MS),
+        // Nothing goes before it is handed over.
+        Heard(b""),
+        Load(USB + 0x24, ALL, 2),
+        Load(USB + 0x08, 2, 2),
+        Store(USB + 0x14, 2),
+        Load(USB + 0x08, 2, 0),
+        Store(USB + 0x04, 1),
+        Load(USB + 0x04, 2, 0),
+        // The endpoint takes nothing meanwhile.
+        Store(USB, b'!'.into()),
+        Wait(10 * US),
+        Heard(b"hi"),
+        Load(USB + 0x04, 2, 2),
+        Load(USB + 0x08, 8, 8),
+    ]);
+}
+
+#[test]
+fn usb_endpoint_is_full_at_64_bytes() {
+    let mut moves = vec![Plug(Cable::Usb)];
+    moves.extend((0..64).map(|byte| Store(USB, byte)));
+    moves.extend([Load(USB + 0x04, 2, 0), Store(USB, 99), Store(USB + 0x04, 1), Wait(MS)]);
+    const ALL_64: [u8; 64] = {
+        let mut bytes = [0; 64];
+        let mut at = 0;
+        while at < 64 {
+            bytes[at] = at as u8;
+            at += 1;
+        }
+        bytes
+    };
+    moves.extend([Heard(&ALL_64), Load(USB + 0x04, 2, 2)]);
+    check(&moves);
+}
+
+#[test]
+fn usb_without_a_host_keeps_what_was_written() {
+    check(&[
+        Store(USB, b'x'.into()),
+        Store(USB + 0x04, 1),
+        Wait(5 * MS),
+        Load(USB + 0x04, 2, 0),
+        Load(USB + 0x08, 2, 0),
+        // The host comes.
+        Plug(Cable::Usb),
+        Load(USB + 0x04, 2, 0),
+        Wait(MS),
+        Heard(b"x"),
+        Load(USB + 0x04, 2, 2),
+    ]);
+}
+
+#[test]
+fn usb_packets_come_from_the_host_with_interrupts() {
+    let moves = route(26).into_iter().chain([
+        Plug(Cable::Usb),
+        Store(USB + 0x10, 1 << 2),
+        Irq(0),
+        Send(b"ok"),
+        Wait(MS),
+        Irq(1 << 7),
+        Load(USB + 0x0c, ALL, 1 << 2),
+        Load(USB + 0x04, 4, 4),
+        Load(USB, ALL, b'o'.into()),
+        Load(USB, ALL, b'k'.into()),
+        Load(USB + 0x04, 4, 0),
+        Store(USB + 0x14, 1 << 2),
+        Irq(0),
+        // Frames, and the end of sending.
+        Store(USB + 0x10, 1 << 1),
+        Store(USB + 0x14, 1 << 1),
+        Irq(0),
+        Wait(MS),
+        Irq(1 << 7),
+        Store(USB + 0x10, 1 << 3),
+        Store(USB + 0x14, 1 << 3),
+        Irq(0),
+        Store(USB + 0x04, 1),
+        Wait(100 * US),
+        Irq(1 << 7),
+    ]);
+    check(&moves.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_uart_is_silent_while_the_cable_is_at_usb() {
+    check(&with_rate([
+        Plug(Cable::Usb),
+        Store(UART, b'a'.into()),
+        Send(b"b"),
+        Wait(MS),
+        Heard(b""),
+        Load(UART + 0x1c, 0x3ff, 0),
+        Load(USB, ALL, b'b'.into()),
+    ]));
 }

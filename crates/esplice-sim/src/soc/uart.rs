@@ -3,7 +3,7 @@
 
 use super::{
     clock::{RC_FAST_HZ, Tick, periods},
-    device::{Device, Fabric, LineByte, Registers, Scope},
+    device::{Cable, Device, Fabric, LineByte, Registers, Scope},
 };
 use std::collections::VecDeque;
 
@@ -78,12 +78,12 @@ pub(crate) struct Uart {
     received: VecDeque<u8>,
     last_received: Option<Tick>,
     baud: u32,
-    /// Whether this is the one with the host at the other end.
-    connected: bool,
+    /// Whether this is the one that the host's cable can be plugged into.
+    console: bool,
 }
 
 impl Uart {
-    pub fn new(len: u32, connected: bool) -> Self {
+    pub fn new(len: u32, console: bool) -> Self {
         let mut uart = Self {
             registers: Registers::new(len),
             raw: 0,
@@ -91,10 +91,15 @@ impl Uart {
             received: VecDeque::new(),
             last_received: None,
             baud: 1,
-            connected,
+            console,
         };
         uart.registers.reset(RESET);
         uart
+    }
+
+    /// Whether the host is at the other end.
+    fn connected(&self, fabric: &Fabric) -> bool {
+        self.console && fabric.cable == Cable::Uart
     }
 
     /// The rate that clock and dividers make.
@@ -129,7 +134,7 @@ impl Uart {
         let start = self.sending.back().map_or(now, |last| last.done.max(now));
         let done = start + self.byte_time(fabric);
         self.sending.push_back(Sending { start, done, byte });
-        if self.connected {
+        if self.connected(fabric) {
             fabric.line.send_to_host(LineByte { done, byte, baud: self.baud });
             if fabric.watch_output && fabric.line.to_host.len() == 1 {
                 fabric.memory.request_yield();
@@ -143,7 +148,7 @@ impl Uart {
         let stays = |byte: &Sending| if cut { byte.done <= now } else { byte.start <= now };
         let keep = self.sending.partition_point(stays);
         let rest: Vec<Sending> = self.sending.drain(keep..).collect();
-        if self.connected {
+        if self.connected(fabric) {
             for _ in &rest {
                 if fabric.line.to_host.back().is_some_and(|byte| byte.done > now) {
                     fabric.line.to_host.pop_back();
@@ -167,7 +172,7 @@ impl Uart {
     /// Brings FIFOs and raw interrupts up to the present moment.
     fn advance(&mut self, fabric: &mut Fabric) {
         let now = fabric.now();
-        if self.connected {
+        if self.connected(fabric) {
             while let Some(byte) = fabric.line.to_board.front().copied()
                 && byte.done <= now
                 && self.has_room(fabric)
@@ -297,7 +302,7 @@ impl Device for Uart {
             }
         };
         const RECEIVE: u32 = int::RXFIFO_FULL | int::RXFIFO_OVF | int::RXFIFO_TOUT | int::FRM_ERR;
-        if wanted & RECEIVE != 0 && self.connected && self.has_room(fabric) {
+        if wanted & RECEIVE != 0 && self.connected(fabric) && self.has_room(fabric) {
             sooner(fabric.line.to_board.front().map(|byte| byte.done));
         }
         if wanted & int::RXFIFO_TOUT != 0 {

@@ -1,0 +1,75 @@
+//! The cable between board and host: at the UART's bridge, or at the chip's own USB.
+
+use super::{Board, Lines, State};
+use crate::{
+    cpu::Bus,
+    soc::{Cable, ResetReason, usb_serial_jtag as usb},
+};
+
+impl Board {
+    /// Plugs the host's cable in: into the bridge at UART0, where it is at first, or into the chip's own
+    /// USB-Serial-JTAG. What the host sends and hears goes there from now on; what was on the line is lost.
+    pub fn plug(&mut self, cable: Cable) {
+        let fabric = &mut self.soc.fabric;
+        if fabric.cable != cable {
+            fabric.cable = cable;
+            fabric.line.to_board.clear();
+            fabric.line.to_host.clear();
+            self.line_free = fabric.now();
+            self.usb_download = false;
+            self.soc.refresh_all();
+        }
+    }
+
+    /// Where the host's cable is plugged in.
+    pub fn cable(&self) -> Cable {
+        self.soc.fabric.cable
+    }
+
+    /// What the controller does when the host sets DTR and RTS over USB: DTR alone asks for download mode,
+    /// RTS alone resets the chip into what was asked for, neither takes the wish back (TRM, "USB
+    /// Serial/JTAG Controller", table "Reset SoC into Download Mode").
+    pub(super) fn set_usb_lines(&mut self, before: Lines, now: Lines) {
+        match (now.dtr, now.rts) {
+            (true, false) => self.usb_download = true,
+            (false, false) => self.usb_download = false,
+            (false, true) if before != now => {
+                let download = self.usb_download || self.boot_pin_held;
+                self.soc.fabric.strap =
+                    if download { self.download_strap } else { self.boot_strap };
+                self.reset(ResetReason::UsbUart);
+            }
+            _ => {}
+        }
+    }
+
+    /// The ROM prints on USB what it prints on the UART. Whether the endpoint had room for it.
+    pub(super) fn print_on_usb(&mut self, byte: u8) -> bool {
+        if self.soc.fabric.cable != Cable::Usb {
+            return true;
+        }
+        let Some(base) = self.soc.base_of("usb-serial-jtag") else { return true };
+        if self.soc.load32(base + usb::EP1_CONF).unwrap_or(0) & usb::IN_FREE == 0 {
+            let _ = self.soc.store32(base + usb::EP1_CONF, usb::WR_DONE);
+            return false;
+        }
+        let _ = self.soc.store32(base + usb::EP1, byte.into());
+        true
+    }
+
+    /// Hands over what was printed on USB.
+    pub(super) fn flush_usb(&mut self) {
+        if self.soc.fabric.cable == Cable::Usb
+            && let Some(base) = self.soc.base_of("usb-serial-jtag")
+        {
+            let _ = self.soc.store32(base + usb::EP1_CONF, usb::WR_DONE);
+        }
+    }
+
+    /// Resets the chip as if for that reason, and lets it run if it was held.
+    pub fn reset_as(&mut self, reason: ResetReason) {
+        if !matches!(self.state, State::Held | State::Rising(_)) {
+            self.reset(reason);
+        }
+    }
+}
