@@ -127,6 +127,81 @@ pub enum SimError {
         /// What is wrong.
         message: String,
     },
+    /// The ROM's file can't be read.
+    #[error("ROM file {}: {source}", path.display())]
+    RomFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The ROM's file is no 32-bit little-endian ELF file, or a broken one.
+    #[error("the ROM file of {len} bytes is no 32-bit ELF file: {message}")]
+    RomNoElf {
+        /// Bytes it has.
+        len: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The ROM is for other CPUs.
+    #[error("the ROM file is for ELF machine {found}, and the {chip} is machine {expected}")]
+    RomMachine {
+        /// Machine in the file.
+        found: u16,
+        /// The chip's.
+        expected: u16,
+        /// The chip.
+        chip: String,
+    },
+    /// The ROM's file has nothing where the chip's CPU begins.
+    #[error(
+        "the ROM file has no code at {vector:#010x}, where the {chip} begins; {}",
+        found.map_or("it has none in the ROM at all".to_owned(), |(addr, len)| format!(
+            "the first it has are {len} bytes at {addr:#010x}"
+        ))
+    )]
+    RomNoCode {
+        /// The chip.
+        chip: String,
+        /// Its reset vector.
+        vector: u32,
+        /// The first bytes in the ROM that the file has: address and length.
+        found: Option<(u32, usize)>,
+    },
+    /// A section of the ROM's file runs past the ROM.
+    #[error(
+        "section {name} of the ROM file, {len} bytes at {addr:#010x}, runs past {region}, {region_len} bytes at {region_addr:#010x}"
+    )]
+    RomPlace {
+        /// The section.
+        name: String,
+        /// Its address.
+        addr: u32,
+        /// Its length.
+        len: usize,
+        /// The memory it begins in.
+        region: String,
+        /// That one's address.
+        region_addr: u32,
+        /// That one's length.
+        region_len: u32,
+    },
+    /// The ROM is that of another revision or chip.
+    #[error(
+        "the ROM file is no ROM of the {chip} of the revision that is known: {name} at {addr:#010x} is {found:#010x} instead of {expected:#010x}"
+    )]
+    RomDiffers {
+        /// The chip.
+        chip: String,
+        /// What differs.
+        name: String,
+        /// Where.
+        addr: u32,
+        /// What is there.
+        found: u32,
+        /// What has to be there.
+        expected: u32,
+    },
     /// The firmware called a ROM function that is not modelled.
     #[error(
         "ROM function {} at {addr:#010x} is not modelled (called from {caller:#010x})",
@@ -157,8 +232,15 @@ impl SimError {
             SimError::FlashTooSmall { .. } => {
                 "give the board a larger flash chip (`Board::with_flash`), or a smaller image".into()
             }
+            SimError::RomNoElf { .. }
+            | SimError::RomMachine { .. }
+            | SimError::RomNoCode { .. }
+            | SimError::RomPlace { .. }
+            | SimError::RomDiffers { .. } => {
+                "take the ELF file of the chip's mask ROM that Espressif publishes (esp-rom-elfs), or leave the ROM out: none is needed".into()
+            }
             SimError::RomFunction { .. } => {
-                "the virtual board carries out the ROM functions that boot code and usual firmware call; this one is not among them".into()
+                "the virtual board carries out the ROM functions that boot code and usual firmware call; this one is not among them. With the chip's own ROM (--rom FILE, or rom=FILE in the port's name) every function is there".into()
             }
             _ => return None,
         })

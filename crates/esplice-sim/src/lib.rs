@@ -1,8 +1,8 @@
 //! A virtual board: a chip that boots and runs real firmware, with no hardware.
 //!
 //! [`Board`] is everything under power: the [`cpu`] that interprets instructions, the [`memory`],
-//! the devices the chip data lists, the mask ROM (its functions are carried out by name, none of
-//! its code is needed), the [`nor`] flash chip, and the serial line with its reset wires. What was
+//! the devices the chip data lists, the mask ROM (its functions are carried out by name, and none of
+//! its code is needed; or a [`RomImage`] is executed), the [`nor`] flash chip, and the serial line with its reset wires. What was
 //! flashed is what boots: the ROM's loader checks and loads the second-stage bootloader, which is
 //! executed, and so is the app it starts. In download mode the ROM's serial loader ([`download`])
 //! answers instead. [`SimPort`] makes a board a port like any other.
@@ -36,6 +36,7 @@ pub mod spec;
 pub use board::{Board, Sent, Snapshot, Status};
 pub use error::{Printed, SimError};
 pub use port::SimPort;
+pub use rom::RomImage;
 pub use soc::{Accesses, Cable, ResetReason};
 pub use spec::TimeMode;
 

@@ -12,7 +12,7 @@ use std::{
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::{
-    Board, SimError,
+    Board, RomImage, SimError,
     nor::{Nor, NorError},
     spec::{Spec, TimeMode},
 };
@@ -68,7 +68,7 @@ impl SimPort {
     /// (see [`Spec`]).
     ///
     /// # Errors
-    /// [`PortError::Name`] for a name that describes no board, [`PortError::Busy`] when another
+    /// [`PortError::Name`] for a name that describes no board or a file that is none, [`PortError::Busy`] when another
     /// board has the flash file, [`PortError::Io`] for what the system refuses.
     pub fn open(spec: &str) -> Result<SimPort, PortError> {
         SimPort::open_with(spec, |_| {})
@@ -83,8 +83,11 @@ impl SimPort {
         let parsed = spec_of(spec)?;
         let mut nor = flash_of(spec, &parsed)?;
         prepare(&mut nor);
-        let board = Board::with_flash(parsed.chip, nor, parsed.time);
-        let mut board = board.map_err(|error| port_error(spec, error))?;
+        let refused = |error| port_error(spec, error);
+        let mut board = Board::with_flash(parsed.chip, nor, parsed.time).map_err(refused)?;
+        if let Some(path) = &parsed.rom {
+            board = board.with_rom(&RomImage::open(path, parsed.chip).map_err(refused)?);
+        }
         board.plug(parsed.line);
         Ok(SimPort::over(spec, Box::new(board), parsed.time))
     }
@@ -213,11 +216,18 @@ fn port_error(name: &str, error: SimError) -> PortError {
             },
             NorError::OutOfRange { .. } => other(name, &SimError::FlashFailed(cause)),
         },
-        SimError::FlashFile { ref source, .. } => PortError::Io {
-            port: name.into(),
-            source: io::Error::new(source.kind(), error.to_string()),
-        },
-        SimError::FlashSize { .. } => {
+        SimError::FlashFile { ref source, .. } | SimError::RomFile { ref source, .. } => {
+            PortError::Io {
+                port: name.into(),
+                source: io::Error::new(source.kind(), error.to_string()),
+            }
+        }
+        SimError::FlashSize { .. }
+        | SimError::RomNoElf { .. }
+        | SimError::RomMachine { .. }
+        | SimError::RomNoCode { .. }
+        | SimError::RomPlace { .. }
+        | SimError::RomDiffers { .. } => {
             let hint = error.hint().unwrap_or_default();
             PortError::Name { port: name.into(), message: format!("{error}; {hint}") }
         }

@@ -9,9 +9,9 @@ use esplice_chip::{Chip, ChipError, nearest};
 /// What a virtual board's name starts with.
 pub const SCHEME: &str = "sim:";
 /// Keys that are understood.
-const KEYS: [&str; 3] = ["flash", "line", "time"];
+const KEYS: [&str; 4] = ["flash", "line", "rom", "time"];
 /// Keys that are settled and not yet understood.
-const LATER_KEYS: [&str; 2] = ["rom", "faults"];
+const LATER_KEYS: [&str; 1] = ["faults"];
 
 /// What takes time on a virtual board. Instructions always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +61,8 @@ pub struct Spec {
     pub flash: Option<PathBuf>,
     /// Where the host's cable is plugged in.
     pub line: Cable,
+    /// ELF file of the mask ROM that is to be executed; without one its functions are carried out.
+    pub rom: Option<PathBuf>,
     /// What takes time.
     pub time: TimeMode,
 }
@@ -134,14 +136,15 @@ impl SpecError {
             SpecError::Key { key } => did_you_mean(key, &KEYS),
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
-            SpecError::Later { .. } => "leave it out: the ROM is hooked, and nothing fails".into(),
+            SpecError::Later { .. } => "leave it out: nothing fails".into(),
             SpecError::NoBoard { .. } | SpecError::Twice { .. } => return None,
         })
     }
 }
 
 impl Spec {
-    /// Reads `sim:CHIP[,flash=FILE][,line=uart|usb][,time=none|virtual|real]`. A file's name can't hold a comma.
+    /// Reads `sim:CHIP[,flash=FILE][,line=uart|usb][,rom=FILE][,time=none|virtual|real]`. A file's name
+    /// can't hold a comma.
     ///
     /// # Errors
     /// [`SpecError`].
@@ -152,7 +155,7 @@ impl Spec {
         if chip.sim.is_none() {
             return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
         }
-        let (mut flash, mut line, mut time) = (None, None, None);
+        let (mut flash, mut line, mut rom, mut time) = (None, None, None, None);
         for part in parts {
             let (key, value) = match part.split_once('=') {
                 Some((key, value)) if !value.is_empty() => (key, value),
@@ -161,6 +164,7 @@ impl Spec {
             let twice = match key {
                 "flash" => flash.replace(PathBuf::from(value)).is_some(),
                 "line" => line.replace(Cable::parse(value)?).is_some(),
+                "rom" => rom.replace(PathBuf::from(value)).is_some(),
                 "time" => time.replace(TimeMode::parse(value)?).is_some(),
                 key if LATER_KEYS.contains(&key) => {
                     return Err(SpecError::Later { key: key.into() });
@@ -171,6 +175,7 @@ impl Spec {
                 return Err(SpecError::Twice { key: key.into() });
             }
         }
-        Ok(Spec { chip, flash, line: line.unwrap_or_default(), time: time.unwrap_or_default() })
+        let (line, time) = (line.unwrap_or_default(), time.unwrap_or_default());
+        Ok(Spec { chip, flash, line, rom, time })
     }
 }

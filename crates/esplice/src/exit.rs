@@ -7,6 +7,7 @@ use esplice_flash::{ErrorClass, FlashError};
 use esplice_image::{BootloaderError, ImageError, PlanError};
 use esplice_monitor::MonitorError;
 use esplice_protocol::PortError;
+use esplice_sim::SimError;
 use esplice_toolchain::{ErrorKind, ToolchainError};
 
 /// How a command ends. Codes from 40 on are left to the firmware's own test results.
@@ -169,6 +170,22 @@ impl From<PortError> for Failure {
             PortError::Name { .. } => Exit::Usage,
             PortError::Gone { .. } => Exit::PortLost,
             PortError::Interrupted => Exit::Interrupted,
+        };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<SimError> for Failure {
+    fn from(error: SimError) -> Failure {
+        let exit = match &error {
+            SimError::FlashSize { .. }
+            | SimError::RomFile { .. }
+            | SimError::RomNoElf { .. }
+            | SimError::RomMachine { .. }
+            | SimError::RomNoCode { .. }
+            | SimError::RomPlace { .. }
+            | SimError::RomDiffers { .. } => Exit::BadInput,
+            _ => Exit::Port,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }

@@ -3,7 +3,7 @@
 use esplice_chip::Chip;
 use esplice_flash::{Strategy, open_serial};
 use esplice_protocol::Port;
-use esplice_sim::{SimPort, spec::Spec};
+use esplice_sim::{RomImage, SimPort, spec::Spec};
 use serialport::{SerialPortInfo, SerialPortType};
 
 use crate::{
@@ -91,8 +91,11 @@ pub fn chip(
 }
 
 fn open_sim(name: &str, interrupt: &Interrupt) -> Result<SimPort, Failure> {
-    // Read once more by `open`, which has no place for a hint.
-    spec(name)?;
+    // Read once more by `open`, which has no place for a hint and for exit codes.
+    let parsed = spec(name)?;
+    if let Some(path) = &parsed.rom {
+        RomImage::open(path, parsed.chip)?;
+    }
     let mut port = SimPort::open(name)?;
     port.set_interrupt(interrupt.flag());
     Ok(port)

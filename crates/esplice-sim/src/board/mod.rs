@@ -17,7 +17,7 @@ use crate::{
     cpu::{Bus, Cpu, CpuModel, Stop},
     nor::{Nor, NorError},
     port::Powered,
-    rom::{self, Flow, boot},
+    rom::{self, Flow, RomImage, boot},
     soc::{
         Accesses, Cable, LINE_LIMIT, LineByte, ResetReason, Soc,
         clock::{Tick, duration, periods, ticks},
@@ -50,6 +50,8 @@ pub struct Board {
     boot_pin_held: bool,
     /// The host asked over USB for download mode at the next reset.
     usb_download: bool,
+    /// The mask ROM's code is executed: from here after each reset.
+    reset_vector: Option<u32>,
 }
 
 /// A byte as the board sent it.
@@ -176,7 +178,19 @@ impl Board {
             suspended: HashMap::new(),
             boot_pin_held: false,
             usb_download: false,
+            reset_vector: None,
         })
+    }
+
+    /// Lets the board execute that ROM, from its reset vector on, instead of carrying out its functions
+    /// by name. To be called before the board runs.
+    #[must_use]
+    pub fn with_rom(mut self, rom: &RomImage) -> Self {
+        rom.fill(&mut self.soc.fabric.memory);
+        self.soc.fabric.rom_executed = true;
+        self.cpu.set_hooks([]);
+        self.reset_vector = Some(rom.reset_vector());
+        self
     }
 
     /// The board's clock since power-on.
@@ -491,6 +505,7 @@ impl Board {
             boot::Next::Download => {
                 self.state = State::Loader(Box::new(LoaderState::new(self.chip)));
             }
+            boot::Next::Execute => self.state = State::Running,
             boot::Next::Stuck => self.state = State::Stuck,
         }
     }
@@ -509,6 +524,13 @@ impl Board {
         self.soc.fabric.rom_listens = false;
         self.soc.fabric.saved_pc = self.cpu.pc;
         self.soc.reset(reason);
+        if let Some(vector) = self.reset_vector {
+            self.cpu.reset(vector);
+            let now = self.soc.fabric.now();
+            let flow = Flow { until: now + boot::start_up(&self.soc), ..Flow::default() };
+            self.state = State::Rom { flow, then: Then::Boot(boot::Next::Execute) };
+            return;
+        }
         let vectors = self.table.texts().vectors;
         self.cpu.reset(vectors);
         self.cpu.write_csr(CSR_MTVEC, vectors);

@@ -3,6 +3,7 @@
 //! Which exist, and their numbers: ESP32-C3 Technical Reference Manual, "ESP-RISC-V CPU", "Control and Status
 //! Registers"; the performance counter and GPIO registers also in ESP-IDF's `riscv/rv_utils.h` and `hal/cpu_ll.h`.
 //! The counter's registers stand again at 0x800 to 0x802, open to user mode: the mask ROM's `ets_delay_us` reads 0x802.
+//! ustatus, which shows bits of mstatus, is not in the manual's list; the mask ROM writes it first of all.
 //! Any other number is an illegal instruction; that mie and mip are among those is also what the README of the crate
 //! esp32c-rt says.
 
@@ -197,6 +198,7 @@ impl Cpu {
         }
         let trigger = csrs.tselect as usize % MOST_TRIGGERS;
         Some(match number {
+            0x000 => csrs.mstatus & (UIE | UPIE),
             0x300 => csrs.mstatus,
             0x301 => self.model.misa(),
             0x304 if self.model.interrupt_csrs => csrs.mie,
@@ -231,6 +233,7 @@ impl Cpu {
         let csrs = &mut self.csrs;
         let trigger = csrs.tselect as usize % MOST_TRIGGERS;
         match number {
+            0x000 => csrs.mstatus = csrs.mstatus & !(UIE | UPIE) | value & (UIE | UPIE),
             0x300 => {
                 // MPP holds machine or user mode; other values leave it (WARL).
                 let mpp = match value & trap::MPP {

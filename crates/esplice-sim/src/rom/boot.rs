@@ -26,6 +26,8 @@ pub(crate) enum Next {
     Step(Step),
     /// The image's code.
     Run(u32),
+    /// The ROM's own code, from its reset vector on.
+    Execute,
     /// The serial loader.
     Download,
     /// An endless loop: the watchdogs end it.
@@ -136,6 +138,15 @@ pub(crate) fn step(
     (Flow { cycles, out, until }, next)
 }
 
+/// Time from the last reset to the ROM's first instruction.
+pub(crate) fn start_up(soc: &Soc) -> Tick {
+    let fabric = &soc.fabric;
+    match fabric.timed && fabric.reset_reason.scope() == crate::soc::Scope::Chip {
+        true => ticks(START_UP),
+        false => 0,
+    }
+}
+
 struct Boot<'a> {
     text: String,
     call: Call<'a>,
@@ -206,12 +217,7 @@ impl Boot<'_> {
             Next::Download
         };
         let fabric = &self.call.soc.fabric;
-        let start = match fabric.timed && reason.scope() == crate::soc::Scope::Chip {
-            true => ticks(START_UP),
-            false => 0,
-        };
-        let now = fabric.now();
-        (next, PREPARE_CYCLES, now + start)
+        (next, PREPARE_CYCLES, fabric.now() + start_up(self.call.soc))
     }
 
     /// Flash boot protection ends, and the super watchdog feeds itself: a download may take long.
@@ -418,6 +424,6 @@ const MODES: [&str; 11] = [
     "OIO_DTR",
 ];
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,12 +3,14 @@
 //!
 //! Addresses come from the chip's table in `targets/`; a function is found by its name there. What
 //! is not modelled is named when it is called ([`crate::SimError::RomFunction`]). The boot of an
-//! image from flash is [`boot`]'s.
+//! image from flash is [`boot`]'s. A board that is given the ROM itself ([`RomImage`]) executes it
+//! instead, and nothing of this is used.
 
 pub(crate) mod boot;
 mod chip;
 mod flash;
 mod hash;
+mod image;
 mod inflate;
 mod interrupts;
 mod libc;
@@ -23,6 +25,7 @@ use crate::{
     cpu::{Bus, Cpu},
     soc::{Soc, clock::Tick},
 };
+pub use image::RomImage;
 pub(crate) use interrupts::{Vector, attach_console};
 pub(crate) use table::Table;
 

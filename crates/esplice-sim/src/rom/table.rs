@@ -8,13 +8,14 @@ use std::{
 use esplice_chip::Chip;
 use serde::Deserialize;
 
-use super::{Hook, boot::Texts};
+use super::{Hook, boot::Texts, image::CodeFacts};
 use crate::{SimError, soc::Soc};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     boot: Texts,
+    code: CodeFacts,
     group: Vec<Group>,
     #[serde(default)]
     words: Vec<Words>,
@@ -46,8 +47,9 @@ pub(crate) struct Table {
     functions: HashMap<u32, String>,
     hooks: HashMap<u32, Hook>,
     data: BTreeMap<String, u32>,
-    words: Vec<(u32, Vec<u32>)>,
+    words: Vec<(String, u32, Vec<u32>)>,
     texts: Texts,
+    code: CodeFacts,
 }
 
 impl Table {
@@ -77,9 +79,12 @@ impl Table {
             data: BTreeMap::new(),
             words: Vec::new(),
             texts: file.boot,
+            code: file.code,
         };
-        if table.texts.source.is_empty() {
-            return Err("boot names no source".to_owned());
+        for (name, source) in [("boot", &table.texts.source), ("code", &table.code.source)] {
+            if source.is_empty() {
+                return Err(format!("{name} names no source"));
+            }
         }
         for group in file.group {
             if group.source.is_empty() {
@@ -104,8 +109,8 @@ impl Table {
                     words.name, words.addr
                 ));
             }
-            table.data.entry(words.name).or_insert(words.addr);
-            table.words.push((words.addr, words.values));
+            table.data.entry(words.name.clone()).or_insert(words.addr);
+            table.words.push((words.name, words.addr, words.values));
         }
         Ok(table)
     }
@@ -140,10 +145,27 @@ impl Table {
         &self.texts
     }
 
+    /// Where the ROM's code begins, and what else a file of it has to have.
+    pub fn code(&self) -> &CodeFacts {
+        &self.code
+    }
+
+    /// The words of ROM that are known: name, address, value.
+    pub fn rom_words(&self, chip: &Chip) -> impl Iterator<Item = (&str, u32, u32)> {
+        let in_rom = |addr: u32| {
+            let region = chip.region_at(esplice_chip::Addr(addr));
+            region.is_some_and(|region| region.kind == esplice_chip::RegionKind::Rom)
+        };
+        let words = self.words.iter().filter(move |(_, addr, _)| in_rom(*addr));
+        words.flat_map(|(name, addr, values)| {
+            (*addr..).step_by(4).zip(values).map(|(addr, value)| (name.as_str(), addr, *value))
+        })
+    }
+
     /// Fills in the words of ROM: once, at the board's birth.
     pub fn fill_rom(&self, chip: &Chip, soc: &mut Soc) {
         let map = soc.fabric.memory.map().clone();
-        for (addr, values) in &self.words {
+        for (_, addr, values) in &self.words {
             let Some(region) = map.regions.iter().find(|r| addr.wrapping_sub(r.base) < r.len)
             else {
                 continue;
@@ -168,7 +190,7 @@ impl Table {
 
     /// Fills in the words of RAM, as the ROM does each time it boots.
     pub fn fill_ram(&self, soc: &mut Soc) {
-        for (addr, values) in &self.words {
+        for (_, addr, values) in &self.words {
             for (i, value) in (0_u32..).zip(values) {
                 // ROM takes no stores.
                 soc.fabric.memory.store32(addr.wrapping_add(4 * i), *value);
@@ -204,7 +226,7 @@ mod tests {
         ] {
             let group = if text.contains("group") { "" } else { "group=[]\n" };
             let boot = "boot={banner=[],reset-names=[],stack=0,data-end=0,header-pc=0,stuck-pc=0,panic-pc=0,vectors=0,interrupt-exit=0,console-interrupt=5,\
-                stuck-text='',commands-text='',source='s'}\n";
+                stuck-text='',commands-text='',source='s'}\ncode={reset-vector=0,initialised=[],source='s'}\n";
             let error = Table::parse(&format!("{group}{boot}{text}")).err().unwrap();
             assert!(error.contains(message), "{error}");
         }

@@ -8,6 +8,7 @@ const ICACHE_SYNC_CTRL: u32 = 0x28;
 const ICACHE_PRELOAD_CTRL: u32 = 0x34;
 const ICACHE_AUTOLOAD_CTRL: u32 = 0x40;
 const CACHE_STATE: u32 = 0xb0;
+const ICACHE_FREEZE: u32 = 0xcc;
 
 /// Values after a reset: the vendor's SVD, through the crate esp32c3.
 const RESET: &[(u32, u32)] = &[
@@ -54,6 +55,8 @@ impl Device for CacheControl {
             ICACHE_LOCK_CTRL => value & !3 | 1 << 2,
             ICACHE_AUTOLOAD_CTRL => value | 1 << 3,
             CACHE_STATE => 1, // Idle.
+            // Bit 2, DONE, follows bit 0, ENA.
+            ICACHE_FREEZE => value & !(1 << 2) | (value & 1) << 2,
             _ => value,
         }
     }

@@ -205,6 +205,8 @@ pub(crate) struct Fabric {
     pub line: Line,
     /// Where `line` leads to.
     pub cable: Cable,
+    /// The ROM's code is there and executed.
+    pub rom_executed: bool,
     /// The ROM's loader takes what arrives at the console, and the UART's FIFO none of it.
     pub rom_listens: bool,
     /// Whether wire, flash and reset take time.

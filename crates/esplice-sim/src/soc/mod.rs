@@ -107,6 +107,7 @@ impl Soc {
                 matrix: Matrix::new(),
                 line: Line::default(),
                 cable: Cable::default(),
+                rom_executed: false,
                 rom_listens: false,
                 timed,
                 watch_output: false,
@@ -422,7 +423,8 @@ impl Bus for Soc {
 
     fn fetch16(&mut self, addr: u32) -> Result<u16, Fault> {
         let region = self.fabric.chip.region_at(esplice_chip::Addr(addr));
-        if region.is_some_and(|region| region.kind == RegionKind::Rom) {
+        if !self.fabric.rom_executed && region.is_some_and(|region| region.kind == RegionKind::Rom)
+        {
             // The first counts: the exception it raises may lead into ROM again.
             self.rom_fetch.get_or_insert(addr);
             self.fabric.memory.request_yield();

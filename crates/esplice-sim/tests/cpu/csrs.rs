@@ -9,6 +9,7 @@ fn cpu() -> Cpu {
 
 /// Number, value written, value read then.
 const WRITES: &[(u32, u32, u32)] = &[
+    (0x000, 0xffff_ffff, 0x0000_0011), // ustatus: UPIE, UIE
     (0x300, 0xffff_ffff, 0x0020_1899), // mstatus: TW, MPP, MPIE, UPIE, MIE, UIE
     (0x300, 0x0000_0800, 0x0000_0000), // MPP = 1 does not exist: it keeps user mode
     (0x301, 0xffff_ffff, 0x4010_1104), // misa is fixed

@@ -7,13 +7,14 @@
 
 #[path = "../board/mod.rs"]
 mod board;
+#[path = "../mask_rom/mod.rs"]
+mod mask_rom;
 mod rom;
 mod script;
 
-use std::{env, fmt::Write, fs, process::Command};
+use std::{env, fmt::Write, fs};
 
 use board::Bench;
-use cargo_metadata::MetadataCommand;
 use esplice_sim::download::{After, LoaderTarget};
 use md5::{Digest, Md5};
 use rom::{Fate, Rom};
@@ -28,7 +29,7 @@ const RECORDED_LEN: usize = 120;
 
 #[test]
 fn replies_equal_the_mask_roms() {
-    let elf = rom_elf();
+    let elf = mask_rom::elf();
     let dialogues = env::var("ESPLICE_ROM_DIALOGUES").map_or(30, |n| n.parse().unwrap());
     let record = env::var_os("ESPLICE_ROM_RECORD");
     let mut recorded = String::new();
@@ -43,23 +44,6 @@ fn replies_equal_the_mask_roms() {
         fs::write(path, recorded).unwrap();
     }
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
-}
-
-/// The vendor's ELF of the mask ROM, out of the sources of espflash.
-fn rom_elf() -> Vec<u8> {
-    // For this host alone: what other platforms need may never have been downloaded.
-    let told = Command::new(env!("CARGO")).arg("-vV").output().expect("cargo tells its version");
-    let told = String::from_utf8(told.stdout).unwrap();
-    let host = told.lines().find_map(|line| line.strip_prefix("host: ")).expect("with its host");
-    let metadata = MetadataCommand::new()
-        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-        .other_options(["--locked", "--filter-platform", host].map(str::to_owned))
-        .exec()
-        .expect("cargo tells the workspace's packages");
-    let espflash = metadata.packages.iter().find(|package| package.name == "espflash");
-    let sources = espflash.expect("the workspace depends on espflash").manifest_path.parent();
-    let path = sources.unwrap().join("resources/roms/esp32c3_rev300_rom.elf");
-    fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// One dialogue; its text, or what differs.

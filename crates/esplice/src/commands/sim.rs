@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use esplice_sim::{
-    Board, SimError, TimeMode,
+    Board, RomImage, TimeMode,
     nor::Nor,
     serve::{Happened, Server, Wire},
 };
@@ -29,6 +29,10 @@ pub struct Args {
     /// Address other than this machine's own that may be listened on
     #[arg(long, value_name = "ADDR")]
     listen: Option<std::net::IpAddr>,
+    /// ELF file of the chip's mask ROM, to be executed; without it the board carries out the ROM's
+    /// functions itself
+    #[arg(long, value_name = "FILE")]
+    rom: Option<PathBuf>,
     /// What takes time: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
@@ -98,21 +102,12 @@ fn board(args: &Args) -> Result<Board, Failure> {
     };
     let nor = match &args.flash {
         None => Nor::in_memory(sim.flash.size(), &sim.flash),
-        Some(path) => Nor::open(path, sim.flash.size(), &sim.flash).map_err(failure)?,
+        Some(path) => Nor::open(path, sim.flash.size(), &sim.flash).map_err(Failure::from)?,
     };
-    let mut board = Board::with_flash(chip, nor, args.time).map_err(failure)?;
+    let mut board = Board::with_flash(chip, nor, args.time).map_err(Failure::from)?;
+    if let Some(path) = &args.rom {
+        board = board.with_rom(&RomImage::open(path, chip).map_err(Failure::from)?);
+    }
     board.hold_boot_pin(args.download);
     Ok(board)
-}
-
-fn failure(error: SimError) -> Failure {
-    let exit = match error {
-        SimError::FlashSize { .. } => Exit::BadInput,
-        _ => Exit::Port,
-    };
-    let failure = Failure::new(exit, error.to_string());
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
 }

@@ -1,0 +1,76 @@
+//! A board that executes the mask ROM itself: its boot, and files that are no ROM.
+
+mod firmware;
+mod mask_rom;
+
+use std::time::Duration;
+
+use esplice_chip::Chip;
+use esplice_image::{FlashMode, FlashParams, PartitionTable};
+use esplice_sim::{Board, RomImage, TimeMode, nor::Nor};
+use firmware::{Code, app};
+
+fn chip() -> &'static Chip {
+    esplice_chip::find("esp32c3").unwrap()
+}
+
+/// The usual flash: ESP-IDF's bootloader, its table, an app.
+fn flash(app: &[u8]) -> Nor {
+    let params = FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 4 << 20 };
+    let bootloader = esplice_image::second_stage(chip(), &params).unwrap().bytes;
+    let table = PartitionTable::esp_idf_default().to_bytes().unwrap();
+    let timing = &chip().sim.as_ref().unwrap().flash;
+    let mut nor = Nor::in_memory(timing.size(), timing);
+    for (offset, bytes) in [(0, bootloader.as_slice()), (0x8000, &table), (0x1_0000, app)] {
+        nor.program(offset, bytes).unwrap();
+    }
+    nor
+}
+
+#[test]
+fn the_usual_flash_boots() {
+    let nor = flash(&app(&Code::saying("app runs\r\n")));
+    let mut board =
+        Board::with_flash(chip(), nor, TimeMode::Virtual).unwrap().with_rom(mask_rom::image());
+    board.run_until(Duration::from_millis(300), false).unwrap();
+    let mut text = [0; 4096];
+    let len = board.host_take(115_200, &mut text);
+    let text = String::from_utf8_lossy(&text[..len]);
+    assert!(text.starts_with("ESP-ROM:esp32c3-api1-20210207\r\nBuild:Feb  7 2021\r\n"), "{text}");
+    assert!(
+        text.ends_with("Loaded app from partition at offset 0x10000\r\napp runs\r\n"),
+        "{text}"
+    );
+}
+
+/// What a file that `change` makes of the ROM's is refused with.
+#[track_caller]
+fn refused(change: impl FnOnce(&mut Vec<u8>), message: &str) {
+    let mut elf = mask_rom::elf();
+    change(&mut elf);
+    let error = RomImage::from_elf(&elf, chip()).unwrap_err();
+    assert!(error.to_string().contains(message), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("esp-rom-elfs")), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_rom_is_refused_with_what_it_is() {
+    refused(Vec::clear, "the ROM file of 0 bytes is no 32-bit ELF file: it is too short");
+    refused(|elf| elf[0] = 0xe9, "it begins with e9454c460101");
+    refused(|elf| elf[4] = 2, "class 2 and byte order 1 instead of 1 and 1");
+    refused(|elf| elf[18] = 94, "is for ELF machine 94, and the ESP32-C3 is machine 243");
+    refused(|elf| elf.truncate(0x1_0000), "of 65536 bytes is no 32-bit ELF file");
+    // The file keeps no section.
+    refused(|elf| elf[48..50].fill(0), "has no code at 0x40000000, where the ESP32-C3 begins");
+    // The section `.fixed.text`, whose bytes begin at 0x1000: jump and chip id.
+    refused(|elf| elf[0x1000..0x1004].fill(0), "the first it has are 20168 bytes at 0x3ff19c00");
+    // Section 69, `.rodata`, with the address moved up.
+    refused(
+        |elf| elf[0x87174 + 69 * 40 + 12..][..4].copy_from_slice(&0x3ff1_f000_u32.to_le_bytes()),
+        ".rodata of the ROM file, 20168 bytes at 0x3ff1f000, runs past rom-data, 131072 bytes at",
+    );
+    refused(
+        |elf| elf[0x1014] = 2,
+        "_rom_chip_id at 0x40000014 is 0x00000002 instead of 0x00000003",
+    );
+}
