@@ -32,10 +32,8 @@ fn the_usual_flash_boots() {
     let nor = flash(&app(&Code::saying("app runs\r\n")));
     let mut board =
         Board::with_flash(chip(), nor, TimeMode::Virtual).unwrap().with_rom(mask_rom::image());
-    board.run_until(Duration::from_millis(300), false).unwrap();
-    let mut text = [0; 4096];
-    let len = board.host_take(115_200, &mut text);
-    let text = String::from_utf8_lossy(&text[..len]);
+    let text = board.run_until(b"app runs\r\n", Duration::from_millis(300)).unwrap();
+    let text = String::from_utf8_lossy(&text);
     assert!(text.starts_with("ESP-ROM:esp32c3-api1-20210207\r\nBuild:Feb  7 2021\r\n"), "{text}");
     assert!(
         text.ends_with("Loaded app from partition at offset 0x10000\r\napp runs\r\n"),
