@@ -37,6 +37,11 @@ impl LoaderState {
             after: None,
         }
     }
+
+    /// Until when the loader takes nothing from the line.
+    pub(super) fn busy_until(&self) -> Tick {
+        self.busy_until
+    }
 }
 
 impl Board {

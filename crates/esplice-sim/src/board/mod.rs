@@ -135,6 +135,8 @@ impl Fault {
 const EN_RISE: Duration = Duration::from_millis(1);
 /// How often a ROM function that waits for the UART's FIFO looks at it.
 const FIFO_POLL: Duration = Duration::from_micros(10);
+/// CPU cycles that a ROM function takes without a look at interrupts.
+const MOST_UNINTERRUPTED: u64 = 256;
 /// Most ROM functions that wait for an interrupt's end, one a task.
 const MOST_SUSPENDED: usize = 64;
 const CSR_MTVEC: u32 = 0x305;
@@ -269,6 +271,17 @@ impl Board {
     /// Bytes on the line towards the board that it has not taken.
     pub fn host_waiting(&self) -> usize {
         self.soc.fabric.line.to_board.len()
+    }
+
+    /// Whether an operation of the flash chip runs, or one of the serial loader's that takes time:
+    /// who waits for it has not been forgotten.
+    pub fn is_busy(&self) -> bool {
+        let now = self.soc.fabric.now();
+        let loader = match &self.state {
+            State::Loader(loader) => loader.busy_until(),
+            _ => 0,
+        };
+        self.soc.fabric.flash.busy_until().max(loader) > now
     }
 
     /// Puts bytes on the line towards the board at `baud`, behind those that are on it; gives the
@@ -446,10 +459,17 @@ impl Board {
         }
     }
 
-    /// Charges what a ROM function takes, and waits for the rest of it if there is any.
-    fn begin_rom(&mut self, flow: Flow, then: Then) {
-        self.cpu.cycles += flow.cycles;
+    /// Charges what a ROM function takes, and waits for the rest of it if there is any. Long
+    /// computing is waited for, so that interrupts come in between: inflating a block takes longer
+    /// than the UART's FIFO needs to overflow.
+    fn begin_rom(&mut self, mut flow: Flow, then: Then) {
+        let at_once = flow.cycles.min(MOST_UNINTERRUPTED);
+        let ready = self.soc.fabric.clock.tick_at(self.cpu.cycles.saturating_add(flow.cycles));
+        self.cpu.cycles += at_once;
         self.soc.fabric.clock.cycle = self.cpu.cycles;
+        if flow.cycles > at_once {
+            flow.until = flow.until.max(ready);
+        }
         let now = self.soc.fabric.now();
         self.wait_in_rom(flow, then, now, now);
     }

@@ -13,11 +13,46 @@ use super::{CLIENT_LIMIT, Wire, rfc2217::Session};
 use crate::{Board, board::Sent};
 
 pub(super) struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// Over RFC 2217; else bytes are passed as they are.
     session: Option<Session>,
     out: VecDeque<u8>,
     gone: bool,
+}
+
+/// Where a client's bytes come from.
+enum Stream {
+    Tcp(TcpStream),
+    /// The board's end of a pty, and the number of that pty.
+    #[cfg(unix)]
+    Pty(std::fs::File, usize),
+}
+
+impl Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buf),
+            #[cfg(unix)]
+            Stream::Pty(file, _) => file.read(buf),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            Stream::Pty(file, _) => file.write(bytes),
+        }
+    }
+
+    /// The baud rate that the client has set, where the stream carries one by itself.
+    fn baud(&self) -> Option<u32> {
+        match self {
+            Stream::Tcp(_) => None,
+            #[cfg(unix)]
+            Stream::Pty(file, _) => Some(super::pty::baud_of(file)),
+        }
+    }
 }
 
 impl Client {
@@ -30,7 +65,23 @@ impl Client {
             Wire::Tcp => None,
             Wire::Rfc2217 => Some(Session::new()),
         };
-        Ok(Client { stream, session, out: VecDeque::new(), gone: false })
+        Ok(Client { stream: Stream::Tcp(stream), session, out: VecDeque::new(), gone: false })
+    }
+
+    /// The one who has the other end of pty number `pty`.
+    #[cfg(unix)]
+    pub fn at_pty(stream: std::fs::File, pty: usize) -> Client {
+        let stream = Stream::Pty(stream, pty);
+        Client { stream, session: None, out: VecDeque::new(), gone: false }
+    }
+
+    /// The number of the pty that the client came by.
+    #[cfg(unix)]
+    pub fn pty(&self) -> Option<usize> {
+        match self.stream {
+            Stream::Pty(_, pty) => Some(pty),
+            Stream::Tcp(_) => None,
+        }
     }
 
     pub fn is_gone(&self) -> bool {
@@ -55,7 +106,7 @@ impl Client {
     pub fn take(&mut self, bytes: &[u8], now: Duration, board: &mut Board) {
         match &mut self.session {
             None => {
-                let baud = board.baud();
+                let baud = self.stream.baud().unwrap_or_else(|| board.baud());
                 board.host_send(bytes, baud);
             }
             Some(session) => {
@@ -83,14 +134,12 @@ impl Client {
 
     /// Keeps what the board said for the client.
     pub fn give(&mut self, said: &[Sent]) {
-        match &self.session {
-            None => {
-                let bytes: Vec<u8> = said.iter().map(|sent| sent.byte).collect();
-                self.keep(&bytes);
-            }
-            Some(session) => {
-                let baud = session.baud();
-                let bytes: Vec<u8> = said.iter().map(|sent| sent.heard_at(baud)).collect();
+        let heard = |baud: u32| said.iter().map(move |sent| sent.heard_at(baud));
+        match (&self.session, self.stream.baud()) {
+            (None, None) => self.keep(said.iter().map(|sent| sent.byte)),
+            (None, Some(baud)) => self.keep(heard(baud)),
+            (Some(session), _) => {
+                let bytes: Vec<u8> = heard(session.baud()).collect();
                 let mut wire = Vec::with_capacity(bytes.len() + 8);
                 escape(&bytes, &mut wire);
                 // What is older may be half of a command: here the newest are lost.
@@ -102,7 +151,7 @@ impl Client {
     }
 
     /// The oldest bytes are lost where there are too many.
-    fn keep(&mut self, bytes: &[u8]) {
+    fn keep(&mut self, bytes: impl Iterator<Item = u8>) {
         self.out.extend(bytes);
         let excess = self.out.len().saturating_sub(CLIENT_LIMIT);
         self.out.drain(..excess);

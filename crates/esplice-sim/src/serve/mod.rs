@@ -1,5 +1,5 @@
-//! A board offered to other programs: raw TCP, each byte as it is, and RFC 2217, which carries baud
-//! rate and reset lines as well.
+//! A board offered to other programs: raw TCP, each byte as it is; RFC 2217, which carries baud
+//! rate and reset lines as well; and a pty, which carries the baud rate.
 //!
 //! The board outlives its clients. All of them are on the one line: each hears what the board says,
 //! and each may speak. What is kept for a client that does not read is bounded ([`CLIENT_LIMIT`]):
@@ -10,6 +10,8 @@
 
 mod client;
 mod pace;
+#[cfg(unix)]
+mod pty;
 mod rfc2217;
 
 use std::{
@@ -64,6 +66,8 @@ pub struct Server {
     board: Board,
     pace: Pace,
     listeners: Vec<(TcpListener, Wire)>,
+    #[cfg(unix)]
+    ptys: Vec<pty::Pty>,
     clients: Vec<Client>,
     /// What the board said in this turn.
     said: Vec<Sent>,
@@ -81,6 +85,8 @@ impl Server {
             pace: Pace::new(time, board.now()),
             board,
             listeners: Vec::new(),
+            #[cfg(unix)]
+            ptys: Vec::new(),
             clients: Vec::new(),
             said: Vec::new(),
             stopped: false,
@@ -99,6 +105,20 @@ impl Server {
         let addr = listener.local_addr()?;
         self.listeners.push((listener, wire));
         Ok(addr)
+    }
+
+    /// Offers the board at `link`, a symbolic link to a pty that is made for it; gives the pty's own
+    /// name. The link is removed with the server.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when something other than a link to a pty that is no more
+    /// is at `link`, and what the system refuses.
+    #[cfg(unix)]
+    pub fn pty(&mut self, link: &std::path::Path) -> io::Result<std::path::PathBuf> {
+        let pty = pty::Pty::new(link)?;
+        let device = pty.device().to_owned();
+        self.ptys.push(pty);
+        Ok(device)
     }
 
     /// The board.
@@ -124,7 +144,7 @@ impl Server {
         let said = self.speak();
         self.part(tell);
         let taking = self.board.host_waiting() > 0 && !self.stalled;
-        self.pace.rest(heard || taking, said, self.stopped);
+        self.pace.rest(heard || taking || self.board.is_busy(), said, self.stopped);
     }
 
     fn accept(&mut self, tell: &mut dyn FnMut(Happened)) {
@@ -140,11 +160,27 @@ impl Server {
                 }
             }
         }
+        #[cfg(unix)]
+        for (number, pty) in self.ptys.iter().enumerate() {
+            let is_new = self.clients.iter().all(|client| client.pty() != Some(number));
+            if is_new
+                && pty.is_open()
+                && let Ok(stream) = pty.stream()
+            {
+                self.clients.push(Client::at_pty(stream, number));
+                tell(Happened::Joined);
+            }
+        }
     }
 
     fn part(&mut self, tell: &mut dyn FnMut(Happened)) {
         for client in self.clients.iter_mut().filter(|client| client.is_gone()) {
             client.close(&mut self.board);
+            #[cfg(unix)]
+            if let Some(pty) = client.pty().and_then(|number| self.ptys.get_mut(number)) {
+                // If that fails, so will the next one's opening, who is told by the system.
+                let _ = pty.renew();
+            }
             tell(Happened::Left);
         }
         self.clients.retain(|client| !client.is_gone());

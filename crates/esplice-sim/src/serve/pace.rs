@@ -78,8 +78,8 @@ impl Pace {
         if self.allowance > 0 || self.real { PIECE } else { SHORT_PIECE }
     }
 
-    /// After a turn in which the board took bytes or not, and said so many: rests if nothing is to
-    /// be done.
+    /// After a turn in which the board took bytes (or was busy with what they asked for) or not,
+    /// and said so many: rests if nothing is to be done.
     pub fn rest(&mut self, taking: bool, said: usize, stopped: bool) {
         self.owed = match self.owed {
             _ if taking => Some(0),

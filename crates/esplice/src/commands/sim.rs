@@ -1,4 +1,7 @@
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use esplice_sim::{
     Board, RomImage, TimeMode,
@@ -26,6 +29,10 @@ pub struct Args {
     /// Offer it by RFC 2217, with baud rate, DTR and RTS
     #[arg(long, value_name = "ADDR:PORT")]
     rfc2217: Option<SocketAddr>,
+    /// Offer it as a serial port of this system, a pty that the symbolic link LINK leads to
+    #[cfg(unix)]
+    #[arg(long, value_name = "LINK")]
+    pty: Option<PathBuf>,
     /// Address other than this machine's own that may be listened on
     #[arg(long, value_name = "ADDR")]
     listen: Option<std::net::IpAddr>,
@@ -50,7 +57,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         .into_iter()
         .filter_map(|(wire, at)| Some((wire, at?)))
         .collect();
-    if wires.is_empty() {
+    #[cfg(unix)]
+    let pty = args.pty.as_deref();
+    #[cfg(not(unix))]
+    let pty: Option<&Path> = None;
+    if wires.is_empty() && pty.is_none() {
         return Err(Failure::usage("no way to the board is given").hint("add --tcp 127.0.0.1:0"));
     }
     for (_, at) in &wires {
@@ -65,8 +76,12 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
             Wire::Tcp => "socket",
             Wire::Rfc2217 => "rfc2217",
         };
-        let url = format!("{scheme}://{at}");
-        shell.result("sim", &format!("{url}\n"), serde_json::json!({ "url": url }));
+        reached(&format!("{scheme}://{at}"), wire == Wire::Rfc2217, args, shell);
+    }
+    #[cfg(unix)]
+    if let Some(link) = pty {
+        server.pty(link).map_err(|error| no_pty(link, &error))?;
+        reached(&link.display().to_string(), false, args, shell);
     }
     while !interrupt.is_asked() {
         server.turn(&mut |happened| match happened {
@@ -80,6 +95,38 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         });
     }
     Err(Failure::interrupted())
+}
+
+/// Says how the board is reached: `port` is what esptool calls it.
+fn reached(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
+    let esptool = format!("esptool --chip {} --port {port}", args.chip);
+    let command = match (has_lines, args.download) {
+        (true, _) => format!("{esptool} flash-id"),
+        (false, true) => format!("{esptool} --before no-reset --after no-reset flash-id"),
+        (false, false) => format!("esplice monitor --port {port}"),
+    };
+    shell.result("sim", &format!("{port}\n"), serde_json::json!({ "url": port, "try": command }));
+    if !has_lines && port.contains("://") && !args.download {
+        shell.status(&format!("{port} has no DTR and RTS, and the board runs its firmware: --download makes it wait for esptool"));
+        return;
+    }
+    shell.status(&format!("try it: {command}"));
+    if !has_lines {
+        shell.status(&format!("{port} has no DTR and RTS: nothing resets the board through it"));
+    }
+}
+
+#[cfg(unix)]
+fn no_pty(link: &Path, error: &std::io::Error) -> Failure {
+    let failure =
+        Failure::new(Exit::Port, format!("cannot make the pty {}: {error}", link.display()));
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            failure.hint("something else is there: name another link, or remove it")
+        }
+        std::io::ErrorKind::NotFound => failure.hint("the link's directory has to be there"),
+        _ => failure,
+    }
 }
 
 /// Only this machine may reach the board, unless another address is named.
