@@ -53,7 +53,7 @@ fn sync() -> Vec<u8> {
 }
 
 /// What has come to a client.
-fn heard(client: &mut TcpStream) -> Vec<u8> {
+fn heard(client: &mut impl Read) -> Vec<u8> {
     let (mut all, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         match client.read(&mut piece) {
@@ -66,7 +66,7 @@ fn heard(client: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Sends a SYNC and counts its replies.
-fn check_sync(server: &mut Server, client: &mut TcpStream) {
+fn check_sync(server: &mut Server, client: &mut (impl Read + Write)) {
     turns(server, 50);
     heard(client);
     client.write_all(&sync()).unwrap();
@@ -180,4 +180,72 @@ fn two_boards_at_once() {
         check_sync(server, &mut client);
     }
     assert!(boards[0].0.board().now() > Duration::ZERO);
+}
+
+/// One who opens a pty's other end, as a serial port.
+#[cfg(unix)]
+fn at_pty(link: &std::path::Path) -> std::fs::File {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::NONBLOCK;
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).custom_flags(flags.bits().cast_signed()).open(link).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pty_outlives_who_opens_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("board");
+    let (mut server, _) = server(TimeMode::Virtual);
+    server.pty(&link).unwrap();
+    for round in 0..4 {
+        let mut client = at_pty(&link);
+        if round == 1 {
+            // Half a frame, and away; then one that floods and reads nothing.
+            client.write_all(&sync()[..20]).unwrap();
+            drop(client);
+            turns(&mut server, 20);
+            client = at_pty(&link);
+            for _ in 0..300 {
+                let _ = client.write(&[0xa5; 4096]);
+                turns(&mut server, 1);
+                assert!(server.board().host_waiting() < 1 << 17);
+            }
+            drop(client);
+            turns(&mut server, 3000);
+            client = at_pty(&link);
+            client.write_all(&sync()).unwrap();
+        }
+        check_sync(&mut server, &mut client);
+        drop(client);
+        let told = turns(&mut server, 20);
+        assert!(told.iter().any(|told| matches!(told, Happened::Left)), "{told:?}");
+    }
+    drop(server);
+    assert!(std::fs::symlink_metadata(&link).is_err());
+}
+
+/// A client's rate is the wire's: at another one than the board's all is garbage.
+#[cfg(unix)]
+#[test]
+fn a_pty_carries_the_baud_rate() {
+    use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("board");
+    let (mut server, _) = server(TimeMode::Virtual);
+    server.pty(&link).unwrap();
+    let mut client = at_pty(&link);
+    check_sync(&mut server, &mut client);
+    let set = |client: &std::fs::File, baud| {
+        let mut settings = tcgetattr(client).unwrap();
+        settings.set_speed(baud).unwrap();
+        tcsetattr(client, OptionalActions::Now, &settings).unwrap();
+    };
+    set(&client, 460_800);
+    client.write_all(&sync()).unwrap();
+    turns(&mut server, 200);
+    assert_eq!(heard(&mut client), []);
+    set(&client, 115_200);
+    client.write_all(&sync()).unwrap();
+    check_sync(&mut server, &mut client);
 }

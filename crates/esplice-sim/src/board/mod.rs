@@ -463,7 +463,8 @@ impl Board {
     /// computing is waited for, so that interrupts come in between: inflating a block takes longer
     /// than the UART's FIFO needs to overflow.
     fn begin_rom(&mut self, mut flow: Flow, then: Then) {
-        let at_once = flow.cycles.min(MOST_UNINTERRUPTED);
+        let at_once =
+            if flow.out.is_empty() { flow.cycles.min(MOST_UNINTERRUPTED) } else { flow.cycles };
         let ready = self.soc.fabric.clock.tick_at(self.cpu.cycles.saturating_add(flow.cycles));
         self.cpu.cycles += at_once;
         self.soc.fabric.clock.cycle = self.cpu.cycles;

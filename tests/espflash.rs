@@ -1,0 +1,102 @@
+//! The virtual board's wire, judged by espflash, as a program and unmodified, with its own flasher
+//! stub executed on the board and without.
+//!
+//! espflash opens only serial ports that the system lists: `scripts/as-tty` shows it the board's
+//! pty as one of them, in a mount namespace. Where none can be made, these tests fail with the
+//! reason.
+#![cfg(target_os = "linux")]
+
+#[path = "support/served.rs"]
+mod served;
+mod support;
+
+use std::{fs, process::Command};
+
+use md5::{Digest as _, Md5};
+use served::{Board, FLASH_LEN, OFFSET, image, peer, written};
+use support::repository;
+
+/// The board's pty has no DTR and RTS, so nothing is reset by them.
+const FLAGS: [&str; 8] =
+    ["--chip", "esp32c3", "--port", "/dev/ttyUSB0", "--before", "no-reset", "--after", "no-reset"];
+
+/// espflash with these words; `told` must be among what it says, and it must succeed.
+#[track_caller]
+fn run(board: &Board, words: &str, told: &[&str]) {
+    let install = "cargo install espflash --locked --version 4.7.0";
+    let espflash = peer("ESPLICE_ESPFLASH", "espflash", "--version", install);
+    let mut words = words.split_whitespace();
+    let command = words.next().unwrap();
+    let mut as_tty = Command::new(repository().join("scripts/as-tty"));
+    as_tty
+        .arg(&board.port)
+        .arg(espflash)
+        .arg(command)
+        .args(FLAGS)
+        .args(words)
+        .env("ESPFLASH_SKIP_UPDATE_CHECK", "true")
+        // Its settings and its log are its own affair.
+        .env("HOME", board.directory())
+        .env_remove("RUST_LOG");
+    board.run(&mut as_tty, told);
+}
+
+fn md5_of(bytes: &[u8]) -> String {
+    Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn board() -> Board {
+    Board::new(&["--pty", "board", "--time", "virtual", "--download"])
+}
+
+#[test]
+fn with_its_stub() {
+    let board = board();
+    let image = image(&board.path("image.bin"));
+    let erased = vec![0xff; FLASH_LEN];
+    let digest = md5_of(&image);
+    run(&board, "board-info", &["esp32c3 (revision v0.4)", "Flash size:        4MB", "MAC"]);
+    run(&board, "board-info", &["Security Information", "Secure Boot: Disabled"]);
+    run(&board, "write-bin 0x10000 image.bin", &["successfully written"]);
+    assert!(board.flash() == written(&image), "the flash differs");
+    run(&board, "checksum-md5 0x10000 90001", &[&format!("0x{digest}")]);
+    run(&board, "read-flash 0x10000 90001 back.bin", &["successfully read"]);
+    assert!(fs::read(board.path("back.bin")).unwrap() == image, "what was read differs");
+    run(&board, "erase-region 0x10000 0x16000", &["Erasing region"]);
+    assert!(board.flash() == erased, "the flash is not erased");
+    run(&board, "write-bin --baud 921600 0x10000 image.bin", &["successfully written"]);
+    assert!(board.flash() == written(&image), "the flash differs");
+}
+
+#[test]
+fn erases_everything() {
+    let board = Board::with_flash(
+        &["--pty", "board", "--time", "virtual", "--download"],
+        Some(&vec![0; FLASH_LEN]),
+    );
+    run(&board, "erase-flash", &["Flash has been erased"]);
+    assert!(board.flash() == vec![0xff; FLASH_LEN], "the flash is not erased");
+}
+
+/// Its read without a stub asks for other places than it should, so that is not among these.
+#[test]
+fn without_its_stub() {
+    let board = board();
+    let image = image(&board.path("image.bin"));
+    run(&board, "board-info --no-stub", &["esp32c3 (revision v0.4)", "Secure Boot: Disabled"]);
+    run(&board, "write-bin --no-stub 0x10000 image.bin", &["successfully written"]);
+    assert!(board.flash()[OFFSET..OFFSET + image.len()] == image, "the flash differs");
+}
+
+/// Bootloader, partition table and app, from an ELF; espflash verifies each by itself, and the board
+/// boots them.
+#[test]
+fn an_elf_that_then_runs() {
+    let board = board();
+    let hello = support::elf::hello("Hello, World!\r\n");
+    fs::write(board.path("hello.elf"), hello.to_bytes()).unwrap();
+    run(&board, "flash hello.elf", &["Flashing has completed"]);
+    let directory = board.interrupt();
+    let words = "monitor --port sim:esp32c3,flash=board.flash --expect World!\\r\\n --timeout 5s";
+    support::run(directory.path(), words).check(0, &[]);
+}

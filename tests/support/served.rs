@@ -1,0 +1,143 @@
+//! A virtual board that `esplice sim` offers to another program.
+
+// Each test uses a part of this.
+#![allow(dead_code)]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use crate::support::repository;
+
+pub const FLASH_LEN: usize = 4 << 20;
+/// Where [`image`]s are written.
+pub const OFFSET: usize = 0x1_0000;
+
+/// A board that `esplice sim` offers; it ends with this value.
+pub struct Board {
+    program: Child,
+    /// How it is reached: what esptool calls its port.
+    pub port: String,
+    directory: tempfile::TempDir,
+}
+
+impl Board {
+    /// A board with an erased flash, offered as `flags` say.
+    pub fn new(flags: &[&str]) -> Board {
+        Board::with_flash(flags, None)
+    }
+
+    /// A board whose flash holds `flash`.
+    pub fn with_flash(flags: &[&str], flash: Option<&[u8]>) -> Board {
+        let directory = tempfile::tempdir().unwrap();
+        if let Some(flash) = flash {
+            fs::write(directory.path().join("board.flash"), flash).unwrap();
+        }
+        let mut program = Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
+            .args(["sim", "--chip", "esp32c3", "--flash", "board.flash", "--quiet"])
+            .args(flags)
+            .current_dir(directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(program.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Board { program, port: port.trim().to_owned(), directory }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn flash(&self) -> Vec<u8> {
+        fs::read(self.path("board.flash")).unwrap()
+    }
+
+    /// Runs `program` in the board's directory; each of `told` must be among what it says, and it
+    /// must succeed.
+    #[track_caller]
+    pub fn run(&self, program: &mut Command, told: &[&str]) -> String {
+        let text = self.run_with_exit(program, 0);
+        for part in told {
+            assert!(text.contains(part), "{program:?}: no {part:?} in {text}");
+        }
+        text
+    }
+
+    /// Runs `program`, which must end with `exit`; gives all that it said.
+    #[track_caller]
+    pub fn run_with_exit(&self, program: &mut Command, exit: i32) -> String {
+        let output = program.current_dir(self.directory.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{program:?}: {text}");
+        text
+    }
+
+    /// Asks the program that offers the board to end, as Ctrl-C does, and waits for it.
+    #[cfg(unix)]
+    pub fn interrupt(mut self) -> tempfile::TempDir {
+        use nix::{sys::signal, unistd::Pid};
+        let pid = Pid::from_raw(self.program.id().cast_signed());
+        signal::kill(pid, signal::Signal::SIGINT).unwrap();
+        assert_eq!(self.program.wait().unwrap().code(), Some(130));
+        std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap())
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        // The test is over either way.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// A program that a test needs: what `variable` names, else `name` on PATH. Without it the test
+/// fails, as an independent opinion that is silently missing is worse than none.
+pub fn peer(variable: &str, name: &str, asked: &str, install: &str) -> PathBuf {
+    let program = std::env::var_os(variable).map_or(name.into(), PathBuf::from);
+    let program = if program.is_relative() && program.components().count() > 1 {
+        repository().join(program)
+    } else {
+        program
+    };
+    let found = Command::new(&program).arg(asked).output();
+    assert!(
+        found.as_ref().is_ok_and(|output| output.status.success()),
+        "cannot run {program:?}: {found:?}; install it with `{install}`, or name it in {variable}",
+    );
+    program
+}
+
+pub fn esptool() -> Command {
+    Command::new(peer("ESPLICE_ESPTOOL", "esptool", "version", "pip install esptool==5.6.0"))
+}
+
+/// An image of odd length that compresses to about half.
+pub fn image(path: &Path) -> Vec<u8> {
+    let mut seed = 1_u32;
+    let bytes: Vec<u8> = (0..90_001)
+        .map(|_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 28) as u8 | 0x40
+        })
+        .collect();
+    fs::write(path, &bytes).unwrap();
+    bytes
+}
+
+/// What a write of `image` at [`OFFSET`] leaves of an erased flash; the last sector is filled up
+/// with ones.
+pub fn written(image: &[u8]) -> Vec<u8> {
+    let mut flash = vec![0xff; FLASH_LEN];
+    flash[OFFSET..OFFSET + image.len()].copy_from_slice(image);
+    flash
+}
