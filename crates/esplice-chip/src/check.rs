@@ -14,6 +14,8 @@ const CHECKS: &[Check] = &[
     flash_codes_are_nibbles,
     mmu_pages_are_powers_of_two,
     flash_is_mapped,
+    a_chip_without_its_id_has_a_magic_word,
+    c_flags_are_flags,
     efuse_fields_are_named_once,
     efuse_blocks_do_not_overlap,
     mac_has_48_bits,
@@ -131,6 +133,27 @@ fn flash_is_mapped(chip: &Chip) -> Result<(), String> {
         .any(|region| region.kind == RegionKind::Flash && region.access.execute)
         .then_some(())
         .ok_or_else(|| "no region of kind flash is executable".into())
+}
+
+fn a_chip_without_its_id_has_a_magic_word(chip: &Chip) -> Result<(), String> {
+    let loader = &chip.loader;
+    if loader.magic_addr.is_some() == loader.magic_values.is_empty() {
+        return Err("magic-addr and magic-values stand together or not at all".into());
+    }
+    if loader.security_info_has_chip_id && !loader.security_info {
+        return Err("security-info-has-chip-id without security-info".into());
+    }
+    if !loader.security_info_has_chip_id && loader.magic_values.is_empty() {
+        return Err("nothing tells the chip: neither security info nor a magic word".into());
+    }
+    Ok(())
+}
+
+fn c_flags_are_flags(chip: &Chip) -> Result<(), String> {
+    match chip.toolchain.c_flags.iter().find(|flag| !flag.starts_with('-')) {
+        Some(flag) => Err(format!("c-flags: {flag:?} is no flag")),
+        None => Ok(()),
+    }
 }
 
 fn efuse_fields_are_named_once(chip: &Chip) -> Result<(), String> {

@@ -27,18 +27,17 @@ pub struct EfuseBlock {
 pub struct EfuseField {
     /// Name, such as `mac`.
     pub name: String,
-    /// Register of the block's first word.
-    pub block_addr: Addr,
     /// Pieces, lowest bits of the value first.
     pub bits: Vec<BitRange>,
+    /// What the bits stand for, by their number; empty where that is the number itself.
+    pub values: Vec<u64>,
 }
 
 /// A run of bits in one word of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BitRange {
-    /// Word of the block.
-    pub word: u32,
+    /// Register of the word.
+    pub addr: Addr,
     /// Lowest bit in that word.
     pub bit: u32,
     /// How many bits.
@@ -57,9 +56,8 @@ impl EfuseField {
     pub fn addrs(&self) -> Vec<Addr> {
         let mut addrs: Vec<Addr> = Vec::new();
         for range in &self.bits {
-            let addr = self.addr_of(range.word);
-            if !addrs.contains(&addr) {
-                addrs.push(addr);
+            if !addrs.contains(&range.addr) {
+                addrs.push(range.addr);
             }
         }
         addrs
@@ -71,24 +69,23 @@ impl EfuseField {
         let mut shift = 0;
         for range in &self.bits {
             let mask = (1_u64 << range.count) - 1;
-            let piece = (u64::from(word_at(self.addr_of(range.word))) >> range.bit) & mask;
+            let piece = (u64::from(word_at(range.addr)) >> range.bit) & mask;
             value |= piece << shift;
             shift += range.count;
         }
-        value
+        let named = usize::try_from(value).ok().and_then(|value| self.values.get(value));
+        named.copied().unwrap_or(value)
     }
 
-    /// Writes `value` into words given by `word_at`: what a virtual board burns at birth.
+    /// Writes `value` into words given by `word_at`: what a virtual board burns at birth. Of several
+    /// numbers that stand for `value`, the lowest is written.
     pub fn put(&self, value: u64, mut word_at: impl FnMut(Addr, u32)) {
-        let mut rest = value;
+        let named = self.values.iter().position(|named| *named == value);
+        let mut rest = named.map_or(value, |number| number as u64);
         for range in &self.bits {
             let mask = (1_u64 << range.count) - 1;
-            word_at(self.addr_of(range.word), ((rest & mask) << range.bit) as u32);
+            word_at(range.addr, ((rest & mask) << range.bit) as u32);
             rest >>= range.count;
         }
-    }
-
-    fn addr_of(&self, word: u32) -> Addr {
-        Addr(self.block_addr.0.wrapping_add(word.wrapping_mul(4)))
     }
 }

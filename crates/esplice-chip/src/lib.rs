@@ -18,6 +18,7 @@ mod efuse;
 mod layout;
 mod raw;
 mod schema;
+mod watchdog;
 
 use std::sync::OnceLock;
 
@@ -26,8 +27,9 @@ pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
 pub use schema::{
     Access, Backing, Chip, Features, Flash, ImageParams, Loader, Peripheral, Region, RegionKind,
-    Reset, Sim, SimCpu, Space, SpiRegisters, Toolchain, UsbId,
+    Reset, Sim, SimCpu, Space, SpiRegisters, Toolchain, UsbId, UsbOtg,
 };
+pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
 
 mod embedded {
     include!(concat!(env!("OUT_DIR"), "/targets.rs"));

@@ -5,10 +5,11 @@ use serde::{Deserialize, Deserializer};
 use crate::{
     Access, Addr, Backing, BitRange, Chip, Efuse, EfuseBlock, EfuseField, Features, FlashOffset,
     ImageParams, Loader, MemoryLayout, Region, RegionKind, Reset, Sim, SpiRegisters, Toolchain,
+    UsbOtg, Watchdog,
 };
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct File {
     chip: Identity,
     memory: Memory,
@@ -17,6 +18,8 @@ pub(crate) struct File {
     loader: Loader,
     spi: SpiRegisters,
     reset: Reset,
+    usb_otg: Option<UsbOtg>,
+    watchdog: Watchdog,
     efuse: RawEfuse,
     features: Features,
     toolchain: Toolchain,
@@ -31,6 +34,8 @@ struct Identity {
     elf_machine: u16,
     isa: String,
     xtal_mhz: u32,
+    #[serde(default)]
+    other_xtal_mhz: Vec<u32>,
     boot_cpu_mhz: u32,
 }
 
@@ -73,7 +78,19 @@ struct RawBlock {
 struct RawField {
     name: String,
     block: String,
-    bits: Vec<BitRange>,
+    bits: Vec<RawBits>,
+    #[serde(default)]
+    values: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBits {
+    /// Another block than the field's.
+    block: Option<String>,
+    word: u32,
+    bit: u32,
+    count: u32,
 }
 
 impl File {
@@ -85,6 +102,7 @@ impl File {
             elf_machine: self.chip.elf_machine,
             isa: self.chip.isa,
             xtal_mhz: self.chip.xtal_mhz,
+            other_xtal_mhz: self.chip.other_xtal_mhz,
             boot_cpu_mhz: self.chip.boot_cpu_mhz,
             regions: self.memory.region.into_iter().map(RawRegion::resolve).collect(),
             layout: self.layout,
@@ -92,6 +110,8 @@ impl File {
             loader: self.loader,
             spi: self.spi,
             reset: self.reset,
+            usb_otg: self.usb_otg,
+            watchdog: self.watchdog,
             efuse,
             features: self.features,
             toolchain: self.toolchain,
@@ -120,33 +140,55 @@ impl RawEfuse {
             .into_iter()
             .map(|b| EfuseBlock { name: b.name, addr: b.addr, words: b.words })
             .collect();
-        let mut fields = Vec::new();
-        for raw in self.field {
-            let block = blocks.iter().find(|b| b.name == raw.block).ok_or_else(|| {
-                format!("efuse field {:?} is of an unknown block {:?}", raw.name, raw.block)
-            })?;
-            for range in &raw.bits {
-                if range.word >= block.words
-                    || range.bit.saturating_add(range.count) > 32
-                    || range.count == 0
-                {
-                    return Err(format!(
-                        "efuse field {:?}: word {} bits {}+{} lie outside {}",
-                        raw.name, range.word, range.bit, range.count, block.name
-                    ));
-                }
-            }
-            if raw.bits.iter().map(|r| r.count).sum::<u32>() > 64 {
-                return Err(format!("efuse field {:?} has more than 64 bits", raw.name));
-            }
-            fields.push(EfuseField { name: raw.name, block_addr: block.addr, bits: raw.bits });
-        }
+        let fields = self.field.into_iter().map(|raw| raw.resolve(&blocks));
+        let fields = fields.collect::<Result<_, _>>()?;
         Ok(Efuse { blocks, fields })
+    }
+}
+
+impl RawField {
+    fn resolve(self, blocks: &[EfuseBlock]) -> Result<EfuseField, String> {
+        let block = |name: &str| {
+            blocks.iter().find(|block| block.name == name).ok_or_else(|| {
+                format!("efuse field {:?} is of an unknown block {name:?}", self.name)
+            })
+        };
+        let mut bits = Vec::new();
+        for raw in &self.bits {
+            let block = block(raw.block.as_ref().unwrap_or(&self.block))?;
+            if raw.word >= block.words || raw.bit.saturating_add(raw.count) > 32 || raw.count == 0 {
+                return Err(format!(
+                    "efuse field {:?}: word {} bits {}+{} lie outside {}",
+                    self.name, raw.word, raw.bit, raw.count, block.name
+                ));
+            }
+            let offset = raw.word.checked_mul(4);
+            let addr = offset.and_then(|offset| block.addr.0.checked_add(offset));
+            let addr = addr.ok_or_else(|| format!("efuse block {} has no end", block.name))?;
+            bits.push(BitRange { addr: Addr(addr), bit: raw.bit, count: raw.count });
+        }
+        let count: u64 = bits.iter().map(|range| u64::from(range.count)).sum();
+        if count > 64 {
+            return Err(format!("efuse field {:?} has more than 64 bits", self.name));
+        }
+        let all = 1_u64.checked_shl(count as u32).unwrap_or(0);
+        if !self.values.is_empty() && self.values.len() as u64 != all {
+            return Err(format!(
+                "efuse field {:?} of {count} bits names {} values",
+                self.name,
+                self.values.len()
+            ));
+        }
+        Ok(EfuseField { name: self.name, bits, values: self.values })
     }
 }
 
 pub(crate) fn addr<'de, D: Deserializer<'de>>(d: D) -> Result<Addr, D::Error> {
     u32::deserialize(d).map(Addr)
+}
+
+pub(crate) fn some_addr<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Addr>, D::Error> {
+    addr(d).map(Some)
 }
 
 pub(crate) fn flash_offset<'de, D: Deserializer<'de>>(d: D) -> Result<FlashOffset, D::Error> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Addr, ChipError, Efuse, FlashOffset, MemoryLayout, check, nearest, raw};
+use crate::{Addr, ChipError, Efuse, FlashOffset, MemoryLayout, Watchdog, check, nearest, raw};
 
 /// One chip.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Chip {
     pub isa: String,
     /// The main crystal, in MHz.
     pub xtal_mhz: u32,
+    /// Other crystals that boards have, in MHz.
+    pub other_xtal_mhz: Vec<u32>,
     /// The CPU's clock when the ROM starts, in MHz.
     pub boot_cpu_mhz: u32,
     /// Memories on the bus.
@@ -33,6 +35,10 @@ pub struct Chip {
     pub spi: SpiRegisters,
     /// Ways to reset.
     pub reset: Reset,
+    /// USB-OTG, where the ROM's loader speaks over it.
+    pub usb_otg: Option<UsbOtg>,
+    /// Watchdogs.
+    pub watchdog: Watchdog,
     /// eFuses.
     pub efuse: Efuse,
     /// What it offers, for people.
@@ -146,6 +152,8 @@ pub enum RegionKind {
     Flash,
     /// Mask ROM.
     Rom,
+    /// External RAM with a window of its own. No boot code fills it.
+    Psram,
 }
 
 /// The array behind a region: two regions of one backing are aliases.
@@ -156,6 +164,10 @@ pub struct Backing {
     pub name: String,
     /// The region's first byte in it.
     pub offset: u32,
+    /// The region shows the array's words from last to first: its first word is the last of the
+    /// `len` bytes at `offset`.
+    #[serde(default)]
+    pub reversed: bool,
 }
 
 /// Parameters of app and bootloader images.
@@ -240,9 +252,11 @@ pub struct Loader {
     pub deflate: bool,
     /// GET_SECURITY_INFO is there.
     pub security_info: bool,
+    /// GET_SECURITY_INFO tells the id that image headers carry, and so which chip it is.
+    pub security_info_has_chip_id: bool,
     /// A word of ROM that differs from chip to chip.
-    #[serde(deserialize_with = "raw::addr")]
-    pub magic_addr: Addr,
+    #[serde(default, deserialize_with = "raw::some_addr")]
+    pub magic_addr: Option<Addr>,
     /// Its values on this chip's revisions.
     pub magic_values: Vec<u32>,
 }
@@ -260,8 +274,12 @@ pub struct SpiRegisters {
     pub addr: u32,
     /// USER.
     pub usr: u32,
+    /// USER1.
+    pub usr1: u32,
     /// USER2.
     pub usr2: u32,
+    /// MOSI_DLEN.
+    pub mosi_dlen: u32,
     /// MISO_DLEN.
     pub miso_dlen: u32,
     /// W0, the first word of the data buffer.
@@ -291,6 +309,21 @@ pub struct UsbId {
     pub pid: u16,
 }
 
+/// USB-OTG with the ROM's own USB stack.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct UsbOtg {
+    /// Word of the ROM's data that tells which port its loader speaks over.
+    #[serde(deserialize_with = "raw::addr")]
+    pub uart_no_addr: Addr,
+    /// Its value for USB-OTG.
+    pub uart_no: u32,
+    /// Most bytes of a MEM_DATA block over USB-OTG.
+    pub ram_block: u32,
+    /// USB ids of the ROM's port.
+    pub id: Option<UsbId>,
+}
+
 /// What the chip offers, for people.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -311,6 +344,10 @@ pub struct Toolchain {
     pub rust_build_std: Vec<String>,
     /// What installs a compiler for the target where neither rustup nor Debian has one.
     pub rust_install: Option<String>,
+    /// The vendor's C compiler.
+    pub c_compiler: String,
+    /// Its flags for this chip.
+    pub c_flags: Vec<String>,
 }
 
 /// The virtual board of this chip.

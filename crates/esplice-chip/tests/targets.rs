@@ -122,6 +122,14 @@ fn contradictions_are_refused() {
     check_refused(("addr = 0x6000_8844", "addr = 0x6000_8840"), "block0 and block1 overlap");
     check_refused(("bit = 0, count = 16", "bit = 0, count = 15"), "mac has 47 bits");
     check_refused(("name = \"mac\"", "name = \"mac0\""), "no efuse field is called mac");
+    check_refused(("magic-addr = 0x4000_1000\n", ""), "stand together");
+    check_refused(
+        ("security-info-has-chip-id = true", "security-info-has-chip-id = true\nchip-id = 5"),
+        "unknown field `chip-id`",
+    );
+    check_refused(("security-info = true\n", "security-info = false\n"), "without security-info");
+    check_refused(("\"-mabi=ilp32\"", "\"ilp32\""), "\"ilp32\" is no flag");
+    check_refused(("kind = \"rom\"", "kind = \"psarm\""), "unknown variant `psarm`");
     check_refused(("mmu-page-sizes = [0x1_0000]", "mmu-page-sizes = [3]"), "powers of two");
     check_refused(("base = 0x6002_6000", "base = 0x6002_3800"), "overlap");
     check_refused(("base = 0x600c_e000", "base = 0x600d_1000"), "debug-assist lies outside");
@@ -162,4 +170,53 @@ fn efuse_fields_are_put_together_lowest_piece_first() {
     let mut words = [0_u32; 2];
     minor.put(0b1101, |addr, bits| words[usize::from(addr == addrs[1])] |= bits);
     assert_eq!(words, [0b101 << 18, 1 << 23]);
+}
+
+#[test]
+fn the_bits_of_a_field_may_lie_in_several_blocks_and_stand_for_other_numbers() {
+    let chip = esplice_chip::find("esp32").unwrap();
+    let major = chip.efuse.field("wafer-version-major").unwrap();
+    let addrs = [Addr(0x3ff5_a00c), Addr(0x3ff5_a014), Addr(0x3ff6_607c)];
+    assert_eq!(major.addrs(), addrs);
+    let words = [1 << 15, 1 << 20, 1 << 31];
+    for (set, revision) in [(0, 0), (1, 1), (2, 2), (3, 3)] {
+        let word = |addr| (0..set).find(|n| addrs[*n] == addr).map_or(0, |n| words[n]);
+        assert_eq!(major.value(word), revision);
+        let mut burnt = [0; 3];
+        major.put(revision, |addr, bits| {
+            let place = addrs.iter().position(|a| *a == addr).unwrap();
+            burnt[place] |= bits;
+        });
+        assert_eq!(burnt[..set], words[..set]);
+    }
+}
+
+#[test]
+fn watchdogs_are_stopped_and_used_by_writes() {
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let list = |writes: Vec<esplice_chip::RegisterWrite>| -> Vec<_> {
+        writes.iter().map(|write| (write.addr.0, write.value, write.mask)).collect()
+    };
+    let all = u32::MAX;
+    assert_eq!(
+        list(chip.watchdog.stop()),
+        [
+            (0x6000_80a8, 0x50d8_3aa1, all),
+            (0x6000_8090, 0, all),
+            (0x6000_80a8, 0, all),
+            (0x6000_80b0, 0x8f1d_312a, all),
+            (0x6000_80ac, 1 << 31, 1 << 31),
+            (0x6000_80b0, 0, all),
+        ]
+    );
+    assert_eq!(
+        list(chip.watchdog.reset().unwrap()),
+        [
+            (0x6000_80a8, 0x50d8_3aa1, all),
+            (0x6000_8094, 2000, all),
+            (0x6000_8090, 0xd000_0104, all),
+            (0x6000_80a8, 0, all),
+        ]
+    );
+    assert_eq!(esplice_chip::find("esp32c6").unwrap().watchdog.reset(), None);
 }

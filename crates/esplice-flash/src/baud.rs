@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use esplice_chip::Chip;
+use esplice_chip::{Addr, Chip};
 use esplice_protocol::{Port, Request};
 
 use crate::{ConnectOptions, FlashError, FlashEvent, Session, session::SHORT};
@@ -61,6 +61,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// True if the loader answers at the new rate. After a false the link is out of order.
     fn change_baud(&mut self, chip: &Chip, baud: u32) -> Result<bool, FlashError> {
         let before = self.baud;
+        let (probe, known) = self.known_word(chip)?;
         match self.command(&Request::ChangeBaudrate { new: baud, old: 0 }, SHORT) {
             Ok(_) => {}
             Err(error) if error.is_transient() => return Ok(false),
@@ -78,14 +79,24 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let settled = self.port.now() + SETTLE;
         self.port.wait_until(settled)?;
         self.forget_input()?;
-        // A word that is known: so a link that garbles bytes is found out here.
-        let probe = Request::ReadReg { addr: chip.loader.magic_addr.0 };
-        match self.ask(&probe, SHORT) {
-            Ok(answer) => Ok(chip.loader.magic_values.is_empty()
-                || chip.loader.magic_values.contains(&answer.value)),
+        // A link that garbles bytes is found out here.
+        match self.ask(&Request::ReadReg { addr: probe.0 }, SHORT) {
+            Ok(answer) => Ok(known.contains(&answer.value)),
             Err(error) if error.is_transient() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// A word of the chip, and what it may be: the magic one of its ROM, or else the first of its
+    /// MAC address, as it reads now.
+    fn known_word(&mut self, chip: &Chip) -> Result<(Addr, Vec<u32>), FlashError> {
+        if let (Some(addr), [_, ..]) = (chip.loader.magic_addr, &chip.loader.magic_values[..]) {
+            return Ok((addr, chip.loader.magic_values.clone()));
+        }
+        let mac = chip.efuse.field("mac").and_then(|field| field.addrs().first().copied());
+        // Every chip's data has it: a check in esplice-chip asks for it.
+        let addr = mac.unwrap_or(chip.spi.base);
+        Ok((addr, vec![self.efuse_word(addr)?]))
     }
 }
 

@@ -83,7 +83,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 secure_download: false,
             },
             None => Security {
-                secure_boot: self.efuse(chip, "secure-boot-en")?.is_some_and(|bit| bit != 0),
+                secure_boot: self.efuse(chip, "secure-boot-en")?.is_some_and(|bit| bit != 0)
+                    || self.efuse(chip, "secure-boot-v2-en")?.is_some_and(|bit| bit != 0),
                 flash_encryption: self
                     .efuse(chip, "spi-boot-crypt-cnt")?
                     .is_some_and(|count| count.count_ones() % 2 == 1),
@@ -113,6 +114,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             package
                 .and_then(|package| usize::try_from(package).ok())
                 .and_then(|package| chip.features.packages.get(package))
+                .filter(|name| !name.is_empty())
                 .cloned(),
         );
         let (flash_id, flash_size) = self.attach_flash(chip)?;
@@ -167,7 +169,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     fn chip_by_magic(&mut self) -> Result<&'static Chip, FlashError> {
         let mut read: Vec<(Addr, u32)> = Vec::new();
         for chip in esplice_chip::all() {
-            let addr = chip.loader.magic_addr;
+            let Some(addr) = chip.loader.magic_addr else { continue };
             let magic = match read.iter().find(|(a, _)| *a == addr) {
                 Some((_, magic)) => *magic,
                 None => {

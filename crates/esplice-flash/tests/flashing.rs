@@ -102,6 +102,41 @@ fn a_good_link_needs_nothing_twice() {
     assert!(matches!(events.last(), Some(FlashEvent::Statistics(_))));
 }
 
+/// Each chip's loader with the traits that its data tells: with chip ids, magic words or neither
+/// told, BEGIN of 16 and of 20 bytes, and no security info.
+#[test]
+fn every_chip_is_found_out_and_written() {
+    for chip in esplice_chip::all() {
+        let name = &chip.name;
+        let mut rom = Rom::of(chip);
+        let options = FlashOptions { baud: Some(921_600), ..FlashOptions::default() };
+        let (result, events) = run(&mut rom, &options);
+        let report = result.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(&report.chip.chip.name, name);
+        assert_eq!(report.chip.mac_text(), "02:00:00:c3:00:01", "{name}");
+        assert!(events.iter().any(|event| matches!(event, FlashEvent::Baud(921_600))), "{name}");
+        assert_eq!(warnings(&events), 0, "{name}: {events:?}");
+        assert!(holds(&rom), "{name}");
+        assert!(!report.chip.security.secure_boot, "{name}");
+    }
+}
+
+#[test]
+fn the_esp32_tells_its_revision_by_bits_and_its_security_by_efuses() {
+    let chip = esplice_chip::find("esp32").unwrap();
+    let mut rom = Rom::of(chip);
+    rom.fuse("wafer-version-major", 3);
+    rom.fuse("wafer-version-minor", 1);
+    let options = FlashOptions::default();
+    assert_eq!(run(&mut rom, &options).0.unwrap().chip.revision_text(), "v3.1");
+    for field in ["secure-boot-en", "secure-boot-v2-en", "spi-boot-crypt-cnt"] {
+        let mut rom = Rom::of(chip);
+        rom.fuse(field, 1);
+        let error = run(&mut rom, &options).0.unwrap_err();
+        assert!(matches!(error, FlashError::Security { .. }), "{field}: {error}");
+    }
+}
+
 #[test]
 fn after_the_reset_the_port_holds_all_of_the_new_boot() {
     let mut rom = Rom::new();

@@ -159,6 +159,10 @@ impl<'d> Elf<'d> {
             .region_at(Addr(addr))
             .filter(|region| region.kind != RegionKind::Rom)
             .ok_or_else(|| ImageError::OutsideRegions { name: name(), addr: Addr(addr), len })?;
+        if region.kind == RegionKind::Psram {
+            let region = region.key.clone();
+            return Err(ImageError::NotLoaded { name: name(), addr: Addr(addr), region });
+        }
         match len.checked_sub(region.room_at(Addr(addr))) {
             None | Some(0) => Ok(region),
             Some(excess) => Err(ImageError::PastRegion {

@@ -86,6 +86,16 @@ pub enum ImageError {
         /// The region.
         region: String,
     },
+    /// A section with bytes in memory that no boot code fills.
+    #[error("{name} at {addr} has bytes for region {region}, which is not filled at boot")]
+    NotLoaded {
+        /// The section.
+        name: String,
+        /// Its address.
+        addr: Addr,
+        /// The region.
+        region: String,
+    },
     /// More segments than the boot code takes.
     #[error("image would have {count} segments, the bootloader takes {max}")]
     TooManySegments {
@@ -190,6 +200,9 @@ impl ImageError {
             ImageError::DamagedElf { .. } | ImageError::Truncated { .. } => "link the program anew",
             ImageError::OutsideRegions { .. } | ImageError::PastRegion { .. } => {
                 "check the linker script, and that it is for this chip"
+            }
+            ImageError::NotLoaded { .. } => {
+                "let the linker script keep them in flash, and the program copy them"
             }
             ImageError::TooManySegments { .. } => {
                 "place sections without gaps in the linker script, so that they become one segment"

@@ -27,26 +27,37 @@ pub fn inspect(bytes: &[u8]) -> ImageReport {
     report
 }
 
-/// The chip whose flash from offset 0 this is: a table stands where the chip has it, or a
-/// bootloader where the chip boots, with more than itself behind it.
+/// The chip whose flash from offset 0 this is: with a bootloader where the chip boots, and more than
+/// itself behind it; or with a table, and the chip that an app in it names, or the first of all.
 fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
-    let of_chip = |chip: &&Chip| {
+    let at = |offset: FlashOffset| bytes.get(offset.0 as usize..).filter(|rest| !rest.is_empty());
+    let has_bootloader = |chip: &&Chip| {
         let image = &chip.image;
-        let at = |offset: FlashOffset| bytes.get(offset.0 as usize..);
-        let Some(table) = at(image.partition_table_offset).filter(|rest| !rest.is_empty()) else {
-            return false;
-        };
-        let boot = at(image.boot_offset).unwrap_or_default();
+        let Some(table) = at(image.partition_table_offset) else { return false };
+        let Some(boot) = at(image.boot_offset) else { return false };
         // An app's bytes may look like a table by chance, but not behind its end.
-        match Extent::of(boot) {
-            Ok(extent) => {
-                let before = boot.len() - extent.end >= table.len();
-                extent.header.chip_id == image.chip_id && before && !has_flash(&extent, chip)
-            }
-            Err(_) => PartitionTable::from_bytes(table).is_ok(),
-        }
+        Extent::of(boot).is_ok_and(|extent| {
+            let before = boot.len() - extent.end >= table.len();
+            extent.header.chip_id == image.chip_id && before && !has_flash(&extent, chip)
+        })
     };
-    esplice_chip::all().iter().find(of_chip)
+    let table_of = |chip: &Chip| {
+        let image = &chip.image;
+        let boot = at(image.boot_offset)?;
+        let table = PartitionTable::from_bytes(at(image.partition_table_offset)?).ok();
+        table.filter(|_| Extent::of(boot).is_err())
+    };
+    let has_app = |chip: &&Chip| {
+        table_of(chip).is_some_and(|table| {
+            table.partitions.iter().filter_map(|partition| at(partition.offset)).any(|bytes| {
+                let header = ImageHeader::from_bytes(bytes);
+                header.is_ok_and(|header| header.chip_id == chip.image.chip_id)
+            })
+        })
+    };
+    let mut chips = esplice_chip::all().iter();
+    let found = chips.clone().find(has_bootloader).or_else(|| chips.clone().find(has_app));
+    found.or_else(|| chips.find(|chip| table_of(chip).is_some()))
 }
 
 fn has_flash(extent: &Extent, chip: &Chip) -> bool {
@@ -222,7 +233,7 @@ fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Def
         match chip.region_at(addr) {
             // A segment's filling to 4 bytes may stand behind a region's end.
             Some(region)
-                if region.kind != RegionKind::Rom
+                if matches!(region.kind, RegionKind::Ram | RegionKind::Flash)
                     && len <= region.room_at(addr).next_multiple_of(4) =>
             {
                 let misplaced = addr.0 % page_size != offset as u32 % page_size;

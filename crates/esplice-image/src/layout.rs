@@ -270,14 +270,15 @@ fn append_parts(bytes: &mut Vec<u8>, parts: &[&[u8]]) {
 }
 
 /// The MMU page that an image is made for, in bytes: the one asked for, else the app descriptor's
-/// where the chip has a choice, else the chip's usual one.
+/// where the chip has a choice, else the chip's usual one. Of a descriptor that leaves it open it is
+/// the largest: an image made for that suits the smaller ones too.
 ///
 /// # Errors
 /// [`ImageError::MmuPageSize`] if the chip does not have it.
 pub(crate) fn page_size(chip: &Chip, asked: Option<u32>, elf: &Elf<'_>) -> Result<u32, ImageError> {
     let known = chip.image.mmu_page_sizes.as_slice();
     let of_descriptor = || match known {
-        [_, _, ..] => elf.descriptor()?.mmu_page_size,
+        [_, _, ..] => elf.descriptor()?.mmu_page_size.or_else(|| known.iter().copied().max()),
         _ => None,
     };
     let Some(size) = asked.or_else(of_descriptor) else {

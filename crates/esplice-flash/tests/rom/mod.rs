@@ -100,35 +100,34 @@ pub struct Rom {
 }
 
 impl Rom {
-    /// A board that runs what its flash of 4 MiB holds.
+    /// An ESP32-C3 that runs what its flash of 4 MiB holds.
     pub fn new() -> Rom {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        Rom::of(esplice_chip::find("esp32c3").unwrap())
+    }
+
+    /// The same with any chip, of revision 0.4 where that has room.
+    pub fn of(chip: &'static Chip) -> Rom {
         let mut registers = BTreeMap::new();
-        registers.insert(chip.loader.magic_addr.0, chip.loader.magic_values[0]);
-        let sim = chip.sim.as_ref().unwrap();
-        let mut mac = [0; 8];
-        mac[2..].copy_from_slice(&sim.mac);
-        for (field, value) in [
-            ("mac", u64::from_be_bytes(mac)),
-            ("wafer-version-minor", u64::from(sim.revision.1)),
-            ("wafer-version-major", u64::from(sim.revision.0)),
-            ("pkg-version", 1),
-        ] {
-            let field = chip.efuse.field(field).unwrap();
-            field.put(value, |addr, bits| *registers.entry(addr.0).or_default() |= bits);
+        if let (Some(addr), Some(magic)) =
+            (chip.loader.magic_addr, chip.loader.magic_values.first())
+        {
+            registers.insert(addr.0, *magic);
         }
-        Rom {
+        let mut rom = Rom {
             chip,
             flash: vec![0xa5; 4 << 20],
             fault: None,
             silent: false,
             noise: Vec::new(),
             security: SecurityInfo {
-                chip_id: Some(u32::from(chip.image.chip_id)),
-                api_version: Some(0),
+                chip_id: chip
+                    .loader
+                    .security_info_has_chip_id
+                    .then_some(u32::from(chip.image.chip_id)),
+                api_version: chip.loader.security_info_has_chip_id.then_some(0),
                 ..SecurityInfo::default()
             },
-            no_security_info: false,
+            no_security_info: !chip.loader.security_info,
             wrong_hash: false,
             refuse: None,
             boot_pin_broken: false,
@@ -149,7 +148,17 @@ impl Rom {
             transfer: None,
             last_opcode: 0,
             stopped: None,
-        }
+        };
+        rom.fuse("mac", u64::from_be_bytes([0, 0, 2, 0, 0, 0xc3, 0, 1]));
+        rom.fuse("wafer-version-minor", 4);
+        rom.fuse("pkg-version", 1);
+        rom
+    }
+
+    /// Burns a field, which was empty.
+    pub fn fuse(&mut self, name: &str, value: u64) {
+        let field = self.chip.efuse.field(name).unwrap();
+        field.put(value, |addr, bits| *self.registers.entry(addr.0).or_default() |= bits);
     }
 
     /// The same, changed by `change`.
@@ -302,7 +311,8 @@ impl Rom {
                 self.board_baud = new;
             }
             Request::FlashBegin(begin) | Request::FlashDeflBegin(begin)
-                if self.attached && begin.encrypt.is_some() =>
+                if self.attached
+                    && begin.encrypt.is_some() == self.chip.loader.begin_has_encrypt_word =>
             {
                 let from = begin.offset as usize / 0x1000 * 0x1000;
                 let to = (begin.offset as usize).saturating_add(begin.erase_len as usize);
@@ -380,8 +390,8 @@ impl Rom {
         } else if self.registers.get(&at(spi.usr2)).map(|v| v & 0xffff) == Some(0x9f)
             && self.attached
         {
-            let [a, b, c] = self.chip.sim.as_ref().unwrap().flash.jedec;
-            self.registers.insert(at(spi.w0), u32::from_le_bytes([a, b, c, 0]));
+            // A Winbond W25Q32JV of 4 MiB.
+            self.registers.insert(at(spi.w0), u32::from_le_bytes([0xef, 0x40, 0x16, 0]));
         }
     }
 }
