@@ -85,7 +85,7 @@ proptest! {
         let parts = [
             (0, changed(&second_stage, if noise { &loader } else { &[] })),
             (0x8000, changed(&plain, &table)),
-            (0x1_0000, changed(&app(&Code::saying("app runs\r\n")), &image)),
+            (0x1_0000, changed(&app(&Code::new().say("app runs\r\n")), &image)),
         ];
         let parts: Vec<(u32, &[u8])> = parts.iter().map(|(at, bytes)| (*at, bytes.as_slice())).collect();
         check(&mut board(&parts, TimeMode::Virtual), 150 * MS)?;

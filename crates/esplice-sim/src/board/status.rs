@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Board, State, Then};
 
 /// What a board is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// EN is low, or has just risen: nothing runs.
     InReset,
@@ -35,6 +35,13 @@ pub enum Status {
     },
     /// Something that is not modelled was asked for, or the flash's file failed.
     Failed,
+}
+
+/// As the words that tell it: addresses are read in hexadecimal.
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
 }
 
 impl fmt::Display for Status {

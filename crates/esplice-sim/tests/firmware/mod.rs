@@ -26,11 +26,11 @@ impl Code {
         Code::default()
     }
 
-    /// Puts `text` into UART0's FIFO and waits for ever.
-    pub fn saying(text: &str) -> Code {
-        let mut code = Code::new();
-        code.text = text.bytes().chain([0]).collect();
-        code.load(A0, 0x6000_0000)
+    /// Puts `text` into UART0's FIFO, whether there is room or not, and waits for ever: the end of
+    /// the code.
+    pub fn say(mut self, text: &str) -> Code {
+        self.text = text.bytes().chain([0]).collect();
+        self.load(A0, 0x6000_0000)
             .word(0x17 | A1 << 7) // auipc a1, 0
             .word(0x13 | A1 << 7 | A1 << 15 | 36 << 20) // addi a1, a1, 36: the text
             .word(0x4003 | A2 << 7 | A1 << 15) // lbu a2, 0(a1)

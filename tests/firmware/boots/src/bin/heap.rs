@@ -20,6 +20,7 @@ fn main() -> ! {
     esp_alloc::heap_allocator!(#[ram(reclaimed)] size: 48 * 1024);
     esp_alloc::heap_allocator!(size: 64 * 1024);
 
+    let free = esp_alloc::HEAP.free();
     let mut squares = BTreeMap::new();
     for number in 0..200_u32 {
         squares.insert(number, number * number);
@@ -29,7 +30,9 @@ fn main() -> ! {
     let blocks: Vec<Vec<u8>> = (0..9).map(|byte| alloc::vec![byte; 10 * 1024]).collect();
     let total: usize = blocks.iter().map(|block| usize::from(block[100])).sum();
     print!("sum {sum}, blocks {total}\r\n");
-    drop(blocks);
-    print!("free {}\r\n", esp_alloc::HEAP.free());
-    panic!("{}", format!("the heap held {} squares", squares.len()));
+    let message = format!("the heap held {} squares", squares.len());
+    drop((squares, blocks));
+    let used = free - esp_alloc::HEAP.free();
+    print!("{}\r\n", if used <= message.capacity() + 64 { "all given back" } else { "leaking" });
+    panic!("{message}");
 }

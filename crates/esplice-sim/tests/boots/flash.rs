@@ -1,65 +1,18 @@
-//! Boots, whole: what was flashed goes in, what the UART says comes out and is held against the
-//! file of the case's name in `tests/boot/`. `ESPLICE_BLESS=1` writes the files anew.
-//!
-//! The second-stage bootloader is the real one, as the espflash library brings it; the apps are a
-//! few instructions each, assembled here.
+//! What was flashed goes in, what the UART says comes out and is held against the file of the case's
+//! name in `said/`. `ESPLICE_BLESS=1` writes the files anew. The apps are a few instructions each,
+//! assembled here.
 
-mod firmware;
+use std::time::Duration;
 
-use std::{path::Path, time::Duration};
+use esplice_sim::{Board, SimError, TimeMode, millis, secs};
 
-use esplice_image::{FlashMode, FlashParams, Partition, PartitionTable};
-use esplice_sim::{Board, SimError, TimeMode, nor::Nor};
-use firmware::{Code, app, direct, rom_image};
+use crate::{
+    bench::{Rom, bootloader, check, default_table},
+    firmware::{Code, app, direct, rom_image},
+};
 
-const SECOND: Duration = Duration::from_secs(1);
-const MS: Duration = Duration::from_millis(1);
-
-fn chip() -> &'static esplice_chip::Chip {
-    esplice_chip::find("esp32c3").unwrap()
-}
-
-/// A flash chip with each of `parts` at its offset.
-fn nor(parts: &[(u32, &[u8])]) -> Nor {
-    let timing = &chip().sim.as_ref().unwrap().flash;
-    let mut nor = Nor::in_memory(timing.size(), timing);
-    for (offset, bytes) in parts {
-        nor.program(*offset, bytes).unwrap();
-    }
-    nor
-}
-
-fn board(parts: &[(u32, &[u8])]) -> Board {
-    Board::with_flash(chip(), nor(parts), TimeMode::Virtual).unwrap()
-}
-
-fn bootloader() -> Vec<u8> {
-    let params = FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 4 << 20 };
-    esplice_image::second_stage(chip(), &params).unwrap().bytes
-}
-
-/// The default table of ESP-IDF, or with otadata and two app slots in factory's place.
-fn table(ota: bool) -> Vec<u8> {
-    let mut table = PartitionTable::esp_idf_default();
-    if ota {
-        table.partitions.retain(|partition| !partition.is_app());
-        for (name, kind, subtype, offset, len) in [
-            ("otadata", 1, 0x00, 0x1_0000, 0x2000),
-            ("ota_0", 0, 0x10, 0x2_0000, 0x1_0000),
-            ("ota_1", 0, 0x11, 0x3_0000, 0x1_0000),
-        ] {
-            table.partitions.push(Partition {
-                name: name.into(),
-                kind,
-                subtype,
-                offset: esplice_chip::FlashOffset(offset),
-                len,
-                flags: 0,
-            });
-        }
-    }
-    table.to_bytes().unwrap()
-}
+const SECOND: Duration = secs(1);
+const MS: Duration = millis(1);
 
 /// Runs until `stop` is in the text or the board's clock is at `limit`.
 fn run(board: &mut Board, stop: &str, limit: Duration) -> Result<String, SimError> {
@@ -77,33 +30,23 @@ fn run(board: &mut Board, stop: &str, limit: Duration) -> Result<String, SimErro
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-#[track_caller]
-fn check(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boot").join(name);
-    if std::env::var_os("ESPLICE_BLESS").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(text == expected, "{name} says:\n{text}\nexpected is:\n{expected}");
-}
-
-#[test]
-fn good_image() {
-    let app = app(&Code::saying("app runs\r\n"));
-    let parts: &[(u32, &[u8])] = &[(0, &bootloader()), (0x8000, &table(false)), (0x1_0000, &app)];
-    let text = run(&mut board(parts), "app runs\r\n", SECOND).unwrap();
+pub fn good_image(rom: &Rom) {
+    let app = app(&Code::new().say("app runs\r\n"));
+    let parts: &[(u32, &[u8])] =
+        &[(0, &bootloader()), (0x8000, &default_table()), (0x1_0000, &app)];
+    let text = run(&mut rom.board(parts), "app runs\r\n", SECOND).unwrap();
     check("good.txt", &text);
-    let again = run(&mut board(parts), "app runs\r\n", SECOND).unwrap();
+    let again = run(&mut rom.board(parts), "app runs\r\n", SECOND).unwrap();
     assert_eq!(text, again, "two boards with the same flash differ");
 }
 
-#[test]
-fn time_none_says_the_same_sooner() {
-    let app = app(&Code::saying("app runs\r\n"));
-    let parts: &[(u32, &[u8])] = &[(0, &bootloader()), (0x8000, &table(false)), (0x1_0000, &app)];
-    let mut fast = Board::with_flash(chip(), nor(parts), TimeMode::None).unwrap();
+pub fn time_none_says_the_same_sooner(rom: &Rom) {
+    let app = app(&Code::new().say("app runs\r\n"));
+    let parts: &[(u32, &[u8])] =
+        &[(0, &bootloader()), (0x8000, &default_table()), (0x1_0000, &app)];
+    let mut fast = rom.timed_board(TimeMode::None, parts);
     let text = run(&mut fast, "app runs\r\n", SECOND).unwrap();
-    let timed = run(&mut board(parts), "app runs\r\n", SECOND).unwrap();
+    let timed = run(&mut rom.board(parts), "app runs\r\n", SECOND).unwrap();
     // All the same but the times in the log.
     let plain = |text: &str| {
         let lines = text.lines().map(|line| match line.split_once(") ") {
@@ -116,10 +59,9 @@ fn time_none_says_the_same_sooner() {
     assert!(fast.now() < 40 * MS, "{:?}", fast.now());
 }
 
-#[test]
-fn blank_flash() {
+pub fn blank_flash(rom: &Rom) {
     // Up to the watchdog's reset, cut off in the middle of a line.
-    let text = run(&mut board(&[]), "Saved PC:0x4004d1f8\r\n", 2 * SECOND).unwrap();
+    let text = run(&mut rom.board(&[]), "Saved PC:0x4004d1f8\r\n", 2 * SECOND).unwrap();
     let (lines, rest) = text.split_once("invalid header: 0xffffffff\r\n").unwrap();
     let count = rest.matches("invalid header: 0xffffffff\r\n").count();
     assert!(count > 100, "{count} lines");
@@ -127,11 +69,10 @@ fn blank_flash() {
     check("blank.txt", &format!("{lines}(… {count} lines …)\n{end}"));
 }
 
-#[test]
-fn broken_images() {
+pub fn broken_images(rom: &Rom) {
     let loader = bootloader();
-    let app = app(&Code::saying("app runs\r\n"));
-    let table = table(false);
+    let app = app(&Code::new().say("app runs\r\n"));
+    let table = default_table();
     let flip = |bytes: &[u8], at: usize| {
         let mut bytes = bytes.to_vec();
         bytes[at] ^= 1;
@@ -153,7 +94,7 @@ fn broken_images() {
         ("bootloader-address", &flip(&loader, 24), &table, &app),
     ];
     for (name, loader, table, app) in cases {
-        let mut board = board(&[(0, loader), (0x8000, table), (0x1_0000, app)]);
+        let mut board = rom.board(&[(0, loader), (0x8000, table), (0x1_0000, app)]);
         // Until it runs, or has been reset once.
         let mut text = run(&mut board, "app runs\r\n", 200 * MS).unwrap();
         if !text.contains("app runs") && board.resets() == 1 {
@@ -165,54 +106,22 @@ fn broken_images() {
     }
 }
 
-#[test]
-fn otadata_chooses_the_slot() {
-    let loader = bootloader();
-    let table = table(true);
-    let slots = ["slot 0 runs\r\n", "slot 1 runs\r\n"].map(|text| app(&Code::saying(text)));
-    // An entry: sequence number, state undefined, CRC-32 of the number (from ESP-IDF's otatool).
-    let entry = |seq: u32, crc: u32| {
-        let mut entry = vec![0xff; 32];
-        entry[..4].copy_from_slice(&seq.to_le_bytes());
-        entry[28..].copy_from_slice(&crc.to_le_bytes());
-        entry
-    };
-    let first = entry(1, 0x4743_989a);
-    let second = entry(2, 0x55f6_3774);
-    let wrong = entry(2, 0x55f6_3775);
-    for (name, entries, runs) in [
-        ("ota-none", vec![], 0),
-        ("ota-1", vec![(0x1_0000, &first), (0x1_1000, &second)], 1),
-        ("ota-crc", vec![(0x1_0000, &first), (0x1_1000, &wrong)], 0),
-    ] {
-        let mut parts: Vec<(u32, &[u8])> =
-            vec![(0, &loader), (0x8000, &table), (0x2_0000, &slots[0]), (0x3_0000, &slots[1])];
-        parts.extend(entries.iter().map(|(offset, bytes)| (*offset, bytes.as_slice())));
-        let text = run(&mut board(&parts), " runs\r\n", SECOND).unwrap();
-        assert!(text.contains(&format!("slot {runs} runs")), "{name}: {text}");
-        check(&format!("{name}.txt"), &text);
-    }
-}
-
-#[test]
-fn images_without_a_second_stage() {
-    let image = rom_image(&Code::saying("loaded by the ROM\r\n"));
-    let text = run(&mut board(&[(0, &image)]), "by the ROM\r\n", SECOND).unwrap();
+pub fn images_without_a_second_stage(rom: &Rom) {
+    let image = rom_image(&Code::new().flush().say("loaded by the ROM\r\n"));
+    let text = run(&mut rom.board(&[(0, &image)]), "by the ROM\r\n", SECOND).unwrap();
     check("rom-image.txt", &text);
-    let image = direct(&Code::saying("executed in place\r\n"));
-    let text = run(&mut board(&[(0, &image)]), "in place\r\n", SECOND).unwrap();
+    let image = direct(&Code::new().flush().say("executed in place\r\n"));
+    let text = run(&mut rom.board(&[(0, &image)]), "in place\r\n", SECOND).unwrap();
     check("direct.txt", &text);
 }
 
-#[test]
-fn a_crash_before_the_app_has_vectors() {
+pub fn a_crash_before_the_app_has_vectors(rom: &Rom) {
     let image = rom_image(&Code::new().word(0xc000_1073)); // unimp
-    let text = run(&mut board(&[(0, &image)]), "Saved PC:0x40052b02\r\n", 4 * SECOND).unwrap();
+    let text = run(&mut rom.board(&[(0, &image)]), "Saved PC:0x40052b02\r\n", 4 * SECOND).unwrap();
     check("crash.txt", &text);
 }
 
-#[test]
-fn every_reset_has_its_reason() {
+pub fn every_reset_has_its_reason(rom: &Rom) {
     const RTC: u32 = 0x6000_8000;
     const TIMG0: u32 = 0x6001_f000;
     const TIMG1: u32 = 0x6002_0000;
@@ -251,7 +160,7 @@ fn every_reset_has_its_reason() {
         ),
     ] {
         let image = rom_image(&Code::new().flush().writes(&writes).wait());
-        let mut board = board(&[(0, &image)]);
+        let mut board = rom.board(&[(0, &image)]);
         let mut text = run(&mut board, "entry", SECOND).unwrap();
         text += &run(&mut board, "SPIWP", 5 * SECOND).unwrap();
         let line = text.lines().filter(|line| line.starts_with("rst:")).nth(1);
@@ -260,13 +169,12 @@ fn every_reset_has_its_reason() {
     }
 }
 
-#[test]
-fn stored_registers_outlive_resets_but_not_power() {
+pub fn stored_registers_outlive_resets_but_not_power(rom: &Rom) {
     // The app sends what is in STORE0, stores a letter there and restarts.
     let code = Code::new().flush().copy(0x6000_8050, 0x6000_0000).flush();
     let code = code.writes(&[(0x6000_8050, u32::from(b'K')), (0x6000_8000, 1 << 31)]);
     let image = rom_image(&code.wait());
-    let mut board = board(&[(0, &image)]);
+    let mut board = rom.board(&[(0, &image)]);
     let text = run(&mut board, "entry 0x40380000\r\nK", 100 * MS).unwrap();
     assert!(text.contains("entry 0x40380000\r\n\0ESP-ROM"), "{text:?}");
     assert!(text.ends_with('K'), "{text:?}");
@@ -279,9 +187,8 @@ fn stored_registers_outlive_resets_but_not_power() {
     assert!(text.contains("entry 0x40380000\r\n\0ESP-ROM"), "{text:?}");
 }
 
-#[test]
-fn straps_choose_the_loader() {
-    let image = rom_image(&Code::saying("loaded by the ROM\r\n"));
+pub fn straps_choose_the_loader(rom: &Rom) {
+    let image = rom_image(&Code::new().flush().say("loaded by the ROM\r\n"));
     // DTR and RTS, each for so many milliseconds, and whether the loader comes.
     type Case<'a> = (&'a [(bool, bool, u32)], bool);
     let cases: &[Case] = &[
@@ -292,7 +199,7 @@ fn straps_choose_the_loader() {
         (&[(true, true, 100), (false, true, 100), (true, true, 5), (true, false, 50)], false),
     ];
     for (settings, download) in cases {
-        let mut board = board(&[(0, &image)]);
+        let mut board = rom.board(&[(0, &image)]);
         let mut text = run(&mut board, "by the ROM\r\n", SECOND).unwrap();
         text.clear();
         for &(dtr, rts, ms) in *settings {
@@ -307,9 +214,8 @@ fn straps_choose_the_loader() {
     }
 }
 
-#[test]
-fn the_loader_answers_at_the_host_s_rate() {
-    let mut board = Board::with_flash(chip(), nor(&[]), TimeMode::Virtual).unwrap();
+pub fn the_loader_answers_at_the_host_s_rate(rom: &Rom) {
+    let mut board = rom.board(&[]);
     board.set_lines(false, true);
     board.run_to(10 * MS, false).unwrap();
     board.set_lines(true, false);
@@ -317,7 +223,7 @@ fn the_loader_answers_at_the_host_s_rate() {
     let mut sync = vec![0x00, 0x08, 36, 0, 0, 0, 0, 0, 0x07, 0x07, 0x12, 0x20];
     sync.extend([0x55; 32]);
     for baud in [115_200_u32, 230_400] {
-        let mut board = Board::with_flash(chip(), nor(&[]), TimeMode::Virtual).unwrap();
+        let mut board = rom.board(&[]);
         board.set_lines(false, true);
         board.run_to(10 * MS, false).unwrap();
         board.set_lines(true, false);
@@ -333,8 +239,7 @@ fn the_loader_answers_at_the_host_s_rate() {
     }
 }
 
-#[test]
-fn a_rom_function_that_is_not_modelled_is_named() {
+pub fn a_rom_function_that_is_not_modelled_is_named(rom: &Rom) {
     for (addr, expected) in [
         (
             0x4000_00d0_u32,
@@ -346,7 +251,7 @@ fn a_rom_function_that_is_not_modelled_is_named() {
         ),
     ] {
         let image = rom_image(&Code::new().call(addr).wait());
-        let mut board = board(&[(0, &image)]);
+        let mut board = rom.board(&[(0, &image)]);
         let error = run(&mut board, "", SECOND).unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert!(error.hint().is_some());

@@ -1,0 +1,105 @@
+//! What the cases share: boards, flash contents, firmware, and what a board is expected to say.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use esplice_chip::Chip;
+use esplice_image::{
+    FlashMode, FlashParams, ImageOptions, PartitionTable, build_image, second_stage,
+};
+use esplice_sim::{Board, TimeMode, nor::Nor};
+use esplice_toolchain::{CargoOptions, build_cargo};
+
+/// The way in which a board has its mask ROM.
+#[derive(Debug, Clone, Copy)]
+pub enum Rom {
+    /// Its functions are carried out by name.
+    Hooked,
+}
+
+pub fn chip() -> &'static Chip {
+    esplice_chip::find("esp32c3").unwrap()
+}
+
+impl Rom {
+    /// A board with each of `parts` at its offset in flash, switched on.
+    pub fn board(self, parts: &[(u32, &[u8])]) -> Board {
+        self.timed_board(TimeMode::Virtual, parts)
+    }
+
+    /// The same with that of wire, flash and reset which takes time.
+    pub fn timed_board(self, time: TimeMode, parts: &[(u32, &[u8])]) -> Board {
+        let timing = &chip().sim.as_ref().unwrap().flash;
+        let nor = Nor::in_memory(timing.size(), timing);
+        let mut board = Board::with_flash(chip(), nor, time).unwrap();
+        for (offset, bytes) in parts {
+            board.load_flash_at(*offset, bytes).unwrap();
+        }
+        match self {
+            Rom::Hooked => board,
+        }
+    }
+
+    /// A board with bootloader, ESP-IDF's default table and `app`.
+    pub fn with_app(self, app: &[u8]) -> Board {
+        self.board(&[(0, &bootloader()), (0x8000, &default_table()), (0x1_0000, app)])
+    }
+}
+
+pub fn bootloader() -> Vec<u8> {
+    let params = FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 4 << 20 };
+    second_stage(chip(), &params).unwrap().bytes
+}
+
+pub fn default_table() -> Vec<u8> {
+    PartitionTable::esp_idf_default().to_bytes().unwrap()
+}
+
+/// The image of a binary of `tests/firmware/boots`.
+pub fn compiled_app(bin: &str) -> Vec<u8> {
+    let elf = std::fs::read(compiled("boots", bin)).unwrap();
+    build_image(&elf, chip(), &ImageOptions::for_chip(chip())).unwrap().bytes
+}
+
+/// The ELF of a binary of a package in `tests/firmware`, in the directory where the tests of
+/// commands put firmware too.
+pub fn compiled(package: &str, bin: &str) -> PathBuf {
+    // One at a time: cargo would only wait for the other.
+    static COMPILING: Mutex<()> = Mutex::new(());
+    let _one = COMPILING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let options = CargoOptions {
+        bin: Some(bin.into()),
+        locked: true,
+        target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")),
+        ..CargoOptions::default()
+    };
+    let project = here.join("../../tests/firmware").join(package);
+    match build_cargo(&project, chip(), &options) {
+        Ok(artifact) => artifact.elf,
+        Err(error) => panic!("{error}; {}", error.hint().unwrap_or_default()),
+    }
+}
+
+/// What the app said, behind the bootloader's last line.
+#[track_caller]
+pub fn after_boot(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let Some((_, rest)) = said.split_once("boot: Loaded app from partition at offset ") else {
+        panic!("the bootloader starts no app: {said}");
+    };
+    rest.split_once("\r\n").map_or("", |(_, rest)| rest).to_owned()
+}
+
+/// Holds `text` against the file of that name in `said/`.
+#[track_caller]
+pub fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boots/said").join(name);
+    if std::env::var_os("ESPLICE_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == expected, "{name} says:\n{text}\nexpected is:\n{expected}");
+}

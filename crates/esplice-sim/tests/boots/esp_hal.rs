@@ -1,0 +1,39 @@
+//! Apps on esp-hal, started by the real ESP-IDF bootloader.
+
+use esplice_sim::{millis, secs};
+
+use crate::bench::{Rom, after_boot, compiled_app};
+
+pub fn heap_and_panic(rom: &Rom) {
+    let mut board = rom.with_app(&compiled_app("heap"));
+    let mut said = board.run_until(b"Backtrace:", secs(2)).unwrap();
+    said.extend(board.run_for(millis(100)).unwrap());
+    let said = after_boot(&said);
+    let (before, panic) = said.split_once("\r\n\n").unwrap_or((&said, ""));
+    assert_eq!(before, "sum 2646700, blocks 36\r\nall given back");
+    let lines: Vec<&str> = panic.lines().filter(|line| !line.is_empty()).collect();
+    assert!(lines[0].contains("PANIC"), "{said}");
+    assert!(lines[1].starts_with("panicked at src/bin/heap.rs:"), "{said}");
+    assert_eq!(lines[2..4], ["the heap held 200 squares", "Backtrace:"], "{said}");
+    // Through the panic handler and `main` up to the start of code, all in the app's flash.
+    assert!(lines[4..].len() >= 4, "{said}");
+    assert!(lines[4..].iter().all(|line| line.starts_with("0x4201")), "{said}");
+}
+
+/// `SoftwareInterrupt::raise` of esp-hal waits with interrupts off for the matrix to show the
+/// source as pending: a board whose status registers are mere storage never gets past it.
+pub fn tasks_timers_and_interrupts(rom: &Rom) {
+    let mut board = rom.with_app(&compiled_app("tasks"));
+    let said = board.run_until(b"all busy\r\n", secs(2)).unwrap();
+    assert_eq!(
+        after_boot(&said),
+        "scheduler runs\r\n\
+         ten numbers, sum 525, after 25 ms\r\n\
+         software interrupt 1\r\n\
+         software interrupt 2\r\n\
+         software interrupt 3\r\n\
+         slept 20 ms\r\n\
+         busy\r\n\
+         all busy\r\n"
+    );
+}

@@ -1,0 +1,41 @@
+//! Firmware of many kinds, booted whole: what was flashed goes in, what the board says comes out.
+//!
+//! Each case runs once for each way in which a board has its mask ROM ([`bench::Rom`]), and what is
+//! expected is the same for all of them.
+//!
+//! The second-stage bootloader is the real one, as the espflash library brings it; firmware is
+//! compiled from `tests/firmware/boots` by the toolchain that `esplice build` uses.
+
+mod bench;
+mod esp_hal;
+#[path = "../firmware/mod.rs"]
+mod firmware;
+mod flash;
+mod ota;
+
+#[test]
+fn a_rom_function_that_is_not_modelled_is_named() {
+    flash::a_rom_function_that_is_not_modelled_is_named(&bench::Rom::Hooked);
+}
+
+/// Makes a test of each case in each way to have a ROM.
+macro_rules! cases {
+    ($($module:ident: $($case:ident),+;)+) => {
+        mod hooked {
+            $($(#[test]
+            fn $case() {
+                super::$module::$case(&super::bench::Rom::Hooked);
+            })+)+
+        }
+    };
+}
+
+cases! {
+    esp_hal: heap_and_panic, tasks_timers_and_interrupts;
+    flash: good_image, time_none_says_the_same_sooner, blank_flash, broken_images,
+        images_without_a_second_stage, a_crash_before_the_app_has_vectors,
+        every_reset_has_its_reason, stored_registers_outlive_resets_but_not_power,
+        straps_choose_the_loader, the_loader_answers_at_the_host_s_rate;
+    ota: every_state, a_record_with_a_wrong_crc, no_records,
+        a_crash_in_a_trial_boot_is_tried_again, an_app_that_updates_itself_and_rolls_back;
+}

@@ -1,0 +1,75 @@
+//! Updates itself, over the air but without the air: copies its own slot to the other one and starts
+//! that on trial, which hangs until the watchdog resets the chip; at the next start the trial is given
+//! up and the old slot comes back.
+
+#![no_std]
+#![no_main]
+
+use esp_backtrace as _;
+use esp_bootloader_esp_idf::{
+    ota::OtaImageState,
+    ota_updater::OtaUpdater,
+    partitions::{FlashStorage, PARTITION_TABLE_MAX_LEN, read_partition_table},
+};
+use esp_hal::{
+    main,
+    rtc_cntl::{Rtc, RwdtStage},
+    system::software_reset,
+    time::Duration,
+};
+use esp_println::print;
+
+esp_bootloader_esp_idf::esp_app_desc!();
+
+/// Bytes of a slot, all of which are copied.
+const COPIED: u32 = 0x2_0000;
+const SECTOR: usize = 0x1000;
+
+#[main]
+fn main() -> ! {
+    let peripherals = esp_hal::init(esp_hal::Config::default());
+    let mut flash = FlashStorage::new(peripherals.FLASH);
+    let mut table = [0; PARTITION_TABLE_MAX_LEN];
+    // Which slot the MMU shows, not which one otadata names.
+    let table_read = read_partition_table(&mut flash, &mut table).unwrap();
+    let booted = table_read.booted_partition().unwrap().unwrap();
+    let (trial, base) = (booted.label_as_str().starts_with("ota_1"), booted.offset());
+    let mut again = [0; PARTITION_TABLE_MAX_LEN];
+    let mut updater = OtaUpdater::new(&mut flash, &mut again).unwrap();
+    let state = updater.current_ota_state().ok();
+    print!("ota_{} runs, the record says {state:?}\r\n", u8::from(trial));
+
+    match (trial, state) {
+        (false, None) => {
+            let mut sector = [0; SECTOR];
+            // SAFETY: the updater uses the flash between these reads, never during one.
+            let mut own = FlashStorage::new(unsafe { esp_hal::peripherals::FLASH::steal() });
+            let (mut other, _) = updater.next_partition().unwrap();
+            other.erase(0, COPIED).unwrap();
+            for at in (0..COPIED).step_by(SECTOR) {
+                own.read(base + at, &mut sector).unwrap();
+                other.write(at, &sector).unwrap();
+            }
+            updater.activate_next_partition().unwrap();
+            updater.set_current_ota_state(OtaImageState::New).unwrap();
+            print!("updated\r\n");
+            software_reset()
+        }
+        (true, Some(OtaImageState::New)) => {
+            updater.set_current_ota_state(OtaImageState::PendingVerify).unwrap();
+            print!("on trial\r\n");
+            let mut rtc = Rtc::new(peripherals.RTC_TIMER);
+            rtc.rwdt.set_timeout(RwdtStage::Stage0, Duration::from_millis(100));
+            rtc.rwdt.enable();
+        }
+        (true, Some(OtaImageState::PendingVerify)) => {
+            updater.set_current_ota_state(OtaImageState::Aborted).unwrap();
+            print!("the trial is given up\r\n");
+            software_reset()
+        }
+        _ => print!("stays\r\n"),
+    }
+    loop {
+        core::hint::spin_loop();
+    }
+}
