@@ -1,6 +1,7 @@
-//! ROM functions that hash: MD5, SHA, CRC. A hash under way is kept here, by its context's address.
+//! ROM functions that hash: MD5, SHA, CRC. A SHA under way is kept here, by its context's address; MD5's
+//! is in its context, which may be moved between two calls.
 
-use md5::Md5;
+use md5::block_api::compress;
 use sha2::{Digest, Sha224, Sha256};
 
 use super::{Call, Flow, Hook, State};
@@ -8,7 +9,6 @@ use super::{Call, Flow, Hook, State};
 /// A hash under way.
 #[derive(Debug, Clone)]
 pub(super) enum Running {
-    Md5(Md5),
     Sha224(Sha224),
     Sha256(Sha256),
 }
@@ -19,17 +19,19 @@ const MOST_RUNNING: usize = 64;
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("MD5Init", |call| {
         let context = call.arg(0);
-        begin(call.state, context, Running::Md5(Md5::new()));
+        for (at, word) in (0..).zip(MD5_START.into_iter().chain([0, 0])) {
+            call.store(context.wrapping_add(4 * at), word);
+        }
         Flow::after(30)
     }),
     ("MD5Update", |call| {
         let (context, data, len) = (call.arg(0), call.arg(1), call.arg(2));
-        update(call, context, data, len);
+        md5_update(call, context, data, len);
         Flow::after(40 + 12 * u64::from(len)) // About 770 cycles a block of 64 bytes.
     }),
     ("MD5Final", |call| {
         let (to, context) = (call.arg(0), call.arg(1));
-        finish(call, context, to);
+        md5_final(call, to, context);
         Flow::after(800)
     }),
     ("ets_sha_enable", |_| Flow::after(20)),
@@ -75,7 +77,6 @@ fn begin(state: &mut State, context: u32, running: Running) {
 fn update(call: &mut Call<'_>, context: u32, data: u32, len: u32) {
     let bytes = call.bytes(data, len);
     match call.state.hashes.get_mut(&context) {
-        Some(Running::Md5(hash)) => hash.update(&bytes),
         Some(Running::Sha224(hash)) => hash.update(&bytes),
         Some(Running::Sha256(hash)) => hash.update(&bytes),
         None => {}
@@ -84,12 +85,56 @@ fn update(call: &mut Call<'_>, context: u32, data: u32, len: u32) {
 
 fn finish(call: &mut Call<'_>, context: u32, to: u32) {
     let digest = match call.state.hashes.remove(&context) {
-        Some(Running::Md5(hash)) => hash.finalize().to_vec(),
         Some(Running::Sha224(hash)) => hash.finalize().to_vec(),
         Some(Running::Sha256(hash)) => hash.finalize().to_vec(),
         None => return,
     };
     call.store_bytes(to, &digest);
+}
+
+/// The state that MD5 begins with (RFC 1321, 3.3).
+const MD5_START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+/// Bytes of a block.
+const MD5_BLOCK: usize = 64;
+/// The context: state, count of bits in two words, the block that is not full (ROM, `MD5Update`).
+const MD5_BITS: u32 = 16;
+const MD5_REST: u32 = 24;
+const MD5_CONTEXT_LEN: usize = 88;
+
+fn md5_update(call: &mut Call<'_>, context: u32, data: u32, len: u32) {
+    let low = call.load(context.wrapping_add(MD5_BITS));
+    let high = call.load(context.wrapping_add(MD5_BITS + 4));
+    let bits = (u64::from(high) << 32 | u64::from(low)).wrapping_add(u64::from(len) * 8);
+    call.store(context.wrapping_add(MD5_BITS), bits as u32);
+    call.store(context.wrapping_add(MD5_BITS + 4), (bits >> 32) as u32);
+    let mut bytes = call.bytes(context.wrapping_add(MD5_REST), low / 8 % MD5_BLOCK as u32);
+    bytes.extend(call.bytes(data, len));
+    let (blocks, rest) = bytes.as_chunks::<MD5_BLOCK>();
+    md5_compress(call, context, blocks);
+    call.store_bytes(context.wrapping_add(MD5_REST), rest);
+}
+
+fn md5_final(call: &mut Call<'_>, to: u32, context: u32) {
+    let bits = call.bytes(context.wrapping_add(MD5_BITS), 8);
+    let filled = call.load(context.wrapping_add(MD5_BITS)) / 8 % MD5_BLOCK as u32;
+    let mut last = call.bytes(context.wrapping_add(MD5_REST), filled);
+    last.push(0x80);
+    last.resize((last.len() + 8).next_multiple_of(MD5_BLOCK) - 8, 0);
+    last.extend(bits);
+    let (blocks, _) = last.as_chunks::<MD5_BLOCK>();
+    md5_compress(call, context, blocks);
+    let digest = call.bytes(context, 16);
+    call.store_bytes(to, &digest);
+    call.store_bytes(context, &[0; MD5_CONTEXT_LEN]);
+}
+
+/// Takes whole blocks into the state.
+fn md5_compress(call: &mut Call<'_>, context: u32, blocks: &[[u8; MD5_BLOCK]]) {
+    let mut state = [0, 4, 8, 12].map(|at| call.load(context.wrapping_add(at)));
+    compress(&mut state, blocks);
+    for (at, word) in (0..).zip(state) {
+        call.store(context.wrapping_add(4 * at), word);
+    }
 }
 
 /// CRC-32 with the polynomial 0x04c11db7, from the value given, both inverted.

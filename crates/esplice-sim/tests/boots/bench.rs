@@ -5,6 +5,7 @@ use std::{
     sync::Mutex,
 };
 
+use crate::mask_rom;
 use esplice_chip::Chip;
 use esplice_image::{
     FlashMode, FlashParams, ImageOptions, PartitionTable, build_image, second_stage,
@@ -17,6 +18,8 @@ use esplice_toolchain::{CargoOptions, build_cargo};
 pub enum Rom {
     /// Its functions are carried out by name.
     Hooked,
+    /// Its own code is executed.
+    Executed,
 }
 
 pub fn chip() -> &'static Chip {
@@ -39,6 +42,7 @@ impl Rom {
         }
         match self {
             Rom::Hooked => board,
+            Rom::Executed => board.with_rom(mask_rom::image()),
         }
     }
 

@@ -116,7 +116,7 @@ pub fn an_app_that_updates_itself_and_rolls_back(rom: &Rom) {
     let mut board = rom.board(&[(0, &bootloader()), (0x8000, &table()), (SLOTS[0], &image)]);
     for expected in [
         "rst:0x1 (POWERON)",
-        "ota_0 runs, the record says None\r\nupdated\r\n",
+        "ota_0 runs, the record says Some(Valid)\r\nupdated\r\n",
         "rst:0x3 (RTC_SW_SYS_RST)",
         "ota_1 runs, the record says Some(New)\r\non trial\r\n",
         "rst:0x10 (RTCWDT_RTC_RST)",

@@ -40,7 +40,8 @@ fn main() -> ! {
     print!("ota_{} runs, the record says {state:?}\r\n", u8::from(trial));
 
     match (trial, state) {
-        (false, None) => {
+        // The bootloader has just begun the records.
+        (false, Some(OtaImageState::Valid)) => {
             let mut sector = [0; SECTOR];
             // SAFETY: the updater uses the flash between these reads, never during one.
             let mut own = FlashStorage::new(unsafe { esp_hal::peripherals::FLASH::steal() });
