@@ -29,7 +29,7 @@ fn flash(app: &[u8]) -> Nor {
 
 #[test]
 fn the_usual_flash_boots() {
-    let nor = flash(&app(&Code::saying("app runs\r\n")));
+    let nor = flash(&app(&Code::new().say("app runs\r\n")));
     let mut board =
         Board::with_flash(chip(), nor, TimeMode::Virtual).unwrap().with_rom(mask_rom::image());
     let text = board.run_until(b"app runs\r\n", Duration::from_millis(300)).unwrap();
