@@ -373,6 +373,8 @@ pub struct Sim {
     /// The strapping register.
     #[serde(deserialize_with = "raw::addr")]
     pub strap_addr: Addr,
+    /// The I/O multiplexer's register of each pad after a reset, from pin 0 on.
+    pub pads: Vec<u32>,
     /// Addresses of devices; where none is listed there is storage.
     pub peripheral_space: Space,
     /// Devices and where they are.

@@ -3,6 +3,7 @@
 mod cable;
 mod host;
 mod loader;
+mod pins;
 mod snapshot;
 mod status;
 

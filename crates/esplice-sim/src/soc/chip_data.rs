@@ -3,15 +3,15 @@
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
 use super::{
-    cache, device::Device, interrupts, plain, rtc, sha, spi_mem, system, systimer, timer_group,
-    uart, usb_serial_jtag,
+    cache, device::Device, gpio, interrupts, plain, rtc, sha, spi_mem, system, systimer,
+    timer_group, uart, usb_serial_jtag,
 };
 use crate::memory::{Access, Backing, Bank, MemoryMap, Region};
 
 /// The model of a device, by its name in the chip data; `number` counts devices of one model.
 pub(super) fn model(
     chip: &Chip,
-    sim: &Sim,
+    sim: &'static Sim,
     device: &Peripheral,
     number: usize,
 ) -> Option<Box<dyn Device>> {
@@ -22,9 +22,10 @@ pub(super) fn model(
         "debug-assist" => Box::new(plain::DebugAssist::new(len)),
         "efuse" => Box::new(plain::Efuses::new(len, &burnt(chip, sim, device.base.0))),
         "extmem" => Box::new(cache::CacheControl::new(len)),
-        "gpio" => Box::new(plain::Gpio::new(len, sim.strap_addr.0.wrapping_sub(device.base.0))),
+        "gpio" => Box::new(gpio::Gpio::new(len, sim.strap_addr.0.wrapping_sub(device.base.0))),
         "interrupt-matrix" => Box::new(interrupts::InterruptMatrix::new(len)),
-        "io-mux" | "storage" => Box::new(plain::Storage::new(len, &[])),
+        "io-mux" => Box::new(gpio::IoMux::new(len, &sim.pads)),
+        "storage" => Box::new(plain::Storage::new(len, &[])),
         "mmu-table" => Box::new(cache::MmuTable::new(len, mmu_entries(chip))),
         "rtc-cntl" => Box::new(rtc::RtcControl::new(len)),
         "sha" => Box::new(sha::Sha::new(len)),

@@ -5,6 +5,7 @@ use esplice_chip::Chip;
 use super::{
     clock::{Clock, Tick},
     flash_chip::FlashChip,
+    gpio::Pins,
     interrupts::Matrix,
 };
 use crate::{memory::Memory, nor::NorError};
@@ -202,6 +203,7 @@ pub(crate) struct Fabric {
     pub flash: FlashChip,
     pub clock: Clock,
     pub matrix: Matrix,
+    pub pins: Pins,
     pub line: Line,
     /// Where `line` leads to.
     pub cable: Cable,

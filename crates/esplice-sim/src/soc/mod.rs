@@ -10,6 +10,7 @@ mod chip_data;
 pub mod clock;
 mod device;
 mod flash_chip;
+mod gpio;
 pub(crate) mod interrupts;
 mod plain;
 pub(crate) mod rtc;
@@ -87,6 +88,8 @@ struct Placed {
     irq: &'static [u32],
     lines: u32,
     next: Option<Tick>,
+    /// It wants to hear when a pin's level changes.
+    senses_pins: bool,
 }
 
 impl Soc {
@@ -105,6 +108,7 @@ impl Soc {
                 flash: FlashChip::new(nor, timed),
                 clock: Clock::new(chip.xtal_mhz, chip.boot_cpu_mhz),
                 matrix: Matrix::new(),
+                pins: gpio::Pins::default(),
                 line: Line::default(),
                 cable: Cable::default(),
                 rom_executed: false,
@@ -143,7 +147,7 @@ impl Soc {
     fn place(
         &mut self,
         chip: &Chip,
-        sim: &Sim,
+        sim: &'static Sim,
         peripheral: &'static Peripheral,
     ) -> Result<(), SimError> {
         let number = sim
@@ -178,6 +182,7 @@ impl Soc {
             irq: &peripheral.irq,
             lines: 0,
             next: None,
+            senses_pins: peripheral.model == "gpio" || peripheral.model == "rtc-cntl",
         });
         Ok(())
     }
@@ -218,6 +223,7 @@ impl Soc {
             placed.device.reset(scope, &mut self.fabric);
         }
         self.after_clock_change();
+        self.after_pin_change();
         for index in 0..self.devices.len() {
             self.refresh(index);
         }
@@ -328,8 +334,26 @@ impl Soc {
         (*slot != NO_DEVICE).then_some(usize::from(*slot))
     }
 
+    /// The outside drives a pin, or lets go of it.
+    pub fn drive_pin(&mut self, pin: u32, level: Option<bool>) {
+        self.fabric.pins.drive(pin, level);
+        self.after_pin_change();
+    }
+
+    fn after_pin_change(&mut self) {
+        if std::mem::take(&mut self.fabric.pins.changed) {
+            for index in 0..self.devices.len() {
+                if self.devices[index].senses_pins {
+                    self.devices[index].device.event(&mut self.fabric);
+                    self.refresh(index);
+                }
+            }
+        }
+    }
+
     fn after_access(&mut self, index: usize) {
         self.refresh(index);
+        self.after_pin_change();
         self.after_clock_change();
         if self.next_event() < self.horizon || self.fabric.matrix.chosen() != self.told_irq {
             self.fabric.memory.request_yield();

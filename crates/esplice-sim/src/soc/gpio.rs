@@ -1,0 +1,277 @@
+//! Pins: the GPIO controller with its interrupts and output matrix, and the I/O multiplexer's pads (TRM, "IO MUX and
+//! GPIO Matrix"; register names there, bits as in the crate esp32c3, `gpio` and `io_mux`).
+//!
+//! A pin's level is what the chip drives, else what the outside does, else the pad's pull, else low.
+
+use super::device::{Device, Fabric, Registers, Scope};
+
+const OUT: u32 = 0x04;
+const ENABLE: u32 = 0x20;
+const IN: u32 = 0x3c;
+const STATUS: u32 = 0x44;
+const PCPU_INT: u32 = 0x5c;
+const PCPU_NMI_INT: u32 = 0x60;
+const CPUSDIO_INT: u32 = 0x64;
+const PIN0: u32 = 0x74;
+const STATUS_NEXT: u32 = 0x14c;
+const OUT_SEL0: u32 = 0x554;
+/// Registers with a set register behind them, and a clear register behind that.
+const SET_AND_CLEAR: [u32; 3] = [OUT, ENABLE, STATUS];
+
+/// Fields of a pin's register.
+mod pin {
+    pub const OPEN_DRAIN: u32 = 1 << 2;
+    pub const INT_TYPE: u32 = 7;
+    pub const INT_TYPE_AT: u32 = 7;
+    pub const WAKEUP: u32 = 1 << 10;
+    pub const INT_ENA: u32 = 1 << 13;
+    pub const NMI_ENA: u32 = 1 << 14;
+}
+
+/// Fields of a pin's output selection.
+mod select {
+    pub const SIGNAL: u32 = 0xff;
+    /// The signal that stands for OUT and ENABLE.
+    pub const GPIO: u32 = 0x80;
+    pub const INVERT: u32 = 1 << 8;
+    /// ENABLE decides on the output, not the device.
+    pub const BY_ENABLE: u32 = 1 << 9;
+    pub const INVERT_ENABLE: u32 = 1 << 10;
+}
+
+/// Fields of a pad's register.
+mod pad {
+    pub const PULL_DOWN: u32 = 1 << 7;
+    pub const PULL_UP: u32 = 1 << 8;
+    pub const INPUT: u32 = 1 << 9;
+}
+
+/// Pins that registers have room for.
+pub(crate) const MOST: u32 = 26;
+const ALL: u32 = (1 << MOST) - 1;
+
+/// The pins, as both devices and the host see them: bit n is pin n.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pins {
+    /// What the outside drives, and to which level.
+    outside: u32,
+    outside_high: u32,
+    /// What the chip drives.
+    driven: u32,
+    driven_high: u32,
+    pull_up: u32,
+    input: u32,
+    /// Level interrupts that wake from light sleep: high, low.
+    wake_high: u32,
+    wake_low: u32,
+    /// The GPIO controller is to look at the levels again.
+    pub changed: bool,
+}
+
+impl Pins {
+    /// Levels on the wires.
+    pub fn levels(&self) -> u32 {
+        let free = !self.driven;
+        self.driven & self.driven_high
+            | free & self.outside & self.outside_high
+            | free & !self.outside & self.pull_up
+    }
+
+    /// Pins that the chip drives.
+    pub fn outputs(&self) -> u32 {
+        self.driven
+    }
+
+    /// The outside drives a pin to a level, or lets go of it.
+    pub fn drive(&mut self, pin: u32, level: Option<bool>) {
+        let bit = 1_u32.checked_shl(pin).unwrap_or(0) & ALL;
+        self.outside = if level.is_some() { self.outside | bit } else { self.outside & !bit };
+        self.outside_high =
+            if level == Some(true) { self.outside_high | bit } else { self.outside_high & !bit };
+        self.changed = true;
+    }
+
+    /// Whether a pin has the level that wakes from light sleep.
+    #[allow(dead_code)]
+    pub fn wakes(&self) -> bool {
+        self.levels() & self.wake_high | !self.levels() & self.wake_low != 0
+    }
+}
+
+/// The GPIO controller.
+#[derive(Debug, Clone)]
+pub(crate) struct Gpio {
+    registers: Registers,
+    strap: u32,
+    /// What the inputs were when they were last looked at.
+    seen: u32,
+}
+
+impl Gpio {
+    /// `strap` is the strapping register's offset.
+    pub fn new(len: u32, strap: u32) -> Self {
+        let mut gpio = Self { registers: Registers::new(len), strap, seen: 0 };
+        gpio.clear();
+        gpio
+    }
+
+    fn clear(&mut self) {
+        self.registers.reset(&[(0x62c, 0x01)]);
+        for pin in 0..MOST {
+            self.registers.set(OUT_SEL0 + 4 * pin, select::GPIO);
+        }
+    }
+
+    fn pin(&self, pin: u32) -> u32 {
+        self.registers.get(PIN0 + 4 * pin)
+    }
+
+    /// Pins whose register has these bits.
+    fn pins_with(&self, bits: u32) -> u32 {
+        (0..MOST).filter(|pin| self.pin(*pin) & bits != 0).fold(0, |pins, pin| pins | 1 << pin)
+    }
+
+    /// What the registers make of the pins.
+    fn drive(&self, pins: &mut Pins) {
+        let (out, enable) = (self.registers.get(OUT), self.registers.get(ENABLE));
+        (pins.driven, pins.driven_high, pins.wake_high, pins.wake_low) = (0, 0, 0, 0);
+        for number in 0..MOST {
+            let bit = 1 << number;
+            let chosen = self.registers.get(OUT_SEL0 + 4 * number);
+            let own = chosen & select::SIGNAL == select::GPIO;
+            // Of the devices' signals only the level at rest is known, which is high for serial lines.
+            let mut high = if own { out & bit != 0 } else { true };
+            high ^= chosen & select::INVERT != 0;
+            let mut on =
+                if own || chosen & select::BY_ENABLE != 0 { enable & bit != 0 } else { true };
+            on ^= chosen & select::INVERT_ENABLE != 0;
+            // An open drain only pulls down.
+            on &= !(high && self.pin(number) & pin::OPEN_DRAIN != 0);
+            pins.driven |= if on { bit } else { 0 };
+            pins.driven_high |= if high { bit } else { 0 };
+            if self.pin(number) & pin::WAKEUP != 0 {
+                match self.pin(number) >> pin::INT_TYPE_AT & pin::INT_TYPE {
+                    4 => pins.wake_low |= bit,
+                    5 => pins.wake_high |= bit,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Looks at the inputs: what rose, fell or is at a level raises its pin's interrupt.
+    fn sense(&mut self, pins: &Pins) {
+        let now = pins.levels() & pins.input & ALL;
+        let (rose, fell) = (now & !self.seen, self.seen & !now);
+        self.seen = now;
+        let mut raised = 0;
+        for number in 0..MOST {
+            let bit = 1 << number;
+            raised |= bit
+                & match self.pin(number) >> pin::INT_TYPE_AT & pin::INT_TYPE {
+                    1 => rose,
+                    2 => fell,
+                    3 => rose | fell,
+                    4 => !now & pins.input,
+                    5 => now,
+                    _ => 0,
+                };
+        }
+        self.registers.set(STATUS, self.registers.get(STATUS) | raised);
+    }
+}
+
+impl Device for Gpio {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        match offset {
+            _ if offset == self.strap => fabric.strap,
+            IN => fabric.pins.levels() & fabric.pins.input & ALL,
+            PCPU_INT => self.registers.get(STATUS) & self.pins_with(pin::INT_ENA),
+            PCPU_NMI_INT => self.registers.get(STATUS) & self.pins_with(pin::NMI_ENA),
+            CPUSDIO_INT => 0,
+            STATUS_NEXT => self.registers.get(STATUS),
+            _ => self.registers.get(offset),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
+        let register =
+            SET_AND_CLEAR.into_iter().find(|at| matches!(offset.wrapping_sub(*at), 4 | 8));
+        match register {
+            Some(at) if offset - at == 4 => {
+                self.registers.set(at, self.registers.get(at) | value & ALL);
+            }
+            Some(at) => self.registers.set(at, self.registers.get(at) & !value),
+            None if [self.strap, IN].contains(&offset) => {}
+            None => self.registers.set(offset, value),
+        }
+        self.drive(&mut fabric.pins);
+        self.sense(&fabric.pins);
+    }
+
+    fn lines(&self) -> u32 {
+        let status = self.registers.get(STATUS);
+        u32::from(status & self.pins_with(pin::INT_ENA) != 0)
+            | u32::from(status & self.pins_with(pin::NMI_ENA) != 0) << 1
+    }
+
+    fn event(&mut self, fabric: &mut Fabric) {
+        self.sense(&fabric.pins);
+    }
+
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.clear();
+            self.drive(&mut fabric.pins);
+            self.seen = fabric.pins.levels() & fabric.pins.input & ALL;
+        }
+    }
+}
+
+/// The I/O multiplexer: pads with their pulls and input buffers. Its choice of a function is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct IoMux {
+    registers: Registers,
+    reset: &'static [u32],
+}
+
+impl IoMux {
+    const PAD0: u32 = 0x04;
+
+    /// `reset` has each pad's register after a reset.
+    pub fn new(len: u32, reset: &'static [u32]) -> Self {
+        Self { registers: Registers::new(len), reset }
+    }
+
+    fn apply(&self, pins: &mut Pins) {
+        (pins.pull_up, pins.input) = (0, 0);
+        for (number, _) in (0..MOST).zip(self.reset) {
+            let register = self.registers.get(Self::PAD0 + 4 * number);
+            let up = register & pad::PULL_UP != 0 && register & pad::PULL_DOWN == 0;
+            pins.pull_up |= u32::from(up) << number;
+            pins.input |= u32::from(register & pad::INPUT != 0) << number;
+        }
+        pins.changed = true;
+    }
+}
+
+impl Device for IoMux {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        self.registers.get(offset)
+    }
+
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
+        self.registers.set(offset, value);
+        self.apply(&mut fabric.pins);
+    }
+
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset(&[]);
+            for (number, value) in (0..MOST).zip(self.reset) {
+                self.registers.set(Self::PAD0 + 4 * number, *value);
+            }
+            self.apply(&mut fabric.pins);
+        }
+    }
+}
