@@ -22,6 +22,7 @@ use crate::{
     soc::{
         Accesses, Cable, LINE_LIMIT, LineByte, ResetReason, Soc,
         clock::{Tick, duration, periods, ticks},
+        sleep::Sleep,
         uart, usb_serial_jtag,
     },
 };
@@ -100,6 +101,8 @@ enum State {
     Rom { flow: Flow, then: Then },
     /// The CPU executes code.
     Running,
+    /// The chip sleeps, since that moment.
+    Sleeping(Sleep, Tick),
     /// The ROM's serial loader.
     Loader(Box<LoaderState>),
     /// An endless loop without effect: only a watchdog or EN ends it.
@@ -380,9 +383,32 @@ impl Board {
                 self.reset(ResetReason::PowerOn);
             }
             State::Faulted(_) => return deadline,
+            State::Running => {
+                if let Some(sleep) = self.soc.fabric.sleep {
+                    self.state = State::Sleeping(sleep, now);
+                    if sleep == Sleep::Deep {
+                        self.soc.fabric.pins.power_down();
+                    }
+                }
+            }
             _ => {}
         }
-        let mut next = self.soc.run_events();
+        let mut next = match self.state {
+            State::Sleeping(..) => self.soc.run_sleep_events(),
+            _ => self.soc.run_events(),
+        };
+        if let State::Sleeping(sleep, since) = self.state
+            && self.soc.fabric.sleep.is_none()
+        {
+            match sleep {
+                Sleep::Light => {
+                    self.soc.slept(now - since);
+                    self.state = State::Running;
+                }
+                Sleep::Deep => self.reset(ResetReason::DeepSleep),
+            }
+            next = self.soc.run_events();
+        }
         if let Some(failure) = self.soc.fabric.failure.take() {
             self.state = State::Faulted(Fault::Flash(failure));
         } else if let Some(reason) = self.soc.fabric.reset_request.take() {

@@ -21,6 +21,8 @@ pub enum Status {
         /// Address of the next instruction.
         pc: u32,
     },
+    /// The chip is in light or deep sleep.
+    Sleeping,
     /// The CPU waits for an interrupt.
     Waiting {
         /// Address behind the instruction that waits.
@@ -53,6 +55,7 @@ impl fmt::Display for Status {
                 write!(f, "is in a ROM function that was called from {caller:#010x}")
             }
             Status::Running { pc } => write!(f, "runs at {pc:#010x}"),
+            Status::Sleeping => write!(f, "sleeps"),
             Status::Waiting { pc } => write!(f, "waits for an interrupt at {pc:#010x}"),
             Status::InDownloadMode => write!(f, "is in download mode"),
             Status::Stuck { pc } => write!(f, "is stuck at {pc:#010x}"),
@@ -71,6 +74,7 @@ impl Board {
             State::Rom { then: Then::Return, .. } => Status::InRom { caller: self.cpu.x[1] },
             State::Running if self.cpu.is_waiting() => Status::Waiting { pc },
             State::Running => Status::Running { pc },
+            State::Sleeping(..) => Status::Sleeping,
             State::Loader(_) => Status::InDownloadMode,
             State::Stuck => Status::Stuck { pc },
             State::Faulted(_) => Status::Failed,

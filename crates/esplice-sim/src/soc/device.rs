@@ -7,6 +7,7 @@ use super::{
     flash_chip::FlashChip,
     gpio::Pins,
     interrupts::Matrix,
+    sleep::Sleep,
 };
 use crate::{memory::Memory, nor::NorError};
 use std::{collections::VecDeque, sync::Arc};
@@ -39,6 +40,9 @@ pub(crate) trait Device: DeviceClone + Send {
 
     /// The clock of CPU or bus has just changed.
     fn clock_changed(&mut self, _fabric: &mut Fabric) {}
+
+    /// The clocks of CPU and bus stood still for `time`, up to now, and what they drive with them.
+    fn slept(&mut self, _time: Tick, _fabric: &mut Fabric) {}
 
     /// Brings registers into the state that such a reset leaves.
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric);
@@ -219,6 +223,8 @@ pub(crate) struct Fabric {
     pub strap: u32,
     /// Why the last reset was.
     pub reset_reason: ResetReason,
+    /// The chip sleeps, or is to.
+    pub sleep: Option<Sleep>,
     /// A reset that a device asks for.
     pub reset_request: Option<ResetReason>,
     /// `clock` was changed: all devices are to be told.

@@ -91,8 +91,13 @@ impl Pins {
         self.changed = true;
     }
 
+    /// The GPIO controller is without power: it drives nothing.
+    pub fn power_down(&mut self) {
+        self.driven = 0;
+        self.changed = true;
+    }
+
     /// Whether a pin has the level that wakes from light sleep.
-    #[allow(dead_code)]
     pub fn wakes(&self) -> bool {
         self.levels() & self.wake_high | !self.levels() & self.wake_low != 0
     }

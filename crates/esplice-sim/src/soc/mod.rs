@@ -15,6 +15,7 @@ pub(crate) mod interrupts;
 mod plain;
 pub(crate) mod rtc;
 mod sha;
+pub(crate) mod sleep;
 mod spi_mem;
 mod system;
 mod systimer;
@@ -90,6 +91,8 @@ struct Placed {
     next: Option<Tick>,
     /// It wants to hear when a pin's level changes.
     senses_pins: bool,
+    /// It goes on while the chip sleeps.
+    keeps_awake: bool,
 }
 
 impl Soc {
@@ -117,6 +120,7 @@ impl Soc {
                 watch_output: false,
                 strap: sim.boot_strap,
                 reset_reason: ResetReason::PowerOn,
+                sleep: None,
                 reset_request: None,
                 clock_changed: false,
                 saved_pc: 0,
@@ -183,6 +187,7 @@ impl Soc {
             lines: 0,
             next: None,
             senses_pins: peripheral.model == "gpio" || peripheral.model == "rtc-cntl",
+            keeps_awake: peripheral.model == "rtc-cntl",
         });
         Ok(())
     }
@@ -214,8 +219,12 @@ impl Soc {
     pub fn reset(&mut self, reason: ResetReason) {
         self.fabric.reset_reason = reason;
         self.fabric.reset_request = None;
+        self.fabric.sleep = None;
         self.rom_fetch = None;
         let scope = reason.scope();
+        if scope == Scope::Chip || reason == ResetReason::DeepSleep {
+            self.lose_memories(scope == Scope::Chip);
+        }
         if scope == Scope::Chip {
             self.fabric.flash.power_cycle();
         }
@@ -242,6 +251,53 @@ impl Soc {
         }
         self.after_clock_change();
         self.next_event()
+    }
+
+    /// [`Soc::run_events`] while the chip sleeps: only the RTC controller acts.
+    pub fn run_sleep_events(&mut self) -> Tick {
+        let now = self.fabric.now();
+        let mut next = Tick::MAX;
+        for index in 0..self.devices.len() {
+            if !self.devices[index].keeps_awake {
+                continue;
+            }
+            if self.devices[index].next.is_some_and(|at| at <= now) {
+                self.devices[index].device.event(&mut self.fabric);
+                self.refresh(index);
+            }
+            next = next.min(self.devices[index].next.unwrap_or(Tick::MAX));
+        }
+        next
+    }
+
+    /// The clocks stood still for `time`, up to now.
+    pub fn slept(&mut self, time: Tick) {
+        for placed in &mut self.devices {
+            placed.device.slept(time, &mut self.fabric);
+        }
+        self.refresh_all();
+    }
+
+    /// RAM without power keeps nothing; that of the RTC has it in deep sleep.
+    fn lose_memories(&mut self, all: bool) {
+        let kept: Vec<&str> = self
+            .fabric
+            .chip
+            .regions
+            .iter()
+            .filter(|region| {
+                region.kind != RegionKind::Ram || !all && region.key.starts_with("rtc-")
+            })
+            .map(|region| region.backing.name.as_str())
+            .collect();
+        let banks = self.fabric.memory.map().banks.len();
+        for bank in 0..banks {
+            if !kept.contains(&self.fabric.memory.map().banks[bank].name.as_str())
+                && let Some(bytes) = self.fabric.memory.bank_mut(bank)
+            {
+                bytes.fill(0);
+            }
+        }
     }
 
     fn next_event(&self) -> Tick {

@@ -1,7 +1,7 @@
 //! Devices of which software needs little more than registers that keep what is written.
 //! Values after a reset: the vendor's SVD, through the crate esp32c3.
 
-use super::device::{Device, Fabric, Registers, Scope};
+use super::device::{Device, Fabric, Registers, ResetReason, Scope};
 
 /// Nothing but storage.
 #[derive(Clone)]
@@ -146,7 +146,9 @@ impl Device for DebugAssist {
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
-        if self.registers.get(Self::RCD_EN) & 1 == 0 || scope == Scope::Chip {
+        // Power-on and deep sleep take its power.
+        let lost = scope == Scope::Chip || fabric.reset_reason == ResetReason::DeepSleep;
+        if self.registers.get(Self::RCD_EN) & 1 == 0 || lost {
             fabric.saved_pc = 0;
         }
         if scope >= Scope::Core {

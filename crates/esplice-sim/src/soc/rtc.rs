@@ -3,22 +3,29 @@
 //! Values after a reset: the vendor's SVD, through the crate esp32c3.
 
 use super::{
-    clock::{TICK_HZ, Tick, count_in},
+    clock::{TICK_HZ, Tick, count_in, periods},
     device::{Device, Fabric, Registers, ResetReason, Scope},
+    sleep::{self, Sleep},
     watchdog::{Stage, WDT_KEY, Watchdog},
 };
 
 const OPTIONS0: u32 = 0x00;
+const SLP_TIMER0: u32 = 0x04;
+const SLP_TIMER1: u32 = 0x08;
 const TIME_UPDATE: u32 = 0x0c;
 const TIME_LOW0: u32 = 0x10;
 const TIME_HIGH0: u32 = 0x14;
+const STATE0: u32 = 0x18;
 const RESET_STATE: u32 = 0x38;
+const WAKEUP_STATE: u32 = 0x3c;
 const INT_ENA: u32 = 0x40;
 const INT_RAW: u32 = 0x44;
 const INT_ST: u32 = 0x48;
 const INT_CLR: u32 = 0x4c;
 const STORE0: u32 = 0x50;
 const STORE3: u32 = 0x5c;
+const SLP_REJECT_CONF: u32 = 0x68;
+const DIG_PWC: u32 = 0x88;
 pub(crate) const WDTCONFIG0: u32 = 0x90;
 const WDTCONFIG4: u32 = 0xa0;
 const WDTFEED: u32 = 0xa4;
@@ -27,6 +34,9 @@ pub(crate) const SWD_CONF: u32 = 0xac;
 pub(crate) const SWD_WPROTECT: u32 = 0xb0;
 const STORE4: u32 = 0xb8;
 const STORE7: u32 = 0xc4;
+const SLP_REJECT_CAUSE: u32 = 0xf0;
+const SLP_WAKEUP_CAUSE: u32 = 0xf8;
+const GPIO_WAKEUP: u32 = 0x110;
 
 /// Opens the super watchdog's register (TRM 13.3.2).
 pub(crate) const SWD_KEY: u32 = 0x8f1d_312a;
@@ -34,7 +44,26 @@ pub(crate) const SWD_KEY: u32 = 0x8f1d_312a;
 const SW_SYS_RST: u32 = 1 << 31;
 const SW_PROCPU_RST: u32 = 1 << 5;
 const TIME_UPDATE_BIT: u32 = 1 << 31;
+const INT_SLP_WAKEUP: u32 = 1 << 0;
+const INT_SLP_REJECT: u32 = 1 << 1;
 const INT_WDT: u32 = 1 << 3;
+const INT_MAIN_TIMER: u32 = 1 << 10;
+
+/// STATE0: fall asleep; take back the cause of a rejection.
+const SLEEP_EN: u32 = 1 << 31;
+const SLP_REJECT_CAUSE_CLR: u32 = 1 << 1;
+/// SLP_TIMER1: the main timer raises its alarm.
+const MAIN_TIMER_ALARM_EN: u32 = 1 << 16;
+/// DIG_PWC: the digital part is switched off in sleep.
+const DG_WRAP_PD_EN: u32 = 1 << 31;
+/// SLP_REJECT_CONF: rejection of deep and light sleep.
+const DEEP_SLP_REJECT_EN: u32 = 1 << 31;
+const LIGHT_SLP_REJECT_EN: u32 = 1 << 30;
+/// GPIO_WAKEUP: which pins woke; take that back.
+const GPIO_WAKEUP_STATUS: u32 = 0x3f;
+const GPIO_WAKEUP_STATUS_CLR: u32 = 1 << 6;
+/// WDTCONFIG0: the watchdog stands still in sleep.
+const WDT_PAUSE_IN_SLP: u32 = 1 << 9;
 
 const WDT_EN: u32 = 1 << 31;
 const WDT_FLASHBOOT: u32 = 1 << 12;
@@ -97,6 +126,10 @@ pub(crate) struct RtcControl {
     /// The main timer counts from here.
     timer_since: Tick,
     latched_time: u64,
+    /// The alarm was raised and not set anew.
+    alarm_over: bool,
+    /// Asleep since then, and how.
+    sleeping: Option<(Sleep, Tick)>,
 }
 
 impl RtcControl {
@@ -109,6 +142,8 @@ impl RtcControl {
             super_reset: false,
             timer_since: 0,
             latched_time: 0,
+            alarm_over: false,
+            sleeping: None,
         }
     }
 
@@ -130,6 +165,58 @@ impl RtcControl {
         }
         let enabled = conf & WDT_EN != 0 || flash_boot;
         self.watchdog.configure(enabled, stages, (SLOW_HZ, 1), now);
+    }
+
+    /// When the main timer raises its alarm.
+    fn alarm_at(&self) -> Option<Tick> {
+        let high = self.registers.get(SLP_TIMER1);
+        let count = u64::from(high & 0xffff) << 32 | u64::from(self.registers.get(SLP_TIMER0));
+        let at = self.timer_since.saturating_add(periods(count, SLOW_HZ));
+        (high & MAIN_TIMER_ALARM_EN != 0).then_some(at)
+    }
+
+    fn awake(&self, enabled: u32, sleep: Sleep, fabric: &Fabric) -> u32 {
+        sleep::awake(enabled, sleep, self.alarm_at(), self.registers.get(GPIO_WAKEUP), fabric)
+    }
+
+    /// Falls asleep, unless what is to refuse that asks for the CPU.
+    fn fall_asleep(&mut self, fabric: &mut Fabric) {
+        let deep = self.registers.get(DIG_PWC) & DG_WRAP_PD_EN != 0;
+        let (kind, rejects) = match deep {
+            true => (Sleep::Deep, DEEP_SLP_REJECT_EN),
+            false => (Sleep::Light, LIGHT_SLP_REJECT_EN),
+        };
+        let conf = self.registers.get(SLP_REJECT_CONF);
+        let causes =
+            if conf & rejects != 0 { self.awake(conf >> 12 & 0x3_ffff, kind, fabric) } else { 0 };
+        if causes != 0 {
+            self.raw |= INT_SLP_REJECT;
+            self.registers.set(SLP_REJECT_CAUSE, causes);
+            return;
+        }
+        self.sleeping = Some((kind, fabric.now()));
+        fabric.sleep = Some(kind);
+        fabric.memory.request_yield();
+    }
+
+    /// Ends the sleep if something that is to end it asks for the CPU.
+    fn wake(&mut self, fabric: &mut Fabric) {
+        let Some((kind, since)) = self.sleeping else { return };
+        let enabled = self.registers.get(WAKEUP_STATE) >> 15;
+        let causes = self.awake(enabled, kind, fabric);
+        if causes == 0 {
+            return;
+        }
+        self.sleeping = None;
+        fabric.sleep = None;
+        self.raw |= INT_SLP_WAKEUP;
+        self.registers.set(SLP_WAKEUP_CAUSE, causes);
+        if causes & sleep::source::GPIO != 0 {
+            let pins = sleep::rtc_pins_awake(self.registers.get(GPIO_WAKEUP), fabric.pins.levels());
+            self.registers.set(GPIO_WAKEUP, self.registers.get(GPIO_WAKEUP) | pins);
+        }
+        let slept = fabric.now() - since;
+        self.super_fed = self.super_fed.saturating_add(slept);
     }
 
     fn super_deadline(&self) -> Option<Tick> {
@@ -190,6 +277,27 @@ impl Device for RtcControl {
                 }
                 self.registers.set(offset, value & !TIME_UPDATE_BIT);
             }
+            SLP_TIMER0 | SLP_TIMER1 => {
+                self.registers.set(offset, value);
+                self.alarm_over = false;
+            }
+            STATE0 => {
+                self.registers.set(offset, value & !(SLEEP_EN | SLP_REJECT_CAUSE_CLR));
+                if value & SLP_REJECT_CAUSE_CLR != 0 {
+                    self.registers.set(SLP_REJECT_CAUSE, 0);
+                }
+                if value & SLEEP_EN != 0 {
+                    self.fall_asleep(fabric);
+                }
+            }
+            SLP_REJECT_CAUSE | SLP_WAKEUP_CAUSE => {}
+            GPIO_WAKEUP => {
+                let clear = value & GPIO_WAKEUP_STATUS_CLR != 0;
+                let status = self.registers.get(offset) & GPIO_WAKEUP_STATUS;
+                let kept = if clear { 0 } else { status };
+                let written = value & !(GPIO_WAKEUP_STATUS | GPIO_WAKEUP_STATUS_CLR);
+                self.registers.set(offset, written | kept);
+            }
             RESET_STATE => self.registers.set(offset, value & !0xfff),
             INT_CLR => self.raw &= !value,
             WDTCONFIG0..=WDTCONFIG4 => {
@@ -212,12 +320,37 @@ impl Device for RtcControl {
         u32::from(self.raw & self.registers.get(INT_ENA) != 0)
     }
 
-    fn next_event(&self, _fabric: &Fabric) -> Option<Tick> {
-        [self.watchdog.deadline(), self.super_deadline()].into_iter().flatten().min()
+    fn next_event(&self, fabric: &Fabric) -> Option<Tick> {
+        let alarm = self.alarm_at().filter(|_| !self.alarm_over);
+        let Some((kind, since)) = self.sleeping else {
+            let deadlines = [self.watchdog.deadline(), self.super_deadline(), alarm];
+            return deadlines.into_iter().flatten().min();
+        };
+        // The super watchdog, and the other if it is told so, stand still.
+        let paused = self.registers.get(WDTCONFIG0) & WDT_PAUSE_IN_SLP != 0;
+        let watchdog = self.watchdog.deadline().filter(|_| !paused);
+        let enabled = self.registers.get(WAKEUP_STATE) >> 15;
+        let arrival = fabric.line.to_board.front().map(|byte| byte.done);
+        let arrival =
+            arrival.filter(|_| kind == Sleep::Light && enabled & sleep::source::UART0 != 0);
+        // What already asks ends a sleep at once.
+        let at_once = (self.awake(enabled, kind, fabric) != 0).then_some(since);
+        [watchdog, alarm, arrival, at_once].into_iter().flatten().min()
     }
 
     fn event(&mut self, fabric: &mut Fabric) {
         let now = fabric.now();
+        if !self.alarm_over && self.alarm_at().is_some_and(|at| at <= now) {
+            self.alarm_over = true;
+            self.raw |= INT_MAIN_TIMER;
+        }
+        if self.sleeping.is_some() {
+            self.wake(fabric);
+            let paused = self.registers.get(WDTCONFIG0) & WDT_PAUSE_IN_SLP != 0;
+            if self.sleeping.is_some() && paused {
+                return;
+            }
+        }
         for action in self.watchdog.expire(now) {
             match action {
                 action::INTERRUPT => self.raw |= INT_WDT,
@@ -227,15 +360,22 @@ impl Device for RtcControl {
                 _ => {}
             }
         }
-        if self.super_deadline().is_some_and(|at| at <= now) {
+        if self.sleeping.is_none() && self.super_deadline().is_some_and(|at| at <= now) {
             self.super_fed = now;
             self.super_reset = true;
             fabric.request_reset(ResetReason::SuperWatchdog);
         }
     }
 
+    fn slept(&mut self, time: Tick, _fabric: &mut Fabric) {
+        if self.registers.get(WDTCONFIG0) & WDT_PAUSE_IN_SLP != 0 {
+            self.watchdog.slept(time);
+        }
+    }
+
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         let now = fabric.now();
+        self.sleeping = None;
         if scope >= Scope::System {
             let mut kept = Vec::new();
             if scope < Scope::Chip {

@@ -218,6 +218,12 @@ impl Device for SystemTimer {
         }
     }
 
+    fn slept(&mut self, time: Tick, _fabric: &mut Fabric) {
+        for unit in &mut self.units {
+            unit.since = unit.since.saturating_add(time);
+        }
+    }
+
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(RESET);

@@ -281,6 +281,11 @@ impl Device for TimerGroup {
         self.configure_timer(fabric);
     }
 
+    fn slept(&mut self, time: Tick, _fabric: &mut Fabric) {
+        self.timer.since = self.timer.since.saturating_add(time);
+        self.watchdog.slept(time);
+    }
+
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(RESET);

@@ -60,6 +60,11 @@ impl Watchdog {
         self.since = now;
     }
 
+    /// Its clock stood still for `time`, up to now.
+    pub fn slept(&mut self, time: Tick) {
+        self.since = self.since.saturating_add(time);
+    }
+
     /// When the present stage ends.
     pub fn deadline(&self) -> Option<Tick> {
         if !self.enabled || self.stages.iter().all(|stage| stage.action == 0) {

@@ -1,0 +1,166 @@
+//! Light and deep sleep, by firmware that writes the RTC controller's registers: what wakes it, how it goes on,
+//! what is kept.
+
+mod firmware;
+
+use std::time::Duration;
+
+use esplice_sim::{Board, Status, millis};
+use firmware::{Code, rom_image};
+
+const UART: u32 = 0x6000_0000;
+const RTC: u32 = 0x6000_8000;
+const SLP_TIMER0: u32 = RTC + 0x04;
+const SLP_TIMER1: u32 = RTC + 0x08;
+const STATE0: u32 = RTC + 0x18;
+const WAKEUP_STATE: u32 = RTC + 0x3c;
+const SLP_REJECT_CONF: u32 = RTC + 0x68;
+const DIG_PWC: u32 = RTC + 0x88;
+const SLP_REJECT_CAUSE: u32 = RTC + 0xf0;
+const SLP_WAKEUP_CAUSE: u32 = RTC + 0xf8;
+const GPIO_WAKEUP: u32 = RTC + 0x110;
+const RTC_RAM: u32 = 0x5000_0000;
+const SRAM: u32 = 0x3fcd_0000;
+const SYSTIMER: u32 = 0x6002_3000;
+
+const DEEP: (u32, u32) = (DIG_PWC, 1 << 31);
+const GO: (u32, u32) = (STATE0, 1 << 31);
+const GPIO: u32 = 1 << 2;
+const TIMER: u32 = 1 << 3;
+
+/// The main timer's alarm after power-on: 0.1 s at 136 kHz.
+const ALARM: [(u32, u32); 2] = [(SLP_TIMER0, 13_600), (SLP_TIMER1, 1 << 16)];
+
+fn board(code: &Code) -> Board {
+    let mut board = Board::new("esp32c3").unwrap();
+    board.load_flash(&rom_image(code)).unwrap();
+    board
+}
+
+/// A register's low byte, as a character of what is printed; 0x40 is added.
+fn told(code: Code, register: u32) -> Code {
+    // lw a1, 0(a0); addi a1, a1, 0x40; sw a1, 0(a2)
+    code.load(10, register).load(12, UART).word(0x0005_2583).word(0x0405_8593).word(0x00b6_2023)
+}
+
+fn wake_by(sources: u32) -> (u32, u32) {
+    (WAKEUP_STATE, sources << 15)
+}
+
+#[test]
+fn light_sleep_goes_on_where_it_was_and_the_cpus_clocks_stood_still() {
+    // The system timer is read before and after: a difference in its upper bits would be the sleep's.
+    let timer =
+        |code: Code, to| code.writes(&[(SYSTIMER + 0x04, 1 << 30)]).copy(SYSTIMER + 0x44, to);
+    let code = timer(Code::new().flush().writes(&ALARM).writes(&[wake_by(TIMER)]), SRAM);
+    let code = timer(code.writes(&[GO]), SRAM + 4);
+    // Their difference in units of 2^14 counts, about a millisecond.
+    let code = code
+        .load(10, SRAM)
+        .word(0x0005_2583) // lw a1, 0(a0)
+        .word(0x0045_2603) // lw a2, 4(a0)
+        .word(0x40b6_05b3) // sub a1, a2, a1
+        .word(0x00e5_d593) // srli a1, a1, 14
+        .word(0x0405_8593)
+        .load(12, UART)
+        .word(0x00b6_2023);
+    let mut board = board(&told(told(code, SLP_WAKEUP_CAUSE), RTC + 0x44).wait());
+    board.run_for(millis(60)).unwrap();
+    assert_eq!(board.status(), Status::Sleeping);
+    let printed = board.run_until(b"@HA", millis(100)).unwrap();
+    assert_eq!(printed, b"@HA");
+    let woke = board.now();
+    assert!((millis(99)..millis(106)).contains(&woke), "{woke:?}");
+}
+
+#[test]
+fn deep_sleep_ends_in_a_reset_that_keeps_the_rtcs_memory_alone() {
+    // Counts in RTC memory; the SRAM word is 0 each time.
+    let code = told(told(Code::new().flush(), RTC_RAM), SRAM)
+        .flush()
+        .load(10, RTC_RAM)
+        .word(0x0005_2583)
+        .word(0x0015_8593) // addi a1, a1, 1
+        .word(0x00b5_2023)
+        .writes(&[(SRAM, 5), wake_by(TIMER), DEEP])
+        .writes(&ALARM)
+        .writes(&[GO])
+        .wait();
+    let mut board = board(&code);
+    let printed = board.run_until(b"@@", millis(80)).unwrap();
+    assert!(!printed.windows(6).any(|text| text == b"DSLEEP"));
+    let printed = board.run_until(b"A@", millis(200)).unwrap();
+    let text = String::from_utf8(printed).unwrap();
+    assert!(text.contains("rst:0x5 (DSLEEP),boot:0xc (SPI_FAST_FLASH_BOOT)"), "{text}");
+    assert!(!text.contains("Saved PC"), "{text}");
+    assert_eq!(board.resets(), 2);
+    // The alarm is past, so that it sleeps no more.
+    board.run_until(b"B@", millis(200)).unwrap();
+    // Power-off forgets.
+    board.press_reset();
+    board.run_until(b"@@", millis(80)).unwrap();
+}
+
+#[test]
+fn pins_wake() {
+    let deep = [(GPIO_WAKEUP, 1 << 29 | 5 << 17), wake_by(GPIO), DEEP, GO]; // pin 2, high
+    let light = [
+        (0x6000_4074 + 4 * 9, 1 << 10 | 4 << 7), // pin 9, low
+        wake_by(GPIO),
+        GO,
+    ];
+    for (writes, pin, level, cause) in
+        [(&deep[..], 2, true, b"rst:0x5".as_slice()), (&light[..], 9, false, b"D")]
+    {
+        let code = Code::new().flush().writes(writes);
+        let mut board = board(&told(code, SLP_WAKEUP_CAUSE).wait());
+        board.set_pin(pin, !level);
+        board.run_for(Duration::from_secs(20)).unwrap();
+        assert_eq!(board.status(), Status::Sleeping, "pin {pin}");
+        board.set_pin(pin, level);
+        board.run_until(cause, millis(10)).unwrap();
+    }
+}
+
+#[test]
+fn a_byte_wakes_from_light_sleep() {
+    let code = Code::new().flush().writes(&[wake_by(1 << 6), GO]);
+    let mut board = board(&told(code, SLP_WAKEUP_CAUSE).wait());
+    board.run_for(millis(200)).unwrap();
+    assert_eq!(board.status(), Status::Sleeping);
+    board.send(b"!");
+    // 0x40 for the cause, and 0x40.
+    let printed = board.run_until(b"\x80", millis(10)).unwrap();
+    assert_eq!(printed, b"\x80");
+}
+
+/// What already asks refuses the sleep, where that is enabled; else the sleep is over at once.
+#[test]
+fn sleep_can_be_refused() {
+    let pin = (GPIO_WAKEUP, 1 << 31 | 4 << 23); // pin 0, low, as it is
+    for (conf, raw, reject) in [(1 << 30 | GPIO << 12, b'B', b'D'), (GPIO << 12, b'A', b'@')] {
+        let writes = [pin, wake_by(GPIO), (SLP_REJECT_CONF, conf), GO];
+        let code = told(Code::new().flush().writes(&writes), RTC + 0x44);
+        let mut board = board(&told(code, SLP_REJECT_CAUSE).wait());
+        board.run_until(&[raw, reject], millis(80)).unwrap();
+    }
+}
+
+/// The RTC's watchdog goes on in sleep unless it is told not to.
+#[test]
+fn the_watchdog_watches_a_sleep() {
+    let watchdog = |pause: u32| {
+        [
+            (RTC + 0xa8, 0x50d8_3aa1),
+            (RTC + 0x94, 3400), // 50 ms, doubled for stage 0
+            (RTC + 0x90, 1 << 31 | 4 << 28 | pause << 9), // resets the RTC
+        ]
+    };
+    for (pause, expected) in [(0, true), (1, false)] {
+        let code = Code::new().flush().writes(&watchdog(pause)).writes(&[wake_by(GPIO), GO]).wait();
+        let mut board = board(&code);
+        let printed = board.run_for(millis(150)).unwrap();
+        let text = String::from_utf8(printed).unwrap();
+        assert_eq!(text.contains("rst:0x10 (RTCWDT_RTC_RST)"), expected, "pause {pause}: {text}");
+    }
+}
