@@ -81,3 +81,10 @@ pub fn built_hello(text: &str) -> tempfile::TempDir {
         .check(0, &[]);
     directory
 }
+
+/// The `result` event among what a command with `--format json` said.
+pub fn result(said: &Said) -> serde_json::Value {
+    let events = said.out.lines().map(|line| serde_json::from_str(line).expect("a line is JSON"));
+    let mut results = events.filter(|event: &serde_json::Value| event["event"] == "result");
+    results.next().expect("there is a result")
+}

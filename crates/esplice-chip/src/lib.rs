@@ -27,7 +27,7 @@ pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
 pub use schema::{
     Access, Backing, Chip, Features, Flash, ImageParams, Loader, Peripheral, Region, RegionKind,
-    Reset, Sim, SimCpu, Space, SpiRegisters, Toolchain, UsbId, UsbOtg,
+    Reset, Sim, SimCpu, Space, SpiRegisters, TinyGo, Toolchain, UsbId, UsbOtg,
 };
 pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
 

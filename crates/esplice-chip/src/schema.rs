@@ -196,6 +196,8 @@ pub struct ImageParams {
     pub default_flash_size: String,
     /// The header's write-protect pin field.
     pub wp_pin: u8,
+    /// Family id in UF2 files.
+    pub uf2_family: u32,
     /// Flash frequency names and their codes in the header (low nibble of byte 3).
     pub flash_frequencies: BTreeMap<String, u8>,
     /// Flash size names and their codes in the header (high nibble of byte 3).
@@ -348,6 +350,20 @@ pub struct Toolchain {
     pub c_compiler: String,
     /// Its flags for this chip.
     pub c_flags: Vec<String>,
+    /// TinyGo, where it knows the chip.
+    pub tinygo: Option<TinyGo>,
+}
+
+/// How TinyGo makes firmware for a chip.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TinyGo {
+    /// Its names of boards that do for the bare chip; the first that an installed TinyGo knows is
+    /// taken.
+    pub targets: Vec<String>,
+    /// The symbol where its runtime starts with flash mapped already, as a second-stage bootloader
+    /// leaves it; without one its programs only boot by the ROM.
+    pub start: Option<String>,
 }
 
 /// The virtual board of this chip.

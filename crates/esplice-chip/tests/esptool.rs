@@ -24,6 +24,7 @@ type OfOurs = fn(&Chip) -> Option<u32>;
 const CONSTANTS: &[(&str, OfOurs)] = &[
     ("IMAGE_CHIP_ID", |chip| Some(chip.image.chip_id.into())),
     ("BOOTLOADER_FLASH_OFFSET", |chip| Some(chip.image.boot_offset.0)),
+    ("UF2_FAMILY_ID", |chip| Some(chip.image.uf2_family)),
     ("ESP_ROM_BAUD", |chip| Some(chip.loader.initial_baud)),
     ("ESP_RAM_BLOCK", |chip| Some(chip.loader.ram_block)),
     ("FLASH_WRITE_SIZE", |chip| Some(chip.loader.rom_block)),

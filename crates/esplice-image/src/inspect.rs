@@ -6,7 +6,8 @@ use crate::header::walk;
 use crate::partition::hex;
 use crate::{
     AppDescriptor, Content, Defect, Extent, FlashMode, HeaderError, ImageHeader, ImageInfo,
-    ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, SegmentHeader, sha256,
+    ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, PlannedWrite,
+    SegmentHeader, merge, sha256,
 };
 
 /// Inspects `bytes`: an app, a bootloader, a partition table, or flash from offset 0 with all of
@@ -23,6 +24,35 @@ pub fn inspect(bytes: &[u8]) -> ImageReport {
         Content::PartitionTable => report.parts.push(table_part(0, bytes, None)),
         Content::DirectImage => {}
         content => report.defects.push(Defect::NotAnImage { content }),
+    }
+    report
+}
+
+/// Inspects what a HEX or UF2 file of `len` bytes holds of a flash: the flash from offset 0 where it
+/// has a bootloader and a table, else each stretch for itself.
+pub fn inspect_writes(content: Content, len: usize, writes: &[PlannedWrite]) -> ImageReport {
+    let mut report = ImageReport { content, len, parts: Vec::new(), defects: Vec::new() };
+    let flash = match merge(writes, FlashOffset(0), None) {
+        Ok(flash) => flash,
+        Err(error) => {
+            report.defects.push(Defect::NotOneFlash { message: error.to_string() });
+            return report;
+        }
+    };
+    if let Some(chip) = merged_for(&flash) {
+        report.parts = merged_parts(&flash, chip);
+        return report;
+    }
+    for write in writes {
+        let offset = write.offset.0;
+        match Content::of(&write.data) {
+            Content::Image => report.parts.push(image_part("image", offset, &write.data, None)),
+            Content::PartitionTable => report.parts.push(table_part(offset, &write.data, None)),
+            _ => {}
+        }
+    }
+    if report.parts.is_empty() {
+        report.defects.push(Defect::NotAnImage { content: Content::of(&flash) });
     }
     report
 }

@@ -3,7 +3,9 @@
 //! A flash plan ([`FlashPlan`]) is the ordered list of named writes that puts a firmware into
 //! flash. It is made and checked without a device; [`resolve`] ends it once the device's facts are
 //! known. App images are made of ELFs by [`build_image`]; [`inspect`] reads any image and says what
-//! is wrong with it. Everything takes bytes and gives values: files and ports are the caller's.
+//! is wrong with it. [`merge()`] and [`split`] put a flash's content together and take it apart,
+//! [`unpack`] reads it from Intel HEX and UF2, [`unxz`] unpacks a file. Everything takes bytes and
+//! gives values: files and ports are the caller's.
 //!
 //! ```
 //! use esplice_image::PartitionTable;
@@ -22,8 +24,10 @@ mod content;
 mod descriptor;
 mod elf;
 mod error;
+mod format_error;
 mod header;
 mod inspect;
+mod intel_hex;
 mod layout;
 mod merge;
 mod metadata;
@@ -34,7 +38,11 @@ mod plan_error;
 mod plan_json;
 mod report;
 mod resolve;
+mod split;
 mod table_error;
+mod uf2;
+mod unpack;
+mod xz;
 
 pub use app::{AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, build_image};
 pub use assemble::{PlanParts, make_plan};
@@ -43,9 +51,11 @@ pub use bootloader::{Bootloader, BootloaderError, second_stage};
 pub use content::Content;
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;
+pub use format_error::{FormatError, Uf2Fault};
 pub use header::{Extent, FlashMode, HeaderError, ImageHeader, SegmentHeader, patch_flash};
-pub use inspect::inspect;
-pub use merge::merged;
+pub use inspect::{inspect, inspect_writes};
+pub use intel_hex::{from_intel_hex, to_intel_hex};
+pub use merge::{LARGEST_FLASH, merge, merged};
 pub use metadata::elf_chip_name;
 pub use otadata::{OtaEntry, booted_slot};
 pub use partition::{Partition, PartitionTable};
@@ -54,7 +64,11 @@ pub use plan_error::PlanError;
 pub use plan_json::FileRef;
 pub use report::{Defect, ImageInfo, ImageKind, ImageReport, Part, PartBody};
 pub use resolve::{DeviceFacts, ResolveOptions, ResolvedPlan, Write, resolve};
+pub use split::split;
 pub use table_error::TableError;
+pub use uf2::{Uf2, Uf2Options, from_uf2, to_uf2};
+pub use unpack::{Unpacked, unpack};
+pub use xz::unxz;
 
 /// SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {

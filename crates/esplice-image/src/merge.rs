@@ -1,35 +1,76 @@
-//! One file of all writes: the flash from offset 0.
+//! One file of several writes.
+
+use esplice_chip::FlashOffset;
 
 use crate::{FlashPlan, PlanError, PlannedWrite};
 
-/// The flash from offset 0 to the end of the last write, 0xFF between writes, equal to what
+/// Bytes of the largest flash that the vendor's tools know (esptool documentation, "Flash Modes",
+/// flash size).
+pub const LARGEST_FLASH: u32 = 128 << 20;
+
+/// The flash from offset 0 to the end of the plan's last write, 0xFF between writes, equal to what
 /// `esptool merge-bin` makes of them.
 ///
 /// # Errors
-/// [`PlanError::Overlap`]; [`PlanError::PastFlash`] for a write behind the plan's flash size.
+/// [`PlanError::SameBytes`]; [`PlanError::PastFlash`] for a write behind the plan's flash size.
 pub fn merged(plan: &FlashPlan) -> Result<Vec<u8>, PlanError> {
-    let flash_size = plan.flash.size;
-    let mut writes: Vec<&PlannedWrite> = plan.writes.iter().collect();
-    writes.sort_by_key(|write| write.offset);
-    let mut bytes = Vec::new();
+    joined(&in_order(&plan.writes, plan.flash.size)?, FlashOffset(0))
+}
+
+/// The flash from `start` to the end of the last write, and up to offset `pad_to` where that is
+/// further: 0xFF where nothing is written, equal to what `esptool merge-bin` makes of it.
+///
+/// # Errors
+/// [`PlanError::SameBytes`]; [`PlanError::BeforeStart`]; [`PlanError::PastFlash`] for a write behind
+/// the end of the largest flash.
+pub fn merge(
+    writes: &[PlannedWrite],
+    start: FlashOffset,
+    pad_to: Option<u32>,
+) -> Result<Vec<u8>, PlanError> {
+    let mut bytes = joined(&in_order(writes, LARGEST_FLASH)?, start)?;
+    let len = pad_to.unwrap_or(0).min(LARGEST_FLASH).saturating_sub(start.0) as usize;
+    bytes.resize(bytes.len().max(len), 0xff);
+    Ok(bytes)
+}
+
+/// `writes` sorted, none over another, all in a flash of `flash_size` bytes.
+pub(crate) fn in_order(
+    writes: &[PlannedWrite],
+    flash_size: u32,
+) -> Result<Vec<&PlannedWrite>, PlanError> {
+    let mut sorted: Vec<&PlannedWrite> = writes.iter().collect();
+    sorted.sort_by_key(|write| write.offset);
     let mut before: Option<&PlannedWrite> = None;
-    for write in writes {
+    for write in &sorted {
         let offset = write.offset;
         if write.end() > u64::from(flash_size) {
             let (name, len) = (write.name.clone(), write.data.len());
             return Err(PlanError::PastFlash { name, len, offset, flash_size });
         }
         if let Some(first) = before.filter(|first| first.end() > u64::from(offset.0)) {
-            return Err(PlanError::Overlap {
+            return Err(PlanError::SameBytes {
                 first: first.name.clone(),
                 first_end: first.end(),
                 second: write.name.clone(),
                 second_offset: offset,
             });
         }
-        bytes.resize(offset.0 as usize, 0xff);
-        bytes.extend_from_slice(&write.data);
         before = Some(write);
+    }
+    Ok(sorted)
+}
+
+fn joined(writes: &[&PlannedWrite], start: FlashOffset) -> Result<Vec<u8>, PlanError> {
+    let mut bytes = Vec::new();
+    for write in writes {
+        let at = write.offset.0.checked_sub(start.0).ok_or_else(|| PlanError::BeforeStart {
+            name: write.name.clone(),
+            offset: write.offset,
+            start,
+        })?;
+        bytes.resize(at as usize, 0xff);
+        bytes.extend_from_slice(&write.data);
     }
     Ok(bytes)
 }

@@ -100,6 +100,11 @@ pub struct PlannedWrite {
 }
 
 impl PlannedWrite {
+    /// Bytes of unknown kind, named for their place.
+    pub fn unnamed(offset: FlashOffset, data: &[u8]) -> Self {
+        Self { name: offset.to_string(), kind: WriteKind::Data, offset, data: data.to_vec() }
+    }
+
     /// First byte behind it.
     pub fn end(&self) -> u64 {
         u64::from(self.offset.0) + self.data.len() as u64

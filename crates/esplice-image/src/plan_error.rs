@@ -84,6 +84,36 @@ pub enum PlanError {
         /// Its place.
         second_offset: FlashOffset,
     },
+    /// Two writes for one byte.
+    #[error("{first} ends at 0x{first_end:x}, behind the start of {second} at {second_offset}")]
+    SameBytes {
+        /// The one that begins first.
+        first: String,
+        /// Its end.
+        first_end: u64,
+        /// The other.
+        second: String,
+        /// Its place.
+        second_offset: FlashOffset,
+    },
+    /// A write before the place that the merged image is for.
+    #[error("{name} at {offset} is before the image's own offset {start}")]
+    BeforeStart {
+        /// The write.
+        name: String,
+        /// Its place.
+        offset: FlashOffset,
+        /// Where the image begins.
+        start: FlashOffset,
+    },
+    /// Blocks of a UF2 file that can't be filled so.
+    #[error("UF2 blocks of {len} bytes of data: a multiple of 4 from 4 to {most} is possible")]
+    Uf2Chunk {
+        /// Bytes asked for.
+        len: usize,
+        /// Most bytes.
+        most: usize,
+    },
     /// A write does not begin at a sector.
     #[error("{name} at {offset} does not begin at a flash sector (0x{align:x} bytes)")]
     Unaligned {

@@ -118,6 +118,12 @@ pub enum Defect {
         /// What it looks like.
         content: Content,
     },
+    /// Stretches of a file that no flash can hold together.
+    #[error("{message}")]
+    NotOneFlash {
+        /// Why.
+        message: String,
+    },
     /// Header, segments, checksum or hash are not all there.
     #[error(transparent)]
     Header(#[from] HeaderError),

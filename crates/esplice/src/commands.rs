@@ -30,6 +30,9 @@ pub enum Command {
     /// Show what is in an image and whether it is sound
     #[command(hide = true)]
     ImageInfo(image::info::Args),
+    /// Make one file of several, for the whole flash
+    #[command(hide = true)]
+    MergeBin(image::merge::Args),
     /// Offer a virtual board to other programs
     Sim(sim::Args),
     /// List the chips that are known
@@ -48,6 +51,11 @@ impl Command {
             Command::Image(image::Command::Info(args)) | Command::ImageInfo(args) => {
                 image::info::run(&args, shell)
             }
+            Command::Image(image::Command::Verify(args)) => image::verify::run(&args, shell),
+            Command::Image(image::Command::Merge(args)) | Command::MergeBin(args) => {
+                image::merge::run(&args, shell)
+            }
+            Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
             Command::Sim(args) => sim::run(&args, shell, interrupt),
             Command::Chips(args) => chips::run(&args, shell),
             Command::Config(args) => config::run(&args, shell),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use esplice_chip::ChipError;
 use esplice_flash::{ErrorClass, FlashError};
-use esplice_image::{BootloaderError, ImageError, PlanError};
+use esplice_image::{BootloaderError, FormatError, ImageError, PlanError};
 use esplice_monitor::MonitorError;
 use esplice_protocol::PortError;
 use esplice_sim::SimError;
@@ -219,10 +219,17 @@ impl From<ImageError> for Failure {
     }
 }
 
+impl From<FormatError> for Failure {
+    fn from(error: FormatError) -> Failure {
+        Failure { exit: Exit::BadInput, message: error.to_string(), hint: error.hint() }
+    }
+}
+
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Failure {
         let exit = match &error {
             PlanError::WrongChip { .. } | PlanError::ImageForOtherChip { .. } => Exit::WrongChip,
+            PlanError::Uf2Chunk { .. } => Exit::Usage,
             _ => Exit::PlanRefused,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }

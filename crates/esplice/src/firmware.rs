@@ -16,7 +16,7 @@ use crate::{
     outputs::Names,
     project::Project,
     shell::Shell,
-    source::Source,
+    source::{self, Source},
 };
 
 /// Finds out the chip where nothing else tells; none where that can't be.
@@ -60,7 +60,7 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
-        let elf = Arc::new(crate::source::read(&artifact.elf)?);
+        let elf = Arc::new(source::read(&artifact.elf)?);
         Firmware::from_elf(artifact.bin, elf, chip, project, shell)
     }
 
@@ -123,7 +123,7 @@ impl Firmware {
                 let told = target.map_or_else(|| elf_chip(&path, &bytes), |chip| Ok(Some(chip)))?;
                 let asked = told.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
-                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let name = source::stem(&path).to_string_lossy().into_owned();
                 Firmware::from_elf(name, bytes, chip, project, shell)
                     .map_err(|failure| of_file(&path, failure))
             }

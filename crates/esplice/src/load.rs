@@ -4,8 +4,8 @@ use std::path::Path;
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{
-    Content, Defect, FlashPlan, ImageKind, ImageReport, Part, PartBody, PartitionTable,
-    ResolveOptions, WriteKind, inspect,
+    Content, Defect, FlashPlan, ImageKind, Part, PartBody, PartitionTable, ResolveOptions,
+    WriteKind, inspect,
 };
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     backtrace::{self, FirmwareElf},
     exit::{Exit, Failure},
     firmware::{self, Firmware, of_file},
+    flash_file::first_defect,
     interrupt::Interrupt,
     outputs::Names,
     ports::{self, Board},
@@ -55,14 +56,6 @@ fn image_plan(
         return Ok((plan, chip));
     }
     firmware::plan_of_image(bytes).map_err(|failure| of_file(path, failure))
-}
-
-/// What is wrong with an inspected file first of all, in words.
-pub fn first_defect(report: &ImageReport) -> Option<String> {
-    report.all_defects().find(|(_, defect)| !defect.is_remark()).map(|(part, defect)| match part {
-        Some(part) if report.parts.len() > 1 => format!("{}: {defect}", part.name),
-        _ => defect.to_string(),
-    })
 }
 
 /// Refuses what is no sound app image, with the offsets that it may have been meant for.

@@ -9,7 +9,9 @@ mod commands;
 mod event;
 mod exit;
 mod firmware;
+mod flash_file;
 mod flashing;
+mod habits;
 mod interrupt;
 mod load;
 mod outputs;
@@ -59,7 +61,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let exit = match Cli::try_parse() {
+    let exit = match Cli::try_parse_from(habits::rewritten(std::env::args_os())) {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
             let interrupt = Interrupt::listen();

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    source,
+};
 
 /// The names of what `build` writes, made from `--output`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +51,8 @@ impl Names {
 
     /// The plan that belongs to the image at `path`.
     pub fn plan_beside(path: &Path) -> Option<PathBuf> {
-        let mut name = path.file_stem()?.to_owned();
+        path.file_name()?;
+        let mut name = source::stem(path);
         name.push(".plan.json");
         Some(path.with_file_name(name))
     }

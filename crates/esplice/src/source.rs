@@ -1,17 +1,19 @@
 //! What a PATH is, told by its content.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use esplice_image::Content;
+use esplice_image::{Content, unxz};
 
 use crate::{
     args::SourceArgs,
     exit::{Exit, Failure},
+    firmware::of_file,
 };
 
 /// What the user gave.
@@ -107,8 +109,26 @@ impl Source {
 /// Bytes of the largest file that is read: far more than any flash or any ELF's debug information.
 const LARGEST: u64 = 1 << 30;
 
-/// The whole file at `path`.
+/// Bytes of the largest file that is unpacked: far more than any flash.
+const LARGEST_UNPACKED: usize = 256 << 20;
+
+/// The whole file at `path`, unpacked where it is an xz file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read_plain(path)?;
+    if Content::of(&bytes) != Content::Xz {
+        return Ok(bytes);
+    }
+    unxz(&bytes, LARGEST_UNPACKED).map_err(|error| of_file(path, error.into()))
+}
+
+/// The name of a file without its extension, and without that of xz.
+pub fn stem(path: &Path) -> OsString {
+    let packed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xz"));
+    let plain = if packed { path.with_extension("") } else { path.to_owned() };
+    plain.file_stem().unwrap_or_default().to_owned()
+}
+
+fn read_plain(path: &Path) -> Result<Vec<u8>, Failure> {
     read_bounded(path).map_err(|e| {
         let failure = Failure::input(format!("cannot read {}: {e}", path.display()));
         match e.kind() {

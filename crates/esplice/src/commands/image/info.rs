@@ -1,27 +1,25 @@
 use std::path::PathBuf;
 
-use esplice_image::{ImageInfo, ImageReport, Part, PartBody, inspect};
+use esplice_image::{ImageInfo, ImageReport, Part, PartBody};
 use serde_json::{Value, json};
 
 use crate::{
     exit::{Exit, Failure},
-    load,
+    flash_file::{FlashFile, first_defect},
     shell::{Shell, hex},
-    source,
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// App image, bootloader, partition table, or flash from offset 0
+    /// App image, bootloader, partition table, or flash from offset 0; also as HEX, UF2 or xz
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
-    let bytes = source::read(&args.file)?;
-    let report = inspect(&bytes);
+    let report = FlashFile::read(&args.file)?.inspect();
     shell.result("image-info", &report.to_string(), value(&report));
-    match load::first_defect(&report) {
+    match first_defect(&report) {
         None => Ok(()),
         Some(defect) => {
             let message = format!("{}: {defect}", args.file.display());

@@ -1,0 +1,175 @@
+//! Intel HEX: a flash's content as lines of text.
+
+use esplice_chip::FlashOffset;
+use ihex::{ReaderError, Record};
+
+use crate::{FormatError, LARGEST_FLASH, PlannedWrite};
+
+/// Bytes of data on a line, as usual and as esptool writes them.
+const LINE_LEN: usize = 16;
+
+/// Bytes that one base address reaches (Intel, "Hexadecimal Object File Format Specification",
+/// 1988, record type 04).
+const REACH: usize = 0x1_0000;
+
+/// Reads a file: a write for each stretch without a gap, in order of offset.
+///
+/// # Errors
+/// [`FormatError`] with the line, for everything that is not as it should be: a bad record, bytes
+/// given twice, offsets that no flash has, a missing last record.
+pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
+    let text = str::from_utf8(bytes).map_err(|error| FormatError::HexNotText {
+        line: 1 + bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count(),
+        offset: error.valid_up_to(),
+    })?;
+    let mut stretches = Stretches::default();
+    let mut base = 0;
+    let mut last = 0;
+    let mut ended = false;
+    for (number, line) in text.lines().enumerate() {
+        let (number, line) = (number + 1, line.trim_end());
+        if line.is_empty() {
+            continue;
+        }
+        last = number;
+        if ended {
+            return Err(FormatError::HexAfterEnd { line: number });
+        }
+        let record = Record::from_record_string(line)
+            .map_err(|error| FormatError::HexRecord { line: number, fault: fault(line, error) })?;
+        match record {
+            Record::Data { offset, value } => {
+                stretches.add(number, base + u64::from(offset), &value)?;
+            }
+            Record::EndOfFile => ended = true,
+            Record::ExtendedLinearAddress(high) => base = u64::from(high) << 16,
+            Record::ExtendedSegmentAddress(segment) => base = u64::from(segment) << 4,
+            // Where a program starts; an ESP32 image has that in its header.
+            Record::StartLinearAddress(_) | Record::StartSegmentAddress { .. } => {}
+        }
+    }
+    if !ended {
+        return Err(FormatError::HexNoEnd { line: last });
+    }
+    stretches.finish()
+}
+
+/// What is wrong with a line, with its numbers where it has any.
+fn fault(line: &str, error: ReaderError) -> String {
+    let said = |at: usize| line.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    match error {
+        ReaderError::ChecksumMismatch(computed, found) => {
+            format!("checksum is {found:02X}, expected {computed:02X}")
+        }
+        ReaderError::PayloadLengthMismatch => format!(
+            "it has {} bytes of data and says {}",
+            // Colon, length, offset, type and checksum.
+            line.len().saturating_sub(11) / 2,
+            said(1).unwrap_or(0),
+        ),
+        ReaderError::MissingStartCode => "it does not begin with ':'".into(),
+        ReaderError::ContainsInvalidCharacters => {
+            let place = line.char_indices().skip(1).find(|(_, c)| !c.is_ascii_hexdigit());
+            let (column, found) = place.map_or((1, ' '), |(at, c)| (at + 1, c));
+            format!("{found:?} in column {column} is no hexadecimal digit")
+        }
+        ReaderError::RecordTooShort | ReaderError::RecordTooLong => {
+            format!("it has {} characters, a record has 11 to 521", line.len())
+        }
+        ReaderError::RecordNotEvenLength => "its last byte has only one digit".into(),
+        ReaderError::UnsupportedRecordType(kind) => {
+            format!("record type {kind:02X} is unknown, there are 00 to 05")
+        }
+        ReaderError::InvalidLengthForType => format!(
+            "{} bytes of data are wrong for record type {:02X}",
+            said(1).unwrap_or(0),
+            said(7).unwrap_or(0),
+        ),
+    }
+}
+
+/// Data as it comes, put together.
+#[derive(Default)]
+struct Stretches {
+    /// Each with the line it begins at.
+    all: Vec<(usize, PlannedWrite)>,
+}
+
+impl Stretches {
+    fn add(&mut self, line: usize, start: u64, data: &[u8]) -> Result<(), FormatError> {
+        let end = start + data.len() as u64;
+        if end > u64::from(LARGEST_FLASH) {
+            return Err(FormatError::HexPastFlash { line, end });
+        }
+        match self.all.last_mut() {
+            _ if data.is_empty() => {}
+            Some((_, write)) if write.end() == start => write.data.extend_from_slice(data),
+            // It ends inside a flash, so its start is a u32.
+            _ => self.all.push((line, PlannedWrite::unnamed(FlashOffset(start as u32), data))),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<PlannedWrite>, FormatError> {
+        self.all.sort_by_key(|(_, write)| write.offset);
+        let mut writes: Vec<PlannedWrite> = Vec::with_capacity(self.all.len().min(1024));
+        let mut line_before = 0;
+        for (line, write) in self.all {
+            match writes.last_mut() {
+                Some(before) if before.end() > u64::from(write.offset.0) => {
+                    let (first, second) = (line_before.min(line), line_before.max(line));
+                    return Err(FormatError::HexTwice { first, second, offset: write.offset });
+                }
+                Some(before) if before.end() == u64::from(write.offset.0) => {
+                    before.data.extend_from_slice(&write.data);
+                }
+                _ => writes.push(write),
+            }
+            line_before = line;
+        }
+        if writes.is_empty() {
+            return Err(FormatError::Nothing { kind: "Intel HEX" });
+        }
+        Ok(writes)
+    }
+}
+
+/// Writes `writes` as Intel HEX, as `esptool merge-bin --format hex` does: lines of 16 bytes, and
+/// base addresses only where one is beyond 64 KiB.
+///
+/// # Errors
+/// [`PlanError::Overlap`](crate::PlanError::Overlap) for bytes given twice,
+/// [`PlanError::PastFlash`](crate::PlanError::PastFlash) beyond the largest flash there is.
+pub fn to_intel_hex(writes: &[PlannedWrite]) -> Result<String, crate::PlanError> {
+    let writes = crate::merge::in_order(writes, LARGEST_FLASH)?;
+    let end = writes.last().map_or(0, |write| write.end());
+    let mut base = (end > REACH as u64).then_some(None);
+    let total: usize = writes.iter().map(|write| write.data.len()).sum();
+    let mut text = String::with_capacity(total / LINE_LEN * 44 + 100);
+    for joined in writes.chunk_by(|a, b| a.end() == u64::from(b.offset.0)) {
+        let data: Vec<u8> = joined.iter().flat_map(|write| write.data.iter().copied()).collect();
+        let mut at = joined.first().map_or(0, |write| write.offset.0 as usize);
+        let mut rest = data.as_slice();
+        while !rest.is_empty() {
+            let high = (at / REACH) as u16;
+            if let Some(told) = &mut base
+                && *told != Some(high)
+            {
+                push(&mut text, &Record::ExtendedLinearAddress(high));
+                *told = Some(high);
+            }
+            let (line, after) = rest.split_at(rest.len().min(LINE_LEN).min(REACH - at % REACH));
+            push(&mut text, &Record::Data { offset: (at % REACH) as u16, value: line.to_vec() });
+            at += line.len();
+            rest = after;
+        }
+    }
+    push(&mut text, &Record::EndOfFile);
+    Ok(text)
+}
+
+fn push(text: &mut String, record: &Record) {
+    // Only a line of more than 255 bytes could fail.
+    text.push_str(&record.to_record_string().unwrap_or_default());
+    text.push('\n');
+}

@@ -1,0 +1,254 @@
+//! UF2: a flash's content as blocks of 512 bytes, each of which says where it belongs.
+//!
+//! The crates for it that were there either stand still since 2018 or index what they read
+//! unasked, and there is little to it.
+
+use esplice_chip::FlashOffset;
+use md5::{Digest as _, Md5};
+
+use crate::{FormatError, LARGEST_FLASH, PlanError, PlannedWrite, Uf2Fault};
+
+// The UF2 project's README.md, "File format", "Flags" and "MD5 checksum".
+const BLOCK: usize = 512;
+const MAGIC: [u32; 2] = [0x0a32_4655, 0x9e5d_5157];
+const MAGIC_END: u32 = 0x0ab1_6f30;
+const NOT_MAIN_FLASH: u32 = 0x1;
+const FILE_CONTAINER: u32 = 0x1000;
+const FAMILY: u32 = 0x2000;
+const MD5: u32 = 0x4000;
+const HEADER: usize = 32;
+const DATA: usize = 476;
+/// Address, length and MD5 at the end of the data.
+const MD5_LEN: usize = 24;
+
+/// How blocks are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uf2Options {
+    /// The chip's number, `image.uf2-family` of its data.
+    pub family: u32,
+    /// Bytes of data in a block; as many as there is room for, if not given.
+    pub chunk: Option<usize>,
+    /// Whether blocks carry the MD5 of their data.
+    pub md5: bool,
+}
+
+impl Uf2Options {
+    /// Most bytes of data in a block.
+    pub fn room(md5: bool) -> usize {
+        if md5 { DATA - MD5_LEN } else { DATA }
+    }
+
+    fn chunk(&self) -> Result<usize, PlanError> {
+        let most = Self::room(self.md5);
+        match self.chunk {
+            None => Ok(most),
+            Some(len) if len == 0 || len > most || !len.is_multiple_of(4) => {
+                Err(PlanError::Uf2Chunk { len, most })
+            }
+            Some(len) => Ok(len),
+        }
+    }
+}
+
+/// Writes `writes` as UF2, as `esptool merge-bin --format uf2` does: the blocks of each are numbered
+/// for themselves.
+///
+/// # Errors
+/// [`PlanError::Uf2Chunk`]; [`PlanError::Overlap`], [`PlanError::PastFlash`].
+pub fn to_uf2(writes: &[PlannedWrite], options: &Uf2Options) -> Result<Vec<u8>, PlanError> {
+    let chunk = options.chunk()?;
+    let writes = crate::merge::in_order(writes, LARGEST_FLASH)?;
+    let flags = FAMILY | if options.md5 { MD5 } else { 0 };
+    let count: usize = writes.iter().map(|write| write.data.len().div_ceil(chunk)).sum();
+    let mut file = Vec::with_capacity(count * BLOCK);
+    for write in writes {
+        let total = write.data.len().div_ceil(chunk) as u32;
+        let mut addr = write.offset.0;
+        for (number, data) in write.data.chunks(chunk).enumerate() {
+            let (len, number) = (data.len() as u32, number as u32);
+            let start = file.len();
+            let [first, second] = MAGIC;
+            push(&mut file, &[first, second, flags, addr, len, number, total, options.family]);
+            file.extend_from_slice(data);
+            if options.md5 {
+                push(&mut file, &[addr, len]);
+                file.extend_from_slice(&Md5::digest(data));
+            }
+            file.resize(start + BLOCK - 4, 0);
+            push(&mut file, &[MAGIC_END]);
+            addr = addr.wrapping_add(len);
+        }
+    }
+    Ok(file)
+}
+
+fn push(file: &mut Vec<u8>, words: &[u32]) {
+    file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+}
+
+/// What a UF2 file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uf2 {
+    /// The chip's number, where the blocks tell one.
+    pub family: Option<u32>,
+    /// A write for each stretch without a gap, in order of offset.
+    pub writes: Vec<PlannedWrite>,
+}
+
+/// Reads a file whose blocks are all of one family.
+///
+/// # Errors
+/// [`FormatError`] with the offset of the block, for everything that is not as it should be:
+/// broken or missing blocks, a wrong MD5, bytes given twice, offsets that no flash has.
+pub fn from_uf2(bytes: &[u8]) -> Result<Uf2, FormatError> {
+    let mut reader = Reader::default();
+    let mut at = 0;
+    for block in bytes.chunks(BLOCK) {
+        reader.block(block).map_err(|fault| FormatError::Uf2 { offset: at, fault })?;
+        at += block.len();
+    }
+    reader.finish(at)
+}
+
+#[derive(Default)]
+struct Reader {
+    family: Option<Option<u32>>,
+    /// Number of the next block and of all of its group.
+    next: Option<(u32, u32)>,
+    writes: Vec<PlannedWrite>,
+    /// What several blocks share: address, length, MD5; known when all are read.
+    regions: Vec<(u32, u32, [u8; 16])>,
+}
+
+impl Reader {
+    fn block(&mut self, bytes: &[u8]) -> Result<(), Uf2Fault> {
+        let block: &[u8; BLOCK] =
+            bytes.try_into().map_err(|_| Uf2Fault::Cut { len: bytes.len() })?;
+        let word = |at: usize| {
+            block
+                .get(at..)
+                .and_then(|rest| rest.first_chunk())
+                .map_or(0, |b| u32::from_le_bytes(*b))
+        };
+        if [word(0), word(4)] != MAGIC || word(BLOCK - 4) != MAGIC_END {
+            return Err(Uf2Fault::Magic);
+        }
+        let (flags, addr, len) = (word(8), word(12), word(16));
+        self.number(word(20), word(24))?;
+        if flags & (NOT_MAIN_FLASH | FILE_CONTAINER) != 0 {
+            return Ok(());
+        }
+        let family = (flags & FAMILY != 0).then(|| word(28));
+        match *self.family.get_or_insert(family) {
+            first if first != family => {
+                return Err(Uf2Fault::Family {
+                    found: family.unwrap_or(0),
+                    first: first.unwrap_or(0),
+                });
+            }
+            _ => {}
+        }
+        let most = Uf2Options::room(flags & MD5 != 0);
+        let data = usize::try_from(len).ok().filter(|len| *len <= most);
+        let data = data.and_then(|len| block.get(HEADER..HEADER + len));
+        let data = data.ok_or(Uf2Fault::Length { len, most })?;
+        let end = u64::from(addr) + u64::from(len);
+        if end > u64::from(LARGEST_FLASH) {
+            return Err(Uf2Fault::PastFlash { addr, end });
+        }
+        if flags & MD5 != 0 {
+            // At the end of the room for data, and in esptool's files just behind them.
+            let places = [HEADER + data.len(), HEADER + DATA - MD5_LEN];
+            let region = |at: usize| (word(at), word(at + 4));
+            let at = places.into_iter().find(|at| region(*at) == (addr, len));
+            let at = at.unwrap_or(HEADER + DATA - MD5_LEN);
+            let hash = block.get(at + 8..).and_then(|rest| rest.first_chunk()).copied();
+            self.check(region(at), hash.unwrap_or_default(), addr, data)?;
+        }
+        match self.writes.last_mut() {
+            _ if data.is_empty() => {}
+            Some(write) if write.end() == u64::from(addr) => write.data.extend_from_slice(data),
+            _ => self.writes.push(PlannedWrite::unnamed(FlashOffset(addr), data)),
+        }
+        Ok(())
+    }
+
+    /// Blocks are numbered one after the other in each group, and a group is whole.
+    fn number(&mut self, number: u32, total: u32) -> Result<(), Uf2Fault> {
+        let expected = self.next.unwrap_or((0, total));
+        if (number, total) != expected || number >= total {
+            let (expected, expected_total) = expected;
+            return Err(Uf2Fault::Number { number, total, expected, expected_total });
+        }
+        self.next = Some((number + 1, total)).filter(|(next, total)| next < total);
+        Ok(())
+    }
+
+    /// A block's own MD5 is checked at once, one of several blocks at the end.
+    fn check(
+        &mut self,
+        (start, len): (u32, u32),
+        hash: [u8; 16],
+        addr: u32,
+        data: &[u8],
+    ) -> Result<(), Uf2Fault> {
+        if (start, len as usize) == (addr, data.len()) {
+            return same_md5(start, len, hash, Md5::digest(data).into());
+        }
+        if self.regions.last() != Some(&(start, len, hash)) {
+            self.regions.push((start, len, hash));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, end: usize) -> Result<Uf2, FormatError> {
+        let at_end = |fault| FormatError::Uf2 { offset: end, fault };
+        if let Some((number, total)) = self.next {
+            return Err(at_end(Uf2Fault::Missing { number, total }));
+        }
+        self.writes.sort_by_key(|write| write.offset);
+        let mut writes: Vec<PlannedWrite> = Vec::with_capacity(self.writes.len().min(1024));
+        for write in self.writes {
+            match writes.last_mut() {
+                Some(before) if before.end() > u64::from(write.offset.0) => {
+                    return Err(FormatError::Uf2Twice { offset: write.offset });
+                }
+                Some(before) if before.end() == u64::from(write.offset.0) => {
+                    before.data.extend_from_slice(&write.data);
+                }
+                _ => writes.push(write),
+            }
+        }
+        // Each byte is hashed once, whatever the file says.
+        self.regions.sort_unstable();
+        self.regions.dedup();
+        let mut hashed = 0;
+        for (start, len, hash) in self.regions {
+            let data = region(&writes, start, len).filter(|_| start >= hashed);
+            let data = data.ok_or_else(|| at_end(Uf2Fault::Region { start, len }))?;
+            same_md5(start, len, hash, Md5::digest(data).into()).map_err(at_end)?;
+            hashed = start.saturating_add(len);
+        }
+        if writes.is_empty() {
+            return Err(FormatError::Nothing { kind: "UF2" });
+        }
+        Ok(Uf2 { family: self.family.flatten(), writes })
+    }
+}
+
+/// The bytes of a region, if all are there.
+fn region(writes: &[PlannedWrite], start: u32, len: u32) -> Option<&[u8]> {
+    let before = writes.partition_point(|write| write.offset.0 <= start);
+    let write = writes.get(before.checked_sub(1)?)?;
+    let from = usize::try_from(start - write.offset.0).ok()?;
+    write.data.get(from..from.checked_add(usize::try_from(len).ok()?)?)
+}
+
+fn same_md5(addr: u32, len: u32, stored: [u8; 16], computed: [u8; 16]) -> Result<(), Uf2Fault> {
+    use crate::partition::hex;
+    if stored == computed {
+        return Ok(());
+    }
+    let (stored, computed) = (hex(&stored), hex(&computed));
+    Err(Uf2Fault::Md5 { addr, len, stored, computed })
+}

@@ -1,0 +1,206 @@
+//! Intel HEX, UF2 and xz: there and back, and every way to be wrong.
+
+use esplice_chip::FlashOffset;
+use esplice_image::{
+    FormatError, PlannedWrite, Uf2Fault, Uf2Options, from_intel_hex, from_uf2, merge, split,
+    to_intel_hex, to_uf2, unxz,
+};
+use proptest::prelude::*;
+
+/// Writes with gaps of one byte at least, so that each comes back for itself.
+fn writes() -> impl Strategy<Value = Vec<PlannedWrite>> {
+    let piece = (1_u32..0x1_8000, proptest::collection::vec(any::<u8>(), 1..700));
+    proptest::collection::vec(piece, 1..6).prop_map(|pieces| {
+        let mut at = 0;
+        let mut writes = Vec::new();
+        for (gap, data) in pieces {
+            at += gap;
+            writes.push(PlannedWrite::unnamed(FlashOffset(at), &data));
+            at += data.len() as u32;
+        }
+        writes
+    })
+}
+
+/// No stretch of it is like another.
+const DATA: [u8; 800] = {
+    let mut data = [0; 800];
+    let mut at = 0;
+    while at < data.len() {
+        data[at] = ((at * at * 7 + at) >> 3) as u8;
+        at += 1;
+    }
+    data
+};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn hex_there_and_back(writes in writes()) {
+        let text = to_intel_hex(&writes).unwrap();
+        prop_assert_eq!(from_intel_hex(text.as_bytes()).unwrap(), writes);
+    }
+
+    #[test]
+    fn uf2_there_and_back(writes in writes(), words in 1_usize..=113, md5: bool, all: bool) {
+        let options = Uf2Options { family: 7, chunk: (!all).then_some(words * 4), md5 };
+        let file = to_uf2(&writes, &options).unwrap();
+        let read = from_uf2(&file).unwrap();
+        prop_assert_eq!((read.family, read.writes), (Some(7), writes));
+    }
+
+    /// A bit that changes is noticed, or is in a place that says nothing.
+    #[test]
+    fn a_changed_bit_of_uf2_is_noticed(at in 0_usize..1024, bit in 0_u8..8) {
+        let write = PlannedWrite::unnamed(FlashOffset(0x1000), &DATA);
+        let options = Uf2Options { family: 7, chunk: None, md5: true };
+        let good = to_uf2(&[write], &options).unwrap();
+        let mut bad = good.clone();
+        bad[at] ^= 1 << bit;
+        match from_uf2(&bad) {
+            Err(_) => {}
+            // Flags that are not looked at, and the filling behind data and MD5.
+            Ok(read) => prop_assert!(
+                (8..12).contains(&(at % 512)) || (512 + 32 + 348 + 24..1020).contains(&at),
+                "byte {at}: {read:?}"
+            ),
+        }
+    }
+
+    #[test]
+    fn parts_of_any_flash_merge_to_it(
+        pieces in proptest::collection::vec((0_usize..0x2_0000, any::<u8>(), 1_usize..9000), 0..8),
+    ) {
+        let table = esplice_image::PartitionTable::esp_idf_default().to_bytes().unwrap();
+        let mut flash = vec![0xff; 0x2_8000];
+        for (at, byte, len) in pieces {
+            flash[at..at + len].fill(byte);
+        }
+        flash[0x8000..0x8000 + table.len()].copy_from_slice(&table);
+        let end = flash.iter().rposition(|byte| *byte != 0xff).unwrap() + 1;
+        let merged = merge(&split(&flash), FlashOffset(0), None).unwrap();
+        // With the table, an image at the boot offset or neither: all of it or nothing.
+        prop_assert_eq!(&merged[..], &flash[..end]);
+    }
+}
+
+#[test]
+fn hex_of_other_writers() {
+    // Lower case, CR LF, blank lines, segment addresses, a start address.
+    let text =
+        ":020000021000ec\r\n:0400000001020304f2\r\n\r\n:0400000500010000F6\r\n:00000001FF\r\n";
+    let read = from_intel_hex(text.as_bytes()).unwrap();
+    assert_eq!(read, [PlannedWrite::unnamed(FlashOffset(0x1_0000), &[1, 2, 3, 4])]);
+    // In another order.
+    let text = ":021004000304E3\n:021002000102E9\n:00000001FF\n";
+    let read = from_intel_hex(text.as_bytes()).unwrap();
+    assert_eq!(read, [PlannedWrite::unnamed(FlashOffset(0x1002), &[1, 2, 3, 4])]);
+}
+
+#[test]
+fn broken_hex_is_told_with_its_line() {
+    #[track_caller]
+    fn check(text: &[u8], message: &str) {
+        let error = from_intel_hex(text).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
+    check(b"", "the file ends in line 0 without an end record");
+    check(b":00000001FF\n", "Intel HEX file without data");
+    check(b":00000001FF\n:00000001FF\n", "line 2 stands behind the end record");
+    check(b"\n0400000001020304F2\n", "line 2: it does not begin with ':'");
+    check(b":0400\n", "line 1: it has 5 characters, a record has 11 to 521");
+    check(b":04000000010203F6\n", "line 1: it has 3 bytes of data and says 4");
+    check(b":0400000001020304F2A\n", "line 1: its last byte has only one digit");
+    check(b":0400000G01020304F2\n", "line 1: 'G' in column 9 is no hexadecimal digit");
+    check(b":0400000001020304F3\n", "line 1: checksum is F3, expected F2");
+    check(b":00000006FA\n", "line 1: record type 06 is unknown, there are 00 to 05");
+    check(b":0100000400FB\n", "line 1: 1 bytes of data are wrong for record type 04");
+    check(b":00000001FF\n\xff\n", "line 2 (byte 12) is not text");
+    check(
+        b":020000044000BA\n:0100000000FF\n:00000001FF\n",
+        "line 2 ends at 0x40000001, the largest flash at 0x8000000",
+    );
+    check(
+        b":020000000102FB\n:020000000102FB\n:00000001FF\n",
+        "line 2 gives bytes at 0x0 that line 1 and those behind it gave",
+    );
+}
+
+#[test]
+fn broken_uf2_is_told_with_its_block() {
+    let writes = [
+        PlannedWrite::unnamed(FlashOffset(0x1000), &[1; 1000]),
+        PlannedWrite::unnamed(FlashOffset(0x2000), &[2; 10]),
+    ];
+    let file = |family| to_uf2(&writes, &Uf2Options { family, chunk: None, md5: true }).unwrap();
+    let good = file(7);
+    assert_eq!(good.len(), 4 * 512);
+    let check = |bytes: &[u8], offset: usize, fault: Uf2Fault| {
+        assert_eq!(from_uf2(bytes), Err(FormatError::Uf2 { offset, fault }));
+    };
+    let changed = |at: usize, word: u32| {
+        let mut bad = good.clone();
+        bad[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        bad
+    };
+    check(&good[..1023], 512, Uf2Fault::Cut { len: 511 });
+    check(&good[..1024], 1024, Uf2Fault::Missing { number: 2, total: 3 });
+    check(&changed(512 + 4, 0), 512, Uf2Fault::Magic);
+    check(&changed(512 + 508, 0), 512, Uf2Fault::Magic);
+    let number = Uf2Fault::Number { number: 2, total: 3, expected: 1, expected_total: 3 };
+    check(&[&good[..512], &good[1024..]].concat(), 512, number);
+    check(&changed(16, 453), 0, Uf2Fault::Length { len: 453, most: 452 });
+    check(&changed(16, u32::MAX), 0, Uf2Fault::Length { len: u32::MAX, most: 452 });
+    let past = Uf2Fault::PastFlash { addr: 0x3fc8_0000, end: 0x3fc8_01c4 };
+    check(&changed(12, 0x3fc8_0000), 0, past);
+    check(&changed(12, u32::MAX), 0, Uf2Fault::PastFlash { addr: u32::MAX, end: 0x1_0000_01c3 });
+    let other = [good.clone(), file(8)].concat();
+    check(&other, 2048, Uf2Fault::Family { found: 8, first: 7 });
+    assert_eq!(
+        from_uf2(&good.repeat(2)),
+        Err(FormatError::Uf2Twice { offset: FlashOffset(0x1000) })
+    );
+    assert_eq!(from_uf2(&[]), Err(FormatError::Nothing { kind: "UF2" }));
+}
+
+/// Other writers give one MD5 for several blocks, at the end of the room for data.
+#[test]
+fn an_md5_of_several_blocks() {
+    use md5::{Digest as _, Md5};
+    let write = PlannedWrite::unnamed(FlashOffset(0x4000), &[3; 512]);
+    let options = Uf2Options { family: 7, chunk: Some(256), md5: false };
+    let mut file = to_uf2(std::slice::from_ref(&write), &options).unwrap();
+    for block in file.chunks_mut(512) {
+        block[9] |= 0x40;
+        block[484..488].copy_from_slice(&0x4000_u32.to_le_bytes());
+        block[488..492].copy_from_slice(&512_u32.to_le_bytes());
+        block[492..508].copy_from_slice(&Md5::digest(&write.data));
+    }
+    assert_eq!(from_uf2(&file).unwrap().writes, [write]);
+    file[40] ^= 1;
+    let error = from_uf2(&file).unwrap_err();
+    assert!(error.to_string().contains("MD5 of 512 bytes at 0x4000 is "), "{error}");
+    // One of bytes that are nowhere.
+    file[40] ^= 1;
+    file[488..492].copy_from_slice(&513_u32.to_le_bytes());
+    let error = from_uf2(&file).unwrap_err();
+    assert!(error.to_string().contains("an MD5 is of 513 bytes at 0x4000"), "{error}");
+}
+
+#[test]
+fn xz_is_bounded() {
+    let mut packed = Vec::new();
+    let content = vec![7; 100_000];
+    let mut encoder = liblzma::read::XzEncoder::new(content.as_slice(), 9);
+    std::io::Read::read_to_end(&mut encoder, &mut packed).unwrap();
+    assert_eq!(unxz(&packed, 100_000).unwrap(), content);
+    assert_eq!(unxz(&packed.repeat(2), 200_000).unwrap().len(), 200_000);
+    assert_eq!(unxz(&packed, 99_999), Err(FormatError::XzLarge { most: 99_999 }));
+    for len in 0..packed.len() {
+        let error = unxz(&packed[..len], 100_000).unwrap_err();
+        assert!(matches!(error, FormatError::Xz { .. }), "{len}: {error}");
+    }
+    let error = unxz(&[&packed[..], b"more"].concat(), 100_000).unwrap_err();
+    assert!(error.to_string().starts_with("xz file at byte "), "{error}");
+}
