@@ -9,6 +9,7 @@ use serde_json::Value;
 /// A crate, and the crates of the workspace that it may use. Not all have to.
 const TABLE: &[(&str, &[&str])] = &[
     ("esplice-chip", &[]),
+    ("esplice-layout", &["esplice-chip"]),
     ("esplice-image", &["esplice-chip"]),
     ("esplice-protocol", &["esplice-chip"]),
     ("esplice-flash", &["esplice-chip", "esplice-image", "esplice-protocol"]),

@@ -1,0 +1,114 @@
+//! What a linker says, traced back to the line of the layout that caused it.
+
+use crate::{
+    Base, Cause, HEAP_SECTION, Layout, LayoutError, Place, arena_section,
+    script::{assertions, section_name, stack_error},
+};
+
+/// The errors of `layout` that stand behind `output`, what compiler and linker said; empty where
+/// the layout has no part in it.
+pub fn explain(layout: &Layout, output: &str) -> Vec<LayoutError> {
+    let mut found: Vec<LayoutError> = Vec::new();
+    // Our own assertions first: they are the exact ones.
+    for assertion in assertions(layout) {
+        if output.contains(&assertion.message()) {
+            found.push(assertion.error);
+        }
+    }
+    if !found.is_empty() {
+        return found;
+    }
+    for line in output.lines() {
+        for (section, error) in sections(layout) {
+            let of_it = line.contains(&format!("'{section}'"))
+                || line.contains(&format!("`{section}'"))
+                || line.contains(&format!("section {section} "));
+            let past = line.contains("will not fit in region")
+                || line.contains("virtual address range overlaps")
+                || line.contains("unable to move location counter");
+            if of_it && past && !found.contains(&error) {
+                found.push(error);
+            }
+        }
+    }
+    if !found.is_empty() {
+        return found;
+    }
+    let stack = stack_error(layout);
+    let shown = script_text(&stack);
+    let short = output.contains("Main stack is smaller than")
+        || output.contains(&shown)
+        || output.lines().any(|l| l.contains("location counter") && l.contains("stack"));
+    if short {
+        return vec![stack];
+    }
+    base_errors(layout, output)
+}
+
+fn script_text(error: &LayoutError) -> String {
+    error.to_string().replace(['"', '\\', '\n'], "'")
+}
+
+/// The output sections of the layout, and what it means that one has no room.
+fn sections(layout: &Layout) -> Vec<(String, LayoutError)> {
+    let mut all = Vec::new();
+    for arena in &layout.arenas {
+        let cause = Cause::NoRoomAtLink {
+            what: format!("arena {}", arena.name),
+            asked: arena.size.clone(),
+            region: arena.region.clone(),
+        };
+        all.push((arena_section(&arena.name), cause.at(&arena.place)));
+    }
+    for section in &layout.sections {
+        let (name, region) = (section.name.clone(), section.region.clone());
+        let error = Cause::SectionAtLink { name, region }.at(&section.place);
+        all.push((section_name(&section.name), error));
+    }
+    if let Some(heap) = &layout.heap {
+        let asked = match &heap.extent {
+            crate::Extent::Size(size) => size.clone(),
+            crate::Extent::Rest => crate::Amount { written: "the rest".into(), bytes: heap.align },
+        };
+        let what = "the heap".to_owned();
+        let cause = Cause::NoRoomAtLink { what, asked, region: heap.region.clone() };
+        all.push((HEAP_SECTION.to_owned(), cause.at(&heap.place)));
+    }
+    all
+}
+
+/// What goes wrong where the layout meets the scripts that it adds to.
+fn base_errors(layout: &Layout, output: &str) -> Vec<LayoutError> {
+    if layout.base != Base::EspHal {
+        return Vec::new();
+    }
+    let place = first_place(layout);
+    let missing = output.contains("unable to insert .esplice")
+        || output.contains("not found for insert")
+        || output.contains("memory region") && output.contains("RWDATA") && !twice(output);
+    if missing {
+        return vec![Cause::BaseScriptMissing { script: "linkall.x" }.at(&place)];
+    }
+    if twice(output) {
+        let gnu = output.contains("redefinition of memory region alias");
+        let remedy = if gnu {
+            "with GNU ld the layout's script includes it: take -Tlinkall.x out of .cargo/config.toml"
+        } else {
+            "cargo joins rustflags of [build], [target.TRIPLE] and [target.'cfg(…)']: keep one of them"
+        };
+        return vec![Cause::BaseScriptTwice { script: "linkall.x", remedy }.at(&place)];
+    }
+    Vec::new()
+}
+
+fn twice(output: &str) -> bool {
+    output.contains("redefinition of memory region alias")
+        || output.lines().any(|line| line.contains("region '") && line.contains("already defined"))
+}
+
+fn first_place(layout: &Layout) -> Place {
+    let heap = layout.heap.iter().map(|heap| &heap.place);
+    let arenas = layout.arenas.iter().map(|arena| &arena.place);
+    let sections = layout.sections.iter().map(|section| &section.place);
+    heap.chain(arenas).chain(sections).min_by_key(|place| place.line).cloned().unwrap_or_default()
+}

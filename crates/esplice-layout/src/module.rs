@@ -1,0 +1,219 @@
+//! The arenas and the heap as Rust sees them.
+
+use std::fmt::Write as _;
+
+use crate::{Arena, Contents, Extent, Layout};
+
+/// The name that the module is written under, in `OUT_DIR`.
+pub const MODULE_FILE: &str = "esplice_layout.rs";
+
+/// Bytes of a heap on the host where the layout gives it the rest, which a host has no end of.
+const HOST_HEAP: u32 = 64 << 10;
+
+/// The module that gives each arena and the heap away, once. With `device` it takes them from the
+/// linker's symbols, else from statics of the same sizes, for tests on the host.
+pub fn rust_module(layout: &Layout, device: bool) -> String {
+    let mut text =
+        String::from("// Written by esplice from the memory layout; changes here are lost.\n");
+    let blocks = layout.arenas.iter().map(|arena| arena_function(arena, device));
+    let heap = layout.heap.as_ref().map(|heap| {
+        let size = match &heap.extent {
+            Extent::Size(size) => Some(size.bytes),
+            Extent::Rest => None,
+        };
+        let shown = match size {
+            Some(size) => format!("{size} bytes"),
+            None => "the rest".to_owned(),
+        };
+        Function {
+            name: "heap".into(),
+            about: format!("The heap: {shown} in `{}`, aligned to {}.", heap.region, heap.align),
+            start: "__esplice_heap_start".into(),
+            end: "__esplice_heap_end".into(),
+            size: size.unwrap_or(HOST_HEAP),
+            align: heap.align,
+            fill: None,
+            section: None,
+        }
+    });
+    let functions: Vec<Function> = blocks.chain(heap).collect();
+    for function in &functions {
+        function.write(&mut text, device);
+    }
+    if layout.heap.is_some() {
+        text.push_str(ESP_ALLOC);
+    }
+    if !functions.is_empty() {
+        text.push_str(if device { TAKE_ON_DEVICE } else { TAKE_ON_HOST });
+    }
+    text
+}
+
+fn arena_function(arena: &Arena, device: bool) -> Function {
+    let symbol = format!("__esplice_arena_{}", arena.name);
+    let state = match arena.contents {
+        Contents::NoLoad => "Its contents are undefined.".to_owned(),
+        Contents::Kept => {
+            "Its contents outlive a reset; after power-on they are undefined.".to_owned()
+        }
+        Contents::Fill(byte) => format!("Filled with {byte:#04x}."),
+    };
+    Function {
+        name: arena.name.clone(),
+        about: format!(
+            "Arena `{}`: {} bytes in `{}`, aligned to {}. {state}",
+            arena.name, arena.size.bytes, arena.region, arena.align
+        ),
+        // What statics of the program take of it is theirs.
+        start: if device { format!("{symbol}_free") } else { format!("{symbol}_start") },
+        end: format!("{symbol}_end"),
+        size: arena.size.bytes,
+        align: arena.align,
+        fill: match arena.contents {
+            Contents::Fill(byte) => Some(byte),
+            Contents::NoLoad | Contents::Kept => None,
+        },
+        section: Some(crate::arena_section(&arena.name)),
+    }
+}
+
+struct Function {
+    name: String,
+    about: String,
+    start: String,
+    end: String,
+    size: u32,
+    align: u32,
+    fill: Option<u8>,
+    section: Option<String>,
+}
+
+impl Function {
+    fn write(&self, text: &mut String, device: bool) {
+        let Function { name, about, start, end, size, align, .. } = self;
+        let item = match self.fill {
+            Some(_) => "u8",
+            None => "::core::mem::MaybeUninit<u8>",
+        };
+        let _ = write!(
+            text,
+            "\n/// {about}\n///\n/// Given away once: `None` from the second call on.\n"
+        );
+        if let Some(section) = &self.section {
+            let _ = writeln!(
+                text,
+                "///\n/// Statics with `#[unsafe(link_section = \"{section}\")]` lie in it as well, and are not\n/// part of what is given."
+            );
+        }
+        let _ = writeln!(text, "#[allow(dead_code, unsafe_code)]");
+        let _ = writeln!(text, "pub fn r#{name}() -> Option<&'static mut [{item}]> {{");
+        text.push_str("    static TAKEN: Once = Once::new();\n");
+        if device {
+            let _ = writeln!(
+                text,
+                "    unsafe extern \"C\" {{\n        static mut {start}: u8;\n        static mut {end}: u8;\n    }}"
+            );
+            text.push_str("    if !TAKEN.take() {\n        return None;\n    }\n");
+            let _ = writeln!(text, "    let start = &raw mut {start};");
+            let _ = writeln!(
+                text,
+                "    let len = (&raw mut {end} as usize).saturating_sub(start as usize);"
+            );
+            text.push_str("    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.\n");
+            let _ = writeln!(
+                text,
+                "    Some(unsafe {{ ::core::slice::from_raw_parts_mut(start.cast::<{item}>(), len) }})"
+            );
+        } else {
+            let fill = self
+                .fill
+                .map_or("::core::mem::MaybeUninit::uninit()".to_owned(), |b| b.to_string());
+            let _ =
+                writeln!(text, "    #[repr(align({align}))]\n    struct Block([{item}; {size}]);");
+            let _ = writeln!(text, "    static mut BLOCK: Block = Block([{fill}; {size}]);");
+            text.push_str("    if !TAKEN.take() {\n        return None;\n    }\n");
+            text.push_str(
+                "    // SAFETY: nobody else names this static, and it is given away once.\n",
+            );
+            text.push_str("    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })\n");
+        }
+        text.push_str("}\n");
+    }
+}
+
+/// A macro, so that the crate is named only where it is used.
+const ESP_ALLOC: &str = "
+/// Adds what [`heap`] gives to esp-alloc's heap: `layout::add_heap_to_esp_alloc!(layout::heap())`.
+/// Gives its length in bytes, or `None` where the heap is given away already.
+#[allow(unused_macros)]
+macro_rules! add_heap_to_esp_alloc {
+    ($heap:expr) => {
+        $heap.map(|heap| {
+            let len = heap.len();
+            let region = unsafe {
+                // SAFETY: the heap is given away once, and for good.
+                ::esp_alloc::HeapRegion::new(
+                    heap.as_mut_ptr().cast(),
+                    len,
+                    ::esp_alloc::MemoryCapability::Internal.into(),
+                )
+            };
+            // SAFETY: as above.
+            unsafe { ::esp_alloc::HEAP.add_region(region) };
+            len
+        })
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use add_heap_to_esp_alloc;
+";
+
+const TAKE_ON_HOST: &str = "
+/// Says yes once.
+struct Once(::core::sync::atomic::AtomicBool);
+
+impl Once {
+    const fn new() -> Once {
+        Once(::core::sync::atomic::AtomicBool::new(false))
+    }
+
+    #[allow(dead_code)]
+    fn take(&self) -> bool {
+        !self.0.swap(true, ::core::sync::atomic::Ordering::AcqRel)
+    }
+}
+";
+
+/// Chips whose instructions cannot exchange a value with memory have one core, so that nobody comes
+/// between while interrupts are off (RISC-V Privileged Architecture, mstatus: MIE is bit 3).
+const TAKE_ON_DEVICE: &str = "
+/// Says yes once.
+struct Once(::core::sync::atomic::AtomicBool);
+
+impl Once {
+    const fn new() -> Once {
+        Once(::core::sync::atomic::AtomicBool::new(false))
+    }
+
+    #[allow(dead_code, unsafe_code)]
+    #[cfg(target_has_atomic = \"8\")]
+    fn take(&self) -> bool {
+        !self.0.swap(true, ::core::sync::atomic::Ordering::AcqRel)
+    }
+
+    #[allow(dead_code, unsafe_code)]
+    #[cfg(not(target_has_atomic = \"8\"))]
+    fn take(&self) -> bool {
+        use ::core::sync::atomic::Ordering::Relaxed;
+        let status: usize;
+        // SAFETY: turns interrupts off, and below on again if they were on.
+        unsafe { ::core::arch::asm!(\"csrrci {0}, mstatus, 8\", out(reg) status) };
+        let free = !self.0.load(Relaxed);
+        self.0.store(true, Relaxed);
+        if status & 8 != 0 {
+            unsafe { ::core::arch::asm!(\"csrsi mstatus, 8\") };
+        }
+        free
+    }
+}
+";

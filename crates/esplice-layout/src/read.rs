@@ -1,0 +1,275 @@
+//! `[layout]` of a TOML file, key by key, each with its line.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::{
+    ArenaSpec, At, Cause, HeapSpec, LayoutError, Place, ReserveSpec, SectionSpec, Size, Spec,
+    StackSpec,
+};
+
+const LAYOUT: &[&str] = &["base", "linker", "code", "heap", "arena", "stack", "section", "reserve"];
+const HEAP: &[&str] = &["region", "size", "align", "symbols", "limit"];
+const ARENA: &[&str] = &["name", "region", "size", "align", "fill", "no-load", "keep"];
+const STACK: &[&str] = &["main", "goroutine"];
+const SECTION: &[&str] = &["name", "pattern", "region", "align", "no-load"];
+const RESERVE: &[&str] = &["name", "start", "size"];
+
+pub(crate) fn read(file: &str, text: &str) -> Result<Option<Spec>, LayoutError> {
+    let source = Source { file, text };
+    let document = DeTable::parse(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let message = error.message().trim_end().to_owned();
+        Cause::Toml { message }.at(&source.place(offset))
+    })?;
+    let Some((key, layout)) = document.get_ref().iter().find(|(key, _)| key.get_ref() == "layout")
+    else {
+        return Ok(None);
+    };
+    let place = source.place(key.span().start);
+    let table = Table::of(source, "layout", layout, place)?;
+    table.knows(LAYOUT)?;
+
+    let mut spec = Spec {
+        base: table.parsed("base", |text| text.parse())?,
+        linker: table.parsed("linker", |text| text.parse())?,
+        code: table.size("code")?.map(|(size, _)| size),
+        ..Spec::default()
+    };
+    if let Some(heap) = table.table("heap")? {
+        spec.heap = Some(read_heap(&heap)?);
+    }
+    for arena in table.tables("arena")? {
+        spec.arenas.push(read_arena(&arena)?);
+    }
+    if let Some(stack) = table.table("stack")? {
+        stack.knows(STACK)?;
+        spec.stack = StackSpec { main: stack.size("main")?, goroutine: stack.size("goroutine")? };
+    }
+    for section in table.tables("section")? {
+        spec.sections.push(read_section(&section)?);
+    }
+    for reserve in table.tables("reserve")? {
+        spec.reserves.push(read_reserve(&reserve)?);
+    }
+    Ok(Some(spec))
+}
+
+fn read_heap(table: &Table<'_>) -> Result<HeapSpec, LayoutError> {
+    table.knows(HEAP)?;
+    let (size, written) = table.needed("size", table.size("size")?)?;
+    let (limit, limit_written) = match table.size("limit")? {
+        Some((limit, written)) => (Some(limit), written),
+        None => (None, String::new()),
+    };
+    Ok(HeapSpec {
+        place: table.place.clone(),
+        region: table.text("region")?,
+        size,
+        written,
+        align: table.number("align")?,
+        symbols: table.texts("symbols")?,
+        limit,
+        limit_written,
+    })
+}
+
+fn read_arena(table: &Table<'_>) -> Result<ArenaSpec, LayoutError> {
+    table.knows(ARENA)?;
+    let name = table.needed("name", table.text("name")?)?;
+    let (size, written) = table.needed("size", table.size("size")?)?;
+    Ok(ArenaSpec {
+        place: table.place.clone(),
+        name,
+        region: table.text("region")?,
+        size,
+        written,
+        align: table.number("align")?,
+        fill: table.number("fill")?,
+        no_load: table.switch("no-load")?,
+        keep: table.switch("keep")?,
+    })
+}
+
+fn read_section(table: &Table<'_>) -> Result<SectionSpec, LayoutError> {
+    table.knows(SECTION)?;
+    Ok(SectionSpec {
+        place: table.place.clone(),
+        name: table.needed("name", table.text("name")?)?,
+        pattern: table.needed("pattern", table.text("pattern")?)?,
+        region: table.needed("region", table.text("region")?)?,
+        align: table.number("align")?,
+        no_load: table.switch("no-load")?,
+    })
+}
+
+fn read_reserve(table: &Table<'_>) -> Result<ReserveSpec, LayoutError> {
+    table.knows(RESERVE)?;
+    let (size, written) = table.needed("size", table.size("size")?)?;
+    Ok(ReserveSpec {
+        place: table.place.clone(),
+        name: table.needed("name", table.text("name")?)?,
+        start: table.needed("start", table.number("start")?)?,
+        size,
+        written,
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn place(&self, offset: usize) -> Place {
+        let newlines = self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+        Place::new(self.file, u32::try_from(newlines).unwrap_or(u32::MAX - 1) + 1)
+    }
+}
+
+/// A table of the file, and how it is called in messages.
+struct Table<'a> {
+    source: Source<'a>,
+    name: String,
+    place: Place,
+    content: &'a DeTable<'a>,
+}
+
+impl<'a> Table<'a> {
+    fn of(
+        source: Source<'a>,
+        name: &str,
+        value: &'a Spanned<DeValue<'a>>,
+        place: Place,
+    ) -> Result<Table<'a>, LayoutError> {
+        match value.get_ref() {
+            DeValue::Table(content) => Ok(Table { source, name: name.to_owned(), place, content }),
+            _ => Err(Cause::WrongKind { key: name.to_owned(), wanted: "a table" }.at(&place)),
+        }
+    }
+
+    /// Refuses keys that are none of `known`.
+    fn knows(&self, known: &[&str]) -> Result<(), LayoutError> {
+        for key in self.content.keys() {
+            if !known.contains(&key.get_ref().as_ref()) {
+                let cause = Cause::UnknownKey {
+                    table: self.name.clone(),
+                    key: key.get_ref().to_string(),
+                    known: known.iter().map(|&k| k.to_owned()).collect(),
+                };
+                return Err(cause.at(&self.source.place(key.span().start)));
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: &str) -> Option<(&'a Spanned<DeValue<'a>>, Place)> {
+        let (name, value) = self.content.iter().find(|(name, _)| name.get_ref() == key)?;
+        Some((value, self.source.place(name.span().start)))
+    }
+
+    fn needed<T>(&self, key: &'static str, value: Option<T>) -> Result<T, LayoutError> {
+        value.ok_or_else(|| Cause::MissingKey { table: self.name.clone(), key }.at(&self.place))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<At<String>>, LayoutError> {
+        let Some((value, place)) = self.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::String(text) => Ok(Some(At::new(text.to_string(), place))),
+            _ => Err(Cause::WrongKind { key: key.to_owned(), wanted: "a text" }.at(&place)),
+        }
+    }
+
+    /// A text, or a list of them.
+    fn texts(&self, key: &str) -> Result<Vec<At<String>>, LayoutError> {
+        let Some((value, place)) = self.get(key) else { return Ok(Vec::new()) };
+        let wrong = || {
+            Cause::WrongKind { key: key.to_owned(), wanted: "a text or a list of texts" }.at(&place)
+        };
+        match value.get_ref() {
+            DeValue::String(text) => Ok(vec![At::new(text.to_string(), place)]),
+            DeValue::Array(items) => items
+                .iter()
+                .map(|item| match item.get_ref() {
+                    DeValue::String(text) => {
+                        Ok(At::new(text.to_string(), self.source.place(item.span().start)))
+                    }
+                    _ => Err(wrong()),
+                })
+                .collect(),
+            _ => Err(wrong()),
+        }
+    }
+
+    fn parsed<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> Result<T, Cause>,
+    ) -> Result<Option<At<T>>, LayoutError> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        let value = parse(&text.value).map_err(|cause| cause.at(&text.place))?;
+        Ok(Some(At::new(value, text.place)))
+    }
+
+    fn number(&self, key: &str) -> Result<Option<At<u32>>, LayoutError> {
+        let Some((value, place)) = self.get(key) else { return Ok(None) };
+        match whole(value.get_ref()) {
+            Some(number) => Ok(Some(At::new(number, place))),
+            None => {
+                Err(Cause::WrongKind { key: key.to_owned(), wanted: "a whole number" }.at(&place))
+            }
+        }
+    }
+
+    fn switch(&self, key: &str) -> Result<Option<At<bool>>, LayoutError> {
+        let Some((value, place)) = self.get(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Boolean(switch) => Ok(Some(At::new(*switch, place))),
+            _ => Err(Cause::WrongKind { key: key.to_owned(), wanted: "true or false" }.at(&place)),
+        }
+    }
+
+    /// A size and how it was written: a text such as `96K`, or a number of bytes.
+    fn size(&self, key: &str) -> Result<Option<(At<Size>, String)>, LayoutError> {
+        let Some((value, place)) = self.get(key) else { return Ok(None) };
+        let written = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            number => match whole(number) {
+                Some(number) => number.to_string(),
+                None => {
+                    let wanted = "a size such as \"96K\"";
+                    return Err(Cause::WrongKind { key: key.to_owned(), wanted }.at(&place));
+                }
+            },
+        };
+        let size = Size::parse(key, &written).map_err(|cause| cause.at(&place))?;
+        Ok(Some((At::new(size, place), written.trim().to_owned())))
+    }
+
+    fn table(&self, key: &str) -> Result<Option<Table<'a>>, LayoutError> {
+        let Some((value, place)) = self.get(key) else { return Ok(None) };
+        Table::of(self.source, &format!("{}.{key}", self.name), value, place).map(Some)
+    }
+
+    /// `[[layout.arena]]`, each with its own line.
+    fn tables(&self, key: &str) -> Result<Vec<Table<'a>>, LayoutError> {
+        let Some((value, place)) = self.get(key) else { return Ok(Vec::new()) };
+        let name = format!("{}.{key}", self.name);
+        let DeValue::Array(items) = value.get_ref() else {
+            let cause = Cause::WrongKind { key: name, wanted: "written as a list, in [[ ]]" };
+            return Err(cause.at(&place));
+        };
+        items
+            .iter()
+            .map(|item| Table::of(self.source, &name, item, self.source.place(item.span().start)))
+            .collect()
+    }
+}
+
+fn whole(value: &DeValue<'_>) -> Option<u32> {
+    match value {
+        DeValue::Integer(number) => u32::from_str_radix(number.as_str(), number.radix()).ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! A target of one's own for TinyGo.
+//!
+//! TinyGo's script shares the start of DRAM out between stack, data, code's alias and heap, so arenas
+//! stand at addresses from the region's top downwards, below the ROM's own data, and the heap ends
+//! where they begin. Source: TinyGo 0.33, targets/esp32c3.ld and src/runtime/baremetal.go.
+
+use std::fmt::Write as _;
+
+use super::{Assertion, Text, heap_names};
+use crate::{Amount, Cause, Extent, Layout};
+
+/// The files of a TinyGo target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TinyGoFiles {
+    /// The target, for `tinygo build -target`.
+    pub target: String,
+    /// The linker script that it names.
+    pub script: String,
+    /// More arguments for `tinygo build`.
+    pub arguments: Vec<String>,
+}
+
+/// The target that adds `layout` to TinyGo's own target `inherits`, whose linker script is `script`
+/// (`tinygo info -json` tells it: `targets/esp32c3.ld`). `own_script` is the absolute path that
+/// [`TinyGoFiles::script`] will be written to: TinyGo resolves relative ones against the current
+/// directory.
+pub fn tinygo(layout: &Layout, inherits: &str, script: &str, own_script: &str) -> TinyGoFiles {
+    let target = format!(
+        "{{\n  \"inherits\": [{}],\n  \"linkerscript\": {}\n}}\n",
+        json(inherits),
+        json(own_script)
+    );
+    let mut arguments = Vec::new();
+    if let Some(stack) = &layout.goroutine_stack {
+        arguments.push(format!("-stack-size={}", stack.bytes));
+    }
+    TinyGoFiles { target, script: own(layout, script), arguments }
+}
+
+fn own(layout: &Layout, script: &str) -> Text {
+    let mut text = Text::new();
+    let chip = &layout.chip.display_name;
+    let _ =
+        writeln!(text, "/* Memory layout for {chip}, written by esplice; changes here are lost.");
+    text.push_str(
+        " * In the place of TinyGo's own script, which it includes and then overrules.\n */\n",
+    );
+    let _ = writeln!(text, "INCLUDE {script}\n");
+    let _ = writeln!(text, "_stack_size = {};", layout.stack.bytes);
+
+    let mut assertions = Vec::new();
+    let dram = layout.room("dram");
+    let mut top = dram.map_or(0, |room| room.end() - layout.reserved_tail(room));
+    for arena in &layout.arenas {
+        let Some(addr) = arena.addr else { continue };
+        let symbol = format!("__esplice_arena_{}", arena.name);
+        let size = arena.size.bytes;
+        let _ = write!(text, "\n/* {} */\n", arena.place);
+        let _ = writeln!(text, "{symbol}_start = {addr:#010x};");
+        let _ = writeln!(text, "{symbol}_end = {:#010x};", addr.saturating_add(size));
+        let _ = writeln!(text, "{symbol}_size = {size};");
+        if arena.region == "dram" {
+            top = top.min(addr);
+        }
+    }
+    for range in layout.reserved.iter().filter(|range| range.region == "dram") {
+        top = top.min(range.addr);
+    }
+    match &layout.heap {
+        Some(heap) => {
+            let _ = write!(text, "\n/* {} */\n", heap.place);
+            let asked = match &heap.extent {
+                Extent::Size(size) => {
+                    let _ = writeln!(text, "_heap_end = _heap_start + {};", size.bytes);
+                    size.clone()
+                }
+                Extent::Rest => {
+                    let _ = writeln!(text, "_heap_end = {top:#010x};");
+                    Amount { written: "the rest".into(), bytes: heap.align }
+                }
+            };
+            text.push_str("__esplice_heap_start = _heap_start;\n__esplice_heap_end = _heap_end;\n");
+            text.push_str("__esplice_heap_size = _heap_end - _heap_start;\n");
+            heap_names(&mut text, layout);
+            let cause =
+                Cause::NoRoomAtLink { what: "the heap".into(), asked, region: "dram".into() };
+            assertions.push(Assertion {
+                region: "dram".into(),
+                condition: format!(
+                    "_heap_start + {} <= _heap_end && _heap_end <= {top:#010x}",
+                    heap.align
+                ),
+                error: cause.at(&heap.place),
+            });
+        }
+        // Without a heap of ours TinyGo's still must not grow into the arenas.
+        None => {
+            let _ = writeln!(text, "\n_heap_end = {top:#010x};");
+        }
+    }
+    text.push('\n');
+    super::write_assertions(&mut text, &assertions);
+    text
+}
+
+/// `text` as a string of JSON.
+fn json(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if (c as u32) < 0x20 => {
+                let _ = write!(quoted, "\\u{:04x}", c as u32);
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}

@@ -1,0 +1,74 @@
+// Written by esplice from the memory layout; changes here are lost.
+
+/// Arena `dma`: 16384 bytes in `dram`, aligned to 16. Its contents are undefined.
+///
+/// Given away once: `None` from the second call on.
+///
+/// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` lie in it as well, and are not
+/// part of what is given.
+#[allow(dead_code, unsafe_code)]
+pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
+    static TAKEN: Once = Once::new();
+    #[repr(align(16))]
+    struct Block([::core::mem::MaybeUninit<u8>; 16384]);
+    static mut BLOCK: Block = Block([::core::mem::MaybeUninit::uninit(); 16384]);
+    if !TAKEN.take() {
+        return None;
+    }
+    // SAFETY: nobody else names this static, and it is given away once.
+    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+}
+
+/// The heap: the rest in `dram2`, aligned to 16.
+///
+/// Given away once: `None` from the second call on.
+#[allow(dead_code, unsafe_code)]
+pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
+    static TAKEN: Once = Once::new();
+    #[repr(align(16))]
+    struct Block([::core::mem::MaybeUninit<u8>; 65536]);
+    static mut BLOCK: Block = Block([::core::mem::MaybeUninit::uninit(); 65536]);
+    if !TAKEN.take() {
+        return None;
+    }
+    // SAFETY: nobody else names this static, and it is given away once.
+    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+}
+
+/// Adds what [`heap`] gives to esp-alloc's heap: `layout::add_heap_to_esp_alloc!(layout::heap())`.
+/// Gives its length in bytes, or `None` where the heap is given away already.
+#[allow(unused_macros)]
+macro_rules! add_heap_to_esp_alloc {
+    ($heap:expr) => {
+        $heap.map(|heap| {
+            let len = heap.len();
+            let region = unsafe {
+                // SAFETY: the heap is given away once, and for good.
+                ::esp_alloc::HeapRegion::new(
+                    heap.as_mut_ptr().cast(),
+                    len,
+                    ::esp_alloc::MemoryCapability::Internal.into(),
+                )
+            };
+            // SAFETY: as above.
+            unsafe { ::esp_alloc::HEAP.add_region(region) };
+            len
+        })
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use add_heap_to_esp_alloc;
+
+/// Says yes once.
+struct Once(::core::sync::atomic::AtomicBool);
+
+impl Once {
+    const fn new() -> Once {
+        Once(::core::sync::atomic::AtomicBool::new(false))
+    }
+
+    #[allow(dead_code)]
+    fn take(&self) -> bool {
+        !self.0.swap(true, ::core::sync::atomic::Ordering::AcqRel)
+    }
+}
