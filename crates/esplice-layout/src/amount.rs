@@ -20,9 +20,9 @@ impl Size {
     ///
     /// # Errors
     /// [`Cause::BadSize`], [`Cause::BadPercent`], [`Cause::ZeroSize`].
-    pub fn parse(key: &str, text: &str) -> Result<Size, Cause> {
+    pub fn parse(key: &str, text: &str) -> Result<Size, Box<Cause>> {
         let trimmed = text.trim();
-        let bad = || Cause::BadSize { key: key.to_owned(), text: text.to_owned() };
+        let bad = || Box::new(Cause::BadSize { key: key.to_owned(), text: text.to_owned() });
         if trimmed == "rest" {
             return Ok(Size::Rest);
         }
@@ -30,14 +30,14 @@ impl Size {
             Some(number) => {
                 let percent: u32 = number.trim().parse().map_err(|_| bad())?;
                 if percent == 0 || percent > 100 {
-                    return Err(Cause::BadPercent { key: key.to_owned(), percent });
+                    return Err(Cause::BadPercent { key: key.to_owned(), percent }.into());
                 }
                 Size::Percent(percent)
             }
             None => Size::Bytes(esplice_chip::parse_size(trimmed).ok_or_else(bad)?),
         };
         match size {
-            Size::Bytes(0) => Err(Cause::ZeroSize { key: key.to_owned() }),
+            Size::Bytes(0) => Err(Cause::ZeroSize { key: key.to_owned() }.into()),
             size => Ok(size),
         }
     }

@@ -38,10 +38,15 @@ pub struct LayoutError {
     /// Where it stands.
     pub place: Place,
     /// Why it is refused.
-    pub cause: Cause,
+    pub cause: Box<Cause>,
 }
 
 impl LayoutError {
+    /// The cause at a place.
+    pub fn new(place: &Place, cause: impl Into<Box<Cause>>) -> LayoutError {
+        LayoutError { place: place.clone(), cause: cause.into() }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         self.cause.hint()
@@ -51,7 +56,7 @@ impl LayoutError {
 impl Cause {
     /// The cause at a place.
     pub fn at(self, place: &Place) -> LayoutError {
-        LayoutError { place: place.clone(), cause: self }
+        LayoutError::new(place, self)
     }
 }
 

@@ -205,10 +205,10 @@ impl<'a> Table<'a> {
     fn parsed<T>(
         &self,
         key: &str,
-        parse: impl Fn(&str) -> Result<T, Cause>,
+        parse: impl Fn(&str) -> Result<T, Box<Cause>>,
     ) -> Result<Option<At<T>>, LayoutError> {
         let Some(text) = self.text(key)? else { return Ok(None) };
-        let value = parse(&text.value).map_err(|cause| cause.at(&text.place))?;
+        let value = parse(&text.value).map_err(|cause| LayoutError::new(&text.place, cause))?;
         Ok(Some(At::new(value, text.place)))
     }
 
@@ -243,7 +243,7 @@ impl<'a> Table<'a> {
                 }
             },
         };
-        let size = Size::parse(key, &written).map_err(|cause| cause.at(&place))?;
+        let size = Size::parse(key, &written).map_err(|cause| LayoutError::new(&place, cause))?;
         Ok(Some((At::new(size, place), written.trim().to_owned())))
     }
 

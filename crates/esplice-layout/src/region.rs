@@ -38,9 +38,9 @@ pub(crate) const KEYS: &[&str] =
     &["dram", "dram2", "iram", "rtc-fast", "rtc-slow", "psram", "irom", "drom"];
 
 /// The regions of `chip` for programs on `base`.
-pub(crate) fn rooms(chip: &Chip, base: Base) -> Result<Vec<Room>, Cause> {
+pub(crate) fn rooms(chip: &Chip, base: Base) -> Result<Vec<Room>, Box<Cause>> {
     let Some(layout) = &chip.layout else {
-        return Err(Cause::NoLayoutData { chip: chip.display_name.clone() });
+        return Err(Cause::NoLayoutData { chip: chip.display_name.clone() }.into());
     };
     let mut rooms: Vec<Room> = layout
         .regions

@@ -40,7 +40,7 @@ pub(crate) fn object(layout: &Layout) -> Vec<u8> {
     }
     let strings_len = strings.len() as u32;
     headers.push([1, SHT_STRTAB, 0, 0, EHDR as u32, strings_len, 0, 0, 1, 0]);
-    while (EHDR + strings.len()) % 4 != 0 {
+    while !(EHDR + strings.len()).is_multiple_of(4) {
         strings.push(0);
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn settle(spec: &Spec, chip: &'static Chip) -> Result<Layout, LayoutE
     let base = spec.base();
     let base_place = spec.base.as_ref().map(|base| base.place.clone());
     let nowhere = base_place.clone().unwrap_or_else(|| first_place(spec));
-    let rooms = rooms(chip, base).map_err(|cause| cause.at(&nowhere))?;
+    let rooms = rooms(chip, base).map_err(|cause| LayoutError::new(&nowhere, cause))?;
     let mut layout = Layout {
         chip,
         base,
@@ -147,7 +147,7 @@ fn stack_size(
         Size::Percent(percent) => share(region_len, percent),
     };
     let amount = Amount { written: written.to_owned(), bytes };
-    if bytes % 4 != 0 && !matches!(size.value, Size::Percent(_)) {
+    if !bytes.is_multiple_of(4) && !matches!(size.value, Size::Percent(_)) {
         return refuse(Cause::SizeNotWords { what: what.to_owned(), size: amount });
     }
     if bytes < LEAST_STACK {
@@ -629,7 +629,7 @@ fn check_align(
 }
 
 fn check_words(what: &str, size: &Amount, written: &At<Size>) -> Result<(), LayoutError> {
-    if size.bytes % 4 == 0 || matches!(written.value, Size::Percent(_)) {
+    if size.bytes.is_multiple_of(4) || matches!(written.value, Size::Percent(_)) {
         return Ok(());
     }
     let cause = Cause::SizeNotWords { what: what.to_owned(), size: size.clone() };

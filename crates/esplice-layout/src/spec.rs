@@ -50,8 +50,8 @@ impl Base {
 }
 
 impl FromStr for Base {
-    type Err = Cause;
-    fn from_str(text: &str) -> Result<Base, Cause> {
+    type Err = Box<Cause>;
+    fn from_str(text: &str) -> Result<Base, Box<Cause>> {
         word("base", text, Base::NAMES)
     }
 }
@@ -89,19 +89,19 @@ impl Linker {
 }
 
 impl FromStr for Linker {
-    type Err = Cause;
-    fn from_str(text: &str) -> Result<Linker, Cause> {
+    type Err = Box<Cause>;
+    fn from_str(text: &str) -> Result<Linker, Box<Cause>> {
         word("linker", text, Linker::NAMES)
     }
 }
 
-fn word<T: Copy>(key: &str, text: &str, names: &[(&str, T)]) -> Result<T, Cause> {
+fn word<T: Copy>(key: &str, text: &str, names: &[(&str, T)]) -> Result<T, Box<Cause>> {
     names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-        Cause::UnknownWord {
+        Box::new(Cause::UnknownWord {
             key: key.to_owned(),
             word: text.to_owned(),
             known: names.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        }
+        })
     })
 }
 
