@@ -1,6 +1,6 @@
 //! Apps on esp-hal, started by the real ESP-IDF bootloader.
 
-use esplice_sim::{millis, secs};
+use esplice_sim::{Cable, millis, secs};
 
 use crate::bench::{Rom, after_boot, compiled_app};
 
@@ -36,4 +36,31 @@ pub fn tasks_timers_and_interrupts(rom: &Rom) {
          busy\r\n\
          all busy\r\n"
     );
+}
+
+/// The ROM, the bootloader and the app, all over the chip's own USB; the app also listens there.
+pub fn usb(rom: &Rom) {
+    let mut board = rom.with_app(&compiled_app("usb"));
+    board.plug(Cable::Usb);
+    let said = board.run_until(b"usb ready\r\n", secs(2)).unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.starts_with("ESP-ROM:esp32c3-api1-20210207\r\n"), "{said}");
+    board.send(b"hello usb\r\n");
+    let said = board.run_until(b"\r\n", secs(1)).unwrap();
+    assert_eq!(said, b"HELLO USB\r\n");
+    // Nothing of it went to the UART.
+    board.plug(Cable::Uart);
+    assert_eq!(board.run_for(millis(100)).unwrap(), b"");
+}
+
+pub fn deep_sleep(rom: &Rom) {
+    let mut board = rom.with_app(&compiled_app("sleep"));
+    for expected in [
+        "rst:0x1 (POWERON)",
+        "boot 1, from deep sleep: false, woken by\r\n",
+        "rst:0x5 (DSLEEP)",
+        "boot 2, from deep sleep: true, woken by Timer\r\n",
+    ] {
+        board.run_until(expected.as_bytes(), secs(2)).unwrap();
+    }
 }

@@ -6,6 +6,7 @@
 
 use esp_backtrace as _;
 use esp_hal::{
+    gpio::{Event, Input, InputConfig, Pull, WakeupConfig},
     main, ram,
     rtc_cntl::{
         SocResetReason, reset_reason,
@@ -39,6 +40,18 @@ fn main() -> ! {
     print!("\r\n");
 
     let mut power = LowPower::new(peripherals.LPWR);
-    power.set_wakeup_deadline(Instant::now() + Duration::from_millis(100));
+    match boots {
+        1 => power.set_wakeup_deadline(Instant::now() + Duration::from_millis(100)),
+        2 => {
+            let mut pin =
+                Input::new(peripherals.GPIO3, InputConfig::default().with_pull(Pull::Down));
+            pin.listen(Event::HighLevel);
+            let wakeup = WakeupConfig::default().with_low_power_path(true);
+            pin.apply_wakeup_config(&wakeup).unwrap();
+        }
+        _ => loop {
+            core::hint::spin_loop();
+        },
+    }
     power.sleep_deep(RtcSleepConfig::deep())
 }
