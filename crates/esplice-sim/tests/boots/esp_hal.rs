@@ -55,12 +55,14 @@ pub fn usb(rom: &Rom) {
 
 pub fn deep_sleep(rom: &Rom) {
     let mut board = rom.with_app(&compiled_app("sleep"));
-    for expected in [
-        "rst:0x1 (POWERON)",
-        "boot 1, from deep sleep: false, woken by\r\n",
-        "rst:0x5 (DSLEEP)",
-        "boot 2, from deep sleep: true, woken by Timer\r\n",
-    ] {
-        board.run_until(expected.as_bytes(), secs(2)).unwrap();
-    }
+    let mut expect = |text: &str| board.run_until(text.as_bytes(), secs(2)).map(drop);
+    expect("rst:0x1 (POWERON)").unwrap();
+    expect("boot 1, from deep sleep: false, woken by\r\n").unwrap();
+    expect("rst:0x5 (DSLEEP)").unwrap();
+    expect("boot 2, from deep sleep: true, woken by Timer\r\n").unwrap();
+    assert_eq!(board.run_for(secs(1)).unwrap(), b"", "nothing wakes the chip");
+    board.set_pin(3, true);
+    let mut expect = |text: &str| board.run_until(text.as_bytes(), secs(2)).map(drop);
+    expect("rst:0x5 (DSLEEP)").unwrap();
+    expect("boot 3, from deep sleep: true, woken by Gpio\r\n").unwrap();
 }
