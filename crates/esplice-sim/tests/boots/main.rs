@@ -14,6 +14,7 @@ mod flash;
 #[path = "../mask_rom/mod.rs"]
 mod mask_rom;
 mod ota;
+mod rom_loaded;
 
 #[test]
 fn a_rom_function_that_is_not_modelled_is_named() {
@@ -48,6 +49,7 @@ cases_of_both! {
         every_reset_has_its_reason, stored_registers_outlive_resets_but_not_power,
         straps_choose_the_loader;
     ota: every_state, a_crash_in_a_trial_boot_is_tried_again;
+    rom_loaded: an_image_that_maps_flash_itself;
 }
 
 /// The executed ROM does not say quite the same: its times differ, and its panics and downloads.
