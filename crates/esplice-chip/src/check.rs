@@ -100,10 +100,14 @@ fn image_defaults_are_in_their_tables(chip: &Chip) -> Result<(), String> {
             return Err(format!("flash size {size:?} is no size"));
         }
     }
-    if !matches!(image.default_flash_mode.as_str(), "qio" | "qout" | "dio" | "dout") {
-        return Err(format!("default-flash-mode {:?} is no mode", image.default_flash_mode));
+    flash_mode_is_one(Some(&image.default_flash_mode))
+}
+
+pub(crate) fn flash_mode_is_one(mode: Option<&str>) -> Result<(), String> {
+    match mode {
+        None | Some("qio" | "qout" | "dio" | "dout") => Ok(()),
+        Some(mode) => Err(format!("flash mode {mode:?} is none of qio, qout, dio, dout")),
     }
-    Ok(())
 }
 
 fn flash_codes_are_nibbles(chip: &Chip) -> Result<(), String> {

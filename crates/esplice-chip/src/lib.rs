@@ -13,9 +13,11 @@
 //! ```
 
 mod address;
+mod board;
 mod check;
 mod efuse;
 mod layout;
+mod outside;
 mod raw;
 mod schema;
 mod watchdog;
@@ -23,8 +25,10 @@ mod watchdog;
 use std::sync::OnceLock;
 
 pub use address::{Addr, FlashOffset, parse_size};
+pub use board::{Board, BoardUsb, Led, LedKind, UsbKind};
 pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
+pub use outside::{Target, add_target};
 pub use schema::{
     Access, Backing, Chip, Features, Flash, ImageParams, Loader, Peripheral, Region, RegionKind,
     Reset, Sim, SimCpu, Space, SpiRegisters, TinyGo, Toolchain, UsbId, UsbOtg,
@@ -47,6 +51,16 @@ pub enum ChipError {
         nearest: Option<String>,
         /// All known names.
         known: Vec<String>,
+    },
+    /// No chip and no board of that name is known.
+    #[error("unknown chip or board {name:?}")]
+    UnknownTarget {
+        /// The name asked for.
+        name: String,
+        /// The nearest known name, if one is near.
+        nearest: Option<String>,
+        /// All known chips.
+        chips: Vec<String>,
     },
     /// The file is not TOML of the schema.
     #[error("{file}: {message}")]
@@ -73,13 +87,22 @@ impl ChipError {
     pub fn hint(&self) -> Option<String> {
         match self {
             ChipError::Unknown { nearest: Some(name), .. }
+            | ChipError::UnknownTarget { nearest: Some(name), .. }
             | ChipError::Parse { nearest: Some(name), .. } => {
                 Some(format!("did you mean {name:?}?"))
             }
             ChipError::Unknown { known, .. } => Some(format!("known chips: {}", known.join(", "))),
+            ChipError::UnknownTarget { chips, .. } => {
+                Some(format!("known chips: {}", chips.join(", ")))
+            }
             _ => None,
         }
     }
+}
+
+/// An error's hint, put behind its message in brackets.
+fn hint_behind(error: &ChipError) -> String {
+    error.hint().map_or_else(String::new, |hint| format!(" ({hint})"))
 }
 
 /// All embedded chips, by name.
@@ -88,29 +111,77 @@ pub fn all() -> &'static [Chip] {
     CHIPS.get_or_init(|| {
         embedded::FILES
             .iter()
-            .filter(|(file, _)| !file.contains(".rom."))
+            .filter(|(file, _)| !file.contains(".rom.") && !file.contains('/'))
             // A test parses every file, so a broken one never gets into a build that passed.
             .filter_map(|(file, text)| Chip::parse(file, text).ok())
             .collect()
     })
 }
 
-/// The embedded chip called `name` (`esp32c3`, and forgiving: `ESP32-C3`).
+/// All chips: those of [`add_target`], the last first, and the embedded ones, by name.
+pub fn chips() -> Vec<&'static Chip> {
+    let mut chips = outside::chips();
+    for chip in all() {
+        if chips.iter().all(|known| known.name != chip.name) {
+            chips.push(chip);
+        }
+    }
+    chips
+}
+
+/// All boards: those of [`add_target`], the last first, and the embedded ones, by name.
+pub fn boards() -> Vec<&'static Board> {
+    static BOARDS: OnceLock<Vec<Board>> = OnceLock::new();
+    let embedded = BOARDS.get_or_init(|| {
+        let files = embedded::FILES.iter().filter(|(file, _)| file.starts_with("boards/"));
+        files.filter_map(|(file, text)| Board::parse(file, text).ok()).collect()
+    });
+    let mut boards = outside::boards();
+    for board in embedded {
+        if boards.iter().all(|known| known.name != board.name) {
+            boards.push(board);
+        }
+    }
+    boards
+}
+
+/// The chip called `name` (`esp32c3`, and forgiving: `ESP32-C3`).
 ///
 /// # Errors
 /// [`ChipError::Unknown`], with the nearest known name.
 pub fn find(name: &str) -> Result<&'static Chip, ChipError> {
     let plain = plain_name(name);
-    if let Some(chip) = all().iter().find(|chip| chip.name == plain) {
+    let chips = chips();
+    if let Some(chip) = chips.iter().find(|chip| chip.name == plain) {
         return Ok(chip);
     }
-    let known: Vec<String> = all().iter().map(|chip| chip.name.clone()).collect();
+    let known: Vec<String> = chips.iter().map(|chip| chip.name.clone()).collect();
     Err(ChipError::Unknown { name: name.into(), nearest: nearest(&plain, &known), known })
+}
+
+/// The chip or board called `name`, as forgiving as [`find`].
+///
+/// # Errors
+/// [`ChipError::UnknownTarget`], with the nearest known name.
+pub fn find_target(name: &str) -> Result<Target, ChipError> {
+    let plain = plain_name(name);
+    let (chips, boards) = (chips(), boards());
+    if let Some(chip) = chips.iter().find(|chip| chip.name == plain) {
+        return Ok(Target::Chip(chip));
+    }
+    if let Some(board) = boards.iter().find(|board| plain_name(&board.name) == plain) {
+        return Ok(Target::Board(board));
+    }
+    let mut names: Vec<String> = chips.iter().map(|chip| chip.name.clone()).collect();
+    let chips = names.clone();
+    names.extend(boards.iter().map(|board| board.name.clone()));
+    let nearest = nearest(&name.to_ascii_lowercase(), &names).or_else(|| nearest(&plain, &names));
+    Err(ChipError::UnknownTarget { name: name.into(), nearest, chips })
 }
 
 /// The chip whose image headers carry `id`.
 pub fn find_by_id(id: u16) -> Option<&'static Chip> {
-    all().iter().find(|chip| chip.image.chip_id == id)
+    chips().into_iter().find(|chip| chip.image.chip_id == id)
 }
 
 /// Text of another embedded file of `targets/`, such as a table of ROM addresses.

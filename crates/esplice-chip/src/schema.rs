@@ -56,11 +56,7 @@ impl Chip {
     /// [`ChipError::Parse`] for TOML that is not of the schema, [`ChipError::Check`] for a chip
     /// that contradicts itself.
     pub fn parse(file: &str, text: &str) -> Result<Chip, ChipError> {
-        let raw: raw::File = toml::from_str(text).map_err(|e| ChipError::Parse {
-            file: file.into(),
-            message: e.to_string().trim_end().to_owned(),
-            nearest: nearest_expected(e.message()),
-        })?;
+        let raw: raw::File = parse_toml(file, text)?;
         let chip =
             raw.resolve().map_err(|message| ChipError::Check { file: file.into(), message })?;
         check::all(&chip).map_err(|message| ChipError::Check { file: file.into(), message })?;
@@ -76,6 +72,18 @@ impl Chip {
     pub fn region(&self, key: &str) -> Option<&Region> {
         self.regions.iter().find(|region| region.key == key)
     }
+}
+
+/// Reads `text`, the content of `file`, into a raw shape.
+pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(
+    file: &str,
+    text: &str,
+) -> Result<T, ChipError> {
+    toml::from_str(text).map_err(|e| ChipError::Parse {
+        file: file.into(),
+        message: e.to_string().trim_end().to_owned(),
+        nearest: nearest_expected(e.message()),
+    })
 }
 
 /// The known name nearest to the one that `message` refuses: "unknown field `a`, expected one of

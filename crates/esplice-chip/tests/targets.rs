@@ -2,10 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use esplice_chip::{Addr, Chip, ChipError};
+use esplice_chip::{Addr, Board, Chip, ChipError, Target, add_target, find_target};
 
-fn target_files() -> Vec<(String, String)> {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../targets");
+fn target_files(folder: &str) -> Vec<(String, String)> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../targets").join(folder);
     let mut files: Vec<_> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -21,7 +21,11 @@ fn target_files() -> Vec<(String, String)> {
 }
 
 fn chip_files() -> Vec<(String, String)> {
-    target_files().into_iter().filter(|(name, _)| !name.contains(".rom.")).collect()
+    target_files("").into_iter().filter(|(name, _)| !name.contains(".rom.")).collect()
+}
+
+fn board_files() -> Vec<(String, String)> {
+    target_files("boards")
 }
 
 #[test]
@@ -61,11 +65,24 @@ fn every_chip_passes_every_check() {
     }
 }
 
+#[test]
+fn every_board_passes_every_check() {
+    let files = board_files();
+    for (name, text) in &files {
+        let board = Board::parse(name, text).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(&format!("{}.toml", board.name), name);
+        let found = find_target(&board.name.replace('-', "_").to_uppercase()).unwrap();
+        assert_eq!(found.board().map(|found| &found.name), Some(&board.name), "{name} is embedded");
+    }
+    assert!(files.len() >= 12, "only {} boards", files.len());
+    assert_eq!(esplice_chip::boards().len(), files.len());
+}
+
 /// A value's source stands in a comment on its line, or a comment with `Source:` stands above its
 /// table, or above a table that its own is part of (`[sim]` for `[[sim.peripheral]]`).
 #[test]
 fn every_value_has_a_source() {
-    for (name, text) in chip_files() {
+    for (name, text) in chip_files().into_iter().chain(board_files()) {
         let unsourced = lines_without_source(&text);
         assert!(unsourced.is_empty(), "{name}: no source for {unsourced:#?}");
     }
@@ -219,4 +236,83 @@ fn watchdogs_are_stopped_and_used_by_writes() {
         ]
     );
     assert_eq!(esplice_chip::find("esp32c6").unwrap().watchdog.reset(), None);
+}
+
+fn check_board_refused(change: (&str, &str), expected: &str) {
+    let name = "xiao-esp32c3.toml";
+    let (_, text) = board_files().into_iter().find(|(n, _)| n == name).unwrap();
+    assert!(text.contains(change.0), "{:?} is not in {name}", change.0);
+    let error = Board::parse(name, &text.replace(change.0, change.1)).unwrap_err().to_string();
+    assert!(error.starts_with(name) && error.contains(expected), "{error}: no {expected:?}");
+}
+
+#[test]
+fn boards_that_their_chip_cannot_have_are_refused() {
+    let name = "name = \"xiao-esp32c3\"";
+    check_board_refused((name, "name = \"Xiao\""), "is not made of a-z, 0-9 and -");
+    check_board_refused((name, "name = \"esp32-c3\""), "is the chip esp32c3's");
+    check_board_refused(("chip = \"esp32c3\"", "chip = \"esp32cc3\""), "did you mean \"esp32c3\"");
+    check_board_refused(("\"4MB\"", "\"3MB\""), "flash-size \"3MB\" has no code on the ESP32-C3");
+    check_board_refused(("\"4MB\"", "\"4MB\"\nflash-freq = \"48m\""), "flash-freq \"48m\"");
+    check_board_refused(("\"4MB\"", "\"4MB\"\nflash-mode = \"octal\""), "none of qio");
+    check_board_refused(("\"4MB\"", "\"4MB\"\npsram = \"lots\""), "psram \"lots\" is no size");
+    check_board_refused(("\"4MB\"", "\"4MB\"\nxtal-mhz = 26"), "no crystal of 26 MHz");
+    check_board_refused(("\"serial-jtag\"", "\"otg\""), "the ESP32-C3 has no usb Otg");
+    check_board_refused(("\"serial-jtag\"", "\"bridge\""), "a bridge has a name");
+    check_board_refused(("flash-size", "flashsize"), "unknown field `flashsize`");
+    check_board_refused(("\"xiao-esp32c3\"]", "\"../x\"]"), "is no name");
+}
+
+#[test]
+fn a_misspelt_board_is_answered_with_the_nearest() {
+    for (name, nearest) in [("xiao-esp32c4", "xiao-esp32c3"), ("esp32cc3", "esp32c3")] {
+        let error = find_target(name).unwrap_err();
+        assert_eq!(error.hint(), Some(format!("did you mean {nearest:?}?")), "{name}");
+    }
+    assert!(find_target("nothing-like-it").unwrap_err().hint().unwrap().starts_with("known chips"));
+}
+
+/// A chip's file of the user's own, known by name and id from then on, and one that would have an
+/// eFuse controller written to.
+#[test]
+fn chips_come_from_outside_and_spare_the_efuses() {
+    let (_, text) = chip_files().into_iter().find(|(name, _)| name == "esp32c3.toml").unwrap();
+    let own = text
+        .replace("\"esp32c3\"            # IDF", "\"esp33\" # IDF")
+        .replace("chip-id = 5", "chip-id = 999")
+        .replace(
+            "magic-values = [0x6921_506f, 0x1b31_506f, 0x4881_606f, 0x4361_606f]",
+            "magic-values = [1]",
+        );
+    let Target::Chip(chip) = add_target("mine.toml", &own).unwrap() else { panic!("no chip") };
+    assert_eq!((chip.name.as_str(), chip.image.chip_id), ("esp33", 999));
+    assert_eq!(esplice_chip::find("ESP33").unwrap().name, "esp33");
+    assert_eq!(esplice_chip::find_by_id(999).unwrap().name, "esp33");
+    assert_eq!(esplice_chip::find_by_id(5).unwrap().name, "esp32c3");
+
+    let refused = |text: String, expected: &str| {
+        let error = add_target("mine.toml", &text).unwrap_err().to_string();
+        assert!(error.starts_with("mine.toml: ") && error.contains(expected), "{error}");
+    };
+    let spi = "base = 0x6000_2000\ncmd";
+    assert!(own.contains(spi));
+    let expected = "spi register at 0x60008808 is in the eFuse controller, which is not written";
+    refused(own.replace(spi, "base = 0x6000_8808\ncmd"), expected);
+    let watchdog = "config0 = 0x6000_8090";
+    let expected = "watchdog register at 0x60008fdc is in the eFuse controller";
+    refused(own.replace(watchdog, "config0 = 0x6000_8fdc"), expected);
+
+    // A file that hides where the controller is, and would be taken for the chip it stands beside.
+    let hidden = own
+        .replace("addr = 0x6000_882c", "addr = 0x7000_002c")
+        .replace("addr = 0x6000_8844", "addr = 0x7000_0044")
+        .replace("addr = 0x6000_885c", "addr = 0x7000_005c")
+        .replace(watchdog, "config0 = 0x6000_8fdc");
+    add_target("mine.toml", &hidden).unwrap();
+    for (from, to) in
+        [("chip-id = 999", "chip-id = 5"), ("magic-values = [1]", "magic-values = [0x1b31_506f]")]
+    {
+        refused(hidden.replace(from, to), "is in the eFuse controller");
+    }
+    refused(hidden.replace("name = \"esp33\"", "name = \"esp32c3\""), "is in the eFuse controller");
 }

@@ -168,7 +168,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     fn chip_by_magic(&mut self) -> Result<&'static Chip, FlashError> {
         let mut read: Vec<(Addr, u32)> = Vec::new();
-        for chip in esplice_chip::all() {
+        for chip in esplice_chip::chips() {
             let Some(addr) = chip.loader.magic_addr else { continue };
             let magic = match read.iter().find(|(a, _)| *a == addr) {
                 Some((_, magic)) => *magic,

@@ -135,7 +135,7 @@ impl Strategy {
     ) -> Result<Vec<Strategy>, FlashError> {
         let chips: Vec<&Chip> = match chip {
             Some(chip) => vec![chip],
-            None => esplice_chip::all().iter().collect(),
+            None => esplice_chip::chips(),
         };
         let mut found: Vec<Strategy> = Vec::new();
         for chip in chips {

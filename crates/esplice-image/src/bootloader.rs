@@ -63,20 +63,34 @@ impl BootloaderError {
     }
 }
 
-/// The bootloader for `chip`, its header set to `flash`.
+/// The bootloader for `chip` with its usual crystal, its header set to `flash`.
 ///
 /// # Errors
 /// [`BootloaderError`] where the library has none, or `flash` has no code.
 pub fn second_stage(chip: &Chip, flash: &FlashParams) -> Result<Bootloader, BootloaderError> {
+    second_stage_for(chip, flash, chip.xtal_mhz, 0)
+}
+
+/// [`second_stage`] for a crystal, and for chips of revision `min_rev` (major × 100 + minor) and
+/// later: of some chips the library has one for older and one for newer silicon.
+///
+/// # Errors
+/// See there.
+pub fn second_stage_for(
+    chip: &Chip,
+    flash: &FlashParams,
+    xtal_mhz: u32,
+    min_rev: u16,
+) -> Result<Bootloader, BootloaderError> {
     let name = || chip.display_name.clone();
     let their_chip: TheirChip =
         chip.name.parse().map_err(|_| BootloaderError::UnknownChip { chip: name() })?;
-    let xtal = match chip.xtal_mhz {
+    let xtal = match xtal_mhz {
         26 => XtalFrequency::_26Mhz,
         32 => XtalFrequency::_32Mhz,
         40 => XtalFrequency::_40Mhz,
         48 => XtalFrequency::_48Mhz,
-        xtal_mhz => return Err(BootloaderError::UnknownCrystal { chip: name(), xtal_mhz }),
+        _ => return Err(BootloaderError::UnknownCrystal { chip: name(), xtal_mhz }),
     };
     // The mode chooses between bootloaders; frequency and size are set below, by the chip's data.
     let mode = match flash.mode {
@@ -86,7 +100,7 @@ pub fn second_stage(chip: &Chip, flash: &FlashParams) -> Result<Bootloader, Boot
         FlashMode::Dout => TheirMode::Dout,
     };
     let settings = FlashSettings::new(Some(mode), None, None);
-    let data = FlashData::new(settings, 0, None, their_chip, xtal);
+    let data = FlashData::new(settings, min_rev, None, their_chip, xtal);
     let elf = empty_elf(chip.elf_machine);
     let format = IdfBootloaderFormat::new(&elf, &data, None, None, None, None)
         .map_err(|error| BootloaderError::Library { chip: name(), message: error.to_string() })?;

@@ -85,9 +85,10 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
             })
         })
     };
-    let mut chips = esplice_chip::all().iter();
-    let found = chips.clone().find(has_bootloader).or_else(|| chips.clone().find(has_app));
-    found.or_else(|| chips.find(|chip| table_of(chip).is_some()))
+    let chips = esplice_chip::chips();
+    let with = |has: &dyn Fn(&&Chip) -> bool| chips.iter().copied().find(|chip| has(chip));
+    let found = with(&has_bootloader).or_else(|| with(&has_app));
+    found.or_else(|| with(&|chip| table_of(chip).is_some()))
 }
 
 fn has_flash(extent: &Extent, chip: &Chip) -> bool {

@@ -47,7 +47,7 @@ mod xz;
 pub use app::{AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, build_image};
 pub use assemble::{PlanParts, make_plan};
 #[cfg(feature = "bootloaders")]
-pub use bootloader::{Bootloader, BootloaderError, second_stage};
+pub use bootloader::{Bootloader, BootloaderError, second_stage, second_stage_for};
 pub use content::Content;
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;

@@ -1,7 +1,9 @@
 //! Second-stage bootloaders, with feature `bootloaders`.
 #![cfg(feature = "bootloaders")]
 
-use esplice_image::{BootloaderError, Extent, FlashMode, FlashParams, second_stage, sha256};
+use esplice_image::{
+    BootloaderError, Extent, FlashMode, FlashParams, second_stage, second_stage_for, sha256,
+};
 
 #[test]
 fn the_header_says_what_was_asked() {
@@ -63,6 +65,23 @@ fn every_chip_has_one() {
             }
         }
     }
+}
+
+/// Bootloaders differ by crystal and, where silicon changed, by revision.
+#[test]
+fn crystal_and_revision_choose() {
+    let cases = [("esp32", 26, 0), ("esp32c2", 26, 0), ("esp32p4", 40, 300), ("esp32h4", 32, 2)];
+    for (name, xtal_mhz, min_rev) in cases {
+        let chip = esplice_chip::find(name).expect("chip data");
+        let flash = FlashParams::for_chip(chip);
+        let usual = second_stage(chip, &flash).expect("bootloader");
+        let other = second_stage_for(chip, &flash, xtal_mhz, min_rev).expect("bootloader");
+        assert_ne!(usual.bytes, other.bytes, "{name}");
+        assert!(other.min_rev >= usual.min_rev, "{name}");
+    }
+    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let error = second_stage_for(chip, &FlashParams::for_chip(chip), 27, 0).expect_err("27 MHz");
+    assert_eq!(error.to_string(), "no bootloader for ESP32-C3 with a crystal of 27 MHz");
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl Spec {
     pub fn parse(text: &str) -> Result<Spec, SpecError> {
         let rest = text.strip_prefix(SCHEME).ok_or(SpecError::Scheme)?;
         let mut parts = rest.split(',');
-        let chip = esplice_chip::find(parts.next().unwrap_or_default())?;
+        let chip = esplice_chip::find_target(parts.next().unwrap_or_default())?.chip();
         if chip.sim.is_none() {
             return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
         }

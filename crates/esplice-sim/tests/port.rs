@@ -72,10 +72,13 @@ fn names() {
     check_name("sim:esp32c3,flash=a b/c=d,time=real", Ok(("esp32c3", Some("a b/c=d"), Real)));
     let usage = "a virtual board is named like sim:esp32c3 or sim:esp32c3,flash=FILE,time=real";
     check_name("esp32c3", Err(&format!("does not start with \"sim:\"; {usage}")));
-    check_name("sim:esp32cc3", Err("unknown chip \"esp32cc3\"; did you mean \"esp32c3\"?"));
+    check_name(
+        "sim:esp32cc3",
+        Err("unknown chip or board \"esp32cc3\"; did you mean \"esp32c3\"?"),
+    );
     let known: Vec<&str> = esplice_chip::all().iter().map(|chip| chip.name.as_str()).collect();
     let known = known.join(", ");
-    check_name("sim:", Err(&format!("unknown chip \"\"; known chips: {known}")));
+    check_name("sim:", Err(&format!("unknown chip or board \"\"; known chips: {known}")));
     check_name("sim:esp32c3,", Err(&format!("\"\" is not KEY=VALUE; {usage}")));
     check_name("sim:esp32c3,flash", Err(&format!("\"flash\" is not KEY=VALUE; {usage}")));
     check_name("sim:esp32c3,flash=", Err(&format!("\"flash=\" is not KEY=VALUE; {usage}")));

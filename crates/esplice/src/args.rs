@@ -20,12 +20,15 @@ pub struct SourceArgs {
     pub elf: Option<PathBuf>,
 }
 
-/// The chip.
+/// The chip or board.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TargetArgs {
-    /// Chip the firmware is for, such as esp32c3
-    #[arg(long, value_name = "CHIP", visible_alias = "chip")]
+    /// Chip or board the firmware is for, such as esp32c3 or xiao-esp32c3
+    #[arg(long, value_name = "NAME", visible_alias = "chip")]
     pub target: Option<String>,
+    /// File of a chip or board that esplice does not bring, known beside the others
+    #[arg(long, value_name = "FILE")]
+    pub target_file: Option<PathBuf>,
 }
 
 /// What cargo is told.

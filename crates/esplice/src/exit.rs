@@ -138,9 +138,9 @@ impl fmt::Display for Failure {
 impl From<ChipError> for Failure {
     fn from(error: ChipError) -> Failure {
         let exit = match &error {
-            ChipError::Unknown { .. } => Exit::Usage,
-            // The chips' files are part of the program.
-            ChipError::Parse { .. } | ChipError::Check { .. } => Exit::Internal,
+            ChipError::Unknown { .. } | ChipError::UnknownTarget { .. } => Exit::Usage,
+            // The program's own files are sound: it is one of the user's.
+            ChipError::Parse { .. } | ChipError::Check { .. } => Exit::BadInput,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }

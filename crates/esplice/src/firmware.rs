@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use esplice_chip::Chip;
 use esplice_image::{
     AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader, ImageOptions,
-    PartitionTable, PlanError, PlanParts, WriteKind, build_image, make_plan, second_stage,
+    PartitionTable, PlanError, PlanParts, WriteKind, build_image, make_plan, second_stage_for,
 };
 use esplice_toolchain::{CargoOptions, build_cargo};
 
@@ -79,10 +79,12 @@ impl Firmware {
             shell.warning(&warning.to_string());
         }
         let table = PartitionTable::esp_idf_default();
+        let (xtal_mhz, min_rev) = (project.xtal_mhz(chip), image.header.min_rev);
+        let bootloader = second_stage_for(chip, &options.flash, xtal_mhz, min_rev)?.bytes;
         let parts = PlanParts {
             boot: BootLayout::Idf,
             app: &image.bytes,
-            bootloader: Some(&second_stage(chip, &options.flash)?.bytes),
+            bootloader: Some(&bootloader),
             table: Some(&table),
             partition: None,
             elf_sha256: Some(image.elf_sha256),
@@ -150,7 +152,7 @@ pub fn plan_of_image(bytes: &[u8]) -> Result<(FlashPlan, &'static Chip), Failure
     if let Some(size) = chip.image.flash_size_bytes(header.flash_size_code()) {
         flash.size = size;
     }
-    let bootloader = second_stage(chip, &flash)?.bytes;
+    let bootloader = second_stage_for(chip, &flash, chip.xtal_mhz, header.min_rev)?.bytes;
     let table = PartitionTable::esp_idf_default();
     let mut parts = PlanParts {
         boot: BootLayout::Idf,

@@ -1,12 +1,12 @@
 //! All settings of a command, settled once: flags over environment over `esplice.toml` over the
-//! chip's defaults. No later stage reads settings.
+//! board's defaults over the chip's. No later stage reads settings.
 
 use std::{
     path::{Component, Path, PathBuf},
     time::Duration,
 };
 
-use esplice_chip::Chip;
+use esplice_chip::{Board, Chip, Target};
 
 use crate::{
     args::{CargoArgs, FlashArgs, ImageArgs, PortArgs, TargetArgs, WatchArgs},
@@ -14,7 +14,7 @@ use crate::{
     ports,
     settings::{Origin, Settings, Settled},
     settler::{Entry, Settler},
-    value,
+    source, value,
 };
 
 /// Baud rate of transfers: the highest that usual USB bridges all do.
@@ -39,6 +39,8 @@ pub struct Flags {
 #[derive(Debug)]
 pub struct Project {
     pub target: Option<Settled<&'static Chip>>,
+    /// The board, where the target is one.
+    pub board: Option<&'static Board>,
     pub port: Option<Settled<String>>,
     pub package: Option<String>,
     pub bin: Option<String>,
@@ -69,16 +71,31 @@ impl Project {
         Project::from_settings(&Settings::load(directory, variables)?, flags)
     }
 
+    /// The crystal of the board, or that which `chip` usually has, in MHz.
+    pub fn xtal_mhz(&self, chip: &Chip) -> u32 {
+        self.board.and_then(|board| board.xtal_mhz).unwrap_or(chip.xtal_mhz)
+    }
+
     fn from_settings(settings: &Settings, flags: Flags) -> Result<Project, Failure> {
         let mut s = Settler::new(settings);
         let text = |text: &str| Ok(text.to_owned());
 
-        let target =
-            s.one("project", "target", flags.target.target.map(|t| ("--target", t)), text, None)?;
-        let target = target.map(chip).transpose()?;
+        let target_file = flags.target.target_file.map(|file| file.to_string_lossy().into_owned());
+        let file =
+            s.one("project", "target-file", target_file.map(|f| ("--target-file", f)), text, None)?;
+        let of_file = file.map(|file| added_target(settings, file)).transpose()?;
+        let of_file = of_file.map(|t| Settled { value: t.value.name().into(), origin: t.origin });
+        let flag = flags.target.target.map(|t| ("--target", t));
+        let target = s.one("project", "target", flag, text, of_file)?.map(target).transpose()?;
+        let board = target.as_ref().and_then(|target| target.value.board());
+        let target = target.map(|t| Settled { value: t.value.chip(), origin: t.origin });
         let chip = target.as_ref().map(|target| target.value);
         let of_chip = |value: fn(&Chip) -> String| {
             chip.map(|c| Settled { value: value(c), origin: Origin::Chip(c.name.clone()) })
+        };
+        let of_board = |value: fn(&Board) -> Option<String>| {
+            let board = board?;
+            Some(Settled { value: value(board)?, origin: Origin::Board(board.name.clone()) })
         };
 
         let port = s.one("project", "port", flags.port.port.map(|p| ("--port", p)), text, None)?;
@@ -116,21 +133,24 @@ impl Project {
             "flash-mode",
             image.flash_mode.map(|m| ("--flash-mode", m)),
             text,
-            of_chip(|c| c.image.default_flash_mode.clone()),
+            of_board(|b| b.flash_mode.clone())
+                .or_else(|| of_chip(|c| c.image.default_flash_mode.clone())),
         )?;
         let flash_freq = s.one(
             "image",
             "flash-freq",
             image.flash_freq.map(|f| ("--flash-freq", f)),
             text,
-            of_chip(|c| c.image.default_flash_freq.clone()),
+            of_board(|b| b.flash_freq.clone())
+                .or_else(|| of_chip(|c| c.image.default_flash_freq.clone())),
         )?;
         let flash_size = s.one(
             "image",
             "flash-size",
             image.flash_size.map(|f| ("--flash-size", f)),
             text,
-            of_chip(|c| c.image.default_flash_size.clone()),
+            of_board(|b| Some(b.flash_size.clone()))
+                .or_else(|| of_chip(|c| c.image.default_flash_size.clone())),
         )?;
 
         let baud = s.parsed(
@@ -190,6 +210,7 @@ impl Project {
 
         Ok(Project {
             target,
+            board,
             port,
             package: package.map(|p| p.value),
             bin: bin.map(|b| b.value),
@@ -211,15 +232,32 @@ impl Project {
     }
 }
 
-fn chip(name: Settled<String>) -> Result<Settled<&'static Chip>, Failure> {
-    let chip = esplice_chip::find(&name.value).map_err(|error| {
+/// The chip or board called so.
+fn target(name: Settled<String>) -> Result<Settled<Target>, Failure> {
+    let target = esplice_chip::find_target(&name.value).map_err(|error| {
         let failure = Failure::from(error);
         match &name.origin {
             Origin::Flag(_) => failure,
             origin => Failure { message: format!("{origin}: {}", failure.message), ..failure },
         }
     })?;
-    Ok(Settled { value: chip, origin: name.origin })
+    Ok(Settled { value: target, origin: name.origin })
+}
+
+/// Bytes of the largest chip or board file that is read.
+const LARGEST_TARGET_FILE: u64 = 1 << 20;
+
+/// Reads a file of a chip or board, which is known from then on.
+fn added_target(settings: &Settings, file: Settled<String>) -> Result<Settled<Target>, Failure> {
+    let origin = file.origin.clone();
+    let path = inside(settings, file)?;
+    let shown = path.display().to_string();
+    let bytes = source::read_up_to(&path, LARGEST_TARGET_FILE)
+        .map_err(|e| Failure::input(format!("cannot read {shown}: {e}")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Failure::input(format!("{shown} is not UTF-8: {}", e.utf8_error())))?;
+    let value = esplice_chip::add_target(&shown, &text)?;
+    Ok(Settled { value, origin })
 }
 
 /// The port that `port` means: itself, or that of a `[ports.NAME]`.
@@ -310,6 +348,53 @@ mod tests {
     }
 
     #[test]
+    fn a_board_stands_between_the_file_and_the_chip() {
+        let project = settle("[project]\ntarget = \"xiao-esp32s3\"\n", &[], Flags::default());
+        let project = project.unwrap();
+        assert_eq!(project.target.as_ref().unwrap().value.name, "esp32s3");
+        assert_eq!(project.board.unwrap().name, "xiao-esp32s3");
+        assert_eq!(entry(&project, "project", "target"), "xiao-esp32s3 (esplice.toml:2)");
+        assert_eq!(entry(&project, "image", "flash-size"), "8MB (board xiao-esp32s3)");
+        assert_eq!(entry(&project, "image", "flash-freq"), "80m (chip esp32s3)");
+        let file = "[project]\ntarget = \"XIAO_ESP32S3\"\n[image]\nflash-size = \"16MB\"\n";
+        let project = settle(file, &[], Flags::default()).unwrap();
+        assert_eq!(entry(&project, "image", "flash-size"), "16MB (esplice.toml:4)");
+    }
+
+    #[test]
+    fn a_file_of_ones_own_brings_a_board() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = "[board]\nname = \"my-board\"\ndisplay-name = \"Mine\"\nvendor = \"me\"\n\
+                   url = \"\"\nchip = \"esp32c3\"\nflash-size = \"2MB\"\n\
+                   [[usb]]\nkind = \"serial-jtag\"\n";
+        let path = directory.path().join("mine.toml");
+        std::fs::write(&path, own).unwrap();
+        let flags = |file: &Path| Flags {
+            target: TargetArgs { target: None, target_file: Some(file.to_owned()) },
+            ..Flags::default()
+        };
+        let project = settle("", &[], flags(&path)).unwrap();
+        assert_eq!(project.board.unwrap().name, "my-board");
+        assert_eq!(entry(&project, "project", "target"), "my-board (--target-file)");
+        assert_eq!(entry(&project, "image", "flash-size"), "2MB (board my-board)");
+
+        std::fs::write(&path, own.replace("\"2MB\"", "\"3MB\"")).unwrap();
+        let failure = settle("", &[], flags(&path)).unwrap_err();
+        let message = "mine.toml: flash-size \"3MB\" has no code on the ESP32-C3";
+        assert!(failure.message.ends_with(message), "{failure}");
+        assert_eq!(failure.exit, Exit::BadInput);
+        std::fs::write(&path, own.replace("flash-size", "flashsize")).unwrap();
+        let failure = settle("", &[], flags(&path)).unwrap_err();
+        assert_eq!(failure.hint.as_deref(), Some("did you mean \"flash-size\"?"));
+        std::fs::write(&path, [0xff]).unwrap();
+        let failure = settle("", &[], flags(&path)).unwrap_err();
+        assert!(failure.message.contains("mine.toml is not UTF-8"), "{failure}");
+        let file = "[project]\ntarget-file = \"../mine.toml\"\n";
+        let failure = settle(file, &[], Flags::default()).unwrap_err();
+        assert!(failure.message.ends_with("../mine.toml leaves the project"), "{failure}");
+    }
+
+    #[test]
     fn a_bad_value_names_its_place() {
         let variables = [("ESPLICE_MONITOR_TIMEOUT", "5")];
         let failure = settle("", &variables, Flags::default()).unwrap_err();
@@ -321,7 +406,7 @@ mod tests {
         let failure =
             settle("[project]\ntarget = \"esp32cc3\"\n", &[], Flags::default()).unwrap_err();
         assert!(
-            failure.message.ends_with("esplice.toml:2: unknown chip \"esp32cc3\""),
+            failure.message.ends_with("esplice.toml:2: unknown chip or board \"esp32cc3\""),
             "{failure}"
         );
         assert_eq!(failure.hint.as_deref(), Some("did you mean \"esp32c3\"?"));

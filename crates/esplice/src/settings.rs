@@ -45,7 +45,8 @@ const fn key(section: &'static str, name: &'static str, kind: Kind, meaning: &'s
 
 /// Every setting there is.
 pub const KEYS: &[Key] = &[
-    key("project", "target", Kind::Text, "chip the firmware is for"),
+    key("project", "target-file", Kind::Text, "file of a chip or board of one's own"),
+    key("project", "target", Kind::Text, "chip or board the firmware is for"),
     key("project", "port", Kind::Text, "port of the board, or the name of a [ports.NAME]"),
     key("build", "package", Kind::Text, "cargo package"),
     key("build", "bin", Kind::Text, "binary of the package"),
@@ -79,6 +80,8 @@ pub enum Origin {
     Variable(String),
     /// A line of the project's file, counted from 1.
     File { path: PathBuf, line: usize },
+    /// A board's data.
+    Board(String),
     /// A chip's data.
     Chip(String),
     /// Nobody set it.
@@ -91,6 +94,7 @@ impl fmt::Display for Origin {
             Origin::Flag(flag) => write!(f, "{flag}"),
             Origin::Variable(name) => write!(f, "environment {name}"),
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Board(name) => write!(f, "board {name}"),
             Origin::Chip(name) => write!(f, "chip {name}"),
             Origin::Default => write!(f, "default"),
         }

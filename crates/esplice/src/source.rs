@@ -144,7 +144,7 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The whole file at `path`, unless it is larger than `most`: a device may have no end.
-fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     // Room at once for what is known to come.
     let len = file.metadata()?.len().min(most);

@@ -99,7 +99,9 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 
 /// Says how the board is reached: `port` is what esptool calls it.
 fn reached(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
-    let esptool = format!("esptool --chip {} --port {port}", args.chip);
+    // A board is its chip to esptool.
+    let chip = esplice_chip::find_target(&args.chip).map_or(args.chip.as_str(), |t| &t.chip().name);
+    let esptool = format!("esptool --chip {chip} --port {port}");
     let command = match (has_lines, args.download) {
         (true, _) => format!("{esptool} flash-id"),
         (false, true) => format!("{esptool} --before no-reset --after no-reset flash-id"),
@@ -143,7 +145,7 @@ fn consent(at: SocketAddr, args: &Args, shell: &mut Shell) -> Result<(), Failure
 }
 
 fn board(args: &Args) -> Result<Board, Failure> {
-    let chip = esplice_chip::find(&args.chip).map_err(Failure::from)?;
+    let chip = esplice_chip::find_target(&args.chip).map_err(Failure::from)?.chip();
     let Some(sim) = &chip.sim else {
         return Err(Failure::usage(format!("there is no virtual {}", chip.display_name)));
     };

@@ -1,0 +1,124 @@
+//! Chips and boards from files of the user's own.
+//!
+//! They are known beside the embedded ones from then on, and stand over one of the same name.
+
+use std::sync::{PoisonError, RwLock};
+
+use crate::{Addr, Board, Chip, ChipError, Efuse};
+
+static CHIPS: RwLock<Vec<&'static Chip>> = RwLock::new(Vec::new());
+static BOARDS: RwLock<Vec<&'static Board>> = RwLock::new(Vec::new());
+
+/// A chip or a board.
+#[derive(Debug, Clone, Copy)]
+pub enum Target {
+    /// A chip, on whatever board.
+    Chip(&'static Chip),
+    /// A board.
+    Board(&'static Board),
+}
+
+impl Target {
+    /// Its chip.
+    pub fn chip(self) -> &'static Chip {
+        match self {
+            Target::Chip(chip) => chip,
+            Target::Board(board) => board.chip,
+        }
+    }
+
+    /// The board, if it is one.
+    pub fn board(self) -> Option<&'static Board> {
+        match self {
+            Target::Chip(_) => None,
+            Target::Board(board) => Some(board),
+        }
+    }
+
+    /// Its name in commands and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Chip(chip) => &chip.name,
+            Target::Board(board) => &board.name,
+        }
+    }
+}
+
+/// Parses `text`, the content of `file` (a name for messages): a chip's file, or with a table
+/// `[board]` a board's. From then on [`crate::find`] and its like know it. It stays in memory until
+/// the process ends.
+///
+/// # Errors
+/// What [`Chip::parse`] and [`Board::parse`] say; [`ChipError::Check`] for a chip whose registers
+/// that are written lie in an eFuse controller.
+pub fn add_target(file: &str, text: &str) -> Result<Target, ChipError> {
+    // Whatever else it is, its own parser says best.
+    let is_board = text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("board"));
+    if is_board {
+        let board: &'static Board = Box::leak(Box::new(Board::parse(file, text)?));
+        BOARDS.write().unwrap_or_else(PoisonError::into_inner).insert(0, board);
+        return Ok(Target::Board(board));
+    }
+    let chip = Chip::parse(file, text)?;
+    spares_the_efuses(&chip).map_err(|message| ChipError::Check { file: file.into(), message })?;
+    let chip: &'static Chip = Box::leak(Box::new(chip));
+    CHIPS.write().unwrap_or_else(PoisonError::into_inner).insert(0, chip);
+    Ok(Target::Chip(chip))
+}
+
+pub(crate) fn chips() -> Vec<&'static Chip> {
+    CHIPS.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+pub(crate) fn boards() -> Vec<&'static Board> {
+    BOARDS.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Bytes of an eFuse controller's registers, which begin at a multiple of it (esp-hal's PACs: no
+/// chip has a register of its eFuse controller behind them).
+const CONTROLLER: u32 = 0x800;
+
+/// Checks that no register which is written on the word of `chip`'s file lies in an eFuse controller:
+/// neither in the one that the file tells of, nor in that of an embedded chip which the file could be
+/// taken for. A wrong write there can't be undone.
+fn spares_the_efuses(chip: &Chip) -> Result<(), String> {
+    let shares_magic = |other: &Chip| {
+        other.loader.magic_values.iter().any(|magic| chip.loader.magic_values.contains(magic))
+    };
+    let could_be = |other: &&Chip| {
+        other.name == chip.name || other.image.chip_id == chip.image.chip_id || shares_magic(other)
+    };
+    let embedded = crate::all().iter().filter(could_be).map(|other| &other.efuse);
+    let controllers: Vec<u32> = embedded.chain([&chip.efuse]).flat_map(controllers_of).collect();
+    for (what, addr) in written(chip) {
+        if controllers.contains(&(addr.0 / CONTROLLER)) {
+            return Err(format!(
+                "{what} at {addr} is in the eFuse controller, which is not written"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Numbers of the pieces of [`CONTROLLER`] bytes that `efuse`'s blocks lie in.
+fn controllers_of(efuse: &Efuse) -> Vec<u32> {
+    let pieces = efuse.blocks.iter().flat_map(|block| {
+        let last = block.addr.0.saturating_add(block.words.saturating_mul(4).saturating_sub(1));
+        block.addr.0 / CONTROLLER..=last / CONTROLLER
+    });
+    // Blocks beside the controller's are no more to be written than these.
+    pieces.collect()
+}
+
+/// All registers that are written on the word of a chip's file.
+fn written(chip: &Chip) -> Vec<(&'static str, Addr)> {
+    let spi = &chip.spi;
+    let mut registers: Vec<(&str, Addr)> =
+        [spi.cmd, spi.addr, spi.usr, spi.usr1, spi.usr2, spi.mosi_dlen, spi.miso_dlen, spi.w0]
+            .map(|offset| ("spi register", Addr(spi.base.0.wrapping_add(offset))))
+            .into();
+    let watchdog = &chip.watchdog;
+    let writes = watchdog.stop().into_iter().chain(watchdog.reset().unwrap_or_default());
+    registers.extend(writes.map(|write| ("watchdog register", write.addr)));
+    registers
+}
