@@ -250,14 +250,25 @@ const LARGEST_TARGET_FILE: u64 = 1 << 20;
 /// Reads a file of a chip or board, which is known from then on.
 fn added_target(settings: &Settings, file: Settled<String>) -> Result<Settled<Target>, Failure> {
     let origin = file.origin.clone();
-    let path = inside(settings, file)?;
+    Ok(Settled { value: add_target(&inside(settings, file)?)?, origin })
+}
+
+fn add_target(path: &Path) -> Result<Target, Failure> {
     let shown = path.display().to_string();
-    let bytes = source::read_up_to(&path, LARGEST_TARGET_FILE)
+    let bytes = source::read_up_to(path, LARGEST_TARGET_FILE)
         .map_err(|e| Failure::input(format!("cannot read {shown}: {e}")))?;
     let text = String::from_utf8(bytes)
         .map_err(|e| Failure::input(format!("{shown} is not UTF-8: {}", e.utf8_error())))?;
-    let value = esplice_chip::add_target(&shown, &text)?;
-    Ok(Settled { value, origin })
+    Ok(esplice_chip::add_target(&shown, &text)?)
+}
+
+/// The chip or board that the flags alone name, for commands without a project.
+pub fn target_of(flags: &TargetArgs) -> Result<Option<Target>, Failure> {
+    let of_file = flags.target_file.as_deref().map(add_target).transpose()?;
+    match &flags.target {
+        Some(name) => Ok(Some(esplice_chip::find_target(name)?)),
+        None => Ok(of_file),
+    }
 }
 
 /// The port that `port` means: itself, or that of a `[ports.NAME]`.

@@ -13,6 +13,7 @@ use crate::{
     firmware::of_file,
     flash_file::FlashFile,
     outputs::{Outputs, same_file},
+    project,
     shell::Shell,
     value,
 };
@@ -89,7 +90,7 @@ impl Kind {
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let kind = args.kind.unwrap_or_else(|| Kind::of_output(&args.output));
-    let chip = args.target.target.as_deref().map(esplice_chip::find).transpose()?;
+    let chip = project::target_of(&args.target)?.map(|target| target.chip());
     let mut writes = read_all(&args.words, &args.output)?;
     if [&args.flash_mode, &args.flash_freq, &args.flash_size].iter().any(|set| *set != KEEP) {
         set_flash(args, chip.or_else(|| chip_of(&writes)), &mut writes)?;
