@@ -111,3 +111,17 @@ fn without_its_stub_over_a_pty() {
     run(&board, words, &["Changing baud rate", "Hash of data verified"]);
     assert!(board.flash() == written(&image), "the flash differs");
 }
+
+/// In secure download mode the ROM takes plain writes and tells little of itself.
+#[test]
+fn in_secure_download_mode() {
+    let board = Board::new(&[&TCP[..], &["--efuse", "enable-security-download:1"]].concat());
+    let image = image(&board.path("image.bin"));
+    run(&board, "--no-stub get-security-info", &["Flags: 0x00000004"]);
+    run(&board, "--no-stub write-flash 0x10000 image.bin", &["in Secure Download Mode"]);
+    assert!(board.flash() == written(&image), "the flash differs");
+    let mut command = esptool();
+    command.args(["--chip", "esp32c3", "--port", &board.port]).args(["--no-stub", "read-mac"]);
+    let told = board.run_with_exit(&mut command, 2);
+    assert!(told.contains("not available in Secure Download Mode"), "{told}");
+}

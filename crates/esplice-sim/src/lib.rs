@@ -23,6 +23,7 @@
 mod board;
 pub mod cpu;
 pub mod download;
+pub mod efuse;
 mod error;
 pub mod faults;
 pub mod memory;

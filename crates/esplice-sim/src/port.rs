@@ -89,6 +89,7 @@ impl SimPort {
             board = board.with_rom(&RomImage::open(path, parsed.chip).map_err(refused)?);
         }
         board.plug(parsed.line);
+        parsed.burns.iter().for_each(|burn| board.burn(burn));
         Ok(SimPort::over(spec, Box::new(board), parsed.time))
     }
 

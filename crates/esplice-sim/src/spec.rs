@@ -3,13 +3,16 @@
 
 use std::path::PathBuf;
 
-use crate::soc::Cable;
+use crate::{
+    efuse::{Burn, BurnError},
+    soc::Cable,
+};
 use esplice_chip::{Chip, ChipError, nearest};
 
 /// What a virtual board's name starts with.
 pub const SCHEME: &str = "sim:";
 /// Keys that are understood.
-const KEYS: [&str; 4] = ["flash", "line", "rom", "time"];
+const KEYS: [&str; 5] = ["efuse", "flash", "line", "rom", "time"];
 /// Keys that are settled and not yet understood.
 const LATER_KEYS: [&str; 1] = ["faults"];
 
@@ -59,6 +62,8 @@ pub struct Spec {
     pub chip: &'static Chip,
     /// File with the flash's contents; without one they are in memory and start erased.
     pub flash: Option<PathBuf>,
+    /// What is burnt into its eFuses beside its identity.
+    pub burns: Vec<Burn>,
     /// Where the host's cable is plugged in.
     pub line: Cable,
     /// ELF file of the mask ROM that is to be executed; without one its functions are carried out.
@@ -76,6 +81,9 @@ pub enum SpecError {
     /// The chip is not known.
     #[error(transparent)]
     Chip(#[from] ChipError),
+    /// An eFuse setting can't be burnt.
+    #[error(transparent)]
+    Burn(#[from] BurnError),
     /// The chip is known, a virtual board of it is not.
     #[error("there is no virtual {chip}")]
     NoBoard {
@@ -133,6 +141,7 @@ impl SpecError {
                     .into()
             }
             SpecError::Chip(error) => return error.hint(),
+            SpecError::Burn(error) => return error.hint(),
             SpecError::Key { key } => did_you_mean(key, &KEYS),
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
@@ -143,7 +152,7 @@ impl SpecError {
 }
 
 impl Spec {
-    /// Reads `sim:CHIP[,flash=FILE][,line=uart|usb][,rom=FILE][,time=none|virtual|real]`. A file's name
+    /// Reads `sim:CHIP[,efuse=FIELD:VALUE]…[,flash=FILE][,line=uart|usb][,rom=FILE][,time=none|virtual|real]`. A file's name
     /// can't hold a comma.
     ///
     /// # Errors
@@ -156,12 +165,17 @@ impl Spec {
             return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
         }
         let (mut flash, mut line, mut rom, mut time) = (None, None, None, None);
+        let mut burns = Vec::new();
         for part in parts {
             let (key, value) = match part.split_once('=') {
                 Some((key, value)) if !value.is_empty() => (key, value),
                 _ => return Err(SpecError::Shape { part: part.into() }),
             };
             let twice = match key {
+                "efuse" => {
+                    burns.push(Burn::parse(chip, value)?);
+                    false
+                }
                 "flash" => flash.replace(PathBuf::from(value)).is_some(),
                 "line" => line.replace(Cable::parse(value)?).is_some(),
                 "rom" => rom.replace(PathBuf::from(value)).is_some(),
@@ -176,6 +190,6 @@ impl Spec {
             }
         }
         let (line, time) = (line.unwrap_or_default(), time.unwrap_or_default());
-        Ok(Spec { chip, flash, line, rom, time })
+        Ok(Spec { chip, burns, flash, line, rom, time })
     }
 }

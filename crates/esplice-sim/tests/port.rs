@@ -83,16 +83,32 @@ fn names() {
     check_name("sim:esp32c3,flash", Err(&format!("\"flash\" is not KEY=VALUE; {usage}")));
     check_name("sim:esp32c3,flash=", Err(&format!("\"flash=\" is not KEY=VALUE; {usage}")));
     check_name("sim:esp32c3,flsh=x", Err("unknown key \"flsh\"; did you mean \"flash\"?"));
-    check_name("sim:esp32c3,baud=9600", Err("unknown key \"baud\"; known are flash, line, time"));
+    check_name(
+        "sim:esp32c3,baud=9600",
+        Err("unknown key \"baud\"; known are efuse, flash, line, rom, time"),
+    );
     check_name("sim:esp32c3,line=usb", Ok(("esp32c3", None, Virtual)));
     check_name("sim:esp32c3,line=ubs", Err("unknown line \"ubs\"; did you mean \"usb\"?"));
     check_name(
         "sim:esp32c3,time=vrtual",
         Err("unknown time mode \"vrtual\"; did you mean \"virtual\"?"),
     );
+    check_name("sim:esp32c3,efuse=secure-boot-en:1", Ok(("esp32c3", None, Virtual)));
+    for (efuse, message) in [
+        (
+            "secure-bot-en:1",
+            "has no eFuse field \"secure-bot-en\"; did you mean \"secure-boot-en\"?",
+        ),
+        ("secure-boot-en:2", "2 does not fit into the 1 bits of eFuse field \"secure-boot-en\""),
+        ("secure-boot-en", "is not FIELD:VALUE; for example enable-security-download:1"),
+    ] {
+        let told = Spec::parse(&format!("sim:esp32c3,efuse={efuse}")).unwrap_err();
+        let told = [told.to_string(), told.hint().unwrap_or_default()].join("; ");
+        assert!(told.contains(message), "{told}");
+    }
     check_name("sim:esp32c3,time=none,time=real", Err("time= is given twice"));
     check_name("sim:esp32c3,flash=a,flash=a", Err("flash= is given twice"));
-    for later in ["rom", "faults"] {
+    for later in ["faults"] {
         let message = format!("{later}= is not available yet; leave it out: ");
         let told = Spec::parse(&format!("sim:esp32c3,{later}=x")).unwrap_err();
         let told = format!("{told}; {}", told.hint().unwrap());

@@ -16,6 +16,7 @@ use loader::LoaderState;
 use crate::{
     SimError, TimeMode,
     cpu::{Bus, Cpu, CpuModel, Stop},
+    efuse::Burn,
     nor::{Nor, NorError},
     port::Powered,
     rom::{self, Flow, RomImage, boot},
@@ -264,6 +265,14 @@ impl Board {
     /// into download mode. [`Board::set_lines`] still resets.
     pub fn hold_boot_pin(&mut self, held: bool) {
         self.boot_pin_held = held;
+    }
+
+    /// Burns an eFuse field: bits that are set stay set.
+    pub fn burn(&mut self, burn: &Burn) {
+        if let Some(field) = self.chip.efuse.field(&burn.field) {
+            let soc = &mut self.soc;
+            field.put(burn.value, |addr, bits| soc.burn(addr.0, bits));
+        }
     }
 
     /// Baud rate of the console UART at present. Before its first SYNC the serial loader takes the

@@ -22,7 +22,11 @@
 //! Which of the reasons 0x0b and 0x0c a broken zlib stream draws can differ from the ROM's. Loads
 //! and stores of READ_REG and WRITE_REG are the target's affair; the ROM dies where nothing is.
 //!
-//! Left out: secure download mode, encrypted writes (refused as on a chip whose eFuses forbid
+//! In secure download mode (`UartSecureDwnLdProc`) only SYNC, plain flash writes, SPI_SET_PARAMS,
+//! SPI_ATTACH, CHANGE_BAUDRATE and GET_SECURITY_INFO are carried out; the rest is refused as unknown
+//! commands are. FLASH_END always restarts the chip there, whatever it answers.
+//!
+//! Left out: encrypted writes (refused as on a chip whose eFuses forbid
 //! them, reason 0x64), and the flash chip's write protection after an END.
 
 mod commands;
@@ -67,6 +71,18 @@ mod reason {
     /// ROM, `FlashDwnLdStartMsgProc`: encryption is not allowed.
     pub const ENCRYPT: u8 = 0x64;
 }
+
+/// What the loader carries out in secure download mode (ROM, `UartSecureDwnLdProc`).
+const SECURE: [Opcode; 8] = [
+    Opcode::FlashBegin,
+    Opcode::FlashData,
+    Opcode::FlashEnd,
+    Opcode::Sync,
+    Opcode::SpiSetParams,
+    Opcode::SpiAttach,
+    Opcode::ChangeBaudrate,
+    Opcode::GetSecurityInfo,
+];
 
 /// What the loader reaches besides the line.
 pub trait LoaderTarget {
@@ -177,6 +193,8 @@ struct Effects {
     restart: bool,
     /// The loader is left for the program at this address; 0 is none.
     leave_for: Option<u32>,
+    /// In secure download mode the chip restarts where the loader would be left.
+    secure: bool,
     /// The UART's divider, in sixteenths.
     divider: u32,
 }
@@ -264,11 +282,14 @@ impl Loader {
     /// One command (ROM, `UartDwnLdProc`).
     fn answer(&mut self, target: &mut dyn LoaderTarget) -> LoaderOutput {
         let [direction, opcode] = self.frame.first_chunk().copied().unwrap_or_default();
-        let opcode = Opcode::from_byte(opcode).filter(|_| direction == 0);
+        let secure = is_secure(self.chip, |addr| target.read32(addr));
+        let taken = |opcode: &Opcode| direction == 0 && (!secure || SECURE.contains(opcode));
+        let opcode = Opcode::from_byte(opcode).filter(taken);
         let mut effects = Effects::default();
         let end = match opcode {
             Some(opcode) => {
                 let end = self.perform(opcode, target, &mut effects);
+                effects.secure = secure;
                 self.put_reply(1, &[opcode as u8]);
                 end
             }
@@ -319,6 +340,9 @@ impl Loader {
         }
         let entry = effects.leave_for?;
         self.phase = Phase::Gone;
+        if effects.secure {
+            return Some(After::Reset);
+        }
         if entry != 0 {
             return Some(After::Run(entry));
         }
@@ -397,6 +421,16 @@ impl Loader {
         self.reason = 0;
         End::Done
     }
+}
+
+/// Whether the eFuses, which `read` reads, ask for secure download mode (ROM,
+/// `ets_efuse_security_download_modes_enabled`).
+pub(crate) fn is_secure(chip: &Chip, mut read: impl FnMut(u32) -> u32) -> bool {
+    let mut is_burnt = |name: &str| {
+        let field = chip.efuse.field(name);
+        field.is_some_and(|field| field.value(|addr| read(addr.0)) != 0)
+    };
+    is_burnt("enable-security-download") && !is_burnt("disable-download-mode")
 }
 
 impl Session {

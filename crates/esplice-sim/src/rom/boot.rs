@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use sha2::{Digest, Sha256};
 
 use super::{Call, Flow, State, Table, flash, output::with_returns, panic};
+use crate::download;
 use crate::{
     cpu::Cpu,
     soc::{
@@ -212,7 +213,13 @@ impl Boot<'_> {
         let next = if flash_boot {
             Next::Step(Step::Header)
         } else {
-            self.say("waiting for download");
+            // ROM, `main`.
+            let chip = self.call.soc.fabric.chip;
+            let secure = download::is_secure(chip, |addr| self.call.load(addr));
+            self.say(match secure {
+                true => "wait uart download(secure mode)",
+                false => "waiting for download",
+            });
             self.stop_watchdogs();
             Next::Download
         };

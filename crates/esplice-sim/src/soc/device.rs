@@ -38,6 +38,9 @@ pub(crate) trait Device: DeviceClone + Send {
         None
     }
 
+    /// Sets bits of the eFuse word at `offset` for good, as a board gets them where it is made.
+    fn burn(&mut self, _offset: u32, _bits: u32) {}
+
     /// The clock of CPU or bus has just changed.
     fn clock_changed(&mut self, _fabric: &mut Fabric) {}
 

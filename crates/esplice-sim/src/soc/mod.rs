@@ -192,6 +192,14 @@ impl Soc {
         Ok(())
     }
 
+    /// Burns bits of the eFuse word at `addr`.
+    pub fn burn(&mut self, addr: u32, bits: u32) {
+        if let Some(index) = self.device_at(addr) {
+            let placed = &mut self.devices[index];
+            placed.device.burn(addr.wrapping_sub(placed.base), bits);
+        }
+    }
+
     /// Base address of the device of that name.
     pub fn base_of(&self, name: &str) -> Option<u32> {
         self.devices.iter().find(|placed| placed.name == name).map(|placed| placed.base)

@@ -196,5 +196,9 @@ impl Device for Efuses {
         }
     }
 
+    fn burn(&mut self, offset: u32, bits: u32) {
+        self.registers.set(offset, self.registers.get(offset) | bits);
+    }
+
     fn reset(&mut self, _scope: Scope, _fabric: &mut Fabric) {}
 }

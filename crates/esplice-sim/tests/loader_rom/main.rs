@@ -23,6 +23,8 @@ use script::Script;
 /// The flash that both start with, around the end of what the ROM takes it for.
 const DIRTY: (u32, u8, usize) = (0x1f_e000, 0x5a, 0x3000);
 const SYNC: &[u8] = b"\xc0\x00\x08\x04\x00\x00\x00\x00\x00\x07\x07\x12\x20\xc0";
+/// The eFuse word with ENABLE_SECURITY_DOWNLOAD burnt (EFUSE_RD_REPEAT_DATA3, bit 5).
+const SECURE_DOWNLOAD: (u32, u32) = (0x6000_883c, 1 << 5);
 const REQUESTS: usize = 60;
 /// The longest request of a recorded dialogue.
 const RECORDED_LEN: usize = 120;
@@ -48,7 +50,14 @@ fn replies_equal_the_mask_roms() {
 
 /// One dialogue; its text, or what differs.
 fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
-    let (mut rom, mut bench) = (Rom::new(elf), Bench::new());
+    // One in four in secure download mode.
+    let secure = seed % 4 == 3;
+    let (words, loader) = match secure {
+        true => (vec![SECURE_DOWNLOAD], "UartSecureDwnLdProc"),
+        false => (vec![], "UartDwnLdProc"),
+    };
+    let (mut rom, mut bench) = (Rom::new(elf, &words, loader), Bench::new());
+    bench.chip.words.extend(words.iter().copied());
     let mut script = Script::new(seed);
     let (at, byte, len) = DIRTY;
     bench.send(SYNC);
@@ -58,6 +67,9 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
     rom.send(SYNC);
     let replies = hex(&bench.reply);
     let mut text = format!("\n== {seed}\n");
+    for (addr, word) in words {
+        let _ = writeln!(text, "mem {addr:x} {word:x}");
+    }
     for _ in 0..2 {
         let _ = writeln!(text, "raw {}\ngets {replies}", hex(SYNC));
     }

@@ -64,7 +64,8 @@ pub struct Rom {
 }
 
 impl Rom {
-    pub fn new(elf: &[u8]) -> Rom {
+    /// The ROM, with these words in registers.
+    pub fn new(elf: &[u8], words: &[(u32, u32)], loader: &str) -> Rom {
         let elf = object::File::parse(elf).expect("an ELF");
         let mut memory = memory();
         for section in elf.sections() {
@@ -72,6 +73,9 @@ impl Rom {
             if section.address() != 0 && !data.is_empty() {
                 memory.write(section.address() as u32, data);
             }
+        }
+        for (addr, word) in words {
+            memory.store32(*addr, *word);
         }
         let named = |name: &str| {
             let symbol = elf.symbols().find(|symbol| symbol.name() == Ok(name));
@@ -81,7 +85,7 @@ impl Rom {
             REPLACED.into_iter().map(|name| (named(name), name)).collect();
         let sim = super::board::chip().sim.as_ref().unwrap();
         let mut cpu = Cpu::new(CpuModel::of(super::board::chip(), sim));
-        cpu.reset(named("UartDwnLdProc"));
+        cpu.reset(named(loader));
         cpu.csrs.mtvec = TRAP;
         (cpu.x[1], cpu.x[2]) = (RETURN, STACK);
         (cpu.x[10], cpu.x[11], cpu.x[12]) = (BUFFER.0, BUFFER.1, ENTRY);

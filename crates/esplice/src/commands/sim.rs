@@ -5,6 +5,7 @@ use std::{
 
 use esplice_sim::{
     Board, RomImage, TimeMode,
+    efuse::Burn,
     nor::Nor,
     serve::{Happened, Server, Wire},
 };
@@ -40,6 +41,9 @@ pub struct Args {
     /// functions itself
     #[arg(long, value_name = "FILE")]
     rom: Option<PathBuf>,
+    /// Burn an eFuse field, such as enable-security-download:1; may be repeated
+    #[arg(long, value_name = "FIELD:VALUE")]
+    efuse: Vec<String>,
     /// What takes time: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
@@ -156,6 +160,16 @@ fn board(args: &Args) -> Result<Board, Failure> {
     let mut board = Board::with_flash(chip, nor, args.time).map_err(Failure::from)?;
     if let Some(path) = &args.rom {
         board = board.with_rom(&RomImage::open(path, chip).map_err(Failure::from)?);
+    }
+    for text in &args.efuse {
+        let burn = Burn::parse(chip, text).map_err(|error| {
+            let failure = Failure::usage(error.to_string());
+            match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
+        board.burn(&burn);
     }
     board.hold_boot_pin(args.download);
     Ok(board)
