@@ -100,6 +100,12 @@ impl Board {
         self.host_send(bytes, baud)
     }
 
+    /// Gives the random number generator another seed; it is 0 at first. All else that a board does is
+    /// settled by its flash and what comes from outside, so that one seed gives one run.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.soc.fabric.random.set_seed(seed);
+    }
+
     /// Presses and releases the reset button: EN falls and rises.
     pub fn press_reset(&mut self) {
         if self.lines.en_low() {

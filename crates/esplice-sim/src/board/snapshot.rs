@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// A board's state at a moment: registers, memories, devices, flash, what is on the line, the clock.
 /// What runs on from it does the same to the instruction each time.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Snapshot(Board);
 
 impl Snapshot {

@@ -81,3 +81,14 @@ impl Board {
         }
     }
 }
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board")
+            .field("chip", &self.chip.name)
+            .field("now", &self.now())
+            .field("status", &self.status())
+            .field("resets", &self.resets())
+            .finish_non_exhaustive()
+    }
+}

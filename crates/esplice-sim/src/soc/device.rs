@@ -222,6 +222,8 @@ pub(crate) struct Fabric {
     pub timed: bool,
     /// The first byte for the host is to stop the CPU.
     pub watch_output: bool,
+    /// The random number generator.
+    pub random: Random,
     /// What the strapping register holds.
     pub strap: u32,
     /// Why the last reset was.
@@ -236,6 +238,32 @@ pub(crate) struct Fabric {
     pub saved_pc: u32,
     /// The first thing that went wrong behind the chip's back, such as the flash's file.
     pub failure: Option<Arc<NorError>>,
+}
+
+/// Random numbers that are the same in each run for one seed: Vigna's SplitMix64.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Random {
+    seed: u64,
+    state: u64,
+}
+
+impl Random {
+    /// Begins anew, with that seed from now on.
+    pub fn set_seed(&mut self, seed: u64) {
+        *self = Self { seed, state: seed };
+    }
+
+    /// Begins anew.
+    pub fn restart(&mut self) {
+        self.state = self.seed;
+    }
+
+    pub fn next(&mut self) -> u32 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ mixed >> 31) >> 32) as u32
+    }
 }
 
 impl Fabric {

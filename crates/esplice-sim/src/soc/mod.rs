@@ -118,6 +118,7 @@ impl Soc {
                 rom_listens: false,
                 timed,
                 watch_output: false,
+                random: device::Random::default(),
                 strap: sim.boot_strap,
                 reset_reason: ResetReason::PowerOn,
                 sleep: None,

@@ -69,7 +69,6 @@ impl Device for AnalogI2c {
 #[derive(Clone)]
 pub(crate) struct ApbControl {
     registers: Registers,
-    random: u32,
 }
 
 impl ApbControl {
@@ -87,22 +86,16 @@ impl ApbControl {
         (0xac, 0x3f),
         (0xb4, 0x6480),
     ];
-    /// Any number but 0: random numbers are the same in each run.
-    const SEED: u32 = 0x2545_f491;
 
     pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len), random: Self::SEED }
+        Self { registers: Registers::new(len) }
     }
 }
 
 impl Device for ApbControl {
-    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
         if offset == Self::RNG_DATA {
-            // Marsaglia's xorshift32.
-            self.random ^= self.random << 13;
-            self.random ^= self.random >> 17;
-            self.random ^= self.random << 5;
-            return self.random;
+            return fabric.random.next();
         }
         self.registers.get(offset)
     }
@@ -111,12 +104,12 @@ impl Device for ApbControl {
         self.registers.set(offset, value);
     }
 
-    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(Self::RESET);
         }
         if scope == Scope::Chip {
-            self.random = Self::SEED;
+            fabric.random.restart();
         }
     }
 }

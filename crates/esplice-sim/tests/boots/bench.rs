@@ -1,17 +1,13 @@
 //! What the cases share: boards, flash contents, firmware, and what a board is expected to say.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Mutex,
-};
+use std::path::Path;
 
-use crate::mask_rom;
+use crate::{compile::compiled, mask_rom};
 use esplice_chip::Chip;
 use esplice_image::{
     FlashMode, FlashParams, ImageOptions, PartitionTable, build_image, second_stage,
 };
 use esplice_sim::{Board, TimeMode, nor::Nor};
-use esplice_toolchain::{CargoOptions, build_cargo};
 
 /// The way in which a board has its mask ROM.
 #[derive(Debug, Clone, Copy)]
@@ -67,26 +63,6 @@ pub fn compiled_app(bin: &str) -> Vec<u8> {
     build_image(&elf, chip(), &ImageOptions::for_chip(chip())).unwrap().bytes
 }
 
-/// The ELF of a binary of a package in `tests/firmware`, in the directory where the tests of
-/// commands put firmware too.
-pub fn compiled(package: &str, bin: &str) -> PathBuf {
-    // One at a time: cargo would only wait for the other.
-    static COMPILING: Mutex<()> = Mutex::new(());
-    let _one = COMPILING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let options = CargoOptions {
-        bin: Some(bin.into()),
-        locked: true,
-        target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")),
-        ..CargoOptions::default()
-    };
-    let project = here.join("../../tests/firmware").join(package);
-    match build_cargo(&project, chip(), &options) {
-        Ok(artifact) => artifact.elf,
-        Err(error) => panic!("{error}; {}", error.hint().unwrap_or_default()),
-    }
-}
-
 /// What the app said, behind the bootloader's last line.
 #[track_caller]
 pub fn after_boot(said: &[u8]) -> String {
@@ -106,4 +82,14 @@ pub fn check(name: &str, text: &str) {
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(text == expected, "{name} says:\n{text}\nexpected is:\n{expected}");
+}
+
+/// A whole flash from offset 0 with bootloader, default table and a binary of `tests/firmware/boots`.
+pub fn whole_flash(bin: &str) -> Vec<u8> {
+    let mut flash = bootloader();
+    for (offset, part) in [(0x8000, default_table()), (0x1_0000, compiled_app(bin))] {
+        flash.resize(offset, 0xff);
+        flash.extend(part);
+    }
+    flash
 }

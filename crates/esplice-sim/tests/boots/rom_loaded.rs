@@ -3,7 +3,10 @@
 use esplice_image::{ImageOptions, build_image};
 use esplice_sim::secs;
 
-use crate::bench::{Rom, chip, compiled};
+use crate::{
+    bench::{Rom, chip},
+    compile::compiled,
+};
 
 /// An image of TinyGo's kind, which maps flash itself: constants, code, data and 64-bit division of
 /// the ROM come out right only if its MMU entries, copies and cleared memory do.

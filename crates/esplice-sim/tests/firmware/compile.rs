@@ -1,0 +1,29 @@
+//! Firmware compiled in the test, from `tests/firmware`.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use esplice_toolchain::{CargoOptions, build_cargo};
+
+/// The ELF of a binary of a package in `tests/firmware`, in the directory where the tests of
+/// commands put firmware too.
+pub fn compiled(package: &str, bin: &str) -> PathBuf {
+    // One at a time: cargo would only wait for the other.
+    static COMPILING: Mutex<()> = Mutex::new(());
+    let _one = COMPILING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let options = CargoOptions {
+        bin: Some(bin.into()),
+        locked: true,
+        target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")),
+        ..CargoOptions::default()
+    };
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let project = here.join("../../tests/firmware").join(package);
+    match build_cargo(&project, chip, &options) {
+        Ok(artifact) => artifact.elf,
+        Err(error) => panic!("{error}; {}", error.hint().unwrap_or_default()),
+    }
+}

@@ -1,0 +1,34 @@
+//! A thousand boards in one process, one after the other, each run for a while: what they used is
+//! given back. A test program of its own, as it looks at the process's memory.
+
+#![cfg(target_os = "linux")]
+
+use esplice_sim::{Board, millis};
+
+/// Bytes of memory that are resident.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_thousand_boards_leave_nothing_behind() {
+    let mut after_100 = 0;
+    for count in 1..=1000 {
+        let mut board = Board::new("esp32c3").unwrap();
+        // Into the ROM's endless look for an image, with output that nobody reads.
+        board.run_for(millis(10)).unwrap();
+        if count % 2 == 0 {
+            drop(board.snapshot().board());
+        }
+        drop(board);
+        if count == 100 {
+            after_100 = resident();
+        }
+    }
+    let growth = resident().saturating_sub(after_100);
+    println!("{after_100} bytes resident after 100 boards, {growth} more after 1000");
+    // A board is 8 MB and more: one in hundreds that stayed would show.
+    assert!(growth < 4 << 20, "{growth} bytes more than after 100 boards, which left {after_100}");
+}
