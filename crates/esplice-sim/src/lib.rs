@@ -28,6 +28,7 @@ mod error;
 pub mod faults;
 pub mod memory;
 pub mod nor;
+mod page_table;
 pub mod port;
 mod rom;
 pub mod serve;

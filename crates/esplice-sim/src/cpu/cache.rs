@@ -2,12 +2,11 @@
 
 use super::decode::{Kind, Op, decode};
 use super::{Bus, Fault, cause};
+use crate::page_table::PageTable;
 use std::collections::HashSet;
 
 /// Operations in a page: an instruction may start at every halfword.
 pub(super) const OPS: usize = 2048;
-/// Pages of the address space.
-const INDEX: usize = 1 << 20;
 /// One page of operations.
 pub(super) type Page = [Op; OPS];
 
@@ -15,8 +14,8 @@ pub(super) type Page = [Op; OPS];
 /// through all of a chip's 8 MiB of flash window.
 #[derive(Debug, Clone)]
 pub(super) struct CodeCache {
-    /// For each page of the address space, 1 + index into `pages`, or 0. Zeroed by the host's memory manager: untouched parts cost nothing.
-    index: Box<[u32; INDEX]>,
+    /// For each page of the address space, 1 + index into `pages`, or 0.
+    index: PageTable,
     pages: Vec<Box<Page>>,
     /// Page number of each of `pages`.
     numbers: Vec<u32>,
@@ -26,7 +25,7 @@ pub(super) struct CodeCache {
 impl CodeCache {
     pub fn new() -> Self {
         Self {
-            index: vec![0; INDEX].try_into().expect("the length is that of the index"),
+            index: PageTable::new(),
             pages: Vec::new(),
             numbers: Vec::new(),
             hooks: HashSet::new(),

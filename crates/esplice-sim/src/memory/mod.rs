@@ -49,14 +49,13 @@ mod map;
 
 pub use map::{Access, Backing, Bank, MapError, MemoryMap, Region};
 
-use crate::cpu::CodeChange;
+use crate::{cpu::CodeChange, page_table::PageTable};
 use changes::CodePage;
 use std::collections::VecDeque;
 
 /// Pages of the table, 4 KiB each.
 pub const PAGE_LEN: u32 = 4096;
 const PAGE: usize = PAGE_LEN as usize;
-const TABLE: usize = 1 << 20;
 
 /// Entry bits: page number (in the banks, or in flash) above, these below.
 const READ: u32 = 1;
@@ -75,7 +74,7 @@ type Page = [u8; PAGE];
 #[derive(Debug, Clone)]
 pub struct Memory {
     /// One entry for each page of the address space.
-    table: Box<[u32; TABLE]>,
+    table: PageTable,
     pages: Vec<Page>,
     attention: bool,
     yield_requested: bool,
@@ -92,8 +91,7 @@ impl Memory {
     pub fn new(map: MemoryMap) -> Result<Self, MapError> {
         let (bank_starts, page_count) = map.check()?;
         let mut memory = Self {
-            // Zeroed by the host's memory manager: untouched parts cost nothing.
-            table: vec![0; TABLE].try_into().expect("the length is that of the table"),
+            table: PageTable::new(),
             pages: vec![[0; PAGE]; page_count as usize],
             attention: false,
             yield_requested: false,
