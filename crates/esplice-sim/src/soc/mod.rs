@@ -5,6 +5,7 @@
 //! then does not depend on. [`Soc::unlisted`] tells which were touched. Addresses outside of that
 //! space and of the memories fault.
 
+mod autobaud;
 mod cache;
 mod chip_data;
 pub mod clock;

@@ -2,6 +2,7 @@
 //! names there).
 
 use super::{
+    autobaud::Autobaud,
     clock::{RC_FAST_HZ, Tick, periods},
     device::{Cable, Device, Fabric, LineByte, Registers, Scope},
 };
@@ -26,6 +27,10 @@ const ID: u32 = 0x80;
 
 /// Bytes of each FIFO.
 pub(crate) const DEPTH: usize = 128;
+/// Where the wire takes no time and the ROM's own code listens: CPU cycles from one byte to the next.
+/// The ROM's interrupt handler takes bytes as long as there are any, and its buffer of 2 KiB is written
+/// over if the rest of its code, some 70 instructions a byte, does not keep up.
+const PACE: u64 = 256;
 /// Start bit, eight data bits, stop bit.
 const BITS: u64 = 10;
 
@@ -39,6 +44,7 @@ mod int {
     pub const TX_DONE: u32 = 1 << 14;
 }
 
+const CONF0_AUTOBAUD_EN: u32 = 1 << 27;
 const CONF0_RXFIFO_RST: u32 = 1 << 17;
 const CONF0_TXFIFO_RST: u32 = 1 << 18;
 const CONF1_RX_TOUT_EN: u32 = 1 << 21;
@@ -77,6 +83,9 @@ pub(crate) struct Uart {
     sending: VecDeque<Sending>,
     received: VecDeque<u8>,
     last_received: Option<Tick>,
+    /// Where the wire takes no time: no byte is taken before.
+    paced: Tick,
+    autobaud: Autobaud,
     baud: u32,
     /// Whether this is the one that the host's cable can be plugged into.
     console: bool,
@@ -90,6 +99,8 @@ impl Uart {
             sending: VecDeque::new(),
             received: VecDeque::new(),
             last_received: None,
+            paced: 0,
+            autobaud: Autobaud::new(),
             baud: 1,
             console,
         };
@@ -102,19 +113,23 @@ impl Uart {
         self.console && fabric.cable == Cable::Uart
     }
 
-    /// The rate that clock and dividers make.
-    fn rate(&self, fabric: &Fabric) -> u32 {
+    /// The clock, divided by SCLK_DIV_NUM.
+    fn clock(&self, fabric: &Fabric) -> u64 {
         let conf = self.registers.get(CLK_CONF);
         let source = match conf >> 20 & 3 {
             1 => fabric.clock.apb_hz(),
             2 => RC_FAST_HZ,
             _ => fabric.clock.xtal_hz(),
         };
+        source / (u64::from(conf >> 12 & 0xff) + 1)
+    }
+
+    /// The rate that clock and dividers make.
+    fn rate(&self, fabric: &Fabric) -> u32 {
         let divider = self.registers.get(CLKDIV);
         // In sixteenths: integer part and CLKDIV_FRAG.
         let sixteenths = u64::from(divider & 0xfff) * 16 + u64::from(divider >> 20 & 0xf);
-        let before = u64::from(conf >> 12 & 0xff) + 1;
-        (source * 16 / (sixteenths * before).max(1)).clamp(1, u64::from(u32::MAX)) as u32
+        (self.clock(fabric) * 16 / sixteenths.max(1)).clamp(1, u64::from(u32::MAX)) as u32
     }
 
     fn byte_time(&self, fabric: &Fabric) -> Tick {
@@ -174,10 +189,17 @@ impl Uart {
         let now = fabric.now();
         if self.connected(fabric) {
             while let Some(byte) = fabric.line.to_board.front().copied()
-                && byte.done <= now
+                && self.taken_at(&byte) <= now
                 && self.has_room(fabric)
             {
                 fabric.line.to_board.pop_front();
+                if !fabric.timed && fabric.rom_executed {
+                    self.paced = self.taken_at(&byte) + periods(PACE, fabric.clock.cpu_hz());
+                }
+                if self.registers.get(CONF0) & CONF0_AUTOBAUD_EN != 0 {
+                    let clock = self.clock(fabric);
+                    self.autobaud.hear(&byte, clock);
+                }
                 let (value, clean) = byte.received_at(self.baud);
                 if !clean {
                     self.raw |= int::FRM_ERR;
@@ -207,6 +229,11 @@ impl Uart {
         if self.waiting(now) < self.empty_threshold() {
             self.raw |= int::TXFIFO_EMPTY;
         }
+    }
+
+    /// When a byte from the line can be taken.
+    fn taken_at(&self, byte: &LineByte) -> Tick {
+        byte.done.max(self.paced)
     }
 
     /// Whether the FIFO takes what has arrived. Where the wire takes no time it waits for the FIFO: else of a frame that is there at once
@@ -253,11 +280,9 @@ impl Device for Uart {
                     1 << 4
                 }
             }
-            // Autobaud: pulses of one bit at the present rate.
-            LOWPULSE | HIGHPULSE => {
-                (fabric.clock.xtal_hz() / u64::from(self.baud)).min(0xfff) as u32
-            }
-            RXD_CNT => 0x3ff,
+            LOWPULSE => self.autobaud.low,
+            HIGHPULSE => self.autobaud.high,
+            RXD_CNT => self.autobaud.edges,
             _ => self.registers.get(offset),
         }
     }
@@ -268,6 +293,13 @@ impl Device for Uart {
             FIFO => self.send(value as u8, fabric),
             INT_RAW => self.raw = value,
             INT_CLR => self.raw &= !value,
+            CONF0 => {
+                let begins = value & !self.registers.get(CONF0) & CONF0_AUTOBAUD_EN != 0;
+                if begins {
+                    self.autobaud = Autobaud::new();
+                }
+                self.registers.set(CONF0, value);
+            }
             // REG_UPDATE clears itself when the registers are synchronised.
             ID => self.registers.set(ID, value & !(1 << 31)),
             _ => self.registers.set(offset, value),
@@ -303,7 +335,7 @@ impl Device for Uart {
         };
         const RECEIVE: u32 = int::RXFIFO_FULL | int::RXFIFO_OVF | int::RXFIFO_TOUT | int::FRM_ERR;
         if wanted & RECEIVE != 0 && self.connected(fabric) && self.has_room(fabric) {
-            sooner(fabric.line.to_board.front().map(|byte| byte.done));
+            sooner(fabric.line.to_board.front().map(|byte| self.taken_at(byte)));
         }
         if wanted & int::RXFIFO_TOUT != 0 {
             sooner(self.timeout_at(fabric));
@@ -340,6 +372,7 @@ impl Device for Uart {
             self.received.clear();
             self.last_received = None;
             self.raw = 0;
+            self.autobaud = Autobaud::new();
             self.registers.reset(RESET);
             self.baud = self.rate(fabric);
         }

@@ -1,0 +1,82 @@
+//! The part of a UART that measures the rate of what comes in: it counts edges and keeps the shortest
+//! low and the shortest high pulse, in clocks of the UART (TRM 25.3.3.3 Baud Rate Detection).
+
+use super::device::LineByte;
+
+/// The counters have twelve bits, that of the edges ten.
+const LONGEST: u32 = 0xfff;
+const MOST_EDGES: u32 = 0x3ff;
+
+/// What was measured since the detection was switched on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Autobaud {
+    /// RXD_CNT.
+    pub edges: u32,
+    /// LOWPULSE: one less than the clocks of the shortest pulse.
+    pub low: u32,
+    /// HIGHPULSE.
+    pub high: u32,
+    /// Bits at the end of the last byte that were high.
+    last: Option<u32>,
+}
+
+impl Autobaud {
+    pub fn new() -> Self {
+        Self { edges: 0, low: LONGEST, high: LONGEST, last: None }
+    }
+
+    /// Takes in a byte on the line; `clock` is the UART's, in Hz.
+    pub fn hear(&mut self, byte: &LineByte, clock: u64) {
+        let bit = clock / u64::from(byte.baud.max(1));
+        let width = |bits: u32| (bit * u64::from(bits)).saturating_sub(1).min(u64::from(LONGEST)) as u32;
+        // Start bit, data bits with the lowest first, stop bit.
+        let frame = u32::from(byte.byte) << 1 | 1 << 9;
+        // The line was high since the last byte: no shorter than it was at that one's end.
+        if let Some(bits) = self.last {
+            self.high = self.high.min(width(bits));
+        }
+        let mut level = 1;
+        let mut run = 0;
+        for at in 0..10 {
+            let next = frame >> at & 1;
+            if next != level {
+                self.edges = (self.edges + 1).min(MOST_EDGES);
+                match (level, run) {
+                    (_, 0) => {}
+                    (0, run) => self.low = self.low.min(width(run)),
+                    (_, run) => self.high = self.high.min(width(run)),
+                }
+                (level, run) = (next, 0);
+            }
+            run += 1;
+        }
+        self.last = Some(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOCK: u64 = 40_000_000;
+
+    fn check(bytes: &[u8], baud: u32, edges: u32, low: u32, high: u32) {
+        let mut autobaud = Autobaud::new();
+        for byte in bytes {
+            autobaud.hear(&LineByte { done: 0, byte: *byte, baud }, CLOCK);
+        }
+        assert_eq!((autobaud.edges, autobaud.low, autobaud.high), (edges, low, high), "{bytes:?}");
+    }
+
+    #[test]
+    fn pulses_are_measured_in_clocks() {
+        check(&[], 115_200, 0, 0xfff, 0xfff);
+        // Ten edges a byte, each pulse a bit of 347 clocks.
+        check(&[0x55; 3], 115_200, 30, 346, 346);
+        // One low pulse of nine bits; high for a bit between two.
+        check(&[0, 0], 115_200, 4, 9 * 347 - 1, 346);
+        check(&[0xff], 115_200, 2, 346, 0xfff);
+        check(&[0x55; 200], 921_600, 0x3ff, 42, 42);
+        check(&[0x55], 300, 10, 0xfff, 0xfff);
+    }
+}
