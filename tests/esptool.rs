@@ -1,6 +1,9 @@
 //! The virtual board's wire, judged by a flasher that knows nothing of this project: esptool, as a
-//! program, with its own flasher stub executed on the board.
+//! program, with its own flasher stub executed on the board; hooked, and on a board that executes the
+//! mask ROM.
 
+#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
+mod mask_rom;
 #[path = "support/served.rs"]
 mod served;
 mod support;
@@ -46,9 +49,29 @@ fn with_its_stub_over_tcp() {
 }
 
 #[test]
+fn with_its_stub_on_the_mask_rom() {
+    everything(&on_the_mask_rom("none"), "");
+}
+
+/// A board that executes the mask ROM, in download mode.
+fn on_the_mask_rom(time: &str) -> Board {
+    let rom = mask_rom::path().to_string_lossy().into_owned();
+    Board::new(&["--tcp", "127.0.0.1:0", "--download", "--time", time, "--rom", &rom])
+}
+
+#[test]
 fn without_its_stub_over_tcp() {
+    without_its_stub(|| Board::new(&TCP));
+}
+
+#[test]
+fn without_its_stub_on_the_mask_rom() {
+    without_its_stub(|| on_the_mask_rom("none"));
+}
+
+fn without_its_stub(new: impl Fn() -> Board) {
     for compression in ["--compress", "--no-compress"] {
-        let board = Board::new(&TCP);
+        let board = new();
         let image = image(&board.path("image.bin"));
         let does = |words: &str, told: &[&str]| run(&board, &format!("--no-stub {words}"), told);
         does("get-security-info", &["Secure Boot: Disabled"]);
@@ -64,16 +87,30 @@ fn without_its_stub_over_tcp() {
 /// come when they should.
 #[test]
 fn with_its_stub_where_the_wire_takes_time() {
-    let board = Board::new(&["--tcp", "127.0.0.1:0", "--time", "virtual", "--download"]);
+    where_the_wire_takes_time(&Board::new(&[
+        "--tcp",
+        "127.0.0.1:0",
+        "--time",
+        "virtual",
+        "--download",
+    ]));
+}
+
+#[test]
+fn with_its_stub_on_the_mask_rom_where_the_wire_takes_time() {
+    where_the_wire_takes_time(&on_the_mask_rom("virtual"));
+}
+
+fn where_the_wire_takes_time(board: &Board) {
     let image = image(&board.path("image.bin"));
     for baud in ["115200", "921600"] {
         run(
-            &board,
+            board,
             &format!("--baud {baud} write-flash 0x10000 image.bin"),
             &["Stub flasher", "Hash of data verified"],
         );
         assert!(board.flash() == written(&image), "{baud}: the flash differs");
-        run(&board, &format!("--baud {baud} erase-region 0x10000 0x16000"), &["erased"]);
+        run(board, &format!("--baud {baud} erase-region 0x10000 0x16000"), &["erased"]);
     }
 }
 

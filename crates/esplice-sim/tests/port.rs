@@ -108,6 +108,7 @@ fn names() {
     }
     check_name("sim:esp32c3,time=none,time=real", Err("time= is given twice"));
     check_name("sim:esp32c3,flash=a,flash=a", Err("flash= is given twice"));
+    check_name("sim:esp32c3,rom=a,rom=a", Err("rom= is given twice"));
     let told = Spec::parse("sim:esp32c3,faults=x").unwrap_err();
     assert_eq!(told.to_string(), "faults= is not available yet");
 }

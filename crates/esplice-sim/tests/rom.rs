@@ -72,19 +72,3 @@ fn a_file_that_is_no_rom_is_refused_with_what_it_is() {
         "_rom_chip_id at 0x40000014 is 0x00000002 instead of 0x00000003",
     );
 }
-
-#[test]
-fn zz() {
-    for time in [TimeMode::Virtual, TimeMode::None] {
-    let nor = flash(&app(&Code::saying("app runs\r\n")));
-    let mut board = Board::with_flash(chip(), nor, time).unwrap().with_rom(mask_rom::image());
-    board.hold_boot_pin(true);
-    println!("{}", String::from_utf8_lossy(&board.run_for(Duration::from_millis(100)).unwrap()));
-    let sync: Vec<u8> = [&[0xc0, 0, 8, 0x24, 0, 0, 0, 0, 0, 7, 7, 0x12, 0x20][..], &[0x55; 32], &[0xc0]].concat();
-    for _ in 0..6 {
-        board.host_send(&sync, 115200);
-        println!("{:x?}", board.run_for(Duration::from_millis(100)).unwrap());
-        println!("{} {:?}", board.baud(), board.status());
-    }
-    }
-}

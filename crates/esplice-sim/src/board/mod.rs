@@ -49,6 +49,8 @@ pub struct Board {
     download_strap: u32,
     /// ROM functions that an interrupt came into, by the stack pointer at which they go on.
     suspended: HashMap<u32, Flow>,
+    /// The CPU is told of no new interrupt before this cycle.
+    irq_from: u64,
     /// The boot pin is held low whatever the lines say.
     boot_pin_held: bool,
     /// The host asked over USB for download mode at the next reset.
@@ -142,6 +144,10 @@ const EN_RISE: Duration = Duration::from_millis(1);
 const FIFO_POLL: Duration = Duration::from_micros(10);
 /// CPU cycles that a ROM function takes without a look at interrupts.
 const MOST_UNINTERRUPTED: u64 = 256;
+/// Cycles from an access that raises an interrupt to the interrupt. No figure is published; there is a
+/// bus and the interrupt matrix in between, and the ROM counts on it: `uart_buff_switch` enables the
+/// UART's interrupt, and the next store tells its handler of which UART.
+const IRQ_DELAY: u64 = 2;
 /// Most ROM functions that wait for an interrupt's end, one a task.
 const MOST_SUSPENDED: usize = 64;
 const CSR_MTVEC: u32 = 0x305;
@@ -183,6 +189,7 @@ impl Board {
             boot_strap: sim.boot_strap,
             download_strap: sim.download_strap,
             suspended: HashMap::new(),
+            irq_from: 0,
             boot_pin_held: false,
             usb_download: false,
             reset_vector: None,
@@ -455,10 +462,25 @@ impl Board {
         self.cpu.is_interrupted() && self.suspended.len() < MOST_SUSPENDED
     }
 
+    /// Tells the CPU which interrupt is there; gives until when it may run, of `until` at most. One that
+    /// the CPU's own access has raised comes some cycles behind it.
+    fn tell_interrupts(&mut self, until: u64) -> u64 {
+        let irq = self.soc.take_irq();
+        if self.soc.take_irq_by_access() {
+            self.irq_from = self.cpu.cycles + IRQ_DELAY;
+        }
+        if self.cpu.cycles >= self.irq_from {
+            self.cpu.set_irq(irq);
+            return until;
+        }
+        self.cpu.keep_irq(irq);
+        until.min(self.irq_from)
+    }
+
     fn run_cpu(&mut self, next: Tick) {
         let until = self.soc.fabric.clock.cycle_at(next).max(self.cpu.cycles + 1);
         self.soc.set_horizon(next);
-        self.cpu.set_irq(self.soc.take_irq());
+        let until = self.tell_interrupts(until);
         let stop = self.cpu.run(&mut self.soc, until);
         self.soc.fabric.clock.cycle = self.cpu.cycles;
         if let Some(addr) = self.soc.take_rom_fetch() {
@@ -471,6 +493,7 @@ impl Board {
         }
         match stop {
             Stop::Budget | Stop::YieldRequested => {}
+            Stop::Wfi if self.cpu.cycles < self.irq_from => self.cpu.cycles = self.irq_from,
             Stop::Wfi => self.skip_to(next),
             Stop::Hook(addr) if addr == self.table.resume() => {
                 match self.suspended.remove(&self.cpu.x[rom::SP]) {

@@ -242,6 +242,11 @@ impl Cpu {
         self.irq = pending;
     }
 
+    /// Of the interrupts that the CPU knows of, only those in `pending` are still there.
+    pub fn keep_irq(&mut self, pending: u32) {
+        self.irq &= pending;
+    }
+
     /// Whether the last [`Stop::Wfi`] still holds.
     pub fn is_waiting(&self) -> bool {
         self.waiting

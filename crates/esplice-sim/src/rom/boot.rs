@@ -14,8 +14,7 @@ use crate::{
         Soc,
         clock::{Tick, ticks},
         interrupts::THRESHOLD,
-        mmu_entries, rtc, timer_group, uart,
-        watchdog::WDT_KEY,
+        mmu_entries, uart,
     },
 };
 use std::time::Duration;
@@ -48,8 +47,6 @@ pub(crate) enum Step {
     Panic,
 }
 
-/// Strapping bit: boot from flash (ROM: `main` tests bit 3).
-const STRAP_FLASH: u32 = 8;
 /// The image header's first byte.
 const MAGIC: u8 = 0xe9;
 /// Segments that make the ROM doubt the header itself.
@@ -165,14 +162,10 @@ impl Boot<'_> {
         self.call.table.texts()
     }
 
-    fn strap(&self) -> u32 {
-        self.call.soc.fabric.strap & 15
-    }
-
     /// ROM: `boot_prepare`.
     fn prepare(&mut self) -> Outcome {
         let reason = self.call.soc.fabric.reset_reason;
-        let flash_boot = self.strap() & STRAP_FLASH != 0;
+        let flash_boot = self.call.soc.fabric.boots_from_flash();
         let call = &mut self.call;
         call.table.fill_ram(call.soc);
         flash::update_id(call);
@@ -220,30 +213,10 @@ impl Boot<'_> {
                 true => "wait uart download(secure mode)",
                 false => "waiting for download",
             });
-            self.stop_watchdogs();
             Next::Download
         };
         let fabric = &self.call.soc.fabric;
         (next, PREPARE_CYCLES, fabric.now() + start_up(self.call.soc))
-    }
-
-    /// Flash boot protection ends, and the super watchdog feeds itself: a download may take long.
-    fn stop_watchdogs(&mut self) {
-        let call = &mut self.call;
-        let rtc = call.soc.base_of("rtc-cntl").unwrap_or(0);
-        let timer = call.soc.base_of("timg0").unwrap_or(0);
-        for (addr, value) in [
-            (rtc + rtc::WDTWPROTECT, WDT_KEY),
-            (rtc + rtc::WDTCONFIG0, 0),
-            (rtc + rtc::WDTWPROTECT, 0),
-            (rtc + rtc::SWD_WPROTECT, rtc::SWD_KEY),
-            (rtc + rtc::SWD_CONF, rtc::SWD_AUTO_FEED),
-            (rtc + rtc::SWD_WPROTECT, 0),
-            (timer + timer_group::WDTWPROTECT, WDT_KEY),
-            (timer + timer_group::WDTCONFIG0, 0),
-        ] {
-            call.store(addr, value);
-        }
     }
 
     fn flash(&self, offset: u32, len: u32) -> Vec<u8> {

@@ -28,7 +28,8 @@ impl Autobaud {
     /// Takes in a byte on the line; `clock` is the UART's, in Hz.
     pub fn hear(&mut self, byte: &LineByte, clock: u64) {
         let bit = clock / u64::from(byte.baud.max(1));
-        let width = |bits: u32| (bit * u64::from(bits)).saturating_sub(1).min(u64::from(LONGEST)) as u32;
+        let width =
+            |bits: u32| (bit * u64::from(bits)).saturating_sub(1).min(u64::from(LONGEST)) as u32;
         // Start bit, data bits with the lowest first, stop bit.
         let frame = u32::from(byte.byte) << 1 | 1 << 9;
         // The line was high since the last byte: no shorter than it was at that one's end.

@@ -172,6 +172,9 @@ impl LineByte {
     }
 }
 
+/// Strapping bit: boot from flash (ROM: `main` tests bit 3).
+const STRAP_FLASH: u32 = 8;
+
 /// Most bytes the line holds. Of those for a host that does not read older ones are lost, of those
 /// for a board that does not, newer ones.
 pub(crate) const LINE_LIMIT: usize = 1 << 20;
@@ -269,6 +272,13 @@ impl Random {
 impl Fabric {
     pub fn now(&self) -> Tick {
         self.clock.now()
+    }
+
+    /// Whether the straps say that the chip boots from flash. Only then is there flash boot protection,
+    /// and does the super watchdog run: a chip stays in download mode for as long as one likes, and the
+    /// ROM touches none of the watchdogs for it.
+    pub fn boots_from_flash(&self) -> bool {
+        self.strap & STRAP_FLASH != 0
     }
 
     /// To be called after each use of the flash chip: code that was decoded from what changed is

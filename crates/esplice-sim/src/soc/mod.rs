@@ -76,6 +76,8 @@ pub(crate) struct Soc {
     horizon: Tick,
     /// What the CPU was last told of interrupts.
     told_irq: u32,
+    /// The CPU's own access to a device has changed that.
+    irq_by_access: bool,
     unlisted: BTreeMap<u32, (u32, Accesses)>,
     /// A fetch from ROM where nothing is hooked.
     rom_fetch: Option<u32>,
@@ -133,6 +135,7 @@ impl Soc {
             slots: vec![NO_DEVICE; (sim.peripheral_space.len / SLOT_LEN) as usize],
             horizon: Tick::MAX,
             told_irq: 0,
+            irq_by_access: false,
             unlisted: BTreeMap::new(),
             rom_fetch: None,
             console: sim
@@ -333,6 +336,11 @@ impl Soc {
         self.told_irq
     }
 
+    /// Whether an access of the CPU's own has raised an interrupt since the last time.
+    pub fn take_irq_by_access(&mut self) -> bool {
+        std::mem::take(&mut self.irq_by_access)
+    }
+
     /// An address in ROM that was jumped to and is not hooked.
     pub fn take_rom_fetch(&mut self) -> Option<u32> {
         self.rom_fetch.take()
@@ -421,7 +429,9 @@ impl Soc {
         self.refresh(index);
         self.after_pin_change();
         self.after_clock_change();
-        if self.next_event() < self.horizon || self.fabric.matrix.chosen() != self.told_irq {
+        let irq = self.fabric.matrix.chosen();
+        self.irq_by_access |= irq & !self.told_irq != 0;
+        if self.next_event() < self.horizon || irq != self.told_irq {
             self.fabric.memory.request_yield();
         }
     }

@@ -30,8 +30,8 @@ pub(crate) const WDTCONFIG0: u32 = 0x90;
 const WDTCONFIG4: u32 = 0xa0;
 const WDTFEED: u32 = 0xa4;
 pub(crate) const WDTWPROTECT: u32 = 0xa8;
-pub(crate) const SWD_CONF: u32 = 0xac;
-pub(crate) const SWD_WPROTECT: u32 = 0xb0;
+const SWD_CONF: u32 = 0xac;
+const SWD_WPROTECT: u32 = 0xb0;
 const STORE4: u32 = 0xb8;
 const STORE7: u32 = 0xc4;
 const SLP_REJECT_CAUSE: u32 = 0xf0;
@@ -39,7 +39,7 @@ const SLP_WAKEUP_CAUSE: u32 = 0xf8;
 const GPIO_WAKEUP: u32 = 0x110;
 
 /// Opens the super watchdog's register (TRM 13.3.2).
-pub(crate) const SWD_KEY: u32 = 0x8f1d_312a;
+const SWD_KEY: u32 = 0x8f1d_312a;
 
 const SW_SYS_RST: u32 = 1 << 31;
 const SW_PROCPU_RST: u32 = 1 << 5;
@@ -68,7 +68,7 @@ const WDT_PAUSE_IN_SLP: u32 = 1 << 9;
 const WDT_EN: u32 = 1 << 31;
 const WDT_FLASHBOOT: u32 = 1 << 12;
 
-pub(crate) const SWD_AUTO_FEED: u32 = 1 << 31;
+const SWD_AUTO_FEED: u32 = 1 << 31;
 const SWD_DISABLE: u32 = 1 << 30;
 const SWD_FEED: u32 = 1 << 29;
 const SWD_FLAG_CLR: u32 = 1 << 28;
@@ -147,9 +147,10 @@ impl RtcControl {
         }
     }
 
-    fn configure_watchdog(&mut self, now: Tick) {
+    fn configure_watchdog(&mut self, fabric: &Fabric) {
+        let now = fabric.now();
         let conf = self.registers.get(WDTCONFIG0);
-        let flash_boot = conf & WDT_FLASHBOOT != 0;
+        let flash_boot = conf & WDT_FLASHBOOT != 0 && fabric.boots_from_flash();
         let stage = |index: u32| {
             let timeout = u64::from(self.registers.get(WDTCONFIG0 + 4 + 4 * index));
             Stage {
@@ -219,16 +220,18 @@ impl RtcControl {
         self.super_fed = self.super_fed.saturating_add(slept);
     }
 
-    fn super_deadline(&self) -> Option<Tick> {
-        let off = self.registers.get(SWD_CONF) & (SWD_AUTO_FEED | SWD_DISABLE) != 0;
+    fn super_deadline(&self, fabric: &Fabric) -> Option<Tick> {
+        let off = !fabric.boots_from_flash()
+            || self.registers.get(SWD_CONF) & (SWD_AUTO_FEED | SWD_DISABLE) != 0;
         (!off).then_some(self.super_fed + SWD_TIME)
     }
 
-    fn super_write(&mut self, value: u32, now: Tick) {
+    fn super_write(&mut self, value: u32, fabric: &Fabric) {
+        let now = fabric.now();
         if self.registers.get(SWD_WPROTECT) != SWD_KEY {
             return;
         }
-        let was_off = self.super_deadline().is_none();
+        let was_off = self.super_deadline(fabric).is_none();
         self.registers.set(SWD_CONF, value & !(SWD_FEED | SWD_FLAG_CLR | SWD_RESET_FLAG));
         if value & SWD_FEED != 0 || was_off {
             self.super_fed = now;
@@ -303,7 +306,7 @@ impl Device for RtcControl {
             WDTCONFIG0..=WDTCONFIG4 => {
                 if self.registers.get(WDTWPROTECT) == WDT_KEY {
                     self.registers.set(offset, value);
-                    self.configure_watchdog(now);
+                    self.configure_watchdog(fabric);
                 }
             }
             WDTFEED => {
@@ -311,7 +314,7 @@ impl Device for RtcControl {
                     self.watchdog.feed(now);
                 }
             }
-            SWD_CONF => self.super_write(value, now),
+            SWD_CONF => self.super_write(value, fabric),
             _ => self.registers.set(offset, value),
         }
     }
@@ -323,7 +326,7 @@ impl Device for RtcControl {
     fn next_event(&self, fabric: &Fabric) -> Option<Tick> {
         let alarm = self.alarm_at().filter(|_| !self.alarm_over);
         let Some((kind, since)) = self.sleeping else {
-            let deadlines = [self.watchdog.deadline(), self.super_deadline(), alarm];
+            let deadlines = [self.watchdog.deadline(), self.super_deadline(fabric), alarm];
             return deadlines.into_iter().flatten().min();
         };
         // The super watchdog, and the other if it is told so, stand still.
@@ -360,7 +363,7 @@ impl Device for RtcControl {
                 _ => {}
             }
         }
-        if self.sleeping.is_none() && self.super_deadline().is_some_and(|at| at <= now) {
+        if self.sleeping.is_none() && self.super_deadline(fabric).is_some_and(|at| at <= now) {
             self.super_fed = now;
             self.super_reset = true;
             fabric.request_reset(ResetReason::SuperWatchdog);
@@ -402,7 +405,7 @@ impl Device for RtcControl {
             self.registers.set(SWD_CONF, 0x04b0_0000);
             self.super_fed = now;
             self.watchdog = Watchdog::new();
-            self.configure_watchdog(now);
+            self.configure_watchdog(fabric);
         }
     }
 }

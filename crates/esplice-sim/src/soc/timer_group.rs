@@ -137,7 +137,7 @@ impl TimerGroup {
 
     fn configure_watchdog(&mut self, fabric: &Fabric) {
         let conf = self.registers.get(WDTCONFIG0);
-        let flash_boot = conf & WDT_FLASHBOOT != 0 && self.first;
+        let flash_boot = conf & WDT_FLASHBOOT != 0 && self.first && fabric.boots_from_flash();
         let stage = |index: u32| Stage {
             timeout: u64::from(self.registers.get(WDTCONFIG1 + 4 + 4 * index)),
             // STG0 is in bits 30:29, the next stages below.
