@@ -186,6 +186,9 @@ pub struct ImageParams {
     pub chip_id: u16,
     /// Whether a SHA-256 follows the checksum.
     pub append_sha256: bool,
+    /// Whether Secure Boot v1 is there; v2 is on all chips that append a SHA-256.
+    #[serde(default)]
+    pub secure_boot_v1: bool,
     /// MMU page sizes in bytes, the usual one first. An app descriptor may name another of them.
     pub mmu_page_sizes: Vec<u32>,
     /// Most segments an image may have.

@@ -22,6 +22,15 @@ pub enum ImageSource {
     ProgramHeaders,
 }
 
+/// How an image is filled up so that its signature can follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurePad {
+    /// For Secure Boot v1: with its signature behind it the image ends at a page.
+    V1,
+    /// For Secure Boot v2: the image ends at a page, where the signature's sector follows.
+    V2,
+}
+
 /// Options of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageOptions {
@@ -35,6 +44,8 @@ pub struct ImageOptions {
     pub source: ImageSource,
     /// MMU page size in bytes; without one the app descriptor's, or the chip's usual one.
     pub mmu_page_size: Option<u32>,
+    /// Filling for a signature; none for an image that is not to be signed.
+    pub secure_pad: Option<SecurePad>,
 }
 
 impl ImageOptions {
@@ -46,6 +57,7 @@ impl ImageOptions {
             max_rev: u16::MAX,
             source: ImageSource::Auto,
             mmu_page_size: None,
+            secure_pad: None,
         }
     }
 
@@ -134,6 +146,10 @@ pub fn build_image(
             Err(error) => return Err(error),
         },
     };
+
+    if let Some(pad) = options.secure_pad {
+        layout.fill_for_signature(pad, chip, page)?;
+    }
 
     let header = ImageHeader {
         segment_count: layout.segments.len() as u8,

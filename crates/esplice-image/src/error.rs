@@ -2,7 +2,7 @@
 
 use esplice_chip::Addr;
 
-use crate::Content;
+use crate::{Content, SecurePad};
 
 /// Why no image can be made of an ELF.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,6 +150,14 @@ pub enum ImageError {
     /// The field for the ELF's SHA-256 is filled already.
     #[error("app descriptor's field for the ELF's SHA-256 (byte 0xb0 of the image) is not zero")]
     ElfHashNotEmpty,
+    /// Filling for a secure boot that the chip does not have.
+    #[error("{chip} has no Secure Boot {}", match pad { SecurePad::V1 => "v1", SecurePad::V2 => "v2" })]
+    SecurePad {
+        /// As the options say.
+        pad: SecurePad,
+        /// The chip's name.
+        chip: String,
+    },
     /// An MMU page size that the chip does not have.
     #[error("{chip} has no MMU pages of {size} bytes")]
     MmuPageSize {
@@ -214,6 +222,7 @@ impl ImageError {
             ImageError::DescriptorMisplaced { .. } => {
                 "the linker script must place .flash.appdesc first in its memory, 0x20 into a page"
             }
+            ImageError::SecurePad { pad: SecurePad::V1, .. } => "its secure boot is v2",
             ImageError::MmuPageSize { known, .. } => {
                 let known: Vec<String> = known.iter().map(u32::to_string).collect();
                 return Some(format!("known are {}", known.join(", ")));

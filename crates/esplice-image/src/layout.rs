@@ -6,7 +6,16 @@ use std::ops::Range;
 use esplice_chip::{Addr, Chip};
 
 use crate::elf::{DESCRIPTOR_SECTION, Elf, Piece};
-use crate::{AppDescriptor, ImageError, ImageHeader, ImageSegment, SegmentHeader};
+use crate::{AppDescriptor, ImageError, ImageHeader, ImageSegment, SecurePad, SegmentHeader};
+
+/// Bytes of the block that ends with the checksum; where the segments end at a multiple of 16, as they
+/// do before a signature, it is a whole one.
+const CHECKSUM_BLOCK: usize = 16;
+/// Bytes of the SHA-256.
+const HASH: usize = 32;
+/// Bytes of a version word and an ECDSA signature, and 12 to make them end at a multiple of 16
+/// (esptool documentation, "elf2image", --secure-pad; the sizes as its images show them).
+const V1_SIGNATURE: usize = 4 + 64 + 12;
 
 /// Segments in the order and at the places of the image.
 pub(crate) struct Layout {
@@ -91,6 +100,32 @@ impl Layout {
                 }
             }
         }
+    }
+
+    /// Appends a segment of zeros, so that what the boot code hashes and what signs it end at a page.
+    ///
+    /// # Errors
+    /// [`ImageError::SecurePad`] if the chip has no such secure boot, or no hash to sign.
+    pub fn fill_for_signature(
+        &mut self,
+        pad: SecurePad,
+        chip: &Chip,
+        page_size: u32,
+    ) -> Result<(), ImageError> {
+        let image = &chip.image;
+        if !image.append_sha256 || (pad == SecurePad::V1 && !image.secure_boot_v1) {
+            return Err(ImageError::SecurePad { pad, chip: chip.display_name.clone() });
+        }
+        let behind = match pad {
+            SecurePad::V1 => CHECKSUM_BLOCK + HASH + V1_SIGNATURE,
+            SecurePad::V2 => CHECKSUM_BLOCK + HASH,
+        };
+        let page = page_size as usize;
+        let used = (self.bytes.len() + SegmentHeader::LEN + behind) % page;
+        let len = (page - used) % page;
+        self.begin(0, len as u32, None);
+        self.bytes.resize(self.bytes.len() + len, 0);
+        check_count(self.segments.len(), chip)
     }
 
     fn push(&mut self, ram: &Ram<'_>, len: usize) {

@@ -44,7 +44,9 @@ mod uf2;
 mod unpack;
 mod xz;
 
-pub use app::{AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, build_image};
+pub use app::{
+    AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, SecurePad, build_image,
+};
 pub use assemble::{PlanParts, make_plan};
 #[cfg(feature = "bootloaders")]
 pub use bootloader::{Bootloader, BootloaderError, second_stage, second_stage_for};

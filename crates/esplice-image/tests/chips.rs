@@ -3,10 +3,17 @@
 
 mod support;
 
+use std::{collections::BTreeMap, io::Write as _, path::Path};
+
 use esplice_chip::{Chip, RegionKind};
-use esplice_image::{FlashMode, FlashParams, ImageOptions, ImageSource, build_image};
+use esplice_image::{
+    AppImage, FlashMode, FlashParams, ImageError, ImageHeader, ImageOptions, ImageSource,
+    SecurePad, build_image,
+};
 use object::elf;
-use support::{Job, Options, Section, bss, descriptor, esptool_images, noise, section};
+use support::{
+    Job, Options, Section, bss, descriptor, espflash_image, esptool_images, noise, section,
+};
 
 /// What a case is about, its ELF, and the options for both sides.
 struct Case<'c> {
@@ -17,13 +24,18 @@ struct Case<'c> {
 }
 
 /// Fewest cases; a table that shrinks must not pass unseen.
-const LEAST_CASES_A_CHIP: usize = 44;
+const LEAST_CASES: usize = 150;
+const LEAST_CASES_A_CHIP: usize = 48;
 
 #[test]
 fn images_equal_esptools() {
     let chips = esplice_chip::all();
-    let cases: Vec<Case> =
-        chips.iter().flat_map(|chip| [shapes(chip), headers(chip)]).flatten().collect();
+    let cases: Vec<Case> = chips
+        .iter()
+        .flat_map(|chip| [shapes(chip), headers(chip), signatures(chip)])
+        .flatten()
+        .collect();
+    assert!(cases.len() >= LEAST_CASES, "only {} cases", cases.len());
     assert!(cases.len() >= LEAST_CASES_A_CHIP * chips.len(), "only {} cases", cases.len());
     let dir = tempfile::tempdir().expect("directory");
     let jobs: Vec<Job> =
@@ -34,6 +46,7 @@ fn images_equal_esptools() {
         let what = match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => {
                 if ours.bytes == theirs {
+                    goblin_agrees(case, &ours);
                     continue;
                 }
                 let place = ours.bytes.iter().zip(&theirs).position(|(a, b)| a != b);
@@ -47,6 +60,190 @@ fn images_equal_esptools() {
         wrong.push(format!("{} {}: {what}", case.chip.name, case.name));
     }
     assert!(wrong.is_empty(), "{} of {} cases: {wrong:#?}", wrong.len(), cases.len());
+    // Past the test's capture, so that it stands in every run's output.
+    let stated = format!(
+        "{} images of {} chips equal esptool's to the byte, and goblin reads their ELFs alike\n",
+        cases.len(),
+        chips.len()
+    );
+    std::io::stderr().write_all(stated.as_bytes()).expect("standard error");
+}
+
+/// A second opinion on each ELF: every byte that goblin finds for an address stands in the image for
+/// that address, and no other does.
+fn goblin_agrees(case: &Case<'_>, image: &AppImage) {
+    let what = format!("{} {}", case.chip.name, case.name);
+    let elf = goblin::elf::Elf::parse(&case.elf).unwrap_or_else(|e| panic!("{what}: {e}"));
+    assert_eq!(elf.entry, u64::from(image.header.entry.0), "{what}");
+    assert_eq!(elf.header.e_machine, case.chip.elf_machine, "{what}");
+    let pieces: Vec<(u64, std::ops::Range<usize>)> = match image.source {
+        ImageSource::ProgramHeaders => elf
+            .program_headers
+            .iter()
+            .filter(|segment| segment.p_type == goblin::elf::program_header::PT_LOAD)
+            .map(|segment| (segment.p_paddr, segment.file_range()))
+            .collect(),
+        _ => elf
+            .section_headers
+            .iter()
+            .filter(|section| matches!(section.sh_type, 1 | 14 | 15 | 16) && section.is_alloc())
+            .filter_map(|section| Some((section.sh_addr, section.file_range()?)))
+            .collect(),
+    };
+    let pieces = pieces.iter().filter(|(addr, range)| *addr != 0 && !range.is_empty());
+    let mut expected = BTreeMap::new();
+    for (addr, range) in pieces {
+        for (place, byte) in (*addr..).zip(&case.elf[range.clone()]) {
+            assert_eq!(expected.insert(place, *byte), None, "{what}: two bytes at {place:#x}");
+        }
+    }
+    let mut surplus = 0;
+    for segment in image.segments.iter().filter(|segment| segment.addr.0 != 0) {
+        let bytes = &image.bytes[segment.offset..segment.offset + segment.len as usize];
+        for (place, byte) in (u64::from(segment.addr.0)..).zip(bytes) {
+            let hash = image.elf_sha256_patched
+                && segment.offset == 0x20
+                && (0x90..0xb0).contains(&(place - u64::from(segment.addr.0)));
+            match expected.remove(&place) {
+                Some(found) => assert!(hash || found == *byte, "{what}: at {place:#x}"),
+                // Fillings to multiples of 4.
+                None => {
+                    assert_eq!(*byte, 0, "{what}: at {place:#x}");
+                    surplus += 1;
+                }
+            }
+        }
+    }
+    assert!(expected.is_empty(), "{what}: {} bytes are not loaded", expected.len());
+    assert!(surplus <= 3 * 8, "{what}: {surplus} bytes of filling");
+}
+
+/// espflash, where it knows the chip, makes the same image of an ELF with a descriptor.
+#[test]
+fn espflash_agrees() {
+    let dir = tempfile::tempdir().expect("directory");
+    let mut judged = 0;
+    for chip in esplice_chip::all().iter().filter(|chip| !ESPFLASH_LACKS.contains(&&*chip.name)) {
+        let at = Places::of(chip);
+        let mut descriptor = descriptor();
+        // espflash wants a release of ESP-IDF there, and a page of a size that it knows.
+        descriptor[112..116].copy_from_slice(b"v5.5");
+        let sections = [
+            section(".flash.appdesc", at.rodata + 0x20, descriptor),
+            section(".rodata", at.rodata + 0x120, noise(1, 0x1234)),
+            section(".text", at.text + 0x20, noise(2, 0x4321)),
+            section(".data", at.data, noise(3, 0x333)),
+            section(".rwtext", at.rwtext, noise(4, 0x100)),
+            bss(".bss", at.data + 0x1000, 4096),
+        ];
+        second_judge(chip, &elf_of(chip, &at, &sections), dir.path());
+        judged += 1;
+    }
+    assert!(judged >= 12, "espflash judged {judged} chips");
+}
+
+/// The chips that espflash 4.7 does not know.
+const ESPFLASH_LACKS: &[&str] = &["esp32h21"];
+
+/// What the hardware accepts and esptool does not make, or makes another image of; espflash judges.
+#[test]
+fn where_esptool_is_wrong_espflash_judges() {
+    let dir = tempfile::tempdir().expect("directory");
+    let mut descriptor = descriptor();
+    descriptor[112..116].copy_from_slice(b"v5.5");
+    let cases = [(
+        "the ESP32-C61 maps 32 MiB of flash (esp-metadata-generated, memory_layout); esptool knows \
+         16 of them, takes what lies behind for RAM, and does not place it at its MMU page",
+        "esp32c61",
+        vec![
+            section(".flash.appdesc", 0x4200_0020, descriptor),
+            section(".text", 0x4301_0020, noise(2, 3000)),
+            section(".data", 0x4081_0000, noise(3, 300)),
+        ],
+    )];
+    for (why, name, sections) in cases {
+        let chip = esplice_chip::find(name).expect("chip data");
+        let elf = elf_of(chip, &Places::of(chip), &sections);
+        let options = ImageOptions::for_chip(chip);
+        let case = Case { name: why.into(), chip, elf, options };
+        let jobs = [Job { elf: &case.elf, args: esptool_args(&case) }];
+        let esptools = esptool_images(dir.path(), &jobs).remove(0);
+        let ours = build_image(&case.elf, chip, &case.options).expect(why);
+        assert_ne!(esptools, Ok(ours.bytes), "esptool agrees by now: {why}");
+        second_judge(chip, &case.elf, dir.path());
+    }
+}
+
+/// Holds our image of `elf` against espflash's, with the revisions that espflash takes from its
+/// bootloader.
+fn second_judge(chip: &Chip, elf: &[u8], dir: &Path) {
+    let name = &chip.name;
+    let mut usual = ImageOptions::for_chip(chip);
+    // The ESP32-C6's code for 80m is 0x0 to ESP-IDF and esptool, 0xf to espflash.
+    if chip.image.flash_frequencies.contains_key("20m") {
+        usual.flash.freq = "20m".into();
+    }
+    let freq = format!("{}hz", usual.flash.freq);
+    let theirs = espflash_image(dir, name, elf, &freq)
+        .unwrap_or_else(|said| panic!("{name}: espflash refuses it: {said}"));
+    let header = ImageHeader::from_bytes(&theirs).expect("a header");
+    let options = ImageOptions { min_rev: header.min_rev, max_rev: header.max_rev, ..usual };
+    let mut ours =
+        build_image(elf, chip, &options).unwrap_or_else(|error| panic!("{name}: {error}"));
+    // It fills in the deprecated field, too.
+    ours.bytes[14] = header.min_rev_deprecated;
+    let hashed = ours.bytes.len() - 32;
+    let hash = esplice_image::sha256(&ours.bytes[..hashed]);
+    ours.bytes[hashed..].copy_from_slice(&hash);
+    let place = ours.bytes.iter().zip(&theirs).position(|(a, b)| a != b);
+    assert_eq!(place, None, "{name}: first difference");
+    assert_eq!(ours.bytes.len(), theirs.len(), "{name}");
+}
+
+/// Two sections in one MMU page and a gap between: apart no MMU can map both, but the linker's one
+/// program header over both can be had. esptool wants to be told, by --use-segments.
+#[test]
+fn a_gap_in_a_page_is_bridged_by_the_program_header() {
+    let dir = tempfile::tempdir().expect("directory");
+    for chip in esplice_chip::all() {
+        let at = Places::of(chip);
+        let bytes = noise(1, 0x300);
+        let sections = [(0, 0x1f0), (0x200, 0x100)];
+        let elf =
+            support::elf_with_one_segment_of(chip.elf_machine, at.text + 0x20, &bytes, &sections);
+        let usual = ImageOptions::for_chip(chip);
+        let ours = build_image(&elf, chip, &usual).expect("image");
+        assert_eq!(ours.source, ImageSource::ProgramHeaders);
+        let sections = ImageOptions { source: ImageSource::Sections, ..usual.clone() };
+        let refused = build_image(&elf, chip, &sections);
+        assert!(matches!(refused, Err(ImageError::SamePage { .. })), "{}", chip.name);
+        let headers = ImageOptions { source: ImageSource::ProgramHeaders, ..usual };
+        let case = |options| Case { name: String::new(), chip, elf: elf.clone(), options };
+        let args = [esptool_args(&case(sections)), esptool_args(&case(headers))];
+        let jobs = args.map(|args| Job { elf: &elf, args });
+        let theirs = esptool_images(dir.path(), &jobs);
+        assert!(theirs[0].is_err(), "{}: esptool makes an image of the sections", chip.name);
+        assert!(theirs[1].as_ref() == Ok(&ours.bytes), "{}", chip.name);
+    }
+}
+
+/// The ESP32's Secure Boot v1 is no other chip's, where esptool ignores that it was asked for.
+#[test]
+fn padding_for_a_secure_boot_that_is_not_there_is_refused() {
+    for chip in esplice_chip::all() {
+        let at = Places::of(chip);
+        let elf = elf_of(chip, &at, &[section(".text", at.text + 0x20, noise(2, 100))]);
+        let secure_pad = Some(SecurePad::V1);
+        let ours =
+            build_image(&elf, chip, &ImageOptions { secure_pad, ..ImageOptions::for_chip(chip) });
+        match ours {
+            Ok(_) => assert_eq!(chip.name, "esp32"),
+            Err(error) => {
+                let expected = format!("{} has no Secure Boot v1", chip.display_name);
+                assert_eq!(error.to_string(), expected);
+            }
+        }
+    }
 }
 
 /// What both refuse, each chip for its own addresses.
@@ -239,13 +436,40 @@ fn headers(chip: &Chip) -> Vec<Case<'_>> {
     cases
 }
 
+/// Images to be signed, with ends at every place of a block and around a page's end.
+fn signatures(chip: &Chip) -> Vec<Case<'_>> {
+    let at = Places::of(chip);
+    let page = chip.image.mmu_page_sizes[0] as usize;
+    let mut cases = Vec::new();
+    let pads = if chip.image.secure_boot_v1 {
+        &[SecurePad::V1, SecurePad::V2][..]
+    } else {
+        &[SecurePad::V2][..]
+    };
+    for pad in pads {
+        for len in [100, 104, 108, 112, page - 0x100, page - 0x40, page - 0x3c] {
+            cases.push(Case {
+                name: format!("{len:#x} bytes and {pad:?}"),
+                chip,
+                elf: elf_of(chip, &at, &[section(".text", at.text + 0x20, noise(2, len))]),
+                options: ImageOptions {
+                    secure_pad: Some(*pad),
+                    source: ImageSource::Sections,
+                    ..ImageOptions::for_chip(chip)
+                },
+            });
+        }
+    }
+    cases
+}
+
 fn elf_of(chip: &Chip, at: &Places, sections: &[Section]) -> Vec<u8> {
     let machine = elf::Machine(chip.elf_machine);
     support::elf(sections, Options { machine, entry: at.text + 0x20, ..Options::default() })
 }
 
 fn esptool_args(case: &Case<'_>) -> Vec<String> {
-    let ImageOptions { flash, min_rev, max_rev, source, mmu_page_size } = &case.options;
+    let ImageOptions { flash, min_rev, max_rev, source, mmu_page_size, secure_pad } = &case.options;
     let (_, size) = case.chip.image.flash_size_code(flash.size).expect("a size");
     let mut args: Vec<String> =
         ["--chip", &case.chip.name, "elf2image", "--flash-mode", flash.mode.name()]
@@ -256,6 +480,11 @@ fn esptool_args(case: &Case<'_>) -> Vec<String> {
     args.extend(["--max-rev-full".into(), max_rev.to_string()]);
     if *source == ImageSource::ProgramHeaders {
         args.push("--use-segments".into());
+    }
+    match secure_pad {
+        Some(SecurePad::V1) => args.push("--secure-pad".into()),
+        Some(SecurePad::V2) => args.push("--secure-pad-v2".into()),
+        None => {}
     }
     // esptool takes this option for chips with a choice alone.
     if let Some(page) = mmu_page_size.filter(|_| case.chip.image.mmu_page_sizes.len() > 1) {

@@ -171,6 +171,42 @@ pub fn esptool() -> Command {
     }))
 }
 
+/// The program espflash: `ESPLICE_ESPFLASH`, else the one on PATH. Without it the test fails.
+pub fn espflash() -> Command {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    Command::new(PROGRAM.get_or_init(|| {
+        let program = std::env::var_os("ESPLICE_ESPFLASH").map_or("espflash".into(), PathBuf::from);
+        let answer = Command::new(&program).arg("--version").output();
+        assert!(
+            answer.as_ref().is_ok_and(|output| output.status.success()),
+            "espflash is the second judge of these tests and {} does not run: {answer:?}\n\
+             install it with `cargo install espflash --locked --version 4.7.0`, or name it in \
+             ESPLICE_ESPFLASH",
+            program.display(),
+        );
+        program
+    }))
+}
+
+/// The app image that espflash makes of `elf` in `dir`, with flash parameters in its own words.
+pub fn espflash_image(dir: &Path, chip: &str, elf: &[u8], freq: &str) -> Result<Vec<u8>, String> {
+    let (input, output) = (dir.join("app.elf"), dir.join("espflash.bin"));
+    std::fs::write(&input, elf).expect("write the ELF");
+    let _ = std::fs::remove_file(&output);
+    let said = espflash()
+        .args(["save-image", "--chip", chip, "--flash-mode", "dio", "--flash-freq", freq])
+        .args(["--flash-size", "4mb", "--skip-update-check"])
+        .args([&input, &output])
+        .env("HOME", dir)
+        .env_remove("RUST_LOG")
+        .output()
+        .expect("run espflash");
+    if !said.status.success() {
+        return Err(String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned());
+    }
+    Ok(std::fs::read(output).expect("read espflash's image"))
+}
+
 /// The image that esptool makes of `elf` in `dir`, or what it says.
 pub fn esptool_image(dir: &Path, elf: &[u8], more: &[&str]) -> Result<Vec<u8>, String> {
     let (input, output) = (dir.join("app.elf"), dir.join("esptool.bin"));
@@ -252,6 +288,16 @@ fn esptool_python() -> PathBuf {
 /// An ELF whose one program header covers all of `bytes` at `addr`, and whose sections are the
 /// given (start, length) of them.
 pub fn elf_with_one_segment(addr: u32, bytes: &[u8], sections: &[(usize, usize)]) -> Vec<u8> {
+    elf_with_one_segment_of(243, addr, bytes, sections)
+}
+
+/// The same for another machine than RISC-V.
+pub fn elf_with_one_segment_of(
+    machine: u16,
+    addr: u32,
+    bytes: &[u8],
+    sections: &[(usize, usize)],
+) -> Vec<u8> {
     // The object crate's writer wants sections apart, so this ELF is put together by hand.
     let (ehsize, phsize, shsize) = (52_u32, 32_u32, 40_u32);
     let names = b"\0.text\0";
@@ -271,7 +317,7 @@ pub fn elf_with_one_segment(addr: u32, bytes: &[u8], sections: &[(usize, usize)]
         }
     };
     out.extend_from_slice(b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0");
-    halves(&mut out, &[2, 243]);
+    halves(&mut out, &[2, machine]);
     words(&mut out, &[1, addr, ehsize, headers_at, 0]);
     halves(&mut out, &[52, 32, 1, 40, count, count - 1]);
     let len = bytes.len() as u32;
