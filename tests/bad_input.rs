@@ -157,17 +157,8 @@ fn what_is_not_there() {
     let at = directory.path();
     run(at, "build --elf none.elf").check(3, &["error: cannot read none.elf: "]);
     run(at, "image info none.bin").check(3, &["error: cannot read none.bin: "]);
-    run(at, "build").check(3, &["error: . has no Cargo.toml", "hint: "]);
+    run(at, "build").check(3, &["error: . has neither Cargo.toml nor .go files", "hint: "]);
     run(at, "config nowhere").check(3, &["error: nowhere is no directory"]);
-}
-
-#[test]
-fn sources_that_are_not_built_yet() {
-    let directory = tempfile::tempdir().unwrap();
-    let at = directory.path();
-    fs::write(at.join("main.go"), "package main\n").unwrap();
-    run(at, "build main.go").check(2, &["main.go is Go, which is not built yet", "--elf"]);
-    run(at, "build").check(2, &[". is Go, which is not built yet"]);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! ELFs, however broken.
 #![no_main]
 
-use esplice_image::{ImageOptions, build_image, elf_chip_name, inspect};
+use esplice_image::{
+    AppDescriptor, ImageOptions, RomOptions, build_adopted_image, build_image, build_rom_image,
+    elf_chip_name, inspect,
+};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let _ = elf_chip_name(bytes);
@@ -9,5 +12,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         if let Ok(image) = build_image(bytes, chip, &ImageOptions::for_chip(chip)) {
             assert!(inspect(&image.bytes).is_sound(), "{}", inspect(&image.bytes));
         }
+        let _ = build_rom_image(bytes, chip, &RomOptions::for_chip(chip));
+        let (options, descriptor) = (ImageOptions::for_chip(chip), AppDescriptor::named("a", chip));
+        let _ = build_adopted_image(bytes, chip, &options, "_start", &descriptor);
     }
 });

@@ -94,6 +94,17 @@ pub enum ImageWarning {
         /// Address of the second.
         second: Addr,
     },
+    /// A program that maps flash from its first byte, as TinyGo's do, reads something else.
+    #[error(
+        "segment for {addr} stands at 0x{offset:x} of the image, where a program that maps flash from \
+        its start does not look for it"
+    )]
+    NotWhereMapped {
+        /// Its address.
+        addr: Addr,
+        /// Its place in the image.
+        offset: usize,
+    },
     /// The entry point is not in executable memory.
     #[error("entry point {entry} is not in executable memory")]
     EntryNotExecutable {
@@ -175,7 +186,7 @@ pub fn build_image(
     Ok(AppImage {
         elf_sha256_patched: layout.descriptor,
         segments: layout.segments,
-        bytes: finished(layout.bytes, layout.checksummed, chip),
+        bytes: finished(layout.bytes, layout.checksummed, chip.image.append_sha256),
         header,
         elf_sha256,
         source,
@@ -192,7 +203,7 @@ fn wants_program_headers(error: &ImageError) -> bool {
 }
 
 /// Byte 3 of the header.
-fn flash_codes(chip: &Chip, flash: &FlashParams) -> Result<u8, ImageError> {
+pub(crate) fn flash_codes(chip: &Chip, flash: &FlashParams) -> Result<u8, ImageError> {
     let image = &chip.image;
     let freq = image.flash_frequencies.get(&flash.freq).ok_or_else(|| ImageError::FlashFreq {
         freq: flash.freq.clone(),
@@ -213,11 +224,15 @@ fn flash_size_code(chip: &Chip, size: u32) -> Result<u8, ImageError> {
 }
 
 /// Appends checksum and SHA-256.
-fn finished(mut bytes: Vec<u8>, segments: Vec<std::ops::Range<usize>>, chip: &Chip) -> Vec<u8> {
+pub(crate) fn finished(
+    mut bytes: Vec<u8>,
+    segments: Vec<std::ops::Range<usize>>,
+    append_sha256: bool,
+) -> Vec<u8> {
     let checksum = segments.into_iter().fold(0xef, |sum, range| sum ^ xor(&bytes[range]));
     bytes.resize(bytes.len() | 0xf, 0);
     bytes.push(checksum);
-    if chip.image.append_sha256 {
+    if append_sha256 {
         let hash = sha256(&bytes);
         bytes.extend_from_slice(&hash);
     }

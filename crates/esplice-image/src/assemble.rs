@@ -42,7 +42,11 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
     let mut plan = FlashPlan {
         chip: chip.name.clone(),
         min_rev: header.min_rev,
-        max_rev: header.max_rev,
+        // TinyGo leaves the field empty, and the ROM does not look at it.
+        max_rev: match (parts.boot, header.max_rev) {
+            (BootLayout::Rom, 0) => u16::MAX,
+            (_, max) => max,
+        },
         boot: parts.boot,
         flash,
         writes: Vec::new(),

@@ -1,5 +1,7 @@
 //! The app descriptor: 256 bytes at the start of an app's first flash segment.
 
+use esplice_chip::Chip;
+
 use crate::{ImageHeader, SegmentHeader};
 
 /// What an app tells of itself.
@@ -53,6 +55,22 @@ impl AppDescriptor {
     /// Place of the ELF's SHA-256 in the descriptor.
     pub const ELF_SHA256_OFFSET: usize = 144;
 
+    /// The descriptor of a project that tells nothing but its name.
+    pub fn named(project_name: &str, chip: &Chip) -> Self {
+        Self {
+            secure_version: 0,
+            version: String::new(),
+            project_name: project_name.to_owned(),
+            time: String::new(),
+            date: String::new(),
+            idf_version: String::new(),
+            elf_sha256: [0; 32],
+            min_efuse_block_rev: 0,
+            max_efuse_block_rev: u16::MAX,
+            mmu_page_size: chip.image.mmu_page_sizes.first().copied(),
+        }
+    }
+
     /// Reads the descriptor at the start of `bytes`; `None` if none is there.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let b = bytes.first_chunk::<{ Self::LEN }>()?;
@@ -77,6 +95,28 @@ impl AppDescriptor {
                 .filter(|log2| *log2 != 0)
                 .and_then(|log2| 1_u32.checked_shl(u32::from(log2))),
         })
+    }
+
+    /// The descriptor's bytes; texts are cut where their fields end.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut b = [0; Self::LEN];
+        b[..4].copy_from_slice(&Self::MAGIC.to_le_bytes());
+        b[4..8].copy_from_slice(&self.secure_version.to_le_bytes());
+        let mut put = |text: &str, at: usize, len: usize| {
+            // A zero ends the text.
+            let cut = text.floor_char_boundary(len - 1);
+            b[at..at + cut].copy_from_slice(&text.as_bytes()[..cut]);
+        };
+        put(&self.version, 16, 32);
+        put(&self.project_name, 48, 32);
+        put(&self.time, 80, 16);
+        put(&self.date, 96, 16);
+        put(&self.idf_version, 112, 32);
+        b[144..176].copy_from_slice(&self.elf_sha256);
+        b[176..178].copy_from_slice(&self.min_efuse_block_rev.to_le_bytes());
+        b[178..180].copy_from_slice(&self.max_efuse_block_rev.to_le_bytes());
+        b[180] = self.mmu_page_size.and_then(u32::checked_ilog2).unwrap_or(0) as u8;
+        b
     }
 
     /// Reads the descriptor of `image`.

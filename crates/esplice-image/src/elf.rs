@@ -5,7 +5,7 @@
 use esplice_chip::{Addr, Chip, Region, RegionKind};
 use object::LittleEndian;
 use object::elf;
-use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _};
 
 use crate::descriptor::printable;
 use crate::{AppDescriptor, Content, ImageError};
@@ -112,15 +112,61 @@ impl<'d> Elf<'d> {
                 Err(_) if !allocated => continue,
                 Err(error) => return Err(error),
             };
-            let bytes =
-                section.data(LittleEndian, self.data).map_err(|_| ImageError::Truncated {
-                    name: name.clone(),
-                    end: u64::from(section.sh_offset(LittleEndian)) + u64::from(size),
-                    len: self.data.len(),
-                })?;
+            let bytes = self.bytes_of(section, &name)?;
             pieces.push(piece(name, addr, bytes, region));
         }
         Ok(pieces)
+    }
+
+    fn bytes_of(
+        &self,
+        section: &elf::SectionHeader32<LittleEndian>,
+        name: &str,
+    ) -> Result<&'d [u8], ImageError> {
+        section.data(LittleEndian, self.data).map_err(|_| ImageError::Truncated {
+            name: name.to_owned(),
+            end: u64::from(section.sh_offset(LittleEndian))
+                + u64::from(section.sh_size(LittleEndian)),
+            len: self.data.len(),
+        })
+    }
+
+    /// Sections that take memory and have bytes, in the ELF's order, by TinyGo's rule: PROGBITS
+    /// alone, whatever their address.
+    pub fn allocated(&self) -> Result<Vec<Piece<'d>>, ImageError> {
+        let table = self.header.sections(LittleEndian, self.data).map_err(damaged)?;
+        let mut pieces = Vec::new();
+        for section in table.iter() {
+            let (addr, size) = (section.sh_addr(LittleEndian), section.sh_size(LittleEndian));
+            let allocated = section.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 != 0;
+            if section.sh_type(LittleEndian) != elf::SHT_PROGBITS || !allocated || size == 0 {
+                continue;
+            }
+            let name = table.section_name(LittleEndian, section).map_err(damaged)?;
+            let name = printable(&name[..name.len().min(LONGEST_NAME)]);
+            let region = self.region_of(&name, addr, size)?;
+            let bytes = self.bytes_of(section, &name)?;
+            pieces.push(piece(name, addr, bytes, region));
+        }
+        Ok(pieces)
+    }
+
+    /// Whether there is a section of that name.
+    pub fn has_section(&self, name: &str) -> bool {
+        let table = self.header.sections(LittleEndian, self.data);
+        table.is_ok_and(|t| t.section_by_name(LittleEndian, name.as_bytes()).is_some())
+    }
+
+    /// The address of a symbol.
+    pub fn symbol(&self, name: &str) -> Result<Addr, ImageError> {
+        let table = self.header.sections(LittleEndian, self.data).map_err(damaged)?;
+        let symbols = table.symbols(LittleEndian, self.data, elf::SHT_SYMTAB).map_err(damaged)?;
+        let defined = symbols.iter().find(|symbol| {
+            symbol.st_shndx(LittleEndian) != elf::SHN_UNDEF
+                && symbol.name(LittleEndian, symbols.strings()) == Ok(name.as_bytes())
+        });
+        let addr = defined.map(|symbol| Addr(symbol.st_value(LittleEndian)));
+        addr.ok_or_else(|| ImageError::NoSymbol { name: name.to_owned() })
     }
 
     /// Loadable segments with bytes, at their load addresses, in the ELF's order.

@@ -129,6 +129,25 @@ pub enum ImageError {
         /// Its address.
         addr: Addr,
     },
+    /// A flash section that the image can't have where its address says.
+    #[error(
+        "{name} at {addr} is linked for another place in the image, modulo the MMU page of \
+        0x{page_size:x} bytes"
+    )]
+    NotWhereLinked {
+        /// The section.
+        name: String,
+        /// Its address.
+        addr: Addr,
+        /// Length of a page in bytes.
+        page_size: u32,
+    },
+    /// A symbol that is needed and is not there.
+    #[error("ELF has no symbol {name}")]
+    NoSymbol {
+        /// The symbol.
+        name: String,
+    },
     /// The app descriptor would not be found.
     #[error(
         "app descriptor at {addr} is not at byte 0x20 of the image, {first} at {first_addr} is"
@@ -218,6 +237,10 @@ impl ImageError {
             ImageError::SamePage { .. } => {
                 "let the linker script begin the second at the next page, or leave no gap between"
             }
+            ImageError::NotWhereLinked { .. } => {
+                "use TinyGo's own linker script, without sections of your own before .text"
+            }
+            ImageError::NoSymbol { .. } => "was its symbol table stripped? link it with symbols",
             ImageError::UnalignedFlash { .. } => "align the section in the linker script",
             ImageError::DescriptorMisplaced { .. } => {
                 "the linker script must place .flash.appdesc first in its memory, 0x20 into a page"

@@ -211,13 +211,13 @@ fn failure(status: ExitStatus, selection: Selection) -> ToolchainError {
 }
 
 #[cfg(unix)]
-fn signal_of(status: ExitStatus) -> Option<i32> {
+pub(crate) fn signal_of(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)
 }
 
 /// Windows has no signals; a program ended by Ctrl-C has this exit code (STATUS_CONTROL_C_EXIT).
 #[cfg(not(unix))]
-fn signal_of(status: ExitStatus) -> Option<i32> {
+pub(crate) fn signal_of(status: ExitStatus) -> Option<i32> {
     const CONTROL_C_EXIT: i32 = 0xC000_013A_u32 as i32;
     const SIGINT: i32 = 2;
     (status.code() == Some(CONTROL_C_EXIT)).then_some(SIGINT)

@@ -28,6 +28,59 @@ pub enum ToolchainError {
         /// Whether apt-get is on the path.
         apt: bool,
     },
+    /// There is no TinyGo.
+    #[error("no tinygo on the path, which compiles Go for the chip")]
+    TinyGoMissing,
+    /// TinyGo does not say which version it is.
+    #[error("{program} does not tell its version, but {said:?}")]
+    TinyGoVersion {
+        /// The program.
+        program: PathBuf,
+        /// What it says.
+        said: String,
+    },
+    /// The installed TinyGo does not have the target asked for.
+    #[error("TinyGo {}.{}.{} has no target {name:?}", version.0, version.1, version.2)]
+    TinyGoTarget {
+        /// The target.
+        name: String,
+        /// TinyGo's version.
+        version: (u32, u32, u32),
+        /// A target that it has with nearly the same name.
+        nearest: Option<String>,
+    },
+    /// The installed TinyGo has no target for the chip.
+    #[error("TinyGo {}.{}.{} does not know the {chip}{}", version.0, version.1, version.2,
+        if targets.is_empty() { String::new() }
+        else { format!(", it has no target {}", targets.join(" or ")) })]
+    TinyGoChip {
+        /// The chip's name.
+        chip: String,
+        /// TinyGo's version.
+        version: (u32, u32, u32),
+        /// Its targets for the chip in other releases.
+        targets: Vec<String>,
+    },
+    /// TinyGo refused; it has told why on the standard error stream.
+    #[error("tinygo could not build {package} (exit code {code})")]
+    GoFailed {
+        /// The package.
+        package: String,
+        /// What TinyGo ended with.
+        code: i32,
+    },
+    /// TinyGo was content and made no ELF.
+    #[error("tinygo made no ELF of {package}")]
+    GoWithoutElf {
+        /// The package.
+        package: String,
+    },
+    /// Files that a compiler needs could not be written.
+    #[error("cannot write files for the compiler: {source}")]
+    Files {
+        /// What the system said.
+        source: io::Error,
+    },
     /// A program that was found could not be started.
     #[error("cannot start {program}: {source}")]
     Start {
@@ -150,14 +203,18 @@ impl ToolchainError {
         use ToolchainError::*;
         match self {
             RustMissing { .. } | LinkerMissing { .. } | Start { .. } => ErrorKind::ToolchainMissing,
-            CompileFailed { .. } => ErrorKind::CompileFailed,
+            TinyGoMissing | TinyGoVersion { .. } | TinyGoChip { .. } => ErrorKind::ToolchainMissing,
+            CompileFailed { .. } | GoFailed { .. } => ErrorKind::CompileFailed,
+            TinyGoTarget { .. } => ErrorKind::Usage,
             ManyBinaries { .. }
             | UnknownBinary { .. }
             | SameBinary { .. }
             | UnknownPackage { .. } => ErrorKind::Usage,
             NoManifest { .. } | BadManifest { .. } | NoBinary { .. } => ErrorKind::BadInput,
             Interrupted { .. } => ErrorKind::Interrupted,
-            Report { .. } | NoExecutable { .. } => ErrorKind::Internal,
+            Report { .. } | NoExecutable { .. } | GoWithoutElf { .. } | Files { .. } => {
+                ErrorKind::Internal
+            }
         }
     }
 
@@ -183,6 +240,19 @@ impl ToolchainError {
             SameBinary { packages, .. } => format!("choose one: --package {}", packages.first()?),
             NoManifest { .. } => "give the directory of a cargo project".into(),
             NoBinary { .. } => "firmware is a package with src/main.rs or a [[bin]]".into(),
+            TinyGoMissing => "install TinyGo, and Go beside it: \
+                https://tinygo.org/getting-started/install/ has a package for each system"
+                .into(),
+            TinyGoVersion { .. } => "is it TinyGo? `tinygo version` must tell".into(),
+            TinyGoTarget { nearest: Some(near), .. } => format!("did you mean {near:?}?"),
+            TinyGoTarget { .. } => "`tinygo targets` lists those it has".into(),
+            TinyGoChip { targets, .. } if targets.is_empty() => {
+                "name one of its targets with --tinygo-target".into()
+            }
+            TinyGoChip { .. } => {
+                "install a newer TinyGo, or name one of its targets with --tinygo-target".into()
+            }
+            GoFailed { .. } | GoWithoutElf { .. } | Files { .. } => return None,
             CompileFailed { .. } => return None,
             Start { .. } | Report { .. } | Interrupted { .. } | NoExecutable { .. } => return None,
             BadManifest { .. } => return None,

@@ -185,7 +185,7 @@ impl Installation {
 }
 
 /// The first program of exactly this name on the path.
-fn program(probe: &dyn Probe, name: &str) -> Option<PathBuf> {
+pub(crate) fn program(probe: &dyn Probe, name: &str) -> Option<PathBuf> {
     probe.on_path(name).into_iter().find(|path| program_name(path) == Some(name))
 }
 

@@ -4,6 +4,8 @@
 //!   else library sources to build, else Debian's packages. It asks the machine only through
 //!   [`Probe`], so that a test can play any machine.
 //! - [`build_cargo`] settles package, binary and features, runs cargo, and gives an [`Artifact`].
+//! - [`build_tinygo`] finds TinyGo, settles its target and flags, runs it, and gives a
+//!   [`GoArtifact`].
 //!
 //! The compiler's own messages and progress go straight to the standard error stream it inherits;
 //! this crate prints nothing, and it leaves reading the ELF to others.
@@ -23,9 +25,11 @@ mod error;
 mod find;
 mod probe;
 mod project;
+mod tinygo;
 
 pub use cargo::{Artifact, CargoOptions, build_cargo};
 pub use environment::{SOURCE_DATE_EPOCH, outer_cargo_variables};
 pub use error::{ErrorKind, ToolchainError};
 pub use find::{Origin, RustToolchain, find_rust};
 pub use probe::{Machine, Probe};
+pub use tinygo::{GoArtifact, TinyGo, TinyGoOptions, build_tinygo, find_tinygo};

@@ -3,16 +3,17 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use esplice_image::BootLayout;
 
 use crate::value;
 
 /// What to build, flash or run.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SourceArgs {
-    /// Cargo project, ELF or image, told apart by content [default: .]
+    /// Cargo project, Go package, ELF or image, told apart by content [default: .]
     #[arg(value_name = "PATH")]
     pub path: Option<PathBuf>,
-    /// Source of the firmware: a cargo project's directory
+    /// Source of the firmware: a cargo project's or Go package's directory, or a .go file
     #[arg(long, value_name = "PATH", conflicts_with_all = ["path", "elf"])]
     pub main: Option<PathBuf>,
     /// ELF that is compiled already
@@ -52,10 +53,26 @@ pub struct CargoArgs {
     pub profile: Option<String>,
 }
 
+/// What TinyGo is told.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Compiling Go")]
+pub struct GoArgs {
+    /// Go build tags beside esplice and the chip's name
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    pub tags: Option<Vec<String>>,
+    /// TinyGo's name of the board, or a target file [default: the chip's]
+    #[arg(long, value_name = "TARGET")]
+    pub tinygo_target: Option<String>,
+}
+
 /// How flash is told to be in the image.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Image")]
 pub struct ImageArgs {
+    /// How the chip comes to the firmware: idf, by a second-stage bootloader, or rom [default: rom
+    /// for Go, else idf]
+    #[arg(long, value_name = "LAYOUT", value_parser = value::boot)]
+    pub boot: Option<BootLayout>,
     /// How the flash chip is read: qio, qout, dio or dout [default: the chip's]
     #[arg(long, value_name = "MODE")]
     pub flash_mode: Option<String>,

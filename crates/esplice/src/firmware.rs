@@ -4,10 +4,11 @@ use std::{path::Path, sync::Arc};
 
 use esplice_chip::Chip;
 use esplice_image::{
-    AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader, ImageOptions,
-    PartitionTable, PlanError, PlanParts, WriteKind, build_image, make_plan, second_stage_for,
+    AppDescriptor, AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader,
+    ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, WriteKind, build_adopted_image,
+    build_image, build_rom_image, is_rom_program, make_plan, second_stage_for,
 };
-use esplice_toolchain::{CargoOptions, build_cargo};
+use esplice_toolchain::{CargoOptions, build_cargo, build_tinygo};
 
 use crate::{
     event::StageState,
@@ -15,6 +16,7 @@ use crate::{
     interrupt::Interrupt,
     outputs::Names,
     project::Project,
+    settings::{Origin, Settled},
     shell::Shell,
     source::{self, Source},
 };
@@ -47,6 +49,7 @@ impl Firmware {
             features: project.features.clone(),
             no_default_features: project.no_default_features,
             profile: project.profile.clone(),
+            link_args: project.link_args.clone(),
             ..CargoOptions::default()
         };
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
@@ -64,6 +67,60 @@ impl Firmware {
         Firmware::from_elf(artifact.bin, elf, chip, project, shell)
     }
 
+    /// Compiles a Go package.
+    pub fn from_go(
+        source: &Path,
+        chip: &'static Chip,
+        project: &Project,
+        shell: &mut Shell,
+        interrupt: &Interrupt,
+    ) -> Result<Firmware, Failure> {
+        shell.status(&format!("Compiling {} for {}", source.display(), chip.display_name));
+        shell.stage("compile", StageState::Started);
+        let artifact = build_tinygo(source, chip, &project.go).map_err(|error| {
+            if interrupt.is_asked() { Failure::interrupted() } else { error.into() }
+        })?;
+        if interrupt.is_asked() {
+            return Err(Failure::interrupted());
+        }
+        shell.stage("compile", StageState::Done);
+        let elf = Arc::new(source::read(&artifact.elf)?);
+        let (name, hash) = (artifact.name.clone(), artifact.tinygo.appends_hash());
+        Firmware::from_rom_program(name, elf, chip, project, hash, shell)
+    }
+
+    /// Makes image and plan of an ELF in the shape that TinyGo gives its own, with or without the
+    /// hash that its release appends.
+    fn from_rom_program(
+        name: String,
+        elf: Arc<Vec<u8>>,
+        chip: &'static Chip,
+        project: &Project,
+        append_sha256: bool,
+        shell: &mut Shell,
+    ) -> Result<Firmware, Failure> {
+        let boot = project.boot.as_ref().map_or(BootLayout::Rom, |boot| boot.value);
+        shell.stage("image", StageState::Started);
+        let image = match boot {
+            BootLayout::Rom => rom_image(&elf, chip, project, append_sha256)?,
+            BootLayout::Idf => {
+                let start = chip.toolchain.tinygo.as_ref().and_then(|tinygo| tinygo.start.as_ref());
+                let start = start.ok_or_else(|| {
+                    let chip = &chip.display_name;
+                    Failure::usage(format!(
+                        "where TinyGo's programs for the {chip} start behind a bootloader is not known"
+                    ))
+                    .hint("leave --boot idf away: the ROM boots them")
+                })?;
+                let descriptor = AppDescriptor::named(&name, chip);
+                let options = image_options(chip, project)?;
+                build_adopted_image(&elf, chip, &options, start, &descriptor)?
+            }
+            BootLayout::Direct => return Err(PlanError::LayoutUnsupported { boot }.into()),
+        };
+        Firmware::with_image(name, elf, chip, project, boot, image, shell)
+    }
+
     /// Makes image and plan of an ELF.
     pub fn from_elf(
         name: String,
@@ -72,20 +129,46 @@ impl Firmware {
         project: &Project,
         shell: &mut Shell,
     ) -> Result<Firmware, Failure> {
+        if is_rom_program(&elf, chip) {
+            return Firmware::from_rom_program(name, elf, chip, project, true, shell);
+        }
         shell.stage("image", StageState::Started);
-        let options = image_options(chip, project)?;
-        let image = build_image(&elf, chip, &options)?;
+        let boot = project.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
+        let image = match boot {
+            BootLayout::Idf => build_image(&elf, chip, &image_options(chip, project)?)?,
+            BootLayout::Rom => rom_image(&elf, chip, project, chip.image.append_sha256)?,
+            BootLayout::Direct => return Err(PlanError::LayoutUnsupported { boot }.into()),
+        };
+        Firmware::with_image(name, elf, chip, project, boot, image, shell)
+    }
+
+    /// Makes the plan.
+    fn with_image(
+        name: String,
+        elf: Arc<Vec<u8>>,
+        chip: &'static Chip,
+        project: &Project,
+        boot: BootLayout,
+        image: AppImage,
+        shell: &mut Shell,
+    ) -> Result<Firmware, Failure> {
         for warning in &image.warnings {
             shell.warning(&warning.to_string());
         }
         let table = PartitionTable::esp_idf_default();
-        let (xtal_mhz, min_rev) = (project.xtal_mhz(chip), image.header.min_rev);
-        let bootloader = second_stage_for(chip, &options.flash, xtal_mhz, min_rev)?.bytes;
+        let bootloader = match boot {
+            BootLayout::Idf => {
+                let flash = image_options(chip, project)?.flash;
+                let (xtal_mhz, min_rev) = (project.xtal_mhz(chip), image.header.min_rev);
+                Some(second_stage_for(chip, &flash, xtal_mhz, min_rev)?.bytes)
+            }
+            BootLayout::Rom | BootLayout::Direct => None,
+        };
         let parts = PlanParts {
-            boot: BootLayout::Idf,
+            boot,
             app: &image.bytes,
-            bootloader: Some(&bootloader),
-            table: Some(&table),
+            bootloader: bootloader.as_deref(),
+            table: bootloader.is_some().then_some(&table),
             partition: None,
             elf_sha256: Some(image.elf_sha256),
         };
@@ -121,6 +204,11 @@ impl Firmware {
                 let chip = asked.ok_or_else(|| no_chip(&directory))?;
                 Firmware::from_project(&directory, chip, project, shell, interrupt)
             }
+            Source::Go(path) => {
+                let asked = target.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
+                let chip = asked.ok_or_else(|| no_chip(&path))?;
+                Firmware::from_go(&path, chip, project, shell, interrupt)
+            }
             Source::Elf { path, bytes } => {
                 let told = target.map_or_else(|| elf_chip(&path, &bytes), |chip| Ok(Some(chip)))?;
                 let asked = told.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
@@ -140,9 +228,37 @@ impl Firmware {
     }
 }
 
+/// The image of an ELF that the ROM loads: its header as TinyGo writes it, save for what the user
+/// has set.
+fn rom_image(
+    elf: &[u8],
+    chip: &Chip,
+    project: &Project,
+    append_sha256: bool,
+) -> Result<AppImage, Failure> {
+    let asked = image_options(chip, project)?.flash;
+    let by_user = |set: &Option<Settled<String>>| {
+        set.as_ref().is_some_and(|set| !matches!(set.origin, Origin::Chip(_) | Origin::Board(_)))
+    };
+    let mut options = RomOptions { append_sha256, ..RomOptions::for_chip(chip) };
+    if by_user(&project.flash_mode) {
+        options.flash.mode = asked.mode;
+    }
+    if by_user(&project.flash_freq) {
+        options.flash.freq = asked.freq;
+    }
+    if by_user(&project.flash_size) {
+        options.flash.size = asked.size;
+    }
+    Ok(build_rom_image(elf, chip, &options)?)
+}
+
 /// The plan for an app image without its ELF. Bootloader and default table come along for boards
-/// that have none; a table that the app does not fit does not.
-pub fn plan_of_image(bytes: &[u8]) -> Result<(FlashPlan, &'static Chip), Failure> {
+/// that have none; a table that the app does not fit does not. An image that the ROM loads goes alone.
+pub fn plan_of_image(
+    bytes: &[u8],
+    boot: BootLayout,
+) -> Result<(FlashPlan, &'static Chip), Failure> {
     let header = ImageHeader::from_bytes(bytes).map_err(|e| Failure::input(e.to_string()))?;
     let chip = esplice_chip::find_by_id(header.chip_id).ok_or_else(|| {
         Failure::new(Exit::WrongChip, format!("chip id {} is of no known chip", header.chip_id))
@@ -152,13 +268,18 @@ pub fn plan_of_image(bytes: &[u8]) -> Result<(FlashPlan, &'static Chip), Failure
     if let Some(size) = chip.image.flash_size_bytes(header.flash_size_code()) {
         flash.size = size;
     }
-    let bootloader = second_stage_for(chip, &flash, chip.xtal_mhz, header.min_rev)?.bytes;
+    let bootloader = match boot {
+        BootLayout::Idf => {
+            Some(second_stage_for(chip, &flash, chip.xtal_mhz, header.min_rev)?.bytes)
+        }
+        BootLayout::Rom | BootLayout::Direct => None,
+    };
     let table = PartitionTable::esp_idf_default();
     let mut parts = PlanParts {
-        boot: BootLayout::Idf,
+        boot,
         app: bytes,
-        bootloader: Some(&bootloader),
-        table: Some(&table),
+        bootloader: bootloader.as_deref(),
+        table: bootloader.is_some().then_some(&table),
         partition: None,
         elf_sha256: None,
     };

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{
-    Content, Defect, FlashPlan, ImageKind, Part, PartBody, PartitionTable, ResolveOptions,
-    WriteKind, inspect,
+    BootLayout, Content, Defect, FlashPlan, ImageKind, Part, PartBody, PartitionTable,
+    ResolveOptions, WriteKind, inspect,
 };
 
 use crate::{
@@ -48,18 +48,22 @@ pub enum Load {
 fn image_plan(
     path: &Path,
     bytes: &[u8],
+    boot: Option<BootLayout>,
     shell: &mut Shell,
 ) -> Result<(FlashPlan, &'static Chip), Failure> {
-    check_image(path, bytes)?;
-    if let Some(plan) = plan_beside(path, bytes, shell) {
+    let plan = plan_beside(path, bytes, shell);
+    let of_plan = plan.as_ref().map(|plan| plan.boot);
+    let boot = boot.or(of_plan).unwrap_or(BootLayout::Idf);
+    check_image(path, bytes, boot)?;
+    if let Some(plan) = plan.filter(|plan| plan.boot == boot) {
         let chip = esplice_chip::find(&plan.chip)?;
         return Ok((plan, chip));
     }
-    firmware::plan_of_image(bytes).map_err(|failure| of_file(path, failure))
+    firmware::plan_of_image(bytes, boot).map_err(|failure| of_file(path, failure))
 }
 
 /// Refuses what is no sound app image, with the offsets that it may have been meant for.
-fn check_image(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn check_image(path: &Path, bytes: &[u8], boot: BootLayout) -> Result<(), Failure> {
     let report = inspect(bytes);
     let shown = path.display();
     if let Some(defect) = first_defect(&report) {
@@ -78,12 +82,21 @@ fn check_image(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         }
         _ => return refused("a merged image", FlashOffset(0), "the start of flash"),
     };
-    let boot = chip.map_or(FlashOffset(0), |chip| chip.image.boot_offset);
-    match info.kind {
-        ImageKind::App => Ok(()),
-        ImageKind::Ram => refused("a bootloader or for RAM", boot, "the bootloader's place"),
-        ImageKind::Rom | ImageKind::Unknown => {
-            refused("without app descriptor", boot, "where the ROM boots it")
+    let offset = chip.map_or(FlashOffset(0), |chip| chip.image.boot_offset);
+    match (info.kind, boot) {
+        (ImageKind::App, BootLayout::Rom) => {
+            let message = format!("{shown} is an app image, which the ROM does not boot");
+            Err(Failure::new(Exit::PlanRefused, message).hint("leave --boot rom away"))
+        }
+        (ImageKind::App, _) | (ImageKind::Rom | ImageKind::Ram, BootLayout::Rom) => Ok(()),
+        (ImageKind::Ram, _) => refused("a bootloader or for RAM", offset, "the bootloader's place"),
+        (ImageKind::Rom, _) => {
+            let message = format!("{shown} is without app descriptor, not an app image");
+            let hint = format!("if the ROM is to boot it, as TinyGo's, give --boot rom ({offset})");
+            Err(Failure::new(Exit::PlanRefused, message).hint(hint))
+        }
+        (ImageKind::Unknown, _) => {
+            refused("without app descriptor", offset, "where the ROM boots it")
         }
     }
 }
@@ -148,9 +161,10 @@ impl Job {
             offset,
         };
         let target = project.target.as_ref().map(|target| target.value);
+        let boot = project.boot.as_ref().map(|boot| boot.value);
         match Source::from_args(args)? {
             Source::Image { path, bytes } => {
-                let (plan, chip) = image_plan(&path, &bytes, shell)?;
+                let (plan, chip) = image_plan(&path, &bytes, boot, shell)?;
                 if let Some(target) = target.filter(|target| target.name != chip.name) {
                     let (found, wanted) = (&chip.display_name, &target.display_name);
                     let message = format!("the image is for {found}, the target is {wanted}");

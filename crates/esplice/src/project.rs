@@ -7,9 +7,11 @@ use std::{
 };
 
 use esplice_chip::{Board, Chip, Target};
+use esplice_image::BootLayout;
+use esplice_toolchain::TinyGoOptions;
 
 use crate::{
-    args::{CargoArgs, FlashArgs, ImageArgs, PortArgs, TargetArgs, WatchArgs},
+    args::{CargoArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, TargetArgs, WatchArgs},
     exit::{Exit, Failure},
     ports,
     settings::{Origin, Settings, Settled},
@@ -28,6 +30,7 @@ const EXPECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Flags {
     pub target: TargetArgs,
     pub cargo: CargoArgs,
+    pub go: GoArgs,
     pub image: ImageArgs,
     pub port: PortArgs,
     pub flash: FlashArgs,
@@ -47,7 +50,10 @@ pub struct Project {
     pub features: Vec<String>,
     pub no_default_features: bool,
     pub profile: Option<String>,
+    pub go: TinyGoOptions,
+    pub link_args: Vec<String>,
     pub output: Option<PathBuf>,
+    pub boot: Option<Settled<BootLayout>>,
     pub flash_mode: Option<Settled<String>>,
     pub flash_freq: Option<Settled<String>>,
     pub flash_size: Option<Settled<String>>,
@@ -118,6 +124,18 @@ impl Project {
             text,
             Some(Settled { value: "release".into(), origin: Origin::Default }),
         )?;
+        let tags = s.list("build", "tags", flags.go.tags.map(|t| ("--tags", t)));
+        let asked = flags.go.tinygo_target.map(|t| ("--tinygo-target", t));
+        let tinygo_target = s.one("build", "tinygo-target", asked, text, None)?;
+        let tinygo_target = tinygo_target.map(|t| own_target(settings, t)).transpose()?;
+        let mut of_tinygo = |name| {
+            let value = s.one("build", name, None, text, None)?;
+            Ok::<_, Failure>(value.map(|value| value.value))
+        };
+        let (opt, gc) = (of_tinygo("opt")?, of_tinygo("gc")?);
+        let (scheduler, serial) = (of_tinygo("scheduler")?, of_tinygo("serial")?);
+        let (panic, stack_size) = (of_tinygo("panic")?, of_tinygo("stack-size")?);
+        let link_args = s.list("build", "link-args", None);
         let output = s.one(
             "build",
             "output",
@@ -128,6 +146,14 @@ impl Project {
         let output = output.map(|output| inside(settings, output)).transpose()?;
 
         let image = flags.image;
+        let boot = s.parsed(
+            "image",
+            "boot",
+            image.boot.map(|b| ("--boot", b)),
+            value::boot,
+            BootLayout::to_string,
+            None,
+        )?;
         let flash_mode = s.one(
             "image",
             "flash-mode",
@@ -217,7 +243,21 @@ impl Project {
             features,
             no_default_features,
             profile: profile.map(|p| p.value),
+            go: TinyGoOptions {
+                target: tinygo_target,
+                board_targets: board.map(|b| b.tinygo_targets.clone()).unwrap_or_default(),
+                tags,
+                opt,
+                gc,
+                scheduler,
+                serial,
+                panic,
+                stack_size,
+                link_args: link_args.clone(),
+            },
+            link_args,
             output,
+            boot,
             flash_mode,
             flash_freq,
             flash_size,
@@ -292,6 +332,16 @@ fn inside(settings: &Settings, path: Settled<String>) -> Result<PathBuf, Failure
             .map_err(|message| Failure::new(Exit::Usage, format!("{}: {message}", path.origin))),
         _ => Ok(path.value.into()),
     }
+}
+
+/// TinyGo's target: a name, or the path of a file, which a project's is relative to the project.
+fn own_target(settings: &Settings, target: Settled<String>) -> Result<String, Failure> {
+    if !target.value.ends_with(".json") {
+        return Ok(target.value);
+    }
+    let path = inside(settings, target)?;
+    // TinyGo is started in the package's directory.
+    Ok(std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned())
 }
 
 fn inside_root(root: &Path, path: &Path) -> Result<PathBuf, String> {

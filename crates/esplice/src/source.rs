@@ -10,17 +10,15 @@ use std::{
 
 use esplice_image::{Content, unxz};
 
-use crate::{
-    args::SourceArgs,
-    exit::{Exit, Failure},
-    firmware::of_file,
-};
+use crate::{args::SourceArgs, exit::Failure, firmware::of_file};
 
 /// What the user gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Source {
     /// The directory of a cargo project.
     Project(PathBuf),
+    /// The directory of a Go package, or a `.go` file.
+    Go(PathBuf),
     Elf {
         path: PathBuf,
         bytes: Arc<Vec<u8>>,
@@ -40,16 +38,17 @@ impl Source {
                 Source::Image { .. } => {
                     Err(Failure::input(format!("{} is not an ELF, but an image", path.display())))
                 }
-                Source::Project(_) => {
-                    Err(Failure::input(format!("{} is a directory, no ELF", path.display())))
+                Source::Project(_) | Source::Go(_) => {
+                    Err(Failure::input(format!("{} is source, no ELF", path.display())))
                 }
             };
         }
         if let Some(path) = &args.main {
             return match Source::read(path)? {
-                project @ Source::Project(_) => Ok(project),
-                _ => Err(Failure::input(format!("{} is no source", path.display()))
-                    .hint("--main names the directory of a cargo project")),
+                source @ (Source::Project(_) | Source::Go(_)) => Ok(source),
+                _ => Err(Failure::input(format!("{} is no source", path.display())).hint(
+                    "--main names the directory of a cargo project or a Go package, or a .go file",
+                )),
             };
         }
         Source::read(args.path.as_deref().unwrap_or(Path::new(".")))
@@ -62,18 +61,20 @@ impl Source {
             if path.join("Cargo.toml").is_file() {
                 return Ok(Source::Project(path.to_owned()));
             }
-            if is_go(path) {
-                return Err(go(path));
+            if has_go(path) {
+                return Ok(Source::Go(path.to_owned()));
             }
-            return Err(Failure::input(format!("{shown} has no Cargo.toml"))
-                .hint("give the directory of a cargo project, an ELF or an image"));
+            return Err(Failure::input(format!("{shown} has neither Cargo.toml nor .go files"))
+                .hint(
+                    "give the directory of a cargo project or a Go package, an ELF or an image",
+                ));
         }
         if path.file_name().is_some_and(|name| name == "Cargo.toml") && path.is_file() {
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             return Ok(Source::Project(directory.unwrap_or(Path::new(".")).to_owned()));
         }
-        if path.extension().is_some_and(|extension| extension == "go") {
-            return Err(go(path));
+        if is_go(path) && path.is_file() {
+            return Ok(Source::Go(path.to_owned()));
         }
         let bytes = read(path)?;
         let path = path.to_owned();
@@ -90,7 +91,7 @@ impl Source {
     /// The file, where it is one.
     pub fn file(&self) -> Option<&Path> {
         match self {
-            Source::Project(_) => None,
+            Source::Project(_) | Source::Go(_) => None,
             Source::Elf { path, .. } | Source::Image { path, .. } => Some(path),
         }
     }
@@ -100,6 +101,10 @@ impl Source {
         let path = args.main.as_deref().or(args.path.as_deref());
         match path {
             Some(path) if path.is_dir() => path.to_owned(),
+            Some(path) if is_go(path) => match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                _ => PathBuf::from("."),
+            },
             // What is compiled already may lie anywhere; the user stands in the project.
             _ => PathBuf::from("."),
         }
@@ -157,15 +162,13 @@ pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn is_go(directory: &Path) -> bool {
-    std::fs::read_dir(directory).is_ok_and(|entries| {
-        entries.flatten().any(|e| e.path().extension().is_some_and(|extension| extension == "go"))
-    })
+fn has_go(directory: &Path) -> bool {
+    std::fs::read_dir(directory)
+        .is_ok_and(|entries| entries.flatten().any(|entry| is_go(&entry.path())))
 }
 
-fn go(path: &Path) -> Failure {
-    Failure::new(Exit::Usage, format!("{} is Go, which is not built yet", path.display()))
-        .hint("build it with TinyGo and give the ELF with --elf")
+fn is_go(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "go")
 }
 
 #[cfg(test)]

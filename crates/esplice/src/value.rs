@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use esplice_image::BootLayout;
+
 /// A duration: a number and its unit, `500ms`, `5s`, `1.5s` or `2m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -41,6 +43,11 @@ pub fn baud(text: &str) -> Result<u32, String> {
 pub fn offset(text: &str) -> Result<u32, String> {
     esplice_chip::parse_size(text)
         .ok_or_else(|| format!("{text:?} is not an offset such as 0x10000"))
+}
+
+/// A boot layout that images are made for.
+pub fn boot(text: &str) -> Result<BootLayout, String> {
+    text.parse()
 }
 
 /// A switch.

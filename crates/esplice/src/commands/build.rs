@@ -8,7 +8,7 @@ use esplice_image::merged;
 use serde_json::json;
 
 use crate::{
-    args::{CargoArgs, ImageArgs, SourceArgs, TargetArgs},
+    args::{CargoArgs, GoArgs, ImageArgs, SourceArgs, TargetArgs},
     exit::{Exit, Failure},
     firmware::Firmware,
     interrupt::Interrupt,
@@ -33,6 +33,8 @@ pub struct Args {
     #[command(flatten)]
     cargo: CargoArgs,
     #[command(flatten)]
+    go: GoArgs,
+    #[command(flatten)]
     image: ImageArgs,
 }
 
@@ -40,6 +42,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let flags = Flags {
         target: args.target.clone(),
         cargo: args.cargo.clone(),
+        go: args.go.clone(),
         image: args.image.clone(),
         output: args.output.clone(),
         ..Flags::default()

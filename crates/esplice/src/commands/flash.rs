@@ -1,5 +1,5 @@
 use crate::{
-    args::{CargoArgs, FlashArgs, ImageArgs, PortArgs, SourceArgs, TargetArgs},
+    args::{CargoArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, SourceArgs, TargetArgs},
     exit::Failure,
     flashing,
     interrupt::Interrupt,
@@ -24,6 +24,8 @@ pub struct Args {
     #[command(flatten)]
     cargo: CargoArgs,
     #[command(flatten)]
+    go: GoArgs,
+    #[command(flatten)]
     image: ImageArgs,
 }
 
@@ -33,6 +35,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         port: args.port.clone(),
         flash: args.flash.clone(),
         cargo: args.cargo.clone(),
+        go: args.go.clone(),
         image: args.image.clone(),
         ..Flags::default()
     };

@@ -1,5 +1,5 @@
 use crate::{
-    args::{CargoArgs, FlashArgs, ImageArgs, PortArgs, SourceArgs, TargetArgs, WatchArgs},
+    args::{CargoArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, SourceArgs, TargetArgs, WatchArgs},
     exit::Failure,
     flashing,
     interrupt::Interrupt,
@@ -26,6 +26,8 @@ pub struct Args {
     #[command(flatten)]
     cargo: CargoArgs,
     #[command(flatten)]
+    go: GoArgs,
+    #[command(flatten)]
     image: ImageArgs,
 }
 
@@ -35,6 +37,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         port: args.port.clone(),
         flash: args.flash.clone(),
         cargo: args.cargo.clone(),
+        go: args.go.clone(),
         image: args.image.clone(),
         watch: args.watch.clone(),
         ..Flags::default()

@@ -1,0 +1,416 @@
+//! Runs TinyGo, and says which ELF it made.
+
+use std::{
+    ffi::OsString,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use esplice_chip::Chip;
+
+use crate::{Machine, Probe, ToolchainError, cargo::signal_of, find::program};
+
+/// What a build is asked for beyond the package and the chip. What is not given, TinyGo's target
+/// decides.
+#[derive(Debug, Clone, Default)]
+pub struct TinyGoOptions {
+    /// TinyGo's name of the board, or a target file of the user's own, ending in `.json`.
+    pub target: Option<String>,
+    /// Without one, TinyGo's names of the board, of which the first that it knows is taken; where
+    /// there is none, the chip's data name some.
+    pub board_targets: Vec<String>,
+    /// Build tags beside `esplice` and the chip's name.
+    pub tags: Vec<String>,
+    /// Optimisation: `z`, `s`, `2`, …
+    pub opt: Option<String>,
+    /// Garbage collector: `conservative`, `leaking`, …
+    pub gc: Option<String>,
+    /// Scheduler: `tasks`, `none`, …
+    pub scheduler: Option<String>,
+    /// What the console is: `uart`, `usb`, `none`.
+    pub serial: Option<String>,
+    /// What a panic does: `print`, `trap`.
+    pub panic: Option<String>,
+    /// Stack of a goroutine, such as `4KB`.
+    pub stack_size: Option<String>,
+    /// More arguments for the linker.
+    pub link_args: Vec<String>,
+}
+
+/// An ELF fresh from TinyGo. It stands in a directory that goes with this value.
+#[derive(Debug)]
+pub struct GoArtifact {
+    /// The ELF.
+    pub elf: PathBuf,
+    /// The package's name: its directory's, or its file's.
+    pub name: String,
+    /// What it was built with.
+    pub tinygo: TinyGo,
+    /// TinyGo's target.
+    pub target: String,
+    _directory: tempfile::TempDir,
+}
+
+/// An installed TinyGo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TinyGo {
+    /// The program.
+    pub program: PathBuf,
+    /// Its version: major, minor, patch.
+    pub version: (u32, u32, u32),
+}
+
+/// The first release with `-extldflags` (TinyGo, pull request 4472).
+const EXTLDFLAGS: (u32, u32, u32) = (0, 34, 0);
+
+/// The first release whose own images have no SHA-256: 0.41.1 appends one, its builder/esp.go of
+/// after that does not.
+const WITHOUT_HASH: (u32, u32, u32) = (0, 42, 0);
+
+impl TinyGo {
+    /// Whether its own images end in a SHA-256.
+    pub fn appends_hash(&self) -> bool {
+        self.version < WITHOUT_HASH
+    }
+}
+
+/// Finds TinyGo on the path and asks for its version.
+///
+/// # Errors
+/// [`ToolchainError::TinyGoMissing`], or [`ToolchainError::TinyGoVersion`] where it does not tell.
+pub fn find_tinygo(probe: &dyn Probe) -> Result<TinyGo, ToolchainError> {
+    let program = program(probe, "tinygo").ok_or(ToolchainError::TinyGoMissing)?;
+    let said = probe.output(&program, &["version"]).unwrap_or_default();
+    match version(&said) {
+        Some(version) => Ok(TinyGo { program, version }),
+        None => Err(ToolchainError::TinyGoVersion { program, said: said.trim().to_owned() }),
+    }
+}
+
+/// The numbers of `tinygo version 0.33.0 linux/amd64 (using go version …)`.
+fn version(said: &str) -> Option<(u32, u32, u32)> {
+    let word = said.trim().strip_prefix("tinygo version ")?.split_whitespace().next()?;
+    // A development version goes on behind a hyphen.
+    let mut numbers = word.split('-').next()?.split('.').map(|number| number.parse().ok());
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(Some(major)), Some(Some(minor)), Some(Some(patch))) => Some((major, minor, patch)),
+        (Some(Some(major)), Some(Some(minor)), None) => Some((major, minor, 0)),
+        _ => None,
+    }
+}
+
+/// Builds the Go package at `source` (a directory, or a `.go` file that is one by itself) for
+/// `chip`. TinyGo's messages go to this process's standard error stream as they come.
+///
+/// # Errors
+/// See [`ToolchainError`]; [`ToolchainError::kind`] tells the sorts apart.
+pub fn build_tinygo(
+    source: &Path,
+    chip: &Chip,
+    options: &TinyGoOptions,
+) -> Result<GoArtifact, ToolchainError> {
+    let (directory, package) = package(source);
+    let machine = Machine::seen_from(&directory);
+    let tinygo = find_tinygo(&machine)?;
+    let target = target(&tinygo, chip, options, &machine)?;
+
+    let files = |source| ToolchainError::Files { source };
+    let output = tempfile::Builder::new().prefix("esplice-go-").tempdir().map_err(files)?;
+    let elf = output.path().join("firmware.elf");
+    let told = tell_linker(&tinygo, &target, &options.link_args, output.path()).map_err(files)?;
+
+    let mut command = machine.command(&tinygo.program);
+    command.args(arguments(&elf, &told, &package, chip, options));
+    // Standard output is for results.
+    command.stdout(Stdio::from(std::io::stderr()));
+    let status = command
+        .status()
+        .map_err(|source| ToolchainError::Start { program: tinygo.program.clone(), source })?;
+    let name = name(source);
+    match (status.success(), signal_of(status), status.code()) {
+        (true, ..) if elf.is_file() => {
+            Ok(GoArtifact { elf, name, tinygo, target, _directory: output })
+        }
+        (true, ..) => Err(ToolchainError::GoWithoutElf { package: name }),
+        (false, Some(signal), _) => Err(ToolchainError::Interrupted { signal }),
+        (false, None, code) => {
+            Err(ToolchainError::GoFailed { package: name, code: code.unwrap_or(-1) })
+        }
+    }
+}
+
+/// Where TinyGo is started, and what it is given there.
+fn package(source: &Path) -> (PathBuf, OsString) {
+    if source.is_dir() {
+        return (source.to_owned(), ".".into());
+    }
+    let directory = source.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new(".")).to_owned();
+    (directory, source.file_name().unwrap_or(source.as_os_str()).to_owned())
+}
+
+fn name(source: &Path) -> String {
+    // `.` and `..` have no name of their own.
+    let named = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+    let name = if named.is_dir() { named.file_name() } else { named.file_stem() };
+    name.map_or_else(|| "firmware".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// TinyGo's target for the chip: the one asked for, else the first of the chip's that it knows.
+fn target(
+    tinygo: &TinyGo,
+    chip: &Chip,
+    options: &TinyGoOptions,
+    probe: &dyn Probe,
+) -> Result<String, ToolchainError> {
+    let answer = probe.output(&tinygo.program, &["targets"]).unwrap_or_default();
+    let known: Vec<&str> = answer.split_whitespace().collect();
+    let version = tinygo.version;
+    if let Some(asked) = &options.target {
+        // A file of the user's is not among its own.
+        if asked.ends_with(".json") || known.is_empty() || known.contains(&asked.as_str()) {
+            return Ok(asked.clone());
+        }
+        let nearest = esplice_chip::nearest(asked, &known);
+        return Err(ToolchainError::TinyGoTarget { name: asked.clone(), version, nearest });
+    }
+    let of_chip = chip.toolchain.tinygo.as_ref().map_or(&[][..], |tinygo| &tinygo.targets);
+    let names = match options.board_targets.as_slice() {
+        [] => of_chip,
+        of_board => of_board,
+    };
+    let found = names.iter().find(|name| known.is_empty() || known.contains(&name.as_str()));
+    found.cloned().ok_or_else(|| ToolchainError::TinyGoChip {
+        chip: chip.display_name.clone(),
+        version,
+        targets: names.to_vec(),
+    })
+}
+
+/// How TinyGo learns of the linker's arguments: the target's name or file, and a flag.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    target: OsString,
+    ldflags: Option<String>,
+}
+
+/// Releases from 0.34 on take linker arguments by a flag; those before by a target file that
+/// inherits from the target.
+fn tell_linker(
+    tinygo: &TinyGo,
+    target: &str,
+    link_args: &[String],
+    directory: &Path,
+) -> std::io::Result<Told> {
+    if link_args.is_empty() {
+        return Ok(Told { target: target.into(), ldflags: None });
+    }
+    if tinygo.version >= EXTLDFLAGS {
+        let words: Vec<String> = link_args.iter().map(|word| quoted(word)).collect();
+        let ldflags = format!("-extldflags={}", quoted(&words.join(" ")));
+        return Ok(Told { target: target.into(), ldflags: Some(ldflags) });
+    }
+    let path = directory.join("esplice.json");
+    let spec = serde_json::json!({ "inherits": [target], "ldflags": link_args });
+    std::fs::File::create(&path)?.write_all(spec.to_string().as_bytes())?;
+    Ok(Told { target: path.into(), ldflags: None })
+}
+
+/// A word as a shell reads it, which is how TinyGo takes its flags apart.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn arguments(
+    elf: &Path,
+    told: &Told,
+    package: &OsString,
+    chip: &Chip,
+    options: &TinyGoOptions,
+) -> Vec<OsString> {
+    let flag = |name: &str, value: &dyn AsRef<std::ffi::OsStr>| {
+        let mut word = OsString::from(format!("-{name}="));
+        word.push(value);
+        word
+    };
+    let mut tags = vec!["esplice", chip.name.as_str()];
+    tags.extend(options.tags.iter().map(String::as_str));
+    let mut arguments: Vec<OsString> = vec!["build".into(), flag("o", &elf)];
+    arguments.push(flag("target", &told.target));
+    arguments.push(flag("tags", &tags.join(" ")));
+    let given = [
+        ("opt", &options.opt),
+        ("gc", &options.gc),
+        ("scheduler", &options.scheduler),
+        ("serial", &options.serial),
+        ("panic", &options.panic),
+        ("stack-size", &options.stack_size),
+        ("ldflags", &told.ldflags),
+    ];
+    for (name, value) in given {
+        arguments.extend(value.as_ref().map(|value| flag(name, value)));
+    }
+    arguments.push(package.clone());
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tinygo(minor: u32) -> TinyGo {
+        TinyGo { program: "/usr/local/bin/tinygo".into(), version: (0, minor, 0) }
+    }
+
+    #[test]
+    fn versions() {
+        let text = "tinygo version 0.33.0 linux/amd64 (using go version go1.22.6 and LLVM version 18.1.2)\n";
+        assert_eq!(version(text), Some((0, 33, 0)));
+        assert_eq!(version("tinygo version 0.42.0-dev-ab12cd3 darwin/arm64"), Some((0, 42, 0)));
+        for odd in ["", "tinygo", "tinygo version", "tinygo version x.y.z", "go version go1.22"] {
+            assert_eq!(version(odd), None, "{odd}");
+        }
+        assert!(tinygo(41).appends_hash() && !tinygo(42).appends_hash());
+    }
+
+    /// A machine with a TinyGo that knows these targets.
+    struct With(&'static str);
+
+    impl Probe for With {
+        fn exists(&self, _: &Path) -> bool {
+            false
+        }
+        fn output(&self, _: &Path, args: &[&str]) -> Option<String> {
+            match args {
+                ["version"] => Some("tinygo version 0.33.0 linux/amd64".into()),
+                ["targets"] => Some(self.0.replace(' ', "\n")),
+                _ => None,
+            }
+        }
+        fn on_path(&self, prefix: &str) -> Vec<PathBuf> {
+            assert_eq!(prefix, "tinygo");
+            vec!["/opt/tinygo-extras".into(), "/opt/tinygo".into()]
+        }
+        fn variable(&self, _: &str) -> Option<OsString> {
+            None
+        }
+    }
+
+    #[test]
+    fn the_first_target_that_it_knows_is_taken() {
+        #[track_caller]
+        fn check(known: &'static str, chip: &str, asked: Option<&str>, expected: &str) {
+            let named = esplice_chip::find_target(chip).unwrap();
+            let (chip, board) = (named.chip(), named.board());
+            let found = find_tinygo(&With(known)).unwrap();
+            assert_eq!(found.program, Path::new("/opt/tinygo"));
+            let options = TinyGoOptions {
+                target: asked.map(str::to_owned),
+                board_targets: board.map(|b| b.tinygo_targets.clone()).unwrap_or_default(),
+                ..TinyGoOptions::default()
+            };
+            let said = match target(&found, chip, &options, &With(known)) {
+                Ok(target) => target,
+                Err(error) => format!("{error} | {}", error.hint().unwrap_or_default()),
+            };
+            assert_eq!(said, expected);
+        }
+        check("esp32c3 m5stamp-c3 xiao-esp32c3", "esp32c3", None, "m5stamp-c3");
+        check("esp32c3-generic xiao-esp32c3", "esp32c3", None, "esp32c3-generic");
+        check("", "esp32c3", None, "m5stamp-c3");
+        check("m5stamp-c3 xiao-esp32c3", "esp32c3", Some("xiao-esp32c3"), "xiao-esp32c3");
+        check("m5stamp-c3", "esp32c3", Some("own.json"), "own.json");
+        check("m5stamp-c3 xiao-esp32c3", "xiao-esp32c3", None, "xiao-esp32c3");
+        check(
+            "m5stamp-c3 xiao-esp32c3",
+            "esp32c3",
+            Some("xiao-esp32-c3"),
+            "TinyGo 0.33.0 has no target \"xiao-esp32-c3\" | did you mean \"xiao-esp32c3\"?",
+        );
+        check(
+            "m5stamp-c3",
+            "esp32s3",
+            None,
+            "TinyGo 0.33.0 does not know the ESP32-S3, it has no target esp32s3-generic | install a \
+             newer TinyGo, or name one of its targets with --tinygo-target",
+        );
+        check(
+            "m5stamp-c3",
+            "esp32c2",
+            None,
+            "TinyGo 0.33.0 does not know the ESP32-C2 | name one of its targets with --tinygo-target",
+        );
+    }
+
+    #[test]
+    fn arguments_follow_the_options() {
+        let chip = esplice_chip::find("esp32c3").unwrap();
+        let line = |told: &Told, options: &TinyGoOptions| {
+            let words = arguments(Path::new("/t/f.elf"), told, &".".into(), chip, options);
+            words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join("|")
+        };
+        let told = Told { target: "m5stamp-c3".into(), ldflags: None };
+        assert_eq!(
+            line(&told, &TinyGoOptions::default()),
+            "build|-o=/t/f.elf|-target=m5stamp-c3|-tags=esplice esp32c3|."
+        );
+        let all = TinyGoOptions {
+            tags: vec!["fast".into(), "x".into()],
+            opt: Some("2".into()),
+            gc: Some("leaking".into()),
+            scheduler: Some("none".into()),
+            serial: Some("usb".into()),
+            panic: Some("trap".into()),
+            stack_size: Some("4KB".into()),
+            ..TinyGoOptions::default()
+        };
+        let told = Told { ldflags: Some("-extldflags=-Map=m".into()), ..told };
+        assert_eq!(
+            line(&told, &all),
+            "build|-o=/t/f.elf|-target=m5stamp-c3|-tags=esplice esp32c3 fast x|-opt=2|-gc=leaking|\
+             -scheduler=none|-serial=usb|-panic=trap|-stack-size=4KB|-ldflags=-extldflags=-Map=m|."
+        );
+    }
+
+    /// The linker's arguments, in both styles.
+    #[test]
+    fn the_linkers_arguments_go_by_flag_or_by_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let args = ["--defsym=a=1".to_owned(), "-Map=my file".to_owned(), "it's".to_owned()];
+        let told = tell_linker(&tinygo(34), "m5stamp-c3", &args, at).unwrap();
+        assert_eq!(told.target, "m5stamp-c3");
+        // Taken apart twice: as -ldflags, then as -extldflags.
+        let inner = r#"--defsym=a=1 '-Map=my file' 'it'\''s'"#;
+        let expected = format!("-extldflags='{}'", inner.replace('\'', r"'\''"));
+        assert_eq!(told.ldflags, Some(expected));
+        assert_eq!(std::fs::read_dir(at).unwrap().count(), 0);
+
+        let told = tell_linker(&tinygo(33), "m5stamp-c3", &args, at).unwrap();
+        assert_eq!((told.target, told.ldflags), (at.join("esplice.json").into(), None));
+        let written = std::fs::read_to_string(at.join("esplice.json")).unwrap();
+        let spec: serde_json::Value = serde_json::from_str(&written).unwrap();
+        let expected = serde_json::json!({ "inherits": ["m5stamp-c3"], "ldflags": args });
+        assert_eq!(spec, expected);
+
+        let told = tell_linker(&tinygo(33), "m5stamp-c3", &[], at).unwrap();
+        assert_eq!(told, Told { target: "m5stamp-c3".into(), ldflags: None });
+    }
+
+    #[test]
+    fn packages_are_directories_or_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().join("blink");
+        std::fs::create_dir(&at).unwrap();
+        std::fs::write(at.join("main.go"), "package main\n").unwrap();
+        assert_eq!(package(&at), (at.clone(), ".".into()));
+        assert_eq!(package(&at.join("main.go")), (at.clone(), "main.go".into()));
+        assert_eq!(package(Path::new("main.go")), (".".into(), "main.go".into()));
+        assert_eq!((name(&at), name(&at.join("main.go"))), ("blink".into(), "main".into()));
+    }
+}

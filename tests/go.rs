@@ -1,0 +1,366 @@
+//! Go, from its source to its first words. TinyGo is played by a stand-in that writes down what it
+//! is asked for and hands out an ELF in TinyGo's shape; where a real one is installed, its image is
+//! compared with ours.
+#![cfg(unix)]
+
+#[path = "support/served.rs"]
+mod served;
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use esplice_chip::FlashOffset;
+use esplice_image::{Partition, PartitionTable};
+use served::esptool;
+use support::{Said, files, finish, repository};
+
+const EXPECT: &str = r"Hello, World!\r\n";
+
+/// The firmware `tinygo-shape`, compiled once into a directory that is kept between runs.
+fn shape() -> &'static [u8] {
+    static ELF: OnceLock<Vec<u8>> = OnceLock::new();
+    ELF.get_or_init(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = support::esplice(&repository());
+        command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+        let output = directory.path().join("shape.bin");
+        command.args(["build", "--target", "esp32c3", "tests/firmware/tinygo-shape", "--output"]);
+        finish(command.arg(output)).check(0, &[]);
+        fs::read(directory.path().join("shape.elf")).unwrap()
+    })
+}
+
+/// A directory with a Go package and a TinyGo of this version on its PATH.
+struct Desk {
+    directory: tempfile::TempDir,
+    version: String,
+}
+
+const STAND_IN: &str = include_str!("support/tinygo");
+
+impl Desk {
+    fn new(version: &str) -> Desk {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        for name in ["bin", "hello"] {
+            fs::create_dir(at.join(name)).unwrap();
+        }
+        fs::write(at.join("hello/main.go"), "package main\n").unwrap();
+        fs::write(at.join("bin/shape.elf"), shape()).unwrap();
+        let said = format!("tinygo version {version} linux/amd64 (using go version go1.22.6)\n");
+        fs::write(at.join("bin/version"), said).unwrap();
+        fs::write(at.join("bin/tinygo"), STAND_IN).unwrap();
+        fs::set_permissions(at.join("bin/tinygo"), fs::Permissions::from_mode(0o755)).unwrap();
+        Desk { directory, version: version.to_owned() }
+    }
+
+    /// Where commands are given: the package's directory.
+    fn at(&self) -> PathBuf {
+        self.directory.path().join("hello")
+    }
+
+    fn run(&self, words: &str) -> Said {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut search = vec![self.directory.path().join("bin")];
+        search.extend(std::env::split_paths(&path));
+        let mut command = support::esplice(&self.at());
+        command.env("PATH", std::env::join_paths(search).unwrap());
+        finish(command.args(words.split(' ')))
+    }
+
+    /// What TinyGo was asked for: the directory, then each word; the ELF's place is its own.
+    fn asked(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.directory.path().join("bin/asked")).unwrap();
+        let mut words: Vec<String> = text.lines().map(str::to_owned).collect();
+        let output = words.iter().position(|word| word.starts_with("-o=")).unwrap();
+        assert!(words.remove(output).ends_with("/firmware.elf"));
+        let here = fs::canonicalize(self.at()).unwrap();
+        assert_eq!(fs::canonicalize(words.remove(0)).unwrap(), here, "{}", self.version);
+        words
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.at().join(name)).unwrap()
+    }
+}
+
+#[test]
+fn build_drives_tinygo_and_makes_its_image() {
+    let desk = Desk::new("0.33.0");
+    let said = desk.run("build --target=esp32c3 --main=main.go --output=hello.bin");
+    let said = said.check(0, &["main.go:1:1: a word of the compiler's", "# package hello"]);
+    assert_eq!(said.out.lines().count(), 1, "results alone are on stdout: {said:#?}");
+    assert_eq!(desk.asked(), ["build", "-target=m5stamp-c3", "-tags=esplice esp32c3", "main.go"]);
+    let made = ["hello.bin", "hello.elf", "hello.merged.bin", "hello.plan.json", "main.go"];
+    assert_eq!(files(&desk.at()), made);
+    assert!(desk.read("hello.elf") == shape());
+    let image = desk.read("hello.bin");
+    assert!(image == tinygos_rule(shape(), true));
+    assert!(desk.read("hello.merged.bin") == image);
+    let plan: serde_json::Value = serde_json::from_slice(&desk.read("hello.plan.json")).unwrap();
+    assert_eq!(plan["boot"], "rom", "{plan:#}");
+    assert_eq!(plan["writes"].as_array().map(Vec::len), Some(1), "{plan:#}");
+
+    // The same from the ELF, and esptool finds nothing wrong with it.
+    desk.run("build --target=esp32c3 hello.elf --output=again.bin").check(0, &[]);
+    assert!(desk.read("again.bin") == image);
+    judged_by_esptool(&desk.at().join("hello.bin"));
+
+    // Later releases leave the hash out; a package is a directory, too.
+    let desk = Desk::new("0.42.0");
+    desk.run("build --target=esp32c3 --output=hello.bin").check(0, &[]);
+    assert_eq!(desk.asked().last().unwrap(), ".");
+    assert!(desk.read("hello.bin") == tinygos_rule(shape(), false));
+}
+
+/// TinyGo's rule once more, straight from its words: a segment for each section with bytes in memory,
+/// in order of address, filled up to words; then the checksum, then the hash.
+fn tinygos_rule(elf: &[u8], hash: bool) -> Vec<u8> {
+    let word = |at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().unwrap()) as usize;
+    let half = |at: usize| u16::from_le_bytes(elf[at..at + 2].try_into().unwrap()) as usize;
+    let (headers, count) = (word(32), half(48));
+    let mut sections = Vec::new();
+    for at in (0..count).map(|number| headers + number * 40) {
+        let [kind, flags, addr, offset, len] = [4, 8, 12, 16, 20].map(|field| word(at + field));
+        // SHT_PROGBITS and SHF_ALLOC.
+        if kind == 1 && flags & 2 != 0 && len != 0 {
+            let mut data = elf[offset..offset + len].to_vec();
+            data.resize(len.next_multiple_of(4), 0);
+            sections.push((addr as u32, data));
+        }
+    }
+    sections.sort();
+    // Mode dio, 2 MB at 80 MHz, entry, WP pin off, chip 5.
+    let mut image = vec![0xe9, sections.len() as u8, 2, 0x1f];
+    image.extend_from_slice(&elf[24..28]);
+    image.extend_from_slice(&[0xee, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, u8::from(hash)]);
+    let mut checksum = 0xef;
+    for (addr, data) in sections {
+        image.extend_from_slice(&addr.to_le_bytes());
+        image.extend_from_slice(&(data.len() as u32).to_le_bytes());
+        checksum = data.iter().fold(checksum, |sum, byte| sum ^ byte);
+        image.extend_from_slice(&data);
+    }
+    image.resize(image.len() + 15 - image.len() % 16, 0);
+    image.push(checksum);
+    if hash {
+        let sum = esplice_image::sha256(&image);
+        image.extend_from_slice(&sum);
+    }
+    image
+}
+
+/// esptool reads the image, and agrees with its checksum and its hash.
+fn judged_by_esptool(image: &Path) {
+    let output = esptool().args(["--chip", "esp32c3", "image-info"]).arg(image).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    for word in ["(valid)", "Validation hash"] {
+        assert!(text.contains(word), "no {word:?} in {text}");
+    }
+    assert!(!text.contains("invalid"), "{text}");
+}
+
+#[test]
+fn settings_reach_tinygo_in_both_styles() {
+    let settings = r#"
+        [project]
+        target = "esp32c3"
+        [build]
+        tags = ["fast"]
+        tinygo-target = "xiao-esp32c3"
+        opt = "2"
+        gc = "leaking"
+        scheduler = "tasks"
+        serial = "uart"
+        panic = "trap"
+        stack-size = "4KB"
+        link-args = ["--defsym=a=1", "-Map=my map"]
+    "#;
+    let flags = ["-opt=2", "-gc=leaking", "-scheduler=tasks", "-serial=uart", "-panic=trap"];
+    for version in ["0.33.0", "0.41.1"] {
+        let desk = Desk::new(version);
+        fs::write(desk.at().join("esplice.toml"), settings).unwrap();
+        desk.run("build --tags more,tags --output out.bin").check(0, &[]);
+        let asked = desk.asked();
+        let after =
+            ["-stack-size=4KB", "-ldflags=-extldflags='--defsym=a=1 '\\''-Map=my map'\\'''"];
+        let (target, after) = if version == "0.33.0" {
+            let json = fs::read(desk.directory.path().join("bin/target.json")).unwrap();
+            let spec: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            assert_eq!(spec["inherits"][0], "xiao-esp32c3");
+            assert_eq!(spec["ldflags"], serde_json::json!(["--defsym=a=1", "-Map=my map"]));
+            assert!(asked[1].starts_with("-target=/"), "{asked:#?}");
+            (asked[1].as_str(), &after[..1])
+        } else {
+            ("-target=xiao-esp32c3", &after[..])
+        };
+        let head = ["build", target, "-tags=esplice esp32c3 more tags"];
+        assert_eq!(asked, [&head[..], &flags[..], after, &["."]].concat(), "{version}");
+    }
+    let desk = Desk::new("0.33.0");
+    fs::write(desk.at().join("esplice.toml"), "[build]\nstack-sise = \"4KB\"\n").unwrap();
+    desk.run("build").check(2, &["unknown key of [build] \"stack-sise\"", "\"stack-size\"?"]);
+}
+
+#[test]
+fn both_layouts_run() {
+    let desk = Desk::new("0.33.0");
+    let port = format!("--target=esp32c3 --port=sim:esp32c3 --expect={EXPECT} --timeout=5s");
+    let port = port.replace("Hello, World!", "World!");
+    for (words, told) in [
+        ("run main.go", "Hash of data verified (app: "),
+        ("run . --boot=rom", "bytes at 0x0)"),
+        ("run . --boot=idf", "bytes at 0x10000)"),
+        ("run --elf ../bin/shape.elf", "bytes at 0x0)"),
+    ] {
+        let said = desk.run(&format!("{words} {port}")).check(0, &[told, "Expected output found"]);
+        assert!(said.out.ends_with("Hello, World!\r\n"), "{words}: {said:#?}");
+        let bootloader = said.out.contains("2nd stage bootloader");
+        assert_eq!(bootloader, words.contains("idf"), "{words}: {said:#?}");
+    }
+}
+
+#[test]
+fn an_adopted_image_is_an_app_like_any() {
+    let desk = Desk::new("0.33.0");
+    desk.run("build --target=esp32c3 --boot=idf --output=hello.bin").check(0, &[]);
+    let image = desk.at().join("hello.bin");
+    judged_by_esptool(&image);
+    let said = desk.run("image info hello.bin").check(0, &[]);
+    assert!(said.out.contains("kind        app image"), "{said:#?}");
+    assert!(said.out.contains("project     hello"), "{said:#?}");
+    let hash = esplice_image::sha256(shape());
+    let descriptor = esplice_image::AppDescriptor::of_image(&fs::read(&image).unwrap()).unwrap();
+    assert_eq!(descriptor.elf_sha256, hash);
+
+    // Alone, without its plan, it goes where an app goes.
+    fs::remove_file(desk.at().join("hello.plan.json")).unwrap();
+    let words = "run hello.bin --port=sim:esp32c3,flash=b.flash --expect=World! --timeout=5s";
+    desk.run(words).check(0, &["bytes at 0x10000)", "Expected output found"]);
+    desk.run("flash hello.bin --boot=rom --port=sim:esp32c3")
+        .check(6, &["hello.bin is an app image, which the ROM does not boot"]);
+
+    // In an OTA slot that otadata chooses.
+    let mut flash = desk.read("b.flash");
+    let row = |name: &str, kind, subtype, offset, len| Partition {
+        name: name.into(),
+        kind,
+        subtype,
+        offset: FlashOffset(offset),
+        len,
+        flags: 0,
+    };
+    let table = PartitionTable {
+        partitions: vec![
+            row("otadata", 1, 0, 0xd000, 0x2000),
+            row("ota_0", 0, 0x10, 0x1_0000, 0x10_0000),
+            row("ota_1", 0, 0x11, 0x11_0000, 0x10_0000),
+        ],
+    };
+    let table = table.to_bytes().unwrap();
+    let app = fs::read(&image).unwrap();
+    flash[0x8000..0x8000 + table.len()].copy_from_slice(&table);
+    flash[0x1_0000..0x1_0000 + app.len()].fill(0xff);
+    flash[0x11_0000..0x11_0000 + app.len()].copy_from_slice(&app);
+    // Number 2 and its CRC, as esp_ota_set_boot_partition writes them.
+    flash[0xd000..0xd004].copy_from_slice(&2_u32.to_le_bytes());
+    flash[0xd01c..0xd020].copy_from_slice(&0x55f6_3774_u32.to_le_bytes());
+    assert_eq!(esplice_image::booted_slot(&flash[0xd000..0xf000], 2), Some(1));
+    fs::write(desk.at().join("ota.flash"), flash).unwrap();
+    let said = desk.run("monitor --port=sim:esp32c3,flash=ota.flash --expect=World! --timeout=5s");
+    let said = said.check(0, &["Expected output found"]);
+    assert!(said.out.contains("Loaded app from partition at offset 0x110000"), "{said:#?}");
+}
+
+#[test]
+fn an_image_for_the_rom_goes_to_the_boot_offset_only_when_asked() {
+    let desk = Desk::new("0.33.0");
+    desk.run("build --target=esp32c3 --output=hello.bin").check(0, &[]);
+    let flash = "flash hello.bin --port=sim:esp32c3,flash=b.flash";
+    desk.run(flash).check(0, &[]);
+    let image = desk.read("hello.bin");
+    assert!(desk.read("b.flash").starts_with(&image), "the plan says where it goes");
+
+    fs::remove_file(desk.at().join("hello.plan.json")).unwrap();
+    desk.run(flash).check(6, &["hello.bin is without app descriptor", "--boot rom"]);
+    fs::remove_file(desk.at().join("b.flash")).unwrap();
+    let said = desk.run(&format!("{flash} --boot=rom")).check(0, &[]);
+    assert!(said.out.contains("bytes at 0x0)"), "{said:#?}");
+    assert!(desk.read("b.flash").starts_with(&image));
+}
+
+#[test]
+fn what_goes_wrong_is_told() {
+    let desk = Desk::new("0.33.0");
+    let build = "build --target=esp32c3 --main=main.go --output=out.bin";
+    let mut command = support::esplice(&desk.at());
+    command.env("PATH", "/nowhere").args(build.split(' '));
+    finish(&mut command).check(4, &["no tinygo on the path", "hint: install TinyGo", "tinygo.org"]);
+
+    desk.run(&format!("{build} --tinygo-target=xiao-esp32-c3"))
+        .check(2, &["TinyGo 0.33.0 has no target", "did you mean \"xiao-esp32c3\"?"]);
+    desk.run("build --target=esp32c2 --output=out.bin").check(4, &["does not know the ESP32-C2"]);
+    desk.run("build --target=esp32s3 --output=out.bin").check(4, &["esp32s3-generic", "newer"]);
+    desk.run("build --output=out.bin").check(2, &[". does not say which chip"]);
+    desk.run("build none.go").check(3, &["cannot read none.go"]);
+    desk.run(&format!("{build} --boot=bios")).check(2, &["bios", "idf, rom"]);
+
+    fs::write(desk.directory.path().join("bin/fails"), "").unwrap();
+    desk.run(build)
+        .check(5, &["a word of the compiler's", "tinygo could not build main (exit code 1)"]);
+    fs::write(desk.directory.path().join("bin/version"), "Go 1.22\n").unwrap();
+    desk.run(build).check(4, &["does not tell its version, but \"Go 1.22\""]);
+    assert_eq!(files(&desk.at()), ["main.go"], "nothing is left behind");
+
+    let stripped = stripped(shape());
+    fs::write(desk.at().join("stripped.elf"), stripped).unwrap();
+    desk.run("build --target=esp32c3 --boot=idf stripped.elf --output=out.bin")
+        .check(3, &["stripped.elf: ELF has no symbol _start", "hint: "]);
+}
+
+/// The ELF with its symbol table's type changed to one that nobody reads.
+fn stripped(elf: &[u8]) -> Vec<u8> {
+    let word = |at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().unwrap()) as usize;
+    let count = u16::from_le_bytes([elf[48], elf[49]]) as usize;
+    let mut bytes = elf.to_vec();
+    for at in (0..count).map(|number| word(32) + number * 40) {
+        // SHT_SYMTAB.
+        if word(at + 4) == 2 {
+            bytes[at + 4..at + 8].copy_from_slice(&0x6000_0000_u32.to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// The example through a real TinyGo, where there is one.
+#[test]
+fn a_real_tinygos_image_equals_ours() {
+    let found = std::process::Command::new("tinygo").arg("version").output();
+    if !found.is_ok_and(|output| output.status.success()) {
+        eprintln!("not run: no tinygo is installed here, its own image is not compared with ours");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let ours = directory.path().join("ours.bin");
+    let mut command = support::esplice(&repository());
+    command.args(["build", "examples/hello-go", "--tinygo-target=m5stamp-c3", "--output"]);
+    finish(command.arg(&ours)).check(0, &[]);
+    let theirs = directory.path().join("theirs.bin");
+    let built = std::process::Command::new("tinygo")
+        .args(["build", "-target=m5stamp-c3", "-tags=esplice esp32c3", "-serial=uart", "-o"])
+        .arg(&theirs)
+        .arg(".")
+        .current_dir(repository().join("examples/hello-go"))
+        .status();
+    assert!(built.unwrap().success());
+    assert!(fs::read(&ours).unwrap() == fs::read(&theirs).unwrap(), "the images differ");
+    let mut command = support::esplice(&repository());
+    command.args(["run", "examples/hello-go", "--port=sim:esp32c3", "--timeout=10s"]);
+    finish(command.args(["--expect", EXPECT])).check(0, &["Expected output found"]);
+}
