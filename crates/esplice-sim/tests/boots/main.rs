@@ -19,6 +19,7 @@ mod mask_rom;
 mod ota;
 mod own_test;
 mod rom_loaded;
+mod wild;
 
 #[test]
 fn a_rom_function_that_is_not_modelled_is_named() {
@@ -54,6 +55,8 @@ cases_of_both! {
         straps_choose_the_loader;
     ota: every_state, a_crash_in_a_trial_boot_is_tried_again;
     rom_loaded: an_image_that_maps_flash_itself;
+    wild: wild_jumps, endless_traps, illegal_mmu_entries, firmware_that_spins, endless_interrupts,
+        code_that_changes_itself;
 }
 
 /// The executed ROM does not say quite the same: its times differ, and its panics and downloads.
