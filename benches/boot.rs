@@ -1,17 +1,21 @@
-//! A virtual board in host time: from power-on to the line that the example prints, and the speed
-//! at which the whole board, not only its CPU, executes firmware that computes without pause.
+//! A virtual board in host time: from power-on to the line that the example prints, with the mask ROM
+//! carried out and executed, and the speed at which the whole board, not only its CPU, executes firmware
+//! that computes without pause, on bare metal and under a scheduler.
 //!
-//! `cargo bench -p esplice --bench boot`. It compiles `examples/hello-rust` first, and takes the
-//! CPU-bound firmware that `tests/firmware/build-cpu-bound` builds.
+//! `cargo bench -p esplice --bench boot`. It compiles `examples/hello-rust` and
+//! `tests/firmware/boots` first, and takes the CPU-bound firmware that
+//! `tests/firmware/build-cpu-bound` builds.
 
+#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
+mod mask_rom;
 #[path = "support/mod.rs"]
 mod support;
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use esplice_image::{ImageOptions, build_image};
 use esplice_monitor::{Expectation, Outcome, Watch, watch};
-use esplice_sim::{Board, SimPort, TimeMode, nor::Nor};
+use esplice_sim::{Board, SimPort};
 use support::{Timings, firmware, timed, workspace};
 
 const RUNS: usize = 25;
@@ -21,18 +25,26 @@ const RUNS: usize = 25;
 const SLICE: Duration = Duration::from_millis(800);
 
 fn main() {
-    boot();
-    speed();
+    let hello = whole_flash("examples/hello-rust", None);
+    let rom = mask_rom::path();
+    boot("carried out", "sim:esp32c3", &hello);
+    boot("executed", &format!("sim:esp32c3,rom={}", rom.display()), &hello);
+    speed("CPU-bound firmware", &cpu_bound(), b"entry ");
+    speed(
+        "esp-rtos with three busy tasks",
+        &whole_flash("tests/firmware/boots", Some("tasks")),
+        b"all busy",
+    );
 }
 
-fn boot() {
-    let flash = hello_flash();
+fn boot(rom: &str, port: &str, flash: &[u8]) {
     let mut runs = Vec::new();
     let mut board_time = Duration::ZERO;
     for round in 0..=RUNS {
         let (time, at) = timed(|| {
             let mut port =
-                SimPort::open_with("sim:esp32c3", |nor| put(nor, &flash)).expect("a board");
+                SimPort::open_with(port, |nor| nor.put(0, flash).expect("room in the flash"))
+                    .expect("a board");
             let expect = Expectation::parse(r"Hello, World!\r\n").expect("good escapes");
             let options = Watch {
                 expect: vec![expect],
@@ -51,7 +63,7 @@ fn boot() {
     }
     let timings = Timings::new("boot", runs);
     println!(
-        "power-on to the expected line, {RUNS} runs: min {:.1} ms   median {:.1} ms   max {:.1} ms of host time ({} ms of the board's)",
+        "power-on to the expected line, ROM {rom}, {RUNS} runs: min {:.1} ms   median {:.1} ms   max {:.1} ms of host time ({} ms of the board's)",
         timings.min_ms(),
         timings.median_ms(),
         timings.max_ms(),
@@ -59,44 +71,43 @@ fn boot() {
     );
 }
 
-fn speed() {
-    let elf = fs::read(firmware("cpu-bound.elf", "tests/firmware/build-cpu-bound"))
-        .expect("the firmware can be read");
-    let chip = esplice_chip::find("esp32c3").expect("a known chip");
-    let timing = &chip.sim.as_ref().expect("a virtual board").flash;
-    // An image at the boot offset, which the ROM loads into RAM and starts.
-    let image = build_image(&elf, chip, &ImageOptions::for_chip(chip)).expect("an image");
+/// Of firmware that computes from the moment on that it has printed `start`.
+fn speed(name: &str, flash: &[u8], start: &[u8]) {
     let mut best = 0.0_f64;
     for _ in 0..5 {
-        let mut nor = Nor::in_memory(timing.size(), timing);
-        put(&mut nor, &image.bytes);
-        let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("a board");
-        // Past the ROM, which computes nothing.
-        board.run_to(Duration::from_millis(100), false).expect("the firmware starts");
+        let mut board = Board::new("esp32c3").expect("a board");
+        board.load_flash(flash).expect("room in the flash");
+        board.run_until(start, Duration::from_secs(2)).expect("the firmware starts");
         let (cycles, resets) = (board.cycles(), board.resets());
         let (time, result) = timed(|| board.run_to(board.now() + SLICE, false));
         result.expect("the firmware runs");
         assert_eq!(board.resets(), resets, "a watchdog cut the run short");
         let mips = (board.cycles() - cycles) as f64 / time.as_secs_f64() / 1e6;
-        println!("{mips:8.1} MIPS of a whole board");
+        println!("{mips:8.1} MIPS of a whole board, {name}");
         best = best.max(mips);
     }
     println!("{best:8.1} MIPS at best");
 }
 
-/// The example's whole flash from offset 0.
-fn hello_flash() -> Vec<u8> {
-    let out = workspace().join("target/firmware/hello.bin");
-    fs::create_dir_all(out.with_file_name("")).expect("a directory for the firmware");
-    let status = Command::new(env!("CARGO_BIN_EXE_esplice"))
-        .current_dir(workspace())
-        .args(["build", "--target=esp32c3", "examples/hello-rust", "--output"])
-        .arg(&out)
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "the example does not compile");
-    fs::read(out.with_extension("merged.bin")).expect("a merged image")
+/// An image at the boot offset, which the ROM loads into RAM and starts.
+fn cpu_bound() -> Vec<u8> {
+    let elf = fs::read(firmware("cpu-bound.elf", "tests/firmware/build-cpu-bound"))
+        .expect("the firmware can be read");
+    let chip = esplice_chip::find("esp32c3").expect("a known chip");
+    build_image(&elf, chip, &ImageOptions::for_chip(chip)).expect("an image").bytes
 }
 
-fn put(nor: &mut Nor, bytes: &[u8]) {
-    nor.program(0, bytes).expect("room in the flash");
+/// A project's whole flash from offset 0, compiled.
+fn whole_flash(project: &str, bin: Option<&str>) -> Vec<u8> {
+    let name = bin.unwrap_or("hello");
+    let out: PathBuf = workspace().join("target/firmware").join(name).with_extension("bin");
+    fs::create_dir_all(out.with_file_name("")).expect("a directory for the firmware");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_esplice"));
+    command.current_dir(workspace()).args(["build", "--target=esp32c3", project, "--output"]);
+    command.arg(&out);
+    if let Some(bin) = bin {
+        command.args(["--bin", bin]);
+    }
+    assert!(command.status().is_ok_and(|status| status.success()), "{project} does not compile");
+    fs::read(out.with_extension("merged.bin")).expect("a merged image")
 }

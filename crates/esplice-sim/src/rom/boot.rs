@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{Call, Flow, State, Table, flash, output::with_returns, panic};
 use crate::download;
 use crate::{
-    cpu::Cpu,
+    cpu::{Bus, Cpu, cause},
     soc::{
         Soc,
         clock::{Tick, ticks},
@@ -98,6 +98,8 @@ pub(crate) struct Texts {
     pub stuck_pc: u32,
     /// Where its exception handler stays.
     pub panic_pc: u32,
+    /// The instruction that stores what is loaded.
+    pub load_pc: u32,
     /// Its vectors.
     pub vectors: u32,
     /// Where its interrupt handler returns to.
@@ -320,11 +322,15 @@ impl Boot<'_> {
                     return self.give_up(u64::from(at) * CYCLES_A_BYTE);
                 }
                 let data = self.flash(at, len);
-                for word in data.chunks_exact(4) {
-                    checksum ^=
-                        word.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+                let (words, _) = data.as_chunks::<4>();
+                for (index, word) in (0..).zip(words) {
+                    let word = u32::from_le_bytes(*word);
+                    checksum ^= word;
+                    let to = addr.wrapping_add(4 * index);
+                    if self.call.soc.store32(to, word).is_err() {
+                        return self.fault(to, u64::from(at) * CYCLES_A_BYTE);
+                    }
                 }
-                self.call.store_bytes(addr, &data);
                 data
             };
             hash.update(&data);
@@ -352,6 +358,15 @@ impl Boot<'_> {
         let entry = self.word(4);
         self.say(format!("entry 0x{entry:08x}"));
         (Next::Run(entry), cycles, 0)
+    }
+
+    /// A segment goes to where no memory is: the ROM's store raises an exception, and its own vectors
+    /// report that.
+    fn fault(&mut self, addr: u32, cycles: u64) -> Outcome {
+        let load_pc = self.texts().load_pc;
+        let csrs = &mut self.call.cpu.csrs;
+        (csrs.mepc, csrs.mcause, csrs.mtval) = (load_pc, cause::STORE_ACCESS, addr);
+        (Next::Step(Step::Panic), cycles, 0)
     }
 
     fn panic(&mut self) -> Outcome {

@@ -54,7 +54,7 @@ cases_of_both! {
         every_reset_has_its_reason, stored_registers_outlive_resets_but_not_power,
         straps_choose_the_loader;
     ota: every_state, a_crash_in_a_trial_boot_is_tried_again;
-    rom_loaded: an_image_that_maps_flash_itself;
+    rom_loaded: an_image_that_maps_flash_itself, an_app_in_the_bootloader_s_place;
     wild: wild_jumps, endless_traps, illegal_mmu_entries, firmware_that_spins, endless_interrupts,
         code_that_changes_itself;
 }

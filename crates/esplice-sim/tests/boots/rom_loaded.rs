@@ -4,7 +4,7 @@ use esplice_image::{ImageOptions, build_image};
 use esplice_sim::secs;
 
 use crate::{
-    bench::{Rom, chip},
+    bench::{Rom, chip, compiled_app},
     compile::compiled,
 };
 
@@ -17,4 +17,33 @@ pub fn an_image_that_maps_flash_itself(rom: &Rom) {
     board.run_until(b"entry 0x40380000\r\n", secs(1)).unwrap();
     let said = board.run_until(b"\r\n", secs(1)).unwrap();
     assert_eq!(String::from_utf8_lossy(&said), "maps flash itself: 42 0 12345678901234\r\n");
+}
+
+/// An app of the second-stage bootloader's kind, put to the boot offset: the ROM loads its padding to
+/// address 0, where nothing is.
+pub fn an_app_in_the_bootloader_s_place(rom: &Rom) {
+    let mut board = rom.board(&[(0, &compiled_app("usb"))]);
+    let said = board.run_until(b"MCAUSE", secs(1)).unwrap();
+    let said = String::from_utf8_lossy(&said);
+    let (before, dump) = said.split_once("Core 0 register dump:\r\n").unwrap_or((&said, ""));
+    let (_, loads) = before.split_once("mode:DIO, clock div:1\r\n").unwrap_or(("", before));
+    let lines: Vec<&str> = loads.lines().collect();
+    assert!(
+        lines
+            .iter()
+            .rev()
+            .skip(2)
+            .all(|line| line.starts_with("load:0x3") || line.starts_with("load:0x4")),
+        "{said}"
+    );
+    assert!(
+        lines.iter().rev().nth(1).is_some_and(|line| line.starts_with("load:0x00000000,")),
+        "{said}"
+    );
+    assert_eq!(
+        lines.last(),
+        Some(&"Guru Meditation Error: Core 0 panic'ed (Store/AMO access fault)")
+    );
+    assert!(dump.starts_with("PC      : 0x4004a196  "), "{said}");
+    board.run_until(b"rst:0x7 (TG0WDT_SYS_RST)", secs(4)).unwrap();
 }
