@@ -16,6 +16,7 @@ const CHECKS: &[Check] = &[
     flash_is_mapped,
     a_chip_without_its_id_has_a_magic_word,
     c_flags_are_flags,
+    a_vendors_rust_is_known_by_its_processor,
     efuse_fields_are_named_once,
     efuse_blocks_do_not_overlap,
     mac_has_48_bits,
@@ -149,6 +150,14 @@ fn a_chip_without_its_id_has_a_magic_word(chip: &Chip) -> Result<(), String> {
     }
     if !loader.security_info_has_chip_id && loader.magic_values.is_empty() {
         return Err("nothing tells the chip: neither security info nor a magic word".into());
+    }
+    Ok(())
+}
+
+fn a_vendors_rust_is_known_by_its_processor(chip: &Chip) -> Result<(), String> {
+    let toolchain = &chip.toolchain;
+    if toolchain.rust_install.is_some() == toolchain.rust_processors.is_empty() {
+        return Err("rust-install and rust-processors stand together or not at all".into());
     }
     Ok(())
 }

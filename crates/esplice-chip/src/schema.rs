@@ -357,6 +357,9 @@ pub struct Toolchain {
     pub rust_build_std: Vec<String>,
     /// What installs a compiler for the target where neither rustup nor Debian has one.
     pub rust_install: Option<String>,
+    /// Processors of which such a compiler lists one, and upstream's none.
+    #[serde(default)]
+    pub rust_processors: Vec<String>,
     /// The vendor's C compiler.
     pub c_compiler: String,
     /// Its flags for this chip.

@@ -54,26 +54,28 @@ const DEBIAN: [&str; 2] = ["/usr/bin/cargo", "/usr/bin/rustc"];
 pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, ToolchainError> {
     let target = &chip.toolchain.rust_target;
     let active = Installation::active(probe);
-    // Debian's compiler has upstream's back ends alone.
-    let upstream = chip.toolchain.rust_install.is_none();
-    let serves =
-        |i: &Installation| i.has_sources(probe) && (upstream || i.rustc != Path::new(DEBIAN[1]));
+    // Upstream's compilers know the names of targets that their LLVM makes no code for.
+    let processors = &chip.toolchain.rust_processors;
+    let makes_code =
+        |i: &Installation| processors.is_empty() || i.has_processor(target, processors, probe);
+    let serves = |i: &Installation| i.has_sources(probe) && makes_code(i);
 
-    let (origin, found) =
-        if let Some(found) = active.clone().filter(|i| i.has_target(target, probe)) {
-            (Origin::Installed, found)
-        } else if let Some(found) = active.filter(serves) {
-            (Origin::Sources, found)
-        } else if let Some(found) = Installation::debian(probe).filter(serves) {
-            (Origin::Debian, found)
-        } else {
-            return Err(ToolchainError::RustMissing {
-                target: target.clone(),
-                install: chip.toolchain.rust_install.clone(),
-                rustup: program(probe, "rustup").is_some(),
-                apt: program(probe, "apt-get").is_some(),
-            });
-        };
+    let (origin, found) = if let Some(found) =
+        active.clone().filter(|i| i.has_target(target, probe) && makes_code(i))
+    {
+        (Origin::Installed, found)
+    } else if let Some(found) = active.filter(serves) {
+        (Origin::Sources, found)
+    } else if let Some(found) = Installation::debian(probe).filter(serves) {
+        (Origin::Debian, found)
+    } else {
+        return Err(ToolchainError::RustMissing {
+            target: target.clone(),
+            install: chip.toolchain.rust_install.clone(),
+            rustup: program(probe, "rustup").is_some(),
+            apt: program(probe, "apt-get").is_some(),
+        });
+    };
 
     let linker = if found.has_linker(probe) || user_names_linker(&found, target, probe) {
         None
@@ -171,6 +173,14 @@ impl Installation {
 
     fn has_target(&self, target: &str, probe: &dyn Probe) -> bool {
         probe.exists(&self.rustlib().join(target).join("lib"))
+    }
+
+    /// Whether the compiler makes code for one of `processors`.
+    fn has_processor(&self, target: &str, processors: &[String], probe: &dyn Probe) -> bool {
+        let listed = probe.output(&self.rustc, &["--print", "target-cpus", "--target", target]);
+        let listed = listed.unwrap_or_default();
+        let mut names = listed.lines().filter_map(|line| line.split_whitespace().next());
+        names.any(|name| processors.iter().any(|processor| processor == name))
     }
 
     fn has_sources(&self, probe: &dyn Probe) -> bool {

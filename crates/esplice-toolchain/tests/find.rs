@@ -284,15 +284,28 @@ fn a_path_with_quotes_is_still_one_toml_string() {
     );
 }
 
-/// Debian's compiler knows only upstream's back ends.
+/// Upstream's compilers list the target and have its library's sources, and make no code for it.
 #[test]
-fn a_chip_with_a_compiler_of_its_own_is_not_built_with_debians() {
-    let machine = Fake::default().debian().debian_sources().lld("ld.lld-19");
+fn a_chip_with_a_compiler_of_its_own_is_built_with_that_alone() {
+    let xtensa = |chip: &esplice_chip::Chip, machine: Fake, cpus: &str| {
+        let target = &chip.toolchain.rust_target;
+        machine.answer(
+            &format!("/home/u/.cargo/bin/rustc --print target-cpus --target {target}"),
+            &format!("Available CPUs for this target:\n    generic\n{cpus}"),
+        )
+    };
+    let both = Fake::default().rustup().rustup_sources().debian().debian_sources().lld("ld.lld-19");
     for chip in esplice_chip::all() {
+        let machine = xtensa(chip, both.clone(), "    esp32\n    esp8266\n");
         match (&chip.toolchain.rust_install, find_rust(chip, &machine)) {
             (Some(command), Err(error)) => {
                 assert_eq!(error.kind(), ErrorKind::ToolchainMissing);
+                assert!(error.to_string().contains(&chip.toolchain.rust_target), "{error}");
                 assert!(error.hint().unwrap().contains(command), "{error}: {:?}", error.hint());
+                let cpu = format!("    {}\n", chip.toolchain.rust_processors[0]);
+                let found = find_rust(chip, &xtensa(chip, both.clone(), &cpu)).unwrap();
+                assert_eq!(found.rustc, Path::new("/home/u/.cargo/bin/rustc"));
+                assert_eq!(found.build_std, ["core", "alloc"]);
             }
             (None, Ok(_)) => {}
             (_, found) => panic!("{}: {found:?}", chip.name),
