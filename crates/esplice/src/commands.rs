@@ -1,5 +1,6 @@
 //! The commands: a file each, `Args` above and `run` below.
 
+mod boards;
 mod build;
 mod chips;
 mod config;
@@ -37,6 +38,8 @@ pub enum Command {
     Sim(sim::Args),
     /// List the chips that are known
     Chips(chips::Args),
+    /// List the boards that are known
+    Boards(boards::Args),
     /// Show every setting, its value and where it comes from
     Config(config::Args),
 }
@@ -58,6 +61,7 @@ impl Command {
             Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
             Command::Sim(args) => sim::run(&args, shell, interrupt),
             Command::Chips(args) => chips::run(&args, shell),
+            Command::Boards(args) => boards::run(&args, shell),
             Command::Config(args) => config::run(&args, shell),
         }
     }

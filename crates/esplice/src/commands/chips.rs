@@ -1,27 +1,144 @@
-use serde_json::json;
+use std::path::PathBuf;
 
-use crate::{exit::Failure, shell::Shell};
+use esplice_chip::{Board, Chip, RegionKind};
+use serde_json::{Value, json};
+
+use crate::{
+    args::TargetArgs,
+    exit::Failure,
+    project::{Flags, Project},
+    shell::Shell,
+};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Show all that is known of this chip
+    #[arg(value_name = "CHIP")]
+    name: Option<String>,
+    /// A chip's or board's file of your own, known too then
+    #[arg(long, value_name = "FILE")]
+    target_file: Option<PathBuf>,
+}
 
-pub fn run(_args: &Args, shell: &mut Shell) -> Result<(), Failure> {
-    let chips = esplice_chip::all();
+pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
+    read_file(args.target_file.as_deref())?;
+    if let Some(name) = &args.name {
+        let chip = esplice_chip::find(name)?;
+        shell.result("chip", &details(chip), value(chip));
+        return Ok(());
+    }
+    let chips = esplice_chip::chips();
     let text: String = chips
         .iter()
-        .map(|chip| format!("{:12} {:12} {}\n", chip.name, chip.display_name, chip.isa))
-        .collect();
-    let value = chips
-        .iter()
         .map(|chip| {
-            json!({
-                "name": chip.name,
-                "display_name": chip.display_name,
-                "isa": chip.isa,
-                "sim": chip.sim.is_some(),
-            })
+            let offers = [
+                ("Rust", true),
+                ("Go", chip.toolchain.tinygo.is_some()),
+                ("virtual board", chip.sim.is_some()),
+            ];
+            let offers: Vec<&str> =
+                offers.iter().filter(|(_, has)| *has).map(|(n, _)| *n).collect();
+            let (name, shown, isa) = (&chip.name, &chip.display_name, &chip.isa);
+            format!("{name:10} {shown:10} {isa:12} {}\n", offers.join(", "))
         })
         .collect();
-    shell.result("chips", &text, value);
+    shell.result("chips", &text, chips.iter().map(|chip| value(chip)).collect());
     Ok(())
+}
+
+/// Makes the chip or board of a file known.
+pub fn read_file(file: Option<&std::path::Path>) -> Result<(), Failure> {
+    if let Some(file) = file {
+        let target = TargetArgs { target_file: Some(file.to_owned()), ..TargetArgs::default() };
+        Project::settle(".".as_ref(), Flags { target, ..Flags::default() })?;
+    }
+    Ok(())
+}
+
+fn boards_of(chip: &Chip) -> impl Iterator<Item = &'static Board> {
+    esplice_chip::boards().into_iter().filter(move |board| board.chip.name == chip.name)
+}
+
+/// All of a chip that users meet, a line a fact.
+fn details(chip: &Chip) -> String {
+    let image = &chip.image;
+    let mut lines = vec![
+        format!("chip        {} ({})", chip.display_name, chip.name),
+        format!("cpu         {}, crystal {} MHz", chip.isa, chip.xtal_mhz),
+        format!("features    {}", chip.features.always.join(", ")),
+        format!("image       chip id {}, UF2 family 0x{:08x}", image.chip_id, image.uf2_family),
+        format!(
+            "flash       image at {}, partition table at {}",
+            image.boot_offset, image.partition_table_offset
+        ),
+        format!(
+            "defaults    {}, {}, {}",
+            image.default_flash_mode, image.default_flash_freq, image.default_flash_size
+        ),
+        format!("clocks      {}", list(image.flash_frequencies.keys().map(String::as_str))),
+    ];
+    let mut sizes: Vec<&str> = image.flash_sizes.keys().map(String::as_str).collect();
+    sizes.sort_by_key(|size| esplice_chip::parse_size(size));
+    lines.push(format!("sizes       {}", sizes.join(", ")));
+    for region in &chip.regions {
+        let (key, addr, len) = (&region.key, region.addr, region.len);
+        lines.push(format!("memory      {key:10} {addr} {len:>9} bytes, {}", kind(region.kind)));
+    }
+    let toolchain = &chip.toolchain;
+    lines.push(format!("rust        {}", toolchain.rust_target));
+    if let Some(tinygo) = &toolchain.tinygo {
+        let boots = if tinygo.start.is_some() { "rom, idf" } else { "rom" };
+        lines.push(format!("go          TinyGo's {}; boot {boots}", tinygo.targets.join(" or ")));
+    }
+    let boards: Vec<&str> = boards_of(chip).map(|board| board.name.as_str()).collect();
+    if !boards.is_empty() {
+        lines.push(format!("boards      {}", boards.join(", ")));
+    }
+    lines.push(format!("virtual     {}", if chip.sim.is_some() { "yes" } else { "no" }));
+    lines.join("\n") + "\n"
+}
+
+fn kind(kind: RegionKind) -> &'static str {
+    match kind {
+        RegionKind::Ram => "RAM",
+        RegionKind::Flash => "flash, mapped",
+        RegionKind::Psram => "external RAM",
+        RegionKind::Rom => "ROM",
+    }
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn value(chip: &Chip) -> Value {
+    let image = &chip.image;
+    let regions = chip.regions.iter().map(|region| {
+        json!({
+            "key": region.key,
+            "addr": region.addr.0,
+            "len": region.len,
+            "kind": kind(region.kind),
+        })
+    });
+    json!({
+        "name": chip.name,
+        "display_name": chip.display_name,
+        "isa": chip.isa,
+        "xtal_mhz": chip.xtal_mhz,
+        "chip_id": image.chip_id,
+        "uf2_family": image.uf2_family,
+        "boot_offset": image.boot_offset.0,
+        "partition_table_offset": image.partition_table_offset.0,
+        "flash_mode": image.default_flash_mode,
+        "flash_freq": image.default_flash_freq,
+        "flash_size": image.default_flash_size,
+        "flash_freqs": image.flash_frequencies.keys().collect::<Vec<_>>(),
+        "flash_sizes": image.flash_sizes.keys().collect::<Vec<_>>(),
+        "regions": regions.collect::<Vec<_>>(),
+        "rust_target": chip.toolchain.rust_target,
+        "tinygo_targets": chip.toolchain.tinygo.as_ref().map(|tinygo| &tinygo.targets),
+        "boards": boards_of(chip).map(|board| board.name.as_str()).collect::<Vec<_>>(),
+        "sim": chip.sim.is_some(),
+    })
 }
