@@ -30,8 +30,8 @@ pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
 pub use outside::{Target, add_target};
 pub use schema::{
-    Access, Backing, Chip, Features, Flash, ImageParams, Loader, Peripheral, Region, RegionKind,
-    Reset, Sim, SimCpu, Space, SpiRegisters, TinyGo, Toolchain, UsbId, UsbOtg,
+    Access, Backing, Chip, EfuseGuards, Features, Flash, ImageParams, Loader, Peripheral, Region,
+    RegionKind, Reset, Sim, SimCpu, Space, SpiRegisters, TinyGo, Toolchain, UsbId, UsbOtg,
 };
 pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
 

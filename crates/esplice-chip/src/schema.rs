@@ -396,6 +396,8 @@ pub struct Sim {
     pub cpu: SimCpu,
     /// Its flash chip.
     pub flash: Flash,
+    /// What its eFuses protect of themselves.
+    pub efuse: EfuseGuards,
     /// Value of the strapping register for a boot from flash.
     pub boot_strap: u32,
     /// Value of the strapping register for download mode.
@@ -430,6 +432,20 @@ pub struct SimCpu {
     pub pmp_entries: u32,
 }
 
+/// Which fuses of block 0 forbid to burn or to read others.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EfuseGuards {
+    /// Fields of block 0: the bit that forbids to burn them, their first bit, how many bits.
+    pub fields: Vec<(u32, u32, u32)>,
+    /// The bit that forbids to burn block 1; those of the next blocks follow.
+    pub first_block: u32,
+    /// The first block that can be hidden from software.
+    pub first_secret: u32,
+    /// The bit that hides it; those of the next blocks follow.
+    pub read_guard: u32,
+}
+
 /// The virtual board's flash chip, with typical times; virtual time charges them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -450,6 +466,14 @@ pub struct Flash {
     pub program_next_byte_ns: u32,
     /// Clock of reads, in MHz, with two data lines.
     pub read_mhz: u32,
+    /// Write of a status register, in milliseconds.
+    pub status_write_ms: u32,
+    /// From the command that suspends an operation to its effect, in microseconds.
+    pub suspend_us: u32,
+    /// Reset by command, in microseconds.
+    pub reset_us: u32,
+    /// The id that no other chip has.
+    pub unique_id: [u8; 8],
 }
 
 impl Flash {

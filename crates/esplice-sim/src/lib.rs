@@ -35,7 +35,9 @@ pub mod serve;
 mod soc;
 pub mod spec;
 
-pub use board::{Board, Sent, Snapshot, Status};
+pub use board::{
+    Board, Counters, Sent, Snapshot, Status, TraceEvent, TraceSink, TraceWhat, Traced,
+};
 pub use error::{Printed, SimError};
 pub use port::SimPort;
 pub use rom::RomImage;

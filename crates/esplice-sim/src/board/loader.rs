@@ -75,6 +75,7 @@ impl Board {
             return;
         }
         self.soc.fabric.line.to_board.pop_front();
+        self.soc.fabric.line.received += 1;
         if !state.loader.is_connected() && byte.baud != 0 && state.baud != byte.baud {
             // The ROM measures the rate of what comes in until it understands it.
             state.baud = byte.baud;

@@ -1,11 +1,14 @@
 //! A board: the chip with its CPU, its flash, its serial line, and the two lines that reset it.
 
 mod cable;
+mod counters;
 mod host;
+mod idle;
 mod loader;
 mod pins;
 mod snapshot;
 mod status;
+mod trace;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -28,8 +31,10 @@ use crate::{
     },
 };
 
+pub use counters::Counters;
 pub use snapshot::Snapshot;
 pub use status::Status;
+pub use trace::{TraceEvent, TraceSink, TraceWhat, Traced};
 
 /// A virtual board under power. A clone goes on by itself, from the same state; a file behind the
 /// flash stays with the first.
@@ -53,6 +58,8 @@ pub struct Board {
     irq_from: u64,
     /// The boot pin is held low whatever the lines say.
     boot_pin_held: bool,
+    idle: idle::Idle,
+    trace: Option<trace::Trace>,
     /// The host asked over USB for download mode at the next reset.
     usb_download: bool,
     /// The mask ROM's code is executed: from here after each reset.
@@ -191,6 +198,8 @@ impl Board {
             suspended: HashMap::new(),
             irq_from: 0,
             boot_pin_held: false,
+            idle: idle::Idle::new(),
+            trace: None,
             usb_download: false,
             reset_vector: None,
         })
@@ -481,7 +490,10 @@ impl Board {
         let until = self.soc.fabric.clock.cycle_at(next).max(self.cpu.cycles + 1);
         self.soc.set_horizon(next);
         let until = self.tell_interrupts(until);
-        let stop = self.cpu.run(&mut self.soc, until);
+        let stop = match self.run_traced(until).or_else(|| self.look_for_loop(until)) {
+            Some(stop) => stop,
+            None => self.cpu.run(&mut self.soc, self.idle.limit(until)),
+        };
         self.soc.fabric.clock.cycle = self.cpu.cycles;
         if let Some(addr) = self.soc.take_rom_fetch() {
             if addr == self.table.texts().vectors {
@@ -553,6 +565,7 @@ impl Board {
         if flow.out.is_empty() && flow.until <= now {
             match then {
                 Then::Return => {
+                    self.tell_rom_return(self.cpu.pc, self.cpu.x[1]);
                     rom::leave(&mut self.cpu);
                     self.state = State::Running;
                 }
@@ -626,6 +639,7 @@ impl Board {
 
     fn skip_to(&mut self, tick: Tick) {
         let cycle = self.soc.fabric.clock.cycle_at(tick).max(self.cpu.cycles);
+        self.idle.skipped += cycle - self.cpu.cycles;
         self.cpu.cycles = cycle;
         self.soc.fabric.clock.cycle = cycle;
     }

@@ -140,6 +140,8 @@ pub struct Cpu {
     reservation: Option<u32>,
     cache: CodeCache,
     guard: Guard,
+    /// The performance counter was read or set since it was last asked.
+    counter_read: bool,
 }
 
 impl Cpu {
@@ -157,6 +159,7 @@ impl Cpu {
             reservation: None,
             cache: CodeCache::new(),
             guard: Guard::new(),
+            counter_read: false,
         }
     }
 
@@ -270,6 +273,12 @@ impl Cpu {
     /// Forgets all decoded instructions.
     pub fn invalidate_all(&mut self) {
         self.cache.clear();
+    }
+
+    /// Whether an instruction has touched the performance counter since the last call: what it does then depends on
+    /// the cycle.
+    pub(crate) fn take_counter_read(&mut self) -> bool {
+        std::mem::take(&mut self.counter_read)
     }
 
     fn apply_code_changes<B: Bus>(&mut self, bus: &mut B) {

@@ -62,7 +62,11 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.give(0);
         Flow::at(at)
     }),
-    ("esp_rom_spiflash_unlock", success),
+    ("esp_rom_spiflash_unlock", |call| {
+        let at = idle_at(call);
+        call.soc.fabric.flash.unlock(at);
+        done(call)
+    }),
     ("esp_rom_spiflash_config_param", |call| {
         // chip_size, block_size, sector_size, page_size, status_mask, behind device_id.
         if let Some(chip) = call.data("rom_default_spiflash_legacy_data") {

@@ -1,6 +1,7 @@
 //! The flash cache's controller and the flash MMU's table (TRM 3.3.3 and 16; names there). The
 //! cache holds no contents: what is read through it is what flash holds.
 
+use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 
 const ICACHE_LOCK_CTRL: u32 = 0x1c;
@@ -65,6 +66,10 @@ impl Device for CacheControl {
         self.registers.set(offset, value);
     }
 
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(RESET);
@@ -102,6 +107,10 @@ impl Device for MmuTable {
             let page = (value & MMU_INVALID == 0).then_some(value & MMU_PAGE);
             fabric.memory.set_flash_page(entry, page);
         }
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

@@ -3,8 +3,8 @@
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
 use super::{
-    cache, device::Device, gpio, interrupts, plain, rtc, sha, spi_mem, system, systimer,
-    timer_group, uart, usb_serial_jtag,
+    cache, device::Device, efuse, gdma, gpio, interrupts, plain, rtc, sha, spi_mem, system,
+    systimer, timer_group, uart, usb_serial_jtag,
 };
 use crate::memory::{Access, Backing, Bank, MemoryMap, Region};
 
@@ -20,8 +20,9 @@ pub(super) fn model(
         "analog-i2c" => Box::new(plain::AnalogI2c::new(len)),
         "apb-ctrl" => Box::new(plain::ApbControl::new(len)),
         "debug-assist" => Box::new(plain::DebugAssist::new(len)),
-        "efuse" => Box::new(plain::Efuses::new(len, &burnt(chip, sim, device.base.0))),
+        "efuse" => Box::new(efuse::Efuses::new(len, &burnt(chip, sim, device.base.0), &sim.efuse)),
         "extmem" => Box::new(cache::CacheControl::new(len)),
+        "gdma" => Box::new(gdma::Gdma::new(len)),
         "gpio" => Box::new(gpio::Gpio::new(len, sim.strap_addr.0.wrapping_sub(device.base.0))),
         "interrupt-matrix" => Box::new(interrupts::InterruptMatrix::new(len)),
         "io-mux" => Box::new(gpio::IoMux::new(len, &sim.pads)),

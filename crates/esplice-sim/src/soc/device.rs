@@ -5,6 +5,7 @@ use esplice_chip::Chip;
 use super::{
     clock::{Clock, Tick},
     flash_chip::FlashChip,
+    gdma::Dma,
     gpio::Pins,
     interrupts::Matrix,
     sleep::Sleep,
@@ -32,6 +33,12 @@ pub(crate) trait Device: DeviceClone + Send {
 
     /// A moment that [`Device::next_event`] named has come.
     fn event(&mut self, _fabric: &mut Fabric) {}
+
+    /// Until when a read of the register at `offset`, made just now, gives the same again and changes nothing, if
+    /// nothing is written and no event comes; `None` if each read counts.
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        None
+    }
 
     /// Baud rate at present, of a UART.
     fn baud(&self, _fabric: &Fabric) -> Option<u32> {
@@ -194,10 +201,14 @@ pub enum Cable {
 pub(crate) struct Line {
     pub to_host: VecDeque<LineByte>,
     pub to_board: VecDeque<LineByte>,
+    /// Bytes that went to the host, and those that the board took.
+    pub sent: u64,
+    pub received: u64,
 }
 
 impl Line {
     pub fn send_to_host(&mut self, byte: LineByte) {
+        self.sent += 1;
         if self.to_host.len() >= LINE_LIMIT {
             self.to_host.pop_front();
         }
@@ -214,6 +225,7 @@ pub(crate) struct Fabric {
     pub clock: Clock,
     pub matrix: Matrix,
     pub pins: Pins,
+    pub dma: Dma,
     pub line: Line,
     /// Where `line` leads to.
     pub cable: Cable,

@@ -1,18 +1,43 @@
-//! The flash chip as the SPI bus sees it: commands, status registers, write-enable latch, busy
-//! time. The contents and what program and erase do to them are [`Nor`]'s.
+//! The flash chip as the SPI bus sees it: commands, status registers with their protection, write-enable latch, busy
+//! time, suspend, power-down and reset. The contents and what program and erase do to them are [`Nor`]'s.
 //!
-//! Commands and their numbers: W25Q32JV datasheet, revision H, 8.1.2 Instruction Set Table 1.
+//! Commands, their numbers and the registers' bits: W25Q32JV datasheet, revision H, 7.1 Status Registers and 8.1.2
+//! Instruction Set Table 1; a section named below is of that datasheet. The security registers and the individual block
+//! locks (WPS) are not there.
+
+mod protection;
+mod sfdp;
 
 use super::clock::{Tick, ticks};
 use crate::nor::{BLOCK_32K_LEN, BLOCK_64K_LEN, Nor, NorError, SECTOR_LEN};
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 /// Status register 1: an operation is running.
 const BUSY: u8 = 1;
 /// Status register 1: program and erase are allowed.
 const WRITE_ENABLED: u8 = 2;
-/// Time that a write of the status registers takes (9.6, tW, typical).
-const STATUS_WRITE: Duration = Duration::from_millis(10);
+/// Status register 2: an operation is suspended.
+const SUSPENDED: u8 = 1 << 7;
+/// Bits of the status registers that are written, and keep their value without power. The lock bits of the security
+/// registers and SRL, which lock for ever, are left out.
+const WRITABLE: [u8; 3] = [0xfc, 0x42, 0x64];
+
+/// An operation that takes time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Operation {
+    kind: Kind,
+    /// What it changes.
+    range: Range<u32>,
+    until: Tick,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Program,
+    Erase,
+    /// What can't be suspended: erase of the whole chip, status writes, reset.
+    Whole,
+}
 
 /// The flash chip on the bus.
 #[derive(Clone)]
@@ -21,8 +46,19 @@ pub(crate) struct FlashChip {
     /// Whether operations take time.
     timed: bool,
     status: [u8; 3],
+    /// What the status registers are after power-on.
+    stored_status: [u8; 3],
     write_enabled: bool,
-    busy_until: Tick,
+    /// 50h came: the next status write is forgotten without power, and takes no time.
+    volatile_status: bool,
+    running: Option<Operation>,
+    /// Suspended operations: at most an erase, and a program within its suspension. `until` is the time that is left.
+    suspended: Vec<Operation>,
+    powered_down: bool,
+    /// 66h came right before.
+    reset_enabled: bool,
+    /// Commands other than reads and those that do nothing.
+    commands: u64,
     /// Ranges changed since they were last asked for.
     changed: Vec<(u32, u32)>,
     /// The first operation that went wrong: the file behind the chip, or its power.
@@ -35,8 +71,14 @@ impl FlashChip {
             nor,
             timed,
             status: [0; 3],
+            stored_status: [0; 3],
             write_enabled: false,
-            busy_until: 0,
+            volatile_status: false,
+            running: None,
+            suspended: Vec::new(),
+            powered_down: false,
+            reset_enabled: false,
+            commands: 0,
             changed: Vec::new(),
             failed: None,
         }
@@ -52,70 +94,63 @@ impl FlashChip {
         read: usize,
         now: Tick,
     ) -> Vec<u8> {
-        let busy = now < self.busy_until;
-        // A busy chip only answers status reads (8.2.4).
+        self.commands += 1;
+        let reset = std::mem::take(&mut self.reset_enabled);
+        // In power-down only its end is heard (8.2.37), by a busy chip only status reads, suspension and reset (8.2.4).
+        if self.powered_down && opcode != 0xab {
+            return vec![0xff; read];
+        }
+        let busy = self.is_busy(now);
         let reply: Vec<u8> = match opcode {
             0x05 => vec![self.status_1(now)],
-            0x35 => vec![self.status[1]],
+            0x35 => vec![self.status_2()],
             0x15 => vec![self.status[2]],
-            _ if busy => Vec::new(),
-            0x06 => {
-                self.write_enabled = true;
-                Vec::new()
-            }
-            0x04 => {
-                self.write_enabled = false;
-                Vec::new()
-            }
-            0x01 => {
-                self.write_status(0, out, now);
-                Vec::new()
-            }
-            0x31 => {
-                self.write_status(1, out, now);
-                Vec::new()
-            }
-            0x11 => {
-                self.write_status(2, out, now);
-                Vec::new()
-            }
+            0x66 => return self.quiet(read, |chip| chip.reset_enabled = true),
+            0x99 if reset => return self.quiet(read, |chip| chip.reset(now)),
+            0x75 => return self.quiet(read, |chip| chip.suspend(now)),
+            _ if busy => return vec![0xff; read],
+            0x7a => return self.quiet(read, |chip| chip.resume(now)),
+            0x06 => return self.quiet(read, |chip| chip.write_enabled = true),
+            0x04 => return self.quiet(read, |chip| chip.write_enabled = false),
+            0x50 => return self.quiet(read, |chip| chip.volatile_status = true),
+            0x01 => return self.quiet(read, |chip| chip.write_status(0, out, now)),
+            0x31 => return self.quiet(read, |chip| chip.write_status(1, out, now)),
+            0x11 => return self.quiet(read, |chip| chip.write_status(2, out, now)),
             0x9f => self.nor.jedec().to_vec(),
-            // Release from power-down with the device id: one less than the capacity code.
-            0xab => vec![self.nor.jedec()[2].wrapping_sub(1)],
+            // The device id, which is one less than the capacity code; and the end of power-down.
+            0xab => {
+                self.powered_down = false;
+                vec![self.nor.jedec()[2].wrapping_sub(1)]
+            }
             0x90 => vec![self.nor.jedec()[0], self.nor.jedec()[2].wrapping_sub(1)],
-            0x5a => self.sfdp(addr, read),
+            0x4b => self.nor.timing().unique_id.to_vec(),
+            0x5a => return sfdp::read(&self.nor, addr, read),
             0x03 | 0x0b | 0x3b | 0x6b | 0xbb | 0xeb => return self.read(addr, read),
-            0x02 | 0x32 => {
-                self.program(addr, out, now);
-                Vec::new()
-            }
-            0x20 => {
-                self.erase(addr, SECTOR_LEN, now);
-                Vec::new()
-            }
-            0x52 => {
-                self.erase(addr, BLOCK_32K_LEN, now);
-                Vec::new()
-            }
-            0xd8 => {
-                self.erase(addr, BLOCK_64K_LEN, now);
-                Vec::new()
-            }
+            0x02 | 0x32 => return self.quiet(read, |chip| chip.program(addr, out, now)),
+            0x20 => return self.quiet(read, |chip| chip.erase(addr, SECTOR_LEN, now)),
+            0x52 => return self.quiet(read, |chip| chip.erase(addr, BLOCK_32K_LEN, now)),
+            0xd8 => return self.quiet(read, |chip| chip.erase(addr, BLOCK_64K_LEN, now)),
             0xc7 | 0x60 => {
-                self.erase(0, self.nor.size(), now);
-                Vec::new()
+                let size = self.nor.size();
+                return self.quiet(read, |chip| chip.erase(0, size, now));
             }
-            // Resets, power-down, suspend, quad enable and what the chip does not know.
-            _ => Vec::new(),
+            0xb9 => return self.quiet(read, |chip| chip.powered_down = true),
+            // What the chip does not know.
+            _ => return vec![0xff; read],
         };
-        // What it does not drive reads as ones; what it repeats, it repeats (status, id).
-        match (opcode, reply.is_empty()) {
-            (_, true) => vec![0xff; read],
-            (0x05 | 0x15 | 0x35 | 0x9f | 0x90 | 0xab, _) => {
-                reply.iter().copied().cycle().take(read).collect()
-            }
-            _ => reply,
-        }
+        // What it repeats: status and ids.
+        reply.iter().copied().cycle().take(read).collect()
+    }
+
+    /// Does what has no answer: what is clocked in then are ones.
+    fn quiet(&mut self, read: usize, action: impl FnOnce(&mut Self)) -> Vec<u8> {
+        action(self);
+        vec![0xff; read]
+    }
+
+    /// Commands so far; reads by the ROM's functions and through the flash windows are none.
+    pub fn commands(&self) -> u64 {
+        self.commands
     }
 
     /// Bytes from `addr` on; the address wraps at the end of the chip.
@@ -125,32 +160,41 @@ impl FlashChip {
         (0..len).map(|i| bytes.get((addr as usize + i) % size).copied().unwrap_or(0xff)).collect()
     }
 
-    /// Page program, where the latch allows it. The latch is cleared by it.
+    /// Page program, where latch and protection allow it. The latch is cleared by it.
     pub fn program(&mut self, addr: u32, data: &[u8], now: Tick) {
-        if !self.write_enabled || data.is_empty() {
+        let addr = addr % self.nor.size().max(1);
+        let range = addr & !0xff..(addr & !0xff) + 0x100;
+        // Within a suspended program nothing is programmed, and within an erase not where that was (8.2.19).
+        let refused = self
+            .suspended
+            .iter()
+            .any(|suspended| suspended.kind == Kind::Program || overlap(&suspended.range, &range));
+        if !self.write_enabled || data.is_empty() || refused || self.is_protected(&range) {
             return;
         }
-        let addr = addr % self.nor.size().max(1);
         let result = self.nor.program_page(addr, data);
         self.changed.push((addr & !0xff, 0x100));
-        self.finish(result, now);
+        self.finish(result, Kind::Program, range, now);
     }
 
-    /// Erase of the `len` bytes around `addr`, where the latch allows it.
+    /// Erase of the `len` bytes around `addr`, where latch and protection allow it.
     pub fn erase(&mut self, addr: u32, len: u32, now: Tick) {
-        if !self.write_enabled {
-            return;
-        }
         let size = self.nor.size();
         let addr = addr % size.max(1);
+        let whole = len >= size;
+        let range = if whole { 0..size } else { addr / len * len..addr / len * len + len };
+        if !self.write_enabled || !self.suspended.is_empty() || self.is_protected(&range) {
+            return;
+        }
         let result = match len {
+            _ if whole => self.nor.erase_chip(),
             SECTOR_LEN => self.nor.erase_sector(addr),
             BLOCK_32K_LEN => self.nor.erase_block32k(addr),
-            BLOCK_64K_LEN => self.nor.erase_block(addr),
-            _ => self.nor.erase_chip(),
+            _ => self.nor.erase_block(addr),
         };
-        self.changed.push(if len >= size { (0, size) } else { (addr / len * len, len) });
-        self.finish(result, now);
+        self.changed.push((range.start, range.end - range.start));
+        let kind = if whole { Kind::Whole } else { Kind::Erase };
+        self.finish(result, kind, range, now);
     }
 
     /// Sets the write-enable latch, as the command 06h does.
@@ -158,16 +202,33 @@ impl FlashChip {
         self.write_enabled = true;
     }
 
+    /// Takes all protection back and leaves the quad-enable bit, as the ROM's `esp_rom_spiflash_unlock` does.
+    pub fn unlock(&mut self, now: Tick) {
+        if self.is_protected(&(0..self.nor.size())) {
+            self.command(0x06, 0, &[], 0, now);
+            let kept = self.status[1] & protection::QUAD_ENABLE;
+            self.command(0x01, 0, &[0, kept], 0, now);
+        }
+    }
+
     /// When the running operation ends; the past if none runs.
     pub fn busy_until(&self) -> Tick {
-        self.busy_until
+        self.running.as_ref().map_or(0, |running| running.until)
+    }
+
+    fn is_busy(&self, now: Tick) -> bool {
+        now < self.busy_until()
     }
 
     /// Status register 1 at `now`.
     pub fn status_1(&self, now: Tick) -> u8 {
-        let busy = if now < self.busy_until { BUSY } else { 0 };
+        let busy = if self.is_busy(now) { BUSY } else { 0 };
         let enabled = if self.write_enabled { WRITE_ENABLED } else { 0 };
         self.status[0] & !(BUSY | WRITE_ENABLED) | busy | enabled
+    }
+
+    fn status_2(&self) -> u8 {
+        self.status[1] | if self.suspended.is_empty() { 0 } else { SUSPENDED }
     }
 
     /// A range of contents that changed since the last call.
@@ -183,46 +244,87 @@ impl FlashChip {
     /// Power was off: the latch and volatile state are gone.
     pub fn power_cycle(&mut self) {
         self.write_enabled = false;
-        self.busy_until = 0;
+        self.volatile_status = false;
+        self.status = self.stored_status;
+        self.running = None;
+        self.suspended.clear();
+        self.powered_down = false;
+        self.reset_enabled = false;
+    }
+
+    /// 99h: as without power, and it takes a moment (8.2.43).
+    fn reset(&mut self, now: Tick) {
+        self.power_cycle();
+        let time = Duration::from_micros(self.nor.timing().reset_us.into());
+        self.finish(Ok(time), Kind::Whole, 0..0, now);
+    }
+
+    /// 75h: stops a program or an erase of a part of the chip, which then can be read elsewhere (8.2.19).
+    fn suspend(&mut self, now: Tick) {
+        let Some(running) = self.running.take_if(|op| now < op.until && op.kind != Kind::Whole)
+        else {
+            return;
+        };
+        let left = running.until - now;
+        self.suspended.push(Operation { until: left, ..running });
+        let time = Duration::from_micros(self.nor.timing().suspend_us.into());
+        self.finish(Ok(time), Kind::Whole, 0..0, now);
+    }
+
+    /// 7Ah: goes on with what was suspended last.
+    fn resume(&mut self, now: Tick) {
+        if let Some(suspended) = self.suspended.pop() {
+            let until = now.saturating_add(suspended.until);
+            self.running = Some(Operation { until, ..suspended });
+        }
     }
 
     fn write_status(&mut self, first: usize, out: &[u8], now: Tick) {
-        if !self.write_enabled {
+        let lasting = self.write_enabled;
+        let volatile = std::mem::take(&mut self.volatile_status);
+        if !lasting && !volatile || !self.suspended.is_empty() {
             return;
         }
-        for (register, value) in self.status.iter_mut().skip(first).zip(out) {
-            *register = *value;
+        for (index, value) in (first..WRITABLE.len()).zip(out) {
+            self.status[index] = value & WRITABLE[index];
+            if lasting {
+                self.stored_status[index] = self.status[index];
+            }
         }
-        self.finish(Ok(STATUS_WRITE), now);
+        let time = Duration::from_millis(self.nor.timing().status_write_ms.into());
+        if lasting {
+            self.finish(Ok(time), Kind::Whole, 0..0, now);
+        }
     }
 
-    fn finish(&mut self, result: Result<Duration, NorError>, now: Tick) {
+    fn is_protected(&self, range: &Range<u32>) -> bool {
+        overlap(&protection::range(self.status, self.nor.size()), range)
+            || overlap(&protection::second_range(self.status, self.nor.size()), range)
+    }
+
+    fn finish(
+        &mut self,
+        result: Result<Duration, NorError>,
+        kind: Kind,
+        range: Range<u32>,
+        now: Tick,
+    ) {
         self.write_enabled = false;
         match result {
-            Ok(time) if self.timed => self.busy_until = now.saturating_add(ticks(time)),
+            Ok(time) if self.timed => {
+                let until = now.saturating_add(ticks(time));
+                self.running = Some(Operation { kind, range, until });
+            }
             Ok(_) => {}
             Err(error) => {
                 self.failed.get_or_insert_with(|| Arc::new(error));
             }
         }
     }
+}
 
-    /// The least table of JESD216: header, one parameter header, and the density.
-    fn sfdp(&self, addr: u32, len: usize) -> Vec<u8> {
-        let mut table = [0xff_u8; 0x80 + 36];
-        // Signature, revision 1.5, one parameter header (number 0).
-        table[..8].copy_from_slice(b"SFDP\x05\x01\x00\xff");
-        // Basic flash parameters: id 0xff00, revision 1.0, 9 words at 0x80.
-        table[8..16].copy_from_slice(&[0x00, 0x00, 0x01, 0x09, 0x80, 0x00, 0x00, 0xff]);
-        // Word 1: 4 KiB erase by 20h, 64-byte or larger writes, dual and quad reads.
-        table[0x80..0x84].copy_from_slice(&[0xe5, 0x20, 0xf9, 0xff]);
-        // Word 2: the density in bits, less one.
-        let bits = (u64::from(self.nor.size()) * 8 - 1) as u32;
-        table[0x84..0x88].copy_from_slice(&bits.to_le_bytes());
-        // Words 8 and 9: erase types 4 KiB, 32 KiB, 64 KiB.
-        table[0x9c..0xa4].copy_from_slice(&[0x0c, 0x20, 0x0f, 0x52, 0x10, 0xd8, 0x00, 0x00]);
-        (0..len).map(|i| table.get(addr as usize + i).copied().unwrap_or(0xff)).collect()
-    }
+fn overlap(one: &Range<u32>, other: &Range<u32>) -> bool {
+    one.start < other.end && other.start < one.end
 }
 
 #[cfg(test)]
@@ -249,6 +351,154 @@ mod tests {
         ] {
             assert_eq!(chip.command(opcode, addr, &[], read, 0), expected, "{opcode:#04x}");
         }
+    }
+
+    /// Microseconds to wait, a command's opcode, address and data, and its answer.
+    type Move<'a> = (u64, u8, u32, &'a [u8], &'a [u8]);
+
+    #[track_caller]
+    fn row(moves: &[Move<'_>]) -> FlashChip {
+        let mut chip = chip();
+        let mut now = 0;
+        for (number, (wait, opcode, addr, out, expected)) in moves.iter().enumerate() {
+            now += ticks(Duration::from_micros(*wait));
+            let got = chip.command(*opcode, *addr, out, expected.len(), now);
+            assert_eq!(got, *expected, "move {number}: {opcode:#04x}");
+        }
+        chip
+    }
+
+    const WREN: Move<'static> = (0, 0x06, 0, &[], &[]);
+
+    #[test]
+    fn protected_ranges_take_no_program_and_no_erase() {
+        row(&[
+            WREN,
+            // The upper 64 KiB; quad enable with the same command.
+            (0, 0x01, 0, &[1 << 2, 2], &[]),
+            (10_001, 0x05, 0, &[], &[1 << 2]),
+            (0, 0x35, 0, &[], &[2]),
+            WREN,
+            (0, 0x02, 0x3f_0000, &[0], &[]),
+            (0, 0x05, 0, &[], &[1 << 2 | 2]),
+            (0, 0x02, 0x3e_ffff, &[0], &[]),
+            (5000, 0x03, 0x3e_ffff, &[], &[0, 0xff]),
+            // Neither the chip, nor a block that reaches into it.
+            WREN,
+            (0, 0xc7, 0, &[], &[]),
+            (0, 0x05, 0, &[], &[1 << 2 | 2]),
+            (0, 0x03, 0x3e_ffff, &[], &[0]),
+            (0, 0xd8, 0x3e_0000, &[], &[]),
+            (0, 0x05, 0, &[], &[1 << 2 | 1]),
+        ]);
+    }
+
+    #[test]
+    fn status_registers_keep_what_they_may_over_power_and_reset() {
+        let mut chip = row(&[
+            // Without a latch nothing is written.
+            (0, 0x01, 0, &[0xfc], &[]),
+            (0, 0x05, 0, &[], &[0]),
+            WREN,
+            (0, 0x31, 0, &[0xff], &[]),
+            (10_001, 0x35, 0, &[], &[0x42]),
+            WREN,
+            (0, 0x11, 0, &[0xff], &[]),
+            (10_001, 0x15, 0, &[], &[0x64]),
+            // For the time being, and at once.
+            (0, 0x50, 0, &[], &[]),
+            (0, 0x01, 0, &[7 << 2], &[]),
+            (0, 0x05, 0, &[], &[7 << 2]),
+            // One byte leaves the second register.
+            (0, 0x35, 0, &[], &[0x42]),
+            // Not without 66h right before.
+            (0, 0x66, 0, &[], &[]),
+            (0, 0x05, 0, &[], &[7 << 2]),
+            (0, 0x99, 0, &[], &[]),
+            (0, 0x05, 0, &[], &[7 << 2]),
+            (0, 0x66, 0, &[], &[]),
+            (0, 0x99, 0, &[], &[]),
+            (0, 0x05, 0, &[], &[1]),
+            (31, 0x05, 0, &[], &[0]),
+            (0, 0x35, 0, &[], &[0x42]),
+        ]);
+        chip.power_cycle();
+        assert_eq!(chip.command(0x35, 0, &[], 1, 0), [0x42]);
+    }
+
+    #[test]
+    fn an_erase_is_suspended_and_goes_on() {
+        row(&[
+            WREN,
+            (0, 0x20, 0x1000, &[], &[]),
+            // Half-way: read, and program elsewhere, but not there.
+            (20_000, 0x03, 0, &[], &[0xff]),
+            (0, 0x75, 0, &[], &[]),
+            (0, 0x05, 0, &[], &[1]),
+            (20, 0x05, 0, &[], &[0]),
+            (0, 0x35, 0, &[], &[0x80]),
+            (100_000, 0x9f, 0, &[], &[0xef]),
+            WREN,
+            (0, 0x20, 0x5000, &[], &[]),
+            (0, 0x05, 0, &[], &[2]),
+            (0, 0x02, 0x1000, &[0x12], &[]),
+            (0, 0x05, 0, &[], &[2]),
+            (0, 0x02, 0x3000, &[0x34], &[]),
+            (0, 0x05, 0, &[], &[1]),
+            (1000, 0x03, 0x3000, &[], &[0x34]),
+            (0, 0x7a, 0, &[], &[]),
+            (0, 0x35, 0, &[], &[0]),
+            // 25 ms are left.
+            (24_990, 0x05, 0, &[], &[1]),
+            (20, 0x05, 0, &[], &[0]),
+            // Nothing to suspend, nothing to resume.
+            (0, 0x75, 0, &[], &[]),
+            (0, 0x7a, 0, &[], &[]),
+            (0, 0x35, 0, &[], &[0]),
+            // The whole chip can't be.
+            WREN,
+            (0, 0xc7, 0, &[], &[]),
+            (0, 0x75, 0, &[], &[]),
+            (0, 0x35, 0, &[], &[0]),
+            (0, 0x05, 0, &[], &[1]),
+        ]);
+    }
+
+    #[test]
+    fn a_chip_without_power_hears_only_its_release() {
+        row(&[
+            (0, 0xb9, 0, &[], &[]),
+            (0, 0x9f, 0, &[], &[0xff, 0xff]),
+            WREN,
+            (0, 0x05, 0, &[], &[0xff]),
+            (0, 0xab, 0, &[], &[0x15]),
+            (0, 0x05, 0, &[], &[0]),
+            (0, 0x9f, 0, &[], &[0xef]),
+            (0, 0x4b, 0, &[], &[0xd1, 0, 0, 0xc3, 0, 0, 0, 1]),
+        ]);
+    }
+
+    #[test]
+    fn erases_are_of_their_lengths_and_programs_wrap_in_the_page() {
+        for (opcode, len, ms) in [(0x20, 0x1000, 45), (0x52, 0x8000, 120), (0xd8, 0x1_0000, 150)] {
+            let mut chip = chip();
+            for at in [len - 1, len, 2 * len - 1, 2 * len] {
+                chip.command(0x06, 0, &[], 0, 0);
+                chip.command(0x02, at, &[0], 0, 0);
+                chip.running = None;
+            }
+            chip.command(0x06, 0, &[], 0, 0);
+            chip.command(opcode, len + 77, &[], 0, 0);
+            assert_eq!(chip.busy_until(), ticks(Duration::from_millis(ms)), "{opcode:#04x}");
+            assert_eq!(chip.read(len - 1, 2), [0, 0xff], "{opcode:#04x}");
+            assert_eq!(chip.read(2 * len - 1, 2), [0xff, 0], "{opcode:#04x}");
+        }
+        row(&[
+            WREN,
+            (0, 0x02, 0x10fe, &[1, 2, 3, 4], &[]),
+            (5000, 0x03, 0x10fe, &[], &[1, 2, 0xff]),
+            (0, 0x03, 0x1000, &[], &[3, 4, 0xff]),
+        ]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! A pin's level is what the chip drives, else what the outside does, else the pad's pull, else low.
 
+use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 
 const OUT: u32 = 0x04;
@@ -224,6 +225,10 @@ impl Device for Gpio {
         self.sense(&fabric.pins);
     }
 
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.clear();
@@ -268,6 +273,10 @@ impl Device for IoMux {
     fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
         self.registers.set(offset, value);
         self.apply(&mut fabric.pins);
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

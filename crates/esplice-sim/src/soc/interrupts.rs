@@ -1,6 +1,7 @@
 //! The interrupt matrix: which source goes to which CPU interrupt, and of those that are pending
 //! the one the CPU is given (TRM 8 Interrupt Matrix).
 
+use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 
 /// CPU interrupts; number 0 does not exist.
@@ -142,6 +143,10 @@ impl Device for InterruptMatrix {
             _ => {}
         }
         matrix.update();
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

@@ -10,7 +10,9 @@ mod cache;
 mod chip_data;
 pub mod clock;
 mod device;
+mod efuse;
 mod flash_chip;
+mod gdma;
 mod gpio;
 pub(crate) mod interrupts;
 mod plain;
@@ -94,6 +96,8 @@ struct Placed {
     next: Option<Tick>,
     /// It wants to hear when a pin's level changes.
     senses_pins: bool,
+    /// It is the DMA controller, or uses it.
+    transfers: bool,
     /// It goes on while the chip sleeps.
     keeps_awake: bool,
 }
@@ -115,6 +119,7 @@ impl Soc {
                 clock: Clock::new(chip.xtal_mhz, chip.boot_cpu_mhz),
                 matrix: Matrix::new(),
                 pins: gpio::Pins::default(),
+                dma: gdma::Dma::new(),
                 line: Line::default(),
                 cable: Cable::default(),
                 rom_executed: false,
@@ -192,6 +197,7 @@ impl Soc {
             lines: 0,
             next: None,
             senses_pins: peripheral.model == "gpio" || peripheral.model == "rtc-cntl",
+            transfers: peripheral.model == "gdma" || peripheral.model == "sha",
             keeps_awake: peripheral.model == "rtc-cntl",
         });
         Ok(())
@@ -351,6 +357,33 @@ impl Soc {
         self.unlisted.iter().map(|(addr, (_, accesses))| (*addr, *accesses))
     }
 
+    /// Name of the device at an address.
+    pub fn device_name(&self, addr: u32) -> Option<&'static str> {
+        let index = self.space.contains(&addr).then(|| self.device_at(addr))?;
+        self.devices.get(index?).map(|placed| placed.name)
+    }
+
+    /// Whether an address of the peripheral space has no device.
+    pub fn is_unlisted(&self, addr: u32) -> bool {
+        self.space.contains(&addr) && self.device_at(addr).is_none()
+    }
+
+    /// Counts reads of addresses without a device that were skipped.
+    pub fn count_unlisted_reads(&mut self, addrs: &[u32], times: u64) {
+        for addr in addrs {
+            if let Some((_, accesses)) = self.unlisted.get_mut(addr) {
+                accesses.reads += times;
+            }
+        }
+    }
+
+    /// [`Device::steady_until`] of the register at an address.
+    pub fn steady_until(&self, addr: u32) -> Option<Tick> {
+        let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
+        let placed = self.devices.get(placed?)?;
+        placed.device.steady_until((addr & !3) - placed.base, &self.fabric)
+    }
+
     #[cold]
     #[inline(never)]
     fn device_load(&mut self, addr: u32) -> Result<u32, Fault> {
@@ -425,9 +458,22 @@ impl Soc {
         }
     }
 
+    /// A transfer was started, or a device has done one.
+    fn after_transfer(&mut self) {
+        if std::mem::take(&mut self.fabric.dma.changed) {
+            for index in 0..self.devices.len() {
+                if self.devices[index].transfers {
+                    self.devices[index].device.event(&mut self.fabric);
+                    self.refresh(index);
+                }
+            }
+        }
+    }
+
     fn after_access(&mut self, index: usize) {
         self.refresh(index);
         self.after_pin_change();
+        self.after_transfer();
         self.after_clock_change();
         let irq = self.fabric.matrix.chosen();
         self.irq_by_access |= irq & !self.told_irq != 0;

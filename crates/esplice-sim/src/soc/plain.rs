@@ -1,6 +1,7 @@
 //! Devices of which software needs little more than registers that keep what is written.
 //! Values after a reset: the vendor's SVD, through the crate esp32c3.
 
+use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, ResetReason, Scope};
 
 /// Nothing but storage.
@@ -23,6 +24,10 @@ impl Device for Storage {
 
     fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
         self.registers.set(offset, value);
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
@@ -56,6 +61,10 @@ impl Device for AnalogI2c {
 
     fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
         self.registers.set(offset, value);
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
@@ -104,6 +113,10 @@ impl Device for ApbControl {
         self.registers.set(offset, value);
     }
 
+    fn steady_until(&self, offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        (offset != Self::RNG_DATA).then_some(Tick::MAX)
+    }
+
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(Self::RESET);
@@ -138,6 +151,10 @@ impl Device for DebugAssist {
         self.registers.set(offset, value);
     }
 
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         // Power-on and deep sleep take its power.
         let lost = scope == Scope::Chip || fabric.reset_reason == ResetReason::DeepSleep;
@@ -148,50 +165,4 @@ impl Device for DebugAssist {
             self.registers.reset(&[(0x70, 0x80)]);
         }
     }
-}
-
-/// eFuses: the words software reads, burnt at the board's birth.
-#[derive(Clone)]
-pub(crate) struct Efuses {
-    registers: Registers,
-}
-
-impl Efuses {
-    const CMD: u32 = 0x1d4;
-
-    /// With `burnt` as (offset, bits).
-    pub fn new(len: u32, burnt: &[(u32, u32)]) -> Self {
-        let mut registers = Registers::new(len);
-        for &(offset, bits) in burnt {
-            registers.set(offset, registers.get(offset) | bits);
-        }
-        Self { registers }
-    }
-
-    /// Where the read registers end and the controller's begin (TRM 5.3.1).
-    const CONTROLS: u32 = 0x1c8;
-    const FIRST_READ: u32 = 0x2c;
-}
-
-impl Device for Efuses {
-    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
-        // A command is over at once.
-        if offset == Self::CMD {
-            self.registers.get(offset) & !3
-        } else {
-            self.registers.get(offset)
-        }
-    }
-
-    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
-        if !(Self::FIRST_READ..Self::CONTROLS).contains(&offset) {
-            self.registers.set(offset, value);
-        }
-    }
-
-    fn burn(&mut self, offset: u32, bits: u32) {
-        self.registers.set(offset, self.registers.get(offset) | bits);
-    }
-
-    fn reset(&mut self, _scope: Scope, _fabric: &mut Fabric) {}
 }

@@ -376,6 +376,10 @@ impl Device for RtcControl {
         }
     }
 
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         let now = fabric.now();
         self.sleeping = None;

@@ -1,15 +1,25 @@
-//! The SHA accelerator in block mode (TRM 20; register names there). DMA mode is not modelled.
+//! The SHA accelerator, block by block and by DMA (TRM 20; register names there). It takes no time.
 
-use super::device::{Device, Fabric, Registers, Scope};
+use super::{
+    clock::Tick,
+    device::{Device, Fabric, Registers, Scope},
+    gdma,
+};
 use sha2::block_api::compress256;
 
 const MODE: u32 = 0x00;
+const DMA_BLOCK_NUM: u32 = 0x0c;
 const START: u32 = 0x10;
 const CONTINUE: u32 = 0x14;
 const BUSY: u32 = 0x18;
+const DMA_START: u32 = 0x1c;
+const DMA_CONTINUE: u32 = 0x20;
+const CLEAR_IRQ: u32 = 0x24;
+const IRQ_ENA: u32 = 0x28;
 const H_MEM: u32 = 0x40;
 const M_MEM: u32 = 0x80;
 const BLOCK_WORDS: usize = 16;
+const BLOCK: usize = 4 * BLOCK_WORDS;
 
 /// MODE values.
 mod mode {
@@ -45,11 +55,22 @@ const SHA256_START: [u32; 8] = [
 #[derive(Clone)]
 pub(crate) struct Sha {
     registers: Registers,
+    /// Bytes that are still to come by DMA, those of an unfinished block, and whether it is the first.
+    waiting: usize,
+    part: Vec<u8>,
+    first: bool,
+    done: bool,
 }
 
 impl Sha {
     pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len) }
+        Self {
+            registers: Registers::new(len),
+            waiting: 0,
+            part: Vec::new(),
+            first: false,
+            done: false,
+        }
     }
 
     fn block(&mut self, first: bool) {
@@ -78,21 +99,77 @@ impl Sha {
     }
 }
 
-impl Device for Sha {
-    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
-        if offset == BUSY { 0 } else { self.registers.get(offset) }
+impl Sha {
+    /// Hashes DMA_BLOCK_NUM blocks that come by DMA, as soon as they come.
+    fn begin(&mut self, first: bool, fabric: &mut Fabric) {
+        self.waiting = BLOCK * (self.registers.get(DMA_BLOCK_NUM) & 0x3f) as usize;
+        self.part.clear();
+        self.first = first;
+        self.transfer(fabric);
     }
 
-    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+    /// Takes what there is.
+    fn transfer(&mut self, fabric: &mut Fabric) {
+        while self.waiting > 0 {
+            let flash = fabric.flash.nor.bytes();
+            let wanted = BLOCK - self.part.len();
+            let Some(bytes) = fabric.dma.take(gdma::SHA, wanted, &mut fabric.memory, flash) else {
+                return;
+            };
+            fabric.dma.changed = true;
+            if bytes.is_empty() {
+                return;
+            }
+            self.waiting = self.waiting.saturating_sub(bytes.len());
+            self.part.extend(bytes);
+            if self.part.len() == BLOCK {
+                for (at, word) in (0_u32..).zip(self.part.chunks_exact(4)) {
+                    let word = word.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+                    self.registers.set(M_MEM + 4 * at, word);
+                }
+                self.part.clear();
+                self.block(self.first);
+                self.first = false;
+            }
+        }
+        self.done = true;
+    }
+}
+
+impl Device for Sha {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        if offset == BUSY { u32::from(self.waiting > 0) } else { self.registers.get(offset) }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
         match offset {
             START => self.block(true),
             CONTINUE => self.block(false),
+            DMA_START => self.begin(true, fabric),
+            DMA_CONTINUE => self.begin(false, fabric),
+            CLEAR_IRQ => self.done &= value & 1 == 0,
             _ => self.registers.set(offset, value),
         }
     }
 
+    fn lines(&self) -> u32 {
+        u32::from(self.done && self.registers.get(IRQ_ENA) & 1 != 0)
+    }
+
+    /// A transfer was started.
+    fn event(&mut self, fabric: &mut Fabric) {
+        if self.waiting > 0 {
+            self.transfer(fabric);
+        }
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
+            *self = Self::new(self.registers.len());
             self.registers.reset(&[]);
         }
     }

@@ -2,6 +2,7 @@
 //! up by software (TRM 26; register and bit names there).
 
 use super::{
+    clock::Tick,
     device::{Device, Fabric, Registers, Scope},
     flash_chip::FlashChip,
 };
@@ -182,6 +183,10 @@ impl Device for SpiMem {
         self.run(value, &mut fabric.flash, now);
         fabric.flash_touched();
         // The transaction is over before software can look: CMD reads 0.
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {

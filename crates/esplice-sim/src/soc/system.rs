@@ -2,7 +2,7 @@
 //! Values after a reset: the vendor's SVD, through the crate esp32c3.
 
 use super::{
-    clock::RC_FAST_HZ,
+    clock::{RC_FAST_HZ, Tick},
     device::{Device, Fabric, Registers, Scope},
 };
 
@@ -85,6 +85,10 @@ impl Device for System {
         (0..FROM_CPU)
             .map(|index| (self.registers.get(FROM_CPU_0 + 4 * index) & 1) << index)
             .fold(0, |lines, line| lines | line)
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

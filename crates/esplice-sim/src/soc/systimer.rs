@@ -144,7 +144,9 @@ impl SystemTimer {
 }
 
 impl Device for SystemTimer {
-    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        // Alarms are raised whether they interrupt or not; those that do come as events.
+        self.event(fabric);
         match offset {
             UNIT0_OP | UNIT1_OP => self.registers.get(offset) | OP_VALUE_VALID,
             UNIT0_VALUE_HI..=UNIT1_VALUE_LO => {
@@ -221,6 +223,18 @@ impl Device for SystemTimer {
     fn slept(&mut self, time: Tick, _fabric: &mut Fabric) {
         for unit in &mut self.units {
             unit.since = unit.since.saturating_add(time);
+        }
+    }
+
+    fn steady_until(&self, offset: u32, fabric: &Fabric) -> Option<Tick> {
+        match offset {
+            // Alarms are raised whether they interrupt or not.
+            INT_RAW | INT_ST => {
+                let now = fabric.now();
+                let fires = (0..self.alarms.len()).filter_map(|alarm| self.fires_at(alarm));
+                Some(fires.filter(|at| *at > now).min().unwrap_or(Tick::MAX))
+            }
+            _ => Some(Tick::MAX),
         }
     }
 

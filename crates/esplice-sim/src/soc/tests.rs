@@ -6,6 +6,7 @@ use super::{Cable, ResetReason, Soc, clock::ticks};
 use crate::{cpu::Bus, nor::Nor};
 
 /// One move of a case.
+#[derive(Clone)]
 enum Do {
     Store(u32, u32),
     /// Address, mask, value.
@@ -38,6 +39,8 @@ const EFUSE: u32 = 0x6000_8800;
 const TIMG0: u32 = 0x6001_f000;
 const SYSTIMER: u32 = 0x6002_3000;
 const SYSTEM: u32 = 0x600c_0000;
+const SHA: u32 = 0x6003_b000;
+const DMA: u32 = 0x6003_f000;
 const USB: u32 = 0x6004_3000;
 const INTMTX: u32 = 0x600c_2000;
 const MMU: u32 = 0x600c_5000;
@@ -631,4 +634,182 @@ fn levels_come_from_the_chip_then_the_outside_then_the_pull() {
         Load(GPIO + 0x20, ALL, 0),
         Load(GPIO + 0x44, ALL, 0),
     ]);
+}
+
+/// Burns the program registers' words into a block, and has all blocks read again.
+fn burn(block: u32, words: &[u32]) -> Vec<Do> {
+    let mut moves: Vec<Do> = (0..11)
+        .map(|at| Store(EFUSE + 4 * at, words.get(at as usize).copied().unwrap_or(0)))
+        .collect();
+    moves.extend([
+        Store(EFUSE + 0x1cc, 0x5a5a),
+        Store(EFUSE + 0x1d4, 2 | block << 2),
+        Load(EFUSE + 0x1d4, 3, 0),
+        Load(EFUSE + 0x1d8, 2, 2),
+        Store(EFUSE + 0x1cc, 0x5aa5),
+        Store(EFUSE + 0x1d4, 1),
+        Load(EFUSE + 0x1d8, 1, 1),
+    ]);
+    moves
+}
+
+#[test]
+fn fuses_burn_one_way_and_outlive_resets() {
+    let mut moves = burn(3, &[0b0101]);
+    moves.push(Load(EFUSE + 0x7c, ALL, 0b0101));
+    moves.extend(burn(3, &[0b0011]));
+    moves.extend([
+        Load(EFUSE + 0x7c, ALL, 0b0111),
+        Reset(ResetReason::PowerOn),
+        Load(EFUSE + 0x7c, ALL, 0b0111),
+        // The wrong key: nothing is burnt.
+        Store(EFUSE, 0xff00),
+        Store(EFUSE + 0x1cc, 0x5aa5),
+        Store(EFUSE + 0x1d4, 2 | 3 << 2),
+        Store(EFUSE + 0x1d4, 1),
+        Load(EFUSE + 0x7c, ALL, 0b0111),
+        // Burnt, but not read yet.
+        Store(EFUSE + 0x1cc, 0x5a5a),
+        Store(EFUSE + 0x1d4, 2 | 3 << 2),
+        Load(EFUSE + 0x7c, ALL, 0b0111),
+        // A block there is not.
+        Store(EFUSE + 0x1d4, 2 | 15 << 2),
+    ]);
+    check(&moves);
+}
+
+#[test]
+fn fuses_protect_fuses() {
+    // WR_DIS of the crypt counter, of the user's block and of key 0's purpose.
+    let mut moves = burn(0, &[1 << 4 | 1 << 22 | 1 << 8]);
+    moves.extend(burn(0, &[0, 0, 7 << 18 | 0xf << 24 | 0xf << 28]));
+    moves.push(Load(EFUSE + 0x34, ALL, 0xf << 28));
+    moves.extend(burn(3, &[1]));
+    moves.push(Load(EFUSE + 0x7c, ALL, 0));
+    // A key that is hidden afterwards.
+    moves.extend(burn(4, &[0x1234_5678]));
+    moves.push(Load(EFUSE + 0x9c, ALL, 0x1234_5678));
+    moves.extend(burn(0, &[0, 1]));
+    moves.extend([Load(EFUSE + 0x30, 0x7f, 1), Load(EFUSE + 0x9c, ALL, 0)]);
+    moves.extend(burn(5, &[0x55]));
+    moves.push(Load(EFUSE + 0xbc, ALL, 0x55));
+    check(&moves);
+}
+
+#[test]
+fn check_bytes_that_do_not_fit_are_reported() {
+    let data: Vec<u32> = (0..8).map(|at| 0x0302_0100 + at * 0x0404_0404).collect();
+    let fitting = [160, 76, 71, 13, 63, 252, 178, 3, 218, 233, 244, 19_u8];
+    let checks = fitting.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
+    let whole: Vec<u32> = data.iter().copied().chain(checks).collect();
+    let mut moves = vec![Load(EFUSE + 0x1c0, ALL, 0)];
+    moves.extend(burn(4, &whole));
+    moves.extend([Load(EFUSE + 0x1c0, ALL, 0), Load(EFUSE + 0x9c, ALL, 0x0302_0100)]);
+    // A second time, with other data: the check bytes are of neither.
+    moves.extend(burn(4, &[8]));
+    moves.push(Load(EFUSE + 0x1c0, ALL, 0xf << 12));
+    moves.extend(burn(10, &data));
+    moves.push(Load(EFUSE + 0x1c4, ALL, 0xf << 4));
+    check(&moves);
+}
+
+/// The block that FIPS 180-4's example "abc" is padded to, put into RAM as three descriptors' buffers.
+fn abc_in_ram() -> Vec<Do> {
+    let mut block = [0_u8; 64];
+    block[..4].copy_from_slice(b"abc\x80");
+    block[63] = 24;
+    let mut moves = Vec::new();
+    for (at, word) in (0_u32..).zip(block.chunks(4)) {
+        let word = u32::from_le_bytes(word.try_into().unwrap());
+        moves.push(Store(0x3fc9_0000 + 4 * at, word));
+    }
+    for (number, start, len, eof) in [(0, 0, 3, 0), (1, 3, 29, 0), (2, 32, 32, 1 << 30)] {
+        let at = 0x3fc8_0000 + 12 * number;
+        moves.extend([
+            Store(at, 1 << 31 | eof | len << 12 | len),
+            Store(at + 4, 0x3fc9_0000 + start),
+            Store(at + 8, if eof == 0 { at + 12 } else { 0 }),
+        ]);
+    }
+    moves
+}
+
+#[test]
+fn sha_takes_its_blocks_by_dma_in_either_order() {
+    let start_dma = [
+        Store(DMA + 0xd0 + 4, 1 << 12), // OUT_CONF1: look at the owner
+        Store(DMA + 0xd0, 1 << 2),      // OUT_CONF0: write back
+        Store(DMA + 0x100, 7),
+        Store(DMA + 0xe0, 1 << 21 | 0x8_0000),
+    ];
+    let start_sha =
+        [Store(SHA, 2), Store(SHA + 0x28, 1), Store(SHA + 0x0c, 1), Store(SHA + 0x1c, 1)];
+    for dma_first in [true, false] {
+        let mut moves = abc_in_ram();
+        moves.extend(route(49));
+        let (start_dma, start_sha) = (start_dma.clone(), start_sha.clone());
+        if dma_first {
+            moves.extend(start_dma);
+            moves.extend(start_sha);
+        } else {
+            moves.extend(start_sha);
+            moves.extend([Load(SHA + 0x18, 1, 1), Irq(0)]);
+            moves.extend(start_dma);
+        }
+        moves.extend([
+            Load(SHA + 0x18, 1, 0),
+            Load(SHA + 0x40, ALL, 0xba78_16bf_u32.swap_bytes()),
+            Load(SHA + 0x5c, ALL, 0xf200_15ad_u32.swap_bytes()),
+            Irq(1 << 7),
+            Store(SHA + 0x24, 1),
+            Irq(0),
+            // Descriptors are given back; the last one's address.
+            Load(0x3fc8_0000, 1 << 31, 0),
+            Load(DMA, 1 << 3 | 1 << 4 | 1 << 8, 1 << 3 | 1 << 4 | 1 << 8),
+            Load(DMA + 0xe8, ALL, 0x3fc8_0018),
+            Load(DMA + 0xe0, 1 << 23, 1 << 23),
+        ]);
+        check(&moves);
+    }
+}
+
+#[test]
+fn dma_copies_memory_and_refuses_what_is_not_its_own() {
+    let mut moves = abc_in_ram();
+    moves.extend(route(45));
+    moves.extend([
+        Store(DMA + 0x18, 1 << 1), // channel 1: interrupt at the end of receiving
+        Store(0x3fc8_0100, 1 << 31 | 40),
+        Store(0x3fc8_0104, 0x3fc9_1000),
+        Store(0x3fc8_0108, 0x3fc8_010c),
+        Store(0x3fc8_010c, 1 << 31 | 40),
+        Store(0x3fc8_0110, 0x3fc9_1028),
+        Store(0x3fc8_0114, 0),
+        Store(DMA + 0x130, 1 << 4),
+        Store(DMA + 0x1a0, 1 << 21 | 0x8_0000),
+        Irq(0),
+        Store(DMA + 0x140, 1 << 22 | 0x8_0100),
+        Irq(1 << 7),
+        Load(0x3fc9_1000, ALL, u32::from_le_bytes(*b"abc\x80")),
+        Load(0x3fc9_103c, ALL, 24 << 24),
+        // 64 bytes over two descriptors of 40.
+        Load(0x3fc8_0100, ALL, 40 << 12 | 40),
+        Load(0x3fc8_010c, ALL, 1 << 30 | 24 << 12 | 40),
+        Store(DMA + 0x1c, ALL),
+        Irq(0),
+        // A descriptor that is the CPU's.
+        Store(0x3fc8_0000, 3 << 12 | 3),
+        Store(DMA + 0x194, 1 << 12),
+        Store(DMA + 0x140, 1 << 22 | 0x8_0100),
+        Store(DMA + 0x1a0, 1 << 21 | 0x8_0000),
+        Load(DMA + 0x10, 1 << 6, 1 << 6),
+        // One that is nowhere.
+        Store(DMA + 0x1a0, 1 << 21),
+        Load(DMA + 0x10, 1 << 6, 1 << 6),
+        // A circle ends.
+        Store(DMA + 0x194, 0),
+        Store(0x3fc8_0008, 0x3fc8_0000),
+        Store(DMA + 0x1a0, 1 << 21 | 0x8_0000),
+    ]);
+    check(&moves);
 }

@@ -286,6 +286,10 @@ impl Device for TimerGroup {
         self.watchdog.slept(time);
     }
 
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(RESET);

@@ -167,6 +167,7 @@ impl Uart {
             for _ in &rest {
                 if fabric.line.to_host.back().is_some_and(|byte| byte.done > now) {
                     fabric.line.to_host.pop_back();
+                    fabric.line.sent = fabric.line.sent.saturating_sub(1);
                 }
             }
         }
@@ -193,6 +194,7 @@ impl Uart {
                 && self.has_room(fabric)
             {
                 fabric.line.to_board.pop_front();
+                fabric.line.received += 1;
                 if !fabric.timed && fabric.rom_executed {
                     self.paced = self.taken_at(&byte) + periods(PACE, fabric.clock.cpu_hz());
                 }
@@ -362,6 +364,18 @@ impl Device for Uart {
 
     fn clock_changed(&mut self, fabric: &mut Fabric) {
         self.set_rate(fabric);
+    }
+
+    fn steady_until(&self, offset: u32, fabric: &Fabric) -> Option<Tick> {
+        if offset == FIFO {
+            return None;
+        }
+        let now = fabric.now();
+        let sending = self.sending.iter().flat_map(|byte| [byte.start, byte.done]);
+        let arrival = fabric.line.to_board.front().map(|byte| self.taken_at(byte));
+        let arrival = arrival.filter(|_| self.connected(fabric) && self.has_room(fabric));
+        let changes = sending.chain(arrival).chain(self.timeout_at(fabric));
+        Some(changes.filter(|at| *at > now).min().unwrap_or(Tick::MAX))
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

@@ -126,6 +126,7 @@ impl UsbSerialJtag {
                 && let Some(byte) = fabric.line.to_board.pop_front_if(|byte| byte.done <= now)
             {
                 self.received.push_back(byte.byte);
+                fabric.line.received += 1;
                 self.raw |= int::OUT_RECV_PKT;
             }
         }
@@ -195,6 +196,22 @@ impl Device for UsbSerialJtag {
 
     fn event(&mut self, fabric: &mut Fabric) {
         self.advance(fabric);
+    }
+
+    fn steady_until(&self, offset: u32, fabric: &Fabric) -> Option<Tick> {
+        match offset {
+            EP1 => return None,
+            EP1_CONF | INT_RAW | INT_ST | FRAM_NUM | IN_EP1_ST | OUT_EP1_ST => {}
+            _ => return Some(Tick::MAX),
+        }
+        if !self.has_host(fabric) {
+            return Some(Tick::MAX);
+        }
+        let frame = (self.frame + 1) * (TICK_HZ / FRAME_HZ);
+        let frame = (offset == FRAM_NUM || self.raw & int::SOF == 0).then_some(frame);
+        let arrival = fabric.line.to_board.front().map(|byte| byte.done);
+        let arrival = arrival.filter(|_| self.received.is_empty() && !fabric.rom_listens);
+        Some([frame, self.sent_at, arrival].into_iter().flatten().min().unwrap_or(Tick::MAX))
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

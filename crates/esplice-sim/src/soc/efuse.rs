@@ -1,0 +1,254 @@
+//! The eFuse controller: fuses that only ever change from 0 to 1, the commands that burn and read them, what they protect
+//! of themselves, and the check bytes of blocks 1 to 10 (TRM, "eFuse Controller"; register and bit names there, offsets
+//! as in the crate esp32c3, `efuse`).
+//!
+//! Fuses are burnt in the board's memory and live as long as it does. A block whose check bytes do not fit its data is
+//! read as burnt and reported; the real controller would mend up to six bytes of it.
+
+use super::clock::Tick;
+use super::device::{Device, Fabric, Registers, Scope};
+use esplice_chip::EfuseGuards;
+
+const PGM_DATA0: u32 = 0x00;
+/// First and last of the registers that show fuses.
+const FIRST_READ: u32 = 0x2c;
+const RD_RS_ERR0: u32 = 0x1c0;
+const CONF: u32 = 0x1cc;
+const STATUS: u32 = 0x1d0;
+const CMD: u32 = 0x1d4;
+const INT_RAW: u32 = 0x1d8;
+const INT_ST: u32 = 0x1dc;
+const INT_ENA: u32 = 0x1e0;
+const INT_CLR: u32 = 0x1e4;
+
+/// CONF: which command is allowed.
+const OP_PROGRAM: u32 = 0x5a5a;
+const OP_READ: u32 = 0x5aa5;
+const CMD_READ: u32 = 1 << 0;
+const CMD_PROGRAM: u32 = 1 << 1;
+const INT_READ_DONE: u32 = 1 << 0;
+const INT_PROGRAM_DONE: u32 = 1 << 1;
+
+/// Blocks: the registers that show their fuses, and how many words those are.
+const BLOCKS: [(u32, usize); 11] = [
+    (0x2c, 6),
+    (0x44, 6),
+    (0x5c, 8),
+    (0x7c, 8),
+    (0x9c, 8),
+    (0xbc, 8),
+    (0xdc, 8),
+    (0xfc, 8),
+    (0x11c, 8),
+    (0x13c, 8),
+    (0x15c, 8),
+];
+/// Words of a block's data, and of its check bytes behind them.
+const DATA: usize = 8;
+const CHECK: usize = 3;
+
+/// A block's fuses: data, then check bytes.
+type Block = [u32; DATA + CHECK];
+
+/// The controller and its fuses.
+#[derive(Debug, Clone)]
+pub(crate) struct Efuses {
+    registers: Registers,
+    raw: u32,
+    blocks: [Block; BLOCKS.len()],
+    guards: &'static EfuseGuards,
+}
+
+impl Efuses {
+    /// With `burnt` as (offset of the register that shows them, bits).
+    pub fn new(len: u32, burnt: &[(u32, u32)], guards: &'static EfuseGuards) -> Self {
+        let blocks = [[0; DATA + CHECK]; BLOCKS.len()];
+        let mut efuses = Self { registers: Registers::new(len), raw: 0, blocks, guards };
+        for &(offset, bits) in burnt {
+            efuses.burn(offset, bits);
+        }
+        efuses
+    }
+
+    /// Whether a bit of block 0 is burnt.
+    fn has(&self, bit: u32) -> bool {
+        self.blocks[0].get((bit / 32) as usize).is_some_and(|word| word >> (bit % 32) & 1 != 0)
+    }
+
+    /// Burns a block with what the program registers hold.
+    fn program(&mut self, number: usize) {
+        let mut wanted: Block =
+            std::array::from_fn(|word| self.registers.get(PGM_DATA0 + 4 * word as u32));
+        if number == 0 {
+            wanted[BLOCKS[0].1..].fill(0);
+            for &(guard, first, count) in &self.guards.fields {
+                if self.has(guard) {
+                    for bit in first..first.saturating_add(count) {
+                        if let Some(word) = wanted.get_mut((bit / 32) as usize) {
+                            *word &= !(1 << (bit % 32));
+                        }
+                    }
+                }
+            }
+        } else if self.has(self.guards.first_block + number as u32 - 1) {
+            return;
+        }
+        let Some(block) = self.blocks.get_mut(number) else { return };
+        for (fuses, bits) in block.iter_mut().zip(wanted) {
+            *fuses |= bits;
+        }
+    }
+
+    /// Shows the fuses in the registers.
+    fn show(&mut self) {
+        let mut errors = 0_u64;
+        for (number, (first, words)) in BLOCKS.into_iter().enumerate() {
+            let hidden = (number as u32)
+                .checked_sub(self.guards.first_secret)
+                .is_some_and(|at| self.has(self.guards.read_guard + at));
+            let block = self.blocks[number];
+            for (word, bits) in (0_u32..).zip(block.iter().take(words)) {
+                self.registers.set(first + 4 * word, if hidden { 0 } else { *bits });
+            }
+            if number > 0 && block[DATA..] != check_words(&block) {
+                // Fail, and as many wrong bytes as fit into the count.
+                errors |= 0xf << (4 * (number - 1));
+            }
+        }
+        self.registers.set(RD_RS_ERR0, errors as u32);
+        self.registers.set(RD_RS_ERR0 + 4, (errors >> 32) as u32);
+    }
+}
+
+impl Device for Efuses {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        match offset {
+            // A command is over at once, and the controller at rest.
+            CMD => self.registers.get(offset) & !(CMD_READ | CMD_PROGRAM),
+            STATUS => 0,
+            INT_RAW => self.raw,
+            INT_ST => self.raw & self.registers.get(INT_ENA),
+            _ => self.registers.get(offset),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        match offset {
+            CMD => {
+                self.registers.set(offset, value);
+                let op = self.registers.get(CONF) & 0xffff;
+                if value & CMD_PROGRAM != 0 && op == OP_PROGRAM {
+                    self.program((value >> 2 & 0xf) as usize);
+                    self.raw |= INT_PROGRAM_DONE;
+                }
+                if value & CMD_READ != 0 && op == OP_READ {
+                    self.show();
+                    self.raw |= INT_READ_DONE;
+                }
+            }
+            INT_CLR => self.raw &= !value,
+            FIRST_READ..CONF if offset != 0x1c8 => {}
+            STATUS | INT_RAW | INT_ST => {}
+            _ => self.registers.set(offset, value),
+        }
+    }
+
+    /// With check bytes that fit, and shown at once.
+    fn burn(&mut self, offset: u32, bits: u32) {
+        for (number, (block, (first, words))) in self.blocks.iter_mut().zip(BLOCKS).enumerate() {
+            let word = (offset.wrapping_sub(first) / 4) as usize;
+            if offset >= first && word < words {
+                block[word] |= bits;
+                if number > 0 {
+                    let check = check_words(block);
+                    block[DATA..].copy_from_slice(&check);
+                }
+            }
+        }
+        self.show();
+    }
+
+    fn lines(&self) -> u32 {
+        u32::from(self.raw & self.registers.get(INT_ENA) != 0)
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
+    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset(&[]);
+            self.raw = 0;
+            self.show();
+        }
+    }
+}
+
+/// The twelve check bytes of a block's 32: a Reed-Solomon code RS(44, 32) over GF(2^8) with the polynomial
+/// x^8 + x^4 + x^3 + x^2 + 1 (TRM, "Hardware encoding scheme") and the roots α^0 to α^11, as the mask ROM's
+/// `ets_efuse_rs_calculate` makes them.
+fn check_words(block: &Block) -> [u32; CHECK] {
+    if block[..DATA].iter().all(|word| *word == 0) {
+        return [0; CHECK];
+    }
+    const LEN: usize = 4 * CHECK;
+    let mut generator = [0_u8; LEN];
+    // The product of (x - root), without its leading 1; lowest power last.
+    let mut product = vec![1_u8];
+    let mut root = 1;
+    for _ in 0..LEN {
+        let mut next = product.clone();
+        next.push(0);
+        for (at, factor) in product.iter().enumerate() {
+            next[at + 1] ^= multiply(*factor, root);
+        }
+        product = next;
+        root = multiply(root, 2);
+    }
+    generator.copy_from_slice(&product[1..]);
+    let mut rest = [0_u8; LEN];
+    for byte in block[..DATA].iter().flat_map(|word| word.to_le_bytes()) {
+        let factor = byte ^ rest[0];
+        rest.rotate_left(1);
+        rest[LEN - 1] = 0;
+        for (rest, coefficient) in rest.iter_mut().zip(generator) {
+            *rest ^= multiply(factor, coefficient);
+        }
+    }
+    std::array::from_fn(|word| {
+        rest[4 * word..4 * word + 4].iter().rev().fold(0, |bits, byte| bits << 8 | u32::from(*byte))
+    })
+}
+
+/// A product in GF(2^8).
+fn multiply(mut a: u8, mut b: u8) -> u8 {
+    let mut product = 0;
+    while b != 0 {
+        if b & 1 != 0 {
+            product ^= a;
+        }
+        a = a << 1 ^ if a & 0x80 != 0 { 0x1d } else { 0 };
+        b >>= 1;
+    }
+    product
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by the Python package reedsolo, `RSCodec(12)`.
+    #[test]
+    fn check_bytes_are_the_codes() {
+        let bytes: [u8; 32] = std::array::from_fn(|at| at as u8);
+        let mut block = [0; DATA + CHECK];
+        for (word, bytes) in block.iter_mut().zip(bytes.chunks(4)) {
+            *word = u32::from_le_bytes(bytes.try_into().unwrap());
+        }
+        let found: Vec<u8> = check_words(&block).iter().flat_map(|w| w.to_le_bytes()).collect();
+        assert_eq!(found, KNOWN);
+        assert_eq!(check_words(&[0; DATA + CHECK]), [0; CHECK]);
+    }
+    const KNOWN: [u8; 12] = [160, 76, 71, 13, 63, 252, 178, 3, 218, 233, 244, 19];
+}

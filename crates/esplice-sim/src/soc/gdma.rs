@@ -1,0 +1,340 @@
+//! The general DMA controller, as far as the SHA accelerator and copies from memory to memory need it (TRM, "GDMA
+//! Controller"; register and bit names there, offsets as in the crate esp32c3, `dma`).
+//!
+//! A transfer is over as soon as both of its sides are there: it takes no time. Other devices never ask for data.
+
+use super::clock::Tick;
+use super::device::{Device, Fabric, Registers, Scope};
+use crate::memory::Memory;
+
+const CHANNELS: usize = 3;
+/// Interrupt registers of a channel.
+const INT_LEN: u32 = 0x10;
+const INT_RAW: u32 = 0x00;
+const INT_ST: u32 = 0x04;
+const INT_ENA: u32 = 0x08;
+const INT_CLR: u32 = 0x0c;
+/// Registers of a channel: receiving, then transmitting.
+const CHANNEL0: u32 = 0x70;
+const CHANNEL_LEN: u32 = 0xc0;
+const IN_CONF0: u32 = 0x00;
+const IN_LINK: u32 = 0x10;
+const IN_SUC_EOF_DES_ADDR: u32 = 0x18;
+const OUT_CONF0: u32 = 0x60;
+const OUT_CONF1: u32 = 0x64;
+const OUT_LINK: u32 = 0x70;
+const OUT_EOF_DES_ADDR: u32 = 0x78;
+const OUT_PERI_SEL: u32 = 0x90;
+
+/// Interrupts of a channel.
+mod int {
+    pub const IN_DONE: u32 = 1 << 0;
+    pub const IN_SUC_EOF: u32 = 1 << 1;
+    pub const OUT_DONE: u32 = 1 << 3;
+    pub const OUT_EOF: u32 = 1 << 4;
+    pub const IN_DSCR_ERR: u32 = 1 << 5;
+    pub const OUT_DSCR_ERR: u32 = 1 << 6;
+    pub const IN_DSCR_EMPTY: u32 = 1 << 7;
+    pub const OUT_TOTAL_EOF: u32 = 1 << 8;
+}
+
+const IN_RST: u32 = 1 << 0;
+const MEM_TRANS_EN: u32 = 1 << 4;
+const OUT_RST: u32 = 1 << 0;
+const OUT_AUTO_WRBACK: u32 = 1 << 2;
+const OUT_CHECK_OWNER: u32 = 1 << 12;
+/// OUT_LINK; IN_LINK has the same bits one place higher.
+const LINK_STOP: u32 = 1 << 20;
+const LINK_START: u32 = 1 << 21;
+const LINK_RESTART: u32 = 1 << 22;
+const LINK_PARK: u32 = 1 << 23;
+/// The upper bits of a descriptor's address, which the link registers have no room for.
+const LINK_BASE: u32 = 0x3fc0_0000;
+
+/// The first word of a descriptor.
+mod descriptor {
+    pub const SIZE: u32 = 0xfff;
+    pub const LENGTH_AT: u32 = 12;
+    pub const EOF: u32 = 1 << 30;
+    pub const OWNER: u32 = 1 << 31;
+}
+
+/// The number of the SHA accelerator among the peripherals.
+pub(crate) const SHA: u32 = 7;
+/// Descriptors that one transfer may have: a list that runs in a circle ends too.
+const MOST_DESCRIPTORS: usize = 0x1_0000;
+/// Bytes of a copy: more than the memory there is.
+const MOST_COPIED: usize = 1 << 20;
+
+/// One direction of a channel.
+#[derive(Debug, Clone, Copy, Default)]
+struct Link {
+    /// The descriptor that is next, if it runs.
+    next: Option<u32>,
+    /// Bytes of its buffer that are through.
+    done: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Channel {
+    input: Link,
+    output: Link,
+    raw: u32,
+}
+
+/// What is shared with the devices that transfer.
+#[derive(Debug, Clone)]
+pub(crate) struct Dma {
+    registers: Registers,
+    channels: [Channel; CHANNELS],
+    /// A transfer was started: devices are to look.
+    pub changed: bool,
+}
+
+impl Dma {
+    pub fn new() -> Self {
+        let end = CHANNEL0 + CHANNEL_LEN * CHANNELS as u32;
+        Self { registers: Registers::new(end), channels: Default::default(), changed: false }
+    }
+
+    fn register(&self, channel: usize, offset: u32) -> u32 {
+        self.registers.get(CHANNEL0 + CHANNEL_LEN * channel as u32 + offset)
+    }
+
+    fn set_register(&mut self, channel: usize, offset: u32, value: u32) {
+        self.registers.set(CHANNEL0 + CHANNEL_LEN * channel as u32 + offset, value);
+    }
+
+    /// Takes up to `len` bytes for a peripheral from the channel that sends to it; `None` while none does.
+    pub fn take(
+        &mut self,
+        peripheral: u32,
+        len: usize,
+        memory: &mut Memory,
+        flash: &[u8],
+    ) -> Option<Vec<u8>> {
+        let channel = (0..CHANNELS).find(|&channel| {
+            self.register(channel, OUT_PERI_SEL) & 0x3f == peripheral
+                && self.register(channel, IN_CONF0) & MEM_TRANS_EN == 0
+                && self.channels[channel].output.next.is_some()
+        })?;
+        Some(self.send(channel, len, memory, flash).0)
+    }
+
+    /// Reads what a channel sends: at most `len` bytes, and not past an end-of-frame. Whether there was one.
+    fn send(
+        &mut self,
+        channel: usize,
+        len: usize,
+        memory: &mut Memory,
+        flash: &[u8],
+    ) -> (Vec<u8>, bool) {
+        let mut bytes = Vec::new();
+        for _ in 0..MOST_DESCRIPTORS {
+            let Some(at) = self.channels[channel].output.next else { break };
+            let [Some(head), Some(buffer), Some(next)] =
+                [at, at.wrapping_add(4), at.wrapping_add(8)].map(|at| memory.load32(at, flash))
+            else {
+                self.fail(channel, int::OUT_DSCR_ERR);
+                break;
+            };
+            let checks = self.register(channel, OUT_CONF1) & OUT_CHECK_OWNER != 0;
+            if checks && head & descriptor::OWNER == 0 {
+                self.fail(channel, int::OUT_DSCR_ERR);
+                break;
+            }
+            let done = self.channels[channel].output.done;
+            let length = head >> descriptor::LENGTH_AT & descriptor::SIZE;
+            let count = (length.saturating_sub(done) as usize).min(len - bytes.len());
+            let mut piece = vec![0; count];
+            memory.read(buffer.wrapping_add(done), &mut piece, flash);
+            bytes.extend(piece);
+            if done + (count as u32) < length {
+                self.channels[channel].output.done += count as u32;
+                break;
+            }
+            if self.register(channel, OUT_CONF0) & OUT_AUTO_WRBACK != 0 {
+                memory.store32(at, head & !descriptor::OWNER);
+            }
+            let last = head & descriptor::EOF != 0 || next == 0;
+            let state = &mut self.channels[channel];
+            state.raw |= int::OUT_DONE;
+            state.output = Link { next: (next != 0).then_some(next), done: 0 };
+            if last {
+                state.raw |= int::OUT_EOF;
+                if next == 0 {
+                    state.raw |= int::OUT_TOTAL_EOF;
+                }
+                self.set_register(channel, OUT_EOF_DES_ADDR, at);
+                return (bytes, true);
+            }
+            if bytes.len() >= len {
+                break;
+            }
+        }
+        (bytes, false)
+    }
+
+    /// Writes bytes into a channel's receiving descriptors, and ends the frame there.
+    fn receive(&mut self, channel: usize, bytes: &[u8], memory: &mut Memory, flash: &[u8]) {
+        let mut rest = bytes;
+        for _ in 0..MOST_DESCRIPTORS {
+            let Some(at) = self.channels[channel].input.next else {
+                self.channels[channel].raw |= int::IN_DSCR_EMPTY;
+                return;
+            };
+            let [Some(head), Some(buffer), Some(next)] =
+                [at, at.wrapping_add(4), at.wrapping_add(8)].map(|at| memory.load32(at, flash))
+            else {
+                self.channels[channel].input = Link::default();
+                self.channels[channel].raw |= int::IN_DSCR_ERR;
+                return;
+            };
+            let (piece, after) = rest.split_at(rest.len().min((head & descriptor::SIZE) as usize));
+            memory.write(buffer, piece);
+            rest = after;
+            let eof = if rest.is_empty() { descriptor::EOF } else { 0 };
+            let length = (piece.len() as u32) << descriptor::LENGTH_AT;
+            memory.store32(at, head & descriptor::SIZE | length | eof);
+            let state = &mut self.channels[channel];
+            state.raw |= int::IN_DONE;
+            state.input.next = (next != 0).then_some(next);
+            if rest.is_empty() {
+                state.raw |= int::IN_SUC_EOF;
+                self.set_register(channel, IN_SUC_EOF_DES_ADDR, at);
+                return;
+            }
+        }
+    }
+
+    fn fail(&mut self, channel: usize, raw: u32) {
+        self.channels[channel].output = Link::default();
+        self.channels[channel].raw |= raw;
+    }
+
+    /// Copies from memory to memory where both directions of a channel are started.
+    fn copy(&mut self, channel: usize, memory: &mut Memory, flash: &[u8]) {
+        let state = &self.channels[channel];
+        let copies = self.register(channel, IN_CONF0) & MEM_TRANS_EN != 0;
+        if copies && state.input.next.is_some() && state.output.next.is_some() {
+            let (bytes, _) = self.send(channel, MOST_COPIED, memory, flash);
+            self.receive(channel, &bytes, memory, flash);
+        }
+    }
+
+    /// A write to a link register whose bits are in OUT_LINK's places.
+    fn link(link: &mut Link, bits: u32, value: u32) {
+        if bits & LINK_STOP != 0 {
+            link.next = None;
+        }
+        if bits & (LINK_START | LINK_RESTART) != 0 {
+            *link = Link { next: Some(LINK_BASE | value & 0xf_ffff), done: 0 };
+        }
+    }
+}
+
+/// The controller's registers.
+#[derive(Debug, Clone)]
+pub(crate) struct Gdma {
+    registers: Registers,
+    /// What is asserted, as of the last look.
+    lines: u32,
+}
+
+impl Gdma {
+    pub fn new(len: u32) -> Self {
+        Self { registers: Registers::new(len), lines: 0 }
+    }
+
+    fn look(&mut self, dma: &Dma) {
+        self.lines = (0_u32..).zip(&dma.channels).fold(0, |lines, (number, channel)| {
+            let enabled = dma.registers.get(INT_LEN * number + INT_ENA);
+            lines | u32::from(channel.raw & enabled != 0) << number
+        });
+    }
+}
+
+/// Channel and offset within it of a register.
+fn channel_of(offset: u32) -> Option<(usize, u32)> {
+    let at = offset.checked_sub(CHANNEL0)?;
+    let channel = (at / CHANNEL_LEN) as usize;
+    (channel < CHANNELS).then_some((channel, at % CHANNEL_LEN))
+}
+
+impl Device for Gdma {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        let dma = &fabric.dma;
+        if let Some(channel) = dma.channels.get((offset / INT_LEN) as usize) {
+            let enabled = dma.registers.get(offset / INT_LEN * INT_LEN + INT_ENA);
+            return match offset % INT_LEN {
+                INT_RAW => channel.raw,
+                INT_ST => channel.raw & enabled,
+                INT_ENA => enabled,
+                _ => 0,
+            };
+        }
+        match channel_of(offset) {
+            Some((channel, IN_LINK)) => {
+                let parked = dma.channels[channel].input.next.is_none();
+                dma.registers.get(offset) | if parked { LINK_PARK << 1 } else { 0 }
+            }
+            Some((channel, OUT_LINK)) => {
+                let parked = dma.channels[channel].output.next.is_none();
+                dma.registers.get(offset) | if parked { LINK_PARK } else { 0 }
+            }
+            Some(_) => dma.registers.get(offset),
+            None => self.registers.get(offset),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
+        let dma = &mut fabric.dma;
+        if let Some(channel) = dma.channels.get_mut((offset / INT_LEN) as usize) {
+            match offset % INT_LEN {
+                INT_ENA => dma.registers.set(offset, value),
+                INT_CLR => channel.raw &= !value,
+                _ => {}
+            }
+        } else if let Some((channel, at)) = channel_of(offset) {
+            let state = &mut dma.channels[channel];
+            match at {
+                IN_LINK => Dma::link(&mut state.input, value >> 1, value),
+                OUT_LINK => Dma::link(&mut state.output, value, value),
+                IN_CONF0 if value & IN_RST != 0 => state.input = Link::default(),
+                OUT_CONF0 if value & OUT_RST != 0 => state.output = Link::default(),
+                _ => {}
+            }
+            let kept = match at {
+                IN_LINK => value & !((LINK_STOP | LINK_START | LINK_RESTART) << 1),
+                OUT_LINK => value & !(LINK_STOP | LINK_START | LINK_RESTART),
+                _ => value,
+            };
+            dma.registers.set(offset, kept);
+            dma.copy(channel, &mut fabric.memory, fabric.flash.nor.bytes());
+            dma.changed = true;
+        } else {
+            self.registers.set(offset, value);
+        }
+        self.look(&fabric.dma);
+    }
+
+    fn lines(&self) -> u32 {
+        self.lines
+    }
+
+    fn event(&mut self, fabric: &mut Fabric) {
+        self.look(&fabric.dma);
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset(&[]);
+            fabric.dma = Dma::new();
+            self.lines = 0;
+        }
+    }
+}
