@@ -20,6 +20,10 @@
 //! # Ok::<(), esplice_sim::SimError>(())
 //! ```
 
+// Tests within the crate share files with those outside of it.
+#[cfg(test)]
+extern crate self as esplice_sim;
+
 mod board;
 pub mod cpu;
 pub mod download;

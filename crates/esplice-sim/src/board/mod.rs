@@ -6,6 +6,8 @@ mod host;
 mod idle;
 mod loader;
 mod pins;
+#[cfg(test)]
+mod rom_tests;
 mod snapshot;
 mod status;
 mod trace;

@@ -164,6 +164,17 @@ struct Session {
     place: u32,
 }
 
+/// The session of FLASH_* and MEM_* before the first of their beginnings: it is on the ROM's stack, and
+/// this is what earlier calls have left there (ROM, executed). So an end without a beginning is refused.
+const LEFT_OVER: Session = Session {
+    total: 0,
+    blocks: 0x3fcc_ae04,
+    block_len: 0x2000,
+    sequence: 0x3fcd_e6af,
+    written: 1,
+    place: 0,
+};
+
 /// How a command ends.
 enum End {
     Done,
@@ -210,7 +221,7 @@ impl Loader {
             phase: Phase::Unconnected,
             reply: [0; REPLY_LEN],
             reason: 0,
-            raw: Session::default(),
+            raw: LEFT_OVER,
             deflated: Session::default(),
             inflater: Inflater::new(),
             flash: Geometry::at_reset(chip.loader.rom_flash_size),

@@ -17,6 +17,9 @@ const TRAP: u32 = 0x4005_ff00;
 const BUFFER: (u32, u32) = (0x3fcc_ae04, 0x2000);
 const ENTRY: u32 = 0x3fcd_ef18;
 const STACK: u32 = 0x3fcd_e000;
+/// Where the sessions of both loaders are, from the stack's end down, and their first words.
+const SESSIONS: [(&str, u32); 2] = [("UartDwnLdProc", 176 - 20), ("UartSecureDwnLdProc", 112 - 48)];
+const LEFT_OVER: [u32; 5] = [0, 0x3fcc_ae04, 0x2000, 0x3fcd_e6af, 1];
 /// Cycles after which a request is taken to hang.
 const PATIENCE: u64 = 50_000_000;
 
@@ -89,6 +92,12 @@ impl Rom {
         cpu.csrs.mtvec = TRAP;
         (cpu.x[1], cpu.x[2]) = (RETURN, STACK);
         (cpu.x[10], cpu.x[11], cpu.x[12]) = (BUFFER.0, BUFFER.1, ENTRY);
+        // What earlier calls have left where the loader has its session, on a board that boots.
+        for (_, below) in SESSIONS.iter().filter(|(name, _)| *name == loader) {
+            for (at, word) in (STACK - below..).step_by(4).zip(LEFT_OVER) {
+                memory.store32(at, word);
+            }
+        }
         cpu.set_hooks(replaced.keys().copied().chain([RETURN, TRAP]));
         Rom {
             cpu,

@@ -1,0 +1,6 @@
+//! Boards that execute the mask ROM itself, beside those that carry out its functions.
+
+#[path = "../../tests/mask_rom/mod.rs"]
+mod mask_rom;
+
+mod dialogues;
