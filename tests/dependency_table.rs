@@ -10,16 +10,20 @@ use serde_json::Value;
 const TABLE: &[(&str, &[&str])] = &[
     ("esplice-chip", &[]),
     ("esplice-layout", &["esplice-chip"]),
+    ("esplice-link", &["esplice-chip", "esplice-layout"]),
+    ("esplice-build", &["esplice-chip", "esplice-layout"]),
     ("esplice-image", &["esplice-chip"]),
     ("esplice-protocol", &["esplice-chip"]),
     ("esplice-flash", &["esplice-chip", "esplice-image", "esplice-protocol"]),
     ("esplice-sim", &["esplice-chip", "esplice-image", "esplice-protocol"]),
-    ("esplice-toolchain", &["esplice-chip"]),
+    ("esplice-toolchain", &["esplice-chip", "esplice-layout"]),
     ("esplice-monitor", &["esplice-chip", "esplice-protocol"]),
     (
         "esplice",
         &[
             "esplice-chip",
+            "esplice-layout",
+            "esplice-link",
             "esplice-image",
             "esplice-protocol",
             "esplice-flash",

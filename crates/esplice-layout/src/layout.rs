@@ -134,6 +134,16 @@ impl Spec {
 }
 
 impl Layout {
+    /// The linker to write for: what the layout names, else what the name of `program` tells, else
+    /// what the chip's usual compiler links with (the vendor's drives GNU ld).
+    pub fn linker_for(&self, program: Option<&str>) -> Linker {
+        let usual = match self.chip.toolchain.rust_install {
+            Some(_) => Linker::Gnu,
+            None => Linker::Lld,
+        };
+        self.linker.unwrap_or_else(|| program.map_or(usual, Linker::of_program))
+    }
+
     /// The region called `key`.
     pub fn room(&self, key: &str) -> Option<&Room> {
         self.rooms.iter().find(|room| room.key == key)

@@ -55,6 +55,21 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Option<Spec>, LayoutError> 
     Ok(Some(spec))
 }
 
+/// The chip or board that `[project]` of a file names; none where the file is no TOML or names none.
+pub fn project_target(text: &str) -> Option<String> {
+    let document = DeTable::parse(text).ok()?;
+    let project = entry(document.get_ref(), "project")?;
+    let DeValue::Table(project) = project.get_ref() else { return None };
+    match entry(project, "target")?.get_ref() {
+        DeValue::String(target) => Some(target.to_string()),
+        _ => None,
+    }
+}
+
+fn entry<'a>(table: &'a DeTable<'a>, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+    table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
+}
+
 fn read_heap(table: &Table<'_>) -> Result<HeapSpec, LayoutError> {
     table.knows(HEAP)?;
     let (size, written) = table.needed("size", table.size("size")?)?;

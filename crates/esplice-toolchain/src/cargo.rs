@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs,
     io::BufReader,
     path::{Path, PathBuf},
     process::{ChildStdout, Command, ExitStatus, Stdio},
@@ -9,6 +10,7 @@ use std::{
 
 use cargo_metadata::{Message, Metadata, MetadataCommand};
 use esplice_chip::Chip;
+use esplice_layout::Layout;
 
 use crate::{
     Machine, RustToolchain, SOURCE_DATE_EPOCH, ToolchainError, find_rust,
@@ -36,7 +38,12 @@ pub struct CargoOptions {
     pub link_args: Vec<String>,
     /// More variables for the environment of cargo and what it starts.
     pub variables: Vec<(String, OsString)>,
+    /// The memory layout to link with.
+    pub layout: Option<Layout>,
 }
+
+/// Is given what the compiler and the linker say, as it comes.
+pub type Hear<'a> = dyn FnMut(&str) + 'a;
 
 /// An ELF fresh from the compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +71,30 @@ pub fn build_cargo(
     chip: &Chip,
     options: &CargoOptions,
 ) -> Result<Artifact, ToolchainError> {
+    build(project, chip, options, None)
+}
+
+/// The same, with the messages of compiler and linker given to `hear` instead of the standard error
+/// stream; with `colors`, as a terminal shows them.
+///
+/// # Errors
+/// See [`build_cargo`].
+pub fn build_cargo_heard(
+    project: &Path,
+    chip: &Chip,
+    options: &CargoOptions,
+    colors: bool,
+    hear: &mut Hear<'_>,
+) -> Result<Artifact, ToolchainError> {
+    build(project, chip, options, Some((colors, hear)))
+}
+
+fn build(
+    project: &Path,
+    chip: &Chip,
+    options: &CargoOptions,
+    hear: Option<(bool, &mut Hear<'_>)>,
+) -> Result<Artifact, ToolchainError> {
     let directory = project::directory(project)?;
     let machine = Machine::seen_from(&directory);
     let toolchain = find_rust(chip, &machine)?;
@@ -71,14 +102,30 @@ pub fn build_cargo(
     let selection =
         project::select(&metadata, &directory, options.package.as_deref(), options.bin.as_deref())?;
 
+    let injected = match &options.layout {
+        Some(layout) => Some(injected(layout, options, &toolchain, &metadata)?),
+        None => None,
+    };
+    let options = injected.as_ref().unwrap_or(options);
+    let format = match &hear {
+        None => "json-render-diagnostics",
+        Some((true, _)) => "json-diagnostic-rendered-ansi",
+        Some((false, _)) => "json",
+    };
+
     let mut command = machine.command(&toolchain.cargo);
-    command.args(build_arguments(&toolchain, &selection, chip, options));
+    command.args(build_arguments(&toolchain, &selection, chip, options, format));
     if std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
         command.env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH);
     }
     command.envs(toolchain.variables());
     command.envs(options.variables.iter().map(|(name, value)| (name, value)));
-    let (status, made) = run(command, &toolchain.cargo, &selection)?;
+    let mut deaf = |_: &str| {};
+    let hear = match hear {
+        Some((_, hear)) => hear,
+        None => &mut deaf,
+    };
+    let (status, made) = run(command, &toolchain.cargo, &selection, hear)?;
 
     if !status.success() {
         return Err(failure(status, selection));
@@ -91,6 +138,43 @@ pub fn build_cargo(
             Err(ToolchainError::NoExecutable { package: selection.package, bin: selection.bin })
         }
     }
+}
+
+/// `options` with what the layout adds: files beside the project's other build outputs, in a directory
+/// named by their content, since cargo links anew only if an argument differs.
+fn injected(
+    layout: &Layout,
+    options: &CargoOptions,
+    toolchain: &RustToolchain,
+    metadata: &Metadata,
+) -> Result<CargoOptions, ToolchainError> {
+    let linker = match &toolchain.linker {
+        Some(linker) => Some(linker.to_string_lossy().into_owned()),
+        None => toolchain.user_linker.clone(),
+    };
+    let injection = esplice_layout::inject(layout, layout.linker_for(linker.as_deref()));
+    let target = match &options.target_dir {
+        Some(target) => std::path::absolute(target).unwrap_or_else(|_| target.clone()),
+        None => metadata.target_directory.clone().into_std_path_buf(),
+    };
+    let directory = target.join("esplice").join(injection.digest());
+    let failed = |source| ToolchainError::WriteLayout { path: directory.clone(), source };
+    fs::create_dir_all(&directory).map_err(failed)?;
+    for file in &injection.files {
+        let path = directory.join(file.name);
+        if fs::read(&path).is_ok_and(|there| there == file.bytes) {
+            continue;
+        }
+        // Another build may be reading it: it is there whole or not at all.
+        let beside = directory.join(format!("{}.{}", file.name, std::process::id()));
+        fs::write(&beside, &file.bytes)
+            .and_then(|()| fs::rename(&beside, &path))
+            .map_err(failed)?;
+    }
+    let mut options = options.clone();
+    options.link_args.extend(injection.link_args(&directory.to_string_lossy()));
+    options.variables.push(("ESPLICE_LAYOUT".into(), "injected".into()));
+    Ok(options)
 }
 
 fn read_metadata(
@@ -126,6 +210,7 @@ fn build_arguments(
     selection: &Selection,
     chip: &Chip,
     options: &CargoOptions,
+    format: &str,
 ) -> Vec<OsString> {
     let by_chip = project::chip_features(&selection.features, chip);
     // `cargo rustc` is `cargo build` with arguments for the last crate alone.
@@ -133,7 +218,7 @@ fn build_arguments(
     let mut arguments: Vec<OsString> = vec![verb.into()];
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
 
-    add(&["--message-format", "json-render-diagnostics"]);
+    add(&["--message-format", format]);
     add(&["--package", &selection.package, "--bin", &selection.bin]);
     add(&["--profile", options.profile.as_deref().unwrap_or("release")]);
     if by_chip.no_default || options.no_default_features {
@@ -169,13 +254,14 @@ fn run(
     mut command: Command,
     program: &Path,
     selection: &Selection,
+    hear: &mut Hear<'_>,
 ) -> Result<(ExitStatus, Option<(PathBuf, bool)>), ToolchainError> {
     // In the terminal's process group, so that Ctrl-C reaches cargo and the compilers too.
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|source| ToolchainError::Start { program: program.to_owned(), source })?;
-    let made = child.stdout.take().map(|stdout| find_executable(stdout, selection));
+    let made = child.stdout.take().map(|stdout| find_executable(stdout, selection, hear));
     let report = |source| ToolchainError::Report { program: program.to_owned(), source };
     // Wait before anything is reported: no child is left behind.
     let status = child.wait().map_err(report)?;
@@ -185,15 +271,22 @@ fn run(
 fn find_executable(
     stdout: ChildStdout,
     selection: &Selection,
+    hear: &mut Hear<'_>,
 ) -> std::io::Result<Option<(PathBuf, bool)>> {
     let mut made = None;
     for message in Message::parse_stream(BufReader::new(stdout)) {
-        if let Message::CompilerArtifact(artifact) = message?
-            && artifact.target.is_bin()
-            && artifact.target.name == selection.bin
-            && let Some(elf) = artifact.executable
-        {
-            made = Some((elf.into_std_path_buf(), artifact.fresh));
+        match message? {
+            Message::CompilerArtifact(artifact)
+                if artifact.target.is_bin() && artifact.target.name == selection.bin =>
+            {
+                if let Some(elf) = artifact.executable {
+                    made = Some((elf.into_std_path_buf(), artifact.fresh));
+                }
+            }
+            Message::CompilerMessage(message) => {
+                hear(message.message.rendered.as_deref().unwrap_or_default());
+            }
+            _ => {}
         }
     }
     Ok(made)
@@ -236,7 +329,7 @@ mod tests {
     fn outcome(script: &str) -> Result<(ExitStatus, Option<(PathBuf, bool)>), ToolchainError> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        run(command, Path::new("cargo"), &selection())
+        run(command, Path::new("cargo"), &selection(), &mut |_| {})
     }
 
     /// Cargo's message about an artifact, cut to what is required of it.
@@ -282,8 +375,9 @@ mod tests {
 
     #[test]
     fn a_cargo_that_does_not_start_is_named() {
-        let error = run(Command::new("/nowhere/cargo"), Path::new("/nowhere/cargo"), &selection())
-            .unwrap_err();
+        let command = Command::new("/nowhere/cargo");
+        let error =
+            run(command, Path::new("/nowhere/cargo"), &selection(), &mut |_| {}).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ToolchainMissing);
         assert!(error.to_string().starts_with("cannot start /nowhere/cargo: "), "{error}");
     }
@@ -299,11 +393,13 @@ mod tests {
             target: "T".into(),
             build_std: vec![],
             linker: None,
+            user_linker: None,
         };
         let mut selection = selection();
         selection.features.insert(chip.name.clone(), vec![]);
         let line = |options: &CargoOptions| {
-            let words = build_arguments(&toolchain, &selection, chip, options);
+            let words =
+                build_arguments(&toolchain, &selection, chip, options, "json-render-diagnostics");
             words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(

@@ -97,6 +97,14 @@ pub enum ToolchainError {
         /// What the system said.
         source: io::Error,
     },
+    /// The files of the memory layout could not be written.
+    #[error("cannot write the memory layout to {path}: {source}")]
+    WriteLayout {
+        /// Their directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The compiler or the linker refused; it has told why on the standard error stream.
     #[error("cargo could not build {bin} of {package} (exit code {code})")]
     CompileFailed {
@@ -212,9 +220,11 @@ impl ToolchainError {
             | UnknownPackage { .. } => ErrorKind::Usage,
             NoManifest { .. } | BadManifest { .. } | NoBinary { .. } => ErrorKind::BadInput,
             Interrupted { .. } => ErrorKind::Interrupted,
-            Report { .. } | NoExecutable { .. } | GoWithoutElf { .. } | Files { .. } => {
-                ErrorKind::Internal
-            }
+            Report { .. }
+            | NoExecutable { .. }
+            | GoWithoutElf { .. }
+            | Files { .. }
+            | WriteLayout { .. } => ErrorKind::Internal,
         }
     }
 
@@ -254,7 +264,11 @@ impl ToolchainError {
             }
             GoFailed { .. } | GoWithoutElf { .. } | Files { .. } => return None,
             CompileFailed { .. } => return None,
-            Start { .. } | Report { .. } | Interrupted { .. } | NoExecutable { .. } => return None,
+            Start { .. }
+            | Report { .. }
+            | WriteLayout { .. }
+            | Interrupted { .. }
+            | NoExecutable { .. } => return None,
             BadManifest { .. } => return None,
         })
     }

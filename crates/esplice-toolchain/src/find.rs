@@ -28,6 +28,8 @@ pub struct RustToolchain {
     pub build_std: Vec<String>,
     /// The linker to name; none where the toolchain or the user's own configuration names one.
     pub linker: Option<PathBuf>,
+    /// The linker that the user's own environment or configuration names.
+    pub user_linker: Option<String>,
 }
 
 /// The ways a toolchain is found, in the order they are tried.
@@ -77,7 +79,8 @@ pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, Toolch
         });
     };
 
-    let linker = if found.has_linker(probe) || user_names_linker(&found, target, probe) {
+    let user_linker = user_linker(&found, target, probe);
+    let linker = if found.has_linker(probe) || user_linker.is_some() {
         None
     } else {
         Some(newest_lld(probe).ok_or_else(|| ToolchainError::LinkerMissing {
@@ -98,6 +101,7 @@ pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, Toolch
         target: target.clone(),
         build_std,
         linker,
+        user_linker,
     })
 }
 
@@ -222,23 +226,25 @@ fn lld_version(text: &str) -> Option<u32> {
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Whether the user's environment or cargo's configuration names a linker for the target. It would
+/// The linker that the user's environment or cargo's configuration names for the target. It would
 /// be wrong to override it, and a linker that is not on the path may be a good one.
-fn user_names_linker(found: &Installation, target: &str, probe: &dyn Probe) -> bool {
+fn user_linker(found: &Installation, target: &str, probe: &dyn Probe) -> Option<String> {
     let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
-    if probe.variable(&variable).is_some() {
-        return true;
+    if let Some(linker) = probe.variable(&variable) {
+        return Some(linker.to_string_lossy().into_owned());
     }
     let question = ["-Zunstable-options", "config", "get", "--format", "json-value", "target"];
-    let Some(answer) = probe.output(&found.cargo, &question) else { return false };
-    let Ok(tables) = serde_json::from_str::<serde_json::Map<_, _>>(&answer) else { return false };
-    let mut with_linker =
-        tables.iter().filter(|(_, table)| table.get("linker").is_some()).map(|(key, _)| key);
+    let answer = probe.output(&found.cargo, &question)?;
+    let tables = serde_json::from_str::<serde_json::Map<_, _>>(&answer).ok()?;
+    let mut with_linker = tables
+        .iter()
+        .filter_map(|(key, table)| Some((key, table.get("linker")?.as_str().unwrap_or_default())));
     let cfgs = || target_cfgs(&found.rustc, target, probe);
-    with_linker.any(|key| match Platform::from_str(key) {
+    let (_, linker) = with_linker.find(|(key, _)| match Platform::from_str(key) {
         Ok(platform) => platform.matches(target, &cfgs()),
         Err(_) => false,
-    })
+    })?;
+    Some(linker.to_owned())
 }
 
 /// What `cfg(…)` sees on the target.

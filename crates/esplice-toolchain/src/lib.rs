@@ -27,7 +27,7 @@ mod probe;
 mod project;
 mod tinygo;
 
-pub use cargo::{Artifact, CargoOptions, build_cargo};
+pub use cargo::{Artifact, CargoOptions, Hear, build_cargo, build_cargo_heard};
 pub use environment::{SOURCE_DATE_EPOCH, outer_cargo_variables};
 pub use error::{ErrorKind, ToolchainError};
 pub use find::{Origin, RustToolchain, find_rust};

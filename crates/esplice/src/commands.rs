@@ -6,6 +6,7 @@ mod chips;
 mod config;
 mod flash;
 mod image;
+mod layout;
 mod monitor;
 mod run;
 mod sim;
@@ -34,6 +35,9 @@ pub enum Command {
     /// Make one file of several, for the whole flash
     #[command(hide = true)]
     MergeBin(image::merge::Args),
+    /// Show and check what lies where in memory
+    #[command(subcommand)]
+    Layout(layout::Command),
     /// Offer a virtual board to other programs
     Sim(sim::Args),
     /// List the chips that are known
@@ -59,6 +63,7 @@ impl Command {
                 image::merge::run(&args, shell)
             }
             Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
+            Command::Layout(command) => layout::run(&command, shell),
             Command::Sim(args) => sim::run(&args, shell, interrupt),
             Command::Chips(args) => chips::run(&args, shell),
             Command::Boards(args) => boards::run(&args, shell),

@@ -5,6 +5,8 @@ use std::fmt;
 use esplice_chip::ChipError;
 use esplice_flash::{ErrorClass, FlashError};
 use esplice_image::{BootloaderError, FormatError, ImageError, PlanError};
+use esplice_layout::LayoutError;
+use esplice_link::{Defect, LinkError};
 use esplice_monitor::MonitorError;
 use esplice_protocol::PortError;
 use esplice_sim::SimError;
@@ -74,7 +76,7 @@ impl Exit {
             Exit::BadInput => "an input file is missing, broken or of the wrong kind",
             Exit::ToolchainMissing => "no compiler or linker for the chip",
             Exit::BuildFailed => "compiling or linking failed",
-            Exit::PlanRefused => "the image or the flash plan does not fit",
+            Exit::PlanRefused => "the image, the flash plan or the memory layout does not fit",
             Exit::Port => "no such port, or it is busy, or may not be opened",
             Exit::NoAnswer => "the board does not answer",
             Exit::WrongChip => "another chip than the target",
@@ -141,6 +143,28 @@ impl From<ChipError> for Failure {
             ChipError::Unknown { .. } | ChipError::UnknownTarget { .. } => Exit::Usage,
             // The program's own files are sound: it is one of the user's.
             ChipError::Parse { .. } | ChipError::Check { .. } => Exit::BadInput,
+        };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<LayoutError> for Failure {
+    fn from(error: LayoutError) -> Failure {
+        Failure { exit: Exit::PlanRefused, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<Defect> for Failure {
+    fn from(defect: Defect) -> Failure {
+        Failure { exit: Exit::PlanRefused, message: defect.to_string(), hint: defect.hint() }
+    }
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Failure {
+        let exit = match &error {
+            LinkError::BadElf { .. } => Exit::BadInput,
+            LinkError::OtherMachine { .. } => Exit::WrongChip,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }

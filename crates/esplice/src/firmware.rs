@@ -8,12 +8,13 @@ use esplice_image::{
     ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, WriteKind, build_adopted_image,
     build_image, build_rom_image, is_rom_program, make_plan, second_stage_for,
 };
-use esplice_toolchain::{CargoOptions, build_cargo, build_tinygo};
+use esplice_toolchain::{CargoOptions, build_tinygo};
 
 use crate::{
     event::StageState,
     exit::{Exit, Failure},
     interrupt::Interrupt,
+    layout,
     outputs::Names,
     project::Project,
     settings::{Origin, Settled},
@@ -50,13 +51,16 @@ impl Firmware {
             no_default_features: project.no_default_features,
             profile: project.profile.clone(),
             link_args: project.link_args.clone(),
+            // For build scripts, which may have a layout of their own.
+            variables: vec![("ESPLICE_PROJECT_TARGET".into(), chip.name.clone().into())],
+            layout: layout::of_cargo(project, chip)?,
             ..CargoOptions::default()
         };
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
         shell.stage("compile", StageState::Started);
-        let artifact = build_cargo(directory, chip, &options).map_err(|error| {
+        let artifact = layout::compile(directory, chip, &options, shell).map_err(|failure| {
             // Cargo gets the same Ctrl-C from the terminal, and may tell of it as a failure.
-            if interrupt.is_asked() { Failure::interrupted() } else { error.into() }
+            if interrupt.is_asked() { Failure::interrupted() } else { failure }
         })?;
         // Or esplice alone was asked to stop, and cargo has done its work meanwhile.
         if interrupt.is_asked() {
@@ -64,6 +68,9 @@ impl Firmware {
         }
         shell.stage("compile", StageState::Done);
         let elf = Arc::new(source::read(&artifact.elf)?);
+        if let Some(layout) = &options.layout {
+            layout::hold(&elf, layout, shell)?;
+        }
         Firmware::from_elf(artifact.bin, elf, chip, project, shell)
     }
 
@@ -293,7 +300,7 @@ pub fn plan_of_image(
 }
 
 /// The chip that an ELF names.
-fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
+pub fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
     let Some(name) = esplice_image::elf_chip_name(elf) else { return Ok(None) };
     let chip = esplice_chip::find(&name).map_err(|error| {
         // The name is the file's and not the user's, who gets no other suggested.
@@ -302,7 +309,7 @@ fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
     Ok(Some(chip))
 }
 
-fn no_chip(path: &Path) -> Failure {
+pub fn no_chip(path: &Path) -> Failure {
     Failure::usage(format!("{} does not say which chip it is for", path.display()))
         .hint("give --target, such as --target esp32c3, or set target in [project] of esplice.toml")
 }

@@ -13,6 +13,7 @@ mod flash_file;
 mod flashing;
 mod habits;
 mod interrupt;
+mod layout;
 mod load;
 mod outputs;
 mod ports;

@@ -8,6 +8,7 @@ use std::{
 
 use esplice_chip::{Board, Chip, Target};
 use esplice_image::BootLayout;
+use esplice_layout::Spec;
 use esplice_toolchain::TinyGoOptions;
 
 use crate::{
@@ -63,6 +64,8 @@ pub struct Project {
     pub monitor_baud: Option<u32>,
     pub expect: Vec<String>,
     pub timeout: Option<Duration>,
+    /// `[layout]`, as it is written.
+    pub layout: Option<Spec>,
     /// Every setting in the order of [`crate::settings::KEYS`].
     pub entries: Vec<Entry>,
 }
@@ -267,6 +270,7 @@ impl Project {
             monitor_baud: monitor_baud.map(|b| b.value),
             expect,
             timeout: timeout.map(|t| t.value),
+            layout: settings.layout().cloned(),
             entries: s.entries,
         })
     }

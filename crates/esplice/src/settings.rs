@@ -9,6 +9,7 @@ use std::{
 };
 
 use esplice_chip::nearest;
+use esplice_layout::Spec;
 use toml::de::{DeTable, DeValue};
 
 use crate::exit::{Exit, Failure};
@@ -131,6 +132,8 @@ pub struct Settings {
     /// The project's file.
     file: Option<PathBuf>,
     values: BTreeMap<(&'static str, &'static str), Settled<Written>>,
+    /// `[layout]`, which has tables of its own.
+    layout: Option<Spec>,
     /// `[ports.NAME]`: the port's name.
     ports: BTreeMap<String, Settled<String>>,
 }
@@ -163,6 +166,11 @@ impl Settings {
     /// The port that `[ports.NAME]` names.
     pub fn port(&self, name: &str) -> Option<&Settled<String>> {
         self.ports.get(name)
+    }
+
+    /// `[layout]`.
+    pub fn layout(&self) -> Option<&Spec> {
+        self.layout.as_ref()
     }
 
     /// The directory that the project's file stands in.
@@ -213,6 +221,10 @@ impl Settings {
             let DeValue::Table(content) = content.get_ref() else {
                 return Err(unknown(&origin, section, &section_names(), "section"));
             };
+            if section == "layout" {
+                self.layout = Spec::parse(&path.display().to_string(), text)?;
+                continue;
+            }
             if section == "ports" {
                 self.add_ports(content, &place)?;
                 continue;
@@ -277,7 +289,7 @@ fn find_file(directory: &Path) -> Option<PathBuf> {
 fn section_names() -> Vec<&'static str> {
     let mut names: Vec<&str> = KEYS.iter().map(|key| key.section).collect();
     names.dedup();
-    names.push("ports");
+    names.extend(["layout", "ports"]);
     names
 }
 
@@ -390,7 +402,7 @@ mod tests {
         refuses(
             "target = \"esp32c3\"\n",
             "esplice.toml:1: unknown section \"target\"",
-            Some("known are project, build, image, flash, monitor, ports"),
+            Some("known are project, build, image, flash, monitor, layout, ports"),
         );
         refuses("[flash]\nbaud = \"fast\"\n", "esplice.toml:2: baud must be a whole number", None);
         refuses("\n[build]\nbin = 1\n", "esplice.toml:3: bin must be a text", None);

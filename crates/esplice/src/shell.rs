@@ -136,6 +136,16 @@ impl Shell {
         self.talk(&format!("{head} {message}"));
     }
 
+    /// Whether what goes to stderr may have colours.
+    pub fn has_colors(&self) -> bool {
+        self.colors
+    }
+
+    /// What the compiler or the linker says, in its own words.
+    pub fn compiler(&mut self, text: &str) {
+        self.talk(&format!("{}\n", text.trim_end()));
+    }
+
     /// The firmware's last words, decoded: for people alone, as programs have the event.
     pub fn panic(&mut self, text: &str) {
         if !self.is_json() {

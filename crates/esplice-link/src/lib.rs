@@ -1,0 +1,27 @@
+//! What a linked ELF holds of a chip's memories, and whether a layout became true in it.
+//!
+//! - [`map`] lists regions, sections, heap, arenas and stacks of an ELF with the space they leave;
+//!   [`MemoryMap::to_text`], [`to_svg`] and [`to_html`] show it, [`diff`] compares two.
+//! - [`check`] holds an ELF against the [`Layout`](esplice_layout::Layout) it was linked with.
+//!
+//! Bytes come from the caller; nothing here opens files or starts linkers.
+//!
+//! ```no_run
+//! let elf = std::fs::read("hello.elf")?;
+//! let chip = esplice_chip::find("esp32c3")?;
+//! println!("{}", esplice_link::map(&elf, chip)?.to_text());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod diff;
+mod draw;
+mod elf;
+mod error;
+mod map;
+
+pub use check::{Defect, check};
+pub use diff::{Change, Difference, diff};
+pub use draw::{to_html, to_svg};
+pub use error::LinkError;
+pub use map::{Item, Kind, MemoryMap, RegionMap, map};

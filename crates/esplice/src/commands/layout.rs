@@ -1,0 +1,79 @@
+//! `esplice layout`: what lies where, and whether it may.
+
+pub mod check;
+pub mod diff;
+pub mod show;
+
+use std::path::Path;
+
+use clap::Subcommand;
+use esplice_chip::Chip;
+use esplice_link::{Item, MemoryMap};
+use serde_json::{Value, json};
+
+use crate::{
+    exit::Failure,
+    firmware::{elf_chip, of_file},
+    project::Project,
+    shell::Shell,
+};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what lies where in the memory of an ELF
+    Show(show::Args),
+    /// Check the memory layout of a project, and an ELF against it
+    Check(check::Args),
+    /// Show what lies elsewhere in another ELF
+    Diff(diff::Args),
+}
+
+pub fn run(command: &Command, shell: &mut Shell) -> Result<(), Failure> {
+    match command {
+        Command::Show(args) => show::run(args, shell),
+        Command::Check(args) => check::run(args, shell),
+        Command::Diff(args) => diff::run(args, shell),
+    }
+}
+
+/// The chip of an ELF: the one asked for, else the one that the ELF names.
+fn chip_of(project: &Project, path: &Path, elf: &[u8]) -> Result<&'static Chip, Failure> {
+    if let Some(target) = &project.target {
+        return Ok(target.value);
+    }
+    elf_chip(path, elf)?.ok_or_else(|| crate::firmware::no_chip(path))
+}
+
+fn map_of(project: &Project, path: &Path) -> Result<(MemoryMap, &'static Chip), Failure> {
+    let elf = crate::source::read(path)?;
+    let chip = chip_of(project, path, &elf)?;
+    let map = esplice_link::map(&elf, chip).map_err(|e| of_file(path, e.into()))?;
+    Ok((map, chip))
+}
+
+fn value(map: &MemoryMap) -> Value {
+    let regions = map.regions.iter().map(|region| {
+        json!({
+            "region": region.key,
+            "addr": region.addr,
+            "len": region.len,
+            "used": region.used(),
+            "free": region.free(),
+            "free_ranges": region.free_ranges().iter()
+                .map(|(addr, len)| json!({ "addr": addr, "len": len }))
+                .collect::<Vec<_>>(),
+            "items": region.items.iter().map(item).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "chip": map.chip, "regions": regions.collect::<Vec<_>>() })
+}
+
+fn item(item: &Item) -> Value {
+    json!({
+        "kind": item.kind.name(),
+        "name": item.name,
+        "addr": item.addr,
+        "len": item.len,
+        "loaded": item.loaded,
+    })
+}

@@ -1,0 +1,41 @@
+use std::path::PathBuf;
+
+use crate::{
+    args::TargetArgs,
+    exit::Failure,
+    outputs::Outputs,
+    project::{Flags, Project},
+    shell::Shell,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// ELF to look into
+    #[arg(value_name = "ELF")]
+    elf: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Write a picture to FILE
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Write a page with picture and table to FILE
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
+    let flags = Flags { target: args.target.clone(), ..Flags::default() };
+    let project = Project::settle(".".as_ref(), flags)?;
+    let (map, chip) = super::map_of(&project, &args.elf)?;
+    let mut outputs = Outputs::default();
+    if let Some(path) = &args.svg {
+        outputs.add(path, esplice_link::to_svg(&map).as_bytes())?;
+    }
+    if let Some(path) = &args.html {
+        outputs.add(path, esplice_link::to_html(&map).as_bytes())?;
+    }
+    outputs.commit()?;
+    shell.summary.chip = Some(chip.display_name.clone());
+    shell.result("layout", &map.to_text(), super::value(&map));
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Firmware linked with the project's memory layout: settled before anything is compiled, held against
+//! the ELF afterwards, and in between what a linker says traced back to its line.
+
+use std::path::Path;
+
+use esplice_chip::Chip;
+use esplice_layout::{Base, Layout, explain};
+use esplice_toolchain::{Artifact, CargoOptions, build_cargo, build_cargo_heard};
+
+use crate::{
+    exit::{Exit, Failure},
+    project::Project,
+    shell::Shell,
+};
+
+/// The layout of a cargo project, if it has one.
+pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
+    let Some(spec) = &project.layout else { return Ok(None) };
+    let layout = spec.settle(chip)?;
+    match (layout.base, &spec.base) {
+        (Base::TinyGo | Base::EspIdf, Some(base)) => {
+            let message =
+                format!("{}: base {:?} is not for a cargo project", base.place, layout.base.name());
+            Err(Failure::new(Exit::PlanRefused, message)
+                .hint("a cargo project is built on \"esp-hal\", or is a program in \"ram\""))
+        }
+        _ => Ok(Some(layout)),
+    }
+}
+
+/// Compiles a cargo project. Where the layout is what the linker refuses, the failure says so, with
+/// the line.
+pub fn compile(
+    directory: &Path,
+    chip: &Chip,
+    options: &CargoOptions,
+    shell: &mut Shell,
+) -> Result<Artifact, Failure> {
+    let Some(layout) = &options.layout else {
+        return Ok(build_cargo(directory, chip, options)?);
+    };
+    let mut said = String::new();
+    let colors = shell.has_colors();
+    let built = build_cargo_heard(directory, chip, options, colors, &mut |text| {
+        shell.compiler(text);
+        said.push_str(text);
+    });
+    built.map_err(|error| {
+        let failure = Failure::from(error);
+        if failure.exit != Exit::BuildFailed {
+            return failure;
+        }
+        let causes = explain(layout, &said).into_iter().map(Failure::from).collect();
+        first(causes, shell).unwrap_or(failure)
+    })
+}
+
+/// Holds an ELF against the layout that it was linked with.
+pub fn hold(elf: &[u8], layout: &Layout, shell: &mut Shell) -> Result<(), Failure> {
+    let defects = esplice_link::check(elf, layout)?;
+    match first(defects.into_iter().map(Failure::from).collect(), shell) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// The first of several failures; the others are told as warnings.
+fn first(failures: Vec<Failure>, shell: &mut Shell) -> Option<Failure> {
+    let mut failures = failures.into_iter();
+    let first = failures.next();
+    for other in failures {
+        shell.warning(&other.message);
+    }
+    first
+}
