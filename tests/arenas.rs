@@ -1,0 +1,286 @@
+//! The example with a heap and three arenas: built, booted on the virtual board, and held against its
+//! own ELF. These tests compile firmware, into a directory that is kept between runs.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use esplice_layout::{Layout, Linker, Spec, inject};
+use esplice_toolchain::{CargoOptions, Machine, build_cargo, find_rust};
+use object::{Object as _, ObjectSymbol as _};
+use support::{Said, finish, repository};
+
+/// Where firmware is compiled.
+fn firmware_target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")
+}
+
+fn esplice(args: &[&str]) -> Said {
+    let mut command = support::esplice(&repository());
+    command.env("CARGO_TARGET_DIR", firmware_target());
+    finish(command.args(args))
+}
+
+/// Symbols of an ELF, as the `object` crate reads them.
+fn symbols(elf: &Path) -> BTreeMap<String, u64> {
+    let bytes = fs::read(elf).unwrap();
+    let file = object::File::parse(&*bytes).unwrap();
+    let named =
+        |symbol: object::Symbol<'_, '_>| Some((symbol.name().ok()?.to_owned(), symbol.address()));
+    file.symbols().filter_map(named).collect()
+}
+
+#[test]
+fn the_arenas_lie_where_the_elf_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let (image, elf) = (at("arenas.bin"), at("arenas.elf"));
+    let build = ["build", "examples/arenas-rust", "--target=esp32c3", "--output", &image];
+    esplice(&build).check(0, &[]);
+
+    let port = format!("sim:esp32c3,flash={}", at("board.flash"));
+    let expect = r"all is where it should be\r\n";
+    let run = ["run", "--elf", &elf, "--port", &port, "--expect", expect, "--timeout", "10s"];
+    let said = esplice(&run).check(0, &[]);
+
+    // "arena dma at 0x3fc81040, 16384 bytes", "heap at 0x3fc85040, 98304 bytes"
+    let symbols = symbols(Path::new(&elf));
+    let mut told = 0;
+    for line in said.out.lines().filter(|line| line.contains(" at 0x")) {
+        let (name, place) = line.trim_end().split_once(" at 0x").unwrap();
+        let (addr, len) = place.split_once(", ").unwrap();
+        let addr = u64::from_str_radix(addr, 16).unwrap();
+        let len: u64 = len.strip_suffix(" bytes").unwrap().parse().unwrap();
+        let symbol = format!("__esplice_{}", name.replace(' ', "_"));
+        assert_eq!(symbols[&format!("{symbol}_start")], addr, "{line}");
+        assert_eq!(symbols[&format!("{symbol}_end")], addr + len, "{line}");
+        assert_eq!(symbols[&format!("{symbol}_size")], len, "{line}");
+        told += 1;
+    }
+    assert_eq!(told, 4, "{said:#?}");
+    assert_eq!(symbols["__go_heap_start"], symbols["__esplice_heap_start"]);
+    assert_eq!(symbols["__go_heap_end"], symbols["__esplice_heap_end"]);
+
+    let check = ["layout", "check", "examples/arenas-rust", "--elf", &elf];
+    esplice(&check).check(0, &[]);
+    let said = esplice(&["layout", "show", &elf]).check(0, &[]);
+    for words in ["  arena    0x50000000      1024  log", "  heap     0x", "  stack    0x"] {
+        assert!(said.out.contains(words), "{said:#?}");
+    }
+    // Nothing of heap and arenas is in the image.
+    assert!(fs::metadata(&image).unwrap().len() < 100_000);
+}
+
+#[test]
+fn the_same_for_a_chip_with_one_bus() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let (image, elf) = (at("arenas.bin"), at("arenas.elf"));
+    let build = ["build", "examples/arenas-rust", "--target=esp32c6", "--output", &image];
+    esplice(&build).check(0, &[]);
+    let check = ["layout", "check", "examples/arenas-rust", "--elf", &elf, "--target=esp32c6"];
+    esplice(&check).check(0, &[]);
+    let symbols = symbols(Path::new(&elf));
+    // targets/esp32c6.toml: dram2.
+    assert_eq!(symbols["__esplice_arena_frames_start"], 0x4086_e700);
+}
+
+/// Copies a firmware project under another name: cargo tells packages in one target directory apart
+/// by it.
+fn copy(example: &str, name: &str, to: &Path) {
+    let from = repository().join("examples").join(example);
+    let crates = repository().join("crates");
+    for file in [
+        "Cargo.toml",
+        "Cargo.lock",
+        ".cargo/config.toml",
+        "build.rs",
+        "esplice.toml",
+        "src/main.rs",
+    ] {
+        let Ok(text) = fs::read_to_string(from.join(file)) else { continue };
+        let to = to.join(file);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let text = text.replace("../../crates", &crates.to_string_lossy());
+        fs::write(to, text.replace(example, name)).unwrap();
+    }
+}
+
+#[test]
+fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alone() {
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let project = directory.path();
+    copy("arenas-rust", "same-rust", project);
+    let path = project.to_string_lossy();
+    let image = project.join("same.bin");
+    let output = image.to_string_lossy();
+    let build = ["build", "--target=esp32c3", "--output", &output, &path];
+    esplice(&build).check(0, &[]);
+    let by_esplice = fs::read(project.join("same.elf")).unwrap();
+
+    // What a user's plain `cargo build --release` does, with the compiler that is found here.
+    let machine = Machine::seen_from(project);
+    let toolchain = find_rust(chip, &machine).unwrap();
+    let mut cargo = Command::new(&toolchain.cargo);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("CARGO_") && name != "CARGO_HOME"
+            || name.starts_with("ESPLICE")
+            || name == "RUSTUP_TOOLCHAIN"
+        {
+            cargo.env_remove(name);
+        }
+    }
+    let status = cargo
+        .current_dir(project)
+        .args(["build", "--release", "--quiet"])
+        .args(toolchain.arguments())
+        .envs(toolchain.variables())
+        .env("CARGO_TARGET_DIR", firmware_target())
+        .env("SOURCE_DATE_EPOCH", esplice_toolchain::SOURCE_DATE_EPOCH)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let elf = firmware_target().join(&toolchain.target).join("release/same-rust");
+    assert!(fs::read(elf).unwrap() == by_esplice, "build.rs gives another ELF than esplice build");
+
+    // Unchanged, nothing is compiled; with another layout, the last crate.
+    let compiled = |said: &Said| -> Vec<String> {
+        let words = |line: &str| {
+            Some(line.trim().strip_prefix("Compiling ")?.split(' ').next()?.to_owned())
+        };
+        // The status line of our own names a directory.
+        said.err.lines().filter(|line| line.contains(" v0.1.0")).filter_map(words).collect()
+    };
+    let said = esplice(&build).check(0, &[]);
+    assert_eq!(compiled(&said), [""; 0], "{said:#?}");
+    let file = project.join("esplice.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("size = \"96K\"", "size = \"80K\"")).unwrap();
+    let said = esplice(&build).check(0, &[]);
+    assert_eq!(compiled(&said), ["same-rust"], "{said:#?}");
+    let lines = said.err.lines().filter(|line| line.trim().starts_with("Compiling ")).count();
+    assert_eq!(lines, 2, "ours and cargo's: {said:#?}");
+    let map = ["layout", "diff", &elf_of(&toolchain.target), &output.replace(".bin", ".elf")];
+    let said = esplice(&map).check(0, &[]);
+    assert!(said.out.contains("98304 -> 81920 bytes (-16384)"), "{said:#?}");
+
+    // Too large for this program alone: the linker refuses, and the line is told.
+    fs::write(&file, text.replace("size = \"96K\"", "size = \"279K\"")).unwrap();
+    let said = esplice(&build)
+        .check(6, &["esplice.toml:7: the heap of 279K (285696 bytes) does not fit in dram"]);
+    assert!(said.err.contains("hint: "), "{said:#?}");
+    // Initialised data where nothing is loaded.
+    fs::write(&file, &text).unwrap();
+    let main = project.join("src/main.rs");
+    let source = fs::read_to_string(&main).unwrap();
+    let data = "#[used]\n#[unsafe(link_section = \".esplice.arena.dma\")]\nstatic TABLE: [u8; 4] = [1, 2, 3, 4];\n";
+    fs::write(&main, format!("{source}\n{data}")).unwrap();
+    let said = esplice(&build);
+    let words = "arena dma is no-load and has initialised data: ";
+    let said = said.check(6, &[words]);
+    assert!(said.err.contains("TABLE"), "{said:#?}");
+}
+
+fn elf_of(target: &str) -> String {
+    firmware_target().join(target).join("release/same-rust").to_string_lossy().into_owned()
+}
+
+/// Both examples, linked again by GNU ld from the very inputs that lld had.
+#[test]
+fn every_example_is_linked_by_both_linkers() {
+    let chip = esplice_chip::find("esp32c3").unwrap();
+    for (example, layout) in [("hello-rust", None), ("arenas-rust", Some(layout_of("arenas-rust")))]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let project = directory.path().join(format!("both-{example}"));
+        copy(example, &format!("both-{example}"), &project);
+        let inputs = directory.path().join("inputs.tar");
+        let options = CargoOptions {
+            target_dir: Some(firmware_target()),
+            link_args: vec![format!("--reproduce={}", inputs.display())],
+            layout: layout.clone(),
+            ..CargoOptions::default()
+        };
+        let artifact = build_cargo(&project, chip, &options).unwrap();
+        let by_lld = symbols(&artifact.elf);
+
+        let status =
+            Command::new("tar").arg("xf").arg(&inputs).current_dir(&directory).status().unwrap();
+        assert!(status.success());
+        let elf = link_by_gnu(&directory.path().join("inputs"), layout.as_ref());
+        let by_gnu = symbols(&elf);
+        let ours = |symbols: &BTreeMap<String, u64>| -> Vec<(String, u64)> {
+            let of_layout = |name: &str| {
+                name.starts_with("__esplice_") && name != "__esplice_seen"
+                    || matches!(name, "_stack_start" | "_stack_end")
+            };
+            symbols
+                .iter()
+                .filter(|(name, _)| of_layout(name))
+                .map(|(n, a)| (n.clone(), *a))
+                .collect()
+        };
+        assert_eq!(ours(&by_lld), ours(&by_gnu), "{example}");
+        assert!(!ours(&by_gnu).is_empty());
+        if let Some(layout) = &layout {
+            let defects = esplice_link::check(&fs::read(&elf).unwrap(), layout).unwrap();
+            assert_eq!(defects, []);
+        }
+    }
+}
+
+fn layout_of(example: &str) -> Layout {
+    let path = repository().join("examples").join(example).join("esplice.toml");
+    let spec = Spec::parse("esplice.toml", &fs::read_to_string(path).unwrap()).unwrap().unwrap();
+    spec.settle(esplice_chip::find("esp32c3").unwrap()).unwrap()
+}
+
+/// Links what lld has kept of a link, with the layout's script for GNU ld in the place of linkall.x.
+fn link_by_gnu(inputs: &Path, layout: Option<&Layout>) -> PathBuf {
+    let response = fs::read_to_string(inputs.join("response.txt")).unwrap();
+    let elf = inputs.join("by-gnu.elf");
+    let mut linker = Command::new("riscv64-unknown-elf-ld");
+    linker
+        .current_dir(inputs)
+        .args(["-m", "elf32lriscv", "--gc-sections", "-z", "noexecstack", "-o"])
+        .arg(&elf);
+    let words: Vec<&str> = response.split_whitespace().map(|word| word.trim_matches('"')).collect();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        match word {
+            "-L" | "--library-path" => {
+                linker.arg("-L").arg(words.next().unwrap());
+            }
+            "-o" | "--output" => drop(words.next()),
+            word if word.contains("esplice-layout") => {}
+            word if word.ends_with(".o")
+                || word.ends_with(".rlib")
+                || word.starts_with("-l")
+                || word.starts_with("-L") =>
+            {
+                linker.arg(word);
+            }
+            _ => {}
+        }
+    }
+    match layout {
+        Some(layout) => {
+            let injection = inject(layout, Linker::Gnu);
+            for file in &injection.files {
+                fs::write(inputs.join(file.name), &file.bytes).unwrap();
+            }
+            linker.args(injection.link_args(&inputs.to_string_lossy()));
+        }
+        None => drop(linker.arg("-Tlinkall.x")),
+    }
+    let output = linker.output().expect("GNU ld for RISC-V is installed: scripts/setup --tests");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    elf
+}
