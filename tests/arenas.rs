@@ -255,8 +255,8 @@ fn link_by_gnu(inputs: &Path, layout: Option<&Layout>) -> PathBuf {
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
         match word {
-            "-L" | "--library-path" => {
-                linker.arg("-L").arg(words.next().unwrap());
+            "-L" | "-l" => {
+                linker.arg(word).arg(words.next().unwrap());
             }
             "-o" | "--output" => drop(words.next()),
             word if word.contains("esplice-layout") => {}

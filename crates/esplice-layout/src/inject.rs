@@ -31,9 +31,15 @@ pub fn inject(layout: &Layout, linker: Linker) -> Injection {
         Base::Ram => script::ram::script(layout, linker),
         Base::TinyGo | Base::EspIdf => return Injection { files: Vec::new() },
     };
+    // A script of its own has no others to be ordered among.
+    let symbols = match layout.base {
+        Base::EspHal => seed::symbols(&script),
+        _ => Vec::new(),
+    };
+    let object = seed::object(layout, &symbols);
     let files = vec![
         File { name: SCRIPT, bytes: script.into_bytes() },
-        File { name: OBJECT, bytes: seed::object(layout) },
+        File { name: OBJECT, bytes: object },
     ];
     Injection { files }
 }

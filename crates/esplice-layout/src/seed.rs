@@ -12,8 +12,11 @@ use crate::{Contents, Layout};
 
 const EHDR: usize = 52;
 const SHDR: usize = 40;
+const SYMBOL: usize = 16;
+const SHT_SYMTAB: u32 = 2;
 const SHT_STRTAB: u32 = 3;
 const SHT_NOBITS: u32 = 8;
+const STB_GLOBAL_NOTYPE: u8 = 0x10;
 const SHF_WRITE_ALLOC: u32 = 3;
 /// The same for RISC-V and Xtensa, both little-endian.
 const ELFCLASS32_LSB_V1: [u8; 7] = [0x7f, b'E', b'L', b'F', 1, 1, 1];
@@ -24,25 +27,57 @@ const FLOAT_ABI_SINGLE: u32 = 2;
 /// What GNU as sets for Xtensa (binutils include/elf/xtensa.h: EF_XTENSA_XT_INSN, EF_XTENSA_XT_LIT).
 const XTENSA_FLAGS: u32 = 0x300;
 
-/// The object file.
-pub(crate) fn object(layout: &Layout) -> Vec<u8> {
+/// The object file, with `symbols` as undefined ones.
+///
+/// Linkers list symbols in the order in which they first hear of them. Named here, those that the
+/// script defines or uses stand in one order wherever the script stands among others, and the ELF is
+/// the same to the byte.
+pub(crate) fn object(layout: &Layout, symbols: &[String]) -> Vec<u8> {
     let unloaded = layout.arenas.iter().filter(|a| !matches!(a.contents, Contents::Fill(_)));
-    let names: Vec<String> = unloaded.map(|arena| crate::arena_section(&arena.name)).collect();
+    let sections: Vec<String> = unloaded.map(|arena| crate::arena_section(&arena.name)).collect();
 
-    let mut strings = b"\0.shstrtab\0".to_vec();
-    let mut headers = vec![[0_u32; 10]];
-    for name in &names {
+    let mut strings = b"\0".to_vec();
+    let mut string = |text: &str| {
         let at = strings.len() as u32;
-        strings.extend_from_slice(name.as_bytes());
+        strings.extend_from_slice(text.as_bytes());
         strings.push(0);
-        // name, type, flags, addr, offset, size, link, info, addralign, entsize
-        headers.push([at, SHT_NOBITS, SHF_WRITE_ALLOC, 0, EHDR as u32, 0, 0, 0, 1, 0]);
+        at
+    };
+    let [symtab_name, strtab_name] = [".symtab", ".strtab"].map(&mut string);
+    let names: Vec<u32> = sections.iter().map(|name| string(name)).collect();
+    // name, value, size; info and section number. The first is that of none.
+    let mut table = vec![0_u8; SYMBOL];
+    for symbol in symbols {
+        table.extend_from_slice(&string(symbol).to_le_bytes());
+        table.extend_from_slice(&[0; 8]);
+        table.extend_from_slice(&[STB_GLOBAL_NOTYPE, 0, 0, 0]);
     }
-    let strings_len = strings.len() as u32;
-    headers.push([1, SHT_STRTAB, 0, 0, EHDR as u32, strings_len, 0, 0, 1, 0]);
-    while !(EHDR + strings.len()).is_multiple_of(4) {
+    while !(EHDR + table.len() + strings.len()).is_multiple_of(4) {
         strings.push(0);
     }
+
+    let (table_len, strings_len) = (table.len() as u32, strings.len() as u32);
+    let (table_at, strings_at) = (EHDR as u32, EHDR as u32 + table_len);
+    let strtab = names.len() as u32 + 2;
+    // name, type, flags, addr, offset, size, link, info, addralign, entsize
+    let mut headers = vec![[0_u32; 10]];
+    for name in names {
+        headers.push([name, SHT_NOBITS, SHF_WRITE_ALLOC, 0, EHDR as u32, 0, 0, 0, 1, 0]);
+    }
+    let first_global = 1;
+    headers.push([
+        symtab_name,
+        SHT_SYMTAB,
+        0,
+        0,
+        table_at,
+        table_len,
+        strtab,
+        first_global,
+        4,
+        SYMBOL as u32,
+    ]);
+    headers.push([strtab_name, SHT_STRTAB, 0, 0, strings_at, strings_len, 0, 0, 1, 0]);
 
     let mut file = ELFCLASS32_LSB_V1.to_vec();
     file.resize(16, 0);
@@ -53,11 +88,12 @@ pub(crate) fn object(layout: &Layout) -> Vec<u8> {
     word(1); // EV_CURRENT
     word(0); // no entry
     word(0); // no program headers
-    word((EHDR + strings.len()) as u32);
+    word(strings_at + strings_len);
     word(flags(layout.chip));
     for value in [EHDR as u16, 0, 0, SHDR as u16, headers.len() as u16, headers.len() as u16 - 1] {
         file.extend_from_slice(&value.to_le_bytes());
     }
+    file.extend_from_slice(&table);
     file.extend_from_slice(&strings);
     for header in headers {
         for value in header {
@@ -65,6 +101,29 @@ pub(crate) fn object(layout: &Layout) -> Vec<u8> {
         }
     }
     file
+}
+
+/// The symbols that a script of ours defines or uses, in the order of their first mention.
+pub(crate) fn symbols(script: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in script.lines() {
+        // Messages are the last thing of an assertion.
+        let code = line.split('"').next().unwrap_or_default();
+        if code.trim_start().starts_with(['/', '*']) {
+            continue;
+        }
+        let words = code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
+        let ours = |word: &&str| word.starts_with("__esplice") || word.starts_with("_stack_");
+        let assigned = code.split_once(" = ").map(|(name, _)| name.trim());
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let assigned = assigned.filter(|name| !name.is_empty() && name.chars().all(plain));
+        for word in assigned.into_iter().chain(words.filter(ours)) {
+            if !found.iter().any(|name| name == word) {
+                found.push(word.to_owned());
+            }
+        }
+    }
+    found
 }
 
 fn flags(chip: &Chip) -> u32 {

@@ -112,7 +112,7 @@ fn shadow(text: &mut Text, layout: &Layout, linker: Linker) {
         let slack = section.align - 4;
         let _ = writeln!(text, "    . = . + SIZEOF({}) + {slack};", section_name(&section.name));
     }
-    let _ = write!(text, "  }} > {region}\n}}\nINSERT BEFORE .data;\n");
+    let _ = write!(text, "  }} > {region}\n}}\nINSERT BEFORE .rwtext;\n");
 }
 
 fn all_assertions(layout: &Layout, linker: Linker) -> Vec<Assertion> {

@@ -2,19 +2,21 @@
 
 pub mod check;
 pub mod diff;
+pub mod emit;
 pub mod show;
 
 use std::path::Path;
 
 use clap::Subcommand;
 use esplice_chip::Chip;
+use esplice_layout::Spec;
 use esplice_link::{Item, MemoryMap};
 use serde_json::{Value, json};
 
 use crate::{
     exit::Failure,
     firmware::{elf_chip, of_file},
-    project::Project,
+    project::{Flags, Project},
     shell::Shell,
 };
 
@@ -24,6 +26,8 @@ pub enum Command {
     Show(show::Args),
     /// Check the memory layout of a project, and an ELF against it
     Check(check::Args),
+    /// Write the files that other build systems take the memory layout from
+    Emit(emit::Args),
     /// Show what lies elsewhere in another ELF
     Diff(diff::Args),
 }
@@ -32,8 +36,35 @@ pub fn run(command: &Command, shell: &mut Shell) -> Result<(), Failure> {
     match command {
         Command::Show(args) => show::run(args, shell),
         Command::Check(args) => check::run(args, shell),
+        Command::Emit(args) => emit::run(args, shell),
         Command::Diff(args) => diff::run(args, shell),
     }
+}
+
+/// The project in a directory, and its chip: the one asked for or set, else that of an ELF.
+fn settle(
+    path: &Path,
+    flags: Flags,
+    elf: Option<(&Path, &[u8])>,
+) -> Result<(Project, &'static Chip), Failure> {
+    if !path.is_dir() {
+        return Err(Failure::input(format!("{} is no directory", path.display())));
+    }
+    let project = Project::settle(path, flags)?;
+    let chip = match (&project.target, elf) {
+        (Some(target), _) => target.value,
+        (None, Some((path, elf))) => chip_of(&project, path, elf)?,
+        (None, None) => return Err(crate::firmware::no_chip(path)),
+    };
+    Ok((project, chip))
+}
+
+/// The layout of a project that must have one.
+fn spec<'a>(project: &'a Project, path: &Path) -> Result<&'a Spec, Failure> {
+    project.layout.as_ref().ok_or_else(|| {
+        let message = format!("{} has no [layout] in esplice.toml", path.display());
+        Failure::usage(message).hint("write a [layout.heap] or an [[layout.arena]]")
+    })
 }
 
 /// The chip of an ELF: the one asked for, else the one that the ELF names.

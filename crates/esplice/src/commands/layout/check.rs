@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::{
     args::TargetArgs,
-    exit::{Exit, Failure},
+    exit::Failure,
     firmware::of_file,
     layout,
-    project::{Flags, Project},
+    project::Flags,
     shell::Shell,
 };
 
@@ -26,24 +26,11 @@ pub struct Args {
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let flags = Flags { target: args.target.clone(), ..Flags::default() };
-    if !args.path.is_dir() {
-        return Err(Failure::input(format!("{} is no directory", args.path.display())));
-    }
-    let project = Project::settle(&args.path, flags)?;
-    let Some(spec) = &project.layout else {
-        let message = format!("{} has no [layout] in esplice.toml", args.path.display());
-        return Err(
-            Failure::new(Exit::Usage, message).hint("write a [layout.heap] or an [[layout.arena]]")
-        );
-    };
     let elf = args.elf.as_deref().map(|path| crate::source::read(path).map(|elf| (path, elf)));
     let elf = elf.transpose()?;
-    let chip = match (&project.target, &elf) {
-        (Some(target), _) => target.value,
-        (None, Some((path, elf))) => super::chip_of(&project, path, elf)?,
-        (None, None) => return Err(crate::firmware::no_chip(&args.path)),
-    };
-    let settled = spec.settle(chip)?;
+    let given = elf.as_ref().map(|(path, elf)| (*path, elf.as_slice()));
+    let (project, chip) = super::settle(&args.path, flags, given)?;
+    let settled = super::spec(&project, &args.path)?.settle(chip)?;
     if let Some((path, elf)) = &elf {
         layout::hold(elf, &settled, shell).map_err(|failure| of_file(path, failure))?;
     }
