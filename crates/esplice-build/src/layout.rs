@@ -115,7 +115,7 @@ impl Layout {
         })
     }
 
-    /// Names the chip, such as `esp32c3`.
+    /// Names the chip or board, such as `esp32c3`.
     #[must_use]
     pub fn chip(mut self, name: &str) -> Layout {
         self.chip = Some(name.to_owned());
@@ -190,7 +190,7 @@ impl Layout {
             // Else cargo would watch every file of the package.
             cargo::tell("rerun-if-changed", "build.rs");
         }
-        let chip = esplice_chip::find(&self.chip_name(&build.features)?)?;
+        let chip = esplice_chip::find_target(&self.chip_name(&build.features)?)?.chip();
         let layout = self.spec.settle(chip)?;
         let module = rust_module(&layout, build.device);
         cargo::write(&build.out_dir.join(MODULE_FILE), module.as_bytes())?;

@@ -4,12 +4,7 @@ use esplice_layout::{Extent, Layout};
 use serde_json::{Value, json};
 
 use crate::{
-    args::TargetArgs,
-    exit::Failure,
-    firmware::of_file,
-    layout,
-    project::Flags,
-    shell::Shell,
+    args::TargetArgs, exit::Failure, firmware::of_file, layout, project::Flags, shell::Shell,
 };
 
 #[derive(Debug, clap::Args)]
