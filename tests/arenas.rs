@@ -124,6 +124,30 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
     esplice(&build).check(0, &[]);
     let by_esplice = fs::read(project.join("same.elf")).unwrap();
 
+    // Unchanged, nothing is compiled; with another layout, the last crate.
+    let compiled = |said: &Said| -> Vec<String> {
+        let words = |line: &str| {
+            Some(line.trim().strip_prefix("Compiling ")?.split(' ').next()?.to_owned())
+        };
+        // The status line of our own names a directory.
+        said.err.lines().filter(|line| line.contains(" v0.1.0")).filter_map(words).collect()
+    };
+    let said = esplice(&build).check(0, &[]);
+    assert_eq!(compiled(&said), [""; 0], "{said:#?}");
+    let file = project.join("esplice.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("size = \"96K\"", "size = \"80K\"")).unwrap();
+    let said = esplice(&build).check(0, &[]);
+    assert_eq!(compiled(&said), ["same-rust"], "{said:#?}");
+    let lines = said.err.lines().filter(|line| line.trim().starts_with("Compiling ")).count();
+    assert_eq!(lines, 2, "ours and cargo's: {said:#?}");
+    let (old, new) = (project.join("old.elf"), output.replace(".bin", ".elf"));
+    fs::write(&old, &by_esplice).unwrap();
+    let said = esplice(&["layout", "diff", &old.to_string_lossy(), &new]).check(0, &[]);
+    assert!(said.out.contains("98304 -> 81920 bytes (-16384)"), "{said:#?}");
+
+    fs::write(&file, &text).unwrap();
+
     // What a user's plain `cargo build --release` does, with the compiler that is found here.
     let machine = Machine::seen_from(project);
     let toolchain = find_rust(chip, &machine).unwrap();
@@ -150,27 +174,6 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
     let elf = firmware_target().join(&toolchain.target).join("release/same-rust");
     assert!(fs::read(elf).unwrap() == by_esplice, "build.rs gives another ELF than esplice build");
 
-    // Unchanged, nothing is compiled; with another layout, the last crate.
-    let compiled = |said: &Said| -> Vec<String> {
-        let words = |line: &str| {
-            Some(line.trim().strip_prefix("Compiling ")?.split(' ').next()?.to_owned())
-        };
-        // The status line of our own names a directory.
-        said.err.lines().filter(|line| line.contains(" v0.1.0")).filter_map(words).collect()
-    };
-    let said = esplice(&build).check(0, &[]);
-    assert_eq!(compiled(&said), [""; 0], "{said:#?}");
-    let file = project.join("esplice.toml");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("size = \"96K\"", "size = \"80K\"")).unwrap();
-    let said = esplice(&build).check(0, &[]);
-    assert_eq!(compiled(&said), ["same-rust"], "{said:#?}");
-    let lines = said.err.lines().filter(|line| line.trim().starts_with("Compiling ")).count();
-    assert_eq!(lines, 2, "ours and cargo's: {said:#?}");
-    let map = ["layout", "diff", &elf_of(&toolchain.target), &output.replace(".bin", ".elf")];
-    let said = esplice(&map).check(0, &[]);
-    assert!(said.out.contains("98304 -> 81920 bytes (-16384)"), "{said:#?}");
-
     // Too large for this program alone: the linker refuses, and the line is told.
     fs::write(&file, text.replace("size = \"96K\"", "size = \"279K\"")).unwrap();
     let said = esplice(&build)
@@ -186,10 +189,6 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
     let words = "arena dma is no-load and has initialised data: ";
     let said = said.check(6, &[words]);
     assert!(said.err.contains("TABLE"), "{said:#?}");
-}
-
-fn elf_of(target: &str) -> String {
-    firmware_target().join(target).join("release/same-rust").to_string_lossy().into_owned()
 }
 
 /// Both examples, linked again by GNU ld from the very inputs that lld had.
