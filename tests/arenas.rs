@@ -177,7 +177,7 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
     // Too large for this program alone: the linker refuses, and the line is told.
     fs::write(&file, text.replace("size = \"96K\"", "size = \"279K\"")).unwrap();
     let said = esplice(&build)
-        .check(6, &["esplice.toml:7: the heap of 279K (285696 bytes) does not fit in dram"]);
+        .check(6, &["esplice.toml:6: the heap of 279K (285696 bytes) does not fit in dram"]);
     assert!(said.err.contains("hint: "), "{said:#?}");
     // Initialised data where nothing is loaded.
     fs::write(&file, &text).unwrap();
