@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{Status, memory::MapError, nor::NorError};
+use crate::{Status, fault_plan::FaultPlanError, memory::MapError, nor::NorError};
 
 /// Why a virtual board can't be had, or can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +92,12 @@ pub enum SimError {
         /// The chip.
         chip: String,
     },
+    /// The file with the plan of faults is none.
+    #[error(transparent)]
+    Faults(#[from] FaultPlanError),
+    /// The plan of faults does not fit the flash chip.
+    #[error("plan of faults: {0}")]
+    FaultPlace(#[from] NorError),
     /// The chip data names a model that the simulator does not have.
     #[error("device {device} has the unknown model {model:?}")]
     UnknownModel {
@@ -221,6 +227,7 @@ impl SimError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            SimError::Faults(error) => return error.hint(),
             SimError::FlashBusy { .. } => {
                 "stop the other program, or give this board a file of its own".into()
             }

@@ -29,6 +29,7 @@ pub mod cpu;
 pub mod download;
 pub mod efuse;
 mod error;
+pub mod fault_plan;
 pub mod faults;
 pub mod memory;
 pub mod nor;
@@ -40,7 +41,7 @@ mod soc;
 pub mod spec;
 
 pub use board::{
-    Board, Counters, Sent, Snapshot, Status, TraceEvent, TraceSink, TraceWhat, Traced,
+    Board, Counters, Gone, Sent, Snapshot, Status, TraceEvent, TraceSink, TraceWhat, Traced,
 };
 pub use error::{Printed, SimError};
 pub use port::SimPort;

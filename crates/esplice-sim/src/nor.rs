@@ -4,6 +4,7 @@
 //! it returns, so that a board killed at any moment leaves what a real one would have left.
 
 use std::{
+    borrow::Cow,
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 
 use esplice_chip::Flash;
 
-use crate::SimError;
+use crate::{SimError, fault_plan::TornBy};
 
 /// Bytes of a page: one program operation can't leave it (W25Q32JV datasheet, 8.2.13 Page
 /// Program; the same on every chip of this kind).
@@ -51,6 +52,9 @@ pub enum NorError {
     /// The power was cut (see [`Nor::cut_power_after`]).
     #[error("the flash has no power")]
     NoPower,
+    /// The board was reset in the middle of it, as a plan of faults says.
+    #[error("the board was reset during a flash operation")]
+    Reset,
 }
 
 /// A NOR flash chip. A clone is a chip of its own, in memory alone: the file stays with the first.
@@ -62,6 +66,31 @@ pub struct Nor {
     generation: u64,
     operations: u64,
     power_cut_at: Option<u64>,
+    tears: Vec<Tear>,
+    stuck: Vec<StuckBit>,
+    /// The power is off by a plan of faults, and comes back after so long.
+    off: Option<Option<Duration>>,
+    /// What went wrong as planned.
+    struck: Vec<String>,
+}
+
+/// A flash operation that is torn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tear {
+    /// The operation, counted from 0.
+    pub operation: u64,
+    /// Bytes of it that are done; else half.
+    pub done: Option<u32>,
+    /// What tears it.
+    pub by: TornBy,
+}
+
+/// A bit that can't be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StuckBit {
+    pub offset: u32,
+    pub bit: u8,
+    pub level: bool,
 }
 
 #[derive(Debug)]
@@ -120,7 +149,18 @@ impl Nor {
 
     fn new(bytes: Vec<u8>, timing: &Flash, mirror: Option<Mirror>) -> Nor {
         let timing = timing.clone();
-        Nor { bytes, timing, mirror, generation: 0, operations: 0, power_cut_at: None }
+        Nor {
+            bytes,
+            timing,
+            mirror,
+            generation: 0,
+            operations: 0,
+            power_cut_at: None,
+            tears: Vec::new(),
+            stuck: Vec::new(),
+            off: None,
+            struck: Vec::new(),
+        }
     }
 
     /// Puts `data` at `offset` whatever was there, as a programmer before the chip was soldered in:
@@ -224,6 +264,71 @@ impl Nor {
     /// `None` gives the power back.
     pub fn cut_power_after(&mut self, operations: Option<u64>) {
         self.power_cut_at = operations.map(|more| self.operations.saturating_add(more));
+    }
+
+    /// Lets operations be torn and bits be stuck, in the place of those that were.
+    pub(crate) fn set_faults(
+        &mut self,
+        tears: Vec<Tear>,
+        stuck: Vec<StuckBit>,
+    ) -> Result<(), NorError> {
+        for bit in &stuck {
+            let old = self.read(bit.offset, 1)?.first().copied().unwrap_or(0xff);
+            self.put(bit.offset, &[bit.of(old)])?;
+        }
+        (self.tears, self.stuck) = (tears, stuck);
+        Ok(())
+    }
+
+    /// What went wrong as planned since this was last asked.
+    pub(crate) fn take_struck(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.struck)
+    }
+
+    /// After how long a planned power cut is over.
+    pub(crate) fn power_back_after(&self) -> Option<Duration> {
+        self.off.flatten()
+    }
+
+    /// The power is back.
+    pub(crate) fn power_on(&mut self) {
+        self.off = None;
+    }
+
+    /// What has become of `new` at `offset`, with what tears it.
+    fn torn<'a>(&mut self, offset: u32, new: &'a [u8]) -> (&'a [u8], Option<TornBy>) {
+        let number = self.operations;
+        let Some(tear) = self.tears.iter().find(|tear| tear.operation == number) else {
+            return (new, None);
+        };
+        let (by, all) = (tear.by, new.len());
+        let done = tear.done.map_or(all / 2, |done| all.min(done as usize));
+        let what = match by {
+            TornBy::Reset => "a reset",
+            TornBy::PowerCut(_) => "a power cut",
+        };
+        self.struck.push(format!(
+            "flash operation {number} ({all} bytes at 0x{offset:x}) torn by {what} after {done} bytes"
+        ));
+        (new.get(..done).unwrap_or(new), Some(by))
+    }
+
+    /// `new` at `offset` with the stuck bits as they are.
+    fn with_stuck_bits<'a>(&mut self, offset: u32, new: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut new = Cow::Borrowed(new);
+        for bit in &self.stuck {
+            let at = bit.offset.checked_sub(offset).map(|at| at as usize);
+            let Some((at, byte)) = at.and_then(|at| Some((at, *new.get(at)?))) else { continue };
+            if bit.of(byte) != byte {
+                let (number, level, at_all) = (bit.bit, u8::from(bit.level), bit.offset);
+                self.struck
+                    .push(format!("bit {number} at 0x{at_all:x} of the flash stays {level}"));
+                if let Some(place) = new.to_mut().get_mut(at) {
+                    *place = bit.of(byte);
+                }
+            }
+        }
+        new
     }
 
     /// Programs `data` at `offset` as a row of page programs: each byte becomes itself AND what
@@ -337,13 +442,26 @@ impl Nor {
             Some(at) => self.operations == at,
             None => false,
         };
+        if self.off.is_some() {
+            return Err(NorError::NoPower);
+        }
         let new = if torn { new.get(..new.len() / 2).unwrap_or_default() } else { new };
+        let (new, torn_by) = self.torn(offset, new);
+        let new = &*self.with_stuck_bits(offset, new);
         self.mirror(offset, new)?;
         if let Some(old) = self.bytes.get_mut(range).and_then(|old| old.get_mut(..new.len())) {
             old.copy_from_slice(new);
         }
         self.generation += 1;
         self.operations += 1;
+        match torn_by {
+            Some(TornBy::Reset) => return Err(NorError::Reset),
+            Some(TornBy::PowerCut(back_after)) => {
+                self.off = Some(back_after);
+                return Err(NorError::NoPower);
+            }
+            None => {}
+        }
         if torn { Err(NorError::NoPower) } else { Ok(()) }
     }
 
@@ -365,7 +483,19 @@ impl Clone for Nor {
             generation: self.generation,
             operations: self.operations,
             power_cut_at: self.power_cut_at,
+            tears: self.tears.clone(),
+            stuck: self.stuck.clone(),
+            off: self.off,
+            struck: self.struck.clone(),
         }
+    }
+}
+
+impl StuckBit {
+    /// `byte` with the bit as it is.
+    fn of(&self, byte: u8) -> u8 {
+        let mask = 1 << (self.bit & 7);
+        if self.level { byte | mask } else { byte & !mask }
     }
 }
 

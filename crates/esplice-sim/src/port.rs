@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -12,7 +12,8 @@ use std::{
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::{
-    Board, RomImage, SimError,
+    Board, Gone, RomImage, SimError,
+    fault_plan::{FaultPlan, Struck},
     nor::{Nor, NorError},
     spec::{Spec, TimeMode},
 };
@@ -38,6 +39,14 @@ pub trait Powered: Send {
     fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize;
     /// Throws away what has arrived and was not taken.
     fn host_clear(&mut self);
+    /// What went wrong as planned since this was last asked.
+    fn take_struck(&mut self) -> Vec<Struck> {
+        Vec::new()
+    }
+    /// Whether the port has gone since this was last asked.
+    fn take_gone(&mut self) -> Option<Gone> {
+        None
+    }
 }
 
 /// The time outside of the board, which a port in real time keeps to.
@@ -61,6 +70,24 @@ pub struct SimPort {
     /// In real time only.
     outside: Option<Box<dyn Outside>>,
     gone: bool,
+    /// When a port that is gone is there again.
+    back_at: Option<Duration>,
+    faults: FaultLog,
+}
+
+/// What went wrong on a port as planned; all clones are the same log.
+#[derive(Debug, Clone, Default)]
+pub struct FaultLog(Arc<Mutex<Vec<Struck>>>);
+
+impl FaultLog {
+    /// What is in it that was not taken before, in order.
+    pub fn take(&self) -> Vec<Struck> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, struck: Vec<Struck>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(struck);
+    }
 }
 
 impl SimPort {
@@ -90,6 +117,10 @@ impl SimPort {
         }
         board.plug(parsed.line);
         parsed.burns.iter().for_each(|burn| board.burn(burn));
+        if let Some(path) = &parsed.faults {
+            let plan = FaultPlan::open(path).map_err(SimError::from).map_err(refused)?;
+            board.set_faults(&plan).map_err(SimError::from).map_err(refused)?;
+        }
         Ok(SimPort::over(spec, Box::new(board), parsed.time))
     }
 
@@ -116,12 +147,28 @@ impl SimPort {
             baud: FIRST_BAUD,
             interrupt: Arc::default(),
             gone: false,
+            back_at: None,
+            faults: FaultLog::default(),
         }
     }
 
     /// Waiting ends with [`PortError::Interrupted`] soon after `interrupt` has become `true`.
     pub fn set_interrupt(&mut self, interrupt: Arc<AtomicBool>) {
         self.interrupt = interrupt;
+    }
+
+    /// What goes wrong on this port as planned, as it happens.
+    pub fn fault_log(&self) -> FaultLog {
+        self.faults.clone()
+    }
+
+    /// Takes over what the plan of faults has done.
+    fn look(&mut self) {
+        self.faults.add(self.board.take_struck());
+        if let Some(gone) = self.board.take_gone() {
+            self.gone = true;
+            self.back_at = gone.back_after.map(|after| self.board.now().saturating_add(after));
+        }
     }
 
     /// What takes time on the board.
@@ -134,6 +181,7 @@ impl SimPort {
         self.check()?;
         let slice_end = self.board.now().saturating_add(SLICE).min(deadline);
         let ran = self.board.run_to(slice_end, stop_on_output);
+        self.look();
         ran.map_err(|error| self.failed(error))?;
         if let Some(outside) = &mut self.outside {
             let ahead = self.board.now().saturating_sub(outside.now());
@@ -215,7 +263,9 @@ fn port_error(name: &str, error: SimError) -> PortError {
                 port: name.into(),
                 source: io::Error::new(source.kind(), cause.to_string()),
             },
-            NorError::OutOfRange { .. } => other(name, &SimError::FlashFailed(cause)),
+            NorError::OutOfRange { .. } | NorError::Reset => {
+                other(name, &SimError::FlashFailed(cause))
+            }
         },
         SimError::FlashFile { ref source, .. } | SimError::RomFile { ref source, .. } => {
             PortError::Io {
@@ -254,6 +304,7 @@ impl Port for SimPort {
         self.catch_up()?;
         loop {
             let taken = self.board.host_take(self.baud, buf);
+            self.look();
             if taken > 0 || buf.is_empty() || self.now() >= deadline {
                 return Ok(taken);
             }
@@ -268,6 +319,8 @@ impl Port for SimPort {
                 self.run_to(self.sent_at)?;
             }
             self.sent_at = self.board.host_send(piece, self.baud);
+            self.look();
+            self.check()?;
         }
         Ok(())
     }
@@ -306,8 +359,14 @@ impl Port for SimPort {
         self.run_to(moment.since_start())
     }
 
-    /// The board stays on its line: nothing is lost.
+    /// The board stays on its line: nothing is lost. Where the port is gone and comes back, that is
+    /// waited for.
     fn reopen(&mut self) -> Result<(), PortError> {
+        if let (true, Some(back_at)) = (self.gone, self.back_at) {
+            self.gone = false;
+            self.run_to(back_at)?;
+            self.board.host_clear();
+        }
         self.catch_up()
     }
 

@@ -12,9 +12,7 @@ use esplice_chip::{Chip, ChipError, nearest};
 /// What a virtual board's name starts with.
 pub const SCHEME: &str = "sim:";
 /// Keys that are understood.
-const KEYS: [&str; 5] = ["efuse", "flash", "line", "rom", "time"];
-/// Keys that are settled and not yet understood.
-const LATER_KEYS: [&str; 1] = ["faults"];
+const KEYS: [&str; 6] = ["efuse", "faults", "flash", "line", "rom", "time"];
 
 /// What takes time on a virtual board. Instructions always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +62,8 @@ pub struct Spec {
     pub flash: Option<PathBuf>,
     /// What is burnt into its eFuses beside its identity.
     pub burns: Vec<Burn>,
+    /// File with what goes wrong, see [`crate::fault_plan::FaultPlan`].
+    pub faults: Option<PathBuf>,
     /// Where the host's cable is plugged in.
     pub line: Cable,
     /// ELF file of the mask ROM that is to be executed; without one its functions are carried out.
@@ -99,12 +99,6 @@ pub enum SpecError {
     /// The key is not known.
     #[error("unknown key {key:?}")]
     Key {
-        /// The key.
-        key: String,
-    },
-    /// The key is settled and this version does not have it.
-    #[error("{key}= is not available yet")]
-    Later {
         /// The key.
         key: String,
     },
@@ -145,14 +139,13 @@ impl SpecError {
             SpecError::Key { key } => did_you_mean(key, &KEYS),
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
-            SpecError::Later { .. } => "leave it out: nothing fails".into(),
             SpecError::NoBoard { .. } | SpecError::Twice { .. } => return None,
         })
     }
 }
 
 impl Spec {
-    /// Reads `sim:CHIP[,efuse=FIELD:VALUE]…[,flash=FILE][,line=uart|usb][,rom=FILE][,time=none|virtual|real]`. A file's name
+    /// Reads `sim:CHIP[,efuse=FIELD:VALUE]…[,faults=FILE][,flash=FILE][,line=uart|usb][,rom=FILE][,time=none|virtual|real]`. A file's name
     /// can't hold a comma.
     ///
     /// # Errors
@@ -164,7 +157,7 @@ impl Spec {
         if chip.sim.is_none() {
             return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
         }
-        let (mut flash, mut line, mut rom, mut time) = (None, None, None, None);
+        let (mut faults, mut flash, mut line, mut rom, mut time) = (None, None, None, None, None);
         let mut burns = Vec::new();
         for part in parts {
             let (key, value) = match part.split_once('=') {
@@ -176,13 +169,11 @@ impl Spec {
                     burns.push(Burn::parse(chip, value)?);
                     false
                 }
+                "faults" => faults.replace(PathBuf::from(value)).is_some(),
                 "flash" => flash.replace(PathBuf::from(value)).is_some(),
                 "line" => line.replace(Cable::parse(value)?).is_some(),
                 "rom" => rom.replace(PathBuf::from(value)).is_some(),
                 "time" => time.replace(TimeMode::parse(value)?).is_some(),
-                key if LATER_KEYS.contains(&key) => {
-                    return Err(SpecError::Later { key: key.into() });
-                }
                 key => return Err(SpecError::Key { key: key.into() }),
             };
             if twice {
@@ -190,6 +181,6 @@ impl Spec {
             }
         }
         let (line, time) = (line.unwrap_or_default(), time.unwrap_or_default());
-        Ok(Spec { chip, burns, flash, line, rom, time })
+        Ok(Spec { chip, burns, faults, flash, line, rom, time })
     }
 }

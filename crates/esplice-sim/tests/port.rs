@@ -85,7 +85,7 @@ fn names() {
     check_name("sim:esp32c3,flsh=x", Err("unknown key \"flsh\"; did you mean \"flash\"?"));
     check_name(
         "sim:esp32c3,baud=9600",
-        Err("unknown key \"baud\"; known are efuse, flash, line, rom, time"),
+        Err("unknown key \"baud\"; known are efuse, faults, flash, line, rom, time"),
     );
     check_name("sim:esp32c3,line=usb", Ok(("esp32c3", None, Virtual)));
     check_name("sim:esp32c3,line=ubs", Err("unknown line \"ubs\"; did you mean \"usb\"?"));
@@ -109,8 +109,7 @@ fn names() {
     check_name("sim:esp32c3,time=none,time=real", Err("time= is given twice"));
     check_name("sim:esp32c3,flash=a,flash=a", Err("flash= is given twice"));
     check_name("sim:esp32c3,rom=a,rom=a", Err("rom= is given twice"));
-    let told = Spec::parse("sim:esp32c3,faults=x").unwrap_err();
-    assert_eq!(told.to_string(), "faults= is not available yet");
+    check_name("sim:esp32c3,faults=x", Ok(("esp32c3", None, Virtual)));
 }
 
 #[test]

@@ -203,6 +203,8 @@ impl From<SimError> for Failure {
     fn from(error: SimError) -> Failure {
         let exit = match &error {
             SimError::FlashSize { .. }
+            | SimError::Faults(_)
+            | SimError::FaultPlace(_)
             | SimError::RomFile { .. }
             | SimError::RomNoElf { .. }
             | SimError::RomMachine { .. }

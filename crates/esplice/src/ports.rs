@@ -3,7 +3,7 @@
 use esplice_chip::Chip;
 use esplice_flash::{Strategy, open_serial};
 use esplice_protocol::Port;
-use esplice_sim::{RomImage, SimPort, spec::Spec};
+use esplice_sim::{RomImage, SimError, SimPort, fault_plan::FaultPlan, port::FaultLog, spec::Spec};
 use serialport::{SerialPortInfo, SerialPortType};
 
 use crate::{
@@ -30,6 +30,8 @@ pub const FIRST_BAUD: u32 = 115_200;
 pub struct Board {
     pub port: Box<dyn Port>,
     pub strategies: Vec<Strategy>,
+    /// What goes wrong on a virtual board as planned.
+    faults: Option<FaultLog>,
 }
 
 impl Board {
@@ -40,6 +42,9 @@ impl Board {
         work: impl FnOnce(&mut Board, &mut Shell) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let result = work(self, shell);
+        for struck in self.faults.iter().flat_map(FaultLog::take) {
+            shell.warning(&struck.to_string());
+        }
         shell.summary.seconds = Some(self.port.now().since_start().as_secs_f64());
         result
     }
@@ -66,11 +71,12 @@ pub fn open(
     if name.starts_with(SIM) {
         let port = open_sim(&name, interrupt)?;
         let strategies = Strategy::for_chip(chip, None)?;
-        return Ok(Board { port: Box::new(port), strategies });
+        let faults = Some(port.fault_log());
+        return Ok(Board { port: Box::new(port), strategies, faults });
     }
     let port = open_serial(&name, FIRST_BAUD, interrupt.flag())?;
     let strategies = Strategy::for_chip(chip, port.usb_id())?;
-    Ok(Board { port: Box::new(port), strategies })
+    Ok(Board { port: Box::new(port), strategies, faults: None })
 }
 
 /// The chip at the port, for firmware that does not say which it is for. A board that had to be
@@ -95,6 +101,9 @@ fn open_sim(name: &str, interrupt: &Interrupt) -> Result<SimPort, Failure> {
     let parsed = spec(name)?;
     if let Some(path) = &parsed.rom {
         RomImage::open(path, parsed.chip)?;
+    }
+    if let Some(path) = &parsed.faults {
+        FaultPlan::open(path).map_err(SimError::from)?;
     }
     let mut port = SimPort::open(name)?;
     port.set_interrupt(interrupt.flag());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use esplice_chip::Chip;
 
-use super::{Board, Fault, State};
+use super::{Board, State};
 use crate::{
     cpu::Bus,
     download::{After, Loader, LoaderOutput, LoaderTarget, RX_RING_LEN},
@@ -95,7 +95,7 @@ impl Board {
 
     fn take_loader_output(&mut self, mut state: Box<LoaderState>, output: LoaderOutput, now: Tick) {
         if let Some(error) = output.error {
-            self.state = State::Faulted(Fault::Flash(Arc::new(error)));
+            self.flash_failed(Arc::new(error));
             return;
         }
         let timed = self.soc.fabric.timed;

@@ -2,6 +2,7 @@
 
 mod cable;
 mod counters;
+mod faults;
 mod host;
 mod idle;
 mod loader;
@@ -22,6 +23,7 @@ use crate::{
     SimError, TimeMode,
     cpu::{Bus, Cpu, CpuModel, Stop},
     efuse::Burn,
+    fault_plan::Struck,
     nor::{Nor, NorError},
     port::Powered,
     rom::{self, Flow, RomImage, boot},
@@ -34,6 +36,7 @@ use crate::{
 };
 
 pub use counters::Counters;
+pub use faults::Gone;
 pub use snapshot::Snapshot;
 pub use status::Status;
 pub use trace::{TraceEvent, TraceSink, TraceWhat, Traced};
@@ -58,6 +61,8 @@ pub struct Board {
     suspended: HashMap<u32, Flow>,
     /// The CPU is told of no new interrupt before this cycle.
     irq_from: u64,
+    /// What goes wrong on the line.
+    faults: faults::Faults,
     /// The boot pin is held low whatever the lines say.
     boot_pin_held: bool,
     idle: idle::Idle,
@@ -199,6 +204,7 @@ impl Board {
             download_strap: sim.download_strap,
             suspended: HashMap::new(),
             irq_from: 0,
+            faults: faults::Faults::default(),
             boot_pin_held: false,
             idle: idle::Idle::new(),
             trace: None,
@@ -329,8 +335,8 @@ impl Board {
         let mut at = self.line_free.max(fabric.now());
         let room = LINE_LIMIT.saturating_sub(fabric.line.to_board.len());
         for &byte in bytes.iter().take(room) {
-            at = at.saturating_add(time);
-            fabric.line.to_board.push_back(LineByte { done: at, byte, baud });
+            let done = at.saturating_add(time);
+            at = self.pass_to_board(LineByte { done, byte, baud }, time);
         }
         self.line_free = at;
         self.soc.refresh_all();
@@ -340,15 +346,10 @@ impl Board {
     /// Takes bytes that have arrived at the host by now; they are garbled where the board's rate
     /// is another than `baud`.
     pub fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize {
-        let now = self.soc.fabric.now();
-        let line = &mut self.soc.fabric.line.to_host;
         let mut taken = 0;
         for slot in buf {
-            match line.front() {
-                Some(byte) if byte.done <= now => *slot = byte.received_at(baud).0,
-                _ => break,
-            }
-            line.pop_front();
+            let Some(byte) = self.next_for_host() else { break };
+            *slot = byte.received_at(baud).0;
             taken += 1;
         }
         taken
@@ -356,15 +357,13 @@ impl Board {
 
     /// The next byte that has arrived at the host by now, as it was sent.
     pub fn host_take_sent(&mut self) -> Option<Sent> {
-        let now = self.soc.fabric.now();
-        let byte = self.soc.fabric.line.to_host.pop_front_if(|byte| byte.done <= now)?;
+        let byte = self.next_for_host()?;
         Some(Sent { byte: byte.byte, baud: byte.baud })
     }
 
     /// Throws away what has arrived at the host and was not taken.
     pub fn host_clear(&mut self) {
-        let now = self.soc.fabric.now();
-        self.soc.fabric.line.to_host.retain(|byte| byte.done > now);
+        while self.next_for_host().is_some() {}
     }
 
     /// The flash chip.
@@ -437,7 +436,7 @@ impl Board {
             next = self.soc.run_events();
         }
         if let Some(failure) = self.soc.fabric.failure.take() {
-            self.state = State::Faulted(Fault::Flash(failure));
+            self.flash_failed(failure);
         } else if let Some(reason) = self.soc.fabric.reset_request.take() {
             self.reset(reason);
             next = self.soc.run_events();
@@ -684,5 +683,13 @@ impl Powered for Board {
 
     fn host_clear(&mut self) {
         Board::host_clear(self);
+    }
+
+    fn take_struck(&mut self) -> Vec<Struck> {
+        Board::take_struck(self)
+    }
+
+    fn take_gone(&mut self) -> Option<Gone> {
+        Board::take_gone(self)
     }
 }

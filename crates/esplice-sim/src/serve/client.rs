@@ -84,6 +84,11 @@ impl Client {
         }
     }
 
+    /// The port is gone.
+    pub fn hang_up(&mut self) {
+        self.gone = true;
+    }
+
     pub fn is_gone(&self) -> bool {
         self.gone
     }

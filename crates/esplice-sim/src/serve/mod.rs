@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Board, Sent, SimError, TimeMode};
+use crate::{Board, Sent, SimError, TimeMode, fault_plan::Struck};
 use client::Client;
 use pace::Pace;
 
@@ -57,6 +57,8 @@ pub enum Happened {
     Left,
     /// The board can't go on until it is reset by its lines.
     Stopped(SimError),
+    /// Something went wrong as planned.
+    Fault(Struck),
     /// The host did not keep up: the board's clock is behind by so much.
     Behind(Duration),
 }
@@ -76,6 +78,8 @@ pub struct Server {
     /// The board took nothing of what lay on the line in the last turns.
     stalled: bool,
     idle_turns: u32,
+    /// The port is gone until the board's clock is there, or for ever.
+    away: Option<Option<Duration>>,
 }
 
 impl Server {
@@ -92,6 +96,7 @@ impl Server {
             stopped: false,
             stalled: false,
             idle_turns: 0,
+            away: None,
         }
     }
 
@@ -142,6 +147,7 @@ impl Server {
         self.idle_turns = if taken { 0 } else { self.idle_turns.saturating_add(1) };
         self.stalled = self.idle_turns > PATIENCE;
         let said = self.speak();
+        self.leave(tell);
         self.part(tell);
         let taking = self.board.host_waiting() > 0 && !self.stalled;
         self.pace.rest(heard || taking || self.board.is_busy(), said, self.stopped);
@@ -151,7 +157,7 @@ impl Server {
         for (listener, wire) in &self.listeners {
             // What fails here is the client's connection, and its own affair.
             while let Ok((stream, _)) = listener.accept() {
-                if self.clients.len() >= MOST_CLIENTS {
+                if self.clients.len() >= MOST_CLIENTS || self.away.is_some() {
                     continue;
                 }
                 if let Ok(client) = Client::new(stream, *wire) {
@@ -164,6 +170,7 @@ impl Server {
         for (number, pty) in self.ptys.iter().enumerate() {
             let is_new = self.clients.iter().all(|client| client.pty() != Some(number));
             if is_new
+                && self.away.is_none()
                 && pty.is_open()
                 && let Ok(stream) = pty.stream()
             {
@@ -184,6 +191,26 @@ impl Server {
             tell(Happened::Left);
         }
         self.clients.retain(|client| !client.is_gone());
+    }
+
+    /// Lets the port be gone where the board's plan of faults says so: all who are there are hung up,
+    /// and nobody gets in until it is back.
+    fn leave(&mut self, tell: &mut dyn FnMut(Happened)) {
+        self.board.take_struck().into_iter().for_each(|struck| tell(Happened::Fault(struck)));
+        if let Some(gone) = self.board.take_gone() {
+            self.away = Some(gone.back_after.map(|after| self.board.now().saturating_add(after)));
+            self.clients.iter_mut().for_each(Client::hang_up);
+            #[cfg(unix)]
+            self.ptys.iter_mut().for_each(pty::Pty::hide);
+        }
+        if let Some(Some(back_at)) = self.away
+            && self.board.now() >= back_at
+        {
+            self.away = None;
+            self.board.host_clear();
+            #[cfg(unix)]
+            self.ptys.iter_mut().for_each(pty::Pty::show);
+        }
     }
 
     /// Whether a client said something to the board.

@@ -88,6 +88,22 @@ impl Pty {
         Ok(())
     }
 
+    /// Hangs up whoever is there, and takes the link away.
+    pub fn hide(&mut self) {
+        if self.link_is_ours() {
+            let _ = fs::remove_file(&self.link);
+        }
+        if let Ok((master, device)) = open() {
+            (self.master, self.device) = (master, device);
+        }
+    }
+
+    /// Puts the link back.
+    pub fn show(&mut self) {
+        // Where something else stands by now, nobody gets in.
+        let _ = symlink(&self.device, &self.link);
+    }
+
     fn link_is_ours(&self) -> bool {
         fs::read_link(&self.link).is_ok_and(|target| target == self.device)
     }

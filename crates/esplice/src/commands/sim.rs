@@ -4,8 +4,9 @@ use std::{
 };
 
 use esplice_sim::{
-    Board, RomImage, TimeMode,
+    Board, RomImage, SimError, TimeMode,
     efuse::Burn,
+    fault_plan::FaultPlan,
     nor::Nor,
     serve::{Happened, Server, Wire},
 };
@@ -44,6 +45,9 @@ pub struct Args {
     /// Burn an eFuse field, such as enable-security-download:1; may be repeated
     #[arg(long, value_name = "FIELD:VALUE")]
     efuse: Vec<String>,
+    /// File with what goes wrong and when
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
     /// What takes time: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
@@ -92,6 +96,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
             Happened::Joined => shell.status("a client came"),
             Happened::Left => shell.status("a client went"),
             Happened::Stopped(error) => shell.warning(&format!("the board stopped: {error}")),
+            Happened::Fault(struck) => shell.warning(&struck.to_string()),
             Happened::Behind(by) => shell.warning(&format!(
                 "this machine is too slow for real time: the board is {} ms behind",
                 by.as_millis()
@@ -170,6 +175,10 @@ fn board(args: &Args) -> Result<Board, Failure> {
             }
         })?;
         board.burn(&burn);
+    }
+    if let Some(path) = &args.faults {
+        let plan = FaultPlan::open(path).map_err(SimError::from)?;
+        board.set_faults(&plan).map_err(SimError::from)?;
     }
     board.hold_boot_pin(args.download);
     Ok(board)

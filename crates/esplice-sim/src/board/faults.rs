@@ -1,0 +1,292 @@
+//! What a plan makes go wrong on the board's line and in its flash.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Board, EN_RISE, Fault, State};
+use crate::{
+    fault_plan::{Direction, FaultPlan, Planned, Struck, When, WireFault},
+    nor::{NorError, StuckBit, Tear},
+    soc::{
+        LineByte, ResetReason,
+        clock::{Tick, duration, ticks},
+    },
+};
+
+/// A port that has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    /// When it can be opened again; never, if the power does not come back.
+    pub back_after: Option<Duration>,
+}
+
+/// The plan's part that concerns the line, and what has happened.
+#[derive(Clone, Default)]
+pub(super) struct Faults {
+    to_board: Side,
+    to_host: Side,
+    /// A byte that comes once more.
+    again: Option<LineByte>,
+    /// The first byte on the line to the host was delayed, and comes so often.
+    delayed: Option<u8>,
+    /// Bytes pass from here on: the cable is out before.
+    away_until: Tick,
+    gone: Option<Gone>,
+    struck: Vec<Struck>,
+}
+
+/// One direction.
+#[derive(Clone, Default)]
+struct Side {
+    /// Bytes so far.
+    count: u64,
+    armed: Vec<Armed>,
+}
+
+#[derive(Clone)]
+struct Armed {
+    planned: Planned,
+    chance: Chance,
+}
+
+/// What a byte has become.
+struct Passed {
+    byte: LineByte,
+    times: u8,
+    delay: Tick,
+}
+
+impl Faults {
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::ToBoard => &mut self.to_board,
+            Direction::ToHost => &mut self.to_host,
+        }
+    }
+
+    fn pass(&mut self, direction: Direction, byte: LineByte, now: Tick) -> Passed {
+        let away = byte.done < self.away_until;
+        let side = self.side(direction);
+        let at = side.count;
+        side.count += 1;
+        let mut passed = Passed { byte, times: u8::from(!away), delay: 0 };
+        if side.armed.is_empty() {
+            return passed;
+        }
+        let mut told = Vec::new();
+        let mut gone = None;
+        for armed in &mut side.armed {
+            match armed.planned {
+                Planned::Wire { when, fault, .. } if armed.chance.hits(when, at) => {
+                    told.push(hit(fault, &mut passed, &mut armed.chance));
+                }
+                Planned::WrongBaud { byte: first, len, baud, .. }
+                    if (first..first.saturating_add(len)).contains(&at) =>
+                {
+                    passed.byte.baud = baud;
+                    if at == first {
+                        told.push(format!("and {} more at {baud} baud", len - 1));
+                    }
+                }
+                Planned::Vanish { byte: first, back_after, .. } if at == first => {
+                    passed.times = 0;
+                    gone = Some(back_after);
+                    told.push("not sent: the port is gone".into());
+                }
+                _ => {}
+            }
+        }
+        if let Some(back_after) = gone {
+            self.away_until = now.saturating_add(ticks(back_after));
+            self.gone = Some(Gone { back_after: Some(back_after) });
+        }
+        for what in told {
+            self.tell(now, format!("byte {at} {direction} {what}"));
+        }
+        passed
+    }
+
+    fn tell(&mut self, now: Tick, what: String) {
+        self.struck.push(Struck { at: duration(now), what });
+    }
+}
+
+/// Does to a byte what is planned; says what.
+fn hit(fault: WireFault, passed: &mut Passed, chance: &mut Chance) -> String {
+    match fault {
+        WireFault::Drop => {
+            passed.times = 0;
+            "lost".into()
+        }
+        WireFault::Flip(bit) => {
+            let bit = bit.unwrap_or_else(|| (chance.next() >> 32) as u8) & 7;
+            passed.byte.byte ^= 1 << bit;
+            format!("with bit {bit} flipped")
+        }
+        WireFault::Double => {
+            passed.times *= 2;
+            "doubled".into()
+        }
+        WireFault::Delay(delay) => {
+            passed.delay = passed.delay.saturating_add(ticks(delay));
+            format!("delayed by {} us", delay.as_micros())
+        }
+    }
+}
+
+/// Chance that is the same for each seed (splitmix64, Steele, Lea and Flood 2014).
+#[derive(Clone)]
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn hits(&mut self, when: When, at: u64) -> bool {
+        match when {
+            When::Byte(byte) => byte == at,
+            When::OneIn(one_in) => self.next().is_multiple_of(one_in.max(1).into()),
+        }
+    }
+}
+
+impl Board {
+    /// From now on goes wrong what the plan says, in the place of what an earlier plan said. Counts
+    /// go on from where they are.
+    ///
+    /// # Errors
+    /// [`NorError::OutOfRange`] for a stuck bit where no flash is, [`NorError::File`] when one can't
+    /// be put into the flash's file.
+    pub fn set_faults(&mut self, plan: &FaultPlan) -> Result<(), NorError> {
+        let (mut tears, mut stuck) = (Vec::new(), Vec::new());
+        self.faults.to_board.armed.clear();
+        self.faults.to_host.armed.clear();
+        for (number, planned) in (1_u64..).zip(&plan.faults) {
+            match *planned {
+                Planned::Wire { direction, .. }
+                | Planned::WrongBaud { direction, .. }
+                | Planned::Vanish { direction, .. } => {
+                    // Each has a row of numbers of its own.
+                    let chance = Chance(Chance(plan.seed).next().wrapping_add(number));
+                    self.faults.side(direction).armed.push(Armed { planned: *planned, chance });
+                }
+                Planned::Tear { operation, done, by } => tears.push(Tear { operation, done, by }),
+                Planned::Stuck { offset, bit, level } => {
+                    stuck.push(StuckBit { offset, bit, level });
+                }
+            }
+        }
+        self.soc.fabric.flash.nor.set_faults(tears, stuck)
+    }
+
+    /// What went wrong since this was last asked, in order.
+    pub fn take_struck(&mut self) -> Vec<Struck> {
+        let now = self.soc.fabric.now();
+        for what in self.soc.fabric.flash.nor.take_struck() {
+            self.faults.tell(now, what);
+        }
+        std::mem::take(&mut self.faults.struck)
+    }
+
+    /// Whether the port has gone since this was last asked, by a pulled cable or a cut of the power.
+    pub fn take_gone(&mut self) -> Option<Gone> {
+        self.faults.gone.take()
+    }
+
+    /// When the port is there again.
+    pub fn back_at(&self) -> Duration {
+        duration(self.faults.away_until)
+    }
+
+    /// Puts a byte on the line towards the board, if it gets there; gives when the line is free.
+    pub(super) fn pass_to_board(&mut self, byte: LineByte, byte_time: Tick) -> Tick {
+        let now = self.soc.fabric.now();
+        let passed = self.faults.pass(Direction::ToBoard, byte, now);
+        let mut at = byte.done.saturating_add(passed.delay);
+        for copy in 0..passed.times {
+            at = if copy == 0 { at } else { at.saturating_add(byte_time) };
+            self.soc.fabric.line.to_board.push_back(LineByte { done: at, ..passed.byte });
+        }
+        at
+    }
+
+    /// The next byte that has arrived at the host, if it got there.
+    pub(super) fn next_for_host(&mut self) -> Option<LineByte> {
+        let now = self.soc.fabric.now();
+        if let Some(byte) = self.faults.again.take() {
+            return Some(byte);
+        }
+        loop {
+            let byte = self.soc.fabric.line.to_host.pop_front_if(|byte| byte.done <= now)?;
+            let (byte, times) = match self.faults.delayed.take() {
+                Some(times) => (byte, times),
+                None => {
+                    let passed = self.faults.pass(Direction::ToHost, byte, now);
+                    if passed.delay > 0 {
+                        // It is the first on the line until its time has come.
+                        let done = now.saturating_add(passed.delay);
+                        let byte = LineByte { done, ..passed.byte };
+                        self.soc.fabric.line.to_host.push_front(byte);
+                        self.faults.delayed = Some(passed.times);
+                        return None;
+                    }
+                    (passed.byte, passed.times)
+                }
+            };
+            match times {
+                0 => continue,
+                1 => {}
+                _ => self.faults.again = Some(byte),
+            }
+            return Some(byte);
+        }
+    }
+
+    /// The flash chip could not do what it was told.
+    pub(super) fn flash_failed(&mut self, error: Arc<NorError>) {
+        let now = self.soc.fabric.now();
+        match *error {
+            NorError::Reset => {
+                self.soc.reset(ResetReason::PowerOn);
+                let rise = if self.soc.fabric.timed { ticks(EN_RISE) } else { 0 };
+                self.state = State::Rising(now.saturating_add(rise));
+            }
+            NorError::NoPower => {
+                let back_after = self.soc.fabric.flash.nor.power_back_after();
+                if self.faults.gone.is_none() {
+                    self.faults.gone = Some(Gone { back_after });
+                }
+                match back_after {
+                    Some(after) => {
+                        // Nothing runs until then, so the flash may have its power at once.
+                        self.soc.fabric.flash.nor.power_on();
+                        self.soc.reset(ResetReason::PowerOn);
+                        self.faults.away_until = now.saturating_add(ticks(after));
+                        self.state = State::Rising(self.faults.away_until);
+                    }
+                    None => self.state = State::Faulted(Fault::Flash(error)),
+                }
+            }
+            _ => self.state = State::Faulted(Fault::Flash(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_the_same_for_a_seed_and_about_as_often() {
+        let hits = |seed| {
+            let mut chance = Chance(seed);
+            (0..100_000).filter(|at| chance.hits(When::OneIn(100), *at)).collect::<Vec<u64>>()
+        };
+        assert_eq!(hits(1), hits(1));
+        assert_ne!(hits(1), hits(2));
+        assert!((900..1100).contains(&hits(1).len()), "{}", hits(1).len());
+    }
+}
