@@ -34,7 +34,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.give(0);
         Flow::after(40)
     }),
-    ("uart_tx_flush", wait_idle),
+    ("uart_tx_flush", wait_empty),
     ("uart_tx_wait_idle", wait_idle),
     ("uartAttach", |_| Flow::after(40)),
     ("Uart_Init", |_| Flow::after(100)),
@@ -92,6 +92,20 @@ pub(super) fn with_returns(text: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Until the FIFO of the UART that is named is empty: the last byte may still be leaving, and a reset
+/// then cuts it off. Channel 3 is USB, where what was printed has been handed over already.
+fn wait_empty(call: &mut Call<'_>) -> Flow {
+    if call.arg(0) != 0 {
+        return Flow::after(30);
+    }
+    let now = call.now();
+    let begun = call.soc.fabric.line.to_host.back().map_or(now, |byte| match byte.baud {
+        0 => byte.done,
+        baud => byte.done.saturating_sub(periods(10, baud.into())),
+    });
+    Flow::at(begun)
 }
 
 /// Until the last byte has left.

@@ -53,8 +53,9 @@ cases_of_both! {
     flash: time_none_says_the_same_sooner, images_without_a_second_stage,
         every_reset_has_its_reason, stored_registers_outlive_resets_but_not_power,
         straps_choose_the_loader;
-    ota: every_state, a_crash_in_a_trial_boot_is_tried_again;
-    rom_loaded: an_image_that_maps_flash_itself, an_app_in_the_bootloader_s_place;
+    ota: every_state, a_crash_in_a_trial_boot_is_tried_again,
+        an_app_that_updates_itself_and_rolls_back;
+    rom_loaded: an_image_that_maps_flash_itself, an_app_in_the_bootloader_s_place, the_rom_s_data;
     wild: wild_jumps, endless_traps, illegal_mmu_entries, firmware_that_spins, endless_interrupts,
         code_that_changes_itself;
 }
@@ -64,6 +65,6 @@ mod hooked_only {
     cases! { Hooked:
         flash: good_image, blank_flash, broken_images, a_crash_before_the_app_has_vectors,
             the_loader_answers_at_the_host_s_rate;
-        ota: a_record_with_a_wrong_crc, no_records, an_app_that_updates_itself_and_rolls_back;
+        ota: a_record_with_a_wrong_crc, no_records;
     }
 }

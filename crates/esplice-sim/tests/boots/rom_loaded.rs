@@ -1,11 +1,12 @@
 //! Images without a second-stage bootloader.
 
 use esplice_image::{ImageOptions, build_image};
-use esplice_sim::secs;
+use esplice_sim::{millis, secs};
 
 use crate::{
     bench::{Rom, chip, compiled_app},
     compile::compiled,
+    firmware::{Code, rom_image},
 };
 
 /// An image of TinyGo's kind, which maps flash itself: constants, code, data and 64-bit division of
@@ -46,4 +47,14 @@ pub fn an_app_in_the_bootloader_s_place(rom: &Rom) {
     );
     assert!(dump.starts_with("PC      : 0x4004a196  "), "{said}");
     board.run_until(b"rst:0x7 (TG0WDT_SYS_RST)", secs(4)).unwrap();
+}
+
+/// Words of the ROM's own data that firmware looks at: they must be the same for each kind of ROM.
+pub fn the_rom_s_data(rom: &Rom) {
+    // g_usb_print and g_uart_print, in one word.
+    let code = Code::new().flush().copy(0x3fcd_ffd0, 0x3fc8_0000);
+    let code = code.copy(0x3fc8_0000, 0x6000_0000).copy(0x3fc8_0001, 0x6000_0000).wait();
+    let mut board = rom.board(&[(0, &rom_image(&code))]);
+    board.run_until(b"entry 0x40380000\r\n", secs(1)).unwrap();
+    assert_eq!(board.run_for(millis(10)).unwrap(), [1, 1]);
 }

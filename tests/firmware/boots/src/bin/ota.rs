@@ -12,6 +12,7 @@ use esp_bootloader_esp_idf::{
     partitions::{FlashStorage, PARTITION_TABLE_MAX_LEN, read_partition_table},
 };
 use esp_hal::{
+    delay::Delay,
     main,
     rtc_cntl::{Rtc, RwdtStage},
     system::software_reset,
@@ -54,7 +55,7 @@ fn main() -> ! {
             updater.activate_next_partition().unwrap();
             updater.set_current_ota_state(OtaImageState::New).unwrap();
             print!("updated\r\n");
-            software_reset()
+            restart()
         }
         (true, Some(OtaImageState::New)) => {
             updater.set_current_ota_state(OtaImageState::PendingVerify).unwrap();
@@ -66,11 +67,17 @@ fn main() -> ! {
         (true, Some(OtaImageState::PendingVerify)) => {
             updater.set_current_ota_state(OtaImageState::Aborted).unwrap();
             print!("the trial is given up\r\n");
-            software_reset()
+            restart()
         }
         _ => print!("stays\r\n"),
     }
     loop {
         core::hint::spin_loop();
     }
+}
+
+/// Resets the chip when all that was printed has left the FIFO, which a reset empties.
+fn restart() -> ! {
+    Delay::new().delay_millis(5);
+    software_reset()
 }
