@@ -89,7 +89,7 @@ fn rom_functions_are_calls_that_return() {
     let code = Code::new().flush().load(10, 0x42).call(0x4000_0068).wait();
     let mut board = Board::new("esp32c3").unwrap();
     board.load_flash(&rom_image(&code)).unwrap();
-    assert_eq!(board.rom_name(0x4000_0068), Some("uart_tx_one_char"));
+    assert_eq!(board.rom_names().name(0x4000_0068), Some("uart_tx_one_char"));
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&told);
     let what = TraceWhat { calls: true, ..TraceWhat::default() };

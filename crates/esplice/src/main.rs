@@ -12,6 +12,7 @@ mod firmware;
 mod flash_file;
 mod flashing;
 mod habits;
+mod inspect;
 mod interrupt;
 mod layout;
 mod load;

@@ -39,7 +39,7 @@ pub use counters::Counters;
 pub use faults::Gone;
 pub use snapshot::Snapshot;
 pub use status::Status;
-pub use trace::{TraceEvent, TraceSink, TraceWhat, Traced};
+pub use trace::{RomNames, TraceEvent, TraceSink, TraceWhat, Traced};
 
 /// A virtual board under power. A clone goes on by itself, from the same state; a file behind the
 /// flash stays with the first.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::Board;
 use crate::{
     cpu::{Bus, CodeChange, Fault, Stop},
+    rom,
     soc::Soc,
 };
 
@@ -84,6 +85,17 @@ pub enum TraceEvent {
 /// Who is told.
 pub type TraceSink = Arc<dyn Fn(&Traced) + Send + Sync>;
 
+/// What the mask ROM has at its addresses.
+#[derive(Clone)]
+pub struct RomNames(Arc<rom::Table>);
+
+impl RomNames {
+    /// The name of the function or data at an address.
+    pub fn name(&self, addr: u32) -> Option<&str> {
+        self.0.name(addr)
+    }
+}
+
 /// A trace that is going on.
 #[derive(Clone)]
 pub(super) struct Trace {
@@ -99,9 +111,9 @@ impl Board {
         self.trace = any.then_some(Trace { what, sink, depth: 0 });
     }
 
-    /// The name of the mask ROM's function or data at an address.
-    pub fn rom_name(&self, addr: u32) -> Option<&str> {
-        self.table.name(addr)
+    /// The names of the mask ROM's functions and data.
+    pub fn rom_names(&self) -> RomNames {
+        RomNames(Arc::clone(&self.table))
     }
 
     /// Runs to `until`, telling of each instruction. `None` if nobody wants to know.

@@ -13,6 +13,7 @@ use esplice_sim::{
 
 use crate::{
     exit::{Exit, Failure},
+    inspect::{InspectArgs, Inspector},
     interrupt::Interrupt,
     shell::Shell,
 };
@@ -51,6 +52,8 @@ pub struct Args {
     /// What takes time: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
+    #[command(flatten)]
+    inspect: InspectArgs,
     /// Hold the boot pin low, so that each reset leads into download mode
     #[arg(long)]
     download: bool,
@@ -75,7 +78,9 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     for (_, at) in &wires {
         consent(*at, args, shell)?;
     }
-    let mut server = Server::new(board(args)?, args.time);
+    let mut board = board(args)?;
+    let mut inspector = Inspector::new(&args.inspect, &mut board)?;
+    let mut server = Server::new(board, args.time);
     for (wire, at) in wires {
         let at = server
             .listen(wire, at)
@@ -102,7 +107,9 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
                 by.as_millis()
             )),
         });
+        inspector.look(server.board(), shell);
     }
+    inspector.end(server.board(), shell);
     Err(Failure::interrupted())
 }
 
