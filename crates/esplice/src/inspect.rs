@@ -30,13 +30,11 @@ pub struct InspectArgs {
     status: Option<u64>,
 }
 
+// Without documents of their own: they would make the help of all flags long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Trace {
-    /// Each instruction
     Insn,
-    /// Each access to a device's registers
     Device,
-    /// Calls, returns and traps
     Calls,
 }
 
