@@ -209,6 +209,37 @@ fn settings_reach_tinygo_in_both_styles() {
 }
 
 #[test]
+fn a_memory_layout_reaches_tinygo_as_a_target_of_its_own() {
+    let desk = Desk::new("0.41.1");
+    let bin = desk.directory.path().join("bin");
+    let file = "[project]\ntarget = \"esp32c3\"\n[layout.stack]\ngoroutine = \"4K\"\n\
+                [layout.heap]\nsize = \"96K\"\n[[layout.arena]]\nname = \"dma\"\nsize = \"16K\"\n";
+    fs::write(desk.at().join("esplice.toml"), file).unwrap();
+    desk.run("build")
+        .check(1, &["tinygo does not tell the linker script of its target m5stamp-c3"]);
+
+    let about = r#"{"target": {"llvm-target": "riscv32", "linkerscript": "targets/esp32c3.ld"}}"#;
+    fs::write(bin.join("info"), about).unwrap();
+    // The stand-in's ELF knows nothing of the layout, which is noticed.
+    desk.run("build").check(6, &["esplice.toml:7: the ELF has no __esplice_arena_dma_start"]);
+    let spec: serde_json::Value =
+        serde_json::from_slice(&fs::read(bin.join("target.json")).unwrap()).unwrap();
+    assert_eq!(spec["inherits"], serde_json::json!(["m5stamp-c3"]));
+    assert!(spec["linkerscript"].as_str().unwrap().ends_with("/esplice-layout.ld"));
+    let script = fs::read_to_string(bin.join("script.ld")).unwrap();
+    assert!(script.contains("INCLUDE targets/esp32c3.ld\n"), "{script}");
+    assert!(script.contains("_heap_end = _heap_start + 98304;"), "{script}");
+    assert!(desk.asked().contains(&"-stack-size=4096".to_owned()), "{:?}", desk.asked());
+
+    fs::write(desk.at().join("esplice.toml"), file.replace("96K", "400K")).unwrap();
+    let words = "esplice.toml:6: the heap of 400K (409600 bytes) does not fit in dram";
+    desk.run("build").check(6, &[words]);
+    let base = file.replace("[layout.stack]", "[layout]\nbase = \"esp-hal\"\n[layout.stack]");
+    fs::write(desk.at().join("esplice.toml"), base).unwrap();
+    desk.run("build").check(6, &["esplice.toml:4: base \"esp-hal\" is not for a Go package"]);
+}
+
+#[test]
 fn both_layouts_run() {
     let desk = Desk::new("0.33.0");
     let port = format!("--target=esp32c3 --port=sim:esp32c3 --expect={EXPECT} --timeout=5s");

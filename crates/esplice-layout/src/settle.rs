@@ -66,7 +66,7 @@ pub(crate) fn settle(spec: &Spec, chip: &'static Chip) -> Result<Layout, LayoutE
 }
 
 /// Where the layout begins, for what is wrong with all of it.
-fn first_place(spec: &Spec) -> Place {
+pub(crate) fn first_place(spec: &Spec) -> Place {
     let heap = spec.heap.iter().map(|heap| &heap.place);
     let arenas = spec.arenas.iter().map(|arena| &arena.place);
     let sections = spec.sections.iter().map(|section| &section.place);

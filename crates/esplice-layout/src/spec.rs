@@ -221,6 +221,14 @@ impl Spec {
         crate::read::read(file, text)
     }
 
+    /// The layout for `base` where it names none itself.
+    #[must_use]
+    pub fn or_base(mut self, base: Base) -> Spec {
+        let place = crate::settle::first_place(&self);
+        self.base.get_or_insert(At::new(base, place));
+        self
+    }
+
     /// What the program is built on.
     pub fn base(&self) -> Base {
         self.base.as_ref().map_or(Base::default(), |base| base.value)

@@ -97,6 +97,14 @@ pub enum ToolchainError {
         /// What the system said.
         source: io::Error,
     },
+    /// TinyGo does not say which linker script a target of its has.
+    #[error(
+        "tinygo does not tell the linker script of its target {target}, which the memory layout adds to"
+    )]
+    TinyGoScript {
+        /// The target.
+        target: String,
+    },
     /// The files of the memory layout could not be written.
     #[error("cannot write the memory layout to {path}: {source}")]
     WriteLayout {
@@ -224,7 +232,8 @@ impl ToolchainError {
             | NoExecutable { .. }
             | GoWithoutElf { .. }
             | Files { .. }
-            | WriteLayout { .. } => ErrorKind::Internal,
+            | WriteLayout { .. }
+            | TinyGoScript { .. } => ErrorKind::Internal,
         }
     }
 
@@ -267,6 +276,7 @@ impl ToolchainError {
             Start { .. }
             | Report { .. }
             | WriteLayout { .. }
+            | TinyGoScript { .. }
             | Interrupted { .. }
             | NoExecutable { .. } => return None,
             BadManifest { .. } => return None,

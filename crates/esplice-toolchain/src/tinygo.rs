@@ -8,6 +8,7 @@ use std::{
 };
 
 use esplice_chip::Chip;
+use esplice_layout::Layout;
 
 use crate::{Machine, Probe, ToolchainError, cargo::signal_of, find::program};
 
@@ -36,6 +37,8 @@ pub struct TinyGoOptions {
     pub stack_size: Option<String>,
     /// More arguments for the linker.
     pub link_args: Vec<String>,
+    /// The memory layout to link with, of base TinyGo.
+    pub layout: Option<Layout>,
 }
 
 /// An ELF fresh from TinyGo. It stands in a directory that goes with this value.
@@ -118,6 +121,15 @@ pub fn build_tinygo(
     let files = |source| ToolchainError::Files { source };
     let output = tempfile::Builder::new().prefix("esplice-go-").tempdir().map_err(files)?;
     let elf = output.path().join("firmware.elf");
+    let mut options = options.clone();
+    let board = target.clone();
+    let target = match options.layout.take() {
+        Some(layout) => {
+            with_layout(&tinygo, &target, &layout, &mut options, &machine, output.path())?
+        }
+        None => target,
+    };
+    let options = &options;
     let told = tell_linker(&tinygo, &target, &options.link_args, output.path()).map_err(files)?;
 
     let mut command = machine.command(&tinygo.program);
@@ -130,7 +142,7 @@ pub fn build_tinygo(
     let name = name(source);
     match (status.success(), signal_of(status), status.code()) {
         (true, ..) if elf.is_file() => {
-            Ok(GoArtifact { elf, name, tinygo, target, _directory: output })
+            Ok(GoArtifact { elf, name, tinygo, target: board, _directory: output })
         }
         (true, ..) => Err(ToolchainError::GoWithoutElf { package: name }),
         (false, Some(signal), _) => Err(ToolchainError::Interrupted { signal }),
@@ -186,6 +198,33 @@ fn target(
         version,
         targets: names.to_vec(),
     })
+}
+
+/// A target file in `directory` that adds `layout` to `target`.
+fn with_layout(
+    tinygo: &TinyGo,
+    target: &str,
+    layout: &Layout,
+    options: &mut TinyGoOptions,
+    probe: &dyn Probe,
+    directory: &Path,
+) -> Result<String, ToolchainError> {
+    let question = ["info", "-json", &format!("-target={target}")];
+    let answer = probe.output(&tinygo.program, &question).unwrap_or_default();
+    let about: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+    let Some(script) = about["target"]["linkerscript"].as_str() else {
+        return Err(ToolchainError::TinyGoScript { target: target.to_owned() });
+    };
+    let own = directory.join("esplice-layout.ld");
+    let files = esplice_layout::tinygo(layout, target, script, &own.to_string_lossy());
+    let path = directory.join("esplice-layout.json");
+    std::fs::write(&own, files.script)
+        .and_then(|()| std::fs::write(&path, files.target))
+        .map_err(|source| ToolchainError::Files { source })?;
+    if options.stack_size.is_none() {
+        options.stack_size = files.stack_size.map(|bytes| bytes.to_string());
+    }
+    Ok(path.to_string_lossy().into_owned())
 }
 
 /// How TinyGo learns of the linker's arguments: the target's name or file, and a flag.

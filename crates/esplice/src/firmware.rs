@@ -8,7 +8,7 @@ use esplice_image::{
     ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, WriteKind, build_adopted_image,
     build_image, build_rom_image, is_rom_program, make_plan, second_stage_for,
 };
-use esplice_toolchain::{CargoOptions, build_tinygo};
+use esplice_toolchain::{CargoOptions, TinyGoOptions, build_tinygo};
 
 use crate::{
     event::StageState,
@@ -84,7 +84,9 @@ impl Firmware {
     ) -> Result<Firmware, Failure> {
         shell.status(&format!("Compiling {} for {}", source.display(), chip.display_name));
         shell.stage("compile", StageState::Started);
-        let artifact = build_tinygo(source, chip, &project.go).map_err(|error| {
+        let layout = layout::of_go(project, chip)?;
+        let options = TinyGoOptions { layout: layout.clone(), ..project.go.clone() };
+        let artifact = build_tinygo(source, chip, &options).map_err(|error| {
             if interrupt.is_asked() { Failure::interrupted() } else { error.into() }
         })?;
         if interrupt.is_asked() {
@@ -92,6 +94,9 @@ impl Firmware {
         }
         shell.stage("compile", StageState::Done);
         let elf = Arc::new(source::read(&artifact.elf)?);
+        if let Some(layout) = &layout {
+            layout::hold(&elf, layout, shell)?;
+        }
         let (name, hash) = (artifact.name.clone(), artifact.tinygo.appends_hash());
         Firmware::from_rom_program(name, elf, chip, project, hash, shell)
     }

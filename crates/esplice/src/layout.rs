@@ -28,6 +28,20 @@ pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>
     }
 }
 
+/// The layout of a Go package, if it has one.
+pub fn of_go(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
+    let Some(spec) = &project.layout else { return Ok(None) };
+    let spec = spec.clone().or_base(Base::TinyGo);
+    match &spec.base {
+        Some(base) if base.value != Base::TinyGo => {
+            let (place, name) = (&base.place, base.value.name());
+            let message = format!("{place}: base {name:?} is not for a Go package");
+            Err(Failure::new(Exit::PlanRefused, message).hint("Go is built on \"tinygo\""))
+        }
+        _ => Ok(Some(spec.settle(chip)?)),
+    }
+}
+
 /// Compiles a cargo project. Where the layout is what the linker refuses, the failure says so, with
 /// the line.
 pub fn compile(

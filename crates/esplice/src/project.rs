@@ -257,6 +257,8 @@ impl Project {
                 panic,
                 stack_size,
                 link_args: link_args.clone(),
+                // Settled for the chip, once that is known.
+                layout: None,
             },
             link_args,
             output,

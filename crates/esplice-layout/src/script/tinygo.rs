@@ -16,8 +16,8 @@ pub struct TinyGoFiles {
     pub target: String,
     /// The linker script that it names.
     pub script: String,
-    /// More arguments for `tinygo build`.
-    pub arguments: Vec<String>,
+    /// The stack of each goroutine in bytes, for `-stack-size`; none where the layout leaves it alone.
+    pub stack_size: Option<u32>,
 }
 
 /// The target that adds `layout` to TinyGo's own target `inherits`, whose linker script is `script`
@@ -30,11 +30,8 @@ pub fn tinygo(layout: &Layout, inherits: &str, script: &str, own_script: &str) -
         json(inherits),
         json(own_script)
     );
-    let mut arguments = Vec::new();
-    if let Some(stack) = &layout.goroutine_stack {
-        arguments.push(format!("-stack-size={}", stack.bytes));
-    }
-    TinyGoFiles { target, script: own(layout, script), arguments }
+    let stack_size = layout.goroutine_stack.as_ref().map(|stack| stack.bytes);
+    TinyGoFiles { target, script: own(layout, script), stack_size }
 }
 
 fn own(layout: &Layout, script: &str) -> Text {
