@@ -157,6 +157,18 @@ fn what_is_not_there() {
     let at = directory.path();
     run(at, "build --elf none.elf").check(3, &["error: cannot read none.elf: "]);
     run(at, "image info none.bin").check(3, &["error: cannot read none.bin: "]);
+    #[cfg(unix)]
+    {
+        nix::unistd::mkfifo(&at.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        run(at, "image info pipe")
+            .check(3, &["cannot read pipe: it is a pipe that nothing writes"]);
+        run(at, "flash --port /dev/null --offset 0 --target esp32c3 pipe").check(3, &["pipe"]);
+        fs::remove_file(at.join("pipe")).unwrap();
+        fs::write(at.join("x.bin"), "x").unwrap();
+        run(at, "flash --port /dev/null --offset 0 --target esp32c3 x.bin")
+            .check(2, &["port /dev/null is no serial port", "hint: ", "/dev/ttyUSB0"]);
+        fs::remove_file(at.join("x.bin")).unwrap();
+    }
     run(at, "build").check(3, &["error: . has neither Cargo.toml nor .go files", "hint: "]);
     run(at, "config nowhere").check(3, &["error: nowhere is no directory"]);
 }

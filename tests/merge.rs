@@ -291,3 +291,23 @@ fn an_xz_file_does_not_unpack_without_end() {
     run(at, "image info bomb.xz")
         .check(3, &["bomb.xz: xz file unpacks to more than 268435456 bytes"]);
 }
+
+/// What users of esptool and espflash type.
+#[test]
+fn other_tools_words_work() {
+    let directory = support::built_hello("Hello\r\n");
+    let at = directory.path();
+    let image = fs::read(at.join("hello.bin")).unwrap();
+    let build = "--target esp32c3 --flash-mode dio --flash-freq 80m --flash-size 4MB";
+    run(at, &format!("elf2image {build} --output a.bin hello.elf")).check(0, &[]);
+    run(at, "save-image --chip esp32c3 hello.elf b.bin").check(0, &[]);
+    run(at, "save-image --chip esp32c3 --output c.bin hello.elf").check(0, &[]);
+    for name in ["a.bin", "b.bin", "c.bin"] {
+        assert!(fs::read(at.join(name)).unwrap() == image, "{name}");
+    }
+    run(at, "image-info hello.bin").check(0, &[]);
+    let words = "0x0 hello.merged.bin 0x200000 a.bin";
+    run(at, &format!("merge-bin --fill-flash-size 4MB -o m.bin {words}")).check(0, &[]);
+    assert_eq!(fs::read(at.join("m.bin")).unwrap().len(), 4 << 20);
+    run(at, "save-image --chip esp32c3 --output c.bin hello.elf d.bin").check(2, &["--output"]);
+}

@@ -43,7 +43,7 @@ pub struct SerialPort {
 /// `interrupt` is set, every call that waits ends with [`PortError::Interrupted`] within 50 ms.
 ///
 /// # Errors
-/// [`PortError::NotFound`], [`PortError::Busy`], [`PortError::Permission`], [`PortError::Name`]
+/// [`PortError::NotFound`], [`PortError::Busy`], [`PortError::Permission`], [`PortError::NotSerial`]
 /// for something that is no serial port, else [`PortError::Io`].
 pub fn open_serial(
     name: &str,
@@ -259,6 +259,13 @@ fn open(name: &str, baud: u32) -> Result<Box<dyn serialport::SerialPort>, PortEr
     port.map_err(|error| open_error(name, error))
 }
 
+/// Whether the system refused what only terminals can do, as of `/dev/null`: serialport hands on the
+/// text of ENOTTY, in the words of the C library or of nix, and no code.
+fn is_no_terminal(error: &serialport::Error) -> bool {
+    let words = ["Not a typewriter", "Inappropriate ioctl", "Not a tty"];
+    words.iter().any(|words| error.description.contains(words))
+}
+
 fn open_error(name: &str, error: serialport::Error) -> PortError {
     let port = name.to_owned();
     match error.kind() {
@@ -267,8 +274,9 @@ fn open_error(name: &str, error: serialport::Error) -> PortError {
         ErrorKind::NoDevice => PortError::Busy { port },
         ErrorKind::Io(io::ErrorKind::NotFound) => PortError::NotFound { port },
         ErrorKind::Io(io::ErrorKind::PermissionDenied) => PortError::Permission { port },
+        _ if is_no_terminal(&error) => PortError::NotSerial { port },
         _ if std::fs::metadata(name).is_ok_and(|file| file.is_file() || file.is_dir()) => {
-            PortError::Name { port, message: "it is no serial port".into() }
+            PortError::NotSerial { port }
         }
         _ => PortError::Io { port, source: error.into() },
     }

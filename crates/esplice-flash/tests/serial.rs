@@ -94,7 +94,9 @@ fn what_is_no_port_is_named() {
     assert!(matches!(missing, Err(PortError::NotFound { .. })));
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     let file = open_serial(file, 115_200, never());
-    assert!(matches!(file, Err(PortError::Name { .. })));
+    assert!(matches!(file, Err(PortError::NotSerial { .. })));
+    let null = open_serial("/dev/null", 115_200, never());
+    assert!(matches!(null, Err(PortError::NotSerial { .. })));
 }
 
 #[test]

@@ -76,6 +76,12 @@ pub enum PortError {
         /// What is wrong with it.
         message: String,
     },
+    /// A file, a directory or a device that is no serial line.
+    #[error("port {port} is no serial port")]
+    NotSerial {
+        /// The port's name.
+        port: String,
+    },
     /// It was there and is gone: unplugged, or the far end hung up.
     #[error("port {port} is gone")]
     Gone {
@@ -105,6 +111,11 @@ impl PortError {
             PortError::Busy { .. } => "close the serial monitor or other tool that holds it".into(),
             PortError::Permission { .. } => {
                 "on Linux, add yourself to the group that owns the port (dialout or uucp) and log in again".into()
+            }
+            PortError::NotSerial { .. } => {
+                "serial ports have names such as /dev/ttyUSB0, /dev/ttyACM0 or COM3; sim:esp32c3 \
+                is a virtual board"
+                    .into()
             }
             PortError::Gone { .. } => "check the cable, then start again".into(),
             _ => return None,

@@ -5,7 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use esplice_image::BootLayout;
 
-use crate::value;
+use crate::{
+    exit::Failure,
+    project::{Flags, Project},
+    source::Source,
+    value,
+};
 
 /// What to build, flash or run.
 #[derive(Debug, Clone, Default, Args)]
@@ -30,6 +35,35 @@ pub struct TargetArgs {
     /// File of a chip or board that esplice does not bring, known beside the others
     #[arg(long, value_name = "FILE")]
     pub target_file: Option<PathBuf>,
+}
+
+/// What firmware is made of, and how: `build`, `flash` and `run` take the same.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FirmwareArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub cargo: CargoArgs,
+    #[command(flatten)]
+    pub go: GoArgs,
+    #[command(flatten)]
+    pub image: ImageArgs,
+}
+
+impl FirmwareArgs {
+    /// Settles these flags and `others` over the settings of the source's project.
+    pub fn settle(&self, others: Flags) -> Result<Project, Failure> {
+        let flags = Flags {
+            target: self.target.clone(),
+            cargo: self.cargo.clone(),
+            go: self.go.clone(),
+            image: self.image.clone(),
+            ..others
+        };
+        Project::settle(&Source::directory(&self.source), flags)
+    }
 }
 
 /// What cargo is told.

@@ -20,6 +20,9 @@ pub enum Command {
     /// Build firmware and its flash image
     #[command(alias = "elf2image")]
     Build(build::Args),
+    /// Build firmware and its flash image
+    #[command(hide = true)]
+    SaveImage(build::SaveImageArgs),
     /// Write firmware to a board and start it
     Flash(flash::Args),
     /// Build, flash and show what the board says
@@ -52,6 +55,7 @@ impl Command {
     pub fn run(self, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
         match self {
             Command::Build(args) => build::run(&args, shell, interrupt),
+            Command::SaveImage(args) => build::run(&args.into_build(), shell, interrupt),
             Command::Flash(args) => flash::run(&args, shell, interrupt),
             Command::Run(args) => run::run(&args, shell, interrupt),
             Command::Monitor(args) => monitor::run(&args, shell, interrupt),

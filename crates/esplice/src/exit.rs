@@ -191,7 +191,7 @@ impl From<PortError> for Failure {
             | PortError::Busy { .. }
             | PortError::Permission { .. }
             | PortError::Io { .. } => Exit::Port,
-            PortError::Name { .. } => Exit::Usage,
+            PortError::Name { .. } | PortError::NotSerial { .. } => Exit::Usage,
             PortError::Gone { .. } => Exit::PortLost,
             PortError::Interrupted => Exit::Interrupted,
         };

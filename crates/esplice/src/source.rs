@@ -150,7 +150,7 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The whole file at `path`, unless it is larger than `most`: a device may have no end.
 pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     // Room at once for what is known to come.
     let len = file.metadata()?.len().min(most);
     let mut bytes = Vec::with_capacity(len as usize);
@@ -160,6 +160,53 @@ pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
+}
+
+/// Opens a file. A pipe is opened only when something writes to it: else this would wait without
+/// end.
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    if !std::fs::metadata(path)?.file_type().is_fifo() {
+        return File::open(path);
+    }
+    let no_wait = OFlag::O_NONBLOCK;
+    let file = File::options().read(true).custom_flags(no_wait.bits()).open(path)?;
+    if has_no_writer(&file)? {
+        return Err(io::Error::other("it is a pipe that nothing writes to"));
+    }
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(file)
+}
+
+/// Whether nobody holds the pipe's other end, and nothing is left in it.
+#[cfg(unix)]
+fn has_no_writer(file: &File) -> io::Result<bool> {
+    use std::os::fd::AsFd as _;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    let mut asked = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+    poll(&mut asked, PollTimeout::ZERO)?;
+    // POLLHUP tells of a writer that was there and is gone; without one ever, a read ends at once.
+    let told = asked.first().and_then(|asked| asked.revents()).unwrap_or(PollFlags::empty());
+    if told.contains(PollFlags::POLLIN) {
+        return Ok(false);
+    }
+    let mut nothing = [0];
+    match nix::unistd::read(file, &mut nothing) {
+        Ok(_) => Ok(true),
+        Err(nix::errno::Errno::EAGAIN) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 fn has_go(directory: &Path) -> bool {
@@ -185,5 +232,27 @@ mod tests {
         assert_eq!(error.to_string(), "it has more than 99 bytes");
         #[cfg(unix)]
         assert!(read_up_to(Path::new("/dev/zero"), 1000).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_read_to_its_end_and_without_a_writer_not_at_all() {
+        use std::io::Write as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = read_up_to(&path, 100).unwrap_err();
+        assert_eq!(error.to_string(), "it is a pipe that nothing writes to");
+
+        // Opened for both, the other end is there before anybody reads.
+        let mut writer = File::options().read(true).write(true).open(&path).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut file = open(&path).unwrap();
+            let mut bytes = [0; 10];
+            file.read_exact(&mut bytes).map(|()| bytes)
+        });
+        writer.write_all(&[7; 4]).unwrap();
+        writer.write_all(&[7; 6]).unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), [7; 10]);
     }
 }

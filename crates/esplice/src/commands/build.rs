@@ -8,12 +8,12 @@ use esplice_image::merged;
 use serde_json::json;
 
 use crate::{
-    args::{CargoArgs, GoArgs, ImageArgs, SourceArgs, TargetArgs},
+    args::FirmwareArgs,
     exit::{Exit, Failure},
     firmware::Firmware,
     interrupt::Interrupt,
     outputs::{Names, Outputs, Staged, same_file},
-    project::{Flags, Project},
+    project::Flags,
     shell::Shell,
     source::Source,
 };
@@ -21,34 +21,36 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    target: TargetArgs,
+    firmware: FirmwareArgs,
     /// Where the app image goes; the other files stand beside it [default: NAME.bin]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the app image alone: no merged flash, no copy of the ELF, no plan
     #[arg(long)]
     image_only: bool,
+}
+
+/// [`Args`] as `espflash save-image` has them: the output stands behind the source.
+#[derive(Debug, clap::Args)]
+pub struct SaveImageArgs {
     #[command(flatten)]
-    cargo: CargoArgs,
-    #[command(flatten)]
-    go: GoArgs,
-    #[command(flatten)]
-    image: ImageArgs,
+    build: Args,
+    /// Where the app image goes
+    #[arg(value_name = "FILE", conflicts_with = "output")]
+    file: Option<PathBuf>,
+}
+
+impl SaveImageArgs {
+    pub fn into_build(self) -> Args {
+        let output = self.file.or(self.build.output);
+        Args { output, ..self.build }
+    }
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let flags = Flags {
-        target: args.target.clone(),
-        cargo: args.cargo.clone(),
-        go: args.go.clone(),
-        image: args.image.clone(),
-        output: args.output.clone(),
-        ..Flags::default()
-    };
-    let project = Project::settle(&Source::directory(&args.source), flags)?;
-    let source = Source::from_args(&args.source)?;
+    let project =
+        args.firmware.settle(Flags { output: args.output.clone(), ..Flags::default() })?;
+    let source = Source::from_args(&args.firmware.source)?;
     let input = source.file().map(Path::to_owned);
     // Known before minutes of compiling, where the user has named it.
     let named = project.output.as_deref().map(|output| names(output, input.as_deref()));

@@ -1,48 +1,40 @@
 use crate::{
-    args::{CargoArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, SourceArgs, TargetArgs},
+    args::{FirmwareArgs, FlashArgs, PortArgs},
     exit::Failure,
     flashing,
     interrupt::Interrupt,
     load::Job,
     ports,
-    project::{Flags, Project},
+    project::Flags,
     shell::Shell,
-    source::Source,
     watching,
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    target: TargetArgs,
+    firmware: FirmwareArgs,
     #[command(flatten)]
     port: PortArgs,
     #[command(flatten)]
     flash: FlashArgs,
-    #[command(flatten)]
-    cargo: CargoArgs,
-    #[command(flatten)]
-    go: GoArgs,
-    #[command(flatten)]
-    image: ImageArgs,
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let flags = Flags {
-        target: args.target.clone(),
+    let project = args.firmware.settle(Flags {
         port: args.port.clone(),
         flash: args.flash.clone(),
-        cargo: args.cargo.clone(),
-        go: args.go.clone(),
-        image: args.image.clone(),
         ..Flags::default()
-    };
-    let project = Project::settle(&Source::directory(&args.source), flags)?;
+    })?;
     let mut opened = None;
-    let job =
-        Job::prepare(&args.source, args.flash.offset, &project, &mut opened, shell, interrupt)?;
+    let job = Job::prepare(
+        &args.firmware.source,
+        args.flash.offset,
+        &project,
+        &mut opened,
+        shell,
+        interrupt,
+    )?;
 
     let mut board = match opened {
         Some(board) => board,

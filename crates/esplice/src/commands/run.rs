@@ -1,53 +1,45 @@
 use crate::{
-    args::{CargoArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, SourceArgs, TargetArgs, WatchArgs},
+    args::{FirmwareArgs, FlashArgs, PortArgs, WatchArgs},
     exit::Failure,
     flashing,
     interrupt::Interrupt,
     load::Job,
     ports,
-    project::{Flags, Project},
+    project::Flags,
     shell::Shell,
-    source::Source,
     watching::Watching,
 };
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    source: SourceArgs,
-    #[command(flatten)]
-    target: TargetArgs,
+    firmware: FirmwareArgs,
     #[command(flatten)]
     port: PortArgs,
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
     flash: FlashArgs,
-    #[command(flatten)]
-    cargo: CargoArgs,
-    #[command(flatten)]
-    go: GoArgs,
-    #[command(flatten)]
-    image: ImageArgs,
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let flags = Flags {
-        target: args.target.clone(),
+    let project = args.firmware.settle(Flags {
         port: args.port.clone(),
         flash: args.flash.clone(),
-        cargo: args.cargo.clone(),
-        go: args.go.clone(),
-        image: args.image.clone(),
         watch: args.watch.clone(),
         ..Flags::default()
-    };
-    let project = Project::settle(&Source::directory(&args.source), flags)?;
+    })?;
     let watching = Watching::new(&project, &args.watch)?;
     shell.give_stdout_to_board();
     let mut opened = None;
-    let mut job =
-        Job::prepare(&args.source, args.flash.offset, &project, &mut opened, shell, interrupt)?;
+    let mut job = Job::prepare(
+        &args.firmware.source,
+        args.flash.offset,
+        &project,
+        &mut opened,
+        shell,
+        interrupt,
+    )?;
 
     let watching = watching.with_elf(job.elf.take());
 
