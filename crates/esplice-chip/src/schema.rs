@@ -474,12 +474,46 @@ pub struct Flash {
     pub reset_us: u32,
     /// The id that no other chip has.
     pub unique_id: [u8; 8],
+    /// The longest times that the data sheet allows.
+    pub worst: WorstFlash,
+}
+
+/// The longest times of a flash chip; the same keys as the typical ones.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WorstFlash {
+    /// Erase of 4 KiB, in microseconds.
+    pub erase_4k_us: u32,
+    /// Erase of 32 KiB, in microseconds.
+    pub erase_32k_us: u32,
+    /// Erase of 64 KiB, in microseconds.
+    pub erase_64k_us: u32,
+    /// Erase of the whole chip, in milliseconds.
+    pub erase_chip_ms: u32,
+    /// Program of the first byte of a page, in nanoseconds.
+    pub program_first_byte_ns: u32,
+    /// Program of each further byte of a page, in nanoseconds.
+    pub program_next_byte_ns: u32,
 }
 
 impl Flash {
     /// Size in bytes, from the JEDEC capacity.
     pub fn size(&self) -> u32 {
         1_u32.checked_shl(u32::from(self.jedec[2])).unwrap_or(0)
+    }
+
+    /// The chip at its slowest: the longest times in the place of the typical ones.
+    pub fn at_worst(&self) -> Flash {
+        let worst = &self.worst;
+        Flash {
+            erase_4k_us: worst.erase_4k_us,
+            erase_32k_us: worst.erase_32k_us,
+            erase_64k_us: worst.erase_64k_us,
+            erase_chip_ms: worst.erase_chip_ms,
+            program_first_byte_ns: worst.program_first_byte_ns,
+            program_next_byte_ns: worst.program_next_byte_ns,
+            ..self.clone()
+        }
     }
 }
 

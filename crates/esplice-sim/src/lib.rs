@@ -41,8 +41,8 @@ mod soc;
 pub mod spec;
 
 pub use board::{
-    Board, Counters, Gone, RomNames, Sent, Snapshot, Status, TraceEvent, TraceSink, TraceWhat,
-    Traced,
+    Board, Bridge, Counters, Gone, RomNames, Sent, Snapshot, Status, TraceEvent, TraceSink,
+    TraceWhat, Traced,
 };
 pub use error::{Printed, SimError};
 pub use port::SimPort;

@@ -116,6 +116,7 @@ impl SimPort {
             board = board.with_rom(&RomImage::open(path, parsed.chip).map_err(refused)?);
         }
         board.plug(parsed.line);
+        board.set_bridge(parsed.bridge);
         parsed.burns.iter().for_each(|burn| board.burn(burn));
         if let Some(path) = &parsed.faults {
             let plan = FaultPlan::open(path).map_err(SimError::from).map_err(refused)?;
@@ -232,10 +233,11 @@ fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
         let message = format!("there is no virtual {}", spec.chip.display_name);
         return Err(PortError::Name { port: name.into(), message });
     };
+    let timing = if spec.worst_flash { sim.flash.at_worst() } else { sim.flash.clone() };
     match &spec.flash {
-        None => Ok(Nor::in_memory(sim.flash.size(), &sim.flash)),
+        None => Ok(Nor::in_memory(timing.size(), &timing)),
         Some(path) => {
-            Nor::open(path, sim.flash.size(), &sim.flash).map_err(|error| port_error(name, error))
+            Nor::open(path, timing.size(), &timing).map_err(|error| port_error(name, error))
         }
     }
 }

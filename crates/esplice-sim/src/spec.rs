@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::{
+    board::Bridge,
     efuse::{Burn, BurnError},
     soc::Cable,
 };
@@ -12,7 +13,9 @@ use esplice_chip::{Chip, ChipError, nearest};
 /// What a virtual board's name starts with.
 pub const SCHEME: &str = "sim:";
 /// Keys that are understood.
-const KEYS: [&str; 6] = ["efuse", "faults", "flash", "line", "rom", "time"];
+const KEYS: [&str; 8] = ["bridge", "efuse", "faults", "flash", "flash-time", "line", "rom", "time"];
+/// How long the flash chip takes: as the data sheet's typical figures, or as its maxima.
+const FLASH_TIMES: [(&str, bool); 2] = [("typical", false), ("worst", true)];
 
 /// What takes time on a virtual board. Instructions always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +73,10 @@ pub struct Spec {
     pub rom: Option<PathBuf>,
     /// What takes time.
     pub time: TimeMode,
+    /// The USB bridge at UART0.
+    pub bridge: Bridge,
+    /// The flash chip takes the longest times of its data sheet.
+    pub worst_flash: bool,
 }
 
 /// Why a name describes no virtual board.
@@ -108,6 +115,16 @@ pub enum SpecError {
         /// The key.
         key: String,
     },
+    /// A value is none of those that there are.
+    #[error("unknown {key} {value:?}")]
+    Choice {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// Values that there are.
+        known: Vec<&'static str>,
+    },
     /// There is no such place for the cable.
     #[error("unknown line {value:?}")]
     Line {
@@ -137,6 +154,7 @@ impl SpecError {
             SpecError::Chip(error) => return error.hint(),
             SpecError::Burn(error) => return error.hint(),
             SpecError::Key { key } => did_you_mean(key, &KEYS),
+            SpecError::Choice { value, known, .. } => did_you_mean(value, known),
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
             SpecError::NoBoard { .. } | SpecError::Twice { .. } => return None,
@@ -158,6 +176,7 @@ impl Spec {
             return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
         }
         let (mut faults, mut flash, mut line, mut rom, mut time) = (None, None, None, None, None);
+        let (mut bridge, mut worst) = (None, None);
         let mut burns = Vec::new();
         for part in parts {
             let (key, value) = match part.split_once('=') {
@@ -165,6 +184,8 @@ impl Spec {
                 _ => return Err(SpecError::Shape { part: part.into() }),
             };
             let twice = match key {
+                "bridge" => bridge.replace(choice("bridge", &Bridge::ALL, value)?).is_some(),
+                "flash-time" => worst.replace(choice("flash-time", &FLASH_TIMES, value)?).is_some(),
                 "efuse" => {
                     burns.push(Burn::parse(chip, value)?);
                     false
@@ -181,6 +202,21 @@ impl Spec {
             }
         }
         let (line, time) = (line.unwrap_or_default(), time.unwrap_or_default());
-        Ok(Spec { chip, burns, faults, flash, line, rom, time })
+        let (bridge, worst_flash) = (bridge.unwrap_or_default(), worst.unwrap_or_default());
+        Ok(Spec { bridge, worst_flash, chip, burns, faults, flash, line, rom, time })
     }
+}
+
+/// The value called `name` of a key that has so many.
+fn choice<T: Copy>(
+    key: &'static str,
+    known: &[(&'static str, T)],
+    name: &str,
+) -> Result<T, SpecError> {
+    let found = known.iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| *value).ok_or_else(|| SpecError::Choice {
+        key,
+        value: name.into(),
+        known: known.iter().map(|(known, _)| *known).collect(),
+    })
 }

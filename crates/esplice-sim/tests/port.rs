@@ -85,7 +85,9 @@ fn names() {
     check_name("sim:esp32c3,flsh=x", Err("unknown key \"flsh\"; did you mean \"flash\"?"));
     check_name(
         "sim:esp32c3,baud=9600",
-        Err("unknown key \"baud\"; known are efuse, faults, flash, line, rom, time"),
+        Err(
+            "unknown key \"baud\"; known are bridge, efuse, faults, flash, flash-time, line, rom, time",
+        ),
     );
     check_name("sim:esp32c3,line=usb", Ok(("esp32c3", None, Virtual)));
     check_name("sim:esp32c3,line=ubs", Err("unknown line \"ubs\"; did you mean \"usb\"?"));
@@ -397,4 +399,39 @@ fn a_power_cut_on_the_board_behind_a_name() {
     begin.extend([8_u32, 1, 1024, 0, 0].map(u32::to_le_bytes).concat());
     let gone = ask(&mut port, &begin).unwrap_err();
     assert!(matches!(gone, PortError::Gone { .. }), "{gone:?}");
+}
+
+/// From the end of a request on the wire to the first byte of its answer, and to the last, in
+/// microseconds.
+fn check_bridge(bridge: &str) -> [u128; 2] {
+    let mut port = SimPort::open(&format!("sim:esp32c3,bridge={bridge}")).unwrap();
+    for (dtr, rts) in [(false, true), (true, false), (false, false)] {
+        port.set_lines(dtr, rts).unwrap();
+        let until = port.now() + Duration::from_millis(50);
+        port.wait_until(until).unwrap();
+    }
+    port.clear_input().unwrap();
+    port.write(b"\xc0\x00\x08\x04\x00\x00\x00\x00\x00\x07\x07\x12\x20\xc0").unwrap();
+    port.drain().unwrap();
+    let start = port.now().since_start();
+    let (mut heard, mut times) = (0, Vec::new());
+    let deadline = port.now() + Duration::from_millis(200);
+    while heard < 8 * 14 {
+        let mut buf = [0; 200];
+        heard += port.read(&mut buf, deadline).unwrap();
+        times.push((port.now().since_start() - start).as_micros());
+    }
+    [times[0], *times.last().unwrap()]
+}
+
+/// Eight answers of 14 bytes, 86.8 us each: nothing, a frame of 1 ms, or 62 bytes and then 16 ms.
+#[test]
+fn a_bridge_gathers_bytes() {
+    let [none, usb, ftdi] = ["none", "usb", "ftdi"].map(check_bridge);
+    let byte = 87;
+    assert_eq!(usb[0], none[0] + 1000);
+    assert!((none[1] + 1..=none[1] + 1000).contains(&usb[1]), "{none:?} {usb:?}");
+    assert!(ftdi[0].abs_diff(none[0] + 61 * byte) < 100, "{none:?} {ftdi:?}");
+    // The packet that is not full waits from its first byte on.
+    assert!(ftdi[1].abs_diff(none[0] + 62 * byte + 16_000) < 1100, "{none:?} {ftdi:?}");
 }

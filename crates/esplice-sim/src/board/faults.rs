@@ -220,7 +220,9 @@ impl Board {
             return Some(byte);
         }
         loop {
-            let byte = self.soc.fabric.line.to_host.pop_front_if(|byte| byte.done <= now)?;
+            self.output_at().filter(|at| *at <= now)?;
+            self.hand_over(now);
+            let byte = self.soc.fabric.line.to_host.pop_front()?;
             let (byte, times) = match self.faults.delayed.take() {
                 Some(times) => (byte, times),
                 None => {

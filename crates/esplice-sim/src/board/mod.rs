@@ -1,5 +1,6 @@
 //! A board: the chip with its CPU, its flash, its serial line, and the two lines that reset it.
 
+mod bridge;
 mod cable;
 mod counters;
 mod faults;
@@ -35,6 +36,7 @@ use crate::{
     },
 };
 
+pub use bridge::Bridge;
 pub use counters::Counters;
 pub use faults::Gone;
 pub use snapshot::Snapshot;
@@ -61,6 +63,9 @@ pub struct Board {
     suspended: HashMap<u32, Flow>,
     /// The CPU is told of no new interrupt before this cycle.
     irq_from: u64,
+    bridge: Bridge,
+    /// Up to here the bridge has handed over what came.
+    handed_over: Tick,
     /// What goes wrong on the line.
     faults: faults::Faults,
     /// The boot pin is held low whatever the lines say.
@@ -204,6 +209,8 @@ impl Board {
             download_strap: sim.download_strap,
             suspended: HashMap::new(),
             irq_from: 0,
+            bridge: Bridge::None,
+            handed_over: 0,
             faults: faults::Faults::default(),
             boot_pin_held: false,
             idle: idle::Idle::new(),
@@ -258,7 +265,7 @@ impl Board {
                 return Ok(());
             }
             let next = match self.output_at() {
-                Some(at) if stop_on_output => next.min(at),
+                Some(at) if stop_on_output => next.min(at).min(self.bridge_looks_at(now)),
                 _ => next,
             };
             self.advance(now, next);
@@ -332,7 +339,9 @@ impl Board {
             Cable::Usb => (0, periods(1, usb_serial_jtag::BYTES_HZ)),
         };
         let time = if fabric.timed { time } else { 0 };
-        let mut at = self.line_free.max(fabric.now());
+        let now = fabric.now();
+        let mut at = self.leaves_bridge(self.line_free.max(now));
+        let fabric = &mut self.soc.fabric;
         let room = LINE_LIMIT.saturating_sub(fabric.line.to_board.len());
         for &byte in bytes.iter().take(room) {
             let done = at.saturating_add(time);
@@ -643,11 +652,6 @@ impl Board {
         self.idle.skipped += cycle - self.cpu.cycles;
         self.cpu.cycles = cycle;
         self.soc.fabric.clock.cycle = cycle;
-    }
-
-    /// When the next byte for the host has arrived.
-    fn output_at(&self) -> Option<Tick> {
-        self.soc.fabric.line.to_host.front().map(|byte| byte.done)
     }
 
     /// Nobody hears what arrives now.

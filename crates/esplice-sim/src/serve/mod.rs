@@ -20,6 +20,8 @@ use std::{
     time::Duration,
 };
 
+use esplice_protocol::slip;
+
 use crate::{Board, Sent, SimError, TimeMode, fault_plan::Struck};
 use client::Client;
 use pace::Pace;
@@ -63,6 +65,15 @@ pub enum Happened {
     Behind(Duration),
 }
 
+/// How far the board of a server in real time was behind the host's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lag {
+    /// The most at any moment.
+    pub most: Duration,
+    /// Since the server was made, by the host's clock.
+    pub over: Duration,
+}
+
 /// A board and those who talk to it.
 pub struct Server {
     board: Board,
@@ -78,6 +89,9 @@ pub struct Server {
     /// The board took nothing of what lay on the line in the last turns.
     stalled: bool,
     idle_turns: u32,
+    frames: u64,
+    /// The last byte was within a frame.
+    in_frame: bool,
     /// The port is gone until the board's clock is there, or for ever.
     away: Option<Option<Duration>>,
 }
@@ -96,6 +110,8 @@ impl Server {
             stopped: false,
             stalled: false,
             idle_turns: 0,
+            frames: 0,
+            in_frame: false,
             away: None,
         }
     }
@@ -129,6 +145,16 @@ impl Server {
     /// The board.
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// How well real time was kept; nothing is behind in other modes.
+    pub fn lag(&self) -> Lag {
+        Lag { most: self.pace.most_behind(), over: self.pace.host() }
+    }
+
+    /// Requests so far: frames between two END bytes that came by TCP or pty.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Bytes kept for clients that do not read.
@@ -226,6 +252,11 @@ impl Server {
             }
             let len = client.read(&mut piece);
             if let Some(bytes) = piece.get(..len).filter(|bytes| !bytes.is_empty()) {
+                for byte in bytes {
+                    let ends = *byte == slip::END;
+                    self.frames += u64::from(ends && self.in_frame);
+                    self.in_frame = !ends;
+                }
                 let before = self.board.host_waiting();
                 client.take(bytes, now, &mut self.board);
                 heard |= self.board.host_waiting() > before;

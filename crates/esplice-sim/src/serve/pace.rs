@@ -35,6 +35,7 @@ pub(super) struct Pace {
     real: bool,
     from: Duration,
     told_behind: bool,
+    most_behind: Duration,
     /// Slices since the board took something that it has not answered yet.
     owed: Option<u32>,
     quiet: u32,
@@ -50,6 +51,7 @@ impl Pace {
             real,
             from,
             told_behind: false,
+            most_behind: Duration::ZERO,
             owed: None,
             quiet: 0,
             allowance: 0,
@@ -61,6 +63,11 @@ impl Pace {
         host_now().saturating_duration_since(self.started)
     }
 
+    /// How far the board has been behind at most; in real time only.
+    pub fn most_behind(&self) -> Duration {
+        self.most_behind
+    }
+
     /// Up to when the board is to run, and how far it is behind if that is to be told.
     pub fn deadline(&mut self, now: Duration, slice: Duration) -> (Duration, Option<Duration>) {
         if !self.real {
@@ -68,6 +75,7 @@ impl Pace {
         }
         let due = self.from + self.host();
         let behind = due.saturating_sub(now);
+        self.most_behind = self.most_behind.max(behind);
         let tell = behind > BEHIND && !self.told_behind;
         self.told_behind |= tell;
         (due.min(now + REAL_SLICES * slice), tell.then_some(behind))

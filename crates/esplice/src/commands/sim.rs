@@ -4,7 +4,7 @@ use std::{
 };
 
 use esplice_sim::{
-    Board, RomImage, SimError, TimeMode,
+    Board, Bridge, RomImage, SimError, TimeMode,
     efuse::Burn,
     fault_plan::FaultPlan,
     nor::Nor,
@@ -52,11 +52,21 @@ pub struct Args {
     /// What takes time: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
+    /// USB bridge at the serial line: none, usb or ftdi
+    #[arg(long, value_name = "BRIDGE", default_value = "none", value_parser = bridge)]
+    bridge: Bridge,
+    /// Let the flash chip take the longest times of its data sheet, not the typical ones
+    #[arg(long)]
+    worst_flash: bool,
     #[command(flatten)]
     inspect: InspectArgs,
     /// Hold the boot pin low, so that each reset leads into download mode
     #[arg(long)]
     download: bool,
+}
+
+fn bridge(text: &str) -> Result<Bridge, String> {
+    Bridge::parse(text).ok_or_else(|| format!("{text:?} is none of none, usb and ftdi"))
 }
 
 fn time(text: &str) -> Result<TimeMode, String> {
@@ -108,6 +118,13 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
             )),
         });
         inspector.look(server.board(), shell);
+    }
+    if args.time == TimeMode::Real {
+        let lag = server.lag();
+        let (most, over) = (lag.most.as_secs_f64() * 1e3, lag.over.as_secs_f64());
+        shell.status(&format!(
+            "in {over:.1} s of real time the board was {most:.1} ms behind at most"
+        ));
     }
     inspector.end(server.board(), shell);
     Err(Failure::interrupted())
@@ -165,9 +182,10 @@ fn board(args: &Args) -> Result<Board, Failure> {
     let Some(sim) = &chip.sim else {
         return Err(Failure::usage(format!("there is no virtual {}", chip.display_name)));
     };
+    let timing = if args.worst_flash { sim.flash.at_worst() } else { sim.flash.clone() };
     let nor = match &args.flash {
-        None => Nor::in_memory(sim.flash.size(), &sim.flash),
-        Some(path) => Nor::open(path, sim.flash.size(), &sim.flash).map_err(Failure::from)?,
+        None => Nor::in_memory(timing.size(), &timing),
+        Some(path) => Nor::open(path, timing.size(), &timing).map_err(Failure::from)?,
     };
     let mut board = Board::with_flash(chip, nor, args.time).map_err(Failure::from)?;
     if let Some(path) = &args.rom {
@@ -187,6 +205,7 @@ fn board(args: &Args) -> Result<Board, Failure> {
         let plan = FaultPlan::open(path).map_err(SimError::from)?;
         board.set_faults(&plan).map_err(SimError::from)?;
     }
+    board.set_bridge(args.bridge);
     board.hold_boot_pin(args.download);
     Ok(board)
 }
