@@ -6,6 +6,8 @@
 //! reason.
 #![cfg(target_os = "linux")]
 
+#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
+mod mask_rom;
 #[path = "support/served.rs"]
 mod served;
 mod support;
@@ -45,35 +47,45 @@ fn md5_of(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn board() -> Board {
-    Board::new(&["--pty", "board", "--time", "virtual", "--download"])
+const SERVED: [&str; 5] = ["--pty", "board", "--time", "virtual", "--download"];
+
+/// A board whose ROM functions are carried out, or one that executes the mask ROM.
+fn board(executes_rom: bool) -> Board {
+    let rom = mask_rom::path().to_string_lossy().into_owned();
+    let rom = ["--rom", &rom];
+    Board::new(&[&SERVED[..], if executes_rom { &rom } else { &[] }].concat())
 }
 
 #[test]
 fn with_its_stub() {
-    let board = board();
+    everything(&board(false));
+}
+
+#[test]
+fn with_its_stub_on_the_mask_rom() {
+    everything(&board(true));
+}
+
+fn everything(board: &Board) {
     let image = image(&board.path("image.bin"));
     let erased = vec![0xff; FLASH_LEN];
     let digest = md5_of(&image);
-    run(&board, "board-info", &["esp32c3 (revision v0.4)", "Flash size:        4MB", "MAC"]);
-    run(&board, "board-info", &["Security Information", "Secure Boot: Disabled"]);
-    run(&board, "write-bin 0x10000 image.bin", &["successfully written"]);
+    run(board, "board-info", &["esp32c3 (revision v0.4)", "Flash size:        4MB", "MAC"]);
+    run(board, "board-info", &["Security Information", "Secure Boot: Disabled"]);
+    run(board, "write-bin 0x10000 image.bin", &["successfully written"]);
     assert!(board.flash() == written(&image), "the flash differs");
-    run(&board, "checksum-md5 0x10000 90001", &[&format!("0x{digest}")]);
-    run(&board, "read-flash 0x10000 90001 back.bin", &["successfully read"]);
+    run(board, "checksum-md5 0x10000 90001", &[&format!("0x{digest}")]);
+    run(board, "read-flash 0x10000 90001 back.bin", &["successfully read"]);
     assert!(fs::read(board.path("back.bin")).unwrap() == image, "what was read differs");
-    run(&board, "erase-region 0x10000 0x16000", &["Erasing region"]);
+    run(board, "erase-region 0x10000 0x16000", &["Erasing region"]);
     assert!(board.flash() == erased, "the flash is not erased");
-    run(&board, "write-bin --baud 921600 0x10000 image.bin", &["successfully written"]);
+    run(board, "write-bin --baud 921600 0x10000 image.bin", &["successfully written"]);
     assert!(board.flash() == written(&image), "the flash differs");
 }
 
 #[test]
 fn erases_everything() {
-    let board = Board::with_flash(
-        &["--pty", "board", "--time", "virtual", "--download"],
-        Some(&vec![0; FLASH_LEN]),
-    );
+    let board = Board::with_flash(&SERVED, Some(&vec![0; FLASH_LEN]));
     run(&board, "erase-flash", &["Flash has been erased"]);
     assert!(board.flash() == vec![0xff; FLASH_LEN], "the flash is not erased");
 }
@@ -81,10 +93,15 @@ fn erases_everything() {
 /// Its read without a stub asks for other places than it should, so that is not among these.
 #[test]
 fn without_its_stub() {
-    let board = board();
+    for executes_rom in [false, true] {
+        write_without_stub(&board(executes_rom));
+    }
+}
+
+fn write_without_stub(board: &Board) {
     let image = image(&board.path("image.bin"));
-    run(&board, "board-info --no-stub", &["esp32c3 (revision v0.4)", "Secure Boot: Disabled"]);
-    run(&board, "write-bin --no-stub 0x10000 image.bin", &["successfully written"]);
+    run(board, "board-info --no-stub", &["esp32c3 (revision v0.4)", "Secure Boot: Disabled"]);
+    run(board, "write-bin --no-stub 0x10000 image.bin", &["successfully written"]);
     assert!(board.flash()[OFFSET..OFFSET + image.len()] == image, "the flash differs");
 }
 
@@ -92,7 +109,7 @@ fn without_its_stub() {
 /// boots them.
 #[test]
 fn an_elf_that_then_runs() {
-    let board = board();
+    let board = board(false);
     let hello = support::elf::hello("Hello, World!\r\n");
     fs::write(board.path("hello.elf"), hello.to_bytes()).unwrap();
     run(&board, "flash hello.elf", &["Flashing has completed"]);

@@ -88,6 +88,11 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// Whether a receiver at `baud` gets it as it was sent.
+    pub fn is_clean_at(self, baud: u32) -> bool {
+        LineByte { done: 0, byte: self.byte, baud: self.baud }.received_at(baud).1
+    }
+
     /// What a receiver at `baud` makes of it: garbage, where the rates are more than 3 % apart.
     pub fn heard_at(self, baud: u32) -> u8 {
         LineByte { done: 0, byte: self.byte, baud: self.baud }.received_at(baud).0

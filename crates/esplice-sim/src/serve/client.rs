@@ -146,6 +146,7 @@ impl Client {
             (Some(session), _) => {
                 let bytes: Vec<u8> = heard(session.baud()).collect();
                 let mut wire = Vec::with_capacity(bytes.len() + 8);
+                wire.extend(session.told_of_errors(said));
                 escape(&bytes, &mut wire);
                 // What is older may be half of a command: here the newest are lost.
                 if self.out.len() + wire.len() <= CLIENT_LIMIT {

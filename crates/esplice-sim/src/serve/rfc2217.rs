@@ -7,7 +7,7 @@ use esplice_protocol::rfc2217::{
     encode, purge,
 };
 
-use crate::Board;
+use crate::{Board, Sent};
 
 /// Who is there.
 const SIGNATURE: &[u8] = b"esplice virtual board";
@@ -19,6 +19,10 @@ const OPTIONS: [u8; 3] = [BINARY, SUPPRESS_GO_AHEAD, COM_PORT_OPTION];
 const DATA_SIZE: u8 = 8;
 const PARITY: u8 = 1;
 const STOP_SIZE: u8 = 1;
+/// NOTIFY-LINESTATE: a byte came with a framing error (RFC 2217, section 4).
+const FRAMING_ERROR: u8 = 1 << 3;
+/// NOTIFY-MODEMSTATE: CTS, DSR, RI and CD, which no board of this kind drives.
+const MODEM_LINES: u8 = 0;
 /// How long EN stays low for a client that is about to change RTS as well. A slow client takes a
 /// tenth of a second for each line (pyserial looks for the answer every 50 ms).
 const BOTH_LINES: Duration = Duration::from_millis(500);
@@ -37,6 +41,8 @@ pub(super) struct Session {
     theirs: [bool; OPTIONS.len()],
     ours: [bool; OPTIONS.len()],
     bytes: Vec<u8>,
+    /// Which line states the client wants to be told of; none at first (RFC 2217, section 3).
+    line_mask: u8,
 }
 
 impl Session {
@@ -51,6 +57,7 @@ impl Session {
             theirs: [false; OPTIONS.len()],
             ours: [false; OPTIONS.len()],
             bytes: Vec::new(),
+            line_mask: 0,
         }
     }
 
@@ -73,8 +80,14 @@ impl Session {
                 Item::ComPort(command) => self.command(command, now, board).map(Item::ComPort),
                 Item::Byte(_) => None,
             };
+            let masks_modem =
+                matches!(answer, Some(Item::ComPort(ComPort::ModemStateMask(mask))) if mask != 0);
             if let Some(answer) = answer {
                 encode(&answer, Side::Server, answers);
+            }
+            if masks_modem {
+                let state = Item::ComPort(ComPort::ModemState(MODEM_LINES));
+                encode(&state, Side::Server, answers);
             }
         }
         self.send(board);
@@ -117,7 +130,10 @@ impl Session {
             ComPort::Parity(_) => ComPort::Parity(PARITY),
             ComPort::StopSize(_) => ComPort::StopSize(STOP_SIZE),
             ComPort::Control(value) => ComPort::Control(self.control(value, now, board)),
-            ComPort::LineStateMask(mask) => ComPort::LineStateMask(mask),
+            ComPort::LineStateMask(mask) => {
+                self.line_mask = mask;
+                ComPort::LineStateMask(mask)
+            }
             ComPort::ModemStateMask(mask) => ComPort::ModemStateMask(mask),
             ComPort::Purge(what) => {
                 if what == purge::RECEIVED || what == purge::BOTH {
@@ -189,6 +205,16 @@ impl Session {
         }
     }
 
+    /// What the client is told of bytes from the board of which some are broken.
+    pub fn told_of_errors(&self, said: &[Sent]) -> Vec<u8> {
+        let mut told = Vec::new();
+        let is_broken = |sent: &Sent| !sent.is_clean_at(self.baud);
+        if self.line_mask & FRAMING_ERROR != 0 && said.iter().any(is_broken) {
+            encode(&Item::ComPort(ComPort::LineState(FRAMING_ERROR)), Side::Server, &mut told);
+        }
+        told
+    }
+
     /// The client has gone: lines that it held are released, as by a port that is closed.
     pub fn close(&mut self, board: &mut Board) {
         self.lines = (false, false);
@@ -253,13 +279,29 @@ mod tests {
             (ComPort::Control(control::ASK_BREAK), ComPort::Control(control::BREAK_ON)),
             (ComPort::Control(control::BREAK_OFF), ComPort::Control(control::BREAK_OFF)),
             (ComPort::Purge(3), ComPort::Purge(3)),
-            (ComPort::ModemStateMask(255), ComPort::ModemStateMask(255)),
+            (ComPort::ModemStateMask(0), ComPort::ModemStateMask(0)),
+            (ComPort::LineStateMask(8), ComPort::LineStateMask(8)),
             (ComPort::Signature(vec![]), ComPort::Signature(SIGNATURE.into())),
         ] {
             let (asked, answered) = (Item::ComPort(asked), Item::ComPort(answered));
             check(&mut session, &mut board, &[asked], &[answered]);
         }
         assert_eq!(session.baud(), 921_600);
+    }
+
+    #[test]
+    fn states_are_notified_to_who_wants_them() {
+        let (mut session, mut board) = (Session::new(), board());
+        let broken = [Sent { byte: 1, baud: 115_200 }, Sent { byte: 2, baud: 9600 }];
+        assert!(session.told_of_errors(&broken).is_empty());
+        let mask = Item::ComPort(ComPort::LineStateMask(FRAMING_ERROR));
+        check(&mut session, &mut board, std::slice::from_ref(&mask), std::slice::from_ref(&mask));
+        assert!(session.told_of_errors(&broken[..1]).is_empty());
+        // RFC 2217: IAC SB COM-PORT-OPTION NOTIFY-LINESTATE (server's: 106) value IAC SE.
+        assert_eq!(session.told_of_errors(&broken), [255, 250, 44, 106, 8, 255, 240]);
+        let mask = Item::ComPort(ComPort::ModemStateMask(255));
+        let state = Item::ComPort(ComPort::ModemState(0));
+        check(&mut session, &mut board, std::slice::from_ref(&mask), &[mask.clone(), state]);
     }
 
     /// What the board says after the lines were set one by one, 100 ms of its clock apart.
