@@ -2,7 +2,7 @@
 
 use esplice_chip::Chip;
 
-use crate::{Amount, Base, LayoutError, Linker, Place, Room, Spec, settle};
+use crate::{Amount, Base, Cause, LayoutError, Linker, Place, Room, Spec, settle};
 
 /// A layout, checked against a chip's memories.
 #[derive(Debug, Clone)]
@@ -142,6 +142,38 @@ impl Layout {
             None => Linker::Lld,
         };
         self.linker.unwrap_or_else(|| program.map_or(usual, Linker::of_program))
+    }
+
+    /// For a thing that the linker found no room for: a layout whose heap is all that such a thing
+    /// could have, and the bytes of that heap that are another's already.
+    pub fn measuring(&self, error: &LayoutError) -> Option<(Layout, u32)> {
+        let Cause::NoRoomAtLink { what, region, .. } = error.cause.as_ref() else { return None };
+        let mut layout = self.clone();
+        let (mut align, mut taken) = (16, 0);
+        match what.strip_prefix("arena ") {
+            Some(name) => {
+                // Its symbols stay, as the program may use them.
+                let arena = layout.arenas.iter_mut().find(|arena| arena.name == name)?;
+                arena.size = Amount::of(4);
+                align = arena.align.max(align);
+                let here = self.heap.iter().filter(|heap| heap.region == *region);
+                taken = here.fold(align, |_, heap| match &heap.extent {
+                    Extent::Size(size) => size.bytes.saturating_add(align),
+                    Extent::Rest => align,
+                });
+            }
+            None => align = self.heap.as_ref()?.align,
+        }
+        layout.heap = Some(Heap {
+            place: error.place.clone(),
+            region: region.clone(),
+            extent: Extent::Rest,
+            align,
+            symbols: self.heap.iter().flat_map(|heap| heap.symbols.clone()).collect(),
+            limit: None,
+            addr: None,
+        });
+        Some((layout, taken))
     }
 
     /// The region called `key`.

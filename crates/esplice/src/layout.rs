@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use esplice_chip::Chip;
-use esplice_layout::{Base, Layout, explain};
+use esplice_layout::{Amount, Base, Layout, LayoutError, explain};
 use esplice_toolchain::{Artifact, CargoOptions, build_cargo, build_cargo_heard};
 
 use crate::{
@@ -64,9 +64,34 @@ pub fn compile(
         if failure.exit != Exit::BuildFailed {
             return failure;
         }
-        let causes = explain(layout, &said).into_iter().map(Failure::from).collect();
+        let errors = explain(layout, &said);
+        let room = errors.first().and_then(|error| room_for(error, directory, chip, options));
+        let mut causes: Vec<Failure> = errors.into_iter().map(Failure::from).collect();
+        if let (Some(cause), Some(room)) = (causes.first_mut(), room) {
+            cause.hint = Some(format!("the largest that fits is {room}"));
+        }
         first(causes, shell).unwrap_or(failure)
     })
+}
+
+/// How much of what the linker had no room for would fit: linked once more, with all that is left in
+/// its place. That ELF is nobody's, and does not stay.
+fn room_for(
+    error: &LayoutError,
+    directory: &Path,
+    chip: &Chip,
+    options: &CargoOptions,
+) -> Option<Amount> {
+    let (layout, taken) = options.layout.as_ref()?.measuring(error)?;
+    let options = CargoOptions { layout: Some(layout), ..options.clone() };
+    let built = build_cargo_heard(directory, chip, &options, false, &mut |_| {}).ok()?;
+    let elf = std::fs::read(&built.elf);
+    std::fs::remove_file(&built.elf).ok()?;
+    let map = esplice_link::map(&elf.ok()?, chip).ok()?;
+    let mut items = map.regions.iter().flat_map(|region| &region.items);
+    let heap = items.find(|item| item.kind == esplice_link::Kind::Heap)?;
+    let room = heap.len.checked_sub(taken).filter(|room| *room > 0)?;
+    Some(Amount::of(room & !15))
 }
 
 /// Holds an ELF against the layout that it was linked with.
