@@ -79,6 +79,17 @@ fn each_crate_uses_only_what_the_table_grants() {
     }
 }
 
+/// Every project whose build.rs uses it compiles these.
+#[test]
+fn the_crate_for_build_scripts_has_few_dependencies() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../esplice-build/Cargo.toml");
+    let text = std::fs::read_to_string(manifest).unwrap();
+    let (_, after) = text.split_once("\n[dependencies]\n").unwrap();
+    let count =
+        after.lines().take_while(|line| !line.starts_with('[')).filter(|l| l.contains('=')).count();
+    assert!((1..=4).contains(&count), "{count} dependencies");
+}
+
 #[test]
 fn flasher_and_virtual_board_never_see_each_other() {
     let workspace = workspace();
