@@ -77,6 +77,7 @@ fn speed(name: &str, flash: &[u8], start: &[u8]) {
     for _ in 0..5 {
         let mut board = Board::new("esp32c3").expect("a board");
         board.load_flash(flash).expect("room in the flash");
+        board.skip_idle(false);
         board.run_until(start, Duration::from_secs(2)).expect("the firmware starts");
         let (cycles, resets) = (board.cycles(), board.resets());
         let (time, result) = timed(|| board.run_to(board.now() + SLICE, false));
