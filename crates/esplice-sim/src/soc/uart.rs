@@ -138,7 +138,8 @@ impl Uart {
 
     /// Bytes that still wait in the transmit FIFO.
     fn waiting(&self, now: Tick) -> usize {
-        self.sending.len() - self.sending.partition_point(|byte| byte.start <= now)
+        // Firmware polls this: few at the front, usually one, have begun.
+        self.sending.len() - self.sending.iter().take_while(|byte| byte.start <= now).count()
     }
 
     fn send(&mut self, byte: u8, fabric: &mut Fabric) {
@@ -221,9 +222,7 @@ impl Uart {
             self.raw |= int::RXFIFO_TOUT;
             self.last_received = None;
         }
-        let done = self.sending.partition_point(|byte| byte.done <= now);
-        if done > 0 {
-            self.sending.drain(..done);
+        while self.sending.pop_front_if(|byte| byte.done <= now).is_some() {
             if self.sending.is_empty() {
                 self.raw |= int::TX_DONE;
             }
