@@ -7,15 +7,21 @@
 
 extern crate alloc;
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::{
+    cell::RefCell,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use embassy_executor::Spawner;
 use embassy_sync::{
-    blocking_mutex::raw::CriticalSectionRawMutex, channel::Channel, signal::Signal,
+    blocking_mutex::{Mutex, raw::CriticalSectionRawMutex},
+    channel::Channel,
+    signal::Signal,
 };
 use embassy_time::{Duration, Instant, Timer};
 use esp_backtrace as _;
 use esp_hal::{
+    Blocking,
     clock::CpuClock,
     interrupt::{Priority, software::SoftwareInterrupt},
     peripherals::FROM_CPU_INTR1,
@@ -31,6 +37,10 @@ static NUMBERS: Channel<CriticalSectionRawMutex, u32, 4> = Channel::new();
 /// The software interrupt's handler wakes a task.
 static RAISED: Signal<CriticalSectionRawMutex, u32> = Signal::new();
 static RAISES: AtomicU32 = AtomicU32::new(0);
+/// An interrupt a millisecond while the tasks compute.
+static TICKER: Mutex<CriticalSectionRawMutex, RefCell<Option<PeriodicTimer<'static, Blocking>>>> =
+    Mutex::new(RefCell::new(None));
+static TICKS: AtomicU32 = AtomicU32::new(0);
 /// How often each busy task had its turn.
 static TURNS: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
@@ -65,14 +75,19 @@ async fn main(spawner: Spawner) {
     print!("slept {} ms\r\n", start.elapsed().as_millis());
 
     let mut ticker = PeriodicTimer::new(SystemTimer::new(peripherals.SYSTIMER).alarm0);
-    let _ = ticker.start(Rate::from_hz(1000).as_duration());
+    ticker.set_interrupt_handler(on_tick);
+    ticker.listen();
+    ticker.start(Rate::from_hz(1000).as_duration()).unwrap();
+    TICKER.lock(|place| place.replace(Some(ticker)));
     for number in 0..3 {
         spawner.spawn(compute(number).unwrap());
     }
     print!("busy\r\n");
     loop {
         Timer::after(Duration::from_millis(100)).await;
-        let busy = TURNS.iter().all(|turns| turns.load(Ordering::Relaxed) > 10);
+        let ticks = TICKS.load(Ordering::Relaxed);
+        TICKS.store(0, Ordering::Relaxed);
+        let busy = TURNS.iter().all(|turns| turns.load(Ordering::Relaxed) > 10) && ticks > 90;
         TURNS.iter().for_each(|turns| turns.store(0, Ordering::Relaxed));
         print!("{}\r\n", if busy { "all busy" } else { "starved" });
     }
@@ -115,6 +130,16 @@ async fn let_others_run() {
         core::task::Poll::Pending
     })
     .await;
+}
+
+#[esp_hal::handler]
+fn on_tick() {
+    TICKER.lock(|ticker| {
+        if let Some(ticker) = ticker.borrow_mut().as_mut() {
+            ticker.clear_interrupt();
+        }
+    });
+    TICKS.store(TICKS.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 #[esp_hal::handler(priority = Priority::Priority2)]
