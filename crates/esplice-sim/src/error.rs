@@ -66,7 +66,8 @@ pub enum SimError {
     },
     /// The board could not go on before what was waited for had come.
     #[error(
-        "{expected} did not come: {source}; the board printed {} bytes, at the end {}",
+        "{}{source}; the board printed {} bytes, at the end {}",
+        if expected.0.is_empty() { String::new() } else { format!("{expected} did not come: ") },
         printed.0.len(),
         printed.last_line()
     )]

@@ -133,6 +133,10 @@ fn errors_tell_what_was_printed_and_why_it_stopped() {
     assert!(lacks.ends_with(&end(0)), "{lacks}");
 
     let mut board = Board::new("esp32c3").unwrap();
+    board.load_flash(&rom_image(&Code::new().flush().call(0x4005_fffc))).unwrap();
+    let error = board.run_for(millis(100)).unwrap_err().to_string();
+    assert!(error.starts_with("ROM function without a name at 0x4005fffc"), "{error}");
+
     let error = board.load_flash(&vec![0; (4 << 20) + 1]).unwrap_err();
     assert_eq!(
         error.to_string(),
