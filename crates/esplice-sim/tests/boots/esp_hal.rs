@@ -20,6 +20,15 @@ pub fn heap_and_panic(rom: &Rom) {
     assert!(lines[4..].iter().all(|line| line.starts_with("0x4201")), "{said}");
 }
 
+/// The CPU's watchpoint fires under the protection that the second-stage bootloader has locked.
+pub fn stack_overflow(rom: &Rom) {
+    let mut board = rom.with_app(&compiled_app("overflow"));
+    let said =
+        board.run_until(b"Detected a write to the main stack's guard value", secs(2)).unwrap();
+    assert!(after_boot(&said).starts_with("down it goes\r\n"), "{}", after_boot(&said));
+    assert!(!after_boot(&said).contains("came back"), "{}", after_boot(&said));
+}
+
 /// `SoftwareInterrupt::raise` of esp-hal waits with interrupts off for the matrix to show the
 /// source as pending: a board whose status registers are mere storage never gets past it.
 pub fn tasks_timers_and_interrupts(rom: &Rom) {

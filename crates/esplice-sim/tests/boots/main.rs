@@ -49,7 +49,7 @@ macro_rules! cases_of_both {
 }
 
 cases_of_both! {
-    esp_hal: heap_and_panic, tasks_timers_and_interrupts, usb, deep_sleep;
+    esp_hal: heap_and_panic, stack_overflow, tasks_timers_and_interrupts, usb, deep_sleep;
     flash: time_none_says_the_same_sooner, images_without_a_second_stage,
         every_reset_has_its_reason, stored_registers_outlive_resets_but_not_power,
         straps_choose_the_loader;

@@ -4,7 +4,7 @@ use std::{
 };
 
 use esplice_sim::{
-    Board, Bridge, RomImage, SimError, TimeMode,
+    Board, Bridge, Cable, RomImage, SimError, TimeMode,
     efuse::Burn,
     fault_plan::FaultPlan,
     nor::Nor,
@@ -49,6 +49,9 @@ pub struct Args {
     /// File with what goes wrong and when
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
+    /// Where the clients' cable is plugged in: uart, or usb for the chip's own USB-Serial-JTAG
+    #[arg(long, value_name = "PLACE", default_value = "uart", value_parser = place)]
+    line: Cable,
     /// What takes time: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
@@ -71,6 +74,10 @@ fn bridge(text: &str) -> Result<Bridge, String> {
 
 fn time(text: &str) -> Result<TimeMode, String> {
     TimeMode::parse(text).map_err(|_| format!("{text:?} is none of real, virtual and none"))
+}
+
+fn place(text: &str) -> Result<Cable, String> {
+    Cable::parse(text).map_err(|_| format!("{text:?} is neither uart nor usb"))
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
@@ -207,5 +214,6 @@ fn board(args: &Args) -> Result<Board, Failure> {
     }
     board.set_bridge(args.bridge);
     board.hold_boot_pin(args.download);
+    board.plug(args.line);
     Ok(board)
 }
