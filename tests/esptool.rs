@@ -126,6 +126,23 @@ fn with_automatic_reset_over_rfc2217() {
     run(&board, "--no-stub flash-id", &["Manufacturer: ef", "Hard resetting"]);
 }
 
+/// At the chip's own USB; esptool resets it as it does a USB port.
+#[test]
+fn with_its_stub_over_usb() {
+    let board =
+        Board::new(&["--tcp", "127.0.0.1:0", "--time", "none", "--download", "--line", "usb"]);
+    let image = image(&board.path("image.bin"));
+    let does = |words: &str, told: &[&str]| {
+        run(&board, &format!("--before no-reset --after no-reset {words}"), told);
+    };
+    does("write-flash 0x10000 image.bin", &["Stub flasher", "Hash of data verified"]);
+    assert!(board.flash() == written(&image), "the flash differs");
+    does("read-flash 0x10000 90001 back.bin", &["Read 90001 bytes"]);
+    assert!(fs::read(board.path("back.bin")).unwrap() == image, "what was read differs");
+    let board = Board::new(&["--rfc2217", "127.0.0.1:0", "--line", "usb"]);
+    run(&board, "--before usb-reset flash-id", &["Detected flash size: 4MB"]);
+}
+
 /// A pty carries the baud rate, and so the wire's time, but neither DTR nor RTS.
 #[cfg(unix)]
 #[test]

@@ -6,6 +6,11 @@ use crate::{
     soc::{Cable, ResetReason, usb_serial_jtag as usb},
 };
 
+/// In ESP-IDF's `esp_rom_uart.h` for this chip: the field `buff_uart_no` of `uartdevice`, and the number that stands for
+/// USB-Serial-JTAG.
+const BUFF_UART_NO: u32 = 24;
+const USB_SERIAL_JTAG: u8 = 3;
+
 impl Board {
     /// Plugs the host's cable in: into the bridge at UART0, where it is at first, or into the chip's own
     /// USB-Serial-JTAG. What the host sends and hears goes there from now on; what was on the line is lost.
@@ -55,6 +60,15 @@ impl Board {
         }
         let _ = self.soc.store32(base + usb::EP1, byte.into());
         true
+    }
+
+    /// The ROM's loader notes where it was spoken to; flashers and their host programs look there.
+    pub(super) fn note_loaders_port(&mut self) {
+        if self.soc.fabric.cable == Cable::Usb
+            && let Some(device) = self.table.data("UartDev")
+        {
+            let _ = self.soc.store8(device + BUFF_UART_NO, USB_SERIAL_JTAG);
+        }
     }
 
     /// Hands over what was printed on USB.

@@ -611,6 +611,7 @@ impl Board {
                 self.state = State::Running;
             }
             boot::Next::Download => {
+                self.note_loaders_port();
                 self.state = State::Loader(Box::new(LoaderState::new(self.chip)));
             }
             boot::Next::Execute => self.state = State::Running,

@@ -85,6 +85,15 @@ impl UsbSerialJtag {
         self.sent_at.is_none() && self.filling.len() < PACKET
     }
 
+    /// The packet is complete: it goes as soon as there is a host.
+    fn hand_over(&mut self, fabric: &mut Fabric) {
+        if self.has_host(fabric) {
+            self.send(fabric);
+        } else {
+            self.sent_at = Some(Tick::MAX);
+        }
+    }
+
     /// Hands the packet to the host.
     fn send(&mut self, fabric: &mut Fabric) {
         let now = fabric.now();
@@ -160,15 +169,15 @@ impl Device for UsbSerialJtag {
     fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
         self.advance(fabric);
         match offset {
-            EP1 if self.is_free() => self.filling.push(value as u8),
-            EP1 => {}
-            EP1_CONF if value & WR_DONE != 0 && self.sent_at.is_none() => {
-                if self.has_host(fabric) {
-                    self.send(fabric);
-                } else {
-                    self.sent_at = Some(Tick::MAX);
+            EP1 if self.is_free() => {
+                self.filling.push(value as u8);
+                // A full packet goes by itself.
+                if self.filling.len() == PACKET {
+                    self.hand_over(fabric);
                 }
             }
+            EP1 => {}
+            EP1_CONF if value & WR_DONE != 0 && self.sent_at.is_none() => self.hand_over(fabric),
             EP1_CONF => {}
             INT_RAW => self.raw = value,
             INT_CLR => self.raw &= !value,
