@@ -122,7 +122,7 @@ impl Firmware {
                     Failure::usage(format!(
                         "where TinyGo's programs for the {chip} start behind a bootloader is not known"
                     ))
-                    .hint("leave --boot idf away: the ROM boots them")
+                    .hint("leave --boot idf out: the ROM boots them")
                 })?;
                 let descriptor = AppDescriptor::named(&name, chip);
                 let options = image_options(chip, project)?;

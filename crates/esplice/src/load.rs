@@ -86,7 +86,7 @@ fn check_image(path: &Path, bytes: &[u8], boot: BootLayout) -> Result<(), Failur
     match (info.kind, boot) {
         (ImageKind::App, BootLayout::Rom) => {
             let message = format!("{shown} is an app image, which the ROM does not boot");
-            Err(Failure::new(Exit::PlanRefused, message).hint("leave --boot rom away"))
+            Err(Failure::new(Exit::PlanRefused, message).hint("leave --boot rom out"))
         }
         (ImageKind::App, _) | (ImageKind::Rom | ImageKind::Ram, BootLayout::Rom) => Ok(()),
         (ImageKind::Ram, _) => refused("a bootloader or for RAM", offset, "the bootloader's place"),

@@ -150,10 +150,9 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The whole file at `path`, unless it is larger than `most`: a device may have no end.
 pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
+    let (file, mut bytes) = open(path)?;
     // Room at once for what is known to come.
-    let len = file.metadata()?.len().min(most);
-    let mut bytes = Vec::with_capacity(len as usize);
+    bytes.reserve(file.metadata()?.len().min(most) as usize);
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         let message = format!("it has more than {most} bytes");
@@ -162,51 +161,33 @@ pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file. A pipe is opened only when something writes to it: else this would wait without
-/// end.
+/// Opens a file; gives with it what had to be read to know it. A pipe is opened only when something
+/// writes to it: else this would wait without end.
 #[cfg(unix)]
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<(File, Vec<u8>)> {
     use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
     if !std::fs::metadata(path)?.file_type().is_fifo() {
-        return File::open(path);
+        return Ok((File::open(path)?, Vec::new()));
     }
     let no_wait = OFlag::O_NONBLOCK;
-    let file = File::options().read(true).custom_flags(no_wait.bits()).open(path)?;
-    if has_no_writer(&file)? {
-        return Err(io::Error::other("it is a pipe that nothing writes to"));
-    }
+    let mut file = File::options().read(true).custom_flags(no_wait.bits()).open(path)?;
+    let mut first = [0];
+    let first = match file.read(&mut first) {
+        Ok(0) => return Err(io::Error::other("it is a pipe that nothing writes to")),
+        Ok(_) => first.to_vec(),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Vec::new(),
+        Err(error) => return Err(error),
+    };
     fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok(file)
-}
-
-/// Whether nobody holds the pipe's other end, and nothing is left in it.
-#[cfg(unix)]
-fn has_no_writer(file: &File) -> io::Result<bool> {
-    use std::os::fd::AsFd as _;
-
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-    let mut asked = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
-    poll(&mut asked, PollTimeout::ZERO)?;
-    // POLLHUP tells of a writer that was there and is gone; without one ever, a read ends at once.
-    let told = asked.first().and_then(|asked| asked.revents()).unwrap_or(PollFlags::empty());
-    if told.contains(PollFlags::POLLIN) {
-        return Ok(false);
-    }
-    let mut nothing = [0];
-    match nix::unistd::read(file, &mut nothing) {
-        Ok(_) => Ok(true),
-        Err(nix::errno::Errno::EAGAIN) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    Ok((file, first))
 }
 
 #[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
-    File::open(path)
+fn open(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    Ok((File::open(path)?, Vec::new()))
 }
 
 fn has_go(directory: &Path) -> bool {
@@ -247,9 +228,9 @@ mod tests {
         // Opened for both, the other end is there before anybody reads.
         let mut writer = File::options().read(true).write(true).open(&path).unwrap();
         let reader = std::thread::spawn(move || {
-            let mut file = open(&path).unwrap();
-            let mut bytes = [0; 10];
-            file.read_exact(&mut bytes).map(|()| bytes)
+            let (file, mut bytes) = open(&path).unwrap();
+            let left = 10 - bytes.len() as u64;
+            file.take(left).read_to_end(&mut bytes).map(|_| bytes)
         });
         writer.write_all(&[7; 4]).unwrap();
         writer.write_all(&[7; 6]).unwrap();
