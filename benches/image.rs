@@ -4,7 +4,8 @@
 //! `tests/firmware/large`, which `tests/firmware/build-large` builds. Each tool runs as a program
 //! and is timed from outside, in turn, so that a change in the machine's speed meets all of them.
 //! `esplice build` writes beside the image the merged flash, the plan and a copy of the ELF;
-//! `--image-only` is what the others do.
+//! `--image-only` is what the others do. Peak memory is that of a run of its own, as the system counts
+//! it (Unix).
 
 #[path = "support/mod.rs"]
 mod support;
@@ -18,7 +19,15 @@ use support::{Peer, Timings, large_firmware, peer, run_interleaved};
 
 const RUNS: usize = 15;
 
+/// What is asked for: of espflash's and of esptool's median time, and memory above the ELF's size.
+const OF_ESPFLASH: f64 = 0.7;
+const OF_ESPTOOL: f64 = 0.15;
+const MIB_ABOVE_ELF: f64 = 16.0;
+
 fn main() {
+    if let Some(words) = support::asked_for_peak() {
+        return support::print_peak(&words);
+    }
     let elf = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).map(Into::into);
     let elf: PathBuf = elf.unwrap_or_else(large_firmware);
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -28,6 +37,8 @@ fn main() {
 
     // The same ELF again, the outputs of the run before in place.
     report("the same ELF again", &run_interleaved(&mut tools(&peers, &elf, dir.path()), RUNS));
+
+    peaks(&mut tools(&peers, &elf, dir.path()), size(&elf));
 
     // An ELF that differs from the one before, as after an edit: all outputs change.
     let edited = elf.with_file_name("large-edit-string.elf");
@@ -90,6 +101,32 @@ fn report(what: &str, timings: &[Timings]) {
             timing.max_ms(),
             timing.median_ms() / ours.median_ms(),
         );
+    }
+    for (peer, most) in [("espflash save-image", OF_ESPFLASH), ("esptool elf2image", OF_ESPTOOL)] {
+        if let Some(theirs) = timings.iter().find(|timing| timing.name == peer) {
+            let ratio = ours.median_ms() / theirs.median_ms();
+            let held = if ratio <= most { "as asked for" } else { "MORE than asked for" };
+            println!("  {} is {ratio:.2} x {peer}, {held} ({most})", ours.name);
+        }
+    }
+}
+
+/// Peak memory of each tool, and of what it is above the ELF.
+fn peaks(tools: &mut [(&'static str, Vec<Command>)], elf: u64) {
+    println!("peak memory:");
+    for (number, (name, commands)) in tools.iter_mut().enumerate() {
+        let Some(peak) = commands.first_mut().and_then(support::peak_memory) else {
+            println!("  {name:22} is not counted here");
+            continue;
+        };
+        let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
+        let above = mib(peak.saturating_sub(elf));
+        let held = match (number, above <= MIB_ABOVE_ELF) {
+            (0, true) => ", as asked for",
+            (0, false) => ", MORE than asked for",
+            _ => "",
+        };
+        println!("  {name:22} {:8.1} MiB, {above:6.1} above the ELF{held}", mib(peak));
     }
 }
 

@@ -114,6 +114,41 @@ pub fn run_interleaved(tools: &mut [(&'static str, Vec<Command>)], runs: usize) 
     tools.iter().zip(all).map(|((name, _), runs)| Timings::new(name, runs)).collect()
 }
 
+/// The word by which the benchmark asks a copy of itself for the peak memory of a program.
+const PEAK: &str = "--peak-of";
+
+/// The program and its words, where this is that copy.
+pub fn asked_for_peak() -> Option<Vec<std::ffi::OsString>> {
+    let mut words = std::env::args_os().skip(1);
+    (words.next()? == PEAK).then(|| words.collect())
+}
+
+/// Runs the program and prints its peak memory in bytes: the most of all children, of which this
+/// process has no other.
+pub fn print_peak(words: &[std::ffi::OsString]) {
+    let (program, words) = words.split_first().expect("a program");
+    let mut command = Command::new(program);
+    command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    assert!(command.status().is_ok_and(|status| status.success()), "{program:?} failed");
+    #[cfg(unix)]
+    {
+        use nix::sys::resource::{UsageWho, getrusage};
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
+        // Linux counts in KiB, macOS in bytes.
+        let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+        println!("{}", usage.max_rss() * unit);
+    }
+}
+
+/// Peak memory of one run of `command`, in bytes; none where it is not counted.
+pub fn peak_memory(command: &mut Command) -> Option<u64> {
+    let mut copy = Command::new(std::env::current_exe().ok()?);
+    copy.arg(PEAK).arg(command.get_program()).args(command.get_args());
+    let output = copy.stderr(Stdio::inherit()).output().ok()?;
+    assert!(output.status.success(), "{command:?} failed");
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}
+
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }

@@ -1,10 +1,22 @@
-//! Chip files from outside.
+//! Files of chips and boards from outside.
 #![no_main]
 
+use esplice_chip::{Board, Chip};
+
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    if let Ok(chip) = esplice_chip::Chip::parse("fuzz.toml", text) {
+    if let Ok(chip) = Chip::parse("fuzz.toml", text) {
         for field in &chip.efuse.fields {
-            field.value(|_| u32::MAX);
+            let mut words = std::collections::BTreeMap::new();
+            field.put(field.value(|_| u32::MAX), |addr, bits| {
+                *words.entry(addr).or_insert(0) |= bits;
+            });
         }
+        assert!(chip.watchdog.stop().len() <= 6);
+        let _ = chip.watchdog.reset();
+        let _ = chip.regions.iter().map(|region| region.room_at(region.addr)).max();
     }
+    if let Ok(board) = Board::parse("fuzz.toml", text) {
+        assert!(board.chip.image.flash_sizes.contains_key(&board.flash_size));
+    }
+    let _ = esplice_chip::parse_target("fuzz.toml", text);
 });

@@ -28,10 +28,11 @@ pub use address::{Addr, FlashOffset, parse_size};
 pub use board::{Board, BoardUsb, Led, LedKind, UsbKind};
 pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
-pub use outside::{Target, add_target};
+pub use outside::{OwnTarget, Target, add_target, parse_target};
 pub use schema::{
-    Access, Backing, Chip, EfuseGuards, Features, Flash, ImageParams, Loader, Peripheral, Region,
-    RegionKind, Reset, Sim, SimCpu, Space, SpiRegisters, TinyGo, Toolchain, UsbId, UsbOtg,
+    Access, Backing, Chip, DirectBoot, EfuseGuards, Features, Flash, ImageParams, Loader,
+    Peripheral, Region, RegionKind, Reset, Sim, SimCpu, Space, SpiRegisters, TinyGo, Toolchain,
+    UsbId, UsbOtg,
 };
 pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
 
@@ -105,25 +106,69 @@ fn hint_behind(error: &ChipError) -> String {
     error.hint().map_or_else(String::new, |hint| format!(" ({hint})"))
 }
 
+/// An embedded file, parsed when it is first asked for: to read them all takes some milliseconds.
+struct Embedded<T> {
+    /// The file's name without its ending, which is the chip's or board's: a test holds them.
+    name: &'static str,
+    file: &'static str,
+    text: &'static str,
+    parsed: OnceLock<Option<T>>,
+}
+
+impl<T> Embedded<T> {
+    /// The embedded files in `folder` (`""` or `boards/`), by name.
+    fn files(folder: &str) -> Vec<Embedded<T>> {
+        let in_folder = |(file, text): &(&'static str, &'static str)| {
+            let name = file.strip_prefix(folder)?.strip_suffix(".toml")?;
+            let is_target = !name.contains(['/', '.']);
+            is_target.then_some(Embedded { name, file, text, parsed: OnceLock::new() })
+        };
+        embedded::FILES.iter().filter_map(in_folder).collect()
+    }
+}
+
+fn embedded_chips() -> &'static [Embedded<Chip>] {
+    static CHIPS: OnceLock<Vec<Embedded<Chip>>> = OnceLock::new();
+    CHIPS.get_or_init(|| Embedded::files(""))
+}
+
+fn embedded_boards() -> &'static [Embedded<Board>] {
+    static BOARDS: OnceLock<Vec<Embedded<Board>>> = OnceLock::new();
+    BOARDS.get_or_init(|| Embedded::files("boards/"))
+}
+
+impl Embedded<Chip> {
+    fn get(&self) -> Option<&Chip> {
+        // A test parses every file, so a broken one never gets into a build that passed.
+        self.parsed.get_or_init(|| Chip::parse(self.file, self.text).ok()).as_ref()
+    }
+
+    /// Whether its image headers carry `id`, told without parsing it all.
+    fn has_id(&self, id: u16) -> bool {
+        let value = self.text.lines().find_map(|line| line.strip_prefix("chip-id = "));
+        let digits = value.and_then(|value| value.split_whitespace().next());
+        digits.and_then(|digits| digits.parse().ok()) == Some(id)
+    }
+}
+
+impl Embedded<Board> {
+    fn get(&self) -> Option<&Board> {
+        self.parsed.get_or_init(|| Board::parse(self.file, self.text).ok()).as_ref()
+    }
+}
+
 /// All embedded chips, by name.
 pub fn all() -> &'static [Chip] {
     static CHIPS: OnceLock<Vec<Chip>> = OnceLock::new();
-    CHIPS.get_or_init(|| {
-        embedded::FILES
-            .iter()
-            .filter(|(file, _)| !file.contains(".rom.") && !file.contains('/'))
-            // A test parses every file, so a broken one never gets into a build that passed.
-            .filter_map(|(file, text)| Chip::parse(file, text).ok())
-            .collect()
-    })
+    CHIPS.get_or_init(|| embedded_chips().iter().filter_map(|c| c.get().cloned()).collect())
 }
 
 /// All chips: those of [`add_target`], the last first, and the embedded ones, by name.
 pub fn chips() -> Vec<&'static Chip> {
     let mut chips = outside::chips();
-    for chip in all() {
+    for chip in embedded_chips() {
         if chips.iter().all(|known| known.name != chip.name) {
-            chips.push(chip);
+            chips.extend(chip.get());
         }
     }
     chips
@@ -131,18 +176,21 @@ pub fn chips() -> Vec<&'static Chip> {
 
 /// All boards: those of [`add_target`], the last first, and the embedded ones, by name.
 pub fn boards() -> Vec<&'static Board> {
-    static BOARDS: OnceLock<Vec<Board>> = OnceLock::new();
-    let embedded = BOARDS.get_or_init(|| {
-        let files = embedded::FILES.iter().filter(|(file, _)| file.starts_with("boards/"));
-        files.filter_map(|(file, text)| Board::parse(file, text).ok()).collect()
-    });
     let mut boards = outside::boards();
-    for board in embedded {
+    for board in embedded_boards() {
         if boards.iter().all(|known| known.name != board.name) {
-            boards.push(board);
+            boards.extend(board.get());
         }
     }
     boards
+}
+
+/// Names of all [`chips`].
+pub fn chip_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = outside::chips().iter().map(|chip| chip.name.as_str()).collect();
+    names.extend(embedded_chips().iter().map(|chip| chip.name));
+    names.dedup();
+    names
 }
 
 /// The chip called `name` (`esp32c3`, and forgiving: `ESP32-C3`).
@@ -151,12 +199,18 @@ pub fn boards() -> Vec<&'static Board> {
 /// [`ChipError::Unknown`], with the nearest known name.
 pub fn find(name: &str) -> Result<&'static Chip, ChipError> {
     let plain = plain_name(name);
-    let chips = chips();
-    if let Some(chip) = chips.iter().find(|chip| chip.name == plain) {
+    if let Some(chip) = chip_called(&plain) {
         return Ok(chip);
     }
-    let known: Vec<String> = chips.iter().map(|chip| chip.name.clone()).collect();
+    let known: Vec<String> = chip_names().into_iter().map(str::to_owned).collect();
     Err(ChipError::Unknown { name: name.into(), nearest: nearest(&plain, &known), known })
+}
+
+fn chip_called(plain: &str) -> Option<&'static Chip> {
+    if let Some(chip) = outside::chips().into_iter().find(|chip| chip.name == plain) {
+        return Some(chip);
+    }
+    embedded_chips().iter().find(|chip| chip.name == plain)?.get()
 }
 
 /// The chip or board called `name`, as forgiving as [`find`].
@@ -165,23 +219,30 @@ pub fn find(name: &str) -> Result<&'static Chip, ChipError> {
 /// [`ChipError::UnknownTarget`], with the nearest known name.
 pub fn find_target(name: &str) -> Result<Target, ChipError> {
     let plain = plain_name(name);
-    let (chips, boards) = (chips(), boards());
-    if let Some(chip) = chips.iter().find(|chip| chip.name == plain) {
+    if let Some(chip) = chip_called(&plain) {
         return Ok(Target::Chip(chip));
     }
-    if let Some(board) = boards.iter().find(|board| plain_name(&board.name) == plain) {
+    let outside = outside::boards();
+    if let Some(board) = outside.iter().find(|board| plain_name(&board.name) == plain) {
         return Ok(Target::Board(board));
     }
-    let mut names: Vec<String> = chips.iter().map(|chip| chip.name.clone()).collect();
-    let chips = names.clone();
-    names.extend(boards.iter().map(|board| board.name.clone()));
+    let embedded = embedded_boards().iter().find(|board| plain_name(board.name) == plain);
+    if let Some(board) = embedded.and_then(Embedded::<Board>::get) {
+        return Ok(Target::Board(board));
+    }
+    let chips: Vec<String> = chip_names().into_iter().map(str::to_owned).collect();
+    let mut names = chips.clone();
+    names.extend(outside.iter().map(|board| board.name.clone()));
+    names.extend(embedded_boards().iter().map(|board| board.name.to_owned()));
     let nearest = nearest(&name.to_ascii_lowercase(), &names).or_else(|| nearest(&plain, &names));
     Err(ChipError::UnknownTarget { name: name.into(), nearest, chips })
 }
 
 /// The chip whose image headers carry `id`.
 pub fn find_by_id(id: u16) -> Option<&'static Chip> {
-    chips().into_iter().find(|chip| chip.image.chip_id == id)
+    let outside = outside::chips().into_iter().find(|chip| chip.image.chip_id == id);
+    let embedded = || embedded_chips().iter().find(|chip| chip.has_id(id))?.get();
+    outside.or_else(embedded)
 }
 
 /// Text of another embedded file of `targets/`, such as a table of ROM addresses.

@@ -44,26 +44,49 @@ impl Target {
     }
 }
 
+/// What a file of the user's own holds.
+#[derive(Debug, Clone)]
+pub enum OwnTarget {
+    /// A chip.
+    Chip(Box<Chip>),
+    /// A board.
+    Board(Box<Board>),
+}
+
 /// Parses `text`, the content of `file` (a name for messages): a chip's file, or with a table
-/// `[board]` a board's. From then on [`crate::find`] and its like know it. It stays in memory until
-/// the process ends.
+/// `[board]` a board's.
 ///
 /// # Errors
 /// What [`Chip::parse`] and [`Board::parse`] say; [`ChipError::Check`] for a chip whose registers
 /// that are written lie in an eFuse controller.
-pub fn add_target(file: &str, text: &str) -> Result<Target, ChipError> {
-    // Whatever else it is, its own parser says best.
-    let is_board = text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("board"));
-    if is_board {
-        let board: &'static Board = Box::leak(Box::new(Board::parse(file, text)?));
-        BOARDS.write().unwrap_or_else(PoisonError::into_inner).insert(0, board);
-        return Ok(Target::Board(board));
+pub fn parse_target(file: &str, text: &str) -> Result<OwnTarget, ChipError> {
+    // Whatever else it is, the parser of chips says best.
+    if text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("board")) {
+        return Ok(OwnTarget::Board(Box::new(Board::parse(file, text)?)));
     }
     let chip = Chip::parse(file, text)?;
     spares_the_efuses(&chip).map_err(|message| ChipError::Check { file: file.into(), message })?;
-    let chip: &'static Chip = Box::leak(Box::new(chip));
-    CHIPS.write().unwrap_or_else(PoisonError::into_inner).insert(0, chip);
-    Ok(Target::Chip(chip))
+    Ok(OwnTarget::Chip(Box::new(chip)))
+}
+
+/// [`parse_target`], and from then on [`crate::find`] and its like know what it holds. It stays in
+/// memory until the process ends.
+///
+/// # Errors
+/// See there.
+pub fn add_target(file: &str, text: &str) -> Result<Target, ChipError> {
+    Ok(match parse_target(file, text)? {
+        OwnTarget::Board(board) => {
+            let board: &'static Board = Box::leak(board);
+            BOARDS.write().unwrap_or_else(PoisonError::into_inner).insert(0, board);
+            Target::Board(board)
+        }
+        OwnTarget::Chip(chip) => {
+            let chip: &'static Chip = Box::leak(chip);
+            CHIPS.write().unwrap_or_else(PoisonError::into_inner).insert(0, chip);
+            Target::Chip(chip)
+        }
+    })
 }
 
 pub(crate) fn chips() -> Vec<&'static Chip> {

@@ -191,6 +191,8 @@ pub struct ImageParams {
     pub secure_boot_v1: bool,
     /// MMU page sizes in bytes, the usual one first. An app descriptor may name another of them.
     pub mmu_page_sizes: Vec<u32>,
+    /// How the ROM runs a program in place, without a header, where that is known.
+    pub direct: Option<DirectBoot>,
     /// Most segments an image may have.
     pub max_segments: usize,
     /// Where the ROM looks for the image it boots, in flash.
@@ -213,6 +215,16 @@ pub struct ImageParams {
     pub flash_frequencies: BTreeMap<String, u8>,
     /// Flash size names and their codes in the header (high nibble of byte 3).
     pub flash_sizes: BTreeMap<String, u8>,
+}
+
+/// A program without header that the ROM maps and enters in place, what the vendor calls direct boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DirectBoot {
+    /// The two first words of flash.
+    pub magic: u32,
+    /// Where the ROM jumps to: so many bytes into the window that flash is executed in.
+    pub entry_offset: u32,
 }
 
 impl ImageParams {

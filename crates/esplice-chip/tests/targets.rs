@@ -62,6 +62,9 @@ fn every_chip_passes_every_check() {
         let chip = Chip::parse(&name, &text).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(format!("{}.toml", chip.name), name);
         assert!(esplice_chip::find(&chip.display_name).is_ok(), "{name} is embedded");
+        let by_id = esplice_chip::find_by_id(chip.image.chip_id).map(|found| &found.name);
+        assert_eq!(by_id, Some(&chip.name));
+        assert!(esplice_chip::chip_names().contains(&chip.name.as_str()));
     }
 }
 
@@ -100,7 +103,7 @@ fn lines_without_source(text: &str) -> Vec<&str> {
     for line in text.lines().map(str::trim) {
         if line.starts_with('#') {
             comment_has_source |= line.contains("Source:");
-        } else if line.starts_with('[') {
+        } else if is_header(line) {
             let table = line.trim_matches(['[', ']']);
             if comment_has_source {
                 sourced_tables.push(table);
@@ -118,6 +121,13 @@ fn lines_without_source(text: &str) -> Vec<&str> {
         }
     }
     missing
+}
+
+/// Whether a line begins a table, and is no row of an array.
+fn is_header(line: &str) -> bool {
+    let name = line.trim_matches(['[', ']']);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    line.starts_with('[') && line.ends_with(']') && name.chars().all(plain)
 }
 
 fn check_refused(change: (&str, &str), expected: &str) {

@@ -105,6 +105,14 @@ pub enum ImageWarning {
         /// Its place in the image.
         offset: usize,
     },
+    /// The ROM starts the program in place elsewhere than at its entry point.
+    #[error("entry point is {entry}, the ROM starts the program at {started}")]
+    EntryNotStarted {
+        /// The entry point.
+        entry: Addr,
+        /// Where the ROM jumps to.
+        started: Addr,
+    },
     /// The entry point is not in executable memory.
     #[error("entry point {entry} is not in executable memory")]
     EntryNotExecutable {

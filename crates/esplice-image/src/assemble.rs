@@ -68,6 +68,35 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
     Ok(plan)
 }
 
+/// Makes the plan for an image without header ([`crate::build_direct_image`]), for `chip` with this
+/// flash: the image alone, at the start of flash, for any revision.
+///
+/// # Errors
+/// [`PlanError`] for an image that does not fit.
+pub fn make_direct_plan(
+    chip: &Chip,
+    image: &[u8],
+    flash: &FlashParams,
+    elf_sha256: Option<[u8; 32]>,
+) -> Result<FlashPlan, PlanError> {
+    let plan = FlashPlan {
+        chip: chip.name.clone(),
+        min_rev: 0,
+        max_rev: u16::MAX,
+        boot: BootLayout::Direct,
+        flash: flash.clone(),
+        writes: vec![PlannedWrite {
+            name: "app".into(),
+            kind: WriteKind::App,
+            offset: FlashOffset(0),
+            data: image.to_vec(),
+        }],
+        elf_sha256,
+    };
+    crate::resolve::check_planned(&plan.writes, plan.flash.size)?;
+    Ok(plan)
+}
+
 /// Adds bootloader and table; the app's offset.
 fn idf_writes(
     plan: &mut FlashPlan,

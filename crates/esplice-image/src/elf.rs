@@ -37,6 +37,19 @@ impl Piece<'_> {
     }
 }
 
+/// A segment's bytes, where they run and where they are loaded to.
+#[derive(Debug, Clone)]
+pub(crate) struct Load<'d> {
+    /// `segment 3`.
+    pub name: String,
+    /// Where it runs.
+    pub addr: u32,
+    /// Where it is loaded to.
+    pub load_addr: u32,
+    /// Its bytes.
+    pub bytes: &'d [u8],
+}
+
 /// An ELF found fit for a chip.
 #[derive(Debug)]
 pub(crate) struct Elf<'d> {
@@ -189,6 +202,28 @@ impl<'d> Elf<'d> {
             pieces.push(piece(name, addr, bytes, region));
         }
         Ok(pieces)
+    }
+
+    /// Loadable segments with bytes, whatever their addresses, in the ELF's order.
+    pub fn loads(&self) -> Result<Vec<Load<'d>>, ImageError> {
+        let headers = self.header.program_headers(LittleEndian, self.data).map_err(damaged)?;
+        let mut loads = Vec::new();
+        for (number, segment) in headers.iter().enumerate() {
+            let size = segment.p_filesz(LittleEndian);
+            if segment.p_type(LittleEndian) != elf::PT_LOAD || size == 0 {
+                continue;
+            }
+            let name = format!("segment {number}");
+            let bytes =
+                segment.data(LittleEndian, self.data).map_err(|()| ImageError::Truncated {
+                    name: name.clone(),
+                    end: u64::from(segment.p_offset(LittleEndian)) + u64::from(size),
+                    len: self.data.len(),
+                })?;
+            let (addr, load_addr) = (segment.p_vaddr(LittleEndian), segment.p_paddr(LittleEndian));
+            loads.push(Load { name, addr, load_addr, bytes });
+        }
+        if loads.is_empty() { Err(ImageError::NoContent) } else { Ok(loads) }
     }
 
     /// The app descriptor in the section of its own, if there is one.

@@ -169,6 +169,44 @@ pub enum ImageError {
     /// The field for the ELF's SHA-256 is filled already.
     #[error("app descriptor's field for the ELF's SHA-256 (byte 0xb0 of the image) is not zero")]
     ElfHashNotEmpty,
+    /// A chip whose ROM is not known to run programs in place.
+    #[error("{chip} is not known to boot a program in place, without header")]
+    NoDirectBoot {
+        /// The chip's name.
+        chip: String,
+    },
+    /// The ROM would not take the image for one that runs in place.
+    #[error("image begins with {found:02x?}, one that runs in place with 0x{magic:08x} twice")]
+    NoDirectMagic {
+        /// The word that it must begin with.
+        magic: u32,
+        /// What it begins with.
+        found: Vec<u8>,
+    },
+    /// A segment in flash elsewhere than where the chip shows it.
+    #[error("{name} at {addr} stands at 0x{place:x} in flash, its window shows 0x{shown:x} there")]
+    NotInPlace {
+        /// The segment.
+        name: String,
+        /// Its address.
+        addr: Addr,
+        /// The offset in flash that its address shows.
+        shown: u32,
+        /// The offset in flash that it is loaded to.
+        place: u32,
+    },
+    /// Two segments for the same bytes of flash.
+    #[error(
+        "{name} begins at 0x{place:x} in flash, before the one in front of it ends at 0x{end:x}"
+    )]
+    LoadsOverlap {
+        /// The second segment.
+        name: String,
+        /// Where it begins.
+        place: u32,
+        /// Where the first ends.
+        end: u32,
+    },
     /// Filling for a secure boot that the chip does not have.
     #[error("{chip} has no Secure Boot {}", match pad { SecurePad::V1 => "v1", SecurePad::V2 => "v2" })]
     SecurePad {
@@ -244,6 +282,13 @@ impl ImageError {
             ImageError::UnalignedFlash { .. } => "align the section in the linker script",
             ImageError::DescriptorMisplaced { .. } => {
                 "the linker script must place .flash.appdesc first in its memory, 0x20 into a page"
+            }
+            ImageError::NoDirectBoot { .. } => "give --boot idf or --boot rom",
+            ImageError::NoDirectMagic { .. } => {
+                "the linker script must put the word there twice, before the first instruction"
+            }
+            ImageError::NotInPlace { .. } | ImageError::LoadsOverlap { .. } => {
+                "the linker script's load addresses (AT) must count up with the addresses"
             }
             ImageError::SecurePad { pad: SecurePad::V1, .. } => "its secure boot is v2",
             ImageError::MmuPageSize { known, .. } => {

@@ -22,6 +22,7 @@ mod assemble;
 mod bootloader;
 mod content;
 mod descriptor;
+mod direct;
 mod elf;
 mod error;
 mod format_error;
@@ -48,11 +49,12 @@ mod xz;
 pub use app::{
     AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, SecurePad, build_image,
 };
-pub use assemble::{PlanParts, make_plan};
+pub use assemble::{PlanParts, make_direct_plan, make_plan};
 #[cfg(feature = "bootloaders")]
 pub use bootloader::{Bootloader, BootloaderError, second_stage, second_stage_for};
 pub use content::Content;
 pub use descriptor::AppDescriptor;
+pub use direct::{DirectImage, build_direct_image};
 pub use error::ImageError;
 pub use format_error::{FormatError, Uf2Fault};
 pub use header::{Extent, FlashMode, HeaderError, ImageHeader, SegmentHeader, patch_flash};

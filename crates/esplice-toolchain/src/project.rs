@@ -162,7 +162,7 @@ fn is_chip_name(feature: &str) -> bool {
                 && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
         })
     };
-    esplice_chip::all().iter().any(|chip| chip.name == feature) || follows_scheme()
+    esplice_chip::chip_names().contains(&feature) || follows_scheme()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use esplice_image::BootLayout;
+use esplice_image::{BootLayout, ImageSource, SecurePad};
 
 use crate::{
     exit::Failure,
@@ -103,8 +103,8 @@ pub struct GoArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Image")]
 pub struct ImageArgs {
-    /// How the chip comes to the firmware: idf, by a second-stage bootloader, or rom [default: rom
-    /// for Go, else idf]
+    /// How the chip comes to the firmware: idf, by a second-stage bootloader, rom, or direct, in
+    /// place and without header [default: rom for Go, else idf]
     #[arg(long, value_name = "LAYOUT", value_parser = value::boot)]
     pub boot: Option<BootLayout>,
     /// How the flash chip is read: qio, qout, dio or dout [default: the chip's]
@@ -116,6 +116,22 @@ pub struct ImageArgs {
     /// The flash chip's size, such as 4MB [default: the chip's]
     #[arg(long, value_name = "SIZE")]
     pub flash_size: Option<String>,
+    /// Oldest chip revision that the firmware runs on, such as 0.3 [default: 0.0]
+    #[arg(long, value_name = "REVISION", value_parser = value::revision)]
+    pub min_rev: Option<u16>,
+    /// Newest chip revision that the firmware runs on, such as 1.99 [default: any]
+    #[arg(long, value_name = "REVISION", value_parser = value::revision)]
+    pub max_rev: Option<u16>,
+    /// Page of the flash's MMU, such as 16K, on chips that have several [default: the app
+    /// descriptor's]
+    #[arg(long, value_name = "SIZE", value_parser = value::offset)]
+    pub mmu_page_size: Option<u32>,
+    /// Fill the image up for a signature: v1 for Secure Boot v1, v2 for Secure Boot v2
+    #[arg(long, value_name = "VERSION", value_parser = value::secure_pad)]
+    pub secure_pad: Option<SecurePad>,
+    /// What of the ELF is taken: sections, segments, or auto, whichever fit [default: auto]
+    #[arg(long, value_name = "WHAT", value_parser = value::image_source)]
+    pub image_source: Option<ImageSource>,
 }
 
 /// The board.

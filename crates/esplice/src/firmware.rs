@@ -6,7 +6,8 @@ use esplice_chip::Chip;
 use esplice_image::{
     AppDescriptor, AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader,
     ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, WriteKind, build_adopted_image,
-    build_image, build_rom_image, is_rom_program, make_plan, second_stage_for,
+    build_direct_image, build_image, build_rom_image, is_rom_program, make_direct_plan, make_plan,
+    second_stage_for,
 };
 use esplice_toolchain::{CargoOptions, TinyGoOptions, build_tinygo};
 
@@ -31,7 +32,8 @@ pub struct Firmware {
     /// The binary's name, for outputs that nobody named.
     pub name: String,
     pub elf: Arc<Vec<u8>>,
-    pub image: AppImage,
+    /// The image's bytes.
+    pub image: Vec<u8>,
     pub plan: FlashPlan,
 }
 
@@ -149,9 +151,27 @@ impl Firmware {
         let image = match boot {
             BootLayout::Idf => build_image(&elf, chip, &image_options(chip, project)?)?,
             BootLayout::Rom => rom_image(&elf, chip, project, chip.image.append_sha256)?,
-            BootLayout::Direct => return Err(PlanError::LayoutUnsupported { boot }.into()),
+            BootLayout::Direct => return Firmware::in_place(name, elf, chip, project, shell),
         };
         Firmware::with_image(name, elf, chip, project, boot, image, shell)
+    }
+
+    /// Makes image and plan of an ELF that runs in place, without header.
+    fn in_place(
+        name: String,
+        elf: Arc<Vec<u8>>,
+        chip: &'static Chip,
+        project: &Project,
+        shell: &mut Shell,
+    ) -> Result<Firmware, Failure> {
+        let flash = image_options(chip, project)?.flash;
+        let made = build_direct_image(&elf, chip)?;
+        for warning in &made.warnings {
+            shell.warning(&warning.to_string());
+        }
+        let plan = make_direct_plan(chip, &made.bytes, &flash, Some(made.elf_sha256))?;
+        shell.stage("image", StageState::Done);
+        Ok(Firmware { chip, name, elf, image: made.bytes, plan })
     }
 
     /// Makes the plan.
@@ -186,7 +206,7 @@ impl Firmware {
         };
         let plan = make_plan(chip, &parts)?;
         shell.stage("image", StageState::Done);
-        Ok(Firmware { chip, name, elf, image, plan })
+        Ok(Firmware { chip, name, elf, image: image.bytes, plan })
     }
 
     /// The plan as JSON, for files of these names.
@@ -321,7 +341,15 @@ pub fn no_chip(path: &Path) -> Failure {
 
 /// How the image tells of the flash.
 pub fn image_options(chip: &Chip, project: &Project) -> Result<ImageOptions, Failure> {
-    let mut options = ImageOptions::for_chip(chip);
+    let (min_rev, max_rev) = project.revisions;
+    let mut options = ImageOptions {
+        min_rev,
+        max_rev,
+        mmu_page_size: project.mmu_page_size,
+        secure_pad: project.secure_pad,
+        source: project.image_source,
+        ..ImageOptions::for_chip(chip)
+    };
     if let Some(mode) = &project.flash_mode {
         options.flash.mode = mode
             .value

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{
-    BootLayout, Content, Defect, FlashPlan, ImageKind, Part, PartBody, PartitionTable,
-    ResolveOptions, WriteKind, inspect,
+    BootLayout, Content, Defect, FlashParams, FlashPlan, ImageKind, Part, PartBody, PartitionTable,
+    ResolveOptions, WriteKind, inspect, make_direct_plan,
 };
 
 use crate::{
@@ -49,9 +49,13 @@ fn image_plan(
     path: &Path,
     bytes: &[u8],
     boot: Option<BootLayout>,
+    target: Option<&'static Chip>,
     shell: &mut Shell,
 ) -> Result<(FlashPlan, &'static Chip), Failure> {
     let plan = plan_beside(path, bytes, shell);
+    if Content::of(bytes) == Content::DirectImage {
+        return direct_plan(path, bytes, boot, plan, target);
+    }
     let of_plan = plan.as_ref().map(|plan| plan.boot);
     let boot = boot.or(of_plan).unwrap_or(BootLayout::Idf);
     check_image(path, bytes, boot)?;
@@ -60,6 +64,33 @@ fn image_plan(
         return Ok((plan, chip));
     }
     firmware::plan_of_image(bytes, boot).map_err(|failure| of_file(path, failure))
+}
+
+/// The plan for a program without header, which does not say itself what chip it is for.
+fn direct_plan(
+    path: &Path,
+    bytes: &[u8],
+    boot: Option<BootLayout>,
+    beside: Option<FlashPlan>,
+    target: Option<&'static Chip>,
+) -> Result<(FlashPlan, &'static Chip), Failure> {
+    let beside = beside.filter(|plan| plan.boot == BootLayout::Direct);
+    if let Some(plan) = beside.filter(|_| boot.is_none_or(|boot| boot == BootLayout::Direct)) {
+        let chip = esplice_chip::find(&plan.chip)?;
+        return Ok((plan, chip));
+    }
+    match (boot, target) {
+        (Some(BootLayout::Direct), Some(chip)) => {
+            let plan = make_direct_plan(chip, bytes, &FlashParams::for_chip(chip), None)
+                .map_err(|error| of_file(path, error.into()))?;
+            Ok((plan, chip))
+        }
+        _ => {
+            let message = format!("{} runs in place and has no header", path.display());
+            Err(Failure::new(Exit::PlanRefused, message)
+                .hint("give --boot direct, and --target for the chip it was built for"))
+        }
+    }
 }
 
 /// Refuses what is no sound app image, with the offsets that it may have been meant for.
@@ -164,7 +195,7 @@ impl Job {
         let boot = project.boot.as_ref().map(|boot| boot.value);
         match Source::from_args(args)? {
             Source::Image { path, bytes } => {
-                let (plan, chip) = image_plan(&path, &bytes, boot, shell)?;
+                let (plan, chip) = image_plan(&path, &bytes, boot, target, shell)?;
                 if let Some(target) = target.filter(|target| target.name != chip.name) {
                     let (found, wanted) = (&chip.display_name, &target.display_name);
                     let message = format!("the image is for {found}, the target is {wanted}");

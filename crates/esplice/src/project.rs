@@ -7,7 +7,7 @@ use std::{
 };
 
 use esplice_chip::{Board, Chip, Target};
-use esplice_image::BootLayout;
+use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_layout::Spec;
 use esplice_toolchain::TinyGoOptions;
 
@@ -58,6 +58,11 @@ pub struct Project {
     pub flash_mode: Option<Settled<String>>,
     pub flash_freq: Option<Settled<String>>,
     pub flash_size: Option<Settled<String>>,
+    /// Oldest and newest chip revision, major × 100 + minor.
+    pub revisions: (u16, u16),
+    pub mmu_page_size: Option<u32>,
+    pub secure_pad: Option<SecurePad>,
+    pub image_source: ImageSource,
     pub baud: u32,
     pub with_bootloader: bool,
     pub partition: Option<String>,
@@ -182,6 +187,47 @@ impl Project {
                 .or_else(|| of_chip(|c| c.image.default_flash_size.clone())),
         )?;
 
+        let min_rev = s.parsed(
+            "image",
+            "min-rev",
+            image.min_rev.map(|r| ("--min-rev", r)),
+            value::revision,
+            value::revision_text,
+            Some(Settled { value: 0, origin: Origin::Default }),
+        )?;
+        let max_rev = s.parsed(
+            "image",
+            "max-rev",
+            image.max_rev.map(|r| ("--max-rev", r)),
+            value::revision,
+            value::revision_text,
+            None,
+        )?;
+        let mmu_page_size = s.parsed(
+            "image",
+            "mmu-page-size",
+            image.mmu_page_size.map(|p| ("--mmu-page-size", p)),
+            value::offset,
+            u32::to_string,
+            None,
+        )?;
+        let secure_pad = s.parsed(
+            "image",
+            "secure-pad",
+            image.secure_pad.map(|p| ("--secure-pad", p)),
+            value::secure_pad,
+            value::secure_pad_text,
+            None,
+        )?;
+        let image_source = s.parsed(
+            "image",
+            "source",
+            image.image_source.map(|s| ("--image-source", s)),
+            value::image_source,
+            value::image_source_text,
+            Some(Settled { value: ImageSource::Auto, origin: Origin::Default }),
+        )?;
+
         let baud = s.parsed(
             "flash",
             "baud",
@@ -266,6 +312,10 @@ impl Project {
             flash_mode,
             flash_freq,
             flash_size,
+            revisions: (min_rev.map_or(0, |r| r.value), max_rev.map_or(u16::MAX, |r| r.value)),
+            mmu_page_size: mmu_page_size.map(|p| p.value),
+            secure_pad: secure_pad.map(|p| p.value),
+            image_source: image_source.map_or(ImageSource::Auto, |s| s.value),
             baud: baud.map_or(TRANSFER_BAUD, |b| b.value),
             with_bootloader,
             partition: partition.map(|p| p.value),

@@ -80,7 +80,7 @@ impl Source {
         let path = path.to_owned();
         match Content::of(&bytes) {
             Content::Elf => Ok(Source::Elf { path, bytes: Arc::new(bytes) }),
-            Content::Image => Ok(Source::Image { path, bytes }),
+            Content::Image | Content::DirectImage => Ok(Source::Image { path, bytes }),
             content => {
                 let message = format!("{shown} is neither an ELF nor an image, but {content}");
                 Err(Failure::input(message))

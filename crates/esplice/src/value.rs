@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use esplice_image::BootLayout;
+use esplice_image::{BootLayout, ImageSource, SecurePad};
 
 /// A duration: a number and its unit, `500ms`, `5s`, `1.5s` or `2m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -48,6 +48,57 @@ pub fn offset(text: &str) -> Result<u32, String> {
 /// A boot layout that images are made for.
 pub fn boot(text: &str) -> Result<BootLayout, String> {
     text.parse()
+}
+
+/// A chip revision, such as 1.3, as images tell it: major × 100 + minor.
+pub fn revision(text: &str) -> Result<u16, String> {
+    let wrong = || format!("{text:?} is not a chip revision such as 1.3");
+    let (major, minor) = text.trim_start_matches('v').split_once('.').ok_or_else(wrong)?;
+    let number = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+    let (major, minor) = (number(major)?, number(minor)?);
+    let whole = major.checked_mul(100).and_then(|hundreds| hundreds.checked_add(minor));
+    whole.filter(|_| minor < 100).ok_or_else(wrong)
+}
+
+/// A revision as the user writes it.
+pub fn revision_text(revision: &u16) -> String {
+    format!("{}.{}", revision / 100, revision % 100)
+}
+
+/// A version of Secure Boot.
+pub fn secure_pad(text: &str) -> Result<SecurePad, String> {
+    match text {
+        "v1" => Ok(SecurePad::V1),
+        "v2" => Ok(SecurePad::V2),
+        _ => Err(format!("{text:?} is neither v1 nor v2")),
+    }
+}
+
+/// Its text.
+pub fn secure_pad_text(pad: &SecurePad) -> String {
+    match pad {
+        SecurePad::V1 => "v1".into(),
+        SecurePad::V2 => "v2".into(),
+    }
+}
+
+/// What of an ELF is taken.
+pub fn image_source(text: &str) -> Result<ImageSource, String> {
+    match text {
+        "auto" => Ok(ImageSource::Auto),
+        "sections" => Ok(ImageSource::Sections),
+        "segments" => Ok(ImageSource::ProgramHeaders),
+        _ => Err(format!("{text:?} is none of auto, sections, segments")),
+    }
+}
+
+/// Its text.
+pub fn image_source_text(source: &ImageSource) -> String {
+    match source {
+        ImageSource::Auto => "auto".into(),
+        ImageSource::Sections => "sections".into(),
+        ImageSource::ProgramHeaders => "segments".into(),
+    }
 }
 
 /// A switch.

@@ -76,7 +76,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     };
 
     let mut outputs = Outputs::default();
-    outputs.add(&names.image, &firmware.image.bytes)?;
+    outputs.add(&names.image, &firmware.image)?;
     let mut merged_len = None;
     if !args.image_only {
         let merged = merged(&firmware.plan)?;
@@ -96,7 +96,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     }
     outputs.commit()?;
 
-    let len = firmware.image.bytes.len();
+    let len = firmware.image.len();
     let text =
         format!("{}: {len} bytes for {}\n", names.image.display(), firmware.chip.display_name);
     let beside = |path: &PathBuf| merged_len.map(|_| path.clone());
