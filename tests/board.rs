@@ -339,3 +339,25 @@ fn output_that_nobody_reads_any_more() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(read.is_ok() && line.starts_with("ESP-ROM:"), "{line}");
 }
+
+/// A board that fails by plan: what the plan does is told, whether the write gets over it or not.
+#[test]
+fn a_board_that_fails() {
+    let directory = built_hello(HELLO);
+    let at = directory.path();
+    for (fault, exit, words) in [
+        (
+            "kind='flip'\ndirection='to-board'\nbyte=2000\nbit=1",
+            0,
+            "byte 2000 to the board with bit 1",
+        ),
+        ("kind='reset'\noperation=1", 0, "torn by a reset after 2048 bytes"),
+        ("kind='vanish'\ndirection='to-board'\nbyte=2000", 24, "the port is gone"),
+        ("kind='power-cut'\noperation=1", 24, "torn by a power cut after 2048 bytes"),
+        ("kind='drp'", 3, "did you mean \"drop\"?"),
+    ] {
+        fs::write(at.join("faults.toml"), format!("[[fault]]\n{fault}\n")).unwrap();
+        let said = run(at, "flash --port sim:esp32c3,faults=faults.toml hello.bin");
+        said.check(exit, &[words]);
+    }
+}

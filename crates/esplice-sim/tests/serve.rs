@@ -173,6 +173,18 @@ fn there_are_so_many_clients() {
 }
 
 #[test]
+fn how_far_real_time_is_behind_is_known() {
+    for (time, is_behind) in [(TimeMode::Virtual, false), (TimeMode::Real, true)] {
+        let (mut server, at) = server(time);
+        check_sync(&mut server, &mut client(at));
+        let lag = server.lag();
+        // Each turn begins behind what has passed since the last.
+        assert_eq!(lag.most > Duration::ZERO, is_behind, "{lag:?}");
+        assert!(lag.most <= lag.over && server.frames() > 0, "{lag:?}");
+    }
+}
+
+#[test]
 fn two_boards_at_once() {
     let mut boards = [server(TimeMode::Virtual), server(TimeMode::None)];
     for (server, at) in &mut boards {
