@@ -2,7 +2,10 @@
 //! the board lives on, and in download mode it answers a SYNC.
 #![no_main]
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use esplice_sim::{Board, TimeMode, fault_plan::FaultPlan, nor::Nor};
 
@@ -13,9 +16,9 @@ const BAUDS: [u32; 8] = [115_200, 921_600, 9600, 74_880, 460_800, 2_000_000, 1, 
 const MOST: Duration = Duration::from_secs(20);
 
 /// A board that waits in download mode, connected.
-fn connected() -> &'static Board {
-    static BOARD: OnceLock<Board> = OnceLock::new();
-    BOARD.get_or_init(|| {
+fn connected() -> Board {
+    static BOARD: OnceLock<Mutex<Board>> = OnceLock::new();
+    let board = BOARD.get_or_init(|| {
         let chip = esplice_chip::find("esp32c3").expect("it is known");
         let flash = &chip.sim.as_ref().expect("there is a board").flash;
         let nor = Nor::in_memory(FLASH_LEN, flash);
@@ -24,8 +27,9 @@ fn connected() -> &'static Board {
         pass(&mut board, 50);
         assert!(answers(&mut board));
         board.hold_boot_pin(false);
-        board
-    })
+        Mutex::new(board)
+    });
+    board.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn pass(board: &mut Board, millis: u64) {
@@ -48,7 +52,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = FaultPlan::parse(text);
     }
-    let mut board = connected().clone();
+    let mut board = connected();
     let end = board.now() + MOST;
     let mut baud = 115_200;
     let mut rest = bytes;
