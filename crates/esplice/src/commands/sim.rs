@@ -143,16 +143,17 @@ fn reached(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
     let chip = esplice_chip::find_target(&args.chip).map_or(args.chip.as_str(), |t| &t.chip().name);
     let esptool = format!("esptool --chip {chip} --port {port}");
     let command = match (has_lines, args.download) {
-        (true, _) => format!("{esptool} flash-id"),
-        (false, true) => format!("{esptool} --before no-reset --after no-reset flash-id"),
-        (false, false) => format!("esplice monitor --port {port}"),
+        (true, _) => Some(format!("{esptool} flash-id")),
+        (false, true) => Some(format!("{esptool} --before no-reset --after no-reset flash-id")),
+        // A program with a terminal, for what the firmware says: esplice has no such port yet.
+        (false, false) if port.contains("://") => None,
+        (false, false) => Some(format!("esplice monitor --port {port}")),
     };
     shell.result("sim", &format!("{port}\n"), serde_json::json!({ "url": port, "try": command }));
-    if !has_lines && port.contains("://") && !args.download {
-        shell.status(&format!("{port} has no DTR and RTS, and the board runs its firmware: --download makes it wait for esptool"));
-        return;
+    match command {
+        Some(command) => shell.status(&format!("try it: {command}")),
+        None => shell.status("the board runs its firmware: --download makes it wait for esptool"),
     }
-    shell.status(&format!("try it: {command}"));
     if !has_lines {
         shell.status(&format!("{port} has no DTR and RTS: nothing resets the board through it"));
     }
