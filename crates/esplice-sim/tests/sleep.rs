@@ -5,7 +5,7 @@ mod firmware;
 
 use std::time::Duration;
 
-use esplice_sim::{Board, Status, millis};
+use esplice_sim::{Board, ResetReason, Status, millis};
 use firmware::{Code, rom_image};
 
 const UART: u32 = 0x6000_0000;
@@ -162,5 +162,24 @@ fn the_watchdog_watches_a_sleep() {
         let printed = board.run_for(millis(150)).unwrap();
         let text = String::from_utf8(printed).unwrap();
         assert_eq!(text.contains("rst:0x10 (RTCWDT_RTC_RST)"), expected, "pause {pause}: {text}");
+    }
+}
+
+/// Reasons that no firmware brings about, and what the ROM says of them.
+#[test]
+fn resets_from_outside_have_their_reasons() {
+    for (reason, said) in [
+        (ResetReason::BrownOut, "rst:0xf (BROWNOUT_RST)"),
+        (ResetReason::ClockGlitch, "rst:0x13 (GLITCH_RTC_RST)"),
+        (ResetReason::EfuseError, "rst:0x14 (EFUSE_RST)"),
+        (ResetReason::UsbUart, "rst:0x15 (USB_UART_CHIP_RESET)"),
+        (ResetReason::UsbJtag, "rst:0x16 (USB_JTAG_CHIP_RESET)"),
+        (ResetReason::PowerGlitch, "rst:0x17 (POWER_GLITCH_RESET)"),
+    ] {
+        let mut board = board(&Code::new().wait());
+        board.run_for(millis(60)).unwrap();
+        board.reset_as(reason);
+        let printed = String::from_utf8(board.run_for(millis(60)).unwrap()).unwrap();
+        assert!(printed.contains(said), "{reason:?}: {printed}");
     }
 }
