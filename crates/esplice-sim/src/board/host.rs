@@ -41,8 +41,9 @@ impl Board {
         }
     }
 
-    /// Runs until the board has printed `expected` on UART0, at whatever rate; gives all that it
-    /// printed up to there, and leaves what comes behind. `within` is the board's own time, so that
+    /// Runs until the board has printed `expected` where the host's cable is: on UART0, at whatever
+    /// rate, unless [`Board::plug`] put it elsewhere. Gives all that it printed up to there, and leaves
+    /// what comes behind. `within` is the board's own time, so that
     /// the outcome is the same on each host.
     ///
     /// # Errors
@@ -72,7 +73,7 @@ impl Board {
         }
     }
 
-    /// Runs for `time` on the board's clock and gives what it printed on UART0.
+    /// Runs for `time` on the board's clock and gives what it printed where the cable is.
     ///
     /// # Errors
     /// [`SimError::Stopped`] when the board can't go on.
@@ -93,7 +94,7 @@ impl Board {
         }
     }
 
-    /// Puts bytes on the line to UART0, at the rate that it is set to; gives the moment when the last
+    /// Puts bytes on the cable, at the rate that UART0 is set to; gives the moment when the last
     /// has arrived.
     pub fn send(&mut self, bytes: &[u8]) -> Duration {
         let baud = self.baud();
