@@ -147,7 +147,7 @@ fn ports_that_are_none() {
         run(at, &format!("flash --port {port} hello.bin")).check(exit, words);
     };
     check("/dev/esplice-has-no-such-port", 10, &["error: no port /dev/esplice", "hint: "]);
-    check("hello.bin", 2, &["error: port \"hello.bin\": "]);
+    check("hello.bin", 2, &["error: port hello.bin is no serial port", "hint: "]);
     check("tcp://localhost:3333", 2, &["tcp:// ports are not available yet"]);
     check("rfc2217://localhost:3333", 2, &["rfc2217:// ports are not available yet"]);
     check("sim:esp32cc3", 2, &["error: ", "esp32cc3"]);
