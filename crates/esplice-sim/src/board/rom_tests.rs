@@ -4,3 +4,4 @@
 mod mask_rom;
 
 mod dialogues;
+mod functions;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use sha2::{Digest, Sha256};
 
-use super::{Call, Flow, State, Table, flash, output::with_returns, panic};
+use super::{Call, Flow, State, Table, chip, flash, output::with_returns, panic};
 use crate::download;
 use crate::{
     cpu::{Bus, Cpu, cause},
@@ -135,7 +135,7 @@ pub(crate) fn step(
     } else {
         VecDeque::new()
     };
-    (Flow { cycles, out, until }, next)
+    (Flow { cycles, out, until, ..Flow::default() }, next)
 }
 
 /// Time from the last reset to the ROM's first instruction.
@@ -171,13 +171,13 @@ impl Boot<'_> {
         let call = &mut self.call;
         call.table.fill_ram(call.soc);
         flash::update_id(call);
-        let hz = call.soc.fabric.clock.cpu_hz();
+        let hz = chip::apb_freq(call);
         if let Some(ticks) = call.data("s_ticks_per_us") {
-            call.store(ticks, (hz / 1_000_000) as u32);
+            call.store(ticks, hz / 1_000_000);
         }
         let rtc = call.soc.base_of("rtc-cntl").unwrap_or(0);
         let quiet = flash_boot && call.load(rtc + RTC_QUIET) & 1 != 0;
-        let apb = (hz >> 12) as u32;
+        let apb = hz >> 12;
         call.store(rtc + RTC_APB_FREQ, apb << 16 | apb);
         for print in ["g_uart_print", "g_usb_print"] {
             if let Some(at) = call.data(print) {

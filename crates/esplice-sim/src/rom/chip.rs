@@ -38,7 +38,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         Flow::after(4)
     }),
     ("ets_get_apb_freq", |call| {
-        let hz = call.soc.fabric.clock.apb_hz() as u32;
+        let hz = apb_freq(call);
         call.give(hz);
         Flow::after(20)
     }),
@@ -113,6 +113,23 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("clear_super_wdt_reset_flag", nothing),
 ];
 
+/// ROM: `ets_get_apb_freq`. On the crystal it takes the divider for 1 unless SYSCLK_CONF tells of one
+/// (CLK_DIV_EN), so that its delays are twice as long as they say while the chip boots.
+pub(super) fn apb_freq(call: &mut Call<'_>) -> u32 {
+    const SYSCLK_CONF: u32 = 0x58;
+    const CLK_DIV_EN: u32 = 1 << 19;
+    let system = call.soc.base_of("system").unwrap_or(0);
+    let conf = call.load(system + SYSCLK_CONF);
+    let xtal = call.soc.fabric.clock.xtal_hz() as u32;
+    match conf >> 10 & 3 {
+        0 if conf & CLK_DIV_EN != 0 => xtal / ((conf & 0x3ff) + 1),
+        0 => xtal,
+        1 => 80_000_000,
+        2 => 8_000_000,
+        _ => 16_000_000,
+    }
+}
+
 fn nothing(_call: &mut Call<'_>) -> Flow {
     Flow::after(30)
 }
@@ -154,16 +171,18 @@ fn mmu_set(call: &mut Call<'_>) -> Flow {
     // Both windows show the same entries, and stand at multiples of their length.
     let first = vaddr / page_len % entries.max(1);
     let failure = if !vaddr.is_multiple_of(page_len) || !paddr.is_multiple_of(page_len) {
-        1
-    } else if kib != page_len / 1024 {
         2
-    } else if first.saturating_add(pages) > entries {
+    } else if kib != page_len / 1024 {
         3
+    } else if first.saturating_add(pages) > entries {
+        4
     } else {
         0
     };
     call.give(failure);
-    if failure == 0
+    // Up to where the window ends it does what it can.
+    let pages = pages.min(entries.saturating_sub(first));
+    if matches!(failure, 0 | 4)
         && let Some(table) = call.soc.base_of("mmu")
     {
         for i in 0..pages {
@@ -171,5 +190,5 @@ fn mmu_set(call: &mut Call<'_>) -> Flow {
             call.store(table + 4 * (first + i), page & 0xff);
         }
     }
-    Flow::after(40 + 6 * u64::from(pages.min(entries)))
+    Flow::of(if failure == 0 { pages.into() } else { 0 })
 }

@@ -19,7 +19,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let bytes = call.soc.fabric.flash.read(offset, len.min(MOST_BYTES) as usize);
         call.store_bytes(to, &bytes);
         call.give(0);
-        Flow { until: idle_at(call).max(call.now() + read_time(call, len)), ..Flow::after(60) }
+        Flow { until: idle_at(call).max(call.now() + read_time(call, len)), ..Flow::of(len.into()) }
     }),
     ("esp_rom_spiflash_write", |call| {
         let (offset, from, len) = (call.arg(0), call.arg(1), call.arg(2));
@@ -42,7 +42,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             offset += piece.len() as u32;
             rest = tail;
         }
-        done(call)
+        Flow { units: len.into(), ..done(call) }
     }),
     ("esp_rom_spiflash_erase_sector", |call| {
         let number = call.arg(0);
@@ -97,7 +97,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("ets_efuse_get_spiconfig", success),
     ("ets_efuse_get_wp_pad", |call| {
-        call.give(0xee); // Not burnt: none.
+        call.give(0x3f); // Not burnt: none.
         Flow::after(20)
     }),
 ];

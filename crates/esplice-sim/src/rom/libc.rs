@@ -12,7 +12,12 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         fill(call, to, 0, len)
     }),
     ("memcpy", copy),
-    ("memmove", copy),
+    // From the end on where it would write over what it has yet to read.
+    ("memmove", |call| {
+        let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));
+        let backward = from < to && to < from.saturating_add(len);
+        Flow { slow: backward, ..copy(call) }
+    }),
     ("memcmp", |call| {
         let (a, b, len) = (call.arg(0), call.arg(1), call.arg(2));
         compare(call, a, b, len, false)
@@ -29,27 +34,27 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let text = call.arg(0);
         let len = call.text(text, MOST_BYTES).len();
         call.give(len as u32);
-        Flow::after(10 + 4 * len as u64)
+        Flow { slow: text & 3 != 0, ..Flow::of(len as u64) }
     }),
     ("strnlen", |call| {
         let (text, most) = (call.arg(0), call.arg(1));
         let len = call.text(text, most.min(MOST_BYTES)).len();
         call.give(len as u32);
-        Flow::after(10 + 4 * len as u64)
+        Flow { slow: text & 3 != 0, ..Flow::of(len as u64) }
     }),
     ("strcpy", |call| {
         let (to, from) = (call.arg(0), call.arg(1));
         let mut text = call.text(from, MOST_BYTES);
         text.push(0);
         call.store_bytes(to, &text);
-        Flow::after(10 + 6 * text.len() as u64)
+        Flow { slow: (to | from) & 3 != 0, ..Flow::of(text.len() as u64) }
     }),
     ("strncpy", |call| {
         let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2).min(MOST_BYTES));
         let mut text = call.text(from, len);
         text.resize(len as usize, 0);
         call.store_bytes(to, &text);
-        Flow::after(10 + 6 * text.len() as u64)
+        Flow { slow: (to | from) & 3 != 0, ..Flow::of(text.len() as u64) }
     }),
     ("strlcpy", |call| {
         let (to, from, size) = (call.arg(0), call.arg(1), call.arg(2));
@@ -60,33 +65,32 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             call.store_bytes(to, &kept);
         }
         call.give(text.len() as u32);
-        Flow::after(10 + 6 * text.len() as u64)
+        Flow { slow: (to | from) & 3 != 0, ..Flow::of(text.len() as u64) }
     }),
     ("memchr", |call| {
         let (addr, byte, len) = (call.arg(0), call.arg(1) as u8, call.arg(2));
         let found = call.bytes(addr, len).iter().position(|b| *b == byte);
         call.give(found.map_or(0, |at| addr.wrapping_add(at as u32)));
-        Flow::after(10 + 4 * found.unwrap_or(len as usize) as u64)
+        Flow { slow: addr & 3 != 0, ..Flow::of(found.unwrap_or(len as usize) as u64) }
     }),
     ("abs", |call| {
         let value = (call.arg(0) as i32).unsigned_abs();
         call.give(value);
         Flow::after(4)
     }),
-    // The signed quotients wrap in their one overflow; by 0 the compiler's library gives all ones
-    // and the dividend, as the division instructions do.
-    ("__udivdi3", |call| divide(call, |a, b| a.checked_div(b).unwrap_or(u64::MAX))),
-    ("__umoddi3", |call| divide(call, |a, b| a.checked_rem(b).unwrap_or(a))),
+    ("__udivdi3", |call| divide(call, |a, b| quotient(a, b).0)),
+    ("__umoddi3", |call| divide(call, |a, b| quotient(a, b).1)),
+    // The signed ones wrap in their one overflow.
     ("__divdi3", |call| {
-        divide(call, |a, b| match b as i64 {
-            0 => u64::MAX,
-            b => (a as i64).wrapping_div(b) as u64,
+        divide(call, |a, b| {
+            let (quotient, _) = quotient((a as i64).unsigned_abs(), (b as i64).unsigned_abs());
+            if ((a ^ b) as i64) < 0 { quotient.wrapping_neg() } else { quotient }
         })
     }),
     ("__moddi3", |call| {
-        divide(call, |a, b| match b as i64 {
-            0 => a,
-            b => (a as i64).wrapping_rem(b) as u64,
+        divide(call, |a, b| {
+            let (_, rest) = quotient((a as i64).unsigned_abs(), (b as i64).unsigned_abs());
+            if (a as i64) < 0 { rest.wrapping_neg() } else { rest }
         })
     }),
     ("__muldi3", |call| {
@@ -119,19 +123,33 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
 ];
 
+/// Quotient and rest. For a division by 0 the compiler's library (libgcc, `__udivmoddi4`) asks the
+/// division instruction for 1 / 0, takes the ones that it gives for the divisor, and has the dividend's
+/// high word reduced by it once.
+fn quotient(a: u64, b: u64) -> (u64, u64) {
+    match b {
+        0 => {
+            let a = a.wrapping_add(1 << 32);
+            let divisor = u64::from(u32::MAX);
+            (1 << 32 | (a / divisor) & divisor, a % divisor)
+        }
+        b => (a / b, a % b),
+    }
+}
+
 fn fill(call: &mut Call<'_>, to: u32, value: u8, len: u32) -> Flow {
     let len = len.min(MOST_BYTES);
     for i in 0..len {
         call.store_byte(to.wrapping_add(i), value);
     }
-    Flow::after(20 + u64::from(len) / 2)
+    Flow::of(len.into())
 }
 
 fn copy(call: &mut Call<'_>) -> Flow {
     let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));
     let bytes = call.bytes(from, len);
     call.store_bytes(to, &bytes);
-    Flow::after(20 + bytes.len() as u64)
+    Flow { slow: (to | from) & 3 != 0, ..Flow::of(bytes.len() as u64) }
 }
 
 /// The difference of the first bytes that differ; a NUL in both ends it, if they are strings.
@@ -147,7 +165,7 @@ fn compare(call: &mut Call<'_>, a: u32, b: u32, len: u32, strings: bool) -> Flow
         }
     }
     call.give(difference as u32);
-    Flow::after(10 + 6 * u64::from(done))
+    Flow { slow: (a | b) & 3 != 0, ..Flow::of(done.into()) }
 }
 
 fn divide(call: &mut Call<'_>, operation: fn(u64, u64) -> u64) -> Flow {

@@ -29,6 +29,34 @@ pub use image::RomImage;
 pub(crate) use interrupts::{Vector, attach_console};
 pub(crate) use table::Table;
 
+/// Cycles that the ROM's code of a function takes, measured: as a straight line over what it works on.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Cost {
+    /// Of a call.
+    call: u64,
+    /// Of 1024 bytes more.
+    #[serde(default)]
+    per_kib: u64,
+    /// The same where bytes are taken one by one.
+    slow_kib: Option<u64>,
+    /// How far from it the ROM's code was when it was measured, at most.
+    #[serde(default)]
+    within: u64,
+}
+
+impl Cost {
+    fn cycles(self, units: u64, slow: bool) -> u64 {
+        let per_kib = self.slow_kib.filter(|_| slow).unwrap_or(self.per_kib);
+        self.call + units.saturating_mul(per_kib) / 1024
+    }
+
+    #[cfg(test)]
+    pub(crate) fn within(self) -> u64 {
+        self.within
+    }
+}
+
 /// A ROM function: arguments are read from the call, the result is written to it.
 type Hook = fn(&mut Call<'_>) -> Flow;
 
@@ -40,8 +68,12 @@ const A0: usize = 10;
 /// What is still to be waited for before a ROM function returns.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flow {
-    /// Cycles charged at once.
+    /// Cycles charged at once, where the table does not tell what the function takes.
     pub cycles: u64,
+    /// What the table's cycles are counted by: bytes that were worked on.
+    pub units: u64,
+    /// The bytes were taken one by one, as addresses or lengths were odd.
+    pub slow: bool,
     /// Bytes to be put into the console UART's FIFO as it has room.
     pub out: VecDeque<u8>,
     /// No return before this moment.
@@ -53,13 +85,17 @@ impl Flow {
         Self { cycles, ..Self::default() }
     }
 
+    /// A function of which the table tells the cycles.
+    fn of(units: u64) -> Self {
+        Self { units, ..Self::default() }
+    }
+
     fn at(until: Tick) -> Self {
         Self { cycles: 20, until, ..Self::default() }
     }
 
     fn printing(bytes: Vec<u8>) -> Self {
-        // The ROM's printf takes about 60 cycles a character, all in all.
-        Self { cycles: 40 + 60 * bytes.len() as u64, out: bytes.into(), until: 0 }
+        Self { units: bytes.len() as u64, out: bytes.into(), ..Self::default() }
     }
 }
 
@@ -68,6 +104,9 @@ impl Flow {
 pub(crate) struct State {
     hashes: HashMap<u32, hash::Running>,
     streams: HashMap<u32, inflate::Stream>,
+    /// Units and slowness of the last call.
+    #[cfg(test)]
+    pub(crate) work: (u64, bool),
     /// ets_install_uart_printf was called (the ROM does so at boot), and nothing took it back.
     uart_printf: bool,
 }
@@ -163,9 +202,17 @@ pub(crate) fn call(
     table: &Table,
     state: &mut State,
 ) -> Option<Flow> {
-    let hook = table.hook(addr)?;
+    let (hook, cost) = table.hook(addr)?;
     soc.fabric.clock.cycle = cpu.cycles;
-    Some(hook(&mut Call { cpu, soc, table, state }))
+    let mut flow = hook(&mut Call { cpu, soc, table, state });
+    if let Some(cost) = cost {
+        flow.cycles = cost.cycles(flow.units, flow.slow);
+    }
+    #[cfg(test)]
+    {
+        state.work = (flow.units, flow.slow);
+    }
+    Some(flow)
 }
 
 /// Comes back from a ROM function.
@@ -248,7 +295,7 @@ mod tests {
     #[test]
     fn arguments_that_overflow() {
         const TICKS_PER_CYCLE: Tick = 48; // At 20 MHz.
-        check("Cache_Ibus_MMU_Set", &[0, 0x4200_0000, 0, 64, u32::MAX, 0], 3, 0);
+        check("Cache_Ibus_MMU_Set", &[0, 0x4200_0000, 0, 64, u32::MAX, 0], 4, 0);
         check("Cache_Ibus_MMU_Set", &[0, 0x4200_0000, u32::MAX << 16, 64, 128, 0], 0, 0);
         check("ets_delay_us", &[10], 10, 1600 * TICKS_PER_CYCLE);
         check("ets_delay_us", &[u32::MAX], u32::MAX, (1 << 32) * TICKS_PER_CYCLE - 160 * 48);

@@ -23,12 +23,12 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("uart_tx_one_char", |call| {
         let byte = call.arg(0) as u8;
         call.give(0);
-        Flow { cycles: 30, out: [byte].into(), until: 0 }
+        Flow { out: [byte].into(), ..Flow::default() }
     }),
     ("uart_tx_one_char2", |call| {
         let byte = call.arg(0) as u8;
         call.give(0);
-        Flow { cycles: 30, out: [byte].into(), until: 0 }
+        Flow { out: [byte].into(), ..Flow::default() }
     }),
     ("usb_uart_tx_one_char", |call| {
         call.give(0);
@@ -72,10 +72,10 @@ impl printf::Source for Variadic<'_, '_> {
 fn ets_printf(call: &mut Call<'_>) -> Flow {
     let format = call.arg(0);
     let format = call.text(format, 0x1000);
-    let out = printf::format(&format, &mut Variadic { call, next: 1 });
-    call.give(out.len() as u32);
+    let (out, count) = printf::format(&format, &mut Variadic { call, next: 1 });
+    call.give(count as u32);
     if !call.state.uart_printf {
-        return Flow::after(40 + 40 * out.len() as u64);
+        return Flow::of(out.len() as u64 / 4);
     }
     Flow::printing(with_returns(&out))
 }

@@ -1,4 +1,4 @@
-//! The ROM's printf: d i u x X o c s p %, flags - 0 + space #, width, precision, h l ll z.
+//! The ROM's printf: d D u U x X c s p %, flags - 0 + space #, width, precision, h l ll z.
 
 /// Where a format and its strings are, and the arguments.
 pub(super) trait Source {
@@ -13,9 +13,12 @@ pub(super) trait Source {
 /// Longest output of one call: what runs past it is a wild pointer.
 const MOST: usize = 0x1000;
 
-/// What printing `format` gives.
-pub(super) fn format(format: &[u8], source: &mut impl Source) -> Vec<u8> {
+/// What printing `format` gives, and the count that the ROM's function returns.
+pub(super) fn format(format: &[u8], source: &mut impl Source) -> (Vec<u8>, usize) {
     let mut out = Vec::new();
+    // What the ROM prints and does not count, and the length of the last number or string, which it
+    // leaves one short and takes for that of `%%` and of what it does not know (ROM: `ets_vprintf`).
+    let (mut uncounted, mut stale) = (0, 0_i32);
     let mut rest = format;
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
@@ -31,9 +34,28 @@ pub(super) fn format(format: &[u8], source: &mut impl Source) -> Vec<u8> {
         rest = spec.parse(rest, source);
         let Some((&conversion, tail)) = rest.split_first() else { break };
         rest = tail;
-        spec.convert(conversion, source, &mut out);
+        match conversion {
+            b'c' | b's' | b'p' | b'd' | b'D' | b'u' | b'U' | b'x' | b'X' => {
+                spec.convert(conversion, source, &mut out);
+                uncounted += if conversion == b'p' { 2 } else { 0 };
+                stale = if conversion == b'c' { stale } else { -1 };
+            }
+            other => {
+                match other {
+                    b'%' => uncounted += 1,
+                    _ => out.push(b'%'),
+                }
+                out.push(other);
+                let width = i32::try_from(spec.width).unwrap_or(i32::MAX);
+                let fill = usize::try_from(width.saturating_sub(stale)).unwrap_or(0).min(MOST);
+                let with = if spec.zero { b'0' } else { b' ' };
+                out.extend(std::iter::repeat_n(with, fill));
+                stale = stale.saturating_sub(1 + stale.max(0));
+            }
+        }
     }
-    out
+    let count = out.len().saturating_sub(uncounted);
+    (out, count)
 }
 
 #[derive(Default)]
@@ -80,7 +102,6 @@ impl Spec {
 
     fn convert(&self, conversion: u8, source: &mut impl Source, out: &mut Vec<u8>) {
         match conversion {
-            b'%' => out.push(b'%'),
             b'c' => self.pad(&[source.word() as u8], b"", out),
             b's' => {
                 let addr = source.word();
@@ -88,8 +109,15 @@ impl Spec {
                 let text = if addr == 0 { b"<null>".to_vec() } else { source.text(addr, most) };
                 self.pad(&text, b"", out);
             }
-            b'p' => self.number(format!("{:x}", source.word()), b"0x", out),
-            b'd' | b'i' => {
+            b'p' => {
+                out.extend(b"0x");
+                Spec { zero: true, width: 8, ..Spec::default() }.number(
+                    format!("{:x}", source.word()),
+                    b"",
+                    out,
+                );
+            }
+            b'd' | b'D' => {
                 let value = if self.long > 1 {
                     source.long() as i64
                 } else {
@@ -103,23 +131,21 @@ impl Spec {
                 };
                 self.number(value.unsigned_abs().to_string(), sign, out);
             }
-            b'u' | b'x' | b'X' | b'o' => {
+            b'u' | b'U' | b'x' | b'X' => {
                 let value = if self.long > 1 { source.long() } else { u64::from(source.word()) };
                 let digits = match conversion {
-                    b'u' => value.to_string(),
                     b'x' => format!("{value:x}"),
                     b'X' => format!("{value:X}"),
-                    _ => format!("{value:o}"),
+                    _ => value.to_string(),
                 };
                 let prefix: &[u8] = match (self.alternate && value != 0, conversion) {
                     (true, b'x') => b"0x",
                     (true, b'X') => b"0X",
-                    (true, b'o') => b"0",
                     _ => b"",
                 };
                 self.number(digits, prefix, out);
             }
-            other => out.extend([b'%', other]),
+            _ => {}
         }
     }
 
@@ -187,7 +213,9 @@ mod tests {
                 vec![41, 1, 0, 2, 1, 0x9000],
                 "I (41) nvs:  0 WiFi data       |01 00009000",
             ),
-            ("%d %i %u", vec![-5_i32 as u32, 7, u32::MAX], "-5 7 4294967295"),
+            ("%d %D %u", vec![-5_i32 as u32, 7, u32::MAX], "-5 7 4294967295"),
+            // What is not known, and a percent sign, are filled up by what a number has left.
+            ("%i|%u%%|%i", vec![12], "%i|12% |%i  "),
             ("%5lxh (%6lu)", vec![0x1c40, 7232], " 1c40h (  7232)"),
             ("%-4d|%4d|%04d", vec![1, 2, -3_i32 as u32], "1   |   2|-003"),
             ("%p %#x %X", vec![0x3fcd_0000, 0x1f, 0xab], "0x3fcd0000 0x1f AB"),
@@ -196,14 +224,14 @@ mod tests {
             ("%s", vec![0], "<null>"),
             ("%c%q%", vec![b'x'.into()], "x%q"),
         ] {
-            let out = format(text.as_bytes(), &mut Words(args));
+            let (out, _) = format(text.as_bytes(), &mut Words(args));
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
         }
     }
 
     #[test]
     fn absurd_widths_are_bounded() {
-        let out = format(b"%99999999999999999999d", &mut Words(vec![1]));
+        let (out, _) = format(b"%99999999999999999999d", &mut Words(vec![1]));
         assert!(out.len() <= MOST);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use esplice_chip::Chip;
 use serde::Deserialize;
 
-use super::{Hook, boot::Texts, image::CodeFacts};
+use super::{Cost, Hook, boot::Texts, image::CodeFacts};
 use crate::{SimError, soc::Soc};
 
 #[derive(Deserialize)]
@@ -16,9 +16,19 @@ use crate::{SimError, soc::Soc};
 struct File {
     boot: Texts,
     code: CodeFacts,
+    #[serde(default)]
+    cycles: Cycles,
     group: Vec<Group>,
     #[serde(default)]
     words: Vec<Words>,
+}
+
+/// What functions take.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Cycles {
+    source: String,
+    functions: BTreeMap<String, Cost>,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +55,7 @@ struct Words {
 pub(crate) struct Table {
     /// All functions by address.
     functions: HashMap<u32, String>,
-    hooks: HashMap<u32, Hook>,
+    hooks: HashMap<u32, (Hook, Option<Cost>)>,
     data: BTreeMap<String, u32>,
     words: Vec<(String, u32, Vec<u32>)>,
     texts: Texts,
@@ -86,13 +96,22 @@ impl Table {
                 return Err(format!("{name} names no source"));
             }
         }
+        if !file.cycles.functions.is_empty() && file.cycles.source.is_empty() {
+            return Err("cycles name no source".to_owned());
+        }
+        for name in file.cycles.functions.keys() {
+            if !models.contains_key(name.as_str()) {
+                return Err(format!("cycles of {name}, which is not modelled"));
+            }
+        }
         for group in file.group {
             if group.source.is_empty() {
                 return Err(format!("group {} names no source", group.name));
             }
             for (name, addr) in group.functions {
                 if let Some(hook) = models.get(name.as_str()) {
-                    table.hooks.insert(addr, *hook);
+                    let cost = file.cycles.functions.get(name.as_str()).copied();
+                    table.hooks.insert(addr, (*hook, cost));
                 }
                 // Of several names the first is the ROM's own.
                 table.functions.entry(addr).or_insert(name);
@@ -120,7 +139,7 @@ impl Table {
         self.hooks.keys().copied()
     }
 
-    pub fn hook(&self, addr: u32) -> Option<Hook> {
+    pub fn hook(&self, addr: u32) -> Option<(Hook, Option<Cost>)> {
         self.hooks.get(&addr).copied()
     }
 
