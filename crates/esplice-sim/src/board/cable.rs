@@ -71,6 +71,20 @@ impl Board {
         }
     }
 
+    /// The ROM hands over each line on USB, and where no host takes the first it waits for a while before
+    /// it goes on, and never again (ROM: `usb_uart_tx_one_char`).
+    pub(super) fn waits_for_usb(&mut self, now: crate::soc::clock::Tick) -> bool {
+        if self.soc.fabric.cable == Cable::Usb {
+            return false;
+        }
+        if self.rom_state.line_ended && self.rom_state.usb_given_up.is_none() {
+            let patience = self.table.texts().usb_patience;
+            let clock = &self.soc.fabric.clock;
+            self.rom_state.usb_given_up = Some(clock.tick_at(clock.cycle + patience));
+        }
+        self.rom_state.usb_given_up.is_some_and(|until| until > now)
+    }
+
     /// Hands over what was printed on USB.
     pub(super) fn flush_usb(&mut self) {
         if self.soc.fabric.cable == Cable::Usb

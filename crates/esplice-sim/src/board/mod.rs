@@ -165,7 +165,7 @@ impl Fault {
 /// EN has a capacitor: from release to the chip's start, and the sampling of its straps.
 const EN_RISE: Duration = Duration::from_millis(1);
 /// How often a ROM function that waits for the UART's FIFO looks at it.
-const FIFO_POLL: Duration = Duration::from_micros(10);
+const FIFO_POLL: Duration = Duration::from_micros(2);
 /// CPU cycles that a ROM function takes without a look at interrupts.
 const MOST_UNINTERRUPTED: u64 = 256;
 /// Cycles from an access that raises an interrupt to the interrupt. No figure is published; there is a
@@ -568,10 +568,11 @@ impl Board {
             if status >> 16 & 0x3ff >= uart::DEPTH as u32 {
                 break;
             }
-            if !self.print_on_usb(byte) {
+            if self.waits_for_usb(now) || !self.print_on_usb(byte) {
                 break;
             }
             let _ = self.soc.store32(console, u32::from(byte));
+            self.rom_state.line_ended = byte == b'\n';
             flow.out.pop_front();
             if flow.out.is_empty() {
                 self.flush_usb();
@@ -635,9 +636,7 @@ impl Board {
         self.soc.reset(reason);
         if let Some(vector) = self.reset_vector {
             self.cpu.reset(vector);
-            let now = self.soc.fabric.now();
-            let flow = Flow { until: now + boot::start_up(&self.soc), ..Flow::default() };
-            self.state = State::Rom { flow, then: Then::Boot(boot::Next::Execute) };
+            self.start(boot::Next::Execute);
             return;
         }
         let vectors = self.table.texts().vectors;
@@ -645,7 +644,13 @@ impl Board {
         self.cpu.write_csr(CSR_MTVEC, vectors);
         self.rom_state = rom::State::default();
         self.suspended.clear();
-        self.begin_rom_later(Flow::default(), boot::Next::Step(boot::Step::Prepare));
+        self.start(boot::Next::Step(boot::Step::Prepare));
+    }
+
+    /// Begins behind the time that the chip takes before the ROM's first instruction.
+    fn start(&mut self, next: boot::Next) {
+        let until = self.soc.fabric.now() + boot::start_up(&self.soc);
+        self.state = State::Rom { flow: Flow { until, ..Flow::default() }, then: Then::Boot(next) };
     }
 
     fn missing_rom(&mut self, addr: u32) {

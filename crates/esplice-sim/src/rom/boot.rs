@@ -62,8 +62,6 @@ const CYCLES_A_BYTE: u64 = 4;
 /// From EN rising to the ROM's first instruction. No figure is published; boards print some
 /// milliseconds after it.
 const START_UP: Duration = Duration::from_millis(3);
-/// From the ROM's first instruction to its first character.
-const PREPARE_CYCLES: u64 = 20_000;
 /// Time that one look at an erased header takes, which the ROM spends in waking the flash chip.
 const LOOK: Duration = Duration::from_micros(50);
 
@@ -106,6 +104,10 @@ pub(crate) struct Texts {
     pub interrupt_exit: u32,
     /// CPU interrupt of the console UART.
     pub console_interrupt: u32,
+    /// Cycles from its first instruction to its first character.
+    pub prepare_cycles: u64,
+    /// Cycles that it waits for a host on USB which is not there, once.
+    pub usb_patience: u64,
     /// Said before it stays.
     pub stuck_text: String,
     /// Said of a bad first segment of SPI commands.
@@ -218,7 +220,7 @@ impl Boot<'_> {
             Next::Download
         };
         let fabric = &self.call.soc.fabric;
-        (next, PREPARE_CYCLES, fabric.now() + start_up(self.call.soc))
+        (next, self.texts().prepare_cycles, fabric.now())
     }
 
     fn flash(&self, offset: u32, len: u32) -> Vec<u8> {

@@ -104,6 +104,10 @@ impl Flow {
 pub(crate) struct State {
     hashes: HashMap<u32, hash::Running>,
     streams: HashMap<u32, inflate::Stream>,
+    /// The last byte that was printed ended a line.
+    pub(crate) line_ended: bool,
+    /// Until when the ROM waits for a host on USB that is not there.
+    pub(crate) usb_given_up: Option<Tick>,
     /// Units and slowness of the last call.
     #[cfg(test)]
     pub(crate) work: (u64, bool),
