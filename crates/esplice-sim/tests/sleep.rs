@@ -118,7 +118,7 @@ fn pins_wake() {
         board.run_for(Duration::from_secs(20)).unwrap();
         assert_eq!(board.status(), Status::Sleeping, "pin {pin}");
         board.set_pin(pin, level);
-        board.run_until(cause, millis(10)).unwrap();
+        board.run_until(cause, millis(40)).unwrap();
     }
 }
 
