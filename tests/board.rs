@@ -148,8 +148,11 @@ fn ports_that_are_none() {
     };
     check("/dev/esplice-has-no-such-port", 10, &["error: no port /dev/esplice", "hint: "]);
     check("hello.bin", 2, &["error: port hello.bin is no serial port", "hint: "]);
-    check("tcp://localhost:3333", 2, &["tcp:// ports are not available yet"]);
-    check("rfc2217://localhost:3333", 2, &["rfc2217:// ports are not available yet"]);
+    // Nobody listens at port 1, which is the system's own.
+    check("tcp://127.0.0.1:1", 10, &["cannot connect to 127.0.0.1:1", "hint: nothing listens"]);
+    check("rfc2217://127.0.0.1:1", 10, &["cannot connect to 127.0.0.1:1", "hint: nothing listens"]);
+    check("rfc2217://no-such-host.invalid:1", 10, &["host no-such-host.invalid is not known"]);
+    check("tcp://localhost", 2, &["the port number is missing"]);
     check("sim:esp32cc3", 2, &["error: ", "esp32cc3"]);
     check("sim:esp32c3,flahs=x", 2, &["error: ", "flahs"]);
 }

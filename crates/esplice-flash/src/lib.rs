@@ -2,7 +2,8 @@
 //!
 //! A [`Session`] is the conversation with a ROM loader: connect, detect, raise the baud rate, read
 //! and write flash, verify, reset to run. [`flash_plan`] does all of it. Serial ports are here
-//! too ([`open_serial`]); sockets and the virtual board come from elsewhere and look alike.
+//! too ([`open_serial`]), and those of other machines ([`open_rfc2217`], [`open_tcp`]); the virtual
+//! board comes from elsewhere and looks alike.
 //!
 //! Nothing is printed: facts go to a function as [`FlashEvent`]s, errors say what they are
 //! ([`FlashError::class`]) and what helps ([`FlashError::hint`]). All times are the port's.
@@ -21,6 +22,7 @@
 
 mod banner;
 mod baud;
+mod clock;
 mod connect;
 mod detect;
 mod error;
@@ -29,9 +31,12 @@ mod flash;
 mod job;
 mod read_slow;
 mod reset;
+mod rfc2217;
 mod run;
 mod serial;
 mod session;
+mod socket;
+mod tcp;
 mod write;
 
 pub use connect::ConnectOptions;
@@ -39,6 +44,8 @@ pub use error::{ErrorClass, FlashError};
 pub use event::{ChipInfo, FlashEvent, Security, StageState, Statistics};
 pub use flash::{FlashOptions, FlashReport, detect, flash, flash_plan};
 pub use reset::{EN_LOW, Strategy};
+pub use rfc2217::{RFC2217_SCHEME, Rfc2217Port, open_rfc2217};
 pub use run::{hold_in_reset, release, reset_to_run, start};
 pub use serial::{SerialPort, open_serial};
 pub use session::{Answer, Session};
+pub use tcp::{TCP_SCHEME, TcpPort, open_tcp};

@@ -1,6 +1,4 @@
 //! Serial ports of Linux, macOS and Windows, and ptys of the first two.
-//!
-//! This is one of the true edges: the host's clock is this port's clock.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -14,6 +12,8 @@ use std::{
 
 use esplice_protocol::{Caps, Moment, Port, PortError};
 use serialport::{ClearBuffer, ErrorKind, SerialPortType};
+
+use crate::clock::{host_now, host_sleep};
 
 /// Longest wait in the system before the interrupt flag is looked at.
 const SLICE: Duration = Duration::from_millis(50);
@@ -304,14 +304,4 @@ fn usb_id(name: &str) -> Option<(u16, u16)> {
 fn is_pause(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(error.kind(), Kind::TimedOut | Kind::WouldBlock | Kind::Interrupted)
-}
-
-#[allow(clippy::disallowed_methods)] // A serial port's clock is the host's.
-fn host_now() -> Instant {
-    Instant::now()
-}
-
-#[allow(clippy::disallowed_methods)] // A serial port waits on the host.
-fn host_sleep(time: Duration) {
-    std::thread::sleep(time);
 }

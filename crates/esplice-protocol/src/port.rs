@@ -1,6 +1,6 @@
 //! The seam to a board: a serial line with a clock of its own.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 /// A moment on a port's clock, counted from when the port was opened.
 ///
@@ -88,6 +88,36 @@ pub enum PortError {
         /// The port's name.
         port: String,
     },
+    /// The name of its host leads nowhere.
+    #[error("port {port}: host {host} is not known: {source}")]
+    Host {
+        /// The port's name.
+        port: String,
+        /// The host.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Its host does not take the connection.
+    #[error("port {port}: cannot connect to {addr}: {source}")]
+    Unreachable {
+        /// The port's name.
+        port: String,
+        /// The address that was tried last.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Its far end is there and does not speak RFC 2217.
+    #[error("port {port}: {}", no_agreement(*.refused, *.heard))]
+    NotRfc2217 {
+        /// The port's name.
+        port: String,
+        /// The far end said no, rather than nothing that belongs to the protocol.
+        refused: bool,
+        /// Bytes of a serial line that came meanwhile.
+        heard: usize,
+    },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -118,8 +148,35 @@ impl PortError {
                     .into()
             }
             PortError::Gone { .. } => "check the cable, then start again".into(),
+            PortError::Host { .. } => {
+                "check the host's name and this machine's network, or give the address itself".into()
+            }
+            PortError::Unreachable { source, .. }
+                if source.kind() == io::ErrorKind::ConnectionRefused =>
+            {
+                "nothing listens there: start what offers the port, and check the port number"
+                    .into()
+            }
+            PortError::Unreachable { .. } => {
+                "check that the machine is on and reachable, and its firewall".into()
+            }
+            PortError::NotRfc2217 { refused: false, .. } => {
+                "if it is a bare TCP connection, write tcp:// instead of rfc2217://; it carries no \
+                baud rate and no reset"
+                    .into()
+            }
             _ => return None,
         })
+    }
+}
+
+fn no_agreement(refused: bool, heard: usize) -> String {
+    match (refused, heard) {
+        (true, _) => "the far end refuses to be a port by RFC 2217".into(),
+        (false, 0) => "no answer to the negotiation of RFC 2217".into(),
+        (false, heard) => {
+            format!("no answer to the negotiation of RFC 2217, but {heard} other bytes")
+        }
     }
 }
 

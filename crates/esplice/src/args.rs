@@ -138,7 +138,8 @@ pub struct ImageArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Port")]
 pub struct PortArgs {
-    /// Serial port, pty, or sim:CHIP[,flash=FILE] [default: the only likely one, of USB]
+    /// Serial port, pty, rfc2217://HOST:PORT, tcp://HOST:PORT or sim:CHIP[,flash=FILE] [default: the
+    /// only likely one, of USB]
     #[arg(long, value_name = "PORT")]
     pub port: Option<String>,
 }

@@ -190,6 +190,9 @@ impl From<PortError> for Failure {
             PortError::NotFound { .. }
             | PortError::Busy { .. }
             | PortError::Permission { .. }
+            | PortError::Host { .. }
+            | PortError::Unreachable { .. }
+            | PortError::NotRfc2217 { .. }
             | PortError::Io { .. } => Exit::Port,
             PortError::Name { .. } | PortError::NotSerial { .. } => Exit::Usage,
             PortError::Gone { .. } => Exit::PortLost,

@@ -1,7 +1,7 @@
 //! Ports by their names: which one is meant, and how it is opened.
 
 use esplice_chip::Chip;
-use esplice_flash::{Strategy, open_serial};
+use esplice_flash::{RFC2217_SCHEME, Strategy, TCP_SCHEME, open_rfc2217, open_serial, open_tcp};
 use esplice_protocol::Port;
 use esplice_sim::{RomImage, SimError, SimPort, fault_plan::FaultPlan, port::FaultLog, spec::Spec};
 use serialport::{SerialPortInfo, SerialPortType};
@@ -19,9 +19,6 @@ const SIM: &str = "sim:";
 
 /// Keys of a virtual board's name whose values are files.
 const SIM_FILES: &[&str] = &["flash", "rom", "faults"];
-
-/// Beginnings of names that are kept for transports which are not there yet.
-const NOT_YET: &[&str] = &["tcp://", "rfc2217://"];
 
 /// Baud rate of a port until somebody sets another: that of the ROM's words on all chips.
 pub const FIRST_BAUD: u32 = 115_200;
@@ -65,8 +62,14 @@ pub fn open(
             name
         }
     };
-    if let Some(scheme) = NOT_YET.iter().find(|scheme| name.starts_with(**scheme)) {
-        return Err(Failure::usage(format!("{scheme} ports are not available yet")));
+    if name.starts_with(RFC2217_SCHEME) {
+        let port = open_rfc2217(&name, FIRST_BAUD, interrupt.flag())?;
+        let strategies = Strategy::for_chip(chip, None)?;
+        return Ok(Board { port: Box::new(port), strategies, faults: None });
+    }
+    if name.starts_with(TCP_SCHEME) {
+        let port = open_tcp(&name, interrupt.flag())?;
+        return Ok(Board { port: Box::new(port), strategies: Vec::new(), faults: None });
     }
     if name.starts_with(SIM) {
         let port = open_sim(&name, interrupt)?;

@@ -1,0 +1,74 @@
+//! `tcp://host:port`: a serial line as bare bytes. It carries neither baud rate nor DTR and RTS.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use esplice_protocol::{Caps, Moment, Port, PortError};
+
+use crate::socket::Socket;
+
+/// How the names of these ports begin.
+pub const TCP_SCHEME: &str = "tcp://";
+
+/// A serial line over a bare TCP connection.
+pub struct TcpPort {
+    socket: Socket,
+}
+
+/// Opens `tcp://host:port`. Once `interrupt` is set, every call that waits ends with
+/// [`PortError::Interrupted`] within 50 ms.
+///
+/// # Errors
+/// [`PortError::Name`], [`PortError::Host`], [`PortError::Unreachable`], else [`PortError::Io`].
+pub fn open_tcp(name: &str, interrupt: Arc<AtomicBool>) -> Result<TcpPort, PortError> {
+    Ok(TcpPort { socket: Socket::open(name, TCP_SCHEME, interrupt)? })
+}
+
+impl Port for TcpPort {
+    fn name(&self) -> &str {
+        self.socket.name()
+    }
+
+    fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError> {
+        self.socket.read(buf, deadline)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PortError> {
+        self.socket.write(bytes)
+    }
+
+    /// Nothing tells when the far end's line is empty.
+    fn drain(&mut self) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    fn clear_input(&mut self) -> Result<(), PortError> {
+        let now = self.socket.now();
+        let mut piece = [0; 4096];
+        while self.socket.read(&mut piece, now)? > 0 {}
+        Ok(())
+    }
+
+    fn set_baud(&mut self, _baud: u32) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    fn set_lines(&mut self, _dtr: bool, _rts: bool) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        self.socket.now()
+    }
+
+    fn wait_until(&mut self, moment: Moment) -> Result<(), PortError> {
+        self.socket.wait_until(moment)
+    }
+
+    fn reopen(&mut self) -> Result<(), PortError> {
+        self.socket.reconnect()
+    }
+
+    fn caps(&self) -> Caps {
+        Caps { lines: false, baud: false, latency: self.socket.round_trip() }
+    }
+}
