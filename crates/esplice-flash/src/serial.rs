@@ -250,7 +250,8 @@ impl Port for SerialPort {
 }
 
 fn open(name: &str, baud: u32) -> Result<Box<dyn serialport::SerialPort>, PortError> {
-    let open = |baud| serialport::new(name, baud).timeout(SLICE).exclusive(true).open();
+    // For this program alone, which is serialport's default where it is a choice.
+    let open = |baud| serialport::new(name, baud).timeout(SLICE).open();
     let mut port = open(baud);
     if cfg!(target_os = "macos") && port.as_ref().is_err_and(|e| e.kind() == ErrorKind::Unknown) {
         // A pty there takes no rate; 0 asks for none.

@@ -44,6 +44,7 @@ mod split;
 mod table_error;
 mod uf2;
 mod unpack;
+#[cfg(feature = "xz")]
 mod xz;
 
 pub use app::{
@@ -74,6 +75,7 @@ pub use split::split;
 pub use table_error::TableError;
 pub use uf2::{Uf2, Uf2Options, from_uf2, to_uf2};
 pub use unpack::{Unpacked, unpack};
+#[cfg(feature = "xz")]
 pub use xz::unxz;
 
 /// SHA-256 of `bytes`.
