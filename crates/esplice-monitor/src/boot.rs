@@ -71,6 +71,11 @@ impl ResetCounter {
         ResetCounter { expected, limit, resets: 0, bad_headers: 0, complaint: None }
     }
 
+    /// One more reset will be no surprise.
+    pub fn expect_one_more(&mut self) {
+        self.expected = self.expected.saturating_add(1);
+    }
+
     /// Takes the next line, with the banner found in it.
     pub fn line(&mut self, line: &str, banner: Option<&BootBanner>) -> Option<BootLoop> {
         if banner.is_some() {

@@ -1,23 +1,100 @@
 //! Text that is waited for, found in a stream of which only one byte at a time is known.
 
-use crate::escape::{EscapeError, unescape};
+use std::sync::Arc;
 
-/// Bytes waited for in a board's raw output, wherever its pieces are cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expectation {
-    text: String,
-    pattern: Vec<u8>,
-    /// For each prefix of the pattern, the length of its longest proper border: how much is still
-    /// matched when the next byte does not fit (Knuth, Morris, Pratt, "Fast Pattern Matching in
-    /// Strings", 1977).
-    border: Vec<usize>,
+use crate::{
+    escape::{EscapeError, unescape},
+    stream_regex::{Found, Search, StreamRegex},
+};
+
+/// Why text to wait for can't be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExpectError {
+    /// An escape is wrong, or there is no text at all.
+    #[error(transparent)]
+    Escape(#[from] EscapeError),
+    /// A regular expression is wrong, or too large.
+    #[error("regular expression /{pattern}/: {reason}")]
+    Regex {
+        /// The expression.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A regular expression that is met before a byte has come.
+    #[error("regular expression /{pattern}/ is met by nothing at all")]
+    MatchesNothing {
+        /// The expression.
+        pattern: String,
+    },
 }
 
+impl ExpectError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            ExpectError::Escape(error) => return error.hint(),
+            ExpectError::Regex { .. } => {
+                r"text between slashes is a regular expression; plain text may begin with \x2f for a slash"
+                    .into()
+            }
+            ExpectError::MatchesNothing { .. } => {
+                "let it ask for at least one byte, such as with + in the place of *".into()
+            }
+        })
+    }
+}
+
+/// What is waited for in a board's raw output, wherever its pieces are cut: bytes, or what a regular
+/// expression describes.
+#[derive(Debug, Clone)]
+pub struct Expectation {
+    text: String,
+    pattern: Pattern,
+}
+
+#[derive(Debug, Clone)]
+enum Pattern {
+    Bytes {
+        bytes: Vec<u8>,
+        /// For each prefix of the bytes, the length of its longest proper border: how much is still
+        /// matched when the next byte does not fit (Knuth, Morris, Pratt, "Fast Pattern Matching in
+        /// Strings", 1977).
+        border: Vec<usize>,
+    },
+    Regex(Arc<StreamRegex>),
+}
+
+impl PartialEq for Expectation {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Expectation {}
+
 impl Expectation {
-    /// From text with C-style escapes, see [`unescape`].
-    pub fn parse(text: &str) -> Result<Self, EscapeError> {
-        let pattern = unescape(text)?;
-        Self::new(text.to_owned(), pattern)
+    /// From text with C-style escapes, see [`unescape`], or from a regular expression that stands
+    /// between slashes: `/temp=[0-9]+/`.
+    ///
+    /// Expressions are those of the crate `regex` on bytes, without Unicode classes. `^` and `$` are
+    /// the ends of lines, and `.` is no line's end. One is met with the first byte at which it can
+    /// be; `$` and `\b`, which ask for what follows, with the byte that follows.
+    pub fn parse(text: &str) -> Result<Self, ExpectError> {
+        if let Some(regex) = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
+            if regex.is_empty() {
+                return Err(EscapeError::Empty.into());
+            }
+            let pattern = Pattern::Regex(Arc::new(StreamRegex::new(regex)?));
+            return Ok(Expectation { text: text.to_owned(), pattern });
+        }
+        Ok(Self::plain(text)?)
+    }
+
+    /// From text with C-style escapes that is no regular expression, whatever stands around it.
+    pub fn plain(text: &str) -> Result<Self, EscapeError> {
+        Self::new(text.to_owned(), unescape(text)?)
     }
 
     /// From bytes as they are.
@@ -30,67 +107,82 @@ impl Expectation {
         &self.text
     }
 
-    /// The bytes waited for, never empty.
-    pub fn bytes(&self) -> &[u8] {
-        &self.pattern
+    /// The bytes waited for, never empty; none for a regular expression.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.pattern {
+            Pattern::Bytes { bytes, .. } => Some(bytes),
+            Pattern::Regex(_) => None,
+        }
     }
 
-    fn new(text: String, pattern: Vec<u8>) -> Result<Self, EscapeError> {
-        if pattern.is_empty() {
+    fn new(text: String, bytes: Vec<u8>) -> Result<Self, EscapeError> {
+        if bytes.is_empty() {
             return Err(EscapeError::Empty);
         }
-        let mut border = vec![0; pattern.len()];
+        let mut border = vec![0; bytes.len()];
         let mut matched = 0;
-        for at in 1..pattern.len() {
-            while matched > 0 && pattern[at] != pattern[matched] {
+        for at in 1..bytes.len() {
+            while matched > 0 && bytes[at] != bytes[matched] {
                 matched = border[matched - 1];
             }
-            matched += usize::from(pattern[at] == pattern[matched]);
+            matched += usize::from(bytes[at] == bytes[matched]);
             border[at] = matched;
         }
-        Ok(Expectation { text, pattern, border })
+        Ok(Expectation { text, pattern: Pattern::Bytes { bytes, border } })
     }
 }
 
-/// How far a stream has come with expectations that must be met one after another.
+/// How far a stream has come with one expectation.
 #[derive(Debug)]
-pub(crate) struct Matcher {
-    expectations: Vec<Expectation>,
-    /// The one waited for now.
-    index: usize,
-    /// How many of its bytes the stream ends with; always less than its length.
-    matched: usize,
+pub(crate) struct Finder {
+    expectation: Expectation,
+    progress: Progress,
 }
 
-impl Matcher {
-    pub fn new(expectations: Vec<Expectation>) -> Self {
-        Matcher { expectations, index: 0, matched: 0 }
+#[derive(Debug)]
+enum Progress {
+    /// How many of its bytes the stream ends with; always less than their number.
+    Bytes(usize),
+    Regex(Box<Search>),
+}
+
+impl Finder {
+    /// Begins to look for `expectation`, behind the byte `before`.
+    pub fn new(expectation: Expectation, before: Option<u8>) -> Finder {
+        let progress = match &expectation.pattern {
+            Pattern::Bytes { .. } => Progress::Bytes(0),
+            Pattern::Regex(regex) => Progress::Regex(Box::new(regex.search(before))),
+        };
+        Finder { expectation, progress }
     }
 
-    /// Whether there is nothing to wait for at all.
-    pub fn is_idle(&self) -> bool {
-        self.expectations.is_empty()
+    /// What is looked for.
+    pub fn expectation(&self) -> &Expectation {
+        &self.expectation
     }
 
-    /// The one waited for now; `None` when all are met.
-    pub fn pending(&self) -> Option<&Expectation> {
-        self.expectations.get(self.index)
-    }
-
-    /// Takes the next byte of the stream and gives the expectation that it completes: its index
-    /// and length.
-    pub fn push(&mut self, byte: u8) -> Option<(usize, usize)> {
-        let Expectation { pattern, border, .. } = self.expectations.get(self.index)?;
-        while self.matched > 0 && pattern[self.matched] != byte {
-            self.matched = border[self.matched - 1];
+    /// Takes the next byte of the stream; a match is told once, then it is looked for again.
+    pub fn push(&mut self, byte: u8) -> Option<Found> {
+        match (&self.expectation.pattern, &mut self.progress) {
+            (Pattern::Bytes { bytes, border }, Progress::Bytes(matched)) => {
+                while *matched > 0 && bytes[*matched] != byte {
+                    *matched = border[*matched - 1];
+                }
+                *matched += usize::from(bytes[*matched] == byte);
+                if *matched < bytes.len() {
+                    return None;
+                }
+                *matched = 0;
+                Some(Found { len: bytes.len(), behind: 0 })
+            }
+            (Pattern::Regex(regex), Progress::Regex(search)) => {
+                let found = regex.push(search, byte)?;
+                **search = regex.search(Some(byte));
+                Some(found)
+            }
+            // The progress was made for the pattern.
+            _ => None,
         }
-        self.matched += usize::from(pattern[self.matched] == byte);
-        if self.matched < pattern.len() {
-            return None;
-        }
-        self.matched = 0;
-        self.index += 1;
-        Some((self.index - 1, pattern.len()))
     }
 }
 
@@ -101,8 +193,8 @@ mod tests {
     use super::*;
 
     fn find(pattern: &[u8], stream: &[u8]) -> Option<usize> {
-        let mut matcher = Matcher::new(vec![Expectation::from_bytes(pattern).unwrap()]);
-        stream.iter().position(|byte| matcher.push(*byte).is_some()).map(|at| at + 1)
+        let mut finder = Finder::new(Expectation::from_bytes(pattern).unwrap(), None);
+        stream.iter().position(|byte| finder.push(*byte).is_some()).map(|at| at + 1)
     }
 
     #[test]
@@ -114,17 +206,23 @@ mod tests {
     }
 
     #[test]
-    fn several_are_met_in_order() {
-        let make = |text| Expectation::parse(text).unwrap();
-        let mut matcher = Matcher::new(vec![make("one"), make("two")]);
-        let met: Vec<_> = b"two one one two".iter().filter_map(|b| matcher.push(*b)).collect();
-        assert_eq!(met, [(0, 3), (1, 3)]);
-        assert!(matcher.pending().is_none());
+    fn slashes_make_an_expression_and_one_slash_does_not() {
+        let bytes = |text: &str| Expectation::parse(text).unwrap().bytes().map(<[u8]>::to_vec);
+        assert_eq!(bytes("/dev/tty"), Some(b"/dev/tty".to_vec()));
+        assert_eq!(bytes("/"), Some(b"/".to_vec()));
+        assert_eq!(bytes(r"\x2ftmp/"), Some(b"/tmp/".to_vec()));
+        assert_eq!(bytes("/tmp/"), None);
     }
 
     #[test]
     fn nothing_to_expect_is_refused() {
-        assert_eq!(Expectation::parse(""), Err(EscapeError::Empty));
+        for text in ["", "//"] {
+            assert_eq!(Expectation::parse(text), Err(EscapeError::Empty.into()));
+        }
+        let error = Expectation::parse("/a[/").unwrap_err();
+        assert!(
+            error.hint().is_some() && error.to_string().starts_with("regular expression /a[/: ")
+        );
     }
 
     proptest! {

@@ -2,7 +2,10 @@
 //!
 //! - [`watch`] reads a [`Port`](esplice_protocol::Port), with the port's own time, until something
 //!   is settled; [`Watcher`] is the same without a port, fed bytes by its owner.
-//! - [`Expectation`] is the text waited for, matched on the raw bytes.
+//! - [`Expectation`] is the text waited for, matched on the raw bytes; a [`Script`] is what is waited
+//!   for, sent and done in order.
+//! - [`TestReport`] is what tests on the board told of themselves, a line each.
+//! - [`Filter`] chooses lines of a log by level and module.
 //! - [`Symbols`] reads an ELF, and [`decode`] turns the addresses of a [`PanicReport`] into functions
 //!   and lines, unwinding the stack where a dump shows it.
 //! - [`Sanitiser`] makes a board's output harmless for a terminal.
@@ -19,32 +22,41 @@
 //! assert!(watcher.push(b"boot\r\nHello, W", Moment::START, &mut |_| {}).is_none());
 //! let outcome = watcher.push(b"orld!\r\n", Moment::START, &mut |_| {});
 //! assert!(matches!(outcome, Some(Outcome::Matched { offset: 6, .. })));
-//! # Ok::<(), esplice_monitor::EscapeError>(())
+//! # Ok::<(), esplice_monitor::ExpectError>(())
 //! ```
 
 mod boot;
+mod course;
 mod decode;
 mod dump;
 mod error;
 mod escape;
 mod expect;
+mod filter;
 mod garble;
 mod lines;
 mod panic;
 mod sanitise;
+mod script;
+mod stream_regex;
 mod symbols;
+mod test_run;
 mod unwind;
 mod watch;
 mod watcher;
 
 pub use boot::{BootBanner, BootLoop};
+pub use course::Action;
 pub use decode::{Frame, decode};
 pub use error::MonitorError;
 pub use escape::{EscapeError, unescape};
-pub use expect::Expectation;
+pub use expect::{ExpectError, Expectation};
+pub use filter::{Filter, FilterError, Level, LogLine};
 pub use panic::{AddressKind, CodeAddress, PanicKind, PanicReport, SourceLocation};
 pub use sanitise::{Sanitiser, sanitise};
+pub use script::{Script, ScriptError, ScriptErrorKind, Step};
 pub use symbols::{SymbolFrame, Symbols, SymbolsError};
+pub use test_run::{MARK, TestCase, TestEvent, TestReport, TestResult, is_test_line};
 pub use unwind::{Caller, Registers};
-pub use watch::{MonitorEvent, Outcome, Watch, watch};
+pub use watch::{MonitorEvent, Outcome, Tests, Watch, watch};
 pub use watcher::Watcher;

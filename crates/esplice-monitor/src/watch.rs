@@ -9,6 +9,8 @@ use crate::{
     error::MonitorError,
     expect::Expectation,
     panic::PanicReport,
+    script::Step,
+    test_run::{TestEvent, TestReport},
     watcher::Watcher,
 };
 
@@ -25,8 +27,13 @@ pub struct Watch {
     /// What must come, in this order. With any, the watch ends when the last is met, and a panic
     /// or a boot loop ends it too; with none these are only told of, and the watch goes on.
     pub expect: Vec<Expectation>,
+    /// What is to be done behind that, and to come. The watch then ends with the last step, and the
+    /// port's owner does what [`Watcher::action`] asks for.
+    pub script: Vec<Step>,
     /// What must not come: the first of it ends the watch, whatever else is asked for.
     pub reject: Vec<Expectation>,
+    /// Whether the board tells of tests ([`TestReport`]).
+    pub tests: Tests,
     /// How long, in the port's time; `None` for ever.
     pub timeout: Option<Duration>,
     /// Where the timeout counts from, such as the release of reset; else from the call.
@@ -42,13 +49,34 @@ impl Default for Watch {
     fn default() -> Self {
         Watch {
             expect: vec![],
+            script: vec![],
             reject: vec![],
+            tests: Tests::Unheard,
             timeout: None,
             since: None,
             expected_resets: 1,
             loop_resets: 3,
         }
     }
+}
+
+/// What a watch makes of tests on the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tests {
+    /// Their lines are text like any other.
+    #[default]
+    Unheard,
+    /// Where the board tells of tests, the watch ends with the last of them, with a panic or with a
+    /// boot loop.
+    IfTold {
+        /// How long the board may then say nothing of them.
+        within: Duration,
+    },
+    /// The board has to tell of tests, and the watch ends as above.
+    Wanted {
+        /// How long the board may say nothing of them.
+        within: Duration,
+    },
 }
 
 /// What is told while a watch goes on.
@@ -61,7 +89,7 @@ pub enum MonitorEvent<'a> {
     Boot(&'a BootBanner),
     /// An expectation was met.
     Expected {
-        /// Its place in [`Watch::expect`].
+        /// Its place in [`Watch::expect`], and behind these in [`Watch::script`].
         index: usize,
         /// When its last byte was read.
         at: Moment,
@@ -72,6 +100,8 @@ pub enum MonitorEvent<'a> {
     Panic(&'a PanicReport),
     /// The board resets again and again.
     BootLoop(&'a BootLoop),
+    /// A test on the board.
+    Test(TestEvent<'a>),
 }
 
 /// How a watch ended.
@@ -117,6 +147,21 @@ pub enum Outcome {
     Panic(PanicReport),
     /// The board resets again and again instead.
     BootLoop(BootLoop),
+    /// The board has told of its last test.
+    Tests(TestReport),
+    /// The board told of tests or had to, and then nothing more of them.
+    TestsTimedOut {
+        /// The test that ran, which the report has as failed.
+        running: Option<String>,
+        /// What was told until then.
+        report: TestReport,
+        /// How long nothing was told.
+        within: Duration,
+        /// Bytes read.
+        seen: u64,
+        /// The last lines that were not empty, oldest first, without escape sequences.
+        last_lines: Vec<String>,
+    },
     /// Nothing was expected, and the time is over.
     Ended {
         /// Bytes read.
@@ -130,6 +175,9 @@ pub enum Outcome {
 /// It touches no line and no setting of the port. To miss no byte after a reset: hold reset, clear
 /// the input, release reset, then call this. The port keeps what comes in between, and
 /// [`Watch::since`] takes the moment of the release.
+///
+/// What a [`Watch::script`] asks to be done is the caller's: with steps that send or reset, drive a
+/// [`Watcher`] instead.
 pub fn watch(
     port: &mut dyn Port,
     watch: &Watch,

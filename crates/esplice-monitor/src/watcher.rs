@@ -6,11 +6,13 @@ use esplice_protocol::Moment;
 
 use crate::{
     boot::{BootBanner, ResetCounter},
-    expect::Matcher,
+    course::{Action, Course},
     garble::Garble,
     lines::{Line, Lines},
     panic::{PanicCollector, PanicReport},
-    watch::{MonitorEvent, Outcome, Watch},
+    script::Step,
+    test_run::{TestEvent, TestReport, TestRun},
+    watch::{MonitorEvent, Outcome, Tests, Watch},
 };
 
 /// A panic is taken as told in full when nothing comes for so long: three times what a line of a
@@ -27,9 +29,11 @@ const PANIC_LONGEST: Duration = Duration::from_secs(2);
 pub struct Watcher {
     started: Moment,
     timeout: Option<Duration>,
-    matcher: Matcher,
-    /// One for each text that must not come.
-    rejects: Vec<Matcher>,
+    course: Course,
+    /// Where the last expected text begins.
+    met_at: u64,
+    tests_wanted: Tests,
+    tests: TestRun,
     lines: Lines,
     panics: PanicCollector,
     /// When the panic being collected began.
@@ -43,11 +47,16 @@ pub struct Watcher {
 impl Watcher {
     /// A watch that began at `started`.
     pub fn new(watch: &Watch, started: Moment) -> Watcher {
+        let expect = watch.expect.iter().cloned();
+        let expect = expect.map(|what| Step::Expect { what, within: None });
+        let steps = expect.chain(watch.script.iter().cloned()).collect();
         Watcher {
             started,
             timeout: watch.timeout,
-            matcher: Matcher::new(watch.expect.clone()),
-            rejects: watch.reject.iter().map(|text| Matcher::new(vec![text.clone()])).collect(),
+            course: Course::new(steps, &watch.reject, started),
+            met_at: 0,
+            tests_wanted: watch.tests,
+            tests: TestRun::default(),
             lines: Lines::default(),
             panics: PanicCollector::default(),
             panic_began: started,
@@ -91,7 +100,11 @@ impl Watcher {
         now: Moment,
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
-        let over = self.timeout_at().is_some_and(|at| at <= now);
+        self.course.settle(now);
+        if let Some(outcome) = self.finished(now) {
+            return Some(outcome);
+        }
+        let over = self.out_of_time_at().is_some_and(|(at, _)| at <= now);
         if self.panic_over_at().is_some_and(|at| at <= now) || over && self.panics.is_collecting() {
             let panic = self.finish_panic();
             if let Some(outcome) = self.panicked(panic, events) {
@@ -109,12 +122,69 @@ impl Watcher {
                 return Some(outcome);
             }
         }
-        Some(self.out_of_time())
+        // Which may have been one of a test.
+        let (_, bound) = self.out_of_time_at().filter(|(at, _)| *at <= now)?;
+        Some(self.out_of_time(bound, now, events))
     }
 
     /// When [`tick`](Watcher::tick) next has something to do; `None` if only bytes matter.
     pub fn deadline(&self) -> Option<Moment> {
-        [self.timeout_at(), self.panic_over_at()].into_iter().flatten().min()
+        let out_of_time = self.out_of_time_at().map(|(at, _)| at);
+        let pause = self.course.pause_over_at();
+        [out_of_time, self.panic_over_at(), pause].into_iter().flatten().min()
+    }
+
+    /// What the port's owner has to do now, and then to tell by [`done`](Watcher::done).
+    pub fn action(&self) -> Option<Action> {
+        self.course.action()
+    }
+
+    /// The [`action`](Watcher::action) is done.
+    pub fn done(&mut self, now: Moment) -> Option<Outcome> {
+        if self.course.action() == Some(Action::Reset) {
+            self.was_reset();
+        }
+        self.course.done(now);
+        self.finished(now)
+    }
+
+    /// Tells that the owner has reset the board: what it had begun to say is over, and its next reset
+    /// is no surprise.
+    pub fn was_reset(&mut self) {
+        self.resets.expect_one_more();
+        self.lines.finish();
+        self.panics = PanicCollector::default();
+    }
+
+    /// The place of the step that is under way, counted from 0 through [`Watch::expect`] and
+    /// [`Watch::script`].
+    pub fn step(&self) -> usize {
+        self.course.at()
+    }
+
+    /// What the board has told of tests; none if it has told of none.
+    pub fn tests(&self) -> Option<&TestReport> {
+        self.tests.has_begun().then(|| self.tests.report())
+    }
+
+    /// The test that runs on the board.
+    pub fn running_test(&self) -> Option<&str> {
+        self.tests.running()
+    }
+
+    /// The watch ends for a reason of the owner's; a test that runs has failed by it.
+    pub fn abandon_test(
+        &mut self,
+        reason: &str,
+        now: Moment,
+        events: &mut dyn FnMut(MonitorEvent<'_>),
+    ) {
+        self.tests.abandon(reason, now, &mut |event| events(MonitorEvent::Test(event)));
+    }
+
+    /// The last lines that were not empty, oldest first, without escape sequences.
+    pub fn last_lines(&self) -> Vec<String> {
+        self.lines.last()
     }
 
     /// Bytes taken so far.
@@ -122,8 +192,31 @@ impl Watcher {
         self.seen
     }
 
-    fn timeout_at(&self) -> Option<Moment> {
-        Some(self.started + self.timeout?)
+    /// When time is over, and which.
+    fn out_of_time_at(&self) -> Option<(Moment, Bound)> {
+        let whole = self.timeout.map(|timeout| (self.started + timeout, Bound::Whole));
+        let step = self.course.due().map(|(at, within)| (at, Bound::Step(within)));
+        let tests = self.tests_within().map(|within| {
+            (self.tests.last().unwrap_or(self.started) + within, Bound::Tests(within))
+        });
+        [whole, step, tests].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    fn tests_within(&self) -> Option<Duration> {
+        match self.tests_wanted {
+            Tests::Wanted { within } => Some(within),
+            Tests::IfTold { within } => self.tests.has_begun().then_some(within),
+            Tests::Unheard => None,
+        }
+    }
+
+    /// Whether there is something to wait for, so that a panic ends the watch.
+    fn waits(&self) -> bool {
+        !self.course.is_idle() || self.tests_within().is_some()
+    }
+
+    fn finished(&self, at: Moment) -> Option<Outcome> {
+        self.course.is_done().then_some(Outcome::Matched { at, offset: self.met_at })
     }
 
     fn panic_over_at(&self) -> Option<Moment> {
@@ -132,17 +225,12 @@ impl Watcher {
     }
 
     fn rejected(&mut self, byte: u8, at: Moment) -> Option<Outcome> {
-        let mut rejected = None;
-        for matcher in &mut self.rejects {
-            let text = matcher.pending().map(|text| text.text().to_owned());
-            if let (Some((_, len)), Some(text)) = (matcher.push(byte), text) {
-                rejected = rejected.or(Some((text, len)));
-            }
-        }
-        let (text, len) = rejected?;
-        let offset = self.seen.saturating_sub(len as u64);
+        let (text, found) = self.course.rejected(byte)?;
+        let offset = self.seen.saturating_sub((found.len + found.behind) as u64);
         // The line that it stands in, as far as it has come.
-        self.lines.push(byte);
+        if found.behind == 0 {
+            self.lines.push(byte);
+        }
         self.lines.finish();
         Some(Outcome::Rejected { text, at, offset, last_lines: self.lines.last() })
     }
@@ -153,13 +241,13 @@ impl Watcher {
         at: Moment,
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
-        let (index, len) = self.matcher.push(byte)?;
-        let offset = self.seen.saturating_sub(len as u64);
-        events(MonitorEvent::Expected { index, at, offset });
-        if self.matcher.pending().is_some() {
-            return None;
-        }
-        Some(Outcome::Matched { at, offset })
+        let (seen, met_at) = (self.seen, &mut self.met_at);
+        self.course.push(byte, at, &mut |index, found| {
+            let offset = seen.saturating_sub((found.len + found.behind) as u64);
+            *met_at = offset;
+            events(MonitorEvent::Expected { index, at, offset });
+        });
+        self.finished(at)
     }
 
     fn line(
@@ -177,14 +265,36 @@ impl Watcher {
         if let Some(outcome) = self.panicked(panic, events) {
             return Some(outcome);
         }
+        if let Some(outcome) = self.test_line(&line.text, now, events) {
+            return Some(outcome);
+        }
         let banner = BootBanner::find(&line.text);
         let boot_loop = self.resets.line(&line.text, banner.as_ref());
         if let Some(banner) = banner {
             events(MonitorEvent::Boot(&banner));
+            let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
+            if self.hears_tests() && self.tests.was_reset(now, &mut tell) {
+                return Some(Outcome::Tests(self.tests.report().clone()));
+            }
         }
         let boot_loop = boot_loop?;
         events(MonitorEvent::BootLoop(&boot_loop));
-        if self.matcher.is_idle() { None } else { Some(Outcome::BootLoop(boot_loop)) }
+        (self.waits() && !self.course.resets_allowed()).then_some(Outcome::BootLoop(boot_loop))
+    }
+
+    fn hears_tests(&self) -> bool {
+        self.tests_wanted != Tests::Unheard
+    }
+
+    fn test_line(
+        &mut self,
+        line: &str,
+        now: Moment,
+        events: &mut dyn FnMut(MonitorEvent<'_>),
+    ) -> Option<Outcome> {
+        let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
+        let over = self.hears_tests() && self.tests.line(line, now, &mut tell);
+        over.then(|| Outcome::Tests(self.tests.report().clone()))
     }
 
     /// The panic with what came of its last line.
@@ -205,19 +315,52 @@ impl Watcher {
     ) -> Option<Outcome> {
         let panic = panic?;
         events(MonitorEvent::Panic(&panic));
-        if self.matcher.is_idle() { None } else { Some(Outcome::Panic(panic)) }
+        if !self.waits() || self.course.panics_allowed() {
+            return None;
+        }
+        let reason = panic.message.lines().next().unwrap_or_default();
+        let reason = format!("the firmware panicked: {reason}");
+        self.abandon_test(&reason, panic.at, events);
+        Some(Outcome::Panic(panic))
     }
 
-    fn out_of_time(&self) -> Outcome {
+    fn out_of_time(
+        &mut self,
+        bound: Bound,
+        now: Moment,
+        events: &mut dyn FnMut(MonitorEvent<'_>),
+    ) -> Outcome {
         let seen = self.seen;
-        let Some(missing) = self.matcher.pending() else { return Outcome::Ended { seen } };
-        match self.garble.verdict() {
-            Some(percent) => Outcome::WrongBaud { seen, percent },
-            None => Outcome::TimedOut {
-                missing: missing.text().to_owned(),
-                seen,
-                last_lines: self.lines.last(),
-            },
+        if !self.waits() {
+            return Outcome::Ended { seen };
         }
+        if let Some(percent) = self.garble.verdict() {
+            return Outcome::WrongBaud { seen, percent };
+        }
+        let last_lines = self.lines.last();
+        let tests = self.tests_within().filter(|_| self.course.is_idle());
+        if let (Bound::Tests(_) | Bound::Whole, Some(within)) = (bound, tests) {
+            let within = match bound {
+                Bound::Whole => self.timeout.unwrap_or(within),
+                _ => within,
+            };
+            let running = self.tests.running().map(str::to_owned);
+            self.abandon_test("it did not end in time", now, events);
+            let report = self.tests.report().clone();
+            return Outcome::TestsTimedOut { running, report, within, seen, last_lines };
+        }
+        let missing = self.course.missing().map(|what| what.text().to_owned()).unwrap_or_default();
+        Outcome::TimedOut { missing, seen, last_lines }
     }
+}
+
+/// Which time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    /// That of the whole watch.
+    Whole,
+    /// That of a step.
+    Step(Duration),
+    /// In which tests have to go on.
+    Tests(Duration),
 }

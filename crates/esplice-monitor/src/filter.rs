@@ -1,0 +1,304 @@
+//! Which lines of a firmware's log are shown, by level and module.
+
+use std::str::FromStr;
+
+/// How much a line matters; a filter shows a level and all above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Errors.
+    Error,
+    /// Warnings.
+    Warn,
+    /// What is going on.
+    Info,
+    /// For who looks for a mistake.
+    Debug,
+    /// Everything; ESP-IDF's "verbose".
+    Trace,
+}
+
+impl Level {
+    /// By its word or, as ESP-IDF prints it, its letter, in any case.
+    fn parse(word: &str) -> Option<Level> {
+        const WORDS: &[(&str, &str, Level)] = &[
+            ("error", "e", Level::Error),
+            ("warn", "w", Level::Warn),
+            ("warning", "w", Level::Warn),
+            ("info", "i", Level::Info),
+            ("debug", "d", Level::Debug),
+            ("trace", "t", Level::Trace),
+            ("verbose", "v", Level::Trace),
+        ];
+        let is = |known: &str| word.eq_ignore_ascii_case(known);
+        WORDS.iter().find(|(long, short, _)| is(long) || is(short)).map(|(_, _, level)| *level)
+    }
+}
+
+/// What of a log is shown: `warn,wifi=debug`.
+///
+/// A rule is a level, which is for all modules without one of their own, or `MODULE=LEVEL`; the level
+/// `off` shows nothing. A module's rule is for the modules within it too (`wifi` for `wifi::scan`).
+/// ESP-IDF's `*:W wifi:D` means the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// For modules without a rule; `None` is `off`.
+    others: Option<Level>,
+    modules: Vec<(String, Option<Level>)>,
+}
+
+/// Why a filter can't be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilterError {
+    /// No level is called so.
+    #[error("{0:?} is no level")]
+    Level(String),
+    /// There is no rule in it.
+    #[error("the filter is empty")]
+    Empty,
+}
+
+impl FilterError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(
+            "write it as warn,wifi=debug: levels are off, error, warn, info, debug and trace"
+                .into(),
+        )
+    }
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Filter, FilterError> {
+        let mut filter = Filter { others: Some(Level::Trace), modules: vec![] };
+        let mut rules = text.split([',', ' ']).filter(|rule| !rule.is_empty()).peekable();
+        if rules.peek().is_none() {
+            return Err(FilterError::Empty);
+        }
+        for rule in rules {
+            // Rust's paths have two colons each.
+            let parts = rule
+                .split_once('=')
+                .or_else(|| rule.rsplit_once(':').filter(|(module, _)| !module.ends_with(':')));
+            let (module, word) = parts.unwrap_or(("*", rule));
+            let level = if word.eq_ignore_ascii_case("off") {
+                None
+            } else {
+                Some(Level::parse(word).ok_or_else(|| FilterError::Level(word.to_owned()))?)
+            };
+            match module {
+                "" | "*" => filter.others = level,
+                module => filter.modules.push((module.to_owned(), level)),
+            }
+        }
+        Ok(filter)
+    }
+}
+
+impl Filter {
+    /// Whether `line`, without escape sequences, is shown. A line that tells no level always is: it
+    /// may be a panic's.
+    pub fn shows(&self, line: &str) -> bool {
+        let Some(LogLine { level, module }) = LogLine::parse(line) else { return true };
+        let most = module.and_then(|module| self.rule(module)).unwrap_or(self.others);
+        most.is_some_and(|most| level <= most)
+    }
+
+    /// The rule for a module: the longest that it is in, and of two alike the later.
+    fn rule(&self, module: &str) -> Option<Option<Level>> {
+        let within = |rule: &str| {
+            let rest = module.strip_prefix(rule);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        let rules = self.modules.iter().filter(|(rule, _)| within(rule));
+        rules.max_by_key(|(rule, _)| rule.len()).map(|(_, level)| *level)
+    }
+}
+
+/// What a line of a log tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLine<'a> {
+    /// How much it matters.
+    pub level: Level,
+    /// Who says it, where it tells.
+    pub module: Option<&'a str>,
+}
+
+impl<'a> LogLine<'a> {
+    /// Reads the beginning of a line, without escape sequences; none where it is no log's.
+    ///
+    /// Known are ESP-IDF (`I (123) wifi: text`), esp-println (`INFO - text`, `INFO (123) - text`) and
+    /// the usual forms of Rust's loggers (`[INFO  wifi::scan] text`, `[WARN] text`, `0.001 INFO text`,
+    /// `INFO wifi: text`), among them defmt's.
+    pub fn parse(line: &'a str) -> Option<LogLine<'a>> {
+        let line = line.trim_start();
+        esp_idf(line).or_else(|| worded(line))
+    }
+}
+
+/// Source: ESP-IDF, components/log/include/esp_log_format.h: letter, time in brackets, tag, colon.
+fn esp_idf(line: &str) -> Option<LogLine<'_>> {
+    let (letter, rest) = line.split_once(" (")?;
+    let level = matches!(letter, "E" | "W" | "I" | "D" | "V").then(|| Level::parse(letter))??;
+    let (time, rest) = rest.split_once(") ")?;
+    if !time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.')) {
+        return None;
+    }
+    let (tag, _) = rest.split_once(": ").or_else(|| Some((rest.strip_suffix(':')?, "")))?;
+    Some(LogLine { level, module: Some(tag) })
+}
+
+/// A line with the level's word in capitals: alone, in brackets, or behind a time.
+fn worded(line: &str) -> Option<LogLine<'_>> {
+    // A time or an uptime: digits and what stands between them.
+    let is_time = |word: &str| {
+        word.starts_with(|char: char| char.is_ascii_digit())
+            && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':' | b's'))
+    };
+    let first = line.split(' ').next().unwrap_or_default();
+    let line = match line.strip_prefix(first).filter(|_| is_time(first)) {
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    let (in_brackets, line) = match line.strip_prefix('[') {
+        Some(rest) => (true, rest),
+        None => (false, line),
+    };
+    let end = line.find(|char: char| !char.is_ascii_uppercase()).unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    let level = Level::parse(word).filter(|_| word.len() > 1)?;
+    let known = |module: &str| {
+        let fits =
+            |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | ':' | '-' | '.');
+        !module.is_empty() && module.chars().all(fits)
+    };
+    if in_brackets {
+        let (within, behind) = rest.split_once(']')?;
+        let module = within.split_whitespace().next_back().filter(|module| known(module));
+        // `[INFO] wifi: text`.
+        let module = module.or_else(|| leading_module(behind).filter(|module| known(module)));
+        return Some(LogLine { level, module });
+    }
+    // The word alone, and then a blank, a colon or a bracket.
+    let rest = rest.strip_prefix(':').unwrap_or(rest);
+    if !rest.is_empty() && !rest.starts_with(' ') {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let rest = match rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+        Some((_, rest)) => rest.trim_start(),
+        None => rest,
+    };
+    let module = match rest.strip_prefix("- ") {
+        // esp-println tells no module, and a text with a colon is none.
+        Some(_) => None,
+        None => leading_module(rest).filter(|module| known(module)),
+    };
+    Some(LogLine { level, module })
+}
+
+/// The word before the first colon that a blank follows.
+fn leading_module(text: &str) -> Option<&str> {
+    text.trim_start().split_once(": ").map(|(module, _)| module)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: Option<(Level, Option<&str>)>) {
+        let found = LogLine::parse(line).map(|line| (line.level, line.module));
+        assert_eq!(found, expected, "{line:?}");
+    }
+
+    #[test]
+    fn lines_of_logs_are_known() {
+        check("I (123) wifi: started", Some((Level::Info, Some("wifi"))));
+        check("E (00:00:01.123) main task: no", Some((Level::Error, Some("main task"))));
+        check("V (1) a:", Some((Level::Trace, Some("a"))));
+        check("INFO - Hello: world", Some((Level::Info, None)));
+        check("WARN (1234) - text", Some((Level::Warn, None)));
+        check("[INFO  wifi::scan] text", Some((Level::Info, Some("wifi::scan"))));
+        check("[ERROR] net: text", Some((Level::Error, Some("net"))));
+        check("[DEBUG] text", Some((Level::Debug, None)));
+        check("0.001234 TRACE text", Some((Level::Trace, None)));
+        check("12:00:01 WARN app::net: text", Some((Level::Warn, Some("app::net"))));
+        check("DEBUG: text", Some((Level::Debug, None)));
+    }
+
+    #[test]
+    fn other_lines_are_not() {
+        for line in [
+            "",
+            "Hello",
+            "I (abc) x: y",
+            "I am (12) x: y",
+            "X (12) x: y",
+            "INFORMATION - x",
+            "[boot] x",
+            "Guru Meditation Error: Core  0 panic'ed",
+            "panicked at src/main.rs:3:5:",
+            "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)",
+            "0x42000010",
+        ] {
+            check(line, None);
+        }
+    }
+
+    #[track_caller]
+    fn shown(filter: &str, lines: &[(&str, bool)]) {
+        let parsed: Filter = filter.parse().unwrap();
+        for (line, shown) in lines {
+            assert_eq!(parsed.shows(line), *shown, "{filter:?}: {line:?}");
+        }
+    }
+
+    #[test]
+    fn rules_choose() {
+        let lines = |info: bool, wifi: bool, scan: bool| {
+            [
+                ("I (1) main: x", info),
+                ("D (1) wifi: x", wifi),
+                ("[DEBUG wifi::scan] x", scan),
+                ("E (1) main: x", true),
+                ("Hello", true),
+            ]
+        };
+        shown("trace", &lines(true, true, true));
+        shown("warn", &lines(false, false, false));
+        shown("warn,wifi=debug", &lines(false, true, true));
+        shown("*:W wifi:D wifi::scan:I", &lines(false, true, false));
+        shown("wifi::scan=D,info", &lines(true, false, true));
+        shown("main=error,wif=off", &lines(false, true, true));
+        shown("off", &[("E (1) main: x", false), ("Hello", true)]);
+        shown("Info", &[("INFO - x", true), ("DEBUG - x", false)]);
+    }
+
+    #[test]
+    fn others_are_refused() {
+        for (filter, message) in [
+            ("", "the filter is empty"),
+            (" ,", "the filter is empty"),
+            ("loud", "\"loud\" is no level"),
+            ("wifi=", "\"\" is no level"),
+            ("a::b", "\"a::b\" is no level"),
+        ] {
+            let error = filter.parse::<Filter>().unwrap_err();
+            assert_eq!(error.to_string(), message);
+            assert!(error.hint().is_some());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_makes_it_panic(line in r#"([A-Z]{1,7}|[ \[\](): -]|[0-9.]{1,4}|ü){0,12}"#) {
+            let filter: Filter = "warn,a=debug".parse().unwrap();
+            filter.shows(&line);
+        }
+    }
+}
