@@ -175,10 +175,11 @@ pub struct DecodeArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Output")]
 pub struct WatchArgs {
-    /// Output to wait for, with escapes such as \r\n; several are waited for in order
+    /// Output to wait for, with escapes such as \r\n, or a /regular expression/; several are waited
+    /// for in order
     #[arg(long, value_name = "TEXT")]
     pub expect: Vec<String>,
-    /// Output that must not come, with the same escapes; any of several ends the command
+    /// Output that must not come, written likewise; any of several ends the command
     #[arg(long, value_name = "TEXT")]
     pub reject: Vec<String>,
     /// How long to wait, from the release of reset and in the port's time [default: 10s with

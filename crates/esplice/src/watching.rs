@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use esplice_monitor::{
-    BootLoop, EscapeError, Expectation, MonitorError, MonitorEvent, Outcome, PanicReport,
+    BootLoop, ExpectError, Expectation, MonitorError, MonitorEvent, Outcome, PanicReport,
     Sanitiser, Watch, watch,
 };
 use esplice_protocol::{Moment, Port, PortError};
@@ -67,7 +67,7 @@ impl Watching {
     /// What settings and arguments ask for.
     pub fn new(project: &Project, args: &WatchArgs) -> Result<Watching, Failure> {
         let parse = |what: &str, texts: &[String]| {
-            let parsed: Result<_, EscapeError> =
+            let parsed: Result<_, ExpectError> =
                 texts.iter().map(|text| Expectation::parse(text)).collect();
             parsed.map_err(|error| {
                 let failure = Failure::usage(format!("{what} text: {error}"));
