@@ -297,6 +297,9 @@ pub struct SpiRegisters {
     pub cmd: u32,
     /// ADDR.
     pub addr: u32,
+    /// Whether a short address stands in the high bits of ADDR.
+    #[serde(default)]
+    pub addr_high: bool,
     /// USER.
     pub usr: u32,
     /// USER1.

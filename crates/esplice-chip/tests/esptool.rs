@@ -40,6 +40,7 @@ const CONSTANTS: &[(&str, OfOurs)] = &[
     ("SPI_MOSI_DLEN_OFFS", |chip| Some(chip.spi.mosi_dlen)),
     ("SPI_MISO_DLEN_OFFS", |chip| Some(chip.spi.miso_dlen)),
     ("SPI_W0_OFFS", |chip| Some(chip.spi.w0)),
+    ("SPI_ADDR_REG_MSB", |chip| Some(chip.spi.addr_high.into())),
     // The controller's registers begin at a multiple of 0x800, its read blocks lie within.
     ("EFUSE_BASE", |chip| chip.efuse.blocks.first().map(|block| block.addr.0 & !0x7ff)),
     // Register of a field's first word, and its bits there.

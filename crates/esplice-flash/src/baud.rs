@@ -62,7 +62,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     fn change_baud(&mut self, chip: &Chip, baud: u32) -> Result<bool, FlashError> {
         let before = self.baud;
         let (probe, known) = self.known_word(chip)?;
-        match self.command(&Request::ChangeBaudrate { new: baud, old: 0 }, SHORT) {
+        match self.command(&self.loader().change_baud(baud, before), SHORT) {
             Ok(_) => {}
             Err(error) if error.is_transient() => return Ok(false),
             Err(error) => return Err(error),

@@ -48,7 +48,7 @@ impl Default for ConnectOptions {
 
 impl<P: Port + ?Sized> Session<'_, P> {
     /// Resets the board into download mode and waits until its loader answers. Over a port
-    /// without lines the board must be in download mode already; as work that was broken off may
+    /// without lines, and without a strategy, the board must be in download mode already; as work that was broken off may
     /// have left its loader at a raised baud rate, every other attempt is made at one of those.
     ///
     /// # Errors
@@ -66,7 +66,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 }
                 _ => None,
             };
-            let baud = if lines { self.first_baud() } else { rate_of(attempt, self.first_baud()) };
+            let first = self.first_baud();
+            let baud = if strategy.is_some() { first } else { rate_of(attempt, first) };
             if self.attempt(strategy, baud)? {
                 self.stage("connect", StageState::Done);
                 return Ok(());
@@ -92,12 +93,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
             Some(Ok(())) | None => {}
         }
         let mut answered = false;
-        for _ in 0..SYNCS {
+        for sync in 0..SYNCS {
             // A board that says it boots from flash will not answer.
             if self.banner.is_running() {
                 break;
             }
-            answered = self.sync()?;
+            answered = self.sync(sync % 2 == 1)?;
             if answered {
                 break;
             }

@@ -1,6 +1,6 @@
 //! What is on the board: chip, revision, MAC, flash and security state.
 
-use esplice_chip::{Addr, Chip, EfuseField, SpiRegisters};
+use esplice_chip::{Addr, Chip, EfuseField};
 use esplice_protocol::{Port, Request, SecurityInfo};
 
 use crate::{
@@ -8,22 +8,6 @@ use crate::{
     event::{ChipInfo, Security, StageState},
     session::SHORT,
 };
-
-/// JEDEC command "read identification" (JESD216, and every NOR chip's datasheet).
-const READ_ID: u32 = 0x9f;
-
-/// CMD register: start the transfer that USER describes (esp32c3 crate, spi1::cmd, `usr`).
-const CMD_USR: u32 = 1 << 18;
-/// USER register: a command phase and a data-in phase (esp32c3 crate, spi1::user,
-/// `usr_command` and `usr_miso`).
-const USER_COMMAND_AND_MISO: u32 = 1 << 31 | 1 << 28;
-/// USER2 register: a command of eight bits (esp32c3 crate, spi1::user2,
-/// `usr_command_bitlen`, which holds one less).
-const USER2_EIGHT_BITS: u32 = 7 << 28;
-/// Bits of an id, less one, as MISO_DLEN wants it.
-const ID_BITS: u32 = 24 - 1;
-/// Polls of CMD until the id is given up; the transfer takes microseconds.
-const POLLS: u32 = 10;
 
 /// Bytes of a block erase, of a sector erase, of a page, and the status bits that matter: alike on
 /// all flash chips that ROM loaders can handle (esptool documentation, "Serial Protocol",
@@ -106,8 +90,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<ChipInfo, FlashError> {
         let mac = self.efuse(chip, "mac")?.unwrap_or(0).to_be_bytes();
         let [_, _, mac @ ..] = mac;
-        let major = self.efuse(chip, "wafer-version-major")?.unwrap_or(0);
-        let minor = self.efuse(chip, "wafer-version-minor")?.unwrap_or(0);
+        let revision = self.revision(chip)?;
         let package = self.efuse(chip, "pkg-version")?;
         let mut features = chip.features.always.clone();
         features.extend(
@@ -118,24 +101,23 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 .cloned(),
         );
         let (flash_id, flash_size) = self.attach_flash(chip)?;
-        let info = ChipInfo {
-            chip,
-            // eFuse fields of four bits at most.
-            revision: (major as u8, minor as u8),
-            mac,
-            features,
-            flash_id,
-            flash_size,
-            security,
-        };
+        let info = ChipInfo { chip, revision, mac, features, flash_id, flash_size, security };
         self.tell(FlashEvent::Chip(info.clone()));
         self.stage("detect", StageState::Done);
         Ok(info)
     }
 
+    /// The chip's revision: major, minor.
+    pub(crate) fn revision(&mut self, chip: &Chip) -> Result<(u8, u8), FlashError> {
+        let major = self.efuse(chip, "wafer-version-major")?.unwrap_or(0);
+        let minor = self.efuse(chip, "wafer-version-minor")?.unwrap_or(0);
+        // eFuse fields of four bits at most.
+        Ok((major as u8, minor as u8))
+    }
+
     /// Attaches the flash chip, reads its id, and tells the loader its size.
     pub(crate) fn attach_flash(&mut self, chip: &Chip) -> Result<([u8; 3], u32), FlashError> {
-        self.ask(&Request::SpiAttach { pins: 0 }, SHORT)?;
+        self.ask(&self.loader().attach(), SHORT)?;
         let mut id = self.flash_id(&chip.spi)?;
         if flash_size(chip, id).is_none() {
             id = self.flash_id(&chip.spi)?;
@@ -148,7 +130,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Attaches a flash chip whose size is known already.
     pub(crate) fn set_flash(&mut self, size: u32) -> Result<(), FlashError> {
-        self.ask(&Request::SpiAttach { pins: 0 }, SHORT)?;
+        self.ask(&self.loader().attach(), SHORT)?;
         self.set_flash_params(size)
     }
 
@@ -198,27 +180,6 @@ impl<P: Port + ?Sized> Session<'_, P> {
             words.push((addr, self.efuse_word(addr)?));
         }
         Ok(field.value(|addr| words.iter().find(|(a, _)| *a == addr).map_or(0, |(_, word)| *word)))
-    }
-
-    /// The JEDEC id, by a transfer of the SPI controller's own; its registers are put back.
-    fn flash_id(&mut self, spi: &SpiRegisters) -> Result<[u8; 3], FlashError> {
-        let at = |register: u32| spi.base.0.wrapping_add(register);
-        let user = self.read_reg(at(spi.usr))?;
-        let user2 = self.read_reg(at(spi.usr2))?;
-        self.write_reg(at(spi.miso_dlen), ID_BITS)?;
-        self.write_reg(at(spi.usr), USER_COMMAND_AND_MISO)?;
-        self.write_reg(at(spi.usr2), USER2_EIGHT_BITS | READ_ID)?;
-        self.write_reg(at(spi.w0), 0)?;
-        self.write_reg(at(spi.cmd), CMD_USR)?;
-        for _ in 0..POLLS {
-            if self.read_reg(at(spi.cmd))? & CMD_USR == 0 {
-                break;
-            }
-        }
-        let [manufacturer, kind, capacity, _] = self.read_reg(at(spi.w0))?.to_le_bytes();
-        self.write_reg(at(spi.usr), user)?;
-        self.write_reg(at(spi.usr2), user2)?;
-        Ok([manufacturer, kind, capacity])
     }
 }
 

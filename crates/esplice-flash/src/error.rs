@@ -6,6 +6,8 @@ use esplice_chip::FlashOffset;
 use esplice_image::PlanError;
 use esplice_protocol::{Opcode, PortError};
 
+use crate::StubError;
+
 /// Why flashing fails, a variant a cause.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashError {
@@ -94,6 +96,31 @@ pub enum FlashError {
         /// The name.
         name: String,
     },
+    /// The stub file, or what is in it.
+    #[error(transparent)]
+    Stub(#[from] StubError),
+    /// The stub was brought over and did not greet.
+    #[error("the stub did not start within {} ms", .after.as_millis())]
+    NoStub {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The ROM loader can't do it.
+    #[error("only a stub {what}, and the ROM loader is at the other end")]
+    NeedsStub {
+        /// What is to be done, as a verb.
+        what: &'static str,
+    },
+    /// Flash could not be read.
+    #[error("{len} bytes of flash at {offset} arrived damaged {attempts} times")]
+    Read {
+        /// Where.
+        offset: FlashOffset,
+        /// Bytes.
+        len: u32,
+        /// How often it was tried.
+        attempts: u32,
+    },
     /// A write could not be brought over.
     #[error("writing {name} at {offset} failed {attempts} times, at last: {source}")]
     Transfer {
@@ -132,6 +159,10 @@ pub enum ErrorClass {
     Port,
     /// No loader answered.
     NoAnswer,
+    /// A stub file is none, or none for the chip.
+    StubFile,
+    /// A command that the loader does not know.
+    Unsupported,
     /// Another chip than the target, or an unknown one.
     WrongChip,
     /// Refused because of the chip's security state.
@@ -156,10 +187,14 @@ impl FlashError {
             FlashError::Port(PortError::Interrupted) => ErrorClass::Interrupted,
             FlashError::Port(_) | FlashError::UnknownReset { .. } => ErrorClass::Port,
             FlashError::NoAnswer { .. } => ErrorClass::NoAnswer,
+            FlashError::Stub(_) => ErrorClass::StubFile,
+            FlashError::NeedsStub { .. } => ErrorClass::Unsupported,
             FlashError::Timeout { .. }
             | FlashError::Refused { .. }
             | FlashError::Checksum { .. }
             | FlashError::Malformed { .. }
+            | FlashError::NoStub { .. }
+            | FlashError::Read { .. }
             | FlashError::Transfer { .. }
             | FlashError::FlashSize { .. } => ErrorClass::Transfer,
             FlashError::UnknownChip { .. } | FlashError::WrongChip { .. } => ErrorClass::WrongChip,
@@ -187,7 +222,12 @@ impl FlashError {
                 "check that this is the board's port, that the cable carries data and the board has power, and that nothing else drives RX and TX; then hold BOOT and press RESET"
                     .into()
             }
-            FlashError::Timeout { .. } | FlashError::Checksum { .. } => {
+            FlashError::Stub(error) => return error.hint(),
+            FlashError::NeedsStub { .. } => {
+                "install esptool, whose stubs --stub auto finds, or name a stub file with --stub FILE"
+                    .into()
+            }
+            FlashError::Timeout { .. } | FlashError::Checksum { .. } | FlashError::Read { .. } => {
                 "try a lower --baud or a shorter cable".into()
             }
             FlashError::Transfer { source, .. } => return source.hint(),
@@ -206,6 +246,7 @@ impl FlashError {
             }
             FlashError::Refused { .. }
             | FlashError::Malformed { .. }
+            | FlashError::NoStub { .. }
             | FlashError::UnknownReset { .. } => return None,
         })
     }
@@ -218,6 +259,8 @@ impl FlashError {
                 | FlashError::Refused { .. }
                 | FlashError::Checksum { .. }
                 | FlashError::Malformed { .. }
+                | FlashError::NoStub { .. }
+                | FlashError::Read { .. }
         )
     }
 }

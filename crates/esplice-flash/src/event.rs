@@ -23,6 +23,8 @@ pub enum FlashEvent {
     },
     /// What is on the board.
     Chip(ChipInfo),
+    /// What does the work, where a stub was wanted.
+    Loader(LoaderUse),
     /// The link now runs at this baud rate.
     Baud(u32),
     /// Bytes of a write that are in flash.
@@ -52,6 +54,17 @@ pub enum FlashEvent {
         /// What.
         message: String,
     },
+}
+
+/// What does the work, where a stub was wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoaderUse {
+    /// The ROM loader: there is no stub for the chip, or it did not start.
+    Rom,
+    /// The stub, which was uploaded.
+    Uploaded,
+    /// A stub that ran already.
+    Resident,
 }
 
 /// Whether a stage begins or has ended.

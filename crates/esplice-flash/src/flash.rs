@@ -5,7 +5,7 @@ use esplice_image::{DeviceFacts, FlashPlan, PlanError, ResolveOptions, ResolvedP
 use esplice_protocol::Port;
 
 use crate::{
-    ChipInfo, ConnectOptions, ErrorClass, FlashError, FlashEvent, Session, Statistics,
+    ChipInfo, ConnectOptions, ErrorClass, FlashError, FlashEvent, Session, Statistics, StubSource,
     event::StageState,
 };
 
@@ -16,6 +16,8 @@ pub struct FlashOptions {
     pub target: Option<&'static Chip>,
     /// Baud rate for the transfer; none to stay at the loader's first.
     pub baud: Option<u32>,
+    /// The stub that does the work, if there is one; else the ROM loader does it.
+    pub stub: StubSource,
     /// How to connect.
     pub connect: ConnectOptions,
 }
@@ -106,6 +108,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if let Some(baud) = options.baud {
             self.raise_baud(chip, baud, &options.connect)?;
         }
+        let baud = self.baud();
+        self.take_stub(chip, &options.stub, |session| {
+            session.find_again(&options.connect)?;
+            session.raise_baud(chip, baud, &options.connect).map(|_| ())
+        })?;
         self.examine(chip, security)
     }
 
@@ -138,6 +145,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.find_again(&options.connect)?;
         self.raise_baud(info.chip, baud, &options.connect)?;
         // The board may have reset meanwhile.
+        if !self.loader().is_stub()
+            && let Some(stub) = self.stub.clone()
+        {
+            self.load_stub(info.chip, &stub)?;
+        }
         self.set_flash(info.flash_size)
     }
 }

@@ -7,7 +7,7 @@ use esplice_image::{PlanError, Write};
 use flate2::{Compression, Decompress, FlushDecompress, Status, write::ZlibEncoder};
 use md5::{Digest as _, Md5};
 
-use crate::{ChipInfo, FlashError};
+use crate::{ChipInfo, FlashError, Loader};
 
 /// Bytes of an erase sector; writes start at one.
 pub(crate) const SECTOR: u32 = 0x1000;
@@ -21,7 +21,10 @@ pub(crate) struct Job {
     pub(crate) offset: FlashOffset,
     pub(crate) len: u32,
     pub(crate) hash: String,
-    pub(crate) pieces: Vec<Piece>,
+    /// What is written, whole words.
+    data: Vec<u8>,
+    /// Whether its first word is programmed last.
+    boots: bool,
 }
 
 /// A transfer of its own, from the job's offset on.
@@ -63,17 +66,22 @@ impl Job {
             }
         };
         let hash = hex(&Md5::digest(&data));
-        let loader = &info.chip.loader;
-        let pieces = match data.first_chunk_mut::<WORD>() {
-            Some(first) if offset == info.chip.image.boot_offset => {
+        let boots = offset == info.chip.image.boot_offset;
+        Ok(Job { name, offset, len, hash, data, boots })
+    }
+
+    /// The transfers that bring it over, as `loader` takes them, in order.
+    pub(crate) fn pieces(&self, loader: &Loader) -> Vec<Piece> {
+        let mut data = self.data.clone();
+        match data.first_chunk_mut::<WORD>() {
+            Some(first) if self.boots => {
                 let word = std::mem::replace(first, [0xff; WORD]);
                 let mut body = Piece::new(&data, loader);
                 body.uncount(WORD as u32);
                 vec![body, Piece::word(word)]
             }
             _ => vec![Piece::new(&data, loader)],
-        };
-        Ok(Job { name, offset, len, hash, pieces })
+        }
     }
 
     pub(crate) fn verify_error(&self, found: String) -> FlashError {
@@ -97,8 +105,8 @@ impl Job {
 }
 
 impl Piece {
-    fn new(data: &[u8], loader: &esplice_chip::Loader) -> Piece {
-        let block_len = loader.rom_block.max(1) as usize;
+    fn new(data: &[u8], loader: &Loader) -> Piece {
+        let block_len = loader.block_len.max(1) as usize;
         let blocks = if loader.deflate {
             deflated(data, block_len)
         } else {
@@ -172,7 +180,7 @@ mod tests {
     use super::*;
 
     fn check_blocks(data: &[u8], chip: &Chip) {
-        let piece = Piece::new(data, &chip.loader);
+        let piece = Piece::new(data, &Loader::rom(Some(chip)));
         assert_eq!(piece.blocks.iter().map(|b| b.plain as usize).sum::<usize>(), data.len());
         assert!(piece.blocks.iter().all(|b| b.bytes.len() <= 0x400));
     }

@@ -79,6 +79,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<Option<PartitionTable>, FlashError> {
         let start = chip.image.partition_table_offset;
         let mut bytes = Vec::new();
+        if self.loader().is_stub() {
+            bytes = self.read_small(start, PartitionTable::LEN)?;
+        }
         while bytes.len() < PartitionTable::LEN {
             let at = FlashOffset(start.0.wrapping_add(bytes.len() as u32));
             let piece = self.read_slow(at, READ_FLASH_SLOW_LEN)?;
@@ -108,10 +111,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 break;
             }
             let place = FlashOffset(offset.0.wrapping_add(at));
-            let mut record = self.read_slow(place, OTADATA_RECORD)?;
+            let mut record = self.read_small(place, OTADATA_RECORD)?;
             let blank = record.iter().all(|byte| *byte == 0xff);
             if !blank && !OtaEntry::from_bytes(&record).is_some_and(|entry| entry.is_valid()) {
-                record = self.read_slow(place, OTADATA_RECORD)?;
+                record = self.read_small(place, OTADATA_RECORD)?;
             }
             if let Some(room) = bytes.get_mut(at as usize..at as usize + record.len()) {
                 room.copy_from_slice(&record);
@@ -124,7 +127,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// bootloader is programmed last (see `write`), so a header that holds tells of the whole; the
     /// flash size is the word's last byte, and blank it is none.
     fn has_bootloader(&mut self, chip: &Chip) -> Result<bool, FlashError> {
-        let head = self.read_slow(chip.image.boot_offset, READ_FLASH_SLOW_LEN)?;
+        let head = self.read_small(chip.image.boot_offset, READ_FLASH_SLOW_LEN)?;
         let size = head.get(3).and_then(|byte| chip.image.flash_size_bytes(byte >> 4));
         Ok(size.is_some()
             && ImageHeader::from_bytes(&head)

@@ -64,7 +64,7 @@ pub fn release<P: Port + ?Sized>(port: &mut P) -> Result<Moment, PortError> {
 /// The port's.
 pub fn start<P: Port + ?Sized>(
     port: &mut P,
-    chip: &Chip,
+    chip: &'static Chip,
     baud: u32,
     events: &mut dyn FnMut(FlashEvent),
 ) -> Result<Option<Moment>, FlashError> {

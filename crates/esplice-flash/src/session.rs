@@ -5,11 +5,17 @@ use std::{collections::VecDeque, time::Duration};
 use esplice_chip::{Addr, Chip};
 use esplice_protocol::{Moment, Opcode, Port, Reply, Request, slip};
 
-use crate::{FlashError, FlashEvent, Statistics, banner::Banner, event::StageState};
+use crate::{
+    FlashError, FlashEvent, Statistics, Stub,
+    banner::Banner,
+    event::StageState,
+    loader::{Loader, ROM_BAUD, STUB_STATUS_LEN},
+};
 
-/// Longest reply that is believed. The ROM's longest is READ_FLASH_SLOW's with 76 bytes; the limit
-/// is how much noise can be taken for the inside of a frame before it is thrown away.
-const REPLY_LIMIT: usize = 1024;
+/// Longest frame that is believed. The longest reply is READ_FLASH_SLOW's with 76 bytes, the longest
+/// frame a stub's piece of flash; the limit is how much noise can be taken for the inside of a frame
+/// before it is thrown away.
+const FRAME_LIMIT: usize = 0x1000;
 
 /// Time that a loader has for a command that only touches registers. The ROM answers within a
 /// millisecond; the rest is for slow USB bridges.
@@ -23,17 +29,7 @@ const SYNC_QUIET: Duration = Duration::from_millis(20);
 
 /// SYNCs until a loader that once answered is given up: the first may be swallowed as the rest of
 /// a torn frame.
-const RESYNCS: u32 = 4;
-
-/// The loader's reason for a block whose checksum does not hold (esptool documentation, "Serial
-/// Protocol", ROM Loader Errors).
-const CHECKSUM_REASON: u8 = 0x07;
-
-/// What the ROM loaders of all known chips share, for as long as the chip is not known: baud rate,
-/// bytes of status, replies to one SYNC. A test holds it against every chip's data.
-const ROM_BAUD: u32 = 115_200;
-const ROM_STATUS_LEN: usize = 4;
-const ROM_SYNC_REPLIES: usize = 8;
+const RESYNCS: u32 = 6;
 
 /// Most bytes taken from the port at once, where nothing asks for less.
 const GULP: usize = 1024;
@@ -50,9 +46,14 @@ pub struct Session<'p, P: Port + ?Sized> {
     inbox: VecDeque<u8>,
     pub(crate) banner: Banner,
     pub(crate) baud: u32,
-    status_len: usize,
-    sync_replies: usize,
+    loader: Loader,
+    /// The chip, once it is known: what its loaders are like.
+    chip: Option<&'static Chip>,
+    /// The stub that does the work, to be brought back after a reset.
+    pub(crate) stub: Option<Stub>,
     first_baud: u32,
+    /// Time that the loader may still need for what it has acknowledged.
+    owed: Duration,
     efuse_words: Vec<(Addr, u32)>,
     /// Most bytes taken from the port at once.
     gulp: usize,
@@ -71,16 +72,15 @@ pub struct Answer {
 }
 
 impl<'p, P: Port + ?Sized> Session<'p, P> {
-    /// A conversation over `port`, whose facts go to `events`. Nothing is sent yet. `chip`'s
-    /// loader decides status length and first baud rate; without one, what all known ROMs share.
+    /// A conversation over `port`, whose facts go to `events`. Nothing is sent yet. `chip`'s ROM
+    /// loader decides how it is spoken to; without one, what all known ROMs share.
     pub fn new(
         port: &'p mut P,
-        chip: Option<&Chip>,
+        chip: Option<&'static Chip>,
         events: &'p mut dyn FnMut(FlashEvent),
     ) -> Session<'p, P> {
-        let loader = chip.map(|chip| &chip.loader);
         let started = port.now();
-        let first_baud = loader.map_or(ROM_BAUD, |loader| loader.initial_baud);
+        let first_baud = chip.map_or(ROM_BAUD, |chip| chip.loader.initial_baud);
         Session {
             port,
             events,
@@ -91,8 +91,10 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             first_baud,
             efuse_words: Vec::new(),
             gulp: GULP,
-            status_len: loader.map_or(ROM_STATUS_LEN, |loader| loader.status_len),
-            sync_replies: loader.map_or(ROM_SYNC_REPLIES, |loader| loader.sync_replies),
+            loader: Loader::rom(chip),
+            chip,
+            stub: None,
+            owed: Duration::ZERO,
             answered: None,
             statistics: Statistics::default(),
             started,
@@ -100,10 +102,31 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     }
 
     /// Takes the loader's traits from `chip`, once it is known.
-    pub(crate) fn adopt(&mut self, chip: &Chip) {
+    pub(crate) fn adopt(&mut self, chip: &'static Chip) {
         self.first_baud = chip.loader.initial_baud;
-        self.status_len = chip.loader.status_len;
-        self.sync_replies = chip.loader.sync_replies;
+        self.chip = Some(chip);
+        self.set_loader(self.loader.is_stub());
+    }
+
+    fn set_loader(&mut self, is_stub: bool) {
+        self.loader = if is_stub { Loader::stub(self.chip) } else { Loader::rom(self.chip) };
+    }
+
+    /// Notes that a stub has taken the ROM loader's place.
+    pub(crate) fn stub_runs(&mut self) {
+        self.set_loader(true);
+        self.answered = None;
+    }
+
+    /// The loader that answers, as far as it is known: a ROM's until a SYNC or an upload tells of a
+    /// stub.
+    pub fn loader(&self) -> &Loader {
+        &self.loader
+    }
+
+    /// Lets the next command wait `time` longer: the loader does something before it.
+    pub(crate) fn owe(&mut self, time: Duration) {
+        self.owed = time;
     }
 
     /// The port.
@@ -151,6 +174,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// [`FlashError::Timeout`], [`FlashError::Refused`], [`FlashError::Checksum`], and the port's.
     pub fn command(&mut self, request: &Request, timeout: Duration) -> Result<Answer, FlashError> {
         let command = request.opcode();
+        let timeout = timeout + std::mem::take(&mut self.owed);
         // A reply that came twice must not answer the next command.
         self.discard_arrived()?;
         let sent = self.send(request)?;
@@ -159,7 +183,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             let Some(reply) = self.receive(deadline)? else {
                 return Err(FlashError::Timeout { command, after: timeout });
             };
-            let Some((data, status)) = reply.split_status(self.status_len) else {
+            let Some((data, status)) = reply.split_status(self.loader.status_len) else {
                 continue;
             };
             let own = reply.opcode == command as u8;
@@ -176,15 +200,13 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                 Request::FlashData { sequence, .. }
                 | Request::FlashDeflData { sequence, .. }
                 | Request::MemData { sequence, .. }
-                    if status.reason == CHECKSUM_REASON =>
+                    if status.is_checksum() =>
                 {
                     FlashError::Checksum { sequence: *sequence }
                 }
-                _ => FlashError::Refused {
-                    command,
-                    reason: status.reason,
-                    meaning: status.meaning(),
-                },
+                _ => {
+                    FlashError::Refused { command, reason: status.why(), meaning: status.meaning() }
+                }
             });
         }
     }
@@ -238,27 +260,37 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(word)
     }
 
-    /// Writes all bits of a register.
-    pub(crate) fn write_reg(&mut self, addr: u32, value: u32) -> Result<(), FlashError> {
-        let request = Request::WriteReg { addr, value, mask: u32::MAX, delay_us: 0 };
-        self.ask(&request, SHORT).map(|_| ())
-    }
-
-    /// Sends one SYNC; true when a loader answered, all its replies then taken.
-    pub(crate) fn sync(&mut self) -> Result<bool, FlashError> {
+    /// Sends one SYNC; true when a loader answered, all its replies then taken. They tell whether
+    /// it is the ROM or a stub, which is then the session's loader. `extra_end` sends another END
+    /// before: a stub that lost one takes the end of each frame for its beginning until then.
+    pub(crate) fn sync(&mut self, extra_end: bool) -> Result<bool, FlashError> {
+        if extra_end {
+            self.port.write(&[slip::END])?;
+            self.statistics.bytes_sent += 1;
+        }
         let sent = self.send(&Request::Sync)?;
         let mut deadline = self.port.now() + self.wire_time(sent) + SYNC_WAIT;
         let mut replies = 0;
-        while replies < self.sync_replies {
+        while replies < self.loader.sync_replies {
             let Some(reply) = self.receive(deadline)? else { break };
-            let good = reply.split_status(self.status_len).is_some_and(|(_, s)| s.is_ok());
-            if reply.opcode == Opcode::Sync as u8 && good {
-                replies += 1;
-                deadline = self.port.now() + self.wire_time(reply.data.len() + 10) + SYNC_QUIET;
+            if reply.opcode != Opcode::Sync as u8 {
+                continue;
             }
+            // What a stub could not bring into flash it says now, in place of an answer.
+            let (failed, len) = (reply.data.first() != Some(&0), reply.data.len());
+            let is_stub = len == STUB_STATUS_LEN && reply.value == 0;
+            if failed || !(is_stub || len >= Loader::rom(self.chip).status_len) {
+                continue;
+            }
+            if replies == 0 && is_stub != self.loader.is_stub() {
+                self.set_loader(is_stub);
+            }
+            replies += 1;
+            deadline = self.port.now() + self.wire_time(reply.data.len() + 10) + SYNC_QUIET;
         }
         if replies > 0 {
             self.answered = Some(Opcode::Sync as u8);
+            self.owed = Duration::ZERO;
         }
         Ok(replies > 0)
     }
@@ -266,9 +298,9 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// Puts a conversation in order after a torn frame or a lost reply: everything on its way is
     /// thrown away, and SYNC is the mark from which on replies count. False if nothing answers.
     pub(crate) fn resync(&mut self) -> Result<bool, FlashError> {
-        for _ in 0..RESYNCS {
+        for attempt in 0..RESYNCS {
             self.forget_input()?;
-            if self.sync()? {
+            if self.sync(attempt % 2 == 1)? {
                 return Ok(true);
             }
         }
@@ -320,8 +352,14 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         caps.latency * 2 + if caps.baud { Duration::from_micros(micros) } else { Duration::ZERO }
     }
 
-    fn send(&mut self, request: &Request) -> Result<usize, FlashError> {
-        let frame = slip::encode(&request.to_bytes());
+    /// Sends a request, and waits for nothing; gives the bytes on the wire.
+    pub(crate) fn send(&mut self, request: &Request) -> Result<usize, FlashError> {
+        self.send_frame(&request.to_bytes())
+    }
+
+    /// Sends a frame.
+    pub(crate) fn send_frame(&mut self, payload: &[u8]) -> Result<usize, FlashError> {
+        let frame = slip::encode(payload);
         self.port.write(&frame)?;
         self.statistics.frames += 1;
         self.statistics.bytes_sent += frame.len() as u64;
@@ -330,6 +368,19 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
 
     /// The next frame that is a reply; noise and boot messages go to the banner.
     fn receive(&mut self, deadline: Moment) -> Result<Option<Reply>, FlashError> {
+        while let Some(frame) = self.receive_frame(deadline)? {
+            if let Ok(reply) = Reply::from_frame(&frame) {
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next frame, whatever it holds.
+    pub(crate) fn receive_frame(
+        &mut self,
+        deadline: Moment,
+    ) -> Result<Option<Vec<u8>>, FlashError> {
         loop {
             while let Some(byte) = self.inbox.pop_front() {
                 match self.decoder.push(byte) {
@@ -338,9 +389,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                         // The END of one frame may be the beginning of the next, whose own was
                         // lost or taken for an end: two in a row are as good as one.
                         self.decoder.push(slip::END);
-                        if let Ok(reply) = Reply::from_frame(&frame) {
-                            return Ok(Some(reply));
-                        }
+                        return Ok(Some(frame));
                     }
                     slip::Decoded::Broken(_) => self.decoder = fresh_decoder(),
                     slip::Decoded::More | slip::Decoded::Stray(_) => {}
@@ -366,21 +415,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
 
 /// A decoder that is inside a frame from the start, so that one whose first END was lost counts.
 fn fresh_decoder() -> slip::Decoder {
-    let mut decoder = slip::Decoder::new(REPLY_LIMIT);
+    let mut decoder = slip::Decoder::new(FRAME_LIMIT);
     decoder.push(slip::END);
     decoder
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ROM_BAUD, ROM_STATUS_LEN, ROM_SYNC_REPLIES};
-
-    #[test]
-    fn all_chips_share_what_is_taken_for_granted() {
-        for chip in esplice_chip::all() {
-            let loader = &chip.loader;
-            let traits = (loader.initial_baud, loader.status_len, loader.sync_replies);
-            assert_eq!(traits, (ROM_BAUD, ROM_STATUS_LEN, ROM_SYNC_REPLIES), "{}", chip.name);
-        }
-    }
 }

@@ -1,8 +1,9 @@
-//! Bytes into flash through the ROM loader, compressed, and the proof that they are there.
+//! Bytes into flash through the ROM loader or a stub, compressed, and the proof that they are there.
 //!
 //! **Order.** Writes go from the top of the flash down: app before partition table before
 //! bootloader, so that what boots first is written last. Of what stands at the boot offset the
-//! first word is left blank and programmed in the end, by a raw block that erases nothing: an
+//! first word is left blank and programmed in the end, by a raw block that erases nothing (a stub,
+//! which erases for every block, is asked for the flash chip's own commands): an
 //! interruption, even of the power, never leaves a header over half a body, and a header found
 //! there later tells that the body was finished. Apps elsewhere need no such step: the second-stage
 //! bootloader checks their hash.
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::Write;
-use esplice_protocol::{FlashBegin, Opcode, Port, Request};
+use esplice_protocol::{Opcode, Port, Request};
 
 use crate::{
     ChipInfo, FlashError, FlashEvent, FlashOptions, Session,
@@ -121,8 +122,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     fn try_job(&mut self, job: &Job, chip: &Chip) -> Result<(), FlashError> {
         let mut done = 0;
-        for piece in &job.pieces {
-            self.transfer(job, piece, chip, &mut done)?;
+        for piece in &job.pieces(self.loader()) {
+            if piece.erases || self.loader().erases_at_begin() {
+                self.transfer(job, piece, &mut done)?;
+            } else {
+                self.program_bare(job, piece, chip, &mut done)?;
+            }
         }
         let found = self.hash(job.offset, job.len)?;
         if found != job.hash {
@@ -138,30 +143,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    fn transfer(
-        &mut self,
-        job: &Job,
-        piece: &Piece,
-        chip: &Chip,
-        done: &mut u32,
-    ) -> Result<(), FlashError> {
+    fn transfer(&mut self, job: &Job, piece: &Piece, done: &mut u32) -> Result<(), FlashError> {
         if piece.erases {
             self.count_sectors(0, piece.len.div_ceil(SECTOR));
         }
-        let block_len = chip.loader.rom_block;
-        let begin = FlashBegin {
-            // The ROM wants whole blocks here (esptool documentation, "Serial Protocol",
-            // FLASH_DEFL_BEGIN); none reaches into another sector.
-            erase_len: if piece.erases { piece.len.next_multiple_of(block_len) } else { 0 },
-            blocks: piece.blocks.len() as u32,
-            block_len,
-            offset: job.offset.0,
-            encrypt: chip.loader.begin_has_encrypt_word.then_some(0),
-        };
-        let deflate = piece.erases && chip.loader.deflate;
-        let request =
-            if deflate { Request::FlashDeflBegin(begin) } else { Request::FlashBegin(begin) };
-        self.command(&request, erase_time(job.offset.0, piece.len))?;
+        let deflate = piece.erases && self.loader().deflate;
+        let erase = if piece.erases { piece.len } else { 0 };
+        let blocks = piece.blocks.len() as u32;
+        let request = self.loader().begin(job.offset.0, erase, blocks, deflate);
+        self.command(&request, erase_time(job.offset.0, erase))?;
+        let mut at = job.offset.0;
         for (sequence, block) in (0..).zip(&piece.blocks) {
             let data = block.bytes.clone();
             let request = if deflate {
@@ -169,14 +160,42 @@ impl<P: Port + ?Sized> Session<'_, P> {
             } else {
                 Request::FlashData { sequence, data }
             };
-            self.command(&request, SLACK + PROGRAM_BYTE * block.plain)?;
-            *done = (*done + block.counted).min(job.len);
-            let event =
-                FlashEvent::Progress { stage: job.name.clone(), done: *done, total: job.len };
-            self.tell(event);
+            let program = PROGRAM_BYTE * block.plain;
+            if self.loader().acknowledges_early() {
+                self.command(&request, SLACK)?;
+                // It erases as far as it writes, and a block ahead.
+                self.owe(program + erase_time(at, block.plain.saturating_add(ERASE_BLOCK)));
+            } else {
+                self.command(&request, SLACK + program)?;
+            }
+            at = at.saturating_add(block.plain);
+            self.progress(job, block.counted, done);
         }
-        // No FLASH_END: with either flag a ROM leaves its loader.
+        // No END: with either flag a ROM leaves its loader.
         Ok(())
+    }
+
+    /// Programs a word over what is blank through the flash chip's own commands.
+    fn program_bare(
+        &mut self,
+        job: &Job,
+        piece: &Piece,
+        chip: &Chip,
+        done: &mut u32,
+    ) -> Result<(), FlashError> {
+        for block in &piece.blocks {
+            if let Some(word) = block.bytes.first_chunk() {
+                self.program_word(&chip.spi, job.offset, *word)?;
+            }
+            self.progress(job, block.counted, done);
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, job: &Job, counted: u32, done: &mut u32) {
+        *done = (*done + counted).min(job.len);
+        let event = FlashEvent::Progress { stage: job.name.clone(), done: *done, total: job.len };
+        self.tell(event);
     }
 
     /// Puts link and loader in order after a failure, at a lower rate if it was not the first.
@@ -198,7 +217,7 @@ struct Link<'a> {
 
 /// Longest time to erase what `len` bytes at `offset` touch: whole blocks at once, the rest sector
 /// by sector.
-fn erase_time(offset: u32, len: u32) -> Duration {
+pub(crate) fn erase_time(offset: u32, len: u32) -> Duration {
     let end = offset.saturating_add(len).div_ceil(SECTOR);
     let (first, per_block) = (offset / SECTOR, ERASE_BLOCK / SECTOR);
     let sectors = end.saturating_sub(first);

@@ -22,6 +22,9 @@ pub const HEADER_LEN: usize = 8;
 /// sequence number and two zero words.
 pub const BLOCK_HEADER_LEN: usize = 16;
 
+/// Bytes of a register's write in the data of WRITE_REG.
+const REGISTER_WRITE_LEN: usize = 16;
+
 /// Bytes in every reply to READ_FLASH_SLOW.
 pub const READ_FLASH_SLOW_LEN: usize = 64;
 
@@ -63,11 +66,15 @@ pub enum Opcode {
     FlashDeflEnd = 0x12,
     SpiFlashMd5 = 0x13,
     GetSecurityInfo = 0x14,
+    EraseFlash = 0xd0,
+    EraseRegion = 0xd1,
+    ReadFlash = 0xd2,
+    RunUserCode = 0xd3,
 }
 
 impl Opcode {
     /// All of them.
-    pub const ALL: [Opcode; 18] = [
+    pub const ALL: [Opcode; 22] = [
         Opcode::FlashBegin,
         Opcode::FlashData,
         Opcode::FlashEnd,
@@ -86,7 +93,17 @@ impl Opcode {
         Opcode::FlashDeflEnd,
         Opcode::SpiFlashMd5,
         Opcode::GetSecurityInfo,
+        Opcode::EraseFlash,
+        Opcode::EraseRegion,
+        Opcode::ReadFlash,
+        Opcode::RunUserCode,
     ];
+
+    /// Whether only a flasher stub knows it (esptool documentation, "Serial Protocol", Commands:
+    /// supported by stub loader only).
+    pub fn is_stub_only(self) -> bool {
+        self as u8 >= Opcode::EraseFlash as u8
+    }
 
     /// The opcode of byte `byte`.
     pub fn from_byte(byte: u8) -> Option<Opcode> {
@@ -107,6 +124,19 @@ pub struct FlashBegin {
     pub offset: u32,
     /// The fifth word (encrypt), where the loader has it.
     pub encrypt: Option<u32>,
+}
+
+/// A write to a register, as WRITE_REG carries it: the old bits stay where `mask` has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisterWrite {
+    /// Address on the bus.
+    pub addr: u32,
+    /// Value.
+    pub value: u32,
+    /// Bits that are written.
+    pub mask: u32,
+    /// A wait, in microseconds: a ROM's and a stub's before the write.
+    pub delay_us: u32,
 }
 
 /// A request.
@@ -178,6 +208,8 @@ pub enum Request {
         /// Wait after the write, in microseconds.
         delay_us: u32,
     },
+    /// Writes several registers, in order: ROM loaders and stubs take as many as the data has.
+    WriteRegs(Vec<RegisterWrite>),
     /// Reads a register.
     ReadReg {
         /// Address on the bus.
@@ -200,6 +232,8 @@ pub enum Request {
     SpiAttach {
         /// Pins, 0 for the usual ones.
         pins: u32,
+        /// The second word, which ROM loaders have and stubs refuse.
+        legacy: Option<u32>,
     },
     /// Reads at most [`READ_FLASH_SLOW_LEN`] bytes of flash; the reply always has that many.
     ReadFlashSlow {
@@ -212,7 +246,7 @@ pub enum Request {
     ChangeBaudrate {
         /// The new rate.
         new: u32,
-        /// The rate now; the ROM loader wants 0.
+        /// The rate now, which a stub is told; the ROM loader wants 0.
         old: u32,
     },
     /// Asks for the MD5 of a piece of flash.
@@ -224,6 +258,29 @@ pub enum Request {
     },
     /// Asks for the security state.
     GetSecurityInfo,
+    /// Erases the whole flash: a stub's.
+    EraseFlash,
+    /// Erases whole sectors: a stub's.
+    EraseRegion {
+        /// Where in flash, at a sector's beginning.
+        offset: u32,
+        /// Bytes, whole sectors.
+        len: u32,
+    },
+    /// Streams a piece of flash: a stub's. Behind the reply come frames of bare data, each of which
+    /// is answered by a frame of four bytes that says how many came in all, then one with the MD5.
+    ReadFlash {
+        /// Where in flash.
+        offset: u32,
+        /// Bytes.
+        len: u32,
+        /// Bytes of a frame.
+        packet: u32,
+        /// Frames that may be unanswered.
+        in_flight: u32,
+    },
+    /// Starts what is in flash, without a reply: a stub's.
+    RunUserCode,
 }
 
 /// Why bytes are no request or reply.
@@ -270,7 +327,7 @@ impl Request {
             Request::MemData { .. } => Opcode::MemData,
             Request::MemEnd { .. } => Opcode::MemEnd,
             Request::Sync => Opcode::Sync,
-            Request::WriteReg { .. } => Opcode::WriteReg,
+            Request::WriteReg { .. } | Request::WriteRegs(_) => Opcode::WriteReg,
             Request::ReadReg { .. } => Opcode::ReadReg,
             Request::SpiSetParams { .. } => Opcode::SpiSetParams,
             Request::SpiAttach { .. } => Opcode::SpiAttach,
@@ -278,6 +335,10 @@ impl Request {
             Request::ChangeBaudrate { .. } => Opcode::ChangeBaudrate,
             Request::SpiFlashMd5 { .. } => Opcode::SpiFlashMd5,
             Request::GetSecurityInfo => Opcode::GetSecurityInfo,
+            Request::EraseFlash => Opcode::EraseFlash,
+            Request::EraseRegion { .. } => Opcode::EraseRegion,
+            Request::ReadFlash { .. } => Opcode::ReadFlash,
+            Request::RunUserCode => Opcode::RunUserCode,
         }
     }
 
@@ -310,15 +371,29 @@ impl Request {
             Request::WriteReg { addr, value, mask, delay_us } => {
                 data.words(&[*addr, *value, *mask, *delay_us]);
             }
+            Request::WriteRegs(writes) => {
+                for write in writes {
+                    data.words(&[write.addr, write.value, write.mask, write.delay_us]);
+                }
+            }
             Request::ReadReg { addr } => data.words(&[*addr]),
             Request::SpiSetParams { total, block, sector, page, status_mask } => {
                 data.words(&[0, *total, *block, *sector, *page, *status_mask]);
             }
-            Request::SpiAttach { pins } => data.words(&[*pins, 0]),
+            Request::SpiAttach { pins, legacy } => {
+                data.words(&[*pins]);
+                if let Some(legacy) = legacy {
+                    data.words(&[*legacy]);
+                }
+            }
             Request::ReadFlashSlow { offset, len } => data.words(&[*offset, *len]),
             Request::ChangeBaudrate { new, old } => data.words(&[*new, *old]),
             Request::SpiFlashMd5 { offset, len } => data.words(&[*offset, *len, 0, 0]),
-            Request::GetSecurityInfo => {}
+            Request::EraseRegion { offset, len } => data.words(&[*offset, *len]),
+            Request::ReadFlash { offset, len, packet, in_flight } => {
+                data.words(&[*offset, *len, *packet, *in_flight]);
+            }
+            Request::GetSecurityInfo | Request::EraseFlash | Request::RunUserCode => {}
         }
         let data = data.into_bytes();
         let mut frame = Writer::default();
@@ -385,12 +460,23 @@ impl Request {
                     }
                     Request::Sync
                 }
-                Opcode::WriteReg => Request::WriteReg {
-                    addr: data.word()?,
-                    value: data.word()?,
-                    mask: data.word()?,
-                    delay_us: data.word()?,
-                },
+                Opcode::WriteReg => {
+                    let mut writes = Vec::new();
+                    for _ in 0..(raw.data.len() / REGISTER_WRITE_LEN).max(1) {
+                        writes.push(RegisterWrite {
+                            addr: data.word()?,
+                            value: data.word()?,
+                            mask: data.word()?,
+                            delay_us: data.word()?,
+                        });
+                    }
+                    match *writes.as_slice() {
+                        [RegisterWrite { addr, value, mask, delay_us }] => {
+                            Request::WriteReg { addr, value, mask, delay_us }
+                        }
+                        _ => Request::WriteRegs(writes),
+                    }
+                }
                 Opcode::ReadReg => Request::ReadReg { addr: data.word()? },
                 Opcode::SpiSetParams => {
                     data.word()?;
@@ -402,11 +488,7 @@ impl Request {
                         status_mask: data.word()?,
                     }
                 }
-                Opcode::SpiAttach => {
-                    let pins = data.word()?;
-                    data.word();
-                    Request::SpiAttach { pins }
-                }
+                Opcode::SpiAttach => Request::SpiAttach { pins: data.word()?, legacy: data.word() },
                 Opcode::ReadFlashSlow => {
                     Request::ReadFlashSlow { offset: data.word()?, len: data.word()? }
                 }
@@ -420,6 +502,17 @@ impl Request {
                     Request::SpiFlashMd5 { offset, len }
                 }
                 Opcode::GetSecurityInfo => Request::GetSecurityInfo,
+                Opcode::EraseFlash => Request::EraseFlash,
+                Opcode::EraseRegion => {
+                    Request::EraseRegion { offset: data.word()?, len: data.word()? }
+                }
+                Opcode::ReadFlash => Request::ReadFlash {
+                    offset: data.word()?,
+                    len: data.word()?,
+                    packet: data.word()?,
+                    in_flight: data.word()?,
+                },
+                Opcode::RunUserCode => Request::RunUserCode,
             })
         })()
         .ok_or(malformed)?;
@@ -470,11 +563,15 @@ pub struct Reply {
 /// What a loader says of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// 0 for success.
+    /// 0 for success; 1 for a ROM's refusal, a stub's own reason from [`STUB_REASONS`] on.
     pub failed: u8,
-    /// The reason, stale on success.
+    /// A ROM's reason, stale on success.
     pub reason: u8,
 }
+
+/// The least of the reasons that stubs give in the first byte of a status (esptool documentation,
+/// "Serial Protocol", Stub Loader Errors).
+pub const STUB_REASONS: u8 = 0xc0;
 
 impl Reply {
     /// The reply's bytes, before SLIP.
@@ -511,10 +608,20 @@ impl Status {
         self.failed == 0
     }
 
+    /// Why it failed: a ROM says it in the second byte, a stub in the first.
+    pub fn why(self) -> u8 {
+        if self.failed >= STUB_REASONS { self.failed } else { self.reason }
+    }
+
+    /// Whether the data did not arrive as it was sent.
+    pub fn is_checksum(self) -> bool {
+        matches!(self.why(), 0x07 | 0xc1)
+    }
+
     /// What the loader's reason means (esptool documentation, "Serial Protocol", ROM Loader
-    /// Errors).
+    /// Errors and Stub Loader Errors).
     pub fn meaning(self) -> &'static str {
-        match self.reason {
+        match self.why() {
             0x05 => "message is invalid",
             0x06 => "failed to act on the message",
             0x07 => "checksum mismatch",
@@ -522,6 +629,17 @@ impl Status {
             0x09 => "flash read error",
             0x0a => "flash read length error",
             0x0b => "deflate error",
+            0xc0 => "bad length of data",
+            0xc1 => "checksum mismatch",
+            0xc2 => "bad block size",
+            0xc3 => "invalid command",
+            0xc4 => "the flash chip failed",
+            0xc5 => "the flash chip could not be unlocked",
+            0xc6 => "no transfer was begun",
+            0xc7 => "deflate error",
+            0xc8 => "not enough data",
+            0xc9 => "too much data",
+            0xff => "command not implemented",
             _ => "unknown reason",
         }
     }

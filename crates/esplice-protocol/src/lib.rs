@@ -28,7 +28,8 @@ mod wire;
 
 pub use command::{
     BLOCK_HEADER_LEN, CHECKSUM_SEED, FlashBegin, HEADER_LEN, MalformedError, Opcode,
-    READ_FLASH_SLOW_LEN, RawRequest, Reply, Request, SYNC_DATA, Status, checksum,
+    READ_FLASH_SLOW_LEN, RawRequest, RegisterWrite, Reply, Request, STUB_REASONS, SYNC_DATA,
+    Status, checksum,
 };
 pub use port::{Caps, Moment, Port, PortError};
 pub use security::SecurityInfo;

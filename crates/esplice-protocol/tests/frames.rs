@@ -2,7 +2,8 @@
 //! so that flasher and virtual board can't agree on a mistake.
 
 use esplice_protocol::{
-    FlashBegin, MalformedError, RawRequest, Reply, Request, SecurityInfo, Status, slip,
+    FlashBegin, MalformedError, RawRequest, RegisterWrite, Reply, Request, SecurityInfo, Status,
+    slip,
 };
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -67,7 +68,25 @@ fn requests() {
         },
         "c0 00 0b 1800 00000000 00000000 00004000 00000100 00100000 00010000 ffff0000 c0",
     );
-    check_request(Request::SpiAttach { pins: 0 }, "c0 00 0d 0800 00000000 00000000 00000000 c0");
+    let attach = |legacy| Request::SpiAttach { pins: 0, legacy };
+    check_request(attach(Some(0)), "c0 00 0d 0800 00000000 00000000 00000000 c0");
+    check_request(attach(None), "c0 00 0d 0400 00000000 00000000 c0");
+    let write = |addr| RegisterWrite { addr, value: 1, mask: 3, delay_us: 9 };
+    check_request(
+        Request::WriteRegs(vec![write(0x6000_2018), write(0x6000_2000)]),
+        "c0 00 09 2000 00000000 18200060 01000000 03000000 09000000
+         00200060 01000000 03000000 09000000 c0",
+    );
+    check_request(Request::EraseFlash, "c0 00 d0 0000 00000000 c0");
+    check_request(Request::RunUserCode, "c0 00 d3 0000 00000000 c0");
+    check_request(
+        Request::EraseRegion { offset: 0x9000, len: 0x6000 },
+        "c0 00 d1 0800 00000000 00900000 00600000 c0",
+    );
+    check_request(
+        Request::ReadFlash { offset: 0x8000, len: 0xc00, packet: 0x1000, in_flight: 1 },
+        "c0 00 d2 1000 00000000 00800000 000c0000 00100000 01000000 c0",
+    );
     // 921600 is 0xe1000.
     check_request(
         Request::ChangeBaudrate { new: 921_600, old: 0 },

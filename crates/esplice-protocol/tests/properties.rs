@@ -1,7 +1,7 @@
 //! What holds for any bytes: nothing panics, nothing grows past its limit, and what was put in
 //! comes out.
 
-use esplice_protocol::{FlashBegin, RawRequest, Reply, Request, SecurityInfo, slip};
+use esplice_protocol::{FlashBegin, RawRequest, RegisterWrite, Reply, Request, SecurityInfo, slip};
 use proptest::prelude::*;
 
 /// Frames and all else that a decoder of `limit` makes of `wire`.
@@ -67,7 +67,19 @@ fn request() -> impl Strategy<Value = Request> {
                 status_mask
             }
         ),
-        word().prop_map(|pins| Request::SpiAttach { pins }),
+        (word(), any::<Option<u32>>())
+            .prop_map(|(pins, legacy)| Request::SpiAttach { pins, legacy }),
+        prop::collection::vec((word(), word(), word(), word()), 2..9).prop_map(|writes| {
+            let write =
+                |(addr, value, mask, delay_us)| RegisterWrite { addr, value, mask, delay_us };
+            Request::WriteRegs(writes.into_iter().map(write).collect())
+        }),
+        Just(Request::EraseFlash),
+        Just(Request::RunUserCode),
+        (word(), word()).prop_map(|(offset, len)| Request::EraseRegion { offset, len }),
+        (word(), word(), word(), word()).prop_map(|(offset, len, packet, in_flight)| {
+            Request::ReadFlash { offset, len, packet, in_flight }
+        }),
         (word(), word()).prop_map(|(offset, len)| Request::ReadFlashSlow { offset, len }),
         (word(), word()).prop_map(|(new, old)| Request::ChangeBaudrate { new, old }),
         (word(), word()).prop_map(|(offset, len)| Request::SpiFlashMd5 { offset, len }),

@@ -225,6 +225,8 @@ impl From<FlashError> for Failure {
         let exit = match error.class() {
             ErrorClass::Port => Exit::Port,
             ErrorClass::NoAnswer => Exit::NoAnswer,
+            ErrorClass::StubFile => Exit::BadInput,
+            ErrorClass::Unsupported => Exit::Usage,
             ErrorClass::WrongChip => Exit::WrongChip,
             ErrorClass::Security => Exit::Security,
             ErrorClass::Transfer => Exit::Transfer,

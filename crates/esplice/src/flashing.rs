@@ -2,8 +2,8 @@
 
 use esplice_chip::Chip;
 use esplice_flash::{
-    ConnectOptions, FlashEvent, FlashOptions, FlashReport, StageState, Strategy, detect, flash,
-    flash_plan,
+    ConnectOptions, FlashEvent, FlashOptions, FlashReport, LoaderUse, StageState, Strategy, detect,
+    flash, flash_plan,
 };
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::Moment;
@@ -90,7 +90,7 @@ pub fn start(
 
 fn options(strategies: &[Strategy], target: Option<&'static Chip>) -> FlashOptions {
     let connect = ConnectOptions { strategies: strategies.to_vec(), ..ConnectOptions::default() };
-    FlashOptions { target, baud: None, connect }
+    FlashOptions { target, connect, ..FlashOptions::default() }
 }
 
 fn tell(event: FlashEvent, shell: &mut Shell) {
@@ -125,6 +125,11 @@ fn tell(event: FlashEvent, shell: &mut Shell) {
                 flash_size: Some(info.flash_size),
             });
         }
+        FlashEvent::Loader(LoaderUse::Rom) => {
+            shell.status("No stub: writing through the ROM loader");
+        }
+        FlashEvent::Loader(LoaderUse::Uploaded) => shell.status("Stub is running"),
+        FlashEvent::Loader(LoaderUse::Resident) => shell.status("Stub was running already"),
         FlashEvent::Baud(baud) => shell.status(&format!("Transfer at {baud} baud")),
         FlashEvent::Progress { stage, done, total } => {
             shell.progress(&stage, done.into(), total.into());

@@ -75,6 +75,8 @@ pub struct Rom {
     pub wrong_hash: bool,
     /// Refuses this command always.
     pub refuse: Option<Opcode>,
+    /// One WRITE_REG writes one register.
+    pub single_registers: bool,
     /// The boot pin is not wired.
     pub boot_pin_broken: bool,
     /// Most that the cable bears.
@@ -130,6 +132,7 @@ impl Rom {
             no_security_info: !chip.loader.security_info,
             wrong_hash: false,
             refuse: None,
+            single_registers: false,
             boot_pin_broken: false,
             best_baud: u32::MAX,
             lines: true,
@@ -293,6 +296,15 @@ impl Rom {
             }
             Request::WriteReg { addr, value, .. } => {
                 self.write_register(addr, value);
+                self.reply(opcode, 0, &[], fine);
+            }
+            Request::WriteRegs(_) if self.single_registers => {
+                self.reply(opcode, 0, &[], [1, 5]);
+            }
+            Request::WriteRegs(writes) => {
+                for write in writes {
+                    self.write_register(write.addr, write.value);
+                }
                 self.reply(opcode, 0, &[], fine);
             }
             Request::SpiAttach { .. } => {

@@ -111,6 +111,9 @@ impl Loader {
             }
             Opcode::SpiFlashMd5 => self.flash_md5(target.nor(), effects),
             Opcode::GetSecurityInfo => self.security_info(target, effects),
+            Opcode::EraseFlash | Opcode::EraseRegion | Opcode::ReadFlash | Opcode::RunUserCode => {
+                self.refuse(reason::INVALID)
+            }
         }
     }
 

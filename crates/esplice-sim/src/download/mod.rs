@@ -295,7 +295,7 @@ impl Loader {
         let [direction, opcode] = self.frame.first_chunk().copied().unwrap_or_default();
         let secure = is_secure(self.chip, |addr| target.read32(addr));
         let taken = |opcode: &Opcode| direction == 0 && (!secure || SECURE.contains(opcode));
-        let opcode = Opcode::from_byte(opcode).filter(taken);
+        let opcode = Opcode::from_byte(opcode).filter(|op| !op.is_stub_only()).filter(taken);
         let mut effects = Effects::default();
         let end = match opcode {
             Some(opcode) => {

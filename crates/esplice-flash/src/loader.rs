@@ -1,0 +1,130 @@
+//! What the loader at the other end is, and how it wants to be spoken to.
+//!
+//! A ROM loader and a stub share their commands and differ in the small things: those are here,
+//! and nothing else asks which of them it is. Facts of stubs are from esptool's documentation
+//! ("Serial Protocol") and Espressif's esp-flasher-stub 1.1.0, src/command_handler.c; those of
+//! ROMs are chip data.
+
+use esplice_chip::Chip;
+use esplice_protocol::{FlashBegin, Request};
+
+/// What the ROM loaders of all known chips share, for as long as the chip is not known: baud rate,
+/// bytes of status, replies to one SYNC. A test holds it against every chip's data.
+pub(crate) const ROM_BAUD: u32 = 115_200;
+const ROM_STATUS_LEN: usize = 4;
+const ROM_SYNC_REPLIES: usize = 8;
+/// Bytes of a flash block and of a RAM block that every ROM takes.
+const ROM_BLOCK: u32 = 0x400;
+const RAM_BLOCK: u32 = 0x1800;
+
+/// Bytes of a stub's status.
+pub(crate) const STUB_STATUS_LEN: usize = 2;
+/// Replies of a stub to one SYNC: it does as ROMs do (`s_sync`).
+const STUB_SYNC_REPLIES: usize = 8;
+/// Bytes of a flash block that a stub takes (`FRAME_BUFFER_SIZE`).
+const STUB_BLOCK: u32 = 0x4000;
+
+/// The loader that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loader {
+    is_stub: bool,
+    /// Bytes of status behind each reply's data.
+    pub(crate) status_len: usize,
+    /// Replies to one SYNC.
+    pub(crate) sync_replies: usize,
+    /// Bytes of a block for flash.
+    pub(crate) block_len: u32,
+    /// Bytes of a block for RAM.
+    pub(crate) ram_block: u32,
+    /// Whether blocks may be compressed.
+    pub(crate) deflate: bool,
+    /// Whether BEGIN has the word that asks for encryption.
+    begin_has_encrypt_word: bool,
+}
+
+impl Loader {
+    /// The ROM loader of `chip`, or what those of all known chips share.
+    pub(crate) fn rom(chip: Option<&Chip>) -> Loader {
+        let data = chip.map(|chip| &chip.loader);
+        Loader {
+            is_stub: false,
+            status_len: data.map_or(ROM_STATUS_LEN, |data| data.status_len),
+            sync_replies: data.map_or(ROM_SYNC_REPLIES, |data| data.sync_replies),
+            block_len: data.map_or(ROM_BLOCK, |data| data.rom_block.max(1)),
+            ram_block: data.map_or(RAM_BLOCK, |data| data.ram_block.max(1)),
+            deflate: data.is_some_and(|data| data.deflate),
+            begin_has_encrypt_word: data.is_some_and(|data| data.begin_has_encrypt_word),
+        }
+    }
+
+    /// A stub on `chip`.
+    pub(crate) fn stub(chip: Option<&Chip>) -> Loader {
+        Loader {
+            is_stub: true,
+            status_len: STUB_STATUS_LEN,
+            sync_replies: STUB_SYNC_REPLIES,
+            block_len: STUB_BLOCK,
+            ram_block: chip.map_or(RAM_BLOCK, |chip| chip.loader.ram_block.max(1)),
+            deflate: true,
+            begin_has_encrypt_word: false,
+        }
+    }
+
+    /// Whether it is a stub in RAM and not the ROM. Only stubs erase without writing
+    /// ([`crate::Session::erase_region`]) and stream flash ([`crate::Session::read_flash`]).
+    pub fn is_stub(&self) -> bool {
+        self.is_stub
+    }
+
+    /// Whether it acknowledges a block first and brings it into flash afterwards: the next
+    /// command then waits for that, and is refused if it failed.
+    pub(crate) fn acknowledges_early(&self) -> bool {
+        self.is_stub
+    }
+
+    /// Whether BEGIN returns when all is erased; else it is done while blocks come.
+    pub(crate) fn erases_at_begin(&self) -> bool {
+        !self.is_stub
+    }
+
+    /// Attaches the flash chip at its usual pins.
+    pub(crate) fn attach(&self) -> Request {
+        // A stub refuses more than one word.
+        Request::SpiAttach { pins: 0, legacy: (!self.is_stub).then_some(0) }
+    }
+
+    /// Changes the baud rate from `now` to `new`.
+    pub(crate) fn change_baud(&self, new: u32, now: u32) -> Request {
+        Request::ChangeBaudrate { new, old: if self.is_stub { now } else { 0 } }
+    }
+
+    /// Announces `blocks` that fill `len` bytes of flash at `offset`, whose place is erased.
+    pub(crate) fn begin(&self, offset: u32, len: u32, blocks: u32, deflate: bool) -> Request {
+        let begin = FlashBegin {
+            // A ROM wants whole blocks here (esptool documentation, "Serial Protocol",
+            // FLASH_DEFL_BEGIN), which do not reach into another sector; a stub the length.
+            erase_len: if self.is_stub { len } else { len.next_multiple_of(self.block_len) },
+            blocks,
+            block_len: self.block_len,
+            offset,
+            encrypt: self.begin_has_encrypt_word.then_some(0),
+        };
+        if deflate { Request::FlashDeflBegin(begin) } else { Request::FlashBegin(begin) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_chips_share_what_is_taken_for_granted() {
+        for chip in esplice_chip::all() {
+            let loader = &chip.loader;
+            let traits = (loader.initial_baud, loader.status_len, loader.sync_replies);
+            assert_eq!(traits, (ROM_BAUD, ROM_STATUS_LEN, ROM_SYNC_REPLIES), "{}", chip.name);
+            // A stub is told from a ROM by the length of its status.
+            assert_ne!(loader.status_len, STUB_STATUS_LEN, "{}", chip.name);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The flash chip's own commands, through the registers of the SPI controller.
+//!
+//! One WRITE_REG carries a whole transaction: loaders take several registers in one command and
+//! wait between them.
+
+use std::time::Duration;
+
+use esplice_chip::{FlashOffset, SpiRegisters};
+use esplice_protocol::{Port, RegisterWrite, Request};
+
+use crate::{FlashError, Session, session::SHORT};
+
+/// JEDEC commands (JESD216, and every NOR chip's datasheet): read identification, write enable,
+/// page program.
+const READ_ID: u32 = 0x9f;
+const WRITE_ENABLE: u32 = 0x06;
+const PAGE_PROGRAM: u32 = 0x02;
+
+/// CMD register: start the transfer that USER describes (esp32c3 crate, spi1::cmd, `usr`).
+const CMD_USR: u32 = 1 << 18;
+/// USER register: phases of a transfer (esp32c3 crate, spi1::user, `usr_command`, `usr_addr`,
+/// `usr_miso`, `usr_mosi`).
+const USER_COMMAND: u32 = 1 << 31;
+const USER_ADDR: u32 = 1 << 30;
+const USER_MISO: u32 = 1 << 28;
+const USER_MOSI: u32 = 1 << 27;
+/// USER1 register: an address of 24 bits (esp32c3 crate, spi1::user1, `usr_addr_bitlen`, which holds
+/// one less).
+const USER1_ADDR_BITS: u32 = 23 << 26;
+/// USER2 register: a command of eight bits (esp32c3 crate, spi1::user2,
+/// `usr_command_bitlen`, which holds one less).
+const USER2_EIGHT_BITS: u32 = 7 << 28;
+
+/// Time for a transfer of some bytes at the slowest clock of the flash chip.
+const TRANSFER_US: u32 = 100;
+/// Longest program time of a page (Winbond W25Q32JV datasheet, 9.6 AC characteristics, tPP: 3 ms),
+/// with room.
+const PROGRAM_US: u32 = 6_000;
+
+impl<P: Port + ?Sized> Session<'_, P> {
+    /// The JEDEC id: manufacturer, type, capacity. The controller's registers are put back.
+    pub(crate) fn flash_id(&mut self, spi: &SpiRegisters) -> Result<[u8; 3], FlashError> {
+        let at = |register: u32| spi.base.0.wrapping_add(register);
+        let user = self.read_reg(at(spi.usr))?;
+        let user2 = self.read_reg(at(spi.usr2))?;
+        self.write_regs(vec![
+            set(at(spi.miso_dlen), 24 - 1),
+            set(at(spi.usr), USER_COMMAND | USER_MISO),
+            set(at(spi.usr2), USER2_EIGHT_BITS | READ_ID),
+            set(at(spi.w0), 0),
+            set(at(spi.cmd), CMD_USR),
+        ])?;
+        let [manufacturer, kind, capacity, _] = self.read_reg(at(spi.w0))?.to_le_bytes();
+        self.write_regs(vec![set(at(spi.usr), user), set(at(spi.usr2), user2)])?;
+        Ok([manufacturer, kind, capacity])
+    }
+
+    /// Programs four bytes over what is blank there, without an erase.
+    pub(crate) fn program_word(
+        &mut self,
+        spi: &SpiRegisters,
+        offset: FlashOffset,
+        word: [u8; 4],
+    ) -> Result<(), FlashError> {
+        let at = |register: u32| spi.base.0.wrapping_add(register);
+        let user = self.read_reg(at(spi.usr))?;
+        let user1 = self.read_reg(at(spi.usr1))?;
+        let user2 = self.read_reg(at(spi.usr2))?;
+        let addr = if spi.addr_high { offset.0 << 8 } else { offset.0 & 0xff_ffff };
+        self.write_regs(vec![
+            set(at(spi.usr), USER_COMMAND),
+            set(at(spi.usr2), USER2_EIGHT_BITS | WRITE_ENABLE),
+            set(at(spi.cmd), CMD_USR),
+            later(TRANSFER_US, set(at(spi.usr), USER_COMMAND | USER_ADDR | USER_MOSI)),
+            set(at(spi.usr1), USER1_ADDR_BITS),
+            set(at(spi.usr2), USER2_EIGHT_BITS | PAGE_PROGRAM),
+            set(at(spi.addr), addr),
+            set(at(spi.mosi_dlen), 32 - 1),
+            set(at(spi.w0), u32::from_le_bytes(word)),
+            set(at(spi.cmd), CMD_USR),
+            later(PROGRAM_US, set(at(spi.usr), user)),
+            set(at(spi.usr1), user1),
+            set(at(spi.usr2), user2),
+        ])
+    }
+
+    /// Writes registers, in one command where the loader takes it so.
+    fn write_regs(&mut self, writes: Vec<RegisterWrite>) -> Result<(), FlashError> {
+        let wait: u64 = writes.iter().map(|write| u64::from(write.delay_us)).sum();
+        let timeout = SHORT + Duration::from_micros(wait);
+        match self.command(&Request::WriteRegs(writes.clone()), timeout) {
+            Ok(_) => return Ok(()),
+            Err(error) if !error.is_transient() => return Err(error),
+            Err(FlashError::Refused { .. }) => {}
+            Err(_) => {
+                self.resync()?;
+            }
+        }
+        for RegisterWrite { addr, value, mask, delay_us } in writes {
+            let request = Request::WriteReg { addr, value, mask, delay_us };
+            self.ask(&request, timeout)?;
+        }
+        Ok(())
+    }
+}
+
+/// A register wholly written.
+fn set(addr: u32, value: u32) -> RegisterWrite {
+    RegisterWrite { addr, value, mask: u32::MAX, delay_us: 0 }
+}
+
+/// The same after a wait.
+fn later(delay_us: u32, write: RegisterWrite) -> RegisterWrite {
+    RegisterWrite { delay_us, ..write }
+}

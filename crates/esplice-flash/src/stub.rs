@@ -1,0 +1,251 @@
+//! Stub files: a program for the chip's RAM that speaks the loader's protocol, faster and with
+//! more commands.
+//!
+//! They are JSON, as esptool has them: `entry`, `text_start` and `data_start` are numbers, `text`
+//! and `data` the sections' bytes in base64. Other keys (`bss_start`, and those of plugins) are
+//! passed over: what esptool's own stubs need to start is in these.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use esplice_chip::{Addr, Chip};
+use serde::Deserialize;
+
+/// Bytes of the largest stub file that is read; those of esptool 5.6 have at most 20,000.
+const LARGEST_FILE: usize = 1 << 20;
+
+/// A program for a chip's RAM that speaks the loader's protocol.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stub {
+    /// Where it starts.
+    pub entry: Addr,
+    /// Its code.
+    pub text: StubSection,
+    /// Its data, where it has any.
+    pub data: Option<StubSection>,
+}
+
+/// Bytes of a stub and their place.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StubSection {
+    /// Where they go.
+    pub addr: Addr,
+    /// The bytes, whole words.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a file is no stub, or none for the chip.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StubError {
+    /// More bytes than a stub can have.
+    #[error("stub file of {len} bytes is larger than {LARGEST_FILE}")]
+    Large {
+        /// Bytes of the file.
+        len: usize,
+    },
+    /// It is not JSON of a stub's form.
+    #[error("no stub file: {message}")]
+    Form {
+        /// What the JSON reader says.
+        message: String,
+    },
+    /// A section is not base64.
+    #[error("stub's {section} is no base64: {message}")]
+    Base64 {
+        /// `text` or `data`.
+        section: &'static str,
+        /// What the decoder says.
+        message: String,
+    },
+    /// There is no code in it.
+    #[error("stub has no code")]
+    Empty,
+    /// A section has no place.
+    #[error("stub has data and no data_start")]
+    NoPlace,
+    /// The entry is not in the code.
+    #[error("stub's entry {entry} is outside its {len} bytes of code at {addr}")]
+    Entry {
+        /// The entry.
+        entry: Addr,
+        /// Where the code is.
+        addr: Addr,
+        /// Bytes of code.
+        len: usize,
+    },
+    /// A section lies outside the chip's RAM.
+    #[error("stub's {section}, {len} bytes at {addr}, is outside the RAM of {chip}")]
+    Outside {
+        /// `text` or `data`.
+        section: &'static str,
+        /// Where it is to go.
+        addr: Addr,
+        /// Bytes.
+        len: usize,
+        /// The chip's name.
+        chip: String,
+    },
+}
+
+impl StubError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            StubError::Outside { chip, .. } => {
+                format!("a stub is for one chip: esptool calls its own {chip}.json")
+            }
+            _ => "stub files are JSON with entry, text, text_start, data and data_start, as in \
+                  esptool's folder targets/stub_flasher; --stub none does without"
+                .into(),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RawStub {
+    entry: u32,
+    text: String,
+    text_start: u32,
+    data: Option<String>,
+    data_start: Option<u32>,
+}
+
+impl Stub {
+    /// Reads a stub file.
+    ///
+    /// # Errors
+    /// [`StubError`], all but `Outside`.
+    pub fn parse(json: &[u8]) -> Result<Stub, StubError> {
+        if json.len() > LARGEST_FILE {
+            return Err(StubError::Large { len: json.len() });
+        }
+        let raw: RawStub = serde_json::from_slice(json)
+            .map_err(|error| StubError::Form { message: error.to_string() })?;
+        let text = section("text", raw.text_start, &raw.text)?.ok_or(StubError::Empty)?;
+        let data = match (raw.data, raw.data_start) {
+            (Some(data), Some(start)) => section("data", start, &data)?,
+            (Some(data), None) if !data.is_empty() => return Err(StubError::NoPlace),
+            _ => None,
+        };
+        let entry = Addr(raw.entry);
+        let within = entry.0.checked_sub(text.addr.0).map(|at| at as usize);
+        if within.is_none_or(|at| at >= text.bytes.len()) {
+            return Err(StubError::Entry { entry, addr: text.addr, len: text.bytes.len() });
+        }
+        Ok(Stub { entry, text, data })
+    }
+
+    /// Whether it goes into `chip`'s RAM.
+    ///
+    /// # Errors
+    /// [`StubError::Outside`].
+    pub fn check(&self, chip: &Chip) -> Result<(), StubError> {
+        for (name, section) in self.sections() {
+            let fits = chip.region_at(section.addr).is_some_and(|region| {
+                let enough = region.room_at(section.addr) as usize >= section.bytes.len();
+                let runs = name != "text" || region.access.execute;
+                region.access.write && enough && runs
+            });
+            if !fits {
+                let (addr, len, chip) = (section.addr, section.bytes.len(), chip.name.clone());
+                return Err(StubError::Outside { section: name, addr, len, chip });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is uploaded, by the names of the file.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, &StubSection)> {
+        std::iter::once(("text", &self.text)).chain(self.data.iter().map(|data| ("data", data)))
+    }
+
+    /// Words of its code by which it is known again in a chip's RAM: at its entry, in the middle
+    /// and at the end. Code does not change while it runs.
+    pub(crate) fn marks(&self) -> Vec<(Addr, u32)> {
+        let words = self.text.bytes.len() / 4;
+        let entry = (self.entry.0.saturating_sub(self.text.addr.0) / 4) as usize;
+        let mut marks = Vec::new();
+        for word in [entry, words / 2, words.saturating_sub(1)] {
+            let at = word * 4;
+            let bytes = self.text.bytes.get(at..).and_then(|rest| rest.first_chunk());
+            if let Some(bytes) = bytes {
+                marks.push((Addr(self.text.addr.0 + at as u32), u32::from_le_bytes(*bytes)));
+            }
+        }
+        marks
+    }
+}
+
+impl fmt::Debug for Stub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stub")
+            .field("entry", &self.entry)
+            .field("text", &self.text)
+            .field("data", &self.data)
+            .finish()
+    }
+}
+
+impl fmt::Debug for StubSection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at {}", self.bytes.len(), self.addr)
+    }
+}
+
+/// A section's bytes, filled up to a whole word as loaders want them; none if there are none.
+fn section(name: &'static str, addr: u32, base64: &str) -> Result<Option<StubSection>, StubError> {
+    let mut bytes = STANDARD
+        .decode(base64)
+        .map_err(|error| StubError::Base64 { section: name, message: error.to_string() })?;
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    Ok((!bytes.is_empty()).then_some(StubSection { addr: Addr(addr), bytes }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Code of eight bytes, data of three, and keys that are not read.
+    const FILE: &str = r#"{"entry": 1077412356, "text": "AQIDBAUGBwg=", "text_start": 1077412352,
+        "data": "CQoL", "data_start": 1070165356, "bss_start": 1070088192,
+        "plugin_table_offset": 156, "plugins": {"nand": {"text": "AAAA", "handlers": {}}}}"#;
+
+    #[test]
+    fn a_stub_file_is_read() {
+        let stub = Stub::parse(FILE.as_bytes()).unwrap();
+        assert_eq!(stub.entry, Addr(0x4038_0204));
+        assert_eq!(stub.text.addr, Addr(0x4038_0200));
+        assert_eq!(stub.text.bytes, [1, 2, 3, 4, 5, 6, 7, 8]);
+        // Whole words.
+        assert_eq!(stub.data.as_ref().unwrap().bytes, [9, 10, 11, 0]);
+        let word = |at, bytes| (Addr(at), u32::from_le_bytes(bytes));
+        let last = word(0x4038_0204, [5, 6, 7, 8]);
+        assert_eq!(stub.marks(), [last, last, last]);
+        stub.check(esplice_chip::find("esp32c3").unwrap()).unwrap();
+        let other = stub.check(esplice_chip::find("esp32c6").unwrap()).unwrap_err();
+        let message = "stub's text, 8 bytes at 0x40380200, is outside the RAM of esp32c6";
+        assert_eq!(other.to_string(), message);
+    }
+
+    #[test]
+    fn what_is_no_stub_is_refused() {
+        let check = |from: &str, to: &str, message: &str| {
+            let error = Stub::parse(FILE.replace(from, to).as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), message);
+            assert!(error.hint().is_some());
+        };
+        check("AQIDBAUGBwg=", "", "stub has no code");
+        check("\"data_start\"", "\"elsewhere\"", "stub has data and no data_start");
+        check("\"CQoL\"", "\"C_oL\"", "stub's data is no base64: Invalid symbol 95, offset 1.");
+        for entry in ["1077412351", "1077412360", "0", "4294967295"] {
+            let error = Stub::parse(FILE.replace("1077412356", entry).as_bytes()).unwrap_err();
+            assert!(matches!(error, StubError::Entry { .. }), "{error}");
+        }
+        for broken in ["", "{}", "[1]", "\u{0}", "{\"entry\": -1}", "{\"entry\": 4294967296}"] {
+            let error = Stub::parse(broken.as_bytes()).unwrap_err();
+            assert!(matches!(error, StubError::Form { .. }), "{error}");
+        }
+        let large = vec![b' '; LARGEST_FILE + 1];
+        assert!(matches!(Stub::parse(&large), Err(StubError::Large { .. })));
+    }
+}

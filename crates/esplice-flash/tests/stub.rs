@@ -1,0 +1,176 @@
+//! esptool's flasher stub, uploaded and executed on the virtual board: on the mask ROM's own code
+//! first, then on the ROM that is carried out.
+
+mod installed;
+#[path = "../../esplice-sim/tests/mask_rom/mod.rs"]
+mod mask_rom;
+
+use std::{fs, path::Path, time::Duration};
+
+use esplice_chip::{Chip, FlashOffset};
+use esplice_flash::{
+    FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Session, StubSource, detect,
+    flash, reset_to_run,
+};
+use esplice_image::{ResolvedPlan, Write, WriteKind};
+use esplice_protocol::Port;
+use esplice_sim::SimPort;
+
+fn chip() -> &'static Chip {
+    esplice_chip::find("esp32c3").unwrap()
+}
+
+/// The virtual board's names: with the mask ROM's code, and without.
+fn boards(flash: &Path, time: &str) -> [String; 2] {
+    let hooked = format!("sim:esp32c3,flash={},time={time}", flash.display());
+    [format!("{hooked},rom={}", mask_rom::path().display()), hooked]
+}
+
+fn options() -> FlashOptions {
+    FlashOptions {
+        target: Some(chip()),
+        baud: Some(921_600),
+        stub: StubSource::only(installed::stub(2, "esp32c3")),
+        ..FlashOptions::default()
+    }
+}
+
+fn writes() -> Vec<Write> {
+    let write = |name: &str, kind, offset, len: u32, factor: u32| Write {
+        name: name.to_owned(),
+        kind,
+        offset: FlashOffset(offset),
+        data: (0..len)
+            .map(|n| ((n.wrapping_mul(n) >> 5).wrapping_mul(factor) >> 3) as u8)
+            .collect(),
+    };
+    vec![
+        write("bootloader", WriteKind::Bootloader, 0, 0x2801, 3),
+        write("partition table", WriteKind::PartitionTable, 0x8000, 0xc00, 5),
+        write("app", WriteKind::App, 0x1_0000, 0x1_2345, 7),
+    ]
+}
+
+fn run<P: Port + ?Sized>(
+    port: &mut P,
+    options: &FlashOptions,
+) -> (Result<FlashReport, FlashError>, Vec<FlashEvent>) {
+    let mut events = Vec::new();
+    let plan = |_: &_| Ok(ResolvedPlan { writes: writes() });
+    let result = flash(port, options, plan, &mut |event| events.push(event));
+    (result, events)
+}
+
+#[track_caller]
+fn check_flash(path: &Path, what: &str) {
+    let flash = fs::read(path).unwrap();
+    for write in writes() {
+        let at = write.offset.0 as usize;
+        let found = &flash[at..at + write.data.len()];
+        assert!(found == write.data, "{what}: {} differs", write.name);
+    }
+}
+
+#[test]
+fn writes_and_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    for time in ["none", "virtual"] {
+        for name in boards(&path, time) {
+            fs::write(&path, vec![0x5a; 4 << 20]).unwrap();
+            let mut port = SimPort::open(&name).unwrap();
+            let (result, events) = run(&mut port, &options());
+            let report = result.unwrap_or_else(|e| panic!("{name}: {e}\n{events:#?}"));
+            check_flash(&path, &name);
+            let warned = events.iter().any(|e| matches!(e, FlashEvent::Warning { .. }));
+            assert!(!warned, "{name}: {events:#?}");
+            assert!(events.contains(&FlashEvent::Loader(LoaderUse::Uploaded)));
+            println!("{name}: {:?}", report.statistics);
+            assert!(reset_to_run(&mut port, 115_200).unwrap().is_some());
+        }
+    }
+}
+
+/// What stays in a board that can't be reset: the next session finds the stub and uses it again.
+#[test]
+fn a_stub_that_runs_already_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    for name in boards(&path, "virtual") {
+        let mut port = SimPort::open(&name).unwrap();
+        detect(&mut port, &options(), &mut |_| {}).unwrap();
+        let mut again = options();
+        again.connect.strategies.clear();
+        let (result, events) = run(&mut port, &again);
+        result.unwrap_or_else(|e| panic!("{name}: {e}\n{events:#?}"));
+        assert!(events.contains(&FlashEvent::Loader(LoaderUse::Resident)), "{events:#?}");
+        check_flash(&path, &name);
+    }
+}
+
+#[test]
+fn streams_and_erases() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    let before: Vec<u8> = (0..4_u32 << 20).map(|n| (n.wrapping_mul(n) >> 11) as u8).collect();
+    for name in boards(&path, "virtual") {
+        fs::write(&path, &before).unwrap();
+        let mut port = SimPort::open(&name).unwrap();
+        let info = detect(&mut port, &options(), &mut |_| {}).unwrap();
+        let mut tell = |_| {};
+        let mut session = Session::new(&mut port, Some(chip()), &mut tell);
+        let mut plain = options().connect;
+        plain.strategies.clear();
+        session.connect(&plain).unwrap();
+        assert!(session.loader().is_stub());
+        let (from, len) = (0x1_0123, 0x1_8765);
+        let mut read = Vec::new();
+        let began = session.port().now();
+        session
+            .read_flash(FlashOffset(from), len, &mut |bytes| {
+                read.extend_from_slice(bytes);
+                Ok(())
+            })
+            .unwrap();
+        let took = session.port().now().since(began);
+        assert!(read == before[from as usize..(from + len) as usize], "{name}");
+        println!("{name}: {len} bytes in {took:?} at {}", session.baud());
+        session.erase_region(FlashOffset(0x2000), 0x3000).unwrap();
+        let mut expected = before.clone();
+        expected[0x2000..0x5000].fill(0xff);
+        assert!(fs::read(&path).unwrap() == expected, "{name}: erased otherwise");
+        session.erase_flash(info.flash_size).unwrap();
+        assert!(fs::read(&path).unwrap().iter().all(|byte| *byte == 0xff), "{name}");
+        assert!(port.now().since_start() > Duration::from_secs(1));
+    }
+}
+
+/// The ROM loader has no such commands, and is not asked.
+#[test]
+fn without_a_stub_such_commands_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    let mut port = SimPort::open(&boards(&path, "none")[1]).unwrap();
+    let options = FlashOptions { stub: StubSource::none(), ..options() };
+    detect(&mut port, &options, &mut |_| {}).unwrap();
+    let mut tell = |_| {};
+    let mut session = Session::new(&mut port, Some(chip()), &mut tell);
+    let error = session.erase_flash(4 << 20).unwrap_err();
+    let message = "only a stub erases a whole flash chip, and the ROM loader is at the other end";
+    assert_eq!(error.to_string(), message);
+}
+
+/// Every stub of esptool's fits into the RAM that the data of its chip has.
+#[test]
+fn esptools_stubs_fit_their_chips() {
+    let mut checked = 0;
+    for path in [installed::files(1), installed::files(2)].concat() {
+        let stub = esplice_flash::Stub::parse(&fs::read(&path).unwrap()).unwrap();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let name = name.strip_suffix("-rev1").unwrap_or(&name);
+        let Ok(chip) = esplice_chip::find(name) else { continue };
+        stub.check(chip).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        checked += 1;
+    }
+    assert!(checked >= 20, "{checked}");
+}
