@@ -2,7 +2,7 @@
 
 use crate::{
     dump::Dump,
-    panic::{AddressKind, CodeAddress, PanicReport},
+    panic::{AddressKind, CodeAddress, OtherCore, PanicReport},
     symbols::{SymbolFrame, Symbols},
 };
 
@@ -27,12 +27,25 @@ pub struct Frame {
 /// Only addresses that the firmware meant as such are looked up, and only those in executable
 /// sections get a name.
 pub fn decode(report: &PanicReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
-    let addresses = match symbols {
-        Some(symbols) => unwound(report, symbols).unwrap_or_else(|| report.addresses.clone()),
-        None => report.addresses.clone(),
-    };
+    let unwound = symbols.and_then(|symbols| unwound(Dump::find(&report.lines)?, symbols));
+    frames(unwound.as_ref().unwrap_or(&report.addresses), symbols)
+}
+
+/// The frames of another core, in the same way.
+pub fn decode_core(
+    report: &PanicReport,
+    other: &OtherCore,
+    symbols: Option<&Symbols<'_>>,
+) -> Vec<Frame> {
+    let dump = || Dump::of_core(&report.lines, other.core);
+    let unwound = symbols.and_then(|symbols| unwound(dump()?, symbols));
+    frames(unwound.as_ref().unwrap_or(&other.addresses), symbols)
+}
+
+/// What `symbols` knows of `addresses`, the innermost function first.
+pub(crate) fn frames(addresses: &[CodeAddress], symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
     let mut frames: Vec<Frame> = vec![];
-    for (times, address) in folded(&addresses) {
+    for (times, address) in folded(addresses) {
         let found = symbols.map(|symbols| symbols.frames(address.instruction().into()));
         let found = found.unwrap_or_default();
         let frame = |symbol| Frame { addr: address.addr, symbol, times };
@@ -47,8 +60,7 @@ pub fn decode(report: &PanicReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame>
 
 /// The addresses that a dump's stack leads to. None without a dump, and where unwinding finds no
 /// more than the dump's own text says.
-fn unwound(report: &PanicReport, symbols: &Symbols<'_>) -> Option<Vec<CodeAddress>> {
-    let dump = Dump::find(&report.lines)?;
+fn unwound(dump: Dump, symbols: &Symbols<'_>) -> Option<Vec<CodeAddress>> {
     let callers = dump.callers(symbols);
     if callers.is_empty() {
         return None;
@@ -78,7 +90,7 @@ fn folded(addresses: &[CodeAddress]) -> Vec<(u32, CodeAddress)> {
 mod tests {
     use super::*;
     use crate::{
-        panic::PanicCollector,
+        panic::{BacktraceEnd, PanicCollector},
         unwind::{
             UnwindTables,
             tests::{FUNCTIONS, debug_frame},
@@ -92,13 +104,17 @@ mod tests {
         (0x4000, "root"),
     ];
 
-    /// The panic in `text` gives these frames with the unwind tables, and those `without`.
-    #[track_caller]
-    fn check(text: &str, expected: &[(u32, &str)], without: &[(u32, &str)]) {
+    fn report(text: &str) -> PanicReport {
         let mut collector = PanicCollector::default();
         let at = esplice_protocol::Moment::START;
         let told = text.lines().find_map(|line| collector.line(line, at));
-        let report = told.or_else(|| collector.finish()).unwrap();
+        told.or_else(|| collector.finish()).unwrap()
+    }
+
+    /// The panic in `text` gives these frames with the unwind tables, and those `without`.
+    #[track_caller]
+    fn check(text: &str, expected: &[(u32, &str)], without: &[(u32, &str)]) {
+        let report = report(text);
         for (section, expected) in [(debug_frame(false, FUNCTIONS), expected), (vec![], without)] {
             let tables = UnwindTables::new(&section, &[], 0, 0, 4);
             let symbols = Symbols::of_unwind(0x1000..0x5000, tables).with_functions(NAMES);
@@ -136,14 +152,36 @@ mod tests {
         let text = format!("abort() was called at PC 0x00002007 on core 0\n{DUMP}");
         let named = [(0x2007, "main::middle"), (0x1004, "leaf"), (0x200a, "main::middle")];
         check(&text, UNWOUND, &named);
-        // Another core's dump is not mixed in.
-        let other = DUMP.replace("0x00001004", "0x00004000").replace("Rebooting...\n", "");
-        let text = format!(
-            "Guru Meditation Error: Core  1\n{}{DUMP}",
-            other.replace("0x0000200a", "0x00000000")
-        );
-        let frames = [(0x4000, "root"), (0, ""), (0x1004, "leaf"), (0x200a, "main::middle")];
+    }
+
+    #[test]
+    fn each_core_is_unwound_by_itself() {
+        let first = DUMP.replace("0x00001004", "0x00004000").replace("Rebooting...\n", "");
+        let first = first.replace("0x0000200a", "0x00000000").replace("Core  0", "Core  1");
+        let report = report(&format!("Guru Meditation Error: Core  1\n{first}{DUMP}"));
+        let section = debug_frame(false, FUNCTIONS);
+        let tables = UnwindTables::new(&section, &[], 0, 0, 4);
+        let symbols = Symbols::of_unwind(0x1000..0x5000, tables).with_functions(NAMES);
+        let addresses = |frames: Vec<Frame>| frames.iter().map(|f| f.addr).collect::<Vec<_>>();
+        assert_eq!(addresses(decode(&report, Some(&symbols))), [0x4000, 0]);
+        let [other] = report.other_cores.as_slice() else { panic!("{report:?}") };
+        assert_eq!(other.core, 0);
+        let frames = decode_core(&report, other, Some(&symbols));
+        assert_eq!(addresses(frames), UNWOUND.iter().map(|(addr, _)| *addr).collect::<Vec<_>>());
+        assert_eq!(addresses(decode_core(&report, other, None)), [0x1004, 0x200a]);
+    }
+
+    #[test]
+    fn pairs_are_of_the_instruction_on_risc_v_and_before_it_on_xtensa() {
+        let head = "Guru Meditation Error: Core  0\nCore  0 register dump:\n";
+        let pairs = "Backtrace: 0x00001004:0x3fc8 0x00002000:0x3fc8";
+        let text = format!("{head}MEPC    : 0x00001004  RA      : 0x00002000\n{pairs}\n");
+        let frames = [(0x1004, "leaf"), (0x2000, "leaf")];
         check(&text, &frames, &frames);
+        let text = format!("{head}PC      : 0x00001007  PS      : 0x00060030\n{pairs} |<-CORRUPTED\n");
+        let frames = [(0x1007, "leaf"), (0x2000, "main::middle")];
+        check(&text, &frames, &frames);
+        assert_eq!(report(&text).backtrace_end, BacktraceEnd::Corrupted);
     }
 
     #[test]

@@ -55,6 +55,15 @@ impl Dump {
         dump.is_whole.then_some(dump)
     }
 
+    /// The dump of another core than the first.
+    pub fn of_core(lines: &[String], core: u32) -> Option<Dump> {
+        let heads = lines.iter().enumerate().filter_map(|(at, line)| {
+            crate::panic::dumped_core(line.trim()).map(|found| (at, found))
+        });
+        let (at, _) = heads.skip(1).find(|(_, found)| *found == core)?;
+        Dump::find(lines.get(at..)?)
+    }
+
     /// The callers of where the program stood.
     pub fn callers(&self, symbols: &Symbols<'_>) -> Vec<Caller> {
         symbols.unwind(&self.registers, &|addr| self.memory.get(&addr).copied())

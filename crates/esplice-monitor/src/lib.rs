@@ -47,15 +47,17 @@ mod watcher;
 
 pub use boot::{BootBanner, BootLoop};
 pub use course::Action;
-pub use decode::{Frame, decode};
+pub use decode::{Frame, decode, decode_core};
 pub use error::MonitorError;
 pub use escape::{EscapeError, unescape};
 pub use expect::{ExpectError, Expectation};
 pub use filter::{Filter, FilterError, Level, LogLine};
-pub use panic::{AddressKind, CodeAddress, PanicKind, PanicReport, SourceLocation};
+pub use panic::{
+    AddressKind, BacktraceEnd, CodeAddress, OtherCore, PanicKind, PanicReport, SourceLocation,
+};
 pub use sanitise::{Sanitiser, sanitise};
 pub use script::{Script, ScriptError, ScriptErrorKind, Step};
-pub use symbols::{SymbolFrame, Symbols, SymbolsError};
+pub use symbols::{Architecture, SymbolFrame, Symbols, SymbolsError};
 pub use test_run::{MARK, TestCase, TestEvent, TestReport, TestResult, is_test_line};
 pub use unwind::{Caller, Registers};
 pub use watch::{MonitorEvent, Outcome, Tests, Watch, watch};

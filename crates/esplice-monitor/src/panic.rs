@@ -8,6 +8,9 @@ const MAX_LINES: usize = 128;
 /// Addresses kept of one panic; esp-backtrace gives 10 by default, ESP-IDF 100 at most.
 const MAX_ADDRESSES: usize = 128;
 
+/// Cores of which a dump is kept beside the one that panicked; no chip has more than two.
+const MAX_OTHER_CORES: usize = 3;
+
 /// Lines that a message may have.
 const MAX_MESSAGE_LINES: usize = 16;
 
@@ -97,6 +100,30 @@ impl CodeAddress {
     }
 }
 
+/// How a backtrace that the firmware printed ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum BacktraceEnd {
+    /// With the first function of all, as far as is told.
+    #[default]
+    Whole,
+    /// `|<-CORRUPTED`: the stack makes no sense from there on.
+    Corrupted,
+    /// `|<-CONTINUES`: there are more functions than the firmware prints.
+    Continues,
+    /// `Backtrace ended abruptly`: the firmware has no unwind table for the next function.
+    NoTable,
+}
+
+/// What another core than the one that panicked was doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherCore {
+    /// Its number.
+    pub core: u32,
+    /// Code addresses in the order printed, the innermost first.
+    pub addresses: Vec<CodeAddress>,
+}
+
 /// A panic as read from the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PanicReport {
@@ -108,6 +135,10 @@ pub struct PanicReport {
     pub location: Option<SourceLocation>,
     /// Code addresses in the order printed, the failing one first where it is known.
     pub addresses: Vec<CodeAddress>,
+    /// How the backtrace among them ends.
+    pub backtrace_end: BacktraceEnd,
+    /// The other cores, where they were dumped too.
+    pub other_cores: Vec<OtherCore>,
     /// The panic's lines as they came, escape sequences taken out.
     pub lines: Vec<String>,
     /// When its first line was complete, on the port's clock.
@@ -118,12 +149,18 @@ impl PanicReport {
     /// The beginning of its ELF's SHA-256 in lower-case hex, where the firmware printed it. Source:
     /// ESP-IDF, `components/esp_system/panic.c`: `ELF file SHA256: …`.
     pub fn elf_sha256(&self) -> Option<&str> {
-        let told = |line: &'_ String| line.trim().starts_with("ELF file SHA256:");
-        let (_, hash) = self.lines.iter().find(|line| told(line))?.split_once(':')?;
-        let hash = hash.trim().trim_end_matches('.');
-        let hex = hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        (hex && !hash.is_empty()).then_some(hash)
+        self.lines.iter().find_map(|line| elf_sha256(line))
     }
+}
+
+/// The beginning of an ELF's SHA-256 in lower-case hex, where `line` tells it. Source: ESP-IDF,
+/// `components/esp_system/panic.c`, and at boot `app_init: ELF file SHA256:  …` in
+/// `components/esp_app_format/esp_app_desc.c`.
+pub(crate) fn elf_sha256(line: &str) -> Option<&str> {
+    let (_, hash) = line.split_once("ELF file SHA256:")?;
+    let hash = hash.trim().trim_end_matches('.');
+    let hex = hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (hex && !hash.is_empty()).then_some(hash)
 }
 
 /// Collects one panic at a time from lines.
@@ -137,6 +174,10 @@ struct Collecting {
     report: PanicReport,
     phase: Phase,
     message_lines: usize,
+    /// Heads of register dumps: ESP-IDF begins with the core that panicked.
+    dumps: usize,
+    /// A register was told that only a RISC-V has.
+    is_riscv: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,8 +224,18 @@ impl Collecting {
     fn begin(line: &str, at: Moment) -> Option<Collecting> {
         let Beginning { kind, message, location, more } = beginning(line)?;
         let phase = if more { Phase::Message } else { Phase::Body };
-        let report = PanicReport { kind, message, location, addresses: vec![], lines: vec![], at };
-        let mut collecting = Collecting { report, phase, message_lines: 0 };
+        let report = PanicReport {
+            kind,
+            message,
+            location,
+            addresses: vec![],
+            backtrace_end: BacktraceEnd::Whole,
+            other_cores: vec![],
+            lines: vec![],
+            at,
+        };
+        let mut collecting =
+            Collecting { report, phase, message_lines: 0, dumps: 0, is_riscv: false };
         collecting.report.lines.push(line.to_owned());
         collecting.addresses(line);
         Some(collecting)
@@ -198,6 +249,12 @@ impl Collecting {
         }
         self.report.lines.push(line.to_owned());
         let text = line.trim();
+        if let Some(core) = dumped_core(text) {
+            self.dumps += 1;
+            if self.dumps > 1 && self.report.other_cores.len() < MAX_OTHER_CORES {
+                self.report.other_cores.push(OtherCore { core, addresses: vec![] });
+            }
+        }
         // esp-backtrace's banner stands before Rust's own line.
         let report = &self.report;
         let bare = report.kind == PanicKind::Rust
@@ -221,7 +278,6 @@ impl Collecting {
         } else {
             self.addresses(line);
         }
-        self.report.addresses.truncate(MAX_ADDRESSES);
         // ESP-IDF's last word.
         text == "Rebooting..." || self.report.lines.len() >= MAX_LINES
     }
@@ -277,6 +333,11 @@ impl Collecting {
         }
         if let Some((_, pairs)) = line.split_once("Backtrace:") {
             self.pairs(pairs);
+            self.ends(pairs);
+            return;
+        }
+        if line.starts_with("Backtrace ended abruptly") {
+            self.report.backtrace_end = BacktraceEnd::NoTable;
             return;
         }
         // Registers: `MEPC    : 0x42000000  RA      : 0x…`, in the ROM's dump `PC` for `MEPC`, and
@@ -285,6 +346,7 @@ impl Collecting {
             line.split([':', ' ', '\t']).filter(|word| !word.is_empty()).collect();
         for pair in words.windows(2) {
             let [name, value] = pair else { continue };
+            self.is_riscv |= *name == "MEPC";
             if ["MEPC", "PC"].iter().any(|known| name.eq_ignore_ascii_case(known)) {
                 self.found(hex_word(value), AddressKind::Exact);
             } else if name.eq_ignore_ascii_case("RA") {
@@ -293,26 +355,59 @@ impl Collecting {
         }
     }
 
-    /// Takes ESP-IDF's `PC:SP PC:SP …` on Xtensa.
+    /// Takes ESP-IDF's `PC:SP PC:SP …`.
     fn pairs(&mut self, pairs: &str) {
         let pcs = pairs.split_whitespace().filter_map(|pair| pair.split_once(':'));
         for (index, (pc, _)) in pcs.enumerate() {
-            let pc = hex_word(pc);
-            // All are less 3, as if after a call (`esp_cpu_process_stack_pc`); the first is where
-            // the program stood, which the registers above it have told exactly.
-            let told = self.report.addresses.last().is_some_and(|last| {
-                last.kind == AddressKind::Exact
-                    && pc.and_then(|pc| pc.checked_add(3)) == Some(last.addr)
+            let Some(pc) = hex_word(pc) else { continue };
+            // On Xtensa all are less 3, as if after a call (`esp_cpu_process_stack_pc`); on RISC-V they
+            // are as they are (`esp_eh_frame_print_backtrace`). The first is where the program
+            // stood, which the registers above it have told exactly.
+            let exact = if self.is_riscv { Some(pc) } else { pc.checked_add(3) };
+            let told = self.addresses_of_core().first().is_some_and(|first| {
+                first.kind == AddressKind::Exact && exact == Some(first.addr)
             });
-            if index > 0 || !told {
-                self.found(pc, AddressKind::Call);
+            if index == 0 && told {
+                if self.is_riscv {
+                    // The next is RA, and told as such.
+                    self.addresses_of_core().truncate(1);
+                }
+                continue;
             }
+            let kind = if self.is_riscv { AddressKind::Return } else { AddressKind::Call };
+            self.found(Some(pc), kind);
+        }
+    }
+
+    /// Takes what stands behind the last pair.
+    fn ends(&mut self, pairs: &str) {
+        if pairs.contains("|<-CORRUPTED") {
+            self.report.backtrace_end = BacktraceEnd::Corrupted;
+        } else if pairs.contains("|<-CONTINUES") {
+            self.report.backtrace_end = BacktraceEnd::Continues;
+        }
+    }
+
+    /// Of the core whose dump is being read.
+    fn addresses_of_core(&mut self) -> &mut Vec<CodeAddress> {
+        match self.report.other_cores.last_mut() {
+            Some(other) => &mut other.addresses,
+            None => &mut self.report.addresses,
         }
     }
 
     fn found(&mut self, addr: Option<u32>, kind: AddressKind) {
-        self.report.addresses.extend(addr.map(|addr| CodeAddress { addr, kind }));
+        let addresses = self.addresses_of_core();
+        if addresses.len() < MAX_ADDRESSES {
+            addresses.extend(addr.map(|addr| CodeAddress { addr, kind }));
+        }
     }
+}
+
+/// The core whose registers come behind `line`. Source: ESP-IDF,
+/// `components/esp_system/port/arch/*/panic_arch.c`: `Core  0 register dump:`.
+pub(crate) fn dumped_core(line: &str) -> Option<u32> {
+    line.strip_prefix("Core ")?.trim_start().strip_suffix(" register dump:")?.parse().ok()
 }
 
 struct Beginning {

@@ -19,6 +19,9 @@ const MAX_INLINED: usize = 64;
 /// Bytes of a function's name or of a path that are kept.
 const MAX_NAME: usize = 1024;
 
+/// How deep the parts of a C++ name may nest: templates of real programs go some twenty deep.
+const MAX_NESTING: u32 = 64;
+
 /// Why an ELF gives no symbols.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +35,28 @@ pub enum SymbolsError {
     /// There is no code whose addresses could be told.
     #[error("ELF has no executable sections")]
     NoCode,
+}
+
+/// The processor that an ELF's code is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Architecture {
+    /// RISC-V, of 32 or 64 bits.
+    RiscV,
+    /// Xtensa, with register windows.
+    Xtensa,
+    /// Another.
+    Other,
+}
+
+impl Architecture {
+    fn of(file: &object::File<'_>) -> Architecture {
+        match file.architecture() {
+            object::Architecture::Riscv32 | object::Architecture::Riscv64 => Architecture::RiscV,
+            object::Architecture::Xtensa => Architecture::Xtensa,
+            _ => Architecture::Other,
+        }
+    }
 }
 
 /// A place in source.
@@ -52,6 +77,7 @@ pub struct SymbolFrame {
 /// It borrows the ELF's bytes, and reads of its debug information only what an address needs. Broken
 /// debug information makes frames miss, and nothing worse.
 pub struct Symbols<'a> {
+    architecture: Architecture,
     /// The executable parts, by address.
     code: Vec<Range<u64>>,
     /// Functions by address.
@@ -59,6 +85,8 @@ pub struct Symbols<'a> {
     /// None without debug information, or where its units cannot be read.
     lines: Option<addr2line::Context<Bytes<'a>>>,
     pub(crate) unwind: UnwindTables<'a>,
+    /// What is known of the mask ROM's code.
+    pub(crate) rom: Option<Box<Symbols<'a>>>,
 }
 
 /// A function of the symbol table.
@@ -119,11 +147,27 @@ impl<'a> Symbols<'a> {
             text_addr.unwrap_or(0),
             if file.is_64() { 8 } else { 4 },
         );
-        Ok(Symbols { functions: functions(&file, &code), code, lines, unwind })
+        let (architecture, functions) = (Architecture::of(&file), functions(&file, &code));
+        Ok(Symbols { architecture, functions, code, lines, unwind, rom: None })
     }
 
-    /// Whether `addr` lies in an executable section.
+    /// The same with what is known of the chip's mask ROM, for addresses that the ELF has no code at.
+    pub fn with_rom(self, rom: Symbols<'a>) -> Symbols<'a> {
+        Symbols { rom: Some(Box::new(rom)), ..self }
+    }
+
+    /// The processor that the code is for.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// Whether `addr` lies in an executable section of the ELF or of the ROM's.
     pub fn contains(&self, addr: u64) -> bool {
+        self.has(addr) || self.rom.as_ref().is_some_and(|rom| rom.has(addr))
+    }
+
+    /// Whether `addr` lies in an executable section of the ELF itself.
+    fn has(&self, addr: u64) -> bool {
         let behind = self.code.partition_point(|range| range.start <= addr);
         self.code.get(..behind).unwrap_or_default().iter().any(|range| range.contains(&addr))
     }
@@ -132,8 +176,8 @@ impl<'a> Symbols<'a> {
     /// none if no executable section has it. For a return address, ask for a byte of the call before
     /// it.
     pub fn frames(&self, addr: u64) -> Vec<SymbolFrame> {
-        if !self.contains(addr) {
-            return vec![];
+        if !self.has(addr) {
+            return self.rom.as_ref().map(|rom| rom.frames(addr)).unwrap_or_default();
         }
         let mut frames = self.debug_frames(addr);
         let symbol = self.function(addr).map(|function| readable(function.name));
@@ -178,6 +222,15 @@ impl<'a> Symbols<'a> {
             outermost.inlined = false;
         }
         frames
+    }
+
+    /// Whether both lie in one function of the symbol table.
+    pub(crate) fn is_one_function(&self, one: u64, other: u64) -> bool {
+        let start = |addr| {
+            let rom = || self.rom.as_ref().and_then(|rom| rom.function(addr));
+            self.function(addr).or_else(rom).map(|function| function.addr)
+        };
+        start(one).is_some_and(|addr| start(other) == Some(addr))
     }
 
     /// The function of the symbol table that `addr` lies in.
@@ -245,11 +298,38 @@ fn functions<'a>(file: &object::File<'a>, code: &[Range<u64>]) -> Vec<Function<'
 /// The name as people write it.
 fn readable(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
-    bounded(match rustc_demangle::try_demangle(&name) {
+    if let Ok(demangled) = rustc_demangle::try_demangle(&name) {
         // Without the hash.
-        Ok(demangled) => Cow::Owned(format!("{demangled:#}")),
-        Err(_) => name,
-    })
+        return bounded(Cow::Owned(format!("{demangled:#}")));
+    }
+    bounded(of_cpp(&name).map_or(name, Cow::Owned))
+}
+
+/// A C++ name as people write it; none if it is another's.
+fn of_cpp(name: &str) -> Option<String> {
+    // Itanium C++ ABI, section 5.1.2. A name that goes on and on is left as it is.
+    if !name.starts_with("_Z") || name.len() > MAX_NAME {
+        return None;
+    }
+    let options = cpp_demangle::ParseOptions::default().recursion_limit(MAX_NESTING);
+    let symbol = cpp_demangle::Symbol::new_with_options(name, &options).ok()?;
+    let options = cpp_demangle::DemangleOptions::default().recursion_limit(MAX_NESTING);
+    let mut text = Bounded(String::new());
+    symbol.structured_demangle(&mut text, &options).ok()?;
+    Some(text.0)
+}
+
+/// Text that refuses to grow without end: a name may refer back to itself again and again.
+struct Bounded(String);
+
+impl std::fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if self.0.len() > MAX_NAME {
+            return Err(std::fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
 }
 
 fn bounded(text: Cow<'_, str>) -> String {
@@ -264,7 +344,14 @@ fn bounded(text: Cow<'_, str>) -> String {
 impl<'a> Symbols<'a> {
     /// Symbols that can unwind `code` and know nothing else.
     pub(crate) fn of_unwind(code: Range<u64>, unwind: UnwindTables<'a>) -> Symbols<'a> {
-        Symbols { code: vec![code], functions: vec![], lines: None, unwind }
+        Symbols {
+            architecture: Architecture::RiscV,
+            code: vec![code],
+            functions: vec![],
+            lines: None,
+            unwind,
+            rom: None,
+        }
     }
 
     /// The same with functions that go on to the next.

@@ -33,6 +33,7 @@ pub(crate) struct UnwindTables<'a> {
     debug_frame: DebugFrame<Bytes<'a>>,
     eh_frame: EhFrame<Bytes<'a>>,
     bases: BaseAddresses,
+    is_empty: bool,
 }
 
 impl<'a> UnwindTables<'a> {
@@ -43,12 +44,21 @@ impl<'a> UnwindTables<'a> {
         text_addr: u64,
         address_size: u8,
     ) -> UnwindTables<'a> {
+        let is_empty = debug_frame.is_empty() && eh_frame.is_empty();
         let mut debug_frame: DebugFrame<_> = EndianSlice::new(debug_frame, LittleEndian).into();
         debug_frame.set_address_size(address_size);
         let mut eh_frame: EhFrame<_> = EndianSlice::new(eh_frame, LittleEndian).into();
         eh_frame.set_address_size(address_size);
         let bases = BaseAddresses::default().set_eh_frame(eh_frame_addr).set_text(text_addr);
-        UnwindTables { debug_frame, eh_frame, bases }
+        UnwindTables { debug_frame, eh_frame, bases, is_empty }
+    }
+
+    /// Whether there is an entry for the function that `addr` lies in.
+    fn covers(&self, addr: u32) -> bool {
+        let addr = u64::from(addr);
+        let (debug, eh) = (&self.debug_frame, &self.eh_frame);
+        debug.fde_for_address(&self.bases, addr, DebugFrame::cie_from_offset).is_ok()
+            || eh.fde_for_address(&self.bases, addr, EhFrame::cie_from_offset).is_ok()
     }
 
     /// The registers of the caller of the function that `probe` lies in, and whether that function
@@ -91,10 +101,11 @@ impl Symbols<'_> {
             has_called = true;
         }
         while callers.len() < MAX_CALLERS {
-            let Some((caller, interrupted)) = self.unwind.caller(probe, &now, has_called, memory)
-            else {
-                break;
-            };
+            let found = self.unwind.caller(probe, &now, has_called, memory);
+            let of_rom = || self.rom.as_ref()?.unwind.caller(probe, &now, has_called, memory);
+            let without_tables = || self.leaf_without_tables(&now, has_called);
+            let found = found.or_else(of_rom).or_else(without_tables);
+            let Some((caller, interrupted)) = found else { break };
             let known = if interrupted {
                 self.contains(caller.pc.into())
             } else {
@@ -111,6 +122,20 @@ impl Symbols<'_> {
             probe = if interrupted { now.pc } else { now.pc.wrapping_sub(1) };
         }
         callers
+    }
+
+    /// The caller of the innermost function where no table tells of it, such as one of the ROM's: taken
+    /// for a leaf, which returns by its register, unless that points into the function itself, as
+    /// behind a call of its own.
+    fn leaf_without_tables(&self, now: &Registers, has_called: bool) -> Option<(Registers, bool)> {
+        let ra = now.x[RA].filter(|ra| !has_called && self.is_return(*ra))?;
+        let covered = self.unwind.is_empty
+            || self.unwind.covers(now.pc)
+            || self.rom.as_ref().is_some_and(|rom| rom.unwind.covers(now.pc));
+        if covered || self.is_one_function(now.pc.into(), ra.wrapping_sub(1).into()) {
+            return None;
+        }
+        Some((Registers { pc: ra, ..*now }, false))
     }
 
     fn is_return(&self, addr: u32) -> bool {
