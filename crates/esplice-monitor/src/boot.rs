@@ -44,6 +44,101 @@ impl std::fmt::Display for BootBanner {
     }
 }
 
+/// Why firmware is not started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BootErrorKind {
+    /// There is no image where one is looked for.
+    NoImage,
+    /// The image's bytes are not those that it was made of.
+    Damaged,
+    /// The flash chip cannot be read.
+    FlashRead,
+    /// The partition table has no app that could be started, or is itself none.
+    NoPartition,
+    /// The image is for another chip, or another revision of it.
+    WrongChip,
+    /// Secure boot refuses it.
+    Signature,
+}
+
+/// A line with which the ROM or the bootloader gives up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootError {
+    /// What is wrong.
+    pub kind: BootErrorKind,
+    /// The line, as it came.
+    pub line: String,
+}
+
+impl BootErrorKind {
+    /// The same in a few words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            BootErrorKind::NoImage => "there is no image where one is looked for",
+            BootErrorKind::Damaged => "the image's bytes are not those it was made of",
+            BootErrorKind::FlashRead => "the flash chip cannot be read",
+            BootErrorKind::NoPartition => "no partition holds an app that could be started",
+            BootErrorKind::WrongChip => "the image is for another chip or revision",
+            BootErrorKind::Signature => "secure boot refuses the image",
+        }
+    }
+}
+
+/// How such lines begin, and what they say. Sources: the mask ROMs' own words; ESP-IDF 5.5,
+/// `components/bootloader_support/src/{esp_image_format,bootloader_utility,flash_partitions,
+/// bootloader_common_loader}.c`. The latter come as `E (time) tag: text`.
+const BOOT_ERRORS: &[(&str, BootErrorKind)] = &[
+    ("invalid header: 0x", BootErrorKind::NoImage),
+    ("invalid magic byte", BootErrorKind::NoImage),
+    ("image at 0x", BootErrorKind::NoImage),
+    ("SHA-256 comparison failed", BootErrorKind::Damaged),
+    ("csum err:", BootErrorKind::Damaged),
+    ("Checksum failed. Calculated 0x", BootErrorKind::Damaged),
+    ("Image hash failed", BootErrorKind::Damaged),
+    ("Invalid image block, can't boot", BootErrorKind::Damaged),
+    ("invalid segment length 0x", BootErrorKind::Damaged),
+    ("flash read err,", BootErrorKind::FlashRead),
+    ("Failed to load partition table", BootErrorKind::NoPartition),
+    ("load partition table error", BootErrorKind::NoPartition),
+    ("No bootable app partitions in the partition table", BootErrorKind::NoPartition),
+    ("Factory app partition is not bootable", BootErrorKind::NoPartition),
+    ("OTA app partition slot ", BootErrorKind::NoPartition),
+    ("mismatch chip ID, expected", BootErrorKind::WrongChip),
+    ("Image requires chip rev", BootErrorKind::WrongChip),
+    ("secure boot verification failed", BootErrorKind::Signature),
+    ("Sig block 0 invalid", BootErrorKind::Signature),
+];
+
+impl BootError {
+    /// What `line` says of it.
+    pub(crate) fn find(line: &str) -> Option<BootError> {
+        // `E (123) esp_image: text` of the bootloader, plain text of the ROM.
+        let text = match line.trim_start().strip_prefix("E (") {
+            Some(rest) => rest.split_once(") ")?.1.split_once(": ")?.1,
+            None => line.trim_start(),
+        };
+        let (_, kind) = BOOT_ERRORS.iter().find(|(opening, _)| {
+            let tells = text.starts_with(opening);
+            // Of the bootloader's lines these go on with what is meant.
+            let whole = match *opening {
+                "image at 0x" => text.contains("has invalid magic byte"),
+                "OTA app partition slot " => text.ends_with("is not bootable"),
+                _ => true,
+            };
+            tells && whole
+        })?;
+        Some(BootError { kind: *kind, line: line.trim().to_owned() })
+    }
+}
+
+/// Where the program stood when the chip was reset. Source: the ROMs of RISC-V chips from the
+/// ESP32-C3 on: `Saved PC:0x40380abc` behind the line on the reset.
+pub(crate) fn saved_pc(line: &str) -> Option<u32> {
+    let (addr, rest) = hex(line.strip_prefix("Saved PC:0x")?)?;
+    rest.trim().is_empty().then_some(addr)
+}
+
 /// A board that resets again and again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootLoop {
@@ -156,6 +251,32 @@ mod tests {
             "\u{fffd}\u{2400}rst:0x7 (TG0WDT_SYS_RST),boot:0xf (SPI_FAST_FLASH_BOOT) ",
             Some((7, "TG0WDT_SYS_RST", 15, "SPI_FAST_FLASH_BOOT", false)),
         );
+    }
+
+    #[test]
+    fn what_stops_a_boot_is_told() {
+        let kind = |line| BootError::find(line).map(|error| error.kind);
+        assert_eq!(kind("invalid header: 0xffffffff"), Some(BootErrorKind::NoImage));
+        assert_eq!(kind("SHA-256 comparison failed:"), Some(BootErrorKind::Damaged));
+        assert_eq!(kind("flash read err, 1000"), Some(BootErrorKind::FlashRead));
+        assert_eq!(
+            kind("E (57) boot: No bootable app partitions in the partition table"),
+            Some(BootErrorKind::NoPartition)
+        );
+        assert_eq!(
+            kind("E (93) esp_image: image at 0x10000 has invalid magic byte (nothing flashed here?)"),
+            Some(BootErrorKind::NoImage)
+        );
+        assert_eq!(kind("E (93) app: image at 0x10000 loaded"), None);
+        assert_eq!(kind("I (57) app: flash read err, they say"), None);
+        assert_eq!(kind("E (57"), None);
+    }
+
+    #[test]
+    fn a_saved_program_counter_is_read() {
+        assert_eq!(saved_pc("Saved PC:0x4038050c"), Some(0x4038_050c));
+        assert_eq!(saved_pc("Saved PC:0x4038050c and more"), None);
+        assert_eq!(saved_pc("Saved PC:"), None);
     }
 
     #[test]

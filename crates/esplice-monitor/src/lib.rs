@@ -28,6 +28,7 @@
 mod boot;
 mod course;
 mod decode;
+mod defmt;
 mod dump;
 mod error;
 mod escape;
@@ -45,9 +46,10 @@ mod unwind;
 mod watch;
 mod watcher;
 
-pub use boot::{BootBanner, BootLoop};
+pub use boot::{BootBanner, BootError, BootErrorKind, BootLoop};
 pub use course::Action;
 pub use decode::{Frame, decode, decode_core};
+pub use defmt::{DefmtError, DefmtTable, LogFrame, LogLevel};
 pub use error::MonitorError;
 pub use escape::{EscapeError, unescape};
 pub use expect::{ExpectError, Expectation};

@@ -47,6 +47,20 @@ impl Lines {
         self.last.iter().cloned().collect()
     }
 
+    /// Remembers a line that did not come as bytes.
+    pub fn tell(&mut self, line: &str) {
+        for line in line.lines().filter(|line| !line.trim().is_empty()) {
+            self.remember(sanitise(line.as_bytes()));
+        }
+    }
+
+    fn remember(&mut self, text: String) {
+        self.last.push_back(text);
+        if self.last.len() > KEPT {
+            self.last.pop_front();
+        }
+    }
+
     fn take(&mut self) -> Line {
         let bytes = std::mem::take(&mut self.partial);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
@@ -54,10 +68,7 @@ impl Lines {
         let is_text = std::str::from_utf8(bytes).is_ok() && !bytes.iter().any(control);
         let text = sanitise(bytes);
         if !text.trim().is_empty() {
-            self.last.push_back(text.clone());
-            if self.last.len() > KEPT {
-                self.last.pop_front();
-            }
+            self.remember(text.clone());
         }
         Line { text, is_text }
     }

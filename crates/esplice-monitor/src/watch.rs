@@ -1,11 +1,12 @@
 //! Watches a port until something is settled.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use esplice_protocol::{Moment, Port, PortError};
 
 use crate::{
-    boot::{BootBanner, BootLoop},
+    boot::{BootBanner, BootError, BootLoop},
+    defmt::{DefmtTable, LogFrame},
     error::MonitorError,
     expect::Expectation,
     panic::PanicReport,
@@ -42,6 +43,9 @@ pub struct Watch {
     pub expected_resets: u32,
     /// Resets beyond these that make a boot loop.
     pub loop_resets: u32,
+    /// The texts of the firmware's defmt log, if it has one. Expected text is then looked for in the
+    /// frames' messages, as in all other text, and places are counted in what people read.
+    pub defmt: Option<Arc<DefmtTable>>,
 }
 
 impl Default for Watch {
@@ -56,6 +60,7 @@ impl Default for Watch {
             since: None,
             expected_resets: 1,
             loop_resets: 3,
+            defmt: None,
         }
     }
 }
@@ -83,10 +88,22 @@ pub enum Tests {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MonitorEvent<'a> {
-    /// Bytes as they came; every byte read is told once and in order.
+    /// Bytes as they came; every byte read is told once and in order. A [`Watcher`] does not tell
+    /// it: its owner has them.
     Output(&'a [u8]),
+    /// The same bytes as people are to read them: defmt frames are lines of text. What begins like
+    /// a frame comes when it is whole.
+    Text(&'a [u8]),
+    /// A message that came as a defmt frame; its line is in [`MonitorEvent::Text`], too.
+    Log(&'a LogFrame),
     /// The ROM's banner of a reset.
     Boot(&'a BootBanner),
+    /// The ROM or the second-stage bootloader cannot start the firmware.
+    BootError(&'a BootError),
+    /// Where the program stood when a watchdog reset the chip: a program counter, told by the ROM.
+    SavedPc(u32),
+    /// The firmware tells of which ELF it was made: the beginning of its SHA-256 in hex.
+    ElfSha256(&'a str),
     /// An expectation was met.
     Expected {
         /// Its place in [`Watch::expect`], and behind these in [`Watch::script`].

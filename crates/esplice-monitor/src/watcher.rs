@@ -5,11 +5,13 @@ use std::time::Duration;
 use esplice_protocol::Moment;
 
 use crate::{
-    boot::{BootBanner, ResetCounter},
+    boot::{BootBanner, BootError, ResetCounter, saved_pc},
     course::{Action, Course},
+    defmt::{Demux, LogFrame, Piece},
     garble::Garble,
     lines::{Line, Lines},
-    panic::{PanicCollector, PanicReport},
+    panic::{PanicCollector, PanicReport, elf_sha256},
+    sanitise::sanitise,
     script::Step,
     test_run::{TestEvent, TestReport, TestRun},
     watch::{MonitorEvent, Outcome, Tests, Watch},
@@ -40,7 +42,10 @@ pub struct Watcher {
     panic_began: Moment,
     resets: ResetCounter,
     garble: Garble,
+    demux: Demux,
     seen: u64,
+    /// Bytes of text, with frames as lines.
+    read: u64,
     last_byte: Moment,
 }
 
@@ -62,7 +67,9 @@ impl Watcher {
             panic_began: started,
             resets: ResetCounter::new(watch.expected_resets, watch.loop_resets),
             garble: Garble::default(),
+            demux: Demux::new(watch.defmt.clone()),
             seen: 0,
+            read: 0,
             last_byte: started,
         }
     }
@@ -75,9 +82,64 @@ impl Watcher {
         now: Moment,
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
+        if bytes.is_empty() {
+            return None;
+        }
+        self.seen = self.seen.saturating_add(bytes.len() as u64);
+        self.last_byte = now;
+        let pieces = self.demux.push(bytes);
+        self.pieces(&pieces, now, events)
+    }
+
+    fn pieces(
+        &mut self,
+        pieces: &[Piece],
+        now: Moment,
+        events: &mut dyn FnMut(MonitorEvent<'_>),
+    ) -> Option<Outcome> {
+        // All that was read is shown, also behind what settles the watch.
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => events(MonitorEvent::Text(text)),
+                Piece::Frame(log) => events(MonitorEvent::Text(line_of(log).as_bytes())),
+            }
+        }
+        pieces.iter().find_map(|piece| match piece {
+            Piece::Text(text) => self.text(text, now, events),
+            Piece::Frame(log) => self.log(log, now, events),
+        })
+    }
+
+    fn log(
+        &mut self,
+        log: &LogFrame,
+        now: Moment,
+        events: &mut dyn FnMut(MonitorEvent<'_>),
+    ) -> Option<Outcome> {
+        events(MonitorEvent::Log(log));
+        for byte in line_of(log).bytes() {
+            self.read = self.read.saturating_add(1);
+            let settled = self.rejected(byte, now).or_else(|| self.expected(byte, now, events));
+            if settled.is_some() {
+                return settled;
+            }
+        }
+        // Panics are told in messages, too, and their lines are without level and time.
+        self.lines.tell(&line_of(log));
+        log.message.lines().find_map(|line| {
+            let line = Line { text: sanitise(line.as_bytes()), is_text: true };
+            self.line(&line, now, events)
+        })
+    }
+
+    fn text(
+        &mut self,
+        bytes: &[u8],
+        now: Moment,
+        events: &mut dyn FnMut(MonitorEvent<'_>),
+    ) -> Option<Outcome> {
         for byte in bytes {
-            self.seen += 1;
-            self.last_byte = now;
+            self.read = self.read.saturating_add(1);
             self.garble.byte(*byte);
             if let Some(outcome) = self.rejected(*byte, now) {
                 return Some(outcome);
@@ -114,7 +176,11 @@ impl Watcher {
         if !over {
             return None;
         }
-        // The board may have stopped in the middle of a telling line.
+        // The board may have stopped in the middle of what looked like a frame, or of a telling line.
+        let pieces = self.demux.finish();
+        if let Some(outcome) = self.pieces(pieces.as_slice(), now, events) {
+            return Some(outcome);
+        }
         if let Some(line) = self.lines.finish() {
             let outcome = self.line(&line, now, events);
             let panic = self.panics.finish();
@@ -226,7 +292,7 @@ impl Watcher {
 
     fn rejected(&mut self, byte: u8, at: Moment) -> Option<Outcome> {
         let (text, found) = self.course.rejected(byte)?;
-        let offset = self.seen.saturating_sub((found.len + found.behind) as u64);
+        let offset = self.read.saturating_sub((found.len + found.behind) as u64);
         // The line that it stands in, as far as it has come.
         if found.behind == 0 {
             self.lines.push(byte);
@@ -241,7 +307,7 @@ impl Watcher {
         at: Moment,
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
-        let (seen, met_at) = (self.seen, &mut self.met_at);
+        let (seen, met_at) = (self.read, &mut self.met_at);
         self.course.push(byte, at, &mut |index, found| {
             let offset = seen.saturating_sub((found.len + found.behind) as u64);
             *met_at = offset;
@@ -267,6 +333,9 @@ impl Watcher {
         }
         if let Some(outcome) = self.test_line(&line.text, now, events) {
             return Some(outcome);
+        }
+        if !collecting && !self.panics.is_collecting() {
+            self.boot(&line.text, events);
         }
         let banner = BootBanner::find(&line.text);
         let boot_loop = self.resets.line(&line.text, banner.as_ref());
@@ -295,6 +364,19 @@ impl Watcher {
         let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
         let over = self.hears_tests() && self.tests.line(line, now, &mut tell);
         over.then(|| Outcome::Tests(self.tests.report().clone()))
+    }
+
+    /// What a line tells of how the firmware came to run, or did not.
+    fn boot(&self, line: &str, events: &mut dyn FnMut(MonitorEvent<'_>)) {
+        if let Some(error) = BootError::find(line) {
+            events(MonitorEvent::BootError(&error));
+        }
+        if let Some(pc) = saved_pc(line) {
+            events(MonitorEvent::SavedPc(pc));
+        }
+        if let Some(hash) = elf_sha256(line) {
+            events(MonitorEvent::ElfSha256(hash));
+        }
     }
 
     /// The panic with what came of its last line.
@@ -363,4 +445,9 @@ enum Bound {
     Step(Duration),
     /// In which tests have to go on.
     Tests(Duration),
+}
+
+/// A message as its line, with its end.
+fn line_of(log: &LogFrame) -> String {
+    format!("{log}\r\n")
 }

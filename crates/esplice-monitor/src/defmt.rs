@@ -1,0 +1,171 @@
+//! defmt: log frames whose texts are in the ELF and never in the firmware.
+
+mod sizes;
+mod stream;
+
+use std::collections::BTreeMap;
+
+use defmt_decoder::{Encoding, Locations, Table};
+
+use sizes::NoFrame;
+pub(crate) use stream::{Demux, Piece};
+
+/// Bytes of the longest frame that is read. Source: defmt has no limit of its own; its transports'
+/// buffers have 1 KiB (defmt-rtt) and less.
+pub(crate) const MAX_FRAME: usize = 4096;
+
+/// Why an ELF's defmt data cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("no readable defmt data: {reason}")]
+pub struct DefmtError {
+    /// What is wrong with it, in the words of defmt's own reader.
+    pub reason: String,
+}
+
+/// A log message's level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// What only its author needs.
+    Trace,
+    /// What helps to find a fault.
+    Debug,
+    /// What is worth knowing.
+    Info,
+    /// What may be a fault.
+    Warn,
+    /// What is one.
+    Error,
+}
+
+impl LogLevel {
+    /// Its name, in capitals as logs have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Trace => "TRACE",
+            LogLevel::Debug => "DEBUG",
+            LogLevel::Info => "INFO",
+            LogLevel::Warn => "WARN",
+            LogLevel::Error => "ERROR",
+        }
+    }
+}
+
+/// A message that came as a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFrame {
+    /// None for `defmt::println!`.
+    pub level: Option<LogLevel>,
+    /// As the firmware's own format shows it; none without one.
+    pub timestamp: Option<String>,
+    /// The text; may have several lines.
+    pub message: String,
+    /// The module that logged it, such as `app::net`, where debug information tells.
+    pub module: Option<String>,
+    /// File and line, likewise.
+    pub place: Option<(String, u64)>,
+}
+
+impl std::fmt::Display for LogFrame {
+    /// As a line of a log: `0.012 INFO  text`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(timestamp) = &self.timestamp {
+            write!(f, "{timestamp} ")?;
+        }
+        if let Some(level) = self.level {
+            write!(f, "{:5} ", level.name())?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// The texts of a firmware's log, and how its frames are encoded.
+pub struct DefmtTable {
+    table: Table,
+    /// The same texts by their numbers, for a look at a frame before it is decoded.
+    formats: BTreeMap<u16, String>,
+    timestamp: Option<String>,
+    locations: Locations,
+}
+
+impl std::fmt::Debug for DefmtTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DefmtTable").field("formats", &self.formats.len()).finish_non_exhaustive()
+    }
+}
+
+impl DefmtTable {
+    /// Reads the table of an ELF; none if its firmware does not use defmt.
+    ///
+    /// # Errors
+    ///
+    /// It is no ELF, the table is broken, or its version is not known.
+    pub fn from_elf(elf: &[u8]) -> Result<Option<DefmtTable>, DefmtError> {
+        let error = |reason: String| DefmtError { reason };
+        let table = Table::parse(elf).map_err(|e| error(e.to_string()))?;
+        let Some(table) = table else { return Ok(None) };
+        let (formats, timestamp) = formats(elf).map_err(|e| error(e.to_string()))?;
+        // Only debug information of variables has them, which line tables alone have not.
+        let locations = table.get_locations(elf).unwrap_or_default();
+        Ok(Some(DefmtTable { table, formats, timestamp, locations }))
+    }
+
+    fn is_raw(&self) -> bool {
+        matches!(self.table.encoding(), Encoding::Raw)
+    }
+
+    /// What a frame says, whose encoding is taken off.
+    fn decode(&self, bytes: &[u8]) -> Result<LogFrame, NoFrame> {
+        // defmt's own decoder allocates what a frame asks for, and goes as deep.
+        let len = sizes::frame(bytes, &self.formats, self.timestamp.as_deref())?;
+        let bytes = bytes.get(..len).ok_or(NoFrame::Never)?;
+        let (frame, _) = self.table.decode(bytes).map_err(|_| NoFrame::Never)?;
+        let location = self.locations.get(&frame.index());
+        Ok(LogFrame {
+            level: frame.level().map(level),
+            timestamp: frame.display_timestamp().map(|timestamp| timestamp.to_string()),
+            message: frame.display_message().to_string(),
+            module: location.map(|location| location.module.clone()),
+            place: location.map(|place| (place.file.display().to_string(), place.line)),
+        })
+    }
+}
+
+fn level(level: defmt_parser::Level) -> LogLevel {
+    match level {
+        defmt_parser::Level::Trace => LogLevel::Trace,
+        defmt_parser::Level::Debug => LogLevel::Debug,
+        defmt_parser::Level::Info => LogLevel::Info,
+        defmt_parser::Level::Warn => LogLevel::Warn,
+        defmt_parser::Level::Error => LogLevel::Error,
+    }
+}
+
+/// The texts of the section `.defmt` by number, and the time stamps' format. A text is the name of a
+/// symbol, in JSON, and its number the symbol's address. Source: defmt-decoder 1.2, `src/elf2table`.
+fn formats(elf: &[u8]) -> Result<(BTreeMap<u16, String>, Option<String>), object::Error> {
+    use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+
+    let file = object::File::parse(elf)?;
+    let of_defmt = |section: &object::Section<'_, '_>| {
+        section.name().is_ok_and(|name| name == ".defmt" || name.starts_with(".defmt."))
+    };
+    let sections: Vec<_> = file.sections().filter(of_defmt).map(|s| s.index()).collect();
+    let (mut formats, mut timestamp) = (BTreeMap::new(), None);
+    for symbol in file.symbols() {
+        if !symbol.section_index().is_some_and(|index| sections.contains(&index)) {
+            continue;
+        }
+        let Ok(name) = symbol.name() else { continue };
+        let Ok(name) = serde_json::from_str::<serde_json::Value>(name) else { continue };
+        let text = |key: &str| name.get(key).and_then(|value| value.as_str());
+        let (Some(tag), Some(data)) = (text("tag"), text("data")) else { continue };
+        if tag == "defmt_timestamp" {
+            timestamp = Some(data.to_owned());
+        } else if let Ok(number) = u16::try_from(symbol.address())
+            && tag != "defmt_bitflags_value"
+        {
+            formats.insert(number, data.to_owned());
+        }
+    }
+    Ok((formats, timestamp))
+}
