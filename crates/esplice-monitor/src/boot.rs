@@ -264,7 +264,9 @@ mod tests {
             Some(BootErrorKind::NoPartition)
         );
         assert_eq!(
-            kind("E (93) esp_image: image at 0x10000 has invalid magic byte (nothing flashed here?)"),
+            kind(
+                "E (93) esp_image: image at 0x10000 has invalid magic byte (nothing flashed here?)"
+            ),
             Some(BootErrorKind::NoImage)
         );
         assert_eq!(kind("E (93) app: image at 0x10000 loaded"), None);

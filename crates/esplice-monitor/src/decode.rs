@@ -178,7 +178,8 @@ mod tests {
         let text = format!("{head}MEPC    : 0x00001004  RA      : 0x00002000\n{pairs}\n");
         let frames = [(0x1004, "leaf"), (0x2000, "leaf")];
         check(&text, &frames, &frames);
-        let text = format!("{head}PC      : 0x00001007  PS      : 0x00060030\n{pairs} |<-CORRUPTED\n");
+        let text =
+            format!("{head}PC      : 0x00001007  PS      : 0x00060030\n{pairs} |<-CORRUPTED\n");
         let frames = [(0x1007, "leaf"), (0x2000, "main::middle")];
         check(&text, &frames, &frames);
         assert_eq!(report(&text).backtrace_end, BacktraceEnd::Corrupted);

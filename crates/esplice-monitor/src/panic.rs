@@ -364,9 +364,10 @@ impl Collecting {
             // are as they are (`esp_eh_frame_print_backtrace`). The first is where the program
             // stood, which the registers above it have told exactly.
             let exact = if self.is_riscv { Some(pc) } else { pc.checked_add(3) };
-            let told = self.addresses_of_core().first().is_some_and(|first| {
-                first.kind == AddressKind::Exact && exact == Some(first.addr)
-            });
+            let told = self
+                .addresses_of_core()
+                .first()
+                .is_some_and(|first| first.kind == AddressKind::Exact && exact == Some(first.addr));
             if index == 0 && told {
                 if self.is_riscv {
                     // The next is RA, and told as such.

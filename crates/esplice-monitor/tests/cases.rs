@@ -2,7 +2,9 @@
 
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
-use esplice_monitor::{Expectation, MonitorEvent, Outcome, PanicReport, Watch, Watcher};
+use esplice_monitor::{
+    BacktraceEnd, Expectation, MonitorEvent, Outcome, PanicReport, Watch, Watcher,
+};
 use esplice_protocol::Moment;
 use proptest::prelude::*;
 
@@ -49,6 +51,11 @@ fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String
         MonitorEvent::Expected { index, offset, .. } => {
             writeln!(text, "expected {index}: at byte {offset}").unwrap();
         }
+        MonitorEvent::BootError(error) => {
+            writeln!(text, "boot error: {}", error.kind.in_words()).unwrap();
+        }
+        MonitorEvent::SavedPc(pc) => writeln!(text, "saved pc: {pc:#010x}").unwrap(),
+        MonitorEvent::Text(_) => {}
         other => writeln!(text, "{other:?}").unwrap(),
     };
     let now = Moment::at(Duration::from_millis(100));
@@ -71,6 +78,15 @@ fn tell_panic(panic: &PanicReport, text: &mut String) {
     writeln!(text, "panic: {} at {location}\n  message: {message:?}", kind.name()).unwrap();
     for address in addresses {
         writeln!(text, "  {:#010x} {:?}", address.addr, address.kind).unwrap();
+    }
+    if panic.backtrace_end != BacktraceEnd::Whole {
+        writeln!(text, "  ends: {:?}", panic.backtrace_end).unwrap();
+    }
+    for other in &panic.other_cores {
+        writeln!(text, "  core {}:", other.core).unwrap();
+        for address in &other.addresses {
+            writeln!(text, "    {:#010x} {:?}", address.addr, address.kind).unwrap();
+        }
     }
     for line in lines {
         writeln!(text, "  | {line}").unwrap();

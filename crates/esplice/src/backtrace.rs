@@ -1,18 +1,20 @@
 //! A panic's functions and lines, for people and for programs.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     fs::File,
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use esplice_monitor::{Frame, PanicReport, Symbols, decode, sanitise};
+use esplice_monitor::{
+    BacktraceEnd, DefmtTable, Frame, PanicReport, Symbols, decode, decode_core, sanitise,
+};
 
 use crate::{
     args::DecodeArgs,
-    event::{Event, PanicFrame},
+    event::{CoreFrames, Event, PanicFrame},
     exit::Failure,
     firmware::of_file,
     shell::{Shell, hex},
@@ -37,47 +39,116 @@ impl FirmwareElf {
 
     /// The ELF that the user names, if it tells of code.
     pub fn from_args(args: &DecodeArgs) -> Result<Option<FirmwareElf>, Failure> {
-        let Some(path) = &args.elf else { return Ok(None) };
+        args.elf.as_deref().map(FirmwareElf::read).transpose()
+    }
+
+    /// Reads an ELF, which must tell of code.
+    pub fn read(path: &Path) -> Result<FirmwareElf, Failure> {
         let bytes = source::read(path)?;
         if let Err(error) = Symbols::from_elf(&bytes) {
             return Err(of_file(path, Failure::input(error.to_string())));
         }
-        Ok(Some(FirmwareElf(Arc::new(bytes))))
+        Ok(FirmwareElf(Arc::new(bytes)))
+    }
+
+    /// The texts of its defmt log, if it has one that can be read.
+    pub fn defmt(&self, shell: &mut Shell) -> Option<Arc<DefmtTable>> {
+        match DefmtTable::from_elf(&self.0) {
+            Ok(table) => table.map(Arc::new),
+            Err(error) => {
+                shell.warning(&format!("the log stays as it comes: {error}"));
+                None
+            }
+        }
     }
 }
 
 /// Tells of panics with what an ELF knows of their addresses.
 pub struct Decoder<'a> {
     elf: Option<&'a FirmwareElf>,
+    rom: Option<&'a FirmwareElf>,
     /// Read at the first panic.
     symbols: OnceCell<Option<Symbols<'a>>>,
+    told_stale: Cell<bool>,
+    told_pc: Cell<Option<u32>>,
 }
 
 impl<'a> Decoder<'a> {
-    pub fn new(elf: Option<&'a FirmwareElf>) -> Decoder<'a> {
-        Decoder { elf, symbols: OnceCell::new() }
+    /// With the ELF of the firmware, and that of the mask ROM.
+    pub fn new(elf: Option<&'a FirmwareElf>, rom: Option<&'a FirmwareElf>) -> Decoder<'a> {
+        Decoder {
+            elf,
+            rom,
+            symbols: OnceCell::new(),
+            told_stale: Cell::new(false),
+            told_pc: Cell::new(None),
+        }
     }
 
-    /// Tells of a panic. `message` is its message in one line.
-    pub fn tell(&self, report: &PanicReport, message: String, shell: &mut Shell) {
-        let read = || self.elf.and_then(|elf| Symbols::from_elf(&elf.0).ok());
-        let symbols = self.symbols.get_or_init(read).as_ref();
-        let frames = decode(report, symbols);
-        if let (Some(elf), Some(told)) = (self.elf, report.elf_sha256())
-            && !hex(&esplice_image::sha256(&elf.0)).starts_with(told)
-        {
+    fn symbols(&self) -> Option<&Symbols<'a>> {
+        let read = |elf: &'a FirmwareElf| Symbols::from_elf(&elf.0).ok();
+        let both = || match (self.elf.and_then(read), self.rom.and_then(read)) {
+            (Some(symbols), Some(rom)) => Some(symbols.with_rom(rom)),
+            (symbols, rom) => symbols.or(rom),
+        };
+        self.symbols.get_or_init(both).as_ref()
+    }
+
+    /// Warns, once, if the firmware was not made of the ELF: `told` is the beginning of the SHA-256
+    /// that it tells of its own.
+    pub fn compare(&self, told: &str, shell: &mut Shell) {
+        let Some(elf) = self.elf.filter(|_| !self.told_stale.get()) else { return };
+        if !hex(&esplice_image::sha256(&elf.0)).starts_with(told) {
+            self.told_stale.set(true);
             shell.warning(&format!(
                 "the firmware was made of another ELF, whose SHA-256 begins with {told}: functions \
                  and lines may be wrong"
             ));
         }
+    }
+
+    /// Tells where the program stood when the chip was reset, if that is known and new.
+    pub fn tell_saved_pc(&self, pc: u32, shell: &mut Shell) {
+        let frames = self.symbols().map(|symbols| symbols.frames(pc.into())).unwrap_or_default();
+        if frames.is_empty() || self.told_pc.replace(Some(pc)) == Some(pc) {
+            return;
+        }
+        let frame = |symbol| Frame { addr: pc, symbol: Some(symbol), times: 1 };
+        let frames: Vec<Frame> = frames.into_iter().map(frame).collect();
+        shell.panic(&format!("The reset came when the program was in{}", lines_of(&frames)));
+    }
+
+    /// Tells of a panic. `message` is its message in one line.
+    pub fn tell(&self, report: &PanicReport, message: String, shell: &mut Shell) {
+        let symbols = self.symbols();
+        let frames = decode(report, symbols);
+        let others: Vec<(u32, Vec<Frame>)> = report
+            .other_cores
+            .iter()
+            .map(|other| (other.core, decode_core(report, other, symbols)))
+            .collect();
+        if let Some(told) = report.elf_sha256() {
+            self.compare(told, shell);
+        }
         shell.event(&Event::Panic {
             kind: report.kind.name().to_owned(),
             message,
             frames: frames.iter().map(PanicFrame::from).collect(),
+            other_cores: others
+                .iter()
+                .map(|(core, frames)| CoreFrames {
+                    core: *core,
+                    frames: frames.iter().map(PanicFrame::from).collect(),
+                })
+                .collect(),
         });
         if frames.iter().any(|frame| frame.symbol.is_some()) {
-            shell.panic(&in_words(&frames));
+            let mut text = in_words(&frames);
+            text.push_str(end_in_words(report.backtrace_end));
+            for (core, frames) in &others {
+                text.push_str(&format!("\nBacktrace of core {core}:{}", lines_of(frames)));
+            }
+            shell.panic(&text);
         } else if symbols.is_some_and(|symbols| !frames.is_empty() && knows_none(symbols, &frames))
         {
             shell.warning(
@@ -92,10 +163,25 @@ fn knows_none(symbols: &Symbols<'_>, frames: &[Frame]) -> bool {
     frames.iter().all(|frame| !symbols.contains(frame.addr.into()))
 }
 
-/// The frames for people: one or two lines each.
+/// The frames for people.
 fn in_words(frames: &[Frame]) -> String {
+    format!("Backtrace, the last function first:{}", lines_of(frames))
+}
+
+/// What is to be known of the end of a backtrace.
+fn end_in_words(end: BacktraceEnd) -> &'static str {
+    match end {
+        BacktraceEnd::Corrupted => "\n      the stack is corrupted from here on",
+        BacktraceEnd::Continues => "\n      the firmware prints no more",
+        BacktraceEnd::NoTable => "\n      the firmware knows no way on from here",
+        _ => "",
+    }
+}
+
+/// One or two lines for each frame, each with a line's end before it.
+pub fn lines_of(frames: &[Frame]) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    let mut text = String::from("Backtrace, the last function first:");
+    let mut text = String::new();
     for (index, frame) in frames.iter().enumerate() {
         let times = match frame.times {
             1 => String::new(),

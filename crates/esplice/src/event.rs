@@ -24,7 +24,13 @@ pub enum Event {
     /// What the board said: text, or the bytes in hex where they are none.
     Output { text: Option<String>, bytes: Option<String> },
     /// The firmware's last words.
-    Panic { kind: String, message: String, frames: Vec<PanicFrame> },
+    Panic {
+        kind: String,
+        message: String,
+        frames: Vec<PanicFrame>,
+        /// What the other cores were doing, where they were dumped too.
+        other_cores: Vec<CoreFrames>,
+    },
     /// Something to know that stops nothing.
     Warning { message: String },
     /// Why the command failed.
@@ -47,6 +53,13 @@ pub struct PanicFrame {
     pub inlined: bool,
     /// How many times in a row it is there.
     pub times: u32,
+}
+
+/// What one core was doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CoreFrames {
+    pub core: u32,
+    pub frames: Vec<PanicFrame>,
 }
 
 /// Where a stage stands.
@@ -130,8 +143,13 @@ mod tests {
             times: 1,
         };
         check(
-            Event::Panic { kind: "rust".into(), message: "no".into(), frames: vec![frame] },
-            r#"{"v":1,"event":"panic","kind":"rust","message":"no","frames":[{"addr":1107296272,"function":"a::b","file":null,"line":null,"inlined":false,"times":1}]}"#,
+            Event::Panic {
+                kind: "rust".into(),
+                message: "no".into(),
+                frames: vec![frame],
+                other_cores: vec![],
+            },
+            r#"{"v":1,"event":"panic","kind":"rust","message":"no","frames":[{"addr":1107296272,"function":"a::b","file":null,"line":null,"inlined":false,"times":1}],"other_cores":[]}"#,
         );
         check(
             Event::Error { code: 3, message: "no".into(), hint: None },

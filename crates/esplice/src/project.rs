@@ -69,6 +69,8 @@ pub struct Project {
     pub monitor_baud: Option<u32>,
     pub expect: Vec<String>,
     pub timeout: Option<Duration>,
+    /// ELF of the mask ROM.
+    pub rom: Option<PathBuf>,
     /// `[layout]`, as it is written.
     pub layout: Option<Spec>,
     /// Every setting in the order of [`crate::settings::KEYS`].
@@ -282,6 +284,9 @@ impl Project {
             (!expect.is_empty())
                 .then_some(Settled { value: EXPECT_TIMEOUT, origin: Origin::Default }),
         )?;
+        let rom = watch.rom.map(|file| ("--rom", file.to_string_lossy().into_owned()));
+        let rom = s.one("monitor", "rom", rom, text, None)?;
+        let rom = rom.map(|file| inside(settings, file)).transpose()?;
 
         Ok(Project {
             target,
@@ -322,6 +327,7 @@ impl Project {
             monitor_baud: monitor_baud.map(|b| b.value),
             expect,
             timeout: timeout.map(|t| t.value),
+            rom,
             layout: settings.layout().cloned(),
             entries: s.entries,
         })

@@ -79,6 +79,7 @@ pub const KEYS: &[Key] = &[
     key("monitor", "baud", Kind::Number, "baud rate of the firmware's output"),
     key("monitor", "expect", Kind::Text, "output to wait for"),
     key("monitor", "timeout", Kind::Text, "how long to wait for it"),
+    key("monitor", "rom", Kind::Text, "ELF of the chip's mask ROM"),
 ];
 
 /// Keys of a `[ports.NAME]`.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use esplice_monitor::{
-    BootLoop, ExpectError, Expectation, MonitorError, MonitorEvent, Outcome, PanicReport,
-    Sanitiser, Watch, watch,
+    BootErrorKind, BootLoop, ExpectError, Expectation, MonitorError, MonitorEvent, Outcome,
+    PanicReport, Sanitiser, Watch, watch,
 };
 use esplice_protocol::{Moment, Port, PortError};
 
@@ -61,6 +61,7 @@ pub struct Watching {
     timeout: Option<Duration>,
     raw: bool,
     elf: Option<FirmwareElf>,
+    rom: Option<FirmwareElf>,
 }
 
 impl Watching {
@@ -80,6 +81,7 @@ impl Watching {
             timeout: project.timeout,
             raw: args.raw,
             elf: None,
+            rom: project.rom.as_deref().map(FirmwareElf::read).transpose()?,
         })
     }
 
@@ -104,15 +106,18 @@ impl Watching {
             timeout: self.timeout,
             since,
             expected_resets: since.is_some().into(),
+            defmt: self.elf.as_ref().and_then(|elf| elf.defmt(shell)),
             ..Watch::default()
         };
         let expects = !job.expect.is_empty();
         let waits = expects || !job.reject.is_empty();
-        let decoder = Decoder::new(self.elf.as_ref());
+        let decoder = Decoder::new(self.elf.as_ref(), self.rom.as_ref());
         let mut told_of_download = false;
+        let mut told_errors: Vec<BootErrorKind> = vec![];
         let mut output = Output { sanitiser: (!self.raw).then(Sanitiser::default) };
         let outcome = watch(port, &job, &mut |event| match event {
-            MonitorEvent::Output(bytes) => {
+            MonitorEvent::Output(bytes) => output.count(bytes, shell),
+            MonitorEvent::Text(bytes) => {
                 output.push(bytes, shell);
                 // Without readers there is nothing left to do, unless something is waited for.
                 if shell.stdout_closed() && !waits {
@@ -124,6 +129,12 @@ impl Watching {
                 told_of_download = true;
                 shell.warning(&waits_for_download());
             }
+            MonitorEvent::BootError(error) if !told_errors.contains(&error.kind) => {
+                told_errors.push(error.kind);
+                shell.warning(&format!("the board does not start: {}", error.kind.in_words()));
+            }
+            MonitorEvent::SavedPc(pc) => decoder.tell_saved_pc(pc, shell),
+            MonitorEvent::ElfSha256(told) => decoder.compare(told, shell),
             // With something to wait for it is an error, told in the end.
             MonitorEvent::BootLoop(found) if !expects => shell.warning(&resets_again(found)),
             _ => {}
@@ -143,9 +154,12 @@ struct Output {
 }
 
 impl Output {
-    fn push(&mut self, bytes: &[u8], shell: &mut Shell) {
+    fn count(&self, bytes: &[u8], shell: &mut Shell) {
         let received = shell.summary.bytes_received.unwrap_or(0);
         shell.summary.bytes_received = Some(received + bytes.len() as u64);
+    }
+
+    fn push(&mut self, bytes: &[u8], shell: &mut Shell) {
         match &mut self.sanitiser {
             Some(sanitiser) if !shell.is_json() => {
                 let text = sanitiser.push(bytes);
