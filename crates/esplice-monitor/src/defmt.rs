@@ -5,6 +5,7 @@ mod stream;
 
 use std::collections::BTreeMap;
 
+use crate::filter::Level;
 use defmt_decoder::{Encoding, Locations, Table};
 
 use sizes::NoFrame;
@@ -22,39 +23,11 @@ pub struct DefmtError {
     pub reason: String,
 }
 
-/// A log message's level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LogLevel {
-    /// What only its author needs.
-    Trace,
-    /// What helps to find a fault.
-    Debug,
-    /// What is worth knowing.
-    Info,
-    /// What may be a fault.
-    Warn,
-    /// What is one.
-    Error,
-}
-
-impl LogLevel {
-    /// Its name, in capitals as logs have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            LogLevel::Trace => "TRACE",
-            LogLevel::Debug => "DEBUG",
-            LogLevel::Info => "INFO",
-            LogLevel::Warn => "WARN",
-            LogLevel::Error => "ERROR",
-        }
-    }
-}
-
 /// A message that came as a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFrame {
     /// None for `defmt::println!`.
-    pub level: Option<LogLevel>,
+    pub level: Option<Level>,
     /// As the firmware's own format shows it; none without one.
     pub timestamp: Option<String>,
     /// The text; may have several lines.
@@ -66,13 +39,16 @@ pub struct LogFrame {
 }
 
 impl std::fmt::Display for LogFrame {
-    /// As a line of a log: `0.012 INFO  text`.
+    /// As a line of a log: `0.012 INFO  app::net: text`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(timestamp) = &self.timestamp {
             write!(f, "{timestamp} ")?;
         }
         if let Some(level) = self.level {
             write!(f, "{:5} ", level.name())?;
+            if let Some(module) = &self.module {
+                write!(f, "{module}: ")?;
+            }
         }
         f.write_str(&self.message)
     }
@@ -130,13 +106,13 @@ impl DefmtTable {
     }
 }
 
-fn level(level: defmt_parser::Level) -> LogLevel {
+fn level(level: defmt_parser::Level) -> Level {
     match level {
-        defmt_parser::Level::Trace => LogLevel::Trace,
-        defmt_parser::Level::Debug => LogLevel::Debug,
-        defmt_parser::Level::Info => LogLevel::Info,
-        defmt_parser::Level::Warn => LogLevel::Warn,
-        defmt_parser::Level::Error => LogLevel::Error,
+        defmt_parser::Level::Trace => Level::Trace,
+        defmt_parser::Level::Debug => Level::Debug,
+        defmt_parser::Level::Info => Level::Info,
+        defmt_parser::Level::Warn => Level::Warn,
+        defmt_parser::Level::Error => Level::Error,
     }
 }
 

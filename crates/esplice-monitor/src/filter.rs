@@ -18,6 +18,17 @@ pub enum Level {
 }
 
 impl Level {
+    /// Its word, in capitals as logs have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Error => "ERROR",
+            Level::Warn => "WARN",
+            Level::Info => "INFO",
+            Level::Debug => "DEBUG",
+            Level::Trace => "TRACE",
+        }
+    }
+
     /// By its word or, as ESP-IDF prints it, its letter, in any case.
     fn parse(word: &str) -> Option<Level> {
         const WORDS: &[(&str, &str, Level)] = &[

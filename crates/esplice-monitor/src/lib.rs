@@ -49,7 +49,7 @@ mod watcher;
 pub use boot::{BootBanner, BootError, BootErrorKind, BootLoop};
 pub use course::Action;
 pub use decode::{Frame, decode, decode_core};
-pub use defmt::{DefmtError, DefmtTable, LogFrame, LogLevel};
+pub use defmt::{DefmtError, DefmtTable, LogFrame};
 pub use error::MonitorError;
 pub use escape::{EscapeError, unescape};
 pub use expect::{ExpectError, Expectation};
