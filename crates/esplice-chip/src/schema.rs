@@ -284,6 +284,29 @@ pub struct Loader {
     pub magic_addr: Option<Addr>,
     /// Its values on this chip's revisions.
     pub magic_values: Vec<u32>,
+    /// What esptool calls the stub of early revisions, where they have one of their own.
+    #[serde(default)]
+    pub early_stub: Option<EarlyStub>,
+}
+
+/// A stub for early revisions of a chip.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStub {
+    /// The stub's name.
+    pub name: String,
+    /// The first revision (major, minor) that is not early.
+    pub below: (u8, u8),
+}
+
+impl Loader {
+    /// The name of the stub for a chip called `chip`, of a revision (major, minor).
+    pub fn stub_name<'a>(&'a self, chip: &'a str, revision: (u8, u8)) -> &'a str {
+        match &self.early_stub {
+            Some(early) if revision < early.below => &early.name,
+            _ => chip,
+        }
+    }
 }
 
 /// Registers of the SPI controller that reaches the flash chip, as offsets from `base`.

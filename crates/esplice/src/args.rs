@@ -9,6 +9,7 @@ use crate::{
     exit::Failure,
     project::{Flags, Project},
     source::Source,
+    stubs::StubChoice,
     value,
 };
 
@@ -151,6 +152,9 @@ pub struct FlashArgs {
     /// Baud rate of the transfer [default: 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud)]
     pub baud: Option<u32>,
+    /// Flasher stub: a file, none, or auto, that of an installed esptool [default: auto]
+    #[arg(long, value_name = "FILE", value_parser = StubChoice::parse)]
+    pub stub: Option<StubChoice>,
     /// Write bootloader and partition table even where the board has them
     #[arg(long)]
     pub with_bootloader: bool,

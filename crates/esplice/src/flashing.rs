@@ -41,8 +41,11 @@ pub fn write(
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<FlashReport, Failure> {
-    let options =
-        FlashOptions { baud: Some(project.baud), ..options(&board.strategies, job.target) };
+    let options = FlashOptions {
+        baud: Some(project.baud),
+        stub: project.stub.source()?,
+        ..options(&board.strategies, job.target)
+    };
     let port = board.port.as_mut();
     shell.status(&format!("Connecting to {}", port.name()));
     let mut tell = |event| tell(event, shell);
@@ -126,7 +129,7 @@ fn tell(event: FlashEvent, shell: &mut Shell) {
             });
         }
         FlashEvent::Loader(LoaderUse::Rom) => {
-            shell.status("No stub: writing through the ROM loader");
+            shell.status("No stub found: writing through the ROM loader");
         }
         FlashEvent::Loader(LoaderUse::Uploaded) => shell.status("Stub is running"),
         FlashEvent::Loader(LoaderUse::Resident) => shell.status("Stub was running already"),

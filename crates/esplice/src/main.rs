@@ -23,6 +23,7 @@ mod settings;
 mod settler;
 mod shell;
 mod source;
+mod stubs;
 mod value;
 mod watching;
 

@@ -17,7 +17,9 @@ use crate::{
     ports,
     settings::{Origin, Settings, Settled},
     settler::{Entry, Settler},
-    source, value,
+    source,
+    stubs::StubChoice,
+    value,
 };
 
 /// Baud rate of transfers: the highest that usual USB bridges all do.
@@ -64,6 +66,7 @@ pub struct Project {
     pub secure_pad: Option<SecurePad>,
     pub image_source: ImageSource,
     pub baud: u32,
+    pub stub: StubChoice,
     pub with_bootloader: bool,
     pub partition: Option<String>,
     pub monitor_baud: Option<u32>,
@@ -238,6 +241,15 @@ impl Project {
             u32::to_string,
             Some(Settled { value: TRANSFER_BAUD, origin: Origin::Default }),
         )?;
+        let stub = s.parsed(
+            "flash",
+            "stub",
+            flags.flash.stub.map(|s| ("--stub", s)),
+            StubChoice::parse,
+            StubChoice::to_string,
+            Some(Settled { value: StubChoice::Auto, origin: Origin::Default }),
+        )?;
+        let stub = stub.map(|stub| own_stub(settings, stub)).transpose()?;
         let with_bootloader = s.switch(
             "flash",
             "with-bootloader",
@@ -322,6 +334,7 @@ impl Project {
             secure_pad: secure_pad.map(|p| p.value),
             image_source: image_source.map_or(ImageSource::Auto, |s| s.value),
             baud: baud.map_or(TRANSFER_BAUD, |b| b.value),
+            stub: stub.unwrap_or(StubChoice::Auto),
             with_bootloader,
             partition: partition.map(|p| p.value),
             monitor_baud: monitor_baud.map(|b| b.value),
@@ -393,6 +406,17 @@ fn inside(settings: &Settings, path: Settled<String>) -> Result<PathBuf, Failure
         (Origin::File { .. }, Some(root)) => inside_root(root, Path::new(&path.value))
             .map_err(|message| Failure::new(Exit::Usage, format!("{}: {message}", path.origin))),
         _ => Ok(path.value.into()),
+    }
+}
+
+/// The stub, whose file a project names relative to itself.
+fn own_stub(settings: &Settings, stub: Settled<StubChoice>) -> Result<StubChoice, Failure> {
+    match stub.value {
+        StubChoice::File(path) => {
+            let value = path.to_string_lossy().into_owned();
+            inside(settings, Settled { value, origin: stub.origin }).map(StubChoice::File)
+        }
+        other => Ok(other),
     }
 }
 
