@@ -26,6 +26,7 @@
 //! ```
 
 mod boot;
+mod core_dump;
 mod course;
 mod decode;
 mod defmt;
@@ -47,6 +48,7 @@ mod watch;
 mod watcher;
 
 pub use boot::{BootBanner, BootError, BootErrorKind, BootLoop};
+pub use core_dump::{CoreDump, CoreDumpError, CoreDumpFormat, CoreTask};
 pub use course::Action;
 pub use decode::{Frame, decode, decode_core};
 pub use defmt::{DefmtError, DefmtTable, LogFrame};

@@ -6,6 +6,7 @@ use esplice_protocol::{Moment, Port, PortError};
 
 use crate::{
     boot::{BootBanner, BootError, BootLoop},
+    core_dump::{CoreDump, CoreDumpError},
     defmt::{DefmtTable, LogFrame},
     error::MonitorError,
     expect::Expectation,
@@ -98,6 +99,10 @@ pub enum MonitorEvent<'a> {
     Log(&'a LogFrame),
     /// The ROM's banner of a reset.
     Boot(&'a BootBanner),
+    /// A core dump, all of it.
+    CoreDump(&'a CoreDump),
+    /// A core dump that cannot be read.
+    CoreDumpBroken(&'a CoreDumpError),
     /// The ROM or the second-stage bootloader cannot start the firmware.
     BootError(&'a BootError),
     /// Where the program stood when a watchdog reset the chip: a program counter, told by the ROM.

@@ -6,6 +6,7 @@ use esplice_protocol::Moment;
 
 use crate::{
     boot::{BootBanner, BootError, ResetCounter, saved_pc},
+    core_dump::{CoreDumpCollector, Step as DumpStep},
     course::{Action, Course},
     defmt::{Demux, LogFrame, Piece},
     garble::Garble,
@@ -24,6 +25,9 @@ const PANIC_QUIET: Duration = Duration::from_millis(300);
 /// And in any case so long after its first line, for firmware that talks on.
 const PANIC_LONGEST: Duration = Duration::from_secs(2);
 
+/// The same with a core dump in it: what two of the largest take at 115200 baud.
+const DUMP_LONGEST: Duration = Duration::from_secs(600);
+
 /// Follows a stream and finds what a [`Watch`] asks for.
 ///
 /// What it finds does not depend on how the stream is cut into pieces.
@@ -38,6 +42,7 @@ pub struct Watcher {
     tests: TestRun,
     lines: Lines,
     panics: PanicCollector,
+    dumps: CoreDumpCollector,
     /// When the panic being collected began.
     panic_began: Moment,
     resets: ResetCounter,
@@ -64,6 +69,7 @@ impl Watcher {
             tests: TestRun::default(),
             lines: Lines::default(),
             panics: PanicCollector::default(),
+            dumps: CoreDumpCollector::default(),
             panic_began: started,
             resets: ResetCounter::new(watch.expected_resets, watch.loop_resets),
             garble: Garble::default(),
@@ -168,7 +174,7 @@ impl Watcher {
         }
         let over = self.out_of_time_at().is_some_and(|(at, _)| at <= now);
         if self.panic_over_at().is_some_and(|at| at <= now) || over && self.panics.is_collecting() {
-            let panic = self.finish_panic();
+            let panic = self.finish_panic(events);
             if let Some(outcome) = self.panicked(panic, events) {
                 return Some(outcome);
             }
@@ -220,6 +226,7 @@ impl Watcher {
         self.resets.expect_one_more();
         self.lines.finish();
         self.panics = PanicCollector::default();
+        self.dumps = CoreDumpCollector::default();
     }
 
     /// The place of the step that is under way, counted from 0 through [`Watch::expect`] and
@@ -286,7 +293,8 @@ impl Watcher {
     }
 
     fn panic_over_at(&self) -> Option<Moment> {
-        let over = (self.last_byte + PANIC_QUIET).min(self.panic_began + PANIC_LONGEST);
+        let longest = if self.dumps.is_collecting() { DUMP_LONGEST } else { PANIC_LONGEST };
+        let over = (self.last_byte + PANIC_QUIET).min(self.panic_began + longest);
         self.panics.is_collecting().then_some(over)
     }
 
@@ -323,6 +331,22 @@ impl Watcher {
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
         self.garble.line(&line.text, line.is_text);
+        match self.dumps.line(&line.text) {
+            DumpStep::Outside => {}
+            DumpStep::Taken => return None,
+            DumpStep::Whole(dump) => {
+                // It belongs to the panic that was told before it.
+                let panic = self.panics.finish();
+                let outcome = self.panicked(panic, events);
+                match &dump {
+                    Ok(dump) => events(MonitorEvent::CoreDump(dump)),
+                    Err(error) => events(MonitorEvent::CoreDumpBroken(error)),
+                }
+                if outcome.is_some() {
+                    return outcome;
+                }
+            }
+        }
         let collecting = self.panics.is_collecting();
         let panic = self.panics.line(&line.text, now);
         if !collecting && self.panics.is_collecting() {
@@ -380,7 +404,10 @@ impl Watcher {
     }
 
     /// The panic with what came of its last line.
-    fn finish_panic(&mut self) -> Option<PanicReport> {
+    fn finish_panic(&mut self, events: &mut dyn FnMut(MonitorEvent<'_>)) -> Option<PanicReport> {
+        if let Some(error) = self.dumps.cut() {
+            events(MonitorEvent::CoreDumpBroken(&error));
+        }
         if let Some(line) = self.lines.finish() {
             self.garble.line(&line.text, line.is_text);
             if let Some(panic) = self.panics.line(&line.text, self.last_byte) {

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use esplice_monitor::{
-    BacktraceEnd, Expectation, MonitorEvent, Outcome, PanicReport, Watch, Watcher,
+    BacktraceEnd, CoreDump, Expectation, MonitorEvent, Outcome, PanicReport, Watch, Watcher,
 };
 use esplice_protocol::Moment;
 use proptest::prelude::*;
@@ -55,6 +55,8 @@ fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String
             writeln!(text, "boot error: {}", error.kind.in_words()).unwrap();
         }
         MonitorEvent::SavedPc(pc) => writeln!(text, "saved pc: {pc:#010x}").unwrap(),
+        MonitorEvent::CoreDump(dump) => tell_dump(dump, &mut text),
+        MonitorEvent::CoreDumpBroken(error) => writeln!(text, "core dump: {error}").unwrap(),
         MonitorEvent::Text(_) => {}
         other => writeln!(text, "{other:?}").unwrap(),
     };
@@ -70,6 +72,19 @@ fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String
         other => writeln!(text, "outcome: {other:#?}").unwrap(),
     }
     text
+}
+
+fn tell_dump(dump: &CoreDump, text: &mut String) {
+    let CoreDump { format, chip_id, is_sound, elf_sha256, reason, tasks, .. } = dump;
+    writeln!(text, "core dump: {format:?}, chip {chip_id}, sound: {is_sound}").unwrap();
+    writeln!(text, "  ELF {elf_sha256:?}, {reason:?}").unwrap();
+    for task in tasks {
+        let crashed = if task.crashed { " crashed" } else { "" };
+        writeln!(text, "  task {:#010x} {:?}{crashed}", task.tcb, task.name).unwrap();
+        for frame in dump.frames(task, None) {
+            writeln!(text, "    {:#010x}", frame.addr).unwrap();
+        }
+    }
 }
 
 fn tell_panic(panic: &PanicReport, text: &mut String) {

@@ -9,12 +9,12 @@ use std::{
 };
 
 use esplice_monitor::{
-    BacktraceEnd, DefmtTable, Frame, PanicReport, Symbols, decode, decode_core, sanitise,
+    BacktraceEnd, CoreDump, DefmtTable, Frame, PanicReport, Symbols, decode, decode_core, sanitise,
 };
 
 use crate::{
     args::DecodeArgs,
-    event::{CoreFrames, Event, PanicFrame},
+    event::{CoreFrames, Event, PanicFrame, TaskFrames},
     exit::Failure,
     firmware::of_file,
     shell::{Shell, hex},
@@ -156,6 +156,42 @@ impl<'a> Decoder<'a> {
                  that runs?",
             );
         }
+    }
+}
+
+impl Decoder<'_> {
+    /// Tells of a core dump: each task and what it was doing.
+    pub fn tell_core_dump(&self, dump: &CoreDump, shell: &mut Shell) {
+        if let Some(told) = &dump.elf_sha256 {
+            self.compare(told, shell);
+        }
+        if !dump.is_sound {
+            shell.warning("the core dump's checksum is wrong: some of it did not come as it was");
+        }
+        let symbols = self.symbols();
+        let mut text = format!("Core dump of {} tasks:", dump.tasks.len());
+        if let Some(reason) = &dump.reason {
+            text.push_str(&format!(" {}", clean(reason)));
+        }
+        let mut tasks = vec![];
+        for task in &dump.tasks {
+            let frames = dump.frames(task, symbols);
+            let name = task.name.as_deref().unwrap_or("without a name");
+            let state = match (task.crashed, task.is_broken) {
+                (true, _) => ", which crashed",
+                (false, true) => ", whose stack is broken",
+                (false, false) => "",
+            };
+            text.push_str(&format!("\nTask {}{state}:{}", clean(name), lines_of(&frames)));
+            tasks.push(TaskFrames {
+                name: task.name.clone(),
+                tcb: task.tcb,
+                crashed: task.crashed,
+                frames: frames.iter().map(PanicFrame::from).collect(),
+            });
+        }
+        shell.event(&Event::CoreDump { sound: dump.is_sound, reason: dump.reason.clone(), tasks });
+        shell.panic(&text);
     }
 }
 

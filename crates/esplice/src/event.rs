@@ -31,6 +31,13 @@ pub enum Event {
         /// What the other cores were doing, where they were dumped too.
         other_cores: Vec<CoreFrames>,
     },
+    /// A core dump of ESP-IDF.
+    CoreDump {
+        /// Whether its checksum is right.
+        sound: bool,
+        reason: Option<String>,
+        tasks: Vec<TaskFrames>,
+    },
     /// Something to know that stops nothing.
     Warning { message: String },
     /// Why the command failed.
@@ -53,6 +60,16 @@ pub struct PanicFrame {
     pub inlined: bool,
     /// How many times in a row it is there.
     pub times: u32,
+}
+
+/// What a task was doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TaskFrames {
+    pub name: Option<String>,
+    /// Address of its control block.
+    pub tcb: u32,
+    pub crashed: bool,
+    pub frames: Vec<PanicFrame>,
 }
 
 /// What one core was doing.
@@ -150,6 +167,19 @@ mod tests {
                 other_cores: vec![],
             },
             r#"{"v":1,"event":"panic","kind":"rust","message":"no","frames":[{"addr":1107296272,"function":"a::b","file":null,"line":null,"inlined":false,"times":1}],"other_cores":[]}"#,
+        );
+        check(
+            Event::CoreDump {
+                sound: true,
+                reason: None,
+                tasks: vec![TaskFrames {
+                    name: Some("main".into()),
+                    tcb: 1,
+                    crashed: true,
+                    frames: vec![],
+                }],
+            },
+            r#"{"v":1,"event":"core_dump","sound":true,"reason":null,"tasks":[{"name":"main","tcb":1,"crashed":true,"frames":[]}]}"#,
         );
         check(
             Event::Error { code: 3, message: "no".into(), hint: None },

@@ -133,6 +133,8 @@ impl Watching {
                 told_errors.push(error.kind);
                 shell.warning(&format!("the board does not start: {}", error.kind.in_words()));
             }
+            MonitorEvent::CoreDump(dump) => decoder.tell_core_dump(dump, shell),
+            MonitorEvent::CoreDumpBroken(error) => shell.warning(&error.to_string()),
             MonitorEvent::SavedPc(pc) => decoder.tell_saved_pc(pc, shell),
             MonitorEvent::ElfSha256(told) => decoder.compare(told, shell),
             // With something to wait for it is an error, told in the end.

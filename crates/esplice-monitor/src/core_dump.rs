@@ -1,0 +1,360 @@
+//! Core dumps of ESP-IDF: the tasks, their registers and stacks when the firmware crashed.
+//!
+//! Sources: ESP-IDF 5.5, `components/espcoredump` (`include_core_dump/esp_core_dump_types.h`,
+//! `src/core_dump_elf.c`, `src/core_dump_binary.c`, `src/port/*/core_dump_port.c`).
+
+mod collect;
+mod elf;
+mod unwind;
+
+use std::ops::Range;
+
+use crate::{
+    decode::{self, Frame},
+    symbols::{Architecture, Symbols},
+};
+
+pub(crate) use collect::{CoreDumpCollector, Step};
+use unwind::TaskRegisters;
+
+/// Bytes of the largest dump that is read: all RAM of the largest chip, and headers.
+pub(crate) const MAX_DUMP: usize = 2 << 20;
+
+/// Tasks that are read; FreeRTOS firmware has some dozens.
+const MAX_TASKS: usize = 256;
+
+/// Where ESP-IDF puts the stack of a task whose own is broken. Source:
+/// `src/port/*/core_dump_port.c`, `COREDUMP_FAKE_STACK_START` and `_LIMIT`.
+const FAKE_STACKS: Range<u32> = 0x2000_0000..0x3000_0000;
+
+/// Where a task's name lies in its control block, and how long it may be. Source: FreeRTOS,
+/// `tasks.c`: `pxTopOfStack`, two list items of 20 bytes, priority and stack stand before
+/// `pcTaskName`; `configMAX_TASK_NAME_LEN` is 16.
+const NAME: Range<u32> = 0x34..0x44;
+
+/// Why a core dump cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CoreDumpError {
+    /// The board was reset, or fell silent, in its midst.
+    #[error("core dump ends after {len} bytes")]
+    Cut {
+        /// Bytes that came.
+        len: usize,
+    },
+    /// There are fewer bytes than its header tells.
+    #[error("core dump has {len} of its {expected} bytes")]
+    Short {
+        /// Bytes that came.
+        len: usize,
+        /// Bytes that its header tells.
+        expected: usize,
+    },
+    /// It is larger than any that is read.
+    #[error("core dump is larger than {most} bytes")]
+    TooLarge {
+        /// Bytes of the largest.
+        most: usize,
+    },
+    /// Its layout is not known.
+    #[error("core dump has version {version:#010x}, whose layout is not known")]
+    Version {
+        /// The version, with the chip's number in the upper half.
+        version: u32,
+    },
+    /// Its parts do not fit together.
+    #[error("core dump is broken: {what}")]
+    Broken {
+        /// The part.
+        what: &'static str,
+    },
+}
+
+/// How the tasks are laid out in a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CoreDumpFormat {
+    /// As an ELF of the type `ET_CORE`.
+    Elf,
+    /// Each task's control block and stack after a header.
+    Binary,
+}
+
+/// A core dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoreDump {
+    /// How it was laid out.
+    pub format: CoreDumpFormat,
+    /// The chip's number, that of an image's header.
+    pub chip_id: u16,
+    /// The chip's revision, major × 100 + minor, where it is told.
+    pub chip_revision: Option<u32>,
+    /// Whether its checksum is that of its bytes. If not, some came wrong.
+    pub is_sound: bool,
+    /// The beginning of the firmware's ELF's SHA-256 in hex, where it is told.
+    pub elf_sha256: Option<String>,
+    /// What the panic handler said, where it is told.
+    pub reason: Option<String>,
+    /// The tasks, the one that ran first.
+    pub tasks: Vec<CoreTask>,
+    architecture: Option<Architecture>,
+    memory: Vec<Segment>,
+}
+
+/// A task of a core dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoreTask {
+    /// Its name, where its control block holds one.
+    pub name: Option<String>,
+    /// The address of its control block, which FreeRTOS knows it by.
+    pub tcb: u32,
+    /// Whether it is the one that crashed.
+    pub crashed: bool,
+    /// Whether its stack could not be dumped, as its pointers led nowhere.
+    pub is_broken: bool,
+    registers: TaskRegisters,
+}
+
+/// A part of the memory.
+#[derive(Clone, PartialEq, Eq)]
+struct Segment {
+    addr: u32,
+    bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes at {:#010x}", self.bytes.len(), self.addr)
+    }
+}
+
+impl CoreDump {
+    /// Reads a dump from its header on, as it lies in flash or comes over the UART in base64.
+    ///
+    /// # Errors
+    ///
+    /// Its layout is not known, or its parts do not fit. A wrong checksum is no error, see
+    /// [`CoreDump::is_sound`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<CoreDump, CoreDumpError> {
+        let header = Header::read(bytes)?;
+        let body = bytes
+            .get(header.len..header.total.saturating_sub(header.checksum.len()))
+            .ok_or(CoreDumpError::Broken { what: "it is shorter than its header" })?;
+        let mut dump = CoreDump {
+            format: header.format,
+            chip_id: header.chip_id,
+            chip_revision: header.chip_revision,
+            is_sound: header.checksum.holds(bytes, header.total),
+            elf_sha256: None,
+            reason: None,
+            tasks: vec![],
+            architecture: None,
+            memory: vec![],
+        };
+        match header.format {
+            CoreDumpFormat::Elf => elf::read(body, &mut dump)?,
+            CoreDumpFormat::Binary => dump.binary(body, &header)?,
+        }
+        for index in 0..dump.tasks.len() {
+            let Some(tcb) = dump.tasks.get(index).map(|task| task.tcb) else { continue };
+            let name = dump.name(tcb);
+            if let Some(task) = dump.tasks.get_mut(index) {
+                task.name = name;
+            }
+        }
+        Ok(dump)
+    }
+
+    /// The functions that `task` was in, the innermost first. Without `symbols` only the innermost's
+    /// address may be known.
+    pub fn frames(&self, task: &CoreTask, symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
+        let told = self.architecture.or(symbols.map(Symbols::architecture));
+        let registers = task.registers.resolve(told, &|addr| self.word(addr));
+        let addresses = match registers {
+            Some(registers) if !task.is_broken => {
+                registers.addresses(symbols, &|addr| self.word(addr))
+            }
+            _ => vec![],
+        };
+        decode::frames(&addresses, symbols)
+    }
+
+    /// The word in memory at `addr`, where it was dumped.
+    fn word(&self, addr: u32) -> Option<u32> {
+        let word = self.bytes(addr, 4)?;
+        Some(u32::from_le_bytes(word.try_into().ok()?))
+    }
+
+    fn bytes(&self, addr: u32, len: usize) -> Option<&[u8]> {
+        self.memory.iter().find_map(|segment| {
+            let at = usize::try_from(addr.checked_sub(segment.addr)?).ok()?;
+            segment.bytes.get(at..at.checked_add(len)?)
+        })
+    }
+
+    fn name(&self, tcb: u32) -> Option<String> {
+        let bytes = self.bytes(tcb.checked_add(NAME.start)?, NAME.len())?;
+        let name = bytes.split(|byte| *byte == 0).next()?;
+        let is_name = !name.is_empty()
+            && name.len() < NAME.len()
+            && name.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        is_name.then(|| String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// Each task's head, control block and stack, then parts of the memory. Source:
+    /// `src/core_dump_binary.c`.
+    fn binary(&mut self, body: &[u8], header: &Header) -> Result<(), CoreDumpError> {
+        let broken = |what| CoreDumpError::Broken { what };
+        let mut rest = Rest(body);
+        for index in 0..header.tasks {
+            let head = [rest.word(), rest.word(), rest.word()];
+            let [Some(tcb), Some(start), Some(end)] = head else {
+                return Err(broken("a task has no head"));
+            };
+            let block = rest.aligned(header.tcb_len).ok_or(broken("a control block is cut off"))?;
+            let stack = rest.aligned(start.abs_diff(end)).ok_or(broken("a stack is cut off"))?;
+            let low = start.min(end);
+            self.memory.push(Segment { addr: tcb, bytes: block.to_vec() });
+            self.memory.push(Segment { addr: low, bytes: stack.to_vec() });
+            self.tasks.push(CoreTask {
+                name: None,
+                tcb,
+                crashed: index == 0,
+                is_broken: FAKE_STACKS.contains(&low),
+                registers: TaskRegisters::Saved { at: low },
+            });
+        }
+        for _ in 0..header.segments {
+            let (Some(addr), Some(len)) = (rest.word(), rest.word()) else {
+                return Err(broken("a part of the memory has no head"));
+            };
+            let bytes = rest.aligned(len).ok_or(broken("a part of the memory is cut off"))?;
+            self.memory.push(Segment { addr, bytes: bytes.to_vec() });
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that are read from the front.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn word(&mut self) -> Option<u32> {
+        let (word, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u32::from_le_bytes(*word))
+    }
+
+    /// `len` bytes, and what fills them up to whole words.
+    fn aligned(&mut self, len: u32) -> Option<&'a [u8]> {
+        let len = usize::try_from(len).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        let filling = len.next_multiple_of(4).saturating_sub(len);
+        self.0 = rest.get(filling..).unwrap_or_default();
+        Some(bytes)
+    }
+}
+
+/// A word behind length and version.
+enum Word {
+    Tasks,
+    TcbLen,
+    Segments,
+    Revision,
+}
+
+/// What stands before the tasks: length, version, and by version more words.
+struct Header {
+    /// Of the header itself, in bytes.
+    len: usize,
+    /// Of all, with the checksum.
+    total: usize,
+    format: CoreDumpFormat,
+    checksum: Checksum,
+    chip_id: u16,
+    chip_revision: Option<u32>,
+    tasks: u32,
+    tcb_len: u32,
+    segments: u32,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Result<Header, CoreDumpError> {
+        use CoreDumpFormat::{Binary, Elf};
+        const OLD: &[Word] = &[Word::Tasks, Word::TcbLen];
+        const WITH_SEGMENTS: &[Word] = &[Word::Tasks, Word::TcbLen, Word::Segments];
+        const WITH_REVISION: &[Word] = &[Word::Tasks, Word::TcbLen, Word::Segments, Word::Revision];
+        let mut rest = Rest(bytes);
+        let short = |words: usize| CoreDumpError::Short { len: bytes.len(), expected: 4 * words };
+        let [Some(total), Some(version)] = [rest.word(), rest.word()] else {
+            return Err(short(2));
+        };
+        // Source: `COREDUMP_VERSION_*` in esp_core_dump_types.h, and for those before and behind it
+        // esp-coredump, `corefile/loader.py`.
+        let (format, checksum, words) = match version & 0xffff {
+            0x0001 => (Binary, Checksum::Crc32, OLD),
+            0x0002 => (Binary, Checksum::Crc32, WITH_SEGMENTS),
+            0x0003 => (Binary, Checksum::Crc32, WITH_REVISION),
+            0x0100 => (Elf, Checksum::Crc32, WITH_SEGMENTS),
+            0x0101 => (Elf, Checksum::Sha256, WITH_SEGMENTS),
+            0x0102 => (Elf, Checksum::Crc32, WITH_REVISION),
+            0x0103 => (Elf, Checksum::Sha256, WITH_REVISION),
+            0x0104 => (Elf, Checksum::Sha256, &[Word::Revision][..]),
+            _ => return Err(CoreDumpError::Version { version }),
+        };
+        let (mut tasks, mut tcb_len, mut segments, mut chip_revision) = (0, 0, 0, None);
+        for word in words {
+            let value = rest.word().ok_or(short(2 + words.len()))?;
+            match word {
+                Word::Tasks => tasks = value,
+                Word::TcbLen => tcb_len = value,
+                Word::Segments => segments = value,
+                Word::Revision => chip_revision = Some(value),
+            }
+        }
+        let total = usize::try_from(total).unwrap_or(usize::MAX);
+        if total > bytes.len() {
+            return Err(CoreDumpError::Short { len: bytes.len(), expected: total });
+        }
+        if usize::try_from(tasks).is_ok_and(|tasks| tasks > MAX_TASKS) {
+            return Err(CoreDumpError::Broken { what: "it tells of more tasks than there can be" });
+        }
+        Ok(Header {
+            len: 4 * (2 + words.len()),
+            total,
+            format,
+            checksum,
+            chip_id: (version >> 16) as u16,
+            chip_revision,
+            tasks,
+            tcb_len,
+            segments,
+        })
+    }
+}
+
+/// What stands behind all, over header and body.
+#[derive(Debug, Clone, Copy)]
+enum Checksum {
+    Crc32,
+    Sha256,
+}
+
+impl Checksum {
+    fn len(self) -> usize {
+        match self {
+            Checksum::Crc32 => 4,
+            Checksum::Sha256 => 32,
+        }
+    }
+
+    fn holds(self, bytes: &[u8], total: usize) -> bool {
+        let Some(all) = bytes.get(..total) else { return false };
+        let Some(at) = total.checked_sub(self.len()) else { return false };
+        let Some((covered, told)) = all.split_at_checked(at) else { return false };
+        match self {
+            Checksum::Crc32 => crc32fast::hash(covered).to_le_bytes() == *told,
+            Checksum::Sha256 => <sha2::Sha256 as sha2::Digest>::digest(covered)[..] == *told,
+        }
+    }
+}
