@@ -22,6 +22,7 @@
 
 mod banner;
 mod baud;
+mod choose;
 mod clock;
 mod connect;
 mod detect;
@@ -44,6 +45,7 @@ mod tcp;
 mod upload;
 mod write;
 
+pub use choose::{Behind, ListedPort, Meant, UsbDevice, likely, meant};
 pub use connect::ConnectOptions;
 pub use error::{ErrorClass, FlashError};
 pub use event::{ChipInfo, FlashEvent, LoaderUse, Security, StageState, Statistics};
@@ -52,7 +54,7 @@ pub use loader::Loader;
 pub use reset::{EN_LOW, Strategy};
 pub use rfc2217::{RFC2217_SCHEME, Rfc2217Port, open_rfc2217};
 pub use run::{hold_in_reset, release, reset_to_run, start};
-pub use serial::{SerialPort, open_serial};
+pub use serial::{SerialPort, list_ports, open_serial};
 pub use session::{Answer, Session};
 pub use stub::{Stub, StubError, StubSection};
 pub use tcp::{TCP_SCHEME, TcpPort, open_tcp};

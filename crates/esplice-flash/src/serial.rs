@@ -10,10 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use esplice_chip::UsbId;
 use esplice_protocol::{Caps, Moment, Port, PortError};
 use serialport::{ClearBuffer, ErrorKind, SerialPortType};
 
-use crate::clock::{host_now, host_sleep};
+use crate::{
+    ListedPort, UsbDevice,
+    clock::{host_now, host_sleep},
+};
 
 /// Longest wait in the system before the interrupt flag is looked at.
 const SLICE: Duration = Duration::from_millis(50);
@@ -63,6 +67,28 @@ pub fn open_serial(
         opened: host_now(),
         interrupt,
     })
+}
+
+/// The serial ports that the system lists, by name. A system that lists none, or refuses to, has none.
+pub fn list_ports() -> Vec<ListedPort> {
+    let ports = serialport::available_ports().unwrap_or_default();
+    let mut ports: Vec<ListedPort> = ports
+        .into_iter()
+        .map(|port| {
+            let usb = match port.port_type {
+                SerialPortType::UsbPort(usb) => Some(UsbDevice {
+                    id: UsbId { vid: usb.vid, pid: usb.pid },
+                    serial: usb.serial_number,
+                    manufacturer: usb.manufacturer,
+                    product: usb.product,
+                }),
+                _ => None,
+            };
+            ListedPort { name: port.port_name, usb }
+        })
+        .collect();
+    ports.sort_by(|a, b| a.name.cmp(&b.name));
+    ports
 }
 
 impl SerialPort {

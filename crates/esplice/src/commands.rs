@@ -8,6 +8,7 @@ mod flash;
 mod image;
 mod layout;
 mod monitor;
+mod ports;
 mod run;
 mod sim;
 
@@ -43,6 +44,9 @@ pub enum Command {
     Layout(layout::Command),
     /// Offer a virtual board to other programs
     Sim(sim::Args),
+    /// List the serial ports and what may be behind each
+    #[command(alias = "list-ports")]
+    Ports(ports::Args),
     /// List the chips that are known
     Chips(chips::Args),
     /// List the boards that are known
@@ -69,6 +73,7 @@ impl Command {
             Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
             Command::Layout(command) => layout::run(&command, shell),
             Command::Sim(args) => sim::run(&args, shell, interrupt),
+            Command::Ports(args) => ports::run(&args, shell, interrupt),
             Command::Chips(args) => chips::run(&args, shell),
             Command::Boards(args) => boards::run(&args, shell),
             Command::Config(args) => config::run(&args, shell),

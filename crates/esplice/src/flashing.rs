@@ -2,8 +2,8 @@
 
 use esplice_chip::Chip;
 use esplice_flash::{
-    ConnectOptions, FlashEvent, FlashOptions, FlashReport, LoaderUse, StageState, Strategy, detect,
-    flash, flash_plan,
+    ChipInfo, ConnectOptions, FlashEvent, FlashOptions, FlashReport, LoaderUse, StageState,
+    Strategy, detect, flash, flash_plan,
 };
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::Moment;
@@ -13,13 +13,24 @@ use crate::{
     exit::{Exit, Failure},
     interrupt::Interrupt,
     load::{Job, Load},
-    ports::Board,
+    ports::{self, Board},
     project::Project,
     shell::Shell,
 };
 
 /// What starts a board that this program can't reset.
 pub const RESET_BY_HAND: &str = "let its BOOT button go and press RESET";
+
+/// Asks what is at the port called `name`, and starts the board again.
+pub fn probe(name: &str, shell: &mut Shell, interrupt: &Interrupt) -> Result<ChipInfo, Failure> {
+    let mut board = ports::open_named(name, None, interrupt)?;
+    shell.status(&format!("Asking {name} for its chip"));
+    let mut quiet = |_| {};
+    let port = board.port.as_mut();
+    let info = detect(port, &options(&board.strategies, None), &mut quiet)?;
+    esplice_flash::start(port, info.chip, info.chip.loader.initial_baud, &mut quiet)?;
+    Ok(info)
+}
 
 /// Asks the board which chip it has; it stays in its loader.
 pub fn chip(board: &mut Board, shell: &mut Shell) -> Result<&'static Chip, Failure> {

@@ -5,6 +5,7 @@
 
 mod args;
 mod backtrace;
+mod choice;
 mod commands;
 mod event;
 mod exit;
@@ -17,6 +18,7 @@ mod interrupt;
 mod layout;
 mod load;
 mod outputs;
+mod port_trouble;
 mod ports;
 mod project;
 mod settings;

@@ -4,18 +4,17 @@ use esplice_chip::Chip;
 use esplice_flash::{RFC2217_SCHEME, Strategy, TCP_SCHEME, open_rfc2217, open_serial, open_tcp};
 use esplice_protocol::Port;
 use esplice_sim::{RomImage, SimError, SimPort, fault_plan::FaultPlan, port::FaultLog, spec::Spec};
-use serialport::{SerialPortInfo, SerialPortType};
 
 use crate::{
-    exit::{Exit, Failure},
-    flashing,
-    interrupt::Interrupt,
-    project::Project,
+    choice, exit::Failure, flashing, interrupt::Interrupt, port_trouble, project::Project,
     shell::Shell,
 };
 
 /// Beginning of a virtual board's name.
 const SIM: &str = "sim:";
+
+/// Beginnings of names that say themselves where the port is.
+pub const SCHEMES: [&str; 3] = [SIM, TCP_SCHEME, RFC2217_SCHEME];
 
 /// Keys of a virtual board's name whose values are files.
 const SIM_FILES: &[&str] = &["flash", "rom", "faults"];
@@ -54,30 +53,37 @@ pub fn open(
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<Board, Failure> {
-    let name = match &project.port {
-        Some(port) => port.value.clone(),
-        None => {
-            let name = only_likely(&serialport::available_ports().unwrap_or_default())?;
-            shell.status(&format!("Port is {name}"));
-            name
-        }
+    let words = project.port.as_ref().map(|port| port.value.as_str());
+    let name = match words {
+        Some(name) if choice::is_complete(name) => name.to_owned(),
+        words => choice::choose(words, &project.port_aliases, shell, interrupt)?,
     };
+    open_named(&name, chip, interrupt)
+}
+
+/// Opens the port called `name`.
+pub fn open_named(
+    name: &str,
+    chip: Option<&Chip>,
+    interrupt: &Interrupt,
+) -> Result<Board, Failure> {
     if name.starts_with(RFC2217_SCHEME) {
-        let port = open_rfc2217(&name, FIRST_BAUD, interrupt.flag())?;
+        let port = open_rfc2217(name, FIRST_BAUD, interrupt.flag())?;
         let strategies = Strategy::for_chip(chip, None)?;
         return Ok(Board { port: Box::new(port), strategies, faults: None });
     }
     if name.starts_with(TCP_SCHEME) {
-        let port = open_tcp(&name, interrupt.flag())?;
+        let port = open_tcp(name, interrupt.flag())?;
         return Ok(Board { port: Box::new(port), strategies: Vec::new(), faults: None });
     }
     if name.starts_with(SIM) {
-        let port = open_sim(&name, interrupt)?;
+        let port = open_sim(name, interrupt)?;
         let strategies = Strategy::for_chip(chip, None)?;
         let faults = Some(port.fault_log());
         return Ok(Board { port: Box::new(port), strategies, faults });
     }
-    let port = open_serial(&name, FIRST_BAUD, interrupt.flag())?;
+    let port = open_serial(name, FIRST_BAUD, interrupt.flag())
+        .map_err(|error| port_trouble::explained(name, error))?;
     let strategies = Strategy::for_chip(chip, port.usb_id())?;
     Ok(Board { port: Box::new(port), strategies, faults: None })
 }
@@ -120,33 +126,6 @@ fn spec(name: &str) -> Result<Spec, Failure> {
     })
 }
 
-/// The one USB serial port there is.
-fn only_likely(ports: &[SerialPortInfo]) -> Result<String, Failure> {
-    let likely: Vec<&str> = ports
-        .iter()
-        .filter(|port| matches!(port.port_type, SerialPortType::UsbPort(_)))
-        .map(|port| port.port_name.as_str())
-        .collect();
-    match likely.as_slice() {
-        [only] => Ok((*only).to_owned()),
-        [] => {
-            let failure = Failure::new(Exit::Port, "no USB serial port is there");
-            let others: Vec<&str> = ports.iter().map(|port| port.port_name.as_str()).collect();
-            let remedy = "connect the board, or name a port with --port; \
-                          --port sim:esp32c3 is a virtual board";
-            Err(match others.as_slice() {
-                [] => failure.hint(remedy),
-                others => failure.hint(format!("{remedy}; others here: {}", others.join(", "))),
-            })
-        }
-        several => {
-            let message = format!("{} USB serial ports are there", several.len());
-            Err(Failure::new(Exit::Port, message)
-                .hint(format!("choose one with --port: {}", several.join(", "))))
-        }
-    }
-}
-
 /// Gives the files that a port's name carries, as `flash=FILE` of a virtual board, other names.
 pub fn map_files(
     name: &str,
@@ -161,41 +140,4 @@ pub fn map_files(
         })
         .collect();
     Ok(format!("{SIM}{}", parts?.join(",")))
-}
-
-#[cfg(test)]
-mod tests {
-    use serialport::UsbPortInfo;
-
-    use super::*;
-
-    fn port(name: &str, usb: bool) -> SerialPortInfo {
-        let info = UsbPortInfo {
-            vid: 0x10c4,
-            pid: 0xea60,
-            serial_number: None,
-            manufacturer: None,
-            product: None,
-        };
-        let port_type = if usb { SerialPortType::UsbPort(info) } else { SerialPortType::Unknown };
-        SerialPortInfo { port_name: name.into(), port_type }
-    }
-
-    #[test]
-    fn the_only_usb_port_is_taken() {
-        let ports = [port("/dev/ttyS0", false), port("/dev/ttyUSB0", true)];
-        assert_eq!(only_likely(&ports).as_deref(), Ok("/dev/ttyUSB0"));
-    }
-
-    #[test]
-    fn else_the_user_is_told_what_is_there() {
-        let failure = only_likely(&[port("/dev/ttyS0", false)]).unwrap_err();
-        assert_eq!(failure.exit, Exit::Port);
-        assert!(failure.hint.unwrap().ends_with("others here: /dev/ttyS0"));
-        let both = [port("/dev/ttyUSB0", true), port("/dev/ttyACM0", true)];
-        let failure = only_likely(&both).unwrap_err();
-        assert_eq!(failure.message, "2 USB serial ports are there");
-        let hint = failure.hint.unwrap();
-        assert_eq!(hint, "choose one with --port: /dev/ttyUSB0, /dev/ttyACM0");
-    }
 }

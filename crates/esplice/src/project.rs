@@ -48,6 +48,8 @@ pub struct Project {
     /// The board, where the target is one.
     pub board: Option<&'static Board>,
     pub port: Option<Settled<String>>,
+    /// The project's own names of ports, and the ports.
+    pub port_aliases: Vec<(String, String)>,
     pub package: Option<String>,
     pub bin: Option<String>,
     pub features: Vec<String>,
@@ -304,6 +306,10 @@ impl Project {
             target,
             board,
             port,
+            port_aliases: settings
+                .ports()
+                .map(|(alias, port)| (alias.to_owned(), port.value.clone()))
+                .collect(),
             package: package.map(|p| p.value),
             bin: bin.map(|b| b.value),
             features,

@@ -175,6 +175,11 @@ impl Settings {
         self.ports.get(name)
     }
 
+    /// All of `[ports.NAME]`: the name, and the port that it names.
+    pub fn ports(&self) -> impl Iterator<Item = (&str, &Settled<String>)> {
+        self.ports.iter().map(|(alias, port)| (alias.as_str(), port))
+    }
+
     /// `[layout]`.
     pub fn layout(&self) -> Option<&Spec> {
         self.layout.as_ref()

@@ -84,6 +84,17 @@ impl Shell {
         self.stdout_closed
     }
 
+    /// Whether somebody may be asked something: people are there, and read what is said.
+    pub fn may_ask(&self) -> bool {
+        self.bars
+    }
+
+    /// Asks somebody, who answers on standard input.
+    pub fn ask(&self, text: &str) {
+        // Nobody may be listening, and there is nobody else to tell.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
     /// Talk: what is being done.
     pub fn status(&mut self, text: &str) {
         if !self.quiet {

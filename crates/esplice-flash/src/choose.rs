@@ -1,0 +1,264 @@
+//! Which of the ports that are there is meant: by name, USB ids, serial number or MAC address, or the
+//! only likely one.
+
+use esplice_chip::{Board, Chip, UsbId, nearest};
+
+/// USB vendors of the chips that boards have at their sockets: Espressif itself, and the makers of UART
+/// bridges (the Linux kernel's drivers/usb/serial: cp210x.c, ch341.c, ftdi_sio_ids.h, pl2303.h).
+const VENDORS: [u16; 5] = [0x303a, 0x10c4, 0x1a86, 0x0403, 0x067b];
+
+/// A port that the system lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedPort {
+    /// Its name.
+    pub name: String,
+    /// What it is at USB, if it is there.
+    pub usb: Option<UsbDevice>,
+}
+
+/// A device at USB, as it tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsbDevice {
+    /// Vendor and product.
+    pub id: UsbId,
+    /// Its serial number. That of a chip's own USB-Serial-JTAG is its MAC address.
+    pub serial: Option<String>,
+    /// Its maker, in words.
+    pub manufacturer: Option<String>,
+    /// What it is, in words.
+    pub product: Option<String>,
+}
+
+/// What may be behind a port.
+#[derive(Debug, Clone, Default)]
+pub struct Behind {
+    /// Boards that have these USB ids.
+    pub boards: Vec<&'static Board>,
+    /// Chips with a USB port of their own that has these ids, or the chips of those boards.
+    pub chips: Vec<&'static Chip>,
+    /// It is a chip's own USB port and not a bridge.
+    pub own_usb: bool,
+}
+
+/// What words for a port mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant {
+    /// This port.
+    One(String),
+    /// Any of these.
+    Several(Vec<String>),
+    /// The board with this MAC address, which only the boards themselves can tell.
+    Mac([u8; 6]),
+    /// None that is there; the nearest name or serial number that is.
+    Nothing(Option<String>),
+}
+
+impl ListedPort {
+    /// What may be behind it.
+    pub fn behind(&self) -> Behind {
+        self.usb.as_ref().map_or_else(Behind::default, |usb| Behind::of(usb.id))
+    }
+
+    /// Whether a board may well be behind it: a USB port of a chip that boards have.
+    pub fn is_likely(&self) -> bool {
+        self.usb.as_ref().is_some_and(|usb| VENDORS.contains(&usb.id.vid))
+    }
+
+    /// What it says of itself, for people: product, or maker, or nothing.
+    pub fn product(&self) -> Option<&str> {
+        let usb = self.usb.as_ref()?;
+        usb.product.as_deref().or(usb.manufacturer.as_deref())
+    }
+}
+
+impl Behind {
+    /// What has these USB ids.
+    pub fn of(id: UsbId) -> Behind {
+        let mut boards = esplice_chip::boards();
+        boards.retain(|board| board.usb.iter().any(|usb| usb.id == Some(id)));
+        let mut chips = esplice_chip::chips();
+        chips.retain(|chip| {
+            let otg = chip.usb_otg.as_ref().and_then(|otg| otg.id);
+            chip.reset.usb_serial_jtag_id == Some(id) || otg == Some(id)
+        });
+        let own_usb = !chips.is_empty();
+        if !own_usb {
+            chips = esplice_chip::chips();
+            chips.retain(|chip| boards.iter().any(|board| board.chip.name == chip.name));
+        }
+        Behind { boards, chips, own_usb }
+    }
+}
+
+/// What `words` mean among `ports`: a port's name (also without `/dev/`), `VID:PID` in hexadecimal, a USB
+/// serial number, a MAC address. What looks like a path is a name, whether it is listed or not.
+pub fn meant(words: &str, ports: &[ListedPort]) -> Meant {
+    if words.contains(['/', '\\']) {
+        return Meant::One(words.to_owned());
+    }
+    let short = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_named =
+        |port: &ListedPort| port.name.eq_ignore_ascii_case(words) || short(&port.name) == words;
+    let find = |is_it: &dyn Fn(&ListedPort) -> bool| -> Vec<String> {
+        ports.iter().filter(|port| is_it(port)).map(|port| port.name.clone()).collect()
+    };
+    let serial = |port: &ListedPort| port.usb.as_ref().and_then(|usb| usb.serial.clone());
+    let by_serial =
+        |port: &ListedPort| serial(port).is_some_and(|serial| serial.eq_ignore_ascii_case(words));
+    let mac = parse_mac(words);
+    let by_mac = |port: &ListedPort| {
+        mac.is_some() && serial(port).is_some_and(|serial| parse_mac(&serial) == mac)
+    };
+    let id = parse_id(words);
+    let by_id = |port: &ListedPort| id.is_some() && port.usb.as_ref().map(|usb| usb.id) == id;
+    let mut found = find(&is_named);
+    for way in [&by_serial as &dyn Fn(&ListedPort) -> bool, &by_mac, &by_id] {
+        if found.is_empty() {
+            found = find(way);
+        }
+    }
+    if found.len() > 1 {
+        return Meant::Several(found);
+    }
+    match (found.pop(), mac) {
+        (Some(name), _) => Meant::One(name),
+        (None, Some(mac)) => Meant::Mac(mac),
+        // A name of Windows' that is not listed: what opens it says why not.
+        (None, None) if is_com(words) => Meant::One(words.to_owned()),
+        (None, None) => {
+            let mut known: Vec<String> = ports.iter().map(|port| short(&port.name)).collect();
+            known.extend(ports.iter().filter_map(serial));
+            Meant::Nothing(nearest(words, &known))
+        }
+    }
+}
+
+/// The ports that a board may be at where nobody says: those of known makers, or else all of USB.
+pub fn likely(ports: &[ListedPort]) -> Vec<&ListedPort> {
+    // macOS lists each port twice, and the one that waits for a carrier is the wrong one.
+    let is_twin = |port: &ListedPort| {
+        let other = port.name.strip_prefix("/dev/tty.").map(|rest| format!("/dev/cu.{rest}"));
+        other.is_some_and(|other| ports.iter().any(|port| port.name == other))
+    };
+    let usb: Vec<&ListedPort> =
+        ports.iter().filter(|port| port.usb.is_some() && !is_twin(port)).collect();
+    let known: Vec<&ListedPort> = usb.iter().copied().filter(|port| port.is_likely()).collect();
+    if known.is_empty() { usb } else { known }
+}
+
+/// `10c4:ea60`.
+fn parse_id(words: &str) -> Option<UsbId> {
+    let number = |digits: &str| {
+        let plain = digits.strip_prefix("0x").unwrap_or(digits);
+        let is_number = plain.len() == 4 && plain.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_number.then(|| u16::from_str_radix(plain, 16).ok()).flatten()
+    };
+    let (vid, pid) = words.split_once(':')?;
+    Some(UsbId { vid: number(vid)?, pid: number(pid)? })
+}
+
+/// Six bytes in hexadecimal with colons or hyphens, or without anything between.
+fn parse_mac(words: &str) -> Option<[u8; 6]> {
+    let digits: String = words.chars().filter(|c| !matches!(c, ':' | '-')).collect();
+    let parts = [words.split(':').count(), words.split('-').count()];
+    let is_mac = digits.len() == 12
+        && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && (parts.contains(&6) || digits.len() == words.len());
+    if !is_mac {
+        return None;
+    }
+    let number = u64::from_str_radix(&digits, 16).ok()?;
+    let [_, _, mac @ ..] = number.to_be_bytes();
+    Some(mac)
+}
+
+/// `COM3`.
+fn is_com(words: &str) -> bool {
+    let number = words.get(3..).filter(|_| words.to_ascii_uppercase().starts_with("COM"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(name: &str, usb: Option<(u16, u16, &str)>) -> ListedPort {
+        let usb = usb.map(|(vid, pid, serial)| UsbDevice {
+            id: UsbId { vid, pid },
+            serial: (!serial.is_empty()).then(|| serial.to_owned()),
+            manufacturer: None,
+            product: None,
+        });
+        ListedPort { name: name.into(), usb }
+    }
+
+    fn ports() -> Vec<ListedPort> {
+        vec![
+            port("/dev/ttyS0", None),
+            port("/dev/ttyUSB0", Some((0x10c4, 0xea60, "0001"))),
+            port("/dev/ttyUSB1", Some((0x10c4, 0xea60, "a5b1"))),
+            port("/dev/ttyACM0", Some((0x303a, 0x1001, "7C:DF:A1:00:00:0F"))),
+            port("/dev/ttyACM1", Some((0x2341, 0x0043, ""))),
+            port("COM7", None),
+        ]
+    }
+
+    fn one(name: &str) -> Meant {
+        Meant::One(name.into())
+    }
+
+    #[track_caller]
+    fn check(words: &str, expected: Meant) {
+        assert_eq!(meant(words, &ports()), expected, "{words}");
+    }
+
+    #[test]
+    fn words_mean_ports() {
+        check("/dev/ttyUSB0", one("/dev/ttyUSB0"));
+        check("/dev/serial/by-id/x", one("/dev/serial/by-id/x"));
+        check("ttyACM0", one("/dev/ttyACM0"));
+        check("com7", one("COM7"));
+        check("COM12", one("COM12"));
+        check("0001", one("/dev/ttyUSB0"));
+        check("A5B1", one("/dev/ttyUSB1"));
+        check("303a:1001", one("/dev/ttyACM0"));
+        check("0x303A:0x1001", one("/dev/ttyACM0"));
+        let both = vec!["/dev/ttyUSB0".to_owned(), "/dev/ttyUSB1".to_owned()];
+        check("10c4:ea60", Meant::Several(both));
+        check("7c:df:a1:00:00:0f", one("/dev/ttyACM0"));
+        check("7cdfa100000f", one("/dev/ttyACM0"));
+        check("7c-df-a1-00-00-10", Meant::Mac([0x7c, 0xdf, 0xa1, 0, 0, 0x10]));
+        check("1a86:7523", Meant::Nothing(None));
+        check("ttyUSB2", Meant::Nothing(Some("ttyUSB0".into())));
+        check("a5b2", Meant::Nothing(Some("a5b1".into())));
+        check("", Meant::Nothing(None));
+    }
+
+    #[test]
+    fn ports_of_known_makers_are_likelier_than_others() {
+        let all = ports();
+        let names = |ports: &[ListedPort]| -> Vec<String> {
+            likely(ports).into_iter().map(|port| port.name.clone()).collect()
+        };
+        assert_eq!(names(&all), ["/dev/ttyUSB0", "/dev/ttyUSB1", "/dev/ttyACM0"]);
+        assert_eq!(names(&all[4..]), ["/dev/ttyACM1"]);
+        assert_eq!(names(&all[..1]), [""; 0]);
+        let twins = [
+            port("/dev/cu.usbmodem1", Some((0x303a, 0x1001, ""))),
+            port("/dev/tty.usbmodem1", Some((0x303a, 0x1001, ""))),
+        ];
+        assert_eq!(names(&twins), ["/dev/cu.usbmodem1"]);
+    }
+
+    #[test]
+    fn boards_and_chips_are_known_by_their_ids() {
+        let behind = Behind::of(UsbId { vid: 0x303a, pid: 0x1001 });
+        assert!(behind.own_usb);
+        assert!(behind.chips.iter().any(|chip| chip.name == "esp32c3"));
+        assert!(behind.boards.iter().any(|board| board.name == "xiao-esp32c3"));
+        let behind = Behind::of(UsbId { vid: 0x10c4, pid: 0xea60 });
+        assert!(!behind.own_usb);
+        assert!(behind.chips.iter().any(|chip| chip.name == "esp32"));
+        assert!(Behind::of(UsbId { vid: 1, pid: 2 }).boards.is_empty());
+    }
+}

@@ -1,0 +1,192 @@
+use esplice_chip::{Board, Chip};
+use esplice_flash::{ChipInfo, ListedPort, likely, list_ports};
+use serde_json::{Value, json};
+
+use crate::{
+    exit::{Exit, Failure},
+    flashing,
+    interrupt::Interrupt,
+    project::{Flags, Project},
+    shell::Shell,
+};
+
+/// Most boards or chips that are named in a line.
+const MOST_NAMES: usize = 4;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// List all serial ports, and not only those that a board may be at
+    #[arg(long)]
+    all: bool,
+    /// Ask each board what it is: it is reset, and started again
+    #[arg(long)]
+    probe: bool,
+}
+
+pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+    let project = Project::settle(".".as_ref(), Flags::default())?;
+    let listed = list_ports();
+    let mut ports: Vec<&ListedPort> = listed.iter().collect();
+    let at_usb = likely(&listed);
+    let hidden = ports.len() - at_usb.len();
+    if !args.all {
+        ports = at_usb;
+    }
+    let mut text = String::new();
+    let mut values = Vec::new();
+    for port in ports {
+        let found = match args.probe && port.usb.is_some() {
+            true => Some(probe(port, shell, interrupt)?),
+            false => None,
+        };
+        text += &line(port, found.as_ref());
+        values.push(value(port, found.as_ref()));
+    }
+    for (alias, name) in &project.port_aliases {
+        text += &format!("{alias}  {name}, by esplice.toml\n");
+        values.push(json!({ "port": name, "alias": alias }));
+    }
+    shell.result("ports", &text, values.into());
+    if text.is_empty() {
+        shell.status("No USB serial port is there; a charge-only cable shows none");
+    }
+    if !args.all && hidden > 0 {
+        let others = if hidden == 1 { "port is" } else { "ports are" };
+        shell.status(&format!("{hidden} other serial {others} there: --all lists them"));
+    }
+    Ok(())
+}
+
+/// What is at a port, or why nobody knows; an error only when the user wants to stop.
+fn probe(
+    port: &ListedPort,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<Result<ChipInfo, String>, Failure> {
+    match flashing::probe(&port.name, shell, interrupt) {
+        Ok(info) => Ok(Ok(info)),
+        Err(failure) if failure.exit == Exit::Interrupted => Err(failure),
+        Err(failure) => Ok(Err(failure.message)),
+    }
+}
+
+/// A port in a line, and what is behind it in another.
+fn line(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> String {
+    let Some(usb) = &port.usb else { return format!("{}\n", port.name) };
+    let id = format!("{:04x}:{:04x}", usb.id.vid, usb.id.pid);
+    let mut parts = vec![port.name.clone(), id];
+    parts.extend(port.product().map(str::to_owned));
+    parts.extend(usb.serial.as_ref().map(|serial| format!("serial {serial}")));
+    let mut text = parts.join("  ") + "\n";
+    match found {
+        Some(Ok(info)) => {
+            text += &format!(
+                "    {} (revision {}), MAC {}, {} KB of flash\n",
+                info.chip.display_name,
+                info.revision_text(),
+                info.mac_text(),
+                info.flash_size / 1024
+            );
+        }
+        Some(Err(message)) => text += &format!("    {message}\n"),
+        None => {
+            let behind = port.behind();
+            let what = if behind.own_usb { "the USB of a chip itself" } else { "a UART bridge" };
+            let names: Vec<&str> = match behind.own_usb {
+                true => behind.chips.iter().map(|chip| chip.display_name.as_str()).collect(),
+                false => behind.boards.iter().map(|board| board.name.as_str()).collect(),
+            };
+            match some_of(&names) {
+                Some(names) => text += &format!("    {what}, as of {names}\n"),
+                None => text += "    no board with these ids is known\n",
+            }
+        }
+    }
+    text
+}
+
+fn some_of(names: &[&str]) -> Option<String> {
+    let shown = names.get(..MOST_NAMES).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(MOST_NAMES) {
+        _ if names.is_empty() => None,
+        0 => Some(shown),
+        more => Some(format!("{shown} and {more} more")),
+    }
+}
+
+fn value(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> Value {
+    let behind = port.behind();
+    let usb = port.usb.as_ref().map(|usb| {
+        json!({
+            "vid": usb.id.vid,
+            "pid": usb.id.pid,
+            "serial": usb.serial,
+            "manufacturer": usb.manufacturer,
+            "product": usb.product,
+        })
+    });
+    let boards: Vec<&str> = behind.boards.iter().map(|board: &&Board| &*board.name).collect();
+    let chips: Vec<&str> = behind.chips.iter().map(|chip: &&Chip| &*chip.name).collect();
+    let found = found.map(|found| match found {
+        Ok(info) => json!({
+            "chip": info.chip.name,
+            "revision": info.revision_text(),
+            "mac": info.mac_text(),
+            "flash_size": info.flash_size,
+            "error": null,
+        }),
+        Err(message) => json!({ "error": message }),
+    });
+    json!({
+        "port": port.name,
+        "usb": usb,
+        "own_usb": behind.own_usb,
+        "boards": boards,
+        "chips": chips,
+        "found": found,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use esplice_chip::UsbId;
+    use esplice_flash::UsbDevice;
+
+    use super::*;
+
+    fn port(vid: u16, pid: u16, serial: Option<&str>) -> ListedPort {
+        let usb = UsbDevice {
+            id: UsbId { vid, pid },
+            serial: serial.map(str::to_owned),
+            manufacturer: Some("Maker".into()),
+            product: Some("Bridge".into()),
+        };
+        ListedPort { name: "/dev/ttyUSB0".into(), usb: Some(usb) }
+    }
+
+    #[test]
+    fn a_port_is_told_with_what_is_behind_it() {
+        let bridge = line(&port(0x10c4, 0xea60, Some("0001")), None);
+        let (first, second) = bridge.split_once('\n').unwrap();
+        assert_eq!(first, "/dev/ttyUSB0  10c4:ea60  Bridge  serial 0001");
+        assert!(second.starts_with("    a UART bridge, as of esp32-"), "{second}");
+        assert!(second.ends_with(" more\n"), "{second}");
+        let own = line(&port(0x303a, 0x1001, None), None);
+        assert!(own.contains("\n    the USB of a chip itself, as of ESP32-"), "{own}");
+        let other = line(&port(0x2341, 0x43, None), None);
+        assert!(other.ends_with("\n    no board with these ids is known\n"), "{other}");
+        let failed = line(&port(0x10c4, 0xea60, None), Some(&Err("no answer".into())));
+        assert!(failed.ends_with("\n    no answer\n"), "{failed}");
+        assert_eq!(line(&ListedPort { name: "COM1".into(), usb: None }, None), "COM1\n");
+    }
+
+    #[test]
+    fn programs_get_all_of_it() {
+        let value = value(&port(0x303a, 0x1001, Some("7C:DF")), Some(&Err("busy".into())));
+        assert_eq!(value["usb"]["serial"], "7C:DF");
+        assert_eq!(value["own_usb"], true);
+        assert!(value["chips"].as_array().unwrap().contains(&"esp32c3".into()));
+        assert!(value["boards"].as_array().unwrap().contains(&"xiao-esp32c3".into()));
+        assert_eq!(value["found"]["error"], "busy");
+    }
+}

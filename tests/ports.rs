@@ -1,0 +1,84 @@
+//! Which port is meant, and what `esplice ports` tells of it: with a virtual board's pty as a serial port
+//! of a USB bridge, which `scripts/as-tty` makes of it.
+#![cfg(target_os = "linux")]
+
+#[path = "support/served.rs"]
+mod served;
+mod support;
+
+use std::process::Command;
+
+use served::Board;
+use support::repository;
+
+/// Runs `esplice` where the board's pty is the one USB port, and expects it to end with `exit`.
+#[track_caller]
+fn run(board: &Board, words: &str, exit: i32) -> String {
+    let mut command = Command::new(repository().join("scripts/as-tty"));
+    command.arg(&board.port).arg(assert_cmd::cargo::cargo_bin!("esplice"));
+    command.args(words.split_whitespace());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ESPLICE") {
+            command.env_remove(name);
+        }
+    }
+    board.run_with_exit(&mut command, exit)
+}
+
+fn board() -> Board {
+    Board::new(&["--pty", "board", "--download"])
+}
+
+#[track_caller]
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+#[test]
+fn ports_are_listed_and_probed() {
+    let board = board();
+    let said = run(&board, "ports", 0);
+    has(&said, &["/dev/ttyUSB0  10c4:ea60  esplice virtual board\n", "as of esp32-c3-devkitm-1"]);
+    let said = run(&board, "ports --probe --quiet", 0);
+    has(&said, &["ESP32-C3 (revision v0.4), MAC 02:00:00:c3:00:01, 4096 KB of flash"]);
+    let said = run(&board, "ports --probe --format json", 0);
+    has(&said, &[r#""vid":4292}"#, r#""mac":"02:00:00:c3:00:01""#, r#""own_usb":false"#]);
+    std::fs::write(board.path("esplice.toml"), "[ports.bench]\nport = \"10c4:ea60\"\n").unwrap();
+    has(&run(&board, "list-ports", 0), &["bench  10c4:ea60, by esplice.toml\n"]);
+}
+
+#[test]
+fn a_port_is_meant_by_what_it_is() {
+    let board = board();
+    std::fs::write(board.path("data"), "some data").unwrap();
+    std::fs::write(board.path("esplice.toml"), "[ports.bench]\nport = \"10c4:ea60\"\n").unwrap();
+    let flash = |port: &str| format!("flash --offset 0x10000 data {port}");
+    let told = "Hash of data verified";
+    has(&run(&board, &flash(""), 0), &["Port is /dev/ttyUSB0", told]);
+    has(&run(&board, &flash("--port 10C4:EA60"), 0), &["Port is /dev/ttyUSB0", told]);
+    has(&run(&board, &flash("--port ttyUSB0"), 0), &["Port is /dev/ttyUSB0", told]);
+    has(&run(&board, &flash("--port 02-00-00-c3-00-01"), 0), &["Port is /dev/ttyUSB0", told]);
+    has(&run(&board, &flash("--port bench"), 0), &["Port is /dev/ttyUSB0", told]);
+    let said = run(&board, &flash("--port 02-00-00-c3-00-02"), 10);
+    has(&said, &["no board has the MAC address", "/dev/ttyUSB0 has 02:00:00:c3:00:01"]);
+    has(&run(&board, &flash("--port ttyUSB1"), 10), &["no port ttyUSB1", "did you mean ttyUSB0?"]);
+    has(&run(&board, &flash("--port bnech"), 10), &["no port bnech", "did you mean bench?"]);
+    has(
+        &run(&board, &flash("--port 1a86:7523"), 10),
+        &["no port 1a86:7523", "here are /dev/ttyUSB0"],
+    );
+}
+
+#[test]
+fn who_holds_a_port_is_told() {
+    let board = board();
+    let name = board.path("board").to_string_lossy().into_owned();
+    let first = esplice_flash::open_serial(&name, 115_200, Default::default()).unwrap();
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("esplice"));
+    command.args(["monitor", "--port", &board.port]);
+    let said = board.run_with_exit(&mut command, 10);
+    has(&said, &["is in use by another program", &format!("(process {})", std::process::id())]);
+    drop(first);
+}
