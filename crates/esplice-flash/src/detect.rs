@@ -61,11 +61,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         self.adopt(chip);
         let security = match info {
-            Some(info) => Security {
-                secure_boot: info.flags & SecurityInfo::SECURE_BOOT != 0,
-                flash_encryption: info.flash_crypt_cnt.count_ones() % 2 == 1,
-                secure_download: false,
-            },
+            Some(info) => Security::of(&info),
             None => Security {
                 secure_boot: self.efuse(chip, "secure-boot-en")?.is_some_and(|bit| bit != 0)
                     || self.efuse(chip, "secure-boot-v2-en")?.is_some_and(|bit| bit != 0),
@@ -140,7 +136,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.ask(&request, SHORT).map(|_| ())
     }
 
-    fn security_info(&mut self) -> Result<Option<SecurityInfo>, FlashError> {
+    pub(crate) fn security_info(&mut self) -> Result<Option<SecurityInfo>, FlashError> {
         match self.ask(&Request::GetSecurityInfo, SHORT) {
             Ok(answer) => Ok(SecurityInfo::from_bytes(&answer.data)),
             Err(FlashError::Refused { .. }) => Ok(None),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{Addr, FlashOffset};
 use esplice_image::PlanError;
 use esplice_protocol::{Opcode, PortError};
 
@@ -111,6 +111,18 @@ pub enum FlashError {
         /// What is to be done, as a verb.
         what: &'static str,
     },
+    /// A program for RAM that is not for the chip's.
+    #[error("{}", not_in_ram(.what, *.addr, *.len, .chip))]
+    NotInRam {
+        /// `segment` or `entry`.
+        what: &'static str,
+        /// Where it is.
+        addr: Addr,
+        /// Bytes.
+        len: usize,
+        /// The chip.
+        chip: String,
+    },
     /// Flash could not be read.
     #[error("{len} bytes of flash at {offset} arrived damaged {attempts} times")]
     Read {
@@ -200,7 +212,7 @@ impl FlashError {
             FlashError::UnknownChip { .. } | FlashError::WrongChip { .. } => ErrorClass::WrongChip,
             FlashError::Security { .. } => ErrorClass::Security,
             FlashError::Plan(PlanError::WrongChip { .. }) => ErrorClass::WrongChip,
-            FlashError::Plan(_) => ErrorClass::Plan,
+            FlashError::Plan(_) | FlashError::NotInRam { .. } => ErrorClass::Plan,
             FlashError::Verify { .. } => ErrorClass::Verify,
         }
     }
@@ -229,6 +241,9 @@ impl FlashError {
             }
             FlashError::Timeout { .. } | FlashError::Checksum { .. } | FlashError::Read { .. } => {
                 "try a lower --baud or a shorter cable".into()
+            }
+            FlashError::NotInRam { .. } => {
+                "a program for RAM has all its segments there; `esplice flash` writes others".into()
             }
             FlashError::Transfer { source, .. } => return source.hint(),
             FlashError::UnknownChip { .. } => "`esplice chips` lists the known ones".into(),
@@ -262,6 +277,13 @@ impl FlashError {
                 | FlashError::NoStub { .. }
                 | FlashError::Read { .. }
         )
+    }
+}
+
+fn not_in_ram(what: &str, addr: Addr, len: usize, chip: &str) -> String {
+    match len {
+        0 => format!("{what} at {addr} is not in what is loaded into the RAM of {chip}"),
+        len => format!("{what} of {len} bytes at {addr} is outside the RAM of {chip}"),
     }
 }
 

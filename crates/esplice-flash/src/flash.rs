@@ -155,7 +155,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
 }
 
 /// Runs `work` in a session; tells the statistics and leaves the lines released, however it ends.
-fn with_session<P: Port + ?Sized, T>(
+pub(crate) fn with_session<P: Port + ?Sized, T>(
     port: &mut P,
     options: &FlashOptions,
     events: &mut dyn FnMut(FlashEvent),

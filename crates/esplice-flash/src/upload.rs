@@ -175,7 +175,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Copies `bytes` into RAM by blocks of `block_len`. A block that failed is not sent again.
-    fn load_ram(&mut self, addr: u32, bytes: &[u8], block_len: u32) -> Result<(), FlashError> {
+    pub(crate) fn load_ram(
+        &mut self,
+        addr: u32,
+        bytes: &[u8],
+        block_len: u32,
+    ) -> Result<(), FlashError> {
         let blocks = bytes.chunks(block_len.max(1) as usize);
         let (len, count) = (bytes.len() as u32, blocks.len() as u32);
         self.command(&Request::MemBegin { len, blocks: count, block_len, addr }, SHORT)?;
@@ -186,7 +191,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Bytes of a RAM block: fewer where the ROM speaks through its USB-OTG port.
-    fn ram_block(&mut self, chip: &Chip) -> Result<u32, FlashError> {
+    pub(crate) fn ram_block(&mut self, chip: &Chip) -> Result<u32, FlashError> {
         let usual = self.loader().ram_block;
         let Some(otg) = &chip.usb_otg else { return Ok(usual) };
         let port = self.read_reg(otg.uart_no_addr.0)?;

@@ -200,7 +200,7 @@ mod tests {
     use crate::shell::Format;
 
     fn port(name: &str, usb: bool) -> ListedPort {
-        let usb = usb.then(|| UsbDevice {
+        let usb = usb.then_some(UsbDevice {
             id: UsbId { vid: 0x10c4, pid: 0xea60 },
             serial: None,
             manufacturer: None,

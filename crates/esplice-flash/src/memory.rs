@@ -1,0 +1,320 @@
+//! Flash by range: read, hashed, compared, erased, by whichever loader answers, and proved by hashes
+//! that the device computes.
+
+use esplice_chip::FlashOffset;
+use esplice_image::{PartitionTable, PlanError};
+use esplice_protocol::Port;
+use md5::{Digest as _, Md5};
+
+use crate::{
+    ChipInfo, FlashError, FlashEvent, FlashOptions, Session,
+    event::StageState,
+    job::{SECTOR, hex},
+    write::erase_time,
+};
+
+/// Bytes read between two events: with a stub what it sends in one command, and of a ROM loader, which
+/// sends 64 bytes a time, what is checked by one hash.
+const STUB_PIECE: u32 = 0x4_0000;
+const ROM_PIECE: u32 = 0x4000;
+
+/// Bytes erased between two events: four blocks, of which each takes up to two seconds.
+const ERASE_PIECE: u32 = 0x4_0000;
+
+/// How often a piece is read or erased before it is given up.
+const ATTEMPTS: u32 = 3;
+
+/// Bytes that flash is read and hashed in; a hash over a part of a word is not asked for.
+const WORD: usize = 4;
+
+/// A range of flash, whose name is for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlashRange {
+    /// Its name: a partition's, a file's, or what is to be done with it.
+    pub name: String,
+    /// Its first byte.
+    pub offset: FlashOffset,
+    /// Bytes.
+    pub len: u32,
+}
+
+impl FlashRange {
+    /// All of a flash of `size` bytes.
+    pub fn whole(size: u32) -> FlashRange {
+        FlashRange { name: "flash".into(), offset: FlashOffset(0), len: size }
+    }
+
+    /// The partition called `name` of the device's own table.
+    ///
+    /// # Errors
+    /// [`PlanError::NoTable`], [`PlanError::UnknownPartition`].
+    pub fn partition(table: Option<&PartitionTable>, name: &str) -> Result<FlashRange, FlashError> {
+        let table = table.ok_or(PlanError::NoTable)?;
+        let Some(partition) = table.find(name) else {
+            return Err(PlanError::UnknownPartition {
+                name: name.to_owned(),
+                nearest: table.nearest_name(name),
+                apps: table.partitions.iter().map(|known| known.name.clone()).collect(),
+            }
+            .into());
+        };
+        let (offset, len) = (partition.offset, partition.len);
+        Ok(FlashRange { name: name.to_owned(), offset, len })
+    }
+
+    /// Refuses what ends behind the flash.
+    ///
+    /// # Errors
+    /// [`PlanError::PastFlash`].
+    pub fn check(&self, info: &ChipInfo) -> Result<(), FlashError> {
+        if self.len > info.flash_size.saturating_sub(self.offset.0) {
+            return Err(PlanError::PastFlash {
+                name: self.name.clone(),
+                len: self.len as usize,
+                offset: self.offset,
+                flash_size: info.flash_size,
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Refuses what does not begin and end with a sector.
+    fn check_sectors(&self) -> Result<(), FlashError> {
+        let end = FlashOffset(self.offset.0.saturating_add(self.len));
+        for (what, offset) in [("the range to erase", self.offset), ("what follows it", end)] {
+            if !offset.0.is_multiple_of(SECTOR) {
+                let name = what.to_owned();
+                return Err(PlanError::Unaligned { name, offset, align: SECTOR }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Pieces of at most `len` bytes, from the front on.
+    fn pieces(&self, len: u32) -> impl Iterator<Item = (FlashOffset, u32)> {
+        let (start, end) = (self.offset.0, self.offset.0.saturating_add(self.len));
+        (start..end).step_by(len as usize).map(move |at| (FlashOffset(at), len.min(end - at)))
+    }
+}
+
+impl<P: Port + ?Sized> Session<'_, P> {
+    /// Reads a range of flash. What came is held against a hash that the device computed, and read
+    /// again where it differs. The board must have been brought up with `options`.
+    ///
+    /// # Errors
+    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], [`FlashError::Read`], and what commands
+    /// bring.
+    pub fn read_range(
+        &mut self,
+        info: &ChipInfo,
+        options: &FlashOptions,
+        range: &FlashRange,
+    ) -> Result<Vec<u8>, FlashError> {
+        range.check(info)?;
+        self.stage("read", StageState::Started);
+        let mut bytes = Vec::new();
+        let piece = if self.loader().is_stub() { STUB_PIECE } else { ROM_PIECE };
+        for (offset, len) in range.pieces(piece) {
+            let read = |session: &mut Self| session.read_checked(offset, len);
+            bytes.extend(self.insist(info, options, read)?);
+            self.tell(FlashEvent::Progress {
+                stage: "read".into(),
+                done: bytes.len() as u32,
+                total: range.len,
+            });
+        }
+        self.stage("read", StageState::Done);
+        Ok(bytes)
+    }
+
+    fn read_checked(&mut self, offset: FlashOffset, len: u32) -> Result<Vec<u8>, FlashError> {
+        let mut bytes = Vec::new();
+        if self.loader().is_stub() {
+            let mut keep = |piece: &[u8]| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            };
+            self.read_flash(offset, len, &mut keep)?;
+            return Ok(bytes);
+        }
+        for _ in 0..ATTEMPTS {
+            bytes = self.read_slow(offset, len as usize)?;
+            // Replies of a ROM carry no checksum, and its hashes go by words.
+            let whole = bytes.len() / WORD * WORD;
+            let hashed = bytes.get(..whole).unwrap_or_default();
+            if hashed.is_empty() || self.hash(offset, whole as u32)? == hex(&Md5::digest(hashed)) {
+                return Ok(bytes);
+            }
+        }
+        Err(FlashError::Read { offset, len, attempts: ATTEMPTS })
+    }
+
+    /// MD5 of a range, computed by the device, in hexadecimal.
+    ///
+    /// # Errors
+    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], and what commands bring.
+    pub fn hash_range(
+        &mut self,
+        info: &ChipInfo,
+        options: &FlashOptions,
+        range: &FlashRange,
+    ) -> Result<String, FlashError> {
+        range.check(info)?;
+        self.insist(info, options, |session| session.hash(range.offset, range.len))
+    }
+
+    /// The sectors in which flash differs from `data` at `offset`, as ranges of offset and length; none
+    /// where it does not. Hashes that the device computes are compared, of ever smaller parts.
+    ///
+    /// # Errors
+    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], and what commands bring.
+    pub fn differences(
+        &mut self,
+        info: &ChipInfo,
+        options: &FlashOptions,
+        name: &str,
+        offset: FlashOffset,
+        data: &[u8],
+    ) -> Result<Vec<(FlashOffset, u32)>, FlashError> {
+        let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        FlashRange { name: name.to_owned(), offset, len }.check(info)?;
+        self.stage("verify", StageState::Started);
+        let mut found: Vec<(FlashOffset, u32)> = Vec::new();
+        let mut open = vec![(0, data.len())];
+        // The last part first, so that what is found ascends.
+        while let Some((from, to)) = open.pop() {
+            let part = data.get(from..to).unwrap_or_default();
+            let at = FlashOffset(offset.0.wrapping_add(from as u32));
+            if self.insist(info, options, |session| session.holds(at, part))? {
+                continue;
+            }
+            let middle = from + (part.len() / 2).next_multiple_of(SECTOR as usize);
+            if middle < to {
+                open.extend([(middle, to), (from, middle)]);
+                continue;
+            }
+            match found.last_mut() {
+                Some((start, len)) if start.0.wrapping_add(*len) == at.0 => {
+                    *len += part.len() as u32;
+                }
+                _ => found.push((at, part.len() as u32)),
+            }
+        }
+        if found.is_empty() {
+            let (hash, name) = (hex(&Md5::digest(data)), name.to_owned());
+            self.tell(FlashEvent::Verified { name, offset, len, hash });
+        }
+        self.stage("verify", StageState::Done);
+        Ok(found)
+    }
+
+    /// Whether flash holds `bytes` at `offset`.
+    fn holds(&mut self, offset: FlashOffset, bytes: &[u8]) -> Result<bool, FlashError> {
+        let (whole, rest) = bytes.split_at(bytes.len() / WORD * WORD);
+        if !whole.is_empty() && self.hash(offset, whole.len() as u32)? != hex(&Md5::digest(whole)) {
+            return Ok(false);
+        }
+        if rest.is_empty() {
+            return Ok(true);
+        }
+        let at = FlashOffset(offset.0.wrapping_add(whole.len() as u32));
+        Ok(self.read_small(at, WORD)?.starts_with(rest))
+    }
+
+    /// Erases a range of whole sectors and proves by a hash that it is blank; what is blank already is
+    /// left as it is. A ROM loader erases as it does before a write. Gives the number of sectors that
+    /// were erased.
+    ///
+    /// # Errors
+    /// [`PlanError::PastFlash`] and [`PlanError::Unaligned`] as [`FlashError::Plan`],
+    /// [`FlashError::Security`] where what is erased could not be written again,
+    /// [`FlashError::Verify`] when it does not get blank, and what commands bring.
+    pub fn erase_range(
+        &mut self,
+        info: &ChipInfo,
+        options: &FlashOptions,
+        range: &FlashRange,
+    ) -> Result<u32, FlashError> {
+        range.check(info)?;
+        range.check_sectors()?;
+        let refused = "what is erased could not be written again over the serial port";
+        let security = info.security;
+        for (is_on, state) in
+            [(security.flash_encryption, "flash encryption"), (security.secure_boot, "secure boot")]
+        {
+            if is_on {
+                return Err(FlashError::Security { state, refused });
+            }
+        }
+        self.stage("erase", StageState::Started);
+        let (mut done, mut erased) = (0, 0);
+        for (offset, len) in range.pieces(ERASE_PIECE) {
+            let was_blank = self
+                .insist(info, options, |session| session.erase_piece(&range.name, offset, len))?;
+            done += len;
+            let sectors = len / SECTOR;
+            erased += if was_blank { 0 } else { sectors };
+            self.count_sectors(sectors, if was_blank { 0 } else { sectors });
+            self.tell(FlashEvent::Progress { stage: "erase".into(), done, total: range.len });
+        }
+        self.stage("erase", StageState::Done);
+        Ok(erased)
+    }
+
+    /// True if it was blank.
+    fn erase_piece(
+        &mut self,
+        name: &str,
+        offset: FlashOffset,
+        len: u32,
+    ) -> Result<bool, FlashError> {
+        let expected = hex(&Md5::digest(vec![0xff; len as usize]));
+        if self.hash(offset, len)? == expected {
+            return Ok(true);
+        }
+        let mut attempt = 1;
+        loop {
+            if self.loader().is_stub() {
+                self.erase_region(offset, len)?;
+            } else {
+                // A write of no blocks.
+                let begin = self.loader().begin(offset.0, len, 0, false);
+                self.ask(&begin, erase_time(offset.0, len))?;
+            }
+            let found = self.hash(offset, len)?;
+            if found == expected {
+                return Ok(false);
+            }
+            if attempt == ATTEMPTS {
+                let name = name.to_owned();
+                return Err(FlashError::Verify { name, offset, len, expected, found });
+            }
+            attempt += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_a_range() {
+        let range = FlashRange { name: "x".into(), offset: FlashOffset(0x1000), len: 0x2801 };
+        let pieces: Vec<(u32, u32)> = range.pieces(0x1000).map(|(at, len)| (at.0, len)).collect();
+        assert_eq!(pieces, [(0x1000, 0x1000), (0x2000, 0x1000), (0x3000, 0x801)]);
+        let none = FlashRange { len: 0, ..range };
+        assert_eq!(none.pieces(0x1000).count(), 0);
+    }
+
+    #[test]
+    fn partitions_are_found_in_the_devices_table() {
+        let table = PartitionTable::esp_idf_default();
+        let range = FlashRange::partition(Some(&table), "factory").unwrap();
+        assert_eq!((range.offset, range.len), (FlashOffset(0x1_0000), 0x10_0000));
+        let error = FlashRange::partition(Some(&table), "fatcory").unwrap_err();
+        assert_eq!(error.to_string(), "no partition is called \"fatcory\"");
+        assert!(FlashRange::partition(None, "nvs").is_err());
+    }
+}
