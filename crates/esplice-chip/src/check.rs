@@ -17,7 +17,9 @@ const CHECKS: &[Check] = &[
     a_chip_without_its_id_has_a_magic_word,
     c_flags_are_flags,
     a_vendors_rust_is_known_by_its_processor,
+    a_crystal_that_is_told_is_one_of_several,
     efuse_fields_are_named_once,
+    efuse_conditions_are_of_fields,
     efuse_blocks_do_not_overlap,
     mac_has_48_bits,
     sim_peripherals_do_not_overlap,
@@ -169,10 +171,33 @@ fn c_flags_are_flags(chip: &Chip) -> Result<(), String> {
     }
 }
 
+fn a_crystal_that_is_told_is_one_of_several(chip: &Chip) -> Result<(), String> {
+    match (&chip.crystal, chip.other_xtal_mhz.is_empty()) {
+        (Some(_), true) => {
+            Err("[crystal] tells a crystal, and other-xtal-mhz names no other".into())
+        }
+        (None, false) => Err("other-xtal-mhz names crystals, and no [crystal] tells which".into()),
+        _ => Ok(()),
+    }
+}
+
 fn efuse_fields_are_named_once(chip: &Chip) -> Result<(), String> {
     for (i, field) in chip.efuse.fields.iter().enumerate() {
         if chip.efuse.fields[..i].iter().any(|other| other.name == field.name) {
             return Err(format!("efuse field {:?} stands twice", field.name));
+        }
+    }
+    Ok(())
+}
+
+fn efuse_conditions_are_of_fields(chip: &Chip) -> Result<(), String> {
+    for condition in &chip.efuse.first_revision {
+        let name = &condition.field;
+        if chip.efuse.field(name).is_none() {
+            return Err(format!("first-revision is told by {name:?}, which is no efuse field"));
+        }
+        if condition.value & !condition.mask != 0 {
+            return Err(format!("first-revision: {name} can't be {:#x}", condition.value));
         }
     }
     Ok(())

@@ -9,6 +9,20 @@ pub struct Efuse {
     pub blocks: Vec<EfuseBlock>,
     /// Named fields.
     pub fields: Vec<EfuseField>,
+    /// Where all of these hold, the chip is of revision 0.0 whatever its revision's fields say: it was
+    /// made before they had their meaning. Empty where the fields are always right.
+    pub first_revision: Vec<EfuseCondition>,
+}
+
+/// What a field is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EfuseCondition {
+    /// The field's name.
+    pub field: String,
+    /// The bits of its value that count.
+    pub mask: u64,
+    /// What they are to be.
+    pub value: u64,
 }
 
 /// One block of eFuses, as the read registers show it.
@@ -44,10 +58,39 @@ pub struct BitRange {
     pub count: u32,
 }
 
+impl BitRange {
+    /// What these bits of the register's content hold.
+    pub fn of(&self, word: u32) -> u32 {
+        let mask = (1_u64 << self.count.min(32)) - 1;
+        ((u64::from(word) >> self.bit.min(31)) & mask) as u32
+    }
+}
+
 impl Efuse {
     /// The field called `name`, if this chip has it.
     pub fn field(&self, name: &str) -> Option<&EfuseField> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The chip's revision, major and minor; `value_of` gives a field's value by its name, 0 for a field
+    /// that the chip lacks.
+    ///
+    /// # Errors
+    /// Those of `value_of`.
+    pub fn revision<E>(
+        &self,
+        mut value_of: impl FnMut(&str) -> Result<u64, E>,
+    ) -> Result<(u8, u8), E> {
+        let mut is_first = !self.first_revision.is_empty();
+        for condition in &self.first_revision {
+            is_first = is_first && value_of(&condition.field)? & condition.mask == condition.value;
+        }
+        if is_first {
+            return Ok((0, 0));
+        }
+        // Fields of four bits at most.
+        let major = value_of("wafer-version-major")? as u8;
+        Ok((major, value_of("wafer-version-minor")? as u8))
     }
 }
 

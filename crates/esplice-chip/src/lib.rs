@@ -15,6 +15,7 @@
 mod address;
 mod board;
 mod check;
+mod crystal;
 mod efuse;
 mod layout;
 mod outside;
@@ -26,7 +27,8 @@ use std::sync::OnceLock;
 
 pub use address::{Addr, FlashOffset, parse_size};
 pub use board::{Board, BoardUsb, Led, LedKind, UsbKind};
-pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseField};
+pub use crystal::{CountedOn, Crystal};
+pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseCondition, EfuseField};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
 pub use outside::{OwnTarget, Target, add_target, parse_target};
 pub use schema::{

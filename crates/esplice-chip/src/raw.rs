@@ -3,9 +3,9 @@
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    Access, Addr, Backing, BitRange, Chip, Efuse, EfuseBlock, EfuseField, Features, FlashOffset,
-    ImageParams, Loader, MemoryLayout, Region, RegionKind, Reset, Sim, SpiRegisters, Toolchain,
-    UsbOtg, Watchdog,
+    Access, Addr, Backing, BitRange, Chip, CountedOn, Crystal, Efuse, EfuseBlock, EfuseCondition,
+    EfuseField, Features, FlashOffset, ImageParams, Loader, MemoryLayout, Region, RegionKind,
+    Reset, Sim, SpiRegisters, Toolchain, UsbOtg, Watchdog,
 };
 
 #[derive(Deserialize)]
@@ -21,6 +21,7 @@ pub(crate) struct File {
     usb_otg: Option<UsbOtg>,
     watchdog: Watchdog,
     efuse: RawEfuse,
+    crystal: Option<RawCrystal>,
     features: Features,
     toolchain: Toolchain,
     sim: Option<Sim>,
@@ -37,6 +38,49 @@ struct Identity {
     #[serde(default)]
     other_xtal_mhz: Vec<u32>,
     boot_cpu_mhz: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct RawCrystal {
+    divider: RawRegisterBits,
+    counted_on_mhz: Option<u32>,
+    counted_on: Option<RawRegisterBits>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRegisterBits {
+    #[serde(deserialize_with = "addr")]
+    addr: Addr,
+    bit: u32,
+    count: u32,
+}
+
+impl RawCrystal {
+    fn resolve(self) -> Result<Crystal, String> {
+        let counted_on = match (self.counted_on_mhz, self.counted_on) {
+            (Some(_), Some(_)) => {
+                return Err("[crystal] has both counted-on-mhz and counted-on".into());
+            }
+            (Some(mhz), None) => Some(CountedOn::Mhz(mhz)),
+            (None, Some(bits)) => Some(CountedOn::Register(bits.resolve()?)),
+            (None, None) => None,
+        };
+        Ok(Crystal { divider: self.divider.resolve()?, counted_on })
+    }
+}
+
+impl RawRegisterBits {
+    fn resolve(self) -> Result<BitRange, String> {
+        if self.count == 0 || self.bit.saturating_add(self.count) > 32 {
+            return Err(format!(
+                "{}: bits {}+{} are in no register",
+                self.addr, self.bit, self.count
+            ));
+        }
+        Ok(BitRange { addr: self.addr, bit: self.bit, count: self.count })
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,10 +102,25 @@ struct RawRegion {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct RawEfuse {
     block: Vec<RawBlock>,
     field: Vec<RawField>,
+    #[serde(default)]
+    first_revision: Vec<RawCondition>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCondition {
+    field: String,
+    #[serde(default = "all_bits")]
+    mask: u64,
+    is: u64,
+}
+
+fn all_bits() -> u64 {
+    u64::MAX
 }
 
 #[derive(Deserialize)]
@@ -96,6 +155,7 @@ struct RawBits {
 impl File {
     pub(crate) fn resolve(self) -> Result<Chip, String> {
         let efuse = self.efuse.resolve()?;
+        let crystal = self.crystal.map(RawCrystal::resolve).transpose()?;
         Ok(Chip {
             name: self.chip.name,
             display_name: self.chip.display_name,
@@ -103,6 +163,7 @@ impl File {
             isa: self.chip.isa,
             xtal_mhz: self.chip.xtal_mhz,
             other_xtal_mhz: self.chip.other_xtal_mhz,
+            crystal,
             boot_cpu_mhz: self.chip.boot_cpu_mhz,
             regions: self.memory.region.into_iter().map(RawRegion::resolve).collect(),
             layout: self.layout,
@@ -142,7 +203,11 @@ impl RawEfuse {
             .collect();
         let fields = self.field.into_iter().map(|raw| raw.resolve(&blocks));
         let fields = fields.collect::<Result<_, _>>()?;
-        Ok(Efuse { blocks, fields })
+        let conditions = self.first_revision.into_iter();
+        let first_revision = conditions
+            .map(|raw| EfuseCondition { field: raw.field, mask: raw.mask, value: raw.is })
+            .collect();
+        Ok(Efuse { blocks, fields, first_revision })
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{Addr, ChipError, Efuse, FlashOffset, MemoryLayout, Watchdog, check, nearest, raw};
+use crate::{
+    Addr, ChipError, Crystal, Efuse, FlashOffset, MemoryLayout, Watchdog, check, nearest, raw,
+};
 
 /// One chip.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct Chip {
     pub xtal_mhz: u32,
     /// Other crystals that boards have, in MHz.
     pub other_xtal_mhz: Vec<u32>,
+    /// How the loader lets one tell which it is; none where all boards have the same.
+    pub crystal: Option<Crystal>,
     /// The CPU's clock when the ROM starts, in MHz.
     pub boot_cpu_mhz: u32,
     /// Memories on the bus.

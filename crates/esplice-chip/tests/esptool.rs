@@ -236,6 +236,146 @@ fn fields_read_as_esptool_reads_them() {
     assert!(compared >= 16 * 4 * chips.len(), "only {compared} values were compared");
 }
 
+/// Revisions by esptool of chips whose versions are set field by field: `chip versions major minor`,
+/// the versions in the order of [`VERSIONS`].
+const ASK_REVISIONS: &str = r#"
+import sys
+from esptool.targets import CHIP_DEFS
+for line in sys.stdin:
+    chip, versions, *words = line.split()
+    words = dict(tuple(int(number) for number in word.split(":")) for word in words)
+    rom = CHIP_DEFS[chip].__new__(CHIP_DEFS[chip])
+    rom.cache = {}
+    rom.read_reg = lambda addr, timeout=None: words.get(addr, 0)
+    print(chip, versions, rom.get_major_chip_version(), rom.get_minor_chip_version())
+"#;
+
+const VERSIONS: &[(&str, u64)] = &[
+    ("wafer-version-major", 4),
+    ("wafer-version-minor", 16),
+    ("blk-version-major", 4),
+    ("blk-version-minor", 8),
+];
+
+/// The revision, which on some chips depends on more fields than its own, for all values of them.
+#[test]
+fn revisions_are_told_as_esptool_tells_them() {
+    use std::{fmt::Write as _, io::Write as _, process::Stdio};
+    let mut questions = String::new();
+    let mut ours = BTreeMap::new();
+    // Of the other chips the fields alone are compared, by another test.
+    let chips = esplice_chip::all().iter().filter(|chip| !chip.efuse.first_revision.is_empty());
+    for chip in chips {
+        for number in 0..VERSIONS.iter().map(|(_, values)| values).product::<u64>() {
+            let mut rest = number;
+            let mut words: BTreeMap<u32, u32> = BTreeMap::new();
+            let mut values = BTreeMap::new();
+            for (name, count) in VERSIONS {
+                let value = rest % count;
+                rest /= count;
+                let field = chip.efuse.field(name).unwrap();
+                field.put(value, |addr, bits| *words.entry(addr.0).or_default() |= bits);
+                values.insert(*name, value);
+            }
+            let value_of = |name: &str| Ok::<_, ()>(values.get(name).copied().unwrap_or(0));
+            ours.insert((chip.name.clone(), number), chip.efuse.revision(value_of).unwrap());
+            let _ = write!(questions, "{} {number}", chip.name);
+            for (addr, word) in words {
+                let _ = write!(questions, " {addr}:{word}");
+            }
+            questions.push('\n');
+        }
+    }
+    let mut child = Command::new(python())
+        .args(["-c", ASK_REVISIONS])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("esptool's Python starts");
+    let mut stdin = child.stdin.take().unwrap();
+    let asking = std::thread::spawn(move || stdin.write_all(questions.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    asking.join().unwrap().unwrap();
+    assert!(output.status.success(), "install esptool with `pip install esptool==5.6.0`");
+    let mut compared = 0;
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let [chip, number, major, minor] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("not a revision: {line:?}");
+        };
+        let number: u64 = number.parse().unwrap();
+        let theirs: (u8, u8) = (major.parse().unwrap(), minor.parse().unwrap());
+        assert_eq!(ours[&(chip.to_owned(), number)], theirs, "{chip}, fields {number:#x}");
+        compared += 1;
+    }
+    assert!(compared == ours.len() && compared >= 2048, "only {compared} were compared");
+}
+
+/// Crystals that esptool tells by the UART's divider, and the baud rates that it then asks the loader
+/// for; a line each: `chip divider counted-on crystal asked`.
+const ASK_CRYSTALS: &str = r#"
+import struct, sys
+from esptool.targets import CHIP_DEFS
+for chip in sys.argv[1].split(","):
+    kind = CHIP_DEFS[chip]
+    class Fake(kind):
+        def __init__(self):
+            self.cache, self.secure_download_mode = {}, False
+            self._port = type("Port", (), {"baudrate": 115200})()
+        def read_reg(self, addr, timeout=None):
+            return registers.get(addr, 0)
+        def command(self, op=None, data=b"", *rest, **more):
+            asked.append(struct.unpack("<II", data)[0])
+            return 0, b""
+        def _set_port_baudrate(self, baud):
+            pass
+        def flush_input(self):
+            pass
+    for mhz in (26, 40, 48):
+        for counted_on in (40, 48):
+            asked = []
+            divider = round(mhz * 1_000_000 / 115200)
+            registers = {kind.UART_CLKDIV_REG: divider | 0xa << 20}
+            if hasattr(kind, "PCR_SYSCLK_CONF_REG"):
+                registers[kind.PCR_SYSCLK_CONF_REG] = counted_on << 24 | 0x80ffffff
+            fake = Fake()
+            crystal = fake.get_crystal_freq()
+            saved, sys.stdout = sys.stdout, sys.stderr
+            fake.change_baud(921600)
+            sys.stdout = saved
+            print(chip, divider | 0xa << 20, counted_on, crystal, asked[0])
+"#;
+
+#[test]
+fn crystals_and_baud_rates_are_told_as_esptool_tells_them() {
+    let several = |chip: &&Chip| chip.crystal.is_some();
+    let chips: Vec<Chip> = esplice_chip::all().iter().filter(several).cloned().collect();
+    let mut compared = 0;
+    for line in printed(ASK_CRYSTALS, &chips, &[]).lines() {
+        let [name, divider, register, crystal, asked] = line.split(' ').collect::<Vec<_>>()[..]
+        else {
+            continue;
+        };
+        let number = |text: &str| text.parse::<u32>().unwrap();
+        let chip = chips.iter().find(|chip| chip.name == name).unwrap();
+        // esptool also names crystals that no board of the chip has.
+        let known = std::iter::once(chip.xtal_mhz).chain(chip.other_xtal_mhz.clone());
+        if !known.collect::<Vec<_>>().contains(&number(crystal)) {
+            continue;
+        }
+        let ours = chip.crystal_of_divider(115_200, number(divider));
+        assert_eq!(ours, number(crystal), "{line}");
+        compared += 1;
+        if let Some(counted_on) = chip.crystal.as_ref().unwrap().counted_on {
+            let word = number(register) << 24 | 0x80ff_ffff;
+            let ours = chip.loader_baud(921_600, ours, counted_on.mhz(word));
+            assert_eq!(ours, number(asked), "{line}");
+            compared += 1;
+        }
+    }
+    // Two crystals a chip, with two registers each.
+    assert!(compared >= 3 * 4 + 2 * 4, "{compared}");
+}
+
 /// What esptool's Python printed.
 struct Constants(BTreeMap<(String, String), Table>);
 

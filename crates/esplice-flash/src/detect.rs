@@ -105,10 +105,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// The chip's revision: major, minor.
     pub(crate) fn revision(&mut self, chip: &Chip) -> Result<(u8, u8), FlashError> {
-        let major = self.efuse(chip, "wafer-version-major")?.unwrap_or(0);
-        let minor = self.efuse(chip, "wafer-version-minor")?.unwrap_or(0);
-        // eFuse fields of four bits at most.
-        Ok((major as u8, minor as u8))
+        chip.efuse.revision(|field| Ok(self.efuse(chip, field)?.unwrap_or(0)))
     }
 
     /// Attaches the flash chip, reads its id, and tells the loader its size.
