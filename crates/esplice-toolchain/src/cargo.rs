@@ -2,10 +2,10 @@
 
 use std::{
     ffi::OsString,
-    fs,
     io::BufReader,
     path::{Path, PathBuf},
     process::{ChildStdout, Command, ExitStatus, Stdio},
+    thread,
 };
 
 use cargo_metadata::{Message, Metadata, MetadataCommand};
@@ -13,8 +13,9 @@ use esplice_chip::Chip;
 use esplice_layout::Layout;
 
 use crate::{
-    Machine, RustToolchain, SOURCE_DATE_EPOCH, ToolchainError, find_rust,
+    Machine, Probe as _, RustToolchain, SOURCE_DATE_EPOCH, ToolchainError, find, find_rust,
     project::{self, Selection},
+    scripts,
 };
 
 /// What a build is asked for beyond the project and the chip.
@@ -97,8 +98,7 @@ fn build(
 ) -> Result<Artifact, ToolchainError> {
     let directory = project::directory(project)?;
     let machine = Machine::seen_from(&directory);
-    let toolchain = find_rust(chip, &machine)?;
-    let metadata = read_metadata(&directory, &machine, &toolchain)?;
+    let (toolchain, metadata) = toolchain_and_metadata(chip, &directory, &machine)?;
     let selection =
         project::select(&metadata, &directory, options.package.as_deref(), options.bin.as_deref())?;
 
@@ -140,8 +140,7 @@ fn build(
     }
 }
 
-/// `options` with what the layout adds: files beside the project's other build outputs, in a directory
-/// named by their content, since cargo links anew only if an argument differs.
+/// `options` with what the layout adds.
 fn injected(
     layout: &Layout,
     options: &CargoOptions,
@@ -157,43 +156,59 @@ fn injected(
         Some(target) => std::path::absolute(target).unwrap_or_else(|_| target.clone()),
         None => metadata.target_directory.clone().into_std_path_buf(),
     };
-    let directory = target.join("esplice").join(injection.digest());
-    let failed = |source| ToolchainError::WriteLayout { path: directory.clone(), source };
-    fs::create_dir_all(&directory).map_err(failed)?;
-    for file in &injection.files {
-        let path = directory.join(file.name);
-        if fs::read(&path).is_ok_and(|there| there == file.bytes) {
-            continue;
-        }
-        // Another build may be reading it: it is there whole or not at all.
-        let beside = directory.join(format!("{}.{}", file.name, std::process::id()));
-        fs::write(&beside, &file.bytes)
-            .and_then(|()| fs::rename(&beside, &path))
-            .map_err(failed)?;
-    }
+    let directory = scripts::write(&injection, &target.join("esplice"))?;
     let mut options = options.clone();
     options.link_args.extend(injection.link_args(&directory.to_string_lossy()));
     options.variables.push(("ESPLICE_LAYOUT".into(), "injected".into()));
     Ok(options)
 }
 
+/// The toolchain, and what cargo says of the project. The first cargo on the path is asked while the
+/// toolchain is looked for, as manifests mean the same to each; where it has no answer, the toolchain's is
+/// asked.
+fn toolchain_and_metadata(
+    chip: &Chip,
+    directory: &Path,
+    machine: &Machine,
+) -> Result<(RustToolchain, Metadata), ToolchainError> {
+    // rustup may install what such a file names when one of its programs is started: one at a time.
+    let is_pinned = machine.directory().ancestors().any(|above| {
+        ["rust-toolchain", "rust-toolchain.toml"].iter().any(|file| above.join(file).exists())
+    });
+    let first = find::program(machine, "cargo").filter(|_| !is_pinned);
+    let (toolchain, early) = thread::scope(|scope| {
+        let early = first.map(|cargo| {
+            scope.spawn(move || read_metadata(directory, machine, &cargo, Vec::new()).ok())
+        });
+        let toolchain = find_rust(chip, machine);
+        (toolchain, early.and_then(|early| early.join().ok().flatten()))
+    });
+    let toolchain = toolchain?;
+    let metadata = match early {
+        Some(metadata) => metadata,
+        None => read_metadata(directory, machine, &toolchain.cargo, toolchain.variables())?,
+    };
+    Ok((toolchain, metadata))
+}
+
 fn read_metadata(
     directory: &Path,
     machine: &Machine,
-    toolchain: &RustToolchain,
+    cargo: &Path,
+    variables: Vec<(&'static str, OsString)>,
 ) -> Result<Metadata, ToolchainError> {
     let mut command = MetadataCommand::new();
     // Without dependencies cargo needs neither the registry nor a lock file.
-    command.cargo_path(&toolchain.cargo).current_dir(directory).no_deps();
+    command.cargo_path(cargo).current_dir(directory).no_deps();
     for name in machine.hidden() {
         command.env_remove(name);
     }
-    for (name, value) in toolchain.variables() {
+    for (name, value) in variables {
         command.env(name, value);
     }
     command.exec().map_err(|error| match error {
         cargo_metadata::Error::Io(source) => {
-            ToolchainError::Start { program: toolchain.cargo.clone(), source }
+            ToolchainError::Start { program: cargo.to_owned(), source }
         }
         cargo_metadata::Error::CargoMetadata { stderr } => ToolchainError::BadManifest {
             path: directory.to_owned(),
@@ -389,7 +404,6 @@ mod tests {
             origin: crate::Origin::Installed,
             cargo: "cargo".into(),
             rustc: "rustc".into(),
-            version: "rustc 1.95.0".into(),
             target: "T".into(),
             build_std: vec![],
             linker: None,

@@ -6,10 +6,14 @@ use std::{
     str::FromStr,
 };
 
-use cargo_metadata::cargo_platform::{Cfg, Platform};
+use cargo_metadata::cargo_platform::Cfg;
 use esplice_chip::Chip;
 
-use crate::{Probe, ToolchainError, probe::program_name};
+use crate::{
+    Probe, ToolchainError,
+    config::{Config, linker_among},
+    probe::program_name,
+};
 
 /// A Rust toolchain and what cargo is to be told to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +24,6 @@ pub struct RustToolchain {
     pub cargo: PathBuf,
     /// Its compiler.
     pub rustc: PathBuf,
-    /// The compiler's name, version and date, in one line.
-    pub version: String,
     /// Cargo's target triple.
     pub target: String,
     /// Library crates to build along; empty where the target is installed.
@@ -97,7 +99,6 @@ pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, Toolch
         origin,
         cargo: found.cargo,
         rustc: found.rustc,
-        version: found.version,
         target: target.clone(),
         build_std,
         linker,
@@ -142,8 +143,6 @@ struct Installation {
     cargo: PathBuf,
     rustc: PathBuf,
     sysroot: PathBuf,
-    host: String,
-    version: String,
 }
 
 impl Installation {
@@ -164,11 +163,11 @@ impl Installation {
     }
 
     fn ask(cargo: PathBuf, rustc: PathBuf, probe: &dyn Probe) -> Option<Self> {
-        let sysroot = PathBuf::from(probe.output(&rustc, &["--print", "sysroot"])?.trim());
-        let about = probe.output(&rustc, &["-vV"])?;
-        let host = about.lines().find_map(|line| line.strip_prefix("host: "))?.trim().to_owned();
-        let version = about.lines().next()?.trim().to_owned();
-        Some(Installation { cargo, rustc, sysroot, host, version })
+        let sysroot = match installed_sysroot(&rustc, probe) {
+            Some(sysroot) => sysroot,
+            None => PathBuf::from(probe.output(&rustc, &["--print", "sysroot"])?.trim()),
+        };
+        Some(Installation { cargo, rustc, sysroot })
     }
 
     fn rustlib(&self) -> PathBuf {
@@ -191,11 +190,24 @@ impl Installation {
         probe.exists(&self.rustlib().join("src/rust/library/Cargo.toml"))
     }
 
-    /// Whether rustc has its own lld beside it, which bare-metal targets use unasked.
+    /// Whether rustc has its own lld beside it, which bare-metal targets use unasked. It stands in the
+    /// host's directory, the only one with programs.
     fn has_linker(&self, probe: &dyn Probe) -> bool {
         let name = format!("rust-lld{}", std::env::consts::EXE_SUFFIX);
-        probe.exists(&self.rustlib().join(&self.host).join("bin").join(name))
+        let targets = probe.entries(&self.rustlib());
+        targets.iter().any(|target| probe.exists(&target.join("bin").join(&name)))
     }
+}
+
+/// The sysroot of a compiler that lies in one, which need not be asked for it: a process less with each
+/// build. None for rustup's stand-in, whose toolchain depends on where it is started.
+fn installed_sysroot(rustc: &Path, probe: &dyn Probe) -> Option<PathBuf> {
+    let rustc = probe.resolved(rustc)?;
+    let bin = rustc.parent().filter(|_| program_name(&rustc) == Some("rustc"))?;
+    let rustup = bin.join(format!("rustup{}", std::env::consts::EXE_SUFFIX));
+    let sysroot = bin.parent().filter(|_| bin.file_name().is_some_and(|name| name == "bin"))?;
+    let is_one = probe.exists(&sysroot.join("lib").join("rustlib")) && !probe.exists(&rustup);
+    is_one.then(|| sysroot.to_owned())
 }
 
 /// The first program of exactly this name on the path.
@@ -233,18 +245,18 @@ fn user_linker(found: &Installation, target: &str, probe: &dyn Probe) -> Option<
     if let Some(linker) = probe.variable(&variable) {
         return Some(linker.to_string_lossy().into_owned());
     }
+    let cfgs = || target_cfgs(&found.rustc, target, probe);
+    if let Some(config) = Config::read(probe) {
+        return config.linker(target, cfgs);
+    }
     let question = ["-Zunstable-options", "config", "get", "--format", "json-value", "target"];
     let answer = probe.output(&found.cargo, &question)?;
     let tables = serde_json::from_str::<serde_json::Map<_, _>>(&answer).ok()?;
-    let mut with_linker = tables
+    let linkers: Vec<(&str, &str)> = tables
         .iter()
-        .filter_map(|(key, table)| Some((key, table.get("linker")?.as_str().unwrap_or_default())));
-    let cfgs = || target_cfgs(&found.rustc, target, probe);
-    let (_, linker) = with_linker.find(|(key, _)| match Platform::from_str(key) {
-        Ok(platform) => platform.matches(target, &cfgs()),
-        Err(_) => false,
-    })?;
-    Some(linker.to_owned())
+        .filter_map(|(key, table)| Some((key.as_str(), table.get("linker")?.as_str()?)))
+        .collect();
+    linker_among(&linkers, target, cfgs)
 }
 
 /// What `cfg(…)` sees on the target.

@@ -20,11 +20,13 @@
 //! ```
 
 mod cargo;
+mod config;
 mod environment;
 mod error;
 mod find;
 mod probe;
 mod project;
+mod scripts;
 mod tinygo;
 
 pub use cargo::{Artifact, CargoOptions, Hear, build_cargo, build_cargo_heard};

@@ -14,6 +14,21 @@ pub trait Probe {
     /// Whether there is a file or directory at `path`.
     fn exists(&self, path: &Path) -> bool;
 
+    /// What stands in the directory at `path`; nothing if there is none.
+    fn entries(&self, path: &Path) -> Vec<PathBuf>;
+
+    /// The text of the file at `path`, if there is one.
+    fn text(&self, path: &Path) -> Option<String>;
+
+    /// `path` without symbolic links, if there is something.
+    fn resolved(&self, path: &Path) -> Option<PathBuf>;
+
+    /// The project's directory, absolute: where programs are started.
+    fn directory(&self) -> PathBuf;
+
+    /// Cargo's home: `CARGO_HOME`, or `.cargo` in the user's.
+    fn cargo_home(&self) -> Option<PathBuf>;
+
     /// What `program` writes to its standard output, if it can be started and succeeds.
     fn output(&self, program: &Path, args: &[&str]) -> Option<String>;
 
@@ -60,6 +75,31 @@ impl Machine {
 impl Probe for Machine {
     fn exists(&self, path: &Path) -> bool {
         path.exists()
+    }
+
+    fn entries(&self, path: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(path).into_iter().flatten();
+        entries.flatten().map(|entry| entry.path()).collect()
+    }
+
+    fn text(&self, path: &Path) -> Option<String> {
+        fs::read_to_string(path).ok()
+    }
+
+    fn resolved(&self, path: &Path) -> Option<PathBuf> {
+        fs::canonicalize(path).ok()
+    }
+
+    fn directory(&self) -> PathBuf {
+        // As cargo sees it, who asks the system for the directory it was started in.
+        fs::canonicalize(&self.directory).unwrap_or_else(|_| self.directory.clone())
+    }
+
+    fn cargo_home(&self) -> Option<PathBuf> {
+        match self.variable("CARGO_HOME") {
+            Some(home) => Some(self.directory().join(home)),
+            None => Some(std::env::home_dir()?.join(".cargo")),
+        }
     }
 
     fn output(&self, program: &Path, args: &[&str]) -> Option<String> {

@@ -324,6 +324,21 @@ mod tests {
         fn exists(&self, _: &Path) -> bool {
             false
         }
+        fn entries(&self, _: &Path) -> Vec<PathBuf> {
+            Vec::new()
+        }
+        fn text(&self, _: &Path) -> Option<String> {
+            None
+        }
+        fn resolved(&self, _: &Path) -> Option<PathBuf> {
+            None
+        }
+        fn directory(&self) -> PathBuf {
+            "/".into()
+        }
+        fn cargo_home(&self) -> Option<PathBuf> {
+            None
+        }
         fn output(&self, _: &Path, args: &[&str]) -> Option<String> {
             match args {
                 ["version"] => Some("tinygo version 0.33.0 linux/amd64".into()),

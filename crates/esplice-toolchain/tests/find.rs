@@ -20,11 +20,37 @@ struct Fake {
     /// Answers by program and arguments.
     answers: BTreeMap<String, String>,
     variables: BTreeMap<String, String>,
+    /// Contents of files, by path.
+    texts: BTreeMap<PathBuf, String>,
 }
 
 impl Probe for Fake {
     fn exists(&self, path: &Path) -> bool {
         self.files.iter().chain(&self.path).any(|file| file.starts_with(path))
+    }
+
+    fn entries(&self, path: &Path) -> Vec<PathBuf> {
+        let below = |file: &PathBuf| Some(path.join(file.strip_prefix(path).ok()?.iter().next()?));
+        self.files.iter().filter_map(below).collect()
+    }
+
+    fn text(&self, path: &Path) -> Option<String> {
+        self.texts.get(path).cloned()
+    }
+
+    fn resolved(&self, path: &Path) -> Option<PathBuf> {
+        // As rustup has its stand-ins.
+        let is_rustups = path.starts_with("/home/u/.cargo/bin");
+        let resolved = if is_rustups { path.with_file_name("rustup") } else { path.to_owned() };
+        self.exists(&resolved).then_some(resolved)
+    }
+
+    fn directory(&self) -> PathBuf {
+        "/home/u/project".into()
+    }
+
+    fn cargo_home(&self) -> Option<PathBuf> {
+        Some("/home/u/.cargo".into())
     }
 
     fn output(&self, program: &Path, args: &[&str]) -> Option<String> {
@@ -57,16 +83,18 @@ impl Fake {
         self
     }
 
+    fn text_file(mut self, path: &str, text: &str) -> Self {
+        self.texts.insert(path.into(), text.into());
+        self
+    }
+
     fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.into(), value.into());
         self
     }
 
-    fn rustc(self, rustc: &str, sysroot: &str, version: &str) -> Self {
-        self.answer(&format!("{rustc} --print sysroot"), &format!("{sysroot}\n")).answer(
-            &format!("{rustc} -vV"),
-            &format!("rustc {version}\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n"),
-        )
+    fn rustc(self, rustc: &str, sysroot: &str) -> Self {
+        self.answer(&format!("{rustc} --print sysroot"), &format!("{sysroot}\n"))
     }
 
     /// rustup with a toolchain for the host alone, with its rust-lld.
@@ -74,7 +102,7 @@ impl Fake {
         self.program("/home/u/.cargo/bin/cargo")
             .program("/home/u/.cargo/bin/rustc")
             .program("/home/u/.cargo/bin/rustup")
-            .rustc("/home/u/.cargo/bin/rustc", RUSTUP_ROOT, "1.95.0")
+            .rustc("/home/u/.cargo/bin/rustc", RUSTUP_ROOT)
             .file(&format!("{RUSTUP_ROOT}/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld"))
     }
 
@@ -88,11 +116,10 @@ impl Fake {
 
     /// Debian with rustc-web and cargo-web.
     fn debian(self) -> Self {
-        self.program("/usr/bin/apt-get").program("/usr/bin/cargo").program("/usr/bin/rustc").rustc(
-            "/usr/bin/rustc",
-            "/usr",
-            "1.96.0",
-        )
+        self.program("/usr/bin/apt-get")
+            .program("/usr/bin/cargo")
+            .program("/usr/bin/rustc")
+            .rustc("/usr/bin/rustc", "/usr")
     }
 
     fn debian_sources(self) -> Self {
@@ -231,30 +258,99 @@ fn the_newest_lld_is_taken() {
     }
 }
 
+/// The files are read here; cargo is not asked.
 #[test]
 fn the_users_own_linker_stands() {
-    let machine = || Fake::default().debian().debian_sources();
-    let ask = "/usr/bin/cargo -Zunstable-options config get --format json-value target";
     let cfgs = format!("/usr/bin/rustc --print cfg --target {TARGET}");
-    let with_cfgs = |config: &str| {
-        machine().answer(ask, config).answer(&cfgs, "target_arch=\"riscv32\"\ntarget_os=\"none\"\n")
+    let machine = || {
+        let machine = Fake::default().debian().debian_sources().lld("ld.lld-19");
+        machine.answer(&cfgs, "target_arch=\"riscv32\"\ntarget_os=\"none\"\n")
     };
+    let project = "/home/u/project/.cargo/config.toml";
+    let with = |config: &str| machine().text_file(project, config);
     let own = "RUSTC_BOOTSTRAP=1 /usr/bin/cargo --target TARGET -Zbuild-std=core,alloc";
+    let named = format!("[target.{TARGET}]\nlinker = \"mine\"\n");
+    let by_cfg = "[target.'cfg(target_arch=\"riscv32\")']\nlinker = \"mine\"\n";
     check(machine().variable("CARGO_TARGET_RISCV32IMC_UNKNOWN_NONE_ELF_LINKER", "mine"), own);
-    check(with_cfgs(&format!(r#"{{"{TARGET}":{{"linker":"mine"}}}}"#)), own);
-    check(with_cfgs(r#"{"cfg(target_arch=\"riscv32\")":{"linker":"mine"}}"#), own);
+    for config in [&named, by_cfg] {
+        check(with(config), own);
+        for file in [
+            "/home/u/project/.cargo/config",
+            "/home/u/.cargo/config.toml",
+            "/home/.cargo/config.toml",
+            "/.cargo/config.toml",
+        ] {
+            check(machine().text_file(file, config), own);
+        }
+    }
 
     let ours = DEBIAN_LINE.strip_prefix("RUSTC=/usr/bin/rustc ").unwrap();
     for other in [
-        r#"{"cfg(target_arch=\"xtensa\")":{"linker":"mine"}}"#,
-        r#"{"x86_64-unknown-linux-gnu":{"linker":"mold"}}"#,
-        r#"{"riscv32imc-unknown-none-elf":{"runner":"esplice run"}}"#,
-        r#"{"not a platform(":{"linker":"mine"}}"#,
-        "[]",
+        "[target.'cfg(target_arch=\"xtensa\")']\nlinker = \"mine\"\n",
+        "[target.x86_64-unknown-linux-gnu]\nlinker = \"mold\"\n",
+        "[target.riscv32imc-unknown-none-elf]\nrunner = \"esplice run\"\n",
+        "[target.'not a platform(']\nlinker = \"mine\"\n",
+        "[target]\nriscv32imc-unknown-none-elf = 1\n",
+        "target = 1\n",
         "",
     ] {
-        check(with_cfgs(other).lld("ld.lld-19"), ours);
+        check(with(other), ours);
     }
+    check(machine().text_file("/home/v/.cargo/config.toml", &named), ours);
+}
+
+#[test]
+fn the_nearest_of_several_linkers_is_told_and_a_name_stands_over_a_cfg() {
+    let machine = || {
+        let cfgs = format!("/usr/bin/rustc --print cfg --target {TARGET}");
+        Fake::default().debian().debian_sources().answer(&cfgs, "target_arch=\"riscv32\"\n")
+    };
+    let named = |linker: &str| format!("[target.{TARGET}]\nlinker = \"{linker}\"\n");
+    let by_cfg = "[target.'cfg(target_arch=\"riscv32\")']\nlinker = \"by-cfg\"\n";
+    let linker = |machine: Fake| {
+        find_rust(esplice_chip::find("esp32c3").unwrap(), &machine).unwrap().user_linker
+    };
+    let near = "/home/u/project/.cargo/config.toml";
+    let far = "/home/u/.cargo/config.toml";
+    for (config, home, expected) in [
+        (named("near"), named("far"), "near"),
+        (by_cfg.to_owned(), named("far"), "far"),
+        (format!("{by_cfg}{}", named("near")), String::new(), "near"),
+        (by_cfg.to_owned(), String::new(), "by-cfg"),
+    ] {
+        let machine = machine().text_file(near, &config).text_file(far, &home);
+        assert_eq!(linker(machine).as_deref(), Some(expected), "{config}");
+    }
+}
+
+/// What only cargo can tell the meaning of.
+#[test]
+fn cargo_is_asked_where_its_files_include_others() {
+    let ask = "/usr/bin/cargo -Zunstable-options config get --format json-value target";
+    let machine = |config: &str, answer: &str| {
+        let machine = Fake::default().debian().debian_sources().lld("ld.lld-19");
+        machine.text_file("/home/u/project/.cargo/config.toml", config).answer(ask, answer)
+    };
+    let own = "RUSTC_BOOTSTRAP=1 /usr/bin/cargo --target TARGET -Zbuild-std=core,alloc";
+    let ours = DEBIAN_LINE.strip_prefix("RUSTC=/usr/bin/rustc ").unwrap();
+    let answer = format!(r#"{{"{TARGET}":{{"linker":"mine"}}}}"#);
+    check(machine("include = \"other.toml\"\n", &answer), own);
+    check(machine("no toml", &answer), own);
+    for other in ["[]", "", "{}", r#"{"x86_64-unknown-linux-gnu":{"linker":"mold"}}"#] {
+        check(machine("include = \"other.toml\"\n", other), ours);
+    }
+    check(machine("", &answer), ours);
+}
+
+/// A process less with each build.
+#[test]
+fn a_compiler_that_lies_in_its_sysroot_is_not_asked_for_it() {
+    let silent = |machine: Fake| Fake { answers: BTreeMap::new(), ..machine };
+    let machine = || silent(Fake::default().debian().debian_sources().lld("ld.lld-19"));
+    check(machine(), DEBIAN_LINE.strip_prefix("RUSTC=/usr/bin/rustc ").unwrap());
+    // Beside rustup it may be its stand-in, as a hard link.
+    let beside = machine().program("/usr/bin/rustup");
+    assert!(find_rust(esplice_chip::find("esp32c3").unwrap(), &beside).is_err());
 }
 
 #[test]
@@ -262,7 +358,7 @@ fn the_users_rustc_is_asked() {
     let machine = Fake::default().rustup().variable("RUSTC", "/opt/rust/bin/rustc");
     check(
         machine
-            .rustc("/opt/rust/bin/rustc", "/opt/rust", "1.97.0-nightly")
+            .rustc("/opt/rust/bin/rustc", "/opt/rust")
             .file(&format!("/opt/rust/lib/rustlib/{TARGET}/lib/libcore.rlib"))
             .file("/opt/rust/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld"),
         "/home/u/.cargo/bin/cargo --target TARGET",
