@@ -10,6 +10,7 @@ use std::{
     process::Command,
 };
 
+use esplice_chip::Chip;
 use esplice_layout::{Layout, Linker, Spec, inject};
 use esplice_toolchain::{CargoOptions, Machine, build_cargo, find_rust};
 use object::{Object as _, ObjectSymbol as _};
@@ -195,8 +196,11 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
 /// Both examples, linked again by GNU ld from the very inputs that lld had.
 #[test]
 fn every_example_is_linked_by_both_linkers() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
-    for (example, layout) in [("hello-rust", None), ("arenas-rust", Some(layout_of("arenas-rust")))]
+    let examples =
+        |chip| [("hello-rust", None), ("arenas-rust", Some(layout_of("arenas-rust", chip)))];
+    let chips = ["esp32c3", "esp32c6"].map(|chip| esplice_chip::find(chip).unwrap());
+    for (chip, (example, layout)) in
+        chips.into_iter().flat_map(|chip| examples(chip).map(|example| (chip, example)))
     {
         let directory = tempfile::tempdir().unwrap();
         let project = directory.path().join(format!("both-{example}"));
@@ -227,7 +231,7 @@ fn every_example_is_linked_by_both_linkers() {
                 .map(|(n, a)| (n.clone(), *a))
                 .collect()
         };
-        assert_eq!(ours(&by_lld), ours(&by_gnu), "{example}");
+        assert_eq!(ours(&by_lld), ours(&by_gnu), "{example} for {}", chip.name);
         assert!(!ours(&by_gnu).is_empty());
         if let Some(layout) = &layout {
             let defects = esplice_link::check(&fs::read(&elf).unwrap(), layout).unwrap();
@@ -236,13 +240,14 @@ fn every_example_is_linked_by_both_linkers() {
     }
 }
 
-fn layout_of(example: &str) -> Layout {
+fn layout_of(example: &str, chip: &'static Chip) -> Layout {
     let path = repository().join("examples").join(example).join("esplice.toml");
     let spec = Spec::parse("esplice.toml", &fs::read_to_string(path).unwrap()).unwrap().unwrap();
-    spec.settle(esplice_chip::find("esp32c3").unwrap()).unwrap()
+    spec.settle(chip).unwrap()
 }
 
-/// Links what lld has kept of a link, with the layout's script for GNU ld in the place of linkall.x.
+/// Links what lld has kept of a link, with the layout's script for GNU ld in front of linkall.x, where
+/// `esplice build` gives it: cargo puts `cargo rustc`'s arguments before those of its configuration.
 fn link_by_gnu(inputs: &Path, layout: Option<&Layout>) -> PathBuf {
     let response = fs::read_to_string(inputs.join("response.txt")).unwrap();
     let elf = inputs.join("by-gnu.elf");
@@ -270,16 +275,14 @@ fn link_by_gnu(inputs: &Path, layout: Option<&Layout>) -> PathBuf {
             _ => {}
         }
     }
-    match layout {
-        Some(layout) => {
-            let injection = inject(layout, Linker::Gnu);
-            for file in &injection.files {
-                fs::write(inputs.join(file.name), &file.bytes).unwrap();
-            }
-            linker.args(injection.link_args(&inputs.to_string_lossy()));
+    if let Some(layout) = layout {
+        let injection = inject(layout, Linker::Gnu);
+        for file in &injection.files {
+            fs::write(inputs.join(file.name), &file.bytes).unwrap();
         }
-        None => drop(linker.arg("-Tlinkall.x")),
+        linker.args(injection.link_args(&inputs.to_string_lossy()));
     }
+    linker.arg("-Tlinkall.x");
     let output = linker.output().expect("GNU ld for RISC-V is installed: scripts/setup --tests");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     elf

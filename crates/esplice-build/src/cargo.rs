@@ -15,6 +15,9 @@ pub(crate) struct Build {
     pub device: bool,
     /// The linker that cargo's configuration names, if any.
     pub linker: Option<String>,
+    /// The compiler's flags by cargo's configuration, joined by 0x1f (The Cargo Book, Environment Variables:
+    /// CARGO_ENCODED_RUSTFLAGS).
+    flags: String,
     /// Variables of the form CARGO_FEATURE_NAME, the names alone in lower case.
     pub features: Vec<String>,
 }
@@ -30,8 +33,15 @@ impl Build {
             manifest_dir: variable("CARGO_MANIFEST_DIR")?,
             device: env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "none"),
             linker: env::var("RUSTC_LINKER").ok(),
+            flags: env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default(),
             features: features.collect(),
         })
+    }
+
+    /// Whether a flag of cargo's configuration gives the linker the script `name`.
+    pub fn flags_name(&self, name: &str) -> bool {
+        let names = |flag: &str| flag.rsplit("-T").next().is_some_and(|last| last == name);
+        self.flags.split('\x1f').any(|flag| flag.contains("-T") && names(flag))
     }
 }
 

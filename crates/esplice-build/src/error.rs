@@ -37,6 +37,12 @@ pub enum Error {
         /// The variable.
         name: &'static str,
     },
+    /// Cargo's configuration gives GNU ld esp-hal's script, which comes before all that a build script
+    /// gives.
+    #[error(
+        "GNU ld takes the layout only in front of linkall.x, which cargo's rustflags give it first"
+    )]
+    LinkallFirst,
     /// A file cannot be read or written.
     #[error("cannot {verb} {path}: {source}")]
     Io {
@@ -90,6 +96,11 @@ impl Error {
             Error::Start { .. } => {
                 Some("install esplice, or name it in the variable ESPLICE".into())
             }
+            Error::LinkallFirst => Some(
+                "build with `esplice build`; or take -Tlinkall.x out of the rustflags, and give it in build.rs \
+                 behind emit(): println!(\"cargo::rustc-link-arg=-Tlinkall.x\")"
+                    .into(),
+            ),
             Error::NoVariable { .. } | Error::Io { .. } | Error::OddPath { .. } => None,
             Error::Firmware { .. } => None,
         }

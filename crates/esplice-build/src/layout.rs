@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use esplice_chip::Chip;
 use esplice_layout::{
     ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, Place, Size, Spec, inject, rust_module,
 };
@@ -34,6 +35,8 @@ pub struct Layout {
     chip: Option<String>,
     /// The chip that the file names.
     file_chip: Option<String>,
+    /// The file of a chip or board that it names.
+    target_file: Option<PathBuf>,
 }
 
 /// An arena for [`Layout::arena`].
@@ -112,6 +115,8 @@ impl Layout {
             file: Some(path.to_owned()),
             chip: None,
             file_chip: esplice_layout::project_target(&text),
+            target_file: esplice_layout::project_target_file(&text)
+                .map(|file| path.parent().unwrap_or(Path::new("")).join(file)),
         })
     }
 
@@ -183,14 +188,15 @@ impl Layout {
     /// [`Error`]; that of `main`'s build script is what cargo shows.
     pub fn emit(&self) -> Result<(), Error> {
         let build = cargo::Build::read()?;
-        for name in ["ESPLICE_LAYOUT", "ESPLICE_PROJECT_TARGET"] {
+        for name in ["ESPLICE_LAYOUT", TARGET, TARGET_FILE] {
             cargo::tell("rerun-if-env-changed", name);
         }
         if self.file.is_none() {
             // Else cargo would watch every file of the package.
             cargo::tell("rerun-if-changed", "build.rs");
         }
-        let chip = esplice_chip::find_target(&self.chip_name(&build.features)?)?.chip();
+        let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+        let chip = self.chip_of(&build.features, variable)?;
         let layout = self.spec.settle(chip)?;
         let module = rust_module(&layout, build.device);
         cargo::write(&build.out_dir.join(MODULE_FILE), module.as_bytes())?;
@@ -200,6 +206,9 @@ impl Layout {
             return Ok(());
         }
         let linker = layout.linker_for(build.linker.as_deref());
+        if linker == Linker::Gnu && layout.base == Base::EspHal && build.flags_name("linkall.x") {
+            return Err(Error::LinkallFirst);
+        }
         let injection = inject(&layout, linker);
         for file in &injection.files {
             cargo::write(&build.out_dir.join(file.name), &file.bytes)?;
@@ -210,23 +219,49 @@ impl Layout {
         Ok(())
     }
 
-    fn chip_name(&self, features: &[String]) -> Result<String, Error> {
-        if let Some(chip) = &self.chip {
-            return Ok(chip.clone());
+    /// The chip, of what [`crate`] says. A file of a chip or board is known beside the others, and its own
+    /// is taken where nothing names another.
+    fn chip_of(
+        &self,
+        features: &[String],
+        variable: impl Fn(&'static str) -> Option<String>,
+    ) -> Result<&'static Chip, Error> {
+        let file = variable(TARGET_FILE).map(PathBuf::from).or_else(|| self.target_file.clone());
+        let of_file = match file {
+            Some(file) => {
+                let shown = cargo::text(&file)?;
+                cargo::tell("rerun-if-changed", shown);
+                let text = fs::read_to_string(&file).map_err(|source| Error::Io {
+                    verb: "read",
+                    path: file.clone(),
+                    source,
+                })?;
+                Some(esplice_chip::add_target(shown, &text)?)
+            }
+            None => None,
+        };
+        let named = |name: &str| Ok(esplice_chip::find_target(name)?.chip());
+        if let Some(name) = self.chip.clone().or_else(|| variable(TARGET)) {
+            return named(&name);
         }
-        if let Ok(chip) = env::var("ESPLICE_PROJECT_TARGET") {
-            return Ok(chip);
-        }
-        let known = esplice_chip::all().iter().map(|chip| chip.name.clone());
-        let mut named: Vec<String> = known.filter(|chip| features.contains(chip)).collect();
-        match (named.len(), &self.file_chip) {
-            (1, _) => Ok(named.remove(0)),
-            (0, Some(chip)) => Ok(chip.clone()),
-            (0, None) => Err(Error::NoChip),
-            _ => Err(Error::ManyChips { names: named }),
+        let mut known: Vec<String> =
+            esplice_chip::all().iter().map(|chip| chip.name.clone()).collect();
+        known.extend(of_file.map(|target| target.chip().name.clone()));
+        known.retain(|chip| features.contains(chip));
+        known.dedup();
+        match (known.as_slice(), &self.file_chip, of_file) {
+            ([one], ..) => named(one),
+            ([], Some(name), _) => named(name),
+            ([], None, Some(target)) => Ok(target.chip()),
+            ([], None, None) => Err(Error::NoChip),
+            _ => Err(Error::ManyChips { names: known }),
         }
     }
 }
+
+/// What names the chip or board, and the file of one that is not known; `esplice build` sets both.
+const TARGET: &str = "ESPLICE_PROJECT_TARGET";
+const TARGET_FILE: &str = "ESPLICE_PROJECT_TARGET_FILE";
 
 fn parse_size(text: &str, place: &Place) -> Result<At<Size>, Error> {
     let size = Size::parse("size", text)
@@ -239,4 +274,56 @@ fn parse_size(text: &str, place: &Place) -> Result<At<Size>, Error> {
 fn here() -> Place {
     let at = Location::caller();
     Place::new(at.file(), at.line())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The name of the chip that is chosen, or the error.
+    fn chosen(layout: &Layout, features: &[&str], variables: &[(&str, &str)]) -> String {
+        let features: Vec<String> = features.iter().map(|f| (*f).to_owned()).collect();
+        let variable = |name: &'static str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        match layout.chip_of(&features, variable) {
+            Ok(chip) => chip.name.clone(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_first_that_names_the_chip_is_taken() {
+        let file = Layout { file_chip: Some("esp32c6".into()), ..Layout::new() };
+        assert_eq!(chosen(&file, &[], &[]), "esp32c6");
+        assert_eq!(chosen(&file, &["esp32h2", "std"], &[]), "esp32h2");
+        assert_eq!(chosen(&file, &["esp32h2"], &[(TARGET, "xiao-esp32c3")]), "esp32c3");
+        let named = file.chip("esp32c2");
+        assert_eq!(chosen(&named, &["esp32h2"], &[(TARGET, "esp32c3")]), "esp32c2");
+        assert_eq!(chosen(&Layout::new(), &[], &[]), Error::NoChip.to_string());
+        let two = chosen(&Layout::new(), &["esp32h2", "esp32c6"], &[]);
+        assert_eq!(two, "features name more than one chip: esp32c6, esp32h2");
+    }
+
+    /// The file of a chip that is not known, as `--target-file` and `[project] target-file` give it.
+    #[test]
+    fn a_chip_of_ones_own_is_known_from_its_file() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../targets");
+        let text = fs::read_to_string(folder.join("esp32c3.toml")).unwrap();
+        let own = text.replacen("name = \"esp32c3\"", "name = \"esp32x1\"", 1);
+        let path = env::temp_dir().join(format!("esp32x1-{}.toml", std::process::id()));
+        fs::write(&path, own).unwrap();
+        let shown = path.to_str().unwrap();
+
+        let file = Layout { target_file: Some(path.clone()), ..Layout::new() };
+        assert_eq!(chosen(&file, &[], &[]), "esp32x1");
+        assert_eq!(chosen(&file, &["esp32x1"], &[]), "esp32x1");
+        assert_eq!(chosen(&file, &[], &[(TARGET, "esp32c6")]), "esp32c6");
+        let variables = [(TARGET_FILE, shown), (TARGET, "esp32x1")];
+        assert_eq!(chosen(&Layout::new(), &[], &variables), "esp32x1");
+        let nowhere = chosen(&Layout::new(), &[], &[(TARGET_FILE, "/nowhere/x.toml")]);
+        assert!(nowhere.starts_with("cannot read /nowhere/x.toml: "), "{nowhere}");
+        fs::remove_file(&path).unwrap();
+    }
 }

@@ -50,7 +50,8 @@
 //!
 //! Which chip it is, the first of these tells: [`Layout::chip`], the variable
 //! `ESPLICE_PROJECT_TARGET`, the one cargo feature of the package that is named like a chip,
-//! `target` in `[project]` of the file.
+//! `target` in `[project]` of the file. A chip or board that is not known is known from its own file,
+//! which the variable `ESPLICE_PROJECT_TARGET_FILE` names or `target-file` in `[project]`.
 //!
 //! # With `esplice build`
 //!

@@ -188,6 +188,19 @@ pub enum Cause {
         /// Those it has.
         known: Vec<String>,
     },
+    /// PSRAM, which has neither a size nor, on most chips, an address before the program runs: esp-hal
+    /// asks the PSRAM chip for its size and maps it, on the S3, C5 and C61 behind the pages of flash
+    /// (esp-hal 1.2.2, src/psram).
+    #[error(
+        "nothing can be linked into psram: the {chip} finds out its size and maps it when the program \
+         runs, behind startup code"
+    )]
+    PsramAtRunTime {
+        /// The chip.
+        chip: String,
+        /// Whether the program is built on esp-hal.
+        esp_hal: bool,
+    },
     /// A region that cannot hold such a thing.
     #[error("{what} cannot lie in {region}: {why}")]
     WrongRegion {
@@ -415,8 +428,12 @@ pub enum Cause {
     BaseScriptTwice {
         /// The script.
         script: &'static str,
-        /// What to do.
-        remedy: &'static str,
+    },
+    /// GNU ld reads the script of what the program is built on before the layout's, or not at all.
+    #[error("GNU ld is not given {script} behind the layout's script")]
+    BaseScriptNotBehind {
+        /// The script.
+        script: &'static str,
     },
 }
 
@@ -433,6 +450,12 @@ impl Cause {
             UnknownKey { key, known, .. } => return near(key, known),
             UnknownWord { word, known, .. } => return near(word, known),
             NoSuchRegion { known, .. } => format!("it has {}", known.join(", ")),
+            PsramAtRunTime { esp_hal: true, .. } => {
+                "give it to esp-alloc when the program starts, beside a heap in dram: \
+                 esp_alloc::psram_allocator!(peripherals.PSRAM, esp_hal::psram)"
+                    .into()
+            }
+            PsramAtRunTime { .. } => "place it in dram, or map psram in the program".into(),
             MissingKey { key: "size", .. } => "write size = \"16K\", say".into(),
             MissingKey { key: "name", .. } => "write name = \"dma\", say".into(),
             MissingKey { .. } | Toml { .. } | WrongKind { .. } => return None,
@@ -489,7 +512,14 @@ impl Cause {
             BaseScriptMissing { .. } => {
                 "give the linker -Tlinkall.x, or set base in [layout] to what the program is built on".into()
             }
-            BaseScriptTwice { remedy, .. } => (*remedy).into(),
+            BaseScriptTwice { .. } => {
+                "cargo joins rustflags of [build], [target.TRIPLE] and [target.'cfg(…)']: keep one of them".into()
+            }
+            BaseScriptNotBehind { .. } => {
+                "`esplice build` gives the layout's first, and -Tlinkall.x may stand in .cargo/config.toml; with a \
+                 plain `cargo build`, build.rs gives -Tlinkall.x behind the layout"
+                    .into()
+            }
         })
     }
 }

@@ -83,20 +83,16 @@ fn base_errors(layout: &Layout, output: &str) -> Vec<LayoutError> {
         return Vec::new();
     }
     let place = first_place(layout);
+    if output.contains("not found for insert") {
+        return vec![Cause::BaseScriptNotBehind { script: "linkall.x" }.at(&place)];
+    }
     let missing = output.contains("unable to insert .esplice")
-        || output.contains("not found for insert")
         || output.contains("memory region") && output.contains("RWDATA") && !twice(output);
     if missing {
         return vec![Cause::BaseScriptMissing { script: "linkall.x" }.at(&place)];
     }
     if twice(output) {
-        let gnu = output.contains("redefinition of memory region alias");
-        let remedy = if gnu {
-            "with GNU ld the layout's script includes it: take -Tlinkall.x out of .cargo/config.toml"
-        } else {
-            "cargo joins rustflags of [build], [target.TRIPLE] and [target.'cfg(…)']: keep one of them"
-        };
-        return vec![Cause::BaseScriptTwice { script: "linkall.x", remedy }.at(&place)];
+        return vec![Cause::BaseScriptTwice { script: "linkall.x" }.at(&place)];
     }
     Vec::new()
 }

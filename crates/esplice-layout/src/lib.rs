@@ -45,7 +45,7 @@ pub use explain::explain;
 pub use inject::{File, Injection, inject};
 pub use layout::{Arena, Contents, Extent, Heap, Layout, Reserved, Section};
 pub use module::{MODULE_FILE, rust_module};
-pub use read::project_target;
+pub use read::{project_target, project_target_file};
 pub use region::Room;
 pub use script::esp_idf::esp_idf;
 pub use script::tinygo::{TinyGoFiles, tinygo};

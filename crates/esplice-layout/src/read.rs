@@ -57,11 +57,21 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Option<Spec>, LayoutError> 
 
 /// The chip or board that `[project]` of a file names; none where the file is no TOML or names none.
 pub fn project_target(text: &str) -> Option<String> {
+    project_text(text, "target")
+}
+
+/// The file of a chip or board that `[project]` of a file names, relative to that; none where the file is
+/// no TOML or names none.
+pub fn project_target_file(text: &str) -> Option<String> {
+    project_text(text, "target-file")
+}
+
+fn project_text(text: &str, key: &str) -> Option<String> {
     let document = DeTable::parse(text).ok()?;
     let project = entry(document.get_ref(), "project")?;
     let DeValue::Table(project) = project.get_ref() else { return None };
-    match entry(project, "target")?.get_ref() {
-        DeValue::String(target) => Some(target.to_string()),
+    match entry(project, key)?.get_ref() {
+        DeValue::String(value) => Some(value.to_string()),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! The checks before the link: each a small function, in the order a reader would make them.
 
-use esplice_chip::{Addr, Chip};
+use esplice_chip::{Addr, Chip, RegionKind};
 
 use crate::{
     Amount, Arena, ArenaSpec, At, Base, Cause, Contents, Extent, Heap, HeapSpec, Layout,
@@ -528,7 +528,12 @@ fn find_room<'a>(key: &str, layout: &'a Layout, place: &Place) -> Result<&'a Roo
         return Ok(room);
     }
     let known: Vec<String> = layout.rooms.iter().map(|room| room.key.clone()).collect();
-    let cause = if KEYS.contains(&key) {
+    let cause = if key == "psram" && supports_psram(layout.chip) {
+        Cause::PsramAtRunTime {
+            chip: layout.chip.display_name.clone(),
+            esp_hal: layout.base == Base::EspHal,
+        }
+    } else if KEYS.contains(&key) {
         Cause::NoSuchRegion {
             chip: layout.chip.display_name.clone(),
             region: key.to_owned(),
@@ -661,4 +666,11 @@ fn not_for_base(key: &str, base: Base, instead: &'static str) -> Cause {
 fn share(len: u32, percent: u32) -> u32 {
     let bytes = u64::from(len) * u64::from(percent) / 100;
     u32::try_from(bytes).unwrap_or(u32::MAX) & !(ALIGN - 1)
+}
+
+/// Whether boards with `chip` may have PSRAM: it has an address of its own, or the chip an eFuse field that
+/// tells its size.
+fn supports_psram(chip: &Chip) -> bool {
+    chip.regions.iter().any(|region| region.kind == RegionKind::Psram)
+        || chip.efuse.field("psram-cap").is_some()
 }

@@ -66,6 +66,10 @@ fn a_base_that_is_not_there_or_is_there_twice() {
         &["esplice.toml:1: the linker is given linkall.x twice"],
     );
     check(
+        "riscv64-unknown-elf-ld: .noinit not found for insert\n",
+        &["esplice.toml:1: GNU ld is not given linkall.x behind the layout's script"],
+    );
+    check(
         "riscv64-unknown-elf-ld:linkall.x:3: error: redefinition of memory region alias `ROTEXT'\n",
         &["esplice.toml:1: the linker is given linkall.x twice"],
     );

@@ -45,8 +45,8 @@ pub(crate) fn script(layout: &Layout, linker: Linker) -> Text {
             " * For lld, beside esp-hal's linkall.x, in any order.\n */\n",
         ),
         Linker::Gnu => text.push_str(
-            " * For GNU ld, in the place of esp-hal's linkall.x, which it includes: GNU ld wants regions and\n \
-             * insertions in front of what they are inserted into, and reads memory.x twice with a warning.\n \
+            " * For GNU ld, in front of esp-hal's linkall.x: GNU ld wants regions and insertions before what they\n \
+             * are inserted into, and reads memory.x twice with a warning.\n \
              */\nINCLUDE \"memory.x\"\n",
         ),
     }
@@ -57,9 +57,6 @@ pub(crate) fn script(layout: &Layout, linker: Linker) -> Text {
     sizes_and_names(&mut text, layout);
     text.push('\n');
     write_assertions(&mut text, &all_assertions(layout, linker));
-    if linker == Linker::Gnu {
-        text.push_str("\nINCLUDE \"linkall.x\"\n");
-    }
     text
 }
 
