@@ -311,3 +311,42 @@ fn other_tools_words_work() {
     assert_eq!(fs::read(at.join("m.bin")).unwrap().len(), 4 << 20);
     run(at, "save-image --chip esp32c3 --output c.bin hello.elf d.bin").check(2, &["--output"]);
 }
+
+/// HEX and UF2 go where they say, checked like any other file.
+#[test]
+fn files_with_offsets_are_flashed_where_they_say() {
+    let directory = support::built_hello("Hello\r\n");
+    let at = directory.path();
+    let whole = fs::read(at.join("hello.merged.bin")).unwrap();
+    for name in ["m.hex", "m.uf2"] {
+        run(at, &format!("image merge -o {name} 0x0 hello.merged.bin 0x200000 hello.plan.json"))
+            .check(0, &[]);
+        let words = format!("run {name} --port sim:esp32c3,flash=b.flash --timeout 5s");
+        run(at, &format!("{words} --expect Hello")).check(0, &["Expected output found"]);
+        let flash = fs::read(at.join("b.flash")).unwrap();
+        assert!(flash.starts_with(&whole), "{name}");
+        let plan = fs::read(at.join("hello.plan.json")).unwrap();
+        assert!(flash[0x20_0000..].starts_with(&plan), "{name}");
+        fs::remove_file(at.join("b.flash")).unwrap();
+    }
+    let flash = "flash --port sim:esp32c3,flash=b.flash";
+    run(at, &format!("{flash} --target esp32c6 m.uf2"))
+        .check(12, &["m.uf2: the image is for ESP32-C3, the target is ESP32-C6"]);
+    run(at, &format!("{flash} --offset 0x1000 m.hex"))
+        .check(2, &["m.hex: an Intel HEX file says itself where it belongs"]);
+    run(at, &format!("{flash} --partition factory m.hex")).check(2, &["says itself"]);
+    run(at, "build --elf m.hex --target esp32c3").check(3, &["is not an ELF, but an Intel HEX"]);
+    run(at, "build m.uf2 --target esp32c3").check(2, &["m.uf2 is an image already"]);
+
+    run(at, "image merge -o odd.hex 0x1010 hello.plan.json").check(0, &[]);
+    run(at, &format!("{flash} odd.hex"))
+        .check(6, &["odd.hex: bytes at 0x1010 begin inside of a flash sector"]);
+    run(at, "image merge -o high.hex 0x800000 hello.plan.json").check(0, &[]);
+    run(at, &format!("{flash} high.hex")).check(6, &["high.hex at 0x800000"]);
+    let mut torn = fs::read(at.join("hello.bin")).unwrap();
+    torn[0x100] ^= 1;
+    fs::write(at.join("torn.bin"), torn).unwrap();
+    run(at, "image merge -o torn.hex 0x10000 torn.bin").check(0, &[]);
+    run(at, &format!("{flash} torn.hex")).check(3, &["torn.hex: "]);
+    assert!(!at.join("b.flash").exists() || fs::read(at.join("b.flash")).unwrap()[0] == 0xff);
+}

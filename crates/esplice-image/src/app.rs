@@ -46,6 +46,8 @@ pub struct ImageOptions {
     pub mmu_page_size: Option<u32>,
     /// Filling for a signature; none for an image that is not to be signed.
     pub secure_pad: Option<SecurePad>,
+    /// The SHA-256 of the ELF, for callers that have it already; computed where there is none.
+    pub elf_sha256: Option<[u8; 32]>,
 }
 
 impl ImageOptions {
@@ -58,6 +60,7 @@ impl ImageOptions {
             source: ImageSource::Auto,
             mmu_page_size: None,
             secure_pad: None,
+            elf_sha256: None,
         }
     }
 
@@ -186,7 +189,7 @@ pub fn build_image(
     };
     layout.bytes[..ImageHeader::LEN].copy_from_slice(&header.to_bytes());
 
-    let elf_sha256 = sha256(elf);
+    let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
     if let Some(field) = layout.elf_sha256_field()? {
         field.copy_from_slice(&elf_sha256);
     }

@@ -469,7 +469,8 @@ fn elf_of(chip: &Chip, at: &Places, sections: &[Section]) -> Vec<u8> {
 }
 
 fn esptool_args(case: &Case<'_>) -> Vec<String> {
-    let ImageOptions { flash, min_rev, max_rev, source, mmu_page_size, secure_pad } = &case.options;
+    let ImageOptions { flash, min_rev, max_rev, source, mmu_page_size, secure_pad, .. } =
+        &case.options;
     let (_, size) = case.chip.image.flash_size_code(flash.size).expect("a size");
     let mut args: Vec<String> =
         ["--chip", &case.chip.name, "elf2image", "--flash-mode", flash.mode.name()]

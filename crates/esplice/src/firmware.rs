@@ -1,6 +1,6 @@
 //! From what the user gave to a flash plan: nothing here needs a board.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use esplice_chip::Chip;
 use esplice_image::{
@@ -12,6 +12,7 @@ use esplice_image::{
 use esplice_toolchain::{CargoOptions, TinyGoOptions, build_tinygo};
 
 use crate::{
+    elf_file::Elf,
     event::StageState,
     exit::{Exit, Failure},
     interrupt::Interrupt,
@@ -31,7 +32,7 @@ pub struct Firmware {
     pub chip: &'static Chip,
     /// The binary's name, for outputs that nobody named.
     pub name: String,
-    pub elf: Arc<Vec<u8>>,
+    pub elf: Elf,
     /// The image's bytes.
     pub image: Vec<u8>,
     pub plan: FlashPlan,
@@ -46,6 +47,12 @@ impl Firmware {
         shell: &mut Shell,
         interrupt: &Interrupt,
     ) -> Result<Firmware, Failure> {
+        // For build scripts, which may have a layout of their own.
+        let mut variables = vec![("ESPLICE_PROJECT_TARGET".into(), chip.name.clone().into())];
+        if let Some(file) = &project.target_file {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            variables.push(("ESPLICE_PROJECT_TARGET_FILE".into(), file.into()));
+        }
         let options = CargoOptions {
             package: project.package.clone(),
             bin: project.bin.clone(),
@@ -53,8 +60,7 @@ impl Firmware {
             no_default_features: project.no_default_features,
             profile: project.profile.clone(),
             link_args: project.link_args.clone(),
-            // For build scripts, which may have a layout of their own.
-            variables: vec![("ESPLICE_PROJECT_TARGET".into(), chip.name.clone().into())],
+            variables,
             layout: layout::of_cargo(project, chip)?,
             ..CargoOptions::default()
         };
@@ -69,9 +75,9 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
-        let elf = Arc::new(source::read(&artifact.elf)?);
+        let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &options.layout {
-            layout::hold(&elf, layout, shell)?;
+            layout::hold(&elf.bytes, layout, shell)?;
         }
         Firmware::from_elf(artifact.bin, elf, chip, project, shell)
     }
@@ -95,9 +101,9 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
-        let elf = Arc::new(source::read(&artifact.elf)?);
+        let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &layout {
-            layout::hold(&elf, layout, shell)?;
+            layout::hold(&elf.bytes, layout, shell)?;
         }
         let (name, hash) = (artifact.name.clone(), artifact.tinygo.appends_hash());
         Firmware::from_rom_program(name, elf, chip, project, hash, shell)
@@ -107,7 +113,7 @@ impl Firmware {
     /// hash that its release appends.
     fn from_rom_program(
         name: String,
-        elf: Arc<Vec<u8>>,
+        elf: Elf,
         chip: &'static Chip,
         project: &Project,
         append_sha256: bool,
@@ -116,7 +122,7 @@ impl Firmware {
         let boot = project.boot.as_ref().map_or(BootLayout::Rom, |boot| boot.value);
         shell.stage("image", StageState::Started);
         let image = match boot {
-            BootLayout::Rom => rom_image(&elf, chip, project, append_sha256)?,
+            BootLayout::Rom => rom_image(&elf.bytes, chip, project, append_sha256)?,
             BootLayout::Idf => {
                 let start = chip.toolchain.tinygo.as_ref().and_then(|tinygo| tinygo.start.as_ref());
                 let start = start.ok_or_else(|| {
@@ -128,7 +134,7 @@ impl Firmware {
                 })?;
                 let descriptor = AppDescriptor::named(&name, chip);
                 let options = image_options(chip, project)?;
-                build_adopted_image(&elf, chip, &options, start, &descriptor)?
+                build_adopted_image(&elf.bytes, chip, &options, start, &descriptor)?
             }
             BootLayout::Direct => return Err(PlanError::LayoutUnsupported { boot }.into()),
         };
@@ -138,19 +144,23 @@ impl Firmware {
     /// Makes image and plan of an ELF.
     pub fn from_elf(
         name: String,
-        elf: Arc<Vec<u8>>,
+        elf: Elf,
         chip: &'static Chip,
         project: &Project,
         shell: &mut Shell,
     ) -> Result<Firmware, Failure> {
-        if is_rom_program(&elf, chip) {
+        if is_rom_program(&elf.bytes, chip) {
             return Firmware::from_rom_program(name, elf, chip, project, true, shell);
         }
         shell.stage("image", StageState::Started);
         let boot = project.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
         let image = match boot {
-            BootLayout::Idf => build_image(&elf, chip, &image_options(chip, project)?)?,
-            BootLayout::Rom => rom_image(&elf, chip, project, chip.image.append_sha256)?,
+            BootLayout::Idf => {
+                let elf_sha256 = Some(elf.sha256);
+                let options = ImageOptions { elf_sha256, ..image_options(chip, project)? };
+                build_image(&elf.bytes, chip, &options)?
+            }
+            BootLayout::Rom => rom_image(&elf.bytes, chip, project, chip.image.append_sha256)?,
             BootLayout::Direct => return Firmware::in_place(name, elf, chip, project, shell),
         };
         Firmware::with_image(name, elf, chip, project, boot, image, shell)
@@ -159,13 +169,13 @@ impl Firmware {
     /// Makes image and plan of an ELF that runs in place, without header.
     fn in_place(
         name: String,
-        elf: Arc<Vec<u8>>,
+        elf: Elf,
         chip: &'static Chip,
         project: &Project,
         shell: &mut Shell,
     ) -> Result<Firmware, Failure> {
         let flash = image_options(chip, project)?.flash;
-        let made = build_direct_image(&elf, chip)?;
+        let made = build_direct_image(&elf.bytes, chip)?;
         for warning in &made.warnings {
             shell.warning(&warning.to_string());
         }
@@ -177,7 +187,7 @@ impl Firmware {
     /// Makes the plan.
     fn with_image(
         name: String,
-        elf: Arc<Vec<u8>>,
+        elf: Elf,
         chip: &'static Chip,
         project: &Project,
         boot: BootLayout,
@@ -241,18 +251,18 @@ impl Firmware {
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
                 Firmware::from_go(&path, chip, project, shell, interrupt)
             }
-            Source::Elf { path, bytes } => {
-                let told = target.map_or_else(|| elf_chip(&path, &bytes), |chip| Ok(Some(chip)))?;
+            Source::Elf { path, elf } => {
+                let told =
+                    target.map_or_else(|| elf_chip(&path, &elf.bytes), |chip| Ok(Some(chip)))?;
                 let asked = told.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
                 let name = source::stem(&path).to_string_lossy().into_owned();
-                Firmware::from_elf(name, bytes, chip, project, shell)
+                Firmware::from_elf(name, elf, chip, project, shell)
                     .map_err(|failure| of_file(&path, failure))
             }
-            Source::Image { path, .. } => Err(Failure::usage(format!(
-                "{} is an image already: there is nothing to build",
-                path.display()
-            ))
+            Source::Image { path, .. } | Source::Places { path, .. } => Err(Failure::usage(
+                format!("{} is an image already: there is nothing to build", path.display()),
+            )
             .hint(
                 "`esplice flash` writes it to a board, `esplice image info` shows what is in it",
             )),
@@ -290,6 +300,7 @@ fn rom_image(
 pub fn plan_of_image(
     bytes: &[u8],
     boot: BootLayout,
+    project: &Project,
 ) -> Result<(FlashPlan, &'static Chip), Failure> {
     let header = ImageHeader::from_bytes(bytes).map_err(|e| Failure::input(e.to_string()))?;
     let chip = esplice_chip::find_by_id(header.chip_id).ok_or_else(|| {
@@ -302,7 +313,7 @@ pub fn plan_of_image(
     }
     let bootloader = match boot {
         BootLayout::Idf => {
-            Some(second_stage_for(chip, &flash, chip.xtal_mhz, header.min_rev)?.bytes)
+            Some(second_stage_for(chip, &flash, project.xtal_mhz(chip), header.min_rev)?.bytes)
         }
         BootLayout::Rom | BootLayout::Direct => None,
     };

@@ -5,7 +5,7 @@ use esplice_flash::{
     ChipInfo, ConnectOptions, FlashEvent, FlashOptions, FlashReport, LoaderUse, StageState,
     Strategy, detect, flash, flash_plan,
 };
-use esplice_image::{ResolvedPlan, Write, WriteKind};
+use esplice_image::ResolvedPlan;
 use esplice_protocol::Moment;
 
 use crate::{
@@ -64,11 +64,7 @@ pub fn write(
         Load::Plan { plan, options: resolve } => {
             flash_plan(port, &plan, &resolve, &options, &mut tell)
         }
-        Load::Bytes { name, offset, data } => {
-            let write = Write { name, kind: WriteKind::Data, offset, data };
-            let plan = ResolvedPlan { writes: vec![write] };
-            flash(port, &options, |_| Ok(plan), &mut tell)
-        }
+        Load::Writes(writes) => flash(port, &options, |_| Ok(ResolvedPlan { writes }), &mut tell),
     };
     report.map_err(|error| {
         let failure = Failure::from(error);

@@ -5,7 +5,7 @@ use std::path::Path;
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{
     BootLayout, Content, Defect, FlashParams, FlashPlan, ImageKind, Part, PartBody, PartitionTable,
-    ResolveOptions, WriteKind, inspect, make_direct_plan,
+    ResolveOptions, Write, WriteKind, inspect, make_direct_plan,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     backtrace::{self, FirmwareElf},
     exit::{Exit, Failure},
     firmware::{self, Firmware, of_file},
-    flash_file::first_defect,
+    flash_file::{FlashFile, first_defect},
     interrupt::Interrupt,
     outputs::Names,
     ports::{self, Board},
@@ -40,18 +40,19 @@ pub struct Job {
 pub enum Load {
     /// A plan, which the board's facts end.
     Plan { plan: FlashPlan, options: ResolveOptions },
-    /// Bytes for a place that the user gave.
-    Bytes { name: String, offset: FlashOffset, data: Vec<u8> },
+    /// Bytes for places that the user gave, or the file itself.
+    Writes(Vec<Write>),
 }
 
 /// The plan for an image: the one beside it, if it is for these bytes, else what its header says.
 fn image_plan(
     path: &Path,
     bytes: &[u8],
-    boot: Option<BootLayout>,
-    target: Option<&'static Chip>,
+    project: &Project,
     shell: &mut Shell,
 ) -> Result<(FlashPlan, &'static Chip), Failure> {
+    let target = project.target.as_ref().map(|target| target.value);
+    let boot = project.boot.as_ref().map(|boot| boot.value);
     let plan = plan_beside(path, bytes, shell);
     if Content::of(bytes) == Content::DirectImage {
         return direct_plan(path, bytes, boot, plan, target);
@@ -63,7 +64,7 @@ fn image_plan(
         let chip = esplice_chip::find(&plan.chip)?;
         return Ok((plan, chip));
     }
-    firmware::plan_of_image(bytes, boot).map_err(|failure| of_file(path, failure))
+    firmware::plan_of_image(bytes, boot, project).map_err(|failure| of_file(path, failure))
 }
 
 /// The plan for a program without header, which does not say itself what chip it is for.
@@ -181,8 +182,9 @@ impl Job {
             && path.is_file()
         {
             let data = source::read(path)?;
-            // An ELF is nothing that could stand in flash as it is.
-            if Content::of(&data) != Content::Elf {
+            // These are nothing that could stand in flash as they are.
+            let content = Content::of(&data);
+            if !matches!(content, Content::Elf | Content::IntelHex | Content::Uf2) {
                 return Ok(Job::bytes(path, data, offset, project));
             }
         }
@@ -192,19 +194,21 @@ impl Job {
             offset,
         };
         let target = project.target.as_ref().map(|target| target.value);
-        let boot = project.boot.as_ref().map(|boot| boot.value);
         match Source::from_args(args)? {
             Source::Image { path, bytes } => {
-                let (plan, chip) = image_plan(&path, &bytes, boot, target, shell)?;
-                if let Some(target) = target.filter(|target| target.name != chip.name) {
-                    let (found, wanted) = (&chip.display_name, &target.display_name);
-                    let message = format!("the image is for {found}, the target is {wanted}");
-                    let failure = Failure::new(Exit::WrongChip, message);
-                    return Err(of_file(&path, failure));
-                }
+                let (plan, chip) = image_plan(&path, &bytes, project, shell)?;
+                check_target(&path, chip, target)?;
                 let hash = elf_hash(&bytes);
                 let elf = hash.and_then(|hash| backtrace::beside(&path, &hash, shell));
                 Ok(Job { load: Load::Plan { plan, options }, target: Some(chip), elf })
+            }
+            Source::Places { path, content, .. } => {
+                if offset.is_some() || project.partition.is_some() {
+                    let message =
+                        format!("{}: {content} says itself where it belongs", path.display());
+                    return Err(Failure::usage(message).hint("leave --offset and --partition out"));
+                }
+                Job::places(&path, target)
             }
             source => {
                 let mut ask =
@@ -213,15 +217,69 @@ impl Job {
                 Ok(Job {
                     load: Load::Plan { plan: firmware.plan, options },
                     target: Some(firmware.chip),
-                    elf: Some(FirmwareElf::of_firmware(firmware.elf)),
+                    elf: Some(FirmwareElf::of_firmware(firmware.elf.bytes)),
                 })
             }
         }
     }
 
-    fn bytes(path: &Path, data: Vec<u8>, offset: FlashOffset, project: &Project) -> Job {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let target = project.target.as_ref().map(|target| target.value);
-        Job { load: Load::Bytes { name, offset, data }, target, elf: None }
+    /// The bytes of a HEX or UF2 file, each where the file says.
+    fn places(path: &Path, target: Option<&'static Chip>) -> Result<Job, Failure> {
+        let file = FlashFile::read(path)?;
+        let report = file.inspect();
+        // Data alone is as good as in a raw file.
+        let is_data = report.parts.is_empty()
+            && report.defects.iter().all(|defect| matches!(defect, Defect::NotAnImage { .. }));
+        if let Some(defect) = first_defect(&report).filter(|_| !is_data) {
+            return Err(Failure::input(format!("{}: {defect}", path.display())));
+        }
+        let FlashFile::Places { unpacked, .. } = file else {
+            return Err(Failure::input(format!("{} changed while it was read", path.display())));
+        };
+        let of_family = unpacked.family.and_then(|family| {
+            esplice_chip::all().iter().find(|chip| chip.image.uf2_family == family)
+        });
+        let mut images = report.parts.iter().filter_map(|part| match &part.body {
+            PartBody::Image(info) => esplice_chip::find_by_id(info.header.chip_id),
+            _ => None,
+        });
+        let chip = of_family.or_else(|| images.next());
+        if let Some(chip) = chip {
+            check_target(path, chip, target)?;
+        }
+        let name = file_name(path);
+        let mut writes = Vec::new();
+        for write in unpacked.writes {
+            let offset = write.offset;
+            if !offset.0.is_multiple_of(SECTOR) {
+                let shown = path.display();
+                let message = format!("{shown}: bytes at {offset} begin inside of a flash sector");
+                return Err(Failure::new(Exit::PlanRefused, message).hint(format!(
+                    "flash is erased by {SECTOR:#x} bytes; fill the gap before them, \
+                     as `esplice image merge` does for a raw file"
+                )));
+            }
+            let name = format!("{name} at {offset}");
+            writes.push(Write { name, kind: WriteKind::Data, offset, data: write.data });
+        }
+        Ok(Job { load: Load::Writes(writes), target: chip.or(target), elf: None })
     }
+
+    fn bytes(path: &Path, data: Vec<u8>, offset: FlashOffset, project: &Project) -> Job {
+        let write = Write { name: file_name(path), kind: WriteKind::Data, offset, data };
+        let target = project.target.as_ref().map(|target| target.value);
+        Job { load: Load::Writes(vec![write]), target, elf: None }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Refuses what is for another chip than the one that the user names.
+fn check_target(path: &Path, chip: &Chip, target: Option<&'static Chip>) -> Result<(), Failure> {
+    let Some(target) = target.filter(|target| target.name != chip.name) else { return Ok(()) };
+    let (found, wanted) = (&chip.display_name, &target.display_name);
+    let message = format!("the image is for {found}, the target is {wanted}");
+    Err(of_file(path, Failure::new(Exit::WrongChip, message)))
 }

@@ -7,6 +7,7 @@ mod args;
 mod backtrace;
 mod choice;
 mod commands;
+mod elf_file;
 mod event;
 mod exit;
 mod firmware;

@@ -45,6 +45,8 @@ pub struct Flags {
 #[derive(Debug)]
 pub struct Project {
     pub target: Option<Settled<&'static Chip>>,
+    /// The file of a chip or board that esplice does not bring.
+    pub target_file: Option<PathBuf>,
     /// The board, where the target is one.
     pub board: Option<&'static Board>,
     pub port: Option<Settled<String>>,
@@ -92,9 +94,10 @@ impl Project {
         Project::from_settings(&Settings::load(directory, variables)?, flags)
     }
 
-    /// The crystal of the board, or that which `chip` usually has, in MHz.
+    /// The crystal of the board, if it is one with `chip`, or that which the chip usually has, in MHz.
     pub fn xtal_mhz(&self, chip: &Chip) -> u32 {
-        self.board.and_then(|board| board.xtal_mhz).unwrap_or(chip.xtal_mhz)
+        let board = self.board.filter(|board| board.chip.name == chip.name);
+        board.and_then(|board| board.xtal_mhz).unwrap_or(chip.xtal_mhz)
     }
 
     fn from_settings(settings: &Settings, flags: Flags) -> Result<Project, Failure> {
@@ -105,7 +108,12 @@ impl Project {
         let file =
             s.one("project", "target-file", target_file.map(|f| ("--target-file", f)), text, None)?;
         let of_file = file.map(|file| added_target(settings, file)).transpose()?;
-        let of_file = of_file.map(|t| Settled { value: t.value.name().into(), origin: t.origin });
+        let (target_file, of_file) = match of_file {
+            Some((path, t)) => {
+                (Some(path), Some(Settled { value: t.value.name().into(), origin: t.origin }))
+            }
+            None => (None, None),
+        };
         let flag = flags.target.target.map(|t| ("--target", t));
         let target = s.one("project", "target", flag, text, of_file)?.map(target).transpose()?;
         let board = target.as_ref().and_then(|target| target.value.board());
@@ -304,6 +312,7 @@ impl Project {
 
         Ok(Project {
             target,
+            target_file,
             board,
             port,
             port_aliases: settings
@@ -369,9 +378,14 @@ fn target(name: Settled<String>) -> Result<Settled<Target>, Failure> {
 const LARGEST_TARGET_FILE: u64 = 1 << 20;
 
 /// Reads a file of a chip or board, which is known from then on.
-fn added_target(settings: &Settings, file: Settled<String>) -> Result<Settled<Target>, Failure> {
+fn added_target(
+    settings: &Settings,
+    file: Settled<String>,
+) -> Result<(PathBuf, Settled<Target>), Failure> {
     let origin = file.origin.clone();
-    Ok(Settled { value: add_target(&inside(settings, file)?)?, origin })
+    let path = inside(settings, file)?;
+    let value = add_target(&path)?;
+    Ok((path, Settled { value, origin }))
 }
 
 fn add_target(path: &Path) -> Result<Target, Failure> {

@@ -5,12 +5,11 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use esplice_image::{Content, unxz};
 
-use crate::{args::SourceArgs, exit::Failure, firmware::of_file};
+use crate::{args::SourceArgs, elf_file, elf_file::Elf, exit::Failure, firmware::of_file};
 
 /// What the user gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,10 +20,16 @@ pub enum Source {
     Go(PathBuf),
     Elf {
         path: PathBuf,
-        bytes: Arc<Vec<u8>>,
+        elf: Elf,
     },
     Image {
         path: PathBuf,
+        bytes: Vec<u8>,
+    },
+    /// An Intel HEX or UF2 file, which says where its bytes belong.
+    Places {
+        path: PathBuf,
+        content: Content,
         bytes: Vec<u8>,
     },
 }
@@ -37,6 +42,9 @@ impl Source {
                 elf @ Source::Elf { .. } => Ok(elf),
                 Source::Image { .. } => {
                     Err(Failure::input(format!("{} is not an ELF, but an image", path.display())))
+                }
+                Source::Places { content, .. } => {
+                    Err(Failure::input(format!("{} is not an ELF, but {content}", path.display())))
                 }
                 Source::Project(_) | Source::Go(_) => {
                     Err(Failure::input(format!("{} is source, no ELF", path.display())))
@@ -76,11 +84,14 @@ impl Source {
         if is_go(path) && path.is_file() {
             return Ok(Source::Go(path.to_owned()));
         }
-        let bytes = read(path)?;
+        let (bytes, sha256) = read_hashed(path)?;
         let path = path.to_owned();
         match Content::of(&bytes) {
-            Content::Elf => Ok(Source::Elf { path, bytes: Arc::new(bytes) }),
+            Content::Elf => Ok(Source::Elf { path, elf: Elf::new(bytes, sha256) }),
             Content::Image | Content::DirectImage => Ok(Source::Image { path, bytes }),
+            content @ (Content::IntelHex | Content::Uf2) => {
+                Ok(Source::Places { path, content, bytes })
+            }
             content => {
                 let message = format!("{shown} is neither an ELF nor an image, but {content}");
                 Err(Failure::input(message))
@@ -92,7 +103,9 @@ impl Source {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Source::Project(_) | Source::Go(_) => None,
-            Source::Elf { path, .. } | Source::Image { path, .. } => Some(path),
+            Source::Elf { path, .. } | Source::Image { path, .. } | Source::Places { path, .. } => {
+                Some(path)
+            }
         }
     }
 
@@ -119,7 +132,23 @@ const LARGEST_UNPACKED: usize = 256 << 20;
 
 /// The whole file at `path`, unpacked where it is an xz file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = read_plain(path)?;
+    unpacked(path, read_bounded(path).map_err(|error| cannot_read(path, &error))?)
+}
+
+/// [`read`] with the SHA-256, where that came along.
+fn read_hashed(path: &Path) -> Result<(Vec<u8>, Option<[u8; 32]>), Failure> {
+    let read = open(path).and_then(|(file, first)| elf_file::read(file, first, LARGEST));
+    let (bytes, sha256) = read.map_err(|error| cannot_read(path, &error))?;
+    Ok((unpacked(path, bytes)?, sha256))
+}
+
+/// The ELF at `path`, fresh from a compiler.
+pub fn read_elf(path: &Path) -> Result<Elf, Failure> {
+    let (bytes, sha256) = read_hashed(path)?;
+    Ok(Elf::new(bytes, sha256))
+}
+
+fn unpacked(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
     if Content::of(&bytes) != Content::Xz {
         return Ok(bytes);
     }
@@ -133,14 +162,12 @@ pub fn stem(path: &Path) -> OsString {
     plain.file_stem().unwrap_or_default().to_owned()
 }
 
-fn read_plain(path: &Path) -> Result<Vec<u8>, Failure> {
-    read_bounded(path).map_err(|e| {
-        let failure = Failure::input(format!("cannot read {}: {e}", path.display()));
-        match e.kind() {
-            io::ErrorKind::FileTooLarge => failure.hint("is it a device, or another file?"),
-            _ => failure,
-        }
-    })
+fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::input(format!("cannot read {}: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => failure.hint("is it a device, or another file?"),
+        _ => failure,
+    }
 }
 
 /// The same, with the system's own error.
@@ -150,10 +177,16 @@ pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The whole file at `path`, unless it is larger than `most`: a device may have no end.
 pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let (file, mut bytes) = open(path)?;
+    let (file, bytes) = open(path)?;
+    read_rest(file, bytes, most)
+}
+
+/// What is left of `file` behind `bytes`, which were read already, unless it is more than `most` in all.
+pub fn read_rest(file: File, mut bytes: Vec<u8>, most: u64) -> io::Result<Vec<u8>> {
     // Room at once for what is known to come.
-    bytes.reserve(file.metadata()?.len().min(most) as usize);
-    file.take(most + 1).read_to_end(&mut bytes)?;
+    let more = file.metadata()?.len().min(most).saturating_sub(bytes.len() as u64);
+    bytes.reserve(more as usize);
+    file.take((most + 1).saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         let message = format!("it has more than {most} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));

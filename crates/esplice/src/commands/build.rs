@@ -48,9 +48,12 @@ impl SaveImageArgs {
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+    // A large ELF is read while the settings are.
+    let source = args.firmware.source.clone();
+    let source = thread::spawn(move || Source::from_args(&source));
     let project =
         args.firmware.settle(Flags { output: args.output.clone(), ..Flags::default() })?;
-    let source = Source::from_args(&args.firmware.source)?;
+    let source = source.join().map_err(|_| panicked("reading the source"))??;
     let input = source.file().map(Path::to_owned);
     // Known before minutes of compiling, where the user has named it.
     let named = project.output.as_deref().map(|output| names(output, input.as_deref()));
@@ -58,17 +61,17 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 
     // An ELF that is there is copied while its image is made.
     let copy = match (&source, &named) {
-        (Source::Elf { bytes, .. }, Some(names))
+        (Source::Elf { elf, .. }, Some(names))
             if !args.image_only && is_copied(names, input.as_deref()) =>
         {
-            let (path, bytes) = (names.elf.clone(), Arc::clone(bytes));
+            let (path, bytes) = (names.elf.clone(), Arc::clone(&elf.bytes));
             Some(thread::spawn(move || Staged::write_changed(&path, &bytes)))
         }
         _ => None,
     };
     let firmware = Firmware::from_source(source, &project, &mut |_| Ok(None), shell, interrupt);
     // Waited for also when the image failed: what is half written is taken away with it.
-    let copy = copy.map(|copy| copy.join().map_err(|_| copy_panicked()));
+    let copy = copy.map(|copy| copy.join().map_err(|_| panicked("copying the ELF")));
     let firmware = firmware?;
     let names = match named {
         Some(named) => named,
@@ -85,7 +88,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         match copy {
             Some(copy) => outputs.add_staged(copy??),
             None if is_copied(&names, input.as_deref()) => {
-                outputs.add_staged(Staged::write_changed(&names.elf, &firmware.elf)?);
+                outputs.add_staged(Staged::write_changed(&names.elf, &firmware.elf.bytes)?);
             }
             None => {}
         }
@@ -119,8 +122,8 @@ fn is_copied(names: &Names, input: Option<&Path>) -> bool {
     !input.is_some_and(|input| same_file(input, &names.elf))
 }
 
-fn copy_panicked() -> Failure {
-    Failure::new(Exit::Internal, "copying the ELF panicked")
+fn panicked(what: &str) -> Failure {
+    Failure::new(Exit::Internal, format!("{what} panicked"))
 }
 
 /// The outputs' names, none of which may be the input's, save for the ELF's own place.
