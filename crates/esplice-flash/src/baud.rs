@@ -44,18 +44,21 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Finds the loader again, whatever rate it is at: as it was, at the first rate, or by reset.
-    pub(crate) fn find_again(&mut self, options: &ConnectOptions) -> Result<(), FlashError> {
+    /// True if it is not as it was left: the board has reset, or had to be.
+    pub(crate) fn find_again(&mut self, options: &ConnectOptions) -> Result<bool, FlashError> {
+        let was_stub = self.loader().is_stub();
         if self.resync()? {
-            return Ok(());
+            return Ok(was_stub && !self.loader().is_stub());
         }
         let first = self.first_baud();
         if self.baud != first {
             self.set_port_baud(first)?;
             if self.resync()? {
-                return Ok(());
+                return Ok(true);
             }
         }
-        self.connect(options)
+        self.connect(options)?;
+        Ok(true)
     }
 
     /// True if the loader answers at the new rate. After a false the link is out of order.

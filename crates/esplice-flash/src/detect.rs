@@ -127,7 +127,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.set_flash_params(size)
     }
 
-    fn set_flash_params(&mut self, total: u32) -> Result<(), FlashError> {
+    pub(crate) fn set_flash_params(&mut self, total: u32) -> Result<(), FlashError> {
         let (block, sector, page, status_mask) = GEOMETRY;
         let request = Request::SpiSetParams { total, block, sector, page, status_mask };
         self.ask(&request, SHORT).map(|_| ())

@@ -145,6 +145,16 @@ pub enum FlashError {
         /// The last failure.
         source: Box<FlashError>,
     },
+    /// The board did not stay in its loader.
+    #[error("the board reset {times} times while {name} was written at {offset}")]
+    Restarts {
+        /// Name of the write.
+        name: String,
+        /// Where.
+        offset: FlashOffset,
+        /// How often.
+        times: u32,
+    },
     /// The flash does not hold what was written.
     #[error("{name} at {offset}: flash has MD5 {found} over {len} bytes, written was {expected}")]
     Verify {
@@ -207,6 +217,7 @@ impl FlashError {
             | FlashError::Malformed { .. }
             | FlashError::NoStub { .. }
             | FlashError::Read { .. }
+            | FlashError::Restarts { .. }
             | FlashError::Transfer { .. }
             | FlashError::FlashSize { .. } => ErrorClass::Transfer,
             FlashError::UnknownChip { .. } | FlashError::WrongChip { .. } => ErrorClass::WrongChip,
@@ -246,6 +257,10 @@ impl FlashError {
                 "a program for RAM has all its segments there; `esplice flash` writes others".into()
             }
             FlashError::Transfer { source, .. } => return source.hint(),
+            FlashError::Restarts { .. } => {
+                "check the board's power: try another cable or USB port, and take off what draws current"
+                    .into()
+            }
             FlashError::UnknownChip { .. } => "`esplice chips` lists the known ones".into(),
             FlashError::WrongChip { found, .. } => {
                 format!("build for it with --target {found}, or choose another --port")
@@ -264,6 +279,11 @@ impl FlashError {
             | FlashError::NoStub { .. }
             | FlashError::UnknownReset { .. } => return None,
         })
+    }
+
+    /// Whether the loader took the command and said no.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, FlashError::Refused { .. } | FlashError::Checksum { .. })
     }
 
     /// Whether doing it again over a link in order may help.

@@ -27,6 +27,15 @@ pub enum FlashEvent {
     Loader(LoaderUse),
     /// The link now runs at this baud rate.
     Baud(u32),
+    /// How much of a write the flash does not hold yet.
+    Differs {
+        /// Name of the write.
+        name: String,
+        /// Sectors that will be written.
+        differing: u32,
+        /// Sectors that the write covers.
+        sectors: u32,
+    },
     /// Bytes of a write that are in flash.
     Progress {
         /// Name of the write: `app`, `bootloader`, …

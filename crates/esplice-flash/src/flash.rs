@@ -6,7 +6,7 @@ use esplice_protocol::Port;
 
 use crate::{
     ChipInfo, ConnectOptions, ErrorClass, FlashError, FlashEvent, Session, Statistics, StubSource,
-    event::StageState,
+    deflate::Prepared, event::StageState, job,
 };
 
 /// How to work with a board.
@@ -16,6 +16,8 @@ pub struct FlashOptions {
     pub target: Option<&'static Chip>,
     /// Baud rate for the transfer; none to stay at the loader's first.
     pub baud: Option<u32>,
+    /// Write all of it, also what the flash holds already.
+    pub full: bool,
     /// The stub that does the work, if there is one; else the ROM loader does it.
     pub stub: StubSource,
     /// How to connect.
@@ -49,8 +51,22 @@ pub fn flash<P: Port + ?Sized>(
     plan: impl FnOnce(&DeviceFacts) -> Result<ResolvedPlan, PlanError>,
     events: &mut dyn FnMut(FlashEvent),
 ) -> Result<FlashReport, FlashError> {
+    flash_prepared(port, options, plan, Prepared::default(), events)
+}
+
+fn flash_prepared<P: Port + ?Sized>(
+    port: &mut P,
+    options: &FlashOptions,
+    plan: impl FnOnce(&DeviceFacts) -> Result<ResolvedPlan, PlanError>,
+    prepared: Prepared,
+    events: &mut dyn FnMut(FlashEvent),
+) -> Result<FlashReport, FlashError> {
     with_session(port, options, events, |session| {
-        let chip = session.bring_up(options)?;
+        session.prepared = prepared;
+        // A stub comes only when it is known that there is something to write.
+        session.stub_may_come = options.stub.is_some();
+        let chip =
+            session.bring_up(&FlashOptions { stub: StubSource::none(), ..options.clone() })?;
         let facts = session.insist(&chip, options, |session| session.device_facts(&chip))?;
         let ResolvedPlan { writes } = plan(&facts)?;
         session.write(&chip, &writes, options)?;
@@ -69,7 +85,13 @@ pub fn flash_plan<P: Port + ?Sized>(
     options: &FlashOptions,
     events: &mut dyn FnMut(FlashEvent),
 ) -> Result<FlashReport, FlashError> {
-    flash(port, options, |facts| esplice_image::resolve(plan, facts, resolve), events)
+    let mut prepared = Prepared::default();
+    let boots = esplice_chip::find(&plan.chip).ok().map(|chip| chip.image.boot_offset);
+    for write in &plan.writes {
+        job::prepare(&write.data, boots == Some(write.offset), &mut prepared);
+    }
+    let resolved = |facts: &DeviceFacts| esplice_image::resolve(plan, facts, resolve);
+    flash_prepared(port, options, resolved, prepared, events)
 }
 
 /// Finds the board and tells what it is; nothing is written.
@@ -135,14 +157,15 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    /// Finds the loader again and brings it to where it was: baud rate and flash.
+    /// Finds the loader again and brings it to where it was: baud rate, stub and flash. True if it
+    /// was not as it was left.
     pub(crate) fn restore(
         &mut self,
         info: &ChipInfo,
         options: &FlashOptions,
         baud: u32,
-    ) -> Result<(), FlashError> {
-        self.find_again(&options.connect)?;
+    ) -> Result<bool, FlashError> {
+        let restarted = self.find_again(&options.connect)?;
         self.raise_baud(info.chip, baud, &options.connect)?;
         // The board may have reset meanwhile.
         if !self.loader().is_stub()
@@ -150,7 +173,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         {
             self.load_stub(info.chip, &stub)?;
         }
-        self.set_flash(info.flash_size)
+        self.set_flash(info.flash_size)?;
+        Ok(restarted)
     }
 }
 

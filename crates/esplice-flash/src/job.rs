@@ -1,13 +1,15 @@
-//! A write made ready: cut into pieces and blocks, compressed, hashed.
+//! A write made ready: its sectors, their hashes, and the transfers that bring them over.
 
-use std::io::Write as _;
+use std::ops::Range;
 
 use esplice_chip::FlashOffset;
 use esplice_image::{PlanError, Write};
-use flate2::{Compression, Decompress, FlushDecompress, Status, write::ZlibEncoder};
 use md5::{Digest as _, Md5};
 
-use crate::{ChipInfo, FlashError, Loader};
+use crate::{
+    ChipInfo, FlashError, Loader,
+    deflate::{self, Prepared},
+};
 
 /// Bytes of an erase sector; writes start at one.
 pub(crate) const SECTOR: u32 = 0x1000;
@@ -27,12 +29,27 @@ pub(crate) struct Job {
     boots: bool,
 }
 
-/// A transfer of its own, from the job's offset on.
+/// A transfer of its own.
 pub(crate) struct Piece {
+    /// Where in flash.
+    pub(crate) offset: FlashOffset,
     pub(crate) len: u32,
-    /// Whether its place is erased before; else it is a raw block over what is blank.
-    pub(crate) erases: bool,
+    /// What is done to its place before.
+    pub(crate) place: Place,
+    /// Whether the blocks are pieces of a zlib stream.
+    pub(crate) deflated: bool,
     pub(crate) blocks: Vec<Block>,
+}
+
+/// What is known of the place that a piece goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Something stands there: it is erased.
+    Written,
+    /// It is blank.
+    Blank,
+    /// It is the blank word before a body that was just written, in a sector that is not blank.
+    Word,
 }
 
 /// What one command carries.
@@ -55,8 +72,7 @@ impl Job {
         if !offset.0.is_multiple_of(SECTOR) {
             return Err(PlanError::Unaligned { name, offset, align: SECTOR }.into());
         }
-        let mut data = write.data.clone();
-        data.resize(data.len().next_multiple_of(4), 0xff);
+        let data = whole_words(&write.data);
         let room = info.flash_size.saturating_sub(offset.0);
         let len = match u32::try_from(data.len()) {
             Ok(len) if len <= room => len,
@@ -70,18 +86,70 @@ impl Job {
         Ok(Job { name, offset, len, hash, data, boots })
     }
 
-    /// The transfers that bring it over, as `loader` takes them, in order.
-    pub(crate) fn pieces(&self, loader: &Loader) -> Vec<Piece> {
-        let mut data = self.data.clone();
-        match data.first_chunk_mut::<WORD>() {
-            Some(first) if self.boots => {
-                let word = std::mem::replace(first, [0xff; WORD]);
-                let mut body = Piece::new(&data, loader);
-                body.uncount(WORD as u32);
-                vec![body, Piece::word(word)]
+    /// Sectors that it covers.
+    pub(crate) fn sectors(&self) -> u32 {
+        self.len.div_ceil(SECTOR)
+    }
+
+    /// Where in flash these of its sectors are, and how many of their bytes are its own.
+    pub(crate) fn place(&self, sectors: &Range<u32>) -> (FlashOffset, u32) {
+        let from = sectors.start.saturating_mul(SECTOR).min(self.len);
+        let to = sectors.end.saturating_mul(SECTOR).min(self.len);
+        (FlashOffset(self.offset.0.saturating_add(from)), to.saturating_sub(from))
+    }
+
+    /// MD5 of what these of its sectors are to hold.
+    pub(crate) fn md5(&self, sectors: &Range<u32>) -> String {
+        hex(&Md5::digest(self.bytes(sectors)))
+    }
+
+    /// MD5 of as many bytes of erased flash.
+    pub(crate) fn md5_blank(&self, sectors: &Range<u32>) -> String {
+        hex(&Md5::digest(vec![0xff; self.place(sectors).1 as usize]))
+    }
+
+    fn bytes(&self, sectors: &Range<u32>) -> &[u8] {
+        let at = |sector: u32| (sector.saturating_mul(SECTOR) as usize).min(self.data.len());
+        self.data.get(at(sectors.start)..at(sectors.end)).unwrap_or_default()
+    }
+
+    /// The transfers that bring these ranges of its sectors over, as `loader` takes them, in order.
+    /// They go to `place`. What boots first has its first word blank until all of it is there, so
+    /// its first sector is always among them.
+    pub(crate) fn pieces(
+        &self,
+        ranges: &[Range<u32>],
+        place: Place,
+        loader: &Loader,
+        prepared: &mut Prepared,
+    ) -> Vec<Piece> {
+        let mut ranges = ranges.to_vec();
+        let mut word = None;
+        if let Some(first) = self.data.first_chunk::<WORD>().filter(|_| self.boots) {
+            word = Some(*first);
+            match ranges.first_mut() {
+                Some(range) if range.start <= 1 => range.start = 0,
+                Some(_) => ranges.insert(0, 0..1),
+                None => return Vec::new(),
             }
-            _ => vec![Piece::new(&data, loader)],
         }
+        let mut pieces: Vec<Piece> = ranges
+            .iter()
+            .map(|range| {
+                let mut data = self.bytes(range).to_vec();
+                let begins = range.start == 0 && word.is_some();
+                if let Some(first) = data.first_chunk_mut::<WORD>().filter(|_| begins) {
+                    *first = [0xff; WORD];
+                }
+                let mut piece = Piece::new(self.place(range).0, &data, place, loader, prepared);
+                if begins {
+                    piece.uncount(WORD as u32);
+                }
+                piece
+            })
+            .collect();
+        pieces.extend(word.map(|word| Piece::word(self.offset, word)));
+        pieces
     }
 
     pub(crate) fn verify_error(&self, found: String) -> FlashError {
@@ -104,11 +172,34 @@ impl Job {
     }
 }
 
+/// Begins to compress what the whole of a write of `data` will be sent as; `boots` if the chip boots
+/// from it.
+pub(crate) fn prepare(data: &[u8], boots: bool, prepared: &mut Prepared) {
+    let mut data = whole_words(data);
+    if boots && let Some(first) = data.first_chunk_mut::<WORD>() {
+        *first = [0xff; WORD];
+    }
+    prepared.begin(data);
+}
+
+fn whole_words(data: &[u8]) -> Vec<u8> {
+    let mut data = data.to_vec();
+    data.resize(data.len().next_multiple_of(WORD), 0xff);
+    data
+}
+
 impl Piece {
-    fn new(data: &[u8], loader: &Loader) -> Piece {
+    fn new(
+        offset: FlashOffset,
+        data: &[u8],
+        place: Place,
+        loader: &Loader,
+        prepared: &mut Prepared,
+    ) -> Piece {
         let block_len = loader.block_len.max(1) as usize;
         let blocks = if loader.deflate {
-            deflated(data, block_len)
+            let blocks = deflate::blocks(&prepared.stream(data), block_len).into_iter();
+            blocks.map(|(bytes, plain)| Block { bytes, plain, counted: plain }).collect()
         } else {
             let raw = data.chunks(block_len).map(|chunk| {
                 let plain = chunk.len() as u32;
@@ -118,14 +209,13 @@ impl Piece {
             });
             raw.collect()
         };
-        Piece { len: data.len() as u32, erases: true, blocks }
+        Piece { offset, len: data.len() as u32, place, deflated: loader.deflate, blocks }
     }
 
-    /// A word for a place that is blank.
-    fn word(word: [u8; WORD]) -> Piece {
+    fn word(offset: FlashOffset, word: [u8; WORD]) -> Piece {
         let len = WORD as u32;
         let block = Block { bytes: word.to_vec(), plain: len, counted: len };
-        Piece { len, erases: false, blocks: vec![block] }
+        Piece { offset, len, place: Place::Word, deflated: false, blocks: vec![block] }
     }
 
     /// Takes the first `bytes` out of the progress: another piece brings them.
@@ -139,77 +229,7 @@ impl Piece {
     }
 }
 
-/// `data` as blocks of one zlib stream, each with the bytes that it unpacks to.
-fn deflated(data: &[u8], block_len: usize) -> Vec<Block> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    // Writing to a vector can't fail; if it did, the stream would be short and the loader refuse.
-    let _ = encoder.write_all(data);
-    let stream = encoder.finish().unwrap_or_default();
-    let mut inflater = Decompress::new(true);
-    let mut room = vec![0; 0x8000];
-    let mut blocks = Vec::new();
-    for chunk in stream.chunks(block_len) {
-        let (consumed, produced) = (inflater.total_in(), inflater.total_out());
-        // With all of its input taken, an inflater may still hold back what it unpacked.
-        loop {
-            let before = (inflater.total_in(), inflater.total_out());
-            let used = (before.0 - consumed) as usize;
-            let rest = chunk.get(used..).unwrap_or_default();
-            let status = inflater.decompress(rest, &mut room, FlushDecompress::None);
-            let idle = (inflater.total_in(), inflater.total_out()) == before;
-            if idle || matches!(status, Err(_) | Ok(Status::StreamEnd)) {
-                break;
-            }
-        }
-        let plain = (inflater.total_out() - produced) as u32;
-        blocks.push(Block { bytes: chunk.to_vec(), plain, counted: plain });
-    }
-    blocks
-}
-
 /// Lower-case hex without separators.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use esplice_chip::Chip;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn check_blocks(data: &[u8], chip: &Chip) {
-        let piece = Piece::new(data, &Loader::rom(Some(chip)));
-        assert_eq!(piece.blocks.iter().map(|b| b.plain as usize).sum::<usize>(), data.len());
-        assert!(piece.blocks.iter().all(|b| b.bytes.len() <= 0x400));
-    }
-
-    proptest! {
-        /// So progress ends at the total: with runs of all lengths, which deflate to few bytes, and
-        /// noise, which does not.
-        #[test]
-        fn blocks_of_anything_tell_what_they_unpack_to(
-            parts in proptest::collection::vec((any::<u32>(), 1..40_000_usize, any::<bool>()), 1..8)
-        ) {
-            let mut data = Vec::new();
-            for (seed, len, noise) in parts {
-                let word = |n: u32| if noise { n.wrapping_mul(seed | 1).rotate_left(n % 31) } else { seed };
-                data.extend((0..len as u32).map(|n| word(n) as u8));
-            }
-            check_blocks(&data, esplice_chip::find("esp32c3").unwrap());
-        }
-    }
-
-    #[test]
-    fn blocks_tell_what_they_unpack_to() {
-        let chip = esplice_chip::find("esp32c3").unwrap();
-        let text: Vec<u8> = (0..70_000_u32).flat_map(|n| (n / 7 * n).to_le_bytes()).collect();
-        // An inflater that has all its input may hold back a piece of what it unpacked.
-        let mut held_back: Vec<u8> = text.iter().copied().take(17_524).collect();
-        held_back.resize(65_537, 0);
-        for data in [vec![0xff; 300_000], text, vec![1, 2, 3, 4], held_back] {
-            check_blocks(&data, chip);
-        }
-    }
 }

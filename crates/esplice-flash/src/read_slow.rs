@@ -16,6 +16,9 @@ const READ: Duration = Duration::from_millis(500);
 const TABLE_ROW: usize = 32;
 const MD5_ROW: [u8; 2] = [0xeb, 0xeb];
 
+/// Bytes of the table that are asked of a stub at once: most tables are shorter.
+const STUB_STEP: usize = 256;
+
 /// Bytes of an otadata record that tell which slot boots, at the start of both sectors.
 const OTADATA_RECORD: usize = 32;
 
@@ -79,13 +82,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<Option<PartitionTable>, FlashError> {
         let start = chip.image.partition_table_offset;
         let mut bytes = Vec::new();
-        if self.loader().is_stub() {
-            bytes = self.read_small(start, PartitionTable::LEN)?;
-        }
+        let step = if self.loader().is_stub() { STUB_STEP } else { READ_FLASH_SLOW_LEN };
         while bytes.len() < PartitionTable::LEN {
             let at = FlashOffset(start.0.wrapping_add(bytes.len() as u32));
-            let piece = self.read_slow(at, READ_FLASH_SLOW_LEN)?;
-            let blank = piece.iter().all(|byte| *byte == 0xff);
+            let piece = self.read_small(at, step)?;
+            let blank = piece.iter().rev().take(TABLE_ROW).all(|byte| *byte == 0xff);
             bytes.extend(piece);
             if !PartitionTable::looks_like(&bytes) {
                 return Ok(None);

@@ -8,6 +8,7 @@ use esplice_protocol::{Moment, Opcode, Port, Reply, Request, slip};
 use crate::{
     FlashError, FlashEvent, Statistics, Stub,
     banner::Banner,
+    deflate::Prepared,
     event::StageState,
     loader::{Loader, ROM_BAUD, STUB_STATUS_LEN},
 };
@@ -51,6 +52,14 @@ pub struct Session<'p, P: Port + ?Sized> {
     chip: Option<&'static Chip>,
     /// The stub that does the work, to be brought back after a reset.
     pub(crate) stub: Option<Stub>,
+    /// Whether a stub may take the place of the ROM loader before anything is written.
+    pub(crate) stub_may_come: bool,
+    /// What is compressed ahead.
+    pub(crate) prepared: Prepared,
+    /// The shortest time from a request to its reply.
+    least: Option<Duration>,
+    /// Bytes that the device has hashed, and the time that it took.
+    hashed: (u32, Duration),
     first_baud: u32,
     /// Time that the loader may still need for what it has acknowledged.
     owed: Duration,
@@ -94,6 +103,10 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             loader: Loader::rom(chip),
             chip,
             stub: None,
+            stub_may_come: false,
+            prepared: Prepared::default(),
+            least: None,
+            hashed: (0, Duration::ZERO),
             owed: Duration::ZERO,
             answered: None,
             statistics: Statistics::default(),
@@ -122,6 +135,23 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// stub.
     pub fn loader(&self) -> &Loader {
         &self.loader
+    }
+
+    /// What a command costs that does nothing, as far as was seen.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.least.unwrap_or_else(|| self.port.caps().latency * 2)
+    }
+
+    /// Notes that hashing `bytes` took `time`, round trip and all.
+    pub(crate) fn note_hash(&mut self, bytes: u32, time: Duration) {
+        self.hashed.0 = self.hashed.0.saturating_add(bytes);
+        self.hashed.1 += time.saturating_sub(self.round_trip());
+    }
+
+    /// Time that the device takes to hash `bytes`, as far as was seen.
+    pub(crate) fn hash_time(&self, bytes: u32) -> Option<Duration> {
+        let (seen, time) = self.hashed;
+        (seen > 0).then(|| time.mul_f64(f64::from(bytes) / f64::from(seen)))
     }
 
     /// Lets the next command wait `time` longer: the loader does something before it.
@@ -177,6 +207,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         let timeout = timeout + std::mem::take(&mut self.owed);
         // A reply that came twice must not answer the next command.
         self.discard_arrived()?;
+        let began = self.port.now();
         let sent = self.send(request)?;
         let deadline = self.port.now() + self.wire_time(sent) + timeout;
         loop {
@@ -194,6 +225,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             }
             self.answered = Some(command as u8);
             if status.is_ok() {
+                let took = self.port.now().since(began);
+                self.least = Some(self.least.map_or(took, |least| least.min(took)));
                 return Ok(Answer { value: reply.value, data: data.to_vec() });
             }
             return Err(match request {
@@ -231,9 +264,18 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         request: &Request,
         timeout: Duration,
     ) -> Result<Answer, FlashError> {
+        self.again(|session| session.command(request, timeout))
+    }
+
+    /// Does `work`, which may be done twice, until it succeeds, putting the link in order in
+    /// between.
+    pub(crate) fn again<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, FlashError>,
+    ) -> Result<T, FlashError> {
         let mut asked = 1;
         loop {
-            match self.command(request, timeout) {
+            match work(self) {
                 Err(error) if error.is_transient() && asked < ASKS => {
                     asked += 1;
                     if !self.resync()? {

@@ -49,9 +49,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
             set(at(spi.usr2), USER2_EIGHT_BITS | READ_ID),
             set(at(spi.w0), 0),
             set(at(spi.cmd), CMD_USR),
+            later(TRANSFER_US, set(at(spi.usr), user)),
+            set(at(spi.usr2), user2),
         ])?;
         let [manufacturer, kind, capacity, _] = self.read_reg(at(spi.w0))?.to_le_bytes();
-        self.write_regs(vec![set(at(spi.usr), user), set(at(spi.usr2), user2)])?;
         Ok([manufacturer, kind, capacity])
     }
 

@@ -8,10 +8,13 @@
 //! there later tells that the body was finished. Apps elsewhere need no such step: the second-stage
 //! bootloader checks their hash.
 //!
+//! **What is left out.** What the flash holds already is not written: see `diff`.
+//!
 //! **Failures.** After a damaged block the ROM's sequence number and its flash address disagree,
 //! so no block is ever sent again: a failed transfer starts anew with its BEGIN. BEGIN itself has
-//! no checksum, so the hash over the flash decides, and once a failure was seen, all writes are
-//! hashed again at the end.
+//! no checksum, so the hash over all of a write decides in the end; where it is wrong, it is found
+//! out which sectors differ, and these are written once more. Once a failure was seen, all writes
+//! are hashed again at the end.
 
 use std::time::Duration;
 
@@ -22,12 +25,16 @@ use esplice_protocol::{Opcode, Port, Request};
 use crate::{
     ChipInfo, FlashError, FlashEvent, FlashOptions, Session,
     baud::rung_below,
+    diff::{Difference, WRITE_SECTOR, places},
     event::StageState,
-    job::{Job, Piece, SECTOR, hex},
+    job::{Job, Piece, Place, SECTOR, hex},
 };
 
 /// How often a write is begun.
 const ATTEMPTS: u32 = 3;
+
+/// How often a board may have to be reset to be found again in the midst of a write.
+const RESTARTS: u32 = 1;
 
 /// Bytes of a block that the ROM erases in one command where a whole one is asked for.
 const ERASE_BLOCK: u32 = 0x1_0000;
@@ -39,6 +46,9 @@ const BLOCK_ERASE: Duration = Duration::from_millis(2000);
 const PROGRAM_BYTE: Duration = Duration::from_micros(12);
 /// Time to hash a byte, from 8 s a MiB that esptool's documentation allows.
 const HASH_BYTE: Duration = Duration::from_micros(8);
+/// Bytes that a stub's upload takes, and its start: those of esptool 5.6 for most chips.
+const STUB_LEN: usize = 6_500;
+const STUB_START: Duration = Duration::from_millis(25);
 /// Added to each of these for what the loader does besides.
 const SLACK: Duration = Duration::from_millis(1000);
 
@@ -64,9 +74,24 @@ impl<P: Port + ?Sized> Session<'_, P> {
         jobs.sort_by_key(|job| std::cmp::Reverse(job.offset));
 
         self.stage("write", StageState::Started);
-        let mut link = Link { info, options, baud: self.baud(), failures: 0 };
+        let mut link = Link { info, options, baud: self.baud(), failures: 0, restarts: 0 };
+        let mut differences = Vec::new();
         for job in &jobs {
-            self.write_job(job, &mut link)?;
+            differences.push(self.look_at(job, &link)?);
+        }
+        let sectors = differences.iter().map(Difference::sectors).sum();
+        let resident = self.loader().is_stub() && self.stub_may_come;
+        if resident || self.stub_pays(sectors) {
+            self.take_stub(info.chip, &options.stub, |session| {
+                let baud = session.baud();
+                session.restore(info, options, baud).map(|_| ())
+            })?;
+            if self.loader().is_stub() && !resident {
+                self.set_flash_params(info.flash_size)?;
+            }
+        }
+        for (job, wanted) in jobs.iter().zip(differences) {
+            self.write_job(job, wanted, &mut link)?;
         }
         if link.failures > 0 && jobs.len() > 1 {
             for job in &jobs {
@@ -86,73 +111,147 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// # Errors
     /// What commands bring.
     pub fn hash(&mut self, offset: FlashOffset, len: u32) -> Result<String, FlashError> {
+        self.again(|session| session.hash_once(offset, len))
+    }
+
+    fn hash_once(&mut self, offset: FlashOffset, len: u32) -> Result<String, FlashError> {
         let request = Request::SpiFlashMd5 { offset: offset.0, len };
-        let answer = self.ask(&request, SLACK + HASH_BYTE * len)?;
+        let answer = self.command(&request, SLACK + HASH_BYTE * len)?;
         md5_text(&answer.data)
             .ok_or(FlashError::Malformed { command: Opcode::SpiFlashMd5, has: answer.data.len() })
     }
 
-    fn write_job(&mut self, job: &Job, link: &mut Link<'_>) -> Result<(), FlashError> {
-        let mut attempt = 1;
-        loop {
-            let failure = match self.try_job(job, link.info.chip) {
-                Ok(()) => return Ok(()),
-                Err(error @ FlashError::Verify { .. }) => error,
-                Err(error) if error.is_transient() => error,
-                Err(error) => return Err(error),
-            };
-            link.failures += 1;
-            if attempt == ATTEMPTS {
-                return Err(match failure {
-                    FlashError::Verify { .. } => failure,
-                    source => job.transfer_error(attempt, source),
-                });
-            }
-            self.warn(format!("{failure}; writing {} again from its start", job.name));
-            if let Err(error) = self.repair(link, attempt > 1) {
-                return Err(match error {
-                    FlashError::NoAnswer { .. } => job.transfer_error(attempt, error),
-                    error if error.is_transient() => job.transfer_error(attempt, error),
-                    error => error,
-                });
-            }
-            attempt += 1;
+    /// What of `job` is to be written.
+    fn look_at(&mut self, job: &Job, link: &Link<'_>) -> Result<Difference, FlashError> {
+        self.count_sectors(job.sectors(), 0);
+        if link.options.full {
+            return Ok(Difference::all(job));
         }
+        let look = |session: &mut Self| session.difference(job);
+        let wanted = self.insist(link.info, link.options, look)?;
+        let (differing, sectors) = (wanted.sectors(), job.sectors());
+        self.tell(FlashEvent::Differs { name: job.name.clone(), differing, sectors });
+        Ok(wanted)
     }
 
-    fn try_job(&mut self, job: &Job, chip: &Chip) -> Result<(), FlashError> {
-        let mut done = 0;
-        for piece in &job.pieces(self.loader()) {
-            if piece.erases || self.loader().erases_at_begin() {
-                self.transfer(job, piece, &mut done)?;
-            } else {
-                self.program_bare(job, piece, chip, &mut done)?;
+    /// Whether to load a stub for so many sectors costs less than to write them without.
+    fn stub_pays(&self, sectors: u32) -> bool {
+        if self.loader().is_stub() || !self.stub_may_come {
+            return false;
+        }
+        // A ROM does one thing after the other, a stub receives while it writes.
+        let wire = self.wire_time(SECTOR as usize * 2 / 3);
+        let saved = wire.min(WRITE_SECTOR) + self.round_trip() * 2;
+        let upload = self.wire_time(STUB_LEN) + STUB_START + self.round_trip() * 8;
+        saved * sectors > upload
+    }
+
+    fn write_job(
+        &mut self,
+        job: &Job,
+        mut wanted: Difference,
+        link: &mut Link<'_>,
+    ) -> Result<(), FlashError> {
+        let (info, options) = (link.info, link.options);
+        let (mut failures, mut rewritten) = (0, false);
+        while !wanted.ranges.is_empty() {
+            match self.try_write(job, &wanted, info.chip) {
+                Ok(found) if found == job.hash => break,
+                Ok(_) => {
+                    link.failures += 1;
+                    // No reply carries a checksum: it is asked twice.
+                    let hash = |session: &mut Self| session.hash(job.offset, job.len);
+                    let found = self.insist(info, options, hash)?;
+                    if found == job.hash {
+                        break;
+                    }
+                    if rewritten {
+                        return Err(job.verify_error(found));
+                    }
+                    rewritten = true;
+                    wanted = self.insist(info, options, |session| session.exact_difference(job))?;
+                    if wanted.ranges.is_empty() {
+                        return Err(job.verify_error(found));
+                    }
+                    let places = places(job, &wanted.ranges);
+                    let name = &job.name;
+                    self.warn(format!("{name} differs at {places}; writing that again"));
+                }
+                Err(error) if error.is_transient() => {
+                    failures += 1;
+                    link.failures += 1;
+                    // What was found blank may be so no more.
+                    wanted.place = Place::Written;
+                    if failures == ATTEMPTS {
+                        return Err(job.transfer_error(failures, error));
+                    }
+                    self.warn(format!("{error}; writing {} again from its start", job.name));
+                    if let Err(error) = self.repair(link, failures > 1) {
+                        return Err(match error {
+                            FlashError::NoAnswer { .. } => job.transfer_error(failures, error),
+                            error if error.is_transient() => job.transfer_error(failures, error),
+                            error => error,
+                        });
+                    }
+                    if link.restarts > RESTARTS {
+                        let (name, offset) = (job.name.clone(), job.offset);
+                        return Err(FlashError::Restarts { name, offset, times: link.restarts });
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
-        let found = self.hash(job.offset, job.len)?;
-        if found != job.hash {
-            return Err(job.verify_error(found));
-        }
-        self.count_sectors(job.len.div_ceil(SECTOR), 0);
         self.tell(FlashEvent::Verified {
             name: job.name.clone(),
             offset: job.offset,
             len: job.len,
-            hash: found,
+            hash: job.hash.clone(),
         });
         Ok(())
     }
 
+    /// Brings these sectors over, and gives the hash that the device then has of the whole.
+    fn try_write(
+        &mut self,
+        job: &Job,
+        wanted: &Difference,
+        chip: &Chip,
+    ) -> Result<String, FlashError> {
+        let loader = self.loader().clone();
+        let pieces = job.pieces(&wanted.ranges, wanted.place, &loader, &mut self.prepared);
+        let mut done = job.len.saturating_sub(pieces.iter().map(|piece| piece.len).sum());
+        for piece in &pieces {
+            if piece.place == Place::Word && !loader.erases_at_begin() {
+                self.program_bare(job, piece, chip, &mut done)?;
+            } else {
+                self.transfer(job, piece, &mut done)?;
+            }
+        }
+        if loader.acknowledges_early() {
+            // What it could not do with the last block is its answer to this.
+            match self.hash_once(job.offset, job.len) {
+                Err(error) if error.is_transient() && !error.is_refusal() => {}
+                other => return other,
+            }
+            self.resync()?;
+        }
+        self.hash(job.offset, job.len)
+    }
+
     fn transfer(&mut self, job: &Job, piece: &Piece, done: &mut u32) -> Result<(), FlashError> {
-        if piece.erases {
+        if piece.place != Place::Word {
             self.count_sectors(0, piece.len.div_ceil(SECTOR));
         }
-        let deflate = piece.erases && self.loader().deflate;
-        let erase = if piece.erases { piece.len } else { 0 };
+        let deflate = piece.deflated;
+        let erase = match piece.place {
+            Place::Blank | Place::Word if self.loader().erases_at_begin() => 0,
+            _ => piece.len,
+        };
         let blocks = piece.blocks.len() as u32;
-        let request = self.loader().begin(job.offset.0, erase, blocks, deflate);
-        self.command(&request, erase_time(job.offset.0, erase))?;
-        let mut at = job.offset.0;
+        let request = self.loader().begin(piece.offset.0, erase, blocks, deflate);
+        let erases = if self.loader().erases_at_begin() { erase } else { 0 };
+        self.command(&request, erase_time(piece.offset.0, erases))?;
+        let mut at = piece.offset.0;
         for (sequence, block) in (0..).zip(&piece.blocks) {
             let data = block.bytes.clone();
             let request = if deflate {
@@ -185,7 +284,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<(), FlashError> {
         for block in &piece.blocks {
             if let Some(word) = block.bytes.first_chunk() {
-                self.program_word(&chip.spi, job.offset, *word)?;
+                self.program_word(&chip.spi, piece.offset, *word)?;
             }
             self.progress(job, block.counted, done);
         }
@@ -203,7 +302,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if slower {
             link.baud = rung_below(link.baud, self.first_baud());
         }
-        self.restore(link.info, link.options, link.baud)
+        let restarted = self.restore(link.info, link.options, link.baud)?;
+        link.restarts += u32::from(restarted);
+        Ok(())
     }
 }
 
@@ -213,6 +314,8 @@ struct Link<'a> {
     options: &'a FlashOptions,
     baud: u32,
     failures: u32,
+    /// How often the board had to be reset to be found again.
+    restarts: u32,
 }
 
 /// Longest time to erase what `len` bytes at `offset` touch: whole blocks at once, the rest sector

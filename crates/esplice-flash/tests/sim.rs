@@ -148,6 +148,8 @@ fn a_port_that_vanishes_half_way_is_lost_and_the_next_flash_repairs() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("board.flash");
     for sent in [100, 5_000, 20_000, 40_000] {
+        // What the run before has left would not be written again.
+        fs::write(&path, vec![0x5a; 4 << 20]).unwrap();
         let mut port = FaultyPort::new(board(&path, "none"), [Fault::GoneAfterTx(sent)]);
         let error = run(&mut port).0.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Lost, "{error}");

@@ -155,6 +155,9 @@ pub struct FlashArgs {
     /// Flasher stub: a file, none, or auto, that of an installed esptool [default: auto]
     #[arg(long, value_name = "FILE", value_parser = StubChoice::parse)]
     pub stub: Option<StubChoice>,
+    /// Write all of it, also what the board holds already
+    #[arg(long)]
+    pub full: bool,
     /// Write bootloader and partition table even where the board has them
     #[arg(long)]
     pub with_bootloader: bool,

@@ -55,6 +55,7 @@ pub fn write(
     let options = FlashOptions {
         baud: Some(project.baud),
         stub: project.stub.source()?,
+        full: project.full,
         ..options(&board.strategies, job.target)
     };
     let port = board.port.as_mut();
@@ -134,6 +135,11 @@ fn tell(event: FlashEvent, shell: &mut Shell) {
                 features: info.features,
                 flash_size: Some(info.flash_size),
             });
+        }
+        FlashEvent::Differs { name, differing, sectors } => {
+            if differing < sectors {
+                shell.status(&format!("{name}: {differing} of {sectors} sectors differ"));
+            }
         }
         FlashEvent::Loader(LoaderUse::Rom) => {
             shell.status("No stub found: writing through the ROM loader");

@@ -71,6 +71,7 @@ pub struct Project {
     pub image_source: ImageSource,
     pub baud: u32,
     pub stub: StubChoice,
+    pub full: bool,
     pub with_bootloader: bool,
     pub partition: Option<String>,
     pub monitor_baud: Option<u32>,
@@ -260,6 +261,7 @@ impl Project {
             Some(Settled { value: StubChoice::Auto, origin: Origin::Default }),
         )?;
         let stub = stub.map(|stub| own_stub(settings, stub)).transpose()?;
+        let full = s.switch("flash", "full", flags.flash.full.then_some("--full"))?;
         let with_bootloader = s.switch(
             "flash",
             "with-bootloader",
@@ -350,6 +352,7 @@ impl Project {
             image_source: image_source.map_or(ImageSource::Auto, |s| s.value),
             baud: baud.map_or(TRANSFER_BAUD, |b| b.value),
             stub: stub.unwrap_or(StubChoice::Auto),
+            full,
             with_bootloader,
             partition: partition.map(|p| p.value),
             monitor_baud: monitor_baud.map(|b| b.value),
