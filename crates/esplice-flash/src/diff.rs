@@ -47,7 +47,8 @@ pub(crate) struct Difference {
 impl Difference {
     /// All of `job`.
     pub(crate) fn all(job: &Job) -> Difference {
-        Difference { ranges: vec![0..job.sectors()], place: Place::Written }
+        let ranges = std::iter::once(0..job.sectors()).collect();
+        Difference { ranges, place: Place::Written }
     }
 
     pub(crate) fn sectors(&self) -> u32 {
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(merged(&[], 3), []);
         assert_eq!(merged(&[1, 2, 4, 9], 0), [1..3, 4..5, 9..10]);
         assert_eq!(merged(&[1, 2, 4, 9], 1), [1..5, 9..10]);
-        assert_eq!(merged(&[1, 2, 4, 9], 4), [1..10]);
+        assert_eq!(merged(&[1, 2, 4, 9, 20], 4), [1..10, 20..21]);
     }
 
     #[test]
