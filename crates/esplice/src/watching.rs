@@ -1,13 +1,40 @@
-//! Watches what a board says, until what is expected has come.
+//! Watches what boards say, until what is expected has come.
 
-use std::time::Duration;
+mod console;
+mod keys;
+mod log_file;
+mod report;
+mod screen;
+mod session;
+mod teller;
+mod test_screen;
+mod verdict;
 
-use esplice_monitor::{
-    BootErrorKind, BootLoop, ExpectError, Expectation, MonitorError, MonitorEvent, Outcome,
-    PanicReport, Sanitiser, Watch, watch,
+pub use console::restore_terminal;
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    time::Duration,
 };
-use esplice_protocol::{Moment, Port, PortError};
 
+use esplice_flash::Strategy;
+use esplice_monitor::{
+    ExpectError, Expectation, Filter, MonitorEvent, Outcome, Script, Step, Tests, Watch, Watcher,
+    watch,
+};
+use esplice_protocol::{Moment, Port};
+
+use self::{
+    console::Console,
+    keys::KEYS,
+    log_file::LogFile,
+    report::{Part, ReportFiles, Verdict, WatchReport, parts_of},
+    screen::{Look, Screen},
+    session::{End, Line, Session},
+    teller::{Display, Teller},
+    verdict::{Case, last_lines, settled},
+};
 use crate::{
     args::WatchArgs,
     backtrace::{Decoder, FirmwareElf},
@@ -16,12 +43,19 @@ use crate::{
     interrupt::Interrupt,
     project::Project,
     shell::Shell,
-    value,
+    source, value,
 };
 
 /// How long a board is listened to for the first line of its ROM, which comes within milliseconds of
 /// a reset; the rest is for slow USB bridges.
 const FIRST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long a board may say nothing of its tests where nobody says: as cargo's own harness warns of
+/// tests that take longer.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of the largest script that is read.
+const LARGEST_SCRIPT: u64 = 1 << 20;
 
 /// Whether a board that was let go at `since`, through a port that may not have reset it, boots its
 /// firmware as far as can be heard. If not, the user is told what to do.
@@ -53,13 +87,29 @@ fn waits_for_download() -> String {
     format!("the board waits for a download and runs no firmware: {RESET_BY_HAND}")
 }
 
-/// What is to come, ready before the board is let go.
+/// A board that is to be watched.
+pub struct Watched<'a> {
+    pub port: &'a mut dyn Port,
+    pub strategies: &'a [Strategy],
+    /// When it was let go, none if it was not reset.
+    pub since: Option<Moment>,
+    /// The firmware's baud rate.
+    pub baud: u32,
+}
+
+/// What is to come, ready before a board is let go.
 #[derive(Debug)]
 pub struct Watching {
     expect: Vec<Expectation>,
     reject: Vec<Expectation>,
+    script: Script,
     timeout: Option<Duration>,
-    raw: bool,
+    tests_wanted: bool,
+    nocapture: bool,
+    look: Look,
+    log: Option<PathBuf>,
+    reports: ReportFiles,
+    reconnect: bool,
     elf: Option<FirmwareElf>,
     rom: Option<FirmwareElf>,
 }
@@ -75,11 +125,34 @@ impl Watching {
                 Failure { hint: error.hint(), ..failure }
             })
         };
+        let script = match &args.script {
+            Some(path) => read_script(path)?,
+            None => Script::default(),
+        };
+        // The settings' text is for when nothing else is asked for.
+        let expect = if args.script.is_some() || args.tests {
+            vec![]
+        } else {
+            parse("expected", &project.expect)?
+        };
+        let reports = ReportFiles { junit: args.junit.clone(), json: args.report.clone() };
+        reports.clear()?;
         Ok(Watching {
-            expect: parse("expected", &project.expect)?,
+            expect,
             reject: parse("rejected", &args.reject)?,
+            script,
             timeout: project.timeout,
-            raw: args.raw,
+            tests_wanted: args.tests,
+            nocapture: args.nocapture,
+            look: Look {
+                raw: args.raw,
+                time_stamps: args.timestamps,
+                filter: args.filter.clone(),
+                prefix: None,
+            },
+            log: args.log.clone(),
+            reports,
+            reconnect: args.reconnect,
             elf: None,
             rom: project.rom.as_deref().map(FirmwareElf::read).transpose()?,
         })
@@ -90,166 +163,239 @@ impl Watching {
         Watching { elf, ..self }
     }
 
-    /// Reads `port` until it is settled. `since` is when the board was let go, none if it was not
-    /// reset.
+    /// The firmware is cargo's test of one: it has to tell of its tests, unless something else is asked
+    /// for.
+    pub fn of_cargo_test(self, is_test: bool) -> Watching {
+        let tests_wanted = self.tests_wanted || is_test && !self.expects();
+        Watching { tests_wanted, ..self }
+    }
+
+    fn expects(&self) -> bool {
+        !self.expect.is_empty() || !self.script.steps.is_empty()
+    }
+
+    /// Watches `boards` until it is settled. What is expected, and the script, are the first one's.
     pub fn run(
         self,
-        port: &mut dyn Port,
-        since: Option<Moment>,
+        boards: Vec<Watched<'_>>,
         shell: &mut Shell,
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
-        let timeout = self.timeout;
-        let job = Watch {
-            expect: self.expect,
-            reject: self.reject,
-            timeout: self.timeout,
-            since,
-            expected_resets: since.is_some().into(),
-            defmt: self.elf.as_ref().and_then(|elf| elf.defmt(shell)),
-            ..Watch::default()
-        };
-        let expects = !job.expect.is_empty();
-        let waits = expects || !job.reject.is_empty();
         let decoder = Decoder::new(self.elf.as_ref(), self.rom.as_ref());
-        let mut told_of_download = false;
-        let mut told_errors: Vec<BootErrorKind> = vec![];
-        let mut output = Output { sanitiser: (!self.raw).then(Sanitiser::default) };
-        let outcome = watch(port, &job, &mut |event| match event {
-            MonitorEvent::Output(bytes) => output.count(bytes, shell),
-            MonitorEvent::Text(bytes) => {
-                output.push(bytes, shell);
-                // Without readers there is nothing left to do, unless something is waited for.
-                if shell.stdout_closed() && !waits {
-                    interrupt.ask();
-                }
+        let several = boards.len() > 1;
+        // Of one board each line is shown as it comes, and programs get all of it as it is.
+        let captures = self.tests_wanted && !self.nocapture && !several;
+        let defmt = self.elf.as_ref().and_then(|elf| elf.defmt(shell));
+        let mut lines = vec![];
+        for (index, board) in boards.into_iter().enumerate() {
+            let mut watch = if index == 0 { self.watch() } else { Watch::default() };
+            watch.reject = self.reject.clone();
+            watch.since = board.since;
+            watch.expected_resets = board.since.is_some().into();
+            watch.defmt = defmt.clone();
+            let began = board.since.unwrap_or_else(|| board.port.now());
+            let look = match shell.is_json() {
+                true => Look { raw: true, ..Look::default() },
+                false => self.look.clone(),
+            };
+            let prefix = several.then(|| format!("{}| ", index + 1));
+            let mut teller =
+                Teller::new(&decoder, interrupt, Screen::new(Look { prefix, ..look }), began);
+            teller.index = index;
+            teller.name = board.port.name().to_owned();
+            teller.waits = !watch.expect.is_empty()
+                || !watch.script.is_empty()
+                || !watch.reject.is_empty()
+                || self.tests_wanted;
+            teller.expected = expected(&watch);
+            teller.captures = captures;
+            teller.tests.told = captures;
+            let log = self.log.as_deref().map(|path| match several {
+                true => LogFile::create(&LogFile::name(path, index)),
+                false => LogFile::create(path),
+            });
+            if several {
+                shell.status(&format!("{}| is {}", index + 1, board.port.name()));
             }
-            MonitorEvent::Panic(report) => decoder.tell(report, in_words(report), shell),
-            MonitorEvent::Boot(banner) if banner.is_download() && !told_of_download => {
-                told_of_download = true;
-                shell.warning(&waits_for_download());
-            }
-            MonitorEvent::BootError(error) if !told_errors.contains(&error.kind) => {
-                told_errors.push(error.kind);
-                shell.warning(&format!("the board does not start: {}", error.kind.in_words()));
-            }
-            MonitorEvent::CoreDump(dump) => decoder.tell_core_dump(dump, shell),
-            MonitorEvent::CoreDumpBroken(error) => shell.warning(&error.to_string()),
-            MonitorEvent::SavedPc(pc) => decoder.tell_saved_pc(pc, shell),
-            MonitorEvent::ElfSha256(told) => decoder.compare(told, shell),
-            // With something to wait for it is an error, told in the end.
-            MonitorEvent::BootLoop(found) if !expects => shell.warning(&resets_again(found)),
-            _ => {}
-        });
-        output.finish(shell);
-        match outcome {
-            Ok(outcome) => settled(outcome, timeout, port, shell),
-            Err(MonitorError::Port(PortError::Interrupted)) if shell.stdout_closed() => Ok(()),
-            Err(error) => Err(error.into()),
+            lines.push(Line {
+                watcher: Watcher::new(&watch, began),
+                port: board.port,
+                strategies: board.strategies,
+                baud: board.baud,
+                log: log.transpose()?,
+                teller,
+                outgoing: VecDeque::new(),
+                sending: false,
+            });
+        }
+        let console = if shell.is_json() { None } else { Console::open(interrupt) };
+        if console.as_ref().is_some_and(Console::has_keys) {
+            shell.status(KEYS);
+        }
+        let mut session = Session {
+            lines,
+            console,
+            interrupt,
+            typed_to: 0,
+            filter_off: None,
+            // A command that waits for something is told at once.
+            reconnects: self.reconnect || !(self.expects() || self.tests_wanted),
+            display: Display { several, ..Display::default() },
+        };
+        let ended = session.run(shell);
+        // The terminal is given back before more is said.
+        session.console = None;
+        self.finish(ended, session, shell)
+    }
+
+    /// The watch of the first board.
+    fn watch(&self) -> Watch {
+        let within = self.timeout.unwrap_or(TEST_TIMEOUT);
+        Watch {
+            expect: self.expect.clone(),
+            script: self.script.steps.iter().map(|(_, step)| step.clone()).collect(),
+            timeout: self.timeout,
+            tests: match (self.tests_wanted, self.expects()) {
+                (true, _) => Tests::Wanted { within },
+                (false, false) => Tests::IfTold { within },
+                (false, true) => Tests::Unheard,
+            },
+            ..Watch::default()
         }
     }
-}
 
-/// The board's output on its way to people.
-struct Output {
-    sanitiser: Option<Sanitiser>,
-}
-
-impl Output {
-    fn count(&self, bytes: &[u8], shell: &mut Shell) {
-        let received = shell.summary.bytes_received.unwrap_or(0);
-        shell.summary.bytes_received = Some(received + bytes.len() as u64);
-    }
-
-    fn push(&mut self, bytes: &[u8], shell: &mut Shell) {
-        match &mut self.sanitiser {
-            Some(sanitiser) if !shell.is_json() => {
-                let text = sanitiser.push(bytes);
-                shell.board_output(text.as_bytes());
-            }
-            _ => shell.board_output(bytes),
-        }
-    }
-
-    fn finish(&mut self, shell: &mut Shell) {
-        if let Some(mut sanitiser) = self.sanitiser.take()
-            && !shell.is_json()
-        {
-            shell.board_output(sanitiser.finish().as_bytes());
-        }
+    /// Says how it ended, and writes the reports.
+    fn finish(
+        &self,
+        ended: Result<End, Failure>,
+        session: Session<'_, '_>,
+        shell: &mut Shell,
+    ) -> Result<(), Failure> {
         shell.flush_board();
-    }
-}
-
-fn settled(
-    outcome: Outcome,
-    timeout: Option<Duration>,
-    port: &dyn Port,
-    shell: &mut Shell,
-) -> Result<(), Failure> {
-    match outcome {
-        Outcome::Matched { .. } => {
-            shell.status("Expected output found");
-            Ok(())
-        }
-        Outcome::Ended { .. } => Ok(()),
-        Outcome::Rejected { text, last_lines, .. } => {
-            let failure = Failure::new(Exit::Rejected, format!("rejected output \"{text}\" came"));
-            Err(match last_lines.last() {
-                Some(line) => failure.hint(format!("it came in the line {line:?}")),
-                None => failure,
-            })
-        }
-        Outcome::TimedOut { missing, seen, last_lines } => {
-            let within = timeout.as_ref().map(value::duration_text).unwrap_or_default();
-            let failure = Failure::new(
-                Exit::ExpectationTimedOut,
-                format!(
-                    "expected output \"{missing}\" did not come within {within}: {seen} bytes came"
-                ),
-            );
-            Err(match last_lines.last() {
-                Some(line) => failure.hint(format!("the last line was {line:?}")),
-                None => {
-                    let mut hint = format!(
-                        "the board said nothing: check that {} is the UART that the firmware writes to",
-                        port.name()
-                    );
-                    if !port.caps().lines {
-                        hint.push_str(&format!(", or {RESET_BY_HAND}"));
+        let mut logs = vec![];
+        let mut tests = None;
+        let mut result = match &ended {
+            Ok(End::Left) if self.expects() || self.tests_wanted => Err(Failure::interrupted()),
+            Ok(End::Left) => Ok(()),
+            Ok(End::Settled(index, outcome)) => match session.lines.get(*index) {
+                Some(line) => {
+                    tests = line.watcher.tests().cloned();
+                    if let Some(report) = &tests {
+                        let complete = matches!(outcome, Outcome::Tests(_));
+                        line.teller.tests.finish(report, complete, shell);
                     }
-                    failure.hint(hint)
+                    let step = self.script.steps.get(line.watcher.step());
+                    let step = step.map(|(line, step)| match step {
+                        Step::Expect { within, .. } => (*line, *within),
+                        _ => (*line, None),
+                    });
+                    let case =
+                        Case { timeout: self.timeout, step, tests: tests.as_ref(), port: line.port };
+                    settled(outcome, &case, shell)
                 }
-            })
+                None => Ok(()),
+            },
+            Err(failure) => Err(failure.clone()),
+        };
+        if let (Err(_), Ok(End::Settled(_, outcome))) = (&result, &ended) {
+            shell.last_lines(last_lines(outcome));
         }
-        Outcome::WrongBaud { seen, percent } => Err(Failure::new(
-            Exit::WrongBaud,
-            format!("{percent} % of the {seen} bytes that came are no text"),
-        )
-        .hint("give the firmware's baud rate with --monitor-baud")),
-        Outcome::Panic(report) => {
-            Err(Failure::new(Exit::Panic, format!("the firmware panicked: {}", in_words(&report))))
+        let report = self.report(&result, &session, tests.as_ref(), shell);
+        for line in session.lines {
+            logs.extend(line.log);
         }
-        Outcome::BootLoop(found) => {
-            let failure = Failure::new(Exit::BootLoop, resets_again(&found));
-            Err(match found.last_line {
-                Some(line) => failure.hint(format!("before it the board said {line:?}")),
-                None => failure,
-            })
+        for log in logs {
+            result = result.and(log.finish());
         }
-        other => Err(Failure::new(Exit::Internal, format!("unknown outcome {other:?}"))),
+        result.and(self.reports.write(&report))
+    }
+
+    fn report(
+        &self,
+        result: &Result<(), Failure>,
+        session: &Session<'_, '_>,
+        tests: Option<&esplice_monitor::TestReport>,
+        shell: &Shell,
+    ) -> WatchReport {
+        let failure = result.as_ref().err();
+        let message = failure.map(|failure| failure.message.clone());
+        let first = session.lines.first();
+        let now = first.map(|line| line.port.now().since(line.teller.began)).unwrap_or_default();
+        let mut parts = match (tests, first) {
+            (Some(tests), _) => parts_of(tests),
+            (None, Some(line)) => expected_parts(&line.teller, message.as_deref()),
+            _ => vec![],
+        };
+        let told = parts.iter().any(|part| part.verdict == Verdict::Failed);
+        if parts.is_empty() || failure.is_some() && !told {
+            parts.push(Part {
+                name: "watch".into(),
+                verdict: if failure.is_some() { Verdict::Failed } else { Verdict::Passed },
+                seconds: Some(now.as_secs_f64()),
+                message: message.clone(),
+                output: vec![],
+            });
+        }
+        WatchReport {
+            v: 1,
+            port: first.map(|line| line.port.name().to_owned()).unwrap_or_default(),
+            ok: failure.is_none(),
+            exit: failure.map_or(Exit::Done, |failure| failure.exit).number(),
+            hint: failure.and_then(|failure| failure.hint.clone()),
+            message,
+            seconds: now.as_secs_f64(),
+            parts,
+            panics: shell.told_panics().to_vec(),
+            last_lines: first.map(|line| line.watcher.last_lines()).unwrap_or_default(),
+        }
     }
 }
 
-fn resets_again(found: &BootLoop) -> String {
-    format!("the board reset {} times more: {}", found.resets, found.reason)
+/// The texts that a watch waits for, at the places of their steps.
+fn expected(watch: &Watch) -> Vec<Option<String>> {
+    let of_flags = watch.expect.iter().map(|what| Some(what.text().to_owned()));
+    let of_script = watch.script.iter().map(|step| match step {
+        Step::Expect { what, .. } => Some(what.text().to_owned()),
+        _ => None,
+    });
+    of_flags.chain(of_script).collect()
 }
 
-/// The message in one line, with its place where that is known.
-fn in_words(report: &PanicReport) -> String {
-    let message = report.message.lines().collect::<Vec<_>>().join(" ");
-    match &report.location {
-        Some(place) => format!("{message} at {place}"),
-        None => message,
+/// A part for each text that was waited for: the first that did not come has failed.
+fn expected_parts(teller: &Teller<'_>, message: Option<&str>) -> Vec<Part> {
+    let mut since = teller.began;
+    let mut failed = false;
+    let mut parts = vec![];
+    for (index, text) in teller.expected.iter().enumerate() {
+        let Some(text) = text else { continue };
+        let met = teller.met.iter().find(|(place, _)| *place == index).map(|(_, at)| *at);
+        let (verdict, message) = match (met, failed, message) {
+            (Some(_), ..) => (Verdict::Passed, None),
+            (None, false, Some(message)) => (Verdict::Failed, Some(message.to_owned())),
+            _ => (Verdict::Skipped, Some("it was not waited for any more".to_owned())),
+        };
+        failed |= verdict == Verdict::Failed;
+        let seconds = met.map(|at| at.since(since).as_secs_f64());
+        since = met.unwrap_or(since);
+        parts.push(Part {
+            name: format!("expect {text}"),
+            verdict,
+            seconds,
+            message,
+            output: vec![],
+        });
     }
+    parts
+}
+
+fn read_script(path: &Path) -> Result<Script, Failure> {
+    let shown = path.display();
+    let bytes = source::read_up_to(path, LARGEST_SCRIPT)
+        .map_err(|e| Failure::input(format!("cannot read {shown}: {e}")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Failure::input(format!("{shown} is not UTF-8: {}", e.utf8_error())))?;
+    Script::parse(&text).map_err(|error| {
+        let failure = Failure::input(format!("{shown}:{}: {}", error.line, error.kind));
+        Failure { hint: error.hint(), ..failure }
+    })
 }

@@ -1,0 +1,219 @@
+//! Reports of a watch in files, for CI: JUnit's XML and JSON.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use esplice_monitor::{TestReport, TestResult};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde::Serialize;
+
+use crate::exit::{Exit, Failure};
+
+/// Where reports go.
+#[derive(Debug, Clone, Default)]
+pub struct ReportFiles {
+    pub junit: Option<PathBuf>,
+    pub json: Option<PathBuf>,
+}
+
+/// How a part of a watch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+/// One thing that was to come, or a test on the board.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Part {
+    pub name: String,
+    pub verdict: Verdict,
+    /// The port's time.
+    pub seconds: Option<f64>,
+    /// Why it failed or was skipped.
+    pub message: Option<String>,
+    /// What the board said, for a part that failed.
+    pub output: Vec<String>,
+}
+
+/// All of a watch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WatchReport {
+    /// Version of the format.
+    pub v: u32,
+    /// The port's name.
+    pub port: String,
+    pub ok: bool,
+    /// The exit code.
+    pub exit: u8,
+    /// Why the command failed.
+    pub message: Option<String>,
+    pub hint: Option<String>,
+    /// The port's time.
+    pub seconds: f64,
+    pub parts: Vec<Part>,
+    /// Panics, as they were told, decoded where an ELF was at hand.
+    pub panics: Vec<String>,
+    /// The last lines that the board said.
+    pub last_lines: Vec<String>,
+}
+
+impl ReportFiles {
+    /// Takes old reports away, that none is taken for this watch's.
+    pub fn clear(&self) -> Result<(), Failure> {
+        for path in [&self.junit, &self.json].into_iter().flatten() {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(refused(path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is asked for.
+    pub fn write(&self, report: &WatchReport) -> Result<(), Failure> {
+        if let Some(path) = &self.junit {
+            let text = junit(report).map_err(|error| {
+                Failure::new(Exit::Internal, format!("cannot make a JUnit report: {error}"))
+            })?;
+            fs::write(path, text).map_err(|error| refused(path, &error))?;
+        }
+        if let Some(path) = &self.json {
+            // Texts and numbers: there is nothing that could fail.
+            let text = serde_json::to_string_pretty(report).unwrap_or_default();
+            fs::write(path, text + "\n").map_err(|error| refused(path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn refused(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Internal, format!("cannot write the report {}: {error}", path.display()))
+}
+
+/// The parts that tests on a board are.
+pub fn parts_of(tests: &TestReport) -> Vec<Part> {
+    let part = |case: &esplice_monitor::TestCase| {
+        let (verdict, message) = match &case.result {
+            TestResult::Passed => (Verdict::Passed, None),
+            TestResult::Ignored { reason } => (Verdict::Skipped, Some(reason.clone())),
+            TestResult::Failed { reason } => (Verdict::Failed, Some(reason.clone())),
+            _ => (Verdict::Failed, None),
+        };
+        Part {
+            name: case.name.clone(),
+            verdict,
+            seconds: case.time.map(|time| time.as_secs_f64()),
+            message,
+            output: case.output.clone(),
+        }
+    };
+    let untold = (0..tests.untold()).map(|number| Part {
+        name: format!("announced and not run {}", number + 1),
+        verdict: Verdict::Failed,
+        seconds: None,
+        message: Some("the firmware announced more tests than it told of".into()),
+        output: vec![],
+    });
+    // The firmware says how many: no more are listed than anybody would read.
+    tests.cases.iter().map(part).chain(untold.take(100)).collect()
+}
+
+fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
+    let mut suite = TestSuite::new(report.port.as_str());
+    let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    for part in &report.parts {
+        let mut status = match part.verdict {
+            Verdict::Passed => TestCaseStatus::success(),
+            Verdict::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+            Verdict::Skipped => TestCaseStatus::skipped(),
+        };
+        if let Some(message) = &part.message {
+            status.set_message(message.as_str());
+        }
+        let mut case = TestCase::new(part.name.as_str(), status);
+        case.set_classname("board");
+        if let Some(seconds) = part.seconds {
+            case.set_time(time(seconds));
+        }
+        if !part.output.is_empty() {
+            case.set_system_out(part.output.join("\n"));
+        }
+        suite.add_test_case(case);
+    }
+    let said: Vec<&str> =
+        report.panics.iter().chain(&report.last_lines).map(String::as_str).collect();
+    if !said.is_empty() {
+        suite.set_system_out(said.join("\n"));
+    }
+    suite.set_time(time(report.seconds));
+    let mut all = Report::new("esplice");
+    all.set_time(time(report.seconds));
+    all.add_test_suite(suite);
+    all.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> WatchReport {
+        let part = |name: &str, verdict, message: Option<&str>| Part {
+            name: name.into(),
+            verdict,
+            seconds: Some(0.25),
+            message: message.map(str::to_owned),
+            output: vec![],
+        };
+        WatchReport {
+            v: 1,
+            port: "sim:esp32c3".into(),
+            ok: false,
+            exit: 20,
+            message: Some("no".into()),
+            hint: None,
+            seconds: 1.5,
+            parts: vec![
+                part("a \"<b>\"", Verdict::Passed, None),
+                part("c", Verdict::Failed, Some("it did not come & \u{1} so on")),
+                part("d", Verdict::Skipped, Some("")),
+            ],
+            panics: vec![],
+            last_lines: vec!["]]> <x>".into()],
+        }
+    }
+
+    #[test]
+    fn junit_counts_and_escapes() {
+        let xml = junit(&report()).unwrap();
+        let has = |text: &str| assert!(xml.contains(text), "no {text} in {xml}");
+        has(r#"tests="3" skipped="1" errors="0" failures="1""#);
+        has(r#"<testcase name="a &quot;&lt;b&gt;&quot;" classname="board" time="0.250""#);
+        has("it did not come &amp;  so on");
+        has(r#"time="1.500""#);
+        assert!(!xml.contains("<x>") && !xml.contains('\u{1}'), "{xml}");
+    }
+
+    #[test]
+    fn both_are_written_and_old_ones_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| Some(directory.path().join(name));
+        let files = ReportFiles { junit: path("a.xml"), json: path("a.json") };
+        files.write(&report()).unwrap();
+        let json = fs::read_to_string(files.json.as_ref().unwrap()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["parts"][1]["verdict"], "failed");
+        files.clear().unwrap();
+        files.clear().unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        let nowhere = ReportFiles { junit: path("no/a.xml"), json: None };
+        assert_eq!(nowhere.write(&report()).unwrap_err().exit, Exit::Internal);
+    }
+}
