@@ -217,7 +217,7 @@ fn a_port_that_is_lost() {
     let mut master = fs::File::from(pty.master);
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
         .current_dir(directory.path())
-        .args(["monitor", "--port"])
+        .args(["monitor", "--expect=never", "--timeout=600s", "--port"])
         .arg(name)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -59,7 +59,7 @@ pub use loader::Loader;
 pub use memory::FlashRange;
 pub use reset::{EN_LOW, Strategy};
 pub use rfc2217::{RFC2217_SCHEME, Rfc2217Port, open_rfc2217};
-pub use run::{hold_in_reset, release, reset_to_run, start};
+pub use run::{hold_in_reset, release, reset_to_download, reset_to_run, start};
 pub use serial::{SerialPort, list_ports, open_serial};
 pub use session::{Answer, Session};
 pub use stub::{Stub, StubError, StubSection};

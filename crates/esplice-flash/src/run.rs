@@ -5,7 +5,11 @@ use std::time::Duration;
 use esplice_chip::Chip;
 use esplice_protocol::{FlashBegin, Moment, Port, PortError, Request};
 
-use crate::{FlashError, FlashEvent, Session, reset::EN_LOW};
+use crate::{FlashError, FlashEvent, Session, Strategy, reset::EN_LOW};
+
+/// After the release of reset the ROM has read the strapping pins, also where EN rises slowly: what the
+/// classic strategies wait.
+const STRAPS_READ: Duration = Duration::from_millis(50);
 
 /// Time for the ROM to answer before it resets.
 const END: Duration = Duration::from_millis(500);
@@ -29,6 +33,24 @@ pub fn reset_to_run<P: Port + ?Sized>(
     // The board is silent while it is held: what is there is old.
     port.clear_input()?;
     release(port).map(Some)
+}
+
+/// Resets the board into download mode by `strategy`, where its ROM waits for a loader. The boot pin is
+/// let go as soon as the ROM has surely read it.
+///
+/// # Errors
+/// The port's.
+pub fn reset_to_download<P: Port + ?Sized>(
+    port: &mut P,
+    strategy: &Strategy,
+) -> Result<(), PortError> {
+    strategy.perform(port)?;
+    if strategy.holds_boot() {
+        let until = port.now() + STRAPS_READ;
+        port.wait_until(until)?;
+        port.set_lines(false, false)?;
+    }
+    Ok(())
 }
 
 /// Holds the board in reset, at least as long as EN needs; false if the port has no lines.

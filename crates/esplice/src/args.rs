@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
+use esplice_monitor::Filter;
 
 use crate::{
     exit::Failure,
@@ -189,8 +190,17 @@ pub struct WatchArgs {
     /// Output that must not come, written likewise; any of several ends the command
     #[arg(long, value_name = "TEXT")]
     pub reject: Vec<String>,
+    /// File of steps: what to expect, send, wait for and reset, in order
+    #[arg(long, value_name = "FILE", conflicts_with = "expect")]
+    pub script: Option<PathBuf>,
+    /// The board has to tell of its tests; what else it says is shown of those that failed
+    #[arg(long, conflicts_with_all = ["expect", "script"])]
+    pub tests: bool,
+    /// Show all that the board says while it runs tests
+    #[arg(long, alias = "no-capture")]
+    pub nocapture: bool,
     /// How long to wait, from the release of reset and in the port's time [default: 10s with
-    /// --expect, else without end]
+    /// --expect, 10s for each step of a script, 60s for each test, else without end]
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     pub timeout: Option<Duration>,
     /// Baud rate of the firmware's output [default: the chip's]
@@ -202,4 +212,22 @@ pub struct WatchArgs {
     /// Pass terminal escape sequences of the board on
     #[arg(long)]
     pub raw: bool,
+    /// Show lines of the log of these levels alone, such as warn,wifi=debug
+    #[arg(long, value_name = "RULES", value_parser = value::filter)]
+    pub filter: Option<Filter>,
+    /// Begin each line with its time since the release of reset
+    #[arg(long)]
+    pub timestamps: bool,
+    /// Write all that comes to a file, byte by byte
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Write a report as JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write a report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Wait for a port that goes away, also where something is expected
+    #[arg(long)]
+    pub reconnect: bool,
 }

@@ -22,7 +22,20 @@ pub enum Event {
     /// A region of flash was read back by hash.
     Verified { offset: u32, len: u32, hash: String },
     /// What the board said: text, or the bytes in hex where they are none.
-    Output { text: Option<String>, bytes: Option<String> },
+    Output {
+        text: Option<String>,
+        bytes: Option<String>,
+        /// The port's name, where several are watched.
+        port: Option<String>,
+    },
+    /// Output that was waited for has come.
+    Expected {
+        text: String,
+        /// The port's time.
+        seconds: f64,
+    },
+    /// A test on the board.
+    Test { name: String, state: TestState, reason: Option<String>, seconds: Option<f64> },
     /// The firmware's last words.
     Panic {
         kind: String,
@@ -87,6 +100,16 @@ pub enum StageState {
     Done,
 }
 
+/// Where a test stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestState {
+    Started,
+    Passed,
+    Failed,
+    Ignored,
+}
+
 /// The whole command in numbers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Summary {
@@ -148,8 +171,21 @@ mod tests {
             r#"{"v":1,"event":"verified","offset":65536,"len":4,"hash":"00ff"}"#,
         );
         check(
-            Event::Output { text: Some("Hello\r\n".into()), bytes: None },
-            r#"{"v":1,"event":"output","text":"Hello\r\n","bytes":null}"#,
+            Event::Output { text: Some("Hello\r\n".into()), bytes: None, port: None },
+            r#"{"v":1,"event":"output","text":"Hello\r\n","bytes":null,"port":null}"#,
+        );
+        check(
+            Event::Expected { text: "ready".into(), seconds: 0.5 },
+            r#"{"v":1,"event":"expected","text":"ready","seconds":0.5}"#,
+        );
+        check(
+            Event::Test {
+                name: "adds".into(),
+                state: TestState::Failed,
+                reason: Some("no".into()),
+                seconds: None,
+            },
+            r#"{"v":1,"event":"test","name":"adds","state":"failed","reason":"no","seconds":null}"#,
         );
         let frame = PanicFrame {
             addr: 0x4200_0010,

@@ -1,6 +1,6 @@
 //! The one table of exit codes, and the error that carries one of them.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use esplice_chip::ChipError;
 use esplice_flash::{ErrorClass, FlashError};
@@ -12,34 +12,40 @@ use esplice_protocol::PortError;
 use esplice_sim::SimError;
 use esplice_toolchain::{ErrorKind, ToolchainError};
 
-/// How a command ends. Codes from 40 on are left to the firmware's own test results.
+/// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
-    Done = 0,
-    Internal = 1,
-    Usage = 2,
-    BadInput = 3,
-    ToolchainMissing = 4,
-    BuildFailed = 5,
-    PlanRefused = 6,
-    Port = 10,
-    NoAnswer = 11,
-    WrongChip = 12,
-    Security = 13,
-    Transfer = 14,
-    Verify = 15,
-    ExpectationTimedOut = 20,
-    Panic = 21,
-    BootLoop = 22,
-    WrongBaud = 23,
-    PortLost = 24,
-    Rejected = 25,
-    /// 128 and the number of SIGINT, as shells have it.
-    Interrupted = 130,
+    Done,
+    Internal,
+    Usage,
+    BadInput,
+    ToolchainMissing,
+    BuildFailed,
+    PlanRefused,
+    Port,
+    NoAnswer,
+    WrongChip,
+    Security,
+    Transfer,
+    Verify,
+    ExpectationTimedOut,
+    Panic,
+    BootLoop,
+    WrongBaud,
+    PortLost,
+    Rejected,
+    /// The firmware's own result, of [`Exit::FIRMWARE`].
+    Firmware(u8),
+    Interrupted,
 }
 
 impl Exit {
+    /// Codes that pass through from the firmware: those above are the shell's.
+    pub const FIRMWARE: RangeInclusive<u32> = 40..=125;
+
+    /// The code where tests failed and the firmware has none of its own.
+    pub const TESTS_FAILED: u8 = 40;
+
     pub const ALL: &[Exit] = &[
         Exit::Done,
         Exit::Internal,
@@ -60,11 +66,35 @@ impl Exit {
         Exit::WrongBaud,
         Exit::PortLost,
         Exit::Rejected,
+        Exit::Firmware(Exit::TESTS_FAILED),
         Exit::Interrupted,
     ];
 
     pub const fn number(self) -> u8 {
-        self as u8
+        match self {
+            Exit::Done => 0,
+            Exit::Internal => 1,
+            Exit::Usage => 2,
+            Exit::BadInput => 3,
+            Exit::ToolchainMissing => 4,
+            Exit::BuildFailed => 5,
+            Exit::PlanRefused => 6,
+            Exit::Port => 10,
+            Exit::NoAnswer => 11,
+            Exit::WrongChip => 12,
+            Exit::Security => 13,
+            Exit::Transfer => 14,
+            Exit::Verify => 15,
+            Exit::ExpectationTimedOut => 20,
+            Exit::Panic => 21,
+            Exit::BootLoop => 22,
+            Exit::WrongBaud => 23,
+            Exit::PortLost => 24,
+            Exit::Rejected => 25,
+            Exit::Firmware(code) => code,
+            // 128 and the number of SIGINT, as shells have it.
+            Exit::Interrupted => 130,
+        }
     }
 
     /// What the code tells, as the help and the documentation have it.
@@ -89,6 +119,7 @@ impl Exit {
             Exit::WrongBaud => "the board speaks at another baud rate",
             Exit::PortLost => "the port was lost while in use",
             Exit::Rejected => "output came that was to be rejected",
+            Exit::Firmware(_) => "tests on the board failed; 41 to 125: the firmware's own code",
             Exit::Interrupted => "interrupted",
         }
     }
@@ -292,7 +323,8 @@ mod tests {
     fn codes_ascend_and_leave_the_firmwares_alone() {
         let numbers: Vec<u8> = Exit::ALL.iter().map(|exit| exit.number()).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
-        assert!(numbers.iter().all(|n| *n < 40 || *n == 130));
+        let others = Exit::ALL.iter().filter(|exit| !matches!(exit, Exit::Firmware(_)));
+        assert!(others.map(|exit| exit.number()).all(|n| !Exit::FIRMWARE.contains(&n.into())));
     }
 
     /// Ports that tests can't make on every machine, such as one without permission.

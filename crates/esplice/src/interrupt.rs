@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::exit::Exit;
+use crate::{exit::Exit, watching};
 
 /// The wish to stop, which ports look at whenever they wait.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +23,8 @@ impl Interrupt {
         let on_signal = interrupt.clone();
         let handler = move || {
             if on_signal.is_asked() {
+                // No destructor runs any more.
+                watching::restore_terminal();
                 std::process::exit(Exit::Interrupted.number().into());
             }
             on_signal.ask();

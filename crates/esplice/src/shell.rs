@@ -36,6 +36,10 @@ pub struct Shell {
     board_line_ended: bool,
     /// Bytes of a line of the board's that has not ended yet, with `--format json`.
     line: Vec<u8>,
+    /// The board that talks, where there are several.
+    board: Option<String>,
+    /// Panics that were told.
+    panics: Vec<String>,
     /// What the last event will tell.
     pub summary: Summary,
 }
@@ -46,6 +50,9 @@ struct Bar {
     /// The last step of a quarter that was told, where no bar is drawn.
     told: u64,
 }
+
+/// Panics that are kept for reports.
+const MOST_PANICS: usize = 100;
 
 /// A line of the board's that is longer than this is told in pieces.
 const LONGEST_LINE: usize = 4096;
@@ -66,6 +73,8 @@ impl Shell {
             bar: None,
             board_line_ended: true,
             line: Vec::new(),
+            board: None,
+            panics: Vec::new(),
             summary: Summary::default(),
         }
     }
@@ -159,9 +168,27 @@ impl Shell {
 
     /// The firmware's last words, decoded: for people alone, as programs have the event.
     pub fn panic(&mut self, text: &str) {
+        if self.panics.len() < MOST_PANICS {
+            self.panics.push(text.to_owned());
+        }
         if !self.is_json() {
             self.talk(text);
         }
+    }
+
+    /// The panics that were told, decoded, the first of them.
+    pub fn told_panics(&self) -> &[String] {
+        &self.panics
+    }
+
+    /// The board's last lines once more, where somebody may not have seen them: beside an error.
+    pub fn last_lines(&mut self, lines: &[String]) {
+        if lines.is_empty() || self.is_json() || io::stdout().is_terminal() {
+            return;
+        }
+        let mut text = String::from("The board's last lines:");
+        lines.iter().for_each(|line| text.push_str(&format!("\n  | {line}")));
+        self.talk(&text);
     }
 
     pub fn error(&mut self, failure: &Failure) {
@@ -225,6 +252,14 @@ impl Shell {
         }
     }
 
+    /// What follows is said by the board at the port `name`.
+    pub fn name_board(&mut self, name: &str) {
+        if self.board.as_deref() != Some(name) {
+            self.flush_board();
+            self.board = Some(name.to_owned());
+        }
+    }
+
     /// What the board says, as it comes.
     pub fn board_output(&mut self, bytes: &[u8]) {
         match self.format {
@@ -252,8 +287,12 @@ impl Shell {
             return;
         }
         let event = match String::from_utf8(std::mem::take(&mut self.line)) {
-            Ok(text) => Event::Output { text: Some(text), bytes: None },
-            Err(error) => Event::Output { text: None, bytes: Some(hex(error.as_bytes())) },
+            Ok(text) => Event::Output { text: Some(text), bytes: None, port: self.board.clone() },
+            Err(error) => Event::Output {
+                text: None,
+                bytes: Some(hex(error.as_bytes())),
+                port: self.board.clone(),
+            },
         };
         self.event(&event);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use esplice_image::{BootLayout, ImageSource, SecurePad};
+use esplice_monitor::{Filter, FilterError};
 
 /// A duration: a number and its unit, `500ms`, `5s`, `1.5s` or `2m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -29,6 +30,14 @@ pub fn duration_text(value: &Duration) -> String {
     } else {
         format!("{}ms", value.as_millis())
     }
+}
+
+/// What of a log is shown.
+pub fn filter(text: &str) -> Result<Filter, String> {
+    text.parse().map_err(|error: FilterError| match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
 }
 
 /// A baud rate.

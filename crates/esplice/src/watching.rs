@@ -20,8 +20,7 @@ use std::{
 
 use esplice_flash::Strategy;
 use esplice_monitor::{
-    ExpectError, Expectation, Filter, MonitorEvent, Outcome, Script, Step, Tests, Watch, Watcher,
-    watch,
+    ExpectError, Expectation, MonitorEvent, Outcome, Script, Step, Tests, Watch, Watcher, watch,
 };
 use esplice_protocol::{Moment, Port};
 
@@ -53,6 +52,9 @@ const FIRST_WORDS: Duration = Duration::from_millis(500);
 /// How long a board may say nothing of its tests where nobody says: as cargo's own harness warns of
 /// tests that take longer.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a step of a script waits where nobody says.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of the largest script that is read.
 const LARGEST_SCRIPT: u64 = 1 << 20;
@@ -103,6 +105,8 @@ pub struct Watching {
     expect: Vec<Expectation>,
     reject: Vec<Expectation>,
     script: Script,
+    /// For messages.
+    script_name: String,
     timeout: Option<Duration>,
     tests_wanted: bool,
     nocapture: bool,
@@ -141,6 +145,7 @@ impl Watching {
             expect,
             reject: parse("rejected", &args.reject)?,
             script,
+            script_name: args.script.as_deref().unwrap_or(Path::new("")).display().to_string(),
             timeout: project.timeout,
             tests_wanted: args.tests,
             nocapture: args.nocapture,
@@ -228,6 +233,17 @@ impl Watching {
                 sending: false,
             });
         }
+        let resets = self.script.steps.iter().find(|(_, step)| *step == Step::Reset);
+        if let (Some((number, _)), Some(first)) = (resets, lines.first())
+            && !first.port.caps().lines
+        {
+            let message = format!(
+                "{}:{number}: the script resets the board, and {} has no reset line",
+                self.script_name,
+                first.port.name()
+            );
+            return Err(Failure::usage(message).hint("leave the reset out, or give another port"));
+        }
         let console = if shell.is_json() { None } else { Console::open(interrupt) };
         if console.as_ref().is_some_and(Console::has_keys) {
             shell.status(KEYS);
@@ -235,12 +251,11 @@ impl Watching {
         let mut session = Session {
             lines,
             console,
-            interrupt,
             typed_to: 0,
             filter_off: None,
             // A command that waits for something is told at once.
             reconnects: self.reconnect || !(self.expects() || self.tests_wanted),
-            display: Display { several, ..Display::default() },
+            display: Display::new(several),
         };
         let ended = session.run(shell);
         // The terminal is given back before more is said.
@@ -253,7 +268,7 @@ impl Watching {
         let within = self.timeout.unwrap_or(TEST_TIMEOUT);
         Watch {
             expect: self.expect.clone(),
-            script: self.script.steps.iter().map(|(_, step)| step.clone()).collect(),
+            script: self.script.steps.iter().map(|(_, step)| self.bounded(step)).collect(),
             timeout: self.timeout,
             tests: match (self.tests_wanted, self.expects()) {
                 (true, _) => Tests::Wanted { within },
@@ -264,11 +279,21 @@ impl Watching {
         }
     }
 
+    /// A step of the script; one that waits has an end, unless the whole watch has.
+    fn bounded(&self, step: &Step) -> Step {
+        match step {
+            Step::Expect { what, within: None } if self.timeout.is_none() => {
+                Step::Expect { what: what.clone(), within: Some(STEP_TIMEOUT) }
+            }
+            step => step.clone(),
+        }
+    }
+
     /// Says how it ended, and writes the reports.
     fn finish(
         &self,
         ended: Result<End, Failure>,
-        session: Session<'_, '_>,
+        session: Session<'_>,
         shell: &mut Shell,
     ) -> Result<(), Failure> {
         shell.flush_board();
@@ -285,12 +310,16 @@ impl Watching {
                         line.teller.tests.finish(report, complete, shell);
                     }
                     let step = self.script.steps.get(line.watcher.step());
-                    let step = step.map(|(line, step)| match step {
-                        Step::Expect { within, .. } => (*line, *within),
+                    let step = step.map(|(line, step)| match self.bounded(step) {
+                        Step::Expect { within, .. } => (*line, within),
                         _ => (*line, None),
                     });
-                    let case =
-                        Case { timeout: self.timeout, step, tests: tests.as_ref(), port: line.port };
+                    let case = Case {
+                        timeout: self.timeout,
+                        step,
+                        tests: tests.as_ref(),
+                        port: line.port,
+                    };
                     settled(outcome, &case, shell)
                 }
                 None => Ok(()),
@@ -313,7 +342,7 @@ impl Watching {
     fn report(
         &self,
         result: &Result<(), Failure>,
-        session: &Session<'_, '_>,
+        session: &Session<'_>,
         tests: Option<&esplice_monitor::TestReport>,
         shell: &Shell,
     ) -> WatchReport {

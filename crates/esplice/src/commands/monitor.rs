@@ -1,14 +1,15 @@
 use esplice_flash::reset_to_run;
+use esplice_protocol::{Moment, Port};
 
 use crate::{
     args::{DecodeArgs, PortArgs, TargetArgs, WatchArgs},
     backtrace::FirmwareElf,
     exit::Failure,
     interrupt::Interrupt,
-    ports,
+    ports::{self, Board},
     project::{Flags, Project},
     shell::Shell,
-    watching::Watching,
+    watching::{Watched, Watching},
 };
 
 #[derive(Debug, clap::Args)]
@@ -16,43 +17,82 @@ pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
-    port: PortArgs,
+    ports: MonitorPortArgs,
     #[command(flatten)]
     watch: WatchArgs,
     #[command(flatten)]
     decode: DecodeArgs,
-    /// Leave the board running as it is
+    /// Leave the board running as it is, and its lines alone
     #[arg(long)]
     no_reset: bool,
 }
 
+/// The boards.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Port")]
+struct MonitorPortArgs {
+    /// Serial port, pty, rfc2217://HOST:PORT, tcp://HOST:PORT or sim:CHIP[,flash=FILE]; several are
+    /// shown side by side [default: the only likely one, of USB]
+    #[arg(long, value_name = "PORT")]
+    port: Vec<String>,
+}
+
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let flags = Flags {
-        target: args.target.clone(),
-        port: args.port.clone(),
-        watch: args.watch.clone(),
-        ..Flags::default()
-    };
-    let project = Project::settle(".".as_ref(), flags)?;
+    let project = settle(args, args.ports.port.first())?;
     let watching =
         Watching::new(&project, &args.watch)?.with_elf(FirmwareElf::from_args(&args.decode)?);
     shell.give_stdout_to_board();
 
     let target = project.target.as_ref().map(|target| target.value);
+    let baud = project.monitor_baud.unwrap_or(ports::FIRST_BAUD);
     let mut board = ports::open(&project, target, shell, interrupt)?;
+    // What is waited for is the first one's, so the others are to be there before.
+    let mut others = vec![];
+    for name in args.ports.port.iter().skip(1) {
+        others.push(ports::open(&settle(args, Some(name))?, target, shell, interrupt)?);
+    }
     board.in_numbers(shell, |board, shell| {
-        let port = board.port.as_mut();
-        let baud = project.monitor_baud.unwrap_or(ports::FIRST_BAUD);
-        let mut since = None;
-        if args.no_reset {
-            port.set_baud(baud)?;
-        } else {
-            since = reset_to_run(port, baud)?;
-            if since.is_none() {
-                port.set_baud(baud)?;
-                shell.status(&format!("{} has no reset line: the board runs on", port.name()));
-            }
+        let mut boards = vec![];
+        for board in std::iter::once(board).chain(&mut others) {
+            boards.push(watched(board, args.no_reset, baud, shell)?);
         }
-        watching.run(port, since, shell, interrupt)
+        watching.run(boards, shell, interrupt)
     })
+}
+
+/// The project's settings, with one of the ports.
+fn settle(args: &Args, port: Option<&String>) -> Result<Project, Failure> {
+    let flags = Flags {
+        target: args.target.clone(),
+        port: PortArgs { port: port.cloned() },
+        watch: args.watch.clone(),
+        ..Flags::default()
+    };
+    Project::settle(".".as_ref(), flags)
+}
+
+/// A board that is let go, unless it is to run as it is.
+fn watched<'a>(
+    board: &'a mut Board,
+    no_reset: bool,
+    baud: u32,
+    shell: &mut Shell,
+) -> Result<Watched<'a>, Failure> {
+    let port = board.port.as_mut();
+    let since = if no_reset {
+        port.set_baud(baud)?;
+        None
+    } else {
+        start(port, baud, shell)?
+    };
+    Ok(Watched { port, strategies: &board.strategies, since, baud })
+}
+
+fn start(port: &mut dyn Port, baud: u32, shell: &mut Shell) -> Result<Option<Moment>, Failure> {
+    let since = reset_to_run(port, baud)?;
+    if since.is_none() {
+        port.set_baud(baud)?;
+        shell.status(&format!("{} has no reset line: the board runs on", port.name()));
+    }
+    Ok(since)
 }

@@ -70,11 +70,8 @@ impl Screen {
 
     /// Takes what came at `now`, counted from the board's start; gives what is to be shown.
     pub fn push(&mut self, bytes: &[u8], now: Duration) -> Vec<u8> {
-        let text = if self.look.raw {
-            bytes.to_vec()
-        } else {
-            self.sanitiser.push(bytes).into_bytes()
-        };
+        let text =
+            if self.look.raw { bytes.to_vec() } else { self.sanitiser.push(bytes).into_bytes() };
         if !self.holds() && !self.look.time_stamps && self.held.is_empty() && !self.hidden {
             self.within = text.last().map_or(self.within, |last| *last != b'\n');
             return text;

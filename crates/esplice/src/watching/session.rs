@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use esplice_flash::{Strategy, reset_to_download, reset_to_run};
-use esplice_monitor::{Action, Filter, MonitorError, MonitorEvent, Outcome, Watcher};
+use esplice_monitor::{Action, Filter, MonitorError, Outcome, Watcher};
 use esplice_protocol::{Moment, Port, PortError};
 
 use super::{
@@ -12,11 +12,7 @@ use super::{
     log_file::LogFile,
     teller::{Display, Teller},
 };
-use crate::{
-    exit::{Exit, Failure},
-    interrupt::Interrupt,
-    shell::Shell,
-};
+use crate::{exit::Failure, shell::Shell};
 
 /// The longest single wait for a board's bytes, in its port's time: with nothing else to do, with keys
 /// to look at, and with other ports to look at or bytes to send.
@@ -58,10 +54,9 @@ pub enum End {
 }
 
 /// Boards that are watched together.
-pub struct Session<'a, 'b> {
+pub struct Session<'a> {
     pub lines: Vec<Line<'a>>,
     pub console: Option<Console>,
-    pub interrupt: &'b Interrupt,
     /// The board that is typed to.
     pub typed_to: usize,
     /// The filter, while it is off.
@@ -71,7 +66,7 @@ pub struct Session<'a, 'b> {
     pub display: Display,
 }
 
-impl Session<'_, '_> {
+impl Session<'_> {
     /// Goes on until something is settled.
     pub fn run(&mut self, shell: &mut Shell) -> Result<End, Failure> {
         loop {
@@ -79,12 +74,17 @@ impl Session<'_, '_> {
                 match self.turn(index, shell) {
                     Ok(Some(outcome)) => return Ok(End::Settled(index, outcome)),
                     Ok(None) => {}
-                    Err(MonitorError::Port(PortError::Interrupted)) => return self.interrupted(shell),
+                    Err(MonitorError::Port(PortError::Interrupted)) => {
+                        return self.interrupted(shell);
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
-            if let Some(end) = self.keys(shell)? {
-                return Ok(end);
+            match self.keys(shell) {
+                Ok(Some(end)) => return Ok(end),
+                Ok(None) => {}
+                Err(PortError::Interrupted) => return self.interrupted(shell),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -157,7 +157,7 @@ impl Session<'_, '_> {
     }
 
     /// Does what the user typed.
-    fn keys(&mut self, shell: &mut Shell) -> Result<Option<End>, Failure> {
+    fn keys(&mut self, shell: &mut Shell) -> Result<Option<End>, PortError> {
         // Bytes that wait for a board are not joined by more than it can take.
         let waiting = |lines: &[Line<'_>], typed_to: usize| {
             line_of(lines, typed_to).is_some_and(|line| !line.outgoing.is_empty())
@@ -168,11 +168,18 @@ impl Session<'_, '_> {
             match key {
                 Key::Send(bytes) => line.outgoing.extend(bytes),
                 Key::Quit => return Ok(Some(End::Left)),
-                Key::Interrupt => return Err(Failure::interrupted()),
-                Key::Reset => line.reset_by_key(shell)?,
-                Key::Download => line.download(shell)?,
+                Key::Interrupt => return Err(PortError::Interrupted),
+                Key::Reset | Key::Download => {
+                    let download = key == Key::Download;
+                    match line.reset_by_key(download, &mut self.display, shell) {
+                        // The next read finds it gone, and waits for it.
+                        Err(PortError::Gone { .. }) => {}
+                        done => done?,
+                    }
+                }
                 Key::TimeStamps => {
-                    let on = self.lines.iter_mut().map(|line| line.teller.screen.switch_time_stamps());
+                    let on =
+                        self.lines.iter_mut().map(|line| line.teller.screen.switch_time_stamps());
                     let on = on.last().unwrap_or(false);
                     shell.status(if on { "Time stamps on" } else { "Time stamps off" });
                 }
@@ -219,7 +226,7 @@ impl Line<'_> {
         display: &mut Display,
         shell: &mut Shell,
     ) -> Result<Option<Outcome>, PortError> {
-        if let Some(outcome) = self.act(shell)? {
+        if let Some(outcome) = self.act(display, shell)? {
             return Ok(Some(outcome));
         }
         let mut buf = [0; 4096];
@@ -271,7 +278,11 @@ impl Line<'_> {
     }
 
     /// Does what the script asks for and sends a piece of what is to be sent.
-    fn act(&mut self, shell: &mut Shell) -> Result<Option<Outcome>, PortError> {
+    fn act(
+        &mut self,
+        display: &mut Display,
+        shell: &mut Shell,
+    ) -> Result<Option<Outcome>, PortError> {
         loop {
             if !self.outgoing.is_empty() {
                 let count = self.outgoing.len().min(SENT_AT_ONCE);
@@ -295,7 +306,9 @@ impl Line<'_> {
                     self.sending = true;
                 }
                 Some(Action::Reset) => {
+                    // That the port can was seen before.
                     self.reset()?;
+                    self.teller.begin_anew(display, shell);
                     if let Some(outcome) = self.watcher.done(self.port.now()) {
                         return Ok(Some(outcome));
                     }
@@ -314,26 +327,29 @@ impl Line<'_> {
         Ok(released.is_some())
     }
 
-    fn reset_by_key(&mut self, shell: &mut Shell) -> Result<(), Failure> {
-        if self.reset()? {
-            self.watcher.was_reset();
-            shell.status("Reset");
-        } else {
-            shell.status(&format!("{} has no reset line", self.port.name()));
-        }
-        Ok(())
-    }
-
-    fn download(&mut self, shell: &mut Shell) -> Result<(), Failure> {
+    /// Does what a key asks for, as far as the port can.
+    fn reset_by_key(
+        &mut self,
+        download: bool,
+        display: &mut Display,
+        shell: &mut Shell,
+    ) -> Result<(), PortError> {
         let strategy = self.strategies.first().filter(|_| self.port.caps().lines);
-        let Some(strategy) = strategy else {
-            shell.status(&format!("{} has no lines to reset to download with", self.port.name()));
-            return Ok(());
+        let (done, said) = match (download, strategy) {
+            (true, Some(strategy)) => {
+                reset_to_download(self.port, strategy)?;
+                (true, "Reset to download mode")
+            }
+            (true, None) => (false, ""),
+            (false, _) => (self.reset()?, "Reset"),
         };
-        let reset = reset_to_download(self.port, strategy);
-        reset.map_err(|error| Failure::new(Exit::Port, error.to_string()))?;
+        if !done {
+            shell.status(&format!("{} has no lines to reset the board with", self.port.name()));
+            return Ok(());
+        }
+        self.teller.begin_anew(display, shell);
         self.watcher.was_reset();
-        shell.status("Reset to download mode");
+        shell.status(said);
         Ok(())
     }
 }

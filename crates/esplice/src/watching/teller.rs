@@ -15,9 +15,15 @@ use crate::{backtrace::Decoder, event::Event, interrupt::Interrupt, shell::Shell
 #[derive(Debug, Default)]
 pub struct Display {
     /// There are several boards.
-    pub several: bool,
+    several: bool,
     /// The board whose line has not ended.
     unfinished: Option<usize>,
+}
+
+impl Display {
+    pub fn new(several: bool) -> Display {
+        Display { several, unfinished: None }
+    }
 }
 
 /// Tells of one board, and keeps what is told later.
@@ -123,6 +129,18 @@ impl<'a> Teller<'a> {
     /// Shows all that was held back.
     pub fn show_rest(&mut self, display: &mut Display, shell: &mut Shell) {
         self.show(display, shell, Screen::finish);
+    }
+
+    /// The board begins anew: so does its line.
+    pub fn begin_anew(&mut self, display: &mut Display, shell: &mut Shell) {
+        self.show_rest(display, shell);
+        if shell.is_json() {
+            shell.flush_board();
+        } else if self.screen.is_within_line() && display.unfinished == Some(self.index) {
+            shell.board_output(b"\n");
+            display.unfinished = None;
+        }
+        self.screen.was_cut();
     }
 
     fn show(
