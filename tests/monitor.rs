@@ -5,11 +5,11 @@ mod support;
 
 use std::fs;
 
-use support::{Said, built_hello, run};
+use support::{Said, built, built_hello, elf, run};
 
 /// A board that has said all this by the time it rests; its flash is `board.flash`.
 fn board(text: &str) -> tempfile::TempDir {
-    let directory = built_hello(text);
+    let directory = built(&elf::long_hello(text));
     run(directory.path(), "flash --port sim:esp32c3,flash=board.flash hello.bin").check(0, &[]);
     directory
 }
@@ -170,7 +170,7 @@ fn a_log_that_finds_no_room_is_told_once_and_the_board_is_watched_on() {
     assert_eq!(said.err.matches("warning: the log /dev/full").count(), 1, "{said:#?}");
     assert!(said.out.ends_with("> ready"), "{said:#?}");
     // Another failure is told first.
-    monitor(&directory, "--log /dev/full --expect no --timeout 1s")
+    monitor(&directory, "--log /dev/full --expect never --timeout 1s")
         .check(20, &["warning: the log"]);
 }
 

@@ -10,18 +10,17 @@ use std::{
     os::{fd::OwnedFd, unix::fs::symlink},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
     pty::openpty,
     sys::{
         signal::{Signal, kill},
-        termios::{LocalFlags, tcgetattr},
+        termios::{LocalFlags, SetArg, cfmakeraw, tcgetattr, tcsetattr},
     },
     unistd::{Pid, ttyname},
 };
-use serialport::TTYPort;
 
 /// The board's end of a pty, and the name of the program's.
 struct Wire {
@@ -34,13 +33,17 @@ fn wire() -> Wire {
     let pty = openpty(None, None).unwrap();
     // A serial line that changes nothing.
     let mut mode = tcgetattr(&pty.slave).unwrap();
-    nix::sys::termios::cfmakeraw(&mut mode);
-    nix::sys::termios::tcsetattr(&pty.slave, nix::sys::termios::SetArg::TCSANOW, &mode).unwrap();
+    cfmakeraw(&mut mode);
+    tcsetattr(&pty.slave, SetArg::TCSANOW, &mode).unwrap();
     let name = ttyname(&pty.slave).unwrap().to_string_lossy().into_owned();
-    let flag = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC);
-    nix::fcntl::fcntl(&pty.master, flag).unwrap();
-    nix::fcntl::fcntl(&pty.slave, flag).unwrap();
+    keep(&pty.master);
+    keep(&pty.slave);
     Wire { board: pty.master.into(), _slave: pty.slave, name }
+}
+
+/// A program that is started has no copy of `end`.
+fn keep(end: &OwnedFd) {
+    fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
 }
 
 impl Wire {
@@ -181,8 +184,7 @@ struct Terminal {
 impl Terminal {
     fn open(directory: &Path, port: &str, words: &str) -> Terminal {
         let pty = openpty(None, None).unwrap();
-        let flag = nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC);
-        nix::fcntl::fcntl(&pty.master, flag).unwrap();
+        keep(&pty.master);
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let program = program(directory, port, words);
         let mut command = Command::new("setsid");
@@ -250,7 +252,7 @@ fn keys_of_a_terminal() {
 fn the_terminal_is_given_back_however_it_ends() {
     let directory = tempfile::tempdir().unwrap();
     let mut wire = wire();
-    let mut open = |words: &str| {
+    let open = |words: &str| {
         let mut terminal = Terminal::open(directory.path(), &wire.name, words);
         terminal.shows("All else goes to the board.\r\n");
         assert!(terminal.is_raw());
@@ -297,15 +299,18 @@ fn keys_that_reset_a_board() {
 #[test]
 fn a_terminal_is_left_alone_where_output_goes_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
-    let wire = wire();
-    let (_user, slave) = TTYPort::pair().unwrap();
-    let slave = File::open(serialport::SerialPort::name(&slave).unwrap()).unwrap();
-    let before = tcgetattr(&slave).unwrap();
-    let mut command = program(directory.path(), &wire.name, "--timeout 300ms");
-    command.stdin(Stdio::from(slave.try_clone().unwrap())).stdout(Stdio::piped());
+    let mut wire = wire();
+    let terminal = openpty(None, None).unwrap();
+    keep(&terminal.master);
+    let before = tcgetattr(&terminal.slave).unwrap();
+    let mut command = program(directory.path(), &wire.name, "--expect end");
+    command.stdin(Stdio::from(terminal.slave.try_clone().unwrap())).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     listens(&mut child);
-    std::thread::sleep(Duration::from_millis(1));
-    assert_eq!(tcgetattr(&slave).unwrap().local_flags, before.local_flags);
+    // Once it shows something, it has looked at the terminal.
+    wire.board.write_all(b"text").unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
+    assert_eq!(tcgetattr(&terminal.slave).unwrap().local_flags, before.local_flags);
+    wire.board.write_all(b"end").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -57,6 +57,30 @@ pub fn hello(text: &str) -> Elf {
     }
 }
 
+/// The same for a text longer than the UART's FIFO, for room in which it waits.
+pub fn long_hello(text: &str) -> Elf {
+    let mut elf = hello(text);
+    let (x10, x11, x12, x13) = (10, 11, 12, 13);
+    let code = &mut elf.sections[1].data;
+    // Behind the text's address: the loop of above, with a wait before the store.
+    code.truncate(12);
+    let loop_: [u32; 10] = [
+        x11 << 15 | 4 << 12 | x12 << 7 | 0x03, // loop: lbu x12, 0(x11)
+        x12 << 15 | 1 << 25 | 0x63,            // beq x12, x0, +32
+        0x1c << 20 | x10 << 15 | 2 << 12 | x13 << 7 | 0x03, // wait: lw x13, 28(x10): status
+        6 << 20 | x13 << 15 | 1 << 12 | x13 << 7 | 0x13, // slli x13, x13, 6: TXFIFO_CNT, bits 25 to 16,
+        25 << 20 | x13 << 15 | 5 << 12 | x13 << 7 | 0x13, // srli x13, x13, 25: in blocks of 8
+        // bne x13, x0, -12 (wait)
+        0xfe00_0ae3 | x13 << 15 | 1 << 12,
+        x12 << 20 | x10 << 15 | 2 << 12 | 0x23, // sw x12, 0(x10)
+        1 << 20 | x11 << 15 | x11 << 7 | 0x13,  // addi x11, x11, 1
+        0xfe1f_f06f,                            // j -32 (the loop)
+        0x0000_006f,                            // j 0
+    ];
+    code.extend(loop_.iter().flat_map(|word| word.to_le_bytes()));
+    elf
+}
+
 /// ESP-IDF's descriptor of an app (esp_app_desc.h), all fields but magic, version, name and the
 /// page size left zero.
 fn app_descriptor() -> Vec<u8> {

@@ -74,8 +74,13 @@ pub fn repository() -> PathBuf {
 
 /// A directory with `hello.elf`, which says `text`, and what `build` makes of it.
 pub fn built_hello(text: &str) -> tempfile::TempDir {
+    built(&elf::hello(text))
+}
+
+/// The same of another ELF.
+pub fn built(elf: &elf::Elf) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("there is room");
-    let elf = elf::hello(text).to_bytes();
+    let elf = elf.to_bytes();
     std::fs::write(directory.path().join("hello.elf"), elf).expect("there is room");
     run(directory.path(), "build --target esp32c3 --elf hello.elf --output hello.bin")
         .check(0, &[]);

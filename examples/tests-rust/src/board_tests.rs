@@ -1,0 +1,47 @@
+//! Runs tests and tells of them in the lines that `esplice run` reads.
+
+use esp_println::print;
+
+/// Why a test failed; `Err("text".into())`, or by `?` from another error's text.
+pub struct Failure(pub &'static str);
+
+impl From<&'static str> for Failure {
+    fn from(text: &'static str) -> Failure {
+        Failure(text)
+    }
+}
+
+/// One test: its name, and what it does.
+pub type Test = (&'static str, fn() -> Result<(), Failure>);
+
+/// Runs `tests` one after another. A panic in one ends them all: `esplice run` then says in which.
+pub fn run(tests: &[Test]) -> ! {
+    print!("esplice-test: begin {}\r\n", tests.len());
+    for (name, test) in tests {
+        print!("esplice-test: run {name}\r\n");
+        match test() {
+            Ok(()) => print!("esplice-test: ok {name}\r\n"),
+            Err(Failure(reason)) => print!("esplice-test: failed {name}: {reason}\r\n"),
+        }
+    }
+    print!("esplice-test: done\r\n");
+    loop {}
+}
+
+/// The list of tests for [`run`], each under its function's name.
+#[macro_export]
+macro_rules! board_tests {
+    ($($test:ident),* $(,)?) => {
+        $crate::board_tests::run(&[$((stringify!($test), $test as fn() -> _)),*])
+    };
+}
+
+/// Ends the test with a failure unless `condition` holds.
+#[macro_export]
+macro_rules! check {
+    ($condition:expr) => {
+        if !$condition {
+            return Err($crate::board_tests::Failure(concat!("not so: ", stringify!($condition))));
+        }
+    };
+}
