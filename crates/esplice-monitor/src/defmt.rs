@@ -77,6 +77,10 @@ impl DefmtTable {
     /// It is no ELF, the table is broken, or its version is not known.
     pub fn from_elf(elf: &[u8]) -> Result<Option<DefmtTable>, DefmtError> {
         let error = |reason: String| DefmtError { reason };
+        // Firmware without such a log is none of the reader's, which is strict with other ELFs too.
+        if !object::File::parse(elf).is_ok_and(|file| has_defmt(&file)) {
+            return Ok(None);
+        }
         let table = Table::parse(elf).map_err(|e| error(e.to_string()))?;
         let Some(table) = table else { return Ok(None) };
         let (formats, timestamp) = formats(elf).map_err(|e| error(e.to_string()))?;
@@ -118,6 +122,12 @@ fn level(level: defmt_parser::Level) -> Level {
 
 /// The texts of the section `.defmt` by number, and the time stamps' format. A text is the name of a
 /// symbol, in JSON, and its number the symbol's address. Source: defmt-decoder 1.2, `src/elf2table`.
+fn has_defmt(file: &object::File<'_>) -> bool {
+    use object::{Object as _, ObjectSection as _};
+    let of_defmt = |name: &str| name == ".defmt" || name.starts_with(".defmt.");
+    file.sections().any(|section| section.name().is_ok_and(of_defmt))
+}
+
 fn formats(elf: &[u8]) -> Result<(BTreeMap<u16, String>, Option<String>), object::Error> {
     use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
