@@ -78,7 +78,7 @@ impl DefmtTable {
     pub fn from_elf(elf: &[u8]) -> Result<Option<DefmtTable>, DefmtError> {
         let error = |reason: String| DefmtError { reason };
         // Firmware without such a log is none of the reader's, which is strict with other ELFs too.
-        if !object::File::parse(elf).is_ok_and(|file| has_defmt(&file)) {
+        if object::File::parse(elf).is_ok_and(|file| !has_defmt(&file)) {
             return Ok(None);
         }
         let table = Table::parse(elf).map_err(|e| error(e.to_string()))?;
