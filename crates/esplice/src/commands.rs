@@ -27,7 +27,7 @@ pub enum Command {
     /// Write firmware to a board and start it
     Flash(flash::Args),
     /// Build, flash and show what the board says
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Show what a board says
     Monitor(monitor::Args),
     /// Work with images

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Read as _},
-    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
 use super::keys::{Key, Keys};
@@ -48,11 +48,8 @@ impl Console {
 
     /// The next key, if there is one.
     pub fn next(&mut self) -> Option<Key> {
-        match self.keys.try_recv() {
-            Ok(key) => Some(key),
-            // The input's end is not the monitor's.
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        // The input's end is not the monitor's.
+        self.keys.try_recv().ok()
     }
 }
 
