@@ -222,7 +222,9 @@ impl FlashError {
             | FlashError::FlashSize { .. } => ErrorClass::Transfer,
             FlashError::UnknownChip { .. } | FlashError::WrongChip { .. } => ErrorClass::WrongChip,
             FlashError::Security { .. } => ErrorClass::Security,
-            FlashError::Plan(PlanError::WrongChip { .. }) => ErrorClass::WrongChip,
+            FlashError::Plan(PlanError::WrongChip { .. } | PlanError::ImageForOtherChip { .. }) => {
+                ErrorClass::WrongChip
+            }
             FlashError::Plan(_) | FlashError::NotInRam { .. } => ErrorClass::Plan,
             FlashError::Verify { .. } => ErrorClass::Verify,
         }

@@ -48,15 +48,14 @@ impl FlashRange {
     ///
     /// # Errors
     /// [`PlanError::NoTable`], [`PlanError::UnknownPartition`].
-    pub fn partition(table: Option<&PartitionTable>, name: &str) -> Result<FlashRange, FlashError> {
+    pub fn partition(table: Option<&PartitionTable>, name: &str) -> Result<FlashRange, PlanError> {
         let table = table.ok_or(PlanError::NoTable)?;
         let Some(partition) = table.find(name) else {
             return Err(PlanError::UnknownPartition {
                 name: name.to_owned(),
                 nearest: table.nearest_name(name),
                 apps: table.partitions.iter().map(|known| known.name.clone()).collect(),
-            }
-            .into());
+            });
         };
         let (offset, len) = (partition.offset, partition.len);
         Ok(FlashRange { name: name.to_owned(), offset, len })
@@ -112,6 +111,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
         range: &FlashRange,
     ) -> Result<Vec<u8>, FlashError> {
         range.check(info)?;
+        if info.security.flash_encryption {
+            self.warn(
+                "flash encryption is on: what is read is what stands in flash, encrypted".into(),
+            );
+        }
         self.stage("read", StageState::Started);
         let mut bytes = Vec::new();
         let piece = if self.loader().is_stub() { STUB_PIECE } else { ROM_PIECE };
@@ -189,7 +193,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if self.insist(info, options, |session| session.holds(at, part))? {
                 continue;
             }
-            let middle = from + (part.len() / 2).next_multiple_of(SECTOR as usize);
+            let sector = SECTOR as usize;
+            let middle = from + (part.len() / 2).next_multiple_of(sector).max(sector);
             if middle < to {
                 open.extend([(middle, to), (from, middle)]);
                 continue;

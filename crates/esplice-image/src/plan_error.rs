@@ -55,6 +55,23 @@ pub enum PlanError {
         /// Its length in bytes.
         partition_len: u32,
     },
+    /// A file is longer than the partition it is for.
+    #[error(
+        "{name} of {len} bytes is {excess} bytes too large for partition {partition} \
+        ({partition_len} bytes)"
+    )]
+    DataTooLarge {
+        /// The file.
+        name: String,
+        /// Its length.
+        len: usize,
+        /// Bytes too many.
+        excess: usize,
+        /// The partition.
+        partition: String,
+        /// Its length in bytes.
+        partition_len: u32,
+    },
     /// A write ends behind the flash.
     #[error("{name} of {len} bytes at {offset} ends at 0x{:x}, {} bytes past the flash of \
         {flash_size} bytes", u64::from(offset.0) + *len as u64,

@@ -146,6 +146,24 @@ pub struct PortArgs {
     pub port: Option<String>,
 }
 
+/// A board that is worked with, without firmware.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BoardArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub port: PortArgs,
+    /// Baud rate of the transfer [default: 921600]
+    #[arg(long, value_name = "RATE", value_parser = value::baud, help_heading = "Port")]
+    pub baud: Option<u32>,
+    /// Flasher stub: a file, none, or auto, that of an installed esptool [default: auto]
+    #[arg(long, value_name = "FILE", value_parser = StubChoice::parse, help_heading = "Port")]
+    pub stub: Option<StubChoice>,
+    /// Leave the board in download mode afterwards, instead of running what is in its flash
+    #[arg(long, help_heading = "Port")]
+    pub stay: bool,
+}
+
 /// How flash is written.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Flashing")]

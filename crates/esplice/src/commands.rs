@@ -4,13 +4,21 @@ mod boards;
 mod build;
 mod chips;
 mod config;
+mod detect;
+mod erase;
 mod flash;
-mod image;
+mod hash;
+pub mod image;
 mod layout;
+mod load;
 mod monitor;
 mod ports;
+mod read;
+mod reset;
 mod run;
 mod sim;
+mod verify;
+mod write;
 
 use clap::Subcommand;
 
@@ -30,6 +38,31 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Show what a board says
     Monitor(monitor::Args),
+    /// Write files to a board's flash
+    #[command(aliases = ["write-flash", "write-bin"])]
+    Write(write::Args),
+    /// Read a board's flash into a file
+    #[command(alias = "read-flash")]
+    Read(read::Args),
+    /// Compare files with a board's flash
+    #[command(alias = "verify-flash")]
+    Verify(verify::Args),
+    /// Erase a board's flash, or a part of it
+    #[command(alias = "erase-region")]
+    Erase(erase::Args),
+    /// Erase all of a board's flash
+    #[command(hide = true)]
+    EraseFlash(erase::WholeArgs),
+    /// Show the MD5 of a board's flash, or of a part of it
+    Hash(hash::Args),
+    /// Load a program into a board's RAM and start it
+    #[command(alias = "load-ram")]
+    Load(load::Args),
+    /// Start a board anew
+    Reset(reset::Args),
+    /// Show what a board is
+    #[command(aliases = ["board-info", "chip-id", "flash-id"])]
+    Detect(detect::Args),
     /// Work with images
     #[command(subcommand)]
     Image(image::Command),
@@ -73,6 +106,15 @@ impl Command {
             Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
             Command::Layout(command) => layout::run(&command, shell),
             Command::Sim(args) => sim::run(&args, shell, interrupt),
+            Command::Write(args) => write::run(&args, shell, interrupt),
+            Command::Read(args) => read::run(&args, shell, interrupt),
+            Command::Verify(args) => verify::run(&args, shell, interrupt),
+            Command::Erase(args) => erase::run(&args, shell, interrupt),
+            Command::EraseFlash(args) => erase::run(&args.into_erase(), shell, interrupt),
+            Command::Hash(args) => hash::run(&args, shell, interrupt),
+            Command::Load(args) => load::run(&args, shell, interrupt),
+            Command::Reset(args) => reset::run(&args, shell, interrupt),
+            Command::Detect(args) => detect::run(&args, shell, interrupt),
             Command::Ports(args) => ports::run(&args, shell, interrupt),
             Command::Chips(args) => chips::run(&args, shell),
             Command::Boards(args) => boards::run(&args, shell),

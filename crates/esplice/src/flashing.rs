@@ -99,12 +99,25 @@ pub fn start(
     Ok(since)
 }
 
-fn options(strategies: &[Strategy], target: Option<&'static Chip>) -> FlashOptions {
+/// How to work with a board that is reset by `strategies`.
+pub fn options(strategies: &[Strategy], target: Option<&'static Chip>) -> FlashOptions {
     let connect = ConnectOptions { strategies: strategies.to_vec(), ..ConnectOptions::default() };
     FlashOptions { target, connect, ..FlashOptions::default() }
 }
 
-fn tell(event: FlashEvent, shell: &mut Shell) {
+/// What a board is, as an event.
+pub fn chip_event(info: ChipInfo) -> Event {
+    Event::Chip {
+        name: info.chip.display_name.clone(),
+        revision: Some(info.revision_text()),
+        mac: Some(info.mac_text()),
+        features: info.features,
+        flash_size: Some(info.flash_size),
+    }
+}
+
+/// Tells a fact.
+pub fn tell(event: FlashEvent, shell: &mut Shell) {
     match event {
         FlashEvent::Stage { name, state } => shell.stage(
             name,
@@ -127,14 +140,8 @@ fn tell(event: FlashEvent, shell: &mut Shell) {
                 info.features.join(", "),
                 info.flash_size / 1024
             ));
-            shell.summary.chip = Some(name.clone());
-            shell.event(&Event::Chip {
-                name,
-                revision: Some(revision),
-                mac: Some(mac),
-                features: info.features,
-                flash_size: Some(info.flash_size),
-            });
+            shell.summary.chip = Some(name);
+            shell.event(&chip_event(info));
         }
         FlashEvent::Differs { name, differing, sectors } => {
             if differing < sectors {

@@ -4,6 +4,7 @@
 //! the libraries, and alone prints and chooses exit codes.
 
 mod args;
+mod at_board;
 mod backtrace;
 mod choice;
 mod commands;
@@ -19,6 +20,7 @@ mod interrupt;
 mod layout;
 mod load;
 mod outputs;
+mod places;
 mod port_trouble;
 mod ports;
 mod project;

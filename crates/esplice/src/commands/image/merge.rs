@@ -60,7 +60,7 @@ const KEEP: &str = "keep";
 /// What a merged file can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "lower")]
-enum Kind {
+pub enum Kind {
     /// The bytes of the flash.
     Raw,
     /// Intel HEX.
@@ -70,7 +70,8 @@ enum Kind {
 }
 
 impl Kind {
-    fn of_output(output: &Path) -> Kind {
+    /// What a file of that name is to be.
+    pub fn of_output(output: &Path) -> Kind {
         let is = |name: &str| output.extension().is_some_and(|end| end.eq_ignore_ascii_case(name));
         match () {
             () if is("hex") || is("ihex") => Kind::Hex,
@@ -79,7 +80,17 @@ impl Kind {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// As programs have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Raw => "raw",
+            Kind::Hex => "hex",
+            Kind::Uf2 => "uf2",
+        }
+    }
+
+    /// For people.
+    pub fn name(self) -> &'static str {
         match self {
             Kind::Raw => "raw",
             Kind::Hex => "Intel HEX",
@@ -91,7 +102,7 @@ impl Kind {
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let kind = args.kind.unwrap_or_else(|| Kind::of_output(&args.output));
     let chip = project::target_of(&args.target)?.map(|target| target.chip());
-    let mut writes = read_all(&args.words, &args.output)?;
+    let mut writes = read_all(&args.words, Some(&args.output))?;
     if [&args.flash_mode, &args.flash_freq, &args.flash_size].iter().any(|set| *set != KEEP) {
         set_flash(args, chip.or_else(|| chip_of(&writes)), &mut writes)?;
     }
@@ -115,7 +126,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     );
     let value = json!({
         "output": args.output,
-        "format": match kind { Kind::Raw => "raw", Kind::Hex => "hex", Kind::Uf2 => "uf2" },
+        "format": kind.word(),
         "offset": (kind == Kind::Raw).then_some(start.0),
         "len": bytes.len(),
         "parts": parts.collect::<Vec<_>>(),
@@ -129,8 +140,8 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the files, each with the offset before it where it needs one.
-fn read_all(words: &[PathBuf], output: &Path) -> Result<Vec<PlannedWrite>, Failure> {
+/// Reads the files, each with the offset before it where it needs one; none of them may be `output`.
+pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedWrite>, Failure> {
     let mut writes = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -142,7 +153,7 @@ fn read_all(words: &[PathBuf], output: &Path) -> Result<Vec<PlannedWrite>, Failu
                 .ok_or_else(|| Failure::usage(format!("no file stands behind offset {offset}")))?,
         };
         let shown = path.display();
-        if same_file(path, output) {
+        if output.is_some_and(|output| same_file(path, output)) {
             return Err(Failure::usage(format!("{shown} is an input and the output"))
                 .hint("give --output another name"));
         }

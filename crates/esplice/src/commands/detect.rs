@@ -1,0 +1,113 @@
+use esplice_flash::{ChipInfo, FlashEvent, Security, Survey, survey};
+use serde_json::{Value, json};
+
+use crate::{
+    args::BoardArgs,
+    at_board::{Touch, with_options},
+    exit::Failure,
+    flashing,
+    interrupt::Interrupt,
+    shell::Shell,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    board: BoardArgs,
+}
+
+pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+    let found =
+        with_options(&args.board, Touch::Reads, shell, interrupt, |board, options, shell| {
+            // The ROM loader tells all of it at its own rate, with fewer round trips than a stub takes to
+            // upload.
+            let options = esplice_flash::FlashOptions {
+                baud: None,
+                stub: esplice_flash::StubSource::none(),
+                ..options.clone()
+            };
+            let found = survey(board.port.as_mut(), &options, &mut |event| match event {
+                FlashEvent::Chip(info) => {
+                    shell.summary.chip = Some(info.chip.display_name.clone());
+                    shell.event(&flashing::chip_event(info));
+                }
+                event => flashing::tell(event, shell),
+            });
+            let chip = found.as_ref().ok().and_then(|found| match found {
+                Survey::Full(info) => Some(info.chip),
+                Survey::Secure { .. } => None,
+            });
+            (chip, found)
+        })?;
+    match found {
+        Survey::Full(info) => shell.result("board", &text(&info), value(&info)),
+        Survey::Secure { chip, security } => {
+            let name = chip.unwrap_or("a chip that does not tell its name");
+            let text = format!(
+                "chip      {name}\nsecurity  {}\nIn secure download mode the loader tells no more.\n",
+                security_text(security)
+            );
+            let value = json!({ "chip": chip, "security": security_value(security) });
+            shell.result("board", &text, value);
+        }
+    }
+    Ok(())
+}
+
+fn text(info: &ChipInfo) -> String {
+    let [maker, kind, capacity] = info.flash_id;
+    let others = match info.chip.other_xtal_mhz.as_slice() {
+        [] => String::new(),
+        others => {
+            let others: Vec<String> = others.iter().map(|mhz| format!("{mhz} MHz")).collect();
+            format!(" on most boards, {} on some", others.join(" or "))
+        }
+    };
+    let lines = [
+        ("chip", format!("{} (revision {})", info.chip.display_name, info.revision_text())),
+        ("features", info.features.join(", ")),
+        ("mac", info.mac_text()),
+        ("crystal", format!("{} MHz{others}", info.chip.xtal_mhz)),
+        (
+            "flash",
+            format!("{} KB, id {maker:02x} {kind:02x} {capacity:02x}", info.flash_size / 1024),
+        ),
+        ("security", security_text(info.security)),
+    ];
+    lines.into_iter().map(|(name, value)| format!("{name:9} {value}\n")).collect()
+}
+
+fn security_text(security: Security) -> String {
+    let word = |is_on: bool| if is_on { "on" } else { "off" };
+    format!(
+        "secure boot {}, flash encryption {}, secure download mode {}",
+        word(security.secure_boot),
+        word(security.flash_encryption),
+        word(security.secure_download)
+    )
+}
+
+fn security_value(security: Security) -> Value {
+    json!({
+        "secure_boot": security.secure_boot,
+        "flash_encryption": security.flash_encryption,
+        "secure_download": security.secure_download,
+    })
+}
+
+fn value(info: &ChipInfo) -> Value {
+    json!({
+        "chip": info.chip.name,
+        "revision": info.revision_text(),
+        "features": info.features,
+        "mac": info.mac_text(),
+        "xtal_mhz": info.chip.xtal_mhz,
+        "flash_id": flash_id(info.flash_id),
+        "flash_size": info.flash_size,
+        "security": security_value(info.security),
+    })
+}
+
+fn flash_id(id: [u8; 3]) -> String {
+    id.map(|byte| format!("{byte:02x}")).join("")
+}

@@ -1,0 +1,32 @@
+use serde_json::json;
+
+use crate::{
+    args::BoardArgs,
+    at_board::{Touch, work},
+    exit::Failure,
+    interrupt::Interrupt,
+    places::RangeArgs,
+    shell::Shell,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    range: RangeArgs,
+    #[command(flatten)]
+    board: BoardArgs,
+}
+
+pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+    let range = args.range.range()?;
+    let (found, hash) =
+        work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
+            let range = range.find(session, info)?;
+            let hash = session.hash_range(info, options, &range)?;
+            Ok((range, hash))
+        })?;
+    let (offset, len) = (found.offset, found.len);
+    let text = format!("{hash}  {} ({len} bytes at {offset})\n", found.name);
+    shell.result("hash", &text, json!({ "offset": offset.0, "len": len, "md5": hash }));
+    Ok(())
+}

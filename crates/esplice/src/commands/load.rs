@@ -1,0 +1,79 @@
+use std::path::PathBuf;
+
+use esplice_chip::{Addr, Chip};
+use esplice_flash::{StubSource, with_board};
+use esplice_image::{ImageInfo, Part, PartBody, inspect};
+
+use crate::{
+    args::{BoardArgs, PortArgs, TargetArgs},
+    at_board::{Touch, with_options},
+    exit::{Exit, Failure},
+    firmware::of_file,
+    flash_file::first_defect,
+    flashing,
+    interrupt::Interrupt,
+    shell::Shell,
+    source,
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Image of a program for RAM, as `esptool elf2image` makes it of one that is linked there
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    port: PortArgs,
+}
+
+pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+    let bytes = source::read(&args.file)?;
+    let image = image(&bytes).map_err(|failure| of_file(&args.file, failure))?;
+    let chip = esplice_chip::find_by_id(image.header.chip_id);
+    let segments: Vec<(Addr, &[u8])> = image
+        .segments
+        .iter()
+        .filter_map(|segment| {
+            let end = segment.offset.checked_add(segment.len as usize)?;
+            Some((segment.addr, bytes.get(segment.offset..end)?))
+        })
+        .collect();
+    let board = BoardArgs {
+        target: args.target.clone(),
+        port: args.port.clone(),
+        // The program runs: it is not reset.
+        stay: true,
+        ..BoardArgs::default()
+    };
+    with_options(&board, Touch::Reads, shell, interrupt, |board, options, shell| {
+        let options = esplice_flash::FlashOptions {
+            target: options.target.or(chip),
+            baud: None,
+            stub: StubSource::none(),
+            ..options.clone()
+        };
+        let port = board.port.as_mut();
+        let mut tell = |event| flashing::tell(event, shell);
+        let done = with_board(port, &options, &mut tell, |session, info| {
+            let chip: &Chip = info.chip;
+            session.run_in_ram(chip, &segments, image.header.entry)
+        });
+        (None, done)
+    })?;
+    let len: usize = segments.iter().map(|(_, bytes)| bytes.len()).sum();
+    shell.fact(&format!("{len} bytes loaded into RAM, and started"));
+    Ok(())
+}
+
+/// The image that a file is.
+fn image(bytes: &[u8]) -> Result<ImageInfo, Failure> {
+    let report = inspect(bytes);
+    if let Some(defect) = first_defect(&report) {
+        return Err(Failure::input(defect));
+    }
+    match report.parts.as_slice() {
+        [Part { body: PartBody::Image(info), .. }] => Ok((**info).clone()),
+        _ => Err(Failure::new(Exit::BadInput, "not one image, but the content of a flash")),
+    }
+}
