@@ -61,7 +61,7 @@ pub enum Command {
     /// Start a board anew
     Reset(reset::Args),
     /// Show what a board is
-    #[command(aliases = ["board-info", "chip-id", "flash-id"])]
+    #[command(alias = "board-info")]
     Detect(detect::Args),
     /// Work with images
     #[command(subcommand)]
