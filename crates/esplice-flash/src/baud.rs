@@ -65,7 +65,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
     fn change_baud(&mut self, chip: &Chip, baud: u32) -> Result<bool, FlashError> {
         let before = self.baud;
         let (probe, known) = self.known_word(chip)?;
-        match self.command(&self.loader().change_baud(baud, before), SHORT) {
+        let asked = self.rate_to_ask(chip, baud)?;
+        match self.command(&self.loader().change_baud(asked, before), SHORT) {
             Ok(_) => {}
             Err(error) if error.is_transient() => return Ok(false),
             Err(error) => return Err(error),
@@ -88,6 +89,26 @@ impl<P: Port + ?Sized> Session<'_, P> {
             Err(error) if error.is_transient() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The rate to ask the loader for, so that it speaks at `baud`: a ROM may count on another crystal
+    /// than the board has.
+    fn rate_to_ask(&mut self, chip: &Chip, baud: u32) -> Result<u32, FlashError> {
+        let crystal = chip.crystal.as_ref().filter(|_| !self.loader().is_stub());
+        let Some((crystal, counted_on)) = crystal.and_then(|c| Some((c, c.counted_on?))) else {
+            return Ok(baud);
+        };
+        let divider = self.read_reg(crystal.divider.addr.0)?;
+        let xtal_mhz = chip.crystal_of_divider(self.baud, divider);
+        let word = match counted_on.addr() {
+            Some(addr) => self.read_reg(addr.0)?,
+            None => 0,
+        };
+        Ok(match counted_on.mhz(word) {
+            // A register that says nothing of sense: the crystal is what the chip usually has.
+            0 => baud,
+            counted => chip.loader_baud(baud, xtal_mhz, counted),
+        })
     }
 
     /// A word of the chip, and what it may be: the magic one of its ROM, or else the first of its

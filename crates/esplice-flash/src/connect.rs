@@ -62,13 +62,15 @@ impl<P: Port + ?Sized> Session<'_, P> {
             self.tell(FlashEvent::Connecting { attempt: attempt + 1, of: attempts });
             let strategy = match options.strategies.len() {
                 count if count > 0 && lines => {
-                    options.strategies.get(attempt as usize % count).copied()
+                    let strategy = options.strategies.get(attempt as usize % count).copied();
+                    strategy.filter(|strategy| !strategy.is_none())
                 }
                 _ => None,
             };
             let first = self.first_baud();
             let baud = if strategy.is_some() { first } else { rate_of(attempt, first) };
             if self.attempt(strategy, baud)? {
+                self.reset_by = strategy.map(|strategy| strategy.name);
                 self.stage("connect", StageState::Done);
                 return Ok(());
             }

@@ -29,6 +29,8 @@ pub struct FlashOptions {
 pub struct FlashReport {
     /// The board.
     pub chip: ChipInfo,
+    /// The baud rate that the transfer ended at.
+    pub baud: u32,
     /// The writes as they were done, in the plan's order.
     pub writes: Vec<Write>,
     /// What went over the port.
@@ -70,7 +72,8 @@ fn flash_prepared<P: Port + ?Sized>(
         let facts = session.insist(&chip, options, |session| session.device_facts(&chip))?;
         let ResolvedPlan { writes } = plan(&facts)?;
         session.write(&chip, &writes, options)?;
-        Ok(FlashReport { chip, writes, statistics: session.statistics() })
+        let baud = session.baud();
+        Ok(FlashReport { chip, baud, writes, statistics: session.statistics() })
     })
 }
 
@@ -127,6 +130,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     fn look(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
         let (chip, security) = self.identify(options.target)?;
+        // The watchdogs run on while the ROM loader waits, and over the chip's own USB nothing stops
+        // them (ESP-IDF documentation, esptool, "USB-Serial/JTAG").
+        let reset = &chip.reset;
+        let over_usb = |name: &&str| {
+            let has = |names: &[String]| names.iter().any(|known| known == name);
+            has(&reset.usb_serial_jtag) && !has(&reset.uart)
+        };
+        if self.reset_by.as_ref().is_some_and(over_usb) && !self.loader().is_stub() {
+            self.write_chip_regs(&chip.watchdog.stop())?;
+        }
         if let Some(baud) = options.baud {
             self.raise_baud(chip, baud, &options.connect)?;
         }

@@ -166,6 +166,11 @@ impl Strategy {
         Ok(())
     }
 
+    /// Whether it does nothing: the board is in download mode already.
+    pub(crate) fn is_none(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// Whether the boot pin is still held after [`Strategy::perform`].
     pub(crate) fn holds_boot(&self) -> bool {
         matches!(self.steps.last(), Some(Step::Lines { dtr: true, .. }))

@@ -52,6 +52,8 @@ pub struct Session<'p, P: Port + ?Sized> {
     chip: Option<&'static Chip>,
     /// The stub that does the work, to be brought back after a reset.
     pub(crate) stub: Option<Stub>,
+    /// The reset strategy after which the loader answered.
+    pub(crate) reset_by: Option<&'static str>,
     /// Whether a stub may take the place of the ROM loader before anything is written.
     pub(crate) stub_may_come: bool,
     /// What is compressed ahead.
@@ -103,6 +105,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             loader: Loader::rom(chip),
             chip,
             stub: None,
+            reset_by: None,
             stub_may_come: false,
             prepared: Prepared::default(),
             least: None,

@@ -85,6 +85,20 @@ impl<P: Port + ?Sized> Session<'_, P> {
         ])
     }
 
+    /// Does what chip data has as writes to registers, such as to its watchdogs.
+    pub(crate) fn write_chip_regs(
+        &mut self,
+        writes: &[esplice_chip::RegisterWrite],
+    ) -> Result<(), FlashError> {
+        let write = |w: &esplice_chip::RegisterWrite| RegisterWrite {
+            addr: w.addr.0,
+            value: w.value,
+            mask: w.mask,
+            delay_us: 0,
+        };
+        if writes.is_empty() { Ok(()) } else { self.write_regs(writes.iter().map(write).collect()) }
+    }
+
     /// Writes registers, in one command where the loader takes it so.
     fn write_regs(&mut self, writes: Vec<RegisterWrite>) -> Result<(), FlashError> {
         let wait: u64 = writes.iter().map(|write| u64::from(write.delay_us)).sum();

@@ -87,7 +87,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 session.restore(info, options, baud).map(|_| ())
             })?;
             if self.loader().is_stub() && !resident {
-                self.set_flash_params(info.flash_size)?;
+                let set = |session: &mut Self| session.set_flash_params(info.flash_size);
+                self.insist(info, options, set)?;
             }
         }
         for (job, wanted) in jobs.iter().zip(differences) {
@@ -263,7 +264,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if self.loader().acknowledges_early() {
                 self.command(&request, SLACK)?;
                 // It erases as far as it writes, and a block ahead.
-                self.owe(program + erase_time(at, block.plain.saturating_add(ERASE_BLOCK)));
+                let end = piece.offset.0.saturating_add(piece.len);
+                let ahead = block.plain.saturating_add(ERASE_BLOCK).min(end.saturating_sub(at));
+                self.owe(program + erase_time(at, ahead));
             } else {
                 self.command(&request, SLACK + program)?;
             }

@@ -1,16 +1,18 @@
 //! esptool's flasher stub, uploaded and executed on the virtual board: on the mask ROM's own code
 //! first, then on the ROM that is carried out.
 
+mod broken;
 mod installed;
 #[path = "../../esplice-sim/tests/mask_rom/mod.rs"]
 mod mask_rom;
 
 use std::{fs, path::Path, time::Duration};
 
+use broken::Broken;
 use esplice_chip::{Chip, FlashOffset};
 use esplice_flash::{
     FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Session, StubSource, detect,
-    flash, reset_to_run,
+    flash, reset_to_run, start,
 };
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::Port;
@@ -142,6 +144,29 @@ fn streams_and_erases() {
         session.erase_flash(info.flash_size).unwrap();
         assert!(fs::read(&path).unwrap().iter().all(|byte| *byte == 0xff), "{name}");
         assert!(port.now().since_start() > Duration::from_secs(1));
+    }
+}
+
+/// A stub has no command that resets: where the lines do not reach the board, its watchdog does it.
+#[test]
+fn a_stub_starts_the_firmware_without_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    for name in boards(&path, "virtual") {
+        let mut port = Broken::new(SimPort::open(&name).unwrap(), &[]);
+        detect(&mut port, &options(), &mut |_| {}).unwrap();
+        port.lines = false;
+        let mut told = Vec::new();
+        let since = start(&mut port, chip(), 115_200, &mut |event| told.push(event)).unwrap();
+        assert!(since.is_some(), "{name}: {told:?}");
+        let deadline = port.now() + Duration::from_secs(1);
+        let mut heard = Vec::new();
+        let mut buf = [0; 256];
+        while let count @ 1.. = port.read(&mut buf, deadline).unwrap() {
+            heard.extend_from_slice(&buf[..count]);
+        }
+        let heard = String::from_utf8_lossy(&heard);
+        assert!(heard.contains("rst:0x") && heard.contains("FLASH_BOOT"), "{name}: {heard}");
     }
 }
 

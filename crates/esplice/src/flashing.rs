@@ -15,6 +15,7 @@ use crate::{
     load::{Job, Load},
     ports::{self, Board},
     project::Project,
+    remembered::Adapter,
     shell::Shell,
 };
 
@@ -52,8 +53,11 @@ pub fn write(
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<FlashReport, Failure> {
+    let adapter = Adapter::of_port(board.port.name());
+    let remembered = adapter.as_ref().filter(|_| project.baud_is_default);
+    let baud = remembered.and_then(Adapter::rate).unwrap_or(project.baud);
     let options = FlashOptions {
-        baud: Some(project.baud),
+        baud: Some(baud),
         stub: project.stub.source()?,
         full: project.full,
         ..options(&board.strategies, job.target)
@@ -67,6 +71,12 @@ pub fn write(
         }
         Load::Writes(writes) => flash(port, &options, |_| Ok(ResolvedPlan { writes }), &mut tell),
     };
+    if let (Ok(report), Some(adapter)) = (&report, &adapter) {
+        // A rate that nobody asked for is kept only where it was too high.
+        if report.baud != baud || !project.baud_is_default {
+            adapter.remember(report.baud);
+        }
+    }
     report.map_err(|error| {
         let failure = Failure::from(error);
         if failure.exit != Exit::Interrupted {

@@ -24,6 +24,7 @@ mod places;
 mod port_trouble;
 mod ports;
 mod project;
+mod remembered;
 mod settings;
 mod settler;
 mod shell;

@@ -70,6 +70,8 @@ pub struct Project {
     pub secure_pad: Option<SecurePad>,
     pub image_source: ImageSource,
     pub baud: u32,
+    /// Whether nobody asked for that rate.
+    pub baud_is_default: bool,
     pub stub: StubChoice,
     pub full: bool,
     pub with_bootloader: bool,
@@ -350,6 +352,7 @@ impl Project {
             mmu_page_size: mmu_page_size.map(|p| p.value),
             secure_pad: secure_pad.map(|p| p.value),
             image_source: image_source.map_or(ImageSource::Auto, |s| s.value),
+            baud_is_default: baud.as_ref().is_none_or(|b| b.origin == Origin::Default),
             baud: baud.map_or(TRANSFER_BAUD, |b| b.value),
             stub: stub.unwrap_or(StubChoice::Auto),
             full,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, CountedOn};
 use esplice_protocol::{
     Caps, Moment, Opcode, Port, PortError, RawRequest, Reply, Request, SecurityInfo, slip,
 };
@@ -81,6 +81,8 @@ pub struct Rom {
     pub boot_pin_broken: bool,
     /// Most that the cable bears.
     pub best_baud: u32,
+    /// The crystal, where the chip's loader lets one tell it.
+    pub xtal_mhz: u32,
     pub lines: bool,
     /// The baud rate does not matter, as over a pty.
     pub any_baud: bool,
@@ -135,6 +137,7 @@ impl Rom {
             single_registers: false,
             boot_pin_broken: false,
             best_baud: u32::MAX,
+            xtal_mhz: chip.other_xtal_mhz.last().copied().unwrap_or(chip.xtal_mhz),
             lines: true,
             any_baud: false,
             frames: [0, 0],
@@ -152,6 +155,14 @@ impl Rom {
             last_opcode: 0,
             stopped: None,
         };
+        if let Some(crystal) = &chip.crystal {
+            let range = &crystal.divider;
+            let divider = rom.xtal_mhz * 1_000_000 / chip.loader.initial_baud;
+            *rom.registers.entry(range.addr.0).or_default() |= divider << range.bit;
+            if let Some(CountedOn::Register(range)) = crystal.counted_on {
+                *rom.registers.entry(range.addr.0).or_default() |= chip.xtal_mhz << range.bit;
+            }
+        }
         rom.fuse("mac", u64::from_be_bytes([0, 0, 2, 0, 0, 0xc3, 0, 1]));
         rom.fuse("wafer-version-minor", 4);
         rom.fuse("pkg-version", 1);
@@ -209,7 +220,26 @@ impl Rom {
     }
 
     fn garbles(&self, baud: u32) -> bool {
-        !self.any_baud && (self.host_baud != baud || self.host_baud > self.best_baud)
+        let differs = self.host_baud.abs_diff(baud) > baud / 50;
+        !self.any_baud && (differs || self.host_baud > self.best_baud)
+    }
+
+    /// The rate at which the board speaks when its loader is told `asked`.
+    fn rate_of(&self, asked: u32) -> u32 {
+        let counted_on = self.chip.crystal.as_ref().and_then(|crystal| crystal.counted_on);
+        match counted_on {
+            None => asked,
+            Some(counted_on) => {
+                let counted = counted_on.mhz(
+                    self.chip.xtal_mhz
+                        << match counted_on {
+                            CountedOn::Mhz(_) => 0,
+                            CountedOn::Register(range) => range.bit,
+                        },
+                );
+                (u64::from(asked) * u64::from(self.xtal_mhz) / u64::from(counted)) as u32
+            }
+        }
     }
 
     fn fault_of(&mut self, way: Way) -> Option<Fault> {
@@ -320,7 +350,7 @@ impl Rom {
             }
             Request::ChangeBaudrate { new, .. } => {
                 self.reply(opcode, 0, &[], fine);
-                self.board_baud = new;
+                self.board_baud = self.rate_of(new);
             }
             Request::FlashBegin(begin) | Request::FlashDeflBegin(begin)
                 if self.attached

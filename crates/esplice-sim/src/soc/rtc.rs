@@ -244,6 +244,9 @@ impl RtcControl {
 
 /// Stage actions (TRM 13.2.2.2).
 mod action {
+    /// What flashers write to reset a chip out of its loader, which it does (espflash 4.7.0,
+    /// src/target/mod.rs, rtc_wdt_reset); the TRM has no meaning for it.
+    pub const RTC_AS_FLASHERS: u32 = 5;
     pub const INTERRUPT: u32 = 1;
     pub const CPU: u32 = 2;
     pub const CORE: u32 = 3;
@@ -359,7 +362,9 @@ impl Device for RtcControl {
                 action::INTERRUPT => self.raw |= INT_WDT,
                 action::CPU => fabric.request_reset(ResetReason::RtcWatchdogCpu),
                 action::CORE => fabric.request_reset(ResetReason::RtcWatchdogSystem),
-                action::RTC => fabric.request_reset(ResetReason::RtcWatchdogRtc),
+                action::RTC | action::RTC_AS_FLASHERS => {
+                    fabric.request_reset(ResetReason::RtcWatchdogRtc)
+                }
                 _ => {}
             }
         }

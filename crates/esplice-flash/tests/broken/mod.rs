@@ -1,0 +1,193 @@
+//! A port that breaks one frame, whichever board is behind it.
+
+#![allow(dead_code)] // Each test uses a part of it.
+
+use std::{collections::VecDeque, time::Duration};
+
+use esplice_protocol::{Caps, Moment, Opcode, Port, PortError, slip};
+
+/// What happens to a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It never arrives.
+    Lost,
+    /// A bit in its middle is wrong.
+    Flipped,
+    /// It arrives twice.
+    Doubled,
+    /// Its second half is missing.
+    Truncated,
+    /// It arrives when nobody waits for it any more: with the next request.
+    Late,
+    /// The board resets, and boots from flash, before it arrives.
+    Reset,
+}
+
+pub const FAULTS: [Fault; 6] =
+    [Fault::Lost, Fault::Flipped, Fault::Doubled, Fault::Truncated, Fault::Late, Fault::Reset];
+
+/// The direction of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    ToBoard,
+    ToHost,
+}
+
+/// A port with faults, or without lines.
+pub struct Broken<P> {
+    inner: P,
+    faults: Vec<(Way, usize, Fault)>,
+    /// Whether DTR and RTS reach the board.
+    pub lines: bool,
+    /// A request at which the board resets each time.
+    pub resets_at: Option<Opcode>,
+    /// Frames so far, each way.
+    pub frames: [usize; 2],
+    /// The same when a program was first loaded into RAM.
+    pub before_upload: Option<[usize; 2]>,
+    decoder: slip::Decoder,
+    /// Received, and not read yet.
+    ready: VecDeque<u8>,
+    late_to_board: Vec<u8>,
+    late_to_host: Vec<u8>,
+}
+
+impl<P: Port> Broken<P> {
+    /// `inner`, with the frames of these ways and numbers, from 0, broken.
+    pub fn new(inner: P, faults: &[(Way, usize, Fault)]) -> Broken<P> {
+        Broken {
+            inner,
+            faults: faults.to_vec(),
+            lines: true,
+            resets_at: None,
+            frames: [0, 0],
+            before_upload: None,
+            decoder: slip::Decoder::new(0x5000),
+            ready: VecDeque::new(),
+            late_to_board: Vec::new(),
+            late_to_host: Vec::new(),
+        }
+    }
+
+    fn fault_of(&mut self, way: Way) -> Option<Fault> {
+        let number = self.frames[way as usize];
+        self.frames[way as usize] += 1;
+        let due = self.faults.iter().find(|(w, n, _)| (*w, *n) == (way, number));
+        due.map(|(_, _, fault)| *fault)
+    }
+
+    fn reset(&mut self) -> Result<(), PortError> {
+        self.inner.set_lines(false, true)?;
+        let until = self.inner.now() + Duration::from_millis(20);
+        self.inner.wait_until(until)?;
+        self.inner.set_lines(false, false)
+    }
+
+    /// The frame as the fault leaves it; what comes late is put into `late`.
+    fn damage(
+        &mut self,
+        fault: Option<Fault>,
+        frame: &[u8],
+    ) -> Result<(Vec<u8>, Vec<u8>), PortError> {
+        let mut bytes = frame.to_vec();
+        let mut late = Vec::new();
+        let middle = bytes.len() / 2;
+        match fault {
+            None => {}
+            Some(Fault::Lost) => bytes.clear(),
+            Some(Fault::Flipped) => bytes[middle] ^= 0x10,
+            Some(Fault::Doubled) => bytes.extend_from_slice(frame),
+            Some(Fault::Truncated) => bytes.truncate(middle),
+            Some(Fault::Late) => late = std::mem::take(&mut bytes),
+            Some(Fault::Reset) => {
+                self.reset()?;
+                bytes.clear();
+            }
+        }
+        Ok((bytes, late))
+    }
+}
+
+impl<P: Port> Port for Broken<P> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError> {
+        while self.ready.is_empty() {
+            let mut byte = [0];
+            if self.inner.read(&mut byte, deadline)? == 0 {
+                return Ok(0);
+            }
+            match self.decoder.push(byte[0]) {
+                slip::Decoded::Frame(frame) => {
+                    let fault = self.fault_of(Way::ToHost);
+                    let (bytes, late) = self.damage(fault, &slip::encode(&frame))?;
+                    self.ready.extend(bytes);
+                    self.late_to_host = late;
+                }
+                slip::Decoded::Stray(byte) => self.ready.push_back(byte),
+                slip::Decoded::More | slip::Decoded::Broken(_) => {}
+            }
+        }
+        let count = buf.len().min(self.ready.len());
+        for (to, from) in buf.iter_mut().zip(self.ready.drain(..count)) {
+            *to = from;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PortError> {
+        let late = std::mem::take(&mut self.late_to_board);
+        self.inner.write(&late)?;
+        if bytes.get(2) == Some(&(Opcode::MemBegin as u8)) {
+            self.before_upload.get_or_insert(self.frames);
+        }
+        // An END alone is no frame.
+        let mut fault = if bytes.len() > 1 { self.fault_of(Way::ToBoard) } else { None };
+        if self.resets_at.is_some_and(|opcode| bytes.get(2) == Some(&(opcode as u8))) {
+            fault = Some(Fault::Reset);
+        }
+        let (bytes, late) = self.damage(fault, bytes)?;
+        self.late_to_board = late;
+        self.inner.write(&bytes)?;
+        let late = std::mem::take(&mut self.late_to_host);
+        self.ready.extend(late);
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), PortError> {
+        self.inner.drain()
+    }
+
+    fn clear_input(&mut self) -> Result<(), PortError> {
+        self.ready.clear();
+        self.decoder.reset();
+        self.inner.clear_input()
+    }
+
+    fn set_baud(&mut self, baud: u32) -> Result<(), PortError> {
+        self.inner.set_baud(baud)
+    }
+
+    fn set_lines(&mut self, dtr: bool, rts: bool) -> Result<(), PortError> {
+        self.inner.set_lines(dtr, rts)
+    }
+
+    fn now(&self) -> Moment {
+        self.inner.now()
+    }
+
+    fn wait_until(&mut self, moment: Moment) -> Result<(), PortError> {
+        self.inner.wait_until(moment)
+    }
+
+    fn reopen(&mut self) -> Result<(), PortError> {
+        self.inner.reopen()
+    }
+
+    fn caps(&self) -> Caps {
+        let caps = self.inner.caps();
+        Caps { lines: caps.lines && self.lines, ..caps }
+    }
+}
