@@ -148,8 +148,9 @@ fn streams_and_erases() {
 }
 
 /// A stub has no command that resets: where the lines do not reach the board, its watchdog does it.
+/// The strapping pins are not looked at anew, so a board that was held in download mode stays there.
 #[test]
-fn a_stub_starts_the_firmware_without_lines() {
+fn a_stub_lets_the_watchdog_reset_without_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("board.flash");
     for name in boards(&path, "virtual") {
@@ -166,7 +167,7 @@ fn a_stub_starts_the_firmware_without_lines() {
             heard.extend_from_slice(&buf[..count]);
         }
         let heard = String::from_utf8_lossy(&heard);
-        assert!(heard.contains("rst:0x") && heard.contains("FLASH_BOOT"), "{name}: {heard}");
+        assert!(heard.contains("rst:0x10 (RTCWDT_RTC_RST)"), "{name}: {heard}");
     }
 }
 
