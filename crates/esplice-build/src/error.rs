@@ -37,6 +37,12 @@ pub enum Error {
         /// The variable.
         name: &'static str,
     },
+    /// The project's file names a chip's file that is not the project's.
+    #[error("target-file {path} leaves the project")]
+    OutsideProject {
+        /// The path, as it is written.
+        path: PathBuf,
+    },
     /// Cargo's configuration gives GNU ld esp-hal's script, which comes before all that a build script
     /// gives.
     #[error(
@@ -101,6 +107,9 @@ impl Error {
                  behind emit(): println!(\"cargo::rustc-link-arg=-Tlinkall.x\")"
                     .into(),
             ),
+            Error::OutsideProject { .. } => {
+                Some("put it into the project, or name it in ESPLICE_PROJECT_TARGET_FILE".into())
+            }
             Error::NoVariable { .. } | Error::Io { .. } | Error::OddPath { .. } => None,
             Error::Firmware { .. } => None,
         }

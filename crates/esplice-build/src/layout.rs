@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     panic::Location,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use esplice_chip::Chip;
@@ -35,7 +35,7 @@ pub struct Layout {
     chip: Option<String>,
     /// The chip that the file names.
     file_chip: Option<String>,
-    /// The file of a chip or board that it names.
+    /// The file of a chip or board that it names, relative to it.
     target_file: Option<PathBuf>,
 }
 
@@ -115,8 +115,7 @@ impl Layout {
             file: Some(path.to_owned()),
             chip: None,
             file_chip: esplice_layout::project_target(&text),
-            target_file: esplice_layout::project_target_file(&text)
-                .map(|file| path.parent().unwrap_or(Path::new("")).join(file)),
+            target_file: esplice_layout::project_target_file(&text).map(PathBuf::from),
         })
     }
 
@@ -226,7 +225,11 @@ impl Layout {
         features: &[String],
         variable: impl Fn(&'static str) -> Option<String>,
     ) -> Result<&'static Chip, Error> {
-        let file = variable(TARGET_FILE).map(PathBuf::from).or_else(|| self.target_file.clone());
+        let file = match (variable(TARGET_FILE), &self.target_file) {
+            (Some(file), _) => Some(PathBuf::from(file)),
+            (None, Some(file)) => Some(inside(self.file.as_deref(), file)?),
+            (None, None) => None,
+        };
         let of_file = match file {
             Some(file) => {
                 let shown = cargo::text(&file)?;
@@ -262,6 +265,15 @@ impl Layout {
 /// What names the chip or board, and the file of one that is not known; `esplice build` sets both.
 const TARGET: &str = "ESPLICE_PROJECT_TARGET";
 const TARGET_FILE: &str = "ESPLICE_PROJECT_TARGET_FILE";
+
+/// A path that the project's `file` gives, which may not leave the project.
+fn inside(file: Option<&Path>, path: &Path) -> Result<PathBuf, Error> {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !path.components().all(plain) {
+        return Err(Error::OutsideProject { path: path.to_owned() });
+    }
+    Ok(file.and_then(Path::parent).unwrap_or(Path::new("")).join(path))
+}
 
 fn parse_size(text: &str, place: &Place) -> Result<At<Size>, Error> {
     let size = Size::parse("size", text)
@@ -316,7 +328,12 @@ mod tests {
         fs::write(&path, own).unwrap();
         let shown = path.to_str().unwrap();
 
-        let file = Layout { target_file: Some(path.clone()), ..Layout::new() };
+        // As if the project's file stood beside it.
+        let file = Layout {
+            target_file: path.file_name().map(PathBuf::from),
+            file: Some(path.with_file_name("esplice.toml")),
+            ..Layout::new()
+        };
         assert_eq!(chosen(&file, &[], &[]), "esp32x1");
         assert_eq!(chosen(&file, &["esp32x1"], &[]), "esp32x1");
         assert_eq!(chosen(&file, &[], &[(TARGET, "esp32c6")]), "esp32c6");
@@ -324,6 +341,8 @@ mod tests {
         assert_eq!(chosen(&Layout::new(), &[], &variables), "esp32x1");
         let nowhere = chosen(&Layout::new(), &[], &[(TARGET_FILE, "/nowhere/x.toml")]);
         assert!(nowhere.starts_with("cannot read /nowhere/x.toml: "), "{nowhere}");
+        let outside = Layout { target_file: Some("../x.toml".into()), ..Layout::new() };
+        assert_eq!(chosen(&outside, &[], &[]), "target-file ../x.toml leaves the project");
         fs::remove_file(&path).unwrap();
     }
 }
