@@ -1,6 +1,8 @@
 //! Panics of real firmware on the virtual board, decoded. This test compiles firmware, into a
 //! directory that is kept between runs.
 
+#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
+mod mask_rom;
 mod support;
 
 use std::path::Path;
@@ -19,25 +21,144 @@ fn esplice(args: &[&str]) -> Said {
 const FIRMWARE: &str = "tests/firmware/panics";
 const NEVER: [&str; 4] = ["--expect", "never to come", "--timeout", "3s"];
 
+/// A case of `tests/panics`; its README tells what the keys mean.
+#[derive(Debug, Default)]
+struct Case {
+    name: String,
+    firmware: (String, String),
+    rom: bool,
+    exit: i32,
+    kind: Option<String>,
+    message: Option<String>,
+    /// Function, end of the place, and whether it is inlined.
+    frames: Vec<(String, Option<String>, bool)>,
+    folded: Vec<String>,
+    says: Vec<String>,
+}
+
+impl Case {
+    fn read(path: &Path) -> Case {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let mut case = Case { name, exit: 21, ..Case::default() };
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let (key, value) =
+                line.split_once(": ").unwrap_or_else(|| panic!("{path:?}: {line:?}"));
+            let text = value.to_owned();
+            let pair = value.split_once(' ').map(|(one, two)| (one.to_owned(), two.to_owned()));
+            match key {
+                "firmware" => case.firmware = pair.unwrap(),
+                "rom" => case.rom = value == "yes",
+                "exit" => case.exit = value.parse().unwrap(),
+                "kind" => case.kind = Some(text),
+                "message" => case.message = Some(text),
+                "folded" => case.folded.push(text),
+                "says" => case.says.push(text),
+                "frame" | "inlined" => {
+                    let (function, place) = pair.map_or((text, None), |(f, p)| (f, Some(p)));
+                    case.frames.push((function, place, key == "inlined"));
+                }
+                _ => panic!("{path:?}: unknown key {key:?}"),
+            }
+        }
+        case
+    }
+
+    /// What is not told as it should be.
+    fn wrong(&self) -> Vec<String> {
+        let (firmware, bin) = &self.firmware;
+        let mut port = "--port=sim:esp32c3".to_owned();
+        let bin = format!("--bin={bin}");
+        let mut run = vec!["run", "--target=esp32c3", &bin, "--format=json"];
+        let rom = mask_rom::path().to_string_lossy().into_owned();
+        if self.rom {
+            port.push_str(&format!(",rom={rom}"));
+            run.extend(["--rom", &rom]);
+        }
+        run.extend([port.as_str(), firmware]);
+        let said = esplice(&[&run[..], &NEVER].concat());
+        let mut wrong = vec![];
+        if said.exit != self.exit {
+            wrong.push(format!("exit {}", said.exit));
+        }
+        let events: Vec<Value> =
+            said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let panic = events.iter().find(|event| event["event"] == "panic").cloned();
+        let panic = panic.unwrap_or_default();
+        if self.kind.as_deref() != panic["kind"].as_str() {
+            wrong.push(format!("kind {}", panic["kind"]));
+        }
+        let message = panic["message"].as_str().unwrap_or_default();
+        if !message.contains(self.message.as_deref().unwrap_or_default()) {
+            wrong.push(format!("message {message:?}"));
+        }
+        let none = vec![];
+        let frames = panic["frames"].as_array().unwrap_or(&none);
+        let mut rest = frames.iter();
+        for (function, place, inlined) in &self.frames {
+            let is = |frame: &Value| {
+                let file = frame["file"].as_str().unwrap_or_default();
+                let line = frame["line"].as_u64().map_or(String::new(), |line| format!(":{line}"));
+                frame["function"].as_str() == Some(function)
+                    && frame["inlined"] == *inlined
+                    && place.as_ref().is_none_or(|place| {
+                        file.ends_with(place) || format!("{file}{line}").ends_with(place)
+                    })
+            };
+            if !rest.any(is) {
+                wrong.push(format!("no frame {function} {place:?} there"));
+                break;
+            }
+        }
+        for function in &self.folded {
+            let is = |frame: &Value| {
+                frame["function"] == function.as_str() && frame["times"].as_u64() > Some(1)
+            };
+            if !frames.iter().any(is) {
+                wrong.push(format!("{function} is not folded"));
+            }
+        }
+        let text: String = events.iter().filter_map(|event| event["text"].as_str()).collect();
+        for words in &self.says {
+            if !text.contains(words) && !said.err.contains(words) {
+                wrong.push(format!("not said: {words}"));
+            }
+        }
+        if !wrong.is_empty() {
+            wrong.push(format!("{said:#?}"));
+        }
+        wrong
+    }
+}
+
 #[test]
-fn an_index_out_of_bounds_three_calls_deep() {
+fn panics_are_told_as_the_cases_say() {
+    let mut cases: Vec<Case> = std::fs::read_dir(repository().join("tests/panics"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "case"))
+        .map(|path| Case::read(&path))
+        .collect();
+    cases.sort_by(|a, b| a.firmware.cmp(&b.firmware));
+    assert!(cases.len() >= 11, "the folder of cases is there");
+    let wrong: Vec<String> = cases
+        .iter()
+        .map(|case| (case.name.as_str(), case.wrong()))
+        .filter(|(_, wrong)| !wrong.is_empty())
+        .map(|(name, wrong)| format!("{name}: {}", wrong.join("\n  ")))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// For people: the folded tail, the quoted lines.
+#[test]
+fn a_backtrace_is_told_with_its_source() {
     let run = ["run", "--target=esp32c3", "--bin=index", "--port=sim:esp32c3", FIRMWARE];
     let said = esplice(&[&run[..], &NEVER].concat()).check(21, &[]);
-    let source = format!("{FIRMWARE}/src/bin/index.rs");
-    let calls = [
-        ("index::inner", 35, "values[index]"),
-        ("index::middle", 30, "inner(&[1, 2, 3], index) + 1"),
-        ("index::outer", 25, "middle(index) + 1"),
-        ("main", 18, "let value = outer(black_box(7));"),
-    ];
-    let mut rest = said.err.as_str();
-    for (function, line, quoted) in calls {
-        let frame = format!(" {function} at {source}:{line}\n{line:10} | {quoted}\n");
-        let found = rest.find(&frame).unwrap_or_else(|| panic!("no {frame:?} in {said:#?}"));
-        rest = &rest[found..];
-    }
-    assert_eq!(rest.matches("times)").count(), 1, "the tail is folded: {said:#?}");
-    assert!(rest.contains("\nerror: the firmware panicked: index out of bounds"), "{said:#?}");
+    let frame =
+        format!(" index::inner at {FIRMWARE}/src/bin/index.rs:35\n        35 | values[index]\n");
+    assert!(said.err.contains(&frame), "{said:#?}");
+    assert_eq!(said.err.matches("times)").count(), 1, "the tail is folded: {said:#?}");
+    assert!(said.err.contains("\nerror: the firmware panicked: index out of bounds"), "{said:#?}");
 }
 
 #[test]

@@ -260,7 +260,9 @@ impl Collecting {
         let bare = report.kind == PanicKind::Rust
             && report.location.is_none()
             && report.message.is_empty();
-        if let (true, Some(rust)) = (bare, rust_panic(line)) {
+        // Through defmt it tells the place alone.
+        let rust = || rust_panic(line).or_else(|| place_alone(line));
+        if let (true, Some(rust)) = (bare, rust()) {
             self.report.message = rust.message;
             self.report.location = rust.location;
             self.phase = if rust.more { Phase::Message } else { Phase::Body };
@@ -466,6 +468,13 @@ fn rust_panic(line: &str) -> Option<Beginning> {
     }
     let location = Some(source_location(rest.strip_suffix(':')?)?);
     Some(Beginning { kind, message: String::new(), location, more: true })
+}
+
+/// `panicked at FILE:LINE:COLUMN` and nothing else, which without a banner before it is a log's. Source:
+/// esp-backtrace 0.20 with its feature `defmt`; defmt 1.1, `PanicInfo`'s `Format`.
+fn place_alone(line: &str) -> Option<Beginning> {
+    let location = Some(source_location(line.trim().strip_prefix("panicked at ")?)?);
+    Some(Beginning { kind: PanicKind::Rust, message: String::new(), location, more: false })
 }
 
 fn source_location(text: &str) -> Option<SourceLocation> {

@@ -167,6 +167,7 @@ pub fn resets_again(found: &BootLoop) -> String {
 pub fn in_words(report: &PanicReport) -> String {
     let message = report.message.lines().collect::<Vec<_>>().join(" ");
     match &report.location {
+        Some(place) if message.is_empty() => format!("without a message at {place}"),
         Some(place) => format!("{message} at {place}"),
         None => message,
     }
