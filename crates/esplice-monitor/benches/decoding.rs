@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // As a test it has nothing to measure.
         return Ok(());
     };
+    let addresses = addresses(&object::File::parse(fs::read(&path)?.as_slice())?);
     let before = resident()?;
     let bytes = fs::read(&path)?;
     let file = object::File::parse(bytes.as_slice())?;
@@ -40,7 +41,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .filter(|section| section.name().is_ok_and(|name| name.starts_with(".debug")))
         .map(|section| section.size())
         .sum();
-    let addresses = addresses(&file);
 
     let start = Instant::now();
     let symbols = Symbols::from_elf(&bytes)?;

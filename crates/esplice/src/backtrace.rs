@@ -115,7 +115,7 @@ impl<'a> Decoder<'a> {
         }
         let frame = |symbol| Frame { addr: pc, symbol: Some(symbol), times: 1 };
         let frames: Vec<Frame> = frames.into_iter().map(frame).collect();
-        shell.panic(&format!("The reset came when the program was in{}", lines_of(&frames)));
+        shell.status(&format!("The reset came when the program was in{}", lines_of(&frames)));
     }
 
     /// Tells of a panic. `message` is its message in one line.
