@@ -126,6 +126,40 @@ fn with_automatic_reset_over_rfc2217() {
     run(&board, "--no-stub flash-id", &["Manufacturer: ef", "Hard resetting"]);
 }
 
+/// Each of several boards of one program has its own port and its own flash.
+#[test]
+fn several_boards_at_once() {
+    const COUNT: usize = 3;
+    let boards =
+        Board::new(&["--tcp", "127.0.0.1:0", "--time", "none", "--download", "--count", "3"]);
+    let mut ports = boards.ports.clone();
+    ports.sort();
+    ports.dedup();
+    assert_eq!(ports.len(), COUNT, "{:?}", boards.ports);
+    let mut images = Vec::new();
+    let mut running = Vec::new();
+    for (number, port) in boards.ports.iter().enumerate() {
+        let name = format!("image{number}.bin");
+        let mut image = image(&boards.path(&name));
+        image.rotate_left(number * 1000);
+        fs::write(boards.path(&name), &image).unwrap();
+        images.push(image);
+        let mut command = esptool();
+        command
+            .args(["--chip", "esp32c3", "--port", port, "write-flash", "0x10000", &name])
+            .current_dir(boards.directory())
+            .stdout(std::process::Stdio::piped());
+        running.push(command.spawn().unwrap());
+    }
+    for (number, (running, image)) in running.into_iter().zip(images).enumerate() {
+        let output = running.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("Hash of data verified"), "{text}");
+        let flash = fs::read(boards.path(&format!("board{number}.flash"))).unwrap();
+        assert!(flash == written(&image), "board {number}: the flash differs");
+    }
+}
+
 /// At the chip's own USB; esptool resets it as it does a USB port.
 #[test]
 fn with_its_stub_over_usb() {

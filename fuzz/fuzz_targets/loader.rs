@@ -7,7 +7,7 @@ use esplice_sim::{
     spec::Spec,
 };
 
-struct Bare(Nor);
+struct Bare(Nor, bool);
 
 impl LoaderTarget for Bare {
     fn read32(&mut self, addr: u32) -> u32 {
@@ -20,6 +20,12 @@ impl LoaderTarget for Bare {
     fn nor(&mut self) -> &mut Nor {
         &mut self.0
     }
+    fn protect(&mut self, protected: bool) {
+        self.1 = protected;
+    }
+    fn is_protected(&self, _: u32, _: u32) -> bool {
+        self.1
+    }
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -28,7 +34,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     let Ok(chip) = esplice_chip::find("esp32c3") else { return };
     let Some(sim) = &chip.sim else { return };
-    let mut target = Bare(Nor::in_memory(1 << 20, &sim.flash));
+    let mut target = Bare(Nor::in_memory(1 << 20, &sim.flash), false);
     let mut loader = Loader::new(chip);
     for byte in bytes {
         if loader.receive(*byte, &mut target).then.is_some() {

@@ -21,6 +21,8 @@ pub struct Board {
     program: Child,
     /// How it is reached: what esptool calls its port.
     pub port: String,
+    /// The same of each board of that program.
+    pub ports: Vec<String>,
     directory: tempfile::TempDir,
 }
 
@@ -43,9 +45,12 @@ impl Board {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut port = String::new();
-        BufReader::new(program.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        Board { program, port: port.trim().to_owned(), directory }
+        let count = flags.iter().skip_while(|flag| **flag != "--count").nth(1);
+        let count: usize = count.map_or(1, |count| count.parse().unwrap());
+        let said = BufReader::new(program.stdout.take().unwrap()).lines();
+        let ports: Vec<String> =
+            said.take(count).map(|line| line.unwrap().trim().to_owned()).collect();
+        Board { program, port: ports.first().cloned().unwrap_or_default(), ports, directory }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

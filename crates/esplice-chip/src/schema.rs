@@ -506,8 +506,6 @@ pub struct Flash {
     pub program_first_byte_ns: u32,
     /// Program of each further byte of a page, in nanoseconds.
     pub program_next_byte_ns: u32,
-    /// Clock of reads, in MHz, with two data lines.
-    pub read_mhz: u32,
     /// Write of a status register, in milliseconds.
     pub status_write_ms: u32,
     /// From the command that suspends an operation to its effect, in microseconds.

@@ -379,10 +379,9 @@ impl Nor {
         Ok(self.program_time(data.len().min(PAGE_LEN as usize)))
     }
 
-    /// How long the chip takes to hand out `len` bytes over two data lines.
-    pub fn read_time(&self, len: usize) -> Duration {
-        let bits_per_us = u64::from(self.timing.read_mhz.max(1)) * 2;
-        Duration::from_nanos(len as u64 * 8 * 1000 / bits_per_us)
+    /// How long a write of the status registers takes.
+    pub fn status_time(&self) -> Duration {
+        Duration::from_millis(self.timing.status_write_ms.into())
     }
 
     /// How long one page program of `len` bytes takes.

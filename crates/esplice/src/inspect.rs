@@ -3,14 +3,17 @@
 use std::{
     io::{self, BufRead, BufWriter, IsTerminal, Write},
     path::PathBuf,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use esplice_monitor::Symbols;
 use esplice_sim::{Board, Counters, RomNames, TraceEvent, TraceWhat, Traced};
 
-use crate::{exit::Failure, shell::Shell, source};
+use crate::{exit::Failure, source};
 
 /// Most registers without a device that the summary names.
 const MOST_UNKNOWN: usize = 24;
@@ -43,7 +46,9 @@ pub struct Inspector {
     names: Arc<Names>,
     trace: Arc<Mutex<BufWriter<io::Stderr>>>,
     every: Option<Duration>,
-    enter: Option<mpsc::Receiver<()>>,
+    enter: Enter,
+    /// Times that Enter had been pressed when it was last looked at.
+    pressed: u64,
     started: Instant,
     told: Instant,
     before: Counters,
@@ -51,7 +56,7 @@ pub struct Inspector {
 
 impl Inspector {
     /// Sets up what `args` ask for, before `board` runs.
-    pub fn new(args: &InspectArgs, board: &mut Board) -> Result<Inspector, Failure> {
+    pub fn new(args: &InspectArgs, enter: &Enter, board: &mut Board) -> Result<Self, Failure> {
         let elf = match &args.elf {
             None => None,
             Some(path) => {
@@ -83,7 +88,8 @@ impl Inspector {
             names,
             trace,
             every: args.status.map(Duration::from_secs),
-            enter: enter(),
+            enter: enter.clone(),
+            pressed: 0,
             started: now(),
             told: now(),
             before: Counters::default(),
@@ -91,42 +97,40 @@ impl Inspector {
     }
 
     /// To be called between the board's turns.
-    pub fn look(&mut self, board: &Board, shell: &mut Shell) {
+    pub fn look(&mut self, board: &Board, tell: &mut dyn FnMut(String)) {
         self.flush();
-        let asked = self.enter.as_ref().is_some_and(|enter| enter.try_iter().count() > 0);
+        let pressed = self.enter.0.load(Ordering::Relaxed);
+        let asked = std::mem::replace(&mut self.pressed, pressed) != pressed;
         let now = now();
         let since = now.saturating_duration_since(self.told);
         if asked || self.every.is_some_and(|every| since >= every) {
             let counters = board.counters();
             let executed = counters.instructions.saturating_sub(self.before.instructions);
             let mips = executed as f64 / since.as_secs_f64().max(1e-6) / 1e6;
-            shell.status(&self.status(board, &counters, mips));
+            tell(self.status(board, &counters, mips));
             (self.told, self.before) = (now, counters);
         }
     }
 
     /// What is told when the board is switched off.
-    pub fn end(&mut self, board: &Board, shell: &mut Shell) {
+    pub fn end(&mut self, board: &Board, tell: &mut dyn FnMut(String)) {
         self.flush();
         let counters = board.counters();
         let time = now().saturating_duration_since(self.started).as_secs_f64().max(1e-6);
-        shell.status(&self.status(board, &counters, counters.instructions as f64 / time / 1e6));
+        tell(self.status(board, &counters, counters.instructions as f64 / time / 1e6));
         let unknown = board.unlisted_accesses();
         if unknown.is_empty() {
             return;
         }
-        shell.status(&format!(
-            "{} registers were used where the board has no device:",
-            unknown.len()
-        ));
+        tell(format!("{} registers were used where the board has no device:", unknown.len()));
         for (addr, accesses) in unknown.iter().take(MOST_UNKNOWN) {
-            shell.status(&format!(
+            tell(format!(
                 "  {addr:#010x} read {} times, written {} times",
                 accesses.reads, accesses.writes
             ));
         }
         if let Some(more) = unknown.len().checked_sub(MOST_UNKNOWN).filter(|more| *more > 0) {
-            shell.status(&format!("  and {more} more"));
+            tell(format!("  and {more} more"));
         }
     }
 
@@ -211,20 +215,24 @@ fn line(traced: &Traced, names: &Names) -> String {
     format!("{at:12.6} {what}")
 }
 
-/// Someone presses Enter.
-fn enter() -> Option<mpsc::Receiver<()>> {
-    if !io::stdin().is_terminal() {
-        return None;
-    }
-    let (pressed, enter) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            if line.is_err() || pressed.send(()).is_err() {
-                return;
-            }
+/// How often Enter was pressed, by someone at a terminal.
+#[derive(Debug, Clone, Default)]
+pub struct Enter(Arc<AtomicU64>);
+
+impl Enter {
+    /// Listens to the terminal, if there is one.
+    pub fn listen() -> Self {
+        let enter = Self::default();
+        if io::stdin().is_terminal() {
+            let pressed = Arc::clone(&enter.0);
+            std::thread::spawn(move || {
+                for _ in io::stdin().lock().lines().take_while(Result::is_ok) {
+                    pressed.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         }
-    });
-    Some(enter)
+        enter
+    }
 }
 
 #[allow(clippy::disallowed_methods)] // How many instructions a second the host manages is asked of its clock.

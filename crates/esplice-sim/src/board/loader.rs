@@ -165,4 +165,12 @@ impl LoaderTarget for Reach<'_> {
     fn nor(&mut self) -> &mut Nor {
         &mut self.0.fabric.flash.nor
     }
+
+    fn protect(&mut self, protected: bool) {
+        self.0.fabric.flash.protect(protected);
+    }
+
+    fn is_protected(&self, offset: u32, len: u32) -> bool {
+        self.0.fabric.flash.is_protected(&(offset..offset.saturating_add(len)))
+    }
 }

@@ -551,10 +551,11 @@ impl Board {
     fn begin_rom(&mut self, mut flow: Flow, then: Then) {
         let at_once =
             if flow.out.is_empty() { flow.cycles.min(MOST_UNINTERRUPTED) } else { flow.cycles };
-        let ready = self.soc.fabric.clock.tick_at(self.cpu.cycles.saturating_add(flow.cycles));
+        let computed = self.soc.fabric.clock.tick_at(self.cpu.cycles.saturating_add(flow.cycles));
+        let ready = computed.saturating_add(flow.waits);
         self.cpu.cycles += at_once;
         self.soc.fabric.clock.cycle = self.cpu.cycles;
-        if flow.cycles > at_once {
+        if flow.cycles > at_once || flow.waits > 0 {
             flow.until = flow.until.max(ready);
         }
         let now = self.soc.fabric.now();

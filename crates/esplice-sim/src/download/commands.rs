@@ -10,7 +10,7 @@ use super::{
     BLOCK_HEADER, DATA, Effects, End, Loader, LoaderTarget, PAYLOAD, Session,
     inflate::Inflated,
     reason,
-    spi_flash::{Geometry, SpiError},
+    spi_flash::{self, Geometry, SpiError},
 };
 use crate::nor::Nor;
 
@@ -78,17 +78,19 @@ impl Loader {
                 }
                 End::Done
             }
-            Opcode::FlashBegin => self.flash_begin(false, target.nor(), effects),
-            Opcode::FlashDeflBegin => self.flash_begin(true, target.nor(), effects),
-            Opcode::FlashData => self.flash_data(target.nor(), effects),
-            Opcode::FlashDeflData => self.flash_defl_data(target.nor(), effects),
+            Opcode::FlashBegin => self.flash_begin(false, target, effects),
+            Opcode::FlashDeflBegin => self.flash_begin(true, target, effects),
+            Opcode::FlashData => self.flash_data(target, effects),
+            Opcode::FlashDeflData => self.flash_defl_data(target, effects),
             Opcode::FlashEnd => {
-                let end = self.flash_end(self.raw, self.raw.written, effects);
+                let end = self.flash_end(self.raw, self.raw.written, target, effects);
                 // Left even when refused.
                 effects.leave_for = Some(0);
                 end
             }
-            Opcode::FlashDeflEnd => self.flash_end(self.deflated, self.deflated.total, effects),
+            Opcode::FlashDeflEnd => {
+                self.flash_end(self.deflated, self.deflated.total, target, effects)
+            }
             Opcode::SpiSetParams => {
                 if self.said_len() != 24 {
                     return self.refuse(reason::INVALID);
@@ -142,7 +144,7 @@ impl Loader {
             Err(end) => return end,
         };
         self.raw.sequence = self.raw.sequence.wrapping_add(1);
-        effects.busy += self.cpu_time(u64::from(len) * cycles::CHECKSUM);
+        effects.cycles += u64::from(len) * cycles::CHECKSUM;
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
@@ -156,7 +158,12 @@ impl Loader {
         End::Done
     }
 
-    fn flash_begin(&mut self, deflated: bool, nor: &mut Nor, effects: &mut Effects) -> End {
+    fn flash_begin(
+        &mut self,
+        deflated: bool,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> End {
         if self.said_len() != 20 || self.data_word(2) > self.chip.loader.ram_block {
             return self.refuse(reason::INVALID);
         }
@@ -170,14 +177,14 @@ impl Loader {
         } else {
             self.raw = session;
         }
-        match self.flash.erase_area(nor, session.place, session.total, &mut effects.busy) {
+        match self.flash.erase_area(target, session.place, session.total, effects) {
             Ok(()) => End::Done,
             Err(SpiError::Refused) => self.refuse(reason::FAILED),
             Err(error) => error.into(),
         }
     }
 
-    fn flash_data(&mut self, nor: &mut Nor, effects: &mut Effects) -> End {
+    fn flash_data(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
         let len = match self.block(self.raw) {
             Ok(len) if len.is_multiple_of(4) => len,
             Ok(_) => return self.refuse(reason::INVALID),
@@ -185,19 +192,18 @@ impl Loader {
         };
         self.raw.sequence = self.raw.sequence.wrapping_add(1);
         // Once before, and once over what is read back.
-        effects.busy += self.cpu_time(2 * u64::from(len) * cycles::CHECKSUM);
+        effects.cycles += 2 * u64::from(len) * cycles::CHECKSUM;
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
         // The ROM does not look at what the write answers; it reads back over the block instead,
         // and a read that is refused leaves the block there.
         let mut found = self.payload(len).to_vec();
-        let busy = &mut effects.busy;
-        match self.flash.write(nor, self.raw.place, self.payload(len), busy) {
+        match self.flash.write(target, self.raw.place, self.payload(len), effects) {
             Ok(()) | Err(SpiError::Refused) => {}
             Err(error) => return error.into(),
         }
-        match self.flash.read(nor, self.raw.place, &mut found, busy) {
+        match self.flash.read(target.nor(), self.raw.place, &mut found, effects) {
             Ok(()) | Err(SpiError::Refused) => {}
             Err(error) => return error.into(),
         }
@@ -211,13 +217,17 @@ impl Loader {
         End::Done
     }
 
-    fn flash_defl_data(&mut self, nor: &mut Nor, effects: &mut Effects) -> End {
+    fn flash_defl_data(
+        &mut self,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> End {
         let len = match self.block(self.deflated) {
             Ok(len) => len,
             Err(end) => return end,
         };
         self.deflated.sequence = self.deflated.sequence.wrapping_add(1);
-        effects.busy += self.cpu_time(u64::from(len) * (cycles::CHECKSUM + cycles::INFLATE_IN));
+        effects.cycles += u64::from(len) * (cycles::CHECKSUM + cycles::INFLATE_IN);
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
@@ -229,7 +239,7 @@ impl Loader {
                 Inflated::Window { more } => {
                     let window = self.inflater.take_window();
                     let written =
-                        self.flash.write(nor, self.deflated.place, window, &mut effects.busy);
+                        self.flash.write(target, self.deflated.place, window, effects);
                     self.deflated.advance(window.len() as u32);
                     match written {
                         Ok(()) | Err(SpiError::Refused) => {}
@@ -253,10 +263,10 @@ impl Loader {
             return self.refuse(reason);
         }
         let inflated = self.inflater.inflated() - before;
-        effects.busy += self.cpu_time(inflated * cycles::INFLATE_OUT);
+        effects.cycles += inflated * cycles::INFLATE_OUT;
         if last {
             let rest = self.inflater.rest();
-            match self.flash.write(nor, self.deflated.place, rest, &mut effects.busy) {
+            match self.flash.write(target, self.deflated.place, rest, effects) {
                 Ok(()) | Err(SpiError::Refused) => {}
                 Err(error) => return error.into(),
             }
@@ -264,10 +274,17 @@ impl Loader {
         End::Done
     }
 
-    fn flash_end(&mut self, session: Session, written: u32, effects: &mut Effects) -> End {
+    fn flash_end(
+        &mut self,
+        session: Session,
+        written: u32,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> End {
         if session.sequence != session.blocks || session.total != written {
             return self.refuse(reason::FAILED);
         }
+        spi_flash::lock(target, effects);
         if self.data_byte(0) == 0 {
             effects.restart = true;
             self.reason = 0;
@@ -284,13 +301,13 @@ impl Loader {
         // Checked by the length asked for, read by whole words.
         let mut bytes = [0; READ_FLASH_SLOW_LEN];
         let asked = bytes.get_mut(..len as usize).unwrap_or_default();
-        if self.flash.read(nor, offset, asked, &mut effects.busy).is_err() {
+        if self.flash.read(nor, offset, asked, effects).is_err() {
             return self.refuse(reason::READ);
         }
         let words = len.next_multiple_of(4);
         let whole = bytes.get_mut(..words as usize).unwrap_or_default();
         let unlimited = Geometry { size: u32::MAX, ..self.flash.clone() };
-        if unlimited.read(nor, offset, whole, &mut Duration::default()).is_ok() {
+        if unlimited.read(nor, offset, whole, &mut Effects::default()).is_ok() {
             let whole = whole.to_vec();
             self.put_reply(DATA, &whole);
         }
@@ -313,10 +330,10 @@ impl Loader {
             let piece = left.min(MD5_PIECE);
             let mut bytes = [0; MD5_PIECE as usize];
             let words = bytes.get_mut(..piece.next_multiple_of(4) as usize).unwrap_or_default();
-            if self.flash.read(nor, offset, words, &mut effects.busy).is_err() {
+            if self.flash.read(nor, offset, words, effects).is_err() {
                 return self.refuse(reason::READ);
             }
-            effects.busy += self.cpu_time(u64::from(piece) * cycles::MD5);
+            effects.cycles += u64::from(piece) * cycles::MD5;
             hash.update(bytes.get(..piece as usize).unwrap_or_default());
             offset = offset.wrapping_add(piece);
             left -= piece;

@@ -26,8 +26,10 @@
 //! SPI_ATTACH, CHANGE_BAUDRATE and GET_SECURITY_INFO are carried out; the rest is refused as unknown
 //! commands are. FLASH_END always restarts the chip there, whatever it answers.
 //!
-//! Left out: encrypted writes (refused as on a chip whose eFuses forbid
-//! them, reason 0x64), and the flash chip's write protection after an END.
+//! A FLASH_BEGIN takes the flash chip's write protection back, and an END that is not refused protects all of it
+//! (`SPIEraseArea`, `SPILock`): the second-stage bootloader takes that back again.
+//!
+//! Left out: encrypted writes (refused as on a chip whose eFuses forbid them, reason 0x64).
 
 mod commands;
 pub(crate) use commands::security_info;
@@ -59,6 +61,9 @@ const PAYLOAD: usize = 24;
 const BLOCK_HEADER: u32 = 16;
 /// What the ROM waits for before it looks for a SYNC (ROM, `UartConnCheck`).
 const CONNECT_DELAY: Duration = Duration::from_millis(1);
+
+/// CPU cycles of a command, whatever it does: from its last byte to its reply's first (ROM, executed).
+const COMMAND_CYCLES: u64 = 400;
 
 /// Reasons in a refusal (esptool documentation, "Serial Protocol", ROM Loader Errors).
 mod reason {
@@ -94,6 +99,10 @@ pub trait LoaderTarget {
     fn write_ram(&mut self, addr: u32, bytes: &[u8]) -> bool;
     /// The flash chip.
     fn nor(&mut self) -> &mut Nor;
+    /// Sets the flash chip's write protection: for all of it, or none.
+    fn protect(&mut self, protected: bool);
+    /// Whether some of `len` bytes at `offset` of the flash chip are protected: it passes over what would change them.
+    fn is_protected(&self, offset: u32, len: u32) -> bool;
 }
 
 /// What the loader does next, once its reply has left.
@@ -198,7 +207,10 @@ impl From<SpiError> for End {
 /// What a command leaves besides its reply.
 #[derive(Default)]
 struct Effects {
+    /// Time that passes whatever the CPU's clock is.
     busy: Duration,
+    /// CPU cycles besides.
+    cycles: u64,
     /// Bytes of reply data before the status.
     data_len: usize,
     restart: bool,
@@ -296,7 +308,7 @@ impl Loader {
         let secure = is_secure(self.chip, |addr| target.read32(addr));
         let taken = |opcode: &Opcode| direction == 0 && (!secure || SECURE.contains(opcode));
         let opcode = Opcode::from_byte(opcode).filter(|op| !op.is_stub_only()).filter(taken);
-        let mut effects = Effects::default();
+        let mut effects = Effects { cycles: COMMAND_CYCLES, ..Effects::default() };
         let end = match opcode {
             Some(opcode) => {
                 let end = self.perform(opcode, target, &mut effects);
@@ -306,18 +318,19 @@ impl Loader {
             }
             None => self.refuse(reason::INVALID),
         };
+        let busy = effects.busy + self.cpu_time(effects.cycles);
         let failed = match end {
             End::Done => false,
             End::Refused => true,
             End::Stuck => {
                 self.phase = Phase::Gone;
                 let then = Some(After::Gone);
-                return LoaderOutput { busy: effects.busy, then, ..LoaderOutput::default() };
+                return LoaderOutput { busy, then, ..LoaderOutput::default() };
             }
             End::Nor(error) => {
                 self.phase = Phase::Gone;
                 let (then, error) = (Some(After::Gone), Some(error));
-                return LoaderOutput { busy: effects.busy, then, error, ..Default::default() };
+                return LoaderOutput { busy, then, error, ..Default::default() };
             }
         };
         self.put_reply(0, &[0x01]);
@@ -333,7 +346,7 @@ impl Loader {
         };
         let mut reply = slip::encode(whole).repeat(times);
         let then = self.leave(&effects, &mut reply);
-        LoaderOutput { reply, busy: effects.busy, then, error: None }
+        LoaderOutput { reply, busy, then, error: None }
     }
 
     /// What follows the reply, and the bytes that go before it.

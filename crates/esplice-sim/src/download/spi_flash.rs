@@ -3,15 +3,36 @@
 //! Learnt from the code of the ESP32-C3's mask ROM (the vendor's ROM ELF, revision 3):
 //! `SPIEraseArea`, `esp_rom_spiflash_write`, `esp_rom_spiflash_read`, `SPI_page_program`.
 
-use std::time::Duration;
-
-use crate::nor::{Nor, NorError};
+use super::{Effects, LoaderTarget};
+use crate::nor::{BLOCK_64K_LEN, Nor, NorError, SECTOR_LEN};
 
 /// Bytes that one program operation of the ROM takes (ROM, `rom_default_spiflash_legacy_funcs`).
 const PROGRAM_CHUNK: usize = 32;
 /// Most program or erase steps of one command: twice what the largest chip has room for. Only a
 /// geometry that no chip has takes more, and then the ROM is busy for minutes.
 const MOST_STEPS: u32 = 8192;
+
+/// CPU cycles that the ROM's flash functions take, besides the flash chip's own time: measured by executing the ROM
+/// on a board with and without time (the flash functions of `esp_rom_spiflash_*` in the chip's ROM table have the
+/// same figures).
+mod cycles {
+    /// Of a clock of the SPI bus: nothing changes the divider that a reset leaves.
+    const CLOCK: u64 = 4;
+    /// A read.
+    pub const READ: u64 = 145 + 16 * CLOCK;
+    /// Each 16 bytes of it: command, address, data on one line.
+    pub const READ_CHUNK: u64 = 61 + (8 + 24 + 16 * 8) * CLOCK;
+    /// A program of up to 32 bytes: latch between looks at the status, command, address.
+    pub const PROGRAM: u64 = 318 + (40 + 32) * CLOCK;
+    /// Each byte of it.
+    pub const PROGRAM_BYTE: u64 = 8 * CLOCK;
+    /// An erase.
+    pub const ERASE: u64 = 338 + (40 + 16 + 32) * CLOCK;
+    /// Taking write protection back, with the mode of reads set before it.
+    pub const UNLOCK: u64 = 651 + 144 * CLOCK;
+    /// Protecting the chip.
+    pub const LOCK: u64 = 430 + 112 * CLOCK;
+}
 
 /// Why a flash function of the ROM does not end well.
 #[derive(Debug)]
@@ -49,10 +70,10 @@ impl Geometry {
     /// then blocks while more than a block remains, then singly again.
     pub(super) fn erase_area(
         &self,
-        nor: &mut Nor,
+        target: &mut dyn LoaderTarget,
         offset: u32,
         len: u32,
-        busy: &mut Duration,
+        effects: &mut Effects,
     ) -> Result<(), SpiError> {
         if offset.wrapping_add(len) > self.size {
             return Err(SpiError::Refused);
@@ -63,6 +84,9 @@ impl Geometry {
         if !offset.is_multiple_of(self.sector) {
             return Err(SpiError::Refused);
         }
+        target.protect(false);
+        effects.cycles += cycles::UNLOCK;
+        effects.busy += target.nor().status_time();
         let per_block = self.block / self.sector;
         let mut sector = offset / self.sector;
         let mut left = len.div_ceil(self.sector);
@@ -71,7 +95,7 @@ impl Geometry {
             return Err(SpiError::Stuck);
         }
         for _ in 0..first {
-            *busy += self.erase_one(nor, sector)?;
+            self.erase_one(target, sector, effects)?;
             sector += 1;
         }
         left -= first;
@@ -80,7 +104,11 @@ impl Geometry {
             if block >= self.size / self.block {
                 return Err(SpiError::Refused);
             }
-            *busy += nor.erase_block(wrap(nor, block * self.block))?;
+            let at = wrap(target.nor(), block * self.block);
+            if !target.is_protected(at, BLOCK_64K_LEN) {
+                effects.busy += target.nor().erase_block(at)?;
+            }
+            effects.cycles += cycles::ERASE;
             sector = sector.wrapping_add(per_block);
             left -= per_block;
         }
@@ -88,27 +116,36 @@ impl Geometry {
             return Err(SpiError::Stuck);
         }
         for _ in 0..left {
-            *busy += self.erase_one(nor, sector)?;
+            self.erase_one(target, sector, effects)?;
             sector += 1;
         }
         Ok(())
     }
 
-    fn erase_one(&self, nor: &mut Nor, sector: u32) -> Result<Duration, SpiError> {
+    fn erase_one(
+        &self,
+        target: &mut dyn LoaderTarget,
+        sector: u32,
+        effects: &mut Effects,
+    ) -> Result<(), SpiError> {
         if sector >= self.size / self.sector {
             return Err(SpiError::Refused);
         }
-        let at = wrap(nor, sector.wrapping_mul(self.sector));
-        Ok(nor.erase_sector(at)?)
+        let at = wrap(target.nor(), sector.wrapping_mul(self.sector));
+        if !target.is_protected(at, SECTOR_LEN) {
+            effects.busy += target.nor().erase_sector(at)?;
+        }
+        effects.cycles += cycles::ERASE;
+        Ok(())
     }
 
     /// Programs `data`; its length is a multiple of 4 or the ROM answers an error.
     pub(super) fn write(
         &self,
-        nor: &mut Nor,
+        target: &mut dyn LoaderTarget,
         offset: u32,
         data: &[u8],
-        busy: &mut Duration,
+        effects: &mut Effects,
     ) -> Result<(), SpiError> {
         if offset.wrapping_add(data.len() as u32) > self.size {
             return Err(SpiError::Refused);
@@ -119,10 +156,10 @@ impl Geometry {
         }
         let room = (self.page - offset % self.page) as usize;
         if data.len() < room {
-            return self.page_program(nor, offset, data, busy);
+            return self.page_program(target, offset, data, effects);
         }
         let (head, mut rest) = data.split_at(room);
-        self.page_program(nor, offset, head, busy)?;
+        self.page_program(target, offset, head, effects)?;
         if rest.len() / self.page as usize > usize::from(u8::MAX) {
             // The ROM counts pages in a byte.
             return Err(SpiError::Stuck);
@@ -130,7 +167,7 @@ impl Geometry {
         let mut at = offset.wrapping_add(room as u32);
         while !rest.is_empty() {
             let (page, after) = rest.split_at(rest.len().min(self.page as usize));
-            self.page_program(nor, at, page, busy)?;
+            self.page_program(target, at, page, effects)?;
             at = at.wrapping_add(page.len() as u32);
             rest = after;
         }
@@ -139,17 +176,21 @@ impl Geometry {
 
     fn page_program(
         &self,
-        nor: &mut Nor,
+        target: &mut dyn LoaderTarget,
         offset: u32,
         data: &[u8],
-        busy: &mut Duration,
+        effects: &mut Effects,
     ) -> Result<(), SpiError> {
         if !data.len().is_multiple_of(4) {
             return Err(SpiError::Refused);
         }
         for (number, chunk) in (0_u32..).zip(data.chunks(PROGRAM_CHUNK)) {
             let at = offset.wrapping_add(number * PROGRAM_CHUNK as u32);
-            *busy += nor.program_page(wrap(nor, at), chunk)?;
+            let at = wrap(target.nor(), at);
+            if !target.is_protected(at, chunk.len() as u32) {
+                effects.busy += target.nor().program_page(at, chunk)?;
+            }
+            effects.cycles += cycles::PROGRAM + cycles::PROGRAM_BYTE * chunk.len() as u64;
         }
         Ok(())
     }
@@ -160,7 +201,7 @@ impl Geometry {
         nor: &Nor,
         offset: u32,
         out: &mut [u8],
-        busy: &mut Duration,
+        effects: &mut Effects,
     ) -> Result<(), SpiError> {
         if offset.wrapping_add(out.len() as u32) > self.size {
             return Err(SpiError::Refused);
@@ -170,9 +211,16 @@ impl Geometry {
             let at = wrap(nor, offset.wrapping_add(number));
             *byte = bytes.get(at as usize).copied().unwrap_or(0xff);
         }
-        *busy += nor.read_time(out.len());
+        effects.cycles += cycles::READ + cycles::READ_CHUNK * out.len().div_ceil(16) as u64;
         Ok(())
     }
+}
+
+/// Protects all of the chip, as the ROM does behind a write that ended well (ROM, `SPILock`).
+pub(super) fn lock(target: &mut dyn LoaderTarget, effects: &mut Effects) {
+    target.protect(true);
+    effects.cycles += cycles::LOCK;
+    effects.busy += target.nor().status_time();
 }
 
 /// The chip does not look at address bits beyond its size.

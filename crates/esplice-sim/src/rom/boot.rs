@@ -172,6 +172,7 @@ impl Boot<'_> {
         let flash_boot = self.call.soc.fabric.boots_from_flash();
         let call = &mut self.call;
         call.table.fill_ram(call.soc);
+        flash::attach(call);
         flash::update_id(call);
         let hz = chip::apb_freq(call);
         if let Some(ticks) = call.data("s_ticks_per_us") {
@@ -289,7 +290,10 @@ impl Boot<'_> {
         let divider = if header[3] & 15 <= 2 { (header[3] & 15) + 2 } else { 1 };
         self.say(format!("mode:{mode}, clock div:{divider}"));
 
-        flash::set_read_mode(&mut self.call, u32::from(header[2]));
+        for controller in ["spi0", "spi1"] {
+            flash::set_clock(&mut self.call, controller, u32::from(divider));
+        }
+        let until = flash::config_read_mode(&mut self.call, u32::from(header[2]));
 
         let mut hash = Sha256::new();
         hash.update(&header);
@@ -359,7 +363,7 @@ impl Boot<'_> {
         }
         let entry = self.word(4);
         self.say(format!("entry 0x{entry:08x}"));
-        (Next::Run(entry), cycles, 0)
+        (Next::Run(entry), cycles, until)
     }
 
     /// A segment goes to where no memory is: the ROM's store raises an exception, and its own vectors

@@ -1,13 +1,13 @@
 //! ROM functions that reach the flash chip (ROM, group spiflash_legacy). Results: 0 is success.
 
-use super::{Call, Flow, Hook, MOST_BYTES};
-use crate::soc::clock::periods;
+use super::{Call, Flow, Hook, MOST_BYTES, spi_bus::SpiBus};
+use crate::soc::clock::Tick;
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("esp_rom_spiflash_wait_idle", |call| {
         call.give(0);
-        let idle = idle_at(call);
-        Flow::at(idle)
+        let bus = SpiBus::of(call);
+        Flow { waits: until_idle(call) + bus.status(), ..Flow::default() }
     }),
     ("esp_rom_spiflash_read", |call| {
         let (offset, to, len) = (call.arg(0), call.arg(1), call.arg(2));
@@ -19,7 +19,9 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let bytes = call.soc.fabric.flash.read(offset, len.min(MOST_BYTES) as usize);
         call.store_bytes(to, &bytes);
         call.give(0);
-        Flow { until: idle_at(call).max(call.now() + read_time(call, len)), ..Flow::of(len.into()) }
+        let bus = SpiBus::of(call);
+        let waits = until_idle(call) + bus.status() + bus.read(len);
+        Flow { waits, ..Flow::of(len.into()) }
     }),
     ("esp_rom_spiflash_write", |call| {
         let (offset, from, len) = (call.arg(0), call.arg(1), call.arg(2));
@@ -28,21 +30,25 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             return Flow::after(20);
         }
         let bytes = call.bytes(from, len);
+        let bus = SpiBus::of(call);
         let mut at = idle_at(call);
         let mut offset = offset;
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             // The ROM sends 32 bytes at a time, and none of them over a page's end.
-            let room = (32 - offset % 32) as usize;
+            let room = (256 - offset % 256).min(32) as usize;
             let (piece, tail) = rest.split_at(room.min(rest.len()));
+            at += bus.write_enable() + bus.program(piece.len() as u32);
             let flash = &mut call.soc.fabric.flash;
             flash.write_enable();
             flash.program(offset, piece, at);
-            at = flash.busy_until().max(at);
+            at = flash.busy_until().max(at) + bus.status();
             offset += piece.len() as u32;
             rest = tail;
         }
-        Flow { units: len.into(), ..done(call) }
+        call.soc.fabric.flash_touched();
+        call.give(0);
+        Flow { waits: at - call.now(), ..Flow::of(len.into()) }
     }),
     ("esp_rom_spiflash_erase_sector", |call| {
         let number = call.arg(0);
@@ -57,14 +63,20 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         erase(call, Some(0), size)
     }),
     ("SPI_write_enable", |call| {
-        let at = idle_at(call);
+        let waits = until_idle(call) + SpiBus::of(call).write_enable();
         call.soc.fabric.flash.write_enable();
         call.give(0);
-        Flow::at(at)
+        Flow { waits, ..Flow::default() }
     }),
     ("esp_rom_spiflash_unlock", |call| {
-        let at = idle_at(call);
+        let bus = SpiBus::of(call);
+        let at = idle_at(call) + 2 * bus.status() + bus.write_enable() + bus.write_status();
         call.soc.fabric.flash.unlock(at);
+        // Status writes are of two registers from here on.
+        if let Some(spi) = call.soc.base_of("spi1") {
+            let old = call.load(spi + CTRL);
+            call.store(spi + CTRL, old | CTRL_TWO_STATUS);
+        }
         done(call)
     }),
     ("esp_rom_spiflash_config_param", |call| {
@@ -77,23 +89,35 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         }
         success(call)
     }),
-    ("esp_rom_spiflash_attach", |_| Flow::after(200)),
-    ("esp_rom_spiflash_config_clk", success),
+    ("esp_rom_spiflash_attach", |call| {
+        let waits = attach(call);
+        Flow { waits, ..Flow::after(200) }
+    }),
+    ("esp_rom_spiflash_config_clk", |call| {
+        let (divider, controller) = (call.arg(0), call.arg(1));
+        let waits = until_idle(call) + SpiBus::of(call).status();
+        let name = if controller == 0 { "spi0" } else { "spi1" };
+        set_clock(call, name, divider);
+        Flow { waits, ..success(call) }
+    }),
     ("esp_rom_spiflash_config_readmode", |call| {
         let mode = call.arg(0);
-        set_read_mode(call, mode);
-        success(call)
+        let at = config_read_mode(call, mode);
+        call.give(0);
+        Flow { waits: at - call.now(), ..Flow::default() }
     }),
     ("esp_rom_spiflash_select_qio_pins", success),
     ("esp_rom_spiflash_read_status", |call| {
-        let (to, now) = (call.arg(1), call.now());
-        let status = u32::from(call.soc.fabric.flash.status_1(now));
+        let (to, waits) = (call.arg(1), SpiBus::of(call).status());
+        let now = call.now();
+        let status = u32::from(call.soc.fabric.flash.status_1(now + waits));
         call.store(to, status);
-        success(call)
+        Flow { waits, ..success(call) }
     }),
     ("esp_rom_spi_flash_update_id", |call| {
         update_id(call);
-        success(call)
+        let waits = SpiBus::of(call).id();
+        Flow { waits, ..success(call) }
     }),
     ("ets_efuse_get_spiconfig", success),
     ("ets_efuse_get_wp_pad", |call| {
@@ -111,9 +135,44 @@ pub(super) fn update_id(call: &mut Call<'_>) {
     }
 }
 
+/// CTRL and CLOCK of a memory SPI controller (TRM 26.7).
+pub(super) const CTRL: u32 = 0x08;
+pub(super) const CLOCK: u32 = 0x14;
+/// CTRL: WP and the levels of idle lines, as the ROM's `esp_rom_spiflash_attach` leaves them.
+const CTRL_ATTACHED: u32 = 1 << 21;
+/// CTRL: status writes are of two bytes.
+const CTRL_TWO_STATUS: u32 = 1 << 22;
+/// CTRL: what the ROM sets besides the lines of a read: WP, the levels of D and Q, clocks of dummy cycles.
+const CTRL_READING: u32 = 1 << 21 | 1 << 19 | 1 << 18 | 1 << 3;
+
+/// Brings both controllers to the mode in which each flash chip can be read, and wakes the chip; gives the time
+/// that this takes on the bus (ROM, `spi_flash_attach`).
+pub(super) fn attach(call: &mut Call<'_>) -> Tick {
+    for controller in ["spi0", "spi1"] {
+        if let Some(base) = call.soc.base_of(controller) {
+            call.store(base + CTRL, CTRL_ATTACHED);
+        }
+    }
+    SpiBus::of(call).release()
+}
+
+/// Sets how both controllers read, and the flash chip's quad-enable bit with it; gives when that is done (ROM,
+/// `esp_rom_spiflash_config_readmode`).
+pub(super) fn config_read_mode(call: &mut Call<'_>, mode: u32) -> Tick {
+    let bus = SpiBus::of(call);
+    let mut at = idle_at(call) + 2 * bus.status();
+    let quad = mode < 2;
+    let flash = &mut call.soc.fabric.flash;
+    if flash.is_quad_enabled() != quad {
+        at += 3 * bus.status() + bus.write_enable() + bus.write_status();
+        flash.enable_quad(quad, at);
+    }
+    set_read_mode(call, mode);
+    idle_at(call).max(at)
+}
+
 /// Sets how both controllers read: bits 24 to 13 of CTRL (TRM 26.7), by esp_rom_spiflash_read_mode_t.
-pub(super) fn set_read_mode(call: &mut Call<'_>, mode: u32) {
-    const CTRL: u32 = 0x08;
+fn set_read_mode(call: &mut Call<'_>, mode: u32) {
     const FAST: u32 = 1 << 13;
     const DUAL: u32 = 1 << 14;
     const QUAD: u32 = 1 << 20;
@@ -130,8 +189,22 @@ pub(super) fn set_read_mode(call: &mut Call<'_>, mode: u32) {
     for controller in ["spi0", "spi1"] {
         if let Some(base) = call.soc.base_of(controller) {
             let old = call.load(base + CTRL) & !(FAST | DUAL | QUAD | DIO | QIO);
-            call.store(base + CTRL, old | bits);
+            call.store(base + CTRL, old | bits | CTRL_READING);
         }
+    }
+}
+
+/// Sets a controller's clock: the bus's, divided by `divider` (ROM, `esp_rom_spiflash_config_clk`).
+pub(super) fn set_clock(call: &mut Call<'_>, controller: &str, divider: u32) {
+    let clock = match divider {
+        0 | 1 => 1 << 31,
+        _ => {
+            let last = (divider - 1) & 0xff;
+            last << 16 | ((divider / 2).wrapping_sub(1) & 0xff) << 8 | last
+        }
+    };
+    if let Some(base) = call.soc.base_of(controller) {
+        call.store(base + CLOCK, clock);
     }
 }
 
@@ -145,17 +218,19 @@ fn erase(call: &mut Call<'_>, offset: Option<u32>, len: u32) -> Flow {
         call.give(1);
         return Flow::after(20);
     };
-    let at = idle_at(call);
+    let bus = SpiBus::of(call);
+    let at = idle_at(call) + bus.write_enable() + bus.erase();
     let flash = &mut call.soc.fabric.flash;
     flash.write_enable();
     flash.erase(offset, len, at);
     done(call)
 }
 
+/// The end of a function that waits for the flash chip at its own.
 fn done(call: &mut Call<'_>) -> Flow {
     call.soc.fabric.flash_touched();
     call.give(0);
-    Flow { until: idle_at(call), ..Flow::after(100) }
+    Flow { waits: until_idle(call) + SpiBus::of(call).status(), ..Flow::after(100) }
 }
 
 fn chip_size(call: &mut Call<'_>) -> u32 {
@@ -165,15 +240,11 @@ fn chip_size(call: &mut Call<'_>) -> u32 {
     }
 }
 
-fn idle_at(call: &Call<'_>) -> u64 {
+fn idle_at(call: &Call<'_>) -> Tick {
     call.soc.fabric.flash.busy_until().max(call.now())
 }
 
-/// Time of a read on two lines.
-fn read_time(call: &Call<'_>, len: u32) -> u64 {
-    if !call.soc.fabric.timed {
-        return 0;
-    }
-    let mhz = u64::from(call.soc.fabric.flash.nor.timing().read_mhz.max(1));
-    periods(u64::from(len) * 4 + 32, mhz * 1_000_000)
+/// Until the flash chip is idle.
+fn until_idle(call: &Call<'_>) -> Tick {
+    idle_at(call) - call.now()
 }

@@ -17,6 +17,7 @@ mod libc;
 mod output;
 mod panic;
 mod printf;
+mod spi_bus;
 mod table;
 
 use std::collections::{HashMap, VecDeque};
@@ -79,6 +80,8 @@ pub(crate) struct Flow {
     pub out: VecDeque<u8>,
     /// No return before this moment.
     pub until: Tick,
+    /// What is waited for besides the cycles: flash chip and SPI bus.
+    pub waits: Tick,
 }
 
 impl Flow {

@@ -204,11 +204,32 @@ impl FlashChip {
 
     /// Takes all protection back and leaves the quad-enable bit, as the ROM's `esp_rom_spiflash_unlock` does.
     pub fn unlock(&mut self, now: Tick) {
-        if self.is_protected(&(0..self.nor.size())) {
-            self.command(0x06, 0, &[], 0, now);
-            let kept = self.status[1] & protection::QUAD_ENABLE;
-            self.command(0x01, 0, &[0, kept], 0, now);
+        let kept = self.status[1] & protection::QUAD_ENABLE;
+        self.command(0x06, 0, &[], 0, now);
+        self.command(0x01, 0, &[0, kept], 0, now);
+    }
+
+    /// Sets the protection bits for all of the chip or none of it, as the ROM's serial loader does. Without protection
+    /// the quad-enable bit goes as well.
+    pub fn protect(&mut self, protected: bool) {
+        self.status[0] = if protected { protection::ALL } else { 0 };
+        if !protected {
+            self.status[1] &= !protection::QUAD_ENABLE;
         }
+        self.stored_status = self.status;
+    }
+
+    /// Whether the chip's third and fourth data line are in use.
+    pub fn is_quad_enabled(&self) -> bool {
+        self.status[1] & protection::QUAD_ENABLE != 0
+    }
+
+    /// Sets the quad-enable bit and leaves the rest of both status registers.
+    pub fn enable_quad(&mut self, enabled: bool, now: Tick) {
+        let quad = if enabled { protection::QUAD_ENABLE } else { 0 };
+        let second = self.status[1] & !protection::QUAD_ENABLE | quad;
+        self.command(0x06, 0, &[], 0, now);
+        self.command(0x01, 0, &[self.status[0], second], 0, now);
     }
 
     /// When the running operation ends; the past if none runs.
@@ -291,13 +312,14 @@ impl FlashChip {
                 self.stored_status[index] = self.status[index];
             }
         }
-        let time = Duration::from_millis(self.nor.timing().status_write_ms.into());
+        let time = self.nor.status_time();
         if lasting {
             self.finish(Ok(time), Kind::Whole, 0..0, now);
         }
     }
 
-    fn is_protected(&self, range: &Range<u32>) -> bool {
+    /// Whether some of that range is protected.
+    pub fn is_protected(&self, range: &Range<u32>) -> bool {
         overlap(&protection::range(self.status, self.nor.size()), range)
             || overlap(&protection::second_range(self.status, self.nor.size()), range)
     }

@@ -1,8 +1,9 @@
 //! SPI0 and SPI1, the memory SPI controllers: flash commands by register, and transactions made
-//! up by software (TRM 26; register and bit names there).
+//! up by software (TRM 26; register and bit names there). A transaction takes its clocks: those of
+//! command, address, dummy and data over the lines of each, at the rate that CLOCK sets.
 
 use super::{
-    clock::Tick,
+    clock::{Tick, periods},
     device::{Device, Fabric, Registers, Scope},
     flash_chip::FlashChip,
 };
@@ -10,6 +11,8 @@ use crate::nor::{BLOCK_64K_LEN, SECTOR_LEN};
 
 const CMD: u32 = 0x00;
 const ADDR: u32 = 0x04;
+const CTRL: u32 = 0x08;
+const CLOCK: u32 = 0x14;
 const USER: u32 = 0x18;
 const USER1: u32 = 0x1c;
 const USER2: u32 = 0x20;
@@ -34,25 +37,60 @@ mod cmd {
     pub const CE: u32 = 1 << 22;
     pub const RES: u32 = 1 << 20;
     pub const USR: u32 = 1 << 18;
+    /// All of them.
+    pub const ALL: u32 = READ | WREN | WRDI | RDID | RDSR | WRSR | PP | SE | BE | CE | RES | USR;
+    /// SPI1_MST_ST, the controller's state, in a transaction: "send command".
+    pub const SENDING: u32 = 2;
 }
 
 /// Phases of a transaction, in USER.
 mod user {
     pub const COMMAND: u32 = 1 << 31;
     pub const ADDR: u32 = 1 << 30;
+    pub const DUMMY: u32 = 1 << 29;
     pub const MISO: u32 = 1 << 28;
     pub const MOSI: u32 = 1 << 27;
+    /// Lines of what is written, as [`ctrl`](super::ctrl) has those of what is read.
+    pub const WRITE_QIO: u32 = 1 << 15;
+    pub const WRITE_DIO: u32 = 1 << 14;
+    pub const WRITE_QUAD: u32 = 1 << 13;
+    pub const WRITE_DUAL: u32 = 1 << 12;
+}
+
+/// Lines of what is read, in CTRL: DUAL and QUAD are those of the data, DIO and QIO of the address as well.
+mod ctrl {
+    pub const QIO: u32 = 1 << 24;
+    pub const DIO: u32 = 1 << 23;
+    pub const QUAD: u32 = 1 << 20;
+    pub const DUAL: u32 = 1 << 14;
+    /// The others count only with this.
+    pub const FAST_READ: u32 = 1 << 13;
+}
+
+/// Clocks of a command on one line, and of an address.
+const COMMAND_CLOCKS: u64 = 8;
+const ADDR_CLOCKS: u64 = 24;
+/// CLOCK: the bus runs at the controller's own clock.
+const CLOCK_EQUAL: u32 = 1 << 31;
+
+/// Lines of address and data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lines {
+    addr: u64,
+    data: u64,
 }
 
 /// One controller.
 #[derive(Clone)]
 pub(crate) struct SpiMem {
     registers: Registers,
+    /// When the transaction is over that CMD shows.
+    busy_until: Tick,
 }
 
 impl SpiMem {
     pub fn new(len: u32) -> Self {
-        let mut spi = Self { registers: Registers::new(len) };
+        let mut spi = Self { registers: Registers::new(len), busy_until: 0 };
         spi.registers.reset(RESET);
         spi
     }
@@ -80,7 +118,94 @@ impl SpiMem {
         self.registers.get(offset) >> shift & ((1 << count) - 1)
     }
 
-    fn run(&mut self, controls: u32, flash: &mut FlashChip, now: u64) {
+    /// Lines of a transaction that reads.
+    fn read_lines(&self) -> Lines {
+        match self.registers.get(CTRL) {
+            bits if bits & ctrl::FAST_READ == 0 => Lines { addr: 1, data: 1 },
+            bits if bits & ctrl::QIO != 0 => Lines { addr: 4, data: 4 },
+            bits if bits & ctrl::DIO != 0 => Lines { addr: 2, data: 2 },
+            bits if bits & ctrl::QUAD != 0 => Lines { addr: 1, data: 4 },
+            bits if bits & ctrl::DUAL != 0 => Lines { addr: 1, data: 2 },
+            _ => Lines { addr: 1, data: 1 },
+        }
+    }
+
+    /// Lines of a transaction that writes.
+    fn write_lines(&self) -> Lines {
+        match self.registers.get(USER) {
+            bits if bits & user::WRITE_QIO != 0 => Lines { addr: 4, data: 4 },
+            bits if bits & user::WRITE_DIO != 0 => Lines { addr: 2, data: 2 },
+            bits if bits & user::WRITE_QUAD != 0 => Lines { addr: 1, data: 4 },
+            bits if bits & user::WRITE_DUAL != 0 => Lines { addr: 1, data: 2 },
+            _ => Lines { addr: 1, data: 1 },
+        }
+    }
+
+    /// Clocks of the bus that the commands of `controls` take.
+    fn clocks(&self, controls: u32) -> u64 {
+        let dummy = match self.registers.get(USER) & user::DUMMY {
+            0 => 0,
+            _ => u64::from(self.bits(USER1, 0, 6)) + 1,
+        };
+        let read_bits = u64::from(self.bits(MISO_DLEN, 0, 10)) + 1;
+        let len = u64::from(self.registers.get(ADDR) >> 24).min(BUFFER as u64);
+        let lines = self.read_lines();
+        let written = self.write_lines();
+        [
+            (cmd::WREN | cmd::WRDI | cmd::CE, COMMAND_CLOCKS),
+            (cmd::RDID, COMMAND_CLOCKS + 24),
+            (cmd::RDSR, COMMAND_CLOCKS + 8),
+            (cmd::WRSR, COMMAND_CLOCKS + 16),
+            (cmd::SE | cmd::BE, COMMAND_CLOCKS + ADDR_CLOCKS),
+            (cmd::RES, COMMAND_CLOCKS + ADDR_CLOCKS + 8),
+            (
+                cmd::PP,
+                COMMAND_CLOCKS
+                    + ADDR_CLOCKS.div_ceil(written.addr)
+                    + (8 * len).div_ceil(written.data),
+            ),
+            (
+                cmd::READ,
+                COMMAND_CLOCKS
+                    + ADDR_CLOCKS.div_ceil(lines.addr)
+                    + dummy
+                    + read_bits.div_ceil(lines.data),
+            ),
+            (cmd::USR, self.transaction_clocks(dummy)),
+        ]
+        .iter()
+        .filter(|(commands, _)| controls & commands != 0)
+        .map(|(_, clocks)| clocks)
+        .sum()
+    }
+
+    fn transaction_clocks(&self, dummy: u64) -> u64 {
+        let phases = self.registers.get(USER);
+        let lines = match phases & user::MOSI {
+            0 => self.read_lines(),
+            _ => self.write_lines(),
+        };
+        let phase = |phase: u32, clocks: u64| if phases & phase != 0 { clocks } else { 0 };
+        let bits = |offset: u32, shift: u32, count: u32| {
+            u64::from(self.bits(offset, shift, count)) + 1
+        };
+        phase(user::COMMAND, bits(USER2, 28, 4))
+            + phase(user::ADDR, bits(USER1, 26, 6).div_ceil(lines.addr))
+            + dummy
+            + phase(user::MOSI, bits(MOSI_DLEN, 0, 10).div_ceil(self.write_lines().data))
+            + phase(user::MISO, bits(MISO_DLEN, 0, 10).div_ceil(self.read_lines().data))
+    }
+
+    /// The bus's clock in Hz: the controller's, divided by CLKCNT_N + 1.
+    fn hz(&self, fabric: &Fabric) -> u64 {
+        let clock = self.registers.get(CLOCK);
+        let divider = if clock & CLOCK_EQUAL != 0 { 1 } else { u64::from(clock >> 16 & 0xff) + 1 };
+        fabric.clock.apb_hz() / divider
+    }
+
+    /// Carries commands out. `now` is the end of their transaction: the chip then begins what takes time, and
+    /// a status is the one of its last clocks.
+    fn run(&mut self, controls: u32, flash: &mut FlashChip, now: Tick) {
         // The flash commands take 24 bits of address, and the length from bits 31:24.
         let addr = self.registers.get(ADDR) & 0xff_ffff;
         let len = (self.registers.get(ADDR) >> 24) as usize;
@@ -128,7 +253,7 @@ impl SpiMem {
         }
     }
 
-    fn transaction(&mut self, flash: &mut FlashChip, now: u64) {
+    fn transaction(&mut self, flash: &mut FlashChip, now: Tick) {
         let phases = self.registers.get(USER);
         if phases & user::COMMAND == 0 {
             return;
@@ -165,33 +290,53 @@ impl SpiMem {
     }
 }
 
-/// Values after a reset that software relies on (TRM 26.7): USER has a command phase; 24 address
-/// bits; 8 command bits.
-const RESET: &[(u32, u32)] = &[(USER, user::COMMAND), (USER1, 23 << 26 | 7), (USER2, 7 << 28)];
+/// Values after a reset that software relies on (TRM 26.7): the clock divided by 4; USER has a command
+/// phase; 24 address bits; 8 command bits.
+const RESET: &[(u32, u32)] = &[
+    (CLOCK, 0x0003_0103),
+    (USER, user::COMMAND),
+    (USER1, 23 << 26 | 7),
+    (USER2, 7 << 28),
+];
 
 impl Device for SpiMem {
-    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
-        self.registers.get(offset)
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        match offset {
+            CMD if self.busy_until <= fabric.now() => 0,
+            _ => self.registers.get(offset),
+        }
     }
 
     fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
-        if offset != CMD {
-            self.registers.set(offset, value);
+        let controls = value & cmd::ALL;
+        if offset != CMD || controls == 0 {
+            if offset != CMD {
+                self.registers.set(offset, value);
+            }
             return;
         }
-        let now = fabric.now();
-        self.run(value, &mut fabric.flash, now);
+        // What is asked for in a transaction comes behind it.
+        let mut end = self.busy_until.max(fabric.now());
+        if fabric.timed {
+            end = end.saturating_add(periods(self.clocks(controls), self.hz(fabric)));
+        }
+        self.run(controls, &mut fabric.flash, end);
+        self.registers.set(CMD, controls | cmd::SENDING);
+        self.busy_until = end;
         fabric.flash_touched();
-        // The transaction is over before software can look: CMD reads 0.
     }
 
-    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
-        Some(Tick::MAX)
+    fn steady_until(&self, offset: u32, fabric: &Fabric) -> Option<Tick> {
+        match offset {
+            CMD if self.busy_until > fabric.now() => Some(self.busy_until),
+            _ => Some(Tick::MAX),
+        }
     }
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(RESET);
+            self.busy_until = 0;
         }
     }
 }

@@ -29,6 +29,7 @@ use Do::{Asked, Drive, Heard, Irq, Load, Plug, Reset, Send, Store, Wait};
 
 const MS: Duration = Duration::from_millis(1);
 const US: Duration = Duration::from_micros(1);
+const NS: Duration = Duration::from_nanos(1);
 const ALL: u32 = u32::MAX;
 const UART: u32 = 0x6000_0000;
 const SPI1: u32 = 0x6000_2000;
@@ -178,24 +179,36 @@ fn uart_receives_and_interrupts() {
 #[test]
 fn spi_commands_and_transactions() {
     check(&[
-        // JEDEC id as a user transaction: opcode 9Fh, 24 bits in.
+        // JEDEC id as a user transaction: opcode 9Fh, 24 bits in: 32 clocks of 5 MHz, a quarter of the crystal's half.
         Store(SPI1 + 0x18, 1 << 31 | 1 << 28),
         Store(SPI1 + 0x20, 7 << 28 | 0x9f),
         Store(SPI1 + 0x28, 23),
         Store(SPI1, 1 << 18),
+        Wait(NS * 6300),
+        Load(SPI1, 1 << 18, 1 << 18),
+        Wait(NS * 100),
         Load(SPI1, ALL, 0),
         Load(SPI1 + 0x58, ALL, 0x16_40ef),
         // And as a command.
         Store(SPI1 + 0x58, 0),
         Store(SPI1, 1 << 28),
         Load(SPI1 + 0x58, 0xff_ffff, 0x16_40ef),
-        // Read 8 bytes of flash.
+        // Read 8 bytes of flash on four lines, six dummy cycles, no divider: 8 + 6 + 6 + 16 clocks behind the 32.
+        Store(SPI1 + 0x14, 1 << 31),
+        Store(SPI1 + 0x08, 1 << 24 | 1 << 13),
+        Store(SPI1 + 0x18, 1 << 31 | 1 << 29),
+        Store(SPI1 + 0x1c, 23 << 26 | 5),
         Store(SPI1 + 0x04, 0x1_0000),
         Store(SPI1 + 0x28, 63),
         Store(SPI1, 1 << 31),
         Load(SPI1 + 0x58, ALL, u32::from_le_bytes(*b"page")),
         Load(SPI1 + 0x5c, ALL, u32::from_le_bytes(*b" one")),
-        // Erase takes the latch, and 45 ms.
+        Wait(NS * 8150),
+        Load(SPI1, 1 << 31, 1 << 31),
+        Wait(NS * 100),
+        Load(SPI1, ALL, 0),
+        Store(SPI1 + 0x18, 1 << 31),
+        // Erase takes the latch, and 45 ms from the end of its command.
         Store(SPI1, 1 << 24),
         Store(SPI1, 1 << 27),
         Load(SPI1 + 0x2c, 3, 0),

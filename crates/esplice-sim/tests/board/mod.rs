@@ -20,6 +20,7 @@ pub struct Parts {
     pub nor: Nor,
     pub ram: Vec<u8>,
     pub words: BTreeMap<u32, u32>,
+    pub protected: bool,
 }
 
 impl Parts {
@@ -57,6 +58,12 @@ impl LoaderTarget for Parts {
     fn nor(&mut self) -> &mut Nor {
         &mut self.nor
     }
+    fn protect(&mut self, protected: bool) {
+        self.protected = protected;
+    }
+    fn is_protected(&self, _offset: u32, _len: u32) -> bool {
+        self.protected
+    }
 }
 
 pub struct Bench {
@@ -76,7 +83,7 @@ impl Bench {
     pub fn new() -> Bench {
         let nor = Nor::in_memory(4 << 20, &chip().sim.as_ref().unwrap().flash);
         Bench {
-            chip: Parts { nor, ram: vec![0; RAM_LEN], words: BTreeMap::new() },
+            chip: Parts { nor, ram: vec![0; RAM_LEN], words: BTreeMap::new(), protected: false },
             loader: Loader::new(chip()),
             reply: Vec::new(),
             then: None,

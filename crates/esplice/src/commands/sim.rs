@@ -1,6 +1,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::mpsc,
 };
 
 use esplice_sim::{
@@ -13,7 +14,7 @@ use esplice_sim::{
 
 use crate::{
     exit::{Exit, Failure},
-    inspect::{InspectArgs, Inspector},
+    inspect::{Enter, InspectArgs, Inspector},
     interrupt::Interrupt,
     shell::Shell,
 };
@@ -23,6 +24,10 @@ pub struct Args {
     /// Chip of the board, such as esp32c3
     #[arg(long, value_name = "CHIP", visible_alias = "target")]
     chip: String,
+    /// Offer so many boards; each has its number, from 0 on, in the names of flash file and link, and
+    /// added to the ports
+    #[arg(long, value_name = "BOARDS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    count: u16,
     /// File with the flash's raw contents; a missing one is created, erased
     #[arg(long, value_name = "FILE")]
     flash: Option<PathBuf>,
@@ -81,24 +86,106 @@ fn place(text: &str) -> Result<Cable, String> {
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let wires: Vec<(Wire, SocketAddr)> = [(Wire::Tcp, args.tcp), (Wire::Rfc2217, args.rfc2217)]
-        .into_iter()
-        .filter_map(|(wire, at)| Some((wire, at?)))
-        .collect();
-    #[cfg(unix)]
-    let pty = args.pty.as_deref();
-    #[cfg(not(unix))]
-    let pty: Option<&Path> = None;
-    if wires.is_empty() && pty.is_none() {
+    let addrs = [args.tcp, args.rfc2217];
+    if addrs.iter().all(Option::is_none) && pty(args).is_none() {
         return Err(Failure::usage("no way to the board is given").hint("add --tcp 127.0.0.1:0"));
     }
-    for (_, at) in &wires {
-        consent(*at, args, shell)?;
+    for at in addrs.into_iter().flatten() {
+        consent(at, args, shell)?;
     }
-    let mut board = board(args)?;
-    let mut inspector = Inspector::new(&args.inspect, &mut board)?;
-    let mut server = Server::new(board, args.time);
-    for (wire, at) in wires {
+    let enter = Enter::listen();
+    let mut served = Vec::new();
+    for number in 0..args.count {
+        let number = (args.count > 1).then_some(number);
+        let mut board = board(args, number)?;
+        let inspector = Inspector::new(&args.inspect, &enter, &mut board)?;
+        let mut server = Server::new(board, args.time);
+        offer(&mut server, number, args, shell)?;
+        served.push((server, inspector, number));
+    }
+    let (told, talk) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for (server, inspector, number) in served {
+            let told = told.clone();
+            let say = move |said: Said| {
+                // Nobody listens any more at the end, when there is nothing to be told either.
+                let _ = told.send(match number {
+                    Some(number) => said.of_board(number),
+                    None => said,
+                });
+            };
+            scope.spawn(move || serve(server, inspector, args.time, interrupt, &say));
+        }
+        drop(told);
+        for said in talk {
+            match said {
+                Said::Status(text) => shell.status(&text),
+                Said::Warning(text) => shell.warning(&text),
+            }
+        }
+    });
+    Err(Failure::interrupted())
+}
+
+/// What a board's thread has to tell.
+enum Said {
+    Status(String),
+    Warning(String),
+}
+
+impl Said {
+    /// The same of one board among several.
+    fn of_board(self, number: u16) -> Said {
+        match self {
+            Said::Status(text) => Said::Status(format!("board {number}: {text}")),
+            Said::Warning(text) => Said::Warning(format!("board {number}: {text}")),
+        }
+    }
+}
+
+/// Serves one board until Ctrl-C.
+fn serve(
+    mut server: Server,
+    mut inspector: Inspector,
+    time: TimeMode,
+    interrupt: &Interrupt,
+    say: &dyn Fn(Said),
+) {
+    while !interrupt.is_asked() {
+        server.turn(&mut |happened| {
+            say(match happened {
+                Happened::Joined => Said::Status("a client came".into()),
+                Happened::Left => Said::Status("a client went".into()),
+                Happened::Stopped(error) => Said::Warning(format!("the board stopped: {error}")),
+                Happened::Fault(struck) => Said::Warning(struck.to_string()),
+                Happened::Behind(by) => Said::Warning(format!(
+                    "this machine is too slow for real time: the board is {} ms behind",
+                    by.as_millis()
+                )),
+            });
+        });
+        inspector.look(server.board(), &mut |text| say(Said::Status(text)));
+    }
+    if time == TimeMode::Real {
+        let lag = server.lag();
+        let (most, over) = (lag.most.as_secs_f64() * 1e3, lag.over.as_secs_f64());
+        say(Said::Status(format!(
+            "in {over:.1} s of real time the board was {most:.1} ms behind at most"
+        )));
+    }
+    inspector.end(server.board(), &mut |text| say(Said::Status(text)));
+}
+
+/// Offers a board, the one of that number if there are several, and says how it is reached.
+fn offer(
+    server: &mut Server,
+    number: Option<u16>,
+    args: &Args,
+    shell: &mut Shell,
+) -> Result<(), Failure> {
+    let wires = [(Wire::Tcp, args.tcp), (Wire::Rfc2217, args.rfc2217)];
+    for (wire, at) in wires.into_iter().filter_map(|(wire, at)| Some((wire, at?))) {
+        let at = numbered_port(at, number)?;
         let at = server
             .listen(wire, at)
             .map_err(|error| Failure::new(Exit::Port, format!("cannot listen on {at}: {error}")))?;
@@ -109,50 +196,74 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         reached(&format!("{scheme}://{at}"), wire == Wire::Rfc2217, args, shell);
     }
     #[cfg(unix)]
-    if let Some(link) = pty {
-        server.pty(link).map_err(|error| no_pty(link, &error))?;
+    if let Some(link) = pty(args) {
+        let link = numbered(link, number);
+        server.pty(&link).map_err(|error| no_pty(&link, &error))?;
         reached(&link.display().to_string(), false, args, shell);
     }
-    while !interrupt.is_asked() {
-        server.turn(&mut |happened| match happened {
-            Happened::Joined => shell.status("a client came"),
-            Happened::Left => shell.status("a client went"),
-            Happened::Stopped(error) => shell.warning(&format!("the board stopped: {error}")),
-            Happened::Fault(struck) => shell.warning(&struck.to_string()),
-            Happened::Behind(by) => shell.warning(&format!(
-                "this machine is too slow for real time: the board is {} ms behind",
-                by.as_millis()
-            )),
-        });
-        inspector.look(server.board(), shell);
-    }
-    if args.time == TimeMode::Real {
-        let lag = server.lag();
-        let (most, over) = (lag.most.as_secs_f64() * 1e3, lag.over.as_secs_f64());
-        shell.status(&format!(
-            "in {over:.1} s of real time the board was {most:.1} ms behind at most"
-        ));
-    }
-    inspector.end(server.board(), shell);
-    Err(Failure::interrupted())
+    Ok(())
 }
 
-/// Says how the board is reached: `port` is what esptool calls it.
+fn pty(args: &Args) -> Option<&Path> {
+    #[cfg(unix)]
+    return args.pty.as_deref();
+    #[cfg(not(unix))]
+    return args.flash.as_deref().filter(|_| false);
+}
+
+/// The name with the board's number behind it, before its extension.
+fn numbered(path: &Path, number: Option<u16>) -> PathBuf {
+    let (Some(number), Some(stem)) = (number, path.file_stem()) else { return path.to_owned() };
+    let mut name = stem.to_owned();
+    name.push(number.to_string());
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// The port of the board of that number: one after the other, or each a free one.
+fn numbered_port(at: SocketAddr, number: Option<u16>) -> Result<SocketAddr, Failure> {
+    let Some(number) = number.filter(|_| at.port() != 0) else { return Ok(at) };
+    let port = at.port().checked_add(number);
+    let port = port.ok_or_else(|| {
+        Failure::usage(format!("no port is left for board {number} behind {at}"))
+            .hint("name a lower port, or 0 for free ones")
+    })?;
+    Ok(SocketAddr::new(at.ip(), port))
+}
+
+/// Says how a board is reached: `port` is what esptool calls it.
 fn reached(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
     // A board is its chip to esptool.
     let chip = esplice_chip::find_target(&args.chip).map_or(args.chip.as_str(), |t| &t.chip().name);
     let esptool = format!("esptool --chip {chip} --port {port}");
+    let is_tty = !port.contains("://");
     let command = match (has_lines, args.download) {
         (true, _) => Some(format!("{esptool} flash-id")),
         (false, true) => Some(format!("{esptool} --before no-reset --after no-reset flash-id")),
         // A program with a terminal, for what the firmware says: esplice has no such port yet.
-        (false, false) if port.contains("://") => None,
+        (false, false) if !is_tty => None,
         (false, false) => Some(format!("esplice monitor --port {port}")),
     };
-    shell.result("sim", &format!("{port}\n"), serde_json::json!({ "url": port, "try": command }));
-    match command {
-        Some(command) => shell.status(&format!("try it: {command}")),
-        None => shell.status("the board runs its firmware: --download makes it wait for esptool"),
+    // espflash opens serial ports of the system alone, and of these only those in /sys/class/tty.
+    let espflash = (is_tty && args.download && cfg!(target_os = "linux")).then(|| {
+        format!(
+            "scripts/as-tty {port} espflash board-info --chip {chip} --port /dev/ttyUSB0 \
+             --before no-reset --after no-reset"
+        )
+    });
+    shell.result(
+        "sim",
+        &format!("{port}\n"),
+        serde_json::json!({ "url": port, "try": command, "espflash": espflash }),
+    );
+    if command.is_none() {
+        shell.status("the board runs its firmware: --download makes it wait for esptool");
+    }
+    for command in [command, espflash].into_iter().flatten() {
+        shell.status(&format!("try it: {command}"));
     }
     if !has_lines {
         shell.status(&format!("{port} has no DTR and RTS: nothing resets the board through it"));
@@ -185,7 +296,7 @@ fn consent(at: SocketAddr, args: &Args, shell: &mut Shell) -> Result<(), Failure
     Ok(())
 }
 
-fn board(args: &Args) -> Result<Board, Failure> {
+fn board(args: &Args, number: Option<u16>) -> Result<Board, Failure> {
     let chip = esplice_chip::find_target(&args.chip).map_err(Failure::from)?.chip();
     let Some(sim) = &chip.sim else {
         return Err(Failure::usage(format!("there is no virtual {}", chip.display_name)));
@@ -193,7 +304,7 @@ fn board(args: &Args) -> Result<Board, Failure> {
     let timing = if args.worst_flash { sim.flash.at_worst() } else { sim.flash.clone() };
     let nor = match &args.flash {
         None => Nor::in_memory(timing.size(), &timing),
-        Some(path) => Nor::open(path, timing.size(), &timing).map_err(Failure::from)?,
+        Some(path) => Nor::open(&numbered(path, number), timing.size(), &timing)?,
     };
     let mut board = Board::with_flash(chip, nor, args.time).map_err(Failure::from)?;
     if let Some(path) = &args.rom {
@@ -217,4 +328,24 @@ fn board(args: &Args) -> Result<Board, Failure> {
     board.hold_boot_pin(args.download);
     board.plug(args.line);
     Ok(board)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_among_several_has_its_number_in_names_and_ports() {
+        for (path, expected) in
+            [("board.flash", "board2.flash"), ("/tmp/board", "/tmp/board2"), ("a.b.c", "a.b2.c")]
+        {
+            assert_eq!(numbered(Path::new(path), Some(2)), Path::new(expected));
+            assert_eq!(numbered(Path::new(path), None), Path::new(path));
+        }
+        let port = |port: u16| {
+            let at = SocketAddr::from(([127, 0, 0, 1], port));
+            numbered_port(at, Some(2)).ok().map(|at| at.port())
+        };
+        assert_eq!([port(0), port(5000), port(65534)], [Some(0), Some(5002), None]);
+    }
 }

@@ -40,15 +40,15 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Bench {
+    fn new(time: TimeMode) -> Bench {
         let image = firmware::rom_image(&firmware::Code::new().wait());
         let chip = esplice_chip::find("esp32c3").unwrap();
         let board = |rom: bool| {
             let mut nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
             nor.put(0, &image).unwrap();
-            let board = Board::with_flash(chip, nor, TimeMode::None).unwrap();
+            let board = Board::with_flash(chip, nor, time).unwrap();
             let mut board = if rom { board.with_rom(mask_rom::image()) } else { board };
-            board.run_for(Duration::from_millis(60)).unwrap();
+            board.run_for(Duration::from_millis(80)).unwrap();
             let table = board.table.clone();
             let hooked = table.hooked().chain(rom::Vector::addrs(&table));
             let hooks: Vec<u32> = if rom { Vec::new() } else { hooked.collect() };
@@ -199,7 +199,7 @@ impl Random {
 
 #[test]
 fn functions_do_what_the_roms_do() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(TimeMode::None);
     memory(&mut bench);
     strings(&mut bench);
     arithmetic(&mut bench);
@@ -213,9 +213,7 @@ fn functions_do_what_the_roms_do() {
         if env::var_os("ESPLICE_MEASURE").is_some() {
             println!("{}", line(name, calls));
         }
-        let table = &bench.hooked.table;
-        let addr = table.hooked().find(|addr| table.name(*addr) == Some(name)).unwrap();
-        let within = table.hook(addr).and_then(|(_, cost)| cost).map(rom::Cost::within);
+        let within = cost(&bench.hooked.table, name).map(rom::Cost::within);
         let off = calls.iter().map(|call| call.charged.abs_diff(call.real)).max().unwrap_or(0);
         match within {
             None => far.push(format!("{name}: no cycles are told")),
@@ -228,6 +226,48 @@ fn functions_do_what_the_roms_do() {
     let different = bench.different;
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
     assert!(far.is_empty(), "{} are far off:\n{}", far.len(), far.join("\n"));
+}
+
+/// How far the time of the SPI bus and the flash chip may be off: a fiftieth, and a poll of the chip.
+const POLL: u64 = 64;
+
+#[test]
+fn flash_functions_wait_as_long_as_the_roms_do() {
+    let mut bench = Bench::new(TimeMode::Virtual);
+    flash(&mut bench);
+    for mode in 0..6 {
+        bench.call("esp_rom_spiflash_config_readmode", &[mode], ONE);
+        bench.call("esp_rom_spiflash_read", &[0x10_0000, OTHER, 0x400], ONE);
+        // CTRL and CLOCK of both controllers.
+        for addr in [0x6000_2008, 0x6000_2014, 0x6000_3008, 0x6000_3014] {
+            let (one, other) =
+                (bench.hooked.soc.load32(addr).unwrap(), bench.real.soc.load32(addr).unwrap());
+            if one != other {
+                bench
+                    .different
+                    .push(format!("mode {mode}, {addr:#x}: {one:#x} and not {other:#x}"));
+            }
+        }
+    }
+    let mut far = Vec::new();
+    for (name, calls) in &bench.cycles {
+        let within = cost(&bench.hooked.table, name).map_or(0, rom::Cost::within);
+        let off = |call: &Measured| call.charged.abs_diff(call.real);
+        let worst = calls.iter().max_by_key(|call| off(call).saturating_sub(call.real / 50));
+        let Some(call) = worst else { continue };
+        if off(call) > call.real / 50 + within + POLL {
+            far.push(format!("{name} took {} cycles and not {}", call.charged, call.real));
+        }
+    }
+    let different = bench.different;
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+    assert!(far.is_empty(), "{} are far off:\n{}", far.len(), far.join("\n"));
+}
+
+/// What the chip's data tell of a function's cycles.
+fn cost(table: &rom::Table, name: &str) -> Option<rom::Cost> {
+    let addr = table.hooked().find(|addr| table.name(*addr) == Some(name))?;
+    table.hook(addr)?.1
 }
 
 /// A line of `[cycles.functions]`: the straight lines that lie best.

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 /// Status register 2: quad enable.
 pub(super) const QUAD_ENABLE: u8 = 1 << 1;
+/// Status register 1: all block protection bits, which name the whole chip.
+pub(super) const ALL: u8 = 7 << 2;
 /// Status register 2: complement of what is protected.
 const CMP: u8 = 1 << 6;
 /// Status register 1: sectors and not blocks; from the bottom and not the top.
