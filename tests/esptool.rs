@@ -17,13 +17,29 @@ const TCP: [&str; 5] = ["--tcp", "127.0.0.1:0", "--time", "none", "--download"];
 /// esptool with these words; its words must be among what it says, and it must succeed.
 #[track_caller]
 fn run(board: &Board, words: &str, told: &[&str]) {
+    run_with(esptool(), board, words, told);
+}
+
+/// The same with its older stub, which esptool had alone up to version 4 and still brings along.
+#[track_caller]
+fn run_with_older_stub(board: &Board, words: &str, told: &[&str]) {
     let mut command = esptool();
+    command.env("ESPTOOL_STUB_VERSION", "1");
+    run_with(command, board, words, told);
+}
+
+#[track_caller]
+fn run_with(mut command: std::process::Command, board: &Board, words: &str, told: &[&str]) {
     command.args(["--chip", "esp32c3", "--port", &board.port]).args(words.split_whitespace());
     board.run(&mut command, told);
 }
 
 /// All that esptool does to a board, with its stub: `before` are its flags.
 fn everything(board: &Board, before: &str) {
+    everything_by(run, board, before);
+}
+
+fn everything_by(run: fn(&Board, &str, &[&str]), board: &Board, before: &str) {
     let image = image(&board.path("image.bin"));
     let erased = vec![0xff; FLASH_LEN];
     let does = |words: &str, told: &[&str]| run(board, &format!("{before} {words}"), told);
@@ -51,6 +67,16 @@ fn with_its_stub_over_tcp() {
 #[test]
 fn with_its_stub_on_the_mask_rom() {
     everything(&on_the_mask_rom("none"), "");
+}
+
+#[test]
+fn with_its_older_stub() {
+    everything_by(run_with_older_stub, &Board::new(&TCP), "");
+}
+
+#[test]
+fn with_its_older_stub_on_the_mask_rom() {
+    everything_by(run_with_older_stub, &on_the_mask_rom("none"), "");
 }
 
 /// A board that executes the mask ROM, in download mode.

@@ -118,7 +118,7 @@ fn write(stub: &Stub, published: &Published) -> Duration {
     took
 }
 
-/// esptool's stub for the ESP32-C3, its second; the logs are of the first.
+/// esptool's older stub for the ESP32-C3, the one that the logs are of.
 struct Stub {
     entry: u32,
     parts: [(u32, Vec<u8>); 2],
@@ -131,7 +131,7 @@ impl Stub {
         let python = esptool.parent().map(|beside| beside.join("python"));
         let python = python.filter(|python| python.exists()).unwrap_or_else(|| "python3".into());
         let script = "import base64, json, os, esptool\n\
-            path = os.path.join(os.path.dirname(esptool.__file__), 'targets/stub_flasher/2/esp32c3.json')\n\
+            path = os.path.join(os.path.dirname(esptool.__file__), 'targets/stub_flasher/1/esp32c3.json')\n\
             stub = json.load(open(path))\n\
             print(stub['entry'])\n\
             for part in 'text', 'data':\n    \

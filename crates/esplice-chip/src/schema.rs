@@ -451,6 +451,8 @@ pub struct Sim {
     pub pads: Vec<u32>,
     /// Addresses of devices; where none is listed there is storage.
     pub peripheral_space: Space,
+    /// Addresses behind a memory where nothing is and no access fails: reads give 0, writes are lost.
+    pub silent_space: Space,
     /// Devices and where they are.
     #[serde(rename = "peripheral")]
     pub peripherals: Vec<Peripheral>,

@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct LoaderState {
     loader: Loader,
     baud: u32,
+    /// The host's rate as it was measured last.
+    measured: u32,
     /// Nothing is taken from the line before.
     busy_until: Tick,
     after: Option<After>,
@@ -33,6 +35,7 @@ impl LoaderState {
         Self {
             loader: Loader::new(chip),
             baud: chip.loader.initial_baud,
+            measured: 0,
             busy_until: 0,
             after: None,
         }
@@ -76,10 +79,14 @@ impl Board {
         }
         self.soc.fabric.line.to_board.pop_front();
         self.soc.fabric.line.received += 1;
-        if !state.loader.is_connected() && byte.baud != 0 && state.baud != byte.baud {
+        if !state.loader.is_connected() && byte.baud != 0 && state.measured != byte.baud {
+            state.measured = byte.baud;
             // The ROM measures the rate of what comes in until it understands it.
-            state.baud = byte.baud;
-            self.set_console_rate(byte.baud);
+            // It counts whole clocks.
+            let clock = self.chip.xtal_mhz.saturating_mul(1_000_000);
+            let divider = (clock / byte.baud).max(1);
+            state.baud = (clock / divider).max(1);
+            self.set_console_rate(state.baud);
         }
         let (value, _) = byte.received_at(state.baud);
         let output = state.loader.receive(value, &mut Reach(&mut self.soc));
@@ -131,7 +138,7 @@ impl Board {
             After::Run(entry) => {
                 self.soc.fabric.rom_listens = false;
                 rom::attach_console(&mut self.soc, &self.table);
-                boot::enter(entry, &mut self.cpu, &self.table);
+                boot::enter_loaded(entry, &mut self.cpu, &self.table);
                 self.state = State::Running;
             }
             After::Gone => self.state = State::Stuck,

@@ -5,3 +5,4 @@ mod mask_rom;
 
 mod dialogues;
 mod functions;
+mod started;

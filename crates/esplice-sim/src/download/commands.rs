@@ -217,11 +217,7 @@ impl Loader {
         End::Done
     }
 
-    fn flash_defl_data(
-        &mut self,
-        target: &mut dyn LoaderTarget,
-        effects: &mut Effects,
-    ) -> End {
+    fn flash_defl_data(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
         let len = match self.block(self.deflated) {
             Ok(len) => len,
             Err(end) => return end,
@@ -238,8 +234,7 @@ impl Loader {
             match self.inflater.feed(&mut input, last) {
                 Inflated::Window { more } => {
                     let window = self.inflater.take_window();
-                    let written =
-                        self.flash.write(target, self.deflated.place, window, effects);
+                    let written = self.flash.write(target, self.deflated.place, window, effects);
                     self.deflated.advance(window.len() as u32);
                     match written {
                         Ok(()) | Err(SpiError::Refused) => {}

@@ -77,6 +77,7 @@ const RECORD_PC: u32 = 0x44;
 const CSR_MSTATUS: u32 = 0x300;
 /// Interrupts on (ROM: `_init`); the matrix has none enabled.
 const MSTATUS: u32 = 9;
+const MSTATUS_MPIE: u32 = 1 << 7;
 
 /// What the ROM holds that differs from chip to chip.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -88,6 +89,8 @@ pub(crate) struct Texts {
     pub reset_names: Vec<String>,
     /// The stack pointer with which an image is entered.
     pub stack: u32,
+    /// The same with which a program is entered that the serial loader has loaded.
+    pub download_stack: u32,
     /// First address that a segment may be loaded to behind the ROM's own data.
     pub data_end: u32,
     /// Where the ROM waits for the flash chip while it looks for a header.
@@ -172,7 +175,9 @@ impl Boot<'_> {
         let flash_boot = self.call.soc.fabric.boots_from_flash();
         let call = &mut self.call;
         call.table.fill_ram(call.soc);
-        flash::attach(call);
+        if flash_boot {
+            flash::attach(call);
+        }
         flash::update_id(call);
         let hz = chip::apb_freq(call);
         if let Some(ticks) = call.data("s_ticks_per_us") {
@@ -388,6 +393,13 @@ impl Boot<'_> {
         self.call.cpu.pc = self.texts().stuck_pc;
         (Next::Stuck, cycles, 0)
     }
+}
+
+/// Enters a program that the serial loader has loaded, as the ROM's call does. An interrupt came to its loader.
+pub(crate) fn enter_loaded(entry: u32, cpu: &mut Cpu, table: &Table) {
+    enter(entry, cpu, table);
+    cpu.x[super::SP] = table.texts().download_stack;
+    cpu.write_csr(CSR_MSTATUS, MSTATUS | MSTATUS_MPIE);
 }
 
 /// Enters an image at `entry`, as the ROM's call does.

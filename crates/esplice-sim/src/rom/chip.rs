@@ -100,6 +100,14 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("ets_efuse_secure_boot_enabled", no),
     ("ets_efuse_download_modes_disabled", no),
     ("ets_efuse_security_download_modes_enabled", no),
+    // What the ROM calls when a program that its loader started has come back.
+    ("ets_set_user_start", |call| {
+        let start = call.arg(0);
+        if let Some(at) = call.data("user_code_start") {
+            call.store(at, start);
+        }
+        Flow::after(4)
+    }),
     ("GetSecurityInfoProc", |call| {
         let to = call.arg(2);
         let chip = call.soc.fabric.chip;

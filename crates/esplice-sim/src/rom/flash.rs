@@ -114,6 +114,23 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.store(to, status);
         Flow { waits, ..success(call) }
     }),
+    ("esp_rom_spiflash_read_statushigh", |call| {
+        let (to, waits) = (call.arg(1), until_idle(call) + 2 * SpiBus::of(call).status());
+        let now = call.now();
+        let status = call.soc.fabric.flash.command(0x35, 0, &[], 1, now + waits);
+        call.store(to, u32::from(status.first().copied().unwrap_or(0)) << 8);
+        Flow { waits, ..success(call) }
+    }),
+    ("esp_rom_spiflash_write_status", |call| {
+        // With the second register where CTRL says that status writes are of two.
+        let status = call.arg(1).to_le_bytes();
+        let spi = call.soc.base_of("spi1").unwrap_or(0);
+        let two = call.load(spi + CTRL) & CTRL_TWO_STATUS != 0;
+        let bus = SpiBus::of(call);
+        let at = idle_at(call) + bus.status() + bus.write_status();
+        call.soc.fabric.flash.command(0x01, 0, &status[..1 + usize::from(two)], 0, at);
+        done(call)
+    }),
     ("esp_rom_spi_flash_update_id", |call| {
         update_id(call);
         let waits = SpiBus::of(call).id();

@@ -167,9 +167,17 @@ fn exit(cpu: &mut Cpu, soc: &mut Soc) {
     cpu.return_from_trap();
 }
 
-/// What the ROM has made of the interrupt matrix when it has talked over the console (ROM:
-/// `uartAttach`, `Uart_Init`): the UART has its number and is masked.
+/// Registers of the console as the ROM leaves them when it has talked over it (ROM: `uartAttach`, `Uart_Init`, read from
+/// the board that executes it; TRM 25): an interrupt for each byte, a glitch filter, 8 data bits and 1 stop bit.
+const CONSOLE: [(u32, u32); 4] = [(0x0c, 1), (0x18, 0x104), (0x20, 0x0400_001c), (0x24, 1)];
+
+/// What the ROM has made of the console and the interrupt matrix when it has talked over the console: the UART's
+/// interrupt has its number and is masked.
 pub(crate) fn attach_console(soc: &mut Soc, table: &Table) {
+    let console = soc.console();
+    for (register, value) in CONSOLE {
+        let _ = soc.store32(console + register, value);
+    }
     let number = table.texts().console_interrupt & (HANDLERS - 1);
     let matrix = soc.base_of("intmtx").unwrap_or(0);
     if let Some(source) = soc.console_irq().filter(|source| *source < SOURCES) {

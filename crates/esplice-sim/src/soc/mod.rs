@@ -72,6 +72,8 @@ pub(crate) struct Soc {
     devices: Vec<Placed>,
     /// Where devices are, and storage where none is.
     space: Range<u32>,
+    /// Where nothing is, and no access fails.
+    silent: Range<u32>,
     /// Which device is in each piece of the space.
     slots: Vec<u8>,
     /// No device needs to be looked at before.
@@ -137,6 +139,7 @@ impl Soc {
             },
             devices: Vec::new(),
             space: sim.peripheral_space.addr.0..sim.peripheral_space.end(),
+            silent: sim.silent_space.addr.0..sim.silent_space.end(),
             slots: vec![NO_DEVICE; (sim.peripheral_space.len / SLOT_LEN) as usize],
             horizon: Tick::MAX,
             told_irq: 0,
@@ -384,6 +387,11 @@ impl Soc {
         placed.device.steady_until((addr & !3) - placed.base, &self.fabric)
     }
 
+    /// Whether an access outside of the devices' space that no memory answers goes by without an exception.
+    fn is_known(&self, addr: u32) -> bool {
+        self.fabric.memory.region_at(addr).is_some() || self.silent.contains(&addr)
+    }
+
     #[cold]
     #[inline(never)]
     fn device_load(&mut self, addr: u32) -> Result<u32, Fault> {
@@ -391,7 +399,7 @@ impl Soc {
         if !self.space.contains(&addr) {
             // A flash window's page without a valid entry, and ROM past what is modelled, drive
             // nothing: the bus reads 0.
-            let known = self.fabric.memory.region_at(addr).is_some();
+            let known = self.is_known(addr);
             return if known { Ok(0) } else { Err(Fault::LoadAccess) };
         }
         let word = match self.device_at(addr) {
@@ -416,7 +424,7 @@ impl Soc {
         let aligned = addr & !3;
         if !self.space.contains(&addr) {
             // Stores to flash windows and ROM are dropped.
-            let known = self.fabric.memory.region_at(addr).is_some();
+            let known = self.is_known(addr);
             return if known { Ok(()) } else { Err(Fault::StoreAccess) };
         }
         // The peripheral bus takes whole words: a narrow store writes zeros beside itself.

@@ -186,9 +186,8 @@ impl SpiMem {
             _ => self.write_lines(),
         };
         let phase = |phase: u32, clocks: u64| if phases & phase != 0 { clocks } else { 0 };
-        let bits = |offset: u32, shift: u32, count: u32| {
-            u64::from(self.bits(offset, shift, count)) + 1
-        };
+        let bits =
+            |offset: u32, shift: u32, count: u32| u64::from(self.bits(offset, shift, count)) + 1;
         phase(user::COMMAND, bits(USER2, 28, 4))
             + phase(user::ADDR, bits(USER1, 26, 6).div_ceil(lines.addr))
             + dummy
@@ -292,12 +291,8 @@ impl SpiMem {
 
 /// Values after a reset that software relies on (TRM 26.7): the clock divided by 4; USER has a command
 /// phase; 24 address bits; 8 command bits.
-const RESET: &[(u32, u32)] = &[
-    (CLOCK, 0x0003_0103),
-    (USER, user::COMMAND),
-    (USER1, 23 << 26 | 7),
-    (USER2, 7 << 28),
-];
+const RESET: &[(u32, u32)] =
+    &[(CLOCK, 0x0003_0103), (USER, user::COMMAND), (USER1, 23 << 26 | 7), (USER2, 7 << 28)];
 
 impl Device for SpiMem {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {

@@ -440,6 +440,7 @@ fn flash(bench: &mut Bench) {
         bench.call("esp_rom_spiflash_read", &[at, OTHER, len], ONE);
         let status = OTHER + 0x8000;
         bench.call("esp_rom_spiflash_read_status", &[0x3fcd_f5c0, status], ONE);
+        bench.call("esp_rom_spiflash_read_statushigh", &[0x3fcd_f5c0, status], ONE);
         let sector = 0x100 + bench.any(4);
         bench.call("esp_rom_spiflash_erase_sector", &[sector], ONE);
         bench.call("esp_rom_spiflash_wait_idle", &[0x3fcd_f5c0], ONE);
@@ -454,6 +455,14 @@ fn flash(bench: &mut Bench) {
         bench.call(name, &arguments, ONE);
     }
     bench.call("esp_rom_spiflash_unlock", &[], ONE);
+    for status in [0x21c, 0x200] {
+        bench.call("SPI_write_enable", &[0x3fcd_f5c0], ONE);
+        bench.call("esp_rom_spiflash_write_status", &[0x3fcd_f5c0, status], ONE);
+        bench.call("esp_rom_spiflash_read_status", &[0x3fcd_f5c0, OTHER], ONE);
+        bench.call("esp_rom_spiflash_read_statushigh", &[0x3fcd_f5c0, OTHER], ONE);
+        // The whole chip is protected, and then not.
+        bench.call("esp_rom_spiflash_erase_sector", &[0x101], ONE);
+    }
     bench.call("esp_rom_spi_flash_update_id", &[], NONE);
     for mode in 0..6 {
         bench.call("esp_rom_spiflash_config_readmode", &[mode], ONE);
@@ -481,6 +490,7 @@ fn chip(bench: &mut Bench) {
         bench.call(name, &[], ONE);
     }
     bench.call("rtc_get_reset_reason", &[0], ONE);
+    bench.call("ets_set_user_start", &[0x4038_0000], NONE);
     for (name, argument) in [
         ("Cache_Enable_ICache", 0),
         ("Cache_Resume_ICache", 0),
