@@ -189,8 +189,18 @@ fn several_boards_at_once() {
 /// At the chip's own USB; esptool resets it as it does a USB port.
 #[test]
 fn with_its_stub_over_usb() {
-    let board =
-        Board::new(&["--tcp", "127.0.0.1:0", "--time", "none", "--download", "--line", "usb"]);
+    over_usb(&[]);
+}
+
+#[test]
+fn with_its_stub_over_usb_on_the_mask_rom() {
+    let rom = mask_rom::path().to_string_lossy().into_owned();
+    over_usb(&["--rom", &rom]);
+}
+
+fn over_usb(flags: &[&str]) {
+    let usb = ["--time", "none", "--line", "usb"];
+    let board = Board::new(&[&["--tcp", "127.0.0.1:0", "--download"][..], &usb, flags].concat());
     let image = image(&board.path("image.bin"));
     let does = |words: &str, told: &[&str]| {
         run(&board, &format!("--before no-reset --after no-reset {words}"), told);
@@ -199,8 +209,9 @@ fn with_its_stub_over_usb() {
     assert!(board.flash() == written(&image), "the flash differs");
     does("read-flash 0x10000 90001 back.bin", &["Read 90001 bytes"]);
     assert!(fs::read(board.path("back.bin")).unwrap() == image, "what was read differs");
-    let board = Board::new(&["--rfc2217", "127.0.0.1:0", "--line", "usb"]);
-    run(&board, "--before usb-reset flash-id", &["Detected flash size: 4MB"]);
+    let board = Board::new(&[&["--rfc2217", "127.0.0.1:0"][..], &usb, flags].concat());
+    let words = "--before usb-reset --no-stub flash-id";
+    run(&board, words, &["Detected flash size: 4MB", "Hard resetting"]);
 }
 
 /// A pty carries the baud rate, and so the wire's time, but neither DTR nor RTS.

@@ -592,4 +592,8 @@ pub struct Peripheral {
     pub len: u32,
     /// Interrupt sources, in the model's order.
     pub irq: Vec<u32>,
+    /// The number of its signal in the pin matrix, in the model's order: of a UART that of what it sends and
+    /// receives.
+    #[serde(default)]
+    pub signals: Vec<u32>,
 }

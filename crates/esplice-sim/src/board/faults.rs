@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Board, EN_RISE, Fault, State};
+use super::{Board, Fault, State, line::EN_RISE};
 use crate::{
     fault_plan::{Direction, FaultPlan, Planned, Struck, When, WireFault},
     nor::{NorError, StuckBit, Tear},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Board, EN_RISE, State};
+use super::{Board, State, line::EN_RISE};
 use crate::{Printed, SimError, nor::NorError, soc::ResetReason};
 use std::sync::Arc;
 

@@ -34,7 +34,7 @@ pub(super) fn model(
         "system" => Box::new(system::System::new(len)),
         "systimer" => Box::new(systimer::SystemTimer::new(len)),
         "timer-group" => Box::new(timer_group::TimerGroup::new(len, number)),
-        "uart" => Box::new(uart::Uart::new(len, number == 0)),
+        "uart" => Box::new(uart::Uart::new(len, number == 0, device.signals.first().copied())),
         "usb-serial-jtag" => Box::new(usb_serial_jtag::UsbSerialJtag::new(len)),
         _ => return None,
     })

@@ -5,6 +5,7 @@
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
+use super::serial::Serial;
 
 const OUT: u32 = 0x04;
 const ENABLE: u32 = 0x20;
@@ -15,7 +16,10 @@ const PCPU_NMI_INT: u32 = 0x60;
 const CPUSDIO_INT: u32 = 0x64;
 const PIN0: u32 = 0x74;
 const STATUS_NEXT: u32 = 0x14c;
+const IN_SEL0: u32 = 0x154;
 const OUT_SEL0: u32 = 0x554;
+/// Signals that have an input selection.
+const INPUTS: u32 = 128;
 /// Registers with a set register behind them, and a clear register behind that.
 const SET_AND_CLEAR: [u32; 3] = [OUT, ENABLE, STATUS];
 
@@ -38,6 +42,13 @@ mod select {
     /// ENABLE decides on the output, not the device.
     pub const BY_ENABLE: u32 = 1 << 9;
     pub const INVERT_ENABLE: u32 = 1 << 10;
+}
+
+/// Fields of a signal's input selection.
+mod input {
+    pub const PIN: u32 = 0x1f;
+    /// The signal comes through the matrix.
+    pub const BY_MATRIX: u32 = 1 << 6;
 }
 
 /// Fields of a pad's register.
@@ -65,6 +76,8 @@ pub(crate) struct Pins {
     /// Level interrupts that wake from light sleep: high, low.
     wake_high: u32,
     wake_low: u32,
+    /// Bytes on pins.
+    pub serial: Serial,
     /// The GPIO controller is to look at the levels again.
     pub changed: bool,
 }
@@ -76,6 +89,11 @@ impl Pins {
         self.driven & self.driven_high
             | free & self.outside & self.outside_high
             | free & !self.outside & self.pull_up
+    }
+
+    /// Pins whose input buffers are on.
+    pub fn inputs(&self) -> u32 {
+        self.input
     }
 
     /// Pins that the chip drives.
@@ -145,7 +163,9 @@ impl Gpio {
             let bit = 1 << number;
             let chosen = self.registers.get(OUT_SEL0 + 4 * number);
             let own = chosen & select::SIGNAL == select::GPIO;
-            // Of the devices' signals only the level at rest is known, which is high for serial lines.
+            // Of the devices' signals only the level at rest is known, which is high for serial lines. Bytes on them
+            // go their own way.
+            pins.serial.route_out(number, (!own).then_some(chosen & select::SIGNAL));
             let mut high = if own { out & bit != 0 } else { true };
             high ^= chosen & select::INVERT != 0;
             let mut on =
@@ -162,6 +182,15 @@ impl Gpio {
                     _ => {}
                 }
             }
+        }
+    }
+
+    /// Which pins the signals come from.
+    fn route_inputs(&self, pins: &mut Pins) {
+        for signal in 0..INPUTS {
+            let chosen = self.registers.get(IN_SEL0 + 4 * signal);
+            let pin = (chosen & input::BY_MATRIX != 0).then_some(chosen & input::PIN);
+            pins.serial.route_in(signal, pin.filter(|pin| *pin < MOST));
         }
     }
 
@@ -211,6 +240,9 @@ impl Device for Gpio {
             None if [self.strap, IN].contains(&offset) => {}
             None => self.registers.set(offset, value),
         }
+        if (IN_SEL0..IN_SEL0 + 4 * INPUTS).contains(&offset) {
+            self.route_inputs(&mut fabric.pins);
+        }
         self.drive(&mut fabric.pins);
         self.sense(&fabric.pins);
     }
@@ -232,6 +264,7 @@ impl Device for Gpio {
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.clear();
+            self.route_inputs(&mut fabric.pins);
             self.drive(&mut fabric.pins);
             self.seen = fabric.pins.levels() & fabric.pins.input & ALL;
         }

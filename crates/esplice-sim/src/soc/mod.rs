@@ -17,6 +17,7 @@ mod gpio;
 pub(crate) mod interrupts;
 mod plain;
 pub(crate) mod rtc;
+mod serial;
 mod sha;
 pub(crate) mod sleep;
 mod spi_mem;
@@ -199,7 +200,7 @@ impl Soc {
             irq: &peripheral.irq,
             lines: 0,
             next: None,
-            senses_pins: peripheral.model == "gpio" || peripheral.model == "rtc-cntl",
+            senses_pins: ["gpio", "rtc-cntl", "uart"].contains(&peripheral.model.as_str()),
             transfers: peripheral.model == "gdma" || peripheral.model == "sha",
             keeps_awake: peripheral.model == "rtc-cntl",
         });
@@ -453,6 +454,18 @@ impl Soc {
     pub fn drive_pin(&mut self, pin: u32, level: Option<bool>) {
         self.fabric.pins.drive(pin, level);
         self.after_pin_change();
+    }
+
+    /// A byte comes to a pin from outside, behind those that are on their way; gives when it is there.
+    pub fn bring_to_pin(&mut self, pin: u32, byte: u8, baud: u32) -> Tick {
+        let fabric = &mut self.fabric;
+        let time = if fabric.timed { clock::periods(10, baud.into()) } else { 0 };
+        let done = fabric.now().max(fabric.pins.serial.busy_until(pin)).saturating_add(time);
+        let inputs = fabric.pins.inputs();
+        let brought = fabric.pins.serial.bring(pin, LineByte { done, byte, baud }, inputs);
+        fabric.pins.changed |= brought;
+        self.after_pin_change();
+        done
     }
 
     fn after_pin_change(&mut self) {

@@ -45,6 +45,8 @@ mod int {
 }
 
 const CONF0_AUTOBAUD_EN: u32 = 1 << 27;
+/// What is sent comes back.
+const CONF0_LOOPBACK: u32 = 1 << 14;
 const CONF0_RXFIFO_RST: u32 = 1 << 17;
 const CONF0_TXFIFO_RST: u32 = 1 << 18;
 const CONF1_RX_TOUT_EN: u32 = 1 << 21;
@@ -89,10 +91,14 @@ pub(crate) struct Uart {
     baud: u32,
     /// Whether this is the one that the host's cable can be plugged into.
     console: bool,
+    /// The number of its signals in the pin matrix.
+    signal: Option<u32>,
+    /// What comes back from its own transmitter.
+    looped: VecDeque<LineByte>,
 }
 
 impl Uart {
-    pub fn new(len: u32, console: bool) -> Self {
+    pub fn new(len: u32, console: bool, signal: Option<u32>) -> Self {
         let mut uart = Self {
             registers: Registers::new(len),
             raw: 0,
@@ -103,6 +109,8 @@ impl Uart {
             autobaud: Autobaud::new(),
             baud: 1,
             console,
+            signal,
+            looped: VecDeque::new(),
         };
         uart.registers.reset(RESET);
         uart
@@ -150,8 +158,16 @@ impl Uart {
         let start = self.sending.back().map_or(now, |last| last.done.max(now));
         let done = start + self.byte_time(fabric);
         self.sending.push_back(Sending { start, done, byte });
+        let byte = LineByte { done, byte, baud: self.baud };
+        if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
+            self.looped.push_back(byte);
+        }
+        if let Some(signal) = self.signal {
+            let inputs = fabric.pins.inputs();
+            fabric.pins.changed |= fabric.pins.serial.send(signal, byte, inputs);
+        }
         if self.connected(fabric) {
-            fabric.line.send_to_host(LineByte { done, byte, baud: self.baud });
+            fabric.line.send_to_host(byte);
             if fabric.watch_output && fabric.line.to_host.len() == 1 {
                 fabric.memory.request_yield();
             }
@@ -164,6 +180,15 @@ impl Uart {
         let stays = |byte: &Sending| if cut { byte.done <= now } else { byte.start <= now };
         let keep = self.sending.partition_point(stays);
         let rest: Vec<Sending> = self.sending.drain(keep..).collect();
+        for byte in rest.iter().rev() {
+            let byte = LineByte { done: byte.done, byte: byte.byte, baud: self.baud };
+            if self.looped.back() == Some(&byte) {
+                self.looped.pop_back();
+            }
+            if let Some(signal) = self.signal {
+                fabric.pins.serial.unsend(signal, byte);
+            }
+        }
         if self.connected(fabric) {
             for _ in &rest {
                 if fabric.line.to_host.back().is_some_and(|byte| byte.done > now) {
@@ -189,31 +214,28 @@ impl Uart {
     /// Brings FIFOs and raw interrupts up to the present moment.
     fn advance(&mut self, fabric: &mut Fabric) {
         let now = fabric.now();
-        if self.connected(fabric) {
-            while let Some(byte) = fabric.line.to_board.front().copied()
-                && self.taken_at(&byte) <= now
-                && self.has_room(fabric)
-            {
-                fabric.line.to_board.pop_front();
-                fabric.line.received += 1;
-                if !fabric.timed && fabric.rom_executed {
-                    self.paced = self.taken_at(&byte) + periods(PACE, fabric.clock.cpu_hz());
-                }
-                if self.registers.get(CONF0) & CONF0_AUTOBAUD_EN != 0 {
-                    let clock = self.clock(fabric);
-                    self.autobaud.hear(&byte, clock);
-                }
-                let (value, clean) = byte.received_at(self.baud);
-                if !clean {
-                    self.raw |= int::FRM_ERR;
-                }
-                if self.received.len() < DEPTH {
-                    self.received.push_back(value);
-                } else {
-                    self.raw |= int::RXFIFO_OVF;
-                }
-                self.last_received = Some(byte.done);
+        while let Some(byte) = self.arriving(fabric)
+            && self.taken_at(&byte) <= now
+            && self.has_room(fabric)
+        {
+            self.take_arrived(fabric);
+            if !fabric.timed && fabric.rom_executed {
+                self.paced = self.taken_at(&byte) + periods(PACE, fabric.clock.cpu_hz());
             }
+            if self.registers.get(CONF0) & CONF0_AUTOBAUD_EN != 0 {
+                let clock = self.clock(fabric);
+                self.autobaud.hear(&byte, clock);
+            }
+            let (value, clean) = byte.received_at(self.baud);
+            if !clean {
+                self.raw |= int::FRM_ERR;
+            }
+            if self.received.len() < DEPTH {
+                self.received.push_back(value);
+            } else {
+                self.raw |= int::RXFIFO_OVF;
+            }
+            self.last_received = Some(byte.done);
         }
         if self.received.len() >= self.full_threshold() {
             self.raw |= int::RXFIFO_FULL;
@@ -232,6 +254,29 @@ impl Uart {
         }
     }
 
+    /// The next byte that comes in: from the transmitter itself, from the host's line, or else by a pin.
+    fn arriving(&self, fabric: &Fabric) -> Option<LineByte> {
+        if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
+            self.looped.front().copied()
+        } else if self.connected(fabric) {
+            fabric.line.to_board.front().copied()
+        } else {
+            fabric.pins.serial.next(self.signal?)
+        }
+    }
+
+    /// Takes it.
+    fn take_arrived(&mut self, fabric: &mut Fabric) {
+        if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
+            self.looped.pop_front();
+        } else if self.connected(fabric) {
+            fabric.line.to_board.pop_front();
+            fabric.line.received += 1;
+        } else if let Some(signal) = self.signal {
+            fabric.pins.serial.take(signal);
+        }
+    }
+
     /// When a byte from the line can be taken.
     fn taken_at(&self, byte: &LineByte) -> Tick {
         byte.done.max(self.paced)
@@ -240,7 +285,7 @@ impl Uart {
     /// Whether the FIFO takes what has arrived. Where the wire takes no time it waits for the FIFO: else of a frame that is there at once
     /// only the first bytes would be.
     fn has_room(&self, fabric: &Fabric) -> bool {
-        !fabric.rom_listens && (fabric.timed || self.received.len() < DEPTH)
+        !(fabric.rom_listens && self.console) && (fabric.timed || self.received.len() < DEPTH)
     }
 
     fn full_threshold(&self) -> usize {
@@ -308,6 +353,9 @@ impl Device for Uart {
         match offset {
             CLKDIV | CLK_CONF => self.set_rate(fabric),
             CONF0 => {
+                if value & CONF0_LOOPBACK == 0 {
+                    self.looped.clear();
+                }
                 if value & CONF0_RXFIFO_RST != 0 {
                     self.received.clear();
                     self.last_received = None;
@@ -335,8 +383,8 @@ impl Device for Uart {
             }
         };
         const RECEIVE: u32 = int::RXFIFO_FULL | int::RXFIFO_OVF | int::RXFIFO_TOUT | int::FRM_ERR;
-        if wanted & RECEIVE != 0 && self.connected(fabric) && self.has_room(fabric) {
-            sooner(fabric.line.to_board.front().map(|byte| self.taken_at(byte)));
+        if wanted & RECEIVE != 0 && self.has_room(fabric) {
+            sooner(self.arriving(fabric).map(|byte| self.taken_at(&byte)));
         }
         if wanted & int::RXFIFO_TOUT != 0 {
             sooner(self.timeout_at(fabric));
@@ -371,8 +419,8 @@ impl Device for Uart {
         }
         let now = fabric.now();
         let sending = self.sending.iter().flat_map(|byte| [byte.start, byte.done]);
-        let arrival = fabric.line.to_board.front().map(|byte| self.taken_at(byte));
-        let arrival = arrival.filter(|_| self.connected(fabric) && self.has_room(fabric));
+        let arrival = self.arriving(fabric).map(|byte| self.taken_at(&byte));
+        let arrival = arrival.filter(|_| self.has_room(fabric));
         let changes = sending.chain(arrival).chain(self.timeout_at(fabric));
         Some(changes.filter(|at| *at > now).min().unwrap_or(Tick::MAX))
     }
@@ -382,6 +430,7 @@ impl Device for Uart {
             self.advance(fabric);
             self.unsend(true, fabric);
             self.sending.clear();
+            self.looped.clear();
             self.received.clear();
             self.last_received = None;
             self.raw = 0;

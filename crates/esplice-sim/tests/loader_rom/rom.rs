@@ -21,7 +21,7 @@ const STACK: u32 = 0x3fcd_e000;
 const SESSIONS: [(&str, u32); 2] = [("UartDwnLdProc", 176 - 20), ("UartSecureDwnLdProc", 112 - 48)];
 const LEFT_OVER: [u32; 5] = [0, 0x3fcc_ae04, 0x2000, 0x3fcd_e6af, 1];
 /// Cycles after which a request is taken to hang.
-const PATIENCE: u64 = 50_000_000;
+const PATIENCE: u64 = 200_000_000;
 
 const REPLACED: [&str; 19] = [
     "uart_rx_readbuff",
@@ -61,6 +61,8 @@ pub struct Rom {
     replaced: BTreeMap<u32, &'static str>,
     input: VecDeque<u8>,
     pub nor: Nor,
+    /// The flash chip takes no program and no erase.
+    protected: bool,
     pub out: Vec<u8>,
     pub divider: Option<u32>,
     pub fate: Fate,
@@ -105,6 +107,7 @@ impl Rom {
             replaced,
             input: VecDeque::new(),
             nor: Nor::in_memory(4 << 20, &sim.flash),
+            protected: false,
             out: Vec::new(),
             divider: None,
             fate: Fate::Waiting,
@@ -153,6 +156,9 @@ impl Rom {
             "uart_tx_one_char2" => self.out.push(first as u8),
             "uart_div_modify" => self.divider = Some(second),
             "software_reset" => self.fate = Fate::Reset,
+            "SPILock" => self.protected = true,
+            "esp_rom_spiflash_unlock" => self.protected = false,
+            "SPI_sector_erase" | "SPI_block_erase" if self.protected => {}
             "SPI_sector_erase" => drop(self.nor.erase_sector(at).unwrap()),
             "SPI_block_erase" => drop(self.nor.erase_block(at).unwrap()),
             "SPI_page_program" => {
@@ -162,7 +168,7 @@ impl Rom {
                 if fourth % 4 != 0 || into.wrapping_add(fourth) > page {
                     return Some(1);
                 }
-                let data = self.ram(third, fourth as usize);
+                let data = if self.protected { vec![] } else { self.ram(third, fourth as usize) };
                 for (piece, at) in data.chunks(32).zip((second..).step_by(32)) {
                     self.nor.program_page(at % self.nor.size(), piece).unwrap();
                 }
