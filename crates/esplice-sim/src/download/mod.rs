@@ -19,7 +19,8 @@
 //!   "user code done" and is gone; FLASH_DEFL_END with flag 1 stays.
 //! - CHANGE_BAUDRATE and a restart are preceded by two END bytes more.
 //!
-//! Which of the reasons 0x0b and 0x0c a broken zlib stream draws can differ from the ROM's. Loads
+//! Which of the reasons 0x0b and 0x0c a broken zlib stream draws can differ from the ROM's, whose older inflater also
+//! takes a distance that there is not (symbols 30 and 31) for 0 and finds the stream broken later or never. Loads
 //! and stores of READ_REG and WRITE_REG are the target's affair; the ROM dies where nothing is.
 //!
 //! In secure download mode (`UartSecureDwnLdProc`) only SYNC, plain flash writes, SPI_SET_PARAMS,

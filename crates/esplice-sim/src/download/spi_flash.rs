@@ -78,46 +78,47 @@ impl Geometry {
         if offset.wrapping_add(len) > self.size {
             return Err(SpiError::Refused);
         }
-        if self.sector == 0 || self.block < self.sector {
-            return Err(SpiError::Refused);
-        }
-        if !offset.is_multiple_of(self.sector) {
+        if remainder(offset, self.sector) != 0 {
             return Err(SpiError::Refused);
         }
         target.protect(false);
         effects.cycles += cycles::UNLOCK;
         effects.busy += target.nor().status_time();
-        let per_block = self.block / self.sector;
-        let mut sector = offset / self.sector;
-        let mut left = len.div_ceil(self.sector);
-        let first = left.min(per_block - sector % per_block);
-        if left - first > MOST_STEPS.saturating_mul(per_block) || first > MOST_STEPS {
-            return Err(SpiError::Stuck);
-        }
-        for _ in 0..first {
+        let per_block = quotient(self.block, self.sector);
+        let mut sector = quotient(offset, self.sector);
+        let more = u32::from(remainder(len, self.sector) != 0);
+        let mut left = quotient(len, self.sector).wrapping_add(more);
+        // The ROM compares these with their signs: where a block is shorter than a sector there is no room in it, and
+        // all sectors from there on are erased.
+        let room = per_block.wrapping_sub(remainder(sector, per_block));
+        let first = if room.cast_signed() >= left.cast_signed() { left } else { room };
+        let end = sector.wrapping_add(first);
+        let mut steps = 0..MOST_STEPS;
+        while sector != end {
+            steps.next().ok_or(SpiError::Stuck)?;
             self.erase_one(target, sector, effects)?;
-            sector += 1;
+            sector = sector.wrapping_add(1);
         }
-        left -= first;
+        left = left.wrapping_sub(first);
         while left > per_block {
-            let block = sector / per_block;
-            if block >= self.size / self.block {
+            steps.next().ok_or(SpiError::Stuck)?;
+            let block = quotient(sector, per_block);
+            if block >= quotient(self.size, self.block) {
                 return Err(SpiError::Refused);
             }
-            let at = wrap(target.nor(), block * self.block);
+            let at = wrap(target.nor(), block.wrapping_mul(self.block));
             if !target.is_protected(at, BLOCK_64K_LEN) {
                 effects.busy += target.nor().erase_block(at)?;
             }
             effects.cycles += cycles::ERASE;
             sector = sector.wrapping_add(per_block);
-            left -= per_block;
+            left = left.wrapping_sub(per_block);
         }
-        if left > MOST_STEPS {
-            return Err(SpiError::Stuck);
-        }
-        for _ in 0..left {
-            self.erase_one(target, sector, effects)?;
-            sector += 1;
+        let end = sector.wrapping_add(left);
+        while left.cast_signed() > 0 {
+            steps.next().ok_or(SpiError::Stuck)?;
+            self.erase_one(target, end.wrapping_sub(left), effects)?;
+            left = left.wrapping_sub(1);
         }
         Ok(())
     }
@@ -128,7 +129,7 @@ impl Geometry {
         sector: u32,
         effects: &mut Effects,
     ) -> Result<(), SpiError> {
-        if sector >= self.size / self.sector {
+        if sector >= quotient(self.size, self.sector) {
             return Err(SpiError::Refused);
         }
         let at = wrap(target.nor(), sector.wrapping_mul(self.sector));
@@ -221,6 +222,16 @@ pub(super) fn lock(target: &mut dyn LoaderTarget, effects: &mut Effects) {
     target.protect(true);
     effects.cycles += cycles::LOCK;
     effects.busy += target.nor().status_time();
+}
+
+/// As the CPU divides: by 0 it is all ones, and nothing is taken off.
+fn quotient(number: u32, by: u32) -> u32 {
+    number.checked_div(by).unwrap_or(u32::MAX)
+}
+
+/// What is left of that.
+fn remainder(number: u32, by: u32) -> u32 {
+    number.checked_rem(by).unwrap_or(number)
 }
 
 /// The chip does not look at address bits beyond its size.

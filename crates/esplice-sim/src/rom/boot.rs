@@ -99,6 +99,10 @@ pub(crate) struct Texts {
     pub stuck_pc: u32,
     /// Where its exception handler stays.
     pub panic_pc: u32,
+    /// Where `software_reset` is when the reset comes, and `software_reset_cpu`.
+    pub reset_pc: u32,
+    /// See above.
+    pub cpu_reset_pc: u32,
     /// The instruction that stores what is loaded.
     pub load_pc: u32,
     /// Its vectors.

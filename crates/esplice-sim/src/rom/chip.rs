@@ -2,7 +2,7 @@
 //! analog parts, eFuses.
 
 use super::{Call, Flow, Hook};
-use crate::soc::{MMU_INVALID, mmu_entries, mmu_page};
+use crate::soc::{MMU_INVALID, clock::Tick, mmu_entries, mmu_page};
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("rtc_get_reset_reason", |call| {
@@ -12,11 +12,13 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("software_reset", |call| {
         reset(call, 1 << 31);
-        Flow::after(10)
+        call.cpu.pc = call.table.texts().reset_pc;
+        Flow { until: Tick::MAX, ..Flow::after(10) }
     }),
     ("software_reset_cpu", |call| {
         reset(call, 1 << 5);
-        Flow::after(10)
+        call.cpu.pc = call.table.texts().cpu_reset_pc;
+        Flow { until: Tick::MAX, ..Flow::after(10) }
     }),
     ("ets_delay_us", |call| {
         let per_us = call.data("s_ticks_per_us").map_or(0, |at| call.load(at));

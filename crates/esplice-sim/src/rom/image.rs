@@ -24,6 +24,8 @@ use crate::{
 
 /// Most bytes a ROM's file may have; those that are published have less than a megabyte.
 const MOST_BYTES: u64 = 64 << 20;
+/// Most bytes of all its sections together: sections may be of the same bytes of a file, any number of times.
+const MOST_IN_SECTIONS: usize = 16 << 20;
 /// Bytes of an entry in a table of initialised data: first byte in RAM, one past the last, where
 /// the ROM has them, 0.
 const ENTRY_LEN: u32 = 16;
@@ -87,6 +89,7 @@ impl RomImage {
         let table = Table::load(&sim.rom_table)?;
         let facts = table.code();
         check_kind(elf, chip)?;
+        let file_len = elf.len();
         let no_elf = |error: object::Error| SimError::RomNoElf {
             len: elf.len(),
             message: error.to_string().to_lowercase(),
@@ -95,12 +98,18 @@ impl RomImage {
         let mut image = RomImage { chip, reset_vector: facts.reset_vector, pieces: Arc::new([]) };
         let mut pieces = Vec::new();
         let mut in_ram = Vec::new();
+        let mut all = 0_usize;
         for section in elf.sections() {
             let data = section.data().map_err(no_elf)?;
             let addr = section.address() as u32;
             // What has no address (symbols, comments) or no bytes is not in the chip.
             if addr == 0 || data.is_empty() {
                 continue;
+            }
+            all = all.saturating_add(data.len());
+            if all > MOST_IN_SECTIONS {
+                let message = format!("its sections hold more than {MOST_IN_SECTIONS} bytes");
+                return Err(SimError::RomNoElf { len: file_len, message });
             }
             match chip.region_at(Addr(addr)) {
                 Some(region) if region.kind == RegionKind::Rom => {

@@ -244,7 +244,7 @@ mod tests {
             ("[[words]]\nname='w'\naddr=2\nvalues=[]\nsource='s'", "not aligned"),
         ] {
             let group = if text.contains("group") { "" } else { "group=[]\n" };
-            let boot = "boot={banner=[],reset-names=[],stack=0,download-stack=0,data-end=0,header-pc=0,stuck-pc=0,panic-pc=0,load-pc=0,vectors=0,interrupt-exit=0,console-interrupt=5,prepare-cycles=1,usb-patience=1,\
+            let boot = "boot={banner=[],reset-names=[],stack=0,download-stack=0,data-end=0,header-pc=0,stuck-pc=0,panic-pc=0,load-pc=0,reset-pc=0,cpu-reset-pc=0,vectors=0,interrupt-exit=0,console-interrupt=5,prepare-cycles=1,usb-patience=1,\
                 stuck-text='',commands-text='',source='s'}\ncode={reset-vector=0,initialised=[],source='s'}\n";
             let error = Table::parse(&format!("{group}{boot}{text}")).err().unwrap();
             assert!(error.contains(message), "{error}");

@@ -73,6 +73,12 @@ pub fn after_boot(said: &[u8]) -> String {
     rest.split_once("\r\n").map_or("", |(_, rest)| rest).to_owned()
 }
 
+/// What the file of that name in `said/` holds.
+pub fn said(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boots/said").join(name);
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
 /// Holds `text` against the file of that name in `said/`.
 #[track_caller]
 pub fn check(name: &str, text: &str) {

@@ -50,7 +50,8 @@ macro_rules! cases_of_both {
 
 cases_of_both! {
     esp_hal: heap_and_panic, stack_overflow, tasks_timers_and_interrupts, usb, deep_sleep;
-    flash: good_image, time_none_says_the_same_sooner, images_without_a_second_stage,
+    flash: good_image, blank_flash, broken_images, a_crash_before_the_app_has_vectors,
+        the_loader_answers_at_the_host_s_rate, time_none_says_the_same_sooner, images_without_a_second_stage,
         every_reset_has_its_reason, stored_registers_outlive_resets_but_not_power,
         straps_choose_the_loader;
     ota: a_record_with_a_wrong_crc, no_records, every_state, a_crash_in_a_trial_boot_is_tried_again,
@@ -58,13 +59,4 @@ cases_of_both! {
     rom_loaded: an_image_that_maps_flash_itself, an_app_in_the_bootloader_s_place, the_rom_s_data;
     wild: wild_jumps, endless_traps, illegal_mmu_entries, firmware_that_spins, endless_interrupts,
         code_that_changes_itself;
-}
-
-/// A crash and a download leave other registers and rates with the executed ROM, and what takes long
-/// may say another millisecond.
-mod hooked_only {
-    cases! { Hooked:
-        flash: blank_flash, broken_images, a_crash_before_the_app_has_vectors,
-            the_loader_answers_at_the_host_s_rate;
-    }
 }

@@ -20,6 +20,8 @@ const STACK: u32 = 0x3fcd_e000;
 /// Where the sessions of both loaders are, from the stack's end down, and their first words.
 const SESSIONS: [(&str, u32); 2] = [("UartDwnLdProc", 176 - 20), ("UartSecureDwnLdProc", 112 - 48)];
 const LEFT_OVER: [u32; 5] = [0, 0x3fcc_ae04, 0x2000, 0x3fcd_e6af, 1];
+/// Where the ROM keeps the pointer to the flash chip's description (`rom_spiflash_legacy_data`).
+const LEGACY_DATA: u32 = 0x3fcd_fff0;
 /// Cycles after which a request is taken to hang.
 const PATIENCE: u64 = 200_000_000;
 
@@ -118,6 +120,13 @@ impl Rom {
         let mut bytes = vec![0; len];
         self.bus.0.read(addr, &mut bytes, &[]);
         bytes
+    }
+
+    /// Block, sector and page of the flash chip that the ROM believes in.
+    pub fn geometry(&self) -> [u32; 3] {
+        let word = |at| self.bus.0.load32(at, &[]).unwrap_or(0);
+        let chip = word(LEGACY_DATA);
+        [8, 12, 16].map(|at| word(chip.wrapping_add(at)))
     }
 
     /// Puts bytes on the line and runs until all are taken.

@@ -64,7 +64,14 @@ impl Script {
             10 => words(&[self.pick(&[0x3fc9_0000, 0x3fc8_0000, 0x3fc8_0010])]),
             11 => {
                 let size = self.pick(&[0x20_0000, 0x40_0000, 0x10_0000]);
-                words(&[0, size, 0x1_0000, 0x1000, 0x100, 0xffff])
+                let [mut block, mut sector, mut page] = [0x1_0000, 0x1000, 0x100];
+                // One in four is of a chip that there is not.
+                if self.below(4) == 0 {
+                    block = self.pick(&[0x1_0000, 0, 0x400, 0x1000, 0x3000, 0x2_0000]);
+                    sector = self.pick(&[0x1000, 0, 0x400, 0x1800, 0x2000]);
+                    page = self.pick(&[0x100, 0, 4, 0x20, 100, 0x1000]);
+                }
+                words(&[0, size, block, sector, page, 0xffff])
             }
             13 => vec![0; self.pick(&[4, 8])],
             14 => words(&[self.pick(&OFFSETS), self.pick(&LENGTHS)]),
