@@ -90,7 +90,7 @@ fn listens(child: &mut Child) {
 fn all_bytes_are_logged_and_shown_raw_as_they_are() {
     let directory = tempfile::tempdir().unwrap();
     let mut wire = wire();
-    let all: Vec<u8> = (0..=255_u8).cycle().take(20_000).chain(*b"THE END").collect();
+    let all: Vec<u8> = (0..=255_u8).cycle().take(300_000).chain(*b"THE END").collect();
     let words = "--raw --log all.log --expect END";
     let mut child = piped(&mut program(directory.path(), &wire.name, words));
     listens(&mut child);
