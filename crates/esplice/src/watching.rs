@@ -293,49 +293,49 @@ impl Watching {
     fn finish(
         &self,
         ended: Result<End, Failure>,
-        session: Session<'_>,
+        mut session: Session<'_>,
         shell: &mut Shell,
     ) -> Result<(), Failure> {
         shell.flush_board();
-        let mut logs = vec![];
+        let index = if let Ok(End::Settled(index, _)) = &ended { *index } else { 0 };
         let mut tests = None;
         let mut result = match &ended {
             Ok(End::Left) if self.expects() || self.tests_wanted => Err(Failure::interrupted()),
-            Ok(End::Left) => Ok(()),
-            Ok(End::Settled(index, outcome)) => match session.lines.get(*index) {
-                Some(line) => {
-                    tests = line.watcher.tests().cloned();
-                    if let Some(report) = &tests {
-                        let complete = matches!(outcome, Outcome::Tests(_));
-                        line.teller.tests.finish(report, complete, shell);
-                    }
-                    let step = self.script.steps.get(line.watcher.step());
-                    let step = step.map(|(line, step)| match self.bounded(step) {
-                        Step::Expect { within, .. } => (*line, within),
-                        _ => (*line, None),
-                    });
-                    let case = Case {
-                        timeout: self.timeout,
-                        step,
-                        tests: tests.as_ref(),
-                        port: line.port,
-                    };
-                    settled(outcome, &case, shell)
-                }
-                None => Ok(()),
-            },
             Err(failure) => Err(failure.clone()),
+            _ => Ok(()),
         };
-        if let (Err(_), Ok(End::Settled(_, outcome))) = (&result, &ended) {
-            shell.last_lines(last_lines(outcome));
+        if let Some(line) = session.lines.get_mut(index) {
+            let outcome =
+                if let Ok(End::Settled(_, outcome)) = &ended { Some(outcome) } else { None };
+            if outcome.is_none() {
+                line.abandon_test("the watch ended while it ran", &mut session.display, shell);
+            }
+            tests = line.watcher.tests().cloned();
+            if let Some(report) = &tests {
+                let complete = matches!(outcome, Some(Outcome::Tests(_)));
+                line.teller.tests.finish(report, complete, shell);
+            }
+            if let Some(outcome) = outcome {
+                let step = self.script.steps.get(line.watcher.step());
+                let step = step.map(|(line, step)| match self.bounded(step) {
+                    Step::Expect { within, .. } => (*line, within),
+                    _ => (*line, None),
+                });
+                let tests = tests.as_ref();
+                result = settled(
+                    outcome,
+                    &Case { timeout: self.timeout, step, tests, port: line.port },
+                    shell,
+                );
+                if result.is_err() {
+                    shell.last_lines(last_lines(outcome));
+                }
+            }
+        }
+        for line in &mut session.lines {
+            result = result.and(line.log.take().map_or(Ok(()), LogFile::finish));
         }
         let report = self.report(&result, &session, tests.as_ref(), shell);
-        for line in session.lines {
-            logs.extend(line.log);
-        }
-        for log in logs {
-            result = result.and(log.finish());
-        }
         result.and(self.reports.write(&report))
     }
 
@@ -349,7 +349,7 @@ impl Watching {
         let failure = result.as_ref().err();
         let message = failure.map(|failure| failure.message.clone());
         let first = session.lines.first();
-        let now = first.map(|line| line.port.now().since(line.teller.began)).unwrap_or_default();
+        let now = first.map(|line| line.port.now().since(line.teller.started)).unwrap_or_default();
         let mut parts = match (tests, first) {
             (Some(tests), _) => parts_of(tests),
             (None, Some(line)) => expected_parts(&line.teller, message.as_deref()),
@@ -392,7 +392,7 @@ fn expected(watch: &Watch) -> Vec<Option<String>> {
 
 /// A part for each text that was waited for: the first that did not come has failed.
 fn expected_parts(teller: &Teller<'_>, message: Option<&str>) -> Vec<Part> {
-    let mut since = teller.began;
+    let mut since = teller.started;
     let mut failed = false;
     let mut parts = vec![];
     for (index, text) in teller.expected.iter().enumerate() {

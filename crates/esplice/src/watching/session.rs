@@ -277,6 +277,13 @@ impl Line<'_> {
         watcher.push(bytes, now, &mut |event| teller.tell(&event, now, display, shell))
     }
 
+    /// The watch ends for a reason that is none of the board's: a test that runs has failed by it.
+    pub fn abandon_test(&mut self, reason: &str, display: &mut Display, shell: &mut Shell) {
+        let now = self.port.now();
+        let Line { watcher, teller, .. } = self;
+        watcher.abandon_test(reason, now, &mut |event| teller.tell(&event, now, display, shell));
+    }
+
     /// Does what the script asks for and sends a piece of what is to be sent.
     fn act(
         &mut self,

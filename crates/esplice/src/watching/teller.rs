@@ -32,8 +32,10 @@ pub struct Teller<'a> {
     pub index: usize,
     pub name: String,
     pub screen: Screen,
-    /// Where its times count from.
+    /// Where its times count from: its last reset, if it was reset.
     pub began: Moment,
+    /// When the watch began.
+    pub started: Moment,
     pub decoder: &'a Decoder<'a>,
     pub interrupt: &'a Interrupt,
     pub tests: TestScreen,
@@ -61,6 +63,7 @@ impl<'a> Teller<'a> {
             name: String::new(),
             screen,
             began,
+            started: began,
             decoder,
             interrupt,
             tests: TestScreen { told: false },
