@@ -27,8 +27,8 @@ const LAST_READS: usize = 16;
 /// which keeps 4 KiB of a serial line.
 const SENT_AT_ONCE: usize = 64;
 
-/// A port that gives up sooner than this does not wait for its device to come back.
-const PATIENT: Duration = Duration::from_secs(1);
+/// Time between two tries to open a port that is gone, beside what the port itself waits.
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// One board that is watched.
 pub struct Line<'a> {
@@ -141,13 +141,15 @@ impl Session<'_> {
     ) -> Result<(), MonitorError> {
         let Some(line) = self.lines.get_mut(index) else { return Err(lost) };
         shell.warning(&format!("{lost}: waiting until it is back"));
-        loop {
-            let asked = line.port.now();
-            match line.port.reopen() {
-                Ok(()) => break,
-                Err(PortError::Interrupted) => return Err(PortError::Interrupted.into()),
-                Err(_) if line.port.now().since(asked) < PATIENT => return Err(lost),
-                Err(_) => {}
+        while let Err(error) = line.port.reopen() {
+            let later = line.port.now() + BETWEEN_TRIES;
+            match (error, line.port.wait_until(later)) {
+                (PortError::Interrupted, _) | (_, Err(PortError::Interrupted)) => {
+                    return Err(PortError::Interrupted.into());
+                }
+                (_, Ok(())) => {}
+                // A port without time is gone for good: a virtual board whose power is cut.
+                (_, Err(_)) => return Err(lost),
             }
         }
         // What the board was at is over; it has most likely been reset.
