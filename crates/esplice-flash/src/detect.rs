@@ -111,9 +111,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// Attaches the flash chip, reads its id, and tells the loader its size.
     pub(crate) fn attach_flash(&mut self, chip: &Chip) -> Result<([u8; 3], u32), FlashError> {
         self.ask(&self.loader().attach(), SHORT)?;
-        let mut id = self.flash_id(&chip.spi)?;
+        let mut id = self.flash_id(&chip.spi, false)?;
         if flash_size(chip, id).is_none() {
-            id = self.flash_id(&chip.spi)?;
+            id = self.flash_id(&chip.spi, true)?;
         }
         let size = flash_size(chip, id)
             .ok_or_else(|| FlashError::FlashSize { id, chip: chip.name.clone() })?;

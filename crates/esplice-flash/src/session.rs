@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use esplice_chip::{Addr, Chip};
-use esplice_protocol::{Moment, Opcode, Port, Reply, Request, slip};
+use esplice_protocol::{Moment, Opcode, Port, Reply, Request, SecurityInfo, slip};
 
 use crate::{
     FlashError, FlashEvent, Statistics, Stub,
@@ -31,6 +31,9 @@ const SYNC_QUIET: Duration = Duration::from_millis(20);
 /// SYNCs until a loader that once answered is given up: the first may be swallowed as the rest of
 /// a torn frame.
 const RESYNCS: u32 = 6;
+
+/// Bytes of an MD5 as ROM loaders send it: hexadecimal digits.
+const MD5_DIGITS: usize = 32;
 
 /// Most bytes taken from the port at once, where nothing asks for less.
 const GULP: usize = 1024;
@@ -217,7 +220,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             let Some(reply) = self.receive(deadline)? else {
                 return Err(FlashError::Timeout { command, after: timeout });
             };
-            let Some((data, status)) = reply.split_status(self.loader.status_len) else {
+            let Some((data, status)) = reply.split_status(self.status_len(&reply)) else {
                 continue;
             };
             let own = reply.opcode == command as u8;
@@ -244,6 +247,22 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                     FlashError::Refused { command, reason: status.why(), meaning: status.meaning() }
                 }
             });
+        }
+    }
+
+    /// Bytes of status in `reply`: the loader's, or two where its data has the length that the
+    /// command's always has and only two bytes follow, as loaders do that are made after
+    /// documentation.
+    fn status_len(&self, reply: &Reply) -> usize {
+        let data = match Opcode::from_byte(reply.opcode) {
+            Some(Opcode::SpiFlashMd5) => MD5_DIGITS,
+            Some(Opcode::GetSecurityInfo) => SecurityInfo::LONGEST,
+            _ => return self.loader.status_len,
+        };
+        if reply.data.len() == data + STUB_STATUS_LEN {
+            STUB_STATUS_LEN
+        } else {
+            self.loader.status_len
         }
     }
 

@@ -38,21 +38,35 @@ const TRANSFER_US: u32 = 100;
 const PROGRAM_US: u32 = 6_000;
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// The JEDEC id: manufacturer, type, capacity. The controller's registers are put back.
-    pub(crate) fn flash_id(&mut self, spi: &SpiRegisters) -> Result<[u8; 3], FlashError> {
+    /// The JEDEC id: manufacturer, type, capacity. The controller's registers are put back. With
+    /// `singly` each register is written by a command of its own.
+    pub(crate) fn flash_id(
+        &mut self,
+        spi: &SpiRegisters,
+        singly: bool,
+    ) -> Result<[u8; 3], FlashError> {
         let at = |register: u32| spi.base.0.wrapping_add(register);
         let user = self.read_reg(at(spi.usr))?;
         let user2 = self.read_reg(at(spi.usr2))?;
-        self.write_regs(vec![
+        let mut transfer = vec![
             set(at(spi.miso_dlen), 24 - 1),
             set(at(spi.usr), USER_COMMAND | USER_MISO),
             set(at(spi.usr2), USER2_EIGHT_BITS | READ_ID),
             set(at(spi.w0), 0),
             set(at(spi.cmd), CMD_USR),
-            later(TRANSFER_US, set(at(spi.usr), user)),
-            set(at(spi.usr2), user2),
-        ])?;
-        let [manufacturer, kind, capacity, _] = self.read_reg(at(spi.w0))?.to_le_bytes();
+        ];
+        let back = vec![later(TRANSFER_US, set(at(spi.usr), user)), set(at(spi.usr2), user2)];
+        let word = if singly {
+            self.write_regs_singly(transfer)?;
+            let word = self.read_reg(at(spi.w0))?;
+            self.write_regs_singly(back)?;
+            word
+        } else {
+            transfer.extend(back);
+            self.write_regs(transfer)?;
+            self.read_reg(at(spi.w0))?
+        };
+        let [manufacturer, kind, capacity, _] = word.to_le_bytes();
         Ok([manufacturer, kind, capacity])
     }
 
@@ -111,7 +125,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 self.resync()?;
             }
         }
+        self.write_regs_singly(writes)
+    }
+
+    fn write_regs_singly(&mut self, writes: Vec<RegisterWrite>) -> Result<(), FlashError> {
         for RegisterWrite { addr, value, mask, delay_us } in writes {
+            let timeout = SHORT + Duration::from_micros(delay_us.into());
             let request = Request::WriteReg { addr, value, mask, delay_us };
             self.ask(&request, timeout)?;
         }

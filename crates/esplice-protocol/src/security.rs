@@ -25,6 +25,9 @@ impl SecurityInfo {
     /// Bit of `flags`: download mode refuses most commands.
     pub const SECURE_DOWNLOAD: u32 = 1 << 2;
 
+    /// Bytes of the longest form, without status.
+    pub const LONGEST: usize = 20;
+
     /// Bytes of the reply, without status.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
