@@ -220,7 +220,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<String, FlashError> {
         let loader = self.loader().clone();
         let pieces = job.pieces(&wanted.ranges, wanted.place, &loader, &mut self.prepared);
-        let mut done = job.len.saturating_sub(pieces.iter().map(|piece| piece.len).sum());
+        let new = pieces.iter().filter(|piece| piece.place != Place::Word).map(|piece| piece.len);
+        let mut done = job.len.saturating_sub(new.sum());
         for piece in &pieces {
             if piece.place == Place::Word && !loader.erases_at_begin() {
                 self.program_bare(job, piece, chip, &mut done)?;
