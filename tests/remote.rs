@@ -26,11 +26,22 @@ use support::{Said, built_hello, run};
 /// What a byte takes each way: 100 ms for a round trip.
 const ONE_WAY: Duration = Duration::from_millis(50);
 
-/// Who was heard last on the far line, and how often the client spoke after it had heard something.
+/// How often the client on the far line spoke after it had waited for what the board said: who does not
+/// wait goes on before a round trip is over.
 #[derive(Debug, Default)]
 struct Turns {
     board_spoke: bool,
+    client_spoke: Option<Instant>,
     count: u32,
+}
+
+impl Turns {
+    fn client_speaks(&mut self, now: Instant) {
+        let waited = self.client_spoke.is_none_or(|before| now - before >= 2 * ONE_WAY);
+        self.count += u32::from(waited && self.board_spoke);
+        self.client_spoke = Some(now);
+        self.board_spoke = false;
+    }
 }
 
 /// A line on which each byte takes its time; gives where it begins.
@@ -48,19 +59,15 @@ fn far_line(to: SocketAddr, turns: &Arc<Mutex<Turns>>) -> SocketAddr {
             turns.lock().unwrap().count += 1;
             let (back, forth) = (client.try_clone().unwrap(), board.try_clone().unwrap());
             let (one, other) = (Arc::clone(&turns), Arc::clone(&turns));
-            carry(client, forth, move || {
-                let mut turns = one.lock().unwrap();
-                turns.count += u32::from(turns.board_spoke);
-                turns.board_spoke = false;
-            });
-            carry(board, back, move || other.lock().unwrap().board_spoke = true);
+            carry(client, forth, move |now| one.lock().unwrap().client_speaks(now));
+            carry(board, back, move |_| other.lock().unwrap().board_spoke = true);
         }
     });
     at
 }
 
-/// Carries bytes one way, each after its time; `tell` when they arrive.
-fn carry(mut from: TcpStream, to: TcpStream, tell: impl Fn() + Send + 'static) {
+/// Carries bytes one way, each after its time; `tell` when they arrive, and when they were to.
+fn carry(mut from: TcpStream, to: TcpStream, tell: impl Fn(Instant) + Send + 'static) {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || deliver(&receiver, to, tell));
     thread::spawn(move || {
@@ -78,10 +85,14 @@ fn send(sender: &Sender<(Instant, Vec<u8>)>, bytes: Vec<u8>) {
 }
 
 #[allow(clippy::disallowed_methods)] // As above.
-fn deliver(receiver: &mpsc::Receiver<(Instant, Vec<u8>)>, mut to: TcpStream, tell: impl Fn()) {
+fn deliver(
+    receiver: &mpsc::Receiver<(Instant, Vec<u8>)>,
+    mut to: TcpStream,
+    tell: impl Fn(Instant),
+) {
     for (due, bytes) in receiver {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        tell();
+        tell(due);
         if bytes.is_empty() || to.write_all(&bytes).is_err() {
             to.shutdown(Shutdown::Both).ok();
             return;
@@ -175,17 +186,20 @@ fn flash_that_others_altered_is_put_in_order() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // The programs live in the host's time.
 fn a_board_whose_server_ends_is_lost() {
     let built = firmware(3);
     let board = Board::new(&["--rfc2217", "127.0.0.1:0"]);
-    let port = board.port.clone();
-    let at = built.path();
+    let turns = Arc::new(Mutex::new(Turns::default()));
+    let line = far_line(address(&board), &turns);
+    let (port, at) = (board.port.clone(), built.path());
     thread::scope(|scope| {
-        let monitor =
-            scope.spawn(|| run(at, &format!("monitor --port {port} --expect never --timeout 60s")));
-        // It has reset the board once it says so.
-        let mut line = TcpStream::connect(address(&board)).unwrap();
-        line.read_exact(&mut [0; 16]).unwrap();
+        let words = format!("monitor --port rfc2217://{line} --expect never --timeout 60s");
+        let monitor = scope.spawn(move || run(at, &words));
+        // It has agreed on RFC 2217 by then.
+        while turns.lock().unwrap().count < 2 {
+            thread::sleep(ONE_WAY);
+        }
         drop(board);
         monitor.join().unwrap().check(24, &["is gone"]);
     });

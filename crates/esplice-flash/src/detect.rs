@@ -84,6 +84,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         chip: &'static Chip,
         security: Security,
     ) -> Result<ChipInfo, FlashError> {
+        self.prefetch(chip, &["mac", "wafer-version-major", "wafer-version-minor", "pkg-version"])?;
         let mac = self.efuse(chip, "mac")?.unwrap_or(0).to_be_bytes();
         let [_, _, mac @ ..] = mac;
         let revision = self.revision(chip)?;
@@ -110,10 +111,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Attaches the flash chip, reads its id, and tells the loader its size.
     pub(crate) fn attach_flash(&mut self, chip: &Chip) -> Result<([u8; 3], u32), FlashError> {
-        self.ask(&self.loader().attach(), SHORT)?;
-        let mut id = self.flash_id(&chip.spi, false)?;
+        let attach = self.loader().attach();
+        let at = |register: u32| chip.spi.base.0.wrapping_add(register);
+        let users = [at(chip.spi.usr), at(chip.spi.usr2)];
+        let known = self.read_behind(Some(attach.clone()), &users)?;
+        if known.is_none() {
+            self.ask(&attach, SHORT)?;
+        }
+        let mut id = self.flash_id(&chip.spi, known, false)?;
         if flash_size(chip, id).is_none() {
-            id = self.flash_id(&chip.spi, true)?;
+            id = self.flash_id(&chip.spi, None, true)?;
         }
         let size = flash_size(chip, id)
             .ok_or_else(|| FlashError::FlashSize { id, chip: chip.name.clone() })?;

@@ -37,6 +37,7 @@ mod memory;
 mod ram;
 mod read;
 mod read_slow;
+mod registers;
 mod reset;
 mod rfc2217;
 mod run;

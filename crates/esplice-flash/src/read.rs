@@ -82,7 +82,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         len: usize,
     ) -> Result<Vec<u8>, FlashError> {
         if !self.loader().is_stub() {
-            return self.read_slow(offset, len);
+            return match self.take_ahead(offset, len) {
+                Some(bytes) => Ok(bytes),
+                None => self.read_slow(offset, len),
+            };
         }
         self.read_piece(offset, len as u32)
     }

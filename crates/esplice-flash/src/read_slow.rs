@@ -50,6 +50,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// What commands bring. A table that is not sound is none.
     pub fn device_facts(&mut self, info: &ChipInfo) -> Result<DeviceFacts, FlashError> {
         // Replies carry no checksum: what would be written anew is looked at twice.
+        let (boot, table) = (info.chip.image.boot_offset, info.chip.image.partition_table_offset);
+        self.read_ahead(&[boot, boot, table, table])?;
         let has_bootloader = self.has_bootloader(info.chip)? || self.has_bootloader(info.chip)?;
         let mut table = self.partition_table(info.chip, has_bootloader)?;
         if table.is_none() {
@@ -62,6 +64,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
             None => None,
         };
+        self.ahead.clear();
         Ok(DeviceFacts {
             chip: info.chip.name.clone(),
             revision: info.revision,

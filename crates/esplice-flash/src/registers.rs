@@ -1,14 +1,14 @@
-//! Several registers in one round trip.
+//! Several registers, or pieces of flash, in one round trip.
 //!
 //! A loader takes the next request while it answers one, as long as its UART's FIFO of 128 bytes holds
 //! it, and answers in order. Its answers do not say which register they are of: so the first is read
 //! once more at the end, and when that is not what it was, an answer was lost or came twice, and all are
 //! read one by one.
 
-use esplice_chip::{Addr, Chip};
-use esplice_protocol::{Opcode, Port, Request, slip};
+use esplice_chip::{Addr, Chip, FlashOffset};
+use esplice_protocol::{Port, READ_FLASH_SLOW_LEN, Request, slip};
 
-use crate::{FlashError, Session, session::SHORT};
+use crate::{Answer, FlashError, Session, session::SHORT};
 
 /// Most registers read at once: with the one that is read again, their requests of 14 bytes, which
 /// escapes lengthen, stay within a FIFO (ESP32-C3 TRM, UART Controller: 128 bytes).
@@ -23,7 +23,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let mut values = Vec::new();
         for batch in addrs.chunks(BATCH) {
             let read = match batch {
-                [_, _, ..] => self.read_batch(batch)?,
+                [_, _, ..] => self.read_behind(None, batch)?,
                 _ => None,
             };
             match read {
@@ -55,39 +55,73 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    /// `None` where it is not certain which answer is whose.
-    fn read_batch(&mut self, addrs: &[u32]) -> Result<Option<Vec<u32>>, FlashError> {
-        self.discard_arrived()?;
-        let mut frames = Vec::new();
-        for addr in addrs.iter().chain(addrs.first()) {
-            frames.extend(slip::encode(&Request::ReadReg { addr: *addr }.to_bytes()));
+    /// Reads the first bytes at each of `offsets`, at once, for the reads that will follow: each serves
+    /// one ([`Session::take_ahead`]). Where it fails they read for themselves.
+    pub(crate) fn read_ahead(&mut self, offsets: &[FlashOffset]) -> Result<(), FlashError> {
+        let len = READ_FLASH_SLOW_LEN as u32;
+        let requests: Vec<Request> =
+            offsets.iter().map(|offset| Request::ReadFlashSlow { offset: offset.0, len }).collect();
+        self.ahead.clear();
+        if let Some(answers) = self.pipeline(&requests)? {
+            let bytes = answers.into_iter().map(|answer| answer.data);
+            self.ahead = offsets.iter().copied().zip(bytes).collect();
         }
-        let count = addrs.len() + 1;
-        self.send_frames(&frames, count)?;
-        // Each answer is about as long as its request.
-        let deadline = self.port.now() + self.wire_time(2 * frames.len()) + SHORT;
-        let mut values = Vec::new();
-        while values.len() < count {
-            let reply = match self.receive(deadline)? {
-                Some(reply) => reply,
-                None => break,
-            };
-            let status = reply.split_status(self.loader().status_len);
-            let is_good = status.is_some_and(|(_, status)| status.is_ok());
-            if reply.opcode != Opcode::ReadReg as u8 || !is_good {
-                break;
-            }
-            values.push(reply.value);
-        }
-        let again = (values.len() == count).then(|| values.pop()).flatten();
+        Ok(())
+    }
+
+    /// What was read ahead at `offset`, once.
+    pub(crate) fn take_ahead(&mut self, offset: FlashOffset, len: usize) -> Option<Vec<u8>> {
+        let place = self.ahead.iter().position(|(known, _)| *known == offset)?;
+        let (_, mut bytes) = self.ahead.remove(place);
+        bytes.truncate(len);
+        (bytes.len() == len).then_some(bytes)
+    }
+
+    /// Has `first` done and reads registers, at once. `None` where it is not certain that all of it was
+    /// done, or which answer is whose.
+    pub(crate) fn read_behind(
+        &mut self,
+        first: Option<Request>,
+        addrs: &[u32],
+    ) -> Result<Option<Vec<u32>>, FlashError> {
+        let skipped = usize::from(first.is_some());
+        let asked = addrs.iter().chain(addrs.first());
+        let reads = asked.map(|addr| Request::ReadReg { addr: *addr });
+        let requests: Vec<Request> = first.into_iter().chain(reads).collect();
+        let Some(answers) = self.pipeline(&requests)? else { return Ok(None) };
+        let answers = answers.into_iter().skip(skipped);
+        let mut values: Vec<u32> = answers.map(|answer| answer.value).collect();
+        let again = values.pop();
         // One that came twice shows in the last place, unless the last but one is the same anyway.
         let is_certain = again == values.first().copied() && values.first() != values.last();
-        if again.is_some() && is_certain {
-            return Ok(Some(values));
+        Ok(is_certain.then_some(values))
+    }
+
+    /// Sends all requests at once and gives the answers, if there is one to each in their order; else the
+    /// link is put in order. Only a ROM loader can do it: a stub loses what comes while it answers.
+    fn pipeline(&mut self, requests: &[Request]) -> Result<Option<Vec<Answer>>, FlashError> {
+        if self.loader().is_stub() {
+            return Ok(None);
         }
-        if again.is_none() {
-            self.resync()?;
+        self.discard_arrived()?;
+        let frames: Vec<u8> =
+            requests.iter().flat_map(|request| slip::encode(&request.to_bytes())).collect();
+        self.send_frames(&frames, requests.len())?;
+        let room = requests.len() * READ_FLASH_SLOW_LEN * 2;
+        let deadline = self.port.now() + self.wire_time(frames.len() + room) + SHORT;
+        let mut answers = Vec::new();
+        for request in requests {
+            let Some(reply) = self.receive(deadline)? else { break };
+            let Some((data, status)) = reply.split_status(self.loader().status_len) else { break };
+            if reply.opcode != request.opcode() as u8 || !status.is_ok() {
+                break;
+            }
+            answers.push(Answer { value: reply.value, data: data.to_vec() });
         }
+        if answers.len() == requests.len() {
+            return Ok(Some(answers));
+        }
+        self.resync()?;
         Ok(None)
     }
 }

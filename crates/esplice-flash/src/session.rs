@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use esplice_chip::{Addr, Chip};
+use esplice_chip::{Addr, Chip, FlashOffset};
 use esplice_protocol::{Moment, Opcode, Port, Reply, Request, SecurityInfo, slip};
 
 use crate::{
@@ -69,6 +69,8 @@ pub struct Session<'p, P: Port + ?Sized> {
     /// Time that the loader may still need for what it has acknowledged.
     owed: Duration,
     efuse_words: Vec<(Addr, u32)>,
+    /// Flash that was read ahead, for one read each.
+    pub(crate) ahead: Vec<(FlashOffset, Vec<u8>)>,
     /// Most bytes taken from the port at once.
     gulp: usize,
     answered: Option<u8>,
@@ -104,6 +106,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             baud: first_baud,
             first_baud,
             efuse_words: Vec::new(),
+            ahead: Vec::new(),
             gulp: GULP,
             loader: Loader::rom(chip),
             chip,
@@ -324,6 +327,14 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(word)
     }
 
+    pub(crate) fn knows_efuse_word(&self, addr: Addr) -> bool {
+        self.efuse_words.iter().any(|(known, _)| *known == addr)
+    }
+
+    pub(crate) fn keep_efuse_word(&mut self, addr: Addr, word: u32) {
+        self.efuse_words.push((addr, word));
+    }
+
     /// Sends one SYNC; true when a loader answered, all its replies then taken. They tell whether
     /// it is the ROM or a stub, which is then the session's loader. `extra_end` sends another END
     /// before: a stub that lost one takes the end of each frame for its beginning until then.
@@ -381,7 +392,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
 
     /// Throws away what has arrived, without asking the port's far end to do so: over a network
     /// that would be a round trip.
-    fn discard_arrived(&mut self) -> Result<(), FlashError> {
+    pub(crate) fn discard_arrived(&mut self) -> Result<(), FlashError> {
         self.inbox.clear();
         let mut buf = [0; 256];
         let now = self.port.now();
@@ -421,6 +432,14 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         self.send_frame(&request.to_bytes())
     }
 
+    /// Sends `count` frames in one go.
+    pub(crate) fn send_frames(&mut self, frames: &[u8], count: usize) -> Result<(), FlashError> {
+        self.port.write(frames)?;
+        self.statistics.frames += count as u64;
+        self.statistics.bytes_sent += frames.len() as u64;
+        Ok(())
+    }
+
     /// Sends a frame.
     pub(crate) fn send_frame(&mut self, payload: &[u8]) -> Result<usize, FlashError> {
         let frame = slip::encode(payload);
@@ -431,7 +450,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     }
 
     /// The next frame that is a reply; noise and boot messages go to the banner.
-    fn receive(&mut self, deadline: Moment) -> Result<Option<Reply>, FlashError> {
+    pub(crate) fn receive(&mut self, deadline: Moment) -> Result<Option<Reply>, FlashError> {
         while let Some(frame) = self.receive_frame(deadline)? {
             if let Ok(reply) = Reply::from_frame(&frame) {
                 return Ok(Some(reply));

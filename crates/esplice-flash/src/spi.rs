@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use esplice_chip::{FlashOffset, SpiRegisters};
-use esplice_protocol::{Port, RegisterWrite, Request};
+use esplice_protocol::{Opcode, Port, RegisterWrite, Request};
 
 use crate::{FlashError, Session, session::SHORT};
 
@@ -38,16 +38,22 @@ const TRANSFER_US: u32 = 100;
 const PROGRAM_US: u32 = 6_000;
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// The JEDEC id: manufacturer, type, capacity. The controller's registers are put back. With
-    /// `singly` each register is written by a command of its own.
+    /// The JEDEC id: manufacturer, type, capacity. The controller's registers are put back; `known`
+    /// are USER and USER2, where they were read. With `singly` each register is written by a command
+    /// of its own.
     pub(crate) fn flash_id(
         &mut self,
         spi: &SpiRegisters,
+        known: Option<Vec<u32>>,
         singly: bool,
     ) -> Result<[u8; 3], FlashError> {
         let at = |register: u32| spi.base.0.wrapping_add(register);
-        let user = self.read_reg(at(spi.usr))?;
-        let user2 = self.read_reg(at(spi.usr2))?;
+        let registers = match known {
+            Some(known) => known,
+            None => self.read_regs(&[at(spi.usr), at(spi.usr2)])?,
+        };
+        let [user, user2] = registers.as_slice() else { return Err(lost_registers()) };
+        let (user, user2) = (*user, *user2);
         let mut transfer = vec![
             set(at(spi.miso_dlen), 24 - 1),
             set(at(spi.usr), USER_COMMAND | USER_MISO),
@@ -78,9 +84,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         word: [u8; 4],
     ) -> Result<(), FlashError> {
         let at = |register: u32| spi.base.0.wrapping_add(register);
-        let user = self.read_reg(at(spi.usr))?;
-        let user1 = self.read_reg(at(spi.usr1))?;
-        let user2 = self.read_reg(at(spi.usr2))?;
+        let registers = self.read_regs(&[at(spi.usr), at(spi.usr1), at(spi.usr2)])?;
+        let [user, user1, user2] = registers.as_slice() else { return Err(lost_registers()) };
+        let (user, user1, user2) = (*user, *user1, *user2);
         let addr = if spi.addr_high { offset.0 << 8 } else { offset.0 & 0xff_ffff };
         self.write_regs(vec![
             set(at(spi.usr), USER_COMMAND),
@@ -136,6 +142,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         Ok(())
     }
+}
+
+/// There were fewer answers than registers, which [`Session::read_regs`] never gives.
+fn lost_registers() -> FlashError {
+    FlashError::Malformed { command: Opcode::ReadReg, has: 0 }
 }
 
 /// A register wholly written.
