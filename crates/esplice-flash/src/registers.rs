@@ -6,7 +6,7 @@
 //! read one by one.
 
 use esplice_chip::{Addr, Chip, FlashOffset};
-use esplice_protocol::{Port, READ_FLASH_SLOW_LEN, Request, slip};
+use esplice_protocol::{Port, READ_FLASH_SLOW_LEN, Request};
 
 use crate::{Answer, FlashError, Session, session::SHORT};
 
@@ -104,11 +104,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
             return Ok(None);
         }
         self.discard_arrived()?;
-        let frames: Vec<u8> =
-            requests.iter().flat_map(|request| slip::encode(&request.to_bytes())).collect();
-        self.send_frames(&frames, requests.len())?;
+        let mut sent = 0;
+        for request in requests {
+            sent += self.send(request)?;
+        }
         let room = requests.len() * READ_FLASH_SLOW_LEN * 2;
-        let deadline = self.port.now() + self.wire_time(frames.len() + room) + SHORT;
+        let deadline = self.port.now() + self.wire_time(sent + room) + SHORT;
         let mut answers = Vec::new();
         for request in requests {
             let Some(reply) = self.receive(deadline)? else { break };

@@ -432,14 +432,6 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         self.send_frame(&request.to_bytes())
     }
 
-    /// Sends `count` frames in one go.
-    pub(crate) fn send_frames(&mut self, frames: &[u8], count: usize) -> Result<(), FlashError> {
-        self.port.write(frames)?;
-        self.statistics.frames += count as u64;
-        self.statistics.bytes_sent += frames.len() as u64;
-        Ok(())
-    }
-
     /// Sends a frame.
     pub(crate) fn send_frame(&mut self, payload: &[u8]) -> Result<usize, FlashError> {
         let frame = slip::encode(payload);
