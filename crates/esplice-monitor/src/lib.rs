@@ -8,6 +8,8 @@
 //! - [`Filter`] chooses lines of a log by level and module.
 //! - [`Symbols`] reads an ELF, and [`decode`] turns the addresses of a [`PanicReport`] into functions
 //!   and lines, unwinding the stack where a dump shows it.
+//! - [`DefmtTable`] reads the texts of a firmware's defmt log, whose frames then are lines like all
+//!   others; [`CoreDump`] is what ESP-IDF writes over the UART when it crashes.
 //! - [`Sanitiser`] makes a board's output harmless for a terminal.
 //!
 //! It resets nothing, prints nothing, reads no files and owns no terminal: what it finds goes to a
@@ -23,6 +25,29 @@
 //! let outcome = watcher.push(b"orld!\r\n", Moment::START, &mut |_| {});
 //! assert!(matches!(outcome, Some(Outcome::Matched { offset: 6, .. })));
 //! # Ok::<(), esplice_monitor::ExpectError>(())
+//! ```
+//!
+//! For an editor or a web page the events are what counts:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use esplice_monitor::{MonitorEvent, Watch, Watcher, decode};
+//! use esplice_protocol::Moment;
+//!
+//! let mut watcher = Watcher::new(&Watch::default(), Moment::START);
+//! let mut told = vec![];
+//! let mut tell = |event: MonitorEvent<'_>| match event {
+//!     MonitorEvent::Boot(banner) => told.push(banner.reset_reason.clone()),
+//!     // With the firmware's ELF as `Symbols` the frames have functions and lines.
+//!     MonitorEvent::Panic(report) => told.push(format!("{:#x}", decode(report, None)[0].addr)),
+//!     _ => {}
+//! };
+//! let said = b"rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\n\
+//!     abort() was called at PC 0x42001234 on core 0\n";
+//! watcher.push(said, Moment::START, &mut tell);
+//! watcher.tick(Moment::at(Duration::from_secs(1)), &mut tell);
+//! assert_eq!(told, ["POWERON", "0x42001234"]);
 //! ```
 
 mod boot;
