@@ -49,7 +49,9 @@ pub use read::{project_target, project_target_file};
 pub use region::Room;
 pub use script::esp_idf::esp_idf;
 pub use script::tinygo::{TinyGoFiles, tinygo};
-pub use spec::{ArenaSpec, At, Base, HeapSpec, Linker, ReserveSpec, SectionSpec, Spec, StackSpec};
+pub use spec::{
+    ArenaSpec, At, Base, HeapSpec, Linker, ReserveSpec, SectionSpec, Spec, StableSpec, StackSpec,
+};
 
 /// The section that statics meant for the arena `name` are put in.
 pub fn arena_section(name: &str) -> String {

@@ -5,15 +5,29 @@ use toml::de::{DeTable, DeValue};
 
 use crate::{
     ArenaSpec, At, Cause, HeapSpec, LayoutError, Place, ReserveSpec, SectionSpec, Size, Spec,
-    StackSpec,
+    StableSpec, StackSpec,
 };
 
-const LAYOUT: &[&str] = &["base", "linker", "code", "heap", "arena", "stack", "section", "reserve"];
+const LAYOUT: &[&str] = &[
+    "base",
+    "linker",
+    "code",
+    "heap",
+    "arena",
+    "stack",
+    "section",
+    "reserve",
+    "stable",
+    "stable-record",
+    "stable-room",
+    "stable-tails",
+];
 const HEAP: &[&str] = &["region", "size", "align", "symbols", "limit"];
 const ARENA: &[&str] = &["name", "region", "size", "align", "fill", "no-load", "keep"];
 const STACK: &[&str] = &["main", "goroutine"];
 const SECTION: &[&str] = &["name", "pattern", "region", "align", "no-load"];
 const RESERVE: &[&str] = &["name", "start", "size"];
+const ROOM: &[&str] = &["code", "code-percent", "text", "text-percent", "waste-percent"];
 
 pub(crate) fn read(file: &str, text: &str) -> Result<Option<Spec>, LayoutError> {
     let source = Source { file, text };
@@ -52,7 +66,31 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Option<Spec>, LayoutError> 
     for reserve in table.tables("reserve")? {
         spec.reserves.push(read_reserve(&reserve)?);
     }
+    spec.stable = read_stable(&table)?;
     Ok(Some(spec))
+}
+
+fn read_stable(table: &Table<'_>) -> Result<StableSpec, LayoutError> {
+    let mut stable = StableSpec {
+        on: table.switch("stable")?,
+        record: table.text("stable-record")?,
+        ..StableSpec::default()
+    };
+    if let Some(room) = table.table("stable-room")? {
+        room.knows(ROOM)?;
+        stable.code = (room.bytes("code")?, room.percent("code-percent")?);
+        stable.text = (room.bytes("text")?, room.percent("text-percent")?);
+        stable.waste = room.percent("waste-percent")?;
+    }
+    if let Some(tails) = table.table("stable-tails")? {
+        for name in tails.content.keys() {
+            let name = name.get_ref();
+            if let Some(bytes) = tails.bytes(name)? {
+                stable.tails.push((name.to_string(), bytes));
+            }
+        }
+    }
+    Ok(stable)
 }
 
 /// The chip or board that `[project]` of a file names; none where the file is no TOML or names none.
@@ -270,6 +308,29 @@ impl<'a> Table<'a> {
         };
         let size = Size::parse(key, &written).map_err(|cause| LayoutError::new(&place, cause))?;
         Ok(Some((At::new(size, place), written.trim().to_owned())))
+    }
+
+    /// A size that must be a number of bytes.
+    fn bytes(&self, key: &str) -> Result<Option<u32>, LayoutError> {
+        match self.size(key)? {
+            None => Ok(None),
+            Some((At { value: Size::Bytes(bytes), .. }, _)) => Ok(Some(bytes)),
+            Some((At { place, .. }, _)) => {
+                Err(Cause::WrongKind { key: key.to_owned(), wanted: "a number of bytes" }
+                    .at(&place))
+            }
+        }
+    }
+
+    /// A number from 0 to 100.
+    fn percent(&self, key: &str) -> Result<Option<u32>, LayoutError> {
+        match self.number(key)? {
+            Some(At { value, place }) if value > 100 => {
+                let wanted = "a whole number from 0 to 100";
+                Err(Cause::WrongKind { key: key.to_owned(), wanted }.at(&place))
+            }
+            number => Ok(number.map(|number| number.value)),
+        }
     }
 
     fn table(&self, key: &str) -> Result<Option<Table<'a>>, LayoutError> {

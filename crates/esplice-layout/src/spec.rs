@@ -124,6 +124,27 @@ pub struct Spec {
     pub sections: Vec<SectionSpec>,
     /// `[[layout.reserve]]`, in order.
     pub reserves: Vec<ReserveSpec>,
+    /// Whether and how sections stay where the last link put them.
+    pub stable: StableSpec,
+}
+
+/// `stable` and `stable-…` of `[layout]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StableSpec {
+    /// Whether the project is linked so; not if nothing is said.
+    pub on: Option<At<bool>>,
+    /// Where the record of the last link is kept, from the file's directory on; beside the ELF if
+    /// nothing is said.
+    pub record: Option<At<String>>,
+    /// Room behind each function and variable of the project's own crates: bytes, and percent of its
+    /// length.
+    pub code: (Option<u32>, Option<u32>),
+    /// The same for texts that these use.
+    pub text: (Option<u32>, Option<u32>),
+    /// Percent of the program that may be lost in gaps before all is laid out anew.
+    pub waste: Option<u32>,
+    /// Bytes that stay free at the end of output sections, by their names.
+    pub tails: Vec<(String, u32)>,
 }
 
 /// `[layout.heap]`.
@@ -227,6 +248,12 @@ impl Spec {
         let place = crate::settle::first_place(&self);
         self.base.get_or_insert(At::new(base, place));
         self
+    }
+
+    /// Whether all that it says is about stable links: then there is no layout to settle.
+    pub fn is_stable_alone(&self) -> bool {
+        let rest = Spec { stable: StableSpec::default(), ..self.clone() };
+        self.stable != StableSpec::default() && rest == Spec::default()
     }
 
     /// What the program is built on.

@@ -2,6 +2,8 @@
 //!
 //! - [`map`] lists regions, sections, heap, arenas and stacks of an ELF with the space they leave;
 //!   [`MemoryMap::to_text`], [`to_svg`] and [`to_html`] show it, [`diff`] compares two.
+//! - [`compare_pieces`] compares the functions and variables of two ELFs.
+//! - [`stable`] links so that sections stay where the last link put them.
 //! - [`check`] holds an ELF against the [`Layout`](esplice_layout::Layout) it was linked with.
 //!
 //! Bytes come from the caller; nothing here opens files or starts linkers.
@@ -19,9 +21,12 @@ mod draw;
 mod elf;
 mod error;
 mod map;
+mod pieces;
+pub mod stable;
 
 pub use check::{Defect, check};
 pub use diff::{Change, Difference, diff};
 pub use draw::{to_html, to_svg};
 pub use error::LinkError;
 pub use map::{Item, Kind, MemoryMap, RegionMap, map};
+pub use pieces::{Fate, Piece, Pieces, compare_pieces};

@@ -10,7 +10,7 @@ use std::{
 
 use cargo_metadata::{Message, Metadata, MetadataCommand};
 use esplice_chip::Chip;
-use esplice_layout::Layout;
+use esplice_layout::{Layout, Linker};
 
 use crate::{
     Machine, Probe as _, RustToolchain, SOURCE_DATE_EPOCH, ToolchainError, find, find_rust,
@@ -41,6 +41,17 @@ pub struct CargoOptions {
     pub variables: Vec<(String, OsString)>,
     /// The memory layout to link with.
     pub layout: Option<Layout>,
+    /// To link so that sections stay where they were, where lld links.
+    pub stable: Option<StableLink>,
+}
+
+/// A program that is called in the linker's place, and calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StableLink {
+    /// The program: esplice.
+    pub program: PathBuf,
+    /// What it is told beside the linker's arguments.
+    pub arguments: Vec<String>,
 }
 
 /// Is given what the compiler and the linker say, as it comes.
@@ -59,6 +70,8 @@ pub struct Artifact {
     pub fresh: bool,
     /// What it was built with.
     pub toolchain: RustToolchain,
+    /// Whether it was linked through [`CargoOptions::stable`]'s program.
+    pub stable: bool,
 }
 
 /// Builds a binary of the cargo project at `project` (its directory, or its `Cargo.toml`) for
@@ -107,6 +120,11 @@ fn build(
         None => None,
     };
     let options = injected.as_ref().unwrap_or(options);
+    let stable = options
+        .stable
+        .as_ref()
+        .and_then(|stable| rustc_arguments(stable, options, &toolchain, &selection, &metadata));
+    let is_stable = stable.is_some();
     let format = match &hear {
         None => "json-render-diagnostics",
         Some((true, _)) => "json-diagnostic-rendered-ansi",
@@ -114,7 +132,14 @@ fn build(
     };
 
     let mut command = machine.command(&toolchain.cargo);
-    command.args(build_arguments(&toolchain, &selection, chip, options, format));
+    command.args(build_arguments(
+        &toolchain,
+        &selection,
+        chip,
+        options,
+        &stable.unwrap_or_default(),
+        format,
+    ));
     if std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
         command.env("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH);
     }
@@ -132,12 +157,56 @@ fn build(
     }
     match made {
         Some((elf, fresh)) => {
-            Ok(Artifact { elf, package: selection.package, bin: selection.bin, fresh, toolchain })
+            let Selection { package, bin, .. } = selection;
+            Ok(Artifact { elf, package, bin, fresh, toolchain, stable: is_stable })
         }
         None => {
             Err(ToolchainError::NoExecutable { package: selection.package, bin: selection.bin })
         }
     }
+}
+
+/// What rustc is told for a layout-stable link; nothing where another linker than lld links.
+fn rustc_arguments(
+    stable: &StableLink,
+    options: &CargoOptions,
+    toolchain: &RustToolchain,
+    selection: &Selection,
+    metadata: &Metadata,
+) -> Option<Vec<String>> {
+    let linker = match &toolchain.linker {
+        Some(linker) => Some(linker.to_string_lossy().into_owned()),
+        None => toolchain.user_linker.clone(),
+    };
+    let linker = linker.filter(|linker| Path::new(linker).file_stem() != stable_name());
+    if let Some(linker) = &linker {
+        // A path that begins at the configuration's directory is known to cargo alone.
+        let relative = Path::new(linker).is_relative() && linker.contains(['/', '\\']);
+        if relative || Linker::of_program(linker) != Linker::Lld || !linker.contains("lld") {
+            return None;
+        }
+    }
+    let members = metadata.packages.iter().map(|package| package.name.to_string());
+    let mut own: Vec<String> =
+        members.chain([selection.bin.clone()]).map(|name| name.replace('-', "_")).collect();
+    own.sort_unstable();
+    own.dedup();
+    let mut words = vec![
+        format!("linker={}", stable.program.display()),
+        // Variables in one block would all move when one is new.
+        "llvm-args=-enable-global-merge=false".to_owned(),
+        "link-arg=--esplice-ld".to_owned(),
+        format!("link-arg=--esplice-own={}", own.join(",")),
+        format!("link-arg=--esplice-profile={}", options.profile.as_deref().unwrap_or("release")),
+    ];
+    words.extend(linker.map(|linker| format!("link-arg=--esplice-linker={linker}")));
+    words.extend(stable.arguments.iter().map(|argument| format!("link-arg={argument}")));
+    Some(words)
+}
+
+/// The name by which esplice is a linker.
+fn stable_name() -> Option<&'static std::ffi::OsStr> {
+    Some(std::ffi::OsStr::new("esplice-ld"))
 }
 
 /// `options` with what the layout adds.
@@ -225,11 +294,13 @@ fn build_arguments(
     selection: &Selection,
     chip: &Chip,
     options: &CargoOptions,
+    rustc: &[String],
     format: &str,
 ) -> Vec<OsString> {
     let by_chip = project::chip_features(&selection.features, chip);
     // `cargo rustc` is `cargo build` with arguments for the last crate alone.
-    let verb = if options.link_args.is_empty() { "build" } else { "rustc" };
+    let plain = options.link_args.is_empty() && rustc.is_empty();
+    let verb = if plain { "build" } else { "rustc" };
     let mut arguments: Vec<OsString> = vec![verb.into()];
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
 
@@ -254,8 +325,11 @@ fn build_arguments(
             .push(std::path::absolute(target_dir).unwrap_or_else(|_| target_dir.clone()).into());
     }
     arguments.extend(toolchain.arguments());
-    if !options.link_args.is_empty() {
+    if !plain {
         arguments.push("--".into());
+        for argument in rustc {
+            arguments.extend(["-C".into(), argument.into()]);
+        }
         for argument in &options.link_args {
             arguments.push("-C".into());
             arguments.push(format!("link-arg={argument}").into());
@@ -412,8 +486,14 @@ mod tests {
         let mut selection = selection();
         selection.features.insert(chip.name.clone(), vec![]);
         let line = |options: &CargoOptions| {
-            let words =
-                build_arguments(&toolchain, &selection, chip, options, "json-render-diagnostics");
+            let words = build_arguments(
+                &toolchain,
+                &selection,
+                chip,
+                options,
+                &[],
+                "json-render-diagnostics",
+            );
             words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(

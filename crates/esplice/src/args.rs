@@ -87,6 +87,12 @@ pub struct CargoArgs {
     /// Cargo profile [default: release]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
+    /// Link so that what has not changed stays where the last link put it
+    #[arg(long)]
+    pub stable: bool,
+    /// The same, laid out anew once
+    #[arg(long)]
+    pub fresh: bool,
 }
 
 /// What TinyGo is told.

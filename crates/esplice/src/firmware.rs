@@ -16,7 +16,7 @@ use crate::{
     event::StageState,
     exit::{Exit, Failure},
     interrupt::Interrupt,
-    layout,
+    layout, linking,
     outputs::Names,
     project::Project,
     settings::{Origin, Settled},
@@ -62,6 +62,7 @@ impl Firmware {
             link_args: project.link_args.clone(),
             variables,
             layout: layout::of_cargo(project, chip)?,
+            stable: linking::stable_link(project)?,
             ..CargoOptions::default()
         };
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
@@ -75,6 +76,7 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
+        linking::tell(&artifact, options.stable.is_some(), shell);
         let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &options.layout {
             layout::hold(&elf.bytes, layout, shell)?;

@@ -18,6 +18,7 @@ mod habits;
 mod inspect;
 mod interrupt;
 mod layout;
+mod linking;
 mod load;
 mod outputs;
 mod places;
@@ -25,6 +26,7 @@ mod port_trouble;
 mod ports;
 mod project;
 mod remembered;
+mod sectors;
 mod settings;
 mod settler;
 mod shell;
@@ -70,6 +72,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    if linking::is_asked(&args) {
+        return linking::run(args.into_iter().skip(1).collect());
+    }
     let exit = match Cli::try_parse_from(habits::rewritten(std::env::args_os())) {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);

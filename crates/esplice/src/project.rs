@@ -14,7 +14,7 @@ use esplice_toolchain::TinyGoOptions;
 use crate::{
     args::{CargoArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, TargetArgs, WatchArgs},
     exit::{Exit, Failure},
-    ports,
+    linking, ports,
     settings::{Origin, Settings, Settled},
     settler::{Entry, Settler},
     source,
@@ -81,8 +81,10 @@ pub struct Project {
     pub timeout: Option<Duration>,
     /// ELF of the mask ROM.
     pub rom: Option<PathBuf>,
-    /// `[layout]`, as it is written.
+    /// `[layout]`, as it is written; none where it is about stable links alone.
     pub layout: Option<Spec>,
+    /// What esplice is told as the linker of a layout-stable link, if that is asked for.
+    pub stable: Option<Vec<String>>,
     /// Every setting in the order of [`crate::settings::KEYS`].
     pub entries: Vec<Entry>,
 }
@@ -150,6 +152,7 @@ impl Project {
             text,
             Some(Settled { value: "release".into(), origin: Origin::Default }),
         )?;
+        let stable = linking::asked(settings, cargo.stable || cargo.fresh, cargo.fresh)?;
         let tags = s.list("build", "tags", flags.go.tags.map(|t| ("--tags", t)));
         let asked = flags.go.tinygo_target.map(|t| ("--tinygo-target", t));
         let tinygo_target = s.one("build", "tinygo-target", asked, text, None)?;
@@ -362,7 +365,8 @@ impl Project {
             expect,
             timeout: timeout.map(|t| t.value),
             rom,
-            layout: settings.layout().cloned(),
+            layout: settings.layout().filter(|spec| !spec.is_stable_alone()).cloned(),
+            stable,
             entries: s.entries,
         })
     }
@@ -456,7 +460,8 @@ fn own_target(settings: &Settings, target: Settled<String>) -> Result<String, Fa
     Ok(std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned())
 }
 
-fn inside_root(root: &Path, path: &Path) -> Result<PathBuf, String> {
+/// A path of a project's file, which stays inside the project.
+pub fn inside_root(root: &Path, path: &Path) -> Result<PathBuf, String> {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if !path.components().all(plain) {
         return Err(format!("{} leaves the project", path.display()));

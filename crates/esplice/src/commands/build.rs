@@ -14,6 +14,7 @@ use crate::{
     interrupt::Interrupt,
     outputs::{Names, Outputs, Staged, same_file},
     project::Flags,
+    sectors::Sectors,
     shell::Shell,
     source::Source,
 };
@@ -78,6 +79,9 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         None => names(Path::new(&format!("{}.bin", firmware.name)), input.as_deref())?,
     };
 
+    // The last build's image stands there until this one's takes its place.
+    let last = project.stable.as_ref().and_then(|_| std::fs::read(&names.image).ok());
+    let sectors = last.map(|last| Sectors::between(&last, &firmware.image));
     let mut outputs = Outputs::default();
     outputs.add(&names.image, &firmware.image)?;
     let mut merged_len = None;
@@ -100,8 +104,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     outputs.commit()?;
 
     let len = firmware.image.len();
-    let text =
+    let mut text =
         format!("{}: {len} bytes for {}\n", names.image.display(), firmware.chip.display_name);
+    if let Some(sectors) = sectors {
+        text.push_str(&format!("{sectors} differ from the last build\n"));
+    }
     let beside = |path: &PathBuf| merged_len.map(|_| path.clone());
     let value = json!({
         "chip": firmware.chip.name,
@@ -111,6 +118,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         "merged_len": merged_len,
         "elf": beside(&names.elf),
         "plan": beside(&names.plan),
+        "sectors": sectors.map(|s| json!({ "differ": s.differ, "total": s.total })),
     });
     shell.summary.chip = Some(firmware.chip.display_name.clone());
     shell.result("build", &text, value);

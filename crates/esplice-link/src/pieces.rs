@@ -1,0 +1,136 @@
+//! Functions and variables of two ELFs compared: what stayed, what moved, what changed.
+
+use std::collections::BTreeMap;
+
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolKind};
+
+use crate::{LinkError, stable::plain_name};
+
+/// What became of a function or variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// It grew, and lies elsewhere.
+    Evicted,
+    /// It lies elsewhere.
+    Moved,
+    /// It lies where it was, with other contents.
+    Changed,
+    /// It was not there before.
+    New,
+    /// It is not there any more.
+    Gone,
+}
+
+impl Fate {
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::Evicted => "evicted",
+            Fate::Moved => "moved",
+            Fate::Changed => "changed",
+            Fate::New => "new",
+            Fate::Gone => "gone",
+        }
+    }
+}
+
+/// A function or variable that is not what or where it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// What became of it.
+    pub fate: Fate,
+    /// Its symbol, as the newer ELF has it.
+    pub symbol: String,
+    /// Address and length before.
+    pub old: Option<(u32, u32)>,
+    /// Address and length after.
+    pub new: Option<(u32, u32)>,
+}
+
+/// What of two ELFs' functions and variables is different.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pieces {
+    /// How many are the same, at the same address.
+    pub kept: usize,
+    /// The others, by fate and address.
+    pub pieces: Vec<Piece>,
+}
+
+impl Pieces {
+    /// How many have this fate.
+    pub fn count(&self, fate: Fate) -> usize {
+        self.pieces.iter().filter(|piece| piece.fate == fate).count()
+    }
+}
+
+/// Compares the functions and variables of two ELFs, by their symbols without what compilers number
+/// anew.
+///
+/// # Errors
+/// [`LinkError::BadElf`] for what is no sound ELF.
+pub fn compare_pieces(old: &[u8], new: &[u8]) -> Result<Pieces, LinkError> {
+    let (mut old, new) = (read(old)?, read(new)?);
+    let mut pieces = Pieces::default();
+    for (name, found) in new {
+        let mut before = old.remove(&name).unwrap_or_default().into_iter();
+        for (addr, len, bytes, symbol) in found {
+            let (fate, was) = match before.next() {
+                None => (Fate::New, None),
+                Some((a, l, b, _)) => {
+                    let fate = match (a == addr, l == len && b == bytes) {
+                        (true, true) => {
+                            pieces.kept += 1;
+                            continue;
+                        }
+                        (true, false) => Fate::Changed,
+                        (false, _) if len > l => Fate::Evicted,
+                        (false, _) => Fate::Moved,
+                    };
+                    (fate, Some((a, l)))
+                }
+            };
+            let symbol = symbol.to_owned();
+            pieces.pieces.push(Piece { fate, symbol, old: was, new: Some((addr, len)) });
+        }
+        old.entry(name).or_default().extend(before);
+    }
+    for (addr, len, _, symbol) in old.into_values().flatten() {
+        let symbol = symbol.to_owned();
+        pieces.pieces.push(Piece { fate: Fate::Gone, symbol, old: Some((addr, len)), new: None });
+    }
+    pieces.pieces.sort_by_key(|piece| (piece.fate, piece.new.or(piece.old)));
+    Ok(pieces)
+}
+
+/// Address, length, bytes and symbol.
+type Found<'a> = (u32, u32, &'a [u8], &'a str);
+
+/// Functions and variables by plain name, in the order of their addresses.
+fn read(elf: &[u8]) -> Result<BTreeMap<String, Vec<Found<'_>>>, LinkError> {
+    let bad = |error: object::Error| LinkError::BadElf { message: error.to_string() };
+    let file = object::File::parse(elf).map_err(bad)?;
+    let mut found: BTreeMap<String, Vec<Found<'_>>> = BTreeMap::new();
+    for symbol in file.symbols() {
+        let kind = matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data);
+        let (Ok(name), Some(section), true) = (symbol.name(), symbol.section_index(), kind) else {
+            continue;
+        };
+        let Ok(section) = file.section_by_index(section) else { continue };
+        let (Ok(addr), Ok(len)) = (u32::try_from(symbol.address()), u32::try_from(symbol.size()))
+        else {
+            continue;
+        };
+        if len == 0 || matches!(section.kind(), SectionKind::Debug | SectionKind::Other) {
+            continue;
+        }
+        let bytes = section.data_range(symbol.address(), symbol.size()).ok().flatten();
+        let piece = (addr, len, bytes.unwrap_or_default(), name);
+        found.entry(plain_name(name)).or_default().push(piece);
+    }
+    for pieces in found.values_mut() {
+        pieces.sort_unstable();
+        // Aliases are one.
+        pieces.dedup_by_key(|piece| piece.0);
+    }
+    Ok(found)
+}

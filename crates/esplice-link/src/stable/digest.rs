@@ -1,0 +1,167 @@
+//! What a section says, as a number: equal sections of two builds are found by it.
+
+use sha2::{Digest as _, Sha256};
+
+use super::object::{Object, SHT_NOBITS};
+
+/// Constants that refer to constants are followed this far.
+const MAX_DEPTH: u32 = 32;
+
+/// Numbers that identify a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Digests {
+    /// Of its contents and of what it refers to.
+    pub content: u64,
+    /// Of what it refers to and its length.
+    pub shape: u64,
+    /// Of its name without what compilers number anew each time.
+    pub name: u64,
+    /// Of its name as it is.
+    pub exact: u64,
+}
+
+/// The first eight bytes of SHA-256.
+pub(crate) fn text_digest(bytes: &[u8]) -> u64 {
+    first(Sha256::digest(bytes).as_ref())
+}
+
+fn first(hash: &[u8]) -> u64 {
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// The digests of every section that is loaded.
+pub(crate) fn digests(object: &Object<'_>) -> Vec<Option<Digests>> {
+    let mut contents = Contents { object, known: vec![None; object.sections.len()] };
+    let mut all = Vec::with_capacity(object.sections.len());
+    for (number, section) in object.sections.iter().enumerate() {
+        all.push((section.is_allocated() && section.size > 0).then(|| {
+            let (content, shape) = contents.of(number, 0);
+            Digests {
+                content,
+                shape,
+                name: text_digest(plain_name(section.name).as_bytes()),
+                exact: text_digest(section.name.as_bytes()),
+            }
+        }));
+    }
+    all
+}
+
+struct Contents<'o, 'a> {
+    object: &'o Object<'a>,
+    known: Vec<Option<(u64, u64)>>,
+}
+
+impl Contents<'_, '_> {
+    fn of(&mut self, number: usize, depth: u32) -> (u64, u64) {
+        if let Some(Some(known)) = self.known.get(number) {
+            return *known;
+        }
+        let Some(section) = self.object.sections.get(number) else { return (0, 0) };
+        // Holds while it is computed: what refers to itself comes to an end.
+        if let Some(known) = self.known.get_mut(number) {
+            *known = Some((1, 1));
+        }
+        let mut shape = Sha256::new();
+        for word in [section.size, section.kind, section.flags, section.align] {
+            shape.update(word.to_le_bytes());
+        }
+        for relocation in &section.relocations {
+            for word in [relocation.offset, relocation.kind, relocation.addend.cast_unsigned()] {
+                shape.update(word.to_le_bytes());
+            }
+            let Some((symbol, target)) = self.object.target(relocation) else { continue };
+            match target.and_then(|target| Some((target, self.object.sections.get(target)?))) {
+                Some((target, section)) if section.is_anonymous() && depth < MAX_DEPTH => {
+                    shape.update(self.of(target, depth + 1).0.to_le_bytes());
+                    shape.update(symbol.value.to_le_bytes());
+                }
+                Some((_, section)) => {
+                    shape.update(plain_name(section.name));
+                    shape.update(symbol.value.to_le_bytes());
+                }
+                None => shape.update(plain_name(symbol.name)),
+            }
+        }
+        let mut content = shape.clone();
+        if section.kind != SHT_NOBITS {
+            content.update(section.data);
+        }
+        let found = (first(content.finalize().as_ref()), first(shape.finalize().as_ref()));
+        if let Some(known) = self.known.get_mut(number) {
+            *known = Some(found);
+        }
+        found
+    }
+}
+
+/// A name without the parts that compilers number anew: LLVM's `.123` at the end, the hash of the
+/// legacy mangling (`17h…E`), and in the v0 mangling the crate's disambiguator (`Cs…_`) and
+/// references back (`B…_`), which are as long as what stands before them
+/// (The rustc book, Symbol Mangling, v0).
+pub(crate) fn plain_name(name: &str) -> String {
+    let mut name = name;
+    while let Some((head, tail)) = name.rsplit_once('.') {
+        if tail.is_empty() || !tail.bytes().all(|byte| byte.is_ascii_digit()) {
+            break;
+        }
+        name = head;
+    }
+    let mut plain = String::with_capacity(name.len());
+    let is_v0 = name.contains("_R");
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        if let Some(after) = legacy_hash(rest) {
+            plain.push_str("17hE");
+            rest = after;
+        } else if let Some((short, after)) = is_v0.then(|| v0_number(rest)).flatten() {
+            plain.push_str(short);
+            rest = after;
+        } else {
+            plain.push(first);
+            rest = rest.get(first.len_utf8()..).unwrap_or_default();
+        }
+    }
+    plain
+}
+
+fn legacy_hash(text: &str) -> Option<&str> {
+    let after = text.strip_prefix("17h")?;
+    let hash = after.get(..16)?;
+    hash.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
+    after.get(16..)?.strip_prefix('E')
+}
+
+fn v0_number(text: &str) -> Option<(&'static str, &str)> {
+    let number = |text: &'_ str| text.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    if let Some(after) = text.strip_prefix("Cs") {
+        let len = number(after);
+        let after = (8..=13).contains(&len).then(|| after.get(len..)).flatten()?;
+        return Some(("Cs_", after.strip_prefix('_')?));
+    }
+    let after = text.strip_prefix('B')?;
+    let len = number(after);
+    let after = (len <= 3).then(|| after.get(len..)).flatten()?;
+    Some(("B_", after.strip_prefix('_')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_name;
+
+    #[test]
+    fn names_lose_what_is_numbered_anew() {
+        for (name, plain) in [
+            (".text.main", ".text.main"),
+            (".bss.X.12", ".bss.X"),
+            (".text.f.llvm.123456", ".text.f.llvm"),
+            (".text._ZN3foo3bar17h0123456789abcdefE", ".text._ZN3foo3bar17hE"),
+            (".text._ZN3foo3bar17h0123E", ".text._ZN3foo3bar17h0123E"),
+            (".text._RNvCs1234567890a_5large4main", ".text._RNvCs_5large4main"),
+            (".text._RINvNtCsabcdefgh_4core3ptrBb_E", ".text._RINvNtCs_4core3ptrB_E"),
+            (".rodata.str1.1.pabc", ".rodata.str1.1.pabc"),
+        ] {
+            assert_eq!(plain_name(name), plain);
+        }
+    }
+}

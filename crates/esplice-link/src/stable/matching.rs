@@ -1,0 +1,102 @@
+//! Which section of this link is which of the last one.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{
+    link::Item,
+    record::{Entry, Record},
+};
+
+/// For each entry of `record`, the item that takes its place. `zones` tells the items' zone of each
+/// of the record's.
+pub(crate) fn match_up(
+    record: &Record,
+    zones: &[Option<usize>],
+    items: &[Item],
+) -> Vec<Option<usize>> {
+    let mut matching = Matching {
+        entries: &record.entries,
+        zones,
+        items,
+        taken: vec![None; record.entries.len()],
+        used: vec![false; items.len()],
+    };
+    // The same file, name and contents; then what was renamed; constants without a name of their own
+    // by their contents; and last what has changed.
+    matching.by(|k| Some((k.file, k.exact, k.content)));
+    matching.by(|k| Some((0, k.exact, k.content)));
+    matching.by(|k| Some((k.file, k.name, k.content)));
+    matching.by(|k| Some((0, k.name, k.content)));
+    matching.by(|k| k.anonymous.then_some((0, 0, k.content)));
+    matching.by(|k| (!k.anonymous).then_some((k.file, k.exact, 0)));
+    matching.by(|k| (!k.anonymous).then_some((k.file, k.name, 0)));
+    matching.by(|k| (!k.anonymous).then_some((0, k.name, 0)));
+    matching.by(|k| k.anonymous.then_some((k.file, k.exact, k.shape)));
+    matching.by(|k| k.anonymous.then_some((k.file, k.name, k.shape)));
+    matching.by(|k| k.anonymous.then_some((k.file, k.exact, 0)));
+    matching.taken
+}
+
+/// What sections are compared by.
+struct Keys {
+    zone: usize,
+    anonymous: bool,
+    file: u64,
+    name: u64,
+    exact: u64,
+    content: u64,
+    shape: u64,
+}
+
+struct Matching<'a> {
+    entries: &'a [Entry],
+    zones: &'a [Option<usize>],
+    items: &'a [Item],
+    taken: Vec<Option<usize>>,
+    used: Vec<bool>,
+}
+
+impl Matching<'_> {
+    /// Pairs what is left and has the same key, in order.
+    fn by(&mut self, key: impl Fn(&Keys) -> Option<(u64, u64, u64)>) {
+        let mut waiting: HashMap<(usize, (u64, u64, u64)), VecDeque<usize>> = HashMap::new();
+        for (number, item) in self.items.iter().enumerate().filter(|(n, _)| !self.used[*n]) {
+            let keys = Keys {
+                zone: item.zone,
+                anonymous: item.anonymous,
+                file: item.file,
+                name: item.digests.name,
+                exact: item.digests.exact,
+                content: item.digests.content,
+                shape: item.digests.shape,
+            };
+            if let Some(key) = key(&keys) {
+                waiting.entry((keys.zone, key)).or_default().push_back(number);
+            }
+        }
+        for (entry, taken) in self.entries.iter().zip(&mut self.taken) {
+            if taken.is_some() {
+                continue;
+            }
+            let Some(Some(zone)) = self.zones.get(entry.zone as usize) else { continue };
+            let keys = Keys {
+                zone: *zone,
+                anonymous: entry.anonymous,
+                file: entry.file,
+                name: entry.digests.name,
+                exact: entry.digests.exact,
+                content: entry.digests.content,
+                shape: entry.digests.shape,
+            };
+            let Some(key) = key(&keys) else { continue };
+            let Some(number) = waiting.get_mut(&(keys.zone, key)).and_then(VecDeque::pop_front)
+            else {
+                continue;
+            };
+            *taken = Some(number);
+            if let Some(used) = self.used.get_mut(number) {
+                *used = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What one link tells the next: where each section lies.
+//!
+//! | bytes | meaning |
+//! |-------|---------|
+//! | 8 | `ESPLSTBL` |
+//! | 1 | version, 1 |
+//! | 8 | the first bytes of the SHA-256 of all that follows |
+//! | … | contexts, zones and sections, in numbers of 7 bits a byte, lowest first |
+//!
+//! A record comes from outside: nothing in it is believed further than that a section might have
+//! its former place again, which the linker then judges.
+
+use super::{StableError, digest::Digests, digest::text_digest};
+
+const MAGIC: &[u8] = b"ESPLSTBL";
+const VERSION: u8 = 1;
+
+/// A link's record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// What the link depended on beside its objects, by name.
+    pub(crate) contexts: Vec<(String, u64)>,
+    /// The zones, by name of output section and number in it.
+    pub(crate) zones: Vec<ZoneRecord>,
+    /// By zone and offset.
+    pub(crate) entries: Vec<Entry>,
+    /// Bytes in zones that no section took at the baseline, and now.
+    pub(crate) waste: (u64, u64),
+}
+
+/// A zone's extent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ZoneRecord {
+    pub output: String,
+    pub number: u32,
+    /// Offset of its first section, from the start of the output section.
+    pub start: u32,
+    /// Offset of its end.
+    pub end: u32,
+}
+
+/// A section's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Entry {
+    /// Index of its zone.
+    pub zone: u32,
+    /// From the start of the output section.
+    pub offset: u32,
+    /// As linked.
+    pub size: u32,
+    /// As compiled: the linker makes code shorter.
+    pub input_size: u32,
+    /// Room behind it that is its own.
+    pub slack: u32,
+    pub anonymous: bool,
+    /// Digest of the name of its file; 0 for the program's own objects.
+    pub file: u64,
+    pub digests: Digests,
+}
+
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`StableError::BadRecord`] for what is none, or damaged, or of another version.
+    ///
+    /// ```
+    /// use esplice_link::stable::Record;
+    /// let record = Record::default();
+    /// assert_eq!(Record::from_bytes(&record.to_bytes()).unwrap(), record);
+    /// ```
+    pub fn from_bytes(bytes: &[u8]) -> Result<Record, StableError> {
+        let bad = |message: &str| StableError::BadRecord { message: message.to_owned() };
+        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("it is none"))?;
+        let (version, rest) = rest.split_first().ok_or_else(|| bad("it is cut off"))?;
+        if *version != VERSION {
+            return Err(bad(&format!("it has version {version}, not {VERSION}")));
+        }
+        let (sum, body) = rest.split_at_checked(8).ok_or_else(|| bad("it is cut off"))?;
+        if sum != text_digest(body).to_be_bytes() {
+            return Err(bad("its checksum is wrong"));
+        }
+        let mut reader = Reader { rest: body };
+        let record = reader.record().ok_or_else(|| bad("its contents are odd"))?;
+        if !reader.rest.is_empty() {
+            return Err(bad("it goes on behind its end"));
+        }
+        Ok(record)
+    }
+
+    /// The bytes of it: the same for the same record.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        number(&mut body, self.contexts.len() as u64);
+        for (name, digest) in &self.contexts {
+            text(&mut body, name);
+            body.extend(digest.to_be_bytes());
+        }
+        number(&mut body, self.zones.len() as u64);
+        for zone in &self.zones {
+            text(&mut body, &zone.output);
+            for value in [zone.number, zone.start, zone.end] {
+                number(&mut body, value.into());
+            }
+        }
+        number(&mut body, self.waste.0);
+        number(&mut body, self.waste.1);
+        number(&mut body, self.entries.len() as u64);
+        let mut last = (0, 0);
+        for entry in &self.entries {
+            if entry.zone != last.0 {
+                last = (entry.zone, 0);
+            }
+            // Zone and whether it is anonymous; from the end of the one before.
+            number(&mut body, u64::from(entry.zone) << 1 | u64::from(entry.anonymous));
+            number(&mut body, entry.offset.wrapping_sub(last.1).into());
+            number(&mut body, entry.size.into());
+            number(&mut body, entry.input_size.wrapping_sub(entry.size).into());
+            number(&mut body, entry.slack.into());
+            last.1 = entry.offset.wrapping_add(entry.size);
+            let Digests { content, shape, name, exact } = entry.digests;
+            for digest in [entry.file, content, shape, name, exact] {
+                body.extend(digest.to_be_bytes());
+            }
+        }
+        let mut bytes = MAGIC.to_vec();
+        bytes.push(VERSION);
+        bytes.extend(text_digest(&body).to_be_bytes());
+        bytes.extend(body);
+        bytes
+    }
+
+    /// How many sections it knows.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+fn number(to: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        to.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    to.push(value as u8);
+}
+
+fn text(to: &mut Vec<u8>, text: &str) {
+    number(to, text.len() as u64);
+    to.extend_from_slice(text.as_bytes());
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn record(&mut self) -> Option<Record> {
+        let mut record = Record::default();
+        for _ in 0..self.number()? {
+            record.contexts.push((self.text()?, self.digest()?));
+        }
+        for _ in 0..self.number()? {
+            record.zones.push(ZoneRecord {
+                output: self.text()?,
+                number: self.short()?,
+                start: self.short()?,
+                end: self.short()?,
+            });
+        }
+        record.waste = (self.number()?, self.number()?);
+        let mut last = (0, 0);
+        for _ in 0..self.number()? {
+            let head = self.number()?;
+            let zone = u32::try_from(head >> 1).ok()?;
+            record.zones.get(zone as usize)?;
+            if zone != last.0 {
+                last = (zone, 0);
+            }
+            let mut entry = Entry { zone, anonymous: head & 1 == 1, ..Entry::default() };
+            entry.offset = self.short()?.wrapping_add(last.1);
+            entry.size = self.short()?;
+            entry.input_size = self.short()?.wrapping_add(entry.size);
+            entry.slack = self.short()?;
+            last.1 = entry.offset.wrapping_add(entry.size);
+            entry.file = self.digest()?;
+            entry.digests = Digests {
+                content: self.digest()?,
+                shape: self.digest()?,
+                name: self.digest()?,
+                exact: self.digest()?,
+            };
+            record.entries.push(entry);
+        }
+        Some(record)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn short(&mut self) -> Option<u32> {
+        u32::try_from(self.number()?).ok()
+    }
+
+    fn digest(&mut self) -> Option<u64> {
+        let (bytes, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(u64::from_be_bytes(*bytes))
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let len = usize::try_from(self.number()?).ok()?;
+        let (bytes, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        String::from_utf8(bytes.to_vec()).ok()
+    }
+}

@@ -1,0 +1,418 @@
+//! Layout-stable links of small objects, with a linker of the tests' own.
+
+#[path = "support/objects.rs"]
+mod objects;
+
+use std::collections::BTreeMap;
+
+use esplice_link::stable::{
+    Basis, InputFile, Job, Link, Outcome, Record, Retry, Settings, split_object,
+};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use objects::{ALLOC, MERGE, Placed, Section, archive, function, link, object, strings, variable};
+use proptest::prelude::*;
+
+const SCRIPT: &str = "\
+SECTIONS {
+.text : {
+KEEP(*(.init))
+*(.text .text.*)
+}
+.rodata : {
+*(.rodata .rodata.*)
+_end = .;
+}
+.bss : {
+*(.bss .bss.*)
+}
+}
+";
+
+fn job(inputs: Vec<(&str, Vec<u8>)>) -> Job {
+    let input =
+        |(name, bytes): (&str, Vec<u8>)| InputFile { name: name.to_owned(), bytes, whole: false };
+    Job {
+        inputs: inputs.into_iter().map(input).collect(),
+        script: SCRIPT.into(),
+        settings: Settings { own: vec!["app".into()], ..Settings::default() },
+        ..Job::default()
+    }
+}
+
+/// What a whole link gave.
+struct Done {
+    outcome: Outcome,
+    placed: Vec<Placed>,
+    basis: Basis,
+}
+
+/// Carries out a link with the tests' linker, which opens archives before.
+fn carry_out(job: Job, record: Option<&Record>, shrink: &dyn Fn(&str, u32) -> u32) -> Done {
+    let names: Vec<String> = job.inputs.iter().map(|input| input.name.clone()).collect();
+    let mut link_of = Link::new(job, record, &mut |_| None).unwrap();
+    let mut files = Vec::new();
+    for replacement in link_of.replacements().unwrap() {
+        let name = &names[replacement.input];
+        if replacement.before {
+            let read = object::read::archive::ArchiveFile::parse(&*replacement.bytes).unwrap();
+            for member in read.members() {
+                let member = member.unwrap();
+                let member_name = std::str::from_utf8(member.name()).unwrap();
+                let data = member.data(&*replacement.bytes).unwrap().to_vec();
+                files.push((format!("{name}({member_name})"), data));
+            }
+        } else {
+            files.push((name.clone(), replacement.bytes));
+        }
+    }
+    // What relaxation does to a section must not depend on the name it is given for the link.
+    let by_len = |_: &str, len: u32| shrink("", len);
+    loop {
+        match link(&files, &link_of.script(), &by_len) {
+            Ok((placed, map)) => {
+                let path = |path: &str| names.iter().position(|name| name == path);
+                let outcome = link_of.linked(&map, &path).unwrap();
+                return Done { outcome, placed, basis: link_of.basis().clone() };
+            }
+            Err(said) => assert_eq!(link_of.failed(&said), Retry::Again, "{said}"),
+        }
+    }
+}
+
+fn same(_: &str, len: u32) -> u32 {
+    len
+}
+
+/// Where the section with these contents lies.
+fn addr_of(placed: &[Placed], data: &[u8]) -> u32 {
+    let mut found = placed.iter().filter(|placed| placed.data == data);
+    let first = found.next().expect("placed").addr;
+    assert_eq!(found.next(), None);
+    first
+}
+
+#[test]
+fn strings_are_split_and_keep_what_their_symbols_say() {
+    let texts = [(".Lone", "first"), (".Ltwo", ""), (".Lthree", "third"), (".Lagain", "first")];
+    let texts = texts.map(|(symbol, text)| (symbol.to_owned(), text.to_owned()));
+    let mut section = strings(&texts);
+    section.symbols.push(("public".into(), 8, true));
+    let main = function("main", 16, 2, &[".Lone", ".Ltwo", ".Lthree", ".Lagain"]);
+    let bytes = object(&[main, section]);
+    let split = split_object(&bytes).unwrap();
+    let read = object::File::parse(&*split).unwrap();
+    let main = read.section_by_name(".text.main").unwrap();
+    let said: Vec<String> = main
+        .relocations()
+        .map(|(_, relocation)| {
+            let object::RelocationTarget::Symbol(symbol) = relocation.target() else { panic!() };
+            let symbol = read.symbol_by_index(symbol).unwrap();
+            let section = read.section_by_index(symbol.section_index().unwrap()).unwrap();
+            assert!(section.name().unwrap().starts_with(".rodata.str1.1.p"));
+            // Linkers leave these symbols out where sections are merged, so they have no names.
+            assert_eq!(symbol.name(), Ok(""));
+            let data = &section.data().unwrap()[symbol.address() as usize..];
+            assert_eq!(data.last(), Some(&0));
+            String::from_utf8(data[..data.len() - 1].to_vec()).unwrap()
+        })
+        .collect();
+    assert_eq!(said, ["first", "", "third", "first"]);
+    let public = read.symbols().find(|symbol| symbol.name() == Ok("public")).unwrap();
+    assert_eq!(public.address(), 1);
+    assert_eq!(read.section_by_name(".rodata.str1.1").unwrap().size(), 0);
+    assert!(split_object(&split).is_ok_and(|again| *again == *split));
+}
+
+#[test]
+fn constants_that_are_used_as_a_whole_stay_whole() {
+    // Not a whole number of entries.
+    let section = Section {
+        name: ".rodata.cst4".into(),
+        kind: 1,
+        flags: ALLOC | MERGE,
+        align: 4,
+        entry: 4,
+        data: vec![7; 6],
+        symbols: vec![(".LC".into(), 4, false)],
+        ..Section::default()
+    };
+    let bytes = object(&[section]);
+    let split = split_object(&bytes).unwrap();
+    let read = object::File::parse(&*split).unwrap();
+    let section = read.section_by_name(".rodata.cst4").unwrap();
+    assert_eq!(section.data(), Ok(&[7_u8; 6][..]));
+    let object::SectionFlags::Elf { sh_flags, .. } = section.flags() else { panic!() };
+    assert_eq!(sh_flags.0 & u64::from(MERGE), 0);
+}
+
+/// A program of one object and an archive, of which one member is needed.
+fn program(first: u32, text: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let texts = [(".La".to_owned(), text.to_owned()), (".Lb".to_owned(), "stays".to_owned())];
+    let own = object(&[
+        function("_3app4main", first, 2, &[".La", ".Lb", "helper"]),
+        function("_3app5other", 40, 2, &[]),
+        strings(&texts),
+        variable("_3app5count", 4),
+    ]);
+    let needed = object(&[function("helper", 24, 2, &[]), variable("state", 8)]);
+    let other = object(&[function("nobody", 100, 2, &[])]);
+    vec![("main.o", own), ("libx.a", archive(&[("other.o", other), ("needed.o", needed)]))]
+}
+
+#[test]
+fn what_is_unchanged_stays_and_the_same_again_is_the_same() {
+    let first = carry_out(job(program(100, "hello")), None, &same);
+    assert_eq!(first.basis, Basis::Fresh);
+    assert!(first.placed.iter().any(|placed| placed.file == "libx.a(needed.o)"));
+    let record = Record::from_bytes(&first.outcome.record.to_bytes()).unwrap();
+    assert_eq!(record, first.outcome.record);
+    let again = carry_out(job(program(100, "hello")), Some(&record), &same);
+    assert_eq!(again.basis, Basis::Record);
+    assert_eq!((again.outcome.new, again.outcome.gone), (0, 0));
+    assert_eq!(again.outcome.moved, []);
+    assert_eq!(again.outcome.kept, record.len());
+    assert_eq!(again.outcome.record, record);
+    // A little more, within the slack, and another text.
+    let edited = carry_out(job(program(120, "hello, hello, hello, hello")), Some(&record), &same);
+    assert_eq!((edited.outcome.evicted, edited.outcome.moved.len()), (0, 0));
+    let helper = |done: &Done| done.placed.iter().find(|p| p.size == 24).unwrap().addr;
+    assert_eq!(helper(&first), helper(&edited));
+    assert_eq!(addr_of(&first.placed, b"stays\0"), addr_of(&edited.placed, b"stays\0"));
+}
+
+#[test]
+fn what_outgrew_its_place_moves_alone() {
+    let first = carry_out(job(program(100, "hello")), None, &same);
+    let edited = carry_out(job(program(400, "hello")), Some(&first.outcome.record), &same);
+    let moved: Vec<&str> = edited.outcome.moved.iter().map(|moved| moved.0.as_str()).collect();
+    assert_eq!(moved, [".text._3app4main"]);
+    assert_eq!(addr_of(&first.placed, b"stays\0"), addr_of(&edited.placed, b"stays\0"));
+}
+
+#[test]
+fn records_of_other_circumstances_are_not_followed() {
+    let mut first = job(program(100, "hello"));
+    first.contexts = vec![("compiler".into(), "one".into())];
+    let record = carry_out(first.clone(), None, &same).outcome.record;
+    let mut other = first.clone();
+    other.contexts = vec![("compiler".into(), "two".into())];
+    assert_eq!(carry_out(other, Some(&record), &same).basis, Basis::Stale(vec!["compiler".into()]));
+    let mut other = first.clone();
+    other.script.push_str("PROVIDE(x = 1);\n");
+    let link = Link::new(other, Some(&record), &mut |_| None).unwrap();
+    assert_eq!(*link.basis(), Basis::Stale(vec!["linker script".into()]));
+    let mut other = first;
+    other.settings.texts = (17, 25);
+    assert_eq!(carry_out(other, Some(&record), &same).basis, Basis::Stale(vec!["settings".into()]));
+}
+
+#[test]
+fn too_many_gaps_lead_to_a_new_layout() {
+    let made = |step: usize| {
+        let names: Vec<String> = (0..40).step_by(step).map(|n| format!("_3app{n}")).collect();
+        let functions: Vec<Section> =
+            names.iter().map(|name| function(name, 1000, 2, &[])).collect();
+        job(vec![("main.o", object(&functions))])
+    };
+    let whole = carry_out(made(1), None, &same);
+    let half = carry_out(made(2), Some(&whole.outcome.record), &same);
+    assert_eq!((half.basis, half.outcome.kept, half.outcome.gone), (Basis::Record, 20, 20));
+    let next = carry_out(made(2), Some(&half.outcome.record), &same);
+    assert_eq!(next.basis, Basis::Fragmented(4));
+    let last = carry_out(made(2), Some(&next.outcome.record), &same);
+    assert_eq!((last.basis, last.outcome.kept), (Basis::Record, 20));
+}
+
+#[test]
+fn a_damaged_record_is_refused() {
+    let bytes = carry_out(job(program(100, "hello")), None, &same).outcome.record.to_bytes();
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        assert!(Record::from_bytes(&damaged).is_err(), "byte {at}");
+        assert!(Record::from_bytes(&bytes[..at]).is_err(), "cut at {at}");
+    }
+    assert!(Record::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+}
+
+#[test]
+fn scripts_beyond_understanding_are_refused() {
+    for (script, message) in [
+        ("SECTIONS { .a : { *(.a) } .a : { *(.b) } }", "output section .a twice"),
+        ("SECTIONS { .a : { *(.a) ", "an output section without end"),
+        ("SECTIONS { OVERLAY : { .a { *(.a) } } }", "OVERLAY"),
+        ("SECTIONS { .a : { INPUT_SECTION_FLAGS(SHF_WRITE) *(.a) } }", "INPUT_SECTION_FLAGS"),
+        ("SECTIONS { .a : SUBALIGN(8) { *(.a) } }", "SUBALIGN"),
+        ("/* never", "a comment without end"),
+    ] {
+        let job = Job { script: script.into(), ..job(program(100, "hello")) };
+        let error = Link::new(job, None, &mut |_| None).unwrap_err();
+        let text = format!("the linker script has {message}, which is not understood");
+        assert_eq!(error.to_string(), text, "{script}");
+    }
+    for (script, message) in [
+        ("SECTIONS { INCLUDE other.x }", "the linker script includes other.x, which is not there"),
+        ("ENTRY(start)", "the linker script has no place for sections by name"),
+        (
+            "SECTIONS { .a : { KEEP(*(.a)) } }",
+            "the linker script has no place for sections by name",
+        ),
+    ] {
+        let job = Job { script: script.into(), ..job(program(100, "hello")) };
+        assert_eq!(Link::new(job, None, &mut |_| None).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn a_fault_of_the_program_is_not_ours() {
+    let first = carry_out(job(program(100, "hello")), None, &same);
+    let mut link =
+        Link::new(job(program(100, "hello")), Some(&first.outcome.record), &mut |_| None).unwrap();
+    link.script();
+    assert_eq!(link.failed("ld.lld: error: undefined symbol: nowhere"), Retry::GiveUp);
+    let odd = "ld.lld: error: link.x:1: unable to move location counter backward for: .text";
+    assert_eq!(link.failed(odd), Retry::GiveUp);
+}
+
+/// The shortest function, in bytes: its relocation and its name find room in it.
+const LEAST: u32 = 24;
+
+/// What an edit does to the program.
+#[derive(Debug, Clone)]
+enum Edit {
+    Resize(usize, u32),
+    Add(u32, u32),
+    Remove(usize),
+    Text(usize, String),
+    Realign(usize, u32),
+    Library(u32),
+}
+
+fn edits() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        4 => (any::<usize>(), 4..600_u32).prop_map(|(n, len)| Edit::Resize(n, len)),
+        2 => (4..900_u32, 0..5_u32).prop_map(|(len, align)| Edit::Add(len, 1 << align)),
+        1 => any::<usize>().prop_map(Edit::Remove),
+        2 => (any::<usize>(), "[a-z]{0,60}").prop_map(|(n, text)| Edit::Text(n, text)),
+        1 => (any::<usize>(), 0..6_u32).prop_map(|(n, align)| Edit::Realign(n, 1 << align)),
+        1 => (4..300_u32).prop_map(Edit::Library),
+    ]
+}
+
+/// A program that is edited.
+#[derive(Debug, Clone)]
+struct Source {
+    functions: Vec<(String, u32, u32)>,
+    texts: Vec<(String, String)>,
+    library: u32,
+    made: u32,
+}
+
+impl Source {
+    fn edit(&mut self, edit: &Edit) {
+        let count = self.functions.len();
+        match edit {
+            Edit::Resize(n, len) if count > 0 => self.functions[n % count].1 = *len,
+            Edit::Realign(n, align) if count > 0 => self.functions[n % count].2 = *align,
+            Edit::Remove(n) if count > 1 => {
+                self.functions.remove(n % count);
+            }
+            Edit::Add(len, align) => {
+                self.made += 1;
+                let name = format!("_3app_new{}", self.made);
+                self.functions.insert(count / 2, (name, *len, *align));
+            }
+            Edit::Text(n, text) if !self.texts.is_empty() => {
+                let at = n % self.texts.len();
+                self.texts[at].1 = text.clone();
+            }
+            Edit::Library(len) => self.library = *len,
+            _ => {}
+        }
+    }
+
+    fn inputs(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let mut sections: Vec<Section> = Vec::new();
+        for (number, (name, len, align)) in self.functions.iter().enumerate() {
+            // Each with contents of its own, so that it is known again wherever it lies.
+            let mut made = function(name, (*len).max(LEAST), *align, &["helper"]);
+            let tag = format!("{number:04}{name}\0");
+            for (to, from) in made.data.iter_mut().skip(4).zip(tag.bytes()) {
+                *to = from;
+            }
+            sections.push(made);
+        }
+        sections.push(strings(&self.texts));
+        sections.push(function("_3app_uses", 40, 2, &self.text_symbols()));
+        sections.push(variable("_3app_v", 4 + self.library % 3));
+        let needed = object(&[function("helper", self.library, 4, &[])]);
+        vec![("main.o", object(&sections)), ("libx.a", archive(&[("needed.o", needed)]))]
+    }
+
+    fn text_symbols(&self) -> Vec<&str> {
+        self.texts.iter().map(|(symbol, _)| symbol.as_str()).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Chains of edits: every section is where the last link had it, or is listed as moved or new;
+    /// nothing overlaps; the contents of texts are right wherever they are.
+    #[test]
+    fn pinned_sections_are_where_they_were_or_listed(
+        lens in prop::collection::vec((4..400_u32, 0..4_u32), 3..12),
+        chain in prop::collection::vec(prop::collection::vec(edits(), 1..4), 20),
+        relax in 0..5_u32,
+    ) {
+        let mut source = Source {
+            functions: lens.iter().enumerate()
+                .map(|(n, (len, align))| (format!("_3app{n}"), *len, 1 << align)).collect(),
+            texts: (0..5).map(|n| (format!(".L{n}"), format!("text {n}"))).collect(),
+            library: 50,
+            made: 0,
+        };
+        // Relaxation takes some of some sections.
+        let shrink = move |_: &str, len: u32| len - (len * relax / 40) / 2 * 2 * (len % 3 % 2);
+        let mut last: Option<(Record, BTreeMap<String, u32>)> = None;
+        for edits in &chain {
+            edits.iter().for_each(|edit| source.edit(edit));
+            let mut link = job(source.inputs());
+            link.settings.waste = 1_000_000;
+            let done = carry_out(link, last.as_ref().map(|last| &last.0), &shrink);
+
+            let mut by_addr: Vec<(u32, u32)> =
+                done.placed.iter().filter(|p| p.size > 0).map(|p| (p.addr, p.addr + p.size)).collect();
+            by_addr.sort_unstable();
+            for pair in by_addr.windows(2) {
+                prop_assert!(pair[0].1 <= pair[1].0, "{pair:x?} overlap");
+            }
+            // By name of function: where they lie in .text, whose start does not move.
+            let mut now: BTreeMap<String, u32> = BTreeMap::new();
+            for placed in done.placed.iter().filter(|p| p.output == ".text") {
+                let named = source.functions.iter().find(|(name, _, _)| {
+                    let tag = [name.as_bytes(), b"\0"].concat();
+                    placed.data.get(8..).is_some_and(|data| data.starts_with(&tag))
+                });
+                if let Some((name, _, _)) = named {
+                    now.insert(name.clone(), placed.addr - objects::START);
+                }
+            }
+            prop_assert_eq!(now.len(), source.functions.len());
+            if let Some((_, before)) = &last {
+                for (name, addr) in &now {
+                    let Some(old) = before.get(name) else { continue };
+                    let listed = done.outcome.moved.iter()
+                        .any(|(moved, from, to)| moved == &format!(".text.{name}") && from == old && to == addr);
+                    prop_assert!(old == addr || listed, "{name} from {old:#x} to {addr:#x}, unlisted");
+                }
+                prop_assert_eq!(done.basis, Basis::Record);
+            }
+            for (_, text) in &source.texts {
+                let with_end = [text.as_bytes(), b"\0"].concat();
+                prop_assert!(done.placed.iter().any(|placed| placed.data == with_end));
+            }
+            last = Some((done.outcome.record, now));
+        }
+    }
+}

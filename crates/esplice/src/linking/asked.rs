@@ -1,0 +1,66 @@
+//! What a project asks of its link, as the arguments that tell it to esplice as the linker.
+
+use std::path::{Path, PathBuf};
+
+use esplice_layout::{Spec, StableSpec};
+
+use crate::{
+    exit::{Exit, Failure},
+    project::inside_root,
+    settings::Settings,
+};
+
+/// The arguments for a layout-stable link, where `flag` or the project's file asks for one.
+///
+/// # Errors
+/// Where the record would lie outside of the project.
+pub fn asked(settings: &Settings, flag: bool, fresh: bool) -> Result<Option<Vec<String>>, Failure> {
+    let spec = settings.layout().map(|layout| layout.stable.clone()).unwrap_or_default();
+    if !flag && !spec.on.as_ref().is_some_and(|on| on.value) {
+        return Ok(None);
+    }
+    let mut arguments = arguments(&spec, settings.root())?;
+    if fresh {
+        arguments.push("--esplice-fresh".into());
+    }
+    Ok(Some(arguments))
+}
+
+/// The arguments for a project whose file is in `directory` or above it, for a link that cargo was
+/// told of and not esplice. None where the file says that it is not to be so.
+///
+/// # Errors
+/// Where the file cannot be read, or is wrong.
+pub fn asked_by_cargo(directory: &Path) -> Result<Option<Vec<String>>, String> {
+    let file = directory.ancestors().map(|at| at.join("esplice.toml")).find(|path| path.is_file());
+    let Some(file) = file else { return Ok(Some(Vec::new())) };
+    let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let spec = Spec::parse(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
+    let spec = spec.map(|spec| spec.stable).unwrap_or_default();
+    if spec.on.as_ref().is_some_and(|on| !on.value) {
+        return Ok(None);
+    }
+    arguments(&spec, file.parent()).map(Some).map_err(|failure| failure.message)
+}
+
+fn arguments(spec: &StableSpec, root: Option<&Path>) -> Result<Vec<String>, Failure> {
+    let mut arguments = Vec::new();
+    if let Some(record) = &spec.record {
+        let path = inside_root(root.unwrap_or(Path::new("")), Path::new(&record.value))
+            .map_err(|what| Failure::new(Exit::Usage, format!("{}: {what}", record.place)))?;
+        let path: PathBuf = std::path::absolute(&path).unwrap_or(path);
+        arguments.push(format!("--esplice-record={}", path.display()));
+    }
+    let room = esplice_link::stable::Settings::default();
+    for (key, (bytes, percent), default) in
+        [("code-slack", spec.code, room.code), ("text-slack", spec.text, room.texts)]
+    {
+        if bytes.is_some() || percent.is_some() {
+            let (bytes, percent) = (bytes.unwrap_or(default.0), percent.unwrap_or(default.1));
+            arguments.push(format!("--esplice-{key}={bytes}+{percent}"));
+        }
+    }
+    arguments.extend(spec.waste.map(|percent| format!("--esplice-waste={percent}")));
+    arguments.extend(spec.tails.iter().map(|(name, len)| format!("--esplice-tail={name}+{len}")));
+    Ok(arguments)
+}
