@@ -1,0 +1,267 @@
+//! Layout-stable links of real firmware, with the linker that is there: what they keep, what they cost,
+//! and that nothing else differs. These tests compile firmware, into a directory that is kept between
+//! runs.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use esplice_monitor::Symbols;
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use support::{Said, finish, repository};
+
+/// A copy of a project that may be edited, and what its builds gave.
+struct Project {
+    directory: tempfile::TempDir,
+    /// Where its last crate is compiled; the other crates are shared with the other tests.
+    target: PathBuf,
+}
+
+impl Project {
+    fn copy_of(example: &str, settings: &str) -> Project {
+        let directory = tempfile::tempdir().unwrap();
+        copy(&repository().join(example), &directory.path().join("project"));
+        let file = directory.path().join("project/esplice.toml");
+        let own = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(&file, format!("{own}\n{settings}")).unwrap();
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware");
+        Project { directory, target }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn esplice(&self, words: &str) -> Said {
+        let mut command = support::esplice(self.directory.path());
+        command.env("CARGO_TARGET_DIR", &self.target);
+        finish(command.args(words.split_whitespace()))
+    }
+
+    /// Builds it, as NAME.bin and the files beside it.
+    fn build(&self, name: &str, flags: &str) -> Said {
+        let words = format!("build project --target=esp32c3 --output {name}.bin {flags}");
+        self.esplice(&words).check(0, &[])
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path("project").join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from:?} is in {file}");
+        fs::write(&path, text.replace(from, to)).unwrap();
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    /// What the firmware says up to `expect`: what stands before it, the bootloader's, tells lengths and
+    /// times.
+    fn says(&self, name: &str, expect: &str) -> String {
+        let words = format!("run --elf {name}.elf --port sim:esp32c3 --timeout 10s --expect");
+        let mut command = support::esplice(self.directory.path());
+        let said = finish(command.args(words.split_whitespace()).arg(expect)).check(0, &[]);
+        let (_, own) = said.out.rsplit_once("Loaded app from partition").expect("it booted");
+        own.to_owned()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Sectors of 4096 bytes in which two images differ.
+fn sectors(old: &[u8], new: &[u8]) -> usize {
+    let total = old.len().max(new.len()).div_ceil(4096);
+    let sector = |bytes: &[u8], n: usize| bytes.chunks(4096).nth(n).map(<[u8]>::to_vec);
+    (0..total).filter(|n| sector(old, *n) != sector(new, *n)).count()
+}
+
+/// Names of symbols, and whether they are variables. Labels that the compiler numbers are left out, and
+/// the blocks that it merges variables into where it is not told otherwise.
+fn names(elf: &[u8]) -> BTreeMap<String, bool> {
+    let file = object::File::parse(elf).unwrap();
+    let named = file.symbols().map(|symbol| {
+        let is_variable = symbol.kind() == object::SymbolKind::Data;
+        (symbol.name().unwrap().to_owned(), is_variable)
+    });
+    let label = |name: &str| {
+        ["$", ".L0 ", ".Lpcrel", ".LBB", ".L_MergedGlobals", "L_MergedGlobals"]
+            .iter()
+            .any(|l| name.starts_with(l))
+    };
+    named.filter(|(name, _)| !label(name)).collect()
+}
+
+/// Sections with their types and flags, save that of being mergeable (SHF_MERGE, SHF_STRINGS).
+fn attributes(elf: &[u8]) -> Vec<String> {
+    let file = object::File::parse(elf).unwrap();
+    let told = |section: object::Section<'_, '_>| {
+        let object::SectionFlags::Elf { sh_flags, sh_type, .. } = section.flags() else { panic!() };
+        format!("{} {sh_type:?} {:#x}", section.name().unwrap(), sh_flags.0 & !0x30)
+    };
+    file.sections().map(told).collect()
+}
+
+/// Addresses in functions of both ELFs that are as long in both, drawn by a seed: xorshift
+/// (Marsaglia, Xorshift RNGs).
+fn drawn(old: &[u8], new: &[u8], count: usize) -> Vec<(u64, u64)> {
+    let functions = |elf: &[u8]| -> BTreeMap<String, (u64, u64)> {
+        let file = object::File::parse(elf).unwrap();
+        let text = file.symbols().filter(|s| s.kind() == object::SymbolKind::Text && s.size() > 0);
+        text.map(|s| (s.name().unwrap().to_owned(), (s.address(), s.size()))).collect()
+    };
+    let (old, new) = (functions(old), functions(new));
+    let both: Vec<(u64, u64, u64)> = old
+        .iter()
+        .filter_map(|(name, (addr, len))| {
+            let (to, to_len) = new.get(name)?;
+            (len == to_len).then_some((*addr, *to, *len))
+        })
+        .collect();
+    assert!(both.len() > 50, "{} functions", both.len());
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    (0..count)
+        .map(|_| {
+            let (from, to, len) = both[draw(both.len() as u64) as usize];
+            let offset = draw(len) & !1;
+            (from + offset, to + offset)
+        })
+        .collect()
+}
+
+/// The normal link and the stable one have the same symbols, attributes and lines, and say the same.
+#[track_caller]
+fn same_but_for_addresses(project: &Project, expect: &str) {
+    let (normal, stable) = (project.bytes("normal.elf"), project.bytes("stable.elf"));
+    let (before, after) = (names(&normal), names(&stable));
+    for name in before.keys() {
+        assert!(after.contains_key(name), "no {name}");
+    }
+    // Variables that stand alone now have symbols of their own.
+    for (name, is_variable) in &after {
+        assert!(before.contains_key(name) || *is_variable, "{name} is new");
+    }
+    assert_eq!(attributes(&normal), attributes(&stable));
+    let (before, after) =
+        (Symbols::from_elf(&normal).unwrap(), Symbols::from_elf(&stable).unwrap());
+    for (old, new) in drawn(&normal, &stable, 1000) {
+        let lines = |symbols: &Symbols<'_>, addr| {
+            let frames = symbols.frames(addr).into_iter();
+            frames.map(|frame| format!("{frame:?}")).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&before, old), lines(&after, new), "{old:#x} and {new:#x}");
+    }
+    assert_eq!(project.says("normal", expect), project.says("stable", expect));
+}
+
+#[test]
+fn hello_with_a_longer_string_differs_in_a_few_sectors() {
+    let project = Project::copy_of("examples/hello-rust", "");
+    // Variables are merged into blocks in one of them only, unless both are told.
+    project.build("normal", "");
+    let said = project.build("stable", "--stable");
+    assert!(!said.out.contains("sectors"), "{said:#?}");
+    same_but_for_addresses(&project, r"Hello, World!\r\n");
+
+    let old = project.bytes("stable.bin");
+    project.edit("src/main.rs", "Hello, World!", "Hello, World! And all who sail on her.");
+    let said = project.build("stable", "--stable");
+    let new = project.bytes("stable.bin");
+    let differ = sectors(&old, &new);
+    assert!(differ <= 5, "{differ} sectors");
+    let line =
+        format!("{differ} of {} sectors differ from the last build\n", new.len().div_ceil(4096));
+    assert!(said.out.ends_with(&line), "{said:#?}");
+    assert!(!said.err.contains("warning: l"), "{said:#?}");
+
+    // The same sources with the same record, from the linker on: the same bytes.
+    let records = records(&project.target);
+    let kept: Vec<(PathBuf, Vec<u8>)> =
+        records.iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    assert!(!kept.is_empty());
+    project.edit("src/main.rs", "fn main", "// Only cargo sees this.\nfn main");
+    project.edit("src/main.rs", "// Only cargo sees this.\nfn main", "fn main");
+    project.build("again", "--stable");
+    assert!(project.bytes("again.bin") == new, "linked again");
+
+    // A damaged record: laid out anew, one warning, and it runs.
+    for (path, bytes) in &kept {
+        fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    project.edit("src/main.rs", "And all who sail", "And everyone who sails");
+    let said = project.build("stable", "--stable");
+    assert_eq!(said.err.matches("warning: ").count(), 1, "{said:#?}");
+    assert!(said.err.contains("laid out anew: the record of the last link"), "{said:#?}");
+    project.says("stable", r"everyone who sails on her.\r\n");
+}
+
+/// The records in a target directory that belong to the ELF called `hello…`.
+fn records(target: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![target.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let cargos = ["deps", "build", ".fingerprint", "incremental"].contains(&name.as_str());
+            if path.is_dir() && !cargos {
+                open.push(path);
+            } else if name.starts_with("hello") && name.ends_with(".stable") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn heap_and_arenas_are_laid_out_along() {
+    let settings = "[layout.stable-room]\ncode = 16\n";
+    let project = Project::copy_of("examples/arenas-rust", settings);
+    let expect = r"all is where it should be\r\n";
+    // Its build script is told by a path where the crate for it is.
+    let crates = repository().join("crates");
+    project.edit("Cargo.toml", "../../crates", &crates.to_string_lossy());
+    project.build("normal", "");
+    project.build("stable", "--stable");
+    for elf in ["normal.elf", "stable.elf"] {
+        project.esplice(&format!("layout check project --elf {elf}")).check(0, &[]);
+    }
+    let says = |name| project.says(name, expect);
+    // Addresses of arenas move with the length of what lies before them.
+    let words = |text: String| {
+        let words = text.split_whitespace().filter(|word| !word.starts_with("0x"));
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(words(says("normal")), words(says("stable")));
+
+    let (old, elf) = (project.bytes("stable.bin"), project.bytes("stable.elf"));
+    project.edit("src/main.rs", "all is where it should be", "all of it is where it should be");
+    project.build("stable", "--stable");
+    let differ = sectors(&old, &project.bytes("stable.bin"));
+    assert!(differ <= 5, "{differ} sectors");
+    project.says("stable", r"all of it is where it should be\r\n");
+
+    fs::write(project.path("old.elf"), elf).unwrap();
+    let said = project.esplice("layout diff old.elf stable.elf").check(0, &[]);
+    assert!(said.out.contains(&format!("{differ} of ")), "{said:#?}");
+    assert!(said.out.contains(", 0 moved, 0 evicted, "), "{said:#?}");
+}
