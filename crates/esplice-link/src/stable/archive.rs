@@ -102,11 +102,14 @@ impl Pulling {
     }
 }
 
+/// A member's name and contents.
+pub(crate) type Member<'a> = (&'a str, Vec<u8>);
+
 /// An archive of these members, without an index: lld reads the members themselves.
 ///
 /// # Errors
 /// [`StableError::Object`] where a member is longer than an archive's header can tell.
-pub(crate) fn write_archive(members: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, StableError> {
+pub(crate) fn write_archive(members: &[Member<'_>]) -> Result<Vec<u8>, StableError> {
     // A name of 15 characters and a slash fits the header (ar(5), System V and GNU variant).
     const SHORT: usize = 15;
     let mut names = Vec::new();

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::{
     InputFile, StableError,
-    archive::{Unit, units, write_archive},
+    archive::{Member, Unit, units, write_archive},
     digest::{Digests, digests, plain_name, text_digest},
     map,
     object::{Object, Rewriter, SHF_WRITE, Section},
@@ -229,7 +229,7 @@ impl Link {
             renames.entry(item.unit).or_default().push((item.section, format!("{PIN}{number}")));
         }
         let mut replacements = Vec::new();
-        let mut members: Vec<(usize, Vec<(&str, Vec<u8>)>)> = Vec::new();
+        let mut members: Vec<(usize, Vec<Member<'_>>)> = Vec::new();
         for (number, unit) in self.units.iter().enumerate() {
             let renames = renames.get(&number).map(Vec::as_slice).unwrap_or_default();
             let bytes = renamed(&unit.bytes, renames)?;

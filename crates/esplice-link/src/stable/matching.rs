@@ -37,6 +37,9 @@ pub(crate) fn match_up(
     matching.taken
 }
 
+/// What has to be equal.
+type Key = (u64, u64, u64);
+
 /// What sections are compared by.
 struct Keys {
     zone: usize,
@@ -58,8 +61,8 @@ struct Matching<'a> {
 
 impl Matching<'_> {
     /// Pairs what is left and has the same key, in order.
-    fn by(&mut self, key: impl Fn(&Keys) -> Option<(u64, u64, u64)>) {
-        let mut waiting: HashMap<(usize, (u64, u64, u64)), VecDeque<usize>> = HashMap::new();
+    fn by(&mut self, key: impl Fn(&Keys) -> Option<Key>) {
+        let mut waiting: HashMap<(usize, Key), VecDeque<usize>> = HashMap::new();
         for (number, item) in self.items.iter().enumerate().filter(|(n, _)| !self.used[*n]) {
             let keys = Keys {
                 zone: item.zone,
