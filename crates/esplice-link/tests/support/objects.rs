@@ -114,7 +114,7 @@ pub fn object(sections: &[Section]) -> Vec<u8> {
     file.resize(52, 0);
     let mut headers: Vec<[u32; 10]> = vec![[0; 10]];
     for section in sections {
-        while file.len() % section.align.max(1) as usize != 0 {
+        while !file.len().is_multiple_of(section.align.max(1) as usize) {
             file.push(0);
         }
         let at = file.len() as u32;
