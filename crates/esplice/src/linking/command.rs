@@ -350,9 +350,10 @@ pub fn record_beside(elf: &Path) -> PathBuf {
     beside(elf, ".stable")
 }
 
-/// The report of the ELF at `elf`.
+/// The report of the ELF at `elf`, whether that has cargo's name or, without dashes, rustc's.
 pub fn report_beside(elf: &Path) -> PathBuf {
-    beside(elf, ".stable.json")
+    let name = elf.file_name().unwrap_or_default().to_string_lossy().replace('-', "_");
+    beside(&elf.with_file_name(name), ".stable.json")
 }
 
 fn beside(elf: &Path, end: &str) -> PathBuf {
