@@ -46,7 +46,7 @@ const SECTION_LEN: u16 = 40;
 
 /// An ELF file of RISC-V (machine 243) with these sections, the first of which is empty as it has to be.
 fn elf(machine: u16, entry: u32, sections: &[Section]) -> Vec<u8> {
-    let mut data = Vec::new();
+    let mut data = Vec::<u8>::new();
     let mut headers = vec![0; usize::from(SECTION_LEN)];
     for section in sections {
         let offset = section.offset.unwrap_or(HEADER_LEN + data.len() as u32);

@@ -16,6 +16,11 @@ use crate::{
 /// `s_read_flash_post_process`).
 const PACKET: u32 = 0x1000;
 
+/// Frames that a stub sends ahead of their acknowledgement: enough for the wire never to wait at a
+/// round trip of 100 ms and 921600 baud, and few enough for a broken stream to be drained before the
+/// loader is asked again.
+const IN_FLIGHT: u32 = 4;
+
 /// Bytes of one READ_FLASH: what is sent again when something went wrong in it.
 const PIECE: u32 = 0x4_0000;
 
@@ -116,7 +121,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// `None` if what came is not what the device has read.
     fn try_piece(&mut self, offset: FlashOffset, len: u32) -> Result<Option<Vec<u8>>, FlashError> {
-        let request = Request::ReadFlash { offset: offset.0, len, packet: PACKET, in_flight: 1 };
+        let (offset, packet, in_flight) = (offset.0, PACKET, IN_FLIGHT);
+        let request = Request::ReadFlash { offset, len, packet, in_flight };
         let timeout = FlashError::Timeout { command: Opcode::ReadFlash, after: FRAME };
         self.command(&request, FRAME)?;
         let mut bytes = Vec::new();
