@@ -42,12 +42,15 @@ impl Serial {
         }
     }
 
+    /// Pins that a signal is put out on.
+    fn pins_of(&self, signal: u32) -> Vec<u32> {
+        self.outputs.iter().filter(|(_, of)| **of == signal).map(|(pin, _)| *pin).collect()
+    }
+
     /// A UART sends a byte; `inputs` are the pins whose input buffers are on. Gives whether it arrives at the chip.
     pub fn send(&mut self, signal: u32, byte: LineByte, inputs: u32) -> bool {
-        let pins: Vec<u32> =
-            self.outputs.iter().filter(|(_, of)| **of == signal).map(|(pin, _)| *pin).collect();
         let mut arrives = false;
-        for pin in pins {
+        for pin in self.pins_of(signal) {
             let sent = self.sent.entry(pin).or_default();
             if sent.len() >= LINE_LIMIT {
                 sent.pop_front();
@@ -58,21 +61,16 @@ impl Serial {
         arrives
     }
 
-    /// Takes back a byte that a UART did not come to send.
+    /// Takes back the byte that a UART sent last, as it did not come to send it.
     pub fn unsend(&mut self, signal: u32, byte: LineByte) {
-        let fed: Vec<u32> =
-            self.outputs.iter().filter(|(_, of)| **of == signal).map(|(p, _)| *p).collect();
-        for (pin, sent) in self.sent.iter_mut().filter(|(pin, _)| fed.contains(pin)) {
-            let _ = pin;
-            if sent.back() == Some(&byte) {
-                sent.pop_back();
+        for pin in self.pins_of(signal) {
+            if let Some(sent) = self.sent.get_mut(&pin) {
+                sent.pop_back_if(|last| *last == byte);
             }
-        }
-        for (to, pin) in &self.inputs {
-            if let Some(arriving) = self.arriving.get_mut(to).filter(|_| fed.contains(pin))
-                && arriving.back() == Some(&byte)
-            {
-                arriving.pop_back();
+            for (to, _) in self.inputs.iter().filter(|(_, from)| **from == pin) {
+                if let Some(arriving) = self.arriving.get_mut(to) {
+                    arriving.pop_back_if(|last| *last == byte);
+                }
             }
         }
     }

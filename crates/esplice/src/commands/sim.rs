@@ -206,9 +206,13 @@ fn offer(
 
 fn pty(args: &Args) -> Option<&Path> {
     #[cfg(unix)]
-    return args.pty.as_deref();
+    let pty = args.pty.as_deref();
     #[cfg(not(unix))]
-    return args.flash.as_deref().filter(|_| false);
+    let pty = {
+        let _ = args;
+        None
+    };
+    pty
 }
 
 /// The name with the board's number behind it, before its extension.
