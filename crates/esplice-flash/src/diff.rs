@@ -148,8 +148,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// All of `job`; whether its place is blank is worth a hash where it need not be erased then.
     fn whole(&mut self, job: &Job, seems_blank: bool) -> Result<Difference, FlashError> {
         let all = Difference::all(job);
-        // A stub, which will come for so much, looks by itself at what it erases.
-        if !seems_blank || self.stub_may_come || !self.loader().erases_at_begin() {
+        // A stub, where one comes for so much, looks by itself at what it erases.
+        if !seems_blank || self.stub_pays(job.sectors()) || !self.loader().erases_at_begin() {
             return Ok(all);
         }
         let range = 0..job.sectors();

@@ -65,10 +65,11 @@ fn flash_prepared<P: Port + ?Sized>(
 ) -> Result<FlashReport, FlashError> {
     with_session(port, options, events, |session| {
         session.prepared = prepared;
-        // A stub comes only when it is known that there is something to write.
         session.stub_may_come = options.stub.is_some();
+        // A stub comes only when it is known that there is something to write.
         let chip =
             session.bring_up(&FlashOptions { stub: StubSource::none(), ..options.clone() })?;
+        session.look_for_stub(chip.chip, &options.stub)?;
         let facts = session.insist(&chip, options, |session| session.device_facts(&chip))?;
         let ResolvedPlan { writes } = plan(&facts)?;
         session.write(&chip, &writes, options)?;

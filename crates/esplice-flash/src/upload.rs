@@ -106,6 +106,27 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
+    /// Finds out whether `source` has a stub for `chip`; if not, that the ROM loader does the work is
+    /// told. A stub that runs already needs none.
+    ///
+    /// # Errors
+    /// [`FlashError::Stub`] for a stub of another chip, and what commands bring.
+    pub(crate) fn look_for_stub(
+        &mut self,
+        chip: &'static Chip,
+        source: &StubSource,
+    ) -> Result<(), FlashError> {
+        if !source.is_some() || self.loader().is_stub() {
+            return Ok(());
+        }
+        let revision = self.revision(chip)?;
+        self.stub_may_come = source.find(chip, revision)?.is_some();
+        if !self.stub_may_come {
+            self.tell(FlashEvent::Loader(LoaderUse::Rom));
+        }
+        Ok(())
+    }
+
     /// Uploads a stub and starts it; the ROM loader must be at the other end. The baud rate stays
     /// as it is.
     ///

@@ -136,7 +136,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Whether to load a stub for so many sectors costs less than to write them without.
-    fn stub_pays(&self, sectors: u32) -> bool {
+    pub(crate) fn stub_pays(&self, sectors: u32) -> bool {
         if self.loader().is_stub() || !self.stub_may_come {
             return false;
         }
