@@ -360,7 +360,8 @@ fn a_board_that_fails() {
         ("kind='drp'", 3, "did you mean \"drop\"?"),
     ] {
         fs::write(at.join("faults.toml"), format!("[[fault]]\n{fault}\n")).unwrap();
-        let said = run(at, "flash --port sim:esp32c3,faults=faults.toml hello.bin");
+        // With an erase as the first operation, though the flash is blank.
+        let said = run(at, "flash --full --port sim:esp32c3,faults=faults.toml hello.bin");
         said.check(exit, &[words]);
     }
 }
