@@ -5,7 +5,11 @@
 mod mask_rom;
 mod support;
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
 
 use serde_json::Value;
 use support::{Said, finish, repository};
@@ -14,12 +18,33 @@ use support::{Said, finish, repository};
 /// directory.
 fn esplice(args: &[&str]) -> Said {
     let mut command = support::esplice(&repository());
-    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    command.env("CARGO_TARGET_DIR", target());
     finish(command.args(args))
 }
 
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")
+}
+
+/// Where the programs in C are, compiled once for all cases.
+static PROGRAMS_IN_C: LazyLock<PathBuf> = LazyLock::new(|| {
+    let directory = target().join("panics-c");
+    let built = Command::new(repository().join(IN_C).join("build")).arg(&directory).output();
+    let built = built.expect("a shell is there");
+    assert!(
+        built.status.success(),
+        "cannot compile {IN_C}; it needs riscv64-unknown-elf-gcc (gcc-riscv64-unknown-elf of Debian, \
+         `scripts/setup --tests`): {built:?}"
+    );
+    directory
+});
+
 const FIRMWARE: &str = "tests/firmware/panics";
+const IN_C: &str = "tests/firmware/panics-c";
 const NEVER: [&str; 4] = ["--expect", "never to come", "--timeout", "3s"];
+
+/// Function, end of the place, and whether it is inlined.
+type Place = (String, Option<String>, bool);
 
 /// A case of `tests/panics`; its README tells what the keys mean.
 #[derive(Debug, Default)]
@@ -30,8 +55,9 @@ struct Case {
     exit: i32,
     kind: Option<String>,
     message: Option<String>,
-    /// Function, end of the place, and whether it is inlined.
-    frames: Vec<(String, Option<String>, bool)>,
+    frames: Vec<Place>,
+    /// Those of the task that crashed, in the core dump.
+    core: Vec<Place>,
     folded: Vec<String>,
     says: Vec<String>,
 }
@@ -53,9 +79,10 @@ impl Case {
                 "message" => case.message = Some(text),
                 "folded" => case.folded.push(text),
                 "says" => case.says.push(text),
-                "frame" | "inlined" => {
+                "frame" | "inlined" | "core" => {
                     let (function, place) = pair.map_or((text, None), |(f, p)| (f, Some(p)));
-                    case.frames.push((function, place, key == "inlined"));
+                    let places = if key == "core" { &mut case.core } else { &mut case.frames };
+                    places.push((function, place, key == "inlined"));
                 }
                 _ => panic!("{path:?}: unknown key {key:?}"),
             }
@@ -67,8 +94,11 @@ impl Case {
     fn wrong(&self) -> Vec<String> {
         let (firmware, bin) = &self.firmware;
         let mut port = "--port=sim:esp32c3".to_owned();
+        let elf = PROGRAMS_IN_C.join(bin).with_extension("elf").to_string_lossy().into_owned();
         let bin = format!("--bin={bin}");
-        let mut run = vec!["run", "--target=esp32c3", &bin, "--format=json"];
+        let (firmware, how) =
+            if firmware == IN_C { (&elf, "--boot=rom") } else { (firmware, bin.as_str()) };
+        let mut run = vec!["run", "--target=esp32c3", how, "--format=json"];
         let rom = mask_rom::path().to_string_lossy().into_owned();
         if self.rom {
             port.push_str(&format!(",rom={rom}"));
@@ -91,23 +121,14 @@ impl Case {
         if !message.contains(self.message.as_deref().unwrap_or_default()) {
             wrong.push(format!("message {message:?}"));
         }
-        let none = vec![];
-        let frames = panic["frames"].as_array().unwrap_or(&none);
-        let mut rest = frames.iter();
-        for (function, place, inlined) in &self.frames {
-            let is = |frame: &Value| {
-                let file = frame["file"].as_str().unwrap_or_default();
-                let line = frame["line"].as_u64().map_or(String::new(), |line| format!(":{line}"));
-                frame["function"].as_str() == Some(function)
-                    && frame["inlined"] == *inlined
-                    && place.as_ref().is_none_or(|place| {
-                        file.ends_with(place) || format!("{file}{line}").ends_with(place)
-                    })
-            };
-            if !rest.any(is) {
-                wrong.push(format!("no frame {function} {place:?} there"));
-                break;
-            }
+        let frames = panic["frames"].as_array().cloned().unwrap_or_default();
+        wrong.extend(missing(&self.frames, &frames));
+        if !self.core.is_empty() {
+            let dump = events.iter().find(|event| event["event"] == "core_dump");
+            let tasks = dump.and_then(|dump| dump["tasks"].as_array());
+            let task = tasks.and_then(|tasks| tasks.iter().find(|task| task["crashed"] == true));
+            let frames = task.and_then(|task| task["frames"].as_array().cloned());
+            wrong.extend(missing(&self.core, &frames.unwrap_or_default()));
         }
         for function in &self.folded {
             let is = |frame: &Value| {
@@ -130,6 +151,25 @@ impl Case {
     }
 }
 
+/// The first of `places` that is not among `frames`, behind those before it.
+fn missing(places: &[Place], frames: &[Value]) -> Option<String> {
+    let mut rest = frames.iter();
+    let mut is_missing = |(function, place, inlined): &&Place| {
+        let is = |frame: &Value| {
+            let file = frame["file"].as_str().unwrap_or_default();
+            let line = frame["line"].as_u64().map_or(String::new(), |line| format!(":{line}"));
+            frame["function"].as_str() == Some(function)
+                && frame["inlined"] == *inlined
+                && place.as_ref().is_none_or(|place| {
+                    file.ends_with(place) || format!("{file}{line}").ends_with(place)
+                })
+        };
+        !rest.any(is)
+    };
+    let (function, place, _) = places.iter().find(&mut is_missing)?;
+    Some(format!("no frame {function} {place:?} there"))
+}
+
 #[test]
 fn panics_are_told_as_the_cases_say() {
     let mut cases: Vec<Case> = std::fs::read_dir(repository().join("tests/panics"))
@@ -139,7 +179,7 @@ fn panics_are_told_as_the_cases_say() {
         .map(|path| Case::read(&path))
         .collect();
     cases.sort_by(|a, b| a.firmware.cmp(&b.firmware));
-    assert!(cases.len() >= 11, "the folder of cases is there");
+    assert!(cases.len() >= 16, "the folder of cases is there");
     let wrong: Vec<String> = cases
         .iter()
         .map(|case| (case.name.as_str(), case.wrong()))
