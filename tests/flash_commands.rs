@@ -255,6 +255,34 @@ fn programs_run_in_ram_and_boards_are_reset() {
     run("load text").check(3, &["not an image"]);
 }
 
+/// A virtual board of a known board has that one's flash, in the id that the flash chip answers with, too.
+#[test]
+fn a_named_board_has_its_own_size_of_flash() {
+    let (directory, _) = directory();
+    let at = directory.path();
+    for (size, kib, id) in [("8MB", 8192, 0x17), ("2MB", 2048, 0x15)] {
+        let board = format!(
+            "[board]\nname = \"my-board\"\ndisplay-name = \"My Board\"\nvendor = \"Me\"\n\
+             url = \"https://example.com\"\nchip = \"esp32c3\"\nflash-size = \"{size}\"\n\
+             [[usb]]\nkind = \"serial-jtag\"\n"
+        );
+        fs::write(at.join("my-board.toml"), board).unwrap();
+        let words = format!("--target-file my-board.toml --port sim:my-board,flash={size}.flash");
+        let said = run(at, &format!("detect {words}")).check(0, &[]);
+        assert!(said.out.contains(&format!("{kib} KB, id ef 40 {id:02x}")), "{said:#?}");
+        assert_eq!(fs::metadata(at.join(format!("{size}.flash"))).unwrap().len(), kib << 10);
+        // What lies behind the end is refused, and the last sector is there.
+        run(at, &format!("read {:#x} 0x1000 last.bin {words} --stub none", (kib << 10) - 0x1000))
+            .check(0, &[]);
+        run(at, &format!("read {:#x} 0x1000 behind.bin {words}", kib << 10)).check(6, &[]);
+    }
+    // A file that is there keeps its length.
+    for (port, size) in [("esp32c3,flash=8MB.flash", "8192 KB"), ("m5stamp-c3", "4096 KB")] {
+        let said = run(at, &format!("detect --port sim:{port}")).check(0, &[]);
+        assert!(said.out.contains(size), "{said:#?}");
+    }
+}
+
 #[test]
 fn a_board_tells_what_it_is() {
     let (directory, _) = directory();

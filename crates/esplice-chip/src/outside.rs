@@ -4,7 +4,7 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use crate::{Addr, Board, Chip, ChipError, Efuse};
+use crate::{Addr, Board, Chip, ChipError, Efuse, parse_size};
 
 static CHIPS: RwLock<Vec<&'static Chip>> = RwLock::new(Vec::new());
 static BOARDS: RwLock<Vec<&'static Board>> = RwLock::new(Vec::new());
@@ -33,6 +33,11 @@ impl Target {
             Target::Chip(_) => None,
             Target::Board(board) => Some(board),
         }
+    }
+
+    /// Bytes of the board's flash; of a chip alone none are known.
+    pub fn flash_size(self) -> Option<u32> {
+        self.board().and_then(|board| parse_size(&board.flash_size))
     }
 
     /// Its name in commands and files.

@@ -6,7 +6,7 @@
 use esplice_chip::{Addr, Chip, RegionKind};
 
 use crate::elf::{Elf, Load};
-use crate::{ImageError, ImageSegment, ImageWarning, sha256};
+use crate::{ImageError, ImageSegment, ImageWarning};
 
 /// A finished image without header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,6 @@ pub struct DirectImage {
     pub bytes: Vec<u8>,
     /// Its segments, in order of their places; `addr` is where each runs.
     pub segments: Vec<ImageSegment>,
-    /// SHA-256 of the ELF.
-    pub elf_sha256: [u8; 32],
     /// What will likely not work.
     pub warnings: Vec<ImageWarning>,
 }
@@ -67,7 +65,7 @@ pub fn build_direct_image(elf: &[u8], chip: &Chip) -> Result<DirectImage, ImageE
     } else {
         vec![ImageWarning::EntryNotStarted { entry, started }]
     };
-    Ok(DirectImage { bytes, segments, elf_sha256: sha256(elf), warnings })
+    Ok(DirectImage { bytes, segments, warnings })
 }
 
 /// Where in flash a segment stands. One that runs from flash must stand where its window shows it.

@@ -235,9 +235,9 @@ fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
     };
     let timing = if spec.worst_flash { sim.flash.at_worst() } else { sim.flash.clone() };
     match &spec.flash {
-        None => Ok(Nor::in_memory(timing.size(), &timing)),
+        None => Ok(Nor::in_memory(spec.flash_size, &timing)),
         Some(path) => {
-            Nor::open(path, timing.size(), &timing).map_err(|error| port_error(name, error))
+            Nor::open(path, spec.flash_size, &timing).map_err(|error| port_error(name, error))
         }
     }
 }

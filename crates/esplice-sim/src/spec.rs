@@ -61,6 +61,9 @@ impl Cable {
 pub struct Spec {
     /// The chip; it has a virtual board.
     pub chip: &'static Chip,
+    /// Bytes of flash: the board's where one is named, else those of the chip's usual flash chip. A flash
+    /// file of another length decides.
+    pub flash_size: u32,
     /// File with the flash's contents; without one they are in memory and start erased.
     pub flash: Option<PathBuf>,
     /// What is burnt into its eFuses beside its identity.
@@ -171,10 +174,12 @@ impl Spec {
     pub fn parse(text: &str) -> Result<Spec, SpecError> {
         let rest = text.strip_prefix(SCHEME).ok_or(SpecError::Scheme)?;
         let mut parts = rest.split(',');
-        let chip = esplice_chip::find_target(parts.next().unwrap_or_default())?.chip();
-        if chip.sim.is_none() {
+        let target = esplice_chip::find_target(parts.next().unwrap_or_default())?;
+        let chip = target.chip();
+        let Some(sim) = &chip.sim else {
             return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
-        }
+        };
+        let flash_size = target.flash_size().unwrap_or_else(|| sim.flash.size());
         let (mut faults, mut flash, mut line, mut rom, mut time) = (None, None, None, None, None);
         let (mut bridge, mut worst) = (None, None);
         let mut burns = Vec::new();
@@ -203,7 +208,7 @@ impl Spec {
         }
         let (line, time) = (line.unwrap_or_default(), time.unwrap_or_default());
         let (bridge, worst_flash) = (bridge.unwrap_or_default(), worst.unwrap_or_default());
-        Ok(Spec { bridge, worst_flash, chip, burns, faults, flash, line, rom, time })
+        Ok(Spec { bridge, worst_flash, chip, flash_size, burns, faults, flash, line, rom, time })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Chip of the board, such as esp32c3
+    /// Chip of the board, such as esp32c3, or a board, which has its own size of flash
     #[arg(long, value_name = "CHIP", visible_alias = "target")]
     chip: String,
     /// Offer so many boards; each has its number, from 0 on, in the names of flash file and link, and
@@ -301,14 +301,16 @@ fn consent(at: SocketAddr, args: &Args, shell: &mut Shell) -> Result<(), Failure
 }
 
 fn board(args: &Args, number: Option<u16>) -> Result<Board, Failure> {
-    let chip = esplice_chip::find_target(&args.chip).map_err(Failure::from)?.chip();
+    let target = esplice_chip::find_target(&args.chip).map_err(Failure::from)?;
+    let chip = target.chip();
     let Some(sim) = &chip.sim else {
         return Err(Failure::usage(format!("there is no virtual {}", chip.display_name)));
     };
     let timing = if args.worst_flash { sim.flash.at_worst() } else { sim.flash.clone() };
+    let size = target.flash_size().unwrap_or_else(|| timing.size());
     let nor = match &args.flash {
-        None => Nor::in_memory(timing.size(), &timing),
-        Some(path) => Nor::open(&numbered(path, number), timing.size(), &timing)?,
+        None => Nor::in_memory(size, &timing),
+        Some(path) => Nor::open(&numbered(path, number), size, &timing)?,
     };
     let mut board = Board::with_flash(chip, nor, args.time).map_err(Failure::from)?;
     if let Some(path) = &args.rom {

@@ -1,0 +1,94 @@
+//! Which parts of an ELF no image is made of, told before the whole file is read.
+
+use std::ops::Range;
+
+use object::elf;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::{LittleEndian, pod};
+
+type Header = elf::FileHeader32<LittleEndian>;
+type Section = elf::SectionHeader32<LittleEndian>;
+type Segment = elf::ProgramHeader32<LittleEndian>;
+
+/// Sections and segments of an ELF that is looked at: firmware has some tens.
+const MOST: usize = 1000;
+/// Bytes of the sections' names that are looked at.
+const MOST_NAMES: usize = 0x1_0000;
+
+/// Parts of an ELF's file, in order and apart, that hold debug information and nothing else: whatever
+/// [`crate::build_image`] and its like make of the ELF, and what [`crate::elf_chip_name`] finds in it,
+/// is the same with other bytes there. `read` gives `len` bytes at an offset of the file, or none where
+/// it has not so many.
+///
+/// None for a file of another kind, and for one that nothing is known of: damaged, or with too many
+/// sections to look at.
+pub fn debug_ranges(
+    mut read: impl FnMut(u64, usize) -> Option<Vec<u8>>,
+) -> Option<Vec<Range<u64>>> {
+    let start = read(0, size_of::<Header>())?;
+    let header = Header::parse(&start[..]).ok()?;
+    header.endian().ok()?;
+    let sections_at = u64::from(header.e_shoff(LittleEndian));
+    let sections = usize::from(header.e_shnum.get(LittleEndian));
+    let segments_at = u64::from(header.e_phoff(LittleEndian));
+    let segments = usize::from(header.e_phnum.get(LittleEndian));
+    if sections > MOST
+        || segments > MOST
+        || usize::from(header.e_shentsize.get(LittleEndian)) != size_of::<Section>()
+        || segments > 0 && usize::from(header.e_phentsize.get(LittleEndian)) != size_of::<Segment>()
+    {
+        return None;
+    }
+    let table = read(sections_at, sections * size_of::<Section>())?;
+    let (sections, _) = pod::slice_from_bytes::<Section>(&table, sections).ok()?;
+    let names = sections.get(usize::from(header.e_shstrndx.get(LittleEndian).0))?;
+    let names_len = names.sh_size(LittleEndian) as usize;
+    if names_len > MOST_NAMES {
+        return None;
+    }
+    let names = read(u64::from(names.sh_offset(LittleEndian)), names_len)?;
+    let segment_table = read(segments_at, segments * size_of::<Segment>())?;
+    let (segments, _) = pod::slice_from_bytes::<Segment>(&segment_table, segments).ok()?;
+
+    let range = |at: u64, len: u64| at..at.saturating_add(len);
+    let mut kept = vec![
+        range(0, start.len() as u64),
+        range(sections_at, table.len() as u64),
+        range(segments_at, segment_table.len() as u64),
+    ];
+    kept.extend(segments.iter().map(|segment| {
+        let len = segment.p_filesz(LittleEndian);
+        range(segment.p_offset(LittleEndian).into(), len.into())
+    }));
+    let mut spare = Vec::new();
+    for section in sections {
+        if matches!(section.sh_type(LittleEndian), elf::SHT_NULL | elf::SHT_NOBITS) {
+            continue;
+        }
+        let place =
+            range(section.sh_offset(LittleEndian).into(), section.sh_size(LittleEndian).into());
+        match is_debug(section, &names) {
+            true => spare.push(place),
+            false => kept.push(place),
+        }
+    }
+    spare.sort_by_key(|range| range.start);
+    // What overlaps anything else is kept, whatever it is.
+    let mut end = 0;
+    spare.retain(|range| {
+        let apart = range.start >= end && range.start < range.end;
+        end = end.max(range.end);
+        apart && !kept.iter().any(|kept| kept.start < range.end && range.start < kept.end)
+    });
+    Some(spare)
+}
+
+/// Whether the section is for debuggers alone: neither loaded nor at an address, and named as they
+/// name theirs (DWARF 5, appendix G).
+fn is_debug(section: &Section, names: &[u8]) -> bool {
+    let name = names.get(section.sh_name(LittleEndian) as usize..);
+    section.sh_type(LittleEndian) == elf::SHT_PROGBITS
+        && section.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 == 0
+        && section.sh_addr(LittleEndian) == 0
+        && name.is_some_and(|name| name.starts_with(b".debug_"))
+}
