@@ -148,6 +148,26 @@ pub enum ImageError {
         /// The symbol.
         name: String,
     },
+    /// A variable of TinyGo's start code is not in what the ROM loads.
+    #[error("symbol {name} at {addr} lies in no section that is loaded to RAM")]
+    NotInRam {
+        /// The symbol.
+        name: String,
+        /// Its address.
+        addr: Addr,
+    },
+    /// TinyGo's start code maps code, and data, of flash as one run of pages each.
+    #[error(
+        "start code maps one section of {what} in flash, the ELF has {}{}",
+        found.len(),
+        listed(found)
+    )]
+    NotOnePiece {
+        /// `code` or `data`.
+        what: &'static str,
+        /// The sections.
+        found: Vec<String>,
+    },
     /// The app descriptor would not be found.
     #[error(
         "app descriptor at {addr} is not at byte 0x20 of the image, {first} at {first_addr} is"
@@ -247,6 +267,11 @@ pub enum ImageError {
     },
 }
 
+/// `: a, b`, or nothing.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) }
+}
+
 impl ImageError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
@@ -277,6 +302,9 @@ impl ImageError {
             }
             ImageError::NotWhereLinked { .. } => {
                 "use TinyGo's own linker script, without sections of your own before .text"
+            }
+            ImageError::NotInRam { .. } | ImageError::NotOnePiece { .. } => {
+                "use TinyGo's own linker script, without sections of your own"
             }
             ImageError::NoSymbol { .. } => "was its symbol table stripped? link it with symbols",
             ImageError::UnalignedFlash { .. } => "align the section in the linker script",

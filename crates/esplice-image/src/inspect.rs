@@ -68,6 +68,10 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
         // An app's bytes may look like a table by chance, but not behind its end.
         Extent::of(boot).is_ok_and(|extent| {
             let before = boot.len() - extent.end >= table.len();
+            // TinyGo fills with zeros up to code and data behind its image; flash that nobody wrote holds ones.
+            let between = boot.get(extent.end..).unwrap_or_default();
+            let between = &between[..between.len().min(PartitionTable::LEN)];
+            let before = before && between.iter().any(|byte| *byte != 0);
             extent.header.chip_id == image.chip_id && before && !has_flash(&extent, chip)
         })
     };

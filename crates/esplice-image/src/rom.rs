@@ -2,13 +2,18 @@
 //! program.
 //!
 //! TinyGo's rule (TinyGo, builder/esp.go, `makeESPFirmwareImage`): a segment for each section with
-//! bytes, in order of address. Its linker script (targets/esp32c3.ld) counts on it: flash is mapped
-//! from its first byte on, and each section stands in the image where its address says.
+//! bytes, in order of address. Its linker scripts (targets/esp32c3.ld, esp32c6.ld) count on it: flash is
+//! mapped from its first byte on, and each section stands in the image where its address says. On the
+//! ESP32-C6 read-only data are linked 8 MB further: there the flash chip, which has no more, answers with
+//! what stands at the start.
+//!
+//! Later releases leave what runs from flash out of the segments of the ESP32 and ESP32-S3, whose ROM does
+//! not take them, and put it behind the image ([`Appended`]).
 
 use esplice_chip::{Addr, Chip};
 
 use crate::app::{finished, flash_codes};
-use crate::elf::{Elf, Piece};
+use crate::elf::{DESCRIPTOR_SECTION, Elf, Piece};
 use crate::{
     AppDescriptor, AppImage, FlashMode, FlashParams, ImageError, ImageHeader, ImageOptions,
     ImageSegment, ImageSource, ImageWarning, SegmentHeader, sha256,
@@ -19,8 +24,10 @@ use crate::{
 pub struct RomOptions {
     /// Flash parameters for the header.
     pub flash: FlashParams,
-    /// Whether a SHA-256 is appended.
+    /// Whether a SHA-256 is appended. Behind an image with flash appended there is one always.
     pub append_sha256: bool,
+    /// The SHA-256 of the ELF, for callers that have it already; computed where there is none.
+    pub elf_sha256: Option<[u8; 32]>,
 }
 
 impl RomOptions {
@@ -28,7 +35,7 @@ impl RomOptions {
     pub fn for_chip(chip: &Chip) -> Self {
         let flash =
             FlashParams { mode: FlashMode::Dio, size: 2 << 20, ..FlashParams::for_chip(chip) };
-        Self { flash, append_sha256: true }
+        Self { flash, append_sha256: true, elf_sha256: None }
     }
 }
 
@@ -50,14 +57,20 @@ pub fn build_rom_image(
         append_sha256: u8::from(options.append_sha256),
         ..header(chip)
     };
-    let mut image = Segments::new(chip);
-    for piece in by_address(&parsed)? {
-        image.push(&piece)?;
-    }
-    let misplaced = image.misplaced(chip, chip.image.boot_offset.0);
-    let mut made = image.finish(header, chip, elf)?;
-    made.warnings.splice(..0, misplaced);
-    Ok(made)
+    let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
+    let (places, pieces) = (FlashPlaces::of(&parsed), by_address(&parsed)?);
+    let Some(places) = places.filter(|_| pieces.iter().any(Piece::is_flash)) else {
+        let mut image = Segments::new(chip);
+        for piece in &pieces {
+            image.push(piece)?;
+        }
+        let misplaced = image.misplaced(chip, options.flash.size);
+        let mut made = image.finish(header, chip, elf_sha256)?;
+        made.warnings.splice(..0, misplaced);
+        return Ok(made);
+    };
+    let header = ImageHeader { append_sha256: 1, ..header };
+    with_appended(&places, pieces, header, chip, elf_sha256)
 }
 
 /// Makes an app image, for the second-stage bootloader, of a program made for the ROM: `descriptor`
@@ -87,7 +100,7 @@ pub fn build_adopted_image(
     let mapped = pieces.iter().any(Piece::is_flash);
     // The next segment's header comes where the image's own would be, a page further.
     let room = if mapped { page as usize - SegmentHeader::LEN } else { AppDescriptor::LEN };
-    let elf_sha256 = sha256(elf);
+    let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
     let mut first = AppDescriptor { elf_sha256, ..descriptor.clone() }.to_bytes().to_vec();
     first.resize(room, 0);
 
@@ -97,14 +110,25 @@ pub fn build_adopted_image(
         image.push(piece)?;
     }
     image.check_mapping(chip, &pieces, page)?;
-    let made = image.finish(header, chip, elf)?;
+    let made = image.finish(header, chip, elf_sha256)?;
     Ok(AppImage { elf_sha256_patched: true, ..made })
 }
 
-/// Whether `elf` was linked by TinyGo's scripts to be loaded by the ROM: their sections that make
-/// room for headers are in it.
+/// Sections by which TinyGo's scripts make room for headers (targets/esp32c3.ld; targets/esp32c6.ld).
+const DUMMIES: [&str; 2] = [".text_dummy", ".irom_dummy"];
+
+/// Variables of TinyGo's start code in which its builder writes the places in flash of what it appends.
+/// The ESP32 has that of the data alone: its code stands behind them (src/device/esp/esp32.S, esp32s3.S).
+const IROM_PLACE: &str = "_irom_flash_addr";
+const DROM_PLACE: &str = "_drom_flash_addr";
+
+/// Whether `elf` was linked by TinyGo's scripts to be loaded by the ROM: their sections that make room
+/// for headers are in it, or the variables for places in flash. With an app descriptor it is none.
 pub fn is_rom_program(elf: &[u8], chip: &Chip) -> bool {
-    Elf::parse(elf, chip).is_ok_and(|elf| elf.has_section(".text_dummy"))
+    Elf::parse(elf, chip).is_ok_and(|elf| {
+        !elf.has_section(DESCRIPTOR_SECTION)
+            && (DUMMIES.iter().any(|name| elf.has_section(name)) || FlashPlaces::of(&elf).is_some())
+    })
 }
 
 /// The fields that are the same for all.
@@ -132,6 +156,104 @@ fn by_address<'d>(elf: &Elf<'d>) -> Result<Vec<Piece<'d>>, ImageError> {
     }
     pieces.sort_by_key(|piece| piece.addr);
     Ok(pieces)
+}
+
+/// Where the start code keeps the places in flash of code and data that the ROM does not load.
+struct FlashPlaces {
+    /// None where code stands a page behind the last of the data, and needs no variable.
+    irom: Option<Addr>,
+    drom: Addr,
+}
+
+impl FlashPlaces {
+    fn of(elf: &Elf<'_>) -> Option<Self> {
+        let drom = elf.symbol(DROM_PLACE).ok()?;
+        Some(Self { irom: elf.symbol(IROM_PLACE).ok(), drom })
+    }
+}
+
+/// What stands behind an image: it is mapped, in whole pages, from a place that the start code reads.
+struct Appended<'p, 'd> {
+    /// Place in flash, a multiple of the page.
+    place: u32,
+    pieces: Vec<&'p Piece<'d>>,
+}
+
+impl<'p, 'd> Appended<'p, 'd> {
+    /// At the first whole page at or behind `end`.
+    fn behind(end: u32, page: u32, pieces: Vec<&'p Piece<'d>>) -> Result<Self, ImageError> {
+        let place = end.checked_next_multiple_of(page);
+        let place = place.ok_or_else(|| outside(&pieces))?;
+        Ok(Self { place, pieces })
+    }
+
+    fn end(&self) -> Result<u32, ImageError> {
+        let len = self.pieces.iter().try_fold(0_u32, |sum, piece| sum.checked_add(piece.len));
+        let end = len.and_then(|len| self.place.checked_add(len));
+        end.ok_or_else(|| outside(&self.pieces))
+    }
+}
+
+fn outside(pieces: &[&Piece<'_>]) -> ImageError {
+    let (name, addr, len) = pieces.last().map_or_else(
+        || (String::new(), Addr(0), 0),
+        |piece| (piece.name.clone(), Addr(piece.addr), piece.len),
+    );
+    ImageError::OutsideRegions { name, addr, len }
+}
+
+/// The image of what belongs into RAM, and code and data of flash behind it, each from a page's start on.
+/// With variables for both (ESP32-S3), code comes first, and both must be one piece, as the start code
+/// maps each by its first and last address; with one for the data (ESP32), data come first and code on the
+/// next page behind them.
+fn with_appended(
+    places: &FlashPlaces,
+    pieces: Vec<Piece<'_>>,
+    header: ImageHeader,
+    chip: &Chip,
+    elf_sha256: [u8; 32],
+) -> Result<AppImage, ImageError> {
+    let page = chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000);
+    let base = chip.image.boot_offset.0;
+    let (flash, ram): (Vec<_>, Vec<_>) = pieces.iter().partition(|piece| piece.is_flash());
+    let (irom, drom): (Vec<_>, Vec<_>) =
+        flash.into_iter().partition(|piece| piece.region.access.execute);
+    let mut image = Segments::new(chip);
+    for piece in ram {
+        image.push(piece)?;
+    }
+    // Checksum at a 16-byte block's end, and the SHA-256.
+    let end = base.saturating_add((image.bytes.len() as u32 | 0xf) + 1 + 32);
+    let appended = if let Some(irom_place) = places.irom {
+        for (name, pieces) in [("code", &irom), ("data", &drom)] {
+            if pieces.len() != 1 {
+                let found = pieces.iter().map(|piece| piece.name.clone()).collect();
+                return Err(ImageError::NotOnePiece { what: name, found });
+            }
+        }
+        let irom = Appended::behind(end, page, irom)?;
+        let drom = Appended::behind(irom.end()?, page, drom)?;
+        image.patch(IROM_PLACE, irom_place, irom.place)?;
+        image.patch(DROM_PLACE, places.drom, drom.place)?;
+        [irom, drom]
+    } else {
+        let drom = Appended::behind(end, page, drom)?;
+        // The start code counts one page of data at least.
+        let irom = Appended::behind(drom.end()?.max(drom.place.saturating_add(1)), page, irom)?;
+        image.patch(DROM_PLACE, places.drom, drom.place)?;
+        [drom, irom]
+    };
+    let mut made = image.finish(header, chip, elf_sha256)?;
+    for part in appended.iter().filter(|part| !part.pieces.is_empty()) {
+        made.bytes.resize((part.place - base) as usize, 0);
+        for piece in &part.pieces {
+            for bytes in &piece.parts {
+                made.bytes.extend_from_slice(bytes);
+            }
+            made.bytes.resize(made.bytes.len().next_multiple_of(4), 0);
+        }
+    }
+    Ok(made)
 }
 
 /// An image on its way.
@@ -171,14 +293,30 @@ impl Segments {
         }
     }
 
-    /// Flash segments that a program which maps flash from its first byte would not find; the image
-    /// stands at `boot_offset`.
-    fn misplaced(&self, chip: &Chip, boot_offset: u32) -> Vec<ImageWarning> {
+    /// Writes a variable of four bytes, which must lie in a segment.
+    fn patch(&mut self, name: &str, addr: Addr, value: u32) -> Result<(), ImageError> {
+        let place = self.segments.iter().find_map(|segment| {
+            let within = addr.0.checked_sub(segment.addr.0)?;
+            let room = segment.len.checked_sub(within)?;
+            (room >= 4).then(|| segment.offset + within as usize)
+        });
+        let field = place.and_then(|at| self.bytes.get_mut(at..at + 4));
+        let field = field.ok_or_else(|| ImageError::NotInRam { name: name.to_owned(), addr })?;
+        field.copy_from_slice(&value.to_le_bytes());
+        Ok(())
+    }
+
+    /// Flash segments that a program which maps flash from its first byte would not find. A flash chip
+    /// has a power of two of bytes and leaves the address bits above out, so that what is mapped from
+    /// behind its end is what stands at its start.
+    fn misplaced(&self, chip: &Chip, flash_size: u32) -> Vec<ImageWarning> {
+        let boot_offset = chip.image.boot_offset.0;
         let flash = |segment: &&ImageSegment| {
             chip.region_at(segment.addr).is_some_and(|region| {
                 let start = region.backing.offset.wrapping_add(segment.addr.0 - region.addr.0);
+                let place = boot_offset.wrapping_add(segment.offset as u32);
                 region.kind == esplice_chip::RegionKind::Flash
-                    && start != boot_offset.wrapping_add(segment.offset as u32)
+                    && start.wrapping_sub(place).checked_rem(flash_size) != Some(0)
             })
         };
         let warning = |segment: &ImageSegment| ImageWarning::NotWhereMapped {
@@ -230,7 +368,7 @@ impl Segments {
         mut self,
         header: ImageHeader,
         chip: &Chip,
-        elf: &[u8],
+        elf_sha256: [u8; 32],
     ) -> Result<AppImage, ImageError> {
         let header = ImageHeader { segment_count: self.segments.len() as u8, ..header };
         self.bytes[..ImageHeader::LEN].copy_from_slice(&header.to_bytes());
@@ -241,7 +379,7 @@ impl Segments {
             bytes: finished(self.bytes, data, header.append_sha256 != 0),
             header,
             segments: self.segments,
-            elf_sha256: sha256(elf),
+            elf_sha256,
             elf_sha256_patched: false,
             source: ImageSource::Sections,
             warnings: if executable { Vec::new() } else { vec![warning] },

@@ -333,3 +333,64 @@ pub fn elf_with_one_segment_of(
     words(&mut out, &[0, 3, 0, 0, names_at, names.len() as u32, 0, 0, 1, 0]);
     out
 }
+
+/// An executable for `machine` with these sections, each with its bytes in memory, and symbols by name
+/// and address, as after a link without program headers.
+pub fn elf_with_symbols(
+    machine: u16,
+    entry: u32,
+    sections: &[Section],
+    symbols: &[(&str, u32)],
+) -> Vec<u8> {
+    let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+    let named = |table: &mut Vec<u8>, name: &str| {
+        let at = table.len() as u32;
+        table.extend_from_slice(name.as_bytes());
+        table.push(0);
+        at
+    };
+    let (mut content, mut headers) = (Vec::new(), vec![0; 40]);
+    let (mut names, mut strings) = (vec![0], vec![0]);
+    let place = |content: &mut Vec<u8>, bytes: &[u8]| {
+        content.resize(content.len().next_multiple_of(4), 0);
+        content.extend_from_slice(bytes);
+        52 + content.len() as u32 - bytes.len() as u32
+    };
+    for section in sections {
+        let (at, name) = (place(&mut content, &section.data), named(&mut names, section.name));
+        let len = section.data.len() as u32 + section.bss;
+        let kind = section.kind.0;
+        headers.extend(words(&[name, kind, section.flags, section.addr, at, len, 0, 0, 4, 0]));
+    }
+    let mut table = vec![0; 16];
+    for (name, addr) in symbols {
+        // An object of four bytes that all may see, in the first section.
+        let name = named(&mut strings, name);
+        table.extend(words(&[name, *addr, 4, 0x11 | 1 << 16]));
+    }
+    let (symtab, strtab) = (named(&mut names, ".symtab"), named(&mut names, ".strtab"));
+    let shstrtab = named(&mut names, ".shstrtab");
+    let count = sections.len() as u32 + 4;
+    let at = place(&mut content, &table);
+    headers.extend(words(&[symtab, 2, 0, 0, at, table.len() as u32, count - 2, 1, 4, 16]));
+    let at = place(&mut content, &strings);
+    headers.extend(words(&[strtab, 3, 0, 0, at, strings.len() as u32, 0, 0, 1, 0]));
+    let at = place(&mut content, &names);
+    headers.extend(words(&[shstrtab, 3, 0, 0, at, names.len() as u32, 0, 0, 1, 0]));
+    let headers_at = place(&mut content, &headers);
+    let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    elf.extend(words(&[2 | u32::from(machine) << 16, 1, entry, 0, headers_at, 0]));
+    elf.extend(words(&[52 | 32 << 16, 40 << 16, count | (count - 1) << 16]));
+    elf.extend(content);
+    elf
+}
+
+/// What esptool's `image-info` says of an image for `chip`.
+pub fn esptool_info(dir: &Path, chip: &str, image: &[u8]) -> String {
+    let file = dir.join("judged.bin");
+    std::fs::write(&file, image).expect("write the image");
+    let said = esptool().args(["--chip", chip, "image-info"]).arg(&file).output();
+    let said = said.expect("run esptool");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8_lossy(&said.stdout).into_owned()
+}

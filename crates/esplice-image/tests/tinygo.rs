@@ -1,0 +1,257 @@
+//! Images of programs as TinyGo links them: its rule, and esptool as the judge of what it takes for one.
+//!
+//! Places and orders are TinyGo's (builder/esp.go; targets/esp32.ld, esp32s3.ld, esp32c6.ld).
+
+use std::collections::BTreeMap;
+
+use esplice_chip::Chip;
+use esplice_image::{
+    AppDescriptor, AppImage, Extent, ImageError, ImageOptions, ImageWarning, RomOptions,
+    build_adopted_image, build_rom_image, inspect, is_rom_program,
+};
+use support::{
+    Job, Section, bss, descriptor, elf_with_symbols, esptool_images, esptool_info, noise, section,
+};
+
+mod support;
+
+const XTENSA: u16 = 94;
+const RISC_V: u16 = 243;
+const PAGE: usize = 0x1_0000;
+
+fn chip(name: &str) -> &'static Chip {
+    esplice_chip::find(name).expect("chip data")
+}
+
+fn rom_image(chip: &Chip, elf: &[u8]) -> Result<AppImage, ImageError> {
+    build_rom_image(elf, chip, &RomOptions::for_chip(chip))
+}
+
+fn word(bytes: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize
+}
+
+/// Where the data of an ESP32 and an ESP32-S3 are, and their variables in it.
+const DATA: u32 = 0x3fc8_8000;
+const PLACES: [(&str, u32); 2] = [("_irom_flash_addr", DATA + 8), ("_drom_flash_addr", DATA + 12)];
+
+fn s3_sections(text: usize, rodata: usize) -> Vec<Section> {
+    let behind_text = 0x3c00_0000 + text.next_multiple_of(PAGE) as u32;
+    vec![
+        section(".rodata", behind_text, noise(1, rodata)),
+        section(".data", DATA, noise(2, 18)),
+        bss(".bss", DATA + 0x100, 0x100),
+        section(".iram", 0x4037_8000, noise(3, 0x123)),
+        section(".text", 0x4200_0000, noise(4, text)),
+    ]
+}
+
+#[test]
+fn code_and_data_of_an_esp32s3_stand_behind_what_its_rom_loads() {
+    let (chip, dir) = (chip("esp32s3"), tempfile::tempdir().expect("directory"));
+    // The last one has more data than the ROM takes for a segment.
+    for (text, rodata) in [(0x800, 0x400), (0x3_0000, 0x401), (0x3_0001, 7), (0x1000, 0x78_0000)] {
+        let sections = s3_sections(text, rodata);
+        let elf = elf_with_symbols(XTENSA, 0x4037_8000, &sections, &PLACES);
+        assert!(is_rom_program(&elf, chip));
+        let made = rom_image(chip, &elf).expect("image");
+        assert_eq!(made.warnings, []);
+        let image = &made.bytes;
+        let addrs: Vec<u32> = made.segments.iter().map(|segment| segment.addr.0).collect();
+        assert_eq!(addrs, [DATA, 0x4037_8000], "the ROM sees what belongs into RAM alone");
+
+        let data = made.segments[0].offset;
+        let (irom, drom) = (word(image, data + 8), word(image, data + 12));
+        // What the ROM reads ends with a hash, in the first page.
+        assert_eq!((irom, drom), (PAGE, PAGE + text.next_multiple_of(PAGE)), "{text:x} {rodata:x}");
+        assert!(image[irom..irom + text] == sections[4].data);
+        assert!(image[drom..drom + rodata] == sections[0].data);
+        assert_eq!(image.len(), drom + rodata.next_multiple_of(4));
+        let end = Extent::of(image).expect("whole").end;
+        assert!(image[end..irom].iter().all(|byte| *byte == 0));
+        assert!(inspect(image).is_sound(), "{}", inspect(image));
+        if rodata < 0x1000 {
+            let said = esptool_info(dir.path(), "esp32s3", image);
+            assert!(said.contains("Checksum: ") && said.matches("(valid)").count() == 2, "{said}");
+        }
+    }
+}
+
+#[test]
+fn code_of_an_esp32_stands_a_page_behind_its_data() {
+    let (chip, dir) = (chip("esp32"), tempfile::tempdir().expect("directory"));
+    let data_at = 0x3ffb_2000;
+    let sections = |rodata: &[usize]| {
+        let mut sections = vec![
+            section(".data", data_at, noise(2, 0x20)),
+            section(".iram", 0x4008_0000, noise(3, 0x1_0001)),
+            section(".text", 0x400d_0000, noise(4, 0x2345)),
+        ];
+        let mut at = 0x3f40_0000;
+        for (number, len) in (5..).zip(rodata) {
+            sections.push(section(".rodata", at, noise(number, *len)));
+            at += (*len as u32).next_multiple_of(4);
+        }
+        sections
+    };
+    let places = [("_drom_flash_addr", data_at + 0x1c)];
+    // The image stands at 0x1000, and what the ROM loads of it is more than a page.
+    for (rodata, code) in [
+        (&[][..], 0x3_0000),
+        (&[1], 0x3_0000),
+        (&[PAGE], 0x3_0000),
+        (&[PAGE - 7, 2], 0x3_0000),
+        (&[PAGE, 2], 0x4_0000),
+    ] {
+        let sections = sections(rodata);
+        let elf = elf_with_symbols(XTENSA, 0x4008_0000, &sections, &places);
+        assert!(is_rom_program(&elf, chip));
+        let made = rom_image(chip, &elf).expect("image");
+        let (image, data) = (&made.bytes, made.segments[0].offset);
+        assert_eq!(word(image, data + 0x1c), 0x2_0000, "{rodata:x?}");
+        let mut at = 0x2_0000 - 0x1000;
+        for part in &sections[3..] {
+            assert!(image[at..at + part.data.len()] == part.data, "{rodata:x?}");
+            at = (at + part.data.len()).next_multiple_of(4);
+        }
+        assert!(image[code - 0x1000..].starts_with(&sections[2].data), "{rodata:x?}");
+        assert!(inspect(image).is_sound(), "{}", inspect(image));
+        let said = esptool_info(dir.path(), "esp32", image);
+        assert!(said.matches("(valid)").count() == 2, "{said}");
+    }
+}
+
+#[test]
+fn what_the_start_code_would_not_find_is_refused() {
+    let chip = chip("esp32s3");
+    let refused = |sections: &[Section], symbols: &[(&str, u32)]| {
+        let elf = elf_with_symbols(XTENSA, 0x4037_8000, sections, symbols);
+        rom_image(chip, &elf).map(|_| ()).expect_err("refused").to_string()
+    };
+    let good = s3_sections(0x800, 0x400);
+    let more = [&good[..], &[section(".rodata2", 0x3c02_0000, noise(9, 64))]].concat();
+    let outside = [PLACES[1], ("_irom_flash_addr", 0x3fc9_9000)];
+    let at_the_end = [PLACES[0], ("_drom_flash_addr", DATA + 18)];
+    let cases = [
+        (&good[1..], PLACES, "start code maps one section of data in flash, the ELF has 0"),
+        (&good[..4], PLACES, "start code maps one section of code in flash, the ELF has 0"),
+        (
+            &more,
+            PLACES,
+            "start code maps one section of data in flash, the ELF has 2: .rodata, .rodata2",
+        ),
+        (
+            &good,
+            outside,
+            "symbol _irom_flash_addr at 0x3fc99000 lies in no section that is loaded to RAM",
+        ),
+        (
+            &good,
+            at_the_end,
+            "symbol _drom_flash_addr at 0x3fc88012 lies in no section that is loaded to RAM",
+        ),
+    ];
+    for (sections, symbols, expected) in cases {
+        assert_eq!(refused(sections, &symbols), expected);
+    }
+}
+
+#[test]
+fn an_app_for_the_bootloader_is_no_such_program() {
+    let chip = chip("esp32s3");
+    let mut sections = s3_sections(0x800, 0x400);
+    let elf = |sections: &[Section], symbols: &[(&str, u32)]| {
+        elf_with_symbols(XTENSA, 0x4037_8000, sections, symbols)
+    };
+    assert!(!is_rom_program(&elf(&sections, &[]), chip));
+    assert!(is_rom_program(&elf(&sections, &PLACES), chip));
+    sections.push(section(".flash.appdesc", 0x3c0f_0020, descriptor()));
+    assert!(!is_rom_program(&elf(&sections, &PLACES), chip));
+}
+
+/// A program for the ESP32-C6 by TinyGo's script: read-only data 8 MB behind code, each at its place in
+/// the image.
+fn c6() -> (Vec<Section>, Vec<u8>) {
+    let (data, iram, text, rodata) = (0x128, 0x300, 0x1_2348, 0x3456);
+    let text_at = 0x18 + (data + 8) + (iram + 8) + 8;
+    let rodata_at = text_at + text + 8;
+    let sections = vec![
+        bss(".bss", 0x4080_1000, 0x100),
+        section(".data", 0x4080_1100, noise(1, data as usize)),
+        section(".iram", 0x4080_1100 + data, noise(2, iram as usize)),
+        bss(".irom_dummy", 0x4200_0000, text_at),
+        section(".text", 0x4200_0000 + text_at, noise(3, text as usize)),
+        bss(".rodata_dummy", 0x4280_0000, rodata_at),
+        section(".rodata", 0x4280_0000 + rodata_at, noise(4, rodata as usize)),
+    ];
+    let symbols = [("_start", 0x4200_0000 + text_at + 0x40)];
+    let elf = elf_with_symbols(RISC_V, 0x4080_1100 + data, &sections, &symbols);
+    (sections, elf)
+}
+
+#[test]
+fn data_of_an_esp32c6_are_found_where_its_flash_begins_again() {
+    let (chip, dir) = (chip("esp32c6"), tempfile::tempdir().expect("directory"));
+    let (sections, elf) = c6();
+    assert!(is_rom_program(&elf, chip));
+    let made = rom_image(chip, &elf).expect("image");
+    assert_eq!(made.warnings, []);
+    for part in [&sections[4], &sections[6]] {
+        // A flash chip of 8 MB or less does not see the address's higher bits.
+        let place = (part.addr - 0x4200_0000) as usize % (8 << 20);
+        assert!(made.bytes[place..].starts_with(&part.data), "{}", part.name);
+    }
+    let said = esptool_info(dir.path(), "esp32c6", &made.bytes);
+    assert!(said.matches("(valid)").count() == 2, "{said}");
+
+    // A larger one does.
+    let mut options = RomOptions::for_chip(chip);
+    options.flash.size = 16 << 20;
+    let warnings = build_rom_image(&elf, chip, &options).expect("image").warnings;
+    assert!(
+        matches!(warnings[..], [ImageWarning::NotWhereMapped { addr, .. }] if addr.0 >> 16 == 0x4281),
+        "{warnings:?}"
+    );
+}
+
+/// Bytes of an image by address.
+fn memory(image: &[u8]) -> BTreeMap<u32, u8> {
+    let extent = Extent::of(image).expect("whole");
+    let mut memory = BTreeMap::new();
+    for segment in extent.segments.iter().filter(|segment| segment.addr.0 != 0) {
+        let bytes = &image[segment.offset..segment.offset + segment.len as usize];
+        memory.extend((segment.addr.0..).zip(bytes.iter().copied()));
+    }
+    memory
+}
+
+#[test]
+fn an_esp32c6_program_is_adopted_for_the_bootloader() {
+    let (chip, dir) = (chip("esp32c6"), tempfile::tempdir().expect("directory"));
+    let (sections, elf) = c6();
+    let descriptor = AppDescriptor::named("hello", chip);
+    let options = ImageOptions::for_chip(chip);
+    let made = build_adopted_image(&elf, chip, &options, "_start", &descriptor).expect("image");
+    assert_eq!(made.warnings, []);
+    assert_eq!(made.header.entry.0, sections[4].addr + 0x40);
+    let report = inspect(&made.bytes);
+    assert!(report.is_sound(), "{report}");
+    let said = esptool_info(dir.path(), "esp32c6", &made.bytes);
+    assert!(said.matches("(valid)").count() == 2, "{said}");
+    assert_eq!(AppDescriptor::of_image(&made.bytes).expect("found").project_name, "hello");
+
+    // ESP-IDF's bootloader maps two segments of flash, each with its pages as they stand in the image
+    // (bootloader_utility.c, unpack_load_app).
+    let flash: Vec<_> =
+        made.segments.iter().filter(|segment| segment.addr.0 >= 0x4200_0000).collect();
+    assert_eq!(flash.len(), 2);
+    for segment in flash {
+        assert_eq!(segment.addr.0 as usize % PAGE, segment.offset % PAGE);
+    }
+
+    // And each byte comes to the address at which esptool's image of the same ELF has it.
+    let args = ["--chip", "esp32c6", "elf2image", "--flash-mode", "dio", "--flash-size", "4MB"];
+    let job = Job { elf: &elf, args: args.map(str::to_owned).to_vec() };
+    let theirs = esptool_images(dir.path(), &[job]).remove(0).expect("esptool takes it");
+    assert!(memory(&made.bytes) == memory(&theirs));
+}
