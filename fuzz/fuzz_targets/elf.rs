@@ -3,27 +3,48 @@
 
 use esplice_image::{
     AppDescriptor, Content, ImageOptions, ImageSource, RomOptions, SecurePad, build_adopted_image,
-    build_direct_image, build_image, build_rom_image, elf_chip_name, inspect,
+    build_direct_image, build_image, build_rom_image, debug_ranges, elf_chip_name, inspect,
+    is_rom_program, sha256,
 };
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let _ = elf_chip_name(bytes);
+    let name = elf_chip_name(bytes);
+    // With other bytes in the place of debug information all is the same.
+    let read = |at: u64, len: usize| {
+        let at = usize::try_from(at).ok()?;
+        bytes.get(at..at.checked_add(len)?).map(<[u8]>::to_vec)
+    };
+    let mut without = bytes.to_vec();
+    for range in debug_ranges(read).unwrap_or_default() {
+        if let Some(spare) = without.get_mut(range.start as usize..range.end as usize) {
+            spare.fill(0);
+        }
+    }
+    let elf_sha256 = Some(sha256(bytes));
+    assert_eq!(name, elf_chip_name(&without));
     for chip in esplice_chip::all() {
         for source in [ImageSource::Auto, ImageSource::ProgramHeaders] {
             for secure_pad in [None, Some(SecurePad::V2)] {
                 let usual = ImageOptions::for_chip(chip);
-                let options = ImageOptions { source, secure_pad, ..usual };
-                if let Ok(image) = build_image(bytes, chip, &options) {
+                let options = ImageOptions { source, secure_pad, elf_sha256, ..usual };
+                let image = build_image(bytes, chip, &options);
+                assert_eq!(image, build_image(&without, chip, &options));
+                if let Ok(image) = image {
                     // What is warned of, such as an entry point in no memory, is a defect of the image.
                     let report = inspect(&image.bytes);
                     assert!(report.is_sound() || !image.warnings.is_empty(), "{report}");
                 }
             }
         }
-        if let Ok(image) = build_direct_image(bytes, chip) {
+        let direct = build_direct_image(bytes, chip);
+        assert_eq!(direct, build_direct_image(&without, chip));
+        if let Ok(image) = direct {
             assert_eq!(Content::of(&image.bytes), Content::DirectImage);
         }
-        let _ = build_rom_image(bytes, chip, &RomOptions::for_chip(chip));
+        assert_eq!(is_rom_program(bytes, chip), is_rom_program(&without, chip));
+        let options = RomOptions { elf_sha256, ..RomOptions::for_chip(chip) };
+        let image = build_rom_image(bytes, chip, &options);
+        assert_eq!(image, build_rom_image(&without, chip, &options));
         let (options, descriptor) = (ImageOptions::for_chip(chip), AppDescriptor::named("a", chip));
         let _ = build_adopted_image(bytes, chip, &options, "_start", &descriptor);
     }

@@ -76,8 +76,7 @@ fn the_plan_is_the_image_at_the_start_of_flash() {
     let image = build_direct_image(&elf_of(&program()[..2]), chip()).expect("image");
     assert_eq!(in_windows.bytes, image.bytes);
     let flash = FlashParams::for_chip(chip());
-    let plan =
-        make_direct_plan(chip(), &image.bytes, &flash, Some(image.elf_sha256)).expect("plan");
+    let plan = make_direct_plan(chip(), &image.bytes, &flash, None).expect("plan");
     assert_eq!(plan.boot, BootLayout::Direct);
     assert_eq!((plan.writes.len(), plan.writes[0].offset.0), (1, 0));
     let small = FlashParams { size: 0x1_0000, ..flash };

@@ -124,7 +124,7 @@ impl Firmware {
         let boot = project.boot.as_ref().map_or(BootLayout::Rom, |boot| boot.value);
         shell.stage("image", StageState::Started);
         let image = match boot {
-            BootLayout::Rom => rom_image(&elf.bytes, chip, project, append_sha256)?,
+            BootLayout::Rom => rom_image(&elf, chip, project, append_sha256)?,
             BootLayout::Idf => {
                 let start = chip.toolchain.tinygo.as_ref().and_then(|tinygo| tinygo.start.as_ref());
                 let start = start.ok_or_else(|| {
@@ -135,7 +135,8 @@ impl Firmware {
                     .hint("leave --boot idf out: the ROM boots them")
                 })?;
                 let descriptor = AppDescriptor::named(&name, chip);
-                let options = image_options(chip, project)?;
+                let elf_sha256 = Some(elf.sha256);
+                let options = ImageOptions { elf_sha256, ..image_options(chip, project)? };
                 build_adopted_image(&elf.bytes, chip, &options, start, &descriptor)?
             }
             BootLayout::Direct => return Err(PlanError::LayoutUnsupported { boot }.into()),
@@ -162,7 +163,7 @@ impl Firmware {
                 let options = ImageOptions { elf_sha256, ..image_options(chip, project)? };
                 build_image(&elf.bytes, chip, &options)?
             }
-            BootLayout::Rom => rom_image(&elf.bytes, chip, project, chip.image.append_sha256)?,
+            BootLayout::Rom => rom_image(&elf, chip, project, chip.image.append_sha256)?,
             BootLayout::Direct => return Firmware::in_place(name, elf, chip, project, shell),
         };
         Firmware::with_image(name, elf, chip, project, boot, image, shell)
@@ -181,7 +182,7 @@ impl Firmware {
         for warning in &made.warnings {
             shell.warning(&warning.to_string());
         }
-        let plan = make_direct_plan(chip, &made.bytes, &flash, Some(made.elf_sha256))?;
+        let plan = make_direct_plan(chip, &made.bytes, &flash, Some(elf.sha256))?;
         shell.stage("image", StageState::Done);
         Ok(Firmware { chip, name, elf, image: made.bytes, plan })
     }
@@ -275,7 +276,7 @@ impl Firmware {
 /// The image of an ELF that the ROM loads: its header as TinyGo writes it, save for what the user
 /// has set.
 fn rom_image(
-    elf: &[u8],
+    elf: &Elf,
     chip: &Chip,
     project: &Project,
     append_sha256: bool,
@@ -284,7 +285,8 @@ fn rom_image(
     let by_user = |set: &Option<Settled<String>>| {
         set.as_ref().is_some_and(|set| !matches!(set.origin, Origin::Chip(_) | Origin::Board(_)))
     };
-    let mut options = RomOptions { append_sha256, ..RomOptions::for_chip(chip) };
+    let elf_sha256 = Some(elf.sha256);
+    let mut options = RomOptions { append_sha256, elf_sha256, ..RomOptions::for_chip(chip) };
     if by_user(&project.flash_mode) {
         options.flash.mode = asked.mode;
     }
@@ -294,7 +296,7 @@ fn rom_image(
     if by_user(&project.flash_size) {
         options.flash.size = asked.size;
     }
-    Ok(build_rom_image(elf, chip, &options)?)
+    Ok(build_rom_image(&elf.bytes, chip, &options)?)
 }
 
 /// The plan for an app image without its ELF. Bootloader and default table come along for boards

@@ -11,6 +11,7 @@ use esplice_image::{
 use crate::{
     args::SourceArgs,
     backtrace::{self, FirmwareElf},
+    elf_file::Wanted,
     exit::{Exit, Failure},
     firmware::{self, Firmware, of_file},
     flash_file::{FlashFile, first_defect},
@@ -194,7 +195,7 @@ impl Job {
             offset,
         };
         let target = project.target.as_ref().map(|target| target.value);
-        match Source::from_args(args)? {
+        match Source::from_args(args, Wanted::Whole)? {
             Source::Image { path, bytes } => {
                 let (plan, chip) = image_plan(&path, &bytes, project, shell)?;
                 check_target(&path, chip, target)?;

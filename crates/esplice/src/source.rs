@@ -9,7 +9,13 @@ use std::{
 
 use esplice_image::{Content, unxz};
 
-use crate::{args::SourceArgs, elf_file, elf_file::Elf, exit::Failure, firmware::of_file};
+use crate::{
+    args::SourceArgs,
+    elf_file,
+    elf_file::{Elf, Wanted},
+    exit::Failure,
+    firmware::of_file,
+};
 
 /// What the user gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,10 +41,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads what the arguments name.
-    pub fn from_args(args: &SourceArgs) -> Result<Source, Failure> {
+    /// Reads what the arguments name, of an ELF what is `wanted`.
+    pub fn from_args(args: &SourceArgs, wanted: Wanted) -> Result<Source, Failure> {
         if let Some(path) = &args.elf {
-            return match Source::read(path)? {
+            return match Source::read(path, wanted)? {
                 elf @ Source::Elf { .. } => Ok(elf),
                 Source::Image { .. } => {
                     Err(Failure::input(format!("{} is not an ELF, but an image", path.display())))
@@ -52,18 +58,18 @@ impl Source {
             };
         }
         if let Some(path) = &args.main {
-            return match Source::read(path)? {
+            return match Source::read(path, wanted)? {
                 source @ (Source::Project(_) | Source::Go(_)) => Ok(source),
                 _ => Err(Failure::input(format!("{} is no source", path.display())).hint(
                     "--main names the directory of a cargo project or a Go package, or a .go file",
                 )),
             };
         }
-        Source::read(args.path.as_deref().unwrap_or(Path::new(".")))
+        Source::read(args.path.as_deref().unwrap_or(Path::new(".")), wanted)
     }
 
     /// Reads what is at `path` and tells it by its content.
-    pub fn read(path: &Path) -> Result<Source, Failure> {
+    pub fn read(path: &Path, wanted: Wanted) -> Result<Source, Failure> {
         let shown = path.display();
         if path.is_dir() {
             if path.join("Cargo.toml").is_file() {
@@ -84,7 +90,7 @@ impl Source {
         if is_go(path) && path.is_file() {
             return Ok(Source::Go(path.to_owned()));
         }
-        let (bytes, sha256) = read_hashed(path)?;
+        let (bytes, sha256) = read_hashed(path, wanted)?;
         let path = path.to_owned();
         match Content::of(&bytes) {
             Content::Elf => Ok(Source::Elf { path, elf: Elf::new(bytes, sha256) }),
@@ -136,15 +142,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// [`read`] with the SHA-256, where that came along.
-fn read_hashed(path: &Path) -> Result<(Vec<u8>, Option<[u8; 32]>), Failure> {
-    let read = open(path).and_then(|(file, first)| elf_file::read(file, first, LARGEST));
+fn read_hashed(path: &Path, wanted: Wanted) -> Result<(Vec<u8>, Option<[u8; 32]>), Failure> {
+    let read = open(path).and_then(|(file, first)| elf_file::read(file, first, LARGEST, wanted));
     let (bytes, sha256) = read.map_err(|error| cannot_read(path, &error))?;
     Ok((unpacked(path, bytes)?, sha256))
 }
 
 /// The ELF at `path`, fresh from a compiler.
 pub fn read_elf(path: &Path) -> Result<Elf, Failure> {
-    let (bytes, sha256) = read_hashed(path)?;
+    let (bytes, sha256) = read_hashed(path, Wanted::Whole)?;
     Ok(Elf::new(bytes, sha256))
 }
 

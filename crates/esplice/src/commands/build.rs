@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{
     args::FirmwareArgs,
+    elf_file::Wanted,
     exit::{Exit, Failure},
     firmware::Firmware,
     interrupt::Interrupt,
@@ -51,7 +52,8 @@ impl SaveImageArgs {
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     // A large ELF is read while the settings are.
     let source = args.firmware.source.clone();
-    let source = thread::spawn(move || Source::from_args(&source));
+    let wanted = if args.image_only { Wanted::Image } else { Wanted::Whole };
+    let source = thread::spawn(move || Source::from_args(&source, wanted));
     let project =
         args.firmware.settle(Flags { output: args.output.clone(), ..Flags::default() })?;
     let source = source.join().map_err(|_| panicked("reading the source"))??;
