@@ -1,14 +1,19 @@
 //! esptool, espflash and esplice flashing a virtual board in real time, each as a program.
 //!
-//! `cargo bench -p esplice --bench flashing [-- FAST] [ELF …]`. Without ELFs it takes the example
-//! firmware and the large one from `target/firmware`. Each tool writes bootloader, partition table and app,
-//! one after another: over a pty, which has no reset, and esptool and esplice over RFC 2217 with reset; to a
-//! flash that holds something else ("dirty") and to an erased one ("blank"), at two rates. esptool and esplice
-//! use esptool's stub of generation 2; espflash has only its own. Then the first firmware by the ROM loader
-//! alone, again unchanged, with one sector that differs, and 1 MiB is read. The board runs in real time behind
-//! a USB bridge, so that a second is a second; where the host was behind by more than 1 % of what was
-//! measured, the figure is void and says so. In the end it says which goals were met. With `FAST` only
-//! 921600 baud and the first firmware. It takes some minutes: run it on a machine that does nothing else.
+//! `cargo bench -p esplice --bench flashing [-- WORD …]`. It prints a table in Markdown, for docs/src/benchmarks.md.
+//! Each tool writes bootloader, partition table and app, one after another: over a pty, which has no reset, and
+//! esptool and esplice over RFC 2217 with reset; to a flash that holds something else ("dirty") and to an erased one
+//! ("blank"), at two rates; and by the ROM loader alone. esptool and esplice use esptool's stub of generation 2;
+//! espflash has only its own. The first firmware is written again unchanged, and with one sector that differs, and
+//! 1 MiB is read. The board runs in real time behind a USB bridge, so that a second is a second; where the host was
+//! behind by more than 1 % of what was measured, the figure is void and says so. In the end it says which goals were
+//! met. It takes some minutes: run it on a machine that does nothing else.
+//!
+//! Words: paths of ELFs in place of the example firmware and the large one in `target/firmware`; `FAST` for 921600
+//! baud and the first firmware alone; `PEERS` for esptool and espflash on the pty, at 115200, 921600 and 2,000,000
+//! baud, the table of docs/src/guide/peers.md; and what of the rows is wanted, each value or several with commas:
+//! `tool=esptool,espflash,esplice`, `baud=` with any rates, `over=pty,rfc2217`, `flash=dirty,blank,unchanged,sector`,
+//! `work=write,rom,read`.
 
 // Benchmarks are the one place that measures the host's time.
 #![allow(clippy::disallowed_methods)]
@@ -33,9 +38,10 @@ fn main() {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{
-        fs,
+        cell::Cell,
+        fmt, fs,
         path::{Path, PathBuf},
-        process::{Command, Stdio},
+        process::Command,
         sync::{
             Arc,
             atomic::{AtomicBool, Ordering},
@@ -50,12 +56,15 @@ mod linux {
         serve::{Server, Wire},
     };
 
-    use super::support::{Peer, firmware, large_firmware, peak_memory, peer, timed, workspace};
+    use super::support::{Peer, counted, firmware, large_firmware, peer, workspace};
 
+    /// Rates where no others are asked for, and those of the table of peers.
     const BAUDS: [u32; 2] = [921_600, 2_000_000];
+    const PEERS_BAUDS: [u32; 3] = [115_200, 921_600, 2_000_000];
     const APP: usize = 0x1_0000;
     const TABLE: usize = 0x8000;
     const FLASH: usize = 4 << 20;
+    const SECTOR: usize = 0x1000;
     /// Bytes of flash that are read.
     const READ: usize = 1 << 20;
     /// Lag from which on a figure is void, as a part of the time.
@@ -68,10 +77,29 @@ mod linux {
         Esplice,
     }
 
+    impl fmt::Display for Tool {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(match self {
+                Tool::Esptool => "esptool",
+                Tool::Espflash => "espflash",
+                Tool::Esplice => "esplice",
+            })
+        }
+    }
+
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Route {
         Pty,
         Rfc2217,
+    }
+
+    impl fmt::Display for Route {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(match self {
+                Route::Pty => "pty",
+                Route::Rfc2217 => "RFC 2217",
+            })
+        }
     }
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +108,88 @@ mod linux {
         /// By the ROM loader alone.
         WriteByRom,
         Read,
+    }
+
+    impl fmt::Display for Work {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(match self {
+                Work::Write => "write",
+                Work::WriteByRom => "write, ROM loader alone",
+                Work::Read => "read",
+            })
+        }
+    }
+
+    /// The rows that are wanted; of each kind all where none is named.
+    #[derive(Default)]
+    struct Asked {
+        elfs: Vec<PathBuf>,
+        fast: bool,
+        /// `tool=esptool` and the like.
+        only: Vec<(String, Vec<String>)>,
+    }
+
+    impl Asked {
+        fn from_words(words: impl Iterator<Item = String>) -> Asked {
+            let mut asked = Asked::default();
+            for word in words.filter(|word| !word.starts_with("--")) {
+                match word.split_once('=') {
+                    _ if word == "FAST" => asked.fast = true,
+                    _ if word == "PEERS" => {
+                        asked.only("tool", "esptool,espflash");
+                        asked.only("over", "pty");
+                        asked.only("work", "write");
+                        asked.only("flash", "dirty,blank");
+                        asked.only("baud", &PEERS_BAUDS.map(|baud| baud.to_string()).join(","));
+                    }
+                    Some((kind @ ("tool" | "over" | "work" | "flash" | "baud"), values)) => {
+                        asked.only(kind, values);
+                    }
+                    _ => asked.elfs.push(word.into()),
+                }
+            }
+            asked
+        }
+
+        fn only(&mut self, kind: &str, values: &str) {
+            self.only.push((kind.to_owned(), values.split(',').map(str::to_owned).collect()));
+        }
+
+        fn is(&self, kind: &str, value: &str) -> bool {
+            let mut of_kind = self.only.iter().filter(|(of, _)| of == kind);
+            of_kind.all(|(_, values)| values.iter().any(|of| of == value))
+        }
+
+        /// Whether the row is wanted; `state` is the flash's before.
+        fn wants(&self, run: &Run<'_>, state: &str) -> bool {
+            let over = match run.route {
+                Route::Pty => "pty",
+                Route::Rfc2217 => "rfc2217",
+            };
+            let work = match run.work {
+                Work::Write => "write",
+                Work::WriteByRom => "rom",
+                Work::Read => "read",
+            };
+            let flash = state.rsplit(' ').next().unwrap_or_default();
+            self.is("tool", &run.tool.to_string())
+                && self.is("over", over)
+                && self.is("work", work)
+                && (run.work == Work::Read || self.is("flash", flash))
+                && self.is("baud", &run.baud.to_string())
+        }
+
+        fn bauds(&self) -> Vec<u32> {
+            let named = self.only.iter().find(|(kind, _)| kind == "baud");
+            match named {
+                Some((_, bauds)) => {
+                    let bauds = bauds.iter().map(|baud| baud.parse().expect("a number of bauds"));
+                    bauds.collect()
+                }
+                None if self.fast => vec![921_600],
+                None => BAUDS.to_vec(),
+            }
+        }
     }
 
     /// One run of a tool.
@@ -102,6 +212,8 @@ mod linux {
         heard: u64,
         requests: u64,
         lag: f64,
+        /// Peak memory of the tool in bytes.
+        peak: Option<u64>,
     }
 
     /// The three files of a firmware, and the flash that holds them.
@@ -119,31 +231,30 @@ mod linux {
         espflash: Option<PathBuf>,
         stub: Option<PathBuf>,
         dir: tempfile::TempDir,
+        asked: Asked,
+        /// The most memory that esplice took in any row.
+        most_memory: Cell<u64>,
     }
 
     pub fn main() {
-        let words: Vec<String> =
-            std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-        let fast = words.iter().any(|word| word == "FAST");
-        let mut elfs: Vec<PathBuf> =
-            words.iter().filter(|word| *word != "FAST").map(PathBuf::from).collect();
+        let asked = Asked::from_words(std::env::args().skip(1));
+        let (mut elfs, bauds) = (asked.elfs.clone(), asked.bauds());
         if elfs.is_empty() {
             let build = "esplice build examples/hello-rust --output target/firmware/hello.bin";
             elfs.push(firmware("hello.elf", build));
-            if !fast {
+            if !asked.fast {
                 elfs.push(large_firmware());
             }
         }
-        let programs = Programs::find();
+        let programs = Programs::find(asked);
         println!(
-            "| image | work | baud | over | flash | tool | seconds | bytes sent | bytes heard | requests | of the wire | behind |"
+            "| image | work | baud | over | flash | tool | seconds | bytes sent | bytes heard | frames | of the wire | behind | memory |"
         );
-        println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
         let mut goals = Vec::new();
         for (number, elf) in elfs.iter().enumerate() {
             let parts = Parts::build(elf, programs.dir.path());
-            let bauds = BAUDS.into_iter().filter(|baud| !fast || *baud == 921_600);
-            for baud in bauds {
+            for &baud in &bauds {
                 for route in [Route::Pty, Route::Rfc2217] {
                     for (state, byte) in [("dirty", 0x5a), ("blank", 0xff)] {
                         let before = vec![byte; FLASH];
@@ -154,9 +265,15 @@ mod linux {
                     }
                 }
             }
+            let dirty = vec![0x5a; FLASH];
+            programs.all(Work::WriteByRom, Route::Pty, 921_600, "dirty", &parts, &dirty);
             if number == 0 {
                 goals.extend(programs.others(&parts));
             }
+        }
+        if programs.most_memory.get() > 0 {
+            let mib = programs.most_memory.get() as f64 / f64::from(1 << 20);
+            goals.push(goal("peak memory of esplice in MiB", mib, 24.0));
         }
         println!();
         goals.iter().for_each(|goal| println!("{goal}"));
@@ -167,6 +284,9 @@ mod linux {
         let Some(own) = of(took, Tool::Esplice) else { return Vec::new() };
         let peers = took.iter().filter(|(tool, _)| *tool != Tool::Esplice);
         let better = peers.map(|(_, took)| took.seconds).fold(f64::INFINITY, f64::min);
+        if better.is_infinite() {
+            return Vec::new();
+        }
         let most = if number == 0 { 0.7 } else { 0.9 };
         let name = format!("{} at 921600, dirty, against the better peer", parts.name);
         let mut goals = vec![goal(&name, own.seconds / better, most)];
@@ -191,14 +311,15 @@ mod linux {
     }
 
     impl Programs {
-        fn find() -> Programs {
+        fn find(asked: Asked) -> Programs {
             let esptool = peer(Peer::Esptool);
             let stub = esptool.as_deref().and_then(stub_of);
             if stub.is_none() {
                 println!("no stub of esptool's here: esplice looks for one itself");
             }
             let dir = tempfile::tempdir().expect("a temporary directory");
-            Programs { esptool, espflash: peer(Peer::Espflash), stub, dir }
+            let (espflash, most_memory) = (peer(Peer::Espflash), Cell::new(0));
+            Programs { esptool, espflash, stub, dir, asked, most_memory }
         }
 
         /// All tools that can do it, one after another, each a row.
@@ -221,41 +342,46 @@ mod linux {
                     }
                     Tool::Esplice => true,
                 };
-                if !is_there {
+                let run = Run { tool, route, work, baud, parts, before };
+                if !is_there || !self.asked.wants(&run, state) {
                     continue;
                 }
-                let run = Run { tool, route, work, baud, parts, before };
-                let Some(took) = self.measure(run) else {
-                    println!(
-                        "| {} | {work:?} | {baud} | {route:?} | {state} | {tool:?} | failed | | | | | |",
-                        parts.name
-                    );
-                    continue;
+                let row =
+                    format!("| {} | {work} | {baud} | {route} | {state} | {tool} |", parts.name);
+                let took = match self.measure(run) {
+                    Ok(took) => took,
+                    Err(said) => {
+                        println!("{row} failed | | | | | | |");
+                        eprintln!("{tool} said: {}", said.trim());
+                        continue;
+                    }
                 };
+                let peak = took.peak.unwrap_or(0);
+                if tool == Tool::Esplice {
+                    self.most_memory.set(self.most_memory.get().max(peak));
+                }
                 let wire = (took.sent + took.heard) as f64 * 10.0 / f64::from(baud);
                 let void = if took.lag > took.seconds * MOST_LAG { ", void" } else { "" };
                 println!(
-                    "| {} | {work:?} | {baud} | {route:?} | {state} | {tool:?} | {:.2} | {} | {} | {} | {:.2} | {:.1} ms{void} |",
-                    parts.name,
+                    "{row} {:.2} | {} | {} | {} | {:.2} | {:.1} ms{void} | {:.1} MiB |",
                     took.seconds,
                     took.sent,
                     took.heard,
                     took.requests,
                     wire / took.seconds,
                     took.lag * 1e3,
+                    peak as f64 / f64::from(1 << 20),
                 );
                 all.push((tool, took));
             }
             all
         }
 
-        /// By the ROM loader, unchanged, with one sector that differs, and reading; gives the goals.
+        /// Unchanged, with one sector that differs, and reading; gives the goals.
         fn others(&self, parts: &Parts) -> Vec<String> {
             let (route, baud) = (Route::Pty, 921_600);
-            let dirty = vec![0x5a; FLASH];
-            self.all(Work::WriteByRom, route, baud, "dirty", parts, &dirty);
             let mut goals = Vec::new();
-            let mut written = dirty;
+            let mut written = vec![0x5a; FLASH];
             written[..parts.merged.len()].copy_from_slice(&parts.merged);
             let mut altered = written.clone();
             altered[APP + 0x5000] ^= 1;
@@ -278,32 +404,14 @@ mod linux {
                     "{word}: read of 1 MiB: {rate:.2} of the wire, goal at least 0.9"
                 ));
             }
-            let run = Run {
-                tool: Tool::Esplice,
-                route,
-                work: Work::Write,
-                baud,
-                parts,
-                before: &altered,
-            };
-            let (_, peak) = self.serve(run, |command| peak_memory(command).unwrap_or(0));
-            goals.push(goal("peak memory in MiB", peak as f64 / f64::from(1 << 20), 24.0));
             goals
         }
 
-        /// None where a peer can't do it.
-        fn measure(&self, run: Run<'_>) -> Option<Took> {
-            let mut seconds = None;
-            let (mut took, ()) = self.serve(run, |command| {
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-                let (time, output) = timed(|| command.output());
-                let output = output.expect("it starts");
-                let errors = String::from_utf8_lossy(&output.stderr);
-                let is_good = output.status.success();
-                assert!(is_good || run.tool != Tool::Esplice, "{command:?}: {errors}");
-                seconds = is_good.then_some(time.as_secs_f64());
-            });
-            took.seconds = seconds?;
+        /// What the tool says where it fails.
+        fn measure(&self, run: Run<'_>) -> Result<Took, String> {
+            let (mut took, done) = self.serve(run, |command| counted(command));
+            let done = done?;
+            (took.seconds, took.peak) = (done.time.as_secs_f64(), done.peak);
             let flash = fs::read(self.dir.path().join("board.flash")).expect("it is there");
             let at = APP..APP + parts_len(&run);
             assert!(flash[at.clone()] == run.parts.merged[at], "{:?}: the flash differs", run.tool);
@@ -311,7 +419,7 @@ mod linux {
                 let read = fs::read(self.dir.path().join("read.bin")).expect("it is there");
                 assert!(read == flash[..READ], "{:?}: what was read differs", run.tool);
             }
-            Some(took)
+            Ok(took)
         }
 
         /// Does `work` with the run's command while the board is served; without the time it took.
@@ -353,6 +461,7 @@ mod linux {
             let (counters, requests, lag) = serving.join().expect("the board lives on");
             let took = Took {
                 seconds: 0.0,
+                peak: None,
                 sent: counters.received,
                 heard: counters.sent,
                 requests,
@@ -394,7 +503,8 @@ mod linux {
                 Tool::Espflash => {
                     let program = self.espflash.as_deref().unwrap_or(Path::new("espflash"));
                     let mut command = Command::new(workspace().join("scripts/as-tty"));
-                    // Of several files it takes none: it writes the one that holds all of them.
+                    // Of several files it takes none: it writes the one that holds all of them, in whole
+                    // sectors: of others the ROM loader refuses the end (docs/src/guide/peers.md).
                     let merged = parts.app.with_extension("all");
                     command.arg(port).arg(program).arg("write-bin");
                     command.args(["--chip", "esp32c3", "--before", "no-reset"]);
@@ -458,7 +568,9 @@ mod linux {
                 fs::write(&path, &bytes[..len.next_multiple_of(4)]).expect("there is room");
                 path
             };
-            fs::write(app.with_extension("all"), &merged).expect("there is room");
+            let mut sectors = merged.clone();
+            sectors.resize(merged.len().next_multiple_of(SECTOR), 0xff);
+            fs::write(app.with_extension("all"), &sectors).expect("there is room");
             let name = elf.file_stem().unwrap_or_default().to_string_lossy();
             Parts {
                 name: format!("{name}, {app_len} bytes"),

@@ -114,7 +114,7 @@ pub fn run_interleaved(tools: &mut [(&'static str, Vec<Command>)], runs: usize) 
     tools.iter().zip(all).map(|((name, _), runs)| Timings::new(name, runs)).collect()
 }
 
-/// The word by which the benchmark asks a copy of itself for the peak memory of a program.
+/// The word by which the benchmark asks a copy of itself for the time and peak memory of a program.
 const PEAK: &str = "--peak-of";
 
 /// The program and its words, where this is that copy.
@@ -123,30 +123,67 @@ pub fn asked_for_peak() -> Option<Vec<std::ffi::OsString>> {
     (words.next()? == PEAK).then(|| words.collect())
 }
 
-/// Runs the program and prints its peak memory in bytes: the most of all children, of which this
-/// process has no other.
+/// Runs the program and prints its time in nanoseconds and its peak memory in bytes: the most of all
+/// children, of which this process has no other.
 pub fn print_peak(words: &[std::ffi::OsString]) {
     let (program, words) = words.split_first().expect("a program");
     let mut command = Command::new(program);
-    command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
-    assert!(command.status().is_ok_and(|status| status.success()), "{program:?} failed");
+    command.args(words).stdout(Stdio::null()).stdin(Stdio::null());
+    let (time, status) = timed(|| command.status());
+    if !status.as_ref().is_ok_and(|status| status.success()) {
+        eprintln!("{program:?} ended with {status:?}");
+        std::process::exit(1);
+    }
+    print!("{}", time.as_nanos());
     #[cfg(unix)]
     {
         use nix::sys::resource::{UsageWho, getrusage};
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
         // Linux counts in KiB, macOS in bytes.
         let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-        println!("{}", usage.max_rss() * unit);
+        print!(" {}", usage.max_rss() * unit);
     }
+    println!();
+}
+
+/// One run of `command`, counted.
+pub struct Counted {
+    /// How long it took.
+    pub time: Duration,
+    /// Its peak memory in bytes, where the system counts it.
+    pub peak: Option<u64>,
+}
+
+/// Runs `command`.
+///
+/// # Errors
+/// What it says on stderr where it fails.
+pub fn counted(command: &Command) -> Result<Counted, String> {
+    let mut copy = Command::new(std::env::current_exe().expect("it runs"));
+    copy.arg(PEAK).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => copy.env(name, value),
+            None => copy.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        copy.current_dir(directory);
+    }
+    let output = copy.stdin(Stdio::null()).output().expect("a copy of this program starts");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let mut numbers = said.split_whitespace().map(str::parse);
+    let time = numbers.next().and_then(Result::ok).expect("the copy prints the time");
+    let peak = numbers.next().and_then(Result::ok);
+    Ok(Counted { time: Duration::from_nanos(time), peak })
 }
 
 /// Peak memory of one run of `command`, in bytes; none where it is not counted.
 pub fn peak_memory(command: &mut Command) -> Option<u64> {
-    let mut copy = Command::new(std::env::current_exe().ok()?);
-    copy.arg(PEAK).arg(command.get_program()).args(command.get_args());
-    let output = copy.stderr(Stdio::inherit()).output().ok()?;
-    assert!(output.status.success(), "{command:?} failed");
-    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+    counted(command).unwrap_or_else(|said| panic!("{command:?} failed: {said}")).peak
 }
 
 fn ms(time: Duration) -> f64 {
