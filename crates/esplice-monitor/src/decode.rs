@@ -4,6 +4,7 @@ use crate::{
     dump::Dump,
     panic::{AddressKind, CodeAddress, OtherCore, PanicReport},
     symbols::{SymbolFrame, Symbols},
+    unwind::Hints,
 };
 
 /// Frames of one panic at most; those of an endless recursion are folded before.
@@ -27,7 +28,10 @@ pub struct Frame {
 /// Only addresses that the firmware meant as such are looked up, and only those in executable
 /// sections get a name.
 pub fn decode(report: &PanicReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
-    let unwound = symbols.and_then(|symbols| unwound(Dump::find(&report.lines)?, symbols));
+    let exact = report.addresses.iter().find(|address| address.kind == AddressKind::Exact);
+    let hints =
+        Hints { location: report.location.as_ref(), mepc: exact.map(|address| address.addr) };
+    let unwound = symbols.and_then(|symbols| unwound(Dump::find(&report.lines)?, hints, symbols));
     frames(unwound.as_ref().unwrap_or(&report.addresses), symbols)
 }
 
@@ -38,7 +42,7 @@ pub fn decode_core(
     symbols: Option<&Symbols<'_>>,
 ) -> Vec<Frame> {
     let dump = || Dump::of_core(&report.lines, other.core);
-    let unwound = symbols.and_then(|symbols| unwound(dump()?, symbols));
+    let unwound = symbols.and_then(|symbols| unwound(dump()?, Hints::default(), symbols));
     frames(unwound.as_ref().unwrap_or(&other.addresses), symbols)
 }
 
@@ -60,8 +64,8 @@ pub(crate) fn frames(addresses: &[CodeAddress], symbols: Option<&Symbols<'_>>) -
 
 /// The addresses that a dump's stack leads to. None without a dump, and where unwinding finds no
 /// more than the dump's own text says.
-fn unwound(dump: Dump, symbols: &Symbols<'_>) -> Option<Vec<CodeAddress>> {
-    let callers = dump.callers(symbols);
+fn unwound(dump: Dump, hints: Hints<'_>, symbols: &Symbols<'_>) -> Option<Vec<CodeAddress>> {
+    let callers = dump.callers(symbols, hints);
     if callers.is_empty() {
         return None;
     }

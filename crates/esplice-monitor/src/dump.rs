@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     panic::hex_word,
     symbols::Symbols,
-    unwind::{Caller, Registers},
+    unwind::{Caller, Hints, Registers},
 };
 
 /// Where a stack whose address is not told is taken to begin: all that is asked of it is relative.
@@ -65,8 +65,8 @@ impl Dump {
     }
 
     /// The callers of where the program stood.
-    pub fn callers(&self, symbols: &Symbols<'_>) -> Vec<Caller> {
-        symbols.unwind(&self.registers, &|addr| self.memory.get(&addr).copied())
+    pub fn callers(&self, symbols: &Symbols<'_>, hints: Hints<'_>) -> Vec<Caller> {
+        symbols.unwind_with(&self.registers, hints, &|addr| self.memory.get(&addr).copied())
     }
 
     /// esp-backtrace without frame pointers: the program counter, then the stack's bytes from its

@@ -51,6 +51,7 @@
 //! ```
 
 mod boot;
+mod by_code;
 mod core_dump;
 mod course;
 mod decode;
@@ -61,7 +62,9 @@ mod escape;
 mod expect;
 mod filter;
 mod garble;
+mod instruction;
 mod lines;
+mod lost_return;
 mod panic;
 mod sanitise;
 mod script;

@@ -1,6 +1,6 @@
 //! From an address to the functions and lines it stands for, by what an ELF tells of itself.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, cell::OnceCell, ops::Range};
 
 use gimli::{EndianSlice, LittleEndian};
 use object::{
@@ -8,7 +8,11 @@ use object::{
     SectionKind, SegmentFlags, SymbolKind, elf,
 };
 
-use crate::unwind::UnwindTables;
+use crate::{
+    instruction::{self, Instruction, RA},
+    lost_return::Calls,
+    unwind::UnwindTables,
+};
 
 /// Bytes of a section or of anything else that lies in the ELF.
 pub(crate) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
@@ -78,8 +82,8 @@ pub struct SymbolFrame {
 /// debug information makes frames miss, and nothing worse.
 pub struct Symbols<'a> {
     architecture: Architecture,
-    /// The executable parts, by address.
-    code: Vec<Range<u64>>,
+    /// The executable parts, by address, and their bytes.
+    code: Vec<Code<'a>>,
     /// Functions by address.
     functions: Vec<Function<'a>>,
     /// None without debug information, or where its units cannot be read.
@@ -87,6 +91,15 @@ pub struct Symbols<'a> {
     pub(crate) unwind: UnwindTables<'a>,
     /// What is known of the mask ROM's code.
     pub(crate) rom: Option<Box<Symbols<'a>>>,
+    /// What calls what; read when it is asked for.
+    calls: OnceCell<Calls>,
+}
+
+/// An executable part.
+struct Code<'a> {
+    range: Range<u64>,
+    /// Fewer than the range is long where the ELF does not hold them.
+    bytes: &'a [u8],
 }
 
 /// A function of the symbol table.
@@ -100,7 +113,7 @@ struct Function<'a> {
 impl std::fmt::Debug for Symbols<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Symbols")
-            .field("code", &self.code)
+            .field("code", &self.code.iter().map(|code| &code.range).collect::<Vec<_>>())
             .field("functions", &self.functions.len())
             .field("lines", &self.lines.is_some())
             .finish_non_exhaustive()
@@ -148,7 +161,15 @@ impl<'a> Symbols<'a> {
             if file.is_64() { 8 } else { 4 },
         );
         let (architecture, functions) = (Architecture::of(&file), functions(&file, &code));
-        Ok(Symbols { architecture, functions, code, lines, unwind, rom: None })
+        Ok(Symbols {
+            architecture,
+            functions,
+            code,
+            lines,
+            unwind,
+            rom: None,
+            calls: OnceCell::new(),
+        })
     }
 
     /// The same with what is known of the chip's mask ROM, for addresses that the ELF has no code at.
@@ -168,8 +189,63 @@ impl<'a> Symbols<'a> {
 
     /// Whether `addr` lies in an executable section of the ELF itself.
     fn has(&self, addr: u64) -> bool {
-        let behind = self.code.partition_point(|range| range.start <= addr);
-        self.code.get(..behind).unwrap_or_default().iter().any(|range| range.contains(&addr))
+        self.part(addr).is_some()
+    }
+
+    fn part(&self, addr: u64) -> Option<&Code<'a>> {
+        let behind = self.code.partition_point(|code| code.range.start <= addr);
+        self.code.get(..behind)?.iter().find(|code| code.range.contains(&addr))
+    }
+
+    /// The code from `addr` on, to the end of its section, of the ELF's or the ROM's; empty where there
+    /// is none.
+    pub(crate) fn code_from(&self, addr: u32) -> &'a [u8] {
+        let found = self.part(addr.into()).and_then(|code| {
+            let at = u64::from(addr).checked_sub(code.range.start)?;
+            code.bytes.get(usize::try_from(at).ok()?..)
+        });
+        let of_rom = || self.rom.as_ref().map(|rom| rom.code_from(addr));
+        found.or_else(of_rom).unwrap_or_default()
+    }
+
+    /// Where the function that `addr` lies in begins, if its code can be read by instructions.
+    pub(crate) fn start_of(&self, addr: u32) -> Option<u32> {
+        if self.architecture != Architecture::RiscV {
+            return None;
+        }
+        if !self.has(addr.into()) {
+            return self.rom.as_ref()?.start_of(addr);
+        }
+        u32::try_from(self.function(addr.into())?.addr).ok()
+    }
+
+    /// Whether the instruction before `back` is a call of what a register points to.
+    pub(crate) fn is_call_by_register(&self, back: u32) -> bool {
+        // Compressed, or whole.
+        [2, 4].into_iter().any(|len| {
+            let code = back.checked_sub(len).map(|at| self.code_from(at)).unwrap_or_default();
+            let found = instruction::decode(code);
+            matches!(found, Some((Instruction::JumpTo { link: RA, .. }, found)) if found == len)
+        })
+    }
+
+    /// What calls what in the ELF itself.
+    pub(crate) fn calls(&self) -> &Calls {
+        self.calls.get_or_init(|| {
+            let starts = self.functions.iter().map(|function| function.addr);
+            let ends = starts.clone().skip(1).chain([u64::MAX]);
+            // Of several names for a place all but the last have no code here.
+            let functions = starts.zip(ends).filter_map(|(start, end)| {
+                let len = usize::try_from(end.saturating_sub(start)).ok()?;
+                let start = u32::try_from(start).ok()?;
+                let code = self.code_from(start);
+                Some((start, code.get(..len).unwrap_or(code)))
+            });
+            match self.architecture {
+                Architecture::RiscV => Calls::of(functions),
+                _ => Calls::default(),
+            }
+        })
     }
 
     /// The functions and lines of the instruction at `addr`, the innermost of inlined ones first;
@@ -244,11 +320,15 @@ impl<'a> Symbols<'a> {
 }
 
 /// The executable parts of `file`, sorted.
-fn code(file: &object::File<'_>) -> Vec<Range<u64>> {
-    let mut code: Vec<Range<u64>> = file
+fn code<'a>(file: &object::File<'a>) -> Vec<Code<'a>> {
+    let part = |addr: u64, size: u64, bytes: object::Result<&'a [u8]>| Code {
+        range: addr..addr.saturating_add(size),
+        bytes: bytes.unwrap_or_default(),
+    };
+    let mut code: Vec<Code<'a>> = file
         .sections()
         .filter(|section| section.kind() == SectionKind::Text && is_loaded_code(section.flags()))
-        .map(|section| section.address()..section.address().saturating_add(section.size()))
+        .map(|section| part(section.address(), section.size(), section.data()))
         .collect();
     if file.sections().next().is_none() {
         code.extend(
@@ -257,11 +337,11 @@ fn code(file: &object::File<'_>) -> Vec<Range<u64>> {
                     matches!(segment.flags(), SegmentFlags::Elf { p_flags, .. }
                         if p_flags.contains(elf::PF_X))
                 })
-                .map(|s| s.address()..s.address().saturating_add(s.size())),
+                .map(|segment| part(segment.address(), segment.size(), segment.data())),
         );
     }
-    code.retain(|range| !range.is_empty());
-    code.sort_by_key(|range| range.start);
+    code.retain(|code| !code.range.is_empty());
+    code.sort_by_key(|code| code.range.start);
     code
 }
 
@@ -275,8 +355,8 @@ fn is_loaded_code(flags: SectionFlags) -> bool {
 }
 
 /// The functions in `code`, sorted.
-fn functions<'a>(file: &object::File<'a>, code: &[Range<u64>]) -> Vec<Function<'a>> {
-    let in_code = |addr: u64| code.iter().any(|range| range.contains(&addr));
+fn functions<'a>(file: &object::File<'a>, code: &[Code<'a>]) -> Vec<Function<'a>> {
+    let in_code = |addr: u64| code.iter().any(|code| code.range.contains(&addr));
     let mut functions: Vec<Function<'a>> = file
         .symbols()
         .filter(|symbol| symbol.is_definition())
@@ -346,11 +426,12 @@ impl<'a> Symbols<'a> {
     pub(crate) fn of_unwind(code: Range<u64>, unwind: UnwindTables<'a>) -> Symbols<'a> {
         Symbols {
             architecture: Architecture::RiscV,
-            code: vec![code],
+            code: vec![Code { range: code, bytes: &[] }],
             functions: vec![],
             lines: None,
             unwind,
             rom: None,
+            calls: OnceCell::new(),
         }
     }
 

@@ -1,23 +1,25 @@
 //! The stack unwound by call frame information, over memory that a dump shows.
 
+use std::cell::OnceCell;
+
 use gimli::{
-    BaseAddresses, CfaRule, DebugFrame, EhFrame, EndianSlice, FrameDescriptionEntry, LittleEndian,
-    Register, RegisterRule, UnwindContext, UnwindSection,
+    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EndianSlice, FrameDescriptionEntry,
+    LittleEndian, Register, RegisterRule, UnwindContext, UnwindOffset, UnwindSection,
 };
 
-use crate::symbols::{Bytes, Symbols};
+use crate::{
+    by_code::{self, CodeFrame},
+    instruction::{RA, SP},
+    lost_return,
+    panic::SourceLocation,
+    symbols::{Architecture, Bytes, Symbols},
+};
 
 /// Callers at most: a dump shows some kilobytes of stack, a frame takes 16 bytes at least.
 const MAX_CALLERS: usize = 64;
 
 /// RISC-V's integer registers. Source: RISC-V psABI, DWARF register numbers 0 to 31.
-const REGISTERS: usize = 32;
-
-/// The return address. Source: RISC-V psABI, register conventions.
-const RA: usize = 1;
-
-/// The stack pointer. Source: as above.
-const SP: usize = 2;
+pub(crate) const REGISTERS: usize = 32;
 
 /// A 32-bit RISC-V's registers at one moment, where they are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,13 +30,47 @@ pub struct Registers {
     pub x: [Option<u32>; REGISTERS],
 }
 
+impl Registers {
+    /// `x0` to `x31`, where known.
+    pub(crate) fn get(&self, register: usize) -> Option<u32> {
+        self.x.get(register).copied().flatten()
+    }
+}
+
+/// What a panic's message tells beside registers and stack.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Hints<'h> {
+    /// Where the program panicked.
+    pub location: Option<&'h SourceLocation>,
+    /// The instruction that a trap interrupted.
+    pub mepc: Option<u32>,
+}
+
+/// The way from a function to what called it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Caller {
+        registers: Registers,
+        /// The function is a trap's: what it interrupted made no call.
+        interrupted: bool,
+    },
+    /// The caller's registers, but for where it stands: the function keeps no return address.
+    Lost(Registers),
+    End,
+}
+
 /// `.debug_frame` and `.eh_frame`.
 pub(crate) struct UnwindTables<'a> {
     debug_frame: DebugFrame<Bytes<'a>>,
     eh_frame: EhFrame<Bytes<'a>>,
     bases: BaseAddresses,
     is_empty: bool,
+    /// Where the entry for a range of addresses lies, of each section; read once.
+    places: [OnceCell<Vec<Place>>; 2],
 }
+
+/// The first address of a function, the one behind it, and the place of its entry.
+type Place = (u64, u64, usize);
 
 impl<'a> UnwindTables<'a> {
     pub fn new(
@@ -50,62 +86,118 @@ impl<'a> UnwindTables<'a> {
         let mut eh_frame: EhFrame<_> = EndianSlice::new(eh_frame, LittleEndian).into();
         eh_frame.set_address_size(address_size);
         let bases = BaseAddresses::default().set_eh_frame(eh_frame_addr).set_text(text_addr);
-        UnwindTables { debug_frame, eh_frame, bases, is_empty }
+        UnwindTables { debug_frame, eh_frame, bases, is_empty, places: Default::default() }
     }
 
     /// Whether there is an entry for the function that `addr` lies in.
     fn covers(&self, addr: u32) -> bool {
-        let addr = u64::from(addr);
-        let (debug, eh) = (&self.debug_frame, &self.eh_frame);
-        debug.fde_for_address(&self.bases, addr, DebugFrame::cie_from_offset).is_ok()
-            || eh.fde_for_address(&self.bases, addr, EhFrame::cie_from_offset).is_ok()
+        let [debug, eh] = &self.places;
+        entry(&self.debug_frame, debug, &self.bases, addr).is_some()
+            || entry(&self.eh_frame, eh, &self.bases, addr).is_some()
     }
 
-    /// The registers of the caller of the function that `probe` lies in, and whether that function
-    /// is a trap's: its caller is then an instruction that was interrupted, and made no call.
-    fn caller(
+    /// The way from the function that `probe` lies in; none without an entry for it.
+    fn step(
         &self,
         probe: u32,
         registers: &Registers,
         has_called: bool,
         memory: &dyn Fn(u32) -> Option<u32>,
-    ) -> Option<(Registers, bool)> {
+    ) -> Option<Step> {
         // Rust's release builds and TinyGo have `.debug_frame` alone, C++ often `.eh_frame`.
-        let by_debug =
-            || caller(&self.debug_frame, &self.bases, probe, registers, has_called, memory);
-        by_debug()
-            .or_else(|| caller(&self.eh_frame, &self.bases, probe, registers, has_called, memory))
+        let bases = &self.bases;
+        let [debug, eh] = &self.places;
+        let (debug_frame, eh_frame) = (&self.debug_frame, &self.eh_frame);
+        entry(debug_frame, debug, bases, probe)
+            .map(|fde| step(debug_frame, bases, &fde, probe, registers, has_called, memory))
+            .filter(|step| *step != Step::End)
+            .or_else(|| {
+                let fde = entry(eh_frame, eh, bases, probe)?;
+                Some(step(eh_frame, bases, &fde, probe, registers, has_called, memory))
+            })
     }
+}
+
+/// The entry for the function that `addr` lies in.
+fn entry<'a, S: UnwindSection<Bytes<'a>>>(
+    section: &S,
+    places: &OnceCell<Vec<Place>>,
+    bases: &BaseAddresses,
+    addr: u32,
+) -> Option<FrameDescriptionEntry<Bytes<'a>>>
+where
+    S::Offset: UnwindOffset<usize> + From<usize>,
+{
+    let addr = u64::from(addr);
+    let places = places.get_or_init(|| {
+        let mut places = vec![];
+        let mut entries = section.entries(bases);
+        while let Ok(Some(found)) = entries.next() {
+            let CieOrFde::Fde(partial) = found else { continue };
+            if let Ok(fde) = partial.parse(S::cie_from_offset) {
+                let start = fde.initial_address();
+                places.push((start, start.saturating_add(fde.len()), fde.offset()));
+            }
+        }
+        places.sort_unstable();
+        places
+    });
+    // Entries of functions that the linker left out begin at 0, and may overlap.
+    let behind = places.partition_point(|(start, ..)| *start <= addr);
+    let mut before = places.get(..behind)?.iter().rev();
+    let (_, _, offset) = before.find(|(start, end, _)| (*start..*end).contains(&addr))?;
+    section.fde_from_offset(bases, (*offset).into(), S::cie_from_offset).ok()
 }
 
 impl Symbols<'_> {
     /// The callers of the instruction at `registers.pc`, the nearest first, as return addresses.
     /// `memory` gives the word at an address, where it is known.
     ///
-    /// It ends where the tables or the memory do, and at the first address that is no code.
+    /// It goes by the unwind tables; where there are none, by what the function's own instructions do
+    /// with the stack; and from a function that keeps no return address, as those that never return,
+    /// to the only caller that the stack bears out. It ends where these or the memory do, and at the
+    /// first address that is no code.
     pub fn unwind(
         &self,
         registers: &Registers,
         memory: &dyn Fn(u32) -> Option<u32>,
     ) -> Vec<Caller> {
+        self.unwind_with(registers, Hints::default(), memory)
+    }
+
+    pub(crate) fn unwind_with(
+        &self,
+        registers: &Registers,
+        mut hints: Hints<'_>,
+        memory: &dyn Fn(u32) -> Option<u32>,
+    ) -> Vec<Caller> {
         let mut callers: Vec<Caller> = vec![];
         let mut now = *registers;
-        let mut probe = now.pc;
         let mut has_called = false;
-        if !self.contains(probe.into()) {
+        if !self.contains(now.pc.into()) {
             // A call to where no code is: the return address is all that tells.
             let Some(ra) = now.x[RA].filter(|ra| self.is_return(*ra)) else { return callers };
             callers.push(Caller { addr: ra, interrupted: false });
             now.pc = ra;
-            probe = ra.wrapping_sub(1);
             has_called = true;
         }
         while callers.len() < MAX_CALLERS {
-            let found = self.unwind.caller(probe, &now, has_called, memory);
-            let of_rom = || self.rom.as_ref()?.unwind.caller(probe, &now, has_called, memory);
-            let without_tables = || self.leaf_without_tables(&now, has_called);
-            let found = found.or_else(of_rom).or_else(without_tables);
-            let Some((caller, interrupted)) = found else { break };
+            let probe = if has_called { now.pc.wrapping_sub(1) } else { now.pc };
+            let mepc = self.code_frame(probe).and_then(|frame| frame.mepc(&now, memory));
+            hints.mepc = mepc.filter(|pc| self.contains((*pc).into())).or(hints.mepc);
+            let (caller, interrupted) = match self.step(&now, has_called, hints.mepc, memory) {
+                Step::Caller { registers, interrupted } => (registers, interrupted),
+                Step::Lost(caller) => {
+                    let calls = self.calls();
+                    let chain = lost_return::find(self, calls, probe, &caller, &hints, memory);
+                    let Some(chain) = chain else { break };
+                    callers.extend(&chain.callers);
+                    callers.truncate(MAX_CALLERS);
+                    (now, has_called) = (chain.end, !chain.interrupted);
+                    continue;
+                }
+                Step::End => break,
+            };
             let known = if interrupted {
                 self.contains(caller.pc.into())
             } else {
@@ -119,15 +211,49 @@ impl Symbols<'_> {
             callers.push(Caller { addr: caller.pc, interrupted });
             now = caller;
             has_called = !interrupted;
-            probe = if interrupted { now.pc } else { now.pc.wrapping_sub(1) };
         }
         callers
     }
 
-    /// The caller of the innermost function where no table tells of it, such as one of the ROM's: taken
-    /// for a leaf, which returns by its register, unless that points into the function itself, as
-    /// behind a call of its own.
-    fn leaf_without_tables(&self, now: &Registers, has_called: bool) -> Option<(Registers, bool)> {
+    /// The way from where the program stands at `now`, behind a call or not. `mepc` is where a trap
+    /// came, if there is one on the way.
+    pub(crate) fn step(
+        &self,
+        now: &Registers,
+        has_called: bool,
+        mepc: Option<u32>,
+        memory: &dyn Fn(u32) -> Option<u32>,
+    ) -> Step {
+        let probe = if has_called { now.pc.wrapping_sub(1) } else { now.pc };
+        let by_table = self.unwind.step(probe, now, has_called, memory);
+        let of_rom = || self.rom.as_ref()?.unwind.step(probe, now, has_called, memory);
+        if let Some(step) = by_table.or_else(of_rom) {
+            return step;
+        }
+        if has_called && self.architecture() == Architecture::RiscV {
+            let code = self.code_from(now.pc);
+            if let Some(step) = by_code::interrupted(code, now, mepc, memory) {
+                return step;
+            }
+        }
+        match self.code_frame(probe) {
+            Some(frame) => frame.step(now, has_called, memory),
+            None => self
+                .leaf_without_tables(now, has_called)
+                .map_or(Step::End, |registers| Step::Caller { registers, interrupted: false }),
+        }
+    }
+
+    /// The frame at `probe`, by the code of its function.
+    fn code_frame(&self, probe: u32) -> Option<CodeFrame> {
+        let start = self.start_of(probe)?;
+        CodeFrame::at(self.code_from(start), start, probe)
+    }
+
+    /// The caller of the innermost function where neither table nor code tells of it: taken for a leaf,
+    /// which returns by its register, unless that points into the function itself, as behind a call of
+    /// its own.
+    fn leaf_without_tables(&self, now: &Registers, has_called: bool) -> Option<Registers> {
         let ra = now.x[RA].filter(|ra| !has_called && self.is_return(*ra))?;
         let covered = self.unwind.is_empty
             || self.unwind.covers(now.pc)
@@ -135,7 +261,7 @@ impl Symbols<'_> {
         if covered || self.is_one_function(now.pc.into(), ra.wrapping_sub(1).into()) {
             return None;
         }
-        Some((Registers { pc: ra, ..*now }, false))
+        Some(Registers { pc: ra, ..*now })
     }
 
     fn is_return(&self, addr: u32) -> bool {
@@ -152,33 +278,28 @@ pub struct Caller {
     pub interrupted: bool,
 }
 
-fn caller<'a, S: UnwindSection<Bytes<'a>>>(
+fn step<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     bases: &BaseAddresses,
+    fde: &FrameDescriptionEntry<Bytes<'a>>,
     probe: u32,
     registers: &Registers,
     has_called: bool,
     memory: &dyn Fn(u32) -> Option<u32>,
-) -> Option<(Registers, bool)> {
-    let fde: FrameDescriptionEntry<_> =
-        section.fde_for_address(bases, probe.into(), S::cie_from_offset).ok()?;
+) -> Step {
     let mut context = UnwindContext::new();
-    let row = fde.unwind_info_for_address(section, bases, &mut context, probe.into()).ok()?;
+    let row = fde.unwind_info_for_address(section, bases, &mut context, probe.into());
+    let Ok(row) = row else { return Step::End };
     let number = |register: Register| usize::from(register.0);
     let value = |register: Register| registers.x.get(number(register)).copied().flatten();
     let cfa = match row.cfa() {
         CfaRule::RegisterAndOffset { register, offset } => {
-            value(*register)?.wrapping_add(*offset as u32)
+            value(*register).map(|value| value.wrapping_add(*offset as u32))
         }
-        CfaRule::Expression(_) => return None,
+        CfaRule::Expression(_) => None,
     };
+    let Some(cfa) = cfa else { return Step::End };
     let ra = number(fde.cie().return_address_register());
-    // A function that has called another has its return address in its frame, or nowhere any more:
-    // compilers spare it in functions that never return.
-    let kept = !matches!(row.register(Register(ra as u16)), None | Some(RegisterRule::SameValue));
-    if has_called && !kept {
-        return None;
-    }
     let mut caller = *registers;
     for (index, kept) in caller.x.iter_mut().enumerate() {
         *kept = match row.register(Register(index as u16)) {
@@ -193,13 +314,24 @@ fn caller<'a, S: UnwindSection<Bytes<'a>>>(
             Some(_) => None,
         };
     }
-    caller.pc = caller.x.get(ra).copied().flatten()?;
-    Some((caller, fde.is_signal_trampoline()))
+    // A function that has called another has its return address in its frame, or nowhere any more:
+    // compilers spare it in functions that never return.
+    let kept = !matches!(row.register(Register(ra as u16)), None | Some(RegisterRule::SameValue));
+    if has_called && !kept {
+        return Step::Lost(caller);
+    }
+    match caller.x.get(ra).copied().flatten() {
+        Some(pc) => Step::Caller {
+            registers: Registers { pc, ..caller },
+            interrupted: fde.is_signal_trampoline(),
+        },
+        None => Step::End,
+    }
 }
 
 /// Whether a function hands a register back as it got it: `sp`, `gp`, `tp`, `s0` to `s11`. Source:
 /// RISC-V psABI, register conventions.
-fn is_kept(register: usize) -> bool {
+pub(crate) fn is_kept(register: usize) -> bool {
     matches!(register, 2..=4 | 8..=9 | 18..=27)
 }
 

@@ -1,0 +1,364 @@
+//! A function's frame as its own instructions tell of it, where no table does: assembly, and the mask
+//! ROM. RISC-V only.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    instruction::{Instruction, RA, SP, decode},
+    unwind::{REGISTERS, Registers, Step, is_kept},
+};
+
+/// Instructions of one function that are looked at.
+const MAX_INSTRUCTIONS: usize = 8192;
+
+/// Instructions between a trap's handler and the trap's return: registers are loaded there.
+const MAX_RESTORE: usize = 80;
+
+/// What a register holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value {
+    /// The same as when the function began.
+    Entry,
+    /// The stack pointer that it began with, and so much.
+    Frame(i32),
+    /// Where a trap came.
+    Mepc,
+    Unknown,
+}
+
+/// What is known at one instruction.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    x: [Value; REGISTERS],
+    /// Where a register was saved, from the stack pointer that the function began with.
+    saved: [Option<i32>; REGISTERS],
+    mepc_saved: Option<i32>,
+}
+
+/// What a function's instructions tell of its frame at one of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CodeFrame(State);
+
+impl CodeFrame {
+    /// The frame at `probe` of the function whose code, from its first byte at `start` on, is `code`.
+    pub fn at(code: &[u8], start: u32, probe: u32) -> Option<CodeFrame> {
+        let mut state = State::begin();
+        // By where branches lead.
+        let mut waiting: BTreeMap<u32, State> = BTreeMap::new();
+        let mut deepest = state;
+        let mut reached = true;
+        let mut at = start;
+        for _ in 0..MAX_INSTRUCTIONS {
+            let bytes = code.get(usize::try_from(at.checked_sub(start)?).ok()?..)?;
+            let (instruction, len) = decode(bytes)?;
+            if let Some(found) = waiting.remove(&at).filter(|_| !reached) {
+                state = found;
+            } else if !reached {
+                // Something further on leads here: most of a function runs with its whole frame.
+                state = deepest;
+            }
+            reached = true;
+            if (at..at.checked_add(len)?).contains(&probe) {
+                return Some(CodeFrame(state));
+            }
+            state.run(instruction);
+            if state.depth() <= deepest.depth() {
+                deepest = state;
+            }
+            match instruction {
+                Instruction::Branch { offset } | Instruction::Jump { link: 0, offset } => {
+                    let to = at.wrapping_add_signed(offset);
+                    if to > at {
+                        waiting.entry(to).or_insert(state);
+                    }
+                    reached = matches!(instruction, Instruction::Branch { .. });
+                }
+                Instruction::JumpTo { link: 0, .. } | Instruction::TrapReturn => reached = false,
+                // What is called may never return: then only branches lead to what follows.
+                Instruction::Jump { .. } | Instruction::JumpTo { .. } => {
+                    reached = !waiting.contains_key(&(at.checked_add(len)?));
+                }
+                _ => {}
+            }
+            at = at.checked_add(len)?;
+        }
+        None
+    }
+
+    /// The stack pointer that the function began with.
+    fn frame(&self, registers: &Registers) -> Option<u32> {
+        let known = |(value, register): (&Value, &Option<u32>)| match value {
+            Value::Frame(offset) => Some((*register)?.wrapping_sub(*offset as u32)),
+            _ => None,
+        };
+        let State { x, .. } = &self.0;
+        let by_sp = known((&x[SP], &registers.x[SP]));
+        by_sp.or_else(|| x.iter().zip(&registers.x).find_map(known))
+    }
+
+    /// Where a trap came, if the function keeps it in a register or in its frame.
+    pub fn mepc(&self, registers: &Registers, memory: &dyn Fn(u32) -> Option<u32>) -> Option<u32> {
+        let held = self.0.x.iter().zip(&registers.x).find(|(value, _)| **value == Value::Mepc);
+        let held = held.and_then(|(_, register)| *register);
+        held.or_else(|| memory(self.frame(registers)?.wrapping_add(self.0.mepc_saved? as u32)))
+    }
+
+    /// The caller of the function, or what a trap interrupted.
+    pub fn step(
+        &self,
+        registers: &Registers,
+        has_called: bool,
+        memory: &dyn Fn(u32) -> Option<u32>,
+    ) -> Step {
+        let Some(frame) = self.frame(registers) else { return Step::End };
+        let State { x, saved, mepc_saved } = &self.0;
+        let at = |offset: i32| memory(frame.wrapping_add(offset as u32));
+        // A trap's entry keeps what no function would: temporary registers as they were.
+        let trap = mepc_saved.filter(|_| saved[5].is_some() && saved[6].is_some());
+        let mut caller = *registers;
+        for (index, kept) in caller.x.iter_mut().enumerate() {
+            let is_intact = x.get(index) == Some(&Value::Entry)
+                && (is_kept(index) || index == RA && !has_called);
+            *kept = match saved.get(index).copied().flatten() {
+                Some(offset) if trap.is_some() || index == RA || is_kept(index) => at(offset),
+                _ if is_intact => *kept,
+                _ => None,
+            };
+        }
+        caller.x[SP] = Some(frame);
+        if let Some(offset) = trap {
+            return match at(offset) {
+                Some(pc) => {
+                    Step::Caller { registers: Registers { pc, ..caller }, interrupted: true }
+                }
+                None => Step::End,
+            };
+        }
+        let is_kept = saved[RA].is_some() || x[RA] == Value::Entry && !has_called;
+        match caller.x[RA] {
+            Some(pc) => Step::Caller { registers: Registers { pc, ..caller }, interrupted: false },
+            None if is_kept => Step::End,
+            None => Step::Lost(caller),
+        }
+    }
+}
+
+impl State {
+    fn begin() -> State {
+        let mut x = [Value::Entry; REGISTERS];
+        x[SP] = Value::Frame(0);
+        State { x, saved: [None; REGISTERS], mepc_saved: None }
+    }
+
+    /// The stack pointer, from where it was; unknown ones count as none.
+    fn depth(&self) -> i32 {
+        match self.x[SP] {
+            Value::Frame(offset) => offset,
+            _ => 0,
+        }
+    }
+
+    fn value(&self, register: usize) -> Value {
+        self.x.get(register).copied().unwrap_or(Value::Unknown)
+    }
+
+    fn set(&mut self, register: usize, value: Value) {
+        if let Some(held) = self.x.get_mut(register).filter(|_| register != 0) {
+            *held = value;
+        }
+    }
+
+    /// The place in the frame of `base` + `offset`.
+    fn place(&self, base: usize, offset: i32) -> Option<i32> {
+        match self.value(base) {
+            Value::Frame(at) => at.checked_add(offset),
+            _ => None,
+        }
+    }
+
+    fn run(&mut self, instruction: Instruction) {
+        match instruction {
+            Instruction::Add { to, from, value } => {
+                let sum = match self.value(from) {
+                    Value::Frame(offset) => Value::Frame(offset.wrapping_add(value)),
+                    same if value == 0 => same,
+                    _ => Value::Unknown,
+                };
+                // A copy of another register is not this one's own.
+                let is_other = to != from && sum == Value::Entry;
+                self.set(to, if is_other { Value::Unknown } else { sum });
+            }
+            Instruction::Store { from, base, offset } => {
+                let Some(place) = self.place(base, offset) else { return };
+                for saved in self.saved.iter_mut().filter(|saved| **saved == Some(place)) {
+                    *saved = None;
+                }
+                match self.value(from) {
+                    Value::Entry => {
+                        if let Some(saved) = self.saved.get_mut(from) {
+                            saved.get_or_insert(place);
+                        }
+                    }
+                    Value::Mepc => self.mepc_saved = Some(place),
+                    _ => {}
+                }
+            }
+            Instruction::Load { to, base, offset } => {
+                let place = self.place(base, offset);
+                let saved = self.saved.get(to).copied().flatten();
+                let value = match place {
+                    Some(_) if place == saved => Value::Entry,
+                    Some(_) if place == self.mepc_saved => Value::Mepc,
+                    _ => Value::Unknown,
+                };
+                self.set(to, value);
+            }
+            Instruction::ReadMepc { to } => self.set(to, Value::Mepc),
+            Instruction::Jump { link, .. } | Instruction::JumpTo { link, .. } if link != 0 => {
+                let own = (0..REGISTERS).filter(|register| !is_kept(*register));
+                own.for_each(|register| self.set(register, Value::Unknown));
+            }
+            Instruction::Other { to } | Instruction::PcPlus { to, .. } => {
+                self.set(to, Value::Unknown);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a trap interrupted, where `code` is what follows the call of the trap's handler: registers are
+/// loaded, and the trap returns. `mepc` is where the trap came, where that is known from elsewhere.
+pub(crate) fn interrupted(
+    code: &[u8],
+    registers: &Registers,
+    mepc: Option<u32>,
+    memory: &dyn Fn(u32) -> Option<u32>,
+) -> Option<Step> {
+    let mut now = *registers;
+    let (mut mepc, mut rest) = (mepc, code);
+    for _ in 0..MAX_RESTORE {
+        let (instruction, len) = decode(rest)?;
+        rest = rest.get(len as usize..)?;
+        let (to, value) = match instruction {
+            Instruction::Add { to, from, value } => {
+                (to, now.get(from).map(|from| from.wrapping_add(value as u32)))
+            }
+            Instruction::Load { to, base, offset } => {
+                (to, now.get(base).and_then(|base| memory(base.wrapping_add(offset as u32))))
+            }
+            Instruction::WriteMepc { from } => {
+                mepc = now.get(from);
+                continue;
+            }
+            Instruction::Other { to } => (to, None),
+            Instruction::Store { .. } => continue,
+            Instruction::TrapReturn => {
+                // A trap's handler that tells nothing of where it came ends the way.
+                let Some(pc) = mepc else { return Some(Step::End) };
+                now.pc = pc;
+                return Some(Step::Caller { registers: now, interrupted: true });
+            }
+            _ => return None,
+        };
+        if let Some(held) = now.x.get_mut(to).filter(|_| to != 0) {
+            *held = value;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn code(words: &[u32]) -> Vec<u8> {
+        let bytes = |word: &u32| match word & 3 {
+            3 => word.to_le_bytes().to_vec(),
+            _ => word.to_le_bytes()[..2].to_vec(),
+        };
+        words.iter().flat_map(bytes).collect()
+    }
+
+    fn registers(sp: u32, ra: u32, s0: u32) -> Registers {
+        let mut registers = Registers::default();
+        (registers.x[SP], registers.x[RA], registers.x[8]) = (Some(sp), Some(ra), Some(s0));
+        registers
+    }
+
+    const STACK: &[(u32, u32)] = &[(0x101c, 0x4000), (0x1018, 0x77), (0x1000, 0x5000)];
+
+    fn memory(addr: u32) -> Option<u32> {
+        STACK.iter().find(|(at, _)| *at == addr).map(|(_, word)| *word)
+    }
+
+    /// A branch to its second half, a way out, then a frame of 32 bytes and a call.
+    const WRAPPED: &[u32] = &[
+        0xc111,      // 0: beqz a0,4
+        0x8082,      // 2: ret
+        0x1101,      // 4: add sp,sp,-32
+        0xce06,      // 6: sw ra,28(sp)
+        0xcc22,      // 8: sw s0,24(sp)
+        0x842a,      // a: mv s0,a0
+        0x9502,      // c: jalr a0
+        0x40f2,      // e: lw ra,28(sp)
+        0x6105,      // 10: add sp,sp,32
+        0x8082,      // 12: ret
+        0x3410_2573, // 14: csrr a0,mepc
+        0xb7ed,      // 18: j 2
+    ];
+
+    #[track_caller]
+    fn check(probe: u32, now: &Registers, has_called: bool, expected: (u32, u32, u32)) {
+        let frame = CodeFrame::at(&code(WRAPPED), 0, probe).unwrap();
+        let Step::Caller { registers, interrupted: false } = frame.step(now, has_called, &memory)
+        else {
+            panic!("{:?}", frame.step(now, has_called, &memory));
+        };
+        let found = (registers.pc, registers.x[SP].unwrap(), registers.x[8].unwrap());
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_frame_is_known_at_each_instruction() {
+        check(0, &registers(0x1020, 0x4000, 0x77), false, (0x4000, 0x1020, 0x77));
+        check(6, &registers(0x1000, 0x4000, 0x77), false, (0x4000, 0x1020, 0x77));
+        check(0xc, &registers(0x1000, 0x1234, 5), true, (0x4000, 0x1020, 0x77));
+        check(0x10, &registers(0x1000, 0x4000, 5), false, (0x4000, 0x1020, 0x77));
+        check(0x12, &registers(0x1020, 0x4000, 0x77), false, (0x4000, 0x1020, 0x77));
+        // Nothing before it leads there: it has the whole frame.
+        let frame = CodeFrame::at(&code(WRAPPED), 0, 0x18).unwrap();
+        let mut now = registers(0x1000, 0, 0);
+        now.x[10] = Some(0x123);
+        assert_eq!(frame.mepc(&now, &memory), Some(0x123));
+        assert!(CodeFrame::at(&code(WRAPPED), 0, 0x100).is_none());
+    }
+
+    #[test]
+    fn a_trap_is_left_as_its_return_does() {
+        // lw ra,0(sp); add sp,sp,64; mret
+        let back = code(&[0x0001_2083, 0x0401_0113, 0x3020_0073]);
+        let found = interrupted(&back, &registers(0x1000, 1, 2), Some(0x4321), &memory);
+        let Some(Step::Caller { registers: found, interrupted: true }) = found else { panic!() };
+        assert_eq!((found.pc, found.x[RA], found.x[SP]), (0x4321, Some(0x5000), Some(0x1040)));
+        assert_eq!(interrupted(&back, &registers(0, 0, 0), None, &memory), Some(Step::End));
+        assert_eq!(interrupted(&code(&[0x8082]), &registers(0, 0, 0), None, &memory), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_code_makes_it_panic(
+            code in proptest::collection::vec(any::<u8>(), 0..200),
+            start in prop_oneof![Just(0), Just(u32::MAX - 100), any::<u32>()],
+            probe in 0_u32..250,
+        ) {
+            let now = registers(0xffff_fff0, 4, 8);
+            let memory = |addr: u32| (addr % 3 != 0).then_some(addr);
+            let _ = interrupted(&code, &now, Some(0), &memory);
+            if let Some(frame) = CodeFrame::at(&code, start, start.wrapping_add(probe)) {
+                let _ = (frame.step(&now, true, &memory), frame.mepc(&now, &memory));
+            }
+        }
+    }
+}

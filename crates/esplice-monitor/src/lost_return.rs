@@ -1,0 +1,240 @@
+//! The way up from a function that keeps no return address, as compilers make those that never return:
+//! who may have called it stands in the code, and the stack tells which of them did. RISC-V only.
+
+use crate::{
+    instruction::{Instruction, decode},
+    panic::SourceLocation,
+    symbols::Symbols,
+    unwind::{Caller, Hints, Registers, Step},
+};
+
+/// Functions in a row that keep no return address.
+const MAX_DEPTH: usize = 8;
+
+/// Calls that are tried.
+const MAX_TRIED: usize = 20_000;
+
+/// Functions that do nothing but jump on, in a row.
+const MAX_JUMPS: usize = 4;
+
+/// Functions that jump on to the same one.
+const MAX_WAYS: usize = 64;
+
+/// All calls of an ELF whose target its code names.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    /// Target and return address, sorted.
+    calls: Vec<(u32, u32)>,
+    /// Return address and target, sorted.
+    targets: Vec<(u32, u32)>,
+    /// Target and the function that ends by a jump to it, sorted.
+    jumps: Vec<(u32, u32)>,
+}
+
+impl Calls {
+    /// Of functions, each with its address and its code.
+    pub fn of<'a>(functions: impl Iterator<Item = (u32, &'a [u8])>) -> Calls {
+        let mut found = Calls::default();
+        for (start, code) in functions {
+            let inside = start..start.saturating_add(code.len() as u32);
+            let (mut at, mut rest) = (start, code);
+            let mut above: Option<(usize, u32)> = None;
+            while let Some((instruction, len)) = decode(rest) {
+                let next = at.wrapping_add(len);
+                let target = match instruction {
+                    Instruction::Jump { link, offset } => {
+                        Some((link, at.wrapping_add_signed(offset)))
+                    }
+                    Instruction::JumpTo { link, base, offset } => above
+                        .filter(|(register, _)| *register == base)
+                        .map(|(_, value)| (link, value.wrapping_add_signed(offset))),
+                    _ => None,
+                };
+                match target {
+                    Some((0, target)) if !inside.contains(&target) => {
+                        found.jumps.push((target, start));
+                    }
+                    Some((link, target)) if link != 0 => found.calls.push((target, next)),
+                    _ => {}
+                }
+                above = match instruction {
+                    Instruction::PcPlus { to, value } => Some((to, at.wrapping_add_signed(value))),
+                    _ => None,
+                };
+                let Some(more) = rest.get(len as usize..) else { break };
+                (at, rest) = (next, more);
+            }
+        }
+        found.targets = found.calls.iter().map(|(target, back)| (*back, *target)).collect();
+        for found in [&mut found.calls, &mut found.targets, &mut found.jumps] {
+            found.sort_unstable();
+            found.dedup();
+        }
+        found
+    }
+
+    /// `function`, and those that do nothing in the end but jump to it.
+    fn ways(&self, function: u32) -> Vec<u32> {
+        let mut all = vec![function];
+        let mut last = vec![function];
+        for _ in 0..MAX_JUMPS {
+            last = last.iter().flat_map(|way| of(&self.jumps, *way)).take(MAX_WAYS).collect();
+            last.sort_unstable();
+            last.dedup();
+            last.retain(|way| !all.contains(way));
+            all.extend(&last);
+        }
+        all
+    }
+
+    /// Whether the call that returns to `back` leads to one of `ways`; none if it names no target.
+    fn leads(&self, back: u32, ways: &[u32]) -> Option<bool> {
+        let mut named = of(&self.targets, back).peekable();
+        named.peek()?;
+        Some(named.any(|target| ways.contains(&target)))
+    }
+}
+
+/// What stands beside each `target`.
+fn of(sorted: &[(u32, u32)], target: u32) -> impl Iterator<Item = u32> {
+    let at = sorted.partition_point(|(found, _)| *found < target);
+    let rest = sorted.get(at..).unwrap_or_default();
+    rest.iter().take_while(move |(found, _)| *found == target).map(|(_, other)| *other)
+}
+
+/// A way up that the stack bears out.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    pub callers: Vec<Caller>,
+    /// The registers of the last of them.
+    pub end: Registers,
+    pub interrupted: bool,
+    /// The call at its end names the function that it was in.
+    is_named: bool,
+    /// It leads through the place that the panic's message names.
+    has_place: bool,
+}
+
+/// The one way up from a function at `pc` that has called and has lost its return address. None where
+/// there is none, or more than one.
+pub(crate) fn find(
+    symbols: &Symbols<'_>,
+    calls: &Calls,
+    pc: u32,
+    caller: &Registers,
+    hints: &Hints<'_>,
+    memory: &dyn Fn(u32) -> Option<u32>,
+) -> Option<Chain> {
+    let mut search = Search { symbols, calls, hints, memory, left: MAX_TRIED, found: vec![] };
+    search.up(symbols.start_of(pc)?, caller, &mut vec![], false);
+    let found = search.found;
+    let is_of = [
+        |chain: &Chain| chain.is_named && chain.has_place,
+        |chain: &Chain| chain.is_named,
+        |chain: &Chain| chain.has_place,
+    ];
+    let best = is_of.iter().find(|is| found.iter().any(is))?;
+    let mut best = found.iter().filter(|chain| best(chain));
+    let chain = best.next()?;
+    best.all(|other| other.callers == chain.callers).then(|| chain.clone())
+}
+
+struct Search<'s, 'a> {
+    symbols: &'s Symbols<'a>,
+    calls: &'s Calls,
+    hints: &'s Hints<'s>,
+    memory: &'s dyn Fn(u32) -> Option<u32>,
+    left: usize,
+    found: Vec<Chain>,
+}
+
+impl Search<'_, '_> {
+    /// Tries all that may have called `function`, whose caller's registers are known but for where it
+    /// stood.
+    fn up(&mut self, function: u32, caller: &Registers, way: &mut Vec<Caller>, has_place: bool) {
+        if way.len() >= MAX_DEPTH {
+            return;
+        }
+        let ways = self.calls.ways(function);
+        let mut backs: Vec<u32> = ways.iter().flat_map(|way| of(&self.calls.calls, *way)).collect();
+        backs.sort_unstable();
+        backs.dedup();
+        for back in backs {
+            let Some(left) = self.left.checked_sub(1) else { return };
+            self.left = left;
+            let now = Registers { pc: back, ..*caller };
+            let step = self.symbols.step(&now, true, self.hints.mepc, self.memory);
+            if matches!(step, Step::End) {
+                continue;
+            }
+            let Some(start) = self.symbols.start_of(back.wrapping_sub(1)) else { continue };
+            let has_place = has_place || self.is_place(back.wrapping_sub(1));
+            way.push(Caller { addr: back, interrupted: false });
+            match step {
+                Step::Caller { registers, interrupted } => {
+                    // A call that names another function was not what led here.
+                    if let Some(is_named) = self.named(&registers, interrupted, start) {
+                        let mut callers = way.clone();
+                        callers.push(Caller { addr: registers.pc, interrupted });
+                        self.found.push(Chain {
+                            callers,
+                            end: registers,
+                            interrupted,
+                            is_named,
+                            has_place,
+                        });
+                    }
+                }
+                Step::Lost(registers) => self.up(start, &registers, way, has_place),
+                Step::End => {}
+            }
+            way.pop();
+        }
+    }
+
+    /// Whether the call before `caller.pc` names the function at `start`; none if it cannot have called
+    /// it.
+    fn named(&self, caller: &Registers, interrupted: bool, start: u32) -> Option<bool> {
+        if interrupted {
+            // No word of the stack tells that a trap came from there.
+            return self.symbols.contains(caller.pc.into()).then_some(false);
+        }
+        match self.calls.leads(caller.pc, &self.calls.ways(start)) {
+            Some(leads) => leads.then_some(true),
+            None => self.symbols.is_call_by_register(caller.pc).then_some(false),
+        }
+    }
+
+    fn is_place(&self, addr: u32) -> bool {
+        let Some(SourceLocation { file, line, .. }) = self.hints.location else { return false };
+        let frames = self.symbols.frames(addr.into());
+        frames.iter().any(|frame| {
+            let same = |path: &str| path.ends_with(file.as_str()) || file.ends_with(path);
+            frame.line == Some(*line) && frame.file.as_deref().is_some_and(same)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At 0x100 a call of 0x120 by `jal`, at 0x104 one of 0x2000 by `auipc` and `jalr`; the function
+    /// at 0x120 jumps on to 0x2000.
+    #[test]
+    fn calls_and_jumps_are_found() {
+        let caller: Vec<u8> = [0x0200_00ef_u32, 0x0000_2097, 0xefc0_80e7]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        let jump: Vec<u8> =
+            [0x0000_2317_u32, 0xee03_0067].iter().flat_map(|word| word.to_le_bytes()).collect();
+        let calls = Calls::of([(0x100, caller.as_slice()), (0x120, jump.as_slice())].into_iter());
+        assert_eq!(calls.calls, [(0x120, 0x104), (0x2000, 0x10c)]);
+        assert_eq!(calls.jumps, [(0x2000, 0x120)]);
+        assert_eq!(calls.ways(0x2000), [0x2000, 0x120]);
+        assert_eq!(calls.leads(0x104, &calls.ways(0x2000)), Some(true));
+        assert_eq!(calls.leads(0x104, &[0x3000]), Some(false));
+        assert_eq!(calls.leads(0x108, &[0x3000]), None);
+    }
+}
