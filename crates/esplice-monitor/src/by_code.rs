@@ -354,7 +354,7 @@ mod tests {
             probe in 0_u32..250,
         ) {
             let now = registers(0xffff_fff0, 4, 8);
-            let memory = |addr: u32| (addr % 3 != 0).then_some(addr);
+            let memory = |addr: u32| (!addr.is_multiple_of(3)).then_some(addr);
             let _ = interrupted(&code, &now, Some(0), &memory);
             if let Some(frame) = CodeFrame::at(&code, start, start.wrapping_add(probe)) {
                 let _ = (frame.step(&now, true, &memory), frame.mepc(&now, &memory));
