@@ -148,5 +148,7 @@ fn written(chip: &Chip) -> Vec<(&'static str, Addr)> {
     let watchdog = &chip.watchdog;
     let writes = watchdog.stop().into_iter().chain(watchdog.reset().unwrap_or_default());
     registers.extend(writes.map(|write| ("watchdog register", write.addr)));
+    let clocks = chip.loader.fast_clocks.iter();
+    registers.extend(clocks.map(|write| ("clock register", write.addr)));
     registers
 }

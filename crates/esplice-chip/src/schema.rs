@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::{
-    Addr, ChipError, Crystal, Efuse, FlashOffset, MemoryLayout, Watchdog, check, nearest, raw,
+    Addr, ChipError, Crystal, Efuse, FlashOffset, MemoryLayout, RegisterWrite, Watchdog, check,
+    nearest, raw,
 };
 
 /// One chip.
@@ -291,6 +292,10 @@ pub struct Loader {
     /// What esptool calls the stub of early revisions, where they have one of their own.
     #[serde(default)]
     pub early_stub: Option<EarlyStub>,
+    /// What lets loader and stub work faster than by the clocks that a reset leaves, and changes
+    /// nothing of the UART; it holds until the next reset.
+    #[serde(default)]
+    pub fast_clocks: Vec<RegisterWrite>,
 }
 
 /// A stub for early revisions of a chip.

@@ -53,14 +53,21 @@ pub struct SuperWatchdog {
 }
 
 /// A write to a register: of all its bits, or of those in `mask`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RegisterWrite {
     /// The register.
+    #[serde(deserialize_with = "raw::addr")]
     pub addr: Addr,
     /// The bits' new values.
     pub value: u32,
-    /// The bits that change.
+    /// The bits that change: all, where nothing is said.
+    #[serde(default = "all_bits")]
     pub mask: u32,
+}
+
+fn all_bits() -> u32 {
+    u32::MAX
 }
 
 /// WDTCONFIG0: enabled (bit 31), the first stage resets the system and the RTC (5 in bits 28 to

@@ -34,19 +34,25 @@ fn in_rust(data: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// A stream cut into blocks of `block_len`, each with the bytes that it unpacks to.
-pub(crate) fn blocks(stream: &[u8], block_len: usize) -> Vec<(Vec<u8>, u32)> {
+/// A stream cut into blocks of the lengths in `lead`, and then of `block_len`, each with the bytes that it
+/// unpacks to.
+pub(crate) fn blocks(stream: &[u8], lead: &[u32], block_len: usize) -> Vec<(Vec<u8>, u32)> {
     let mut inflater = Decompress::new(true);
     let mut room = vec![0; 0x8000];
     let mut blocks = Vec::new();
-    for chunk in stream.chunks(block_len.max(1)) {
+    let mut lens = lead.iter().map(|len| *len as usize).chain(std::iter::repeat(block_len));
+    let mut stream = stream;
+    while !stream.is_empty() {
+        let len = lens.next().unwrap_or(block_len).max(1).min(stream.len());
+        let (chunk, rest) = stream.split_at(len);
+        stream = rest;
         let (consumed, produced) = (inflater.total_in(), inflater.total_out());
         // With all of its input taken, an inflater may still hold back what it unpacked.
         loop {
             let before = (inflater.total_in(), inflater.total_out());
             let used = (before.0 - consumed) as usize;
-            let rest = chunk.get(used..).unwrap_or_default();
-            let status = inflater.decompress(rest, &mut room, FlushDecompress::None);
+            let unused = chunk.get(used..).unwrap_or_default();
+            let status = inflater.decompress(unused, &mut room, FlushDecompress::None);
             let idle = (inflater.total_in(), inflater.total_out()) == before;
             if idle || matches!(status, Err(_) | Ok(Status::StreamEnd)) {
                 break;
@@ -104,8 +110,8 @@ mod tests {
         let mut plain = Vec::new();
         flate2::read::ZlibDecoder::new(stream).read_to_end(&mut plain).unwrap();
         assert!(plain == data, "{} bytes", data.len());
-        for block_len in [0x400, 0x4000] {
-            let blocks = blocks(stream, block_len);
+        for (lead, block_len) in [(&[][..], 0x400), (&[], 0x4000), (&[0x1000, 1], 0x4000)] {
+            let blocks = blocks(stream, lead, block_len);
             assert_eq!(blocks.iter().map(|(_, plain)| *plain as usize).sum::<usize>(), data.len());
             assert_eq!(blocks.iter().map(|(bytes, _)| bytes.len()).sum::<usize>(), stream.len());
             assert!(blocks.iter().all(|(bytes, _)| bytes.len() <= block_len));

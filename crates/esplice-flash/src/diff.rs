@@ -1,7 +1,7 @@
 //! Which sectors of a write the flash does not hold yet, by hashes that the device computes.
 //!
 //! Nothing is remembered from one run to the next: what is not written has been seen to be there in
-//! this session. A few sectors are looked at first. If the first is right, which in a program holds
+//! this session. The beginnings of a few sectors are looked at first. If the first is right, which in a program holds
 //! what tells one build from another, the whole is likely to be, and one hash decides. If none is
 //! right, the whole is taken to be new, and the rest is not hashed. Else the write is hashed in
 //! chunks, and each that differs is halved until single sectors are left. How long the chunks are is
@@ -15,7 +15,7 @@ use esplice_protocol::Port;
 
 use crate::{
     FlashError, Session,
-    job::{Job, Place, SECTOR},
+    job::{Job, Place, SECTOR, md5_blank},
 };
 
 /// Writes of fewer sectors are hashed without looking at samples before.
@@ -107,13 +107,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
             let (mut wrong, mut blank) = (0, 0);
             for sample in &samples {
-                let sample = *sample..*sample + 1;
-                let found = self.hash_sectors(job, &sample)?;
-                if found == job.md5(&sample) {
+                let (offset, len, expected) = job.sample(*sample);
+                let found = self.hash(offset, len)?;
+                if found == expected {
                     break;
                 }
                 wrong += 1;
-                blank += usize::from(found == job.md5_blank(&sample));
+                blank += usize::from(found == md5_blank(len));
             }
             if wrong == samples.len() {
                 return self.whole(job, blank == wrong);

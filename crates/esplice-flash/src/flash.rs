@@ -129,25 +129,43 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
+    /// Lets the loader work as fast as the chip can by its crystal. One that refuses works as it did. Over
+    /// the chip's own USB a stub does it by itself.
+    fn hasten(&mut self, chip: &Chip) -> Result<(), FlashError> {
+        if self.over_own_usb(chip) {
+            return Ok(());
+        }
+        match self.write_chip_regs(&chip.loader.fast_clocks) {
+            Err(FlashError::Refused { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether the board was reset through the chip's own USB port.
+    fn over_own_usb(&self, chip: &Chip) -> bool {
+        let reset = &chip.reset;
+        self.reset_by.is_some_and(|name| {
+            let has = |names: &[String]| names.iter().any(|known| known == name);
+            has(&reset.usb_serial_jtag) && !has(&reset.uart)
+        })
+    }
+
     fn look(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
         let (chip, security) = self.identify(options.target)?;
         // The watchdogs run on while the ROM loader waits, and over the chip's own USB nothing stops
         // them (ESP-IDF documentation, esptool, "USB-Serial/JTAG").
-        let reset = &chip.reset;
-        let over_usb = |name: &&str| {
-            let has = |names: &[String]| names.iter().any(|known| known == name);
-            has(&reset.usb_serial_jtag) && !has(&reset.uart)
-        };
-        if self.reset_by.as_ref().is_some_and(over_usb) && !self.loader().is_stub() {
+        if self.over_own_usb(chip) && !self.loader().is_stub() {
             self.write_chip_regs(&chip.watchdog.stop())?;
         }
         if let Some(baud) = options.baud {
             self.raise_baud(chip, baud, &options.connect)?;
+            self.hasten(chip)?;
         }
         let baud = self.baud();
         self.take_stub(chip, &options.stub, |session| {
             session.find_again(&options.connect)?;
-            session.raise_baud(chip, baud, &options.connect).map(|_| ())
+            session.raise_baud(chip, baud, &options.connect)?;
+            session.hasten(chip)
         })?;
         self.examine(chip, security)
     }
@@ -182,6 +200,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let restarted = self.find_again(&options.connect)?;
         self.raise_baud(info.chip, baud, &options.connect)?;
         // The board may have reset meanwhile.
+        self.hasten(info.chip)?;
         if !self.loader().is_stub()
             && let Some(stub) = self.stub.clone()
         {

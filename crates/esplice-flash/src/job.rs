@@ -14,6 +14,9 @@ use crate::{
 /// Bytes of an erase sector; writes start at one.
 pub(crate) const SECTOR: u32 = 0x1000;
 
+/// Bytes of a sector that tell whether it is likely to be right.
+const SAMPLE: usize = 0x100;
+
 /// Bytes that are programmed last of what stands at the boot offset.
 const WORD: usize = 4;
 
@@ -105,7 +108,16 @@ impl Job {
 
     /// MD5 of as many bytes of erased flash.
     pub(crate) fn md5_blank(&self, sectors: &Range<u32>) -> String {
-        hex(&Md5::digest(vec![0xff; self.place(sectors).1 as usize]))
+        md5_blank(self.place(sectors).1)
+    }
+
+    /// The beginning of one of its sectors: where it is, its length, and the MD5 of what it is to hold.
+    pub(crate) fn sample(&self, sector: u32) -> (FlashOffset, u32, String) {
+        let sectors = sector..sector.saturating_add(1);
+        let (offset, len) = self.place(&sectors);
+        let bytes = self.bytes(&sectors);
+        let bytes = bytes.get(..SAMPLE).unwrap_or(bytes);
+        (offset, len.min(bytes.len() as u32), hex(&Md5::digest(bytes)))
     }
 
     fn bytes(&self, sectors: &Range<u32>) -> &[u8] {
@@ -172,6 +184,11 @@ impl Job {
     }
 }
 
+/// MD5 of so many bytes of erased flash.
+pub(crate) fn md5_blank(len: u32) -> String {
+    hex(&Md5::digest(vec![0xff; len as usize]))
+}
+
 /// Begins to compress what the whole of a write of `data` will be sent as; `boots` if the chip boots
 /// from it.
 pub(crate) fn prepare(data: &[u8], boots: bool, prepared: &mut Prepared) {
@@ -198,7 +215,7 @@ impl Piece {
     ) -> Piece {
         let block_len = loader.block_len.max(1) as usize;
         let blocks = if loader.deflate {
-            let blocks = deflate::blocks(&prepared.stream(data), block_len).into_iter();
+            let blocks = deflate::blocks(&prepared.stream(data), loader.lead, block_len).into_iter();
             blocks.map(|(bytes, plain)| Block { bytes, plain, counted: plain }).collect()
         } else {
             let raw = data.chunks(block_len).map(|chunk| {

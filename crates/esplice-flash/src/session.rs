@@ -23,14 +23,14 @@ const FRAME_LIMIT: usize = 0x1000;
 pub(crate) const SHORT: Duration = Duration::from_millis(500);
 
 /// Time that a SYNC is waited for, on top of wire and port.
-const SYNC_WAIT: Duration = Duration::from_millis(100);
+const SYNC_WAIT: Duration = Duration::from_millis(50);
 
 /// Time after which no further reply to a SYNC is expected.
 const SYNC_QUIET: Duration = Duration::from_millis(20);
 
 /// SYNCs until a loader that once answered is given up: the first may be swallowed as the rest of
 /// a torn frame.
-const RESYNCS: u32 = 6;
+const RESYNCS: u32 = 12;
 
 /// Bytes of an MD5 as ROM loaders send it: hexadecimal digits.
 const MD5_DIGITS: usize = 32;
@@ -479,6 +479,16 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             self.banner.push(&buf[..count]);
             self.inbox.extend(&buf[..count]);
         }
+    }
+
+    /// Waits until something is there to be received; false if nothing comes.
+    pub(crate) fn wait_for_input(&mut self, deadline: Moment) -> Result<bool, FlashError> {
+        if self.inbox.is_empty() {
+            let mut buf = [0; GULP];
+            let count = self.read_some(&mut buf, deadline)?;
+            self.inbox.extend(&buf[..count]);
+        }
+        Ok(!self.inbox.is_empty())
     }
 
     fn read_some(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, FlashError> {

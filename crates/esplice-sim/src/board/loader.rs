@@ -8,7 +8,7 @@ use esplice_chip::Chip;
 use super::{Board, State};
 use crate::{
     cpu::Bus,
-    download::{After, Loader, LoaderOutput, LoaderTarget, RX_RING_LEN},
+    download::{After, Clocks, Loader, LoaderOutput, LoaderTarget, RX_RING_LEN},
     nor::Nor,
     rom::{self, boot},
     soc::{
@@ -179,5 +179,10 @@ impl LoaderTarget for Reach<'_> {
 
     fn is_protected(&self, offset: u32, len: u32) -> bool {
         self.0.fabric.flash.is_protected(&(offset..offset.saturating_add(len)))
+    }
+
+    fn clocks(&mut self) -> Clocks {
+        let spi = rom::spi_hz(self.0);
+        Clocks { cpu: self.0.fabric.clock.cpu_hz(), spi }
     }
 }

@@ -1,7 +1,5 @@
 //! What each command does.
 
-use std::time::Duration;
-
 use esplice_chip::Chip;
 use esplice_protocol::{Opcode, READ_FLASH_SLOW_LEN, SecurityInfo};
 use md5::{Digest, Md5};
@@ -123,7 +121,8 @@ impl Loader {
         for entry in 0..self.said_len() / 16 {
             let [addr, value, mask, delay] =
                 [0, 1, 2, 3].map(|word| self.data_word(entry as usize * 4 + word));
-            effects.busy += Duration::from_micros(delay.into());
+            // It counts cycles (ROM, `ets_delay_us`), by the clock that a reset leaves.
+            effects.cycles += u64::from(delay) * u64::from(self.chip.boot_cpu_mhz);
             let old = target.read32(addr);
             target.write32(addr, (old & !mask) | (value & mask));
         }

@@ -104,6 +104,35 @@ pub trait LoaderTarget {
     fn protect(&mut self, protected: bool);
     /// Whether some of `len` bytes at `offset` of the flash chip are protected: it passes over what would change them.
     fn is_protected(&self, offset: u32, len: u32) -> bool;
+    /// The clocks that the loader works by.
+    fn clocks(&mut self) -> Clocks;
+}
+
+/// The clocks that the loader works by, in Hz.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clocks {
+    /// The CPU's.
+    pub cpu: u64,
+    /// That of the bus to the flash chip.
+    pub spi: u64,
+}
+
+impl Clocks {
+    /// Those that a reset leaves on `chip`: the bus has a quarter of the CPU's (ESP32-C3 TRM, SPI
+    /// Controller, CLOCK's value after a reset).
+    pub fn at_reset(chip: &Chip) -> Clocks {
+        let cpu = u64::from(chip.boot_cpu_mhz.max(1)) * 1_000_000;
+        Clocks { cpu, spi: cpu / 4 }
+    }
+
+    /// The time of so many cycles of the CPU and, besides, of the bus.
+    fn time(self, cycles: u64, bus: u64) -> Duration {
+        let nanos = |count: u64, hz: u64| {
+            u64::try_from(u128::from(count) * 1_000_000_000 / u128::from(hz.max(1)))
+                .unwrap_or(u64::MAX)
+        };
+        Duration::from_nanos(nanos(cycles, self.cpu).saturating_add(nanos(bus, self.spi)))
+    }
 }
 
 /// What the loader does next, once its reply has left.
@@ -212,6 +241,8 @@ struct Effects {
     busy: Duration,
     /// CPU cycles besides.
     cycles: u64,
+    /// Clocks of the bus to the flash chip besides.
+    bus: u64,
     /// Bytes of reply data before the status.
     data_len: usize,
     restart: bool,
@@ -310,6 +341,7 @@ impl Loader {
         let taken = |opcode: &Opcode| direction == 0 && (!secure || SECURE.contains(opcode));
         let opcode = Opcode::from_byte(opcode).filter(|op| !op.is_stub_only()).filter(taken);
         let mut effects = Effects { cycles: COMMAND_CYCLES, ..Effects::default() };
+        let clocks = target.clocks();
         let end = match opcode {
             Some(opcode) => {
                 let end = self.perform(opcode, target, &mut effects);
@@ -319,7 +351,7 @@ impl Loader {
             }
             None => self.refuse(reason::INVALID),
         };
-        let busy = effects.busy + self.cpu_time(effects.cycles);
+        let busy = effects.busy + clocks.time(effects.cycles, effects.bus);
         let failed = match end {
             End::Done => false,
             End::Refused => true,
@@ -378,11 +410,6 @@ impl Loader {
     /// Sixteen times the UART's clock in Hz: the crystal's, while the ROM runs.
     fn uart_clock_sixteenths(&self) -> u32 {
         self.chip.xtal_mhz.saturating_mul(16_000_000)
-    }
-
-    /// The time of so many CPU cycles at the clock that the ROM runs with.
-    fn cpu_time(&self, cycles: u64) -> Duration {
-        Duration::from_nanos(cycles * 1000 / u64::from(self.chip.boot_cpu_mhz.max(1)))
     }
 
     /// The session that a BEGIN announces.

@@ -12,26 +12,36 @@ const PROGRAM_CHUNK: usize = 32;
 /// geometry that no chip has takes more, and then the ROM is busy for minutes.
 const MOST_STEPS: u32 = 8192;
 
-/// CPU cycles that the ROM's flash functions take, besides the flash chip's own time: measured by executing the ROM
-/// on a board with and without time (the flash functions of `esp_rom_spiflash_*` in the chip's ROM table have the
-/// same figures).
-mod cycles {
-    /// Of a clock of the SPI bus: nothing changes the divider that a reset leaves.
-    const CLOCK: u64 = 4;
+/// CPU cycles that the ROM's flash functions take, and clocks of the SPI bus, besides the flash chip's own time:
+/// measured by executing the ROM on a board with and without time (the flash functions of `esp_rom_spiflash_*` in the
+/// chip's ROM table have the same figures).
+mod costs {
+    /// Of CPU and bus.
+    pub struct Cost(pub u64, pub u64);
+
     /// A read.
-    pub const READ: u64 = 145 + 16 * CLOCK;
+    pub const READ: Cost = Cost(145, 16);
     /// Each 16 bytes of it: command, address, data on one line.
-    pub const READ_CHUNK: u64 = 61 + (8 + 24 + 16 * 8) * CLOCK;
+    pub const READ_CHUNK: Cost = Cost(61, 8 + 24 + 16 * 8);
     /// A program of up to 32 bytes: latch between looks at the status, command, address.
-    pub const PROGRAM: u64 = 318 + (40 + 32) * CLOCK;
+    pub const PROGRAM: Cost = Cost(318, 40 + 32);
     /// Each byte of it.
-    pub const PROGRAM_BYTE: u64 = 8 * CLOCK;
+    pub const PROGRAM_BYTE: Cost = Cost(0, 8);
     /// An erase.
-    pub const ERASE: u64 = 338 + (40 + 16 + 32) * CLOCK;
+    pub const ERASE: Cost = Cost(338, 40 + 16 + 32);
     /// Taking write protection back, with the mode of reads set before it.
-    pub const UNLOCK: u64 = 651 + 144 * CLOCK;
+    pub const UNLOCK: Cost = Cost(651, 144);
     /// Protecting the chip.
-    pub const LOCK: u64 = 430 + 112 * CLOCK;
+    pub const LOCK: Cost = Cost(430, 112);
+}
+
+impl Effects {
+    /// Charges something of the flash functions so many times.
+    fn charge(&mut self, costs::Cost(cycles, bus): costs::Cost, times: usize) {
+        let times = times as u64;
+        self.cycles = self.cycles.saturating_add(cycles * times);
+        self.bus = self.bus.saturating_add(bus * times);
+    }
 }
 
 /// Why a flash function of the ROM does not end well.
@@ -82,7 +92,7 @@ impl Geometry {
             return Err(SpiError::Refused);
         }
         target.protect(false);
-        effects.cycles += cycles::UNLOCK;
+        effects.charge(costs::UNLOCK, 1);
         effects.busy += target.nor().status_time();
         let per_block = quotient(self.block, self.sector);
         let mut sector = quotient(offset, self.sector);
@@ -110,7 +120,7 @@ impl Geometry {
             if !target.is_protected(at, BLOCK_64K_LEN) {
                 effects.busy += target.nor().erase_block(at)?;
             }
-            effects.cycles += cycles::ERASE;
+            effects.charge(costs::ERASE, 1);
             sector = sector.wrapping_add(per_block);
             left = left.wrapping_sub(per_block);
         }
@@ -136,7 +146,7 @@ impl Geometry {
         if !target.is_protected(at, SECTOR_LEN) {
             effects.busy += target.nor().erase_sector(at)?;
         }
-        effects.cycles += cycles::ERASE;
+        effects.charge(costs::ERASE, 1);
         Ok(())
     }
 
@@ -191,7 +201,8 @@ impl Geometry {
             if !target.is_protected(at, chunk.len() as u32) {
                 effects.busy += target.nor().program_page(at, chunk)?;
             }
-            effects.cycles += cycles::PROGRAM + cycles::PROGRAM_BYTE * chunk.len() as u64;
+            effects.charge(costs::PROGRAM, 1);
+            effects.charge(costs::PROGRAM_BYTE, chunk.len());
         }
         Ok(())
     }
@@ -212,7 +223,8 @@ impl Geometry {
             let at = wrap(nor, offset.wrapping_add(number));
             *byte = bytes.get(at as usize).copied().unwrap_or(0xff);
         }
-        effects.cycles += cycles::READ + cycles::READ_CHUNK * out.len().div_ceil(16) as u64;
+        effects.charge(costs::READ, 1);
+        effects.charge(costs::READ_CHUNK, out.len().div_ceil(16));
         Ok(())
     }
 }
@@ -220,7 +232,7 @@ impl Geometry {
 /// Protects all of the chip, as the ROM does behind a write that ended well (ROM, `SPILock`).
 pub(super) fn lock(target: &mut dyn LoaderTarget, effects: &mut Effects) {
     target.protect(true);
-    effects.cycles += cycles::LOCK;
+    effects.charge(costs::LOCK, 1);
     effects.busy += target.nor().status_time();
 }
 

@@ -28,6 +28,7 @@ use crate::{
 };
 pub use image::RomImage;
 pub(crate) use interrupts::{Vector, attach_console};
+pub(crate) use spi_bus::spi_hz;
 pub(crate) use table::Table;
 
 /// Cycles that the ROM's code of a function takes, measured: as a straight line over what it works on.

@@ -5,7 +5,13 @@ use super::{
     Call,
     flash::{CLOCK, CTRL},
 };
-use crate::soc::clock::{Tick, periods};
+use crate::{
+    cpu::Bus,
+    soc::{
+        Soc,
+        clock::{Tick, periods},
+    },
+};
 
 /// Clocks of a command, of an address, and of a byte on one line.
 const COMMAND: u64 = 8;
@@ -24,12 +30,10 @@ pub(super) struct SpiBus {
 
 impl SpiBus {
     pub(super) fn of(call: &mut Call<'_>) -> Self {
+        let hz = spi_hz(call.soc);
         let spi = call.soc.base_of("spi1").unwrap_or(0);
-        let clock = call.load(spi + CLOCK);
-        let divider = if clock >> 31 != 0 { 1 } else { u64::from(clock >> 16 & 0xff) + 1 };
         let ctrl = call.load(spi + CTRL);
-        let fabric = &call.soc.fabric;
-        Self { hz: fabric.clock.apb_hz() / divider, timed: fabric.timed, chunk: chunk(ctrl) }
+        Self { hz, timed: call.soc.fabric.timed, chunk: chunk(ctrl) }
     }
 
     fn clocks(&self, clocks: u64) -> Tick {
@@ -72,6 +76,14 @@ impl SpiBus {
     pub(super) fn read(&self, len: u32) -> Tick {
         self.clocks(self.chunk * u64::from(len.div_ceil(READ_CHUNK)))
     }
+}
+
+/// The clock of SPI1's bus in Hz: that of the peripheral bus, divided as CLOCK says (TRM 26.7).
+pub(crate) fn spi_hz(soc: &mut Soc) -> u64 {
+    let spi = soc.base_of("spi1").unwrap_or(0);
+    let clock = soc.load32(spi + CLOCK).unwrap_or(0);
+    let divider = if clock >> 31 != 0 { 1 } else { u64::from(clock >> 16 & 0xff) + 1 };
+    soc.fabric.clock.apb_hz() / divider
 }
 
 /// Clocks of a read of 16 bytes by the mode in CTRL: command, address, dummy cycles, data (ROM,

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 use esplice_chip::Chip;
 use esplice_protocol::slip;
 use esplice_sim::{
-    download::{After, Loader, LoaderTarget},
+    download::{After, Clocks, Loader, LoaderTarget},
     nor::Nor,
 };
 
@@ -63,6 +63,9 @@ impl LoaderTarget for Parts {
     }
     fn is_protected(&self, _offset: u32, _len: u32) -> bool {
         self.protected
+    }
+    fn clocks(&mut self) -> Clocks {
+        Clocks::at_reset(chip())
     }
 }
 
