@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use esplice_chip::Chip;
-use esplice_protocol::{Port, PortError};
+use esplice_chip::{Chip, RegisterWrite};
+use esplice_protocol::{Opcode, Port, PortError};
 
 use crate::{FlashError, FlashEvent, Session, baud, event::StageState, reset::Strategy};
 
@@ -12,7 +12,7 @@ use crate::{FlashError, FlashEvent, Session, baud, event::StageState, reset::Str
 const PROMPT_WAIT: Duration = Duration::from_millis(150);
 
 /// SYNCs sent after each reset.
-const SYNCS: u32 = 5;
+const SYNCS: u32 = 10;
 
 /// How a board is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,15 +60,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let mut running = false;
         for attempt in 0..attempts {
             self.tell(FlashEvent::Connecting { attempt: attempt + 1, of: attempts });
-            let strategy = match options.strategies.len() {
-                count if count > 0 && lines => {
-                    let strategy = options.strategies.get(attempt as usize % count).copied();
-                    strategy.filter(|strategy| !strategy.is_none())
-                }
-                _ => None,
-            };
+            let turn = attempt as usize % options.strategies.len().max(1);
+            let strategy = options.strategies.get(turn).filter(|strategy| {
+                !strategy.is_none() && (lines || strategy.asks_loader())
+            });
             let first = self.first_baud();
-            let baud = if strategy.is_some() { first } else { rate_of(attempt, first) };
+            let resets = strategy.is_some_and(|strategy| !strategy.asks_loader());
+            let baud = if resets { first } else { rate_of(attempt, first) };
             if self.attempt(strategy, baud)? {
                 self.reset_by = strategy.map(|strategy| strategy.name);
                 self.stage("connect", StageState::Done);
@@ -84,13 +82,15 @@ impl<P: Port + ?Sized> Session<'_, P> {
         })
     }
 
-    fn attempt(&mut self, strategy: Option<Strategy>, baud: u32) -> Result<bool, FlashError> {
+    fn attempt(&mut self, strategy: Option<&Strategy>, baud: u32) -> Result<bool, FlashError> {
         self.set_port_baud(baud)?;
         self.forget_input()?;
         self.banner.clear();
         match strategy.map(|strategy| self.reset(strategy)) {
             // A chip's own USB port goes away with its reset and comes back.
             Some(Err(FlashError::Port(PortError::Gone { .. }))) => self.port.reopen()?,
+            // No loader answers, or it can't do it: the next attempt.
+            Some(Err(error)) if error.is_transient() => return Ok(false),
             Some(Err(error)) => return Err(error),
             Some(Ok(())) | None => {}
         }
@@ -112,10 +112,29 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Resets, and hears what the board says first.
-    fn reset(&mut self, strategy: Strategy) -> Result<(), FlashError> {
-        strategy.perform(self.port)?;
+    fn reset(&mut self, strategy: &Strategy) -> Result<(), FlashError> {
+        if strategy.asks_loader() {
+            let writes = self.watchdog_writes()?;
+            strategy.perform(self.port)?;
+            self.write_chip_regs(&writes)?;
+            let first = self.first_baud();
+            self.set_port_baud(first)?;
+        } else {
+            strategy.perform(self.port)?;
+        }
         let deadline = self.port.now() + PROMPT_WAIT;
         self.listen(deadline)
+    }
+
+    /// What lets the watchdog of the chip whose loader answers reset it.
+    fn watchdog_writes(&mut self) -> Result<Vec<RegisterWrite>, FlashError> {
+        if !self.resync()? {
+            return Err(FlashError::Timeout { command: Opcode::Sync, after: Duration::ZERO });
+        }
+        let (chip, _) = self.identify(None)?;
+        chip.watchdog
+            .reset()
+            .ok_or_else(|| FlashError::NoWatchdog { chip: chip.display_name.clone() })
     }
 }
 

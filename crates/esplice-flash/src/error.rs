@@ -6,7 +6,7 @@ use esplice_chip::{Addr, FlashOffset};
 use esplice_image::PlanError;
 use esplice_protocol::{Opcode, PortError};
 
-use crate::StubError;
+use crate::{Strategy, StubError};
 
 /// Why flashing fails, a variant a cause.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,20 @@ pub enum FlashError {
     UnknownReset {
         /// The name.
         name: String,
+    },
+    /// A step of a user's own way into download mode is none.
+    #[error("reset step {step:?}: {why}")]
+    ResetSteps {
+        /// The step.
+        step: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The chip has no watchdog that resets it out of its loader.
+    #[error("no watchdog of {chip} resets it out of its loader")]
+    NoWatchdog {
+        /// The chip's name.
+        chip: String,
     },
     /// The stub file, or what is in it.
     #[error(transparent)]
@@ -207,7 +221,10 @@ impl FlashError {
         match self {
             FlashError::Port(PortError::Gone { .. }) => ErrorClass::Lost,
             FlashError::Port(PortError::Interrupted) => ErrorClass::Interrupted,
-            FlashError::Port(_) | FlashError::UnknownReset { .. } => ErrorClass::Port,
+            FlashError::Port(_)
+            | FlashError::UnknownReset { .. }
+            | FlashError::ResetSteps { .. }
+            | FlashError::NoWatchdog { .. } => ErrorClass::Port,
             FlashError::NoAnswer { .. } => ErrorClass::NoAnswer,
             FlashError::Stub(_) => ErrorClass::StubFile,
             FlashError::NeedsStub { .. } => ErrorClass::Unsupported,
@@ -278,8 +295,20 @@ impl FlashError {
             }
             FlashError::Refused { .. }
             | FlashError::Malformed { .. }
-            | FlashError::NoStub { .. }
-            | FlashError::UnknownReset { .. } => return None,
+            | FlashError::NoStub { .. } => return None,
+            FlashError::UnknownReset { name } => {
+                let names = Strategy::names().join(", ");
+                match Strategy::nearest(name) {
+                    Some(nearest) => format!("did you mean {nearest:?}? there are {names}"),
+                    None => format!("there are {names}, and custom: with steps of your own"),
+                }
+            }
+            FlashError::NoWatchdog { .. } => {
+                "hold BOOT, press RESET, and use --reset none".into()
+            }
+            FlashError::ResetSteps { .. } => {
+                "steps are as in custom:D0|R1|W0.1|D1|R0|W0.05|D0: D for DTR, R for RTS, U1,0 for both, W to wait seconds".into()
+            }
         })
     }
 

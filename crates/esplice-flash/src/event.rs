@@ -72,8 +72,10 @@ pub enum LoaderUse {
     Rom,
     /// The stub, which was uploaded.
     Uploaded,
-    /// A stub that ran already.
+    /// The stub, which ran already.
     Resident,
+    /// A stub that ran already and is not the one that was wanted: it knows the same commands.
+    Other,
 }
 
 /// Whether a stage begins or has ended.

@@ -1,10 +1,10 @@
-//! Ways into download mode, by the names that chip data gives them.
+//! Ways into download mode, by the names that chip data and users give them.
 //!
 //! On the usual boards two transistors join DTR and RTS to the chip (Espressif's "Boot Mode
 //! Selection" page, Automatic Bootloader): RTS alone holds EN low, DTR alone holds the boot
 //! strapping pin low, both or neither hold nothing.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use esplice_chip::{Chip, nearest};
 use esplice_protocol::{Port, PortError};
@@ -32,29 +32,49 @@ const SLOW_BOOT_LOW: Duration = Duration::from_millis(550);
 const USB_STEP: Duration = Duration::from_millis(100);
 
 /// A way into download mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strategy {
-    /// Its name in chip data.
+    /// Its name in chip data; [`CUSTOM`] for steps of the user's own.
     pub name: &'static str,
-    steps: &'static [Step],
+    steps: Cow<'static, [Step]>,
 }
+
+/// The name of steps of the user's own, before the colon.
+pub const CUSTOM: &str = "custom";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    Lines { dtr: bool, rts: bool },
+    Lines {
+        dtr: bool,
+        rts: bool,
+    },
+    Dtr(bool),
+    Rts(bool),
     Wait(Duration),
+    /// The loader that answers, ROM or stub, is told to let the chip's watchdog reset it: the last step.
+    Watchdog,
 }
+
+/// Most steps of a user's own.
+const MOST_STEPS: usize = 100;
+
+/// Longest wait between two of them.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 const fn lines(dtr: bool, rts: bool) -> Step {
     Step::Lines { dtr, rts }
 }
 
+const fn strategy(name: &'static str, steps: &'static [Step]) -> Strategy {
+    Strategy { name, steps: Cow::Borrowed(steps) }
+}
+
 /// All strategies. `tight` ends with the boot pin still held: the flasher lets go of it as soon as
 /// the loader has answered, instead of sleeping for a fixed time.
-const STRATEGIES: &[Strategy] = &[
-    Strategy {
-        name: "tight",
-        steps: &[
+static STRATEGIES: &[Strategy] = &[
+    strategy(
+        "tight",
+        &[
             // Through both, so that no adapter shows EN and boot pin low in between.
             lines(false, false),
             lines(true, true),
@@ -62,32 +82,32 @@ const STRATEGIES: &[Strategy] = &[
             Step::Wait(EN_LOW),
             lines(true, false),
         ],
-    },
-    Strategy {
-        name: "classic",
-        steps: &[
+    ),
+    strategy(
+        "classic",
+        &[
             lines(false, true),
             Step::Wait(CLASSIC_EN_LOW),
             lines(true, false),
             Step::Wait(CLASSIC_BOOT_LOW),
             lines(false, false),
         ],
-    },
-    Strategy {
-        name: "classic-slow",
-        steps: &[
+    ),
+    strategy(
+        "classic-slow",
+        &[
             lines(false, true),
             Step::Wait(CLASSIC_EN_LOW),
             lines(true, false),
             Step::Wait(SLOW_BOOT_LOW),
             lines(false, false),
         ],
-    },
-    Strategy {
+    ),
+    strategy(
         // ESP32-C3 TRM, USB Serial/JTAG Controller: DTR arms download mode, RTS resets. The
         // order is that of espflash 4.7.0, connection/reset.rs.
-        name: "usb-serial-jtag",
-        steps: &[
+        "usb-serial-jtag",
+        &[
             lines(false, false),
             Step::Wait(USB_STEP),
             lines(true, false),
@@ -97,8 +117,11 @@ const STRATEGIES: &[Strategy] = &[
             Step::Wait(USB_STEP),
             lines(false, false),
         ],
-    },
-    Strategy { name: "none", steps: &[] },
+    ),
+    // Where no line reaches EN: a loader that answers already, such as a stub that was left behind, is reset by the
+    // chip's own watchdog. The strapping pins are not looked at anew, so the ROM waits for a download again.
+    strategy("watchdog", &[Step::Watchdog]),
+    strategy("none", &[]),
 ];
 
 impl Strategy {
@@ -110,8 +133,35 @@ impl Strategy {
         STRATEGIES
             .iter()
             .find(|strategy| strategy.name == name)
-            .copied()
+            .cloned()
             .ok_or_else(|| FlashError::UnknownReset { name: name.into() })
+    }
+
+    /// Strategies as users write them: names separated by commas, tried in turn, or `custom:` and steps
+    /// separated by `|`. These are those of esptool's configuration file (its documentation, Configuration
+    /// File, `custom_reset_sequence`): `D0`, `D1` for DTR, `R0`, `R1` for RTS, `U1,0` for both at once, `W0.1`
+    /// to wait so many seconds.
+    ///
+    /// # Errors
+    /// [`FlashError::UnknownReset`], [`FlashError::ResetSteps`].
+    pub fn parse(text: &str) -> Result<Vec<Strategy>, FlashError> {
+        match text.split_once(':') {
+            Some((CUSTOM, steps)) => Ok(vec![Strategy::custom(steps)?]),
+            _ => text.split(',').map(|name| Strategy::find(name.trim())).collect(),
+        }
+    }
+
+    fn custom(text: &str) -> Result<Strategy, FlashError> {
+        let steps: Vec<&str> = text.split('|').map(str::trim).collect();
+        let refused = |step: &str, why| FlashError::ResetSteps { step: step.to_owned(), why };
+        if steps.len() > MOST_STEPS {
+            return Err(refused(text.get(..20).unwrap_or(text), "more than 100 steps"));
+        }
+        let steps: Vec<Step> = steps
+            .into_iter()
+            .map(|step| parse_step(step).map_err(|why| refused(step, why)))
+            .collect::<Result<_, _>>()?;
+        Ok(Strategy { name: CUSTOM, steps: steps.into() })
     }
 
     /// Names of all strategies.
@@ -152,16 +202,23 @@ impl Strategy {
         Ok(found)
     }
 
-    /// Performs it, up to the moment where the ROM loader may answer.
+    /// Performs it, up to the moment where the ROM loader may answer; what is asked of a loader comes after
+    /// that and is the session's to do.
     pub(crate) fn perform<P: Port + ?Sized>(&self, port: &mut P) -> Result<(), PortError> {
-        for step in self.steps {
+        let mut at = (false, false);
+        for step in self.steps.iter() {
             match *step {
-                Step::Lines { dtr, rts } => port.set_lines(dtr, rts)?,
+                Step::Lines { dtr, rts } => at = (dtr, rts),
+                Step::Dtr(dtr) => at.0 = dtr,
+                Step::Rts(rts) => at.1 = rts,
                 Step::Wait(time) => {
                     let until = port.now() + time;
                     port.wait_until(until)?;
+                    continue;
                 }
+                Step::Watchdog => continue,
             }
+            port.set_lines(at.0, at.1)?;
         }
         Ok(())
     }
@@ -171,8 +228,90 @@ impl Strategy {
         self.steps.is_empty()
     }
 
+    /// Whether it asks a loader that answers already.
+    pub(crate) fn asks_loader(&self) -> bool {
+        self.steps.contains(&Step::Watchdog)
+    }
+
     /// Whether the boot pin is still held after [`Strategy::perform`].
     pub(crate) fn holds_boot(&self) -> bool {
-        matches!(self.steps.last(), Some(Step::Lines { dtr: true, .. }))
+        let dtr = self.steps.iter().rev().find_map(|step| match step {
+            Step::Lines { dtr, .. } | Step::Dtr(dtr) => Some(*dtr),
+            _ => None,
+        });
+        dtr.unwrap_or(false)
+    }
+}
+
+fn parse_step(step: &str) -> Result<Step, &'static str> {
+    let mut rest = step.chars();
+    let kind = rest.next().ok_or("an empty step")?;
+    let value = rest.as_str();
+    let level = |text: &str| match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err("a line is 0 or 1"),
+    };
+    match kind {
+        'D' => level(value).map(Step::Dtr),
+        'R' => level(value).map(Step::Rts),
+        'U' => {
+            let (dtr, rts) = value.split_once(',').ok_or("U has two levels, as in U1,0")?;
+            Ok(lines(level(dtr)?, level(rts)?))
+        }
+        'W' => {
+            let time = value.parse().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+            let time = time.filter(|time| *time <= LONGEST_WAIT);
+            time.map(Step::Wait).ok_or("a wait is 0 to 60 seconds, as in W0.1")
+        }
+        _ => Err("a step begins with D, R, U or W"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_read_as_they_are_documented() {
+        let strategies = Strategy::parse("custom:D0|R1|W0.1|U1,0|W0.05|D0").unwrap();
+        let wait = |millis| Step::Wait(Duration::from_millis(millis));
+        let steps = [
+            Step::Dtr(false),
+            Step::Rts(true),
+            wait(100),
+            lines(true, false),
+            wait(50),
+            Step::Dtr(false),
+        ];
+        assert_eq!(strategies, [Strategy { name: "custom", steps: steps.to_vec().into() }]);
+        assert!(!strategies[0].holds_boot());
+        let names = |text| {
+            let found = Strategy::parse(text).unwrap();
+            found.iter().map(|strategy| strategy.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("tight, classic"), ["tight", "classic"]);
+        assert_eq!(names("watchdog"), ["watchdog"]);
+    }
+
+    #[test]
+    fn what_is_no_strategy_is_refused() {
+        let check = |text: &str, message: &str| {
+            let error = Strategy::parse(text).unwrap_err();
+            assert_eq!(error.to_string(), message);
+            assert!(error.hint().is_some(), "{text}");
+        };
+        check("tigth", "unknown reset strategy \"tigth\"");
+        check("", "unknown reset strategy \"\"");
+        check("tight,", "unknown reset strategy \"\"");
+        check("custom:", "reset step \"\": an empty step");
+        check("custom:D0|X", "reset step \"X\": a step begins with D, R, U or W");
+        check("custom:D2", "reset step \"D2\": a line is 0 or 1");
+        check("custom:U1", "reset step \"U1\": U has two levels, as in U1,0");
+        for wait in ["W", "W-1", "W61", "WNaN", "W1e99"] {
+            let message = format!("reset step \"{wait}\": a wait is 0 to 60 seconds, as in W0.1");
+            check(&format!("custom:{wait}"), &message);
+        }
+        check("custom:é", "reset step \"é\": a step begins with D, R, U or W");
     }
 }

@@ -44,6 +44,7 @@ pub fn reset_to_download<P: Port + ?Sized>(
     port: &mut P,
     strategy: &Strategy,
 ) -> Result<(), PortError> {
+    // No loader runs that could be asked for more.
     strategy.perform(port)?;
     if strategy.holds_boot() {
         let until = port.now() + STRAPS_READ;

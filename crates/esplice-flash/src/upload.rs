@@ -80,14 +80,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         let revision = self.revision(chip)?;
         let Some(stub) = source.find(chip, revision)? else {
-            let used = if self.loader().is_stub() { LoaderUse::Resident } else { LoaderUse::Rom };
+            let used = if self.loader().is_stub() { LoaderUse::Other } else { LoaderUse::Rom };
             self.tell(FlashEvent::Loader(used));
             return Ok(());
         };
         let used = if self.loader().is_stub() {
             // Over one that runs nothing can be loaded: it is in the way. One of another kind
             // knows the same commands.
-            LoaderUse::Resident
+            if self.runs_stub(&stub)? { LoaderUse::Resident } else { LoaderUse::Other }
         } else {
             match self.load_stub(chip, &stub) {
                 Ok(()) => LoaderUse::Uploaded,

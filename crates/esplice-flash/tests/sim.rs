@@ -6,8 +6,8 @@ use std::{fs, path::Path, time::Duration};
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_flash::{
-    ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, detect, flash, flash_plan,
-    reset_to_run,
+    ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, Strategy, detect, flash,
+    flash_plan, reset_to_run,
 };
 use esplice_image::{ResolveOptions, ResolvedPlan, Write, WriteKind};
 use esplice_protocol::{Port, PortError};
@@ -95,6 +95,28 @@ fn flashes_and_runs() {
         // The board's own words after the reset are there from the first byte on.
         assert!(reset_to_run(&mut port, 115_200).unwrap().is_some());
         assert!(hears(&mut port, "ESP-ROM:"));
+    }
+}
+
+/// Steps of one's own bring a board into download mode as the named ones do; such as reset nothing do not.
+#[test]
+fn steps_of_ones_own_reset() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    let mut options = options();
+    for (steps, comes) in [
+        ("custom:D0|R1|W0.1|D1|R0|W0.05|D0", true),
+        ("custom:U0,1|W0.02|U1,0", true),
+        ("custom:W0.01", false),
+        ("none", false),
+        ("none,classic", true),
+    ] {
+        options.connect.strategies = Strategy::parse(steps).unwrap();
+        let mut port = board(&path, "virtual");
+        let found = detect(&mut port, &options, &mut |_| {});
+        assert_eq!(found.is_ok(), comes, "{steps}: {found:?}");
+        let error = found.err().map(|error| error.class());
+        assert_eq!(error, (!comes).then_some(ErrorClass::NoAnswer), "{steps}");
     }
 }
 

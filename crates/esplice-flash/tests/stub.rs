@@ -11,8 +11,8 @@ use std::{fs, path::Path, time::Duration};
 use broken::Broken;
 use esplice_chip::{Chip, FlashOffset};
 use esplice_flash::{
-    FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Session, StubSource, detect,
-    flash, reset_to_run, start,
+    FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Session, Strategy, StubSource,
+    detect, flash, reset_to_run, start, with_board,
 };
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::Port;
@@ -107,6 +107,71 @@ fn a_stub_that_runs_already_is_used_again() {
         result.unwrap_or_else(|e| panic!("{name}: {e}\n{events:#?}"));
         assert!(events.contains(&FlashEvent::Loader(LoaderUse::Resident)), "{events:#?}");
         check_flash(&path, &name);
+    }
+}
+
+/// The same with another stub asked for: the one that runs serves, and it is told.
+#[test]
+fn a_stub_of_another_kind_that_runs_already_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    let mut port = SimPort::open(&boards(&path, "virtual")[1]).unwrap();
+    detect(&mut port, &options(), &mut |_| {}).unwrap();
+    let mut again = options();
+    again.connect.strategies.clear();
+    again.stub = StubSource::only(installed::stub(1, "esp32c3"));
+    let (result, events) = run(&mut port, &again);
+    result.unwrap_or_else(|e| panic!("{e}\n{events:#?}"));
+    assert!(events.contains(&FlashEvent::Loader(LoaderUse::Other)), "{events:#?}");
+    check_flash(&path, "by the other stub");
+}
+
+/// Without lines a stub that was left behind is got rid of by the chip's watchdog.
+#[test]
+fn a_stub_that_was_left_is_reset_by_the_watchdog() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    for name in boards(&path, "virtual") {
+        let mut port = Broken::new(SimPort::open(&name).unwrap(), &[]);
+        detect(&mut port, &options(), &mut |_| {}).unwrap();
+        port.lines = false;
+        let mut tell = |_| {};
+        let mut session = Session::new(&mut port, Some(chip()), &mut tell);
+        let mut connect = options().connect;
+        connect.strategies = Strategy::parse("watchdog").unwrap();
+        session.connect(&connect).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!session.loader().is_stub(), "{name}");
+        assert_eq!(session.baud(), 115_200, "{name}");
+    }
+}
+
+/// esptool's stubs of the first generation do the same work.
+#[test]
+fn stubs_of_the_first_generation_write_and_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    let options =
+        FlashOptions { stub: StubSource::only(installed::stub(1, "esp32c3")), ..options() };
+    for name in boards(&path, "virtual") {
+        fs::write(&path, vec![0x5a; 4 << 20]).unwrap();
+        let mut port = SimPort::open(&name).unwrap();
+        let (result, events) = run(&mut port, &options);
+        result.unwrap_or_else(|e| panic!("{name}: {e}\n{events:#?}"));
+        check_flash(&path, &name);
+        let warned = events.iter().any(|e| matches!(e, FlashEvent::Warning { .. }));
+        assert!(!warned, "{name}: {events:#?}");
+        assert!(events.contains(&FlashEvent::Loader(LoaderUse::Uploaded)), "{events:#?}");
+        let (from, len) = (0x1_0123, 0x8765);
+        let mut read = Vec::new();
+        with_board(&mut port, &options, &mut |_| {}, |session, _| {
+            session.read_flash(FlashOffset(from), len, &mut |bytes| {
+                read.extend_from_slice(bytes);
+                Ok(())
+            })
+        })
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let held = fs::read(&path).unwrap();
+        assert!(read == held[from as usize..(from + len) as usize], "{name}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     project::{Flags, Project},
     source::Source,
     stubs::StubChoice,
-    value,
+    value::{self, ResetChoice},
 };
 
 /// What to build, flash or run.
@@ -150,6 +150,11 @@ pub struct PortArgs {
     /// only likely one, of USB]
     #[arg(long, value_name = "PORT")]
     pub port: Option<String>,
+    /// How the board is brought into download mode: tight, classic, classic-slow, usb-serial-jtag, watchdog, none
+    /// (it is there already), several with commas in between, or custom: with steps such as
+    /// D0|R1|W0.1|D1|R0|W0.05|D0 [default: by the chip and the adapter]
+    #[arg(long, value_name = "STRATEGY", value_parser = value::reset)]
+    pub reset: Option<ResetChoice>,
 }
 
 /// A board that is worked with, without firmware.

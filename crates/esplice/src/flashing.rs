@@ -163,6 +163,7 @@ pub fn tell(event: FlashEvent, shell: &mut Shell) {
         }
         FlashEvent::Loader(LoaderUse::Uploaded) => shell.status("Stub is running"),
         FlashEvent::Loader(LoaderUse::Resident) => shell.status("Stub was running already"),
+        FlashEvent::Loader(LoaderUse::Other) => shell.status("Another stub was running already"),
         FlashEvent::Baud(baud) => shell.status(&format!("Transfer at {baud} baud")),
         FlashEvent::Progress { stage, done, total } => {
             shell.progress(&stage, done.into(), total.into());

@@ -58,7 +58,11 @@ pub fn open(
         Some(name) if choice::is_complete(name) => name.to_owned(),
         words => choice::choose(words, &project.port_aliases, shell, interrupt)?,
     };
-    open_named(&name, chip, interrupt)
+    let mut board = open_named(&name, chip, interrupt)?;
+    if let Some(strategies) = &project.reset {
+        board.strategies = strategies.clone();
+    }
+    Ok(board)
 }
 
 /// Opens the port called `name`.

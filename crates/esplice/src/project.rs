@@ -7,6 +7,7 @@ use std::{
 };
 
 use esplice_chip::{Board, Chip, Target};
+use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_layout::Spec;
 use esplice_toolchain::TinyGoOptions;
@@ -73,6 +74,8 @@ pub struct Project {
     /// Whether nobody asked for that rate.
     pub baud_is_default: bool,
     pub stub: StubChoice,
+    /// Ways into download mode, where somebody asked for some.
+    pub reset: Option<Vec<Strategy>>,
     pub full: bool,
     pub with_bootloader: bool,
     pub partition: Option<String>,
@@ -266,6 +269,14 @@ impl Project {
             Some(Settled { value: StubChoice::Auto, origin: Origin::Default }),
         )?;
         let stub = stub.map(|stub| own_stub(settings, stub)).transpose()?;
+        let reset = s.parsed(
+            "flash",
+            "reset",
+            flags.port.reset.map(|r| ("--reset", r)),
+            value::reset,
+            value::ResetChoice::to_string,
+            None,
+        )?;
         let full = s.switch("flash", "full", flags.flash.full.then_some("--full"))?;
         let with_bootloader = s.switch(
             "flash",
@@ -358,6 +369,7 @@ impl Project {
             baud_is_default: baud.as_ref().is_none_or(|b| b.origin == Origin::Default),
             baud: baud.map_or(TRANSFER_BAUD, |b| b.value),
             stub: stub.unwrap_or(StubChoice::Auto),
+            reset: reset.map(|r| r.value.strategies),
             full,
             with_bootloader,
             partition: partition.map(|p| p.value),
@@ -615,7 +627,7 @@ mod tests {
     #[test]
     fn ports_have_names() {
         let file = "[ports.bench]\nport = \"sim:esp32c3,flash=b.flash,time=none\"\n";
-        let flags = Flags { port: PortArgs { port: Some("bench".into()) }, ..Flags::default() };
+        let flags = Flags { port: PortArgs { port: Some("bench".into()), reset: None }, ..Flags::default() };
         let port = settle(file, &[], flags).unwrap().port.unwrap().value;
         assert!(port.starts_with("sim:esp32c3,flash=/"), "{port}");
         assert!(port.ends_with("/b.flash,time=none"), "{port}");

@@ -75,6 +75,7 @@ pub const KEYS: &[Key] = &[
     key("image", "source", Kind::Text, "what of the ELF is taken: sections, segments or auto"),
     key("flash", "baud", Kind::Number, "baud rate of the transfer"),
     key("flash", "stub", Kind::Text, "flasher stub: a file, none, or auto for esptool's"),
+    key("flash", "reset", Kind::Text, "how the board is brought into download mode"),
     key("flash", "full", Kind::Switch, "write also what the board holds already"),
     key("flash", "with-bootloader", Kind::Switch, "write bootloader and partition table too"),
     key("flash", "partition", Kind::Text, "partition that the app goes to"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_monitor::{Filter, FilterError};
 
@@ -38,6 +39,31 @@ pub fn filter(text: &str) -> Result<Filter, String> {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     })
+}
+
+/// Ways into download mode, and how they were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResetChoice {
+    /// They, to be tried in turn.
+    pub strategies: Vec<Strategy>,
+    text: String,
+}
+
+impl std::fmt::Display for ResetChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Ways into download mode.
+pub fn reset(text: &str) -> Result<ResetChoice, String> {
+    match Strategy::parse(text) {
+        Ok(strategies) => Ok(ResetChoice { strategies, text: text.to_owned() }),
+        Err(error) => Err(match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        }),
+    }
 }
 
 /// A baud rate.

@@ -64,7 +64,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 fn settle(args: &Args, port: Option<&String>) -> Result<Project, Failure> {
     let flags = Flags {
         target: args.target.clone(),
-        port: PortArgs { port: port.cloned() },
+        port: PortArgs { port: port.cloned(), reset: None },
         watch: args.watch.clone(),
         ..Flags::default()
     };
