@@ -111,7 +111,10 @@ impl Port for Watched {
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let has = |word: &str| words.iter().any(|known| known == word);
-    let mut files = words.iter().filter(|word| word.ends_with(".bin") || word.ends_with(".json")).map(PathBuf::from);
+    let mut files = words
+        .iter()
+        .filter(|word| word.ends_with(".bin") || word.ends_with(".json"))
+        .map(PathBuf::from);
     let merged = fs::read(files.next().expect("a merged image")).expect("it can be read");
     let stub = files.next().map(|file| fs::read(file).expect("it can be read"));
     let stub = stub.map(|json| Stub::parse(&json).expect("it is a stub"));

@@ -61,9 +61,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         for attempt in 0..attempts {
             self.tell(FlashEvent::Connecting { attempt: attempt + 1, of: attempts });
             let turn = attempt as usize % options.strategies.len().max(1);
-            let strategy = options.strategies.get(turn).filter(|strategy| {
-                !strategy.is_none() && (lines || strategy.asks_loader())
-            });
+            let strategy = options
+                .strategies
+                .get(turn)
+                .filter(|strategy| !strategy.is_none() && (lines || strategy.asks_loader()));
             let first = self.first_baud();
             let resets = strategy.is_some_and(|strategy| !strategy.asks_loader());
             let baud = if resets { first } else { rate_of(attempt, first) };

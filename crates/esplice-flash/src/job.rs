@@ -215,7 +215,8 @@ impl Piece {
     ) -> Piece {
         let block_len = loader.block_len.max(1) as usize;
         let blocks = if loader.deflate {
-            let blocks = deflate::blocks(&prepared.stream(data), loader.lead, block_len).into_iter();
+            let blocks =
+                deflate::blocks(&prepared.stream(data), loader.lead, block_len).into_iter();
             blocks.map(|(bytes, plain)| Block { bytes, plain, counted: plain }).collect()
         } else {
             let raw = data.chunks(block_len).map(|chunk| {

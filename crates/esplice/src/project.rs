@@ -627,7 +627,10 @@ mod tests {
     #[test]
     fn ports_have_names() {
         let file = "[ports.bench]\nport = \"sim:esp32c3,flash=b.flash,time=none\"\n";
-        let flags = Flags { port: PortArgs { port: Some("bench".into()), reset: None }, ..Flags::default() };
+        let flags = Flags {
+            port: PortArgs { port: Some("bench".into()), reset: None },
+            ..Flags::default()
+        };
         let port = settle(file, &[], flags).unwrap().port.unwrap().value;
         assert!(port.starts_with("sim:esp32c3,flash=/"), "{port}");
         assert!(port.ends_with("/b.flash,time=none"), "{port}");
