@@ -2,6 +2,7 @@
 //! what is kept.
 
 mod firmware;
+mod mask_rom;
 
 use std::time::Duration;
 
@@ -99,6 +100,72 @@ fn deep_sleep_ends_in_a_reset_that_keeps_the_rtcs_memory_alone() {
     // Power-off forgets.
     board.press_reset();
     board.run_until(b"@@", millis(80)).unwrap();
+}
+
+/// A wake stub in RTC memory that counts there, says so, and returns to the ROM.
+const STUB: u32 = RTC_RAM + 0x100;
+const STUB_CODE: [u32; 8] = [
+    0x5000_0537, // lui a0, 0x50000
+    0x0005_2583, // lw a1, 0(a0)
+    0x0015_8593, // addi a1, a1, 1
+    0x00b5_2023, // sw a1, 0(a0)
+    0x6000_0537, // lui a0, 0x60000
+    0x0530_0593, // li a1, 'S'
+    0x00b5_2023, // sw a1, 0(a0)
+    0x0000_8067, // ret
+];
+const STORE6: u32 = RTC + 0xc0;
+const STORE7: u32 = RTC + 0xc4;
+const SET_RTC_MEMORY_CRC: u32 = 0x4000_0034;
+
+/// Firmware that tells the counter and sleeps with that stub set up; `spoil` is written last.
+fn with_stub(spoil: &[(u32, u32)]) -> Code {
+    let stub: Vec<(u32, u32)> = (STUB..).step_by(4).zip(STUB_CODE).collect();
+    told(Code::new().flush(), RTC_RAM)
+        .flush()
+        .writes(&stub)
+        .writes(&[(STORE6, STUB)])
+        .call(SET_RTC_MEMORY_CRC)
+        .writes(spoil)
+        .writes(&[(GPIO_WAKEUP, 1 << 29 | 5 << 17), wake_by(GPIO), DEEP, GO]) // pin 2, high
+        .wait()
+}
+
+/// The mask ROM runs it where its check sum holds, and forgets it; carried out or executed alike.
+#[test]
+fn a_wake_stub_runs_before_the_boot() {
+    for (name, spoil, ran) in [
+        ("good", &[][..], true),
+        ("another check sum", &[(STORE7, 0x1234_5678)][..], false),
+        ("other memory", &[(RTC_RAM + 0x1ff0, 1)][..], false),
+        ("none", &[(STORE6, 0)][..], false),
+    ] {
+        let said = [false, true].map(|executed| {
+            let mut board = board(&with_stub(spoil));
+            if executed {
+                board = board.with_rom(mask_rom::image());
+            }
+            let mut said = board.run_for(millis(60)).unwrap();
+            assert_eq!(board.status(), Status::Sleeping, "{name}");
+            board.set_pin(2, true);
+            said.extend(board.run_for(millis(5)).unwrap());
+            board.set_pin(2, false);
+            said.extend(board.run_for(millis(60)).unwrap());
+            assert_eq!(board.status(), Status::Sleeping, "{name}");
+            // It is set up for one sleep: a reset of another kind runs none.
+            board.reset_as(ResetReason::SoftwareSystem);
+            said.extend(board.run_for(millis(60)).unwrap());
+            String::from_utf8(said).unwrap()
+        });
+        assert_eq!(said[0], said[1], "{name}");
+        let told: Vec<&str> = said[0].split("rst:0x").skip(1).collect();
+        let [first, woken, reset] = told[..] else { panic!("{name}: {told:?}") };
+        assert!(first.contains("entry 0x40380000\r\n@"), "{name}: {first}");
+        let counter = if ran { 'A' } else { '@' };
+        assert_eq!(woken.contains("SPI_FAST_FLASH_BOOT)\r\nS"), ran, "{name}: {woken}");
+        assert!(woken.contains(&format!("entry 0x40380000\r\n{counter}")), "{name}: {woken}");
+        assert!(reset.contains(&format!("entry 0x40380000\r\n{counter}")), "{name}: {reset}");
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::{
 /// USB-Serial-JTAG.
 const BUFF_UART_NO: u32 = 24;
 const USB_SERIAL_JTAG: u8 = 3;
+/// Cycles of a microsecond at the chip's highest clock: the ROM's word for it is in RAM.
+const MOST_TICKS: u32 = 160;
 
 impl Board {
     /// Plugs the host's cable in: into the bridge at UART0, where it is at first, or into the chip's own
@@ -78,11 +80,21 @@ impl Board {
             return false;
         }
         if self.rom_state.line_ended && self.rom_state.usb_given_up.is_none() {
-            let patience = self.table.texts().usb_patience;
+            let texts = self.table.texts();
+            let ticks_per_us = self.table.data("s_ticks_per_us");
+            let ticks_per_us =
+                ticks_per_us.map_or(0, |at| self.soc.load32(at).unwrap_or(0).min(MOST_TICKS));
+            let patience = texts.usb_polls * (texts.usb_poll_cycles + u64::from(ticks_per_us));
             let clock = &self.soc.fabric.clock;
             self.rom_state.usb_given_up = Some(clock.tick_at(clock.cycle + patience));
         }
         self.rom_state.usb_given_up.is_some_and(|until| until > now)
+    }
+
+    /// What a character takes more as long as the ROM counts with a host on USB.
+    pub(super) fn usb_byte_cycles(&self) -> u64 {
+        let counts_with = self.cable() == Cable::Usb || self.rom_state.usb_given_up.is_none();
+        if counts_with { self.table.texts().usb_byte_cycles } else { 0 }
     }
 
     /// Hands over what was printed on USB.

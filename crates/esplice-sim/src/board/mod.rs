@@ -161,7 +161,8 @@ impl Board {
         let table = rom::Table::load(&sim.rom_table)?;
         table.fill_rom(chip, &mut soc);
         let mut cpu = Cpu::new(CpuModel::of(chip, sim));
-        cpu.set_hooks(table.hooked().chain(rom::Vector::addrs(&table)));
+        let stub_return = table.texts().stub_return;
+        cpu.set_hooks(table.hooked().chain(rom::Vector::addrs(&table)).chain([stub_return]));
         Ok(Self {
             chip,
             cpu,
@@ -406,6 +407,9 @@ impl Board {
                     None => self.missing_rom(addr),
                 }
             }
+            Stop::Hook(addr) if addr == self.table.texts().stub_return => {
+                self.go_on(boot::Next::Step(boot::Step::Woken));
+            }
             Stop::Hook(addr) => {
                 if let Some(vector) = rom::Vector::at(addr, &self.table) {
                     self.cpu.cycles += vector.run(&mut self.cpu, &mut self.soc, &self.table);
@@ -427,8 +431,7 @@ impl Board {
     /// computing is waited for, so that interrupts come in between: inflating a block takes longer
     /// than the UART's FIFO needs to overflow.
     fn begin_rom(&mut self, mut flow: Flow, then: Then) {
-        let at_once =
-            if flow.out.is_empty() { flow.cycles.min(MOST_UNINTERRUPTED) } else { flow.cycles };
+        let at_once = flow.cycles.min(MOST_UNINTERRUPTED);
         let computed = self.soc.fabric.clock.tick_at(self.cpu.cycles.saturating_add(flow.cycles));
         let ready = computed.saturating_add(flow.waits);
         self.cpu.cycles += at_once;
@@ -443,6 +446,9 @@ impl Board {
     fn wait_in_rom(&mut self, mut flow: Flow, then: Then, now: Tick, next: Tick) {
         let console = self.soc.console();
         while let Some(&byte) = flow.out.front() {
+            if flow.next_byte > now {
+                break;
+            }
             let status = self.soc.load32(console + uart::STATUS).unwrap_or(0);
             if status >> 16 & 0x3ff >= uart::DEPTH as u32 {
                 break;
@@ -453,11 +459,14 @@ impl Board {
             let _ = self.soc.store32(console, u32::from(byte));
             self.rom_state.line_ended = byte == b'\n';
             flow.out.pop_front();
+            let each = flow.each + self.usb_byte_cycles();
+            let clock = &self.soc.fabric.clock;
+            flow.next_byte = clock.tick_at(clock.cycle.saturating_add(each));
             if flow.out.is_empty() {
                 self.flush_usb();
             }
         }
-        if flow.out.is_empty() && flow.until <= now {
+        if flow.out.is_empty() && flow.until.max(flow.next_byte) <= now {
             match then {
                 Then::Return => {
                     self.tell_rom_return(self.cpu.pc, self.cpu.x[1]);
@@ -468,7 +477,10 @@ impl Board {
             }
             return;
         }
-        let wake = if flow.out.is_empty() { flow.until } else { now + ticks(FIFO_POLL) };
+        let wake = match flow.out.is_empty() {
+            true => flow.until.max(flow.next_byte),
+            false => flow.next_byte.max(now + ticks(FIFO_POLL)),
+        };
         self.state = State::Rom { flow, then };
         self.skip_to(next.min(wake));
     }
@@ -488,6 +500,10 @@ impl Board {
             }
             boot::Next::Run(entry) => {
                 boot::enter(entry, &mut self.cpu, &self.table);
+                self.state = State::Running;
+            }
+            boot::Next::RunStub(entry) => {
+                boot::enter_stub(entry, &mut self.cpu, &self.table);
                 self.state = State::Running;
             }
             boot::Next::Download => {

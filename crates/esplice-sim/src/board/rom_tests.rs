@@ -3,6 +3,7 @@
 #[path = "../../tests/mask_rom/mod.rs"]
 mod mask_rom;
 
+mod boot_time;
 mod dialogues;
 mod functions;
 mod started;

@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 
 use sha2::{Digest, Sha256};
 
-use super::{Call, Flow, State, Table, chip, flash, output::with_returns, panic};
+use super::{Call, Flow, State, Table, Work, chip, flash, output::with_returns, panic};
 use crate::download;
 use crate::{
     cpu::{Bus, Cpu, cause},
     soc::{
-        Soc,
+        ResetReason, Soc,
         clock::{Tick, ticks},
         interrupts::THRESHOLD,
         mmu_entries, uart,
@@ -26,6 +26,8 @@ pub(crate) enum Next {
     Step(Step),
     /// The image's code.
     Run(u32),
+    /// A wake stub, from which the ROM's code goes on.
+    RunStub(u32),
     /// The ROM's own code, from its reset vector on.
     Execute,
     /// The serial loader.
@@ -39,6 +41,10 @@ pub(crate) enum Next {
 pub(crate) enum Step {
     /// Sets up the chip and says who it is.
     Prepare,
+    /// Runs the wake stub, if deep sleep is over and there is one.
+    WakeStub,
+    /// Goes on behind a wake stub.
+    Woken,
     /// Looks at the image's header, over and over until one is there.
     Header,
     /// Loads the image.
@@ -59,6 +65,8 @@ const DIRECT_MAGIC: u32 = 0xaedb_041d;
 const MOST_LEN: u32 = 0x10_0000;
 /// Instructions a byte takes to be loaded: copied, summed up and hashed, at 20 MHz.
 const CYCLES_A_BYTE: u64 = 4;
+/// Cycles of `rtc_boot_control` where there is a stub, its check sum included (ROM, counted).
+const WAKE_CYCLES: u64 = 58;
 /// From EN rising to the ROM's first instruction. No figure is published; boards print some
 /// milliseconds after it.
 const START_UP: Duration = Duration::from_millis(3);
@@ -71,6 +79,10 @@ const UART_CLK_CRYSTAL: u32 = 0x0370_0000;
 const RTC_APB_FREQ: u32 = 0xbc;
 /// RTC register with bit 0 set: the ROM keeps quiet.
 const RTC_QUIET: u32 = 0xb8;
+/// RTC registers: the wake stub's address, and the check sum of the RTC's memory that it counts with (ROM:
+/// `rtc_boot_control`).
+const RTC_STUB: u32 = 0xc0;
+const RTC_STUB_CRC: u32 = 0xc4;
 /// Debug assistant: pc is recorded at a reset.
 const RECORD_PC: u32 = 0x44;
 
@@ -89,7 +101,7 @@ pub(crate) struct Texts {
     pub reset_names: Vec<String>,
     /// The stack pointer with which an image is entered.
     pub stack: u32,
-    /// The same with which a program is entered that the serial loader has loaded.
+    /// The same with which a program is entered that the serial loader has loaded, or a wake stub.
     pub download_stack: u32,
     /// First address that a segment may be loaded to behind the ROM's own data.
     pub data_end: u32,
@@ -103,6 +115,8 @@ pub(crate) struct Texts {
     pub reset_pc: u32,
     /// See above.
     pub cpu_reset_pc: u32,
+    /// Where it calls a wake stub, and where that one returns to.
+    pub stub_return: u32,
     /// The instruction that stores what is loaded.
     pub load_pc: u32,
     /// Its vectors.
@@ -113,8 +127,12 @@ pub(crate) struct Texts {
     pub console_interrupt: u32,
     /// Cycles from its first instruction to its first character.
     pub prepare_cycles: u64,
-    /// Cycles that it waits for a host on USB which is not there, once.
-    pub usb_patience: u64,
+    /// How often it looks for a host on USB which is not there, once.
+    pub usb_polls: u64,
+    /// Cycles of such a look, besides the microsecond that it waits each time.
+    pub usb_poll_cycles: u64,
+    /// Cycles that a character takes more as long as it counts with a host on USB.
+    pub usb_byte_cycles: u64,
     /// Said before it stays.
     pub stuck_text: String,
     /// Said of a bad first segment of SPI commands.
@@ -135,16 +153,20 @@ pub(crate) fn step(
     let mut boot = Boot { text: String::new(), call: Call { cpu, soc, table, state } };
     let (next, cycles, until) = match step {
         Step::Prepare => boot.prepare(),
+        Step::WakeStub => boot.wake_stub(),
+        Step::Woken => boot.woken(),
         Step::Header => boot.header(),
         Step::Load => boot.load(),
         Step::Panic => boot.panic(),
     };
-    let out = if boot.call.state.uart_printf {
-        with_returns(boot.text.as_bytes()).into()
-    } else {
-        VecDeque::new()
-    };
-    (Flow { cycles, out, until, ..Flow::default() }, next)
+    let printed = boot.call.state.uart_printf && !boot.text.is_empty();
+    let out: VecDeque<u8> =
+        if printed { with_returns(boot.text.as_bytes()).into() } else { VecDeque::new() };
+    // Each character takes the ROM its time.
+    let work = Work::units(boot.text.len() as u64).and("sent", out.len() as u64);
+    let cost = boot.call.table.cost_of("ets_printf").filter(|_| printed);
+    let each = cost.map_or(0, |cost| cost.cycles(&work)) / (out.len() as u64).max(1);
+    (Flow { cycles, out, each, until, ..Flow::default() }, next)
 }
 
 /// Time from the last reset to the ROM's first instruction.
@@ -218,7 +240,7 @@ impl Boot<'_> {
             self.say(format!("Saved PC:0x{saved_pc:08x}"));
         }
         let next = if flash_boot {
-            Next::Step(Step::Header)
+            Next::Step(Step::WakeStub)
         } else {
             // ROM, `main`.
             let chip = self.call.soc.fabric.chip;
@@ -231,6 +253,39 @@ impl Boot<'_> {
         };
         let fabric = &self.call.soc.fabric;
         (next, self.texts().prepare_cycles, fabric.now())
+    }
+
+    /// ROM: `main`, and `rtc_boot_control`. The stub is forgotten, so that the next sleep has none unless firmware sets
+    /// it up again.
+    fn wake_stub(&mut self) -> Outcome {
+        let on = (Next::Step(Step::Header), 0, 0);
+        let call = &mut self.call;
+        if call.soc.fabric.reset_reason != ResetReason::DeepSleep {
+            return on;
+        }
+        let rtc = call.soc.base_of("rtc-cntl").unwrap_or(0);
+        let stub = call.load(rtc + RTC_STUB);
+        if stub == 0 {
+            return on;
+        }
+        let good = chip::rtc_memory_crc(call, 0, u32::MAX) == call.load(rtc + RTC_STUB_CRC);
+        let stub = if good { stub } else { 0 };
+        call.store(rtc + RTC_STUB, 0);
+        if let Some(at) = call.data("user_code_start") {
+            call.store(at, stub);
+        }
+        if stub == 0 {
+            return (Next::Step(Step::Header), WAKE_CYCLES, 0);
+        }
+        (Next::RunStub(stub), WAKE_CYCLES, 0)
+    }
+
+    /// ROM: `main` behind the stub.
+    fn woken(&mut self) -> Outcome {
+        if let Some(at) = self.call.data("user_code_start") {
+            self.call.store(at, 0);
+        }
+        (Next::Step(Step::Header), 2, 0)
     }
 
     fn flash(&self, offset: u32, len: u32) -> Vec<u8> {
@@ -404,6 +459,13 @@ pub(crate) fn enter_loaded(entry: u32, cpu: &mut Cpu, table: &Table) {
     enter(entry, cpu, table);
     cpu.x[super::SP] = table.texts().download_stack;
     cpu.write_csr(CSR_MSTATUS, MSTATUS | MSTATUS_MPIE);
+}
+
+/// Enters a wake stub, as the ROM's call does.
+pub(crate) fn enter_stub(entry: u32, cpu: &mut Cpu, table: &Table) {
+    enter(entry, cpu, table);
+    cpu.x[super::SP] = table.texts().download_stack;
+    cpu.x[super::RA] = table.texts().stub_return;
 }
 
 /// Enters an image at `entry`, as the ROM's call does.

@@ -20,6 +20,26 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.cpu.pc = call.table.texts().cpu_reset_pc;
         Flow { until: Tick::MAX, ..Flow::after(10) }
     }),
+    // ROM: the register of the reset's cause, not that of the wake-up's.
+    ("rtc_get_wakeup_cause", |call| {
+        let cause = rtc(call, RESET_STATE).map_or(0, |at| call.load(at)) & 0x1_ffff;
+        call.give(cause);
+        Flow::after(7)
+    }),
+    ("cacl_rtc_memory_crc", |call| {
+        let (first, last) = (call.arg(0), call.arg(1));
+        let sum = rtc_memory_crc(call, first, last);
+        call.give(sum);
+        Flow::after(30)
+    }),
+    ("set_rtc_memory_crc", |call| {
+        let sum = rtc_memory_crc(call, 0, u32::MAX);
+        if let Some(at) = rtc(call, STORE7) {
+            call.store(at, sum);
+        }
+        call.give(sum);
+        Flow::after(40)
+    }),
     ("ets_delay_us", |call| {
         let per_us = call.data("s_ticks_per_us").map_or(0, |at| call.load(at));
         // The ROM multiplies in 32 bits and drops the rest.
@@ -87,16 +107,31 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("gpio_pad_hold", nothing),
     ("gpio_matrix_in", nothing),
     ("gpio_matrix_out", nothing),
-    // The analog parts behind their I2C bus: what is written has no effect, reads give 0.
-    ("rom_i2c_writeReg", |_| Flow::after(120)),
-    ("rom_i2c_writeReg_Mask", |_| Flow::after(240)),
+    // The analog parts behind their I2C bus: `(block, host, register, …)`.
+    ("rom_i2c_writeReg", |call| {
+        let [block, _, register, value] = [0, 1, 2, 3].map(|index| call.arg(index));
+        analog_write(call, block, register, value);
+        Flow::default()
+    }),
+    ("rom_i2c_writeReg_Mask", |call| {
+        let [block, _, register, high, low, value] =
+            [0, 1, 2, 3, 4, 5].map(|index| call.arg(index));
+        let mask = analog_mask(high, low).wrapping_shl(low);
+        let old = analog_read(call, block, register);
+        analog_write(call, block, register, old & !mask | value.wrapping_shl(low));
+        Flow::default()
+    }),
     ("rom_i2c_readReg", |call| {
-        call.give(0);
-        Flow::after(120)
+        let (block, register) = (call.arg(0), call.arg(2));
+        let value = analog_read(call, block, register);
+        call.give(value);
+        Flow::default()
     }),
     ("rom_i2c_readReg_Mask", |call| {
-        call.give(0);
-        Flow::after(120)
+        let [block, _, register, high, low] = [0, 1, 2, 3, 4].map(|index| call.arg(index));
+        let value = analog_read(call, block, register).wrapping_shr(low) & analog_mask(high, low);
+        call.give(value & 0xff);
+        Flow::default()
     }),
     // eFuses.
     ("ets_efuse_secure_boot_enabled", no),
@@ -122,6 +157,48 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("jtag_cpu_reset_happened", no),
     ("clear_super_wdt_reset_flag", nothing),
 ];
+
+/// Bits `high` to `low`, at the right, as the ROM shifts them.
+fn analog_mask(high: u32, low: u32) -> u32 {
+    1_u32.wrapping_shl(high.wrapping_sub(low).wrapping_add(1)).wrapping_sub(1)
+}
+
+fn analog_write(call: &mut Call<'_>, block: u32, register: u32, value: u32) {
+    let host = analog_host(call, block);
+    call.store(host, block | register << 8 | value << 16 | ANALOG_WRITE);
+}
+
+fn analog_read(call: &mut Call<'_>, block: u32, register: u32) -> u32 {
+    let host = analog_host(call, block);
+    // Which parts answer: a mask a block (ROM: `rom_get_i2c_read_mask`).
+    let mask = match (call.data("i2c_read_masks"), block.wrapping_sub(FIRST_BLOCK) & 0xff) {
+        (Some(masks), index @ 0..BLOCKS) => call.load(masks + 4 * index),
+        _ => 0,
+    };
+    let conf1 = analog_base(call) + 0x44;
+    call.store(conf1, !mask);
+    call.store(host, block | register << 8 | ANALOG_ENABLE);
+    call.load(host) >> 16 & 0xff
+}
+
+/// The master's register that leads to `block` (ROM: `rom_get_i2c_hostid`, which sets up CONF2, too).
+fn analog_host(call: &mut Call<'_>, block: u32) -> u32 {
+    let base = analog_base(call);
+    let conf2 = call.load(base + 0x48) & 0xfffe_000f | 0x1_ff40;
+    call.store(base + 0x48, conf2);
+    base + 4 * u32::from(block.wrapping_sub(FIRST_BLOCK + 1) < 3)
+}
+
+fn analog_base(call: &Call<'_>) -> u32 {
+    call.soc.base_of("ana").unwrap_or(0)
+}
+
+/// Blocks that the ROM has masks for.
+const FIRST_BLOCK: u32 = 97;
+const BLOCKS: u32 = 13;
+/// Commands to a master (ROM: `rom_chip_i2c_readReg_org`, `rom_chip_i2c_writeReg`).
+const ANALOG_ENABLE: u32 = 1 << 26;
+const ANALOG_WRITE: u32 = 1 << 26 | 1 << 24;
 
 /// ROM: `ets_get_apb_freq`. On the crystal it takes the divider for 1 unless SYSCLK_CONF tells of one
 /// (CLK_DIV_EN), so that its delays are twice as long as they say while the chip boots.
@@ -153,6 +230,27 @@ fn no(call: &mut Call<'_>) -> Flow {
 fn none_before(call: &mut Call<'_>) -> Flow {
     call.give(0);
     Flow::after(60)
+}
+
+/// Registers of the RTC controller (TRM 9.8).
+const RESET_STATE: u32 = 0x38;
+const STORE7: u32 = 0xc4;
+
+fn rtc(call: &Call<'_>, register: u32) -> Option<u32> {
+    call.soc.base_of("rtc-cntl").map(|base| base + register)
+}
+
+/// ROM: `cacl_rtc_memory_crc`. The check sum over words `first` to `last` of the RTC's fast memory, which the hardware
+/// calculates.
+pub(super) fn rtc_memory_crc(call: &mut Call<'_>, first: u32, last: u32) -> u32 {
+    const CONFIG: u32 = 0x48;
+    const START: u32 = 1 << 8;
+    let system = call.soc.base_of("system").unwrap_or(0);
+    let kept = call.load(system + CONFIG) & 0x1ff;
+    let what = kept | (first & 0x7ff) << 9 | (last & 0x7ff) << 20;
+    call.store(system + CONFIG, what | START);
+    call.store(system + CONFIG, what & !START);
+    call.load(system + CONFIG + 4)
 }
 
 /// Sets bits of OPTIONS0, the first register of the RTC controller (TRM 9.8).

@@ -1,6 +1,6 @@
 //! ROM functions that reach the flash chip (ROM, group spiflash_legacy). Results: 0 is success.
 
-use super::{Call, Flow, Hook, MOST_BYTES, spi_bus::SpiBus};
+use super::{Call, Flow, Hook, MOST_BYTES, Work, spi_bus::SpiBus};
 use crate::soc::clock::Tick;
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
@@ -12,8 +12,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("esp_rom_spiflash_read", |call| {
         let (offset, to, len) = (call.arg(0), call.arg(1), call.arg(2));
         if offset.checked_add(len).is_none_or(|end| end > chip_size(call)) {
-            call.give(1);
-            return Flow::after(20);
+            return refused(call);
         }
         // The size is the firmware's word: no more is read than there is to be written to.
         let bytes = call.soc.fabric.flash.read(offset, len.min(MOST_BYTES) as usize);
@@ -26,19 +25,22 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("esp_rom_spiflash_write", |call| {
         let (offset, from, len) = (call.arg(0), call.arg(1), call.arg(2));
         if offset.checked_add(len).is_none_or(|end| end > chip_size(call)) {
-            call.give(1);
-            return Flow::after(20);
+            return refused(call);
         }
         let bytes = call.bytes(from, len);
         let bus = SpiBus::of(call);
         let mut at = idle_at(call);
         let mut offset = offset;
         let mut rest = bytes.as_slice();
+        let first = offset;
+        let mut work = Work::default();
         while !rest.is_empty() {
             // The ROM sends 32 bytes at a time, and none of them over a page's end.
             let room = (256 - offset % 256).min(32) as usize;
             let (piece, tail) = rest.split_at(room.min(rest.len()));
             at += bus.write_enable() + bus.program(piece.len() as u32);
+            work.add("piece", 1);
+            work.add("word", piece.len().div_ceil(4) as u64);
             let flash = &mut call.soc.fabric.flash;
             flash.write_enable();
             flash.program(offset, piece, at);
@@ -48,7 +50,8 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         }
         call.soc.fabric.flash_touched();
         call.give(0);
-        Flow { waits: at - call.now(), ..Flow::of(len.into()) }
+        work.add("page", u64::from((first % 256 + len).div_ceil(256)));
+        Flow { waits: at - call.now(), ..Flow::doing(work) }
     }),
     ("esp_rom_spiflash_erase_sector", |call| {
         let number = call.arg(0);
@@ -102,9 +105,11 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("esp_rom_spiflash_config_readmode", |call| {
         let mode = call.arg(0);
+        let turned = (mode < 2) != call.soc.fabric.flash.is_quad_enabled();
         let at = config_read_mode(call, mode);
         call.give(0);
-        Flow { waits: at - call.now(), ..Flow::default() }
+        let work = Work::of("quad", u64::from(mode < 2)).and("turned", turned.into());
+        Flow { waits: at - call.now(), ..Flow::doing(work) }
     }),
     ("esp_rom_spiflash_select_qio_pins", success),
     ("esp_rom_spiflash_read_status", |call| {
@@ -225,6 +230,12 @@ pub(super) fn set_clock(call: &mut Call<'_>, controller: &str, divider: u32) {
     }
 }
 
+/// What reaches past the chip's end is not begun.
+fn refused(call: &mut Call<'_>) -> Flow {
+    call.give(1);
+    Flow::doing(Work::of("refused", 1))
+}
+
 fn success(call: &mut Call<'_>) -> Flow {
     call.give(0);
     Flow::after(40)
@@ -232,8 +243,7 @@ fn success(call: &mut Call<'_>) -> Flow {
 
 fn erase(call: &mut Call<'_>, offset: Option<u32>, len: u32) -> Flow {
     let Some(offset) = offset.filter(|offset| *offset < chip_size(call)) else {
-        call.give(1);
-        return Flow::after(20);
+        return refused(call);
     };
     let bus = SpiBus::of(call);
     let at = idle_at(call) + bus.write_enable() + bus.erase();

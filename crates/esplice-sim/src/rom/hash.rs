@@ -4,9 +4,12 @@
 use md5::block_api::compress;
 use sha2::{Digest, Sha224, Sha256};
 
-use super::{Call, Flow, Hook, State};
+use super::{Call, Flow, Hook, State, Work};
 
-/// A hash under way.
+/// A hash under way, and the bytes it has taken.
+pub(super) type Hash = (Running, u64);
+
+/// See above.
 #[derive(Debug, Clone)]
 pub(super) enum Running {
     Sha224(Sha224),
@@ -26,13 +29,11 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("MD5Update", |call| {
         let (context, data, len) = (call.arg(0), call.arg(1), call.arg(2));
-        md5_update(call, context, data, len);
-        Flow { slow: data & 3 != 0, ..Flow::of(len.into()) }
+        Flow::doing(md5_update(call, context, data, len))
     }),
     ("MD5Final", |call| {
         let (to, context) = (call.arg(0), call.arg(1));
-        md5_final(call, to, context);
-        Flow::after(800)
+        Flow::doing(md5_final(call, to, context))
     }),
     ("ets_sha_enable", |_| Flow::after(20)),
     ("ets_sha_disable", |_| Flow::after(20)),
@@ -53,15 +54,15 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("ets_sha_update", |call| {
         let (context, data, len) = (call.arg(0), call.arg(1), call.arg(2));
-        update(call, context, data, len);
+        let work = update(call, context, data, len);
         call.give(0);
-        Flow::of(len.into())
+        Flow::doing(work)
     }),
     ("ets_sha_finish", |call| {
         let (context, to) = (call.arg(0), call.arg(1));
-        finish(call, context, to);
+        let blocks = finish(call, context, to);
         call.give(0);
-        Flow::after(300)
+        Flow::doing(Work::of("block", blocks))
     }),
     ("crc32_le", |call| crc(call, true)),
     ("crc32_be", |call| crc(call, false)),
@@ -71,26 +72,55 @@ fn begin(state: &mut State, context: u32, running: Running) {
     if state.hashes.len() >= MOST_RUNNING && !state.hashes.contains_key(&context) {
         state.hashes.clear();
     }
-    state.hashes.insert(context, running);
+    state.hashes.insert(context, (running, 0));
 }
 
-fn update(call: &mut Call<'_>, context: u32, data: u32, len: u32) {
+fn update(call: &mut Call<'_>, context: u32, data: u32, len: u32) -> Work {
     let bytes = call.bytes(data, len);
-    match call.state.hashes.get_mut(&context) {
-        Some(Running::Sha224(hash)) => hash.update(&bytes),
-        Some(Running::Sha256(hash)) => hash.update(&bytes),
-        None => {}
+    let Some((running, before)) = call.state.hashes.get_mut(&context) else {
+        return Work::default();
+    };
+    match running {
+        Running::Sha224(hash) => hash.update(&bytes),
+        Running::Sha256(hash) => hash.update(&bytes),
     }
+    let (filled, all) = (*before % SHA_BLOCK, *before + bytes.len() as u64);
+    let mut work = Work::of("block", all / SHA_BLOCK - *before / SHA_BLOCK);
+    *before = all;
+    // Only what does not fill a block is copied (ROM: `ets_sha_update`).
+    let (mut at, mut left, mut to) = (data, bytes.len() as u64, context.wrapping_add(SHA_REST));
+    let room = SHA_BLOCK - filled;
+    if filled != 0 && left >= room {
+        work.add("begun", 1);
+        work.add_copy(to.wrapping_add(filled as u32), at, room);
+        (at, left) = (at.wrapping_add(room as u32), left - room);
+    } else {
+        to = to.wrapping_add(filled as u32);
+    }
+    at = at.wrapping_add((left / SHA_BLOCK * SHA_BLOCK) as u32);
+    if left % SHA_BLOCK != 0 {
+        work.add("rest", 1);
+        work.add_copy(to, at, left % SHA_BLOCK);
+    }
+    work
 }
 
-fn finish(call: &mut Call<'_>, context: u32, to: u32) {
-    let digest = match call.state.hashes.remove(&context) {
-        Some(Running::Sha224(hash)) => hash.finalize().to_vec(),
-        Some(Running::Sha256(hash)) => hash.finalize().to_vec(),
-        None => return,
+/// Gives how many blocks the end makes.
+fn finish(call: &mut Call<'_>, context: u32, to: u32) -> u64 {
+    let Some((running, len)) = call.state.hashes.remove(&context) else { return 0 };
+    let digest = match running {
+        Running::Sha224(hash) => hash.finalize().to_vec(),
+        Running::Sha256(hash) => hash.finalize().to_vec(),
     };
     call.store_bytes(to, &digest);
+    // A bit and the length come behind the last byte (FIPS 180-4, 5.1.1).
+    (len % SHA_BLOCK + 9).div_ceil(SHA_BLOCK)
 }
+
+/// Bytes of a block of SHA-224 and SHA-256.
+const SHA_BLOCK: u64 = 64;
+/// Where a context keeps the block that is not full (ROM: `ets_sha_update`).
+const SHA_REST: u32 = 72;
 
 /// The state that MD5 begins with (RFC 1321, 3.3).
 const MD5_START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
@@ -101,7 +131,7 @@ const MD5_BITS: u32 = 16;
 const MD5_REST: u32 = 24;
 const MD5_CONTEXT_LEN: usize = 88;
 
-fn md5_update(call: &mut Call<'_>, context: u32, data: u32, len: u32) {
+fn md5_update(call: &mut Call<'_>, context: u32, data: u32, len: u32) -> Work {
     let low = call.load(context.wrapping_add(MD5_BITS));
     let high = call.load(context.wrapping_add(MD5_BITS + 4));
     let bits = (u64::from(high) << 32 | u64::from(low)).wrapping_add(u64::from(len) * 8);
@@ -112,9 +142,34 @@ fn md5_update(call: &mut Call<'_>, context: u32, data: u32, len: u32) {
     let (blocks, rest) = bytes.as_chunks::<MD5_BLOCK>();
     md5_compress(call, context, blocks);
     call.store_bytes(context.wrapping_add(MD5_REST), rest);
+    let mut work = Work::of("block", blocks.len() as u64);
+    copies(&mut work, context.wrapping_add(MD5_REST), low / 8 % MD5_BLOCK as u32, data, len);
+    work
 }
 
-fn md5_final(call: &mut Call<'_>, to: u32, context: u32) {
+/// The copies into a block that begins at `block` and holds `filled` bytes, of `len` bytes from `data` (ROM:
+/// `MD5Update`).
+fn copies(work: &mut Work, block: u32, filled: u32, data: u32, len: u32) {
+    const BLOCK: u32 = MD5_BLOCK as u32;
+    let (mut at, mut left) = (data, len);
+    if filled != 0 {
+        work.add("begun", 1);
+        let first = left.min(BLOCK - filled);
+        work.add_copy(block.wrapping_add(filled), at, first.into());
+        if first < BLOCK - filled {
+            return;
+        }
+        (at, left) = (at.wrapping_add(first), left - first);
+    }
+    // All whole blocks are at the same distance of a word's border.
+    let mut whole = Work::default();
+    whole.add_copy(block, at, BLOCK.into());
+    work.add_all(&whole, (left / BLOCK).into());
+    work.add("rest", 1);
+    work.add_copy(block, at, (left % BLOCK).into());
+}
+
+fn md5_final(call: &mut Call<'_>, to: u32, context: u32) -> Work {
     let bits = call.bytes(context.wrapping_add(MD5_BITS), 8);
     let filled = call.load(context.wrapping_add(MD5_BITS)) / 8 % MD5_BLOCK as u32;
     let mut last = call.bytes(context.wrapping_add(MD5_REST), filled);
@@ -126,6 +181,9 @@ fn md5_final(call: &mut Call<'_>, to: u32, context: u32) {
     let digest = call.bytes(context, 16);
     call.store_bytes(to, &digest);
     call.store_bytes(context, &[0; MD5_CONTEXT_LEN]);
+    let mut work = Work::of("block", blocks.len() as u64);
+    work.add_copy(to, context, 16);
+    work
 }
 
 /// Takes whole blocks into the state.

@@ -6,7 +6,7 @@ use miniz_oxide::inflate::{
     core::{DecompressorOxide, decompress},
 };
 
-use super::{Call, Flow, Hook, MOST_BYTES};
+use super::{Call, Flow, Hook, MOST_BYTES, Work, deflate_work::Counter};
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[("tinfl_decompress", tinfl_decompress)];
 
@@ -16,9 +16,10 @@ const MOST_STREAMS: usize = 8;
 const KNOWN_FLAGS: u32 = 0xf;
 /// The output is not a ring but all there will be.
 const NOT_A_RING: u32 = 4;
-/// A byte that comes in is as much work as so many that go out.
-const INPUT: u64 = 3;
-
+/// A zlib header comes first.
+const ZLIB: u32 = 1;
+/// An Adler-32 sum is made in any case.
+const ADLER: u32 = 8;
 /// `(decompressor, input, &input length, output's start, output's next, &room, flags)`.
 fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
     let [state, input, input_len, start, next, room, flags] =
@@ -42,13 +43,23 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
         if streams.len() >= MOST_STREAMS && !streams.contains_key(&state) {
             streams.clear();
         }
-        streams.insert(state, Box::default());
+        streams.insert(state, (Box::default(), Counter::new(flags & ZLIB != 0)));
     }
     // Of a stream that was never begun the ROM's machine makes nothing either.
+    let mut work = Work::default();
     let (status, consumed, produced) = match call.state.streams.get_mut(&state) {
-        Some(stream) => decompress(stream, &source, &mut out, before as usize, flags & KNOWN_FLAGS),
+        Some((stream, counter)) => {
+            let flags = flags & KNOWN_FLAGS;
+            let done = decompress(stream, &source, &mut out, before as usize, flags);
+            counter.take(source.get(..done.1).unwrap_or_default(), &mut work);
+            done
+        }
         None => (TINFLStatus::Failed, 0, 0),
     };
+    work.add("input", consumed as u64);
+    if flags & (ZLIB | ADLER) != 0 {
+        work.add("summed", produced as u64);
+    }
     let first = before as usize;
     let written = out.get(first..first + produced).unwrap_or_default();
     call.store_bytes(next, written);
@@ -57,8 +68,8 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
     // Any state but 0: the stream has begun.
     call.store(state, 1);
     call.give(status as i32 as u32);
-    Flow::of(INPUT * consumed as u64 + produced as u64)
+    Flow::doing(work)
 }
 
-/// A stream being inflated.
-pub(super) type Stream = Box<DecompressorOxide>;
+/// A stream being inflated, and what it holds.
+pub(super) type Stream = (Box<DecompressorOxide>, Counter);

@@ -1,6 +1,6 @@
 //! ROM functions of the C library and of the compiler's run-time library.
 
-use super::{Call, Flow, Hook, MOST_BYTES};
+use super::{Call, Flow, Hook, MOST_BYTES, Work};
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("memset", |call| {
@@ -16,7 +16,8 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("memmove", |call| {
         let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));
         let backward = from < to && to < from.saturating_add(len);
-        Flow { slow: backward, ..copy(call) }
+        let bytes = copy_bytes(call);
+        Flow::of(bytes).slowly(backward)
     }),
     ("memcmp", |call| {
         let (a, b, len) = (call.arg(0), call.arg(1), call.arg(2));
@@ -34,44 +35,49 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let text = call.arg(0);
         let len = call.text(text, MOST_BYTES).len();
         call.give(len as u32);
-        Flow { slow: text & 3 != 0, ..Flow::of(len as u64) }
+        Flow::of(len as u64).slowly(text & 3 != 0)
     }),
     ("strnlen", |call| {
         let (text, most) = (call.arg(0), call.arg(1));
         let len = call.text(text, most.min(MOST_BYTES)).len();
         call.give(len as u32);
-        Flow { slow: text & 3 != 0, ..Flow::of(len as u64) }
+        Flow::of(len as u64).slowly(text & 3 != 0)
     }),
     ("strcpy", |call| {
         let (to, from) = (call.arg(0), call.arg(1));
         let mut text = call.text(from, MOST_BYTES);
         text.push(0);
         call.store_bytes(to, &text);
-        Flow { slow: (to | from) & 3 != 0, ..Flow::of(text.len() as u64) }
+        Flow::of(text.len() as u64).slowly((to | from) & 3 != 0)
     }),
     ("strncpy", |call| {
         let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2).min(MOST_BYTES));
         let mut text = call.text(from, len);
+        // The NUL is copied like the others.
+        let copied = (text.len() as u64 + 1).min(len.into());
         text.resize(len as usize, 0);
         call.store_bytes(to, &text);
-        Flow { slow: (to | from) & 3 != 0, ..Flow::of(text.len() as u64) }
+        Flow::doing(Work::units(copied).and("padded", u64::from(len) - copied))
     }),
     ("strlcpy", |call| {
         let (to, from, size) = (call.arg(0), call.arg(1), call.arg(2));
         let text = call.text(from, MOST_BYTES);
+        let mut copied = 0;
         if let Some(room) = size.checked_sub(1) {
             let mut kept = text[..text.len().min(room as usize)].to_vec();
+            copied = kept.len();
             kept.push(0);
             call.store_bytes(to, &kept);
         }
         call.give(text.len() as u32);
-        Flow { slow: (to | from) & 3 != 0, ..Flow::of(text.len() as u64) }
+        // Behind what has room the end is still looked for.
+        Flow::doing(Work::units(copied as u64).and("skipped", (text.len() - copied) as u64))
     }),
     ("memchr", |call| {
         let (addr, byte, len) = (call.arg(0), call.arg(1) as u8, call.arg(2));
         let found = call.bytes(addr, len).iter().position(|b| *b == byte);
         call.give(found.map_or(0, |at| addr.wrapping_add(at as u32)));
-        Flow { slow: addr & 3 != 0, ..Flow::of(found.unwrap_or(len as usize) as u64) }
+        Flow::of(found.unwrap_or(len as usize) as u64).slowly(addr & 3 != 0)
     }),
     ("abs", |call| {
         let value = (call.arg(0) as i32).unsigned_abs();
@@ -95,8 +101,13 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("__muldi3", |call| {
         let value = call.arg64(0).wrapping_mul(call.arg64(2));
+        // One step a bit of the second's low word (ROM: `__muldi3`).
+        let steps = 32 - call.arg(2).leading_zeros();
+        let work = Work::of("step", steps.max(1).into())
+            .and("one", call.arg(2).count_ones().into())
+            .and("high", u64::from(call.arg(1) != 0) + u64::from(call.arg(3) != 0));
         call.give64(value);
-        Flow::after(10)
+        Flow::doing(work)
     }),
     ("__ashldi3", |call| shift(call, |value, by| value.checked_shl(by).unwrap_or(0))),
     ("__lshrdi3", |call| shift(call, |value, by| value.checked_shr(by).unwrap_or(0))),
@@ -146,10 +157,18 @@ fn fill(call: &mut Call<'_>, to: u32, value: u8, len: u32) -> Flow {
 }
 
 fn copy(call: &mut Call<'_>) -> Flow {
+    let (to, from) = (call.arg(0), call.arg(1));
+    let mut work = Work::default();
+    work.add_copy(to, from, copy_bytes(call));
+    Flow::doing(work)
+}
+
+/// Gives how many.
+fn copy_bytes(call: &mut Call<'_>) -> u64 {
     let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));
     let bytes = call.bytes(from, len);
     call.store_bytes(to, &bytes);
-    Flow { slow: (to | from) & 3 != 0, ..Flow::of(bytes.len() as u64) }
+    bytes.len() as u64
 }
 
 /// The difference of the first bytes that differ; a NUL in both ends it, if they are strings.
@@ -165,7 +184,7 @@ fn compare(call: &mut Call<'_>, a: u32, b: u32, len: u32, strings: bool) -> Flow
         }
     }
     call.give(difference as u32);
-    Flow { slow: (a | b) & 3 != 0, ..Flow::of(done.into()) }
+    Flow::of(done.into()).slowly((a | b) & 3 != 0)
 }
 
 fn divide(call: &mut Call<'_>, operation: fn(u64, u64) -> u64) -> Flow {

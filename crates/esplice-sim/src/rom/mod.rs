@@ -8,6 +8,8 @@
 
 pub(crate) mod boot;
 mod chip;
+mod cost;
+mod deflate_work;
 mod flash;
 mod hash;
 mod image;
@@ -26,39 +28,11 @@ use crate::{
     cpu::{Bus, Cpu},
     soc::{Soc, clock::Tick},
 };
+pub(crate) use cost::{Cost, Work};
 pub use image::RomImage;
 pub(crate) use interrupts::{Vector, attach_console};
 pub(crate) use spi_bus::spi_hz;
 pub(crate) use table::Table;
-
-/// Cycles that the ROM's code of a function takes, measured: as a straight line over what it works on.
-#[derive(Debug, Clone, Copy, serde::Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Cost {
-    /// Of a call.
-    call: u64,
-    /// Of 1024 bytes more.
-    #[serde(default)]
-    per_kib: u64,
-    /// The same where bytes are taken one by one.
-    slow_kib: Option<u64>,
-    /// How far from it the ROM's code was when it was measured, at most.
-    #[serde(default)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
-    within: u64,
-}
-
-impl Cost {
-    fn cycles(self, units: u64, slow: bool) -> u64 {
-        let per_kib = self.slow_kib.filter(|_| slow).unwrap_or(self.per_kib);
-        self.call + units.saturating_mul(per_kib) / 1024
-    }
-
-    #[cfg(test)]
-    pub(crate) fn within(self) -> u64 {
-        self.within
-    }
-}
 
 /// A ROM function: arguments are read from the call, the result is written to it.
 type Hook = fn(&mut Call<'_>) -> Flow;
@@ -73,12 +47,14 @@ const A0: usize = 10;
 pub(crate) struct Flow {
     /// Cycles charged at once, where the table does not tell what the function takes.
     pub cycles: u64,
-    /// What the table's cycles are counted by: bytes that were worked on.
-    pub units: u64,
-    /// The bytes were taken one by one, as addresses or lengths were odd.
-    pub slow: bool,
+    /// What the table's cycles are counted by.
+    pub work: Work,
     /// Bytes to be put into the console UART's FIFO as it has room.
     pub out: VecDeque<u8>,
+    /// Cycles that each of them takes, as far as they are told apart from the others.
+    pub each: u64,
+    /// The next of them is not there before.
+    pub next_byte: Tick,
     /// No return before this moment.
     pub until: Tick,
     /// What is waited for besides the cycles: flash chip and SPI bus.
@@ -92,30 +68,40 @@ impl Flow {
 
     /// A function of which the table tells the cycles.
     fn of(units: u64) -> Self {
-        Self { units, ..Self::default() }
+        Self::doing(Work::units(units))
+    }
+
+    fn doing(work: Work) -> Self {
+        Self { work, ..Self::default() }
+    }
+
+    /// The bytes were taken one by one.
+    fn slowly(mut self, slow: bool) -> Self {
+        self.work.slow = slow;
+        self
     }
 
     fn at(until: Tick) -> Self {
         Self { cycles: 20, until, ..Self::default() }
     }
 
-    fn printing(bytes: Vec<u8>) -> Self {
-        Self { units: bytes.len() as u64, out: bytes.into(), ..Self::default() }
+    fn printing(bytes: Vec<u8>, work: Work) -> Self {
+        Self { work, out: bytes.into(), ..Self::default() }
     }
 }
 
 /// What ROM functions keep between calls outside of the chip's memory.
 #[derive(Clone, Default)]
 pub(crate) struct State {
-    hashes: HashMap<u32, hash::Running>,
+    hashes: HashMap<u32, hash::Hash>,
     streams: HashMap<u32, inflate::Stream>,
     /// The last byte that was printed ended a line.
     pub(crate) line_ended: bool,
     /// Until when the ROM waits for a host on USB that is not there.
     pub(crate) usb_given_up: Option<Tick>,
-    /// Units and slowness of the last call.
+    /// What the last call had to do.
     #[cfg(test)]
-    pub(crate) work: (u64, bool),
+    pub(crate) work: Work,
     /// ets_install_uart_printf was called (the ROM does so at boot), and nothing took it back.
     uart_printf: bool,
 }
@@ -215,11 +201,14 @@ pub(crate) fn call(
     soc.fabric.clock.cycle = cpu.cycles;
     let mut flow = hook(&mut Call { cpu, soc, table, state });
     if let Some(cost) = cost {
-        flow.cycles = cost.cycles(flow.units, flow.slow);
+        flow.cycles = cost.cycles(&flow.work);
+        // What is printed comes character by character.
+        flow.each = flow.cycles / (flow.out.len() as u64).max(1);
+        flow.cycles -= flow.each * flow.out.len() as u64;
     }
     #[cfg(test)]
     {
-        state.work = (flow.units, flow.slow);
+        state.work = flow.work.clone();
     }
     Some(flow)
 }

@@ -1,6 +1,6 @@
 //! ROM functions that print, and those that read from the UART.
 
-use super::{Call, Flow, Hook, printf};
+use super::{Call, Flow, Hook, Work, printf};
 use crate::soc::{clock::periods, uart};
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
@@ -72,12 +72,16 @@ impl printf::Source for Variadic<'_, '_> {
 fn ets_printf(call: &mut Call<'_>) -> Flow {
     let format = call.arg(0);
     let format = call.text(format, 0x1000);
-    let (out, count) = printf::format(&format, &mut Variadic { call, next: 1 });
+    let mut work = Work::default();
+    let (out, count) = printf::format(&format, &mut Variadic { call, next: 1 }, &mut work);
     call.give(count as u32);
+    let sent = with_returns(&out);
+    work.units = out.len() as u64;
     if !call.state.uart_printf {
-        return Flow::of(out.len() as u64 / 4);
+        return Flow::doing(work);
     }
-    Flow::printing(with_returns(&out))
+    // A line feed is two characters, a carriage return none.
+    Flow::printing(sent.clone(), work.and("sent", sent.len() as u64))
 }
 
 /// The ROM's console sends a line feed as carriage return and line feed, and no carriage return

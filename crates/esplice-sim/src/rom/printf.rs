@@ -1,5 +1,7 @@
 //! The ROM's printf: d D u U x X c s p %, flags - 0 + space #, width, precision, h l ll z.
 
+use super::Work;
+
 /// Where a format and its strings are, and the arguments.
 pub(super) trait Source {
     /// The next 32-bit argument.
@@ -13,8 +15,9 @@ pub(super) trait Source {
 /// Longest output of one call: what runs past it is a wild pointer.
 const MOST: usize = 0x1000;
 
-/// What printing `format` gives, and the count that the ROM's function returns.
-pub(super) fn format(format: &[u8], source: &mut impl Source) -> (Vec<u8>, usize) {
+/// What printing `format` gives, and the count that the ROM's function returns; adds to `work` what there is to do
+/// besides putting characters out.
+pub(super) fn format(format: &[u8], source: &mut impl Source, work: &mut Work) -> (Vec<u8>, usize) {
     let mut out = Vec::new();
     // What the ROM prints and does not count, and the length of the last number or string, which it
     // leaves one short and takes for that of `%%` and of what it does not know (ROM: `ets_vprintf`).
@@ -31,12 +34,26 @@ pub(super) fn format(format: &[u8], source: &mut impl Source) -> (Vec<u8>, usize
             continue;
         }
         let mut spec = Spec::default();
+        let before = rest.len();
         rest = spec.parse(rest, source);
+        work.add("flag", (before - rest.len()) as u64);
         let Some((&conversion, tail)) = rest.split_first() else { break };
         rest = tail;
+        work.add(
+            match conversion {
+                b'c' => "character",
+                b's' => "string",
+                b'p' => "pointer",
+                b'x' | b'X' => "hex-number",
+                b'd' | b'D' | b'u' | b'U' => "number",
+                b'%' => "percent",
+                _ => "unknown",
+            },
+            1,
+        );
         match conversion {
             b'c' | b's' | b'p' | b'd' | b'D' | b'u' | b'U' | b'x' | b'X' => {
-                spec.convert(conversion, source, &mut out);
+                spec.convert(conversion, source, &mut out, work);
                 uncounted += if conversion == b'p' { 2 } else { 0 };
                 stale = if conversion == b'c' { stale } else { -1 };
             }
@@ -100,22 +117,27 @@ impl Spec {
         rest
     }
 
-    fn convert(&self, conversion: u8, source: &mut impl Source, out: &mut Vec<u8>) {
+    fn convert(
+        &self,
+        conversion: u8,
+        source: &mut impl Source,
+        out: &mut Vec<u8>,
+        work: &mut Work,
+    ) {
         match conversion {
-            b'c' => self.pad(&[source.word() as u8], b"", out),
+            b'c' => self.pad(&[source.word() as u8], b"", out, work),
             b's' => {
                 let addr = source.word();
                 let most = self.precision.map_or(MOST as u32, |p| p as u32);
                 let text = if addr == 0 { b"<null>".to_vec() } else { source.text(addr, most) };
-                self.pad(&text, b"", out);
+                work.add("text", text.len() as u64);
+                self.pad(&text, b"", out, work);
             }
             b'p' => {
                 out.extend(b"0x");
-                Spec { zero: true, width: 8, ..Spec::default() }.number(
-                    format!("{:x}", source.word()),
-                    b"",
-                    out,
-                );
+                let digits = format!("{:x}", source.word());
+                work.add("hex-digit", digits.len() as u64);
+                Spec { zero: true, width: 8, ..Spec::default() }.number(digits, b"", out, work);
             }
             b'd' | b'D' => {
                 let value = if self.long > 1 {
@@ -129,7 +151,9 @@ impl Spec {
                     (_, _, true) => b" ",
                     _ => b"",
                 };
-                self.number(value.unsigned_abs().to_string(), sign, out);
+                let digits = value.unsigned_abs().to_string();
+                work.add("digit", digits.len() as u64);
+                self.number(digits, sign, out, work);
             }
             b'u' | b'U' | b'x' | b'X' => {
                 let value = if self.long > 1 { source.long() } else { u64::from(source.word()) };
@@ -138,26 +162,29 @@ impl Spec {
                     b'X' => format!("{value:X}"),
                     _ => value.to_string(),
                 };
+                let kind = if matches!(conversion, b'x' | b'X') { "hex-digit" } else { "digit" };
+                work.add(kind, digits.len() as u64);
                 let prefix: &[u8] = match (self.alternate && value != 0, conversion) {
                     (true, b'x') => b"0x",
                     (true, b'X') => b"0X",
                     _ => b"",
                 };
-                self.number(digits, prefix, out);
+                self.number(digits, prefix, out, work);
             }
             _ => {}
         }
     }
 
-    fn number(&self, digits: String, prefix: &[u8], out: &mut Vec<u8>) {
+    fn number(&self, digits: String, prefix: &[u8], out: &mut Vec<u8>, work: &mut Work) {
         let zeros = self.precision.unwrap_or(0).min(MOST).saturating_sub(digits.len());
         let mut text = vec![b'0'; zeros];
         text.extend(digits.into_bytes());
-        self.pad(&text, prefix, out);
+        self.pad(&text, prefix, out, work);
     }
 
-    fn pad(&self, text: &[u8], prefix: &[u8], out: &mut Vec<u8>) {
+    fn pad(&self, text: &[u8], prefix: &[u8], out: &mut Vec<u8>, work: &mut Work) {
         let fill = self.width.min(MOST).saturating_sub(text.len() + prefix.len());
+        work.add(if self.left { "left-fill" } else { "fill" }, fill as u64);
         let zeros = self.zero && !self.left && self.precision.is_none();
         if !self.left && !zeros {
             out.extend(std::iter::repeat_n(b' ', fill));
@@ -224,14 +251,15 @@ mod tests {
             ("%s", vec![0], "<null>"),
             ("%c%q%", vec![b'x'.into()], "x%q"),
         ] {
-            let (out, _) = format(text.as_bytes(), &mut Words(args));
+            let (out, _) = format(text.as_bytes(), &mut Words(args), &mut Work::default());
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{text}");
         }
     }
 
     #[test]
     fn absurd_widths_are_bounded() {
-        let (out, _) = format(b"%99999999999999999999d", &mut Words(vec![1]));
+        let mut work = Work::default();
+        let (out, _) = format(b"%99999999999999999999d", &mut Words(vec![1]), &mut work);
         assert!(out.len() <= MOST);
     }
 }

@@ -110,7 +110,7 @@ impl Table {
             }
             for (name, addr) in group.functions {
                 if let Some(hook) = models.get(name.as_str()) {
-                    let cost = file.cycles.functions.get(name.as_str()).copied();
+                    let cost = file.cycles.functions.get(name.as_str()).cloned();
                     table.hooks.insert(addr, (*hook, cost));
                 }
                 // Of several names the first is the ROM's own.
@@ -139,8 +139,13 @@ impl Table {
         self.hooks.keys().copied()
     }
 
-    pub fn hook(&self, addr: u32) -> Option<(Hook, Option<Cost>)> {
-        self.hooks.get(&addr).copied()
+    pub fn hook(&self, addr: u32) -> Option<(Hook, Option<&Cost>)> {
+        self.hooks.get(&addr).map(|(hook, cost)| (*hook, cost.as_ref()))
+    }
+
+    /// What a function of that name takes.
+    pub fn cost_of(&self, name: &str) -> Option<&Cost> {
+        self.hooks.iter().find(|(addr, _)| self.name(**addr) == Some(name))?.1.1.as_ref()
     }
 
     /// Name of the function at an address.
@@ -244,7 +249,7 @@ mod tests {
             ("[[words]]\nname='w'\naddr=2\nvalues=[]\nsource='s'", "not aligned"),
         ] {
             let group = if text.contains("group") { "" } else { "group=[]\n" };
-            let boot = "boot={banner=[],reset-names=[],stack=0,download-stack=0,data-end=0,header-pc=0,stuck-pc=0,panic-pc=0,load-pc=0,reset-pc=0,cpu-reset-pc=0,vectors=0,interrupt-exit=0,console-interrupt=5,prepare-cycles=1,usb-patience=1,\
+            let boot = "boot={banner=[],reset-names=[],stack=0,download-stack=0,data-end=0,header-pc=0,stuck-pc=0,panic-pc=0,load-pc=0,reset-pc=0,cpu-reset-pc=0,stub-return=0,vectors=0,interrupt-exit=0,console-interrupt=5,prepare-cycles=1,usb-polls=1,usb-poll-cycles=1,usb-byte-cycles=1,\
                 stuck-text='',commands-text='',source='s'}\ncode={reset-vector=0,initialised=[],source='s'}\n";
             let error = Table::parse(&format!("{group}{boot}{text}")).err().unwrap();
             assert!(error.contains(message), "{error}");

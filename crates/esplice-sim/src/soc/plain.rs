@@ -1,6 +1,8 @@
 //! Devices of which software needs little more than registers that keep what is written.
 //! Values after a reset: the vendor's SVD, through the crate esp32c3.
 
+use std::collections::BTreeMap;
+
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, ResetReason, Scope};
 
@@ -37,19 +39,27 @@ impl Device for Storage {
     }
 }
 
-/// The I2C master to the analog parts: what software waits for is always there.
+/// The I2C masters to the analog parts: what is written there is kept and read back, and what software waits for is
+/// always there.
 #[derive(Clone)]
 pub(crate) struct AnalogI2c {
     registers: Registers,
+    /// What the analog parts' registers hold, by block and register; those that nobody wrote hold 0.
+    parts: BTreeMap<u16, u8>,
 }
 
 impl AnalogI2c {
+    /// The two masters' registers: block in bits 7 to 0, its register from bit 8, the byte from bit 16 on; WRITE, and bit
+    /// 25 while it is busy (ROM: `rom_chip_i2c_readReg_org`, `rom_chip_i2c_writeReg`).
+    const MASTERS: [u32; 2] = [0x00, 0x04];
+    const WRITE: u32 = 1 << 24;
+    const BUSY: u32 = 1 << 25;
     const CONF0: u32 = 0x40;
     /// BBPLL calibration is done (ESP-IDF, soc/i2c_ana_mst_reg.h).
     const BBPLL_CAL_DONE: u32 = 1 << 24;
 
     pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len) }
+        Self { registers: Registers::new(len), parts: BTreeMap::new() }
     }
 }
 
@@ -60,6 +70,17 @@ impl Device for AnalogI2c {
     }
 
     fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        let mut value = value;
+        if Self::MASTERS.contains(&offset) {
+            let part = value as u16;
+            if value & Self::WRITE != 0 {
+                self.parts.insert(part, (value >> 16) as u8);
+            } else {
+                let held = self.parts.get(&part).copied().unwrap_or(0);
+                value = value & !(0xff << 16) | u32::from(held) << 16;
+            }
+            value &= !Self::BUSY;
+        }
         self.registers.set(offset, value);
     }
 
@@ -70,6 +91,7 @@ impl Device for AnalogI2c {
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(&[]);
+            self.parts.clear();
         }
     }
 }

@@ -8,7 +8,15 @@ use super::{
 
 const CPU_PER_CONF: u32 = 0x08;
 const FROM_CPU_0: u32 = 0x28;
+/// RTC_FASTMEM_CONFIG and RTC_FASTMEM_CRC: a check sum over a part of the RTC's fast memory.
+const FASTMEM_CONFIG: u32 = 0x48;
+const FASTMEM_CRC: u32 = 0x4c;
 const SYSCLK_CONF: u32 = 0x58;
+
+/// FASTMEM_CONFIG: begin; the first word, 11 bits; words less one, 11 bits; it is done (crate esp32c3,
+/// `system::rtc_fastmem_config`; ROM: `cacl_rtc_memory_crc`).
+const CRC_START: u32 = 1 << 8;
+const CRC_FINISH: u32 = 1 << 31;
 
 /// Software interrupts.
 const FROM_CPU: u32 = 4;
@@ -25,7 +33,7 @@ const RESET: &[(u32, u32)] = &[
     (0x38, 0x01),
     (0x3c, 0x01),
     (0x40, 0x05),
-    (0x48, 0x7ff0_0000),
+    (FASTMEM_CONFIG, 0x7ff0_0000),
     (0x54, 0x01),
     (SYSCLK_CONF, 0x01),
     (0x5c, 0x03),
@@ -60,6 +68,29 @@ impl System {
             fabric.clock_changed = true;
         }
     }
+
+    /// Sums up a part of the RTC's fast memory. Which polynomial the hardware has is not published, and nothing but
+    /// this hardware ever calculates it: CRC-32 stands here.
+    fn sum_up(&mut self, config: u32, fabric: &Fabric) {
+        let (first, words) = (config >> 9 & 0x7ff, (config >> 20 & 0x7ff) + 1);
+        let mut bytes = vec![0; (words * 4) as usize];
+        if let Some(region) = fabric.chip.region("rtc-fast") {
+            let addr = region.addr.0.wrapping_add(4 * first);
+            // Past the memory's end it reads 0.
+            let len = bytes
+                .len()
+                .min(region.addr.0.saturating_add(region.len).saturating_sub(addr) as usize);
+            fabric.memory.read(addr, bytes.get_mut(..len).unwrap_or_default(), &[]);
+        }
+        self.registers.set(FASTMEM_CRC, crc32(&bytes));
+    }
+}
+
+/// CRC-32 as in IEEE 802.3.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ (crc & 1) * 0xedb8_8320)
+    })
 }
 
 impl Device for System {
@@ -75,7 +106,19 @@ impl Device for System {
     }
 
     fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
-        self.registers.set(offset, value);
+        match offset {
+            FASTMEM_CRC => {}
+            FASTMEM_CONFIG => {
+                let started = value & !self.registers.get(offset) & CRC_START != 0;
+                if started {
+                    self.sum_up(value, fabric);
+                }
+                // It is done at once, and stays so until START is taken back.
+                let done = if value & CRC_START != 0 { CRC_FINISH } else { 0 };
+                self.registers.set(offset, value & !CRC_FINISH | done);
+            }
+            _ => self.registers.set(offset, value),
+        }
         if matches!(offset, SYSCLK_CONF | CPU_PER_CONF) {
             self.set_speeds(fabric);
         }

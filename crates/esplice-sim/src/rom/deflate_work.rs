@@ -1,0 +1,230 @@
+//! What there is to be done to inflate a stream: its symbols are counted while it goes by. The inflating itself is
+//! another's; here nothing but lengths are known.
+
+use super::cost::Work;
+
+/// Longest code in bits, and symbols of each alphabet (RFC 1951, 3.2).
+const LONGEST: usize = 15;
+const LENGTHS: usize = 19;
+/// Order in which a block tells the lengths of the codes for lengths (3.2.7).
+const ORDER: [usize; LENGTHS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+/// Extra bits of lengths and distances, and the lengths that symbols from 257 on begin with (3.2.5).
+const LENGTH_BITS: [u32; 29] =
+    [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
+const LENGTH_START: [u64; 29] = [
+    3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131,
+    163, 195, 227, 258,
+];
+
+/// A stream going by.
+#[derive(Clone, Default)]
+pub(super) struct Counter {
+    /// Bytes that are not counted yet, and how many bits of them are.
+    bytes: Vec<u8>,
+    bit: usize,
+    state: State,
+    last: bool,
+}
+
+#[derive(Clone, Default)]
+enum State {
+    #[default]
+    Zlib,
+    Block,
+    Stored(u64),
+    Symbols(Box<[Codes; 2]>),
+    Over,
+}
+
+impl Counter {
+    /// A stream with or without a zlib header.
+    pub fn new(zlib: bool) -> Self {
+        Self { state: if zlib { State::Zlib } else { State::Block }, ..Self::default() }
+    }
+
+    /// Takes more of the stream, and adds what it holds to `work`.
+    pub fn take(&mut self, bytes: &[u8], work: &mut Work) {
+        if matches!(self.state, State::Over) {
+            return;
+        }
+        self.bytes.extend_from_slice(bytes);
+        loop {
+            let before = self.bit;
+            if self.step(work).is_none() {
+                // What is not there whole is looked at again when there is more.
+                self.bit = before;
+                break;
+            }
+        }
+        self.bytes.drain(..(self.bit / 8).min(self.bytes.len()));
+        self.bit %= 8;
+    }
+
+    /// One symbol, or one header; `None` where bytes are lacking.
+    fn step(&mut self, work: &mut Work) -> Option<()> {
+        match &mut self.state {
+            State::Over => return None,
+            State::Zlib => {
+                self.bits(16)?;
+                self.state = State::Block;
+            }
+            State::Block if self.last => self.state = State::Over,
+            State::Block => {
+                let last = self.bits(1)? != 0;
+                self.state = match self.bits(2)? {
+                    0 => {
+                        self.bit = self.bit.next_multiple_of(8);
+                        let len = self.bits(16)?;
+                        self.bits(16)?;
+                        work.add("stored", 1);
+                        State::Stored(len.into())
+                    }
+                    1 => {
+                        work.add("fixed", 1);
+                        State::Symbols(Box::new(fixed()))
+                    }
+                    2 => self.codes(work)?,
+                    _ => State::Over,
+                };
+                self.last = last;
+            }
+            State::Stored(left) => {
+                let there = (self.bytes.len() as u64).saturating_sub((self.bit / 8) as u64);
+                let taken = there.min(*left);
+                *left -= taken;
+                let over = *left == 0;
+                self.bit += taken as usize * 8;
+                work.add("stored-byte", taken);
+                if over {
+                    self.state = State::Block;
+                } else {
+                    return None;
+                }
+            }
+            State::Symbols(_) => self.symbol(work)?,
+        }
+        Some(())
+    }
+
+    fn symbol(&mut self, work: &mut Work) -> Option<()> {
+        let State::Symbols(codes) = std::mem::take(&mut self.state) else { return None };
+        let done = self.decode(&codes[0]).and_then(|symbol| match symbol {
+            Some(0..256) => {
+                work.add("literal", 1);
+                Some(true)
+            }
+            Some(256) => Some(false),
+            Some(symbol) => {
+                let index = usize::from(symbol) - 257;
+                let (bits, start) = (*LENGTH_BITS.get(index)?, *LENGTH_START.get(index)?);
+                let len = start + u64::from(self.bits(bits)?);
+                let distance = u32::from(self.decode(&codes[1])??);
+                self.bits((distance / 2).saturating_sub(1).min(13))?;
+                work.add("match", 1);
+                work.add("match-byte", len);
+                work.add("match-extra", u64::from(bits > 0) + u64::from(distance > 3));
+                Some(true)
+            }
+            None => Some(false),
+        });
+        self.state = if done == Some(false) { State::Block } else { State::Symbols(codes) };
+        done.map(drop)
+    }
+
+    /// The codes that a block brings along (3.2.7).
+    fn codes(&mut self, work: &mut Work) -> Option<State> {
+        let [literals, distances, lengths] =
+            [(5, 257), (5, 1), (4, 4)].map(|(bits, least)| Some(self.bits(bits)? as usize + least));
+        let (literals, distances) = (literals?, distances?);
+        let mut of_lengths = [0; LENGTHS];
+        for at in ORDER.into_iter().take(lengths?) {
+            of_lengths[at] = self.bits(3)? as u8;
+        }
+        let code = Codes::new(&of_lengths);
+        let mut told: Vec<u8> = Vec::new();
+        let mut symbols = 0;
+        while told.len() < literals + distances {
+            symbols += 1;
+            let (len, times) = match self.decode(&code)? {
+                Some(16) => (told.last().copied().unwrap_or(0), 3 + self.bits(2)?),
+                Some(17) => (0, 3 + self.bits(3)?),
+                Some(18) => (0, 11 + self.bits(7)?),
+                Some(len) => (len as u8, 1),
+                None => return Some(State::Over),
+            };
+            told.extend(std::iter::repeat_n(len, times as usize));
+        }
+        work.add("dynamic", 1);
+        work.add("length-symbol", symbols);
+        work.add("code", told.iter().filter(|len| **len != 0).count() as u64);
+        let (literals, rest) = told.split_at(literals);
+        let distances = rest.get(..distances).unwrap_or(rest);
+        Some(State::Symbols(Box::new([Codes::new(literals), Codes::new(distances)])))
+    }
+
+    /// The next bits, the first of them lowest.
+    fn bits(&mut self, count: u32) -> Option<u32> {
+        let mut value = 0;
+        for at in 0..count {
+            value |= self.next_bit()? << at;
+        }
+        Some(value)
+    }
+
+    fn next_bit(&mut self) -> Option<u32> {
+        let byte = *self.bytes.get(self.bit / 8)?;
+        self.bit += 1;
+        Some(u32::from(byte >> ((self.bit - 1) % 8) & 1))
+    }
+
+    /// The next symbol; `None` within if no code is like that.
+    fn decode(&mut self, codes: &Codes) -> Option<Option<u16>> {
+        let (mut code, mut first, mut index) = (0_usize, 0_usize, 0_usize);
+        for count in codes.counts.iter().skip(1) {
+            code |= self.next_bit()? as usize;
+            let count = usize::from(*count);
+            if code < first + count {
+                let at = (index + code).checked_sub(first)?;
+                return Some(codes.symbols.get(at).copied());
+            }
+            index += count;
+            first = (first + count) << 1;
+            code <<= 1;
+        }
+        Some(None)
+    }
+}
+
+/// Codes by their lengths (3.2.2): how many of each, and their symbols in order.
+#[derive(Clone, Default)]
+struct Codes {
+    counts: [u16; LONGEST + 1],
+    symbols: Vec<u16>,
+}
+
+impl Codes {
+    fn new(lengths: &[u8]) -> Self {
+        let mut codes = Self::default();
+        for len in 1..=LONGEST {
+            for (symbol, of_it) in (0..).zip(lengths) {
+                if usize::from(*of_it) == len {
+                    codes.counts[len] += 1;
+                    codes.symbols.push(symbol);
+                }
+            }
+        }
+        codes
+    }
+}
+
+/// The codes that need not be told (3.2.6).
+fn fixed() -> [Codes; 2] {
+    let literals: Vec<u8> = (0..288)
+        .map(|symbol| match symbol {
+            144..256 => 9,
+            256..280 => 7,
+            _ => 8,
+        })
+        .collect();
+    [Codes::new(&literals), Codes::new(&[5; 30])]
+}
