@@ -69,6 +69,52 @@ fn a_board_tells_what_it_does_and_what_it_did() {
     }
 }
 
+/// On a terminal Enter asks what the board is at; instructions are traced by address and bits.
+#[cfg(target_os = "linux")]
+#[test]
+fn enter_asks_what_the_board_is_at() {
+    use std::io::Write as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut flash: Vec<u8> =
+        CODE.into_iter().chain([RET]).flat_map(|word| word.to_le_bytes()).collect();
+    flash.resize(4 << 20, 0xff);
+    fs::write(directory.path().join("board.flash"), flash).unwrap();
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut keyboard = fs::File::from(terminal.master);
+    let mut program = Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
+        .args(["sim", "--chip", "esp32c3", "--flash", "board.flash", "--tcp", "127.0.0.1:0"])
+        .args(["--trace", "insn"])
+        .current_dir(directory.path())
+        .stdin(terminal.slave)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(program.stderr.take().unwrap());
+    let mut wait_for = |wanted: &str| {
+        let mut line = String::new();
+        while !line.contains(wanted) {
+            line.clear();
+            assert_ne!(told.read_line(&mut line).unwrap(), 0, "no {wanted:?}");
+        }
+        line
+    };
+    wait_for("insn   0x42000010 00b52023");
+    wait_for("insn   0x42000024 00008067");
+    // Nobody asked yet, and each Enter is one answer.
+    for _ in 0..2 {
+        keyboard.write_all(b"\n").unwrap();
+        let line = wait_for(" MIPS");
+        assert!(line.contains("the board runs at 0x42000020 at "), "{line}");
+    }
+    signal::kill(Pid::from_raw(program.id().cast_signed()), signal::Signal::SIGINT).unwrap();
+    wait_for("1 registers were used where the board has no device");
+    wait_for("0x60040000 read 1 times, written 0 times");
+    drop(told);
+    assert_eq!(program.wait().unwrap().code(), Some(130));
+}
+
 #[test]
 fn what_cant_be_told_is_refused() {
     let directory = tempfile::tempdir().unwrap();

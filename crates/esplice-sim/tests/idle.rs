@@ -1,6 +1,7 @@
 //! Waiting is skipped, and nothing else is different: the same loops with and without.
 
 mod firmware;
+mod mask_rom;
 
 use std::time::Duration;
 
@@ -13,10 +14,57 @@ const SYSTIMER: u32 = 0x6002_3000;
 const INTMTX: u32 = 0x600c_2000;
 const A0: u32 = 10;
 const A1: u32 = 11;
+const A3: u32 = 13;
+const A4: u32 = 14;
+const A5: u32 = 15;
+const A6: u32 = 16;
+const A7: u32 = 17;
+
+/// `lw rd, offset(rs)`.
+fn loads(rd: u32, rs: u32, offset: u32) -> u32 {
+    0x2003 | rd << 7 | rs << 15 | offset << 20
+}
+
+/// `sw what, offset(rs)`, for small offsets.
+fn stores(what: u32, rs: u32, offset: u32) -> u32 {
+    0x2023 | (offset & 31) << 7 | rs << 15 | what << 20
+}
+
+/// An operation with a constant, by its funct3.
+fn immediate(funct3: u32, rd: u32, rs: u32, value: u32) -> u32 {
+    0x13 | rd << 7 | funct3 << 12 | rs << 15 | (value & 0xfff) << 20
+}
+
+/// One of two registers, by its funct3 and what else is in its upper bits: 0x10_0000 for multiplications and divisions,
+/// 0x2_0000 for a subtraction.
+fn register(funct: u32, rd: u32, rs1: u32, rs2: u32) -> u32 {
+    let upper = match funct >> 16 {
+        0x10 => 1 << 25,
+        0x02 => 1 << 30,
+        _ => 0,
+    };
+    0x33 | rd << 7 | (funct & 7) << 12 | rs1 << 15 | rs2 << 20 | upper
+}
+
+/// A branch by so many bytes, back.
+fn branch(funct3: u32, rs1: u32, rs2: u32, by: i32) -> u32 {
+    let by = by as u32;
+    let imm =
+        (by >> 12 & 1) << 31 | (by >> 5 & 63) << 25 | (by >> 1 & 15) << 8 | (by >> 11 & 1) << 7;
+    0x63 | funct3 << 12 | rs1 << 15 | rs2 << 20 | imm
+}
 
 /// What can be seen of a board from outside, byte by byte with its time.
 fn seen(code: &Code, skip: bool, sent: &[u8]) -> (Vec<(Duration, u8)>, u64, u64, String) {
-    let mut board = Board::new("esp32c3").unwrap();
+    seen_on(Board::new("esp32c3").unwrap(), code, skip, sent)
+}
+
+fn seen_on(
+    mut board: Board,
+    code: &Code,
+    skip: bool,
+    sent: &[u8],
+) -> (Vec<(Duration, u8)>, u64, u64, String) {
     board.skip_idle(skip);
     board.load_flash(&rom_image(code)).unwrap();
     let mut bytes = Vec::new();
@@ -129,6 +177,65 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'P',
     )
     .wait();
+    // As esp-hal does it: asks for the time, waits for it, reads it until no carry was in between, and compares
+    // microseconds of it.
+    let systimer = say(
+        calm()
+            .load(A0, SYSTIMER)
+            .load(A3, 1 << 30)
+            .load(A4, 350_000)
+            .word(stores(A3, A0, 4))
+            .word(loads(A1, A0, 4))
+            .word(immediate(1, A1, A1, 2)) // slli: VALUE_VALID is the sign
+            .word(branch(5, A1, 0, -8)) // bgez
+            .word(loads(A5, A0, 0x44))
+            .word(loads(A6, A0, 0x40))
+            .word(loads(A7, A0, 0x44))
+            .word(branch(1, A5, A7, -12)) // bne
+            .word(immediate(5, A5, A5, 4)) // srli
+            .word(immediate(1, A6, A6, 28)) // slli
+            .word(register(6, A5, A5, A6)) // or
+            .word(branch(6, A5, A4, -44)), // bltu
+        b'S',
+    )
+    .wait();
+    // Asks the timer of a group, and how long it is since it began.
+    let group = say(
+        calm()
+            .writes(&[(TIMG0, 1 << 31 | 1 << 30 | 80 << 13)])
+            .load(A0, TIMG0)
+            .load(A4, 40_000)
+            .word(stores(0, A0, 0x0c))
+            .word(loads(A5, A0, 4))
+            .word(stores(0, A0, 0x0c))
+            .word(loads(A1, A0, 4))
+            .word(register(0x2_0000, A1, A1, A5)) // sub
+            .word(branch(6, A1, A4, -12)),
+        b'T',
+    )
+    .wait();
+    let rtc = say(
+        calm()
+            .load(A0, 0x6000_8000)
+            .load(A3, 1 << 31)
+            .load(A4, 40_000) // of 136 kHz
+            .word(stores(A3, A0, 0x0c))
+            .word(loads(A1, A0, 0x10))
+            .word(branch(6, A1, A4, -8)),
+        b'L',
+    )
+    .wait();
+    // The remainder jumps back again and again.
+    let remainder = say(
+        calm()
+            .load(A3, 3_000_017)
+            .word(0x7e20_2573) // csrr a0, mpccr
+            .word(register(0x10_0000 | 7, A0, A0, A3)) // remu
+            .load(A4, 2_999_900)
+            .word(branch(6, A0, A4, -16)),
+        b'M',
+    )
+    .wait();
     // An address without a device, for ever.
     let unlisted = say(calm(), b'u').load(A0, 0x6004_0000).word(0x0005_2583).word(0xffdf_f06f);
     // Random numbers: not the same twice.
@@ -148,6 +255,10 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         ("flag", wait_flag, b""),
         ("calls", calling, b""),
         ("counter", counter, b""),
+        ("systimer", systimer, b""),
+        ("timer group", group, b""),
+        ("RTC", rtc, b""),
+        ("remainder", remainder, b""),
         ("unlisted", unlisted, b""),
         ("random", random, b""),
         ("wfi", say(calm(), b'w').wait(), b""),
@@ -171,6 +282,10 @@ fn skipping_changes_nothing_but_the_work() {
             "flag" => b"?",
             "calls" => b"C",
             "counter" => b"P",
+            "systimer" => b"S",
+            "timer group" => b"T",
+            "RTC" => b"L",
+            "remainder" => b"M",
             "unlisted" => b"u",
             "random" => b"R",
             "wfi" => b"w",
@@ -181,8 +296,81 @@ fn skipping_changes_nothing_but_the_work() {
         // Those that can't be skipped are executed, the others hardly.
         let share = executed(&with) * 100 / executed(&without).max(1);
         match name {
-            "counter" | "random" | "wfi" => {}
+            "random" | "wfi" => {}
+            // From one jump to the next.
+            "remainder" => assert!(share < 60, "{name}: {share} % are executed"),
             _ => assert!(share < 20, "{name}: {share} % are executed"),
         }
     }
+}
+
+/// The ROM's own delay reads the CPU's counter round and round.
+#[test]
+fn the_roms_delay_is_skipped() {
+    let code = say(calm().load(A0, 150_000).load(A1, 0x4000_0050).word(0x0005_80e7), b'D').wait();
+    let [with, without] = [true, false].map(|skip| {
+        let board = Board::new("esp32c3").unwrap().with_rom(mask_rom::image());
+        seen_on(board, &code, skip, b"")
+    });
+    assert_eq!((with.0.clone(), with.1, with.3), (without.0, without.1, without.3));
+    assert!(with.0.ends_with(&[(with.0.last().unwrap().0, b'D')]));
+    let (executed, all) = (with.1 - with.2, without.1 - without.2);
+    assert!(executed < all / 5, "{executed} of {all} instructions are executed");
+}
+
+/// Loops of all kinds around a counter: what they do with it, and how they end.
+#[test]
+fn skipping_loops_around_a_counter_changes_nothing() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: u32| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as u32 % below
+    };
+    let mut skipped = 0;
+    for number in 0..60 {
+        let mut code = calm().load(A0, SYSTIMER).load(A3, 1 << 30);
+        for at in A4..=A7 {
+            code = code.load(at, random(u32::MAX) >> random(32));
+        }
+        code = code.load(A6, 1 + random(4000));
+        let mut len = 0;
+        let mut put = |code: Code, word| {
+            len += 4;
+            code.word(word)
+        };
+        if random(2) == 0 {
+            code = put(code, 0x7e20_25f3); // csrr a1, mpccr
+        } else {
+            code = put(code, stores(A3, A0, 4));
+            code = put(code, loads(A1, A0, 0x44));
+        }
+        for _ in 0..random(5) {
+            let other = A4 + random(4);
+            let word = match random(16) {
+                0..4 => immediate([0, 4, 6, 7][random(4) as usize], A1, A1, random(0x1000)),
+                4..7 => immediate(5, A1, A1, random(12)),
+                7 => immediate(1, A1, A1, random(12)),
+                8 => register(0, A1, A1, other),
+                9 => register(0x2_0000, A1, A1, other),
+                10 => register(0x2_0000, A1, other, A1),
+                11 => register(0x10_0000 | [0, 3][random(2) as usize], A1, A1, A6),
+                12 => register(0x10_0000 | 5, A1, A1, A6),
+                13 => register(0x10_0000 | 7, A1, A1, A6),
+                14 => register([2, 3][random(2) as usize], A1, A1, other),
+                _ => register([4, 6, 7][random(3) as usize], A1, A1, other),
+            };
+            code = put(code, word);
+        }
+        let kind = [0, 1, 4, 5, 6, 7][random(6) as usize];
+        let back = branch(kind, A1, A4 + random(4), -len);
+        // What it ends with is told, low byte first.
+        let code = code.word(back).load(A0, UART).word(stores(A1, A0, 0)).wait();
+        let [with, without] = [true, false].map(|skip| seen(&code, skip, b""));
+        assert_eq!(with.0, without.0, "{number}: output");
+        assert_eq!((with.1, &with.3), (without.1, &without.3), "{number}: cycles, state");
+        skipped += usize::from(with.2 > without.2 + 1_000_000);
+    }
+    assert!(skipped > 10, "only {skipped} of the loops were skipped");
 }

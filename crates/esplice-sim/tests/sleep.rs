@@ -162,7 +162,7 @@ fn a_wake_stub_runs_before_the_boot() {
         let [first, woken, reset] = told[..] else { panic!("{name}: {told:?}") };
         assert!(first.contains("entry 0x40380000\r\n@"), "{name}: {first}");
         let counter = if ran { 'A' } else { '@' };
-        assert_eq!(woken.contains("SPI_FAST_FLASH_BOOT)\r\nS"), ran, "{name}: {woken}");
+        assert_eq!(woken.contains("SPI_FAST_FLASH_BOOT)\r\nSSPIWP"), ran, "{name}: {woken}");
         assert!(woken.contains(&format!("entry 0x40380000\r\n{counter}")), "{name}: {woken}");
         assert!(reset.contains(&format!("entry 0x40380000\r\n{counter}")), "{name}: {reset}");
     }

@@ -57,7 +57,7 @@ impl CodeCache {
         &mut self.pages[slot]
     }
 
-    fn get(&self, addr: u32) -> Op {
+    pub fn get(&self, addr: u32) -> Op {
         self.page(addr).map_or(Op::default(), |page| page[(addr as usize & 0xfff) / 2])
     }
 

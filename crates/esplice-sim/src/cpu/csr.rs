@@ -170,7 +170,7 @@ impl Cpu {
         let rd = (raw >> 7 & 31) as usize;
         let rs1 = raw >> 15 & 31;
         let operand = if raw & 1 << 14 != 0 { rs1 } else { self.x[rs1 as usize] };
-        self.counter_read |= matches!(number, 0x7e0..=0x7e2 | 0x800..=0x802);
+        self.counter_read |= Self::is_counter(number);
         let old = self.read_csr(number)?;
         let new = match raw >> 12 & 3 {
             1 => Some(operand),

@@ -8,7 +8,7 @@ use super::compressed;
 /// branch or jump in halfwords, the result of auipc, or the instruction's bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C, align(8))]
-pub(super) struct Op {
+pub(crate) struct Op {
     pub kind: Kind,
     /// Destination register in bits 4:0, length in halfwords in bits 7:5.
     pub rd_len: u8,
@@ -50,7 +50,7 @@ impl Op {
 /// has to keep x0 at 0 later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Nothing decoded here yet.
     #[default]
     Undecoded,

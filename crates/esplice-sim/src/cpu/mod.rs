@@ -37,6 +37,7 @@ mod guard;
 mod trap;
 
 pub use csr::{CpuModel, Csrs, MOST_PMP_ENTRIES, MOST_TRIGGERS};
+pub(crate) use decode::{Kind, Op};
 pub use trap::cause;
 
 use cache::CodeCache;
@@ -279,6 +280,21 @@ impl Cpu {
     /// the cycle.
     pub(crate) fn take_counter_read(&mut self) -> bool {
         std::mem::take(&mut self.counter_read)
+    }
+
+    /// The operation at an address, as it was decoded when it was executed.
+    pub(crate) fn operation(&self, addr: u32) -> Op {
+        self.cache.get(addr)
+    }
+
+    /// Whether a CSR is one of the performance counter's.
+    pub(crate) fn is_counter(csr: u32) -> bool {
+        matches!(csr, 0x7e0..=0x7e2 | 0x800..=0x802)
+    }
+
+    /// Whether a CSR is the count itself.
+    pub(crate) fn is_count(csr: u32) -> bool {
+        matches!(csr, 0x7e2 | 0x802)
     }
 
     fn apply_code_changes<B: Bus>(&mut self, bus: &mut B) {

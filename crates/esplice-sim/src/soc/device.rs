@@ -11,7 +11,7 @@ use super::{
     sleep::Sleep,
 };
 use crate::{memory::Memory, nor::NorError};
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 /// A model of a device on the bus.
 pub(crate) trait Device: DeviceClone + Send {
@@ -37,6 +37,18 @@ pub(crate) trait Device: DeviceClone + Send {
     /// Until when a read of the register at `offset`, made just now, gives the same again and changes nothing, if
     /// nothing is written and no event comes; `None` if each read counts.
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        None
+    }
+
+    /// If writing `value` to the register at `offset`, once more, does nothing but ask for the time: the registers that
+    /// hold it from then on.
+    fn latches(&self, _offset: u32, _value: u32) -> Option<Range<u32>> {
+        None
+    }
+
+    /// The time that the register at `offset` would hold a half of if it was asked for at `at`, and which half: what the
+    /// time is shifted by.
+    fn time_at(&self, _offset: u32, _at: Tick) -> Option<(u64, u32)> {
         None
     }
 

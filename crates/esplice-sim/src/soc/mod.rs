@@ -6,6 +6,7 @@
 //! space and of the memories fault.
 
 mod autobaud;
+mod bus;
 mod cache;
 mod chip_data;
 pub mod clock;
@@ -34,17 +35,13 @@ use std::{collections::BTreeMap, ops::Range};
 
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
+pub use bus::Accesses;
 pub(crate) use cache::MMU_INVALID;
 pub(crate) use chip_data::{mmu_entries, mmu_page};
 pub use device::{Cable, ResetReason};
 pub(crate) use device::{Fabric, LINE_LIMIT, LineByte, Scope};
 
-use crate::{
-    SimError,
-    cpu::{Bus, CodeChange, Fault},
-    memory::Memory,
-    nor::Nor,
-};
+use crate::{SimError, memory::Memory, nor::Nor};
 use chip_data::{memory_map, model};
 use clock::{Clock, Tick};
 use device::{Device, Line};
@@ -56,15 +53,6 @@ const SLOT_LEN: u32 = 0x400;
 const NO_DEVICE: u8 = u8::MAX;
 /// Devices that the ROM's functions reach by name, besides the console.
 const NEEDED: [&str; 7] = ["debug-assist", "intmtx", "mmu", "rtc-cntl", "spi0", "spi1", "timg0"];
-
-/// Reads and writes of an address that no device covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Accesses {
-    /// How often it was read.
-    pub reads: u64,
-    /// How often it was written.
-    pub writes: u64,
-}
 
 /// The chip without its CPU.
 #[derive(Clone)]
@@ -356,95 +344,6 @@ impl Soc {
         self.rom_fetch.take()
     }
 
-    /// Addresses of the peripheral space that software used and no device covers.
-    pub fn unlisted(&self) -> impl Iterator<Item = (u32, Accesses)> {
-        self.unlisted.iter().map(|(addr, (_, accesses))| (*addr, *accesses))
-    }
-
-    /// Name of the device at an address.
-    pub fn device_name(&self, addr: u32) -> Option<&'static str> {
-        let index = self.space.contains(&addr).then(|| self.device_at(addr))?;
-        self.devices.get(index?).map(|placed| placed.name)
-    }
-
-    /// Whether an address of the peripheral space has no device.
-    pub fn is_unlisted(&self, addr: u32) -> bool {
-        self.space.contains(&addr) && self.device_at(addr).is_none()
-    }
-
-    /// Counts reads of addresses without a device that were skipped.
-    pub fn count_unlisted_reads(&mut self, addrs: &[u32], times: u64) {
-        for addr in addrs {
-            if let Some((_, accesses)) = self.unlisted.get_mut(addr) {
-                accesses.reads += times;
-            }
-        }
-    }
-
-    /// [`Device::steady_until`] of the register at an address.
-    pub fn steady_until(&self, addr: u32) -> Option<Tick> {
-        let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
-        let placed = self.devices.get(placed?)?;
-        placed.device.steady_until((addr & !3) - placed.base, &self.fabric)
-    }
-
-    /// Whether an access outside of the devices' space that no memory answers goes by without an exception.
-    fn is_known(&self, addr: u32) -> bool {
-        self.fabric.memory.region_at(addr).is_some() || self.silent.contains(&addr)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn device_load(&mut self, addr: u32) -> Result<u32, Fault> {
-        let aligned = addr & !3;
-        if !self.space.contains(&addr) {
-            // A flash window's page without a valid entry, and ROM past what is modelled, drive
-            // nothing: the bus reads 0.
-            let known = self.is_known(addr);
-            return if known { Ok(0) } else { Err(Fault::LoadAccess) };
-        }
-        let word = match self.device_at(addr) {
-            Some(index) => {
-                let placed = &mut self.devices[index];
-                let value = placed.device.read(aligned - placed.base, &mut self.fabric);
-                self.after_access(index);
-                value
-            }
-            None => {
-                let (value, accesses) = self.unlisted.entry(aligned).or_default();
-                accesses.reads += 1;
-                *value
-            }
-        };
-        Ok(word >> (8 * (addr & 3)))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn device_store(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
-        let aligned = addr & !3;
-        if !self.space.contains(&addr) {
-            // Stores to flash windows and ROM are dropped.
-            let known = self.is_known(addr);
-            return if known { Ok(()) } else { Err(Fault::StoreAccess) };
-        }
-        // The peripheral bus takes whole words: a narrow store writes zeros beside itself.
-        let value = value << (8 * (addr & 3));
-        match self.device_at(addr) {
-            Some(index) => {
-                let placed = &mut self.devices[index];
-                placed.device.write(aligned - placed.base, value, &mut self.fabric);
-                self.after_access(index);
-            }
-            None => {
-                let (word, accesses) = self.unlisted.entry(aligned).or_default();
-                accesses.writes += 1;
-                *word = value;
-            }
-        }
-        Ok(())
-    }
-
     fn device_at(&self, addr: u32) -> Option<usize> {
         let slot = self.slots.get((addr.wrapping_sub(self.space.start) / SLOT_LEN) as usize)?;
         (*slot != NO_DEVICE).then_some(usize::from(*slot))
@@ -528,92 +427,5 @@ impl Soc {
                 }
             }
         }
-    }
-}
-
-impl Bus for Soc {
-    #[inline(always)]
-    fn at_cycle(&mut self, cycles: u64) {
-        self.fabric.clock.cycle = cycles;
-    }
-
-    #[inline(always)]
-    fn load8(&mut self, addr: u32) -> Result<u8, Fault> {
-        match self.fabric.memory.load8(addr, self.fabric.flash.nor.bytes()) {
-            Some(value) => Ok(value),
-            None => self.device_load(addr).map(|value| value as u8),
-        }
-    }
-
-    #[inline(always)]
-    fn load16(&mut self, addr: u32) -> Result<u16, Fault> {
-        match self.fabric.memory.load16(addr, self.fabric.flash.nor.bytes()) {
-            Some(value) => Ok(value),
-            None => self.device_load(addr).map(|value| value as u16),
-        }
-    }
-
-    #[inline(always)]
-    fn load32(&mut self, addr: u32) -> Result<u32, Fault> {
-        match self.fabric.memory.load32(addr, self.fabric.flash.nor.bytes()) {
-            Some(value) => Ok(value),
-            None => self.device_load(addr),
-        }
-    }
-
-    #[inline(always)]
-    fn store8(&mut self, addr: u32, value: u8) -> Result<(), Fault> {
-        if self.fabric.memory.store8(addr, value) {
-            Ok(())
-        } else {
-            self.device_store(addr, value.into())
-        }
-    }
-
-    #[inline(always)]
-    fn store16(&mut self, addr: u32, value: u16) -> Result<(), Fault> {
-        if self.fabric.memory.store16(addr, value) {
-            Ok(())
-        } else {
-            self.device_store(addr, value.into())
-        }
-    }
-
-    #[inline(always)]
-    fn store32(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
-        if self.fabric.memory.store32(addr, value) {
-            Ok(())
-        } else {
-            self.device_store(addr, value)
-        }
-    }
-
-    fn fetch16(&mut self, addr: u32) -> Result<u16, Fault> {
-        let region = self.fabric.chip.region_at(esplice_chip::Addr(addr));
-        if !self.fabric.rom_executed && region.is_some_and(|region| region.kind == RegionKind::Rom)
-        {
-            // The first counts: the exception it raises may lead into ROM again.
-            self.rom_fetch.get_or_insert(addr);
-            self.fabric.memory.request_yield();
-            return Err(Fault::FetchAccess);
-        }
-        self.fabric.memory.fetch16(addr, self.fabric.flash.nor.bytes()).ok_or(Fault::FetchAccess)
-    }
-
-    fn decoded(&mut self, addr: u32, len: u32) {
-        self.fabric.memory.decoded(addr, len);
-    }
-
-    #[inline(always)]
-    fn attention(&self) -> bool {
-        self.fabric.memory.attention()
-    }
-
-    fn take_code_change(&mut self) -> Option<CodeChange> {
-        self.fabric.memory.take_code_change()
-    }
-
-    fn take_yield(&mut self) -> bool {
-        self.fabric.memory.take_yield()
     }
 }

@@ -2,6 +2,8 @@
 //! last reset, registers that outlive a reset (TRM 9 and 13; register and bit names there).
 //! Values after a reset: the vendor's SVD, through the crate esp32c3.
 
+use std::ops::Range;
+
 use super::{
     clock::{TICK_HZ, Tick, count_in, periods},
     device::{Device, Fabric, Registers, ResetReason, Scope},
@@ -383,6 +385,22 @@ impl Device for RtcControl {
 
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
         Some(Tick::MAX)
+    }
+
+    fn latches(&self, offset: u32, value: u32) -> Option<Range<u32>> {
+        let again = self.registers.get(TIME_UPDATE) == value & !TIME_UPDATE_BIT;
+        let asks = offset == TIME_UPDATE && again && value & TIME_UPDATE_BIT != 0;
+        asks.then_some(TIME_LOW0..TIME_HIGH0 + 4)
+    }
+
+    fn time_at(&self, offset: u32, at: Tick) -> Option<(u64, u32)> {
+        let time = count_in(at.saturating_sub(self.timer_since), SLOW_HZ);
+        match offset {
+            TIME_LOW0 => Some((time, 0)),
+            // The counter has 48 bits.
+            TIME_HIGH0 => Some((time & (1 << 48) - 1, 32)),
+            _ => None,
+        }
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

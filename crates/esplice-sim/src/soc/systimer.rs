@@ -1,5 +1,7 @@
 //! The system timer: two counters at 16 MHz, three alarms (TRM 11; register and bit names there).
 
+use std::ops::Range;
+
 use super::{
     clock::{TICK_HZ, Tick},
     device::{Device, Fabric, Registers, Scope},
@@ -236,6 +238,22 @@ impl Device for SystemTimer {
             }
             _ => Some(Tick::MAX),
         }
+    }
+
+    fn latches(&self, offset: u32, value: u32) -> Option<Range<u32>> {
+        let unit = match offset {
+            UNIT0_OP => 0,
+            UNIT1_OP => 1,
+            _ => return None,
+        };
+        let again = self.registers.get(offset) == value & !(OP_UPDATE | OP_VALUE_VALID);
+        let first = UNIT0_VALUE_HI + 8 * unit;
+        (again && value & OP_UPDATE != 0).then_some(first..first + 8)
+    }
+
+    fn time_at(&self, offset: u32, at: Tick) -> Option<(u64, u32)> {
+        let unit = self.units.get((offset.checked_sub(UNIT0_VALUE_HI)? / 8) as usize)?;
+        Some((unit.value_at(at), if offset & 4 == 0 { 32 } else { 0 }))
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

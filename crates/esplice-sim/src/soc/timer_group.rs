@@ -1,6 +1,8 @@
 //! A timer group: one timer, the main watchdog, and the clock calibrator (TRM 12 and 13; register
 //! and bit names there). Values after a reset: the vendor's SVD, through the crate esp32c3.
 
+use std::ops::Range;
+
 use super::{
     clock::{RC_FAST_HZ, Tick, count_in, periods},
     device::{Device, Fabric, Registers, ResetReason, Scope},
@@ -288,6 +290,18 @@ impl Device for TimerGroup {
 
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
         Some(Tick::MAX)
+    }
+
+    fn latches(&self, offset: u32, _value: u32) -> Option<Range<u32>> {
+        (offset == T0UPDATE).then_some(T0LO..T0HI + 4)
+    }
+
+    fn time_at(&self, offset: u32, at: Tick) -> Option<(u64, u32)> {
+        match offset {
+            T0LO => Some((self.timer.value_at(at), 0)),
+            T0HI => Some((self.timer.value_at(at), 32)),
+            _ => None,
+        }
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {

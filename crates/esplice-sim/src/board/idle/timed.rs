@@ -1,0 +1,485 @@
+//! Loops that ask what time it is: each round reads a counter, compares, and goes round again. How often it does is
+//! found without executing it.
+//!
+//! One round was executed and recorded. It is gone through again with each value as what it is in the first round and in
+//! the round `rounds` later: what comes from a counter grows steadily in between, and as long as nothing wraps so does
+//! what is computed from it (sums, shifts, quotients, comparisons). A branch that goes the same way in both rounds,
+//! on such a value, goes so in all between them. Where anything else happens to such a value (an address made of it, a
+//! remainder that jumps back), the loop is executed.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use crate::{
+    cpu::{Cpu, Kind, Op},
+    soc::Soc,
+};
+
+/// An instruction of the round, as it was executed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub pc: u32,
+    pub op: Op,
+    /// What its destination held behind it.
+    pub result: u32,
+    /// [`Cpu::cycles`] before it.
+    pub cycle: u64,
+}
+
+/// A round, and what the board was like before and behind it.
+pub(super) struct Round<'a> {
+    pub steps: &'a [Step],
+    pub before: &'a [u32; 32],
+    pub behind: &'a Cpu,
+    /// Where the round behind it begins.
+    pub end: u64,
+    /// Aligned words of memory that were written to, and what they held before.
+    pub written: &'a [(u32, u32)],
+    /// Registers that hold a time since then, by the cycle of the store that asked for it.
+    pub latched: &'a [(Range<u32>, u64)],
+}
+
+/// A value in the first round and in the last; between them it grows or falls, and never jumps back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Value {
+    first: u32,
+    last: u32,
+    /// Two that are the same have the same number.
+    origin: u64,
+}
+
+impl Value {
+    fn is_constant(self) -> bool {
+        self.first == self.last
+    }
+
+    fn rises(self) -> bool {
+        self.last >= self.first
+    }
+
+    /// Of the bits, those in which values between both may differ.
+    fn moving(self) -> u32 {
+        u32::MAX.checked_shr((self.first ^ self.last).leading_zeros()).unwrap_or(0)
+    }
+}
+
+/// Anything at all.
+const UNKNOWN: Option<Value> = None;
+
+fn constant(value: u32) -> Option<Value> {
+    Some(Value { first: value, last: value, origin: 0 })
+}
+
+/// How many further rounds are surely like the recorded one, `most` at most; less than 2 are none.
+pub(super) fn rounds(round: &Round<'_>, soc: &Soc, most: u64) -> u64 {
+    let same = |rounds: u64| Pass::new(round, soc, rounds).is_some_and(|mut pass| pass.is_same());
+    if most < 2 || !same(2) {
+        return 0;
+    }
+    if same(most) {
+        return most;
+    }
+    // What differs in a round does so, for this way to look at it, in all later ones.
+    let (mut good, mut bad) = (2, most);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        if same(middle) {
+            good = middle;
+        } else {
+            bad = middle;
+        }
+    }
+    good
+}
+
+struct Pass<'a> {
+    round: &'a Round<'a>,
+    soc: &'a Soc,
+    /// Cycles from the first round to the last.
+    apart: u64,
+    x: [Option<Value>; 32],
+    memory: BTreeMap<u32, Option<Value>>,
+    origins: u64,
+}
+
+impl<'a> Pass<'a> {
+    fn new(round: &'a Round<'a>, soc: &'a Soc, rounds: u64) -> Option<Self> {
+        let start = round.steps.first()?.cycle;
+        let apart = rounds.checked_mul(round.end.checked_sub(start)?)?;
+        let mut x = [UNKNOWN; 32];
+        // Only what is the same behind the round is what it was in each.
+        for (value, (before, behind)) in x.iter_mut().zip(round.before.iter().zip(&round.behind.x))
+        {
+            if before == behind {
+                *value = constant(*before);
+            }
+        }
+        Some(Self { round, soc, apart, x, memory: BTreeMap::new(), origins: 0 })
+    }
+
+    /// Whether all rounds up to the last go the same way and leave behind what the recorded one did.
+    fn is_same(&mut self) -> bool {
+        let steps = self.round.steps;
+        let ways = steps.iter().skip(1).map(|step| step.pc);
+        let Some(first) = steps.first() else { return false };
+        for (step, next) in steps.iter().zip(ways.chain([first.pc])) {
+            if self.step(step, next).is_none() {
+                return false;
+            }
+            // It has to be what was seen.
+            let rd = step.op.rd();
+            if self.x[rd].is_some_and(|value| rd != 0 && value.first != step.result) {
+                return false;
+            }
+        }
+        let round = self.round;
+        let registers = self.x.iter().zip(round.before.iter().zip(&round.behind.x));
+        let mut registers = registers.filter(|(_, (before, behind))| before == behind);
+        registers.all(|(value, (before, _))| is(*value, *before))
+            && self.memory.iter().all(|(addr, value)| {
+                self.changed(*addr) || self.old(*addr).is_some_and(|old| is(*value, old))
+            })
+    }
+
+    /// What a word of memory held before the round.
+    fn old(&self, addr: u32) -> Option<u32> {
+        let written = self.round.written.iter().find(|(known, _)| *known == addr);
+        written.map(|(_, old)| *old).or_else(|| self.word(addr))
+    }
+
+    fn word(&self, addr: u32) -> Option<u32> {
+        let fabric = &self.soc.fabric;
+        fabric.memory.load32(addr, fabric.flash.nor.bytes())
+    }
+
+    /// Whether a word of memory is another one behind the round.
+    fn changed(&self, addr: u32) -> bool {
+        self.old(addr) != self.word(addr)
+    }
+
+    /// Goes through one instruction; `None` if it can't be told what it does in later rounds.
+    fn step(&mut self, step: &Step, next: u32) -> Option<()> {
+        let op = step.op;
+        let (a, b) = (self.x[op.rs1()], self.x[op.rs2()]);
+        let immediate = constant(op.imm);
+        let mut way = step.pc.wrapping_add(op.len());
+        let result = match op.kind {
+            Kind::Nop => return (way == next).then_some(()),
+            Kind::Li => immediate,
+            Kind::Addi => add(a, immediate),
+            Kind::Add => add(a, b),
+            Kind::Sub => subtract(a, b),
+            Kind::Sltiu => less(a, immediate),
+            Kind::Sltu => less(a, b),
+            Kind::Slti => signed_less(a, immediate),
+            Kind::Slt => signed_less(a, b),
+            Kind::Andi => and(a, op.imm),
+            Kind::Ori => or(a, op.imm),
+            Kind::Xori => xor(a, op.imm),
+            Kind::And => with_constant(a, b, and),
+            Kind::Or => with_constant(a, b, or),
+            Kind::Xor => with_constant(a, b, xor),
+            Kind::Slli => left(a, op.imm & 31),
+            Kind::Srli => right(a, op.imm & 31),
+            Kind::Srai => signed_right(a, op.imm & 31),
+            Kind::Sll => left(a, fixed(b)? & 31),
+            Kind::Srl => right(a, fixed(b)? & 31),
+            Kind::Sra => signed_right(a, fixed(b)? & 31),
+            Kind::Mul => with_constant(a, b, multiply),
+            Kind::Mulhu => with_constant(a, b, multiply_high),
+            Kind::Divu => divide(a, fixed(b)?),
+            Kind::Remu => remainder(a, fixed(b)?),
+            Kind::Mulh | Kind::Mulhsu | Kind::Div | Kind::Rem => {
+                (fixed(a).is_some() && fixed(b).is_some()).then_some(())?;
+                constant(step.result)
+            }
+            Kind::Lw | Kind::Lb | Kind::Lbu | Kind::Lh | Kind::Lhu => {
+                let value = self.load(step, fixed(a)?.wrapping_add(op.imm))?;
+                self.set(op, value);
+                return (way == next).then_some(());
+            }
+            Kind::LoadDiscard => {
+                fixed(a)?;
+                return (way == next).then_some(());
+            }
+            Kind::Sw | Kind::Sb | Kind::Sh => {
+                self.store(op.kind, fixed(a)?.wrapping_add(op.imm), b)?;
+                return (way == next).then_some(());
+            }
+            Kind::J | Kind::Jal => {
+                let value = constant(way);
+                way = step.pc.wrapping_add(op.imm.wrapping_mul(2));
+                value
+            }
+            Kind::Jr | Kind::Jalr => {
+                let value = constant(way);
+                way = fixed(a)?.wrapping_add(op.imm) & !1;
+                value
+            }
+            Kind::Beq | Kind::Bne | Kind::Blt | Kind::Bge | Kind::Bltu | Kind::Bgeu => {
+                if taken(op.kind, a?, b?)? {
+                    way = step.pc.wrapping_add(op.imm.wrapping_mul(2));
+                }
+                return (way == next).then_some(());
+            }
+            Kind::Csr => self.csr(step)?,
+            _ => return None,
+        };
+        if !matches!(op.kind, Kind::J | Kind::Jr) {
+            self.set(op, result);
+        }
+        (way == next).then_some(())
+    }
+
+    fn set(&mut self, op: Op, value: Option<Value>) {
+        // The constant 0 is nobody's to change.
+        if op.rd() != 0 {
+            self.x[op.rd()] = value;
+        }
+    }
+
+    fn csr(&mut self, step: &Step) -> Option<Option<Value>> {
+        let raw = step.op.imm;
+        let (number, operand) = (raw >> 20, raw >> 15 & 31);
+        let writes = raw >> 12 & 3 == 1 || operand != 0;
+        if !Cpu::is_counter(number) {
+            // A register's word is the same in each round, and the CSRs are behind it what they were before.
+            if writes && raw & 1 << 14 == 0 {
+                fixed(self.x[operand as usize])?;
+            }
+            return Some(constant(step.result));
+        }
+        let csrs = &self.round.behind.csrs;
+        let before = csrs.performance_counter(step.cycle);
+        let behind = csrs.performance_counter(step.cycle.checked_add(self.apart)?);
+        // It counts all cycles, or stands.
+        let grown = u64::from(behind.checked_sub(before)?);
+        let last = step.result.checked_add(u32::try_from(grown).ok()?)?;
+        let counts = grown == self.apart || grown == 0;
+        (!writes && Cpu::is_count(number) && counts).then(|| self.counted(step.result, last))
+    }
+
+    /// A value that a counter gave.
+    fn counted(&mut self, first: u32, last: u32) -> Option<Value> {
+        self.origins += 1;
+        Some(Value { first, last, origin: self.origins })
+    }
+
+    fn load(&mut self, step: &Step, addr: u32) -> Option<Option<Value>> {
+        let word = addr & !3;
+        if !self.soc.fabric.memory.is_mapped(addr) {
+            let holds_time = || {
+                let latched = self.round.latched.iter().rev();
+                latched.filter(|(registers, _)| registers.contains(&word))
+            };
+            if holds_time().next().is_none() {
+                return Some(constant(step.result));
+            }
+            // Of this round, and whole.
+            let (_, cycle) = holds_time().find(|(_, cycle)| *cycle <= step.cycle)?;
+            if step.op.kind != Kind::Lw || addr != word {
+                return None;
+            }
+            let clock = &self.soc.fabric.clock;
+            let time = |cycle: u64| self.soc.time_at(word, clock.tick_at(cycle));
+            let ((first, half), (last, _)) = (time(*cycle)?, time(cycle.checked_add(self.apart)?)?);
+            // The halves are steady as long as there is no carry.
+            if first >> 32 != last >> 32 {
+                return None;
+            }
+            let (first, last) = ((first >> half) as u32, (last >> half) as u32);
+            // The same register with the same time in it.
+            let origin = u64::from(word) << 32 | 1 << 63 | (*cycle & 0x7fff_ffff);
+            return Some(Some(Value { first, last, origin }));
+        }
+        match self.memory.get(&word) {
+            Some(value) if step.op.kind == Kind::Lw && addr == word => Some(*value),
+            Some(value) => {
+                Some(value.filter(|value| value.is_constant()).and(constant(step.result)))
+            }
+            None if self.changed(word) || self.changed(word.wrapping_add(4)) && addr != word => {
+                Some(UNKNOWN)
+            }
+            None => Some(constant(step.result)),
+        }
+    }
+
+    fn store(&mut self, kind: Kind, addr: u32, value: Option<Value>) -> Option<()> {
+        if !self.soc.fabric.memory.is_mapped(addr) {
+            // That it only asks for the time was seen when it was executed.
+            return fixed(value).map(drop);
+        }
+        let word = addr & !3;
+        if kind == Kind::Sw && addr == word {
+            self.memory.insert(word, value);
+            return Some(());
+        }
+        // A part of a word, or parts of two.
+        for word in [word, addr.wrapping_add(3) & !3] {
+            let known = self.memory.get(&word).copied();
+            let before = known.unwrap_or_else(|| match self.changed(word) {
+                true => UNKNOWN,
+                false => self.old(word).and_then(constant),
+            });
+            let both = before.is_some_and(Value::is_constant) && fixed(value).is_some();
+            // Constants leave what the recorded round left there, if nothing else is written behind it.
+            self.memory
+                .insert(word, if both { self.word(word).and_then(constant) } else { UNKNOWN });
+        }
+        Some(())
+    }
+}
+
+fn is(value: Option<Value>, expected: u32) -> bool {
+    fixed(value) == Some(expected)
+}
+
+fn fixed(value: Option<Value>) -> Option<u32> {
+    value.filter(|value| value.is_constant()).map(|value| value.first)
+}
+
+/// The same done to both ends, of a value that stays steady under it.
+fn each(value: Value, operation: impl Fn(u32) -> u32) -> Option<Value> {
+    Some(Value { first: operation(value.first), last: operation(value.last), origin: 0 })
+}
+
+/// An operation with a constant, whichever of both it is.
+fn with_constant(
+    a: Option<Value>,
+    b: Option<Value>,
+    operation: impl Fn(Option<Value>, u32) -> Option<Value>,
+) -> Option<Value> {
+    match (fixed(a), fixed(b)) {
+        (_, Some(b)) => operation(a, b),
+        (Some(a), None) => operation(b, a),
+        _ => UNKNOWN,
+    }
+}
+
+fn add(a: Option<Value>, b: Option<Value>) -> Option<Value> {
+    let (a, b) = (a?, b?);
+    let carry = |a: u32, b: u32| a.checked_add(b).is_none();
+    let same_way = a.is_constant() || b.is_constant() || a.rises() == b.rises();
+    (same_way && carry(a.first, b.first) == carry(a.last, b.last)).then_some(Value {
+        first: a.first.wrapping_add(b.first),
+        last: a.last.wrapping_add(b.last),
+        // A copy is the same.
+        origin: if b.is_constant() && b.first == 0 { a.origin } else { 0 },
+    })
+}
+
+fn subtract(a: Option<Value>, b: Option<Value>) -> Option<Value> {
+    let (a, b) = (a?, b?);
+    let opposite = a.is_constant() || b.is_constant() || a.rises() != b.rises();
+    (opposite && (a.first < b.first) == (a.last < b.last)).then_some(Value {
+        first: a.first.wrapping_sub(b.first),
+        last: a.last.wrapping_sub(b.last),
+        origin: 0,
+    })
+}
+
+/// A comparison of a steady value with a constant changes once at most.
+fn less(a: Option<Value>, b: Option<Value>) -> Option<Value> {
+    let (a, b) = (a?, b?);
+    (a.is_constant() || b.is_constant()).then_some(Value {
+        first: u32::from(a.first < b.first),
+        last: u32::from(a.last < b.last),
+        origin: 0,
+    })
+}
+
+/// Whether a value keeps its sign.
+fn keeps_sign(value: Value) -> bool {
+    (value.first ^ value.last) >> 31 == 0
+}
+
+fn signed_less(a: Option<Value>, b: Option<Value>) -> Option<Value> {
+    const SIGN: u32 = 1 << 31;
+    let flip = |value: Option<Value>| each(value.filter(|v| keeps_sign(*v))?, |v| v ^ SIGN);
+    less(flip(a), flip(b))
+}
+
+/// With the lower bits of the moving ones taken away, or the upper ones that do not move, it stays steady.
+fn and(value: Option<Value>, mask: u32) -> Option<Value> {
+    let value = value?;
+    let moving = value.moving();
+    let kept = mask & moving;
+    // Those kept are the upper ones of the moving bits, all or none of them.
+    let lost = moving & !kept;
+    (lost & lost.wrapping_add(1) == 0).then(|| each(value, |v| v & mask))?
+}
+
+fn or(value: Option<Value>, mask: u32) -> Option<Value> {
+    let value = value?;
+    let set = mask & value.moving();
+    (set & set.wrapping_add(1) == 0).then(|| each(value, |v| v | mask))?
+}
+
+fn xor(value: Option<Value>, mask: u32) -> Option<Value> {
+    let value = value?;
+    let turned = mask & value.moving();
+    (turned == 0 || turned == value.moving()).then(|| each(value, |v| v ^ mask))?
+}
+
+fn left(value: Option<Value>, by: u32) -> Option<Value> {
+    let value = value?;
+    let lost = |v: u32| u64::from(v) << by >> 32;
+    (lost(value.first) == lost(value.last)).then(|| each(value, |v| v << by))?
+}
+
+fn right(value: Option<Value>, by: u32) -> Option<Value> {
+    each(value?, |v| v >> by)
+}
+
+fn signed_right(value: Option<Value>, by: u32) -> Option<Value> {
+    each(value.filter(|value| keeps_sign(*value))?, |v| (v as i32 >> by) as u32)
+}
+
+fn multiply(value: Option<Value>, by: u32) -> Option<Value> {
+    let value = value?;
+    let high = |v: u32| u64::from(v) * u64::from(by) >> 32;
+    (high(value.first) == high(value.last)).then(|| each(value, |v| v.wrapping_mul(by)))?
+}
+
+fn multiply_high(value: Option<Value>, by: u32) -> Option<Value> {
+    each(value?, |v| (u64::from(v) * u64::from(by) >> 32) as u32)
+}
+
+fn divide(value: Option<Value>, by: u32) -> Option<Value> {
+    // By 0 gives ones (RISC-V unprivileged specification, division).
+    each(value?, |v| v.checked_div(by).unwrap_or(u32::MAX))
+}
+
+fn remainder(value: Option<Value>, by: u32) -> Option<Value> {
+    let value = value?;
+    let quotient = |v: u32| v.checked_div(by).unwrap_or(0);
+    (quotient(value.first) == quotient(value.last))
+        .then(|| each(value, |v| v.checked_rem(by).unwrap_or(v)))?
+}
+
+/// Whether a branch is taken, in all rounds or in none.
+fn taken(kind: Kind, a: Value, b: Value) -> Option<bool> {
+    let decided = |less: Option<Value>| Some(fixed(less)? != 0);
+    let equal = || {
+        if a.origin != 0 && a.origin == b.origin {
+            return Some(true);
+        }
+        // One that moves must not come by where the other is.
+        let apart = [(a, b), (b, a)].into_iter().any(|(moving, other)| {
+            let (low, high) = (moving.first.min(moving.last), moving.first.max(moving.last));
+            other.is_constant() && !(low..=high).contains(&other.first)
+        });
+        match (a.is_constant() && b.is_constant(), apart) {
+            (true, _) => Some(a.first == b.first),
+            (false, true) => Some(false),
+            (false, false) => None,
+        }
+    };
+    match kind {
+        Kind::Beq => equal(),
+        Kind::Bne => equal().map(|equal| !equal),
+        Kind::Bltu => decided(less(Some(a), Some(b))),
+        Kind::Bgeu => decided(less(Some(a), Some(b))).map(|less| !less),
+        Kind::Blt => decided(signed_less(Some(a), Some(b))),
+        _ => decided(signed_less(Some(a), Some(b))).map(|less| !less),
+    }
+}

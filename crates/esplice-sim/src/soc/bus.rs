@@ -1,0 +1,210 @@
+//! The chip's bus: memories first, then devices, and storage where nothing is.
+
+use std::ops::Range;
+
+use esplice_chip::RegionKind;
+
+use super::{Soc, clock::Tick};
+use crate::cpu::{Bus, CodeChange, Fault};
+
+/// Reads and writes of an address that no device covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Accesses {
+    /// How often it was read.
+    pub reads: u64,
+    /// How often it was written.
+    pub writes: u64,
+}
+
+impl Soc {
+    /// Addresses of the peripheral space that software used and no device covers.
+    pub fn unlisted(&self) -> impl Iterator<Item = (u32, Accesses)> {
+        self.unlisted.iter().map(|(addr, (_, accesses))| (*addr, *accesses))
+    }
+
+    /// Name of the device at an address.
+    pub fn device_name(&self, addr: u32) -> Option<&'static str> {
+        let index = self.space.contains(&addr).then(|| self.device_at(addr))?;
+        self.devices.get(index?).map(|placed| placed.name)
+    }
+
+    /// Whether an address of the peripheral space has no device.
+    pub fn is_unlisted(&self, addr: u32) -> bool {
+        self.space.contains(&addr) && self.device_at(addr).is_none()
+    }
+
+    /// Counts reads of addresses without a device that were skipped.
+    pub fn count_unlisted_reads(&mut self, addrs: &[u32], times: u64) {
+        for addr in addrs {
+            if let Some((_, accesses)) = self.unlisted.get_mut(addr) {
+                accesses.reads += times;
+            }
+        }
+    }
+
+    /// [`Device::steady_until`] of the register at an address.
+    pub fn steady_until(&self, addr: u32) -> Option<Tick> {
+        let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
+        let placed = self.devices.get(placed?)?;
+        placed.device.steady_until((addr & !3) - placed.base, &self.fabric)
+    }
+
+    /// [`Device::latches`] of a store, with addresses.
+    pub fn latches(&self, addr: u32, value: u32) -> Option<Range<u32>> {
+        let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
+        let placed = self.devices.get(placed?)?;
+        let registers = placed.device.latches(addr - placed.base, value)?;
+        Some(placed.base + registers.start..placed.base + registers.end)
+    }
+
+    /// [`Device::time_at`] of the register at an address.
+    pub fn time_at(&self, addr: u32, at: Tick) -> Option<(u64, u32)> {
+        let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
+        let placed = self.devices.get(placed?)?;
+        placed.device.time_at(addr - placed.base, at)
+    }
+
+    /// Whether an access outside of the devices' space that no memory answers goes by without an exception.
+    fn is_known(&self, addr: u32) -> bool {
+        self.fabric.memory.region_at(addr).is_some() || self.silent.contains(&addr)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn device_load(&mut self, addr: u32) -> Result<u32, Fault> {
+        let aligned = addr & !3;
+        if !self.space.contains(&addr) {
+            // A flash window's page without a valid entry, and ROM past what is modelled, drive
+            // nothing: the bus reads 0.
+            let known = self.is_known(addr);
+            return if known { Ok(0) } else { Err(Fault::LoadAccess) };
+        }
+        let word = match self.device_at(addr) {
+            Some(index) => {
+                let placed = &mut self.devices[index];
+                let value = placed.device.read(aligned - placed.base, &mut self.fabric);
+                self.after_access(index);
+                value
+            }
+            None => {
+                let (value, accesses) = self.unlisted.entry(aligned).or_default();
+                accesses.reads += 1;
+                *value
+            }
+        };
+        Ok(word >> (8 * (addr & 3)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn device_store(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
+        let aligned = addr & !3;
+        if !self.space.contains(&addr) {
+            // Stores to flash windows and ROM are dropped.
+            let known = self.is_known(addr);
+            return if known { Ok(()) } else { Err(Fault::StoreAccess) };
+        }
+        // The peripheral bus takes whole words: a narrow store writes zeros beside itself.
+        let value = value << (8 * (addr & 3));
+        match self.device_at(addr) {
+            Some(index) => {
+                let placed = &mut self.devices[index];
+                placed.device.write(aligned - placed.base, value, &mut self.fabric);
+                self.after_access(index);
+            }
+            None => {
+                let (word, accesses) = self.unlisted.entry(aligned).or_default();
+                accesses.writes += 1;
+                *word = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Bus for Soc {
+    #[inline(always)]
+    fn at_cycle(&mut self, cycles: u64) {
+        self.fabric.clock.cycle = cycles;
+    }
+
+    #[inline(always)]
+    fn load8(&mut self, addr: u32) -> Result<u8, Fault> {
+        match self.fabric.memory.load8(addr, self.fabric.flash.nor.bytes()) {
+            Some(value) => Ok(value),
+            None => self.device_load(addr).map(|value| value as u8),
+        }
+    }
+
+    #[inline(always)]
+    fn load16(&mut self, addr: u32) -> Result<u16, Fault> {
+        match self.fabric.memory.load16(addr, self.fabric.flash.nor.bytes()) {
+            Some(value) => Ok(value),
+            None => self.device_load(addr).map(|value| value as u16),
+        }
+    }
+
+    #[inline(always)]
+    fn load32(&mut self, addr: u32) -> Result<u32, Fault> {
+        match self.fabric.memory.load32(addr, self.fabric.flash.nor.bytes()) {
+            Some(value) => Ok(value),
+            None => self.device_load(addr),
+        }
+    }
+
+    #[inline(always)]
+    fn store8(&mut self, addr: u32, value: u8) -> Result<(), Fault> {
+        if self.fabric.memory.store8(addr, value) {
+            Ok(())
+        } else {
+            self.device_store(addr, value.into())
+        }
+    }
+
+    #[inline(always)]
+    fn store16(&mut self, addr: u32, value: u16) -> Result<(), Fault> {
+        if self.fabric.memory.store16(addr, value) {
+            Ok(())
+        } else {
+            self.device_store(addr, value.into())
+        }
+    }
+
+    #[inline(always)]
+    fn store32(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
+        if self.fabric.memory.store32(addr, value) {
+            Ok(())
+        } else {
+            self.device_store(addr, value)
+        }
+    }
+
+    fn fetch16(&mut self, addr: u32) -> Result<u16, Fault> {
+        let region = self.fabric.chip.region_at(esplice_chip::Addr(addr));
+        if !self.fabric.rom_executed && region.is_some_and(|region| region.kind == RegionKind::Rom)
+        {
+            // The first counts: the exception it raises may lead into ROM again.
+            self.rom_fetch.get_or_insert(addr);
+            self.fabric.memory.request_yield();
+            return Err(Fault::FetchAccess);
+        }
+        self.fabric.memory.fetch16(addr, self.fabric.flash.nor.bytes()).ok_or(Fault::FetchAccess)
+    }
+
+    fn decoded(&mut self, addr: u32, len: u32) {
+        self.fabric.memory.decoded(addr, len);
+    }
+
+    #[inline(always)]
+    fn attention(&self) -> bool {
+        self.fabric.memory.attention()
+    }
+
+    fn take_code_change(&mut self) -> Option<CodeChange> {
+        self.fabric.memory.take_code_change()
+    }
+
+    fn take_yield(&mut self) -> bool {
+        self.fabric.memory.take_yield()
+    }
+}
