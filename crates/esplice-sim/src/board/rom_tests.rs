@@ -1,5 +1,7 @@
 //! Boards that execute the mask ROM itself, beside those that carry out its functions.
 
+#[path = "../../tests/firmware/mod.rs"]
+mod firmware;
 #[path = "../../tests/mask_rom/mod.rs"]
 mod mask_rom;
 

@@ -398,7 +398,7 @@ impl Device for RtcControl {
         match offset {
             TIME_LOW0 => Some((time, 0)),
             // The counter has 48 bits.
-            TIME_HIGH0 => Some((time & (1 << 48) - 1, 32)),
+            TIME_HIGH0 => Some((time & ((1 << 48) - 1), 32)),
             _ => None,
         }
     }

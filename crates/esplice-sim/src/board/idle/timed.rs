@@ -7,7 +7,10 @@
 //! on such a value, goes so in all between them. Where anything else happens to such a value (an address made of it, a
 //! remainder that jumps back), the loop is executed.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use crate::{
     cpu::{Cpu, Kind, Op},
@@ -71,7 +74,19 @@ fn constant(value: u32) -> Option<Value> {
 
 /// How many further rounds are surely like the recorded one, `most` at most; less than 2 are none.
 pub(super) fn rounds(round: &Round<'_>, soc: &Soc, most: u64) -> u64 {
-    let same = |rounds: u64| Pass::new(round, soc, rounds).is_some_and(|mut pass| pass.is_same());
+    // What is the same before and behind the recorded round may be so by chance: a slow counter has not moved.
+    let mut loose = Loose::default();
+    let mut same = |rounds: u64| loop {
+        let Some(mut pass) = Pass::new(round, soc, rounds, &loose) else { return false };
+        match pass.outcome() {
+            Outcome::Same => return true,
+            Outcome::Other => return false,
+            Outcome::Moves(more) => {
+                loose.registers |= more.registers;
+                loose.words.extend(more.words);
+            }
+        }
+    };
     if most < 2 || !same(2) {
         return 0;
     }
@@ -91,8 +106,25 @@ pub(super) fn rounds(round: &Round<'_>, soc: &Soc, most: u64) -> u64 {
     good
 }
 
+/// Registers, by bit, and words of memory that each round leaves as another thing.
+#[derive(Debug, Clone, Default)]
+struct Loose {
+    registers: u32,
+    words: BTreeSet<u32>,
+}
+
+enum Outcome {
+    /// All rounds go the same way.
+    Same,
+    /// They do not, or it can't be told.
+    Other,
+    /// They do if these are nothing that a round counts with.
+    Moves(Loose),
+}
+
 struct Pass<'a> {
     round: &'a Round<'a>,
+    loose: &'a Loose,
     soc: &'a Soc,
     /// Cycles from the first round to the last.
     apart: u64,
@@ -102,42 +134,52 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(round: &'a Round<'a>, soc: &'a Soc, rounds: u64) -> Option<Self> {
+    fn new(round: &'a Round<'a>, soc: &'a Soc, rounds: u64, loose: &'a Loose) -> Option<Self> {
         let start = round.steps.first()?.cycle;
         let apart = rounds.checked_mul(round.end.checked_sub(start)?)?;
         let mut x = [UNKNOWN; 32];
-        // Only what is the same behind the round is what it was in each.
-        for (value, (before, behind)) in x.iter_mut().zip(round.before.iter().zip(&round.behind.x))
-        {
-            if before == behind {
+        // Only what is the same behind each round is what it was before the first.
+        let ends = round.before.iter().zip(&round.behind.x);
+        for ((number, value), (before, behind)) in x.iter_mut().enumerate().zip(ends) {
+            if before == behind && loose.registers >> number & 1 == 0 {
                 *value = constant(*before);
             }
         }
-        Some(Self { round, soc, apart, x, memory: BTreeMap::new(), origins: 0 })
+        Some(Self { round, loose, soc, apart, x, memory: BTreeMap::new(), origins: 0 })
     }
 
     /// Whether all rounds up to the last go the same way and leave behind what the recorded one did.
-    fn is_same(&mut self) -> bool {
+    fn outcome(&mut self) -> Outcome {
         let steps = self.round.steps;
         let ways = steps.iter().skip(1).map(|step| step.pc);
-        let Some(first) = steps.first() else { return false };
+        let Some(first) = steps.first() else { return Outcome::Other };
         for (step, next) in steps.iter().zip(ways.chain([first.pc])) {
             if self.step(step, next).is_none() {
-                return false;
+                return Outcome::Other;
             }
             // It has to be what was seen.
             let rd = step.op.rd();
-            if self.x[rd].is_some_and(|value| rd != 0 && value.first != step.result) {
-                return false;
+            if rd != 0 && self.x[rd].is_some_and(|value| value.first != step.result) {
+                return Outcome::Other;
             }
         }
-        let round = self.round;
-        let registers = self.x.iter().zip(round.before.iter().zip(&round.behind.x));
-        let mut registers = registers.filter(|(_, (before, behind))| before == behind);
-        registers.all(|(value, (before, _))| is(*value, *before))
-            && self.memory.iter().all(|(addr, value)| {
-                self.changed(*addr) || self.old(*addr).is_some_and(|old| is(*value, old))
-            })
+        let mut moves = Loose::default();
+        let ends = self.round.before.iter().zip(&self.round.behind.x);
+        for ((number, value), (before, behind)) in self.x.iter().enumerate().zip(ends) {
+            let kept = before == behind && self.loose.registers >> number & 1 == 0;
+            if kept && !is(*value, *before) {
+                moves.registers |= 1 << number;
+            }
+        }
+        let words = self.memory.iter().filter(|(addr, value)| {
+            !self.changes(**addr) && self.old(**addr).is_none_or(|old| !is(**value, old))
+        });
+        moves.words.extend(words.map(|(addr, _)| *addr));
+        if moves.registers == 0 && moves.words.is_empty() {
+            Outcome::Same
+        } else {
+            Outcome::Moves(moves)
+        }
     }
 
     /// What a word of memory held before the round.
@@ -151,9 +193,9 @@ impl<'a> Pass<'a> {
         fabric.memory.load32(addr, fabric.flash.nor.bytes())
     }
 
-    /// Whether a word of memory is another one behind the round.
-    fn changed(&self, addr: u32) -> bool {
-        self.old(addr) != self.word(addr)
+    /// Whether a word of memory is another one behind each round.
+    fn changes(&self, addr: u32) -> bool {
+        self.loose.words.contains(&addr) || self.old(addr) != self.word(addr)
     }
 
     /// Goes through one instruction; `None` if it can't be told what it does in later rounds.
@@ -296,7 +338,7 @@ impl<'a> Pass<'a> {
             Some(value) => {
                 Some(value.filter(|value| value.is_constant()).and(constant(step.result)))
             }
-            None if self.changed(word) || self.changed(word.wrapping_add(4)) && addr != word => {
+            None if self.changes(word) || self.changes(word.wrapping_add(4)) && addr != word => {
                 Some(UNKNOWN)
             }
             None => Some(constant(step.result)),
@@ -316,7 +358,7 @@ impl<'a> Pass<'a> {
         // A part of a word, or parts of two.
         for word in [word, addr.wrapping_add(3) & !3] {
             let known = self.memory.get(&word).copied();
-            let before = known.unwrap_or_else(|| match self.changed(word) {
+            let before = known.unwrap_or_else(|| match self.changes(word) {
                 true => UNKNOWN,
                 false => self.old(word).and_then(constant),
             });
@@ -422,7 +464,7 @@ fn xor(value: Option<Value>, mask: u32) -> Option<Value> {
 
 fn left(value: Option<Value>, by: u32) -> Option<Value> {
     let value = value?;
-    let lost = |v: u32| u64::from(v) << by >> 32;
+    let lost = |v: u32| (u64::from(v) << by) >> 32;
     (lost(value.first) == lost(value.last)).then(|| each(value, |v| v << by))?
 }
 
@@ -436,12 +478,12 @@ fn signed_right(value: Option<Value>, by: u32) -> Option<Value> {
 
 fn multiply(value: Option<Value>, by: u32) -> Option<Value> {
     let value = value?;
-    let high = |v: u32| u64::from(v) * u64::from(by) >> 32;
+    let high = |v: u32| (u64::from(v) * u64::from(by)) >> 32;
     (high(value.first) == high(value.last)).then(|| each(value, |v| v.wrapping_mul(by)))?
 }
 
 fn multiply_high(value: Option<Value>, by: u32) -> Option<Value> {
-    each(value?, |v| (u64::from(v) * u64::from(by) >> 32) as u32)
+    each(value?, |v| ((u64::from(v) * u64::from(by)) >> 32) as u32)
 }
 
 fn divide(value: Option<Value>, by: u32) -> Option<Value> {

@@ -1,11 +1,8 @@
 //! When the ROM says what it says: both ways to have it, byte by byte.
 
-#[path = "../../../tests/firmware/mod.rs"]
-mod firmware;
-
 use std::{env, time::Duration};
 
-use super::mask_rom;
+use super::{firmware, mask_rom};
 use crate::{Board, TimeMode, nor::Nor, soc::clock::duration};
 
 /// How far a byte may be off: a part of the time since power-on, and so much.

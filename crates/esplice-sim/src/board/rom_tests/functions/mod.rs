@@ -7,12 +7,9 @@
 mod calls;
 mod fit;
 
-#[path = "../../../../tests/firmware/mod.rs"]
-mod firmware;
-
 use std::{collections::BTreeMap, env, time::Duration};
 
-use super::mask_rom;
+use super::{firmware, mask_rom};
 use crate::{Board, SimError, TimeMode, board::State, cpu::Bus, nor::Nor, rom};
 
 /// Where calls return to.
