@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    link::Item,
+    items::Item,
     record::{Entry, Record},
 };
 

@@ -15,19 +15,25 @@
 mod archive;
 mod digest;
 mod glob;
+mod items;
 mod link;
 mod map;
 mod matching;
 mod object;
+mod outcome;
+mod parser;
+mod pinned;
 mod plan;
 mod record;
 mod script;
 mod settings;
 mod split;
+mod tokens;
 
 pub use archive::InputFile;
 pub(crate) use digest::plain_name;
-pub use link::{Basis, Job, Link, Outcome, Replacement, Retry};
+pub use link::{Basis, Job, Link, Replacement, Retry};
+pub use outcome::Outcome;
 pub use record::Record;
 pub use settings::Settings;
 pub use split::split_object;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    link::Item,
+    items::Item,
     matching::match_up,
     record::{Entry, Record},
     settings::Settings,

@@ -1,6 +1,6 @@
 //! How much room sections are given, and when a link starts anew.
 
-use super::link::Item;
+use super::items::Item;
 
 /// The most room behind a variable, in bytes.
 const VARIABLE: u32 = 64;

@@ -1,0 +1,110 @@
+//! The sections of a link that can be pinned.
+
+use super::{
+    archive::Unit,
+    digest::{Digests, digests, plain_name, text_digest},
+    link::Job,
+    object::{Object, Rewriter, SHF_WRITE, Section},
+    script::{FileName, Place, Script},
+    settings::Settings,
+};
+
+/// A section that can be pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub unit: usize,
+    pub section: usize,
+    pub name: String,
+    pub zone: usize,
+    pub size: u32,
+    pub align: u32,
+    pub digests: Digests,
+    pub anonymous: bool,
+    pub piece: bool,
+    pub writable: bool,
+    /// Of a crate that is edited, or used by one alone.
+    pub own: bool,
+    pub file: u64,
+}
+
+/// The sections that can be pinned.
+pub(crate) fn items(job: &Job, script: &Script, units: &[Unit]) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (number, unit) in units.iter().enumerate() {
+        let Ok(object) = Object::read(&unit.bytes) else { continue };
+        // What cannot be renamed is left to the linker.
+        if Rewriter::new(&object).is_none() {
+            continue;
+        }
+        let Some(input) = job.inputs.get(unit.input) else { continue };
+        let name = FileName { path: &input.name, member: unit.member.as_deref() };
+        let openings = script.openings(&name);
+        let digests = digests(&object);
+        let own = own_sections(&object, &job.settings, unit.member.is_none());
+        let file = unit.member.as_ref().map_or(0, |member| {
+            text_digest(format!("{}:{}", plain_file(&input.name), plain_file(member)).as_bytes())
+        });
+        for (index, section) in object.sections.iter().enumerate() {
+            if !section.can_be_renamed() {
+                continue;
+            }
+            let Some(Some(digests)) = digests.get(index) else { continue };
+            let Place::Zone(zone) = openings.place(section.name) else { continue };
+            items.push(Item {
+                unit: number,
+                section: index,
+                name: section.name.to_owned(),
+                zone,
+                size: section.size,
+                align: section.align,
+                digests: *digests,
+                anonymous: section.is_anonymous(),
+                piece: is_piece(section.name),
+                writable: section.flags & SHF_WRITE != 0,
+                own: own.get(index).copied().unwrap_or(false),
+                file,
+            });
+        }
+    }
+    items
+}
+
+/// `.rodata.str1.1.p0123456789abcdef`, as the split names them.
+fn is_piece(name: &str) -> bool {
+    let hash = name.rsplit_once(".p").map(|(_, hash)| hash);
+    hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Sections of own crates: by name, and the constants that these use. In the program's own objects
+/// also functions whose names are not mangled, such as `main`: no crate can be told from them.
+fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> Vec<bool> {
+    let bare = |name: &str| {
+        let function = name.strip_prefix(".text.");
+        is_program && function.is_some_and(|name| !name.contains("_R") && !name.contains("_ZN"))
+    };
+    let is_own = |section: &Section<'_>| settings.is_own(section.name) || bare(section.name);
+    let mut own: Vec<bool> = object.sections.iter().map(is_own).collect();
+    let mut open: Vec<usize> =
+        own.iter().enumerate().filter(|(_, own)| **own).map(|(n, _)| n).collect();
+    while let Some(number) = open.pop() {
+        let Some(section) = object.sections.get(number) else { continue };
+        for relocation in &section.relocations {
+            let Some((_, Some(target))) = object.target(relocation) else { continue };
+            let Some(read) = object.sections.get(target) else { continue };
+            let constant =
+                (read.is_anonymous() || is_piece(read.name)) && read.flags & SHF_WRITE == 0;
+            if constant && let Some(mark) = own.get_mut(target).filter(|mark| !**mark) {
+                *mark = true;
+                open.push(target);
+            }
+        }
+    }
+    own
+}
+
+/// A file's name without the hashes that cargo and rustc put there.
+fn plain_file(name: &str) -> String {
+    let is_hash = |part: &&str| part.len() >= 16 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts: Vec<&str> = name.split(['-', '.']).filter(|part| !is_hash(part)).collect();
+    plain_name(&parts.join("."))
+}

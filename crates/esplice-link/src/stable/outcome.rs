@@ -1,0 +1,141 @@
+//! What became of the sections of a link, as the linker's map tells it.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{
+    StableError,
+    link::{Basis, Link, PIN},
+    map,
+    plan::{ZonePlan, up},
+    record::{Entry, Record, ZoneRecord},
+};
+
+/// What became of the sections.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// The record for the next link.
+    pub record: Record,
+    /// Sections at their former places.
+    pub kept: usize,
+    /// Sections elsewhere than before: name, former and new offset in their output section.
+    pub moved: Vec<(String, u32, u32)>,
+    /// Sections that were not there before.
+    pub new: usize,
+    /// Sections that are no longer there.
+    pub gone: usize,
+    /// Sections that the linker found too long for their places.
+    pub evicted: usize,
+}
+
+impl Link {
+    /// Reads the map of a link that went well.
+    ///
+    /// # Errors
+    /// [`StableError::Misplaced`] where a section went elsewhere than the script says: the result
+    /// is not to be used.
+    pub fn linked(
+        &self,
+        map: &str,
+        path: &dyn Fn(&str) -> Option<usize>,
+    ) -> Result<Outcome, StableError> {
+        let mut files: HashMap<(usize, Option<&str>, &str), VecDeque<usize>> = HashMap::new();
+        for (number, item) in self.items.iter().enumerate() {
+            let Some(unit) = self.units.get(item.unit) else { continue };
+            let key = (unit.input, unit.member.as_deref(), item.name.as_str());
+            files.entry(key).or_default().push_back(number);
+        }
+        let mut found: Vec<(usize, u32, u32)> = Vec::new();
+        for line in map::lines(map).into_iter().filter(|line| line.size > 0) {
+            let number = match line.section.strip_prefix(PIN) {
+                Some(name) => {
+                    name.parse().ok().and_then(|name: usize| self.names.get(name)).copied()
+                }
+                None => path(line.file)
+                    .and_then(|input| files.get_mut(&(input, line.member, line.section)))
+                    .and_then(VecDeque::pop_front),
+            };
+            let Some((number, item)) = number.and_then(|n| Some((n, self.items.get(n)?))) else {
+                continue;
+            };
+            let output = self.script.zones.get(item.zone).map(|zone| zone.output.as_str());
+            if output != Some(line.output) {
+                return Err(StableError::Misplaced {
+                    section: item.name.clone(),
+                    output: line.output.to_owned(),
+                });
+            }
+            found.push((number, line.offset, line.size));
+        }
+        Ok(self.outcome(&found))
+    }
+
+    /// The outcome with items at places: number, offset, size.
+    fn outcome(&self, found: &[(usize, u32, u32)]) -> Outcome {
+        let mut outcome = Outcome { evicted: self.evicted, ..Outcome::default() };
+        let mut former: HashMap<usize, u32> = HashMap::new();
+        for pin in self.plan.zones.values().flat_map(|zone| &zone.pins) {
+            former.extend(pin.former.map(|former| (pin.item, former)));
+        }
+        let mut extents: Vec<Option<(u32, u32)>> = vec![None; self.script.zones.len()];
+        for (number, offset, size) in found {
+            let Some(item) = self.items.get(*number) else { continue };
+            match former.remove(number) {
+                Some(former) if former == *offset => outcome.kept += 1,
+                Some(former) => outcome.moved.push((item.name.clone(), former, *offset)),
+                None => outcome.new += 1,
+            }
+            // Slack is written behind its section only in a fresh link; later the zone's end holds.
+            let fresh = self.basis != Basis::Record;
+            let slack = if fresh { self.job.settings.slack(item) } else { 0 };
+            let end = offset.saturating_add(*size).saturating_add(slack);
+            if let Some(extent) = extents.get_mut(item.zone) {
+                let (start, last) = extent.unwrap_or((*offset, end));
+                *extent = Some((start.min(*offset), last.max(end)));
+            }
+        }
+        outcome.gone = self.plan.gone + former.len();
+        let fresh = self.basis != Basis::Record;
+        let mut numbers: Vec<Option<u32>> = vec![None; self.script.zones.len()];
+        let mut room = 0_u64;
+        for (number, zone) in self.script.zones.iter().enumerate() {
+            let planned =
+                self.plan.zones.get(&number).map(|ZonePlan { start, end, .. }| (*start, *end));
+            let Some((start, end)) = extents.get(number).copied().flatten().or(planned) else {
+                continue;
+            };
+            let (start, end) = match planned {
+                Some((first, last)) => (start.min(first), up(end, 4).max(last)),
+                None => {
+                    let tail =
+                        if zone.number == 0 { self.job.settings.tail(&zone.output) } else { 0 };
+                    (start, up(end.saturating_add(if fresh { tail } else { 0 }), 4))
+                }
+            };
+            numbers[number] = u32::try_from(outcome.record.zones.len()).ok();
+            let output = zone.output.clone();
+            outcome.record.zones.push(ZoneRecord { output, number: zone.number, start, end });
+            room += u64::from(end.saturating_sub(start));
+        }
+        let mut linked = 0_u64;
+        for (number, offset, size) in found {
+            let Some(item) = self.items.get(*number) else { continue };
+            let Some(zone) = numbers.get(item.zone).copied().flatten() else { continue };
+            linked += u64::from(*size);
+            outcome.record.entries.push(Entry {
+                zone,
+                offset: *offset,
+                size: *size,
+                input_size: item.size,
+                slack: self.job.settings.slack(item),
+                anonymous: item.anonymous,
+                file: item.file,
+                digests: item.digests,
+            });
+        }
+        outcome.record.entries.sort_by_key(|e| (e.zone, e.offset, e.digests.exact));
+        outcome.record.contexts = self.contexts.clone();
+        let waste = room.saturating_sub(linked);
+        outcome.record.waste = (if fresh { waste } else { self.waste_base }, waste);
+        outcome
+    }
+}

@@ -1,0 +1,123 @@
+//! The linker script with every pinned section at its place, and what the linker says of it.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use super::{
+    link::{Basis, Link, PIN, Retry},
+    plan::evict,
+};
+
+/// A link is tried this often before it is given up.
+const MAX_TRIES: u32 = 12;
+
+impl Link {
+    /// The script to link with, in the place of all others.
+    pub fn script(&mut self) -> String {
+        let position: HashMap<usize, usize> =
+            self.names.iter().enumerate().map(|(name, item)| (*item, name)).collect();
+        let mut before: Vec<Vec<usize>> = vec![Vec::new(); self.script.zones.len()];
+        for &item in &self.names {
+            if let Some(list) = self.items.get(item).and_then(|item| before.get_mut(item.zone)) {
+                list.push(item);
+            }
+        }
+        let mut order: Vec<usize> = (0..self.script.zones.len()).collect();
+        order.sort_by_key(|zone| self.script.zones[*zone].range.start);
+        let mut text = String::with_capacity(self.script.text.len() + self.names.len() * 64);
+        let mut copied = 0;
+        let mut newlines = 1;
+        self.lines.clear();
+        for number in order {
+            let zone = &self.script.zones[number];
+            let used = self.items.iter().any(|item| item.zone == number);
+            if !used {
+                continue;
+            }
+            let head = self.script.text.get(copied..zone.range.start).unwrap_or_default();
+            text.push_str(head);
+            text.push('\n');
+            newlines += count_lines(head) + 1;
+            let output = &zone.output;
+            if self.basis == Basis::Record {
+                let Some(extent) = self.plan.zones.get(&number) else {
+                    copied = zone.range.start;
+                    continue;
+                };
+                let at = |offset: u32| format!("ADDR({output}) + {offset:#x}");
+                let mut end = extent.start;
+                for (index, pin) in extent.pins.iter().enumerate() {
+                    let name = position.get(&pin.item).copied().unwrap_or(usize::MAX);
+                    let _ = writeln!(text, "    . = {}; *({PIN}{name})", at(pin.offset));
+                    self.lines.insert(newlines, (number, index));
+                    newlines += 1;
+                    end = pin.offset.saturating_add(pin.size).saturating_add(pin.slack);
+                }
+                // What is not pinned goes behind the room of the last that is.
+                let _ = writeln!(text, "    . = MAX(ABSOLUTE(.), {});", at(end.min(extent.end)));
+                newlines += 1;
+                let body = self.script.text.get(zone.range.clone()).unwrap_or_default();
+                let _ = writeln!(text, "{body}\n    . = MAX(ABSOLUTE(.), {});", at(extent.end));
+                newlines += count_lines(body) + 2;
+            } else {
+                for item in before.get(number).into_iter().flatten() {
+                    let name = position.get(item).copied().unwrap_or(usize::MAX);
+                    let slack = self.items.get(*item).map_or(0, |i| self.job.settings.slack(i));
+                    let _ = writeln!(text, "    *({PIN}{name}) . = . + {slack};");
+                    newlines += 1;
+                }
+                let body = self.script.text.get(zone.range.clone()).unwrap_or_default();
+                let tail = if zone.number == 0 { self.job.settings.tail(output) } else { 0 };
+                let _ = writeln!(text, "{body}\n    . = . + {tail};\n    . = ALIGN(4);");
+                newlines += count_lines(body) + 3;
+            }
+            copied = zone.range.end;
+        }
+        text.push_str(self.script.text.get(copied..).unwrap_or_default());
+        text
+    }
+
+    /// Judges what the linker said when it failed with the script: the sections before the lines
+    /// that it complains of have outgrown their places and get others.
+    pub fn failed(&mut self, said: &str) -> Retry {
+        self.tries += 1;
+        if self.basis != Basis::Record || self.tries >= MAX_TRIES {
+            return Retry::GiveUp;
+        }
+        let mut evicted: Vec<(usize, usize)> = Vec::new();
+        for line in said.lines().filter(|line| line.contains("error:")) {
+            let Some(number) = backward_line(line) else { return Retry::GiveUp };
+            match self.lines.get(&number) {
+                Some(&(zone, pin)) if pin > 0 => evicted.push((zone, pin - 1)),
+                _ => return Retry::GiveUp,
+            }
+        }
+        evicted.sort_unstable();
+        evicted.dedup();
+        // From behind, so that numbers stay true: one that moves goes behind most others.
+        let mut moved = false;
+        let mut by_item = Vec::new();
+        for (zone, pin) in &evicted {
+            let extent = self.plan.zones.get(zone);
+            by_item.extend(extent.and_then(|e| e.pins.get(*pin)).map(|pin| (*zone, pin.item)));
+        }
+        for (zone, item) in by_item {
+            let Some(extent) = self.plan.zones.get_mut(&zone) else { continue };
+            let Some(at) = extent.pins.iter().position(|pin| pin.item == item) else { continue };
+            moved |= evict(extent, at, &self.items);
+            self.evicted += 1;
+        }
+        if moved { Retry::Again } else { Retry::GiveUp }
+    }
+}
+
+fn count_lines(text: &str) -> usize {
+    text.bytes().filter(|byte| *byte == b'\n').count()
+}
+
+/// The line of the script in `…/link.x:123: unable to move location counter backward …`
+/// (lld/ELF/LinkerScript.cpp, `setDot`).
+fn backward_line(said: &str) -> Option<usize> {
+    let (head, _) = said.split_once(": unable to move location counter backward")?;
+    head.rsplit_once(':')?.1.parse().ok()
+}
