@@ -56,7 +56,7 @@ mod linux {
         serve::{Server, Wire},
     };
 
-    use super::support::{Peer, counted, firmware, large_firmware, peer, workspace};
+    use super::support::{Peer, counted, firmware, large_firmware, peer, stub_of, workspace};
 
     /// Rates where no others are asked for, and those of the table of peers.
     const BAUDS: [u32; 2] = [921_600, 2_000_000];
@@ -581,14 +581,5 @@ mod linux {
                 merged,
             }
         }
-    }
-
-    /// esptool's stub of generation 2, beside the program.
-    fn stub_of(esptool: &Path) -> Option<PathBuf> {
-        let program = fs::canonicalize(esptool).ok()?;
-        let lib = program.parent()?.parent()?.join("lib");
-        let stub = "site-packages/esptool/targets/stub_flasher/2/esp32c3.json";
-        let found = fs::read_dir(lib).ok()?.flatten().map(|python| python.path().join(stub));
-        found.into_iter().find(|file| file.is_file())
     }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -19,6 +19,8 @@ struct Project {
     directory: tempfile::TempDir,
     /// Where its last crate is compiled; the other crates are shared with the other tests.
     target: PathBuf,
+    /// More variables for cargo.
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Project {
@@ -29,7 +31,7 @@ impl Project {
         let own = fs::read_to_string(&file).unwrap_or_default();
         fs::write(&file, format!("{own}\n{settings}")).unwrap();
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware");
-        Project { directory, target }
+        Project { directory, target, variables: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -39,6 +41,7 @@ impl Project {
     fn esplice(&self, words: &str) -> Said {
         let mut command = support::esplice(self.directory.path());
         command.env("CARGO_TARGET_DIR", &self.target);
+        command.envs(self.variables.iter().copied());
         finish(command.args(words.split_whitespace()))
     }
 
@@ -115,6 +118,40 @@ fn attributes(elf: &[u8]) -> Vec<String> {
     file.sections().map(told).collect()
 }
 
+/// The symbols at the start or end of a section, without those of the code, and which these are:
+/// `_bss_start`, `_stack_end` and their like, as the linker script has them.
+fn boundaries(elf: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
+    let file = object::File::parse(elf).unwrap();
+    let loaded = |section: &object::Section<'_, '_>| {
+        let object::SectionFlags::Elf { sh_flags, .. } = section.flags() else { panic!() };
+        sh_flags.0 & 2 != 0 && section.size() > 0
+    };
+    let sections: Vec<_> = file.sections().filter(loaded).collect();
+    let ends_so = |name: &str| name.ends_with("_start") || name.ends_with("_end");
+    let named = file.symbols().filter(|symbol| symbol.name().is_ok_and(ends_so));
+    let described = named.map(|symbol| {
+        let mut places = BTreeSet::new();
+        for section in &sections {
+            let (name, start) = (section.name().unwrap(), section.address());
+            if symbol.address() == start {
+                places.insert(format!("start of {name}"));
+            }
+            if symbol.address() == start + section.size() {
+                places.insert(format!("end of {name}"));
+            }
+        }
+        (symbol.name().unwrap().to_owned(), places)
+    });
+    described.filter(|(name, places)| name != "_start" && !places.is_empty()).collect()
+}
+
+/// The address of a symbol.
+fn address(elf: &[u8], name: &str) -> u64 {
+    let file = object::File::parse(elf).unwrap();
+    let found = file.symbols().find(|symbol| symbol.name() == Ok(name));
+    found.unwrap_or_else(|| panic!("no {name}")).address()
+}
+
 /// Addresses in functions of both ELFs that are as long in both, drawn by a seed: xorshift
 /// (Marsaglia, Xorshift RNGs).
 fn drawn(old: &[u8], new: &[u8], count: usize) -> Vec<(u64, u64)> {
@@ -161,6 +198,17 @@ fn same_but_for_addresses(project: &Project, expect: &str) {
         assert!(before.contains_key(name) || *is_variable, "{name} is new");
     }
     assert_eq!(attributes(&normal), attributes(&stable));
+    let (before, after) = (boundaries(&normal), boundaries(&stable));
+    assert!(before.len() >= 6, "{before:#?}");
+    for (name, places) in &before {
+        let now = after.get(name).unwrap_or_else(|| panic!("{name} is at no section's end"));
+        assert!(places.intersection(now).next().is_some(), "{name}: {places:?}, {now:?}");
+    }
+    // The stack's guard stands as far from its end, and the vectors where the CPU takes them.
+    for elf in [&normal, &stable] {
+        assert_eq!(address(elf, "__stack_chk_guard") - address(elf, "_stack_end"), 60);
+        assert_eq!(address(elf, "_vector_table") % 256, 0);
+    }
     let (before, after) =
         (Symbols::from_elf(&normal).unwrap(), Symbols::from_elf(&stable).unwrap());
     for (old, new) in drawn(&normal, &stable, 1000) {
@@ -265,4 +313,90 @@ fn heap_and_arenas_are_laid_out_along() {
     let said = project.esplice("layout diff old.elf stable.elf").check(0, &[]);
     assert!(said.out.contains(&format!("{differ} of ")), "{said:#?}");
     assert!(said.out.contains(", 0 moved, 0 evicted, "), "{said:#?}");
+}
+
+/// Without LTO the objects of each crate are linked, and those of the library from its archive.
+#[test]
+fn with_thin_lto_and_without_little_moves_too() {
+    for lto in ["thin", "off"] {
+        let kept = "[layout]\nstable-record = \"kept.stable\"\n";
+        let mut project = Project::copy_of("examples/hello-rust", kept);
+        project.variables = vec![("CARGO_PROFILE_RELEASE_LTO", lto)];
+        project.target = project.target.with_file_name(format!("firmware-{lto}"));
+        project.build("normal", "");
+        project.build("stable", "--stable");
+        same_but_for_addresses(&project, r"Hello, World!\r\n");
+        let old = project.bytes("stable.bin");
+        project.edit("src/main.rs", "Hello, World!", "Hello, World! And all who sail on her.");
+        let said = project.build("stable", "--stable");
+        assert!(!said.err.contains("warning: l"), "{said:#?}");
+        let differ = sectors(&old, &project.bytes("stable.bin"));
+        assert!(differ <= 5, "{differ} sectors with lto = {lto}");
+        project.says("stable", r"And all who sail on her.\r\n");
+    }
+}
+
+/// cargo alone, told by its configuration that `esplice-ld` is the linker, which is esplice by name.
+#[cfg(unix)]
+#[test]
+fn plain_cargo_links_through_it() {
+    let project = Project::copy_of("tests/firmware/cpu-bound", "");
+    let root = project.path("project");
+    // Its build script looks for scripts beside it.
+    let scripts = repository().join("linker-scripts");
+    project.edit("build.rs", "{here}/../../../linker-scripts", &scripts.to_string_lossy());
+    let triple = "riscv32imc-unknown-none-elf";
+    let config =
+        format!("[build]\ntarget = \"{triple}\"\n[target.{triple}]\nlinker = \"esplice-ld\"\n");
+    fs::create_dir_all(root.join(".cargo")).unwrap();
+    fs::write(root.join(".cargo/config.toml"), config).unwrap();
+    let programs = project.path("programs");
+    fs::create_dir(&programs).unwrap();
+    let esplice = assert_cmd::cargo::cargo_bin!("esplice");
+    std::os::unix::fs::symlink(esplice, programs.join("esplice-ld")).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(programs).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).unwrap();
+
+    let sysroot = std::process::Command::new("rustc").args(["--print", "sysroot"]).output();
+    let sysroot = String::from_utf8(sysroot.unwrap().stdout).unwrap();
+    let has_target = Path::new(sysroot.trim()).join("lib/rustlib").join(triple).exists();
+    let target = project.target.with_file_name("plain-cargo");
+    let build = || {
+        let mut command = std::process::Command::new("cargo");
+        command.current_dir(&root).args(["build", "--release"]).env("PATH", &path);
+        command.env("CARGO_TARGET_DIR", &target).env_remove("RUSTFLAGS");
+        if !has_target {
+            command.arg("-Zbuild-std=core").env("RUSTC_BOOTSTRAP", "1");
+        }
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let release = target.join(triple).join("release");
+        let report = fs::read(release.join("cpu_bound.stable.json")).expect("a report");
+        let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+        assert_eq!(report["warning"], serde_json::Value::Null);
+        assert!(release.join("cpu_bound.stable").is_file());
+        (fs::read(release.join("cpu-bound")).unwrap(), report)
+    };
+    let _ = fs::remove_dir_all(target.join(triple));
+    let (first, report) = build();
+    assert_eq!(report["fresh"], true);
+    // A little more of one function.
+    project.edit("src/work.rs", "if crc & 1 == 1 {", "if crc & 1 == core::hint::black_box(1) {");
+    let (second, report) = build();
+    assert_eq!(report["fresh"], false);
+    let functions = |elf: &[u8]| -> BTreeMap<String, (u64, u64)> {
+        let file = object::File::parse(elf).unwrap();
+        let text = file.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text);
+        let named = text.map(|s| (s.name().unwrap().to_owned(), (s.address(), s.size())));
+        named.filter(|(_, (_, len))| *len > 0).collect()
+    };
+    let (before, after) = (functions(&first), functions(&second));
+    assert!(before.len() >= 2 && before != after, "{before:?}");
+    let moved = report["moved"].as_array().unwrap();
+    for (name, (addr, _)) in &before {
+        let Some((now, _)) = after.get(name) else { continue };
+        let listed = moved.iter().any(|section| section[0] == format!(".text.{name}"));
+        assert!(addr == now || listed, "{name} from {addr:#x} to {now:#x}");
+    }
 }

@@ -39,6 +39,15 @@ pub fn peer(peer: Peer) -> Option<PathBuf> {
     answers.then_some(program)
 }
 
+/// esptool's stub of generation 2, beside the program.
+pub fn stub_of(esptool: &Path) -> Option<PathBuf> {
+    let program = std::fs::canonicalize(esptool).ok()?;
+    let lib = program.parent()?.parent()?.join("lib");
+    let stub = "site-packages/esptool/targets/stub_flasher/2/esp32c3.json";
+    let found = std::fs::read_dir(lib).ok()?.flatten().map(|python| python.path().join(stub));
+    found.into_iter().find(|file| file.is_file())
+}
+
 /// The ELF that `tests/firmware/build-large` leaves.
 pub fn large_firmware() -> PathBuf {
     firmware("large.elf", "tests/firmware/build-large")

@@ -160,46 +160,40 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
         Link::new(job, record.as_ref(), &mut include).map_err(|error| error.to_string())?;
 
     let room = Room::beside(&line.output()).map_err(|error| error.to_string())?;
-    let mut given: HashMap<String, usize> = HashMap::new();
-    let mut instead: HashMap<usize, Vec<OsString>> = HashMap::new();
-    for replacement in link.replacements().map_err(|error| error.to_string())? {
-        let Some((place, path)) = places.get(replacement.input) else { continue };
-        let directory = room.path.join(replacement.input.to_string());
-        let file = directory.join(path.file_name().unwrap_or_default());
-        fs::create_dir(&directory)
-            .and_then(|()| fs::write(&file, &replacement.bytes))
-            .map_err(|error| format!("{}: {error}", file.display()))?;
-        given.insert(file.to_string_lossy().into_owned(), replacement.input);
-        let mut words = vec![file.into_os_string()];
-        if replacement.before {
-            words.extend(line.words.get(*place).into_iter().flat_map(Word::arguments));
-        }
-        instead.insert(*place, words);
-    }
     let (script, map) = (room.path.join("link.x"), room.path.join("link.map"));
-    let arguments = line.arguments(&instead, &script, &map);
     let mut links = 0;
-    loop {
+    let mut files = Files::written(&link, line, &places, &room)?;
+    let (outcome, text) = loop {
         fs::write(&script, link.script()).map_err(|error| error.to_string())?;
         links += 1;
+        let arguments = line.arguments(&files.instead, &script, &map);
         let done =
             program.command().args(&arguments).output().map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&done.stderr);
-        if done.status.success() {
-            // Warnings of the program's own link.
-            let _ = io::stderr()
-                .write_all(&done.stderr)
-                .and_then(|()| io::stdout().write_all(&done.stdout));
-            break;
+        if !done.status.success() {
+            let said = String::from_utf8_lossy(&done.stderr);
+            match link.failed(&said) {
+                Retry::Again => {}
+                Retry::Files => files = Files::written(&link, line, &places, &room)?,
+                Retry::GiveUp => {
+                    let first = said.lines().next().unwrap_or("without a word");
+                    return Err(format!("{} says {first}", program.path.display()));
+                }
+            }
+            continue;
         }
-        if link.failed(&said) == Retry::GiveUp {
-            let first = said.lines().next().unwrap_or("without a word");
-            return Err(format!("{} says {first}", program.path.display()));
+        let text = fs::read_to_string(&map).map_err(|error| error.to_string())?;
+        let given = |path: &str| files.given.get(path).copied();
+        match link.linked(&text, &given).map_err(|error| error.to_string())? {
+            Some(outcome) => {
+                // Warnings of the program's own link.
+                let _ = io::stderr()
+                    .write_all(&done.stderr)
+                    .and_then(|()| io::stdout().write_all(&done.stdout));
+                break (outcome, text);
+            }
+            None => files = Files::written(&link, line, &places, &room)?,
         }
-    }
-    let text = fs::read_to_string(&map).map_err(|error| error.to_string())?;
-    let outcome =
-        link.linked(&text, &|path| given.get(path).copied()).map_err(|error| error.to_string())?;
+    };
     if let Some(wanted) = line.map_path() {
         fs::write(wanted, &text).map_err(|error| error.to_string())?;
     }
@@ -215,6 +209,40 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     }
     report.write(&line.report_path());
     Ok(report)
+}
+
+/// The files that a link has in the place of others.
+struct Files {
+    /// The input that each stands for, by path.
+    given: HashMap<String, usize>,
+    /// The arguments in the place of a word.
+    instead: HashMap<usize, Vec<OsString>>,
+}
+
+impl Files {
+    fn written(
+        link: &Link,
+        line: &CommandLine,
+        places: &[(usize, PathBuf)],
+        room: &Room,
+    ) -> Result<Files, String> {
+        let mut files = Files { given: HashMap::new(), instead: HashMap::new() };
+        for replacement in link.replacements().map_err(|error| error.to_string())? {
+            let Some((place, path)) = places.get(replacement.input) else { continue };
+            let directory = room.path.join(replacement.input.to_string());
+            let file = directory.join(path.file_name().unwrap_or_default());
+            fs::create_dir_all(&directory)
+                .and_then(|()| fs::write(&file, &replacement.bytes))
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            files.given.insert(file.to_string_lossy().into_owned(), replacement.input);
+            let mut words = vec![file.into_os_string()];
+            if replacement.before {
+                words.extend(line.words.get(*place).into_iter().flat_map(Word::arguments));
+            }
+            files.instead.insert(*place, words);
+        }
+        Ok(files)
+    }
 }
 
 /// A directory for the files of one link, which goes with it. What an interrupted one has left goes

@@ -1,5 +1,7 @@
 //! The sections of a link that can be pinned.
 
+use std::collections::HashMap;
+
 use super::{
     archive::Unit,
     digest::{Digests, digests, plain_name, text_digest},
@@ -16,6 +18,8 @@ pub(crate) struct Item {
     pub section: usize,
     pub name: String,
     pub zone: usize,
+    /// The description in the script that takes it.
+    pub statement: usize,
     pub size: u32,
     pub align: u32,
     pub digests: Digests,
@@ -25,11 +29,17 @@ pub(crate) struct Item {
     /// Of a crate that is edited, or used by one alone.
     pub own: bool,
     pub file: u64,
+    /// No other file has its file's name.
+    pub sole: bool,
 }
 
 /// The sections that can be pinned.
 pub(crate) fn items(job: &Job, script: &Script, units: &[Unit]) -> Vec<Item> {
     let mut items = Vec::new();
+    let mut named: HashMap<(usize, Option<&str>), u32> = HashMap::new();
+    for unit in units {
+        *named.entry((unit.input, unit.member.as_deref())).or_default() += 1;
+    }
     for (number, unit) in units.iter().enumerate() {
         let Ok(object) = Object::read(&unit.bytes) else { continue };
         // What cannot be renamed is left to the linker.
@@ -49,12 +59,13 @@ pub(crate) fn items(job: &Job, script: &Script, units: &[Unit]) -> Vec<Item> {
                 continue;
             }
             let Some(Some(digests)) = digests.get(index) else { continue };
-            let Place::Zone(zone) = openings.place(section.name) else { continue };
+            let Place::Zone(zone, statement) = openings.place(section.name) else { continue };
             items.push(Item {
                 unit: number,
                 section: index,
                 name: section.name.to_owned(),
                 zone,
+                statement,
                 size: section.size,
                 align: section.align,
                 digests: *digests,
@@ -63,6 +74,7 @@ pub(crate) fn items(job: &Job, script: &Script, units: &[Unit]) -> Vec<Item> {
                 writable: section.flags & SHF_WRITE != 0,
                 own: own.get(index).copied().unwrap_or(false),
                 file,
+                sole: named.get(&(unit.input, unit.member.as_deref())) == Some(&1),
             });
         }
     }

@@ -58,8 +58,8 @@ pub struct Link {
     pub(super) basis: Basis,
     pub(super) plan: Plan,
     pub(super) waste_base: u64,
-    /// The item of each pinned name.
-    pub(super) names: Vec<usize>,
+    /// For each item, the number of the name that it is pinned by: joined ones have the same.
+    pub(super) names: Vec<Option<usize>>,
     /// Lines of pins in the script as it was last given: zone and number of the pin before.
     pub(super) lines: HashMap<usize, (usize, usize)>,
     pub(super) tries: u32,
@@ -83,6 +83,8 @@ pub struct Replacement {
 pub enum Retry {
     /// The script has changed: link again.
     Again,
+    /// The files have changed, too: write them anew, and link again.
+    Files,
     /// The failure has other causes, or never ends: link without this.
     GiveUp,
 }
@@ -165,18 +167,23 @@ impl Link {
     }
 
     /// Settles which items get a name of their own: those that are pinned, or have slack.
-    fn name(&mut self) {
+    pub(super) fn name(&mut self) {
+        self.names = vec![None; self.items.len()];
+        let mut next = 0;
         if self.basis == Basis::Record {
-            self.names = self
-                .plan
-                .zones
-                .values()
-                .flat_map(|zone| zone.pins.iter().map(|p| p.item))
-                .collect();
-            self.names.sort_unstable();
+            for pin in self.plan.zones.values().flat_map(|zone| &zone.pins) {
+                next += usize::from(!pin.joined);
+                if let Some(name) = self.names.get_mut(pin.item) {
+                    *name = Some(next);
+                }
+            }
         } else {
-            let roomy = |(_, item): &(usize, &Item)| self.job.settings.slack(item) > 0;
-            self.names = self.items.iter().enumerate().filter(roomy).map(|(n, _)| n).collect();
+            for (item, name) in self.items.iter().zip(&mut self.names) {
+                if self.job.settings.slack(item) > 0 {
+                    *name = Some(next);
+                    next += 1;
+                }
+            }
         }
     }
 
@@ -187,9 +194,9 @@ impl Link {
     /// [`StableError::Object`] where a file cannot be written.
     pub fn replacements(&self) -> Result<Vec<Replacement>, StableError> {
         let mut renames: HashMap<usize, Vec<(usize, String)>> = HashMap::new();
-        for (number, item) in self.names.iter().enumerate() {
-            let Some(item) = self.items.get(*item) else { continue };
-            renames.entry(item.unit).or_default().push((item.section, format!("{PIN}{number}")));
+        for (item, name) in self.items.iter().zip(&self.names) {
+            let Some(name) = name else { continue };
+            renames.entry(item.unit).or_default().push((item.section, format!("{PIN}{name}")));
         }
         let mut replacements = Vec::new();
         let mut members: Vec<(usize, Vec<Member<'_>>)> = Vec::new();

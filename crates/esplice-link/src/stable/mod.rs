@@ -35,7 +35,7 @@ pub(crate) use digest::plain_name;
 pub use link::{Basis, Job, Link, Replacement, Retry};
 pub use outcome::Outcome;
 pub use record::Record;
-pub use settings::Settings;
+pub use settings::{Settings, Tail};
 pub use split::split_object;
 
 /// Why a link is not layout-stable. A normal link is always possible.

@@ -6,7 +6,8 @@ use super::{
     StableError,
     link::{Basis, Link, PIN},
     map,
-    plan::{ZonePlan, up},
+    pinned::MAX_TRIES,
+    plan::{Pin, ZonePlan, up},
     record::{Entry, Record, ZoneRecord},
 };
 
@@ -27,28 +28,105 @@ pub struct Outcome {
     pub evicted: usize,
 }
 
+/// What in the script put a section where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pattern {
+    Pin(usize),
+    /// The description that begins there.
+    Of(usize),
+}
+
 impl Link {
-    /// Reads the map of a link that went well.
+    /// Reads the map of a link that went well. None where the linker put joined sections elsewhere
+    /// than planned: they are apart now, so files and script are to be written anew, and linked
+    /// again.
     ///
     /// # Errors
     /// [`StableError::Misplaced`] where a section went elsewhere than the script says: the result
     /// is not to be used.
     pub fn linked(
+        &mut self,
+        map: &str,
+        path: &dyn Fn(&str) -> Option<usize>,
+    ) -> Result<Option<Outcome>, StableError> {
+        let found = self.found(map, path)?;
+        self.tries += 1;
+        if self.tries < MAX_TRIES && self.part_displaced(&found) {
+            self.name();
+            return Ok(None);
+        }
+        Ok(Some(self.outcome(&found)))
+    }
+
+    /// Takes joined pins apart that are not where they were planned: behind one that is not there
+    /// any more, else all of them. Whether there are any.
+    fn part_displaced(&mut self, found: &[(usize, u32, u32)]) -> bool {
+        let offsets: HashMap<usize, u32> =
+            found.iter().map(|(item, offset, _)| (*item, *offset)).collect();
+        let mut any = false;
+        for extent in self.plan.zones.values_mut() {
+            let mut at = 0;
+            while at < extent.pins.len() {
+                let range = extent.joined(at);
+                at = range.end;
+                if range.len() == 1 {
+                    continue;
+                }
+                let members = extent.pins.get(range.clone()).unwrap_or_default();
+                let of = |pin: &Pin| offsets.get(&pin.item);
+                if members.iter().all(|pin| of(pin).is_none_or(|at| *at == pin.offset)) {
+                    continue;
+                }
+                any = true;
+                let gone: Vec<bool> = members.iter().map(|pin| of(pin).is_none()).collect();
+                if !gone.contains(&true) {
+                    extent.part(range.start);
+                    continue;
+                }
+                let members = extent.pins.get_mut(range).into_iter().flatten();
+                let mut behind_gone = false;
+                for (pin, gone) in members.zip(gone) {
+                    pin.joined &= !gone && !behind_gone;
+                    behind_gone = gone;
+                }
+            }
+        }
+        any
+    }
+
+    /// Where items are, by the map: number, offset, size.
+    fn found(
         &self,
         map: &str,
         path: &dyn Fn(&str) -> Option<usize>,
-    ) -> Result<Outcome, StableError> {
+    ) -> Result<Vec<(usize, u32, u32)>, StableError> {
+        // Of a name that one alone has, nothing else need be known.
+        let mut pinned: HashMap<usize, (usize, bool)> = HashMap::new();
+        for (number, name) in self.names.iter().enumerate() {
+            let Some(name) = name else { continue };
+            pinned.entry(*name).and_modify(|(_, alone)| *alone = false).or_insert((number, true));
+        }
+        let mut joined: HashMap<(usize, Option<&str>, usize), VecDeque<usize>> = HashMap::new();
         let mut files: HashMap<(usize, Option<&str>, &str), VecDeque<usize>> = HashMap::new();
         for (number, item) in self.items.iter().enumerate() {
             let Some(unit) = self.units.get(item.unit) else { continue };
-            let key = (unit.input, unit.member.as_deref(), item.name.as_str());
-            files.entry(key).or_default().push_back(number);
+            let (input, member) = (unit.input, unit.member.as_deref());
+            match self.names.get(number).copied().flatten() {
+                Some(name) => joined.entry((input, member, name)).or_default().push_back(number),
+                None => {
+                    let key = (input, member, item.name.as_str());
+                    files.entry(key).or_default().push_back(number);
+                }
+            }
         }
         let mut found: Vec<(usize, u32, u32)> = Vec::new();
         for line in map::lines(map).into_iter().filter(|line| line.size > 0) {
             let number = match line.section.strip_prefix(PIN) {
                 Some(name) => {
-                    name.parse().ok().and_then(|name: usize| self.names.get(name)).copied()
+                    name.parse().ok().and_then(|name: usize| match pinned.get(&name)? {
+                        (number, true) => Some(*number),
+                        _ => joined.get_mut(&(path(line.file)?, line.member, name))?.pop_front(),
+                    })
                 }
                 None => path(line.file)
                     .and_then(|input| files.get_mut(&(input, line.member, line.section)))
@@ -66,7 +144,7 @@ impl Link {
             }
             found.push((number, line.offset, line.size));
         }
-        Ok(self.outcome(&found))
+        Ok(found)
     }
 
     /// The outcome with items at places: number, offset, size.
@@ -106,9 +184,8 @@ impl Link {
             let (start, end) = match planned {
                 Some((first, last)) => (start.min(first), up(end, 4).max(last)),
                 None => {
-                    let tail =
-                        if zone.number == 0 { self.job.settings.tail(&zone.output) } else { 0 };
-                    (start, up(end.saturating_add(if fresh { tail } else { 0 }), 4))
+                    let tail = if fresh { self.tail(number) } else { 0 };
+                    (start, up(end.saturating_add(tail), 4))
                 }
             };
             numbers[number] = u32::try_from(outcome.record.zones.len()).ok();
@@ -117,10 +194,19 @@ impl Link {
             room += u64::from(end.saturating_sub(start));
         }
         let mut linked = 0_u64;
+        // For each zone what was last put there, by which pin or description, and its end.
+        let mut last: HashMap<u32, (Pattern, u32)> = HashMap::new();
         for (number, offset, size) in found {
             let Some(item) = self.items.get(*number) else { continue };
             let Some(zone) = numbers.get(item.zone).copied().flatten() else { continue };
             linked += u64::from(*size);
+            let pattern = match self.names.get(*number).copied().flatten() {
+                Some(name) => Pattern::Pin(name),
+                None => Pattern::Of(item.statement),
+            };
+            let before = last.insert(zone, (pattern, offset.saturating_add(*size)));
+            let chained =
+                before.is_some_and(|(of, end)| of == pattern && up(end, item.align) == *offset);
             outcome.record.entries.push(Entry {
                 zone,
                 offset: *offset,
@@ -128,6 +214,7 @@ impl Link {
                 input_size: item.size,
                 slack: self.job.settings.slack(item),
                 anonymous: item.anonymous,
+                chained,
                 file: item.file,
                 digests: item.digests,
             });

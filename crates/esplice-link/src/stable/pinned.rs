@@ -1,27 +1,43 @@
 //! The linker script with every pinned section at its place, and what the linker says of it.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::{
+    items::Item,
     link::{Basis, Link, PIN, Retry},
     plan::evict,
 };
 
 /// A link is tried this often before it is given up.
-const MAX_TRIES: u32 = 12;
+pub(super) const MAX_TRIES: u32 = 12;
 
 impl Link {
+    /// Bytes that stay free at the end of a zone in a fresh link: those of its output section, at
+    /// the end of the first.
+    pub(super) fn tail(&self, number: usize) -> u32 {
+        let Some(zone) = self.script.zones.get(number).filter(|zone| zone.number == 0) else {
+            return 0;
+        };
+        let is_there = |item: &&Item| {
+            self.script.zones.get(item.zone).is_some_and(|of| of.output == zone.output)
+        };
+        let len = self.items.iter().filter(is_there).map(|item| u64::from(item.size)).sum();
+        self.job.settings.tail(&zone.output, len)
+    }
+
     /// The script to link with, in the place of all others.
     pub fn script(&mut self) -> String {
-        let position: HashMap<usize, usize> =
-            self.names.iter().enumerate().map(|(name, item)| (*item, name)).collect();
         let mut before: Vec<Vec<usize>> = vec![Vec::new(); self.script.zones.len()];
-        for &item in &self.names {
-            if let Some(list) = self.items.get(item).and_then(|item| before.get_mut(item.zone)) {
-                list.push(item);
+        let fresh = self.basis != Basis::Record;
+        for (number, item) in self.items.iter().enumerate().filter(|_| fresh) {
+            let named = self.names.get(number).is_some_and(Option::is_some);
+            if let Some(list) = before.get_mut(item.zone).filter(|_| named) {
+                list.push(number);
             }
         }
+        let name = |names: &[Option<usize>], item: usize| {
+            names.get(item).copied().flatten().unwrap_or(usize::MAX)
+        };
         let mut order: Vec<usize> = (0..self.script.zones.len()).collect();
         order.sort_by_key(|zone| self.script.zones[*zone].range.start);
         let mut text = String::with_capacity(self.script.text.len() + self.names.len() * 64);
@@ -47,10 +63,12 @@ impl Link {
                 let at = |offset: u32| format!("ADDR({output}) + {offset:#x}");
                 let mut end = extent.start;
                 for (index, pin) in extent.pins.iter().enumerate() {
-                    let name = position.get(&pin.item).copied().unwrap_or(usize::MAX);
-                    let _ = writeln!(text, "    . = {}; *({PIN}{name})", at(pin.offset));
-                    self.lines.insert(newlines, (number, index));
-                    newlines += 1;
+                    if !pin.joined {
+                        let name = name(&self.names, pin.item);
+                        let _ = writeln!(text, "    . = {}; *({PIN}{name})", at(pin.offset));
+                        self.lines.insert(newlines, (number, index));
+                        newlines += 1;
+                    }
                     end = pin.offset.saturating_add(pin.size).saturating_add(pin.slack);
                 }
                 // What is not pinned goes behind the room of the last that is.
@@ -61,13 +79,13 @@ impl Link {
                 newlines += count_lines(body) + 2;
             } else {
                 for item in before.get(number).into_iter().flatten() {
-                    let name = position.get(item).copied().unwrap_or(usize::MAX);
+                    let name = name(&self.names, *item);
                     let slack = self.items.get(*item).map_or(0, |i| self.job.settings.slack(i));
                     let _ = writeln!(text, "    *({PIN}{name}) . = . + {slack};");
                     newlines += 1;
                 }
                 let body = self.script.text.get(zone.range.clone()).unwrap_or_default();
-                let tail = if zone.number == 0 { self.job.settings.tail(output) } else { 0 };
+                let tail = self.tail(number);
                 let _ = writeln!(text, "{body}\n    . = . + {tail};\n    . = ALIGN(4);");
                 newlines += count_lines(body) + 3;
             }
@@ -94,18 +112,29 @@ impl Link {
         }
         evicted.sort_unstable();
         evicted.dedup();
-        // From behind, so that numbers stay true: one that moves goes behind most others.
-        let mut moved = false;
+        let mut apart = false;
         let mut by_item = Vec::new();
         for (zone, pin) in &evicted {
-            let extent = self.plan.zones.get(zone);
-            by_item.extend(extent.and_then(|e| e.pins.get(*pin)).map(|pin| (*zone, pin.item)));
+            let Some(extent) = self.plan.zones.get_mut(zone) else { continue };
+            // Which of joined ones is too long is told once each has a line of its own.
+            if extent.pins.get(*pin).is_some_and(|pin| pin.joined) {
+                extent.part(*pin);
+                apart = true;
+            } else {
+                by_item.extend(extent.pins.get(*pin).map(|pin| (*zone, pin.item)));
+            }
         }
+        // From behind, so that numbers stay true: one that moves goes behind most others.
+        let mut moved = false;
         for (zone, item) in by_item {
             let Some(extent) = self.plan.zones.get_mut(&zone) else { continue };
             let Some(at) = extent.pins.iter().position(|pin| pin.item == item) else { continue };
             moved |= evict(extent, at, &self.items);
             self.evicted += 1;
+        }
+        if apart {
+            self.name();
+            return Retry::Files;
         }
         if moved { Retry::Again } else { Retry::GiveUp }
     }

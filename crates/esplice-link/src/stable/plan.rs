@@ -1,6 +1,6 @@
 //! Where sections are pinned: at their former places if they still fit, else where there is room.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::{
     items::Item,
@@ -20,6 +20,9 @@ pub(crate) struct Pin {
     pub slack: u32,
     /// Its former place, if it was matched.
     pub former: Option<u32>,
+    /// It is pinned along with the one before: the linker puts both there by itself, unchanged and
+    /// one behind the other, so that one line of the script is enough for both.
+    pub joined: bool,
 }
 
 impl Pin {
@@ -34,6 +37,22 @@ pub(crate) struct ZonePlan {
     pub pins: Vec<Pin>,
     pub start: u32,
     pub end: u32,
+}
+
+impl ZonePlan {
+    /// The pins of which `number` is one that are joined.
+    pub fn joined(&self, number: usize) -> Range<usize> {
+        let head = |at: &usize| !self.pins.get(*at).is_some_and(|pin| pin.joined);
+        let start = (0..=number).rev().find(head).unwrap_or(number);
+        let end = (number + 1..self.pins.len()).find(head).unwrap_or(self.pins.len());
+        start..end
+    }
+
+    /// Takes what is joined with pin `number` apart.
+    pub fn part(&mut self, number: usize) {
+        let range = self.joined(number);
+        self.pins.get_mut(range).into_iter().flatten().for_each(|pin| pin.joined = false);
+    }
 }
 
 /// Plans for zones with something in them, by zone.
@@ -65,7 +84,10 @@ pub(crate) fn plan(
     let mut order: Vec<(&Entry, Option<usize>)> = record.entries.iter().zip(matched).collect();
     order.sort_by_key(|(entry, _)| (entry.zone, entry.offset));
     let mut next: Option<(usize, u32)> = None;
+    // The pin behind the entry that is looked at, if it might be joined to that.
+    let mut follower: Option<(u32, &Item)> = None;
     for (entry, item) in order.into_iter().rev() {
+        let followed = follower.take();
         let zone = zones.get(entry.zone as usize).copied().flatten();
         let (Some(number), Some(zone)) = (item, zone) else {
             plan.gone += 1;
@@ -92,11 +114,21 @@ pub(crate) fn plan(
             size,
             slack: settings.slack(item),
             former: Some(entry.offset),
+            joined: false,
         };
         let aligned = entry.offset % item.align.max(1) == 0;
         pinned[number] = true;
         if aligned && entry.offset >= extent.start && pin.end() <= end {
             next = Some((zone, entry.offset));
+            if let Some((offset, behind)) = followed
+                && !changed
+                && can_be_joined(item, behind)
+                && offset == up(pin.end(), behind.align)
+                && let Some(last) = extent.pins.last_mut()
+            {
+                last.joined = true;
+            }
+            follower = (!changed && entry.chained).then_some((entry.offset, item));
             extent.pins.push(pin);
         } else {
             homeless.push(Pin { size: item.size, ..pin });
@@ -111,7 +143,14 @@ pub(crate) fn plan(
     for (number, item) in items.iter().enumerate() {
         if !pinned[number] && item.file == 0 && plan.zones.contains_key(&item.zone) {
             let (size, slack) = (item.size, settings.slack(item));
-            homeless.push(Pin { item: number, offset: 0, size, slack, former: None });
+            homeless.push(Pin {
+                item: number,
+                offset: 0,
+                size,
+                slack,
+                former: None,
+                joined: false,
+            });
         }
     }
     for pin in homeless {
@@ -121,6 +160,13 @@ pub(crate) fn plan(
         }
     }
     plan
+}
+
+/// Whether the linker, as it goes, comes to `behind` after `item`, and both are known again in its
+/// map.
+fn can_be_joined(item: &Item, behind: &Item) -> bool {
+    let in_order = item.unit != behind.unit || item.section < behind.section;
+    item.zone == behind.zone && item.sole && behind.sole && in_order
 }
 
 /// Puts a section at the end if it fits before the zone's end, else into the smallest gap that has
@@ -137,7 +183,8 @@ pub(crate) fn house(extent: &mut ZonePlan, pin: Pin, align: u32) {
         for (number, each) in extent.pins.iter().enumerate() {
             let at = up(from, align);
             let room = each.offset.saturating_sub(from);
-            if at.saturating_add(needed) <= each.offset && best.is_none_or(|(r, _, _)| room < r) {
+            let fits = !each.joined && at.saturating_add(needed) <= each.offset;
+            if fits && best.is_none_or(|(r, _, _)| room < r) {
                 best = Some((room, number, at));
             }
             from = from.max(each.end().saturating_add(each.slack));

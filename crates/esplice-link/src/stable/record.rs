@@ -3,7 +3,7 @@
 //! | bytes | meaning |
 //! |-------|---------|
 //! | 8 | `ESPLSTBL` |
-//! | 1 | version, 1 |
+//! | 1 | version, 2 |
 //! | 8 | the first bytes of the SHA-256 of all that follows |
 //! | … | contexts, zones and sections, in numbers of 7 bits a byte, lowest first |
 //!
@@ -13,7 +13,7 @@
 use super::{StableError, digest::Digests, digest::text_digest};
 
 const MAGIC: &[u8] = b"ESPLSTBL";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A link's record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,6 +53,8 @@ pub(crate) struct Entry {
     /// Room behind it that is its own.
     pub slack: u32,
     pub anonymous: bool,
+    /// The linker put it directly behind the entry before, by an order of its own.
+    pub chained: bool,
     /// Digest of the name of its file; 0 for the program's own objects.
     pub file: u64,
     pub digests: Digests,
@@ -111,8 +113,9 @@ impl Record {
             if entry.zone != last.0 {
                 last = (entry.zone, 0);
             }
-            // Zone and whether it is anonymous; from the end of the one before.
-            number(&mut body, u64::from(entry.zone) << 1 | u64::from(entry.anonymous));
+            // Zone and marks; from the end of the one before.
+            let marks = u64::from(entry.chained) << 1 | u64::from(entry.anonymous);
+            number(&mut body, u64::from(entry.zone) << 2 | marks);
             number(&mut body, entry.offset.wrapping_sub(last.1).into());
             number(&mut body, entry.size.into());
             number(&mut body, entry.input_size.wrapping_sub(entry.size).into());
@@ -176,12 +179,13 @@ impl Reader<'_> {
         let mut last = (0, 0);
         for _ in 0..self.number()? {
             let head = self.number()?;
-            let zone = u32::try_from(head >> 1).ok()?;
+            let zone = u32::try_from(head >> 2).ok()?;
             record.zones.get(zone as usize)?;
             if zone != last.0 {
                 last = (zone, 0);
             }
-            let mut entry = Entry { zone, anonymous: head & 1 == 1, ..Entry::default() };
+            let (anonymous, chained) = (head & 1 != 0, head & 2 != 0);
+            let mut entry = Entry { zone, anonymous, chained, ..Entry::default() };
             entry.offset = self.short()?.wrapping_add(last.1);
             entry.size = self.short()?;
             entry.input_size = self.short()?.wrapping_add(entry.size);

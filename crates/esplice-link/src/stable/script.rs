@@ -97,8 +97,8 @@ pub(crate) struct FileName<'a> {
 /// Where an input section goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Into a zone.
-    Zone(usize),
+    /// Into a zone, by the description that begins there in the text.
+    Zone(usize, usize),
     /// Where the script fixes it, or where the linker pleases.
     Fixed,
 }
@@ -132,7 +132,9 @@ impl Openings<'_> {
             groups.iter().any(|group| group.names.iter().any(|name| name.matches(section)))
         };
         let first = self.open.iter().find(|(_, groups)| takes(groups));
-        first.and_then(|(statement, _)| statement.zone).map_or(Place::Fixed, Place::Zone)
+        first
+            .and_then(|(statement, _)| Some(Place::Zone(statement.zone?, statement.range.start)))
+            .unwrap_or(Place::Fixed)
     }
 }
 

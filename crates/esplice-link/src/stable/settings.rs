@@ -4,6 +4,10 @@ use super::items::Item;
 
 /// The most room behind a variable, in bytes.
 const VARIABLE: u32 = 64;
+/// By default an output section's tail is this part of it, within bounds.
+const SHARE: u32 = 32;
+/// The bounds: the most, and this part of the most.
+const LEAST: u32 = 8;
 
 /// Room behind sections and zones, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,9 +19,31 @@ pub struct Settings {
     /// Behind each text that they use: bytes, and percent of its length.
     pub texts: (u32, u32),
     /// At the end of each output section, for what is new.
-    pub tails: Vec<(String, u32)>,
+    pub tails: Vec<(String, Tail)>,
     /// Percent of what is linked that may be lost in gaps before all is laid out anew.
     pub waste: u32,
+}
+
+/// Room at the end of an output section, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// This much.
+    Fixed(u32),
+    /// A share of the section's length, this much at most: a small program grows by little.
+    Share(u32),
+}
+
+impl Tail {
+    /// Bytes behind what is `len` long.
+    fn of(self, len: u64) -> u32 {
+        match self {
+            Tail::Fixed(tail) => tail,
+            Tail::Share(most) => {
+                let share = u32::try_from(len / u64::from(SHARE)).unwrap_or(u32::MAX);
+                share.clamp(most / LEAST, most)
+            }
+        }
+    }
 }
 
 impl Default for Settings {
@@ -36,16 +62,16 @@ impl Default for Settings {
             own: Vec::new(),
             code: (32, 2),
             texts: (16, 25),
-            tails: tails.map(|(name, len)| (name.to_owned(), len)).to_vec(),
+            tails: tails.map(|(name, most)| (name.to_owned(), Tail::Share(most))).to_vec(),
             waste: 4,
         }
     }
 }
 
 impl Settings {
-    /// Bytes that stay free at the end of an output section.
-    pub(crate) fn tail(&self, output: &str) -> u32 {
-        self.tails.iter().find(|(name, _)| name == output).map_or(0, |(_, len)| *len)
+    /// Bytes that stay free at the end of an output section with `len` bytes in it.
+    pub(crate) fn tail(&self, output: &str, len: u64) -> u32 {
+        self.tails.iter().find(|(name, _)| name == output).map_or(0, |(_, tail)| tail.of(len))
     }
 
     /// Bytes behind a section.
@@ -77,5 +103,28 @@ impl Settings {
     /// A text that differs where a setting does.
     pub(crate) fn text(&self) -> String {
         format!("{self:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Settings, Tail};
+
+    #[test]
+    fn tails_are_a_share_within_bounds_unless_they_are_given() {
+        let given = ("own".to_owned(), Tail::Fixed(100));
+        let mut settings = Settings::default();
+        settings.tails.push(given);
+        for (output, len, tail) in [
+            (".text", 0, 512),
+            (".text", 32_000, 1000),
+            (".text", 1 << 40, 4096),
+            (".bss", 400, 64),
+            ("own", 0, 100),
+            ("own", 1 << 20, 100),
+            (".other", 1 << 20, 0),
+        ] {
+            assert_eq!(settings.tail(output, len), tail, "{output} of {len}");
+        }
     }
 }

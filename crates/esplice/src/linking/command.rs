@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use esplice_link::stable::{InputFile, Settings};
+use esplice_link::stable::{InputFile, Settings, Tail};
 
 /// The argument that tells esplice to be the linker.
 pub const MARK: &str = "--esplice-ld";
@@ -386,7 +386,7 @@ impl Told {
                 let (name, len) = value.split_once('+').ok_or_else(wrong)?;
                 let len = number(len)?;
                 self.room.tails.retain(|(tail, _)| tail != name);
-                self.room.tails.push((name.to_owned(), len));
+                self.room.tails.push((name.to_owned(), Tail::Fixed(len)));
             }
             _ => return Err(wrong()),
         }
