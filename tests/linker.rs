@@ -345,3 +345,23 @@ fn arguments_may_stand_in_a_file() {
     assert!(bench.bytes("plain") == bench.bytes("file"));
     assert_eq!(bench.report("file")["fresh"], false);
 }
+
+#[test]
+fn when_gaps_take_too_much_it_is_laid_out_anew_and_said() {
+    let bench = Bench::new(&Source { len: 2000, ..SOURCE });
+    let linked = |warnings: &[&str]| {
+        let said = bench.stable("elf", "--esplice-waste=10").check(0, warnings);
+        assert_eq!(said.err.lines().count(), warnings.len(), "{said:#?}");
+    };
+    linked(&[]);
+    // A long function becomes short: a gap, which the link after it finds in the record.
+    bench.compile(&Source { len: 100, ..SOURCE });
+    linked(&[]);
+    linked(&["laid out anew: gaps took more than 10 % of the program"]);
+    assert_eq!(bench.report("elf")["fresh"], true);
+    linked(&[]);
+    assert_eq!(bench.report("elf")["fresh"], false);
+    // By hand, nothing need be said.
+    assert_eq!(bench.stable("elf", "--esplice-waste=10 --esplice-fresh").check(0, &[]).err, "");
+    assert_eq!(bench.report("elf")["fresh"], true);
+}

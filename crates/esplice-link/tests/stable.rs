@@ -428,6 +428,16 @@ impl Source {
     }
 }
 
+/// Where sections lie that nothing else in their output section is like: by that and their contents.
+fn offsets(placed: &[Placed]) -> BTreeMap<(&str, &[u8]), u32> {
+    let mut offsets: BTreeMap<(&str, &[u8]), Vec<u32>> = BTreeMap::new();
+    for placed in placed.iter().filter(|placed| placed.size > 0) {
+        offsets.entry((&placed.output, &placed.data)).or_default().push(placed.offset);
+    }
+    let alone = offsets.into_iter().filter(|(_, all)| all.len() == 1);
+    alone.map(|(of, all)| (of, all[0])).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -448,7 +458,7 @@ proptest! {
         };
         // Relaxation takes some of some sections.
         let shrink = move |_: &str, len: u32| len - (len * relax / 40) / 2 * 2 * (len % 3 % 2);
-        let mut last: Option<(Record, BTreeMap<String, u32>)> = None;
+        let mut last: Option<(Record, BTreeMap<String, u32>, Vec<Placed>)> = None;
         for edits in &chain {
             edits.iter().for_each(|edit| source.edit(edit));
             let mut link = job(source.inputs());
@@ -473,12 +483,23 @@ proptest! {
                 }
             }
             prop_assert_eq!(now.len(), source.functions.len());
-            if let Some((_, before)) = &last {
+            if let Some((_, before, placed)) = &last {
                 for (name, addr) in &now {
                     let Some(old) = before.get(name) else { continue };
                     let listed = done.outcome.moved.iter()
                         .any(|(moved, from, to)| moved == &format!(".text.{name}") && from == old && to == addr);
                     prop_assert!(old == addr || listed, "{name} from {old:#x} to {addr:#x}, unlisted");
+                }
+                // Whatever has not changed: texts, the library's functions, variables.
+                let after = offsets(&done.placed);
+                for ((output, data), old) in offsets(placed) {
+                    let Some(new) = after.get(&(output, data)) else { continue };
+                    let listed =
+                        done.outcome.moved.iter().any(|(_, from, to)| (*from, to) == (old, new));
+                    prop_assert!(
+                        old == *new || listed,
+                        "{} bytes of {output} from {old:#x} to {new:#x}, unlisted", data.len()
+                    );
                 }
                 prop_assert_eq!(done.basis, Basis::Record);
             }
@@ -486,7 +507,7 @@ proptest! {
                 let with_end = [text.as_bytes(), b"\0"].concat();
                 prop_assert!(done.placed.iter().any(|placed| placed.data == with_end));
             }
-            last = Some((done.outcome.record, now));
+            last = Some((done.outcome.record, now, done.placed));
         }
     }
 }

@@ -221,6 +221,8 @@ pub fn archive(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
 pub struct Placed {
     pub output: String,
     pub addr: u32,
+    /// From the start of its output section.
+    pub offset: u32,
     pub size: u32,
     pub section: String,
     pub file: String,
@@ -291,6 +293,7 @@ pub fn link(
                     placed.push(Placed {
                         output: output.clone(),
                         addr: dot,
+                        offset: dot - starts[&output],
                         size,
                         section: name.clone(),
                         file: file.clone(),
