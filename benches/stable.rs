@@ -187,8 +187,11 @@ fn hello(goals: &mut Goals) {
     let project = Project::new("examples/hello-rust", "hello-rust");
     let normal = project.build("normal", false);
     let fresh = project.build("stable", true);
-    let longer: Change =
-        ("src/main.rs", "Hello, World!", "Hello, World! And all who sail on her, and yet more.");
+    let longer: Change = (
+        "src/main.rs",
+        "\"Hello, World!",
+        "\"Hello, World! And all who sail on her, and yet more.",
+    );
     project.change(&longer);
     let stable = project.build("stable-edited", true);
     let differ = sectors(&fresh.image, &stable.image);

@@ -74,7 +74,13 @@ pub fn draw(project: &Path, drawn: &mut Drawn, number: usize) {
     let mut places = Vec::new();
     for file in SOURCES {
         let text = fs::read_to_string(project.join(file)).expect("it is text");
-        for (at, line) in text.lines().enumerate() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            // What only a feature compiles is no edit of this firmware.
+            let head = lines.get(at.saturating_sub(3)..at).unwrap_or_default();
+            if head.iter().any(|line| line.starts_with("#[cfg(feature")) {
+                continue;
+            }
             let starts = line.trim_start();
             let named = ["fn ", "pub fn ", "async fn ", "pub async fn "];
             if line.ends_with('{') && named.iter().any(|start| starts.starts_with(start)) {

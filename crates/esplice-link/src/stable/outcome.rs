@@ -184,7 +184,7 @@ impl Link {
             let (start, end) = match planned {
                 Some((first, last)) => (start.min(first), up(end, 4).max(last)),
                 None => {
-                    let tail = if fresh { self.tail(number) } else { 0 };
+                    let tail = if fresh { self.tail(number).of(end) } else { 0 };
                     (start, up(end.saturating_add(tail), 4))
                 }
             };

@@ -3,26 +3,20 @@
 use std::fmt::Write as _;
 
 use super::{
-    items::Item,
     link::{Basis, Link, PIN, Retry},
     plan::evict,
+    settings::Tail,
 };
 
 /// A link is tried this often before it is given up.
 pub(super) const MAX_TRIES: u32 = 12;
 
 impl Link {
-    /// Bytes that stay free at the end of a zone in a fresh link: those of its output section, at
+    /// What stays free at the end of a zone in a fresh link: the room of its output section stands at
     /// the end of the first.
-    pub(super) fn tail(&self, number: usize) -> u32 {
-        let Some(zone) = self.script.zones.get(number).filter(|zone| zone.number == 0) else {
-            return 0;
-        };
-        let is_there = |item: &&Item| {
-            self.script.zones.get(item.zone).is_some_and(|of| of.output == zone.output)
-        };
-        let len = self.items.iter().filter(is_there).map(|item| u64::from(item.size)).sum();
-        self.job.settings.tail(&zone.output, len)
+    pub(super) fn tail(&self, number: usize) -> Tail {
+        let first = self.script.zones.get(number).filter(|zone| zone.number == 0);
+        first.map_or(Tail::Fixed(0), |zone| self.job.settings.tail(&zone.output))
     }
 
     /// The script to link with, in the place of all others.
@@ -85,7 +79,7 @@ impl Link {
                     newlines += 1;
                 }
                 let body = self.script.text.get(zone.range.clone()).unwrap_or_default();
-                let tail = self.tail(number);
+                let tail = self.tail(number).expression(output);
                 let _ = writeln!(text, "{body}\n    . = . + {tail};\n    . = ALIGN(4);");
                 newlines += count_lines(body) + 3;
             }

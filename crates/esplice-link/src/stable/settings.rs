@@ -35,13 +35,21 @@ pub enum Tail {
 
 impl Tail {
     /// Bytes behind what is `len` long.
-    fn of(self, len: u64) -> u32 {
+    pub(crate) fn of(self, len: u32) -> u32 {
         match self {
             Tail::Fixed(tail) => tail,
-            Tail::Share(most) => {
-                let share = u32::try_from(len / u64::from(SHARE)).unwrap_or(u32::MAX);
-                share.clamp(most / LEAST, most)
-            }
+            Tail::Share(most) => (len / SHARE).clamp(most / LEAST, most),
+        }
+    }
+
+    /// The same at the end of `output`, for the linker to compute.
+    pub(crate) fn expression(self, output: &str) -> String {
+        match self {
+            Tail::Fixed(tail) => tail.to_string(),
+            Tail::Share(most) => format!(
+                "MAX({}, MIN({most}, (ABSOLUTE(.) - ADDR({output})) / {SHARE}))",
+                most / LEAST
+            ),
         }
     }
 }
@@ -69,9 +77,9 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Bytes that stay free at the end of an output section with `len` bytes in it.
-    pub(crate) fn tail(&self, output: &str, len: u64) -> u32 {
-        self.tails.iter().find(|(name, _)| name == output).map_or(0, |(_, tail)| tail.of(len))
+    /// What stays free at the end of an output section.
+    pub(crate) fn tail(&self, output: &str) -> Tail {
+        self.tails.iter().find(|(name, _)| name == output).map_or(Tail::Fixed(0), |(_, tail)| *tail)
     }
 
     /// Bytes behind a section.
@@ -118,13 +126,13 @@ mod tests {
         for (output, len, tail) in [
             (".text", 0, 512),
             (".text", 32_000, 1000),
-            (".text", 1 << 40, 4096),
+            (".text", 1 << 30, 4096),
             (".bss", 400, 64),
             ("own", 0, 100),
             ("own", 1 << 20, 100),
             (".other", 1 << 20, 0),
         ] {
-            assert_eq!(settings.tail(output, len), tail, "{output} of {len}");
+            assert_eq!(settings.tail(output).of(len), tail, "{output} of {len}");
         }
     }
 }

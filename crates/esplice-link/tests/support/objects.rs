@@ -344,6 +344,15 @@ fn value(text: &str, dot: u32, starts: &BTreeMap<String, u32>) -> u32 {
         let (name, offset) = rest.split_once(") + ").unwrap();
         return starts[name] + number(offset);
     }
+    // The room that an output section has at its end.
+    if let Some(rest) = text.strip_prefix(". + MAX(") {
+        let (least, rest) = rest.split_once(", MIN(").unwrap();
+        let (most, rest) = rest.split_once(", (ABSOLUTE(.) - ADDR(").unwrap();
+        let (name, share) = rest.split_once(")) / ").unwrap();
+        let len = dot - starts[name];
+        let share = len / number(share.strip_suffix("))").unwrap());
+        return dot + number(least).max(share.min(number(most)));
+    }
     if let Some(rest) = text.strip_prefix(". + ") {
         return dot + number(rest);
     }
