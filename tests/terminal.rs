@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::{Read, Write as _},
     os::{fd::OwnedFd, unix::fs::symlink},
     path::Path,
     process::{Child, Command, Stdio},
@@ -54,6 +54,10 @@ impl Wire {
 }
 
 fn read_until(file: &mut File, text: &str) -> String {
+    read_until_of(file, text)
+}
+
+fn read_until_of(file: &mut impl Read, text: &str) -> String {
     let mut read = vec![];
     let mut byte = [0];
     while !read.ends_with(text.as_bytes()) {
@@ -293,6 +297,26 @@ fn keys_that_reset_a_board() {
     terminal.shows("DOWNLOAD(USB/UART0/1)");
     terminal.types(b"\x1d");
     terminal.ends(0);
+}
+
+#[test]
+fn a_port_that_is_gone_holds_no_other_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, mut second) = (wire(), wire());
+    let words = format!("--port {} --no-reset", second.name);
+    let mut child = piped(&mut program(directory.path(), &first.name, &words));
+    let mut out = child.stdout.take().unwrap();
+    second.board.write_all(b"both are there\n").unwrap();
+    read_until_of(&mut out, "2| both are there\n");
+    drop(first);
+    // It is waited for, for as long as it takes.
+    read_until_of(child.stderr.as_mut().unwrap(), "waiting until it is back\n");
+    for round in 0..3 {
+        second.board.write_all(format!("round {round}\n").as_bytes()).unwrap();
+        read_until_of(&mut out, &format!("2| round {round}\n"));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 /// A pager or a pipe behind the program shares the terminal: nothing is read from it then.

@@ -3,6 +3,9 @@
 //!     tests/firmware/build-large
 //!     cargo bench -p esplice-monitor --bench decoding -- target/firmware/large.elf
 //!
+//! In the end another reading of the ELF is prepared, as the command line does beside the board's first words, and
+//! asked for all addresses once more: that is what decoding then adds to a line.
+//!
 //! A million addresses are drawn by a seed over all code of the firmware. addr2line answers a part of
 //! the same, one after the other on its standard input, in one process.
 #![allow(clippy::disallowed_methods, reason = "a benchmark asks the host for the time")]
@@ -65,6 +68,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     lines(&symbols)?;
+
+    let prepared = Symbols::from_elf(&bytes)?;
+    let start = Instant::now();
+    prepared.prepare(&|| true);
+    println!("prepared in {:?}", start.elapsed());
+    let (mut slowest, mut late) = (Duration::ZERO, 0);
+    for addr in &addresses {
+        let one = Instant::now();
+        black_box(prepared.frames((*addr).into()));
+        slowest = slowest.max(one.elapsed());
+        late += u32::from(one.elapsed() > Duration::from_millis(2));
+    }
+    println!("then the slowest address takes {slowest:?}, {late} of {ADDRESSES} more than 2 ms");
 
     for peer in ["riscv64-unknown-elf-addr2line", "addr2line"] {
         let start = Instant::now();

@@ -177,6 +177,26 @@ impl<'a> Symbols<'a> {
         Symbols { rom: Some(Box::new(rom)), ..self }
     }
 
+    /// Reads ahead what [`Symbols::frames`] and [`Symbols::unwind`] would read at an address of each
+    /// function, so that they answer within microseconds, for as long as `goes_on` says so. It takes
+    /// about as much time and memory as to ask for all of them.
+    pub fn prepare(&self, goes_on: &dyn Fn() -> bool) {
+        self.unwind.prepare();
+        let mut last = None;
+        for function in &self.functions {
+            if !goes_on() {
+                return;
+            }
+            if last.replace(function.addr) != Some(function.addr) {
+                let _ = self.debug_frames(function.addr);
+            }
+        }
+        let _ = self.calls();
+        if let Some(rom) = &self.rom {
+            rom.prepare(goes_on);
+        }
+    }
+
     /// The processor that the code is for.
     pub fn architecture(&self) -> Architecture {
         self.architecture

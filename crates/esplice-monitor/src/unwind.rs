@@ -89,6 +89,11 @@ impl<'a> UnwindTables<'a> {
         UnwindTables { debug_frame, eh_frame, bases, is_empty, places: Default::default() }
     }
 
+    /// Reads where the entries lie.
+    pub fn prepare(&self) {
+        self.covers(0);
+    }
+
     /// Whether there is an entry for the function that `addr` lies in.
     fn covers(&self, addr: u32) -> bool {
         let [debug, eh] = &self.places;

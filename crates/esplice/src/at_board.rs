@@ -50,7 +50,7 @@ pub fn work<T>(
 ) -> Result<T, Failure> {
     with_options(args, touch, shell, interrupt, |board, options, shell| {
         let mut chip = None;
-        let port = board.port.as_mut();
+        let port: &mut dyn Port = board.port.as_mut();
         let done = with_board(port, options, &mut |event| flashing::tell(event, shell), {
             let chip = &mut chip;
             |session, info| {

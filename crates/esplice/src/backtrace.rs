@@ -1,15 +1,20 @@
 //! A panic's functions and lines, for people and for programs.
 
 use std::{
-    cell::{Cell, OnceCell},
     fs::File,
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, sync_channel},
+    },
+    thread::Scope,
 };
 
 use esplice_monitor::{
-    BacktraceEnd, CoreDump, DefmtTable, Frame, PanicReport, Symbols, decode, decode_core, sanitise,
+    BacktraceEnd, CoreDump, DefmtTable, Frame, OtherCore, PanicReport, Symbols, decode,
+    decode_core, sanitise,
 };
 
 use crate::{
@@ -51,6 +56,11 @@ impl FirmwareElf {
         Ok(FirmwareElf(Arc::new(bytes)))
     }
 
+    /// Its SHA-256 in hex.
+    fn hash(&self) -> String {
+        hex(&esplice_image::sha256(&self.0))
+    }
+
     /// The texts of its defmt log, if it has one that can be read.
     pub fn defmt(&self, shell: &mut Shell) -> Option<Arc<DefmtTable>> {
         match DefmtTable::from_elf(&self.0) {
@@ -67,10 +77,39 @@ impl FirmwareElf {
 pub struct Decoder<'a> {
     elf: Option<&'a FirmwareElf>,
     rom: Option<&'a FirmwareElf>,
-    /// Read at the first panic.
-    symbols: OnceCell<Option<Symbols<'a>>>,
-    told_stale: Cell<bool>,
-    told_pc: Cell<Option<u32>>,
+    symbols: Mutex<Prepared<'a>>,
+    /// What is prepared is needed now, or no more.
+    hurry: Arc<AtomicBool>,
+    elf_hash: Arc<OnceLock<String>>,
+    told: Mutex<Told>,
+}
+
+/// What is known of the code.
+enum Prepared<'a> {
+    /// Nothing was begun: it is read when it is asked for.
+    Not,
+    /// A thread reads it.
+    Coming(Receiver<Option<Symbols<'a>>>),
+    Ready(Option<Symbols<'a>>),
+}
+
+/// What is told once.
+#[derive(Debug, Default)]
+struct Told {
+    stale: bool,
+    pc: Option<u32>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<'a>(elf: Option<&'a FirmwareElf>, rom: Option<&'a FirmwareElf>) -> Option<Symbols<'a>> {
+    let read = |elf: &'a FirmwareElf| Symbols::from_elf(&elf.0).ok();
+    match (elf.and_then(read), rom.and_then(read)) {
+        (Some(symbols), Some(rom)) => Some(symbols.with_rom(rom)),
+        (symbols, rom) => symbols.or(rom),
+    }
 }
 
 impl<'a> Decoder<'a> {
@@ -79,27 +118,65 @@ impl<'a> Decoder<'a> {
         Decoder {
             elf,
             rom,
-            symbols: OnceCell::new(),
-            told_stale: Cell::new(false),
-            told_pc: Cell::new(None),
+            symbols: Mutex::new(Prepared::Not),
+            hurry: Arc::default(),
+            elf_hash: Arc::default(),
+            told: Mutex::default(),
         }
     }
 
-    fn symbols(&self) -> Option<&Symbols<'a>> {
-        let read = |elf: &'a FirmwareElf| Symbols::from_elf(&elf.0).ok();
-        let both = || match (self.elf.and_then(read), self.rom.and_then(read)) {
-            (Some(symbols), Some(rom)) => Some(symbols.with_rom(rom)),
-            (symbols, rom) => symbols.or(rom),
-        };
-        self.symbols.get_or_init(both).as_ref()
+    /// Begins to read the ELFs on a thread of `scope`, so that a panic's lines need not wait for it.
+    pub fn prepare<'scope>(&self, scope: &'scope Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        let (elf, rom) = (self.elf, self.rom);
+        if elf.is_none() && rom.is_none() {
+            return;
+        }
+        let (sender, receiver) = sync_channel(1);
+        let (hurry, hash) = (Arc::clone(&self.hurry), Arc::clone(&self.elf_hash));
+        scope.spawn(move || {
+            let symbols = read(elf, rom);
+            if let Some(symbols) = &symbols {
+                symbols.prepare(&|| !hurry.load(Ordering::Relaxed));
+            }
+            let _ = sender.send(symbols);
+            if let Some(elf) = elf.filter(|_| !hurry.load(Ordering::Relaxed)) {
+                hash.get_or_init(|| elf.hash());
+            }
+        });
+        *lock(&self.symbols) = Prepared::Coming(receiver);
+    }
+
+    /// What is read on a thread need not be prepared any further.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+    }
+
+    /// Does `work` with what is known of the code.
+    fn with_symbols<T>(&self, work: impl FnOnce(Option<&Symbols<'a>>) -> T) -> T {
+        let mut prepared = lock(&self.symbols);
+        if let Prepared::Coming(receiver) = &*prepared {
+            self.hurry();
+            // A thread that gave nothing leaves it to be read here.
+            *prepared = receiver.recv().map_or(Prepared::Not, Prepared::Ready);
+        }
+        if let Prepared::Not = &*prepared {
+            *prepared = Prepared::Ready(read(self.elf, self.rom));
+        }
+        match &*prepared {
+            Prepared::Ready(symbols) => work(symbols.as_ref()),
+            _ => work(None),
+        }
     }
 
     /// Warns, once, if the firmware was not made of the ELF: `told` is the beginning of the SHA-256
     /// that it tells of its own.
     pub fn compare(&self, told: &str, shell: &mut Shell) {
-        let Some(elf) = self.elf.filter(|_| !self.told_stale.get()) else { return };
-        if !hex(&esplice_image::sha256(&elf.0)).starts_with(told) {
-            self.told_stale.set(true);
+        let Some(elf) = self.elf.filter(|_| !lock(&self.told).stale) else { return };
+        if !self.elf_hash.get_or_init(|| elf.hash()).starts_with(told) {
+            lock(&self.told).stale = true;
             shell.warning(&format!(
                 "the firmware was made of another ELF, whose SHA-256 begins with {told}: functions \
                  and lines may be wrong"
@@ -109,8 +186,9 @@ impl<'a> Decoder<'a> {
 
     /// Tells where the program stood when the chip was reset, if that is known and new.
     pub fn tell_saved_pc(&self, pc: u32, shell: &mut Shell) {
-        let frames = self.symbols().map(|symbols| symbols.frames(pc.into())).unwrap_or_default();
-        if frames.is_empty() || self.told_pc.replace(Some(pc)) == Some(pc) {
+        let frames = self.with_symbols(|symbols| symbols.map(|symbols| symbols.frames(pc.into())));
+        let frames = frames.unwrap_or_default();
+        if frames.is_empty() || lock(&self.told).pc.replace(pc) == Some(pc) {
             return;
         }
         let frame = |symbol| Frame { addr: pc, symbol: Some(symbol), times: 1 };
@@ -120,13 +198,14 @@ impl<'a> Decoder<'a> {
 
     /// Tells of a panic. `message` is its message in one line.
     pub fn tell(&self, report: &PanicReport, message: String, shell: &mut Shell) {
-        let symbols = self.symbols();
-        let frames = decode(report, symbols);
-        let others: Vec<(u32, Vec<Frame>)> = report
-            .other_cores
-            .iter()
-            .map(|other| (other.core, decode_core(report, other, symbols)))
-            .collect();
+        let (frames, others, is_foreign) = self.with_symbols(|symbols| {
+            let frames = decode(report, symbols);
+            let of_core = |other: &OtherCore| (other.core, decode_core(report, other, symbols));
+            let others: Vec<(u32, Vec<Frame>)> = report.other_cores.iter().map(of_core).collect();
+            let is_foreign =
+                symbols.is_some_and(|symbols| !frames.is_empty() && knows_none(symbols, &frames));
+            (frames, others, is_foreign)
+        });
         if let Some(told) = report.elf_sha256() {
             self.compare(told, shell);
         }
@@ -149,8 +228,7 @@ impl<'a> Decoder<'a> {
                 text.push_str(&format!("\nBacktrace of core {core}:{}", lines_of(frames)));
             }
             shell.panic(&text);
-        } else if symbols.is_some_and(|symbols| !frames.is_empty() && knows_none(symbols, &frames))
-        {
+        } else if is_foreign {
             shell.warning(
                 "no address of the panic lies in the code of the ELF: is it that of the firmware \
                  that runs?",
@@ -168,14 +246,16 @@ impl Decoder<'_> {
         if !dump.is_sound {
             shell.warning("the core dump's checksum is wrong: some of it did not come as it was");
         }
-        let symbols = self.symbols();
-        let mut text = format!("Core dump of {} tasks:", dump.tasks.len());
+        let mut text = match dump.tasks.len() {
+            1 => "Core dump of 1 task:".to_owned(),
+            count => format!("Core dump of {count} tasks:"),
+        };
         if let Some(reason) = &dump.reason {
             text.push_str(&format!(" {}", clean(reason)));
         }
         let mut tasks = vec![];
         for task in &dump.tasks {
-            let frames = dump.frames(task, symbols);
+            let frames = self.with_symbols(|symbols| dump.frames(task, symbols));
             let name = task.name.as_deref().unwrap_or("without a name");
             let state = match (task.crashed, task.is_broken) {
                 (true, _) => ", which crashed",

@@ -44,6 +44,11 @@ impl Interrupt {
         self.asked.load(Ordering::SeqCst)
     }
 
+    /// Has ports wait for nothing any more: what they were for is over.
+    pub fn stop_ports(&self) {
+        self.ports.store(true, Ordering::SeqCst);
+    }
+
     /// Lets ports work again, for what is to be put in order before the end.
     pub fn let_ports_work(&self) {
         self.ports.store(false, Ordering::SeqCst);

@@ -24,7 +24,7 @@ pub const FIRST_BAUD: u32 = 115_200;
 
 /// An open port, and the ways into download mode that fit it.
 pub struct Board {
-    pub port: Box<dyn Port>,
+    pub port: Box<dyn Port + Send>,
     pub strategies: Vec<Strategy>,
     /// What goes wrong on a virtual board as planned.
     faults: Option<FaultLog>,

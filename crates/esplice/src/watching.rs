@@ -15,6 +15,7 @@ pub use console::restore_terminal;
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -30,7 +31,7 @@ use self::{
     log_file::LogFile,
     report::{Part, ReportFiles, Verdict, WatchReport, parts_of},
     screen::{Look, Screen},
-    session::{End, Line, Session},
+    session::{End, Line, Session, Stage},
     teller::{Display, Teller},
     verdict::{Case, last_lines, settled},
 };
@@ -91,7 +92,7 @@ fn waits_for_download() -> String {
 
 /// A board that is to be watched.
 pub struct Watched<'a> {
-    pub port: &'a mut dyn Port,
+    pub port: &'a mut (dyn Port + Send),
     pub strategies: &'a [Strategy],
     /// When it was let go, none if it was not reset.
     pub since: Option<Moment>,
@@ -231,6 +232,9 @@ impl Watching {
                 teller,
                 outgoing: VecDeque::new(),
                 sending: false,
+                filter_off: None,
+                // A command that waits for something is told at once.
+                reconnects: self.reconnect || !(self.expects() || self.tests_wanted),
             });
         }
         let resets = self.script.steps.iter().find(|(_, step)| *step == Step::Reset);
@@ -248,19 +252,13 @@ impl Watching {
         if console.as_ref().is_some_and(Console::has_keys) {
             shell.status(KEYS);
         }
-        let mut session = Session {
-            lines,
-            console,
-            typed_to: 0,
-            filter_off: None,
-            // A command that waits for something is told at once.
-            reconnects: self.reconnect || !(self.expects() || self.tests_wanted),
-            display: Display::new(several),
-        };
-        let ended = session.run(shell);
+        let mut session = Session { lines, console };
+        let stage = Mutex::new(Stage { display: Display::new(several), shell });
+        let ended = session.run(&stage, &decoder, interrupt);
+        let Stage { display, shell } = stage.into_inner().unwrap_or_else(PoisonError::into_inner);
         // The terminal is given back before more is said.
         session.console = None;
-        self.finish(ended, session, shell)
+        self.finish(ended, session, display, shell)
     }
 
     /// The watch of the first board.
@@ -293,7 +291,8 @@ impl Watching {
     fn finish(
         &self,
         ended: Result<End, Failure>,
-        mut session: Session<'_>,
+        mut session: Session<'_, '_>,
+        mut display: Display,
         shell: &mut Shell,
     ) -> Result<(), Failure> {
         shell.flush_board();
@@ -308,7 +307,7 @@ impl Watching {
             let outcome =
                 if let Ok(End::Settled(_, outcome)) = &ended { Some(outcome) } else { None };
             if outcome.is_none() {
-                line.abandon_test("the watch ended while it ran", &mut session.display, shell);
+                line.abandon_test("the watch ended while it ran", &mut display, shell);
             }
             tests = line.watcher.tests().cloned();
             if let Some(report) = &tests {
@@ -342,7 +341,7 @@ impl Watching {
     fn report(
         &self,
         result: &Result<(), Failure>,
-        session: &Session<'_>,
+        session: &Session<'_, '_>,
         tests: Option<&esplice_monitor::TestReport>,
         shell: &Shell,
     ) -> WatchReport {
@@ -391,7 +390,7 @@ fn expected(watch: &Watch) -> Vec<Option<String>> {
 }
 
 /// A part for each text that was waited for: the first that did not come has failed.
-fn expected_parts(teller: &Teller<'_>, message: Option<&str>) -> Vec<Part> {
+fn expected_parts(teller: &Teller<'_, '_>, message: Option<&str>) -> Vec<Part> {
     let mut since = teller.started;
     let mut failed = false;
     let mut parts = vec![];

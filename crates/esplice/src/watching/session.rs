@@ -1,6 +1,18 @@
-//! The loop of a watch: bytes from the boards to the screen, keys and a script's steps to the boards.
+//! A watch under way: a thread for each board takes its bytes to the screen, and to the board what is typed
+//! and what a script asks for.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{
+            Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
+        },
+    },
+    thread,
+    time::Duration,
+};
 
 use esplice_flash::{Strategy, reset_to_download, reset_to_run};
 use esplice_monitor::{Action, Filter, MonitorError, Outcome, Watcher};
@@ -12,13 +24,16 @@ use super::{
     log_file::LogFile,
     teller::{Display, Teller},
 };
-use crate::{exit::Failure, shell::Shell};
+use crate::{backtrace::Decoder, exit::Failure, interrupt::Interrupt, shell::Shell};
 
-/// The longest single wait for a board's bytes, in its port's time: with nothing else to do, with keys
-/// to look at, and with other ports to look at or bytes to send.
+/// The longest single wait for a board's bytes, in its port's time: with nothing else to do, with orders
+/// to look at, and with bytes to send.
 const WAIT: Duration = Duration::from_millis(50);
-const WAIT_WITH_KEYS: Duration = Duration::from_millis(10);
+const WAIT_FOR_ORDERS: Duration = Duration::from_millis(10);
 const WAIT_SHORT: Duration = Duration::from_millis(2);
+
+/// How often keys are looked for.
+const KEYS_EVERY: Duration = Duration::from_millis(5);
 
 /// Reads made at the end of time, for bytes that had arrived and were not yet fetched.
 const LAST_READS: usize = 16;
@@ -30,19 +45,33 @@ const SENT_AT_ONCE: usize = 64;
 /// Time between two tries to open a port that is gone, beside what the port itself waits.
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
+/// How far a port's clock may be ahead of those of the other ports: virtual boards have clocks that wait
+/// for nobody.
+const MOST_AHEAD: Duration = Duration::from_millis(50);
+
+/// How long another port is waited for without looking up.
+const STEP_EVERY: Duration = Duration::from_millis(20);
+
+/// Orders that wait for a board.
+const ORDERS: usize = 4;
+
 /// One board that is watched.
-pub struct Line<'a> {
-    pub port: &'a mut dyn Port,
+pub struct Line<'a, 'e> {
+    pub port: &'a mut (dyn Port + Send),
     pub strategies: &'a [Strategy],
     /// The firmware's.
     pub baud: u32,
     pub watcher: Watcher,
     pub log: Option<LogFile>,
-    pub teller: Teller<'a>,
+    pub teller: Teller<'a, 'e>,
     /// What is still to be sent.
     pub outgoing: VecDeque<u8>,
     /// A step of the script has put its bytes there.
     pub sending: bool,
+    /// The filter, while it is off.
+    pub filter_off: Option<Filter>,
+    /// A port that goes away is waited for.
+    pub reconnects: bool,
 }
 
 /// How a watch came to its end.
@@ -53,182 +82,348 @@ pub enum End {
     Left,
 }
 
-/// Boards that are watched together.
-pub struct Session<'a> {
-    pub lines: Vec<Line<'a>>,
-    pub console: Option<Console>,
-    /// The board that is typed to.
-    pub typed_to: usize,
-    /// The filter, while it is off.
-    pub filter_off: Option<Filter>,
-    /// A port that goes away is waited for.
-    pub reconnects: bool,
+/// Where what is told of the boards meets.
+pub struct Stage<'s> {
     pub display: Display,
+    pub shell: &'s mut Shell,
 }
 
-impl Session<'_> {
-    /// Goes on until something is settled.
-    pub fn run(&mut self, shell: &mut Shell) -> Result<End, Failure> {
+/// What a key asks of a board.
+#[derive(Debug)]
+enum Order {
+    Send(Vec<u8>),
+    Reset { download: bool },
+    TimeStamps { told: bool },
+    Filter { told: bool },
+}
+
+/// Boards that are watched together.
+pub struct Session<'a, 'e> {
+    pub lines: Vec<Line<'a, 'e>>,
+    pub console: Option<Console>,
+}
+
+/// What all threads of a session see.
+struct Common<'c, 's> {
+    stage: &'c Mutex<Stage<'s>>,
+    /// It is settled, or the user leaves.
+    over: AtomicBool,
+    pace: Pace,
+    has_orders: bool,
+}
+
+impl Common<'_, '_> {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// Ports in step: how far each one's clock has come since the watch began, none for those that nobody
+/// waits for.
+struct Pace {
+    clocks: Mutex<Vec<Option<Duration>>>,
+    moved: Condvar,
+}
+
+impl Pace {
+    fn tell(&self, index: usize, clock: Option<Duration>) {
+        if let Some(held) = lock(&self.clocks).get_mut(index) {
+            *held = clock;
+        }
+        self.moved.notify_all();
+    }
+
+    /// Waits until the others are not far behind.
+    fn wait(&self, index: usize, common: &Common<'_, '_>) {
+        let mut clocks = lock(&self.clocks);
         loop {
-            for index in 0..self.lines.len() {
-                match self.turn(index, shell) {
-                    Ok(Some(outcome)) => return Ok(End::Settled(index, outcome)),
-                    Ok(None) => {}
-                    Err(MonitorError::Port(PortError::Interrupted)) => {
-                        return self.interrupted(shell);
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+            let Some(own) = clocks.get(index).copied().flatten() else { return };
+            let behind = clocks.iter().flatten().any(|other| *other + MOST_AHEAD < own);
+            if !behind || common.is_over() {
+                return;
             }
-            match self.keys(shell) {
-                Ok(Some(end)) => return Ok(end),
-                Ok(None) => {}
-                Err(PortError::Interrupted) => return self.interrupted(shell),
-                Err(error) => return Err(error.into()),
-            }
+            let waited = self.moved.wait_timeout(clocks, STEP_EVERY);
+            clocks = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
 
-    /// A port was told to stop: by the signal, by a key, or as nobody reads.
-    fn interrupted(&mut self, shell: &mut Shell) -> Result<End, Failure> {
-        while let Some(key) = self.console.as_mut().and_then(Console::next) {
-            if key == Key::Quit {
-                return Ok(End::Left);
-            }
-        }
-        if shell.stdout_closed() { Ok(End::Left) } else { Err(Failure::interrupted()) }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    /// Looks after one board.
-    fn turn(&mut self, index: usize, shell: &mut Shell) -> Result<Option<Outcome>, MonitorError> {
-        let wait = if self.lines.len() > 1 {
-            WAIT_SHORT
-        } else if self.console.is_some() {
-            WAIT_WITH_KEYS
-        } else {
-            WAIT
+/// What became of a board.
+type Done = (usize, Result<Option<Outcome>, MonitorError>);
+
+impl Session<'_, '_> {
+    /// Goes on until something is settled.
+    pub fn run(
+        &mut self,
+        stage: &Mutex<Stage<'_>>,
+        decoder: &Decoder<'_>,
+        interrupt: &Interrupt,
+    ) -> Result<End, Failure> {
+        let Session { lines, console } = self;
+        let clocks = lines.iter().map(|_| Some(Duration::ZERO)).collect();
+        let common = Common {
+            stage,
+            over: AtomicBool::new(false),
+            pace: Pace { clocks: Mutex::new(clocks), moved: Condvar::new() },
+            has_orders: console.is_some(),
         };
-        let display = &mut self.display;
-        let Some(line) = self.lines.get_mut(index) else { return Ok(None) };
-        let turned = line.turn(wait, display, shell);
-        let now = line.port.now();
-        match &turned {
-            Ok(None) => line.teller.show_late(now, display, shell),
-            _ => line.teller.show_rest(display, shell),
-        }
-        match turned {
-            Err(PortError::Gone { port }) => {
-                let lost = match line.watcher.seen() {
-                    0 => PortError::Gone { port }.into(),
-                    seen => MonitorError::Lost { port, seen },
-                };
-                if !self.reconnects {
-                    return Err(lost);
-                }
-                self.wait_for(index, lost, shell)?;
-                Ok(None)
+        let names = lines.iter().map(|line| line.port.name().to_owned()).collect();
+        thread::scope(|scope| {
+            decoder.prepare(scope);
+            let (done, outcomes) = channel();
+            let mut orders = vec![];
+            for (index, line) in lines.iter_mut().enumerate() {
+                let (give, take) = sync_channel(ORDERS);
+                orders.push(give);
+                let (common, done) = (&common, done.clone());
+                scope.spawn(move || {
+                    let outcome = line.watch(index, &take, common);
+                    common.pace.tell(index, None);
+                    // Nobody asks any more once it is over.
+                    let _: Result<(), _> = Sender::<Done>::send(&done, (index, outcome));
+                });
             }
-            turned => Ok(turned?),
+            drop(done);
+            let keys = Orders { names, orders, typed_to: 0, waiting: None };
+            let ended = conclude(&outcomes, console, keys, stage);
+            common.over.store(true, Ordering::Relaxed);
+            // Ports that are gone are waited for no longer.
+            interrupt.stop_ports();
+            decoder.hurry();
+            ended
+        })
+    }
+}
+
+/// Waits for the end, and gives keys to the boards meanwhile.
+fn conclude(
+    outcomes: &Receiver<Done>,
+    console: &mut Option<Console>,
+    mut keys: Orders,
+    stage: &Mutex<Stage<'_>>,
+) -> Result<End, Failure> {
+    loop {
+        let done = match console {
+            Some(_) => outcomes.recv_timeout(KEYS_EVERY),
+            None => outcomes.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match done {
+            Ok((index, Ok(Some(outcome)))) => return Ok(End::Settled(index, outcome)),
+            Ok((_, Err(MonitorError::Port(PortError::Interrupted)))) => {
+                return interrupted(console, lock(stage).shell);
+            }
+            Ok((_, Err(error))) => return Err(error.into()),
+            // A thread that ended with nothing to say has panicked, which the scope passes on.
+            Ok((_, Ok(None))) | Err(RecvTimeoutError::Disconnected) => return Ok(End::Left),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        match keys.take(console, stage) {
+            Ok(Some(end)) => return Ok(end),
+            Ok(None) => {}
+            Err(()) => return interrupted(console, lock(stage).shell),
+        }
+    }
+}
+
+/// A port was told to stop: by the signal, by a key, or as nobody reads.
+fn interrupted(console: &mut Option<Console>, shell: &mut Shell) -> Result<End, Failure> {
+    while let Some(key) = console.as_mut().and_then(Console::next) {
+        if key == Key::Quit {
+            return Ok(End::Left);
+        }
+    }
+    if shell.stdout_closed() { Ok(End::Left) } else { Err(Failure::interrupted()) }
+}
+
+/// Keys on their way to the boards.
+struct Orders {
+    names: Vec<String>,
+    orders: Vec<SyncSender<Order>>,
+    /// The board that is typed to.
+    typed_to: usize,
+    /// An order that its board had no room for.
+    waiting: Option<(usize, Order)>,
+}
+
+impl Orders {
+    /// Hands out what the user typed. An error is the wish to interrupt.
+    fn take(
+        &mut self,
+        console: &mut Option<Console>,
+        stage: &Mutex<Stage<'_>>,
+    ) -> Result<Option<End>, ()> {
+        loop {
+            // Bytes that wait for a board are not joined by more than it can take.
+            if let Some((index, order)) = self.waiting.take()
+                && !self.give(index, order)
+            {
+                return Ok(None);
+            }
+            let Some(key) = console.as_mut().and_then(Console::next) else { return Ok(None) };
+            let typed_to = self.typed_to;
+            match key {
+                Key::Send(bytes) => {
+                    self.give(typed_to, Order::Send(bytes));
+                }
+                Key::Quit => return Ok(Some(End::Left)),
+                Key::Interrupt => return Err(()),
+                Key::Reset | Key::Download => {
+                    self.give(typed_to, Order::Reset { download: key == Key::Download });
+                }
+                Key::TimeStamps => self.to_all(|told| Order::TimeStamps { told }),
+                Key::Filter => self.to_all(|told| Order::Filter { told }),
+                Key::Port(index) => match self.names.get(index) {
+                    Some(name) => {
+                        lock(stage).shell.status(&format!("Keys go to {name}"));
+                        self.typed_to = index;
+                    }
+                    None => lock(stage).shell.status(&format!("There is no port {}", index + 1)),
+                },
+                Key::Help | Key::Unknown => lock(stage).shell.status(KEYS),
+            }
         }
     }
 
-    /// Waits until the port at `index` is there again.
-    fn wait_for(
+    /// Whether the board at `index` has room for `order`, which is kept if not.
+    fn give(&mut self, index: usize, order: Order) -> bool {
+        match self.orders.get(index).map(|orders| orders.try_send(order)) {
+            Some(Err(TrySendError::Full(order))) => {
+                self.waiting = Some((index, order));
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// An order to all boards that changes only what is shown; the first tells of it. A board that has
+    /// no room is busy with what was typed to it, and goes without.
+    fn to_all(&mut self, order: impl Fn(bool) -> Order) {
+        for (index, orders) in self.orders.iter().enumerate() {
+            let _ = orders.try_send(order(index == 0));
+        }
+    }
+}
+
+impl Line<'_, '_> {
+    /// Looks after the board until something is settled, or all is over.
+    fn watch(
         &mut self,
         index: usize,
+        orders: &Receiver<Order>,
+        common: &Common<'_, '_>,
+    ) -> Result<Option<Outcome>, MonitorError> {
+        let wait = if common.has_orders { WAIT_FOR_ORDERS } else { WAIT };
+        let began = self.port.now();
+        while !common.is_over() {
+            let turned =
+                self.obey(orders, common.stage).and_then(|()| self.turn(wait, common.stage));
+            let now = self.port.now();
+            let turned = {
+                let Stage { display, shell } = &mut *lock(common.stage);
+                match &turned {
+                    Ok(None) => self.teller.show_late(now, display, shell),
+                    _ => self.teller.show_rest(display, shell),
+                }
+                turned
+            };
+            match turned {
+                Err(PortError::Gone { port }) => {
+                    let lost = match self.watcher.seen() {
+                        0 => PortError::Gone { port }.into(),
+                        seen => MonitorError::Lost { port, seen },
+                    };
+                    if !self.reconnects {
+                        return Err(lost);
+                    }
+                    // The others go on meanwhile.
+                    common.pace.tell(index, None);
+                    self.come_back(lost, common)?;
+                }
+                Ok(None) => {}
+                turned => return Ok(turned?),
+            }
+            common.pace.tell(index, Some(self.port.now().since(began)));
+            common.pace.wait(index, common);
+        }
+        Ok(None)
+    }
+
+    /// Waits until the port is there again.
+    fn come_back(
+        &mut self,
         lost: MonitorError,
-        shell: &mut Shell,
+        common: &Common<'_, '_>,
     ) -> Result<(), MonitorError> {
-        let Some(line) = self.lines.get_mut(index) else { return Err(lost) };
-        shell.warning(&format!("{lost}: waiting until it is back"));
-        while let Err(error) = line.port.reopen() {
-            let later = line.port.now() + BETWEEN_TRIES;
-            match (error, line.port.wait_until(later)) {
+        lock(common.stage).shell.warning(&format!("{lost}: waiting until it is back"));
+        while let Err(error) = self.port.reopen() {
+            let later = self.port.now() + BETWEEN_TRIES;
+            match (error, self.port.wait_until(later)) {
                 (PortError::Interrupted, _) | (_, Err(PortError::Interrupted)) => {
                     return Err(PortError::Interrupted.into());
                 }
+                (_, Ok(())) if common.is_over() => return Ok(()),
                 (_, Ok(())) => {}
                 // A port without time is gone for good: a virtual board whose power is cut.
                 (_, Err(_)) => return Err(lost),
             }
         }
         // What the board was at is over; it has most likely been reset.
-        line.watcher.was_reset();
-        shell.status(&format!("Port {} is back", line.port.name()));
+        self.watcher.was_reset();
+        lock(common.stage).shell.status(&format!("Port {} is back", self.port.name()));
         Ok(())
     }
 
-    /// Does what the user typed.
-    fn keys(&mut self, shell: &mut Shell) -> Result<Option<End>, PortError> {
-        // Bytes that wait for a board are not joined by more than it can take.
-        let waiting = |lines: &[Line<'_>], typed_to: usize| {
-            line_of(lines, typed_to).is_some_and(|line| !line.outgoing.is_empty())
-        };
-        while !waiting(&self.lines, self.typed_to) {
-            let Some(key) = self.console.as_mut().and_then(Console::next) else { break };
-            let Some(line) = self.lines.get_mut(self.typed_to) else { break };
-            match key {
-                Key::Send(bytes) => line.outgoing.extend(bytes),
-                Key::Quit => return Ok(Some(End::Left)),
-                Key::Interrupt => return Err(PortError::Interrupted),
-                Key::Reset | Key::Download => {
-                    let download = key == Key::Download;
-                    match line.reset_by_key(download, &mut self.display, shell) {
-                        // The next read finds it gone, and waits for it.
-                        Err(PortError::Gone { .. }) => {}
-                        done => done?,
-                    }
-                }
-                Key::TimeStamps => {
-                    let on =
-                        self.lines.iter_mut().map(|line| line.teller.screen.switch_time_stamps());
-                    let on = on.last().unwrap_or(false);
-                    shell.status(if on { "Time stamps on" } else { "Time stamps off" });
-                }
-                Key::Filter => self.switch_filter(shell),
-                Key::Port(index) => match line_of(&self.lines, index) {
-                    Some(line) => {
-                        shell.status(&format!("Keys go to {}", line.port.name()));
-                        self.typed_to = index;
-                    }
-                    None => shell.status(&format!("There is no port {}", index + 1)),
+    /// Does what was ordered, unless there is still something to send.
+    fn obey(
+        &mut self,
+        orders: &Receiver<Order>,
+        stage: &Mutex<Stage<'_>>,
+    ) -> Result<(), PortError> {
+        while self.outgoing.is_empty() {
+            let Ok(order) = orders.try_recv() else { break };
+            match order {
+                Order::Send(bytes) => self.outgoing.extend(bytes),
+                Order::Reset { download } => match self.reset_by_key(download, stage) {
+                    // The next read finds it gone, and waits for it.
+                    Err(PortError::Gone { .. }) => {}
+                    done => done?,
                 },
-                Key::Help | Key::Unknown => shell.status(KEYS),
+                Order::TimeStamps { told } => {
+                    let on = self.teller.screen.switch_time_stamps();
+                    if told {
+                        let text = if on { "Time stamps on" } else { "Time stamps off" };
+                        lock(stage).shell.status(text);
+                    }
+                }
+                Order::Filter { told } => {
+                    let other = self.filter_off.take();
+                    let turned_on = other.is_some();
+                    self.filter_off = self.teller.screen.swap_filter(other);
+                    if told {
+                        lock(stage).shell.status(match (turned_on, &self.filter_off) {
+                            (true, _) => "Filter on",
+                            (false, Some(_)) => "Filter off",
+                            (false, None) => "There is no filter: give one with --filter",
+                        });
+                    }
+                }
             }
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn switch_filter(&mut self, shell: &mut Shell) {
-        let other = self.filter_off.take();
-        let turned_on = other.is_some();
-        let mut was = None;
-        for line in &mut self.lines {
-            was = line.teller.screen.swap_filter(other.clone());
-        }
-        self.filter_off = was;
-        shell.status(match (turned_on, &self.filter_off) {
-            (true, _) => "Filter on",
-            (false, Some(_)) => "Filter off",
-            (false, None) => "There is no filter: give one with --filter",
-        });
-    }
-}
-
-fn line_of<'a, 'b>(lines: &'a [Line<'b>], index: usize) -> Option<&'a Line<'b>> {
-    lines.get(index)
-}
-
-impl Line<'_> {
     /// Sends what is to be sent, reads what has come, and lets the watcher look at both. Waits for
     /// bytes as long as `wait`.
     fn turn(
         &mut self,
         wait: Duration,
-        display: &mut Display,
-        shell: &mut Shell,
+        stage: &Mutex<Stage<'_>>,
     ) -> Result<Option<Outcome>, PortError> {
-        if let Some(outcome) = self.act(display, shell)? {
+        if let Some(outcome) = self.act(stage)? {
             return Ok(Some(outcome));
         }
         let mut buf = [0; 4096];
@@ -241,11 +436,12 @@ impl Line<'_> {
                     break;
                 }
                 let bytes = buf.get(..count).unwrap_or_default();
-                if let Some(outcome) = self.take(bytes, now, display, shell) {
+                if let Some(outcome) = self.take(bytes, now, stage) {
                     return Ok(Some(outcome));
                 }
             }
             let Line { watcher, teller, .. } = self;
+            let Stage { display, shell } = &mut *lock(stage);
             let outcome = watcher.tick(now, &mut |event| teller.tell(&event, now, display, shell));
             if outcome.is_some() {
                 return Ok(outcome);
@@ -256,20 +452,15 @@ impl Line<'_> {
         let until = self.watcher.deadline().map_or(until, |deadline| deadline.min(until));
         let count = self.port.read(&mut buf, until)?;
         let now = self.port.now();
-        Ok(self.take(buf.get(..count).unwrap_or_default(), now, display, shell))
+        Ok(self.take(buf.get(..count).unwrap_or_default(), now, stage))
     }
 
     /// Takes bytes that have come.
-    fn take(
-        &mut self,
-        bytes: &[u8],
-        now: Moment,
-        display: &mut Display,
-        shell: &mut Shell,
-    ) -> Option<Outcome> {
+    fn take(&mut self, bytes: &[u8], now: Moment, stage: &Mutex<Stage<'_>>) -> Option<Outcome> {
         if bytes.is_empty() {
             return None;
         }
+        let Stage { display, shell } = &mut *lock(stage);
         let received = shell.summary.bytes_received.unwrap_or(0);
         shell.summary.bytes_received = Some(received.saturating_add(bytes.len() as u64));
         if let Some(log) = &mut self.log {
@@ -287,18 +478,15 @@ impl Line<'_> {
     }
 
     /// Does what the script asks for and sends a piece of what is to be sent.
-    fn act(
-        &mut self,
-        display: &mut Display,
-        shell: &mut Shell,
-    ) -> Result<Option<Outcome>, PortError> {
+    fn act(&mut self, stage: &Mutex<Stage<'_>>) -> Result<Option<Outcome>, PortError> {
         loop {
             if !self.outgoing.is_empty() {
                 let count = self.outgoing.len().min(SENT_AT_ONCE);
                 let piece: Vec<u8> = self.outgoing.drain(..count).collect();
                 self.port.write(&piece)?;
-                let sent = shell.summary.bytes_sent.unwrap_or(0);
-                shell.summary.bytes_sent = Some(sent.saturating_add(piece.len() as u64));
+                let summary = &mut lock(stage).shell.summary;
+                let sent = summary.bytes_sent.unwrap_or(0);
+                summary.bytes_sent = Some(sent.saturating_add(piece.len() as u64));
                 if !self.outgoing.is_empty() {
                     return Ok(None);
                 }
@@ -317,7 +505,7 @@ impl Line<'_> {
                 Some(Action::Reset) => {
                     // That the port can was seen before.
                     self.reset()?;
-                    self.teller.begin_anew(display, shell);
+                    self.begin_anew(stage);
                     if let Some(outcome) = self.watcher.done(self.port.now()) {
                         return Ok(Some(outcome));
                     }
@@ -325,6 +513,11 @@ impl Line<'_> {
                 _ => return Ok(None),
             }
         }
+    }
+
+    fn begin_anew(&mut self, stage: &Mutex<Stage<'_>>) {
+        let Stage { display, shell } = &mut *lock(stage);
+        self.teller.begin_anew(display, shell);
     }
 
     /// Resets the board, if its port can.
@@ -337,12 +530,7 @@ impl Line<'_> {
     }
 
     /// Does what a key asks for, as far as the port can.
-    fn reset_by_key(
-        &mut self,
-        download: bool,
-        display: &mut Display,
-        shell: &mut Shell,
-    ) -> Result<(), PortError> {
+    fn reset_by_key(&mut self, download: bool, stage: &Mutex<Stage<'_>>) -> Result<(), PortError> {
         let strategy = self.strategies.first().filter(|_| self.port.caps().lines);
         let (done, said) = match (download, strategy) {
             (true, Some(strategy)) => {
@@ -353,12 +541,13 @@ impl Line<'_> {
             (false, _) => (self.reset()?, "Reset"),
         };
         if !done {
-            shell.status(&format!("{} has no lines to reset the board with", self.port.name()));
+            let name = self.port.name();
+            lock(stage).shell.status(&format!("{name} has no lines to reset the board with"));
             return Ok(());
         }
-        self.teller.begin_anew(display, shell);
+        self.begin_anew(stage);
         self.watcher.was_reset();
-        shell.status(said);
+        lock(stage).shell.status(said);
         Ok(())
     }
 }

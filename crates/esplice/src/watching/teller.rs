@@ -27,7 +27,7 @@ impl Display {
 }
 
 /// Tells of one board, and keeps what is told later.
-pub struct Teller<'a> {
+pub struct Teller<'a, 'e> {
     /// The board's place among several, and its port's name.
     pub index: usize,
     pub name: String,
@@ -36,7 +36,7 @@ pub struct Teller<'a> {
     pub began: Moment,
     /// When the watch began.
     pub started: Moment,
-    pub decoder: &'a Decoder<'a>,
+    pub decoder: &'a Decoder<'e>,
     pub interrupt: &'a Interrupt,
     pub tests: TestScreen,
     /// Something is waited for: what went wrong is told in the end.
@@ -51,13 +51,13 @@ pub struct Teller<'a> {
     told_errors: Vec<BootErrorKind>,
 }
 
-impl<'a> Teller<'a> {
+impl<'a, 'e> Teller<'a, 'e> {
     pub fn new(
-        decoder: &'a Decoder<'a>,
+        decoder: &'a Decoder<'e>,
         interrupt: &'a Interrupt,
         screen: Screen,
         began: Moment,
-    ) -> Teller<'a> {
+    ) -> Teller<'a, 'e> {
         Teller {
             index: 0,
             name: String::new(),
