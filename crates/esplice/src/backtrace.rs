@@ -89,9 +89,12 @@ enum Prepared<'a> {
     /// Nothing was begun: it is read when it is asked for.
     Not,
     /// A thread reads it.
-    Coming(Receiver<Option<Symbols<'a>>>),
-    Ready(Option<Symbols<'a>>),
+    Coming(Receiver<Known<'a>>),
+    Ready(Known<'a>),
 }
+
+/// None where no ELF can be read.
+type Known<'a> = Option<Box<Symbols<'a>>>;
 
 /// What is told once.
 #[derive(Debug, Default)]
@@ -104,12 +107,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read<'a>(elf: Option<&'a FirmwareElf>, rom: Option<&'a FirmwareElf>) -> Option<Symbols<'a>> {
+fn read<'a>(elf: Option<&'a FirmwareElf>, rom: Option<&'a FirmwareElf>) -> Known<'a> {
     let read = |elf: &'a FirmwareElf| Symbols::from_elf(&elf.0).ok();
-    match (elf.and_then(read), rom.and_then(read)) {
+    let known = match (elf.and_then(read), rom.and_then(read)) {
         (Some(symbols), Some(rom)) => Some(symbols.with_rom(rom)),
         (symbols, rom) => symbols.or(rom),
-    }
+    };
+    known.map(Box::new)
 }
 
 impl<'a> Decoder<'a> {
@@ -166,7 +170,7 @@ impl<'a> Decoder<'a> {
             *prepared = Prepared::Ready(read(self.elf, self.rom));
         }
         match &*prepared {
-            Prepared::Ready(symbols) => work(symbols.as_ref()),
+            Prepared::Ready(symbols) => work(symbols.as_deref()),
             _ => work(None),
         }
     }

@@ -274,8 +274,8 @@ impl Orders {
                 Key::Reset | Key::Download => {
                     self.give(typed_to, Order::Reset { download: key == Key::Download });
                 }
-                Key::TimeStamps => self.to_all(|told| Order::TimeStamps { told }),
-                Key::Filter => self.to_all(|told| Order::Filter { told }),
+                Key::TimeStamps => self.give_all(|told| Order::TimeStamps { told }),
+                Key::Filter => self.give_all(|told| Order::Filter { told }),
                 Key::Port(index) => match self.names.get(index) {
                     Some(name) => {
                         lock(stage).shell.status(&format!("Keys go to {name}"));
@@ -301,7 +301,7 @@ impl Orders {
 
     /// An order to all boards that changes only what is shown; the first tells of it. A board that has
     /// no room is busy with what was typed to it, and goes without.
-    fn to_all(&mut self, order: impl Fn(bool) -> Order) {
+    fn give_all(&mut self, order: impl Fn(bool) -> Order) {
         for (index, orders) in self.orders.iter().enumerate() {
             let _ = orders.try_send(order(index == 0));
         }
