@@ -350,3 +350,18 @@ fn files_with_offsets_are_flashed_where_they_say() {
     run(at, &format!("{flash} torn.hex")).check(3, &["torn.hex: "]);
     assert!(!at.join("b.flash").exists() || fs::read(at.join("b.flash")).unwrap()[0] == 0xff);
 }
+
+/// A place that is not there is made and told, once; a command that fails makes none.
+#[test]
+fn a_missing_directory_is_made_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    fs::write(at.join("a.bin"), [1, 2, 3]).unwrap();
+    let merge = "image merge --chip esp32c3";
+    let said = run(at, &format!("{merge} -o out/of/a.bin 0 a.bin")).check(0, &[]);
+    assert_eq!(said.err.matches("Made the directory out/of\n").count(), 1, "{said:#?}");
+    let said = run(at, &format!("{merge} -o out/of/b.bin 0 a.bin")).check(0, &[]);
+    assert!(!said.err.contains("directory"), "{said:#?}");
+    run(at, "read 0x10000000 0x1000 new/a.bin --port sim:esp32c3 --stub none").check(6, &[]);
+    assert_eq!(support::files(at), ["a.bin", "out"]);
+}

@@ -233,7 +233,7 @@ impl SimError {
                 "stop the other program, or give this board a file of its own".into()
             }
             SimError::FlashSize { usual, .. } => format!(
-                "a flash file is the raw contents, of 1, 2, 4, 8 or 16 MiB; remove it and one of {usual} bytes is made"
+                "a flash file is the raw contents, of 1, 2, 4, 8 or 16 MiB: name one that is not there yet, and it is made, of {usual} bytes; `esplice write 0 FILE` puts an image into it"
             ),
             SimError::Chip(error) => return error.hint(),
             SimError::Stopped { source, .. } => return source.hint(),

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     exit::{Exit, Failure},
+    shell::Shell,
     source,
 };
 
@@ -64,6 +65,8 @@ pub struct Staged {
     /// None where the place holds these bytes already.
     file: Option<tempfile::NamedTempFile>,
     path: PathBuf,
+    /// The directories that were made for it, the outermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Staged {
@@ -76,7 +79,8 @@ impl Staged {
         if path.is_dir() {
             return Err(cannot(path, &io::Error::from(io::ErrorKind::IsADirectory)));
         }
-        fs::create_dir_all(directory).map_err(|e| cannot(path, &e))?;
+        let made = made_directories(directory).map_err(|e| cannot(path, &e))?;
+        let mut staged = Staged { file: None, path: path.to_owned(), made };
         let mut builder = tempfile::Builder::new();
         builder.prefix(".esplice-").suffix(".tmp");
         // As plain files are made: the user's umask decides.
@@ -84,17 +88,39 @@ impl Staged {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(directory).map_err(|e| cannot(path, &e))?;
         file.write_all(bytes).map_err(|e| cannot(path, &e))?;
-        Ok(Staged { file: Some(file), path: path.to_owned() })
+        staged.file = Some(file);
+        Ok(staged)
     }
 
     /// [`Staged::write`] for files that may be there already: one that holds these bytes gets the time of
     /// now and no others, which is faster, and spares the disk.
     pub fn write_changed(path: &Path, bytes: &[u8]) -> Result<Staged, Failure> {
         if holds(path, bytes).unwrap_or(false) {
-            return Ok(Staged { file: None, path: path.to_owned() });
+            return Ok(Staged { file: None, path: path.to_owned(), made: Vec::new() });
         }
         Staged::write(path, bytes)
     }
+}
+
+/// What was not committed goes, and the directories made for it.
+impl Drop for Staged {
+    fn drop(&mut self) {
+        drop(self.file.take());
+        for directory in self.made.iter().rev() {
+            // One that holds something else by now stays.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+/// Makes `directory` and those above it that are missing; gives those it made, the outermost first.
+fn made_directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let above = directory.ancestors().filter(|above| !above.as_os_str().is_empty());
+    let mut missing: Vec<_> =
+        above.take_while(|above| !above.exists()).map(Path::to_owned).collect();
+    missing.reverse();
+    fs::create_dir_all(directory)?;
+    Ok(missing)
 }
 
 /// Files that get their names together, by [`Outputs::commit`].
@@ -115,16 +141,31 @@ impl Outputs {
         self.files.push(staged);
     }
 
-    /// Gives all files their names.
-    pub fn commit(self) -> Result<(), Failure> {
-        for Staged { file, path } in self.files {
-            let Some(file) = file else {
-                touch(&path);
+    /// Gives all files their names, and tells which directories were made for them.
+    pub fn commit(mut self, shell: &mut Shell) -> Result<(), Failure> {
+        let mut told: Option<PathBuf> = None;
+        for mut staged in std::mem::take(&mut self.files) {
+            let Some(file) = staged.file.take() else {
+                touch(&staged.path);
                 continue;
             };
-            file.persist(&path).map_err(|e| cannot(&path, &e.error))?;
+            file.persist(&staged.path).map_err(|e| cannot(&staged.path, &e.error))?;
+            // A mistyped place is seen.
+            if let Some(innermost) = std::mem::take(&mut staged.made).pop()
+                && told.as_ref() != Some(&innermost)
+            {
+                shell.status(&format!("Made the directory {}", innermost.display()));
+                told = Some(innermost);
+            }
         }
         Ok(())
+    }
+}
+
+/// The first file, for which directories were made, goes last.
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        while self.files.pop().is_some() {}
     }
 }
 
@@ -187,6 +228,7 @@ fn cannot(path: &Path, error: &io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::Format;
 
     #[test]
     fn names_are_made_from_the_image() {
@@ -215,8 +257,36 @@ mod tests {
 
         let mut outputs = Outputs::default();
         outputs.add(&path, b"new").unwrap();
-        outputs.commit().unwrap();
+        outputs.commit(&mut shell()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn directories_are_made_and_taken_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let there = directory.path().join("there");
+        fs::create_dir(&there).unwrap();
+        for path in [there.join("a/b/c.bin"), there.join("d.bin")] {
+            let mut outputs = Outputs::default();
+            outputs.add(&path, b"new").unwrap();
+            outputs.add(&path.with_extension("elf"), b"another").unwrap();
+            drop(outputs);
+            assert_eq!(fs::read_dir(&there).unwrap().count(), 0, "{}", path.display());
+        }
+        let path = there.join("a/b/c.bin");
+        let mut outputs = Outputs::default();
+        outputs.add(&path, b"new").unwrap();
+        outputs.commit(&mut shell()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        // What others put there meanwhile stays.
+        let staged = Staged::write(&there.join("e/f.bin"), b"new").unwrap();
+        fs::write(there.join("e/other"), "other").unwrap();
+        drop(staged);
+        assert!(there.join("e/other").is_file());
+    }
+
+    fn shell() -> Shell {
+        Shell::new(Format::Text, true)
     }
 
     #[cfg(unix)]
@@ -232,7 +302,7 @@ mod tests {
         let mut outputs = Outputs::default();
         outputs.add(&path, b"same").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago);
-        outputs.commit().unwrap();
+        outputs.commit(&mut shell()).unwrap();
         assert!(fs::metadata(&path).unwrap().modified().unwrap() >= written);
     }
 
@@ -248,7 +318,7 @@ mod tests {
             assert_eq!(staged.file.is_some(), written);
             let mut outputs = Outputs::default();
             outputs.add_staged(staged);
-            outputs.commit().unwrap();
+            outputs.commit(&mut shell()).unwrap();
             assert_eq!(fs::read(&path).unwrap(), bytes);
         };
         check(&old, true);

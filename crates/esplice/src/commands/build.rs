@@ -103,7 +103,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     if interrupt.is_asked() {
         return Err(Failure::interrupted());
     }
-    outputs.commit()?;
+    outputs.commit(shell)?;
 
     let len = firmware.image.len();
     let mut text =

@@ -76,7 +76,7 @@ fn write(
     };
     let mut outputs = Outputs::default();
     outputs.add(file, &bytes)?;
-    outputs.commit()?;
+    outputs.commit(shell)?;
     let (shown, offset) = (file.display(), range.offset);
     let text = format!("{shown}: {len} bytes from {offset}, {}\n", kind.name());
     let value = json!({ "output": file, "offset": offset.0, "len": len, "format": kind.word() });

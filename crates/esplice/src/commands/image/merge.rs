@@ -120,7 +120,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
 
     let mut outputs = Outputs::default();
     outputs.add(&args.output, &bytes)?;
-    outputs.commit()?;
+    outputs.commit(shell)?;
     let parts = writes.iter().map(
         |write| json!({ "name": write.name, "offset": write.offset.0, "len": write.data.len() }),
     );

@@ -62,7 +62,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
             "file": path,
         }));
     }
-    outputs.commit()?;
+    outputs.commit(shell)?;
     shell.result("image-split", &text, values.into());
     Ok(())
 }

@@ -35,9 +35,6 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
                 .hint("`esplice build` gives them to TinyGo"));
         }
     };
-    std::fs::create_dir_all(&args.dir).map_err(|e| {
-        Failure::new(Exit::Internal, format!("cannot create {}: {e}", args.dir.display()))
-    })?;
     let mut outputs = Outputs::default();
     let mut paths = Vec::new();
     for file in &files {
@@ -45,7 +42,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         outputs.add(&path, &file.bytes)?;
         paths.push(path);
     }
-    outputs.commit()?;
+    outputs.commit(shell)?;
     let text: String = paths.iter().map(|path| format!("{}\n", path.display())).collect();
     shell.result("layout-emit", &text, json!({ "files": paths }));
     Ok(())

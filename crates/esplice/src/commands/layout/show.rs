@@ -34,7 +34,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     if let Some(path) = &args.html {
         outputs.add(path, esplice_link::to_html(&map).as_bytes())?;
     }
-    outputs.commit()?;
+    outputs.commit(shell)?;
     shell.summary.chip = Some(chip.display_name.clone());
     shell.result("layout", &map.to_text(), super::value(&map));
     Ok(())
