@@ -110,11 +110,9 @@ impl Project {
 
     fn from_settings(settings: &Settings, flags: Flags) -> Result<Project, Failure> {
         let mut s = Settler::new(settings);
-        let text = |text: &str| Ok(text.to_owned());
+        let path = |file: PathBuf| file.to_string_lossy().into_owned();
 
-        let target_file = flags.target.target_file.map(|file| file.to_string_lossy().into_owned());
-        let file =
-            s.one("project", "target-file", target_file.map(|f| ("--target-file", f)), text, None)?;
+        let file = s.text("project", "target-file", flags.target.target_file.map(path))?;
         let of_file = file.map(|file| added_target(settings, file)).transpose()?;
         let (target_file, of_file) = match of_file {
             Some((path, t)) => {
@@ -122,210 +120,105 @@ impl Project {
             }
             None => (None, None),
         };
-        let flag = flags.target.target.map(|t| ("--target", t));
-        let target = s.one("project", "target", flag, text, of_file)?.map(target).transpose()?;
+        let target = s.value("project", "target", &value::TEXT, flags.target.target, of_file)?;
+        let target = target.map(target_called).transpose()?;
         let board = target.as_ref().and_then(|target| target.value.board());
         let target = target.map(|t| Settled { value: t.value.chip(), origin: t.origin });
         let chip = target.as_ref().map(|target| target.value);
-        let of_chip = |value: fn(&Chip) -> String| {
-            chip.map(|c| Settled { value: value(c), origin: Origin::Chip(c.name.clone()) })
+        let of_hardware = |of_board: fn(&Board) -> Option<String>, of_chip: fn(&Chip) -> String| {
+            let of_board = board.and_then(|board| Some((of_board(board)?, board)));
+            let of_board = of_board
+                .map(|(value, board)| Settled { value, origin: Origin::Board(board.name.clone()) });
+            let of_chip = || {
+                let origin = Origin::Chip(chip?.name.clone());
+                Some(Settled { value: of_chip(chip?), origin })
+            };
+            of_board.or_else(of_chip)
         };
-        let of_board = |value: fn(&Board) -> Option<String>| {
-            let board = board?;
-            Some(Settled { value: value(board)?, origin: Origin::Board(board.name.clone()) })
-        };
-
-        let port = s.one("project", "port", flags.port.port.map(|p| ("--port", p)), text, None)?;
+        let port = s.text("project", "port", flags.port.port)?;
         let port = port.map(|port| board_port(settings, port)).transpose()?;
 
         let cargo = flags.cargo;
-        let package =
-            s.one("build", "package", cargo.package.map(|p| ("--package", p)), text, None)?;
-        let bin = s.one("build", "bin", cargo.bin.map(|b| ("--bin", b)), text, None)?;
-        let features = s.list("build", "features", cargo.features.map(|f| ("--features", f)));
-        let no_default_features = s.switch(
-            "build",
-            "no-default-features",
-            cargo.no_default_features.then_some("--no-default-features"),
-        )?;
-        let profile = s.one(
-            "build",
-            "profile",
-            cargo.profile.map(|p| ("--profile", p)),
-            text,
-            Some(Settled { value: "release".into(), origin: Origin::Default }),
-        )?;
+        let package = s.text("build", "package", cargo.package)?;
+        let bin = s.text("build", "bin", cargo.bin)?;
+        let features = s.list("build", "features", cargo.features)?;
+        let no_default_features =
+            s.switch("build", "no-default-features", cargo.no_default_features)?;
+        let profile =
+            s.or("build", "profile", &value::TEXT, cargo.profile, "release".to_owned())?;
         let stable = linking::asked(settings, cargo.stable || cargo.fresh, cargo.fresh)?;
-        let tags = s.list("build", "tags", flags.go.tags.map(|t| ("--tags", t)));
-        let asked = flags.go.tinygo_target.map(|t| ("--tinygo-target", t));
-        let tinygo_target = s.one("build", "tinygo-target", asked, text, None)?;
+        let tags = s.list("build", "tags", flags.go.tags)?;
+        let tinygo_target = s.text("build", "tinygo-target", flags.go.tinygo_target)?;
         let tinygo_target = tinygo_target.map(|t| own_target(settings, t)).transpose()?;
         let mut of_tinygo = |name| {
-            let value = s.one("build", name, None, text, None)?;
+            let value = s.text("build", name, None)?;
             Ok::<_, Failure>(value.map(|value| value.value))
         };
         let (opt, gc) = (of_tinygo("opt")?, of_tinygo("gc")?);
         let (scheduler, serial) = (of_tinygo("scheduler")?, of_tinygo("serial")?);
         let (panic, stack_size) = (of_tinygo("panic")?, of_tinygo("stack-size")?);
-        let link_args = s.list("build", "link-args", None);
-        let output = s.one(
-            "build",
-            "output",
-            flags.output.map(|o| ("--output", o.to_string_lossy().into_owned())),
-            text,
-            None,
-        )?;
+        let link_args = s.list("build", "link-args", None)?;
+        let output = s.text("build", "output", flags.output.map(path))?;
         let output = output.map(|output| inside(settings, output)).transpose()?;
 
         let image = flags.image;
-        let boot = s.parsed(
-            "image",
-            "boot",
-            image.boot.map(|b| ("--boot", b)),
-            value::boot,
-            BootLayout::to_string,
-            None,
-        )?;
-        let flash_mode = s.one(
-            "image",
+        let boot = s.value("image", "boot", &value::BOOT, image.boot, None)?;
+        let mut of_flash =
+            |name, flag, of_board: fn(&Board) -> Option<String>, of_chip: fn(&Chip) -> String| {
+                s.value("image", name, &value::TEXT, flag, of_hardware(of_board, of_chip))
+            };
+        let flash_mode = of_flash(
             "flash-mode",
-            image.flash_mode.map(|m| ("--flash-mode", m)),
-            text,
-            of_board(|b| b.flash_mode.clone())
-                .or_else(|| of_chip(|c| c.image.default_flash_mode.clone())),
+            image.flash_mode,
+            |b| b.flash_mode.clone(),
+            |c| c.image.default_flash_mode.clone(),
         )?;
-        let flash_freq = s.one(
-            "image",
+        let flash_freq = of_flash(
             "flash-freq",
-            image.flash_freq.map(|f| ("--flash-freq", f)),
-            text,
-            of_board(|b| b.flash_freq.clone())
-                .or_else(|| of_chip(|c| c.image.default_flash_freq.clone())),
+            image.flash_freq,
+            |b| b.flash_freq.clone(),
+            |c| c.image.default_flash_freq.clone(),
         )?;
-        let flash_size = s.one(
-            "image",
+        let flash_size = of_flash(
             "flash-size",
-            image.flash_size.map(|f| ("--flash-size", f)),
-            text,
-            of_board(|b| Some(b.flash_size.clone()))
-                .or_else(|| of_chip(|c| c.image.default_flash_size.clone())),
+            image.flash_size,
+            |b| Some(b.flash_size.clone()),
+            |c| c.image.default_flash_size.clone(),
         )?;
+        let min_rev = s.or("image", "min-rev", &value::REVISION, image.min_rev, 0)?;
+        let max_rev = s.value("image", "max-rev", &value::REVISION, image.max_rev, None)?;
+        let mmu_page_size =
+            s.value("image", "mmu-page-size", &value::SIZE, image.mmu_page_size, None)?;
+        let secure_pad =
+            s.value("image", "secure-pad", &value::SECURE_PAD, image.secure_pad, None)?;
+        let (form, flag) = (&value::IMAGE_SOURCE, image.image_source);
+        let image_source = s.or("image", "source", form, flag, ImageSource::Auto)?;
 
-        let min_rev = s.parsed(
-            "image",
-            "min-rev",
-            image.min_rev.map(|r| ("--min-rev", r)),
-            value::revision,
-            value::revision_text,
-            Some(Settled { value: 0, origin: Origin::Default }),
-        )?;
-        let max_rev = s.parsed(
-            "image",
-            "max-rev",
-            image.max_rev.map(|r| ("--max-rev", r)),
-            value::revision,
-            value::revision_text,
-            None,
-        )?;
-        let mmu_page_size = s.parsed(
-            "image",
-            "mmu-page-size",
-            image.mmu_page_size.map(|p| ("--mmu-page-size", p)),
-            value::offset,
-            u32::to_string,
-            None,
-        )?;
-        let secure_pad = s.parsed(
-            "image",
-            "secure-pad",
-            image.secure_pad.map(|p| ("--secure-pad", p)),
-            value::secure_pad,
-            value::secure_pad_text,
-            None,
-        )?;
-        let image_source = s.parsed(
-            "image",
-            "source",
-            image.image_source.map(|s| ("--image-source", s)),
-            value::image_source,
-            value::image_source_text,
-            Some(Settled { value: ImageSource::Auto, origin: Origin::Default }),
-        )?;
-
-        let baud = s.parsed(
-            "flash",
-            "baud",
-            flags.flash.baud.map(|b| ("--baud", b)),
-            value::baud,
-            u32::to_string,
-            Some(Settled { value: TRANSFER_BAUD, origin: Origin::Default }),
-        )?;
-        let stub = s.parsed(
-            "flash",
-            "stub",
-            flags.flash.stub.map(|s| ("--stub", s)),
-            StubChoice::parse,
-            StubChoice::to_string,
-            Some(Settled { value: StubChoice::Auto, origin: Origin::Default }),
-        )?;
-        let stub = stub.map(|stub| own_stub(settings, stub)).transpose()?;
-        let reset = s.parsed(
-            "flash",
-            "reset",
-            flags.port.reset.map(|r| ("--reset", r)),
-            value::reset,
-            value::ResetChoice::to_string,
-            None,
-        )?;
-        let full = s.switch("flash", "full", flags.flash.full.then_some("--full"))?;
-        let with_bootloader = s.switch(
-            "flash",
-            "with-bootloader",
-            flags.flash.with_bootloader.then_some("--with-bootloader"),
-        )?;
-        let partition = s.one(
-            "flash",
-            "partition",
-            flags.flash.partition.map(|p| ("--partition", p)),
-            text,
-            None,
-        )?;
+        let flash = flags.flash;
+        let baud = s.or("flash", "baud", &value::BAUD, flash.baud, TRANSFER_BAUD)?;
+        let stub = s.or("flash", "stub", &StubChoice::FORM, flash.stub, StubChoice::Auto)?;
+        let stub = own_stub(settings, stub)?;
+        let reset = s.value("flash", "reset", &value::RESET, flags.port.reset, None)?;
+        let full = s.switch("flash", "full", flash.full)?;
+        let with_bootloader = s.switch("flash", "with-bootloader", flash.with_bootloader)?;
+        let partition = s.text("flash", "partition", flash.partition)?;
 
         let watch = flags.watch;
-        let monitor_baud = s.parsed(
-            "monitor",
-            "baud",
-            watch.monitor_baud.map(|b| ("--monitor-baud", b)),
-            value::baud,
-            u32::to_string,
-            chip.map(|c| Settled {
-                value: c.loader.initial_baud,
-                origin: Origin::Chip(c.name.clone()),
-            }),
-        )?;
+        let of_chip = chip.map(|c| Settled {
+            value: c.loader.initial_baud,
+            origin: Origin::Chip(c.name.clone()),
+        });
+        let monitor_baud = s.value("monitor", "baud", &value::BAUD, watch.monitor_baud, of_chip)?;
         // Several texts are an affair of the command line.
-        let expected = s.one(
-            "monitor",
-            "expect",
-            (!watch.expect.is_empty()).then(|| ("--expect", watch.expect.join(" "))),
-            text,
-            None,
-        )?;
-        let expect = match expected {
+        let asked = (!watch.expect.is_empty()).then(|| watch.expect.join(" "));
+        let expect = match s.text("monitor", "expect", asked)? {
             Some(set) if watch.expect.is_empty() => vec![set.value],
             _ => watch.expect,
         };
-        let timeout = s.parsed(
-            "monitor",
-            "timeout",
-            watch.timeout.map(|t| ("--timeout", t)),
-            value::duration,
-            value::duration_text,
-            (!expect.is_empty())
-                .then_some(Settled { value: EXPECT_TIMEOUT, origin: Origin::Default }),
-        )?;
-        let rom = watch.rom.map(|file| ("--rom", file.to_string_lossy().into_owned()));
-        let rom = s.one("monitor", "rom", rom, text, None)?;
+        let usual = (!expect.is_empty())
+            .then_some(Settled { value: EXPECT_TIMEOUT, origin: Origin::Default });
+        let timeout = s.value("monitor", "timeout", &value::DURATION, watch.timeout, usual)?;
+        let rom = s.text("monitor", "rom", watch.rom.map(path))?;
         let rom = rom.map(|file| inside(settings, file)).transpose()?;
 
         Ok(Project {
@@ -341,7 +234,7 @@ impl Project {
             bin: bin.map(|b| b.value),
             features,
             no_default_features,
-            profile: profile.map(|p| p.value),
+            profile: Some(profile.value),
             go: TinyGoOptions {
                 target: tinygo_target,
                 board_targets: board.map(|b| b.tinygo_targets.clone()).unwrap_or_default(),
@@ -362,13 +255,13 @@ impl Project {
             flash_mode,
             flash_freq,
             flash_size,
-            revisions: (min_rev.map_or(0, |r| r.value), max_rev.map_or(u16::MAX, |r| r.value)),
+            revisions: (min_rev.value, max_rev.map_or(u16::MAX, |r| r.value)),
             mmu_page_size: mmu_page_size.map(|p| p.value),
             secure_pad: secure_pad.map(|p| p.value),
-            image_source: image_source.map_or(ImageSource::Auto, |s| s.value),
-            baud_is_default: baud.as_ref().is_none_or(|b| b.origin == Origin::Default),
-            baud: baud.map_or(TRANSFER_BAUD, |b| b.value),
-            stub: stub.unwrap_or(StubChoice::Auto),
+            image_source: image_source.value,
+            baud_is_default: baud.origin == Origin::Default,
+            baud: baud.value,
+            stub,
             reset: reset.map(|r| r.value.strategies),
             full,
             with_bootloader,
@@ -385,7 +278,7 @@ impl Project {
 }
 
 /// The chip or board called so.
-fn target(name: Settled<String>) -> Result<Settled<Target>, Failure> {
+fn target_called(name: Settled<String>) -> Result<Settled<Target>, Failure> {
     let target = esplice_chip::find_target(&name.value).map_err(|error| {
         let failure = Failure::from(error);
         match &name.origin {

@@ -2,8 +2,8 @@
 
 use crate::{
     exit::Failure,
-    settings::{Origin, Settings, Settled, Written},
-    value,
+    settings::{KEYS, Key, Origin, Settings, Settled, Written},
+    value::{self, Form},
 };
 
 /// One settled value, for people.
@@ -14,7 +14,8 @@ pub struct Entry {
     pub value: Option<Settled<String>>,
 }
 
-/// Settles one value after another, and keeps what it settled for `esplice config`.
+/// Settles one value after another, each a key of [`KEYS`], and keeps what it settled for
+/// `esplice config`. What is given as `flag` stands over the settings, and these over a default.
 pub struct Settler<'a> {
     settings: &'a Settings,
     pub entries: Vec<Entry>,
@@ -25,25 +26,87 @@ impl<'a> Settler<'a> {
         Settler { settings, entries: Vec::new() }
     }
 
-    /// A value that `parse` reads and `show` writes; `flag` stands over the settings, and these over
-    /// `default`.
-    pub fn parsed<T>(
+    /// A value of this form.
+    pub fn value<T>(
         &mut self,
         section: &'static str,
         name: &'static str,
-        flag: Option<(&'static str, T)>,
-        parse: impl Fn(&str) -> Result<T, String>,
+        form: &Form<T>,
+        flag: Option<T>,
+        default: Option<Settled<T>>,
+    ) -> Result<Option<Settled<T>>, Failure> {
+        let parse = |written: &Written| match written {
+            Written::One(text) => (form.parse)(text),
+            Written::Many(texts) => (form.parse)(&texts.join(",")),
+        };
+        self.settle(section, name, flag, parse, form.show, default)
+    }
+
+    /// A value of this form that is always there: the last word has esplice.
+    pub fn or<T: Clone>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        form: &Form<T>,
+        flag: Option<T>,
+        default: T,
+    ) -> Result<Settled<T>, Failure> {
+        let default = Settled { value: default, origin: Origin::Default };
+        let settled = self.value(section, name, form, flag, Some(default.clone()))?;
+        Ok(settled.unwrap_or(default))
+    }
+
+    /// A text without a default.
+    pub fn text(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<String>,
+    ) -> Result<Option<Settled<String>>, Failure> {
+        self.value(section, name, &value::TEXT, flag, None)
+    }
+
+    /// A switch, off by default.
+    pub fn switch(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: bool,
+    ) -> Result<bool, Failure> {
+        let settled = self.or(section, name, &value::SWITCH, flag.then_some(true), false)?;
+        Ok(settled.value)
+    }
+
+    /// A list of texts, empty by default.
+    pub fn list(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<Vec<String>>,
+    ) -> Result<Vec<String>, Failure> {
+        let parse = |written: &Written| match written {
+            Written::One(text) => Ok(vec![text.clone()]),
+            Written::Many(texts) => Ok(texts.clone()),
+        };
+        let settled = self.settle(section, name, flag, parse, |texts| texts.join(","), None)?;
+        Ok(settled.map(|settled| settled.value).unwrap_or_default())
+    }
+
+    fn settle<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<T>,
+        parse: impl Fn(&Written) -> Result<T, String>,
         show: impl Fn(&T) -> String,
         default: Option<Settled<T>>,
     ) -> Result<Option<Settled<T>>, Failure> {
         let settled = match (flag, self.settings.get(section, name)) {
-            (Some((flag, value)), _) => Some(Settled { value, origin: Origin::Flag(flag) }),
+            (Some(value), _) => {
+                Some(Settled { value, origin: Origin::Flag(key(section, name).flag) })
+            }
             (None, Some(set)) => {
-                let text = match &set.value {
-                    Written::One(text) => text.clone(),
-                    Written::Many(texts) => texts.join(","),
-                };
-                let value = parse(&text).map_err(|message| {
+                let value = parse(&set.value).map_err(|message| {
                     Failure::usage(format!("{}: {section}.{name}: {message}", set.origin))
                 })?;
                 Some(Settled { value, origin: set.origin.clone() })
@@ -55,55 +118,10 @@ impl<'a> Settler<'a> {
         self.entries.push(Entry { section, name, value });
         Ok(settled)
     }
+}
 
-    /// The same for a text.
-    pub fn one(
-        &mut self,
-        section: &'static str,
-        name: &'static str,
-        flag: Option<(&'static str, String)>,
-        parse: impl Fn(&str) -> Result<String, String>,
-        default: Option<Settled<String>>,
-    ) -> Result<Option<Settled<String>>, Failure> {
-        self.parsed(section, name, flag, parse, String::clone, default)
-    }
-
-    /// The same for a switch, off by default.
-    pub fn switch(
-        &mut self,
-        section: &'static str,
-        name: &'static str,
-        flag: Option<&'static str>,
-    ) -> Result<bool, Failure> {
-        let default = Settled { value: false, origin: Origin::Default };
-        let flag = flag.map(|flag| (flag, true));
-        let settled =
-            self.parsed(section, name, flag, value::switch, bool::to_string, Some(default))?;
-        Ok(settled.is_some_and(|s| s.value))
-    }
-
-    /// The same for a list of texts.
-    pub fn list(
-        &mut self,
-        section: &'static str,
-        name: &'static str,
-        flag: Option<(&'static str, Vec<String>)>,
-    ) -> Vec<String> {
-        let settled = match (flag, self.settings.get(section, name)) {
-            (Some((flag, value)), _) => Some(Settled { value, origin: Origin::Flag(flag) }),
-            (None, Some(set)) => {
-                let value = match &set.value {
-                    Written::One(text) => vec![text.clone()],
-                    Written::Many(texts) => texts.clone(),
-                };
-                Some(Settled { value, origin: set.origin.clone() })
-            }
-            (None, None) => None,
-        };
-        let value = settled
-            .as_ref()
-            .map(|s| Settled { value: s.value.join(","), origin: s.origin.clone() });
-        self.entries.push(Entry { section, name, value });
-        settled.map(|s| s.value).unwrap_or_default()
-    }
+/// A key by its names. There is no other that is settled: a test settles all of them.
+fn key(section: &str, name: &str) -> &'static Key {
+    let key = KEYS.iter().find(|key| key.section == section && key.name == name);
+    key.expect("a key that is settled is in the list")
 }

@@ -11,7 +11,7 @@ use std::{
 use esplice_chip::Chip;
 use esplice_flash::{Stub, StubSource};
 
-use crate::{exit::Failure, source};
+use crate::{exit::Failure, source, value::Form};
 
 /// Bytes of the largest stub file that is read.
 const LARGEST: u64 = 1 << 20;
@@ -31,6 +31,10 @@ pub enum StubChoice {
 }
 
 impl StubChoice {
+    /// How it is written.
+    pub const FORM: Form<StubChoice> =
+        Form { parse: StubChoice::parse, show: StubChoice::to_string };
+
     /// As it stands behind `--stub`.
     pub fn parse(text: &str) -> Result<StubChoice, String> {
         match text {

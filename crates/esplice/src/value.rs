@@ -6,6 +6,23 @@ use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_monitor::{Filter, FilterError};
 
+/// How a value is written: read from what the user writes, and shown the same way.
+pub struct Form<T> {
+    pub parse: fn(&str) -> Result<T, String>,
+    pub show: fn(&T) -> String,
+}
+
+pub const TEXT: Form<String> = Form { parse: |text| Ok(text.to_owned()), show: String::clone };
+pub const SWITCH: Form<bool> = Form { parse: switch, show: bool::to_string };
+pub const BAUD: Form<u32> = Form { parse: baud, show: u32::to_string };
+pub const SIZE: Form<u32> = Form { parse: offset, show: u32::to_string };
+pub const DURATION: Form<Duration> = Form { parse: duration, show: duration_text };
+pub const RESET: Form<ResetChoice> = Form { parse: reset, show: ResetChoice::to_string };
+pub const BOOT: Form<BootLayout> = Form { parse: boot, show: BootLayout::to_string };
+pub const REVISION: Form<u16> = Form { parse: revision, show: revision_text };
+pub const SECURE_PAD: Form<SecurePad> = Form { parse: secure_pad, show: secure_pad_text };
+pub const IMAGE_SOURCE: Form<ImageSource> = Form { parse: image_source, show: image_source_text };
+
 /// A duration: a number and its unit, `500ms`, `5s`, `1.5s` or `2m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
