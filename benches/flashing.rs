@@ -41,7 +41,7 @@ mod linux {
         cell::Cell,
         fmt, fs,
         path::{Path, PathBuf},
-        process::Command,
+        process::{Command, Stdio},
         sync::{
             Arc,
             atomic::{AtomicBool, Ordering},
@@ -558,6 +558,7 @@ mod linux {
                 .arg("--output")
                 .arg(&app)
                 .current_dir(dir)
+                .stdout(Stdio::null())
                 .status();
             assert!(status.is_ok_and(|status| status.success()), "no image of {}", elf.display());
             let merged = fs::read(app.with_extension("merged.bin")).expect("it was built");
