@@ -4,7 +4,7 @@
 //! TinyGo's rule (TinyGo, builder/esp.go, `makeESPFirmwareImage`): a segment for each section with
 //! bytes, in order of address. Its linker scripts (targets/esp32c3.ld, esp32c6.ld) count on it: flash is
 //! mapped from its first byte on, and each section stands in the image where its address says. On the
-//! ESP32-C6 read-only data are linked 8 MB further: there the flash chip, which has no more, answers with
+//! ESP32-C6 and ESP32-H2 read-only data are linked 8 MB further: there the flash chip, which has no more, answers with
 //! what stands at the start.
 //!
 //! Later releases leave what runs from flash out of the segments of the ESP32 and ESP32-S3, whose ROM does

@@ -1,6 +1,6 @@
 //! Images of programs as TinyGo links them: its rule, and esptool as the judge of what it takes for one.
 //!
-//! Places and orders are TinyGo's (builder/esp.go; targets/esp32.ld, esp32s3.ld, esp32c6.ld).
+//! Places and orders are TinyGo's (builder/esp.go; targets/esp32.ld, esp32s3.ld, esp32c6.ld, esp32h2.ld).
 
 use std::collections::BTreeMap;
 
@@ -169,8 +169,8 @@ fn an_app_for_the_bootloader_is_no_such_program() {
     assert!(!is_rom_program(&elf(&sections, &PLACES), chip));
 }
 
-/// A program for the ESP32-C6 by TinyGo's script: read-only data 8 MB behind code, each at its place in
-/// the image.
+/// A program for the ESP32-C6 or ESP32-H2 by TinyGo's scripts: read-only data 8 MB behind code, each at its
+/// place in the image.
 fn c6() -> (Vec<Section>, Vec<u8>) {
     let (data, iram, text, rodata) = (0x128, 0x300, 0x1_2348, 0x3456);
     let text_at = 0x18 + (data + 8) + (iram + 8) + 8;
@@ -190,8 +190,12 @@ fn c6() -> (Vec<Section>, Vec<u8>) {
 }
 
 #[test]
-fn data_of_an_esp32c6_are_found_where_its_flash_begins_again() {
-    let (chip, dir) = (chip("esp32c6"), tempfile::tempdir().expect("directory"));
+fn data_8_mb_behind_code_are_found_where_flash_begins_again() {
+    ["esp32c6", "esp32h2"].into_iter().for_each(data_behind_the_end_are_found);
+}
+
+fn data_behind_the_end_are_found(name: &str) {
+    let (chip, dir) = (chip(name), tempfile::tempdir().expect("directory"));
     let (sections, elf) = c6();
     assert!(is_rom_program(&elf, chip));
     let made = rom_image(chip, &elf).expect("image");
@@ -201,7 +205,7 @@ fn data_of_an_esp32c6_are_found_where_its_flash_begins_again() {
         let place = (part.addr - 0x4200_0000) as usize % (8 << 20);
         assert!(made.bytes[place..].starts_with(&part.data), "{}", part.name);
     }
-    let said = esptool_info(dir.path(), "esp32c6", &made.bytes);
+    let said = esptool_info(dir.path(), name, &made.bytes);
     assert!(said.matches("(valid)").count() == 2, "{said}");
 
     // A larger one does.
@@ -226,17 +230,23 @@ fn memory(image: &[u8]) -> BTreeMap<u32, u8> {
 }
 
 #[test]
-fn an_esp32c6_program_is_adopted_for_the_bootloader() {
-    let (chip, dir) = (chip("esp32c6"), tempfile::tempdir().expect("directory"));
+fn a_program_with_data_8_mb_behind_code_is_adopted_for_the_bootloader() {
+    ["esp32c6", "esp32h2"].into_iter().for_each(program_is_adopted);
+}
+
+fn program_is_adopted(name: &str) {
+    let (chip, dir) = (chip(name), tempfile::tempdir().expect("directory"));
+    let start = chip.toolchain.tinygo.as_ref().and_then(|tinygo| tinygo.start.as_deref());
     let (sections, elf) = c6();
     let descriptor = AppDescriptor::named("hello", chip);
     let options = ImageOptions::for_chip(chip);
-    let made = build_adopted_image(&elf, chip, &options, "_start", &descriptor).expect("image");
+    let made = build_adopted_image(&elf, chip, &options, start.expect("known"), &descriptor);
+    let made = made.expect("image");
     assert_eq!(made.warnings, []);
     assert_eq!(made.header.entry.0, sections[4].addr + 0x40);
     let report = inspect(&made.bytes);
     assert!(report.is_sound(), "{report}");
-    let said = esptool_info(dir.path(), "esp32c6", &made.bytes);
+    let said = esptool_info(dir.path(), name, &made.bytes);
     assert!(said.matches("(valid)").count() == 2, "{said}");
     assert_eq!(AppDescriptor::of_image(&made.bytes).expect("found").project_name, "hello");
 
@@ -250,7 +260,7 @@ fn an_esp32c6_program_is_adopted_for_the_bootloader() {
     }
 
     // And each byte comes to the address at which esptool's image of the same ELF has it.
-    let args = ["--chip", "esp32c6", "elf2image", "--flash-mode", "dio", "--flash-size", "4MB"];
+    let args = ["--chip", name, "elf2image", "--flash-mode", "dio", "--flash-size", "4MB"];
     let job = Job { elf: &elf, args: args.map(str::to_owned).to_vec() };
     let theirs = esptool_images(dir.path(), &[job]).remove(0).expect("esptool takes it");
     assert!(memory(&made.bytes) == memory(&theirs));
