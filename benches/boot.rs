@@ -1,6 +1,7 @@
 //! A virtual board in host time: from power-on to the line that the example prints, with the mask ROM
-//! carried out and executed, and the speed at which the whole board, not only its CPU, executes firmware
-//! that computes without pause, on bare metal and under a scheduler.
+//! carried out and executed, the speed at which the whole board, not only its CPU, executes firmware
+//! that computes without pause, on bare metal and under a scheduler, what it costs to wait, and what a thousand
+//! boards leave behind.
 //!
 //! `cargo bench -p esplice --bench boot`. It compiles `examples/hello-rust` and
 //! `tests/firmware/boots` first, and takes the CPU-bound firmware that
@@ -23,6 +24,9 @@ const RUNS: usize = 25;
 /// Board time that the CPU-bound firmware is given: shorter than the watchdogs of a boot from
 /// flash, which it does not feed.
 const SLICE: Duration = Duration::from_millis(800);
+/// Board time of waiting.
+const WAIT: Duration = Duration::from_secs(10);
+const BOARDS: u32 = 1000;
 
 fn main() {
     let hello = whole_flash("examples/hello-rust", None);
@@ -35,6 +39,55 @@ fn main() {
         &whole_flash("tests/firmware/boots", Some("tasks")),
         b"all busy",
     );
+    waits(&hello);
+    many();
+}
+
+/// Of firmware that prints a line each second, and waits by esp-hal's `Delay` in between.
+fn waits(flash: &[u8]) {
+    for skip in [true, false] {
+        let mut board = Board::new("esp32c3").expect("a board");
+        board.load_flash(flash).expect("room in the flash");
+        board.skip_idle(skip);
+        board.run_until(b"Hello, World!", Duration::from_secs(2)).expect("the firmware starts");
+        let (cycles, idle) = (board.cycles(), board.idle_cycles());
+        let (time, result) = timed(|| board.run_to(board.now() + WAIT, false));
+        result.expect("the firmware runs");
+        println!(
+            "{} s of the example's waiting, idle skipping {}: {:.1} ms of host time, {} instructions executed",
+            WAIT.as_secs(),
+            if skip { "on" } else { "off" },
+            time.as_secs_f64() * 1e3,
+            board.cycles() - cycles - (board.idle_cycles() - idle),
+        );
+    }
+}
+
+/// Boards one after the other, and what stays of them.
+fn many() {
+    let mut after_100 = 0;
+    let (time, ()) = timed(|| {
+        for count in 1..=BOARDS {
+            let mut board = Board::new("esp32c3").expect("a board");
+            board.run_for(Duration::from_millis(10)).expect("it looks for an image");
+            drop(board);
+            if count == 100 {
+                after_100 = resident();
+            }
+        }
+    });
+    println!(
+        "{BOARDS} boards created, run for 10 ms and dropped: {:.2} ms of host time each; {after_100} KiB resident after 100, {} KiB more at the end",
+        time.as_secs_f64() * 1e3 / f64::from(BOARDS),
+        resident().saturating_sub(after_100),
+    );
+}
+
+/// KiB of memory that are resident; 0 where the system does not tell.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
 }
 
 fn boot(rom: &str, port: &str, flash: &[u8]) {

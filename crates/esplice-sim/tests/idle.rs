@@ -329,7 +329,7 @@ fn skipping_loops_around_a_counter_changes_nothing() {
         (state >> 33) as u32 % below
     };
     let mut skipped = 0;
-    for number in 0..60 {
+    for number in 0..30 {
         let mut code = calm().load(A0, SYSTIMER).load(A3, 1 << 30);
         for at in A4..=A7 {
             code = code.load(at, random(u32::MAX) >> random(32));
@@ -372,5 +372,5 @@ fn skipping_loops_around_a_counter_changes_nothing() {
         assert_eq!((with.1, &with.3), (without.1, &without.3), "{number}: cycles, state");
         skipped += usize::from(with.2 > without.2 + 1_000_000);
     }
-    assert!(skipped > 10, "only {skipped} of the loops were skipped");
+    assert!(skipped > 5, "only {skipped} of the loops were skipped");
 }

@@ -168,6 +168,22 @@ fn a_wake_stub_runs_before_the_boot() {
     }
 }
 
+/// A stub that is none ends in the ROM's report, with the registers of its call.
+#[test]
+fn a_wild_wake_stub_is_reported() {
+    let said = [false, true].map(|executed| {
+        let mut board = board(&with_stub(&[(STORE6, 0x1000_0000)]));
+        if executed {
+            board = board.with_rom(mask_rom::image());
+        }
+        board.run_for(millis(60)).unwrap();
+        board.set_pin(2, true);
+        String::from_utf8(board.run_for(millis(150)).unwrap()).unwrap()
+    });
+    assert!(said[0].contains("Instruction access fault"), "{}", said[0]);
+    assert_eq!(said[0], said[1]);
+}
+
 #[test]
 fn pins_wake() {
     let deep = [(GPIO_WAKEUP, 1 << 29 | 5 << 17), wake_by(GPIO), DEEP, GO]; // pin 2, high

@@ -47,6 +47,25 @@ pub fn tasks_timers_and_interrupts(rom: &Rom) {
     );
 }
 
+/// A delay of esp-hal's asks for the time over and over. It is skipped, and what comes of it is the same to the cycle.
+pub fn a_delay(rom: &Rom) {
+    let app = compiled_app("delay");
+    let [with, without] = [true, false].map(|skip| {
+        let mut board = rom.with_app(&app);
+        board.skip_idle(skip);
+        let mut said = board.run_until(b"waiting\r\n", secs(2)).unwrap();
+        let executed = board.cycles() - board.idle_cycles();
+        said.extend(board.run_until(b"over\r\n", secs(2)).unwrap());
+        let executed = board.cycles() - board.idle_cycles() - executed;
+        (said, board.now(), board.cycles(), executed)
+    });
+    assert_eq!((&with.0, with.1, with.2), (&without.0, without.1, without.2));
+    assert!(after_boot(&with.0).ends_with("waiting\r\nover\r\n"), "{}", after_boot(&with.0));
+    // 1.5 s are 240 million instructions at 160 MHz.
+    assert!(without.3 > 100_000_000, "{}", without.3);
+    assert!(with.3 < without.3 / 20, "{} of {} are executed", with.3, without.3);
+}
+
 /// The ROM, the bootloader and the app, all over the chip's own USB; the app also listens there.
 pub fn usb(rom: &Rom) {
     let mut board = rom.with_app(&compiled_app("usb"));

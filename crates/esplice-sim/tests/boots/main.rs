@@ -49,7 +49,7 @@ macro_rules! cases_of_both {
 }
 
 cases_of_both! {
-    esp_hal: heap_and_panic, stack_overflow, tasks_timers_and_interrupts, usb, deep_sleep;
+    esp_hal: heap_and_panic, stack_overflow, tasks_timers_and_interrupts, usb, deep_sleep, a_delay;
     flash: good_image, blank_flash, broken_images, a_crash_before_the_app_has_vectors,
         the_loader_answers_at_the_host_s_rate, time_none_says_the_same_sooner, images_without_a_second_stage,
         every_reset_has_its_reason, stored_registers_outlive_resets_but_not_power,

@@ -400,12 +400,17 @@ fn with_constant(
 fn add(a: Option<Value>, b: Option<Value>) -> Option<Value> {
     let (a, b) = (a?, b?);
     let carry = |a: u32, b: u32| a.checked_add(b).is_none();
+    // A copy is the same.
+    let origin = match (a, b) {
+        (_, Value { first: 0, last: 0, .. }) => a.origin,
+        (Value { first: 0, last: 0, .. }, _) => b.origin,
+        _ => 0,
+    };
     let same_way = a.is_constant() || b.is_constant() || a.rises() == b.rises();
     (same_way && carry(a.first, b.first) == carry(a.last, b.last)).then_some(Value {
         first: a.first.wrapping_add(b.first),
         last: a.last.wrapping_add(b.last),
-        // A copy is the same.
-        origin: if b.is_constant() && b.first == 0 { a.origin } else { 0 },
+        origin,
     })
 }
 
