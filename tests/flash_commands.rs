@@ -176,6 +176,22 @@ fn what_would_make_a_brick_is_refused() {
         let told = run(at, &format!("detect {port}")).check(0, &[]);
         assert!(told.out.contains(" on"), "{told:#?}");
     }
+    // In secure download mode the ROM neither reads nor hashes, and what it wrote could not be proved.
+    let port = "--port sim:esp32c3,flash=board.flash,efuse=enable-security-download:1";
+    for stub in ["none", "auto"] {
+        for words in [
+            "flash --offset 0x10000 data",
+            "write 0x10000 data",
+            "read 0 0x1000 out.bin",
+            "verify 0x10000 data",
+            "hash 0 0x1000",
+            "erase 0x10000 0x1000",
+        ] {
+            let told = ["secure download mode is on", "neither reads", "hint: "];
+            run(at, &format!("{words} {port} --stub {stub}")).check(13, &told);
+        }
+    }
+    assert!(!at.join("out.bin").exists());
     assert!(flash(at) == expected);
     // An image of another chip.
     let mut image = noise(0x100, 4);

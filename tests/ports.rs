@@ -6,8 +6,13 @@
 mod served;
 mod support;
 
-use std::process::Command;
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    process::{Command, Stdio},
+};
 
+use nix::pty::openpty;
 use served::Board;
 use support::repository;
 
@@ -69,6 +74,71 @@ fn a_port_is_meant_by_what_it_is() {
         &run(&board, &flash("--port 1a86:7523"), 10),
         &["no port 1a86:7523", "here are /dev/ttyUSB0"],
     );
+}
+
+/// Of two boards that are as likely a user takes one by its number; one who is none is told how to choose.
+#[test]
+fn one_of_two_ports_is_asked_for_on_a_terminal() {
+    let (first, second) = (board(), board());
+    fs::write(first.path("data"), "some data").unwrap();
+    let asked = || {
+        let mut command = Command::new(repository().join("scripts/as-tty"));
+        command.arg(&first.port).arg(assert_cmd::cargo::cargo_bin!("esplice"));
+        command.args(["flash", "--offset", "0x10000", "data"]).current_dir(first.directory());
+        command.env("AS_TTY_TWIN", &second.port).env("NO_COLOR", "1").env("TERM", "dumb");
+        command
+    };
+    let said = first.run_with_exit(asked().stdin(Stdio::null()), 10);
+    has(&said, &["2 USB serial ports are there", "--port: /dev/ttyUSB0, /dev/ttyUSB1"]);
+
+    let pty = openpty(None, None).unwrap();
+    let end = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut child = asked().stdin(end()).stdout(Stdio::null()).stderr(end()).spawn().unwrap();
+    drop(pty.slave);
+    let mut terminal = File::from(pty.master);
+    let mut heard = Vec::new();
+    for (asked, answer) in [("1 to 2:", "3\n"), ("1 to 2:", "2\n")] {
+        heard.clear();
+        while !String::from_utf8_lossy(&heard).contains(asked) {
+            let mut byte = [0];
+            terminal.read_exact(&mut byte).unwrap();
+            heard.push(byte[0]);
+        }
+        terminal.write_all(answer.as_bytes()).unwrap();
+    }
+    // What is said is taken until the program ends and the terminal with it.
+    let mut rest = [0; 256];
+    while terminal.read(&mut rest).is_ok_and(|count| count > 0) {}
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(second.flash()[0x1_0000..].starts_with(b"some data"));
+    assert!(!first.flash()[0x1_0000..].starts_with(b"some data"));
+}
+
+/// A link that garbles bytes at the rate of the first try: what it bore is where the next run begins.
+#[test]
+fn the_rate_that_a_bad_link_bore_is_remembered() {
+    let garbled = "[[fault]]\nkind = \"wrong-baud\"\ndirection = \"to-board\"\nbyte = 74\n\
+                   len = 650\nbaud = 9600\n";
+    let directory = tempfile::tempdir().unwrap();
+    let faults = directory.path().join("garbled.toml");
+    fs::write(&faults, garbled).unwrap();
+    let faults = faults.to_string_lossy().into_owned();
+    let board = Board::new(&["--pty", "board", "--download", "--faults", &faults]);
+    fs::write(board.path("data"), "some data").unwrap();
+    let flash = || {
+        let mut command = Command::new(repository().join("scripts/as-tty"));
+        command.arg(&board.port).arg(assert_cmd::cargo::cargo_bin!("esplice"));
+        command.args(["flash", "--offset", "0x10000", "data", "--target", "esp32c3"]);
+        command.args(["--stub", "none"]).env("XDG_CACHE_HOME", directory.path());
+        board.run_with_exit(&mut command, 0)
+    };
+    has(&flash(), &["does not bear 921600 baud", "Hash of data verified"]);
+    let kept = fs::read_to_string(directory.path().join("esplice/baud-rates")).unwrap();
+    let rate = kept.split(' ').next().unwrap();
+    assert!(["460800", "230400", "115200"].contains(&rate), "{kept}");
+    let said = flash();
+    has(&said, &[&format!("Transfer at {rate} baud"), "Hash of data verified"]);
+    assert!(!said.contains("does not bear"), "{said}");
 }
 
 #[test]

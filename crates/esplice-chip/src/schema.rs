@@ -292,6 +292,10 @@ pub struct Loader {
     /// What esptool calls the stub of early revisions, where they have one of their own.
     #[serde(default)]
     pub early_stub: Option<EarlyStub>,
+    /// Bytes that the ROM keeps of what comes while it is at work, where that is known to be more than its
+    /// UART's FIFO.
+    #[serde(default)]
+    pub receive_ring: Option<u32>,
     /// What lets loader and stub work faster than by the clocks that a reset leaves, and changes
     /// nothing of the UART; it holds until the next reset.
     #[serde(default)]

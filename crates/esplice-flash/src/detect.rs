@@ -84,7 +84,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         chip: &'static Chip,
         security: Security,
     ) -> Result<ChipInfo, FlashError> {
-        self.prefetch(chip, &["mac", "wafer-version-major", "wafer-version-minor", "pkg-version"])?;
+        self.prefetch(chip, &[])?;
         let mac = self.efuse(chip, "mac")?.unwrap_or(0).to_be_bytes();
         let [_, _, mac @ ..] = mac;
         let revision = self.revision(chip)?;

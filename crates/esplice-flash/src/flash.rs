@@ -1,6 +1,6 @@
 //! The whole way, from a board in any state to one whose flash is written and verified.
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, RegisterWrite};
 use esplice_image::{DeviceFacts, FlashPlan, PlanError, ResolveOptions, ResolvedPlan, Write};
 use esplice_protocol::Port;
 
@@ -90,9 +90,9 @@ pub fn flash_plan<P: Port + ?Sized>(
     events: &mut dyn FnMut(FlashEvent),
 ) -> Result<FlashReport, FlashError> {
     let mut prepared = Prepared::default();
-    let boots = esplice_chip::find(&plan.chip).ok().map(|chip| chip.image.boot_offset);
+    let chip = esplice_chip::find(&plan.chip).ok();
     for write in &plan.writes {
-        job::prepare(&write.data, boots == Some(write.offset), &mut prepared);
+        job::prepare(chip, write.offset, &write.data, &mut prepared);
     }
     let resolved = |facts: &DeviceFacts| esplice_image::resolve(plan, facts, resolve);
     flash_prepared(port, options, resolved, prepared, events)
@@ -131,14 +131,15 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Lets the loader work as fast as the chip can by its crystal. One that refuses works as it did. Over
     /// the chip's own USB a stub does it by itself.
-    fn hasten(&mut self, chip: &Chip) -> Result<(), FlashError> {
-        if self.over_own_usb(chip) {
-            return Ok(());
-        }
-        match self.write_chip_regs(&chip.loader.fast_clocks) {
+    fn hasten(&mut self, chip: &'static Chip) -> Result<(), FlashError> {
+        match self.write_chip_regs(self.fast_clocks(chip)) {
             Err(FlashError::Refused { .. }) => Ok(()),
             other => other,
         }
+    }
+
+    fn fast_clocks(&self, chip: &'static Chip) -> &'static [RegisterWrite] {
+        if self.over_own_usb(chip) { &[] } else { &chip.loader.fast_clocks }
     }
 
     /// Whether the board was reset through the chip's own USB port.
@@ -159,7 +160,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         if let Some(baud) = options.baud {
             self.raise_baud(chip, baud, &options.connect)?;
-            self.hasten(chip)?;
+            // With what is asked anyway.
+            if !self.prefetch(chip, self.fast_clocks(chip))? {
+                self.hasten(chip)?;
+            }
         }
         let baud = self.baud();
         self.take_stub(chip, &options.stub, |session| {

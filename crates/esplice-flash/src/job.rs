@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{PlanError, Write};
 use md5::{Digest as _, Md5};
 
@@ -29,7 +29,7 @@ pub(crate) struct Job {
     /// What is written, whole words.
     data: Vec<u8>,
     /// Whether its first word is programmed last.
-    boots: bool,
+    head_last: bool,
 }
 
 /// A transfer of its own.
@@ -85,8 +85,8 @@ impl Job {
             }
         };
         let hash = hex(&Md5::digest(&data));
-        let boots = offset == info.chip.image.boot_offset;
-        Ok(Job { name, offset, len, hash, data, boots })
+        let head_last = head_is_last(info.chip, offset);
+        Ok(Job { name, offset, len, hash, data, head_last })
     }
 
     /// Sectors that it covers.
@@ -126,7 +126,7 @@ impl Job {
     }
 
     /// The transfers that bring these ranges of its sectors over, as `loader` takes them, in order.
-    /// They go to `place`. What boots first has its first word blank until all of it is there, so
+    /// They go to `place`. A bootloader or table has its first word blank until all of it is there, so
     /// its first sector is always among them.
     pub(crate) fn pieces(
         &self,
@@ -137,7 +137,7 @@ impl Job {
     ) -> Vec<Piece> {
         let mut ranges = ranges.to_vec();
         let mut word = None;
-        if let Some(first) = self.data.first_chunk::<WORD>().filter(|_| self.boots) {
+        if let Some(first) = self.data.first_chunk::<WORD>().filter(|_| self.head_last) {
             word = Some(*first);
             match ranges.first_mut() {
                 Some(range) if range.start <= 1 => range.start = 0,
@@ -189,11 +189,23 @@ pub(crate) fn md5_blank(len: u32) -> String {
     hex(&Md5::digest(vec![0xff; len as usize]))
 }
 
-/// Begins to compress what the whole of a write of `data` will be sent as; `boots` if the chip boots
-/// from it.
-pub(crate) fn prepare(data: &[u8], boots: bool, prepared: &mut Prepared) {
+/// Whether what is written at `offset` has its first word programmed last: what the chip boots from, and
+/// the partition table.
+fn head_is_last(chip: &Chip, offset: FlashOffset) -> bool {
+    offset == chip.image.boot_offset || offset == chip.image.partition_table_offset
+}
+
+/// Begins to compress what the whole of a write of `data` to `offset` of `chip`'s flash will be sent as.
+pub(crate) fn prepare(
+    chip: Option<&Chip>,
+    offset: FlashOffset,
+    data: &[u8],
+    prepared: &mut Prepared,
+) {
     let mut data = whole_words(data);
-    if boots && let Some(first) = data.first_chunk_mut::<WORD>() {
+    if chip.is_some_and(|chip| head_is_last(chip, offset))
+        && let Some(first) = data.first_chunk_mut::<WORD>()
+    {
         *first = [0xff; WORD];
     }
     prepared.begin(data);

@@ -8,7 +8,10 @@
 use esplice_chip::{Addr, Chip, FlashOffset};
 use esplice_protocol::{Port, READ_FLASH_SLOW_LEN, Request};
 
-use crate::{Answer, FlashError, Session, session::SHORT};
+use crate::{Answer, FlashError, Session, session::SHORT, spi::register_writes};
+
+/// eFuse fields that tell what a board is.
+const IDENTITY: [&str; 4] = ["mac", "wafer-version-major", "wafer-version-minor", "pkg-version"];
 
 /// Most registers read at once: with the one that is read again, their requests of 14 bytes, which
 /// escapes lengthen, stay within a FIFO (ESP32-C3 TRM, UART Controller: 128 bytes).
@@ -38,21 +41,37 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(values)
     }
 
-    /// Reads the words of eFuse fields that will be asked for, at once.
-    pub(crate) fn prefetch(&mut self, chip: &Chip, fields: &[&str]) -> Result<(), FlashError> {
+    /// Reads the words of eFuse fields that will be asked for, at once, and has `writes` done before; false if
+    /// it is not certain that these were done.
+    pub(crate) fn prefetch(
+        &mut self,
+        chip: &Chip,
+        writes: &[esplice_chip::RegisterWrite],
+    ) -> Result<bool, FlashError> {
         let mut addrs: Vec<Addr> = Vec::new();
-        for field in fields.iter().filter_map(|name| chip.efuse.field(name)) {
+        for field in IDENTITY.iter().filter_map(|name| chip.efuse.field(name)) {
             for addr in field.addrs() {
                 if !addrs.contains(&addr) && !self.knows_efuse_word(addr) {
                     addrs.push(addr);
                 }
             }
         }
-        let words = self.read_regs(&addrs.iter().map(|addr| addr.0).collect::<Vec<_>>())?;
+        let places: Vec<u32> = addrs.iter().map(|addr| addr.0).collect();
+        let mut done = writes.is_empty();
+        let mut words = None;
+        if !done && (1..=BATCH).contains(&places.len()) {
+            let first = Request::WriteRegs(register_writes(writes));
+            words = self.read_behind(Some(first), &places)?;
+            done = words.is_some();
+        }
+        let words = match words {
+            Some(words) => words,
+            None => self.read_regs(&places)?,
+        };
         for (addr, word) in addrs.into_iter().zip(words) {
             self.keep_efuse_word(addr, word);
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Reads the first bytes at each of `offsets`, at once, for the reads that will follow: each serves
@@ -99,7 +118,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Sends all requests at once and gives the answers, if there is one to each in their order; else the
     /// link is put in order. Only a ROM loader can do it: a stub loses what comes while it answers.
-    fn pipeline(&mut self, requests: &[Request]) -> Result<Option<Vec<Answer>>, FlashError> {
+    pub(crate) fn pipeline(
+        &mut self,
+        requests: &[Request],
+    ) -> Result<Option<Vec<Answer>>, FlashError> {
         if self.loader().is_stub() {
             return Ok(None);
         }

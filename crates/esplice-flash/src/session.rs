@@ -71,6 +71,8 @@ pub struct Session<'p, P: Port + ?Sized> {
     efuse_words: Vec<(Addr, u32)>,
     /// Flash that was read ahead, for one read each.
     pub(crate) ahead: Vec<(FlashOffset, Vec<u8>)>,
+    /// USER, USER1 and USER2 of the SPI controller between two commands of this loader, once they were read.
+    pub(crate) spi_at_rest: Option<(u32, u32, u32)>,
     /// Most bytes taken from the port at once.
     gulp: usize,
     answered: Option<u8>,
@@ -107,6 +109,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             first_baud,
             efuse_words: Vec::new(),
             ahead: Vec::new(),
+            spi_at_rest: None,
             gulp: GULP,
             loader: Loader::rom(chip),
             chip,
@@ -131,6 +134,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     }
 
     fn set_loader(&mut self, is_stub: bool) {
+        self.spi_at_rest = None;
         self.loader = if is_stub { Loader::stub(self.chip) } else { Loader::rom(self.chip) };
     }
 

@@ -84,9 +84,15 @@ impl<P: Port + ?Sized> Session<'_, P> {
         word: [u8; 4],
     ) -> Result<(), FlashError> {
         let at = |register: u32| spi.base.0.wrapping_add(register);
-        let registers = self.read_regs(&[at(spi.usr), at(spi.usr1), at(spi.usr2)])?;
-        let [user, user1, user2] = registers.as_slice() else { return Err(lost_registers()) };
-        let (user, user1, user2) = (*user, *user1, *user2);
+        let (user, user1, user2) = match self.spi_at_rest {
+            Some(known) => known,
+            None => {
+                let registers = self.read_regs(&[at(spi.usr), at(spi.usr1), at(spi.usr2)])?;
+                let [user, user1, user2] = registers[..] else { return Err(lost_registers()) };
+                (user, user1, user2)
+            }
+        };
+        self.spi_at_rest = Some((user, user1, user2));
         let addr = if spi.addr_high { offset.0 << 8 } else { offset.0 & 0xff_ffff };
         self.write_regs(vec![
             set(at(spi.usr), USER_COMMAND),
@@ -110,13 +116,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         &mut self,
         writes: &[esplice_chip::RegisterWrite],
     ) -> Result<(), FlashError> {
-        let write = |w: &esplice_chip::RegisterWrite| RegisterWrite {
-            addr: w.addr.0,
-            value: w.value,
-            mask: w.mask,
-            delay_us: 0,
-        };
-        if writes.is_empty() { Ok(()) } else { self.write_regs(writes.iter().map(write).collect()) }
+        if writes.is_empty() { Ok(()) } else { self.write_regs(register_writes(writes)) }
     }
 
     /// Writes registers, in one command where the loader takes it so.
@@ -142,6 +142,17 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         Ok(())
     }
+}
+
+/// Writes that chip data tells, as loaders take them.
+pub(crate) fn register_writes(writes: &[esplice_chip::RegisterWrite]) -> Vec<RegisterWrite> {
+    let write = |w: &esplice_chip::RegisterWrite| RegisterWrite {
+        addr: w.addr.0,
+        value: w.value,
+        mask: w.mask,
+        delay_us: 0,
+    };
+    writes.iter().map(write).collect()
 }
 
 /// There were fewer answers than registers, which [`Session::read_regs`] never gives.

@@ -138,7 +138,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.adopt(chip);
         let mut attempt = 1;
         loop {
-            let failure = match self.upload(chip, stub) {
+            let failure = match self.upload(chip, stub, attempt == 1) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error),
@@ -167,10 +167,24 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(self.loader().is_stub())
     }
 
-    fn upload(&mut self, chip: &Chip, stub: &Stub) -> Result<(), FlashError> {
-        let block_len = self.ram_block(chip)?;
+    /// Brings all of a stub over without waiting for replies in between, which a ROM loader bears that keeps
+    /// what comes while it is at work: it is done with a block before 2047 bytes more have come. False if not
+    /// all of it was acknowledged.
+    fn load_at_once(&mut self, stub: &Stub, block_len: u32) -> Result<bool, FlashError> {
+        let mut requests = Vec::new();
         for (_, section) in stub.sections() {
-            self.load_ram(section.addr.0, &section.bytes, block_len)?;
+            requests.extend(ram_requests(section.addr.0, &section.bytes, block_len));
+        }
+        Ok(self.pipeline(&requests)?.is_some())
+    }
+
+    fn upload(&mut self, chip: &Chip, stub: &Stub, first: bool) -> Result<(), FlashError> {
+        let block_len = self.ram_block(chip)?;
+        let at_once = first && chip.loader.receive_ring.is_some();
+        if !(at_once && self.load_at_once(stub, block_len)?) {
+            for (_, section) in stub.sections() {
+                self.load_ram(section.addr.0, &section.bytes, block_len)?;
+            }
         }
         let end = Request::MemEnd { stay: false, entry: stub.entry.0 };
         let sent = self.send(&end)?;
@@ -202,11 +216,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         bytes: &[u8],
         block_len: u32,
     ) -> Result<(), FlashError> {
-        let blocks = bytes.chunks(block_len.max(1) as usize);
-        let (len, count) = (bytes.len() as u32, blocks.len() as u32);
-        self.command(&Request::MemBegin { len, blocks: count, block_len, addr }, SHORT)?;
-        for (sequence, block) in (0..).zip(blocks) {
-            self.command(&Request::MemData { sequence, data: block.to_vec() }, SHORT)?;
+        for request in ram_requests(addr, bytes, block_len) {
+            self.command(&request, SHORT)?;
         }
         Ok(())
     }
@@ -218,4 +229,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let port = self.read_reg(otg.uart_no_addr.0)?;
         Ok(if port & 0xff == otg.uart_no { otg.ram_block.clamp(1, usual) } else { usual })
     }
+}
+
+/// What copies `bytes` into RAM by blocks of `block_len`.
+fn ram_requests(addr: u32, bytes: &[u8], block_len: u32) -> Vec<Request> {
+    let blocks = bytes.chunks(block_len.max(1) as usize);
+    let (len, count) = (bytes.len() as u32, blocks.len() as u32);
+    let begin = Request::MemBegin { len, blocks: count, block_len, addr };
+    let data =
+        |(sequence, block): (u32, &[u8])| Request::MemData { sequence, data: block.to_vec() };
+    std::iter::once(begin).chain((0..).zip(blocks).map(data)).collect()
 }

@@ -1,11 +1,11 @@
 //! Bytes into flash through the ROM loader or a stub, compressed, and the proof that they are there.
 //!
 //! **Order.** Writes go from the top of the flash down: app before partition table before
-//! bootloader, so that what boots first is written last. Of what stands at the boot offset the
-//! first word is left blank and programmed in the end, by a raw block that erases nothing (a stub,
+//! bootloader, so that what boots first is written last. Of bootloader and
+//! table the first word is left blank and programmed in the end, by a raw block that erases nothing (a stub,
 //! which erases for every block, is asked for the flash chip's own commands): an
-//! interruption, even of the power, never leaves a header over half a body, and a header found
-//! there later tells that the body was finished. Apps elsewhere need no such step: the second-stage
+//! interruption, even of the power, never leaves a header over half a body or a table that ends too soon,
+//! and a header found there later tells that the body was finished. Apps elsewhere need no such step: the second-stage
 //! bootloader checks their hash.
 //!
 //! **What is left out.** What the flash holds already is not written: see `diff`.
@@ -28,6 +28,7 @@ use crate::{
     diff::{Difference, WRITE_SECTOR, places},
     event::StageState,
     job::{Job, Piece, Place, SECTOR, hex},
+    session::SHORT,
 };
 
 /// How often a write is begun.
@@ -46,6 +47,9 @@ const BLOCK_ERASE: Duration = Duration::from_millis(2000);
 const PROGRAM_BYTE: Duration = Duration::from_micros(12);
 /// Time to hash a byte, from 8 s a MiB that esptool's documentation allows.
 const HASH_BYTE: Duration = Duration::from_micros(8);
+/// Longest round trip at which a block more costs less than an erase that begins sooner saves: half of a
+/// sector's typical erase time.
+const WORTH_A_BLOCK: Duration = Duration::from_millis(20);
 /// Bytes that a stub's upload takes, and its start: those of esptool 5.6 for most chips.
 const STUB_LEN: usize = 6_500;
 const STUB_START: Duration = Duration::from_millis(25);
@@ -218,7 +222,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         wanted: &Difference,
         chip: &Chip,
     ) -> Result<String, FlashError> {
-        let loader = self.loader().clone();
+        let mut loader = self.loader().clone();
+        if self.round_trip() > WORTH_A_BLOCK {
+            loader.lead = &[];
+        }
         let pieces = job.pieces(&wanted.ranges, wanted.place, &loader, &mut self.prepared);
         let new = pieces.iter().filter(|piece| piece.place != Place::Word).map(|piece| piece.len);
         let mut done = job.len.saturating_sub(new.sum());
@@ -263,7 +270,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             };
             let program = PROGRAM_BYTE * block.plain;
             if self.loader().acknowledges_early() {
-                self.command(&request, SLACK)?;
+                self.command(&request, SHORT)?;
                 // It erases as far as it writes, and a block ahead.
                 let end = piece.offset.0.saturating_add(piece.len);
                 let ahead = block.plain.saturating_add(ERASE_BLOCK).min(end.saturating_sub(at));

@@ -9,11 +9,12 @@ use esplice_flash::{
     ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, Strategy, detect, flash,
     flash_plan, reset_to_run,
 };
-use esplice_image::{ResolveOptions, ResolvedPlan, Write, WriteKind};
+use esplice_image::{FlashPlan, PartitionTable, ResolveOptions, ResolvedPlan, Write, WriteKind};
 use esplice_protocol::{Port, PortError};
 use esplice_sim::{
     SimPort,
     faults::{Fault, FaultyPort},
+    nor::Nor,
 };
 
 fn chip() -> &'static Chip {
@@ -216,6 +217,51 @@ fn what_a_power_cut_tore_is_written_anew() {
         cut += 1;
     }
     assert!(cut > 10, "{cut}");
+}
+
+/// A longer table under the bootloader that stands there, and the power cut at any of its operations: what is
+/// left is the new table or none, which the next flash brings, and never the beginning of one.
+#[test]
+fn a_torn_table_is_none_under_an_old_bootloader() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = plan::plan();
+    let mut new = plan::plan();
+    let mut table = PartitionTable::esp_idf_default();
+    let mut more = table.partitions[0].clone();
+    more.kind = 0x40;
+    for number in 0..8 {
+        more.name = format!("data{number}");
+        (more.offset, more.len) = (FlashOffset(0x20_0000 + 0x1_0000 * number), 0x1_0000);
+        table.partitions.push(more.clone());
+    }
+    new.writes[1].data = table.to_bytes().unwrap();
+    let spec =
+        |name: &str| format!("sim:esp32c3,flash={},time=none", dir.path().join(name).display());
+    let flash = |port: &mut SimPort, plan: &FlashPlan, with_bootloader| {
+        let resolve = ResolveOptions { with_bootloader, ..ResolveOptions::default() };
+        flash_plan(port, plan, &resolve, &options(), &mut |_| {})
+    };
+    flash(&mut SimPort::open(&spec("old")).unwrap(), &old, true).unwrap();
+    let before = fs::read(dir.path().join("old")).unwrap();
+    let (mut cut, mut none) = (0, 0);
+    for operations in 1.. {
+        let path = dir.path().join("torn");
+        fs::write(&path, &before).unwrap();
+        let cut_off = |nor: &mut Nor| nor.cut_power_after(Some(operations));
+        let mut port = SimPort::open_with(&spec("torn"), cut_off).unwrap();
+        let done = flash(&mut port, &new, true).is_ok();
+        drop(port);
+        if done {
+            break;
+        }
+        none += usize::from(fs::read(&path).unwrap()[0x8000..0x8002] != [0xaa, 0x50]);
+        // Without a word about the table: what stands there is kept, if it is one.
+        flash(&mut SimPort::open(&spec("torn")).unwrap(), &new, false).unwrap();
+        let mended = fs::read(&path).unwrap();
+        assert!(mended[0x8000..][..0xc00] == new.writes[1].data, "after {operations}");
+        cut += 1;
+    }
+    assert!(cut > 10 && none > 5, "{cut} {none}");
 }
 
 #[test]

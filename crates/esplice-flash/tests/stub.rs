@@ -6,16 +6,24 @@ mod installed;
 #[path = "../../esplice-sim/tests/mask_rom/mod.rs"]
 mod mask_rom;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use broken::Broken;
 use esplice_chip::{Chip, FlashOffset};
 use esplice_flash::{
-    FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Session, Strategy, StubSource,
-    detect, flash, reset_to_run, start, with_board,
+    ChipInfo, ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Session,
+    Strategy, StubSource, detect, flash, reset_to_run, start, with_board,
 };
 use esplice_image::{ResolvedPlan, Write, WriteKind};
-use esplice_protocol::Port;
+use esplice_protocol::{Opcode, Port};
 use esplice_sim::SimPort;
 
 fn chip() -> &'static Chip {
@@ -124,6 +132,41 @@ fn a_stub_of_another_kind_that_runs_already_serves() {
     result.unwrap_or_else(|e| panic!("{e}\n{events:#?}"));
     assert!(events.contains(&FlashEvent::Loader(LoaderUse::Other)), "{events:#?}");
     check_flash(&path, "by the other stub");
+}
+
+/// Whatever the stub is at: the work ends within 300 ms, and the next flash brings the board in order.
+#[test]
+fn an_interrupt_ends_the_work_of_a_stub() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("board.flash");
+    let name = &boards(&path, "virtual")[1];
+    let before = vec![0x5a; 4 << 20];
+    for opcode in [Opcode::MemData, Opcode::FlashDeflData, Opcode::SpiFlashMd5, Opcode::EraseFlash]
+    {
+        fs::write(&path, &before).unwrap();
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut inner = SimPort::open(name).unwrap();
+        inner.set_interrupt(Arc::clone(&flag));
+        let mut port = Broken::new(inner, &[]);
+        port.interrupts = Some((opcode, Arc::clone(&flag)));
+        let error = if opcode == Opcode::EraseFlash {
+            let erase = |session: &mut Session<'_, _>, info: &ChipInfo| {
+                session.erase_flash(info.flash_size)
+            };
+            with_board(&mut port, &options(), &mut |_| {}, erase).unwrap_err()
+        } else {
+            run(&mut port, &options()).0.unwrap_err()
+        };
+        assert_eq!(error.class(), ErrorClass::Interrupted, "{opcode:?}: {error}");
+        let took = port.now().since(port.interrupted_at.unwrap());
+        assert!(took <= Duration::from_millis(300), "{opcode:?}: {took:?}");
+        flag.store(false, Ordering::Relaxed);
+        port.interrupts = None;
+        let (result, events) = run(&mut port, &options());
+        result.unwrap_or_else(|error| panic!("{opcode:?}: {error}\n{events:#?}"));
+        drop(port);
+        check_flash(&path, "after an interrupt");
+    }
 }
 
 /// Without lines a stub that was left behind is got rid of by the chip's watchdog.

@@ -2,7 +2,14 @@
 
 #![allow(dead_code)] // Each test uses a part of it.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use esplice_protocol::{Caps, Moment, Opcode, Port, PortError, slip};
 
@@ -37,6 +44,9 @@ pub enum Way {
 pub struct Broken<P> {
     inner: P,
     faults: Vec<(Way, usize, Fault)>,
+    /// Set when the first request of that opcode was sent, and the moment of it.
+    pub interrupts: Option<(Opcode, Arc<AtomicBool>)>,
+    pub interrupted_at: Option<Moment>,
     /// Whether DTR and RTS reach the board.
     pub lines: bool,
     /// A request at which the board resets each time.
@@ -60,6 +70,8 @@ impl<P: Port> Broken<P> {
             faults: faults.to_vec(),
             lines: true,
             resets_at: None,
+            interrupts: None,
+            interrupted_at: None,
             frames: [0, 0],
             before_upload: None,
             decoder: slip::Decoder::new(0x5000),
@@ -148,9 +160,17 @@ impl<P: Port> Port for Broken<P> {
         if self.resets_at.is_some_and(|opcode| bytes.get(2) == Some(&(opcode as u8))) {
             fault = Some(Fault::Reset);
         }
+        let opcode = bytes.get(2).copied();
         let (bytes, late) = self.damage(fault, bytes)?;
         self.late_to_board = late;
         self.inner.write(&bytes)?;
+        if let Some((at, flag)) = &self.interrupts
+            && opcode == Some(*at as u8)
+        {
+            flag.store(true, Ordering::Relaxed);
+            let now = self.inner.now();
+            self.interrupted_at.get_or_insert(now);
+        }
         let late = std::mem::take(&mut self.late_to_host);
         self.ready.extend(late);
         Ok(())
