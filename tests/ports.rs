@@ -85,7 +85,7 @@ fn one_of_two_ports_is_asked_for_on_a_terminal() {
         let mut command = Command::new(repository().join("scripts/as-tty"));
         command.arg(&first.port).arg(assert_cmd::cargo::cargo_bin!("esplice"));
         command.args(["flash", "--offset", "0x10000", "data"]).current_dir(first.directory());
-        command.env("AS_TTY_TWIN", &second.port).env("NO_COLOR", "1").env("TERM", "dumb");
+        command.env("AS_TTY_TWIN", second.path("board")).env("NO_COLOR", "1").env("TERM", "xterm");
         command
     };
     let said = first.run_with_exit(asked().stdin(Stdio::null()), 10);
