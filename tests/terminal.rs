@@ -17,7 +17,7 @@ use nix::{
     pty::openpty,
     sys::{
         signal::{Signal, kill},
-        termios::{LocalFlags, SetArg, cfmakeraw, tcgetattr, tcsetattr},
+        termios::{ControlFlags, LocalFlags, SetArg, cfmakeraw, tcgetattr, tcsetattr},
     },
     unistd::{Pid, ttyname},
 };
@@ -25,7 +25,7 @@ use nix::{
 /// The board's end of a pty, and the name of the program's.
 struct Wire {
     board: File,
-    _slave: OwnedFd,
+    slave: OwnedFd,
     name: String,
 }
 
@@ -38,7 +38,7 @@ fn wire() -> Wire {
     let name = ttyname(&pty.slave).unwrap().to_string_lossy().into_owned();
     keep(&pty.master);
     keep(&pty.slave);
-    Wire { board: pty.master.into(), _slave: pty.slave, name }
+    Wire { board: pty.master.into(), slave: pty.slave, name }
 }
 
 /// A program that is started has no copy of `end`.
@@ -297,6 +297,25 @@ fn keys_that_reset_a_board() {
     terminal.shows("DOWNLOAD(USB/UART0/1)");
     terminal.types(b"\x1d");
     terminal.ends(0);
+}
+
+/// Where the system can leave the lines alone as it closes a port, it does.
+#[test]
+fn a_board_that_is_not_reset_keeps_its_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    for (words, hangs_up) in [("", true), ("--no-reset", false)] {
+        let mut wire = wire();
+        let mut mode = tcgetattr(&wire.slave).unwrap();
+        mode.control_flags.insert(ControlFlags::HUPCL);
+        tcsetattr(&wire.slave, SetArg::TCSANOW, &mode).unwrap();
+        let words = format!("{words} --expect here");
+        let child = piped(&mut program(directory.path(), &wire.name, &words));
+        wire.board.write_all(b"here").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let flags = tcgetattr(&wire.slave).unwrap().control_flags;
+        assert_eq!(flags.contains(ControlFlags::HUPCL), hangs_up, "{words}");
+    }
 }
 
 #[test]

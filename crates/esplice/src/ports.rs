@@ -53,17 +53,71 @@ pub fn open(
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<Board, Failure> {
-    let words = project.port.as_ref().map(|port| port.value.as_str());
-    let name = match words {
-        Some(name) if choice::is_complete(name) => name.to_owned(),
-        words => choice::choose(words, &project.port_aliases, shell, interrupt)?,
-    };
-    let mut board = open_named(&name, chip, interrupt)?;
+    let name = name(project, shell, interrupt)?;
+    open_with_settings(&name, project, chip, interrupt)
+}
+
+/// [`open`] for a board that is to run on as it is, also when the port is closed.
+///
+/// Linux and macOS assert DTR and RTS as they open a serial port, which on the usual boards holds neither
+/// pin, and drop both as they close it. That they drop them can be turned off before.
+pub fn open_untouched(
+    project: &Project,
+    chip: Option<&Chip>,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<Board, Failure> {
+    let name = name(project, shell, interrupt)?;
+    if !SCHEMES.iter().any(|scheme| name.starts_with(scheme)) {
+        keep_lines(&name);
+    }
+    open_with_settings(&name, project, chip, interrupt)
+}
+
+fn open_with_settings(
+    name: &str,
+    project: &Project,
+    chip: Option<&Chip>,
+    interrupt: &Interrupt,
+) -> Result<Board, Failure> {
+    let mut board = open_named(name, chip, interrupt)?;
     if let Some(strategies) = &project.reset {
         board.strategies = strategies.clone();
     }
     Ok(board)
 }
+
+/// The port that the settings name, or the only likely one.
+fn name(project: &Project, shell: &mut Shell, interrupt: &Interrupt) -> Result<String, Failure> {
+    let words = project.port.as_ref().map(|port| port.value.as_str());
+    match words {
+        Some(name) if choice::is_complete(name) => Ok(name.to_owned()),
+        words => choice::choose(words, &project.port_aliases, shell, interrupt),
+    }
+}
+
+/// Has the system leave the lines of the serial port `name` alone when it is closed (termios, `HUPCL`).
+/// Where that cannot be, the port's opening tells more.
+#[cfg(unix)]
+fn keep_lines(name: &str) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    use nix::{
+        fcntl::OFlag,
+        sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr},
+    };
+    // Neither to become this program's terminal nor to wait for a carrier.
+    let flags = (OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(name);
+    let Ok(file) = file else { return };
+    let Ok(mut mode) = tcgetattr(&file) else { return };
+    mode.control_flags.remove(ControlFlags::HUPCL);
+    // It is a favour.
+    let _ = tcsetattr(&file, SetArg::TCSANOW, &mode);
+}
+
+#[cfg(not(unix))]
+fn keep_lines(_name: &str) {}
 
 /// Opens the port called `name`.
 pub fn open_named(

@@ -45,11 +45,12 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 
     let target = project.target.as_ref().map(|target| target.value);
     let baud = project.monitor_baud.unwrap_or(ports::FIRST_BAUD);
-    let mut board = ports::open(&project, target, shell, interrupt)?;
+    let open = if args.no_reset { ports::open_untouched } else { ports::open };
+    let mut board = open(&project, target, shell, interrupt)?;
     // What is waited for is the first one's, so the others are to be there before.
     let mut others = vec![];
     for name in args.ports.port.iter().skip(1) {
-        others.push(ports::open(&settle(args, Some(name))?, target, shell, interrupt)?);
+        others.push(open(&settle(args, Some(name))?, target, shell, interrupt)?);
     }
     board.in_numbers(shell, |board, shell| {
         let mut boards = vec![];
