@@ -2,7 +2,7 @@
 #![no_main]
 
 use esplice_sim::{
-    download::{Loader, LoaderTarget},
+    download::{Clocks, Loader, LoaderTarget},
     nor::Nor,
     spec::Spec,
 };
@@ -25,6 +25,9 @@ impl LoaderTarget for Bare {
     }
     fn is_protected(&self, _: u32, _: u32) -> bool {
         self.1
+    }
+    fn clocks(&mut self) -> Clocks {
+        Clocks { cpu: 20_000_000, spi: 5_000_000 }
     }
 }
 

@@ -12,7 +12,13 @@ const NEAR: Duration = Duration::from_micros(20);
 #[test]
 fn each_byte_of_a_boot_comes_when_the_roms_own_does() {
     let image = firmware::rom_image(&firmware::Code::new().say("begun\r\n"));
+    let mut large = firmware::Code::new().say("begun\r\n");
+    for word in 0..6000 {
+        large = large.word(word);
+    }
+    let large = firmware::rom_image(&large);
     for (name, flash, download) in [
+        ("large image", large.as_slice(), false),
         ("image", image.as_slice(), false),
         ("erased", &[0xff; 64][..], false),
         ("direct", &firmware::direct(&firmware::Code::new().say("begun\r\n"))[..], false),
