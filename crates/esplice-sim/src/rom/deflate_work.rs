@@ -108,27 +108,36 @@ impl Counter {
 
     fn symbol(&mut self, work: &mut Work) -> Option<()> {
         let State::Symbols(codes) = std::mem::take(&mut self.state) else { return None };
-        let done = self.decode(&codes[0]).and_then(|symbol| match symbol {
+        let next = self.after_symbol(&codes, work);
+        // What is lacking bytes is looked at again with the same codes.
+        self.state = next.clone().flatten().unwrap_or(State::Symbols(codes));
+        next.map(drop)
+    }
+
+    /// Counts a symbol; gives the state behind it if it is another one, and nothing at all where bytes are lacking.
+    fn after_symbol(&mut self, codes: &[Codes; 2], work: &mut Work) -> Option<Option<State>> {
+        let symbol = match self.decode(&codes[0])? {
             Some(0..256) => {
                 work.add("literal", 1);
-                Some(true)
+                return Some(None);
             }
-            Some(256) => Some(false),
-            Some(symbol) => {
-                let index = usize::from(symbol) - 257;
-                let (bits, start) = (*LENGTH_BITS.get(index)?, *LENGTH_START.get(index)?);
-                let len = start + u64::from(self.bits(bits)?);
-                let distance = u32::from(self.decode(&codes[1])??);
-                self.bits((distance / 2).saturating_sub(1).min(13))?;
-                work.add("match", 1);
-                work.add("match-byte", len);
-                work.add("match-extra", u64::from(bits > 0) + u64::from(distance > 3));
-                Some(true)
-            }
-            None => Some(false),
-        });
-        self.state = if done == Some(false) { State::Block } else { State::Symbols(codes) };
-        done.map(drop)
+            Some(256) => return Some(Some(State::Block)),
+            Some(symbol) => usize::from(symbol) - 257,
+            None => return Some(Some(State::Over)),
+        };
+        // Symbols that stand for nothing: the stream is none.
+        let (Some(bits), Some(start)) = (LENGTH_BITS.get(symbol), LENGTH_START.get(symbol)) else {
+            return Some(Some(State::Over));
+        };
+        let len = start + u64::from(self.bits(*bits)?);
+        let Some(distance) = self.decode(&codes[1])?.map(u32::from) else {
+            return Some(Some(State::Over));
+        };
+        self.bits((distance / 2).saturating_sub(1).min(13))?;
+        work.add("match", 1);
+        work.add("match-byte", len);
+        work.add("match-extra", u64::from(*bits > 0) + u64::from(distance > 3));
+        Some(None)
     }
 
     /// The codes that a block brings along (3.2.7).
@@ -227,4 +236,46 @@ fn fixed() -> [Codes; 2] {
         })
         .collect();
     [Codes::new(&literals), Codes::new(&[5; 30])]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(stream: &[u8], piece: usize) -> (Work, Counter) {
+        let (mut counter, mut work) = (Counter::new(false), Work::default());
+        for piece in stream.chunks(piece) {
+            counter.take(piece, &mut work);
+        }
+        (work, counter)
+    }
+
+    #[test]
+    fn a_stream_in_pieces_holds_what_it_holds_whole() {
+        use std::io::Write as _;
+        let text: Vec<u8> = (0_u32..20_000).map(|i| (i.wrapping_mul(i) >> 9) as u8).collect();
+        let level = flate2::Compression::default();
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+        encoder.write_all(&text).unwrap();
+        let stream = encoder.finish().unwrap();
+        let whole: Vec<_> = counted(&stream, stream.len()).0.parts().collect();
+        let of = |name: &str| whole.iter().find(|(part, _)| *part == name).map_or(0, |part| part.1);
+        assert_eq!(of("literal") + of("match-byte") + of("stored-byte"), text.len() as u64);
+        for piece in [1, 2, 7, 1000] {
+            let (pieces, counter) = counted(&stream, piece);
+            assert_eq!(pieces.parts().collect::<Vec<_>>(), whole, "{piece}");
+            assert!(matches!(counter.state, State::Over), "{piece}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_stream_is_not_kept() {
+        // Fixed codes, and a length that is none (286); a block of no kind; ones.
+        for begin in [[0b0001_1010, 0b0000_0011], [7, 0], [0xff, 0xff]] {
+            let mut stream = begin.to_vec();
+            stream.resize(100_000, 0xff);
+            let (_, counter) = counted(&stream, 100);
+            assert!(counter.bytes.len() < 1000, "{begin:?} keeps {}", counter.bytes.len());
+        }
+    }
 }
