@@ -2,26 +2,30 @@
 #![no_main]
 
 use esplice_image::{
-    AppDescriptor, Content, ImageOptions, ImageSource, RomOptions, SecurePad, build_adopted_image,
-    build_direct_image, build_image, build_rom_image, debug_ranges, elf_chip_name, inspect,
-    is_rom_program, sha256,
+    AppDescriptor, Asked, Content, ImageOptions, ImageSource, RomOptions, SecurePad, build_adopted_image,
+    build_direct_image, build_image, build_rom_image, elf_chip_name, inspect, is_rom_program,
+    sha256, spare_ranges,
 };
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let name = elf_chip_name(bytes);
-    // With other bytes in the place of debug information all is the same.
+    // With other bytes in the place of what is not looked at all is the same.
     let read = |at: u64, len: usize| {
         let at = usize::try_from(at).ok()?;
         bytes.get(at..at.checked_add(len)?).map(<[u8]>::to_vec)
     };
-    let mut without = bytes.to_vec();
-    for range in debug_ranges(read).unwrap_or_default() {
-        if let Some(spare) = without.get_mut(range.start as usize..range.end as usize) {
-            spare.fill(0);
+    let without = |asked| {
+        let mut without = bytes.to_vec();
+        for range in spare_ranges(asked, read).unwrap_or_default() {
+            if let Some(spare) = without.get_mut(range.start as usize..range.end as usize) {
+                spare.fill(0);
+            }
         }
-    }
+        without
+    };
     let elf_sha256 = Some(sha256(bytes));
-    assert_eq!(name, elf_chip_name(&without));
+    assert_eq!(name, elf_chip_name(&without(Asked::ChipToo)));
+    let without = without(Asked::ImagesAlone);
     for chip in esplice_chip::all() {
         for source in [ImageSource::Auto, ImageSource::ProgramHeaders] {
             for secure_pad in [None, Some(SecurePad::V2)] {

@@ -72,7 +72,7 @@ pub use plan_json::FileRef;
 pub use report::{Defect, ImageInfo, ImageKind, ImageReport, Part, PartBody};
 pub use resolve::{DeviceFacts, ResolveOptions, ResolvedPlan, Write, resolve};
 pub use rom::{RomOptions, build_adopted_image, build_rom_image, is_rom_program};
-pub use spare::debug_ranges;
+pub use spare::{Asked, spare_ranges};
 pub use split::split;
 pub use table_error::TableError;
 pub use uf2::{Uf2, Uf2Options, from_uf2, to_uf2};

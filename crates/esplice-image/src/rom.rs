@@ -167,6 +167,9 @@ struct FlashPlaces {
 
 impl FlashPlaces {
     fn of(elf: &Elf<'_>) -> Option<Self> {
+        if elf.has_section(DESCRIPTOR_SECTION) {
+            return None;
+        }
         let drom = elf.symbol(DROM_PLACE).ok()?;
         Some(Self { irom: elf.symbol(IROM_PLACE).ok(), drom })
     }

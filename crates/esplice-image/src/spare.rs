@@ -6,6 +6,8 @@ use object::elf;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use object::{LittleEndian, pod};
 
+use crate::elf::DESCRIPTOR_SECTION;
+
 type Header = elf::FileHeader32<LittleEndian>;
 type Section = elf::SectionHeader32<LittleEndian>;
 type Segment = elf::ProgramHeader32<LittleEndian>;
@@ -15,14 +17,24 @@ const MOST: usize = 1000;
 /// Bytes of the sections' names that are looked at.
 const MOST_NAMES: usize = 0x1_0000;
 
-/// Parts of an ELF's file, in order and apart, that hold debug information and nothing else: whatever
-/// [`crate::build_image`] and its like make of the ELF, and what [`crate::elf_chip_name`] finds in it,
-/// is the same with other bytes there. `read` gives `len` bytes at an offset of the file, or none where
-/// it has not so many.
+/// What is asked of an ELF beside images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Its chip, by [`crate::elf_chip_name`].
+    ChipToo,
+    /// Nothing: the chip is known.
+    ImagesAlone,
+}
+
+/// Parts of an ELF's file, in order and apart, that are not looked at: what [`crate::build_image`] and
+/// its like make of the ELF is the same with other bytes there. These are debug information, and where
+/// only images are asked for the symbols of an app with a descriptor, too. `read` gives `len` bytes at
+/// an offset of the file, or none where it has not so many.
 ///
 /// None for a file of another kind, and for one that nothing is known of: damaged, or with too many
 /// sections to look at.
-pub fn debug_ranges(
+pub fn spare_ranges(
+    asked: Asked,
     mut read: impl FnMut(u64, usize) -> Option<Vec<u8>>,
 ) -> Option<Vec<Range<u64>>> {
     let start = read(0, size_of::<Header>())?;
@@ -60,16 +72,29 @@ pub fn debug_ranges(
         let len = segment.p_filesz(LittleEndian);
         range(segment.p_offset(LittleEndian).into(), len.into())
     }));
+    let named = |section: &Section, name: &[u8]| {
+        let rest = names.get(section.sh_name(LittleEndian) as usize..);
+        rest.is_some_and(|rest| rest.starts_with(name))
+    };
+    // Only programs for the ROM have variables to be found, and those have no descriptor.
+    let descriptor = [DESCRIPTOR_SECTION.as_bytes(), b"\0"].concat();
+    let symbols = (asked == Asked::ImagesAlone && sections.iter().any(|s| named(s, &descriptor)))
+        .then(|| sections.iter().position(|s| s.sh_type(LittleEndian) == elf::SHT_SYMTAB))
+        .flatten();
+    let strings = symbols.and_then(|at| Some(sections.get(at)?.sh_link(LittleEndian) as usize));
+    let names_at = usize::from(header.e_shstrndx.get(LittleEndian).0);
     let mut spare = Vec::new();
-    for section in sections {
+    for (number, section) in sections.iter().enumerate() {
         if matches!(section.sh_type(LittleEndian), elf::SHT_NULL | elf::SHT_NOBITS) {
             continue;
         }
         let place =
             range(section.sh_offset(LittleEndian).into(), section.sh_size(LittleEndian).into());
-        match is_debug(section, &names) {
-            true => spare.push(place),
-            false => kept.push(place),
+        let of_symbols = Some(number) == symbols || Some(number) == strings && number != names_at;
+        if is_unplaced(section) && (named(section, b".debug_") || of_symbols) {
+            spare.push(place);
+        } else {
+            kept.push(place);
         }
     }
     spare.sort_by_key(|range| range.start);
@@ -83,12 +108,8 @@ pub fn debug_ranges(
     Some(spare)
 }
 
-/// Whether the section is for debuggers alone: neither loaded nor at an address, and named as they
-/// name theirs (DWARF 5, appendix G).
-fn is_debug(section: &Section, names: &[u8]) -> bool {
-    let name = names.get(section.sh_name(LittleEndian) as usize..);
-    section.sh_type(LittleEndian) == elf::SHT_PROGBITS
-        && section.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 == 0
-        && section.sh_addr(LittleEndian) == 0
-        && name.is_some_and(|name| name.starts_with(b".debug_"))
+/// Whether the section is for the host's tools alone: neither loaded nor at an address. What is named
+/// `.debug_…` is for debuggers then (DWARF 5, appendix G).
+fn is_unplaced(section: &Section) -> bool {
+    section.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 == 0 && section.sh_addr(LittleEndian) == 0
 }

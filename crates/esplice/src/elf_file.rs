@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use esplice_image::{Content, debug_ranges, sha256};
+use esplice_image::{Asked, Content, sha256, spare_ranges};
 use sha2::{Digest as _, Sha256};
 
 use crate::source::read_rest;
@@ -16,7 +16,7 @@ use crate::source::read_rest;
 /// An ELF and its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elf {
-    /// Where an image alone was [`Wanted`], zeros stand for debug information.
+    /// Where an image alone was [`Wanted`], zeros stand for what it is not made of.
     pub bytes: Arc<Vec<u8>>,
     /// Of the file.
     pub sha256: [u8; 32],
@@ -34,9 +34,9 @@ impl Elf {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     Whole,
-    /// What an image is made of: debug information, most of the file, is hashed and not kept, which
-    /// spares the memory for it.
-    Image,
+    /// What an image is made of, and what is asked beside: the rest, which is most of the file, is
+    /// hashed and not kept, which spares the memory for it.
+    Image(Asked),
 }
 
 /// Bytes that are read at once: small enough to be hashed out of the cache.
@@ -66,7 +66,7 @@ pub fn read(
     }
     let start = file.stream_position()?;
     let passing = match wanted {
-        Wanted::Image if start == 0 => passing(&mut file, len),
+        Wanted::Image(asked) if start == 0 => passing(asked, &mut file, len),
         _ => Vec::new(),
     };
     file.seek(SeekFrom::Start(start))?;
@@ -138,8 +138,8 @@ pub fn read(
 }
 
 /// Parts of an ELF's file that no image is made of, behind its first piece; none of other files.
-fn passing(file: &mut File, len: u64) -> Vec<Range<usize>> {
-    let ranges = debug_ranges(|at, len_wanted| {
+fn passing(asked: Asked, file: &mut File, len: u64) -> Vec<Range<usize>> {
+    let ranges = spare_ranges(asked, |at, len_wanted| {
         // What is asked for is never more than some ten thousand bytes.
         (at.checked_add(len_wanted as u64)? <= len).then_some(())?;
         let mut bytes = vec![0; len_wanted];
@@ -181,6 +181,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    const IMAGE: Wanted = Wanted::Image(Asked::ChipToo);
 
     fn whole(path: &Path, most: u64) -> io::Result<(Vec<u8>, Option<[u8; 32]>)> {
         read(File::open(path)?, Vec::new(), most, Wanted::Whole)
@@ -230,7 +232,7 @@ mod tests {
         let mut file = File::open(&path).unwrap();
         let mut skipped = [0; 8];
         file.read_exact(&mut skipped).unwrap();
-        let (rest, hash) = read(file, Vec::new(), 1 << 30, Wanted::Image).unwrap();
+        let (rest, hash) = read(file, Vec::new(), 1 << 30, IMAGE).unwrap();
         assert_eq!((rest.len(), hash), (2 * PIECE - 8, None));
     }
     /// An ELF of program, debug information, notes and debug information, each of so many bytes.
@@ -269,7 +271,7 @@ mod tests {
             let bytes = elf_of(lens);
             std::fs::write(&path, &bytes).unwrap();
             let file = File::open(&path).unwrap();
-            let (kept, hash) = read(file, Vec::new(), 1 << 30, Wanted::Image).unwrap();
+            let (kept, hash) = read(file, Vec::new(), 1 << 30, IMAGE).unwrap();
             assert_eq!(Elf::new(kept.clone(), hash).sha256, sha256(&bytes), "{lens:?}");
             let mut expected = bytes.clone();
             // The first piece is kept as it comes, and a small file.

@@ -4,7 +4,7 @@ use std::{
     thread,
 };
 
-use esplice_image::merged;
+use esplice_image::{Asked, merged};
 use serde_json::json;
 
 use crate::{
@@ -52,7 +52,11 @@ impl SaveImageArgs {
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     // A large ELF is read while the settings are.
     let source = args.firmware.source.clone();
-    let wanted = if args.image_only { Wanted::Image } else { Wanted::Whole };
+    let asked = match args.firmware.target.target {
+        Some(_) => Asked::ImagesAlone,
+        None => Asked::ChipToo,
+    };
+    let wanted = if args.image_only { Wanted::Image(asked) } else { Wanted::Whole };
     let source = thread::spawn(move || Source::from_args(&source, wanted));
     let project =
         args.firmware.settle(Flags { output: args.output.clone(), ..Flags::default() })?;

@@ -1,0 +1,91 @@
+//! What of an ELF need not be kept.
+
+use esplice_image::{
+    Asked, ImageOptions, RomOptions, build_image, build_rom_image, elf_chip_name, is_rom_program,
+    spare_ranges,
+};
+use object::elf;
+use support::{Options, Section, descriptor, elf_with_symbols, noise, section};
+
+mod support;
+
+fn ranges(asked: Asked, elf: &[u8]) -> Option<Vec<std::ops::Range<u64>>> {
+    spare_ranges(asked, |at, len| elf.get(at as usize..)?.get(..len).map(<[u8]>::to_vec))
+}
+
+fn debug(name: &'static str, len: usize) -> Section {
+    Section { flags: 0, ..section(name, 0, noise(7, len)) }
+}
+
+fn program() -> Vec<Section> {
+    vec![
+        section(".flash.appdesc", 0x3c00_0020, descriptor()),
+        section(".text", 0x4201_0020, noise(1, 1000)),
+        debug(".debug_info", 5000),
+        debug(".comment", 40),
+        debug(".debug_str", 3000),
+        // Notes with an address go into the image, whatever they are called.
+        Section { addr: 0x3c00_0200, ..debug(".debug_notes", 64) },
+        debug(".debug_none", 0),
+    ]
+}
+
+/// Lengths of what is spare, after the images were found to be the same without.
+fn check(asked: Asked, sections: &[Section], symbols: &[(&str, u32)]) -> Vec<u64> {
+    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let bytes = elf_with_symbols(243, 0x4201_0020, sections, symbols);
+    let found = ranges(asked, &bytes).expect("it is sound");
+    let mut without = bytes.clone();
+    for range in &found {
+        without[range.start as usize..range.end as usize].fill(0x55);
+    }
+    let elf_sha256 = Some([1; 32]);
+    let options = ImageOptions { elf_sha256, ..ImageOptions::for_chip(chip) };
+    assert_eq!(build_image(&bytes, chip, &options), build_image(&without, chip, &options));
+    let options = RomOptions { elf_sha256, ..RomOptions::for_chip(chip) };
+    assert_eq!(build_rom_image(&bytes, chip, &options), build_rom_image(&without, chip, &options));
+    assert_eq!(is_rom_program(&bytes, chip), is_rom_program(&without, chip));
+    if asked == Asked::ChipToo {
+        assert_eq!(elf_chip_name(&bytes), elf_chip_name(&without));
+    }
+    found.iter().map(|range| range.end - range.start).collect()
+}
+
+#[test]
+fn debug_information_is_spare_and_symbols_are_where_nobody_asks_for_them() {
+    let symbols = [("_start", 0x4201_0020), ("_drom_flash_addr", 0x4201_0040)];
+    assert_eq!(check(Asked::ChipToo, &program(), &symbols), [5000, 3000]);
+    let (table, strings) =
+        (3 * 16, 1 + "_start".len() as u64 + 1 + "_drom_flash_addr".len() as u64 + 1);
+    assert_eq!(check(Asked::ImagesAlone, &program(), &symbols), [5000, 3000, table, strings]);
+    // A program for the ROM may be known by its symbols.
+    assert_eq!(check(Asked::ImagesAlone, &program()[1..], &symbols), [5000, 3000]);
+    let other = Section { name: ".flash.appdesc2", ..program().remove(0) };
+    assert!(check(Asked::ImagesAlone, &[other, program().remove(1)], &symbols).is_empty());
+}
+
+#[test]
+fn what_is_something_else_as_well_is_kept() {
+    // A program header over all of the file.
+    let bytes = support::elf(&program(), Options::default());
+    assert_eq!(ranges(Asked::ImagesAlone, &bytes).expect("it is sound").len(), 2);
+    let mut over_all = bytes.clone();
+    let len = bytes.len() as u32;
+    // p_offset and p_filesz of the first one (System V ABI, "Program Header").
+    over_all[52 + 4..52 + 8].fill(0);
+    over_all[52 + 16..52 + 20].copy_from_slice(&len.to_le_bytes());
+    assert_eq!(ranges(Asked::ImagesAlone, &over_all), Some(vec![]));
+}
+
+#[test]
+fn nothing_is_known_of_other_files() {
+    let bytes = support::elf(&program(), Options::default());
+    for len in 0..bytes.len() {
+        // The headers of the sections stand at the end.
+        assert_eq!(ranges(Asked::ImagesAlone, &bytes[..len]), None, "{len}");
+    }
+    let wide = Options { is_64: true, machine: elf::EM_X86_64, ..Options::default() };
+    assert_eq!(ranges(Asked::ImagesAlone, &support::elf(&program(), wide)), None);
+    let many: Vec<Section> = (0..1000).map(|_| debug(".debug_info", 1)).collect();
+    assert_eq!(ranges(Asked::ImagesAlone, &support::elf(&many, Options::default())), None);
+}
