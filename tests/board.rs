@@ -242,6 +242,8 @@ fn a_flash_that_was_interrupted_says_so_and_is_repaired() {
     let last: Value = serde_json::from_str(rest.last().unwrap()).unwrap();
     assert_eq!(last["event"], "summary");
     assert_eq!((&last["ok"], &last["exit"]), (&false.into(), &130.into()));
+    let told = rest.iter().any(|line| line.contains("the board waits in download mode"));
+    assert!(told, "what is left is not told: {rest:#?}");
     repaired_by_the_next(directory.path());
 }
 
