@@ -1,12 +1,11 @@
 //! Bytes into flash through the ROM loader or a stub, compressed, and the proof that they are there.
 //!
 //! **Order.** Writes go from the top of the flash down: app before partition table before
-//! bootloader, so that what boots first is written last. Of bootloader and
-//! table the first word is left blank and programmed in the end, by a raw block that erases nothing (a stub,
-//! which erases for every block, is asked for the flash chip's own commands): an
-//! interruption, even of the power, never leaves a header over half a body or a table that ends too soon,
-//! and a header found there later tells that the body was finished. Apps elsewhere need no such step: the second-stage
-//! bootloader checks their hash.
+//! bootloader, so that what boots first is written last. Of bootloader and table the first word is left
+//! blank and programmed in the end, by a raw block that erases nothing (a stub, which erases for every
+//! block, is asked for the flash chip's own commands): an interruption, even of the power, never leaves a
+//! header over half a body or a table that ends too soon, and a header found there later tells that the
+//! body was finished. Apps elsewhere need no such step: the second-stage bootloader checks their hash.
 //!
 //! **What is left out.** What the flash holds already is not written: see `diff`.
 //!
