@@ -52,6 +52,7 @@ struct Case {
     name: String,
     firmware: (String, String),
     rom: bool,
+    roms: bool,
     exit: i32,
     kind: Option<String>,
     message: Option<String>,
@@ -73,7 +74,7 @@ impl Case {
             let pair = value.split_once(' ').map(|(one, two)| (one.to_owned(), two.to_owned()));
             match key {
                 "firmware" => case.firmware = pair.unwrap(),
-                "rom" => case.rom = value == "yes",
+                "rom" => (case.rom, case.roms) = (true, value == "any"),
                 "exit" => case.exit = value.parse().unwrap(),
                 "kind" => case.kind = Some(text),
                 "message" => case.message = Some(text),
@@ -100,9 +101,11 @@ impl Case {
             if firmware == IN_C { (&elf, "--boot=rom") } else { (firmware, bin.as_str()) };
         let mut run = vec!["run", "--target=esp32c3", how, "--format=json"];
         let rom = mask_rom::path().to_string_lossy().into_owned();
+        let roms = mask_rom::path().parent().unwrap().to_string_lossy().into_owned();
         if self.rom {
             port.push_str(&format!(",rom={rom}"));
-            run.extend(["--rom", &rom]);
+            // By its name, or out of all, by what the board's ROM says of itself.
+            run.extend(["--rom", if self.roms { roms.as_str() } else { rom.as_str() }]);
         }
         run.extend([port.as_str(), firmware]);
         let said = esplice(&[&run[..], &NEVER].concat());

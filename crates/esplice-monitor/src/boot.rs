@@ -223,9 +223,30 @@ fn hex(text: &str) -> Option<(u32, &str)> {
     Some((u32::from_str_radix(digits, 16).ok()?, rest))
 }
 
+/// Bytes of the longest name of a ROM; the longest known has 20.
+const MAX_ROM_NAME: usize = 64;
+
+/// The ROM's name for itself in `line`; noise of a reset may stand before it. The ESP32's and ESP32-S2's say
+/// none.
+pub(crate) fn rom_name(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("ESP-ROM:")?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let len = rest.bytes().take_while(|byte| is_name(*byte)).count();
+    rest.get(..len).filter(|name| (1..=MAX_ROM_NAME).contains(&name.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rom_names_itself() {
+        assert_eq!(rom_name("ESP-ROM:esp32c3-api1-20210207"), Some("esp32c3-api1-20210207"));
+        assert_eq!(rom_name("\u{fffd}ESP-ROM:esp32c6-20220919 x"), Some("esp32c6-20220919"));
+        assert_eq!(rom_name("ESP-ROM:"), None);
+        assert_eq!(rom_name(&format!("ESP-ROM:{}", "a".repeat(65))), None);
+        assert_eq!(rom_name("ets Jun  8 2016 00:22:57"), None);
+    }
 
     #[track_caller]
     fn check(line: &str, expected: Option<(u32, &str, u32, &str, bool)>) {

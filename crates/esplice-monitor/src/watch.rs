@@ -97,6 +97,9 @@ pub enum MonitorEvent<'a> {
     Text(&'a [u8]),
     /// A message that came as a defmt frame; its line is in [`MonitorEvent::Text`], too.
     Log(&'a LogFrame),
+    /// The mask ROM's name for itself, the first that it says, such as `esp32c3-api1-20210207`: it stands
+    /// in the ROM, and so in its ELF.
+    Rom(&'a str),
     /// The ROM's banner of a reset.
     Boot(&'a BootBanner),
     /// A core dump, all of it.

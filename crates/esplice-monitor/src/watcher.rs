@@ -361,6 +361,9 @@ impl Watcher {
         if !collecting && !self.panics.is_collecting() {
             self.boot(&line.text, events);
         }
+        if let Some(name) = crate::boot::rom_name(&line.text) {
+            events(MonitorEvent::Rom(name));
+        }
         let banner = BootBanner::find(&line.text);
         let boot_loop = self.resets.line(&line.text, banner.as_ref());
         if let Some(banner) = banner {

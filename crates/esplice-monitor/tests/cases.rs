@@ -57,7 +57,7 @@ fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String
         MonitorEvent::SavedPc(pc) => writeln!(text, "saved pc: {pc:#010x}").unwrap(),
         MonitorEvent::CoreDump(dump) => tell_dump(dump, &mut text),
         MonitorEvent::CoreDumpBroken(error) => writeln!(text, "core dump: {error}").unwrap(),
-        MonitorEvent::Text(_) => {}
+        MonitorEvent::Text(_) | MonitorEvent::Rom(_) => {}
         other => writeln!(text, "{other:?}").unwrap(),
     };
     let now = Moment::at(Duration::from_millis(100));

@@ -235,8 +235,8 @@ pub struct WatchArgs {
     /// Baud rate of the firmware's output [default: the chip's]
     #[arg(long, value_name = "RATE", value_parser = value::baud)]
     pub monitor_baud: Option<u32>,
-    /// ELF of the chip's mask ROM, for the ROM's functions in panics
-    #[arg(long, value_name = "FILE")]
+    /// ELF of the chip's mask ROM, or a directory of ROMs' ELFs, for the ROM's functions in panics
+    #[arg(long, value_name = "PATH")]
     pub rom: Option<PathBuf>,
     /// Pass terminal escape sequences of the board on
     #[arg(long)]

@@ -29,6 +29,9 @@ use crate::{
 /// Bytes of the largest source file that is quoted.
 const LARGEST_SOURCE: u64 = 4 << 20;
 
+/// ELFs of ROMs in a directory; there are 17 of all chips and revisions.
+const MOST_ROMS: usize = 100;
+
 /// Characters of a source line that are quoted.
 const LONGEST_QUOTE: usize = 160;
 
@@ -56,6 +59,11 @@ impl FirmwareElf {
         Ok(FirmwareElf(Arc::new(bytes)))
     }
 
+    /// Whether `text` stands in it.
+    fn holds(&self, text: &str) -> bool {
+        self.0.windows(text.len().max(1)).any(|part| part == text.as_bytes())
+    }
+
     /// Its SHA-256 in hex.
     fn hash(&self) -> String {
         hex(&esplice_image::sha256(&self.0))
@@ -73,10 +81,51 @@ impl FirmwareElf {
     }
 }
 
+/// The ELFs of mask ROMs at hand.
+#[derive(Debug)]
+pub enum RomElfs {
+    /// The one that the user names, if any.
+    One(Option<FirmwareElf>),
+    /// Those of a directory: which it is, the board's ROM tells.
+    Directory(Vec<FirmwareElf>),
+}
+
+impl RomElfs {
+    /// Reads the ELF at `path`, or all of a directory.
+    pub fn read(path: Option<&Path>) -> Result<RomElfs, Failure> {
+        let Some(directory) = path.filter(|path| path.is_dir()) else {
+            return Ok(RomElfs::One(path.map(FirmwareElf::read).transpose()?));
+        };
+        let trouble = |error: std::io::Error| {
+            Failure::input(format!("cannot read {}: {error}", directory.display()))
+        };
+        let mut paths = vec![];
+        for entry in std::fs::read_dir(directory).map_err(trouble)? {
+            let path = entry.map_err(trouble)?.path();
+            if path.extension().is_some_and(|extension| extension == "elf") && path.is_file() {
+                paths.push(path);
+            }
+        }
+        if paths.is_empty() || paths.len() > MOST_ROMS {
+            let count = paths.len();
+            let failure = Failure::input(format!(
+                "{} holds {count} files *.elf, where the ELFs of mask ROMs are looked for",
+                directory.display()
+            ));
+            return Err(failure.hint("give the directory of esp-rom-elfs, or a ROM's ELF itself"));
+        }
+        paths.sort();
+        let read = |path: &PathBuf| FirmwareElf::read(path);
+        Ok(RomElfs::Directory(paths.iter().map(read).collect::<Result<_, _>>()?))
+    }
+}
+
 /// Tells of panics with what an ELF knows of their addresses.
 pub struct Decoder<'a> {
     elf: Option<&'a FirmwareElf>,
-    rom: Option<&'a FirmwareElf>,
+    roms: &'a RomElfs,
+    /// What the board's ROM calls itself, as last heard, and its ELF out of a directory, until it is read.
+    rom: Mutex<(String, Option<&'a FirmwareElf>)>,
     symbols: Mutex<Prepared<'a>>,
     /// What is prepared is needed now, or no more.
     hurry: Arc<AtomicBool>,
@@ -118,10 +167,11 @@ fn read<'a>(elf: Option<&'a FirmwareElf>, rom: Option<&'a FirmwareElf>) -> Known
 
 impl<'a> Decoder<'a> {
     /// With the ELF of the firmware, and that of the mask ROM.
-    pub fn new(elf: Option<&'a FirmwareElf>, rom: Option<&'a FirmwareElf>) -> Decoder<'a> {
+    pub fn new(elf: Option<&'a FirmwareElf>, roms: &'a RomElfs) -> Decoder<'a> {
         Decoder {
             elf,
-            rom,
+            roms,
+            rom: Mutex::default(),
             symbols: Mutex::new(Prepared::Not),
             hurry: Arc::default(),
             elf_hash: Arc::default(),
@@ -134,7 +184,7 @@ impl<'a> Decoder<'a> {
     where
         'a: 'scope,
     {
-        let (elf, rom) = (self.elf, self.rom);
+        let (elf, rom) = (self.elf, self.named_rom());
         if elf.is_none() && rom.is_none() {
             return;
         }
@@ -167,11 +217,49 @@ impl<'a> Decoder<'a> {
             *prepared = receiver.recv().map_or(Prepared::Not, Prepared::Ready);
         }
         if let Prepared::Not = &*prepared {
-            *prepared = Prepared::Ready(read(self.elf, self.rom));
+            *prepared = Prepared::Ready(read(self.elf, self.named_rom()));
+        }
+        let rom = lock(&self.rom).1.take().and_then(|rom| Symbols::from_elf(&rom.0).ok());
+        if let (Prepared::Ready(known), Some(rom)) = (&mut *prepared, rom) {
+            *known = Some(Box::new(match known.take() {
+                Some(symbols) if self.elf.is_some() => symbols.with_rom(rom),
+                _ => rom,
+            }));
         }
         match &*prepared {
             Prepared::Ready(symbols) => work(symbols.as_deref()),
             _ => work(None),
+        }
+    }
+
+    /// The ROM's ELF that the user names.
+    fn named_rom(&self) -> Option<&'a FirmwareElf> {
+        match self.roms {
+            RomElfs::One(rom) => rom.as_ref(),
+            RomElfs::Directory(_) => None,
+        }
+    }
+
+    /// The board's ROM calls itself `name`, which stands in its ELF.
+    pub fn rom_is(&self, name: &str, shell: &mut Shell) {
+        let mut heard = lock(&self.rom);
+        if heard.0 == name {
+            return;
+        }
+        name.clone_into(&mut heard.0);
+        match self.roms {
+            RomElfs::One(Some(rom)) if !rom.holds(name) => shell.warning(&format!(
+                "the board's ROM is {name}, and the ELF given for it is another's: what it tells of the \
+                 ROM's functions may be wrong"
+            )),
+            RomElfs::One(_) => {}
+            RomElfs::Directory(roms) => {
+                heard.1 = roms.iter().find(|rom| rom.holds(name));
+                if heard.1.is_none() {
+                    let count = roms.len();
+                    shell.warning(&format!("none of the {count} ELFs of ROMs is that of {name}"));
+                }
+            }
         }
     }
 

@@ -96,7 +96,7 @@ pub const KEYS: &[Key] = &[
     key!("monitor", "baud", Kind::Number, "baud rate of the firmware's output", "--monitor-baud"),
     key!("monitor", "expect", Kind::Text, "output to wait for"),
     key!("monitor", "timeout", Kind::Text, "how long to wait for it"),
-    key!("monitor", "rom", Kind::Text, "ELF of the chip's mask ROM"),
+    key!("monitor", "rom", Kind::Text, "ELF of the chip's mask ROM, or a directory of such"),
 ];
 
 /// Keys of a `[ports.NAME]`.

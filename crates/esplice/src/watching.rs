@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     args::WatchArgs,
-    backtrace::{Decoder, FirmwareElf},
+    backtrace::{Decoder, FirmwareElf, RomElfs},
     exit::{Exit, Failure},
     flashing::RESET_BY_HAND,
     interrupt::Interrupt,
@@ -116,7 +116,7 @@ pub struct Watching {
     reports: ReportFiles,
     reconnect: bool,
     elf: Option<FirmwareElf>,
-    rom: Option<FirmwareElf>,
+    rom: RomElfs,
 }
 
 impl Watching {
@@ -160,7 +160,7 @@ impl Watching {
             reports,
             reconnect: args.reconnect,
             elf: None,
-            rom: project.rom.as_deref().map(FirmwareElf::read).transpose()?,
+            rom: RomElfs::read(project.rom.as_deref())?,
         })
     }
 
@@ -187,7 +187,7 @@ impl Watching {
         shell: &mut Shell,
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
-        let decoder = Decoder::new(self.elf.as_ref(), self.rom.as_ref());
+        let decoder = Decoder::new(self.elf.as_ref(), &self.rom);
         let several = boards.len() > 1;
         // Of one board each line is shown as it comes, and programs get all of it as it is.
         let captures = self.tests_wanted && !self.nocapture && !several;

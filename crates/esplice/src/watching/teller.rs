@@ -107,6 +107,7 @@ impl<'a, 'e> Teller<'a, 'e> {
             MonitorEvent::Panic(report) => {
                 self.decoder.tell(report, in_words(report), shell);
             }
+            MonitorEvent::Rom(name) => self.decoder.rom_is(name, shell),
             MonitorEvent::Boot(banner) if banner.is_download() && !self.told_of_download => {
                 self.told_of_download = true;
                 shell.warning(&waits_for_download());
