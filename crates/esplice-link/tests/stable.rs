@@ -264,6 +264,35 @@ fn sections_that_the_linker_takes_in_another_order_stay() {
 }
 
 #[test]
+fn a_section_without_room_at_its_end_gets_some_again() {
+    let program = |more: &[(&str, u32)]| {
+        let mut sections = vec![function("_3app4main", 100, 2, &[]), variable("_3app5count", 4)];
+        sections.extend(more.iter().map(|(name, len)| function(name, *len, 2, &[])));
+        job(vec![("main.o", object(&sections))])
+    };
+    let end = |done: &Done| {
+        let text = done.placed.iter().filter(|placed| placed.output == ".text");
+        text.map(|placed| placed.offset + placed.size).max().unwrap()
+    };
+    // The variable lies behind the code.
+    let behind = |done: &Done| {
+        done.placed.iter().find(|placed| placed.output == ".bss").map(|placed| placed.addr)
+    };
+    let first = carry_out(program(&[]), None, &same);
+    // As long as the tail, and then some.
+    let long = carry_out(program(&[("_3app4long", 600)]), Some(&first.outcome.record), &same);
+    assert!(end(&long) > 600, "{}", end(&long));
+    let both = [("_3app4long", 600), ("_3app4more", 300)];
+    let more = carry_out(program(&both), Some(&long.outcome.record), &same);
+    assert_eq!(more.outcome.moved, []);
+    // Both links end at the same place: the second had the room that the first had made.
+    let last = carry_out(program(&both), Some(&more.outcome.record), &same);
+    assert_eq!(last.outcome.record.to_bytes(), more.outcome.record.to_bytes());
+    assert_eq!(behind(&long), behind(&more));
+    assert!(behind(&first) < behind(&long));
+}
+
+#[test]
 fn records_of_other_circumstances_are_not_followed() {
     let mut first = job(program(100, "hello"));
     first.contexts = vec![("compiler".into(), "one".into())];

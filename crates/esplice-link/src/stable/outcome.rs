@@ -182,7 +182,10 @@ impl Link {
                 continue;
             };
             let (start, end) = match planned {
-                Some((first, last)) => (start.min(first), up(end, 4).max(last)),
+                Some((first, last)) => {
+                    let more = if end > last { self.tail(number).of(last) } else { 0 };
+                    (start.min(first), up(end.saturating_add(more), 4).max(last))
+                }
                 None => {
                     let tail = if fresh { self.tail(number).of(end) } else { 0 };
                     (start, up(end.saturating_add(tail), 4))

@@ -69,8 +69,17 @@ impl Link {
                 let _ = writeln!(text, "    . = MAX(ABSOLUTE(.), {});", at(end.min(extent.end)));
                 newlines += 1;
                 let body = self.script.text.get(zone.range.clone()).unwrap_or_default();
-                let _ = writeln!(text, "{body}\n    . = MAX(ABSOLUTE(.), {});", at(extent.end));
-                newlines += count_lines(body) + 2;
+                let end = at(extent.end);
+                // What no longer ends where it did has new room: what lies behind it moves once,
+                // and not with each link from now on.
+                let _ = match self.tail(number).of(extent.end) {
+                    0 => writeln!(text, "{body}\n    . = MAX(ABSOLUTE(.), {end});\n"),
+                    tail => writeln!(
+                        text,
+                        "{body}\n    . = ABSOLUTE(.) > {end} ? ABSOLUTE(.) + {tail} : {end};\n    . = ALIGN(4);"
+                    ),
+                };
+                newlines += count_lines(body) + 3;
             } else {
                 for item in before.get(number).into_iter().flatten() {
                     let name = name(&self.names, *item);

@@ -337,6 +337,13 @@ fn value(text: &str, dot: u32, starts: &BTreeMap<String, u32>) -> u32 {
         Some(hex) => u32::from_str_radix(hex, 16).unwrap(),
         None => text.trim().parse().unwrap(),
     };
+    if let Some(rest) = text.strip_prefix("ABSOLUTE(.) > ") {
+        let (end, rest) = rest.split_once(" ? ABSOLUTE(.) + ").unwrap();
+        let (more, same) = rest.split_once(" : ").unwrap();
+        assert_eq!(end, same);
+        let end = value(end, dot, starts);
+        return if dot > end { dot + number(more) } else { end };
+    }
     if let Some(rest) = text.strip_prefix("MAX(ABSOLUTE(.), ") {
         return dot.max(value(rest.strip_suffix(')').unwrap(), dot, starts));
     }
