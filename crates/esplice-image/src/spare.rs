@@ -90,8 +90,11 @@ pub fn spare_ranges(
         }
         let place =
             range(section.sh_offset(LittleEndian).into(), section.sh_size(LittleEndian).into());
-        let of_symbols = Some(number) == symbols || Some(number) == strings && number != names_at;
-        if is_unplaced(section) && (named(section, b".debug_") || of_symbols) {
+        let of_symbols = Some(number) == symbols || Some(number) == strings;
+        // Names and symbols are looked at whatever their sections are called.
+        let of_debug =
+            section.sh_type(LittleEndian) == elf::SHT_PROGBITS && named(section, b".debug_");
+        if number != names_at && is_unplaced(section) && (of_debug || of_symbols) {
             spare.push(place);
         } else {
             kept.push(place);

@@ -64,6 +64,21 @@ fn debug_information_is_spare_and_symbols_are_where_nobody_asks_for_them() {
     assert!(check(Asked::ImagesAlone, &[other, program().remove(1)], &symbols).is_empty());
 }
 
+/// Found by fuzzing: the table of names under such a name.
+#[test]
+fn tables_are_kept_whatever_they_are_called() {
+    let bytes = elf_with_symbols(243, 0x4201_0020, &program(), &[("_start", 0x4201_0020)]);
+    let mut renamed = bytes.clone();
+    let headers_at = u32::from_le_bytes(bytes[32..36].try_into().expect("four bytes")) as usize;
+    // The name of the third section, for the names, the symbols and the symbols' names, the last three.
+    let name = bytes[headers_at + 3 * 40..][..4].to_vec();
+    for number in program().len() + 1..program().len() + 4 {
+        renamed[headers_at + number * 40..][..4].copy_from_slice(&name);
+    }
+    assert_eq!(ranges(Asked::ChipToo, &renamed), ranges(Asked::ChipToo, &bytes));
+    assert_eq!(ranges(Asked::ImagesAlone, &renamed), ranges(Asked::ImagesAlone, &bytes));
+}
+
 #[test]
 fn what_is_something_else_as_well_is_kept() {
     // A program header over all of the file.
