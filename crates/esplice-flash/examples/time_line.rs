@@ -1,10 +1,12 @@
 //! Where the time of a flash session goes, on the virtual board's own clock.
 //!
-//! `cargo run -p esplice-flash --example time_line -- APP [STUB] [dirty|blank|unchanged|sector|read] [usb|none]`
-//! writes bootloader, table and app of a merged image (`hello.merged.bin`) to a board at 921600 baud
-//! behind a USB bridge (or `none`), with the mask ROM executed if its ELF is named, as the benchmark of flashing does over a pty, and prints each request with the
-//! moment when it was sent, when its first byte of an answer came, and the milliseconds in between. The
-//! board's time is virtual: the figures are the same on every machine, however busy it is.
+//! `cargo run -p esplice-flash --example time_line -- MERGED.bin [STUB.json] [ROM.elf] [WORDS]` writes
+//! bootloader, table and app of a merged image to a board at 921600 baud behind a USB bridge, as the benchmark
+//! of flashing does over a pty. It prints each request with the moment when an answer to it came, and the
+//! milliseconds since it was sent; the board's time is virtual, so they are the same on every machine. With a
+//! stub's file that stub does the work, with the mask ROM's ELF the ROM's own code is executed. WORDS: what
+//! the flash holds before, `dirty`, `blank`, `unchanged` or one other `sector`; `read` to read 1 MiB instead;
+//! `none` for no bridge; `quiet` for the sum alone.
 
 use std::{fs, path::PathBuf, time::Duration};
 
