@@ -176,7 +176,8 @@ impl Server {
         self.leave(tell);
         self.part(tell);
         let taking = self.board.host_waiting() > 0 && !self.stalled;
-        self.pace.rest(heard || taking || self.board.is_busy(), said, self.stopped);
+        let taking = heard || taking || self.board.is_busy();
+        self.pace.rest(taking, said, self.stopped, self.board.now());
     }
 
     fn accept(&mut self, tell: &mut dyn FnMut(Happened)) {

@@ -87,8 +87,9 @@ impl Pace {
     }
 
     /// After a turn in which the board took bytes (or was busy with what they asked for) or not,
-    /// and said so many: rests if nothing is to be done.
-    pub fn rest(&mut self, taking: bool, said: usize, stopped: bool) {
+    /// and said so many: rests if nothing is to be done. In real time a turn ends with each packet of a USB
+    /// bridge, of which there are more than one in a rest: a board that is behind goes on at once.
+    pub fn rest(&mut self, taking: bool, said: usize, stopped: bool, now: Duration) {
         self.owed = match self.owed {
             _ if taking => Some(0),
             Some(slices) if said == 0 && slices < ANSWER => Some(slices + 1),
@@ -102,6 +103,9 @@ impl Pace {
         self.allowance -= free;
         let unasked = (said - free) as u32;
         let rest = if self.real {
+            if self.from + self.host() > now + REST {
+                return;
+            }
             REST
         } else if taking || free > 0 || self.owed.is_some() && !stopped {
             return;
