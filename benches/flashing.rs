@@ -503,13 +503,15 @@ mod linux {
                 Tool::Espflash => {
                     let program = self.espflash.as_deref().unwrap_or(Path::new("espflash"));
                     let mut command = Command::new(workspace().join("scripts/as-tty"));
-                    // Of several files it takes none: it writes the one that holds all of them, in whole
-                    // sectors: of others the ROM loader refuses the end (docs/src/guide/peers.md).
-                    let merged = parts.app.with_extension("all");
+                    // Of several files it takes none: it writes the one that holds all of them. To the ROM
+                    // loader in whole sectors: of others that refuses the end (docs/src/guide/peers.md).
+                    let by_rom = run.work == Work::WriteByRom;
+                    let merged =
+                        parts.app.with_extension(if by_rom { "all" } else { "merged.bin" });
                     command.arg(port).arg(program).arg("write-bin");
                     command.args(["--chip", "esp32c3", "--before", "no-reset"]);
                     command.args(["--after", "no-reset", "--baud", &baud]);
-                    if run.work == Work::WriteByRom {
+                    if by_rom {
                         command.arg("--no-stub");
                     }
                     command.args(["--port", "/dev/ttyUSB0", "0x0"]).arg(merged);
