@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, FeatureChip, chip_of_features};
 use esplice_layout::{
     ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, Place, Size, Spec, inject, rust_module,
 };
@@ -187,7 +187,7 @@ impl Layout {
     /// [`Error`]; that of `main`'s build script is what cargo shows.
     pub fn emit(&self) -> Result<(), Error> {
         let build = cargo::Build::read()?;
-        for name in ["ESPLICE_LAYOUT", TARGET, TARGET_FILE] {
+        for name in ["ESPLICE_LAYOUT"].iter().chain(TARGETS).chain(TARGET_FILES) {
             cargo::tell("rerun-if-env-changed", name);
         }
         if self.file.is_none() {
@@ -225,7 +225,8 @@ impl Layout {
         features: &[String],
         variable: impl Fn(&'static str) -> Option<String>,
     ) -> Result<&'static Chip, Error> {
-        let file = match (variable(TARGET_FILE), &self.target_file) {
+        let by_variable = TARGET_FILES.iter().find_map(|name| variable(name));
+        let file = match (by_variable, &self.target_file) {
             (Some(file), _) => Some(PathBuf::from(file)),
             (None, Some(file)) => Some(inside(self.file.as_deref(), file)?),
             (None, None) => None,
@@ -244,27 +245,25 @@ impl Layout {
             None => None,
         };
         let named = |name: &str| Ok(esplice_chip::find_target(name)?.chip());
-        if let Some(name) = self.chip.clone().or_else(|| variable(TARGET)) {
+        let by_variable = || TARGETS.iter().find_map(|name| variable(name));
+        if let Some(name) = self.chip.clone().or_else(by_variable) {
             return named(&name);
         }
-        let mut known: Vec<String> =
-            esplice_chip::all().iter().map(|chip| chip.name.clone()).collect();
-        known.extend(of_file.map(|target| target.chip().name.clone()));
-        known.retain(|chip| features.contains(chip));
-        known.dedup();
-        match (known.as_slice(), &self.file_chip, of_file) {
-            ([one], ..) => named(one),
-            ([], Some(name), _) => named(name),
-            ([], None, Some(target)) => Ok(target.chip()),
-            ([], None, None) => Err(Error::NoChip),
-            _ => Err(Error::ManyChips { names: known }),
+        match (chip_of_features(features), &self.file_chip, of_file) {
+            (FeatureChip::One(chip), ..) => Ok(chip),
+            (FeatureChip::Several(names), ..) => Err(Error::ManyChips { names }),
+            (FeatureChip::None, Some(name), _) => named(name),
+            (FeatureChip::None, None, Some(target)) => Ok(target.chip()),
+            (FeatureChip::None, None, None) => Err(Error::NoChip),
         }
     }
 }
 
-/// What names the chip or board, and the file of one that is not known; `esplice build` sets both.
-const TARGET: &str = "ESPLICE_PROJECT_TARGET";
-const TARGET_FILE: &str = "ESPLICE_PROJECT_TARGET_FILE";
+/// Variables that name the chip or board. `esplice build` sets the first; users may set any.
+const TARGETS: &[&str] = &["ESPLICE_PROJECT_TARGET", "ESPLICE_TARGET", "ESPLICE_CHIP"];
+
+/// Variables that name the file of a chip or board that is not known.
+const TARGET_FILES: &[&str] = &["ESPLICE_PROJECT_TARGET_FILE", "ESPLICE_TARGET_FILE"];
 
 /// A path that the project's `file` gives, which may not leave the project.
 fn inside(file: Option<&Path>, path: &Path) -> Result<PathBuf, Error> {
@@ -310,12 +309,19 @@ mod tests {
         let file = Layout { file_chip: Some("esp32c6".into()), ..Layout::new() };
         assert_eq!(chosen(&file, &[], &[]), "esp32c6");
         assert_eq!(chosen(&file, &["esp32h2", "std"], &[]), "esp32h2");
-        assert_eq!(chosen(&file, &["esp32h2"], &[(TARGET, "xiao-esp32c3")]), "esp32c3");
+        assert_eq!(chosen(&file, &["esp32h2"], &[(TARGETS[0], "xiao-esp32c3")]), "esp32c3");
         let named = file.chip("esp32c2");
-        assert_eq!(chosen(&named, &["esp32h2"], &[(TARGET, "esp32c3")]), "esp32c2");
+        assert_eq!(chosen(&named, &["esp32h2"], &[(TARGETS[0], "esp32c3")]), "esp32c2");
         assert_eq!(chosen(&Layout::new(), &[], &[]), Error::NoChip.to_string());
         let two = chosen(&Layout::new(), &["esp32h2", "esp32c6"], &[]);
         assert_eq!(two, "features name more than one chip: esp32c6, esp32h2");
+    }
+
+    #[test]
+    fn a_variable_has_a_short_name() {
+        let file = Layout { file_chip: Some("esp32c6".into()), ..Layout::new() };
+        assert_eq!(chosen(&file, &["esp32h2"], &[("ESPLICE_TARGET", "esp32c3")]), "esp32c3");
+        assert_eq!(chosen(&file, &[], &[("ESPLICE_CHIP", "xiao-esp32c3")]), "esp32c3");
     }
 
     /// The file of a chip that is not known, as `--target-file` and `[project] target-file` give it.
@@ -336,10 +342,10 @@ mod tests {
         };
         assert_eq!(chosen(&file, &[], &[]), "esp32x1");
         assert_eq!(chosen(&file, &["esp32x1"], &[]), "esp32x1");
-        assert_eq!(chosen(&file, &[], &[(TARGET, "esp32c6")]), "esp32c6");
-        let variables = [(TARGET_FILE, shown), (TARGET, "esp32x1")];
+        assert_eq!(chosen(&file, &[], &[(TARGETS[0], "esp32c6")]), "esp32c6");
+        let variables = [(TARGET_FILES[0], shown), (TARGETS[0], "esp32x1")];
         assert_eq!(chosen(&Layout::new(), &[], &variables), "esp32x1");
-        let nowhere = chosen(&Layout::new(), &[], &[(TARGET_FILE, "/nowhere/x.toml")]);
+        let nowhere = chosen(&Layout::new(), &[], &[(TARGET_FILES[0], "/nowhere/x.toml")]);
         assert!(nowhere.starts_with("cannot read /nowhere/x.toml: "), "{nowhere}");
         let outside = Layout { target_file: Some("../x.toml".into()), ..Layout::new() };
         assert_eq!(chosen(&outside, &[], &[]), "target-file ../x.toml leaves the project");

@@ -17,6 +17,7 @@ mod board;
 mod check;
 mod crystal;
 mod efuse;
+mod features;
 mod layout;
 mod outside;
 mod raw;
@@ -29,6 +30,7 @@ pub use address::{Addr, FlashOffset, parse_size};
 pub use board::{Board, BoardUsb, Led, LedKind, UsbKind};
 pub use crystal::{CountedOn, Crystal};
 pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseCondition, EfuseField};
+pub use features::{FeatureChip, chip_of_features};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
 pub use outside::{OwnTarget, Target, add_target, parse_target};
 pub use schema::{

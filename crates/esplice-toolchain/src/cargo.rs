@@ -15,7 +15,7 @@ use esplice_layout::{Layout, Linker};
 use crate::{
     Machine, Probe as _, RustToolchain, SOURCE_DATE_EPOCH, ToolchainError, find, find_rust,
     project::{self, Selection},
-    scripts,
+    scripts, triple,
 };
 
 /// What a build is asked for beyond the project and the chip.
@@ -25,14 +25,22 @@ pub struct CargoOptions {
     pub package: Option<String>,
     /// The binary, where the package has several.
     pub bin: Option<String>,
+    /// The example, in the place of a binary.
+    pub example: Option<String>,
+    /// The main file of the binary or the example, in the place of its name.
+    pub source: Option<PathBuf>,
     /// Features to enable beside the chip's own.
     pub features: Vec<String>,
     /// Leave the package's default features out.
     pub no_default_features: bool,
+    /// Enable all features of the package.
+    pub all_features: bool,
     /// The profile; `release` if none is named.
     pub profile: Option<String>,
     /// Refuse to change the project's lock file.
     pub locked: bool,
+    /// Do not use the network.
+    pub offline: bool,
     /// Where cargo builds, instead of where the project has it build.
     pub target_dir: Option<PathBuf>,
     /// More arguments for the linker, which only the last crate is built anew for.
@@ -103,6 +111,24 @@ pub fn build_cargo_heard(
     build(project, chip, options, Some((colors, hear)))
 }
 
+/// The chip that the enabled cargo features of the project name, the defaults and those of `options`
+/// among them; none where they name no chip. It is the rule by which build scripts know the chip, too.
+///
+/// # Errors
+/// [`ToolchainError::ManyChips`], and what [`build_cargo`] says of a project that cargo cannot read.
+pub fn chip_of_project(
+    project: &Path,
+    options: &CargoOptions,
+) -> Result<Option<&'static Chip>, ToolchainError> {
+    let directory = project::directory(project)?;
+    let machine = Machine::seen_from(&directory);
+    let cargo = find::program(&machine, "cargo");
+    // Without cargo nothing can be built, which is told where it is tried.
+    let Some(cargo) = cargo else { return Ok(None) };
+    let metadata = read_metadata(&directory, &machine, &cargo, Vec::new())?;
+    project::chip_of(&metadata, &directory, options)
+}
+
 fn build(
     project: &Path,
     chip: &Chip,
@@ -112,8 +138,13 @@ fn build(
     let directory = project::directory(project)?;
     let machine = Machine::seen_from(&directory);
     let (toolchain, metadata) = toolchain_and_metadata(chip, &directory, &machine)?;
-    let selection =
-        project::select(&metadata, &directory, options.package.as_deref(), options.bin.as_deref())?;
+    let selection = project::select(&metadata, &directory, options)?;
+    if selection.needs_idf && !toolchain.is_std {
+        return Err(ToolchainError::StdTarget {
+            package: selection.package,
+            target: triple::std_triple(&chip.toolchain.rust_target),
+        });
+    }
 
     let injected = match &options.layout {
         Some(layout) => Some(injected(layout, options, &toolchain, &metadata)?),
@@ -305,7 +336,7 @@ fn build_arguments(
     let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
 
     add(&["--message-format", format]);
-    add(&["--package", &selection.package, "--bin", &selection.bin]);
+    add(&["--package", &selection.package, selection.kind.flag(), &selection.bin]);
     add(&["--profile", options.profile.as_deref().unwrap_or("release")]);
     if by_chip.no_default || options.no_default_features {
         add(&["--no-default-features"]);
@@ -315,8 +346,14 @@ fn build_arguments(
     if !features.is_empty() {
         add(&["--features", &features.join(",")]);
     }
+    if options.all_features {
+        add(&["--all-features"]);
+    }
     if options.locked {
         add(&["--locked"]);
+    }
+    if options.offline {
+        add(&["--offline"]);
     }
     if let Some(target_dir) = &options.target_dir {
         // Cargo starts in the project; a relative path is meant from here.
@@ -366,7 +403,8 @@ fn find_executable(
     for message in Message::parse_stream(BufReader::new(stdout)) {
         match message? {
             Message::CompilerArtifact(artifact)
-                if artifact.target.is_bin() && artifact.target.name == selection.bin =>
+                if selection.kind.is_of(&artifact.target)
+                    && artifact.target.name == selection.bin =>
             {
                 if let Some(elf) = artifact.executable {
                     made = Some((elf.into_std_path_buf(), artifact.fresh));
@@ -408,10 +446,16 @@ pub(crate) fn signal_of(status: ExitStatus) -> Option<i32> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::{ErrorKind, project::Kind};
 
     fn selection() -> Selection {
-        Selection { package: "p".into(), bin: "b".into(), features: Default::default() }
+        Selection {
+            package: "p".into(),
+            kind: Kind::Bin,
+            bin: "b".into(),
+            features: Default::default(),
+            needs_idf: false,
+        }
     }
 
     /// Runs `script` in cargo's place.
@@ -480,6 +524,7 @@ mod tests {
             cargo: "cargo".into(),
             rustc: "rustc".into(),
             target: "T".into(),
+            is_std: false,
             build_std: vec![],
             linker: None,
             user_linker: None,

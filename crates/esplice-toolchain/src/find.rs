@@ -11,8 +11,11 @@ use esplice_chip::Chip;
 
 use crate::{
     Probe, ToolchainError,
-    config::{Config, linker_among},
+    config::Config,
+    error::Missing,
+    pin::{Pin, is_rustups},
     probe::program_name,
+    triple::{self, Target},
 };
 
 /// A Rust toolchain and what cargo is to be told to use it.
@@ -24,8 +27,10 @@ pub struct RustToolchain {
     pub cargo: PathBuf,
     /// Its compiler.
     pub rustc: PathBuf,
-    /// Cargo's target triple.
+    /// Cargo's target: a triple, or the path of a target file.
     pub target: String,
+    /// Whether programs for it have the standard library, on ESP-IDF.
+    pub is_std: bool,
     /// Library crates to build along; empty where the target is installed.
     pub build_std: Vec<String>,
     /// The linker to name; none where the toolchain or the user's own configuration names one.
@@ -49,60 +54,151 @@ pub enum Origin {
 /// Where Debian's packages put their programs.
 const DEBIAN: [&str; 2] = ["/usr/bin/cargo", "/usr/bin/rustc"];
 
-/// Chooses the toolchain for `chip`: the installed target of the active toolchain, else its
-/// library sources, else Debian's packages.
+/// Chooses the toolchain for `chip`: the installed target of the active toolchain, else its library
+/// sources, else Debian's packages. The target is the one that the project's cargo configuration asks
+/// for, if its code runs on the chip; a toolchain that the project pins is not replaced by another.
 ///
 /// # Errors
-/// [`ToolchainError::RustMissing`] where there is none, [`ToolchainError::LinkerMissing`] where
-/// one is found and nothing links what it makes.
+/// [`ToolchainError::RustMissing`] where there is none, [`ToolchainError::LinkerMissing`] where one is
+/// found and nothing links what it makes, [`ToolchainError::PinnedMissing`],
+/// [`ToolchainError::OtherTarget`], and [`ToolchainError::StdMissing`] for a project with the standard
+/// library.
 pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, ToolchainError> {
-    let target = &chip.toolchain.rust_target;
+    let cargo = program(probe, "cargo");
+    let pin = cargo.as_deref().and_then(|cargo| Pin::of(cargo, probe));
     let active = Installation::active(probe);
+    if let (None, Some(pin), Some(cargo)) = (&active, &pin, &cargo) {
+        return Err(pin.missing(cargo, chip, probe));
+    }
+    let config = Config::read(probe).unwrap_or_else(|| {
+        let debian = || probe.exists(Path::new(DEBIAN[0])).then(|| DEBIAN[0].into());
+        cargo.clone().or_else(debian).map(|cargo| Config::ask(&cargo, probe)).unwrap_or_default()
+    });
+    let target = triple::choose(chip, config.build_target.as_ref())?;
+    if target.is_std {
+        return std_toolchain(chip, target, active, &config, probe);
+    }
     // Upstream's compilers know the names of targets that their LLVM makes no code for.
     let processors = &chip.toolchain.rust_processors;
+    let name = target.name;
     let makes_code =
-        |i: &Installation| processors.is_empty() || i.has_processor(target, processors, probe);
+        |i: &Installation| processors.is_empty() || i.has_processor(&name, processors, probe);
     let serves = |i: &Installation| i.has_sources(probe) && makes_code(i);
+    // What the project pins is all it is to be built with.
+    let debian = || if pin.is_none() { Installation::debian(probe) } else { None };
 
     let (origin, found) = if let Some(found) =
-        active.clone().filter(|i| i.has_target(target, probe) && makes_code(i))
+        active.clone().filter(|i| i.has_target(&name, probe) && makes_code(i))
     {
         (Origin::Installed, found)
     } else if let Some(found) = active.filter(serves) {
         (Origin::Sources, found)
-    } else if let Some(found) = Installation::debian(probe).filter(serves) {
+    } else if let Some(found) = debian().filter(serves) {
         (Origin::Debian, found)
     } else {
         return Err(ToolchainError::RustMissing {
-            target: target.clone(),
+            target: name,
             install: chip.toolchain.rust_install.clone(),
+            pinned: pin.map(|pin| pin.channel),
             rustup: program(probe, "rustup").is_some(),
             apt: program(probe, "apt-get").is_some(),
         });
     };
 
-    let user_linker = user_linker(&found, target, probe);
+    let user_linker = user_linker(&found, &name, &config, probe);
     let linker = if found.has_linker(probe) || user_linker.is_some() {
         None
     } else {
         Some(newest_lld(probe).ok_or_else(|| ToolchainError::LinkerMissing {
-            target: target.clone(),
+            target: name.clone(),
             sysroot: found.sysroot.clone(),
             apt: program(probe, "apt-get").is_some(),
         })?)
     };
     let build_std = match origin {
         Origin::Installed => Vec::new(),
+        // The project has a list for the target it asks for.
+        Origin::Sources if config.build_std && target.place.is_some() => Vec::new(),
         Origin::Sources | Origin::Debian => chip.toolchain.rust_build_std.clone(),
     };
     Ok(RustToolchain {
         origin,
         cargo: found.cargo,
         rustc: found.rustc,
-        target: target.clone(),
+        target: name,
+        is_std: false,
         build_std,
         linker,
         user_linker,
+    })
+}
+
+/// The toolchain of a project with the standard library, which ESP-IDF's build system and its linker
+/// proxy serve. Nothing of it is replaced: what is missing is named.
+fn std_toolchain(
+    chip: &Chip,
+    target: Target,
+    active: Option<Installation>,
+    config: &Config,
+    probe: &dyn Probe,
+) -> Result<RustToolchain, ToolchainError> {
+    let name = target.name;
+    let processors = &chip.toolchain.rust_processors;
+    let serves = |i: &Installation| {
+        (i.has_target(&name, probe) || i.has_sources(probe))
+            && (processors.is_empty() || i.has_processor(&name, processors, probe))
+    };
+    let found = active.filter(serves);
+    let linker = match &found {
+        Some(found) => user_linker(found, &name, config, probe),
+        None => config.linker(&name, Vec::new),
+    };
+    let bin = program(probe, "cargo").and_then(|cargo| cargo.parent().map(Path::to_owned));
+    let is_there = |linker: &str| {
+        let beside_cargo = |bin: &PathBuf| {
+            probe.exists(&bin.join(format!("{linker}{}", std::env::consts::EXE_SUFFIX)))
+        };
+        linker.contains(['/', '\\'])
+            || program(probe, linker).is_some()
+            || bin.as_ref().is_some_and(beside_cargo)
+    };
+    let mut missing = Vec::new();
+    if found.is_none() {
+        let install = chip.toolchain.rust_install.clone();
+        let install = install
+            .unwrap_or_else(|| "rustup toolchain install nightly --component rust-src".into());
+        missing.push(Missing { what: "Rust with the sources of its library".into(), install });
+    }
+    let absent = |what: String, linker: &str| Missing {
+        what,
+        install: format!("cargo install {linker}"),
+    };
+    match &linker {
+        Some(linker) if is_there(linker) => {}
+        Some(linker) => missing.push(absent(linker.clone(), linker)),
+        None => missing.push(absent(format!("a linker for {name} in .cargo/config.toml"), "ldproxy")),
+    }
+    let found = match found {
+        Some(found) if missing.is_empty() => found,
+        _ => {
+            let place = target.place.unwrap_or_default();
+            return Err(ToolchainError::StdMissing { target: name, place, missing });
+        }
+    };
+    let is_installed = found.has_target(&name, probe);
+    let build_std = match is_installed || config.build_std {
+        true => Vec::new(),
+        false => ["std", "panic_abort"].map(str::to_owned).to_vec(),
+    };
+    Ok(RustToolchain {
+        origin: if is_installed { Origin::Installed } else { Origin::Sources },
+        cargo: found.cargo,
+        rustc: found.rustc,
+        target: name,
+        is_std: true,
+        build_std,
+        linker: None,
+        user_linker: linker,
     })
 }
 
@@ -129,7 +225,7 @@ impl RustToolchain {
             // Its cargo would take the first rustc on the path.
             variables.push(("RUSTC", self.rustc.clone().into()));
         }
-        if !self.build_std.is_empty() {
+        if self.origin != Origin::Installed {
             // build-std is unstable; this opens it in a stable cargo.
             variables.push(("RUSTC_BOOTSTRAP", "1".into()));
         }
@@ -204,9 +300,9 @@ impl Installation {
 fn installed_sysroot(rustc: &Path, probe: &dyn Probe) -> Option<PathBuf> {
     let rustc = probe.resolved(rustc)?;
     let bin = rustc.parent().filter(|_| program_name(&rustc) == Some("rustc"))?;
-    let rustup = bin.join(format!("rustup{}", std::env::consts::EXE_SUFFIX));
     let sysroot = bin.parent().filter(|_| bin.file_name().is_some_and(|name| name == "bin"))?;
-    let is_one = probe.exists(&sysroot.join("lib").join("rustlib")) && !probe.exists(&rustup);
+    let is_one =
+        probe.exists(&sysroot.join("lib").join("rustlib")) && !is_rustups(&rustc, probe);
     is_one.then(|| sysroot.to_owned())
 }
 
@@ -240,23 +336,17 @@ fn lld_version(text: &str) -> Option<u32> {
 
 /// The linker that the user's environment or cargo's configuration names for the target. It would
 /// be wrong to override it, and a linker that is not on the path may be a good one.
-fn user_linker(found: &Installation, target: &str, probe: &dyn Probe) -> Option<String> {
+fn user_linker(
+    found: &Installation,
+    target: &str,
+    config: &Config,
+    probe: &dyn Probe,
+) -> Option<String> {
     let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
     if let Some(linker) = probe.variable(&variable) {
         return Some(linker.to_string_lossy().into_owned());
     }
-    let cfgs = || target_cfgs(&found.rustc, target, probe);
-    if let Some(config) = Config::read(probe) {
-        return config.linker(target, cfgs);
-    }
-    let question = ["-Zunstable-options", "config", "get", "--format", "json-value", "target"];
-    let answer = probe.output(&found.cargo, &question)?;
-    let tables = serde_json::from_str::<serde_json::Map<_, _>>(&answer).ok()?;
-    let linkers: Vec<(&str, &str)> = tables
-        .iter()
-        .filter_map(|(key, table)| Some((key.as_str(), table.get("linker")?.as_str()?)))
-        .collect();
-    linker_among(&linkers, target, cfgs)
+    config.linker(target, || target_cfgs(&found.rustc, target, probe))
 }
 
 /// What `cfg(…)` sees on the target.

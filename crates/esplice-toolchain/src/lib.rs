@@ -24,14 +24,18 @@ mod config;
 mod environment;
 mod error;
 mod find;
+mod pin;
 mod probe;
 mod project;
 mod scripts;
 mod tinygo;
+mod triple;
 
-pub use cargo::{Artifact, CargoOptions, Hear, StableLink, build_cargo, build_cargo_heard};
+pub use cargo::{
+    Artifact, CargoOptions, Hear, StableLink, build_cargo, build_cargo_heard, chip_of_project,
+};
 pub use environment::{SOURCE_DATE_EPOCH, outer_cargo_variables};
-pub use error::{ErrorKind, ToolchainError};
+pub use error::{ErrorKind, Missing, ToolchainError};
 pub use find::{Origin, RustToolchain, find_rust};
 pub use probe::{Machine, Probe};
 pub use tinygo::{GoArtifact, TinyGo, TinyGoOptions, build_tinygo, find_tinygo};

@@ -32,6 +32,11 @@ pub trait Probe {
     /// What `program` writes to its standard output, if it can be started and succeeds.
     fn output(&self, program: &Path, args: &[&str]) -> Option<String>;
 
+    /// What `program` writes to its standard error stream, if it can be started and fails.
+    fn complaint(&self, _program: &Path, _args: &[&str]) -> Option<String> {
+        None
+    }
+
     /// The programs on the search path whose names start with `prefix`, in the path's order.
     /// Names are without the system's suffix for programs.
     fn on_path(&self, prefix: &str) -> Vec<PathBuf>;
@@ -112,6 +117,11 @@ impl Probe for Machine {
             .output()
             .ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn complaint(&self, program: &Path, args: &[&str]) -> Option<String> {
+        let output = self.command(program).args(args).output().ok()?;
+        (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     fn on_path(&self, prefix: &str) -> Vec<PathBuf> {

@@ -1,22 +1,53 @@
 //! What of a cargo project is built: package, binary and features.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-use cargo_metadata::{Metadata, Package};
-use esplice_chip::Chip;
+use cargo_metadata::{CrateType, Metadata, Package, Target};
+use esplice_chip::{Chip, FeatureChip, chip_of_features};
 
-use crate::ToolchainError;
+use crate::{CargoOptions, ToolchainError};
 
 /// The binary to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Selection {
     pub package: String,
+    pub kind: Kind,
     pub bin: String,
     pub features: BTreeMap<String, Vec<String>>,
+    /// Whether the package is built on ESP-IDF's standard library.
+    pub needs_idf: bool,
 }
+
+/// What sort of target makes the firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bin,
+    Example,
+}
+
+impl Kind {
+    /// Cargo's flag that names one.
+    pub(crate) fn flag(self) -> &'static str {
+        match self {
+            Kind::Bin => "--bin",
+            Kind::Example => "--example",
+        }
+    }
+
+    pub(crate) fn is_of(self, target: &Target) -> bool {
+        match self {
+            Kind::Bin => target.is_bin(),
+            // An example can be a library, too.
+            Kind::Example => target.is_example() && target.crate_types.contains(&CrateType::Bin),
+        }
+    }
+}
+
+/// Crates of which each binds ESP-IDF, which has the standard library.
+const IDF_CRATES: &[&str] = &["esp-idf-sys", "esp-idf-hal", "esp-idf-svc"];
 
 /// The directory of the project at `path`: a directory with a `Cargo.toml`, or that file.
 pub(crate) fn directory(path: &Path) -> Result<PathBuf, ToolchainError> {
@@ -31,57 +62,130 @@ pub(crate) fn directory(path: &Path) -> Result<PathBuf, ToolchainError> {
     Ok(directory.to_owned())
 }
 
-/// Chooses a binary of the package in `directory`, or in a workspace without one of its own, of
-/// the members cargo would build there.
+/// Chooses a binary or an example of the package in `directory`, or in a workspace without one of its
+/// own, of the members cargo would build there.
 pub(crate) fn select(
     metadata: &Metadata,
     directory: &Path,
-    package: Option<&str>,
-    bin: Option<&str>,
+    options: &CargoOptions,
 ) -> Result<Selection, ToolchainError> {
-    let path = || directory.to_owned();
-    let mut candidates: Vec<&Package> = here(metadata, directory);
-    if let Some(name) = package {
-        candidates = metadata.packages.iter().filter(|p| p.name.as_str() == name).collect();
-        if candidates.is_empty() {
-            let packages = metadata.packages.iter().map(|p| p.name.to_string()).collect();
-            return Err(ToolchainError::UnknownPackage {
-                path: path(),
-                name: name.into(),
-                packages,
-            });
-        }
+    let candidates = packages(metadata, directory, options.package.as_deref())?;
+    if let Some(source) = &options.source {
+        return by_source(metadata, source);
     }
-
-    let all: Vec<(&Package, String)> =
-        candidates.iter().flat_map(|p| bins(p).map(move |bin| (*p, bin))).collect();
-    let names = || all.iter().map(|(_, bin)| bin.clone()).collect::<Vec<_>>();
-    let chosen: Vec<&(&Package, String)> = match bin {
-        Some(name) => all.iter().filter(|(_, bin)| bin == name).collect(),
+    let (kind, asked) = match (&options.bin, &options.example) {
+        (_, Some(example)) => (Kind::Example, Some(example.as_str())),
+        (bin, None) => (Kind::Bin, bin.as_deref()),
+    };
+    let all = targets(&candidates, kind);
+    let chosen: Vec<&(&Package, &str)> = match asked {
+        Some(name) => all.iter().filter(|(_, bin)| *bin == name).collect(),
         None => {
             // A package's `default-run` is its own answer.
-            let by_default = |(p, bin): &&(&Package, String)| {
+            let by_default = |(p, bin): &&(&Package, &str)| {
                 p.default_run.as_ref().is_none_or(|run| run == bin)
             };
             all.iter().filter(by_default).collect()
         }
     };
-    match (chosen.as_slice(), bin) {
-        ([(package, bin)], _) => Ok(Selection {
-            package: package.name.to_string(),
-            bin: bin.clone(),
-            features: package.features.clone(),
+    let path = directory.to_owned();
+    let names = |all: &[(&Package, &str)]| all.iter().map(|(_, bin)| (*bin).to_owned()).collect();
+    let others = |kind| names(&targets(&candidates, kind));
+    match (chosen.as_slice(), asked) {
+        ([(package, bin)], _) => Ok(selection(package, kind, bin)),
+        ([], Some(name)) if kind == Kind::Example => Err(ToolchainError::UnknownExample {
+            path,
+            name: name.into(),
+            examples: names(&all),
         }),
-        _ if all.is_empty() => Err(ToolchainError::NoBinary { path: path() }),
         ([], Some(name)) => {
-            Err(ToolchainError::UnknownBinary { path: path(), name: name.into(), bins: names() })
+            let examples: Vec<String> = others(Kind::Example);
+            let is_example = examples.iter().any(|example| example == name);
+            if all.is_empty() && !is_example {
+                return Err(ToolchainError::NoBinary { path, examples });
+            }
+            let (name, bins) = (name.into(), names(&all));
+            Err(ToolchainError::UnknownBinary { path, name, bins, is_example })
         }
+        ([], None) => Err(ToolchainError::NoBinary { path, examples: others(Kind::Example) }),
         (several, Some(name)) => Err(ToolchainError::SameBinary {
+            flag: kind.flag(),
             name: name.into(),
             packages: several.iter().map(|(p, _)| p.name.to_string()).collect(),
         }),
-        (_, None) => Err(ToolchainError::ManyBinaries { path: path(), bins: names() }),
+        (_, None) => Err(many(path, &all)),
     }
+}
+
+fn selection(package: &Package, kind: Kind, bin: &str) -> Selection {
+    Selection {
+        package: package.name.to_string(),
+        kind,
+        bin: bin.to_owned(),
+        features: package.features.clone(),
+        needs_idf: package.dependencies.iter().any(|d| IDF_CRATES.contains(&d.name.as_str())),
+    }
+}
+
+/// The packages that a binary is looked for in: the one asked for, else those of the directory.
+fn packages<'a>(
+    metadata: &'a Metadata,
+    directory: &Path,
+    package: Option<&str>,
+) -> Result<Vec<&'a Package>, ToolchainError> {
+    let Some(name) = package else { return Ok(here(metadata, directory)) };
+    let named: Vec<&Package> =
+        metadata.packages.iter().filter(|p| p.name.as_str() == name).collect();
+    if named.is_empty() {
+        return Err(ToolchainError::UnknownPackage {
+            path: directory.to_owned(),
+            name: name.into(),
+            packages: metadata.packages.iter().map(|p| p.name.to_string()).collect(),
+        });
+    }
+    Ok(named)
+}
+
+/// The targets of a kind, with their packages.
+fn targets<'a>(packages: &[&'a Package], kind: Kind) -> Vec<(&'a Package, &'a str)> {
+    let of = |package: &'a Package| {
+        let targets = package.targets.iter().filter(move |target| kind.is_of(target));
+        targets.map(move |target| (package, target.name.as_str()))
+    };
+    packages.iter().flat_map(|package| of(package)).collect()
+}
+
+/// The target whose main file is `source`.
+fn by_source(metadata: &Metadata, source: &Path) -> Result<Selection, ToolchainError> {
+    let wanted = source.canonicalize().unwrap_or_else(|_| source.to_owned());
+    for package in &metadata.packages {
+        for target in &package.targets {
+            let path = target.src_path.as_std_path();
+            if path.canonicalize().ok().as_deref() != Some(&wanted) {
+                continue;
+            }
+            let kinds = [Kind::Bin, Kind::Example].into_iter();
+            if let Some(kind) = kinds.into_iter().find(|kind| kind.is_of(target)) {
+                return Ok(selection(package, kind, &target.name));
+            }
+        }
+    }
+    Err(ToolchainError::NotMain { path: source.to_owned() })
+}
+
+/// The error that names all binaries, and a choice that works.
+fn many(path: PathBuf, all: &[(&Package, &str)]) -> ToolchainError {
+    let is_shared = |bin: &str| all.iter().filter(|(_, other)| *other == bin).count() > 1;
+    let shown = |(package, bin): &(&Package, &str)| match is_shared(bin) {
+        true => format!("{bin} of {}", package.name),
+        false => (*bin).to_owned(),
+    };
+    let choice = all.first().map(|(package, bin)| match is_shared(bin) {
+        true => format!("--package {} --bin {bin}", package.name),
+        false => format!("--bin {bin}"),
+    });
+    let choice = choice.unwrap_or_default();
+    ToolchainError::ManyBinaries { path, bins: all.iter().map(shown).collect(), choice }
 }
 
 /// The package whose manifest stands in `directory`, else the workspace's default members.
@@ -102,8 +206,47 @@ fn here<'a>(metadata: &'a Metadata, directory: &Path) -> Vec<&'a Package> {
     metadata.packages.iter().filter(|p| defaults.contains(&p.id)).collect()
 }
 
-fn bins(package: &Package) -> impl Iterator<Item = String> + '_ {
-    package.targets.iter().filter(|t| t.is_bin()).map(|t| t.name.clone())
+/// The chip that the enabled features of the project's package name: those asked for, the defaults, and
+/// what these enable in turn. In a workspace that leaves the binary open, all packages that it may be of
+/// have to agree.
+pub(crate) fn chip_of(
+    metadata: &Metadata,
+    directory: &Path,
+    options: &CargoOptions,
+) -> Result<Option<&'static Chip>, ToolchainError> {
+    let packages: Vec<BTreeMap<String, Vec<String>>> = match select(metadata, directory, options) {
+        Ok(selection) => vec![selection.features],
+        Err(ToolchainError::NoBinary { .. } | ToolchainError::ManyBinaries { .. }) => {
+            let packages = packages(metadata, directory, options.package.as_deref())?;
+            packages.into_iter().map(|package| package.features.clone()).collect()
+        }
+        Err(error) => return Err(error),
+    };
+    let enabled: Vec<String> =
+        packages.iter().flat_map(|features| enabled(features, options)).collect();
+    match chip_of_features(&enabled) {
+        FeatureChip::None => Ok(None),
+        FeatureChip::One(chip) => Ok(Some(chip)),
+        FeatureChip::Several(names) => Err(ToolchainError::ManyChips { names }),
+    }
+}
+
+/// The features of a package that cargo enables.
+fn enabled(features: &BTreeMap<String, Vec<String>>, options: &CargoOptions) -> BTreeSet<String> {
+    let mut open: Vec<&str> = options.features.iter().map(String::as_str).collect();
+    if options.all_features {
+        open.extend(features.keys().map(String::as_str));
+    }
+    if !options.no_default_features && features.contains_key("default") {
+        open.push("default");
+    }
+    let mut enabled = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if enabled.insert(name.to_owned()) {
+            open.extend(features.get(name).into_iter().flatten().map(String::as_str));
+        }
+    }
+    enabled
 }
 
 /// The feature flags for `chip`, before those the user asks for.
@@ -244,8 +387,24 @@ mod tests {
         expected: &str,
     ) {
         let (root, metadata) = metadata_of(files);
-        let outcome = match select(&metadata, root.path(), package, bin) {
-            Ok(selection) => format!("{}:{}", selection.package, selection.bin),
+        let options = CargoOptions {
+            package: package.map(str::to_owned),
+            bin: bin.map(str::to_owned),
+            ..CargoOptions::default()
+        };
+        check_options(&root, &metadata, &options, expected);
+    }
+
+    #[track_caller]
+    fn check_options(
+        root: &tempfile::TempDir,
+        metadata: &Metadata,
+        options: &CargoOptions,
+        expected: &str,
+    ) {
+        let outcome = match select(metadata, root.path(), options) {
+            Ok(Selection { package, kind: Kind::Bin, bin, .. }) => format!("{package}:{bin}"),
+            Ok(Selection { package, bin, .. }) => format!("{package}:example {bin}"),
             Err(error) => format!("{error}\n{}", error.hint().unwrap_or_default()),
         };
         assert_eq!(outcome.replace(&root.path().display().to_string(), "DIR"), expected);
@@ -295,6 +454,88 @@ mod tests {
     }
 
     #[test]
+    fn examples_are_chosen_by_name_or_by_file() {
+        let files = [
+            ("Cargo.toml", PACKAGE),
+            ("src/lib.rs", ""),
+            ("examples/blink.rs", MAIN),
+            ("examples/wifi/main.rs", MAIN),
+            ("examples/wifi/net.rs", ""),
+        ];
+        let (root, metadata) = metadata_of(&files);
+        let check = |options: CargoOptions, expected: &str| {
+            check_options(&root, &metadata, &options, expected);
+        };
+        let example = |name: &str| CargoOptions { example: Some(name.into()), ..Default::default() };
+        check(example("blink"), "one:example blink");
+        check(example("wifi"), "one:example wifi");
+        check(
+            example("blnk"),
+            "no example \"blnk\" in DIR, which has blink, wifi\ndid you mean --example blink?",
+        );
+        check(
+            CargoOptions { bin: Some("blink".into()), ..Default::default() },
+            "no binary \"blink\" in DIR, which has none\nit is an example: --example blink",
+        );
+        check(
+            CargoOptions::default(),
+            "DIR has no binary, only libraries and examples\nchoose one: --example blink",
+        );
+        let source = |file: &str| CargoOptions {
+            source: Some(root.path().join(file)),
+            ..CargoOptions::default()
+        };
+        check(source("examples/wifi/main.rs"), "one:example wifi");
+        check(
+            source("examples/wifi/net.rs"),
+            "DIR/examples/wifi/net.rs is not the main file of a binary or an example\n\
+             give that file, or the directory of the project",
+        );
+    }
+
+    #[test]
+    fn a_binary_is_chosen_by_its_main_file() {
+        let files = [("Cargo.toml", PACKAGE), ("src/main.rs", MAIN), ("src/bin/blink.rs", MAIN)];
+        let (root, metadata) = metadata_of(&files);
+        for (file, expected) in [("src/main.rs", "one:one"), ("src/bin/blink.rs", "one:blink")] {
+            let source = Some(root.path().join(file));
+            let options = CargoOptions { source, ..CargoOptions::default() };
+            check_options(&root, &metadata, &options, expected);
+        }
+    }
+
+    /// Default features, those that others enable, and those that are asked for.
+    #[test]
+    fn the_enabled_features_name_the_chip() {
+        let check = |features: &str, options: CargoOptions, expected: &str| {
+            let manifest = format!("{PACKAGE}[features]\n{features}\n");
+            let (root, metadata) = metadata_of(&[("Cargo.toml", &manifest), ("src/main.rs", MAIN)]);
+            let found = match chip_of(&metadata, root.path(), &options) {
+                Ok(chip) => chip.map(|chip| chip.name.clone()).unwrap_or_default(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(found, expected, "{features}");
+        };
+        let asked = |features: &str| CargoOptions {
+            features: features.split_whitespace().map(str::to_owned).collect(),
+            ..CargoOptions::default()
+        };
+        check("", asked(""), "");
+        check("esp32c3 = []", asked(""), "");
+        check("default = ['esp32c3']\nesp32c3 = []", asked(""), "esp32c3");
+        check(
+            "default = ['board']\nboard = ['soc', 'led']\nsoc = ['esp32c6']\nled = []\nesp32c6 = []",
+            asked(""),
+            "esp32c6",
+        );
+        check("esp32c3 = []\nesp32c6 = []", asked("esp32c6"), "esp32c6");
+        let two = "default = ['esp32c3']\nesp32c3 = []\nesp32c6 = []";
+        check(two, asked("esp32c6"), "features name more than one chip: esp32c3, esp32c6");
+        let bare = CargoOptions { no_default_features: true, ..asked("esp32c6") };
+        check(two, bare, "esp32c6");
+    }
+
+    #[test]
     fn a_workspace_offers_its_members() {
         let two = PACKAGE.replace("one", "two");
         let workspace = "[workspace]\nmembers=['a','b']\nresolver='3'\n";
@@ -311,13 +552,13 @@ mod tests {
             &files,
             None,
             None,
-            "DIR has 3 binaries: one, one, two\nchoose one: --bin one",
+            "DIR has 3 binaries: one of one, one of two, two\nchoose one: --package one --bin one",
         );
         check_select(
             &files,
             None,
             Some("one"),
-            "binary \"one\" is in more than one package: one, two\nchoose one: --package one",
+            "\"one\" is in more than one package: one, two\nchoose one: --package one --bin one",
         );
         check_select(&files, Some("two"), Some("one"), "two:one");
         check_select(&files, None, Some("two"), "two:two");

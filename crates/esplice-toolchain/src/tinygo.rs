@@ -2,9 +2,9 @@
 
 use std::{
     ffi::OsString,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, ExitStatus, Stdio},
 };
 
 use esplice_chip::Chip;
@@ -33,8 +33,10 @@ pub struct TinyGoOptions {
     pub serial: Option<String>,
     /// What a panic does: `print`, `trap`.
     pub panic: Option<String>,
-    /// Stack of a goroutine, such as `4KB`.
-    pub stack_size: Option<String>,
+    /// Bytes of a goroutine's stack.
+    pub stack_size: Option<u32>,
+    /// Flags of Go's linker, such as `-X main.version=1.2`.
+    pub ldflags: Option<String>,
     /// More arguments for the linker.
     pub link_args: Vec<String>,
     /// The memory layout to link with, of base TinyGo.
@@ -81,11 +83,14 @@ impl TinyGo {
 /// Finds TinyGo on the path and asks for its version.
 ///
 /// # Errors
-/// [`ToolchainError::TinyGoMissing`], or [`ToolchainError::TinyGoVersion`] where it does not tell.
+/// [`ToolchainError::TinyGoMissing`], [`ToolchainError::TinyGoVersion`] where it does not say, or
+/// [`ToolchainError::GoMissing`] where it says that it finds no Go.
 pub fn find_tinygo(probe: &dyn Probe) -> Result<TinyGo, ToolchainError> {
     let program = program(probe, "tinygo").ok_or(ToolchainError::TinyGoMissing)?;
     let said = probe.output(&program, &["version"]).unwrap_or_default();
     match version(&said) {
+        // What it prints for the version of a Go that it does not find.
+        Some(_) if said.contains("go version <unknown>") => Err(ToolchainError::GoMissing),
         Some(version) => Ok(TinyGo { program, version }),
         None => Err(ToolchainError::TinyGoVersion { program, said: said.trim().to_owned() }),
     }
@@ -130,15 +135,13 @@ pub fn build_tinygo(
         None => target,
     };
     let options = &options;
-    let told = tell_linker(&tinygo, &target, &options.link_args, output.path()).map_err(files)?;
+    let told = tell_linker(&tinygo, &target, options, output.path())?;
 
     let mut command = machine.command(&tinygo.program);
     command.args(arguments(&elf, &told, &package, chip, options));
     // Standard output is for results.
     command.stdout(Stdio::from(std::io::stderr()));
-    let status = command
-        .status()
-        .map_err(|source| ToolchainError::Start { program: tinygo.program.clone(), source })?;
+    let (status, said) = run(command, &tinygo.program)?;
     let name = name(source);
     match (status.success(), signal_of(status), status.code()) {
         (true, ..) if elf.is_file() => {
@@ -146,10 +149,61 @@ pub fn build_tinygo(
         }
         (true, ..) => Err(ToolchainError::GoWithoutElf { package: name }),
         (false, Some(signal), _) => Err(ToolchainError::Interrupted { signal }),
-        (false, None, code) => {
-            Err(ToolchainError::GoFailed { package: name, code: code.unwrap_or(-1) })
+        (false, None, code) => Err(failure(source, name, code.unwrap_or(-1), &said)),
+    }
+}
+
+/// Bytes of the end of TinyGo's messages that are kept.
+const KEPT: usize = 0x1_0000;
+
+/// Runs TinyGo to its end. Its messages pass through as they come; returns the end of them.
+fn run(mut command: Command, program: &Path) -> Result<(ExitStatus, String), ToolchainError> {
+    let mut child = command
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| ToolchainError::Start { program: program.to_owned(), source })?;
+    let mut said = Vec::new();
+    if let Some(mut messages) = child.stderr.take() {
+        let mut buffer = [0; 0x1000];
+        // A closed terminal is no reason to stop the compiler, nor is a broken pipe of its own.
+        while let Ok(len @ 1..) = messages.read(&mut buffer) {
+            let piece = buffer.get(..len).unwrap_or_default();
+            let _ = std::io::stderr().write_all(piece);
+            said.extend_from_slice(piece);
+            let excess = said.len().saturating_sub(KEPT);
+            said.drain(..excess);
         }
     }
+    let report = |source| ToolchainError::Report { program: program.to_owned(), source };
+    let status = child.wait().map_err(report)?;
+    Ok((status, String::from_utf8_lossy(&said).into_owned()))
+}
+
+/// What the failed build of `source` comes to, by what TinyGo said.
+fn failure(source: &Path, package: String, code: i32, said: &str) -> ToolchainError {
+    // Its builder/config.go and goenv/version.go.
+    if said.contains("could not find 'go' command") || said.contains("\"go\": executable file not") {
+        return ToolchainError::GoMissing;
+    }
+    if let Some(line) = said.lines().find(|line| line.contains("requires go version")) {
+        let said = line.trim().trim_start_matches("error: ").to_owned();
+        return ToolchainError::GoVersion { said };
+    }
+    ToolchainError::GoFailed { package, code, alone: alone(source) }
+}
+
+/// A file that was compiled by itself, and the other files of its package, if there are any.
+fn alone(source: &Path) -> Option<(String, Vec<String>)> {
+    let file = source.file_name().filter(|_| source.is_file())?.to_str()?.to_owned();
+    let (directory, _) = package(source);
+    let mut others: Vec<String> = std::fs::read_dir(directory)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".go") && !name.ends_with("_test.go") && *name != file)
+        .collect();
+    others.sort();
+    (!others.is_empty()).then_some((file, others))
 }
 
 /// Where TinyGo is started, and what it is given there.
@@ -222,7 +276,7 @@ fn with_layout(
         .and_then(|()| std::fs::write(&path, files.target))
         .map_err(|source| ToolchainError::Files { source })?;
     if options.stack_size.is_none() {
-        options.stack_size = files.stack_size.map(|bytes| bytes.to_string());
+        options.stack_size = files.stack_size;
     }
     Ok(path.to_string_lossy().into_owned())
 }
@@ -235,25 +289,40 @@ struct Told {
 }
 
 /// Releases from 0.34 on take linker arguments by a flag; those before by a target file that
-/// inherits from the target.
+/// inherits from the target. Flags of Go's linker go by the same flag to all.
 fn tell_linker(
     tinygo: &TinyGo,
     target: &str,
-    link_args: &[String],
+    options: &TinyGoOptions,
     directory: &Path,
-) -> std::io::Result<Told> {
-    if link_args.is_empty() {
-        return Ok(Told { target: target.into(), ldflags: None });
+) -> Result<Told, ToolchainError> {
+    let by_flag = tinygo.version >= EXTLDFLAGS;
+    let own = options.ldflags.clone().filter(|flags| !flags.trim().is_empty());
+    if own.as_ref().is_some_and(|flags| flags.contains("-extldflags")) && !by_flag {
+        return Err(ToolchainError::GoLinkerFlags { version: tinygo.version });
     }
-    if tinygo.version >= EXTLDFLAGS {
+    let link_args = &options.link_args;
+    if link_args.is_empty() {
+        return Ok(Told { target: target.into(), ldflags: own });
+    }
+    if by_flag {
         let words: Vec<String> = link_args.iter().map(|word| quoted(word)).collect();
         let ldflags = format!("-extldflags={}", quoted(&words.join(" ")));
+        let ldflags = own.into_iter().chain([ldflags]).collect::<Vec<_>>().join(" ");
         return Ok(Told { target: target.into(), ldflags: Some(ldflags) });
     }
     let path = directory.join("esplice.json");
     let spec = serde_json::json!({ "inherits": [target], "ldflags": link_args });
-    std::fs::File::create(&path)?.write_all(spec.to_string().as_bytes())?;
-    Ok(Told { target: path.into(), ldflags: None })
+    std::fs::write(&path, spec.to_string()).map_err(|source| ToolchainError::Files { source })?;
+    Ok(Told { target: path.into(), ldflags: own })
+}
+
+/// A size as TinyGo reads it, which wants a unit and knows `B` and `KB` of 1024 bytes.
+fn size_word(bytes: u32) -> String {
+    match bytes % 1024 {
+        0 => format!("{}KB", bytes / 1024),
+        _ => format!("{bytes}B"),
+    }
 }
 
 /// A word as a shell reads it, which is how TinyGo takes its flags apart.
@@ -288,7 +357,7 @@ fn arguments(
         ("scheduler", &options.scheduler),
         ("serial", &options.serial),
         ("panic", &options.panic),
-        ("stack-size", &options.stack_size),
+        ("stack-size", &options.stack_size.map(size_word)),
         ("ldflags", &told.ldflags),
     ];
     for (name, value) in given {
@@ -420,7 +489,7 @@ mod tests {
             scheduler: Some("none".into()),
             serial: Some("usb".into()),
             panic: Some("trap".into()),
-            stack_size: Some("4KB".into()),
+            stack_size: Some(4096),
             ..TinyGoOptions::default()
         };
         let told = Told { ldflags: Some("-extldflags=-Map=m".into()), ..told };
@@ -437,7 +506,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         let args = ["--defsym=a=1".to_owned(), "-Map=my file".to_owned(), "it's".to_owned()];
-        let told = tell_linker(&tinygo(34), "m5stamp-c3", &args, at).unwrap();
+        let with = |flags: Option<&str>, args: &[String]| TinyGoOptions {
+            ldflags: flags.map(str::to_owned),
+            link_args: args.to_vec(),
+            ..TinyGoOptions::default()
+        };
+        let told = tell_linker(&tinygo(34), "m5stamp-c3", &with(None, &args), at).unwrap();
         assert_eq!(told.target, "m5stamp-c3");
         // Taken apart twice: as -ldflags, then as -extldflags.
         let inner = r#"--defsym=a=1 '-Map=my file' 'it'\''s'"#;
@@ -445,15 +519,75 @@ mod tests {
         assert_eq!(told.ldflags, Some(expected));
         assert_eq!(std::fs::read_dir(at).unwrap().count(), 0);
 
-        let told = tell_linker(&tinygo(33), "m5stamp-c3", &args, at).unwrap();
+        let told = tell_linker(&tinygo(33), "m5stamp-c3", &with(None, &args), at).unwrap();
         assert_eq!((told.target, told.ldflags), (at.join("esplice.json").into(), None));
         let written = std::fs::read_to_string(at.join("esplice.json")).unwrap();
         let spec: serde_json::Value = serde_json::from_str(&written).unwrap();
         let expected = serde_json::json!({ "inherits": ["m5stamp-c3"], "ldflags": args });
         assert_eq!(spec, expected);
 
-        let told = tell_linker(&tinygo(33), "m5stamp-c3", &[], at).unwrap();
+        let told = tell_linker(&tinygo(33), "m5stamp-c3", &with(None, &[]), at).unwrap();
         assert_eq!(told, Told { target: "m5stamp-c3".into(), ldflags: None });
+
+        // Flags of Go's linker stand before them, and alone in releases that take no others.
+        let own = Some("-X main.version=1.2");
+        let one = ["-Map=m".to_owned()];
+        for (minor, args, expected) in [
+            (34, &one[..], "-X main.version=1.2 -extldflags=-Map=m"),
+            (34, &[], "-X main.version=1.2"),
+            (33, &one[..], "-X main.version=1.2"),
+            (33, &[], "-X main.version=1.2"),
+        ] {
+            let told = tell_linker(&tinygo(minor), "m5stamp-c3", &with(own, args), at).unwrap();
+            assert_eq!(told.ldflags.as_deref(), Some(expected));
+        }
+        let ext = with(Some("-extldflags=-Map=m"), &[]);
+        assert!(tell_linker(&tinygo(34), "m5stamp-c3", &ext, at).is_ok());
+        let error = tell_linker(&tinygo(33), "m5stamp-c3", &ext, at).unwrap_err();
+        assert_eq!(error.to_string(), "TinyGo 0.33.0 has no -extldflags in -ldflags");
+    }
+
+    /// TinyGo 0.33 refuses 4096, 4K and 4KiB.
+    #[test]
+    fn sizes_have_a_unit_that_tinygo_knows() {
+        for (bytes, word) in [(4096, "4KB"), (1024, "1KB"), (1000, "1000B"), (65_537, "65537B")] {
+            assert_eq!(size_word(bytes), word);
+        }
+    }
+
+    #[test]
+    fn a_go_that_is_missing_is_told_from_bad_source() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["main.go", "app.go", "app_test.go", "notes.txt"] {
+            std::fs::write(directory.path().join(name), "").unwrap();
+        }
+        let file = directory.path().join("main.go");
+        let check = |source: &Path, said: &str, expected: &str| {
+            let error = failure(source, "main".into(), 1, said);
+            let hint = error.hint().unwrap_or_default();
+            assert_eq!(format!("{error} | {}", hint.split(':').next().unwrap()), expected);
+        };
+        check(
+            &file,
+            "main.go:3:2: undefined: start\n",
+            "tinygo could not build main (exit code 1) | main.go was compiled alone, without app.go",
+        );
+        check(
+            directory.path(),
+            "main.go:3:2: undefined: start\n",
+            "tinygo could not build main (exit code 1) | ",
+        );
+        check(
+            &file,
+            "error: could not find 'go' command: executable file not found in $PATH\n",
+            "tinygo finds no go, which it needs to read the program | install Go, or put it on the path",
+        );
+        check(
+            &file,
+            "error: requires go version 1.19 through 1.22, got go1.25\n",
+            "tinygo does not work with the go that is installed: requires go version 1.19 through \
+             1.22, got go1.25 | install a release of Go that this TinyGo takes, or a newer TinyGo",
+        );
     }
 
     #[test]

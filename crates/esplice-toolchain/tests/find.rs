@@ -22,6 +22,8 @@ struct Fake {
     variables: BTreeMap<String, String>,
     /// Contents of files, by path.
     texts: BTreeMap<PathBuf, String>,
+    /// What programs that fail say.
+    complaint: String,
 }
 
 impl Probe for Fake {
@@ -55,6 +57,10 @@ impl Probe for Fake {
 
     fn output(&self, program: &Path, args: &[&str]) -> Option<String> {
         self.answers.get(&format!("{} {}", program.display(), args.join(" "))).cloned()
+    }
+
+    fn complaint(&self, _: &Path, _: &[&str]) -> Option<String> {
+        Some(self.complaint.clone())
     }
 
     fn on_path(&self, prefix: &str) -> Vec<PathBuf> {
@@ -327,6 +333,8 @@ fn the_nearest_of_several_linkers_is_told_and_a_name_stands_over_a_cfg() {
 #[test]
 fn cargo_is_asked_where_its_files_include_others() {
     let ask = "/usr/bin/cargo -Zunstable-options config get --format json-value target";
+    let ask_build =
+        "/usr/bin/cargo -Zunstable-options config get --format json-value build.target";
     let machine = |config: &str, answer: &str| {
         let machine = Fake::default().debian().debian_sources().lld("ld.lld-19");
         machine.text_file("/home/u/project/.cargo/config.toml", config).answer(ask, answer)
@@ -340,6 +348,9 @@ fn cargo_is_asked_where_its_files_include_others() {
         check(machine("include = \"other.toml\"\n", other), ours);
     }
     check(machine("", &answer), ours);
+    let other = machine("no toml", "{}").answer(ask_build, "\"riscv32imac-unknown-none-elf\"");
+    let error = find_rust(esplice_chip::find("esp32c3").unwrap(), &other).unwrap_err();
+    assert!(error.to_string().starts_with("cargo's configuration builds for"), "{error}");
 }
 
 /// A process less with each build.
@@ -407,4 +418,124 @@ fn a_chip_with_a_compiler_of_its_own_is_built_with_that_alone() {
             (_, found) => panic!("{}: {found:?}", chip.name),
         }
     }
+}
+
+const CONFIG: &str = "/home/u/project/.cargo/config.toml";
+
+/// A toolchain that the project pins is the only one that builds it.
+#[test]
+fn a_pinned_toolchain_is_not_replaced() {
+    let file = "[toolchain]\nchannel = \"nightly-2024-06-01\"\n";
+    let others = || Fake::default().debian().debian_sources().lld("ld.lld-19");
+    for (name, text) in [("rust-toolchain.toml", file), ("rust-toolchain", "nightly-2024-06-01\n")] {
+        for directory in ["/home/u/project", "/home/u"] {
+            let path = format!("{directory}/{name}");
+            let pinned = |machine: Fake| machine.text_file(&path, text);
+            let mut machine = pinned(Fake::default().rustup());
+            machine.path.extend(others().path);
+            machine.files.extend(others().files);
+            machine.answers.extend(others().answers);
+            // It is there, and has the target or not.
+            check(
+                machine.clone().rustup_target(),
+                "/home/u/.cargo/bin/cargo --target TARGET",
+            );
+            check(
+                machine.clone(),
+                "no Rust toolchain here can build for TARGET\n\
+                 run `rustup target add --toolchain nightly-2024-06-01 TARGET`",
+            );
+            // It is not there.
+            let mut machine = machine;
+            machine.answers.retain(|question, _| !question.starts_with("/home/u"));
+            machine.complaint = "info: syncing\nerror: toolchain 'nightly-2024-06-01' is not \
+                                 installed\nhelp: run rustup\n"
+                .into();
+            check(
+                machine,
+                &format!(
+                    "{path} asks for the toolchain nightly-2024-06-01: toolchain \
+                     'nightly-2024-06-01' is not installed\n\
+                     run `rustup toolchain install nightly-2024-06-01`"
+                ),
+            );
+        }
+    }
+    // A cargo that is not rustup's does not know such files.
+    let plain = others().text_file("/home/u/project/rust-toolchain.toml", file);
+    check(plain, DEBIAN_LINE.strip_prefix("RUSTC=/usr/bin/rustc ").unwrap());
+}
+
+#[test]
+fn the_projects_own_target_is_respected() {
+    let other = "riscv32i-unknown-none-elf";
+    let with = |config: &str| Fake::default().rustup().rustup_sources().text_file(CONFIG, config);
+    let build = format!("[build]\ntarget = \"{other}\"\n");
+    let own = format!("RUSTC_BOOTSTRAP=1 /home/u/.cargo/bin/cargo --target {other}");
+    check(with(&build), &format!("{own} -Zbuild-std=core,alloc"));
+    check(with(&format!("{build}[unstable]\nbuild-std = [\"core\"]\n")), &own);
+    let installed = format!("{RUSTUP_ROOT}/lib/rustlib/{other}/lib/libcore.rlib");
+    let plain = format!("/home/u/.cargo/bin/cargo --target {other}");
+    check(with(&build).file(&installed), &plain);
+    // Its file is relative to the project, and the variable stands over it.
+    check(
+        with("[build]\ntarget = \"boards/mine.json\"\n[unstable]\nbuild-std = [\"core\"]\n"),
+        "RUSTC_BOOTSTRAP=1 /home/u/.cargo/bin/cargo --target /home/u/project/boards/mine.json",
+    );
+    let variable = with("[build]\ntarget = \"riscv32imac-unknown-none-elf\"\n")
+        .variable("CARGO_BUILD_TARGET", other)
+        .file(&installed);
+    check(variable, &plain);
+    check(
+        with("[build]\ntarget = \"riscv32imac-unknown-none-elf\"\n"),
+        "/home/u/project/.cargo/config.toml builds for riscv32imac-unknown-none-elf, and the \
+         ESP32-C3 runs TARGET\n\
+         let it be TARGET, or name the chip that the project is for with --target",
+    );
+    // The nearest file is the one that holds.
+    let far = "[build]\ntarget = \"riscv32imac-unknown-none-elf\"\n";
+    let near = with(&build).text_file("/home/u/.cargo/config.toml", far).file(&installed);
+    check(near, &plain);
+}
+
+#[test]
+fn a_project_with_std_is_built_where_its_tools_are() {
+    let target = "riscv32imc-esp-espidf";
+    let config = format!(
+        "[build]\ntarget = \"{target}\"\n[target.{target}]\nlinker = \"ldproxy\"\n\
+         [unstable]\nbuild-std = [\"std\", \"panic_abort\"]\n"
+    );
+    let with = |machine: Fake| machine.text_file(CONFIG, &config);
+    let whole = || Fake::default().rustup().rustup_sources().program("/home/u/.cargo/bin/ldproxy");
+    let line = format!("RUSTC_BOOTSTRAP=1 /home/u/.cargo/bin/cargo --target {target}");
+    check(with(whole()), &line);
+    let bare = config.replace("[unstable]\nbuild-std = [\"std\", \"panic_abort\"]\n", "");
+    let no_list = whole().text_file(CONFIG, &bare);
+    check(no_list, &format!("{line} -Zbuild-std=std,panic_abort"));
+
+    let refused = |what: &str, how: &str| {
+        format!(
+            "a project with the standard library ({target} in {CONFIG}) needs {what}\nrun {how}; \
+             \"The Rust on ESP Book\" says what else ESP-IDF needs"
+        )
+    };
+    // Debian's compiler would not do, nor does a bare target that is installed.
+    let machine = Fake::default().rustup().rustup_sources().debian().debian_sources();
+    check(with(machine), &refused("ldproxy", "`cargo install ldproxy`"));
+    let machine = Fake::default().rustup().rustup_target().debian().debian_sources();
+    check(
+        with(machine.lld("ld.lld-19")),
+        &refused(
+            "Rust with the sources of its library, and ldproxy",
+            "`rustup toolchain install nightly --component rust-src`, and `cargo install ldproxy`",
+        ),
+    );
+    let no_linker = format!("[build]\ntarget = \"{target}\"\n");
+    check(
+        whole().text_file(CONFIG, &no_linker),
+        &refused(
+            "a linker for riscv32imc-esp-espidf in .cargo/config.toml",
+            "`cargo install ldproxy`",
+        ),
+    );
 }

@@ -9,6 +9,7 @@ mod backtrace;
 mod choice;
 mod commands;
 mod elf_file;
+mod environment;
 mod event;
 mod exit;
 mod firmware;
@@ -80,7 +81,10 @@ fn main() -> ExitCode {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
             let interrupt = Interrupt::listen();
-            let result = guarded(|| cli.command.run(&mut shell, &interrupt));
+            let result = guarded(|| {
+                environment::check()?;
+                cli.command.run(&mut shell, &interrupt)
+            });
             let exit = match result {
                 Ok(()) => Exit::Done,
                 Err(failure) => {

@@ -12,7 +12,10 @@ use esplice_chip::nearest;
 use esplice_layout::Spec;
 use toml::de::{DeTable, DeValue};
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    environment::{self, Meaning},
+    exit::{Exit, Failure},
+};
 
 /// What a key's value has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +38,16 @@ pub struct Key {
 }
 
 impl Key {
-    /// The variable of the environment that sets it.
-    pub fn variable(&self) -> String {
-        let name = format!("ESPLICE_{}_{}", self.section, self.name);
-        name.replace('-', "_").to_ascii_uppercase()
+    /// The environment variables that set it: by section and key, and by its flag. One where both are
+    /// the same.
+    pub fn variables(&self) -> Vec<String> {
+        let variable = |name: &str| format!("ESPLICE_{name}").replace('-', "_").to_ascii_uppercase();
+        let mut names = vec![variable(&format!("{}-{}", self.section, self.name))];
+        let by_flag = variable(self.flag.trim_start_matches("--"));
+        if by_flag != names[0] {
+            names.push(by_flag);
+        }
+        names
     }
 }
 
@@ -205,32 +214,28 @@ impl Settings {
         self.file.as_deref().and_then(Path::parent)
     }
 
+    /// Takes in a variable of the environment; an empty one is as good as none.
     fn add_variable(&mut self, name: &str, value: String) -> Result<(), Failure> {
-        if let Some(key) = KEYS.iter().find(|key| key.variable() == name) {
-            let origin = Origin::Variable(name.to_owned());
-            let value = match key.kind {
-                Kind::List => Written::Many(
-                    value.split([',', ' ']).filter(|w| !w.is_empty()).map(str::to_owned).collect(),
-                ),
-                _ => Written::One(value),
-            };
-            self.values.insert((key.section, key.name), Settled { value, origin });
+        let Meaning::Setting(key) = environment::meaning(name)? else { return Ok(()) };
+        if value.is_empty() {
             return Ok(());
         }
-        // Other variables that begin so are not settings, such as ESPLICE_LAYOUT.
-        let of_section = |key: &Key| {
-            let section = format!("ESPLICE_{}_", key.section.to_ascii_uppercase());
-            name.starts_with(&section)
+        let origin = Origin::Variable(name.to_owned());
+        let value = match key.kind {
+            Kind::List => Written::Many(
+                value.split([',', ' ']).filter(|w| !w.is_empty()).map(str::to_owned).collect(),
+            ),
+            _ => Written::One(value),
         };
-        if !KEYS.iter().any(of_section) {
-            return Ok(());
+        let before = self.values.get(&(key.section, key.name));
+        if let Some(Settled { value: other, origin: Origin::Variable(first) }) = before
+            && *other != value
+        {
+            let message = format!("{first} and {name} set {}.{} differently", key.section, key.name);
+            return Err(Failure::usage(message).hint("unset one of them"));
         }
-        let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
-        let failure = Failure::usage(format!("unknown setting {name} in the environment"));
-        Err(match nearest(name, &known) {
-            Some(near) => failure.hint(format!("did you mean {near}?")),
-            None => failure.hint("`esplice config` lists the settings"),
-        })
+        self.values.insert((key.section, key.name), Settled { value, origin });
+        Ok(())
     }
 
     fn add_file(&mut self, path: &Path, text: &str) -> Result<(), Failure> {
@@ -401,9 +406,20 @@ mod tests {
         settings.add_variable("ESPLICE_FLASH_BAUD", "2".into()).unwrap();
         settings.add_variable("ESPLICE_LAYOUT", "injected".into()).unwrap();
         settings.add_variable("ESPLICE", "/usr/bin/esplice".into()).unwrap();
+        settings.add_variable("ESPLICE_FLASH_STUB", String::new()).unwrap();
+        assert_eq!(settings.get("flash", "stub"), None);
         let baud = settings.get("flash", "baud").unwrap();
         assert_eq!(baud.value, Written::One("2".into()));
         assert_eq!(baud.origin.to_string(), "environment ESPLICE_FLASH_BAUD");
+    }
+
+    #[test]
+    fn two_names_of_one_setting_may_not_contradict_each_other() {
+        let mut settings = Settings::default();
+        settings.add_variable("ESPLICE_PORT", "a".into()).unwrap();
+        settings.add_variable("ESPLICE_PROJECT_PORT", "a".into()).unwrap();
+        let failure = settings.add_variable("ESPLICE_PROJECT_PORT", "b".into()).unwrap_err();
+        assert!(failure.message.ends_with("set project.port differently"), "{failure}");
     }
 
     #[test]

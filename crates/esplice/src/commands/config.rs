@@ -41,6 +41,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         ));
         values.push(json!({
             "key": name, "value": value, "origin": origin, "meaning": key.meaning,
+            "variables": key.variables(),
         }));
     }
     shell.result("config", &text, values.into());

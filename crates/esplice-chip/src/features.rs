@@ -1,0 +1,60 @@
+//! The one rule by which cargo features name a chip: `esplice build` and build scripts share it.
+
+use crate::{Chip, chip_names, find};
+
+/// The chip that a package's enabled features name.
+#[derive(Debug, Clone)]
+pub enum FeatureChip {
+    /// No feature is named like a chip.
+    None,
+    /// One is.
+    One(&'static Chip),
+    /// Features name more than one chip.
+    Several(Vec<String>),
+}
+
+/// Returns the chip that `enabled`, all enabled features of a package, name. A feature names a chip if
+/// it is called exactly as the chip is, such as `esp32c3`.
+///
+/// ```
+/// use esplice_chip::{FeatureChip, chip_of_features};
+///
+/// let FeatureChip::One(chip) = chip_of_features(&["default", "esp32c3"]) else { panic!() };
+/// assert_eq!(chip.name, "esp32c3");
+/// assert!(matches!(chip_of_features(&["esp32c3-board"]), FeatureChip::None));
+/// ```
+pub fn chip_of_features<S: AsRef<str>>(enabled: &[S]) -> FeatureChip {
+    let mut names: Vec<&str> = chip_names();
+    names.retain(|name| enabled.iter().any(|feature| feature.as_ref() == *name));
+    names.sort_unstable();
+    names.dedup();
+    match names.as_slice() {
+        [] => FeatureChip::None,
+        [one] => find(one).map_or(FeatureChip::None, FeatureChip::One),
+        several => FeatureChip::Several(several.iter().map(|name| (*name).to_owned()).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_name_chips() {
+        let check = |enabled: &str, expected: &str| {
+            let enabled: Vec<&str> = enabled.split_whitespace().collect();
+            let found = match chip_of_features(&enabled) {
+                FeatureChip::None => String::new(),
+                FeatureChip::One(chip) => chip.name.clone(),
+                FeatureChip::Several(names) => names.join(" "),
+            };
+            assert_eq!(found, expected, "{enabled:?}");
+        };
+        check("", "");
+        check("wifi esp-hal", "");
+        check("wifi esp32c3", "esp32c3");
+        check("esp32c3 esp32c3", "esp32c3");
+        check("esp32h2 esp32c6 std", "esp32c6 esp32h2");
+        check("ESP32C3 esp32-c3 esp32c3x", "");
+    }
+}
