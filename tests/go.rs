@@ -65,12 +65,16 @@ impl Desk {
     }
 
     fn run(&self, words: &str) -> Said {
+        self.run_words(&words.split(' ').collect::<Vec<_>>())
+    }
+
+    fn run_words(&self, words: &[&str]) -> Said {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut search = vec![self.directory.path().join("bin")];
         search.extend(std::env::split_paths(&path));
         let mut command = support::esplice(&self.at());
         command.env("PATH", std::env::join_paths(search).unwrap());
-        finish(command.args(words.split(' ')))
+        finish(command.args(words))
     }
 
     /// What TinyGo was asked for: the directory, then each word; the ELF's place is its own.
@@ -229,7 +233,7 @@ fn a_memory_layout_reaches_tinygo_as_a_target_of_its_own() {
     let script = fs::read_to_string(bin.join("script.ld")).unwrap();
     assert!(script.contains("INCLUDE targets/esp32c3.ld\n"), "{script}");
     assert!(script.contains("_heap_end = _heap_start + 98304;"), "{script}");
-    assert!(desk.asked().contains(&"-stack-size=4096".to_owned()), "{:?}", desk.asked());
+    assert!(desk.asked().contains(&"-stack-size=4KB".to_owned()), "{:?}", desk.asked());
 
     fs::write(desk.at().join("esplice.toml"), file.replace("96K", "400K")).unwrap();
     let words = "esplice.toml:6: the heap of 400K (409600 bytes) does not fit in dram";
@@ -342,6 +346,11 @@ fn what_goes_wrong_is_told() {
     desk.run("build none.go").check(3, &["cannot read none.go"]);
     desk.run(&format!("{build} --boot=bios")).check(2, &["bios", "idf, rom"]);
 
+    let no_go = desk.directory.path().join("bin/no-go");
+    fs::write(&no_go, "").unwrap();
+    desk.run(build).check(4, &["tinygo finds no go", "hint: install Go"]);
+    fs::remove_file(no_go).unwrap();
+
     fs::write(desk.directory.path().join("bin/fails"), "").unwrap();
     desk.run(build)
         .check(5, &["a word of the compiler's", "tinygo could not build main (exit code 1)"]);
@@ -367,6 +376,96 @@ fn stripped(elf: &[u8]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Sizes as users write them, in the file and as a flag, reach TinyGo in a form that it takes.
+#[test]
+fn stack_sizes_have_tinygos_unit() {
+    let desk = Desk::new("0.33.0");
+    for (written, word) in
+        [("4096", "4KB"), ("4K", "4KB"), ("4KB", "4KB"), ("4KiB", "4KB"), ("1000", "1000B")]
+    {
+        desk.run(&format!("build --target=esp32c3 --output=a.bin --stack-size {written}"))
+            .check(0, &[]);
+        assert!(desk.asked().contains(&format!("-stack-size={word}")), "{written}");
+        let file = format!("[build]\nstack-size = \"{written}\"\n");
+        fs::write(desk.at().join("esplice.toml"), file).unwrap();
+        desk.run("build --target=esp32c3 --output=a.bin").check(0, &[]);
+        assert!(desk.asked().contains(&format!("-stack-size={word}")), "{written}");
+        fs::remove_file(desk.at().join("esplice.toml")).unwrap();
+    }
+    desk.run("build --target=esp32c3 --stack-size 4X").check(2, &["is not a size such as 4K"]);
+}
+
+#[test]
+fn flags_of_gos_linker_reach_it() {
+    let args = |flags: &'static str| ["build", "--target=esp32c3", "--output=a.bin", flags];
+    for version in ["0.33.0", "0.41.1"] {
+        let desk = Desk::new(version);
+        for flags in ["--ldflags=-X main.version=1.2", "-ldflags=-X main.version=1.2"] {
+            desk.run_words(&args(flags)).check(0, &[]);
+            assert!(desk.asked().contains(&"-ldflags=-X main.version=1.2".to_owned()), "{version}");
+        }
+        let file = "[build]\nldflags = \"-X main.version=1.3\"\nlink-args = [\"-Map=m\"]\n";
+        fs::write(desk.at().join("esplice.toml"), file).unwrap();
+        desk.run("build --target=esp32c3 --output=a.bin").check(0, &[]);
+        let all = match version {
+            "0.33.0" => "-ldflags=-X main.version=1.3",
+            _ => "-ldflags=-X main.version=1.3 -extldflags=-Map=m",
+        };
+        assert!(desk.asked().contains(&all.to_owned()), "{:?}", desk.asked());
+        let ext = desk.run_words(&args("--ldflags=-extldflags=-Map=m"));
+        match version {
+            "0.33.0" => drop(ext.check(2, &["has no -extldflags", "link-args in [build]"])),
+            _ => drop(ext.check(0, &[])),
+        }
+    }
+}
+
+#[test]
+fn flags_that_mean_nothing_for_go_are_refused() {
+    let desk = Desk::new("0.33.0");
+    for (flag, hint) in [
+        ("--features a", "hint: Go has build tags: --tags"),
+        ("--bin a", "hint: give the directory of the Go package"),
+        ("--release", "hint: TinyGo has levels: --opt"),
+        ("--locked", "hint: leave --locked out"),
+        ("--stable", "hint: leave --stable out"),
+    ] {
+        let name = flag.split(' ').next().unwrap();
+        let told = format!("{name} is for cargo projects, and . is a Go package");
+        desk.run(&format!("build --target=esp32c3 {flag}")).check(2, &[&told, hint]);
+    }
+    fs::write(desk.at().join("shape.elf"), shape()).unwrap();
+    desk.run("build --target=esp32c3 --tags a shape.elf")
+        .check(2, &["--tags is for Go packages, and shape.elf is compiled already"]);
+}
+
+#[test]
+fn patterns_import_paths_and_single_files_are_answered() {
+    let desk = Desk::new("0.33.0");
+    desk.run("build ./...").check(3, &["firmware is one package", "./cmd/NAME"]);
+    desk.run("build example.com/hello/cmd/fw").check(3, &["not its import path"]);
+    fs::write(desk.at().join("go.mod"), "module example.com/hello\n\ngo 1.22\n").unwrap();
+    fs::create_dir_all(desk.at().join("cmd/fw")).unwrap();
+    desk.run("build example.com/hello/cmd/fw").check(3, &["here ./cmd/fw"]);
+
+    fs::write(desk.at().join("app.go"), "package main\n").unwrap();
+    fs::write(desk.directory.path().join("bin/fails"), "").unwrap();
+    desk.run("build --target=esp32c3 --main main.go")
+        .check(5, &["main.go was compiled alone, without app.go: give the directory"]);
+    let said = desk.run("build --target=esp32c3 .").check(5, &[]);
+    assert!(!said.err.contains("alone"), "{said:#?}");
+}
+
+#[test]
+fn a_layout_is_checked_for_tinygo() {
+    let desk = Desk::new("0.33.0");
+    let file = "[project]\ntarget = \"esp32c3\"\n[layout.stack]\ngoroutine = \"4K\"\n\
+                [layout.heap]\nsize = \"96K\"\n";
+    fs::write(desk.at().join("esplice.toml"), file).unwrap();
+    let said = desk.run("layout check --format json").check(0, &[]);
+    assert_eq!(support::result(&said)["value"]["base"], "tinygo", "{said:#?}");
 }
 
 /// The example through a real TinyGo, where there is one.

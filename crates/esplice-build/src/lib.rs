@@ -5,6 +5,9 @@
 //! Say where they lie in the project's `esplice.toml`:
 //!
 //! ```toml
+//! [project]
+//! target = "esp32c3"
+//!
 //! [layout.heap]
 //! region = "dram"
 //! size = "96K"
@@ -29,7 +32,7 @@
 //! before anything is compiled, and what is wrong with it is told with its line and with numbers:
 //!
 //! ```text
-//! esplice.toml:3: the heap of 400K (409600 bytes) does not fit in dram: 305K (312320 bytes) of
+//! esplice.toml:6: the heap of 400K (409600 bytes) does not fit in dram: 305K (312320 bytes) of
 //! 313K (320512 bytes) are available
 //! hint: the largest that fits is 305K (312320 bytes), beside the stack of 8K
 //! ```
@@ -41,6 +44,8 @@
 //!     include!(concat!(env!("OUT_DIR"), "/esplice_layout.rs"));
 //! }
 //!
+//! use core::mem::MaybeUninit;
+//!
 //! let dma: &'static mut [MaybeUninit<u8>] = layout::dma().unwrap();
 //! layout::add_heap_to_esp_alloc!(layout::heap());
 //! ```
@@ -48,16 +53,17 @@
 //! The same module can be had on the host, where statics stand in for the memories and the linker is
 //! told nothing: tests of the program's logic need no board.
 //!
-//! Which chip it is, the first of these tells: [`Layout::chip`], the variable
-//! `ESPLICE_PROJECT_TARGET`, the one cargo feature of the package that is named like a chip,
-//! `target` in `[project]` of the file. A chip or board that is not known is known from its own file,
+//! The first of these names the chip: [`Layout::chip`], the variable `ESPLICE_PROJECT_TARGET`
+//! (`ESPLICE_TARGET` for short), the one enabled cargo feature of the package that is named like a chip,
+//! `target` in `[project]` of the file. `esplice build` goes by the same features, default ones too; as it
+//! enables the feature of the chip that it is told, it takes `target` of the file before a default one. A chip or board that is not known is known from its own file,
 //! which the variable `ESPLICE_PROJECT_TARGET_FILE` names or `target-file` in `[project]`.
 //!
 //! # With `esplice build`
 //!
 //! `esplice build` gives the linker the same files itself, whether or not there is a build script, and
 //! says so with `ESPLICE_LAYOUT=injected`; [`Layout::emit`] then writes its module and nothing else.
-//! The ELF is the same.
+//! The ELF is the same where `SOURCE_DATE_EPOCH` is, which `esplice build` sets.
 //!
 //! # Firmware inside of a host program
 //!

@@ -409,6 +409,9 @@ fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         opened => return opened.map(|file| (file, false)),
     }
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory)?;
+    }
     match options.clone().create_new(true).open(path) {
         // Another opener was quicker: what it made is locked or whole.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {

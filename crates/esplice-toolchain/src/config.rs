@@ -62,8 +62,7 @@ impl Config {
                 let names = table.get("build").and_then(|build| build.get("target"));
                 let names = names.map(|names| target_names(names, root)).unwrap_or_default();
                 let place = file.display().to_string();
-                config.build_target =
-                    (!names.is_empty()).then_some(BuildTarget { names, place });
+                config.build_target = (!names.is_empty()).then_some(BuildTarget { names, place });
             }
         }
         config.read_variable(probe);
@@ -73,8 +72,7 @@ impl Config {
     /// Asks cargo, whose answer holds for any configuration, at the cost of two processes.
     pub(crate) fn ask(cargo: &Path, probe: &dyn Probe) -> Config {
         let get = |key: &str| {
-            let question =
-                ["-Zunstable-options", "config", "get", "--format", "json-value", key];
+            let question = ["-Zunstable-options", "config", "get", "--format", "json-value", key];
             let answer = probe.output(cargo, &question)?;
             serde_json::from_str::<serde_json::Value>(&answer).ok()
         };

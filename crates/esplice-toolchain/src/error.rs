@@ -414,7 +414,9 @@ impl ToolchainError {
                 https://tinygo.org/getting-started/install/ has a package for each system"
                 .into(),
             GoMissing => "install Go, or put it on the path: https://go.dev/doc/install".into(),
-            GoVersion { .. } => "install a release of Go that this TinyGo takes, or a newer TinyGo".into(),
+            GoVersion { .. } => {
+                "install a release of Go that this TinyGo takes, or a newer TinyGo".into()
+            }
             GoLinkerFlags { .. } => {
                 "give the linker's arguments as link-args in [build] of esplice.toml".into()
             }

@@ -169,14 +169,14 @@ fn std_toolchain(
             .unwrap_or_else(|| "rustup toolchain install nightly --component rust-src".into());
         missing.push(Missing { what: "Rust with the sources of its library".into(), install });
     }
-    let absent = |what: String, linker: &str| Missing {
-        what,
-        install: format!("cargo install {linker}"),
-    };
+    let absent =
+        |what: String, linker: &str| Missing { what, install: format!("cargo install {linker}") };
     match &linker {
         Some(linker) if is_there(linker) => {}
         Some(linker) => missing.push(absent(linker.clone(), linker)),
-        None => missing.push(absent(format!("a linker for {name} in .cargo/config.toml"), "ldproxy")),
+        None => {
+            missing.push(absent(format!("a linker for {name} in .cargo/config.toml"), "ldproxy"))
+        }
     }
     let found = match found {
         Some(found) if missing.is_empty() => found,
@@ -301,8 +301,7 @@ fn installed_sysroot(rustc: &Path, probe: &dyn Probe) -> Option<PathBuf> {
     let rustc = probe.resolved(rustc)?;
     let bin = rustc.parent().filter(|_| program_name(&rustc) == Some("rustc"))?;
     let sysroot = bin.parent().filter(|_| bin.file_name().is_some_and(|name| name == "bin"))?;
-    let is_one =
-        probe.exists(&sysroot.join("lib").join("rustlib")) && !is_rustups(&rustc, probe);
+    let is_one = probe.exists(&sysroot.join("lib").join("rustlib")) && !is_rustups(&rustc, probe);
     is_one.then(|| sysroot.to_owned())
 }
 

@@ -82,9 +82,8 @@ pub(crate) fn select(
         Some(name) => all.iter().filter(|(_, bin)| *bin == name).collect(),
         None => {
             // A package's `default-run` is its own answer.
-            let by_default = |(p, bin): &&(&Package, &str)| {
-                p.default_run.as_ref().is_none_or(|run| run == bin)
-            };
+            let by_default =
+                |(p, bin): &&(&Package, &str)| p.default_run.as_ref().is_none_or(|run| run == bin);
             all.iter().filter(by_default).collect()
         }
     };
@@ -93,11 +92,9 @@ pub(crate) fn select(
     let others = |kind| names(&targets(&candidates, kind));
     match (chosen.as_slice(), asked) {
         ([(package, bin)], _) => Ok(selection(package, kind, bin)),
-        ([], Some(name)) if kind == Kind::Example => Err(ToolchainError::UnknownExample {
-            path,
-            name: name.into(),
-            examples: names(&all),
-        }),
+        ([], Some(name)) if kind == Kind::Example => {
+            Err(ToolchainError::UnknownExample { path, name: name.into(), examples: names(&all) })
+        }
         ([], Some(name)) => {
             let examples: Vec<String> = others(Kind::Example);
             let is_example = examples.iter().any(|example| example == name);
@@ -466,7 +463,8 @@ mod tests {
         let check = |options: CargoOptions, expected: &str| {
             check_options(&root, &metadata, &options, expected);
         };
-        let example = |name: &str| CargoOptions { example: Some(name.into()), ..Default::default() };
+        let example =
+            |name: &str| CargoOptions { example: Some(name.into()), ..Default::default() };
         check(example("blink"), "one:example blink");
         check(example("wifi"), "one:example wifi");
         check(

@@ -182,7 +182,8 @@ fn run(mut command: Command, program: &Path) -> Result<(ExitStatus, String), Too
 /// What the failed build of `source` comes to, by what TinyGo said.
 fn failure(source: &Path, package: String, code: i32, said: &str) -> ToolchainError {
     // Its builder/config.go and goenv/version.go.
-    if said.contains("could not find 'go' command") || said.contains("\"go\": executable file not") {
+    if said.contains("could not find 'go' command") || said.contains("\"go\": executable file not")
+    {
         return ToolchainError::GoMissing;
     }
     if let Some(line) = said.lines().find(|line| line.contains("requires go version")) {

@@ -19,10 +19,7 @@ pub(crate) struct Target {
 ///
 /// # Errors
 /// [`ToolchainError::OtherTarget`] where the project asks for code that the chip does not run.
-pub(crate) fn choose(
-    chip: &Chip,
-    asked: Option<&BuildTarget>,
-) -> Result<Target, ToolchainError> {
+pub(crate) fn choose(chip: &Chip, asked: Option<&BuildTarget>) -> Result<Target, ToolchainError> {
     let own = &chip.toolchain.rust_target;
     let of_chip = Target { name: own.clone(), is_std: false, place: None };
     let Some(asked) = asked else { return Ok(of_chip) };
@@ -104,7 +101,9 @@ mod tests {
         let asked = BuildTarget { names, place: "config.toml".into() };
         let asked = (!asked.names.is_empty()).then_some(asked);
         let said = match choose(chip, asked.as_ref()) {
-            Ok(Target { name, is_std, .. }) => format!("{name}{}", if is_std { " std" } else { "" }),
+            Ok(Target { name, is_std, .. }) => {
+                format!("{name}{}", if is_std { " std" } else { "" })
+            }
             Err(error) => error.to_string(),
         };
         assert_eq!(said, expected);

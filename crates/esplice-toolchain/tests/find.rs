@@ -333,8 +333,7 @@ fn the_nearest_of_several_linkers_is_told_and_a_name_stands_over_a_cfg() {
 #[test]
 fn cargo_is_asked_where_its_files_include_others() {
     let ask = "/usr/bin/cargo -Zunstable-options config get --format json-value target";
-    let ask_build =
-        "/usr/bin/cargo -Zunstable-options config get --format json-value build.target";
+    let ask_build = "/usr/bin/cargo -Zunstable-options config get --format json-value build.target";
     let machine = |config: &str, answer: &str| {
         let machine = Fake::default().debian().debian_sources().lld("ld.lld-19");
         machine.text_file("/home/u/project/.cargo/config.toml", config).answer(ask, answer)
@@ -427,7 +426,8 @@ const CONFIG: &str = "/home/u/project/.cargo/config.toml";
 fn a_pinned_toolchain_is_not_replaced() {
     let file = "[toolchain]\nchannel = \"nightly-2024-06-01\"\n";
     let others = || Fake::default().debian().debian_sources().lld("ld.lld-19");
-    for (name, text) in [("rust-toolchain.toml", file), ("rust-toolchain", "nightly-2024-06-01\n")] {
+    for (name, text) in [("rust-toolchain.toml", file), ("rust-toolchain", "nightly-2024-06-01\n")]
+    {
         for directory in ["/home/u/project", "/home/u"] {
             let path = format!("{directory}/{name}");
             let pinned = |machine: Fake| machine.text_file(&path, text);
@@ -436,10 +436,7 @@ fn a_pinned_toolchain_is_not_replaced() {
             machine.files.extend(others().files);
             machine.answers.extend(others().answers);
             // It is there, and has the target or not.
-            check(
-                machine.clone().rustup_target(),
-                "/home/u/.cargo/bin/cargo --target TARGET",
-            );
+            check(machine.clone().rustup_target(), "/home/u/.cargo/bin/cargo --target TARGET");
             check(
                 machine.clone(),
                 "no Rust toolchain here can build for TARGET\n\

@@ -20,8 +20,9 @@ pub struct SourceArgs {
     /// Cargo project, Go package, ELF or image, told apart by content [default: .]
     #[arg(value_name = "PATH")]
     pub path: Option<PathBuf>,
-    /// Source of the firmware: a cargo project's or Go package's directory, or a .go file
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["path", "elf"])]
+    /// Source of the firmware: a cargo project's or Go package's directory, a .go file, or the main
+    /// file of a cargo binary or example
+    #[arg(long, value_name = "PATH", visible_alias = "manifest-path", conflicts_with_all = ["path", "elf"])]
     pub main: Option<PathBuf>,
     /// ELF that is compiled already
     #[arg(long, value_name = "FILE", conflicts_with = "path")]
@@ -76,17 +77,38 @@ pub struct CargoArgs {
     #[arg(long, short = 'p', value_name = "NAME")]
     pub package: Option<String>,
     /// Binary, where the package has several
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "example")]
     pub bin: Option<String>,
-    /// Cargo features to enable beside the chip's own
+    /// Example to build instead of a binary
+    #[arg(long, value_name = "NAME")]
+    pub example: Option<String>,
+    /// Cargo features to enable in addition to the chip's own
     #[arg(long, short = 'F', value_name = "NAMES", value_delimiter = ',')]
     pub features: Option<Vec<String>>,
+    /// Enable all features of the package
+    #[arg(long)]
+    pub all_features: bool,
     /// Leave the package's default features out
     #[arg(long)]
     pub no_default_features: bool,
     /// Cargo profile [default: release]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "release")]
     pub profile: Option<String>,
+    /// Build with the profile release
+    #[arg(long, short = 'r')]
+    pub release: bool,
+    /// Directory that cargo builds in [default: the project's]
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+    /// Refuse to change Cargo.lock
+    #[arg(long)]
+    pub locked: bool,
+    /// Build without the network
+    #[arg(long)]
+    pub offline: bool,
+    /// The same as --locked and --offline together
+    #[arg(long)]
+    pub frozen: bool,
     /// Link so that what has not changed stays where the last link put it
     #[arg(long)]
     pub stable: bool,
@@ -95,16 +117,78 @@ pub struct CargoArgs {
     pub fresh: bool,
 }
 
+impl CargoArgs {
+    /// The flags that were given, which only a cargo project has a use for.
+    pub fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            ("--package", self.package.is_some()),
+            ("--bin", self.bin.is_some()),
+            ("--example", self.example.is_some()),
+            ("--features", self.features.is_some()),
+            ("--all-features", self.all_features),
+            ("--no-default-features", self.no_default_features),
+            ("--profile", self.profile.is_some()),
+            ("--release", self.release),
+            ("--target-dir", self.target_dir.is_some()),
+            ("--locked", self.locked),
+            ("--offline", self.offline),
+            ("--frozen", self.frozen),
+            ("--stable", self.stable),
+            ("--fresh", self.fresh),
+        ];
+        flags.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect()
+    }
+}
+
 /// What TinyGo is told.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Compiling Go")]
 pub struct GoArgs {
-    /// Go build tags beside esplice and the chip's name
+    /// Go build tags in addition to esplice and the chip's name
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     pub tags: Option<Vec<String>>,
     /// TinyGo's name of the board, or a target file [default: the chip's]
     #[arg(long, value_name = "TARGET")]
     pub tinygo_target: Option<String>,
+    /// Flags of Go's linker, such as "-X main.version=1.2"
+    #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
+    pub ldflags: Option<String>,
+    /// Optimisation: 0, 1, 2, s or z
+    #[arg(long, value_name = "LEVEL")]
+    pub opt: Option<String>,
+    /// Garbage collector, such as conservative or leaking
+    #[arg(long, value_name = "NAME")]
+    pub gc: Option<String>,
+    /// Scheduler, such as tasks or none
+    #[arg(long, value_name = "NAME")]
+    pub scheduler: Option<String>,
+    /// Console: uart, usb or none
+    #[arg(long, value_name = "NAME")]
+    pub serial: Option<String>,
+    /// What a panic does: print or trap
+    #[arg(long, value_name = "NAME")]
+    pub panic: Option<String>,
+    /// Stack of a goroutine, such as 4K
+    #[arg(long, value_name = "SIZE", value_parser = value::bytes)]
+    pub stack_size: Option<u32>,
+}
+
+impl GoArgs {
+    /// The flags that were given, which only a Go package has a use for.
+    pub fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            ("--tags", self.tags.is_some()),
+            ("--tinygo-target", self.tinygo_target.is_some()),
+            ("--ldflags", self.ldflags.is_some()),
+            ("--opt", self.opt.is_some()),
+            ("--gc", self.gc.is_some()),
+            ("--scheduler", self.scheduler.is_some()),
+            ("--serial", self.serial.is_some()),
+            ("--panic", self.panic.is_some()),
+            ("--stack-size", self.stack_size.is_some()),
+        ];
+        flags.iter().filter(|(_, given)| *given).map(|(flag, _)| *flag).collect()
+    }
 }
 
 /// How flash is told to be in the image.
@@ -164,7 +248,7 @@ pub struct BoardArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub port: PortArgs,
-    /// Baud rate of the transfer [default: 921600]
+    /// Baud rate of the transfer [default: the last that worked with the adapter, else 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud, help_heading = "Port")]
     pub baud: Option<u32>,
     /// Flasher stub: a file, none, or auto, that of an installed esptool [default: auto]
@@ -179,7 +263,7 @@ pub struct BoardArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Flashing")]
 pub struct FlashArgs {
-    /// Baud rate of the transfer [default: 921600]
+    /// Baud rate of the transfer [default: the last that worked with the adapter, else 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud)]
     pub baud: Option<u32>,
     /// Flasher stub: a file, none, or auto, that of an installed esptool [default: auto]

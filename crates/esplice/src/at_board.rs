@@ -81,7 +81,7 @@ pub fn with_options<T>(
     let mut value = None;
     board.in_numbers(shell, |board, shell| {
         let options = FlashOptions {
-            baud: Some(project.baud),
+            baud: Some(flashing::rate(board, &project).0),
             stub,
             ..flashing::options(&board.strategies, target)
         };

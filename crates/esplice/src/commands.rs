@@ -22,6 +22,7 @@ mod write;
 
 use clap::Subcommand;
 
+use self::detect::Shown;
 use crate::{exit::Failure, interrupt::Interrupt, shell::Shell};
 
 #[derive(Debug, Subcommand)]
@@ -53,7 +54,11 @@ pub enum Command {
     /// Erase all of a board's flash
     #[command(hide = true)]
     EraseFlash(erase::WholeArgs),
+    /// Erase partitions of a board's own table
+    #[command(hide = true)]
+    EraseParts(erase::PartsArgs),
     /// Show the MD5 of a board's flash, or of a part of it
+    #[command(alias = "checksum-md5")]
     Hash(hash::Args),
     /// Load a program into a board's RAM and start it
     #[command(alias = "load-ram")]
@@ -61,8 +66,14 @@ pub enum Command {
     /// Start a board anew
     Reset(reset::Args),
     /// Show what a board is
-    #[command(alias = "board-info")]
+    #[command(aliases = ["board-info", "get-security-info"])]
     Detect(detect::Args),
+    /// Show the MAC address of a board
+    #[command(hide = true, alias = "chip-id")]
+    ReadMac(detect::Args),
+    /// Show the id and the size of a board's flash chip
+    #[command(hide = true)]
+    FlashId(detect::Args),
     /// Work with images
     #[command(subcommand)]
     Image(image::Command),
@@ -114,7 +125,10 @@ impl Command {
             Command::Hash(args) => hash::run(&args, shell, interrupt),
             Command::Load(args) => load::run(&args, shell, interrupt),
             Command::Reset(args) => reset::run(&args, shell, interrupt),
-            Command::Detect(args) => detect::run(&args, shell, interrupt),
+            Command::EraseParts(args) => erase::run_parts(&args, shell, interrupt),
+            Command::Detect(args) => detect::run(&args, Shown::All, shell, interrupt),
+            Command::ReadMac(args) => detect::run(&args, Shown::Mac, shell, interrupt),
+            Command::FlashId(args) => detect::run(&args, Shown::Flash, shell, interrupt),
             Command::Ports(args) => ports::run(&args, shell, interrupt),
             Command::Chips(args) => chips::run(&args, shell),
             Command::Boards(args) => boards::run(&args, shell),

@@ -20,7 +20,10 @@ const ALIASES: &[(&str, &str, &str)] = &[("ESPLICE_CHIP", "project", "target")];
 pub const OTHERS: &[(&str, &str)] = &[
     ("ESPLICE_ESPTOOL", "esptool program whose flasher stubs are used"),
     ("ESPLICE_LINKER", "lld that `esplice-ld` starts"),
-    ("ESPLICE_LAYOUT", "set by esplice for build scripts: `injected` once the linker has the layout"),
+    (
+        "ESPLICE_LAYOUT",
+        "set by esplice for build scripts: `injected` once the linker has the layout",
+    ),
     // For the project's own tests and benchmarks.
     ("ESPLICE_ESPFLASH", "espflash program that tests compare with"),
     ("ESPLICE_BLESS", "write expected test output again"),

@@ -1,6 +1,6 @@
 //! From what the user gave to a flash plan: nothing here needs a board.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use esplice_chip::Chip;
 use esplice_image::{
@@ -12,6 +12,7 @@ use esplice_image::{
 use esplice_toolchain::{CargoOptions, TinyGoOptions, build_tinygo};
 
 use crate::{
+    applicable,
     elf_file::Elf,
     event::StageState,
     exit::{Exit, Failure},
@@ -39,9 +40,11 @@ pub struct Firmware {
 }
 
 impl Firmware {
-    /// Compiles a cargo project.
+    /// Compiles a cargo project: the binary or the example whose main file is `main`, or the one that
+    /// the settings name.
     pub fn from_project(
         directory: &Path,
+        main: Option<PathBuf>,
         chip: &'static Chip,
         project: &Project,
         shell: &mut Shell,
@@ -54,16 +57,11 @@ impl Firmware {
             variables.push(("ESPLICE_PROJECT_TARGET_FILE".into(), file.into()));
         }
         let options = CargoOptions {
-            package: project.package.clone(),
-            bin: project.bin.clone(),
-            features: project.features.clone(),
-            no_default_features: project.no_default_features,
-            profile: project.profile.clone(),
-            link_args: project.link_args.clone(),
+            source: main,
             variables,
             layout: layout::of_cargo(project, chip)?,
             stable: linking::stable_link(project)?,
-            ..CargoOptions::default()
+            ..project.cargo.clone()
         };
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
         shell.stage("compile", StageState::Started);
@@ -242,12 +240,17 @@ impl Firmware {
         shell: &mut Shell,
         interrupt: &Interrupt,
     ) -> Result<Firmware, Failure> {
+        applicable::check(&project.given, &source)?;
         let target = project.target.as_ref().map(|target| target.value);
         match source {
-            Source::Project(directory) => {
+            Source::Project { directory, main } => {
+                let target = match target {
+                    Some(chip) => Some(chip),
+                    None => chip_of_cargo(&directory, main.as_deref(), project)?,
+                };
                 let asked = target.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&directory))?;
-                Firmware::from_project(&directory, chip, project, shell, interrupt)
+                Firmware::from_project(&directory, main, chip, project, shell, interrupt)
             }
             Source::Go(path) => {
                 let asked = target.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
@@ -337,6 +340,16 @@ pub fn plan_of_image(
         }
         plan => Ok((plan?, chip)),
     }
+}
+
+/// The chip that a cargo project's enabled features name.
+pub fn chip_of_cargo(
+    directory: &Path,
+    main: Option<&Path>,
+    project: &Project,
+) -> Result<Option<&'static Chip>, Failure> {
+    let options = CargoOptions { source: main.map(Path::to_owned), ..project.cargo.clone() };
+    Ok(esplice_toolchain::chip_of_project(directory, &options)?)
 }
 
 /// The chip that an ELF names.

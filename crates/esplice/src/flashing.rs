@@ -53,9 +53,7 @@ pub fn write(
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<FlashReport, Failure> {
-    let adapter = Adapter::of_port(board.port.name());
-    let remembered = adapter.as_ref().filter(|_| project.baud_is_default);
-    let baud = remembered.and_then(Adapter::rate).unwrap_or(project.baud);
+    let (baud, adapter) = rate(board, project);
     let options = FlashOptions {
         baud: Some(baud),
         stub: project.stub.source()?,
@@ -87,6 +85,14 @@ pub fn write(
         let _ = board.port.set_lines(false, false);
         failure.hint("the board waits in download mode; flash it again")
     })
+}
+
+/// The rate of transfers at this board: the one asked for, else the last that worked with its adapter,
+/// which comes along.
+pub fn rate(board: &Board, project: &Project) -> (u32, Option<Adapter>) {
+    let adapter = Adapter::of_port(board.port.name());
+    let remembered = adapter.as_ref().filter(|_| project.baud_is_default);
+    (remembered.and_then(Adapter::rate).unwrap_or(project.baud), adapter)
 }
 
 /// Starts what is in flash, with the port at `baud` or else where the chip's ROM talks; gives the

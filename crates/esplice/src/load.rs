@@ -9,6 +9,7 @@ use esplice_image::{
 };
 
 use crate::{
+    applicable,
     args::SourceArgs,
     backtrace::{self, FirmwareElf},
     elf_file::Wanted,
@@ -195,7 +196,9 @@ impl Job {
             offset,
         };
         let target = project.target.as_ref().map(|target| target.value);
-        match Source::from_args(args, Wanted::Whole)? {
+        let source = Source::from_args(args, Wanted::Whole)?;
+        applicable::check(&project.given, &source)?;
+        match source {
             Source::Image { path, bytes } => {
                 let (plan, chip) = image_plan(&path, &bytes, project, shell)?;
                 check_target(&path, chip, target)?;

@@ -3,6 +3,7 @@
 //! This is the front end and nothing else: it settles the settings, opens files and ports, calls
 //! the libraries, and alone prints and chooses exit codes.
 
+mod applicable;
 mod args;
 mod at_board;
 mod backtrace;
@@ -16,11 +17,13 @@ mod firmware;
 mod flash_file;
 mod flashing;
 mod habits;
+mod header;
 mod inspect;
 mod interrupt;
 mod layout;
 mod linking;
 mod load;
+mod no_source;
 mod outputs;
 mod places;
 mod port_trouble;
@@ -37,12 +40,13 @@ mod value;
 mod watching;
 
 use std::{
+    ffi::OsString,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     sync::Mutex,
 };
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::{
     commands::Command,
@@ -77,10 +81,22 @@ fn main() -> ExitCode {
     if linking::is_asked(&args) {
         return linking::run(args.into_iter().skip(1).collect());
     }
-    let exit = match Cli::try_parse_from(habits::rewritten(std::env::args_os())) {
+    let rewritten = match habits::rewritten(args.clone(), &command_names()) {
+        Ok(rewritten) => rewritten,
+        Err(failure) => {
+            let format = if asks_for_json(&args) { Format::Json } else { Format::Text };
+            let mut shell = Shell::new(format, false);
+            shell.error(&failure);
+            return ExitCode::from(shell.finish(failure.exit).number());
+        }
+    };
+    let exit = match Cli::try_parse_from(rewritten.words) {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
             let interrupt = Interrupt::listen();
+            for note in rewritten.notes {
+                shell.status(note);
+            }
             let result = guarded(|| {
                 environment::check()?;
                 cli.command.run(&mut shell, &interrupt)
@@ -94,21 +110,34 @@ fn main() -> ExitCode {
             };
             shell.finish(exit)
         }
-        Err(error) => misused(&error),
+        Err(error) => misused(&error, asks_for_json(&args)),
     };
     ExitCode::from(exit.number())
 }
 
+/// The names of all commands, hidden ones and aliases among them.
+fn command_names() -> Vec<String> {
+    let cli = Cli::command();
+    let names = |command: &clap::Command| {
+        let aliases = command.get_all_aliases().map(str::to_owned);
+        std::iter::once(command.get_name().to_owned()).chain(aliases).collect::<Vec<_>>()
+    };
+    cli.get_subcommands().flat_map(names).chain(["help".to_owned()]).collect()
+}
+
+/// Whether the arguments ask for JSON, before anybody has parsed them.
+fn asks_for_json(args: &[OsString]) -> bool {
+    args.iter().any(|arg| arg == "--format=json")
+        || args.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")
+}
+
 /// What clap has to say: the help, the version, or what is wrong with the arguments.
-fn misused(error: &clap::Error) -> Exit {
+fn misused(error: &clap::Error, json: bool) -> Exit {
     if !error.use_stderr() {
         // A closed pipe is no error.
         let _ = error.print();
         return Exit::Done;
     }
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    let json = args.iter().any(|arg| arg == "--format=json")
-        || args.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
     if json {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
@@ -147,7 +176,6 @@ mod tests {
 
     #[test]
     fn arguments_are_consistent() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 

@@ -113,6 +113,17 @@ impl Drop for Staged {
     }
 }
 
+/// Makes the directories that are missing for a file that is written as it comes, and says so.
+pub fn make_room_for(path: &Path, shell: &mut Shell) -> Result<(), Failure> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let Some(directory) = directory else { return Ok(()) };
+    let mut made = made_directories(directory).map_err(|error| cannot(path, &error))?;
+    if let Some(innermost) = made.pop() {
+        shell.status(&format!("Made the directory {}", innermost.display()));
+    }
+    Ok(())
+}
+
 /// Makes `directory` and those above it that are missing; gives those it made, the outermost first.
 fn made_directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let above = directory.ancestors().filter(|above| !above.as_os_str().is_empty());
@@ -212,10 +223,12 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 fn cannot(path: &Path, error: &io::Error) -> Failure {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, StorageFull};
+    use io::ErrorKind::{
+        AlreadyExists, IsADirectory, NotADirectory, NotFound, PermissionDenied, StorageFull,
+    };
     let exit = match error.kind() {
         // The place is wrong, not the machine.
-        NotFound | NotADirectory | IsADirectory | PermissionDenied => Exit::Usage,
+        NotFound | NotADirectory | IsADirectory | PermissionDenied | AlreadyExists => Exit::Usage,
         _ => Exit::Internal,
     };
     let failure = Failure::new(exit, format!("cannot write {}: {error}", path.display()));

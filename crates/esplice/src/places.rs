@@ -8,7 +8,14 @@ use esplice_flash::{ChipInfo, FlashError, FlashRange, Session};
 use esplice_image::{DeviceFacts, ImageHeader, PlanError, PlannedWrite, Write, WriteKind, merge};
 use esplice_protocol::Port;
 
-use crate::{commands::image::merge::read_all, exit::Failure, flash_file::FlashFile, value};
+use crate::{
+    args::TargetArgs,
+    commands::image::merge::read_all,
+    exit::Failure,
+    flash_file::FlashFile,
+    header::{Header, HeaderArgs},
+    project, value,
+};
 
 /// A part of the flash.
 #[derive(Debug, Clone, Default, Args)]
@@ -42,6 +49,8 @@ pub struct FilesArgs {
     /// The partition of the board's own table that the one file is for
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
+    #[command(flatten)]
+    header: HeaderArgs,
 }
 
 /// Files that were read, of which the board may have to tell where they go.
@@ -50,6 +59,8 @@ pub struct Files {
     writes: Vec<PlannedWrite>,
     /// The partition that the one write, whose offset is not known yet, is for.
     partition: Option<String>,
+    /// What is set in the image at the boot offset.
+    header: Option<Header>,
 }
 
 impl RangeArgs {
@@ -111,13 +122,21 @@ impl Range {
 }
 
 impl FilesArgs {
-    /// Reads the files.
-    pub fn read(&self) -> Result<Files, Failure> {
+    /// Reads the files, for the chip that the flags name or else that of their images.
+    pub fn read(&self, target: &TargetArgs) -> Result<Files, Failure> {
         let Some(partition) = &self.partition else {
-            let writes = read_all(&self.words, None)?;
+            let mut writes = read_all(&self.words, None)?;
             // For its errors: no byte may be there twice.
             merge(&writes, FlashOffset(0), None)?;
-            return Ok(Files { writes, partition: None });
+            let chip = project::target_of(target)?.map(|target| target.chip());
+            let data = writes.iter().map(|write| write.data.as_slice());
+            let header = self.header.header(chip, data)?;
+            if let Some(header) = header {
+                for write in &mut writes {
+                    header.set(&write.name, write.offset, &mut write.data)?;
+                }
+            }
+            return Ok(Files { writes, partition: None, header });
         };
         let [path] = self.words.as_slice() else {
             return Err(Failure::usage("a partition takes one file, without an offset"));
@@ -128,7 +147,7 @@ impl FilesArgs {
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let write = PlannedWrite { name, ..PlannedWrite::unnamed(FlashOffset(0), &data) };
-        Ok(Files { writes: vec![write], partition: Some(partition.clone()) })
+        Ok(Files { writes: vec![write], partition: Some(partition.clone()), header: None })
     }
 }
 
@@ -165,7 +184,11 @@ impl Files {
                     expected: chip.image.chip_id,
                 });
             }
-            let (name, data) = (write.name.clone(), write.data.clone());
+            let (name, mut data) = (write.name.clone(), write.data.clone());
+            if let Some(header) = self.header.filter(Header::detects) {
+                // What could go wrong with the image has come up when the other fields were set.
+                let _ = header.on_board(facts.flash_size).set(&name, offset, &mut data);
+            }
             writes.push(Write { name, kind: WriteKind::Data, offset, data });
         }
         Ok(writes)

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use esplice_chip::{Board, Chip, Target};
+use esplice_chip::{Board, Chip, FeatureChip, Target, chip_of_features};
 use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_layout::Spec;
-use esplice_toolchain::TinyGoOptions;
+use esplice_toolchain::{CargoOptions, TinyGoOptions};
 
 use crate::{
     args::{CargoArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, TargetArgs, WatchArgs},
@@ -53,13 +53,11 @@ pub struct Project {
     pub port: Option<Settled<String>>,
     /// The project's own names of ports, and the ports.
     pub port_aliases: Vec<(String, String)>,
-    pub package: Option<String>,
-    pub bin: Option<String>,
-    pub features: Vec<String>,
-    pub no_default_features: bool,
-    pub profile: Option<String>,
+    /// What cargo builds and how; layout and variables are added once the chip is known.
+    pub cargo: CargoOptions,
+    /// Flags of the command line that only cargo projects, and only Go packages, have a use for.
+    pub given: Given,
     pub go: TinyGoOptions,
-    pub link_args: Vec<String>,
     pub output: Option<PathBuf>,
     pub boot: Option<Settled<BootLayout>>,
     pub flash_mode: Option<Settled<String>>,
@@ -122,6 +120,25 @@ impl Project {
         };
         let target = s.value("project", "target", &value::TEXT, flags.target.target, of_file)?;
         let target = target.map(target_called).transpose()?;
+        let target_at = s.entries.len() - 1;
+        let port = s.text("project", "port", flags.port.port)?;
+        let port = port.map(|port| board_port(settings, port)).transpose()?;
+
+        let cargo = flags.cargo;
+        let given = Given { cargo: cargo.given(), go: flags.go.given() };
+        let package = s.text("build", "package", cargo.package)?;
+        let by_flag = cargo.bin.is_some() || cargo.example.is_some();
+        let bin = s.text("build", "bin", cargo.bin)?;
+        let example = s.text("build", "example", cargo.example)?;
+        let (bin, example) = one_of(bin, example, by_flag)?;
+        let features = s.list("build", "features", cargo.features)?;
+        let features_set = s.entries.last().and_then(|entry| entry.value.clone());
+        let target = target_of_features(target, &features, features_set)?;
+        if let Some(entry) = s.entries.get_mut(target_at) {
+            entry.value = target
+                .as_ref()
+                .map(|t| Settled { value: t.value.name().into(), origin: t.origin.clone() });
+        }
         let board = target.as_ref().and_then(|target| target.value.board());
         let target = target.map(|t| Settled { value: t.value.chip(), origin: t.origin });
         let chip = target.as_ref().map(|target| target.value);
@@ -135,28 +152,25 @@ impl Project {
             };
             of_board.or_else(of_chip)
         };
-        let port = s.text("project", "port", flags.port.port)?;
-        let port = port.map(|port| board_port(settings, port)).transpose()?;
-
-        let cargo = flags.cargo;
-        let package = s.text("build", "package", cargo.package)?;
-        let bin = s.text("build", "bin", cargo.bin)?;
-        let features = s.list("build", "features", cargo.features)?;
         let no_default_features =
             s.switch("build", "no-default-features", cargo.no_default_features)?;
-        let profile =
-            s.or("build", "profile", &value::TEXT, cargo.profile, "release".to_owned())?;
+        let profile = cargo.profile.or(cargo.release.then(|| "release".to_owned()));
+        let profile = s.or("build", "profile", &value::TEXT, profile, "release".to_owned())?;
         let stable = linking::asked(settings, cargo.stable || cargo.fresh, cargo.fresh)?;
-        let tags = s.list("build", "tags", flags.go.tags)?;
-        let tinygo_target = s.text("build", "tinygo-target", flags.go.tinygo_target)?;
+        let go = flags.go;
+        let tags = s.list("build", "tags", go.tags)?;
+        let tinygo_target = s.text("build", "tinygo-target", go.tinygo_target)?;
         let tinygo_target = tinygo_target.map(|t| own_target(settings, t)).transpose()?;
-        let mut of_tinygo = |name| {
-            let value = s.text("build", name, None)?;
+        let mut of_tinygo = |name, flag| {
+            let value = s.text("build", name, flag)?;
             Ok::<_, Failure>(value.map(|value| value.value))
         };
-        let (opt, gc) = (of_tinygo("opt")?, of_tinygo("gc")?);
-        let (scheduler, serial) = (of_tinygo("scheduler")?, of_tinygo("serial")?);
-        let (panic, stack_size) = (of_tinygo("panic")?, of_tinygo("stack-size")?);
+        let ldflags = of_tinygo("ldflags", go.ldflags)?;
+        let (opt, gc) = (of_tinygo("opt", go.opt)?, of_tinygo("gc", go.gc)?);
+        let scheduler = of_tinygo("scheduler", go.scheduler)?;
+        let serial = of_tinygo("serial", go.serial)?;
+        let panic = of_tinygo("panic", go.panic)?;
+        let stack_size = s.value("build", "stack-size", &value::BYTES, go.stack_size, None)?;
         let link_args = s.list("build", "link-args", None)?;
         let output = s.text("build", "output", flags.output.map(path))?;
         let output = output.map(|output| inside(settings, output)).transpose()?;
@@ -230,11 +244,21 @@ impl Project {
                 .ports()
                 .map(|(alias, port)| (alias.to_owned(), port.value.clone()))
                 .collect(),
-            package: package.map(|p| p.value),
-            bin: bin.map(|b| b.value),
-            features,
-            no_default_features,
-            profile: Some(profile.value),
+            cargo: CargoOptions {
+                package: package.map(|p| p.value),
+                bin,
+                example,
+                features,
+                no_default_features,
+                all_features: cargo.all_features,
+                profile: Some(profile.value),
+                target_dir: cargo.target_dir,
+                locked: cargo.locked || cargo.frozen,
+                offline: cargo.offline || cargo.frozen,
+                link_args: link_args.clone(),
+                ..CargoOptions::default()
+            },
+            given,
             go: TinyGoOptions {
                 target: tinygo_target,
                 board_targets: board.map(|b| b.tinygo_targets.clone()).unwrap_or_default(),
@@ -244,12 +268,12 @@ impl Project {
                 scheduler,
                 serial,
                 panic,
-                stack_size,
-                link_args: link_args.clone(),
+                stack_size: stack_size.map(|size| size.value),
+                ldflags,
+                link_args,
                 // Settled for the chip, once that is known.
                 layout: None,
             },
-            link_args,
             output,
             boot,
             flash_mode,
@@ -275,6 +299,58 @@ impl Project {
             entries: s.entries,
         })
     }
+}
+
+/// Flags of the command line that fit one sort of source alone.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Those for cargo projects.
+    pub cargo: Vec<&'static str>,
+    /// Those for Go packages.
+    pub go: Vec<&'static str>,
+}
+
+/// The binary or the example. Of a flag and a setting, the flag is meant.
+fn one_of(
+    bin: Option<Settled<String>>,
+    example: Option<Settled<String>>,
+    by_flag: bool,
+) -> Result<(Option<String>, Option<String>), Failure> {
+    let is_flag = |set: &Settled<String>| matches!(set.origin, Origin::Flag(_));
+    let (bin, example) = match by_flag {
+        true => (bin.filter(is_flag), example.filter(is_flag)),
+        false => (bin, example),
+    };
+    if let (Some(bin), Some(example)) = (&bin, &example) {
+        let message = format!("{} sets bin, and {} sets example", bin.origin, example.origin);
+        return Err(Failure::usage(message).hint("a build makes one of them"));
+    }
+    Ok((bin.map(|bin| bin.value), example.map(|example| example.value)))
+}
+
+/// The target, where cargo features are set too, one of which may be named like a chip. Of two chips
+/// the one whose setting stands over the other's is meant; of one rank they contradict each other.
+fn target_of_features(
+    target: Option<Settled<Target>>,
+    features: &[String],
+    set: Option<Settled<String>>,
+) -> Result<Option<Settled<Target>>, Failure> {
+    let FeatureChip::One(chip) = chip_of_features(features) else { return Ok(target) };
+    let Some(set) = set else { return Ok(target) };
+    let named = Settled { value: Target::Chip(chip), origin: set.origin };
+    let Some(target) = target else { return Ok(Some(named)) };
+    if target.value.chip().name == chip.name || target.origin.rank() > named.origin.rank() {
+        return Ok(Some(target));
+    }
+    if named.origin.rank() > target.origin.rank() {
+        return Ok(Some(named));
+    }
+    let (one, other) = (target.value.chip(), chip);
+    let message = format!(
+        "{} is for the {}, and the feature {} of {} for the {}",
+        target.origin, one.display_name, other.name, named.origin, other.display_name
+    );
+    Err(Failure::usage(message).hint("name one chip"))
 }
 
 /// The chip or board called so.
@@ -475,6 +551,69 @@ mod tests {
         let file = "[project]\ntarget-file = \"../mine.toml\"\n";
         let failure = settle(file, &[], Flags::default()).unwrap_err();
         assert!(failure.message.ends_with("../mine.toml leaves the project"), "{failure}");
+    }
+
+    /// A feature named like a chip is as good as a target of the same place.
+    #[test]
+    fn features_name_the_chip_too() {
+        let flag = |features: &str, target: Option<&str>| {
+            let features = Some(features.split(' ').map(str::to_owned).collect());
+            let target = target.map(str::to_owned);
+            Flags {
+                cargo: CargoArgs { features, ..CargoArgs::default() },
+                target: TargetArgs { target, target_file: None },
+                ..Flags::default()
+            }
+        };
+        let chip = |file: &str, variables: &[(&str, &str)], flags: Flags| match settle(
+            file, variables, flags,
+        ) {
+            Ok(project) => entry(&project, "project", "target"),
+            Err(failure) => failure.message,
+        };
+        let file = "[project]\ntarget = \"xiao-esp32c3\"\n";
+        assert_eq!(chip("", &[], flag("esp32c6 wifi", None)), "esp32c6 (--features)");
+        assert_eq!(chip(file, &[], flag("esp32c6", None)), "esp32c6 (--features)");
+        assert_eq!(chip(file, &[], flag("esp32c3", None)), "xiao-esp32c3 (esplice.toml:2)");
+        assert_eq!(chip(file, &[], flag("wifi", None)), "xiao-esp32c3 (esplice.toml:2)");
+        let both = chip(file, &[], flag("esp32c6", Some("esp32h2")));
+        assert_eq!(
+            both,
+            "--target is for the ESP32-H2, and the feature esp32c6 of --features for the ESP32-C6"
+        );
+        let variable = [("ESPLICE_TARGET", "esp32h2")];
+        assert_eq!(
+            chip("[build]\nfeatures = [\"esp32c6\"]\n", &variable, Flags::default()),
+            "esp32h2 (environment ESPLICE_TARGET)"
+        );
+        let same = format!("{file}[build]\nfeatures = [\"esp32c6\"]\n");
+        assert!(chip(&same, &[], Flags::default()).contains("and the feature esp32c6 of "));
+    }
+
+    #[test]
+    fn a_flag_for_an_example_stands_over_a_set_binary() {
+        let file = "[build]\nbin = \"a\"\n";
+        let flags = |example: Option<&str>| Flags {
+            cargo: CargoArgs { example: example.map(str::to_owned), ..CargoArgs::default() },
+            ..Flags::default()
+        };
+        let cargo = settle(file, &[], flags(Some("b"))).unwrap().cargo;
+        assert_eq!((cargo.bin, cargo.example.as_deref()), (None, Some("b")));
+        let cargo = settle(file, &[], flags(None)).unwrap().cargo;
+        assert_eq!((cargo.bin.as_deref(), cargo.example), (Some("a"), None));
+        assert!(settle(&format!("{file}example = \"b\"\n"), &[], flags(None)).is_err());
+    }
+
+    #[test]
+    fn stacks_are_written_as_all_sizes() {
+        for (written, bytes) in [("4K", 4096), ("4KB", 4096), ("4096", 4096), ("1000B", 1000)] {
+            let file = format!("[build]\nstack-size = \"{written}\"\n");
+            let project = settle(&file, &[], Flags::default()).unwrap();
+            assert_eq!(project.go.stack_size, Some(bytes), "{written}");
+        }
+        let failure =
+            settle("[build]\nstack-size = \"4 apples\"\n", &[], Flags::default()).unwrap_err();
+        assert!(failure.message.ends_with("is not a size such as 4K or 4096"), "{failure}");
     }
 
     #[test]

@@ -41,7 +41,8 @@ impl Key {
     /// The environment variables that set it: by section and key, and by its flag. One where both are
     /// the same.
     pub fn variables(&self) -> Vec<String> {
-        let variable = |name: &str| format!("ESPLICE_{name}").replace('-', "_").to_ascii_uppercase();
+        let variable =
+            |name: &str| format!("ESPLICE_{name}").replace('-', "_").to_ascii_uppercase();
         let mut names = vec![variable(&format!("{}-{}", self.section, self.name))];
         let by_flag = variable(self.flag.trim_start_matches("--"));
         if by_flag != names[0] {
@@ -68,17 +69,19 @@ pub const KEYS: &[Key] = &[
     key!("project", "port", Kind::Text, "port of the board, or the name of a [ports.NAME]"),
     key!("build", "package", Kind::Text, "cargo package"),
     key!("build", "bin", Kind::Text, "binary of the package"),
-    key!("build", "features", Kind::List, "cargo features beside the chip's own"),
+    key!("build", "example", Kind::Text, "example to build instead of a binary"),
+    key!("build", "features", Kind::List, "cargo features in addition to the chip's own"),
     key!("build", "no-default-features", Kind::Switch, "leave the default features out"),
     key!("build", "profile", Kind::Text, "cargo profile"),
-    key!("build", "tags", Kind::List, "Go build tags beside esplice and the chip's name"),
+    key!("build", "tags", Kind::List, "Go build tags in addition to esplice and the chip's name"),
     key!("build", "tinygo-target", Kind::Text, "TinyGo's name of the board"),
+    key!("build", "ldflags", Kind::Text, "flags of Go's linker, such as -X main.version=1.2"),
     key!("build", "opt", Kind::Text, "TinyGo's optimisation: 0, 1, 2, s or z"),
     key!("build", "gc", Kind::Text, "TinyGo's garbage collector"),
     key!("build", "scheduler", Kind::Text, "TinyGo's scheduler"),
     key!("build", "serial", Kind::Text, "TinyGo's console: uart, usb or none"),
     key!("build", "panic", Kind::Text, "what a panic in Go does: print or trap"),
-    key!("build", "stack-size", Kind::Text, "stack of a goroutine, such as 4KB"),
+    key!("build", "stack-size", Kind::Text, "stack of a goroutine, such as 4K"),
     key!("build", "link-args", Kind::List, "more arguments for the linker"),
     key!("build", "output", Kind::Text, "where the image is written"),
     key!("image", "boot", Kind::Text, "how the chip comes to the firmware: idf, rom or direct"),
@@ -129,6 +132,20 @@ pub enum Origin {
     Chip(String),
     /// Nobody set it.
     Default,
+}
+
+impl Origin {
+    /// Which of two values of one setting is meant: that of the higher rank.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Origin::Flag(_) => 5,
+            Origin::Variable(_) => 4,
+            Origin::File { .. } => 3,
+            Origin::Board(_) => 2,
+            Origin::Chip(_) => 1,
+            Origin::Default => 0,
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -231,7 +248,8 @@ impl Settings {
         if let Some(Settled { value: other, origin: Origin::Variable(first) }) = before
             && *other != value
         {
-            let message = format!("{first} and {name} set {}.{} differently", key.section, key.name);
+            let message =
+                format!("{first} and {name} set {}.{} differently", key.section, key.name);
             return Err(Failure::usage(message).hint("unset one of them"));
         }
         self.values.insert((key.section, key.name), Settled { value, origin });

@@ -15,13 +15,19 @@ use crate::{
     elf_file::{Elf, Wanted},
     exit::Failure,
     firmware::of_file,
+    no_source,
 };
 
 /// What the user gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The directory of a cargo project.
-    Project(PathBuf),
+    /// A cargo project.
+    Project {
+        /// Its directory.
+        directory: PathBuf,
+        /// The main file of the binary or the example that is meant.
+        main: Option<PathBuf>,
+    },
     /// The directory of a Go package, or a `.go` file.
     Go(PathBuf),
     Elf {
@@ -52,16 +58,17 @@ impl Source {
                 Source::Places { content, .. } => {
                     Err(Failure::input(format!("{} is not an ELF, but {content}", path.display())))
                 }
-                Source::Project(_) | Source::Go(_) => {
+                Source::Project { .. } | Source::Go(_) => {
                     Err(Failure::input(format!("{} is source, no ELF", path.display())))
                 }
             };
         }
         if let Some(path) = &args.main {
             return match Source::read(path, wanted)? {
-                source @ (Source::Project(_) | Source::Go(_)) => Ok(source),
+                source @ (Source::Project { .. } | Source::Go(_)) => Ok(source),
                 _ => Err(Failure::input(format!("{} is no source", path.display())).hint(
-                    "--main names the directory of a cargo project or a Go package, or a .go file",
+                    "--main names the directory of a cargo project or a Go package, a .go file, or \
+                     the main file of a cargo binary",
                 )),
             };
         }
@@ -72,20 +79,20 @@ impl Source {
     pub fn read(path: &Path, wanted: Wanted) -> Result<Source, Failure> {
         let shown = path.display();
         if path.is_dir() {
-            if path.join("Cargo.toml").is_file() {
-                return Ok(Source::Project(path.to_owned()));
-            }
-            if has_go(path) {
-                return Ok(Source::Go(path.to_owned()));
-            }
-            return Err(Failure::input(format!("{shown} has neither Cargo.toml nor .go files"))
-                .hint(
-                    "give the directory of a cargo project or a Go package, an ELF or an image",
-                ));
+            return Source::of_directory(path).ok_or_else(|| no_source::empty_directory(path));
         }
+        let project = |directory: PathBuf, main| Source::Project { directory, main };
         if path.file_name().is_some_and(|name| name == "Cargo.toml") && path.is_file() {
             let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            return Ok(Source::Project(directory.unwrap_or(Path::new(".")).to_owned()));
+            return Ok(project(directory.unwrap_or(Path::new(".")).to_owned(), None));
+        }
+        if path.extension().is_some_and(|extension| extension == "rs") && path.is_file() {
+            let directory = path.parent().unwrap_or(Path::new(""));
+            let directory = cargo_above(directory).ok_or_else(|| {
+                Failure::input(format!("no directory above {shown} has a Cargo.toml"))
+                    .hint("give the file of a binary or an example in a cargo project")
+            })?;
+            return Ok(project(directory, Some(path.to_owned())));
         }
         if is_go(path) && path.is_file() {
             return Ok(Source::Go(path.to_owned()));
@@ -105,10 +112,24 @@ impl Source {
         }
     }
 
+    /// The source that a directory is. For the current one, a cargo project may lie above it, as it may
+    /// for cargo.
+    pub fn of_directory(path: &Path) -> Option<Source> {
+        let project = |directory| Source::Project { directory, main: None };
+        if path.join("Cargo.toml").is_file() {
+            return Some(project(path.to_owned()));
+        }
+        if has_go(path) {
+            return Some(Source::Go(path.to_owned()));
+        }
+        let is_here = path.as_os_str().is_empty() || path == Path::new(".");
+        is_here.then(|| cargo_above(path)).flatten().map(project)
+    }
+
     /// The file, where it is one.
     pub fn file(&self) -> Option<&Path> {
         match self {
-            Source::Project(_) | Source::Go(_) => None,
+            Source::Project { .. } | Source::Go(_) => None,
             Source::Elf { path, .. } | Source::Image { path, .. } | Source::Places { path, .. } => {
                 Some(path)
             }
@@ -120,7 +141,7 @@ impl Source {
         let path = args.main.as_deref().or(args.path.as_deref());
         match path {
             Some(path) if path.is_dir() => path.to_owned(),
-            Some(path) if is_go(path) => match path.parent() {
+            Some(path) if is_source(path) => match path.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
                 _ => PathBuf::from("."),
             },
@@ -138,13 +159,13 @@ const LARGEST_UNPACKED: usize = 256 << 20;
 
 /// The whole file at `path`, unpacked where it is an xz file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    unpacked(path, read_bounded(path).map_err(|error| cannot_read(path, &error))?)
+    unpacked(path, read_bounded(path).map_err(|error| no_source::unreadable(path, &error))?)
 }
 
 /// [`read`] with the SHA-256, where that came along.
 fn read_hashed(path: &Path, wanted: Wanted) -> Result<(Vec<u8>, Option<[u8; 32]>), Failure> {
     let read = open(path).and_then(|(file, first)| elf_file::read(file, first, LARGEST, wanted));
-    let (bytes, sha256) = read.map_err(|error| cannot_read(path, &error))?;
+    let (bytes, sha256) = read.map_err(|error| no_source::unreadable(path, &error))?;
     Ok((unpacked(path, bytes)?, sha256))
 }
 
@@ -166,14 +187,6 @@ pub fn stem(path: &Path) -> OsString {
     let packed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xz"));
     let plain = if packed { path.with_extension("") } else { path.to_owned() };
     plain.file_stem().unwrap_or_default().to_owned()
-}
-
-fn cannot_read(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::input(format!("cannot read {}: {error}", path.display()));
-    match error.kind() {
-        io::ErrorKind::FileTooLarge => failure.hint("is it a device, or another file?"),
-        _ => failure,
-    }
 }
 
 /// The same, with the system's own error.
@@ -227,6 +240,23 @@ fn open(path: &Path) -> io::Result<(File, Vec<u8>)> {
 #[cfg(not(unix))]
 fn open(path: &Path) -> io::Result<(File, Vec<u8>)> {
     Ok((File::open(path)?, Vec::new()))
+}
+
+/// Whether the file at `path` is a project's, whose settings hold.
+fn is_source(path: &Path) -> bool {
+    let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+    is_go(path) || is_rust || path.file_name().is_some_and(|name| name == "Cargo.toml")
+}
+
+/// The nearest directory with a `Cargo.toml`, from `directory` upwards.
+fn cargo_above(directory: &Path) -> Option<PathBuf> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    if directory.join("Cargo.toml").is_file() {
+        return Some(directory.to_owned());
+    }
+    let absolute = directory.canonicalize().ok()?;
+    let above = absolute.ancestors().skip(1).find(|above| above.join("Cargo.toml").is_file())?;
+    Some(above.to_owned())
 }
 
 fn has_go(directory: &Path) -> bool {

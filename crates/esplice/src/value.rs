@@ -16,6 +16,7 @@ pub const TEXT: Form<String> = Form { parse: |text| Ok(text.to_owned()), show: S
 pub const SWITCH: Form<bool> = Form { parse: switch, show: bool::to_string };
 pub const BAUD: Form<u32> = Form { parse: baud, show: u32::to_string };
 pub const SIZE: Form<u32> = Form { parse: offset, show: u32::to_string };
+pub const BYTES: Form<u32> = Form { parse: bytes, show: u32::to_string };
 pub const DURATION: Form<Duration> = Form { parse: duration, show: duration_text };
 pub const RESET: Form<ResetChoice> = Form { parse: reset, show: ResetChoice::to_string };
 pub const BOOT: Form<BootLayout> = Form { parse: boot, show: BootLayout::to_string };
@@ -95,6 +96,13 @@ pub fn baud(text: &str) -> Result<u32, String> {
 pub fn offset(text: &str) -> Result<u32, String> {
     esplice_chip::parse_size(text)
         .ok_or_else(|| format!("{text:?} is not an offset such as 0x10000"))
+}
+
+/// A number of bytes above zero.
+pub fn bytes(text: &str) -> Result<u32, String> {
+    esplice_chip::parse_size(text)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("{text:?} is not a size such as 4K or 4096"))
 }
 
 /// A boot layout that images are made for.

@@ -41,6 +41,7 @@ use crate::{
     exit::{Exit, Failure},
     flashing::RESET_BY_HAND,
     interrupt::Interrupt,
+    outputs::make_room_for,
     project::Project,
     shell::Shell,
     source, value,
@@ -187,6 +188,7 @@ impl Watching {
         shell: &mut Shell,
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
+        self.reports.make_room(shell)?;
         let decoder = Decoder::new(self.elf.as_ref(), &self.rom);
         let several = boards.len() > 1;
         // Of one board each line is shown as it comes, and programs get all of it as it is.
@@ -216,9 +218,12 @@ impl Watching {
             teller.expected = expected(&watch);
             teller.captures = captures;
             teller.tests.told = captures;
-            let log = self.log.as_deref().map(|path| match several {
-                true => LogFile::create(&LogFile::name(path, index)),
-                false => LogFile::create(path),
+            let log = self.log.as_deref().map(|path| {
+                make_room_for(path, shell)?;
+                match several {
+                    true => LogFile::create(&LogFile::name(path, index)),
+                    false => LogFile::create(path),
+                }
             });
             if several {
                 shell.status(&format!("{}| is {}", index + 1, board.port.name()));

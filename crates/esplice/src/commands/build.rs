@@ -11,10 +11,10 @@ use crate::{
     args::FirmwareArgs,
     elf_file::Wanted,
     exit::{Exit, Failure},
-    firmware::Firmware,
+    firmware::{Firmware, image_options},
     interrupt::Interrupt,
     outputs::{Names, Outputs, Staged, same_file},
-    project::Flags,
+    project::{Flags, Project},
     sectors::Sectors,
     shell::Shell,
     source::Source,
@@ -30,6 +30,16 @@ pub struct Args {
     /// Write the app image alone: no merged flash, no copy of the ELF, no plan
     #[arg(long)]
     image_only: bool,
+    /// What `save-image --merge` writes in the place of all files.
+    #[arg(skip)]
+    merged: Option<Merged>,
+}
+
+/// The whole flash as the one output.
+#[derive(Debug, Clone, Copy)]
+struct Merged {
+    /// Filled up to the flash's size.
+    padded: bool,
 }
 
 /// [`Args`] as `espflash save-image` has them: the output stands behind the source.
@@ -40,12 +50,19 @@ pub struct SaveImageArgs {
     /// Where the app image goes
     #[arg(value_name = "FILE", conflicts_with = "output")]
     file: Option<PathBuf>,
+    /// Write bootloader, partition table and app to the file, as they stand in flash, and nothing else
+    #[arg(long)]
+    merge: bool,
+    /// With --merge, end the file with the app instead of filling it up to the flash's size
+    #[arg(long, requires = "merge")]
+    skip_padding: bool,
 }
 
 impl SaveImageArgs {
     pub fn into_build(self) -> Args {
         let output = self.file.or(self.build.output);
-        Args { output, ..self.build }
+        let merged = self.merge.then_some(Merged { padded: !self.skip_padding });
+        Args { output, merged, ..self.build }
     }
 }
 
@@ -69,7 +86,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     // An ELF that is there is copied while its image is made.
     let copy = match (&source, &named) {
         (Source::Elf { elf, .. }, Some(names))
-            if !args.image_only && is_copied(names, input.as_deref()) =>
+            if !args.image_only && args.merged.is_none() && is_copied(names, input.as_deref()) =>
         {
             let (path, bytes) = (names.elf.clone(), Arc::clone(&elf.bytes));
             Some(thread::spawn(move || Staged::write_changed(&path, &bytes)))
@@ -85,6 +102,9 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         None => names(Path::new(&format!("{}.bin", firmware.name)), input.as_deref())?,
     };
 
+    if let Some(merged) = args.merged {
+        return save_merged(&firmware, merged, &names, &project, shell, interrupt);
+    }
     // The last build's image stands there until this one's takes its place.
     let last = project.stable.as_ref().and_then(|_| std::fs::read(&names.image).ok());
     let sectors = last.map(|last| Sectors::between(&last, &firmware.image));
@@ -128,6 +148,34 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     });
     shell.summary.chip = Some(firmware.chip.display_name.clone());
     shell.result("build", &text, value);
+    Ok(())
+}
+
+/// Writes the whole flash as the one output.
+fn save_merged(
+    firmware: &Firmware,
+    kind: Merged,
+    names: &Names,
+    project: &Project,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let mut bytes = merged(&firmware.plan)?;
+    if kind.padded {
+        let size = image_options(firmware.chip, project)?.flash.size as usize;
+        bytes.resize(bytes.len().max(size), 0xff);
+    }
+    if interrupt.is_asked() {
+        return Err(Failure::interrupted());
+    }
+    let mut outputs = Outputs::default();
+    outputs.add(&names.image, &bytes)?;
+    outputs.commit(shell)?;
+    let (len, chip) = (bytes.len(), &firmware.chip);
+    let shown = names.image.display();
+    let value = json!({ "chip": chip.name, "merged": names.image, "merged_len": len });
+    shell.summary.chip = Some(chip.display_name.clone());
+    shell.result("build", &format!("{shown}: {len} bytes for {}\n", chip.display_name), value);
     Ok(())
 }
 

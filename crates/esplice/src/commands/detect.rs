@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::{
     args::BoardArgs,
     at_board::{Touch, with_options},
-    exit::Failure,
+    exit::{Exit, Failure},
     flashing,
     interrupt::Interrupt,
     shell::Shell,
@@ -16,7 +16,22 @@ pub struct Args {
     board: BoardArgs,
 }
 
-pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+/// What is shown of a board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    All,
+    /// The MAC address.
+    Mac,
+    /// The flash chip.
+    Flash,
+}
+
+pub fn run(
+    args: &Args,
+    shown: Shown,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
     let found =
         with_options(&args.board, Touch::Reads, shell, interrupt, |board, options, shell| {
             // The ROM loader tells all of it at its own rate, with fewer round trips than a stub takes to
@@ -40,7 +55,20 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
             (chip, found)
         })?;
     match found {
-        Survey::Full(info) => shell.result("board", &text(&info), value(&info)),
+        Survey::Full(info) => {
+            let text = match shown {
+                Shown::All => text(&info),
+                Shown::Mac => format!("MAC: {}\n", info.mac_text()),
+                Shown::Flash => flash_text(&info),
+            };
+            shell.result("board", &text, value(&info));
+        }
+        Survey::Secure { .. } if shown != Shown::All => {
+            return Err(Failure::new(
+                Exit::Security,
+                "in secure download mode the loader says neither the MAC address nor the flash chip",
+            ));
+        }
         Survey::Secure { chip, security } => {
             let name = chip.unwrap_or("a chip that does not tell its name");
             let text = format!(
@@ -75,6 +103,15 @@ fn text(info: &ChipInfo) -> String {
         ("security", security_text(info.security)),
     ];
     lines.into_iter().map(|(name, value)| format!("{name:9} {value}\n")).collect()
+}
+
+fn flash_text(info: &ChipInfo) -> String {
+    let [maker, kind, capacity] = info.flash_id;
+    let size = match info.flash_size % (1 << 20) {
+        0 => format!("{}MB", info.flash_size >> 20),
+        _ => format!("{}KB", info.flash_size >> 10),
+    };
+    format!("Manufacturer: {maker:02x}\nDevice: {kind:02x}{capacity:02x}\nFlash size: {size}\n")
 }
 
 fn security_text(security: Security) -> String {

@@ -1,3 +1,4 @@
+use esplice_flash::{FlashError, FlashRange};
 use serde_json::json;
 
 use crate::{
@@ -5,7 +6,7 @@ use crate::{
     at_board::{Touch, work},
     exit::Failure,
     interrupt::Interrupt,
-    places::RangeArgs,
+    places::{Range, RangeArgs},
     shell::Shell,
 };
 
@@ -24,6 +25,16 @@ pub struct WholeArgs {
     board: BoardArgs,
 }
 
+/// `erase-parts`, which names partitions.
+#[derive(Debug, clap::Args)]
+pub struct PartsArgs {
+    /// Partitions of the board's own table
+    #[arg(value_name = "NAMES", required = true, value_delimiter = ',')]
+    names: Vec<String>,
+    #[command(flatten)]
+    board: BoardArgs,
+}
+
 impl WholeArgs {
     pub fn into_erase(self) -> Args {
         let range = RangeArgs { all: true, ..RangeArgs::default() };
@@ -36,19 +47,42 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         return Err(Failure::usage("it is not said what to erase")
             .hint("give OFFSET and LEN, --partition NAME, or --all for the whole flash"));
     }
-    let range = args.range.range()?;
-    let (found, sectors) =
-        work(&args.board, Touch::Writes, shell, interrupt, |session, info, options| {
-            let range = range.find(session, info)?;
+    erase(&[args.range.range()?], &args.board, shell, interrupt)
+}
+
+/// Erases partitions, none of which is touched before all are found.
+pub fn run_parts(
+    args: &PartsArgs,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let ranges: Vec<Range> = args.names.iter().cloned().map(Range::Partition).collect();
+    erase(&ranges, &args.board, shell, interrupt)
+}
+
+fn erase(
+    ranges: &[Range],
+    board: &BoardArgs,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let done = work(board, Touch::Writes, shell, interrupt, |session, info, options| {
+        let found = ranges.iter().map(|range| range.find(session, info));
+        let found: Vec<FlashRange> = found.collect::<Result<_, _>>()?;
+        let erased = found.into_iter().map(|range| {
             let sectors = session.erase_range(info, options, &range)?;
             Ok((range, sectors))
-        })?;
-    let (offset, len) = (found.offset, found.len);
-    let text = match sectors {
-        0 => format!("{}: {len} bytes at {offset} were blank already\n", found.name),
-        _ => format!("{}: {len} bytes at {offset} erased\n", found.name),
-    };
-    let value = json!({ "offset": offset.0, "len": len, "sectors_erased": sectors });
-    shell.result("erase", &text, value);
+        });
+        erased.collect::<Result<Vec<_>, FlashError>>()
+    })?;
+    for (found, sectors) in done {
+        let (offset, len) = (found.offset, found.len);
+        let text = match sectors {
+            0 => format!("{}: {len} bytes at {offset} were blank already\n", found.name),
+            _ => format!("{}: {len} bytes at {offset} erased\n", found.name),
+        };
+        let value = json!({ "offset": offset.0, "len": len, "sectors_erased": sectors });
+        shell.result("erase", &text, value);
+    }
     Ok(())
 }

@@ -9,15 +9,16 @@ use std::path::Path;
 
 use clap::Subcommand;
 use esplice_chip::Chip;
-use esplice_layout::Spec;
+use esplice_layout::{Layout, Spec};
 use esplice_link::{Item, MemoryMap};
 use serde_json::{Value, json};
 
 use crate::{
     exit::Failure,
-    firmware::{elf_chip, of_file},
+    firmware::{chip_of_cargo, elf_chip, of_file},
     project::{Flags, Project},
     shell::Shell,
+    source::Source,
 };
 
 #[derive(Debug, Subcommand)]
@@ -54,9 +55,30 @@ fn settle(
     let chip = match (&project.target, elf) {
         (Some(target), _) => target.value,
         (None, Some((path, elf))) => chip_of(&project, path, elf)?,
-        (None, None) => return Err(crate::firmware::no_chip(path)),
+        (None, None) => {
+            let chip = match Source::of_directory(path) {
+                Some(Source::Project { directory, main }) => {
+                    chip_of_cargo(&directory, main.as_deref(), &project)?
+                }
+                _ => None,
+            };
+            chip.ok_or_else(|| crate::firmware::no_chip(path))?
+        }
     };
     Ok((project, chip))
+}
+
+/// Settles the layout of the project in a directory as its build does: a Go package is built on TinyGo.
+fn layout(project: &Project, path: &Path, chip: &'static Chip) -> Result<Layout, Failure> {
+    spec(project, path)?;
+    let settled = match Source::of_directory(path) {
+        Some(Source::Go(_)) => crate::layout::of_go(project, chip)?,
+        _ => None,
+    };
+    match settled {
+        Some(layout) => Ok(layout),
+        None => Ok(spec(project, path)?.settle(chip)?),
+    }
 }
 
 /// The layout of a project that must have one.

@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let files = args.files.read()?;
+    let files = args.files.read(&args.board.target)?;
     let found = work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
         let facts = session.device_facts(info)?;
         let mut found = Vec::new();

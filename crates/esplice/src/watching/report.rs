@@ -10,7 +10,11 @@ use esplice_monitor::{TestReport, TestResult};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    outputs::make_room_for,
+    shell::Shell,
+};
 
 /// Where reports go.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +79,12 @@ impl ReportFiles {
             }
         }
         Ok(())
+    }
+
+    /// Makes the directories that are missing, before anything is watched.
+    pub fn make_room(&self, shell: &mut Shell) -> Result<(), Failure> {
+        let mut paths = [&self.junit, &self.json].into_iter().flatten();
+        paths.try_for_each(|path| make_room_for(path, shell))
     }
 
     /// Writes what is asked for.

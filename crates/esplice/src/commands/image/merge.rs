@@ -1,17 +1,14 @@
 use std::path::{Path, PathBuf};
 
-use esplice_chip::{Chip, FlashOffset, parse_size};
-use esplice_image::{
-    Content, FlashMode, ImageHeader, PlannedWrite, Uf2Options, merge, patch_flash, to_intel_hex,
-    to_uf2,
-};
+use esplice_chip::{FlashOffset, parse_size};
+use esplice_image::{PlannedWrite, Uf2Options, merge, to_intel_hex, to_uf2};
 use serde_json::json;
 
 use crate::{
     args::TargetArgs,
     exit::Failure,
-    firmware::of_file,
     flash_file::FlashFile,
+    header::{HeaderArgs, chip_of, no_chip},
     outputs::{Outputs, same_file},
     project,
     shell::Shell,
@@ -43,19 +40,9 @@ pub struct Args {
     /// UF2: leave the MD5 of each block out
     #[arg(long)]
     md5_disable: bool,
-    /// Set the flash mode in the image at the boot offset: qio, qout, dio, dout or keep
-    #[arg(long, value_name = "MODE", default_value = KEEP, hide_default_value = true)]
-    flash_mode: String,
-    /// Set the flash frequency there, such as 80m, or keep
-    #[arg(long, value_name = "FREQ", default_value = KEEP, hide_default_value = true)]
-    flash_freq: String,
-    /// Set the flash size there, such as 4MB, or keep
-    #[arg(long, value_name = "SIZE", default_value = KEEP, hide_default_value = true)]
-    flash_size: String,
+    #[command(flatten)]
+    header: HeaderArgs,
 }
-
-/// Leaves a field of the header as it is.
-const KEEP: &str = "keep";
 
 /// What a merged file can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -103,15 +90,22 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let kind = args.kind.unwrap_or_else(|| Kind::of_output(&args.output));
     let chip = project::target_of(&args.target)?.map(|target| target.chip());
     let mut writes = read_all(&args.words, Some(&args.output))?;
-    if [&args.flash_mode, &args.flash_freq, &args.flash_size].iter().any(|set| *set != KEEP) {
-        set_flash(args, chip.or_else(|| chip_of(&writes)), &mut writes)?;
+    let header = args.header.header(chip, data(&writes))?;
+    if header.is_some_and(|header| header.detects()) {
+        return Err(Failure::usage("--flash-size detect needs a board")
+            .hint("give a size, such as 4MB; `esplice detect` shows a board's"));
+    }
+    if let Some(header) = header {
+        for write in &mut writes {
+            header.set(&write.name, write.offset, &mut write.data)?;
+        }
     }
     let start = FlashOffset(args.target_offset);
     let bytes = match kind {
         Kind::Raw => merge(&writes, start, args.pad_to_size)?,
         Kind::Hex => to_intel_hex(&writes)?.into_bytes(),
         Kind::Uf2 => {
-            let family = chip.or_else(|| chip_of(&writes)).ok_or_else(no_chip)?;
+            let family = chip.or_else(|| chip_of(data(&writes))).ok_or_else(no_chip)?;
             let family = family.image.uf2_family;
             let (chunk, md5) = (args.chunk_size, !args.md5_disable);
             to_uf2(&writes, &Uf2Options { family, chunk, md5 })?
@@ -182,53 +176,6 @@ pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedW
     Ok(writes)
 }
 
-/// The chip that the first image is for.
-fn chip_of(writes: &[PlannedWrite]) -> Option<&'static Chip> {
-    let header = writes.iter().find_map(|write| ImageHeader::from_bytes(&write.data).ok())?;
-    esplice_chip::find_by_id(header.chip_id)
-}
-
-fn no_chip() -> Failure {
-    Failure::usage("no file says which chip it is for")
-        .hint("give --target, such as --target esp32c3")
-}
-
-/// Sets what the image at the boot offset says of the flash.
-fn set_flash(args: &Args, chip: Option<&Chip>, writes: &mut [PlannedWrite]) -> Result<(), Failure> {
-    let chip = chip.ok_or_else(no_chip)?;
-    let image = &chip.image;
-    let set = |value: &'_ str| (value != KEEP).then(|| value.to_owned());
-    let mode = set(&args.flash_mode).map(|mode| mode.parse::<FlashMode>()).transpose();
-    let mode = mode.map_err(|message| Failure::usage(format!("--flash-mode: {message}")))?;
-    let known = |names: Vec<&String>| {
-        let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
-        format!("known are {}", names.join(", "))
-    };
-    let code = |flag: &str, value: &str, code: Option<u8>, names: Vec<&String>| {
-        let name = &chip.display_name;
-        code.ok_or_else(|| {
-            Failure::usage(format!("{flag}: {name} has no code for {value}")).hint(known(names))
-        })
-    };
-    let freq = set(&args.flash_freq).map(|freq| {
-        let of_chip = image.flash_frequencies.get(&freq).copied();
-        code("--flash-freq", &freq, of_chip, image.flash_frequencies.keys().collect())
-    });
-    let size = set(&args.flash_size).map(|size| {
-        let of_chip = parse_size(&size).and_then(|bytes| image.flash_size_code(bytes));
-        code(
-            "--flash-size",
-            &size,
-            of_chip.map(|(code, _)| code),
-            image.flash_sizes.keys().collect(),
-        )
-    });
-    let (freq, size) = (freq.transpose()?, size.transpose()?);
-    for write in writes {
-        if write.offset == image.boot_offset && Content::of(&write.data) == Content::Image {
-            patch_flash(&mut write.data, mode, freq, size)
-                .map_err(|e| of_file(Path::new(&write.name), Failure::input(e.to_string())))?;
-        }
-    }
-    Ok(())
+fn data(writes: &[PlannedWrite]) -> impl Iterator<Item = &[u8]> {
+    writes.iter().map(|write| write.data.as_slice())
 }

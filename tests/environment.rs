@@ -1,0 +1,139 @@
+//! Environment variables: each is documented, works, or is refused.
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use support::{finish, repository, result, run};
+
+fn page() -> String {
+    fs::read_to_string(repository().join("docs/src/reference/environment.md")).unwrap()
+}
+
+/// Words in a text that begin as esplice's variables do.
+fn variables(text: &str) -> BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("ESPLICE_") {
+        // The linker's symbols begin with two underscores more.
+        if text[..at].ends_with(|c: char| c == '_' || c.is_alphanumeric()) {
+            continue;
+        }
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !is_part(c)).unwrap_or(rest.len());
+        found.insert(rest[..end].to_owned());
+    }
+    found
+}
+
+#[test]
+fn a_setting_works_by_either_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let set = |variables: &[(&str, &str)]| {
+        let mut command = support::esplice(directory.path());
+        command.envs(variables.iter().copied());
+        finish(command.args(["config"]))
+    };
+    for name in ["ESPLICE_PROJECT_PORT", "ESPLICE_PORT"] {
+        let said = set(&[(name, "/dev/ttyUSB7")]).check(0, &[]);
+        assert!(said.out.contains(&format!("/dev/ttyUSB7     environment {name}")), "{said:#?}");
+    }
+    for name in ["ESPLICE_PROJECT_TARGET", "ESPLICE_TARGET", "ESPLICE_CHIP"] {
+        let said = set(&[(name, "esp32c6")]).check(0, &[]);
+        assert!(said.out.contains(&format!("esp32c6          environment {name}")), "{said:#?}");
+    }
+    set(&[("ESPLICE_PORT", "")]).check(0, &[]);
+    set(&[("ESPLICE_BAUD", "1"), ("ESPLICE_FLASH_BAUD", "2")])
+        .check(2, &["set flash.baud differently", "hint: unset one of them"]);
+}
+
+/// In commands that have no settings, too.
+#[test]
+fn an_unknown_variable_is_refused_everywhere() {
+    for words in ["config", "chips", "image info x.bin", "ports"] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = support::esplice(directory.path());
+        command.env("ESPLICE_PROT", "x").args(words.split(' '));
+        finish(&mut command).check(
+            2,
+            &[
+                "unknown setting ESPLICE_PROT in the environment",
+                "hint: did you mean ESPLICE_PORT?",
+            ],
+        );
+    }
+}
+
+#[test]
+fn the_page_has_the_variables_of_all_settings() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = run(directory.path(), "config --format json").check(0, &[]);
+    let settings = result(&said);
+    let settings = settings["value"].as_array().unwrap();
+    assert!(settings.len() > 20);
+    let page = page();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with('|')).collect();
+    for setting in settings {
+        let key = format!("| `{}` |", setting["key"].as_str().unwrap());
+        let row = rows.iter().find(|row| row.ends_with(&key));
+        let row = row.unwrap_or_else(|| panic!("no row for {key}"));
+        let names: BTreeSet<String> = setting["variables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect();
+        assert!(variables(row).is_superset(&names), "{row}: {names:?}");
+    }
+}
+
+/// A variable that a program or a test reads is on the page, or is of a family there.
+#[test]
+fn the_page_has_every_variable_that_is_read() {
+    let page = page();
+    let families: Vec<&str> = page
+        .split('`')
+        .filter_map(|word| word.strip_suffix('…').filter(|word| word.starts_with("ESPLICE_")))
+        .collect();
+    assert!(!families.is_empty());
+    let known = variables(&page);
+    let mut unknown = BTreeSet::new();
+    for folder in ["crates", "tests", "benches", "scripts", ".ci", "examples"] {
+        for file in files(&repository().join(folder)) {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            // Names in quotes of a program, or behind a dollar of a script.
+            for name in variables(&text) {
+                let is_read = [format!("var(\"{name}\")"), format!("var_os(\"{name}\")")]
+                    .iter()
+                    .any(|read| text.contains(read))
+                    || text.contains(&format!("${name}"))
+                    || text.contains(&format!("${{{name}"));
+                let of_family = families.iter().any(|family| name.starts_with(family));
+                if is_read && !of_family && !known.contains(&name) {
+                    unknown.insert(format!("{name} in {}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "not in environment.md: {unknown:#?}");
+}
+
+/// Files of source below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if !path.ends_with("target") {
+                all.extend(files(&path));
+            }
+        } else {
+            all.push(path);
+        }
+    }
+    all
+}
