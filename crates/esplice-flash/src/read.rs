@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use esplice_chip::FlashOffset;
-use esplice_protocol::{Opcode, Port, Request};
+use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request};
 use md5::{Digest as _, Md5};
 
 use crate::{
@@ -80,19 +80,27 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.ask(&Request::EraseFlash, time).map(|_| ())
     }
 
-    /// A small piece of flash, whichever loader it is: for what a plan must know.
+    /// Reads a small piece of flash twice, whichever loader it is: for what a plan must know.
     pub(crate) fn read_small(
         &mut self,
         offset: FlashOffset,
         len: usize,
     ) -> Result<Vec<u8>, FlashError> {
-        if !self.loader().is_stub() {
-            return match self.take_ahead(offset, len) {
-                Some(bytes) => Ok(bytes),
-                None => self.read_slow(offset, len),
-            };
+        if let Some(bytes) = self.take_ahead(offset, len) {
+            return Ok(bytes);
         }
-        self.read_piece(offset, len as u32)
+        if self.loader().is_stub() {
+            // What comes is checked by a hash, but the request is not.
+            return self
+                .agreed(Opcode::ReadFlash, |session| session.read_piece(offset, len as u32));
+        }
+        if len <= READ_FLASH_SLOW_LEN {
+            self.read_ahead(&[offset, offset])?;
+            if let Some(bytes) = self.take_ahead(offset, len) {
+                return Ok(bytes);
+            }
+        }
+        self.agreed(Opcode::ReadFlashSlow, |session| session.read_slow(offset, len))
     }
 
     fn needs_stub(&self, what: &'static str) -> Result<(), FlashError> {

@@ -20,10 +20,12 @@ mod interrupt;
 mod layout;
 mod linking;
 mod load;
+mod output_place;
 mod outputs;
 mod places;
 mod port_trouble;
 mod ports;
+mod printable;
 mod project;
 mod remembered;
 mod sectors;
@@ -36,6 +38,7 @@ mod value;
 mod watching;
 
 use std::{
+    io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     sync::Mutex,
@@ -47,7 +50,8 @@ use crate::{
     commands::Command,
     exit::{Exit, Failure},
     interrupt::Interrupt,
-    shell::{Format, Shell},
+    printable::{printable, printable_colored},
+    shell::{Format, Shell, may_color},
 };
 
 /// ESP32 firmware from source to a running, verified board
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
             let interrupt = Interrupt::listen();
+            shell.listen_to(&interrupt);
             let result = guarded(|| cli.command.run(&mut shell, &interrupt));
             let exit = match result {
                 Ok(()) => Exit::Done,
@@ -97,9 +102,19 @@ fn main() -> ExitCode {
 
 /// What clap has to say: the help, the version, or what is wrong with the arguments.
 fn misused(error: &clap::Error) -> Exit {
+    // What the user has typed is in it.
+    let text = |colors: bool| {
+        let rendered = error.render();
+        if colors {
+            printable_colored(&rendered.ansi().to_string(), true)
+        } else {
+            printable(&rendered.to_string()).into_owned()
+        }
+    };
     if !error.use_stderr() {
         // A closed pipe is no error.
-        let _ = error.print();
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(text(may_color(&stdout)).as_bytes());
         return Exit::Done;
     }
     let args: Vec<_> = std::env::args_os().skip(1).collect();
@@ -112,7 +127,8 @@ fn misused(error: &clap::Error) -> Exit {
         shell.error(&Failure::usage(first.trim_start_matches("error: ")));
         return shell.finish(Exit::Usage);
     }
-    let _ = error.print();
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text(may_color(&stderr)).as_bytes());
     Exit::Usage
 }
 

@@ -11,6 +11,8 @@ mod test_screen;
 mod verdict;
 
 pub use console::restore_terminal;
+#[cfg(unix)]
+pub use console::{resume_terminal, suspend_terminal};
 
 use std::{
     collections::VecDeque,
@@ -140,8 +142,7 @@ impl Watching {
         } else {
             parse("expected", &project.expect)?
         };
-        let reports = ReportFiles { junit: args.junit.clone(), json: args.report.clone() };
-        reports.clear()?;
+        let reports = ReportFiles::open(args.junit.as_deref(), args.report.as_deref())?;
         Ok(Watching {
             expect,
             reject: parse("rejected", &args.reject)?,
@@ -335,7 +336,7 @@ impl Watching {
             result = result.and(line.log.take().map_or(Ok(()), LogFile::finish));
         }
         let report = self.report(&result, &session, tests.as_ref(), shell);
-        result.and(self.reports.write(&report))
+        result.and(self.reports.write(&report, shell))
     }
 
     fn report(
