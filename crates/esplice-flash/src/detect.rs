@@ -140,11 +140,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if known.is_none() {
             self.ask(&attach, SHORT)?;
         }
-        let id = self.flash_id(&chip.spi, known.clone())?;
-        let id = match self.flash_id(&chip.spi, known)? {
-            again if again == id && flash_size(chip, id).is_some() => id,
-            _ => self.agreed(Opcode::ReadReg, |session| session.flash_id_singly(&chip.spi))?,
-        };
+        let mut id = self.flash_id(&chip.spi, known)?;
+        if flash_size(chip, id).is_none() {
+            id = self.agreed(Opcode::ReadReg, |session| session.flash_id_singly(&chip.spi))?;
+        }
         let size = flash_size(chip, id)
             .ok_or_else(|| FlashError::FlashSize { id, chip: chip.name.clone() })?;
         self.set_flash_params(size)?;

@@ -38,8 +38,8 @@ const TRANSFER_US: u32 = 100;
 const PROGRAM_US: u32 = 6_000;
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Reads the JEDEC id once: manufacturer, type, capacity. The controller's registers are restored;
-    /// `known` are USER and USER2, where they were read.
+    /// Reads the JEDEC id, its word twice: manufacturer, type, capacity. The controller's registers are
+    /// restored; `known` are USER and USER2, where they were read.
     pub(crate) fn flash_id(
         &mut self,
         spi: &SpiRegisters,
@@ -47,15 +47,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<[u8; 3], FlashError> {
         let (mut transfer, back) = self.id_transfer(spi, known)?;
         transfer.extend(back);
-        let read = Request::ReadReg { addr: spi.base.0.wrapping_add(spi.w0) };
-        // Both in one round trip where the loader can.
-        let both = [Request::WriteRegs(transfer), read];
-        if let Some(answers) = self.pipeline(&both)? {
-            return Ok(id_of(answers.last().map_or(0, |answer| answer.value)));
+        let word = spi.base.0.wrapping_add(spi.w0);
+        // All of it in one round trip where the loader can.
+        let write = Request::WriteRegs(transfer.clone());
+        if let Some(words) = self.read_behind(Some(write), &[word])? {
+            return Ok(id_of(words.first().copied().unwrap_or(0)));
         }
-        let [Request::WriteRegs(transfer), read] = both else { return Err(lost_registers()) };
         self.write_regs(transfer)?;
-        Ok(id_of(self.ask(&read, SHORT)?.value))
+        Ok(id_of(self.read_reg(word)?))
     }
 
     /// [`Session::flash_id`] with each register written by a command of its own.

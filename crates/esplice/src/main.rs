@@ -50,7 +50,7 @@ use crate::{
     commands::Command,
     exit::{Exit, Failure},
     interrupt::Interrupt,
-    printable::{printable, printable_colored},
+    printable::{printable, printable_colored, without_false_heads},
     shell::{Format, Shell, may_color},
 };
 
@@ -106,9 +106,9 @@ fn misused(error: &clap::Error) -> Exit {
     let text = |colors: bool| {
         let rendered = error.render();
         if colors {
-            printable_colored(&rendered.ansi().to_string(), true)
+            without_false_heads(&printable_colored(&rendered.ansi().to_string(), true))
         } else {
-            printable(&rendered.to_string()).into_owned()
+            without_false_heads(&printable(&rendered.to_string()))
         }
     };
     if !error.use_stderr() {

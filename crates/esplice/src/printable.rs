@@ -27,6 +27,16 @@ pub fn printable_message(text: &str) -> Cow<'_, str> {
     if shown.contains('\n') { Cow::Owned(shown.replace('\n', "\n  ")) } else { shown }
 }
 
+/// Indents the lines of another program's message that a value may have made to look like messages of
+/// this one.
+pub fn without_false_heads(text: &str) -> String {
+    let mut shown = text.to_owned();
+    for head in ["error:", "warning:", "hint:"] {
+        shown = shown.replace(&format!("\n{head}"), &format!("\n  {head}"));
+    }
+    shown
+}
+
 /// [`printable`] for what brings colours along, which stay if `colors` is set.
 pub fn printable_colored(text: &str, colors: bool) -> String {
     let mut shown = String::with_capacity(text.len());

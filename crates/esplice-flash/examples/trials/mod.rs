@@ -157,19 +157,23 @@ impl Trials {
         self.run_on(work, faults, self.before(work))
     }
 
-    /// [`Trials::run`] with a flash of one's own.
-    pub fn run_on(&self, work: Work, faults: &FaultPlan, before: &[u8]) -> Trial {
+    /// [`Trials::run`] on a board whose flash holds these bytes.
+    pub fn run_on(&self, work: Work, faults: &FaultPlan, flash: &[u8]) -> Trial {
         let chip = chip();
         let timing = &chip.sim.as_ref().expect("there is a board").flash;
         let mut nor = Nor::in_memory(FLASH_LEN as u32, timing);
-        nor.put(0, before).expect("it is as long as the flash");
+        nor.put(0, flash).expect("it is as long as the flash");
         let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("its data are good");
         board.set_faults(faults).expect("they are inside the flash");
+        // Bits that are stuck are so from the start.
+        let before = board.flash().bytes().to_vec();
+        let before = before.as_slice();
         let shared = Shared(Arc::new(Mutex::new(board)));
         let mut port = SimPort::over("sim:esp32c3", Box::new(shared.clone()), TimeMode::Virtual);
         let log = port.fault_log();
         let mut bytes = (0, 0);
-        let done = catch_unwind(AssertUnwindSafe(|| self.work(work, &mut port, &mut bytes)));
+        let done =
+            catch_unwind(AssertUnwindSafe(|| self.work(work, &mut port, before, &mut bytes)));
         drop(port);
         let board = shared.board();
         let flash = board.flash().bytes().to_vec();
@@ -203,6 +207,7 @@ impl Trials {
         &self,
         work: Work,
         port: &mut SimPort,
+        before: &[u8],
         bytes: &mut (u64, u64),
     ) -> Result<Option<String>, FlashError> {
         let options = FlashOptions {
@@ -218,7 +223,7 @@ impl Trials {
         };
         let range = FlashRange { name: "range".into(), offset: FlashOffset(RANGE.0), len: RANGE.1 };
         let place = RANGE.0 as usize..(RANGE.0 + RANGE.1) as usize;
-        let there = &self.with_new[place];
+        let there = &before[place.clone()];
         let differs = |what: &str, found: String| Some(format!("{what}: {found}"));
         Ok(match work {
             Work::Flash | Work::FlashBlank | Work::FlashAgain => {
@@ -251,12 +256,11 @@ impl Trials {
                 if read == there { None } else { differs("read", "other bytes".into()) }
             }
             Work::VerifySame | Work::VerifyOther => {
-                let mut data = there.to_vec();
-                let mut expected = Vec::new();
+                let mut data = self.with_new[place].to_vec();
                 if work == Work::VerifyOther {
                     data[0x2345] ^= 1;
-                    expected.push((FlashOffset(RANGE.0 + 0x2000), 0x1000));
                 }
+                let expected = differing(&data, there);
                 let found = with_board(port, &options, &mut events, |session, info| {
                     session.differences(info, &options, "range", FlashOffset(RANGE.0), &data)
                 })?;
@@ -310,6 +314,21 @@ impl Trials {
             _ => false,
         }
     }
+}
+
+/// The sectors of [`RANGE`] in which both differ, as the flasher reports them.
+fn differing(data: &[u8], there: &[u8]) -> Vec<(FlashOffset, u32)> {
+    let mut found: Vec<(FlashOffset, u32)> = Vec::new();
+    for (number, (one, other)) in data.chunks(0x1000).zip(there.chunks(0x1000)).enumerate() {
+        let at = RANGE.0 + number as u32 * 0x1000;
+        let len = one.len() as u32;
+        match found.last_mut() {
+            _ if one == other => {}
+            Some((start, total)) if start.0 + *total == at => *total += len,
+            _ => found.push((FlashOffset(at), len)),
+        }
+    }
+    found
 }
 
 pub fn chip() -> &'static Chip {
