@@ -19,7 +19,8 @@ pub fn sanitise(bytes: &[u8]) -> String {
 ///
 /// Escape sequences and control strings (ECMA-48 5.4, 5.6) vanish, in their 7-bit and UTF-8 forms.
 /// Tab, line feed and carriage return stay; other control characters become their Unicode
-/// pictures, so that they are seen. What is not UTF-8 becomes U+FFFD.
+/// pictures, so that they are seen. What is not UTF-8, or changes the direction of writing, becomes
+/// U+FFFD.
 #[derive(Debug, Default)]
 pub struct Sanitiser {
     state: State,
@@ -133,6 +134,14 @@ impl Sanitiser {
             '\0'..='\x1f' => text.extend(char::from_u32(0x2400 + u32::from(char))),
             '\x7f' => text.push('\u{2421}'),
             '\u{80}'..='\u{9f}' => text.push(char::REPLACEMENT_CHARACTER),
+            // Marks, embeddings, overrides and isolates of direction (Unicode UAX #9, 2), line ends that
+            // are none for most, and tags that nobody sees.
+            '\u{61c}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{e0000}'..='\u{e007f}' => text.push(char::REPLACEMENT_CHARACTER),
             _ => text.push(char),
         }
     }
@@ -182,6 +191,10 @@ mod tests {
         check(b"\xe4\xb8", "\u{fffd}");
         check(b"\xe4A\xe4\xc3\xbc", "\u{fffd}A\u{fffd}ü");
         check("\u{85}".as_bytes(), "\u{fffd}");
+        check(
+            "a\u{202e}b\u{2067}c\u{200e}d\u{2028}".as_bytes(),
+            "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}",
+        );
     }
 
     proptest! {

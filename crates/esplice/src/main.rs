@@ -24,10 +24,12 @@ mod layout;
 mod linking;
 mod load;
 mod no_source;
+mod output_place;
 mod outputs;
 mod places;
 mod port_trouble;
 mod ports;
+mod printable;
 mod project;
 mod remembered;
 mod sectors;
@@ -41,6 +43,7 @@ mod watching;
 
 use std::{
     ffi::OsString,
+    io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     sync::Mutex,
@@ -52,7 +55,8 @@ use crate::{
     commands::Command,
     exit::{Exit, Failure},
     interrupt::Interrupt,
-    shell::{Format, Shell},
+    printable::{printable, printable_colored, without_false_heads},
+    shell::{Format, Shell, may_color},
 };
 
 /// ESP32 firmware from source to a running, verified board
@@ -94,6 +98,7 @@ fn main() -> ExitCode {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
             let interrupt = Interrupt::listen();
+            shell.listen_to(&interrupt);
             for note in rewritten.notes {
                 shell.status(note);
             }
@@ -133,9 +138,19 @@ fn asks_for_json(args: &[OsString]) -> bool {
 
 /// What clap has to say: the help, the version, or what is wrong with the arguments.
 fn misused(error: &clap::Error, json: bool) -> Exit {
+    // What the user has typed is in it.
+    let text = |colors: bool| {
+        let rendered = error.render();
+        if colors {
+            without_false_heads(&printable_colored(&rendered.ansi().to_string(), true))
+        } else {
+            without_false_heads(&printable(&rendered.to_string()))
+        }
+    };
     if !error.use_stderr() {
         // A closed pipe is no error.
-        let _ = error.print();
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(text(may_color(&stdout)).as_bytes());
         return Exit::Done;
     }
     if json {
@@ -145,7 +160,8 @@ fn misused(error: &clap::Error, json: bool) -> Exit {
         shell.error(&Failure::usage(first.trim_start_matches("error: ")));
         return shell.finish(Exit::Usage);
     }
-    let _ = error.print();
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text(may_color(&stderr)).as_bytes());
     Exit::Usage
 }
 

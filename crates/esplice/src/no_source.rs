@@ -5,14 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::exit::Failure;
+use crate::{exit::Failure, source};
 
 /// The failure for a PATH that cannot be read.
 pub fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::input(format!("cannot read {}: {error}", path.display()));
-    if error.kind() == io::ErrorKind::FileTooLarge {
-        return failure.hint("is it a device, or another file?");
-    }
+    let failure = source::cannot_read(path, error);
     if error.kind() != io::ErrorKind::NotFound {
         return failure;
     }

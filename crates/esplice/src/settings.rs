@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 use crate::{
     environment::{self, Meaning},
     exit::{Exit, Failure},
+    source,
 };
 
 /// What a key's value has to be.
@@ -175,6 +176,9 @@ pub enum Written {
     Many(Vec<String>),
 }
 
+/// Bytes of the largest `esplice.toml` that is read.
+const LARGEST_FILE: u64 = 1 << 20;
+
 /// All that the environment and the project's file say.
 #[derive(Debug, Default)]
 pub struct Settings {
@@ -196,8 +200,12 @@ impl Settings {
     ) -> Result<Settings, Failure> {
         let mut settings = Settings::default();
         if let Some(path) = find_file(directory) {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())))?;
+            let bytes = source::read_up_to(&path, LARGEST_FILE)
+                .map_err(|error| source::cannot_read(&path, &error))?;
+            let text = String::from_utf8(bytes).map_err(|error| {
+                let shown = path.display();
+                Failure::input(format!("{shown} is not UTF-8: {}", error.utf8_error()))
+            })?;
             settings.add_file(&path, &text)?;
         }
         for (name, value) in variables {

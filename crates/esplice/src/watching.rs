@@ -11,6 +11,8 @@ mod test_screen;
 mod verdict;
 
 pub use console::restore_terminal;
+#[cfg(unix)]
+pub use console::{resume_terminal, suspend_terminal};
 
 use std::{
     collections::VecDeque,
@@ -141,8 +143,7 @@ impl Watching {
         } else {
             parse("expected", &project.expect)?
         };
-        let reports = ReportFiles { junit: args.junit.clone(), json: args.report.clone() };
-        reports.clear()?;
+        let reports = ReportFiles::open(args.junit.as_deref(), args.report.as_deref())?;
         Ok(Watching {
             expect,
             reject: parse("rejected", &args.reject)?,
@@ -188,7 +189,6 @@ impl Watching {
         shell: &mut Shell,
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
-        self.reports.make_room(shell)?;
         let decoder = Decoder::new(self.elf.as_ref(), &self.rom);
         let several = boards.len() > 1;
         // Of one board each line is shown as it comes, and programs get all of it as it is.
@@ -340,7 +340,7 @@ impl Watching {
             result = result.and(line.log.take().map_or(Ok(()), LogFile::finish));
         }
         let report = self.report(&result, &session, tests.as_ref(), shell);
-        result.and(self.reports.write(&report))
+        result.and(self.reports.write(&report, shell))
     }
 
     fn report(

@@ -300,7 +300,8 @@ fn of_firmware(
         "--max-rev-full" => (words(&["--max-rev", &revision()?]), true),
         "--flash-mmu-page-size" => renamed("--mmu-page-size", given),
         "--use-segments" => (words(&["--image-source", "segments"]), false),
-        "--secure-pad" if !["v1", "v2"].contains(&given.value()) => {
+        // esptool's has no value.
+        "--secure-pad" if command == "elf2image" && !["v1", "v2"].contains(&given.value()) => {
             (words(&["--secure-pad", "v1"]), false)
         }
         "--secure-pad-v2" => (words(&["--secure-pad", "v2"]), false),
@@ -315,7 +316,7 @@ fn of_firmware(
             (Turn::Refused("`esplice image merge --pad-to-size` fills a file up"), true)
         }
         "--format" if given.value() == "esp-idf" => (Turn::Dropped, true),
-        "--ignore-app-descriptor" => (Turn::Dropped, ["true", "false"].contains(&given.value())),
+        "--ignore-app-descriptor" => (Turn::Dropped, false),
         "-x" | "--xtal-freq" => (
             Turn::Refused("the crystal is in the board's data: name the board with --target"),
             true,

@@ -1,10 +1,6 @@
 //! Reports of a watch in files, for CI: JUnit's XML and JSON.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use esplice_monitor::{TestReport, TestResult};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
@@ -12,15 +8,16 @@ use serde::Serialize;
 
 use crate::{
     exit::{Exit, Failure},
-    outputs::make_room_for,
+    output_place::OutputPlace,
+    outputs::Outputs,
     shell::Shell,
 };
 
 /// Where reports go.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ReportFiles {
-    pub junit: Option<PathBuf>,
-    pub json: Option<PathBuf>,
+    junit: Option<OutputPlace>,
+    json: Option<OutputPlace>,
 }
 
 /// How a part of a watch ended.
@@ -68,44 +65,32 @@ pub struct WatchReport {
 }
 
 impl ReportFiles {
-    /// Takes old reports away, that none is taken for this watch's.
-    pub fn clear(&self) -> Result<(), Failure> {
-        for path in [&self.junit, &self.json].into_iter().flatten() {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(refused(path, &error));
-                }
-                _ => {}
-            }
+    /// Finds the places of reports, and removes old ones, so that none is taken for this watch's.
+    pub fn open(junit: Option<&Path>, json: Option<&Path>) -> Result<ReportFiles, Failure> {
+        let find = |path: Option<&Path>| path.map(OutputPlace::find).transpose();
+        let files = ReportFiles { junit: find(junit)?, json: find(json)? };
+        for place in [&files.junit, &files.json].into_iter().flatten() {
+            place.remove()?;
         }
-        Ok(())
-    }
-
-    /// Makes the directories that are missing, before anything is watched.
-    pub fn make_room(&self, shell: &mut Shell) -> Result<(), Failure> {
-        let mut paths = [&self.junit, &self.json].into_iter().flatten();
-        paths.try_for_each(|path| make_room_for(path, shell))
+        Ok(files)
     }
 
     /// Writes what is asked for.
-    pub fn write(&self, report: &WatchReport) -> Result<(), Failure> {
-        if let Some(path) = &self.junit {
+    pub fn write(&self, report: &WatchReport, shell: &mut Shell) -> Result<(), Failure> {
+        let mut outputs = Outputs::default();
+        if let Some(place) = &self.junit {
             let text = junit(report).map_err(|error| {
                 Failure::new(Exit::Internal, format!("cannot make a JUnit report: {error}"))
             })?;
-            fs::write(path, text).map_err(|error| refused(path, &error))?;
+            outputs.add_at(place, text.as_bytes())?;
         }
-        if let Some(path) = &self.json {
+        if let Some(place) = &self.json {
             // Texts and numbers: there is nothing that could fail.
             let text = serde_json::to_string_pretty(report).unwrap_or_default();
-            fs::write(path, text + "\n").map_err(|error| refused(path, &error))?;
+            outputs.add_at(place, (text + "\n").as_bytes())?;
         }
-        Ok(())
+        outputs.commit(shell)
     }
-}
-
-fn refused(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("cannot write the report {}: {error}", path.display()))
 }
 
 /// The parts that tests on a board are.
@@ -172,7 +157,10 @@ fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::shell::Format;
 
     fn report() -> WatchReport {
         let part = |name: &str, verdict, message: Option<&str>| Part {
@@ -214,16 +202,22 @@ mod tests {
     #[test]
     fn both_are_written_and_old_ones_go() {
         let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| Some(directory.path().join(name));
-        let files = ReportFiles { junit: path("a.xml"), json: path("a.json") };
-        files.write(&report()).unwrap();
-        let json = fs::read_to_string(files.json.as_ref().unwrap()).unwrap();
-        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(value["parts"][1]["verdict"], "failed");
-        files.clear().unwrap();
-        files.clear().unwrap();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        let nowhere = ReportFiles { junit: path("no/a.xml"), json: None };
-        assert_eq!(nowhere.write(&report()).unwrap_err().exit, Exit::Internal);
+        let path = |name: &str| directory.path().join(name);
+        let mut shell = Shell::new(Format::Text, true);
+        let mut check = |junit: &str, json: &str| {
+            let files = ReportFiles::open(Some(&path(junit)), Some(&path(json))).unwrap();
+            assert!(!path(junit).exists() && !path(json).exists());
+            files.write(&report(), &mut shell).unwrap();
+            let json = fs::read_to_string(path(json)).unwrap();
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(value["parts"][1]["verdict"], "failed");
+            assert!(fs::read_to_string(path(junit)).unwrap().starts_with("<?xml"));
+        };
+        check("a.xml", "a.json");
+        check("a.xml", "a.json");
+        // A directory that is missing is made, as for other outputs.
+        check("new/a.xml", "new/a.json");
+        let failure = ReportFiles::open(Some(directory.path()), None).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
     }
 }

@@ -47,13 +47,13 @@ impl TestScreen {
     /// What is said when the last test is over, or no more will be.
     pub fn finish(&self, report: &TestReport, complete: bool, shell: &mut Shell) {
         if !shell.is_json() {
-            shell.board_output(summary(report, complete, self.told).as_bytes());
+            shell.in_place_of_board(&summary(report, complete, self.told));
         }
     }
 
     fn line(&self, text: &str, shell: &mut Shell) {
         if self.told && !shell.is_json() {
-            shell.board_output(text.as_bytes());
+            shell.in_place_of_board(text);
         }
     }
 }
