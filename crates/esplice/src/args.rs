@@ -87,6 +87,9 @@ pub struct CargoArgs {
     /// Cargo profile [default: release]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
+    /// Where cargo builds [default: where the project has it build]
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
     /// Link so that what has not changed stays where the last link put it
     #[arg(long)]
     pub stable: bool,

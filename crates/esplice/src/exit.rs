@@ -181,7 +181,8 @@ impl From<ChipError> for Failure {
 
 impl From<LayoutError> for Failure {
     fn from(error: LayoutError) -> Failure {
-        Failure { exit: Exit::PlanRefused, message: error.to_string(), hint: error.hint() }
+        let exit = if error.cause.is_form() { Exit::Usage } else { Exit::PlanRefused };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
     }
 }
 

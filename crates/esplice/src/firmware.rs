@@ -59,10 +59,12 @@ impl Firmware {
             features: project.features.clone(),
             no_default_features: project.no_default_features,
             profile: project.profile.clone(),
+            target_dir: project.target_dir.clone(),
             link_args: project.link_args.clone(),
             variables,
             layout: layout::of_cargo(project, chip)?,
             stable: linking::stable_link(project)?,
+            checker: std::env::current_exe().ok(),
             ..CargoOptions::default()
         };
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));

@@ -58,6 +58,7 @@ pub struct Project {
     pub features: Vec<String>,
     pub no_default_features: bool,
     pub profile: Option<String>,
+    pub target_dir: Option<PathBuf>,
     pub go: TinyGoOptions,
     pub link_args: Vec<String>,
     pub output: Option<PathBuf>,
@@ -86,6 +87,8 @@ pub struct Project {
     pub rom: Option<PathBuf>,
     /// `[layout]`, as it is written; none where it is about stable links alone.
     pub layout: Option<Spec>,
+    /// There is a `[layout]`, which is about stable links alone.
+    pub stable_alone: bool,
     /// What esplice is told as the linker of a layout-stable link, if that is asked for.
     pub stable: Option<Vec<String>>,
     /// Every setting in the order of [`crate::settings::KEYS`].
@@ -235,6 +238,7 @@ impl Project {
             features,
             no_default_features,
             profile: Some(profile.value),
+            target_dir: cargo.target_dir,
             go: TinyGoOptions {
                 target: tinygo_target,
                 board_targets: board.map(|b| b.tinygo_targets.clone()).unwrap_or_default(),
@@ -271,6 +275,7 @@ impl Project {
             timeout: timeout.map(|t| t.value),
             rom,
             layout: settings.layout().filter(|spec| !spec.is_stable_alone()).cloned(),
+            stable_alone: settings.layout().is_some_and(Spec::is_stable_alone),
             stable,
             entries: s.entries,
         })

@@ -32,7 +32,9 @@ pub struct Shell {
     /// Why a result could not be written.
     stdout_error: Option<String>,
     bar: Option<Bar>,
-    /// The board's last byte on a terminal ended its line.
+    /// Stdout and stderr are seen together: on a terminal, or in one file or pipe.
+    streams_meet: bool,
+    /// The board's last byte on stdout ended its line.
     board_line_ended: bool,
     /// Bytes of a line of the board's that has not ended yet, with `--format json`.
     line: Vec<u8>,
@@ -67,6 +69,7 @@ impl Shell {
             quiet,
             bars: terminal && !dumb && !quiet && format == Format::Text,
             colors: terminal && !no_color && !dumb,
+            streams_meet: streams_meet(),
             board_has_stdout: false,
             stdout_closed: false,
             stdout_error: None,
@@ -298,8 +301,7 @@ impl Shell {
     }
 
     fn talk(&mut self, text: &str) {
-        // Both streams are seen together on a terminal.
-        let start = if self.bars && !self.board_line_ended { "\n" } else { "" };
+        let start = if self.streams_meet && !self.board_line_ended { "\n" } else { "" };
         self.board_line_ended = true;
         let line = format!("{start}{text}\n");
         let write = || {
@@ -346,6 +348,24 @@ impl Shell {
     fn paint(&self, text: &str, color: &str) -> String {
         if self.colors { format!("\x1b[1;{color}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Whether what goes to stdout and to stderr ends up in one place.
+#[cfg(unix)]
+fn streams_meet() -> bool {
+    use std::os::{fd::AsFd as _, unix::fs::MetadataExt as _};
+    let place = |stream: std::os::fd::BorrowedFd<'_>| {
+        let file = std::fs::File::from(stream.try_clone_to_owned().ok()?);
+        let metadata = file.metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    place(io::stdout().as_fd()).is_some_and(|out| Some(out) == place(io::stderr().as_fd()))
+}
+
+/// Elsewhere terminals alone are known to be one place.
+#[cfg(not(unix))]
+fn streams_meet() -> bool {
+    io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
 // ECMA-48, SGR parameters.

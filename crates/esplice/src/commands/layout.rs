@@ -59,9 +59,11 @@ fn settle(
     Ok((project, chip))
 }
 
-/// The layout of a project that must have one.
-fn spec<'a>(project: &'a Project, path: &Path) -> Result<&'a Spec, Failure> {
-    project.layout.as_ref().ok_or_else(|| {
+/// The layout of a project that must have one; one about stable links alone leaves all memory to the
+/// program.
+fn spec(project: &Project, path: &Path) -> Result<Spec, Failure> {
+    let stable_alone = project.stable_alone.then(Spec::default);
+    project.layout.clone().or(stable_alone).ok_or_else(|| {
         let message = format!("{} has no [layout] in esplice.toml", path.display());
         Failure::usage(message).hint("write a [layout.heap] or an [[layout.arena]]")
     })
