@@ -63,7 +63,7 @@ impl Names {
 #[derive(Debug)]
 pub struct Staged {
     /// None where the place holds these bytes already.
-    file: Option<tempfile::NamedTempFile>,
+    file: Option<tempfile::TempPath>,
     path: PathBuf,
     /// The directories that were made for it, the outermost first.
     made: Vec<PathBuf>,
@@ -88,7 +88,8 @@ impl Staged {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(directory).map_err(|e| cannot(path, &e))?;
         file.write_all(bytes).map_err(|e| cannot(path, &e))?;
-        staged.file = Some(file);
+        // Closed at once: a command may write more files than it may have open.
+        staged.file = Some(file.into_temp_path());
         Ok(staged)
     }
 

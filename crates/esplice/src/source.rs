@@ -131,7 +131,7 @@ impl Source {
 }
 
 /// Bytes of the largest file that is read: far more than any flash or any ELF's debug information.
-const LARGEST: u64 = 1 << 30;
+pub const LARGEST: u64 = 1 << 30;
 
 /// Bytes of the largest file that is unpacked: far more than any flash.
 const LARGEST_UNPACKED: usize = 256 << 20;
@@ -168,7 +168,7 @@ pub fn stem(path: &Path) -> OsString {
     plain.file_stem().unwrap_or_default().to_owned()
 }
 
-fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+pub fn cannot_read(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::input(format!("cannot read {}: {error}", path.display()));
     match error.kind() {
         io::ErrorKind::FileTooLarge => failure.hint("is it a device, or another file?"),
