@@ -18,8 +18,8 @@ fn chip() -> &'static Chip {
 
 fn app(len: usize) -> Vec<u8> {
     let sections = [
-        section(".flash.appdesc", 0x3c00_0020, descriptor()),
-        section(".rodata", 0x3c00_0120, noise(3, len)),
+        section(".flash.appdesc", 0x4200_0020, descriptor()),
+        section(".text", 0x4200_0120, noise(3, len)),
     ];
     let elf = support::elf(&sections, Options::default());
     build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes
@@ -349,10 +349,7 @@ fn the_merged_flash_is_esptools() {
 
 #[test]
 fn a_rom_loaded_image_goes_to_the_boot_offset() {
-    let elf = support::elf(
-        &[section(".rodata", 0x3c00_0020, noise(3, 100))],
-        Options { entry: 0x3c00_0020, ..Options::default() },
-    );
+    let elf = support::elf(&[section(".text", 0x4200_0020, noise(3, 100))], Options::default());
     let image = build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes;
     let parts = PlanParts {
         boot: BootLayout::Rom,

@@ -28,5 +28,5 @@ pub use check::{Defect, check};
 pub use diff::{Change, Difference, diff};
 pub use draw::{to_html, to_svg};
 pub use error::LinkError;
-pub use map::{Item, Kind, MemoryMap, RegionMap, map};
+pub use map::{Item, Kind, MemoryMap, Overlap, RegionMap, map};
 pub use pieces::{Fate, Piece, Pieces, compare_pieces};

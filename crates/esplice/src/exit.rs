@@ -307,7 +307,10 @@ impl From<FlashError> for Failure {
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Failure {
         let exit = match &error {
-            ImageError::FlashFreq { .. } | ImageError::FlashSize { .. } => Exit::Usage,
+            ImageError::FlashFreq { .. }
+            | ImageError::FlashSize { .. }
+            | ImageError::SecurePad { .. }
+            | ImageError::MmuPageSize { by_descriptor: false, .. } => Exit::Usage,
             // All else is the ELF's.
             _ => Exit::BadInput,
         };

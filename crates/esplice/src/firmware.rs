@@ -339,9 +339,11 @@ pub fn plan_of_image(
     }
 }
 
-/// The chip that an ELF names.
+/// The chip that an ELF names, or that TinyGo linked it for.
 pub fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
-    let Some(name) = esplice_image::elf_chip_name(elf) else { return Ok(None) };
+    let Some(name) = esplice_image::elf_chip_name(elf) else {
+        return Ok(esplice_image::rom_program_chip(elf));
+    };
     let chip = esplice_chip::find(&name).map_err(|error| {
         // The name is the file's and not the user's, who gets no other suggested.
         of_file(path, Failure::input(format!("ELF is for {name:?}: {error}")))
