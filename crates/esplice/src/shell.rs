@@ -1,6 +1,9 @@
 //! All that is said: results to stdout, talk to stderr, events as lines of JSON.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::Instant,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -40,6 +43,8 @@ pub struct Shell {
     board: Option<String>,
     /// Panics that were told.
     panics: Vec<String>,
+    /// When the command began.
+    began: Instant,
     /// What the last event will tell.
     pub summary: Summary,
 }
@@ -75,6 +80,7 @@ impl Shell {
             line: Vec::new(),
             board: None,
             panics: Vec::new(),
+            began: now(),
             summary: Summary::default(),
         }
     }
@@ -82,6 +88,11 @@ impl Shell {
     /// From here on stdout carries what the board says and nothing else.
     pub fn give_stdout_to_board(&mut self) {
         self.board_has_stdout = true;
+    }
+
+    /// The host's time since the command began, in seconds.
+    pub fn host_seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     pub fn is_json(&self) -> bool {
@@ -176,6 +187,13 @@ impl Shell {
         }
     }
 
+    /// Addresses that the firmware printed, decoded: for people alone, as programs have the event.
+    pub fn trace(&mut self, text: &str) {
+        if !self.is_json() {
+            self.talk(text);
+        }
+    }
+
     /// The panics that were told, decoded, the first of them.
     pub fn told_panics(&self) -> &[String] {
         &self.panics
@@ -219,8 +237,12 @@ impl Shell {
             self.error(&failure);
             exit = failure.exit;
         }
-        let summary =
-            Summary { ok: exit == Exit::Done, exit: exit.number(), ..self.summary.clone() };
+        let summary = Summary {
+            ok: exit == Exit::Done,
+            exit: exit.number(),
+            host_seconds: self.host_seconds(),
+            ..self.summary.clone()
+        };
         self.event(&Event::Summary(summary));
         exit
     }
@@ -363,6 +385,12 @@ fn new_bar(stage: &str, total: u64) -> ProgressBar {
     }
     bar.set_message(stage.to_owned());
     bar
+}
+
+/// The host's time, which is told next to the port's and decides nothing.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Lower-case hex without separators.

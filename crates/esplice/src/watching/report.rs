@@ -15,6 +15,8 @@ use crate::exit::{Exit, Failure};
 /// Where reports go.
 #[derive(Debug, Clone, Default)]
 pub struct ReportFiles {
+    /// The test that they are of, where cargo runs several.
+    pub name: Option<String>,
     pub junit: Option<PathBuf>,
     pub json: Option<PathBuf>,
 }
@@ -46,6 +48,8 @@ pub struct Part {
 pub struct WatchReport {
     /// Version of the format.
     pub v: u32,
+    /// The test binary's name, where cargo started the command.
+    pub name: Option<String>,
     /// The port's name.
     pub port: String,
     pub ok: bool,
@@ -64,6 +68,24 @@ pub struct WatchReport {
 }
 
 impl ReportFiles {
+    /// The same for one of several tests: `junit.math.xml` for `junit.xml`.
+    pub fn named(&self, name: &str) -> ReportFiles {
+        let named = |path: &PathBuf| {
+            let mut file = path.file_stem().unwrap_or_default().to_owned();
+            file.push(format!(".{name}"));
+            if let Some(extension) = path.extension() {
+                file.push(".");
+                file.push(extension);
+            }
+            path.with_file_name(file)
+        };
+        ReportFiles {
+            name: Some(name.to_owned()),
+            junit: self.junit.as_ref().map(named),
+            json: self.json.as_ref().map(named),
+        }
+    }
+
     /// Takes old reports away, that none is taken for this watch's.
     pub fn clear(&self) -> Result<(), Failure> {
         for path in [&self.junit, &self.json].into_iter().flatten() {
@@ -127,7 +149,7 @@ pub fn parts_of(tests: &TestReport) -> Vec<Part> {
 }
 
 fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
-    let mut suite = TestSuite::new(report.port.as_str());
+    let mut suite = TestSuite::new(report.name.as_deref().unwrap_or(&report.port));
     let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
     for part in &report.parts {
         let mut status = match part.verdict {
@@ -139,7 +161,7 @@ fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
             status.set_message(message.as_str());
         }
         let mut case = TestCase::new(part.name.as_str(), status);
-        case.set_classname("board");
+        case.set_classname(report.name.as_deref().unwrap_or("board"));
         if let Some(seconds) = part.seconds {
             case.set_time(time(seconds));
         }
@@ -174,6 +196,7 @@ mod tests {
         };
         WatchReport {
             v: 1,
+            name: None,
             port: "sim:esp32c3".into(),
             ok: false,
             exit: 20,
@@ -202,10 +225,23 @@ mod tests {
     }
 
     #[test]
+    fn each_of_cargos_tests_has_its_files_and_its_suite() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| Some(directory.path().join(name));
+        let files = ReportFiles { name: None, junit: path("a.xml"), json: path("b") }.named("math");
+        assert_eq!((files.junit, files.json), (path("a.math.xml"), path("b.math")));
+        let xml = junit(&WatchReport { name: Some("math".into()), ..report() }).unwrap();
+        assert!(xml.contains(r#"<testsuite name="math""#), "{xml}");
+        assert!(xml.contains(r#"classname="math""#), "{xml}");
+        let xml = junit(&report()).unwrap();
+        assert!(xml.contains(r#"<testsuite name="sim:esp32c3""#), "{xml}");
+    }
+
+    #[test]
     fn both_are_written_and_old_ones_go() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| Some(directory.path().join(name));
-        let files = ReportFiles { junit: path("a.xml"), json: path("a.json") };
+        let files = ReportFiles { name: None, junit: path("a.xml"), json: path("a.json") };
         files.write(&report()).unwrap();
         let json = fs::read_to_string(files.json.as_ref().unwrap()).unwrap();
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -213,7 +249,7 @@ mod tests {
         files.clear().unwrap();
         files.clear().unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        let nowhere = ReportFiles { junit: path("no/a.xml"), json: None };
+        let nowhere = ReportFiles { name: None, junit: path("no/a.xml"), json: None };
         assert_eq!(nowhere.write(&report()).unwrap_err().exit, Exit::Internal);
     }
 }
