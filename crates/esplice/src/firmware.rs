@@ -9,11 +9,11 @@ use esplice_image::{
     build_direct_image, build_image, build_rom_image, is_rom_program, make_direct_plan, make_plan,
     second_stage_for,
 };
-use esplice_toolchain::{CargoOptions, TinyGoOptions, build_tinygo};
+use esplice_toolchain::{CargoOptions, RustToolchain, TinyGoOptions, build_tinygo};
 
 use crate::{
     elf_file::Elf,
-    event::StageState,
+    event::{Event, StageState},
     exit::{Exit, Failure},
     interrupt::Interrupt,
     layout, linking,
@@ -76,6 +76,9 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
+        if shell.is_json() {
+            shell.event(&compiler(&artifact.toolchain));
+        }
         linking::tell(&artifact, options.stable.is_some(), shell);
         let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &options.layout {
@@ -103,6 +106,13 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
+        let (major, minor, patch) = artifact.tinygo.version;
+        shell.event(&Event::Compiler {
+            name: "tinygo",
+            version: Some(format!("{major}.{minor}.{patch}")),
+            program: artifact.tinygo.program.display().to_string(),
+            target: artifact.target.clone(),
+        });
         let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &layout {
             layout::hold(&elf.bytes, layout, shell)?;
@@ -270,6 +280,19 @@ impl Firmware {
                 "`esplice flash` writes it to a board, `esplice image info` shows what is in it",
             )),
         }
+    }
+}
+
+/// The compiler of a toolchain, as an event; it is asked for its version.
+fn compiler(toolchain: &RustToolchain) -> Event {
+    let mut rustc = std::process::Command::new(&toolchain.rustc);
+    let asked = rustc.arg("--version").envs(toolchain.variables()).output();
+    let version = asked.ok().filter(|output| output.status.success());
+    Event::Compiler {
+        name: "rustc",
+        version: version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        program: toolchain.rustc.display().to_string(),
+        target: toolchain.target.clone(),
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use esplice_chip::Chip;
 use esplice_layout::{Amount, Base, Layout, LayoutError, explain};
-use esplice_toolchain::{Artifact, CargoOptions, build_cargo, build_cargo_heard};
+use esplice_toolchain::{Artifact, CargoOptions, Diagnostic, build_cargo, build_cargo_heard};
 
 use crate::{
+    event::{Event, Place},
     exit::{Exit, Failure},
     project::Project,
     shell::Shell,
@@ -50,20 +51,21 @@ pub fn compile(
     options: &CargoOptions,
     shell: &mut Shell,
 ) -> Result<Artifact, Failure> {
-    let Some(layout) = &options.layout else {
+    if options.layout.is_none() && !shell.is_json() {
         return Ok(build_cargo(directory, chip, options)?);
-    };
+    }
     let mut said = String::new();
-    let colors = shell.has_colors();
-    let built = build_cargo_heard(directory, chip, options, colors, &mut |text| {
-        shell.compiler(text);
-        said.push_str(text);
+    // Programs get the text of an event, in which colours would be in the way.
+    let colors = shell.has_colors() && !shell.is_json();
+    let built = build_cargo_heard(directory, chip, options, colors, &mut |diagnostic| {
+        shell.event(&event(diagnostic));
+        shell.compiler(&diagnostic.rendered);
+        said.push_str(&diagnostic.rendered);
     });
     built.map_err(|error| {
         let failure = Failure::from(error);
-        if failure.exit != Exit::BuildFailed {
-            return failure;
-        }
+        let layout = options.layout.as_ref().filter(|_| failure.exit == Exit::BuildFailed);
+        let Some(layout) = layout else { return failure };
         let errors = explain(layout, &said);
         let room = errors.first().and_then(|error| room_for(error, directory, chip, options));
         let mut causes: Vec<Failure> = errors.into_iter().map(Failure::from).collect();
@@ -72,6 +74,18 @@ pub fn compile(
         }
         first(causes, shell).unwrap_or(failure)
     })
+}
+
+/// What the compiler says, as an event.
+fn event(diagnostic: &Diagnostic) -> Event {
+    let place = diagnostic.place.clone();
+    Event::Diagnostic {
+        level: diagnostic.level.clone(),
+        message: diagnostic.message.clone(),
+        code: diagnostic.code.clone(),
+        place: place.map(|(file, line, column)| Place { file, line, column }),
+        rendered: diagnostic.rendered.clone(),
+    }
 }
 
 /// How much of what the linker had no room for would fit: linked once more, with all that is left in

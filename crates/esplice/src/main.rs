@@ -15,6 +15,7 @@ mod firmware;
 mod flash_file;
 mod flashing;
 mod habits;
+mod harness;
 mod inspect;
 mod interrupt;
 mod layout;
@@ -38,6 +39,7 @@ mod value;
 mod watching;
 
 use std::{
+    ffi::OsString,
     io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
@@ -80,7 +82,7 @@ fn main() -> ExitCode {
     if linking::is_asked(&args) {
         return linking::run(args.into_iter().skip(1).collect());
     }
-    let exit = match Cli::try_parse_from(habits::rewritten(std::env::args_os())) {
+    let exit = match Cli::try_parse_from(rewritten(std::env::args_os().collect())) {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
             let interrupt = Interrupt::listen();
@@ -98,6 +100,12 @@ fn main() -> ExitCode {
         Err(error) => misused(&error),
     };
     ExitCode::from(exit.number())
+}
+
+/// The arguments, with words of other tools and of cargo's tests in this program's own.
+fn rewritten(words: Vec<OsString>) -> Vec<OsString> {
+    use clap::CommandFactory as _;
+    harness::rewritten(habits::rewritten(words), &Cli::command())
 }
 
 /// What clap has to say: the help, the version, or what is wrong with the arguments.

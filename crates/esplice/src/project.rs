@@ -209,12 +209,8 @@ impl Project {
             origin: Origin::Chip(c.name.clone()),
         });
         let monitor_baud = s.value("monitor", "baud", &value::BAUD, watch.monitor_baud, of_chip)?;
-        // Several texts are an affair of the command line.
-        let asked = (!watch.expect.is_empty()).then(|| watch.expect.join(" "));
-        let expect = match s.text("monitor", "expect", asked)? {
-            Some(set) if watch.expect.is_empty() => vec![set.value],
-            _ => watch.expect,
-        };
+        let asked = (!watch.expect.is_empty()).then_some(watch.expect);
+        let expect = s.list("monitor", "expect", asked)?;
         let usual = (!expect.is_empty())
             .then_some(Settled { value: EXPECT_TIMEOUT, origin: Origin::Default });
         let timeout = s.value("monitor", "timeout", &value::DURATION, watch.timeout, usual)?;

@@ -1,7 +1,10 @@
 //! All that is said: results to stdout, talk to stderr, events as lines of JSON. Text passes one filter
 //! on its way out ([`crate::printable`]); colours are added here and nowhere else.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::Instant,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -45,6 +48,8 @@ pub struct Shell {
     panics: Vec<String>,
     /// The wish to stop.
     interrupt: Interrupt,
+    /// When the command began.
+    began: Instant,
     /// What the last event will tell.
     pub summary: Summary,
 }
@@ -79,6 +84,7 @@ impl Shell {
             board: None,
             panics: Vec::new(),
             interrupt: Interrupt::default(),
+            began: now(),
             summary: Summary::default(),
         }
     }
@@ -96,6 +102,11 @@ impl Shell {
     /// From here on stdout carries what the board says and nothing else.
     pub fn give_stdout_to_board(&mut self) {
         self.board_has_stdout = true;
+    }
+
+    /// The host's time since the command began, in seconds.
+    pub fn host_seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     pub fn is_json(&self) -> bool {
@@ -180,6 +191,13 @@ impl Shell {
         }
     }
 
+    /// Addresses that the firmware printed, decoded: for people alone, as programs have the event.
+    pub fn trace(&mut self, text: &str) {
+        if !self.is_json() {
+            self.talk(text);
+        }
+    }
+
     /// The panics that were told, decoded, the first of them.
     pub fn told_panics(&self) -> &[String] {
         &self.panics
@@ -221,8 +239,12 @@ impl Shell {
             self.error(&failure);
             exit = failure.exit;
         }
-        let summary =
-            Summary { ok: exit == Exit::Done, exit: exit.number(), ..self.summary.clone() };
+        let summary = Summary {
+            ok: exit == Exit::Done,
+            exit: exit.number(),
+            host_seconds: self.host_seconds(),
+            ..self.summary.clone()
+        };
         self.event(&Event::Summary(summary));
         exit
     }
@@ -392,6 +414,12 @@ fn new_bar(stage: &str, total: u64) -> ProgressBar {
     }
     bar.set_message(stage.to_owned());
     bar
+}
+
+/// The host's time, which is told next to the port's and decides nothing.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Lower-case hex without separators.
