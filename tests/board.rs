@@ -267,8 +267,15 @@ fn events() {
     for (_, event) in events.iter().enumerate().filter(is_kept) {
         let mut event = event.clone();
         for (name, value) in event.as_object_mut().unwrap() {
-            let varies =
-                ["bytes_sent", "bytes_received", "frames", "seconds", "sectors_written", "hash"];
+            let varies = [
+                "bytes_sent",
+                "bytes_received",
+                "frames",
+                "seconds",
+                "host_seconds",
+                "sectors_written",
+                "hash",
+            ];
             if varies.contains(&name.as_str()) && !value.is_null() {
                 assert_ne!(value.as_f64(), Some(0.0), "{name}");
                 *value = "varies".into();
@@ -303,12 +310,47 @@ fn images_that_are_no_apps_are_refused_with_the_place_they_could_have_meant() {
 }
 
 #[test]
-fn a_plan_whose_files_have_changed_is_not_used() {
+fn a_plan_that_does_not_belong_to_its_image_is_refused() {
     let directory = built_hello(HELLO);
     let at = directory.path();
+    let plan = fs::read_to_string(at.join("hello.plan.json")).unwrap();
+    let flash = "flash --port sim:esp32c3,flash=board.flash hello.bin";
+    let refused = |word: &str| {
+        let words = ["hello.plan.json does not belong to hello.bin: ", word, "hint: build again"];
+        run(at, flash).check(6, &words);
+        // Neither hidden by -q nor missed by programs.
+        run(at, &format!("-q {flash}")).check(6, &words);
+        assert!(!at.join("board.flash").exists());
+    };
+    let merged = fs::read(at.join("hello.merged.bin")).unwrap();
     fs::write(at.join("hello.merged.bin"), "changed").unwrap();
-    let said = run(at, "flash --port sim:esp32c3 hello.bin");
-    said.check(0, &["hello.plan.json is not used: ", "Transfer at"]);
+    refused("has 7 bytes");
+    fs::remove_file(at.join("hello.merged.bin")).unwrap();
+    refused("hello.merged.bin");
+    // Out of the directory through a link.
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("merged"), &merged).unwrap();
+    #[cfg(unix)]
+    {
+        let link = at.join("hello.merged.bin");
+        std::os::unix::fs::symlink(elsewhere.path().join("merged"), &link).unwrap();
+        refused("leaves the project through a symlink");
+        fs::remove_file(link).unwrap();
+    }
+    fs::write(at.join("hello.merged.bin"), &merged).unwrap();
+    for (text, word) in [("{", "EOF"), ("[]", "plan"), (&"x".repeat(2 << 20), "more than 1048576")]
+    {
+        fs::write(at.join("hello.plan.json"), text).unwrap();
+        refused(word);
+    }
+    // The image of another build.
+    fs::write(at.join("hello.plan.json"), plan).unwrap();
+    let image = fs::read(at.join("hello.bin")).unwrap();
+    run(at, "build --target esp32c3 --elf hello.elf --min-rev 0.3 --image-only -o hello.bin")
+        .check(0, &[]);
+    refused("SHA-256 of app is ");
+    fs::write(at.join("hello.bin"), image).unwrap();
+    assert!(run(at, flash).check(0, &[]).out.contains("Hash of data verified"));
 }
 
 #[test]

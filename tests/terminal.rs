@@ -7,7 +7,10 @@ mod support;
 use std::{
     fs::{self, File},
     io::{Read, Write as _},
-    os::{fd::OwnedFd, unix::fs::symlink},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::symlink, process::ExitStatusExt as _},
+    },
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -279,6 +282,37 @@ fn the_terminal_is_given_back_however_it_ends() {
     terminal.ends(0);
     let terminal = open("--expect never --timeout 1s");
     terminal.ends(20);
+}
+
+/// A program that is stopped, or ended as by Ctrl-\\, leaves the terminal to the shell.
+#[allow(clippy::disallowed_methods)] // The system's own time: a signal is waited for.
+#[test]
+fn a_stopped_program_gives_the_terminal_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let wire = wire();
+    let mut terminal = Terminal::open(directory.path(), &wire.name, "");
+    terminal.shows("All else goes to the board.\r\n");
+    assert!(terminal.is_raw());
+    let pid = Pid::from_raw(terminal.child.id() as i32);
+    let becomes = |what: &str, is_it: &dyn Fn() -> bool| {
+        let waited = (0..1000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            is_it()
+        });
+        assert!(waited, "it does not become {what}");
+    };
+    let is_stopped = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+    };
+    kill(pid, Signal::SIGTSTP).unwrap();
+    becomes("stopped", &is_stopped);
+    assert!(!terminal.is_raw());
+    kill(pid, Signal::SIGCONT).unwrap();
+    becomes("raw again", &|| terminal.is_raw());
+    kill(pid, Signal::SIGQUIT).unwrap();
+    assert_eq!(terminal.child.wait().unwrap().signal(), Some(Signal::SIGQUIT as i32));
+    assert!(!terminal.is_raw());
 }
 
 #[test]

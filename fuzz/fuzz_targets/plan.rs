@@ -4,7 +4,11 @@
 use esplice_image::{DeviceFacts, FlashPlan, ResolveOptions, merged, resolve};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let Ok(plan) = FlashPlan::from_json(text, |path| Ok(path.as_bytes().to_vec())) else { return };
+    let read = |path: &str, most: u64| {
+        assert!(most <= 16 << 20, "a file is read further than any flash is large");
+        Ok(path.as_bytes().to_vec())
+    };
+    let Ok(plan) = FlashPlan::from_json(text, read) else { return };
     let _ = merged(&plan);
     let facts = DeviceFacts {
         chip: plan.chip.clone(),

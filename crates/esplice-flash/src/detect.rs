@@ -1,7 +1,7 @@
 //! What is on the board: chip, revision, MAC, flash and security state.
 
 use esplice_chip::{Addr, Chip, EfuseField};
-use esplice_protocol::{Port, Request, SecurityInfo};
+use esplice_protocol::{Opcode, Port, Request, SecurityInfo};
 
 use crate::{
     FlashError, FlashEvent, Session,
@@ -24,6 +24,17 @@ impl<P: Port + ?Sized> Session<'_, P> {
         &mut self,
         wanted: Option<&Chip>,
     ) -> Result<(&'static Chip, Security), FlashError> {
+        let found = self.identify_first(wanted)?;
+        self.confirm()?;
+        Ok(found)
+    }
+
+    /// [`Session::identify`] without the second reading: [`Session::prefetch`] or [`Session::confirm`]
+    /// must follow before anything is written to the chip or reported.
+    pub(crate) fn identify_first(
+        &mut self,
+        wanted: Option<&Chip>,
+    ) -> Result<(&'static Chip, Security), FlashError> {
         match self.identify_once(wanted) {
             // No reply carries a checksum: what stops the work is asked twice.
             Err(
@@ -35,11 +46,25 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
+    /// Reads once more what the chip was identified by, unless that was done.
+    ///
+    /// # Errors
+    /// [`FlashError::Unstable`] if it differs, and what commands return.
+    pub(crate) fn confirm(&mut self) -> Result<(), FlashError> {
+        let Some(claimed) = self.unconfirmed.take() else { return Ok(()) };
+        if self.security_info()? == claimed {
+            Ok(())
+        } else {
+            Err(FlashError::Unstable { command: Opcode::GetSecurityInfo })
+        }
+    }
+
     fn identify_once(
         &mut self,
         wanted: Option<&Chip>,
     ) -> Result<(&'static Chip, Security), FlashError> {
         let info = self.security_info()?;
+        self.unconfirmed = Some(info.clone());
         if info.as_ref().is_some_and(|info| info.flags & SecurityInfo::SECURE_DOWNLOAD != 0) {
             return Err(FlashError::Security {
                 state: "secure download mode",
@@ -47,10 +72,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             });
         }
         let chip = match info.as_ref().and_then(|info| info.chip_id) {
-            Some(id) => u16::try_from(id)
-                .ok()
-                .and_then(esplice_chip::find_by_id)
-                .ok_or(FlashError::UnknownChip { chip_id: Some(id), magic: None })?,
+            Some(id) => chip_of_id(id)?,
             None => self.chip_by_magic()?,
         };
         if let Some(wanted) = wanted.filter(|wanted| wanted.name != chip.name) {
@@ -118,9 +140,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if known.is_none() {
             self.ask(&attach, SHORT)?;
         }
-        let mut id = self.flash_id(&chip.spi, known, false)?;
+        let mut id = self.flash_id(&chip.spi, known)?;
         if flash_size(chip, id).is_none() {
-            id = self.flash_id(&chip.spi, None, true)?;
+            id = self.agreed(Opcode::ReadReg, |session| session.flash_id_singly(&chip.spi))?;
         }
         let size = flash_size(chip, id)
             .ok_or_else(|| FlashError::FlashSize { id, chip: chip.name.clone() })?;
@@ -181,6 +203,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         Ok(field.value(|addr| words.iter().find(|(a, _)| *a == addr).map_or(0, |(_, word)| *word)))
     }
+}
+
+/// Returns the chip of that id.
+pub(crate) fn chip_of_id(id: u32) -> Result<&'static Chip, FlashError> {
+    let chip = u16::try_from(id).ok().and_then(esplice_chip::find_by_id);
+    chip.ok_or(FlashError::UnknownChip { chip_id: Some(id), magic: None })
 }
 
 /// Bytes of flash by the id's capacity, if the chip can have that many.

@@ -58,6 +58,12 @@ pub enum FlashError {
         /// Bytes of data in the answer, without status.
         has: usize,
     },
+    /// A loader's answers, which carry no checksum, contradict each other.
+    #[error("answers to {command:?} contradict each other")]
+    Unstable {
+        /// The command.
+        command: Opcode,
+    },
     /// The chip is none that is known.
     #[error("unknown chip: {}", unknown_chip(*.chip_id, *.magic))]
     UnknownChip {
@@ -232,6 +238,7 @@ impl FlashError {
             | FlashError::Refused { .. }
             | FlashError::Checksum { .. }
             | FlashError::Malformed { .. }
+            | FlashError::Unstable { .. }
             | FlashError::NoStub { .. }
             | FlashError::Read { .. }
             | FlashError::Restarts { .. }
@@ -269,7 +276,10 @@ impl FlashError {
                 "install esptool, whose stubs --stub auto finds, or name a stub file with --stub FILE"
                     .into()
             }
-            FlashError::Timeout { .. } | FlashError::Checksum { .. } | FlashError::Read { .. } => {
+            FlashError::Timeout { .. }
+            | FlashError::Checksum { .. }
+            | FlashError::Unstable { .. }
+            | FlashError::Read { .. } => {
                 "try a lower --baud or a shorter cable".into()
             }
             FlashError::NotInRam { .. } => {
@@ -325,6 +335,7 @@ impl FlashError {
                 | FlashError::Refused { .. }
                 | FlashError::Checksum { .. }
                 | FlashError::Malformed { .. }
+                | FlashError::Unstable { .. }
                 | FlashError::NoStub { .. }
                 | FlashError::Read { .. }
         )

@@ -152,10 +152,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     fn look(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
-        let (chip, security) = self.identify(options.target)?;
+        let (chip, security) = self.identify_first(options.target)?;
         // The watchdogs run on while the ROM loader waits, and over the chip's own USB nothing stops
         // them (ESP-IDF documentation, esptool, "USB-Serial/JTAG").
         if self.over_own_usb(chip) && !self.loader().is_stub() {
+            self.confirm()?;
             self.write_chip_regs(&chip.watchdog.stop())?;
         }
         if let Some(baud) = options.baud {
@@ -166,6 +167,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
         }
         let baud = self.baud();
+        if options.stub.is_some() {
+            self.confirm()?;
+        }
         self.take_stub(chip, &options.stub, |session| {
             session.find_again(&options.connect)?;
             session.raise_baud(chip, baud, &options.connect)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use esplice_chip::FlashOffset;
-use esplice_protocol::{Opcode, Port, Request};
+use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request};
 use md5::{Digest as _, Md5};
 
 use crate::{
@@ -80,19 +80,27 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.ask(&Request::EraseFlash, time).map(|_| ())
     }
 
-    /// A small piece of flash, whichever loader it is: for what a plan must know.
+    /// Reads a small piece of flash twice, whichever loader it is: for what a plan must know.
     pub(crate) fn read_small(
         &mut self,
         offset: FlashOffset,
         len: usize,
     ) -> Result<Vec<u8>, FlashError> {
-        if !self.loader().is_stub() {
-            return match self.take_ahead(offset, len) {
-                Some(bytes) => Ok(bytes),
-                None => self.read_slow(offset, len),
-            };
+        if let Some(bytes) = self.take_ahead(offset, len) {
+            return Ok(bytes);
         }
-        self.read_piece(offset, len as u32)
+        if self.loader().is_stub() {
+            // What comes is checked by a hash, but the request is not.
+            return self
+                .agreed(Opcode::ReadFlash, |session| session.read_piece(offset, len as u32));
+        }
+        if len <= READ_FLASH_SLOW_LEN {
+            self.read_ahead(&[offset, offset])?;
+            if let Some(bytes) = self.take_ahead(offset, len) {
+                return Ok(bytes);
+            }
+        }
+        self.agreed(Opcode::ReadFlashSlow, |session| session.read_slow(offset, len))
     }
 
     fn needs_stub(&self, what: &'static str) -> Result<(), FlashError> {
@@ -100,12 +108,21 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     fn read_piece(&mut self, offset: FlashOffset, len: u32) -> Result<Vec<u8>, FlashError> {
-        let mut attempt = 1;
+        let (mut attempt, mut silent) = (1, false);
         loop {
-            let failure = match self.try_piece(offset, len) {
-                Ok(Some(bytes)) => return Ok(bytes),
+            // A stub of generation 1 at the chip's own USB loses what comes while it sends: once that
+            // was seen, each frame is acknowledged behind its end.
+            let early = attempt == 1 && !self.acks_late;
+            let failure = match self.try_piece(offset, len, early) {
+                Ok(Some(bytes)) => {
+                    self.acks_late |= silent;
+                    return Ok(bytes);
+                }
                 Ok(None) => FlashError::Read { offset, len, attempts: attempt },
-                Err(error) if error.is_transient() => error,
+                Err(error) if error.is_transient() => {
+                    silent |= matches!(error, FlashError::Timeout { .. });
+                    error
+                }
                 Err(error) => return Err(error),
             };
             if attempt == ATTEMPTS {
@@ -120,7 +137,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// `None` if what came is not what the device has read.
-    fn try_piece(&mut self, offset: FlashOffset, len: u32) -> Result<Option<Vec<u8>>, FlashError> {
+    /// With `early` each frame is acknowledged as it begins.
+    fn try_piece(
+        &mut self,
+        offset: FlashOffset,
+        len: u32,
+        early: bool,
+    ) -> Result<Option<Vec<u8>>, FlashError> {
         let (offset, packet, in_flight) = (offset.0, PACKET, IN_FLIGHT);
         let request = Request::ReadFlash { offset, len, packet, in_flight };
         let timeout = FlashError::Timeout { command: Opcode::ReadFlash, after: FRAME };
@@ -136,10 +159,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if !self.wait_for_input(deadline)? {
                 return Err(timeout);
             }
-            self.send_frame(&((bytes.len() + wanted) as u32).to_le_bytes())?;
+            let acknowledged = ((bytes.len() + wanted) as u32).to_le_bytes();
+            if early {
+                self.send_frame(&acknowledged)?;
+            }
             let Some(frame) = self.receive_frame(deadline)? else { return Err(timeout) };
             if frame.len() != wanted {
                 return Ok(None);
+            }
+            if !early {
+                self.send_frame(&acknowledged)?;
             }
             bytes.extend_from_slice(&frame);
         }

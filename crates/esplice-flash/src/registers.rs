@@ -1,39 +1,35 @@
-//! Several registers, or pieces of flash, in one round trip.
+//! Several registers, or pieces of flash, in one round trip, each read twice.
 //!
 //! A loader takes the next request while it answers one, as long as its UART's FIFO of 128 bytes holds
-//! it, and answers in order. Its answers do not say which register they are of: so the first is read
-//! once more at the end, and when that is not what it was, an answer was lost or came twice, and all are
-//! read one by one.
+//! it, and answers in order. Its answers carry no checksum and do not say which register they are of.
+//! So everything is read twice in the same order: where the two readings differ, a bit was damaged, or
+//! an answer was lost or came twice, and each value is then read until two answers in a row agree.
 
 use esplice_chip::{Addr, Chip, FlashOffset};
-use esplice_protocol::{Port, READ_FLASH_SLOW_LEN, Request};
+use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request, SecurityInfo};
 
 use crate::{Answer, FlashError, Session, session::SHORT, spi::register_writes};
 
 /// eFuse fields that tell what a board is.
 const IDENTITY: [&str; 4] = ["mac", "wafer-version-major", "wafer-version-minor", "pkg-version"];
 
-/// Most registers read at once: with the one that is read again, their requests of 14 bytes, which
-/// escapes lengthen, stay within a FIFO (ESP32-C3 TRM, UART Controller: 128 bytes).
-const BATCH: usize = 6;
+/// Most registers read at once: read twice, their requests of 14 bytes, which escapes lengthen, stay
+/// within a FIFO (ESP32-C3 TRM, UART Controller: 128 bytes).
+const BATCH: usize = 4;
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// The values of registers that do not change by themselves, in their order.
+    /// Returns the values of registers that do not change by themselves, in order, each read twice.
     ///
     /// # Errors
-    /// What commands bring.
+    /// [`FlashError::Unstable`] where the answers never agree, and what commands return.
     pub(crate) fn read_regs(&mut self, addrs: &[u32]) -> Result<Vec<u32>, FlashError> {
         let mut values = Vec::new();
         for batch in addrs.chunks(BATCH) {
-            let read = match batch {
-                [_, _, ..] => self.read_behind(None, batch)?,
-                _ => None,
-            };
-            match read {
+            match self.read_behind(None, batch)? {
                 Some(batch) => values.extend(batch),
                 None => {
                     for addr in batch {
-                        values.push(self.read_reg(*addr)?);
+                        values.push(self.read_reg_singly(*addr)?);
                     }
                 }
             }
@@ -41,8 +37,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(values)
     }
 
-    /// Reads the words of eFuse fields that will be asked for, at once, and has `writes` done before; false if
-    /// it is not certain that these were done.
+    /// Reads one register until two answers in a row agree, a command at a time.
+    fn read_reg_singly(&mut self, addr: u32) -> Result<u32, FlashError> {
+        self.agreed(Opcode::ReadReg, |session| {
+            Ok(session.ask(&Request::ReadReg { addr }, SHORT)?.value)
+        })
+    }
+
+    /// Reads the eFuse words that the identity of a board is made of, and performs `writes` on the way.
+    /// Confirms what [`Session::identify_once`] was told before anything is written. Returns false if
+    /// it is not certain that the writes were performed.
     pub(crate) fn prefetch(
         &mut self,
         chip: &Chip,
@@ -59,11 +63,21 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let places: Vec<u32> = addrs.iter().map(|addr| addr.0).collect();
         let mut done = writes.is_empty();
         let mut words = None;
-        if !done && (1..=BATCH).contains(&places.len()) {
-            let first = Request::WriteRegs(register_writes(writes));
-            words = self.read_behind(Some(first), &places)?;
-            done = words.is_some();
+        if (1..=BATCH).contains(&places.len())
+            && let Some(once) = self.confirm_and_read(&places)?
+        {
+            // The second reading comes with the writes, which nothing but a confirmed chip gets.
+            let first = (!done).then(|| Request::WriteRegs(register_writes(writes)));
+            if let Some(again) = self.read_once(first, &places)? {
+                done = true;
+                if once == again {
+                    words = Some(again);
+                } else {
+                    self.resync()?;
+                }
+            }
         }
+        self.confirm()?;
         let words = match words {
             Some(words) => words,
             None => self.read_regs(&places)?,
@@ -74,16 +88,56 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(done)
     }
 
-    /// Reads the first bytes at each of `offsets`, at once, for the reads that will follow: each serves
-    /// one ([`Session::take_ahead`]). Where it fails they read for themselves.
+    /// Reads registers once, after the security info that confirms which chip it is. `None` where not
+    /// all of it came.
+    fn confirm_and_read(&mut self, addrs: &[u32]) -> Result<Option<Vec<u32>>, FlashError> {
+        // A loader without security info refuses the command, which ends a pipeline.
+        let Some(Some(claimed)) = self.unconfirmed.clone() else {
+            return self.read_once(None, addrs);
+        };
+        let reads = addrs.iter().map(|addr| Request::ReadReg { addr: *addr });
+        let requests: Vec<Request> =
+            std::iter::once(Request::GetSecurityInfo).chain(reads).collect();
+        let Some(answers) = self.pipeline(&requests)? else { return Ok(None) };
+        let Some((info, reads)) = answers.split_first() else { return Ok(None) };
+        self.unconfirmed = None;
+        if SecurityInfo::from_bytes(&info.data).as_ref() != Some(&claimed) {
+            return Err(FlashError::Unstable { command: Opcode::GetSecurityInfo });
+        }
+        Ok(Some(reads.iter().map(|answer| answer.value).collect()))
+    }
+
+    /// Has `first` performed and reads registers, each once. `None` where not all of it came.
+    fn read_once(
+        &mut self,
+        first: Option<Request>,
+        addrs: &[u32],
+    ) -> Result<Option<Vec<u32>>, FlashError> {
+        let skipped = usize::from(first.is_some());
+        let reads = addrs.iter().map(|addr| Request::ReadReg { addr: *addr });
+        let requests: Vec<Request> = first.into_iter().chain(reads).collect();
+        let answers = self.pipeline(&requests)?;
+        Ok(answers.map(|all| all.into_iter().skip(skipped).map(|answer| answer.value).collect()))
+    }
+
+    /// Reads the first bytes at each of `offsets` in one round trip, for the reads that will follow.
+    /// An offset given twice is read twice, and what came is kept for one read
+    /// ([`Session::take_ahead`]) where both readings agree. All other reads are made when they are due.
     pub(crate) fn read_ahead(&mut self, offsets: &[FlashOffset]) -> Result<(), FlashError> {
         let len = READ_FLASH_SLOW_LEN as u32;
         let requests: Vec<Request> =
             offsets.iter().map(|offset| Request::ReadFlashSlow { offset: offset.0, len }).collect();
         self.ahead.clear();
         if let Some(answers) = self.pipeline(&requests)? {
-            let bytes = answers.into_iter().map(|answer| answer.data);
-            self.ahead = offsets.iter().copied().zip(bytes).collect();
+            let mut read: Vec<(FlashOffset, Vec<u8>)> = Vec::new();
+            for (offset, answer) in offsets.iter().zip(answers) {
+                match read.iter().position(|(known, _)| known == offset) {
+                    Some(first) if read[first].1 == answer.data => {
+                        self.ahead.push((*offset, answer.data));
+                    }
+                    _ => read.push((*offset, answer.data)),
+                }
+            }
         }
         Ok(())
     }
@@ -96,24 +150,22 @@ impl<P: Port + ?Sized> Session<'_, P> {
         (bytes.len() == len).then_some(bytes)
     }
 
-    /// Has `first` done and reads registers, at once. `None` where it is not certain that all of it was
-    /// done, or which answer is whose.
+    /// Has `first` performed and reads registers, each twice, in one round trip. `None` where it is not
+    /// certain that all of it was done and every answer is right.
     pub(crate) fn read_behind(
         &mut self,
         first: Option<Request>,
         addrs: &[u32],
     ) -> Result<Option<Vec<u32>>, FlashError> {
-        let skipped = usize::from(first.is_some());
-        let asked = addrs.iter().chain(addrs.first());
-        let reads = asked.map(|addr| Request::ReadReg { addr: *addr });
-        let requests: Vec<Request> = first.into_iter().chain(reads).collect();
-        let Some(answers) = self.pipeline(&requests)? else { return Ok(None) };
-        let answers = answers.into_iter().skip(skipped);
-        let mut values: Vec<u32> = answers.map(|answer| answer.value).collect();
-        let again = values.pop();
-        // One that came twice shows in the last place, unless the last but one is the same anyway.
-        let is_certain = again == values.first().copied() && values.first() != values.last();
-        Ok(is_certain.then_some(values))
+        let twice: Vec<u32> = addrs.iter().chain(addrs).copied().collect();
+        let Some(mut values) = self.read_once(first, &twice)? else { return Ok(None) };
+        let again = values.split_off(addrs.len());
+        if values == again {
+            return Ok(Some(values));
+        }
+        // An answer too many may still be on its way.
+        self.resync()?;
+        Ok(None)
     }
 
     /// Sends all requests at once and gives the answers, if there is one to each in their order; else the
@@ -135,7 +187,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let mut answers = Vec::new();
         for request in requests {
             let Some(reply) = self.receive(deadline)? else { break };
-            let Some((data, status)) = reply.split_status(self.loader().status_len) else { break };
+            let Some((data, status)) = reply.split_status(self.status_len(&reply)) else { break };
             if reply.opcode != request.opcode() as u8 || !status.is_ok() {
                 break;
             }

@@ -41,6 +41,9 @@ const GULP: usize = 1024;
 /// How often a harmless command is asked before it is given up.
 const ASKS: u32 = 3;
 
+/// How often something is read again until two readings agree.
+const READINGS: u32 = 4;
+
 /// A conversation with a loader over a port, which it borrows: afterwards the caller goes on with
 /// the same port.
 pub struct Session<'p, P: Port + ?Sized> {
@@ -69,6 +72,11 @@ pub struct Session<'p, P: Port + ?Sized> {
     /// Time that the loader may still need for what it has acknowledged.
     owed: Duration,
     efuse_words: Vec<(Addr, u32)>,
+    /// What the chip was identified by, until a second reading has confirmed it: its security info, or
+    /// none where its loader has no such command.
+    pub(crate) unconfirmed: Option<Option<SecurityInfo>>,
+    /// Frames of flash are acknowledged when all of each has come, and not before.
+    pub(crate) acks_late: bool,
     /// Flash that was read ahead, for one read each.
     pub(crate) ahead: Vec<(FlashOffset, Vec<u8>)>,
     /// USER, USER1 and USER2 of the SPI controller between two commands of this loader, once they were read.
@@ -108,6 +116,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             baud: first_baud,
             first_baud,
             efuse_words: Vec::new(),
+            unconfirmed: None,
+            acks_late: false,
             ahead: Vec::new(),
             spi_at_rest: None,
             gulp: GULP,
@@ -260,7 +270,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// Bytes of status in `reply`: the loader's, or two where its data has the length that the
     /// command's always has and only two bytes follow, as loaders do that are made after
     /// documentation.
-    fn status_len(&self, reply: &Reply) -> usize {
+    pub(crate) fn status_len(&self, reply: &Reply) -> usize {
         let data = match Opcode::from_byte(reply.opcode) {
             Some(Opcode::SpiFlashMd5) => MD5_DIGITS,
             Some(Opcode::GetSecurityInfo) => SecurityInfo::LONGEST,
@@ -316,9 +326,35 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         }
     }
 
-    /// Reads a register.
+    /// Reads a register that does not change by itself, twice.
+    ///
+    /// # Errors
+    /// [`FlashError::Unstable`] where the answers never agree, and what commands return.
     pub(crate) fn read_reg(&mut self, addr: u32) -> Result<u32, FlashError> {
-        Ok(self.ask(&Request::ReadReg { addr }, SHORT)?.value)
+        let values = self.read_regs(&[addr])?;
+        values.first().copied().ok_or(FlashError::Unstable { command: Opcode::ReadReg })
+    }
+
+    /// Reads something until two readings in a row agree. Replies carry no checksum: a fact that is
+    /// printed, kept, or decides a refusal is never taken from a single one.
+    ///
+    /// # Errors
+    /// [`FlashError::Unstable`] where they never agree, and what `read` returns.
+    pub(crate) fn agreed<T: PartialEq>(
+        &mut self,
+        command: Opcode,
+        mut read: impl FnMut(&mut Self) -> Result<T, FlashError>,
+    ) -> Result<T, FlashError> {
+        let mut last = read(self)?;
+        for _ in 0..READINGS {
+            let next = read(self)?;
+            if next == last {
+                return Ok(next);
+            }
+            last = next;
+            self.resync()?;
+        }
+        Err(FlashError::Unstable { command })
     }
 
     /// An eFuse word, read once in a session: several fields share it.

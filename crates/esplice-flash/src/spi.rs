@@ -38,15 +38,40 @@ const TRANSFER_US: u32 = 100;
 const PROGRAM_US: u32 = 6_000;
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// The JEDEC id: manufacturer, type, capacity. The controller's registers are put back; `known`
-    /// are USER and USER2, where they were read. With `singly` each register is written by a command
-    /// of its own.
+    /// Reads the JEDEC id, its word twice: manufacturer, type, capacity. The controller's registers are
+    /// restored; `known` are USER and USER2, where they were read.
     pub(crate) fn flash_id(
         &mut self,
         spi: &SpiRegisters,
         known: Option<Vec<u32>>,
-        singly: bool,
     ) -> Result<[u8; 3], FlashError> {
+        let (mut transfer, back) = self.id_transfer(spi, known)?;
+        transfer.extend(back);
+        let word = spi.base.0.wrapping_add(spi.w0);
+        // All of it in one round trip where the loader can.
+        let write = Request::WriteRegs(transfer.clone());
+        if let Some(words) = self.read_behind(Some(write), &[word])? {
+            return Ok(id_of(words.first().copied().unwrap_or(0)));
+        }
+        self.write_regs(transfer)?;
+        Ok(id_of(self.read_reg(word)?))
+    }
+
+    /// [`Session::flash_id`] with each register written by a command of its own.
+    pub(crate) fn flash_id_singly(&mut self, spi: &SpiRegisters) -> Result<[u8; 3], FlashError> {
+        let (transfer, back) = self.id_transfer(spi, None)?;
+        self.write_regs_singly(transfer)?;
+        let word = self.read_reg(spi.base.0.wrapping_add(spi.w0))?;
+        self.write_regs_singly(back)?;
+        Ok(id_of(word))
+    }
+
+    /// Returns the register writes that read the id into W0, and those that restore the controller.
+    fn id_transfer(
+        &mut self,
+        spi: &SpiRegisters,
+        known: Option<Vec<u32>>,
+    ) -> Result<(Vec<RegisterWrite>, Vec<RegisterWrite>), FlashError> {
         let at = |register: u32| spi.base.0.wrapping_add(register);
         let registers = match known {
             Some(known) => known,
@@ -54,7 +79,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         };
         let [user, user2] = registers.as_slice() else { return Err(lost_registers()) };
         let (user, user2) = (*user, *user2);
-        let mut transfer = vec![
+        let transfer = vec![
             set(at(spi.miso_dlen), 24 - 1),
             set(at(spi.usr), USER_COMMAND | USER_MISO),
             set(at(spi.usr2), USER2_EIGHT_BITS | READ_ID),
@@ -62,18 +87,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             set(at(spi.cmd), CMD_USR),
         ];
         let back = vec![later(TRANSFER_US, set(at(spi.usr), user)), set(at(spi.usr2), user2)];
-        let word = if singly {
-            self.write_regs_singly(transfer)?;
-            let word = self.read_reg(at(spi.w0))?;
-            self.write_regs_singly(back)?;
-            word
-        } else {
-            transfer.extend(back);
-            self.write_regs(transfer)?;
-            self.read_reg(at(spi.w0))?
-        };
-        let [manufacturer, kind, capacity, _] = word.to_le_bytes();
-        Ok([manufacturer, kind, capacity])
+        Ok((transfer, back))
     }
 
     /// Programs four bytes over what is blank there, without an erase.
@@ -158,6 +172,12 @@ pub(crate) fn register_writes(writes: &[esplice_chip::RegisterWrite]) -> Vec<Reg
 /// There were fewer answers than registers, which [`Session::read_regs`] never gives.
 fn lost_registers() -> FlashError {
     FlashError::Malformed { command: Opcode::ReadReg, has: 0 }
+}
+
+/// The id in the word that a transfer of it leaves in W0.
+fn id_of(word: u32) -> [u8; 3] {
+    let [manufacturer, kind, capacity, _] = word.to_le_bytes();
+    [manufacturer, kind, capacity]
 }
 
 /// A register wholly written.

@@ -1,11 +1,11 @@
 //! What a board is, also where it tells hardly anything.
 
 use esplice_chip::Chip;
-use esplice_protocol::{Port, SecurityInfo};
+use esplice_protocol::{Opcode, Port, SecurityInfo};
 
 use crate::{
     ChipInfo, ErrorClass, FlashError, FlashEvent, FlashOptions, Security, Session,
-    flash::with_session,
+    detect::chip_of_id, flash::with_session,
 };
 
 /// What a board is.
@@ -42,7 +42,7 @@ pub fn with_board<P: Port + ?Sized, T>(
 /// Finds a board and tells what it is, by the ROM loader; nothing is written.
 ///
 /// # Errors
-/// See [`FlashError`]; secure download mode is none.
+/// See [`FlashError`]; secure download mode is none, but a chip id that is not known is.
 pub fn survey<P: Port + ?Sized>(
     port: &mut P,
     options: &FlashOptions,
@@ -51,9 +51,13 @@ pub fn survey<P: Port + ?Sized>(
     with_session(port, options, events, |session| match session.bring_up(options) {
         Ok(info) => Ok(Survey::Full(info)),
         Err(error) if error.class() == ErrorClass::Security => {
-            let Some(info) = session.security_info()? else { return Err(error) };
-            let chip = info.chip_id.and_then(|id| u16::try_from(id).ok());
-            let chip = chip.and_then(esplice_chip::find_by_id);
+            let read = |session: &mut Session<'_, P>| session.security_info();
+            let info = session.agreed(Opcode::GetSecurityInfo, read)?;
+            let Some(info) = info else { return Err(error) };
+            let chip = match info.chip_id {
+                Some(id) => Some(chip_of_id(id)?),
+                None => None,
+            };
             Ok(Survey::Secure {
                 chip: chip.map(|chip: &'static Chip| chip.display_name.as_str()),
                 security: Security::of(&info),

@@ -4,6 +4,7 @@ use esplice_chip::{Addr, Chip, FlashOffset, RegionKind};
 
 use crate::header::walk;
 use crate::partition::hex;
+use crate::soundness::{Breach, breaches};
 use crate::{
     AppDescriptor, Content, Defect, Extent, FlashMode, HeaderError, ImageHeader, ImageInfo,
     ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, PlannedWrite,
@@ -198,8 +199,9 @@ fn image_info(header: ImageHeader, bytes: &[u8], defects: &mut Vec<Defect>) -> I
     check_header(&header, chip, defects);
     if let Some(chip) = chip {
         name_flash_codes(&mut info, chip, defects);
+        let page_size = page_size(&info, chip);
         check_segments(&segments, chip, defects);
-        check_entry(&header, chip, defects);
+        check_soundness(&info, chip, page_size, defects);
     }
     check_end(&mut info, bytes, chip, defects);
     if info.kind == ImageKind::Rom {
@@ -257,11 +259,17 @@ fn name_flash_codes(info: &mut ImageInfo, chip: &Chip, defects: &mut Vec<Defect>
     }
 }
 
+/// The MMU page that an image is made for: its descriptor's, else the smallest, which divides all.
+fn page_size(info: &ImageInfo, chip: &Chip) -> u32 {
+    let known = &chip.image.mmu_page_sizes;
+    let named = info.descriptor.as_ref().and_then(|descriptor| descriptor.mmu_page_size);
+    let named = named.filter(|size| known.contains(size));
+    named.or_else(|| known.iter().copied().min()).unwrap_or(0x1_0000)
+}
+
 fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Defect>) {
-    // Which of the chip's page sizes it is made for is not said; the smallest divides all.
-    let page_size = chip.image.mmu_page_sizes.iter().copied().min().unwrap_or(0x1_0000);
     for (number, segment) in segments.iter().enumerate() {
-        let SegmentHeader { addr, len, offset } = *segment;
+        let SegmentHeader { addr, len, .. } = *segment;
         if addr.0 == 0 {
             continue; // padding
         }
@@ -269,21 +277,40 @@ fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Def
             // A segment's filling to 4 bytes may stand behind a region's end.
             Some(region)
                 if matches!(region.kind, RegionKind::Ram | RegionKind::Flash)
-                    && len <= region.room_at(addr).next_multiple_of(4) =>
-            {
-                let misplaced = addr.0 % page_size != offset as u32 % page_size;
-                if region.kind == RegionKind::Flash && misplaced {
-                    defects.push(Defect::SegmentMisplaced { number, addr, offset, page_size });
-                }
-            }
+                    && len <= region.room_at(addr).next_multiple_of(4) => {}
             _ => defects.push(Defect::SegmentOutside { number, addr, len }),
         }
     }
 }
 
-fn check_entry(header: &ImageHeader, chip: &Chip, defects: &mut Vec<Defect>) {
-    if !chip.region_at(header.entry).is_some_and(|region| region.access.execute) {
-        defects.push(Defect::EntryOutside { entry: header.entry });
+fn check_soundness(info: &ImageInfo, chip: &Chip, page_size: u32, defects: &mut Vec<Defect>) {
+    let addr = |number: usize| info.segments.get(number).map_or(Addr(0), |segment| segment.addr);
+    let entry = info.header.entry;
+    for breach in breaches(&info.segments, entry, chip, page_size) {
+        defects.push(match breach {
+            Breach::SharedRam { first, second, backing, len } => Defect::SegmentsOverlap {
+                first,
+                first_addr: addr(first),
+                second,
+                second_addr: addr(second),
+                shared: len,
+                backing,
+            },
+            Breach::Misplaced { number } => Defect::SegmentMisplaced {
+                number,
+                addr: addr(number),
+                offset: info.segments.get(number).map_or(0, |segment| segment.offset),
+                page_size,
+            },
+            Breach::SharedPage { first, second } => Defect::SamePage {
+                first,
+                first_addr: addr(first),
+                second,
+                second_addr: addr(second),
+                page_size,
+            },
+            Breach::Entry => Defect::EntryOutside { entry },
+        });
     }
 }
 

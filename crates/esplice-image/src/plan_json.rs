@@ -123,15 +123,16 @@ impl FlashPlan {
         Ok(text)
     }
 
-    /// Reads a plan; `read` gives the content of a file named by its relative path, each asked for
-    /// once.
+    /// Reads a plan. `read` returns the beginning of a file named by its relative path, at most so many
+    /// bytes of it; each file is read once, and never more of it than the plan's flash is large.
     ///
     /// # Errors
-    /// [`PlanError::Json`], [`PlanError::Schema`], and, where files and plan don't belong together,
-    /// [`PlanError::Path`], [`PlanError::File`], [`PlanError::FileTooShort`], [`PlanError::Hash`].
+    /// [`PlanError::Json`], [`PlanError::Schema`], [`PlanError::Chip`], and, where files and plan don't
+    /// belong together, [`PlanError::Path`], [`PlanError::File`], [`PlanError::FileTooShort`],
+    /// [`PlanError::Hash`].
     pub fn from_json(
         text: &str,
-        mut read: impl FnMut(&str) -> std::io::Result<Vec<u8>>,
+        mut read: impl FnMut(&str, u64) -> std::io::Result<Vec<u8>>,
     ) -> Result<Self, PlanError> {
         let RawSchema { schema } = serde_json::from_str(text).map_err(json)?;
         if schema != SCHEMA {
@@ -139,12 +140,28 @@ impl FlashPlan {
         }
         let raw: RawPlan = serde_json::from_str(text).map_err(json)?;
         check_flash_size(&raw)?;
+        let mut needed: BTreeMap<String, u64> = BTreeMap::new();
+        for write in &raw.writes {
+            let end = u64::from(write.file_offset) + u64::from(write.len);
+            let size = raw.flash.size;
+            if end > size.into() {
+                let (name, file) = (&write.name, &write.file);
+                return Err(PlanError::Json {
+                    message: format!(
+                        "write {name:?} ends at {end} of {file:?}, for a flash of {size} bytes"
+                    ),
+                });
+            }
+            let most = needed.entry(write.file.clone()).or_default();
+            *most = end.max(*most);
+        }
         let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut writes = Vec::new();
         for write in raw.writes {
             if !files.contains_key(&write.file) {
                 check_path(&write.file)?;
-                let content = read(&write.file).map_err(|error| PlanError::File {
+                let most = needed.get(&write.file).copied().unwrap_or_default();
+                let content = read(&write.file, most).map_err(|error| PlanError::File {
                     path: write.file.clone(),
                     message: error.to_string(),
                 })?;
@@ -169,8 +186,8 @@ impl FlashPlan {
     }
 }
 
-/// Refuses a flash size that the chip, if it is known here, has no code for, and more bytes than
-/// that flash holds.
+/// Refuses a chip that is not known, a flash size that it has no code for, and more bytes than that
+/// flash holds.
 fn check_flash_size(raw: &RawPlan) -> Result<(), PlanError> {
     let size = raw.flash.size;
     let all: u64 = raw.writes.iter().map(|write| u64::from(write.len)).sum();
@@ -178,12 +195,13 @@ fn check_flash_size(raw: &RawPlan) -> Result<(), PlanError> {
         let message = format!("writes of {all} bytes in all, for a flash of {size} bytes");
         return Err(PlanError::Json { message });
     }
-    match esplice_chip::find(&raw.chip) {
-        Ok(chip) if chip.image.flash_size_code(size).is_none() => Err(PlanError::Json {
-            message: format!("flash size of {size} bytes has no code for {}", chip.display_name),
-        }),
-        _ => Ok(()),
+    let chip = esplice_chip::find(&raw.chip)?;
+    if chip.image.flash_size_code(size).is_none() {
+        let chip = &chip.display_name;
+        let message = format!("flash size of {size} bytes has no code for {chip}");
+        return Err(PlanError::Json { message });
     }
+    Ok(())
 }
 
 fn read_write(raw: RawWrite, content: &[u8]) -> Result<PlannedWrite, PlanError> {

@@ -133,7 +133,7 @@ fn defects_are_named_with_their_numbers() {
             rehashed(with(&app, &[(3, 0xf7)])),
             &["flash frequency code 0x7 is unknown", "flash size code 0xf is unknown"],
         ),
-        (rehashed(with(&app, &[(7, 0)])), &["entry point 0x00010020 is not in executable memory"]),
+        (rehashed(with(&app, &[(7, 0)])), &["entry point 0x00380000 is in no executable segment"]),
         (
             rehashed(with(&app, &[(16, 1), (18, 0)])),
             &["minimum chip revision 256 is above the maximum 255"],

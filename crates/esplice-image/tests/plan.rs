@@ -18,8 +18,8 @@ fn chip() -> &'static Chip {
 
 fn app(len: usize) -> Vec<u8> {
     let sections = [
-        section(".flash.appdesc", 0x3c00_0020, descriptor()),
-        section(".rodata", 0x3c00_0120, noise(3, len)),
+        section(".flash.appdesc", 0x4200_0020, descriptor()),
+        section(".text", 0x4200_0120, noise(3, len)),
     ];
     let elf = support::elf(&sections, Options::default());
     build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes
@@ -285,15 +285,16 @@ fn json_is_the_same_each_time_and_read_back() {
         .expect("JSON");
     assert!(text.starts_with("{\n  \"schema\": 1,\n  \"chip\": \"esp32c3\",\n"), "{text}");
     let mut asked = Vec::new();
-    let read = FlashPlan::from_json(&text, |path| {
-        asked.push(path.to_owned());
+    let read = FlashPlan::from_json(&text, |path, most| {
+        asked.push((path.to_owned(), most));
         files.get(path).cloned().ok_or_else(|| std::io::ErrorKind::NotFound.into())
     });
     assert_eq!(read, Ok(plan));
-    assert_eq!(asked, ["a.merged.bin", "a.bin"]);
+    // No file is read further than the plan goes: the table ends at 0x8c00.
+    assert_eq!(asked, [("a.merged.bin".into(), 0x8c00), ("a.bin".into(), 1000)]);
 
     let broken = |text: &str, change: &dyn Fn(&str, Vec<u8>) -> Vec<u8>| {
-        FlashPlan::from_json(text, |path| Ok(change(path, files[path].clone())))
+        FlashPlan::from_json(text, |path, _| Ok(change(path, files[path].clone())))
             .expect_err("broken")
             .to_string()
     };
@@ -317,6 +318,11 @@ fn json_is_the_same_each_time_and_read_back() {
     assert_eq!(said, "plan: flash size of 4294967295 bytes has no code for ESP32-C3");
     let said = broken(&text.replace("\"len\": 3072", "\"len\": 4294967295"), &same);
     assert!(said.ends_with("bytes in all, for a flash of 4194304 bytes"), "{said}");
+    let far = text.replace("\"file\": \"a.bin\"", "\"file\": \"a.bin\",\n\"file_offset\": 4194000");
+    let said = broken(&far, &same);
+    assert!(said.ends_with("of \"a.bin\", for a flash of 4194304 bytes"), "{said}");
+    let said = broken(&text.replace("esp32c3", "esp32c33"), &same);
+    assert!(said.contains("esp32c33"), "{said}");
     let said = broken(&text[..100], &same);
     assert!(said.starts_with("plan: "), "{said}");
     let said = broken(&text.replace("\"max_rev\"", "\"mx_rev\""), &same);
@@ -343,10 +349,7 @@ fn the_merged_flash_is_esptools() {
 
 #[test]
 fn a_rom_loaded_image_goes_to_the_boot_offset() {
-    let elf = support::elf(
-        &[section(".rodata", 0x3c00_0020, noise(3, 100))],
-        Options { entry: 0x3c00_0020, ..Options::default() },
-    );
+    let elf = support::elf(&[section(".text", 0x4200_0020, noise(3, 100))], Options::default());
     let image = build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes;
     let parts = PlanParts {
         boot: BootLayout::Rom,

@@ -48,7 +48,7 @@ pub use module::{MODULE_FILE, ModuleOptions, rust_module};
 pub use read::{project_target, project_target_file};
 pub use region::Room;
 pub use script::esp_idf::esp_idf;
-pub use script::tinygo::{TinyGoFiles, tinygo};
+pub use script::tinygo::{TINYGO_APART, TINYGO_DUMMY, TinyGoFiles, tinygo, tinygo_apart};
 pub use spec::{
     ArenaSpec, At, Base, HeapSpec, Linker, ReserveSpec, SectionSpec, Spec, StableSpec, StackSpec,
 };

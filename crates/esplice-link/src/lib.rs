@@ -31,5 +31,5 @@ pub use diff::{Change, Difference, diff};
 pub use draw::{to_html, to_svg};
 pub use error::LinkError;
 pub use inputs::{Initialised, initialised};
-pub use map::{Item, Kind, MemoryMap, RegionMap, map};
+pub use map::{Item, Kind, MemoryMap, Overlap, RegionMap, map};
 pub use pieces::{Fate, Piece, Pieces, compare_pieces};

@@ -5,7 +5,8 @@
 //! flash operations (page programs and erases) likewise.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -260,8 +261,8 @@ impl FaultPlan {
     /// # Errors
     /// [`FaultPlanError::Read`] and [`FaultPlanError::InFile`].
     pub fn open(path: &Path) -> Result<FaultPlan, FaultPlanError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| FaultPlanError::Read { path: path.into(), source })?;
+        let text =
+            read(path).map_err(|source| FaultPlanError::Read { path: path.into(), source })?;
         FaultPlan::parse(&text)
             .map_err(|error| FaultPlanError::InFile { path: path.into(), error: Box::new(error) })
     }
@@ -292,6 +293,19 @@ impl FaultPlan {
         }
         Ok(plan)
     }
+}
+
+/// Bytes of the largest file that is read.
+const LARGEST: u64 = 1 << 20;
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        let message = format!("it has more than {LARGEST} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(text)
 }
 
 /// A table of the file, and how it is called in messages.
@@ -518,5 +532,15 @@ mod tests {
             check(&text, Err(message));
         }
         assert!(matches!(FaultPlan::parse("[["), Err(FaultPlanError::Toml(_))));
+    }
+
+    #[test]
+    fn no_file_is_read_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("faults.toml");
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(2 * LARGEST).unwrap();
+        let error = FaultPlan::open(&path).unwrap_err().to_string();
+        assert!(error.ends_with("it has more than 1048576 bytes"), "{error}");
     }
 }

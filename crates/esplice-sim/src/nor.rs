@@ -99,7 +99,8 @@ impl Nor {
         let (file, created) = open_or_create(path).map_err(refused)?;
         let found = file.metadata().map_err(refused)?;
         if !found.is_file() {
-            return Err(refused(io::Error::other("is not a regular file")));
+            let message = "is not a regular file";
+            return Err(refused(io::Error::new(io::ErrorKind::InvalidInput, message)));
         }
         match file.try_lock() {
             Ok(()) => {}
@@ -399,6 +400,12 @@ impl Clone for Nor {
             struck: self.struck.clone(),
         }
     }
+}
+
+/// Whether it is the name that is wrong: nothing that is called so can be a flash file.
+pub fn is_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory};
+    matches!(error.kind(), InvalidFilename | InvalidInput | IsADirectory)
 }
 
 /// The file, and whether it was not there before.

@@ -14,7 +14,7 @@ use esplice_protocol::{Caps, Moment, Port, PortError};
 use crate::{
     Board, Gone, RomImage, SimError,
     fault_plan::{FaultPlan, Struck},
-    nor::{Nor, NorError},
+    nor::{Nor, NorError, is_no_file},
     spec::{Spec, TimeMode},
 };
 
@@ -269,6 +269,9 @@ fn port_error(name: &str, error: SimError) -> PortError {
                 other(name, &SimError::FlashFailed(cause))
             }
         },
+        SimError::FlashFile { ref source, .. } if is_no_file(source) => {
+            PortError::Name { port: name.into(), message: error.to_string() }
+        }
         SimError::FlashFile { ref source, .. } | SimError::RomFile { ref source, .. } => {
             PortError::Io {
                 port: name.into(),

@@ -58,7 +58,39 @@ pub struct StableLink {
 }
 
 /// Is given what the compiler and the linker say, as it comes.
-pub type Hear<'a> = dyn FnMut(&str) + 'a;
+pub type Hear<'a> = dyn FnMut(&Diagnostic) + 'a;
+
+/// A message of the compiler or the linker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnostic {
+    /// `error`, `warning`, `note` or `help`, in the compiler's words.
+    pub level: String,
+    /// The message alone.
+    pub message: String,
+    /// Its code, such as `E0425`.
+    pub code: Option<String>,
+    /// File, line and column that it is about.
+    pub place: Option<(String, u32, u32)>,
+    /// All of it, as people are to read it.
+    pub rendered: String,
+}
+
+impl From<cargo_metadata::diagnostic::Diagnostic> for Diagnostic {
+    fn from(told: cargo_metadata::diagnostic::Diagnostic) -> Diagnostic {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let primary = told.spans.iter().find(|span| span.is_primary);
+        Diagnostic {
+            level: format!("{:?}", told.level).to_ascii_lowercase(),
+            code: told.code.map(|code| code.code),
+            place: primary.map(|span| {
+                (span.file_name.clone(), number(span.line_start), number(span.column_start))
+            }),
+            rendered: told.rendered.unwrap_or_else(|| told.message.clone()),
+            message: told.message,
+        }
+    }
+}
 
 /// An ELF fresh from the compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +181,7 @@ fn build(
     }
     command.envs(toolchain.variables());
     command.envs(options.variables.iter().map(|(name, value)| (name, value)));
-    let mut deaf = |_: &str| {};
+    let mut deaf = |_: &Diagnostic| {};
     let hear = match hear {
         Some((_, hear)) => hear,
         None => &mut deaf,
@@ -418,9 +450,7 @@ fn find_executable(
                     made = Some((elf.into_std_path_buf(), artifact.fresh));
                 }
             }
-            Message::CompilerMessage(message) => {
-                hear(message.message.rendered.as_deref().unwrap_or_default());
-            }
+            Message::CompilerMessage(message) => hear(&message.message.into()),
             _ => {}
         }
     }

@@ -29,7 +29,9 @@ mod project;
 mod scripts;
 mod tinygo;
 
-pub use cargo::{Artifact, CargoOptions, Hear, StableLink, build_cargo, build_cargo_heard};
+pub use cargo::{
+    Artifact, CargoOptions, Diagnostic, Hear, StableLink, build_cargo, build_cargo_heard,
+};
 pub use environment::{SOURCE_DATE_EPOCH, outer_cargo_variables};
 pub use error::{ErrorKind, ToolchainError};
 pub use find::{Origin, RustToolchain, find_rust};

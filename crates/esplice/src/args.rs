@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
-use esplice_monitor::Filter;
+use esplice_monitor::{Addresses, Filter};
 
 use crate::{
     exit::Failure,
@@ -241,9 +241,16 @@ pub struct WatchArgs {
     /// ELF of the chip's mask ROM, or a directory of ROMs' ELFs, for the ROM's functions in panics
     #[arg(long, value_name = "PATH")]
     pub rom: Option<PathBuf>,
-    /// Pass terminal escape sequences of the board on
+    /// Pass terminal escape sequences of the board on, and look for texts in its raw bytes
     #[arg(long)]
     pub raw: bool,
+    /// Addresses outside of panics to decode: reports, those of known reports and of backtraces, all,
+    /// those in any line, or none [default: reports]
+    #[arg(long, value_name = "WHICH", value_parser = value::addresses)]
+    pub decode: Option<Addresses>,
+    /// Let the firmware reset itself as often as it likes: that is no boot loop
+    #[arg(long)]
+    pub allow_resets: bool,
     /// Show lines of the log of these levels alone, such as warn,wifi=debug
     #[arg(long, value_name = "RULES", value_parser = value::filter)]
     pub filter: Option<Filter>,
@@ -262,4 +269,16 @@ pub struct WatchArgs {
     /// Wait for a port that goes away, also where something is expected
     #[arg(long)]
     pub reconnect: bool,
+    /// Parts of the names of tests that count, of those that the board runs: cargo test's arguments
+    #[arg(long, value_name = "TEXT", hide = true, allow_hyphen_values = true)]
+    pub test_filter: Vec<String>,
+    /// Parts of the names of tests that do not count
+    #[arg(long, value_name = "TEXT", hide = true, allow_hyphen_values = true)]
+    pub test_skip: Vec<String>,
+    /// Both are whole names
+    #[arg(long, hide = true)]
+    pub test_exact: bool,
+    /// List the names of the board's tests
+    #[arg(long, hide = true)]
+    pub test_list: bool,
 }

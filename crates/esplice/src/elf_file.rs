@@ -70,6 +70,8 @@ pub fn read(
         _ => Vec::new(),
     };
     file.seek(SeekFrom::Start(start))?;
+    // What can't be had is an error, which the line after it would not report.
+    Vec::<u8>::new().try_reserve_exact(len as usize)?;
     // Comes as zeros from the system, page by page once it is written to.
     let mut bytes = vec![0; len as usize];
     let (head, rest) = bytes.split_at_mut(PIECE);

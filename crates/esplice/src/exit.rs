@@ -1,6 +1,6 @@
 //! The one table of exit codes, and the error that carries one of them.
 
-use std::{fmt, ops::RangeInclusive};
+use std::{fmt, io, ops::RangeInclusive};
 
 use esplice_chip::ChipError;
 use esplice_flash::{ErrorClass, FlashError};
@@ -9,7 +9,10 @@ use esplice_layout::LayoutError;
 use esplice_link::{Defect, LinkError};
 use esplice_monitor::MonitorError;
 use esplice_protocol::PortError;
-use esplice_sim::SimError;
+use esplice_sim::{
+    SimError,
+    nor::{NorError, is_no_file},
+};
 use esplice_toolchain::{ErrorKind, ToolchainError};
 
 /// How a command ends.
@@ -219,6 +222,8 @@ impl From<ToolchainError> for Failure {
 impl From<PortError> for Failure {
     fn from(error: PortError) -> Failure {
         let exit = match &error {
+            // The machine's fault, as for any other file that is written.
+            PortError::Io { source, .. } if is_full(source) => Exit::Internal,
             PortError::NotFound { .. }
             | PortError::Busy { .. }
             | PortError::Permission { .. }
@@ -246,10 +251,39 @@ impl From<SimError> for Failure {
             | SimError::RomNoCode { .. }
             | SimError::RomPlace { .. }
             | SimError::RomDiffers { .. } => Exit::BadInput,
+            SimError::FlashFile { source, .. } => of_flash_file(source),
+            SimError::FlashFailed(cause) => of_flash(cause),
+            SimError::Stopped { source, .. } => match &**source {
+                SimError::FlashFailed(cause) => of_flash(cause),
+                _ => Exit::Port,
+            },
             _ => Exit::Port,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }
+}
+
+/// The exit code for a virtual board whose flash failed.
+fn of_flash(error: &NorError) -> Exit {
+    match error {
+        NorError::File { source, .. } => of_flash_file(source),
+        _ => Exit::Port,
+    }
+}
+
+/// The exit code for what the system says of a virtual board's flash file.
+fn of_flash_file(error: &io::Error) -> Exit {
+    match error {
+        error if is_full(error) => Exit::Internal,
+        error if is_no_file(error) => Exit::Usage,
+        _ => Exit::Port,
+    }
+}
+
+/// Whether there is no room for what was to be written.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull)
 }
 
 impl From<FlashError> for Failure {
@@ -274,7 +308,10 @@ impl From<FlashError> for Failure {
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Failure {
         let exit = match &error {
-            ImageError::FlashFreq { .. } | ImageError::FlashSize { .. } => Exit::Usage,
+            ImageError::FlashFreq { .. }
+            | ImageError::FlashSize { .. }
+            | ImageError::SecurePad { .. }
+            | ImageError::MmuPageSize { by_descriptor: false, .. } => Exit::Usage,
             // All else is the ELF's.
             _ => Exit::BadInput,
         };
@@ -347,5 +384,7 @@ mod tests {
         check(PortError::Interrupted, Exit::Interrupted, None);
         let source = std::io::Error::other("odd");
         check(PortError::Io { port: port(), source }, Exit::Port, None);
+        let source = io::ErrorKind::StorageFull.into();
+        check(PortError::Io { port: port(), source }, Exit::Internal, None);
     }
 }

@@ -9,11 +9,11 @@ use esplice_image::{
     build_direct_image, build_image, build_rom_image, is_rom_program, make_direct_plan, make_plan,
     second_stage_for,
 };
-use esplice_toolchain::{CargoOptions, TinyGoOptions, build_tinygo};
+use esplice_toolchain::{CargoOptions, RustToolchain, TinyGoOptions, build_tinygo};
 
 use crate::{
     elf_file::Elf,
-    event::StageState,
+    event::{Event, StageState},
     exit::{Exit, Failure},
     interrupt::Interrupt,
     layout, linking,
@@ -78,6 +78,9 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
+        if shell.is_json() {
+            shell.event(&compiler(&artifact.toolchain));
+        }
         linking::tell(&artifact, options.stable.is_some(), shell);
         let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &options.layout {
@@ -105,6 +108,13 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
+        let (major, minor, patch) = artifact.tinygo.version;
+        shell.event(&Event::Compiler {
+            name: "tinygo",
+            version: Some(format!("{major}.{minor}.{patch}")),
+            program: artifact.tinygo.program.display().to_string(),
+            target: artifact.target.clone(),
+        });
         let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &layout {
             layout::hold(&elf.bytes, layout, shell)?;
@@ -275,6 +285,19 @@ impl Firmware {
     }
 }
 
+/// The compiler of a toolchain, as an event; it is asked for its version.
+fn compiler(toolchain: &RustToolchain) -> Event {
+    let mut rustc = std::process::Command::new(&toolchain.rustc);
+    let asked = rustc.arg("--version").envs(toolchain.variables()).output();
+    let version = asked.ok().filter(|output| output.status.success());
+    Event::Compiler {
+        name: "rustc",
+        version: version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        program: toolchain.rustc.display().to_string(),
+        target: toolchain.target.clone(),
+    }
+}
+
 /// The image of an ELF that the ROM loads: its header as TinyGo writes it, save for what the user
 /// has set.
 fn rom_image(
@@ -341,9 +364,11 @@ pub fn plan_of_image(
     }
 }
 
-/// The chip that an ELF names.
+/// The chip that an ELF names, or that TinyGo linked it for.
 pub fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
-    let Some(name) = esplice_image::elf_chip_name(elf) else { return Ok(None) };
+    let Some(name) = esplice_image::elf_chip_name(elf) else {
+        return Ok(esplice_image::rom_program_chip(elf));
+    };
     let chip = esplice_chip::find(&name).map_err(|error| {
         // The name is the file's and not the user's, who gets no other suggested.
         of_file(path, Failure::input(format!("ELF is for {name:?}: {error}")))

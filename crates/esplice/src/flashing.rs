@@ -99,6 +99,7 @@ pub fn start(
 ) -> Result<Option<Moment>, Failure> {
     let baud = baud.unwrap_or(chip.loader.initial_baud);
     let port = board.port.as_mut();
+    shell.stage("start", event::StageState::Started);
     let since = esplice_flash::start(port, chip, baud, &mut |event| tell(event, shell))?;
     if since.is_some() && !port.caps().lines {
         shell.status(&format!(
@@ -106,6 +107,7 @@ pub fn start(
             port.name()
         ));
     }
+    shell.stage("start", event::StageState::Done);
     Ok(since)
 }
 
@@ -170,7 +172,7 @@ pub fn tell(event: FlashEvent, shell: &mut Shell) {
         }
         FlashEvent::Verified { name, offset, len, hash } => {
             shell.fact(&format!("Hash of data verified ({name}: {len} bytes at {offset})"));
-            shell.event(&Event::Verified { offset: offset.0, len, hash });
+            shell.event(&Event::Verified { name, offset: offset.0, len, hash, algorithm: "md5" });
         }
         FlashEvent::Warning { message } => shell.warning(&message),
         FlashEvent::Statistics(numbers) => {

@@ -13,7 +13,7 @@ use std::{
 use esplice_monitor::Symbols;
 use esplice_sim::{Board, Counters, RomNames, TraceEvent, TraceWhat, Traced};
 
-use crate::{exit::Failure, source};
+use crate::{exit::Failure, printable::printable, source};
 
 /// Most registers without a device that the summary names.
 const MOST_UNKNOWN: usize = 24;
@@ -80,7 +80,7 @@ impl Inspector {
             Arc::new(move |traced: &Traced| {
                 if let Ok(mut out) = out.lock() {
                     // A trace that nobody reads any more is no reason to stop the board.
-                    let _ = writeln!(out, "{}", line(traced, &named));
+                    let _ = writeln!(out, "{}", printable(&line(traced, &named)));
                 }
             }),
         );

@@ -1,5 +1,5 @@
 //! Ctrl-C: the first asks the work to stop, so that the board is left in a known state; the second
-//! ends the program.
+//! ends the program. Other signals that stop or end it find the terminal as the shell expects it.
 
 use std::sync::{
     Arc,
@@ -31,6 +31,8 @@ impl Interrupt {
         };
         // Without a handler Ctrl-C just ends the program, which is no reason to refuse to work.
         let _ = ctrlc::set_handler(handler);
+        #[cfg(unix)]
+        give_terminal_back();
         interrupt
     }
 
@@ -58,4 +60,28 @@ impl Interrupt {
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.ports)
     }
+}
+
+/// Restores the terminal before SIGQUIT ends the program or SIGTSTP stops it, and takes it again when it
+/// goes on.
+#[cfg(unix)]
+fn give_terminal_back() {
+    use signal_hook::{
+        consts::{SIGCONT, SIGQUIT, SIGTSTP},
+        iterator::Signals,
+        low_level::emulate_default_handler,
+    };
+    // Without it these signals do what they always do.
+    let Ok(mut signals) = Signals::new([SIGQUIT, SIGTSTP, SIGCONT]) else { return };
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGCONT {
+                watching::resume_terminal();
+            } else {
+                watching::suspend_terminal();
+                // A stopped program goes on from here.
+                let _ = emulate_default_handler(signal);
+            }
+        }
+    });
 }

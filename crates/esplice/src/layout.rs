@@ -5,9 +5,10 @@ use std::path::Path;
 
 use esplice_chip::Chip;
 use esplice_layout::{Amount, Base, Layout, LayoutError, explain, missing_script};
-use esplice_toolchain::{Artifact, CargoOptions, build_cargo_heard};
+use esplice_toolchain::{Artifact, CargoOptions, Diagnostic, build_cargo_heard};
 
 use crate::{
+    event::{Event, Place},
     exit::{Exit, Failure},
     project::Project,
     shell::Shell,
@@ -51,11 +52,14 @@ pub fn compile(
     shell: &mut Shell,
 ) -> Result<Artifact, Failure> {
     let mut said = String::new();
-    let colors = shell.has_colors();
-    let built = build_cargo_heard(directory, chip, options, colors, &mut |text| {
-        said.push_str(text);
-        if missing_script(text).is_none() {
-            shell.compiler(text);
+    // Programs get the text of an event, in which colours would be in the way.
+    let colors = shell.has_colors() && !shell.is_json();
+    let built = build_cargo_heard(directory, chip, options, colors, &mut |diagnostic| {
+        shell.event(&event(diagnostic));
+        said.push_str(&diagnostic.rendered);
+        // The failure says in one line what the linker says in hundreds.
+        if missing_script(&diagnostic.rendered).is_none() {
+            shell.compiler(&diagnostic.rendered);
         }
     });
     built.map_err(|error| {
@@ -84,6 +88,18 @@ fn without_script(script: &str) -> Failure {
     Failure::new(Exit::BuildFailed, message).hint(format!(
         "give it in .cargo/config.toml: rustflags = [\"-C\", \"link-arg=-T{script}\"]"
     ))
+}
+
+/// What the compiler says, as an event.
+fn event(diagnostic: &Diagnostic) -> Event {
+    let place = diagnostic.place.clone();
+    Event::Diagnostic {
+        level: diagnostic.level.clone(),
+        message: diagnostic.message.clone(),
+        code: diagnostic.code.clone(),
+        place: place.map(|(file, line, column)| Place { file, line, column }),
+        rendered: diagnostic.rendered.clone(),
+    }
 }
 
 /// How much of what the linker had no room for would fit: linked once more, with all that is left in

@@ -23,6 +23,8 @@ use serde_json::json;
 pub use self::asked::asked;
 use crate::{
     exit::{Exit, Failure},
+    outputs,
+    printable::printable_message,
     project::Project,
     shell::Shell,
 };
@@ -99,7 +101,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 fn fail(message: &str) -> ExitCode {
     #[allow(clippy::print_stderr)]
     {
-        eprintln!("esplice-ld: error: {message}");
+        eprintln!("esplice-ld: error: {}", printable_message(message));
     }
     ExitCode::FAILURE
 }
@@ -223,7 +225,7 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     if let Some(unread) = unread {
         report.warning = Some(format!("laid out anew: {unread}"));
     }
-    if let Err(error) = write_beside(&record_path, &outcome.record.to_bytes()) {
+    if let Err(error) = outputs::replace(&record_path, &outcome.record.to_bytes()) {
         let path = record_path.display();
         report.warning = Some(format!("no record for the next link: {path}: {error}"));
     }
@@ -309,17 +311,6 @@ fn read_inputs(line: &CommandLine) -> (Vec<InputFile>, Vec<(usize, PathBuf)>) {
     (inputs, places)
 }
 
-/// A file is there whole or not at all.
-fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    fs::write(&name, bytes)?;
-    fs::rename(&name, path)
-}
-
 /// What a link did, for whoever started it: rustc keeps the linker's words to itself.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -379,13 +370,13 @@ impl Report {
             "seconds": self.seconds,
         });
         // Nothing depends on it.
-        let _ = write_beside(path, format!("{value:#}\n").as_bytes());
+        let _ = outputs::replace(path, format!("{value:#}\n").as_bytes());
     }
 
     fn tell(&self) {
         #[allow(clippy::print_stderr)]
         if let Some(warning) = &self.warning {
-            eprintln!("esplice-ld: warning: {warning}");
+            eprintln!("esplice-ld: warning: {}", printable_message(warning));
         }
     }
 }

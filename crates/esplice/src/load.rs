@@ -1,6 +1,6 @@
 //! What is to be flashed, decided as far as it can be without a board.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{
@@ -18,13 +18,16 @@ use crate::{
     interrupt::Interrupt,
     outputs::Names,
     ports::{self, Board},
-    project::Project,
+    project::{Project, inside_root},
     shell::Shell,
     source::{self, Source},
 };
 
 /// Bytes of an erase sector, at one of which all begins that is written.
 const SECTOR: u32 = PartitionTable::SECTOR_LEN;
+
+/// Bytes of the largest plan that is read.
+const LARGEST_PLAN: u64 = 1 << 20;
 
 /// What goes into flash, and for which chip.
 #[derive(Debug)]
@@ -45,16 +48,15 @@ pub enum Load {
     Writes(Vec<Write>),
 }
 
-/// The plan for an image: the one beside it, if it is for these bytes, else what its header says.
+/// The plan for an image: the one next to it, or else what its header says.
 fn image_plan(
     path: &Path,
     bytes: &[u8],
     project: &Project,
-    shell: &mut Shell,
 ) -> Result<(FlashPlan, &'static Chip), Failure> {
     let target = project.target.as_ref().map(|target| target.value);
     let boot = project.boot.as_ref().map(|boot| boot.value);
-    let plan = plan_beside(path, bytes, shell);
+    let plan = plan_beside(path, bytes)?;
     if Content::of(bytes) == Content::DirectImage {
         return direct_plan(path, bytes, boot, plan, target);
     }
@@ -141,23 +143,37 @@ fn elf_hash(bytes: &[u8]) -> Option<[u8; 32]> {
     info.descriptor.as_ref().map(|descriptor| descriptor.elf_sha256)
 }
 
-/// The plan that `build` wrote beside the image at `path`, if all its hashes match.
-fn plan_beside(path: &Path, bytes: &[u8], shell: &mut Shell) -> Option<FlashPlan> {
-    let beside = Names::plan_beside(path)?;
-    let text = std::fs::read_to_string(&beside).ok()?;
+/// The plan that `build` wrote next to the image at `path`; none if there is none. One that does not
+/// belong to the image is refused: it may name another bootloader and table than what would be written
+/// without it.
+fn plan_beside(path: &Path, bytes: &[u8]) -> Result<Option<FlashPlan>, Failure> {
+    let Some(beside) = Names::plan_beside(path) else { return Ok(None) };
+    let (shown, image) = (beside.display(), path.display());
+    let refused = |why: String| {
+        let message = format!("{shown} does not belong to {image}: {why}");
+        Failure::new(Exit::PlanRefused, message).hint(format!(
+            "build again, or remove {shown} to flash {image} by what its header says"
+        ))
+    };
+    let text = match source::read_up_to(&beside, LARGEST_PLAN) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refused(format!("it cannot be read: {error}"))),
+        Ok(text) => String::from_utf8(text).map_err(|_| refused("it is not UTF-8".into()))?,
+    };
     let directory = beside.parent().unwrap_or(Path::new(""));
-    let shown = beside.display();
-    match FlashPlan::from_json(&text, |file| source::read_bounded(&directory.join(file))) {
-        Ok(plan) if plan.write(WriteKind::App).is_some_and(|app| app.data == bytes) => Some(plan),
-        Ok(_) => {
-            shell.status(&format!("{shown} is not for {}: its header decides", path.display()));
-            None
+    let plan = FlashPlan::from_json(&text, |file, most| {
+        // The image itself was named by the user, wherever it is.
+        if path.file_name().is_some_and(|name| name == file) {
+            return Ok(bytes.to_vec());
         }
-        Err(error) => {
-            shell.status(&format!("{shown} is not used: {error}"));
-            None
-        }
+        let file = inside_root(directory, Path::new(file)).map_err(io::Error::other)?;
+        source::read_first(&file, most)
+    });
+    let plan = plan.map_err(|error| refused(error.to_string()))?;
+    if plan.write(WriteKind::App).is_none_or(|app| app.data != bytes) {
+        return Err(refused("it is for another app".into()));
     }
+    Ok(Some(plan))
 }
 
 impl Job {
@@ -197,7 +213,7 @@ impl Job {
         let target = project.target.as_ref().map(|target| target.value);
         match Source::from_args(args, Wanted::Whole)? {
             Source::Image { path, bytes } => {
-                let (plan, chip) = image_plan(&path, &bytes, project, shell)?;
+                let (plan, chip) = image_plan(&path, &bytes, project)?;
                 check_target(&path, chip, target)?;
                 let hash = elf_hash(&bytes);
                 let elf = hash.and_then(|hash| backtrace::beside(&path, &hash, shell));

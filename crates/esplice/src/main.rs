@@ -15,15 +15,18 @@ mod firmware;
 mod flash_file;
 mod flashing;
 mod habits;
+mod harness;
 mod inspect;
 mod interrupt;
 mod layout;
 mod linking;
 mod load;
+mod output_place;
 mod outputs;
 mod places;
 mod port_trouble;
 mod ports;
+mod printable;
 mod project;
 mod remembered;
 mod sectors;
@@ -36,6 +39,8 @@ mod value;
 mod watching;
 
 use std::{
+    ffi::OsString,
+    io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     sync::Mutex,
@@ -47,7 +52,8 @@ use crate::{
     commands::Command,
     exit::{Exit, Failure},
     interrupt::Interrupt,
-    shell::{Format, Shell},
+    printable::{printable, printable_colored, without_false_heads},
+    shell::{Format, Shell, may_color},
 };
 
 /// ESP32 firmware from source to a running, verified board
@@ -76,10 +82,11 @@ fn main() -> ExitCode {
     if linking::is_asked(&args) {
         return linking::run(args.into_iter().skip(1).collect());
     }
-    let exit = match Cli::try_parse_from(habits::rewritten(std::env::args_os())) {
+    let exit = match Cli::try_parse_from(rewritten(std::env::args_os().collect())) {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
             let interrupt = Interrupt::listen();
+            shell.listen_to(&interrupt);
             let result = guarded(|| cli.command.run(&mut shell, &interrupt));
             let exit = match result {
                 Ok(()) => Exit::Done,
@@ -95,11 +102,27 @@ fn main() -> ExitCode {
     ExitCode::from(exit.number())
 }
 
+/// The arguments, with words of other tools and of cargo's tests in this program's own.
+fn rewritten(words: Vec<OsString>) -> Vec<OsString> {
+    use clap::CommandFactory as _;
+    harness::rewritten(habits::rewritten(words), &Cli::command())
+}
+
 /// What clap has to say: the help, the version, or what is wrong with the arguments.
 fn misused(error: &clap::Error) -> Exit {
+    // What the user has typed is in it.
+    let text = |colors: bool| {
+        let rendered = error.render();
+        if colors {
+            without_false_heads(&printable_colored(&rendered.ansi().to_string(), true))
+        } else {
+            without_false_heads(&printable(&rendered.to_string()))
+        }
+    };
     if !error.use_stderr() {
         // A closed pipe is no error.
-        let _ = error.print();
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(text(may_color(&stdout)).as_bytes());
         return Exit::Done;
     }
     let args: Vec<_> = std::env::args_os().skip(1).collect();
@@ -112,7 +135,8 @@ fn misused(error: &clap::Error) -> Exit {
         shell.error(&Failure::usage(first.trim_start_matches("error: ")));
         return shell.finish(Exit::Usage);
     }
-    let _ = error.print();
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text(may_color(&stderr)).as_bytes());
     Exit::Usage
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     exit::{Exit, Failure},
+    output_place::{OutputPlace, cannot_write, followed, write_stream},
     shell::Shell,
     source,
 };
@@ -59,58 +60,148 @@ impl Names {
     }
 }
 
-/// A file on its way: beside its place, under another name.
+/// An output that is ready to be put into its place.
 #[derive(Debug)]
 pub struct Staged {
-    /// None where the place holds these bytes already.
-    file: Option<tempfile::NamedTempFile>,
-    path: PathBuf,
+    /// As the user named it.
+    named: PathBuf,
+    ready: Ready,
     /// The directories that were made for it, the outermost first.
     made: Vec<PathBuf>,
 }
 
+#[derive(Debug)]
+enum Ready {
+    /// Written beside `place`, which it will replace.
+    File { file: tempfile::TempPath, place: PathBuf },
+    /// The file at `place` holds these bytes already.
+    There { place: PathBuf, identity: Identity },
+    /// Bytes for a pipe or device.
+    Stream { stream: fs::File, bytes: Vec<u8> },
+    /// Done, or given up.
+    Nothing,
+}
+
 impl Staged {
-    /// Writes `bytes` beside `path`. A failure takes nothing away.
-    pub fn write(path: &Path, bytes: &[u8]) -> Result<Staged, Failure> {
+    /// Writes `bytes` beside `place`, or keeps them for a pipe or device. A failure takes nothing away.
+    pub fn write(place: &OutputPlace, bytes: &[u8]) -> Result<Staged, Failure> {
+        let named = place.named();
+        let cannot = |error: io::Error| cannot_write(named, &error);
+        let mut staged = Staged { named: named.to_owned(), ready: Ready::Nothing, made: vec![] };
+        if let Some(stream) = place.stream().map_err(cannot)? {
+            staged.ready = Ready::Stream { stream, bytes: bytes.to_vec() };
+            return Ok(staged);
+        }
+        let path = place.file().unwrap_or(named);
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        if path.is_dir() {
-            return Err(cannot(path, &io::Error::from(io::ErrorKind::IsADirectory)));
-        }
-        let made = made_directories(directory).map_err(|e| cannot(path, &e))?;
-        let mut staged = Staged { file: None, path: path.to_owned(), made };
+        staged.made = made_directories(directory).map_err(cannot)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".esplice-").suffix(".tmp");
         // As plain files are made: the user's umask decides.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(directory).map_err(|e| cannot(path, &e))?;
-        file.write_all(bytes).map_err(|e| cannot(path, &e))?;
-        staged.file = Some(file);
+        let mut file = builder.tempfile_in(directory).map_err(cannot)?;
+        file.write_all(bytes).map_err(cannot)?;
+        // Closed at once: a command may write more files than it may have open.
+        staged.ready = Ready::File { file: file.into_temp_path(), place: path.to_owned() };
         Ok(staged)
     }
 
     /// [`Staged::write`] for files that may be there already: one that holds these bytes gets the time of
     /// now and no others, which is faster, and spares the disk.
-    pub fn write_changed(path: &Path, bytes: &[u8]) -> Result<Staged, Failure> {
-        if holds(path, bytes).unwrap_or(false) {
-            return Ok(Staged { file: None, path: path.to_owned(), made: Vec::new() });
+    pub fn write_changed(place: &OutputPlace, bytes: &[u8]) -> Result<Staged, Failure> {
+        if let Some(path) = place.file()
+            && let Ok(Some(identity)) = holds(path, bytes)
+        {
+            let ready = Ready::There { place: path.to_owned(), identity };
+            return Ok(Staged { named: place.named().to_owned(), ready, made: vec![] });
         }
-        Staged::write(path, bytes)
+        Staged::write(place, bytes)
+    }
+
+    /// The directory that will change.
+    fn directory(&self) -> Option<PathBuf> {
+        let place = match &self.ready {
+            Ready::File { place, .. } | Ready::There { place, .. } => place,
+            Ready::Stream { .. } | Ready::Nothing => return None,
+        };
+        match place.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => Some(parent.to_owned()),
+            _ => Some(PathBuf::from(".")),
+        }
+    }
+
+    /// Refuses what is not as it was when this was made ready.
+    fn check(&self) -> Result<(), Failure> {
+        let changed = |what: &str| {
+            let message = format!("{} {what} meanwhile", self.named.display());
+            Err(Failure::new(Exit::Internal, message)
+                .hint("another program writes the same files; run it again"))
+        };
+        match &self.ready {
+            Ready::There { place, identity } => match fs::metadata(place) {
+                Ok(found) if Identity::of(&found) == *identity => Ok(()),
+                _ => changed("was replaced"),
+            },
+            Ready::File { place, .. } => match fs::symlink_metadata(place) {
+                Ok(found) if !found.is_file() => changed("has become something else"),
+                _ => Ok(()),
+            },
+            Ready::Stream { .. } | Ready::Nothing => Ok(()),
+        }
     }
 }
 
 /// What was not committed goes, and the directories made for it.
 impl Drop for Staged {
     fn drop(&mut self) {
-        drop(self.file.take());
+        self.ready = Ready::Nothing;
         for directory in self.made.iter().rev() {
             // One that holds something else by now stays.
             let _ = fs::remove_dir(directory);
         }
     }
+}
+
+/// What tells one file from another that has taken its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    /// Device and number; of systems that have none, nothing.
+    number: (u64, u64),
+    len: u64,
+}
+
+impl Identity {
+    fn of(metadata: &fs::Metadata) -> Identity {
+        #[cfg(unix)]
+        let number = {
+            use std::os::unix::fs::MetadataExt as _;
+            (metadata.dev(), metadata.ino())
+        };
+        #[cfg(not(unix))]
+        let number = (0, 0);
+        Identity { number, len: metadata.len() }
+    }
+}
+
+/// Replaces the file at `path`, or the one that a symlink there leads to, as a whole.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = followed(path)?;
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(directory)?;
+    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut file =
+        tempfile::Builder::new().prefix(".esplice-").suffix(".tmp").tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 /// Makes `directory` and those above it that are missing; gives those it made, the outermost first.
@@ -130,36 +221,106 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Writes `bytes` beside `path`, unless that holds them already. A failure takes nothing away.
+    /// Makes `bytes` ready for `path`, unless that holds them already. A failure takes nothing away.
     pub fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-        self.files.push(Staged::write_changed(path, bytes)?);
+        self.add_at(&OutputPlace::find(path)?, bytes)
+    }
+
+    /// [`Outputs::add`] for a place that was found before.
+    pub fn add_at(&mut self, place: &OutputPlace, bytes: &[u8]) -> Result<(), Failure> {
+        self.files.push(Staged::write_changed(place, bytes)?);
         Ok(())
     }
 
-    /// Takes in a file that was written apart.
+    /// Adds a file that was made ready apart.
     pub fn add_staged(&mut self, staged: Staged) {
         self.files.push(staged);
     }
 
-    /// Gives all files their names, and tells which directories were made for them.
+    /// Puts all files into their places, in the order in which they were added, and reports which
+    /// directories were made for them. Two programs that write to one directory do it one after the
+    /// other, so that what is there at the end is all of one of them.
     pub fn commit(mut self, shell: &mut Shell) -> Result<(), Failure> {
         let mut told: Option<PathBuf> = None;
-        for mut staged in std::mem::take(&mut self.files) {
-            let Some(file) = staged.file.take() else {
-                touch(&staged.path);
-                continue;
-            };
-            file.persist(&staged.path).map_err(|e| cannot(&staged.path, &e.error))?;
-            // A mistyped place is seen.
-            if let Some(innermost) = std::mem::take(&mut staged.made).pop()
-                && told.as_ref() != Some(&innermost)
-            {
-                shell.status(&format!("Made the directory {}", innermost.display()));
-                told = Some(innermost);
+        let mut files = std::mem::take(&mut self.files);
+        let locks = Locks::take(&files, shell);
+        files.iter().try_for_each(Staged::check)?;
+        for staged in &mut files {
+            match std::mem::replace(&mut staged.ready, Ready::Nothing) {
+                Ready::File { file, place } => {
+                    file.persist(&place).map_err(|e| cannot_write(&staged.named, &e.error))?;
+                    // A mistyped place is seen.
+                    if let Some(innermost) = std::mem::take(&mut staged.made).pop()
+                        && told.as_ref() != Some(&innermost)
+                    {
+                        shell.status(&format!("Made the directory {}", innermost.display()));
+                        told = Some(innermost);
+                    }
+                }
+                Ready::There { place, .. } => touch(&place),
+                // Nobody else waits for its reader.
+                stream @ Ready::Stream { .. } => staged.ready = stream,
+                Ready::Nothing => {}
+            }
+        }
+        drop(locks);
+        for staged in &files {
+            if let Ready::Stream { stream, bytes } = &staged.ready {
+                write_stream(stream, bytes, || !shell.is_interrupted())
+                    .map_err(|error| cannot_write(&staged.named, &error))?;
             }
         }
         Ok(())
     }
+}
+
+/// Directories that are locked against other programs of this kind, until this goes.
+struct Locks {
+    #[cfg(unix)]
+    _directories: Vec<fs::File>,
+}
+
+impl Locks {
+    /// Locks the directories of `files`. Where that can't be had in time, it goes on without: what is
+    /// mixed then is noticed by its hashes.
+    #[cfg(unix)]
+    fn take(files: &[Staged], shell: &Shell) -> Locks {
+        let real = |staged: &Staged| fs::canonicalize(staged.directory()?).ok();
+        let mut directories: Vec<PathBuf> = files.iter().filter_map(real).collect();
+        // Always in one order, so that no two programs wait for each other.
+        directories.sort();
+        directories.dedup();
+        let lock = |path: &PathBuf| {
+            let directory = fs::File::open(path).ok()?;
+            for _ in 0..LOCK_TRIES {
+                match directory.try_lock() {
+                    Ok(()) => return Some(directory),
+                    Err(fs::TryLockError::WouldBlock) if !shell.is_interrupted() => pause(),
+                    Err(_) => return None,
+                }
+            }
+            None
+        };
+        Locks { _directories: directories.iter().filter_map(lock).collect() }
+    }
+
+    #[cfg(not(unix))]
+    fn take(_: &[Staged], _: &Shell) -> Locks {
+        Locks {}
+    }
+}
+
+/// How often a directory's lock is tried, [`PAUSE`] apart: five seconds.
+#[cfg(unix)]
+const LOCK_TRIES: u32 = 1000;
+#[cfg(unix)]
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Waits for another program of the host's, which no port's clock counts.
+#[cfg(unix)]
+#[allow(clippy::disallowed_methods)]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 /// The first file, for which directories were made, goes last.
@@ -185,22 +346,27 @@ fn touch(path: &Path) {
     let _ = path;
 }
 
-/// Whether the file at `path` holds `bytes`; read piece by piece up to the first difference.
-fn holds(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+/// Whether the file at `path` holds `bytes`, and which file that is; read piece by piece up to the
+/// first difference.
+fn holds(path: &Path, bytes: &[u8]) -> io::Result<Option<Identity>> {
+    // Nothing else is opened: a pipe would wait.
+    if !fs::metadata(path)?.is_file() {
+        return Ok(None);
+    }
     let mut file = fs::File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() != bytes.len() as u64 {
-        return Ok(false);
+        return Ok(None);
     }
     let mut buffer = vec![0; 0x2_0000];
     for piece in bytes.chunks(buffer.len()) {
         let room = &mut buffer[..piece.len()];
         file.read_exact(room)?;
         if room != piece {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    Ok(true)
+    Ok(Some(Identity::of(&metadata)))
 }
 
 /// Whether both are one file.
@@ -208,20 +374,6 @@ pub fn same_file(a: &Path, b: &Path) -> bool {
     match (fs::canonicalize(a), fs::canonicalize(b)) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
-    }
-}
-
-fn cannot(path: &Path, error: &io::Error) -> Failure {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied, StorageFull};
-    let exit = match error.kind() {
-        // The place is wrong, not the machine.
-        NotFound | NotADirectory | IsADirectory | PermissionDenied => Exit::Usage,
-        _ => Exit::Internal,
-    };
-    let failure = Failure::new(exit, format!("cannot write {}: {error}", path.display()));
-    match error.kind() {
-        StorageFull => failure.hint("make room, or give --output another place"),
-        _ => failure,
     }
 }
 
@@ -279,7 +431,8 @@ mod tests {
         outputs.commit(&mut shell()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         // What others put there meanwhile stays.
-        let staged = Staged::write(&there.join("e/f.bin"), b"new").unwrap();
+        let place = OutputPlace::find(&there.join("e/f.bin")).unwrap();
+        let staged = Staged::write(&place, b"new").unwrap();
         fs::write(there.join("e/other"), "other").unwrap();
         drop(staged);
         assert!(there.join("e/other").is_file());
@@ -314,8 +467,9 @@ mod tests {
         let mut last_differs = old.clone();
         last_differs[299_999] = 8;
         let check = |bytes: &[u8], written: bool| {
-            let staged = Staged::write_changed(&path, bytes).unwrap();
-            assert_eq!(staged.file.is_some(), written);
+            let place = OutputPlace::find(&path).unwrap();
+            let staged = Staged::write_changed(&place, bytes).unwrap();
+            assert_eq!(matches!(staged.ready, Ready::File { .. }), written);
             let mut outputs = Outputs::default();
             outputs.add_staged(staged);
             outputs.commit(&mut shell()).unwrap();
@@ -327,5 +481,79 @@ mod tests {
         check(&old[..1000], true);
         check(&[], true);
         check(&[], false);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_its_target_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir(at("elsewhere")).unwrap();
+        fs::write(at("elsewhere/a.bin"), "old").unwrap();
+        for (link, target) in [("a.bin", "elsewhere/a.bin"), ("b.bin", "elsewhere/new.bin")] {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+            let mut outputs = Outputs::default();
+            outputs.add(&at(link), b"new").unwrap();
+            outputs.commit(&mut shell()).unwrap();
+            assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink());
+            assert_eq!(fs::read(at(target)).unwrap(), b"new");
+            replace(&at(link), b"newer").unwrap();
+            assert!(fs::symlink_metadata(at(link)).unwrap().is_symlink());
+            assert_eq!(fs::read(at(target)).unwrap(), b"newer");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_another_program_replaced_is_not_taken_for_this_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("a.bin"), "same").unwrap();
+        let mut outputs = Outputs::default();
+        outputs.add(&at("a.bin"), b"same").unwrap();
+        outputs.add(&at("b.bin"), b"new").unwrap();
+        replace(&at("a.bin"), b"else").unwrap();
+        let failure = outputs.commit(&mut shell()).unwrap_err();
+        assert!(failure.message.ends_with("a.bin was replaced meanwhile"), "{failure}");
+        assert!(!at("b.bin").exists());
+        // A pipe that was put there is not replaced either.
+        let mut outputs = Outputs::default();
+        outputs.add(&at("b.bin"), b"new").unwrap();
+        nix::unistd::mkfifo(&at("b.bin"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        outputs.commit(&mut shell()).unwrap_err();
+        assert!(!fs::symlink_metadata(at("b.bin")).unwrap().is_file());
+    }
+
+    /// Many writers of one set of files: whoever comes last, all files are of one of them.
+    #[cfg(unix)]
+    #[test]
+    fn outputs_of_one_program_are_one_unit() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = ["a.bin", "a.merged.bin", "a.elf", "a.plan.json"];
+        let mut refused = 0;
+        for round in 0..20_u8 {
+            let threads: Vec<_> = (0..4_u8)
+                .map(|thread| {
+                    let at = directory.path().to_owned();
+                    std::thread::spawn(move || {
+                        let mut outputs = Outputs::default();
+                        for name in names {
+                            outputs.add(&at.join(name), &[round % 2, thread % 2]).unwrap();
+                        }
+                        outputs.commit(&mut shell()).is_err()
+                    })
+                })
+                .collect();
+            refused += threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .filter(|refused| *refused)
+                .count();
+            let first = fs::read(directory.path().join(names[0])).unwrap();
+            for name in names {
+                assert_eq!(fs::read(directory.path().join(name)).unwrap(), first, "{name}");
+            }
+        }
+        assert!(refused < 80, "all are refused");
     }
 }

@@ -212,12 +212,8 @@ impl Project {
             origin: Origin::Chip(c.name.clone()),
         });
         let monitor_baud = s.value("monitor", "baud", &value::BAUD, watch.monitor_baud, of_chip)?;
-        // Several texts are an affair of the command line.
-        let asked = (!watch.expect.is_empty()).then(|| watch.expect.join(" "));
-        let expect = match s.text("monitor", "expect", asked)? {
-            Some(set) if watch.expect.is_empty() => vec![set.value],
-            _ => watch.expect,
-        };
+        let asked = (!watch.expect.is_empty()).then_some(watch.expect);
+        let expect = s.list("monitor", "expect", asked)?;
         let usual = (!expect.is_empty())
             .then_some(Settled { value: EXPECT_TIMEOUT, origin: Origin::Default });
         let timeout = s.value("monitor", "timeout", &value::DURATION, watch.timeout, usual)?;
@@ -311,7 +307,7 @@ fn added_target(
 fn add_target(path: &Path) -> Result<Target, Failure> {
     let shown = path.display().to_string();
     let bytes = source::read_up_to(path, LARGEST_TARGET_FILE)
-        .map_err(|e| Failure::input(format!("cannot read {shown}: {e}")))?;
+        .map_err(|error| source::cannot_read(path, &error))?;
     let text = String::from_utf8(bytes)
         .map_err(|e| Failure::input(format!("{shown} is not UTF-8: {}", e.utf8_error())))?;
     Ok(esplice_chip::add_target(&shown, &text)?)
@@ -370,13 +366,29 @@ fn own_target(settings: &Settings, target: Settled<String>) -> Result<String, Fa
     Ok(std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned())
 }
 
-/// A path of a project's file, which stays inside the project.
+/// A path of a project's file, which stays inside the project, also after symlinks are followed.
 pub fn inside_root(root: &Path, path: &Path) -> Result<PathBuf, String> {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if !path.components().all(plain) {
         return Err(format!("{} leaves the project", path.display()));
     }
-    Ok(root.join(path))
+    let joined = root.join(path);
+    let here = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+    let Ok(real_root) = here.canonicalize() else { return Ok(joined) };
+    // What is not there yet, such as an output, is judged by what is above it.
+    for above in joined.ancestors().filter(|above| !above.as_os_str().is_empty()) {
+        let leaves = match (above.canonicalize(), above.symlink_metadata()) {
+            (Ok(real), _) => !real.starts_with(&real_root),
+            // A link to nothing: what would be made there is not in the project for certain.
+            (Err(_), Ok(_)) => true,
+            (Err(_), Err(_)) => continue,
+        };
+        if leaves {
+            return Err(format!("{} leaves the project through a symlink", path.display()));
+        }
+        break;
+    }
+    Ok(joined)
 }
 
 #[cfg(test)]

@@ -1,14 +1,11 @@
 //! The baud rate that worked with each adapter, kept in the user's cache folder from one run to the
 //! next. A file that is damaged, or can't be written, is as good as none.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use esplice_flash::list_ports;
 
-use crate::source;
+use crate::{outputs, source};
 
 /// Adapters that are remembered; the oldest go first.
 const MOST: usize = 100;
@@ -56,7 +53,7 @@ impl Adapter {
         let excess = known.len().saturating_sub(MOST);
         let lines = known.iter().skip(excess).map(|(key, rate)| format!("{rate} {key}\n"));
         // What can't be kept is found out anew the next time.
-        let _ = write(&self.file, &lines.collect::<String>());
+        let _ = outputs::replace(&self.file, lines.collect::<String>().as_bytes());
     }
 }
 
@@ -70,15 +67,6 @@ fn read(file: &Path) -> Vec<(String, u32)> {
         Some((key.to_owned(), rate))
     };
     text.lines().filter_map(pair).collect()
-}
-
-/// Whole or not at all: several programs may write at once.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let beside = folder.join(format!("baud-rates.{}", std::process::id()));
-    fs::write(&beside, text)?;
-    fs::rename(&beside, file)
 }
 
 /// The folder of this program among the user's caches.
@@ -99,6 +87,8 @@ fn cache_folder() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn adapter(file: &Path, key: &str) -> Adapter {

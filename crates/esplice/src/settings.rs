@@ -10,9 +10,12 @@ use std::{
 
 use esplice_chip::nearest;
 use esplice_layout::Spec;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    source,
+};
 
 /// What a key's value has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub enum Kind {
     Switch,
     Number,
     List,
+    /// A text, or a list of texts; one text in the environment, as it may hold commas.
+    Texts,
 }
 
 /// One setting.
@@ -94,7 +99,7 @@ pub const KEYS: &[Key] = &[
     key!("flash", "with-bootloader", Kind::Switch, "write bootloader and partition table too"),
     key!("flash", "partition", Kind::Text, "partition that the app goes to"),
     key!("monitor", "baud", Kind::Number, "baud rate of the firmware's output", "--monitor-baud"),
-    key!("monitor", "expect", Kind::Text, "output to wait for"),
+    key!("monitor", "expect", Kind::Texts, "output to wait for, several in order"),
     key!("monitor", "timeout", Kind::Text, "how long to wait for it"),
     key!("monitor", "rom", Kind::Text, "ELF of the chip's mask ROM, or a directory of such"),
 ];
@@ -149,6 +154,9 @@ pub enum Written {
     Many(Vec<String>),
 }
 
+/// Bytes of the largest `esplice.toml` that is read.
+const LARGEST_FILE: u64 = 1 << 20;
+
 /// All that the environment and the project's file say.
 #[derive(Debug, Default)]
 pub struct Settings {
@@ -170,8 +178,12 @@ impl Settings {
     ) -> Result<Settings, Failure> {
         let mut settings = Settings::default();
         if let Some(path) = find_file(directory) {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|e| Failure::input(format!("cannot read {}: {e}", path.display())))?;
+            let bytes = source::read_up_to(&path, LARGEST_FILE)
+                .map_err(|error| source::cannot_read(&path, &error))?;
+            let text = String::from_utf8(bytes).map_err(|error| {
+                let shown = path.display();
+                Failure::input(format!("{shown} is not UTF-8: {}", error.utf8_error()))
+            })?;
             settings.add_file(&path, &text)?;
         }
         for (name, value) in variables {
@@ -328,19 +340,26 @@ fn written(value: &DeValue<'_>, kind: Kind) -> Result<Written, &'static str> {
             let value = i64::from_str_radix(number.as_str(), number.radix());
             value.map(|n| Written::One(n.to_string())).map_err(|_| "a whole number")
         }
-        (Kind::List, DeValue::Array(items)) => items
-            .iter()
-            .map(|item| match item.get_ref() {
-                DeValue::String(text) => Ok(text.to_string()),
-                _ => Err("a list of texts"),
-            })
-            .collect::<Result<_, _>>()
-            .map(Written::Many),
+        (Kind::List, DeValue::Array(items)) => texts(items).ok_or("a list of texts"),
+        (Kind::Texts, DeValue::String(text)) => Ok(Written::One(text.to_string())),
+        (Kind::Texts, DeValue::Array(items)) => texts(items).ok_or(TEXTS),
         (Kind::Text, _) => Err("a text"),
         (Kind::Switch, _) => Err("true or false"),
         (Kind::Number, _) => Err("a whole number"),
         (Kind::List, _) => Err("a list of texts"),
+        (Kind::Texts, _) => Err(TEXTS),
     }
+}
+
+/// What a key of [`Kind::Texts`] takes.
+const TEXTS: &str = "a text or a list of texts";
+
+fn texts(items: &DeArray<'_>) -> Option<Written> {
+    let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        _ => None,
+    };
+    items.iter().map(text).collect::<Option<_>>().map(Written::Many)
 }
 
 fn unknown(origin: &Origin, name: &str, known: &[&str], what: &str) -> Failure {
@@ -368,6 +387,18 @@ mod tests {
         let mut settings = Settings::default();
         settings.add_file(Path::new(FILE_NAME), text)?;
         Ok(settings)
+    }
+
+    #[test]
+    fn one_text_or_several_are_expected() {
+        let of = |text: &str| read(text).map(|s| s.get("monitor", "expect").unwrap().value.clone());
+        let one = of("[monitor]\nexpect = 'a, b'").unwrap();
+        assert_eq!(one, Written::One("a, b".into()));
+        let several = of("[monitor]\nexpect = ['a, b', '/c/']").unwrap();
+        assert_eq!(several, Written::Many(vec!["a, b".into(), "/c/".into()]));
+        let message = "esplice.toml:2: expect must be a text or a list of texts";
+        refuses("[monitor]\nexpect = 3", message, None);
+        refuses("[monitor]\nexpect = ['a', 3]", message, None);
     }
 
     #[track_caller]

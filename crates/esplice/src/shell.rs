@@ -1,12 +1,18 @@
-//! All that is said: results to stdout, talk to stderr, events as lines of JSON.
+//! All that is said: results to stdout, talk to stderr, events as lines of JSON. Text passes one filter
+//! on its way out ([`crate::printable`]); colours are added here and nowhere else.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::Instant,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     event::{Event, StageState, Summary, to_line},
     exit::{Exit, Failure},
+    interrupt::Interrupt,
+    printable::{printable, printable_colored, printable_message},
 };
 
 /// How a command answers.
@@ -37,11 +43,15 @@ pub struct Shell {
     /// The board's last byte on stdout ended its line.
     board_line_ended: bool,
     /// Bytes of a line of the board's that has not ended yet, with `--format json`.
-    line: Vec<u8>,
+    board_line: Vec<u8>,
     /// The board that talks, where there are several.
     board: Option<String>,
     /// Panics that were told.
     panics: Vec<String>,
+    /// The wish to stop.
+    interrupt: Interrupt,
+    /// When the command began.
+    began: Instant,
     /// What the last event will tell.
     pub summary: Summary,
 }
@@ -62,29 +72,44 @@ const LONGEST_LINE: usize = 4096;
 impl Shell {
     pub fn new(format: Format, quiet: bool) -> Shell {
         let terminal = io::stderr().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Shell {
             format,
             quiet,
-            bars: terminal && !dumb && !quiet && format == Format::Text,
-            colors: terminal && !no_color && !dumb,
+            bars: terminal && !is_dumb() && !quiet && format == Format::Text,
+            colors: may_color(&io::stderr()),
             streams_meet: streams_meet(),
             board_has_stdout: false,
             stdout_closed: false,
             stdout_error: None,
             bar: None,
             board_line_ended: true,
-            line: Vec::new(),
+            board_line: Vec::new(),
             board: None,
             panics: Vec::new(),
+            interrupt: Interrupt::default(),
+            began: now(),
             summary: Summary::default(),
         }
+    }
+
+    /// Takes the wish to stop, for what waits where no port does.
+    pub fn listen_to(&mut self, interrupt: &Interrupt) {
+        self.interrupt = interrupt.clone();
+    }
+
+    /// Whether the user has asked to stop.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupt.is_asked()
     }
 
     /// From here on stdout carries what the board says and nothing else.
     pub fn give_stdout_to_board(&mut self) {
         self.board_has_stdout = true;
+    }
+
+    /// The host's time since the command began, in seconds.
+    pub fn host_seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     pub fn is_json(&self) -> bool {
@@ -104,40 +129,30 @@ impl Shell {
     /// Asks somebody, who answers on standard input.
     pub fn ask(&self, text: &str) {
         // Nobody may be listening, and there is nobody else to tell.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{}", printable(text));
     }
 
     /// Talk: what is being done.
     pub fn status(&mut self, text: &str) {
         if !self.quiet {
-            self.talk(text);
+            self.line(&printable_message(text));
         }
     }
 
     /// A fact that the command is run for: `Chip is ESP32-C3`.
     pub fn fact(&mut self, text: &str) {
-        match self.format {
-            Format::Json => {
-                if !self.quiet {
-                    self.talk(text);
-                }
-            }
-            Format::Text if self.board_has_stdout => {
-                if !self.quiet {
-                    self.talk(text);
-                }
-            }
-            Format::Text => {
-                self.clear_bar();
-                self.stdout(format!("{text}\n").as_bytes());
-            }
+        if self.format == Format::Json || self.board_has_stdout {
+            self.status(text);
+        } else {
+            self.clear_bar();
+            self.stdout(format!("{}\n", printable_message(text)).as_bytes());
         }
     }
 
     /// What the command was asked for: text for people, `value` with `--format json`.
     pub fn result(&mut self, name: &'static str, text: &str, value: serde_json::Value) {
         match self.format {
-            Format::Text => self.stdout(text.as_bytes()),
+            Format::Text => self.stdout(printable(text).as_bytes()),
             Format::Json => self.event(&Event::Result { name, value }),
         }
     }
@@ -155,8 +170,7 @@ impl Shell {
 
     pub fn warning(&mut self, message: &str) {
         self.event(&Event::Warning { message: message.into() });
-        let head = self.paint("warning:", YELLOW);
-        self.talk(&format!("{head} {message}"));
+        self.headed("warning:", YELLOW, message);
     }
 
     /// Whether what goes to stderr may have colours.
@@ -164,9 +178,10 @@ impl Shell {
         self.colors
     }
 
-    /// What the compiler or the linker says, in its own words.
+    /// What the compiler or the linker says, in its own words and colours.
     pub fn compiler(&mut self, text: &str) {
-        self.talk(&format!("{}\n", text.trim_end()));
+        let text = printable_colored(text.trim_end(), self.colors);
+        self.line(&format!("{text}\n"));
     }
 
     /// The firmware's last words, decoded: for people alone, as programs have the event.
@@ -174,6 +189,13 @@ impl Shell {
         if self.panics.len() < MOST_PANICS {
             self.panics.push(text.to_owned());
         }
+        if !self.is_json() {
+            self.talk(text);
+        }
+    }
+
+    /// Addresses that the firmware printed, decoded: for people alone, as programs have the event.
+    pub fn trace(&mut self, text: &str) {
         if !self.is_json() {
             self.talk(text);
         }
@@ -202,11 +224,9 @@ impl Shell {
             message: failure.message.clone(),
             hint: failure.hint.clone(),
         });
-        let head = self.paint("error:", RED);
-        self.talk(&format!("{head} {}", failure.message));
+        self.headed("error:", RED, &failure.message);
         if let Some(hint) = &failure.hint {
-            let head = self.paint("hint:", CYAN);
-            self.talk(&format!("{head} {hint}"));
+            self.headed("hint:", CYAN, hint);
         }
     }
 
@@ -222,8 +242,12 @@ impl Shell {
             self.error(&failure);
             exit = failure.exit;
         }
-        let summary =
-            Summary { ok: exit == Exit::Done, exit: exit.number(), ..self.summary.clone() };
+        let summary = Summary {
+            ok: exit == Exit::Done,
+            exit: exit.number(),
+            host_seconds: self.host_seconds(),
+            ..self.summary.clone()
+        };
         self.event(&Event::Summary(summary));
         exit
     }
@@ -237,7 +261,7 @@ impl Shell {
         let draws = self.bars;
         let bar = self.bar.get_or_insert_with(|| Bar {
             stage: stage.to_owned(),
-            drawn: draws.then(|| new_bar(stage, total)),
+            drawn: draws.then(|| new_bar(&printable(stage), total)),
             told: 0,
         });
         if let Some(drawn) = &bar.drawn {
@@ -263,7 +287,12 @@ impl Shell {
         }
     }
 
-    /// What the board says, as it comes.
+    /// What is told of the board where its own output would be: its tests.
+    pub fn in_place_of_board(&mut self, text: &str) {
+        self.board_output(printable(text).as_bytes());
+    }
+
+    /// What the board says, as it comes: the caller has filtered it, or the user wants it as it is.
     pub fn board_output(&mut self, bytes: &[u8]) {
         match self.format {
             Format::Text => {
@@ -275,8 +304,8 @@ impl Shell {
             }
             Format::Json => {
                 for byte in bytes {
-                    self.line.push(*byte);
-                    if *byte == b'\n' || self.line.len() >= LONGEST_LINE {
+                    self.board_line.push(*byte);
+                    if *byte == b'\n' || self.board_line.len() >= LONGEST_LINE {
                         self.flush_board();
                     }
                 }
@@ -286,10 +315,10 @@ impl Shell {
 
     /// Tells the board's last line, though it has not ended.
     pub fn flush_board(&mut self) {
-        if self.line.is_empty() {
+        if self.board_line.is_empty() {
             return;
         }
-        let event = match String::from_utf8(std::mem::take(&mut self.line)) {
+        let event = match String::from_utf8(std::mem::take(&mut self.board_line)) {
             Ok(text) => Event::Output { text: Some(text), bytes: None, port: self.board.clone() },
             Err(error) => Event::Output {
                 text: None,
@@ -301,6 +330,17 @@ impl Shell {
     }
 
     fn talk(&mut self, text: &str) {
+        self.line(&printable(text));
+    }
+
+    /// A message with a head in this colour.
+    fn headed(&mut self, head: &str, color: &str, message: &str) {
+        let head = self.paint(head, color);
+        self.line(&format!("{head} {}", printable_message(message)));
+    }
+
+    /// A line of text that is harmless already.
+    fn line(&mut self, text: &str) {
         let start = if self.streams_meet && !self.board_line_ended { "\n" } else { "" };
         self.board_line_ended = true;
         let line = format!("{start}{text}\n");
@@ -368,6 +408,17 @@ fn streams_meet() -> bool {
     io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Whether what goes to `stream` may have colours.
+pub fn may_color(stream: &impl io::IsTerminal) -> bool {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !no_color && !is_dumb()
+}
+
+/// Whether the terminal can do nothing but write.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 // ECMA-48, SGR parameters.
 const RED: &str = "31";
 const YELLOW: &str = "33";
@@ -383,6 +434,12 @@ fn new_bar(stage: &str, total: u64) -> ProgressBar {
     }
     bar.set_message(stage.to_owned());
     bar
+}
+
+/// The host's time, which is told next to the port's and decides nothing.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Lower-case hex without separators.

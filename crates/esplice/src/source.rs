@@ -13,7 +13,7 @@ use crate::{
     args::SourceArgs,
     elf_file,
     elf_file::{Elf, Wanted},
-    exit::Failure,
+    exit::{Exit, Failure},
     firmware::of_file,
 };
 
@@ -131,7 +131,7 @@ impl Source {
 }
 
 /// Bytes of the largest file that is read: far more than any flash or any ELF's debug information.
-const LARGEST: u64 = 1 << 30;
+pub const LARGEST: u64 = 1 << 30;
 
 /// Bytes of the largest file that is unpacked: far more than any flash.
 const LARGEST_UNPACKED: usize = 256 << 20;
@@ -168,9 +168,16 @@ pub fn stem(path: &Path) -> OsString {
     plain.file_stem().unwrap_or_default().to_owned()
 }
 
-fn cannot_read(path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::input(format!("cannot read {}: {error}", path.display()));
+pub fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+    let exit = match error.kind() {
+        // No file could have that name.
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => Exit::Usage,
+        io::ErrorKind::OutOfMemory => Exit::Internal,
+        _ => Exit::BadInput,
+    };
+    let failure = Failure::new(exit, format!("cannot read {}: {error}", path.display()));
     match error.kind() {
+        io::ErrorKind::OutOfMemory => failure.hint("close other programs, or give a smaller file"),
         io::ErrorKind::FileTooLarge => failure.hint("is it a device, or another file?"),
         _ => failure,
     }
@@ -187,11 +194,18 @@ pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_rest(file, bytes, most)
 }
 
+/// The first `most` bytes of the file at `path`, or all of it.
+pub fn read_first(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let (file, mut bytes) = open(path)?;
+    file.take(most.saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// What is left of `file` behind `bytes`, which were read already, unless it is more than `most` in all.
 pub fn read_rest(file: File, mut bytes: Vec<u8>, most: u64) -> io::Result<Vec<u8>> {
     // Room at once for what is known to come.
     let more = file.metadata()?.len().min(most).saturating_sub(bytes.len() as u64);
-    bytes.reserve(more as usize);
+    bytes.try_reserve(more as usize)?;
     file.take((most + 1).saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         let message = format!("it has more than {most} bytes");

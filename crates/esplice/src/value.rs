@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
-use esplice_monitor::{Filter, FilterError};
+use esplice_monitor::{Addresses, Filter, FilterError};
 
 /// How a value is written: read from what the user writes, and shown the same way.
 pub struct Form<T> {
@@ -56,6 +56,16 @@ pub fn filter(text: &str) -> Result<Filter, String> {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     })
+}
+
+/// Which addresses outside of panics are decoded.
+pub fn addresses(text: &str) -> Result<Addresses, String> {
+    match text {
+        "reports" => Ok(Addresses::Reports),
+        "all" => Ok(Addresses::All),
+        "none" => Ok(Addresses::Ignored),
+        _ => Err("it is reports, all or none".into()),
+    }
 }
 
 /// Ways into download mode, and how they were written.

@@ -11,9 +11,12 @@ mod test_screen;
 mod verdict;
 
 pub use console::restore_terminal;
+#[cfg(unix)]
+pub use console::{resume_terminal, suspend_terminal};
 
 use std::{
     collections::VecDeque,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -21,7 +24,8 @@ use std::{
 
 use esplice_flash::Strategy;
 use esplice_monitor::{
-    ExpectError, Expectation, MonitorEvent, Outcome, Script, Step, Tests, Watch, Watcher, watch,
+    Addresses, ExpectError, Expectation, MonitorEvent, Outcome, Script, Step, TestSelection, Tests,
+    Watch, Watcher, watch,
 };
 use esplice_protocol::{Moment, Port};
 
@@ -33,14 +37,17 @@ use self::{
     screen::{Look, Screen},
     session::{End, Line, Session, Stage},
     teller::{Display, Teller},
+    test_screen::TestScreen,
     verdict::{Case, last_lines, settled},
 };
 use crate::{
     args::WatchArgs,
     backtrace::{Decoder, FirmwareElf, RomElfs},
+    event::StageState,
     exit::{Exit, Failure},
     flashing::RESET_BY_HAND,
     interrupt::Interrupt,
+    ports,
     project::Project,
     shell::Shell,
     source, value,
@@ -110,7 +117,10 @@ pub struct Watching {
     script_name: String,
     timeout: Option<Duration>,
     tests_wanted: bool,
+    selection: TestSelection,
     nocapture: bool,
+    allow_resets: bool,
+    addresses: Addresses,
     look: Look,
     log: Option<PathBuf>,
     reports: ReportFiles,
@@ -123,35 +133,58 @@ impl Watching {
     /// What settings and arguments ask for.
     pub fn new(project: &Project, args: &WatchArgs) -> Result<Watching, Failure> {
         let parse = |what: &str, texts: &[String]| {
-            let parsed: Result<_, ExpectError> =
-                texts.iter().map(|text| Expectation::parse(text)).collect();
+            let parse = |text: &String| Ok(on_bytes(Expectation::parse(text)?, args.raw));
+            let parsed: Result<_, ExpectError> = texts.iter().map(parse).collect();
             parsed.map_err(|error| {
                 let failure = Failure::usage(format!("{what} text: {error}"));
                 Failure { hint: error.hint(), ..failure }
             })
         };
-        let script = match &args.script {
+        let mut script = match &args.script {
             Some(path) => read_script(path)?,
             None => Script::default(),
         };
+        if args.raw {
+            script.steps.iter_mut().for_each(|(_, step)| match step {
+                Step::Expect { what, .. } | Step::Reject(what) => {
+                    *what = what.clone().in_raw_bytes();
+                }
+                _ => {}
+            });
+        }
         // The settings' text is for when nothing else is asked for.
         let expect = if args.script.is_some() || args.tests {
             vec![]
         } else {
             parse("expected", &project.expect)?
         };
-        let reports = ReportFiles { junit: args.junit.clone(), json: args.report.clone() };
-        reports.clear()?;
+        let reports = ReportFiles::open(args.junit.as_deref(), args.report.as_deref())?;
+        let script_name = args.script.as_deref().unwrap_or(Path::new("")).display().to_string();
+        if let Some(port) = &project.port
+            && ports::lacks_lines(&port.value)
+        {
+            refuse_reset(&script, &script_name, &port.value)?;
+        }
         Ok(Watching {
             expect,
             reject: parse("rejected", &args.reject)?,
             script,
-            script_name: args.script.as_deref().unwrap_or(Path::new("")).display().to_string(),
+            script_name,
             timeout: project.timeout,
             tests_wanted: args.tests,
+            selection: TestSelection {
+                filters: args.test_filter.clone(),
+                skip: args.test_skip.clone(),
+                exact: args.test_exact,
+                list: args.test_list,
+            },
             nocapture: args.nocapture,
+            allow_resets: args.allow_resets,
+            addresses: args.decode.unwrap_or_default(),
             look: Look {
                 raw: args.raw,
+                // A file or another program has no cursor to move.
+                backspace: io::stdout().is_terminal(),
                 time_stamps: args.timestamps,
                 filter: args.filter.clone(),
                 prefix: None,
@@ -169,11 +202,13 @@ impl Watching {
         Watching { elf, ..self }
     }
 
-    /// The firmware is cargo's test of one: it has to tell of its tests, unless something else is asked
-    /// for.
-    pub fn of_cargo_test(self, is_test: bool) -> Watching {
-        let tests_wanted = self.tests_wanted || is_test && !self.expects();
-        Watching { tests_wanted, ..self }
+    /// The firmware is cargo's test of this name: it has to tell of its tests, unless something else is
+    /// expected, and its reports carry the name, as cargo starts one command for each.
+    pub fn of_cargo_test(self, name: Option<&str>) -> Result<Watching, Failure> {
+        let Some(name) = name else { return Ok(self) };
+        let tests_wanted = self.tests_wanted || !self.expects();
+        let reports = self.reports.named(name)?;
+        Ok(Watching { tests_wanted, reports, ..self })
     }
 
     fn expects(&self) -> bool {
@@ -190,8 +225,10 @@ impl Watching {
         let decoder = Decoder::new(self.elf.as_ref(), &self.rom);
         let several = boards.len() > 1;
         // Of one board each line is shown as it comes, and programs get all of it as it is.
-        let captures = self.tests_wanted && !self.nocapture && !several;
+        let lists = self.selection.list && self.tests_wanted;
+        let captures = self.tests_wanted && (!self.nocapture || lists) && !several;
         let defmt = self.elf.as_ref().and_then(|elf| elf.defmt(shell));
+        let binary_log = self.elf.as_ref().and_then(|elf| elf.binary_log(shell));
         let mut lines = vec![];
         for (index, board) in boards.into_iter().enumerate() {
             let mut watch = if index == 0 { self.watch() } else { Watch::default() };
@@ -199,6 +236,9 @@ impl Watching {
             watch.since = board.since;
             watch.expected_resets = board.since.is_some().into();
             watch.defmt = defmt.clone();
+            watch.binary_log = binary_log.clone();
+            watch.addresses = self.addresses;
+            watch.allow_resets = self.allow_resets;
             let began = board.since.unwrap_or_else(|| board.port.now());
             let look = match shell.is_json() {
                 true => Look { raw: true, ..Look::default() },
@@ -215,7 +255,7 @@ impl Watching {
                 || self.tests_wanted;
             teller.expected = expected(&watch);
             teller.captures = captures;
-            teller.tests.told = captures;
+            teller.tests.told = captures && !lists;
             let log = self.log.as_deref().map(|path| match several {
                 true => LogFile::create(&LogFile::name(path, index)),
                 false => LogFile::create(path),
@@ -237,28 +277,23 @@ impl Watching {
                 reconnects: self.reconnect || !(self.expects() || self.tests_wanted),
             });
         }
-        let resets = self.script.steps.iter().find(|(_, step)| *step == Step::Reset);
-        if let (Some((number, _)), Some(first)) = (resets, lines.first())
-            && !first.port.caps().lines
-        {
-            let message = format!(
-                "{}:{number}: the script resets the board, and {} has no reset line",
-                self.script_name,
-                first.port.name()
-            );
-            return Err(Failure::usage(message).hint("leave the reset out, or give another port"));
+        if let Some(first) = lines.first().filter(|first| !first.port.caps().lines) {
+            refuse_reset(&self.script, &self.script_name, first.port.name())?;
         }
         let console = if shell.is_json() { None } else { Console::open(interrupt) };
         if console.as_ref().is_some_and(Console::has_keys) {
             shell.status(KEYS);
         }
         let mut session = Session { lines, console };
+        shell.stage("watch", StageState::Started);
         let stage = Mutex::new(Stage { display: Display::new(several), shell });
         let ended = session.run(&stage, &decoder, interrupt);
         let Stage { display, shell } = stage.into_inner().unwrap_or_else(PoisonError::into_inner);
         // The terminal is given back before more is said.
         session.console = None;
-        self.finish(ended, session, display, shell)
+        self.finish(ended, session, display, shell)?;
+        shell.stage("watch", StageState::Done);
+        Ok(())
     }
 
     /// The watch of the first board.
@@ -268,6 +303,7 @@ impl Watching {
             expect: self.expect.clone(),
             script: self.script.steps.iter().map(|(_, step)| self.bounded(step)).collect(),
             timeout: self.timeout,
+            selection: self.selection.clone(),
             tests: match (self.tests_wanted, self.expects()) {
                 (true, _) => Tests::Wanted { within },
                 (false, false) => Tests::IfTold { within },
@@ -305,12 +341,14 @@ impl Watching {
         };
         if let Some(line) = session.lines.get_mut(index) {
             let outcome =
-                if let Ok(End::Settled(_, outcome)) = &ended { Some(outcome) } else { None };
+                if let Ok(End::Settled(_, outcome)) = &ended { Some(&**outcome) } else { None };
             if outcome.is_none() {
                 line.abandon_test("the watch ended while it ran", &mut display, shell);
             }
             tests = line.watcher.tests().cloned();
-            if let Some(report) = &tests {
+            if let Some(report) = tests.as_ref().filter(|_| self.selection.list) {
+                TestScreen::list(report, shell);
+            } else if let Some(report) = &tests {
                 let complete = matches!(outcome, Some(Outcome::Tests(_)));
                 line.teller.tests.finish(report, complete, shell);
             }
@@ -335,7 +373,7 @@ impl Watching {
             result = result.and(line.log.take().map_or(Ok(()), LogFile::finish));
         }
         let report = self.report(&result, &session, tests.as_ref(), shell);
-        result.and(self.reports.write(&report))
+        result.and(self.reports.write(&report, shell))
     }
 
     fn report(
@@ -366,6 +404,7 @@ impl Watching {
         }
         WatchReport {
             v: 1,
+            name: self.reports.name.clone(),
             port: first.map(|line| line.port.name().to_owned()).unwrap_or_default(),
             ok: failure.is_none(),
             exit: failure.map_or(Exit::Done, |failure| failure.exit).number(),
@@ -414,6 +453,20 @@ fn expected_parts(teller: &Teller<'_, '_>, message: Option<&str>) -> Vec<Part> {
         });
     }
     parts
+}
+
+/// What is looked for in the raw bytes, if that is wanted.
+fn on_bytes(what: Expectation, raw: bool) -> Expectation {
+    if raw { what.in_raw_bytes() } else { what }
+}
+
+/// Refuses a script that resets the board through a port that cannot.
+fn refuse_reset(script: &Script, name: &str, port: &str) -> Result<(), Failure> {
+    let resets = script.steps.iter().find(|(_, step)| *step == Step::Reset);
+    let Some((number, _)) = resets else { return Ok(()) };
+    let message =
+        format!("{name}:{number}: the script resets the board, and {port} has no reset line");
+    Err(Failure::usage(message).hint("leave the reset out, or give another port"))
 }
 
 fn read_script(path: &Path) -> Result<Script, Failure> {

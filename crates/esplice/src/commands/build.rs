@@ -13,6 +13,7 @@ use crate::{
     exit::{Exit, Failure},
     firmware::Firmware,
     interrupt::Interrupt,
+    output_place::OutputPlace,
     outputs::{Names, Outputs, Staged, same_file},
     project::Flags,
     sectors::Sectors,
@@ -65,14 +66,22 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     // Known before minutes of compiling, where the user has named it.
     let named = project.output.as_deref().map(|output| names(output, input.as_deref()));
     let named = named.transpose()?;
+    let mut image_place =
+        named.as_ref().map(|names| OutputPlace::find(&names.image)).transpose()?;
+    // Nothing can be beside a pipe or a device.
+    let is_stream = image_place.as_ref().is_some_and(|place| place.file().is_none());
+    let image_only = args.image_only || is_stream;
+    if is_stream && !args.image_only {
+        shell.status("The output is no file: only the app image is written");
+    }
 
     // An ELF that is there is copied while its image is made.
     let copy = match (&source, &named) {
         (Source::Elf { elf, .. }, Some(names))
-            if !args.image_only && is_copied(names, input.as_deref()) =>
+            if !image_only && is_copied(names, input.as_deref()) =>
         {
-            let (path, bytes) = (names.elf.clone(), Arc::clone(&elf.bytes));
-            Some(thread::spawn(move || Staged::write_changed(&path, &bytes)))
+            let (place, bytes) = (OutputPlace::find(&names.elf)?, Arc::clone(&elf.bytes));
+            Some(thread::spawn(move || Staged::write_changed(&place, &bytes)))
         }
         _ => None,
     };
@@ -85,20 +94,24 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         None => names(Path::new(&format!("{}.bin", firmware.name)), input.as_deref())?,
     };
 
-    // The last build's image stands there until this one's takes its place.
-    let last = project.stable.as_ref().and_then(|_| std::fs::read(&names.image).ok());
+    let image_place = match image_place.take() {
+        Some(place) => place,
+        None => OutputPlace::find(&names.image)?,
+    };
+    // The last build's image is there until this one's takes its place.
+    let last = project.stable.as_ref().and_then(|_| std::fs::read(image_place.file()?).ok());
     let sectors = last.map(|last| Sectors::between(&last, &firmware.image));
     let mut outputs = Outputs::default();
-    outputs.add(&names.image, &firmware.image)?;
+    outputs.add_at(&image_place, &firmware.image)?;
     let mut merged_len = None;
-    if !args.image_only {
+    if !image_only {
         let merged = merged(&firmware.plan)?;
         merged_len = Some(merged.len());
         outputs.add(&names.merged, &merged)?;
         match copy {
             Some(copy) => outputs.add_staged(copy??),
             None if is_copied(&names, input.as_deref()) => {
-                outputs.add_staged(Staged::write_changed(&names.elf, &firmware.elf.bytes)?);
+                outputs.add(&names.elf, &firmware.elf.bytes)?;
             }
             None => {}
         }

@@ -98,7 +98,19 @@ fn value(map: &MemoryMap) -> Value {
             "items": region.items.iter().map(item).collect::<Vec<_>>(),
         })
     });
-    json!({ "chip": map.chip, "regions": regions.collect::<Vec<_>>() })
+    let overlaps = map.overlaps.iter().map(|overlap| {
+        json!({
+            "first": item(&overlap.first),
+            "second": item(&overlap.second),
+            "memory": overlap.memory,
+            "len": overlap.len,
+        })
+    });
+    json!({
+        "chip": map.chip,
+        "regions": regions.collect::<Vec<_>>(),
+        "overlaps": overlaps.collect::<Vec<_>>(),
+    })
 }
 
 fn item(item: &Item) -> Value {

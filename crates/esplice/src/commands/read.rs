@@ -10,6 +10,7 @@ use crate::{
     commands::image::merge::Kind,
     exit::Failure,
     interrupt::Interrupt,
+    output_place::OutputPlace,
     outputs::{Outputs, Staged},
     places::RangeArgs,
     shell::Shell,
@@ -42,14 +43,15 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let range = RangeArgs { words, partition: args.partition.clone(), all: false }.range()?;
     let kind = args.kind.unwrap_or_else(|| Kind::of_output(file));
     // What can't be written is found out before minutes of reading.
-    drop(Staged::write(file, &[])?);
+    let place = OutputPlace::find(file)?;
+    drop(Staged::write(&place, &[])?);
     let (found, data, family) =
         work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
             let range = range.find(session, info)?;
             let data = session.read_range(info, options, &range)?;
             Ok((range, data, info.chip.image.uf2_family))
         })?;
-    write(file, kind, &found, data, family, shell)
+    write(&place, kind, &found, data, family, shell)
 }
 
 fn text(word: &Path) -> Result<String, Failure> {
@@ -58,7 +60,7 @@ fn text(word: &Path) -> Result<String, Failure> {
 }
 
 fn write(
-    file: &Path,
+    place: &OutputPlace,
     kind: Kind,
     range: &FlashRange,
     data: Vec<u8>,
@@ -75,8 +77,9 @@ fn write(
         }
     };
     let mut outputs = Outputs::default();
-    outputs.add(file, &bytes)?;
+    outputs.add_at(place, &bytes)?;
     outputs.commit(shell)?;
+    let file = place.named();
     let (shown, offset) = (file.display(), range.offset);
     let text = format!("{shown}: {len} bytes from {offset}, {}\n", kind.name());
     let value = json!({ "output": file, "offset": offset.0, "len": len, "format": kind.word() });

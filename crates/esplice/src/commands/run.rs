@@ -1,9 +1,8 @@
-use std::path::Path;
-
 use crate::{
     args::{FirmwareArgs, FlashArgs, PortArgs, WatchArgs},
     exit::Failure,
     flashing,
+    harness::cargo_test,
     interrupt::Interrupt,
     load::Job,
     ports,
@@ -45,8 +44,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 
     let source = &args.firmware.source;
     let file = source.elf.as_ref().or(source.path.as_ref());
-    let is_test = file.is_some_and(|path| is_cargo_test(path));
-    let watching = watching.with_elf(job.elf.take()).of_cargo_test(is_test);
+    let test = file.and_then(|path| cargo_test(path));
+    let watching = watching.with_elf(job.elf.take()).of_cargo_test(test)?;
 
     let mut board = match opened {
         Some(board) => board,
@@ -60,32 +59,4 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let (port, strategies) = (board.port.as_mut(), board.strategies.as_slice());
         watching.run(vec![Watched { port, strategies, since, baud }], shell, interrupt)
     })
-}
-
-/// Whether `path` is an ELF that cargo has linked as a test: those stand in `deps`, with a hash of 16
-/// digits behind their name, and what `cargo run` starts does not.
-fn is_cargo_test(path: &Path) -> bool {
-    let directory = path.parent().and_then(Path::file_name);
-    let name = path.file_stem().and_then(|stem| stem.to_str());
-    let hash = name.and_then(|name| name.rsplit_once('-')).map(|(_, hash)| hash);
-    let is_hash =
-        |hash: &str| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    directory.is_some_and(|name| name == "deps") && hash.is_some_and(is_hash)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tests_of_cargo_are_known_by_their_place() {
-        let is = |path: &str| is_cargo_test(Path::new(path));
-        assert!(is("target/riscv32imc-unknown-none-elf/release/deps/math-0123456789abcdef"));
-        assert!(is("/a/deps/board_tests-00000000aaaaaaaa"));
-        for path in
-            ["target/release/math", "deps/math", "release/math-0123456789abcdef", "deps/a-b"]
-        {
-            assert!(!is(path), "{path}");
-        }
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, IsTerminal as _, Read as _},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
 };
 
 use super::keys::{Key, Keys};
@@ -82,13 +85,21 @@ fn read(sender: &SyncSender<Key>, terminal: bool, interrupt: &Interrupt) {
 /// A terminal in raw mode: each key comes as it is pressed, and none is a signal.
 struct RawMode;
 
+/// Whether a [`RawMode`] is in use.
+static IS_RAW: AtomicBool = AtomicBool::new(false);
+
 impl RawMode {
     fn enter() -> io::Result<RawMode> {
-        crossterm::terminal::enable_raw_mode()?;
+        IS_RAW.store(true, Ordering::SeqCst);
         let mode = RawMode;
-        keep_line_ends()?;
+        make_raw()?;
         Ok(mode)
     }
+}
+
+fn make_raw() -> io::Result<()> {
+    crossterm::terminal::enable_raw_mode()?;
+    keep_line_ends()
 }
 
 impl Drop for RawMode {
@@ -99,8 +110,25 @@ impl Drop for RawMode {
 
 /// Gives the terminal back as it was, if it is in raw mode; for ends that run no destructors, too.
 pub fn restore_terminal() {
+    IS_RAW.store(false, Ordering::SeqCst);
     // There is nothing left to try.
     let _ = crossterm::terminal::disable_raw_mode();
+}
+
+/// Restores the terminal for as long as the program is stopped.
+#[cfg(unix)]
+pub fn suspend_terminal() {
+    if IS_RAW.load(Ordering::SeqCst) {
+        let _ = crossterm::terminal::disable_raw_mode();
+    }
+}
+
+/// Takes the terminal again after [`suspend_terminal`], unless it is somebody else's now.
+#[cfg(unix)]
+pub fn resume_terminal() {
+    if IS_RAW.load(Ordering::SeqCst) && in_foreground() {
+        let _ = make_raw();
+    }
 }
 
 /// Has the terminal go on to make line ends of `\n`, which raw mode would stop: all that is printed

@@ -2,14 +2,18 @@
 
 use std::{
     fs::File,
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use crate::{
     exit::{Exit, Failure},
+    output_place::{OutputPlace, cannot_write, write_stream},
     shell::Shell,
 };
+
+/// How often, a tenth of a second apart, a pipe's reader is waited for: the board goes on meanwhile.
+const PATIENCE: u32 = 10;
 
 /// A log, written through at once: what is in it at any moment is all that has come.
 #[derive(Debug)]
@@ -17,17 +21,26 @@ pub struct LogFile {
     path: PathBuf,
     /// None since a write has failed.
     file: Option<File>,
+    /// It is a pipe or device.
+    is_stream: bool,
     written: u64,
     /// What went wrong.
     failed: Option<String>,
 }
 
 impl LogFile {
-    /// Makes the file anew.
+    /// Begins the log: a regular file is emptied, a pipe or device is written to as it is.
     pub fn create(path: &Path) -> Result<LogFile, Failure> {
-        let file = File::create(path)
-            .map_err(|e| Failure::input(format!("cannot write {}: {e}", path.display())))?;
-        Ok(LogFile { path: path.to_owned(), file: Some(file), written: 0, failed: None })
+        let place = OutputPlace::find(path)?;
+        let opened = match place.file() {
+            Some(file) => File::create(file).map(|file| (file, false)),
+            None => place.stream().and_then(|stream| {
+                stream.map(|stream| (stream, true)).ok_or(io::ErrorKind::NotFound.into())
+            }),
+        };
+        let (file, is_stream) = opened.map_err(|error| cannot_write(path, &error))?;
+        let path = path.to_owned();
+        Ok(LogFile { path, file: Some(file), is_stream, written: 0, failed: None })
     }
 
     /// The name of the log of the port at `index` of several: `a.2.log`.
@@ -44,9 +57,22 @@ impl LogFile {
     /// Adds bytes. Where that fails, it is told once and the log ends; the board is watched on.
     pub fn write(&mut self, bytes: &[u8], shell: &mut Shell) {
         let Some(file) = &mut self.file else { return };
-        match file.write_all(bytes) {
+        let mut looks = 0;
+        let written = if self.is_stream {
+            write_stream(file, bytes, || {
+                looks += 1;
+                looks <= PATIENCE && !shell.is_interrupted()
+            })
+        } else {
+            file.write_all(bytes)
+        };
+        match written {
             Ok(()) => self.written += bytes.len() as u64,
             Err(error) => {
+                let error = match error.kind() {
+                    io::ErrorKind::Interrupted => io::Error::other("its reader takes no more"),
+                    _ => error,
+                };
                 let message = format!(
                     "the log {} ends here, after {} bytes: {error}",
                     self.path.display(),

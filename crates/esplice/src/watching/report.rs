@@ -1,22 +1,25 @@
 //! Reports of a watch in files, for CI: JUnit's XML and JSON.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use esplice_monitor::{TestReport, TestResult};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    output_place::OutputPlace,
+    outputs::Outputs,
+    shell::Shell,
+};
 
 /// Where reports go.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ReportFiles {
-    pub junit: Option<PathBuf>,
-    pub json: Option<PathBuf>,
+    /// The test that they are of, where cargo runs several.
+    pub name: Option<String>,
+    junit: Option<OutputPlace>,
+    json: Option<OutputPlace>,
 }
 
 /// How a part of a watch ended.
@@ -46,6 +49,8 @@ pub struct Part {
 pub struct WatchReport {
     /// Version of the format.
     pub v: u32,
+    /// The test binary's name, where cargo started the command.
+    pub name: Option<String>,
     /// The port's name.
     pub port: String,
     pub ok: bool,
@@ -64,38 +69,49 @@ pub struct WatchReport {
 }
 
 impl ReportFiles {
-    /// Takes old reports away, that none is taken for this watch's.
-    pub fn clear(&self) -> Result<(), Failure> {
-        for path in [&self.junit, &self.json].into_iter().flatten() {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(refused(path, &error));
-                }
-                _ => {}
-            }
+    /// Finds the places of reports, and removes old ones, so that none is taken for this watch's.
+    pub fn open(junit: Option<&Path>, json: Option<&Path>) -> Result<ReportFiles, Failure> {
+        let find = |path: Option<&Path>| path.map(OutputPlace::find).transpose();
+        let files = ReportFiles { name: None, junit: find(junit)?, json: find(json)? };
+        for place in [&files.junit, &files.json].into_iter().flatten() {
+            place.remove()?;
         }
-        Ok(())
+        Ok(files)
+    }
+
+    /// Returns the files for one of several tests: `junit.math.xml` for `junit.xml`.
+    pub fn named(&self, name: &str) -> Result<ReportFiles, Failure> {
+        let path = |place: &OutputPlace| {
+            let path = place.named();
+            let mut file = path.file_stem().unwrap_or_default().to_owned();
+            file.push(format!(".{name}"));
+            if let Some(extension) = path.extension() {
+                file.push(".");
+                file.push(extension);
+            }
+            path.with_file_name(file)
+        };
+        let [junit, json] = [&self.junit, &self.json].map(|place| place.as_ref().map(path));
+        let files = ReportFiles::open(junit.as_deref(), json.as_deref())?;
+        Ok(ReportFiles { name: Some(name.to_owned()), ..files })
     }
 
     /// Writes what is asked for.
-    pub fn write(&self, report: &WatchReport) -> Result<(), Failure> {
-        if let Some(path) = &self.junit {
+    pub fn write(&self, report: &WatchReport, shell: &mut Shell) -> Result<(), Failure> {
+        let mut outputs = Outputs::default();
+        if let Some(place) = &self.junit {
             let text = junit(report).map_err(|error| {
                 Failure::new(Exit::Internal, format!("cannot make a JUnit report: {error}"))
             })?;
-            fs::write(path, text).map_err(|error| refused(path, &error))?;
+            outputs.add_at(place, text.as_bytes())?;
         }
-        if let Some(path) = &self.json {
+        if let Some(place) = &self.json {
             // Texts and numbers: there is nothing that could fail.
             let text = serde_json::to_string_pretty(report).unwrap_or_default();
-            fs::write(path, text + "\n").map_err(|error| refused(path, &error))?;
+            outputs.add_at(place, (text + "\n").as_bytes())?;
         }
-        Ok(())
+        outputs.commit(shell)
     }
-}
-
-fn refused(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Internal, format!("cannot write the report {}: {error}", path.display()))
 }
 
 /// The parts that tests on a board are.
@@ -127,7 +143,7 @@ pub fn parts_of(tests: &TestReport) -> Vec<Part> {
 }
 
 fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
-    let mut suite = TestSuite::new(report.port.as_str());
+    let mut suite = TestSuite::new(report.name.as_deref().unwrap_or(&report.port));
     let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
     for part in &report.parts {
         let mut status = match part.verdict {
@@ -139,7 +155,7 @@ fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
             status.set_message(message.as_str());
         }
         let mut case = TestCase::new(part.name.as_str(), status);
-        case.set_classname("board");
+        case.set_classname(report.name.as_deref().unwrap_or("board"));
         if let Some(seconds) = part.seconds {
             case.set_time(time(seconds));
         }
@@ -162,7 +178,10 @@ fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::shell::Format;
 
     fn report() -> WatchReport {
         let part = |name: &str, verdict, message: Option<&str>| Part {
@@ -174,6 +193,7 @@ mod tests {
         };
         WatchReport {
             v: 1,
+            name: None,
             port: "sim:esp32c3".into(),
             ok: false,
             exit: 20,
@@ -202,18 +222,37 @@ mod tests {
     }
 
     #[test]
-    fn both_are_written_and_old_ones_go() {
+    fn each_of_cargos_tests_has_its_files_and_its_suite() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| Some(directory.path().join(name));
-        let files = ReportFiles { junit: path("a.xml"), json: path("a.json") };
-        files.write(&report()).unwrap();
-        let json = fs::read_to_string(files.json.as_ref().unwrap()).unwrap();
-        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(value["parts"][1]["verdict"], "failed");
-        files.clear().unwrap();
-        files.clear().unwrap();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        let nowhere = ReportFiles { junit: path("no/a.xml"), json: None };
-        assert_eq!(nowhere.write(&report()).unwrap_err().exit, Exit::Internal);
+        let files = ReportFiles { name: None, junit: path("a.xml"), json: path("b") }.named("math");
+        assert_eq!((files.junit, files.json), (path("a.math.xml"), path("b.math")));
+        let xml = junit(&WatchReport { name: Some("math".into()), ..report() }).unwrap();
+        assert!(xml.contains(r#"<testsuite name="math""#), "{xml}");
+        assert!(xml.contains(r#"classname="math""#), "{xml}");
+        let xml = junit(&report()).unwrap();
+        assert!(xml.contains(r#"<testsuite name="sim:esp32c3""#), "{xml}");
+    }
+
+    #[test]
+    fn both_are_written_and_old_ones_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let mut shell = Shell::new(Format::Text, true);
+        let mut check = |junit: &str, json: &str| {
+            let files = ReportFiles::open(Some(&path(junit)), Some(&path(json))).unwrap();
+            assert!(!path(junit).exists() && !path(json).exists());
+            files.write(&report(), &mut shell).unwrap();
+            let json = fs::read_to_string(path(json)).unwrap();
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(value["parts"][1]["verdict"], "failed");
+            assert!(fs::read_to_string(path(junit)).unwrap().starts_with("<?xml"));
+        };
+        check("a.xml", "a.json");
+        check("a.xml", "a.json");
+        // A directory that is missing is made, as for other outputs.
+        check("new/a.xml", "new/a.json");
+        let failure = ReportFiles::open(Some(directory.path()), None).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
     }
 }
