@@ -90,6 +90,9 @@ pub enum FlashError {
         /// Name of the chip.
         chip: String,
     },
+    /// What was read of the flash differed each time.
+    #[error("the flash was read several times, and no two readings agree")]
+    Unsteady,
     /// There is no reset strategy of that name.
     #[error("unknown reset strategy {name:?}")]
     UnknownReset {
@@ -234,6 +237,7 @@ impl FlashError {
             | FlashError::Malformed { .. }
             | FlashError::NoStub { .. }
             | FlashError::Read { .. }
+            | FlashError::Unsteady
             | FlashError::Restarts { .. }
             | FlashError::Transfer { .. }
             | FlashError::FlashSize { .. } => ErrorClass::Transfer,
@@ -269,7 +273,10 @@ impl FlashError {
                 "install esptool, whose stubs --stub auto finds, or name a stub file with --stub FILE"
                     .into()
             }
-            FlashError::Timeout { .. } | FlashError::Checksum { .. } | FlashError::Read { .. } => {
+            FlashError::Timeout { .. }
+            | FlashError::Checksum { .. }
+            | FlashError::Read { .. }
+            | FlashError::Unsteady => {
                 "try a lower --baud or a shorter cable".into()
             }
             FlashError::NotInRam { .. } => {

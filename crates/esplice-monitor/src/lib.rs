@@ -51,6 +51,7 @@
 //! ```
 
 mod boot;
+mod boot_check;
 mod by_code;
 mod core_dump;
 mod course;
@@ -76,6 +77,7 @@ mod watch;
 mod watcher;
 
 pub use boot::{BootBanner, BootError, BootErrorKind, BootLoop};
+pub use boot_check::{BootCheck, OtherProgram};
 pub use core_dump::{CoreDump, CoreDumpError, CoreDumpFormat, CoreTask};
 pub use course::Action;
 pub use decode::{Frame, decode, decode_core};

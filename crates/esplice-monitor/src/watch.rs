@@ -6,6 +6,7 @@ use esplice_protocol::{Moment, Port, PortError};
 
 use crate::{
     boot::{BootBanner, BootError, BootLoop},
+    boot_check::{BootCheck, OtherProgram},
     core_dump::{CoreDump, CoreDumpError},
     defmt::{DefmtTable, LogFrame},
     error::MonitorError,
@@ -44,6 +45,8 @@ pub struct Watch {
     pub expected_resets: u32,
     /// Resets beyond these that make a boot loop.
     pub loop_resets: u32,
+    /// What the board should boot. Another program ends the watch where it waits for something.
+    pub boots: BootCheck,
     /// The texts of the firmware's defmt log, if it has one. Expected text is then looked for in the
     /// frames' messages, as in all other text, and places are counted in what people read.
     pub defmt: Option<Arc<DefmtTable>>,
@@ -61,6 +64,7 @@ impl Default for Watch {
             since: None,
             expected_resets: 1,
             loop_resets: 3,
+            boots: BootCheck::default(),
             defmt: None,
         }
     }
@@ -106,6 +110,8 @@ pub enum MonitorEvent<'a> {
     CoreDump(&'a CoreDump),
     /// A core dump that cannot be read.
     CoreDumpBroken(&'a CoreDumpError),
+    /// The ROM starts an image at this address.
+    Entry(u32),
     /// The ROM or the second-stage bootloader cannot start the firmware.
     BootError(&'a BootError),
     /// Where the program stood when a watchdog reset the chip: a program counter, told by the ROM.
@@ -123,6 +129,8 @@ pub enum MonitorEvent<'a> {
     },
     /// A panic, all of it.
     Panic(&'a PanicReport),
+    /// The board boots another program than [`Watch::boots`].
+    OtherProgram(&'a OtherProgram),
     /// The board resets again and again.
     BootLoop(&'a BootLoop),
     /// A test on the board.
@@ -170,6 +178,8 @@ pub enum Outcome {
     },
     /// The firmware panicked instead.
     Panic(PanicReport),
+    /// The board boots another program than [`Watch::boots`].
+    OtherProgram(OtherProgram),
     /// The board resets again and again instead.
     BootLoop(BootLoop),
     /// The board has told of its last test.

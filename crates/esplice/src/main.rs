@@ -32,6 +32,7 @@ mod settler;
 mod shell;
 mod source;
 mod stubs;
+mod table_file;
 mod value;
 mod watching;
 
