@@ -6,8 +6,8 @@ use crate::header::walk;
 use crate::partition::hex;
 use crate::soundness::{Breach, breaches};
 use crate::{
-    AppDescriptor, Content, Defect, Extent, FlashMode, HeaderError, ImageHeader, ImageInfo,
-    ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, PlannedWrite,
+    AppDescriptor, Content, Defect, DeviceFacts, Extent, FlashMode, HeaderError, ImageHeader,
+    ImageInfo, ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, PlannedWrite,
     SegmentHeader, merge, sha256,
 };
 
@@ -64,7 +64,7 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
     let at = |offset: FlashOffset| bytes.get(offset.0 as usize..).filter(|rest| !rest.is_empty());
     let has_bootloader = |chip: &&Chip| {
         let image = &chip.image;
-        let Some(table) = at(image.partition_table_offset) else { return false };
+        let Some(table) = at(table_offset(bytes, chip)) else { return false };
         let Some(boot) = at(image.boot_offset) else { return false };
         // An app's bytes may look like a table by chance, but not behind its end.
         Extent::of(boot).is_ok_and(|extent| {
@@ -96,6 +96,13 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
     found.or_else(|| with(&|chip| table_of(chip).is_some()))
 }
 
+/// Where the table of a flash's content is: where it was found for certain, else the usual place.
+fn table_offset(bytes: &[u8], chip: &Chip) -> FlashOffset {
+    let facts = DeviceFacts::of_flash(bytes, chip, None);
+    let found = facts.boot.bootloader().and_then(|_| facts.own_table().ok());
+    found.map_or(chip.image.partition_table_offset, |(offset, _)| offset)
+}
+
 fn has_flash(extent: &Extent, chip: &Chip) -> bool {
     extent.segments.iter().any(|segment| is_flash(segment.addr, chip))
 }
@@ -106,7 +113,7 @@ fn is_flash(addr: Addr, chip: &Chip) -> bool {
 
 fn merged_parts(bytes: &[u8], chip: &'static Chip) -> Vec<Part> {
     let image = &chip.image;
-    let table_offset = image.partition_table_offset;
+    let table_offset = table_offset(bytes, chip);
     let id = Some(image.chip_id);
     let boot = slice(bytes, image.boot_offset.0.into(), table_offset.0.into());
     let mut parts = vec![image_part("bootloader", image.boot_offset.0, boot, id)];

@@ -18,10 +18,13 @@
 
 mod app;
 mod assemble;
+mod boot_image;
 #[cfg(feature = "bootloaders")]
 mod bootloader;
 mod content;
+mod csv_error;
 mod descriptor;
+mod device;
 mod direct;
 mod elf;
 mod error;
@@ -35,6 +38,8 @@ mod merge;
 mod metadata;
 mod otadata;
 mod partition;
+mod partition_check;
+mod partition_csv;
 mod pieces;
 mod plan;
 mod plan_error;
@@ -47,6 +52,7 @@ mod spare;
 mod split;
 mod stretches;
 mod table_error;
+mod table_text;
 mod uf2;
 mod unpack;
 #[cfg(feature = "xz")]
@@ -55,11 +61,14 @@ mod xz;
 pub use app::{
     AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, SecurePad, build_image,
 };
-pub use assemble::{PlanParts, make_direct_plan, make_plan};
+pub use assemble::{PlanParts, TableChoice, check_bootloader, make_direct_plan, make_plan};
+pub use boot_image::{BootHead, BootImage};
 #[cfg(feature = "bootloaders")]
 pub use bootloader::{Bootloader, BootloaderError, second_stage, second_stage_for};
 pub use content::Content;
+pub use csv_error::{CsvError, CsvFault};
 pub use descriptor::AppDescriptor;
+pub use device::{DeviceFacts, FoundTable, TableSearch};
 pub use direct::{DirectImage, build_direct_image};
 pub use error::{ImageError, NamedRange};
 pub use format_error::{FormatError, Uf2Fault};
@@ -71,11 +80,12 @@ pub use merge::{LARGEST_FLASH, merge, merged};
 pub use metadata::elf_chip_name;
 pub use otadata::{OtaEntry, booted_slot};
 pub use partition::{Partition, PartitionTable};
-pub use plan::{BootLayout, FlashParams, FlashPlan, PlannedWrite, WriteKind};
+pub use partition_csv::CsvOptions;
+pub use plan::{BootLayout, FlashParams, FlashPlan, OwnParts, PlannedWrite, WriteKind};
 pub use plan_error::PlanError;
 pub use plan_json::FileRef;
 pub use report::{Defect, ImageInfo, ImageKind, ImageReport, Part, PartBody};
-pub use resolve::{DeviceFacts, ResolveOptions, ResolvedPlan, Write, resolve};
+pub use resolve::{ExpectedBoot, PlanNote, ResolveOptions, ResolvedPlan, Write, resolve};
 pub use rom::{RomOptions, build_adopted_image, build_rom_image, is_rom_program};
 pub use spare::{Asked, spare_ranges};
 pub use split::split;

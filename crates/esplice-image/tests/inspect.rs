@@ -3,7 +3,7 @@
 use esplice_chip::Chip;
 use esplice_image::{
     BootLayout, Content, Defect, ImageKind, ImageOptions, ImageReport, PartBody, PartitionTable,
-    PlanParts, build_image, inspect, make_plan, merged, sha256,
+    PlanParts, TableChoice, build_image, inspect, make_plan, merged, sha256,
 };
 use proptest::prelude::*;
 use support::{Options, descriptor, noise, section};
@@ -39,12 +39,9 @@ fn build(sections: &[support::Section]) -> Vec<u8> {
 fn flash() -> Vec<u8> {
     let (app, bootloader, table) = (app(), bootloader(), PartitionTable::esp_idf_default());
     let parts = PlanParts {
-        boot: BootLayout::Idf,
-        app: &app,
         bootloader: Some(&bootloader),
-        table: Some(&table),
-        partition: None,
-        elf_sha256: None,
+        table: TableChoice::Own(&table),
+        ..PlanParts::of(BootLayout::Idf, &app)
     };
     merged(&make_plan(chip(), &parts).expect("plan")).expect("merged")
 }

@@ -53,6 +53,7 @@
 
 mod binlog;
 mod boot;
+mod boot_check;
 mod by_code;
 mod core_dump;
 mod course;
@@ -84,6 +85,7 @@ mod watcher;
 
 pub use binlog::{BinaryLog, BinaryLogError};
 pub use boot::{BootBanner, BootError, BootErrorKind, BootLoop};
+pub use boot_check::{BootCheck, OtherProgram};
 pub use core_dump::{CoreDump, CoreDumpError, CoreDumpFormat, CoreTask};
 pub use course::Action;
 pub use decode::{Frame, decode, decode_core, decode_trace};

@@ -7,6 +7,7 @@ use esplice_protocol::{Moment, Port, PortError};
 use crate::{
     binlog::BinaryLog,
     boot::{BootBanner, BootError, BootLoop},
+    boot_check::{BootCheck, OtherProgram},
     core_dump::{CoreDump, CoreDumpError},
     defmt::{DefmtTable, LogFrame},
     error::MonitorError,
@@ -51,6 +52,8 @@ pub struct Watch {
     pub allow_resets: bool,
     /// Which tests count, of those that the board runs.
     pub selection: TestSelection,
+    /// What the board should boot. Another program ends the watch where it waits for something.
+    pub boots: BootCheck,
     /// The texts of the firmware's defmt log, if it has one. Expected text is then looked for in the
     /// frames' messages, as in all other text, and places are counted in what people read.
     pub defmt: Option<Arc<DefmtTable>>,
@@ -75,6 +78,7 @@ impl Default for Watch {
             loop_resets: 3,
             allow_resets: false,
             selection: TestSelection::default(),
+            boots: BootCheck::default(),
             defmt: None,
             binary_log: None,
             addresses: Addresses::Reports,
@@ -122,6 +126,8 @@ pub enum MonitorEvent<'a> {
     CoreDump(&'a CoreDump),
     /// A core dump that cannot be read.
     CoreDumpBroken(&'a CoreDumpError),
+    /// The ROM starts an image at this address.
+    Entry(u32),
     /// The ROM or the second-stage bootloader cannot start the firmware.
     BootError(&'a BootError),
     /// Where the program stood when a watchdog reset the chip: a program counter, told by the ROM.
@@ -141,6 +147,8 @@ pub enum MonitorEvent<'a> {
     Panic(&'a PanicReport),
     /// Addresses of code that the firmware printed while it runs on.
     Trace(&'a TraceReport),
+    /// The board boots another program than [`Watch::boots`].
+    OtherProgram(&'a OtherProgram),
     /// The board resets again and again.
     BootLoop(&'a BootLoop),
     /// A test on the board.
@@ -188,6 +196,8 @@ pub enum Outcome {
     },
     /// The firmware panicked instead.
     Panic(PanicReport),
+    /// The board boots another program than [`Watch::boots`].
+    OtherProgram(OtherProgram),
     /// The board resets again and again instead.
     BootLoop(BootLoop),
     /// The board has told of its last test.

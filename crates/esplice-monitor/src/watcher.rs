@@ -6,6 +6,7 @@ use esplice_protocol::Moment;
 
 use crate::{
     boot::{BootBanner, BootError, ResetCounter, saved_pc},
+    boot_check::{BootCheck, rom_entry},
     core_dump::{CoreDumpCollector, Step as DumpStep},
     course::{Action, Course, Heard, Match},
     defmt::{Demux, LogFrame, Piece},
@@ -55,6 +56,7 @@ pub struct Watcher {
     /// When the panic being collected began.
     panic_began: Moment,
     resets: ResetCounter,
+    boots: BootCheck,
     garble: Garble,
     demux: Demux,
     seen: u64,
@@ -85,6 +87,7 @@ impl Watcher {
             dumps: CoreDumpCollector::default(),
             panic_began: started,
             resets: ResetCounter::new(watch.expected_resets, watch.loop_resets, watch.allow_resets),
+            boots: watch.boots.clone(),
             garble: Garble::default(),
             demux: Demux::new(watch.defmt.clone(), watch.binary_log.clone()),
             seen: 0,
@@ -428,6 +431,15 @@ impl Watcher {
         }
         if !collecting && !self.panics.is_collecting() {
             self.boot(&line.text, events);
+        }
+        if let Some(other) = self.boots.line(&line.text) {
+            events(MonitorEvent::OtherProgram(&other));
+            if self.waits() {
+                return Some(Outcome::OtherProgram(other));
+            }
+        }
+        if let Some(entry) = rom_entry(&line.text) {
+            events(MonitorEvent::Entry(entry));
         }
         if let Some(name) = crate::boot::rom_name(&line.text) {
             events(MonitorEvent::Rom(name));

@@ -118,6 +118,16 @@ pub struct ImageArgs {
     /// place and without header [default: rom for Go, else idf]
     #[arg(long, value_name = "LAYOUT", value_parser = value::boot)]
     pub boot: Option<BootLayout>,
+    /// Partition table, as CSV or binary; it replaces another one on the board [default: one that
+    /// fills the flash, for boards without a table]
+    #[arg(long, value_name = "FILE")]
+    pub partition_table: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: TableOffsetArgs,
+    /// Second-stage bootloader; it replaces another one on the board [default: a built-in one, for
+    /// boards without a bootloader]
+    #[arg(long, value_name = "FILE")]
+    pub bootloader: Option<PathBuf>,
     /// How the flash chip is read: qio, qout, dio or dout [default: the chip's]
     #[arg(long, value_name = "MODE")]
     pub flash_mode: Option<String>,
@@ -145,6 +155,15 @@ pub struct ImageArgs {
     pub image_source: Option<ImageSource>,
 }
 
+/// Where the partition table is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TableOffsetArgs {
+    /// Where the partition table is in flash, such as 0x10000 [default: where the board has it, else
+    /// 0x8000]
+    #[arg(long, value_name = "OFFSET", value_parser = value::offset)]
+    pub partition_table_offset: Option<u32>,
+}
+
 /// The board.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Port")]
@@ -167,6 +186,8 @@ pub struct BoardArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub port: PortArgs,
+    #[command(flatten)]
+    pub table: TableOffsetArgs,
     /// Baud rate of the transfer [default: 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud, help_heading = "Port")]
     pub baud: Option<u32>,

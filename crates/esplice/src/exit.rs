@@ -115,7 +115,7 @@ impl Exit {
             Exit::WrongChip => "another chip than the target",
             Exit::Security => "the chip's security state forbids it",
             Exit::Transfer => "the transfer failed",
-            Exit::Verify => "what was read back differs from what was written",
+            Exit::Verify => "what was read back, or what runs, differs from what was written",
             Exit::ExpectationTimedOut => "the expected output did not come in time",
             Exit::Panic => "the firmware panicked",
             Exit::BootLoop => "the board resets again and again",

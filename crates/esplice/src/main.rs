@@ -35,6 +35,7 @@ mod settler;
 mod shell;
 mod source;
 mod stubs;
+mod table_file;
 mod value;
 mod watching;
 

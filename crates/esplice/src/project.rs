@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use esplice_chip::{Board, Chip, Target};
+use esplice_chip::{Board, Chip, FlashOffset, Target};
 use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_layout::Spec;
@@ -63,6 +63,12 @@ pub struct Project {
     pub link_args: Vec<String>,
     pub output: Option<PathBuf>,
     pub boot: Option<Settled<BootLayout>>,
+    /// The user's own partition table.
+    pub partition_table: Option<PathBuf>,
+    /// Where the partition table is, if the user says so.
+    pub partition_table_offset: Option<Settled<u32>>,
+    /// The user's own second-stage bootloader.
+    pub bootloader: Option<PathBuf>,
     pub flash_mode: Option<Settled<String>>,
     pub flash_freq: Option<Settled<String>>,
     pub flash_size: Option<Settled<String>>,
@@ -80,6 +86,8 @@ pub struct Project {
     pub full: bool,
     pub with_bootloader: bool,
     pub partition: Option<String>,
+    /// Whether the board, and not the settings, decides if a plan fits; commands set it.
+    pub fits_later: bool,
     pub monitor_baud: Option<u32>,
     pub expect: Vec<String>,
     pub timeout: Option<Duration>,
@@ -109,6 +117,13 @@ impl Project {
     pub fn xtal_mhz(&self, chip: &Chip) -> u32 {
         let board = self.board.filter(|board| board.chip.name == chip.name);
         board.and_then(|board| board.xtal_mhz).unwrap_or(chip.xtal_mhz)
+    }
+
+    /// Where the partition table is, if the user says so.
+    pub fn own_table_offset(&self) -> Option<FlashOffset> {
+        let offset = self.partition_table_offset.as_ref();
+        let offset = offset.filter(|offset| !matches!(offset.origin, Origin::Chip(_)));
+        offset.map(|offset| FlashOffset(offset.value))
     }
 
     fn from_settings(settings: &Settings, flags: Flags) -> Result<Project, Failure> {
@@ -166,6 +181,18 @@ impl Project {
 
         let image = flags.image;
         let boot = s.value("image", "boot", &value::BOOT, image.boot, None)?;
+        let partition_table =
+            s.text("image", "partition-table", image.partition_table.map(path))?;
+        let partition_table = partition_table.map(|file| inside(settings, file)).transpose()?;
+        let usual = chip.map(|chip| Settled {
+            value: chip.image.partition_table_offset.0,
+            origin: Origin::Chip(chip.name.clone()),
+        });
+        let flag = image.table.partition_table_offset;
+        let partition_table_offset =
+            s.value("image", "partition-table-offset", &value::OFFSET, flag, usual)?;
+        let bootloader = s.text("image", "bootloader", image.bootloader.map(path))?;
+        let bootloader = bootloader.map(|file| inside(settings, file)).transpose()?;
         let mut of_flash =
             |name, flag, of_board: fn(&Board) -> Option<String>, of_chip: fn(&Chip) -> String| {
                 s.value("image", name, &value::TEXT, flag, of_hardware(of_board, of_chip))
@@ -252,6 +279,9 @@ impl Project {
             link_args,
             output,
             boot,
+            partition_table,
+            partition_table_offset,
+            bootloader,
             flash_mode,
             flash_freq,
             flash_size,
@@ -266,6 +296,7 @@ impl Project {
             full,
             with_bootloader,
             partition: partition.map(|p| p.value),
+            fits_later: false,
             monitor_baud: monitor_baud.map(|b| b.value),
             expect,
             timeout: timeout.map(|t| t.value),

@@ -16,6 +16,7 @@ pub const TEXT: Form<String> = Form { parse: |text| Ok(text.to_owned()), show: S
 pub const SWITCH: Form<bool> = Form { parse: switch, show: bool::to_string };
 pub const BAUD: Form<u32> = Form { parse: baud, show: u32::to_string };
 pub const SIZE: Form<u32> = Form { parse: offset, show: u32::to_string };
+pub const OFFSET: Form<u32> = Form { parse: offset, show: |offset| format!("{offset:#x}") };
 pub const DURATION: Form<Duration> = Form { parse: duration, show: duration_text };
 pub const RESET: Form<ResetChoice> = Form { parse: reset, show: ResetChoice::to_string };
 pub const BOOT: Form<BootLayout> = Form { parse: boot, show: BootLayout::to_string };

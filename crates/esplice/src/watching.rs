@@ -24,8 +24,8 @@ use std::{
 
 use esplice_flash::Strategy;
 use esplice_monitor::{
-    Addresses, ExpectError, Expectation, MonitorEvent, Outcome, Script, Step, TestSelection, Tests,
-    Watch, Watcher, watch,
+    Addresses, BootCheck, ExpectError, Expectation, MonitorEvent, Outcome, Script, Step,
+    TestSelection, Tests, Watch, Watcher,
 };
 use esplice_protocol::{Moment, Port};
 
@@ -67,30 +67,67 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of the largest script that is read.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
-/// Whether a board that was let go at `since`, through a port that may not have reset it, boots its
-/// firmware as far as can be heard. If not, the user is told what to do.
+/// How a board that was let go at `since` boots, as far as its first words tell: true if the ROM
+/// starts the program that was written, as `check` knows it. If not, the user is told what to do.
+///
+/// # Errors
+/// The ROM starts another program, or none.
 pub fn boots(
     port: &mut dyn Port,
     since: Option<Moment>,
+    check: BootCheck,
     shell: &mut Shell,
 ) -> Result<bool, Failure> {
-    let job = Watch { timeout: Some(FIRST_WORDS), since, ..Watch::default() };
-    let mut waits = false;
-    let outcome = watch(port, &job, &mut |event| {
-        if let MonitorEvent::Boot(banner) = event {
-            waits |= banner.is_download();
+    // Where it is not known what boots, as after a piece of data, it may be nothing.
+    let must_boot = check.entry.is_some();
+    let job = Watch { timeout: Some(FIRST_WORDS), since, boots: check, ..Watch::default() };
+    let mut watcher = Watcher::new(&job, since.unwrap_or_else(|| port.now()));
+    let (mut waits, mut starts, mut failure) = (false, false, None);
+    let mut buf = [0; 1024];
+    let mut ended = false;
+    while !(ended || waits || starts || failure.is_some()) {
+        let mut hear = |event: MonitorEvent<'_>| match event {
+            MonitorEvent::Boot(banner) => waits |= banner.is_download(),
+            MonitorEvent::Entry(_) => starts = true,
+            MonitorEvent::OtherProgram(other) => {
+                let message = format!("what was written does not run: {other}");
+                failure = Some(Failure::new(Exit::Verify, message));
+            }
+            MonitorEvent::BootError(error) => {
+                let words = error.kind.in_words();
+                let message = format!("the board does not boot: {words} ({:?})", error.line);
+                failure = Some(Failure::new(Exit::BootLoop, message));
+            }
+            _ => {}
+        };
+        let now = port.now();
+        let deadline = watcher.deadline().unwrap_or(now);
+        if deadline <= now {
+            ended = watcher.tick(now, &mut hear).is_some();
+            continue;
         }
-    })?;
-    if waits {
-        shell.warning(&waits_for_download());
-    } else if let Outcome::Ended { seen: 0 } = outcome {
-        shell.warning(&format!(
-            "the board said nothing in {}: if it does not run, {RESET_BY_HAND}",
-            value::duration_text(&FIRST_WORDS)
-        ));
+        let len = port.read(&mut buf, deadline)?;
+        let bytes = buf.get(..len).unwrap_or_default();
+        ended = watcher.push(bytes, port.now(), &mut hear).is_some();
+    }
+    if let Some(failure) = failure {
+        if must_boot || failure.exit == Exit::Verify {
+            return Err(failure);
+        }
+        shell.warning(&failure.message);
         return Ok(false);
     }
-    Ok(!waits)
+    if waits {
+        shell.warning(&waits_for_download());
+        return Ok(false);
+    }
+    if watcher.seen() == 0 {
+        let within = value::duration_text(&FIRST_WORDS);
+        let remedy = if port.caps().lines { "press its RESET" } else { RESET_BY_HAND };
+        shell.warning(&format!("the board said nothing in {within}: if it does not run, {remedy}"));
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 fn waits_for_download() -> String {
@@ -125,6 +162,7 @@ pub struct Watching {
     log: Option<PathBuf>,
     reports: ReportFiles,
     reconnect: bool,
+    boots: BootCheck,
     elf: Option<FirmwareElf>,
     rom: RomElfs,
 }
@@ -192,9 +230,15 @@ impl Watching {
             log: args.log.clone(),
             reports,
             reconnect: args.reconnect,
+            boots: BootCheck::default(),
             elf: None,
             rom: RomElfs::read(project.rom.as_deref())?,
         })
+    }
+
+    /// What was written is to run, and nothing else may be taken for it.
+    pub fn that_boots(self, boots: BootCheck) -> Watching {
+        Watching { boots, ..self }
     }
 
     /// Panics are to be decoded with `elf`.
@@ -304,6 +348,7 @@ impl Watching {
             script: self.script.steps.iter().map(|(_, step)| self.bounded(step)).collect(),
             timeout: self.timeout,
             selection: self.selection.clone(),
+            boots: self.boots.clone(),
             tests: match (self.tests_wanted, self.expects()) {
                 (true, _) => Tests::Wanted { within },
                 (false, false) => Tests::IfTold { within },

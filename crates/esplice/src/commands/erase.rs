@@ -39,7 +39,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let range = args.range.range()?;
     let (found, sectors) =
         work(&args.board, Touch::Writes, shell, interrupt, |session, info, options| {
-            let range = range.find(session, info)?;
+            let range = range.find(session, info, options)?;
             let sectors = session.erase_range(info, options, &range)?;
             Ok((range, sectors))
         })?;

@@ -4,7 +4,7 @@ use crate::{
     flashing,
     harness::cargo_test,
     interrupt::Interrupt,
-    load::Job,
+    load::{Job, Load},
     ports,
     project::Flags,
     shell::Shell,
@@ -24,12 +24,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let project = args.firmware.settle(Flags {
+    let mut project = args.firmware.settle(Flags {
         port: args.port.clone(),
         flash: args.flash.clone(),
         watch: args.watch.clone(),
         ..Flags::default()
     })?;
+    project.fits_later = true;
     let watching = Watching::new(&project, &args.watch)?;
     shell.give_stdout_to_board();
     let mut opened = None;
@@ -41,6 +42,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         shell,
         interrupt,
     )?;
+
+    // What the board says is taken for what was written.
+    if let Load::Plan { options, .. } = &mut job.load {
+        options.must_boot = true;
+    }
 
     let source = &args.firmware.source;
     let file = source.elf.as_ref().or(source.path.as_ref());
@@ -57,6 +63,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let since = flashing::start(board, chip, project.monitor_baud, shell)?;
         let baud = project.monitor_baud.unwrap_or(chip.loader.initial_baud);
         let (port, strategies) = (board.port.as_mut(), board.strategies.as_slice());
+        let watching = watching.that_boots(flashing::boot_check(&report));
         watching.run(vec![Watched { port, strategies, since, baud }], shell, interrupt)
     })
 }

@@ -1,4 +1,4 @@
-use esplice_flash::flash;
+use esplice_flash::{FlashOptions, flash};
 use esplice_image::ResolvedPlan;
 
 use crate::{
@@ -22,8 +22,12 @@ pub struct Args {
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let files = args.files.read()?;
     with_options(&args.board, Touch::Writes, shell, interrupt, |board, options, shell| {
+        let options = &FlashOptions { find_table: files.needs_table(), ..options.clone() };
         let port = board.port.as_mut();
-        let plan = |facts: &_| Ok(ResolvedPlan { writes: files.writes(facts)? });
+        let plan = |facts: &_| {
+            let writes = files.writes(facts)?;
+            Ok(ResolvedPlan::from(writes))
+        };
         let done = flash(port, options, plan, &mut |event| flashing::tell(event, shell));
         (done.as_ref().ok().map(|report| report.chip.chip), done.map(|_| ()))
     })

@@ -224,9 +224,12 @@ mod tests {
     #[test]
     fn each_of_cargos_tests_has_its_files_and_its_suite() {
         let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| Some(directory.path().join(name));
-        let files = ReportFiles { name: None, junit: path("a.xml"), json: path("b") }.named("math");
-        assert_eq!((files.junit, files.json), (path("a.math.xml"), path("b.math")));
+        let path = |name: &str| directory.path().join(name);
+        let files = ReportFiles::open(Some(&path("a.xml")), Some(&path("b"))).unwrap();
+        let files = files.named("math").unwrap();
+        let named = |place: &Option<OutputPlace>| place.as_ref().map(|p| p.named().to_owned());
+        assert_eq!(named(&files.junit), Some(path("a.math.xml")));
+        assert_eq!(named(&files.json), Some(path("b.math")));
         let xml = junit(&WatchReport { name: Some("math".into()), ..report() }).unwrap();
         assert!(xml.contains(r#"<testsuite name="math""#), "{xml}");
         assert!(xml.contains(r#"classname="math""#), "{xml}");

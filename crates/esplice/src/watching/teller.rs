@@ -117,6 +117,9 @@ impl<'a, 'e> Teller<'a, 'e> {
             MonitorEvent::CoreDumpBroken(error) => shell.warning(&error.to_string()),
             MonitorEvent::SavedPc(pc) => self.decoder.tell_saved_pc(*pc, shell),
             MonitorEvent::ElfSha256(told) => self.decoder.compare(told, shell),
+            MonitorEvent::OtherProgram(found) if !self.waits => {
+                shell.warning(&format!("what was written does not run: {found}"));
+            }
             MonitorEvent::BootLoop(found) if !self.waits => shell.warning(&resets_again(found)),
             _ => {}
         }

@@ -88,6 +88,10 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
             let message = format!("the firmware panicked{test}: {}", in_words(report));
             Failure::new(Exit::Panic, message)
         }
+        Outcome::OtherProgram(found) => {
+            Failure::new(Exit::Verify, format!("what was written does not run: {found}"))
+                .hint("`esplice partition show` lists what the board boots")
+        }
         Outcome::BootLoop(found) => {
             let failure = Failure::new(Exit::BootLoop, resets_again(found));
             let said = found.last_line.as_ref();
