@@ -29,6 +29,9 @@ pub fn inspect(bytes: &[u8]) -> ImageReport {
     report
 }
 
+/// Most images and tables that are looked at in a file: firmware has a handful.
+const MOST_PARTS: usize = 1000;
+
 /// Inspects what a HEX or UF2 file of `len` bytes holds of a flash: the flash from offset 0 where it
 /// has a bootloader and a table, else each stretch for itself.
 pub fn inspect_writes(content: Content, len: usize, writes: &[PlannedWrite]) -> ImageReport {
@@ -45,6 +48,11 @@ pub fn inspect_writes(content: Content, len: usize, writes: &[PlannedWrite]) -> 
         return report;
     }
     for write in writes {
+        if report.parts.len() == MOST_PARTS {
+            let message = format!("more than {MOST_PARTS} images and tables are in it");
+            report.defects.push(Defect::NotOneFlash { message });
+            break;
+        }
         let offset = write.offset.0;
         match Content::of(&write.data) {
             Content::Image => report.parts.push(image_part("image", offset, &write.data, None)),

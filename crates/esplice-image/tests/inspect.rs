@@ -254,3 +254,16 @@ proptest! {
         let _ = inspect(&bytes).to_string();
     }
 }
+
+/// A file of a million stretches that all begin like images is not listed whole.
+#[test]
+fn not_all_of_many_images_are_looked_at() {
+    let writes: Vec<_> = (0..3000)
+        .map(|n| {
+            esplice_image::PlannedWrite::unnamed(esplice_chip::FlashOffset(n * 64), &[0xe9; 32])
+        })
+        .collect();
+    let report = esplice_image::inspect_writes(Content::IntelHex, 0, &writes);
+    assert_eq!(report.parts.len(), 1000);
+    assert!(report.defects[0].to_string().starts_with("more than 1000 images"));
+}

@@ -84,6 +84,9 @@ fn map_of(project: &Project, path: &Path) -> Result<(MemoryMap, &'static Chip), 
     Ok((map, chip))
 }
 
+/// Most items of a region that JSON lists, which is many times as large as they are.
+const MOST_LISTED: usize = 10_000;
+
 fn value(map: &MemoryMap) -> Value {
     let regions = map.regions.iter().map(|region| {
         json!({
@@ -95,7 +98,8 @@ fn value(map: &MemoryMap) -> Value {
             "free_ranges": region.free_ranges().iter()
                 .map(|(addr, len)| json!({ "addr": addr, "len": len }))
                 .collect::<Vec<_>>(),
-            "items": region.items.iter().map(item).collect::<Vec<_>>(),
+            "items": region.items.iter().take(MOST_LISTED).map(item).collect::<Vec<_>>(),
+            "left_out": region.items.len().saturating_sub(MOST_LISTED),
         })
     });
     let overlaps = map.overlaps.iter().map(|overlap| {
