@@ -66,9 +66,9 @@ fn place(rom: &mut Rom, offset: Option<u32>) -> Result<u32, String> {
 
 #[test]
 fn tables_are_found_after_the_bootloader() {
-    let lens = [0x3000, 0x7ff0, 0x8000, 0x9000, 0xfff0];
+    let lens = [0x3000_usize, 0x7ff0, 0x8000, 0x9000, 0xfff0];
     for len in lens {
-        for at in (0x8000..=0x2_0000).step_by(0x1000) {
+        for at in (0x8000_u32..=0x2_0000).step_by(0x1000) {
             let end = len.next_multiple_of(0x1000) as u32;
             let mut rom = device(&[(0, bootloader(len)), (at as usize, table(at))]);
             if at < end {

@@ -14,8 +14,8 @@ use esplice_flash::{
     flash_plan, survey, with_board,
 };
 use esplice_image::{
-    BootLayout, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite, ResolveOptions,
-    WriteKind,
+    BootLayout, FlashMode, FlashParams, FlashPlan, OwnParts, PartitionTable, PlannedWrite,
+    ResolveOptions, WriteKind,
 };
 use esplice_sim::{
     Board, Gone, SimError, SimPort, TimeMode,
