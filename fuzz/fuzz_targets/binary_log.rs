@@ -33,7 +33,7 @@ libfuzzer_sys::fuzz_target!(|input: (&[u8], Vec<(u8, &[u8])>)| {
     for (level, piece) in pieces {
         watcher.push(piece, Moment::START, &mut |_| {});
         let len = u16::try_from(piece.len() + 4).unwrap_or(u16::MAX).min(0x3ff);
-        let mut package = vec![2];
+        let mut package: Vec<u8> = vec![2];
         package.extend((u16::from(level % 16) << 10 | len).to_be_bytes());
         package.extend(piece.iter().take(usize::from(len) - 4));
         package.push(crc8(&package));
