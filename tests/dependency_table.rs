@@ -12,6 +12,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("esplice-layout", &["esplice-chip"]),
     ("esplice-link", &["esplice-chip", "esplice-layout"]),
     ("esplice-build", &["esplice-chip", "esplice-layout"]),
+    ("esplice-rt", &[]),
     ("esplice-image", &["esplice-chip"]),
     ("esplice-protocol", &["esplice-chip"]),
     ("esplice-flash", &["esplice-chip", "esplice-image", "esplice-protocol"]),

@@ -35,6 +35,64 @@ fn shape() -> &'static [u8] {
     })
 }
 
+/// The same with feature `odd`, linked by `script` in a directory, as `output` there.
+fn odd_shape(at: &Path, script: &str, output: &str) -> Said {
+    let mut command = support::esplice(&repository());
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    command.env("ESPLICE_SHAPE_SCRIPT", at.join(script));
+    command.args(["build", "--target", "esp32c3", "tests/firmware/tinygo-shape"]);
+    command.args(["--features", "odd", "--output"]).arg(at.join(output));
+    finish(&mut command)
+}
+
+/// Data that are aligned to 8 bytes share four bytes with code by TinyGo's script: such a program is
+/// refused, and one that esplice has TinyGo link runs in both boots.
+#[test]
+fn code_and_data_that_share_bytes_are_refused_and_kept_apart() {
+    let desk = Desk::new("0.33.0");
+    let (at, root) = (desk.at(), desk.directory.path().join("bin/root"));
+    let shape = repository().join("tests/firmware/tinygo-shape/shape.x");
+    fs::create_dir_all(root.join("targets")).unwrap();
+    fs::copy(&shape, root.join("targets/esp32c3.ld")).unwrap();
+    let plain = fs::read_to_string(&shape).unwrap();
+    fs::write(at.join("plain.x"), &plain).unwrap();
+    let shared = [".data at 0x3fc8", ".iram at 0x4038", "share 4 bytes of sram", "hint: "];
+    odd_shape(&at, "plain.x", "odd.bin").check(3, &shared);
+
+    // What TinyGo is given: its own script, and what that lacks.
+    let about = r#"{"target": {"llvm-target": "riscv32", "linkerscript": "targets/esp32c3.ld"}}"#;
+    fs::write(desk.directory.path().join("bin/info"), about).unwrap();
+    desk.run("build --target=esp32c3 --output=hello.bin").check(0, &[]);
+    let script = fs::read_to_string(desk.directory.path().join("bin/script.ld")).unwrap();
+    let spec = fs::read(desk.directory.path().join("bin/target.json")).unwrap();
+    let spec: serde_json::Value = serde_json::from_slice(&spec).unwrap();
+    assert_eq!(spec["inherits"], serde_json::json!(["m5stamp-c3"]));
+    let included = format!("INCLUDE {}\n", shape.display());
+    let own = script.replace("INCLUDE targets/esp32c3.ld\n", &included);
+    assert_ne!(own, script);
+    fs::write(at.join("own.x"), own).unwrap();
+    odd_shape(&at, "own.x", "odd.bin").check(0, &[]);
+    let elf = fs::read(at.join("odd.elf")).unwrap();
+    assert!(fs::read(at.join("odd.bin")).unwrap() == tinygos_rule(&elf, true));
+    desk.run("layout show --target=esp32c3 odd.elf").check(0, &[]);
+    desk.run("image verify odd.bin").check(0, &[]);
+    for boot in ["rom", "idf"] {
+        let words = format!(
+            "run --elf odd.elf --boot={boot} --target=esp32c3 --port=sim:esp32c3 --expect=World! \
+             --timeout=5s"
+        );
+        desk.run(&words).check(0, &["Expected output found"]);
+    }
+
+    // A program that needs no gap is linked as TinyGo links it.
+    let mut command = support::esplice(&repository());
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    command.env("ESPLICE_SHAPE_SCRIPT", at.join("own.x"));
+    command.args(["build", "--target", "esp32c3", "tests/firmware/tinygo-shape", "--output"]);
+    finish(command.arg(at.join("even.bin"))).check(0, &[]);
+    assert!(desk.read("even.bin") == tinygos_rule(self::shape(), true));
+}
+
 /// A directory with a Go package and a TinyGo of this version on its PATH.
 struct Desk {
     directory: tempfile::TempDir,
@@ -113,6 +171,10 @@ fn build_drives_tinygo_and_makes_its_image() {
     // The same from the ELF, and esptool finds nothing wrong with it.
     desk.run("build --target=esp32c3 hello.elf --output=again.bin").check(0, &[]);
     assert!(desk.read("again.bin") == image);
+    // Its addresses say which chip it is for.
+    let said = desk.run("build hello.elf --output=named.bin").check(0, &[]);
+    assert!(said.out.contains("for ESP32-C3"), "{said:#?}");
+    assert!(desk.read("named.bin") == image);
     judged_by_esptool(&desk.at().join("hello.bin"));
 
     // Later releases leave the hash out; a package is a directory, too.

@@ -365,3 +365,26 @@ fn a_missing_directory_is_made_and_told() {
     run(at, "read 0x10000000 0x1000 new/a.bin --port sim:esp32c3 --stub none").check(6, &[]);
     assert_eq!(support::files(at), ["a.bin", "out"]);
 }
+
+/// More parts than a program may have files open are written one by one, and only when that was asked for.
+#[test]
+fn thousands_of_parts_are_asked_about() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let mut hex = String::from("\n\n");
+    for number in 0..1500_u32 {
+        let place = number * 4;
+        let sum = 0_u8.wrapping_sub((1 + (place >> 8) + (place & 0xff) + 0x55) as u8);
+        hex.push_str(&format!(":01{place:04X}0055{sum:02X}\n"));
+    }
+    hex.push_str(":00000001FF\n");
+    fs::write(at.join("many.hex"), hex).unwrap();
+    run(at, "image split many.hex").check(
+        2,
+        &["many.hex has 1500 parts, and many would get as many files", "hint: give --yes"],
+    );
+    assert!(!at.join("many").exists());
+    run(at, "image split many.hex --yes").check(0, &[]);
+    assert_eq!(fs::read_dir(at.join("many")).unwrap().count(), 1500);
+    assert_eq!(fs::read(at.join("many/0x176c.bin")).unwrap(), [0x55]);
+}

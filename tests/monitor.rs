@@ -94,8 +94,8 @@ fn a_script_that_cannot_be_read_is_refused_before_the_port_is_opened() {
     run(at, both).check(2, &["cannot be used with"]);
     run(at, "monitor --expect /a(/")
         .check(2, &["regular expression /a(/: unclosed group", "hint: "]);
-    run(at, "monitor --filter loud").check(2, &["\"loud\" is no level", "warn,wifi=debug"]);
-    run(at, "monitor --log no/such.log --port sim:esp32c3").check(3, &["cannot write no/such.log"]);
+    run(at, "monitor --filter wifi=loud").check(2, &["\"loud\" is no level", "warn,wifi=debug"]);
+    run(at, "monitor --log no/such.log --port sim:esp32c3").check(2, &["cannot write no/such.log"]);
 }
 
 #[test]
@@ -183,7 +183,7 @@ const TESTS: &str = "noise\r\nesplice-test: begin 3\r\nesplice-test: run adds\r\
 fn tests_on_the_board_are_told_as_cargo_tells_of_its_own() {
     let directory = board(TESTS);
     let said = monitor(&directory, "--tests --junit junit.xml");
-    let said = said.check(40, &["error: 1 of 2 tests failed"]);
+    let said = said.check(40, &["error: 1 of 2 tests failed: divides: 1 is not 2"]);
     assert_eq!(
         said.out,
         "\nrunning 3 tests\ntest adds ... ok\ntest divides ... FAILED\n\

@@ -56,6 +56,7 @@ struct Case {
     exit: i32,
     kind: Option<String>,
     message: Option<String>,
+    place: Option<String>,
     frames: Vec<Place>,
     /// Those of the task that crashed, in the core dump.
     core: Vec<Place>,
@@ -78,6 +79,7 @@ impl Case {
                 "exit" => case.exit = value.parse().unwrap(),
                 "kind" => case.kind = Some(text),
                 "message" => case.message = Some(text),
+                "place" => case.place = Some(text),
                 "folded" => case.folded.push(text),
                 "says" => case.says.push(text),
                 "frame" | "inlined" | "core" => {
@@ -123,6 +125,14 @@ impl Case {
         let message = panic["message"].as_str().unwrap_or_default();
         if !message.contains(self.message.as_deref().unwrap_or_default()) {
             wrong.push(format!("message {message:?}"));
+        }
+        if let Some(wanted) = &self.place {
+            let place = &panic["place"];
+            let file = place["file"].as_str().unwrap_or_default();
+            let told = format!("{file}:{}:{}", place["line"], place["column"]);
+            if told != *wanted {
+                wrong.push(format!("place {told}"));
+            }
         }
         let frames = panic["frames"].as_array().cloned().unwrap_or_default();
         wrong.extend(missing(&self.frames, &frames));

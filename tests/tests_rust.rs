@@ -13,7 +13,7 @@ use esplice_toolchain::{Machine, find_rust};
 use support::{Said, finish, repository};
 
 /// What a user's `cargo test --release` in `project` does, with the compiler that is found here.
-fn cargo_test(project: &Path) -> Said {
+fn cargo_test(project: &Path, arguments: &[&str]) -> Said {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let toolchain = find_rust(chip, &Machine::seen_from(project)).unwrap();
     let mut cargo = Command::new(&toolchain.cargo);
@@ -34,6 +34,7 @@ fn cargo_test(project: &Path) -> Said {
         .current_dir(project)
         .args(["test", "--release", "--quiet"])
         .args(toolchain.arguments())
+        .args(arguments)
         .envs(toolchain.variables())
         .env("PATH", std::env::join_paths(path).unwrap())
         .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"))
@@ -44,7 +45,8 @@ fn cargo_test(project: &Path) -> Said {
 
 #[test]
 fn the_example_passes_on_the_virtual_board() {
-    let said = cargo_test(&repository().join("examples/tests-rust"));
+    let project = repository().join("examples/tests-rust");
+    let said = cargo_test(&project, &[]);
     assert_eq!(said.exit, 0, "{said:#?}");
     let expected = "\nrunning 3 tests\ntest checksums ... ok\ntest means ... ok\n\
                     test time_goes_on ... ok\n\ntest result: ok. 3 passed; 0 failed; 0 ignored; \
@@ -52,6 +54,15 @@ fn the_example_passes_on_the_virtual_board() {
     assert!(said.out.contains(expected), "{said:#?}");
     // What the board says besides is for tests that fail.
     assert!(!said.out.contains("of three values") && !said.out.contains("ESP-ROM"), "{said:#?}");
+
+    let said = cargo_test(&project, &["mean", "--", "--test-threads", "1"]);
+    assert_eq!(said.exit, 0, "{said:#?}");
+    let expected = "\nrunning 1 test\ntest means ... ok\n\ntest result: ok. 1 passed; 0 failed; \
+                    0 ignored; 0 not run; 2 filtered out; finished in 0.";
+    assert!(said.out.contains(expected), "{said:#?}");
+    let said = cargo_test(&project, &["--", "--list"]);
+    let expected = "checksums: test\nmeans: test\ntime_goes_on: test\n\n3 tests, 0 benchmarks\n";
+    assert!(said.exit == 0 && said.out.contains(expected), "{said:#?}");
 }
 
 #[test]
@@ -75,7 +86,7 @@ fn a_failure_and_a_panic_are_told_with_their_tests() {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::write(to, text).unwrap();
     }
-    let said = cargo_test(directory.path());
+    let said = cargo_test(directory.path(), &[]);
     assert_ne!(said.exit, 0, "{said:#?}");
     for words in [
         "running 3 tests\ntest checksums ... FAILED\ntest means ... FAILED\n",

@@ -1,7 +1,7 @@
 //! Layout files, whatever is in them: refused in words, or the same scripts and modules each time.
 #![no_main]
 
-use esplice_layout::{Linker, Spec, esp_idf, explain, inject, rust_module, tinygo};
+use esplice_layout::{Linker, ModuleOptions, Spec, esp_idf, explain, inject, rust_module, tinygo};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let _ = esplice_layout::project_target(text);
@@ -18,7 +18,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
             let injection = inject(&layout, linker);
             assert!(explain(&layout, injection.script()).len() <= 2 * layout.arenas.len() + 2);
         }
-        let _ = (rust_module(&layout, true), rust_module(&layout, false), esp_idf(&layout));
+        let _ = (rust_module(&layout, ModuleOptions { device: true, safe: false }), rust_module(&layout, ModuleOptions { device: false, safe: true }), esp_idf(&layout));
         let _ = tinygo(&layout, "board", "targets/chip.ld", "/own.ld");
         for arena in &layout.arenas {
             let room = layout.room(&arena.region).unwrap();

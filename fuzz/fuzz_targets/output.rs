@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use esplice_monitor::{Expectation, Tests, Watch, Watcher, Filter, sanitise, unescape};
+use esplice_monitor::{Addresses, Expectation, Filter, Tests, Watch, Watcher, sanitise, unescape};
 use esplice_protocol::Moment;
 
 libfuzzer_sys::fuzz_target!(|input: (&str, Vec<&[u8]>)| {
@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|input: (&str, Vec<&[u8]>)| {
     let filter: Result<Filter, _> = expected.parse();
     let expect = Expectation::parse(expected).into_iter().collect();
     let tests = Tests::Wanted { within: Duration::from_secs(1) };
-    let watch = Watch { expect, tests, ..Watch::default() };
+    let watch = Watch { expect, tests, addresses: Addresses::All, ..Watch::default() };
     let mut watcher = Watcher::new(&watch, Moment::START);
     let mut now = Moment::START;
     for chunk in chunks {

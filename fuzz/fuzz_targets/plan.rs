@@ -14,9 +14,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         chip: plan.chip.clone(),
         revision: (0, 4),
         flash_size: Some(4 << 20),
-        table: None,
-        otadata: None,
-        has_bootloader: false,
+        ..DeviceFacts::default()
     };
     if let Ok(resolved) = resolve(&plan, &facts, &ResolveOptions::default()) {
         let ends = |w: &esplice_image::Write| u64::from(w.offset.0) + w.data.len() as u64;

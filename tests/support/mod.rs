@@ -3,6 +3,7 @@
 // Each test is a program of its own, and uses a part of this.
 #![allow(dead_code)]
 
+pub mod bare;
 pub mod elf;
 
 use std::path::{Path, PathBuf};

@@ -5,52 +5,53 @@ use std::{fmt, io, path::PathBuf};
 use esplice_chip::ChipError;
 use esplice_layout::LayoutError;
 
-/// Why a build script cannot go on. `main` may return it: its `Debug` is the message that cargo
-/// shows, with the remedy.
-#[derive(thiserror::Error)]
+use crate::firmware;
+
+/// Why a build script cannot go on. `Display` is the message and the hint, and so is `Debug`, so that
+/// `main` may return it and cargo shows both.
 #[non_exhaustive]
 pub enum Error {
     /// The layout is refused.
-    #[error("{0}")]
-    Layout(#[from] LayoutError),
+    Layout(LayoutError),
     /// The file has no `[layout]`.
-    #[error("{path} has no [layout]")]
     NoLayout {
         /// The file.
         path: PathBuf,
     },
     /// Nobody says for which chip.
-    #[error("nothing says which chip the layout is for")]
     NoChip,
     /// Several of the package's features name chips.
-    #[error("features name more than one chip: {}", names.join(", "))]
     ManyChips {
         /// The chips.
         names: Vec<String>,
     },
     /// The chip is unknown.
-    #[error("{0}")]
-    Chip(#[from] ChipError),
+    Chip(ChipError),
     /// Not called by a build script.
-    #[error("cargo has not set {name}: this is for build scripts")]
     NoVariable {
         /// The variable.
         name: &'static str,
     },
     /// The project's file names a chip's file that is not the project's.
-    #[error("target-file {path} leaves the project")]
     OutsideProject {
         /// The path, as it is written.
         path: PathBuf,
     },
     /// Cargo's configuration gives GNU ld esp-hal's script, which comes before all that a build script
     /// gives.
-    #[error(
-        "GNU ld takes the layout only in front of linkall.x, which cargo's rustflags give it first"
-    )]
     LinkallFirst,
+    /// A static with an initial value in an arena that nothing is loaded into.
+    DataInNoLoad {
+        /// The source.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u32,
+        /// The static.
+        name: String,
+        /// The arena.
+        arena: String,
+    },
     /// A file cannot be read or written.
-    #[error("cannot {verb} {path}: {source}")]
     Io {
         /// `read`, `write`.
         verb: &'static str,
@@ -60,13 +61,11 @@ pub enum Error {
         source: io::Error,
     },
     /// A path that cargo's lines to it cannot hold.
-    #[error("path {path:?} is not text, or has a line break")]
     OddPath {
         /// The path.
         path: PathBuf,
     },
     /// The program `esplice` cannot be started.
-    #[error("cannot start {program}: {source}")]
     Start {
         /// The program.
         program: PathBuf,
@@ -74,7 +73,6 @@ pub enum Error {
         source: io::Error,
     },
     /// The firmware could not be built.
-    #[error("{program} build {project} failed (exit code {code})\n{output}")]
     Firmware {
         /// The program.
         program: PathBuf,
@@ -88,6 +86,46 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the message without the hint.
+    pub fn message(&self) -> String {
+        match self {
+            Error::Layout(error) => error.to_string(),
+            Error::Chip(error) => error.to_string(),
+            Error::NoLayout { path } => format!("{} has no [layout]", path.display()),
+            Error::NoChip => "nothing says which chip the layout is for".into(),
+            Error::ManyChips { names } => {
+                format!("features name more than one chip: {}", names.join(", "))
+            }
+            Error::NoVariable { name } => {
+                format!("cargo has not set {name}: this is for build scripts")
+            }
+            Error::OutsideProject { path } => {
+                format!("target-file {} leaves the project", path.display())
+            }
+            Error::LinkallFirst => {
+                "GNU ld takes the layout only in front of linkall.x, which cargo's \
+                                    rustflags give it first"
+                    .into()
+            }
+            Error::DataInNoLoad { path, line, name, arena } => format!(
+                "{}:{line}: {name} is initialised data in arena {arena}, which is no-load",
+                path.display()
+            ),
+            Error::Io { verb, path, source } => {
+                format!("cannot {verb} {}: {source}", path.display())
+            }
+            Error::OddPath { path } => format!("path {path:?} is not text, or has a line break"),
+            Error::Start { program, source } => {
+                format!("cannot start {}: {source}", program.display())
+            }
+            Error::Firmware { program, project, code, output } => format!(
+                "{} build {} failed (exit code {code})\n{output}",
+                program.display(),
+                project.display()
+            ),
+        }
+    }
+
     /// What can be done about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -111,17 +149,49 @@ impl Error {
                 Some("put it into the project, or name it in ESPLICE_PROJECT_TARGET_FILE".into())
             }
             Error::NoVariable { .. } | Error::Io { .. } | Error::OddPath { .. } => None,
-            Error::Firmware { .. } => None,
+            Error::Firmware { output, .. } => firmware::advice(output),
+            Error::DataInNoLoad { .. } => Some(
+                "nothing writes its initial value: make it MaybeUninit and write it in the program, or give \
+                 the arena a fill"
+                    .into(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message())?;
+        match self.hint() {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
         }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        match self.hint() {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } | Error::Start { source, .. } => Some(source),
+            _ => None,
         }
+    }
+}
+
+impl From<LayoutError> for Error {
+    fn from(error: LayoutError) -> Error {
+        Error::Layout(error)
+    }
+}
+
+impl From<ChipError> for Error {
+    fn from(error: ChipError) -> Error {
+        Error::Chip(error)
     }
 }

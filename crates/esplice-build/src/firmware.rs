@@ -1,65 +1,247 @@
-//! Firmware built on the way to a host program.
+//! Firmware built as part of a host program's build.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::{Error, cargo};
+use crate::{Error, cargo, watch};
 
-/// Builds the firmware project at `project`, relative to the package's directory, and gives the path
-/// of its app image, in `OUT_DIR`; the merged flash, the ELF and the flash plan stand beside it.
+/// Builds the firmware project at `project`, relative to the package's directory, and returns the path
+/// of its app image in `OUT_DIR`.
 ///
-/// The program is `esplice` on the search path, or what the variable `ESPLICE` names. Cargo is told to
-/// run the build script again when a file of the project changes.
+/// This is [`Firmware::new`] and [`Firmware::build`] with no options.
 ///
 /// # Errors
-/// [`Error::Start`] where there is no such program, [`Error::Firmware`] with what it said.
+/// As [`Firmware::build`].
 pub fn firmware(project: impl AsRef<Path>) -> Result<PathBuf, Error> {
-    let build = cargo::Build::read()?;
-    let project = build.manifest_dir.join(project);
-    watch(&project)?;
-    cargo::tell("rerun-if-env-changed", "ESPLICE");
-
-    let name = project.canonicalize().unwrap_or_else(|_| project.clone());
-    let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let image = build.out_dir.join(format!("{name}.bin"));
-    let program = env::var_os("ESPLICE").map_or_else(|| "esplice".into(), PathBuf::from);
-    let output = Command::new(&program)
-        .args(["build", "--quiet", "--output"])
-        .arg(&image)
-        .arg(&project)
-        // Said for the outer build, if it is itself one of esplice's.
-        .env_remove("ESPLICE_LAYOUT")
-        .env_remove("ESPLICE_PROJECT_TARGET")
-        .output()
-        .map_err(|source| Error::Start { program: program.clone(), source })?;
-    if !output.status.success() {
-        return Err(Error::Firmware {
-            program,
-            project,
-            code: output.status.code().unwrap_or(-1),
-            output: String::from_utf8_lossy(&output.stderr).into_owned(),
-        });
-    }
-    Ok(image)
+    Ok(Firmware::new(project).build()?.image)
 }
 
-/// Everything in the project but what a build leaves there.
-fn watch(project: &Path) -> Result<(), Error> {
-    let entries = fs::read_dir(project).map_err(|source| Error::Io {
-        verb: "read",
-        path: project.to_owned(),
-        source,
-    })?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default();
-        if name != "target" && name != ".git" {
-            cargo::tell("rerun-if-changed", cargo::text(&path)?);
+/// A firmware project to build from `build.rs`, with the options of `esplice build`.
+///
+/// ```no_run
+/// # fn main() -> Result<(), esplice_build::Error> {
+/// let built = esplice_build::Firmware::new("../fw").chip("esp32c6").bin("blink").build()?;
+/// println!("cargo::rustc-env=FIRMWARE={}", built.merged.display());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Firmware {
+    project: PathBuf,
+    chip: Option<String>,
+    bin: Option<String>,
+    arguments: Vec<OsString>,
+}
+
+/// The files of a firmware, all in `OUT_DIR`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BuiltFirmware {
+    /// The app image.
+    pub image: PathBuf,
+    /// The whole flash from offset 0: bootloader, partition table and app.
+    pub merged: PathBuf,
+    /// The program with its symbols.
+    pub elf: PathBuf,
+    /// The flash plan: which bytes go where, with their hashes.
+    pub plan: PathBuf,
+}
+
+impl Firmware {
+    /// Names the project: its directory, relative to the package's.
+    pub fn new(project: impl AsRef<Path>) -> Firmware {
+        let project = project.as_ref().to_owned();
+        Firmware { project, chip: None, bin: None, arguments: Vec::new() }
+    }
+
+    /// Sets the chip or board, such as `esp32c3`.
+    #[must_use]
+    pub fn chip(mut self, name: &str) -> Firmware {
+        self.chip = Some(name.to_owned());
+        self
+    }
+
+    /// Sets the cargo package, where the project has several.
+    #[must_use]
+    pub fn package(self, name: &str) -> Firmware {
+        self.option("--package", name)
+    }
+
+    /// Sets the binary, where the package has several.
+    #[must_use]
+    pub fn bin(mut self, name: &str) -> Firmware {
+        self.bin = Some(name.to_owned());
+        self
+    }
+
+    /// Sets the cargo profile; `release` by default.
+    #[must_use]
+    pub fn profile(self, name: &str) -> Firmware {
+        self.option("--profile", name)
+    }
+
+    /// Enables cargo features in addition to the chip's own.
+    #[must_use]
+    pub fn features<S: AsRef<str>>(self, names: impl IntoIterator<Item = S>) -> Firmware {
+        let names: Vec<String> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+        if names.is_empty() { self } else { self.option("--features", &names.join(",")) }
+    }
+
+    /// Leaves the package's default features out.
+    #[must_use]
+    pub fn no_default_features(self) -> Firmware {
+        self.arg("--no-default-features")
+    }
+
+    /// Passes one more argument to `esplice build`, such as `--flash-size=8MB`.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Firmware {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    fn option(self, flag: &str, value: &str) -> Firmware {
+        self.arg(format!("{flag}={value}"))
+    }
+
+    /// Builds the firmware with the program `esplice` on the search path, or the one that the variable
+    /// `ESPLICE` names.
+    ///
+    /// Cargo builds it in a directory below `OUT_DIR`, wherever the project's own builds go: the build
+    /// that runs the build script may hold the lock of that one. Cargo is told to run the build script
+    /// again when a source of the firmware changes, or what its build is configured with: the manifests
+    /// of its workspace and of its path dependencies, the lock file, cargo's configuration, the
+    /// toolchain file, `esplice.toml`, the program `esplice` itself.
+    ///
+    /// # Errors
+    /// [`Error::Start`] where there is no such program, [`Error::Firmware`] with what it reported.
+    pub fn build(&self) -> Result<BuiltFirmware, Error> {
+        let build = cargo::Build::read()?;
+        let project = build.manifest_dir.join(&self.project);
+        let program = env::var_os("ESPLICE").map_or_else(|| "esplice".into(), PathBuf::from);
+        let mut watched = watch::Watched::new(&build.out_dir);
+        // First, so that a failed build is tried again when something has changed.
+        let is_project = watched.project(&project, &program)?;
+        watched.tell()?;
+
+        let built = BuiltFirmware::named(&build.out_dir, &self.stem(&project));
+        let target_dir = build.out_dir.join("esplice-target");
+        let mut command = Command::new(&program);
+        command.args(["build", "--quiet", "--output"]).arg(&built.image);
+        if is_project {
+            command.arg("--target-dir").arg(&target_dir);
+            // Cargo's configuration may put intermediate files into a directory that both builds share.
+            command.env("CARGO_BUILD_BUILD_DIR", &target_dir);
+        }
+        for (flag, value) in [("--target", &self.chip), ("--bin", &self.bin)] {
+            command.args(value.iter().map(|value| format!("{flag}={value}")));
+        }
+        command.args(&self.arguments).arg(&project);
+        // These are for the build around this one, where that is a firmware's too.
+        for name in ["ESPLICE_LAYOUT", "ESPLICE_PROJECT_TARGET", "ESPLICE_PROJECT_TARGET_FILE"] {
+            command.env_remove(name);
+        }
+        let output =
+            command.output().map_err(|source| Error::Start { program: program.clone(), source })?;
+        watched.sources(&target_dir);
+        watched.tell()?;
+        if !output.status.success() {
+            return Err(Error::Firmware {
+                program,
+                project,
+                code: output.status.code().unwrap_or(-1),
+                output: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
+            });
+        }
+        Ok(built)
+    }
+
+    /// The stem of the outputs' names, which differs where chip or binary do.
+    fn stem(&self, project: &Path) -> String {
+        let name = project.canonicalize().unwrap_or_else(|_| project.to_owned());
+        let name = name.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let parts = [Some(name), self.bin.clone(), self.chip.clone()];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("-")
+    }
+}
+
+impl BuiltFirmware {
+    /// The names that `esplice build` gives its outputs.
+    fn named(directory: &Path, stem: &str) -> BuiltFirmware {
+        let file = |end: &str| directory.join(format!("{stem}{end}"));
+        BuiltFirmware {
+            image: file(".bin"),
+            merged: file(".merged.bin"),
+            elf: file(".elf"),
+            plan: file(".plan.json"),
         }
     }
-    Ok(())
+
+    /// All four, for [`Error`]-free loops over them.
+    pub fn files(&self) -> [&Path; 4] {
+        [&self.image, &self.merged, &self.elf, &self.plan]
+    }
+}
+
+/// The builder's methods in the place of flags that `esplice build` recommends.
+pub(crate) fn advice(output: &str) -> Option<String> {
+    const METHODS: &[(&str, &str)] = &[
+        ("--target", "chip(\"esp32c3\")"),
+        ("--chip", "chip(\"esp32c3\")"),
+        ("--package", "package(\"NAME\")"),
+        ("--bin", "bin(\"NAME\")"),
+        ("--profile", "profile(\"NAME\")"),
+        ("--features", "features([\"NAME\"])"),
+        ("--no-default-features", "no_default_features()"),
+    ];
+    let hints = output.lines().filter_map(|line| line.trim_start().strip_prefix("hint: "));
+    let mut methods: Vec<String> = Vec::new();
+    for word in hints.flat_map(str::split_whitespace) {
+        let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        let flag = word.split(['=', ',']).next().unwrap_or_default();
+        if !flag.starts_with("--") {
+            continue;
+        }
+        let known = METHODS.iter().find(|(name, _)| *name == flag);
+        let method = match known {
+            Some((_, method)) => format!(".{method} for {flag}"),
+            None => format!(".arg(\"{flag}\")"),
+        };
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    let methods = methods.join(", ");
+    (!methods.is_empty()).then(|| format!("in build.rs, call esplice_build::Firmware's {methods}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_methods() {
+        let output = "error: fw has several binaries\nhint: name one with --bin a or --bin b, or with \
+                      `--flash-size=8MB`\n--target is not in a hint";
+        assert_eq!(
+            advice(output).as_deref(),
+            Some(
+                "in build.rs, call esplice_build::Firmware's .bin(\"NAME\") for --bin, .arg(\"--flash-size\")"
+            )
+        );
+        assert_eq!(advice("error: no\nhint: do something else"), None);
+    }
+
+    #[test]
+    fn outputs_of_other_chips_and_binaries_have_other_names() {
+        let fw = Firmware::new("fw");
+        assert_eq!(fw.stem(Path::new("/p/fw")), "fw");
+        assert_eq!(fw.chip("esp32c6").bin("blink").stem(Path::new("/p/fw")), "fw-blink-esp32c6");
+        let built = BuiltFirmware::named(Path::new("/out"), "fw");
+        assert_eq!(built.plan, Path::new("/out/fw.plan.json"));
+    }
 }

@@ -8,10 +8,11 @@ use std::{
 
 use esplice_chip::{Chip, FeatureChip, chip_of_features};
 use esplice_layout::{
-    ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, Place, Size, Spec, inject, rust_module,
+    ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, ModuleOptions, Place, Size, Spec, inject,
+    rust_module,
 };
 
-use crate::{Error, cargo};
+use crate::{Error, cargo, statics};
 
 /// A memory layout, read from a file or built in code.
 ///
@@ -37,6 +38,8 @@ pub struct Layout {
     file_chip: Option<String>,
     /// The file of a chip or board that it names, relative to it.
     target_file: Option<PathBuf>,
+    /// The module has no unsafe code of its own.
+    safe: bool,
 }
 
 /// An arena for [`Layout::arena`].
@@ -116,6 +119,7 @@ impl Layout {
             chip: None,
             file_chip: esplice_layout::project_target(&text),
             target_file: esplice_layout::project_target_file(&text).map(PathBuf::from),
+            safe: false,
         })
     }
 
@@ -179,6 +183,14 @@ impl Layout {
         self
     }
 
+    /// Writes the module without unsafe code, so that the crate that includes it may have
+    /// `#![forbid(unsafe_code)]`. The package then needs `esplice-rt` among its dependencies.
+    #[must_use]
+    pub fn safe_module(mut self) -> Layout {
+        self.safe = true;
+        self
+    }
+
     /// Checks the layout, gives it to the linker, and writes the module `esplice_layout.rs` into
     /// `OUT_DIR`. Where the target is no board's, the linker is told nothing and the module stands on
     /// statics; under `esplice build`, which tells the linker itself, the module alone is written.
@@ -197,7 +209,8 @@ impl Layout {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let chip = self.chip_of(&build.features, variable)?;
         let layout = self.spec.settle(chip)?;
-        let module = rust_module(&layout, build.device);
+        let options = ModuleOptions { device: build.device, safe: self.safe };
+        let module = rust_module(&layout, options);
         cargo::write(&build.out_dir.join(MODULE_FILE), module.as_bytes())?;
 
         let injected = env::var("ESPLICE_LAYOUT").is_ok_and(|value| value == "injected");
@@ -208,6 +221,7 @@ impl Layout {
         if linker == Linker::Gnu && layout.base == Base::EspHal && build.flags_name("linkall.x") {
             return Err(Error::LinkallFirst);
         }
+        check_statics(&layout)?;
         let injection = inject(&layout, linker);
         for file in &injection.files {
             cargo::write(&build.out_dir.join(file.name), &file.bytes)?;
@@ -259,6 +273,25 @@ impl Layout {
     }
 }
 
+/// Refuses initial values that the linker would drop, as far as the sources show them.
+fn check_statics(layout: &esplice_layout::Layout) -> Result<(), Error> {
+    let unloaded = layout.arenas.iter().filter(|arena| !arena.is_loaded());
+    let names: Vec<&str> = unloaded.map(|arena| arena.name.as_str()).collect();
+    // Cargo runs build scripts in the package's directory.
+    let folder = Path::new("src");
+    if names.is_empty() || !folder.is_dir() {
+        return Ok(());
+    }
+    cargo::tell("rerun-if-changed", "src");
+    match statics::first_below(folder, &names) {
+        Some(found) => {
+            let (path, line) = (found.path, found.line);
+            Err(Error::DataInNoLoad { path, line, name: found.name, arena: found.arena })
+        }
+        None => Ok(()),
+    }
+}
+
 /// Variables that name the chip or board. `esplice build` sets the first; users may set any.
 const TARGETS: &[&str] = &["ESPLICE_PROJECT_TARGET", "ESPLICE_TARGET", "ESPLICE_CHIP"];
 
@@ -300,7 +333,7 @@ mod tests {
         };
         match layout.chip_of(&features, variable) {
             Ok(chip) => chip.name.clone(),
-            Err(error) => error.to_string(),
+            Err(error) => error.message(),
         }
     }
 
@@ -312,7 +345,7 @@ mod tests {
         assert_eq!(chosen(&file, &["esp32h2"], &[(TARGETS[0], "xiao-esp32c3")]), "esp32c3");
         let named = file.chip("esp32c2");
         assert_eq!(chosen(&named, &["esp32h2"], &[(TARGETS[0], "esp32c3")]), "esp32c2");
-        assert_eq!(chosen(&Layout::new(), &[], &[]), Error::NoChip.to_string());
+        assert_eq!(chosen(&Layout::new(), &[], &[]), Error::NoChip.message());
         let two = chosen(&Layout::new(), &["esp32h2", "esp32c6"], &[]);
         assert_eq!(two, "features name more than one chip: esp32c6, esp32h2");
     }

@@ -67,7 +67,8 @@
 //!
 //! # Firmware inside of a host program
 //!
-//! [`firmware`] builds a firmware project with the `esplice` program and gives the path of its image:
+//! [`Firmware`] builds a firmware project with the `esplice` program, and returns the paths of its
+//! image, merged flash, ELF and plan; [`firmware`] does so without options and returns the image:
 //!
 //! ```no_run
 //! fn main() -> Result<(), esplice_build::Error> {
@@ -85,8 +86,10 @@ mod cargo;
 mod error;
 mod firmware;
 mod layout;
+mod statics;
+mod watch;
 
 pub use error::Error;
 pub use esplice_layout::{Base, LayoutError, Linker};
-pub use firmware::firmware;
+pub use firmware::{BuiltFirmware, Firmware, firmware};
 pub use layout::{Arena, Layout};

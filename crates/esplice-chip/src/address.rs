@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Addr(pub u32);
 
 /// A place in flash, in bytes from its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FlashOffset(pub u32);
 
 impl fmt::Display for Addr {

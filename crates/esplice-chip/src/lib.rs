@@ -13,6 +13,7 @@
 //! ```
 
 mod address;
+mod alias;
 mod board;
 mod check;
 mod crystal;
@@ -27,6 +28,7 @@ mod watchdog;
 use std::sync::OnceLock;
 
 pub use address::{Addr, FlashOffset, parse_size};
+pub use alias::SharedRam;
 pub use board::{Board, BoardUsb, Led, LedKind, UsbKind};
 pub use crystal::{CountedOn, Crystal};
 pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseCondition, EfuseField};

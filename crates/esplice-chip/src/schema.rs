@@ -196,6 +196,10 @@ pub struct ImageParams {
     pub secure_boot_v1: bool,
     /// MMU page sizes in bytes, the usual one first. An app descriptor may name another of them.
     pub mmu_page_sizes: Vec<u32>,
+    /// Fewest bytes that a flash segment must have in its last MMU page. Bootloaders that map one page
+    /// too few otherwise are the reason; images are filled up with zeros.
+    #[serde(default)]
+    pub last_page_min: u32,
     /// How the ROM runs a program in place, without a header, where that is known.
     pub direct: Option<DirectBoot>,
     /// Most segments an image may have.

@@ -170,7 +170,7 @@ fn main() {
         };
         with_board(&mut port, &options, &mut |_| {}, read).expect("it reads");
     } else {
-        let done = flash(&mut port, &options, |_| Ok(ResolvedPlan { writes }), &mut |_| {});
+        let done = flash(&mut port, &options, |_| Ok(ResolvedPlan::from(writes)), &mut |_| {});
         println!("{:?}", done.expect("it is written").statistics);
     }
     let took = millis(port.now().since(Moment::at(Duration::from_millis(200))));

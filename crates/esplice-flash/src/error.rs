@@ -96,6 +96,9 @@ pub enum FlashError {
         /// Name of the chip.
         chip: String,
     },
+    /// What was read of the flash differed each time.
+    #[error("the flash was read several times, and no two readings agree")]
+    Unsteady,
     /// There is no reset strategy of that name.
     #[error("unknown reset strategy {name:?}")]
     UnknownReset {
@@ -241,6 +244,7 @@ impl FlashError {
             | FlashError::Unstable { .. }
             | FlashError::NoStub { .. }
             | FlashError::Read { .. }
+            | FlashError::Unsteady
             | FlashError::Restarts { .. }
             | FlashError::Transfer { .. }
             | FlashError::FlashSize { .. } => ErrorClass::Transfer,
@@ -279,7 +283,8 @@ impl FlashError {
             FlashError::Timeout { .. }
             | FlashError::Checksum { .. }
             | FlashError::Unstable { .. }
-            | FlashError::Read { .. } => {
+            | FlashError::Read { .. }
+            | FlashError::Unsteady => {
                 "try a lower --baud or a shorter cable".into()
             }
             FlashError::NotInRam { .. } => {

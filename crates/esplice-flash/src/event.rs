@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use esplice_chip::{Chip, FlashOffset};
+use esplice_image::PlanNote;
 
 /// A fact told while flashing.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +59,8 @@ pub enum FlashEvent {
     },
     /// What went over the port: the last event of each run.
     Statistics(Statistics),
+    /// What a plan does to the device beyond writing an app.
+    Note(PlanNote),
     /// Something that did not stop the work but should be known.
     Warning {
         /// What.

@@ -1,12 +1,14 @@
 //! The whole way, from a board in any state to one whose flash is written and verified.
 
-use esplice_chip::{Chip, RegisterWrite};
-use esplice_image::{DeviceFacts, FlashPlan, PlanError, ResolveOptions, ResolvedPlan, Write};
+use esplice_chip::{Chip, FlashOffset, RegisterWrite};
+use esplice_image::{
+    DeviceFacts, ExpectedBoot, FlashPlan, PlanError, ResolveOptions, ResolvedPlan, Write,
+};
 use esplice_protocol::Port;
 
 use crate::{
     ChipInfo, ConnectOptions, ErrorClass, FlashError, FlashEvent, Session, Statistics, StubSource,
-    deflate::Prepared, event::StageState, job,
+    TableHint, deflate::Prepared, event::StageState, job,
 };
 
 /// How to work with a board.
@@ -20,8 +22,19 @@ pub struct FlashOptions {
     pub full: bool,
     /// The stub that does the work, if there is one; else the ROM loader does it.
     pub stub: StubSource,
+    /// Where the device's partition table is, if the user says so; else it is looked for.
+    pub table_offset: Option<FlashOffset>,
+    /// Look for the partition table, and for what boots, before a plan of [`flash`] is ended.
+    pub find_table: bool,
     /// How to connect.
     pub connect: ConnectOptions,
+}
+
+impl FlashOptions {
+    /// What these options say of the device's partition table.
+    pub fn table_hint(&self) -> TableHint {
+        TableHint { offset: self.table_offset, bootloader: None }
+    }
 }
 
 /// What was done.
@@ -33,6 +46,8 @@ pub struct FlashReport {
     pub baud: u32,
     /// The writes as they were done, in the plan's order.
     pub writes: Vec<Write>,
+    /// What the board prints when it boots them, where that is known.
+    pub boots: ExpectedBoot,
     /// What went over the port.
     pub statistics: Statistics,
 }
@@ -53,12 +68,14 @@ pub fn flash<P: Port + ?Sized>(
     plan: impl FnOnce(&DeviceFacts) -> Result<ResolvedPlan, PlanError>,
     events: &mut dyn FnMut(FlashEvent),
 ) -> Result<FlashReport, FlashError> {
-    flash_prepared(port, options, plan, Prepared::default(), events)
+    let hint = options.find_table.then(|| options.table_hint());
+    flash_prepared(port, options, |_| hint, plan, Prepared::default(), events)
 }
 
 fn flash_prepared<P: Port + ?Sized>(
     port: &mut P,
     options: &FlashOptions,
+    hint: impl FnOnce(&ChipInfo) -> Option<TableHint>,
     plan: impl FnOnce(&DeviceFacts) -> Result<ResolvedPlan, PlanError>,
     prepared: Prepared,
     events: &mut dyn FnMut(FlashEvent),
@@ -70,11 +87,24 @@ fn flash_prepared<P: Port + ?Sized>(
         let chip =
             session.bring_up(&FlashOptions { stub: StubSource::none(), ..options.clone() })?;
         session.look_for_stub(chip.chip, &options.stub)?;
-        let facts = session.insist(&chip, options, |session| session.device_facts(&chip))?;
-        let ResolvedPlan { writes } = plan(&facts)?;
+        let facts = match hint(&chip) {
+            Some(hint) => {
+                session.insist(&chip, options, |session| session.device_facts(&chip, &hint))?
+            }
+            None => DeviceFacts {
+                chip: chip.chip.name.clone(),
+                revision: chip.revision,
+                flash_size: Some(chip.flash_size),
+                ..DeviceFacts::default()
+            },
+        };
+        let ResolvedPlan { writes, notes, boots } = plan(&facts)?;
+        for note in notes {
+            session.tell(FlashEvent::Note(note));
+        }
         session.write(&chip, &writes, options)?;
         let baud = session.baud();
-        Ok(FlashReport { chip, baud, writes, statistics: session.statistics() })
+        Ok(FlashReport { chip, baud, writes, boots, statistics: session.statistics() })
     })
 }
 
@@ -92,10 +122,19 @@ pub fn flash_plan<P: Port + ?Sized>(
     let mut prepared = Prepared::default();
     let chip = esplice_chip::find(&plan.chip).ok();
     for write in &plan.writes {
-        job::prepare(chip, write.offset, &write.data, &mut prepared);
+        job::prepare(chip, write, &mut prepared);
     }
     let resolved = |facts: &DeviceFacts| esplice_image::resolve(plan, facts, resolve);
-    flash_prepared(port, options, resolved, prepared, events)
+    // A plan that names an offset was made for it; the usual one is found out.
+    let offset = options.table_offset.or(plan.table_offset);
+    let hint = |info: &ChipInfo| {
+        // The user's own bootloader may look anywhere.
+        let built_in = plan.bootloader_for(info.flash_size).ok().flatten();
+        let built_in = built_in.filter(|_| !plan.own.bootloader);
+        let usual = info.chip.image.partition_table_offset;
+        Some(TableHint { offset, bootloader: built_in.map(|bytes| (bytes, usual)) })
+    };
+    flash_prepared(port, options, hint, resolved, prepared, events)
 }
 
 /// Finds the board and tells what it is; nothing is written.

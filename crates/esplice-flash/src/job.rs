@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use esplice_chip::{Chip, FlashOffset};
-use esplice_image::{PlanError, Write};
+use esplice_image::{PlanError, PlannedWrite, Write, WriteKind};
 use md5::{Digest as _, Md5};
 
 use crate::{
@@ -85,7 +85,7 @@ impl Job {
             }
         };
         let hash = hex(&Md5::digest(&data));
-        let head_last = head_is_last(info.chip, offset);
+        let head_last = head_is_last(info.chip, offset, write.kind);
         Ok(Job { name, offset, len, hash, data, head_last })
     }
 
@@ -189,21 +189,18 @@ pub(crate) fn md5_blank(len: u32) -> String {
     hex(&Md5::digest(vec![0xff; len as usize]))
 }
 
-/// Whether what is written at `offset` has its first word programmed last: what the chip boots from, and
-/// the partition table.
-fn head_is_last(chip: &Chip, offset: FlashOffset) -> bool {
-    offset == chip.image.boot_offset || offset == chip.image.partition_table_offset
+/// Whether the first word of a write is programmed last: that of what the chip boots from, and of the
+/// partition table.
+fn head_is_last(chip: &Chip, offset: FlashOffset, kind: WriteKind) -> bool {
+    matches!(kind, WriteKind::Bootloader | WriteKind::PartitionTable)
+        || offset == chip.image.boot_offset
+        || offset == chip.image.partition_table_offset
 }
 
-/// Begins to compress what the whole of a write of `data` to `offset` of `chip`'s flash will be sent as.
-pub(crate) fn prepare(
-    chip: Option<&Chip>,
-    offset: FlashOffset,
-    data: &[u8],
-    prepared: &mut Prepared,
-) {
-    let mut data = whole_words(data);
-    if chip.is_some_and(|chip| head_is_last(chip, offset))
+/// Begins to compress what the whole of `write` to `chip`'s flash will be sent as.
+pub(crate) fn prepare(chip: Option<&Chip>, write: &PlannedWrite, prepared: &mut Prepared) {
+    let mut data = whole_words(&write.data);
+    if chip.is_some_and(|chip| head_is_last(chip, write.offset, write.kind))
         && let Some(first) = data.first_chunk_mut::<WORD>()
     {
         *first = [0xff; WORD];

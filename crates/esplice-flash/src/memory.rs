@@ -2,7 +2,7 @@
 //! that the device computes.
 
 use esplice_chip::FlashOffset;
-use esplice_image::{PartitionTable, PlanError};
+use esplice_image::{DeviceFacts, PlanError};
 use esplice_protocol::Port;
 use md5::{Digest as _, Md5};
 
@@ -47,19 +47,15 @@ impl FlashRange {
         FlashRange { name: "flash".into(), offset: FlashOffset(0), len: size }
     }
 
-    /// The partition called `name` of the device's own table.
+    /// The partition called `name` of the device's own table, which is checked first.
     ///
     /// # Errors
-    /// [`PlanError::NoTable`], [`PlanError::UnknownPartition`].
-    pub fn partition(table: Option<&PartitionTable>, name: &str) -> Result<FlashRange, PlanError> {
-        let table = table.ok_or(PlanError::NoTable)?;
-        let Some(partition) = table.find(name) else {
-            return Err(PlanError::UnknownPartition {
-                name: name.to_owned(),
-                nearest: table.nearest_name(name),
-                apps: table.partitions.iter().map(|known| known.name.clone()).collect(),
-            });
-        };
+    /// Those of [`DeviceFacts::own_table`] and [`PartitionTable::named`].
+    ///
+    /// [`PartitionTable::named`]: esplice_image::PartitionTable::named
+    pub fn partition(facts: &DeviceFacts, name: &str) -> Result<FlashRange, PlanError> {
+        let (_, table) = facts.own_table()?;
+        let partition = table.named(name, false)?;
         let (offset, len) = (partition.offset, partition.len);
         Ok(FlashRange { name: name.to_owned(), offset, len })
     }

@@ -108,21 +108,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     fn read_piece(&mut self, offset: FlashOffset, len: u32) -> Result<Vec<u8>, FlashError> {
-        let (mut attempt, mut silent) = (1, false);
+        let mut attempt = 1;
         loop {
-            // A stub of generation 1 at the chip's own USB loses what comes while it sends: once that
-            // was seen, each frame is acknowledged behind its end.
-            let early = attempt == 1 && !self.acks_late;
-            let failure = match self.try_piece(offset, len, early) {
-                Ok(Some(bytes)) => {
-                    self.acks_late |= silent;
-                    return Ok(bytes);
-                }
+            let failure = match self.try_piece(offset, len) {
+                Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) => FlashError::Read { offset, len, attempts: attempt },
-                Err(error) if error.is_transient() => {
-                    silent |= matches!(error, FlashError::Timeout { .. });
-                    error
-                }
+                Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error),
             };
             if attempt == ATTEMPTS {
@@ -137,13 +128,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// `None` if what came is not what the device has read.
-    /// With `early` each frame is acknowledged as it begins.
-    fn try_piece(
-        &mut self,
-        offset: FlashOffset,
-        len: u32,
-        early: bool,
-    ) -> Result<Option<Vec<u8>>, FlashError> {
+    fn try_piece(&mut self, offset: FlashOffset, len: u32) -> Result<Option<Vec<u8>>, FlashError> {
         let (offset, packet, in_flight) = (offset.0, PACKET, IN_FLIGHT);
         let request = Request::ReadFlash { offset, len, packet, in_flight };
         let timeout = FlashError::Timeout { command: Opcode::ReadFlash, after: FRAME };
@@ -159,16 +144,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if !self.wait_for_input(deadline)? {
                 return Err(timeout);
             }
-            let acknowledged = ((bytes.len() + wanted) as u32).to_le_bytes();
-            if early {
-                self.send_frame(&acknowledged)?;
-            }
+            self.send_frame(&((bytes.len() + wanted) as u32).to_le_bytes())?;
             let Some(frame) = self.receive_frame(deadline)? else { return Err(timeout) };
             if frame.len() != wanted {
                 return Ok(None);
-            }
-            if !early {
-                self.send_frame(&acknowledged)?;
             }
             bytes.extend_from_slice(&frame);
         }

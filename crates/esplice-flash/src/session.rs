@@ -75,8 +75,6 @@ pub struct Session<'p, P: Port + ?Sized> {
     /// What the chip was identified by, until a second reading has confirmed it: its security info, or
     /// none where its loader has no such command.
     pub(crate) unconfirmed: Option<Option<SecurityInfo>>,
-    /// Frames of flash are acknowledged when all of each has come, and not before.
-    pub(crate) acks_late: bool,
     /// Flash that was read ahead, for one read each.
     pub(crate) ahead: Vec<(FlashOffset, Vec<u8>)>,
     /// USER, USER1 and USER2 of the SPI controller between two commands of this loader, once they were read.
@@ -117,7 +115,6 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             first_baud,
             efuse_words: Vec::new(),
             unconfirmed: None,
-            acks_late: false,
             ahead: Vec::new(),
             spi_at_rest: None,
             gulp: GULP,

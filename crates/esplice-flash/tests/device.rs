@@ -5,8 +5,12 @@ mod plan;
 mod rom;
 
 use esplice_chip::FlashOffset;
-use esplice_flash::{ErrorClass, FlashError, FlashOptions, FlashReport, Session, flash_plan};
-use esplice_image::{DeviceFacts, PartitionTable, ResolveOptions};
+use esplice_flash::{
+    ErrorClass, FlashError, FlashOptions, FlashReport, Session, TableHint, flash_plan,
+};
+use esplice_image::{
+    BootImage, DeviceFacts, PartitionTable, PlanError, ResolveOptions, TableSearch,
+};
 use plan::{APP, plan};
 use rom::{Fault, Rom, Way};
 
@@ -23,7 +27,15 @@ fn facts(rom: &mut Rom) -> DeviceFacts {
     let mut events = |_| {};
     let mut session = Session::new(rom, None, &mut events);
     let info = session.bring_up(&FlashOptions::default()).unwrap();
-    session.device_facts(&info).unwrap()
+    let usual = FlashOffset(0x8000);
+    let bootloader = plan().bootloader_for(info.flash_size).unwrap().unwrap();
+    let hint = TableHint { offset: None, bootloader: Some((bootloader, usual)) };
+    session.device_facts(&info, &hint).unwrap()
+}
+
+/// The table that the facts tell of.
+fn table(facts: &DeviceFacts) -> Option<&PartitionTable> {
+    facts.own_table().ok().map(|(_, table)| table)
 }
 
 #[test]
@@ -35,14 +47,19 @@ fn a_blank_device_gets_all_and_the_next_time_the_app() {
             chip: "esp32c3".into(),
             revision: (0, 4),
             flash_size: Some(4 << 20),
+            tables: TableSearch {
+                from: FlashOffset(0x8000),
+                to: FlashOffset(0x9000),
+                ..TableSearch::default()
+            },
             ..DeviceFacts::default()
         }
     );
     let report = run(&mut rom).unwrap();
     assert_eq!(names(&report), ["bootloader", "partition table", "app"]);
     let after = facts(&mut rom);
-    assert!(after.has_bootloader);
-    assert_eq!(after.table, Some(PartitionTable::esp_idf_default()));
+    assert!(after.boot.bootloader().is_some());
+    assert_eq!(table(&after), Some(&PartitionTable::esp_idf_default()));
     // The bootloader learnt the device's flash size: 4 MB is code 2.
     assert_eq!(rom.flash[3], 0x2f);
     let report = run(&mut rom).unwrap();
@@ -61,7 +78,7 @@ fn otadata_is_read_where_the_table_has_it() {
     rom.flash[0xd000..0xf000].fill(0xff);
     rom.flash[0xe000..0xe020].fill(3);
     let facts = facts(&mut rom);
-    assert_eq!(facts.table, Some(table));
+    assert_eq!(self::table(&facts), Some(&table));
     let mut expected = vec![0xff; 0x2000];
     expected[0x1000..0x1020].fill(3);
     assert_eq!(facts.otadata, Some(expected));
@@ -73,7 +90,9 @@ fn a_damaged_table_is_none() {
     let mut bytes = PartitionTable::esp_idf_default().to_bytes().unwrap();
     bytes[8] ^= 1;
     rom.flash[0x8000..0x8c00].copy_from_slice(&bytes);
-    assert_eq!(facts(&mut rom).table, None);
+    let facts = facts(&mut rom);
+    assert_eq!(table(&facts), None);
+    assert!(matches!(facts.own_table(), Err(PlanError::DeviceTable { .. })));
 }
 
 #[test]
@@ -82,15 +101,15 @@ fn a_table_without_its_md5_is_believed_beside_a_bootloader() {
     run(&mut rom).unwrap();
     // Three rows, then the MD5.
     rom.flash[0x8060..0x8c00].fill(0xff);
-    assert!(facts(&mut rom).table.is_some());
+    assert!(table(&facts(&mut rom)).is_some());
     // Only nvs is left: no place for an app.
     rom.flash[0x8020..0x8c00].fill(0xff);
-    assert_eq!(facts(&mut rom).table, None);
+    assert_eq!(table(&facts(&mut rom)), None);
     run(&mut rom).unwrap();
     rom.flash[0x8060..0x8c00].fill(0xff);
     rom.flash[0] = 0xff;
     let facts = facts(&mut rom);
-    assert_eq!((facts.table, facts.has_bootloader), (None, false));
+    assert_eq!((table(&facts), facts.boot), (None, BootImage::Nothing));
 }
 
 /// Stopped at any frame, and then flashed without a word about the bootloader: it must be seen

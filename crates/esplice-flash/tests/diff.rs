@@ -68,7 +68,7 @@ impl Bench {
         let mut verified = 0;
         let mut tell =
             |event| verified += usize::from(matches!(event, FlashEvent::Verified { .. }));
-        let plan = |_: &_| Ok(ResolvedPlan { writes: writes() });
+        let plan = |_: &_| Ok(ResolvedPlan::from(writes()));
         let report = flash(&mut port, &options, plan, &mut tell).unwrap();
         assert_eq!(verified, 2);
         drop(port);

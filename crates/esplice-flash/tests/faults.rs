@@ -56,7 +56,7 @@ fn run(
     options: &FlashOptions,
 ) -> (Result<FlashReport, FlashError>, Vec<FlashEvent>) {
     let mut events = Vec::new();
-    let plan = |_: &_| Ok(ResolvedPlan { writes: writes() });
+    let plan = |_: &_| Ok(ResolvedPlan::from(writes()));
     let result = flash(port, options, plan, &mut |event| events.push(event));
     (result, events)
 }

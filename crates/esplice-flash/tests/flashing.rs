@@ -47,7 +47,7 @@ fn run(
     options: &FlashOptions,
 ) -> (Result<FlashReport, FlashError>, Vec<FlashEvent>) {
     let mut events = Vec::new();
-    let plan = |_: &_| Ok(ResolvedPlan { writes: writes() });
+    let plan = |_: &_| Ok(ResolvedPlan::from(writes()));
     let result = flash(rom, options, plan, &mut |event| events.push(event));
     (result, events)
 }
@@ -412,7 +412,7 @@ fn writes_outside_the_flash_are_refused_before_any_is_done() {
                 offset: FlashOffset(offset),
                 data: vec![1; len],
             };
-            Ok(ResolvedPlan { writes: vec![good, bad] })
+            Ok(ResolvedPlan::from(vec![good, bad]))
         };
         let error = flash(&mut rom, &options(), plan, &mut |_| {}).unwrap_err();
         assert_eq!(error.to_string(), message);

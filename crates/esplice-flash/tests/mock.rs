@@ -67,7 +67,7 @@ fn run(mock: &Mock, writes: &[Write]) -> (Statistics, usize) {
         FlashOptions { target: esplice_chip::find("esp32c3").ok(), ..Default::default() };
     options.connect.strategies.clear();
     let mut events = Vec::new();
-    let plan = |_: &_| Ok(ResolvedPlan { writes: writes.to_vec() });
+    let plan = |_: &_| Ok(ResolvedPlan::from(writes.to_vec()));
     let result = flash(&mut port, &options, plan, &mut |event| events.push(event));
     let report = result.unwrap_or_else(|error| panic!("{error}: {events:#?}"));
     let verified = events.iter().filter(|e| matches!(e, FlashEvent::Verified { .. })).count();

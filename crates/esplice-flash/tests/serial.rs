@@ -68,7 +68,7 @@ fn flashes_over_a_pty() {
             offset: FlashOffset(0x1_0000),
             data: data.clone(),
         };
-        let plan = |_: &_| Ok(ResolvedPlan { writes: vec![write] });
+        let plan = |_: &_| Ok(ResolvedPlan::from(vec![write]));
         let result = flash(&mut port, &options, plan, &mut |_| {});
         stop.store(true, Ordering::Relaxed);
         let report = result.unwrap();

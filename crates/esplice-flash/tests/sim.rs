@@ -47,7 +47,7 @@ fn writes() -> Vec<Write> {
 
 fn run<P: Port>(port: &mut P) -> (Result<FlashReport, FlashError>, Vec<FlashEvent>) {
     let mut events = Vec::new();
-    let plan = |_: &_| Ok(ResolvedPlan { writes: writes() });
+    let plan = |_: &_| Ok(ResolvedPlan::from(writes()));
     let result = flash(port, &options(), plan, &mut |event| events.push(event));
     (result, events)
 }
@@ -327,7 +327,7 @@ mod pty {
             let mut options = options();
             // Nobody tells the board's end of a pty which rate this end is set to.
             options.baud = None;
-            let plan = |_: &_| Ok(ResolvedPlan { writes: writes() });
+            let plan = |_: &_| Ok(ResolvedPlan::from(writes()));
             let result = flash(&mut port, &options, plan, &mut |_| {});
             // No lines, so the loader is asked; and the board's words are there from the first on.
             let started = esplice_flash::start(&mut port, chip(), 115_200, &mut |_| {});

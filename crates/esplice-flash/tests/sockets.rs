@@ -66,7 +66,7 @@ fn write_to(port: &mut dyn Port, connect: ConnectOptions) {
         data: data(),
     };
     let options = FlashOptions { baud: Some(921_600), connect, ..FlashOptions::default() };
-    flash(port, &options, |_| Ok(ResolvedPlan { writes: vec![write] }), &mut |_| {}).unwrap();
+    flash(port, &options, |_| Ok(ResolvedPlan::from(vec![write])), &mut |_| {}).unwrap();
 }
 
 #[test]

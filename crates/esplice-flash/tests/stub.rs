@@ -66,7 +66,7 @@ fn run<P: Port + ?Sized>(
     options: &FlashOptions,
 ) -> (Result<FlashReport, FlashError>, Vec<FlashEvent>) {
     let mut events = Vec::new();
-    let plan = |_: &_| Ok(ResolvedPlan { writes: writes() });
+    let plan = |_: &_| Ok(ResolvedPlan::from(writes()));
     let result = flash(port, options, plan, &mut |event| events.push(event));
     (result, events)
 }

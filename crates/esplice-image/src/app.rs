@@ -1,9 +1,10 @@
 //! ELF to app image.
 //!
-//! The result equals that of `esptool elf2image` to the byte; the rules in `layout` were found by running
-//! it on ELFs made for the purpose, see `tests/esptool.rs`.
+//! The result equals that of `esptool elf2image` to the byte, and that of `espflash save-image` where only
+//! that makes an image; the rules in `layout` were found by running both on ELFs made for the purpose, see
+//! `tests/esptool.rs` and `tests/espflash.rs`.
 
-use esplice_chip::{Addr, Chip, RegionKind};
+use esplice_chip::{Addr, Chip};
 
 use crate::elf::Elf;
 use crate::header::xor;
@@ -89,14 +90,6 @@ pub struct ImageSegment {
 /// What will likely not work on the chip, though the format allows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageWarning {
-    /// Two segments, on two buses, need one MMU entry for two pages of flash.
-    #[error("segments at {first} and {second} share an MMU entry, the chip can map only one")]
-    SharedMmuEntry {
-        /// Address of the first.
-        first: Addr,
-        /// Address of the second.
-        second: Addr,
-    },
     /// A program that maps flash from its first byte, as TinyGo's do, reads something else.
     #[error(
         "segment for {addr} stands at 0x{offset:x} of the image, where a program that maps flash from \
@@ -115,12 +108,6 @@ pub enum ImageWarning {
         entry: Addr,
         /// Where the ROM jumps to.
         started: Addr,
-    },
-    /// The entry point is not in executable memory.
-    #[error("entry point {entry} is not in executable memory")]
-    EntryNotExecutable {
-        /// The entry point.
-        entry: Addr,
     },
 }
 
@@ -193,7 +180,6 @@ pub fn build_image(
     if let Some(field) = layout.elf_sha256_field()? {
         field.copy_from_slice(&elf_sha256);
     }
-    let warnings = warnings(&layout.segments, chip, page, header.entry);
     Ok(AppImage {
         elf_sha256_patched: layout.descriptor,
         segments: layout.segments,
@@ -201,7 +187,7 @@ pub fn build_image(
         header,
         elf_sha256,
         source,
-        warnings,
+        warnings: Vec::new(),
     })
 }
 
@@ -248,41 +234,4 @@ pub(crate) fn finished(
         bytes.extend_from_slice(&hash);
     }
     bytes
-}
-
-fn warnings(
-    segments: &[ImageSegment],
-    chip: &Chip,
-    page_size: u32,
-    entry: Addr,
-) -> Vec<ImageWarning> {
-    let mut warnings = Vec::new();
-    if !chip.region_at(entry).is_some_and(|region| region.access.execute) {
-        warnings.push(ImageWarning::EntryNotExecutable { entry });
-    }
-    // Pages of the array behind the bus, and what must be added to get the flash's.
-    let mapped: Vec<_> = segments
-        .iter()
-        .filter_map(|segment| {
-            let region = chip.region_at(segment.addr)?;
-            let start = region.backing.offset.wrapping_add(segment.addr.0 - region.addr.0);
-            let last = start.wrapping_add(segment.len.saturating_sub(1));
-            (region.kind == RegionKind::Flash).then_some((
-                segment.addr,
-                region.backing.name.as_str(),
-                start / page_size..=last / page_size,
-                start.wrapping_sub(segment.offset as u32),
-            ))
-        })
-        .collect();
-    for (i, (first, array, pages, delta)) in mapped.iter().enumerate() {
-        for (second, other_array, other_pages, other_delta) in &mapped[i + 1..] {
-            let meet = pages.start() <= other_pages.end() && other_pages.start() <= pages.end();
-            if array == other_array && meet && delta != other_delta {
-                let (first, second) = (*first, *second);
-                warnings.push(ImageWarning::SharedMmuEntry { first, second });
-            }
-        }
-    }
-    warnings
 }

@@ -4,9 +4,19 @@ use esplice_chip::{Chip, FlashOffset};
 
 use crate::resolve::{app_partition, check_app_fits};
 use crate::{
-    AppDescriptor, BootLayout, Extent, FlashMode, FlashParams, FlashPlan, ImageHeader,
-    PartitionTable, PlanError, PlannedWrite, WriteKind, patch_flash,
+    AppDescriptor, BootImage, BootLayout, Extent, FlashMode, FlashParams, FlashPlan, ImageHeader,
+    OwnParts, PartitionTable, PlanError, PlannedWrite, WriteKind, patch_flash,
 };
+
+/// The partition table of a plan.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum TableChoice<'a> {
+    /// The built-in one, which fills the flash it is for.
+    #[default]
+    BuiltIn,
+    /// The user's own.
+    Own(&'a PartitionTable),
+}
 
 /// What a plan is made of.
 #[derive(Debug, Clone)]
@@ -17,19 +27,43 @@ pub struct PlanParts<'a> {
     pub app: &'a [u8],
     /// The second-stage bootloader, for layout idf; its header's flash parameters become the app's.
     pub bootloader: Option<&'a [u8]>,
+    /// Whether the bootloader is the user's own.
+    pub own_bootloader: bool,
     /// The partition table, for layout idf.
-    pub table: Option<&'a PartitionTable>,
+    pub table: TableChoice<'a>,
+    /// Where the partition table is; `None` for the chip's usual offset.
+    pub table_offset: Option<FlashOffset>,
     /// The partition that the app goes to; else [`PartitionTable::app_target`] chooses.
     pub partition: Option<&'a str>,
     /// SHA-256 of the ELF, where there was one.
     pub elf_sha256: Option<[u8; 32]>,
+    /// Whether only the device's table and flash decide if everything fits, in
+    /// [`resolve`](crate::resolve()).
+    pub fits_later: bool,
+}
+
+impl<'a> PlanParts<'a> {
+    /// An app image and nothing else, with the built-in table.
+    pub fn of(boot: BootLayout, app: &'a [u8]) -> Self {
+        Self {
+            boot,
+            app,
+            bootloader: None,
+            own_bootloader: false,
+            table: TableChoice::BuiltIn,
+            table_offset: None,
+            partition: None,
+            elf_sha256: None,
+            fits_later: false,
+        }
+    }
 }
 
 /// Makes the plan for `chip`, with chip revisions and flash parameters of the app's header.
 ///
-/// In layout idf the app must have a descriptor and fit its partition, and the table must be sound
-/// and inside the flash. Without a table the app's offset is the default table's, and the device's
-/// own table decides when the plan is resolved.
+/// In layout idf the app must have a descriptor, and the table must be sound. Unless
+/// `parts.fits_later` is set, the app must fit its partition, all of it must fit the flash, and the
+/// built-in bootloader must be one that looks for the table where it is.
 ///
 /// # Errors
 /// [`PlanError`] for anything that would not boot or would not fit.
@@ -39,6 +73,7 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
     }
     let header = checked_header("app", parts.app, chip)?;
     let flash = flash_params("app", &header, chip)?;
+    let usual = chip.image.partition_table_offset;
     let mut plan = FlashPlan {
         chip: chip.name.clone(),
         min_rev: header.min_rev,
@@ -49,6 +84,8 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
         },
         boot: parts.boot,
         flash,
+        table_offset: parts.table_offset.filter(|offset| *offset != usual),
+        own: OwnParts::default(),
         writes: Vec::new(),
         elf_sha256: parts.elf_sha256,
     };
@@ -63,8 +100,10 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
         data: parts.app.to_vec(),
     });
     plan.writes.sort_by_key(|write| write.offset);
-    // Overlaps, and ends behind the flash.
-    crate::resolve::check_planned(&plan.writes, plan.flash.size)?;
+    if !parts.fits_later {
+        // Overlaps, and ends past the flash.
+        crate::resolve::check_planned(&plan.writes, plan.flash.size)?;
+    }
     Ok(plan)
 }
 
@@ -85,6 +124,8 @@ pub fn make_direct_plan(
         max_rev: u16::MAX,
         boot: BootLayout::Direct,
         flash: flash.clone(),
+        table_offset: None,
+        own: OwnParts::default(),
         writes: vec![PlannedWrite {
             name: "app".into(),
             kind: WriteKind::App,
@@ -97,7 +138,7 @@ pub fn make_direct_plan(
     Ok(plan)
 }
 
-/// Adds bootloader and table; the app's offset.
+/// Adds bootloader and table, and returns the app's offset.
 fn idf_writes(
     plan: &mut FlashPlan,
     chip: &Chip,
@@ -107,9 +148,18 @@ fn idf_writes(
     if AppDescriptor::of_image(parts.app).is_none() {
         return Err(PlanError::NoDescriptor);
     }
+    let offset = parts.table_offset.unwrap_or(chip.image.partition_table_offset);
+    check_table_offset(offset, chip)?;
     if let Some(bootloader) = parts.bootloader {
         let name = "bootloader";
-        checked_header(name, bootloader, chip)?;
+        if parts.own_bootloader {
+            check_bootloader(name, bootloader, chip)?;
+        } else {
+            checked_header(name, bootloader, chip)?;
+            if !parts.fits_later {
+                check_built_in(offset, chip)?;
+            }
+        }
         let mut data = bootloader.to_vec();
         // The ROM reads the bootloader in no quad mode; a bootloader made for one enables it
         // itself (ESP-IDF components/esptool_py/Kconfig.projbuild, ESPTOOLPY_FLASHMODE).
@@ -120,6 +170,8 @@ fn idf_writes(
         let (freq, size) = (app.flash_freq_code(), app.flash_size_code());
         patch_flash(&mut data, Some(mode), Some(freq), Some(size))
             .map_err(|source| PlanError::Image { name: name.into(), source })?;
+        check_before_table(&data, offset, chip)?;
+        plan.own.bootloader = parts.own_bootloader;
         plan.writes.push(PlannedWrite {
             name: name.into(),
             kind: WriteKind::Bootloader,
@@ -127,13 +179,21 @@ fn idf_writes(
             data,
         });
     }
-    let default = PartitionTable::esp_idf_default();
-    let table = parts.table.unwrap_or(&default);
+    let built_in;
+    let table = match parts.table {
+        TableChoice::Own(table) => table,
+        TableChoice::BuiltIn => {
+            built_in = PartitionTable::builtin(plan.flash.size, offset);
+            &built_in
+        }
+    };
+    plan.own.table = matches!(parts.table, TableChoice::Own(_));
     let partition = app_partition(table, parts.partition, None)?;
-    if parts.table.is_some() {
-        let offset = chip.image.partition_table_offset;
-        table.check(offset, Some(plan.flash.size))?;
+    table.check(offset, (!parts.fits_later).then_some(plan.flash.size))?;
+    if !parts.fits_later {
         check_app_fits(parts.app.len(), partition)?;
+    }
+    if parts.bootloader.is_some() || plan.own.table {
         plan.writes.push(PlannedWrite {
             name: "partition table".into(),
             kind: WriteKind::PartitionTable,
@@ -142,6 +202,60 @@ fn idf_writes(
         });
     }
     Ok(partition.offset)
+}
+
+/// Refuses an offset that no table can have.
+pub(crate) fn check_table_offset(offset: FlashOffset, chip: &Chip) -> Result<(), PlanError> {
+    let sector = PartitionTable::SECTOR_LEN;
+    if !offset.0.is_multiple_of(sector) {
+        let name = "partition table".to_owned();
+        return Err(PlanError::Unaligned { name, offset, align: sector });
+    }
+    let boot = chip.image.boot_offset;
+    if offset <= boot {
+        return Err(PlanError::TableInBootloader { offset, end: boot });
+    }
+    Ok(())
+}
+
+/// Refuses a table where the built-in bootloader does not look for it.
+pub(crate) fn check_built_in(offset: FlashOffset, chip: &Chip) -> Result<(), PlanError> {
+    let expected = chip.image.partition_table_offset;
+    match offset == expected {
+        true => Ok(()),
+        false => Err(PlanError::BuiltInBootloader { expected, offset }),
+    }
+}
+
+/// Refuses a bootloader that reaches into the table at `offset`.
+pub(crate) fn check_before_table(
+    bootloader: &[u8],
+    offset: FlashOffset,
+    chip: &Chip,
+) -> Result<(), PlanError> {
+    let end = u64::from(chip.image.boot_offset.0) + bootloader.len() as u64;
+    let end = FlashOffset(u32::try_from(end).unwrap_or(u32::MAX));
+    if end > offset { Err(PlanError::TableInBootloader { offset, end }) } else { Ok(()) }
+}
+
+/// Checks that a file is a whole second-stage bootloader for `chip`.
+///
+/// # Errors
+/// [`PlanError::Image`], [`PlanError::ImageForOtherChip`], [`PlanError::NotABootloader`].
+pub fn check_bootloader(name: &str, image: &[u8], chip: &Chip) -> Result<(), PlanError> {
+    checked_header(name, image, chip)?;
+    let boot = chip.image.boot_offset.0 as usize;
+    let read = |offset: FlashOffset, len: usize| {
+        let start = (offset.0 as usize).saturating_sub(boot).min(image.len());
+        let end = start.saturating_add(len).min(image.len());
+        Ok::<_, std::convert::Infallible>(image.get(start..end).unwrap_or_default().to_vec())
+    };
+    let Ok(found) = BootImage::find(chip, read);
+    if found.bootloader().is_some() {
+        return Ok(());
+    }
+    let chip = chip.display_name.clone();
+    Err(PlanError::NotABootloader { name: name.into(), chip })
 }
 
 /// The header of a whole image that is for `chip`.

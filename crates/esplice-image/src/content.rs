@@ -77,8 +77,12 @@ impl Content {
         }
         let printable = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..);
         if start.iter().all(printable) && text_but_the_cut(start) {
+            // A byte order mark and blank lines may come first.
+            let first =
+                start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start).trim_ascii_start();
             let hex = |line: &[u8]| line.len() > 10 && line[1..9].iter().all(u8::is_ascii_hexdigit);
-            return if start[0] == b':' && hex(start) { Content::IntelHex } else { Content::Text };
+            let is_hex = first.first() == Some(&b':') && hex(first);
+            return if is_hex { Content::IntelHex } else { Content::Text };
         }
         Content::Unknown
     }
@@ -129,6 +133,9 @@ mod tests {
             (b"hello\n", Content::Text),
             ("grüße".as_bytes(), Content::Text),
             (b":10000000010203040506070809", Content::IntelHex),
+            (b"\r\n\n:10000000010203040506070809", Content::IntelHex),
+            (b"\xef\xbb\xbf:10000000010203040506070809", Content::IntelHex),
+            (b"\n\n", Content::Text),
             (b":-)", Content::Text),
             (&[0, 1, 2, 3], Content::Unknown),
         ];

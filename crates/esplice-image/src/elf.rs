@@ -1,4 +1,4 @@
-//! What an ELF holds for an image: pieces of bytes with their addresses.
+//! Reads from an ELF what an image is made of: bytes with their addresses.
 //!
 //! Only headers and the names of sections are read; symbols and debug sections are not touched.
 
@@ -11,29 +11,60 @@ use crate::descriptor::printable;
 use crate::{AppDescriptor, Content, ImageError};
 
 type Header = elf::FileHeader32<LittleEndian>;
+type SectionHeader = elf::SectionHeader32<LittleEndian>;
 
-/// Bytes that belong at an address, one or several of the ELF's sections.
-#[derive(Debug, Clone)]
-pub(crate) struct Piece<'d> {
-    /// Name of its first section, or `segment 3` where it came from a program header.
-    pub name: String,
+/// Bytes of one section, or of one program header, with their address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Section<'d> {
+    name: Name<'d>,
     /// Where it belongs.
     pub addr: u32,
-    /// The sections' bytes; each is filled with zeros to a multiple of 4.
-    pub parts: Vec<&'d [u8]>,
-    /// Length in bytes, with the fillings.
-    pub len: u32,
+    /// Its bytes, as they are in the file.
+    pub bytes: &'d [u8],
     /// The region it lies in.
     pub region: &'d Region,
+    /// Whether the ELF marks it as code.
+    pub is_code: bool,
 }
 
-impl Piece<'_> {
+/// Names are kept as the ELF has them: only messages need text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name<'d> {
+    Section(&'d [u8]),
+    Segment(usize),
+}
+
+impl Section<'_> {
+    /// Its name, or `segment 3` where it comes from a program header.
+    pub fn name(&self) -> String {
+        shown(self.name)
+    }
+
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == Name::Section(name.as_bytes())
+    }
+
     pub fn is_flash(&self) -> bool {
         self.region.kind == RegionKind::Flash
     }
 
+    /// Length in bytes. It lies in a region, which is shorter than 4 GiB.
+    pub fn len(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    /// Length in bytes, rounded up to whole words.
+    pub fn padded_len(&self) -> u32 {
+        self.len().next_multiple_of(4)
+    }
+
+    pub fn contains(&self, addr: Addr) -> bool {
+        addr.0.wrapping_sub(self.addr) < self.len()
+    }
+
+    /// The first address after it.
     pub fn end(&self) -> u32 {
-        self.addr.wrapping_add(self.len)
+        self.addr.wrapping_add(self.len())
     }
 }
 
@@ -106,62 +137,59 @@ impl<'d> Elf<'d> {
         Addr(self.header.e_entry(LittleEndian))
     }
 
-    /// Sections with bytes and an address, in the ELF's order.
-    pub fn sections(&self) -> Result<Vec<Piece<'d>>, ImageError> {
-        let table = self.header.sections(LittleEndian, self.data).map_err(damaged)?;
-        let mut pieces = Vec::new();
-        for section in table.iter() {
-            let (addr, size) = (section.sh_addr(LittleEndian), section.sh_size(LittleEndian));
-            let loaded = LOADED_TYPES.contains(&section.sh_type(LittleEndian));
-            if !loaded || addr == 0 || size == 0 {
-                continue;
-            }
-            let name = table.section_name(LittleEndian, section).map_err(damaged)?;
-            let name = printable(&name[..name.len().min(LONGEST_NAME)]);
-            let allocated = section.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 != 0;
-            let region = match self.region_of(&name, addr, size) {
-                Ok(region) => region,
-                // Notes for the host's tools, such as strings of a logger, are at addresses too.
-                Err(_) if !allocated => continue,
-                Err(error) => return Err(error),
-            };
-            let bytes = self.bytes_of(section, &name)?;
-            pieces.push(piece(name, addr, bytes, region));
-        }
-        Ok(pieces)
-    }
-
-    fn bytes_of(
-        &self,
-        section: &elf::SectionHeader32<LittleEndian>,
-        name: &str,
-    ) -> Result<&'d [u8], ImageError> {
-        section.data(LittleEndian, self.data).map_err(|_| ImageError::Truncated {
-            name: name.to_owned(),
-            end: u64::from(section.sh_offset(LittleEndian))
-                + u64::from(section.sh_size(LittleEndian)),
-            len: self.data.len(),
+    /// Sections that take memory and have bytes and an address, in the ELF's order.
+    pub fn sections(&self) -> Result<Vec<Section<'d>>, ImageError> {
+        self.sections_where(|section| {
+            LOADED_TYPES.contains(&section.sh_type(LittleEndian))
+                && section.sh_addr(LittleEndian) != 0
         })
     }
 
     /// Sections that take memory and have bytes, in the ELF's order, by TinyGo's rule: PROGBITS
     /// alone, whatever their address.
-    pub fn allocated(&self) -> Result<Vec<Piece<'d>>, ImageError> {
+    pub fn allocated(&self) -> Result<Vec<Section<'d>>, ImageError> {
+        self.sections_where(|section| section.sh_type(LittleEndian) == elf::SHT_PROGBITS)
+    }
+
+    /// Address and length of all sections that take memory, with or without bytes.
+    pub fn memory_ranges(&self) -> Result<Vec<(u32, u32)>, ImageError> {
         let table = self.header.sections(LittleEndian, self.data).map_err(damaged)?;
-        let mut pieces = Vec::new();
-        for section in table.iter() {
-            let (addr, size) = (section.sh_addr(LittleEndian), section.sh_size(LittleEndian));
-            let allocated = section.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 != 0;
-            if section.sh_type(LittleEndian) != elf::SHT_PROGBITS || !allocated || size == 0 {
+        let ranges = table.iter().filter_map(|header| {
+            let takes_memory = header.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 != 0;
+            let (addr, len) = (header.sh_addr(LittleEndian), header.sh_size(LittleEndian));
+            (takes_memory && len > 0).then_some((addr, len))
+        });
+        Ok(ranges.collect())
+    }
+
+    fn sections_where(
+        &self,
+        wanted: impl Fn(&SectionHeader) -> bool,
+    ) -> Result<Vec<Section<'d>>, ImageError> {
+        let table = self.header.sections(LittleEndian, self.data).map_err(damaged)?;
+        let mut sections = Vec::new();
+        for header in table.iter() {
+            let (addr, size) = (header.sh_addr(LittleEndian), header.sh_size(LittleEndian));
+            // Without this flag a section is for the host's tools, such as the strings of a logger,
+            // whatever its address (System V ABI, "Sections", SHF_ALLOC).
+            let takes_memory = header.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 != 0;
+            if size == 0 || !takes_memory || !wanted(header) {
                 continue;
             }
-            let name = table.section_name(LittleEndian, section).map_err(damaged)?;
-            let name = printable(&name[..name.len().min(LONGEST_NAME)]);
-            let region = self.region_of(&name, addr, size)?;
-            let bytes = self.bytes_of(section, &name)?;
-            pieces.push(piece(name, addr, bytes, region));
+            let name = Name::Section(table.section_name(LittleEndian, header).map_err(damaged)?);
+            let region = self.region_of(name, addr, size)?;
+            let is_code = header.sh_flags(LittleEndian).0 & elf::SHF_EXECINSTR.0 != 0;
+            let bytes = header.data(LittleEndian, self.data);
+            let bytes =
+                bytes.map_err(|_| self.truncated(name, header.sh_offset(LittleEndian), size))?;
+            sections.push(Section { name, addr, bytes, region, is_code });
         }
-        Ok(pieces)
+        Ok(sections)
+    }
+
+    fn truncated(&self, name: Name<'_>, offset: u32, size: u32) -> ImageError {
+        let end = u64::from(offset) + u64::from(size);
+        ImageError::Truncated { name: shown(name), end, len: self.data.len() }
     }
 
     /// Whether there is a section of that name.
@@ -183,25 +211,23 @@ impl<'d> Elf<'d> {
     }
 
     /// Loadable segments with bytes, at their load addresses, in the ELF's order.
-    pub fn segments(&self) -> Result<Vec<Piece<'d>>, ImageError> {
+    pub fn segments(&self) -> Result<Vec<Section<'d>>, ImageError> {
         let headers = self.header.program_headers(LittleEndian, self.data).map_err(damaged)?;
-        let mut pieces = Vec::new();
-        for (number, segment) in headers.iter().enumerate() {
-            let (addr, size) = (segment.p_paddr(LittleEndian), segment.p_filesz(LittleEndian));
-            if segment.p_type(LittleEndian) != elf::PT_LOAD || addr == 0 || size == 0 {
+        let mut segments = Vec::new();
+        for (number, header) in headers.iter().enumerate() {
+            let (addr, size) = (header.p_paddr(LittleEndian), header.p_filesz(LittleEndian));
+            if header.p_type(LittleEndian) != elf::PT_LOAD || addr == 0 || size == 0 {
                 continue;
             }
-            let name = format!("segment {number}");
-            let region = self.region_of(&name, addr, size)?;
-            let bytes =
-                segment.data(LittleEndian, self.data).map_err(|()| ImageError::Truncated {
-                    name: name.clone(),
-                    end: u64::from(segment.p_offset(LittleEndian)) + u64::from(size),
-                    len: self.data.len(),
-                })?;
-            pieces.push(piece(name, addr, bytes, region));
+            let name = Name::Segment(number);
+            let region = self.region_of(name, addr, size)?;
+            let bytes = header
+                .data(LittleEndian, self.data)
+                .map_err(|()| self.truncated(name, header.p_offset(LittleEndian), size))?;
+            let is_code = header.p_flags(LittleEndian).0 & elf::PF_X.0 != 0;
+            segments.push(Section { name, addr, bytes, region, is_code });
         }
-        Ok(pieces)
+        Ok(segments)
     }
 
     /// Loadable segments with bytes, whatever their addresses, in the ELF's order.
@@ -233,8 +259,8 @@ impl<'d> Elf<'d> {
         AppDescriptor::from_bytes(section.data(LittleEndian, self.data).ok()?)
     }
 
-    fn region_of(&self, name: &str, addr: u32, len: u32) -> Result<&'d Region, ImageError> {
-        let name = || name.to_owned();
+    fn region_of(&self, name: Name<'_>, addr: u32, len: u32) -> Result<&'d Region, ImageError> {
+        let name = || shown(name);
         let region = self
             .chip
             .region_at(Addr(addr))
@@ -257,10 +283,11 @@ impl<'d> Elf<'d> {
     }
 }
 
-fn piece<'d>(name: String, addr: u32, bytes: &'d [u8], region: &'d Region) -> Piece<'d> {
-    // A region ends below 4 GiB, so a length inside it can be rounded up.
-    let len = (bytes.len() as u32).next_multiple_of(4);
-    Piece { name, addr, parts: vec![bytes], len, region }
+fn shown(name: Name<'_>) -> String {
+    match name {
+        Name::Section(name) => printable(&name[..name.len().min(LONGEST_NAME)]),
+        Name::Segment(number) => format!("segment {number}"),
+    }
 }
 
 fn damaged(error: object::read::Error) -> ImageError {

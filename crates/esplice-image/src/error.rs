@@ -1,8 +1,35 @@
 //! Why no image can be made of an ELF.
 
+use std::fmt;
+
 use esplice_chip::Addr;
 
 use crate::{Content, SecurePad};
+
+/// A section or segment and its place in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedRange {
+    /// Its name, such as `.data`.
+    pub name: String,
+    /// Its address.
+    pub addr: Addr,
+    /// Its length in bytes.
+    pub len: u32,
+}
+
+impl NamedRange {
+    /// Whether both have an address in common.
+    fn meets(&self, other: &Self) -> bool {
+        other.addr.0.wrapping_sub(self.addr.0) < self.len
+            || self.addr.0.wrapping_sub(other.addr.0) < other.len
+    }
+}
+
+impl fmt::Display for NamedRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} of {} bytes", self.name, self.addr, self.len)
+    }
+}
 
 /// Why no image can be made of an ELF.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +122,28 @@ pub enum ImageError {
         addr: Addr,
         /// The region.
         region: String,
+    },
+    /// Two sections for the same bytes, at the same address or through two buses.
+    #[error("{first} and {second} share {shared} bytes of {backing}")]
+    Overlap {
+        /// The one with the lower address.
+        first: NamedRange,
+        /// The other one.
+        second: NamedRange,
+        /// Number of bytes in both.
+        shared: u32,
+        /// The memory that holds the bytes, such as `sram`.
+        backing: String,
+    },
+    /// The program would start where no code is loaded or mapped.
+    #[error("entry point {entry} {}", entry_fault(holder.as_deref(), executable))]
+    EntryOutside {
+        /// The entry point.
+        entry: Addr,
+        /// The section that holds it, if there is one.
+        holder: Option<String>,
+        /// Some of the sections that can be executed.
+        executable: Vec<NamedRange>,
     },
     /// More segments than the boot code takes.
     #[error("image would have {count} segments, the bootloader takes {max}")]
@@ -236,10 +285,15 @@ pub enum ImageError {
         chip: String,
     },
     /// An MMU page size that the chip does not have.
-    #[error("{chip} has no MMU pages of {size} bytes")]
+    #[error(
+        "{chip} has no MMU pages of {size} bytes{}",
+        if *by_descriptor { ", which the app descriptor asks for" } else { "" }
+    )]
     MmuPageSize {
         /// As the options or the app descriptor say, in bytes.
         size: u32,
+        /// Whether the app descriptor says it, and not the options.
+        by_descriptor: bool,
         /// The chip's name.
         chip: String,
         /// Sizes it has, in bytes.
@@ -265,6 +319,19 @@ pub enum ImageError {
         /// Sizes it has.
         known: Vec<String>,
     },
+}
+
+/// Says where an entry point is, and where code is.
+fn entry_fault(holder: Option<&str>, executable: &[NamedRange]) -> String {
+    let place = match holder {
+        Some(name) => format!("is in {name}, which is not executable"),
+        None => "is outside every loaded section".to_owned(),
+    };
+    if executable.is_empty() {
+        return place;
+    }
+    let names: Vec<String> = executable.iter().map(ToString::to_string).collect();
+    format!("{place}; code is in {}", names.join(", "))
 }
 
 /// `: a, b`, or nothing.
@@ -297,8 +364,19 @@ impl ImageError {
             ImageError::TooManySegments { .. } => {
                 "place sections without gaps in the linker script, so that they become one segment"
             }
+            ImageError::Overlap { first, second, .. } if first.meets(second) => {
+                "let the linker script begin the second after the end of the first"
+            }
+            ImageError::Overlap { .. } => {
+                "both addresses reach the same memory: let the linker script reserve in each region \
+                 what the other one takes"
+            }
+            ImageError::EntryOutside { .. } => {
+                "name the program's first function with ENTRY() in the linker script, and keep it \
+                 with KEEP()"
+            }
             ImageError::SamePage { .. } => {
-                "let the linker script begin the second at the next page, or leave no gap between"
+                "let the linker script begin the second at the next page"
             }
             ImageError::NotWhereLinked { .. } => {
                 "use TinyGo's own linker script, without sections of your own before .text"

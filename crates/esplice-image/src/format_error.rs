@@ -107,19 +107,15 @@ pub enum Uf2Fault {
     /// One of the three words that mark a block.
     #[error("its marks are not those of a UF2 block")]
     Magic,
-    /// A number out of sequence.
-    #[error("it is block {number} of {total}, expected was {expected} of {expected_total}")]
+    /// A number that its group does not have.
+    #[error("it is block {number} of {total}, numbers begin at 0")]
     Number {
         /// Its number, from 0.
         number: u32,
         /// Blocks it says there are.
         total: u32,
-        /// The number that is next.
-        expected: u32,
-        /// Blocks there are.
-        expected_total: u32,
     },
-    /// The file ends before the last block.
+    /// The file ends, and a block is missing.
     #[error("the file ends here, and block {number} of {total} is missing")]
     Missing {
         /// Number of the missing block, from 0.

@@ -4,9 +4,10 @@ use esplice_chip::{Addr, Chip, FlashOffset, RegionKind};
 
 use crate::header::walk;
 use crate::partition::hex;
+use crate::soundness::{Breach, breaches};
 use crate::{
-    AppDescriptor, Content, Defect, Extent, FlashMode, HeaderError, ImageHeader, ImageInfo,
-    ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, PlannedWrite,
+    AppDescriptor, Content, Defect, DeviceFacts, Extent, FlashMode, HeaderError, ImageHeader,
+    ImageInfo, ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, PlannedWrite,
     SegmentHeader, merge, sha256,
 };
 
@@ -28,6 +29,9 @@ pub fn inspect(bytes: &[u8]) -> ImageReport {
     report
 }
 
+/// Most images and tables that are looked at in a file: firmware has a handful.
+const MOST_PARTS: usize = 1000;
+
 /// Inspects what a HEX or UF2 file of `len` bytes holds of a flash: the flash from offset 0 where it
 /// has a bootloader and a table, else each stretch for itself.
 pub fn inspect_writes(content: Content, len: usize, writes: &[PlannedWrite]) -> ImageReport {
@@ -44,6 +48,11 @@ pub fn inspect_writes(content: Content, len: usize, writes: &[PlannedWrite]) -> 
         return report;
     }
     for write in writes {
+        if report.parts.len() == MOST_PARTS {
+            let message = format!("more than {MOST_PARTS} images and tables are in it");
+            report.defects.push(Defect::NotOneFlash { message });
+            break;
+        }
         let offset = write.offset.0;
         match Content::of(&write.data) {
             Content::Image => report.parts.push(image_part("image", offset, &write.data, None)),
@@ -63,7 +72,7 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
     let at = |offset: FlashOffset| bytes.get(offset.0 as usize..).filter(|rest| !rest.is_empty());
     let has_bootloader = |chip: &&Chip| {
         let image = &chip.image;
-        let Some(table) = at(image.partition_table_offset) else { return false };
+        let Some(table) = at(table_offset(bytes, chip)) else { return false };
         let Some(boot) = at(image.boot_offset) else { return false };
         // An app's bytes may look like a table by chance, but not behind its end.
         Extent::of(boot).is_ok_and(|extent| {
@@ -95,6 +104,13 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
     found.or_else(|| with(&|chip| table_of(chip).is_some()))
 }
 
+/// Where the table of a flash's content is: where it was found for certain, else the usual place.
+fn table_offset(bytes: &[u8], chip: &Chip) -> FlashOffset {
+    let facts = DeviceFacts::of_flash(bytes, chip, None);
+    let found = facts.boot.bootloader().and_then(|_| facts.own_table().ok());
+    found.map_or(chip.image.partition_table_offset, |(offset, _)| offset)
+}
+
 fn has_flash(extent: &Extent, chip: &Chip) -> bool {
     extent.segments.iter().any(|segment| is_flash(segment.addr, chip))
 }
@@ -105,7 +121,7 @@ fn is_flash(addr: Addr, chip: &Chip) -> bool {
 
 fn merged_parts(bytes: &[u8], chip: &'static Chip) -> Vec<Part> {
     let image = &chip.image;
-    let table_offset = image.partition_table_offset;
+    let table_offset = table_offset(bytes, chip);
     let id = Some(image.chip_id);
     let boot = slice(bytes, image.boot_offset.0.into(), table_offset.0.into());
     let mut parts = vec![image_part("bootloader", image.boot_offset.0, boot, id)];
@@ -198,8 +214,9 @@ fn image_info(header: ImageHeader, bytes: &[u8], defects: &mut Vec<Defect>) -> I
     check_header(&header, chip, defects);
     if let Some(chip) = chip {
         name_flash_codes(&mut info, chip, defects);
+        let page_size = page_size(&info, chip);
         check_segments(&segments, chip, defects);
-        check_entry(&header, chip, defects);
+        check_soundness(&info, chip, page_size, defects);
     }
     check_end(&mut info, bytes, chip, defects);
     if info.kind == ImageKind::Rom {
@@ -257,11 +274,17 @@ fn name_flash_codes(info: &mut ImageInfo, chip: &Chip, defects: &mut Vec<Defect>
     }
 }
 
+/// The MMU page that an image is made for: its descriptor's, else the smallest, which divides all.
+fn page_size(info: &ImageInfo, chip: &Chip) -> u32 {
+    let known = &chip.image.mmu_page_sizes;
+    let named = info.descriptor.as_ref().and_then(|descriptor| descriptor.mmu_page_size);
+    let named = named.filter(|size| known.contains(size));
+    named.or_else(|| known.iter().copied().min()).unwrap_or(0x1_0000)
+}
+
 fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Defect>) {
-    // Which of the chip's page sizes it is made for is not said; the smallest divides all.
-    let page_size = chip.image.mmu_page_sizes.iter().copied().min().unwrap_or(0x1_0000);
     for (number, segment) in segments.iter().enumerate() {
-        let SegmentHeader { addr, len, offset } = *segment;
+        let SegmentHeader { addr, len, .. } = *segment;
         if addr.0 == 0 {
             continue; // padding
         }
@@ -269,21 +292,40 @@ fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Def
             // A segment's filling to 4 bytes may stand behind a region's end.
             Some(region)
                 if matches!(region.kind, RegionKind::Ram | RegionKind::Flash)
-                    && len <= region.room_at(addr).next_multiple_of(4) =>
-            {
-                let misplaced = addr.0 % page_size != offset as u32 % page_size;
-                if region.kind == RegionKind::Flash && misplaced {
-                    defects.push(Defect::SegmentMisplaced { number, addr, offset, page_size });
-                }
-            }
+                    && len <= region.room_at(addr).next_multiple_of(4) => {}
             _ => defects.push(Defect::SegmentOutside { number, addr, len }),
         }
     }
 }
 
-fn check_entry(header: &ImageHeader, chip: &Chip, defects: &mut Vec<Defect>) {
-    if !chip.region_at(header.entry).is_some_and(|region| region.access.execute) {
-        defects.push(Defect::EntryOutside { entry: header.entry });
+fn check_soundness(info: &ImageInfo, chip: &Chip, page_size: u32, defects: &mut Vec<Defect>) {
+    let addr = |number: usize| info.segments.get(number).map_or(Addr(0), |segment| segment.addr);
+    let entry = info.header.entry;
+    for breach in breaches(&info.segments, entry, chip, page_size) {
+        defects.push(match breach {
+            Breach::SharedRam { first, second, backing, len } => Defect::SegmentsOverlap {
+                first,
+                first_addr: addr(first),
+                second,
+                second_addr: addr(second),
+                shared: len,
+                backing,
+            },
+            Breach::Misplaced { number } => Defect::SegmentMisplaced {
+                number,
+                addr: addr(number),
+                offset: info.segments.get(number).map_or(0, |segment| segment.offset),
+                page_size,
+            },
+            Breach::SharedPage { first, second } => Defect::SamePage {
+                first,
+                first_addr: addr(first),
+                second,
+                second_addr: addr(second),
+                page_size,
+            },
+            Breach::Entry => Defect::EntryOutside { entry },
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! Intel HEX: a flash's content as lines of text.
 
-use esplice_chip::FlashOffset;
 use ihex::{ReaderError, Record};
 
+use crate::stretches::{Stretches, Twice};
 use crate::{FormatError, LARGEST_FLASH, PlannedWrite};
 
 /// Bytes of data on a line, as usual and as esptool writes them.
@@ -22,6 +22,8 @@ pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
         line: 1 + bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count(),
         offset: error.valid_up_to(),
     })?;
+    // Some editors put a byte order mark before the first line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut stretches = Stretches::default();
     let mut base = 0;
     let mut last = 0;
@@ -39,7 +41,10 @@ pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
             .map_err(|error| FormatError::HexRecord { line: number, fault: fault(line, error) })?;
         match record {
             Record::Data { offset, value } => {
-                stretches.add(number, base + u64::from(offset), &value)?;
+                let start = base + u64::from(offset);
+                stretches
+                    .add(number, start, &value)
+                    .map_err(|end| FormatError::HexPastFlash { line: number, end })?;
             }
             Record::EndOfFile => ended = true,
             Record::ExtendedLinearAddress(high) => base = u64::from(high) << 16,
@@ -51,7 +56,13 @@ pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
     if !ended {
         return Err(FormatError::HexNoEnd { line: last });
     }
-    stretches.finish()
+    let writes = stretches.into_writes().map_err(|Twice { places: (first, second), offset }| {
+        FormatError::HexTwice { first, second, offset }
+    })?;
+    if writes.is_empty() {
+        return Err(FormatError::Nothing { kind: "Intel HEX" });
+    }
+    Ok(writes)
 }
 
 /// What is wrong with a line, with its numbers where it has any.
@@ -85,52 +96,6 @@ fn fault(line: &str, error: ReaderError) -> String {
             said(1).unwrap_or(0),
             said(7).unwrap_or(0),
         ),
-    }
-}
-
-/// Data as it comes, put together.
-#[derive(Default)]
-struct Stretches {
-    /// Each with the line it begins at.
-    all: Vec<(usize, PlannedWrite)>,
-}
-
-impl Stretches {
-    fn add(&mut self, line: usize, start: u64, data: &[u8]) -> Result<(), FormatError> {
-        let end = start + data.len() as u64;
-        if end > u64::from(LARGEST_FLASH) {
-            return Err(FormatError::HexPastFlash { line, end });
-        }
-        match self.all.last_mut() {
-            _ if data.is_empty() => {}
-            Some((_, write)) if write.end() == start => write.data.extend_from_slice(data),
-            // It ends inside a flash, so its start is a u32.
-            _ => self.all.push((line, PlannedWrite::unnamed(FlashOffset(start as u32), data))),
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<PlannedWrite>, FormatError> {
-        self.all.sort_by_key(|(_, write)| write.offset);
-        let mut writes: Vec<PlannedWrite> = Vec::with_capacity(self.all.len().min(1024));
-        let mut line_before = 0;
-        for (line, write) in self.all {
-            match writes.last_mut() {
-                Some(before) if before.end() > u64::from(write.offset.0) => {
-                    let (first, second) = (line_before.min(line), line_before.max(line));
-                    return Err(FormatError::HexTwice { first, second, offset: write.offset });
-                }
-                Some(before) if before.end() == u64::from(write.offset.0) => {
-                    before.data.extend_from_slice(&write.data);
-                }
-                _ => writes.push(write),
-            }
-            line_before = line;
-        }
-        if writes.is_empty() {
-            return Err(FormatError::Nothing { kind: "Intel HEX" });
-        }
-        Ok(writes)
     }
 }
 

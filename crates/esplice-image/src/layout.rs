@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use esplice_chip::{Addr, Chip};
 
-use crate::elf::{DESCRIPTOR_SECTION, Elf, Piece};
+use crate::elf::{DESCRIPTOR_SECTION, Elf, Section};
+use crate::pieces::{Piece, Rules, joined, touching};
+use crate::soundness::{check_sections, check_segments};
 use crate::{AppDescriptor, ImageError, ImageHeader, ImageSegment, SecurePad, SegmentHeader};
 
 /// Bytes of the block that ends with the checksum; where the segments end at a multiple of 16, as they
@@ -31,28 +33,39 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub fn of_sections(elf: &Elf<'_>, chip: &Chip, page_size: u32) -> Result<Self, ImageError> {
-        Self::of_pieces(elf.sections()?, chip, page_size)
+        Self::of(elf.sections()?, elf.entry(), chip, page_size)
     }
 
     pub fn of_segments(elf: &Elf<'_>, chip: &Chip, page_size: u32) -> Result<Self, ImageError> {
-        Self::of_pieces(elf.segments()?, chip, page_size)
+        Self::of(elf.segments()?, elf.entry(), chip, page_size)
     }
 
-    fn of_pieces(pieces: Vec<Piece<'_>>, chip: &Chip, page_size: u32) -> Result<Self, ImageError> {
-        if pieces.is_empty() {
+    fn of(
+        mut sections: Vec<Section<'_>>,
+        entry: Addr,
+        chip: &Chip,
+        page_size: u32,
+    ) -> Result<Self, ImageError> {
+        if sections.is_empty() {
             return Err(ImageError::NoContent);
         }
-        let descriptor = pieces
+        let descriptor = sections
             .iter()
-            .find(|piece| piece.name == DESCRIPTOR_SECTION && piece.is_flash())
-            .map(|piece| piece.addr);
-        let merged = merge_adjacent(pieces);
-        check_count(merged.len(), chip)?;
+            .find(|section| section.is_called(DESCRIPTOR_SECTION) && section.is_flash())
+            .map(|section| section.addr);
+        let table = sections.clone();
+        sections.sort_by_key(|section| section.addr);
+        check_sections(&sections, entry, chip)?;
+        let rules = Rules::of(&table, &touching(&sections), chip, page_size);
+        drop(table);
+        let pieces = joined(&sections, rules);
+        check_count(pieces.len(), chip)?;
 
-        let (mut flash, mut ram): (Vec<_>, Vec<_>) = merged.into_iter().partition(Piece::is_flash);
-        flash.sort_by_key(|piece| piece.addr);
-        ram.sort_by_key(|piece| piece.addr);
-        check_pages(&flash, page_size)?;
+        let (mut flash, ram): (Vec<_>, Vec<_>) = pieces.iter().partition(|piece| piece.is_flash());
+        if let Some(piece) = flash.iter().find(|piece| !piece.addr.is_multiple_of(4)) {
+            let (name, addr) = (piece.name(), Addr(piece.addr));
+            return Err(ImageError::UnalignedFlash { name, addr });
+        }
         if let Some(addr) = descriptor {
             descriptor_first(&mut flash, addr)?;
         }
@@ -63,26 +76,25 @@ impl Layout {
             checksummed: Vec::with_capacity(chip.image.max_segments),
             descriptor: descriptor.is_some(),
         };
-        let mut ram: VecDeque<Ram> = ram.iter().map(Ram::new).collect();
+        let mut ram: VecDeque<Ram> = ram.into_iter().map(Ram::new).collect();
         for piece in &flash {
-            layout.fill_up_to(piece.addr, page_size, &mut ram);
-            layout.begin(piece.addr, piece.len, Some(&piece.region.key));
-            append_parts(&mut layout.bytes, &piece.parts);
+            layout.fill_up_to(piece.addr, rules, &mut ram);
+            layout.push_flash(piece, rules);
         }
         for rest in ram {
             layout.push(&rest, rest.bytes.len());
         }
         check_count(layout.segments.len(), chip)?;
         layout.check_first(&flash, descriptor)?;
-        layout.check_mapping(&flash, page_size)?;
+        check_segments(&layout.segments, entry, chip, page_size, &sections)?;
         Ok(layout)
     }
 
     /// Fills the image so that the next segment's bytes are congruent to `addr` modulo the page:
     /// with RAM segments, cut where need be, and zeros where none are left.
-    fn fill_up_to(&mut self, addr: u32, page_size: u32, ram: &mut VecDeque<Ram<'_>>) {
+    fn fill_up_to(&mut self, addr: u32, rules: Rules, ram: &mut VecDeque<Ram<'_>>) {
         loop {
-            let gap = gap(self.bytes.len(), addr, page_size);
+            let gap = gap(self.bytes.len(), addr, rules);
             if gap == 0 {
                 return;
             }
@@ -133,6 +145,16 @@ impl Layout {
         self.bytes.extend_from_slice(&ram.bytes[..len]);
     }
 
+    fn push_flash(&mut self, piece: &Piece<'_, '_>, rules: Rules) {
+        // Image offsets fit in 32 bits: regions are far smaller than 4 GiB.
+        let end = (self.bytes.len() + SegmentHeader::LEN) as u32 + piece.len;
+        let len = piece.len + rules.filling_after(end);
+        self.begin(piece.addr, len, Some(&piece.region.key));
+        let start = self.bytes.len();
+        piece.append_to(&mut self.bytes);
+        self.bytes.resize(start + len as usize, 0);
+    }
+
     fn begin(&mut self, addr: u32, len: u32, region: Option<&str>) {
         self.bytes.extend_from_slice(&addr.to_le_bytes());
         self.bytes.extend_from_slice(&len.to_le_bytes());
@@ -147,36 +169,22 @@ impl Layout {
     }
 
     /// Checks that the descriptor comes first and lies whole in the first segment.
-    fn check_first(&self, flash: &[Piece<'_>], descriptor: Option<u32>) -> Result<(), ImageError> {
+    fn check_first(
+        &self,
+        flash: &[&Piece<'_, '_>],
+        descriptor: Option<u32>,
+    ) -> Result<(), ImageError> {
         let (Some(addr), Some(first)) = (descriptor, self.segments.first()) else { return Ok(()) };
         if first.addr.0 != addr {
             let first_name = flash.iter().find(|piece| piece.addr == first.addr.0);
             return Err(ImageError::DescriptorMisplaced {
                 addr: Addr(addr),
-                first: first_name.map_or_else(|| "padding".into(), |piece| piece.name.clone()),
+                first: first_name.map_or_else(|| "padding".into(), |piece| piece.name()),
                 first_addr: first.addr,
             });
         }
         if (first.len as usize) < AppDescriptor::LEN {
             return Err(ImageError::DescriptorShort { len: first.len });
-        }
-        Ok(())
-    }
-
-    /// Checks that no two flash segments need one MMU page to show two pages of flash.
-    fn check_mapping(&self, flash: &[Piece<'_>], page_size: u32) -> Result<(), ImageError> {
-        let placed = |piece: &Piece<'_>| {
-            self.segments.iter().find(|segment| segment.addr.0 == piece.addr).map(|s| s.offset)
-        };
-        for (i, a) in flash.iter().enumerate() {
-            for b in &flash[i + 1..] {
-                let (first, second) = if a.addr <= b.addr { (a, b) } else { (b, a) };
-                let shared = (first.end() - 1) / page_size >= second.addr / page_size;
-                let delta = |piece| Some(piece_delta(piece, placed(piece)?));
-                if shared && delta(first) != delta(second) {
-                    return Err(same_page(first, second, page_size));
-                }
-            }
         }
         Ok(())
     }
@@ -200,9 +208,9 @@ struct Ram<'p> {
 }
 
 impl<'p> Ram<'p> {
-    fn new(piece: &Piece<'p>) -> Self {
+    fn new(piece: &Piece<'p, '_>) -> Self {
         let mut bytes = Vec::with_capacity(piece.len as usize);
-        append_parts(&mut bytes, &piece.parts);
+        piece.append_to(&mut bytes);
         Self { addr: piece.addr, region: &piece.region.key, bytes }
     }
 
@@ -214,57 +222,14 @@ impl<'p> Ram<'p> {
     }
 }
 
-/// Joins pieces that follow one another in the ELF's order, at addresses and in a region.
-///
-/// Sections in another order than their addresses stay apart, as esptool leaves them.
-fn merge_adjacent(pieces: Vec<Piece<'_>>) -> Vec<Piece<'_>> {
-    let mut merged: Vec<Piece<'_>> = Vec::with_capacity(pieces.len().min(64));
-    for piece in pieces {
-        match merged.last_mut() {
-            Some(last) if last.region.key == piece.region.key && last.end() == piece.addr => {
-                last.len += piece.len;
-                last.parts.extend(piece.parts);
-            }
-            _ => merged.push(piece),
-        }
-    }
-    merged
-}
-
 fn check_count(count: usize, chip: &Chip) -> Result<(), ImageError> {
     // The header's field is a byte.
     let max = chip.image.max_segments.min(usize::from(u8::MAX));
     if count > max { Err(ImageError::TooManySegments { count, max }) } else { Ok(()) }
 }
 
-/// Checks alignment, and that no two segments, sorted by address, begin in one page.
-fn check_pages(flash: &[Piece<'_>], page_size: u32) -> Result<(), ImageError> {
-    if let Some(piece) = flash.iter().find(|piece| !piece.addr.is_multiple_of(4)) {
-        let (name, addr) = (piece.name.clone(), Addr(piece.addr));
-        return Err(ImageError::UnalignedFlash { name, addr });
-    }
-    for pair in flash.windows(2) {
-        if let [first, second] = pair
-            && first.addr / page_size == second.addr / page_size
-        {
-            return Err(same_page(first, second, page_size));
-        }
-    }
-    Ok(())
-}
-
-fn same_page(first: &Piece<'_>, second: &Piece<'_>, page_size: u32) -> ImageError {
-    ImageError::SamePage {
-        first: first.name.clone(),
-        first_addr: Addr(first.addr),
-        second: second.name.clone(),
-        second_addr: Addr(second.addr),
-        page_size,
-    }
-}
-
 /// Moves the piece that begins with the descriptor at `addr` to the front.
-fn descriptor_first(flash: &mut [Piece<'_>], addr: u32) -> Result<(), ImageError> {
+fn descriptor_first(flash: &mut [&Piece<'_, '_>], addr: u32) -> Result<(), ImageError> {
     if let Some(place) = flash.iter().position(|piece| piece.addr == addr) {
         flash[..=place].rotate_right(1);
         return Ok(());
@@ -272,7 +237,7 @@ fn descriptor_first(flash: &mut [Piece<'_>], addr: u32) -> Result<(), ImageError
     let holder = flash.iter().find(|piece| addr.wrapping_sub(piece.addr) < piece.len);
     Err(ImageError::DescriptorMisplaced {
         addr: Addr(addr),
-        first: holder.map_or_else(String::new, |piece| piece.name.clone()),
+        first: holder.map_or_else(String::new, |piece| piece.name()),
         first_addr: Addr(holder.map_or(0, |piece| piece.addr)),
     })
 }
@@ -280,28 +245,22 @@ fn descriptor_first(flash: &mut [Piece<'_>], addr: u32) -> Result<(), ImageError
 /// Bytes of filling (without its segment header) before a segment for `addr`, if the image has
 /// `len` bytes so far; 0 if its header can follow at once.
 ///
-/// An image that ends just behind a page's start gets a page more than would be needed: so does
-/// esptool.
-fn gap(len: usize, addr: u32, page_size: u32) -> usize {
+/// Where segments share no pages, an image that ends before the next segment's place in a page gets a
+/// page more than would be needed: so does esptool.
+fn gap(len: usize, addr: u32, rules: Rules) -> usize {
     let header = SegmentHeader::LEN as i64;
-    let page = i64::from(page_size);
+    let page = i64::from(rules.page);
     // From the image's end to the place of the segment's header, which is before its page for an
     // address at the page's start.
-    let needed = page - len as i64 % page + i64::from(addr % page_size) - header;
+    let needed = page - len as i64 % page + i64::from(addr % rules.page) - header;
+    let needed = if rules.shares_pages { needed % page } else { needed };
     let filling = match needed {
         0 => 0,
         _ if needed == page => 0,
-        _ if needed < header => needed - header + page,
+        _ if needed <= header => needed - header + page,
         _ => needed - header,
     };
     filling.max(0) as usize
-}
-
-fn append_parts(bytes: &mut Vec<u8>, parts: &[&[u8]]) {
-    for part in parts {
-        bytes.extend_from_slice(part);
-        bytes.resize(bytes.len() + part.len().next_multiple_of(4) - part.len(), 0);
-    }
 }
 
 /// The MMU page that an image is made for, in bytes: the one asked for, else the app descriptor's
@@ -321,11 +280,8 @@ pub(crate) fn page_size(chip: &Chip, asked: Option<u32>, elf: &Elf<'_>) -> Resul
     };
     known.contains(&size).then_some(size).ok_or_else(|| ImageError::MmuPageSize {
         size,
+        by_descriptor: asked.is_none(),
         chip: chip.display_name.clone(),
         known: known.to_vec(),
     })
-}
-
-fn piece_delta(piece: &Piece<'_>, offset: usize) -> u32 {
-    piece.addr.wrapping_sub(offset as u32)
 }

@@ -18,10 +18,13 @@
 
 mod app;
 mod assemble;
+mod boot_image;
 #[cfg(feature = "bootloaders")]
 mod bootloader;
 mod content;
+mod csv_error;
 mod descriptor;
+mod device;
 mod direct;
 mod elf;
 mod error;
@@ -30,19 +33,26 @@ mod header;
 mod inspect;
 mod intel_hex;
 mod layout;
+mod linked_for;
 mod merge;
 mod metadata;
 mod otadata;
 mod partition;
+mod partition_check;
+mod partition_csv;
+mod pieces;
 mod plan;
 mod plan_error;
 mod plan_json;
 mod report;
 mod resolve;
 mod rom;
+mod soundness;
 mod spare;
 mod split;
+mod stretches;
 mod table_error;
+mod table_text;
 mod uf2;
 mod unpack;
 #[cfg(feature = "xz")]
@@ -51,31 +61,36 @@ mod xz;
 pub use app::{
     AppImage, ImageOptions, ImageSegment, ImageSource, ImageWarning, SecurePad, build_image,
 };
-pub use assemble::{PlanParts, make_direct_plan, make_plan};
+pub use assemble::{PlanParts, TableChoice, check_bootloader, make_direct_plan, make_plan};
+pub use boot_image::{BootHead, BootImage};
 #[cfg(feature = "bootloaders")]
 pub use bootloader::{Bootloader, BootloaderError, second_stage, second_stage_for};
 pub use content::Content;
+pub use csv_error::{CsvError, CsvFault};
 pub use descriptor::AppDescriptor;
+pub use device::{DeviceFacts, FoundTable, TableSearch};
 pub use direct::{DirectImage, build_direct_image};
-pub use error::ImageError;
+pub use error::{ImageError, NamedRange};
 pub use format_error::{FormatError, Uf2Fault};
 pub use header::{Extent, FlashMode, HeaderError, ImageHeader, SegmentHeader, patch_flash};
 pub use inspect::{inspect, inspect_writes};
 pub use intel_hex::{from_intel_hex, to_intel_hex};
+pub use linked_for::rom_program_chip;
 pub use merge::{LARGEST_FLASH, merge, merged};
 pub use metadata::elf_chip_name;
 pub use otadata::{OtaEntry, booted_slot};
 pub use partition::{Partition, PartitionTable};
-pub use plan::{BootLayout, FlashParams, FlashPlan, PlannedWrite, WriteKind};
+pub use partition_csv::CsvOptions;
+pub use plan::{BootLayout, FlashParams, FlashPlan, OwnParts, PlannedWrite, WriteKind};
 pub use plan_error::PlanError;
 pub use plan_json::FileRef;
 pub use report::{Defect, ImageInfo, ImageKind, ImageReport, Part, PartBody};
-pub use resolve::{DeviceFacts, ResolveOptions, ResolvedPlan, Write, resolve};
+pub use resolve::{ExpectedBoot, PlanNote, ResolveOptions, ResolvedPlan, Write, resolve};
 pub use rom::{RomOptions, build_adopted_image, build_rom_image, is_rom_program};
 pub use spare::{Asked, spare_ranges};
 pub use split::split;
 pub use table_error::TableError;
-pub use uf2::{Uf2, Uf2Options, from_uf2, to_uf2};
+pub use uf2::{Uf2, Uf2Options, Uf2Reader, from_uf2, to_uf2};
 pub use unpack::{Unpacked, unpack};
 #[cfg(feature = "xz")]
 pub use xz::unxz;

@@ -1,17 +1,20 @@
 //! Partition tables in their binary form.
 
-use std::fmt;
-
 use esplice_chip::{FlashOffset, nearest};
 use md5::{Digest as _, Md5};
 
-use crate::TableError;
 use crate::descriptor::printable;
+use crate::{PlanError, TableError};
 
 /// Bytes of a row.
 const ROW: usize = 32;
 /// First bytes of a row that names a partition.
 const ROW_MAGIC: [u8; 2] = [0xaa, 0x50];
+/// First bytes of the row that carries an MD5: all that the bootloader looks at.
+const MD5_ROW: [u8; 2] = [0xeb, 0xeb];
+/// First bytes of the row that ends the table: magic, type and subtype, as the bootloader looks at
+/// them (ESP-IDF components/bootloader_support/src/flash_partitions.c).
+const END_ROW: [u8; 4] = [0xff; 4];
 /// First 16 bytes of the row that carries the MD5 of all rows before it.
 const MD5_MAGIC: [u8; 16] = [
     0xeb, 0xeb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -19,18 +22,77 @@ const MD5_MAGIC: [u8; 16] = [
 /// Longest name in bytes; the field has 16, the last a zero.
 pub(crate) const NAME_LEN: usize = 16;
 /// Unit of erasing, to which every partition is aligned.
-const SECTOR: u32 = 0x1000;
-/// To this, app partitions are aligned: the MMU maps pages of it.
-const APP_ALIGN: u32 = 0x1_0000;
+pub(crate) const SECTOR: u32 = 0x1000;
+/// Alignment of app partitions: the MMU maps pages of this size.
+pub(crate) const APP_ALIGN: u32 = 0x1_0000;
+/// Largest app partition that the bootloader loads from (ESP-IDF
+/// components/bootloader_support/src/esp_image_format.c, `SIXTEEN_MB`).
+pub(crate) const LARGEST_APP: u32 = 16 << 20;
 
-const TYPE_APP: u8 = 0x00;
-const TYPE_DATA: u8 = 0x01;
+pub(crate) const TYPE_APP: u8 = 0x00;
+pub(crate) const TYPE_DATA: u8 = 0x01;
+pub(crate) const TYPE_BOOTLOADER: u8 = 0x02;
+pub(crate) const TYPE_TABLE: u8 = 0x03;
+pub(crate) const PRIMARY: u8 = 0x00;
 const APP_FACTORY: u8 = 0x00;
 const APP_OTA_0: u8 = 0x10;
 const APP_OTA_END: u8 = 0x20;
-const DATA_OTA: u8 = 0x00;
-const DATA_PHY: u8 = 0x01;
-const DATA_NVS: u8 = 0x02;
+const APP_TEST: u8 = 0x20;
+pub(crate) const DATA_OTA: u8 = 0x00;
+pub(crate) const DATA_PHY: u8 = 0x01;
+pub(crate) const DATA_NVS: u8 = 0x02;
+pub(crate) const DATA_COREDUMP: u8 = 0x03;
+pub(crate) const DATA_UNDEFINED: u8 = 0x06;
+
+/// Types that have names.
+///
+/// Source: ESP-IDF documentation, "Partition Tables", Type Field.
+pub(crate) const TYPES: [(&str, u8); 4] = [
+    ("app", TYPE_APP),
+    ("data", TYPE_DATA),
+    ("bootloader", TYPE_BOOTLOADER),
+    ("partition_table", TYPE_TABLE),
+];
+
+/// Subtypes of apps that have names, other than the numbered OTA slots.
+///
+/// Source, here and below: ESP-IDF documentation, "Partition Tables", SubType Field, and
+/// components/esp_partition/include/esp_partition.h.
+const APP_SUBTYPES: [(&str, u8); 4] =
+    [("factory", APP_FACTORY), ("test", APP_TEST), ("tee_0", 0x30), ("tee_1", 0x31)];
+const DATA_SUBTYPES: [(&str, u8); 12] = [
+    ("ota", DATA_OTA),
+    ("phy", DATA_PHY),
+    ("nvs", DATA_NVS),
+    ("coredump", DATA_COREDUMP),
+    ("nvs_keys", 0x04),
+    ("efuse", 0x05),
+    ("undefined", DATA_UNDEFINED),
+    ("esphttpd", 0x80),
+    ("fat", 0x81),
+    ("spiffs", 0x82),
+    ("littlefs", 0x83),
+    ("tee_ota", 0x90),
+];
+const BOOTLOADER_SUBTYPES: [(&str, u8); 3] = [("primary", PRIMARY), ("ota", 1), ("recovery", 2)];
+const TABLE_SUBTYPES: [(&str, u8); 2] = [("primary", PRIMARY), ("ota", 1)];
+
+/// Flags that have names, and their bits.
+pub(crate) const FLAGS: [(&str, u32); 2] = [("encrypted", 1), ("readonly", 2)];
+
+/// The subtypes of `kind` that have names, and their numbers.
+pub(crate) fn subtypes(kind: u8) -> Vec<(String, u8)> {
+    let named: &[(&str, u8)] = match kind {
+        TYPE_APP => &APP_SUBTYPES,
+        TYPE_DATA => &DATA_SUBTYPES,
+        TYPE_BOOTLOADER => &BOOTLOADER_SUBTYPES,
+        TYPE_TABLE => &TABLE_SUBTYPES,
+        _ => &[],
+    };
+    let slots = (APP_OTA_0..APP_OTA_END).filter(|_| kind == TYPE_APP);
+    let slots = slots.map(|subtype| (format!("ota_{}", subtype - APP_OTA_0), subtype));
+    named.iter().map(|(name, number)| ((*name).to_owned(), *number)).chain(slots).collect()
+}
 
 /// A partition table: its partitions, in the table's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,7 +120,7 @@ pub struct PartitionTable {
 pub struct Partition {
     /// Name.
     pub name: String,
-    /// Type: 0 app, 1 data, from 0x40 the user's own.
+    /// Type: 0 app, 1 data, 2 bootloader, 3 partition table, from 0x40 on the user's own.
     pub kind: u8,
     /// Subtype, by type.
     pub subtype: u8,
@@ -92,44 +154,41 @@ impl Partition {
         self.kind == TYPE_DATA && self.subtype == DATA_OTA
     }
 
-    /// First byte behind it; beyond 4 GiB for a damaged row.
+    /// Offset of the first byte after it; beyond 4 GiB for a damaged row.
     pub fn end(&self) -> u64 {
         u64::from(self.offset.0) + u64::from(self.len)
     }
 
-    /// Name of its type: `app`, `data`, else hex.
-    pub fn kind_name(&self) -> String {
-        match self.kind {
-            TYPE_APP => "app".into(),
-            TYPE_DATA => "data".into(),
-            other => format!("0x{other:02x}"),
-        }
+    /// Whether this is the app that boots where nothing else does.
+    pub fn is_test(&self) -> bool {
+        self.is_app() && self.subtype == APP_TEST
     }
 
-    /// Name of its subtype: `factory`, `ota_0`, `nvs`, …, else hex.
-    ///
-    /// Source: ESP-IDF documentation, "Partition Tables", SubType Field.
+    /// Whether it describes the bootloader that the ROM boots, or the table itself, which lie
+    /// before all other partitions.
+    pub(crate) fn is_primary(&self) -> bool {
+        matches!(self.kind, TYPE_BOOTLOADER | TYPE_TABLE) && self.subtype == PRIMARY
+    }
+
+    /// Name of its type, such as `app` or `data`, or its number in hex.
+    pub fn kind_name(&self) -> String {
+        let known = TYPES.iter().find(|(_, kind)| *kind == self.kind);
+        known.map_or_else(|| format!("0x{:02x}", self.kind), |(name, _)| (*name).to_owned())
+    }
+
+    /// Name of its subtype, such as `factory`, `ota_0` or `nvs`, or its number in hex.
     pub fn subtype_name(&self) -> String {
-        let known = match (self.kind, self.subtype) {
-            (TYPE_APP, APP_FACTORY) => "factory",
-            (TYPE_APP, 0x20) => "test",
-            (TYPE_APP, APP_OTA_0..APP_OTA_END) => {
-                return format!("ota_{}", self.subtype - APP_OTA_0);
-            }
-            (TYPE_DATA, DATA_OTA) => "ota",
-            (TYPE_DATA, DATA_PHY) => "phy",
-            (TYPE_DATA, DATA_NVS) => "nvs",
-            (TYPE_DATA, 0x03) => "coredump",
-            (TYPE_DATA, 0x04) => "nvs_keys",
-            (TYPE_DATA, 0x05) => "efuse",
-            (TYPE_DATA, 0x06) => "undefined",
-            (TYPE_DATA, 0x80) => "esphttpd",
-            (TYPE_DATA, 0x81) => "fat",
-            (TYPE_DATA, 0x82) => "spiffs",
-            (TYPE_DATA, 0x83) => "littlefs",
-            _ => return format!("0x{:02x}", self.subtype),
-        };
-        known.into()
+        self.known_subtype().unwrap_or_else(|| format!("0x{:02x}", self.subtype))
+    }
+
+    pub(crate) fn known_subtype(&self) -> Option<String> {
+        let known = subtypes(self.kind).into_iter().find(|(_, number)| *number == self.subtype);
+        known.map(|(name, _)| name)
+    }
+
+    /// Names of the flags that are set; bits without a name are left out.
+    pub fn flag_names(&self) -> Vec<&'static str> {
+        FLAGS.iter().filter(|(_, bit)| self.flags & bit != 0).map(|(name, _)| *name).collect()
     }
 
     fn to_row(&self) -> [u8; ROW] {
@@ -168,8 +227,8 @@ impl PartitionTable {
     pub const LEN: usize = 0xc00;
     /// Bytes of flash that a table occupies: one sector.
     pub const SECTOR_LEN: u32 = SECTOR;
-    /// Most partitions: the MD5 row takes one of the 96 rows.
-    pub const MAX_PARTITIONS: usize = Self::LEN / ROW - 1;
+    /// Most partitions: of the 96 rows, one holds the MD5 and one ends the table.
+    pub const MAX_PARTITIONS: usize = Self::LEN / ROW - 2;
 
     /// ESP-IDF's "Single factory app, no OTA".
     ///
@@ -192,29 +251,53 @@ impl PartitionTable {
         }
     }
 
+    /// The built-in table for a flash of `flash_size` bytes and a table at `table_offset`: `nvs`
+    /// and `phy_init` as in ESP-IDF's own, then `factory` up to the end of the flash, or as much of
+    /// it as the bootloader can load an app from.
+    pub fn builtin(flash_size: u32, table_offset: FlashOffset) -> Self {
+        let mut table = Self::esp_idf_default();
+        let mut next = table_offset.0.saturating_add(SECTOR);
+        for partition in &mut table.partitions {
+            let align = if partition.is_app() { APP_ALIGN } else { SECTOR };
+            next = next.checked_next_multiple_of(align).unwrap_or(u32::MAX);
+            partition.offset = FlashOffset(next);
+            if partition.is_app() {
+                partition.len = flash_size.saturating_sub(next).min(LARGEST_APP);
+            }
+            next = next.saturating_add(partition.len);
+        }
+        table
+    }
+
     /// Whether `bytes` begin like a table.
     pub fn looks_like(bytes: &[u8]) -> bool {
         bytes.starts_with(&ROW_MAGIC)
     }
 
-    /// Reads the table at the start of `bytes`, up to its end mark or [`Self::LEN`].
+    /// Reads the table at the start of `bytes` by the rules of ESP-IDF's bootloader: rows up to the
+    /// one that ends the table, which must be there within [`Self::LEN`].
     ///
-    /// A table without an MD5 row is taken, as the bootloader can be built to take it. Whether the
-    /// partitions make sense is asked of [`Self::check`].
+    /// A table without an MD5 row is accepted, because the bootloader can be built to accept it
+    /// ([`Self::has_md5`]). One that ends with its MD5 row is whole: what follows is erased flash.
+    /// [`Self::check`] says whether the partitions make sense.
     ///
     /// # Errors
     /// [`TableError::Empty`], [`TableError::BadMagic`], [`TableError::Truncated`],
-    /// [`TableError::Md5Mismatch`].
+    /// [`TableError::NoEnd`], [`TableError::Md5Mismatch`], [`TableError::AfterMd5`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TableError> {
         let bytes = &bytes[..bytes.len().min(Self::LEN)];
-        let (rows, rest) = bytes.as_chunks::<ROW>();
+        let (rows, _) = bytes.as_chunks::<ROW>();
         let mut partitions = Vec::new();
         let mut md5 = Md5::new();
+        let mut md5_seen = false;
         for (number, row) in rows.iter().enumerate() {
-            if row.iter().all(|byte| *byte == 0xff) {
+            if row.starts_with(&END_ROW) {
                 return finish(partitions);
             }
-            if row.starts_with(&MD5_MAGIC) {
+            if md5_seen {
+                return Err(TableError::AfterMd5 { row: number });
+            }
+            if row.starts_with(&MD5_ROW) {
                 let computed = md5.clone().finalize();
                 if computed[..] != row[16..] {
                     return Err(TableError::Md5Mismatch {
@@ -222,7 +305,8 @@ impl PartitionTable {
                         computed: hex(&computed),
                     });
                 }
-                return finish(partitions);
+                md5_seen = true;
+                continue;
             }
             if !row.starts_with(&ROW_MAGIC) {
                 return Err(TableError::BadMagic { row: number, found: [row[0], row[1]] });
@@ -230,28 +314,29 @@ impl PartitionTable {
             md5.update(row);
             partitions.push(Partition::from_row(row));
         }
-        if bytes.len() == Self::LEN && rest.is_empty() {
+        if bytes.len() == Self::LEN {
+            return Err(TableError::NoEnd { rows: rows.len() });
+        }
+        if md5_seen {
             return finish(partitions);
         }
         Err(TableError::Truncated { len: bytes.len(), row: rows.len() })
     }
 
-    /// The table's bytes: rows, MD5 row, filled with 0xFF to [`Self::LEN`].
+    /// Whether the table at the start of `bytes` has an MD5 row.
+    pub fn has_md5(bytes: &[u8]) -> bool {
+        let bytes = &bytes[..bytes.len().min(Self::LEN)];
+        let (rows, _) = bytes.as_chunks::<ROW>();
+        let mut rows = rows.iter().skip_while(|row| row.starts_with(&ROW_MAGIC));
+        rows.next().is_some_and(|row| row.starts_with(&MD5_ROW))
+    }
+
+    /// Returns the table's bytes: rows and MD5 row, filled with 0xFF to [`Self::LEN`].
     ///
     /// # Errors
     /// [`TableError::TooMany`], [`TableError::BadName`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, TableError> {
-        if self.partitions.len() > Self::MAX_PARTITIONS {
-            return Err(TableError::TooMany { count: self.partitions.len() });
-        }
-        let mut bytes = Vec::with_capacity(Self::LEN);
-        for partition in &self.partitions {
-            let name = &partition.name;
-            if name.is_empty() || name.len() > NAME_LEN || name.contains('\0') {
-                return Err(TableError::BadName { name: name.clone() });
-            }
-            bytes.extend_from_slice(&partition.to_row());
-        }
+        let mut bytes = self.to_rows(Self::MAX_PARTITIONS)?;
         let md5 = Md5::digest(&bytes);
         bytes.extend_from_slice(&MD5_MAGIC);
         bytes.extend_from_slice(&md5);
@@ -259,74 +344,57 @@ impl PartitionTable {
         Ok(bytes)
     }
 
-    /// Checks names, alignment and overlaps, that all lies behind the table at `table_offset`, and,
-    /// where `flash_size` (bytes) is known, inside the flash.
+    /// Returns the table's bytes without an MD5 row, for bootloaders that were built without it.
     ///
     /// # Errors
-    /// The first [`TableError`] found.
-    pub fn check(
-        &self,
-        table_offset: FlashOffset,
-        flash_size: Option<u32>,
-    ) -> Result<(), TableError> {
-        let table_end = u64::from(table_offset.0) + u64::from(SECTOR);
-        for (i, partition) in self.partitions.iter().enumerate() {
-            let name = || partition.name.clone();
-            if self.partitions[..i].iter().any(|other| other.name == partition.name) {
-                return Err(TableError::DuplicateName { name: name() });
-            }
-            let align = if partition.is_app() { APP_ALIGN } else { SECTOR };
-            let aligned = partition.offset.0.is_multiple_of(align)
-                && partition.len.is_multiple_of(SECTOR)
-                && partition.len > 0;
-            if !aligned {
-                return Err(TableError::Unaligned {
-                    name: name(),
-                    offset: partition.offset,
-                    len: partition.len,
-                    align,
-                });
-            }
-            if u64::from(partition.offset.0) < table_end {
-                let offset = partition.offset;
-                return Err(TableError::BeforeTable { name: name(), offset, table_end });
-            }
-        }
-        if let Some(flash_size) = flash_size {
-            self.check_ends(flash_size)?;
-        }
-        let mut by_offset: Vec<&Partition> = self.partitions.iter().collect();
-        by_offset.sort_by_key(|partition| partition.offset);
-        for pair in by_offset.windows(2) {
-            if let [first, second] = pair
-                && first.end() > u64::from(second.offset.0)
-            {
-                return Err(TableError::Overlap {
-                    first: first.name.clone(),
-                    second: second.name.clone(),
-                    offset: second.offset,
-                });
-            }
-        }
-        Ok(())
+    /// As [`Self::to_bytes`].
+    pub fn to_bytes_without_md5(&self) -> Result<Vec<u8>, TableError> {
+        let mut bytes = self.to_rows(Self::MAX_PARTITIONS + 1)?;
+        bytes.resize(Self::LEN, 0xff);
+        Ok(bytes)
     }
 
-    /// Checks that every partition ends inside a flash of `flash_size` bytes.
-    ///
-    /// # Errors
-    /// [`TableError::PastFlash`] for the first that does not.
-    pub fn check_ends(&self, flash_size: u32) -> Result<(), TableError> {
-        match self.partitions.iter().find(|p| p.end() > u64::from(flash_size)) {
-            None => Ok(()),
-            Some(p) => {
-                Err(TableError::PastFlash { name: p.name.clone(), end: p.end(), flash_size })
-            }
+    fn to_rows(&self, most: usize) -> Result<Vec<u8>, TableError> {
+        if self.partitions.len() > most {
+            return Err(TableError::TooMany { count: self.partitions.len(), most });
         }
+        let mut bytes = Vec::with_capacity(Self::LEN);
+        for partition in &self.partitions {
+            let name = &partition.name;
+            // The replacement character stands for bytes that were no text when the table was read.
+            let unreadable = name.contains(char::REPLACEMENT_CHARACTER);
+            if name.is_empty() || name.len() > NAME_LEN || name.contains('\0') || unreadable {
+                return Err(TableError::BadName { name: name.clone() });
+            }
+            bytes.extend_from_slice(&partition.to_row());
+        }
+        Ok(bytes)
     }
 
     /// The partition called `name`.
     pub fn find(&self, name: &str) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.name == name)
+    }
+
+    /// The only partition called `name`; with `apps`, the hint of an error lists app partitions.
+    ///
+    /// # Errors
+    /// [`PlanError::UnknownPartition`], [`PlanError::AmbiguousPartition`].
+    pub fn named(&self, name: &str, apps: bool) -> Result<&Partition, PlanError> {
+        let mut named = self.partitions.iter().filter(|partition| partition.name == name);
+        match (named.next(), named.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => Err(PlanError::AmbiguousPartition { name: name.to_owned() }),
+            (None, _) => {
+                let listed = self.partitions.iter().filter(|p| !apps || p.is_app());
+                Err(PlanError::UnknownPartition {
+                    name: name.to_owned(),
+                    nearest: self.nearest_name(name),
+                    apps,
+                    known: listed.map(|partition| partition.name.clone()).collect(),
+                })
+            }
+        }
     }
 
     /// The name nearest to a mistyped one.
@@ -344,34 +412,20 @@ impl PartitionTable {
         self.partitions.iter().find(|partition| partition.is_otadata())
     }
 
-    /// The app partition that a new app goes to: factory, else the slot that `otadata` (its
-    /// content) boots, else ota_0, else the first.
+    /// The app partition that the bootloader starts with this `otadata` (the partition's content),
+    /// if every one holds an app: the slot that otadata selects, else factory, else ota_0, else
+    /// test.
+    ///
+    /// Source: ESP-IDF components/bootloader_support/src/bootloader_utility.c,
+    /// `bootloader_utility_get_selected_boot_partition` and `bootloader_utility_load_boot_image`.
     pub fn app_target(&self, otadata: Option<&[u8]>) -> Option<&Partition> {
         let slot = |number: u32| self.apps().find(|p| p.ota_slot() == Some(number));
         let slots = self.apps().filter(|p| p.ota_slot().is_some()).count() as u32;
-        self.apps()
-            .find(|partition| partition.is_factory())
-            .or_else(|| slot(crate::booted_slot(otadata?, slots)?))
+        let selected = || slot(crate::booted_slot(otadata?, slots)?);
+        selected()
+            .or_else(|| self.apps().find(|partition| partition.is_factory()))
             .or_else(|| slot(0))
-            .or_else(|| self.apps().next())
-    }
-}
-
-impl fmt::Display for PartitionTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for p in &self.partitions {
-            writeln!(
-                f,
-                "{:<16} {:<5} {:<9} {:>8} {:>8}{}",
-                p.name,
-                p.kind_name(),
-                p.subtype_name(),
-                p.offset.to_string(),
-                format!("0x{:x}", p.len),
-                if p.flags & 1 == 1 { " encrypted" } else { "" },
-            )?;
-        }
-        Ok(())
+            .or_else(|| self.apps().find(|partition| partition.is_test()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use esplice_chip::{Chip, FlashOffset, parse_size};
 
-use crate::FlashMode;
+use crate::{FlashMode, PlanError};
 
 /// How the chip comes from reset to the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,15 @@ impl FlashParams {
     }
 }
 
+/// Parts of a plan that the user brought along: they are written in place of what a device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnParts {
+    /// The partition table. The built-in one is for devices without a table, and fills their flash.
+    pub table: bool,
+    /// The second-stage bootloader. The built-in one is for devices without a bootloader.
+    pub bootloader: bool,
+}
+
 /// All that is decided about a firmware without a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlashPlan {
@@ -148,6 +157,10 @@ pub struct FlashPlan {
     pub boot: BootLayout,
     /// Flash parameters.
     pub flash: FlashParams,
+    /// Where the partition table is, for layout idf; `None` for the chip's usual offset.
+    pub table_offset: Option<FlashOffset>,
+    /// Which of the writes are the user's own rather than built in.
+    pub own: OwnParts,
     /// The writes, in order of offset.
     pub writes: Vec<PlannedWrite>,
     /// SHA-256 of the ELF that the app was made from, where there was one.
@@ -158,5 +171,15 @@ impl FlashPlan {
     /// The first write of `kind`.
     pub fn write(&self, kind: WriteKind) -> Option<&PlannedWrite> {
         self.writes.iter().find(|write| write.kind == kind)
+    }
+
+    /// The bootloader as it would be written to a device with a flash of `flash_size` bytes.
+    ///
+    /// # Errors
+    /// [`PlanError`] for a bootloader that is no whole image.
+    pub fn bootloader_for(&self, flash_size: u32) -> Result<Option<Vec<u8>>, PlanError> {
+        let Some(planned) = self.write(WriteKind::Bootloader) else { return Ok(None) };
+        let chip = esplice_chip::find(&self.chip)?;
+        crate::resolve::fit_bootloader(planned, chip, Some(flash_size)).map(Some)
     }
 }

@@ -2,7 +2,7 @@
 
 use esplice_chip::FlashOffset;
 
-use crate::{BootLayout, HeaderError, TableError};
+use crate::{BootLayout, HeaderError, PartitionTable, TableError};
 
 /// Why a plan can't be made, read or carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -169,8 +169,82 @@ pub enum PlanError {
         name: String,
         /// The nearest there is.
         nearest: Option<String>,
-        /// Names of all app partitions.
-        apps: Vec<String>,
+        /// Whether an app partition was asked for.
+        apps: bool,
+        /// Names of the partitions there are; of the apps where one was asked for.
+        known: Vec<String>,
+    },
+    /// Several partitions of that name.
+    #[error("several partitions are called {name:?}")]
+    AmbiguousPartition {
+        /// The name asked for.
+        name: String,
+    },
+    /// The device's own table cannot be used.
+    #[error("the board's partition table at {offset}: {source}")]
+    DeviceTable {
+        /// Its offset.
+        offset: FlashOffset,
+        /// What is wrong with it.
+        source: TableError,
+    },
+    /// No partition table on the device.
+    #[error("{}", table_not_found(*.known, *.from, *.to, *.bootloader_end))]
+    TableNotFound {
+        /// Where it should be, if that is certain.
+        known: Option<FlashOffset>,
+        /// First sector that was looked at.
+        from: FlashOffset,
+        /// End of the last sector that was looked at.
+        to: FlashOffset,
+        /// Where the device's bootloader ends, if it has one.
+        bootloader_end: Option<FlashOffset>,
+    },
+    /// More than one table on the device.
+    #[error("the board has {} partition tables, at {}", .offsets.len(), listed(.offsets))]
+    SeveralTables {
+        /// Their offsets.
+        offsets: Vec<FlashOffset>,
+    },
+    /// The device's table is not where the plan has it.
+    #[error("the board's partition table is at {found}, the plan's at {planned}")]
+    TableElsewhere {
+        /// The device's.
+        found: FlashOffset,
+        /// The plan's.
+        planned: FlashOffset,
+    },
+    /// A table inside the bootloader.
+    #[error("the partition table at {offset} would lie in the bootloader, which ends at {end}")]
+    TableInBootloader {
+        /// Offset of the table.
+        offset: FlashOffset,
+        /// End of the bootloader.
+        end: FlashOffset,
+    },
+    /// The built-in bootloader does not look where the table is.
+    #[error("the built-in bootloader looks for the partition table at {expected}, not at {offset}")]
+    BuiltInBootloader {
+        /// Where it looks.
+        expected: FlashOffset,
+        /// Where the table is to be.
+        offset: FlashOffset,
+    },
+    /// A file that is no second-stage bootloader.
+    #[error("{name} is not a second-stage bootloader for {chip}: not all of it loads into RAM")]
+    NotABootloader {
+        /// The file.
+        name: String,
+        /// The chip.
+        chip: String,
+    },
+    /// The device would boot another app than the one to be written.
+    #[error("the board boots {boots}, not {written}")]
+    NotBooted {
+        /// Where the app would go.
+        written: String,
+        /// The partition that boots.
+        boots: String,
     },
     /// The partition is for no app.
     #[error("partition {name} is of type {kind}, not app")]
@@ -293,7 +367,9 @@ impl PlanError {
             PlanError::Table(error) => return error.hint(),
             PlanError::WrongChip { device, .. } => format!("build it with --target {device}"),
             PlanError::AppTooLarge { .. } => {
-                "build with optimisation, or use a table with a larger app partition".into()
+                "build with optimisation, or use a table with a larger app partition: \
+                --with-bootloader writes the plan's own, --partition-table names another"
+                    .into()
             }
             PlanError::NoDescriptor => {
                 "with esp-hal, add esp_bootloader_esp_idf::esp_app_desc!(); \
@@ -307,8 +383,45 @@ impl PlanError {
             PlanError::UnknownPartition { nearest: Some(name), .. } => {
                 format!("did you mean {name:?}?")
             }
-            PlanError::UnknownPartition { apps, .. } => {
-                format!("app partitions: {}", apps.join(", "))
+            PlanError::UnknownPartition { apps, known, .. } => {
+                let what = if *apps { "app partitions" } else { "partitions" };
+                format!("{what}: {}", known.join(", "))
+            }
+            PlanError::AmbiguousPartition { .. } => "give its offset instead".into(),
+            PlanError::DeviceTable { .. } => {
+                "`esplice partition show` lists it; --with-bootloader writes bootloader and table \
+                again"
+                    .into()
+            }
+            PlanError::TableNotFound { .. } => {
+                "give its offset with --partition-table-offset, or write bootloader and table \
+                with --with-bootloader"
+                    .into()
+            }
+            PlanError::SeveralTables { .. } => {
+                "say which one the bootloader uses with --partition-table-offset".into()
+            }
+            PlanError::TableElsewhere { found, .. } => {
+                format!(
+                    "give --partition-table-offset {found}, or --with-bootloader to replace \
+                    bootloader and table"
+                )
+            }
+            PlanError::TableInBootloader { end, .. } => {
+                let free = end.0.next_multiple_of(PartitionTable::SECTOR_LEN);
+                format!(
+                    "the first free sector is at 0x{free:x}: --partition-table-offset says \
+                    where the table is"
+                )
+            }
+            PlanError::BuiltInBootloader { .. } => {
+                "give a bootloader that was built for this offset, with --bootloader".into()
+            }
+            PlanError::NotABootloader { .. } => {
+                "ESP-IDF builds it as build/bootloader/bootloader.bin".into()
+            }
+            PlanError::NotBooted { boots, .. } => {
+                format!("give --partition {boots}, or erase the otadata partition")
             }
             PlanError::NoAppPartition => "flash a table that has one (--with-bootloader)".into(),
             PlanError::Hash { .. } | PlanError::FileTooShort { .. } | PlanError::File { .. } => {
@@ -318,5 +431,27 @@ impl PlanError {
             _ => return None,
         };
         Some(hint)
+    }
+}
+
+fn listed(offsets: &[FlashOffset]) -> String {
+    offsets.iter().map(FlashOffset::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+fn table_not_found(
+    known: Option<FlashOffset>,
+    from: FlashOffset,
+    to: FlashOffset,
+    bootloader_end: Option<FlashOffset>,
+) -> String {
+    let place = match known {
+        Some(offset) => format!("at {offset}"),
+        None => format!("from {from} to {to}"),
+    };
+    match bootloader_end {
+        Some(end) => {
+            format!("no partition table {place}, and the board has a bootloader that ends at {end}")
+        }
+        None => format!("the board has no partition table {place}"),
     }
 }

@@ -8,6 +8,7 @@
 //!   "max_rev": 65535,
 //!   "boot": "idf",
 //!   "flash": { "mode": "dio", "freq": "80m", "size": 4194304 },
+//!   "partition_table_offset": 32768,
 //!   "writes": [
 //!     { "name": "bootloader", "kind": "bootloader", "offset": 0, "len": 20560, "sha256": "…",
 //!       "file": "hello.merged.bin" },
@@ -18,6 +19,9 @@
 //! }
 //! ```
 //!
+//! `partition_table_offset` is left out where it is the chip's usual one. `own_partition_table` and
+//! `own_bootloader` are there, and true, where the user brought these along.
+//!
 //! `file` is relative to the plan's directory. A write's bytes begin at `file_offset` of its file,
 //! 0 where the key is absent, and are `len` long.
 
@@ -27,7 +31,7 @@ use esplice_chip::FlashOffset;
 use serde::{Deserialize, Serialize};
 
 use crate::partition::hex;
-use crate::{FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind, sha256};
+use crate::{FlashParams, FlashPlan, OwnParts, PlanError, PlannedWrite, WriteKind, sha256};
 
 /// The schema this crate writes and reads.
 const SCHEMA: u64 = 1;
@@ -50,6 +54,12 @@ struct RawPlan {
     max_rev: u16,
     boot: String,
     flash: RawFlash,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    partition_table_offset: Option<u32>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    own_partition_table: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    own_bootloader: bool,
     writes: Vec<RawWrite>,
     elf_sha256: Option<String>,
 }
@@ -115,6 +125,9 @@ impl FlashPlan {
                 freq: self.flash.freq.clone(),
                 size: self.flash.size,
             },
+            partition_table_offset: self.table_offset.map(|offset| offset.0),
+            own_partition_table: self.own.table,
+            own_bootloader: self.own.bootloader,
             writes: writes.collect::<Result<_, PlanError>>()?,
             elf_sha256: self.elf_sha256.map(|hash| hex(&hash)),
         };
@@ -180,6 +193,8 @@ impl FlashPlan {
                 freq: raw.flash.freq,
                 size: raw.flash.size,
             },
+            table_offset: raw.partition_table_offset.map(FlashOffset),
+            own: OwnParts { table: raw.own_partition_table, bootloader: raw.own_bootloader },
             writes,
             elf_sha256: raw.elf_sha256.map(|text| hash_of(&text)).transpose()?,
         })
@@ -253,6 +268,10 @@ fn hash_of(text: &str) -> Result<[u8; 32], PlanError> {
 
 fn json(error: serde_json::Error) -> PlanError {
     PlanError::Json { message: error.to_string() }
+}
+
+fn is_false(switch: &bool) -> bool {
+    !switch
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -193,8 +193,44 @@ pub enum Defect {
         /// Length of an MMU page in bytes.
         page_size: u32,
     },
-    /// The program would start where nothing can be executed.
-    #[error("entry point {entry} is not in executable memory")]
+    /// Two segments that are loaded to the same bytes of RAM.
+    #[error(
+        "segment {first} at {first_addr} and segment {second} at {second_addr} share {shared} bytes \
+        of {backing}"
+    )]
+    SegmentsOverlap {
+        /// Number of the earlier one, from 0.
+        first: usize,
+        /// Its address.
+        first_addr: Addr,
+        /// Number of the later one.
+        second: usize,
+        /// Its address.
+        second_addr: Addr,
+        /// Number of bytes in both.
+        shared: u32,
+        /// The memory that holds the bytes, such as `sram`.
+        backing: String,
+    },
+    /// Two flash segments that need one MMU page to show two pages of flash.
+    #[error(
+        "segment {first} at {first_addr} and segment {second} at {second_addr} need the same MMU \
+        page of 0x{page_size:x} bytes"
+    )]
+    SamePage {
+        /// Number of the earlier one, from 0.
+        first: usize,
+        /// Its address.
+        first_addr: Addr,
+        /// Number of the later one.
+        second: usize,
+        /// Its address.
+        second_addr: Addr,
+        /// Length of an MMU page in bytes.
+        page_size: u32,
+    },
+    /// The program would start where no code is loaded or mapped.
+    #[error("entry point {entry} is in no executable segment")]
     EntryOutside {
         /// The entry point.
         entry: Addr,

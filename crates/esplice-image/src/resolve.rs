@@ -1,28 +1,12 @@
 //! The last pure step before the first write: the plan meets the device's facts.
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{Addr, Chip, FlashOffset};
 
+use crate::assemble::{check_before_table, check_built_in};
 use crate::{
-    BootLayout, FlashPlan, ImageHeader, Partition, PartitionTable, PlanError, PlannedWrite,
-    WriteKind, patch_flash,
+    BootImage, BootLayout, DeviceFacts, FlashPlan, ImageHeader, Partition, PartitionTable,
+    PlanError, PlannedWrite, WriteKind, patch_flash,
 };
-
-/// What was read from the device.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeviceFacts {
-    /// Name of the chip: `esp32c3`.
-    pub chip: String,
-    /// Its revision: major, minor.
-    pub revision: (u8, u8),
-    /// Size of its flash in bytes, where it could be told.
-    pub flash_size: Option<u32>,
-    /// Its partition table, if it has a sound one.
-    pub table: Option<PartitionTable>,
-    /// Content of its otadata partition.
-    pub otadata: Option<Vec<u8>>,
-    /// Whether a bootloader stands at the boot offset.
-    pub has_bootloader: bool,
-}
 
 /// What the user decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +17,8 @@ pub struct ResolveOptions {
     pub partition: Option<String>,
     /// The app goes to this place, whatever the table says.
     pub offset: Option<FlashOffset>,
+    /// Refuse to write an app that the device would not boot.
+    pub must_boot: bool,
 }
 
 /// Bytes and their final place.
@@ -49,10 +35,105 @@ pub struct Write {
 }
 
 /// Writes in order of offset, no two in one erase sector, all inside the flash.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolvedPlan {
     /// The writes.
     pub writes: Vec<Write>,
+    /// What the user should know before they are done.
+    pub notes: Vec<PlanNote>,
+    /// What the device prints when it boots what was written, where that is known.
+    pub boots: ExpectedBoot,
+}
+
+impl From<Vec<Write>> for ResolvedPlan {
+    /// Writes of which nothing else is known.
+    fn from(writes: Vec<Write>) -> Self {
+        Self { writes, ..Self::default() }
+    }
+}
+
+/// What a device prints on its way to the app that was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExpectedBoot {
+    /// Entry point of the image that the ROM boots.
+    pub entry: Option<Addr>,
+    /// Offset of the app that the second-stage bootloader boots.
+    pub app: Option<FlashOffset>,
+}
+
+/// What a plan does to a device beyond writing an app.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanNote {
+    /// The bootloader takes the place of something else.
+    #[error("{}: the second-stage bootloader takes its place", at_boot_offset(.found, *.offset))]
+    BootReplaced {
+        /// What is there.
+        found: BootImage,
+        /// The boot offset.
+        offset: FlashOffset,
+    },
+    /// A program that the ROM boots takes the place of the bootloader.
+    #[error(
+        "the second-stage bootloader at {offset} is replaced by a program that the chip boots \
+        itself; the partition table no longer counts"
+    )]
+    BootloaderReplaced {
+        /// The boot offset.
+        offset: FlashOffset,
+    },
+    /// The device's table is elsewhere than usual.
+    #[error("the board's partition table is at {offset}")]
+    TableAt {
+        /// Its offset.
+        offset: FlashOffset,
+    },
+    /// A table that was never finished is written over.
+    #[error("the partition table at {offset} was never finished: it is replaced")]
+    TornTable {
+        /// Its offset.
+        offset: FlashOffset,
+    },
+    /// The user's own table takes the place of another.
+    #[error("the board's partition table at {offset} is another one: it is replaced")]
+    TableReplaced {
+        /// Its offset.
+        offset: FlashOffset,
+    },
+    /// That the user's bootloader looks for the table at this offset can't be seen.
+    #[error("that the bootloader looks for the partition table at {offset} cannot be checked")]
+    TableOffsetUnchecked {
+        /// The table's offset.
+        offset: FlashOffset,
+    },
+    /// The device will boot another app than the one that is written.
+    #[error("the board boots {boots}, not {written}")]
+    NotBooted {
+        /// Where the app goes.
+        written: String,
+        /// The partition that boots.
+        boots: String,
+    },
+}
+
+impl PlanNote {
+    /// Whether it is a mere fact that needs no attention.
+    pub fn is_fact(&self) -> bool {
+        matches!(self, PlanNote::TableAt { .. })
+    }
+}
+
+fn at_boot_offset(found: &BootImage, offset: FlashOffset) -> String {
+    match found {
+        BootImage::Nothing => format!("nothing boots at {offset}"),
+        BootImage::Bootloader(_) => format!("another bootloader is at {offset}"),
+        BootImage::Program(_) => format!("a program that the ROM loads is at {offset}"),
+        BootImage::InPlace => format!("a program that runs in place is at {offset}"),
+        BootImage::OtherChip { chip_id } => {
+            format!("an image for another chip (id {chip_id}) is at {offset}")
+        }
+        BootImage::Damaged => format!("a damaged image is at {offset}"),
+    }
 }
 
 /// Unit of erasing of SPI NOR flash, in bytes; every write begins at one.
@@ -60,13 +141,15 @@ const SECTOR: u32 = 0x1000;
 
 /// Ends `plan` for the device of `facts`.
 ///
-/// The app goes to `options.offset`, else to the partition asked for or chosen
-/// ([`PartitionTable::app_target`]) in the table that will stand on the device. Bootloader and
-/// table are written where the device has none, or if asked. The flash size in the bootloader's
-/// header becomes the device's.
+/// The app goes to `options.offset`, else to the partition that the user named, else to the one
+/// that the device boots ([`PartitionTable::app_target`]), by the table that will be on the device.
+/// Bootloader and table are written where the device has none, where they are the user's own, or
+/// with `options.with_bootloader`. The flash size in the bootloader's header becomes the device's,
+/// and the built-in table fills it.
 ///
 /// # Errors
-/// [`PlanError`] for anything that would not boot or would not fit, before a byte is written.
+/// [`PlanError`] for anything that would not boot or would not fit, and for a device whose table is
+/// damaged or cannot be found for certain, before a byte is written.
 pub fn resolve(
     plan: &FlashPlan,
     facts: &DeviceFacts,
@@ -80,14 +163,15 @@ pub fn resolve(
     }
     check_revision("the app", plan.min_rev, plan.max_rev, facts.revision)?;
     let flash_size = facts.flash_size.unwrap_or(plan.flash.size);
+    let chip = esplice_chip::find(&plan.chip)?;
 
-    let mut writes = match plan.boot {
-        BootLayout::Idf => idf_writes(plan, facts, options, flash_size)?,
-        BootLayout::Rom | BootLayout::Direct => plain_writes(plan, options)?,
+    let mut resolved = match plan.boot {
+        BootLayout::Idf => IdfDevice { plan, facts, options, chip }.resolve(flash_size)?,
+        BootLayout::Rom | BootLayout::Direct => plain_writes(plan, facts, options, chip)?,
     };
-    writes.sort_by_key(|write| write.offset);
-    check_places(&writes, flash_size)?;
-    Ok(ResolvedPlan { writes })
+    resolved.writes.sort_by_key(|write| write.offset);
+    check_places(&resolved.writes, flash_size)?;
+    Ok(resolved)
 }
 
 /// Whether a device of `revision` is inside `min` to `max` (major × 100 + minor).
@@ -107,68 +191,240 @@ fn check_revision(
     Ok(())
 }
 
-fn idf_writes(
-    plan: &FlashPlan,
-    facts: &DeviceFacts,
-    options: &ResolveOptions,
-    flash_size: u32,
-) -> Result<Vec<Write>, PlanError> {
-    let mut writes = Vec::new();
+/// A device that an app with bootloader and partition table is meant for.
+struct IdfDevice<'a> {
+    plan: &'a FlashPlan,
+    facts: &'a DeviceFacts,
+    options: &'a ResolveOptions,
+    chip: &'a Chip,
+}
 
-    if options.with_bootloader || !facts.has_bootloader {
-        let planned = plan.write(WriteKind::Bootloader).ok_or(PlanError::NoBootloader)?;
-        let mut write = as_planned(planned);
-        fit_bootloader(&mut write, plan, facts)?;
-        writes.push(write);
+/// The table that will be on the device.
+struct TableInEffect {
+    table: PartitionTable,
+    /// To be written, if the device does not have it.
+    write: Option<Write>,
+}
+
+impl IdfDevice<'_> {
+    fn resolve(&self, flash_size: u32) -> Result<ResolvedPlan, PlanError> {
+        let mut resolved = ResolvedPlan::default();
+        let kept = match self.facts.boot.bootloader() {
+            Some(head) if !self.options.with_bootloader && !self.plan.own.bootloader => Some(head),
+            _ => None,
+        };
+        // The bootloader believes its own header's size.
+        let seen_size = match kept {
+            Some(head) => {
+                resolved.boots.entry = Some(head.entry);
+                head.flash_size.min(flash_size)
+            }
+            None => {
+                let write = self.bootloader(&mut resolved.notes)?;
+                let header = self.header(&write)?;
+                resolved.boots.entry = Some(header.entry);
+                resolved.writes.push(write);
+                let size = self.chip.image.flash_size_bytes(header.flash_size_code());
+                size.unwrap_or(flash_size).min(flash_size)
+            }
+        };
+        let in_effect = self.table(kept.is_some(), seen_size, &mut resolved.notes)?;
+        if let Some(TableInEffect { table, write: Some(write) }) = &in_effect {
+            resolved.writes.push(write.clone());
+            // What is there was written by another table's rules, and would select a slot.
+            resolved.writes.extend(table.otadata().map(blank_otadata));
+        }
+        for planned in self.plan.writes.iter().filter(|write| write.kind == WriteKind::App) {
+            let write = self.app(planned, in_effect.as_ref(), &mut resolved)?;
+            resolved.writes.push(write);
+        }
+        if !resolved.writes.iter().any(|write| write.kind == WriteKind::App) {
+            return Err(PlanError::NoApp);
+        }
+        let data = self.plan.writes.iter().filter(|write| write.kind == WriteKind::Data);
+        resolved.writes.extend(data.map(as_planned));
+        Ok(resolved)
     }
 
-    let planned_table = plan.write(WriteKind::PartitionTable);
-    let new_table = match (&facts.table, planned_table) {
-        (Some(_), Some(planned)) if options.with_bootloader => Some(planned),
-        (None, Some(planned)) => Some(planned),
-        _ => None,
-    };
-    let table = match (new_table, &facts.table) {
-        (Some(planned), _) => {
-            let table = PartitionTable::from_bytes(&planned.data)?;
-            table.check(planned.offset, Some(flash_size))?;
-            writes.push(as_planned(planned));
-            Some(table)
-        }
-        (None, device) => device.clone(),
-    };
-    // What otadata says is about the device's own table, not about one that replaces it.
-    let otadata = if new_table.is_none() { facts.otadata.as_deref() } else { None };
+    /// Where the plan has its table.
+    fn table_offset(&self) -> FlashOffset {
+        let planned = self.plan.write(WriteKind::PartitionTable).map(|write| write.offset);
+        let offset = self.plan.table_offset.or(planned);
+        offset.unwrap_or(self.chip.image.partition_table_offset)
+    }
 
-    for planned in plan.writes.iter().filter(|write| write.kind == WriteKind::App) {
+    fn header(&self, write: &Write) -> Result<ImageHeader, PlanError> {
+        ImageHeader::from_bytes(&write.data)
+            .map_err(|source| PlanError::Image { name: write.name.clone(), source })
+    }
+
+    /// The plan's bootloader, fit for the device.
+    fn bootloader(&self, notes: &mut Vec<PlanNote>) -> Result<Write, PlanError> {
+        let planned = self.plan.write(WriteKind::Bootloader).ok_or(PlanError::NoBootloader)?;
         let mut write = as_planned(planned);
-        write.offset = match (options.offset, &table) {
+        let header = self.header(&write)?;
+        check_revision("the bootloader", header.min_rev, header.max_rev, self.facts.revision)?;
+        write.data = fit_bootloader(planned, self.chip, self.facts.flash_size)?;
+        let offset = self.table_offset();
+        if self.plan.own.bootloader {
+            if offset != self.chip.image.partition_table_offset {
+                notes.push(PlanNote::TableOffsetUnchecked { offset });
+            }
+        } else {
+            check_built_in(offset, self.chip)?;
+        }
+        check_before_table(&write.data, offset, self.chip)?;
+        let found = self.facts.boot;
+        if !matches!(found, BootImage::Nothing | BootImage::Bootloader(_)) {
+            let offset = write.offset;
+            notes.push(PlanNote::BootReplaced { found, offset });
+        }
+        Ok(write)
+    }
+
+    /// The table that will be in effect, for a bootloader that sees `flash_size` bytes of flash;
+    /// `None` where none is needed, because the user says where the app goes.
+    fn table(
+        &self,
+        bootloader_kept: bool,
+        flash_size: u32,
+        notes: &mut Vec<PlanNote>,
+    ) -> Result<Option<TableInEffect>, PlanError> {
+        let (facts, offset) = (self.facts, self.table_offset());
+        if self.options.with_bootloader {
+            return self.planned_table(flash_size).map(Some);
+        }
+        if bootloader_kept && self.options.offset.is_some() && !self.plan.own.table {
+            return Ok(None);
+        }
+        let found = if bootloader_kept {
+            match facts.own_table() {
+                Ok((found, table)) => Some((found, table)),
+                // The offset is certain, and there is nothing, or something never finished.
+                Err(PlanError::TableNotFound { known: Some(known), .. })
+                    if known == offset && (facts.tables.recognised || self.plan.own.table) =>
+                {
+                    None
+                }
+                Err(error) => return Err(error),
+            }
+        } else {
+            match facts.table_at(offset) {
+                Some(found) => match facts.fault(found) {
+                    Some(_) if self.plan.own.table => None,
+                    Some(error) => return Err(error),
+                    None => found.table.as_ref().ok().map(|table| (offset, table)),
+                },
+                None => {
+                    // A table elsewhere tells of another bootloader than the one to be written.
+                    if let Ok((found, _)) = facts.own_table() {
+                        return Err(PlanError::TableElsewhere { found, planned: offset });
+                    }
+                    None
+                }
+            }
+        };
+        match found {
+            Some((found, _)) if found != offset && self.plan.own.table => {
+                Err(PlanError::TableElsewhere { found, planned: offset })
+            }
+            Some((found, table)) if !self.plan.own.table => {
+                if found != self.chip.image.partition_table_offset {
+                    notes.push(PlanNote::TableAt { offset: found });
+                }
+                Ok(Some(TableInEffect { table: table.clone(), write: None }))
+            }
+            other => {
+                let mut planned = self.planned_table(flash_size)?;
+                match other {
+                    Some((_, table)) if *table == planned.table => planned.write = None,
+                    Some((offset, _)) => notes.push(PlanNote::TableReplaced { offset }),
+                    None if facts.tables.found.iter().any(|found| found.offset == offset) => {
+                        notes.push(PlanNote::TornTable { offset });
+                    }
+                    None => {}
+                }
+                Ok(Some(planned))
+            }
+        }
+    }
+
+    /// The plan's own table, or the built-in one for this flash.
+    fn planned_table(&self, flash_size: u32) -> Result<TableInEffect, PlanError> {
+        let planned = self.plan.write(WriteKind::PartitionTable).ok_or(PlanError::NoTable)?;
+        let mut write = as_planned(planned);
+        write.offset = self.table_offset();
+        let table = if self.plan.own.table {
+            PartitionTable::from_bytes(&planned.data)?
+        } else {
+            let table = PartitionTable::builtin(flash_size, write.offset);
+            write.data = table.to_bytes()?;
+            table
+        };
+        table.check(write.offset, Some(flash_size))?;
+        Ok(TableInEffect { table, write: Some(write) })
+    }
+
+    /// The app at its place.
+    fn app(
+        &self,
+        planned: &PlannedWrite,
+        in_effect: Option<&TableInEffect>,
+        resolved: &mut ResolvedPlan,
+    ) -> Result<Write, PlanError> {
+        let mut write = as_planned(planned);
+        // What otadata says is about the device's own table, not about one that replaces it.
+        let own = in_effect.is_some_and(|in_effect| in_effect.write.is_none());
+        let otadata = if own { self.facts.otadata.as_deref() } else { None };
+        let table = in_effect.map(|in_effect| &in_effect.table);
+        let (offset, written) = match (self.options.offset, table) {
             (Some(offset), _) => {
-                if let Some(partition) = &options.partition {
+                if let Some(partition) = &self.options.partition {
                     let partition = partition.clone();
                     return Err(PlanError::PartitionAndOffset { partition, offset });
                 }
-                offset
+                (offset, offset.to_string())
             }
             (None, None) => return Err(PlanError::NoTable),
             (None, Some(table)) => {
-                // The bootloader refuses the whole table then.
-                table.check_ends(flash_size)?;
-                let partition = app_partition(table, options.partition.as_deref(), otadata)?;
+                let partition = app_partition(table, self.options.partition.as_deref(), otadata)?;
                 check_app_fits(planned.data.len(), partition)?;
-                partition.offset
+                (partition.offset, partition.name.clone())
             }
         };
-        writes.push(write);
+        write.offset = offset;
+        resolved.boots.app = Some(offset);
+        match table.and_then(|table| table.app_target(otadata)) {
+            Some(target) if target.offset != offset => {
+                let boots = target.name.clone();
+                if self.options.must_boot {
+                    return Err(PlanError::NotBooted { written, boots });
+                }
+                resolved.boots.app = Some(target.offset);
+                resolved.notes.push(PlanNote::NotBooted { written, boots });
+            }
+            _ => {}
+        }
+        Ok(write)
     }
-    if !writes.iter().any(|write| write.kind == WriteKind::App) {
-        return Err(PlanError::NoApp);
-    }
-    writes.extend(plan.writes.iter().filter(|w| w.kind == WriteKind::Data).map(as_planned));
-    Ok(writes)
 }
 
-fn plain_writes(plan: &FlashPlan, options: &ResolveOptions) -> Result<Vec<Write>, PlanError> {
+/// An erased otadata partition, which selects no slot.
+fn blank_otadata(partition: &Partition) -> Write {
+    Write {
+        name: partition.name.clone(),
+        kind: WriteKind::Data,
+        offset: partition.offset,
+        data: vec![0xff; partition.len as usize],
+    }
+}
+
+fn plain_writes(
+    plan: &FlashPlan,
+    facts: &DeviceFacts,
+    options: &ResolveOptions,
+    chip: &Chip,
+) -> Result<ResolvedPlan, PlanError> {
     if let Some(partition) = &options.partition {
         return Err(PlanError::NoPartitions { boot: plan.boot, partition: partition.clone() });
     }
@@ -178,7 +434,15 @@ fn plain_writes(plan: &FlashPlan, options: &ResolveOptions) -> Result<Vec<Write>
     if let Some(offset) = options.offset {
         app.offset = offset;
     }
-    Ok(writes)
+    let mut resolved = ResolvedPlan::default();
+    let offset = chip.image.boot_offset;
+    if app.offset == offset {
+        resolved.boots.entry = ImageHeader::from_bytes(&app.data).ok().map(|header| header.entry);
+        if facts.boot.bootloader().is_some() {
+            resolved.notes.push(PlanNote::BootloaderReplaced { offset });
+        }
+    }
+    Ok(ResolvedPlan { writes, ..resolved })
 }
 
 fn as_planned(planned: &PlannedWrite) -> Write {
@@ -190,22 +454,19 @@ fn as_planned(planned: &PlannedWrite) -> Write {
     }
 }
 
-/// Checks that the bootloader runs on this revision and sets the device's flash size in it.
-fn fit_bootloader(
-    write: &mut Write,
-    plan: &FlashPlan,
-    facts: &DeviceFacts,
-) -> Result<(), PlanError> {
-    let in_image = |source| PlanError::Image { name: write.name.clone(), source };
-    let header = ImageHeader::from_bytes(&write.data).map_err(in_image)?;
-    check_revision("the bootloader", header.min_rev, header.max_rev, facts.revision)?;
-    let chip = esplice_chip::find(&plan.chip)?;
+/// The bootloader with the device's flash size in its header, and its hash computed again.
+pub(crate) fn fit_bootloader(
+    planned: &PlannedWrite,
+    chip: &Chip,
+    flash_size: Option<u32>,
+) -> Result<Vec<u8>, PlanError> {
+    let mut data = planned.data.clone();
     // A size without a code (the device has more than the header can say) leaves the plan's.
-    if let Some((code, _)) = facts.flash_size.and_then(|size| chip.image.flash_size_code(size)) {
-        patch_flash(&mut write.data, None, None, Some(code))
-            .map_err(|source| PlanError::Image { name: write.name.clone(), source })?;
+    if let Some((code, _)) = flash_size.and_then(|size| chip.image.flash_size_code(size)) {
+        patch_flash(&mut data, None, None, Some(code))
+            .map_err(|source| PlanError::Image { name: planned.name.clone(), source })?;
     }
-    Ok(())
+    Ok(data)
 }
 
 /// The partition of `table` that the app goes to: the one called `name`, else by
@@ -218,11 +479,7 @@ pub(crate) fn app_partition<'t>(
     let Some(name) = name else {
         return table.app_target(otadata).ok_or(PlanError::NoAppPartition);
     };
-    let partition = table.find(name).ok_or_else(|| PlanError::UnknownPartition {
-        name: name.into(),
-        nearest: table.nearest_name(name),
-        apps: table.apps().map(|p| p.name.clone()).collect(),
-    })?;
+    let partition = table.named(name, true)?;
     if !partition.is_app() {
         let (name, kind) = (name.to_owned(), partition.kind_name());
         return Err(PlanError::NotForApps { name, kind });

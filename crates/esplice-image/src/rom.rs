@@ -13,7 +13,8 @@
 use esplice_chip::{Addr, Chip};
 
 use crate::app::{finished, flash_codes};
-use crate::elf::{DESCRIPTOR_SECTION, Elf, Piece};
+use crate::elf::{DESCRIPTOR_SECTION, Elf, Section};
+use crate::soundness::{check_sections, check_segments};
 use crate::{
     AppDescriptor, AppImage, FlashMode, FlashParams, ImageError, ImageHeader, ImageOptions,
     ImageSegment, ImageSource, ImageWarning, SegmentHeader, sha256,
@@ -58,19 +59,19 @@ pub fn build_rom_image(
         ..header(chip)
     };
     let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
-    let (places, pieces) = (FlashPlaces::of(&parsed), by_address(&parsed)?);
-    let Some(places) = places.filter(|_| pieces.iter().any(Piece::is_flash)) else {
+    let (places, sections) = (FlashPlaces::of(&parsed), by_address(&parsed)?);
+    check_sections(&sections, header.entry, chip)?;
+    let Some(places) = places.filter(|_| sections.iter().any(Section::is_flash)) else {
         let mut image = Segments::new(chip);
-        for piece in &pieces {
-            image.push(piece)?;
+        for section in &sections {
+            image.push(section)?;
         }
-        let misplaced = image.misplaced(chip, options.flash.size);
-        let mut made = image.finish(header, chip, elf_sha256)?;
-        made.warnings.splice(..0, misplaced);
-        return Ok(made);
+        let warnings = image.misplaced(chip, options.flash.size);
+        let made = image.finish(header, chip, elf_sha256, &sections)?;
+        return Ok(AppImage { warnings, ..made });
     };
     let header = ImageHeader { append_sha256: 1, ..header };
-    with_appended(&places, pieces, header, chip, elf_sha256)
+    with_appended(&places, &sections, header, chip, elf_sha256)
 }
 
 /// Makes an app image, for the second-stage bootloader, of a program made for the ROM: `descriptor`
@@ -95,9 +96,10 @@ pub fn build_adopted_image(
         max_rev: options.max_rev,
         ..header(chip)
     };
-    let pieces = by_address(&parsed)?;
-    let page = chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000);
-    let mapped = pieces.iter().any(Piece::is_flash);
+    let sections = by_address(&parsed)?;
+    check_sections(&sections, header.entry, chip)?;
+    let page = page_of(chip);
+    let mapped = sections.iter().any(Section::is_flash);
     // The next segment's header comes where the image's own would be, a page further.
     let room = if mapped { page as usize - SegmentHeader::LEN } else { AppDescriptor::LEN };
     let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
@@ -106,11 +108,11 @@ pub fn build_adopted_image(
 
     let mut image = Segments::new(chip);
     image.push_padding(&first);
-    for piece in &pieces {
-        image.push(piece)?;
+    for section in &sections {
+        image.push(section)?;
     }
-    image.check_mapping(chip, &pieces, page)?;
-    let made = image.finish(header, chip, elf_sha256)?;
+    image.check_places(&sections, page)?;
+    let made = image.finish(header, chip, elf_sha256, &sections)?;
     Ok(AppImage { elf_sha256_patched: true, ..made })
 }
 
@@ -149,13 +151,18 @@ fn header(chip: &Chip) -> ImageHeader {
     }
 }
 
-fn by_address<'d>(elf: &Elf<'d>) -> Result<Vec<Piece<'d>>, ImageError> {
-    let mut pieces = elf.allocated()?;
-    if pieces.is_empty() {
+/// The page that TinyGo's programs map flash by.
+fn page_of(chip: &Chip) -> u32 {
+    chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000)
+}
+
+fn by_address<'d>(elf: &Elf<'d>) -> Result<Vec<Section<'d>>, ImageError> {
+    let mut sections = elf.allocated()?;
+    if sections.is_empty() {
         return Err(ImageError::NoContent);
     }
-    pieces.sort_by_key(|piece| piece.addr);
-    Ok(pieces)
+    sections.sort_by_key(|section| section.addr);
+    Ok(sections)
 }
 
 /// Where the start code keeps the places in flash of code and data that the ROM does not load.
@@ -176,31 +183,32 @@ impl FlashPlaces {
 }
 
 /// What stands behind an image: it is mapped, in whole pages, from a place that the start code reads.
-struct Appended<'p, 'd> {
+struct Appended<'s, 'd> {
     /// Place in flash, a multiple of the page.
     place: u32,
-    pieces: Vec<&'p Piece<'d>>,
+    sections: Vec<&'s Section<'d>>,
 }
 
-impl<'p, 'd> Appended<'p, 'd> {
+impl<'s, 'd> Appended<'s, 'd> {
     /// At the first whole page at or behind `end`.
-    fn behind(end: u32, page: u32, pieces: Vec<&'p Piece<'d>>) -> Result<Self, ImageError> {
+    fn behind(end: u32, page: u32, sections: Vec<&'s Section<'d>>) -> Result<Self, ImageError> {
         let place = end.checked_next_multiple_of(page);
-        let place = place.ok_or_else(|| outside(&pieces))?;
-        Ok(Self { place, pieces })
+        let place = place.ok_or_else(|| outside(&sections))?;
+        Ok(Self { place, sections })
     }
 
     fn end(&self) -> Result<u32, ImageError> {
-        let len = self.pieces.iter().try_fold(0_u32, |sum, piece| sum.checked_add(piece.len));
+        let add = |sum: u32, section: &&Section<'_>| sum.checked_add(section.padded_len());
+        let len = self.sections.iter().try_fold(0_u32, add);
         let end = len.and_then(|len| self.place.checked_add(len));
-        end.ok_or_else(|| outside(&self.pieces))
+        end.ok_or_else(|| outside(&self.sections))
     }
 }
 
-fn outside(pieces: &[&Piece<'_>]) -> ImageError {
-    let (name, addr, len) = pieces.last().map_or_else(
+fn outside(sections: &[&Section<'_>]) -> ImageError {
+    let (name, addr, len) = sections.last().map_or_else(
         || (String::new(), Addr(0), 0),
-        |piece| (piece.name.clone(), Addr(piece.addr), piece.len),
+        |section| (section.name(), Addr(section.addr), section.len()),
     );
     ImageError::OutsideRegions { name, addr, len }
 }
@@ -211,26 +219,27 @@ fn outside(pieces: &[&Piece<'_>]) -> ImageError {
 /// next page behind them.
 fn with_appended(
     places: &FlashPlaces,
-    pieces: Vec<Piece<'_>>,
+    sections: &[Section<'_>],
     header: ImageHeader,
     chip: &Chip,
     elf_sha256: [u8; 32],
 ) -> Result<AppImage, ImageError> {
-    let page = chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000);
+    let page = page_of(chip);
     let base = chip.image.boot_offset.0;
-    let (flash, ram): (Vec<_>, Vec<_>) = pieces.iter().partition(|piece| piece.is_flash());
-    let (irom, drom): (Vec<_>, Vec<_>) =
-        flash.into_iter().partition(|piece| piece.region.access.execute);
+    let (flash, ram): (Vec<&Section<'_>>, Vec<&Section<'_>>) =
+        sections.iter().partition(|section| section.is_flash());
+    let (irom, drom): (Vec<&Section<'_>>, Vec<&Section<'_>>) =
+        flash.into_iter().partition(|section| section.region.access.execute);
     let mut image = Segments::new(chip);
-    for piece in ram {
-        image.push(piece)?;
+    for section in ram {
+        image.push(section)?;
     }
     // Checksum at a 16-byte block's end, and the SHA-256.
     let end = base.saturating_add((image.bytes.len() as u32 | 0xf) + 1 + 32);
     let appended = if let Some(irom_place) = places.irom {
-        for (name, pieces) in [("code", &irom), ("data", &drom)] {
-            if pieces.len() != 1 {
-                let found = pieces.iter().map(|piece| piece.name.clone()).collect();
+        for (name, sections) in [("code", &irom), ("data", &drom)] {
+            if sections.len() != 1 {
+                let found = sections.iter().map(|section| section.name()).collect();
                 return Err(ImageError::NotOnePiece { what: name, found });
             }
         }
@@ -246,13 +255,11 @@ fn with_appended(
         image.patch(DROM_PLACE, places.drom, drom.place)?;
         [drom, irom]
     };
-    let mut made = image.finish(header, chip, elf_sha256)?;
-    for part in appended.iter().filter(|part| !part.pieces.is_empty()) {
+    let mut made = image.finish(header, chip, elf_sha256, sections)?;
+    for part in appended.iter().filter(|part| !part.sections.is_empty()) {
         made.bytes.resize((part.place - base) as usize, 0);
-        for piece in &part.pieces {
-            for bytes in &piece.parts {
-                made.bytes.extend_from_slice(bytes);
-            }
+        for section in &part.sections {
+            made.bytes.extend_from_slice(section.bytes);
             made.bytes.resize(made.bytes.len().next_multiple_of(4), 0);
         }
     }
@@ -284,11 +291,9 @@ impl Segments {
         self.bytes.extend_from_slice(data);
     }
 
-    fn push(&mut self, piece: &Piece<'_>) -> Result<(), ImageError> {
-        self.begin(piece.addr, piece.len, Some(&piece.region.key));
-        for part in &piece.parts {
-            self.bytes.extend_from_slice(part);
-        }
+    fn push(&mut self, section: &Section<'_>) -> Result<(), ImageError> {
+        self.begin(section.addr, section.padded_len(), Some(&section.region.key));
+        self.bytes.extend_from_slice(section.bytes);
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         match self.segments.len() {
             count if count > self.max => Err(ImageError::TooManySegments { count, max: self.max }),
@@ -329,39 +334,14 @@ impl Segments {
         self.segments.iter().filter(flash).map(warning).collect()
     }
 
-    /// Checks that the bootloader can map each flash segment, and two of one page alike.
-    fn check_mapping(
-        &self,
-        chip: &Chip,
-        pieces: &[Piece<'_>],
-        page: u32,
-    ) -> Result<(), ImageError> {
-        let delta = |segment: &ImageSegment| segment.addr.0.wrapping_sub(segment.offset as u32);
-        let flash = pieces.iter().filter(|piece| piece.is_flash()).filter_map(|piece| {
-            let segment = self.segments.iter().find(|segment| segment.addr.0 == piece.addr)?;
-            let region = chip.region_at(segment.addr)?;
-            // What the MMU's entries are counted by.
-            let place = region.backing.offset.wrapping_add(piece.addr - region.addr.0);
-            Some((piece, place, delta(segment).wrapping_add(place.wrapping_sub(piece.addr))))
-        });
-        let flash: Vec<_> = flash.collect();
-        for (i, (first, place, delta)) in flash.iter().enumerate() {
-            if delta % page != 0 {
-                let (name, addr) = (first.name.clone(), Addr(first.addr));
+    /// Checks that the bootloader can map each flash segment.
+    fn check_places(&self, sections: &[Section<'_>], page: u32) -> Result<(), ImageError> {
+        for section in sections.iter().filter(|section| section.is_flash()) {
+            let segment = self.segments.iter().find(|segment| segment.addr.0 == section.addr);
+            let offset = segment.map_or(0, |segment| segment.offset as u32);
+            if !section.addr.wrapping_sub(offset).is_multiple_of(page) {
+                let (name, addr) = (section.name(), Addr(section.addr));
                 return Err(ImageError::NotWhereLinked { name, addr, page_size: page });
-            }
-            let last_page = place.wrapping_add(first.len.saturating_sub(1)) / page;
-            for (second, other, other_delta) in &flash[i + 1..] {
-                let shared = other / page <= last_page && place / page <= other / page;
-                if shared && delta != other_delta {
-                    return Err(ImageError::SamePage {
-                        first: first.name.clone(),
-                        first_addr: Addr(first.addr),
-                        second: second.name.clone(),
-                        second_addr: Addr(second.addr),
-                        page_size: page,
-                    });
-                }
             }
         }
         Ok(())
@@ -372,12 +352,12 @@ impl Segments {
         header: ImageHeader,
         chip: &Chip,
         elf_sha256: [u8; 32],
+        sections: &[Section<'_>],
     ) -> Result<AppImage, ImageError> {
+        check_segments(&self.segments, header.entry, chip, page_of(chip), sections)?;
         let header = ImageHeader { segment_count: self.segments.len() as u8, ..header };
         self.bytes[..ImageHeader::LEN].copy_from_slice(&header.to_bytes());
         let data = self.segments.iter().map(|s| s.offset..s.offset + s.len as usize).collect();
-        let executable = chip.region_at(header.entry).is_some_and(|region| region.access.execute);
-        let warning = ImageWarning::EntryNotExecutable { entry: header.entry };
         Ok(AppImage {
             bytes: finished(self.bytes, data, header.append_sha256 != 0),
             header,
@@ -385,7 +365,7 @@ impl Segments {
             elf_sha256,
             elf_sha256_patched: false,
             source: ImageSource::Sections,
-            warnings: if executable { Vec::new() } else { vec![warning] },
+            warnings: Vec::new(),
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use esplice_chip::FlashOffset;
 
-use crate::PartitionTable;
 use crate::partition::NAME_LEN;
 
 /// Why bytes are no partition table, or a table is refused.
@@ -24,7 +23,19 @@ pub enum TableError {
         /// Row that is cut, from 0.
         row: usize,
     },
-    /// No row at all: erased flash, say.
+    /// All rows are used, and none ends the table.
+    #[error("none of the {rows} rows of the partition table ends it")]
+    NoEnd {
+        /// Rows there are.
+        rows: usize,
+    },
+    /// Something follows the MD5 row that does not end the table.
+    #[error("row {row} of the partition table follows its MD5 row")]
+    AfterMd5 {
+        /// The row, from 0.
+        row: usize,
+    },
+    /// No row at all, as in erased flash.
     #[error("partition table is empty")]
     Empty,
     /// The MD5 row does not fit the rows before it.
@@ -36,16 +47,15 @@ pub enum TableError {
         computed: String,
     },
     /// More rows than a table holds.
-    #[error(
-        "{count} partitions are more than the {} a table holds",
-        PartitionTable::MAX_PARTITIONS
-    )]
+    #[error("{count} partitions are more than the {most} a table holds")]
     TooMany {
         /// Partitions there are.
         count: usize,
+        /// Most partitions.
+        most: usize,
     },
-    /// A name that the row's field can't hold.
-    #[error("partition name {name:?} is not 1 to {NAME_LEN} bytes without a zero")]
+    /// A name that the row's field can't hold, or that is no text.
+    #[error("partition name {name:?} is not a text of 1 to {NAME_LEN} bytes")]
     BadName {
         /// The name.
         name: String,
@@ -68,6 +78,68 @@ pub enum TableError {
         /// The alignment asked.
         align: u32,
     },
+    /// Two partitions of which the bootloader knows only one.
+    #[error("partitions {first} and {second} are both {kind}")]
+    SameKind {
+        /// Type and subtype: `app factory`.
+        kind: String,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// An app partition that the bootloader loads nothing from.
+    #[error("app partition {name} of 0x{len:x} bytes is larger than 0x{most:x}")]
+    AppPartitionTooLarge {
+        /// Its name.
+        name: String,
+        /// Its length.
+        len: u32,
+        /// Most bytes.
+        most: u32,
+    },
+    /// An otadata partition of another size than two sectors.
+    #[error("partition {name} for otadata has 0x{len:x} bytes instead of 0x{needed:x}")]
+    OtadataLen {
+        /// Its name.
+        name: String,
+        /// Its length.
+        len: u32,
+        /// What it must have.
+        needed: u32,
+    },
+    /// A partition that its users write to is marked read-only.
+    #[error("partition {name} of subtype {subtype} cannot be read-only")]
+    NotReadOnly {
+        /// Its name.
+        name: String,
+        /// Its subtype.
+        subtype: String,
+    },
+    /// An NVS partition that is too small to be written to.
+    #[error("partition {name} for NVS has 0x{len:x} bytes: below 0x{needed:x} it must be readonly")]
+    NvsTooSmall {
+        /// Its name.
+        name: String,
+        /// Its length.
+        len: u32,
+        /// Least for one that is written to.
+        needed: u32,
+    },
+    /// A name that CSV cannot hold.
+    #[error("partition name {name:?} cannot be written as CSV")]
+    NotCsv {
+        /// The name.
+        name: String,
+    },
+    /// Flags that have no name in CSV.
+    #[error("flags 0x{flags:x} of partition {name} have no name in CSV")]
+    UnknownFlags {
+        /// The partition.
+        name: String,
+        /// Its flags.
+        flags: u32,
+    },
     /// Two partitions share bytes.
     #[error("partitions {first} and {second} overlap at {offset}")]
     Overlap {
@@ -78,7 +150,7 @@ pub enum TableError {
         /// Where the other begins.
         offset: FlashOffset,
     },
-    /// A partition ends behind the flash.
+    /// A partition ends past the flash.
     #[error("partition {name} ends at 0x{end:x}, the flash at 0x{flash_size:x}")]
     PastFlash {
         /// Its name.
@@ -103,6 +175,18 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// Whether ESP-IDF's generator refuses the table and the bootloader boots from it all the same.
+    pub fn is_remark(&self) -> bool {
+        match self {
+            TableError::DuplicateName { .. }
+            | TableError::NotReadOnly { .. }
+            | TableError::NvsTooSmall { .. } => true,
+            // The bootloader needs room for two records, and ignores the rest.
+            TableError::OtadataLen { len, needed, .. } => len >= needed,
+            _ => false,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

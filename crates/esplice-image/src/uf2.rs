@@ -3,9 +3,9 @@
 //! Of the crates for it `uf2` 0.1 only writes, and `uf2-decode` 0.2 passes over damaged and missing
 //! blocks in silence.
 
-use esplice_chip::FlashOffset;
 use md5::{Digest as _, Md5};
 
+use crate::stretches::Stretches;
 use crate::{FormatError, LARGEST_FLASH, PlanError, PlannedWrite, Uf2Fault};
 
 // The UF2 project's README.md, "File format", "Flags" and "MD5 checksum".
@@ -101,26 +101,42 @@ pub struct Uf2 {
 /// [`FormatError`] with the offset of the block, for everything that is not as it should be:
 /// broken or missing blocks, a wrong MD5, bytes given twice, offsets that no flash has.
 pub fn from_uf2(bytes: &[u8]) -> Result<Uf2, FormatError> {
-    let mut reader = Reader::default();
-    let mut at = 0;
-    for block in bytes.chunks(BLOCK) {
-        reader.block(block).map_err(|fault| FormatError::Uf2 { offset: at, fault })?;
-        at += block.len();
+    let mut reader = Uf2Reader::default();
+    for block in bytes.chunks(Uf2Reader::BLOCK_LEN) {
+        reader.add(block)?;
     }
-    reader.finish(at)
+    reader.finish()
 }
 
-#[derive(Default)]
-struct Reader {
+/// Reads a UF2 file block by block, for files that are not to be held in memory.
+///
+/// Blocks may come in any order.
+#[derive(Debug, Default)]
+pub struct Uf2Reader {
+    /// Bytes read so far.
+    at: usize,
     family: Option<Option<u32>>,
-    /// Number of the next block and of all of its group.
-    next: Option<(u32, u32)>,
-    writes: Vec<PlannedWrite>,
+    /// Of each block, how many its group has and its number.
+    numbers: Vec<(u32, u32)>,
+    stretches: Stretches,
     /// What several blocks share: address, length, MD5; known when all are read.
     regions: Vec<(u32, u32, [u8; 16])>,
 }
 
-impl Reader {
+impl Uf2Reader {
+    /// Length of a block in bytes.
+    pub const BLOCK_LEN: usize = BLOCK;
+
+    /// Reads the next block.
+    ///
+    /// # Errors
+    /// [`FormatError::Uf2`] for a block that is damaged or contradicts those before it.
+    pub fn add(&mut self, block: &[u8]) -> Result<(), FormatError> {
+        self.block(block).map_err(|fault| FormatError::Uf2 { offset: self.at, fault })?;
+        self.at += block.len();
+        Ok(())
+    }
+
     fn block(&mut self, bytes: &[u8]) -> Result<(), Uf2Fault> {
         let block: &[u8; BLOCK] =
             bytes.try_into().map_err(|_| Uf2Fault::Cut { len: bytes.len() })?;
@@ -152,10 +168,6 @@ impl Reader {
         let data = usize::try_from(len).ok().filter(|len| *len <= most);
         let data = data.and_then(|len| block.get(HEADER..HEADER + len));
         let data = data.ok_or(Uf2Fault::Length { len, most })?;
-        let end = u64::from(addr) + u64::from(len);
-        if end > u64::from(LARGEST_FLASH) {
-            return Err(Uf2Fault::PastFlash { addr, end });
-        }
         if flags & MD5 != 0 {
             // At the end of the room for data, and in esptool's files just behind them.
             let places = [HEADER + data.len(), HEADER + DATA - MD5_LEN];
@@ -165,23 +177,39 @@ impl Reader {
             let hash = block.get(at + 8..).and_then(|rest| rest.first_chunk()).copied();
             self.check(region(at), hash.unwrap_or_default(), addr, data)?;
         }
-        match self.writes.last_mut() {
-            _ if data.is_empty() => {}
-            Some(write) if write.end() == u64::from(addr) => write.data.extend_from_slice(data),
-            _ => self.writes.push(PlannedWrite::unnamed(FlashOffset(addr), data)),
+        self.stretches
+            .add(self.at, addr.into(), data)
+            .map_err(|end| Uf2Fault::PastFlash { addr, end })
+    }
+
+    fn number(&mut self, number: u32, total: u32) -> Result<(), Uf2Fault> {
+        if number >= total {
+            return Err(Uf2Fault::Number { number, total });
         }
+        self.numbers.push((total, number));
         Ok(())
     }
 
-    /// Blocks are numbered one after the other in each group, and a group is whole.
-    fn number(&mut self, number: u32, total: u32) -> Result<(), Uf2Fault> {
-        let expected = self.next.unwrap_or((0, total));
-        if (number, total) != expected || number >= total {
-            let (expected, expected_total) = expected;
-            return Err(Uf2Fault::Number { number, total, expected, expected_total });
+    /// Returns the number of a missing block, and of all blocks in its group. Groups are numbered for
+    /// themselves, so of those with the same length each number must be there equally often.
+    fn missing(&mut self) -> Option<(u32, u32)> {
+        self.numbers.sort_unstable();
+        for group in self.numbers.chunk_by(|(a, _), (b, _)| a == b) {
+            let runs = || group.chunk_by(|(_, a), (_, b)| a == b);
+            let most = runs().map(<[_]>::len).max()?;
+            let total = group.first()?.0;
+            let mut expected = 0;
+            for run in runs() {
+                if run.first()?.1 != expected || run.len() < most {
+                    return Some((expected, total));
+                }
+                expected += 1;
+            }
+            if expected < total {
+                return Some((expected, total));
+            }
         }
-        self.next = Some((number + 1, total)).filter(|(next, total)| next < total);
-        Ok(())
+        None
     }
 
     /// A block's own MD5 is checked at once, one of several blocks at the end.
@@ -201,24 +229,19 @@ impl Reader {
         Ok(())
     }
 
-    fn finish(mut self, end: usize) -> Result<Uf2, FormatError> {
+    /// Puts the blocks together.
+    ///
+    /// # Errors
+    /// [`FormatError`] for missing blocks, bytes given twice, a wrong MD5, or a file without data.
+    pub fn finish(mut self) -> Result<Uf2, FormatError> {
+        let end = self.at;
         let at_end = |fault| FormatError::Uf2 { offset: end, fault };
-        if let Some((number, total)) = self.next {
+        if let Some((number, total)) = self.missing() {
             return Err(at_end(Uf2Fault::Missing { number, total }));
         }
-        self.writes.sort_by_key(|write| write.offset);
-        let mut writes: Vec<PlannedWrite> = Vec::with_capacity(self.writes.len().min(1024));
-        for write in self.writes {
-            match writes.last_mut() {
-                Some(before) if before.end() > u64::from(write.offset.0) => {
-                    return Err(FormatError::Uf2Twice { offset: write.offset });
-                }
-                Some(before) if before.end() == u64::from(write.offset.0) => {
-                    before.data.extend_from_slice(&write.data);
-                }
-                _ => writes.push(write),
-            }
-        }
+        self.numbers = Vec::new();
+        let writes = self.stretches.into_writes();
+        let writes = writes.map_err(|twice| FormatError::Uf2Twice { offset: twice.offset })?;
         // Each byte is hashed once, whatever the file says.
         self.regions.sort_unstable();
         self.regions.dedup();

@@ -70,7 +70,7 @@ fn other_sections(sections: &[Section]) -> Vec<u8> {
 #[test]
 fn sections_that_no_image_can_hold() {
     let data = |at: u32, len| section(".odd", at, noise(2, len));
-    let many: Vec<Section> = (0..17).map(|n| data(0x3fc9_0000 + 64 * n, 8)).collect();
+    let many: Vec<Section> = (0..17).map(|n| data(0x4038_0000 + 64 * n, 8)).collect();
     let mut hashed = descriptor();
     hashed[150] = 1;
     let cases: Vec<(Vec<Section>, &str)> = vec![
@@ -87,16 +87,24 @@ fn sections_that_no_image_can_hold() {
             ".odd at 0x3fcdfff0 of 32 bytes ends 16 bytes past region dram",
         ),
         (many, "image would have 17 segments, the bootloader takes 16"),
+        // Both windows share the entries of the MMU.
         (
-            vec![text(), data(0x4201_0100, 8)],
-            ".text at 0x42010020 and .odd at 0x42010100 need the same MMU page of 0x10000 bytes",
+            vec![text(), data(0x3c01_0020, 8)],
+            ".odd at 0x3c010020 and .text at 0x42010020 need the same MMU page of 0x10000 bytes",
         ),
-        // Begins in another page, but its page is the one where the first ends, 4 bytes before.
+        // Begins in another page, but its page is the one where the first ends.
         (
-            vec![section(".text", 0x4201_0020, noise(1, 0x1_0100)), data(0x4202_0124, 8)],
-            ".text at 0x42010020 and .odd at 0x42020124 need the same MMU page of 0x10000 bytes",
+            vec![section(".text", 0x4201_0020, noise(1, 0x1_0100)), data(0x3c02_0224, 8)],
+            ".odd at 0x3c020224 and .text at 0x42010020 need the same MMU page of 0x10000 bytes",
         ),
-        (vec![data(0x4201_0022, 8)], ".odd at 0x42010022 in flash is not aligned to 4 bytes"),
+        (
+            vec![text(), data(0x4201_0080, 8)],
+            ".text at 0x42010020 of 100 bytes and .odd at 0x42010080 of 8 bytes share 4 bytes of flash",
+        ),
+        (
+            vec![text(), data(0x4202_0022, 8)],
+            ".odd at 0x42020022 in flash is not aligned to 4 bytes",
+        ),
         (
             vec![text(), section(".flash.appdesc", 0x3c00_0020, hashed)],
             "app descriptor's field for the ELF's SHA-256 (byte 0xb0 of the image) is not zero",
@@ -106,7 +114,11 @@ fn sections_that_no_image_can_hold() {
             "app descriptor at 0x3c000100 is not at byte 0x20 of the image, padding at 0x00000000 is",
         ),
         (
-            vec![data(0x3c00_0020, 16), section(".flash.appdesc", 0x3c00_0030, descriptor())],
+            vec![
+                text(),
+                data(0x3c00_0020, 16),
+                section(".flash.appdesc", 0x3c00_0030, descriptor()),
+            ],
             "app descriptor at 0x3c000030 is not at byte 0x20 of the image, .odd at 0x3c000020 is",
         ),
         (

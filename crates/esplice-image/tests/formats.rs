@@ -92,6 +92,12 @@ fn hex_of_other_writers() {
         ":020000021000ec\r\n:0400000001020304f2\r\n\r\n:0400000500010000F6\r\n:00000001FF\r\n";
     let read = from_intel_hex(text.as_bytes()).unwrap();
     assert_eq!(read, [PlannedWrite::unnamed(FlashOffset(0x1_0000), &[1, 2, 3, 4])]);
+    // A blank line first, and a byte order mark.
+    for start in ["\n", "\r\n  \r\n", "\u{feff}", "\u{feff}\n"] {
+        let text = format!("{start}:021000000102EB\n:00000001FF\n");
+        let unpacked = esplice_image::unpack(text.as_bytes()).unwrap().expect("known as HEX");
+        assert_eq!(unpacked.writes, [PlannedWrite::unnamed(FlashOffset(0x1000), &[1, 2])]);
+    }
     // In another order.
     let text = ":021004000304E3\n:021002000102E9\n:00000001FF\n";
     let read = from_intel_hex(text.as_bytes()).unwrap();
@@ -148,8 +154,14 @@ fn broken_uf2_is_told_with_its_block() {
     check(&good[..1024], 1024, Uf2Fault::Missing { number: 2, total: 3 });
     check(&changed(512 + 4, 0), 512, Uf2Fault::Magic);
     check(&changed(512 + 508, 0), 512, Uf2Fault::Magic);
-    let number = Uf2Fault::Number { number: 2, total: 3, expected: 1, expected_total: 3 };
-    check(&[&good[..512], &good[1024..]].concat(), 512, number);
+    let without = [&good[..512], &good[1024..]].concat();
+    check(&without, 1536, Uf2Fault::Missing { number: 1, total: 3 });
+    // The second write's only block stands for one of the first's.
+    let without = [&good[..512], &good[1024..], &good[1536..]].concat();
+    check(&without, 2048, Uf2Fault::Missing { number: 1, total: 3 });
+    check(&changed(20, 3), 0, Uf2Fault::Number { number: 3, total: 3 });
+    check(&changed(24, 0), 0, Uf2Fault::Number { number: 0, total: 0 });
+    check(&changed(24, u32::MAX), 2048, Uf2Fault::Missing { number: 0, total: 3 });
     check(&changed(16, 453), 0, Uf2Fault::Length { len: 453, most: 452 });
     check(&changed(16, u32::MAX), 0, Uf2Fault::Length { len: u32::MAX, most: 452 });
     let past = Uf2Fault::PastFlash { addr: 0x3fc8_0000, end: 0x3fc8_01c4 };
@@ -162,6 +174,48 @@ fn broken_uf2_is_told_with_its_block() {
         Err(FormatError::Uf2Twice { offset: FlashOffset(0x1000) })
     );
     assert_eq!(from_uf2(&[]), Err(FormatError::Nothing { kind: "UF2" }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn blocks_may_come_in_any_order(
+        writes in writes(),
+        order in Just((0..200_usize).collect::<Vec<_>>()).prop_shuffle(),
+        md5: bool,
+    ) {
+        let options = Uf2Options { family: 7, chunk: Some(128), md5 };
+        let file = to_uf2(&writes, &options).unwrap();
+        let blocks: Vec<&[u8]> = file.chunks(512).collect();
+        let shuffled: Vec<u8> =
+            order.iter().filter_map(|at| blocks.get(*at)).copied().collect::<Vec<_>>().concat();
+        prop_assert_eq!(shuffled.len(), file.len());
+        prop_assert_eq!(from_uf2(&shuffled).unwrap().writes, writes);
+    }
+}
+
+/// A million stretches are read in about a second; more than ten times as long would not be linear.
+#[test]
+fn a_million_stretches_are_read() {
+    let mut text = String::new();
+    let mut before = u32::MAX;
+    for number in 0..1_000_000_u32 {
+        // From both ends by turns, so that sorting has something to do.
+        let place = if number % 2 == 0 { number } else { 1_000_000 - number } * 32;
+        if place >> 16 != before {
+            before = place >> 16;
+            let sum = 0_u8.wrapping_sub((6 + (before >> 8) + (before & 0xff)) as u8);
+            text.push_str(&format!(":02000004{before:04X}{sum:02X}\n"));
+        }
+        let (low, value) = (place & 0xffff, number as u8);
+        let sum = 0_u8.wrapping_sub((1 + (low >> 8) + (low & 0xff) + u32::from(value)) as u8);
+        text.push_str(&format!(":01{low:04X}00{value:02X}{sum:02X}\n"));
+    }
+    text.push_str(":00000001FF\n");
+    let writes = from_intel_hex(text.as_bytes()).unwrap();
+    assert_eq!(writes.len(), 1_000_000);
+    assert!(writes.windows(2).all(|pair| pair[0].offset < pair[1].offset));
 }
 
 /// Other writers give one MD5 for several blocks, at the end of the room for data.

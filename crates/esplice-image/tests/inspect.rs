@@ -3,7 +3,7 @@
 use esplice_chip::Chip;
 use esplice_image::{
     BootLayout, Content, Defect, ImageKind, ImageOptions, ImageReport, PartBody, PartitionTable,
-    PlanParts, build_image, inspect, make_plan, merged, sha256,
+    PlanParts, TableChoice, build_image, inspect, make_plan, merged, sha256,
 };
 use proptest::prelude::*;
 use support::{Options, descriptor, noise, section};
@@ -39,12 +39,9 @@ fn build(sections: &[support::Section]) -> Vec<u8> {
 fn flash() -> Vec<u8> {
     let (app, bootloader, table) = (app(), bootloader(), PartitionTable::esp_idf_default());
     let parts = PlanParts {
-        boot: BootLayout::Idf,
-        app: &app,
         bootloader: Some(&bootloader),
-        table: Some(&table),
-        partition: None,
-        elf_sha256: None,
+        table: TableChoice::Own(&table),
+        ..PlanParts::of(BootLayout::Idf, &app)
     };
     merged(&make_plan(chip(), &parts).expect("plan")).expect("merged")
 }
@@ -133,7 +130,7 @@ fn defects_are_named_with_their_numbers() {
             rehashed(with(&app, &[(3, 0xf7)])),
             &["flash frequency code 0x7 is unknown", "flash size code 0xf is unknown"],
         ),
-        (rehashed(with(&app, &[(7, 0)])), &["entry point 0x00010020 is not in executable memory"]),
+        (rehashed(with(&app, &[(7, 0)])), &["entry point 0x00380000 is in no executable segment"]),
         (
             rehashed(with(&app, &[(16, 1), (18, 0)])),
             &["minimum chip revision 256 is above the maximum 255"],
@@ -256,4 +253,17 @@ proptest! {
         }
         let _ = inspect(&bytes).to_string();
     }
+}
+
+/// A file of a million stretches that all begin like images is not listed whole.
+#[test]
+fn not_all_of_many_images_are_looked_at() {
+    let writes: Vec<_> = (0..3000)
+        .map(|n| {
+            esplice_image::PlannedWrite::unnamed(esplice_chip::FlashOffset(n * 64), &[0xe9; 32])
+        })
+        .collect();
+    let report = esplice_image::inspect_writes(Content::IntelHex, 0, &writes);
+    assert_eq!(report.parts.len(), 1000);
+    assert!(report.defects[0].to_string().starts_with("more than 1000 images"));
 }

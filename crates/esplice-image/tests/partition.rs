@@ -68,7 +68,8 @@ fn tables_that_contradict_themselves_are_refused() {
     let row = |name: &str, kind, offset, len| Partition {
         name: name.into(),
         kind,
-        subtype: 0,
+        // Of apps one may be the factory's, of data any number undefined.
+        subtype: if kind == 0 { 0 } else { 6 },
         offset: FlashOffset(offset),
         len,
         flags: 0,
@@ -115,7 +116,7 @@ fn tables_that_contradict_themselves_are_refused() {
     let many = (0..96).map(|n| row(&n.to_string(), 1, 0, 0)).collect();
     assert_eq!(
         PartitionTable { partitions: many }.to_bytes(),
-        Err(TableError::TooMany { count: 96 })
+        Err(TableError::TooMany { count: 96, most: 94 })
     );
     let long = PartitionTable { partitions: vec![row("seventeen bytes..", 1, 0, 0)] };
     assert!(matches!(long.to_bytes(), Err(TableError::BadName { .. })));
@@ -136,7 +137,7 @@ fn partition() -> impl Strategy<Value = Partition> {
 
 proptest! {
     #[test]
-    fn tables_survive_a_round_trip(partitions in prop::collection::vec(partition(), 1..96)) {
+    fn tables_survive_a_round_trip(partitions in prop::collection::vec(partition(), 1..95)) {
         let table = PartitionTable { partitions };
         let bytes = table.to_bytes().expect("bytes");
         prop_assert_eq!(PartitionTable::from_bytes(&bytes), Ok(table));
@@ -154,6 +155,8 @@ proptest! {
     #[test]
     fn a_changed_byte_is_noticed(at in 0_usize..128, bit in 0_u32..8) {
         let mut bytes = PartitionTable::esp_idf_default().to_bytes().expect("bytes");
+        // The filling of the MD5 row means nothing to the bootloader.
+        prop_assume!(!(98..112).contains(&at));
         bytes[at] ^= 1 << bit;
         // In the MD5 row's magic, a table that ends with neither.
         prop_assert!(PartitionTable::from_bytes(&bytes).is_err());

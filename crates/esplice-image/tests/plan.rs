@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{Addr, Chip, FlashOffset};
 use esplice_image::{
-    BootLayout, DeviceFacts, Extent, FileRef, FlashPlan, ImageOptions, Partition, PartitionTable,
-    PlanError, PlanParts, ResolveOptions, ResolvedPlan, TableError, WriteKind, build_image,
-    make_plan, merged, resolve, sha256,
+    BootHead, BootImage, BootLayout, DeviceFacts, Extent, FileRef, FlashPlan, FoundTable,
+    ImageOptions, Partition, PartitionTable, PlanError, PlanParts, ResolveOptions, ResolvedPlan,
+    TableChoice, TableError, TableSearch, WriteKind, build_image, make_plan, merged, resolve,
+    sha256,
 };
 use support::{Options, descriptor, esptool, noise, section};
 
@@ -18,8 +19,8 @@ fn chip() -> &'static Chip {
 
 fn app(len: usize) -> Vec<u8> {
     let sections = [
-        section(".flash.appdesc", 0x3c00_0020, descriptor()),
-        section(".rodata", 0x3c00_0120, noise(3, len)),
+        section(".flash.appdesc", 0x4200_0020, descriptor()),
+        section(".text", 0x4200_0120, noise(3, len)),
     ];
     let elf = support::elf(&sections, Options::default());
     build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes
@@ -33,19 +34,13 @@ fn bootloader(min_rev: u16) -> Vec<u8> {
 }
 
 fn plan_of(app: &[u8]) -> FlashPlan {
-    let (bootloader, table) = (bootloader(3), PartitionTable::esp_idf_default());
-    make_plan(
-        chip(),
-        &PlanParts {
-            boot: BootLayout::Idf,
-            app,
-            bootloader: Some(&bootloader),
-            table: Some(&table),
-            partition: None,
-            elf_sha256: Some([7; 32]),
-        },
-    )
-    .expect("plan")
+    let bootloader = bootloader(3);
+    let parts = PlanParts {
+        bootloader: Some(&bootloader),
+        elf_sha256: Some([7; 32]),
+        ..PlanParts::of(BootLayout::Idf, app)
+    };
+    make_plan(chip(), &parts).expect("plan")
 }
 
 fn device() -> DeviceFacts {
@@ -54,6 +49,28 @@ fn device() -> DeviceFacts {
         revision: (0, 4),
         flash_size: Some(4 << 20),
         ..DeviceFacts::default()
+    }
+}
+
+/// A device with a bootloader, and with this table at the usual place.
+fn used(table: PartitionTable) -> DeviceFacts {
+    let head = BootHead { entry: Addr(0x403c_bf1a), end: FlashOffset(0x5050), flash_size: 4 << 20 };
+    let offset = FlashOffset(0x8000);
+    let found = vec![FoundTable { offset, table: Ok(table), has_md5: true }];
+    DeviceFacts {
+        boot: BootImage::Bootloader(head),
+        tables: TableSearch { found, ..TableSearch::default() },
+        ..device()
+    }
+}
+
+/// A device with a bootloader that looks at the usual place, where there is no table.
+fn without_table() -> DeviceFacts {
+    let facts = used(PartitionTable::default());
+    let known = Some(FlashOffset(0x8000));
+    DeviceFacts {
+        tables: TableSearch { known, recognised: true, ..TableSearch::default() },
+        ..facts
     }
 }
 
@@ -113,7 +130,7 @@ fn a_board_in_use_gets_the_app_alone() {
         (ota_table(), None, Some("two"), 0x20_0000),
     ];
     for (table, otadata, partition, expected) in cases {
-        let facts = DeviceFacts { table: Some(table), otadata, has_bootloader: true, ..device() };
+        let facts = DeviceFacts { otadata, ..used(table) };
         let options =
             ResolveOptions { partition: partition.map(str::to_owned), ..ResolveOptions::default() };
         let resolved = resolve(&plan, &facts, &options).expect("resolved");
@@ -124,12 +141,7 @@ fn a_board_in_use_gets_the_app_alone() {
 #[test]
 fn with_bootloader_replaces_bootloader_and_table() {
     let plan = plan_of(&app(1000));
-    let facts = DeviceFacts {
-        table: Some(ota_table()),
-        otadata: Some(otadata_for_slot_1()),
-        has_bootloader: true,
-        ..device()
-    };
+    let facts = DeviceFacts { otadata: Some(otadata_for_slot_1()), ..used(ota_table()) };
     let options = ResolveOptions { with_bootloader: true, ..ResolveOptions::default() };
     let resolved = resolve(&plan, &facts, &options).expect("resolved");
     assert_eq!(
@@ -165,7 +177,6 @@ fn what_would_not_boot_is_refused() {
     };
     let small = PartitionTable { partitions: vec![partition("app", 0, 0, 0x1_0000, 0x1000)] };
     let data = PartitionTable { partitions: vec![partition("nvs", 1, 2, 0x9000, 0x1000)] };
-    let used = |table| DeviceFacts { table: Some(table), has_bootloader: true, ..device() };
     let default = ResolveOptions::default;
     let partition = |name: &str| ResolveOptions { partition: Some(name.into()), ..default() };
     let offset = |at| ResolveOptions { offset: Some(FlashOffset(at)), ..default() };
@@ -197,7 +208,7 @@ fn what_would_not_boot_is_refused() {
         (&bare, device(), default(), "a bootloader is to be written and the plan brings none"),
         (
             &bare,
-            DeviceFacts { has_bootloader: true, ..device() },
+            without_table(),
             default(),
             "the device has no partition table and the plan brings none",
         ),
@@ -223,12 +234,6 @@ fn what_would_not_boot_is_refused() {
             offset(0x8000),
             "partition table ends at 0x8c00, in the flash sector where app begins at 0x8000",
         ),
-        (
-            &plan,
-            DeviceFacts { flash_size: Some(1 << 20), ..device() },
-            default(),
-            "partition factory ends at 0x110000, the flash at 0x100000",
-        ),
     ];
     for (plan, facts, options, expected) in cases {
         let error = resolve(plan, &facts, &options).expect_err(expected);
@@ -243,32 +248,32 @@ fn what_would_not_boot_is_refused() {
 }
 
 #[test]
-fn an_app_too_large_for_the_default_table_is_refused_at_once() {
+fn an_app_too_large_for_its_table_is_refused_at_once_or_by_the_device() {
     let app = app(0x10_0000);
-    let table = PartitionTable::esp_idf_default();
-    let parts = PlanParts {
-        boot: BootLayout::Idf,
-        app: &app,
-        bootloader: None,
-        table: Some(&table),
-        partition: None,
-        elf_sha256: None,
-    };
-    let error = make_plan(chip(), &parts).expect_err("too large");
+    let parts = PlanParts::of(BootLayout::Idf, &app);
+    // The built-in table fills the flash.
+    let plan = make_plan(chip(), &parts).expect("it fits");
+    assert_eq!(plan.write(WriteKind::App).map(|write| write.offset), Some(FlashOffset(0x1_0000)));
+    let small = PartitionTable::esp_idf_default();
+    let own = PlanParts { table: TableChoice::Own(&small), ..parts.clone() };
+    let error = make_plan(chip(), &own).expect_err("too large");
     assert_eq!(
         error.to_string(),
         "app of 1048912 bytes is 336 bytes too large for partition factory (1048576 bytes)"
     );
     assert!(error.hint().is_some());
+    make_plan(chip(), &PlanParts { fits_later: true, ..own }).expect("the device decides");
     let past = PartitionTable { partitions: vec![partition("f", 0, 0, 0x1_0000, 0x40_0000)] };
+    let own = PlanParts { table: TableChoice::Own(&past), ..parts };
     assert_eq!(
-        make_plan(chip(), &PlanParts { table: Some(&past), ..parts }),
+        make_plan(chip(), &own),
         Err(PlanError::Table(TableError::PastFlash {
             name: "f".into(),
             end: 0x41_0000,
             flash_size: 4 << 20
         }))
     );
+    make_plan(chip(), &PlanParts { fits_later: true, ..own }).expect("the device decides");
 }
 
 #[test]
@@ -349,19 +354,9 @@ fn the_merged_flash_is_esptools() {
 
 #[test]
 fn a_rom_loaded_image_goes_to_the_boot_offset() {
-    let elf = support::elf(
-        &[section(".rodata", 0x3c00_0020, noise(3, 100))],
-        Options { entry: 0x3c00_0020, ..Options::default() },
-    );
+    let elf = support::elf(&[section(".text", 0x4200_0020, noise(3, 100))], Options::default());
     let image = build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes;
-    let parts = PlanParts {
-        boot: BootLayout::Rom,
-        app: &image,
-        bootloader: None,
-        table: None,
-        partition: None,
-        elf_sha256: None,
-    };
+    let parts = PlanParts::of(BootLayout::Rom, &image);
     let plan = make_plan(chip(), &parts).expect("plan");
     let resolved = resolve(&plan, &device(), &ResolveOptions::default()).expect("resolved");
     assert_eq!(places(&resolved), [("app", 0)]);

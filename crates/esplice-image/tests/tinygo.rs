@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use esplice_chip::Chip;
 use esplice_image::{
     AppDescriptor, AppImage, Extent, ImageError, ImageOptions, ImageWarning, RomOptions,
-    build_adopted_image, build_rom_image, inspect, is_rom_program,
+    build_adopted_image, build_rom_image, inspect, is_rom_program, rom_program_chip,
 };
 use support::{
     Job, Section, bss, descriptor, elf_with_symbols, esptool_images, esptool_info, noise, section,
@@ -32,7 +32,7 @@ fn word(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Where the data of an ESP32 and an ESP32-S3 are, and their variables in it.
-const DATA: u32 = 0x3fc8_8000;
+const DATA: u32 = 0x3fc8_9000;
 const PLACES: [(&str, u32); 2] = [("_irom_flash_addr", DATA + 8), ("_drom_flash_addr", DATA + 12)];
 
 fn s3_sections(text: usize, rodata: usize) -> Vec<Section> {
@@ -148,7 +148,7 @@ fn what_the_start_code_would_not_find_is_refused() {
         (
             &good,
             at_the_end,
-            "symbol _drom_flash_addr at 0x3fc88012 lies in no section that is loaded to RAM",
+            "symbol _drom_flash_addr at 0x3fc89012 lies in no section that is loaded to RAM",
         ),
     ];
     for (sections, symbols, expected) in cases {
@@ -216,6 +216,28 @@ fn data_behind_the_end_are_found(name: &str) {
         matches!(warnings[..], [ImageWarning::NotWhereMapped { addr, .. }] if addr.0 >> 16 == 0x4281),
         "{warnings:?}"
     );
+}
+
+/// The addresses of a program say which chip TinyGo linked it for; of two with the same ones it is the
+/// chip whose RAM the heap uses up.
+#[test]
+fn a_program_is_known_by_its_addresses() {
+    let (sections, _) = c6();
+    let linked = |heap_end: u32| {
+        let symbols = [("_start", sections[4].addr), ("_heap_end", heap_end)];
+        elf_with_symbols(RISC_V, 0x4080_1228, &sections, &symbols)
+    };
+    let name = |elf: &[u8]| rom_program_chip(elf).map(|chip| chip.name.as_str());
+    assert_eq!(name(&linked(0x4088_0000)), Some("esp32c6"));
+    assert_eq!(name(&linked(0x4087_e610)), Some("esp32c6"));
+    assert_eq!(name(&linked(0x4085_0000)), Some("esp32h2"));
+    assert_eq!(name(&linked(0x5000_0000)), None);
+    let without_heap = elf_with_symbols(RISC_V, 0x4080_1228, &sections, &[]);
+    assert_eq!(name(&without_heap), None, "two chips have memory there");
+    let s3 = elf_with_symbols(XTENSA, 0x4037_8000, &s3_sections(0x800, 0x400), &PLACES);
+    assert_eq!(name(&s3), Some("esp32s3"));
+    let app = [section(".flash.appdesc", 0x3c00_0020, descriptor())];
+    assert_eq!(name(&support::elf(&app, support::Options::default())), None);
 }
 
 /// Bytes of an image by address.

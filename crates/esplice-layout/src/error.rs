@@ -54,6 +54,23 @@ impl LayoutError {
 }
 
 impl Cause {
+    /// Whether the file is written wrongly, whatever the chip: a key or a value that is none.
+    pub fn is_form(&self) -> bool {
+        use Cause::*;
+        matches!(
+            self,
+            Toml { .. }
+                | UnknownKey { .. }
+                | WrongKind { .. }
+                | MissingKey { .. }
+                | TooMany { .. }
+                | UnknownWord { .. }
+                | BadSize { .. }
+                | BadPercent { .. }
+                | ZeroSize { .. }
+        )
+    }
+
     /// The cause at a place.
     pub fn at(self, place: &Place) -> LayoutError {
         LayoutError::new(place, self)
@@ -95,6 +112,16 @@ pub enum Cause {
         table: String,
         /// The key.
         key: &'static str,
+    },
+    /// More of something than a layout can have.
+    #[error("[{key}] is there {count} times, a layout can have {most}")]
+    TooMany {
+        /// The key.
+        key: String,
+        /// How many there are.
+        count: usize,
+        /// The most there may be.
+        most: usize,
     },
     /// A word that is none of the known ones.
     #[error("unknown {key} {word:?}")]
@@ -393,6 +420,14 @@ pub enum Cause {
         /// The region.
         region: String,
     },
+    /// Initial values where nothing is loaded.
+    #[error("arena {name} is no-load and has initialised data: {statics}")]
+    DataInNoLoad {
+        /// The arena.
+        name: String,
+        /// The statics.
+        statics: String,
+    },
     /// Statics of the program are more than their arena holds.
     #[error("the statics placed in arena {name} are more than its {size}")]
     StaticsPastArena {
@@ -458,7 +493,7 @@ impl Cause {
             PsramAtRunTime { .. } => "place it in dram, or map psram in the program".into(),
             MissingKey { key: "size", .. } => "write size = \"16K\", say".into(),
             MissingKey { key: "name", .. } => "write name = \"dma\", say".into(),
-            MissingKey { .. } | Toml { .. } | WrongKind { .. } => return None,
+            MissingKey { .. } | Toml { .. } | WrongKind { .. } | TooMany { .. } => return None,
             BadSize { .. } => "write it as 96K, 0x18000, 4096 or 25%".into(),
             BadPercent { .. } | ZeroSize { .. } => "give it a size, such as 16K".into(),
             RestRefused { why, .. } => (*why).into(),
@@ -505,6 +540,11 @@ impl Cause {
             NotForBase { instead, .. } => (*instead).into(),
             NoRoomAtLink { .. } => {
                 "make it smaller; `esplice layout show ELF` tells what the program takes".into()
+            }
+            DataInNoLoad { .. } => {
+                "nothing writes their initial values: make them MaybeUninit and write them in the program, \
+                 or give the arena a fill"
+                    .into()
             }
             StaticsPastArena { .. } => "make the arena larger".into(),
             StackAtLink { .. } => "make the heap or an arena smaller, or move one to dram2".into(),

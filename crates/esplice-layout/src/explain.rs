@@ -15,6 +15,14 @@ pub fn explain(layout: &Layout, output: &str) -> Vec<LayoutError> {
             found.push(assertion.error);
         }
     }
+    for arena in &layout.arenas {
+        let start = initialised_message(&arena.name, "");
+        let rest = output.lines().find_map(|line| line.split_once(&start));
+        if let Some((_, statics)) = rest {
+            let (name, statics) = (arena.name.clone(), statics.trim().to_owned());
+            found.push(Cause::DataInNoLoad { name, statics }.at(&arena.place));
+        }
+    }
     if !found.is_empty() {
         return found;
     }
@@ -43,6 +51,26 @@ pub fn explain(layout: &Layout, output: &str) -> Vec<LayoutError> {
         return vec![stack];
     }
     base_errors(layout, output)
+}
+
+/// Returns the linker script that a program on esp-hal lacks, by what the linker says: without it each of
+/// the script's symbols is undefined, which takes hundreds of lines.
+pub fn missing_script(output: &str) -> Option<&'static str> {
+    // Of esp-hal's own scripts, and referred to by the start code of every program (esp-hal 1.2.2,
+    // ld/sections/rtc_fast.x).
+    let undefined = |line: &str| {
+        line.contains("_rtc_fast_bss_start")
+            && (line.contains("undefined symbol") || line.contains("undefined reference"))
+    };
+    output.lines().any(undefined).then_some(ESP_HAL_SCRIPT)
+}
+
+const ESP_HAL_SCRIPT: &str = "linkall.x";
+
+/// What esplice says in the linker's place of `statics` with initial values in an arena that nothing
+/// is loaded into.
+pub fn initialised_message(arena: &str, statics: &str) -> String {
+    format!("initialised data in no-load arena {arena}: {statics}")
 }
 
 fn script_text(error: &LayoutError) -> String {
@@ -84,15 +112,16 @@ fn base_errors(layout: &Layout, output: &str) -> Vec<LayoutError> {
     }
     let place = first_place(layout);
     if output.contains("not found for insert") {
-        return vec![Cause::BaseScriptNotBehind { script: "linkall.x" }.at(&place)];
+        return vec![Cause::BaseScriptNotBehind { script: ESP_HAL_SCRIPT }.at(&place)];
     }
-    let missing = output.contains("unable to insert .esplice")
+    let missing = missing_script(output).is_some()
+        || output.contains("unable to insert .esplice")
         || output.contains("memory region") && output.contains("RWDATA") && !twice(output);
     if missing {
-        return vec![Cause::BaseScriptMissing { script: "linkall.x" }.at(&place)];
+        return vec![Cause::BaseScriptMissing { script: ESP_HAL_SCRIPT }.at(&place)];
     }
     if twice(output) {
-        return vec![Cause::BaseScriptTwice { script: "linkall.x" }.at(&place)];
+        return vec![Cause::BaseScriptTwice { script: ESP_HAL_SCRIPT }.at(&place)];
     }
     Vec::new()
 }

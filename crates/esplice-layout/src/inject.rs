@@ -31,16 +31,13 @@ pub fn inject(layout: &Layout, linker: Linker) -> Injection {
         Base::Ram => script::ram::script(layout, linker),
         Base::TinyGo | Base::EspIdf => return Injection { files: Vec::new() },
     };
-    // A script of its own has no others to be ordered among.
-    let symbols = match layout.base {
-        Base::EspHal => seed::symbols(&script),
-        _ => Vec::new(),
-    };
-    let object = seed::object(layout, &symbols);
-    let files = vec![
-        File { name: SCRIPT, bytes: script.into_bytes() },
-        File { name: OBJECT, bytes: object },
-    ];
+    let mut files = Vec::new();
+    // A complete script has no others to be ordered among.
+    if layout.base == Base::EspHal {
+        let bytes = seed::object(layout.chip, &seed::symbols(&script));
+        files.push(File { name: OBJECT, bytes });
+    }
+    files.insert(0, File { name: SCRIPT, bytes: script.into_bytes() });
     Injection { files }
 }
 

@@ -123,6 +123,13 @@ pub struct Reserved {
     pub len: u32,
 }
 
+impl Arena {
+    /// Whether the bootloader writes its contents.
+    pub fn is_loaded(&self) -> bool {
+        matches!(self.contents, Contents::Fill(_))
+    }
+}
+
 impl Spec {
     /// Checks the layout against the memories of `chip`.
     ///

@@ -41,14 +41,14 @@ mod spec;
 
 pub use amount::{Amount, Size};
 pub use error::{Cause, LayoutError, Place};
-pub use explain::explain;
+pub use explain::{explain, initialised_message, missing_script};
 pub use inject::{File, Injection, inject};
 pub use layout::{Arena, Contents, Extent, Heap, Layout, Reserved, Section};
-pub use module::{MODULE_FILE, rust_module};
+pub use module::{MODULE_FILE, ModuleOptions, rust_module};
 pub use read::{project_target, project_target_file};
 pub use region::Room;
 pub use script::esp_idf::esp_idf;
-pub use script::tinygo::{TinyGoFiles, tinygo};
+pub use script::tinygo::{TINYGO_APART, TINYGO_DUMMY, TinyGoFiles, tinygo, tinygo_apart};
 pub use spec::{
     ArenaSpec, At, Base, HeapSpec, Linker, ReserveSpec, SectionSpec, Spec, StableSpec, StackSpec,
 };

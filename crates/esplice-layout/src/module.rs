@@ -10,9 +10,19 @@ pub const MODULE_FILE: &str = "esplice_layout.rs";
 /// Bytes of a heap on the host where the layout gives it the rest, which a host has no end of.
 const HOST_HEAP: u32 = 64 << 10;
 
-/// The module that gives each arena and the heap away, once. With `device` it takes them from the
-/// linker's symbols, else from statics of the same sizes, for tests on the host.
-pub fn rust_module(layout: &Layout, device: bool) -> String {
+/// How the module is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ModuleOptions {
+    /// Blocks come from the linker's symbols, and not from statics of the same sizes, as for tests on
+    /// the host.
+    pub device: bool,
+    /// The crate `esplice-rt` has the unsafe code, so that the including crate may forbid it.
+    pub safe: bool,
+}
+
+/// The module that gives each arena and the heap away, once.
+pub fn rust_module(layout: &Layout, options: ModuleOptions) -> String {
+    let device = options.device;
     let mut text =
         String::from("// Written by esplice from the memory layout; changes here are lost.\n");
     let blocks = layout.arenas.iter().map(|arena| arena_function(arena, device));
@@ -37,6 +47,15 @@ pub fn rust_module(layout: &Layout, device: bool) -> String {
         }
     });
     let functions: Vec<Function> = blocks.chain(heap).collect();
+    if options.safe {
+        for function in &functions {
+            function.write_safe(&mut text, device);
+        }
+        if layout.heap.is_some() {
+            text.push_str(SAFE_ESP_ALLOC);
+        }
+        return text;
+    }
     for function in &functions {
         function.write(&mut text, device);
     }
@@ -89,12 +108,23 @@ struct Function {
 }
 
 impl Function {
-    fn write(&self, text: &mut String, device: bool) {
-        let Function { name, about, start, end, size, align, .. } = self;
-        let item = match self.fill {
+    fn item(&self) -> &'static str {
+        match self.fill {
             Some(_) => "u8",
             None => "::core::mem::MaybeUninit<u8>",
-        };
+        }
+    }
+
+    /// What each element is before it is written, on the host.
+    fn host_value(&self) -> String {
+        match self.fill {
+            Some(byte) => byte.to_string(),
+            None => "::core::mem::MaybeUninit::uninit()".to_owned(),
+        }
+    }
+
+    fn write_docs(&self, text: &mut String) {
+        let about = &self.about;
         let _ = write!(
             text,
             "\n/// {about}\n///\n/// Given away once: `None` from the second call on.\n"
@@ -105,6 +135,33 @@ impl Function {
                 "///\n/// Statics with `#[unsafe(link_section = \"{section}\")]` lie in it as well, and are not\n/// part of what is given."
             );
         }
+    }
+
+    /// With esplice-rt's macros.
+    fn write_safe(&self, text: &mut String, device: bool) {
+        let Function { name, start, end, size, align, .. } = self;
+        let _ =
+            writeln!(text, "::esplice_rt::{} {{", if device { "block!" } else { "host_block!" });
+        let mut docs = String::new();
+        self.write_docs(&mut docs);
+        for line in docs.trim_start().lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+        let _ = match device {
+            true => writeln!(text, "    r#{name}: {}, {start}, {end}\n}}", self.item()),
+            false => writeln!(
+                text,
+                "    r#{name}: {}, {size}, {align}, {}\n}}",
+                self.item(),
+                self.host_value()
+            ),
+        };
+    }
+
+    fn write(&self, text: &mut String, device: bool) {
+        let Function { name, start, end, size, align, .. } = self;
+        let item = self.item();
+        self.write_docs(text);
         let _ = writeln!(text, "#[allow(dead_code, unsafe_code)]");
         let _ = writeln!(text, "pub fn r#{name}() -> Option<&'static mut [{item}]> {{");
         text.push_str("    static TAKEN: Once = Once::new();\n");
@@ -125,17 +182,12 @@ impl Function {
                 "    Some(unsafe {{ ::core::slice::from_raw_parts_mut(start.cast::<{item}>(), len) }})"
             );
         } else {
-            let fill = self
-                .fill
-                .map_or("::core::mem::MaybeUninit::uninit()".to_owned(), |b| b.to_string());
+            let fill = self.host_value();
             let _ =
                 writeln!(text, "    #[repr(align({align}))]\n    struct Block([{item}; {size}]);");
             let _ = writeln!(text, "    static mut BLOCK: Block = Block([{fill}; {size}]);");
             text.push_str("    if !TAKEN.take() {\n        return None;\n    }\n");
-            text.push_str(
-                "    // SAFETY: nobody else names this static, and it is given away once.\n",
-            );
-            text.push_str("    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })\n");
+            text.push_str(TAKE_BLOCK);
         }
         text.push_str("}\n");
     }
@@ -166,6 +218,17 @@ macro_rules! add_heap_to_esp_alloc {
 }
 #[allow(unused_imports)]
 pub(crate) use add_heap_to_esp_alloc;
+";
+
+const TAKE_BLOCK: &str = "    let block = &raw mut BLOCK;
+    // SAFETY: nobody else names this static, and it is given away once.
+    let block: &'static mut Block = unsafe { &mut *block };
+    Some(&mut block.0)
+";
+
+const SAFE_ESP_ALLOC: &str = "
+#[allow(unused_imports)]
+pub(crate) use ::esplice_rt::add_heap_to_esp_alloc;
 ";
 
 const TAKE_ON_HOST: &str = "

@@ -29,8 +29,13 @@ const SECTION: &[&str] = &["name", "pattern", "region", "align", "no-load"];
 const RESERVE: &[&str] = &["name", "start", "size"];
 const ROOM: &[&str] = &["code", "code-percent", "text", "text-percent", "waste-percent"];
 
+/// The most arenas, sections and the like that a layout can have. The checks compare each with each.
+const MOST: usize = 1024;
+
 pub(crate) fn read(file: &str, text: &str) -> Result<Option<Spec>, LayoutError> {
-    let source = Source { file, text };
+    let newlines: Vec<usize> =
+        text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    let source = Source { file, newlines: &newlines };
     let document = DeTable::parse(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().trim_end().to_owned();
@@ -83,6 +88,7 @@ fn read_stable(table: &Table<'_>) -> Result<StableSpec, LayoutError> {
         stable.waste = room.percent("waste-percent")?;
     }
     if let Some(tails) = table.table("stable-tails")? {
+        table.counted("stable-tails", tails.content.len(), &tails.place)?;
         for name in tails.content.keys() {
             let name = name.get_ref();
             if let Some(bytes) = tails.bytes(name)? {
@@ -181,13 +187,14 @@ fn read_reserve(table: &Table<'_>) -> Result<ReserveSpec, LayoutError> {
 #[derive(Clone, Copy)]
 struct Source<'a> {
     file: &'a str,
-    text: &'a str,
+    /// Where the lines end.
+    newlines: &'a [usize],
 }
 
 impl Source<'_> {
     fn place(&self, offset: usize) -> Place {
-        let newlines = self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
-        Place::new(self.file, u32::try_from(newlines).unwrap_or(u32::MAX - 1) + 1)
+        let before = self.newlines.partition_point(|newline| *newline < offset);
+        Place::new(self.file, u32::try_from(before).unwrap_or(u32::MAX - 1) + 1)
     }
 }
 
@@ -227,6 +234,15 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// Refuses more of something than a layout makes sense with.
+    fn counted(&self, key: &str, count: usize, place: &Place) -> Result<(), LayoutError> {
+        if count > MOST {
+            let key = format!("{}.{key}", self.name);
+            return Err(Cause::TooMany { key, count, most: MOST }.at(place));
+        }
+        Ok(())
+    }
+
     fn get(&self, key: &str) -> Option<(&'a Spanned<DeValue<'a>>, Place)> {
         let (name, value) = self.content.iter().find(|(name, _)| name.get_ref() == key)?;
         Some((value, self.source.place(name.span().start)))
@@ -252,8 +268,9 @@ impl<'a> Table<'a> {
         };
         match value.get_ref() {
             DeValue::String(text) => Ok(vec![At::new(text.to_string(), place)]),
-            DeValue::Array(items) => items
-                .iter()
+            DeValue::Array(items) => self
+                .counted(key, items.len(), &place)
+                .map(|()| items.iter())?
                 .map(|item| match item.get_ref() {
                     DeValue::String(text) => {
                         Ok(At::new(text.to_string(), self.source.place(item.span().start)))
@@ -346,6 +363,7 @@ impl<'a> Table<'a> {
             let cause = Cause::WrongKind { key: name, wanted: "written as a list, in [[ ]]" };
             return Err(cause.at(&place));
         };
+        self.counted(key, items.len(), &place)?;
         items
             .iter()
             .map(|item| Table::of(self.source, &name, item, self.source.place(item.span().start)))

@@ -1,23 +1,15 @@
-//! An object file with an empty section for each arena that nothing is loaded into.
-//!
-//! A section made of gaps alone would be loaded as zeros by lld, and one marked `NOLOAD` would drop
-//! initialised data without a word. With an empty input section that occupies no file, the output
-//! section is loaded only if somebody put initialised data there, and then that can be seen.
+//! An object file that names the script's symbols, so that linkers list them in one order.
 //!
 //! Source of the format: System V ABI, Object Files; RISC-V ELF psABI, File Header, for the flags.
 
 use esplice_chip::Chip;
-
-use crate::{Contents, Layout};
 
 const EHDR: usize = 52;
 const SHDR: usize = 40;
 const SYMBOL: usize = 16;
 const SHT_SYMTAB: u32 = 2;
 const SHT_STRTAB: u32 = 3;
-const SHT_NOBITS: u32 = 8;
 const STB_GLOBAL_NOTYPE: u8 = 0x10;
-const SHF_WRITE_ALLOC: u32 = 3;
 /// The same for RISC-V and Xtensa, both little-endian.
 const ELFCLASS32_LSB_V1: [u8; 7] = [0x7f, b'E', b'L', b'F', 1, 1, 1];
 const EM_XTENSA: u16 = 94;
@@ -27,15 +19,12 @@ const FLOAT_ABI_SINGLE: u32 = 2;
 /// What GNU as sets for Xtensa (binutils include/elf/xtensa.h: EF_XTENSA_XT_INSN, EF_XTENSA_XT_LIT).
 const XTENSA_FLAGS: u32 = 0x300;
 
-/// The object file, with `symbols` as undefined ones.
+/// Returns the object file with `symbols` as undefined ones.
 ///
-/// Linkers list symbols in the order in which they first hear of them. Named here, those that the
-/// script defines or uses stand in one order wherever the script stands among others, and the ELF is
-/// the same to the byte.
-pub(crate) fn object(layout: &Layout, symbols: &[String]) -> Vec<u8> {
-    let unloaded = layout.arenas.iter().filter(|a| !matches!(a.contents, Contents::Fill(_)));
-    let sections: Vec<String> = unloaded.map(|arena| crate::arena_section(&arena.name)).collect();
-
+/// Linkers list symbols in the order in which they first see them. Named here, those that the script
+/// defines or uses have one order wherever the script is among others, and the ELF is the same to the
+/// byte.
+pub(crate) fn object(chip: &Chip, symbols: &[String]) -> Vec<u8> {
     let mut strings = b"\0".to_vec();
     let mut string = |text: &str| {
         let at = strings.len() as u32;
@@ -44,7 +33,6 @@ pub(crate) fn object(layout: &Layout, symbols: &[String]) -> Vec<u8> {
         at
     };
     let [symtab_name, strtab_name] = [".symtab", ".strtab"].map(&mut string);
-    let names: Vec<u32> = sections.iter().map(|name| string(name)).collect();
     // name, value, size; info and section number. The first is that of none.
     let mut table = vec![0_u8; SYMBOL];
     for symbol in symbols {
@@ -58,38 +46,36 @@ pub(crate) fn object(layout: &Layout, symbols: &[String]) -> Vec<u8> {
 
     let (table_len, strings_len) = (table.len() as u32, strings.len() as u32);
     let (table_at, strings_at) = (EHDR as u32, EHDR as u32 + table_len);
-    let strtab = names.len() as u32 + 2;
+    let (strtab, first_global) = (2, 1);
     // name, type, flags, addr, offset, size, link, info, addralign, entsize
-    let mut headers = vec![[0_u32; 10]];
-    for name in names {
-        headers.push([name, SHT_NOBITS, SHF_WRITE_ALLOC, 0, EHDR as u32, 0, 0, 0, 1, 0]);
-    }
-    let first_global = 1;
-    headers.push([
-        symtab_name,
-        SHT_SYMTAB,
-        0,
-        0,
-        table_at,
-        table_len,
-        strtab,
-        first_global,
-        4,
-        SYMBOL as u32,
-    ]);
-    headers.push([strtab_name, SHT_STRTAB, 0, 0, strings_at, strings_len, 0, 0, 1, 0]);
+    let headers: [[u32; 10]; 3] = [
+        [0; 10],
+        [
+            symtab_name,
+            SHT_SYMTAB,
+            0,
+            0,
+            table_at,
+            table_len,
+            strtab,
+            first_global,
+            4,
+            SYMBOL as u32,
+        ],
+        [strtab_name, SHT_STRTAB, 0, 0, strings_at, strings_len, 0, 0, 1, 0],
+    ];
 
     let mut file = ELFCLASS32_LSB_V1.to_vec();
     file.resize(16, 0);
     let mut half = |value: u16| file.extend_from_slice(&value.to_le_bytes());
     half(1); // ET_REL
-    half(layout.chip.elf_machine);
+    half(chip.elf_machine);
     let mut word = |value: u32| file.extend_from_slice(&value.to_le_bytes());
     word(1); // EV_CURRENT
     word(0); // no entry
     word(0); // no program headers
     word(strings_at + strings_len);
-    word(flags(layout.chip));
+    word(flags(chip));
     for value in [EHDR as u16, 0, 0, SHDR as u16, headers.len() as u16, headers.len() as u16 - 1] {
         file.extend_from_slice(&value.to_le_bytes());
     }

@@ -317,10 +317,10 @@ fn settle_arena(spec: &ArenaSpec, layout: &Layout) -> Result<Arena, LayoutError>
     let size = Amount { written: spec.written.clone(), bytes };
     check_words(&what, &size, &spec.size)?;
     let size = Amount { bytes: bytes & !3, ..size };
-    let (taken, others) = taken(layout, room);
+    let taken = taken(layout, room);
     let available = room.len.saturating_sub(taken);
     if size.bytes > available {
-        return at_size(past(&what, &size, &room.key, available, room.len, &others));
+        return at_size(past(&what, &size, &room.key, available, room.len, &others(layout, room)));
     }
     Ok(Arena {
         place: spec.place.clone(),
@@ -381,7 +381,7 @@ fn settle_heap(spec: &HeapSpec, layout: &Layout) -> Result<Heap, LayoutError> {
     }
     let align = check_align(&spec.align, ALIGN, what, room)?;
     check_symbols(&spec.symbols)?;
-    let (taken, others) = taken(layout, room);
+    let taken = taken(layout, room);
     let available = room.len.saturating_sub(taken);
     let extent = match spec.size.value {
         Size::Rest if layout.base == Base::EspIdf => {
@@ -408,7 +408,7 @@ fn settle_heap(spec: &HeapSpec, layout: &Layout) -> Result<Heap, LayoutError> {
                         available: Amount::of(available),
                     }
                 } else {
-                    past(what, &asked, &room.key, available, room.len, &others)
+                    past(what, &asked, &room.key, available, room.len, &others(layout, room))
                 });
             }
             Extent::Size(Amount { bytes: bytes & !3, ..asked })
@@ -500,23 +500,24 @@ fn choose_addresses(layout: &mut Layout) -> Result<(), LayoutError> {
     Ok(())
 }
 
-/// What others take of `room`, and who they are.
-fn taken(layout: &Layout, room: &Room) -> (u32, Vec<String>) {
-    let mut bytes = 0_u32;
-    let mut others = Vec::new();
-    if holds_stack(layout, room) {
-        bytes = bytes.saturating_add(layout.stack.bytes);
-        others.push(format!("the stack of {}", layout.stack.written));
-    }
-    for arena in layout.arenas.iter().filter(|arena| arena.region == room.key) {
-        bytes = bytes.saturating_add(arena.size.bytes);
-        others.push(format!("arena {} of {}", arena.name, arena.size.written));
-    }
-    for range in layout.reserved.iter().filter(|range| range.region == room.key) {
-        bytes = bytes.saturating_add(range.len);
-        others.push(format!("reserved range {} of {}", range.name, Amount::of(range.len).written));
-    }
-    (bytes, others)
+/// Bytes that others take of `room`.
+fn taken(layout: &Layout, room: &Room) -> u32 {
+    let stack = if holds_stack(layout, room) { layout.stack.bytes } else { 0 };
+    let arenas = layout.arenas.iter().filter(|arena| arena.region == room.key);
+    let ranges = layout.reserved.iter().filter(|range| range.region == room.key);
+    let lens = arenas.map(|arena| arena.size.bytes).chain(ranges.map(|range| range.len));
+    lens.fold(stack, u32::saturating_add)
+}
+
+/// Those that [`taken`] counts, with their sizes.
+fn others(layout: &Layout, room: &Room) -> Vec<String> {
+    let stack = holds_stack(layout, room).then(|| format!("the stack of {}", layout.stack.written));
+    let arenas = layout.arenas.iter().filter(|arena| arena.region == room.key);
+    let arenas = arenas.map(|arena| format!("arena {} of {}", arena.name, arena.size.written));
+    let ranges = layout.reserved.iter().filter(|range| range.region == room.key);
+    let ranges = ranges
+        .map(|range| format!("reserved range {} of {}", range.name, Amount::of(range.len).written));
+    stack.into_iter().chain(arenas).chain(ranges).collect()
 }
 
 fn holds_stack(layout: &Layout, room: &Room) -> bool {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use esplice_layout::{
-    Base, Layout, LayoutError, Linker, Spec, esp_idf, inject, rust_module, tinygo,
+    Base, Layout, LayoutError, Linker, ModuleOptions, Spec, esp_idf, inject, rust_module, tinygo,
 };
 
 fn cases(folder: &str) -> Vec<PathBuf> {
@@ -77,8 +77,15 @@ fn right_layouts_give_their_scripts() {
                 for (linker, name) in [(Linker::Lld, "lld.x"), (Linker::Gnu, "gnu.x")] {
                     check(&path.with_extension(name), inject(&layout, linker).script());
                 }
-                check(&path.with_extension("rs"), &rust_module(&layout, true));
-                check(&path.with_extension("host.rs"), &rust_module(&layout, false));
+                for (device, safe, name) in [
+                    (true, false, "rs"),
+                    (false, false, "host.rs"),
+                    (true, true, "safe.rs"),
+                    (false, true, "safe-host.rs"),
+                ] {
+                    let options = ModuleOptions { device, safe };
+                    check(&path.with_extension(name), &rust_module(&layout, options));
+                }
             }
             Base::TinyGo => {
                 let own = "/project/target/esplice/esplice-layout.ld";

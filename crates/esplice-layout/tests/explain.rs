@@ -1,7 +1,7 @@
 //! What linkers say, traced back to lines of the layout. The outputs are those of lld 19, of
 //! rust-lld 22 and of GNU ld 2.40, as seen with esp-hal 1.2.2.
 
-use esplice_layout::{Layout, Spec, explain};
+use esplice_layout::{Layout, Spec, explain, missing_script};
 
 const FILE: &str = "[layout.heap]\nsize = \"96K\"\n\n[[layout.arena]]\nname = \"dma\"\nsize = \"16K\"\n\n\
                     [layout.stack]\nmain = \"16K\"\n";
@@ -83,4 +83,19 @@ fn what_is_not_the_layouts_stays_the_compilers() {
         "rust-lld: error: section '.text' will not fit in region 'IROM': overflowed by 4 bytes\n",
         &[],
     );
+}
+
+/// What lld and GNU ld say of a program on esp-hal without its script, cut to one symbol.
+#[test]
+fn a_missing_script_is_known_by_its_symbols() {
+    let lld = "error: linking with `rust-lld` failed: exit status: 1\n  = note: rust-lld: error: undefined symbol: \
+               _rtc_fast_bss_start\n          >>> referenced by app.rcgu.o:(.init+0x0)\n";
+    let gnu =
+        "app.o: in function `_start':\n(.init+0x0): undefined reference to `_rtc_fast_bss_start'\n";
+    for output in [lld, gnu] {
+        assert_eq!(missing_script(output), Some("linkall.x"));
+    }
+    let other =
+        "rust-lld: error: undefined symbol: helper\n>>> referenced by _rtc_fast_bss_start\n";
+    assert_eq!(missing_script(other), None);
 }

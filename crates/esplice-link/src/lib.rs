@@ -4,6 +4,7 @@
 //!   [`MemoryMap::to_text`], [`to_svg`] and [`to_html`] show it, [`diff`] compares two.
 //! - [`compare_pieces`] compares the functions and variables of two ELFs.
 //! - [`stable`] links so that sections stay where the last link put them.
+//! - [`initialised`] finds initial values among the objects of a link that its output would lose.
 //! - [`check`] holds an ELF against the [`Layout`](esplice_layout::Layout) it was linked with.
 //!
 //! Bytes come from the caller; nothing here opens files or starts linkers.
@@ -20,6 +21,7 @@ mod diff;
 mod draw;
 mod elf;
 mod error;
+mod inputs;
 mod map;
 mod pieces;
 pub mod stable;
@@ -28,5 +30,6 @@ pub use check::{Defect, check};
 pub use diff::{Change, Difference, diff};
 pub use draw::{to_html, to_svg};
 pub use error::LinkError;
-pub use map::{Item, Kind, MemoryMap, RegionMap, map};
+pub use inputs::{Initialised, initialised};
+pub use map::{Item, Kind, MemoryMap, Overlap, RegionMap, map};
 pub use pieces::{Fate, Piece, Pieces, compare_pieces};

@@ -1,8 +1,8 @@
 //! Regions of a chip with what an ELF puts there.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use esplice_chip::{Chip, RegionKind};
+use esplice_chip::{Addr, Chip, RegionKind};
 
 use crate::{LinkError, elf::Elf};
 
@@ -13,6 +13,32 @@ pub struct MemoryMap {
     pub chip: String,
     /// Its regions, in the order of its data.
     pub regions: Vec<RegionMap>,
+    /// The first two loaded sections that share bytes of RAM, at one address or through two buses.
+    pub overlaps: Vec<Overlap>,
+}
+
+/// Two sections that are loaded to the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// The section with the lower address.
+    pub first: Item,
+    /// The other one.
+    pub second: Item,
+    /// The memory that holds the bytes, such as `sram`.
+    pub memory: String,
+    /// Number of bytes in both.
+    pub len: u32,
+}
+
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Overlap { first, second, memory, len } = self;
+        write!(
+            f,
+            "{} at {:#010x} of {} bytes and {} at {:#010x} of {} bytes share {len} bytes of {memory}",
+            first.name, first.addr, first.len, second.name, second.addr, second.len
+        )
+    }
 }
 
 /// A region.
@@ -138,6 +164,9 @@ impl MemoryMap {
                 );
             }
         }
+        for overlap in &self.overlaps {
+            let _ = writeln!(text, "overlap: {overlap}");
+        }
         text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }
 }
@@ -149,14 +178,29 @@ impl MemoryMap {
 pub fn map(elf: &[u8], chip: &Chip) -> Result<MemoryMap, LinkError> {
     let elf = Elf::read(elf, chip)?;
     let mut regions = empty_regions(chip);
-    for item in items(&elf) {
+    let items = items(&elf);
+    let overlaps = overlap(&items, chip).into_iter().collect();
+    for item in items {
         // Two views of one memory may share addresses, where a chip has one bus: the first is data's.
         let contains = |region: &&mut RegionMap| item.addr.wrapping_sub(region.addr) < region.len;
         if let Some(region) = regions.iter_mut().find(contains) {
             region.items.push(item);
         }
     }
-    Ok(MemoryMap { chip: chip.display_name.clone(), regions })
+    Ok(MemoryMap { chip: chip.display_name.clone(), regions, overlaps })
+}
+
+/// The first two of the loaded items, which are sorted by address, that share bytes of RAM.
+fn overlap(items: &[Item], chip: &Chip) -> Option<Overlap> {
+    // An item that is not loaded may stand for what another bus takes.
+    let len = |item: &Item| if item.loaded { item.len } else { 0 };
+    let shared = chip.shared_ram(items.iter().map(|item| (Addr(item.addr), len(item))))?;
+    Some(Overlap {
+        first: items.get(shared.first)?.clone(),
+        second: items.get(shared.second)?.clone(),
+        memory: shared.backing,
+        len: shared.len,
+    })
 }
 
 fn empty_regions(chip: &Chip) -> Vec<RegionMap> {

@@ -20,6 +20,12 @@ impl BootBanner {
         self.boot_mode.starts_with("DOWNLOAD")
     }
 
+    /// Whether the chip has woken from deep sleep, which starts the firmware as a reset does.
+    pub fn is_wake(&self) -> bool {
+        // Source: ROM boot log, "DSLEEP"; ESP32 and ESP32-S2 "DEEPSLEEP_RESET".
+        self.reset_reason.contains("SLEEP")
+    }
+
     /// The banner in `line`; noise of a reset may stand before it.
     pub(crate) fn find(line: &str) -> Option<BootBanner> {
         let (_, rest) = line.split_once("rst:0x")?;
@@ -148,6 +154,8 @@ pub struct BootLoop {
     pub reason: String,
     /// The last line before the last reset, often the bootloader's complaint.
     pub last_line: Option<String>,
+    /// The ROM finds no image, so that no firmware can be the cause.
+    pub without_image: bool,
 }
 
 /// Counts resets.
@@ -155,6 +163,8 @@ pub struct BootLoop {
 pub(crate) struct ResetCounter {
     expected: u32,
     limit: u32,
+    /// Resets of a firmware that runs are on purpose.
+    allowed: bool,
     resets: u32,
     bad_headers: u32,
     /// The last line that the ROM did not print itself.
@@ -162,8 +172,8 @@ pub(crate) struct ResetCounter {
 }
 
 impl ResetCounter {
-    pub fn new(expected: u32, limit: u32) -> Self {
-        ResetCounter { expected, limit, resets: 0, bad_headers: 0, complaint: None }
+    pub fn new(expected: u32, limit: u32, allowed: bool) -> Self {
+        ResetCounter { expected, limit, allowed, resets: 0, bad_headers: 0, complaint: None }
     }
 
     /// One more reset will be no surprise.
@@ -173,7 +183,11 @@ impl ResetCounter {
 
     /// Takes the next line, with the banner found in it.
     pub fn line(&mut self, line: &str, banner: Option<&BootBanner>) -> Option<BootLoop> {
-        if banner.is_some() {
+        if let Some(banner) = banner {
+            // A wake from deep sleep is the firmware's own doing.
+            if self.allowed || banner.is_wake() {
+                return None;
+            }
             self.resets = self.resets.saturating_add(1);
         } else if line.starts_with("invalid header: 0x") {
             // The ROM repeats it for as long as flash holds no image; its watchdog resets it
@@ -189,12 +203,13 @@ impl ResetCounter {
         if beyond != self.limit {
             return None;
         }
-        let reason = if self.bad_headers == beyond {
+        let without_image = self.bad_headers == beyond;
+        let reason = if without_image {
             line.trim().to_owned()
         } else {
             banner.map(|b| format!("rst:{:#x} ({})", b.reset_code, b.reset_reason))?
         };
-        Some(BootLoop { resets: beyond, reason, last_line: self.complaint.clone() })
+        Some(BootLoop { resets: beyond, reason, last_line: self.complaint.clone(), without_image })
     }
 }
 
@@ -300,6 +315,25 @@ mod tests {
         assert_eq!(saved_pc("Saved PC:0x4038050c"), Some(0x4038_050c));
         assert_eq!(saved_pc("Saved PC:0x4038050c and more"), None);
         assert_eq!(saved_pc("Saved PC:"), None);
+    }
+
+    #[test]
+    fn wakes_and_allowed_resets_are_no_loop() {
+        let told = |line: &str, allowed| {
+            let mut counter = ResetCounter::new(1, 3, allowed);
+            let mut told = None;
+            for _ in 0..8 {
+                let banner = BootBanner::find(line);
+                told = told.or(counter.line(line, banner.as_ref()));
+            }
+            told.map(|found| (found.resets, found.without_image))
+        };
+        let reset = "rst:0x3 (RTC_SW_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)";
+        assert_eq!(told(reset, false), Some((3, false)));
+        assert_eq!(told(reset, true), None);
+        assert_eq!(told("rst:0x5 (DSLEEP),boot:0xc (SPI_FAST_FLASH_BOOT)", false), None);
+        assert_eq!(told("rst:0x5 (DEEPSLEEP_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)", false), None);
+        assert_eq!(told("invalid header: 0xffffffff", true), Some((3, true)));
     }
 
     #[test]

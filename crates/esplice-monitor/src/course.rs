@@ -34,11 +34,40 @@ pub(crate) struct Course {
     /// The step whose output is looked for, or where looking ahead has ended.
     ahead: usize,
     finder: Option<Finder>,
-    last_byte: Option<u8>,
+    last: Last,
     /// Outputs that must not come.
     rejects: Vec<Finder>,
     panics_allowed: bool,
     resets_allowed: bool,
+}
+
+/// The last bytes: of the stream, and of what is shown of it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    raw: Option<u8>,
+    shown: Option<u8>,
+}
+
+impl Last {
+    /// The byte before what is looked for next.
+    fn before(self, what: &Expectation) -> Option<u8> {
+        if what.is_raw() { self.raw } else { self.shown }
+    }
+}
+
+/// A byte of the stream, and what it adds to what is shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard<'a> {
+    pub raw: u8,
+    pub shown: &'a [u8],
+}
+
+/// A match, and where its last byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Match {
+    pub found: Found,
+    /// None in the stream; in what is shown, how many bytes were added behind that byte.
+    pub after: Option<usize>,
 }
 
 impl Course {
@@ -50,7 +79,7 @@ impl Course {
             since: now,
             ahead: 0,
             finder: None,
-            last_byte: None,
+            last: Last::default(),
             rejects,
             panics_allowed: false,
             resets_allowed: false,
@@ -106,7 +135,7 @@ impl Course {
             Some(Step::Send(_)) => {}
             Some(Step::Reset) => {
                 self.ahead = self.at + 1;
-                self.last_byte = None;
+                self.last = Last::default();
             }
             _ => return,
         }
@@ -118,34 +147,56 @@ impl Course {
 
     /// Takes the next byte; tells `met` the place of each step whose output it completes, and where
     /// that stands.
-    pub fn push(&mut self, byte: u8, now: Moment, met: &mut dyn FnMut(usize, Found)) {
-        loop {
-            let found = self.finder.as_mut().and_then(|finder| finder.push(byte));
-            let Some(found) = found else { break };
-            met(self.ahead, found);
-            self.ahead += 1;
-            self.finder = None;
+    pub fn push(&mut self, heard: Heard<'_>, now: Moment, met: &mut dyn FnMut(usize, Match)) {
+        // What is left of the byte for the next step, when one was met with it.
+        let mut rest = Some(heard.raw);
+        let mut shown = heard.shown.iter();
+        while let Some(finder) = &mut self.finder {
+            let raw = finder.expectation().is_raw();
+            let before = shown.clone();
+            let next = if raw { rest.take() } else { shown.next().copied() };
+            let Some(byte) = next else { break };
+            let found = finder.push(byte);
             // The byte behind a match is the next one's first. That is at least a byte long, so that it
             // can't end before this one.
-            if found.behind == 0 {
-                self.last_byte = Some(byte);
+            if found.is_some_and(|found| found.behind > 0) {
+                (rest, shown) = if raw { (Some(byte), shown) } else { (rest, before) };
+            } else if raw {
+                self.last.raw = Some(byte);
+                if found.is_some() {
+                    shown = [].iter();
+                }
+            } else {
+                self.last.shown = Some(byte);
+                if shown.len() == 0 {
+                    rest = None;
+                }
             }
-            self.look_ahead();
-            self.settle(now);
-            if found.behind == 0 {
-                break;
+            if let Some(found) = found {
+                let behind = shown.len() - found.behind.min(shown.len());
+                met(self.ahead, Match { found, after: (!raw).then_some(behind) });
+                self.ahead += 1;
+                self.finder = None;
+                self.look_ahead();
+                self.settle(now);
             }
         }
-        self.last_byte = Some(byte);
+        self.last.raw = Some(heard.raw);
+        self.last.shown = heard.shown.last().copied().or(self.last.shown);
     }
 
     /// The output that must not come and has, with this byte.
-    pub fn rejected(&mut self, byte: u8) -> Option<(String, Found)> {
+    pub fn rejected(&mut self, heard: Heard<'_>) -> Option<(String, Match)> {
         let mut rejected = None;
         for finder in &mut self.rejects {
-            if let Some(found) = finder.push(byte) {
-                let text = finder.expectation().text().to_owned();
-                rejected = rejected.or(Some((text, found)));
+            let raw = finder.expectation().is_raw();
+            let bytes = if raw { std::slice::from_ref(&heard.raw) } else { heard.shown };
+            for (index, byte) in bytes.iter().enumerate() {
+                if let Some(found) = finder.push(*byte) {
+                    let text = finder.expectation().text().to_owned();
+                    let after = (!raw).then_some(bytes.len() - index - 1);
+                    rejected = rejected.or(Some((text, Match { found, after })));
+                }
             }
         }
         rejected
@@ -164,7 +215,7 @@ impl Course {
                     self.since = over;
                 }
                 Step::Reject(what) => {
-                    self.rejects.push(Finder::new(what.clone(), self.last_byte));
+                    self.rejects.push(Finder::new(what.clone(), self.last.before(what)));
                 }
                 Step::AllowPanic => self.panics_allowed = true,
                 Step::AllowResets => self.resets_allowed = true,
@@ -198,7 +249,7 @@ impl Course {
         loop {
             match self.steps.get(self.ahead) {
                 Some(Step::Expect { what, .. }) => {
-                    self.finder = Some(Finder::new(what.clone(), self.last_byte));
+                    self.finder = Some(Finder::new(what.clone(), self.last.before(what)));
                     return;
                 }
                 Some(Step::Reset) | None => return,

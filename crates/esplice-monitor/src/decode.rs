@@ -3,7 +3,8 @@
 use crate::{
     dump::Dump,
     panic::{AddressKind, CodeAddress, OtherCore, PanicReport},
-    symbols::{SymbolFrame, Symbols},
+    symbols::{Architecture, SymbolFrame, Symbols},
+    trace::{TraceKind, TraceReport},
     unwind::Hints,
 };
 
@@ -31,7 +32,8 @@ pub fn decode(report: &PanicReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame>
     let exact = report.addresses.iter().find(|address| address.kind == AddressKind::Exact);
     let hints =
         Hints { location: report.location.as_ref(), mepc: exact.map(|address| address.addr) };
-    let unwound = symbols.and_then(|symbols| unwound(Dump::find(&report.lines)?, hints, symbols));
+    let unwound =
+        symbols.and_then(|symbols| unwound(Dump::find(&report.bare_lines())?, hints, symbols));
     frames(unwound.as_ref().unwrap_or(&report.addresses), symbols)
 }
 
@@ -41,9 +43,28 @@ pub fn decode_core(
     other: &OtherCore,
     symbols: Option<&Symbols<'_>>,
 ) -> Vec<Frame> {
-    let dump = || Dump::of_core(&report.lines, other.core);
+    let dump = || Dump::of_core(&report.bare_lines(), other.core);
     let unwound = symbols.and_then(|symbols| unwound(dump()?, Hints::default(), symbols));
     frames(unwound.as_ref().unwrap_or(&other.addresses), symbols)
+}
+
+/// The frames of a report outside of a panic, in the same way. Of numbers in any line those alone
+/// that are addresses of code.
+pub fn decode_trace(report: &TraceReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
+    let mut addresses = report.addresses.clone();
+    if report.kind == TraceKind::Line {
+        addresses.retain(|address| symbols.is_some_and(|s| s.contains(address.addr.into())));
+    }
+    let is_riscv = |symbols: &Symbols<'_>| symbols.architecture() == Architecture::RiscV;
+    if report.is_pairs && symbols.is_some_and(is_riscv) {
+        // As `PanicReport`'s pairs, but no register tells where the program stood.
+        for (index, address) in addresses.iter_mut().enumerate() {
+            address.kind = if index == 0 { AddressKind::Exact } else { AddressKind::Return };
+        }
+    }
+    let dump = || Dump::find(&report.lines);
+    let unwound = symbols.and_then(|symbols| unwound(dump()?, Hints::default(), symbols));
+    frames(unwound.as_ref().unwrap_or(&addresses), symbols)
 }
 
 /// What `symbols` knows of `addresses`, the innermost function first.
@@ -94,7 +115,8 @@ fn folded(addresses: &[CodeAddress]) -> Vec<(u32, CodeAddress)> {
 mod tests {
     use super::*;
     use crate::{
-        panic::{BacktraceEnd, PanicCollector},
+        panic::BacktraceEnd,
+        panic_collect::PanicCollector,
         unwind::{
             UnwindTables,
             tests::{FUNCTIONS, debug_frame},

@@ -58,7 +58,7 @@ impl Dump {
     /// The dump of another core than the first.
     pub fn of_core(lines: &[String], core: u32) -> Option<Dump> {
         let heads = lines.iter().enumerate().filter_map(|(at, line)| {
-            crate::panic::dumped_core(line.trim()).map(|found| (at, found))
+            crate::panic_collect::dumped_core(line.trim()).map(|found| (at, found))
         });
         let (at, _) = heads.skip(1).find(|(_, found)| *found == core)?;
         Dump::find(lines.get(at..)?)

@@ -46,12 +46,17 @@ impl ExpectError {
     }
 }
 
-/// What is waited for in a board's raw output, wherever its pieces are cut: bytes, or what a regular
+/// What is waited for in a board's output, wherever its pieces are cut: bytes, or what a regular
 /// expression describes.
+///
+/// It is looked for in the text that is shown, without escape sequences such as those of colours. What
+/// asks for bytes that are never shown, such as an escape, is looked for in the raw bytes, and so is
+/// all else after [`Expectation::in_raw_bytes`].
 #[derive(Debug, Clone)]
 pub struct Expectation {
     text: String,
     pattern: Pattern,
+    raw: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -68,7 +73,7 @@ enum Pattern {
 
 impl PartialEq for Expectation {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text && self.bytes() == other.bytes()
+        self.text == other.text && self.bytes() == other.bytes() && self.raw == other.raw
     }
 }
 
@@ -87,7 +92,8 @@ impl Expectation {
                 return Err(EscapeError::Empty.into());
             }
             let pattern = Pattern::Regex(Arc::new(StreamRegex::new(regex)?));
-            return Ok(Expectation { text: text.to_owned(), pattern });
+            let raw = asks_for_hidden_bytes(regex);
+            return Ok(Expectation { text: text.to_owned(), pattern, raw });
         }
         Ok(Self::plain(text)?)
     }
@@ -100,6 +106,16 @@ impl Expectation {
     /// From bytes as they are.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EscapeError> {
         Self::new(bytes.escape_ascii().to_string(), bytes.to_vec())
+    }
+
+    /// The same, looked for in the raw bytes.
+    pub fn in_raw_bytes(self) -> Expectation {
+        Expectation { raw: true, ..self }
+    }
+
+    /// Whether it is looked for in the raw bytes.
+    pub fn is_raw(&self) -> bool {
+        self.raw
     }
 
     /// As the user wrote it.
@@ -128,8 +144,37 @@ impl Expectation {
             matched += usize::from(bytes[at] == bytes[matched]);
             border[at] = matched;
         }
-        Ok(Expectation { text, pattern: Pattern::Bytes { bytes, border } })
+        let raw = std::str::from_utf8(&bytes).map_or(true, |text| text.chars().any(is_hidden));
+        Ok(Expectation { text, pattern: Pattern::Bytes { bytes, border }, raw })
     }
+}
+
+/// Whether `char` is never shown as it is.
+fn is_hidden(char: char) -> bool {
+    char.is_control() && !matches!(char, '\t' | '\r' | '\n')
+}
+
+/// Whether a regular expression names bytes that are never shown, such as `\x1b`.
+fn asks_for_hidden_bytes(regex: &str) -> bool {
+    let mut rest = regex;
+    while let Some(at) = rest.find('\\') {
+        let mut chars = rest.get(at + 1..).unwrap_or_default().chars();
+        match chars.next() {
+            Some('a' | 'f' | 'v') => return true,
+            Some('x' | 'u' | 'U') => {
+                let digits = chars.as_str().trim_start_matches('{');
+                let end = digits.find(|char: char| !char.is_ascii_hexdigit());
+                let digits = digits.get(..end.unwrap_or(digits.len()).min(2)).unwrap_or_default();
+                let byte = u8::from_str_radix(digits, 16).unwrap_or(0);
+                if !byte.is_ascii() || is_hidden(char::from(byte)) {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+        rest = chars.as_str();
+    }
+    regex.contains("[:cntrl:]") || regex.chars().any(is_hidden)
 }
 
 /// How far a stream has come with one expectation.
@@ -212,6 +257,18 @@ mod tests {
         assert_eq!(bytes("/"), Some(b"/".to_vec()));
         assert_eq!(bytes(r"\x2ftmp/"), Some(b"/tmp/".to_vec()));
         assert_eq!(bytes("/tmp/"), None);
+    }
+
+    #[test]
+    fn what_is_never_shown_is_looked_for_in_raw_bytes() {
+        let is_raw = |text: &str| Expectation::parse(text).unwrap().is_raw();
+        for text in [r"a\e[31m", r"\x00", r"\xff", r"\x08", r"/\x1b\[/", r"/\x{1b}/", r"/a\xff/"] {
+            assert!(is_raw(text), "{text}");
+        }
+        for text in [r"a\r\n\tb", "f\u{fc}r", r"\x41", r"/\x41+/", r"/\d+\\x/", r"/[^a]b/"] {
+            assert!(!is_raw(text), "{text}");
+        }
+        assert!(Expectation::parse("a").unwrap().in_raw_bytes().is_raw());
     }
 
     #[test]

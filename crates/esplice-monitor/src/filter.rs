@@ -49,11 +49,15 @@ impl Level {
 ///
 /// A rule is a level, which is for all modules without one of their own, or `MODULE=LEVEL`; the level
 /// `off` shows nothing. A module's rule is for the modules within it too (`wifi` for `wifi::scan`).
-/// ESP-IDF's `*:W wifi:D` means the same.
+///
+/// ESP-IDF's `*:W wifi:D` means the same. As there, a module alone (`wifi`) is shown at all levels,
+/// and with it or with a rule such as `wifi:D` lines that no rule is for are hidden; so does `*:N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     /// For modules without a rule; `None` is `off`.
     others: Option<Level>,
+    /// Whether lines that tell no level are shown.
+    plain: bool,
     modules: Vec<(String, Option<Level>)>,
 }
 
@@ -64,6 +68,9 @@ pub enum FilterError {
     /// No level is called so.
     #[error("{0:?} is no level")]
     Level(String),
+    /// A word that is no level, and no module that a log could have.
+    #[error("{0:?} is neither a level nor a module")]
+    Rule(String),
     /// There is no rule in it.
     #[error("the filter is empty")]
     Empty,
@@ -73,7 +80,8 @@ impl FilterError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(
-            "write it as warn,wifi=debug: levels are off, error, warn, info, debug and trace"
+            "write it as warn,wifi=debug: levels are off, error, warn, info, debug and trace; \
+             a module alone shows no other"
                 .into(),
         )
     }
@@ -83,7 +91,8 @@ impl FromStr for Filter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Filter, FilterError> {
-        let mut filter = Filter { others: Some(Level::Trace), modules: vec![] };
+        let mut filter = Filter { others: Some(Level::Trace), plain: true, modules: vec![] };
+        let (mut alone, mut says_others) = (false, false);
         let mut rules = text.split([',', ' ']).filter(|rule| !rule.is_empty()).peekable();
         if rules.peek().is_none() {
             return Err(FilterError::Empty);
@@ -93,26 +102,43 @@ impl FromStr for Filter {
             let parts = rule
                 .split_once('=')
                 .or_else(|| rule.rsplit_once(':').filter(|(module, _)| !module.ends_with(':')));
-            let (module, word) = parts.unwrap_or(("*", rule));
-            let level = if word.eq_ignore_ascii_case("off") {
-                None
-            } else {
-                Some(Level::parse(word).ok_or_else(|| FilterError::Level(word.to_owned()))?)
+            // ESP-IDF's letter for nothing hides lines without a level, too; the word does not.
+            let is_none = |word: &str| word.eq_ignore_ascii_case("n");
+            // In ESP-IDF's form of a rule what no rule is for is hidden.
+            alone |= parts.is_some_and(|(_, word)| word.len() == 1 && !rule.contains('='));
+            let (module, level) = match parts {
+                Some((module, word)) => (module, of_word(word)?),
+                None => match of_word(rule) {
+                    Ok(level) => ("*", level),
+                    Err(_) if is_module(rule) => {
+                        alone = true;
+                        (rule, Some(Level::Trace))
+                    }
+                    Err(_) => return Err(FilterError::Rule(rule.to_owned())),
+                },
             };
             match module {
-                "" | "*" => filter.others = level,
+                "" | "*" => {
+                    filter.others = level;
+                    filter.plain = !is_none(parts.map_or(rule, |(_, word)| word));
+                    says_others = true;
+                }
                 module => filter.modules.push((module.to_owned(), level)),
             }
+        }
+        if alone && !says_others {
+            filter.others = None;
+            filter.plain = false;
         }
         Ok(filter)
     }
 }
 
 impl Filter {
-    /// Whether `line`, without escape sequences, is shown. A line that tells no level always is: it
-    /// may be a panic's.
+    /// Whether `line`, without escape sequences, is shown. A line that tells no level is, as it may
+    /// be a panic's, unless the filter hides all but some modules.
     pub fn shows(&self, line: &str) -> bool {
-        let Some(LogLine { level, module }) = LogLine::parse(line) else { return true };
+        let Some(LogLine { level, module }) = LogLine::parse(line) else { return self.plain };
         let most = module.and_then(|module| self.rule(module)).unwrap_or(self.others);
         most.is_some_and(|most| level <= most)
     }
@@ -128,6 +154,24 @@ impl Filter {
     }
 }
 
+/// The level that `word` names; none for one that shows nothing.
+fn of_word(word: &str) -> Result<Option<Level>, FilterError> {
+    if word.eq_ignore_ascii_case("off") || word.eq_ignore_ascii_case("n") {
+        return Ok(None);
+    }
+    // ESP-IDF has `*` for all levels.
+    if word == "*" {
+        return Ok(Some(Level::Trace));
+    }
+    Level::parse(word).map(Some).ok_or_else(|| FilterError::Level(word.to_owned()))
+}
+
+/// Whether `word` could be a module's name or a tag.
+fn is_module(word: &str) -> bool {
+    let fits = |char: char| char.is_alphanumeric() || matches!(char, '_' | ':' | '-' | '.');
+    !word.is_empty() && word.chars().all(fits)
+}
+
 /// What a line of a log tells of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLine<'a> {
@@ -140,7 +184,7 @@ pub struct LogLine<'a> {
 impl<'a> LogLine<'a> {
     /// Reads the beginning of a line, without escape sequences; none where it is no log's.
     ///
-    /// Known are ESP-IDF (`I (123) wifi: text`), esp-println (`INFO - text`, `INFO (123) - text`) and
+    /// Known are ESP-IDF (`I (123) wifi: text`, without a time `I wifi: text`), esp-println (`INFO - text`, `INFO (123) - text`) and
     /// the usual forms of Rust's loggers (`[INFO  wifi::scan] text`, `[WARN] text`, `0.001 INFO text`,
     /// `INFO wifi: text`), among them defmt's.
     pub fn parse(line: &'a str) -> Option<LogLine<'a>> {
@@ -150,15 +194,20 @@ impl<'a> LogLine<'a> {
 }
 
 /// Source: ESP-IDF, components/log/include/esp_log_format.h: letter, time in brackets, tag, colon.
+/// The time is in milliseconds or the system's, with a date, and may be left out.
 fn esp_idf(line: &str) -> Option<LogLine<'_>> {
-    let (letter, rest) = line.split_once(" (")?;
+    let (letter, rest) = line.split_once(' ')?;
     let level = matches!(letter, "E" | "W" | "I" | "D" | "V").then(|| Level::parse(letter))??;
-    let (time, rest) = rest.split_once(") ")?;
-    if !time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.')) {
-        return None;
-    }
-    let (tag, _) = rest.split_once(": ").or_else(|| Some((rest.strip_suffix(':')?, "")))?;
-    Some(LogLine { level, module: Some(tag) })
+    let is_time = |byte: u8| {
+        byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b',' | b'-' | b'/' | b' ' | b'T')
+    };
+    let timed = rest.strip_prefix('(').and_then(|rest| rest.split_once(") "));
+    let timed = timed.filter(|(time, _)| !time.is_empty() && time.bytes().all(is_time));
+    let text = timed.map_or(rest, |(_, text)| text);
+    let (tag, _) = text.split_once(": ").or_else(|| Some((text.strip_suffix(':')?, "")))?;
+    // Without a time nothing but the tag makes it a log's line, and a tag is a word.
+    let is_word = |tag: &str| !tag.starts_with('(') && !tag.contains(' ') && !tag.is_empty();
+    (timed.is_some() || is_word(tag)).then_some(LogLine { level, module: Some(tag) })
 }
 
 /// A line with the level's word in capitals: alone, in brackets, or behind a time.
@@ -240,6 +289,10 @@ mod tests {
         check("0.001234 TRACE text", Some((Level::Trace, None)));
         check("12:00:01 WARN app::net: text", Some((Level::Warn, Some("app::net"))));
         check("DEBUG: text", Some((Level::Debug, None)));
+        check("W wifi: weak", Some((Level::Warn, Some("wifi"))));
+        check("E boot.esp32:", Some((Level::Error, Some("boot.esp32"))));
+        check("E (24-06-19 10:12:51.035) b: date", Some((Level::Error, Some("b"))));
+        check("W (12:00:01.123) b: clock", Some((Level::Warn, Some("b"))));
     }
 
     #[test]
@@ -249,6 +302,9 @@ mod tests {
             "Hello",
             "I (abc) x: y",
             "I am (12) x: y",
+            "I think so: yes",
+            "I () x: y",
+            "I : x",
             "X (12) x: y",
             "INFORMATION - x",
             "[boot] x",
@@ -288,6 +344,31 @@ mod tests {
         shown("main=error,wif=off", &lines(false, true, true));
         shown("off", &[("E (1) main: x", false), ("Hello", true)]);
         shown("Info", &[("INFO - x", true), ("DEBUG - x", false)]);
+        shown("warn", &[("I wifi: no time", false), ("W wifi: no time", true)]);
+    }
+
+    #[test]
+    fn rules_of_esp_idf_choose() {
+        let lines = |wifi: bool, scan: bool, main: bool, error: bool, plain: bool| {
+            [
+                ("V (1) wifi: x", wifi),
+                ("I wifi: x", wifi),
+                ("D (1) scan: x", scan),
+                ("I (1) main: x", main),
+                ("E (1) main: x", error),
+                ("Hello", plain),
+            ]
+        };
+        shown("*:N", &lines(false, false, false, false, false));
+        shown("*:n wifi:V", &lines(true, false, false, false, false));
+        shown("wifi", &lines(true, false, false, false, false));
+        shown("wifi scan:W", &lines(true, false, false, false, false));
+        shown("wifi,scan", &lines(true, true, false, false, false));
+        shown("wifi *:E", &lines(true, false, false, true, true));
+        shown("*:V wifi:N", &lines(false, true, true, true, true));
+        shown("*:* wifi:*", &lines(true, true, true, true, true));
+        shown("wifi:V", &lines(true, false, false, false, false));
+        shown("wifi=V", &lines(true, true, true, true, true));
     }
 
     #[test]
@@ -295,9 +376,9 @@ mod tests {
         for (filter, message) in [
             ("", "the filter is empty"),
             (" ,", "the filter is empty"),
-            ("loud", "\"loud\" is no level"),
+            ("lo!ud", "\"lo!ud\" is neither a level nor a module"),
+            ("wifi=loud", "\"loud\" is no level"),
             ("wifi=", "\"\" is no level"),
-            ("a::b", "\"a::b\" is no level"),
         ] {
             let error = filter.parse::<Filter>().unwrap_err();
             assert_eq!(error.to_string(), message);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sanitise::sanitise;
+use crate::sanitise::{Backspace, Sanitiser, sanitise};
 
 /// A line longer than this is cut, so that a stream without line ends stays bounded.
 const MAX_LINE: usize = 4096;
@@ -64,9 +64,11 @@ impl Lines {
     fn take(&mut self) -> Line {
         let bytes = std::mem::take(&mut self.partial);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
-        let control = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | 0x1b);
+        let control =
+            |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | 0x08 | 0x1b);
         let is_text = std::str::from_utf8(bytes).is_ok() && !bytes.iter().any(control);
-        let text = sanitise(bytes);
+        let mut sanitiser = Sanitiser::new(Backspace::Dropped);
+        let text = sanitiser.push(bytes) + &sanitiser.finish();
         if !text.trim().is_empty() {
             self.remember(text.clone());
         }

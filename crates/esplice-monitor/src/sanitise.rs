@@ -15,6 +15,20 @@ pub fn sanitise(bytes: &[u8]) -> String {
     text
 }
 
+/// What becomes of a backspace.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backspace {
+    /// It becomes a picture, as other control characters do.
+    #[default]
+    Pictured,
+    /// It is passed on within a line, so that a terminal moves back; never further than the line's
+    /// own text.
+    Passed,
+    /// It is left out.
+    Dropped,
+}
+
 /// A filter for a stream, wherever its pieces are cut.
 ///
 /// Escape sequences and control strings (ECMA-48 5.4, 5.6) vanish, in their 7-bit and UTF-8 forms.
@@ -26,6 +40,9 @@ pub struct Sanitiser {
     state: State,
     /// The first bytes of an unfinished UTF-8 character, three at most.
     partial: Vec<u8>,
+    backspace: Backspace,
+    /// Characters between the line's beginning and the place a terminal is at.
+    column: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +60,19 @@ enum State {
 }
 
 impl Sanitiser {
+    /// Makes a filter that does this with backspaces.
+    pub fn new(backspace: Backspace) -> Sanitiser {
+        Sanitiser { backspace, ..Sanitiser::default() }
+    }
+
+    /// Whether `byte` is shown as it is: a printable character of ASCII or a line's end, in text.
+    pub(crate) fn passes(&self, byte: u8) -> bool {
+        let is_plain = matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t');
+        // The column counts only where backspaces are passed on.
+        let counts = self.backspace == Backspace::Passed;
+        is_plain && !counts && self.state == State::Text && self.partial.is_empty()
+    }
+
     /// The next piece of the stream. A character cut at its end comes with the next piece.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         let mut text = String::with_capacity(bytes.len());
@@ -124,7 +154,19 @@ impl Sanitiser {
 
     fn text(&mut self, char: char, text: &mut String) {
         self.state = State::Text;
+        self.column = match char {
+            '\r' | '\n' => 0,
+            '\x08' | '\x1b' => self.column,
+            _ => self.column.saturating_add(1),
+        };
         match char {
+            '\x08' if self.backspace == Backspace::Dropped => {}
+            '\x08' if self.backspace == Backspace::Passed => {
+                if let Some(column) = self.column.checked_sub(1) {
+                    self.column = column;
+                    text.push(char);
+                }
+            }
             '\x1b' => self.state = State::Escape,
             // C1 controls that begin a sequence or a string, ECMA-48 5.3.
             '\u{9b}' => self.state = State::Sequence(0),
@@ -195,6 +237,15 @@ mod tests {
             "a\u{202e}b\u{2067}c\u{200e}d\u{2028}".as_bytes(),
             "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}",
         );
+    }
+
+    #[test]
+    fn backspaces_move_back_within_a_line() {
+        let shown = |backspace, bytes: &[u8]| Sanitiser::new(backspace).push(bytes);
+        assert_eq!(shown(Backspace::Passed, b"ab\x08\x08\x08c"), "ab\x08\x08c");
+        assert_eq!(shown(Backspace::Passed, b"ab\r\n\x08> l\x08 \x08"), "ab\r\n> l\x08 \x08");
+        assert_eq!(shown(Backspace::Passed, b"\x1b[31m\x08a\x08"), "a\x08");
+        assert_eq!(shown(Backspace::Dropped, b"ab\x08\x08\x08c"), "abc");
     }
 
     proptest! {

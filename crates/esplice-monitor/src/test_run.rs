@@ -4,12 +4,14 @@
 //! may print it too; everything else is what the firmware says besides:
 //!
 //! ```text
-//! esplice-test: begin 3
+//! esplice-test: begin 4
+//! esplice-test: test adds
 //! esplice-test: run adds
 //! esplice-test: ok adds
 //! esplice-test: run divides
 //! esplice-test: failed divides: left is 1, right is 2
 //! esplice-test: ignored overflows: needs a sensor
+//! esplice-test: should-panic unwraps: on a `None` value
 //! esplice-test: done
 //! ```
 
@@ -57,8 +59,40 @@ pub struct TestCase {
     pub output: Vec<String>,
 }
 
+/// Which tests count, of those that the board runs. The board runs all of them, as nothing is sent to
+/// it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TestSelection {
+    /// Parts of names, of which a test has to have one; all tests where there are none.
+    pub filters: Vec<String>,
+    /// Parts of names, of which a test may have none.
+    pub skip: Vec<String>,
+    /// The filters are whole names.
+    pub exact: bool,
+    /// Names are wanted, and no results.
+    pub list: bool,
+}
+
+impl TestSelection {
+    /// Whether it is all tests, for their results.
+    pub fn is_all(&self) -> bool {
+        self.filters.is_empty() && self.skip.is_empty() && !self.list
+    }
+
+    /// Whether the test called `name` counts.
+    pub fn takes(&self, name: &str) -> bool {
+        let fits = |filter: &String| match self.exact {
+            true => name == filter,
+            false => name.contains(filter.as_str()),
+        };
+        let wanted = self.filters.is_empty() || self.filters.iter().any(fits);
+        wanted && !self.skip.iter().any(fits)
+    }
+}
+
 /// What a board told of its tests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct TestReport {
     /// The tests in the order of their results.
     pub cases: Vec<TestCase>,
@@ -68,8 +102,16 @@ pub struct TestReport {
     pub failed: usize,
     /// Tests that were not run.
     pub ignored: usize,
+    /// Tests that were told of and do not count by the selection.
+    pub filtered: usize,
     /// How many the firmware had announced.
     pub announced: Option<usize>,
+    /// The names of all tests that are known, in the order told.
+    pub names: Vec<String>,
+    /// How many of them count, once all that were announced are named.
+    pub selected: Option<usize>,
+    /// The test that a panic, a reset or the end of time has ended.
+    pub ended_in: Option<String>,
     /// The firmware's own exit code, if it gave one.
     pub exit: Option<u32>,
     /// From the first line of the convention to the last.
@@ -77,10 +119,19 @@ pub struct TestReport {
 }
 
 impl TestReport {
-    /// Tests that were announced and of which nothing was told.
+    /// Tests that were announced, count, and of which nothing was told.
     pub fn untold(&self) -> usize {
         let told = self.passed + self.failed + self.ignored;
-        self.announced.unwrap_or(0).saturating_sub(told)
+        match self.selected {
+            Some(selected) => selected.saturating_sub(told),
+            None => self.announced.unwrap_or(0).saturating_sub(told + self.filtered),
+        }
+    }
+
+    /// Tests that do not count by the selection, as far as is known.
+    pub fn filtered_out(&self) -> usize {
+        let named = self.selected.map(|selected| self.names.len().saturating_sub(selected));
+        named.unwrap_or(self.filtered)
     }
 
     /// Whether all is well: nothing failed, nothing is missing, and no other exit code than 0.
@@ -93,7 +144,7 @@ impl TestReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TestEvent<'a> {
-    /// Tests begin.
+    /// Tests begin. It comes again once it is known how many of them count.
     Begin {
         /// How many, if the firmware says so.
         count: Option<usize>,
@@ -116,7 +167,11 @@ pub enum TestEvent<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told<'a> {
     Begin(Option<usize>),
+    /// A test's name alone.
+    Test(&'a str),
     Run(&'a str),
+    /// A test begins that is to panic, with this in the panic's message.
+    ShouldPanic(&'a str, &'a str),
     /// The name may be empty: that of the running test.
     Ok(&'a str),
     Failed(&'a str, &'a str),
@@ -146,8 +201,13 @@ fn told(line: &str) -> Option<Told<'_>> {
             Ok(count) => Told::Begin(Some(count)),
             Err(_) => return unknown(line),
         },
-        ("run", "") => return unknown(line),
+        ("run" | "test" | "should-panic", "") => return unknown(line),
         ("run", name) => Told::Run(name),
+        ("test", name) => Told::Test(name),
+        ("should-panic", rest) => {
+            let (name, text) = rest.split_once(": ").unwrap_or((rest, ""));
+            Told::ShouldPanic(name.trim_end_matches(':'), text.trim())
+        }
         ("ok", name) => Told::Ok(name),
         ("failed" | "failed:", _) | ("ignored" | "ignored:", _) => {
             let (name, reason) = if word.ends_with(':') {
@@ -178,6 +238,7 @@ fn unknown(line: &str) -> Option<Told<'_>> {
 /// Follows the tests of a board.
 #[derive(Debug, Default)]
 pub(crate) struct TestRun {
+    selection: TestSelection,
     report: TestReport,
     running: Option<Running>,
     /// When the first line of the convention came.
@@ -191,9 +252,17 @@ struct Running {
     name: String,
     since: Moment,
     output: Vec<String>,
+    /// It counts by the selection.
+    counts: bool,
+    /// What its panic has to say, where it is to panic.
+    should_panic: Option<String>,
 }
 
 impl TestRun {
+    pub fn new(selection: TestSelection) -> TestRun {
+        TestRun { selection, ..TestRun::default() }
+    }
+
     /// Whether the board has told of tests.
     pub fn has_begun(&self) -> bool {
         self.began.is_some()
@@ -212,6 +281,11 @@ impl TestRun {
     /// What has been told so far.
     pub fn report(&self) -> &TestReport {
         &self.report
+    }
+
+    /// Whether all that was announced has been told of.
+    pub fn is_complete(&self) -> bool {
+        self.running.is_none() && self.report.announced.is_some() && self.report.untold() == 0
     }
 
     /// Takes the next line. True if it was the last of the tests.
@@ -238,13 +312,27 @@ impl TestRun {
                 self.was_reset(now, events);
                 let sum = self.report.announced.unwrap_or(0).saturating_add(count.unwrap_or(0));
                 self.report.announced = count.map(|_| sum).or(self.report.announced);
+                // How many of them count is known with their names.
+                let count = count.filter(|_| self.selection.is_all());
                 events(TestEvent::Begin { count });
             }
-            Told::Run(name) => {
-                self.abandon("it did not say how it ended", now, events);
-                self.running = Some(Running { name: name.to_owned(), since: now, output: vec![] });
-                events(TestEvent::Run { name });
+            Told::Test(name) => {
+                self.name(name);
+                let all = self.report.announced.is_some_and(|n| self.report.names.len() >= n);
+                if all && !self.selection.is_all() && self.report.selected.is_none() {
+                    // Of a list no result counts.
+                    let counts =
+                        |name: &&String| !self.selection.list && self.selection.takes(name);
+                    let selected = self.report.names.iter().filter(counts).count();
+                    self.report.selected = Some(selected);
+                    if self.selection.list || selected == 0 {
+                        return true;
+                    }
+                    events(TestEvent::Begin { count: Some(selected) });
+                }
             }
+            Told::Run(name) => self.runs(name, None, now, events),
+            Told::ShouldPanic(name, text) => self.runs(name, Some(text), now, events),
             Told::Ok(name) => self.ended(name, TestResult::Passed, now, events),
             Told::Failed(name, reason) => {
                 let result = TestResult::Failed { reason: reason.to_owned() };
@@ -265,19 +353,83 @@ impl TestRun {
             }
             Told::Unknown(_) => {}
         }
-        false
+        // Those that count have all ended: the others are not waited for.
+        self.report.selected.is_some() && self.is_complete()
+    }
+
+    /// Keeps a test's name.
+    fn name(&mut self, name: &str) {
+        let names = &mut self.report.names;
+        if names.len() < MOST_CASES && !names.iter().rev().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+
+    fn runs(
+        &mut self,
+        name: &str,
+        should_panic: Option<&str>,
+        now: Moment,
+        events: &mut dyn FnMut(TestEvent<'_>),
+    ) {
+        self.abandon("it did not say how it ended", now, events);
+        self.name(name);
+        let counts = self.selection.takes(name) && !self.selection.list;
+        self.running = Some(Running {
+            name: name.to_owned(),
+            since: now,
+            output: vec![],
+            counts,
+            should_panic: should_panic.map(str::to_owned),
+        });
+        if counts {
+            events(TestEvent::Run { name });
+        }
+    }
+
+    /// The board has panicked. True if the test that runs was to, and has ended by it.
+    pub fn panicked(
+        &mut self,
+        message: &str,
+        now: Moment,
+        events: &mut dyn FnMut(TestEvent<'_>),
+    ) -> bool {
+        let running = self.running.as_ref();
+        let Some(text) = running.and_then(|running| running.should_panic.clone()) else {
+            return false;
+        };
+        self.last = Some(now);
+        let result = if message.contains(&text) {
+            TestResult::Passed
+        } else {
+            let reason = format!("it panicked with {message:?}, and was to with {text:?}");
+            TestResult::Failed { reason }
+        };
+        // The panic is what was wanted, and no lack of it.
+        if let Some(running) = &mut self.running {
+            running.should_panic = None;
+        }
+        self.ended("", result, now, events);
+        true
     }
 
     /// The board was reset. True if that ends the tests: one ran.
     pub fn was_reset(&mut self, now: Moment, events: &mut dyn FnMut(TestEvent<'_>)) -> bool {
         let ran = self.running.is_some();
-        self.abandon("the board was reset while it ran", now, events);
+        self.interrupt("the board was reset while it ran", now, events);
         ran
+    }
+
+    /// Something outside of the test that runs has ended it, and the tests with it.
+    pub fn interrupt(&mut self, reason: &str, now: Moment, events: &mut dyn FnMut(TestEvent<'_>)) {
+        self.report.ended_in = self.running.as_ref().map(|running| running.name.clone());
+        self.abandon(reason, now, events);
     }
 
     /// The test that runs has failed, for a reason that the firmware could not tell.
     pub fn abandon(&mut self, reason: &str, now: Moment, events: &mut dyn FnMut(TestEvent<'_>)) {
-        if self.running.is_some() {
+        if let Some(running) = &mut self.running {
+            running.should_panic = None;
             let result = TestResult::Failed { reason: reason.to_owned() };
             self.ended("", result, now, events);
         }
@@ -291,6 +443,22 @@ impl TestRun {
         events: &mut dyn FnMut(TestEvent<'_>),
     ) {
         let running = self.running.take_if(|running| name.is_empty() || running.name == name);
+        let counts = running.as_ref().map_or_else(
+            || self.selection.takes(name) && !self.selection.list,
+            |running| running.counts,
+        );
+        self.name(running.as_ref().map_or(name, |running| running.name.as_str()));
+        if !counts {
+            self.report.filtered += 1;
+            return;
+        }
+        let was_to_panic = running.as_ref().is_some_and(|running| running.should_panic.is_some());
+        let result = match result {
+            TestResult::Passed if was_to_panic => {
+                TestResult::Failed { reason: "it was to panic and did not".into() }
+            }
+            result => result,
+        };
         let failed = matches!(result, TestResult::Failed { .. });
         let (name, time, output) = match running {
             Some(running) => {
@@ -399,12 +567,118 @@ mod tests {
         assert!(over && report.is_success());
     }
 
+    fn run_selected(selection: TestSelection, lines: &[&str]) -> (Vec<String>, TestReport, usize) {
+        let mut run = TestRun::new(selection);
+        let mut told = vec![];
+        let over = lines.iter().position(|line| {
+            let mut tell = |event: TestEvent<'_>| match event {
+                TestEvent::Ended(case) => told.push(case.name.clone()),
+                TestEvent::Begin { count } => told.push(format!("{count:?}")),
+                _ => {}
+            };
+            match line.strip_prefix("PANIC ") {
+                Some(message) => {
+                    run.panicked(message, Moment::START, &mut tell);
+                    false
+                }
+                None => run.line(line, Moment::START, &mut tell),
+            }
+        });
+        (told, run.report().clone(), over.unwrap_or(lines.len()))
+    }
+
+    const NAMED: &[&str] = &[
+        "esplice-test: begin 3",
+        "esplice-test: test adds",
+        "esplice-test: test mod::adds",
+        "esplice-test: test sleeps",
+        "esplice-test: run adds",
+        "esplice-test: ok adds",
+        "esplice-test: run mod::adds",
+        "esplice-test: failed mod::adds: no",
+        "esplice-test: run sleeps",
+        "esplice-test: ok sleeps",
+        "esplice-test: done",
+    ];
+
+    #[test]
+    fn selected_tests_count_and_the_others_do_not() {
+        let of = |filters: &[&str], skip: &[&str], exact| TestSelection {
+            filters: filters.iter().map(|text| (*text).to_owned()).collect(),
+            skip: skip.iter().map(|text| (*text).to_owned()).collect(),
+            exact,
+            list: false,
+        };
+        let (told, report, over) = run_selected(of(&["adds"], &[], true), NAMED);
+        assert_eq!(told, ["None", "Some(1)", "adds"]);
+        assert_eq!((over, report.filtered_out(), report.is_success()), (5, 2, true));
+        let (told, report, over) = run_selected(of(&["adds"], &[], false), NAMED);
+        assert_eq!(told, ["None", "Some(2)", "adds", "mod::adds"]);
+        assert_eq!((over, report.filtered_out(), report.is_success()), (7, 1, false));
+        let (_, report, over) = run_selected(of(&[], &["mod"], false), NAMED);
+        assert_eq!((over, report.passed, report.filtered_out()), (9, 2, 1));
+        let (_, report, over) = run_selected(of(&["none such"], &[], false), NAMED);
+        assert_eq!((over, report.filtered_out(), report.is_success()), (3, 3, true));
+        // Without the names all are waited for.
+        let unnamed: Vec<&str> =
+            NAMED.iter().copied().filter(|line| !line.contains(": test ")).collect();
+        let (_, report, over) = run_selected(of(&["adds"], &[], true), &unnamed);
+        assert_eq!((over, report.passed, report.filtered_out()), (7, 1, 2));
+        assert_eq!((report.untold(), report.is_success()), (0, true));
+    }
+
+    #[test]
+    fn names_are_listed_and_end_the_list() {
+        let list = TestSelection { list: true, ..TestSelection::default() };
+        let (_, report, over) = run_selected(list.clone(), NAMED);
+        assert_eq!((over, report.names.len(), report.is_success()), (3, 3, true));
+        let (_, report, over) = run_selected(list, &NAMED[4..]);
+        assert_eq!((over, report.names.len(), report.failed), (6, 3, 0));
+    }
+
+    #[test]
+    fn tests_that_are_to_panic_pass_by_it() {
+        let all = TestSelection::default;
+        let (_, report, _) = run_selected(
+            all(),
+            &[
+                "esplice-test: begin 3",
+                "esplice-test: should-panic a",
+                "PANIC anything",
+                "esplice-test: should-panic b: bounds",
+                "PANIC index out of bounds",
+                "esplice-test: should-panic c: bounds",
+                "PANIC no",
+            ],
+        );
+        assert_eq!(
+            summary(&report),
+            ["a ok", "b ok", "c failed: it panicked with \"no\", and was to with \"bounds\""]
+        );
+        let lines = ["esplice-test: should-panic a", "esplice-test: ok a"];
+        let (_, report, _) = run_selected(all(), &lines);
+        assert_eq!(summary(&report), ["a failed: it was to panic and did not"]);
+        let lines = ["esplice-test: should-panic a", "esplice-test: failed: no", "PANIC late"];
+        let (_, report, _) = run_selected(all(), &lines);
+        assert_eq!(summary(&report), ["a failed: no"]);
+    }
+
     #[test]
     fn foreign_and_unknown_lines() {
         for line in ["", "esplice-test", "my-esplice-test: ok a", "(esplice-test: ok a)"] {
             assert!(!is_test_line(line), "{line}");
         }
-        for line in ["okay a", "run", "begin x", "done now", "exit -1", "ignored", "ignored: a"] {
+        for line in [
+            "okay a",
+            "run",
+            "test",
+            "should-panic",
+            "begin x",
+            "done now",
+            "exit -1",
+            "ignored",
+            "ignored: a",
+        ] {
             let (told, report, over) = run(&[&format!("{MARK}{line}")]);
             assert!(told.len() == 1 && told[0].starts_with("Unknown"), "{line}: {told:?}");
             assert!(!over && report == TestReport::default());

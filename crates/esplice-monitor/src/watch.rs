@@ -5,14 +5,17 @@ use std::{sync::Arc, time::Duration};
 use esplice_protocol::{Moment, Port, PortError};
 
 use crate::{
+    binlog::BinaryLog,
     boot::{BootBanner, BootError, BootLoop},
+    boot_check::{BootCheck, OtherProgram},
     core_dump::{CoreDump, CoreDumpError},
     defmt::{DefmtTable, LogFrame},
     error::MonitorError,
     expect::Expectation,
     panic::PanicReport,
     script::Step,
-    test_run::{TestEvent, TestReport},
+    test_run::{TestEvent, TestReport, TestSelection},
+    trace::{Addresses, TraceReport},
     watcher::Watcher,
 };
 
@@ -44,9 +47,21 @@ pub struct Watch {
     pub expected_resets: u32,
     /// Resets beyond these that make a boot loop.
     pub loop_resets: u32,
+    /// Whether resets that the firmware makes are on purpose: no number of them is a boot loop, and
+    /// none ends a test.
+    pub allow_resets: bool,
+    /// Which tests count, of those that the board runs.
+    pub selection: TestSelection,
+    /// What the board should boot. Another program ends the watch where it waits for something.
+    pub boots: BootCheck,
     /// The texts of the firmware's defmt log, if it has one. Expected text is then looked for in the
     /// frames' messages, as in all other text, and places are counted in what people read.
     pub defmt: Option<Arc<DefmtTable>>,
+    /// The texts of the firmware's binary log of ESP-IDF, if it has one. Its packages then are lines
+    /// of text like all others.
+    pub binary_log: Option<Arc<BinaryLog>>,
+    /// Which addresses outside of panics are reported.
+    pub addresses: Addresses,
 }
 
 impl Default for Watch {
@@ -61,7 +76,12 @@ impl Default for Watch {
             since: None,
             expected_resets: 1,
             loop_resets: 3,
+            allow_resets: false,
+            selection: TestSelection::default(),
+            boots: BootCheck::default(),
             defmt: None,
+            binary_log: None,
+            addresses: Addresses::Reports,
         }
     }
 }
@@ -106,6 +126,8 @@ pub enum MonitorEvent<'a> {
     CoreDump(&'a CoreDump),
     /// A core dump that cannot be read.
     CoreDumpBroken(&'a CoreDumpError),
+    /// The ROM starts an image at this address.
+    Entry(u32),
     /// The ROM or the second-stage bootloader cannot start the firmware.
     BootError(&'a BootError),
     /// Where the program stood when a watchdog reset the chip: a program counter, told by the ROM.
@@ -123,6 +145,10 @@ pub enum MonitorEvent<'a> {
     },
     /// A panic, all of it.
     Panic(&'a PanicReport),
+    /// Addresses of code that the firmware printed while it runs on.
+    Trace(&'a TraceReport),
+    /// The board boots another program than [`Watch::boots`].
+    OtherProgram(&'a OtherProgram),
     /// The board resets again and again.
     BootLoop(&'a BootLoop),
     /// A test on the board.
@@ -170,6 +196,8 @@ pub enum Outcome {
     },
     /// The firmware panicked instead.
     Panic(PanicReport),
+    /// The board boots another program than [`Watch::boots`].
+    OtherProgram(OtherProgram),
     /// The board resets again and again instead.
     BootLoop(BootLoop),
     /// The board has told of its last test.
@@ -217,7 +245,11 @@ pub fn watch(
         if due {
             // What has arrived by now still counts.
             for _ in 0..LAST_READS {
-                let Some(bytes) = read(port, &mut buf, now, &watcher)? else { break };
+                let bytes = match read(port, &mut buf, now, &watcher) {
+                    Ok(Some(bytes)) => bytes,
+                    Ok(None) => break,
+                    Err(error) => return lost(error, &mut watcher, now, events),
+                };
                 events(MonitorEvent::Output(bytes));
                 if let Some(outcome) = watcher.push(bytes, now, events) {
                     return Ok(outcome);
@@ -229,13 +261,31 @@ pub fn watch(
         }
         let slice = now + SLICE;
         let deadline = watcher.deadline().map_or(slice, |deadline| deadline.min(slice));
-        if let Some(bytes) = read(port, &mut buf, deadline, &watcher)? {
-            events(MonitorEvent::Output(bytes));
-            if let Some(outcome) = watcher.push(bytes, port.now(), events) {
-                return Ok(outcome);
+        match read(port, &mut buf, deadline, &watcher) {
+            Ok(Some(bytes)) => {
+                events(MonitorEvent::Output(bytes));
+                if let Some(outcome) = watcher.push(bytes, port.now(), events) {
+                    return Ok(outcome);
+                }
             }
+            Ok(None) => {}
+            Err(error) => return lost(error, &mut watcher, now, events),
         }
     }
+}
+
+/// The end of a watch whose port fails: what the board was saying may still settle it.
+fn lost(
+    error: MonitorError,
+    watcher: &mut Watcher,
+    now: Moment,
+    events: &mut dyn FnMut(MonitorEvent<'_>),
+) -> Result<Outcome, MonitorError> {
+    let outcome = match &error {
+        MonitorError::Lost { .. } => watcher.cut(now, events),
+        _ => None,
+    };
+    outcome.ok_or(error)
 }
 
 fn read<'a>(

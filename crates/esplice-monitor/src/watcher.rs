@@ -6,15 +6,19 @@ use esplice_protocol::Moment;
 
 use crate::{
     boot::{BootBanner, BootError, ResetCounter, saved_pc},
+    boot_check::{BootCheck, rom_entry},
     core_dump::{CoreDumpCollector, Step as DumpStep},
-    course::{Action, Course},
+    course::{Action, Course, Heard, Match},
     defmt::{Demux, LogFrame, Piece},
     garble::Garble,
     lines::{Line, Lines},
-    panic::{PanicCollector, PanicReport, elf_sha256},
+    panic::{PanicReport, elf_sha256},
+    panic_collect::PanicCollector,
     sanitise::sanitise,
     script::Step,
+    shown::Shown,
     test_run::{TestEvent, TestReport, TestRun},
+    trace::{TraceCollector, TraceReport},
     watch::{MonitorEvent, Outcome, Tests, Watch},
 };
 
@@ -36,16 +40,23 @@ pub struct Watcher {
     started: Moment,
     timeout: Option<Duration>,
     course: Course,
+    /// What is shown of the text, for what is looked for in it.
+    shown: Shown,
     /// Where the last expected text begins.
     met_at: u64,
     tests_wanted: Tests,
     tests: TestRun,
+    allow_resets: bool,
     lines: Lines,
     panics: PanicCollector,
+    /// The first of panics that come within each other.
+    first_panic: Option<PanicReport>,
+    traces: TraceCollector,
     dumps: CoreDumpCollector,
     /// When the panic being collected began.
     panic_began: Moment,
     resets: ResetCounter,
+    boots: BootCheck,
     garble: Garble,
     demux: Demux,
     seen: u64,
@@ -64,16 +75,21 @@ impl Watcher {
             started,
             timeout: watch.timeout,
             course: Course::new(steps, &watch.reject, started),
+            shown: Shown::default(),
             met_at: 0,
             tests_wanted: watch.tests,
-            tests: TestRun::default(),
+            tests: TestRun::new(watch.selection.clone()),
+            allow_resets: watch.allow_resets,
             lines: Lines::default(),
             panics: PanicCollector::default(),
+            first_panic: None,
+            traces: TraceCollector::new(watch.addresses),
             dumps: CoreDumpCollector::default(),
             panic_began: started,
-            resets: ResetCounter::new(watch.expected_resets, watch.loop_resets),
+            resets: ResetCounter::new(watch.expected_resets, watch.loop_resets, watch.allow_resets),
+            boots: watch.boots.clone(),
             garble: Garble::default(),
-            demux: Demux::new(watch.defmt.clone()),
+            demux: Demux::new(watch.defmt.clone(), watch.binary_log.clone()),
             seen: 0,
             read: 0,
             last_byte: started,
@@ -124,8 +140,7 @@ impl Watcher {
     ) -> Option<Outcome> {
         events(MonitorEvent::Log(log));
         for byte in line_of(log).bytes() {
-            self.read = self.read.saturating_add(1);
-            let settled = self.rejected(byte, now).or_else(|| self.expected(byte, now, events));
+            let settled = self.look(byte, now, &|_| {}, events);
             if settled.is_some() {
                 return settled;
             }
@@ -145,12 +160,12 @@ impl Watcher {
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
         for byte in bytes {
-            self.read = self.read.saturating_add(1);
             self.garble.byte(*byte);
-            if let Some(outcome) = self.rejected(*byte, now) {
-                return Some(outcome);
-            }
-            if let Some(outcome) = self.expected(*byte, now, events) {
+            // The line that rejected text stands in is kept, as far as it has come.
+            let keep = |lines: &mut Lines| {
+                lines.push(*byte);
+            };
+            if let Some(outcome) = self.look(*byte, now, &keep, events) {
                 return Some(outcome);
             }
             if let Some(line) = self.lines.push(*byte)
@@ -172,6 +187,12 @@ impl Watcher {
         if let Some(outcome) = self.finished(now) {
             return Some(outcome);
         }
+        if self.package_over_at().is_some_and(|at| at <= now) {
+            let pieces = self.demux.settle();
+            if let Some(outcome) = self.pieces(&pieces, now, events) {
+                return Some(outcome);
+            }
+        }
         let over = self.out_of_time_at().is_some_and(|(at, _)| at <= now);
         if self.panic_over_at().is_some_and(|at| at <= now) || over && self.panics.is_collecting() {
             let panic = self.finish_panic(events);
@@ -179,31 +200,50 @@ impl Watcher {
                 return Some(outcome);
             }
         }
+        if self.trace_over_at().is_some_and(|at| at <= now) {
+            self.finish_trace(events);
+        }
         if !over {
             return None;
         }
         // The board may have stopped in the middle of what looked like a frame, or of a telling line.
-        let pieces = self.demux.finish();
-        if let Some(outcome) = self.pieces(pieces.as_slice(), now, events) {
+        if let Some(outcome) = self.cut(now, events) {
             return Some(outcome);
-        }
-        if let Some(line) = self.lines.finish() {
-            let outcome = self.line(&line, now, events);
-            let panic = self.panics.finish();
-            if let Some(outcome) = outcome.or_else(|| self.panicked(panic, events)) {
-                return Some(outcome);
-            }
         }
         // Which may have been one of a test.
         let (_, bound) = self.out_of_time_at().filter(|(at, _)| *at <= now)?;
         Some(self.out_of_time(bound, now, events))
     }
 
+    /// Tells that nothing more comes of what the board is saying, as when its port is gone: what was
+    /// held back and what has begun is told as far as it came. An outcome settles the watch.
+    pub fn cut(
+        &mut self,
+        now: Moment,
+        events: &mut dyn FnMut(MonitorEvent<'_>),
+    ) -> Option<Outcome> {
+        let pieces = self.demux.finish();
+        if let Some(outcome) = self.pieces(&pieces, now, events) {
+            return Some(outcome);
+        }
+        if let Some(line) = self.lines.finish()
+            && let Some(outcome) = self.line(&line, now, events)
+        {
+            return Some(outcome);
+        }
+        let panic = self.finish_panic(events);
+        let outcome = self.panicked(panic, events);
+        self.finish_trace(events);
+        outcome
+    }
+
     /// When [`tick`](Watcher::tick) next has something to do; `None` if only bytes matter.
     pub fn deadline(&self) -> Option<Moment> {
         let out_of_time = self.out_of_time_at().map(|(at, _)| at);
         let pause = self.course.pause_over_at();
-        [out_of_time, self.panic_over_at(), pause].into_iter().flatten().min()
+        let report = self.panic_over_at().or_else(|| self.trace_over_at());
+        let package = self.package_over_at();
+        [out_of_time, report, package, pause].into_iter().flatten().min()
     }
 
     /// What the port's owner has to do now, and then to tell by [`done`](Watcher::done).
@@ -226,6 +266,8 @@ impl Watcher {
         self.resets.expect_one_more();
         self.lines.finish();
         self.panics = PanicCollector::default();
+        self.first_panic = None;
+        self.traces.reset();
         self.dumps = CoreDumpCollector::default();
     }
 
@@ -252,7 +294,7 @@ impl Watcher {
         now: Moment,
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) {
-        self.tests.abandon(reason, now, &mut |event| events(MonitorEvent::Test(event)));
+        self.tests.interrupt(reason, now, &mut |event| events(MonitorEvent::Test(event)));
     }
 
     /// The last lines that were not empty, oldest first, without escape sequences.
@@ -298,26 +340,45 @@ impl Watcher {
         self.panics.is_collecting().then_some(over)
     }
 
-    fn rejected(&mut self, byte: u8, at: Moment) -> Option<Outcome> {
-        let (text, found) = self.course.rejected(byte)?;
-        let offset = self.read.saturating_sub((found.len + found.behind) as u64);
-        // The line that it stands in, as far as it has come.
-        if found.behind == 0 {
-            self.lines.push(byte);
-        }
-        self.lines.finish();
-        Some(Outcome::Rejected { text, at, offset, last_lines: self.lines.last() })
+    fn package_over_at(&self) -> Option<Moment> {
+        self.demux.holds_package().then_some(self.last_byte + PANIC_QUIET)
     }
 
-    fn expected(
+    fn trace_over_at(&self) -> Option<Moment> {
+        self.traces.is_collecting().then_some(self.last_byte + PANIC_QUIET)
+    }
+
+    fn finish_trace(&mut self, events: &mut dyn FnMut(MonitorEvent<'_>)) {
+        if let Some(report) = self.traces.finish() {
+            events(MonitorEvent::Trace(&report));
+        }
+    }
+
+    /// Looks for what is rejected and expected, up to this byte of the text. `keep` adds the byte to
+    /// the line that rejected text stands in.
+    fn look(
         &mut self,
         byte: u8,
         at: Moment,
+        keep: &dyn Fn(&mut Lines),
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
-        let (seen, met_at) = (self.read, &mut self.met_at);
-        self.course.push(byte, at, &mut |index, found| {
-            let offset = seen.saturating_sub((found.len + found.behind) as u64);
+        let offset = self.read;
+        self.read = offset.saturating_add(1);
+        self.shown.push(byte, offset);
+        let heard = Heard { raw: byte, shown: self.shown.text() };
+        if let Some((text, met)) = self.course.rejected(heard) {
+            let offset = begins(&self.shown, self.read, met);
+            if met.found.behind == 0 {
+                keep(&mut self.lines);
+            }
+            self.lines.finish();
+            let last_lines = self.lines.last();
+            return Some(Outcome::Rejected { text, at, offset, last_lines });
+        }
+        let (shown, read, met_at) = (&self.shown, self.read, &mut self.met_at);
+        self.course.push(heard, at, &mut |index, met| {
+            let offset = begins(shown, read, met);
             *met_at = offset;
             events(MonitorEvent::Expected { index, at, offset });
         });
@@ -349,8 +410,18 @@ impl Watcher {
         }
         let collecting = self.panics.is_collecting();
         let panic = self.panics.line(&line.text, now);
-        if !collecting && self.panics.is_collecting() {
+        let begins = self.panics.is_collecting() && (!collecting || panic.is_some());
+        if begins {
             self.panic_began = now;
+        }
+        let mut trace = |report: &TraceReport| events(MonitorEvent::Trace(report));
+        if collecting || begins {
+            if let Some(report) = self.traces.finish() {
+                trace(&report);
+            }
+            self.traces.panic_line(&line.text, now, &mut trace);
+        } else {
+            self.traces.line(&line.text, now, &mut trace);
         }
         if let Some(outcome) = self.panicked(panic, events) {
             return Some(outcome);
@@ -361,6 +432,15 @@ impl Watcher {
         if !collecting && !self.panics.is_collecting() {
             self.boot(&line.text, events);
         }
+        if let Some(other) = self.boots.line(&line.text) {
+            events(MonitorEvent::OtherProgram(&other));
+            if self.waits() {
+                return Some(Outcome::OtherProgram(other));
+            }
+        }
+        if let Some(entry) = rom_entry(&line.text) {
+            events(MonitorEvent::Entry(entry));
+        }
         if let Some(name) = crate::boot::rom_name(&line.text) {
             events(MonitorEvent::Rom(name));
         }
@@ -369,7 +449,8 @@ impl Watcher {
         if let Some(banner) = banner {
             events(MonitorEvent::Boot(&banner));
             let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
-            if self.hears_tests() && self.tests.was_reset(now, &mut tell) {
+            let on_purpose = self.allow_resets || self.course.resets_allowed() || banner.is_wake();
+            if self.hears_tests() && !on_purpose && self.tests.was_reset(now, &mut tell) {
                 return Some(Outcome::Tests(self.tests.report().clone()));
             }
         }
@@ -426,7 +507,20 @@ impl Watcher {
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
         let panic = panic?;
+        let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
+        if self.hears_tests() && self.tests.panicked(&panic.message, panic.at, &mut tell) {
+            // The board may start again to go on with its tests.
+            self.resets.expect_one_more();
+            let over = self.tests.is_complete() && !self.panics.is_collecting();
+            return over.then(|| Outcome::Tests(self.tests.report().clone()));
+        }
         events(MonitorEvent::Panic(&panic));
+        // One within the handler of another: the first is the cause, and the last says most.
+        if self.panics.is_collecting() {
+            self.first_panic.get_or_insert(panic);
+            return None;
+        }
+        let panic = self.first_panic.take().unwrap_or(panic);
         if !self.waits() || self.course.panics_allowed() {
             return None;
         }
@@ -475,6 +569,16 @@ enum Bound {
     Step(Duration),
     /// In which tests have to go on.
     Tests(Duration),
+}
+
+/// Where a match begins in the text, of which `read` bytes have come.
+fn begins(shown: &Shown, read: u64, met: Match) -> u64 {
+    let back = met.found.len + met.found.behind;
+    let of_text = read.saturating_sub(back as u64);
+    match met.after {
+        Some(after) => shown.offset(back + after).unwrap_or(of_text),
+        None => of_text,
+    }
 }
 
 /// A message as its line, with its end.

@@ -3,7 +3,8 @@
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use esplice_monitor::{
-    BacktraceEnd, CoreDump, Expectation, MonitorEvent, Outcome, PanicReport, Watch, Watcher,
+    BacktraceEnd, CodeAddress, CoreDump, Expectation, MonitorEvent, Outcome, PanicReport,
+    TraceReport, Watch, Watcher,
 };
 use esplice_protocol::Moment;
 use proptest::prelude::*;
@@ -48,6 +49,7 @@ fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String
     let mut events = |event: MonitorEvent<'_>| match event {
         MonitorEvent::Boot(banner) => writeln!(text, "boot: {banner}").unwrap(),
         MonitorEvent::Panic(panic) => tell_panic(panic, &mut text),
+        MonitorEvent::Trace(trace) => tell_trace(trace, &mut text),
         MonitorEvent::Expected { index, offset, .. } => {
             writeln!(text, "expected {index}: at byte {offset}").unwrap();
         }
@@ -84,6 +86,20 @@ fn tell_dump(dump: &CoreDump, text: &mut String) {
         for frame in dump.frames(task, None) {
             writeln!(text, "    {:#010x}", frame.addr).unwrap();
         }
+    }
+}
+
+fn tell_trace(trace: &TraceReport, text: &mut String) {
+    let TraceReport { kind, message, addresses, lines, backtrace_end, .. } = trace;
+    writeln!(text, "trace: {}\n  message: {message:?}", kind.name()).unwrap();
+    for address in addresses {
+        writeln!(text, "  {:#010x} {:?}", address.addr, address.kind).unwrap();
+    }
+    if *backtrace_end != BacktraceEnd::Whole {
+        writeln!(text, "  ends: {backtrace_end:?}").unwrap();
+    }
+    for line in lines {
+        writeln!(text, "  | {line}").unwrap();
     }
 }
 
@@ -201,4 +217,65 @@ fn only_these_match() {
         let named = named.contains(&case.name.as_str());
         assert_eq!(early, named, "{}", case.name);
     }
+}
+
+/// What the panics and traces in `log` say, without their lines.
+fn reports(watch: &Watch, log: &[u8]) -> Vec<(String, Vec<CodeAddress>)> {
+    let mut found = vec![];
+    let mut watcher = Watcher::new(watch, Moment::START);
+    let mut events = |event: MonitorEvent<'_>| match event {
+        MonitorEvent::Panic(panic) => {
+            let PanicReport { kind, message, location, addresses, other_cores, .. } = panic;
+            let others = other_cores.iter().flat_map(|core| core.addresses.clone());
+            let addresses = addresses.iter().copied().chain(others).collect();
+            found.push((format!("{kind:?} {message} {location:?}"), addresses));
+        }
+        MonitorEvent::Trace(trace) => {
+            found.push((format!("{:?} {}", trace.kind, trace.message), trace.addresses.clone()));
+        }
+        _ => {}
+    };
+    let mut outcome = watcher.push(log, Moment::START, &mut events);
+    while outcome.is_none() {
+        let deadline = watcher.deadline().expect("all cases have a timeout");
+        outcome = watcher.tick(deadline, &mut events);
+    }
+    found
+}
+
+/// A change that a logger, a terminal or a cable makes to each line.
+type Variant = (&'static str, fn(&str) -> String);
+
+const VARIANTS: &[Variant] = &[
+    ("CRLF", |line| format!("{line}\r\n")),
+    ("two CRs", |line| format!("{line}\r\r\n")),
+    ("colours", |line| format!("\x1b[0;31m{line}\x1b[0m\r\n")),
+    ("times", |line| format!("[08:34:28] {line}\n")),
+    ("times and no blank", |line| format!("[08:34:28]{line}\r\n")),
+    ("dates", |line| format!("[2024-05-01 08:34:28.123] {line}\n")),
+    ("arrows", |line| format!("08:34:28.123 > {line}\n")),
+    ("colours and times", |line| format!("[08:34:28] \x1b[1;31m{line}\x1b[0m\n")),
+];
+
+#[test]
+fn loggers_terminals_and_line_ends_change_nothing() {
+    let mut seen = 0;
+    for case in cases() {
+        // Others hold what is no text, or nothing of this kind.
+        let kinds = ["idf-", "esp-", "rust-", "tinygo-", "other-", "live-", "rom-panic"];
+        let named = kinds.iter().any(|kind| case.name.starts_with(kind));
+        if !named || std::str::from_utf8(&case.log).is_err() || case.name.contains("core-dump") {
+            continue;
+        }
+        let log = String::from_utf8(case.log.clone()).unwrap();
+        let expected = reports(&case.watch, &case.log);
+        assert!(!expected.is_empty() || case.name == "live-watchdog", "{}", case.name);
+        for (name, change) in VARIANTS {
+            let changed: String = log.lines().map(change).collect();
+            let found = reports(&case.watch, changed.as_bytes());
+            assert_eq!(found, expected, "{} with {name}", case.name);
+        }
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen} cases");
 }

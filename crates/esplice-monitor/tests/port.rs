@@ -189,3 +189,15 @@ fn a_port_that_goes_away_is_lost() {
     assert!(matches!(error, MonitorError::Lost { seen: 6, .. }));
     assert!(error.hint().is_some());
 }
+
+/// A chip whose own USB is the port takes it along when a panic resets it.
+#[test]
+fn a_panic_before_the_port_goes_away_is_told() {
+    let panic = "Guru Meditation Error: Core  0 panic'ed\r\nMEPC : 0x42000010  RA : 0x42000020\r\n";
+    let mut port = script(&[(10, panic), (20, "Core  0 regi")]);
+    port.end = Some(PortError::Gone { port: "script".into() });
+    let (outcome, ..) = run(port, &asking(&["Hello"], Some(1000)));
+    let Ok(Outcome::Panic(report)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(report.addresses.len(), 2);
+    assert_eq!(report.lines.last().map(String::as_str), Some("Core  0 regi"));
+}

@@ -47,6 +47,15 @@ pub enum SimError {
         /// Bytes of the flash.
         size: u32,
     },
+    /// The file that was given as the contents of the flash is something else.
+    #[error(
+        "this is {what}, and not the contents of a flash from offset 0: load the merged image, \
+         NAME.merged.bin of `esplice build`"
+    )]
+    NotFlashContents {
+        /// What it is: `an ELF`.
+        what: &'static str,
+    },
     /// What was waited for did not come in time.
     #[error(
         "{expected} did not come within {} ms of the board's time: the board {status}; it printed {} bytes, at the end {}",

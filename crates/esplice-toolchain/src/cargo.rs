@@ -51,6 +51,9 @@ pub struct CargoOptions {
     pub layout: Option<Layout>,
     /// To link so that sections stay where they were, where lld links.
     pub stable: Option<StableLink>,
+    /// The program that checks the linker's inputs against the layout: esplice, called in the linker's
+    /// place. It is called only where the layout has something to check.
+    pub checker: Option<PathBuf>,
 }
 
 /// A program that is called in the linker's place, and calls it.
@@ -63,7 +66,39 @@ pub struct StableLink {
 }
 
 /// Is given what the compiler and the linker say, as it comes.
-pub type Hear<'a> = dyn FnMut(&str) + 'a;
+pub type Hear<'a> = dyn FnMut(&Diagnostic) + 'a;
+
+/// A message of the compiler or the linker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnostic {
+    /// `error`, `warning`, `note` or `help`, in the compiler's words.
+    pub level: String,
+    /// The message alone.
+    pub message: String,
+    /// Its code, such as `E0425`.
+    pub code: Option<String>,
+    /// File, line and column that it is about.
+    pub place: Option<(String, u32, u32)>,
+    /// All of it, as people are to read it.
+    pub rendered: String,
+}
+
+impl From<cargo_metadata::diagnostic::Diagnostic> for Diagnostic {
+    fn from(told: cargo_metadata::diagnostic::Diagnostic) -> Diagnostic {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let primary = told.spans.iter().find(|span| span.is_primary);
+        Diagnostic {
+            level: format!("{:?}", told.level).to_ascii_lowercase(),
+            code: told.code.map(|code| code.code),
+            place: primary.map(|span| {
+                (span.file_name.clone(), number(span.line_start), number(span.column_start))
+            }),
+            rendered: told.rendered.unwrap_or_else(|| told.message.clone()),
+            message: told.message,
+        }
+    }
+}
 
 /// An ELF fresh from the compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +191,7 @@ fn build(
         .as_ref()
         .and_then(|stable| rustc_arguments(stable, options, &toolchain, &selection, &metadata));
     let is_stable = stable.is_some();
+    let stable = stable.or_else(|| checked_link(options, &toolchain));
     let format = match &hear {
         None => "json-render-diagnostics",
         Some((true, _)) => "json-diagnostic-rendered-ansi",
@@ -176,7 +212,7 @@ fn build(
     }
     command.envs(toolchain.variables());
     command.envs(options.variables.iter().map(|(name, value)| (name, value)));
-    let mut deaf = |_: &str| {};
+    let mut deaf = |_: &Diagnostic| {};
     let hear = match hear {
         Some((_, hear)) => hear,
         None => &mut deaf,
@@ -197,6 +233,50 @@ fn build(
     }
 }
 
+/// The linker that cargo will use, where something names one.
+fn named_linker(toolchain: &RustToolchain) -> Option<String> {
+    let linker = match &toolchain.linker {
+        Some(linker) => Some(linker.to_string_lossy().into_owned()),
+        None => toolchain.user_linker.clone(),
+    };
+    linker.filter(|linker| Path::new(linker).file_stem() != stable_name())
+}
+
+/// A path that begins at the configuration's directory, which cargo alone knows.
+fn is_relative_path(linker: &str) -> bool {
+    Path::new(linker).is_relative() && linker.contains(['/', '\\'])
+}
+
+/// The arenas that nothing is loaded into, as esplice is told of them in the linker's place.
+fn unloaded_arenas(layout: Option<&Layout>) -> Option<String> {
+    let arenas = layout.into_iter().flat_map(|layout| &layout.arenas);
+    let names: Vec<&str> =
+        arenas.filter(|arena| !arena.is_loaded()).map(|arena| arena.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("link-arg=--esplice-arenas={}", names.join(",")))
+}
+
+/// What rustc is told for a normal link whose inputs are checked; nothing where there is nothing to
+/// check, or where the linker is not known well enough to be called.
+fn checked_link(options: &CargoOptions, toolchain: &RustToolchain) -> Option<Vec<String>> {
+    let arenas = unloaded_arenas(options.layout.as_ref())?;
+    let program = options.checker.as_ref()?;
+    let linker = named_linker(toolchain);
+    match (&linker, &options.layout) {
+        (Some(linker), _) if is_relative_path(linker) => return None,
+        // The target's own linker is lld where the layout is for lld.
+        (None, Some(layout)) if layout.linker_for(None) != Linker::Lld => return None,
+        _ => {}
+    }
+    let mut words = vec![
+        format!("linker={}", program.display()),
+        "link-arg=--esplice-ld".to_owned(),
+        "link-arg=--esplice-plain".to_owned(),
+        arenas,
+    ];
+    words.extend(linker.map(|linker| format!("link-arg=--esplice-linker={linker}")));
+    Some(words)
+}
+
 /// What rustc is told for a layout-stable link; nothing where another linker than lld links.
 fn rustc_arguments(
     stable: &StableLink,
@@ -205,17 +285,14 @@ fn rustc_arguments(
     selection: &Selection,
     metadata: &Metadata,
 ) -> Option<Vec<String>> {
-    let linker = match &toolchain.linker {
-        Some(linker) => Some(linker.to_string_lossy().into_owned()),
-        None => toolchain.user_linker.clone(),
+    let linker = named_linker(toolchain);
+    let is_lld = |linker: &String| {
+        linker.contains("lld")
+            && Linker::of_program(linker) == Linker::Lld
+            && !is_relative_path(linker)
     };
-    let linker = linker.filter(|linker| Path::new(linker).file_stem() != stable_name());
-    if let Some(linker) = &linker {
-        // A path that begins at the configuration's directory is known to cargo alone.
-        let relative = Path::new(linker).is_relative() && linker.contains(['/', '\\']);
-        if relative || Linker::of_program(linker) != Linker::Lld || !linker.contains("lld") {
-            return None;
-        }
+    if linker.as_ref().is_some_and(|linker| !is_lld(linker)) {
+        return None;
     }
     let members = metadata.packages.iter().map(|package| package.name.to_string());
     let mut own: Vec<String> =
@@ -232,6 +309,7 @@ fn rustc_arguments(
     ];
     words.extend(linker.map(|linker| format!("link-arg=--esplice-linker={linker}")));
     words.extend(stable.arguments.iter().map(|argument| format!("link-arg={argument}")));
+    words.extend(unloaded_arenas(options.layout.as_ref()));
     Some(words)
 }
 
@@ -410,9 +488,7 @@ fn find_executable(
                     made = Some((elf.into_std_path_buf(), artifact.fresh));
                 }
             }
-            Message::CompilerMessage(message) => {
-                hear(message.message.rendered.as_deref().unwrap_or_default());
-            }
+            Message::CompilerMessage(message) => hear(&message.message.into()),
             _ => {}
         }
     }

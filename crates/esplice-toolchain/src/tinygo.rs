@@ -128,12 +128,8 @@ pub fn build_tinygo(
     let elf = output.path().join("firmware.elf");
     let mut options = options.clone();
     let board = target.clone();
-    let target = match options.layout.take() {
-        Some(layout) => {
-            with_layout(&tinygo, &target, &layout, &mut options, &machine, output.path())?
-        }
-        None => target,
-    };
+    let layout = options.layout.take();
+    let target = with_script(&tinygo, &target, layout, &mut options, &machine, output.path())?;
     let options = &options;
     let told = tell_linker(&tinygo, &target, options, output.path())?;
 
@@ -255,11 +251,12 @@ fn target(
     })
 }
 
-/// A target file in `directory` that adds `layout` to `target`.
-fn with_layout(
+/// The target, or a target file in `directory` that adds to it `layout`, and what its linker script lacks
+/// to keep code and data apart.
+fn with_script(
     tinygo: &TinyGo,
     target: &str,
-    layout: &Layout,
+    layout: Option<Layout>,
     options: &mut TinyGoOptions,
     probe: &dyn Probe,
     directory: &Path,
@@ -267,11 +264,27 @@ fn with_layout(
     let question = ["info", "-json", &format!("-target={target}")];
     let answer = probe.output(&tinygo.program, &question).unwrap_or_default();
     let about: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
-    let Some(script) = about["target"]["linkerscript"].as_str() else {
-        return Err(ToolchainError::TinyGoScript { target: target.to_owned() });
+    let script = match (about["target"]["linkerscript"].as_str(), &layout) {
+        (Some(script), _) => script,
+        (None, None) => return Ok(target.to_owned()),
+        (None, Some(_)) => {
+            return Err(ToolchainError::TinyGoScript { target: target.to_owned() });
+        }
     };
+    let apart = lacks_room(tinygo, script, probe);
     let own = directory.join("esplice-layout.ld");
-    let files = esplice_layout::tinygo(layout, target, script, &own.to_string_lossy());
+    let own_name = own.to_string_lossy();
+    let files = match &layout {
+        None if !apart => return Ok(target.to_owned()),
+        None => esplice_layout::tinygo_apart(target, script, &own_name),
+        Some(layout) => {
+            let mut files = esplice_layout::tinygo(layout, target, script, &own_name);
+            if apart {
+                files.script.push_str(esplice_layout::TINYGO_APART);
+            }
+            files
+        }
+    };
     let path = directory.join("esplice-layout.json");
     std::fs::write(&own, files.script)
         .and_then(|()| std::fs::write(&path, files.target))
@@ -280,6 +293,30 @@ fn with_layout(
         options.stack_size = files.stack_size;
     }
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// Whether a linker script leaves too little room for data where code follows on another bus: whether the
+/// script, or one that it includes, has the section for that. A script that can't be read is left alone.
+fn lacks_room(tinygo: &TinyGo, script: &str, probe: &dyn Probe) -> bool {
+    /// Scripts that are looked into: TinyGo's own, and a user's that includes it.
+    const MOST: usize = 8;
+    let root = probe.output(&tinygo.program, &["env", "TINYGOROOT"]).unwrap_or_default();
+    let root = PathBuf::from(root.trim());
+    let mut names = vec![script.to_owned()];
+    let mut at = 0;
+    while let Some(name) = names.get(at).cloned().filter(|_| at < MOST) {
+        at += 1;
+        let beside = probe.directory().join(&name);
+        let Some(text) = probe.text(&root.join(&name)).or_else(|| probe.text(&beside)) else {
+            continue;
+        };
+        if text.contains(esplice_layout::TINYGO_DUMMY) {
+            return true;
+        }
+        let included = text.lines().filter_map(|line| line.trim().strip_prefix("INCLUDE "));
+        names.extend(included.map(|name| name.trim().trim_matches('"').to_owned()));
+    }
+    false
 }
 
 /// How TinyGo learns of the linker's arguments: the target's name or file, and a flag.

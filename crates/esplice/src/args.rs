@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
-use esplice_monitor::Filter;
+use esplice_monitor::{Addresses, Filter};
 
 use crate::{
     exit::Failure,
@@ -199,6 +199,16 @@ pub struct ImageArgs {
     /// place and without header [default: rom for Go, else idf]
     #[arg(long, value_name = "LAYOUT", value_parser = value::boot)]
     pub boot: Option<BootLayout>,
+    /// Partition table, as CSV or binary; it replaces another one on the board [default: one that
+    /// fills the flash, for boards without a table]
+    #[arg(long, value_name = "FILE")]
+    pub partition_table: Option<PathBuf>,
+    #[command(flatten)]
+    pub table: TableOffsetArgs,
+    /// Second-stage bootloader; it replaces another one on the board [default: a built-in one, for
+    /// boards without a bootloader]
+    #[arg(long, value_name = "FILE")]
+    pub bootloader: Option<PathBuf>,
     /// How the flash chip is read: qio, qout, dio or dout [default: the chip's]
     #[arg(long, value_name = "MODE")]
     pub flash_mode: Option<String>,
@@ -226,6 +236,15 @@ pub struct ImageArgs {
     pub image_source: Option<ImageSource>,
 }
 
+/// Where the partition table is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TableOffsetArgs {
+    /// Where the partition table is in flash, such as 0x10000 [default: where the board has it, else
+    /// 0x8000]
+    #[arg(long, value_name = "OFFSET", value_parser = value::offset)]
+    pub partition_table_offset: Option<u32>,
+}
+
 /// The board.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Port")]
@@ -248,6 +267,8 @@ pub struct BoardArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub port: PortArgs,
+    #[command(flatten)]
+    pub table: TableOffsetArgs,
     /// Baud rate of the transfer [default: the last that worked with the adapter, else 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud, help_heading = "Port")]
     pub baud: Option<u32>,
@@ -322,9 +343,16 @@ pub struct WatchArgs {
     /// ELF of the chip's mask ROM, or a directory of ROMs' ELFs, for the ROM's functions in panics
     #[arg(long, value_name = "PATH")]
     pub rom: Option<PathBuf>,
-    /// Pass terminal escape sequences of the board on
+    /// Pass terminal escape sequences of the board on, and look for texts in its raw bytes
     #[arg(long)]
     pub raw: bool,
+    /// Addresses outside of panics to decode: reports, those of known reports and of backtraces, all,
+    /// those in any line, or none [default: reports]
+    #[arg(long, value_name = "WHICH", value_parser = value::addresses)]
+    pub decode: Option<Addresses>,
+    /// Let the firmware reset itself as often as it likes: that is no boot loop
+    #[arg(long)]
+    pub allow_resets: bool,
     /// Show lines of the log of these levels alone, such as warn,wifi=debug
     #[arg(long, value_name = "RULES", value_parser = value::filter)]
     pub filter: Option<Filter>,
@@ -343,4 +371,16 @@ pub struct WatchArgs {
     /// Wait for a port that goes away, also where something is expected
     #[arg(long)]
     pub reconnect: bool,
+    /// Parts of the names of tests that count, of those that the board runs: cargo test's arguments
+    #[arg(long, value_name = "TEXT", hide = true, allow_hyphen_values = true)]
+    pub test_filter: Vec<String>,
+    /// Parts of the names of tests that do not count
+    #[arg(long, value_name = "TEXT", hide = true, allow_hyphen_values = true)]
+    pub test_skip: Vec<String>,
+    /// Both are whole names
+    #[arg(long, hide = true)]
+    pub test_exact: bool,
+    /// List the names of the board's tests
+    #[arg(long, hide = true)]
+    pub test_list: bool,
 }

@@ -8,7 +8,7 @@ use esplice_flash::{
 use esplice_protocol::Port;
 
 use crate::{
-    args::{BoardArgs, FlashArgs},
+    args::{BoardArgs, FlashArgs, ImageArgs},
     exit::Failure,
     flashing,
     interrupt::Interrupt,
@@ -30,7 +30,9 @@ impl BoardArgs {
     /// Settles these flags over the settings of the project here.
     pub fn settle(&self) -> Result<Project, Failure> {
         let flash = FlashArgs { baud: self.baud, stub: self.stub.clone(), ..FlashArgs::default() };
+        let image = ImageArgs { table: self.table.clone(), ..ImageArgs::default() };
         let flags = Flags {
+            image,
             target: self.target.clone(),
             port: self.port.clone(),
             flash,
@@ -83,6 +85,7 @@ pub fn with_options<T>(
         let options = FlashOptions {
             baud: Some(flashing::rate(board, &project).0),
             stub,
+            table_offset: project.own_table_offset(),
             ..flashing::options(&board.strategies, target)
         };
         shell.status(&format!("Connecting to {}", board.port.name()));

@@ -13,13 +13,13 @@ use std::{
 };
 
 use esplice_monitor::{
-    BacktraceEnd, CoreDump, DefmtTable, Frame, OtherCore, PanicReport, Symbols, decode,
-    decode_core, sanitise,
+    BacktraceEnd, BinaryLog, CoreDump, DefmtTable, Frame, OtherCore, PanicReport, Symbols,
+    TraceKind, TraceReport, decode, decode_core, decode_trace, sanitise,
 };
 
 use crate::{
     args::DecodeArgs,
-    event::{CoreFrames, Event, PanicFrame, TaskFrames},
+    event::{CoreFrames, Event, PanicFrame, Place, TaskFrames},
     exit::Failure,
     firmware::of_file,
     shell::{Shell, hex},
@@ -37,12 +37,16 @@ const LONGEST_QUOTE: usize = 160;
 
 /// The ELF of the firmware that runs.
 #[derive(Debug)]
-pub struct FirmwareElf(Arc<Vec<u8>>);
+pub struct FirmwareElf {
+    bytes: Arc<Vec<u8>>,
+    /// Where it was read, if it was.
+    path: Option<PathBuf>,
+}
 
 impl FirmwareElf {
     /// An ELF that has become the firmware.
     pub fn of_firmware(bytes: Arc<Vec<u8>>) -> FirmwareElf {
-        FirmwareElf(bytes)
+        FirmwareElf { bytes, path: None }
     }
 
     /// The ELF that the user names, if it tells of code.
@@ -56,22 +60,39 @@ impl FirmwareElf {
         if let Err(error) = Symbols::from_elf(&bytes) {
             return Err(of_file(path, Failure::input(error.to_string())));
         }
-        Ok(FirmwareElf(Arc::new(bytes)))
+        Ok(FirmwareElf { bytes: Arc::new(bytes), path: Some(path.to_owned()) })
     }
 
     /// Whether `text` stands in it.
     fn holds(&self, text: &str) -> bool {
-        self.0.windows(text.len().max(1)).any(|part| part == text.as_bytes())
+        self.bytes.windows(text.len().max(1)).any(|part| part == text.as_bytes())
     }
 
     /// Its SHA-256 in hex.
     fn hash(&self) -> String {
-        hex(&esplice_image::sha256(&self.0))
+        hex(&esplice_image::sha256(&self.bytes))
+    }
+
+    /// The texts of ESP-IDF's binary log, if it has one that can be read.
+    pub fn binary_log(&self, shell: &mut Shell) -> Option<Arc<BinaryLog>> {
+        let log = match BinaryLog::from_elf(&self.bytes) {
+            Ok(log) => log?,
+            Err(error) => {
+                shell.warning(&format!("the log stays as it comes: {error}"));
+                return None;
+            }
+        };
+        // The bootloader logs by itself, and is built into a directory beside the app.
+        let bootloader = self.path.as_deref().and_then(Path::parent);
+        let bootloader = bootloader.map(|directory| directory.join("bootloader/bootloader.elf"));
+        let bytes = bootloader.and_then(|path| source::read_bounded(&path).ok());
+        let with = bytes.and_then(|bytes| log.clone().with_bootloader(&bytes).ok());
+        Some(Arc::new(with.unwrap_or(log)))
     }
 
     /// The texts of its defmt log, if it has one that can be read.
     pub fn defmt(&self, shell: &mut Shell) -> Option<Arc<DefmtTable>> {
-        match DefmtTable::from_elf(&self.0) {
+        match DefmtTable::from_elf(&self.bytes) {
             Ok(table) => table.map(Arc::new),
             Err(error) => {
                 shell.warning(&format!("the log stays as it comes: {error}"));
@@ -157,7 +178,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn read<'a>(elf: Option<&'a FirmwareElf>, rom: Option<&'a FirmwareElf>) -> Known<'a> {
-    let read = |elf: &'a FirmwareElf| Symbols::from_elf(&elf.0).ok();
+    let read = |elf: &'a FirmwareElf| Symbols::from_elf(&elf.bytes).ok();
     let known = match (elf.and_then(read), rom.and_then(read)) {
         (Some(symbols), Some(rom)) => Some(symbols.with_rom(rom)),
         (symbols, rom) => symbols.or(rom),
@@ -219,7 +240,7 @@ impl<'a> Decoder<'a> {
         if let Prepared::Not = &*prepared {
             *prepared = Prepared::Ready(read(self.elf, self.named_rom()));
         }
-        let rom = lock(&self.rom).1.take().and_then(|rom| Symbols::from_elf(&rom.0).ok());
+        let rom = lock(&self.rom).1.take().and_then(|rom| Symbols::from_elf(&rom.bytes).ok());
         if let (Prepared::Ready(known), Some(rom)) = (&mut *prepared, rom) {
             *known = Some(Box::new(match known.take() {
                 Some(symbols) if self.elf.is_some() => symbols.with_rom(rom),
@@ -288,8 +309,33 @@ impl<'a> Decoder<'a> {
         shell.status(&format!("The reset came when the program was in{}", lines_of(&frames)));
     }
 
-    /// Tells of a panic. `message` is its message in one line.
-    pub fn tell(&self, report: &PanicReport, message: String, shell: &mut Shell) {
+    /// Reports addresses that the firmware printed while it runs on.
+    pub fn tell_trace(&self, report: &TraceReport, shell: &mut Shell) {
+        let frames = self.with_symbols(|symbols| decode_trace(report, symbols));
+        if frames.is_empty() {
+            return;
+        }
+        shell.event(&Event::Trace {
+            kind: report.kind.name(),
+            message: report.message.clone(),
+            frames: frames.iter().map(PanicFrame::from).collect(),
+        });
+        if frames.iter().all(|frame| frame.symbol.is_none()) {
+            return;
+        }
+        let head = match report.kind {
+            TraceKind::TaskWatchdog | TraceKind::Backtrace => "Backtrace, the last function first:",
+            TraceKind::ErrorCheck => "The check is in:",
+            TraceKind::HeapTrace if report.message.starts_with("freed") => "Freed by:",
+            TraceKind::HeapTrace => "Allocated by:",
+            _ => "Code at:",
+        };
+        let end = end_in_words(report.backtrace_end);
+        shell.trace(&format!("{head}{}{end}", lines_of(&frames)));
+    }
+
+    /// Tells of a panic.
+    pub fn tell(&self, report: &PanicReport, shell: &mut Shell) {
         let (frames, others, is_foreign) = self.with_symbols(|symbols| {
             let frames = decode(report, symbols);
             let of_core = |other: &OtherCore| (other.core, decode_core(report, other, symbols));
@@ -303,7 +349,12 @@ impl<'a> Decoder<'a> {
         }
         shell.event(&Event::Panic {
             kind: report.kind.name().to_owned(),
-            message,
+            message: report.message.lines().collect::<Vec<_>>().join(" "),
+            place: report.location.as_ref().map(|place| Place {
+                file: place.file.clone(),
+                line: place.line,
+                column: place.column,
+            }),
             frames: frames.iter().map(PanicFrame::from).collect(),
             other_cores: others
                 .iter()
@@ -465,7 +516,7 @@ pub fn beside(path: &Path, hash: &[u8; 32], shell: &mut Shell) -> Option<Firmwar
         shell.status(&format!("{elf} is not what {image} was made of: panics are not decoded"));
         return None;
     }
-    Some(FirmwareElf(Arc::new(bytes)))
+    Some(FirmwareElf { bytes: Arc::new(bytes), path: Some(beside) })
 }
 
 #[cfg(test)]

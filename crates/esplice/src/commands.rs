@@ -12,6 +12,7 @@ pub mod image;
 mod layout;
 mod load;
 mod monitor;
+mod partition;
 mod ports;
 mod read;
 mod reset;
@@ -83,6 +84,9 @@ pub enum Command {
     /// Make one file of several, for the whole flash
     #[command(hide = true)]
     MergeBin(image::merge::Args),
+    /// Work with partition tables, and with partitions by name
+    #[command(subcommand)]
+    Partition(Box<partition::Command>),
     /// Show and check what lies where in memory
     #[command(subcommand)]
     Layout(layout::Command),
@@ -115,6 +119,7 @@ impl Command {
                 image::merge::run(&args, shell)
             }
             Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
+            Command::Partition(command) => partition::run(&command, shell, interrupt),
             Command::Layout(command) => layout::run(&command, shell),
             Command::Sim(args) => sim::run(&args, shell, interrupt),
             Command::Write(args) => write::run(&args, shell, interrupt),

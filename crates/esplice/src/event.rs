@@ -19,8 +19,37 @@ pub enum Event {
     },
     /// Bytes done of a stage.
     Progress { stage: String, done: u64, total: u64 },
-    /// A region of flash was read back by hash.
-    Verified { offset: u32, len: u32, hash: String },
+    /// A region of flash was compared by a hash that the chip computes.
+    Verified {
+        name: String,
+        offset: u32,
+        len: u32,
+        hash: String,
+        /// What the hash is: `md5`.
+        algorithm: &'static str,
+    },
+    /// The compiler that built the firmware.
+    Compiler {
+        /// `rustc` or `tinygo`.
+        name: &'static str,
+        /// As the program tells it, where it does.
+        version: Option<String>,
+        /// The program's path.
+        program: String,
+        /// What it made code for: a target triple, or TinyGo's target.
+        target: String,
+    },
+    /// What the compiler or the linker says.
+    Diagnostic {
+        /// `error`, `warning`, `note` or `help`, in the compiler's words.
+        level: String,
+        message: String,
+        /// The compiler's code, such as `E0425`.
+        code: Option<String>,
+        place: Option<Place>,
+        /// All of it, as it is shown to people.
+        rendered: String,
+    },
     /// What the board said: text, or the bytes in hex where they are none.
     Output {
         text: Option<String>,
@@ -33,13 +62,28 @@ pub enum Event {
         text: String,
         /// The port's time.
         seconds: f64,
+        /// The host's time since the command began.
+        host_seconds: f64,
     },
     /// A test on the board.
-    Test { name: String, state: TestState, reason: Option<String>, seconds: Option<f64> },
+    Test {
+        name: String,
+        state: TestState,
+        reason: Option<String>,
+        /// How long it took, by the port's time.
+        seconds: Option<f64>,
+        /// The host's time since the command began.
+        host_seconds: f64,
+    },
+    /// Addresses of code that the firmware printed while it runs on.
+    Trace { kind: &'static str, message: String, frames: Vec<PanicFrame> },
     /// The firmware's last words.
     Panic {
         kind: String,
+        /// What it said, without the place.
         message: String,
+        /// Where, if the text says so.
+        place: Option<Place>,
         frames: Vec<PanicFrame>,
         /// What the other cores were doing, where they were dumped too.
         other_cores: Vec<CoreFrames>,
@@ -59,6 +103,16 @@ pub enum Event {
     Result { name: &'static str, value: serde_json::Value },
     /// Always the last.
     Summary(Summary),
+}
+
+/// A place in source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1.
+    pub column: u32,
 }
 
 /// A function on the way to a panic.
@@ -121,6 +175,8 @@ pub struct Summary {
     pub frames: Option<u64>,
     /// The port's time.
     pub seconds: Option<f64>,
+    /// The host's time.
+    pub host_seconds: f64,
     pub sectors_total: Option<u64>,
     pub sectors_written: Option<u64>,
 }
@@ -167,16 +223,41 @@ mod tests {
             r#"{"v":1,"event":"progress","stage":"app","done":1,"total":2}"#,
         );
         check(
-            Event::Verified { offset: 0x10000, len: 4, hash: "00ff".into() },
-            r#"{"v":1,"event":"verified","offset":65536,"len":4,"hash":"00ff"}"#,
+            Event::Verified {
+                name: "app".into(),
+                offset: 0x10000,
+                len: 4,
+                hash: "00ff".into(),
+                algorithm: "md5",
+            },
+            r#"{"v":1,"event":"verified","name":"app","offset":65536,"len":4,"hash":"00ff","algorithm":"md5"}"#,
+        );
+        check(
+            Event::Compiler {
+                name: "rustc",
+                version: None,
+                program: "/bin/rustc".into(),
+                target: "riscv32imc-unknown-none-elf".into(),
+            },
+            r#"{"v":1,"event":"compiler","name":"rustc","version":null,"program":"/bin/rustc","target":"riscv32imc-unknown-none-elf"}"#,
+        );
+        check(
+            Event::Diagnostic {
+                level: "error".into(),
+                message: "no".into(),
+                code: Some("E0425".into()),
+                place: Some(Place { file: "src/main.rs".into(), line: 3, column: 5 }),
+                rendered: "error: no\n".into(),
+            },
+            r#"{"v":1,"event":"diagnostic","level":"error","message":"no","code":"E0425","place":{"file":"src/main.rs","line":3,"column":5},"rendered":"error: no\n"}"#,
         );
         check(
             Event::Output { text: Some("Hello\r\n".into()), bytes: None, port: None },
             r#"{"v":1,"event":"output","text":"Hello\r\n","bytes":null,"port":null}"#,
         );
         check(
-            Event::Expected { text: "ready".into(), seconds: 0.5 },
-            r#"{"v":1,"event":"expected","text":"ready","seconds":0.5}"#,
+            Event::Expected { text: "ready".into(), seconds: 0.5, host_seconds: 0.25 },
+            r#"{"v":1,"event":"expected","text":"ready","seconds":0.5,"host_seconds":0.25}"#,
         );
         check(
             Event::Test {
@@ -184,8 +265,9 @@ mod tests {
                 state: TestState::Failed,
                 reason: Some("no".into()),
                 seconds: None,
+                host_seconds: 0.25,
             },
-            r#"{"v":1,"event":"test","name":"adds","state":"failed","reason":"no","seconds":null}"#,
+            r#"{"v":1,"event":"test","name":"adds","state":"failed","reason":"no","seconds":null,"host_seconds":0.25}"#,
         );
         let frame = PanicFrame {
             addr: 0x4200_0010,
@@ -199,10 +281,15 @@ mod tests {
             Event::Panic {
                 kind: "rust".into(),
                 message: "no".into(),
+                place: None,
                 frames: vec![frame],
                 other_cores: vec![],
             },
-            r#"{"v":1,"event":"panic","kind":"rust","message":"no","frames":[{"addr":1107296272,"function":"a::b","file":null,"line":null,"inlined":false,"times":1}],"other_cores":[]}"#,
+            r#"{"v":1,"event":"panic","kind":"rust","message":"no","place":null,"frames":[{"addr":1107296272,"function":"a::b","file":null,"line":null,"inlined":false,"times":1}],"other_cores":[]}"#,
+        );
+        check(
+            Event::Trace { kind: "backtrace", message: "Backtrace".into(), frames: vec![] },
+            r#"{"v":1,"event":"trace","kind":"backtrace","message":"Backtrace","frames":[]}"#,
         );
         check(
             Event::CoreDump {
@@ -223,7 +310,7 @@ mod tests {
         );
         check(
             Event::Summary(Summary { ok: true, ..Summary::default() }),
-            r#"{"v":1,"event":"summary","ok":true,"exit":0,"chip":null,"bytes_sent":null,"bytes_received":null,"frames":null,"seconds":null,"sectors_total":null,"sectors_written":null}"#,
+            r#"{"v":1,"event":"summary","ok":true,"exit":0,"chip":null,"bytes_sent":null,"bytes_received":null,"frames":null,"seconds":null,"host_seconds":0.0,"sectors_total":null,"sectors_written":null}"#,
         );
     }
 }

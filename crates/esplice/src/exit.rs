@@ -115,7 +115,7 @@ impl Exit {
             Exit::WrongChip => "another chip than the target",
             Exit::Security => "the chip's security state forbids it",
             Exit::Transfer => "the transfer failed",
-            Exit::Verify => "what was read back differs from what was written",
+            Exit::Verify => "what was read back, or what runs, differs from what was written",
             Exit::ExpectationTimedOut => "the expected output did not come in time",
             Exit::Panic => "the firmware panicked",
             Exit::BootLoop => "the board resets again and again",
@@ -184,7 +184,8 @@ impl From<ChipError> for Failure {
 
 impl From<LayoutError> for Failure {
     fn from(error: LayoutError) -> Failure {
-        Failure { exit: Exit::PlanRefused, message: error.to_string(), hint: error.hint() }
+        let exit = if error.cause.is_form() { Exit::Usage } else { Exit::PlanRefused };
+        Failure { exit, message: error.to_string(), hint: error.hint() }
     }
 }
 
@@ -307,7 +308,10 @@ impl From<FlashError> for Failure {
 impl From<ImageError> for Failure {
     fn from(error: ImageError) -> Failure {
         let exit = match &error {
-            ImageError::FlashFreq { .. } | ImageError::FlashSize { .. } => Exit::Usage,
+            ImageError::FlashFreq { .. }
+            | ImageError::FlashSize { .. }
+            | ImageError::SecurePad { .. }
+            | ImageError::MmuPageSize { by_descriptor: false, .. } => Exit::Usage,
             // All else is the ELF's.
             _ => Exit::BadInput,
         };

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use esplice_chip::Chip;
 use esplice_image::{
     AppDescriptor, AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader,
-    ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, WriteKind, build_adopted_image,
-    build_direct_image, build_image, build_rom_image, is_rom_program, make_direct_plan, make_plan,
-    second_stage_for,
+    ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, TableChoice, WriteKind,
+    build_adopted_image, build_direct_image, build_image, build_rom_image, check_bootloader,
+    is_rom_program, make_direct_plan, make_plan, second_stage_for,
 };
-use esplice_toolchain::{CargoOptions, TinyGoOptions, build_tinygo};
+use esplice_toolchain::{CargoOptions, RustToolchain, TinyGoOptions, build_tinygo};
 
 use crate::{
     applicable,
     elf_file::Elf,
-    event::StageState,
+    event::{Event, StageState},
     exit::{Exit, Failure},
     interrupt::Interrupt,
     layout, linking,
@@ -23,6 +23,7 @@ use crate::{
     settings::{Origin, Settled},
     shell::Shell,
     source::{self, Source},
+    table_file::{Place, TableFile},
 };
 
 /// Finds out the chip where nothing else tells; none where that can't be.
@@ -61,6 +62,7 @@ impl Firmware {
             variables,
             layout: layout::of_cargo(project, chip)?,
             stable: linking::stable_link(project)?,
+            checker: std::env::current_exe().ok(),
             ..project.cargo.clone()
         };
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
@@ -74,6 +76,9 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
+        if shell.is_json() {
+            shell.event(&compiler(&artifact.toolchain));
+        }
         linking::tell(&artifact, options.stable.is_some(), shell);
         let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &options.layout {
@@ -101,6 +106,13 @@ impl Firmware {
             return Err(Failure::interrupted());
         }
         shell.stage("compile", StageState::Done);
+        let (major, minor, patch) = artifact.tinygo.version;
+        shell.event(&Event::Compiler {
+            name: "tinygo",
+            version: Some(format!("{major}.{minor}.{patch}")),
+            program: artifact.tinygo.program.display().to_string(),
+            target: artifact.target.clone(),
+        });
         let elf = source::read_elf(&artifact.elf)?;
         if let Some(layout) = &layout {
             layout::hold(&elf.bytes, layout, shell)?;
@@ -198,22 +210,13 @@ impl Firmware {
         for warning in &image.warnings {
             shell.warning(&warning.to_string());
         }
-        let table = PartitionTable::esp_idf_default();
-        let bootloader = match boot {
-            BootLayout::Idf => {
-                let flash = image_options(chip, project)?.flash;
-                let (xtal_mhz, min_rev) = (project.xtal_mhz(chip), image.header.min_rev);
-                Some(second_stage_for(chip, &flash, xtal_mhz, min_rev)?.bytes)
-            }
-            BootLayout::Rom | BootLayout::Direct => None,
-        };
+        let flash = image_options(chip, project)?.flash;
+        let own = OwnFiles::read(boot, chip, project)?;
+        let built_in = own.built_in(boot, chip, &flash, project, image.header.min_rev)?;
         let parts = PlanParts {
-            boot,
-            app: &image.bytes,
-            bootloader: bootloader.as_deref(),
-            table: bootloader.is_some().then_some(&table),
-            partition: None,
             elf_sha256: Some(image.elf_sha256),
+            fits_later: project.fits_later,
+            ..own.parts(boot, &image.bytes, built_in.as_deref(), project)
         };
         let plan = make_plan(chip, &parts)?;
         shell.stage("image", StageState::Done);
@@ -276,6 +279,19 @@ impl Firmware {
     }
 }
 
+/// The compiler of a toolchain, as an event; it is asked for its version.
+fn compiler(toolchain: &RustToolchain) -> Event {
+    let mut rustc = std::process::Command::new(&toolchain.rustc);
+    let asked = rustc.arg("--version").envs(toolchain.variables()).output();
+    let version = asked.ok().filter(|output| output.status.success());
+    Event::Compiler {
+        name: "rustc",
+        version: version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        program: toolchain.rustc.display().to_string(),
+        target: toolchain.target.clone(),
+    }
+}
+
 /// The image of an ELF that the ROM loads: its header as TinyGo writes it, save for what the user
 /// has set.
 fn rom_image(
@@ -302,8 +318,78 @@ fn rom_image(
     Ok(build_rom_image(&elf.bytes, chip, &options)?)
 }
 
-/// The plan for an app image without its ELF. Bootloader and default table come along for boards
-/// that have none; a table that the app does not fit does not. An image that the ROM loads goes alone.
+/// The user's own files of a plan.
+#[derive(Debug, Default)]
+struct OwnFiles {
+    table: Option<PartitionTable>,
+    bootloader: Option<Vec<u8>>,
+}
+
+impl OwnFiles {
+    /// Reads and checks what the settings name; only layout idf has any of it.
+    fn read(boot: BootLayout, chip: &'static Chip, project: &Project) -> Result<Self, Failure> {
+        if boot != BootLayout::Idf {
+            return Ok(Self::default());
+        }
+        let place = Place { chip: Some(chip), offset: project.own_table_offset() };
+        let table = project.partition_table.as_deref();
+        let table = table.map(|path| {
+            let table = TableFile::read_own(path, place)?;
+            let offset = place.offset.unwrap_or(chip.image.partition_table_offset);
+            let checked = table.check(offset, None).map_err(PlanError::from);
+            checked.map_err(|error| of_file(path, error.into()))?;
+            Ok::<_, Failure>(table)
+        });
+        let bootloader = project.bootloader.as_deref().map(|path| {
+            let bytes = source::read(path)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            check_bootloader(&name, &bytes, chip).map_err(|error| of_file(path, error.into()))?;
+            Ok::<_, Failure>(bytes)
+        });
+        Ok(Self { table: table.transpose()?, bootloader: bootloader.transpose()? })
+    }
+
+    /// The built-in bootloader, where one is needed.
+    fn built_in(
+        &self,
+        boot: BootLayout,
+        chip: &Chip,
+        flash: &FlashParams,
+        project: &Project,
+        min_rev: u16,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        if boot != BootLayout::Idf || self.bootloader.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(second_stage_for(chip, flash, project.xtal_mhz(chip), min_rev)?.bytes))
+    }
+
+    fn parts<'a>(
+        &'a self,
+        boot: BootLayout,
+        app: &'a [u8],
+        built_in: Option<&'a [u8]>,
+        project: &Project,
+    ) -> PlanParts<'a> {
+        PlanParts {
+            bootloader: self.bootloader.as_deref().or(built_in),
+            own_bootloader: self.bootloader.is_some(),
+            table: self.table.as_ref().map_or(TableChoice::BuiltIn, TableChoice::Own),
+            table_offset: project.own_table_offset(),
+            ..PlanParts::of(boot, app)
+        }
+    }
+}
+
+/// Whether the settings name parts of a plan that another one would not have.
+pub fn names_own_parts(project: &Project) -> bool {
+    project.partition_table.is_some()
+        || project.bootloader.is_some()
+        || project.own_table_offset().is_some()
+}
+
+/// The plan for an app image without its ELF. Bootloader and table come along for boards that have
+/// none, and only the board decides whether it fits. An image that the ROM loads goes alone.
 pub fn plan_of_image(
     bytes: &[u8],
     boot: BootLayout,
@@ -318,28 +404,10 @@ pub fn plan_of_image(
     if let Some(size) = chip.image.flash_size_bytes(header.flash_size_code()) {
         flash.size = size;
     }
-    let bootloader = match boot {
-        BootLayout::Idf => {
-            Some(second_stage_for(chip, &flash, project.xtal_mhz(chip), header.min_rev)?.bytes)
-        }
-        BootLayout::Rom | BootLayout::Direct => None,
-    };
-    let table = PartitionTable::esp_idf_default();
-    let mut parts = PlanParts {
-        boot,
-        app: bytes,
-        bootloader: bootloader.as_deref(),
-        table: bootloader.is_some().then_some(&table),
-        partition: None,
-        elf_sha256: None,
-    };
-    match make_plan(chip, &parts) {
-        Err(PlanError::AppTooLarge { .. }) => {
-            parts.table = None;
-            Ok((make_plan(chip, &parts)?, chip))
-        }
-        plan => Ok((plan?, chip)),
-    }
+    let own = OwnFiles::read(boot, chip, project)?;
+    let built_in = own.built_in(boot, chip, &flash, project, header.min_rev)?;
+    let parts = own.parts(boot, bytes, built_in.as_deref(), project);
+    Ok((make_plan(chip, &PlanParts { fits_later: true, ..parts })?, chip))
 }
 
 /// The chip that a cargo project's enabled features name.
@@ -352,9 +420,11 @@ pub fn chip_of_cargo(
     Ok(esplice_toolchain::chip_of_project(directory, &options)?)
 }
 
-/// The chip that an ELF names.
+/// The chip that an ELF names, or that TinyGo linked it for.
 pub fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
-    let Some(name) = esplice_image::elf_chip_name(elf) else { return Ok(None) };
+    let Some(name) = esplice_image::elf_chip_name(elf) else {
+        return Ok(esplice_image::rom_program_chip(elf));
+    };
     let chip = esplice_chip::find(&name).map_err(|error| {
         // The name is the file's and not the user's, who gets no other suggested.
         of_file(path, Failure::input(format!("ELF is for {name:?}: {error}")))

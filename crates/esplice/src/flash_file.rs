@@ -1,9 +1,15 @@
 //! Files with a flash's content: raw bytes, or a format that says where its bytes belong.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _},
+    path::Path,
+};
 
 use esplice_chip::FlashOffset;
-use esplice_image::{ImageReport, Unpacked, inspect, inspect_writes, merge, unpack};
+use esplice_image::{
+    Content, ImageReport, Uf2, Uf2Reader, Unpacked, inspect, inspect_writes, merge, unpack,
+};
 
 use crate::{exit::Failure, firmware::of_file, source};
 
@@ -19,6 +25,9 @@ pub enum FlashFile {
 impl FlashFile {
     /// Reads a file and tells it by its content.
     pub fn read(path: &Path) -> Result<FlashFile, Failure> {
+        if let Some(file) = read_uf2(path)? {
+            return Ok(file);
+        }
         let bytes = source::read(path)?;
         match unpack(&bytes) {
             Ok(Some(unpacked)) => Ok(FlashFile::Places { len: bytes.len(), unpacked }),
@@ -46,6 +55,37 @@ impl FlashFile {
             }
         })
     }
+}
+
+/// Reads a UF2 file block by block, as it is several times as large as what it holds; none for another
+/// file, and for one that can't be opened twice.
+fn read_uf2(path: &Path) -> Result<Option<FlashFile>, Failure> {
+    let failed = |error: io::Error| source::cannot_read(path, &error);
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
+    }
+    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    if Content::of(file.fill_buf().map_err(failed)?) != Content::Uf2 {
+        return Ok(None);
+    }
+    let mut reader = Uf2Reader::default();
+    let (mut block, mut len) = (Vec::new(), 0);
+    loop {
+        block.clear();
+        let read = file.by_ref().take(Uf2Reader::BLOCK_LEN as u64).read_to_end(&mut block);
+        if read.map_err(failed)? == 0 {
+            break;
+        }
+        len += block.len();
+        if len as u64 > source::LARGEST {
+            let message = format!("it has more than {} bytes", source::LARGEST);
+            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+        }
+        reader.add(&block).map_err(|error| of_file(path, error.into()))?;
+    }
+    let Uf2 { family, writes } = reader.finish().map_err(|error| of_file(path, error.into()))?;
+    let unpacked = Unpacked { content: Content::Uf2, family, writes };
+    Ok(Some(FlashFile::Places { len, unpacked }))
 }
 
 /// What is wrong with an inspected file first of all, in words.

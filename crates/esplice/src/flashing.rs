@@ -5,7 +5,8 @@ use esplice_flash::{
     ChipInfo, ConnectOptions, FlashEvent, FlashOptions, FlashReport, LoaderUse, StageState,
     Strategy, detect, flash, flash_plan,
 };
-use esplice_image::ResolvedPlan;
+use esplice_image::{AppDescriptor, ImageHeader, ResolvedPlan, Write, WriteKind};
+use esplice_monitor::BootCheck;
 use esplice_protocol::Moment;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     ports::{self, Board},
     project::Project,
     remembered::Adapter,
-    shell::Shell,
+    shell::{Shell, hex},
 };
 
 /// What starts a board that this program can't reset.
@@ -58,6 +59,7 @@ pub fn write(
         baud: Some(baud),
         stub: project.stub.source()?,
         full: project.full,
+        table_offset: project.own_table_offset(),
         ..options(&board.strategies, job.target)
     };
     let port = board.port.as_mut();
@@ -67,7 +69,10 @@ pub fn write(
         Load::Plan { plan, options: resolve } => {
             flash_plan(port, &plan, &resolve, &options, &mut tell)
         }
-        Load::Writes(writes) => flash(port, &options, |_| Ok(ResolvedPlan { writes }), &mut tell),
+        Load::Writes(writes) => {
+            let plan = |_: &_| Ok(ResolvedPlan::from(writes));
+            flash(port, &options, plan, &mut tell)
+        }
     };
     if let (Ok(report), Some(adapter)) = (&report, &adapter) {
         // A rate that nobody asked for is kept only where it was too high.
@@ -105,6 +110,7 @@ pub fn start(
 ) -> Result<Option<Moment>, Failure> {
     let baud = baud.unwrap_or(chip.loader.initial_baud);
     let port = board.port.as_mut();
+    shell.stage("start", event::StageState::Started);
     let since = esplice_flash::start(port, chip, baud, &mut |event| tell(event, shell))?;
     if since.is_some() && !port.caps().lines {
         shell.status(&format!(
@@ -112,7 +118,29 @@ pub fn start(
             port.name()
         ));
     }
+    shell.stage("start", event::StageState::Done);
     Ok(since)
+}
+
+/// What a board prints when it boots what was written to it.
+pub fn boot_check(report: &FlashReport) -> BootCheck {
+    let app = report.writes.iter().find(|write| write.kind == WriteKind::App);
+    let descriptor = app.and_then(|app| AppDescriptor::of_image(&app.data));
+    // An app without the hash in its descriptor prints zeros.
+    let hash = descriptor.map(|descriptor| descriptor.elf_sha256).filter(|hash| *hash != [0; 32]);
+    // Files that were written as they are say themselves what they are.
+    let boot_offset = report.chip.chip.image.boot_offset;
+    let boot = report.writes.iter().find(|write| write.offset == boot_offset);
+    let header = boot.and_then(|write| ImageHeader::from_bytes(&write.data).ok());
+    let is_app = |write: &&Write| {
+        write.offset != boot_offset && AppDescriptor::of_image(&write.data).is_some()
+    };
+    let file = report.writes.iter().find(is_app).filter(|_| app.is_none());
+    BootCheck {
+        entry: report.boots.entry.or(header.map(|header| header.entry)).map(|entry| entry.0),
+        app: report.boots.app.or(file.map(|write| write.offset)).map(|offset| offset.0),
+        elf_sha256: hash.map(|hash| hex(&hash)),
+    }
 }
 
 /// How to work with a board that is reset by `strategies`.
@@ -176,8 +204,15 @@ pub fn tell(event: FlashEvent, shell: &mut Shell) {
         }
         FlashEvent::Verified { name, offset, len, hash } => {
             shell.fact(&format!("Hash of data verified ({name}: {len} bytes at {offset})"));
-            shell.event(&Event::Verified { offset: offset.0, len, hash });
+            shell.event(&Event::Verified { name, offset: offset.0, len, hash, algorithm: "md5" });
         }
+        FlashEvent::Note(note) if note.is_fact() => {
+            let text = note.to_string();
+            let mut letters = text.chars();
+            let first: String = letters.next().iter().flat_map(|c| c.to_uppercase()).collect();
+            shell.status(&format!("{first}{}", letters.as_str()));
+        }
+        FlashEvent::Note(note) => shell.warning(&note.to_string()),
         FlashEvent::Warning { message } => shell.warning(&message),
         FlashEvent::Statistics(numbers) => {
             let summary = &mut shell.summary;

@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use esplice_chip::Chip;
-use esplice_layout::{Amount, Base, Layout, LayoutError, explain};
-use esplice_toolchain::{Artifact, CargoOptions, build_cargo, build_cargo_heard};
+use esplice_layout::{Amount, Base, Layout, LayoutError, explain, missing_script};
+use esplice_toolchain::{Artifact, CargoOptions, Diagnostic, build_cargo_heard};
 
 use crate::{
+    event::{Event, Place},
     exit::{Exit, Failure},
     project::Project,
     shell::Shell,
@@ -43,27 +44,35 @@ pub fn of_go(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, F
 }
 
 /// Compiles a cargo project. Where the layout is what the linker refuses, the failure says so, with
-/// the line.
+/// the line; where a linker script is missing, that is all that is said.
 pub fn compile(
     directory: &Path,
     chip: &Chip,
     options: &CargoOptions,
     shell: &mut Shell,
 ) -> Result<Artifact, Failure> {
-    let Some(layout) = &options.layout else {
-        return Ok(build_cargo(directory, chip, options)?);
-    };
     let mut said = String::new();
-    let colors = shell.has_colors();
-    let built = build_cargo_heard(directory, chip, options, colors, &mut |text| {
-        shell.compiler(text);
-        said.push_str(text);
+    // Programs get the text of an event, in which colours would be in the way.
+    let colors = shell.has_colors() && !shell.is_json();
+    let built = build_cargo_heard(directory, chip, options, colors, &mut |diagnostic| {
+        shell.event(&event(diagnostic));
+        said.push_str(&diagnostic.rendered);
+        // The failure says in one line what the linker says in hundreds.
+        if missing_script(&diagnostic.rendered).is_none() {
+            shell.compiler(&diagnostic.rendered);
+        }
     });
     built.map_err(|error| {
         let failure = Failure::from(error);
         if failure.exit != Exit::BuildFailed {
             return failure;
         }
+        let Some(layout) = &options.layout else {
+            return match missing_script(&said) {
+                Some(script) => without_script(script),
+                None => failure,
+            };
+        };
         let errors = explain(layout, &said);
         let room = errors.first().and_then(|error| room_for(error, directory, chip, options));
         let mut causes: Vec<Failure> = errors.into_iter().map(Failure::from).collect();
@@ -72,6 +81,25 @@ pub fn compile(
         }
         first(causes, shell).unwrap_or(failure)
     })
+}
+
+fn without_script(script: &str) -> Failure {
+    let message = format!("the program is not linked with {script}, esp-hal's linker script");
+    Failure::new(Exit::BuildFailed, message).hint(format!(
+        "give it in .cargo/config.toml: rustflags = [\"-C\", \"link-arg=-T{script}\"]"
+    ))
+}
+
+/// What the compiler says, as an event.
+fn event(diagnostic: &Diagnostic) -> Event {
+    let place = diagnostic.place.clone();
+    Event::Diagnostic {
+        level: diagnostic.level.clone(),
+        message: diagnostic.message.clone(),
+        code: diagnostic.code.clone(),
+        place: place.map(|(file, line, column)| Place { file, line, column }),
+        rendered: diagnostic.rendered.clone(),
+    }
 }
 
 /// How much of what the linker had no room for would fit: linked once more, with all that is left in

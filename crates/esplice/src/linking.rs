@@ -15,6 +15,7 @@ use std::{
     time::SystemTime,
 };
 
+use esplice_link::initialised;
 use esplice_link::stable::{Basis, InputFile, Job, Link, Outcome, Record, Retry, Settings};
 use esplice_toolchain::{Artifact, StableLink};
 use serde_json::json;
@@ -75,17 +76,18 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     if !marked {
         // Cargo calls it: the project's file alone says how.
         let directory = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        match asked::asked_by_cargo(&directory.unwrap_or_else(|| ".".into())) {
-            Ok(Some(arguments)) => {
-                for argument in arguments {
-                    if let Err(message) = line.hear(&argument) {
-                        return fail(&message);
-                    }
-                }
-            }
-            Ok(None) => return plain(&line, &program),
-            Err(message) => return fail(&message),
+        let asked = asked::asked_by_cargo(&directory.unwrap_or_else(|| ".".into()));
+        let heard = asked
+            .and_then(|arguments| arguments.iter().try_for_each(|argument| line.hear(argument)));
+        if let Err(message) = heard {
+            return fail(&message);
         }
+    }
+    if let Some(message) = initialised_in(&line) {
+        return fail(&message);
+    }
+    if line.settings.plain {
+        return plain(&line, &program);
     }
     match stable(&line, &program) {
         Ok(report) => {
@@ -102,6 +104,24 @@ fn fail(message: &str) -> ExitCode {
         eprintln!("esplice-ld: error: {}", printable_message(message));
     }
     ExitCode::FAILURE
+}
+
+/// Finds data with initial values that goes to arenas into which nothing is loaded, and says so as
+/// `esplice_layout::explain` expects it.
+fn initialised_in(line: &CommandLine) -> Option<String> {
+    let arenas = &line.settings.arenas;
+    if arenas.is_empty() {
+        return None;
+    }
+    line.files().into_iter().find_map(|(_, path, _)| {
+        // The linker reports a file that is not there.
+        let bytes = fs::read(&path).ok()?;
+        let first = initialised(&bytes, arenas).into_iter().next()?;
+        let names =
+            first.statics.iter().map(|name| format!("{:#}", rustc_demangle::demangle(name)));
+        let statics: Vec<String> = names.collect();
+        Some(esplice_layout::initialised_message(&first.arena, &statics.join(", ")))
+    })
 }
 
 /// The link as it would be without esplice, and why it is.

@@ -64,7 +64,8 @@ fn image_plan(
     let of_plan = plan.as_ref().map(|plan| plan.boot);
     let boot = boot.or(of_plan).unwrap_or(BootLayout::Idf);
     check_image(path, bytes, boot)?;
-    if let Some(plan) = plan.filter(|plan| plan.boot == boot) {
+    let own_parts = firmware::names_own_parts(project);
+    if let Some(plan) = plan.filter(|plan| plan.boot == boot && !own_parts) {
         let chip = esplice_chip::find(&plan.chip)?;
         return Ok((plan, chip));
     }
@@ -210,6 +211,7 @@ impl Job {
             with_bootloader: project.with_bootloader,
             partition: project.partition.clone(),
             offset,
+            must_boot: false,
         };
         let target = project.target.as_ref().map(|target| target.value);
         let source = Source::from_args(args, Wanted::Whole)?;

@@ -17,6 +17,7 @@ mod firmware;
 mod flash_file;
 mod flashing;
 mod habits;
+mod harness;
 mod header;
 mod inspect;
 mod interrupt;
@@ -38,6 +39,7 @@ mod settler;
 mod shell;
 mod source;
 mod stubs;
+mod table_file;
 mod value;
 mod watching;
 
@@ -94,7 +96,8 @@ fn main() -> ExitCode {
             return ExitCode::from(shell.finish(failure.exit).number());
         }
     };
-    let exit = match Cli::try_parse_from(rewritten.words) {
+    let words = harness::rewritten(rewritten.words, &Cli::command());
+    let exit = match Cli::try_parse_from(words) {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
             let interrupt = Interrupt::listen();

@@ -73,7 +73,7 @@ pub struct Staged {
 #[derive(Debug)]
 enum Ready {
     /// Written beside `place`, which it will replace.
-    File { file: tempfile::NamedTempFile, place: PathBuf },
+    File { file: tempfile::TempPath, place: PathBuf },
     /// The file at `place` holds these bytes already.
     There { place: PathBuf, identity: Identity },
     /// Bytes for a pipe or device.
@@ -105,7 +105,8 @@ impl Staged {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(directory).map_err(cannot)?;
         file.write_all(bytes).map_err(cannot)?;
-        staged.ready = Ready::File { file, place: path.to_owned() };
+        // Closed at once: a command may write more files than it may have open.
+        staged.ready = Ready::File { file: file.into_temp_path(), place: path.to_owned() };
         Ok(staged)
     }
 

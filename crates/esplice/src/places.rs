@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use esplice_chip::FlashOffset;
-use esplice_flash::{ChipInfo, FlashError, FlashRange, Session};
+use esplice_flash::{ChipInfo, FlashError, FlashOptions, FlashRange, Session};
 use esplice_image::{DeviceFacts, ImageHeader, PlanError, PlannedWrite, Write, WriteKind, merge};
 use esplice_protocol::Port;
 
@@ -103,12 +103,13 @@ impl Range {
         &self,
         session: &mut Session<'_, dyn Port>,
         info: &ChipInfo,
+        options: &FlashOptions,
     ) -> Result<FlashRange, FlashError> {
         let range = match self {
             Range::Whole => FlashRange::whole(info.flash_size),
             Range::Partition(name) => {
-                let facts = session.device_facts(info)?;
-                FlashRange::partition(facts.table.as_ref(), name)?
+                let facts = session.device_facts(info, &options.table_hint())?;
+                FlashRange::partition(&facts, name)?
             }
             Range::At(offset, len) => {
                 let rest = info.flash_size.saturating_sub(offset.0);
@@ -152,11 +153,16 @@ impl FilesArgs {
 }
 
 impl Files {
+    /// Whether the board's partition table must be known.
+    pub fn needs_table(&self) -> bool {
+        self.partition.is_some()
+    }
+
     /// What goes where on the board of `facts`. An image of another chip is refused: it would not boot.
     pub fn writes(&self, facts: &DeviceFacts) -> Result<Vec<Write>, PlanError> {
         let chip = esplice_chip::find(&facts.chip)?;
         let place = match &self.partition {
-            Some(name) => Some(FlashRange::partition(facts.table.as_ref(), name)?),
+            Some(name) => Some(FlashRange::partition(facts, name)?),
             None => None,
         };
         let mut writes = Vec::new();

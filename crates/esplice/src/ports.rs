@@ -16,6 +16,12 @@ const SIM: &str = "sim:";
 /// Beginnings of names that say themselves where the port is.
 pub const SCHEMES: [&str; 3] = [SIM, TCP_SCHEME, RFC2217_SCHEME];
 
+/// Whether a port called `name` is known to have no reset line, before it is opened: TCP carries bytes
+/// alone.
+pub fn lacks_lines(name: &str) -> bool {
+    name.starts_with(TCP_SCHEME)
+}
+
 /// Keys of a virtual board's name whose values are files.
 const SIM_FILES: &[&str] = &["flash", "rom", "faults"];
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use esplice_chip::{Board, Chip, FeatureChip, Target, chip_of_features};
+use esplice_chip::{Board, Chip, FeatureChip, FlashOffset, Target, chip_of_features};
 use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_layout::Spec;
@@ -60,6 +60,12 @@ pub struct Project {
     pub go: TinyGoOptions,
     pub output: Option<PathBuf>,
     pub boot: Option<Settled<BootLayout>>,
+    /// The user's own partition table.
+    pub partition_table: Option<PathBuf>,
+    /// Where the partition table is, if the user says so.
+    pub partition_table_offset: Option<Settled<u32>>,
+    /// The user's own second-stage bootloader.
+    pub bootloader: Option<PathBuf>,
     pub flash_mode: Option<Settled<String>>,
     pub flash_freq: Option<Settled<String>>,
     pub flash_size: Option<Settled<String>>,
@@ -77,6 +83,8 @@ pub struct Project {
     pub full: bool,
     pub with_bootloader: bool,
     pub partition: Option<String>,
+    /// Whether the board, and not the settings, decides if a plan fits; commands set it.
+    pub fits_later: bool,
     pub monitor_baud: Option<u32>,
     pub expect: Vec<String>,
     pub timeout: Option<Duration>,
@@ -84,6 +92,8 @@ pub struct Project {
     pub rom: Option<PathBuf>,
     /// `[layout]`, as it is written; none where it is about stable links alone.
     pub layout: Option<Spec>,
+    /// There is a `[layout]`, which is about stable links alone.
+    pub stable_alone: bool,
     /// What esplice is told as the linker of a layout-stable link, if that is asked for.
     pub stable: Option<Vec<String>>,
     /// Every setting in the order of [`crate::settings::KEYS`].
@@ -104,6 +114,13 @@ impl Project {
     pub fn xtal_mhz(&self, chip: &Chip) -> u32 {
         let board = self.board.filter(|board| board.chip.name == chip.name);
         board.and_then(|board| board.xtal_mhz).unwrap_or(chip.xtal_mhz)
+    }
+
+    /// Where the partition table is, if the user says so.
+    pub fn own_table_offset(&self) -> Option<FlashOffset> {
+        let offset = self.partition_table_offset.as_ref();
+        let offset = offset.filter(|offset| !matches!(offset.origin, Origin::Chip(_)));
+        offset.map(|offset| FlashOffset(offset.value))
     }
 
     fn from_settings(settings: &Settings, flags: Flags) -> Result<Project, Failure> {
@@ -177,6 +194,18 @@ impl Project {
 
         let image = flags.image;
         let boot = s.value("image", "boot", &value::BOOT, image.boot, None)?;
+        let partition_table =
+            s.text("image", "partition-table", image.partition_table.map(path))?;
+        let partition_table = partition_table.map(|file| inside(settings, file)).transpose()?;
+        let usual = chip.map(|chip| Settled {
+            value: chip.image.partition_table_offset.0,
+            origin: Origin::Chip(chip.name.clone()),
+        });
+        let flag = image.table.partition_table_offset;
+        let partition_table_offset =
+            s.value("image", "partition-table-offset", &value::OFFSET, flag, usual)?;
+        let bootloader = s.text("image", "bootloader", image.bootloader.map(path))?;
+        let bootloader = bootloader.map(|file| inside(settings, file)).transpose()?;
         let mut of_flash =
             |name, flag, of_board: fn(&Board) -> Option<String>, of_chip: fn(&Chip) -> String| {
                 s.value("image", name, &value::TEXT, flag, of_hardware(of_board, of_chip))
@@ -223,12 +252,8 @@ impl Project {
             origin: Origin::Chip(c.name.clone()),
         });
         let monitor_baud = s.value("monitor", "baud", &value::BAUD, watch.monitor_baud, of_chip)?;
-        // Several texts are an affair of the command line.
-        let asked = (!watch.expect.is_empty()).then(|| watch.expect.join(" "));
-        let expect = match s.text("monitor", "expect", asked)? {
-            Some(set) if watch.expect.is_empty() => vec![set.value],
-            _ => watch.expect,
-        };
+        let asked = (!watch.expect.is_empty()).then_some(watch.expect);
+        let expect = s.list("monitor", "expect", asked)?;
         let usual = (!expect.is_empty())
             .then_some(Settled { value: EXPECT_TIMEOUT, origin: Origin::Default });
         let timeout = s.value("monitor", "timeout", &value::DURATION, watch.timeout, usual)?;
@@ -276,6 +301,9 @@ impl Project {
             },
             output,
             boot,
+            partition_table,
+            partition_table_offset,
+            bootloader,
             flash_mode,
             flash_freq,
             flash_size,
@@ -290,11 +318,13 @@ impl Project {
             full,
             with_bootloader,
             partition: partition.map(|p| p.value),
+            fits_later: false,
             monitor_baud: monitor_baud.map(|b| b.value),
             expect,
             timeout: timeout.map(|t| t.value),
             rom,
             layout: settings.layout().filter(|spec| !spec.is_stable_alone()).cloned(),
+            stable_alone: settings.layout().is_some_and(Spec::is_stable_alone),
             stable,
             entries: s.entries,
         })

@@ -10,7 +10,7 @@ use std::{
 
 use esplice_chip::nearest;
 use esplice_layout::Spec;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::{
     environment::{self, Meaning},
@@ -25,6 +25,8 @@ pub enum Kind {
     Switch,
     Number,
     List,
+    /// A text, or a list of texts; one text in the environment, as it may hold commas.
+    Texts,
 }
 
 /// One setting.
@@ -86,6 +88,9 @@ pub const KEYS: &[Key] = &[
     key!("build", "link-args", Kind::List, "more arguments for the linker"),
     key!("build", "output", Kind::Text, "where the image is written"),
     key!("image", "boot", Kind::Text, "how the chip comes to the firmware: idf, rom or direct"),
+    key!("image", "partition-table", Kind::Text, "partition table, as CSV or binary"),
+    key!("image", "partition-table-offset", Kind::Text, "where the partition table is in flash"),
+    key!("image", "bootloader", Kind::Text, "second-stage bootloader of your own"),
     key!("image", "flash-mode", Kind::Text, "how the flash chip is read"),
     key!("image", "flash-freq", Kind::Text, "the flash chip's clock"),
     key!("image", "flash-size", Kind::Text, "the flash chip's size"),
@@ -107,7 +112,7 @@ pub const KEYS: &[Key] = &[
     key!("flash", "with-bootloader", Kind::Switch, "write bootloader and partition table too"),
     key!("flash", "partition", Kind::Text, "partition that the app goes to"),
     key!("monitor", "baud", Kind::Number, "baud rate of the firmware's output", "--monitor-baud"),
-    key!("monitor", "expect", Kind::Text, "output to wait for"),
+    key!("monitor", "expect", Kind::Texts, "output to wait for, several in order"),
     key!("monitor", "timeout", Kind::Text, "how long to wait for it"),
     key!("monitor", "rom", Kind::Text, "ELF of the chip's mask ROM, or a directory of such"),
 ];
@@ -359,19 +364,26 @@ fn written(value: &DeValue<'_>, kind: Kind) -> Result<Written, &'static str> {
             let value = i64::from_str_radix(number.as_str(), number.radix());
             value.map(|n| Written::One(n.to_string())).map_err(|_| "a whole number")
         }
-        (Kind::List, DeValue::Array(items)) => items
-            .iter()
-            .map(|item| match item.get_ref() {
-                DeValue::String(text) => Ok(text.to_string()),
-                _ => Err("a list of texts"),
-            })
-            .collect::<Result<_, _>>()
-            .map(Written::Many),
+        (Kind::List, DeValue::Array(items)) => texts(items).ok_or("a list of texts"),
+        (Kind::Texts, DeValue::String(text)) => Ok(Written::One(text.to_string())),
+        (Kind::Texts, DeValue::Array(items)) => texts(items).ok_or(TEXTS),
         (Kind::Text, _) => Err("a text"),
         (Kind::Switch, _) => Err("true or false"),
         (Kind::Number, _) => Err("a whole number"),
         (Kind::List, _) => Err("a list of texts"),
+        (Kind::Texts, _) => Err(TEXTS),
     }
+}
+
+/// What a key of [`Kind::Texts`] takes.
+const TEXTS: &str = "a text or a list of texts";
+
+fn texts(items: &DeArray<'_>) -> Option<Written> {
+    let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        _ => None,
+    };
+    items.iter().map(text).collect::<Option<_>>().map(Written::Many)
 }
 
 fn unknown(origin: &Origin, name: &str, known: &[&str], what: &str) -> Failure {
@@ -399,6 +411,18 @@ mod tests {
         let mut settings = Settings::default();
         settings.add_file(Path::new(FILE_NAME), text)?;
         Ok(settings)
+    }
+
+    #[test]
+    fn one_text_or_several_are_expected() {
+        let of = |text: &str| read(text).map(|s| s.get("monitor", "expect").unwrap().value.clone());
+        let one = of("[monitor]\nexpect = 'a, b'").unwrap();
+        assert_eq!(one, Written::One("a, b".into()));
+        let several = of("[monitor]\nexpect = ['a, b', '/c/']").unwrap();
+        assert_eq!(several, Written::Many(vec!["a, b".into(), "/c/".into()]));
+        let message = "esplice.toml:2: expect must be a text or a list of texts";
+        refuses("[monitor]\nexpect = 3", message, None);
+        refuses("[monitor]\nexpect = ['a', 3]", message, None);
     }
 
     #[track_caller]

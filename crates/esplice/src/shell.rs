@@ -1,7 +1,10 @@
 //! All that is said: results to stdout, talk to stderr, events as lines of JSON. Text passes one filter
 //! on its way out ([`crate::printable`]); colours are added here and nowhere else.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::Instant,
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -35,7 +38,9 @@ pub struct Shell {
     /// Why a result could not be written.
     stdout_error: Option<String>,
     bar: Option<Bar>,
-    /// The board's last byte on a terminal ended its line.
+    /// Stdout and stderr are seen together: on a terminal, or in one file or pipe.
+    streams_meet: bool,
+    /// The board's last byte on stdout ended its line.
     board_line_ended: bool,
     /// Bytes of a line of the board's that has not ended yet, with `--format json`.
     board_line: Vec<u8>,
@@ -45,6 +50,8 @@ pub struct Shell {
     panics: Vec<String>,
     /// The wish to stop.
     interrupt: Interrupt,
+    /// When the command began.
+    began: Instant,
     /// What the last event will tell.
     pub summary: Summary,
 }
@@ -70,6 +77,7 @@ impl Shell {
             quiet,
             bars: terminal && !is_dumb() && !quiet && format == Format::Text,
             colors: may_color(&io::stderr()),
+            streams_meet: streams_meet(),
             board_has_stdout: false,
             stdout_closed: false,
             stdout_error: None,
@@ -79,6 +87,7 @@ impl Shell {
             board: None,
             panics: Vec::new(),
             interrupt: Interrupt::default(),
+            began: now(),
             summary: Summary::default(),
         }
     }
@@ -96,6 +105,11 @@ impl Shell {
     /// From here on stdout carries what the board says and nothing else.
     pub fn give_stdout_to_board(&mut self) {
         self.board_has_stdout = true;
+    }
+
+    /// The host's time since the command began, in seconds.
+    pub fn host_seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     pub fn is_json(&self) -> bool {
@@ -180,6 +194,13 @@ impl Shell {
         }
     }
 
+    /// Addresses that the firmware printed, decoded: for people alone, as programs have the event.
+    pub fn trace(&mut self, text: &str) {
+        if !self.is_json() {
+            self.talk(text);
+        }
+    }
+
     /// The panics that were told, decoded, the first of them.
     pub fn told_panics(&self) -> &[String] {
         &self.panics
@@ -221,8 +242,12 @@ impl Shell {
             self.error(&failure);
             exit = failure.exit;
         }
-        let summary =
-            Summary { ok: exit == Exit::Done, exit: exit.number(), ..self.summary.clone() };
+        let summary = Summary {
+            ok: exit == Exit::Done,
+            exit: exit.number(),
+            host_seconds: self.host_seconds(),
+            ..self.summary.clone()
+        };
         self.event(&Event::Summary(summary));
         exit
     }
@@ -316,8 +341,7 @@ impl Shell {
 
     /// A line of text that is harmless already.
     fn line(&mut self, text: &str) {
-        // Both streams are seen together on a terminal.
-        let start = if self.bars && !self.board_line_ended { "\n" } else { "" };
+        let start = if self.streams_meet && !self.board_line_ended { "\n" } else { "" };
         self.board_line_ended = true;
         let line = format!("{start}{text}\n");
         let write = || {
@@ -366,6 +390,24 @@ impl Shell {
     }
 }
 
+/// Whether what goes to stdout and to stderr ends up in one place.
+#[cfg(unix)]
+fn streams_meet() -> bool {
+    use std::os::{fd::AsFd as _, unix::fs::MetadataExt as _};
+    let place = |stream: std::os::fd::BorrowedFd<'_>| {
+        let file = std::fs::File::from(stream.try_clone_to_owned().ok()?);
+        let metadata = file.metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    place(io::stdout().as_fd()).is_some_and(|out| Some(out) == place(io::stderr().as_fd()))
+}
+
+/// Elsewhere terminals alone are known to be one place.
+#[cfg(not(unix))]
+fn streams_meet() -> bool {
+    io::stdout().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Whether what goes to `stream` may have colours.
 pub fn may_color(stream: &impl io::IsTerminal) -> bool {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -392,6 +434,12 @@ fn new_bar(stage: &str, total: u64) -> ProgressBar {
     }
     bar.set_message(stage.to_owned());
     bar
+}
+
+/// The host's time, which is told next to the port's and decides nothing.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Lower-case hex without separators.

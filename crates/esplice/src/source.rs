@@ -152,7 +152,7 @@ impl Source {
 }
 
 /// Bytes of the largest file that is read: far more than any flash or any ELF's debug information.
-const LARGEST: u64 = 1 << 30;
+pub const LARGEST: u64 = 1 << 30;
 
 /// Bytes of the largest file that is unpacked: far more than any flash.
 const LARGEST_UNPACKED: usize = 256 << 20;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
-use esplice_monitor::{Filter, FilterError};
+use esplice_monitor::{Addresses, Filter, FilterError};
 
 /// How a value is written: read from what the user writes, and shown the same way.
 pub struct Form<T> {
@@ -17,6 +17,7 @@ pub const SWITCH: Form<bool> = Form { parse: switch, show: bool::to_string };
 pub const BAUD: Form<u32> = Form { parse: baud, show: u32::to_string };
 pub const SIZE: Form<u32> = Form { parse: offset, show: u32::to_string };
 pub const BYTES: Form<u32> = Form { parse: bytes, show: u32::to_string };
+pub const OFFSET: Form<u32> = Form { parse: offset, show: |offset| format!("{offset:#x}") };
 pub const DURATION: Form<Duration> = Form { parse: duration, show: duration_text };
 pub const RESET: Form<ResetChoice> = Form { parse: reset, show: ResetChoice::to_string };
 pub const BOOT: Form<BootLayout> = Form { parse: boot, show: BootLayout::to_string };
@@ -57,6 +58,16 @@ pub fn filter(text: &str) -> Result<Filter, String> {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     })
+}
+
+/// Which addresses outside of panics are decoded.
+pub fn addresses(text: &str) -> Result<Addresses, String> {
+    match text {
+        "reports" => Ok(Addresses::Reports),
+        "all" => Ok(Addresses::All),
+        "none" => Ok(Addresses::Ignored),
+        _ => Err("it is reports, all or none".into()),
+    }
 }
 
 /// Ways into download mode, and how they were written.

@@ -16,6 +16,7 @@ pub use console::{resume_terminal, suspend_terminal};
 
 use std::{
     collections::VecDeque,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -23,7 +24,8 @@ use std::{
 
 use esplice_flash::Strategy;
 use esplice_monitor::{
-    ExpectError, Expectation, MonitorEvent, Outcome, Script, Step, Tests, Watch, Watcher, watch,
+    Addresses, BootCheck, ExpectError, Expectation, MonitorEvent, Outcome, Script, Step,
+    TestSelection, Tests, Watch, Watcher,
 };
 use esplice_protocol::{Moment, Port};
 
@@ -35,15 +37,18 @@ use self::{
     screen::{Look, Screen},
     session::{End, Line, Session, Stage},
     teller::{Display, Teller},
+    test_screen::TestScreen,
     verdict::{Case, last_lines, settled},
 };
 use crate::{
     args::WatchArgs,
     backtrace::{Decoder, FirmwareElf, RomElfs},
+    event::StageState,
     exit::{Exit, Failure},
     flashing::RESET_BY_HAND,
     interrupt::Interrupt,
     outputs::make_room_for,
+    ports,
     project::Project,
     shell::Shell,
     source, value,
@@ -63,30 +68,67 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of the largest script that is read.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
-/// Whether a board that was let go at `since`, through a port that may not have reset it, boots its
-/// firmware as far as can be heard. If not, the user is told what to do.
+/// How a board that was let go at `since` boots, as far as its first words tell: true if the ROM
+/// starts the program that was written, as `check` knows it. If not, the user is told what to do.
+///
+/// # Errors
+/// The ROM starts another program, or none.
 pub fn boots(
     port: &mut dyn Port,
     since: Option<Moment>,
+    check: BootCheck,
     shell: &mut Shell,
 ) -> Result<bool, Failure> {
-    let job = Watch { timeout: Some(FIRST_WORDS), since, ..Watch::default() };
-    let mut waits = false;
-    let outcome = watch(port, &job, &mut |event| {
-        if let MonitorEvent::Boot(banner) = event {
-            waits |= banner.is_download();
+    // Where it is not known what boots, as after a piece of data, it may be nothing.
+    let must_boot = check.entry.is_some();
+    let job = Watch { timeout: Some(FIRST_WORDS), since, boots: check, ..Watch::default() };
+    let mut watcher = Watcher::new(&job, since.unwrap_or_else(|| port.now()));
+    let (mut waits, mut starts, mut failure) = (false, false, None);
+    let mut buf = [0; 1024];
+    let mut ended = false;
+    while !(ended || waits || starts || failure.is_some()) {
+        let mut hear = |event: MonitorEvent<'_>| match event {
+            MonitorEvent::Boot(banner) => waits |= banner.is_download(),
+            MonitorEvent::Entry(_) => starts = true,
+            MonitorEvent::OtherProgram(other) => {
+                let message = format!("what was written does not run: {other}");
+                failure = Some(Failure::new(Exit::Verify, message));
+            }
+            MonitorEvent::BootError(error) => {
+                let words = error.kind.in_words();
+                let message = format!("the board does not boot: {words} ({:?})", error.line);
+                failure = Some(Failure::new(Exit::BootLoop, message));
+            }
+            _ => {}
+        };
+        let now = port.now();
+        let deadline = watcher.deadline().unwrap_or(now);
+        if deadline <= now {
+            ended = watcher.tick(now, &mut hear).is_some();
+            continue;
         }
-    })?;
-    if waits {
-        shell.warning(&waits_for_download());
-    } else if let Outcome::Ended { seen: 0 } = outcome {
-        shell.warning(&format!(
-            "the board said nothing in {}: if it does not run, {RESET_BY_HAND}",
-            value::duration_text(&FIRST_WORDS)
-        ));
+        let len = port.read(&mut buf, deadline)?;
+        let bytes = buf.get(..len).unwrap_or_default();
+        ended = watcher.push(bytes, port.now(), &mut hear).is_some();
+    }
+    if let Some(failure) = failure {
+        if must_boot || failure.exit == Exit::Verify {
+            return Err(failure);
+        }
+        shell.warning(&failure.message);
         return Ok(false);
     }
-    Ok(!waits)
+    if waits {
+        shell.warning(&waits_for_download());
+        return Ok(false);
+    }
+    if watcher.seen() == 0 {
+        let within = value::duration_text(&FIRST_WORDS);
+        let remedy = if port.caps().lines { "press its RESET" } else { RESET_BY_HAND };
+        shell.warning(&format!("the board said nothing in {within}: if it does not run, {remedy}"));
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 fn waits_for_download() -> String {
@@ -113,11 +155,15 @@ pub struct Watching {
     script_name: String,
     timeout: Option<Duration>,
     tests_wanted: bool,
+    selection: TestSelection,
     nocapture: bool,
+    allow_resets: bool,
+    addresses: Addresses,
     look: Look,
     log: Option<PathBuf>,
     reports: ReportFiles,
     reconnect: bool,
+    boots: BootCheck,
     elf: Option<FirmwareElf>,
     rom: RomElfs,
 }
@@ -126,17 +172,25 @@ impl Watching {
     /// What settings and arguments ask for.
     pub fn new(project: &Project, args: &WatchArgs) -> Result<Watching, Failure> {
         let parse = |what: &str, texts: &[String]| {
-            let parsed: Result<_, ExpectError> =
-                texts.iter().map(|text| Expectation::parse(text)).collect();
+            let parse = |text: &String| Ok(on_bytes(Expectation::parse(text)?, args.raw));
+            let parsed: Result<_, ExpectError> = texts.iter().map(parse).collect();
             parsed.map_err(|error| {
                 let failure = Failure::usage(format!("{what} text: {error}"));
                 Failure { hint: error.hint(), ..failure }
             })
         };
-        let script = match &args.script {
+        let mut script = match &args.script {
             Some(path) => read_script(path)?,
             None => Script::default(),
         };
+        if args.raw {
+            script.steps.iter_mut().for_each(|(_, step)| match step {
+                Step::Expect { what, .. } | Step::Reject(what) => {
+                    *what = what.clone().in_raw_bytes();
+                }
+                _ => {}
+            });
+        }
         // The settings' text is for when nothing else is asked for.
         let expect = if args.script.is_some() || args.tests {
             vec![]
@@ -144,16 +198,32 @@ impl Watching {
             parse("expected", &project.expect)?
         };
         let reports = ReportFiles::open(args.junit.as_deref(), args.report.as_deref())?;
+        let script_name = args.script.as_deref().unwrap_or(Path::new("")).display().to_string();
+        if let Some(port) = &project.port
+            && ports::lacks_lines(&port.value)
+        {
+            refuse_reset(&script, &script_name, &port.value)?;
+        }
         Ok(Watching {
             expect,
             reject: parse("rejected", &args.reject)?,
             script,
-            script_name: args.script.as_deref().unwrap_or(Path::new("")).display().to_string(),
+            script_name,
             timeout: project.timeout,
             tests_wanted: args.tests,
+            selection: TestSelection {
+                filters: args.test_filter.clone(),
+                skip: args.test_skip.clone(),
+                exact: args.test_exact,
+                list: args.test_list,
+            },
             nocapture: args.nocapture,
+            allow_resets: args.allow_resets,
+            addresses: args.decode.unwrap_or_default(),
             look: Look {
                 raw: args.raw,
+                // A file or another program has no cursor to move.
+                backspace: io::stdout().is_terminal(),
                 time_stamps: args.timestamps,
                 filter: args.filter.clone(),
                 prefix: None,
@@ -161,9 +231,15 @@ impl Watching {
             log: args.log.clone(),
             reports,
             reconnect: args.reconnect,
+            boots: BootCheck::default(),
             elf: None,
             rom: RomElfs::read(project.rom.as_deref())?,
         })
+    }
+
+    /// What was written is to run, and nothing else may be taken for it.
+    pub fn that_boots(self, boots: BootCheck) -> Watching {
+        Watching { boots, ..self }
     }
 
     /// Panics are to be decoded with `elf`.
@@ -171,11 +247,13 @@ impl Watching {
         Watching { elf, ..self }
     }
 
-    /// The firmware is cargo's test of one: it has to tell of its tests, unless something else is asked
-    /// for.
-    pub fn of_cargo_test(self, is_test: bool) -> Watching {
-        let tests_wanted = self.tests_wanted || is_test && !self.expects();
-        Watching { tests_wanted, ..self }
+    /// The firmware is cargo's test of this name: it has to tell of its tests, unless something else is
+    /// expected, and its reports carry the name, as cargo starts one command for each.
+    pub fn of_cargo_test(self, name: Option<&str>) -> Result<Watching, Failure> {
+        let Some(name) = name else { return Ok(self) };
+        let tests_wanted = self.tests_wanted || !self.expects();
+        let reports = self.reports.named(name)?;
+        Ok(Watching { tests_wanted, reports, ..self })
     }
 
     fn expects(&self) -> bool {
@@ -192,8 +270,10 @@ impl Watching {
         let decoder = Decoder::new(self.elf.as_ref(), &self.rom);
         let several = boards.len() > 1;
         // Of one board each line is shown as it comes, and programs get all of it as it is.
-        let captures = self.tests_wanted && !self.nocapture && !several;
+        let lists = self.selection.list && self.tests_wanted;
+        let captures = self.tests_wanted && (!self.nocapture || lists) && !several;
         let defmt = self.elf.as_ref().and_then(|elf| elf.defmt(shell));
+        let binary_log = self.elf.as_ref().and_then(|elf| elf.binary_log(shell));
         let mut lines = vec![];
         for (index, board) in boards.into_iter().enumerate() {
             let mut watch = if index == 0 { self.watch() } else { Watch::default() };
@@ -201,6 +281,9 @@ impl Watching {
             watch.since = board.since;
             watch.expected_resets = board.since.is_some().into();
             watch.defmt = defmt.clone();
+            watch.binary_log = binary_log.clone();
+            watch.addresses = self.addresses;
+            watch.allow_resets = self.allow_resets;
             let began = board.since.unwrap_or_else(|| board.port.now());
             let look = match shell.is_json() {
                 true => Look { raw: true, ..Look::default() },
@@ -217,7 +300,7 @@ impl Watching {
                 || self.tests_wanted;
             teller.expected = expected(&watch);
             teller.captures = captures;
-            teller.tests.told = captures;
+            teller.tests.told = captures && !lists;
             let log = self.log.as_deref().map(|path| {
                 make_room_for(path, shell)?;
                 match several {
@@ -242,28 +325,23 @@ impl Watching {
                 reconnects: self.reconnect || !(self.expects() || self.tests_wanted),
             });
         }
-        let resets = self.script.steps.iter().find(|(_, step)| *step == Step::Reset);
-        if let (Some((number, _)), Some(first)) = (resets, lines.first())
-            && !first.port.caps().lines
-        {
-            let message = format!(
-                "{}:{number}: the script resets the board, and {} has no reset line",
-                self.script_name,
-                first.port.name()
-            );
-            return Err(Failure::usage(message).hint("leave the reset out, or give another port"));
+        if let Some(first) = lines.first().filter(|first| !first.port.caps().lines) {
+            refuse_reset(&self.script, &self.script_name, first.port.name())?;
         }
         let console = if shell.is_json() { None } else { Console::open(interrupt) };
         if console.as_ref().is_some_and(Console::has_keys) {
             shell.status(KEYS);
         }
         let mut session = Session { lines, console };
+        shell.stage("watch", StageState::Started);
         let stage = Mutex::new(Stage { display: Display::new(several), shell });
         let ended = session.run(&stage, &decoder, interrupt);
         let Stage { display, shell } = stage.into_inner().unwrap_or_else(PoisonError::into_inner);
         // The terminal is given back before more is said.
         session.console = None;
-        self.finish(ended, session, display, shell)
+        self.finish(ended, session, display, shell)?;
+        shell.stage("watch", StageState::Done);
+        Ok(())
     }
 
     /// The watch of the first board.
@@ -273,6 +351,8 @@ impl Watching {
             expect: self.expect.clone(),
             script: self.script.steps.iter().map(|(_, step)| self.bounded(step)).collect(),
             timeout: self.timeout,
+            selection: self.selection.clone(),
+            boots: self.boots.clone(),
             tests: match (self.tests_wanted, self.expects()) {
                 (true, _) => Tests::Wanted { within },
                 (false, false) => Tests::IfTold { within },
@@ -310,12 +390,14 @@ impl Watching {
         };
         if let Some(line) = session.lines.get_mut(index) {
             let outcome =
-                if let Ok(End::Settled(_, outcome)) = &ended { Some(outcome) } else { None };
+                if let Ok(End::Settled(_, outcome)) = &ended { Some(&**outcome) } else { None };
             if outcome.is_none() {
                 line.abandon_test("the watch ended while it ran", &mut display, shell);
             }
             tests = line.watcher.tests().cloned();
-            if let Some(report) = &tests {
+            if let Some(report) = tests.as_ref().filter(|_| self.selection.list) {
+                TestScreen::list(report, shell);
+            } else if let Some(report) = &tests {
                 let complete = matches!(outcome, Some(Outcome::Tests(_)));
                 line.teller.tests.finish(report, complete, shell);
             }
@@ -371,6 +453,7 @@ impl Watching {
         }
         WatchReport {
             v: 1,
+            name: self.reports.name.clone(),
             port: first.map(|line| line.port.name().to_owned()).unwrap_or_default(),
             ok: failure.is_none(),
             exit: failure.map_or(Exit::Done, |failure| failure.exit).number(),
@@ -419,6 +502,20 @@ fn expected_parts(teller: &Teller<'_, '_>, message: Option<&str>) -> Vec<Part> {
         });
     }
     parts
+}
+
+/// What is looked for in the raw bytes, if that is wanted.
+fn on_bytes(what: Expectation, raw: bool) -> Expectation {
+    if raw { what.in_raw_bytes() } else { what }
+}
+
+/// Refuses a script that resets the board through a port that cannot.
+fn refuse_reset(script: &Script, name: &str, port: &str) -> Result<(), Failure> {
+    let resets = script.steps.iter().find(|(_, step)| *step == Step::Reset);
+    let Some((number, _)) = resets else { return Ok(()) };
+    let message =
+        format!("{name}:{number}: the script resets the board, and {port} has no reset line");
+    Err(Failure::usage(message).hint("leave the reset out, or give another port"))
 }
 
 fn read_script(path: &Path) -> Result<Script, Failure> {

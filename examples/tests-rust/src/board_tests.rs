@@ -17,6 +17,10 @@ pub type Test = (&'static str, fn() -> Result<(), Failure>);
 /// Runs `tests` one after another. A panic in one ends them all: `esplice run` then says in which.
 pub fn run(tests: &[Test]) -> ! {
     print!("esplice-test: begin {}\r\n", tests.len());
+    // With all names known, `cargo test NAME` ends with the last test that it selects.
+    for (name, _) in tests {
+        print!("esplice-test: test {name}\r\n");
+    }
     for (name, test) in tests {
         print!("esplice-test: run {name}\r\n");
         match test() {

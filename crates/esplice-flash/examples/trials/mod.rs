@@ -14,8 +14,8 @@ use esplice_flash::{
     flash_plan, survey, with_board,
 };
 use esplice_image::{
-    BootLayout, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite, ResolveOptions,
-    WriteKind,
+    BootLayout, FlashMode, FlashParams, FlashPlan, OwnParts, PartitionTable, PlannedWrite,
+    ResolveOptions, WriteKind,
 };
 use esplice_sim::{
     Board, Gone, SimError, SimPort, TimeMode,
@@ -364,6 +364,8 @@ fn plan(seed: u8) -> FlashPlan {
         max_rev: u16::MAX,
         boot: BootLayout::Idf,
         flash: FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: FLASH_LEN as u32 },
+        table_offset: None,
+        own: OwnParts::default(),
         writes: vec![
             write("bootloader", WriteKind::Bootloader, 0, image(0x3210, seed)),
             write("partition table", WriteKind::PartitionTable, 0x8000, table),

@@ -1,8 +1,10 @@
-//! A plan of a bootloader, ESP-IDF's default table and an app, none of which does anything.
+//! A plan of a bootloader, ESP-IDF's default table as the user's own, and an app, none of which does
+//! anything.
 
 use esplice_chip::FlashOffset;
 use esplice_image::{
-    BootLayout, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite, WriteKind,
+    BootLayout, FlashMode, FlashParams, FlashPlan, OwnParts, PartitionTable, PlannedWrite,
+    WriteKind,
 };
 
 pub const APP: usize = 0x1_0000;
@@ -15,7 +17,9 @@ fn image(len: usize, seed: u8) -> Vec<u8> {
     data[..4].copy_from_slice(&[0xe9, 1, 2, 0x1f]);
     data[12..14].copy_from_slice(&chip.image.chip_id.to_le_bytes());
     data[17..19].copy_from_slice(&u16::MAX.to_le_bytes());
-    data[24..28].copy_from_slice(&0x3fc8_0000_u32.to_le_bytes());
+    // In the RAM that is the bootloader's while it loads an app.
+    data[4..8].copy_from_slice(&0x403c_bf10_u32.to_le_bytes());
+    data[24..28].copy_from_slice(&0x3fcd_5830_u32.to_le_bytes());
     data[28..32].copy_from_slice(&(len as u32 - 48).to_le_bytes());
     data[len - 1] = data[32..len - 16].iter().fold(0xef, |sum, byte| sum ^ byte);
     data
@@ -35,6 +39,8 @@ pub fn plan() -> FlashPlan {
         max_rev: u16::MAX,
         boot: BootLayout::Idf,
         flash: FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 2 << 20 },
+        table_offset: None,
+        own: OwnParts { table: true, bootloader: false },
         writes: vec![
             write("bootloader", WriteKind::Bootloader, 0, image(0x3210, 1)),
             write(

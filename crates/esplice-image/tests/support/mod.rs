@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use esplice_chip::Chip;
+use esplice_image::{ImageHeader, ImageOptions, build_image};
 use object::elf;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Writer};
 
@@ -59,6 +61,7 @@ pub fn descriptor() -> Vec<u8> {
 pub struct Options {
     pub machine: elf::Machine,
     pub kind: elf::FileType,
+    /// 0 for the start of the first section that is named like code.
     pub entry: u32,
     pub is_64: bool,
     /// One program header for each section with bytes.
@@ -70,15 +73,23 @@ impl Default for Options {
         Self {
             machine: elf::EM_RISCV,
             kind: elf::ET_EXEC,
-            entry: 0x4201_0020,
+            entry: 0,
             is_64: false,
             program_headers: true,
         }
     }
 }
 
+/// The start of the first section that is named like code, else of the first one.
+fn entry_of(sections: &[Section]) -> u32 {
+    let code = [".text", ".rwtext", ".trap", ".iram", ".flash.text"];
+    let named = |section: &&Section| code.iter().any(|name| section.name.starts_with(name));
+    sections.iter().find(named).or(sections.first()).map_or(0, |section| section.addr)
+}
+
 /// Writes an ELF with `sections`.
 pub fn elf(sections: &[Section], options: Options) -> Vec<u8> {
+    let entry = if options.entry == 0 { entry_of(sections) } else { options.entry };
     let mut bytes = Vec::new();
     let mut writer = Writer::new(object::Endianness::Little, options.is_64, &mut bytes);
     writer.reserve_file_header();
@@ -107,7 +118,7 @@ pub fn elf(sections: &[Section], options: Options) -> Vec<u8> {
             abi_version: 0,
             e_type: options.kind,
             e_machine: options.machine,
-            e_entry: u64::from(options.entry),
+            e_entry: u64::from(entry),
             e_flags: elf::FileFlags(0),
         })
         .expect("header");
@@ -195,7 +206,7 @@ pub fn espflash_image(dir: &Path, chip: &str, elf: &[u8], freq: &str) -> Result<
     let _ = std::fs::remove_file(&output);
     let said = espflash()
         .args(["save-image", "--chip", chip, "--flash-mode", "dio", "--flash-freq", freq])
-        .args(["--flash-size", "4mb", "--skip-update-check"])
+        .args(["--flash-size", "4mb", "--skip-update-check", "--ignore-app-descriptor"])
         .args([&input, &output])
         .env("HOME", dir)
         .env_remove("RUST_LOG")
@@ -205,6 +216,33 @@ pub fn espflash_image(dir: &Path, chip: &str, elf: &[u8], freq: &str) -> Result<
         return Err(String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned());
     }
     Ok(std::fs::read(output).expect("read espflash's image"))
+}
+
+/// Holds our image of `elf` against espflash's, with the revisions that espflash takes from its
+/// bootloader.
+#[track_caller]
+pub fn equals_espflashs(chip: &Chip, elf: &[u8], dir: &Path, what: &str) {
+    let name = &chip.name;
+    let mut usual = ImageOptions::for_chip(chip);
+    // The ESP32-C6's code for 80m is 0x0 to ESP-IDF and esptool, 0xf to espflash.
+    if chip.image.flash_frequencies.contains_key("20m") {
+        usual.flash.freq = "20m".into();
+    }
+    let freq = format!("{}hz", usual.flash.freq);
+    let theirs = espflash_image(dir, name, elf, &freq)
+        .unwrap_or_else(|said| panic!("{name} {what}: espflash refuses it: {said}"));
+    let header = ImageHeader::from_bytes(&theirs).expect("a header");
+    let options = ImageOptions { min_rev: header.min_rev, max_rev: header.max_rev, ..usual };
+    let mut ours =
+        build_image(elf, chip, &options).unwrap_or_else(|error| panic!("{name} {what}: {error}"));
+    // It fills in the deprecated field, too.
+    ours.bytes[14] = header.min_rev_deprecated;
+    let hashed = ours.bytes.len() - 32;
+    let hash = esplice_image::sha256(&ours.bytes[..hashed]);
+    ours.bytes[hashed..].copy_from_slice(&hash);
+    let place = ours.bytes.iter().zip(&theirs).position(|(a, b)| a != b);
+    assert_eq!(place, None, "{name} {what}: first difference");
+    assert_eq!(ours.bytes.len(), theirs.len(), "{name} {what}");
 }
 
 /// The image that esptool makes of `elf` in `dir`, or what it says.

@@ -106,13 +106,18 @@ impl Room {
 }
 
 /// An arena as an output section.
+///
+/// rustc marks every static in a section of its own name as loaded, `MaybeUninit` too. `NOLOAD` keeps
+/// such statics out of the image. Data that does have initial values is found in the linker's inputs
+/// (`esplice_link::initialised`) and in the sources (`esplice_build`), because it is lost here.
 pub(crate) fn arena(text: &mut Text, arena: &Arena, room: &Room) {
     let Arena { name, align, .. } = arena;
     let size = arena.size.bytes;
     let symbol = format!("__esplice_arena_{name}");
     let section = crate::arena_section(name);
     let _ = writeln!(text, "  /* {} */", arena.place);
-    let _ = writeln!(text, "  {section} : ALIGN({align})\n  {{");
+    let no_load = if arena.is_loaded() { "" } else { " (NOLOAD)" };
+    let _ = writeln!(text, "  {section}{no_load} : ALIGN({align})\n  {{");
     text.push_str(room.first);
     let _ = writeln!(text, "    {symbol}_start = .;");
     let _ = writeln!(text, "    KEEP(*({section} {section}.*))");

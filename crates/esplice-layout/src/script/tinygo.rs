@@ -20,18 +20,54 @@ pub struct TinyGoFiles {
     pub stack_size: Option<u32>,
 }
 
+/// The section by which TinyGo's scripts leave room for data where code follows on another bus. A script
+/// with it needs [`TINYGO_APART`].
+pub const TINYGO_DUMMY: &str = ".iram_dummy";
+
+/// What a script adds after TinyGo's own so that code in RAM begins after the data.
+///
+/// TinyGo's scripts make room for the lengths of stack, zeroed and initialised data, and not for what the
+/// alignment of the latter adds: code and data then share some bytes. The section is empty where they do
+/// not, so other programs stay as they are.
+pub const TINYGO_APART: &str = "
+/* Code in RAM begins after the data, which their alignment may have moved up. */
+SECTIONS
+{
+    .esplice.shadow (NOLOAD) :
+    {
+        . += _edata - ORIGIN(DRAM) > ADDR(.iram_dummy) + SIZEOF(.iram_dummy) - ORIGIN(IRAM)
+            ? (_edata - ORIGIN(DRAM)) - (ADDR(.iram_dummy) + SIZEOF(.iram_dummy) - ORIGIN(IRAM))
+            : 0;
+    } > IRAM
+}
+INSERT AFTER .iram_dummy;
+";
+
+/// Returns the target that only adds [`TINYGO_APART`] to TinyGo's own; for the rest see [`tinygo`].
+pub fn tinygo_apart(inherits: &str, script: &str, own_script: &str) -> TinyGoFiles {
+    let script = format!(
+        "/* Written by esplice; changes here are lost. TinyGo's own script, and what it lacks. */\n\
+         INCLUDE {script}\n{TINYGO_APART}"
+    );
+    TinyGoFiles { target: target(inherits, own_script), script, stack_size: None }
+}
+
 /// The target that adds `layout` to TinyGo's own target `inherits`, whose linker script is `script`
 /// (`tinygo info -json` tells it: `targets/esp32c3.ld`). `own_script` is the absolute path that
 /// [`TinyGoFiles::script`] will be written to: TinyGo resolves relative ones against the current
 /// directory.
 pub fn tinygo(layout: &Layout, inherits: &str, script: &str, own_script: &str) -> TinyGoFiles {
-    let target = format!(
+    let stack_size = layout.goroutine_stack.as_ref().map(|stack| stack.bytes);
+    let target = target(inherits, own_script);
+    TinyGoFiles { target, script: own(layout, script), stack_size }
+}
+
+fn target(inherits: &str, own_script: &str) -> String {
+    format!(
         "{{\n  \"inherits\": [{}],\n  \"linkerscript\": {}\n}}\n",
         json(inherits),
         json(own_script)
-    );
-    let stack_size = layout.goroutine_stack.as_ref().map(|stack| stack.bytes);
-    TinyGoFiles { target, script: own(layout, script), stack_size }
+    )
 }
 
 fn own(layout: &Layout, script: &str) -> Text {

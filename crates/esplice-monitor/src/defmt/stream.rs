@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{DefmtTable, LogFrame, MAX_FRAME, NoFrame};
+use crate::binlog::{BinaryLog, Packages};
 
 /// What stands before a frame: bytes that text in UTF-8 has not.
 const HEAD: [u8; 2] = [0xff, 0x00];
@@ -16,33 +17,61 @@ pub(crate) enum Piece {
     Frame(LogFrame),
 }
 
-/// Takes a stream apart; without a table it is all text.
+/// Takes a stream apart; without a table it is all text. Packages of ESP-IDF's binary log become text
+/// before.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
     table: Option<Arc<DefmtTable>>,
+    binary: Option<Arc<BinaryLog>>,
+    packages: Packages,
     /// A frame that is not whole yet, with its head.
     partial: Vec<u8>,
 }
 
 impl Demux {
-    pub fn new(table: Option<Arc<DefmtTable>>) -> Demux {
-        Demux { table, partial: vec![] }
+    pub fn new(table: Option<Arc<DefmtTable>>, binary: Option<Arc<BinaryLog>>) -> Demux {
+        Demux { table, binary, ..Demux::default() }
     }
 
     /// Takes the next bytes. What begins like a frame is held back until it is one, or is none.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
-        let Some(table) = self.table.clone() else { return vec![Piece::Text(bytes.to_vec())] };
-        let mut pieces = vec![];
-        for byte in bytes {
-            self.byte(*byte, &table, &mut pieces);
+        match self.binary.clone() {
+            Some(log) => {
+                let text = self.packages.push(bytes, &log);
+                self.frames(text)
+            }
+            None => self.frames(bytes.to_vec()),
+        }
+    }
+
+    /// Whether a package of the binary log is held back that has not come whole.
+    pub fn holds_package(&self) -> bool {
+        self.packages.holds()
+    }
+
+    /// Nothing has come for a while: what was held back of a package is none.
+    pub fn settle(&mut self) -> Vec<Piece> {
+        let rest = self.packages.finish();
+        if rest.is_empty() { vec![] } else { self.frames(rest) }
+    }
+
+    /// The stream has ended: what was held back is no frame.
+    pub fn finish(&mut self) -> Vec<Piece> {
+        let mut pieces = self.settle();
+        let rest = std::mem::take(&mut self.partial);
+        if !rest.is_empty() {
+            text(&rest, &mut pieces);
         }
         pieces
     }
 
-    /// The stream has ended: what was held back is no frame.
-    pub fn finish(&mut self) -> Option<Piece> {
-        let rest = std::mem::take(&mut self.partial);
-        (!rest.is_empty()).then_some(Piece::Text(rest))
+    fn frames(&mut self, bytes: Vec<u8>) -> Vec<Piece> {
+        let Some(table) = self.table.clone() else { return vec![Piece::Text(bytes)] };
+        let mut pieces = vec![];
+        for byte in &bytes {
+            self.byte(*byte, &table, &mut pieces);
+        }
+        pieces
     }
 
     fn byte(&mut self, byte: u8, table: &DefmtTable, pieces: &mut Vec<Piece>) {

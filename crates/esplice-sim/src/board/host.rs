@@ -2,9 +2,41 @@
 
 use std::time::Duration;
 
+use esplice_chip::{Addr, Chip, RegionKind};
+
 use super::{Board, State, line::EN_RISE};
 use crate::{Printed, SimError, nor::NorError, soc::ResetReason};
 use std::sync::Arc;
+
+/// What `image` is where it cannot be the contents of a flash that the chip boots from.
+fn other_contents(image: &[u8], chip: &Chip) -> Option<&'static str> {
+    // System V ABI, ELF header; the UF2 specification; Intel's format begins with `:` and a record.
+    let is_hex = image.first() == Some(&b':')
+        && image.get(1..9).is_some_and(|start| start.iter().all(u8::is_ascii_hexdigit));
+    match image {
+        [0x7f, b'E', b'L', b'F', ..] => Some("an ELF"),
+        [b'U', b'F', b'2', b'\n', ..] => Some("a UF2 file"),
+        _ if is_hex => Some("an Intel HEX file"),
+        _ => is_bare_app(image, chip).then_some("an app image alone"),
+    }
+}
+
+/// Whether an image begins with the descriptor of an app, at an address where flash is mapped. The ROM
+/// loads no such image: a bootloader does (ESP-IDF, esp_app_format.h and esp_app_desc.h).
+fn is_bare_app(image: &[u8], chip: &Chip) -> bool {
+    const IMAGE_MAGIC: u8 = 0xe9;
+    const HEADER: usize = 24;
+    const SEGMENT_HEADER: usize = 8;
+    const DESCRIPTOR_MAGIC: u32 = 0xabcd_5432;
+    let word = |at: usize| {
+        let bytes = image.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(u32::from_le_bytes)
+    };
+    let region = word(HEADER).and_then(|addr| chip.region_at(Addr(addr)));
+    image.first() == Some(&IMAGE_MAGIC)
+        && word(HEADER + SEGMENT_HEADER) == Some(DESCRIPTOR_MAGIC)
+        && region.is_some_and(|region| region.kind == RegionKind::Flash)
+}
 
 impl Board {
     /// Replaces all of the flash by `image`, the contents from offset 0 on (`*.merged.bin`, as
@@ -12,8 +44,12 @@ impl Board {
     /// off and on.
     ///
     /// # Errors
+    /// [`SimError::NotFlashContents`] for an ELF, a bare app image, UF2 or Intel HEX,
     /// [`SimError::FlashTooSmall`], [`SimError::FlashFailed`] when the flash's file can't be written.
     pub fn load_flash(&mut self, image: &[u8]) -> Result<(), SimError> {
+        if let Some(what) = other_contents(image, self.chip) {
+            return Err(SimError::NotFlashContents { what });
+        }
         let mut whole = vec![0xff; self.flash().size() as usize];
         self.check_fits(0, image)?;
         if let Some(place) = whole.get_mut(..image.len()) {

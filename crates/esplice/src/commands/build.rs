@@ -76,8 +76,9 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     };
     let wanted = if args.image_only { Wanted::Image(asked) } else { Wanted::Whole };
     let source = thread::spawn(move || Source::from_args(&source, wanted));
-    let project =
+    let mut project =
         args.firmware.settle(Flags { output: args.output.clone(), ..Flags::default() })?;
+    project.fits_later = args.image_only;
     let source = source.join().map_err(|_| panicked("reading the source"))??;
     let input = source.file().map(Path::to_owned);
     // Known before minutes of compiling, where the user has named it.

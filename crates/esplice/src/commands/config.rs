@@ -35,7 +35,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         let value = entry.value.as_ref().map(|set| set.value.as_str());
         let origin = entry.value.as_ref().map(|set| set.origin.to_string());
         text.push_str(&format!(
-            "{name:26} {:16} {}\n",
+            "{name:28} {:16} {}\n",
             value.unwrap_or("-"),
             origin.as_deref().unwrap_or(key.meaning)
         ));

@@ -67,7 +67,7 @@ fn erase(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let done = work(board, Touch::Writes, shell, interrupt, |session, info, options| {
-        let found = ranges.iter().map(|range| range.find(session, info));
+        let found = ranges.iter().map(|range| range.find(session, info, options));
         let found: Vec<FlashRange> = found.collect::<Result<_, _>>()?;
         let erased = found.into_iter().map(|range| {
             let sectors = session.erase_range(info, options, &range)?;

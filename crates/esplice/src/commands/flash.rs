@@ -21,11 +21,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let project = args.firmware.settle(Flags {
+    let mut project = args.firmware.settle(Flags {
         port: args.port.clone(),
         flash: args.flash.clone(),
         ..Flags::default()
     })?;
+    project.fits_later = true;
     let mut opened = None;
     let job = Job::prepare(
         &args.firmware.source,
@@ -44,7 +45,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let report = flashing::write(board, job, &project, shell, interrupt)?;
         let since = flashing::start(board, report.chip.chip, None, shell)?;
         let port = board.port.as_mut();
-        if port.caps().lines || (since.is_some() && watching::boots(port, since, shell)?) {
+        let check = flashing::boot_check(&report);
+        if since.is_some() && watching::boots(port, since, check, shell)? {
             shell.status("The board runs");
         }
         Ok(())

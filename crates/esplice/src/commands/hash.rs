@@ -21,7 +21,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let range = args.range.range()?;
     let (found, hash) =
         work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
-            let range = range.find(session, info)?;
+            let range = range.find(session, info, options)?;
             let hash = session.hash_range(info, options, &range)?;
             Ok((range, hash))
         })?;

@@ -81,9 +81,11 @@ fn layout(project: &Project, path: &Path, chip: &'static Chip) -> Result<Layout,
     }
 }
 
-/// The layout of a project that must have one.
-fn spec<'a>(project: &'a Project, path: &Path) -> Result<&'a Spec, Failure> {
-    project.layout.as_ref().ok_or_else(|| {
+/// The layout of a project that must have one; one about stable links alone leaves all memory to the
+/// program.
+fn spec(project: &Project, path: &Path) -> Result<Spec, Failure> {
+    let stable_alone = project.stable_alone.then(Spec::default);
+    project.layout.clone().or(stable_alone).ok_or_else(|| {
         let message = format!("{} has no [layout] in esplice.toml", path.display());
         Failure::usage(message).hint("write a [layout.heap] or an [[layout.arena]]")
     })
@@ -104,6 +106,9 @@ fn map_of(project: &Project, path: &Path) -> Result<(MemoryMap, &'static Chip), 
     Ok((map, chip))
 }
 
+/// Most items of a region that JSON lists, which is many times as large as they are.
+const MOST_LISTED: usize = 10_000;
+
 fn value(map: &MemoryMap) -> Value {
     let regions = map.regions.iter().map(|region| {
         json!({
@@ -115,10 +120,23 @@ fn value(map: &MemoryMap) -> Value {
             "free_ranges": region.free_ranges().iter()
                 .map(|(addr, len)| json!({ "addr": addr, "len": len }))
                 .collect::<Vec<_>>(),
-            "items": region.items.iter().map(item).collect::<Vec<_>>(),
+            "items": region.items.iter().take(MOST_LISTED).map(item).collect::<Vec<_>>(),
+            "left_out": region.items.len().saturating_sub(MOST_LISTED),
         })
     });
-    json!({ "chip": map.chip, "regions": regions.collect::<Vec<_>>() })
+    let overlaps = map.overlaps.iter().map(|overlap| {
+        json!({
+            "first": item(&overlap.first),
+            "second": item(&overlap.second),
+            "memory": overlap.memory,
+            "len": overlap.len,
+        })
+    });
+    json!({
+        "chip": map.chip,
+        "regions": regions.collect::<Vec<_>>(),
+        "overlaps": overlaps.collect::<Vec<_>>(),
+    })
 }
 
 fn item(item: &Item) -> Value {

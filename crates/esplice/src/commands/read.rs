@@ -47,7 +47,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     drop(Staged::write(&place, &[])?);
     let (found, data, family) =
         work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
-            let range = range.find(session, info)?;
+            let range = range.find(session, info, options)?;
             let data = session.read_range(info, options, &range)?;
             Ok((range, data, info.chip.image.uf2_family))
         })?;

@@ -23,7 +23,7 @@ pub struct Args {
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let files = args.files.read(&args.board.target)?;
     let found = work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
-        let facts = session.device_facts(info)?;
+        let facts = session.device_facts(info, &options.table_hint())?;
         let mut found = Vec::new();
         for write in files.writes(&facts)? {
             let ranges =

@@ -1,4 +1,4 @@
-use esplice_flash::{FlashRange, flash, with_board};
+use esplice_flash::{FlashOptions, FlashRange, flash, with_board};
 use esplice_image::ResolvedPlan;
 
 use crate::{
@@ -16,7 +16,7 @@ pub struct Args {
     #[command(flatten)]
     files: FilesArgs,
     /// Erase all of the flash before
-    #[arg(long)]
+    #[arg(long, conflicts_with = "partition")]
     erase_all: bool,
     #[command(flatten)]
     board: BoardArgs,
@@ -25,19 +25,23 @@ pub struct Args {
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let files = args.files.read(&args.board.target)?;
     with_options(&args.board, Touch::Writes, shell, interrupt, |board, options, shell| {
+        let options = &FlashOptions { find_table: files.needs_table(), ..options.clone() };
         let port = board.port.as_mut();
         let mut tell = |event| flashing::tell(event, shell);
         if args.erase_all {
             let erased = with_board(&mut *port, options, &mut tell, |session, info| {
                 // What is wrong with the files is found out while the old content is there.
-                files.writes(&session.device_facts(info)?)?;
+                files.writes(&session.device_facts(info, &options.table_hint())?)?;
                 session.erase_range(info, options, &FlashRange::whole(info.flash_size))
             });
             if let Err(error) = erased {
                 return (None, Err(error));
             }
         }
-        let plan = |facts: &_| Ok(ResolvedPlan { writes: files.writes(facts)? });
+        let plan = |facts: &_| {
+            let writes = files.writes(facts)?;
+            Ok(ResolvedPlan::from(writes))
+        };
         let done = flash(port, options, plan, &mut tell);
         (done.as_ref().ok().map(|report| report.chip.chip), done.map(|_| ()))
     })

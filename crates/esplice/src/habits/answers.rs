@@ -8,7 +8,7 @@ type Answer = (&'static str, &'static str, &'static str);
 const ANSWERS: &[Answer] = &[
     ("hold-in-reset", "espflash", "`esplice reset --download` keeps the program from running, in download mode"),
     ("completions", "espflash", "`esplice help` lists the commands"),
-    ("partition-table", "espflash", "`esplice read 0x8000 0x1000 table.bin` reads a board's table, `esplice image split` takes a flash apart by it"),
+    ("partition-table", "espflash", "`esplice partition convert` turns a table into its other form, `esplice partition show` prints one"),
     ("read-mem", "esptool", "esplice reads flash alone: `esplice read`"),
     ("dump-mem", "esptool", "esplice reads flash alone: `esplice read`"),
     ("write-mem", "esptool", "`esplice load` writes a whole program into RAM and starts it"),

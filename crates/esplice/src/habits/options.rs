@@ -80,6 +80,10 @@ pub fn turn(
             _ => None,
         },
         Group::Board => match given.name {
+            "--partition-table" => Some((
+                Turn::Refused("the table that the board holds says where partitions are"),
+                true,
+            )),
             "--force" => {
                 Some((Turn::Refused("esplice does not erase what it could not write again"), false))
             }

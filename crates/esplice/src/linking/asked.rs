@@ -27,20 +27,27 @@ pub fn asked(settings: &Settings, flag: bool, fresh: bool) -> Result<Option<Vec<
 }
 
 /// The arguments for a project whose file is in `directory` or above it, for a link that cargo was
-/// told of and not esplice. None where the file says that it is not to be so.
+/// told of and not esplice. A file that says `stable = false` leaves the checks.
 ///
 /// # Errors
 /// Where the file cannot be read, or is wrong.
-pub fn asked_by_cargo(directory: &Path) -> Result<Option<Vec<String>>, String> {
+pub fn asked_by_cargo(directory: &Path) -> Result<Vec<String>, String> {
     let file = directory.ancestors().map(|at| at.join("esplice.toml")).find(|path| path.is_file());
-    let Some(file) = file else { return Ok(Some(Vec::new())) };
+    let Some(file) = file else { return Ok(Vec::new()) };
     let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     let spec = Spec::parse(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
-    let spec = spec.map(|spec| spec.stable).unwrap_or_default();
-    if spec.on.as_ref().is_some_and(|on| !on.value) {
-        return Ok(None);
+    let spec = spec.unwrap_or_default();
+    let off = spec.stable.on.as_ref().is_some_and(|on| !on.value);
+    let mut all = match off {
+        true => vec!["--esplice-plain".to_owned()],
+        false => arguments(&spec.stable, file.parent()).map_err(|failure| failure.message)?,
+    };
+    let unloaded = spec.arenas.iter().filter(|arena| arena.fill.is_none());
+    let unloaded: Vec<&str> = unloaded.map(|arena| arena.name.value.as_str()).collect();
+    if !unloaded.is_empty() {
+        all.push(format!("--esplice-arenas={}", unloaded.join(",")));
     }
-    arguments(&spec, file.parent()).map(Some).map_err(|failure| failure.message)
+    Ok(all)
 }
 
 fn arguments(spec: &StableSpec, root: Option<&Path>) -> Result<Vec<String>, Failure> {

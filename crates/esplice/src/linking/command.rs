@@ -111,6 +111,10 @@ pub struct Told {
     pub profile: Option<String>,
     pub own: Vec<String>,
     pub fresh: bool,
+    /// Link normally, after the checks.
+    pub plain: bool,
+    /// Arenas that nothing is loaded into.
+    pub arenas: Vec<String>,
     pub room: Settings,
 }
 
@@ -379,6 +383,8 @@ impl Told {
             "profile" => self.profile = Some(value.to_owned()),
             "own" => self.own = value.split(',').map(str::to_owned).collect(),
             "fresh" => self.fresh = true,
+            "plain" => self.plain = true,
+            "arenas" => self.arenas = value.split(',').map(str::to_owned).collect(),
             "code-slack" => self.room.code = pair(value)?,
             "text-slack" => self.room.texts = pair(value)?,
             "waste" => self.room.waste = number(value)?,

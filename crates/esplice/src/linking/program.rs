@@ -46,9 +46,9 @@ impl Program {
     /// The program, with what it wants to be told first.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        // lld goes by its name, and as rustc calls it, a linker of any other name is told.
-        let stem = self.path.file_stem().and_then(|stem| stem.to_str());
-        if !stem.is_some_and(|stem| stem.starts_with("ld")) {
+        // lld goes by its name, and rustc passes a flavor to a linker called otherwise.
+        let stem = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if stem.contains("lld") && !stem.starts_with("ld") {
             command.args(["-flavor", "gnu"]);
         }
         command

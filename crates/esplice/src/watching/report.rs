@@ -16,6 +16,8 @@ use crate::{
 /// Where reports go.
 #[derive(Debug, Default)]
 pub struct ReportFiles {
+    /// The test that they are of, where cargo runs several.
+    pub name: Option<String>,
     junit: Option<OutputPlace>,
     json: Option<OutputPlace>,
 }
@@ -47,6 +49,8 @@ pub struct Part {
 pub struct WatchReport {
     /// Version of the format.
     pub v: u32,
+    /// The test binary's name, where cargo started the command.
+    pub name: Option<String>,
     /// The port's name.
     pub port: String,
     pub ok: bool,
@@ -68,11 +72,28 @@ impl ReportFiles {
     /// Finds the places of reports, and removes old ones, so that none is taken for this watch's.
     pub fn open(junit: Option<&Path>, json: Option<&Path>) -> Result<ReportFiles, Failure> {
         let find = |path: Option<&Path>| path.map(OutputPlace::find).transpose();
-        let files = ReportFiles { junit: find(junit)?, json: find(json)? };
+        let files = ReportFiles { name: None, junit: find(junit)?, json: find(json)? };
         for place in [&files.junit, &files.json].into_iter().flatten() {
             place.remove()?;
         }
         Ok(files)
+    }
+
+    /// Returns the files for one of several tests: `junit.math.xml` for `junit.xml`.
+    pub fn named(&self, name: &str) -> Result<ReportFiles, Failure> {
+        let path = |place: &OutputPlace| {
+            let path = place.named();
+            let mut file = path.file_stem().unwrap_or_default().to_owned();
+            file.push(format!(".{name}"));
+            if let Some(extension) = path.extension() {
+                file.push(".");
+                file.push(extension);
+            }
+            path.with_file_name(file)
+        };
+        let [junit, json] = [&self.junit, &self.json].map(|place| place.as_ref().map(path));
+        let files = ReportFiles::open(junit.as_deref(), json.as_deref())?;
+        Ok(ReportFiles { name: Some(name.to_owned()), ..files })
     }
 
     /// Writes what is asked for.
@@ -122,7 +143,7 @@ pub fn parts_of(tests: &TestReport) -> Vec<Part> {
 }
 
 fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
-    let mut suite = TestSuite::new(report.port.as_str());
+    let mut suite = TestSuite::new(report.name.as_deref().unwrap_or(&report.port));
     let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
     for part in &report.parts {
         let mut status = match part.verdict {
@@ -134,7 +155,7 @@ fn junit(report: &WatchReport) -> Result<String, quick_junit::SerializeError> {
             status.set_message(message.as_str());
         }
         let mut case = TestCase::new(part.name.as_str(), status);
-        case.set_classname("board");
+        case.set_classname(report.name.as_deref().unwrap_or("board"));
         if let Some(seconds) = part.seconds {
             case.set_time(time(seconds));
         }
@@ -172,6 +193,7 @@ mod tests {
         };
         WatchReport {
             v: 1,
+            name: None,
             port: "sim:esp32c3".into(),
             ok: false,
             exit: 20,
@@ -197,6 +219,22 @@ mod tests {
         has("it did not come &amp;  so on");
         has(r#"time="1.500""#);
         assert!(!xml.contains("<x>") && !xml.contains('\u{1}'), "{xml}");
+    }
+
+    #[test]
+    fn each_of_cargos_tests_has_its_files_and_its_suite() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let files = ReportFiles::open(Some(&path("a.xml")), Some(&path("b"))).unwrap();
+        let files = files.named("math").unwrap();
+        let named = |place: &Option<OutputPlace>| place.as_ref().map(|p| p.named().to_owned());
+        assert_eq!(named(&files.junit), Some(path("a.math.xml")));
+        assert_eq!(named(&files.json), Some(path("b.math")));
+        let xml = junit(&WatchReport { name: Some("math".into()), ..report() }).unwrap();
+        assert!(xml.contains(r#"<testsuite name="math""#), "{xml}");
+        assert!(xml.contains(r#"classname="math""#), "{xml}");
+        let xml = junit(&report()).unwrap();
+        assert!(xml.contains(r#"<testsuite name="sim:esp32c3""#), "{xml}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use esplice_monitor::{Filter, Sanitiser, sanitise};
+use esplice_monitor::{Backspace, Filter, Sanitiser, sanitise};
 
 /// A line that is held back is shown as far as it has come when nothing follows for so long: a prompt.
 const HELD: Duration = Duration::from_millis(50);
@@ -15,6 +15,8 @@ const LONGEST: usize = 4096;
 pub struct Look {
     /// Escape sequences are passed on.
     pub raw: bool,
+    /// Backspaces move back, as on a terminal; else they are shown as pictures.
+    pub backspace: bool,
     /// Each line begins with its time.
     pub time_stamps: bool,
     pub filter: Option<Filter>,
@@ -40,9 +42,10 @@ pub struct Screen {
 
 impl Screen {
     pub fn new(look: Look) -> Screen {
+        let backspace = if look.backspace { Backspace::Passed } else { Backspace::Pictured };
         Screen {
             look,
-            sanitiser: Sanitiser::default(),
+            sanitiser: Sanitiser::new(backspace),
             held: vec![],
             within: false,
             hidden: false,
@@ -178,6 +181,9 @@ mod tests {
         assert!(screen.is_within_line());
         assert_eq!(screen.push(b"c\r\n", ms(1)), b"c\r\n");
         assert!(!screen.is_within_line());
+        let terminal = Look { backspace: true, ..Look::default() };
+        assert_eq!(shown(&terminal, &[(0, "helo\x08lo\r\n\x08")]), "helo\x08lo\r\n");
+        assert_eq!(shown(&Look::default(), &[(0, "a\x08")]), "a\u{2408}");
         let raw = Look { raw: true, ..Look::default() };
         assert_eq!(shown(&raw, &[(0, "\x1b[1mb\0")]), "\x1b[1mb\0");
     }

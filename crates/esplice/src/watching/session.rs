@@ -77,7 +77,7 @@ pub struct Line<'a, 'e> {
 /// How a watch came to its end.
 pub enum End {
     /// The board at this place has settled it.
-    Settled(usize, Outcome),
+    Settled(usize, Box<Outcome>),
     /// The user left.
     Left,
 }
@@ -212,7 +212,7 @@ fn conclude(
             None => outcomes.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match done {
-            Ok((index, Ok(Some(outcome)))) => return Ok(End::Settled(index, outcome)),
+            Ok((index, Ok(Some(outcome)))) => return Ok(End::Settled(index, Box::new(outcome))),
             Ok((_, Err(MonitorError::Port(PortError::Interrupted)))) => {
                 return interrupted(console, lock(stage).shell);
             }
@@ -332,6 +332,10 @@ impl Line<'_, '_> {
             };
             match turned {
                 Err(PortError::Gone { port }) => {
+                    // A panic whose end did not come may be why the port is gone.
+                    if let Some(outcome) = self.cut(common.stage) {
+                        return Ok(Some(outcome));
+                    }
                     let lost = match self.watcher.seen() {
                         0 => PortError::Gone { port }.into(),
                         seen => MonitorError::Lost { port, seen },
@@ -468,6 +472,14 @@ impl Line<'_, '_> {
         }
         let Line { watcher, teller, .. } = self;
         watcher.push(bytes, now, &mut |event| teller.tell(&event, now, display, shell))
+    }
+
+    /// Nothing more comes of what the board was saying.
+    fn cut(&mut self, stage: &Mutex<Stage<'_>>) -> Option<Outcome> {
+        let now = self.port.now();
+        let Stage { display, shell } = &mut *lock(stage);
+        let Line { watcher, teller, .. } = self;
+        watcher.cut(now, &mut |event| teller.tell(&event, now, display, shell))
     }
 
     /// The watch ends for a reason that is none of the board's: a test that runs has failed by it.

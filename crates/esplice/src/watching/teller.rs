@@ -3,12 +3,7 @@
 use esplice_monitor::{BootErrorKind, MonitorEvent, TestEvent};
 use esplice_protocol::Moment;
 
-use super::{
-    screen::Screen,
-    test_screen::TestScreen,
-    verdict::{in_words, resets_again},
-    waits_for_download,
-};
+use super::{screen::Screen, test_screen::TestScreen, verdict::resets_again, waits_for_download};
 use crate::{backtrace::Decoder, event::Event, interrupt::Interrupt, shell::Shell};
 
 /// The place where the output of several boards meets.
@@ -96,7 +91,8 @@ impl<'a, 'e> Teller<'a, 'e> {
                 self.met.push((*index, now));
                 let text = self.expected.get(*index).cloned().flatten().unwrap_or_default();
                 let seconds = now.since_start().as_secs_f64();
-                shell.event(&Event::Expected { text, seconds });
+                let host_seconds = shell.host_seconds();
+                shell.event(&Event::Expected { text, seconds, host_seconds });
             }
             MonitorEvent::Test(event) => {
                 if let TestEvent::Begin { .. } = event {
@@ -105,8 +101,9 @@ impl<'a, 'e> Teller<'a, 'e> {
                 self.tests.tell(event, shell);
             }
             MonitorEvent::Panic(report) => {
-                self.decoder.tell(report, in_words(report), shell);
+                self.decoder.tell(report, shell);
             }
+            MonitorEvent::Trace(report) => self.decoder.tell_trace(report, shell),
             MonitorEvent::Rom(name) => self.decoder.rom_is(name, shell),
             MonitorEvent::Boot(banner) if banner.is_download() && !self.told_of_download => {
                 self.told_of_download = true;
@@ -120,6 +117,9 @@ impl<'a, 'e> Teller<'a, 'e> {
             MonitorEvent::CoreDumpBroken(error) => shell.warning(&error.to_string()),
             MonitorEvent::SavedPc(pc) => self.decoder.tell_saved_pc(*pc, shell),
             MonitorEvent::ElfSha256(told) => self.decoder.compare(told, shell),
+            MonitorEvent::OtherProgram(found) if !self.waits => {
+                shell.warning(&format!("what was written does not run: {found}"));
+            }
             MonitorEvent::BootLoop(found) if !self.waits => shell.warning(&resets_again(found)),
             _ => {}
         }

@@ -26,9 +26,10 @@ impl TestScreen {
                 state: TestState::Started,
                 reason: None,
                 seconds: None,
+                host_seconds: shell.host_seconds(),
             }),
             TestEvent::Ended(case) => {
-                shell.event(&test_event(case));
+                shell.event(&test_event(case, shell.host_seconds()));
                 let result = match &case.result {
                     TestResult::Passed => "ok".to_owned(),
                     TestResult::Ignored { reason } if reason.is_empty() => "ignored".to_owned(),
@@ -51,6 +52,21 @@ impl TestScreen {
         }
     }
 
+    /// Lists the names of all tests, as cargo's own harness does.
+    pub fn list(report: &TestReport, shell: &mut Shell) {
+        if shell.is_json() {
+            let names = report.names.clone();
+            shell.event(&Event::Result { name: "tests", value: names.into() });
+            return;
+        }
+        let mut text = String::new();
+        report.names.iter().for_each(|name| text.push_str(&format!("{name}: test\n")));
+        let count = report.names.len();
+        let tests = if count == 1 { "test" } else { "tests" };
+        text.push_str(&format!("\n{count} {tests}, 0 benchmarks\n"));
+        shell.board_output(text.as_bytes());
+    }
+
     fn line(&self, text: &str, shell: &mut Shell) {
         if self.told && !shell.is_json() {
             shell.in_place_of_board(text);
@@ -58,7 +74,7 @@ impl TestScreen {
     }
 }
 
-fn test_event(case: &TestCase) -> Event {
+fn test_event(case: &TestCase, host_seconds: f64) -> Event {
     let (state, reason) = match &case.result {
         TestResult::Passed => (TestState::Passed, None),
         TestResult::Ignored { reason } => (TestState::Ignored, Some(reason.clone())),
@@ -66,7 +82,7 @@ fn test_event(case: &TestCase) -> Event {
         _ => (TestState::Failed, None),
     };
     let seconds = case.time.map(|time| time.as_secs_f64());
-    Event::Test { name: case.name.clone(), state, reason, seconds }
+    Event::Test { name: case.name.clone(), state, reason, seconds, host_seconds }
 }
 
 /// The failures and the line of numbers. With `outputs`, what the failed tests said.
@@ -96,8 +112,12 @@ fn summary(report: &TestReport, complete: bool, outputs: bool) -> String {
     let TestReport { passed, failed, ignored, .. } = report;
     text.push_str(&format!(
         "\ntest result: {result}. {passed} passed; {failed} failed; {ignored} ignored; {} not run; \
-         finished in {:.2}s\n\n",
+         {}finished in {:.2}s\n\n",
         report.untold(),
+        match report.filtered_out() {
+            0 => String::new(),
+            count => format!("{count} filtered out; "),
+        },
         report.time.as_secs_f64()
     ));
     text
@@ -117,22 +137,21 @@ mod tests {
             time: None,
             output: vec!["dividing".into()],
         };
-        let report = TestReport {
-            cases: vec![failed],
-            passed: 1,
-            failed: 1,
-            announced: Some(3),
-            time: Duration::from_millis(1234),
-            ..TestReport::default()
-        };
+        let mut report = TestReport::default();
+        report.cases = vec![failed];
+        (report.passed, report.failed, report.announced) = (1, 1, Some(3));
+        report.time = Duration::from_millis(1234);
         assert_eq!(
             summary(&report, true, true),
             "\nfailures:\n\n---- divides ----\ndividing\n1 is not 2\n\n\nfailures:\n    divides\n\n\
              test result: FAILED. 1 passed; 1 failed; 0 ignored; 1 not run; finished in 1.23s\n\n"
         );
-        let report = TestReport { passed: 2, ..TestReport::default() };
+        let mut report = TestReport::default();
+        report.passed = 2;
         let line = "test result: ok. 2 passed; 0 failed; 0 ignored; 0 not run; finished in 0.00s";
         assert_eq!(summary(&report, true, true), format!("\n{line}\n\n"));
         assert!(summary(&report, false, true).contains("FAILED"));
+        report.filtered = 3;
+        assert!(summary(&report, true, true).contains("0 not run; 3 filtered out; finished in"));
     }
 }

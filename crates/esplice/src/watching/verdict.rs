@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use esplice_monitor::{BootLoop, Outcome, PanicReport, TestReport};
+use esplice_monitor::{BootLoop, Outcome, PanicReport, TestReport, TestResult};
 use esplice_protocol::Port;
 
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
 
 /// Lines of a board's output that are told again where it failed.
 const LAST_LINES: usize = 6;
+
+/// Names of failed tests in an error.
+const NAMED: usize = 5;
 
 /// What an outcome is weighed with.
 pub struct Case<'a> {
@@ -79,16 +82,30 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
                 .hint("give the firmware's baud rate with --monitor-baud")
         }
         Outcome::Panic(report) => {
-            let test = panicked_test(case.tests).map(|name| format!(" in test {name}"));
+            let test = case.tests.and_then(|tests| tests.ended_in.as_ref());
+            let test = test.map(|name| format!(" in test {name}"));
             let test = test.unwrap_or_default();
             let message = format!("the firmware panicked{test}: {}", in_words(report));
             Failure::new(Exit::Panic, message)
         }
+        Outcome::OtherProgram(found) => {
+            Failure::new(Exit::Verify, format!("what was written does not run: {found}"))
+                .hint("`esplice partition show` lists what the board boots")
+        }
         Outcome::BootLoop(found) => {
             let failure = Failure::new(Exit::BootLoop, resets_again(found));
-            match &found.last_line {
-                Some(line) => failure.hint(format!("before it the board said {line:?}")),
-                None => failure,
+            let said = found.last_line.as_ref();
+            let said = said.map(|line| format!("before it the board said {line:?}"));
+            // Without an image no firmware can have done it.
+            let allow = (!found.without_image).then(|| {
+                "if the firmware resets itself on purpose, give --allow-resets".to_owned()
+            });
+            match (said, allow) {
+                (Some(said), Some(allow)) => failure.hint(format!("{said}; {allow}")),
+                (said, allow) => match said.or(allow) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                },
             }
         }
         other => Failure::new(Exit::Internal, format!("unknown outcome {other:?}")),
@@ -118,8 +135,34 @@ fn tests_ended(report: &TestReport) -> Result<(), Failure> {
         _ => Exit::Firmware(Exit::TESTS_FAILED),
     };
     let mut parts = vec![];
-    if report.failed > 0 {
-        parts.push(format!("{} of {} tests failed", report.failed, told(report)));
+    let failed = report.cases.iter().filter_map(|case| match &case.result {
+        TestResult::Failed { reason } => Some((case.name.as_str(), reason.as_str())),
+        _ => None,
+    });
+    let failed: Vec<(&str, &str)> = failed.collect();
+    match failed.as_slice() {
+        [] if report.failed == 0 => {}
+        [(name, reason)] if report.failed == 1 => {
+            let reason = reason.lines().next().unwrap_or_default();
+            let colon = if reason.is_empty() { "" } else { ": " };
+            let told = told(report);
+            parts.push(format!("1 of {told} tests failed: {name}{colon}{reason}"));
+        }
+        failed => {
+            let names: Vec<&str> = failed.iter().map(|(name, _)| *name).take(NAMED).collect();
+            let more = if report.failed > names.len() { ", …" } else { "" };
+            let names = names.join(", ");
+            parts.push(format!(
+                "{} of {} tests failed: {names}{more}",
+                report.failed,
+                told(report)
+            ));
+        }
+    }
+    if let Some(name) = &report.ended_in
+        && !failed.iter().any(|(failed, _)| failed == name)
+    {
+        parts.push(format!("the board was reset in test {name}, which does not count"));
     }
     if report.untold() > 0 {
         parts.push(format!("{} of the announced tests did not run", report.untold()));
@@ -132,11 +175,6 @@ fn tests_ended(report: &TestReport) -> Result<(), Failure> {
 
 fn told(report: &TestReport) -> usize {
     report.passed + report.failed
-}
-
-/// The test that a panic ended: the last that failed.
-fn panicked_test(tests: Option<&TestReport>) -> Option<&str> {
-    tests?.cases.last().map(|case| case.name.as_str())
 }
 
 fn said_nothing(port: &dyn Port) -> String {

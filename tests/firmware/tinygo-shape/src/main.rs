@@ -55,7 +55,13 @@ static TABLE: [u32; 0x4800] = {
     table
 };
 static mut INITIALISED: u32 = 0x1234_5678;
+#[cfg(not(feature = "odd"))]
 static mut ZEROED: [u32; 8] = [0; 8];
+#[cfg(feature = "odd")]
+static mut ZEROED: [u32; 9] = [0; 9];
+/// The last word of these is what the first instruction would replace.
+#[cfg(feature = "odd")]
+static mut ALIGNED: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
@@ -87,7 +93,18 @@ fn sound() -> bool {
         .all(|at| unsafe { (&raw const TABLE[at]).read_volatile() } == expected(at));
     let data = unsafe { (&raw const INITIALISED).read_volatile() } == 0x1234_5678;
     let zero = (0..8).all(|at| unsafe { (&raw const ZEROED[at]).read_volatile() } == 0);
-    table && data && zero
+    table && data && zero && aligned()
+}
+
+#[cfg(feature = "odd")]
+fn aligned() -> bool {
+    let expected = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
+    (0..2).all(|at| unsafe { (&raw const ALIGNED[at]).read_volatile() } == expected[at])
+}
+
+#[cfg(not(feature = "odd"))]
+fn aligned() -> bool {
+    true
 }
 
 fn say(text: &str) {

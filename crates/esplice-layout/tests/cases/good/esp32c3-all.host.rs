@@ -15,8 +15,10 @@ pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     if !TAKEN.take() {
         return None;
     }
+    let block = &raw mut BLOCK;
     // SAFETY: nobody else names this static, and it is given away once.
-    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+    let block: &'static mut Block = unsafe { &mut *block };
+    Some(&mut block.0)
 }
 
 /// Arena `frames`: 33152 bytes in `dram2`, aligned to 16. Its contents are undefined.
@@ -34,8 +36,10 @@ pub fn r#frames() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     if !TAKEN.take() {
         return None;
     }
+    let block = &raw mut BLOCK;
     // SAFETY: nobody else names this static, and it is given away once.
-    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+    let block: &'static mut Block = unsafe { &mut *block };
+    Some(&mut block.0)
 }
 
 /// Arena `log`: 1024 bytes in `rtc-fast`, aligned to 16. Its contents outlive a reset; after power-on they are undefined.
@@ -53,8 +57,10 @@ pub fn r#log() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     if !TAKEN.take() {
         return None;
     }
+    let block = &raw mut BLOCK;
     // SAFETY: nobody else names this static, and it is given away once.
-    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+    let block: &'static mut Block = unsafe { &mut *block };
+    Some(&mut block.0)
 }
 
 /// Arena `table`: 512 bytes in `dram`, aligned to 16. Filled with 0xa5.
@@ -72,8 +78,10 @@ pub fn r#table() -> Option<&'static mut [u8]> {
     if !TAKEN.take() {
         return None;
     }
+    let block = &raw mut BLOCK;
     // SAFETY: nobody else names this static, and it is given away once.
-    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+    let block: &'static mut Block = unsafe { &mut *block };
+    Some(&mut block.0)
 }
 
 /// The heap: the rest in `dram`, aligned to 16.
@@ -88,8 +96,10 @@ pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     if !TAKEN.take() {
         return None;
     }
+    let block = &raw mut BLOCK;
     // SAFETY: nobody else names this static, and it is given away once.
-    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+    let block: &'static mut Block = unsafe { &mut *block };
+    Some(&mut block.0)
 }
 
 /// Adds what [`heap`] gives to esp-alloc's heap: `layout::add_heap_to_esp_alloc!(layout::heap())`.

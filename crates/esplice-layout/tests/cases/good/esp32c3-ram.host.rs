@@ -15,8 +15,10 @@ pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     if !TAKEN.take() {
         return None;
     }
+    let block = &raw mut BLOCK;
     // SAFETY: nobody else names this static, and it is given away once.
-    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+    let block: &'static mut Block = unsafe { &mut *block };
+    Some(&mut block.0)
 }
 
 /// The heap: the rest in `dram`, aligned to 16.
@@ -31,8 +33,10 @@ pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     if !TAKEN.take() {
         return None;
     }
+    let block = &raw mut BLOCK;
     // SAFETY: nobody else names this static, and it is given away once.
-    Some(unsafe { &mut (*(&raw mut BLOCK)).0 })
+    let block: &'static mut Block = unsafe { &mut *block };
+    Some(&mut block.0)
 }
 
 /// Adds what [`heap`] gives to esp-alloc's heap: `layout::add_heap_to_esp_alloc!(layout::heap())`.

@@ -44,6 +44,9 @@ pub struct Args {
     header: HeaderArgs,
 }
 
+/// Most parts that the result lists.
+const MOST_LISTED: usize = 10_000;
+
 /// What a merged file can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "lower")]
@@ -115,7 +118,9 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let mut outputs = Outputs::default();
     outputs.add(&args.output, &bytes)?;
     outputs.commit(shell)?;
-    let parts = writes.iter().map(
+    // A HEX file may have a million stretches, and JSON is many times as large as they are.
+    let listed = if shell.is_json() { writes.len().min(MOST_LISTED) } else { 0 };
+    let parts = writes.iter().take(listed).map(
         |write| json!({ "name": write.name, "offset": write.offset.0, "len": write.data.len() }),
     );
     let value = json!({
@@ -124,6 +129,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         "offset": (kind == Kind::Raw).then_some(start.0),
         "len": bytes.len(),
         "parts": parts.collect::<Vec<_>>(),
+        "left_out": writes.len() - listed,
     });
     let place = match kind {
         Kind::Raw => format!(", for offset {start}"),

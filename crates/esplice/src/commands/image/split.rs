@@ -1,4 +1,8 @@
-use std::path::PathBuf;
+use std::{
+    collections::HashMap,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+};
 
 use esplice_image::{PlannedWrite, split};
 use serde_json::json;
@@ -19,7 +23,13 @@ pub struct Args {
     /// Directory that the parts go to [default: FILE without its extension]
     #[arg(long, short, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
+    /// Write the parts without asking, however many there are
+    #[arg(long, short)]
+    yes: bool,
 }
+
+/// Most parts that are written without asking.
+const MOST_UNASKED: usize = 1000;
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let shown = args.file.display();
@@ -42,6 +52,9 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         return Err(Failure::usage(format!("{} is a file", directory.display()))
             .hint("give --output the name of a directory"));
     }
+    if parts.len() > MOST_UNASKED && !args.yes {
+        ask(parts.len(), &args.file, &directory, shell)?;
+    }
     let names = file_names(&parts);
     let mut outputs = Outputs::default();
     let (mut text, mut values) = (String::new(), Vec::new());
@@ -54,17 +67,34 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         outputs.add(&path, &part.data)?;
         let (offset, len) = (part.offset, part.data.len());
         text.push_str(&format!("{:10} {len:>8} bytes  {}\n", offset.to_string(), path.display()));
-        values.push(json!({
-            "name": part.name,
-            "offset": offset.0,
-            "len": len,
-            "sha256": hex(&esplice_image::sha256(&part.data)),
-            "file": path,
-        }));
+        if shell.is_json() {
+            values.push(json!({
+                "name": part.name,
+                "offset": offset.0,
+                "len": len,
+                "sha256": hex(&esplice_image::sha256(&part.data)),
+                "file": path,
+            }));
+        }
     }
     outputs.commit(shell)?;
     shell.result("image-split", &text, values.into());
     Ok(())
+}
+
+/// Asks whether so many parts are to be written.
+fn ask(count: usize, file: &Path, directory: &Path, shell: &Shell) -> Result<(), Failure> {
+    let (file, directory) = (file.display(), directory.display());
+    let message = format!("{file} has {count} parts, and {directory} would get as many files");
+    let refused = || Failure::usage(&message).hint("give --yes to write them all");
+    if !shell.may_ask() || !io::stdin().is_terminal() {
+        return Err(refused());
+    }
+    shell.ask(&format!("{message}. Write them? [y/N]"));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|error| Failure::input(error.to_string()))?;
+    let agreed = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    if agreed { Ok(()) } else { Err(refused()) }
 }
 
 /// A name for each part: its own, of plain characters, with its offset where two have one name.
@@ -75,8 +105,12 @@ fn file_names(parts: &[PlannedWrite]) -> Vec<String> {
         name.collect::<String>().trim_start_matches('.').to_owned()
     };
     let names: Vec<String> = parts.iter().map(plain).collect();
-    let twice =
-        |name: &String| names.iter().filter(|other| other.eq_ignore_ascii_case(name)).count() > 1;
+    // Some file systems tell no capital letters from small ones.
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for name in &names {
+        *counts.entry(name.to_ascii_lowercase()).or_default() += 1;
+    }
+    let twice = |name: &String| counts.get(&name.to_ascii_lowercase()).is_some_and(|n| *n > 1);
     let named = |(name, part): (&String, &PlannedWrite)| {
         if name.is_empty() || twice(name) {
             format!("{name}{}.bin", part.offset)

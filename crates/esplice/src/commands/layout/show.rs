@@ -1,8 +1,11 @@
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::{
     args::TargetArgs,
     exit::Failure,
+    firmware::of_file,
     outputs::Outputs,
     project::{Flags, Project},
     shell::Shell,
@@ -36,6 +39,16 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     }
     outputs.commit(shell)?;
     shell.summary.chip = Some(chip.display_name.clone());
-    shell.result("layout", &map.to_text(), super::value(&map));
-    Ok(())
+    // The one that nobody asked for may be large.
+    let (text, value) = if shell.is_json() {
+        (String::new(), super::value(&map))
+    } else {
+        (map.to_text(), json!(null))
+    };
+    shell.result("layout", &text, value);
+    match map.overlaps.first() {
+        Some(overlap) => Err(of_file(&args.elf, Failure::input(overlap.to_string()))
+            .hint("one of them replaces bytes of the other when they are loaded")),
+        None => Ok(()),
+    }
 }

@@ -1,0 +1,42 @@
+//! Which chip a program was linked for, where its ELF does not name one.
+
+use esplice_chip::{Addr, Chip, RegionKind};
+
+use crate::elf::Elf;
+use crate::is_rom_program;
+
+/// The end of TinyGo's heap, which its linker scripts put at or near the end of RAM.
+const HEAP_END: &str = "_heap_end";
+
+/// Returns the chip that TinyGo's linker scripts placed a program for, by its addresses: TinyGo writes no
+/// chip's name into an ELF. `None` for other ELFs, and where several chips are as likely.
+pub fn rom_program_chip(elf: &[u8]) -> Option<&'static Chip> {
+    let mut found: Option<(u32, &'static Chip)> = None;
+    let mut tied = false;
+    for chip in esplice_chip::chips().into_iter().filter(|c| c.toolchain.tinygo.is_some()) {
+        let Some(unused) = unused_ram(elf, chip) else { continue };
+        tied = found.is_some_and(|(least, _)| least == unused);
+        if found.is_none_or(|(least, _)| unused < least) {
+            found = Some((unused, chip));
+        }
+    }
+    found.filter(|_| !tied).map(|(_, chip)| chip)
+}
+
+/// Bytes of RAM after the heap's end, if the program fits the chip. Where two chips have their memory at
+/// the same addresses, the program is for the one whose RAM it uses up.
+fn unused_ram(elf: &[u8], chip: &Chip) -> Option<u32> {
+    let parsed = Elf::parse(elf, chip).ok().filter(|_| is_rom_program(elf, chip))?;
+    let fits = |(addr, len): (u32, u32)| {
+        let region = chip.region_at(Addr(addr)).filter(|r| r.kind != RegionKind::Rom);
+        region.is_some_and(|region| len <= region.room_at(Addr(addr)))
+    };
+    if !parsed.memory_ranges().ok()?.into_iter().all(fits) {
+        return None;
+    }
+    let Ok(end) = parsed.symbol(HEAP_END) else { return Some(u32::MAX) };
+    // It may be the first address after the region.
+    let region = chip.region_at(Addr(end.0.checked_sub(1)?));
+    let region = region.filter(|region| region.kind == RegionKind::Ram)?;
+    Some(region.room_at(Addr(end.0 - 1)) - 1)
+}

@@ -1,0 +1,99 @@
+//! Pieces of a flash's content, collected as a file gives them and put in order once all are there.
+
+use esplice_chip::FlashOffset;
+
+use crate::{LARGEST_FLASH, PlannedWrite};
+
+/// Pieces in the order of a file. All their bytes are in one buffer, so that a million of them cost little
+/// more than the bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Stretches {
+    data: Vec<u8>,
+    all: Vec<Stretch>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    offset: u32,
+    len: u32,
+    /// Place of its first byte in the buffer.
+    start: usize,
+    /// Where in the file it begins: a line.
+    place: u32,
+}
+
+impl Stretch {
+    fn end(&self) -> u32 {
+        // Inside a flash.
+        self.offset + self.len
+    }
+}
+
+/// Two pieces with bytes for the same offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Twice {
+    /// Places in the file of both, the earlier one first.
+    pub places: (usize, usize),
+    /// The first offset that is given twice.
+    pub offset: FlashOffset,
+}
+
+impl Stretches {
+    /// Adds a piece that begins at `place` of the file. Fails where it ends beyond the largest flash, and
+    /// returns its end.
+    pub fn add(&mut self, place: usize, start: u64, data: &[u8]) -> Result<(), u64> {
+        let end = start + data.len() as u64;
+        if end > u64::from(LARGEST_FLASH) {
+            return Err(end);
+        }
+        if data.is_empty() {
+            return Ok(());
+        }
+        let (offset, len) = (start as u32, data.len() as u32);
+        match self.all.last_mut() {
+            Some(last) if last.end() == offset => last.len += len,
+            _ => {
+                let place = u32::try_from(place).unwrap_or(u32::MAX);
+                self.all.push(Stretch { offset, len, start: self.data.len(), place });
+            }
+        }
+        self.data.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Returns a write for each stretch without a gap, in order of offset.
+    ///
+    /// # Errors
+    /// [`Twice`] for bytes that are given twice.
+    pub fn into_writes(mut self) -> Result<Vec<PlannedWrite>, Twice> {
+        self.all.sort_unstable_by_key(|stretch| (stretch.offset, stretch.place));
+        for pair in self.all.windows(2) {
+            let (first, second) = (pair[0], pair[1]);
+            if first.end() > second.offset {
+                let places = (first.place.min(second.place), first.place.max(second.place));
+                let places = (places.0 as usize, places.1 as usize);
+                return Err(Twice { places, offset: FlashOffset(second.offset) });
+            }
+        }
+        if let [only] = self.all[..] {
+            let offset = FlashOffset(only.offset);
+            return Ok(vec![PlannedWrite {
+                data: self.data,
+                ..PlannedWrite::unnamed(offset, &[])
+            }]);
+        }
+        let groups = || self.all.chunk_by(|a, b| a.end() == b.offset);
+        let mut writes = Vec::with_capacity(groups().count());
+        for group in groups() {
+            let Some(first) = group.first() else { continue };
+            let mut data = Vec::with_capacity(group.iter().map(|part| part.len as usize).sum());
+            for part in group {
+                let bytes = self.data.get(part.start..part.start + part.len as usize);
+                data.extend_from_slice(bytes.unwrap_or_default());
+            }
+            let write = PlannedWrite::unnamed(FlashOffset(first.offset), &[]);
+            writes.push(PlannedWrite { data, ..write });
+        }
+        Ok(writes)
+    }
+}

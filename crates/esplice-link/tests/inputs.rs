@@ -1,0 +1,78 @@
+//! Initial values among a link's inputs: objects and archives made here.
+
+#[allow(dead_code)]
+#[path = "support/objects.rs"]
+mod objects;
+
+use esplice_link::{Initialised, initialised};
+use objects::{ALLOC, Section, WRITE, archive, object};
+use proptest::prelude::*;
+
+/// A static `name` in `section` with these bytes.
+fn variable(section: &str, name: &str, data: &[u8]) -> Section {
+    Section {
+        name: section.into(),
+        kind: 1,
+        flags: ALLOC | WRITE,
+        align: 4,
+        data: data.to_vec(),
+        symbols: vec![(name.into(), 0, true)],
+        ..Section::default()
+    }
+}
+
+fn arenas() -> Vec<String> {
+    ["dma", "log"].map(str::to_owned).to_vec()
+}
+
+fn found(file: &[u8]) -> Vec<(String, usize)> {
+    let short = |one: Initialised| (one.arena, one.statics.len());
+    initialised(file, &arenas()).into_iter().map(short).collect()
+}
+
+#[test]
+fn bytes_that_are_not_zero_are_found_and_named() {
+    let zero = variable(".esplice.arena.dma", "ZERO", &[0; 64]);
+    let list = variable(".esplice.arena.dma", "LIST", &[0, 0, 0, 1]);
+    let part = variable(".esplice.arena.log.part", "PART", &[9; 8]);
+    let other = variable(".esplice.arena.dma2", "OTHER", &[9; 8]);
+    let data = variable(".data", "DATA", &[9; 8]);
+    assert_eq!(found(&object(&[zero.clone(), other.clone(), data])), []);
+    let both = object(&[zero, list, part, other]);
+    let all = initialised(&both, &arenas());
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(all[0].arena, "dma");
+    assert!(!all[0].statics.is_empty(), "{all:?}");
+    assert_eq!(all[1].arena, "log");
+    let archive = archive(&[("a.o", object(&[])), ("b.o", both.clone()), ("c.o", both)]);
+    assert_eq!(found(&archive).len(), 2);
+}
+
+#[test]
+fn a_pointer_is_an_initial_value() {
+    let mut pointer = variable(".esplice.arena.log", "POINTER", &[0; 8]);
+    pointer.refers = vec!["elsewhere".into()];
+    assert_eq!(found(&object(&[pointer])), [("log".to_owned(), 1)]);
+}
+
+#[test]
+fn other_files_have_nothing() {
+    for file in [&b""[..], b"!<arch>\n", b"!<arch>\nbroken", b"\x7fELF", b"INSERT AFTER .bss;"] {
+        assert_eq!(found(file), []);
+    }
+}
+
+proptest! {
+    #[test]
+    fn broken_files_never_panic(at in 0_usize..2000, bytes in proptest::collection::vec(any::<u8>(), 1..40)) {
+        let list = variable(".esplice.arena.dma", "LIST", &[0, 0, 0, 1]);
+        for mut file in [object(&[list.clone()]), archive(&[("a.o", object(&[list]))])] {
+            let at = at % file.len();
+            for (old, new) in file[at..].iter_mut().zip(&bytes) {
+                *old = *new;
+            }
+            let _ = found(&file);
+            let _ = found(&file[..at]);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The blocks of a memory layout, for firmware that forbids unsafe code.
+//!
+//! The module that `esplice-build` writes has unsafe code in it, which `#![forbid(unsafe_code)]` in the
+//! crate that includes it refuses. With `Layout::safe_module` in `build.rs` it has these macros instead,
+//! whose unsafe code is this crate's:
+//!
+//! ```ignore
+//! // build.rs
+//! fn main() -> Result<(), esplice_build::Error> {
+//!     esplice_build::Layout::from_file("esplice.toml")?.safe_module().emit()
+//! }
+//! ```
+//!
+//! No other use of the macros is supported: they trust the names of symbols that they are given.
+
+#![no_std]
+#![allow(unsafe_code, reason = "the macros have it in the place of their callers")]
+
+/// A flag that can be taken once. The macros use it; nothing else should.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Once(core::sync::atomic::AtomicBool);
+
+impl Once {
+    #[doc(hidden)]
+    #[expect(clippy::new_without_default, reason = "statics need a const function")]
+    pub const fn new() -> Once {
+        Once(core::sync::atomic::AtomicBool::new(false))
+    }
+
+    /// Returns true the first time.
+    #[doc(hidden)]
+    #[cfg(target_has_atomic = "8")]
+    pub fn take(&self) -> bool {
+        !self.0.swap(true, core::sync::atomic::Ordering::AcqRel)
+    }
+
+    /// Returns true the first time.
+    ///
+    /// Chips whose instructions cannot exchange a value with memory have one core, so nothing comes
+    /// between while interrupts are off (RISC-V Privileged Architecture, mstatus: MIE is bit 3).
+    #[doc(hidden)]
+    #[cfg(not(target_has_atomic = "8"))]
+    pub fn take(&self) -> bool {
+        use core::sync::atomic::Ordering::Relaxed;
+        let status: usize;
+        // SAFETY: turns interrupts off, and below on again if they were on.
+        unsafe { core::arch::asm!("csrrci {0}, mstatus, 8", out(reg) status) };
+        let free = !self.0.load(Relaxed);
+        self.0.store(true, Relaxed);
+        if status & 8 != 0 {
+            // SAFETY: as above.
+            unsafe { core::arch::asm!("csrsi mstatus, 8") };
+        }
+        free
+    }
+}
+
+/// A function that returns the memory between two of the linker's symbols, once.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! block {
+    ($(#[$about:meta])* $name:ident: $item:ty, $start:ident, $end:ident) => {
+        $(#[$about])*
+        #[allow(dead_code)]
+        pub fn $name() -> Option<&'static mut [$item]> {
+            static TAKEN: $crate::Once = $crate::Once::new();
+            unsafe extern "C" {
+                static mut $start: u8;
+                static mut $end: u8;
+            }
+            if !TAKEN.take() {
+                return None;
+            }
+            let start = &raw mut $start;
+            let len = (&raw mut $end as usize).saturating_sub(start as usize);
+            // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+            Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<$item>(), len) })
+        }
+    };
+}
+
+/// The same on a host, where a static takes the memory's place.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! host_block {
+    ($(#[$about:meta])* $name:ident: $item:ty, $size:literal, $align:literal, $fill:expr) => {
+        $(#[$about])*
+        #[allow(dead_code)]
+        pub fn $name() -> Option<&'static mut [$item]> {
+            #[repr(align($align))]
+            struct Block([$item; $size]);
+            static TAKEN: $crate::Once = $crate::Once::new();
+            static mut BLOCK: Block = Block([$fill; $size]);
+            if !TAKEN.take() {
+                return None;
+            }
+            let block = &raw mut BLOCK;
+            // SAFETY: nobody else names this static, and it is given away once.
+            let block: &'static mut Block = unsafe { &mut *block };
+            Some(&mut block.0)
+        }
+    };
+}
+
+/// Adds the heap that the layout's module returns to esp-alloc's heap. The value is its length in bytes,
+/// or `None` where the heap was given away already.
+#[macro_export]
+macro_rules! add_heap_to_esp_alloc {
+    ($heap:expr) => {
+        match $heap {
+            Some(heap) => {
+                let heap: &'static mut [::core::mem::MaybeUninit<u8>] = heap;
+                let len = heap.len();
+                // SAFETY: the slice is borrowed for good, so that nobody else has its memory.
+                let region = unsafe {
+                    ::esp_alloc::HeapRegion::new(
+                        heap.as_mut_ptr().cast(),
+                        len,
+                        ::esp_alloc::MemoryCapability::Internal.into(),
+                    )
+                };
+                // SAFETY: as above.
+                unsafe { ::esp_alloc::HEAP.add_region(region) };
+                Some(len)
+            }
+            None => None,
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    host_block!(#[doc = "Some."] bytes: u8, 16, 64, 0xa5);
+
+    #[test]
+    fn a_block_is_given_away_once() {
+        let given = bytes().unwrap();
+        assert_eq!(given, [0xa5; 16]);
+        assert!((given.as_ptr() as usize).is_multiple_of(64));
+        assert!(bytes().is_none());
+    }
+}

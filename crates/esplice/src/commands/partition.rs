@@ -1,0 +1,130 @@
+//! Partition tables, in files and on boards, and what is in their partitions.
+
+pub mod check;
+pub mod convert;
+pub mod erase;
+pub mod read;
+pub mod show;
+pub mod write;
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use esplice_chip::Chip;
+use esplice_image::{DeviceFacts, PartitionTable};
+use serde_json::{Value, json};
+
+use crate::{
+    args::BoardArgs,
+    exit::Failure,
+    firmware::of_file,
+    flash_file::FlashFile,
+    interrupt::Interrupt,
+    shell::Shell,
+    source,
+    table_file::{Place, facts_of},
+};
+
+/// The name by which the table itself is read and written, where no partition has it.
+pub const TABLE_NAME: &str = "partition-table";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the partitions of a table: of a file, or of a board
+    Show(show::Args),
+    /// Convert a table from CSV to binary, or from binary to CSV
+    Convert(convert::Args),
+    /// Check a table, of a file or of a board, as ESP-IDF's bootloader does
+    Check(check::Args),
+    /// Read a partition into a file
+    Read(read::Args),
+    /// Write a file to a partition
+    Write(write::Args),
+    /// Erase partitions
+    Erase(erase::Args),
+}
+
+pub fn run(command: &Command, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
+    match command {
+        Command::Show(args) => show::run(args, shell, interrupt),
+        Command::Convert(args) => convert::run(args, shell),
+        Command::Check(args) => check::run(args, shell, interrupt),
+        Command::Read(args) => read::run(args, shell, interrupt),
+        Command::Write(args) => write::run(args, shell, interrupt),
+        Command::Erase(args) => erase::run(args, shell, interrupt),
+    }
+}
+
+/// A board, or a file with the content of its flash.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct FlashArgs {
+    /// Work on this file, the content of a flash from its first byte on, instead of on a board
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    #[command(flatten)]
+    pub board: BoardArgs,
+}
+
+/// What these arguments say of a table's place.
+pub fn place(board: &BoardArgs) -> Result<Place, Failure> {
+    let project = board.settle()?;
+    let chip: Option<&'static Chip> = project.target.as_ref().map(|target| target.value);
+    Ok(Place { chip, offset: project.own_table_offset() })
+}
+
+/// The content of a flash, and what it says of its table.
+pub fn flash_image(path: &Path, board: &BoardArgs) -> Result<(Vec<u8>, DeviceFacts), Failure> {
+    let flash = match FlashFile::read(path)? {
+        FlashFile::Raw(bytes) => bytes,
+        FlashFile::Places { .. } => {
+            let message = format!("{} is not the raw content of a flash", path.display());
+            return Err(Failure::input(message)
+                .hint("`esplice image merge --as raw` makes a raw file of it"));
+        }
+    };
+    let facts = facts_of(&flash, place(board)?);
+    Ok((flash, facts))
+}
+
+/// The range of a partition in the content of a flash.
+pub fn range_in(
+    path: &Path,
+    flash: &[u8],
+    facts: &DeviceFacts,
+    name: &str,
+) -> Result<std::ops::Range<usize>, Failure> {
+    let of = |error: esplice_image::PlanError| of_file(path, error.into());
+    let (_, table) = facts.own_table().map_err(of)?;
+    let partition = table.named(name, false).map_err(of)?;
+    let start = partition.offset.0 as usize;
+    let end = usize::try_from(partition.end()).unwrap_or(usize::MAX);
+    if end > flash.len() {
+        let message = format!(
+            "{}: partition {name} ends at 0x{end:x}, the file at 0x{:x}",
+            path.display(),
+            flash.len()
+        );
+        return Err(Failure::input(message).hint("give the content of the whole flash"));
+    }
+    Ok(start..end)
+}
+
+/// A table as programs read it.
+pub fn table_json(table: &PartitionTable) -> Value {
+    let rows = table.partitions.iter().map(|partition| {
+        json!({
+            "name": partition.name,
+            "type": partition.kind_name(),
+            "subtype": partition.subtype_name(),
+            "offset": partition.offset.0,
+            "len": partition.len,
+            "flags": partition.flag_names(),
+        })
+    });
+    rows.collect()
+}
+
+/// Reads a file of any kind that a partition can hold.
+pub fn content(path: &Path) -> Result<Vec<u8>, Failure> {
+    source::read(path)
+}
