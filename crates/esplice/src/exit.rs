@@ -34,6 +34,7 @@ pub enum Exit {
     WrongBaud,
     PortLost,
     Rejected,
+    NotModelled,
     /// The firmware's own result, of [`Exit::FIRMWARE`].
     Firmware(u8),
     Interrupted,
@@ -66,6 +67,7 @@ impl Exit {
         Exit::WrongBaud,
         Exit::PortLost,
         Exit::Rejected,
+        Exit::NotModelled,
         Exit::Firmware(Exit::TESTS_FAILED),
         Exit::Interrupted,
     ];
@@ -91,6 +93,7 @@ impl Exit {
             Exit::WrongBaud => 23,
             Exit::PortLost => 24,
             Exit::Rejected => 25,
+            Exit::NotModelled => 27,
             Exit::Firmware(code) => code,
             // 128 and the number of SIGINT, as shells have it.
             Exit::Interrupted => 130,
@@ -119,6 +122,7 @@ impl Exit {
             Exit::WrongBaud => "the board speaks at another baud rate",
             Exit::PortLost => "the port was lost while in use",
             Exit::Rejected => "output came that was to be rejected",
+            Exit::NotModelled => "the virtual board met something that it does not model",
             Exit::Firmware(_) => "tests on the board failed; 41 to 125: the firmware's own code",
             Exit::Interrupted => "interrupted",
         }
@@ -224,7 +228,9 @@ impl From<PortError> for Failure {
             | PortError::Host { .. }
             | PortError::Unreachable { .. }
             | PortError::NotRfc2217 { .. }
+            | PortError::NoVirtualBoard { .. }
             | PortError::Io { .. } => Exit::Port,
+            PortError::NotModelled { .. } => Exit::NotModelled,
             PortError::Name { .. } | PortError::NotSerial { .. } => Exit::Usage,
             PortError::Gone { .. } => Exit::PortLost,
             PortError::Interrupted => Exit::Interrupted,
@@ -245,6 +251,7 @@ impl From<SimError> for Failure {
             | SimError::RomNoCode { .. }
             | SimError::RomPlace { .. }
             | SimError::RomDiffers { .. } => Exit::BadInput,
+            error if error.is_not_modelled() => Exit::NotModelled,
             _ => Exit::Port,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
@@ -265,6 +272,7 @@ impl From<FlashError> for Failure {
             ErrorClass::Plan => Exit::PlanRefused,
             ErrorClass::Lost => Exit::PortLost,
             ErrorClass::Interrupted => Exit::Interrupted,
+            ErrorClass::NotModelled => Exit::NotModelled,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }
