@@ -46,6 +46,20 @@ pub(crate) struct Hints<'h> {
     pub location: Option<&'h SourceLocation>,
     /// The instruction that a trap interrupted.
     pub mepc: Option<u32>,
+    /// The way up has come through that place.
+    pub has_place: bool,
+}
+
+impl Hints<'_> {
+    /// Whether the instruction at `addr` is where the program panicked.
+    pub(crate) fn is_place(&self, symbols: &Symbols<'_>, addr: u32) -> bool {
+        let Some(SourceLocation { file, line, .. }) = self.location else { return false };
+        let frames = symbols.frames(addr.into());
+        frames.iter().any(|frame| {
+            let same = |path: &str| path.ends_with(file.as_str()) || file.ends_with(path);
+            frame.line == Some(*line) && frame.file.as_deref().is_some_and(same)
+        })
+    }
 }
 
 /// The way from a function to what called it.
@@ -197,12 +211,13 @@ impl Symbols<'_> {
             let probe = if has_called { now.pc.wrapping_sub(1) } else { now.pc };
             let mepc = self.code_frame(probe).and_then(|frame| frame.mepc(&now, memory));
             hints.mepc = mepc.filter(|pc| self.contains((*pc).into())).or(hints.mepc);
+            hints.has_place |= hints.is_place(self, probe);
             let (caller, interrupted) = match self.step(&now, has_called, hints.mepc, memory) {
                 Step::Caller { registers, interrupted } => (registers, interrupted),
                 Step::Lost(caller) => {
-                    let calls = self.calls();
-                    let chain = lost_return::find(self, calls, probe, &caller, &hints, memory);
+                    let chain = lost_return::find(self, probe, &caller, &hints, memory);
                     let Some(chain) = chain else { break };
+                    hints.has_place |= chain.has_place;
                     callers.extend(&chain.callers);
                     callers.truncate(MAX_CALLERS);
                     (now, has_called) = (chain.end, !chain.interrupted);
@@ -215,8 +230,8 @@ impl Symbols<'_> {
             } else {
                 self.is_return(caller.pc)
             };
-            // Only the innermost function may have no frame of its own.
-            let goes_up = caller.x[SP] > now.x[SP] || callers.is_empty() && caller.pc != now.pc;
+            // Only the innermost function, and one that a trap interrupted, may have no frame.
+            let goes_up = caller.x[SP] > now.x[SP] || !has_called && caller.pc != now.pc;
             if !known || !goes_up {
                 break;
             }
