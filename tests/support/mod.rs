@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod elf;
+pub mod toolchain;
 
 use std::path::{Path, PathBuf};
 
