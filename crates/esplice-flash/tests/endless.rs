@@ -55,7 +55,7 @@ fn check(port: &mut dyn Port) {
     let error = detect(port, &FlashOptions::default(), &mut |_| {}).unwrap_err();
     assert_eq!(error.class(), ErrorClass::NoAnswer, "{error}");
     let options = FlashOptions::default();
-    let nothing = ResolvedPlan { writes: Vec::new() };
+    let nothing = ResolvedPlan::default();
     let error = flash(port, &options, |_| Ok(nothing), &mut |_| {}).unwrap_err();
     assert_eq!(error.class(), ErrorClass::NoAnswer, "{error}");
     assert!(reset_to_run(port, 115_200).is_ok());
