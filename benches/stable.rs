@@ -19,6 +19,8 @@ mod project;
 #[path = "stable/reflash.rs"]
 mod reflash;
 mod support;
+#[path = "../tests/support/toolchain.rs"]
+mod toolchain;
 
 use std::{fs, process::ExitCode};
 

@@ -55,7 +55,8 @@ impl Block {
         let session = self.text.iter().any(|line| line.starts_with("$ "));
         let first = self.text.first().map(String::as_str).unwrap_or_default();
         let is_indented = self.text.iter().all(|line| !line.starts_with("```"));
-        if !session && !(is_indented && PROGRAMS.iter().any(|program| first.starts_with(program))) {
+        let is_list = is_indented && PROGRAMS.iter().any(|program| first.starts_with(program));
+        if !session && !is_list {
             return Vec::new();
         }
         let mut commands: Vec<(String, Vec<String>)> = Vec::new();

@@ -117,3 +117,18 @@ fn an_elf_that_then_runs() {
     let words = "monitor --port sim:esp32c3,flash=board.flash --expect World!\\r\\n --timeout 5s";
     support::run(directory.path(), words).check(0, &[]);
 }
+
+/// The port is whole in espflash's list: name, ids, maker and product.
+#[test]
+fn its_list_of_ports_is_complete() {
+    let board = board(false);
+    let install = "cargo install espflash --locked --version 4.7.0";
+    let espflash = peer("ESPLICE_ESPFLASH", "espflash", "--version", install);
+    let mut as_tty = Command::new(repository().join("scripts/as-tty"));
+    as_tty.arg(&board.port).arg(espflash).args(["list-ports", "--skip-update-check"]);
+    as_tty.env("HOME", board.directory()).env_remove("RUST_LOG");
+    let listed = board.run(&mut as_tty, &["/dev/ttyUSB0"]);
+    let port = listed.lines().find(|line| line.starts_with("/dev/ttyUSB0")).unwrap();
+    let ids = ["10C4:EA60", "EA60:10C4"].iter().any(|ids| port.contains(ids));
+    assert!(ids && port.ends_with("esplice  esplice virtual board"), "{port:?}");
+}

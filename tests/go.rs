@@ -27,7 +27,7 @@ fn shape() -> &'static [u8] {
     ELF.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
         let mut command = support::esplice(&repository());
-        command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+        command.env("CARGO_TARGET_DIR", support::toolchain::firmware_target());
         let output = directory.path().join("shape.bin");
         command.args(["build", "--target", "esp32c3", "tests/firmware/tinygo-shape", "--output"]);
         finish(command.arg(output)).check(0, &[]);

@@ -69,7 +69,7 @@ fn a_host_program_carries_firmware() {
     }
     let config = host.join("fw/.cargo/config.toml");
     let text = fs::read_to_string(&config).unwrap();
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware");
+    let target = support::toolchain::firmware_target();
     fs::write(config, text.replace("[build]\n", &format!("[build]\ntarget-dir = {target:?}\n")))
         .unwrap();
     write("fw/esplice.toml", "[project]\ntarget = \"esp32c3\"\n");

@@ -12,23 +12,26 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Said, finish, repository};
+use support::{Said, finish, repository, toolchain::firmware_target};
 
 /// Runs the program at the top of the repository, with a place for firmware under its own target
 /// directory.
 fn esplice(args: &[&str]) -> Said {
-    let mut command = support::esplice(&repository());
-    command.env("CARGO_TARGET_DIR", target());
-    finish(command.args(args))
+    esplice_for(FIRMWARE, args)
 }
 
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")
+fn esplice_for(firmware: &str, args: &[&str]) -> Said {
+    let mut command = support::esplice(&repository());
+    let target = firmware_target();
+    // Its programs have the names of others. Nothing is shared with these, as all is compiled otherwise.
+    let target = if firmware == UNWOUND { target.join("unwound") } else { target };
+    command.env("CARGO_TARGET_DIR", target);
+    finish(command.args(args))
 }
 
 /// Where the programs in C are, compiled once for all cases.
 static PROGRAMS_IN_C: LazyLock<PathBuf> = LazyLock::new(|| {
-    let directory = target().join("panics-c");
+    let directory = firmware_target().join("panics-c");
     let built = Command::new(repository().join(IN_C).join("build")).arg(&directory).output();
     let built = built.expect("a shell is there");
     assert!(
@@ -41,6 +44,8 @@ static PROGRAMS_IN_C: LazyLock<PathBuf> = LazyLock::new(|| {
 
 const FIRMWARE: &str = "tests/firmware/panics";
 const IN_C: &str = "tests/firmware/panics-c";
+const DEFMT: &str = "tests/firmware/panics-defmt";
+const UNWOUND: &str = "tests/firmware/panics-unwound";
 const NEVER: [&str; 4] = ["--expect", "never to come", "--timeout", "3s"];
 
 /// Function, end of the place, and whether it is inlined.
@@ -110,7 +115,7 @@ impl Case {
             run.extend(["--rom", if self.roms { roms.as_str() } else { rom.as_str() }]);
         }
         run.extend([port.as_str(), firmware]);
-        let said = esplice(&[&run[..], &NEVER].concat());
+        let said = esplice_for(&self.firmware.0, &[&run[..], &NEVER].concat());
         let mut wrong = vec![];
         if said.exit != self.exit {
             wrong.push(format!("exit {}", said.exit));
@@ -183,8 +188,7 @@ fn missing(places: &[Place], frames: &[Value]) -> Option<String> {
     Some(format!("no frame {function} {place:?} there"))
 }
 
-#[test]
-fn panics_are_told_as_the_cases_say() {
+fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = std::fs::read_dir(repository().join("tests/panics"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -192,7 +196,14 @@ fn panics_are_told_as_the_cases_say() {
         .map(|path| Case::read(&path))
         .collect();
     cases.sort_by(|a, b| a.firmware.cmp(&b.firmware));
-    assert!(cases.len() >= 16, "the folder of cases is there");
+    cases
+}
+
+/// Each case of one of the directories with firmware is decoded as it says.
+#[track_caller]
+fn check(firmware: &str) {
+    let cases: Vec<Case> = cases().into_iter().filter(|case| case.firmware.0 == firmware).collect();
+    assert!(!cases.is_empty(), "there are cases of {firmware}");
     let wrong: Vec<String> = cases
         .iter()
         .map(|case| (case.name.as_str(), case.wrong()))
@@ -200,6 +211,38 @@ fn panics_are_told_as_the_cases_say() {
         .map(|(name, wrong)| format!("{name}: {}", wrong.join("\n  ")))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_case_is_left_out() {
+    let cases = cases();
+    assert!(cases.len() >= 20, "the folder of cases is there");
+    for Case { name, firmware, .. } in cases {
+        assert!([FIRMWARE, IN_C, DEFMT, UNWOUND].contains(&firmware.0.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn backtraces_of_the_firmware_itself() {
+    check(FIRMWARE);
+}
+
+#[test]
+fn dumps_of_programs_in_c() {
+    check(IN_C);
+}
+
+#[test]
+fn panics_through_defmt() {
+    check(DEFMT);
+}
+
+/// What depends on the compiler: `scripts/test` runs these tests with each one.
+mod with_each_compiler {
+    #[test]
+    fn stack_dumps_are_unwound() {
+        super::check(super::UNWOUND);
+    }
 }
 
 /// For people: the folded tail, the quoted lines.

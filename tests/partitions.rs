@@ -120,6 +120,9 @@ fn a_table_elsewhere_is_found_and_nothing_else_is_touched() {
     assert!(flash_of(at) == flash);
 }
 
+/// Tables and their offsets on a device, and what the error says.
+type Case<'a> = (&'a [(usize, &'a [u8])], &'a str);
+
 #[test]
 fn a_table_that_is_not_certain_is_not_guessed() {
     let directory = built_hello(SAYS);
@@ -130,7 +133,7 @@ fn a_table_that_is_not_certain_is_not_guessed() {
     let mut broken = bytes.clone();
     broken[40] ^= 1;
     let unsound = table(&[row("a", 0, 0, 0x2_1000, 0x10_0000)]).to_bytes().unwrap();
-    let cases: [(&[(usize, &[u8])], &str); 4] = [
+    let cases: [Case<'_>; 4] = [
         // No table at all under another bootloader.
         (&[], "no partition table from 0xa000 to 0x100000"),
         (&[(0xa000, &bytes), (0xc000, &bytes)], "2 partition tables, at 0xa000 and 0xc000"),

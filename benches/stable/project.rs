@@ -11,7 +11,7 @@ use std::{
 
 use object::{Object as _, ObjectSection as _};
 
-use super::{edits::Change, support::workspace};
+use super::{edits::Change, support::workspace, toolchain::firmware_target};
 
 /// The name by which this program is the linker that is timed.
 const TIMED: &str = "timed-lld";
@@ -55,7 +55,7 @@ impl Built {
 impl Project {
     /// A fresh copy; what was compiled for it before stays.
     pub fn new(original: &'static str, bin: &'static str) -> Project {
-        let root = workspace().join("target/firmware/bench-stable");
+        let root = firmware_target().join("bench-stable");
         let project = Project { original, bin, directory: root.join(bin) };
         let _ = fs::remove_dir_all(&project.directory);
         project.restore();

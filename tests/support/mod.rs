@@ -5,6 +5,7 @@
 
 pub mod bare;
 pub mod elf;
+pub mod toolchain;
 
 use std::path::{Path, PathBuf};
 

@@ -88,11 +88,17 @@ impl Board {
 
     /// Asks the program that offers the board to end, as Ctrl-C does, and waits for it.
     #[cfg(unix)]
-    pub fn interrupt(mut self) -> tempfile::TempDir {
+    pub fn interrupt(self) -> tempfile::TempDir {
+        self.interrupt_with_exit(0)
+    }
+
+    /// The same of a program that then ends with `exit`.
+    #[cfg(unix)]
+    pub fn interrupt_with_exit(mut self, exit: i32) -> tempfile::TempDir {
         use nix::{sys::signal, unistd::Pid};
         let pid = Pid::from_raw(self.program.id().cast_signed());
         signal::kill(pid, signal::Signal::SIGINT).unwrap();
-        assert_eq!(self.program.wait().unwrap().code(), Some(130));
+        assert_eq!(self.program.wait().unwrap().code(), Some(exit));
         std::mem::replace(&mut self.directory, tempfile::tempdir().unwrap())
     }
 }

@@ -457,6 +457,9 @@ pub struct Sim {
     pub boot_strap: u32,
     /// Value of the strapping register for download mode.
     pub download_strap: u32,
+    /// Numbers of the reset reasons at which the strapping pins are sampled; after others the register
+    /// holds what it held.
+    pub strap_resets: Vec<u8>,
     /// The strapping register.
     #[serde(deserialize_with = "raw::addr")]
     pub strap_addr: Addr,
@@ -464,8 +467,6 @@ pub struct Sim {
     pub pads: Vec<u32>,
     /// Addresses of devices; where none is listed there is storage.
     pub peripheral_space: Space,
-    /// Addresses behind a memory where nothing is and no access fails: reads give 0, writes are lost.
-    pub silent_space: Space,
     /// Devices and where they are.
     #[serde(rename = "peripheral")]
     pub peripherals: Vec<Peripheral>,

@@ -222,6 +222,8 @@ pub enum ErrorClass {
     Lost,
     /// The user asked to stop.
     Interrupted,
+    /// A virtual board met something that it does not model.
+    NotModelled,
 }
 
 impl FlashError {
@@ -230,6 +232,7 @@ impl FlashError {
         match self {
             FlashError::Port(PortError::Gone { .. }) => ErrorClass::Lost,
             FlashError::Port(PortError::Interrupted) => ErrorClass::Interrupted,
+            FlashError::Port(PortError::NotModelled { .. }) => ErrorClass::NotModelled,
             FlashError::Port(_)
             | FlashError::UnknownReset { .. }
             | FlashError::ResetSteps { .. }
@@ -263,6 +266,10 @@ impl FlashError {
         Some(match self {
             FlashError::Port(error) => return error.hint(),
             FlashError::Plan(error) => return error.hint(),
+            FlashError::NoAnswer { no_lines: true, running: true, .. } => {
+                "the board was reset but its boot pin was not held low: hold BOOT, press RESET, let BOOT go, and try again"
+                    .into()
+            }
             FlashError::NoAnswer { no_lines: true, .. } => {
                 "this port can't reset the board: hold BOOT, press RESET, let BOOT go, and try again"
                     .into()

@@ -67,5 +67,5 @@ pub use serial::{SerialPort, list_ports, open_serial};
 pub use session::{Answer, Session};
 pub use stub::{Stub, StubError, StubSection};
 pub use survey::{Survey, survey, with_board};
-pub use tcp::{TCP_SCHEME, TcpPort, open_tcp};
+pub use tcp::{TCP_SCHEMES, TcpPort, open_tcp};
 pub use upload::StubSource;

@@ -330,6 +330,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
 #[cfg(test)]
 mod tests {
+    use esplice_image::PartitionTable;
+
     use super::*;
 
     #[test]
@@ -343,11 +345,16 @@ mod tests {
 
     #[test]
     fn partitions_are_found_in_the_devices_table() {
-        let table = PartitionTable::esp_idf_default();
-        let range = FlashRange::partition(Some(&table), "factory").unwrap();
+        let chip = esplice_chip::find("esp32c3").unwrap();
+        let table = PartitionTable::esp_idf_default().to_bytes().unwrap();
+        let mut flash = vec![0xff; 0x9000];
+        flash[0x8000..0x8000 + table.len()].copy_from_slice(&table);
+        let facts = DeviceFacts::of_flash(&flash, chip, Some(FlashOffset(0x8000)));
+        let range = FlashRange::partition(&facts, "factory").unwrap();
         assert_eq!((range.offset, range.len), (FlashOffset(0x1_0000), 0x10_0000));
-        let error = FlashRange::partition(Some(&table), "fatcory").unwrap_err();
+        let error = FlashRange::partition(&facts, "fatcory").unwrap_err();
         assert_eq!(error.to_string(), "no partition is called \"fatcory\"");
-        assert!(FlashRange::partition(None, "nvs").is_err());
+        let none = DeviceFacts::of_flash(&[], chip, Some(FlashOffset(0x8000)));
+        assert!(FlashRange::partition(&none, "nvs").is_err());
     }
 }

@@ -118,9 +118,10 @@ static STRATEGIES: &[Strategy] = &[
             lines(false, false),
         ],
     ),
-    // Where no line reaches EN: a loader that answers already, such as a stub that was left behind, is reset by the
-    // chip's own watchdog. The strapping pins are not looked at anew, so the ROM waits for a download again.
-    strategy("watchdog", &[Step::Watchdog]),
+    // Where no line reaches EN: a loader that already answers, such as a stub that was left running, is reset by
+    // the chip's own watchdog. That reset samples the strapping pins (ESP32-C3 TRM, Chip Boot Control), so the boot
+    // pin is held low until the ROM's loader has answered. Where DTR does not reach it, somebody has to hold it.
+    strategy("watchdog", &[lines(true, false), Step::Watchdog]),
     strategy("none", &[]),
 ];
 
@@ -188,10 +189,14 @@ impl Strategy {
             None => esplice_chip::chips(),
         };
         let mut found: Vec<Strategy> = Vec::new();
-        for chip in chips {
+        let is_own = |chip: &Chip| {
             let own_usb = chip.reset.usb_serial_jtag_id;
-            let is_own = own_usb.is_some_and(|id| usb == Some((id.vid, id.pid)));
-            let names = if is_own { &chip.reset.usb_serial_jtag } else { &chip.reset.uart };
+            own_usb.is_some_and(|id| usb == Some((id.vid, id.pid)))
+        };
+        // At a chip's own USB there is no other chip.
+        let at_own = chips.iter().any(|chip| is_own(chip));
+        for chip in chips.into_iter().filter(|chip| !at_own || is_own(chip)) {
+            let names = if at_own { &chip.reset.usb_serial_jtag } else { &chip.reset.uart };
             for name in names {
                 let strategy = Strategy::find(name)?;
                 if !found.contains(&strategy) {
@@ -292,6 +297,17 @@ mod tests {
         };
         assert_eq!(names("tight, classic"), ["tight", "classic"]);
         assert_eq!(names("watchdog"), ["watchdog"]);
+    }
+
+    #[test]
+    fn a_port_of_a_chips_own_has_that_chips_ways_alone() {
+        let names = |usb| {
+            let found = Strategy::for_chip(None, usb).unwrap();
+            found.iter().map(|strategy| strategy.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Some((0x303a, 0x1001))), ["usb-serial-jtag"]);
+        assert!(names(Some((0x10c4, 0xea60))).contains(&"tight"));
+        assert_eq!(names(None), names(Some((0x10c4, 0xea60))));
     }
 
     #[test]

@@ -31,6 +31,9 @@ const AGREE: Duration = Duration::from_secs(3);
 /// Time after which an answer to a purge won't come any more, on top of the latency.
 const PURGED: Duration = Duration::from_secs(1);
 
+/// Most bytes of the line that are kept while something else is waited for.
+const INBOX_LIMIT: usize = 1 << 20;
+
 /// How long the far end may tell this one to wait (RFC 2217, section 3, FLOWCONTROL-SUSPEND).
 const SUSPENDED: Duration = Duration::from_secs(10);
 
@@ -181,12 +184,17 @@ impl Rfc2217Port {
     fn pump(&mut self, deadline: Moment) -> Result<(), PortError> {
         let mut piece = [0; 4096];
         let count = self.socket.read(&mut piece, deadline)?;
+        self.take(piece.get(..count).unwrap_or_default())
+    }
+
+    /// Takes bytes of the connection: those of the line are kept, commands are obeyed.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), PortError> {
         let mut items = Vec::new();
-        self.decoder.feed(piece.get(..count).unwrap_or_default(), &mut |item| items.push(item));
+        self.decoder.feed(bytes, &mut |item| items.push(item));
         let mut answers = Vec::new();
         for item in items {
             match item {
-                Item::Byte(_) if self.is_stale() => {}
+                Item::Byte(_) if self.inbox.len() >= INBOX_LIMIT || self.is_stale() => {}
                 Item::Byte(byte) => self.inbox.push_back(byte),
                 Item::Option(verb, option) => answers.extend(self.option(verb, option)),
                 Item::ComPort(ComPort::Purge(_)) => {
@@ -296,14 +304,12 @@ impl Port for Rfc2217Port {
     }
 
     fn clear_input(&mut self) -> Result<(), PortError> {
-        let now = self.now();
-        loop {
-            self.inbox.clear();
-            self.pump(now)?;
-            if self.inbox.is_empty() {
-                break;
-            }
-        }
+        self.inbox.clear();
+        let mut came = Vec::new();
+        // Commands among the bytes still count.
+        self.socket.clear(&mut |bytes| came.extend_from_slice(bytes))?;
+        self.take(&came)?;
+        self.inbox.clear();
         self.purge(purge::RECEIVED)
     }
 

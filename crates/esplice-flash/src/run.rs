@@ -109,18 +109,23 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// An END with flag 0 makes a ROM loader reset. It counts only where all announced blocks have
     /// come, so a BEGIN for nothing, which erases nothing, goes before it. The deflated kind is
     /// preferred: refused, it leaves the loader as it was, while the plain one leaves it dead.
-    /// True if the loader agreed. A stub has no such command: the chip's watchdog is told to reset it
-    /// in a moment.
+    /// True if the loader agreed.
+    ///
+    /// Where the chip's watchdog can reset it, that is done instead: it samples the boot pin again, while
+    /// the reset by software that an END leads to would end in download mode as before. A stub has no END
+    /// at all.
     fn ask_to_reset(&mut self, chip: &Chip) -> Result<bool, FlashError> {
         if !self.resync()? {
             return Ok(false);
         }
-        if self.loader().is_stub() {
-            let Some(reset) = chip.watchdog.reset() else { return Ok(false) };
-            return match self.write_chip_regs(&reset) {
-                Err(error) if !error.is_transient() => Err(error),
-                other => Ok(other.is_ok()),
-            };
+        let is_stub = self.loader().is_stub();
+        match chip.watchdog.reset().map(|reset| self.write_chip_regs(&reset)) {
+            Some(Ok(())) => return Ok(true),
+            Some(Err(error)) if !error.is_transient() => return Err(error),
+            // In secure download mode the ROM refuses.
+            Some(Err(_)) if !is_stub && self.resync()? => {}
+            _ if is_stub => return Ok(false),
+            _ => {}
         }
         let begin = FlashBegin {
             erase_len: 0,

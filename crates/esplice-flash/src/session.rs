@@ -35,6 +35,12 @@ const RESYNCS: u32 = 12;
 /// Bytes of an MD5 as ROM loaders send it: hexadecimal digits.
 const MD5_DIGITS: usize = 32;
 
+/// Most reads, or frames that are no replies, that are taken once a deadline has passed.
+const MOST_LATE: u32 = 64;
+
+/// Most reads of input that is thrown away.
+const MOST_DISCARDS: u32 = 1 << 16;
+
 /// Most bytes taken from the port at once, where nothing asks for less.
 const GULP: usize = 1024;
 
@@ -433,7 +439,11 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         self.inbox.clear();
         let mut buf = [0; 256];
         let now = self.port.now();
-        while self.read_some(&mut buf, now)? > 0 {}
+        for _ in 0..MOST_DISCARDS {
+            if self.read_some(&mut buf, now)? == 0 {
+                break;
+            }
+        }
         self.decoder = fresh_decoder();
         Ok(())
     }
@@ -480,9 +490,14 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
 
     /// The next frame that is a reply; noise and boot messages go to the banner.
     pub(crate) fn receive(&mut self, deadline: Moment) -> Result<Option<Reply>, FlashError> {
+        let mut late = 0;
         while let Some(frame) = self.receive_frame(deadline)? {
             if let Ok(reply) = Reply::from_frame(&frame) {
                 return Ok(Some(reply));
+            }
+            late += u32::from(self.port.now() >= deadline);
+            if late > MOST_LATE {
+                break;
             }
         }
         Ok(None)
@@ -493,6 +508,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         &mut self,
         deadline: Moment,
     ) -> Result<Option<Vec<u8>>, FlashError> {
+        let mut late = 0;
         loop {
             while let Some(byte) = self.inbox.pop_front() {
                 match self.decoder.push(byte) {
@@ -506,6 +522,11 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                     slip::Decoded::Broken(_) => self.decoder = fresh_decoder(),
                     slip::Decoded::More | slip::Decoded::Stray(_) => {}
                 }
+            }
+            // What came before the deadline is there to be read; a board that never pauses would go on for ever.
+            late += u32::from(self.port.now() >= deadline);
+            if late > MOST_LATE {
+                return Ok(None);
             }
             let mut buf = [0; GULP];
             let gulp = self.gulp.min(GULP);

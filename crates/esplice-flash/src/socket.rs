@@ -30,6 +30,9 @@ const CONNECT: Duration = Duration::from_secs(12);
 /// How long bytes may be stuck before a write fails.
 const STUCK: Duration = Duration::from_secs(10);
 
+/// Most bytes that are thrown away at once: more than the system keeps for a connection.
+const MOST_CLEARED: usize = 16 << 20;
+
 /// How long a far end may be away while its board re-enumerates.
 const AWAY: Duration = Duration::from_secs(5);
 
@@ -183,6 +186,23 @@ impl Socket {
                 return Ok(0);
             }
         }
+    }
+
+    /// Throws away what has come. A far end that never pauses is left alone after [`MOST_CLEARED`] bytes.
+    pub(crate) fn clear(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<(), PortError> {
+        let mut piece = [0; 4096];
+        let mut cleared = 0;
+        while cleared < MOST_CLEARED {
+            let now = self.now();
+            let count = self.read(&mut piece, now)?;
+            take(piece.get(..count).unwrap_or_default());
+            // Less than there is room for was all of it.
+            if count < piece.len() {
+                break;
+            }
+            cleared += count;
+        }
+        Ok(())
     }
 
     /// Takes what is there already.

@@ -1,4 +1,5 @@
-//! `tcp://host:port`: a serial line as bare bytes. It carries neither baud rate nor DTR and RTS.
+//! `tcp://host:port`, or `socket://host:port` as pyserial and esptool write it: a serial line as bare
+//! bytes. It carries neither baud rate nor DTR and RTS.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -6,21 +7,23 @@ use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::socket::Socket;
 
-/// How the names of these ports begin.
-pub const TCP_SCHEME: &str = "tcp://";
+/// How the names of these ports begin; the second is pyserial's word for the same.
+pub const TCP_SCHEMES: [&str; 2] = ["tcp://", "socket://"];
 
 /// A serial line over a bare TCP connection.
 pub struct TcpPort {
     socket: Socket,
 }
 
-/// Opens `tcp://host:port`. Once `interrupt` is set, every call that waits ends with
+/// Opens a name that begins with one of [`TCP_SCHEMES`]. Once `interrupt` is set, every call that waits ends with
 /// [`PortError::Interrupted`] within 50 ms.
 ///
 /// # Errors
 /// [`PortError::Name`], [`PortError::Host`], [`PortError::Unreachable`], else [`PortError::Io`].
 pub fn open_tcp(name: &str, interrupt: Arc<AtomicBool>) -> Result<TcpPort, PortError> {
-    Ok(TcpPort { socket: Socket::open(name, TCP_SCHEME, interrupt)? })
+    let scheme = TCP_SCHEMES.into_iter().find(|scheme| name.starts_with(scheme));
+    let scheme = scheme.unwrap_or(TCP_SCHEMES[0]);
+    Ok(TcpPort { socket: Socket::open(name, scheme, interrupt)? })
 }
 
 impl Port for TcpPort {
@@ -42,10 +45,7 @@ impl Port for TcpPort {
     }
 
     fn clear_input(&mut self) -> Result<(), PortError> {
-        let now = self.socket.now();
-        let mut piece = [0; 4096];
-        while self.socket.read(&mut piece, now)? > 0 {}
-        Ok(())
+        self.socket.clear(&mut |_| {})
     }
 
     fn set_baud(&mut self, _baud: u32) -> Result<(), PortError> {

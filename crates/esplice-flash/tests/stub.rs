@@ -169,7 +169,7 @@ fn an_interrupt_ends_the_work_of_a_stub() {
     }
 }
 
-/// Without lines a stub that was left behind is got rid of by the chip's watchdog.
+/// A stub that was left running is got rid of by the chip's watchdog, with the boot pin held low.
 #[test]
 fn a_stub_that_was_left_is_reset_by_the_watchdog() {
     let dir = tempfile::tempdir().unwrap();
@@ -256,7 +256,7 @@ fn streams_and_erases() {
 }
 
 /// A stub has no command that resets: where the lines do not reach the board, its watchdog does it.
-/// The strapping pins are not looked at anew, so a board that was held in download mode stays there.
+/// That samples the boot pin, which nobody holds any more.
 #[test]
 fn a_stub_lets_the_watchdog_reset_without_lines() {
     let dir = tempfile::tempdir().unwrap();
@@ -276,6 +276,7 @@ fn a_stub_lets_the_watchdog_reset_without_lines() {
         }
         let heard = String::from_utf8_lossy(&heard);
         assert!(heard.contains("rst:0x10 (RTCWDT_RTC_RST)"), "{name}: {heard}");
+        assert!(heard.contains("SPI_FAST_FLASH_BOOT"), "{name}: {heard}");
     }
 }
 

@@ -23,6 +23,8 @@ enum Value {
     Frame(i32),
     /// Where a trap came.
     Mepc,
+    /// A constant.
+    Number(i32),
     Unknown,
 }
 
@@ -37,7 +39,11 @@ struct State {
 
 /// What a function's instructions tell of its frame at one of them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CodeFrame(State);
+pub(crate) struct CodeFrame {
+    state: State,
+    /// An instruction before it sets the stack pointer to a value that is not known.
+    loses_sp: bool,
+}
 
 impl CodeFrame {
     /// The frame at `probe` of the function whose code, from its first byte at `start` on, is `code`.
@@ -46,7 +52,7 @@ impl CodeFrame {
         // By where branches lead.
         let mut waiting: BTreeMap<u32, State> = BTreeMap::new();
         let mut deepest = state;
-        let mut reached = true;
+        let (mut reached, mut loses_sp) = (true, false);
         let mut at = start;
         for _ in 0..MAX_INSTRUCTIONS {
             let bytes = code.get(usize::try_from(at.checked_sub(start)?).ok()?..)?;
@@ -59,9 +65,10 @@ impl CodeFrame {
             }
             reached = true;
             if (at..at.checked_add(len)?).contains(&probe) {
-                return Some(CodeFrame(state));
+                return Some(CodeFrame { state, loses_sp });
             }
             state.run(instruction);
+            loses_sp |= !matches!(state.x[SP], Value::Frame(_));
             if state.depth() <= deepest.depth() {
                 deepest = state;
             }
@@ -91,16 +98,33 @@ impl CodeFrame {
             Value::Frame(offset) => Some((*register)?.wrapping_sub(*offset as u32)),
             _ => None,
         };
-        let State { x, .. } = &self.0;
+        let State { x, .. } = &self.state;
         let by_sp = known((&x[SP], &registers.x[SP]));
         by_sp.or_else(|| x.iter().zip(&registers.x).find_map(known))
     }
 
+    /// Returns how many bytes the stack pointer lies below where it was when the function began; none
+    /// if that depends on more than the instructions, as with arrays of variable length.
+    pub fn stack_taken(&self) -> Option<u32> {
+        match self.state.x[SP] {
+            Value::Frame(offset) if !self.loses_sp => Some(0_u32.wrapping_sub(offset as u32)),
+            _ => None,
+        }
+    }
+
+    /// Whether the function has changed a register that it should keep, and has not saved it. Compilers
+    /// allow themselves this in functions that never return.
+    pub fn has_lost(&self, register: usize) -> bool {
+        let State { x, saved, .. } = &self.state;
+        let is_changed = x.get(register).is_some_and(|value| *value != Value::Entry);
+        register != SP && is_changed && saved.get(register).is_some_and(Option::is_none)
+    }
+
     /// Where a trap came, if the function keeps it in a register or in its frame.
     pub fn mepc(&self, registers: &Registers, memory: &dyn Fn(u32) -> Option<u32>) -> Option<u32> {
-        let held = self.0.x.iter().zip(&registers.x).find(|(value, _)| **value == Value::Mepc);
+        let held = self.state.x.iter().zip(&registers.x).find(|(value, _)| **value == Value::Mepc);
         let held = held.and_then(|(_, register)| *register);
-        held.or_else(|| memory(self.frame(registers)?.wrapping_add(self.0.mepc_saved? as u32)))
+        held.or_else(|| memory(self.frame(registers)?.wrapping_add(self.state.mepc_saved? as u32)))
     }
 
     /// The caller of the function, or what a trap interrupted.
@@ -111,7 +135,7 @@ impl CodeFrame {
         memory: &dyn Fn(u32) -> Option<u32>,
     ) -> Step {
         let Some(frame) = self.frame(registers) else { return Step::End };
-        let State { x, saved, mepc_saved } = &self.0;
+        let State { x, saved, mepc_saved } = &self.state;
         let at = |offset: i32| memory(frame.wrapping_add(offset as u32));
         // A trap's entry keeps what no function would: temporary registers as they were.
         let trap = mepc_saved.filter(|_| saved[5].is_some() && saved[6].is_some());
@@ -143,10 +167,22 @@ impl CodeFrame {
     }
 }
 
+impl Value {
+    fn plus(self, number: i32) -> Value {
+        match self {
+            Value::Frame(offset) => Value::Frame(offset.wrapping_add(number)),
+            Value::Number(value) => Value::Number(value.wrapping_add(number)),
+            same if number == 0 => same,
+            _ => Value::Unknown,
+        }
+    }
+}
+
 impl State {
     fn begin() -> State {
         let mut x = [Value::Entry; REGISTERS];
         x[SP] = Value::Frame(0);
+        x[0] = Value::Number(0);
         State { x, saved: [None; REGISTERS], mepc_saved: None }
     }
 
@@ -179,14 +215,27 @@ impl State {
     fn run(&mut self, instruction: Instruction) {
         match instruction {
             Instruction::Add { to, from, value } => {
-                let sum = match self.value(from) {
-                    Value::Frame(offset) => Value::Frame(offset.wrapping_add(value)),
-                    same if value == 0 => same,
-                    _ => Value::Unknown,
-                };
+                let sum = self.value(from).plus(value);
                 // A copy of another register is not this one's own.
                 let is_other = to != from && sum == Value::Entry;
                 self.set(to, if is_other { Value::Unknown } else { sum });
+            }
+            Instruction::Set { to, value } => self.set(to, Value::Number(value)),
+            Instruction::Sum { to, one, other } => {
+                let sum = match (self.value(one), self.value(other)) {
+                    (value, Value::Number(number)) | (Value::Number(number), value) => {
+                        value.plus(number)
+                    }
+                    _ => Value::Unknown,
+                };
+                self.set(to, if sum == Value::Entry { Value::Unknown } else { sum });
+            }
+            Instruction::Difference { to, from, less } => {
+                let difference = match self.value(less) {
+                    Value::Number(number) => self.value(from).plus(number.wrapping_neg()),
+                    _ => Value::Unknown,
+                };
+                self.set(to, if difference == Value::Entry { Value::Unknown } else { difference });
             }
             Instruction::Store { from, base, offset } => {
                 let Some(place) = self.place(base, offset) else { return };
@@ -246,6 +295,13 @@ pub(crate) fn interrupted(
             Instruction::Load { to, base, offset } => {
                 (to, now.get(base).and_then(|base| memory(base.wrapping_add(offset as u32))))
             }
+            Instruction::Set { to, value } => (to, Some(value as u32)),
+            Instruction::Sum { to, one, other } => {
+                (to, now.get(one).zip(now.get(other)).map(|(one, other)| one.wrapping_add(other)))
+            }
+            Instruction::Difference { to, from, less } => {
+                (to, now.get(from).zip(now.get(less)).map(|(from, less)| from.wrapping_sub(less)))
+            }
             Instruction::WriteMepc { from } => {
                 mepc = now.get(from);
                 continue;
@@ -268,12 +324,13 @@ pub(crate) fn interrupted(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn code(words: &[u32]) -> Vec<u8> {
+    /// The bytes of instructions, compressed ones and others.
+    pub fn code(words: &[u32]) -> Vec<u8> {
         let bytes = |word: &u32| match word & 3 {
             3 => word.to_le_bytes().to_vec(),
             _ => word.to_le_bytes()[..2].to_vec(),

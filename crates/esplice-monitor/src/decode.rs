@@ -30,8 +30,8 @@ pub struct Frame {
 /// sections get a name.
 pub fn decode(report: &PanicReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
     let exact = report.addresses.iter().find(|address| address.kind == AddressKind::Exact);
-    let hints =
-        Hints { location: report.location.as_ref(), mepc: exact.map(|address| address.addr) };
+    let mepc = exact.map(|address| address.addr);
+    let hints = Hints { location: report.location.as_ref(), mepc, has_place: false };
     let unwound =
         symbols.and_then(|symbols| unwound(Dump::find(&report.bare_lines())?, hints, symbols));
     frames(unwound.as_ref().unwrap_or(&report.addresses), symbols)

@@ -16,6 +16,12 @@ const MEPC: u32 = 0x341;
 pub(crate) enum Instruction {
     /// `to` becomes `from` + `value`; a move has the value 0.
     Add { to: usize, from: usize, value: i32 },
+    /// `to` becomes `value`.
+    Set { to: usize, value: i32 },
+    /// `to` becomes `one` + `other`, both registers.
+    Sum { to: usize, one: usize, other: usize },
+    /// `to` becomes `from` - `less`, both registers.
+    Difference { to: usize, from: usize, less: usize },
     /// A word of memory at register `base` + `offset` becomes `from`.
     Store { from: usize, base: usize, offset: i32 },
     /// `to` becomes the word of memory at `base` + `offset`.
@@ -75,6 +81,11 @@ fn whole(word: u32) -> Instruction {
         0x33 if word >> 25 == 0 && kind == 0 && base == 0 => {
             Instruction::Add { to, from, value: 0 }
         }
+        0x33 if word >> 25 == 0 && kind == 0 => Instruction::Sum { to, one: base, other: from },
+        0x33 if word >> 25 == 0x20 && kind == 0 => {
+            Instruction::Difference { to, from: base, less: from }
+        }
+        0x37 => Instruction::Set { to, value: (word & 0xffff_f000) as i32 },
         0x03 if kind == 2 => Instruction::Load { to, base, offset: immediate },
         0x23 => {
             let offset = signed(bits(word, 25, 7) << 5 | bits(word, 7, 5), 12);
@@ -154,7 +165,8 @@ fn compressed(half: u32) -> Instruction {
             let value = pick(&[(12, 1, 9), (3, 2, 7), (5, 1, 6), (2, 1, 5), (6, 1, 4)]);
             Instruction::Add { to: SP, from: SP, value: signed(value, 10) }
         }
-        (1, 2 | 3) => Instruction::Other { to: full(7) },
+        (1, 2) => Instruction::Add { to: full(7), from: 0, value: small() },
+        (1, 3) => Instruction::Set { to: full(7), value: small() << 12 },
         (1, 4) => Instruction::Other { to: short(7) },
         (1, _) => {
             let offset = pick(&[(12, 1, 8), (5, 2, 6), (2, 1, 5), (10, 2, 3), (3, 2, 1)]);
@@ -170,7 +182,7 @@ fn compressed(half: u32) -> Instruction {
             (0, to, from) => Instruction::Add { to, from, value: 0 },
             (_, 0, 0) => Instruction::Other { to: 0 },
             (_, base, 0) => Instruction::JumpTo { link: RA, base, offset: 0 },
-            (_, to, _) => Instruction::Other { to },
+            (_, to, other) => Instruction::Sum { to, one: to, other },
         },
         (2, 6) => {
             let offset = pick(&[(7, 2, 6), (9, 4, 2)]) as i32;
@@ -218,9 +230,15 @@ mod tests {
             (0x3020_0073, TrapReturn),                           // mret
             (0x3000_29f3, Other { to: 19 }),                     // csrr s3,mstatus
             (0x00b1_1e23, Other { to: 0 }),                      // sh a1,28(sp)
-            (0x4201_75b7, Other { to: 11 }),                     // lui a1,0x42017
-            (0x0000_4589, Other { to: 11 }),                     // li a1,2
-            (0x0000_952e, Other { to: 10 }),                     // add a0,a0,a1
+            (0x4201_75b7, Set { to: 11, value: 0x4201_7000 }),   // lui a1,0x42017
+            (0x0000_6505, Set { to: 10, value: 0x1000 }),        // lui a0,0x1
+            (0x0000_757d, Set { to: 10, value: -0x1000 }),       // lui a0,0xfffff
+            (0x0000_4589, Add { to: 11, from: 0, value: 2 }),    // li a1,2
+            (0x0000_952e, Sum { to: 10, one: 10, other: 11 }),   // add a0,a0,a1
+            (0x0051_0133, Sum { to: SP, one: SP, other: 5 }),    // add sp,sp,t0
+            (0x40a1_0133, Difference { to: SP, from: SP, less: 10 }), // sub sp,sp,a0
+            (0x0000_8d0d, Other { to: 10 }),                     // sub a0,a0,a1
+            (0xfc01_7113, Other { to: SP }),                     // and sp,sp,-64
         ] {
             let len = if word & 3 == 3 { 4 } else { 2 };
             assert_eq!(decode(&u32::to_le_bytes(word)), Some((expected, len)), "{word:#010x}");

@@ -3,7 +3,6 @@
 
 use crate::{
     instruction::{Instruction, decode},
-    panic::SourceLocation,
     symbols::Symbols,
     unwind::{Caller, Hints, Registers, Step},
 };
@@ -112,21 +111,21 @@ pub(crate) struct Chain {
     /// The call at its end names the function that it was in.
     is_named: bool,
     /// It leads through the place that the panic's message names.
-    has_place: bool,
+    pub has_place: bool,
 }
 
 /// The one way up from a function at `pc` that has called and has lost its return address. None where
 /// there is none, or more than one.
 pub(crate) fn find(
     symbols: &Symbols<'_>,
-    calls: &Calls,
     pc: u32,
     caller: &Registers,
     hints: &Hints<'_>,
     memory: &dyn Fn(u32) -> Option<u32>,
 ) -> Option<Chain> {
+    let calls = symbols.calls();
     let mut search = Search { symbols, calls, hints, memory, left: MAX_TRIED, found: vec![] };
-    search.up(symbols.start_of(pc)?, caller, &mut vec![], false);
+    search.up(symbols.start_of(pc)?, caller, &mut vec![], hints.has_place);
     let found = search.found;
     let is_of = [
         |chain: &Chain| chain.is_named && chain.has_place,
@@ -168,7 +167,7 @@ impl Search<'_, '_> {
                 continue;
             }
             let Some(start) = self.symbols.start_of(back.wrapping_sub(1)) else { continue };
-            let has_place = has_place || self.is_place(back.wrapping_sub(1));
+            let has_place = has_place || self.hints.is_place(self.symbols, back.wrapping_sub(1));
             way.push(Caller { addr: back, interrupted: false });
             match step {
                 Step::Caller { registers, interrupted } => {
@@ -203,15 +202,6 @@ impl Search<'_, '_> {
             Some(leads) => leads.then_some(true),
             None => self.symbols.is_call_by_register(caller.pc).then_some(false),
         }
-    }
-
-    fn is_place(&self, addr: u32) -> bool {
-        let Some(SourceLocation { file, line, .. }) = self.hints.location else { return false };
-        let frames = self.symbols.frames(addr.into());
-        frames.iter().any(|frame| {
-            let same = |path: &str| path.ends_with(file.as_str()) || file.ends_with(path);
-            frame.line == Some(*line) && frame.file.as_deref().is_some_and(same)
-        })
     }
 }
 

@@ -455,6 +455,12 @@ impl<'a> Symbols<'a> {
         }
     }
 
+    /// The same with the bytes of its code.
+    pub(crate) fn with_code(mut self, bytes: &'a [u8]) -> Symbols<'a> {
+        self.code.iter_mut().for_each(|code| code.bytes = bytes);
+        self
+    }
+
     /// The same with functions that go on to the next.
     pub(crate) fn with_functions(self, functions: &'a [(u64, &'a str)]) -> Symbols<'a> {
         let function = |(addr, name): &(u64, &'a str)| Function {

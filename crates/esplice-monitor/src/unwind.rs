@@ -1,6 +1,8 @@
 //! The stack unwound by call frame information, over memory that a dump shows.
 
-use std::cell::OnceCell;
+mod frame_pointer;
+
+use std::cell::{LazyCell, OnceCell};
 
 use gimli::{
     BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EndianSlice, FrameDescriptionEntry,
@@ -44,6 +46,20 @@ pub(crate) struct Hints<'h> {
     pub location: Option<&'h SourceLocation>,
     /// The instruction that a trap interrupted.
     pub mepc: Option<u32>,
+    /// The way up has come through that place.
+    pub has_place: bool,
+}
+
+impl Hints<'_> {
+    /// Whether the instruction at `addr` is where the program panicked.
+    pub(crate) fn is_place(&self, symbols: &Symbols<'_>, addr: u32) -> bool {
+        let Some(SourceLocation { file, line, .. }) = self.location else { return false };
+        let frames = symbols.frames(addr.into());
+        frames.iter().any(|frame| {
+            let same = |path: &str| path.ends_with(file.as_str()) || file.ends_with(path);
+            frame.line == Some(*line) && frame.file.as_deref().is_some_and(same)
+        })
+    }
 }
 
 /// The way from a function to what called it.
@@ -57,6 +73,17 @@ pub(crate) enum Step {
     /// The caller's registers, but for where it stands: the function keeps no return address.
     Lost(Registers),
     End,
+}
+
+/// Where the program is on the way up.
+struct Now<'n> {
+    /// An address within the instruction: of a call, where there was one.
+    probe: u32,
+    registers: &'n Registers,
+    has_called: bool,
+    memory: &'n dyn Fn(u32) -> Option<u32>,
+    /// Returns the frame that the function at the first address has at the second, by its instructions.
+    frame: &'n dyn Fn(u32, u32) -> Option<CodeFrame>,
 }
 
 /// `.debug_frame` and `.eh_frame`.
@@ -101,24 +128,18 @@ impl<'a> UnwindTables<'a> {
             || entry(&self.eh_frame, eh, &self.bases, addr).is_some()
     }
 
-    /// The way from the function that `probe` lies in; none without an entry for it.
-    fn step(
-        &self,
-        probe: u32,
-        registers: &Registers,
-        has_called: bool,
-        memory: &dyn Fn(u32) -> Option<u32>,
-    ) -> Option<Step> {
+    /// The way from the function that `now.probe` lies in; none without an entry for it.
+    fn step(&self, now: &Now<'_>) -> Option<Step> {
         // Rust's release builds and TinyGo have `.debug_frame` alone, C++ often `.eh_frame`.
         let bases = &self.bases;
         let [debug, eh] = &self.places;
         let (debug_frame, eh_frame) = (&self.debug_frame, &self.eh_frame);
-        entry(debug_frame, debug, bases, probe)
-            .map(|fde| step(debug_frame, bases, &fde, probe, registers, has_called, memory))
+        entry(debug_frame, debug, bases, now.probe)
+            .map(|fde| step(debug_frame, bases, &fde, now))
             .filter(|step| *step != Step::End)
             .or_else(|| {
-                let fde = entry(eh_frame, eh, bases, probe)?;
-                Some(step(eh_frame, bases, &fde, probe, registers, has_called, memory))
+                let fde = entry(eh_frame, eh, bases, now.probe)?;
+                Some(step(eh_frame, bases, &fde, now))
             })
     }
 }
@@ -190,12 +211,13 @@ impl Symbols<'_> {
             let probe = if has_called { now.pc.wrapping_sub(1) } else { now.pc };
             let mepc = self.code_frame(probe).and_then(|frame| frame.mepc(&now, memory));
             hints.mepc = mepc.filter(|pc| self.contains((*pc).into())).or(hints.mepc);
+            hints.has_place |= hints.is_place(self, probe);
             let (caller, interrupted) = match self.step(&now, has_called, hints.mepc, memory) {
                 Step::Caller { registers, interrupted } => (registers, interrupted),
                 Step::Lost(caller) => {
-                    let calls = self.calls();
-                    let chain = lost_return::find(self, calls, probe, &caller, &hints, memory);
+                    let chain = lost_return::find(self, probe, &caller, &hints, memory);
                     let Some(chain) = chain else { break };
+                    hints.has_place |= chain.has_place;
                     callers.extend(&chain.callers);
                     callers.truncate(MAX_CALLERS);
                     (now, has_called) = (chain.end, !chain.interrupted);
@@ -208,8 +230,8 @@ impl Symbols<'_> {
             } else {
                 self.is_return(caller.pc)
             };
-            // Only the innermost function may have no frame of its own.
-            let goes_up = caller.x[SP] > now.x[SP] || callers.is_empty() && caller.pc != now.pc;
+            // Only the innermost function, and one that a trap interrupted, may have no frame.
+            let goes_up = caller.x[SP] > now.x[SP] || !has_called && caller.pc != now.pc;
             if !known || !goes_up {
                 break;
             }
@@ -230,9 +252,13 @@ impl Symbols<'_> {
         memory: &dyn Fn(u32) -> Option<u32>,
     ) -> Step {
         let probe = if has_called { now.pc.wrapping_sub(1) } else { now.pc };
-        let by_table = self.unwind.step(probe, now, has_called, memory);
-        let of_rom = || self.rom.as_ref()?.unwind.step(probe, now, has_called, memory);
-        if let Some(step) = by_table.or_else(of_rom) {
+        let frame = |start, at| {
+            let is_risc_v = self.architecture() == Architecture::RiscV;
+            is_risc_v.then(|| CodeFrame::at(self.code_from(start), start, at)).flatten()
+        };
+        let at = Now { probe, registers: now, has_called, memory, frame: &frame };
+        let of_rom = || self.rom.as_ref()?.unwind.step(&at);
+        if let Some(step) = self.unwind.step(&at).or_else(of_rom) {
             return step;
         }
         if has_called && self.architecture() == Architecture::RiscV {
@@ -287,30 +313,36 @@ fn step<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     bases: &BaseAddresses,
     fde: &FrameDescriptionEntry<Bytes<'a>>,
-    probe: u32,
-    registers: &Registers,
-    has_called: bool,
-    memory: &dyn Fn(u32) -> Option<u32>,
+    now: &Now<'_>,
 ) -> Step {
+    let Now { registers, has_called, memory, .. } = *now;
     let mut context = UnwindContext::new();
-    let row = fde.unwind_info_for_address(section, bases, &mut context, probe.into());
+    let row = fde.unwind_info_for_address(section, bases, &mut context, now.probe.into());
     let Ok(row) = row else { return Step::End };
     let number = |register: Register| usize::from(register.0);
     let value = |register: Register| registers.x.get(number(register)).copied().flatten();
     let cfa = match row.cfa() {
         CfaRule::RegisterAndOffset { register, offset } => {
-            value(*register).map(|value| value.wrapping_add(*offset as u32))
+            let by_sp = || frame_pointer::cfa_by_sp(section, bases, fde, now);
+            let by_sp = if number(*register) == SP { None } else { by_sp() };
+            by_sp.or_else(|| Some(value(*register)?.wrapping_add(*offset as u32)))
         }
         CfaRule::Expression(_) => None,
     };
     let Some(cfa) = cfa else { return Step::End };
+    let code = LazyCell::new(|| {
+        let start = u32::try_from(fde.initial_address()).ok()?;
+        (now.frame)(start, now.probe)
+    });
+    let has_lost = |register| code.as_ref().is_some_and(|code| code.has_lost(register));
     let ra = number(fde.cie().return_address_register());
     let mut caller = *registers;
     for (index, kept) in caller.x.iter_mut().enumerate() {
         *kept = match row.register(Register(index as u16)) {
             // A caller's own stack pointer is by definition the CFA.
             None if index == SP => Some(cfa),
-            None if index == RA || is_kept(index) => *kept,
+            None if is_kept(index) => kept.filter(|_| !has_lost(index)),
+            None if index == RA => *kept,
             None | Some(RegisterRule::Undefined) => None,
             Some(RegisterRule::SameValue) => *kept,
             Some(RegisterRule::Offset(offset)) => memory(cfa.wrapping_add(offset as u32)),

@@ -118,6 +118,26 @@ pub enum PortError {
         /// Bytes of a serial line that came meanwhile.
         heard: usize,
     },
+    /// A virtual board met something that it does not model.
+    #[error("port {port}: {message}")]
+    NotModelled {
+        /// The port's name.
+        port: String,
+        /// What it met, and where.
+        message: String,
+        /// What the user can do about it.
+        hint: String,
+    },
+    /// There is no virtual board of this chip.
+    #[error("port {port}: there is no virtual {chip}")]
+    NoVirtualBoard {
+        /// The port's name.
+        port: String,
+        /// The chip, as its vendor writes it.
+        chip: String,
+        /// What the user can do about it.
+        hint: String,
+    },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -148,6 +168,9 @@ impl PortError {
                     .into()
             }
             PortError::Gone { .. } => "check the cable, then start again".into(),
+            PortError::NotModelled { hint, .. } | PortError::NoVirtualBoard { hint, .. } => {
+                hint.clone()
+            }
             PortError::Host { .. } => {
                 "check the host's name and this machine's network, or give the address itself".into()
             }

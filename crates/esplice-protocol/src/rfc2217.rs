@@ -91,8 +91,14 @@ pub enum ComPort {
 
 /// Values of SET-CONTROL (RFC 2217, section 3).
 pub mod control {
+    /// The flow control outbound is asked for.
+    pub const ASK_FLOW: u8 = 0;
     /// No flow control outbound.
     pub const NO_FLOW: u8 = 1;
+    /// XON and XOFF outbound.
+    pub const XON_XOFF: u8 = 2;
+    /// By CTS and RTS outbound.
+    pub const HARDWARE_FLOW: u8 = 3;
     /// The break state is asked for.
     pub const ASK_BREAK: u8 = 4;
     /// The line is held in break.
@@ -111,6 +117,20 @@ pub mod control {
     pub const RTS_ON: u8 = 11;
     /// RTS released.
     pub const RTS_OFF: u8 = 12;
+    /// The flow control inbound is asked for.
+    pub const ASK_INBOUND_FLOW: u8 = 13;
+    /// No flow control inbound.
+    pub const NO_INBOUND_FLOW: u8 = 14;
+    /// XON and XOFF inbound.
+    pub const INBOUND_XON_XOFF: u8 = 15;
+    /// By CTS and RTS inbound.
+    pub const INBOUND_HARDWARE_FLOW: u8 = 16;
+    /// By DCD outbound.
+    pub const DCD_FLOW: u8 = 17;
+    /// By DTR inbound.
+    pub const INBOUND_DTR_FLOW: u8 = 18;
+    /// By DSR outbound.
+    pub const DSR_FLOW: u8 = 19;
 }
 
 /// Values of PURGE-DATA (RFC 2217, section 3).
@@ -133,8 +153,9 @@ impl ComPort {
             3 => ComPort::Parity(byte()?),
             4 => ComPort::StopSize(byte()?),
             5 => ComPort::Control(byte()?),
-            6 => ComPort::LineState(byte()?),
-            7 => ComPort::ModemState(byte()?),
+            // A client that polls these sends them without a value.
+            6 => ComPort::LineState(if value.is_empty() { 0 } else { byte()? }),
+            7 => ComPort::ModemState(if value.is_empty() { 0 } else { byte()? }),
             8 if value.is_empty() => ComPort::Suspend,
             9 if value.is_empty() => ComPort::Resume,
             10 => ComPort::LineStateMask(byte()?),

@@ -23,7 +23,6 @@ pub struct Once(core::sync::atomic::AtomicBool);
 
 impl Once {
     #[doc(hidden)]
-    #[expect(clippy::new_without_default, reason = "statics need a const function")]
     pub const fn new() -> Once {
         Once(core::sync::atomic::AtomicBool::new(false))
     }

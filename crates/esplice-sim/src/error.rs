@@ -96,7 +96,7 @@ pub enum SimError {
         /// Who is to go on from it.
         board: String,
     },
-    /// There is no virtual board of this chip.
+    /// There is no virtual board of this chip; [`crate::spec::chips`] are those that have one.
     #[error("there is no virtual {chip}")]
     NoBoard {
         /// The chip.
@@ -234,6 +234,15 @@ pub enum SimError {
 }
 
 impl SimError {
+    /// Whether the board met something that it does not model.
+    pub fn is_not_modelled(&self) -> bool {
+        match self {
+            SimError::RomFunction { .. } => true,
+            SimError::Stopped { source, .. } => source.is_not_modelled(),
+            _ => false,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -257,8 +266,9 @@ impl SimError {
                 "take the ELF file of the chip's mask ROM that Espressif publishes (esp-rom-elfs), or leave the ROM out: none is needed".into()
             }
             SimError::RomFunction { .. } => {
-                "the virtual board carries out the ROM functions that boot code and usual firmware call; this one is not among them. With the chip's own ROM (--rom FILE, or rom=FILE in the port's name) every function is there".into()
+                "let the board execute the chip's own mask ROM, which has every function (`Board::with_rom`)".into()
             }
+            SimError::NoBoard { .. } => crate::spec::boards_hint(),
             _ => return None,
         })
     }

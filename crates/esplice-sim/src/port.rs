@@ -15,7 +15,7 @@ use crate::{
     Board, Gone, RomImage, SimError,
     fault_plan::{FaultPlan, Struck},
     nor::{Nor, NorError, is_no_file},
-    spec::{Spec, TimeMode},
+    spec::{self, SCHEME, Spec, SpecError, TimeMode},
 };
 
 /// Baud rate of a port that was just opened.
@@ -230,8 +230,8 @@ impl SimPort {
 /// The flash chip that `spec` describes; its file is locked from here on.
 fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
     let Some(sim) = &spec.chip.sim else {
-        let message = format!("there is no virtual {}", spec.chip.display_name);
-        return Err(PortError::Name { port: name.into(), message });
+        let chip = spec.chip.display_name.clone();
+        return Err(port_error(name, SimError::NoBoard { chip }));
     };
     let timing = if spec.worst_flash { sim.flash.at_worst() } else { sim.flash.clone() };
     match &spec.flash {
@@ -245,6 +245,9 @@ fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
 /// The board that a port's name describes.
 fn spec_of(name: &str) -> Result<Spec, PortError> {
     Spec::parse(name).map_err(|error| {
+        if let SpecError::NoBoard { chip } = error {
+            return port_error(name, SimError::NoBoard { chip });
+        }
         let message = match error.hint() {
             Some(hint) => format!("{error}; {hint}"),
             None => error.to_string(),
@@ -287,6 +290,21 @@ fn port_error(name: &str, error: SimError) -> PortError {
             let hint = error.hint().unwrap_or_default();
             PortError::Name { port: name.into(), message: format!("{error}; {hint}") }
         }
+        SimError::NoBoard { chip } => {
+            let hint = spec::boards_hint();
+            PortError::NoVirtualBoard { port: name.into(), chip, hint }
+        }
+        error if error.is_not_modelled() => PortError::NotModelled {
+            port: name.into(),
+            message: error.to_string(),
+            hint: match name.starts_with(SCHEME) {
+                true => format!(
+                    "let the board execute the chip's own mask ROM, which has every function: \
+                     --port {name},rom=FILE"
+                ),
+                false => error.hint().unwrap_or_default(),
+            },
+        },
         error => other(name, &error),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     efuse::{Burn, BurnError},
     soc::Cable,
 };
-use esplice_chip::{Chip, ChipError, nearest};
+use esplice_chip::{Chip, ChipError, Target, UsbKind, nearest};
 
 /// What a virtual board's name starts with.
 pub const SCHEME: &str = "sim:";
@@ -70,7 +70,8 @@ pub struct Spec {
     pub burns: Vec<Burn>,
     /// File with what goes wrong, see [`crate::fault_plan::FaultPlan`].
     pub faults: Option<PathBuf>,
-    /// Where the host's cable is plugged in.
+    /// Where the host's cable is plugged in: as the name says, else where the board that it names has its
+    /// USB socket.
     pub line: Cable,
     /// ELF file of the mask ROM that is to be executed; without one its functions are carried out.
     pub rom: Option<PathBuf>,
@@ -160,7 +161,8 @@ impl SpecError {
             SpecError::Choice { value, known, .. } => did_you_mean(value, known),
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
-            SpecError::NoBoard { .. } | SpecError::Twice { .. } => return None,
+            SpecError::NoBoard { .. } => boards_hint(),
+            SpecError::Twice { .. } => return None,
         })
     }
 }
@@ -206,10 +208,32 @@ impl Spec {
                 return Err(SpecError::Twice { key: key.into() });
             }
         }
-        let (line, time) = (line.unwrap_or_default(), time.unwrap_or_default());
+        let line = line.unwrap_or_else(|| cable_of(target));
+        let time = time.unwrap_or_default();
         let (bridge, worst_flash) = (bridge.unwrap_or_default(), worst.unwrap_or_default());
         Ok(Spec { bridge, worst_flash, chip, flash_size, burns, faults, flash, line, rom, time })
     }
+}
+
+/// Returns where the host's cable is on that board: at the first of its USB sockets. A chip alone has it
+/// at its UART.
+pub fn cable_of(target: Target) -> Cable {
+    let socket = target.board().and_then(|board| board.usb.first());
+    match socket.map(|usb| usb.kind) {
+        Some(UsbKind::SerialJtag) => Cable::Usb,
+        Some(UsbKind::Bridge | UsbKind::Otg) | None => Cable::Uart,
+    }
+}
+
+/// Returns the names of the chips that have a virtual board.
+pub fn chips() -> Vec<&'static str> {
+    let chips = esplice_chip::chips();
+    chips.into_iter().filter(|chip| chip.sim.is_some()).map(|chip| chip.name.as_str()).collect()
+}
+
+/// Says which chips have a virtual board.
+pub(crate) fn boards_hint() -> String {
+    format!("chips with a virtual board: {}", chips().join(", "))
 }
 
 /// The value called `name` of a key that has so many.

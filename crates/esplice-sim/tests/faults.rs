@@ -123,6 +123,7 @@ fn write_block(board: &mut Board) -> Vec<u8> {
     hear(board, 100);
     for request in [
         SYNC.to_vec(),
+        request(0x0d, &[0, 0], &[]), // SPI_ATTACH
         request(0x02, &[0x400, 1, 0x400, 0x1000, 0], &[]),
         request(0x03, &[0x400, 0, 0, 0], &[0; 0x400]),
     ] {

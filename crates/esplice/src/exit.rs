@@ -37,6 +37,7 @@ pub enum Exit {
     WrongBaud,
     PortLost,
     Rejected,
+    NotModelled,
     /// The firmware's own result, of [`Exit::FIRMWARE`].
     Firmware(u8),
     Interrupted,
@@ -69,6 +70,7 @@ impl Exit {
         Exit::WrongBaud,
         Exit::PortLost,
         Exit::Rejected,
+        Exit::NotModelled,
         Exit::Firmware(Exit::TESTS_FAILED),
         Exit::Interrupted,
     ];
@@ -94,6 +96,7 @@ impl Exit {
             Exit::WrongBaud => 23,
             Exit::PortLost => 24,
             Exit::Rejected => 25,
+            Exit::NotModelled => 27,
             Exit::Firmware(code) => code,
             // 128 and the number of SIGINT, as shells have it.
             Exit::Interrupted => 130,
@@ -122,6 +125,7 @@ impl Exit {
             Exit::WrongBaud => "the board speaks at another baud rate",
             Exit::PortLost => "the port was lost while in use",
             Exit::Rejected => "output came that was to be rejected",
+            Exit::NotModelled => "the virtual board met something that it does not model",
             Exit::Firmware(_) => "tests on the board failed; 41 to 125: the firmware's own code",
             Exit::Interrupted => "interrupted",
         }
@@ -230,7 +234,9 @@ impl From<PortError> for Failure {
             | PortError::Host { .. }
             | PortError::Unreachable { .. }
             | PortError::NotRfc2217 { .. }
+            | PortError::NoVirtualBoard { .. }
             | PortError::Io { .. } => Exit::Port,
+            PortError::NotModelled { .. } => Exit::NotModelled,
             PortError::Name { .. } | PortError::NotSerial { .. } => Exit::Usage,
             PortError::Gone { .. } => Exit::PortLost,
             PortError::Interrupted => Exit::Interrupted,
@@ -253,6 +259,7 @@ impl From<SimError> for Failure {
             | SimError::RomDiffers { .. } => Exit::BadInput,
             SimError::FlashFile { source, .. } => of_flash_file(source),
             SimError::FlashFailed(cause) => of_flash(cause),
+            error if error.is_not_modelled() => Exit::NotModelled,
             SimError::Stopped { source, .. } => match &**source {
                 SimError::FlashFailed(cause) => of_flash(cause),
                 _ => Exit::Port,
@@ -300,6 +307,7 @@ impl From<FlashError> for Failure {
             ErrorClass::Plan => Exit::PlanRefused,
             ErrorClass::Lost => Exit::PortLost,
             ErrorClass::Interrupted => Exit::Interrupted,
+            ErrorClass::NotModelled => Exit::NotModelled,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }

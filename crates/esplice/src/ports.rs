@@ -1,12 +1,22 @@
 //! Ports by their names: which one is meant, and how it is opened.
 
 use esplice_chip::Chip;
-use esplice_flash::{RFC2217_SCHEME, Strategy, TCP_SCHEME, open_rfc2217, open_serial, open_tcp};
+use esplice_flash::{RFC2217_SCHEME, Strategy, TCP_SCHEMES, open_rfc2217, open_serial, open_tcp};
 use esplice_protocol::Port;
-use esplice_sim::{RomImage, SimError, SimPort, fault_plan::FaultPlan, port::FaultLog, spec::Spec};
+use esplice_sim::{
+    Cable, RomImage, SimError, SimPort,
+    fault_plan::FaultPlan,
+    port::FaultLog,
+    spec::{Spec, SpecError},
+};
 
 use crate::{
-    choice, exit::Failure, flashing, interrupt::Interrupt, port_trouble, project::Project,
+    choice,
+    exit::{Exit, Failure},
+    flashing,
+    interrupt::Interrupt,
+    port_trouble,
+    project::Project,
     shell::Shell,
 };
 
@@ -14,12 +24,12 @@ use crate::{
 const SIM: &str = "sim:";
 
 /// Beginnings of names that say themselves where the port is.
-pub const SCHEMES: [&str; 3] = [SIM, TCP_SCHEME, RFC2217_SCHEME];
+pub const SCHEMES: [&str; 4] = [SIM, TCP_SCHEMES[0], TCP_SCHEMES[1], RFC2217_SCHEME];
 
 /// Whether a port called `name` is known to have no reset line, before it is opened: TCP carries bytes
 /// alone.
 pub fn lacks_lines(name: &str) -> bool {
-    name.starts_with(TCP_SCHEME)
+    TCP_SCHEMES.iter().any(|scheme| name.starts_with(scheme))
 }
 
 /// Keys of a virtual board's name whose values are files.
@@ -136,13 +146,13 @@ pub fn open_named(
         let strategies = Strategy::for_chip(chip, None)?;
         return Ok(Board { port: Box::new(port), strategies, faults: None });
     }
-    if name.starts_with(TCP_SCHEME) {
+    if TCP_SCHEMES.iter().any(|scheme| name.starts_with(scheme)) {
         let port = open_tcp(name, interrupt.flag())?;
         return Ok(Board { port: Box::new(port), strategies: Vec::new(), faults: None });
     }
     if name.starts_with(SIM) {
         let port = open_sim(name, interrupt)?;
-        let strategies = Strategy::for_chip(chip, None)?;
+        let strategies = Strategy::for_chip(chip, usb_id(&spec(name)?))?;
         let faults = Some(port.fault_log());
         return Ok(Board { port: Box::new(port), strategies, faults });
     }
@@ -185,9 +195,19 @@ fn open_sim(name: &str, interrupt: &Interrupt) -> Result<SimPort, Failure> {
 
 fn spec(name: &str) -> Result<Spec, Failure> {
     Spec::parse(name).map_err(|error| {
-        let failure = Failure::usage(format!("port {name:?}: {error}"));
+        let exit = match &error {
+            SpecError::NoBoard { .. } => Exit::Port,
+            _ => Exit::Usage,
+        };
+        let failure = Failure::new(exit, format!("port {name:?}: {error}"));
         Failure { hint: error.hint(), ..failure }
     })
+}
+
+/// The USB ids that a real board with its cable there would show, where they are the chip's own.
+fn usb_id(spec: &Spec) -> Option<(u16, u16)> {
+    let id = spec.chip.reset.usb_serial_jtag_id.filter(|_| spec.line == Cable::Usb)?;
+    Some((id.vid, id.pid))
 }
 
 /// Gives the files that a port's name carries, as `flash=FILE` of a virtual board, other names.

@@ -24,6 +24,7 @@ impl Board {
             fabric.line.to_host.clear();
             self.line_free = fabric.now();
             self.usb_download = false;
+            self.usb_held = false;
             self.soc.refresh_all();
         }
     }
@@ -34,18 +35,26 @@ impl Board {
     }
 
     /// What the controller does when the host sets DTR and RTS over USB: DTR alone asks for download mode,
-    /// RTS alone resets the chip into what was asked for, neither takes the wish back (TRM, "USB
-    /// Serial/JTAG Controller", table "Reset SoC into Download Mode").
+    /// RTS alone holds the chip in reset, and its release lets the chip start as was asked for; neither takes
+    /// the wish back (TRM, "USB Serial/JTAG Controller", table "Reset SoC into Download Mode").
     pub(super) fn set_usb_lines(&mut self, before: Lines, now: Lines) {
+        let held = std::mem::take(&mut self.usb_held);
         match (now.dtr, now.rts) {
-            (true, false) => self.usb_download = true,
-            (false, false) => self.usb_download = false,
             (false, true) if before != now => {
                 let download = self.usb_download || self.boot_pin_held;
                 self.soc.fabric.strap =
                     if download { self.download_strap } else { self.boot_strap };
-                self.reset(ResetReason::UsbUart);
+                self.soc.reset(ResetReason::UsbUart);
+                self.state = State::Held;
+                self.usb_held = true;
             }
+            (false, true) => self.usb_held = held,
+            _ if held => self.reset(ResetReason::UsbUart),
+            _ => {}
+        }
+        match (now.dtr, now.rts) {
+            (true, false) => self.usb_download = true,
+            (false, false) => self.usb_download = false,
             _ => {}
         }
     }

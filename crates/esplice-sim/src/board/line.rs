@@ -130,6 +130,18 @@ impl Board {
         Some(Sent { byte: byte.byte, baud: byte.baud })
     }
 
+    /// Takes back what is on the line towards the board, as a port does whose output is purged. On a board
+    /// without time all of it counts as on the line.
+    pub fn host_unsend(&mut self) {
+        let fabric = &mut self.soc.fabric;
+        let now = fabric.now();
+        let line = &mut fabric.line.to_board;
+        let arrived = line.partition_point(|byte| byte.done <= now);
+        line.truncate(if fabric.timed { arrived } else { 0 });
+        self.line_free = now;
+        self.soc.refresh_all();
+    }
+
     /// Throws away what has arrived at the host and was not taken.
     pub fn host_clear(&mut self) {
         while self.next_for_host().is_some() {}

@@ -181,6 +181,14 @@ impl LoaderTarget for Reach<'_> {
         self.0.fabric.flash.is_protected(&(offset..offset.saturating_add(len)))
     }
 
+    fn attach(&mut self) {
+        self.0.fabric.flash.attach(true);
+    }
+
+    fn is_attached(&self) -> bool {
+        self.0.fabric.flash.is_attached()
+    }
+
     fn clocks(&mut self) -> Clocks {
         let spi = rom::spi_hz(self.0);
         Clocks { cpu: self.0.fabric.clock.cpu_hz(), spi }

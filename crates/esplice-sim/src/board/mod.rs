@@ -62,6 +62,8 @@ pub struct Board {
     resets: u64,
     boot_strap: u32,
     download_strap: u32,
+    /// Reasons of resets at which the strapping pins are sampled.
+    strap_resets: &'static [u8],
     /// ROM functions that an interrupt came into, by the stack pointer at which they go on.
     suspended: HashMap<u32, Flow>,
     /// The CPU is told of no new interrupt before this cycle.
@@ -77,6 +79,8 @@ pub struct Board {
     trace: Option<trace::Trace>,
     /// The host asked over USB for download mode at the next reset.
     usb_download: bool,
+    /// The host holds the chip in reset over USB.
+    usb_held: bool,
     /// The mask ROM's code is executed: from here after each reset.
     reset_vector: Option<u32>,
 }
@@ -169,6 +173,7 @@ impl Board {
             resets: 0,
             boot_strap: sim.boot_strap,
             download_strap: sim.download_strap,
+            strap_resets: &sim.strap_resets,
             suspended: HashMap::new(),
             irq_from: 0,
             bridge: Bridge::None,
@@ -178,6 +183,7 @@ impl Board {
             idle: idle::Idle::new(),
             trace: None,
             usb_download: false,
+            usb_held: false,
             reset_vector: None,
         })
     }
@@ -288,11 +294,6 @@ impl Board {
             }
             State::Rising(_) => {
                 self.lose_input(now);
-                let wired = self.soc.fabric.cable == Cable::Uart && self.lines.boot_pin_low();
-                self.soc.fabric.strap = match wired || self.boot_pin_held {
-                    true => self.download_strap,
-                    false => self.boot_strap,
-                };
                 self.reset(ResetReason::PowerOn);
             }
             State::Faulted(_) => return deadline,
@@ -416,6 +417,13 @@ impl Board {
 
     fn reset(&mut self, reason: ResetReason) {
         self.resets += 1;
+        if self.strap_resets.contains(&(reason as u8)) {
+            let wired = self.soc.fabric.cable == Cable::Uart && self.lines.boot_pin_low();
+            self.soc.fabric.strap = match wired || self.boot_pin_held {
+                true => self.download_strap,
+                false => self.boot_strap,
+            };
+        }
         self.soc.fabric.rom_listens = false;
         self.soc.fabric.saved_pc = self.cpu.pc;
         self.soc.reset(reason);
@@ -452,7 +460,9 @@ impl Board {
 
     /// Nobody hears what arrives now.
     fn lose_input(&mut self, now: Tick) {
-        self.soc.fabric.line.to_board.retain(|byte| byte.done > now);
+        let line = &mut self.soc.fabric.line.to_board;
+        let arrived = line.partition_point(|byte| byte.done <= now);
+        line.drain(..arrived);
     }
 }
 

@@ -9,3 +9,4 @@ mod boot_time;
 mod dialogues;
 mod functions;
 mod started;
+mod straps;

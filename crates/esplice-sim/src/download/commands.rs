@@ -10,7 +10,6 @@ use super::{
     reason,
     spi_flash::{self, Geometry, SpiError},
 };
-use crate::nor::Nor;
 
 /// Bytes of the MD5 as hex digits.
 const MD5_HEX_LEN: usize = 32;
@@ -97,9 +96,11 @@ impl Loader {
                 self.flash = Geometry { size, block, sector, page };
                 End::Done
             }
-            // The flash chip is always attached here.
-            Opcode::SpiAttach => self.succeed(),
-            Opcode::ReadFlashSlow => self.read_flash(target.nor(), effects),
+            Opcode::SpiAttach => {
+                target.attach();
+                self.succeed()
+            }
+            Opcode::ReadFlashSlow => self.read_flash(target, effects),
             Opcode::ChangeBaudrate => {
                 let new = self.data_word(0);
                 // With the second word's low byte set, the first is the divider itself.
@@ -109,7 +110,7 @@ impl Loader {
                 };
                 self.succeed()
             }
-            Opcode::SpiFlashMd5 => self.flash_md5(target.nor(), effects),
+            Opcode::SpiFlashMd5 => self.flash_md5(target, effects),
             Opcode::GetSecurityInfo => self.security_info(target, effects),
             Opcode::EraseFlash | Opcode::EraseRegion | Opcode::ReadFlash | Opcode::RunUserCode => {
                 self.refuse(reason::INVALID)
@@ -150,8 +151,16 @@ impl Loader {
         // Over the end of the addresses the ROM's memcpy is at its end before it begins.
         let wraps = self.raw.place.checked_add(len).is_none();
         if len > 0 && !wraps && !target.write_ram(self.raw.place, self.payload(len)) {
-            // The ROM copies without a check and dies of the bus error.
-            return End::Stuck;
+            // The ROM copies without a check: into registers, and into nowhere.
+            let place = self.raw.place;
+            let words: Vec<u32> = self
+                .payload(len)
+                .chunks_exact(4)
+                .map(|bytes| bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)))
+                .collect();
+            for (addr, word) in (place..).step_by(4).zip(words) {
+                target.write32(addr, word);
+            }
         }
         self.raw.advance(len);
         End::Done
@@ -202,7 +211,7 @@ impl Loader {
             Ok(()) | Err(SpiError::Refused) => {}
             Err(error) => return error.into(),
         }
-        match self.flash.read(target.nor(), self.raw.place, &mut found, effects) {
+        match self.flash.read(target, self.raw.place, &mut found, effects) {
             Ok(()) | Err(SpiError::Refused) => {}
             Err(error) => return error.into(),
         }
@@ -278,6 +287,9 @@ impl Loader {
         if session.sequence != session.blocks || session.total != written {
             return self.refuse(reason::FAILED);
         }
+        if !target.is_attached() {
+            return End::Stuck;
+        }
         spi_flash::lock(target, effects);
         if self.data_byte(0) == 0 {
             effects.restart = true;
@@ -286,7 +298,7 @@ impl Loader {
         End::Done
     }
 
-    fn read_flash(&mut self, nor: &Nor, effects: &mut Effects) -> End {
+    fn read_flash(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
         effects.data_len = READ_FLASH_SLOW_LEN;
         let [offset, len] = [0, 1].map(|word| self.data_word(word));
         if len as usize > READ_FLASH_SLOW_LEN {
@@ -295,20 +307,20 @@ impl Loader {
         // Checked by the length asked for, read by whole words.
         let mut bytes = [0; READ_FLASH_SLOW_LEN];
         let asked = bytes.get_mut(..len as usize).unwrap_or_default();
-        if self.flash.read(nor, offset, asked, effects).is_err() {
+        if self.flash.read(target, offset, asked, effects).is_err() {
             return self.refuse(reason::READ);
         }
         let words = len.next_multiple_of(4);
         let whole = bytes.get_mut(..words as usize).unwrap_or_default();
         let unlimited = Geometry { size: u32::MAX, ..self.flash.clone() };
-        if unlimited.read(nor, offset, whole, &mut Effects::default()).is_ok() {
+        if unlimited.read(target, offset, whole, &mut Effects::default()).is_ok() {
             let whole = whole.to_vec();
             self.put_reply(DATA, &whole);
         }
         self.succeed()
     }
 
-    fn flash_md5(&mut self, nor: &Nor, effects: &mut Effects) -> End {
+    fn flash_md5(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
         effects.data_len = MD5_HEX_LEN;
         if self.said_len() > self.chip.loader.ram_block + BLOCK_HEADER {
             return self.refuse(reason::INVALID);
@@ -324,7 +336,7 @@ impl Loader {
             let piece = left.min(MD5_PIECE);
             let mut bytes = [0; MD5_PIECE as usize];
             let words = bytes.get_mut(..piece.next_multiple_of(4) as usize).unwrap_or_default();
-            if self.flash.read(nor, offset, words, effects).is_err() {
+            if self.flash.read(target, offset, words, effects).is_err() {
                 return self.refuse(reason::READ);
             }
             effects.cycles += u64::from(piece) * cycles::MD5;

@@ -104,6 +104,12 @@ pub trait LoaderTarget {
     fn protect(&mut self, protected: bool);
     /// Whether some of `len` bytes at `offset` of the flash chip are protected: it passes over what would change them.
     fn is_protected(&self, offset: u32, len: u32) -> bool;
+    /// Sets up the pins of the SPI bus, as SPI_ATTACH asks for it.
+    fn attach(&mut self) {}
+    /// Whether the flash chip is on the SPI bus. Until then zeros are read, and a write never ends.
+    fn is_attached(&self) -> bool {
+        true
+    }
     /// The clocks that the loader works by.
     fn clocks(&mut self) -> Clocks;
 }

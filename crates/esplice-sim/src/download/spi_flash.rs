@@ -91,6 +91,9 @@ impl Geometry {
         if remainder(offset, self.sector) != 0 {
             return Err(SpiError::Refused);
         }
+        if !target.is_attached() {
+            return Err(SpiError::Stuck);
+        }
         target.protect(false);
         effects.charge(costs::UNLOCK, 1);
         effects.busy += target.nor().status_time();
@@ -195,6 +198,9 @@ impl Geometry {
         if !data.len().is_multiple_of(4) {
             return Err(SpiError::Refused);
         }
+        if !target.is_attached() {
+            return Err(SpiError::Stuck);
+        }
         for (number, chunk) in (0_u32..).zip(data.chunks(PROGRAM_CHUNK)) {
             let at = offset.wrapping_add(number * PROGRAM_CHUNK as u32);
             let at = wrap(target.nor(), at);
@@ -210,7 +216,7 @@ impl Geometry {
     /// Reads into `out`; on an error nothing is put there.
     pub(super) fn read(
         &self,
-        nor: &Nor,
+        target: &mut dyn LoaderTarget,
         offset: u32,
         out: &mut [u8],
         effects: &mut Effects,
@@ -218,10 +224,12 @@ impl Geometry {
         if offset.wrapping_add(out.len() as u32) > self.size {
             return Err(SpiError::Refused);
         }
+        let attached = target.is_attached();
+        let nor = target.nor();
         let bytes = nor.bytes();
         for (number, byte) in (0_u32..).zip(out.iter_mut()) {
             let at = wrap(nor, offset.wrapping_add(number));
-            *byte = bytes.get(at as usize).copied().unwrap_or(0xff);
+            *byte = if attached { bytes.get(at as usize).copied().unwrap_or(0xff) } else { 0 };
         }
         effects.charge(costs::READ, 1);
         effects.charge(costs::READ_CHUNK, out.len().div_ceil(16));

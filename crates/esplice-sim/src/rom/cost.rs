@@ -80,6 +80,10 @@ pub(crate) struct Cost {
     /// Of 1024 times something else.
     #[serde(default)]
     per_1024: BTreeMap<String, i64>,
+    /// What a call takes depends on the numbers it is given, and these are figures for most of them.
+    #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
+    rough: bool,
     /// How far from it the ROM's code was when it was measured, at most.
     #[serde(default)]
     #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
@@ -96,6 +100,11 @@ impl Cost {
         let units = i64::try_from(work.units.saturating_mul(per_kib)).unwrap_or(i64::MAX);
         let cycles = self.call.saturating_add(units.saturating_add(parts) / 1024);
         u64::try_from(cycles).unwrap_or(0)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_rough(&self) -> bool {
+        self.rough
     }
 
     #[cfg(test)]

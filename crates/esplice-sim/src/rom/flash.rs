@@ -27,6 +27,9 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         if offset.checked_add(len).is_none_or(|end| end > chip_size(call)) {
             return refused(call);
         }
+        if !call.soc.fabric.flash.is_attached() {
+            return endless();
+        }
         let bytes = call.bytes(from, len);
         let bus = SpiBus::of(call);
         let mut at = idle_at(call);
@@ -66,12 +69,18 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         erase(call, Some(0), size)
     }),
     ("SPI_write_enable", |call| {
+        if !call.soc.fabric.flash.is_attached() {
+            return endless();
+        }
         let waits = until_idle(call) + SpiBus::of(call).write_enable();
         call.soc.fabric.flash.write_enable();
         call.give(0);
         Flow { waits, ..Flow::default() }
     }),
     ("esp_rom_spiflash_unlock", |call| {
+        if !call.soc.fabric.flash.is_attached() {
+            return endless();
+        }
         let bus = SpiBus::of(call);
         let at = idle_at(call) + 2 * bus.status() + bus.write_enable() + bus.write_status();
         call.soc.fabric.flash.unlock(at);
@@ -150,7 +159,9 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
 
 /// Stores the chip's JEDEC id, as the ROM keeps it, into the chip's description.
 pub(super) fn update_id(call: &mut Call<'_>) {
-    let [manufacturer, kind, capacity] = call.soc.fabric.flash.nor.jedec();
+    let flash = &call.soc.fabric.flash;
+    let [manufacturer, kind, capacity] =
+        if flash.is_attached() { flash.nor.jedec() } else { [0; 3] };
     if let Some(chip) = call.data("rom_default_spiflash_legacy_data") {
         let id = u32::from(manufacturer) << 16 | u32::from(kind) << 8 | u32::from(capacity);
         call.store(chip, id);
@@ -175,6 +186,7 @@ pub(super) fn attach(call: &mut Call<'_>) -> Tick {
             call.store(base + CTRL, CTRL_ATTACHED);
         }
     }
+    call.soc.fabric.flash.attach(true);
     SpiBus::of(call).release()
 }
 
@@ -236,6 +248,11 @@ fn refused(call: &mut Call<'_>) -> Flow {
     Flow::doing(Work::of("refused", 1))
 }
 
+/// Without a chip on the bus the write-enable latch never shows (ROM: `SPI_write_enable`).
+fn endless() -> Flow {
+    Flow { until: Tick::MAX, ..Flow::after(10) }
+}
+
 fn success(call: &mut Call<'_>) -> Flow {
     call.give(0);
     Flow::after(40)
@@ -245,6 +262,9 @@ fn erase(call: &mut Call<'_>, offset: Option<u32>, len: u32) -> Flow {
     let Some(offset) = offset.filter(|offset| *offset < chip_size(call)) else {
         return refused(call);
     };
+    if !call.soc.fabric.flash.is_attached() {
+        return endless();
+    }
     let bus = SpiBus::of(call);
     let at = idle_at(call) + bus.write_enable() + bus.erase();
     let flash = &mut call.soc.fabric.flash;

@@ -137,7 +137,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
 /// Quotient and rest. For a division by 0 the compiler's library (libgcc, `__udivmoddi4`) asks the
 /// division instruction for 1 / 0, takes the ones that it gives for the divisor, and has the dividend's
 /// high word reduced by it once.
-fn quotient(a: u64, b: u64) -> (u64, u64) {
+pub(super) fn quotient(a: u64, b: u64) -> (u64, u64) {
     match b {
         0 => {
             let a = a.wrapping_add(1 << 32);
@@ -172,7 +172,7 @@ fn copy_bytes(call: &mut Call<'_>) -> u64 {
 }
 
 /// The difference of the first bytes that differ; a NUL in both ends it, if they are strings.
-fn compare(call: &mut Call<'_>, a: u32, b: u32, len: u32, strings: bool) -> Flow {
+pub(super) fn compare(call: &mut Call<'_>, a: u32, b: u32, len: u32, strings: bool) -> Flow {
     let mut difference = 0_i32;
     let mut done = 0;
     while done < len.min(MOST_BYTES) && difference == 0 {

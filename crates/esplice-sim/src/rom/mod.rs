@@ -8,12 +8,15 @@
 
 pub(crate) mod boot;
 mod chip;
+mod complex;
 mod cost;
 mod deflate_work;
 mod flash;
+mod floats;
 mod hash;
 mod image;
 mod inflate;
+mod integers;
 mod interrupts;
 mod libc;
 mod output;
@@ -222,9 +225,12 @@ pub(crate) fn leave(cpu: &mut Cpu) {
 fn hooks() -> impl Iterator<Item = &'static (&'static str, Hook)> {
     [
         chip::HOOKS,
+        complex::HOOKS,
         flash::HOOKS,
+        floats::HOOKS,
         hash::HOOKS,
         inflate::HOOKS,
+        integers::HOOKS,
         interrupts::HOOKS,
         libc::HOOKS,
         output::HOOKS,

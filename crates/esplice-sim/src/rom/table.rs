@@ -36,6 +36,10 @@ struct Cycles {
 struct Group {
     name: String,
     source: String,
+    /// Each of its functions is modelled.
+    #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
+    complete: bool,
     #[serde(default)]
     functions: BTreeMap<String, u32>,
     #[serde(default)]
@@ -238,6 +242,31 @@ mod tests {
         for (name, _) in super::super::hooks() {
             assert!(known.contains(*name), "{name} is modelled and in no table");
         }
+    }
+
+    /// Firmware may call any function of a group that the data call complete.
+    #[test]
+    fn complete_groups_are_modelled() {
+        let mut complete = 0;
+        for chip in esplice_chip::all() {
+            let Some(sim) = &chip.sim else { continue };
+            let text = esplice_chip::embedded_file(&sim.rom_table).unwrap();
+            let file: File = toml::from_str(text).unwrap();
+            let table = Table::load(&sim.rom_table).unwrap();
+            for group in file.group.iter().filter(|group| group.complete) {
+                complete += 1;
+                let missing: Vec<&String> = group
+                    .functions
+                    .iter()
+                    .filter(|(name, addr)| {
+                        table.hook(**addr).is_none() || table.cost_of(name).is_none()
+                    })
+                    .map(|(name, _)| name)
+                    .collect();
+                assert!(missing.is_empty(), "{}, {}: {missing:?}", chip.name, group.name);
+            }
+        }
+        assert!(complete > 0);
     }
 
     #[test]

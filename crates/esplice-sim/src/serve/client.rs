@@ -18,6 +18,17 @@ pub(super) struct Client {
     session: Option<Session>,
     out: VecDeque<u8>,
     gone: bool,
+    /// What was read last held bytes for the board.
+    talking: bool,
+}
+
+/// What a client's bytes came to.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// Bytes for the board.
+    pub said: usize,
+    /// What was sent to the board is to be thrown away.
+    pub purged: bool,
 }
 
 /// Where a client's bytes come from.
@@ -45,6 +56,25 @@ impl Stream {
         }
     }
 
+    /// Whether the far end has hung up, though not all that it sent has been read.
+    fn has_hung_up(&self) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Stream::Tcp(stream) => {
+                use rustix::event::{PollFd, PollFlags, Timespec, poll};
+                let mut asked = [PollFd::new(stream, PollFlags::RDHUP)];
+                let told = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+                let over = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+                told.is_ok() && asked.iter().any(|asked| asked.revents().intersects(over))
+            }
+            // Elsewhere the system tells when all has been read.
+            #[cfg(not(target_os = "linux"))]
+            Stream::Tcp(_) => false,
+            #[cfg(unix)]
+            Stream::Pty(..) => false,
+        }
+    }
+
     /// The baud rate that the client has set, where the stream carries one by itself.
     fn baud(&self) -> Option<u32> {
         match self {
@@ -65,14 +95,20 @@ impl Client {
             Wire::Tcp => None,
             Wire::Rfc2217 => Some(Session::new()),
         };
-        Ok(Client { stream: Stream::Tcp(stream), session, out: VecDeque::new(), gone: false })
+        Ok(Client {
+            stream: Stream::Tcp(stream),
+            session,
+            out: VecDeque::new(),
+            gone: false,
+            talking: false,
+        })
     }
 
     /// The one who has the other end of pty number `pty`.
     #[cfg(unix)]
     pub fn at_pty(stream: std::fs::File, pty: usize) -> Client {
         let stream = Stream::Pty(stream, pty);
-        Client { stream, session: None, out: VecDeque::new(), gone: false }
+        Client { stream, session: None, out: VecDeque::new(), gone: false, talking: false }
     }
 
     /// The number of the pty that the client came by.
@@ -93,6 +129,16 @@ impl Client {
         self.gone
     }
 
+    /// Whether nobody is there any more, though what was sent may be read yet.
+    pub fn has_hung_up(&self) -> bool {
+        self.stream.has_hung_up()
+    }
+
+    /// Whether it has last sent something for the board.
+    pub fn is_talking(&self) -> bool {
+        self.talking
+    }
+
     pub fn kept(&self) -> usize {
         self.out.len()
     }
@@ -107,20 +153,30 @@ impl Client {
         0
     }
 
-    /// Hands what came to the board; the host's moment is `now`.
-    pub fn take(&mut self, bytes: &[u8], now: Duration, board: &mut Board) {
-        match &mut self.session {
+    /// Hands what came to the board, `room` bytes for its line at most; the host's moment is `now`.
+    pub fn take(
+        &mut self,
+        bytes: &[u8],
+        now: Duration,
+        board: &mut Board,
+        mut room: usize,
+    ) -> Taken {
+        let taken = match &mut self.session {
             None => {
                 let baud = self.stream.baud().unwrap_or_else(|| board.baud());
-                board.host_send(bytes, baud);
+                board.host_send(bytes.get(..room).unwrap_or(bytes), baud);
+                Taken { said: bytes.len(), purged: false }
             }
             Some(session) => {
                 let mut answers = Vec::new();
-                session.take(bytes, now, board, &mut answers);
+                let taken = session.take(bytes, now, board, &mut room, &mut answers);
                 self.gone |= self.out.len() > 2 * CLIENT_LIMIT;
                 self.out.extend(answers);
+                taken
             }
-        }
+        };
+        self.talking = taken.said > 0;
+        taken
     }
 
     /// Lets time pass.

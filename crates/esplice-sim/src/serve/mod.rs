@@ -3,10 +3,11 @@
 //!
 //! The board outlives its clients. All of them are on the one line: each hears what the board says,
 //! and each may speak. What is kept for a client that does not read is bounded ([`CLIENT_LIMIT`]):
-//! what is older is lost to it. What the board does not take waits with the client, not here.
+//! what is older is lost to it. What the board does not take waits with the client; one that has sent
+//! far more than the line can carry is read on all the same, and loses what the line can't hold, so that
+//! what it asks for next is heard.
 //!
-//! [`Server::turn`] does what is to be done at the moment and never waits for long; the host's clock
-//! is asked only in [`TimeMode::Real`].
+//! [`Server::turn`] does what is to be done at the moment and never waits for long.
 
 mod client;
 mod pace;
@@ -24,7 +25,7 @@ use esplice_protocol::slip;
 
 use crate::{Board, Sent, SimError, TimeMode, fault_plan::Struck};
 use client::Client;
-use pace::Pace;
+use pace::{Pace, Turn};
 
 /// Most bytes kept for a client that does not read.
 pub const CLIENT_LIMIT: usize = 1 << 18;
@@ -36,6 +37,12 @@ const SLICE: Duration = Duration::from_millis(1);
 const BREATH: Duration = Duration::from_micros(100);
 /// Bytes on the line from which on a client has to wait.
 const LINE_FULL: usize = 0x4000;
+/// How long a client waits for a full line before it counts as one that floods it.
+const FLOOD: Duration = Duration::from_secs(2);
+/// Bytes on the line up to which it takes what a client left behind that has gone: 6 s at 115200 baud.
+const LEFT_BEHIND: usize = 0x1_0000;
+/// Most pieces that are read in a turn from a client that floods, or has gone.
+const MOST_PIECES: usize = 256;
 /// Turns in which a board takes nothing before it counts as one that does not listen.
 const PATIENCE: u32 = 100;
 /// Bytes taken from a client at a time.
@@ -59,6 +66,8 @@ pub enum Happened {
     Left,
     /// The board can't go on until it is reset by its lines.
     Stopped(SimError),
+    /// Clients send more than the line can carry; some of it is lost.
+    Flooded,
     /// Something went wrong as planned.
     Fault(Struck),
     /// The host did not keep up: the board's clock is behind by so much.
@@ -72,6 +81,19 @@ pub struct Lag {
     pub most: Duration,
     /// Since the server was made, by the host's clock.
     pub over: Duration,
+}
+
+/// What came of a look at a client.
+#[derive(Default)]
+struct Heard {
+    /// The board was sent something.
+    heard: bool,
+    /// There may be more.
+    more: bool,
+    /// The client purged what was sent.
+    purged: bool,
+    /// Bytes that the line could not hold.
+    lost: usize,
 }
 
 /// A board and those who talk to it.
@@ -89,6 +111,10 @@ pub struct Server {
     /// The board took nothing of what lay on the line in the last turns.
     stalled: bool,
     idle_turns: u32,
+    /// Since when the line has been full, by the host's clock.
+    full_since: Option<Duration>,
+    /// That something was lost since then was told.
+    told_flood: bool,
     frames: u64,
     /// The last byte was within a frame.
     in_frame: bool,
@@ -110,6 +136,8 @@ impl Server {
             stopped: false,
             stalled: false,
             idle_turns: 0,
+            full_since: None,
+            told_flood: false,
             frames: 0,
             in_frame: false,
             away: None,
@@ -166,7 +194,7 @@ impl Server {
     /// a millisecond or some where nothing was to be done.
     pub fn turn(&mut self, tell: &mut dyn FnMut(Happened)) {
         self.accept(tell);
-        let heard = self.hear();
+        let heard = self.hear(tell);
         let before = self.board.host_waiting();
         self.run(tell);
         let taken = self.board.host_waiting() < before;
@@ -177,7 +205,13 @@ impl Server {
         self.part(tell);
         let taking = self.board.host_waiting() > 0 && !self.stalled;
         let taking = heard || taking || self.board.is_busy();
-        self.pace.rest(taking, said, self.stopped, self.board.now());
+        self.pace.rest(&Turn {
+            taking,
+            said,
+            stopped: self.stopped,
+            watched: !self.clients.is_empty(),
+            now: self.board.now(),
+        });
     }
 
     fn accept(&mut self, tell: &mut dyn FnMut(Happened)) {
@@ -241,29 +275,87 @@ impl Server {
     }
 
     /// Whether a client said something to the board.
-    fn hear(&mut self) -> bool {
+    fn hear(&mut self, tell: &mut dyn FnMut(Happened)) -> bool {
         let now = self.pace.host();
-        let mut heard = false;
-        let mut piece = [0; PIECE];
-        for client in &mut self.clients {
+        // A line that is kept full is never far below its limit.
+        let crowded = self.is_filled(LINE_FULL / 2);
+        self.full_since = if crowded { self.full_since.or(Some(now)) } else { None };
+        self.told_flood &= crowded;
+        let flooded = self.full_since.is_some_and(|since| now.saturating_sub(since) >= FLOOD);
+        let (mut heard, mut lost) = (false, 0);
+        for index in 0..self.clients.len() {
+            let full = self.is_filled(LINE_FULL);
+            let Some(client) = self.clients.get_mut(index) else { break };
             client.wait(now, &mut self.board);
             // A board that takes nothing loses what comes, as one with a full FIFO does.
-            if self.board.host_waiting() >= LINE_FULL && !self.stalled {
-                break;
-            }
-            let len = client.read(&mut piece);
-            if let Some(bytes) = piece.get(..len).filter(|bytes| !bytes.is_empty()) {
-                for byte in bytes {
-                    let ends = *byte == slip::END;
-                    self.frames += u64::from(ends && self.in_frame);
-                    self.in_frame = !ends;
+            let gone = crowded && client.has_hung_up();
+            let pieces = if flooded || gone {
+                MOST_PIECES
+            } else if full && client.is_talking() {
+                // One that floods waits, and the others are heard: they may want to end it.
+                0
+            } else {
+                1
+            };
+            for _ in 0..pieces {
+                let read = self.hear_piece(index, now, gone);
+                heard |= read.heard;
+                lost += read.lost;
+                if read.purged && crowded {
+                    lost += self.drop_unread(index, now);
                 }
-                let before = self.board.host_waiting();
-                client.take(bytes, now, &mut self.board);
-                heard |= self.board.host_waiting() > before;
+                if !read.more {
+                    break;
+                }
             }
         }
+        if lost > 0 && !self.told_flood {
+            self.told_flood = true;
+            tell(Happened::Flooded);
+        }
         heard
+    }
+
+    /// Whether so many bytes wait for a board that takes them.
+    fn is_filled(&self, bytes: usize) -> bool {
+        self.board.host_waiting() >= bytes && !self.stalled
+    }
+
+    /// Takes one piece of what a client has sent; `gone` says that nobody is there any more to send more.
+    fn hear_piece(&mut self, index: usize, now: Duration, gone: bool) -> Heard {
+        let mut piece = [0; PIECE];
+        let mut read = Heard::default();
+        let Some(client) = self.clients.get_mut(index) else { return read };
+        let len = client.read(&mut piece);
+        let Some(bytes) = piece.get(..len).filter(|bytes| !bytes.is_empty()) else { return read };
+        read.more = true;
+        for byte in bytes {
+            let ends = *byte == slip::END;
+            self.frames += u64::from(ends && self.in_frame);
+            self.in_frame = !ends;
+        }
+        let before = self.board.host_waiting();
+        let room = if gone { LEFT_BEHIND.saturating_sub(before) } else { usize::MAX };
+        let taken = client.take(bytes, now, &mut self.board, room);
+        let after = self.board.host_waiting();
+        read.heard = after > before;
+        read.purged = taken.purged;
+        read.lost = if taken.purged { 0 } else { (before + taken.said).saturating_sub(after) };
+        read
+    }
+
+    /// A purge throws away what all have sent: also what the others' connections hold. Returns how much.
+    fn drop_unread(&mut self, purging: usize, now: Duration) -> usize {
+        let mut piece = [0; PIECE];
+        let mut dropped = 0;
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            for _ in 0..MOST_PIECES * usize::from(index != purging) {
+                let len = client.read(&mut piece);
+                let Some(bytes) = piece.get(..len).filter(|bytes| !bytes.is_empty()) else { break };
+                dropped += client.take(bytes, now, &mut self.board, 0).said;
+            }
+        }
+        dropped
     }
 
     fn run(&mut self, tell: &mut dyn FnMut(Happened)) {

@@ -1,8 +1,10 @@
 //! How fast a served board's clock runs.
 //!
-//! In real time it keeps to the host's. Else it runs ahead as long as the board has something to
-//! answer, and rests a moment after each slice in which nothing is said: a board that waits for its
-//! clients takes little of the host, and firmware that waits does not run off.
+//! In real time it keeps to the host's. In virtual time it runs ahead as long as the board has
+//! something to answer, and after that keeps up with the host's clock for as long as there is a
+//! client: one that waits in silence never sees less time pass on the board than on its own clock.
+//! Without clients it rests after each slice, so that firmware which waits does not run off. Where the
+//! host is too slow for either, that is reported.
 
 use std::{
     thread::sleep,
@@ -24,16 +26,20 @@ const ALLOWANCE: usize = 1 << 16;
 /// the time would bury its listeners.
 const BYTE: Duration = Duration::from_micros(87);
 const SHORT_PIECE: usize = 64;
-/// In real time a turn may take longer than a slice.
-const REAL_SLICES: u32 = 20;
-/// From here on the host is told to be behind.
+/// Most slices in a turn of a board that keeps to the host's clock.
+const MOST_SLICES: u32 = 20;
+/// From here on a board in real time is reported to be behind.
 const BEHIND: Duration = Duration::from_millis(100);
+/// The same in virtual time, where no figure depends on it.
+const VIRTUAL_BEHIND: Duration = Duration::from_secs(1);
+/// Most that a board in virtual time makes up for; after a longer stop of the host it does not race.
+const MOST_DEBT: Duration = Duration::from_secs(2);
 
 pub(super) struct Pace {
-    /// The host's moment at which the board's clock was at `from`.
     started: Instant,
-    real: bool,
-    from: Duration,
+    time: TimeMode,
+    /// The host's moment, since the start, at which the board's clock is to be at the second one.
+    anchor: (Duration, Duration),
     told_behind: bool,
     most_behind: Duration,
     /// Slices since the board took something that it has not answered yet.
@@ -43,13 +49,26 @@ pub(super) struct Pace {
     allowance: usize,
 }
 
+/// What a turn came to.
+pub(super) struct Turn {
+    /// The board took bytes, or was busy with what they asked for.
+    pub taking: bool,
+    /// Bytes that it said.
+    pub said: usize,
+    /// It can't go on.
+    pub stopped: bool,
+    /// Somebody is there to wait for it.
+    pub watched: bool,
+    /// The board's clock.
+    pub now: Duration,
+}
+
 impl Pace {
     pub fn new(time: TimeMode, from: Duration) -> Pace {
-        let real = time == TimeMode::Real;
         Pace {
             started: host_now(),
-            real,
-            from,
+            time,
+            anchor: (Duration::ZERO, from),
             told_behind: false,
             most_behind: Duration::ZERO,
             owed: None,
@@ -65,31 +84,41 @@ impl Pace {
 
     /// How far the board has been behind at most; in real time only.
     pub fn most_behind(&self) -> Duration {
-        self.most_behind
+        match self.time {
+            TimeMode::Real => self.most_behind,
+            TimeMode::Virtual | TimeMode::None => Duration::ZERO,
+        }
+    }
+
+    /// Where the board's clock is to be, if it keeps to the host's.
+    fn due(&self) -> Duration {
+        let (host, board) = self.anchor;
+        board + self.host().saturating_sub(host)
     }
 
     /// Up to when the board is to run, and how far it is behind if that is to be told.
     pub fn deadline(&mut self, now: Duration, slice: Duration) -> (Duration, Option<Duration>) {
-        if !self.real {
-            return (now + slice, None);
-        }
-        let due = self.from + self.host();
+        let (due, limit) = match self.time {
+            TimeMode::None => return (now + slice, None),
+            TimeMode::Virtual => (self.due().max(now + slice), VIRTUAL_BEHIND),
+            TimeMode::Real => (self.due(), BEHIND),
+        };
         let behind = due.saturating_sub(now);
         self.most_behind = self.most_behind.max(behind);
-        let tell = behind > BEHIND && !self.told_behind;
+        let tell = behind > limit && !self.told_behind;
         self.told_behind |= tell;
-        (due.min(now + REAL_SLICES * slice), tell.then_some(behind))
+        (due.min(now + MOST_SLICES * slice), tell.then_some(behind))
     }
 
     /// Most bytes that the board may say in a turn.
     pub fn most_said(&self) -> usize {
-        if self.allowance > 0 || self.real { PIECE } else { SHORT_PIECE }
+        if self.allowance > 0 || self.time == TimeMode::Real { PIECE } else { SHORT_PIECE }
     }
 
-    /// After a turn in which the board took bytes (or was busy with what they asked for) or not,
-    /// and said so many: rests if nothing is to be done. In real time a turn ends with each packet of a USB
+    /// Ends a turn: rests if nothing is to be done. In real time a turn ends with each packet of a USB
     /// bridge, of which there are more than one in a rest: a board that is behind goes on at once.
-    pub fn rest(&mut self, taking: bool, said: usize, stopped: bool, now: Duration) {
+    pub fn rest(&mut self, turn: &Turn) {
+        let Turn { taking, said, stopped, watched, now } = *turn;
         self.owed = match self.owed {
             _ if taking => Some(0),
             Some(slices) if said == 0 && slices < ANSWER => Some(slices + 1),
@@ -102,13 +131,25 @@ impl Pace {
         let free = said.min(self.allowance);
         self.allowance -= free;
         let unasked = (said - free) as u32;
-        let rest = if self.real {
-            if self.from + self.host() > now + REST {
+        let keeps_up = self.time == TimeMode::Virtual && watched && !stopped;
+        let behind = self.due().saturating_sub(now);
+        if self.time == TimeMode::Virtual && (!keeps_up || behind.is_zero()) {
+            self.anchor = (self.host(), now);
+        } else if keeps_up && behind > MOST_DEBT {
+            self.anchor = (self.host(), now + MOST_DEBT);
+        }
+        let rest = if self.time == TimeMode::Real {
+            if self.due() > now + REST {
                 return;
             }
             REST
         } else if taking || free > 0 || self.owed.is_some() && !stopped {
             return;
+        } else if keeps_up {
+            if !behind.is_zero() {
+                return;
+            }
+            REST
         } else if unasked > 0 {
             BYTE * unasked
         } else if self.quiet > MANY {

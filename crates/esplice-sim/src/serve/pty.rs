@@ -7,9 +7,12 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::{
-        ffi::OsStringExt as _,
-        fs::{OpenOptionsExt as _, symlink},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            ffi::OsStringExt as _,
+            fs::{OpenOptionsExt as _, symlink},
+        },
     },
     path::{Path, PathBuf},
 };
@@ -130,7 +133,7 @@ pub(super) fn baud_of(master: &File) -> u32 {
 
 /// A fresh pty: its master, and its other end's name. Bytes pass it unchanged.
 fn open() -> io::Result<(File, PathBuf)> {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let master = open_master()?;
     grantpt(&master)?;
     unlockpt(&master)?;
     ioctl_fionbio(&master, true)?;
@@ -143,6 +146,21 @@ fn open() -> io::Result<(File, PathBuf)> {
     settings.set_speed(FIRST_BAUD)?;
     tcsetattr(&slave, OptionalActions::Now, &settings)?;
     Ok((master.into(), device))
+}
+
+/// Opens a master that programs started later do not inherit.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn open_master() -> rustix::io::Result<OwnedFd> {
+    openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+}
+
+/// Opens a master that programs started later do not inherit. macOS has no flag for that: a program
+/// that another thread starts between the two calls still inherits it.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn open_master() -> rustix::io::Result<OwnedFd> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(master)
 }
 
 fn slave(device: &Path) -> io::Result<File> {

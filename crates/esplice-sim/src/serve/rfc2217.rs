@@ -1,4 +1,5 @@
-//! The port's end of RFC 2217: baud rate, DTR and RTS, purge and break for one client.
+//! The port's end of RFC 2217: baud rate, DTR and RTS, purge and break for one client. Flow control is
+//! accepted and has no effect: the board takes what comes at the line's rate, and drives none of its lines.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use esplice_protocol::rfc2217::{
     encode, purge,
 };
 
+use super::client::Taken;
 use crate::{Board, Sent};
 
 /// Who is there.
@@ -21,8 +23,13 @@ const PARITY: u8 = 1;
 const STOP_SIZE: u8 = 1;
 /// NOTIFY-LINESTATE: a byte came with a framing error (RFC 2217, section 4).
 const FRAMING_ERROR: u8 = 1 << 3;
-/// NOTIFY-MODEMSTATE: CTS, DSR, RI and CD, which no board of this kind drives.
-const MODEM_LINES: u8 = 0;
+/// NOTIFY-MODEMSTATE (RFC 2217, section 3): CTS, DSR, RI and CD in the upper half, changes in the lower.
+/// No board of this kind drives them. CTS and DSR are reported as asserted, as at an adapter that is
+/// always ready to send, or a client that heeds them would wait for ever.
+const MODEM_LINES: u8 = 0x30;
+/// Modem states that are notified unless the client sets another mask (RFC 2217, section 3,
+/// SET-MODEMSTATE-MASK).
+const ALL_MODEM_STATES: u8 = 0xff;
 /// How long EN stays low for a client that is about to change RTS as well. A slow client takes a
 /// tenth of a second for each line (pyserial looks for the answer every 50 ms).
 const BOTH_LINES: Duration = Duration::from_millis(500);
@@ -41,6 +48,9 @@ pub(super) struct Session {
     theirs: [bool; OPTIONS.len()],
     ours: [bool; OPTIONS.len()],
     bytes: Vec<u8>,
+    /// Flow control, outbound and inbound, as the client asked for it.
+    flow: (u8, u8),
+    modem_mask: u8,
     /// Which line states the client wants to be told of; none at first (RFC 2217, section 3).
     line_mask: u8,
 }
@@ -57,6 +67,8 @@ impl Session {
             theirs: [false; OPTIONS.len()],
             ours: [false; OPTIONS.len()],
             bytes: Vec::new(),
+            flow: (control::NO_FLOW, control::NO_INBOUND_FLOW),
+            modem_mask: ALL_MODEM_STATES,
             line_mask: 0,
         }
     }
@@ -65,19 +77,36 @@ impl Session {
         self.baud
     }
 
-    /// Does what came at the host's moment `now`; `answers` are for the client.
-    pub fn take(&mut self, bytes: &[u8], now: Duration, board: &mut Board, answers: &mut Vec<u8>) {
+    /// Does what came at the host's moment `now`, with `room` bytes for the board's line at most;
+    /// `answers` are for the client.
+    pub fn take(
+        &mut self,
+        bytes: &[u8],
+        now: Duration,
+        board: &mut Board,
+        room: &mut usize,
+        answers: &mut Vec<u8>,
+    ) -> Taken {
+        let mut taken = Taken::default();
         let mut items = Vec::new();
         self.decoder.feed(bytes, &mut |item| items.push(item));
         for item in items {
             if let Item::Byte(byte) = item {
-                self.bytes.push(byte);
+                taken.said += 1;
+                if *room > 0 {
+                    *room -= 1;
+                    self.bytes.push(byte);
+                }
                 continue;
             }
             self.send(board);
+            let told_before = self.ours_is_port();
             let answer = match item {
                 Item::Option(verb, option) => self.option(verb, option),
-                Item::ComPort(command) => self.command(command, now, board).map(Item::ComPort),
+                Item::ComPort(command) => {
+                    taken.purged |= matches!(command, ComPort::Purge(purge::SENT | purge::BOTH));
+                    self.command(command, now, board).map(Item::ComPort)
+                }
                 Item::Byte(_) => None,
             };
             let masks_modem =
@@ -85,12 +114,14 @@ impl Session {
             if let Some(answer) = answer {
                 encode(&answer, Side::Server, answers);
             }
-            if masks_modem {
+            let begins = !told_before && self.ours_is_port() && self.modem_mask != 0;
+            if masks_modem || begins {
                 let state = Item::ComPort(ComPort::ModemState(MODEM_LINES));
                 encode(&state, Side::Server, answers);
             }
         }
         self.send(board);
+        taken
     }
 
     fn send(&mut self, board: &mut Board) {
@@ -98,6 +129,13 @@ impl Session {
             board.host_send(&self.bytes, self.baud);
             self.bytes.clear();
         }
+    }
+
+    /// Whether it was agreed that this is a serial port.
+    fn ours_is_port(&self) -> bool {
+        let used = OPTIONS.iter().zip(self.theirs.iter().zip(&self.ours));
+        used.into_iter()
+            .any(|(option, (theirs, ours))| *option == COM_PORT_OPTION && (*theirs || *ours))
     }
 
     /// Each change is confirmed once, and none a second time (RFC 854, "to prevent loops").
@@ -134,18 +172,23 @@ impl Session {
                 self.line_mask = mask;
                 ComPort::LineStateMask(mask)
             }
-            ComPort::ModemStateMask(mask) => ComPort::ModemStateMask(mask),
+            ComPort::ModemStateMask(mask) => {
+                self.modem_mask = mask;
+                ComPort::ModemStateMask(mask)
+            }
+            // A client that polls, as pyserial's does, sends the notification that it wants.
+            ComPort::ModemState(_) => ComPort::ModemState(MODEM_LINES),
+            ComPort::LineState(_) => ComPort::LineState(0),
             ComPort::Purge(what) => {
                 if what == purge::RECEIVED || what == purge::BOTH {
                     board.host_clear();
                 }
+                if what == purge::SENT || what == purge::BOTH {
+                    board.host_unsend();
+                }
                 ComPort::Purge(what)
             }
-            ComPort::Signature(_)
-            | ComPort::LineState(_)
-            | ComPort::ModemState(_)
-            | ComPort::Suspend
-            | ComPort::Resume => return None,
+            ComPort::Signature(_) | ComPort::Suspend | ComPort::Resume => return None,
         })
     }
 
@@ -172,8 +215,18 @@ impl Session {
             control::ASK_BREAK => {
                 return either(self.breaking, control::BREAK_ON, control::BREAK_OFF);
             }
-            // Flow control: there is none.
-            _ => return control::NO_FLOW,
+            control::ASK_FLOW => return self.flow.0,
+            control::ASK_INBOUND_FLOW => return self.flow.1,
+            control::NO_FLOW
+            | control::XON_XOFF
+            | control::HARDWARE_FLOW
+            | control::DCD_FLOW
+            | control::DSR_FLOW => self.flow.0 = value,
+            control::NO_INBOUND_FLOW
+            | control::INBOUND_XON_XOFF
+            | control::INBOUND_HARDWARE_FLOW
+            | control::INBOUND_DTR_FLOW => self.flow.1 = value,
+            _ => return self.flow.0,
         }
         value
     }
@@ -237,7 +290,8 @@ mod tests {
     fn check(session: &mut Session, board: &mut Board, asked: &[Item], answered: &[Item]) {
         let (mut wire, mut answers) = (Vec::new(), Vec::new());
         asked.iter().for_each(|item| encode(item, Side::Client, &mut wire));
-        session.take(&wire, Duration::ZERO, board, &mut answers);
+        let mut room = usize::MAX;
+        session.take(&wire, Duration::ZERO, board, &mut room, &mut answers);
         let mut items = Vec::new();
         Decoder::new(Side::Server).feed(&answers, &mut |item| items.push(item));
         assert_eq!(items, answered, "{asked:?}");
@@ -251,14 +305,31 @@ mod tests {
                 answer.map(|verb| Item::Option(verb, option)).into_iter().collect();
             check(&mut session, &mut board, &[Item::Option(verb, option)], &answer);
         };
-        check(Verb::Will, COM_PORT_OPTION, Some(Verb::Do));
-        check(Verb::Will, COM_PORT_OPTION, None);
-        check(Verb::Do, COM_PORT_OPTION, Some(Verb::Will));
-        check(Verb::Wont, COM_PORT_OPTION, Some(Verb::Dont));
-        check(Verb::Wont, COM_PORT_OPTION, None);
+        check(Verb::Will, SUPPRESS_GO_AHEAD, Some(Verb::Do));
+        check(Verb::Will, SUPPRESS_GO_AHEAD, None);
+        check(Verb::Do, SUPPRESS_GO_AHEAD, Some(Verb::Will));
+        check(Verb::Wont, SUPPRESS_GO_AHEAD, Some(Verb::Dont));
+        check(Verb::Wont, SUPPRESS_GO_AHEAD, None);
         check(Verb::Will, 24, Some(Verb::Dont));
         check(Verb::Do, 1, Some(Verb::Wont));
         check(Verb::Dont, 1, None);
+    }
+
+    /// RFC 2217, section 3: the modem state is notified at the start, unless it is masked.
+    #[test]
+    fn the_modem_state_comes_with_the_agreement() {
+        let (mut session, mut board) = (Session::new(), board());
+        let will = Item::Option(Verb::Will, COM_PORT_OPTION);
+        let agreed = Item::Option(Verb::Do, COM_PORT_OPTION);
+        let state = Item::ComPort(ComPort::ModemState(MODEM_LINES));
+        check(&mut session, &mut board, std::slice::from_ref(&will), &[agreed, state]);
+        check(&mut session, &mut board, &[will], &[]);
+        // A poll has no value: IAC SB COM-PORT-OPTION NOTIFY-MODEMSTATE IAC SE.
+        let mut answers = Vec::new();
+        let mut room = usize::MAX;
+        let poll = [255, 250, 44, 7, 255, 240];
+        session.take(&poll, Duration::ZERO, &mut board, &mut room, &mut answers);
+        assert_eq!(answers, [255, 250, 44, 107, MODEM_LINES, 255, 240]);
     }
 
     #[test]
@@ -271,7 +342,15 @@ mod tests {
             (ComPort::DataSize(7), ComPort::DataSize(8)),
             (ComPort::Parity(2), ComPort::Parity(1)),
             (ComPort::StopSize(0), ComPort::StopSize(1)),
-            (ComPort::Control(3), ComPort::Control(1)),
+            (ComPort::Control(0), ComPort::Control(1)),
+            (ComPort::Control(3), ComPort::Control(3)),
+            (ComPort::Control(0), ComPort::Control(3)),
+            (ComPort::Control(2), ComPort::Control(2)),
+            (ComPort::Control(13), ComPort::Control(14)),
+            (ComPort::Control(16), ComPort::Control(16)),
+            (ComPort::Control(13), ComPort::Control(16)),
+            (ComPort::Control(99), ComPort::Control(2)),
+            (ComPort::ModemState(0), ComPort::ModemState(MODEM_LINES)),
             (ComPort::Control(control::ASK_DTR), ComPort::Control(control::DTR_OFF)),
             (ComPort::Control(control::DTR_ON), ComPort::Control(control::DTR_ON)),
             (ComPort::Control(control::ASK_DTR), ComPort::Control(control::DTR_ON)),
@@ -300,7 +379,7 @@ mod tests {
         // RFC 2217: IAC SB COM-PORT-OPTION NOTIFY-LINESTATE (server's: 106) value IAC SE.
         assert_eq!(session.told_of_errors(&broken), [255, 250, 44, 106, 8, 255, 240]);
         let mask = Item::ComPort(ComPort::ModemStateMask(255));
-        let state = Item::ComPort(ComPort::ModemState(0));
+        let state = Item::ComPort(ComPort::ModemState(MODEM_LINES));
         check(&mut session, &mut board, std::slice::from_ref(&mask), &[mask.clone(), state]);
     }
 

@@ -45,6 +45,8 @@ enum Kind {
 #[derive(Clone)]
 pub(crate) struct FlashChip {
     pub nor: Nor,
+    /// The pins of the SPI bus are set up. Until then what is sent reaches no chip, and zeros are read.
+    attached: bool,
     /// Whether operations take time.
     timed: bool,
     status: [u8; 3],
@@ -71,6 +73,7 @@ impl FlashChip {
     pub fn new(nor: Nor, timed: bool) -> Self {
         Self {
             nor,
+            attached: true,
             timed,
             status: [0; 3],
             stored_status: [0; 3],
@@ -96,6 +99,9 @@ impl FlashChip {
         read: usize,
         now: Tick,
     ) -> Vec<u8> {
+        if !self.attached {
+            return vec![0; read];
+        }
         self.commands += 1;
         let reset = std::mem::take(&mut self.reset_enabled);
         // In power-down only its end is heard (8.2.37), by a busy chip only status reads, suspension and reset (8.2.4).
@@ -157,6 +163,9 @@ impl FlashChip {
 
     /// Bytes from `addr` on; the address wraps at the end of the chip.
     pub fn read(&self, addr: u32, len: usize) -> Vec<u8> {
+        if !self.attached {
+            return vec![0; len];
+        }
         let bytes = self.nor.bytes();
         let size = bytes.len().max(1);
         (0..len).map(|i| bytes.get((addr as usize + i) % size).copied().unwrap_or(0xff)).collect()
@@ -201,7 +210,17 @@ impl FlashChip {
 
     /// Sets the write-enable latch, as the command 06h does.
     pub fn write_enable(&mut self) {
-        self.write_enabled = true;
+        self.write_enabled = self.attached;
+    }
+
+    /// Connects the chip to the SPI bus, or disconnects it as a reset of the pins does.
+    pub fn attach(&mut self, attached: bool) {
+        self.attached = attached;
+    }
+
+    /// Whether the chip is on the SPI bus.
+    pub fn is_attached(&self) -> bool {
+        self.attached
     }
 
     /// Takes all protection back and leaves the quad-enable bit, as the ROM's `esp_rom_spiflash_unlock` does.
@@ -245,6 +264,9 @@ impl FlashChip {
 
     /// Status register 1 at `now`.
     pub fn status_1(&self, now: Tick) -> u8 {
+        if !self.attached {
+            return 0;
+        }
         let busy = if self.is_busy(now) { BUSY } else { 0 };
         let enabled = if self.write_enabled { WRITE_ENABLED } else { 0 };
         self.status[0] & !(BUSY | WRITE_ENABLED) | busy | enabled

@@ -3,7 +3,7 @@
 //! The devices are those the chip data lists, each made by the name of its model. Addresses of the
 //! peripheral space that no listed device covers are plain storage: firmware sets up many parts it
 //! then does not depend on. [`Soc::unlisted`] tells which were touched. Addresses outside of that
-//! space and of the memories fault.
+//! space and of the memories lead nowhere.
 
 mod autobaud;
 mod bus;
@@ -61,8 +61,6 @@ pub(crate) struct Soc {
     devices: Vec<Placed>,
     /// Where devices are, and storage where none is.
     space: Range<u32>,
-    /// Where nothing is, and no access fails.
-    silent: Range<u32>,
     /// Which device is in each piece of the space.
     slots: Vec<u8>,
     /// No device needs to be looked at before.
@@ -128,7 +126,6 @@ impl Soc {
             },
             devices: Vec::new(),
             space: sim.peripheral_space.addr.0..sim.peripheral_space.end(),
-            silent: sim.silent_space.addr.0..sim.silent_space.end(),
             slots: vec![NO_DEVICE; (sim.peripheral_space.len / SLOT_LEN) as usize],
             horizon: Tick::MAX,
             told_irq: 0,
@@ -238,6 +235,9 @@ impl Soc {
         }
         if scope == Scope::Chip {
             self.fabric.flash.power_cycle();
+        }
+        if scope >= Scope::Core {
+            self.fabric.flash.attach(false);
         }
         for placed in &mut self.devices {
             placed.device.reset(scope, &mut self.fabric);

@@ -19,6 +19,7 @@ const USER2: u32 = 0x20;
 const MOSI_DLEN: u32 = 0x24;
 const MISO_DLEN: u32 = 0x28;
 const RD_STATUS: u32 = 0x2c;
+const MISC: u32 = 0x34;
 const W0: u32 = 0x58;
 /// Bytes of the data buffer, W0 to W15.
 const BUFFER: usize = 64;
@@ -65,6 +66,12 @@ mod ctrl {
     pub const DUAL: u32 = 1 << 14;
     /// The others count only with this.
     pub const FAST_READ: u32 = 1 << 13;
+}
+
+/// Chips that are not selected, in MISC.
+pub(crate) mod misc {
+    pub const CS0_DIS: u32 = 1 << 0;
+    pub const CS1_DIS: u32 = 1 << 1;
 }
 
 /// Clocks of a command on one line, and of an address.
@@ -307,6 +314,11 @@ impl Device for SpiMem {
         if offset != CMD || controls == 0 {
             if offset != CMD {
                 self.registers.set(offset, value);
+            }
+            // Of all that sets up the bus this is what each way in the ROM has in common (ROM: `SPI_init`), and
+            // nothing else does it.
+            if offset == MISC && value & (misc::CS0_DIS | misc::CS1_DIS) == misc::CS1_DIS {
+                fabric.flash.attach(true);
             }
             return;
         }

@@ -1,11 +1,15 @@
 //! Firmware compiled in the test, from `tests/firmware`.
 
+#[path = "../../../../tests/support/toolchain.rs"]
+mod toolchain;
+
 use std::{
     path::{Path, PathBuf},
     sync::Mutex,
 };
 
 use esplice_toolchain::{CargoOptions, build_cargo};
+use toolchain::firmware_target;
 
 /// The ELF of a binary of a package in `tests/firmware`, in the directory where the tests of
 /// commands put firmware too.
@@ -17,7 +21,7 @@ pub fn compiled(package: &str, bin: &str) -> PathBuf {
     let options = CargoOptions {
         bin: Some(bin.into()),
         locked: true,
-        target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")),
+        target_dir: Some(firmware_target()),
         ..CargoOptions::default()
     };
     let chip = esplice_chip::find("esp32c3").unwrap();

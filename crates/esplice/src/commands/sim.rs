@@ -5,11 +5,12 @@ use std::{
 };
 
 use esplice_sim::{
-    Board, Bridge, Cable, RomImage, SimError, TimeMode,
+    Board, Bridge, Cable, RomImage, SimError, Status, TimeMode,
     efuse::Burn,
     fault_plan::FaultPlan,
     nor::Nor,
     serve::{Happened, Server, Wire},
+    spec::cable_of,
 };
 
 use crate::{
@@ -54,9 +55,10 @@ pub struct Args {
     /// File with what goes wrong and when
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// Where the clients' cable is plugged in: uart, or usb for the chip's own USB-Serial-JTAG
-    #[arg(long, value_name = "PLACE", default_value = "uart", value_parser = place)]
-    line: Cable,
+    /// Where the clients' cable is plugged in: uart, or usb for the chip's own USB-Serial-JTAG; without it
+    /// where the board has its socket, and on a chip alone at its UART
+    #[arg(long, value_name = "PLACE", value_parser = place)]
+    line: Option<Cable>,
     /// What takes time: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
@@ -104,7 +106,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         served.push((server, inspector, number));
     }
     let (told, talk) = mpsc::channel();
-    std::thread::scope(|scope| {
+    let stopped: Vec<Failure> = std::thread::scope(|scope| {
+        let mut threads = Vec::new();
         for (server, inspector, number) in served {
             let told = told.clone();
             let say = move |said: Said| {
@@ -114,7 +117,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
                     None => said,
                 });
             };
-            scope.spawn(move || serve(server, inspector, args.time, interrupt, &say));
+            let served = move || serve(server, inspector, args.time, interrupt, &say);
+            threads.push(scope.spawn(served));
         }
         drop(told);
         for said in talk {
@@ -123,9 +127,19 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
                 Said::Warning(text) => shell.warning(&text),
             }
         }
+        let ends = threads.into_iter().map(|thread| match thread.join() {
+            Ok(end) => end,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        ends.flatten().collect()
     });
-    Err(Failure::interrupted())
+    // Ctrl-C is how it ends.
+    stopped.into_iter().next().map_or(Ok(()), Err)
 }
+
+/// What helps where the board met a function of the ROM that it does not model.
+const WITH_ROM: &str =
+    "--rom FILE has it execute the chip's own mask ROM, which has every function";
 
 /// What a board's thread has to tell.
 enum Said {
@@ -143,20 +157,30 @@ impl Said {
     }
 }
 
-/// Serves one board until Ctrl-C.
+/// Serves one board until Ctrl-C. Returns why the board stands still by then, if it met something that
+/// it does not model.
 fn serve(
     mut server: Server,
     mut inspector: Inspector,
     time: TimeMode,
     interrupt: &Interrupt,
     say: &dyn Fn(Said),
-) {
+) -> Option<Failure> {
+    let mut stopped = None;
     while !interrupt.is_asked() {
         server.turn(&mut |happened| {
             say(match happened {
                 Happened::Joined => Said::Status("a client came".into()),
                 Happened::Left => Said::Status("a client went".into()),
+                Happened::Stopped(error) if error.is_not_modelled() => {
+                    let text = format!("the board stopped: {error}; {WITH_ROM}");
+                    stopped = Some(Failure::from(error).hint(WITH_ROM));
+                    Said::Warning(text)
+                }
                 Happened::Stopped(error) => Said::Warning(format!("the board stopped: {error}")),
+                Happened::Flooded => {
+                    Said::Warning("clients send more than the line carries: bytes are lost".into())
+                }
                 Happened::Fault(struck) => Said::Warning(struck.to_string()),
                 Happened::Behind(by) => Said::Warning(format!(
                     "this machine is too slow for real time: the board is {} ms behind",
@@ -174,6 +198,7 @@ fn serve(
         )));
     }
     inspector.end(server.board(), &mut |text| say(Said::Status(text)));
+    stopped.filter(|_| server.board().status() == Status::Failed)
 }
 
 /// Offers a board, the one of that number if there are several, and says how it is reached.
@@ -304,7 +329,7 @@ fn board(args: &Args, number: Option<u16>) -> Result<Board, Failure> {
     let target = esplice_chip::find_target(&args.chip).map_err(Failure::from)?;
     let chip = target.chip();
     let Some(sim) = &chip.sim else {
-        return Err(Failure::usage(format!("there is no virtual {}", chip.display_name)));
+        return Err(SimError::NoBoard { chip: chip.display_name.clone() }.into());
     };
     let timing = if args.worst_flash { sim.flash.at_worst() } else { sim.flash.clone() };
     let size = target.flash_size().unwrap_or_else(|| timing.size());
@@ -332,7 +357,7 @@ fn board(args: &Args, number: Option<u16>) -> Result<Board, Failure> {
     }
     board.set_bridge(args.bridge);
     board.hold_boot_pin(args.download);
-    board.plug(args.line);
+    board.plug(args.line.unwrap_or_else(|| cable_of(target)));
     Ok(board)
 }
 

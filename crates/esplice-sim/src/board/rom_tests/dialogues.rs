@@ -88,6 +88,8 @@ impl Talk {
             }
         }
         board.run_for(Duration::from_millis(50)).unwrap();
+        // As if SPI_ATTACH had come before each of them.
+        board.soc.fabric.flash.attach(true);
         board.host_send(&[0x55; 40], 115_200);
         board.run_for(Duration::from_millis(50)).unwrap();
         let resets = board.resets();

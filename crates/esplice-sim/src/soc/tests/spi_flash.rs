@@ -5,6 +5,11 @@ use super::*;
 #[test]
 fn spi_commands_and_transactions() {
     check(&[
+        // Before the ROM has set up the pins no chip answers.
+        Store(SPI1, 1 << 28),
+        Load(SPI1 + 0x58, ALL, 0),
+        Wait(NS * 10_000),
+        Store(SPI1 + 0x34, 2),
         // JEDEC id as a user transaction: opcode 9Fh, 24 bits in: 32 clocks of 5 MHz, a quarter of the crystal's half.
         Store(SPI1 + 0x18, 1 << 31 | 1 << 28),
         Store(SPI1 + 0x20, 7 << 28 | 0x9f),

@@ -13,6 +13,7 @@ pub(super) fn all(bench: &mut Bench) {
     chip(bench);
     analog(bench);
     printing(bench);
+    super::numbers::all(bench);
 }
 
 fn memory(bench: &mut Bench) {

@@ -1,0 +1,243 @@
+//! What esptool's makers have it do to real boards before a release, done to a virtual one in virtual time, where a
+//! client that waits in silence must not wait for ever: hooked, and on a board that executes the mask ROM.
+
+#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
+mod mask_rom;
+#[path = "support/served.rs"]
+mod served;
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use served::{Board, FLASH_LEN, esptool, peer};
+
+const FAST: &str = "--baud 921600";
+
+/// The board hooked, and with the mask ROM's own code, offered by RFC 2217.
+fn boards(flags: &[&str]) -> [Board; 2] {
+    let served = [&["--rfc2217", "127.0.0.1:0", "--time", "virtual"][..], flags].concat();
+    let rom = mask_rom::path().to_string_lossy().into_owned();
+    [Board::new(&served), Board::new(&[&served[..], &["--rom", &rom]].concat())]
+}
+
+/// esptool with these words at that port; its words must be among what it says.
+#[track_caller]
+fn run_at(port: &str, board: &Board, words: &str, told: &[&str]) -> String {
+    let mut command = esptool();
+    command.args(["--chip", "esp32c3", "--port", port]).args(words.split_whitespace());
+    board.run(&mut command, told)
+}
+
+#[track_caller]
+fn run(board: &Board, words: &str, told: &[&str]) -> String {
+    run_at(&board.port, board, words, told)
+}
+
+/// Bytes that can't be packed.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
+#[track_caller]
+fn holds(board: &Board, offset: usize, bytes: &[u8]) {
+    assert!(board.flash()[offset..offset + bytes.len()] == *bytes, "the flash differs");
+}
+
+/// 1 MiB of a few bytes: little comes over the wire, and the chip erases and hashes in silence.
+#[test]
+fn a_mebibyte_that_packs_well() {
+    for board in boards(&[]) {
+        let image = vec![0x5a; 1 << 20];
+        fs::write(board.path("image.bin"), &image).unwrap();
+        run(&board, &format!("{FAST} write-flash 0 image.bin"), &["Hash of data verified"]);
+        holds(&board, 0, &image);
+        run(&board, &format!("{FAST} verify-flash 0 image.bin"), &["Verification successful"]);
+    }
+}
+
+#[test]
+fn a_large_image_with_and_without_a_stub() {
+    for board in boards(&[]) {
+        let image = noise(300_000);
+        fs::write(board.path("image.bin"), &image).unwrap();
+        for flags in ["", "--no-stub"] {
+            let words = format!("{FAST} {flags} write-flash -u 0x280000 image.bin");
+            run(&board, &words, &["Hash of data verified"]);
+            holds(&board, 0x28_0000, &image);
+            run(&board, "erase-region 0x280000 0x50000", &["erased successfully"]);
+            assert!(board.flash() == vec![0xff; FLASH_LEN], "the flash is not erased");
+        }
+    }
+}
+
+/// The reset by the RTC's watchdog samples the boot pin, which nobody holds: the board leaves download mode.
+#[test]
+fn a_reset_by_the_watchdog() {
+    for board in boards(&[]) {
+        let words = "--after watchdog-reset erase-region 0 0x4000";
+        run(&board, words, &["Hard resetting with a watchdog..."]);
+        let mut monitor = Command::new(assert_cmd::cargo::cargo_bin!("esplice"));
+        monitor.args([
+            "monitor",
+            "--port",
+            &board.port,
+            "--no-reset",
+            "--expect",
+            "invalid header",
+        ]);
+        board.run(monitor.args(["--timeout", "20s"]), &["invalid header: 0xffffffff"]);
+    }
+}
+
+/// Without memory protection an address that leads nowhere can be read and written, too.
+#[test]
+fn memory_that_is_there_and_that_is_not() {
+    for board in boards(&[]) {
+        for flags in ["", "--no-stub"] {
+            let does = |words: &str, told: &[&str]| run(&board, &format!("{flags} {words}"), told);
+            does("read-mem 0x400C0000", &["0x400c0000 = 0x00000000"]);
+            does("write-mem 0x400C0000 0xabad1dea 0x0000ffff", &["Wrote 0xabad1dea"]);
+            does("write-mem 0x50000000 0xabad1dea 0xffffffff", &["Wrote 0xabad1dea"]);
+            does("dump-mem 0x50000000 128 out.bin", &["Dumped 128 bytes"]);
+            assert_eq!(fs::read(board.path("out.bin")).unwrap().len(), 128);
+        }
+    }
+}
+
+/// A program for RAM that says "ram!" on UART 0.
+fn ram_image() -> Vec<u8> {
+    const ENTRY: u32 = 0x4038_0000;
+    let mut code = vec![0x6000_0537_u32]; // lui a0, 0x60000
+    for byte in b"ram!\r\n" {
+        code.push(0x0000_0593 | u32::from(*byte) << 20); // li a1, byte
+        code.push(0x00b5_2023); // sw a1, 0(a0)
+    }
+    code.push(0x0000_006f); // j .
+    let code: Vec<u8> = code.into_iter().flat_map(u32::to_le_bytes).collect();
+    // ESP-IDF's image format: header, extended header for chip 5, one segment, check sum.
+    let mut image = vec![0xe9, 1, 2, 0x20];
+    image.extend(ENTRY.to_le_bytes());
+    image.extend([0xee, 0, 0, 0, 5, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0]);
+    image.extend(ENTRY.to_le_bytes());
+    image.extend((code.len() as u32).to_le_bytes());
+    image.extend(&code);
+    image.resize(image.len() | 15, 0);
+    image.push(code.iter().fold(0xef, |sum, byte| sum ^ byte));
+    image
+}
+
+#[test]
+fn a_program_in_ram() {
+    for board in boards(&[]) {
+        fs::write(board.path("ram.bin"), ram_image()).unwrap();
+        let words = "--no-stub load-ram ram.bin";
+        run(&board, words, &["All segments done, executing at 0x40380000"]);
+    }
+}
+
+/// The program of esptool's packages called `name`, which lies beside esptool.
+fn beside_esptool(name: &str) -> PathBuf {
+    let esptool = peer("ESPLICE_ESPTOOL", "esptool", "version", "pip install esptool==5.6.0");
+    let found = if esptool.components().count() > 1 {
+        esptool
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let places = std::env::split_paths(&path).map(|place| place.join(&esptool));
+        places.into_iter().find(|place| place.exists()).expect("it was run a moment ago")
+    };
+    found.parent().unwrap_or(Path::new("")).join(name)
+}
+
+/// esptool's server for a port of this machine, with the board's port behind it.
+struct Relay {
+    program: Child,
+    port: String,
+}
+
+impl Relay {
+    fn new(board: &Board) -> Relay {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut program = Command::new(beside_esptool("esp_rfc2217_server"))
+            .args(["-p", &free.to_string(), &board.port])
+            .current_dir(board.directory())
+            .env("PYTHONUNBUFFERED", "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(program.stdout.take().unwrap()).lines();
+        let mut heard = String::new();
+        for line in said {
+            heard += &line.unwrap();
+            if heard.contains("TCP/IP port") {
+                return Relay {
+                    program,
+                    port: format!("rfc2217://127.0.0.1:{free}?ign_set_control"),
+                };
+            }
+        }
+        let output = program.wait_with_output().unwrap();
+        panic!("{heard}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // The test is over either way.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// esptool's server polls the modem's lines and asks for flow control, as pyserial does.
+#[test]
+fn a_board_behind_esptools_server() {
+    for board in boards(&[]) {
+        let relay = Relay::new(&board);
+        let image = noise(10_001);
+        fs::write(board.path("image.bin"), &image).unwrap();
+        run_at(&relay.port, &board, "flash-id", &["Detected flash size: 4MB", "Hard resetting"]);
+        let words = format!("{FAST} write-flash 0x10000 image.bin");
+        run_at(&relay.port, &board, &words, &["Hash of data verified"]);
+        holds(&board, 0x1_0000, &image);
+    }
+}
+
+/// A pyserial client that asks for flow control is let in, hears the board, and sees its lines ready.
+#[test]
+fn pyserials_flow_control() {
+    const SCRIPT: &str = "
+import sys, time, serial
+port = serial.serial_for_url(sys.argv[1], baudrate=115200, timeout=3, do_not_open=True)
+setattr(port, sys.argv[2], True)
+port.open()
+assert port.cts and port.dsr and not port.ri, (port.cts, port.dsr, port.ri)
+port.dtr = False
+port.rts = True
+time.sleep(0.1)
+port.rts = False
+heard = port.read_until(b'invalid header')
+assert heard.endswith(b'invalid header'), heard
+";
+    for board in boards(&[]) {
+        fs::write(board.path("client.py"), SCRIPT).unwrap();
+        for flow in ["rtscts", "xonxoff"] {
+            let mut python = Command::new(beside_esptool("python3"));
+            board.run(python.args(["client.py", &board.port, flow]), &[]);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The toolchain that compiles the tests' firmware, and where it does so.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use esplice_toolchain::{Machine, Origin, find_rust};
+
+/// Names the toolchain that `scripts/with-toolchain` has put first on the path.
+const VARIABLE: &str = "ESPLICE_TEST_TOOLCHAIN";
+
+/// Returns the directory where firmware is compiled: one for each toolchain, kept between runs.
+pub fn firmware_target() -> PathBuf {
+    static TARGET: LazyLock<PathBuf> = LazyLock::new(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        match std::env::var(VARIABLE) {
+            Ok(name) => {
+                check(&name);
+                // Where there is this one, it is also the one that is taken unasked.
+                if name == "target" {
+                    directory.join("firmware")
+                } else {
+                    directory.join(format!("firmware-{name}"))
+                }
+            }
+            Err(_) => directory.join("firmware"),
+        }
+    });
+    TARGET.clone()
+}
+
+/// Checks that the toolchain is the one that was asked for: to test another in silence would be worse
+/// than not to test.
+fn check(name: &str) {
+    let chip = esplice_chip::find("esp32c3").expect("the chip is there");
+    let here = Machine::seen_from(env!("CARGO_MANIFEST_DIR"));
+    let found = find_rust(chip, &here).unwrap_or_else(|error| panic!("{error}"));
+    let is_debians = std::fs::canonicalize(&found.rustc).is_ok_and(|at| at.starts_with("/usr"));
+    let origin = match found.origin {
+        Origin::Installed => "target",
+        Origin::Sources if is_debians => "debian",
+        Origin::Sources => "sources",
+        Origin::Debian => "debian",
+    };
+    assert_eq!(origin, name, "{VARIABLE}: {} would be taken", found.rustc.display());
+    eprintln!("firmware is compiled by toolchain {name}: {}", found.rustc.display());
+}
