@@ -443,7 +443,6 @@ fn a_pinned_toolchain_is_not_replaced() {
                  run `rustup target add --toolchain nightly-2024-06-01 TARGET`",
             );
             // It is not there.
-            let mut machine = machine;
             machine.answers.retain(|question, _| !question.starts_with("/home/u"));
             machine.complaint = "info: syncing\nerror: toolchain 'nightly-2024-06-01' is not \
                                  installed\nhelp: run rustup\n"

@@ -92,7 +92,7 @@ impl Header {
     }
 
     /// Sets the fields in `data`, if it is an image at the boot offset, and its hash again.
-    pub fn set(&self, name: &str, offset: FlashOffset, data: &mut Vec<u8>) -> Result<(), Failure> {
+    pub fn set(&self, name: &str, offset: FlashOffset, data: &mut [u8]) -> Result<(), Failure> {
         if offset != self.chip.image.boot_offset || Content::of(data) != Content::Image {
             return Ok(());
         }
