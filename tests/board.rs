@@ -81,8 +81,13 @@ fn panics_are_decoded_only_with_the_right_elf() {
     let guru =
         "Guru Meditation Error: Core  0\r\nELF file SHA256: 0123456789abcdef\r\nRebooting...";
     let directory = built_hello(guru);
+    // Right after flashing, a panic of another ELF means that another app runs.
     let said = expect(directory.path(), "Goodbye");
-    said.check(21, &["warning: the firmware was made of another ELF", "0123456789abcdef"]);
+    said.check(15, &["error: what was written does not run", "ELF SHA-256 0123456789abcdef"]);
+    run(directory.path(), "flash --port sim:esp32c3,flash=board.flash hello.bin");
+    let watched = "monitor --port sim:esp32c3,flash=board.flash --elf hello.elf --expect Goodbye";
+    run(directory.path(), &format!("{watched} --timeout 2s"))
+        .check(21, &["warning: the firmware was made of another ELF", "0123456789abcdef"]);
 
     let monitor = "monitor --port sim:esp32c3 --elf";
     run(directory.path(), &format!("{monitor} hello.bin"))

@@ -26,7 +26,12 @@ pub(crate) fn choose(chip: &Chip, asked: Option<&BuildTarget>) -> Result<Target,
     if asked.names.contains(own) {
         return Ok(of_chip);
     }
-    let runs = |name: &&String| name.ends_with(".json") || runs_on(name, own);
+    // Another chip's own target: the project is for several chips, and the one that was chosen decides.
+    let of_another = |name: &String| {
+        esplice_chip::all().iter().any(|other| other.toolchain.rust_target == *name)
+    };
+    let runs =
+        |name: &&String| name.ends_with(".json") || (runs_on(name, own) && !of_another(name));
     if let Some(name) = asked.names.iter().find(runs) {
         return Ok(Target {
             name: name.clone(),
@@ -34,7 +39,8 @@ pub(crate) fn choose(chip: &Chip, asked: Option<&BuildTarget>) -> Result<Target,
             place: Some(asked.place.clone()),
         });
     }
-    let for_boards = |name: &String| Processor::of(name).is_some();
+    let for_boards =
+        |name: &String| Processor::of(name).is_some() && !(of_another(name) && runs_on(name, own));
     if !asked.names.iter().any(for_boards) {
         return Ok(of_chip);
     }
@@ -116,8 +122,8 @@ mod tests {
     fn what_the_project_asks_for_is_respected() {
         check("esp32c3", "", C3);
         check("esp32c3", C3, C3);
-        check("esp32c6", C3, C3);
-        check("esp32p4", C6, C6);
+        check("esp32c6", C3, C6);
+        check("esp32p4", C6, "riscv32imafc-unknown-none-elf");
         check("esp32c3", "riscv32i-unknown-none-elf", "riscv32i-unknown-none-elf");
         check("esp32c3", "riscv32imc-esp-espidf", "riscv32imc-esp-espidf std");
         check("esp32s3", "xtensa-esp32s3-espidf", "xtensa-esp32s3-espidf std");

@@ -75,7 +75,8 @@ enum Ready {
     /// Written beside `place`, which it will replace.
     File { file: tempfile::TempPath, place: PathBuf },
     /// The file at `place` holds these bytes already.
-    There { place: PathBuf, identity: Identity },
+    /// `held` keeps its number from being given to another file.
+    There { place: PathBuf, identity: Identity, held: Option<fs::File> },
     /// Bytes for a pipe or device.
     Stream { stream: fs::File, bytes: Vec<u8> },
     /// Done, or given up.
@@ -114,9 +115,9 @@ impl Staged {
     /// now and no others, which is faster, and spares the disk.
     pub fn write_changed(place: &OutputPlace, bytes: &[u8]) -> Result<Staged, Failure> {
         if let Some(path) = place.file()
-            && let Ok(Some(identity)) = holds(path, bytes)
+            && let Ok(Some((file, identity))) = holds(path, bytes)
         {
-            let ready = Ready::There { place: path.to_owned(), identity };
+            let ready = Ready::There { place: path.to_owned(), identity, held: Some(file) };
             return Ok(Staged { named: place.named().to_owned(), ready, made: vec![] });
         }
         Staged::write(place, bytes)
@@ -142,7 +143,7 @@ impl Staged {
                 .hint("another program writes the same files; run it again"))
         };
         match &self.ready {
-            Ready::There { place, identity } => match fs::metadata(place) {
+            Ready::There { place, identity, .. } => match fs::metadata(place) {
                 Ok(found) if Identity::of(&found) == *identity => Ok(()),
                 _ => changed("was replaced"),
             },
@@ -239,7 +240,13 @@ impl Outputs {
 
     /// [`Outputs::add`] for a place that was found before.
     pub fn add_at(&mut self, place: &OutputPlace, bytes: &[u8]) -> Result<(), Failure> {
-        self.files.push(Staged::write_changed(place, bytes)?);
+        let mut staged = Staged::write_changed(place, bytes)?;
+        if self.files.len() >= MOST_HELD
+            && let Ready::There { held, .. } = &mut staged.ready
+        {
+            *held = None;
+        }
+        self.files.push(staged);
         Ok(())
     }
 
@@ -284,6 +291,10 @@ impl Outputs {
         Ok(())
     }
 }
+
+/// Unchanged outputs that are kept open until the commit; a command may write more files than it may
+/// have open.
+const MOST_HELD: usize = 64;
 
 /// Directories that are locked against other programs of this kind, until this goes.
 struct Locks {
@@ -359,7 +370,7 @@ fn touch(path: &Path) {
 
 /// Whether the file at `path` holds `bytes`, and which file that is; read piece by piece up to the
 /// first difference.
-fn holds(path: &Path, bytes: &[u8]) -> io::Result<Option<Identity>> {
+fn holds(path: &Path, bytes: &[u8]) -> io::Result<Option<(fs::File, Identity)>> {
     // Nothing else is opened: a pipe would wait.
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
@@ -377,7 +388,7 @@ fn holds(path: &Path, bytes: &[u8]) -> io::Result<Option<Identity>> {
             return Ok(None);
         }
     }
-    Ok(Some(Identity::of(&metadata)))
+    Ok(Some((file, Identity::of(&metadata))))
 }
 
 /// Whether both are one file.
