@@ -9,7 +9,9 @@ use esplice_flash::{
     ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, Strategy, detect, flash,
     flash_plan, reset_to_run,
 };
-use esplice_image::{FlashPlan, PartitionTable, ResolveOptions, ResolvedPlan, Write, WriteKind};
+use esplice_image::{
+    FlashPlan, PartitionTable, PlanError, ResolveOptions, ResolvedPlan, Write, WriteKind,
+};
 use esplice_protocol::{Port, PortError};
 use esplice_sim::{
     SimPort,
@@ -255,8 +257,12 @@ fn a_torn_table_is_none_under_an_old_bootloader() {
             break;
         }
         none += usize::from(fs::read(&path).unwrap()[0x8000..0x8002] != [0xaa, 0x50]);
-        // Without a word about the table: what stands there is kept, if it is one.
-        flash(&mut SimPort::open(&spec("torn")).unwrap(), &new, false).unwrap();
+        // A sound table is kept. One that was half erased is refused, until it is to be written.
+        let again = flash(&mut SimPort::open(&spec("torn")).unwrap(), &new, false);
+        if let Err(error) = again {
+            assert!(matches!(error, FlashError::Plan(PlanError::DeviceTable { .. })), "{error}");
+            flash(&mut SimPort::open(&spec("torn")).unwrap(), &new, true).unwrap();
+        }
         let mended = fs::read(&path).unwrap();
         assert!(mended[0x8000..][..0xc00] == new.writes[1].data, "after {operations}");
         cut += 1;

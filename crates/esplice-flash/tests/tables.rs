@@ -114,7 +114,7 @@ fn what_is_not_certain_is_told() {
         let mut parts = tables;
         parts.push((0, bootloader(0x3000)));
         let mut rom = device(&parts);
-        let said = place(&mut rom, None).unwrap_err();
+        let said = place(&mut rom, None).expect_err(words);
         assert!(said.starts_with(words), "{said}");
         let before = rom.flash.clone();
         let options = FlashOptions::default();

@@ -190,7 +190,7 @@ mod tests {
     fn images_are_told_apart_by_where_they_load() {
         let bootloader = [(0x3fcd_5830, 0x1404), (0x403c_bf10, 0xc98)];
         let head =
-            BootHead { entry: Addr(0x403c_bf1a), end: FlashOffset(0x20d0), flash_size: 4 << 20 };
+            BootHead { entry: Addr(0x403c_bf1a), end: FlashOffset(0x20f0), flash_size: 4 << 20 };
         assert_eq!(find(&image(0x403c_bf1a, &bootloader)), BootImage::Bootloader(head));
         // TinyGo's begin with the start of RAM, or map flash themselves.
         let programs = [

@@ -365,7 +365,7 @@ fn plan(seed: u8) -> FlashPlan {
         boot: BootLayout::Idf,
         flash: FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: FLASH_LEN as u32 },
         table_offset: None,
-        own: OwnParts::default(),
+        own: OwnParts { table: true, bootloader: false },
         writes: vec![
             write("bootloader", WriteKind::Bootloader, 0, image(0x3210, seed)),
             write("partition table", WriteKind::PartitionTable, 0x8000, table),
