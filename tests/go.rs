@@ -39,7 +39,7 @@ fn shape() -> &'static [u8] {
 fn odd_shape(at: &Path, script: &str, output: &str) -> Said {
     let mut command = support::esplice(&repository());
     command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
-    command.env("ESPLICE_SHAPE_SCRIPT", at.join(script));
+    command.env("SHAPE_SCRIPT", at.join(script));
     command.args(["build", "--target", "esp32c3", "tests/firmware/tinygo-shape"]);
     command.args(["--features", "odd", "--output"]).arg(at.join(output));
     finish(&mut command)
@@ -87,7 +87,7 @@ fn code_and_data_that_share_bytes_are_refused_and_kept_apart() {
     // A program that needs no gap is linked as TinyGo links it.
     let mut command = support::esplice(&repository());
     command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
-    command.env("ESPLICE_SHAPE_SCRIPT", at.join("own.x"));
+    command.env("SHAPE_SCRIPT", at.join("own.x"));
     command.args(["build", "--target", "esp32c3", "tests/firmware/tinygo-shape", "--output"]);
     finish(command.arg(at.join("even.bin"))).check(0, &[]);
     assert!(desk.read("even.bin") == tinygos_rule(self::shape(), true));

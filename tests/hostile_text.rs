@@ -65,7 +65,7 @@ fn words_of_the_command_line() {
         (&["flash", HOSTILE], 3),
         (&["flash", "hello.bin", "--port", HOSTILE], 10),
         (&["flash", "hello.bin", "--port", "sim:a\x1b[2J"], 2),
-        (&["flash", "hello.bin", "--port", "sim:esp32c3,flash=none/a\x1b[2J"], 10),
+        (&["flash", "hello.bin", "--port", "sim:esp32c3,flash=hello.bin/a\x1b[2J"], 10),
         (&["flash", "hello.bin", "--port", "tcp://a\x1b[2J:1"], 10),
         (&["flash", "hello.bin", "--port", "rfc2217://a\x1b[2J:1"], 10),
         (&["flash", "hello.bin", "--port", "sim:esp32c3", "--partition", HOSTILE], 6),

@@ -54,14 +54,14 @@ fn what_is_written_wrongly_is_wrong_use_as_in_other_sections() {
 #[test]
 fn thousands_of_arenas_are_settled_or_refused_at_once() {
     let arenas = |count: u32| -> String {
-        let arena = |n| format!("[[layout.arena]]\nname = \"a{n}\"\nsize = 16\nalign = 4\n");
+        let arena = |n| format!("[[layout.arena]]\nname=\"a{n}\"\nsize=16\n");
         (0..count).map(arena).collect()
     };
     check(&arenas(1024)).check(0, &[]);
     let words = "esplice.toml:1: [layout.arena] is there 20000 times, a layout can have 1024";
     check(&arenas(20_000)).check(2, &[words]);
     let reserves: String = (0..20_000)
-        .map(|n| format!("[[layout.reserve]]\nname = \"r{n}\"\nstart = 1\nsize = 4\n"))
+        .map(|n| format!("[[layout.reserve]]\nname=\"r{n}\"\nstart=1\nsize=4\n"))
         .collect();
     check(&reserves).check(2, &["[layout.reserve] is there 20000 times"]);
     let names: Vec<String> = (0..20_000).map(|n| format!("\"_h{n}\"")).collect();

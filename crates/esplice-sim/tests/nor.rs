@@ -153,7 +153,8 @@ fn the_file_decides_the_size() {
 #[test]
 fn unusable_paths_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    for path in [dir.path().to_owned(), dir.path().join("no/such/folder")] {
+    fs::write(dir.path().join("file"), b"").unwrap();
+    for path in [dir.path().to_owned(), dir.path().join("file/below")] {
         let error = Nor::open(&path, MIB, timing()).unwrap_err();
         assert!(matches!(error, SimError::FlashFile { .. }), "{error:?}");
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");

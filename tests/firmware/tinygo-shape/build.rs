@@ -1,10 +1,10 @@
-//! Gives the linker the script: the one in `ESPLICE_SHAPE_SCRIPT`, which may include this package's.
+//! Gives the linker the script: the one in `SHAPE_SCRIPT`, which may include this package's.
 
 fn main() {
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     println!("cargo:rustc-link-search={here}");
-    let script = std::env::var("ESPLICE_SHAPE_SCRIPT").unwrap_or("shape.x".into());
+    let script = std::env::var("SHAPE_SCRIPT").unwrap_or("shape.x".into());
     println!("cargo:rustc-link-arg-bins=-T{script}");
     println!("cargo:rerun-if-changed=shape.x");
-    println!("cargo:rerun-if-env-changed=ESPLICE_SHAPE_SCRIPT");
+    println!("cargo:rerun-if-env-changed=SHAPE_SCRIPT");
 }

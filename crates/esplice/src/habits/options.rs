@@ -161,13 +161,11 @@ fn of_connection(group: Group, given: Given<'_>) -> Result<Option<(Turn, bool)>,
             Turn::Noted("--connect-attempts is left out: esplice resets the board up to 7 times"),
             true,
         ),
-        "--trace"
-        | "--verbose"
-        | "-S"
-        | "--skip-update-check"
-        | "--non-interactive"
-        | "--confirm-port" => (Turn::Dropped, false),
-        "-t" | "-v" if given.leading => (Turn::Dropped, false),
+        "--verbose" | "-S" | "--skip-update-check" | "--non-interactive" | "--confirm-port" => {
+            (Turn::Dropped, false)
+        }
+        // `esplice sim` has an option of this name.
+        "--trace" | "-t" | "-v" if given.leading => (Turn::Dropped, false),
         "--list-all-ports" if group != Group::Ports => (Turn::Dropped, false),
         "-s" if given.leading => (words(&["--quiet"]), false),
         "--silent" => (words(&["--quiet"]), false),
