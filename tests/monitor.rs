@@ -95,7 +95,8 @@ fn a_script_that_cannot_be_read_is_refused_before_the_port_is_opened() {
     run(at, "monitor --expect /a(/")
         .check(2, &["regular expression /a(/: unclosed group", "hint: "]);
     run(at, "monitor --filter wifi=loud").check(2, &["\"loud\" is no level", "warn,wifi=debug"]);
-    run(at, "monitor --log no/such.log --port sim:esp32c3").check(2, &["cannot write no/such.log"]);
+    run(at, "monitor --log steps.txt/such.log --port sim:esp32c3")
+        .check(2, &["cannot write steps.txt/such.log"]);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn the_example_passes_on_the_virtual_board() {
     // What the board says besides is for tests that fail.
     assert!(!said.out.contains("of three values") && !said.out.contains("ESP-ROM"), "{said:#?}");
 
-    let said = cargo_test(&project, &["mean", "--", "--test-threads", "1"]);
+    let said = cargo_test(&project, &["--", "mean", "--test-threads", "1"]);
     assert_eq!(said.exit, 0, "{said:#?}");
     let expected = "\nrunning 1 test\ntest means ... ok\n\ntest result: ok. 1 passed; 0 failed; \
                     0 ignored; 0 not run; 2 filtered out; finished in 0.";

@@ -60,7 +60,7 @@ fn what_is_not_modelled_ends_with_its_own_code() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("board.flash"), unmodelled()).unwrap();
     let port = "sim:esp32c3,flash=board.flash";
-    let said = esplice(directory.path(), &format!("monitor --port {port} --expect x"), 27);
+    let said = esplice(directory.path(), &format!("monitor --port {port} --expect Hello"), 27);
     assert!(said.contains("ROM function qsort at 0x40000434 is not modelled"), "{said}");
     assert!(said.contains(&format!("--port {port},rom=FILE")), "{said}");
 }

@@ -16,9 +16,11 @@ pub struct Elf {
     pub sections: Vec<Section>,
 }
 
-/// Where the text of [`hello`] begins: in the second MMU page of IROM, behind the header and the
-/// descriptor.
-const TEXT: u32 = 0x4201_0400;
+/// Where IROM begins; it shares the MMU's pages with DROM, so code begins in the first page after the read-only data.
+const IROM: u32 = 0x4200_0000;
+const MMU_PAGE: u32 = 0x1_0000;
+/// Where code begins within its page.
+const IN_PAGE: u32 = 0x400;
 
 /// Where the read-only data begins: the app descriptor comes first.
 const RODATA: u32 = 0x3c00_0020;
@@ -47,12 +49,14 @@ pub fn hello(text: &str) -> Elf {
         0x0000_006f,                            // j 0
     ];
     let code = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let rodata_end = RODATA % MMU_PAGE + rodata.len() as u32;
+    let text_at = IROM + rodata_end.next_multiple_of(MMU_PAGE) + IN_PAGE;
     Elf {
         machine: 243,
-        entry: TEXT,
+        entry: text_at,
         sections: vec![
             Section { name: ".flash.appdesc", addr: RODATA, data: rodata, executable: false },
-            Section { name: ".text", addr: TEXT, data: code, executable: true },
+            Section { name: ".text", addr: text_at, data: code, executable: true },
         ],
     }
 }

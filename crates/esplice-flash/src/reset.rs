@@ -9,7 +9,7 @@ use std::{borrow::Cow, time::Duration};
 use esplice_chip::{Chip, nearest};
 use esplice_protocol::{Port, PortError};
 
-use crate::FlashError;
+use crate::{FlashError, session::MOST_DISCARDS};
 
 /// How long EN is held low where nothing asks for more. EN has 10 kΩ and 1 µF on the usual boards
 /// (Espressif's hardware design guidelines, Chip Power-up and Reset), which the transistor empties
@@ -212,6 +212,7 @@ impl Strategy {
     pub(crate) fn perform<P: Port + ?Sized>(&self, port: &mut P) -> Result<(), PortError> {
         let mut at = (false, false);
         for step in self.steps.iter() {
+            let was_held = at.1;
             match *step {
                 Step::Lines { dtr, rts } => at = (dtr, rts),
                 Step::Dtr(dtr) => at.0 = dtr,
@@ -222,6 +223,9 @@ impl Strategy {
                     continue;
                 }
                 Step::Watchdog => continue,
+            }
+            if was_held && !at.1 {
+                discard_arrived(port);
             }
             port.set_lines(at.0, at.1)?;
         }
@@ -245,6 +249,18 @@ impl Strategy {
             _ => None,
         });
         dtr.unwrap_or(false)
+    }
+}
+
+/// Throws away what a board printed before it was held in reset: only the boot that follows says which mode it is in.
+/// A port that fails here fails at the next step, too, which reports it.
+fn discard_arrived<P: Port + ?Sized>(port: &mut P) {
+    let mut buf = [0; 256];
+    let now = port.now();
+    for _ in 0..MOST_DISCARDS {
+        if port.read(&mut buf, now).unwrap_or(0) == 0 {
+            break;
+        }
     }
 }
 

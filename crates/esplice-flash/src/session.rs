@@ -39,7 +39,7 @@ const MD5_DIGITS: usize = 32;
 const MOST_LATE: u32 = 64;
 
 /// Most reads of input that is thrown away.
-const MOST_DISCARDS: u32 = 1 << 16;
+pub(crate) const MOST_DISCARDS: u32 = 1 << 16;
 
 /// Most bytes taken from the port at once, where nothing asks for less.
 const GULP: usize = 1024;

@@ -399,6 +399,8 @@ fn a_power_cut_on_the_board_behind_a_name() {
     into_download(&mut port);
     port.clear_input().unwrap();
     assert_eq!(sync(&mut port).unwrap().len(), 112);
+    let attach = [&[0, 0x0d, 8, 0][..], &[0; 12]].concat();
+    assert_eq!(ask(&mut port, &attach).unwrap().len(), 14);
     let mut begin = vec![0, 2, 20, 0, 0, 0, 0, 0];
     begin.extend([8_u32, 1, 1024, 0, 0].map(u32::to_le_bytes).concat());
     let gone = ask(&mut port, &begin).unwrap_err();

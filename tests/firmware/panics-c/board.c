@@ -23,10 +23,18 @@ __attribute__((naked, used, section(".init"))) void _start(void) {
             "call begin\n");
 }
 
+/* ESP-IDF 5.5, components/esp_hw_support/cpu_region_protect.c (esp32c3): nothing may be done below the data bus's
+ * addresses. Without an entry for it, an access there leads nowhere and raises nothing. Privileged specification, "Physical
+ * Memory Protection CSRs": locked, top of range, no permission. */
+static void protect_memory(void) {
+    __asm__ volatile("csrw pmpaddr0, %0\n\tcsrw pmpcfg0, %1" ::"r"(0x3c000000u >> 2), "r"(0x88));
+}
+
 __attribute__((used, noreturn)) static void begin(void) {
     for (uint32_t *word = _bss_start; word != _bss_end; word++) {
         *word = 0;
     }
+    protect_memory();
     main();
     stop();
 }

@@ -148,8 +148,11 @@ impl Loader {
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
-        // Over the end of the addresses the ROM's memcpy is at its end before it begins.
+        // Past the end of the address space, the ROM's memcpy has reached its end before it begins.
         let wraps = self.raw.place.checked_add(len).is_none();
+        if copies_without_end(self.raw.place, len) {
+            return End::Stuck;
+        }
         if len > 0 && !wraps && !target.write_ram(self.raw.place, self.payload(len)) {
             // The ROM copies without a check: into registers, and into nowhere.
             let place = self.raw.place;
@@ -379,4 +382,10 @@ pub(crate) fn security_info(chip: &Chip, mut read: impl FnMut(u32) -> u32) -> Se
         chip_id: Some(chip.image.chip_id.into()),
         api_version: chip.sim.as_ref().map(|sim| sim.rom_eco_version),
     }
+}
+
+/// Whether the ROM's memcpy runs through the whole address space: it copies blocks of nine words while the address is
+/// below the end minus 32, which wraps for the first bytes of the address space. Unaligned data goes byte by byte.
+fn copies_without_end(place: u32, len: u32) -> bool {
+    place.is_multiple_of(4) && len >= 4 && place.checked_add(len).is_some_and(|end| end & !3 < 32)
 }

@@ -20,8 +20,8 @@ pub fn an_image_that_maps_flash_itself(rom: &Rom) {
     assert_eq!(String::from_utf8_lossy(&said), "maps flash itself: 42 0 12345678901234\r\n");
 }
 
-/// An app of the second-stage bootloader's kind, put to the boot offset: the ROM loads its padding to
-/// address 0, where nothing is.
+/// An app for the second-stage bootloader, written to the boot offset: the ROM loads its padding to address 0, where
+/// writes are lost, and enters code that no one has mapped.
 pub fn an_app_in_the_bootloader_s_place(rom: &Rom) {
     let mut board = rom.board(&[(0, &compiled_app("usb"))]);
     let said = board.run_until(b"MCAUSE", secs(1)).unwrap();
@@ -29,23 +29,17 @@ pub fn an_app_in_the_bootloader_s_place(rom: &Rom) {
     let (before, dump) = said.split_once("Core 0 register dump:\r\n").unwrap_or((&said, ""));
     let (_, loads) = before.split_once("mode:DIO, clock div:1\r\n").unwrap_or(("", before));
     let lines: Vec<&str> = loads.lines().collect();
+    let [segments @ .., entry, fault] = &lines[..] else { panic!("{said}") };
     assert!(
-        lines
+        segments.iter().all(|line| ["load:0x3", "load:0x4", "load:0x00000000,"]
             .iter()
-            .rev()
-            .skip(2)
-            .all(|line| line.starts_with("load:0x3") || line.starts_with("load:0x4")),
+            .any(|start| line.starts_with(start))),
         "{said}"
     );
-    assert!(
-        lines.iter().rev().nth(1).is_some_and(|line| line.starts_with("load:0x00000000,")),
-        "{said}"
-    );
-    assert_eq!(
-        lines.last(),
-        Some(&"Guru Meditation Error: Core 0 panic'ed (Store/AMO access fault)")
-    );
-    assert!(dump.starts_with("PC      : 0x4004a196  "), "{said}");
+    assert!(segments.iter().any(|line| line.starts_with("load:0x00000000,")), "{said}");
+    let entry = entry.strip_prefix("entry ").unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(*fault, "Guru Meditation Error: Core 0 panic'ed (Instruction access fault)");
+    assert!(dump.starts_with(&format!("PC      : {entry}  ")), "{said}");
     board.run_until(b"rst:0x7 (TG0WDT_SYS_RST)", secs(4)).unwrap();
 }
 
