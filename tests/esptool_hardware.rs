@@ -20,24 +20,28 @@ use served::{Board, FLASH_LEN, esptool, peer};
 
 const FAST: &str = "--baud 921600";
 
-/// The board hooked, and with the mask ROM's own code, offered by RFC 2217.
+/// Where boards are offered. pyserial waits 50 ms for each acknowledgement of RFC 2217, several times for a command.
+const TCP: [&str; 2] = ["--tcp", "127.0.0.1:0"];
+const RFC2217: [&str; 2] = ["--rfc2217", "127.0.0.1:0"];
+
+/// The board hooked, and with the mask ROM's own code.
 fn boards(flags: &[&str]) -> [Board; 2] {
-    let served = [&["--rfc2217", "127.0.0.1:0", "--time", "virtual"][..], flags].concat();
+    let served = [&["--time", "virtual"][..], flags].concat();
     let rom = mask_rom::path().to_string_lossy().into_owned();
     [Board::new(&served), Board::new(&[&served[..], &["--rom", &rom]].concat())]
 }
 
-/// esptool with these words at that port; its words must be among what it says.
-#[track_caller]
-fn run_at(port: &str, board: &Board, words: &str, told: &[&str]) -> String {
-    let mut command = esptool();
-    command.args(["--chip", "esp32c3", "--port", port]).args(words.split_whitespace());
-    board.run(&mut command, told)
+/// Boards that wait in download mode, reached by TCP.
+fn waiting() -> [Board; 2] {
+    boards(&[&TCP[..], &["--download"]].concat())
 }
 
+/// esptool with these words; its words must be among what it says.
 #[track_caller]
 fn run(board: &Board, words: &str, told: &[&str]) -> String {
-    run_at(&board.port, board, words, told)
+    let mut command = esptool();
+    command.args(["--chip", "esp32c3", "--port", &board.port]).args(words.split_whitespace());
+    board.run(&mut command, told)
 }
 
 /// Bytes that can't be packed.
@@ -61,7 +65,7 @@ fn holds(board: &Board, offset: usize, bytes: &[u8]) {
 /// 1 MiB of a few bytes: little comes over the wire, and the chip erases and hashes in silence.
 #[test]
 fn a_mebibyte_that_packs_well() {
-    for board in boards(&[]) {
+    for board in waiting() {
         let image = vec![0x5a; 1 << 20];
         fs::write(board.path("image.bin"), &image).unwrap();
         run(&board, &format!("{FAST} write-flash 0 image.bin"), &["Hash of data verified"]);
@@ -72,10 +76,10 @@ fn a_mebibyte_that_packs_well() {
 
 #[test]
 fn a_large_image_with_and_without_a_stub() {
-    for board in boards(&[]) {
+    for board in waiting() {
         let image = noise(300_000);
         fs::write(board.path("image.bin"), &image).unwrap();
-        for flags in ["", "--no-stub"] {
+        for flags in ["--no-stub", ""] {
             let words = format!("{FAST} {flags} write-flash -u 0x280000 image.bin");
             run(&board, &words, &["Hash of data verified"]);
             holds(&board, 0x28_0000, &image);
@@ -86,29 +90,27 @@ fn a_large_image_with_and_without_a_stub() {
 }
 
 /// The reset by the RTC's watchdog samples the boot pin, which nobody holds: the board leaves download mode.
+/// The watchdog bites after 15 ms, so esptool's commands go by TCP; download mode is entered by the lines of RFC 2217.
 #[test]
 fn a_reset_by_the_watchdog() {
-    for board in boards(&[]) {
-        let words = "--after watchdog-reset erase-region 0 0x4000";
+    for board in boards(&[TCP, RFC2217].concat()) {
+        let esplice = |words: &[&str], told: &[&str]| {
+            let mut command = Command::new(assert_cmd::cargo::cargo_bin!("esplice"));
+            board.run(command.args(words), told)
+        };
+        esplice(&["detect", "--stay", "--port", &board.ports[1]], &["ESP32-C3"]);
+        let words = "--before no-reset --after watchdog-reset erase-region 0 0x4000";
         run(&board, words, &["Hard resetting with a watchdog..."]);
-        let mut monitor = Command::new(assert_cmd::cargo::cargo_bin!("esplice"));
-        monitor.args([
-            "monitor",
-            "--port",
-            &board.port,
-            "--no-reset",
-            "--expect",
-            "invalid header",
-        ]);
-        board.run(monitor.args(["--timeout", "20s"]), &["invalid header: 0xffffffff"]);
+        let monitor = ["monitor", "--port", &board.port, "--no-reset", "--timeout", "20s"];
+        esplice(&[&monitor[..], &["--expect", "invalid header: 0xffffffff"]].concat(), &[]);
     }
 }
 
 /// Without memory protection an address that leads nowhere can be read and written, too.
 #[test]
 fn memory_that_is_there_and_that_is_not() {
-    for board in boards(&[]) {
-        for flags in ["", "--no-stub"] {
+    for board in waiting() {
+        for flags in ["--no-stub", ""] {
             let does = |words: &str, told: &[&str]| run(&board, &format!("{flags} {words}"), told);
             does("read-mem 0x400C0000", &["0x400c0000 = 0x00000000"]);
             does("write-mem 0x400C0000 0xabad1dea 0x0000ffff", &["Wrote 0xabad1dea"]);
@@ -143,27 +145,14 @@ fn ram_image() -> Vec<u8> {
 
 #[test]
 fn a_program_in_ram() {
-    for board in boards(&[]) {
+    for board in waiting() {
         fs::write(board.path("ram.bin"), ram_image()).unwrap();
         let words = "--no-stub load-ram ram.bin";
         run(&board, words, &["executing at 0x40380000"]);
     }
 }
 
-/// The program of esptool's packages called `name`, which lies beside esptool.
-fn beside_esptool(name: &str) -> PathBuf {
-    let esptool = peer("ESPLICE_ESPTOOL", "esptool", "version", "pip install esptool==5.6.0");
-    let found = if esptool.components().count() > 1 {
-        esptool
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let places = std::env::split_paths(&path).map(|place| place.join(&esptool));
-        places.into_iter().find(|place| place.exists()).expect("it was run a moment ago")
-    };
-    found.parent().unwrap_or(Path::new("")).join(name)
-}
-
-/// esptool's server for a port of this machine, with the board's port behind it.
+/// esptool's server in front of a board. Its reset needs a port with a file descriptor, unless it is told the steps.
 struct Relay {
     program: Child,
     port: String,
@@ -172,13 +161,11 @@ struct Relay {
 impl Relay {
     fn new(board: &Board) -> Relay {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let settings = board.path("server");
-        fs::create_dir(&settings).unwrap();
-        fs::write(settings.join("esptool.cfg"), "[esptool]\ncustom_reset_sequence = R0|D0\n")
-            .unwrap();
+        let settings = "[esptool]\ncustom_reset_sequence = D0|R1|W0.1|R0\n";
+        fs::write(board.path("esptool.cfg"), settings).unwrap();
         let mut program = Command::new(beside_esptool("esp_rfc2217_server"))
             .args(["-p", &free.to_string(), &board.port])
-            .current_dir(settings)
+            .current_dir(board.directory())
             .env("PYTHONUNBUFFERED", "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -210,24 +197,12 @@ impl Drop for Relay {
     }
 }
 
-/// esptool's server polls the modem's lines and asks for flow control, as pyserial does. Two ends of pyserial in a row
-/// take more than a second for each command, so there are few of them. Its own reset needs a port with a file
-/// descriptor, and the board waits in download mode instead.
-#[test]
-fn a_board_behind_esptools_server() {
-    let [board, _] = boards(&["--download"]);
-    let relay = Relay::new(&board);
-    let words = "--before no-reset --after no-reset --no-stub read-mac";
-    run_at(&relay.port, &board, words, &["MAC:                02:00:00:c3:00:01"]);
-}
-
 /// A pyserial client that asks for flow control is let in, hears the board, and sees its lines ready.
-#[test]
-fn pyserials_flow_control() {
-    const SCRIPT: &str = "
+const CLIENT: &str = "
 import sys, time, serial
-port = serial.serial_for_url(sys.argv[1], baudrate=115200, timeout=3, do_not_open=True)
-setattr(port, sys.argv[2], True)
+port = serial.serial_for_url(sys.argv[1], baudrate=115200, timeout=10, do_not_open=True)
+if len(sys.argv) > 2:
+    setattr(port, sys.argv[2], True)
 port.open()
 assert port.cts and port.dsr and not port.ri, (port.cts, port.dsr, port.ri)
 port.dtr = False
@@ -237,11 +212,40 @@ port.rts = False
 heard = port.read_until(b'invalid header')
 assert heard.endswith(b'invalid header'), heard
 ";
-    for board in boards(&[]) {
-        fs::write(board.path("client.py"), SCRIPT).unwrap();
+
+fn client_hears(board: &Board, words: &[&str]) {
+    fs::write(board.path("client.py"), CLIENT).unwrap();
+    let mut python = Command::new(beside_esptool("python3"));
+    board.run(python.arg("client.py").args(words), &[]);
+}
+
+#[test]
+fn pyserials_flow_control() {
+    for board in boards(&RFC2217) {
         for flow in ["rtscts", "xonxoff"] {
-            let mut python = Command::new(beside_esptool("python3"));
-            board.run(python.args(["client.py", &board.port, flow]), &[]);
+            client_hears(&board, &[&board.port, flow]);
         }
     }
+}
+
+/// esptool's server polls the modem's lines, once a second, and asks for flow control as pyserial does.
+#[test]
+fn a_board_behind_esptools_server() {
+    for board in boards(&RFC2217) {
+        let relay = Relay::new(&board);
+        client_hears(&board, &[&relay.port]);
+    }
+}
+
+/// The program of esptool's packages called `name`, which lies beside esptool.
+fn beside_esptool(name: &str) -> PathBuf {
+    let esptool = peer("ESPLICE_ESPTOOL", "esptool", "version", "pip install esptool==5.6.0");
+    let found = if esptool.components().count() > 1 {
+        esptool
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let places = std::env::split_paths(&path).map(|place| place.join(&esptool));
+        places.into_iter().find(|place| place.exists()).expect("it was run a moment ago")
+    };
+    found.parent().unwrap_or(Path::new("")).join(name)
 }

@@ -143,7 +143,8 @@ fn a_far_board_is_flashed_in_few_round_trips() {
     println!("{count} round trips: {told}");
     let image = fs::read(built.path().join("hello.bin")).unwrap();
     assert!(board.flash()[0x1_0000..].starts_with(&image));
-    assert!(count <= 40, "{count} round trips");
+    // Facts and hashes are asked for twice, as replies carry no checksum.
+    assert!(count <= 48, "{count} round trips");
 }
 
 /// Writes what differs, and nothing else, whatever happened to the flash since the last time.

@@ -21,7 +21,7 @@ pub struct Board {
     program: Child,
     /// How it is reached: what esptool calls its port.
     pub port: String,
-    /// The same of each board of that program.
+    /// The same of each board of that program, and of each way to reach it: TCP, RFC 2217, pty.
     pub ports: Vec<String>,
     directory: tempfile::TempDir,
 }
@@ -47,6 +47,8 @@ impl Board {
             .unwrap();
         let count = flags.iter().skip_while(|flag| **flag != "--count").nth(1);
         let count: usize = count.map_or(1, |count| count.parse().unwrap());
+        let is_way = |flag: &&&str| ["--tcp", "--rfc2217", "--pty"].contains(flag);
+        let count = count * flags.iter().filter(is_way).count().max(1);
         let said = BufReader::new(program.stdout.take().unwrap()).lines();
         let ports: Vec<String> =
             said.take(count).map(|line| line.unwrap().trim().to_owned()).collect();
