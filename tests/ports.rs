@@ -45,7 +45,13 @@ fn has(text: &str, parts: &[&str]) {
 fn ports_are_listed_and_probed() {
     let board = board();
     let said = run(&board, "ports", 0);
-    has(&said, &["/dev/ttyUSB0  10c4:ea60  esplice virtual board  serial sim-1-1\n", "as of esp32-c3-devkitm-1"]);
+    has(
+        &said,
+        &[
+            "/dev/ttyUSB0  10c4:ea60  esplice virtual board  serial sim-1-1\n",
+            "as of esp32-c3-devkitm-1",
+        ],
+    );
     let said = run(&board, "ports --probe --quiet", 0);
     has(&said, &["ESP32-C3 (revision v0.4), MAC 02:00:00:c3:00:01, 4096 KB of flash"]);
     let said = run(&board, "ports --probe --format json", 0);
