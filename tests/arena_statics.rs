@@ -282,4 +282,20 @@ fn initial_values_that_nothing_loads_are_refused_in_both_ways_of_building() {
     );
     project.esplice("build --output good.bin .").check(0, &[]);
     project.cargo().check(0, &[]);
+
+    // The same holds for sections of the layout.
+    let settings = fs::read_to_string(project.path("esplice.toml")).unwrap();
+    let section = "[[layout.section]]\nname = \"late\"\npattern = \".late.*\"\nregion = \"dram\"\n";
+    project.write("esplice.toml", &format!("{settings}\n{section}no-load = true\n"));
+    let late = |value: &str| {
+        with(&format!(
+            "#[used] #[unsafe(link_section = \".late.list\")]\nstatic LATE: [u8; 4] = [{value}; 4];"
+        ));
+    };
+    late("7");
+    let words = "section late is no-load and has initialised data: ";
+    let said = project.esplice("build --output late.bin .").check(6, &[words]);
+    assert!(said.err.contains("initialised_rust::LATE of 4 bytes"), "{said:#?}");
+    late("0");
+    project.esplice("build --output late.bin .").check(0, &[]);
 }

@@ -421,10 +421,10 @@ pub enum Cause {
         region: String,
     },
     /// Initial values where nothing is loaded.
-    #[error("arena {name} is no-load and has initialised data: {statics}")]
+    #[error("{what} is no-load and has initialised data: {statics}")]
     DataInNoLoad {
-        /// The arena.
-        name: String,
+        /// The arena or section, such as `arena dma`.
+        what: String,
         /// The statics.
         statics: String,
     },
@@ -543,7 +543,7 @@ impl Cause {
             }
             DataInNoLoad { .. } => {
                 "nothing writes their initial values: make them MaybeUninit and write them in the program, \
-                 or give the arena a fill"
+                 give the arena a fill, or leave out the section's no-load"
                     .into()
             }
             StaticsPastArena { .. } => "make the arena larger".into(),

@@ -15,12 +15,15 @@ pub fn explain(layout: &Layout, output: &str) -> Vec<LayoutError> {
             found.push(assertion.error);
         }
     }
-    for arena in &layout.arenas {
-        let start = initialised_message(&arena.name, "");
+    let arenas = layout.arenas.iter().map(|arena| (format!("arena {}", arena.name), &arena.place));
+    let named =
+        layout.sections.iter().map(|section| (format!("section {}", section.name), &section.place));
+    for (what, place) in arenas.chain(named) {
+        let start = initialised_message(&what, "");
         let rest = output.lines().find_map(|line| line.split_once(&start));
         if let Some((_, statics)) = rest {
-            let (name, statics) = (arena.name.clone(), statics.trim().to_owned());
-            found.push(Cause::DataInNoLoad { name, statics }.at(&arena.place));
+            let statics = statics.trim().to_owned();
+            found.push(Cause::DataInNoLoad { what, statics }.at(place));
         }
     }
     if !found.is_empty() {
@@ -67,10 +70,10 @@ pub fn missing_script(output: &str) -> Option<&'static str> {
 
 const ESP_HAL_SCRIPT: &str = "linkall.x";
 
-/// What esplice says in the linker's place of `statics` with initial values in an arena that nothing
-/// is loaded into.
-pub fn initialised_message(arena: &str, statics: &str) -> String {
-    format!("initialised data in no-load arena {arena}: {statics}")
+/// Returns the linker's message for `statics` with initial values in `what`, such as `arena dma`, which
+/// nothing is loaded into.
+pub fn initialised_message(what: &str, statics: &str) -> String {
+    format!("initialised data in no-load {what}: {statics}")
 }
 
 fn script_text(error: &LayoutError) -> String {

@@ -1,6 +1,6 @@
 //! Initialised data among the inputs of a link that the output cannot show any more.
 //!
-//! An arena that nothing is loaded into is a `NOLOAD` section: the linker drops the bytes of its input
+//! An arena or section that nothing is loaded into is a `NOLOAD` section: the linker drops the bytes of its input
 //! sections. rustc gives `MaybeUninit` statics bytes too, all zero, so only the bytes themselves tell
 //! whether a static has an initial value.
 
@@ -14,25 +14,56 @@ use object::{
     },
 };
 
-/// Statics with initial values in the sections of an arena.
+use crate::stable::glob::Glob;
+
+/// An output section that nothing is loaded into.
+#[derive(Debug, Clone)]
+pub struct Unloaded {
+    what: String,
+    patterns: Vec<Glob>,
+}
+
+impl Unloaded {
+    /// An arena.
+    pub fn arena(name: &str) -> Unloaded {
+        let section = arena_section(name);
+        let patterns = [section.clone(), format!("{section}.*")];
+        Unloaded {
+            what: format!("arena {name}"),
+            patterns: patterns.iter().map(|pattern| Glob::new(pattern)).collect(),
+        }
+    }
+
+    /// A section of the layout and the linker script's pattern for its input sections.
+    pub fn section(name: &str, pattern: &str) -> Unloaded {
+        Unloaded { what: format!("section {name}"), patterns: vec![Glob::new(pattern)] }
+    }
+
+    fn takes(&self, section: &[u8]) -> bool {
+        let name = std::str::from_utf8(section);
+        name.is_ok_and(|name| self.patterns.iter().any(|pattern| pattern.matches(name)))
+    }
+}
+
+/// Statics with initial values in input sections whose bytes the linker drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Initialised {
-    /// The arena.
-    pub arena: String,
+    /// What they would be lost in, such as `arena dma`.
+    pub what: String,
     /// The statics with their lengths, such as `TABLE of 4 bytes`.
     pub statics: Vec<String>,
 }
 
 const ARCHIVE: &[u8] = b"!<arch>\n";
 
-/// Returns what `file`, an object or an archive of objects, has for `arenas` that is not all zero.
+/// Returns what `file`, an object or an archive of objects, has for `unloaded` that is not all zero.
 ///
 /// Files of other kinds, and members that cannot be read, have nothing: the linker reports what is
 /// wrong with them.
-pub fn initialised(file: &[u8], arenas: &[String]) -> Vec<Initialised> {
+pub fn initialised(file: &[u8], unloaded: &[Unloaded]) -> Vec<Initialised> {
     let mut found = Vec::new();
     if !file.starts_with(ARCHIVE) {
-        search(file, arenas, &mut found);
+        search(file, unloaded, &mut found);
         return found;
     }
     let Ok(archive) = ArchiveFile::parse(file) else { return found };
@@ -40,29 +71,20 @@ pub fn initialised(file: &[u8], arenas: &[String]) -> Vec<Initialised> {
         // An archive that is broken here is broken for all that follows.
         let Ok(member) = member else { break };
         if let Ok(data) = member.data(file) {
-            search(data, arenas, &mut found);
+            search(data, unloaded, &mut found);
         }
     }
     found
 }
 
-fn search(object: &[u8], arenas: &[String], found: &mut Vec<Initialised>) {
+fn search(object: &[u8], unloaded: &[Unloaded], found: &mut Vec<Initialised>) {
     // An object that cannot be read is the linker's to report.
-    let _ = search_object(object, arenas, found);
-}
-
-/// The arena that the input section `name` goes to, as the layout's script has it.
-fn arena_of<'a>(name: &[u8], arenas: &'a [String]) -> Option<&'a String> {
-    arenas.iter().find(|arena| {
-        let section = arena_section(arena);
-        let rest = name.strip_prefix(section.as_bytes());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
-    })
+    let _ = search_object(object, unloaded, found);
 }
 
 fn search_object(
     object: &[u8],
-    arenas: &[String],
+    unloaded: &[Unloaded],
     found: &mut Vec<Initialised>,
 ) -> object::read::Result<()> {
     let header = FileHeader32::<Endianness>::parse(object)?;
@@ -71,11 +93,11 @@ fn search_object(
     let mut ours = Vec::new();
     for (index, section) in sections.enumerate() {
         let name = sections.section_name(endian, section)?;
-        if let Some(arena) = arena_of(name, arenas) {
-            ours.push((index, arena, section));
+        if let Some(one) = unloaded.iter().find(|one| one.takes(name)) {
+            ours.push((index, &one.what, section));
         }
     }
-    for (index, arena, section) in ours {
+    for (index, what, section) in ours {
         if section.sh_type(endian) == elf::SHT_NOBITS {
             continue;
         }
@@ -112,9 +134,9 @@ fn search_object(
         if statics.is_empty() {
             statics.push(format!("{} bytes without a name", data.len()));
         }
-        match found.iter_mut().find(|other| other.arena == *arena) {
+        match found.iter_mut().find(|other| other.what == *what) {
             Some(other) => other.statics.extend(statics),
-            None => found.push(Initialised { arena: arena.clone(), statics }),
+            None => found.push(Initialised { what: what.clone(), statics }),
         }
     }
     Ok(())

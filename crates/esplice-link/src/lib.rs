@@ -30,6 +30,6 @@ pub use check::{Defect, check};
 pub use diff::{Change, Difference, diff};
 pub use draw::{to_html, to_svg};
 pub use error::LinkError;
-pub use inputs::{Initialised, initialised};
+pub use inputs::{Initialised, Unloaded, initialised};
 pub use map::{Item, Kind, MemoryMap, Overlap, RegionMap, map};
 pub use pieces::{Fate, Piece, Pieces, compare_pieces};

@@ -4,7 +4,7 @@
 #[path = "support/objects.rs"]
 mod objects;
 
-use esplice_link::{Initialised, initialised};
+use esplice_link::{Initialised, Unloaded, initialised};
 use objects::{ALLOC, Section, WRITE, archive, object};
 use proptest::prelude::*;
 
@@ -21,13 +21,13 @@ fn variable(section: &str, name: &str, data: &[u8]) -> Section {
     }
 }
 
-fn arenas() -> Vec<String> {
-    ["dma", "log"].map(str::to_owned).to_vec()
+fn unloaded() -> [Unloaded; 3] {
+    [Unloaded::arena("dma"), Unloaded::arena("log"), Unloaded::section("late", ".late[0-9].*")]
 }
 
 fn found(file: &[u8]) -> Vec<(String, usize)> {
-    let short = |one: Initialised| (one.arena, one.statics.len());
-    initialised(file, &arenas()).into_iter().map(short).collect()
+    let short = |one: Initialised| (one.what, one.statics.len());
+    initialised(file, &unloaded()).into_iter().map(short).collect()
 }
 
 #[test]
@@ -39,11 +39,11 @@ fn bytes_that_are_not_zero_are_found_and_named() {
     let data = variable(".data", "DATA", &[9; 8]);
     assert_eq!(found(&object(&[zero.clone(), other.clone(), data])), []);
     let both = object(&[zero, list, part, other]);
-    let all = initialised(&both, &arenas());
+    let all = initialised(&both, &unloaded());
     assert_eq!(all.len(), 2, "{all:?}");
-    assert_eq!(all[0].arena, "dma");
+    assert_eq!(all[0].what, "arena dma");
     assert!(!all[0].statics.is_empty(), "{all:?}");
-    assert_eq!(all[1].arena, "log");
+    assert_eq!(all[1].what, "arena log");
     let archive = archive(&[("a.o", object(&[])), ("b.o", both.clone()), ("c.o", both)]);
     assert_eq!(found(&archive).len(), 2);
 }
@@ -52,7 +52,16 @@ fn bytes_that_are_not_zero_are_found_and_named() {
 fn a_pointer_is_an_initial_value() {
     let mut pointer = variable(".esplice.arena.log", "POINTER", &[0; 8]);
     pointer.refers = vec!["elsewhere".into()];
-    assert_eq!(found(&object(&[pointer])), [("log".to_owned(), 1)]);
+    assert_eq!(found(&object(&[pointer])), [("arena log".to_owned(), 1)]);
+}
+
+#[test]
+fn sections_are_matched_as_a_linker_script_does() {
+    let lost = variable(".late1.table", "TABLE", &[1; 4]);
+    let kept = variable(".late.table", "TABLE", &[1; 4]);
+    let zero = variable(".late2.buffer", "BUFFER", &[0; 4]);
+    assert_eq!(found(&object(&[kept, zero])), []);
+    assert_eq!(found(&object(&[lost])), [("section late".to_owned(), 1)]);
 }
 
 #[test]

@@ -247,18 +247,27 @@ fn is_relative_path(linker: &str) -> bool {
     Path::new(linker).is_relative() && linker.contains(['/', '\\'])
 }
 
-/// The arenas that nothing is loaded into, as esplice is told of them in the linker's place.
-fn unloaded_arenas(layout: Option<&Layout>) -> Option<String> {
-    let arenas = layout.into_iter().flat_map(|layout| &layout.arenas);
-    let names: Vec<&str> =
-        arenas.filter(|arena| !arena.is_loaded()).map(|arena| arena.name.as_str()).collect();
-    (!names.is_empty()).then(|| format!("link-arg=--esplice-arenas={}", names.join(",")))
+/// Returns the arguments that name the arenas and sections which nothing is loaded into.
+fn unloaded(layout: Option<&Layout>) -> Vec<String> {
+    let Some(layout) = layout else { return Vec::new() };
+    let arenas = layout.arenas.iter().filter(|arena| !arena.is_loaded());
+    let names: Vec<&str> = arenas.map(|arena| arena.name.as_str()).collect();
+    let arenas = (!names.is_empty()).then(|| format!("--esplice-arenas={}", names.join(",")));
+    let sections = layout
+        .sections
+        .iter()
+        .filter(|section| section.no_load)
+        .map(|section| format!("--esplice-no-load={}={}", section.name, section.pattern));
+    arenas.into_iter().chain(sections).map(|argument| format!("link-arg={argument}")).collect()
 }
 
 /// What rustc is told for a normal link whose inputs are checked; nothing where there is nothing to
 /// check, or where the linker is not known well enough to be called.
 fn checked_link(options: &CargoOptions, toolchain: &RustToolchain) -> Option<Vec<String>> {
-    let arenas = unloaded_arenas(options.layout.as_ref())?;
+    let unloaded = unloaded(options.layout.as_ref());
+    if unloaded.is_empty() {
+        return None;
+    }
     let program = options.checker.as_ref()?;
     let linker = named_linker(toolchain);
     match (&linker, &options.layout) {
@@ -271,8 +280,8 @@ fn checked_link(options: &CargoOptions, toolchain: &RustToolchain) -> Option<Vec
         format!("linker={}", program.display()),
         "link-arg=--esplice-ld".to_owned(),
         "link-arg=--esplice-plain".to_owned(),
-        arenas,
     ];
+    words.extend(unloaded);
     words.extend(linker.map(|linker| format!("link-arg=--esplice-linker={linker}")));
     Some(words)
 }
@@ -309,7 +318,7 @@ fn rustc_arguments(
     ];
     words.extend(linker.map(|linker| format!("link-arg=--esplice-linker={linker}")));
     words.extend(stable.arguments.iter().map(|argument| format!("link-arg={argument}")));
-    words.extend(unloaded_arenas(options.layout.as_ref()));
+    words.extend(unloaded(options.layout.as_ref()));
     Some(words)
 }
 

@@ -106,21 +106,23 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Finds data with initial values that goes to arenas into which nothing is loaded, and says so as
-/// `esplice_layout::explain` expects it.
+/// Finds data with initial values that goes where nothing is loaded, and returns the message that
+/// `esplice_layout::explain` expects.
 fn initialised_in(line: &CommandLine) -> Option<String> {
-    let arenas = &line.settings.arenas;
-    if arenas.is_empty() {
+    let unloaded = &line.settings.unloaded;
+    if unloaded.is_empty() {
         return None;
     }
     line.files().into_iter().find_map(|(_, path, _)| {
         // The linker reports a file that is not there.
         let bytes = fs::read(&path).ok()?;
-        let first = initialised(&bytes, arenas).into_iter().next()?;
-        let names =
-            first.statics.iter().map(|name| format!("{:#}", rustc_demangle::demangle(name)));
-        let statics: Vec<String> = names.collect();
-        Some(esplice_layout::initialised_message(&first.arena, &statics.join(", ")))
+        let first = initialised(&bytes, unloaded).into_iter().next()?;
+        let readable = |one: &String| {
+            let (symbol, len) = one.split_once(' ').unwrap_or((one, ""));
+            format!("{:#} {len}", rustc_demangle::demangle(symbol))
+        };
+        let statics: Vec<String> = first.statics.iter().map(readable).collect();
+        Some(esplice_layout::initialised_message(&first.what, &statics.join(", ")))
     })
 }
 

@@ -14,7 +14,7 @@
 
 mod archive;
 mod digest;
-mod glob;
+pub(crate) mod glob;
 mod items;
 mod link;
 mod map;

@@ -47,6 +47,12 @@ pub fn asked_by_cargo(directory: &Path) -> Result<Vec<String>, String> {
     if !unloaded.is_empty() {
         all.push(format!("--esplice-arenas={}", unloaded.join(",")));
     }
+    let is_unloaded = |no_load: &esplice_layout::At<bool>| no_load.value;
+    for section in &spec.sections {
+        if section.no_load.as_ref().is_some_and(is_unloaded) {
+            all.push(format!("--esplice-no-load={}={}", section.name.value, section.pattern.value));
+        }
+    }
     Ok(all)
 }
 

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use esplice_link::stable::{InputFile, Settings, Tail};
+use esplice_link::{
+    Unloaded,
+    stable::{InputFile, Settings, Tail},
+};
 
 /// The argument that tells esplice to be the linker.
 pub const MARK: &str = "--esplice-ld";
@@ -104,7 +107,7 @@ impl Word {
 }
 
 /// What esplice was told itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Told {
     pub linker: Option<PathBuf>,
     pub record: Option<PathBuf>,
@@ -113,8 +116,8 @@ pub struct Told {
     pub fresh: bool,
     /// Link normally, after the checks.
     pub plain: bool,
-    /// Arenas that nothing is loaded into.
-    pub arenas: Vec<String>,
+    /// Arenas and sections that nothing is loaded into.
+    pub unloaded: Vec<Unloaded>,
     pub room: Settings,
 }
 
@@ -384,7 +387,11 @@ impl Told {
             "own" => self.own = value.split(',').map(str::to_owned).collect(),
             "fresh" => self.fresh = true,
             "plain" => self.plain = true,
-            "arenas" => self.arenas = value.split(',').map(str::to_owned).collect(),
+            "arenas" => self.unloaded.extend(value.split(',').map(Unloaded::arena)),
+            "no-load" => {
+                let (name, pattern) = value.split_once('=').ok_or_else(wrong)?;
+                self.unloaded.push(Unloaded::section(name, pattern));
+            }
             "code-slack" => self.room.code = pair(value)?,
             "text-slack" => self.room.texts = pair(value)?,
             "waste" => self.room.waste = number(value)?,
