@@ -124,6 +124,7 @@ impl Staged {
     }
 
     /// The directory that will change.
+    #[cfg(unix)]
     fn directory(&self) -> Option<PathBuf> {
         let place = match &self.ready {
             Ready::File { place, .. } | Ready::There { place, .. } => place,
