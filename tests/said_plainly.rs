@@ -4,7 +4,7 @@ mod support;
 
 use std::{fs, path::Path};
 
-use support::{built_hello, finish, repository};
+use support::{bare, built_hello, finish, repository};
 
 #[cfg(unix)]
 #[test]
@@ -25,6 +25,32 @@ fn a_message_begins_on_a_line_of_its_own() {
     let words = "run --elf hello.elf --target esp32c3 --port sim:esp32c3 --expect ok --timeout 5s";
     let said = finish(apart.args(words.split(' '))).check(0, &[]);
     assert!(said.out.ends_with("layout ok") && !said.err.contains("\n\n"), "{said:#?}");
+}
+
+/// With `--format json`, what the compiler says are events with the place that it is about.
+#[test]
+fn compiler_errors_are_events() {
+    let directory = tempfile::tempdir().unwrap();
+    bare::package(directory.path(), "mistyped", "never", "[workspace]\n");
+    let main = directory.path().join("src/main.rs");
+    let source = fs::read_to_string(&main).unwrap() + "\npub fn f() -> u32 {\n    \"a\"\n}\n";
+    let line = source.lines().position(|line| line == "    \"a\"").unwrap() + 1;
+    fs::write(&main, source).unwrap();
+    let mut command = support::esplice(directory.path());
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    let words = "build --target=esp32c3 --format json --output out.bin .";
+    let said = finish(command.args(words.split(' ')));
+    assert_eq!(said.exit, 5, "{said:#?}");
+    let events: Vec<serde_json::Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = events.iter().filter(|event| event["event"] == "diagnostic").collect();
+    let mistyped = told.iter().find(|event| event["code"] == "E0308");
+    let mistyped = mistyped.unwrap_or_else(|| panic!("{said:#?}"));
+    assert_eq!((&mistyped["level"], &mistyped["place"]["line"]), (&"error".into(), &line.into()));
+    assert!(mistyped["place"]["file"].as_str().unwrap().ends_with("main.rs"), "{mistyped}");
+    assert!(mistyped["rendered"].as_str().unwrap().contains("mismatched types"), "{mistyped}");
+    let levels = ["error", "warning", "note", "help"];
+    assert!(told.iter().all(|event| levels.contains(&event["level"].as_str().unwrap())));
 }
 
 #[test]

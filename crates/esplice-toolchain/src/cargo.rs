@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use cargo_metadata::{Message, Metadata, MetadataCommand};
+use cargo_metadata::{Message, Metadata, MetadataCommand, diagnostic::DiagnosticLevel};
 use esplice_chip::Chip;
 use esplice_layout::{Layout, Linker};
 
@@ -72,7 +72,7 @@ pub type Hear<'a> = dyn FnMut(&Diagnostic) + 'a;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
-    /// `error`, `warning`, `note` or `help`, in the compiler's words.
+    /// `error`, `warning`, `note` or `help`.
     pub level: String,
     /// The message alone.
     pub message: String,
@@ -89,7 +89,7 @@ impl From<cargo_metadata::diagnostic::Diagnostic> for Diagnostic {
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let primary = told.spans.iter().find(|span| span.is_primary);
         Diagnostic {
-            level: format!("{:?}", told.level).to_ascii_lowercase(),
+            level: level(told.level).to_owned(),
             code: told.code.map(|code| code.code),
             place: primary.map(|span| {
                 (span.file_name.clone(), number(span.line_start), number(span.column_start))
@@ -97,6 +97,16 @@ impl From<cargo_metadata::diagnostic::Diagnostic> for Diagnostic {
             rendered: told.rendered.unwrap_or_else(|| told.message.clone()),
             message: told.message,
         }
+    }
+}
+
+/// Returns the level's name; rustc's compiler bugs are errors, and its "failure notes" notes.
+fn level(level: DiagnosticLevel) -> &'static str {
+    match level {
+        DiagnosticLevel::Ice | DiagnosticLevel::Error => "error",
+        DiagnosticLevel::Warning => "warning",
+        DiagnosticLevel::Help => "help",
+        _ => "note",
     }
 }
 
