@@ -207,6 +207,15 @@ fn memory_that_cannot_be_had_is_an_error() {
         let said = finish(assert_cmd::Command::new("sh").current_dir(at).args(["-c", &script]));
         said.check(1, &["error: cannot read large.", "hint: "]);
     }
+    // What goes into flash is no larger than flash chips are.
+    for words in [
+        "partition convert large.bin -o out.csv",
+        "build --target esp32c3 --elf large.elf --partition-table large.bin -o out.bin",
+        "build --target esp32c3 --elf large.elf --bootloader large.bin -o out.bin",
+    ] {
+        run(at, words)
+            .check(3, &["cannot read large.bin: it has more than 268435456 bytes"]);
+    }
 }
 
 #[test]

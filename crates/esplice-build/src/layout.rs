@@ -12,7 +12,7 @@ use esplice_layout::{
     rust_module,
 };
 
-use crate::{Error, cargo, statics};
+use crate::{Error, cargo, settings_file, statics};
 
 /// A memory layout, read from a file or built in code.
 ///
@@ -106,11 +106,7 @@ impl Layout {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Layout, Error> {
         let path = path.as_ref();
         cargo::tell("rerun-if-changed", cargo::text(path)?);
-        let text = fs::read_to_string(path).map_err(|source| Error::Io {
-            verb: "read",
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = settings_file::read(path)?;
         let name = path.display().to_string();
         let spec = Spec::parse(&name, &text)?;
         Ok(Layout {
@@ -249,11 +245,7 @@ impl Layout {
             Some(file) => {
                 let shown = cargo::text(&file)?;
                 cargo::tell("rerun-if-changed", shown);
-                let text = fs::read_to_string(&file).map_err(|source| Error::Io {
-                    verb: "read",
-                    path: file.clone(),
-                    source,
-                })?;
+                let text = settings_file::read(&file)?;
                 Some(esplice_chip::add_target(shown, &text)?)
             }
             None => None,

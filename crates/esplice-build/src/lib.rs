@@ -86,6 +86,7 @@ mod cargo;
 mod error;
 mod firmware;
 mod layout;
+mod settings_file;
 mod statics;
 mod watch;
 

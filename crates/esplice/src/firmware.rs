@@ -341,7 +341,7 @@ impl OwnFiles {
             Ok::<_, Failure>(table)
         });
         let bootloader = project.bootloader.as_deref().map(|path| {
-            let bytes = source::read(path)?;
+            let bytes = source::read_for_flash(path)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             check_bootloader(&name, &bytes, chip).map_err(|error| of_file(path, error.into()))?;
             Ok::<_, Failure>(bytes)

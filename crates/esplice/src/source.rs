@@ -156,6 +156,8 @@ pub const LARGEST: u64 = 1 << 30;
 
 /// Bytes of the largest file that is unpacked: far more than any flash.
 const LARGEST_UNPACKED: usize = 256 << 20;
+/// More than any flash chip of these boards has: 1 Gbit and room to spare.
+const LARGEST_FLASH: u64 = 256 << 20;
 
 /// The whole file at `path`, unpacked where it is an xz file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -173,6 +175,13 @@ fn read_hashed(path: &Path, wanted: Wanted) -> Result<(Vec<u8>, Option<[u8; 32]>
 pub fn read_elf(path: &Path) -> Result<Elf, Failure> {
     let (bytes, sha256) = read_hashed(path, Wanted::Whole)?;
     Ok(Elf::new(bytes, sha256))
+}
+
+/// Reads a file for a place in flash: a bootloader, a table, what a partition holds. It is no larger than
+/// the largest flash chip, which keeps memory bounded.
+pub fn read_for_flash(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read_up_to(path, LARGEST_FLASH).map_err(|error| cannot_read(path, &error))?;
+    unpacked(path, bytes)
 }
 
 fn unpacked(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {

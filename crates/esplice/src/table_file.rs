@@ -51,7 +51,7 @@ impl Place {
 impl TableFile {
     /// Reads the table at `path`; whether it makes sense is not checked.
     pub fn read(path: &Path, place: Place) -> Result<TableFile, Failure> {
-        let bytes = source::read(path)?;
+        let bytes = source::read_for_flash(path)?;
         let offset = place.offset_or_usual();
         if PartitionTable::looks_like(&bytes) {
             let table = PartitionTable::from_bytes(&bytes).map_err(|error| broken(path, error))?;

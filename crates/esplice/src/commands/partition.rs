@@ -126,5 +126,5 @@ pub fn table_json(table: &PartitionTable) -> Value {
 
 /// Reads a file of any kind that a partition can hold.
 pub fn content(path: &Path) -> Result<Vec<u8>, Failure> {
-    source::read(path)
+    source::read_for_flash(path)
 }
