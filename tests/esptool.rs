@@ -74,6 +74,17 @@ fn with_its_older_stub() {
     everything_by(run_with_older_stub, &Board::new(&TCP), "");
 }
 
+/// Its receive loop polls the ROM's functions, which look at the port that the loader was spoken to on.
+#[test]
+fn with_its_older_stub_over_the_chips_own_usb() {
+    let board = Board::new(&[&TCP[..], &["--line", "usb"]].concat());
+    let image = image(&board.path("image.bin"));
+    run_with_older_stub(&board, "write-flash 0x10000 image.bin", &["Hash of data verified"]);
+    assert!(board.flash() == written(&image), "the flash differs");
+    run_with_older_stub(&board, "read-flash 0x10000 90001 back.bin", &["Read 90001 bytes"]);
+    assert!(fs::read(board.path("back.bin")).unwrap() == image, "what was read differs");
+}
+
 #[test]
 fn with_its_older_stub_on_the_mask_rom() {
     everything_by(run_with_older_stub, &on_the_mask_rom("none"), "");

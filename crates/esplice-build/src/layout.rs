@@ -1,7 +1,7 @@
 //! Memory layouts for the linker and for the program.
 
 use std::{
-    env, fs,
+    env,
     panic::Location,
     path::{Component, Path, PathBuf},
 };
@@ -314,6 +314,8 @@ fn here() -> Place {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// The name of the chip that is chosen, or the error.

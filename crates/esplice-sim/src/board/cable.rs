@@ -3,13 +3,10 @@
 use super::{Board, Lines, State};
 use crate::{
     cpu::Bus,
+    rom::output::{BUFF_UART_NO, USB_SERIAL_JTAG},
     soc::{Cable, ResetReason, usb_serial_jtag as usb},
 };
 
-/// In ESP-IDF's `esp_rom_uart.h` for this chip: the field `buff_uart_no` of `uartdevice`, and the number that stands for
-/// USB-Serial-JTAG.
-const BUFF_UART_NO: u32 = 24;
-const USB_SERIAL_JTAG: u8 = 3;
 /// Cycles of a microsecond at the chip's highest clock: the ROM's word for it is in RAM.
 const MOST_TICKS: u32 = 160;
 

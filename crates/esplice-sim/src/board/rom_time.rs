@@ -43,19 +43,21 @@ impl Board {
                 break;
             }
             let status = self.soc.load32(console + uart::STATUS).unwrap_or(0);
-            if status >> 16 & 0x3ff >= uart::DEPTH as u32 {
+            if !flow.usb_alone && status >> 16 & 0x3ff >= uart::DEPTH as u32 {
                 break;
             }
             if self.waits_for_usb(now) || !self.print_on_usb(byte) {
                 break;
             }
-            let _ = self.soc.store32(console, u32::from(byte));
+            if !flow.usb_alone {
+                let _ = self.soc.store32(console, u32::from(byte));
+            }
             self.rom_state.line_ended = byte == b'\n';
             flow.out.pop_front();
             let each = flow.each + self.usb_byte_cycles();
             let clock = &self.soc.fabric.clock;
             flow.next_byte = clock.tick_at(clock.cycle.saturating_add(each));
-            if flow.out.is_empty() {
+            if flow.out.is_empty() && (!flow.usb_alone || byte == b'\n') {
                 self.flush_usb();
             }
         }

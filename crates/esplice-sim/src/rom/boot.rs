@@ -6,7 +6,11 @@ use std::collections::VecDeque;
 
 use sha2::{Digest, Sha256};
 
-use super::{Call, Flow, State, Table, Work, chip, flash, output::with_returns, panic};
+use super::{
+    Call, Flow, State, Table, Work, chip, flash,
+    output::{BUFF_UART_NO, with_returns},
+    panic,
+};
 use crate::download;
 use crate::{
     cpu::{Bus, Cpu, cause},
@@ -477,6 +481,9 @@ pub(crate) fn enter(entry: u32, cpu: &mut Cpu, table: &Table) {
 
 /// UART0 at the loader's first rate, from the crystal.
 fn set_console(call: &mut Call<'_>) {
+    if let Some(device) = call.data("UartDev") {
+        call.store_byte(device + BUFF_UART_NO, 0);
+    }
     let console = call.soc.console();
     let chip = call.soc.fabric.chip;
     // In sixteenths, rounded down (ROM: `uart_div_modify`).

@@ -19,7 +19,7 @@ mod inflate;
 mod integers;
 mod interrupts;
 mod libc;
-mod output;
+pub(crate) mod output;
 mod panic;
 mod printf;
 mod spi_bus;
@@ -52,8 +52,10 @@ pub(crate) struct Flow {
     pub cycles: u64,
     /// What the table's cycles are counted by.
     pub work: Work,
-    /// Bytes to be put into the console UART's FIFO as it has room.
+    /// Bytes to be put into the console UART's FIFO, and handed over on USB, as there is room.
     pub out: VecDeque<u8>,
+    /// They go to USB alone, and a line feed hands them over.
+    pub usb_alone: bool,
     /// Cycles that each of them takes, as far as they are told apart from the others.
     pub each: u64,
     /// The next of them is not there before.

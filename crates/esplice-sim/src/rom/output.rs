@@ -1,7 +1,12 @@
 //! ROM functions that print, and those that read from the UART.
 
 use super::{Call, Flow, Hook, Work, printf};
-use crate::soc::{clock::periods, uart};
+use crate::soc::{clock::periods, uart, usb_serial_jtag};
+
+/// In ESP-IDF's `esp_rom_uart.h` for this chip: the field `buff_uart_no` of `uartdevice`, and the number that stands for
+/// USB-Serial-JTAG.
+pub(crate) const BUFF_UART_NO: u32 = 24;
+pub(crate) const USB_SERIAL_JTAG: u8 = 3;
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("ets_printf", ets_printf),
@@ -20,16 +25,8 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.give(0);
         Flow::after(10)
     }),
-    ("uart_tx_one_char", |call| {
-        let byte = call.arg(0) as u8;
-        call.give(0);
-        Flow { out: [byte].into(), ..Flow::default() }
-    }),
-    ("uart_tx_one_char2", |call| {
-        let byte = call.arg(0) as u8;
-        call.give(0);
-        Flow { out: [byte].into(), ..Flow::default() }
-    }),
+    ("uart_tx_one_char", one_char),
+    ("uart_tx_one_char2", one_char),
     ("usb_uart_tx_one_char", |call| {
         call.give(0);
         Flow::after(40)
@@ -46,6 +43,14 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("uart_div_modify", uart_div_modify),
     ("uart_rx_one_char", uart_rx_one_char),
 ];
+
+/// A character to the channel that the loader was spoken to on, if that is USB, else to all of them.
+fn one_char(call: &mut Call<'_>) -> Flow {
+    let byte = call.arg(0) as u8;
+    let usb_alone = channel(call) == USB_SERIAL_JTAG;
+    call.give(0);
+    Flow { out: [byte].into(), usb_alone, ..Flow::default() }
+}
 
 struct Variadic<'a, 'b> {
     call: &'a mut Call<'b>,
@@ -99,9 +104,15 @@ pub(super) fn with_returns(text: &[u8]) -> Vec<u8> {
 }
 
 /// Until the FIFO of the UART that is named is empty: the last byte may still be leaving, and a reset
-/// then cuts it off. Channel 3 is USB, where what was printed has been handed over already.
+/// then cuts it off. On USB, what was printed is handed over.
 fn wait_empty(call: &mut Call<'_>) -> Flow {
-    if call.arg(0) != 0 {
+    let channel = call.arg(0);
+    if channel == u32::from(USB_SERIAL_JTAG)
+        && let Some(base) = call.soc.base_of("usb-serial-jtag")
+    {
+        call.store(base + usb_serial_jtag::EP1_CONF, usb_serial_jtag::WR_DONE);
+    }
+    if channel != 0 {
         return Flow::after(30);
     }
     let now = call.now();
@@ -130,16 +141,30 @@ fn uart_div_modify(call: &mut Call<'_>) -> Flow {
     Flow::after(60)
 }
 
+/// The byte that has come on the channel that the loader was spoken to on, or 1 if there is none.
 fn uart_rx_one_char(call: &mut Call<'_>) -> Flow {
-    let base = call.soc.console();
-    let waiting = call.load(base + uart::STATUS) & 0x3ff;
-    if waiting == 0 {
-        call.give(1);
-    } else {
-        let byte = call.load(base) as u8;
+    let usb = call.soc.base_of("usb-serial-jtag").filter(|_| channel(call) == USB_SERIAL_JTAG);
+    let (fifo, is_there) = match usb {
+        Some(base) => {
+            let state = call.load(base + usb_serial_jtag::EP1_CONF);
+            (base + usb_serial_jtag::EP1, state & usb_serial_jtag::OUT_AVAIL != 0)
+        }
+        None => {
+            let base = call.soc.console();
+            (base, call.load(base + uart::STATUS) & 0x3ff != 0)
+        }
+    };
+    if is_there {
+        let byte = call.load(fifo) as u8;
         let to = call.arg(0);
         call.store_byte(to, byte);
-        call.give(0);
     }
+    call.give(u32::from(!is_there));
     Flow::at(call.now() + periods(20, call.soc.fabric.clock.cpu_hz()))
+}
+
+/// The channel that the loader was spoken to on.
+fn channel(call: &mut Call<'_>) -> u8 {
+    let device = call.data("UartDev");
+    device.map_or(0, |device| call.load_byte(device + BUFF_UART_NO))
 }

@@ -27,7 +27,7 @@ pub(crate) const WR_DONE: u32 = 1 << 0;
 /// EP1_CONF: the IN endpoint takes bytes.
 pub(crate) const IN_FREE: u32 = 1 << 1;
 /// EP1_CONF: the OUT endpoint holds bytes.
-const OUT_AVAIL: u32 = 1 << 2;
+pub(crate) const OUT_AVAIL: u32 = 1 << 2;
 /// CONF0: the pins are USB's.
 const PAD_ENABLE: u32 = 1 << 14;
 
