@@ -96,9 +96,6 @@ pub enum FlashError {
         /// Name of the chip.
         chip: String,
     },
-    /// What was read of the flash differed each time.
-    #[error("the flash was read several times, and no two readings agree")]
-    Unsteady,
     /// There is no reset strategy of that name.
     #[error("unknown reset strategy {name:?}")]
     UnknownReset {
@@ -247,7 +244,6 @@ impl FlashError {
             | FlashError::Unstable { .. }
             | FlashError::NoStub { .. }
             | FlashError::Read { .. }
-            | FlashError::Unsteady
             | FlashError::Restarts { .. }
             | FlashError::Transfer { .. }
             | FlashError::FlashSize { .. } => ErrorClass::Transfer,
@@ -290,8 +286,7 @@ impl FlashError {
             FlashError::Timeout { .. }
             | FlashError::Checksum { .. }
             | FlashError::Unstable { .. }
-            | FlashError::Read { .. }
-            | FlashError::Unsteady => {
+            | FlashError::Read { .. } => {
                 "try a lower --baud or a shorter cable".into()
             }
             FlashError::NotInRam { .. } => {

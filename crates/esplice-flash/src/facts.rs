@@ -10,7 +10,7 @@ use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{
     BootHead, BootImage, DeviceFacts, FoundTable, OtaEntry, PartitionTable, PlanError, TableSearch,
 };
-use esplice_protocol::{Port, READ_FLASH_SLOW_LEN};
+use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN};
 
 use crate::{ChipInfo, FlashError, Session};
 
@@ -144,7 +144,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
             last = Some(found);
         }
-        Err(FlashError::Unsteady)
+        Err(FlashError::Unstable { command: Opcode::ReadFlashSlow })
     }
 
     fn boot_image(&mut self, chip: &Chip) -> Result<BootImage, FlashError> {
