@@ -6,9 +6,10 @@
 //! by espflash too, where that is here (`ESPLICE_ESPFLASH`), in real time. In the end it says which goals were
 //! met. `ESPLICE_BENCH_LTO` names an LTO mode: `off` (the firmware's own), `thin` or `fat`.
 //!
-//! `-- drawn` makes the drawn edits alone and flashes nothing, which takes a few minutes. It prints each edit with
-//! its sectors, and leaves `drawn-N.elf`, `.bin` and `.stable.json` of each in the directory that it names last, for
-//! `esplice layout diff` to compare. `scripts/with-toolchain NAME` before the command chooses the compiler.
+//! `-- drawn` makes the drawn edits alone and flashes nothing, which takes a few minutes. It prints what a
+//! layout-stable link costs and the sectors of each edit. `drawn-N.elf`, `.bin` and `.stable.json` of each stay
+//! in the directory that it names last, for `esplice layout diff` to compare. `scripts/with-toolchain NAME`
+//! before the command chooses the compiler.
 //!
 //! A normal link's time is that of the linker alone; a stable one's is that of all that is done in its place.
 //! On a busy machine these seconds mean little; sectors and the board's seconds stay what they are.
@@ -151,8 +152,15 @@ fn large(boards: &Boards, goals: &mut Goals) {
 /// Makes the drawn edits without flashing anything.
 fn drawn_alone() -> ExitCode {
     let project = Project::new("tests/firmware/large", "large");
+    let normal = project.build("normal", false);
     let first = project.build("drawn-start", true);
     assert!(first.report["links"].is_u64(), "linked normally: {}", first.report);
+    let (image, ram) = (percent(&normal, &first), i64::from(first.ram) - i64::from(normal.ram));
+    println!(
+        "image {} -> {} bytes ({image:+.2} %), RAM {ram:+} bytes",
+        normal.image.len(),
+        first.image.len(),
+    );
     let mut counts = Vec::new();
     let _ = draw_all(&project, first, |step| {
         println!(

@@ -88,7 +88,9 @@ fn is_piece(name: &str) -> bool {
 }
 
 /// Sections of own crates: by name, and the constants that these use. In the program's own objects
-/// also functions whose names are not mangled, such as `main`: no crate can be told from them.
+/// also functions whose names are not mangled, such as `main`: no crate can be told from them. And those
+/// that refer to something of an own crate: they are generic functions of libraries made for its types,
+/// such as an executor's `poll` with a task compiled into it, and the legacy mangling leaves types out.
 fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> Vec<bool> {
     let bare = |name: &str| {
         let function = name.strip_prefix(".text.");
@@ -96,6 +98,26 @@ fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> V
     };
     let is_own = |section: &Section<'_>| settings.is_own(section.name) || bare(section.name);
     let mut own: Vec<bool> = object.sections.iter().map(is_own).collect();
+    if is_program {
+        let symbols: Vec<bool> = object
+            .symbols
+            .iter()
+            .map(|symbol| {
+                let by_section = symbol.section.and_then(|section| own.get(section));
+                by_section.copied().unwrap_or(false) || settings.is_own(symbol.name)
+            })
+            .collect();
+        let refers = |section: &Section<'_>| {
+            let mut symbols = section
+                .relocations
+                .iter()
+                .filter_map(|relocation| symbols.get(relocation.symbol as usize));
+            section.name.starts_with(".text.") && symbols.any(|own| *own)
+        };
+        for (mark, section) in own.iter_mut().zip(&object.sections) {
+            *mark |= refers(section);
+        }
+    }
     let mut open: Vec<usize> =
         own.iter().enumerate().filter(|(_, own)| **own).map(|(n, _)| n).collect();
     while let Some(number) = open.pop() {
