@@ -6,10 +6,10 @@
 //! by espflash too, where that is here (`ESPLICE_ESPFLASH`), in real time. In the end it says which goals were
 //! met. `ESPLICE_BENCH_LTO` names an LTO mode: `off` (the firmware's own), `thin` or `fat`.
 //!
-//! `-- drawn` makes the drawn edits alone and flashes nothing, which takes a few minutes. It prints what a
-//! layout-stable link costs and the sectors of each edit. `drawn-N.elf`, `.bin` and `.stable.json` of each stay
-//! in the directory that it names last, for `esplice layout diff` to compare. `scripts/with-toolchain NAME`
-//! before the command chooses the compiler.
+//! `-- drawn` makes the drawn edits alone, `-- kinds` one of each kind. Nothing is flashed then, so that it takes
+//! a few minutes. They print what a layout-stable link costs and the sectors of each edit. After `drawn`,
+//! `drawn-N.elf`, `.bin` and `.stable.json` of each stay in the directory that it names last, for
+//! `esplice layout diff` to compare. `scripts/with-toolchain NAME` before the command chooses the compiler.
 //!
 //! A normal link's time is that of the linker alone; a stable one's is that of all that is done in its place.
 //! On a busy machine these seconds mean little; sectors and the board's seconds stay what they are.
@@ -50,8 +50,12 @@ fn main() -> ExitCode {
     if let Some(code) = project::link_timed() {
         return code;
     }
-    if std::env::args().skip(1).any(|word| word == "drawn") {
-        return drawn_alone();
+    for word in std::env::args().skip(1) {
+        match word.as_str() {
+            "drawn" => return drawn_alone(),
+            "kinds" => return kinds_alone(),
+            _ => {}
+        }
     }
     let esptool = peer(Peer::Esptool);
     let boards = Boards::new(esptool.as_deref(), peer(Peer::Espflash));
@@ -149,9 +153,8 @@ fn large(boards: &Boards, goals: &mut Goals) {
     ));
 }
 
-/// Makes the drawn edits without flashing anything.
-fn drawn_alone() -> ExitCode {
-    let project = Project::new("tests/firmware/large", "large");
+/// Builds the large firmware normally and layout-stable for the first time, and prints what that costs.
+fn first_builds(project: &Project) -> Built {
     let normal = project.build("normal", false);
     let first = project.build("drawn-start", true);
     assert!(first.report["links"].is_u64(), "linked normally: {}", first.report);
@@ -161,6 +164,33 @@ fn drawn_alone() -> ExitCode {
         normal.image.len(),
         first.image.len(),
     );
+    first
+}
+
+/// Makes one edit of each kind without flashing anything.
+fn kinds_alone() -> ExitCode {
+    let project = Project::new("tests/firmware/large", "large");
+    let first = first_builds(&project);
+    let record = fs::read(project.record()).expect("a record was written");
+    let mut worst = 0;
+    for (kind, changes) in KINDS {
+        project.restore();
+        changes.iter().for_each(|change| project.change(change));
+        fs::write(project.record(), &record).expect("there is room");
+        let next = project.build("stable-edited", true);
+        let differ = sectors(&first.image, &next.image);
+        println!("{differ:2} sectors, moved {}: {kind}", next.moved());
+        worst = worst.max(differ);
+    }
+    let met = if worst <= GOAL_WORST { "met" } else { "not met" };
+    println!("{met}: worst of each kind {worst} sectors, goal at most {GOAL_WORST}");
+    ExitCode::SUCCESS
+}
+
+/// Makes the drawn edits without flashing anything.
+fn drawn_alone() -> ExitCode {
+    let project = Project::new("tests/firmware/large", "large");
+    let first = first_builds(&project);
     let mut counts = Vec::new();
     let _ = draw_all(&project, first, |step| {
         println!(

@@ -236,13 +236,17 @@ fn what_is_shorter_makes_way_for_what_grows() {
 #[test]
 fn generic_functions_made_for_the_project_have_room_too() {
     // As the legacy mangling names them: nothing says whose type it was made for.
-    let poll = "_ZN8executor4poll17h0123456789abcdefE";
-    let other = "_ZN8executor4turn17h0123456789abcdefE";
+    let poll = "_ZN8executor4Task$LT$F$GT$4poll17h0123456789abcdefE";
+    let scan = "_ZN8executor4Task$LT$F$GT$4poll17h123456789abcdef0E";
+    let other = "_ZN8executor4Task$LT$F$GT$4turn17h0123456789abcdefE";
+    let read = "_ZN3app4read17h0123456789abcdefE";
     let program = |len: u32| {
         let main = object(&[
-            function(poll, len, 2, &["_ZN3app4read17h0123456789abcdefE"]),
+            function(poll, len, 2, &[read, scan, other]),
+            function(scan, len + 100, 2, &["helper"]),
             function(other, 104, 2, &["helper"]),
-            function("_ZN3app4read17h0123456789abcdefE", 60, 2, &[]),
+            function("_ZN8executor3run17h0123456789abcdefE", 108, 2, &[other]),
+            function(read, 60, 2, &[]),
         ]);
         let helper = object(&[function("helper", 2000, 2, &[])]);
         job(vec![("main.o", main), ("libx.a", archive(&[("helper.o", helper)]))])

@@ -121,6 +121,7 @@ pub(crate) fn plan(
         let in_place = aligned && entry.offset >= extent.start;
         let mut fits = in_place && pin.end() <= end;
         if in_place
+            && changed
             && !fits
             && let Some(first) = in_its_way(extent, &pin, items)
         {

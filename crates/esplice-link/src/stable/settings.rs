@@ -63,7 +63,7 @@ impl Default for Settings {
     fn default() -> Settings {
         let tails = [
             (".text", 4096),
-            (".rodata", 512),
+            (".rodata", 1024),
             (".bss", 512),
             (".data", 128),
             (".rwtext", 128),
