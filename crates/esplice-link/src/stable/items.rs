@@ -136,9 +136,11 @@ fn mark_made_for_own(object: &Object<'_>, settings: &Settings, own: &mut [bool])
         let refers = |symbol: u32| symbols.get(symbol as usize).copied().unwrap_or(false);
         *mark |= is_function(section) && relocations.any(|relocation| refers(relocation.symbol));
     }
-    // Of each section: whether own ones refer to it, and whether others do.
+    // Of each section: whether own ones refer to it, and whether others do. Its own jump tables and the
+    // unwind tables are no callers.
+    let refers = |section: &Section<'_>| is_function(section) || section.is_anonymous();
     let mut by = vec![(false, false); object.sections.len()];
-    for (number, section) in object.sections.iter().enumerate().filter(|(_, s)| s.is_allocated()) {
+    for (number, section) in object.sections.iter().enumerate().filter(|(_, s)| refers(s)) {
         for relocation in &section.relocations {
             let Some((_, Some(target))) = object.target(relocation) else { continue };
             let Some((by_own, by_others)) = by.get_mut(target).filter(|_| target != number) else {
