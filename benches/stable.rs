@@ -6,6 +6,11 @@
 //! by espflash too, where that is here (`ESPLICE_ESPFLASH`), in real time. In the end it says which goals were
 //! met. `ESPLICE_BENCH_LTO` names an LTO mode: `off` (the firmware's own), `thin` or `fat`.
 //!
+//! `-- drawn` makes the drawn edits alone, `-- kinds` one of each kind. Nothing is flashed then, so that it takes
+//! a few minutes. They print what a layout-stable link costs and the sectors of each edit. After `drawn`,
+//! `drawn-N.elf`, `.bin` and `.stable.json` of each stay in the directory that it names last, for
+//! `esplice layout diff` to compare. `scripts/with-toolchain NAME` before the command chooses the compiler.
+//!
 //! A normal link's time is that of the linker alone; a stable one's is that of all that is done in its place.
 //! On a busy machine these seconds mean little; sectors and the board's seconds stay what they are.
 
@@ -44,6 +49,13 @@ const GOAL_SECONDS: f64 = 1.5;
 fn main() -> ExitCode {
     if let Some(code) = project::link_timed() {
         return code;
+    }
+    for word in std::env::args().skip(1) {
+        match word.as_str() {
+            "drawn" => return drawn_alone(),
+            "kinds" => return kinds_alone(),
+            _ => {}
+        }
     }
     let esptool = peer(Peer::Esptool);
     let boards = Boards::new(esptool.as_deref(), peer(Peer::Espflash));
@@ -141,7 +153,93 @@ fn large(boards: &Boards, goals: &mut Goals) {
     ));
 }
 
-/// The edits that are drawn, one after the other.
+/// Builds the large firmware normally and layout-stable for the first time, and prints what that costs.
+fn first_builds(project: &Project) -> Built {
+    let normal = project.build("normal", false);
+    let first = project.build("drawn-start", true);
+    assert!(first.report["links"].is_u64(), "linked normally: {}", first.report);
+    let (image, ram) = (percent(&normal, &first), i64::from(first.ram) - i64::from(normal.ram));
+    println!(
+        "image {} -> {} bytes ({image:+.2} %), RAM {ram:+} bytes",
+        normal.image.len(),
+        first.image.len(),
+    );
+    first
+}
+
+/// Makes one edit of each kind without flashing anything.
+fn kinds_alone() -> ExitCode {
+    let project = Project::new("tests/firmware/large", "large");
+    let first = first_builds(&project);
+    let record = fs::read(project.record()).expect("a record was written");
+    let mut worst = 0;
+    for (kind, changes) in KINDS {
+        project.restore();
+        changes.iter().for_each(|change| project.change(change));
+        fs::write(project.record(), &record).expect("there is room");
+        let next = project.build("stable-edited", true);
+        let differ = sectors(&first.image, &next.image);
+        println!("{differ:2} sectors, moved {}: {kind}", next.moved());
+        worst = worst.max(differ);
+    }
+    let met = if worst <= GOAL_WORST { "met" } else { "not met" };
+    println!("{met}: worst of each kind {worst} sectors, goal at most {GOAL_WORST}");
+    ExitCode::SUCCESS
+}
+
+/// Makes the drawn edits without flashing anything.
+fn drawn_alone() -> ExitCode {
+    let project = Project::new("tests/firmware/large", "large");
+    let first = first_builds(&project);
+    let mut counts = Vec::new();
+    let _ = draw_all(&project, first, |step| {
+        println!(
+            "{:2}: {:2} sectors, moved {}, {}: {}",
+            step.number,
+            step.sectors,
+            step.next.moved(),
+            step.file,
+            step.statement,
+        );
+        project.keep(&format!("drawn-{}", step.number), &step.next.report);
+        counts.push(step.sectors);
+    });
+    println!("\nsectors {counts:?}");
+    counts.sort_unstable();
+    let (middle, worst) = (counts[DRAWN / 2], counts[DRAWN - 1]);
+    for (reached, goal, name) in [(middle, GOAL_MEDIAN, "median"), (worst, GOAL_WORST, "worst")] {
+        let met = if reached <= goal { "met" } else { "not met" };
+        println!("{met}: drawn edits {reached} sectors ({name}), goal at most {goal}");
+    }
+    println!("builds are in {}", project.directory().display());
+    ExitCode::SUCCESS
+}
+
+/// A drawn edit that was built.
+struct Step<'a> {
+    number: usize,
+    file: &'static str,
+    statement: String,
+    /// Sectors that differ from the build before it.
+    sectors: usize,
+    next: &'a Built,
+}
+
+/// Makes the drawn edits one after the other, from a first build on, and returns the last build.
+fn draw_all(project: &Project, first: Built, mut each: impl FnMut(&Step<'_>)) -> Built {
+    let mut last = first;
+    let mut drawn = Drawn(0x9e37_79b9_7f4a_7c15);
+    for number in 0..DRAWN {
+        let (file, statement) = edits::draw(&project.path(), &mut drawn, number);
+        let next = project.build(&format!("drawn-{number}"), true);
+        let sectors = sectors(&last.image, &next.image);
+        each(&Step { number, file, statement, sectors, next: &next });
+        last = next;
+    }
+    last
+}
+
+/// Makes the drawn edits, and flashes each over the one before it.
 fn drawn(
     project: &Project,
     record: &[u8],
@@ -153,26 +251,22 @@ fn drawn(
     project.restore();
     fs::write(project.record(), record).expect("there is room");
     let normal = project.build("normal", false).linker.iter().sum::<f64>();
-    let mut last = project.build("stable", true);
-    let first = last.image.len();
-    let mut on_board = boards.flashed(&last);
-    let mut drawn = Drawn(0x9e37_79b9_7f4a_7c15);
+    let first = project.build("stable", true);
+    let len = first.image.len();
+    let mut on_board = boards.flashed(&first);
     let (mut counts, mut seconds, mut moved, mut anew) = (Vec::new(), Vec::new(), Vec::new(), 0);
-    for number in 0..DRAWN {
-        edits::draw(&project.path(), &mut drawn, number);
-        let next = project.build("stable", true);
-        counts.push(sectors(&last.image, &next.image));
-        seconds.push(boards.seconds(&on_board, &next));
+    let last = draw_all(project, first, |step| {
+        counts.push(step.sectors);
+        seconds.push(boards.seconds(&on_board, step.next));
         on_board = boards.now();
-        moved.push(next.moved());
-        anew += usize::from(next.report["fresh"] == true);
-        added.push(next.seconds() - normal);
-        last = next;
-    }
+        moved.push(step.next.moved());
+        anew += usize::from(step.next.report["fresh"] == true);
+        added.push(step.next.seconds() - normal);
+    });
     println!(
         "\n{DRAWN} drawn edits, one after the other: sectors {counts:?}, moved {moved:?}, laid out anew \
          {anew} times; image {:+} bytes; reflash {:.2} s (median), {:.2} s (longest)",
-        last.image.len() as i64 - first as i64,
+        last.image.len() as i64 - len as i64,
         median(&mut seconds),
         seconds.iter().copied().fold(0.0, f64::max),
     );

@@ -69,8 +69,9 @@ pub const KINDS: &[(&str, &[Change])] = &[
 /// Its files with functions.
 pub const SOURCES: &[&str] = &["src/main.rs", "src/report.rs", "src/sensors.rs", "src/wifi.rs"];
 
-/// Puts a statement at the start of a function of the project, both drawn.
-pub fn draw(project: &Path, drawn: &mut Drawn, number: usize) {
+/// Puts a statement at the start of a function of the project, both drawn, and returns the file and the
+/// statement.
+pub fn draw(project: &Path, drawn: &mut Drawn, number: usize) -> (&'static str, String) {
     let mut places = Vec::new();
     for file in SOURCES {
         let text = fs::read_to_string(project.join(file)).expect("it is text");
@@ -103,6 +104,7 @@ pub fn draw(project: &Path, drawn: &mut Drawn, number: usize) {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.insert(at + 1, &statement);
     fs::write(path, lines.join("\n") + "\n").expect("there is room");
+    (file, statement)
 }
 
 /// Xorshift (Marsaglia, Xorshift RNGs).

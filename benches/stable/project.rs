@@ -68,6 +68,17 @@ impl Project {
         self.directory.join("project")
     }
 
+    /// Where its builds are written.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Writes what a layout-stable link reported next to the image of the name.
+    pub fn keep(&self, name: &str, report: &serde_json::Value) {
+        let path = self.directory.join(format!("{name}.stable.json"));
+        fs::write(path, report.to_string()).expect("there is room");
+    }
+
     /// The record of the last link.
     pub fn record(&self) -> PathBuf {
         self.path().join("kept.stable")

@@ -9,7 +9,9 @@ use esplice_link::stable::{
     Basis, InputFile, Job, Link, Outcome, Record, Retry, Settings, split_object,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use objects::{ALLOC, MERGE, Placed, Section, archive, function, link, object, strings, variable};
+use objects::{
+    ALLOC, MERGE, Placed, Section, anonymous, archive, function, link, object, strings, variable,
+};
 use proptest::prelude::*;
 
 const SCRIPT: &str = "\
@@ -193,13 +195,136 @@ fn what_is_unchanged_stays_and_the_same_again_is_the_same() {
     assert_eq!(addr_of(&first.placed, b"stays\0"), addr_of(&edited.placed, b"stays\0"));
 }
 
+/// A program of the project's functions, which refer to nothing, and a library's function.
+fn functions(own: &[(&str, u32)]) -> Job {
+    let mut sections: Vec<Section> =
+        own.iter().map(|(name, len)| function(name, *len, 2, &[])).collect();
+    sections.push(function("_3app5calls", 40, 2, &["helper"]));
+    let helper = object(&[function("helper", 2000, 2, &[])]);
+    job(vec![("main.o", object(&sections)), ("libx.a", archive(&[("helper.o", helper)]))])
+}
+
+fn moved(done: &Done) -> Vec<&str> {
+    done.outcome.moved.iter().map(|moved| moved.0.as_str()).collect()
+}
+
 #[test]
 fn what_outgrew_its_place_moves_alone() {
-    let first = carry_out(job(program(100, "hello")), None, &same);
-    let edited = carry_out(job(program(400, "hello")), Some(&first.outcome.record), &same);
-    let moved: Vec<&str> = edited.outcome.moved.iter().map(|moved| moved.0.as_str()).collect();
-    assert_eq!(moved, [".text._3app4main"]);
-    assert_eq!(addr_of(&first.placed, b"stays\0"), addr_of(&edited.placed, b"stays\0"));
+    let first = carry_out(functions(&[("_3app4main", 100), ("_3app4long", 300)]), None, &same);
+    let edited = functions(&[("_3app4main", 200), ("_3app4long", 300)]);
+    let edited = carry_out(edited, Some(&first.outcome.record), &same);
+    assert_eq!(moved(&edited), [".text._3app4main"]);
+}
+
+#[test]
+fn what_is_shorter_makes_way_for_what_grows() {
+    let first = functions(&[("_3app4long", 1000), ("_3app5short", 60), ("_3app4more", 700)]);
+    let first = carry_out(first, None, &same);
+    let edited = functions(&[("_3app4long", 1100), ("_3app5short", 60), ("_3app4more", 700)]);
+    let edited = carry_out(edited, Some(&first.outcome.record), &same);
+    assert_eq!(moved(&edited), [".text._3app5short"]);
+    let again = functions(&[("_3app4long", 1100), ("_3app5short", 60), ("_3app4more", 700)]);
+    let again = carry_out(again, Some(&edited.outcome.record), &same);
+    assert_eq!(again.outcome.record.to_bytes(), edited.outcome.record.to_bytes());
+
+    // What follows is too long to make way.
+    let edited = functions(&[("_3app4long", 1400), ("_3app5short", 60), ("_3app4more", 700)]);
+    let edited = carry_out(edited, Some(&first.outcome.record), &same);
+    assert_eq!(moved(&edited), [".text._3app4long"]);
+}
+
+#[test]
+fn generic_functions_made_for_the_project_have_room_too() {
+    // As the legacy mangling names them: nothing says whose type it was made for.
+    let poll = "_ZN8executor4Task$LT$F$GT$4poll17h0123456789abcdefE";
+    let scan = "_ZN8executor4Task$LT$F$GT$4poll17h123456789abcdef0E";
+    let other = "_ZN8executor4Task$LT$F$GT$4turn17h0123456789abcdefE";
+    let read = "_ZN3app4read17h0123456789abcdefE";
+    let program = |len: u32| {
+        let main = object(&[
+            function(poll, len, 2, &[read, scan, other]),
+            function(scan, len + 100, 2, &["helper"]),
+            function(other, 104, 2, &["helper"]),
+            function("_ZN8executor3run17h0123456789abcdefE", 108, 2, &[other]),
+            function(read, 60, 2, &[]),
+            // Jump tables refer to their function; they are no callers.
+            Section { name: ".rodata".into(), ..anonymous(0, vec![0; 4], &[scan]) },
+        ]);
+        let helper = object(&[function("helper", 2000, 2, &[])]);
+        job(vec![("main.o", main), ("libx.a", archive(&[("helper.o", helper)]))])
+    };
+    let first = carry_out(program(100), None, &same);
+    let edited = carry_out(program(130), Some(&first.outcome.record), &same);
+    assert_eq!(moved(&edited), Vec::<&str>::new());
+    let of_len = |len: u32| first.placed.iter().find(|placed| placed.size == len).unwrap().addr;
+    assert!(of_len(60) < of_len(104), "what is not made for it comes after the project's");
+}
+
+#[test]
+fn what_is_new_lies_next_to_what_is_edited() {
+    let texts = |count: u32| {
+        let text = |n: u32| anonymous(n, format!("text {n}").into_bytes(), &[]);
+        let made = (0..count).map(|n| Section { align: 1, ..text(n) });
+        let names: Vec<String> = (0..count).map(|n| format!(".Lanon.0123.{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut sections: Vec<Section> = made.collect();
+        sections.push(function("_3app4main", 100, 2, &names));
+        sections.push(function("_3app5calls", 40, 2, &["helper"]));
+        sections.extend((1..count).map(|n| function(&format!("_3app{n}"), 50, 2, &[])));
+        let constant = Section { name: ".rodata.table".into(), ..anonymous(0, vec![9; 900], &[]) };
+        let helper = object(&[function("helper", 2000, 2, &[]), constant]);
+        job(vec![("main.o", object(&sections)), ("libx.a", archive(&[("helper.o", helper)]))])
+    };
+    let first = carry_out(texts(1), None, &same);
+    let edited = carry_out(texts(2), Some(&first.outcome.record), &same);
+    assert_eq!((moved(&edited), edited.outcome.new), (vec![], 2));
+    let of_len = |len: u32| edited.placed.iter().find(|placed| placed.size == len).unwrap().addr;
+    assert!(of_len(50) < of_len(2000), "the function lies before the library's");
+    assert!(addr_of(&edited.placed, b"text 1") < of_len(900), "so does the text");
+}
+
+#[test]
+fn constants_that_are_numbered_anew_are_known_by_what_they_refer_to() {
+    let name = |n: u32| format!("_ZN3app3fmt17h{n:016x}E");
+    // Tables that are equal but for the function in them, and places in the source, of which the
+    // lines change.
+    let program = |from: u32, line: u8| {
+        let mut sections: Vec<Section> = (0..from)
+            .map(|n| anonymous(n, b"new".to_vec(), &[]))
+            .chain((0..4).map(|n| anonymous(from + n, vec![0; 16], &[&name(n)])))
+            .chain((0..4).map(|n| {
+                anonymous(from + 4 + n, vec![0, 0, 0, 0, line + 3 * n as u8, 0, 0, 0], &["file"])
+            }))
+            .collect();
+        for n in 0..4 {
+            sections.push(function(&name(n), 60, 2, &[]));
+            let uses =
+                [format!(".Lanon.0123.{}", from + n), format!(".Lanon.0123.{}", from + 4 + n)];
+            sections.push(function(&format!("_3app5user{n}"), 40, 2, &[&uses[0], &uses[1]]));
+        }
+        let news: Vec<String> = (0..from).map(|n| format!(".Lanon.0123.{n}")).collect();
+        let news: Vec<&str> = news.iter().map(String::as_str).collect();
+        sections.push(function("_3app4main", 100, 2, &news));
+        sections.push(Section {
+            name: ".rodata.file".into(),
+            ..strings(&[("file".into(), "f".into())])
+        });
+        job(vec![("main.o", object(&sections))])
+    };
+    let first = carry_out(program(0, 10), None, &same);
+    let edited = carry_out(program(1, 11), Some(&first.outcome.record), &same);
+    let table = |done: &Done, n: u32| {
+        done.placed.iter().find(|placed| placed.refers == [name(n)]).unwrap().addr
+    };
+    let line = |done: &Done, line: u8| {
+        let of = |placed: &&Placed| placed.size == 8 && placed.data[4] == line;
+        done.placed.iter().find(of).unwrap().addr
+    };
+    for n in 0..4 {
+        assert_eq!(table(&first, n), table(&edited, n), "table {n}");
+        let lines = (10 + 3 * n as u8, 11 + 3 * n as u8);
+        assert_eq!(line(&first, lines.0), line(&edited, lines.1), "place {n}");
+    }
 }
 
 /// A library of many functions, of which the program calls those in `uses`, in this order.

@@ -1,8 +1,10 @@
 //! What a section says, as a number: equal sections of two builds are found by it.
 
+use std::collections::VecDeque;
+
 use sha2::{Digest as _, Sha256};
 
-use super::object::{Object, SHT_NOBITS};
+use super::object::{Object, SHT_NOBITS, Section};
 
 /// Constants that refer to constants are followed this far.
 const MAX_DEPTH: u32 = 32;
@@ -10,13 +12,16 @@ const MAX_DEPTH: u32 = 32;
 /// Numbers that identify a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Digests {
-    /// Of its contents and of what it refers to.
+    /// Of its contents and of what it refers to, by names without what compilers number anew.
     pub content: u64,
+    /// The same by names as they are: what differs only in the type that it is for is told apart.
+    pub full: u64,
     /// Of what it refers to and its length.
     pub shape: u64,
     /// Of its name without what compilers number anew each time.
     pub name: u64,
-    /// Of its name as it is.
+    /// Of its name as it is; of an anonymous constant, of who refers to it, and where. Its name is a
+    /// number that changes with each constant before it.
     pub exact: u64,
 }
 
@@ -32,62 +37,118 @@ fn first(hash: &[u8]) -> u64 {
 /// The digests of every section that is loaded.
 pub(crate) fn digests(object: &Object<'_>) -> Vec<Option<Digests>> {
     let mut contents = Contents { object, known: vec![None; object.sections.len()] };
+    let uses = uses(object);
     let mut all = Vec::with_capacity(object.sections.len());
     for (number, section) in object.sections.iter().enumerate() {
         all.push((section.is_allocated() && section.size > 0).then(|| {
-            let (content, shape) = contents.of(number, 0);
+            let Known { content, full, shape } = contents.of(number, 0);
+            let by_use = uses.get(number).copied().flatten();
             Digests {
                 content,
+                full,
                 shape,
                 name: text_digest(plain_name(section.name).as_bytes()),
-                exact: text_digest(section.name.as_bytes()),
+                exact: by_use.unwrap_or_else(|| text_digest(section.name.as_bytes())),
             }
         }));
     }
     all
 }
 
+/// Returns, for each anonymous constant, a digest of the first section that refers to it and of how many
+/// anonymous constants that one refers to before.
+fn uses(object: &Object<'_>) -> Vec<Option<u64>> {
+    let mut uses: Vec<Option<u64>> = vec![None; object.sections.len()];
+    let named = |section: &Section<'_>| section.is_allocated() && !section.is_anonymous();
+    let mut open: VecDeque<(usize, u64)> = VecDeque::new();
+    for (number, section) in object.sections.iter().enumerate().filter(|(_, s)| named(s)) {
+        open.push_back((number, text_digest(section.name.as_bytes())));
+    }
+    while let Some((number, digest)) = open.pop_front() {
+        let Some(section) = object.sections.get(number) else { continue };
+        let mut before = 0_u32;
+        for relocation in &section.relocations {
+            let Some((_, Some(target))) = object.target(relocation) else { continue };
+            if !object.sections.get(target).is_some_and(Section::is_anonymous) {
+                continue;
+            }
+            if let Some(of @ None) = uses.get_mut(target) {
+                let mut place = digest.to_le_bytes().to_vec();
+                place.extend(before.to_le_bytes());
+                let place = text_digest(&place);
+                *of = Some(place);
+                open.push_back((target, place));
+            }
+            before += 1;
+        }
+    }
+    uses
+}
+
+/// Digests of a section without its name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    content: u64,
+    full: u64,
+    shape: u64,
+}
+
 struct Contents<'o, 'a> {
     object: &'o Object<'a>,
-    known: Vec<Option<(u64, u64)>>,
+    known: Vec<Option<Known>>,
 }
 
 impl Contents<'_, '_> {
-    fn of(&mut self, number: usize, depth: u32) -> (u64, u64) {
+    fn of(&mut self, number: usize, depth: u32) -> Known {
         if let Some(Some(known)) = self.known.get(number) {
             return *known;
         }
-        let Some(section) = self.object.sections.get(number) else { return (0, 0) };
+        let Some(section) = self.object.sections.get(number) else { return Known::default() };
         // Holds while it is computed: what refers to itself comes to an end.
         if let Some(known) = self.known.get_mut(number) {
-            *known = Some((1, 1));
+            *known = Some(Known { content: 1, full: 1, shape: 1 });
         }
         let mut shape = Sha256::new();
         for word in [section.size, section.kind, section.flags, section.align] {
             shape.update(word.to_le_bytes());
         }
+        let mut full = shape.clone();
         for relocation in &section.relocations {
             for word in [relocation.offset, relocation.kind, relocation.addend.cast_unsigned()] {
                 shape.update(word.to_le_bytes());
+                full.update(word.to_le_bytes());
             }
             let Some((symbol, target)) = self.object.target(relocation) else { continue };
             match target.and_then(|target| Some((target, self.object.sections.get(target)?))) {
                 Some((target, section)) if section.is_anonymous() && depth < MAX_DEPTH => {
-                    shape.update(self.of(target, depth + 1).0.to_le_bytes());
+                    let of = self.of(target, depth + 1);
+                    shape.update(of.content.to_le_bytes());
                     shape.update(symbol.value.to_le_bytes());
+                    full.update(of.full.to_le_bytes());
+                    full.update(symbol.value.to_le_bytes());
                 }
                 Some((_, section)) => {
                     shape.update(plain_name(section.name));
                     shape.update(symbol.value.to_le_bytes());
+                    full.update(section.name);
+                    full.update(symbol.value.to_le_bytes());
                 }
-                None => shape.update(plain_name(symbol.name)),
+                None => {
+                    shape.update(plain_name(symbol.name));
+                    full.update(symbol.name);
+                }
             }
         }
         let mut content = shape.clone();
         if section.kind != SHT_NOBITS {
             content.update(section.data);
+            full.update(section.data);
         }
-        let found = (first(content.finalize().as_ref()), first(shape.finalize().as_ref()));
+        let found = Known {
+            content: first(content.finalize().as_ref()),
+            full: first(full.finalize().as_ref()),
+            shape: first(shape.finalize().as_ref()),
+        };
         if let Some(known) = self.known.get_mut(number) {
             *known = Some(found);
         }

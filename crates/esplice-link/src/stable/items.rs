@@ -88,7 +88,8 @@ fn is_piece(name: &str) -> bool {
 }
 
 /// Sections of own crates: by name, and the constants that these use. In the program's own objects
-/// also functions whose names are not mangled, such as `main`: no crate can be told from them.
+/// also functions whose names are not mangled, such as `main`: no crate can be told from them. And
+/// functions of libraries that were made for the project's types ([`mark_made_for_own`]).
 fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> Vec<bool> {
     let bare = |name: &str| {
         let function = name.strip_prefix(".text.");
@@ -96,6 +97,9 @@ fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> V
     };
     let is_own = |section: &Section<'_>| settings.is_own(section.name) || bare(section.name);
     let mut own: Vec<bool> = object.sections.iter().map(is_own).collect();
+    if is_program {
+        mark_made_for_own(object, settings, &mut own);
+    }
     let mut open: Vec<usize> =
         own.iter().enumerate().filter(|(_, own)| **own).map(|(n, _)| n).collect();
     while let Some(number) = open.pop() {
@@ -112,6 +116,43 @@ fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> V
         }
     }
     own
+}
+
+/// Marks functions of libraries that were made for types of the project, such as an executor's `poll`
+/// with a task compiled into it. The v0 mangling names these types, the legacy one leaves them out. There
+/// they are known by what they refer to, or by being generic and referred to by the project's code alone.
+fn mark_made_for_own(object: &Object<'_>, settings: &Settings, own: &mut [bool]) {
+    let is_function = |section: &Section<'_>| section.name.starts_with(".text.");
+    let marked = |own: &[bool], number: usize| own.get(number).copied().unwrap_or(false);
+    let symbols: Vec<bool> = object
+        .symbols
+        .iter()
+        .map(|symbol| {
+            symbol.section.is_some_and(|at| marked(own, at)) || settings.is_own(symbol.name)
+        })
+        .collect();
+    for (mark, section) in own.iter_mut().zip(&object.sections) {
+        let mut relocations = section.relocations.iter();
+        let refers = |symbol: u32| symbols.get(symbol as usize).copied().unwrap_or(false);
+        *mark |= is_function(section) && relocations.any(|relocation| refers(relocation.symbol));
+    }
+    // Of each section: whether own ones refer to it, and whether others do. Its own jump tables and the
+    // unwind tables are no callers.
+    let refers = |section: &Section<'_>| is_function(section) || section.is_anonymous();
+    let mut by = vec![(false, false); object.sections.len()];
+    for (number, section) in object.sections.iter().enumerate().filter(|(_, s)| refers(s)) {
+        for relocation in &section.relocations {
+            let Some((_, Some(target))) = object.target(relocation) else { continue };
+            let Some((by_own, by_others)) = by.get_mut(target).filter(|_| target != number) else {
+                continue;
+            };
+            *by_own |= marked(own, number);
+            *by_others |= !marked(own, number);
+        }
+    }
+    for ((mark, section), by) in own.iter_mut().zip(&object.sections).zip(by) {
+        *mark |= by == (true, false) && is_function(section) && section.name.contains("$LT$");
+    }
 }
 
 /// A file's name without the hashes that cargo and rustc put there.

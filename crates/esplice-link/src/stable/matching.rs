@@ -22,9 +22,13 @@ pub(crate) fn match_up(
         used: vec![false; items.len()],
     };
     // The same file, name and contents; then what was renamed; constants without a name of their own
-    // by their contents; and last what has changed.
-    matching.by(|k| Some((k.file, k.exact, k.content)));
-    matching.by(|k| Some((0, k.exact, k.content)));
+    // by their contents; and last what has changed. Such constants are looked for where they are used,
+    // as many are equal but for a number, or for the name of what they refer to.
+    matching.by(|k| (!k.anonymous).then_some((k.file, k.exact, k.content)));
+    matching.by(|k| k.anonymous.then_some((k.file, k.exact, k.full)));
+    matching.by(|k| k.anonymous.then_some((k.file, 0, k.full)));
+    matching.by(|k| (!k.anonymous).then_some((0, k.exact, k.content)));
+    matching.by(|k| k.anonymous.then_some((k.file, k.exact, k.content)));
     matching.by(|k| Some((k.file, k.name, k.content)));
     matching.by(|k| Some((0, k.name, k.content)));
     matching.by(|k| k.anonymous.then_some((0, 0, k.content)));
@@ -48,6 +52,7 @@ struct Keys {
     name: u64,
     exact: u64,
     content: u64,
+    full: u64,
     shape: u64,
 }
 
@@ -71,6 +76,7 @@ impl Matching<'_> {
                 name: item.digests.name,
                 exact: item.digests.exact,
                 content: item.digests.content,
+                full: item.digests.full,
                 shape: item.digests.shape,
             };
             if let Some(key) = key(&keys) {
@@ -89,6 +95,7 @@ impl Matching<'_> {
                 name: entry.digests.name,
                 exact: entry.digests.exact,
                 content: entry.digests.content,
+                full: entry.digests.full,
                 shape: entry.digests.shape,
             };
             let Some(key) = key(&keys) else { continue };

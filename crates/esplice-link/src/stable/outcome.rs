@@ -155,6 +155,8 @@ impl Link {
             former.extend(pin.former.map(|former| (pin.item, former)));
         }
         let mut extents: Vec<Option<(u32, u32)>> = vec![None; self.script.zones.len()];
+        let nurseries: Vec<u32> =
+            (0..self.script.zones.len()).map(|zone| self.nursery(zone)).collect();
         for (number, offset, size) in found {
             let Some(item) = self.items.get(*number) else { continue };
             match former.remove(number) {
@@ -162,9 +164,17 @@ impl Link {
                 Some(former) => outcome.moved.push((item.name.clone(), former, *offset)),
                 None => outcome.new += 1,
             }
-            // Slack is written behind its section only in a fresh link; later the zone's end holds.
+            // Slack is written behind its section only in a fresh link, and more room behind the last
+            // that has any; later the zone's end holds.
             let fresh = self.basis != Basis::Record;
-            let slack = if fresh { self.job.settings.slack(item) } else { 0 };
+            let slack = match self.names.get(*number).copied().flatten() {
+                Some(_) if fresh => self
+                    .job
+                    .settings
+                    .slack(item)
+                    .saturating_add(nurseries.get(item.zone).copied().unwrap_or(0)),
+                _ => 0,
+            };
             let end = offset.saturating_add(*size).saturating_add(slack);
             if let Some(extent) = extents.get_mut(item.zone) {
                 let (start, last) = extent.unwrap_or((*offset, end));
@@ -183,11 +193,12 @@ impl Link {
             };
             let (start, end) = match planned {
                 Some((first, last)) => {
-                    let more = if end > last { self.tail(number).of(last) } else { 0 };
+                    let more = if end > last { self.tail(number).part_of(last, 1) } else { 0 };
                     (start.min(first), up(end.saturating_add(more), 4).max(last))
                 }
                 None => {
-                    let tail = if fresh { self.tail(number).of(end) } else { 0 };
+                    let tail =
+                        if fresh { self.tail(number).part_of(end, self.parts(number)) } else { 0 };
                     (start, up(end.saturating_add(tail), 4))
                 }
             };

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
+    items::Item,
     link::{Basis, Link, PIN, Retry},
     plan::evict,
     settings::Tail,
@@ -12,11 +13,30 @@ use super::{
 pub(super) const MAX_TRIES: u32 = 12;
 
 impl Link {
-    /// What stays free at the end of a zone in a fresh link: the room of its output section stands at
-    /// the end of the first.
+    /// Returns the room of a zone for what is new: that of its output section, in the first zone of it.
     pub(super) fn tail(&self, number: usize) -> Tail {
         let first = self.script.zones.get(number).filter(|zone| zone.number == 0);
         first.map_or(Tail::Fixed(0), |zone| self.job.settings.tail(&zone.output))
+    }
+
+    /// Returns the parts that the room of a zone has in a fresh link. What is edited lies at the zone's
+    /// start, and half of the room follows it: what is new, or has outgrown its place, then shares
+    /// sectors with what changes anyway. The rest is at the zone's end, for what the linker adds.
+    pub(super) fn parts(&self, number: usize) -> u32 {
+        let named = |(item, name): (&Item, &Option<usize>)| item.zone == number && name.is_some();
+        if self.items.iter().zip(&self.names).any(named) { 2 } else { 1 }
+    }
+
+    /// Returns the room in bytes that follows what is edited in a zone of a fresh link. How much of the
+    /// zone is needed is not known yet, so all of it counts.
+    pub(super) fn nursery(&self, number: usize) -> u32 {
+        let parts = self.parts(number);
+        if parts == 1 {
+            return 0;
+        }
+        let sizes = self.items.iter().filter(|item| item.zone == number).map(|item| item.size);
+        let room = self.tail(number).part_of(sizes.fold(0, u32::saturating_add), parts);
+        room.next_multiple_of(4)
     }
 
     /// The script to link with, in the place of all others.
@@ -72,7 +92,7 @@ impl Link {
                 let end = at(extent.end);
                 // What no longer ends where it did has new room: what lies behind it moves once,
                 // and not with each link from now on.
-                let _ = match self.tail(number).of(extent.end) {
+                let _ = match self.tail(number).part_of(extent.end, 1) {
                     0 => writeln!(text, "{body}\n    . = MAX(ABSOLUTE(.), {end});\n"),
                     tail => writeln!(
                         text,
@@ -87,8 +107,13 @@ impl Link {
                     let _ = writeln!(text, "    *({PIN}{name}) . = . + {slack};");
                     newlines += 1;
                 }
+                let nursery = self.nursery(number);
+                if nursery > 0 {
+                    let _ = writeln!(text, "    . = . + {nursery};");
+                    newlines += 1;
+                }
                 let body = self.script.text.get(zone.range.clone()).unwrap_or_default();
-                let tail = self.tail(number).expression(output);
+                let tail = self.tail(number).expression(output, self.parts(number));
                 let _ = writeln!(text, "{body}\n    . = . + {tail};\n    . = ALIGN(4);");
                 newlines += count_lines(body) + 3;
             }

@@ -118,7 +118,24 @@ pub(crate) fn plan(
         };
         let aligned = entry.offset % item.align.max(1) == 0;
         pinned[number] = true;
-        if aligned && entry.offset >= extent.start && pin.end() <= end {
+        let in_place = aligned && entry.offset >= extent.start;
+        let mut fits = in_place && pin.end() <= end;
+        if in_place
+            && changed
+            && !fits
+            && let Some(first) = in_its_way(extent, &pin, items)
+        {
+            let displaced = extent.pins.drain(first..).map(|pin| {
+                let size = items.get(pin.item).map_or(pin.size, |item| item.size);
+                Pin { size, joined: false, ..pin }
+            });
+            homeless.extend(displaced);
+            if let Some(behind) = extent.pins.last_mut() {
+                behind.joined = false;
+            }
+            fits = true;
+        }
+        if fits {
             next = Some((zone, entry.offset));
             if let Some((offset, behind)) = followed
                 && !changed
@@ -156,10 +173,33 @@ pub(crate) fn plan(
     for pin in homeless {
         let Some(item) = items.get(pin.item) else { continue };
         if let Some(extent) = plan.zones.get_mut(&item.zone) {
-            house(extent, pin, item.align);
+            house(extent, pin, items);
         }
     }
     plan
+}
+
+/// Returns the number of the first of the pins (which are in reverse order) that are moved so that a
+/// function that has grown can stay. That is worth it where they are the smaller ones: what moves changes
+/// the sectors that it leaves, those that it goes to, and those of its callers. Only functions of the
+/// project are moved; others have callers everywhere.
+fn in_its_way(extent: &ZonePlan, pin: &Pin, items: &[Item]) -> Option<usize> {
+    let is_function = |item: &Item| !item.anonymous && !item.piece && !item.writable;
+    if pin.end() > extent.end || !is_function(items.get(pin.item)?) {
+        return None;
+    }
+    let mut moved = 0_u32;
+    for (number, other) in extent.pins.iter().enumerate().rev() {
+        if other.offset >= pin.end() {
+            return Some(number + 1);
+        }
+        let item = items.get(other.item)?;
+        moved = moved.saturating_add(other.size);
+        if !item.own || !is_function(item) || moved > pin.size / 2 {
+            return None;
+        }
+    }
+    Some(0)
 }
 
 /// Whether the linker, as it goes, comes to `behind` after `item`, and both are known again in its
@@ -169,31 +209,40 @@ fn can_be_joined(item: &Item, behind: &Item) -> bool {
     item.zone == behind.zone && item.sole && behind.sole && in_order
 }
 
-/// Puts a section at the end if it fits before the zone's end, else into the smallest gap that has
-/// room for it, else behind the end.
-pub(crate) fn house(extent: &mut ZonePlan, pin: Pin, align: u32) {
-    let align = align.max(1);
-    let last = extent.pins.last().map_or(extent.start, |pin| pin.end().saturating_add(pin.slack));
-    let tail = up(last, align);
+/// Puts a section of an own crate into the smallest gap behind another that has room for it. Else, and
+/// all others, at the end if that is before the zone's end, else into the smallest of all gaps, else
+/// behind the end.
+pub(crate) fn house(extent: &mut ZonePlan, pin: Pin, items: &[Item]) {
+    let is_own = |pin: &Pin| items.get(pin.item).is_some_and(|item| item.own);
+    let align = items.get(pin.item).map_or(1, |item| item.align.max(1));
     let needed = pin.size.saturating_add(pin.slack);
-    let fits_tail = tail.saturating_add(needed) <= extent.end;
-    let mut best: Option<(u32, usize, u32)> = None;
-    if !fits_tail {
-        let mut from = extent.start;
-        for (number, each) in extent.pins.iter().enumerate() {
-            let at = up(from, align);
-            let room = each.offset.saturating_sub(from);
-            let fits = !each.joined && at.saturating_add(needed) <= each.offset;
-            if fits && best.is_none_or(|(r, _, _)| room < r) {
-                best = Some((room, number, at));
+    let mut nearby: Option<(u32, usize, u32)> = None;
+    let mut anywhere: Option<(u32, usize, u32)> = None;
+    let mut from = extent.start;
+    let mut follows_own = false;
+    for (number, each) in extent.pins.iter().enumerate() {
+        let at = up(from, align);
+        let room = each.offset.saturating_sub(from);
+        if !each.joined && at.saturating_add(needed) <= each.offset {
+            let smaller = |best: &Option<(u32, usize, u32)>| best.is_none_or(|(r, _, _)| room < r);
+            if smaller(&anywhere) {
+                anywhere = Some((room, number, at));
             }
-            from = from.max(each.end().saturating_add(each.slack));
+            if follows_own && smaller(&nearby) {
+                nearby = Some((room, number, at));
+            }
         }
+        from = from.max(each.end().saturating_add(each.slack));
+        follows_own = is_own(each);
     }
-    let (number, offset) = match best {
-        Some((_, number, at)) => (number, at),
-        None => (extent.pins.len(), tail),
+    let tail = up(from, align);
+    let at_end = (0, extent.pins.len(), tail);
+    let best = match (nearby.filter(|_| is_own(&pin)), anywhere) {
+        (Some(nearby), _) => nearby,
+        (None, Some(gap)) if tail.saturating_add(needed) > extent.end => gap,
+        _ => at_end,
     };
+    let (_, number, offset) = best;
     extent.pins.insert(number, Pin { offset, ..pin });
 }
 
@@ -204,7 +253,7 @@ pub(crate) fn evict(extent: &mut ZonePlan, number: usize, items: &[Item]) -> boo
     }
     let pin = extent.pins.remove(number);
     let Some(item) = items.get(pin.item) else { return false };
-    house(extent, Pin { size: item.size, ..pin }, item.align);
+    house(extent, Pin { size: item.size, ..pin }, items);
     true
 }
 

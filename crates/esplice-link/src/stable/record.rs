@@ -3,7 +3,7 @@
 //! | bytes | meaning |
 //! |-------|---------|
 //! | 8 | `ESPLSTBL` |
-//! | 1 | version, 2 |
+//! | 1 | version, 3 |
 //! | 8 | the first bytes of the SHA-256 of all that follows |
 //! | … | contexts, zones and sections, in numbers of 7 bits a byte, lowest first |
 //!
@@ -13,7 +13,7 @@
 use super::{StableError, digest::Digests, digest::text_digest};
 
 const MAGIC: &[u8] = b"ESPLSTBL";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A link's record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -121,8 +121,8 @@ impl Record {
             number(&mut body, entry.input_size.wrapping_sub(entry.size).into());
             number(&mut body, entry.slack.into());
             last.1 = entry.offset.wrapping_add(entry.size);
-            let Digests { content, shape, name, exact } = entry.digests;
-            for digest in [entry.file, content, shape, name, exact] {
+            let Digests { content, full, shape, name, exact } = entry.digests;
+            for digest in [entry.file, content, full, shape, name, exact] {
                 body.extend(digest.to_be_bytes());
             }
         }
@@ -194,6 +194,7 @@ impl Reader<'_> {
             entry.file = self.digest()?;
             entry.digests = Digests {
                 content: self.digest()?,
+                full: self.digest()?,
                 shape: self.digest()?,
                 name: self.digest()?,
                 exact: self.digest()?,

@@ -18,7 +18,8 @@ pub struct Settings {
     pub code: (u32, u32),
     /// Behind each text that they use: bytes, and percent of its length.
     pub texts: (u32, u32),
-    /// At the end of each output section, for what is new.
+    /// In each output section, for what is new: half of it follows what belongs to the own crates,
+    /// where there is any, and the rest is at the end.
     pub tails: Vec<(String, Tail)>,
     /// Percent of what is linked that may be lost in gaps before all is laid out anew.
     pub waste: u32,
@@ -34,21 +35,23 @@ pub enum Tail {
 }
 
 impl Tail {
-    /// Bytes behind what is `len` long.
-    pub(crate) fn of(self, len: u32) -> u32 {
+    /// Returns one of `parts` equal parts of the room in a section that is `len` long.
+    pub(crate) fn part_of(self, len: u32, parts: u32) -> u32 {
         match self {
-            Tail::Fixed(tail) => tail,
-            Tail::Share(most) => (len / SHARE).clamp(most / LEAST, most),
+            Tail::Fixed(tail) => tail / parts,
+            Tail::Share(most) => (len / (SHARE * parts)).clamp(most / LEAST / parts, most / parts),
         }
     }
 
-    /// The same at the end of `output`, for the linker to compute.
-    pub(crate) fn expression(self, output: &str) -> String {
+    /// Returns the same for `output`, for the linker to compute.
+    pub(crate) fn expression(self, output: &str, parts: u32) -> String {
         match self {
-            Tail::Fixed(tail) => tail.to_string(),
+            Tail::Fixed(tail) => (tail / parts).to_string(),
             Tail::Share(most) => format!(
-                "MAX({}, MIN({most}, (ABSOLUTE(.) - ADDR({output})) / {SHARE}))",
-                most / LEAST
+                "MAX({}, MIN({}, (ABSOLUTE(.) - ADDR({output})) / {}))",
+                most / LEAST / parts,
+                most / parts,
+                SHARE * parts
             ),
         }
     }
@@ -60,7 +63,7 @@ impl Default for Settings {
     fn default() -> Settings {
         let tails = [
             (".text", 4096),
-            (".rodata", 512),
+            (".rodata", 1024),
             (".bss", 512),
             (".data", 128),
             (".rwtext", 128),
@@ -132,7 +135,12 @@ mod tests {
             ("own", 1 << 20, 100),
             (".other", 1 << 20, 0),
         ] {
-            assert_eq!(settings.tail(output).of(len), tail, "{output} of {len}");
+            assert_eq!(settings.tail(output).part_of(len, 1), tail, "{output} of {len}");
+            assert_eq!(
+                settings.tail(output).part_of(len, 2),
+                tail / 2,
+                "half of {output} of {len}"
+            );
         }
     }
 }

@@ -53,6 +53,20 @@ pub fn variable(name: &str, len: u32) -> Section {
     }
 }
 
+/// A constant without a name of its own, as compilers number them.
+pub fn anonymous(number: u32, data: Vec<u8>, refers: &[&str]) -> Section {
+    Section {
+        name: format!(".rodata..Lanon.0123.{number}"),
+        kind: 1,
+        flags: ALLOC,
+        align: 4,
+        data,
+        symbols: vec![(format!(".Lanon.0123.{number}"), 0, false)],
+        refers: refers.iter().map(|name| (*name).to_owned()).collect(),
+        ..Section::default()
+    }
+}
+
 /// Strings with a zero byte behind each, all in one mergeable section, each with a local symbol.
 pub fn strings(texts: &[(String, String)]) -> Section {
     let mut section = Section {
@@ -227,6 +241,8 @@ pub struct Placed {
     pub section: String,
     pub file: String,
     pub data: Vec<u8>,
+    /// Symbols that it refers to.
+    pub refers: Vec<String>,
 }
 
 /// Where the first output section begins.
@@ -240,20 +256,31 @@ pub fn link(
     script: &str,
     shrink: &dyn Fn(&str, u32) -> u32,
 ) -> Result<(Vec<Placed>, String), String> {
-    let mut waiting: Vec<(String, String, u32, u32, Vec<u8>)> = Vec::new();
+    // Each with its alignment.
+    let mut waiting: Vec<(Placed, u32)> = Vec::new();
     for (file, bytes) in files {
         let read = object::File::parse(&**bytes).unwrap();
         for section in read.sections() {
             let object::SectionFlags::Elf { sh_flags, .. } = section.flags() else { panic!() };
             if sh_flags.0 & u64::from(ALLOC) != 0 {
                 let data = section.data().unwrap().to_vec();
-                waiting.push((
-                    file.clone(),
-                    section.name().unwrap().to_owned(),
-                    section.size() as u32,
-                    section.align() as u32,
+                let refers = section.relocations().filter_map(|(_, relocation)| {
+                    let object::RelocationTarget::Symbol(symbol) = relocation.target() else {
+                        return None;
+                    };
+                    Some(read.symbol_by_index(symbol).ok()?.name().ok()?.to_owned())
+                });
+                let placed = Placed {
+                    output: String::new(),
+                    addr: 0,
+                    offset: 0,
+                    size: section.size() as u32,
+                    section: section.name().unwrap().to_owned(),
+                    file: file.clone(),
                     data,
-                ));
+                    refers: refers.collect(),
+                };
+                waiting.push((placed, section.align() as u32));
             }
         }
     }
@@ -280,12 +307,13 @@ pub fn link(
                 }
                 dot = dot.max(to);
             } else if let Some(patterns) = pattern(statement) {
-                for (at, (file, name, size, align, data)) in waiting.iter().enumerate() {
+                for (at, (input, align)) in waiting.iter().enumerate() {
+                    let Placed { section: name, file, .. } = input;
                     if taken[at] || !patterns.iter().any(|pattern| fits(pattern, name)) {
                         continue;
                     }
                     taken[at] = true;
-                    let size = shrink(name, *size);
+                    let size = shrink(name, input.size);
                     dot = dot.next_multiple_of((*align).max(1));
                     map.push_str(&format!(
                         "{dot:8x} {dot:8x} {size:8x} {align:5}         {file}:({name})\n"
@@ -295,9 +323,7 @@ pub fn link(
                         addr: dot,
                         offset: dot - starts[&output],
                         size,
-                        section: name.clone(),
-                        file: file.clone(),
-                        data: data.clone(),
+                        ..input.clone()
                     });
                     dot += size;
                 }
