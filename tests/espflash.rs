@@ -130,5 +130,5 @@ fn its_list_of_ports_is_complete() {
     let listed = board.run(&mut as_tty, &["/dev/ttyUSB0"]);
     let port = listed.lines().find(|line| line.starts_with("/dev/ttyUSB0")).unwrap();
     let ids = ["10C4:EA60", "EA60:10C4"].iter().any(|ids| port.contains(ids));
-    assert!(ids && port.ends_with("esplice  esplice virtual board"), "{port:?}");
+    assert!(ids && port.ends_with("Silicon Labs  esplice virtual board"), "{port:?}");
 }

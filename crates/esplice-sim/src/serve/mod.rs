@@ -205,8 +205,10 @@ impl Server {
         self.part(tell);
         let taking = self.board.host_waiting() > 0 && !self.stalled;
         let taking = heard || taking || self.board.is_busy();
+        let answered = said > 0 && self.board.host_waiting() == 0 && !self.board.is_busy();
         self.pace.rest(&Turn {
             taking,
+            answered,
             said,
             stopped: self.stopped,
             watched: !self.clients.is_empty(),

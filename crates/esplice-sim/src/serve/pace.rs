@@ -53,6 +53,8 @@ pub(super) struct Pace {
 pub(super) struct Turn {
     /// The board took bytes, or was busy with what they asked for.
     pub taking: bool,
+    /// It has said something, and nothing is left to be taken or done.
+    pub answered: bool,
     /// Bytes that it said.
     pub said: usize,
     /// It can't go on.
@@ -118,8 +120,10 @@ impl Pace {
     /// Ends a turn: rests if nothing is to be done. In real time a turn ends with each packet of a USB
     /// bridge, of which there are more than one in a rest: a board that is behind goes on at once.
     pub fn rest(&mut self, turn: &Turn) {
-        let Turn { taking, said, stopped, watched, now } = *turn;
+        let Turn { taking, answered, said, stopped, watched, now } = *turn;
         self.owed = match self.owed {
+            // On USB and at high baud rates the answer comes in the turn of its request: the client has the next word.
+            _ if answered => None,
             _ if taking => Some(0),
             Some(slices) if said == 0 && slices < ANSWER => Some(slices + 1),
             _ => None,
@@ -165,4 +169,33 @@ impl Pace {
 #[allow(clippy::disallowed_methods)] // As above.
 fn host_now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TURN: Turn = Turn {
+        taking: true,
+        answered: false,
+        said: 0,
+        stopped: false,
+        watched: true,
+        now: Duration::ZERO,
+    };
+
+    /// The board runs ahead while an answer is due, and no longer.
+    #[test]
+    fn an_answer_in_the_turn_of_its_request_ends_the_run_ahead() {
+        let mut pace = Pace::new(TimeMode::Virtual, Duration::ZERO);
+        pace.rest(&TURN);
+        assert!(pace.owed.is_some());
+        pace.rest(&Turn { taking: false, said: 14, ..TURN });
+        assert!(pace.owed.is_none());
+        pace.rest(&Turn { said: 14, answered: true, ..TURN });
+        assert!(pace.owed.is_none());
+        // A second request was taken in the same turn.
+        pace.rest(&Turn { said: 14, ..TURN });
+        assert!(pace.owed.is_some());
+    }
 }

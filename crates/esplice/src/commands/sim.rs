@@ -183,7 +183,7 @@ fn serve(
                 }
                 Happened::Fault(struck) => Said::Warning(struck.to_string()),
                 Happened::Behind(by) => Said::Warning(format!(
-                    "this machine is too slow for real time: the board is {} ms behind",
+                    "this machine is too slow to keep up: the board's clock is {} ms behind",
                     by.as_millis()
                 )),
             });
