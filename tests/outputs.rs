@@ -213,7 +213,8 @@ fn memory_that_cannot_be_had_is_an_error() {
         "build --target esp32c3 --elf large.elf --partition-table large.bin -o out.bin",
         "build --target esp32c3 --elf large.elf --bootloader large.bin -o out.bin",
     ] {
-        run(at, words).check(3, &["cannot read large.bin: it has more than 268435456 bytes"]);
+        run(at, words)
+            .check(3, &["error: cannot read large.bin: it has more than 268435456 bytes"]);
     }
 }
 

@@ -266,6 +266,9 @@ impl Firmware {
                 let asked = told.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
                 let name = source::stem(&path).to_string_lossy().into_owned();
+                // A fault of the user's own table or bootloader is not one of the ELF, whose name the others get.
+                let boot = project.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
+                OwnFiles::read(boot, chip, project)?;
                 Firmware::from_elf(name, elf, chip, project, shell)
                     .map_err(|failure| of_file(&path, failure))
             }
