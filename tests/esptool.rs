@@ -74,7 +74,7 @@ fn with_its_older_stub() {
     everything_by(run_with_older_stub, &Board::new(&TCP), "");
 }
 
-/// Its receive loop polls the ROM's functions, which look at the port that the loader was spoken to on.
+/// The stub's receive loop polls ROM functions, which read from the port that the loader was reached by.
 #[test]
 fn with_its_older_stub_over_the_chips_own_usb() {
     let board = Board::new(&[&TCP[..], &["--line", "usb"]].concat());

@@ -152,7 +152,7 @@ fn a_program_in_ram() {
     }
 }
 
-/// esptool's server in front of a board. Its reset needs a port with a file descriptor, unless it is told the steps.
+/// esptool's server in front of a board. Its reset needs a port with a file descriptor, unless a setting names the steps.
 struct Relay {
     program: Child,
     port: String,
@@ -237,7 +237,7 @@ fn a_board_behind_esptools_server() {
     }
 }
 
-/// The program of esptool's packages called `name`, which lies beside esptool.
+/// Returns the path of the program called `name` in esptool's directory.
 fn beside_esptool(name: &str) -> PathBuf {
     let esptool = peer("ESPLICE_ESPTOOL", "esptool", "version", "pip install esptool==5.6.0");
     let found = if esptool.components().count() > 1 {

@@ -48,7 +48,7 @@ impl Unloaded {
 /// Statics with initial values in input sections whose bytes the linker drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Initialised {
-    /// What they would be lost in, such as `arena dma`.
+    /// The arena or section that would lose them, such as `arena dma`.
     pub what: String,
     /// The statics with their lengths, such as `TABLE of 4 bytes`.
     pub statics: Vec<String>,

@@ -12,16 +12,16 @@ const MAX_DEPTH: u32 = 32;
 /// Numbers that identify a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Digests {
-    /// Of its contents and of what it refers to, by names without what compilers number anew.
+    /// Digest of the contents and of the sections referred to, by names without the compiler's numbers and hashes.
     pub content: u64,
-    /// The same by names as they are: what differs only in the type that it is for is told apart.
+    /// Digest of the same with full names, which distinguishes sections that differ only in a type.
     pub full: u64,
-    /// Of what it refers to and its length.
+    /// Digest of the length and of the sections referred to.
     pub shape: u64,
-    /// Of its name without what compilers number anew each time.
+    /// Digest of the name without the numbers and hashes that change with each build.
     pub name: u64,
-    /// Of its name as it is; of an anonymous constant, of who refers to it, and where. Its name is a
-    /// number that changes with each constant before it.
+    /// Digest of the full name. For an anonymous constant, whose name is a number that changes with each
+    /// constant before it: of the section that refers to it and of the place of the reference.
     pub exact: u64,
 }
 

@@ -384,8 +384,8 @@ pub(crate) fn security_info(chip: &Chip, mut read: impl FnMut(u32) -> u32) -> Se
     }
 }
 
-/// Whether the ROM's memcpy runs through the whole address space: it copies blocks of nine words while the address is
-/// below the end minus 32, which wraps for the first bytes of the address space. Unaligned data goes byte by byte.
+/// Returns whether the ROM's memcpy runs through the whole address space: it copies blocks of nine words while the
+/// address is below the end minus 32, which wraps below address 32. Unaligned data is copied byte by byte.
 fn copies_without_end(place: u32, len: u32) -> bool {
     place.is_multiple_of(4) && len >= 4 && place.checked_add(len).is_some_and(|end| end & !3 < 32)
 }

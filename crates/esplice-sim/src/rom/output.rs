@@ -3,8 +3,8 @@
 use super::{Call, Flow, Hook, Work, printf};
 use crate::soc::{clock::periods, uart, usb_serial_jtag};
 
-/// In ESP-IDF's `esp_rom_uart.h` for this chip: the field `buff_uart_no` of `uartdevice`, and the number that stands for
-/// USB-Serial-JTAG.
+/// Offset of the field `buff_uart_no` in `uartdevice`, and the channel number of USB-Serial-JTAG. Source: ESP-IDF,
+/// `esp_rom_uart.h` for this chip.
 pub(crate) const BUFF_UART_NO: u32 = 24;
 pub(crate) const USB_SERIAL_JTAG: u8 = 3;
 
