@@ -36,7 +36,7 @@ pub enum CsvFault {
         most: usize,
     },
     /// A name that the table's field cannot hold.
-    #[error("partition name {name:?} is not 1 to {most} bytes long")]
+    #[error("partition name {name:?} is not 1 to {most} bytes without control characters")]
     BadName {
         /// The name.
         name: String,

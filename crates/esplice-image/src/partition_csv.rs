@@ -184,7 +184,9 @@ impl Row {
         let mut fields = Field::split(line, number);
         let mut next = || fields.next().unwrap_or(Field { text: "", line: number, column: 1 });
         let [name, kind, subtype, offset, size, flags] = [(); 6].map(|()| next());
-        if name.text.is_empty() || name.text.len() > NAME_LEN || name.text.contains('\0') {
+        // Tables read from devices show control characters as replacement characters: such a name could not be found.
+        let fits = (1..=NAME_LEN).contains(&name.text.len());
+        if !fits || name.text.contains(char::is_control) {
             let most = NAME_LEN;
             return Err(name.fault(CsvFault::BadName { name: name.text.to_owned(), most }));
         }
