@@ -87,9 +87,9 @@ fn is_piece(name: &str) -> bool {
     hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Sections of own crates: by name, and the constants that these use. In the program's own objects
-/// also functions whose names are not mangled, such as `main`: no crate can be told from them. And
-/// functions of libraries that were made for the project's types ([`mark_made_for_own`]).
+/// Returns which sections belong to the project's crates: by their names, and the constants that these use. In the
+/// program's own objects these include functions whose names are not mangled, such as `main`, because such a name does
+/// not show a crate, and library functions that were made for the project's types ([`mark_made_for_own`]).
 fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> Vec<bool> {
     let bare = |name: &str| {
         let function = name.strip_prefix(".text.");

@@ -54,7 +54,7 @@ pub(crate) struct Flow {
     pub work: Work,
     /// Bytes to be put into the console UART's FIFO, and handed over on USB, as there is room.
     pub out: VecDeque<u8>,
-    /// Whether the bytes go to USB alone, where a line feed ends a packet.
+    /// Sends the bytes to USB alone, where a line feed ends a packet.
     pub usb_alone: bool,
     /// Cycles that each of them takes, as far as they are told apart from the others.
     pub each: u64,

@@ -53,7 +53,7 @@ pub(super) struct Pace {
 pub(super) struct Turn {
     /// The board took bytes, or was busy with what they asked for.
     pub taking: bool,
-    /// Whether the board sent an answer, and has nothing left to take or do.
+    /// True if the board sent an answer and has nothing left to take or do.
     pub answered: bool,
     /// Bytes that it said.
     pub said: usize,
