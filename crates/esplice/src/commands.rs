@@ -24,7 +24,7 @@ mod write;
 use clap::Subcommand;
 
 use self::detect::Shown;
-use crate::{exit::Failure, interrupt::Interrupt, shell::Shell};
+use crate::ui::{exit::Failure, interrupt::Interrupt, shell::Shell};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -1,5 +1,15 @@
 //! From what the user gave to a flash plan: nothing here needs a board.
 
+pub mod applicable;
+pub mod firmware_elf;
+pub mod flash_file;
+pub mod header;
+pub mod layout;
+pub mod places;
+pub mod sectors;
+pub mod source;
+pub mod table_file;
+
 use std::path::{Path, PathBuf};
 
 use esplice_chip::Chip;
@@ -12,18 +22,22 @@ use esplice_image::{
 use esplice_toolchain::{CargoOptions, RustToolchain, TinyGoOptions, build_tinygo};
 
 use crate::{
-    applicable,
-    elf_file::Elf,
-    event::{Event, StageState},
-    exit::{Exit, Failure},
-    interrupt::Interrupt,
-    layout, linking,
-    outputs::Names,
-    project::Project,
-    settings::{Origin, Settled},
-    shell::Shell,
-    source::{self, Source},
-    table_file::{Place, TableFile},
+    config::{
+        project::Project,
+        settings::{Origin, Settled},
+    },
+    files::{elf_file::Elf, of_file, outputs::Names, read},
+    firmware::{
+        source::Source,
+        table_file::{Place, TableFile},
+    },
+    linker,
+    ui::{
+        event::{Event, StageState},
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
 };
 
 /// Finds out the chip where nothing else tells; none where that can't be.
@@ -61,7 +75,7 @@ impl Firmware {
             source: main,
             variables,
             layout: layout::of_cargo(project, chip)?,
-            stable: linking::stable_link(project)?,
+            stable: linker::stable_link(project)?,
             checker: std::env::current_exe().ok(),
             ..project.cargo.clone()
         };
@@ -79,8 +93,8 @@ impl Firmware {
         if shell.is_json() {
             shell.event(&compiler(&artifact.toolchain));
         }
-        linking::tell(&artifact, options.stable.is_some(), shell);
-        let elf = source::read_elf(&artifact.elf)?;
+        linker::tell(&artifact, options.stable.is_some(), shell);
+        let elf = read::read_elf(&artifact.elf)?;
         if let Some(layout) = &options.layout {
             layout::hold(&elf.bytes, layout, shell)?;
         }
@@ -113,7 +127,7 @@ impl Firmware {
             program: artifact.tinygo.program.display().to_string(),
             target: artifact.target.clone(),
         });
-        let elf = source::read_elf(&artifact.elf)?;
+        let elf = read::read_elf(&artifact.elf)?;
         if let Some(layout) = &layout {
             layout::hold(&elf.bytes, layout, shell)?;
         }
@@ -265,7 +279,7 @@ impl Firmware {
                     target.map_or_else(|| elf_chip(&path, &elf.bytes), |chip| Ok(Some(chip)))?;
                 let asked = told.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
-                let name = source::stem(&path).to_string_lossy().into_owned();
+                let name = read::stem(&path).to_string_lossy().into_owned();
                 // A fault of the user's own table or bootloader is not one of the ELF, whose name the others get.
                 let boot = project.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
                 OwnFiles::read(boot, chip, project)?;
@@ -344,7 +358,7 @@ impl OwnFiles {
             Ok::<_, Failure>(table)
         });
         let bootloader = project.bootloader.as_deref().map(|path| {
-            let bytes = source::read_for_flash(path)?;
+            let bytes = read::read_for_flash(path)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             check_bootloader(&name, &bytes, chip).map_err(|error| of_file(path, error.into()))?;
             Ok::<_, Failure>(bytes)
@@ -474,14 +488,4 @@ pub fn image_options(chip: &Chip, project: &Project) -> Result<ImageOptions, Fai
         options.flash.size = bytes;
     }
     Ok(options)
-}
-
-/// A failure that a file is to blame for names the file.
-pub fn of_file(path: &Path, failure: Failure) -> Failure {
-    match failure.exit {
-        Exit::BadInput | Exit::PlanRefused | Exit::WrongChip => {
-            Failure { message: format!("{}: {}", path.display(), failure.message), ..failure }
-        }
-        _ => failure,
-    }
 }

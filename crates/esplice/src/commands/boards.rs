@@ -3,7 +3,10 @@ use std::path::PathBuf;
 use esplice_chip::{Board, BoardUsb, LedKind, UsbKind};
 use serde_json::{Value, json};
 
-use crate::{commands::chips, exit::Failure, shell::Shell};
+use crate::{
+    commands::chips,
+    ui::{exit::Failure, shell::Shell},
+};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -8,17 +8,19 @@ use esplice_image::{Asked, merged};
 use serde_json::json;
 
 use crate::{
-    args::FirmwareArgs,
-    elf_file::Wanted,
-    exit::{Exit, Failure},
-    firmware::{Firmware, image_options},
-    interrupt::Interrupt,
-    output_place::OutputPlace,
-    outputs::{Names, Outputs, Staged, same_file},
-    project::{Flags, Project},
-    sectors::Sectors,
-    shell::Shell,
-    source::Source,
+    cli::args::FirmwareArgs,
+    config::project::{Flags, Project},
+    files::{
+        elf_file::Wanted,
+        output_place::OutputPlace,
+        outputs::{Names, Outputs, Staged, same_file},
+    },
+    firmware::{Firmware, image_options, sectors::Sectors, source::Source},
+    ui::{
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
 };
 
 #[derive(Debug, clap::Args)]

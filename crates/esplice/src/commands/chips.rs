@@ -4,10 +4,9 @@ use esplice_chip::{Board, Chip, RegionKind};
 use serde_json::{Value, json};
 
 use crate::{
-    args::TargetArgs,
-    exit::Failure,
-    project::{Flags, Project},
-    shell::Shell,
+    cli::args::TargetArgs,
+    config::project::{Flags, Project},
+    ui::{exit::Failure, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

@@ -3,11 +3,12 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::{
-    args::{PortArgs, TargetArgs},
-    exit::Failure,
-    project::{Flags, Project},
-    settings::KEYS,
-    shell::Shell,
+    cli::args::{PortArgs, TargetArgs},
+    config::{
+        keys::KEYS,
+        project::{Flags, Project},
+    },
+    ui::{exit::Failure, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

@@ -2,12 +2,16 @@ use esplice_flash::{ChipInfo, FlashEvent, Security, Survey, survey};
 use serde_json::{Value, json};
 
 use crate::{
-    args::BoardArgs,
-    at_board::{Touch, with_options},
-    exit::{Exit, Failure},
-    flashing,
-    interrupt::Interrupt,
-    shell::Shell,
+    cli::args::BoardArgs,
+    device::{
+        at_board::{Touch, with_options},
+        flashing,
+    },
+    ui::{
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
 };
 
 #[derive(Debug, clap::Args)]

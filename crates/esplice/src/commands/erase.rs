@@ -2,12 +2,10 @@ use esplice_flash::{FlashError, FlashRange};
 use serde_json::json;
 
 use crate::{
-    args::BoardArgs,
-    at_board::{Touch, work},
-    exit::Failure,
-    interrupt::Interrupt,
-    places::{Range, RangeArgs},
-    shell::Shell,
+    cli::args::BoardArgs,
+    device::at_board::{Touch, work},
+    firmware::places::{Range, RangeArgs},
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

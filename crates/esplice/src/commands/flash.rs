@@ -1,13 +1,9 @@
 use crate::{
-    args::{FirmwareArgs, FlashArgs, PortArgs},
-    exit::Failure,
-    flashing,
-    interrupt::Interrupt,
-    load::Job,
-    ports,
-    project::Flags,
-    shell::Shell,
-    watching,
+    cli::args::{FirmwareArgs, FlashArgs, PortArgs},
+    config::project::Flags,
+    device::{flashing, load::Job, ports},
+    monitor,
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +42,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let since = flashing::start(board, report.chip.chip, None, shell)?;
         let port = board.port.as_mut();
         let check = flashing::boot_check(&report);
-        if since.is_some() && watching::boots(port, since, check, shell)? {
+        if since.is_some() && monitor::boots(port, since, check, shell)? {
             shell.status("The board runs");
         }
         Ok(())

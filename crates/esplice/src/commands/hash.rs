@@ -1,12 +1,10 @@
 use serde_json::json;
 
 use crate::{
-    args::BoardArgs,
-    at_board::{Touch, work},
-    exit::Failure,
-    interrupt::Interrupt,
-    places::RangeArgs,
-    shell::Shell,
+    cli::args::BoardArgs,
+    device::at_board::{Touch, work},
+    firmware::places::RangeArgs,
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

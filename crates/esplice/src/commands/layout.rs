@@ -14,11 +14,10 @@ use esplice_link::{Item, MemoryMap};
 use serde_json::{Value, json};
 
 use crate::{
-    exit::Failure,
-    firmware::{chip_of_cargo, elf_chip, of_file},
-    project::{Flags, Project},
-    shell::Shell,
-    source::Source,
+    config::project::{Flags, Project},
+    files::of_file,
+    firmware::{chip_of_cargo, elf_chip, source::Source},
+    ui::{exit::Failure, shell::Shell},
 };
 
 #[derive(Debug, Subcommand)]
@@ -72,7 +71,7 @@ fn settle(
 fn layout(project: &Project, path: &Path, chip: &'static Chip) -> Result<Layout, Failure> {
     spec(project, path)?;
     let settled = match Source::of_directory(path) {
-        Some(Source::Go(_)) => crate::layout::of_go(project, chip)?,
+        Some(Source::Go(_)) => crate::firmware::layout::of_go(project, chip)?,
         _ => None,
     };
     match settled {
@@ -100,7 +99,7 @@ fn chip_of(project: &Project, path: &Path, elf: &[u8]) -> Result<&'static Chip, 
 }
 
 fn map_of(project: &Project, path: &Path) -> Result<(MemoryMap, &'static Chip), Failure> {
-    let elf = crate::source::read(path)?;
+    let elf = crate::files::read::read(path)?;
     let chip = chip_of(project, path, &elf)?;
     let map = esplice_link::map(&elf, chip).map_err(|e| of_file(path, e.into()))?;
     Ok((map, chip))

@@ -5,15 +5,18 @@ use esplice_flash::{StubSource, with_board};
 use esplice_image::{ImageInfo, Part, PartBody, inspect};
 
 use crate::{
-    args::{BoardArgs, PortArgs, TargetArgs},
-    at_board::{Touch, with_options},
-    exit::{Exit, Failure},
-    firmware::of_file,
-    flash_file::first_defect,
-    flashing,
-    interrupt::Interrupt,
-    shell::Shell,
-    source,
+    cli::args::{BoardArgs, PortArgs, TargetArgs},
+    device::{
+        at_board::{Touch, with_options},
+        flashing,
+    },
+    files::{of_file, read},
+    firmware::flash_file::first_defect,
+    ui::{
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +31,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let bytes = source::read(&args.file)?;
+    let bytes = read::read(&args.file)?;
     let image = image(&bytes).map_err(|failure| of_file(&args.file, failure))?;
     let chip = esplice_chip::find_by_id(image.header.chip_id);
     let segments: Vec<(Addr, &[u8])> = image

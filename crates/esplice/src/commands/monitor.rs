@@ -2,14 +2,12 @@ use esplice_flash::reset_to_run;
 use esplice_protocol::{Moment, Port};
 
 use crate::{
-    args::{DecodeArgs, PortArgs, TargetArgs, WatchArgs},
-    backtrace::FirmwareElf,
-    exit::Failure,
-    interrupt::Interrupt,
-    ports::{self, Board},
-    project::{Flags, Project},
-    shell::Shell,
-    watching::{Watched, Watching},
+    cli::args::{DecodeArgs, PortArgs, TargetArgs, WatchArgs},
+    config::project::{Flags, Project},
+    device::{ports, ports::Board},
+    firmware::firmware_elf::FirmwareElf,
+    monitor::{Watched, Watching},
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

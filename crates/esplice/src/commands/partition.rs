@@ -15,14 +15,13 @@ use esplice_image::{DeviceFacts, PartitionTable};
 use serde_json::{Value, json};
 
 use crate::{
-    args::BoardArgs,
-    exit::Failure,
-    firmware::of_file,
-    flash_file::FlashFile,
-    interrupt::Interrupt,
-    shell::Shell,
-    source,
-    table_file::{Place, facts_of},
+    cli::args::BoardArgs,
+    files::of_file,
+    firmware::{
+        flash_file::FlashFile,
+        table_file::{Place, facts_of},
+    },
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 /// The name by which the table itself is read and written, where no partition has it.
@@ -126,5 +125,5 @@ pub fn table_json(table: &PartitionTable) -> Value {
 
 /// Reads a file of any kind that a partition can hold.
 pub fn content(path: &Path) -> Result<Vec<u8>, Failure> {
-    source::read_for_flash(path)
+    crate::files::read::read_for_flash(path)
 }

@@ -3,11 +3,13 @@ use esplice_flash::{ChipInfo, ListedPort, likely, list_ports};
 use serde_json::{Value, json};
 
 use crate::{
-    exit::{Exit, Failure},
-    flashing,
-    interrupt::Interrupt,
-    project::{Flags, Project},
-    shell::Shell,
+    config::project::{Flags, Project},
+    device::flashing,
+    ui::{
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
 };
 
 /// Most boards or chips that are named in a line.

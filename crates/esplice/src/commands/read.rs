@@ -5,15 +5,15 @@ use esplice_image::{PlannedWrite, Uf2Options, to_intel_hex, to_uf2};
 use serde_json::json;
 
 use crate::{
-    args::BoardArgs,
-    at_board::{Touch, work},
+    cli::args::BoardArgs,
     commands::image::merge::Kind,
-    exit::Failure,
-    interrupt::Interrupt,
-    output_place::OutputPlace,
-    outputs::{Outputs, Staged},
-    places::RangeArgs,
-    shell::Shell,
+    device::at_board::{Touch, work},
+    files::{
+        output_place::OutputPlace,
+        outputs::{Outputs, Staged},
+    },
+    firmware::places::RangeArgs,
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

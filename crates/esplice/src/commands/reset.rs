@@ -1,14 +1,13 @@
 use esplice_flash::{Survey, reset_to_run, survey};
 
 use crate::{
-    args::{BoardArgs, PortArgs, TargetArgs},
-    at_board::{Touch, with_options},
-    exit::Failure,
-    flashing,
-    interrupt::Interrupt,
-    ports,
-    project::{Flags, Project},
-    shell::Shell,
+    cli::args::{BoardArgs, PortArgs, TargetArgs},
+    config::project::{Flags, Project},
+    device::{
+        at_board::{Touch, with_options},
+        flashing, ports,
+    },
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

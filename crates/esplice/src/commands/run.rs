@@ -1,14 +1,16 @@
 use crate::{
-    args::{FirmwareArgs, FlashArgs, PortArgs, WatchArgs},
-    exit::Failure,
-    flashing,
-    harness::cargo_test,
-    interrupt::Interrupt,
-    load::{Job, Load},
-    ports,
-    project::Flags,
-    shell::Shell,
-    watching::{Watched, Watching},
+    cli::{
+        args::{FirmwareArgs, FlashArgs, PortArgs, WatchArgs},
+        harness::cargo_test,
+    },
+    config::project::Flags,
+    device::{
+        flashing,
+        load::{Job, Load},
+        ports,
+    },
+    monitor::{Watched, Watching},
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

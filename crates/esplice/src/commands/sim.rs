@@ -1,3 +1,5 @@
+mod inspect;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -14,10 +16,12 @@ use esplice_sim::{
 };
 
 use crate::{
-    exit::{Exit, Failure},
-    inspect::{Enter, InspectArgs, Inspector},
-    interrupt::Interrupt,
-    shell::Shell,
+    commands::sim::inspect::{Enter, InspectArgs, Inspector},
+    ui::{
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
 };
 
 #[derive(Debug, clap::Args)]

@@ -1,12 +1,14 @@
 use serde_json::json;
 
 use crate::{
-    args::BoardArgs,
-    at_board::{Touch, work},
-    exit::{Exit, Failure},
-    interrupt::Interrupt,
-    places::FilesArgs,
-    shell::Shell,
+    cli::args::BoardArgs,
+    device::at_board::{Touch, work},
+    firmware::places::FilesArgs,
+    ui::{
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
 };
 
 /// Most ranges that an error names.

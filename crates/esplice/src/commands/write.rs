@@ -2,13 +2,13 @@ use esplice_flash::{FlashOptions, FlashRange, flash, with_board};
 use esplice_image::ResolvedPlan;
 
 use crate::{
-    args::BoardArgs,
-    at_board::{Touch, with_options},
-    exit::Failure,
-    flashing,
-    interrupt::Interrupt,
-    places::FilesArgs,
-    shell::Shell,
+    cli::args::BoardArgs,
+    device::{
+        at_board::{Touch, with_options},
+        flashing,
+    },
+    firmware::places::FilesArgs,
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

@@ -4,9 +4,11 @@ use esplice_image::{ImageInfo, ImageReport, Part, PartBody};
 use serde_json::{Value, json};
 
 use crate::{
-    exit::{Exit, Failure},
-    flash_file::{FlashFile, first_defect},
-    shell::{Shell, hex},
+    firmware::flash_file::{FlashFile, first_defect},
+    ui::{
+        exit::{Exit, Failure},
+        shell::{Shell, hex},
+    },
 };
 
 #[derive(Debug, clap::Args)]

@@ -1,18 +1,18 @@
 use std::path::{Path, PathBuf};
 
-use esplice_chip::{FlashOffset, parse_size};
+use esplice_chip::FlashOffset;
 use esplice_image::{PlannedWrite, Uf2Options, merge, to_intel_hex, to_uf2};
 use serde_json::json;
 
 use crate::{
-    args::TargetArgs,
-    exit::Failure,
-    flash_file::FlashFile,
-    header::{HeaderArgs, chip_of, no_chip},
-    outputs::{Outputs, same_file},
-    project,
-    shell::Shell,
-    value,
+    cli::{args::TargetArgs, value},
+    config::project,
+    files::outputs::Outputs,
+    firmware::{
+        header::{HeaderArgs, chip_of, no_chip},
+        places::read_all,
+    },
+    ui::{exit::Failure, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]
@@ -138,48 +138,6 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let (shown, len) = (args.output.display(), bytes.len());
     shell.result("image-merge", &format!("{shown}: {len} bytes, {}{place}\n", kind.name()), value);
     Ok(())
-}
-
-/// Reads the files, each with the offset before it where it needs one; none of them may be `output`.
-pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedWrite>, Failure> {
-    let mut writes = Vec::new();
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let offset = word.to_str().and_then(parse_size).map(FlashOffset);
-        let path = match offset {
-            None => word,
-            Some(offset) => words
-                .next()
-                .ok_or_else(|| Failure::usage(format!("no file stands behind offset {offset}")))?,
-        };
-        let shown = path.display();
-        if output.is_some_and(|output| same_file(path, output)) {
-            return Err(Failure::usage(format!("{shown} is an input and the output"))
-                .hint("give --output another name"));
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match (FlashFile::read(path)?, offset) {
-            (FlashFile::Places { unpacked, .. }, None | Some(FlashOffset(0))) => {
-                let many = unpacked.writes.len() > 1;
-                writes.extend(unpacked.writes.into_iter().map(|write| {
-                    let at = if many { format!(" at {}", write.offset) } else { String::new() };
-                    PlannedWrite { name: format!("{name}{at}"), ..write }
-                }));
-            }
-            (FlashFile::Places { .. }, Some(offset)) => {
-                return Err(Failure::usage(format!("{shown} says its offsets itself"))
-                    .hint(format!("leave {offset} out")));
-            }
-            (FlashFile::Raw(data), Some(offset)) => {
-                writes.push(PlannedWrite { name, ..PlannedWrite::unnamed(offset, &data) });
-            }
-            (FlashFile::Raw(_), None) => {
-                return Err(Failure::usage(format!("{shown} does not say where it belongs"))
-                    .hint(format!("give its offset before it, such as 0x10000 {shown}")));
-            }
-        }
-    }
-    Ok(writes)
 }
 
 fn data(writes: &[PlannedWrite]) -> impl Iterator<Item = &[u8]> {

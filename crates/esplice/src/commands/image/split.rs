@@ -8,11 +8,15 @@ use esplice_image::{PlannedWrite, split};
 use serde_json::json;
 
 use crate::{
-    exit::Failure,
-    flash_file::FlashFile,
-    outputs::{Outputs, same_file},
-    shell::{Shell, hex},
-    source,
+    files::{
+        outputs::{Outputs, same_file},
+        read,
+    },
+    firmware::flash_file::FlashFile,
+    ui::{
+        exit::Failure,
+        shell::{Shell, hex},
+    },
 };
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +50,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     }
     let directory = match &args.output {
         Some(directory) => directory.clone(),
-        None => args.file.with_file_name(source::stem(&args.file)),
+        None => args.file.with_file_name(read::stem(&args.file)),
     };
     if directory.is_file() {
         return Err(Failure::usage(format!("{} is a file", directory.display()))

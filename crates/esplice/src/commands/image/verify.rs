@@ -3,9 +3,11 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::{
-    exit::{Exit, Failure},
-    flash_file::{FlashFile, first_defect},
-    shell::Shell,
+    firmware::flash_file::{FlashFile, first_defect},
+    ui::{
+        exit::{Exit, Failure},
+        shell::Shell,
+    },
 };
 
 #[derive(Debug, clap::Args)]

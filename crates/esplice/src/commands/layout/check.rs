@@ -4,7 +4,11 @@ use esplice_layout::{Extent, Layout};
 use serde_json::{Value, json};
 
 use crate::{
-    args::TargetArgs, exit::Failure, firmware::of_file, layout, project::Flags, shell::Shell,
+    cli::args::TargetArgs,
+    config::project::Flags,
+    files::of_file,
+    firmware::layout,
+    ui::{exit::Failure, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +25,7 @@ pub struct Args {
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let flags = Flags { target: args.target.clone(), ..Flags::default() };
-    let elf = args.elf.as_deref().map(|path| crate::source::read(path).map(|elf| (path, elf)));
+    let elf = args.elf.as_deref().map(|path| crate::files::read::read(path).map(|elf| (path, elf)));
     let elf = elf.transpose()?;
     let given = elf.as_ref().map(|(path, elf)| (*path, elf.as_slice()));
     let (project, chip) = super::settle(&args.path, flags, given)?;

@@ -6,13 +6,11 @@ use esplice_link::{Fate, Pieces, compare_pieces};
 use serde_json::{Value, json};
 
 use crate::{
-    args::TargetArgs,
-    exit::Failure,
-    firmware::{image_options, of_file},
-    project::{Flags, Project},
-    sectors::Sectors,
-    shell::Shell,
-    source,
+    cli::args::TargetArgs,
+    config::project::{Flags, Project},
+    files::{of_file, read},
+    firmware::{image_options, sectors::Sectors},
+    ui::{exit::Failure, shell::Shell},
 };
 
 /// Functions and variables that are listed in text, of each fate.
@@ -36,7 +34,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let (old, _) = super::map_of(&project, &args.old)?;
     let (new, chip) = super::map_of(&project, &args.new)?;
     let difference = esplice_link::diff(&old, &new);
-    let (old_elf, new_elf) = (source::read(&args.old)?, source::read(&args.new)?);
+    let (old_elf, new_elf) = (read::read(&args.old)?, read::read(&args.new)?);
     let pieces = compare_pieces(&old_elf, &new_elf).map_err(|e| of_file(&args.new, e.into()))?;
     let sectors = sectors(&project, chip, &old_elf, &new_elf);
     let unchanged = difference.is_empty() && pieces.pieces.is_empty();

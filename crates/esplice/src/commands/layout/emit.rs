@@ -4,11 +4,13 @@ use esplice_layout::{Base, esp_idf, inject};
 use serde_json::json;
 
 use crate::{
-    args::TargetArgs,
-    exit::{Exit, Failure},
-    outputs::Outputs,
-    project::Flags,
-    shell::Shell,
+    cli::args::TargetArgs,
+    config::project::Flags,
+    files::outputs::Outputs,
+    ui::{
+        exit::{Exit, Failure},
+        shell::Shell,
+    },
 };
 
 #[derive(Debug, clap::Args)]

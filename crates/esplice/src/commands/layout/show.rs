@@ -3,12 +3,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::{
-    args::TargetArgs,
-    exit::Failure,
-    firmware::of_file,
-    outputs::Outputs,
-    project::{Flags, Project},
-    shell::Shell,
+    cli::args::TargetArgs,
+    config::project::{Flags, Project},
+    files::{of_file, outputs::Outputs},
+    ui::{exit::Failure, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

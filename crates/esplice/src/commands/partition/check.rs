@@ -6,13 +6,14 @@ use serde_json::json;
 
 use super::place;
 use crate::{
-    args::BoardArgs,
-    at_board::{Touch, work},
-    exit::{Exit, Failure},
-    interrupt::Interrupt,
-    shell::Shell,
-    table_file::TableFile,
-    value,
+    cli::{args::BoardArgs, value},
+    device::at_board::{Touch, work},
+    firmware::table_file::TableFile,
+    ui::{
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
 };
 
 #[derive(Debug, clap::Args)]

@@ -4,12 +4,16 @@ use serde_json::json;
 
 use super::{place, table_json};
 use crate::{
-    args::BoardArgs,
-    exit::{Exit, Failure},
-    firmware::of_file,
-    outputs::{Outputs, same_file},
-    shell::Shell,
-    table_file::{Form, TableFile},
+    cli::args::BoardArgs,
+    files::{
+        of_file,
+        outputs::{Outputs, same_file},
+    },
+    firmware::table_file::{Form, TableFile},
+    ui::{
+        exit::{Exit, Failure},
+        shell::Shell,
+    },
 };
 
 #[derive(Debug, clap::Args)]

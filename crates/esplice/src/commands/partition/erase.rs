@@ -5,11 +5,9 @@ use serde_json::json;
 
 use super::{FlashArgs, flash_image, range_in};
 use crate::{
-    at_board::{Touch, work},
-    exit::Failure,
-    interrupt::Interrupt,
-    outputs::Outputs,
-    shell::Shell,
+    device::at_board::{Touch, work},
+    files::outputs::Outputs,
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::{FlashArgs, TABLE_NAME, flash_image, range_in};
 use crate::{
-    at_board::{Touch, work},
-    exit::Failure,
-    firmware::of_file,
-    interrupt::Interrupt,
-    output_place::OutputPlace,
-    outputs::{Outputs, Staged},
-    shell::Shell,
+    device::at_board::{Touch, work},
+    files::{
+        of_file,
+        output_place::OutputPlace,
+        outputs::{Outputs, Staged},
+    },
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

@@ -6,12 +6,10 @@ use serde_json::json;
 
 use super::{place, table_json};
 use crate::{
-    args::BoardArgs,
-    at_board::{Touch, work},
-    exit::Failure,
-    interrupt::Interrupt,
-    shell::Shell,
-    table_file::{Form, TableFile},
+    cli::args::BoardArgs,
+    device::at_board::{Touch, work},
+    firmware::table_file::{Form, TableFile},
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

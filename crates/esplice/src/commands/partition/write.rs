@@ -9,14 +9,13 @@ use serde_json::json;
 
 use super::{FlashArgs, TABLE_NAME, content, flash_image, place, range_in};
 use crate::{
-    at_board::{Touch, with_options},
-    exit::Failure,
-    firmware::of_file,
-    flashing,
-    interrupt::Interrupt,
-    outputs::Outputs,
-    shell::Shell,
-    table_file::{Place, TableFile},
+    device::{
+        at_board::{Touch, with_options},
+        flashing,
+    },
+    files::{of_file, outputs::Outputs},
+    firmware::table_file::{Place, TableFile},
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]

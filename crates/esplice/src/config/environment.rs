@@ -1,0 +1,148 @@
+//! Names of environment variables: what each one means, and which are refused.
+//!
+//! Every setting has two names: `ESPLICE_` with its section and key, and `ESPLICE_` with its flag.
+//! Any other name that begins with `ESPLICE_` has to be in [`OTHERS`] or in one of [`FAMILIES`].
+
+use esplice_chip::nearest;
+
+use crate::{
+    config::keys::{KEYS, Key},
+    ui::exit::Failure,
+};
+
+/// Beginning of every variable that belongs to esplice.
+const PREFIX: &str = "ESPLICE_";
+
+/// A second flag of a setting, and the key it belongs to.
+const ALIASES: &[(&str, &str, &str)] = &[("ESPLICE_CHIP", "project", "target")];
+
+/// Variables that are not settings, with what each one does.
+pub const OTHERS: &[(&str, &str)] = &[
+    ("ESPLICE_ESPTOOL", "esptool program whose flasher stubs are used"),
+    ("ESPLICE_LINKER", "lld that `esplice-ld` starts"),
+    (
+        "ESPLICE_LAYOUT",
+        "set by esplice for build scripts: `injected` once the linker has the layout",
+    ),
+    // For the project's own tests and benchmarks.
+    ("ESPLICE_ESPFLASH", "espflash program that tests compare with"),
+    ("ESPLICE_BLESS", "write expected test output again"),
+    ("ESPLICE_CPU_BOUND_ELF", "program of the benchmark of the virtual processor"),
+    ("ESPLICE_MEASURE", "measure boot times and ROM functions in tests"),
+    ("ESPLICE_MOCK_BOOTLOADER", "bootloader for tests of the mock loader"),
+    ("ESPLICE_SLOW_TESTS", "run tests that take minutes"),
+];
+
+/// Beginnings of names that the project's own tests and benchmarks use.
+pub const FAMILIES: &[&str] = &["ESPLICE_BENCH_", "ESPLICE_ROM_", "ESPLICE_TEST_"];
+
+/// What a variable is.
+#[derive(Debug, Clone, Copy)]
+pub enum Meaning {
+    /// It sets this key.
+    Setting(&'static Key),
+    /// It is read elsewhere, or is not esplice's.
+    Other,
+}
+
+/// Says what the variable `name` means.
+///
+/// # Errors
+/// A name that begins with `ESPLICE_` and is not known, with the nearest name that is.
+pub fn meaning(name: &str) -> Result<Meaning, Failure> {
+    let alias = ALIASES.iter().find(|(alias, ..)| *alias == name);
+    let of_alias = |key: &&Key| {
+        alias.is_some_and(|(_, section, setting)| key.section == *section && key.name == *setting)
+    };
+    let is_named = |key: &&Key| key.variables().iter().any(|variable| variable == name);
+    if let Some(key) = KEYS.iter().find(|key| of_alias(key) || is_named(key)) {
+        return Ok(Meaning::Setting(key));
+    }
+    let is_other = |(other, _): &(&str, &str)| *other == name;
+    let is_known = !name.starts_with(PREFIX)
+        || OTHERS.iter().any(is_other)
+        || FAMILIES.iter().any(|family| name.starts_with(family));
+    if is_known {
+        return Ok(Meaning::Other);
+    }
+    let mut known: Vec<String> = KEYS.iter().flat_map(Key::variables).collect();
+    known.extend(ALIASES.iter().map(|(alias, ..)| (*alias).to_owned()));
+    known.extend(OTHERS.iter().map(|(other, _)| (*other).to_owned()));
+    let failure = Failure::usage(format!("unknown setting {name} in the environment"));
+    // The prefix is the same in all: only the rest tells how near a name is.
+    let rest = |name: &str| name.trim_start_matches(PREFIX).to_owned();
+    let rests: Vec<String> = known.iter().map(|name| rest(name)).collect();
+    Err(match nearest(&rest(name), &rests) {
+        Some(near) => failure.hint(format!("did you mean {PREFIX}{near}?")),
+        None => failure.hint("`esplice config` lists the settings and their variables"),
+    })
+}
+
+/// Refuses an environment with an unknown variable of esplice.
+pub fn check() -> Result<(), Failure> {
+    for (name, _) in std::env::vars_os() {
+        if let Some(name) = name.to_str() {
+            meaning(name)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `expected` is the key, `-` for a variable that is no setting, or the hint of the refusal.
+    #[track_caller]
+    fn check(name: &str, expected: &str) {
+        let said = match meaning(name) {
+            Ok(Meaning::Setting(key)) => format!("{}.{}", key.section, key.name),
+            Ok(Meaning::Other) => "-".into(),
+            Err(failure) => failure.hint.unwrap_or_default(),
+        };
+        assert_eq!(said, expected, "{name}");
+    }
+
+    #[test]
+    fn a_setting_is_named_by_its_key_or_its_flag() {
+        check("ESPLICE_PROJECT_PORT", "project.port");
+        check("ESPLICE_PORT", "project.port");
+        check("ESPLICE_TARGET", "project.target");
+        check("ESPLICE_CHIP", "project.target");
+        check("ESPLICE_BAUD", "flash.baud");
+        check("ESPLICE_FLASH_BAUD", "flash.baud");
+        check("ESPLICE_MONITOR_BAUD", "monitor.baud");
+        check("ESPLICE_FLASH_SIZE", "image.flash-size");
+        check("ESPLICE_NO_DEFAULT_FEATURES", "build.no-default-features");
+    }
+
+    #[test]
+    fn other_variables_are_left_alone() {
+        for name in ["ESPLICE", "ESPLICE_LAYOUT", "ESPLICE_BENCH_LTO", "PATH", "ESPFLASH_PORT"] {
+            check(name, "-");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest() {
+        check("ESPLICE_PROT", "did you mean ESPLICE_PORT?");
+        check("ESPLICE_TRAGET", "did you mean ESPLICE_TARGET?");
+        check("ESPLICE_FLASH_BUAD", "did you mean ESPLICE_FLASH_BAUD?");
+        check("ESPLICE_FEATURE", "did you mean ESPLICE_FEATURES?");
+        check("ESPLICE_ESPTOL", "did you mean ESPLICE_ESPTOOL?");
+        check(
+            "ESPLICE_SOMETHING_ELSE_ENTIRELY",
+            "`esplice config` lists the settings and their variables",
+        );
+    }
+
+    /// Two settings of one name could not both be set.
+    #[test]
+    fn no_two_settings_share_a_variable() {
+        let mut names: Vec<String> = KEYS.iter().flat_map(Key::variables).collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "{names:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! How one setting is settled: flag over environment and file over default.
+
+use crate::{
+    cli::{value, value::Form},
+    config::{
+        keys::{KEYS, Key},
+        settings::{Origin, Settings, Settled, Written},
+    },
+    ui::exit::Failure,
+};
+
+/// One settled value, for people.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub section: &'static str,
+    pub name: &'static str,
+    pub value: Option<Settled<String>>,
+}
+
+/// Settles one value after another, each a key of [`KEYS`], and keeps what it settled for
+/// `esplice config`. What is given as `flag` stands over the settings, and these over a default.
+pub struct Settler<'a> {
+    settings: &'a Settings,
+    pub entries: Vec<Entry>,
+}
+
+impl<'a> Settler<'a> {
+    pub fn new(settings: &'a Settings) -> Settler<'a> {
+        Settler { settings, entries: Vec::new() }
+    }
+
+    /// A value of this form.
+    pub fn value<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        form: &Form<T>,
+        flag: Option<T>,
+        default: Option<Settled<T>>,
+    ) -> Result<Option<Settled<T>>, Failure> {
+        let parse = |written: &Written| match written {
+            Written::One(text) => (form.parse)(text),
+            Written::Many(texts) => (form.parse)(&texts.join(",")),
+        };
+        self.settle(section, name, flag, parse, form.show, default)
+    }
+
+    /// A value of this form that is always there: the last word has esplice.
+    pub fn or<T: Clone>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        form: &Form<T>,
+        flag: Option<T>,
+        default: T,
+    ) -> Result<Settled<T>, Failure> {
+        let default = Settled { value: default, origin: Origin::Default };
+        let settled = self.value(section, name, form, flag, Some(default.clone()))?;
+        Ok(settled.unwrap_or(default))
+    }
+
+    /// A text without a default.
+    pub fn text(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<String>,
+    ) -> Result<Option<Settled<String>>, Failure> {
+        self.value(section, name, &value::TEXT, flag, None)
+    }
+
+    /// A switch, off by default.
+    pub fn switch(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: bool,
+    ) -> Result<bool, Failure> {
+        let settled = self.or(section, name, &value::SWITCH, flag.then_some(true), false)?;
+        Ok(settled.value)
+    }
+
+    /// A list of texts, empty by default.
+    pub fn list(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<Vec<String>>,
+    ) -> Result<Vec<String>, Failure> {
+        let parse = |written: &Written| match written {
+            Written::One(text) => Ok(vec![text.clone()]),
+            Written::Many(texts) => Ok(texts.clone()),
+        };
+        let settled = self.settle(section, name, flag, parse, |texts| texts.join(","), None)?;
+        Ok(settled.map(|settled| settled.value).unwrap_or_default())
+    }
+
+    fn settle<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        flag: Option<T>,
+        parse: impl Fn(&Written) -> Result<T, String>,
+        show: impl Fn(&T) -> String,
+        default: Option<Settled<T>>,
+    ) -> Result<Option<Settled<T>>, Failure> {
+        let settled = match (flag, self.settings.get(section, name)) {
+            (Some(value), _) => {
+                Some(Settled { value, origin: Origin::Flag(key(section, name).flag) })
+            }
+            (None, Some(set)) => {
+                let value = parse(&set.value).map_err(|message| {
+                    Failure::usage(format!("{}: {section}.{name}: {message}", set.origin))
+                })?;
+                Some(Settled { value, origin: set.origin.clone() })
+            }
+            (None, None) => default,
+        };
+        let value =
+            settled.as_ref().map(|s| Settled { value: show(&s.value), origin: s.origin.clone() });
+        self.entries.push(Entry { section, name, value });
+        Ok(settled)
+    }
+}
+
+/// A key by its names. There is no other that is settled: a test settles all of them.
+fn key(section: &str, name: &str) -> &'static Key {
+    let key = KEYS.iter().find(|key| key.section == section && key.name == name);
+    key.expect("a key that is settled is in the list")
+}

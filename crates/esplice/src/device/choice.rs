@@ -1,0 +1,263 @@
+//! Which port is meant, where several are there or none is named.
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _},
+    path::Path,
+    sync::mpsc,
+    time::Duration,
+};
+
+use esplice_flash::{ListedPort, Meant, likely, list_ports, meant};
+
+use crate::{
+    config::port_name::SCHEMES,
+    device::flashing,
+    ui::{
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
+};
+
+/// How often a number is asked for.
+const ASKS: u32 = 3;
+
+/// Time between two looks at Ctrl-C while a number is waited for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The name of the port that `words` mean (a name, USB ids, a serial number, a MAC address), or the
+/// only likely one; on a terminal the user is asked where several are as likely. `aliases` are the
+/// project's own names.
+pub fn choose(
+    words: Option<&str>,
+    aliases: &[(String, String)],
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<String, Failure> {
+    let listed = list_ports();
+    let Some(words) = words else {
+        let name = only_likely(&listed, shell, interrupt)?;
+        shell.status(&format!("Port is {name}"));
+        return Ok(name);
+    };
+    let name = match meant(words, &listed) {
+        Meant::One(name) => name,
+        Meant::Several(names) => {
+            let several = listed.iter().filter(|port| names.contains(&port.name)).collect();
+            let message = format!("{} ports are {words}", names.len());
+            ask(several, &message, shell, interrupt)?
+        }
+        Meant::Mac(mac) => with_mac(mac, &listed, shell, interrupt)?,
+        // A file: what opens it says that it is none.
+        Meant::Nothing(_) if Path::new(words).exists() => words.to_owned(),
+        Meant::Nothing(near) => return Err(missing(words, near, aliases, &listed)),
+    };
+    if name != words {
+        shell.status(&format!("Port is {name}"));
+    }
+    Ok(name)
+}
+
+/// The names of ports, for a hint.
+fn names(ports: &[&ListedPort]) -> String {
+    ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn missing(
+    words: &str,
+    near: Option<String>,
+    aliases: &[(String, String)],
+    listed: &[ListedPort],
+) -> Failure {
+    let failure = Failure::new(Exit::Port, format!("no port {words}"));
+    let aliases: Vec<&String> = aliases.iter().map(|(alias, _)| alias).collect();
+    if let Some(near) = near.or_else(|| esplice_chip::nearest(words, &aliases)) {
+        return failure.hint(format!("did you mean {near}?"));
+    }
+    failure.hint(remedy(listed, "check the cable and the name; a charge-only cable shows no port"))
+}
+
+fn remedy(listed: &[ListedPort], first: &str) -> String {
+    let all: Vec<&ListedPort> = listed.iter().collect();
+    match all.is_empty() {
+        true => first.to_owned(),
+        false => format!("{first}; here are {}", names(&all)),
+    }
+}
+
+/// The one likely port there is, or the one that the user takes of several.
+fn only_likely(
+    listed: &[ListedPort],
+    shell: &Shell,
+    interrupt: &Interrupt,
+) -> Result<String, Failure> {
+    let likely = likely(listed);
+    match likely.as_slice() {
+        [only] => Ok(only.name.clone()),
+        [] => Err(Failure::new(Exit::Port, "no USB serial port is there").hint(remedy(
+            listed,
+            "connect the board, or name a port with --port; --port sim:esp32c3 is a virtual board",
+        ))),
+        several => {
+            let message = format!("{} USB serial ports are there", several.len());
+            ask(likely, &message, shell, interrupt)
+        }
+    }
+}
+
+/// Has the user take one of `ports`, on a terminal; elsewhere `message` is the error.
+fn ask(
+    ports: Vec<&ListedPort>,
+    message: &str,
+    shell: &Shell,
+    interrupt: &Interrupt,
+) -> Result<String, Failure> {
+    let failure = || {
+        Failure::new(Exit::Port, message).hint(format!("choose one with --port: {}", names(&ports)))
+    };
+    if !shell.may_ask() || !io::stdin().is_terminal() {
+        return Err(failure());
+    }
+    shell.ask(&format!("{message}:"));
+    for (number, port) in (1..).zip(&ports) {
+        let product = port.product().map(|product| format!("  {product}")).unwrap_or_default();
+        shell.ask(&format!("{number:>3}  {}{product}", port.name));
+    }
+    for _ in 0..ASKS {
+        shell.ask(&format!("Number of the port, 1 to {}:", ports.len()));
+        let Some(line) = line(interrupt)? else { break };
+        if let Some(port) = picked(&line, &ports) {
+            return Ok(port.name.clone());
+        }
+    }
+    Err(failure())
+}
+
+/// The port of that number, from 1.
+fn picked<'a>(line: &str, ports: &[&'a ListedPort]) -> Option<&'a ListedPort> {
+    let number: usize = line.trim().parse().ok()?;
+    ports.get(number.checked_sub(1)?).copied()
+}
+
+/// A line of the user's; none at the end of the input.
+fn line(interrupt: &Interrupt) -> Result<Option<String>, Failure> {
+    let (sender, receiver) = mpsc::channel();
+    // Nothing interrupts a read of the terminal: it is left behind.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let count = io::stdin().lock().read_line(&mut line).unwrap_or(0);
+        let _ = sender.send((count > 0).then_some(line));
+    });
+    loop {
+        if interrupt.is_asked() {
+            return Err(Failure::interrupted());
+        }
+        match receiver.recv_timeout(LOOK) {
+            Ok(line) => return Ok(line),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(None),
+        }
+    }
+}
+
+/// The likely port whose board has that MAC address. Boards are reset to be asked, and started again.
+fn with_mac(
+    mac: [u8; 6],
+    listed: &[ListedPort],
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<String, Failure> {
+    let shown = mac.map(|byte| format!("{byte:02x}")).join(":");
+    let mut others = Vec::new();
+    for port in likely(listed) {
+        // A chip's own USB port tells its address as its serial number: it is another's.
+        if port.behind().own_usb {
+            continue;
+        }
+        match flashing::probe(&port.name, shell, interrupt) {
+            Ok(info) if info.mac == mac => return Ok(port.name.clone()),
+            Ok(info) => others.push(format!("{} has {}", port.name, info.mac_text())),
+            Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
+            Err(failure) => others.push(format!("{}: {}", port.name, failure.message)),
+        }
+    }
+    let failure = Failure::new(Exit::Port, format!("no board has the MAC address {shown}"));
+    Err(match others.is_empty() {
+        true => failure.hint("no board with a UART bridge is there that could be asked"),
+        false => failure.hint(others.join("; ")),
+    })
+}
+
+/// Whether `name` says itself where the port is, and is not to be looked for.
+pub fn is_complete(name: &str) -> bool {
+    SCHEMES.iter().any(|scheme| name.starts_with(scheme))
+}
+
+#[cfg(test)]
+mod tests {
+    use esplice_chip::UsbId;
+    use esplice_flash::UsbDevice;
+
+    use super::*;
+    use crate::ui::shell::Format;
+
+    fn port(name: &str, usb: bool) -> ListedPort {
+        let usb = usb.then_some(UsbDevice {
+            id: UsbId { vid: 0x10c4, pid: 0xea60 },
+            serial: None,
+            manufacturer: None,
+            product: None,
+        });
+        ListedPort { name: name.into(), usb }
+    }
+
+    fn likely_one(ports: &[ListedPort]) -> Result<String, Failure> {
+        only_likely(ports, &Shell::new(Format::Json, false), &Interrupt::default())
+    }
+
+    #[test]
+    fn the_only_usb_port_is_taken() {
+        let ports = [port("/dev/ttyS0", false), port("/dev/ttyUSB0", true)];
+        assert_eq!(likely_one(&ports).as_deref(), Ok("/dev/ttyUSB0"));
+    }
+
+    #[test]
+    fn else_the_user_is_told_what_is_there() {
+        let failure = likely_one(&[port("/dev/ttyS0", false)]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Port);
+        assert!(failure.hint.unwrap().ends_with("here are /dev/ttyS0"));
+        let both = [port("/dev/ttyACM0", true), port("/dev/ttyUSB0", true)];
+        let failure = likely_one(&both).unwrap_err();
+        assert_eq!(failure.message, "2 USB serial ports are there");
+        let hint = failure.hint.unwrap();
+        assert_eq!(hint, "choose one with --port: /dev/ttyACM0, /dev/ttyUSB0");
+    }
+
+    #[test]
+    fn a_number_takes_a_port() {
+        let (one, two) = (port("a", true), port("b", true));
+        let both = [&one, &two];
+        let check = |line: &str, name: Option<&str>| {
+            assert_eq!(picked(line, &both).map(|port| port.name.as_str()), name, "{line:?}");
+        };
+        check("1\n", Some("a"));
+        check(" 2 ", Some("b"));
+        check("0", None);
+        check("3", None);
+        check("", None);
+        check("/dev/ttyUSB0", None);
+    }
+
+    #[test]
+    fn a_wrong_name_is_answered_with_the_nearest() {
+        let ports = [port("/dev/ttyUSB0", true)];
+        let hint = |near: Option<&str>, words, aliases: &[(String, String)]| {
+            missing(words, near.map(str::to_owned), aliases, &ports).hint.unwrap()
+        };
+        assert_eq!(hint(Some("ttyUSB0"), "ttyUSB1", &[]), "did you mean ttyUSB0?");
+        assert_eq!(hint(None, "bnech", &[("bench".into(), "x".into())]), "did you mean bench?");
+        assert!(
+            hint(None, "x", &[("bench".into(), "x".into())]).ends_with("here are /dev/ttyUSB0")
+        );
+    }
+}

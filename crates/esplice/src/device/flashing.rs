@@ -1,0 +1,234 @@
+//! Brings firmware onto a board, and tells of it.
+
+use esplice_chip::Chip;
+use esplice_flash::{
+    ChipInfo, ConnectOptions, FlashEvent, FlashOptions, FlashReport, LoaderUse, StageState,
+    Strategy, detect, flash, flash_plan,
+};
+use esplice_image::{AppDescriptor, ImageHeader, ResolvedPlan, Write, WriteKind};
+use esplice_monitor::BootCheck;
+use esplice_protocol::Moment;
+
+use crate::{
+    config::project::Project,
+    device::{
+        load::{Job, Load},
+        ports,
+        ports::Board,
+        remembered::Adapter,
+        stubs::stub_source,
+    },
+    ui::{
+        event,
+        event::Event,
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::{Shell, hex},
+    },
+};
+
+/// What starts a board that this program can't reset.
+pub const RESET_BY_HAND: &str = "let its BOOT button go and press RESET";
+
+/// Asks what is at the port called `name`, and starts the board again.
+pub fn probe(name: &str, shell: &mut Shell, interrupt: &Interrupt) -> Result<ChipInfo, Failure> {
+    let mut board = ports::open_named(name, None, interrupt)?;
+    shell.status(&format!("Asking {name} for its chip"));
+    let mut quiet = |_| {};
+    let port = board.port.as_mut();
+    let info = detect(port, &options(&board.strategies, None), &mut quiet)?;
+    esplice_flash::start(port, info.chip, info.chip.loader.initial_baud, &mut quiet)?;
+    Ok(info)
+}
+
+/// Asks the board which chip it has; it stays in its loader.
+pub fn chip(board: &mut Board, shell: &mut Shell) -> Result<&'static Chip, Failure> {
+    let port = board.port.as_mut();
+    shell.status(&format!("Asking {} for its chip", port.name()));
+    let info = detect(port, &options(&board.strategies, None), &mut |event| match event {
+        // All of it is told when the board is flashed.
+        FlashEvent::Stage { .. } | FlashEvent::Chip(_) => {}
+        event => tell(event, shell),
+    })?;
+    Ok(info.chip)
+}
+
+/// Writes what `job` is and verifies it; the board stays in its loader.
+pub fn write(
+    board: &mut Board,
+    job: Job,
+    project: &Project,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<FlashReport, Failure> {
+    let (baud, adapter) = rate(board, project);
+    let options = FlashOptions {
+        baud: Some(baud),
+        stub: stub_source(&project.stub)?,
+        full: project.full,
+        table_offset: project.own_table_offset(),
+        ..options(&board.strategies, job.target)
+    };
+    let port = board.port.as_mut();
+    shell.status(&format!("Connecting to {}", port.name()));
+    let mut tell = |event| tell(event, shell);
+    let report = match job.load {
+        Load::Plan { plan, options: resolve } => {
+            flash_plan(port, &plan, &resolve, &options, &mut tell)
+        }
+        Load::Writes(writes) => {
+            let plan = |_: &_| Ok(ResolvedPlan::from(writes));
+            flash(port, &options, plan, &mut tell)
+        }
+    };
+    if let (Ok(report), Some(adapter)) = (&report, &adapter) {
+        // A rate that nobody asked for is kept only where it was too high.
+        if report.baud != baud || !project.baud_is_default {
+            adapter.remember(report.baud);
+        }
+    }
+    report.map_err(|error| {
+        let failure = Failure::from(error);
+        if failure.exit != Exit::Interrupted {
+            return failure;
+        }
+        // The port refuses to work once it is told to stop, and the lines are to be let go.
+        interrupt.let_ports_work();
+        let _ = board.port.set_lines(false, false);
+        failure.hint("the board waits in download mode; flash it again")
+    })
+}
+
+/// The rate of transfers at this board: the one asked for, else the last that worked with its adapter,
+/// which comes along.
+pub fn rate(board: &Board, project: &Project) -> (u32, Option<Adapter>) {
+    let adapter = Adapter::of_port(board.port.name());
+    let remembered = adapter.as_ref().filter(|_| project.baud_is_default);
+    (remembered.and_then(Adapter::rate).unwrap_or(project.baud), adapter)
+}
+
+/// Starts what is in flash, with the port at `baud` or else where the chip's ROM talks; gives the
+/// moment at which the board was let go.
+pub fn start(
+    board: &mut Board,
+    chip: &'static Chip,
+    baud: Option<u32>,
+    shell: &mut Shell,
+) -> Result<Option<Moment>, Failure> {
+    let baud = baud.unwrap_or(chip.loader.initial_baud);
+    let port = board.port.as_mut();
+    shell.stage("start", event::StageState::Started);
+    let since = esplice_flash::start(port, chip, baud, &mut |event| tell(event, shell))?;
+    if since.is_some() && !port.caps().lines {
+        shell.status(&format!(
+            "{} has no reset line: the loader was asked to reset. If the board stays silent, {RESET_BY_HAND}",
+            port.name()
+        ));
+    }
+    shell.stage("start", event::StageState::Done);
+    Ok(since)
+}
+
+/// What a board prints when it boots what was written to it.
+pub fn boot_check(report: &FlashReport) -> BootCheck {
+    let app = report.writes.iter().find(|write| write.kind == WriteKind::App);
+    let descriptor = app.and_then(|app| AppDescriptor::of_image(&app.data));
+    // An app without the hash in its descriptor prints zeros.
+    let hash = descriptor.map(|descriptor| descriptor.elf_sha256).filter(|hash| *hash != [0; 32]);
+    // Files that were written as they are say themselves what they are.
+    let boot_offset = report.chip.chip.image.boot_offset;
+    let boot = report.writes.iter().find(|write| write.offset == boot_offset);
+    let header = boot.and_then(|write| ImageHeader::from_bytes(&write.data).ok());
+    let is_app = |write: &&Write| {
+        write.offset != boot_offset && AppDescriptor::of_image(&write.data).is_some()
+    };
+    let file = report.writes.iter().find(is_app).filter(|_| app.is_none());
+    BootCheck {
+        entry: report.boots.entry.or(header.map(|header| header.entry)).map(|entry| entry.0),
+        app: report.boots.app.or(file.map(|write| write.offset)).map(|offset| offset.0),
+        elf_sha256: hash.map(|hash| hex(&hash)),
+    }
+}
+
+/// How to work with a board that is reset by `strategies`.
+pub fn options(strategies: &[Strategy], target: Option<&'static Chip>) -> FlashOptions {
+    let connect = ConnectOptions { strategies: strategies.to_vec(), ..ConnectOptions::default() };
+    FlashOptions { target, connect, ..FlashOptions::default() }
+}
+
+/// What a board is, as an event.
+pub fn chip_event(info: ChipInfo) -> Event {
+    Event::Chip {
+        name: info.chip.display_name.clone(),
+        revision: Some(info.revision_text()),
+        mac: Some(info.mac_text()),
+        features: info.features,
+        flash_size: Some(info.flash_size),
+    }
+}
+
+/// Tells a fact.
+pub fn tell(event: FlashEvent, shell: &mut Shell) {
+    match event {
+        FlashEvent::Stage { name, state } => shell.stage(
+            name,
+            match state {
+                StageState::Started => event::StageState::Started,
+                StageState::Done => event::StageState::Done,
+            },
+        ),
+        FlashEvent::Connecting { attempt, of } => {
+            if attempt > 1 {
+                shell.status(&format!("No answer yet, try {attempt} of {of}"));
+            }
+        }
+        FlashEvent::Chip(info) => {
+            let name = info.chip.display_name.clone();
+            let (revision, mac) = (info.revision_text(), info.mac_text());
+            shell.fact(&format!("Chip is {name} (revision {revision})"));
+            shell.status(&format!(
+                "Features: {}; MAC {mac}; {} KB of flash",
+                info.features.join(", "),
+                info.flash_size / 1024
+            ));
+            shell.summary.chip = Some(name);
+            shell.event(&chip_event(info));
+        }
+        FlashEvent::Differs { name, differing, sectors } => {
+            if differing < sectors {
+                shell.status(&format!("{name}: {differing} of {sectors} sectors differ"));
+            }
+        }
+        FlashEvent::Loader(LoaderUse::Rom) => {
+            shell.status("No stub found: writing through the ROM loader");
+        }
+        FlashEvent::Loader(LoaderUse::Uploaded) => shell.status("Stub is running"),
+        FlashEvent::Loader(LoaderUse::Resident) => shell.status("Stub was running already"),
+        FlashEvent::Loader(LoaderUse::Other) => shell.status("Another stub was running already"),
+        FlashEvent::Baud(baud) => shell.status(&format!("Transfer at {baud} baud")),
+        FlashEvent::Progress { stage, done, total } => {
+            shell.progress(&stage, done.into(), total.into());
+        }
+        FlashEvent::Verified { name, offset, len, hash } => {
+            shell.fact(&format!("Hash of data verified ({name}: {len} bytes at {offset})"));
+            shell.event(&Event::Verified { name, offset: offset.0, len, hash, algorithm: "md5" });
+        }
+        FlashEvent::Note(note) if note.is_fact() => {
+            let text = note.to_string();
+            let mut letters = text.chars();
+            let first: String = letters.next().iter().flat_map(|c| c.to_uppercase()).collect();
+            shell.status(&format!("{first}{}", letters.as_str()));
+        }
+        FlashEvent::Note(note) => shell.warning(&note.to_string()),
+        FlashEvent::Warning { message } => shell.warning(&message),
+        FlashEvent::Statistics(numbers) => {
+            let summary = &mut shell.summary;
+            let add = |to: &mut Option<u64>, number: u64| *to = Some(to.unwrap_or(0) + number);
+            add(&mut summary.bytes_sent, numbers.bytes_sent);
+            add(&mut summary.bytes_received, numbers.bytes_received);
+            add(&mut summary.frames, numbers.frames);
+            add(&mut summary.sectors_total, numbers.sectors_total.into());
+            add(&mut summary.sectors_written, numbers.sectors_written.into());
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The baud rate that worked with each adapter, kept in the user's cache folder from one run to the
+//! next. A file that is damaged, or can't be written, is as good as none.
+
+use std::path::{Path, PathBuf};
+
+use esplice_flash::list_ports;
+
+use crate::files::{outputs, read};
+
+/// Adapters that are remembered; the oldest go first.
+const MOST: usize = 100;
+
+/// How the names of ports with a wire behind them begin, which need not be on USB.
+const SERIAL: [&str; 4] = ["/dev/tty", "/dev/cu.", "COM", "rfc2217://"];
+
+/// Bytes of the largest file that is believed.
+const LARGEST: u64 = 1 << 16;
+
+/// What is kept of the adapter at a port.
+#[derive(Debug)]
+pub struct Adapter {
+    file: PathBuf,
+    key: String,
+}
+
+impl Adapter {
+    /// The adapter at the port called `name`: by its USB ids and serial number, else by the name of a
+    /// serial port. None for what has no wire, and where there is no cache folder.
+    pub fn of_port(name: &str) -> Option<Adapter> {
+        let usb = list_ports().into_iter().find(|port| port.name == name).and_then(|port| {
+            let usb = port.usb?;
+            let serial = usb.serial.as_deref().unwrap_or(name);
+            Some(format!("{:04x}:{:04x}:{serial}", usb.id.vid, usb.id.pid))
+        });
+        let is_serial = SERIAL.iter().any(|beginning| name.starts_with(beginning));
+        let key = usb.or_else(|| is_serial.then(|| name.to_owned()))?;
+        Some(Adapter { file: cache_folder()?.join("baud-rates"), key })
+    }
+
+    /// The rate that worked.
+    pub fn rate(&self) -> Option<u32> {
+        read(&self.file).into_iter().rev().find(|(key, _)| *key == self.key).map(|(_, rate)| rate)
+    }
+
+    /// Keeps the rate that worked.
+    pub fn remember(&self, rate: u32) {
+        if self.rate() == Some(rate) {
+            return;
+        }
+        let mut known = read(&self.file);
+        known.retain(|(key, _)| *key != self.key);
+        known.push((self.key.clone(), rate));
+        let excess = known.len().saturating_sub(MOST);
+        let lines = known.iter().skip(excess).map(|(key, rate)| format!("{rate} {key}\n"));
+        // What can't be kept is found out anew the next time.
+        let _ = outputs::replace(&self.file, lines.collect::<String>().as_bytes());
+    }
+}
+
+/// Adapters and their rates; lines that are none are passed over.
+fn read(file: &Path) -> Vec<(String, u32)> {
+    let bytes = read::read_up_to(file, LARGEST).unwrap_or_default();
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let pair = |line: &str| {
+        let (rate, key) = line.split_once(' ')?;
+        let rate = rate.parse().ok().filter(|rate| *rate > 0)?;
+        Some((key.to_owned(), rate))
+    };
+    text.lines().filter_map(pair).collect()
+}
+
+/// The folder of this program among the user's caches.
+fn cache_folder() -> Option<PathBuf> {
+    let folder = |name: &str| {
+        let value = std::env::var_os(name).map(PathBuf::from);
+        value.filter(|folder| folder.is_absolute())
+    };
+    let caches = if cfg!(windows) {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        folder("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+    };
+    caches.map(|caches| caches.join("esplice"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn adapter(file: &Path, key: &str) -> Adapter {
+        Adapter { file: file.to_owned(), key: key.to_owned() }
+    }
+
+    #[test]
+    fn rates_are_kept_for_each_adapter() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a/b/baud-rates");
+        let (one, other) = (adapter(&file, "10c4:ea60:0001"), adapter(&file, "/dev/tty USB0"));
+        assert_eq!(one.rate(), None);
+        one.remember(460_800);
+        other.remember(115_200);
+        one.remember(921_600);
+        assert_eq!((one.rate(), other.rate()), (Some(921_600), Some(115_200)));
+        assert_eq!(read(&file).len(), 2);
+        for number in 0..2 * MOST {
+            adapter(&file, &format!("port {number}")).remember(1 + number as u32);
+        }
+        assert_eq!(read(&file).len(), MOST);
+        assert_eq!(one.rate(), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_as_good_as_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("baud-rates");
+        for damaged in [&b"\xff\xfe"[..], b"fast port\n0 port\n-1 port\n", b"921600", b"\0"] {
+            fs::write(&file, damaged).unwrap();
+            let adapter = adapter(&file, "port");
+            assert_eq!(adapter.rate(), None, "{damaged:?}");
+            adapter.remember(230_400);
+            assert_eq!(adapter.rate(), Some(230_400));
+        }
+        // A folder in its place.
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        adapter(&file, "port").remember(1);
+        assert_eq!(adapter(&file, "port").rate(), None);
+        assert!(Adapter::of_port("sim:esp32c3").is_none());
+    }
+}

@@ -1,0 +1,144 @@
+//! Firmware linked with the project's memory layout: settled before anything is compiled, held against
+//! the ELF afterwards, and in between what a linker says traced back to its line.
+
+use std::path::Path;
+
+use esplice_chip::Chip;
+use esplice_layout::{Amount, Base, Layout, LayoutError, explain, missing_script};
+use esplice_toolchain::{Artifact, CargoOptions, Diagnostic, build_cargo_heard};
+
+use crate::{
+    config::project::Project,
+    ui::{
+        event::{Event, Place},
+        exit::{Exit, Failure},
+        shell::Shell,
+    },
+};
+
+/// The layout of a cargo project, if it has one.
+pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
+    let Some(spec) = &project.layout else { return Ok(None) };
+    let layout = spec.settle(chip)?;
+    match (layout.base, &spec.base) {
+        (Base::TinyGo | Base::EspIdf, Some(base)) => {
+            let message =
+                format!("{}: base {:?} is not for a cargo project", base.place, layout.base.name());
+            Err(Failure::new(Exit::PlanRefused, message)
+                .hint("a cargo project is built on \"esp-hal\", or is a program in \"ram\""))
+        }
+        _ => Ok(Some(layout)),
+    }
+}
+
+/// The layout of a Go package, if it has one.
+pub fn of_go(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
+    let Some(spec) = &project.layout else { return Ok(None) };
+    let spec = spec.clone().or_base(Base::TinyGo);
+    match &spec.base {
+        Some(base) if base.value != Base::TinyGo => {
+            let (place, name) = (&base.place, base.value.name());
+            let message = format!("{place}: base {name:?} is not for a Go package");
+            Err(Failure::new(Exit::PlanRefused, message).hint("Go is built on \"tinygo\""))
+        }
+        _ => Ok(Some(spec.settle(chip)?)),
+    }
+}
+
+/// Compiles a cargo project. Where the layout is what the linker refuses, the failure says so, with
+/// the line; where a linker script is missing, that is all that is said.
+pub fn compile(
+    directory: &Path,
+    chip: &Chip,
+    options: &CargoOptions,
+    shell: &mut Shell,
+) -> Result<Artifact, Failure> {
+    let mut said = String::new();
+    // Programs get the text of an event, in which colours would be in the way.
+    let colors = shell.has_colors() && !shell.is_json();
+    let built = build_cargo_heard(directory, chip, options, colors, &mut |diagnostic| {
+        shell.event(&event(diagnostic));
+        said.push_str(&diagnostic.rendered);
+        // The failure says in one line what the linker says in hundreds.
+        if missing_script(&diagnostic.rendered).is_none() {
+            shell.compiler(&diagnostic.rendered);
+        }
+    });
+    built.map_err(|error| {
+        let failure = Failure::from(error);
+        if failure.exit != Exit::BuildFailed {
+            return failure;
+        }
+        let Some(layout) = &options.layout else {
+            return match missing_script(&said) {
+                Some(script) => without_script(script),
+                None => failure,
+            };
+        };
+        let errors = explain(layout, &said);
+        let room = errors.first().and_then(|error| room_for(error, directory, chip, options));
+        let mut causes: Vec<Failure> = errors.into_iter().map(Failure::from).collect();
+        if let (Some(cause), Some(room)) = (causes.first_mut(), room) {
+            cause.hint = Some(format!("the largest that fits is {room}"));
+        }
+        first(causes, shell).unwrap_or(failure)
+    })
+}
+
+fn without_script(script: &str) -> Failure {
+    let message = format!("the program is not linked with {script}, esp-hal's linker script");
+    Failure::new(Exit::BuildFailed, message).hint(format!(
+        "give it in .cargo/config.toml: rustflags = [\"-C\", \"link-arg=-T{script}\"]"
+    ))
+}
+
+/// What the compiler says, as an event.
+fn event(diagnostic: &Diagnostic) -> Event {
+    let place = diagnostic.place.clone();
+    Event::Diagnostic {
+        level: diagnostic.level.clone(),
+        message: diagnostic.message.clone(),
+        code: diagnostic.code.clone(),
+        place: place.map(|(file, line, column)| Place { file, line, column }),
+        rendered: diagnostic.rendered.clone(),
+    }
+}
+
+/// How much of what the linker had no room for would fit: linked once more, with all that is left in
+/// its place. That ELF is nobody's, and does not stay.
+fn room_for(
+    error: &LayoutError,
+    directory: &Path,
+    chip: &Chip,
+    options: &CargoOptions,
+) -> Option<Amount> {
+    let (layout, taken) = options.layout.as_ref()?.measuring(error)?;
+    let options = CargoOptions { layout: Some(layout), stable: None, ..options.clone() };
+    let built = build_cargo_heard(directory, chip, &options, false, &mut |_| {}).ok()?;
+    let elf = std::fs::read(&built.elf);
+    std::fs::remove_file(&built.elf).ok()?;
+    let map = esplice_link::map(&elf.ok()?, chip).ok()?;
+    let mut items = map.regions.iter().flat_map(|region| &region.items);
+    let heap = items.find(|item| item.kind == esplice_link::Kind::Heap)?;
+    let room = heap.len.checked_sub(taken).filter(|room| *room > 0)?;
+    Some(Amount::of(room & !15))
+}
+
+/// Holds an ELF against the layout that it was linked with.
+pub fn hold(elf: &[u8], layout: &Layout, shell: &mut Shell) -> Result<(), Failure> {
+    let defects = esplice_link::check(elf, layout)?;
+    match first(defects.into_iter().map(Failure::from).collect(), shell) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// The first of several failures; the others are told as warnings.
+fn first(failures: Vec<Failure>, shell: &mut Shell) -> Option<Failure> {
+    let mut failures = failures.into_iter();
+    let first = failures.next();
+    for other in failures {
+        shell.warning(&other.message);
+    }
+    first
+}

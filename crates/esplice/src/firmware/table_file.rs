@@ -1,0 +1,139 @@
+//! Partition tables in files: CSV, binary, or inside a flash's content.
+
+use std::path::Path;
+
+use esplice_chip::{Chip, FlashOffset};
+use esplice_image::{BootImage, CsvOptions, DeviceFacts, PartitionTable};
+
+use crate::{files::read, ui::exit::Failure};
+
+/// Bytes of the largest table that is read, as CSV with comments.
+const LARGEST: usize = 1 << 20;
+
+/// Where tables are by default.
+const USUAL_OFFSET: FlashOffset = FlashOffset(0x8000);
+
+/// How a file holds a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    Csv,
+    Binary {
+        has_md5: bool,
+    },
+    /// The content of a flash, of which the facts are known.
+    Flash(Box<DeviceFacts>),
+}
+
+/// A table that was read from a file.
+#[derive(Debug)]
+pub struct TableFile {
+    pub table: PartitionTable,
+    pub form: Form,
+    /// Where it is, or is meant to be.
+    pub offset: FlashOffset,
+}
+
+/// What a file does not say itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place {
+    pub chip: Option<&'static Chip>,
+    /// Where the table is, if the user says so.
+    pub offset: Option<FlashOffset>,
+}
+
+impl Place {
+    fn offset_or_usual(&self) -> FlashOffset {
+        let of_chip = self.chip.map(|chip| chip.image.partition_table_offset);
+        self.offset.or(of_chip).unwrap_or(USUAL_OFFSET)
+    }
+}
+
+impl TableFile {
+    /// Reads the table at `path`; whether it makes sense is not checked.
+    pub fn read(path: &Path, place: Place) -> Result<TableFile, Failure> {
+        let bytes = read::read_for_flash(path)?;
+        let offset = place.offset_or_usual();
+        if PartitionTable::looks_like(&bytes) {
+            let table = PartitionTable::from_bytes(&bytes).map_err(|error| broken(path, error))?;
+            let form = Form::Binary { has_md5: PartitionTable::has_md5(&bytes) };
+            return Ok(TableFile { table, form, offset });
+        }
+        if let Some(text) = text(&bytes) {
+            let boot_offset = place.chip.map(|chip| chip.image.boot_offset);
+            let options = CsvOptions { table_offset: offset, boot_offset };
+            let table = PartitionTable::from_csv(&text, &options).map_err(|error| Failure {
+                hint: error.hint(),
+                ..Failure::input(format!("{}:{error}", path.display()))
+            })?;
+            return Ok(TableFile { table, form: Form::Csv, offset });
+        }
+        let facts = facts_of(&bytes, place);
+        let own = facts.own_table().map(|(offset, table)| (offset, table.clone()));
+        match own {
+            Ok((offset, table)) => {
+                Ok(TableFile { table, form: Form::Flash(Box::new(facts)), offset })
+            }
+            Err(_) if facts.tables.found.is_empty() => {
+                let message = format!("{} holds no partition table", path.display());
+                Err(Failure::input(message).hint(
+                    "a table is CSV, binary, or in the content of a flash from its first byte on",
+                ))
+            }
+            Err(error) => Err(crate::files::of_file(path, error.into())),
+        }
+    }
+
+    /// Reads a table that is to be written: a whole one, that ESP-IDF's generator would accept.
+    pub fn read_own(path: &Path, place: Place) -> Result<PartitionTable, Failure> {
+        let file = TableFile::read(path, place)?;
+        if let Form::Flash(_) = file.form {
+            let message = format!("{} is the content of a flash, not a table", path.display());
+            return Err(Failure::input(message)
+                .hint("`esplice partition convert` takes the table out of it"));
+        }
+        Ok(file.table)
+    }
+}
+
+/// What the content of a flash says of its table.
+pub fn facts_of(flash: &[u8], place: Place) -> DeviceFacts {
+    let is_booted_by = |chip: &&&Chip| {
+        let read = |offset: FlashOffset, len: usize| {
+            let rest = flash.get(offset.0 as usize..).unwrap_or_default();
+            Ok::<_, std::convert::Infallible>(rest.get(..len).unwrap_or(rest).to_vec())
+        };
+        let Ok(boot) = BootImage::find(chip, read);
+        matches!(boot, BootImage::Bootloader(_) | BootImage::Program(_))
+    };
+    let chips = esplice_chip::chips();
+    let chip = place.chip.or_else(|| chips.iter().find(is_booted_by).copied());
+    // Without a bootloader only the usual place of the table counts, which all chips share.
+    let chip = chip.or_else(|| chips.first().copied());
+    match chip {
+        Some(chip) => DeviceFacts::of_flash(flash, chip, place.offset),
+        None => DeviceFacts::default(),
+    }
+}
+
+fn broken(path: &Path, error: esplice_image::TableError) -> Failure {
+    let hint = error.hint();
+    Failure { hint, ..Failure::input(format!("{}: {error}", path.display())) }
+}
+
+/// The text of a CSV, which may be UTF-8, or UTF-16 with a byte order mark.
+fn text(bytes: &[u8]) -> Option<String> {
+    if bytes.len() > LARGEST {
+        return None;
+    }
+    let wide = |bytes: &[u8], word: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let words: Vec<u16> = pairs.iter().map(|pair| word(*pair)).collect();
+        if rest.is_empty() { String::from_utf16(&words).ok() } else { None }
+    };
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] if !rest.is_empty() => wide(rest, u16::from_le_bytes)?,
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes)?,
+        _ => std::str::from_utf8(bytes).ok()?.to_owned(),
+    };
+    (!text.contains('\0')).then_some(text)
+}

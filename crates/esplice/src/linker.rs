@@ -1,0 +1,386 @@
+//! esplice as the linker: it prepares a layout-stable link, starts the linker that is there, and keeps
+//! the record. Whatever goes wrong ends in the link that would have been without it.
+
+mod command;
+mod program;
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use esplice_link::{
+    initialised,
+    stable::{Basis, InputFile, Job, Link, Outcome, Record, Retry, Settings},
+};
+use esplice_toolchain::{Artifact, StableLink};
+use serde_json::json;
+
+use crate::{
+    config::{project::Project, stable_link},
+    files::outputs,
+    ui::{
+        exit::{Exit, Failure},
+        printable::printable_message,
+        shell::Shell,
+    },
+};
+
+use self::{
+    command::{CommandLine, Word, report_beside},
+    program::Program,
+};
+
+/// How a project is linked by cargo, where it is to be layout-stable.
+pub fn stable_link(project: &Project) -> Result<Option<StableLink>, Failure> {
+    let Some(arguments) = &project.stable else { return Ok(None) };
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(Exit::Internal, format!("where esplice is: {error}")))?;
+    Ok(Some(StableLink { program, arguments: arguments.clone() }))
+}
+
+/// Tells what there is to tell of a link that was to be layout-stable.
+pub fn tell(artifact: &Artifact, asked: bool, shell: &mut Shell) {
+    if !asked {
+        return;
+    }
+    if !artifact.stable {
+        shell.warning("linked normally: only lld can be told where sections go");
+    } else if let Some(warning) =
+        Report::warning_at(&report_beside(&artifact.elf)).filter(|_| !artifact.fresh)
+    {
+        shell.warning(&warning);
+    }
+}
+
+/// Whether esplice is to be the linker: it is called `esplice-ld`, or an argument says so.
+pub fn is_asked(args: &[OsString]) -> bool {
+    let name = args.first().map(Path::new).and_then(Path::file_stem);
+    name.is_some_and(|name| name == "esplice-ld")
+        || command::is_marked(args.get(1..).unwrap_or(&[]))
+}
+
+/// Links as `args`, the linker's arguments without the program's name, say.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let marked = command::is_marked(&args);
+    let mut line = match CommandLine::parse(args) {
+        Ok(line) => line,
+        Err(message) => return fail(&message),
+    };
+    let Some(program) = Program::find(line.settings.linker.as_deref()) else {
+        return fail("no lld was found: set ESPLICE_LINKER, or have ld.lld on the PATH");
+    };
+    if !marked {
+        // Cargo calls it: the project's file alone says how.
+        let directory = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let asked = stable_link::asked_by_cargo(&directory.unwrap_or_else(|| ".".into()));
+        let heard = asked
+            .and_then(|arguments| arguments.iter().try_for_each(|argument| line.hear(argument)));
+        if let Err(message) = heard {
+            return fail(&message);
+        }
+    }
+    if let Some(message) = initialised_in(&line) {
+        return fail(&message);
+    }
+    if line.settings.plain {
+        return plain(&line, &program);
+    }
+    match stable(&line, &program) {
+        Ok(report) => {
+            report.tell();
+            ExitCode::SUCCESS
+        }
+        Err(why) => normal(&line, &program, &why),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!("esplice-ld: error: {}", printable_message(message));
+    }
+    ExitCode::FAILURE
+}
+
+/// Finds data with initial values that goes where nothing is loaded, and returns the message that
+/// `esplice_layout::explain` expects.
+fn initialised_in(line: &CommandLine) -> Option<String> {
+    let unloaded = &line.settings.unloaded;
+    if unloaded.is_empty() {
+        return None;
+    }
+    line.files().into_iter().find_map(|(_, path, _)| {
+        // The linker reports a file that is not there.
+        let bytes = fs::read(&path).ok()?;
+        let first = initialised(&bytes, unloaded).into_iter().next()?;
+        let readable = |one: &String| {
+            let (symbol, len) = one.split_once(' ').unwrap_or((one, ""));
+            format!("{:#} {len}", rustc_demangle::demangle(symbol))
+        };
+        let statics: Vec<String> = first.statics.iter().map(readable).collect();
+        Some(esplice_layout::initialised_message(&first.what, &statics.join(", ")))
+    })
+}
+
+/// The link as it would be without esplice, and why it is.
+fn normal(line: &CommandLine, program: &Program, why: &str) -> ExitCode {
+    let code = plain(line, program);
+    if code == ExitCode::SUCCESS {
+        let warning = format!("linked normally: {why}");
+        let report = Report { warning: Some(warning), ..Report::default() };
+        report.write(&line.report_path());
+        report.tell();
+    }
+    code
+}
+
+/// The link as it would be without esplice.
+fn plain(line: &CommandLine, program: &Program) -> ExitCode {
+    let mut command = program.command();
+    command.args(line.words.iter().flat_map(Word::arguments));
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => {
+            ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        }
+        Err(error) => fail(&format!("cannot start {}: {error}", program.path.display())),
+    }
+}
+
+/// A layout-stable link; otherwise why there is none.
+fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
+    let started = now();
+    if let Some(word) = line.hindrance() {
+        return Err(format!("{word} goes against it"));
+    }
+    let version = program.version().ok_or("its version is not known")?;
+    if !version.contains("LLD") {
+        return Err(format!("{} is not lld", program.path.display()));
+    }
+    let (inputs, places) = read_inputs(line);
+    let record_path = line.record_path();
+    let (record, unread) = match fs::read(&record_path) {
+        _ if line.settings.fresh => (None, None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
+        Err(error) => (None, Some(format!("{}: {error}", record_path.display()))),
+        Ok(bytes) => match Record::from_bytes(&bytes) {
+            Ok(record) => (Some(record), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+    };
+    let job = Job {
+        contexts: line.contexts(&inputs, &version),
+        asked: line.asked(),
+        script: line.scripts()?,
+        settings: Settings { own: line.own(), ..line.settings.room.clone() },
+        inputs,
+    };
+    let mut include = |name: &str| line.include(name);
+    let mut link =
+        Link::new(job, record.as_ref(), &mut include).map_err(|error| error.to_string())?;
+
+    let room = Room::beside(&line.output()).map_err(|error| error.to_string())?;
+    let (script, map) = (room.path.join("link.x"), room.path.join("link.map"));
+    let mut links = 0;
+    let mut files = Files::written(&link, line, &places, &room)?;
+    let (outcome, text) = loop {
+        fs::write(&script, link.script()).map_err(|error| error.to_string())?;
+        links += 1;
+        let arguments = line.arguments(&files.instead, &script, &map);
+        let done =
+            program.command().args(&arguments).output().map_err(|error| error.to_string())?;
+        if !done.status.success() {
+            let said = String::from_utf8_lossy(&done.stderr);
+            match link.failed(&said) {
+                Retry::Again => {}
+                Retry::Files => files = Files::written(&link, line, &places, &room)?,
+                Retry::GiveUp => {
+                    let first = said.lines().next().unwrap_or("without a word");
+                    return Err(format!("{} says {first}", program.path.display()));
+                }
+            }
+            continue;
+        }
+        let text = fs::read_to_string(&map).map_err(|error| error.to_string())?;
+        let given = |path: &str| files.given.get(path).copied();
+        match link.linked(&text, &given).map_err(|error| error.to_string())? {
+            Some(outcome) => {
+                // Warnings of the program's own link.
+                let _ = io::stderr()
+                    .write_all(&done.stderr)
+                    .and_then(|()| io::stdout().write_all(&done.stdout));
+                break (outcome, text);
+            }
+            None => files = Files::written(&link, line, &places, &room)?,
+        }
+    };
+    if let Some(wanted) = line.map_path() {
+        fs::write(wanted, &text).map_err(|error| error.to_string())?;
+    }
+    let mut report = Report::of(&outcome, link.basis());
+    report.links = links;
+    report.seconds = now().duration_since(started).unwrap_or_default().as_secs_f64();
+    if let Some(unread) = unread {
+        report.warning = Some(format!("laid out anew: {unread}"));
+    }
+    if let Err(error) = outputs::replace(&record_path, &outcome.record.to_bytes()) {
+        let path = record_path.display();
+        report.warning = Some(format!("no record for the next link: {path}: {error}"));
+    }
+    report.write(&line.report_path());
+    Ok(report)
+}
+
+/// The files that a link has in the place of others.
+struct Files {
+    /// The input that each stands for, by path.
+    given: HashMap<String, usize>,
+    /// The arguments in the place of a word.
+    instead: HashMap<usize, Vec<OsString>>,
+}
+
+impl Files {
+    fn written(
+        link: &Link,
+        line: &CommandLine,
+        places: &[(usize, PathBuf)],
+        room: &Room,
+    ) -> Result<Files, String> {
+        let mut files = Files { given: HashMap::new(), instead: HashMap::new() };
+        for replacement in link.replacements().map_err(|error| error.to_string())? {
+            let Some((place, path)) = places.get(replacement.input) else { continue };
+            let directory = room.path.join(replacement.input.to_string());
+            let file = directory.join(path.file_name().unwrap_or_default());
+            fs::create_dir_all(&directory)
+                .and_then(|()| fs::write(&file, &replacement.bytes))
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            files.given.insert(file.to_string_lossy().into_owned(), replacement.input);
+            let mut words = vec![file.into_os_string()];
+            if replacement.before {
+                words.extend(line.words.get(*place).into_iter().flat_map(Word::arguments));
+            }
+            files.instead.insert(*place, words);
+        }
+        Ok(files)
+    }
+}
+
+/// A directory for the files of one link, which goes with it. What an interrupted one has left goes
+/// first: nothing else links the same output at the same time.
+struct Room {
+    path: PathBuf,
+}
+
+impl Room {
+    fn beside(output: &Path) -> io::Result<Room> {
+        let mut name = OsString::from(".esplice-ld-");
+        name.push(output.file_name().unwrap_or_default());
+        let path = output.with_file_name(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::create_dir(&path)?;
+        Ok(Room { path })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// The host's clock, for how long it took alone.
+#[allow(clippy::disallowed_methods)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// The files among the arguments, and for each its place among the words and its path.
+fn read_inputs(line: &CommandLine) -> (Vec<InputFile>, Vec<(usize, PathBuf)>) {
+    let (mut inputs, mut places) = (Vec::new(), Vec::new());
+    for (place, path, whole) in line.files() {
+        let Ok(bytes) = fs::read(&path) else { continue };
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        inputs.push(InputFile { name: name.to_owned(), bytes, whole });
+        places.push((place, path));
+    }
+    (inputs, places)
+}
+
+/// What a link did, for whoever started it: rustc keeps the linker's words to itself.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// A line about what was not as it should be.
+    pub warning: Option<String>,
+    kept: usize,
+    moved: Vec<(String, u32, u32)>,
+    new: usize,
+    gone: usize,
+    evicted: usize,
+    links: u32,
+    seconds: f64,
+    fresh: bool,
+}
+
+impl Report {
+    fn of(outcome: &Outcome, basis: &Basis) -> Report {
+        let warning = match basis {
+            Basis::Record | Basis::Fresh => None,
+            Basis::Stale(what) => {
+                Some(format!("laid out anew: the record has another {}", what.join(", ")))
+            }
+            Basis::Fragmented(percent) => {
+                Some(format!("laid out anew: gaps took more than {percent} % of the program"))
+            }
+        };
+        Report {
+            warning,
+            kept: outcome.kept,
+            moved: outcome.moved.clone(),
+            new: outcome.new,
+            gone: outcome.gone,
+            evicted: outcome.evicted,
+            fresh: *basis != Basis::Record,
+            ..Report::default()
+        }
+    }
+
+    /// Reads the warning of the report at `path`.
+    pub fn warning_at(path: &Path) -> Option<String> {
+        let text = fs::read(path).ok()?;
+        let report: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        report.get("warning")?.as_str().map(str::to_owned)
+    }
+
+    fn write(&self, path: &Path) {
+        let moved = self.moved.iter().map(|(name, old, new)| json!([name, old, new]));
+        let value = json!({
+            "warning": self.warning,
+            "fresh": self.fresh,
+            "kept": self.kept,
+            "moved": moved.collect::<Vec<_>>(),
+            "new": self.new,
+            "gone": self.gone,
+            "evicted": self.evicted,
+            "links": self.links,
+            "seconds": self.seconds,
+        });
+        // Nothing depends on it.
+        let _ = outputs::replace(path, format!("{value:#}\n").as_bytes());
+    }
+
+    fn tell(&self) {
+        #[allow(clippy::print_stderr)]
+        if let Some(warning) = &self.warning {
+            eprintln!("esplice-ld: warning: {}", printable_message(warning));
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! Watches what boards say, until what is expected has come.
+
+pub mod backtrace;
+mod console;
+mod keys;
+mod log_file;
+mod report;
+mod screen;
+mod session;
+mod teller;
+mod test_screen;
+mod verdict;
+
+use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use esplice_flash::Strategy;
+use esplice_monitor::{
+    Addresses, BootCheck, ExpectError, Expectation, MonitorEvent, Outcome, Script, Step,
+    TestSelection, Tests, Watch, Watcher,
+};
+use esplice_protocol::{Moment, Port};
+
+use self::{
+    console::Console,
+    keys::KEYS,
+    log_file::LogFile,
+    report::{Part, ReportFiles, Verdict, WatchReport, parts_of},
+    screen::{Look, Screen},
+    session::{End, Line, Session, Stage},
+    teller::{Display, Teller},
+    test_screen::TestScreen,
+    verdict::{Case, last_lines, settled},
+};
+use crate::{
+    cli::{args::WatchArgs, value},
+    config::{port_name, project::Project},
+    device::flashing::RESET_BY_HAND,
+    files::{outputs::make_room_for, read},
+    firmware::firmware_elf::FirmwareElf,
+    monitor::backtrace::{Decoder, RomElfs},
+    ui::{
+        event::StageState,
+        exit::{Exit, Failure},
+        interrupt::Interrupt,
+        shell::Shell,
+    },
+};
+
+/// How long a board is listened to for the first line of its ROM, which comes within milliseconds of
+/// a reset; the rest is for slow USB bridges.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long a board may say nothing of its tests where nobody says: as cargo's own harness warns of
+/// tests that take longer.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a step of a script waits where nobody says.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of the largest script that is read.
+const LARGEST_SCRIPT: u64 = 1 << 20;
+
+/// How a board that was let go at `since` boots, as far as its first words tell: true if the ROM
+/// starts the program that was written, as `check` knows it. If not, the user is told what to do.
+///
+/// # Errors
+/// The ROM starts another program, or none.
+pub fn boots(
+    port: &mut dyn Port,
+    since: Option<Moment>,
+    check: BootCheck,
+    shell: &mut Shell,
+) -> Result<bool, Failure> {
+    // Where it is not known what boots, as after a piece of data, it may be nothing.
+    let must_boot = check.entry.is_some();
+    let job = Watch { timeout: Some(FIRST_WORDS), since, boots: check, ..Watch::default() };
+    let mut watcher = Watcher::new(&job, since.unwrap_or_else(|| port.now()));
+    let (mut waits, mut starts, mut failure) = (false, false, None);
+    let mut buf = [0; 1024];
+    let mut ended = false;
+    while !(ended || waits || starts || failure.is_some()) {
+        let mut hear = |event: MonitorEvent<'_>| match event {
+            MonitorEvent::Boot(banner) => waits |= banner.is_download(),
+            MonitorEvent::Entry(_) => starts = true,
+            MonitorEvent::OtherProgram(other) => {
+                let message = format!("what was written does not run: {other}");
+                failure = Some(Failure::new(Exit::Verify, message));
+            }
+            MonitorEvent::BootError(error) => {
+                let words = error.kind.in_words();
+                let message = format!("the board does not boot: {words} ({:?})", error.line);
+                failure = Some(Failure::new(Exit::BootLoop, message));
+            }
+            _ => {}
+        };
+        let now = port.now();
+        let deadline = watcher.deadline().unwrap_or(now);
+        if deadline <= now {
+            ended = watcher.tick(now, &mut hear).is_some();
+            continue;
+        }
+        let len = port.read(&mut buf, deadline)?;
+        let bytes = buf.get(..len).unwrap_or_default();
+        ended = watcher.push(bytes, port.now(), &mut hear).is_some();
+    }
+    if let Some(failure) = failure {
+        if must_boot || failure.exit == Exit::Verify {
+            return Err(failure);
+        }
+        shell.warning(&failure.message);
+        return Ok(false);
+    }
+    if waits {
+        shell.warning(&waits_for_download());
+        return Ok(false);
+    }
+    if watcher.seen() == 0 {
+        let within = value::duration_text(&FIRST_WORDS);
+        let remedy = if port.caps().lines { "press its RESET" } else { RESET_BY_HAND };
+        shell.warning(&format!("the board said nothing in {within}: if it does not run, {remedy}"));
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+fn waits_for_download() -> String {
+    format!("the board waits for a download and runs no firmware: {RESET_BY_HAND}")
+}
+
+/// A board that is to be watched.
+pub struct Watched<'a> {
+    pub port: &'a mut (dyn Port + Send),
+    pub strategies: &'a [Strategy],
+    /// When it was let go, none if it was not reset.
+    pub since: Option<Moment>,
+    /// The firmware's baud rate.
+    pub baud: u32,
+}
+
+/// What is to come, ready before a board is let go.
+#[derive(Debug)]
+pub struct Watching {
+    expect: Vec<Expectation>,
+    reject: Vec<Expectation>,
+    script: Script,
+    /// For messages.
+    script_name: String,
+    timeout: Option<Duration>,
+    tests_wanted: bool,
+    selection: TestSelection,
+    nocapture: bool,
+    allow_resets: bool,
+    addresses: Addresses,
+    look: Look,
+    log: Option<PathBuf>,
+    reports: ReportFiles,
+    reconnect: bool,
+    boots: BootCheck,
+    elf: Option<FirmwareElf>,
+    rom: RomElfs,
+}
+
+impl Watching {
+    /// What settings and arguments ask for.
+    pub fn new(project: &Project, args: &WatchArgs) -> Result<Watching, Failure> {
+        let parse = |what: &str, texts: &[String]| {
+            let parse = |text: &String| Ok(on_bytes(Expectation::parse(text)?, args.raw));
+            let parsed: Result<_, ExpectError> = texts.iter().map(parse).collect();
+            parsed.map_err(|error| {
+                let failure = Failure::usage(format!("{what} text: {error}"));
+                Failure { hint: error.hint(), ..failure }
+            })
+        };
+        let mut script = match &args.script {
+            Some(path) => read_script(path)?,
+            None => Script::default(),
+        };
+        if args.raw {
+            script.steps.iter_mut().for_each(|(_, step)| match step {
+                Step::Expect { what, .. } | Step::Reject(what) => {
+                    *what = what.clone().in_raw_bytes();
+                }
+                _ => {}
+            });
+        }
+        // The settings' text is for when nothing else is asked for.
+        let expect = if args.script.is_some() || args.tests {
+            vec![]
+        } else {
+            parse("expected", &project.expect)?
+        };
+        let reports = ReportFiles::open(args.junit.as_deref(), args.report.as_deref())?;
+        let script_name = args.script.as_deref().unwrap_or(Path::new("")).display().to_string();
+        if let Some(port) = &project.port
+            && port_name::lacks_lines(&port.value)
+        {
+            refuse_reset(&script, &script_name, &port.value)?;
+        }
+        Ok(Watching {
+            expect,
+            reject: parse("rejected", &args.reject)?,
+            script,
+            script_name,
+            timeout: project.timeout,
+            tests_wanted: args.tests,
+            selection: TestSelection {
+                filters: args.test_filter.clone(),
+                skip: args.test_skip.clone(),
+                exact: args.test_exact,
+                list: args.test_list,
+            },
+            nocapture: args.nocapture,
+            allow_resets: args.allow_resets,
+            addresses: args.decode.unwrap_or_default(),
+            look: Look {
+                raw: args.raw,
+                // A file or another program has no cursor to move.
+                backspace: io::stdout().is_terminal(),
+                time_stamps: args.timestamps,
+                filter: args.filter.clone(),
+                prefix: None,
+            },
+            log: args.log.clone(),
+            reports,
+            reconnect: args.reconnect,
+            boots: BootCheck::default(),
+            elf: None,
+            rom: RomElfs::read(project.rom.as_deref())?,
+        })
+    }
+
+    /// What was written is to run, and nothing else may be taken for it.
+    pub fn that_boots(self, boots: BootCheck) -> Watching {
+        Watching { boots, ..self }
+    }
+
+    /// Panics are to be decoded with `elf`.
+    pub fn with_elf(self, elf: Option<FirmwareElf>) -> Watching {
+        Watching { elf, ..self }
+    }
+
+    /// The firmware is cargo's test of this name: it has to tell of its tests, unless something else is
+    /// expected, and its reports carry the name, as cargo starts one command for each.
+    pub fn of_cargo_test(self, name: Option<&str>) -> Result<Watching, Failure> {
+        let Some(name) = name else { return Ok(self) };
+        let tests_wanted = self.tests_wanted || !self.expects();
+        let reports = self.reports.named(name)?;
+        Ok(Watching { tests_wanted, reports, ..self })
+    }
+
+    fn expects(&self) -> bool {
+        !self.expect.is_empty() || !self.script.steps.is_empty()
+    }
+
+    /// Watches `boards` until it is settled. What is expected, and the script, are the first one's.
+    pub fn run(
+        self,
+        boards: Vec<Watched<'_>>,
+        shell: &mut Shell,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let decoder = Decoder::new(self.elf.as_ref(), &self.rom);
+        let several = boards.len() > 1;
+        // Of one board each line is shown as it comes, and programs get all of it as it is.
+        let lists = self.selection.list && self.tests_wanted;
+        let captures = self.tests_wanted && (!self.nocapture || lists) && !several;
+        let defmt = self.elf.as_ref().and_then(|elf| elf.defmt(shell));
+        let binary_log = self.elf.as_ref().and_then(|elf| elf.binary_log(shell));
+        let mut lines = vec![];
+        for (index, board) in boards.into_iter().enumerate() {
+            let mut watch = if index == 0 { self.watch() } else { Watch::default() };
+            watch.reject = self.reject.clone();
+            watch.since = board.since;
+            watch.expected_resets = board.since.is_some().into();
+            watch.defmt = defmt.clone();
+            watch.binary_log = binary_log.clone();
+            watch.addresses = self.addresses;
+            watch.allow_resets = self.allow_resets;
+            let began = board.since.unwrap_or_else(|| board.port.now());
+            let look = match shell.is_json() {
+                true => Look { raw: true, ..Look::default() },
+                false => self.look.clone(),
+            };
+            let prefix = several.then(|| format!("{}| ", index + 1));
+            let mut teller =
+                Teller::new(&decoder, interrupt, Screen::new(Look { prefix, ..look }), began);
+            teller.index = index;
+            teller.name = board.port.name().to_owned();
+            teller.waits = !watch.expect.is_empty()
+                || !watch.script.is_empty()
+                || !watch.reject.is_empty()
+                || self.tests_wanted;
+            teller.expected = expected(&watch);
+            teller.captures = captures;
+            teller.tests.told = captures && !lists;
+            let log = self.log.as_deref().map(|path| {
+                make_room_for(path, shell)?;
+                match several {
+                    true => LogFile::create(&LogFile::name(path, index)),
+                    false => LogFile::create(path),
+                }
+            });
+            if several {
+                shell.status(&format!("{}| is {}", index + 1, board.port.name()));
+            }
+            lines.push(Line {
+                watcher: Watcher::new(&watch, began),
+                port: board.port,
+                strategies: board.strategies,
+                baud: board.baud,
+                log: log.transpose()?,
+                teller,
+                outgoing: VecDeque::new(),
+                sending: false,
+                filter_off: None,
+                // A command that waits for something is told at once.
+                reconnects: self.reconnect || !(self.expects() || self.tests_wanted),
+            });
+        }
+        if let Some(first) = lines.first().filter(|first| !first.port.caps().lines) {
+            refuse_reset(&self.script, &self.script_name, first.port.name())?;
+        }
+        let console = if shell.is_json() { None } else { Console::open(interrupt) };
+        if console.as_ref().is_some_and(Console::has_keys) {
+            shell.status(KEYS);
+        }
+        let mut session = Session { lines, console };
+        shell.stage("watch", StageState::Started);
+        let stage = Mutex::new(Stage { display: Display::new(several), shell });
+        let ended = session.run(&stage, &decoder, interrupt);
+        let Stage { display, shell } = stage.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // The terminal is given back before more is said.
+        session.console = None;
+        self.finish(ended, session, display, shell)?;
+        shell.stage("watch", StageState::Done);
+        Ok(())
+    }
+
+    /// The watch of the first board.
+    fn watch(&self) -> Watch {
+        let within = self.timeout.unwrap_or(TEST_TIMEOUT);
+        Watch {
+            expect: self.expect.clone(),
+            script: self.script.steps.iter().map(|(_, step)| self.bounded(step)).collect(),
+            timeout: self.timeout,
+            selection: self.selection.clone(),
+            boots: self.boots.clone(),
+            tests: match (self.tests_wanted, self.expects()) {
+                (true, _) => Tests::Wanted { within },
+                (false, false) => Tests::IfTold { within },
+                (false, true) => Tests::Unheard,
+            },
+            ..Watch::default()
+        }
+    }
+
+    /// A step of the script; one that waits has an end, unless the whole watch has.
+    fn bounded(&self, step: &Step) -> Step {
+        match step {
+            Step::Expect { what, within: None } if self.timeout.is_none() => {
+                Step::Expect { what: what.clone(), within: Some(STEP_TIMEOUT) }
+            }
+            step => step.clone(),
+        }
+    }
+
+    /// Says how it ended, and writes the reports.
+    fn finish(
+        &self,
+        ended: Result<End, Failure>,
+        mut session: Session<'_, '_>,
+        mut display: Display,
+        shell: &mut Shell,
+    ) -> Result<(), Failure> {
+        shell.flush_board();
+        let index = if let Ok(End::Settled(index, _)) = &ended { *index } else { 0 };
+        let mut tests = None;
+        let mut result = match &ended {
+            Ok(End::Left) if self.expects() || self.tests_wanted => Err(Failure::interrupted()),
+            Err(failure) => Err(failure.clone()),
+            _ => Ok(()),
+        };
+        if let Some(line) = session.lines.get_mut(index) {
+            let outcome =
+                if let Ok(End::Settled(_, outcome)) = &ended { Some(&**outcome) } else { None };
+            if outcome.is_none() {
+                line.abandon_test("the watch ended while it ran", &mut display, shell);
+            }
+            tests = line.watcher.tests().cloned();
+            if let Some(report) = tests.as_ref().filter(|_| self.selection.list) {
+                TestScreen::list(report, shell);
+            } else if let Some(report) = &tests {
+                let complete = matches!(outcome, Some(Outcome::Tests(_)));
+                line.teller.tests.finish(report, complete, shell);
+            }
+            if let Some(outcome) = outcome {
+                let step = self.script.steps.get(line.watcher.step());
+                let step = step.map(|(line, step)| match self.bounded(step) {
+                    Step::Expect { within, .. } => (*line, within),
+                    _ => (*line, None),
+                });
+                let tests = tests.as_ref();
+                result = settled(
+                    outcome,
+                    &Case { timeout: self.timeout, step, tests, port: line.port },
+                    shell,
+                );
+                if result.is_err() {
+                    shell.last_lines(last_lines(outcome));
+                }
+            }
+        }
+        for line in &mut session.lines {
+            result = result.and(line.log.take().map_or(Ok(()), LogFile::finish));
+        }
+        let report = self.report(&result, &session, tests.as_ref(), shell);
+        result.and(self.reports.write(&report, shell))
+    }
+
+    fn report(
+        &self,
+        result: &Result<(), Failure>,
+        session: &Session<'_, '_>,
+        tests: Option<&esplice_monitor::TestReport>,
+        shell: &Shell,
+    ) -> WatchReport {
+        let failure = result.as_ref().err();
+        let message = failure.map(|failure| failure.message.clone());
+        let first = session.lines.first();
+        let now = first.map(|line| line.port.now().since(line.teller.started)).unwrap_or_default();
+        let mut parts = match (tests, first) {
+            (Some(tests), _) => parts_of(tests),
+            (None, Some(line)) => expected_parts(&line.teller, message.as_deref()),
+            _ => vec![],
+        };
+        let told = parts.iter().any(|part| part.verdict == Verdict::Failed);
+        if parts.is_empty() || failure.is_some() && !told {
+            parts.push(Part {
+                name: "watch".into(),
+                verdict: if failure.is_some() { Verdict::Failed } else { Verdict::Passed },
+                seconds: Some(now.as_secs_f64()),
+                message: message.clone(),
+                output: vec![],
+            });
+        }
+        WatchReport {
+            v: 1,
+            name: self.reports.name.clone(),
+            port: first.map(|line| line.port.name().to_owned()).unwrap_or_default(),
+            ok: failure.is_none(),
+            exit: failure.map_or(Exit::Done, |failure| failure.exit).number(),
+            hint: failure.and_then(|failure| failure.hint.clone()),
+            message,
+            seconds: now.as_secs_f64(),
+            parts,
+            panics: shell.told_panics().to_vec(),
+            last_lines: first.map(|line| line.watcher.last_lines()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The texts that a watch waits for, at the places of their steps.
+fn expected(watch: &Watch) -> Vec<Option<String>> {
+    let of_flags = watch.expect.iter().map(|what| Some(what.text().to_owned()));
+    let of_script = watch.script.iter().map(|step| match step {
+        Step::Expect { what, .. } => Some(what.text().to_owned()),
+        _ => None,
+    });
+    of_flags.chain(of_script).collect()
+}
+
+/// A part for each text that was waited for: the first that did not come has failed.
+fn expected_parts(teller: &Teller<'_, '_>, message: Option<&str>) -> Vec<Part> {
+    let mut since = teller.started;
+    let mut failed = false;
+    let mut parts = vec![];
+    for (index, text) in teller.expected.iter().enumerate() {
+        let Some(text) = text else { continue };
+        let met = teller.met.iter().find(|(place, _)| *place == index).map(|(_, at)| *at);
+        let (verdict, message) = match (met, failed, message) {
+            (Some(_), ..) => (Verdict::Passed, None),
+            (None, false, Some(message)) => (Verdict::Failed, Some(message.to_owned())),
+            _ => (Verdict::Skipped, Some("it was not waited for any more".to_owned())),
+        };
+        failed |= verdict == Verdict::Failed;
+        let seconds = met.map(|at| at.since(since).as_secs_f64());
+        since = met.unwrap_or(since);
+        parts.push(Part {
+            name: format!("expect {text}"),
+            verdict,
+            seconds,
+            message,
+            output: vec![],
+        });
+    }
+    parts
+}
+
+/// What is looked for in the raw bytes, if that is wanted.
+fn on_bytes(what: Expectation, raw: bool) -> Expectation {
+    if raw { what.in_raw_bytes() } else { what }
+}
+
+/// Refuses a script that resets the board through a port that cannot.
+fn refuse_reset(script: &Script, name: &str, port: &str) -> Result<(), Failure> {
+    let resets = script.steps.iter().find(|(_, step)| *step == Step::Reset);
+    let Some((number, _)) = resets else { return Ok(()) };
+    let message =
+        format!("{name}:{number}: the script resets the board, and {port} has no reset line");
+    Err(Failure::usage(message).hint("leave the reset out, or give another port"))
+}
+
+fn read_script(path: &Path) -> Result<Script, Failure> {
+    let shown = path.display();
+    let bytes = read::read_up_to(path, LARGEST_SCRIPT)
+        .map_err(|e| Failure::input(format!("cannot read {shown}: {e}")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Failure::input(format!("{shown} is not UTF-8: {}", e.utf8_error())))?;
+    Script::parse(&text).map_err(|error| {
+        let failure = Failure::input(format!("{shown}:{}: {}", error.line, error.kind));
+        Failure { hint: error.hint(), ..failure }
+    })
+}

@@ -1,0 +1,175 @@
+//! What is told of a board while it is watched.
+
+use esplice_monitor::{BootErrorKind, MonitorEvent, TestEvent};
+use esplice_protocol::Moment;
+
+use super::{screen::Screen, test_screen::TestScreen, verdict::resets_again, waits_for_download};
+use crate::{
+    monitor::backtrace::Decoder,
+    ui::{event::Event, interrupt::Interrupt, shell::Shell},
+};
+
+/// The place where the output of several boards meets.
+#[derive(Debug, Default)]
+pub struct Display {
+    /// There are several boards.
+    several: bool,
+    /// The board whose line has not ended.
+    unfinished: Option<usize>,
+}
+
+impl Display {
+    pub fn new(several: bool) -> Display {
+        Display { several, unfinished: None }
+    }
+}
+
+/// Tells of one board, and keeps what is told later.
+pub struct Teller<'a, 'e> {
+    /// The board's place among several, and its port's name.
+    pub index: usize,
+    pub name: String,
+    pub screen: Screen,
+    /// Where its times count from: its last reset, if it was reset.
+    pub began: Moment,
+    /// When the watch began.
+    pub started: Moment,
+    pub decoder: &'a Decoder<'e>,
+    pub interrupt: &'a Interrupt,
+    pub tests: TestScreen,
+    /// Something is waited for: what went wrong is told in the end.
+    pub waits: bool,
+    /// The texts waited for, in order of the watch's steps; none for other steps.
+    pub expected: Vec<Option<String>>,
+    /// When each came.
+    pub met: Vec<(usize, Moment)>,
+    /// What the board says is not shown: its tests are.
+    pub captures: bool,
+    told_of_download: bool,
+    told_errors: Vec<BootErrorKind>,
+}
+
+impl<'a, 'e> Teller<'a, 'e> {
+    pub fn new(
+        decoder: &'a Decoder<'e>,
+        interrupt: &'a Interrupt,
+        screen: Screen,
+        began: Moment,
+    ) -> Teller<'a, 'e> {
+        Teller {
+            index: 0,
+            name: String::new(),
+            screen,
+            began,
+            started: began,
+            decoder,
+            interrupt,
+            tests: TestScreen { told: false },
+            waits: false,
+            expected: vec![],
+            met: vec![],
+            captures: false,
+            told_of_download: false,
+            told_errors: vec![],
+        }
+    }
+
+    pub fn tell(
+        &mut self,
+        event: &MonitorEvent<'_>,
+        now: Moment,
+        display: &mut Display,
+        shell: &mut Shell,
+    ) {
+        match event {
+            MonitorEvent::Text(bytes) if !self.captures || shell.is_json() => {
+                let time = now.since(self.began);
+                self.show(display, shell, |screen| screen.push(bytes, time));
+                // Without readers there is nothing left to do, unless something is waited for.
+                if shell.stdout_closed() && !self.waits {
+                    self.interrupt.ask();
+                }
+            }
+            MonitorEvent::Expected { index, .. } => {
+                self.met.push((*index, now));
+                let text = self.expected.get(*index).cloned().flatten().unwrap_or_default();
+                let seconds = now.since_start().as_secs_f64();
+                let host_seconds = shell.host_seconds();
+                shell.event(&Event::Expected { text, seconds, host_seconds });
+            }
+            MonitorEvent::Test(event) => {
+                if let TestEvent::Begin { .. } = event {
+                    self.waits = true;
+                }
+                self.tests.tell(event, shell);
+            }
+            MonitorEvent::Panic(report) => {
+                self.decoder.tell(report, shell);
+            }
+            MonitorEvent::Trace(report) => self.decoder.tell_trace(report, shell),
+            MonitorEvent::Rom(name) => self.decoder.rom_is(name, shell),
+            MonitorEvent::Boot(banner) if banner.is_download() && !self.told_of_download => {
+                self.told_of_download = true;
+                shell.warning(&waits_for_download());
+            }
+            MonitorEvent::BootError(error) if !self.told_errors.contains(&error.kind) => {
+                self.told_errors.push(error.kind);
+                shell.warning(&format!("the board does not start: {}", error.kind.in_words()));
+            }
+            MonitorEvent::CoreDump(dump) => self.decoder.tell_core_dump(dump, shell),
+            MonitorEvent::CoreDumpBroken(error) => shell.warning(&error.to_string()),
+            MonitorEvent::SavedPc(pc) => self.decoder.tell_saved_pc(*pc, shell),
+            MonitorEvent::ElfSha256(told) => self.decoder.compare(told, shell),
+            MonitorEvent::OtherProgram(found) if !self.waits => {
+                shell.warning(&format!("what was written does not run: {found}"));
+            }
+            MonitorEvent::BootLoop(found) if !self.waits => shell.warning(&resets_again(found)),
+            _ => {}
+        }
+    }
+    /// Shows what was held back for long enough.
+    pub fn show_late(&mut self, now: Moment, display: &mut Display, shell: &mut Shell) {
+        let time = now.since(self.began);
+        self.show(display, shell, |screen| screen.quiet(time));
+    }
+
+    /// Shows all that was held back.
+    pub fn show_rest(&mut self, display: &mut Display, shell: &mut Shell) {
+        self.show(display, shell, Screen::finish);
+    }
+
+    /// The board begins anew: so does its line.
+    pub fn begin_anew(&mut self, display: &mut Display, shell: &mut Shell) {
+        self.show_rest(display, shell);
+        if shell.is_json() {
+            shell.flush_board();
+        } else if self.screen.is_within_line() && display.unfinished == Some(self.index) {
+            shell.board_output(b"\n");
+            display.unfinished = None;
+        }
+        self.screen.was_cut();
+    }
+
+    fn show(
+        &mut self,
+        display: &mut Display,
+        shell: &mut Shell,
+        give: impl FnOnce(&mut Screen) -> Vec<u8>,
+    ) {
+        if display.unfinished != Some(self.index) {
+            self.screen.was_cut();
+        }
+        let text = give(&mut self.screen);
+        if text.is_empty() {
+            return;
+        }
+        if display.several {
+            shell.name_board(&self.name);
+            if display.unfinished.is_some_and(|other| other != self.index) && !shell.is_json() {
+                shell.board_output(b"\n");
+            }
+        }
+        display.unfinished = self.screen.is_within_line().then_some(self.index);
+        shell.board_output(&text);
+    }
+}

@@ -1,0 +1,214 @@
+//! From how a watch ended to how the command ends.
+
+use std::time::Duration;
+
+use esplice_monitor::{BootLoop, Outcome, PanicReport, TestReport, TestResult};
+use esplice_protocol::Port;
+
+use crate::{
+    cli::value,
+    device::flashing::RESET_BY_HAND,
+    ui::{
+        exit::{Exit, Failure},
+        shell::Shell,
+    },
+};
+
+/// Lines of a board's output that are told again where it failed.
+const LAST_LINES: usize = 6;
+
+/// Names of failed tests in an error.
+const NAMED: usize = 5;
+
+/// What an outcome is weighed with.
+pub struct Case<'a> {
+    pub timeout: Option<Duration>,
+    /// The line of the script that the watch stood at, with how long that was given.
+    pub step: Option<(usize, Option<Duration>)>,
+    pub tests: Option<&'a TestReport>,
+    pub port: &'a dyn Port,
+}
+
+/// What `outcome` means for the command.
+pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<(), Failure> {
+    let failure = match outcome {
+        Outcome::Matched { .. } => {
+            shell.status("Expected output found");
+            return Ok(());
+        }
+        Outcome::Ended { .. } => return Ok(()),
+        Outcome::Tests(report) => return tests_ended(report),
+        Outcome::Rejected { text, last_lines, .. } => {
+            let failure =
+                Failure::new(Exit::Rejected, format!("rejected output {} came", quoted(text)));
+            match last_lines.last() {
+                Some(line) => failure.hint(format!("it came in the line {line:?}")),
+                None => failure,
+            }
+        }
+        Outcome::TimedOut { missing, seen, last_lines } => {
+            let place = case.step.map(|(line, _)| format!(" (line {line} of the script)"));
+            let place = place.unwrap_or_default();
+            let within = case.step.and_then(|(_, within)| within).or(case.timeout);
+            let within = within.as_ref().map(value::duration_text).unwrap_or_default();
+            let what = if missing.is_empty() {
+                format!("the script{place} did not end")
+            } else {
+                format!("expected output {}{place} did not come", quoted(missing))
+            };
+            let message = format!("{what} within {within}: {seen} bytes came");
+            let failure = Failure::new(Exit::ExpectationTimedOut, message);
+            match last_lines.last() {
+                Some(line) => failure.hint(format!("the last line was {line:?}")),
+                None => failure.hint(said_nothing(case.port)),
+            }
+        }
+        Outcome::TestsTimedOut { running, within, seen, last_lines, .. } => {
+            let within = value::duration_text(within);
+            let message = match running {
+                Some(name) => format!("test {name} did not end within {within}"),
+                None if case.tests.is_some() => {
+                    format!("the tests did not end: nothing of them came within {within}")
+                }
+                None => format!("no test began within {within}: {seen} bytes came"),
+            };
+            let failure = Failure::new(Exit::ExpectationTimedOut, message);
+            match last_lines.last() {
+                Some(line) => failure.hint(format!("the last line was {line:?}")),
+                None => failure.hint(said_nothing(case.port)),
+            }
+        }
+        Outcome::WrongBaud { seen, percent } => {
+            let message = format!("{percent} % of the {seen} bytes that came are no text");
+            Failure::new(Exit::WrongBaud, message)
+                .hint("give the firmware's baud rate with --monitor-baud")
+        }
+        Outcome::Panic(report) => {
+            let test = case.tests.and_then(|tests| tests.ended_in.as_ref());
+            let test = test.map(|name| format!(" in test {name}"));
+            let test = test.unwrap_or_default();
+            let message = format!("the firmware panicked{test}: {}", in_words(report));
+            Failure::new(Exit::Panic, message)
+        }
+        Outcome::OtherProgram(found) => {
+            Failure::new(Exit::Verify, format!("what was written does not run: {found}"))
+                .hint("`esplice partition show` lists what the board boots")
+        }
+        Outcome::BootLoop(found) => {
+            let failure = Failure::new(Exit::BootLoop, resets_again(found));
+            let said = found.last_line.as_ref();
+            let said = said.map(|line| format!("before it the board said {line:?}"));
+            // Without an image no firmware can have done it.
+            let allow = (!found.without_image).then(|| {
+                "if the firmware resets itself on purpose, give --allow-resets".to_owned()
+            });
+            match (said, allow) {
+                (Some(said), Some(allow)) => failure.hint(format!("{said}; {allow}")),
+                (said, allow) => match said.or(allow) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                },
+            }
+        }
+        other => Failure::new(Exit::Internal, format!("unknown outcome {other:?}")),
+    };
+    Err(failure)
+}
+
+/// The last lines of an outcome, where these say why.
+pub fn last_lines(outcome: &Outcome) -> &[String] {
+    let lines = match outcome {
+        Outcome::Rejected { last_lines, .. }
+        | Outcome::TimedOut { last_lines, .. }
+        | Outcome::TestsTimedOut { last_lines, .. } => last_lines.as_slice(),
+        _ => &[],
+    };
+    lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default()
+}
+
+/// The exit code of tests, and what is wrong with them.
+fn tests_ended(report: &TestReport) -> Result<(), Failure> {
+    if report.is_success() {
+        return Ok(());
+    }
+    let exit = match report.exit {
+        // The firmware's own code passes through.
+        Some(code) if Exit::FIRMWARE.contains(&code) => Exit::Firmware(code as u8),
+        _ => Exit::Firmware(Exit::TESTS_FAILED),
+    };
+    let mut parts = vec![];
+    let failed = report.cases.iter().filter_map(|case| match &case.result {
+        TestResult::Failed { reason } => Some((case.name.as_str(), reason.as_str())),
+        _ => None,
+    });
+    let failed: Vec<(&str, &str)> = failed.collect();
+    match failed.as_slice() {
+        [] if report.failed == 0 => {}
+        [(name, reason)] if report.failed == 1 => {
+            let reason = reason.lines().next().unwrap_or_default();
+            let colon = if reason.is_empty() { "" } else { ": " };
+            let told = told(report);
+            parts.push(format!("1 of {told} tests failed: {name}{colon}{reason}"));
+        }
+        failed => {
+            let names: Vec<&str> = failed.iter().map(|(name, _)| *name).take(NAMED).collect();
+            let more = if report.failed > names.len() { ", …" } else { "" };
+            let names = names.join(", ");
+            parts.push(format!(
+                "{} of {} tests failed: {names}{more}",
+                report.failed,
+                told(report)
+            ));
+        }
+    }
+    if let Some(name) = &report.ended_in
+        && !failed.iter().any(|(failed, _)| failed == name)
+    {
+        parts.push(format!("the board was reset in test {name}, which does not count"));
+    }
+    if report.untold() > 0 {
+        parts.push(format!("{} of the announced tests did not run", report.untold()));
+    }
+    if let Some(code) = report.exit.filter(|code| *code != 0) {
+        parts.push(format!("the firmware ended with exit code {code}"));
+    }
+    Err(Failure::new(exit, parts.join(", ")))
+}
+
+fn told(report: &TestReport) -> usize {
+    report.passed + report.failed
+}
+
+fn said_nothing(port: &dyn Port) -> String {
+    let mut hint = format!(
+        "the board said nothing: check that {} is the UART that the firmware writes to",
+        port.name()
+    );
+    if !port.caps().lines {
+        hint.push_str(&format!(", or {RESET_BY_HAND}"));
+    }
+    hint
+}
+
+/// Text as the user wrote it: in quotation marks, or an expression in its slashes.
+fn quoted(text: &str) -> String {
+    if text.len() > 2 && text.starts_with('/') && text.ends_with('/') {
+        text.to_owned()
+    } else {
+        format!("\"{text}\"")
+    }
+}
+
+pub fn resets_again(found: &BootLoop) -> String {
+    format!("the board reset {} times more: {}", found.resets, found.reason)
+}
+
+/// The message in one line, with its place where that is known.
+pub fn in_words(report: &PanicReport) -> String {
+    let message = report.message.lines().collect::<Vec<_>>().join(" ");
+    match &report.location {
+        Some(place) if message.is_empty() => format!("without a message at {place}"),
+        Some(place) => format!("{message} at {place}"),
+        None => message,
+    }
+}
