@@ -66,26 +66,42 @@ fn exit_codes_are_those_of_the_program() {
     assert_eq!(rows(&page("reference/exit-codes.md")), told);
 }
 
+/// The page's table of settings is written from the program's: `ESPLICE_BLESS=1` writes it again.
 #[test]
 fn settings_are_those_of_the_program() {
-    // `config` answers with one event, and then the summary.
+    // `config` answers with one event, followed by the summary.
     let answer = esplice(&["config", "--format", "json"]);
     let event: Value = serde_json::from_str(answer.lines().next().unwrap()).unwrap();
     let settings = find_array(&event).expect("a list of settings");
-    let told: Vec<(String, String)> = settings
-        .iter()
-        .map(|s| {
-            let text = |key: &str| s[key].as_str().unwrap().to_owned();
-            (format!("`{}`", text("key")), text("meaning"))
-        })
-        .collect();
-    assert!(told.len() > 10, "{answer}");
-    let written: Vec<(String, String)> = rows(&page("reference/settings.md"))
-        .into_iter()
-        .filter(|row| row[0].contains('.') && !row[0].contains("ports."))
-        .map(|row| (row[0].clone(), row[2].clone()))
-        .collect();
-    assert_eq!(written, told);
+    assert!(settings.len() > 10, "{answer}");
+    let mut table = String::from(
+        "| key | flag | variables | kind | default | meaning |\n\
+         |-----|------|-----------|------|---------|---------|\n",
+    );
+    for setting in settings {
+        let text = |key: &str| setting[key].as_str().unwrap_or("–").to_owned();
+        let variables = setting["variables"].as_array().unwrap().iter();
+        let variables: Vec<_> = variables.map(|v| format!("`{}`", v.as_str().unwrap())).collect();
+        table.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} | {} |\n",
+            text("key"),
+            setting["flag"].as_str().map_or("–".into(), |flag| format!("`{flag}`")),
+            variables.join(", "),
+            text("kind"),
+            text("default"),
+            text("meaning")
+        ));
+    }
+    let text = page("reference/settings.md");
+    let (before, rest) = text.split_once("<!-- table of settings -->\n").expect("a mark");
+    let (_, after) = rest.split_once("<!-- end of the table -->\n").expect("an end mark");
+    let expected =
+        format!("{before}<!-- table of settings -->\n{table}<!-- end of the table -->\n{after}");
+    if std::env::var_os("ESPLICE_BLESS").is_some() {
+        fs::write(root().join("docs/src/reference/settings.md"), &expected).unwrap();
+    } else {
+        assert!(text == expected, "run this test with ESPLICE_BLESS=1, and look at the difference");
+    }
 }
 
 /// The figures of the virtual board's flash chip are those of the chip's data.

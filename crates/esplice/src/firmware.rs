@@ -77,7 +77,7 @@ impl Firmware {
             layout: layout::of_cargo(project, chip)?,
             stable: linker::stable_link(project)?,
             checker: std::env::current_exe().ok(),
-            ..project.cargo.clone()
+            ..project.build.cargo.clone()
         };
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
         shell.stage("compile", StageState::Started);
@@ -112,7 +112,7 @@ impl Firmware {
         shell.status(&format!("Compiling {} for {}", source.display(), chip.display_name));
         shell.stage("compile", StageState::Started);
         let layout = layout::of_go(project, chip)?;
-        let options = TinyGoOptions { layout: layout.clone(), ..project.go.clone() };
+        let options = TinyGoOptions { layout: layout.clone(), ..project.build.go.clone() };
         let artifact = build_tinygo(source, chip, &options).map_err(|error| {
             if interrupt.is_asked() { Failure::interrupted() } else { error.into() }
         })?;
@@ -145,7 +145,7 @@ impl Firmware {
         append_sha256: bool,
         shell: &mut Shell,
     ) -> Result<Firmware, Failure> {
-        let boot = project.boot.as_ref().map_or(BootLayout::Rom, |boot| boot.value);
+        let boot = project.image.boot.as_ref().map_or(BootLayout::Rom, |boot| boot.value);
         shell.stage("image", StageState::Started);
         let image = match boot {
             BootLayout::Rom => rom_image(&elf, chip, project, append_sha256)?,
@@ -180,7 +180,7 @@ impl Firmware {
             return Firmware::from_rom_program(name, elf, chip, project, true, shell);
         }
         shell.stage("image", StageState::Started);
-        let boot = project.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
+        let boot = project.image.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
         let image = match boot {
             BootLayout::Idf => {
                 let elf_sha256 = Some(elf.sha256);
@@ -229,7 +229,7 @@ impl Firmware {
         let built_in = own.built_in(boot, chip, &flash, project, image.header.min_rev)?;
         let parts = PlanParts {
             elf_sha256: Some(image.elf_sha256),
-            fits_later: project.fits_later,
+            fits_later: project.flash.fits_later,
             ..own.parts(boot, &image.bytes, built_in.as_deref(), project)
         };
         let plan = make_plan(chip, &parts)?;
@@ -257,7 +257,7 @@ impl Firmware {
         shell: &mut Shell,
         interrupt: &Interrupt,
     ) -> Result<Firmware, Failure> {
-        applicable::check(&project.given, &source)?;
+        applicable::check(&project.build.given, &source)?;
         let target = project.target.as_ref().map(|target| target.value);
         match source {
             Source::Project { directory, main } => {
@@ -281,7 +281,7 @@ impl Firmware {
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
                 let name = read::stem(&path).to_string_lossy().into_owned();
                 // A fault of the user's own table or bootloader is not one of the ELF, whose name the others get.
-                let boot = project.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
+                let boot = project.image.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
                 OwnFiles::read(boot, chip, project)?;
                 Firmware::from_elf(name, elf, chip, project, shell)
                     .map_err(|failure| of_file(&path, failure))
@@ -323,13 +323,13 @@ fn rom_image(
     };
     let elf_sha256 = Some(elf.sha256);
     let mut options = RomOptions { append_sha256, elf_sha256, ..RomOptions::for_chip(chip) };
-    if by_user(&project.flash_mode) {
+    if by_user(&project.image.flash_mode) {
         options.flash.mode = asked.mode;
     }
-    if by_user(&project.flash_freq) {
+    if by_user(&project.image.flash_freq) {
         options.flash.freq = asked.freq;
     }
-    if by_user(&project.flash_size) {
+    if by_user(&project.image.flash_size) {
         options.flash.size = asked.size;
     }
     Ok(build_rom_image(&elf.bytes, chip, &options)?)
@@ -348,8 +348,8 @@ impl OwnFiles {
         if boot != BootLayout::Idf {
             return Ok(Self::default());
         }
-        let place = Place { chip: Some(chip), offset: project.own_table_offset() };
-        let table = project.partition_table.as_deref();
+        let place = Place { chip: Some(chip), offset: project.image.own_table_offset() };
+        let table = project.image.partition_table.as_deref();
         let table = table.map(|path| {
             let table = TableFile::read_own(path, place)?;
             let offset = place.offset.unwrap_or(chip.image.partition_table_offset);
@@ -357,7 +357,7 @@ impl OwnFiles {
             checked.map_err(|error| of_file(path, error.into()))?;
             Ok::<_, Failure>(table)
         });
-        let bootloader = project.bootloader.as_deref().map(|path| {
+        let bootloader = project.image.bootloader.as_deref().map(|path| {
             let bytes = read::read_for_flash(path)?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             check_bootloader(&name, &bytes, chip).map_err(|error| of_file(path, error.into()))?;
@@ -392,7 +392,7 @@ impl OwnFiles {
             bootloader: self.bootloader.as_deref().or(built_in),
             own_bootloader: self.bootloader.is_some(),
             table: self.table.as_ref().map_or(TableChoice::BuiltIn, TableChoice::Own),
-            table_offset: project.own_table_offset(),
+            table_offset: project.image.own_table_offset(),
             ..PlanParts::of(boot, app)
         }
     }
@@ -400,9 +400,9 @@ impl OwnFiles {
 
 /// Whether the settings name parts of a plan that another one would not have.
 pub fn names_own_parts(project: &Project) -> bool {
-    project.partition_table.is_some()
-        || project.bootloader.is_some()
-        || project.own_table_offset().is_some()
+    project.image.partition_table.is_some()
+        || project.image.bootloader.is_some()
+        || project.image.own_table_offset().is_some()
 }
 
 /// The plan for an app image without its ELF. Bootloader and table come along for boards that have
@@ -433,7 +433,7 @@ pub fn chip_of_cargo(
     main: Option<&Path>,
     project: &Project,
 ) -> Result<Option<&'static Chip>, Failure> {
-    let options = CargoOptions { source: main.map(Path::to_owned), ..project.cargo.clone() };
+    let options = CargoOptions { source: main.map(Path::to_owned), ..project.build.cargo.clone() };
     Ok(esplice_toolchain::chip_of_project(directory, &options)?)
 }
 
@@ -456,25 +456,25 @@ pub fn no_chip(path: &Path) -> Failure {
 
 /// How the image tells of the flash.
 pub fn image_options(chip: &Chip, project: &Project) -> Result<ImageOptions, Failure> {
-    let (min_rev, max_rev) = project.revisions;
+    let (min_rev, max_rev) = project.image.revisions;
     let mut options = ImageOptions {
         min_rev,
         max_rev,
-        mmu_page_size: project.mmu_page_size,
-        secure_pad: project.secure_pad,
-        source: project.image_source,
+        mmu_page_size: project.image.mmu_page_size,
+        secure_pad: project.image.secure_pad,
+        source: project.image.source,
         ..ImageOptions::for_chip(chip)
     };
-    if let Some(mode) = &project.flash_mode {
+    if let Some(mode) = &project.image.flash_mode {
         options.flash.mode = mode
             .value
             .parse::<FlashMode>()
             .map_err(|message| Failure::usage(format!("{}: {message}", mode.origin)))?;
     }
-    if let Some(freq) = &project.flash_freq {
+    if let Some(freq) = &project.image.flash_freq {
         options.flash.freq = freq.value.clone();
     }
-    if let Some(size) = &project.flash_size {
+    if let Some(size) = &project.image.flash_size {
         let (origin, written) = (&size.origin, &size.value);
         let bytes = esplice_chip::parse_size(written).ok_or_else(|| {
             Failure::usage(format!("{origin}: {written:?} is not a size such as 4MB"))

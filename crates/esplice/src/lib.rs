@@ -187,6 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn every_settings_flag_exists() {
+        fn longs(command: &clap::Command) -> Vec<String> {
+            let own = command.get_arguments().filter_map(|arg| arg.get_long());
+            let own = own.map(|long| format!("--{long}"));
+            own.chain(command.get_subcommands().flat_map(longs)).collect()
+        }
+        let flags = longs(&Cli::command());
+        for key in config::keys::KEYS.iter().filter(|key| !key.flag.is_empty()) {
+            assert!(flags.iter().any(|flag| flag == key.flag), "{}", key.flag);
+        }
+    }
+
+    #[test]
     fn a_panic_becomes_an_internal_error() {
         let failure = guarded(|| panic!("odd {}", 1)).unwrap_err();
         assert_eq!(failure.exit, Exit::Internal);

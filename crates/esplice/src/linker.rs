@@ -38,7 +38,7 @@ use self::{
 
 /// How a project is linked by cargo, where it is to be layout-stable.
 pub fn stable_link(project: &Project) -> Result<Option<StableLink>, Failure> {
-    let Some(arguments) = &project.stable else { return Ok(None) };
+    let Some(arguments) = &project.build.stable else { return Ok(None) };
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(Exit::Internal, format!("where esplice is: {error}")))?;
     Ok(Some(StableLink { program, arguments: arguments.clone() }))

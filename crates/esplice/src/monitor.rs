@@ -193,7 +193,7 @@ impl Watching {
         let expect = if args.script.is_some() || args.tests {
             vec![]
         } else {
-            parse("expected", &project.expect)?
+            parse("expected", &project.monitor.expect)?
         };
         let reports = ReportFiles::open(args.junit.as_deref(), args.report.as_deref())?;
         let script_name = args.script.as_deref().unwrap_or(Path::new("")).display().to_string();
@@ -207,7 +207,7 @@ impl Watching {
             reject: parse("rejected", &args.reject)?,
             script,
             script_name,
-            timeout: project.timeout,
+            timeout: project.monitor.timeout,
             tests_wanted: args.tests,
             selection: TestSelection {
                 filters: args.test_filter.clone(),
@@ -231,7 +231,7 @@ impl Watching {
             reconnect: args.reconnect,
             boots: BootCheck::default(),
             elf: None,
-            rom: RomElfs::read(project.rom.as_deref())?,
+            rom: RomElfs::read(project.monitor.rom.as_deref())?,
         })
     }
 

@@ -80,11 +80,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let source = thread::spawn(move || Source::from_args(&source, wanted));
     let mut project =
         args.firmware.settle(Flags { output: args.output.clone(), ..Flags::default() })?;
-    project.fits_later = args.image_only;
+    project.flash.fits_later = args.image_only;
     let source = source.join().map_err(|_| panicked("reading the source"))??;
     let input = source.file().map(Path::to_owned);
     // Known before minutes of compiling, where the user has named it.
-    let named = project.output.as_deref().map(|output| names(output, input.as_deref()));
+    let named = project.build.output.as_deref().map(|output| names(output, input.as_deref()));
     let named = named.transpose()?;
     let mut image_place =
         named.as_ref().map(|names| OutputPlace::find(&names.image)).transpose()?;
@@ -122,7 +122,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         None => OutputPlace::find(&names.image)?,
     };
     // The last build's image is there until this one's takes its place.
-    let last = project.stable.as_ref().and_then(|_| std::fs::read(image_place.file()?).ok());
+    let last = project.build.stable.as_ref().and_then(|_| std::fs::read(image_place.file()?).ok());
     let sectors = last.map(|last| Sectors::between(&last, &firmware.image));
     let mut outputs = Outputs::default();
     outputs.add_at(&image_place, &firmware.image)?;

@@ -42,7 +42,8 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         ));
         values.push(json!({
             "key": name, "value": value, "origin": origin, "meaning": key.meaning,
-            "variables": key.variables(),
+            "flag": (!key.flag.is_empty()).then_some(key.flag), "variables": key.variables(), "kind": key.kind.name(),
+            "default": (!key.default.is_empty()).then_some(key.default),
         }));
     }
     shell.result("config", &text, values.into());

@@ -22,7 +22,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         flash: args.flash.clone(),
         ..Flags::default()
     })?;
-    project.fits_later = true;
+    project.flash.fits_later = true;
     let mut opened = None;
     let job = Job::prepare(
         &args.firmware.source,

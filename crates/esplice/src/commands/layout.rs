@@ -83,8 +83,8 @@ fn layout(project: &Project, path: &Path, chip: &'static Chip) -> Result<Layout,
 /// The layout of a project that must have one; one about stable links alone leaves all memory to the
 /// program.
 fn spec(project: &Project, path: &Path) -> Result<Spec, Failure> {
-    let stable_alone = project.stable_alone.then(Spec::default);
-    project.layout.clone().or(stable_alone).ok_or_else(|| {
+    let stable_alone = project.build.only_stable.then(Spec::default);
+    project.build.layout.clone().or(stable_alone).ok_or_else(|| {
         let message = format!("{} has no [layout] in esplice.toml", path.display());
         Failure::usage(message).hint("write a [layout.heap] or an [[layout.arena]]")
     })

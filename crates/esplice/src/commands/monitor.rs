@@ -42,7 +42,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     shell.give_stdout_to_board();
 
     let target = project.target.as_ref().map(|target| target.value);
-    let baud = project.monitor_baud.unwrap_or(ports::FIRST_BAUD);
+    let baud = project.monitor.baud.unwrap_or(ports::FIRST_BAUD);
     let open = if args.no_reset { ports::open_untouched } else { ports::open };
     let mut board = open(&project, target, shell, interrupt)?;
     // What is waited for is the first one's, so the others are to be there before.

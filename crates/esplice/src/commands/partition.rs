@@ -68,7 +68,7 @@ pub struct FlashArgs {
 pub fn place(board: &BoardArgs) -> Result<Place, Failure> {
     let project = board.settle()?;
     let chip: Option<&'static Chip> = project.target.as_ref().map(|target| target.value);
-    Ok(Place { chip, offset: project.own_table_offset() })
+    Ok(Place { chip, offset: project.image.own_table_offset() })
 }
 
 /// The content of a flash, and what it says of its table.

@@ -32,7 +32,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         watch: args.watch.clone(),
         ..Flags::default()
     })?;
-    project.fits_later = true;
+    project.flash.fits_later = true;
     let watching = Watching::new(&project, &args.watch)?;
     shell.give_stdout_to_board();
     let mut opened = None;
@@ -62,8 +62,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     board.in_numbers(shell, |board, shell| {
         let report = flashing::write(board, job, &project, shell, interrupt)?;
         let chip = report.chip.chip;
-        let since = flashing::start(board, chip, project.monitor_baud, shell)?;
-        let baud = project.monitor_baud.unwrap_or(chip.loader.initial_baud);
+        let since = flashing::start(board, chip, project.monitor.baud, shell)?;
+        let baud = project.monitor.baud.unwrap_or(chip.loader.initial_baud);
         let (port, strategies) = (board.port.as_mut(), board.strategies.as_slice());
         let watching = watching.that_boots(flashing::boot_check(&report));
         watching.run(vec![Watched { port, strategies, since, baud }], shell, interrupt)

@@ -1,16 +1,9 @@
 //! All settings of a command, settled once: flags over environment over `esplice.toml` over the
 //! board's defaults over the chip's. No later stage reads settings.
 
-use std::{
-    path::{Component, Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use esplice_chip::{Board, Chip, FeatureChip, FlashOffset, Target, chip_of_features};
-use esplice_flash::Strategy;
-use esplice_image::{BootLayout, ImageSource, SecurePad};
-use esplice_layout::Spec;
-use esplice_toolchain::{CargoOptions, TinyGoOptions};
+use esplice_chip::{Board, Chip};
 
 use crate::{
     cli::{
@@ -18,26 +11,23 @@ use crate::{
             BoardArgs, CargoArgs, FirmwareArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, TargetArgs,
             WatchArgs,
         },
-        stub_choice::StubChoice,
         value,
     },
     config::{
+        build::BuildConfig,
+        flash::FlashConfig,
+        image::ImageConfig,
+        monitor::MonitorConfig,
+        paths::inside_root,
         port_name,
         settings::{Origin, Settings, Settled},
         settler::{Entry, Settler},
-        stable_link,
+        target::{Hardware, added_target, target_called, target_of_features},
     },
-    files::read,
-    ui::exit::{Exit, Failure},
+    ui::exit::Failure,
 };
 
-/// Baud rate of transfers: the highest that usual USB bridges all do.
-const TRANSFER_BAUD: u32 = 921_600;
-
-/// How long expected output is waited for where nobody says.
-const EXPECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The flags of a command that are settings too; a command leaves out what it does not take.
+/// The flags of a command that are settings too; a command leaves out those it does not take.
 #[derive(Debug, Default)]
 pub struct Flags {
     pub target: TargetArgs,
@@ -50,60 +40,21 @@ pub struct Flags {
     pub output: Option<PathBuf>,
 }
 
-/// What a command works with.
+/// The settings that a command works with, by stage.
 #[derive(Debug)]
 pub struct Project {
     pub target: Option<Settled<&'static Chip>>,
-    /// The file of a chip or board that esplice does not bring.
+    /// The file of a custom chip or board.
     pub target_file: Option<PathBuf>,
     /// The board, where the target is one.
     pub board: Option<&'static Board>,
     pub port: Option<Settled<String>>,
     /// The project's own names of ports, and the ports.
     pub port_aliases: Vec<(String, String)>,
-    /// What cargo builds and how; layout and variables are added once the chip is known.
-    pub cargo: CargoOptions,
-    /// Flags of the command line that only cargo projects, and only Go packages, have a use for.
-    pub given: Given,
-    pub go: TinyGoOptions,
-    pub output: Option<PathBuf>,
-    pub boot: Option<Settled<BootLayout>>,
-    /// The user's own partition table.
-    pub partition_table: Option<PathBuf>,
-    /// Where the partition table is, if the user says so.
-    pub partition_table_offset: Option<Settled<u32>>,
-    /// The user's own second-stage bootloader.
-    pub bootloader: Option<PathBuf>,
-    pub flash_mode: Option<Settled<String>>,
-    pub flash_freq: Option<Settled<String>>,
-    pub flash_size: Option<Settled<String>>,
-    /// Oldest and newest chip revision, major × 100 + minor.
-    pub revisions: (u16, u16),
-    pub mmu_page_size: Option<u32>,
-    pub secure_pad: Option<SecurePad>,
-    pub image_source: ImageSource,
-    pub baud: u32,
-    /// Whether nobody asked for that rate.
-    pub baud_is_default: bool,
-    pub stub: StubChoice,
-    /// Ways into download mode, where somebody asked for some.
-    pub reset: Option<Vec<Strategy>>,
-    pub full: bool,
-    pub with_bootloader: bool,
-    pub partition: Option<String>,
-    /// Whether the board, and not the settings, decides if a plan fits; commands set it.
-    pub fits_later: bool,
-    pub monitor_baud: Option<u32>,
-    pub expect: Vec<String>,
-    pub timeout: Option<Duration>,
-    /// ELF of the mask ROM.
-    pub rom: Option<PathBuf>,
-    /// `[layout]`, as it is written; none where it is about stable links alone.
-    pub layout: Option<Spec>,
-    /// There is a `[layout]`, which is about stable links alone.
-    pub stable_alone: bool,
-    /// What esplice is told as the linker of a layout-stable link, if that is asked for.
-    pub stable: Option<Vec<String>>,
+    pub build: BuildConfig,
+    pub image: ImageConfig,
+    pub flash: FlashConfig,
+    pub monitor: MonitorConfig,
     /// Every setting in the order of [`crate::config::keys::KEYS`].
     pub entries: Vec<Entry>,
 }
@@ -124,18 +75,10 @@ impl Project {
         board.and_then(|board| board.xtal_mhz).unwrap_or(chip.xtal_mhz)
     }
 
-    /// Where the partition table is, if the user says so.
-    pub fn own_table_offset(&self) -> Option<FlashOffset> {
-        let offset = self.partition_table_offset.as_ref();
-        let offset = offset.filter(|offset| !matches!(offset.origin, Origin::Chip(_)));
-        offset.map(|offset| FlashOffset(offset.value))
-    }
-
     fn from_settings(settings: &Settings, flags: Flags) -> Result<Project, Failure> {
         let mut s = Settler::new(settings);
-        let path = |file: PathBuf| file.to_string_lossy().into_owned();
-
-        let file = s.text("project", "target-file", flags.target.target_file.map(path))?;
+        let file = flags.target.target_file.map(|file| file.to_string_lossy().into_owned());
+        let file = s.text("project", "target-file", file)?;
         let of_file = file.map(|file| added_target(settings, file)).transpose()?;
         let (target_file, of_file) = match of_file {
             Some((path, t)) => {
@@ -145,195 +88,38 @@ impl Project {
         };
         let target = s.value("project", "target", &value::TEXT, flags.target.target, of_file)?;
         let target = target.map(target_called).transpose()?;
-        let target_at = s.entries.len() - 1;
         let port = s.text("project", "port", flags.port.port)?;
         let port = port.map(|port| board_port(settings, port)).transpose()?;
 
-        let cargo = flags.cargo;
-        let given = Given { cargo: cargo.given(), go: flags.go.given() };
-        let package = s.text("build", "package", cargo.package)?;
-        let by_flag = cargo.bin.is_some() || cargo.example.is_some();
-        let bin = s.text("build", "bin", cargo.bin)?;
-        let example = s.text("build", "example", cargo.example)?;
-        let (bin, example) = one_of(bin, example, by_flag)?;
-        let features = s.list("build", "features", cargo.features)?;
-        let features_set = s.entries.last().and_then(|entry| entry.value.clone());
-        let target = target_of_features(target, &features, features_set)?;
-        if let Some(entry) = s.entries.get_mut(target_at) {
-            entry.value = target
+        let mut build = BuildConfig::settle(&mut s, settings, flags.cargo, flags.go, flags.output)?;
+        let features = s.settled("build", "features");
+        let target = target_of_features(target, &build.cargo.features, features)?;
+        s.replace(
+            "project",
+            "target",
+            target
                 .as_ref()
-                .map(|t| Settled { value: t.value.name().into(), origin: t.origin.clone() });
-        }
+                .map(|t| Settled { value: t.value.name().into(), origin: t.origin.clone() }),
+        );
         let board = target.as_ref().and_then(|target| target.value.board());
         let target = target.map(|t| Settled { value: t.value.chip(), origin: t.origin });
-        let chip = target.as_ref().map(|target| target.value);
-        let of_hardware = |of_board: fn(&Board) -> Option<String>, of_chip: fn(&Chip) -> String| {
-            let of_board = board.and_then(|board| Some((of_board(board)?, board)));
-            let of_board = of_board
-                .map(|(value, board)| Settled { value, origin: Origin::Board(board.name.clone()) });
-            let of_chip = || {
-                let origin = Origin::Chip(chip?.name.clone());
-                Some(Settled { value: of_chip(chip?), origin })
-            };
-            of_board.or_else(of_chip)
-        };
-        let no_default_features =
-            s.switch("build", "no-default-features", cargo.no_default_features)?;
-        let profile = cargo.profile.or(cargo.release.then(|| "release".to_owned()));
-        let profile = s.or("build", "profile", &value::TEXT, profile, "release".to_owned())?;
-        let stable = stable_link::asked(settings, cargo.stable || cargo.fresh, cargo.fresh)?;
-        let go = flags.go;
-        let tags = s.list("build", "tags", go.tags)?;
-        let tinygo_target = s.text("build", "tinygo-target", go.tinygo_target)?;
-        let tinygo_target = tinygo_target.map(|t| own_target(settings, t)).transpose()?;
-        let mut of_tinygo = |name, flag| {
-            let value = s.text("build", name, flag)?;
-            Ok::<_, Failure>(value.map(|value| value.value))
-        };
-        let ldflags = of_tinygo("ldflags", go.ldflags)?;
-        let (opt, gc) = (of_tinygo("opt", go.opt)?, of_tinygo("gc", go.gc)?);
-        let scheduler = of_tinygo("scheduler", go.scheduler)?;
-        let serial = of_tinygo("serial", go.serial)?;
-        let panic = of_tinygo("panic", go.panic)?;
-        let stack_size = s.value("build", "stack-size", &value::BYTES, go.stack_size, None)?;
-        let link_args = s.list("build", "link-args", None)?;
-        let output = s.text("build", "output", flags.output.map(path))?;
-        let output = output.map(|output| inside(settings, output)).transpose()?;
+        build.go.board_targets = board.map(|b| b.tinygo_targets.clone()).unwrap_or_default();
+        let hardware = Hardware { board, chip: target.as_ref().map(|target| target.value) };
 
-        let image = flags.image;
-        let boot = s.value("image", "boot", &value::BOOT, image.boot, None)?;
-        let partition_table =
-            s.text("image", "partition-table", image.partition_table.map(path))?;
-        let partition_table = partition_table.map(|file| inside(settings, file)).transpose()?;
-        let usual = chip.map(|chip| Settled {
-            value: chip.image.partition_table_offset.0,
-            origin: Origin::Chip(chip.name.clone()),
-        });
-        let flag = image.table.partition_table_offset;
-        let partition_table_offset =
-            s.value("image", "partition-table-offset", &value::OFFSET, flag, usual)?;
-        let bootloader = s.text("image", "bootloader", image.bootloader.map(path))?;
-        let bootloader = bootloader.map(|file| inside(settings, file)).transpose()?;
-        let mut of_flash =
-            |name, flag, of_board: fn(&Board) -> Option<String>, of_chip: fn(&Chip) -> String| {
-                s.value("image", name, &value::TEXT, flag, of_hardware(of_board, of_chip))
-            };
-        let flash_mode = of_flash(
-            "flash-mode",
-            image.flash_mode,
-            |b| b.flash_mode.clone(),
-            |c| c.image.default_flash_mode.clone(),
-        )?;
-        let flash_freq = of_flash(
-            "flash-freq",
-            image.flash_freq,
-            |b| b.flash_freq.clone(),
-            |c| c.image.default_flash_freq.clone(),
-        )?;
-        let flash_size = of_flash(
-            "flash-size",
-            image.flash_size,
-            |b| Some(b.flash_size.clone()),
-            |c| c.image.default_flash_size.clone(),
-        )?;
-        let min_rev = s.or("image", "min-rev", &value::REVISION, image.min_rev, 0)?;
-        let max_rev = s.value("image", "max-rev", &value::REVISION, image.max_rev, None)?;
-        let mmu_page_size =
-            s.value("image", "mmu-page-size", &value::SIZE, image.mmu_page_size, None)?;
-        let secure_pad =
-            s.value("image", "secure-pad", &value::SECURE_PAD, image.secure_pad, None)?;
-        let (form, flag) = (&value::IMAGE_SOURCE, image.image_source);
-        let image_source = s.or("image", "source", form, flag, ImageSource::Auto)?;
-
-        let flash = flags.flash;
-        let baud = s.or("flash", "baud", &value::BAUD, flash.baud, TRANSFER_BAUD)?;
-        let stub = s.or("flash", "stub", &StubChoice::FORM, flash.stub, StubChoice::Auto)?;
-        let stub = own_stub(settings, stub)?;
-        let reset = s.value("flash", "reset", &value::RESET, flags.port.reset, None)?;
-        let full = s.switch("flash", "full", flash.full)?;
-        let with_bootloader = s.switch("flash", "with-bootloader", flash.with_bootloader)?;
-        let partition = s.text("flash", "partition", flash.partition)?;
-
-        let watch = flags.watch;
-        let of_chip = chip.map(|c| Settled {
-            value: c.loader.initial_baud,
-            origin: Origin::Chip(c.name.clone()),
-        });
-        let monitor_baud = s.value("monitor", "baud", &value::BAUD, watch.monitor_baud, of_chip)?;
-        let asked = (!watch.expect.is_empty()).then_some(watch.expect);
-        let expect = s.list("monitor", "expect", asked)?;
-        let usual = (!expect.is_empty())
-            .then_some(Settled { value: EXPECT_TIMEOUT, origin: Origin::Default });
-        let timeout = s.value("monitor", "timeout", &value::DURATION, watch.timeout, usual)?;
-        let rom = s.text("monitor", "rom", watch.rom.map(path))?;
-        let rom = rom.map(|file| inside(settings, file)).transpose()?;
-
+        let image = ImageConfig::settle(&mut s, settings, flags.image, hardware)?;
+        let flash = FlashConfig::settle(&mut s, settings, flags.flash, flags.port.reset)?;
+        let monitor = MonitorConfig::settle(&mut s, settings, flags.watch, hardware)?;
+        let port_aliases = settings.ports().map(|(a, p)| (a.to_owned(), p.value.clone())).collect();
         Ok(Project {
             target,
             target_file,
             board,
             port,
-            port_aliases: settings
-                .ports()
-                .map(|(alias, port)| (alias.to_owned(), port.value.clone()))
-                .collect(),
-            cargo: CargoOptions {
-                package: package.map(|p| p.value),
-                bin,
-                example,
-                features,
-                no_default_features,
-                all_features: cargo.all_features,
-                profile: Some(profile.value),
-                target_dir: cargo.target_dir,
-                locked: cargo.locked || cargo.frozen,
-                offline: cargo.offline || cargo.frozen,
-                link_args: link_args.clone(),
-                ..CargoOptions::default()
-            },
-            given,
-            go: TinyGoOptions {
-                target: tinygo_target,
-                board_targets: board.map(|b| b.tinygo_targets.clone()).unwrap_or_default(),
-                tags,
-                opt,
-                gc,
-                scheduler,
-                serial,
-                panic,
-                stack_size: stack_size.map(|size| size.value),
-                ldflags,
-                link_args,
-                // Settled for the chip, once that is known.
-                layout: None,
-            },
-            output,
-            boot,
-            partition_table,
-            partition_table_offset,
-            bootloader,
-            flash_mode,
-            flash_freq,
-            flash_size,
-            revisions: (min_rev.value, max_rev.map_or(u16::MAX, |r| r.value)),
-            mmu_page_size: mmu_page_size.map(|p| p.value),
-            secure_pad: secure_pad.map(|p| p.value),
-            image_source: image_source.value,
-            baud_is_default: baud.origin == Origin::Default,
-            baud: baud.value,
-            stub,
-            reset: reset.map(|r| r.value.strategies),
-            full,
-            with_bootloader,
-            partition: partition.map(|p| p.value),
-            fits_later: false,
-            monitor_baud: monitor_baud.map(|b| b.value),
-            expect,
-            timeout: timeout.map(|t| t.value),
-            rom,
-            layout: settings.layout().filter(|spec| !spec.is_stable_alone()).cloned(),
-            stable_alone: settings.layout().is_some_and(Spec::is_stable_alone),
-            stable,
+            port_aliases,
+            build,
+            image,
+            flash,
+            monitor,
             entries: s.entries,
         })
     }
@@ -369,102 +155,6 @@ impl BoardArgs {
     }
 }
 
-/// Flags of the command line that fit one sort of source alone.
-#[derive(Debug, Default)]
-pub struct Given {
-    /// Those for cargo projects.
-    pub cargo: Vec<&'static str>,
-    /// Those for Go packages.
-    pub go: Vec<&'static str>,
-}
-
-/// The binary or the example. Of a flag and a setting, the flag is meant.
-fn one_of(
-    bin: Option<Settled<String>>,
-    example: Option<Settled<String>>,
-    by_flag: bool,
-) -> Result<(Option<String>, Option<String>), Failure> {
-    let is_flag = |set: &Settled<String>| matches!(set.origin, Origin::Flag(_));
-    let (bin, example) = match by_flag {
-        true => (bin.filter(is_flag), example.filter(is_flag)),
-        false => (bin, example),
-    };
-    if let (Some(bin), Some(example)) = (&bin, &example) {
-        let message = format!("{} sets bin, and {} sets example", bin.origin, example.origin);
-        return Err(Failure::usage(message).hint("a build makes one of them"));
-    }
-    Ok((bin.map(|bin| bin.value), example.map(|example| example.value)))
-}
-
-/// The target, where cargo features are set too, one of which may be named like a chip. Of two chips
-/// the one whose setting stands over the other's is meant; of one rank they contradict each other.
-fn target_of_features(
-    target: Option<Settled<Target>>,
-    features: &[String],
-    set: Option<Settled<String>>,
-) -> Result<Option<Settled<Target>>, Failure> {
-    let FeatureChip::One(chip) = chip_of_features(features) else { return Ok(target) };
-    let Some(set) = set else { return Ok(target) };
-    let named = Settled { value: Target::Chip(chip), origin: set.origin };
-    let Some(target) = target else { return Ok(Some(named)) };
-    if target.value.chip().name == chip.name || target.origin.rank() > named.origin.rank() {
-        return Ok(Some(target));
-    }
-    if named.origin.rank() > target.origin.rank() {
-        return Ok(Some(named));
-    }
-    let (one, other) = (target.value.chip(), chip);
-    let message = format!(
-        "{} is for the {}, and the feature {} of {} for the {}",
-        target.origin, one.display_name, other.name, named.origin, other.display_name
-    );
-    Err(Failure::usage(message).hint("name one chip"))
-}
-
-/// The chip or board called so.
-fn target_called(name: Settled<String>) -> Result<Settled<Target>, Failure> {
-    let target = esplice_chip::find_target(&name.value).map_err(|error| {
-        let failure = Failure::from(error);
-        match &name.origin {
-            Origin::Flag(_) => failure,
-            origin => Failure { message: format!("{origin}: {}", failure.message), ..failure },
-        }
-    })?;
-    Ok(Settled { value: target, origin: name.origin })
-}
-
-/// Bytes of the largest chip or board file that is read.
-const LARGEST_TARGET_FILE: u64 = 1 << 20;
-
-/// Reads a file of a chip or board, which is known from then on.
-fn added_target(
-    settings: &Settings,
-    file: Settled<String>,
-) -> Result<(PathBuf, Settled<Target>), Failure> {
-    let origin = file.origin.clone();
-    let path = inside(settings, file)?;
-    let value = add_target(&path)?;
-    Ok((path, Settled { value, origin }))
-}
-
-fn add_target(path: &Path) -> Result<Target, Failure> {
-    let shown = path.display().to_string();
-    let bytes = read::read_up_to(path, LARGEST_TARGET_FILE)
-        .map_err(|error| read::cannot_read(path, &error))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|e| Failure::input(format!("{shown} is not UTF-8: {}", e.utf8_error())))?;
-    Ok(esplice_chip::add_target(&shown, &text)?)
-}
-
-/// The chip or board that the flags alone name, for commands without a project.
-pub fn target_of(flags: &TargetArgs) -> Result<Option<Target>, Failure> {
-    let of_file = flags.target_file.as_deref().map(add_target).transpose()?;
-    match &flags.target {
-        Some(name) => Ok(Some(esplice_chip::find_target(name)?)),
-        None => Ok(of_file),
-    }
-}
-
 /// The port that `port` means: itself, or that of a `[ports.NAME]`.
 fn board_port(settings: &Settings, port: Settled<String>) -> Result<Settled<String>, Failure> {
     let port = settings.port(&port.value).cloned().unwrap_or(port);
@@ -479,65 +169,10 @@ fn board_port(settings: &Settings, port: Settled<String>) -> Result<Settled<Stri
     }
 }
 
-/// A path as its origin means it: one from the project's file is relative to that file.
-fn inside(settings: &Settings, path: Settled<String>) -> Result<PathBuf, Failure> {
-    match (&path.origin, settings.root()) {
-        (Origin::File { .. }, Some(root)) => inside_root(root, Path::new(&path.value))
-            .map_err(|message| Failure::new(Exit::Usage, format!("{}: {message}", path.origin))),
-        _ => Ok(path.value.into()),
-    }
-}
-
-/// The stub, whose file a project names relative to itself.
-fn own_stub(settings: &Settings, stub: Settled<StubChoice>) -> Result<StubChoice, Failure> {
-    match stub.value {
-        StubChoice::File(path) => {
-            let value = path.to_string_lossy().into_owned();
-            inside(settings, Settled { value, origin: stub.origin }).map(StubChoice::File)
-        }
-        other => Ok(other),
-    }
-}
-
-/// TinyGo's target: a name, or the path of a file, which a project's is relative to the project.
-fn own_target(settings: &Settings, target: Settled<String>) -> Result<String, Failure> {
-    if !target.value.ends_with(".json") {
-        return Ok(target.value);
-    }
-    let path = inside(settings, target)?;
-    // TinyGo is started in the package's directory.
-    Ok(std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned())
-}
-
-/// A path of a project's file, which stays inside the project, also after symlinks are followed.
-pub fn inside_root(root: &Path, path: &Path) -> Result<PathBuf, String> {
-    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-    if !path.components().all(plain) {
-        return Err(format!("{} leaves the project", path.display()));
-    }
-    let joined = root.join(path);
-    let here = if root.as_os_str().is_empty() { Path::new(".") } else { root };
-    let Ok(real_root) = here.canonicalize() else { return Ok(joined) };
-    // What is not there yet, such as an output, is judged by what is above it.
-    for above in joined.ancestors().filter(|above| !above.as_os_str().is_empty()) {
-        let leaves = match (above.canonicalize(), above.symlink_metadata()) {
-            (Ok(real), _) => !real.starts_with(&real_root),
-            // A link to nothing: what would be made there is not in the project for certain.
-            (Err(_), Ok(_)) => true,
-            (Err(_), Err(_)) => continue,
-        };
-        if leaves {
-            return Err(format!("{} leaves the project through a symlink", path.display()));
-        }
-        break;
-    }
-    Ok(joined)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::KEYS;
+    use crate::{config::keys::KEYS, ui::exit::Exit};
 
     fn settle(file: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Project, Failure> {
         let directory = tempfile::tempdir().unwrap();
@@ -587,7 +222,7 @@ mod tests {
         assert_eq!(entry(&project, "image", "flash-freq"), "80m (chip esp32c3)");
         assert_eq!(entry(&project, "build", "profile"), "release (default)");
         assert_eq!(entry(&project, "build", "bin"), "-");
-        assert_eq!((project.baud, project.with_bootloader), (1, true));
+        assert_eq!((project.flash.baud, project.flash.with_bootloader), (1, true));
     }
 
     #[test]
@@ -681,9 +316,9 @@ mod tests {
             cargo: CargoArgs { example: example.map(str::to_owned), ..CargoArgs::default() },
             ..Flags::default()
         };
-        let cargo = settle(file, &[], flags(Some("b"))).unwrap().cargo;
+        let cargo = settle(file, &[], flags(Some("b"))).unwrap().build.cargo;
         assert_eq!((cargo.bin, cargo.example.as_deref()), (None, Some("b")));
-        let cargo = settle(file, &[], flags(None)).unwrap().cargo;
+        let cargo = settle(file, &[], flags(None)).unwrap().build.cargo;
         assert_eq!((cargo.bin.as_deref(), cargo.example), (Some("a"), None));
         assert!(settle(&format!("{file}example = \"b\"\n"), &[], flags(None)).is_err());
     }
@@ -693,7 +328,7 @@ mod tests {
         for (written, bytes) in [("4K", 4096), ("4KB", 4096), ("4096", 4096), ("1000B", 1000)] {
             let file = format!("[build]\nstack-size = \"{written}\"\n");
             let project = settle(&file, &[], Flags::default()).unwrap();
-            assert_eq!(project.go.stack_size, Some(bytes), "{written}");
+            assert_eq!(project.build.go.stack_size, Some(bytes), "{written}");
         }
         let failure =
             settle("[build]\nstack-size = \"4 apples\"\n", &[], Flags::default()).unwrap_err();
@@ -737,7 +372,7 @@ mod tests {
         // A variable is the user's own.
         let variables = [("ESPLICE_BUILD_OUTPUT", "../a.bin")];
         let project = settle("", &variables, Flags::default()).unwrap();
-        assert_eq!(project.output.unwrap(), Path::new("../a.bin"));
+        assert_eq!(project.build.output.unwrap(), Path::new("../a.bin"));
     }
 
     #[test]

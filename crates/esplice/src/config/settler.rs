@@ -95,6 +95,20 @@ impl<'a> Settler<'a> {
         Ok(settled.map(|settled| settled.value).unwrap_or_default())
     }
 
+    /// Returns what was settled for a key.
+    pub fn settled(&self, section: &str, name: &str) -> Option<Settled<String>> {
+        let entry = self.entries.iter().find(|e| e.section == section && e.name == name)?;
+        entry.value.clone()
+    }
+
+    /// Replaces what was settled for a key, for `esplice config`.
+    pub fn replace(&mut self, section: &str, name: &str, value: Option<Settled<String>>) {
+        let entry = self.entries.iter_mut().find(|e| e.section == section && e.name == name);
+        if let Some(entry) = entry {
+            entry.value = value;
+        }
+    }
+
     fn settle<T>(
         &mut self,
         section: &'static str,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use esplice_layout::{Spec, StableSpec};
 
 use crate::{
-    config::{project::inside_root, settings::Settings},
+    config::{paths::inside_root, settings::Settings},
     ui::exit::{Exit, Failure},
 };
 
@@ -31,15 +31,13 @@ pub fn asked(settings: &Settings, flag: bool, fresh: bool) -> Result<Option<Vec<
 /// # Errors
 /// Where the file cannot be read, or is wrong.
 pub fn asked_by_cargo(directory: &Path) -> Result<Vec<String>, String> {
-    let file = directory.ancestors().map(|at| at.join("esplice.toml")).find(|path| path.is_file());
-    let Some(file) = file else { return Ok(Vec::new()) };
-    let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let spec = Spec::parse(&file.display().to_string(), &text).map_err(|e| e.to_string())?;
-    let spec = spec.unwrap_or_default();
+    let settings = Settings::load(directory, []).map_err(|failure| failure.to_string())?;
+    let Some(root) = settings.root() else { return Ok(Vec::new()) };
+    let spec = settings.layout().cloned().unwrap_or_default();
     let off = spec.stable.on.as_ref().is_some_and(|on| !on.value);
     let mut all = match off {
         true => vec!["--esplice-plain".to_owned()],
-        false => arguments(&spec.stable, file.parent()).map_err(|failure| failure.message)?,
+        false => arguments(&spec.stable, Some(root)).map_err(|failure| failure.message)?,
     };
     let unloaded = spec.arenas.iter().filter(|arena| arena.fill.is_none());
     let unloaded: Vec<&str> = unloaded.map(|arena| arena.name.value.as_str()).collect();

@@ -62,14 +62,14 @@ pub fn with_options<T>(
 ) -> Result<T, Failure> {
     let project = args.settle()?;
     let target = project.target.as_ref().map(|target| target.value);
-    let stub = stub_source(&project.stub)?;
+    let stub = stub_source(&project.flash.stub)?;
     let mut board = ports::open(&project, target, shell, interrupt)?;
     let mut value = None;
     board.in_numbers(shell, |board, shell| {
         let options = FlashOptions {
             baud: Some(flashing::rate(board, &project).0),
             stub,
-            table_offset: project.own_table_offset(),
+            table_offset: project.image.own_table_offset(),
             ..flashing::options(&board.strategies, target)
         };
         shell.status(&format!("Connecting to {}", board.port.name()));

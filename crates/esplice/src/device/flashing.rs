@@ -64,9 +64,9 @@ pub fn write(
     let (baud, adapter) = rate(board, project);
     let options = FlashOptions {
         baud: Some(baud),
-        stub: stub_source(&project.stub)?,
-        full: project.full,
-        table_offset: project.own_table_offset(),
+        stub: stub_source(&project.flash.stub)?,
+        full: project.flash.full,
+        table_offset: project.image.own_table_offset(),
         ..options(&board.strategies, job.target)
     };
     let port = board.port.as_mut();
@@ -83,7 +83,7 @@ pub fn write(
     };
     if let (Ok(report), Some(adapter)) = (&report, &adapter) {
         // A rate that nobody asked for is kept only where it was too high.
-        if report.baud != baud || !project.baud_is_default {
+        if report.baud != baud || !project.flash.baud_is_default {
             adapter.remember(report.baud);
         }
     }
@@ -103,8 +103,8 @@ pub fn write(
 /// which comes along.
 pub fn rate(board: &Board, project: &Project) -> (u32, Option<Adapter>) {
     let adapter = Adapter::of_port(board.port.name());
-    let remembered = adapter.as_ref().filter(|_| project.baud_is_default);
-    (remembered.and_then(Adapter::rate).unwrap_or(project.baud), adapter)
+    let remembered = adapter.as_ref().filter(|_| project.flash.baud_is_default);
+    (remembered.and_then(Adapter::rate).unwrap_or(project.flash.baud), adapter)
 }
 
 /// Starts what is in flash, with the port at `baud` or else where the chip's ROM talks; gives the

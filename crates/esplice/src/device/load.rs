@@ -10,7 +10,7 @@ use esplice_image::{
 
 use crate::{
     cli::args::SourceArgs,
-    config::project::{Project, inside_root},
+    config::{paths::inside_root, project::Project},
     device::{ports, ports::Board},
     files::{elf_file::Wanted, of_file, outputs::Names, read},
     firmware,
@@ -59,7 +59,7 @@ fn image_plan(
     project: &Project,
 ) -> Result<(FlashPlan, &'static Chip), Failure> {
     let target = project.target.as_ref().map(|target| target.value);
-    let boot = project.boot.as_ref().map(|boot| boot.value);
+    let boot = project.image.boot.as_ref().map(|boot| boot.value);
     let plan = plan_beside(path, bytes)?;
     if Content::of(bytes) == Content::DirectImage {
         return direct_plan(path, bytes, boot, plan, target);
@@ -211,14 +211,14 @@ impl Job {
             }
         }
         let options = ResolveOptions {
-            with_bootloader: project.with_bootloader,
-            partition: project.partition.clone(),
+            with_bootloader: project.flash.with_bootloader,
+            partition: project.flash.partition.clone(),
             offset,
             must_boot: false,
         };
         let target = project.target.as_ref().map(|target| target.value);
         let source = Source::from_args(args, Wanted::Whole)?;
-        applicable::check(&project.given, &source)?;
+        applicable::check(&project.build.given, &source)?;
         match source {
             Source::Image { path, bytes } => {
                 let (plan, chip) = image_plan(&path, &bytes, project)?;
@@ -228,7 +228,7 @@ impl Job {
                 Ok(Job { load: Load::Plan { plan, options }, target: Some(chip), elf })
             }
             Source::Places { path, content, .. } => {
-                if offset.is_some() || project.partition.is_some() {
+                if offset.is_some() || project.flash.partition.is_some() {
                     let message =
                         format!("{}: {content} says itself where it belongs", path.display());
                     return Err(Failure::usage(message).hint("leave --offset and --partition out"));

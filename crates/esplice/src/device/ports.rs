@@ -85,7 +85,7 @@ fn open_with_settings(
     interrupt: &Interrupt,
 ) -> Result<Board, Failure> {
     let mut board = open_named(name, chip, interrupt)?;
-    if let Some(strategies) = &project.reset {
+    if let Some(strategies) = &project.flash.reset {
         board.strategies = strategies.clone();
     }
     Ok(board)

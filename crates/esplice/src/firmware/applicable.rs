@@ -1,6 +1,6 @@
 //! Flags that mean nothing for the source that is built: refused, so that nobody believes in them.
 
-use crate::{config::project::Given, firmware::source::Source, ui::exit::Failure};
+use crate::{config::build::Given, firmware::source::Source, ui::exit::Failure};
 
 /// Refuses flags of cargo for what cargo does not build, and those of TinyGo likewise.
 ///

@@ -18,7 +18,7 @@ use crate::{
 
 /// The layout of a cargo project, if it has one.
 pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
-    let Some(spec) = &project.layout else { return Ok(None) };
+    let Some(spec) = &project.build.layout else { return Ok(None) };
     let layout = spec.settle(chip)?;
     match (layout.base, &spec.base) {
         (Base::TinyGo | Base::EspIdf, Some(base)) => {
@@ -33,7 +33,7 @@ pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>
 
 /// The layout of a Go package, if it has one.
 pub fn of_go(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
-    let Some(spec) = &project.layout else { return Ok(None) };
+    let Some(spec) = &project.build.layout else { return Ok(None) };
     let spec = spec.clone().or_base(Base::TinyGo);
     match &spec.base {
         Some(base) if base.value != Base::TinyGo => {

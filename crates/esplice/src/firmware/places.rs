@@ -10,7 +10,7 @@ use esplice_protocol::Port;
 
 use crate::{
     cli::{args::TargetArgs, value},
-    config::project,
+    config::target,
     files::outputs::same_file,
     firmware::{
         flash_file::FlashFile,
@@ -131,7 +131,7 @@ impl FilesArgs {
             let mut writes = read_all(&self.words, None)?;
             // For its errors: no byte may be there twice.
             merge(&writes, FlashOffset(0), None)?;
-            let chip = project::target_of(target)?.map(|target| target.chip());
+            let chip = target::target_of(target)?.map(|target| target.chip());
             let data = writes.iter().map(|write| write.data.as_slice());
             let header = self.header.header(chip, data)?;
             if let Some(header) = header {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     cli::{args::TargetArgs, value},
-    config::project,
+    config::target,
     files::outputs::Outputs,
     firmware::{
         header::{HeaderArgs, chip_of, no_chip},
@@ -91,7 +91,7 @@ impl Kind {
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let kind = args.kind.unwrap_or_else(|| Kind::of_output(&args.output));
-    let chip = project::target_of(&args.target)?.map(|target| target.chip());
+    let chip = target::target_of(&args.target)?.map(|target| target.chip());
     let mut writes = read_all(&args.words, Some(&args.output))?;
     let header = args.header.header(chip, data(&writes))?;
     if header.is_some_and(|header| header.detects()) {

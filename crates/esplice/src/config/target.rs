@@ -1,0 +1,113 @@
+//! The chip or board that a project is for.
+
+use std::path::{Path, PathBuf};
+
+use esplice_chip::{Board, Chip, FeatureChip, Target, chip_of_features};
+
+use crate::{
+    cli::args::TargetArgs,
+    config::{
+        paths::inside,
+        settings::{Origin, Settings, Settled},
+    },
+    files::read,
+    ui::exit::Failure,
+};
+
+/// Bytes of the largest chip or board file that is read.
+const LARGEST_TARGET_FILE: u64 = 1 << 20;
+
+/// The chip, and the board where one is known: the source of default values.
+#[derive(Debug, Clone, Copy)]
+pub struct Hardware {
+    pub board: Option<&'static Board>,
+    pub chip: Option<&'static Chip>,
+}
+
+impl Hardware {
+    /// Returns the board's value, else the chip's.
+    pub fn default_of<T>(
+        &self,
+        of_board: impl FnOnce(&Board) -> Option<T>,
+        of_chip: impl FnOnce(&Chip) -> T,
+    ) -> Option<Settled<T>> {
+        if let Some(board) = self.board
+            && let Some(value) = of_board(board)
+        {
+            return Some(Settled { value, origin: Origin::Board(board.name.clone()) });
+        }
+        self.of_chip(of_chip)
+    }
+
+    /// Returns the chip's value.
+    pub fn of_chip<T>(&self, of_chip: impl FnOnce(&Chip) -> T) -> Option<Settled<T>> {
+        let chip = self.chip?;
+        Some(Settled { value: of_chip(chip), origin: Origin::Chip(chip.name.clone()) })
+    }
+}
+
+/// The target, where cargo features are set too, one of which may be named like a chip. Of two chips
+/// the one whose setting stands over the other's is meant; of one rank they contradict each other.
+pub fn target_of_features(
+    target: Option<Settled<Target>>,
+    features: &[String],
+    set: Option<Settled<String>>,
+) -> Result<Option<Settled<Target>>, Failure> {
+    let FeatureChip::One(chip) = chip_of_features(features) else { return Ok(target) };
+    let Some(set) = set else { return Ok(target) };
+    let named = Settled { value: Target::Chip(chip), origin: set.origin };
+    let Some(target) = target else { return Ok(Some(named)) };
+    if target.value.chip().name == chip.name || target.origin.rank() > named.origin.rank() {
+        return Ok(Some(target));
+    }
+    if named.origin.rank() > target.origin.rank() {
+        return Ok(Some(named));
+    }
+    let (one, other) = (target.value.chip(), chip);
+    let message = format!(
+        "{} is for the {}, and the feature {} of {} for the {}",
+        target.origin, one.display_name, other.name, named.origin, other.display_name
+    );
+    Err(Failure::usage(message).hint("name one chip"))
+}
+
+/// The chip or board called so.
+pub fn target_called(name: Settled<String>) -> Result<Settled<Target>, Failure> {
+    let target = esplice_chip::find_target(&name.value).map_err(|error| {
+        let failure = Failure::from(error);
+        match &name.origin {
+            Origin::Flag(_) => failure,
+            origin => Failure { message: format!("{origin}: {}", failure.message), ..failure },
+        }
+    })?;
+    Ok(Settled { value: target, origin: name.origin })
+}
+
+/// Reads a file of a chip or board, which is known from then on.
+pub fn added_target(
+    settings: &Settings,
+    file: Settled<String>,
+) -> Result<(PathBuf, Settled<Target>), Failure> {
+    let origin = file.origin.clone();
+    let path = inside(settings, file)?;
+    let value = add_target(&path)?;
+    Ok((path, Settled { value, origin }))
+}
+
+fn add_target(path: &Path) -> Result<Target, Failure> {
+    let shown = path.display().to_string();
+    let bytes = read::read_up_to(path, LARGEST_TARGET_FILE)
+        .map_err(|error| read::cannot_read(path, &error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Failure::input(format!("{shown} is not UTF-8: {}", e.utf8_error())))?;
+    Ok(esplice_chip::add_target(&shown, &text)?)
+}
+
+/// The chip or board that the flags alone name, for commands without a project.
+pub fn target_of(flags: &TargetArgs) -> Result<Option<Target>, Failure> {
+    let of_file = flags.target_file.as_deref().map(add_target).transpose()?;
+    match &flags.target {
+        Some(name) => Ok(Some(esplice_chip::find_target(name)?)),
+        None => Ok(of_file),
+    }
+}
