@@ -30,7 +30,7 @@ fn main() {
     let elf = std::env::var_os("ESPLICE_CPU_BOUND_ELF")
         .map(|path| std::fs::read(path).expect("ESPLICE_CPU_BOUND_ELF can be read"));
     for guarded in [false, true] {
-        println!("{}", if guarded { "with protection and a trigger" } else { "without protection" });
+        println!("{}", if guarded { "with protection" } else { "without protection" });
         runs(elf.as_deref(), guarded);
     }
 }

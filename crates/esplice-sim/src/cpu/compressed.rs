@@ -13,7 +13,8 @@ pub(super) fn expand(c: u16) -> Option<u32> {
     let high = (c >> 7 & 7) + 8;
     let imm6 = sign_extend(bit(c, 12, 5) | c >> 2 & 31, 6);
     Some(match (c & 3, c >> 13) {
-        // c.addi4spn; an immediate of 0 is reserved, and all bits 0 is the defined illegal instruction.
+        // c.addi4spn. An immediate of 0 is reserved, and all bits 0 is the defined illegal
+        // instruction.
         (0, 0) => {
             let imm = (c >> 11 & 3) << 4 | (c >> 7 & 15) << 6 | bit(c, 6, 2) | bit(c, 5, 3);
             if imm == 0 {
