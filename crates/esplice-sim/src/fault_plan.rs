@@ -170,7 +170,7 @@ pub enum FaultPlanError {
         known: Vec<&'static str>,
     },
     /// A value is not one of the accepted ones.
-    #[error("{place}: {key} is {value}, which is none of {}", known.join(", "))]
+    #[error("{place}: {key} is {value}, expected one of {}", known.join(", "))]
     Choice {
         /// Place in the file.
         place: String,
@@ -190,7 +190,7 @@ pub enum FaultPlanError {
         key: &'static str,
     },
     /// A number is too large, too small or not a whole number.
-    #[error("{place}: {key} is {value}, and must be a whole number from {least} to {most}")]
+    #[error("{place}: {key} is {value}, expected a whole number from {least} to {most}")]
     Number {
         /// Place in the file.
         place: String,
@@ -235,7 +235,7 @@ impl FaultPlanError {
 fn near(key: &str, known: &[&str]) -> String {
     match nearest(key, known) {
         Some(near) => format!("did you mean {near:?}?"),
-        None => format!("known are {}", known.join(", ")),
+        None => format!("known keys are {}", known.join(", ")),
     }
 }
 
@@ -276,7 +276,7 @@ impl FaultPlan {
         let table: Table = text
             .parse()
             .map_err(|error: toml::de::Error| FaultPlanError::Toml(error.message().into()))?;
-        let top = Entry { place: "at the top".into(), table: &table };
+        let top = Entry { place: "top level".into(), table: &table };
         top.only(&TOP)?;
         let faults = match table.get("fault") {
             None => &[],
@@ -499,21 +499,21 @@ mod tests {
     fn what_is_wrong_is_told() {
         let fault = |text: &str| format!("[[fault]]\n{text}");
         for (text, message) in [
-            ("sede = 1".into(), "at the top: unknown key \"sede\"; did you mean \"seed\"?"),
-            ("fault = 1".into(), "at the top: [[fault]] is missing"),
+            ("sede = 1".into(), "top level: unknown key \"sede\"; did you mean \"seed\"?"),
+            ("fault = 1".into(), "top level: [[fault]] is missing"),
             (fault("byte = 1"), "fault 1: kind is missing"),
             (
                 fault("kind = 'flp'"),
-                "fault 1: kind is \"flp\", which is none of drop, flip, double, delay, wrong-baud, \
+                "fault 1: kind is \"flp\", expected one of drop, flip, double, delay, wrong-baud, \
                  vanish, reset, power-cut, stuck-bit; did you mean \"flip\"?",
             ),
             (
                 fault("kind = 'drop'\ndirection = 'to-host'\nbit = 1\nbyte = 1"),
-                "fault 1: unknown key \"bit\"; known are kind, direction, byte, one-in",
+                "fault 1: unknown key \"bit\"; known keys are kind, direction, byte, one-in",
             ),
             (
                 fault("kind = 'drop'\ndirection = 'to-hst'\nbyte = 1"),
-                "fault 1: direction is \"to-hst\", which is none of to-board, to-host; did you \
+                "fault 1: direction is \"to-hst\", expected one of to-board, to-host; did you \
                  mean \"to-host\"?",
             ),
             (fault("kind = 'drop'\ndirection = 'to-host'"), "fault 1: byte or one-in is missing"),
@@ -523,11 +523,11 @@ mod tests {
             ),
             (
                 fault("kind = 'flip'\ndirection = 'to-host'\nbyte = 1\nbit = 8"),
-                "fault 1: bit is 8, and must be a whole number from 0 to 7",
+                "fault 1: bit is 8, expected a whole number from 0 to 7",
             ),
             (
                 fault("kind = 'drop'\ndirection = 'to-host'\nbyte = -1"),
-                "fault 1: byte is -1, and must be a whole number from 0 to 9223372036854775807",
+                "fault 1: byte is -1, expected a whole number from 0 to 9223372036854775807",
             ),
         ] {
             check(&text, Err(message));

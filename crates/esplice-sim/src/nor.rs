@@ -55,7 +55,7 @@ pub enum NorError {
     /// The power was cut (see [`Nor::cut_power_after`]).
     #[error("the flash has no power")]
     NoPower,
-    /// The board was reset during the operation, as a fault plan demanded.
+    /// A planned fault reset the board during the operation.
     #[error("the board was reset during a flash operation")]
     Reset,
 }
@@ -284,7 +284,7 @@ impl Nor {
         for (byte, latched) in page.iter_mut().zip(latch) {
             *byte &= latched;
         }
-        // Without a wrap, replace only the programmed bytes, so that the file write is as small.
+        // Without a wrap, write only the programmed bytes to the file.
         let first = (offset % PAGE_LEN) as usize;
         match page.get(first..first + data.len()) {
             Some(part) => self.replace(offset, part)?,

@@ -6,8 +6,7 @@ use super::{
 };
 use crate::cpu::CodeChange;
 
-/// Which halfwords of a physical page are held decoded, and at which virtual pages they are
-/// visible.
+/// Halfwords of a physical page that are held decoded, and the virtual pages that show them.
 #[derive(Debug, Clone)]
 pub(super) struct CodePage {
     halfwords: [u64; PAGE / 2 / 64],

@@ -103,7 +103,7 @@ pub enum MapError {
         len: u32,
     },
     /// The banks or flash MMU entries exceed the size of the address space.
-    #[error("{name}: {count} pages are more than {limit}")]
+    #[error("{name}: {count} pages exceed the limit of {limit}")]
     TooLarge {
         /// Name of the region or bank.
         name: String,

@@ -175,7 +175,7 @@ impl ResetReason {
 pub(crate) struct LineByte {
     /// End of the stop bit.
     pub done: Tick,
-    /// The byte that was sent.
+    /// Byte that was sent.
     pub byte: u8,
     /// Baud rate at which the byte was sent, or 0 over USB.
     pub baud: u32,
@@ -200,7 +200,7 @@ const STRAP_FLASH: u32 = 8;
 /// lost, but the newest bytes for the board.
 pub(crate) const LINE_LIMIT: usize = 1 << 20;
 
-/// Where the host's cable is connected.
+/// Port that the host's cable is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cable {
     /// The first UART, through a bridge with DTR and RTS.
@@ -241,7 +241,7 @@ pub(crate) struct Fabric {
     pub pins: Pins,
     pub dma: Dma,
     pub line: Line,
-    /// Where `line` is connected.
+    /// Port that `line` is connected to.
     pub cable: Cable,
     /// Whether the ROM's code is present and executed.
     pub rom_executed: bool,

@@ -56,9 +56,11 @@ const SHA256_START: [u32; 8] = [
 #[derive(Clone)]
 pub(crate) struct Sha {
     registers: Registers,
-    /// Bytes still to be received by DMA.
+    /// Number of bytes still to be received by DMA.
     waiting: usize,
+    /// Bytes of an incomplete block received by DMA.
     part: Vec<u8>,
+    /// Whether the next block is the first one of a hash.
     first: bool,
     done: bool,
 }

@@ -265,7 +265,7 @@ impl Uart {
         }
     }
 
-    /// Removes the byte that [`Uart::arriving`] returned.
+    /// Removes the byte that `arriving` returned.
     fn take_arrived(&mut self, fabric: &mut Fabric) {
         if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
             self.looped.pop_front();

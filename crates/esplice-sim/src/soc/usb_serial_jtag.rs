@@ -60,7 +60,7 @@ pub(crate) struct UsbSerialJtag {
     frame: u64,
     /// Bytes written to the IN endpoint but not handed over.
     filling: Vec<u8>,
-    /// Time at which the host takes the IN packet that was handed over, or [`Tick::MAX`] without a
+    /// Time at which the host takes the IN packet that was handed over, or `Tick::MAX` without a
     /// host.
     sent_at: Option<Tick>,
     received: VecDeque<u8>,
