@@ -34,7 +34,7 @@ pub const FILE_SIZES: [u32; 5] = [1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20];
 /// Why a flash operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NorError {
-    /// The range ends after the end of the chip.
+    /// The range extends past the end of the chip.
     #[error("{len} bytes at 0x{offset:x} reach past the end of the flash of {size} bytes")]
     OutOfRange {
         /// Offset of the first byte.
@@ -347,7 +347,7 @@ impl Nor {
     }
 
     /// Replaces the contents at `offset` with `new`. The file is written first, so that the
-    /// contents in memory never run ahead of it if that fails.
+    /// contents in memory stay unchanged if that fails.
     fn replace(&mut self, offset: u32, new: &[u8]) -> Result<(), NorError> {
         let range = self.range(offset, new.len())?;
         let torn = match self.power_cut_at {

@@ -1,4 +1,4 @@
-//! Decodes instruction bits to the small operations that the inner loop runs.
+//! Decodes instruction bits into the small operations that the inner loop runs.
 
 use super::compressed;
 

@@ -143,7 +143,7 @@ fn execute<B: Bus, const GUARDED: bool>(
                     index = (pc & 0xfff) >> 1;
                     continue;
                 }
-                // A failed fetch traps, but at the end of the budget only in the next run.
+                // A failed fetch traps. At the end of the budget this is left to the next run.
                 None if left == 0 => leave!(Exit::Budget),
                 None => leave!(Exit::Undecoded),
             }

@@ -10,7 +10,7 @@
 //! up in a small table of pages in which all accesses of its kind are allowed and nothing is
 //! watched. Only accesses to other pages are compared with the registers. There is one table for
 //! each of the four *worlds*, the combinations of privilege mode and tcontrol.mte, so that a trap
-//! does not require a look at the registers either.
+//! does not require reading the registers either.
 
 use super::{Csrs, MOST_TRIGGERS, cause, trap};
 

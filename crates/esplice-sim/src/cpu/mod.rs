@@ -155,7 +155,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Creates a halted CPU with pc 0. Call [`Cpu::reset`] to set the reset vector.
+    /// Creates a CPU in its reset state with pc 0. Call [`Cpu::reset`] to set the reset vector.
     pub fn new(model: CpuModel) -> Self {
         Self {
             x: [0; 32],
@@ -305,7 +305,7 @@ impl Cpu {
         matches!(csr, 0x7e0..=0x7e2 | 0x800..=0x802)
     }
 
-    /// Returns whether a CSR is the performance counter's value.
+    /// Returns whether a CSR holds the performance counter's value.
     pub(crate) fn is_count(csr: u32) -> bool {
         matches!(csr, 0x7e2 | 0x802)
     }

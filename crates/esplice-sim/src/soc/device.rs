@@ -34,9 +34,9 @@ pub(crate) trait Device: DeviceClone + Send {
     /// Handles an event that [`Device::next_event`] announced.
     fn event(&mut self, _fabric: &mut Fabric) {}
 
-    /// Returns how long a read of the register at `offset`, made just now, would return the same
-    /// value without side effects, if there are no writes and no events. Returns `None` if every
-    /// read counts.
+    /// Returns the time until which reads of the register at `offset` return the value just read
+    /// and have no side effects, if there are no writes and no events. Returns `None` if every read
+    /// counts.
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
         None
     }
@@ -72,7 +72,7 @@ pub(crate) trait Device: DeviceClone + Send {
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric);
 }
 
-/// Cloning of boxed models, with which a board's state can be saved and restored.
+/// Cloning of boxed models, used to save and restore a board's state.
 pub(crate) trait DeviceClone {
     /// Returns a copy of the device with all of its state.
     fn boxed_clone(&self) -> Box<dyn Device>;
@@ -196,8 +196,8 @@ impl LineByte {
 /// Strapping bit: boot from flash (ROM: `main` tests bit 3).
 const STRAP_FLASH: u32 = 8;
 
-/// Maximum number of bytes that the line holds. When it is full, the oldest bytes for the host are
-/// lost, but the newest bytes for the board.
+/// Maximum number of bytes held in each direction of the line. When it is full, the line to the
+/// host loses its oldest bytes and the line to the board its newest.
 pub(crate) const LINE_LIMIT: usize = 1 << 20;
 
 /// Port that the host's cable is connected to.
@@ -265,7 +265,7 @@ pub(crate) struct Fabric {
     pub clock_changed: bool,
     /// pc at the last reset other than power-on, or 0 if it was not recorded.
     pub saved_pc: u32,
-    /// First failure outside the simulated chip, such as one of the flash file.
+    /// First failure outside the simulated chip, such as an error of the flash file.
     pub failure: Option<Arc<NorError>>,
 }
 
