@@ -1,49 +1,50 @@
-//! What is burnt into a virtual board's eFuses beside its identity: security settings above all.
+//! Fields burnt into a virtual board's eFuses in addition to its identity, mainly security
+//! settings.
 
 use esplice_chip::{Chip, nearest};
 
-/// A field and its value.
+/// An eFuse field to burn and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Burn {
-    /// Name of the field, one of the chip data's.
+    /// Name of the field in the chip data.
     pub field: String,
-    /// Its value.
+    /// Value of the field.
     pub value: u64,
 }
 
-/// Why something can't be burnt.
+/// Why a field can't be burnt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BurnError {
-    /// It is not `FIELD:VALUE`.
+    /// The text is not of the form `FIELD:VALUE`.
     #[error("{text:?} is not FIELD:VALUE")]
     Shape {
-        /// What it is.
+        /// Text that was given.
         text: String,
     },
-    /// The chip has no such field, or its data do not tell of it.
+    /// The chip, or its chip data, has no such field.
     #[error("{chip} has no eFuse field {field:?}")]
     Field {
-        /// The field.
+        /// Name that was given.
         field: String,
-        /// The chip.
+        /// Display name of the chip.
         chip: String,
-        /// The nearest name that is known.
+        /// Closest known field name.
         nearest: Option<String>,
     },
-    /// The field is too short.
+    /// The value does not fit into the field.
     #[error("{value} does not fit into the {bits} bits of eFuse field {field:?}")]
     TooLarge {
-        /// The field.
+        /// Name of the field.
         field: String,
-        /// The value.
+        /// Value that was given.
         value: u64,
-        /// Bits of the field.
+        /// Width of the field in bits.
         bits: u32,
     },
 }
 
 impl BurnError {
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             BurnError::Shape { .. } => Some("for example enable-security-download:1".into()),
@@ -56,7 +57,8 @@ impl BurnError {
 }
 
 impl Burn {
-    /// Reads `FIELD:VALUE`, with a field of `chip` and a decimal value that fits it.
+    /// Parses `FIELD:VALUE`, where FIELD is a field of `chip` and VALUE is decimal and fits the
+    /// field.
     ///
     /// # Errors
     /// [`BurnError`].

@@ -1,8 +1,9 @@
-//! What goes wrong on a virtual board, and when: a plan, from a file or made by a program.
+//! Fault plans: which faults happen on a virtual board and when, from a file or built by a program.
 //!
-//! The same plan on the same board does the same each time: what happens by chance happens by the
-//! plan's seed. Bytes are counted from 0 since the board was made, each direction by itself, and
-//! flash operations (page programs and erases) likewise.
+//! A plan is reproducible: random faults are drawn from the plan's seed, so the same plan on the
+//! same board always does the same. Bytes are counted from 0 since the board was created,
+//! separately for each direction. Flash operations (page programs and erases) are counted from 0 as
+//! well.
 
 use std::{
     fmt, fs,
@@ -14,7 +15,7 @@ use std::{
 use esplice_chip::nearest;
 use toml::{Table, Value};
 
-/// Which way a byte goes.
+/// Direction of a byte on the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the host to the board.
@@ -37,104 +38,104 @@ impl fmt::Display for Direction {
     }
 }
 
-/// Which bytes are hit.
+/// Selects the bytes that a fault affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// This one.
+    /// The byte with this number.
     Byte(u64),
-    /// One in so many, by chance.
+    /// Random bytes, on average one in this many.
     OneIn(u32),
 }
 
-/// What happens to a byte on the line.
+/// A fault of a byte on the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WireFault {
-    /// It is lost.
+    /// The byte is lost.
     Drop,
-    /// A bit (0–7) of it is the other way round; without a number one by chance.
+    /// One bit (0–7) of the byte is flipped, a random one if no number is given.
     Flip(Option<u8>),
-    /// It comes twice.
+    /// The byte is sent twice.
     Double,
-    /// It comes later, and all behind it.
+    /// The byte and all bytes after it are delayed.
     Delay(Duration),
 }
 
-/// One thing that goes wrong.
+/// A planned fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planned {
-    /// On the line.
+    /// A fault of single bytes on the line.
     Wire {
-        /// Which way.
+        /// Direction of the bytes.
         direction: Direction,
-        /// Which bytes.
+        /// Affected bytes.
         when: When,
-        /// What.
+        /// Fault of each affected byte.
         fault: WireFault,
     },
-    /// Some bytes are sent at another rate than both sides have set.
+    /// Some bytes are sent at a different rate from the one both sides have set.
     WrongBaud {
-        /// Which way.
+        /// Direction of the bytes.
         direction: Direction,
-        /// The first of them.
+        /// First affected byte.
         byte: u64,
-        /// How many.
+        /// Number of affected bytes.
         len: u64,
-        /// The rate.
+        /// Rate in baud at which they are sent.
         baud: u32,
     },
-    /// The port is gone once so many bytes have passed, as when the cable is pulled.
+    /// The port disappears after a number of bytes, as if the cable were pulled.
     Vanish {
-        /// Which way.
+        /// Direction of the counted bytes.
         direction: Direction,
-        /// Bytes that pass before.
+        /// Number of bytes transferred before the port disappears.
         byte: u64,
-        /// When it can be opened again.
+        /// Time until the port can be opened again.
         back_after: Duration,
     },
-    /// A flash operation is torn.
+    /// A flash operation is interrupted part-way.
     Tear {
-        /// The operation, counted from 0.
+        /// Number of the operation, counted from 0.
         operation: u64,
-        /// Bytes of it that are done; without a number half of them.
+        /// Number of bytes that are completed, by default half of them.
         done: Option<u32>,
-        /// What tears it.
+        /// Cause of the interruption.
         by: TornBy,
     },
-    /// A bit of the flash chip can't be changed.
+    /// A bit of the flash chip is stuck.
     Stuck {
-        /// The byte's place in the flash.
+        /// Flash offset of the byte.
         offset: u32,
-        /// The bit, 0–7.
+        /// Number of the bit, 0–7.
         bit: u8,
-        /// What it always is.
+        /// Level at which the bit is stuck.
         level: bool,
     },
 }
 
-/// What tears a flash operation.
+/// Cause of an interrupted flash operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TornBy {
-    /// The board is reset, with its flash chip.
+    /// The board is reset, including its flash chip.
     Reset,
-    /// The power goes; it comes back after so long, or never.
+    /// The power is cut and returns after this time, or never.
     PowerCut(Option<Duration>),
 }
 
-/// All that is to go wrong.
+/// A set of planned faults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FaultPlan {
-    /// What happens by chance, happens by this.
+    /// Seed of all random faults.
     pub seed: u64,
-    /// What happens.
+    /// Planned faults.
     pub faults: Vec<Planned>,
 }
 
-/// Something that went wrong as planned.
+/// A planned fault that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Struck {
-    /// The board's clock.
+    /// Time on the board's clock.
     pub at: Duration,
-    /// What, in words.
+    /// Description of the fault.
     pub what: String,
 }
 
@@ -144,82 +145,82 @@ impl fmt::Display for Struck {
     }
 }
 
-/// Why a file is no plan.
+/// Why a fault file was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultPlanError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("fault file {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// It is no TOML.
+    /// The file is not valid TOML.
     #[error("not TOML: {0}")]
     Toml(String),
-    /// A key is not known there.
+    /// A key is unknown in its table.
     #[error("{place}: unknown key {key:?}")]
     Key {
-        /// Where it stands.
+        /// Place in the file.
         place: String,
-        /// The key.
+        /// Unknown key.
         key: String,
-        /// Keys that are known there.
+        /// Keys that the table accepts.
         known: Vec<&'static str>,
     },
-    /// A value is none of those that there are.
-    #[error("{place}: {key} is {value}, which is none of {}", known.join(", "))]
+    /// A value is not one of the accepted ones.
+    #[error("{place}: {key} is {value}, expected one of {}", known.join(", "))]
     Choice {
-        /// Where it stands.
+        /// Place in the file.
         place: String,
-        /// The key.
+        /// Key of the value.
         key: &'static str,
-        /// The value.
+        /// Rejected value.
         value: String,
-        /// Values that are known.
+        /// Accepted values.
         known: Vec<&'static str>,
     },
-    /// A key is missing.
+    /// A required key is missing.
     #[error("{place}: {key} is missing")]
     Missing {
-        /// Where it should stand.
+        /// Place in the file.
         place: String,
-        /// The key.
+        /// Missing key.
         key: &'static str,
     },
-    /// A number is too large, too small or no number.
-    #[error("{place}: {key} is {value}, and must be a whole number from {least} to {most}")]
+    /// A number is too large, too small or not a whole number.
+    #[error("{place}: {key} is {value}, expected a whole number from {least} to {most}")]
     Number {
-        /// Where it stands.
+        /// Place in the file.
         place: String,
-        /// The key.
+        /// Key of the number.
         key: &'static str,
-        /// The value.
+        /// Rejected value.
         value: String,
-        /// The smallest that is taken.
+        /// Smallest accepted number.
         least: u64,
-        /// The largest.
+        /// Largest accepted number.
         most: u64,
     },
-    /// `byte` and `one-in` stand both there.
+    /// Both `byte` and `one-in` are given.
     #[error("{place}: byte and one-in exclude each other")]
     Both {
-        /// Where.
+        /// Place in the file.
         place: String,
     },
-    /// One of the above, in this file.
+    /// One of the errors above, with the path of the file.
     #[error("fault file {}: {error}", path.display())]
     InFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// Error in its contents.
         error: Box<FaultPlanError>,
     },
 }
 
 impl FaultPlanError {
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             FaultPlanError::Key { key, known, .. } => Some(near(key, known)),
@@ -234,11 +235,11 @@ impl FaultPlanError {
 fn near(key: &str, known: &[&str]) -> String {
     match nearest(key, known) {
         Some(near) => format!("did you mean {near:?}?"),
-        None => format!("known are {}", known.join(", ")),
+        None => format!("known keys are {}", known.join(", ")),
     }
 }
 
-/// Kinds of faults, and the keys each takes beside `kind`.
+/// Fault kinds, each with the keys that it takes in addition to `kind`.
 const KINDS: [(&str, &[&str]); 9] = [
     ("drop", &["direction", "byte", "one-in"]),
     ("flip", &["direction", "byte", "one-in", "bit"]),
@@ -250,13 +251,13 @@ const KINDS: [(&str, &[&str]); 9] = [
     ("power-cut", &["operation", "done", "back-after-ms"]),
     ("stuck-bit", &["offset", "bit", "level"]),
 ];
-/// Keys beside the faults.
+/// Keys at the top level of the file.
 const TOP: [&str; 2] = ["seed", "fault"];
-/// Largest number of most keys: TOML's whole numbers are signed.
+/// Largest value for most keys, because TOML integers are signed.
 const MOST: u64 = i64::MAX as u64;
 
 impl FaultPlan {
-    /// Reads a plan from a file.
+    /// Reads a plan from the file at `path`.
     ///
     /// # Errors
     /// [`FaultPlanError::Read`] and [`FaultPlanError::InFile`].
@@ -267,15 +268,15 @@ impl FaultPlan {
             .map_err(|error| FaultPlanError::InFile { path: path.into(), error: Box::new(error) })
     }
 
-    /// Reads a plan.
+    /// Parses a plan from TOML text.
     ///
     /// # Errors
-    /// All of [`FaultPlanError`] but the two that name a file.
+    /// Any [`FaultPlanError`] except the two that name a file.
     pub fn parse(text: &str) -> Result<FaultPlan, FaultPlanError> {
         let table: Table = text
             .parse()
             .map_err(|error: toml::de::Error| FaultPlanError::Toml(error.message().into()))?;
-        let top = Entry { place: "at the top".into(), table: &table };
+        let top = Entry { place: "top level".into(), table: &table };
         top.only(&TOP)?;
         let faults = match table.get("fault") {
             None => &[],
@@ -295,7 +296,7 @@ impl FaultPlan {
     }
 }
 
-/// Bytes of the largest file that is read.
+/// Maximum size of a fault file in bytes.
 const LARGEST: u64 = 1 << 20;
 
 fn read(path: &Path) -> io::Result<String> {
@@ -308,7 +309,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// A table of the file, and how it is called in messages.
+/// A table of the file with its name for error messages.
 struct Entry<'a> {
     place: String,
     table: &'a Table,
@@ -498,22 +499,22 @@ mod tests {
     fn what_is_wrong_is_told() {
         let fault = |text: &str| format!("[[fault]]\n{text}");
         for (text, message) in [
-            ("sede = 1".into(), "at the top: unknown key \"sede\"; did you mean \"seed\"?"),
-            ("fault = 1".into(), "at the top: [[fault]] is missing"),
+            ("sede = 1".into(), "top level: unknown key \"sede\"; did you mean \"seed\"?"),
+            ("fault = 1".into(), "top level: [[fault]] is missing"),
             (fault("byte = 1"), "fault 1: kind is missing"),
             (
                 fault("kind = 'flp'"),
-                "fault 1: kind is \"flp\", which is none of drop, flip, double, delay, wrong-baud, \
+                "fault 1: kind is \"flp\", expected one of drop, flip, double, delay, wrong-baud, \
                  vanish, reset, power-cut, stuck-bit; did you mean \"flip\"?",
             ),
             (
                 fault("kind = 'drop'\ndirection = 'to-host'\nbit = 1\nbyte = 1"),
-                "fault 1: unknown key \"bit\"; known are kind, direction, byte, one-in",
+                "fault 1: unknown key \"bit\"; known keys are kind, direction, byte, one-in",
             ),
             (
                 fault("kind = 'drop'\ndirection = 'to-hst'\nbyte = 1"),
-                "fault 1: direction is \"to-hst\", which is none of to-board, to-host; did you mean \
-                 \"to-host\"?",
+                "fault 1: direction is \"to-hst\", expected one of to-board, to-host; did you \
+                 mean \"to-host\"?",
             ),
             (fault("kind = 'drop'\ndirection = 'to-host'"), "fault 1: byte or one-in is missing"),
             (
@@ -522,11 +523,11 @@ mod tests {
             ),
             (
                 fault("kind = 'flip'\ndirection = 'to-host'\nbyte = 1\nbit = 8"),
-                "fault 1: bit is 8, and must be a whole number from 0 to 7",
+                "fault 1: bit is 8, expected a whole number from 0 to 7",
             ),
             (
                 fault("kind = 'drop'\ndirection = 'to-host'\nbyte = -1"),
-                "fault 1: byte is -1, and must be a whole number from 0 to 9223372036854775807",
+                "fault 1: byte is -1, expected a whole number from 0 to 9223372036854775807",
             ),
         ] {
             check(&text, Err(message));

@@ -1,11 +1,11 @@
-//! A port on which things go wrong, by a table: for tests of everything that speaks over one.
+//! A port with scripted faults, for tests of code that communicates over a port.
 
 use std::collections::VecDeque;
 
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
-/// One thing that goes wrong, once. Bytes are counted from 0 since the port was made, each
-/// direction by itself; `tx` is towards the board.
+/// A fault that happens once. Bytes are counted from 0 since the port was created, separately for
+/// each direction; `tx` is towards the board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// A byte towards the board is lost.
@@ -16,26 +16,26 @@ pub enum Fault {
     FlipTx(u64, u8),
     /// A bit (0–7) of a byte from the board is flipped.
     FlipRx(u64, u8),
-    /// A byte from the board comes twice.
+    /// A byte from the board is received twice.
     DoubleRx(u64),
-    /// These bytes come before the board's first one after something was written.
+    /// These bytes are received before the board's first byte after a write.
     NoiseBeforeReply(Vec<u8>),
-    /// After so many bytes from the board nothing comes any more.
+    /// Nothing more is received after this many bytes from the board.
     SilentAfterRx(u64),
-    /// After so many bytes towards the board the port is gone, until it is opened again.
+    /// The port disappears after this many bytes towards the board, until it is reopened.
     GoneAfterTx(u64),
-    /// After so many bytes from the board the port is gone, until it is opened again.
+    /// The port disappears after this many bytes from the board, until it is reopened.
     GoneAfterRx(u64),
 }
 
-/// A [`Port`] with faults.
+/// A [`Port`] that injects faults.
 #[derive(Debug)]
 pub struct FaultyPort<P> {
     inner: P,
     faults: Vec<Fault>,
     sent: u64,
     received: u64,
-    /// Received and not read yet, faults done.
+    /// Bytes received but not read yet, with faults applied.
     ready: VecDeque<u8>,
     gone: bool,
     silent: bool,
@@ -43,7 +43,7 @@ pub struct FaultyPort<P> {
 }
 
 impl<P: Port> FaultyPort<P> {
-    /// `inner`, with `faults` waiting for their moment.
+    /// Wraps `inner` with `faults`, each of which is injected when it is due.
     pub fn new(inner: P, faults: impl IntoIterator<Item = Fault>) -> FaultyPort<P> {
         FaultyPort {
             inner,
@@ -57,27 +57,27 @@ impl<P: Port> FaultyPort<P> {
         }
     }
 
-    /// The faults that have happened, in words and in order.
+    /// Returns descriptions of the faults that have happened, in order.
     pub fn log(&self) -> &[String] {
         &self.log
     }
 
-    /// The faults that have not happened.
+    /// Returns the faults that have not happened yet.
     pub fn waiting(&self) -> &[Fault] {
         &self.faults
     }
 
-    /// Bytes so far, towards the board and from it.
+    /// Returns the number of bytes so far, towards the board and from it.
     pub fn counts(&self) -> (u64, u64) {
         (self.sent, self.received)
     }
 
-    /// The port without the faults.
+    /// Returns the wrapped port.
     pub fn into_inner(self) -> P {
         self.inner
     }
 
-    /// Takes out the faults that `due` picks, and logs them.
+    /// Removes, logs and returns the faults for which `due` is true.
     fn take(&mut self, due: impl Fn(&Fault) -> bool) -> Vec<Fault> {
         let taken: Vec<Fault> = self.faults.extract_if(.., |fault| due(fault)).collect();
         for fault in &taken {
@@ -159,7 +159,7 @@ impl<P: Port> Port for FaultyPort<P> {
             }
             for byte in bytes.into_iter().take(len) {
                 if let Err(error) = self.receive(byte) {
-                    // What came before is still to be had.
+                    // Bytes received before the error are still delivered.
                     return if self.ready.is_empty() { Err(error) } else { Ok(self.hand_out(buf)) };
                 }
             }

@@ -1,7 +1,8 @@
-//! The NOR flash chip: erase sets bits, program clears them, and each takes its time.
+//! The NOR flash chip: erasing sets bits, programming clears them, and both take time.
 //!
-//! The whole contents are held in RAM. With a file behind it every operation is in the file before
-//! it returns, so that a board killed at any moment leaves what a real one would have left.
+//! The whole contents are held in RAM. If the chip has a file, every operation is written to it
+//! before the operation returns. A process killed at any moment thus leaves what a real board would
+//! leave.
 
 mod faults;
 
@@ -17,49 +18,49 @@ use esplice_chip::Flash;
 use crate::{SimError, fault_plan::TornBy};
 pub(crate) use faults::{StuckBit, Tear};
 
-/// Bytes of a page: one program operation can't leave it (W25Q32JV datasheet, 8.2.13 Page
-/// Program; the same on every chip of this kind).
+/// Page size in bytes. One program operation can't cross a page (W25Q32JV datasheet, 8.2.13 Page
+/// Program; the same for all chips of this kind).
 pub const PAGE_LEN: u32 = 0x100;
-/// Bytes of a sector, the least that can be erased (8.2.15 Sector Erase).
+/// Sector size in bytes, the smallest erasable unit (8.2.15 Sector Erase).
 pub const SECTOR_LEN: u32 = 0x1000;
-/// Bytes of a small block (8.2.16 32KB Block Erase).
+/// Size of a 32 KiB block in bytes (8.2.16 32KB Block Erase).
 pub const BLOCK_32K_LEN: u32 = 0x8000;
-/// Bytes of a block (8.2.17 64KB Block Erase).
+/// Size of a 64 KiB block in bytes (8.2.17 64KB Block Erase).
 pub const BLOCK_64K_LEN: u32 = 0x1_0000;
-/// Sizes a flash file may have, 1 to 16 MiB: what 24-bit addresses reach, and what the image
-/// header has codes for.
+/// Allowed sizes of a flash file, 1 to 16 MiB: reachable with 24-bit addresses and encodable in the
+/// image header.
 pub const FILE_SIZES: [u32; 5] = [1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20];
 
-/// Why an operation did not happen.
+/// Why a flash operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NorError {
-    /// It reaches past the end of the chip.
+    /// The range extends past the end of the chip.
     #[error("{len} bytes at 0x{offset:x} reach past the end of the flash of {size} bytes")]
     OutOfRange {
-        /// First byte.
+        /// Offset of the first byte.
         offset: u32,
-        /// Bytes.
+        /// Length in bytes.
         len: u64,
-        /// Bytes of the chip.
+        /// Chip size in bytes.
         size: u32,
     },
-    /// The file behind the chip can't be written.
+    /// The flash file can't be written.
     #[error("flash file {}: {source}", path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The power was cut (see [`Nor::cut_power_after`]).
     #[error("the flash has no power")]
     NoPower,
-    /// The board was reset in the middle of it, as a plan of faults says.
+    /// A planned fault reset the board during the operation.
     #[error("the board was reset during a flash operation")]
     Reset,
 }
 
-/// A NOR flash chip. A clone is a chip of its own, in memory alone: the file stays with the first.
+/// A NOR flash chip. A clone is an independent chip in memory; the file stays with the original.
 #[derive(Debug)]
 pub struct Nor {
     bytes: Vec<u8>,
@@ -70,9 +71,9 @@ pub struct Nor {
     power_cut_at: Option<u64>,
     tears: Vec<Tear>,
     stuck: Vec<StuckBit>,
-    /// The power is off by a plan of faults, and comes back after so long.
+    /// Set while a fault plan has cut the power: the time until it returns, if it ever does.
     off: Option<Option<Duration>>,
-    /// What went wrong as planned.
+    /// Descriptions of the planned faults that have happened.
     struck: Vec<String>,
 }
 
@@ -83,17 +84,18 @@ struct Mirror {
 }
 
 impl Nor {
-    /// An erased chip of `size` bytes that nothing outlives.
+    /// Creates an erased chip of `size` bytes without a file.
     pub fn in_memory(size: u32, timing: &Flash) -> Nor {
         Nor::new(vec![0xff; size as usize], timing, None)
     }
 
-    /// A chip whose contents are the file at `path`: raw, without a header. A missing or empty
-    /// file is filled with 0xFF to `size` bytes. The file is locked until the chip is dropped.
+    /// Opens a chip with the contents of the raw file at `path`. A missing or empty file is filled
+    /// with 0xFF to `size` bytes. The file is locked until the chip is dropped.
     ///
     /// # Errors
-    /// [`SimError::FlashBusy`] when another opener has it, [`SimError::FlashSize`] when its length
-    /// is none of [`FILE_SIZES`] or `size`, [`SimError::FlashFile`] for what the system refuses.
+    /// [`SimError::FlashBusy`] if the file is locked by another opener, [`SimError::FlashSize`] if
+    /// its length is neither in [`FILE_SIZES`] nor `size`, [`SimError::FlashFile`] for errors of
+    /// the operating system.
     pub fn open(path: &Path, size: u32, timing: &Flash) -> Result<Nor, SimError> {
         let refused = |source| SimError::FlashFile { path: path.into(), source };
         let (file, created) = open_or_create(path).map_err(refused)?;
@@ -109,12 +111,12 @@ impl Nor {
             }
             Err(TryLockError::Error(source)) => return Err(refused(source)),
         }
-        // Asked again under the lock: another opener may have filled it in between.
+        // Read again under the lock: another opener may have filled the file in the meantime.
         let len = file.metadata().map_err(refused)?.len();
         let bytes = if len == 0 {
             let bytes = vec![0xff; size as usize];
             if let Err(source) = write_at(&file, 0, &bytes) {
-                // A file that could not be filled is of no use; leave what stood there before.
+                // A file that could not be filled is useless, so restore the previous state.
                 let _ = if created { std::fs::remove_file(path) } else { file.set_len(0) };
                 return Err(refused(source));
             }
@@ -147,8 +149,8 @@ impl Nor {
         }
     }
 
-    /// Puts `data` at `offset` whatever was there, as a programmer before the chip was soldered in:
-    /// no operation of the chip.
+    /// Overwrites the contents at `offset` with `data`, like a programmer before the chip is
+    /// soldered in. This is not a flash operation of the chip.
     ///
     /// # Errors
     /// [`NorError::OutOfRange`], [`NorError::File`].
@@ -162,11 +164,11 @@ impl Nor {
         Ok(())
     }
 
-    /// Becomes `other`, with the file behind it kept and given the contents; sectors that are the
-    /// same already are not written to it.
+    /// Copies everything from `other` but keeps the file, which receives the new contents. Sectors
+    /// that are already equal are not written to it.
     ///
     /// # Errors
-    /// [`NorError::OutOfRange`] when `other` is of another size, [`NorError::File`].
+    /// [`NorError::OutOfRange`] if the size of `other` differs, [`NorError::File`].
     pub fn become_like(&mut self, other: &Nor) -> Result<(), NorError> {
         if other.bytes.len() != self.bytes.len() {
             let (len, size) = (other.bytes.len() as u64, self.size());
@@ -185,29 +187,29 @@ impl Nor {
         Ok(())
     }
 
-    /// Puts `data` into the file, if there is one.
+    /// Writes `data` to the file, if there is one.
     fn mirror(&self, offset: u32, data: &[u8]) -> Result<(), NorError> {
         let Some(mirror) = &self.mirror else { return Ok(()) };
         write_at(&mirror.file, u64::from(offset), data)
             .map_err(|source| NorError::File { path: mirror.path.clone(), source })
     }
 
-    /// The contents.
+    /// Returns the contents.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Bytes of the chip.
+    /// Returns the chip size in bytes.
     pub fn size(&self) -> u32 {
         self.bytes.len() as u32
     }
 
-    /// The file behind it.
+    /// Returns the path of the flash file, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.mirror.as_ref().map(|mirror| mirror.path.as_path())
     }
 
-    /// `len` bytes at `offset`.
+    /// Returns `len` bytes at `offset`.
     ///
     /// # Errors
     /// [`NorError::OutOfRange`].
@@ -220,31 +222,31 @@ impl Nor {
         })
     }
 
-    /// Manufacturer, type, and capacity as log2 of the bytes: the answer to Read JEDEC ID (9Fh).
-    /// The capacity is that of this chip, which a file may have made other than usual.
+    /// Returns the answer to Read JEDEC ID (9Fh): manufacturer, type, and log2 of the capacity in
+    /// bytes. The capacity is this chip's, which depends on the size of its file.
     pub fn jedec(&self) -> [u8; 3] {
         let [manufacturer, kind, usual] = self.timing.jedec;
         let capacity = self.size().checked_ilog2().map_or(usual, |log| log as u8);
         [manufacturer, kind, capacity]
     }
 
-    /// The data sheet's times.
+    /// Returns the timing from the data sheet.
     pub fn timing(&self) -> &Flash {
         &self.timing
     }
 
-    /// A number that grows with each change of the contents.
+    /// Returns a counter that increases with each change of the contents.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Program and erase operations so far.
+    /// Returns the number of program and erase operations so far.
     pub fn operations(&self) -> u64 {
         self.operations
     }
 
-    /// Programs `data` at `offset` as a row of page programs: each byte becomes itself AND what
-    /// was there. Returns how long the chip is busy.
+    /// Programs `data` at `offset` with as many page programs as needed. Each byte becomes the AND
+    /// of its old and new value. Returns how long the chip is busy.
     ///
     /// # Errors
     /// [`NorError`].
@@ -262,8 +264,8 @@ impl Nor {
         Ok(busy)
     }
 
-    /// One Page Program (02h): the address wraps within the 256-byte page, and of more than 256
-    /// bytes the last 256 count. Returns how long the chip is busy.
+    /// Executes one Page Program (02h). The address wraps within the 256-byte page, and only the
+    /// last 256 bytes of longer data are programmed. Returns how long the chip is busy.
     ///
     /// # Errors
     /// [`NorError`].
@@ -282,7 +284,7 @@ impl Nor {
         for (byte, latched) in page.iter_mut().zip(latch) {
             *byte &= latched;
         }
-        // Only the bytes in question, where they don't wrap: a file write as small as the program.
+        // Without a wrap, write only the programmed bytes to the file.
         let first = (offset % PAGE_LEN) as usize;
         match page.get(first..first + data.len()) {
             Some(part) => self.replace(offset, part)?,
@@ -291,12 +293,12 @@ impl Nor {
         Ok(self.program_time(data.len().min(PAGE_LEN as usize)))
     }
 
-    /// How long a write of the status registers takes.
+    /// Returns how long a write of the status registers takes.
     pub fn status_time(&self) -> Duration {
         Duration::from_millis(self.timing.status_write_ms.into())
     }
 
-    /// How long one page program of `len` bytes takes.
+    /// Returns how long one page program of `len` bytes takes.
     fn program_time(&self, len: usize) -> Duration {
         let further = u64::from(self.timing.program_next_byte_ns) * (len.max(1) as u64 - 1);
         Duration::from_nanos(u64::from(self.timing.program_first_byte_ns) + further)
@@ -329,7 +331,7 @@ impl Nor {
         Ok(Duration::from_micros(self.timing.erase_64k_us.into()))
     }
 
-    /// Erases everything (C7h). Returns how long the chip is busy.
+    /// Erases the whole chip (C7h). Returns how long the chip is busy.
     ///
     /// # Errors
     /// [`NorError`].
@@ -344,8 +346,8 @@ impl Nor {
         self.replace(start, &vec![0xff; unit as usize])
     }
 
-    /// Puts `new` at `offset`, into the file first: if that fails, nothing is said to be there
-    /// that is not.
+    /// Replaces the contents at `offset` with `new`. The file is written first, so that the
+    /// contents in memory stay unchanged if that fails.
     fn replace(&mut self, offset: u32, new: &[u8]) -> Result<(), NorError> {
         let range = self.range(offset, new.len())?;
         let torn = match self.power_cut_at {
@@ -402,13 +404,13 @@ impl Clone for Nor {
     }
 }
 
-/// Whether it is the name that is wrong: nothing that is called so can be a flash file.
+/// Returns true if the name itself is the problem: no flash file can exist under it.
 pub fn is_no_file(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory};
     matches!(error.kind(), InvalidFilename | InvalidInput | IsADirectory)
 }
 
-/// The file, and whether it was not there before.
+/// Opens or creates the file. Also returns whether it was created.
 fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -420,7 +422,7 @@ fn open_or_create(path: &Path) -> io::Result<(File, bool)> {
         std::fs::create_dir_all(directory)?;
     }
     match options.clone().create_new(true).open(path) {
-        // Another opener was quicker: what it made is locked or whole.
+        // Another opener was faster; the file is either locked or complete.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             options.open(path).map(|file| (file, false))
         }
@@ -444,7 +446,7 @@ fn write_at(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// A full disk: the operation fails with the file's name and the contents stay as they were.
+    /// On a full disk the operation fails with the file's name and the contents stay unchanged.
     #[test]
     fn full_disk_is_reported_with_the_path() {
         let timing = &esplice_chip::find("esp32c3").unwrap().sim.as_ref().unwrap().flash;

@@ -1,13 +1,14 @@
-//! How many million instructions a second the interpreter runs, with nothing idle to skip.
+//! Measures how many million instructions per second (MIPS) the interpreter executes when nothing
+//! is idle.
 //!
-//! `cargo bench -p esplice-sim --bench mips` runs the small program beside this file (CRC, sort,
-//! branches, division). `ESPLICE_CPU_BOUND_ELF=FILE` runs an ELF in SRAM instead, to its end: that
-//! is when the first word of its section `.result` is `DONE` (see tests/firmware/cpu-bound); the
-//! checksum behind it is printed. One line for each of five runs, and
-//! the best of them, which is what a busy host disturbs least. All of it once without and once with
-//! memory protection and a trigger, as a second-stage bootloader and esp-hal's stack guard set them.
+//! `cargo bench -p esplice-sim --bench mips` runs the small program in this directory (CRC, sort,
+//! branches, division). `ESPLICE_CPU_BOUND_ELF=FILE` runs an ELF in SRAM instead, until the first
+//! word of its section `.result` is `DONE` (see tests/firmware/cpu-bound), and prints the checksum
+//! that follows it. Each of five runs prints one line. The best run is printed last because a busy
+//! host disturbs it least. Everything runs twice: first without, then with memory protection and a
+//! trigger, set the way a second-stage bootloader and esp-hal's stack guard set them.
 //!
-//! `program.bin` is made from `program.c`, `start.S` and `link.ld` by
+//! `program.bin` is built from `program.c`, `start.S` and `link.ld` by
 //! `riscv64-unknown-elf-gcc -march=rv32imc -mabi=ilp32 -O2 -nostdlib -ffreestanding
 //! -fno-tree-loop-distribute-patterns -Wl,-T,link.ld start.S program.c -o program.elf` and
 //! `riscv64-unknown-elf-objcopy -O binary -j .text program.elf program.bin`.
@@ -19,9 +20,9 @@ use esplice_sim::cpu::{Cpu, Stop};
 use machine::{DRAM, IRAM, IRAM0, Machine, SRAM_LEN, model, with_code};
 use object::{Object, ObjectSection, ObjectSegment};
 
-/// Instructions of the built-in program in a run: enough for about half a second.
+/// Instructions per run of the built-in program, enough for about half a second.
 const RUN: u64 = 100_000_000;
-/// Instructions between two looks at whether an ELF is done.
+/// Instructions between two checks whether an ELF has finished.
 const SLICE: u64 = 1_000_000;
 const DONE: u32 = u32::from_le_bytes(*b"DONE");
 
@@ -29,7 +30,7 @@ fn main() {
     let elf = std::env::var_os("ESPLICE_CPU_BOUND_ELF")
         .map(|path| std::fs::read(path).expect("ESPLICE_CPU_BOUND_ELF can be read"));
     for guarded in [false, true] {
-        println!("{}", if guarded { "protected and watched" } else { "free" });
+        println!("{}", if guarded { "with protection" } else { "without protection" });
         runs(elf.as_deref(), guarded);
     }
 }
@@ -48,7 +49,7 @@ fn runs(elf: Option<&[u8]>, guarded: bool) {
         if guarded {
             guard(&mut cpu);
         }
-        // An edge: a benchmark is there to ask the host's clock.
+        // Allowed here: a benchmark has to read the host's clock.
         #[allow(clippy::disallowed_methods)]
         let start = std::time::Instant::now();
         while cpu.cycles < RUN || result.is_some() {
@@ -71,8 +72,8 @@ fn runs(elf: Option<&[u8]>, guarded: bool) {
     println!("{best:8.1} MIPS at best");
 }
 
-/// Locked entries, top of range, for SRAM on both buses and nothing else below the end of the last;
-/// and a watched word.
+/// Sets locked top-of-range (TOR) entries for SRAM on both buses, with no permissions for all other
+/// addresses below the last entry's end, and a watchpoint on one word.
 fn guard(cpu: &mut Cpu) {
     let tops = [(DRAM, 0x88), (DRAM + SRAM_LEN, 0x8b), (IRAM0, 0x88), (IRAM + SRAM_LEN, 0x8f)];
     for (entry, (top, _)) in (0..).zip(tops) {

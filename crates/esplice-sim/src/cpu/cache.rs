@@ -1,23 +1,23 @@
-//! Decoded instructions, kept by page of 4 KiB.
+//! Decoded instructions, cached in pages of 4 KiB.
 
 use super::decode::{Kind, Op, decode};
 use super::{Bus, Fault, cause};
 use crate::page_table::PageTable;
 use std::collections::HashSet;
 
-/// Operations in a page: an instruction may start at every halfword.
+/// Operations per page: an instruction may start at every halfword.
 pub(super) const OPS: usize = 2048;
 /// One page of operations.
 pub(super) type Page = [Op; OPS];
 
-/// The decoded pages. Bounded by what can be executed: at 4 bytes for each byte of code, some 40 MB if a firmware ran
-/// through all of a chip's 8 MiB of flash window.
+/// The cache of decoded pages. Its size is bounded by the amount of executable code: at 4 bytes per
+/// byte of code, some 40 MB if firmware ran through all of a chip's 8 MiB flash window.
 #[derive(Debug, Clone)]
 pub(super) struct CodeCache {
-    /// For each page of the address space, 1 + index into `pages`, or 0.
+    /// 1 + index into `pages` for each page of the address space, or 0.
     index: PageTable,
     pages: Vec<Box<Page>>,
-    /// Page number of each of `pages`.
+    /// Page number of each entry in `pages`.
     numbers: Vec<u32>,
     hooks: HashSet<u32>,
 }
@@ -32,7 +32,7 @@ impl CodeCache {
         }
     }
 
-    /// The page of an address, if anything in it is decoded.
+    /// Returns the page of an address, if anything in it is decoded.
     #[inline(always)]
     pub fn page(&self, addr: u32) -> Option<&Page> {
         let slot = self.index[(addr >> 12) as usize];
@@ -48,7 +48,8 @@ impl CodeCache {
         let number = (addr >> 12) as usize;
         if self.index[number] == 0 {
             let page: Box<[Op]> = vec![Op::default(); OPS].into_boxed_slice();
-            // The length is OPS, so this is the page itself; a failed conversion would only be another empty one.
+            // The length is OPS, so the conversion succeeds; a failure would only produce another
+            // empty page.
             self.pages.push(page.try_into().unwrap_or_else(|_| Box::new([Op::default(); OPS])));
             self.numbers.push(number as u32);
             self.index[number] = self.pages.len() as u32;
@@ -69,7 +70,7 @@ impl CodeCache {
         self.get(addr).kind != Kind::Undecoded
     }
 
-    /// Bytes of the instruction decoded at an address; 0 if none is.
+    /// Returns the length in bytes of the instruction decoded at an address, or 0 if there is none.
     pub fn len_at(&self, addr: u32) -> u32 {
         self.get(addr).len()
     }
@@ -78,7 +79,7 @@ impl CodeCache {
         self.hooks.contains(&addr)
     }
 
-    /// Puts an operation in the place of another that is decoded already.
+    /// Replaces an operation that is already decoded.
     pub fn replace(&mut self, addr: u32, op: Op) {
         self.set(addr, op);
     }
@@ -97,7 +98,8 @@ impl CodeCache {
         }
     }
 
-    /// Forgets the pages that a range touches, and an instruction that begins before it and reaches into it.
+    /// Discards the pages that a range touches, and an instruction that starts before the range and
+    /// extends into it.
     pub fn invalidate(&mut self, addr: u32, len: u32) {
         if len == 0 {
             return;
@@ -131,8 +133,8 @@ impl CodeCache {
     }
 }
 
-/// Decodes from `pc` on, until code surely goes elsewhere, is decoded already, or leaves the page. Only a fault at `pc`
-/// itself is an error: mcause and mtval.
+/// Decodes instructions starting at `pc` up to an unconditional jump, code that is already decoded,
+/// or the end of the page. Only a fault at `pc` itself is an error: mcause and mtval.
 pub(super) fn decode_run<B: Bus>(
     cache: &mut CodeCache,
     bus: &mut B,
@@ -141,7 +143,7 @@ pub(super) fn decode_run<B: Bus>(
     let mut addr = pc;
     loop {
         let (op, len) = if cache.hooks.contains(&addr) {
-            // Its bytes are not looked at, so it may also be where nothing can be fetched.
+            // The bytes are not read, so a hook may be at an address that can't be fetched.
             (Op { kind: Kind::Hook, ..Op::default() }, 2)
         } else {
             match decode_at(bus, addr) {
@@ -162,7 +164,8 @@ pub(super) fn decode_run<B: Bus>(
     }
 }
 
-/// Decodes one instruction, whether hooked or not, and tells the bus. An error is mcause and mtval.
+/// Decodes one instruction, whether hooked or not, and notifies the bus. An error is mcause and
+/// mtval.
 pub(super) fn decode_at<B: Bus>(bus: &mut B, addr: u32) -> Result<(Op, u32), (u32, u32)> {
     let fault = |addr| {
         move |fault| match fault {

@@ -1,19 +1,20 @@
-//! Compressed (16-bit) instructions, each of which stands for one 32-bit instruction.
+//! Compressed (16-bit) instructions and their expansion to 32-bit instructions.
 //!
 //! Layouts: RISC-V unprivileged specification, chapter "C", table "Instruction listing for RVC".
 
-/// The 32-bit instruction that a compressed one stands for; `None` if it is reserved or of an extension these CPUs
-/// lack (floating point, 64 bits).
+/// Returns the 32-bit equivalent of a compressed instruction. Returns `None` if the instruction is
+/// reserved or belongs to an extension that these CPUs lack (floating point, 64 bits).
 pub(super) fn expand(c: u16) -> Option<u32> {
     let c = u32::from(c);
     let rd = c >> 7 & 31;
     let rs2 = c >> 2 & 31;
-    // The three-bit register fields name x8 to x15.
+    // The three-bit register fields encode x8 to x15.
     let low = (c >> 2 & 7) + 8;
     let high = (c >> 7 & 7) + 8;
     let imm6 = sign_extend(bit(c, 12, 5) | c >> 2 & 31, 6);
     Some(match (c & 3, c >> 13) {
-        // c.addi4spn; an immediate of 0 is reserved, and all bits 0 is the defined illegal instruction.
+        // c.addi4spn. An immediate of 0 is reserved, and all bits 0 is the defined illegal
+        // instruction.
         (0, 0) => {
             let imm = (c >> 11 & 3) << 4 | (c >> 7 & 15) << 6 | bit(c, 6, 2) | bit(c, 5, 3);
             if imm == 0 {
@@ -87,7 +88,7 @@ const JALR: u32 = 0x67;
 const JAL: u32 = 0x6f;
 const EBREAK: u32 = 0x0010_0073;
 
-/// Bit `from` of `c`, put at `to`.
+/// Returns bit `from` of `c`, moved to bit `to`.
 fn bit(c: u32, from: u32, to: u32) -> u32 {
     (c >> from & 1) << to
 }

@@ -1,16 +1,17 @@
 //! Control and status registers.
 //!
-//! Which exist, and their numbers: ESP32-C3 Technical Reference Manual, "ESP-RISC-V CPU", "Control and Status
-//! Registers"; the performance counter and GPIO registers also in ESP-IDF's `riscv/rv_utils.h` and `hal/cpu_ll.h`.
-//! The counter's registers stand again at 0x800 to 0x802, open to user mode: the mask ROM's `ets_delay_us` reads 0x802.
-//! ustatus, which shows bits of mstatus, is not in the manual's list; the mask ROM writes it first of all.
-//! Any other number is an illegal instruction; that mie and mip are among those is also what the README of the crate
-//! esp32c-rt says.
+//! The list of registers and their numbers is from the ESP32-C3 Technical Reference Manual,
+//! "ESP-RISC-V CPU", "Control and Status Registers". The performance counter and GPIO registers are
+//! also in ESP-IDF's `riscv/rv_utils.h` and `hal/cpu_ll.h`. The counter's registers have aliases at
+//! 0x800 to 0x802 that user mode can access: the mask ROM's `ets_delay_us` reads 0x802. ustatus,
+//! which shows bits of mstatus, is not in the manual's list, but the mask ROM writes it first. Any
+//! other number is an illegal instruction. The README of the crate esp32c-rt confirms that this
+//! includes mie and mip.
 
 use super::{Cpu, guard, trap};
 use esplice_chip::{Chip, Sim};
 
-/// What differs between the CPUs of chips.
+/// Differences between the CPUs of chips.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpuModel {
     /// mvendorid.
@@ -21,18 +22,18 @@ pub struct CpuModel {
     pub implementation_id: u32,
     /// mhartid.
     pub hart_id: u32,
-    /// The A extension (atomic memory operations).
+    /// Whether the A extension (atomic memory operations) exists.
     pub atomics: bool,
-    /// mie and mip exist, and mie masks interrupts.
+    /// Whether mie and mip exist and mie masks interrupts.
     pub interrupt_csrs: bool,
-    /// Triggers of the debug unit, at most [`MOST_TRIGGERS`].
+    /// Number of triggers of the debug unit, at most [`MOST_TRIGGERS`].
     pub triggers: u32,
-    /// Entries of memory protection, at most [`MOST_PMP_ENTRIES`].
+    /// Number of memory protection entries, at most [`MOST_PMP_ENTRIES`].
     pub pmp_entries: u32,
 }
 
 impl CpuModel {
-    /// The CPU of `chip` with its virtual board `sim`.
+    /// Returns the CPU model of `chip` with its virtual board `sim`.
     pub fn of(chip: &Chip, sim: &Sim) -> Self {
         Self {
             vendor_id: sim.cpu.vendor_id,
@@ -46,7 +47,7 @@ impl CpuModel {
         }
     }
 
-    /// misa: 32 bits, and I, M, C and U, which are always there (and A).
+    /// Returns misa: 32 bits, and I, M, C and U, which always exist (and A).
     fn misa(&self) -> u32 {
         let letter = |letter: char| 1 << (u32::from(letter) - u32::from('A'));
         let always = ['I', 'M', 'C', 'U'].into_iter().map(letter).sum::<u32>();
@@ -54,67 +55,67 @@ impl CpuModel {
     }
 }
 
-/// Most triggers of the debug unit (TRM, "Trigger Module").
+/// Maximum number of triggers of the debug unit (TRM, "Trigger Module").
 pub const MOST_TRIGGERS: usize = 8;
-/// Most entries of memory protection (TRM, "Memory Protection").
+/// Maximum number of memory protection entries (TRM, "Memory Protection").
 pub const MOST_PMP_ENTRIES: usize = 16;
 
-/// The registers' contents, as a CSR read gives them save where noted.
+/// The registers' contents, as a CSR read returns them except where noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Csrs {
-    /// Interrupt enables and the stack of the previous state.
+    /// Interrupt enables and the saved previous state.
     pub mstatus: u32,
-    /// Trap handler base; bits 7:0 read 1: always vectored, 256-byte aligned.
+    /// Trap handler base. Bits 7:0 read as 1: always vectored, 256-byte aligned.
     pub mtvec: u32,
-    /// Free for the trap handler.
+    /// Scratch register for the trap handler.
     pub mscratch: u32,
-    /// Where the trap happened; bit 0 is 0.
+    /// Address of the trap. Bit 0 is 0.
     pub mepc: u32,
-    /// Why the trap happened.
+    /// Cause of the trap.
     pub mcause: u32,
-    /// Address or instruction of the trap.
+    /// Address or instruction that trapped.
     pub mtval: u32,
     /// Interrupt mask, where the model has one.
     pub mie: u32,
-    /// Trigger seen in tdata1 and tdata2.
+    /// Trigger accessible in tdata1 and tdata2.
     pub tselect: u32,
-    /// Triggers' match control.
+    /// Match control of each trigger.
     pub(super) tdata1: [u32; MOST_TRIGGERS],
-    /// Triggers' addresses.
+    /// Address of each trigger.
     pub(super) tdata2: [u32; MOST_TRIGGERS],
     /// Trigger enables.
     pub tcontrol: u32,
-    /// Memory protection: four entries a register.
+    /// Memory protection configuration, four entries per register.
     pub(super) pmpcfg: [u32; MOST_PMP_ENTRIES / 4],
-    /// Memory protection: addresses.
+    /// Memory protection addresses.
     pub(super) pmpaddr: [u32; MOST_PMP_ENTRIES],
-    /// Entries of memory protection that exist.
+    /// Number of memory protection entries that exist.
     pub(super) pmp_entries: usize,
     /// Event counted by the performance counter.
     pub mpcer: u32,
     /// Performance counter mode.
     pub mpcmr: u32,
-    /// cpu_gpio_oen, cpu_gpio_in, cpu_gpio_out. Stored only.
+    /// cpu_gpio_oen, cpu_gpio_in and cpu_gpio_out, which are only stored.
     pub gpio: [u32; 3],
     /// Whether the CPU is in user mode.
     pub user_mode: bool,
-    /// An exception was taken and not yet returned from.
+    /// Whether an exception was taken and has not returned yet.
     pub(super) in_exception: bool,
-    /// Performance counter's value when `counted_from` was set.
+    /// Value of the performance counter at cycle `counted_from`.
     counter: u32,
     counted_from: u64,
 }
 
-/// mpcer: bits 0 and 1 count cycles and instructions, which are the same here. The others (hazards, loads, branches …)
-/// count nothing.
+/// mpcer: bits 0 and 1 count cycles and instructions, which are the same here. The other events
+/// (hazards, loads, branches …) are not counted.
 const COUNTED_EVENTS: u32 = 3;
-/// mpcmr: counting is enabled.
+/// mpcmr: enables counting.
 const COUNT_EN: u32 = 1;
-/// mpcmr: the counter stays at its maximum.
+/// mpcmr: makes the counter stay at its maximum.
 const COUNT_SAT: u32 = 2;
 
 impl Csrs {
-    /// With the performance counter at 0 in cycle `cycles`.
+    /// Returns the reset state, with the performance counter at 0 in cycle `cycles`.
     pub(super) fn at_reset(cycles: u64, model: &CpuModel) -> Self {
         Self {
             mstatus: 0,
@@ -131,7 +132,8 @@ impl Csrs {
             pmpcfg: [0; MOST_PMP_ENTRIES / 4],
             pmpaddr: [0; MOST_PMP_ENTRIES],
             pmp_entries: model.pmp_entries as usize,
-            // Counting cycles from the start: esp-hal waits on the counter (`rng/ll.rs`) without setting it up.
+            // Counts cycles from reset: esp-hal waits on the counter (`rng/ll.rs`) without setting
+            // it up.
             mpcer: 1,
             mpcmr: COUNT_EN,
             gpio: [0; 3],
@@ -142,7 +144,7 @@ impl Csrs {
         }
     }
 
-    /// The performance counter at a cycle.
+    /// Returns the value of the performance counter at a cycle.
     pub fn performance_counter(&self, cycles: u64) -> u32 {
         if self.mpcmr & COUNT_EN == 0 || self.mpcer & COUNTED_EVENTS == 0 {
             return self.counter;
@@ -164,7 +166,7 @@ const TCONTROL_WRITABLE: u32 = 0x88;
 const MCAUSE_WRITABLE: u32 = trap::cause::INTERRUPT | 0x1f;
 
 impl Cpu {
-    /// Carries out a CSR instruction given by its bits; `None` if it is illegal.
+    /// Executes the CSR instruction with the bits `raw`. Returns `None` if it is illegal.
     pub(super) fn csr_instruction(&mut self, raw: u32) -> Option<()> {
         let number = raw >> 20;
         let rd = (raw >> 7 & 31) as usize;
@@ -178,7 +180,7 @@ impl Cpu {
             _ => (rs1 != 0).then_some(old & !operand),
         };
         if let Some(new) = new {
-            // Bits 11:10 of the number say "read-only".
+            // Bits 11:10 of the number mark read-only registers.
             if number >> 10 == 3 {
                 return None;
             }
@@ -190,10 +192,11 @@ impl Cpu {
         Some(())
     }
 
-    /// Reads a CSR as an instruction at this point would; `None` if it does not exist or may not be read in this mode.
+    /// Reads a CSR like an instruction at this point. Returns `None` if the CSR does not exist or
+    /// may not be read in this mode.
     pub fn read_csr(&self, number: u32) -> Option<u32> {
         let csrs = &self.csrs;
-        // Bits 9:8 of the number are the lowest mode that may touch it.
+        // Bits 9:8 of the number are the lowest mode that may access the register.
         if csrs.user_mode && number >> 8 & 3 != 0 {
             return None;
         }
@@ -227,7 +230,7 @@ impl Cpu {
         })
     }
 
-    /// Writes a CSR; what can't be written keeps its value. Numbers that do not exist are ignored.
+    /// Writes a CSR. Read-only bits keep their value, and numbers that do not exist are ignored.
     pub fn write_csr(&mut self, number: u32, value: u32) {
         let cycles = self.cycles;
         let counter = self.csrs.performance_counter(cycles);
@@ -236,7 +239,7 @@ impl Cpu {
         match number {
             0x000 => csrs.mstatus = csrs.mstatus & !(UIE | UPIE) | value & (UIE | UPIE),
             0x300 => {
-                // MPP holds machine or user mode; other values leave it (WARL).
+                // MPP holds machine or user mode; other values do not change it (WARL).
                 let mpp = match value & trap::MPP {
                     mpp @ (0 | trap::MPP) => mpp,
                     _ => csrs.mstatus & trap::MPP,

@@ -1,11 +1,11 @@
-//! From instruction bits to the small operations that the inner loop runs.
+//! Decodes instruction bits into the small operations that the inner loop runs.
 
 use super::compressed;
 
 /// A decoded instruction.
 ///
-/// `imm` is whatever the operation needs ready-made: the sign-extended immediate, the distance of a
-/// branch or jump in halfwords, the result of auipc, or the instruction's bits.
+/// `imm` is the precomputed value that the operation needs: the sign-extended immediate, the
+/// distance of a branch or jump in halfwords, the result of auipc, or the instruction's bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C, align(8))]
 pub(crate) struct Op {
@@ -33,28 +33,28 @@ impl Op {
         (self.rs2 & 31) as usize
     }
 
-    /// Halfwords of the instruction.
+    /// Returns the length of the instruction in halfwords.
     #[inline(always)]
     pub fn halfwords(self) -> u32 {
         u32::from(self.rd_len >> 5)
     }
 
-    /// Bytes of the instruction.
+    /// Returns the length of the instruction in bytes.
     #[inline(always)]
     pub fn len(self) -> u32 {
         self.halfwords() * 2
     }
 }
 
-/// What an operation does. Those that only write a register are never made for x0: they become `Nop`, so that nobody
-/// has to keep x0 at 0 later.
+/// The action of an operation. Operations that only write a register are decoded as `Nop` if that
+/// register is x0, so that x0 stays 0 without further checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// Nothing decoded here yet.
+    /// Nothing is decoded here yet.
     #[default]
     Undecoded,
-    /// The board wants to know that pc is here.
+    /// The board has hooked this address.
     Hook,
     Illegal,
     Nop,
@@ -92,12 +92,12 @@ pub(crate) enum Kind {
     Lw,
     Lbu,
     Lhu,
-    /// A load into x0, which is still an access; rs2 is the log2 of its length.
+    /// A load into x0, which is still an access. rs2 is log2 of its length.
     LoadDiscard,
     Sb,
     Sh,
     Sw,
-    /// Jumps without (rd = x0) and with a link.
+    /// Jumps without a link (rd = x0) and with one.
     J,
     Jal,
     Jr,
@@ -117,7 +117,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether the next instruction in memory is surely not the next to run.
+    /// Returns whether execution never continues with the next instruction in memory.
     pub fn ends_run(self) -> bool {
         matches!(
             self,
@@ -126,7 +126,8 @@ impl Kind {
     }
 }
 
-/// Decodes the instruction at `pc`. For a compressed one, only the low half of `raw` counts and `len` is 2.
+/// Decodes the instruction at `pc`. A compressed one has `len` 2 and uses only the low half of
+/// `raw`.
 pub(super) fn decode(pc: u32, raw: u32, len: u32) -> Op {
     let word = if len == 2 { compressed::expand(raw as u16) } else { Some(raw) };
     let op = word.and_then(|word| decode_word(pc, word)).unwrap_or(Op {
@@ -137,7 +138,7 @@ pub(super) fn decode(pc: u32, raw: u32, len: u32) -> Op {
     Op { rd_len: op.rd_len | ((len / 2) as u8) << 5, ..op }
 }
 
-/// The distance of a jump, signed.
+/// Converts the distance of a jump from bytes to halfwords, signed.
 fn halfwords(bytes: u32) -> u32 {
     (bytes as i32 >> 1) as u32
 }
@@ -149,7 +150,7 @@ fn decode_word(pc: u32, w: u32) -> Option<Op> {
     let rs2 = (w >> 20 & 31) as u8;
     let imm_i = (w as i32 >> 20) as u32;
     let make = |kind, imm| Some(Op { kind, rd_len: rd, rs1, rs2, imm });
-    // Those whose only effect is on rd.
+    // For instructions that only write rd.
     let compute = |kind, imm| if rd == 0 { make(Kind::Nop, 0) } else { make(kind, imm) };
     match w & 0x7f {
         0x37 => compute(Kind::Li, w & 0xffff_f000),
@@ -244,7 +245,8 @@ fn decode_word(pc: u32, w: u32) -> Option<Op> {
             };
             compute(kind, 0)
         }
-        // fence and fence.i: accesses happen in order, and stores reach the decoded code at once.
+        // fence and fence.i: accesses happen in order, and stores reach the decoded code
+        // immediately.
         0x0f if funct3 <= 1 => make(Kind::Nop, 0),
         0x73 => match (funct3, w) {
             (0, 0x0000_0073) => make(Kind::Ecall, w),

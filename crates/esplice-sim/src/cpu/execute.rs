@@ -1,34 +1,36 @@
-//! The inner loop, and the rarer instructions outside of it.
+//! The inner loop, and the rarer instructions that it leaves out.
 
 use super::decode::{Kind, Op};
 use super::{Bus, Cpu, Fault, Intent, Stop, cache, cause};
 
-/// Why the inner loop ended. pc then is the instruction concerned, or, for `Budget` and `Attention`, the next one.
+/// Why the inner loop ended. pc is then at the affected instruction or, for `Budget` and
+/// `Attention`, at the next one.
 pub(super) enum Exit {
     Budget,
     Undecoded,
     Hook,
-    /// The instruction at pc traps. It has used its cycle.
+    /// The instruction at pc traps. Its cycle is already counted.
     Trap {
         cause: u32,
         tval: u32,
     },
-    /// The instruction at pc is one for [`Cpu::system`]. It has used its cycle.
+    /// The instruction at pc needs [`Cpu::system`]. Its cycle is already counted.
     System(Op),
-    /// The instruction is complete, and the bus asks to be heard.
+    /// The instruction is complete, and the bus needs attention.
     Attention,
-    /// Not everything in the page of pc may be executed: each instruction is to be looked at.
+    /// Parts of pc's page may not be executed, so each instruction must be checked.
     Guarded,
 }
 
-/// Runs decoded instructions from pc on.
+/// Runs decoded instructions starting at pc.
 ///
-/// What changes with every instruction is kept small, so that it stays in the host's registers: pc is
-/// `base + 2 * index` with `base` the page's address, and the cycle counter is `until_cycle - left`.
-/// An index outside of the page, however far, means that another page is next.
+/// State that changes with every instruction is kept small, so that it stays in the host's
+/// registers: pc is `base + 2 * index`, where `base` is the page's address, and the cycle counter
+/// is `until_cycle - left`. An index outside the page, however far, means that another page is
+/// next.
 ///
-/// `GUARDED` is the variant for protection and triggers; in it, `fetched` says that the first instruction is known
-/// to pass.
+/// `GUARDED` selects the variant for protection and triggers. In it, `fetched` means that the first
+/// instruction has already been checked.
 #[inline(never)]
 fn execute<B: Bus, const GUARDED: bool>(
     cpu: &mut Cpu,
@@ -57,7 +59,7 @@ fn execute<B: Bus, const GUARDED: bool>(
     }
     macro_rules! go {
         ($pc:expr) => {
-            // Even addresses only, so nothing is lost.
+            // All addresses are even, so nothing is lost.
             index = ($pc).wrapping_sub(base) >> 1
         };
     }
@@ -141,7 +143,7 @@ fn execute<B: Bus, const GUARDED: bool>(
                     index = (pc & 0xfff) >> 1;
                     continue;
                 }
-                // What can't be fetched traps, which is for the next run if this one is at its end.
+                // A failed fetch traps. At the end of the budget this is left to the next run.
                 None if left == 0 => leave!(Exit::Budget),
                 None => leave!(Exit::Undecoded),
             }
@@ -195,8 +197,9 @@ fn execute<B: Bus, const GUARDED: bool>(
             Kind::Mulhu => {
                 compute!(op, ((u64::from(x[op.rs1()]) * u64::from(x[op.rs2()])) >> 32) as u32)
             }
-            // Division by zero gives all ones and leaves the dividend; the most negative number by -1 overflows to
-            // itself with remainder 0 (unprivileged specification, chapter "M").
+            // Division by zero returns all ones and leaves the dividend as remainder. The most
+            // negative number divided by -1 overflows to itself with remainder 0 (unprivileged
+            // specification, chapter "M").
             Kind::Div => compute!(
                 op,
                 match x[op.rs2()] as i32 {
@@ -277,7 +280,8 @@ fn store_trap(fault: Fault, addr: u32) -> Exit {
 }
 
 impl Cpu {
-    /// Runs decoded instructions from pc on. `fetched`: the first is known to be allowed.
+    /// Runs decoded instructions starting at pc. `fetched` means that the first one has been
+    /// checked.
     pub(super) fn execute<B: Bus>(&mut self, bus: &mut B, until_cycle: u64, fetched: bool) -> Exit {
         if self.guard.is_active() {
             execute::<B, true>(self, bus, until_cycle, fetched)
@@ -286,8 +290,8 @@ impl Cpu {
         }
     }
 
-    /// Looks at pc, where execution may be forbidden or watched, and executes the one instruction there unless the
-    /// whole page turns out to be free.
+    /// Checks pc, where execution may be forbidden or watched, and executes the one instruction
+    /// there unless the whole page turns out to be unrestricted.
     pub(super) fn step_guarded<B: Bus>(&mut self, bus: &mut B) -> Option<Stop> {
         let pc = self.pc;
         let mut checked = self.guard.check(&mut self.csrs, Intent::Fetch, pc, 2);
@@ -319,7 +323,7 @@ impl Cpu {
         self.guard.check(&mut self.csrs, intent, addr, 4)
     }
 
-    /// Carries out an instruction that the inner loop leaves to others; pc stands at it.
+    /// Executes the instruction at pc, which the inner loop does not handle.
     pub(super) fn system<B: Bus>(&mut self, op: Op, bus: &mut B) -> Option<Stop> {
         let illegal = (cause::ILLEGAL, op.imm);
         let next = self.pc.wrapping_add(op.len());
@@ -355,7 +359,8 @@ impl Cpu {
         }
     }
 
-    /// Carries out lr, sc or an atomic operation; `None` if there is no such one, an error is mcause and mtval.
+    /// Executes lr, sc or an atomic operation. Returns `None` if there is no such operation. An
+    /// error is mcause and mtval.
     fn atomic<B: Bus>(&mut self, op: Op, bus: &mut B) -> Option<Result<(), (u32, u32)>> {
         let funct5 = op.imm >> 27;
         let addr = self.x[op.rs1()];
@@ -364,7 +369,7 @@ impl Cpu {
             let cause = if funct5 == 2 { cause::LOAD_MISALIGNED } else { cause::STORE_MISALIGNED };
             return Some(Err((cause, addr)));
         }
-        // lr only loads, sc only stores, the others do both and answer as stores.
+        // lr only loads, sc only stores; the others do both and fault like stores.
         let load = (funct5 != 3).then(|| self.check_access(Intent::Load, addr));
         let store = (funct5 != 2).then(|| self.check_access(Intent::Store, addr));
         if let Some((cause, tval)) = load.into_iter().chain(store).find_map(Result::err) {
@@ -419,7 +424,8 @@ impl Cpu {
         Some(Ok(()))
     }
 
-    /// Executes the real instruction under a hook: its decoded form takes the hook's place for one instruction.
+    /// Executes the real instruction at a hook. Its decoded form replaces the hook for one
+    /// instruction.
     pub(super) fn step_hooked<B: Bus>(&mut self, bus: &mut B) -> Option<Stop> {
         let pc = self.pc;
         let op = match cache::decode_at(bus, pc) {
@@ -435,7 +441,7 @@ impl Cpu {
         self.finish_step(exit, bus)
     }
 
-    /// What comes after the inner loop was run for one instruction.
+    /// Handles the exit of the inner loop after a single instruction.
     fn finish_step<B: Bus>(&mut self, exit: Exit, bus: &mut B) -> Option<Stop> {
         match exit {
             Exit::Trap { cause, tval } => self.exception(cause, tval),

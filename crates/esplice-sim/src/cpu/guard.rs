@@ -1,20 +1,22 @@
-//! What memory protection (PMP) and the debug unit's triggers let pass.
+//! Access checks of memory protection (PMP) and the debug unit's triggers.
 //!
-//! Rules: RISC-V privileged specification, "Physical Memory Protection", and debug specification, "Match Control"; what the
-//! ESP32-C3 implements of the triggers (address match on any byte of an access, exact or NAPOT, before the access, a
-//! breakpoint exception as the only action) as the TRM's chapter "Trigger Module" has it, retold in esp-hal's `debugger.rs`.
+//! The rules are from the RISC-V privileged specification, "Physical Memory Protection", and the
+//! debug specification, "Match Control". The ESP32-C3 implements a subset of the triggers: address
+//! match on any byte of an access, exact or NAPOT, before the access, with a breakpoint exception
+//! as the only action (TRM, chapter "Trigger Module"; also in esp-hal's `debugger.rs`).
 //!
-//! # How it costs nothing
-//! While neither is set up, the inner loop that is run has no check at all. While one is, every access looks into a small
-//! table of the pages in which all of that kind is allowed and nothing is watched; only what is not there is compared with
-//! the registers. The table is kept for each of the four *worlds*, that is privilege mode and tcontrol.mte, so that a trap
-//! costs no look at the registers either.
+//! # Performance
+//! While neither is set up, the inner loop runs without any check. Otherwise every access is looked
+//! up in a small table of pages in which all accesses of its kind are allowed and nothing is
+//! watched. Only accesses to other pages are compared with the registers. There is one table for
+//! each of the four *worlds*, the combinations of privilege mode and tcontrol.mte, so that a trap
+//! does not require reading the registers either.
 
 use super::{Csrs, MOST_TRIGGERS, cause, trap};
 
-/// Entries of the table for each world and kind of access.
+/// Table entries per world and kind of access.
 const WAYS: usize = 64;
-/// No page number.
+/// Marks an unused table entry, as no page has this number.
 const NONE: u32 = u32::MAX;
 
 /// Fields of tdata1 (esp-hal, `debugger.rs`, `Tdata1`).
@@ -27,7 +29,7 @@ mod tdata1 {
     pub const MATCH: u32 = 0xf << 7;
     pub const MATCH_NAPOT: u32 = 1 << 7;
     pub const HIT: u32 = 1 << 20;
-    /// The type "address match", which can't be changed.
+    /// The type "address match", which is fixed.
     pub const TYPE: u32 = 2 << 28;
 }
 
@@ -47,7 +49,7 @@ mod pmp {
 /// tdata1 after a reset.
 pub(super) const TDATA1_RESET: u32 = tdata1::TYPE;
 
-/// What is about to be done with memory.
+/// The kind of a memory access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Intent {
     Load,
@@ -57,13 +59,13 @@ pub(super) enum Intent {
 
 type Pages = [[u32; WAYS]; 3];
 
-/// The state beside the registers.
+/// Cached results of the register checks.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
-    /// In which worlds anything is to be checked.
+    /// Whether anything must be checked, by world.
     active: [bool; 4],
     world: usize,
-    /// Pages in which nothing is, by world and intent.
+    /// Pages in which no check is needed, by world and intent.
     clear: Box<[Pages; 4]>,
 }
 
@@ -72,7 +74,7 @@ impl Guard {
         Self { active: [false; 4], world: 0, clear: Box::new([[[NONE; WAYS]; 3]; 4]) }
     }
 
-    /// The registers of protection or triggers were written.
+    /// Updates the tables after a write to the protection or trigger registers.
     pub fn refresh(&mut self, csrs: &Csrs) {
         for world in 0..4 {
             let (user, enabled) = (world & 2 != 0, world & 1 != 0);
@@ -85,19 +87,19 @@ impl Guard {
         self.look(csrs);
     }
 
-    /// The privilege mode or tcontrol may have changed.
+    /// Updates the world after a change of the privilege mode or tcontrol.
     #[inline]
     pub fn look(&mut self, csrs: &Csrs) {
         self.world = usize::from(csrs.user_mode) << 1 | usize::from(csrs.tcontrol & trap::MTE != 0);
     }
 
-    /// Whether accesses are to be checked at present.
+    /// Returns whether accesses are currently checked.
     #[inline(always)]
     pub fn is_active(&self) -> bool {
         self.active[self.world & 3]
     }
 
-    /// Whether an access of `len` bytes, a power of two, surely passes.
+    /// Returns whether an access of `len` bytes, a power of two, is known to be allowed.
     #[inline(always)]
     pub fn is_clear(&self, intent: Intent, addr: u32, len: u32) -> bool {
         let page = addr >> 12;
@@ -105,7 +107,7 @@ impl Guard {
             && addr & (len - 1) == 0
     }
 
-    /// Compares an access with the registers. An error is mcause and mtval.
+    /// Checks an access against the registers. An error is mcause and mtval.
     #[cold]
     pub fn check(
         &mut self,
@@ -126,7 +128,7 @@ impl Guard {
             };
             return Err((cause, addr));
         }
-        // An instruction may begin in the page and end in the next.
+        // An instruction may start in the page and end in the next one.
         let reach = if intent == Intent::Fetch { 4098 } else { 4096 };
         let start = addr & !0xfff;
         if csrs.trigger_at(intent, start, reach).is_none() && csrs.permits(intent, start, reach) {
@@ -138,9 +140,10 @@ impl Guard {
 }
 
 impl Csrs {
-    /// Whether memory protection may refuse anything in that mode.
+    /// Returns whether memory protection may refuse anything in this mode.
     fn protects(&self, user: bool) -> bool {
-        // User mode needs an entry that allows what it does; machine mode is bound by locked ones.
+        // User mode needs an entry that allows the access; machine mode is bound only by locked
+        // entries.
         let entries = (0..self.pmp_entries).map(|entry| self.pmp_config(entry));
         if user {
             self.pmp_entries > 0
@@ -149,7 +152,7 @@ impl Csrs {
         }
     }
 
-    /// The first trigger that fires at an access of `len` bytes in the present mode.
+    /// Returns the first trigger that fires for an access of `len` bytes in the current mode.
     fn trigger_at(&self, intent: Intent, addr: u32, len: u32) -> Option<usize> {
         let wanted = match intent {
             Intent::Load => tdata1::LOAD,
@@ -164,7 +167,7 @@ impl Csrs {
             }
             let (first, last) = match data & tdata1::MATCH {
                 tdata1::MATCH_NAPOT => {
-                    // Ones at the end of the address say how long the region is.
+                    // Trailing ones of the address encode the length of the region.
                     let ones = self.tdata2[trigger] ^ self.tdata2[trigger].wrapping_add(1);
                     (self.tdata2[trigger] & !ones, self.tdata2[trigger] | ones)
                 }
@@ -175,8 +178,9 @@ impl Csrs {
         })
     }
 
-    /// Whether memory protection allows all of an access of `len` bytes in the present mode. The first entry that
-    /// matches any of its bytes decides, and refuses if it does not match all of them.
+    /// Returns whether memory protection allows all of an access of `len` bytes in the current
+    /// mode. The first entry that matches any byte decides, and refuses if it does not match all of
+    /// them.
     fn permits(&self, intent: Intent, addr: u32, len: u32) -> bool {
         let (start, end) = (u64::from(addr), u64::from(addr) + u64::from(len));
         let wanted = match intent {
@@ -200,7 +204,8 @@ impl Csrs {
         (self.pmpcfg[entry / 4 % 4] >> (8 * (entry % 4))) as u8
     }
 
-    /// The bytes that an entry matches: first, and one past the last. pmpaddr holds bits 33:2 of an address.
+    /// Returns the range that an entry matches: the first byte, and one past the last. pmpaddr
+    /// holds bits 33:2 of an address.
     fn pmp_range(&self, entry: usize) -> Option<(u64, u64)> {
         let addr = |entry: usize| u64::from(self.pmpaddr[entry]) << 2;
         match self.pmp_config(entry) & pmp::MODE {
@@ -219,7 +224,7 @@ impl Csrs {
         }
     }
 
-    /// Writes pmpcfg `number`; locked entries keep what they hold.
+    /// Writes pmpcfg `number`. Locked entries keep their values.
     pub(super) fn write_pmpcfg(&mut self, number: usize, value: u32) {
         let old = self.pmpcfg[number].to_le_bytes();
         let mut new = value.to_le_bytes();
@@ -234,7 +239,8 @@ impl Csrs {
         self.pmpcfg[number] = u32::from_le_bytes(new);
     }
 
-    /// Writes pmpaddr `entry`, which is locked with its entry, and with the next one if that uses it as its bottom.
+    /// Writes pmpaddr `entry`. The register is locked by its own entry, and by the next one if that
+    /// uses it as its bottom.
     pub(super) fn write_pmpaddr(&mut self, entry: usize, value: u32) {
         let locked = |entry: usize| self.pmp_config(entry) & pmp::LOCKED != 0;
         let next = entry + 1;
@@ -246,8 +252,8 @@ impl Csrs {
         }
     }
 
-    /// Writes tdata1 of a trigger. The type is fixed, dmode is for a debugger alone, the action without it is always
-    /// the exception, and a match beyond NAPOT becomes NAPOT.
+    /// Writes tdata1 of a trigger. The type is fixed, only a debugger can set dmode, the action
+    /// without it is always the exception, and a match mode beyond NAPOT becomes NAPOT.
     pub(super) fn write_tdata1(&mut self, trigger: usize, value: u32) {
         let kept = tdata1::LOAD
             | tdata1::STORE
@@ -260,7 +266,8 @@ impl Csrs {
     }
 }
 
-/// Whether a trigger can fire in that mode. tcontrol.mte counts in machine mode alone (debug specification, "Trigger Control").
+/// Returns whether a trigger can fire in this mode. tcontrol.mte has an effect only in machine mode
+/// (debug specification, "Trigger Control").
 fn is_armed(data: u32, user: bool, enabled: bool) -> bool {
     let mode = if user { data & tdata1::USER != 0 } else { data & tdata1::MACHINE != 0 && enabled };
     mode && data & (tdata1::LOAD | tdata1::STORE | tdata1::EXECUTE) != 0

@@ -1,19 +1,21 @@
-//! The CPU: an interpreter of RV32IMC + Zicsr + Zifencei (A as an option) with machine and user mode, traps and
-//! interrupts as Espressif's single-core RISC-V chips have them.
+//! The CPU: an interpreter for RV32IMC, Zicsr and Zifencei (and optionally A) with machine and user
+//! mode, and with traps and interrupts as in Espressif's single-core RISC-V chips.
 //!
-//! It knows nothing of the chip around it: every access goes through [`Bus`], interrupts come in by
-//! [`Cpu::set_irq`], and ROM functions that the board carries out itself are addresses given to [`Cpu::set_hooks`].
+//! The CPU knows nothing about the rest of the chip. Every access goes through [`Bus`], interrupts
+//! are set with [`Cpu::set_irq`], and ROM functions that the board emulates are addresses passed to
+//! [`Cpu::set_hooks`].
 //!
-//! # How it is fast
-//! Instructions are decoded once, into pages of small fixed-size operations (`cache`); the inner loop
-//! (`execute`) then only looks at those. Three rules keep that right:
-//! - The CPU tells the bus which bytes it holds decoded ([`Bus::decoded`]). When such bytes change, the bus says so by
-//!   [`Bus::attention`] and [`Bus::take_code_change`]. [`crate::memory::Memory`] does all of this for plain memory.
-//! - Interrupts, resets and all else that a device does to the CPU take effect when [`Cpu::run`] returns. A device
-//!   access that has such an effect makes [`Bus::attention`] true and [`Bus::take_yield`] answer true: `run` then
-//!   ends right after that instruction with [`Stop::YieldRequested`].
-//! - Time that passes without an access (a timer expiring) is the caller's: it gives `run` the cycle of the next
-//!   event as `until_cycle`, and `run` stops exactly there.
+//! # Performance
+//! Instructions are decoded once, into pages of small fixed-size operations (`cache`); the inner
+//! loop (`execute`) then looks only at those. Three rules keep this correct:
+//! - The CPU notifies the bus of the bytes it holds decoded ([`Bus::decoded`]). When such bytes
+//!   change, the bus reports it through [`Bus::attention`] and [`Bus::take_code_change`].
+//!   [`crate::memory::Memory`] does all of this for plain memory.
+//! - Interrupts, resets and other effects of devices on the CPU take place when [`Cpu::run`]
+//!   returns. A device access with such an effect makes [`Bus::attention`] and [`Bus::take_yield`]
+//!   return true, and `run` then returns [`Stop::YieldRequested`] right after that instruction.
+//! - The caller handles time that passes without an access, such as an expiring timer. It passes
+//!   the cycle of the next event to `run` as `until_cycle`, and `run` stops exactly there.
 //!
 //! # Example
 //! ```text
@@ -44,13 +46,14 @@ use cache::CodeCache;
 use execute::Exit;
 use guard::{Guard, Intent};
 
-/// What the CPU sees of the world. All addresses are on the bus.
+/// The CPU's interface to the rest of the chip. All addresses are bus addresses.
 ///
-/// Addresses may be unaligned: the plain memories of these chips take that (see [`crate::memory`]); an implementer
-/// whose device does not answers [`Fault::Misaligned`].
+/// Addresses may be unaligned, which the plain memories of these chips support (see
+/// [`crate::memory`]). A device that does not support them returns [`Fault::Misaligned`].
 pub trait Bus {
-    /// Called before every load and store with the value that [`Cpu::cycles`] will have after the instruction, so that
-    /// a device can tell the time in the middle of a batch. Keep it to one assignment.
+    /// Called before every load and store with the value that [`Cpu::cycles`] will have after the
+    /// instruction, so that a device knows the time in the middle of a batch. Keep it to one
+    /// assignment.
     fn at_cycle(&mut self, cycles: u64);
     /// Reads a byte.
     fn load8(&mut self, addr: u32) -> Result<u8, Fault>;
@@ -64,89 +67,95 @@ pub trait Bus {
     fn store16(&mut self, addr: u32, value: u16) -> Result<(), Fault>;
     /// Writes a little-endian word.
     fn store32(&mut self, addr: u32, value: u32) -> Result<(), Fault>;
-    /// The instruction halfword at `addr` (always even). Asked only when an instruction is decoded, not when it runs.
+    /// Returns the instruction halfword at `addr` (always even). Called only when an instruction is
+    /// decoded, not when it runs.
     fn fetch16(&mut self, addr: u32) -> Result<u16, Fault>;
-    /// The CPU now holds a decoded copy of the instruction at `addr` of `len` bytes (2 or 4), and wants to hear
-    /// of changes to it.
+    /// Called when the CPU holds a decoded copy of the instruction of `len` bytes (2 or 4) at
+    /// `addr`. Changes to these bytes must be reported from then on.
     fn decoded(&mut self, addr: u32, len: u32);
-    /// Whether there is a code change or a yield to be taken. Polled after every load and store: keep it to one field.
+    /// Returns whether a code change or a yield is pending. Polled after every load and store: keep
+    /// it to one field.
     fn attention(&self) -> bool;
-    /// The next range of addresses whose decoded instructions are out of date, if there is one. Asked until `None`.
+    /// Returns the next range of addresses whose decoded instructions are outdated, if there is
+    /// one. Called until it returns `None`.
     fn take_code_change(&mut self) -> Option<CodeChange>;
-    /// Whether the board should be asked to look (an interrupt line changed, a reset was requested, a byte was sent …).
-    /// Answers true once for each request, and takes the attention back.
+    /// Returns whether the board must act (an interrupt line changed, a reset was requested, a byte
+    /// was sent …). Returns true once per request and clears the attention flag.
     fn take_yield(&mut self) -> bool;
 }
 
-/// A range of bus addresses whose contents as code are no longer what was decoded.
+/// A range of bus addresses whose code has changed since it was decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeChange {
     /// First address.
     pub addr: u32,
-    /// Bytes from there.
+    /// Length in bytes.
     pub len: u32,
 }
 
-/// Why an access was refused. The address is the one asked for.
+/// Why an access was refused. The faulting address is the requested one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing there to read, or reading is not allowed: mcause 5.
+    /// Nothing is readable there, or reading is not allowed: mcause 5.
     LoadAccess,
-    /// Nothing there to write, or writing is not allowed: mcause 7.
+    /// Nothing is writable there, or writing is not allowed: mcause 7.
     StoreAccess,
-    /// Nothing there to execute: mcause 1.
+    /// Nothing is executable there: mcause 1.
     FetchAccess,
-    /// The address is not aligned and the memory or device needs it to be: mcause 4 for loads, 6 for stores.
+    /// The address is not aligned as the memory or device requires: mcause 4 for loads, 6 for
+    /// stores.
     Misaligned,
 }
 
-/// Why [`Cpu::run`] came back.
+/// Why [`Cpu::run`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// `until_cycle` is reached.
+    /// The CPU has reached `until_cycle`.
     Budget,
-    /// pc stands at this hooked address, and nothing was executed there. The board carries the function out, charges
-    /// [`Cpu::cycles`] and sets pc; or calls [`Cpu::pass_hook`] and runs on.
+    /// pc is at this hooked address and the instruction there has not run. The board either
+    /// emulates the function, adds its cost to [`Cpu::cycles`] and sets pc, or calls
+    /// [`Cpu::pass_hook`] and runs on.
     Hook(u32),
-    /// The CPU waits for an interrupt. It goes on with the next `run` after [`Cpu::set_irq`] gave it one; until then,
-    /// `run` answers `Wfi` without using cycles.
+    /// The CPU waits for an interrupt. Until [`Cpu::set_irq`] reports one, each `run` returns `Wfi`
+    /// without using cycles.
     Wfi,
-    /// The first instruction of the trap handler itself traps: no progress is possible without a reset.
+    /// The first instruction of the trap handler itself traps. Only a reset helps.
     DoubleFault {
-        /// Where the last trap happened: the address of the trap handler.
+        /// Address of the last trap, which is that of the trap handler.
         pc: u32,
-        /// Its mcause.
+        /// mcause of the last trap.
         cause: u32,
     },
-    /// A device asked the board to look. The instruction is complete.
+    /// A device requested the board's attention. The instruction is complete.
     YieldRequested,
 }
 
-/// One hart.
+/// A single-hart CPU.
 #[derive(Debug, Clone)]
 pub struct Cpu {
-    /// Integer registers. `x[0]` is 0: whoever sets registers from outside leaves it so.
+    /// Integer registers. `x[0]` is 0, and callers that set registers must keep it so.
     pub x: [u32; 32],
     /// Address of the next instruction.
     pub pc: u32,
-    /// Cycles since power-on: one for each instruction, plus what hooks charge. Not changed by [`Cpu::reset`].
+    /// Cycles since power-on: one per instruction plus the cost of hooks. Not changed by
+    /// [`Cpu::reset`].
     pub cycles: u64,
-    /// Control and status registers, and the privilege mode.
+    /// Control and status registers and the privilege mode.
     pub csrs: Csrs,
     model: CpuModel,
     irq: u32,
     waiting: bool,
-    /// The hooked address whose real instruction is to run next.
+    /// Hooked address whose real instruction runs next.
     pass_hook: Option<u32>,
     reservation: Option<u32>,
     cache: CodeCache,
     guard: Guard,
-    /// The performance counter was read or set since it was last asked.
+    /// Whether the performance counter was read or set since the last query.
     counter_read: bool,
 }
 
 impl Cpu {
-    /// A CPU at rest with pc 0; call [`Cpu::reset`] to give it its reset vector.
+    /// Creates a CPU in its reset state with pc 0. Call [`Cpu::reset`] to set the reset vector.
     pub fn new(model: CpuModel) -> Self {
         Self {
             x: [0; 32],
@@ -164,8 +173,8 @@ impl Cpu {
         }
     }
 
-    /// Puts registers and CSRs, with the performance counter, into their reset state and pc to the reset vector. Hooks,
-    /// decoded code and [`Cpu::cycles`] stay.
+    /// Resets the registers, the CSRs and the performance counter, and sets pc to the reset vector.
+    /// Keeps hooks, decoded code and [`Cpu::cycles`].
     pub fn reset(&mut self, pc: u32) {
         self.x = [0; 32];
         self.pc = pc;
@@ -177,9 +186,9 @@ impl Cpu {
         self.reservation = None;
     }
 
-    /// Runs whole instructions until [`Cpu::cycles`] is `until_cycle`, or something else needs the board.
+    /// Runs whole instructions until [`Cpu::cycles`] is `until_cycle` or the board is needed.
     pub fn run<B: Bus>(&mut self, bus: &mut B, until_cycle: u64) -> Stop {
-        // What changed while the board was at work (flash MMU, a ROM function writing code).
+        // Apply changes made while the board was active (flash MMU, a ROM function writing code).
         self.apply_code_changes(bus);
         self.guard.look(&self.csrs);
         loop {
@@ -192,7 +201,8 @@ impl Cpu {
             if self.cycles >= until_cycle {
                 return Stop::Budget;
             }
-            // Before interrupts, so that a stop and its continuation are one visit of the address.
+            // Before interrupts, so that a stop and its continuation count as one visit of the
+            // address.
             if self.pass_hook.take() == Some(self.pc)
                 && self.cache.is_hooked(self.pc)
                 && let Some(stop) = self.step_hooked(bus)
@@ -212,7 +222,8 @@ impl Cpu {
                 }
                 Exit::Undecoded => {
                     if let Err((cause, tval)) = cache::decode_run(&mut self.cache, bus, self.pc) {
-                        // An instruction that can't be fetched takes its turn too: an endless trap uses up its budget.
+                        // A failed fetch also uses a cycle, so that an endless trap uses up its
+                        // budget.
                         self.cycles += 1;
                         if let Some(stop) = self.exception(cause, tval) {
                             return stop;
@@ -240,59 +251,61 @@ impl Cpu {
         }
     }
 
-    /// The interrupts that are asserted, enabled by the interrupt matrix and of sufficient priority: bit n is CPU
-    /// interrupt n. Of several, the lowest number is taken first: a matrix with priorities gives only its choice.
+    /// Sets the interrupts that are asserted, enabled by the interrupt matrix and of sufficient
+    /// priority: bit n is CPU interrupt n. The lowest number is taken first, so a matrix with
+    /// priorities passes only its choice.
     pub fn set_irq(&mut self, pending: u32) {
         self.irq = pending;
     }
 
-    /// Of the interrupts that the CPU knows of, only those in `pending` are still there.
+    /// Clears all pending interrupts that are not in `pending`.
     pub fn keep_irq(&mut self, pending: u32) {
         self.irq &= pending;
     }
 
-    /// Whether the last [`Stop::Wfi`] still holds.
+    /// Returns whether the last [`Stop::Wfi`] still applies.
     pub fn is_waiting(&self) -> bool {
         self.waiting
     }
 
-    /// Sets the addresses at which `run` stops with [`Stop::Hook`]; they replace the earlier ones. Odd ones are ignored.
+    /// Replaces the addresses at which `run` stops with [`Stop::Hook`]. Odd addresses are ignored.
     pub fn set_hooks(&mut self, addrs: impl IntoIterator<Item = u32>) {
         self.cache.set_hooks(addrs.into_iter().collect());
     }
 
-    /// Lets the next `run` execute the real instruction at the present pc once, though it is hooked.
+    /// Makes the next `run` execute the real instruction at the current pc once, although it is
+    /// hooked.
     pub fn pass_hook(&mut self) {
         self.pass_hook = Some(self.pc);
     }
 
-    /// Forgets decoded instructions in a range of addresses.
+    /// Discards the decoded instructions in a range of addresses.
     pub fn invalidate(&mut self, addr: u32, len: u32) {
         self.cache.invalidate(addr, len);
     }
 
-    /// Forgets all decoded instructions.
+    /// Discards all decoded instructions.
     pub fn invalidate_all(&mut self) {
         self.cache.clear();
     }
 
-    /// Whether an instruction has touched the performance counter since the last call: what it does then depends on
-    /// the cycle.
+    /// Returns whether an instruction has accessed the performance counter since the last call. Its
+    /// behaviour then depends on the cycle.
     pub(crate) fn take_counter_read(&mut self) -> bool {
         std::mem::take(&mut self.counter_read)
     }
 
-    /// The operation at an address, as it was decoded when it was executed.
+    /// Returns the operation at an address as it was decoded for execution.
     pub(crate) fn operation(&self, addr: u32) -> Op {
         self.cache.get(addr)
     }
 
-    /// Whether a CSR is one of the performance counter's.
+    /// Returns whether a CSR belongs to the performance counter.
     pub(crate) fn is_counter(csr: u32) -> bool {
         matches!(csr, 0x7e0..=0x7e2 | 0x800..=0x802)
     }
 
-    /// Whether a CSR is the count itself.
+    /// Returns whether a CSR holds the performance counter's value.
     pub(crate) fn is_count(csr: u32) -> bool {
         matches!(csr, 0x7e2 | 0x802)
     }

@@ -1,4 +1,4 @@
-//! Traps: exceptions, interrupts and the return from them.
+//! Traps: exceptions, interrupts and returning from them.
 
 use super::{Cpu, Stop};
 
@@ -6,7 +6,7 @@ use super::{Cpu, Stop};
 pub mod cause {
     /// Instruction access fault.
     pub const FETCH_ACCESS: u32 = 1;
-    /// Illegal instruction; mtval holds its bits.
+    /// Illegal instruction. mtval holds its bits.
     pub const ILLEGAL: u32 = 2;
     /// ebreak.
     pub const BREAKPOINT: u32 = 3;
@@ -22,7 +22,7 @@ pub mod cause {
     pub const ECALL_USER: u32 = 8;
     /// ecall from machine mode.
     pub const ECALL_MACHINE: u32 = 11;
-    /// Set for interrupts; the rest is then the number of the CPU interrupt.
+    /// Set for interrupts. The other bits then hold the number of the CPU interrupt.
     pub const INTERRUPT: u32 = 1 << 31;
 }
 
@@ -37,7 +37,7 @@ pub(super) const MTE: u32 = 1 << 3;
 const MPTE: u32 = 1 << 7;
 
 impl Cpu {
-    /// Takes an exception at pc. A stop if the handler's first instruction is what raised it.
+    /// Takes an exception at pc. Returns a stop if the handler's first instruction raised it.
     pub(super) fn exception(&mut self, cause: u32, tval: u32) -> Option<Stop> {
         let handler = self.csrs.mtvec & !0xff;
         if self.pc == handler && self.csrs.in_exception {
@@ -47,17 +47,17 @@ impl Cpu {
         None
     }
 
-    /// The interrupts that wake the CPU, and are taken if mstatus allows.
+    /// Returns the interrupts that wake the CPU and are taken if mstatus allows.
     pub(super) fn pending(&self) -> u32 {
         if self.model.interrupt_csrs { self.irq & self.csrs.mie } else { self.irq }
     }
 
-    /// Whether an interrupt is taken before the next instruction.
+    /// Returns whether an interrupt is taken before the next instruction.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.pending() != 0 && (self.csrs.mstatus & MIE != 0 || self.csrs.user_mode)
     }
 
-    /// Takes the pending interrupt of lowest number, if interrupts are enabled.
+    /// Takes the pending interrupt with the lowest number, if interrupts are enabled.
     pub(super) fn take_interrupt(&mut self) {
         // User mode never masks machine interrupts (privileged specification, 3.1.6.1).
         let pending = self.pending();
@@ -85,7 +85,7 @@ impl Cpu {
         self.pc = handler;
     }
 
-    /// Does what `mret` does.
+    /// Returns from a trap like `mret`.
     pub(crate) fn return_from_trap(&mut self) {
         self.mret();
     }

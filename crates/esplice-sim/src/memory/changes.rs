@@ -1,12 +1,12 @@
-//! The flash windows, and what the CPU has to be told: decoded code that is out of date, and that
-//! the board wants it back.
+//! The flash windows, and notifications for the CPU: outdated decoded code and requests to return
+//! to the board.
 
 use super::{
     Backing, EXEC, FLASH, FLASH_CODE, Memory, PAGE, PAGE_LEN, READ, Region, WRITE, WRITE_CODE,
 };
 use crate::cpu::CodeChange;
 
-/// Which halfwords of a physical page are held decoded, and under which virtual pages.
+/// Halfwords of a physical page that are held decoded, and the virtual pages that show them.
 #[derive(Debug, Clone)]
 pub(super) struct CodePage {
     halfwords: [u64; PAGE / 2 / 64],
@@ -14,12 +14,14 @@ pub(super) struct CodePage {
 }
 
 impl Memory {
-    /// Physical flash page (in units of [`super::MemoryMap::flash_page_len`]) that an MMU entry shows.
+    /// Returns the physical flash page (in units of [`super::MemoryMap::flash_page_len`]) that an
+    /// MMU entry maps.
     pub fn flash_page(&self, entry: u32) -> Option<u32> {
         self.flash_pages.get(entry as usize).copied().flatten()
     }
 
-    /// Lets an MMU entry show a physical flash page, or nothing; entries no window uses are ignored.
+    /// Maps an MMU entry to a physical flash page, or unmaps it. Ignores entries that no window
+    /// uses.
     pub fn set_flash_page(&mut self, entry: u32, page: Option<u32>) {
         match self.flash_pages.get_mut(entry as usize) {
             Some(slot) if *slot != page => *slot = page,
@@ -33,7 +35,7 @@ impl Memory {
             self.window_changed(addr);
             for i in 0..pages {
                 self.table[(addr / PAGE_LEN + i) as usize] = match page {
-                    // A page number past 32 address bits wraps, as it would on the wires.
+                    // A page number beyond 32 address bits wraps, as it would in hardware.
                     Some(page) => page.wrapping_mul(pages).wrapping_add(i) << 12 | bits,
                     None => 0,
                 };
@@ -41,7 +43,7 @@ impl Memory {
         }
     }
 
-    /// Says that flash bytes changed, so that code decoded from them is given up.
+    /// Reports that flash bytes changed, which discards the code decoded from them.
     pub fn flash_changed(&mut self, offset: u32, len: u32) {
         let page_len = self.map.flash_page_len;
         if len == 0 {
@@ -61,7 +63,7 @@ impl Memory {
         }
     }
 
-    /// What one entry of the MMU shows at an address is no longer what was decoded, if any was.
+    /// Discards the code decoded from the MMU page at `addr`, if there is any.
     fn window_changed(&mut self, addr: u32) {
         let len = self.map.flash_page_len;
         let first = (addr / PAGE_LEN) as usize;
@@ -75,38 +77,38 @@ impl Memory {
         }
     }
 
-    /// Whether there is a code change or a yield to be taken.
+    /// Returns whether a code change or a yield is pending.
     #[inline(always)]
     pub fn attention(&self) -> bool {
         self.attention
     }
 
-    /// Makes the CPU come back to the board after the running instruction.
+    /// Makes the CPU return to the board after the current instruction.
     pub fn request_yield(&mut self) {
         self.yield_requested = true;
         self.attention = true;
     }
 
-    /// Whether [`Memory::request_yield`] was called since the last time.
+    /// Returns whether [`Memory::request_yield`] was called since the previous call.
     pub fn take_yield(&mut self) -> bool {
         let requested = std::mem::take(&mut self.yield_requested);
         self.attention = !self.changes.is_empty();
         requested
     }
 
-    /// The next range whose decoded instructions are out of date.
+    /// Returns the next range whose decoded instructions are outdated.
     pub fn take_code_change(&mut self) -> Option<CodeChange> {
         let change = self.changes.pop_front();
         self.attention = self.yield_requested || !self.changes.is_empty();
         change
     }
 
-    /// The CPU holds a decoded copy of these bytes (at most one instruction).
+    /// Records that the CPU holds a decoded copy of these bytes (at most one instruction).
     pub fn decoded(&mut self, addr: u32, len: u32) {
         for addr in [addr, addr.wrapping_add(len.saturating_sub(1))] {
             let entry = self.entry(addr);
             if entry & READ == 0 {
-                // Its changes come by set_flash_page and flash_changed.
+                // Changes of flash are reported by set_flash_page and flash_changed.
                 if entry & FLASH != 0 {
                     self.table[(addr >> 12) as usize] |= FLASH_CODE;
                 }
@@ -171,7 +173,7 @@ impl Memory {
     }
 }
 
-/// Where a flash window shows an MMU entry.
+/// Returns the address at which a flash window shows an MMU entry.
 fn window_addr(region: &Region, entry: u32, page_len: u32) -> Option<u32> {
     let Backing::Flash { first_entry } = region.backing else { return None };
     let index = entry.checked_sub(first_entry)?;

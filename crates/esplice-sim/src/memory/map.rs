@@ -1,38 +1,38 @@
-//! The plain memories of a chip as data, and what can be wrong with them.
+//! The memory map of a chip as data, and its validation.
 
 use super::PAGE_LEN;
 
-/// What may be done with a region.
+/// Access rights of a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
-    /// Stores are taken.
+    /// Whether stores are accepted.
     pub write: bool,
-    /// Instructions can be fetched.
+    /// Whether instructions can be fetched.
     pub execute: bool,
 }
 
 impl Access {
-    /// Data RAM.
+    /// Rights of data RAM.
     pub const RW: Self = Self { write: true, execute: false };
-    /// RAM on the instruction bus.
+    /// Rights of RAM on the instruction bus.
     pub const RWX: Self = Self { write: true, execute: true };
-    /// Constants.
+    /// Rights of constants.
     pub const R: Self = Self { write: false, execute: false };
-    /// Code in ROM or flash.
+    /// Rights of code in ROM or flash.
     pub const RX: Self = Self { write: false, execute: true };
 }
 
-/// What a region shows.
+/// Contents that a region shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backing {
     /// Bytes of a bank of RAM or ROM.
     Bank {
-        /// Its place in [`MemoryMap::banks`].
+        /// Index into [`MemoryMap::banks`].
         bank: usize,
-        /// The byte of the bank that stands at the region's base.
+        /// Offset in the bank of the byte at the region's base.
         offset: u32,
     },
-    /// Flash through the MMU; the region's base is shown by this entry of the MMU table, and so on.
+    /// Flash through the MMU: this entry of the MMU table maps the region's base, and so on.
     Flash {
         /// Index into the MMU table.
         first_entry: u32,
@@ -42,88 +42,89 @@ pub enum Backing {
 /// A range of bus addresses that shows plain memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {
-    /// What errors and listings call it.
+    /// Name in errors and listings.
     pub name: String,
     /// First address, a multiple of [`PAGE_LEN`].
     pub base: u32,
-    /// Bytes, a multiple of [`PAGE_LEN`].
+    /// Length in bytes, a multiple of [`PAGE_LEN`].
     pub len: u32,
-    /// What is seen there.
+    /// Contents that appear there.
     pub backing: Backing,
-    /// What may be done with it.
+    /// Access rights.
     pub access: Access,
 }
 
-/// A piece of RAM or ROM, which regions show.
+/// A block of RAM or ROM that regions show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bank {
-    /// What errors call it.
+    /// Name in errors.
     pub name: String,
-    /// Bytes, a multiple of [`PAGE_LEN`].
+    /// Length in bytes, a multiple of [`PAGE_LEN`].
     pub len: u32,
 }
 
-/// The plain memories of a chip, as data.
+/// The memory map of a chip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryMap {
-    /// RAM and ROM.
+    /// Banks of RAM and ROM.
     pub banks: Vec<Bank>,
-    /// Where they, and flash, are seen.
+    /// Address ranges where the banks and flash appear.
     pub regions: Vec<Region>,
-    /// Bytes that one entry of the flash MMU maps, a multiple of [`PAGE_LEN`]; 64 KiB on all chips so far.
+    /// Bytes mapped by one entry of the flash MMU, a multiple of [`PAGE_LEN`]; 64 KiB on all chips
+    /// so far.
     pub flash_page_len: u32,
 }
 
-/// A memory map that can't be.
+/// Why a memory map is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
     /// A base, offset or length is not a multiple of the page length, or is 0.
     #[error("{name}: {value:#x} is not a positive multiple of {unit:#x}")]
     Unaligned {
-        /// Region or bank.
+        /// Name of the region or bank.
         name: String,
-        /// The value.
+        /// Rejected value.
         value: u32,
-        /// What it has to be a multiple of.
+        /// Required unit.
         unit: u32,
     },
     /// A region names a bank that does not exist or is too short.
     #[error("region {name} shows bytes {offset:#x} to {end:#x} of bank {bank}, which has {len:#x}")]
     OutsideBank {
-        /// Region.
+        /// Name of the region.
         name: String,
-        /// Its bank.
+        /// Index of its bank.
         bank: usize,
-        /// First byte.
+        /// Offset of the first byte.
         offset: u32,
-        /// One past the last byte.
+        /// Offset one past the last byte.
         end: u64,
-        /// Bytes in the bank.
+        /// Length of the bank in bytes.
         len: u32,
     },
-    /// The banks, or the entries of the flash MMU, are more than an address space can hold.
-    #[error("{name}: {count} pages are more than {limit}")]
+    /// The banks or flash MMU entries exceed the size of the address space.
+    #[error("{name}: {count} pages exceed the limit of {limit}")]
     TooLarge {
-        /// Region or bank.
+        /// Name of the region or bank.
         name: String,
-        /// Pages up to and with it.
+        /// Number of pages up to and including this one's.
         count: u64,
-        /// Most there can be.
+        /// Maximum number of pages.
         limit: u64,
     },
     /// Two regions share addresses, or one runs past the end of the address space.
     #[error("region {name} at {addr:#010x} overlaps another or the end of the address space")]
     Overlap {
-        /// The later region.
+        /// Name of the later region.
         name: String,
-        /// Where.
+        /// Address of the conflict.
         addr: u64,
     },
 }
 
 impl MemoryMap {
-    /// Refuses what can't be. Gives the first page of each bank, counted over all banks, and the
-    /// count of all pages.
+    /// Checks that the map is valid. Returns the first page of each bank, counted over all banks,
+    /// and the total number of pages.
     pub(super) fn check(&self) -> Result<(Vec<u32>, u32), MapError> {
         check_aligned("flash MMU page", self.flash_page_len, PAGE_LEN)?;
         let mut starts = Vec::new();
@@ -141,7 +142,7 @@ impl MemoryMap {
         Ok((starts, count))
     }
 
-    /// Entries of the flash MMU up to the last that a region shows.
+    /// Returns the number of flash MMU entries up to the last one that the region shows.
     pub(super) fn entries_up_to(&self, region: &Region) -> u64 {
         match region.backing {
             Backing::Bank { .. } => 0,
@@ -152,7 +153,7 @@ impl MemoryMap {
     }
 }
 
-/// Refuses regions that overlap, are not on page borders, or show what is not there.
+/// Rejects regions that overlap, are not page-aligned or show bytes that do not exist.
 fn check_regions(map: &MemoryMap) -> Result<(), MapError> {
     let mut sorted: Vec<&Region> = map.regions.iter().collect();
     sorted.sort_by_key(|r| r.base);
@@ -208,7 +209,7 @@ fn check_aligned(name: &str, value: u32, unit: u32) -> Result<(), MapError> {
     Ok(())
 }
 
-/// Page numbers have 20 bits in a table entry.
+/// Checks a page count against the 20 bits of a page number in a table entry.
 fn check_count(name: &str, count: u64) -> Result<(), MapError> {
     let limit = 1 << 20;
     if count > limit {

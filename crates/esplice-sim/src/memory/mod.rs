@@ -1,10 +1,11 @@
-//! The plain memories of a chip and where they are seen on the bus: banks of RAM and ROM under any number of aliases,
-//! and windows onto flash through the flash MMU.
+//! The plain memories of a chip and where they appear on the bus: banks of RAM and ROM under any
+//! number of aliases, and windows onto flash through the flash MMU.
 //!
-//! # For the one who writes the [`Bus`](crate::cpu::Bus)
-//! Give every access to `Memory` first; `None` or `false` means "no plain memory there" and the access goes on to the
-//! devices. The contents of flash are not held here: each reading method takes them as a slice (the whole chip,
-//! offset 0 first), which costs nothing where the address is RAM. So a bus reads
+//! # Implementing the [`Bus`](crate::cpu::Bus)
+//! Pass every access to `Memory` first. `None` or `false` means that there is no plain memory at
+//! the address; pass the access on to the devices then. `Memory` does not hold the flash contents:
+//! each reading method takes them as a slice (the whole chip from offset 0), which costs nothing if
+//! the address is in RAM. A bus therefore reads
 //!
 //! ```text
 //! #[inline(always)]
@@ -27,22 +28,25 @@
 //! fn take_yield(&mut self) -> bool { self.memory.take_yield() }
 //! ```
 //!
-//! A device that needs the board calls [`Memory::request_yield`]. The flash MMU's registers are a device that calls
-//! [`Memory::set_flash_page`]; whoever changes flash contents calls [`Memory::flash_changed`].
+//! A device that needs the board calls [`Memory::request_yield`]. The device with the flash MMU's
+//! registers calls [`Memory::set_flash_page`]. Code that changes the flash contents calls
+//! [`Memory::flash_changed`].
 //!
-//! A store into ROM, into a flash window or into a hole answers `false` ([`Memory::is_mapped`] tells them apart): what
-//! the chip does then is for the bus to know.
+//! A store to ROM, to a flash window or to an unmapped address returns `false`
+//! ([`Memory::is_mapped`] distinguishes them). The bus decides what the chip does then.
 //!
 //! # Unaligned access
-//! Plain memory takes unaligned loads and stores, also over the border of two pages. So do the chips:
-//! the ESP32-C3 Series SoC Errata, in the entry on unaligned loads and PMP, say that an unaligned load
-//! over a word's border is split into two transfers inside. (The erratum itself, a wrong permission
-//! check of the second transfer, is not modelled: protection looks at all bytes of an access.)
+//! Plain memory accepts unaligned loads and stores, also across a page boundary. So do the chips:
+//! the ESP32-C3 Series SoC Errata, in the entry on unaligned loads and PMP, says that an unaligned
+//! load across a word boundary is split into two transfers internally. (The erratum itself, a wrong
+//! permission check of the second transfer, is not modelled: protection checks all bytes of an
+//! access.)
 //!
-//! # How it is fast
-//! A table with one entry for each 4 KiB of the address space, so that an access is two indexed reads. A page that
-//! holds decoded instructions loses its plain write bit; stores into it take a slower path that looks whether an
-//! instruction was hit. Data beside code in one page therefore does not disturb the decoded code.
+//! # Performance
+//! A table with one entry per 4 KiB of the address space makes an access two indexed reads. A page
+//! that holds decoded instructions loses its plain write bit; stores to it take a slower path that
+//! checks whether an instruction was hit. Data next to code in the same page thus does not
+//! invalidate the decoded code.
 
 mod changes;
 mod map;
@@ -53,27 +57,27 @@ use crate::{cpu::CodeChange, page_table::PageTable};
 use changes::CodePage;
 use std::collections::VecDeque;
 
-/// Pages of the table, 4 KiB each.
+/// Size of a page in the table, in bytes.
 pub const PAGE_LEN: u32 = 4096;
 const PAGE: usize = PAGE_LEN as usize;
 
-/// Entry bits: page number (in the banks, or in flash) above, these below.
+/// Bits of a table entry, below the page number (in the banks or in flash).
 const READ: u32 = 1;
 const WRITE: u32 = 2;
-/// Reads go to flash, not to the banks.
+/// Reads go to flash instead of the banks.
 const FLASH: u32 = 4;
 const EXEC: u32 = 8;
-/// Writable, but decoded instructions are in the page.
+/// The page is writable but holds decoded instructions.
 const WRITE_CODE: u32 = 16;
-/// Decoded instructions are in this page of a flash window.
+/// This page of a flash window holds decoded instructions.
 const FLASH_CODE: u32 = 32;
 
 type Page = [u8; PAGE];
 
-/// RAM, ROM and the flash windows of one chip.
+/// The RAM, ROM and flash windows of one chip.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    /// One entry for each page of the address space.
+    /// One entry per page of the address space.
     table: PageTable,
     pages: Vec<Page>,
     attention: bool,
@@ -87,7 +91,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Builds the memories, all bytes 0 and no flash mapped.
+    /// Builds the memories with all bytes 0 and no flash mapped.
     pub fn new(map: MemoryMap) -> Result<Self, MapError> {
         let (bank_starts, page_count) = map.check()?;
         let mut memory = Self {
@@ -123,17 +127,17 @@ impl Memory {
         Ok(memory)
     }
 
-    /// The map it was built from.
+    /// Returns the map that the memories were built from.
     pub fn map(&self) -> &MemoryMap {
         &self.map
     }
 
-    /// The region at an address.
+    /// Returns the region at an address.
     pub fn region_at(&self, addr: u32) -> Option<&Region> {
         self.map.regions.iter().find(|r| addr.wrapping_sub(r.base) < r.len)
     }
 
-    /// Whether plain memory can be read at an address now.
+    /// Returns whether plain memory can currently be read at an address.
     pub fn is_mapped(&self, addr: u32) -> bool {
         self.entry(addr) & (READ | FLASH) != 0
     }
@@ -191,13 +195,14 @@ impl Memory {
         }
     }
 
-    /// An aligned read of a flash window.
+    /// Performs an aligned read of a flash window.
     #[inline]
     fn flash_bytes<const N: usize>(&self, entry: u32, addr: u32, flash: &[u8]) -> Option<[u8; N]> {
         if entry & FLASH == 0 {
             return None;
         }
-        // Past the end of the chip the MMU's address wraps around in the chip; ones stand for "nothing driven".
+        // Past the end of the chip the MMU's address wraps around within the chip. All ones mean
+        // that nothing drives the bus.
         let at = (entry & !0xfff | addr & 0xfff) as usize;
         Some(flash.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().unwrap_or([0xff; N]))
     }
@@ -212,7 +217,7 @@ impl Memory {
         Some(bytes)
     }
 
-    /// Writes a byte; false if there is no plain memory that takes it.
+    /// Writes a byte. Returns false if no writable plain memory is there.
     #[inline(always)]
     pub fn store8(&mut self, addr: u32, value: u8) -> bool {
         let entry = self.entry(addr);
@@ -225,7 +230,7 @@ impl Memory {
         self.store_slow(addr, [value])
     }
 
-    /// Writes a halfword at any address; false if there is no plain memory that takes it.
+    /// Writes a halfword at any address. Returns false if no writable plain memory is there.
     #[inline(always)]
     pub fn store16(&mut self, addr: u32, value: u16) -> bool {
         let entry = self.entry(addr);
@@ -240,7 +245,7 @@ impl Memory {
         self.store_slow(addr, value.to_le_bytes())
     }
 
-    /// Writes a word at any address; false if there is no plain memory that takes it.
+    /// Writes a word at any address. Returns false if no writable plain memory is there.
     #[inline(always)]
     pub fn store32(&mut self, addr: u32, value: u32) -> bool {
         let entry = self.entry(addr);
@@ -255,7 +260,7 @@ impl Memory {
         self.store_slow(addr, value.to_le_bytes())
     }
 
-    /// Stores that are unaligned or go into pages with decoded code.
+    /// Handles stores that are unaligned or go to pages with decoded code.
     #[cold]
     #[inline(never)]
     fn store_slow<const N: usize>(&mut self, addr: u32, bytes: [u8; N]) -> bool {
@@ -276,7 +281,7 @@ impl Memory {
         true
     }
 
-    /// The instruction halfword at an even address, if instructions can be fetched there.
+    /// Returns the instruction halfword at an even address, if instructions can be fetched there.
     pub fn fetch16(&self, addr: u32, flash: &[u8]) -> Option<u16> {
         if self.entry(addr) & EXEC == 0 {
             return None;
@@ -284,7 +289,8 @@ impl Memory {
         self.load16(addr, flash)
     }
 
-    /// Reads bytes as the bus sees them; false (and a part of `into` written) if some are not plain memory.
+    /// Reads bytes as seen on the bus. Returns false, with `into` partly written, if some bytes are
+    /// not in plain memory.
     pub fn read(&self, addr: u32, into: &mut [u8], flash: &[u8]) -> bool {
         for (i, byte) in into.iter_mut().enumerate() {
             let Some(value) = self.load8(addr.wrapping_add(i as u32), flash) else { return false };
@@ -293,7 +299,8 @@ impl Memory {
         true
     }
 
-    /// Writes bytes as the bus would; false (and a part of them written) if some are not writable plain memory.
+    /// Writes bytes as the bus would. Returns false, after a partial write, if some bytes are not
+    /// in writable plain memory.
     pub fn write(&mut self, addr: u32, bytes: &[u8]) -> bool {
         for (i, byte) in bytes.iter().enumerate() {
             if !self.store8(addr.wrapping_add(i as u32), *byte) {
@@ -303,13 +310,14 @@ impl Memory {
         true
     }
 
-    /// All bytes of a bank.
+    /// Returns all bytes of a bank.
     pub fn bank(&self, bank: usize) -> Option<&[u8]> {
         let (first, count) = self.bank_pages(bank)?;
         Some(self.pages.get(first..first + count)?.as_flattened())
     }
 
-    /// All bytes of a bank, also of ROM, to be set from outside. Code decoded from it is given up.
+    /// Returns all bytes of a bank, including ROM, for writing from outside. Discards code decoded
+    /// from it.
     pub fn bank_mut(&mut self, bank: usize) -> Option<&mut [u8]> {
         let (first, count) = self.bank_pages(bank)?;
         for page in first..first + count {

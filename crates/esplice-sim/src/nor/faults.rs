@@ -1,22 +1,22 @@
-//! What goes wrong in a flash chip: operations that are torn, bits that are stuck, power that is cut.
+//! Faults of a flash chip: interrupted operations, stuck bits and power cuts.
 
 use std::{borrow::Cow, time::Duration};
 
 use super::{Nor, NorError};
 use crate::fault_plan::TornBy;
 
-/// A flash operation that is torn.
+/// A flash operation to be interrupted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tear {
-    /// The operation, counted from 0.
+    /// Number of the operation, counted from 0.
     pub operation: u64,
-    /// Bytes of it that are done; else half.
+    /// Number of bytes that are completed, by default half.
     pub done: Option<u32>,
-    /// What tears it.
+    /// Cause of the interruption.
     pub by: TornBy,
 }
 
-/// A bit that can't be changed.
+/// A stuck bit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StuckBit {
     pub offset: u32,
@@ -25,7 +25,7 @@ pub(crate) struct StuckBit {
 }
 
 impl StuckBit {
-    /// `byte` with the bit as it is.
+    /// Returns `byte` with the bit at its stuck level.
     fn of(&self, byte: u8) -> u8 {
         let mask = 1 << (self.bit & 7);
         if self.level { byte | mask } else { byte & !mask }
@@ -33,14 +33,14 @@ impl StuckBit {
 }
 
 impl Nor {
-    /// Lets `operations` more operations happen; the next one is torn half-way (the first half of
-    /// its bytes are done) and fails with [`NorError::NoPower`], as does all that follow.
-    /// `None` gives the power back.
+    /// Cuts the power after `operations` more operations. The next operation is interrupted
+    /// half-way (the first half of its bytes is completed) and fails with [`NorError::NoPower`],
+    /// like all later ones. `None` restores the power.
     pub fn cut_power_after(&mut self, operations: Option<u64>) {
         self.power_cut_at = operations.map(|more| self.operations.saturating_add(more));
     }
 
-    /// Lets operations be torn and bits be stuck, in the place of those that were.
+    /// Replaces the planned interruptions and stuck bits.
     pub(crate) fn set_faults(
         &mut self,
         tears: Vec<Tear>,
@@ -54,22 +54,22 @@ impl Nor {
         Ok(())
     }
 
-    /// What went wrong as planned since this was last asked.
+    /// Returns and clears the descriptions of planned faults that have happened.
     pub(crate) fn take_struck(&mut self) -> Vec<String> {
         std::mem::take(&mut self.struck)
     }
 
-    /// After how long a planned power cut is over.
+    /// Returns the time after which a planned power cut ends.
     pub(crate) fn power_back_after(&self) -> Option<Duration> {
         self.off.flatten()
     }
 
-    /// The power is back.
+    /// Restores the power.
     pub(crate) fn power_on(&mut self) {
         self.off = None;
     }
 
-    /// What has become of `new` at `offset`, with what tears it.
+    /// Returns the part of `new` that is completed at `offset`, and the cause if it is interrupted.
     pub(super) fn torn<'a>(&mut self, offset: u32, new: &'a [u8]) -> (&'a [u8], Option<TornBy>) {
         let number = self.operations;
         let Some(tear) = self.tears.iter().find(|tear| tear.operation == number) else {
@@ -82,12 +82,13 @@ impl Nor {
             TornBy::PowerCut(_) => "a power cut",
         };
         self.struck.push(format!(
-            "flash operation {number} ({all} bytes at 0x{offset:x}) torn by {what} after {done} bytes"
+            "flash operation {number} ({all} bytes at 0x{offset:x}) torn by {what} after \
+             {done} bytes"
         ));
         (new.get(..done).unwrap_or(new), Some(by))
     }
 
-    /// `new` at `offset` with the stuck bits as they are.
+    /// Returns `new` at `offset` with all stuck bits at their levels.
     pub(super) fn with_stuck_bits<'a>(&mut self, offset: u32, new: &'a [u8]) -> Cow<'a, [u8]> {
         let mut new = Cow::Borrowed(new);
         for bit in &self.stuck {

@@ -1,22 +1,22 @@
-//! The part of a UART that measures the rate of what comes in: it counts edges and keeps the shortest
-//! low and the shortest high pulse, in clocks of the UART (TRM 25.3.3.3 Baud Rate Detection).
+//! Baud rate detection of a UART: counts edges and keeps the shortest low and high pulses, in
+//! clocks of the UART (TRM 25.3.3.3 Baud Rate Detection).
 
 use super::device::LineByte;
 
-/// The counters have twelve bits, that of the edges ten.
+/// The pulse counters have 12 bits, the edge counter has 10.
 const LONGEST: u32 = 0xfff;
 const MOST_EDGES: u32 = 0x3ff;
 
-/// What was measured since the detection was switched on.
+/// Measurements since the detection was enabled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Autobaud {
     /// RXD_CNT.
     pub edges: u32,
-    /// LOWPULSE: one less than the clocks of the shortest pulse.
+    /// LOWPULSE: clocks of the shortest low pulse, minus one.
     pub low: u32,
-    /// HIGHPULSE.
+    /// HIGHPULSE: clocks of the shortest high pulse, minus one.
     pub high: u32,
-    /// Bits at the end of the last byte that were high.
+    /// Number of high bits at the end of the last byte.
     last: Option<u32>,
 }
 
@@ -25,14 +25,14 @@ impl Autobaud {
         Self { edges: 0, low: LONGEST, high: LONGEST, last: None }
     }
 
-    /// Takes in a byte on the line; `clock` is the UART's, in Hz.
+    /// Measures a byte on the line. `clock` is the UART's in Hz.
     pub fn hear(&mut self, byte: &LineByte, clock: u64) {
         let bit = clock / u64::from(byte.baud.max(1));
         let width =
             |bits: u32| (bit * u64::from(bits)).saturating_sub(1).min(u64::from(LONGEST)) as u32;
         // Start bit, data bits with the lowest first, stop bit.
         let frame = u32::from(byte.byte) << 1 | 1 << 9;
-        // The line was high since the last byte: no shorter than it was at that one's end.
+        // The line has been high since the last byte, for at least the high bits at its end.
         if let Some(bits) = self.last {
             self.high = self.high.min(width(bits));
         }
@@ -72,9 +72,9 @@ mod tests {
     #[test]
     fn pulses_are_measured_in_clocks() {
         check(&[], 115_200, 0, 0xfff, 0xfff);
-        // Ten edges a byte, each pulse a bit of 347 clocks.
+        // Ten edges per byte; each pulse is one bit of 347 clocks.
         check(&[0x55; 3], 115_200, 30, 346, 346);
-        // One low pulse of nine bits; high for a bit between two.
+        // One low pulse of nine bits; high for one bit between two of them.
         check(&[0, 0], 115_200, 4, 9 * 347 - 1, 346);
         check(&[0xff], 115_200, 2, 346, 0xfff);
         check(&[0x55; 200], 921_600, 0x3ff, 42, 42);

@@ -1,10 +1,10 @@
-//! The chip's bus: memories first, then devices, and storage where nothing is.
+//! The chip's bus: memories first, then devices, and storage where no device is.
 //!
-//! An address that leads nowhere raises no exception by itself: a load reads 0, a store is lost, and what
-//! is fetched is no instruction. ESP-IDF's `esp_cpu_configure_region_protection` for the ESP32-C3 says so of
-//! the gaps that its PMP entries leave open, and esptool's hardware tests read 0x400c0000 on a chip whose
-//! loader has set up none. An access fault comes from memory protection, which the second-stage bootloader
-//! sets up.
+//! An access to an unmapped address raises no exception by itself: a load reads 0, a store is lost,
+//! and a fetch returns an illegal instruction. ESP-IDF's `esp_cpu_configure_region_protection` for
+//! the ESP32-C3 documents this for the gaps between its PMP entries, and esptool's hardware tests
+//! read 0x400c0000 on a chip whose loader has set up no entries. Access faults come from memory
+//! protection, which the second-stage bootloader sets up.
 
 use std::ops::Range;
 
@@ -13,33 +13,33 @@ use esplice_chip::RegionKind;
 use super::{Soc, clock::Tick};
 use crate::cpu::{Bus, CodeChange, Fault};
 
-/// Reads and writes of an address that no device covers.
+/// Number of accesses to an address that no device covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Accesses {
-    /// How often it was read.
+    /// Number of reads.
     pub reads: u64,
-    /// How often it was written.
+    /// Number of writes.
     pub writes: u64,
 }
 
 impl Soc {
-    /// Addresses of the peripheral space that software used and no device covers.
+    /// Returns the addresses in the peripheral space that software accessed and no device covers.
     pub fn unlisted(&self) -> impl Iterator<Item = (u32, Accesses)> {
         self.unlisted.iter().map(|(addr, (_, accesses))| (*addr, *accesses))
     }
 
-    /// Name of the device at an address.
+    /// Returns the name of the device at an address.
     pub fn device_name(&self, addr: u32) -> Option<&'static str> {
         let index = self.space.contains(&addr).then(|| self.device_at(addr))?;
         self.devices.get(index?).map(|placed| placed.name)
     }
 
-    /// Whether an address of the peripheral space has no device.
+    /// Returns whether an address is in the peripheral space and has no device.
     pub fn is_unlisted(&self, addr: u32) -> bool {
         self.space.contains(&addr) && self.device_at(addr).is_none()
     }
 
-    /// Counts reads of addresses without a device that were skipped.
+    /// Counts skipped reads of addresses without a device.
     pub fn count_unlisted_reads(&mut self, addrs: &[u32], times: u64) {
         for addr in addrs {
             if let Some((_, accesses)) = self.unlisted.get_mut(addr) {
@@ -48,14 +48,14 @@ impl Soc {
         }
     }
 
-    /// [`Device::steady_until`] of the register at an address.
+    /// Returns [`Device::steady_until`] of the register at an address.
     pub fn steady_until(&self, addr: u32) -> Option<Tick> {
         let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
         let placed = self.devices.get(placed?)?;
         placed.device.steady_until((addr & !3) - placed.base, &self.fabric)
     }
 
-    /// [`Device::latches`] of a store, with addresses.
+    /// Returns [`Device::latches`] of a store, as addresses.
     pub fn latches(&self, addr: u32, value: u32) -> Option<Range<u32>> {
         let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
         let placed = self.devices.get(placed?)?;
@@ -63,7 +63,7 @@ impl Soc {
         Some(placed.base + registers.start..placed.base + registers.end)
     }
 
-    /// [`Device::time_at`] of the register at an address.
+    /// Returns [`Device::time_at`] of the register at an address.
     pub fn time_at(&self, addr: u32, at: Tick) -> Option<(u64, u32)> {
         let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
         let placed = self.devices.get(placed?)?;
@@ -75,8 +75,8 @@ impl Soc {
     fn device_load(&mut self, addr: u32) -> Result<u32, Fault> {
         let aligned = addr & !3;
         if !self.space.contains(&addr) {
-            // A flash window's page without a valid entry, ROM past what is modelled, and gaps between
-            // the memories drive nothing.
+            // Nothing drives the bus at a flash window's page without a valid entry, at ROM beyond
+            // the modelled part, and at gaps between the memories.
             return Ok(0);
         }
         let word = match self.device_at(addr) {
@@ -103,7 +103,7 @@ impl Soc {
             // Stores to flash windows, to ROM and to gaps are dropped.
             return Ok(());
         }
-        // The peripheral bus takes whole words: a narrow store writes zeros beside itself.
+        // The peripheral bus takes whole words, so a narrow store writes zeros to the other bytes.
         let value = value << (8 * (addr & 3));
         match self.device_at(addr) {
             Some(index) => {
@@ -182,14 +182,14 @@ impl Bus for Soc {
         let region = self.fabric.chip.region_at(esplice_chip::Addr(addr));
         if !self.fabric.rom_executed && region.is_some_and(|region| region.kind == RegionKind::Rom)
         {
-            // The first counts: the exception it raises may lead into ROM again.
+            // Keep the first address, because the exception it raises may lead into ROM again.
             self.rom_fetch.get_or_insert(addr);
             self.fabric.memory.request_yield();
             return Err(Fault::FetchAccess);
         }
         match self.fabric.memory.fetch16(addr, self.fabric.flash.nor.bytes()) {
             Some(half) => Ok(half),
-            // Where something is that is no code.
+            // Something is mapped there that is not executable.
             None if region.is_some() || self.space.contains(&addr) => Err(Fault::FetchAccess),
             None => Ok(0),
         }

@@ -1,5 +1,5 @@
-//! The flash cache's controller and the flash MMU's table (TRM 3.3.3 and 16; names there). The
-//! cache holds no contents: what is read through it is what flash holds.
+//! The controller of the flash cache and the table of the flash MMU (TRM 3.3.3 and 16, which define
+//! the names). The cache holds no contents: reads through it return the flash contents.
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
@@ -11,7 +11,7 @@ const ICACHE_AUTOLOAD_CTRL: u32 = 0x40;
 const CACHE_STATE: u32 = 0xb0;
 const ICACHE_FREEZE: u32 = 0xcc;
 
-/// Values after a reset: the vendor's SVD, through the crate esp32c3.
+/// Reset values, from the vendor's SVD through the crate esp32c3.
 const RESET: &[(u32, u32)] = &[
     (0x04, 0x03),
     (0x08, 0x05),
@@ -35,7 +35,7 @@ const RESET: &[(u32, u32)] = &[
     (0x100, 0x01),
 ];
 
-/// The cache's controller: every operation is done at once.
+/// The cache controller. Every operation completes immediately.
 #[derive(Clone)]
 pub(crate) struct CacheControl {
     registers: Registers,
@@ -77,16 +77,16 @@ impl Device for CacheControl {
     }
 }
 
-/// The MMU's table: an entry is a page of flash, or invalid.
+/// The MMU table. An entry is a page of flash or invalid.
 #[derive(Clone)]
 pub(crate) struct MmuTable {
     registers: Registers,
     entries: u32,
 }
 
-/// Entry bit: nothing is mapped.
+/// Entry bit: the entry maps nothing.
 pub(crate) const MMU_INVALID: u32 = 1 << 8;
-/// Entry bits: the page of flash.
+/// Entry bits: page of flash.
 const MMU_PAGE: u32 = 0xff;
 
 impl MmuTable {

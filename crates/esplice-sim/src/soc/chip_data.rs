@@ -1,4 +1,4 @@
-//! What the chip's data say, as models and memories.
+//! Conversion of the chip data to device models and memories.
 
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
@@ -8,7 +8,8 @@ use super::{
 };
 use crate::memory::{Access, Backing, Bank, MemoryMap, Region};
 
-/// The model of a device, by its name in the chip data; `number` counts devices of one model.
+/// Returns the model of a device by its name in the chip data. `number` counts devices with the
+/// same model.
 pub(super) fn model(
     chip: &Chip,
     sim: &'static Sim,
@@ -40,7 +41,7 @@ pub(super) fn model(
     })
 }
 
-/// What is burnt into the eFuses, as offsets from the controller's base.
+/// Returns the burnt eFuse bits with their offsets from the controller's base.
 fn burnt(chip: &Chip, sim: &Sim, base: u32) -> Vec<(u32, u32)> {
     let mac = sim.mac.iter().fold(0_u64, |mac, byte| mac << 8 | u64::from(*byte));
     let mut words = Vec::new();
@@ -56,19 +57,19 @@ fn burnt(chip: &Chip, sim: &Sim, base: u32) -> Vec<(u32, u32)> {
     words
 }
 
-/// Entries of the flash MMU: one for each page of the longest window.
+/// Returns the number of flash MMU entries: one per page of the longest window.
 pub(crate) fn mmu_entries(chip: &Chip) -> u32 {
     let page = mmu_page(chip);
     let windows = chip.regions.iter().filter(|region| region.kind == RegionKind::Flash);
     windows.map(|region| (region.backing.offset + region.len) / page).max().unwrap_or(0)
 }
 
-/// Bytes of a page of the flash MMU.
+/// Returns the page size of the flash MMU in bytes.
 pub(crate) fn mmu_page(chip: &Chip) -> u32 {
     chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000).max(1)
 }
 
-/// The plain memories.
+/// Returns the map of the plain memories.
 pub(super) fn memory_map(chip: &Chip) -> MemoryMap {
     let mut banks: Vec<Bank> = Vec::new();
     let mut regions = Vec::new();

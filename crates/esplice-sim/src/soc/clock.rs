@@ -1,37 +1,38 @@
-//! The board's clock, and how CPU cycles count on it.
+//! The board's clock and its relation to CPU cycles.
 
 use std::time::Duration;
 
-/// A moment since power-on, in units of 1/960 of a microsecond.
+/// A time since power-on in units of 1/960 µs.
 ///
-/// 960 MHz is a whole multiple of every clock these chips derive from a 32 or 40 MHz crystal or a
-/// 480 MHz PLL (80, 96, 160 and 240 MHz, 16 MHz, the crystal's halves), so that nothing is rounded.
+/// 960 MHz is a whole multiple of every clock that these chips derive from a 32 or 40 MHz crystal
+/// or a 480 MHz PLL (80, 96, 160 and 240 MHz, 16 MHz, half the crystal), so that nothing is
+/// rounded.
 pub type Tick = u64;
 
-/// Ticks in a second.
+/// Number of ticks per second.
 pub const TICK_HZ: u64 = 960_000_000;
 
-/// RC_FAST_CLK, the chip's own fast clock, in Hz (TRM 6.2.2).
+/// Frequency of RC_FAST_CLK, the chip's internal fast clock, in Hz (TRM 6.2.2).
 pub const RC_FAST_HZ: u64 = 17_500_000;
 
-/// Ticks in `time`, rounded up; the latest moment for what is too far away.
+/// Converts a duration to ticks, rounded up and saturating.
 pub fn ticks(time: Duration) -> Tick {
     u64::try_from((time.as_nanos() * 24).div_ceil(25)).unwrap_or(Tick::MAX)
 }
 
-/// The time that `ticks` take.
+/// Converts ticks to a duration.
 pub fn duration(ticks: Tick) -> Duration {
     let nanos = u128::from(ticks) * 25 / 24;
     Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)
 }
 
-/// Ticks that `count` periods of a clock of `hz` take.
+/// Returns the length in ticks of `count` periods of a clock of `hz`.
 pub fn periods(count: u64, hz: u64) -> Tick {
     u64::try_from(u128::from(count) * u128::from(TICK_HZ) / u128::from(hz.max(1)))
         .unwrap_or(Tick::MAX)
 }
 
-/// Periods of a clock of `hz` that fit into `ticks`.
+/// Returns how many periods of a clock of `hz` fit into `ticks`.
 pub fn count_in(ticks: Tick, hz: u64) -> u64 {
     (u128::from(ticks) * u128::from(hz) / u128::from(TICK_HZ)) as u64
 }
@@ -39,7 +40,7 @@ pub fn count_in(ticks: Tick, hz: u64) -> u64 {
 /// The clocks of the chip.
 #[derive(Debug, Clone)]
 pub struct Clock {
-    /// Where the CPU's cycle counter stands; during a run, at the access being made.
+    /// The CPU's cycle counter; during a run, its value at the current access.
     pub cycle: u64,
     base_cycle: u64,
     base_tick: Tick,
@@ -49,7 +50,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// At power-on, with a crystal of `xtal_mhz` and the CPU at `cpu_mhz`.
+    /// Creates the clocks at power-on, with a crystal of `xtal_mhz` and the CPU at `cpu_mhz`.
     pub fn new(xtal_mhz: u32, cpu_mhz: u32) -> Self {
         let cpu_hz = u64::from(cpu_mhz.max(1)) * 1_000_000;
         Self {
@@ -62,25 +63,25 @@ impl Clock {
         }
     }
 
-    /// The present moment.
+    /// Returns the current time.
     #[inline]
     pub fn now(&self) -> Tick {
         self.tick_at(self.cycle)
     }
 
-    /// The first cycle that begins at `tick` or after it.
+    /// Returns the first cycle that starts at `tick` or later.
     pub fn cycle_at(&self, tick: Tick) -> u64 {
         let ticks = tick.saturating_sub(self.base_tick);
         self.base_cycle.saturating_add(ticks.div_ceil(self.ticks_per_cycle))
     }
 
-    /// The moment at which the CPU's counter will stand at `cycle`.
+    /// Returns the time at which the CPU's counter reaches `cycle`.
     pub fn tick_at(&self, cycle: u64) -> Tick {
         let cycles = cycle.saturating_sub(self.base_cycle);
         self.base_tick.saturating_add(cycles.saturating_mul(self.ticks_per_cycle))
     }
 
-    /// Sets the clocks of CPU and peripheral bus, from the present cycle on.
+    /// Sets the clocks of the CPU and the peripheral bus, starting with the current cycle.
     pub fn set_speeds(&mut self, cpu_hz: u64, apb_hz: u64) {
         self.base_tick = self.now();
         self.base_cycle = self.cycle;
@@ -88,17 +89,17 @@ impl Clock {
         self.apb_hz = apb_hz;
     }
 
-    /// The CPU's clock.
+    /// Returns the frequency of the CPU clock.
     pub fn cpu_hz(&self) -> u64 {
         TICK_HZ / self.ticks_per_cycle
     }
 
-    /// The peripheral bus's clock.
+    /// Returns the frequency of the peripheral bus clock.
     pub fn apb_hz(&self) -> u64 {
         self.apb_hz
     }
 
-    /// The crystal.
+    /// Returns the frequency of the crystal.
     pub fn xtal_hz(&self) -> u64 {
         self.xtal_hz
     }
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn periods_do_not_drift() {
-        // 136 kHz does not divide the tick: the error must stay below one period.
+        // 136 kHz does not divide the tick, so the error must stay below one period.
         assert_eq!(periods(136_000, 136_000), TICK_HZ);
         assert_eq!(count_in(TICK_HZ, 136_000), 136_000);
         assert_eq!(periods(u64::MAX, 1), Tick::MAX);

@@ -1,4 +1,4 @@
-//! What a device model is, and what all of them share.
+//! The device model trait and the state shared by all devices.
 
 use esplice_chip::Chip;
 
@@ -21,58 +21,60 @@ pub(crate) trait Device: DeviceClone + Send {
     /// Writes the register at `offset`, a multiple of 4.
     fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric);
 
-    /// Interrupt lines that are asserted: bit n is the nth of the chip data's `irq`.
+    /// Returns the asserted interrupt lines: bit n is the nth of the chip data's `irq`.
     fn lines(&self) -> u32 {
         0
     }
 
-    /// When [`Device::event`] is to be called, if nothing is accessed before.
+    /// Returns when to call [`Device::event`], unless an access comes first.
     fn next_event(&self, _fabric: &Fabric) -> Option<Tick> {
         None
     }
 
-    /// A moment that [`Device::next_event`] named has come.
+    /// Handles an event that [`Device::next_event`] announced.
     fn event(&mut self, _fabric: &mut Fabric) {}
 
-    /// Until when a read of the register at `offset`, made just now, gives the same again and changes nothing, if
-    /// nothing is written and no event comes; `None` if each read counts.
+    /// Returns the time until which reads of the register at `offset` return the value just read
+    /// and have no side effects, if there are no writes and no events. Returns `None` if every read
+    /// counts.
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
         None
     }
 
-    /// If writing `value` to the register at `offset`, once more, does nothing but ask for the time: the registers that
-    /// hold it from then on.
+    /// Returns the registers that latch the time if another write of `value` to the register at
+    /// `offset` has no effect except to latch it.
     fn latches(&self, _offset: u32, _value: u32) -> Option<Range<u32>> {
         None
     }
 
-    /// The time that the register at `offset` would hold a half of if it was asked for at `at`, and which half: what the
-    /// time is shifted by.
+    /// Returns the time of which the register at `offset` would hold one half if it were latched at
+    /// `at`, and how far the time is shifted to get that half.
     fn time_at(&self, _offset: u32, _at: Tick) -> Option<(u64, u32)> {
         None
     }
 
-    /// Baud rate at present, of a UART.
+    /// Returns the current baud rate if the device is a UART.
     fn baud(&self, _fabric: &Fabric) -> Option<u32> {
         None
     }
 
-    /// Sets bits of the eFuse word at `offset` for good, as a board gets them where it is made.
+    /// Burns bits of the eFuse word at `offset` permanently, as in the board's production.
     fn burn(&mut self, _offset: u32, _bits: u32) {}
 
-    /// The clock of CPU or bus has just changed.
+    /// Handles a change of the CPU or bus clock.
     fn clock_changed(&mut self, _fabric: &mut Fabric) {}
 
-    /// The clocks of CPU and bus stood still for `time`, up to now, and what they drive with them.
+    /// Handles a stop of the CPU and bus clocks, and of everything they drive, for `time` up to
+    /// now.
     fn slept(&mut self, _time: Tick, _fabric: &mut Fabric) {}
 
-    /// Brings registers into the state that such a reset leaves.
+    /// Sets the registers to their state after a reset of this scope.
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric);
 }
 
-/// Every model is `Clone`: a board's state can be kept and gone back to.
+/// Cloning of boxed models, used to save and restore a board's state.
 pub(crate) trait DeviceClone {
-    /// A copy of the device with all of its state.
+    /// Returns a copy of the device with all of its state.
     fn boxed_clone(&self) -> Box<dyn Device>;
 }
 
@@ -88,12 +90,12 @@ impl Clone for Box<dyn Device> {
     }
 }
 
-/// How much a reset resets (TRM 6.1.2 Reset Types).
+/// How much of the chip a reset affects (TRM 6.1.2 Reset Types).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
-    /// The CPU alone.
+    /// Only the CPU.
     Cpu,
-    /// All digital parts but the RTC.
+    /// All digital parts except the RTC.
     Core,
     /// All digital parts.
     System,
@@ -101,16 +103,16 @@ pub(crate) enum Scope {
     Chip,
 }
 
-/// Why the chip was reset. The numbers are those of the reset-cause field and of the ROM's
-/// `rst:0x…` (TRM 6.1.3 table 6-1; names as the ROM prints them).
+/// Why the chip was reset. The numbers are those of the reset cause field and of the ROM's
+/// `rst:0x…` (TRM 6.1.3 table 6-1; names as printed by the ROM).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ResetReason {
-    /// Power, or the EN pin.
+    /// Power-on or the EN pin.
     PowerOn = 0x01,
-    /// Software, through the RTC's register.
+    /// Software, through the RTC register.
     SoftwareSystem = 0x03,
-    /// Deep sleep, which ended.
+    /// Wake-up from deep sleep.
     DeepSleep = 0x05,
     /// Main watchdog of timer group 0.
     Timer0WatchdogSystem = 0x07,
@@ -118,29 +120,29 @@ pub enum ResetReason {
     Timer1WatchdogSystem = 0x08,
     /// RTC watchdog, core reset.
     RtcWatchdogSystem = 0x09,
-    /// Main watchdog of timer group 0, CPU alone.
+    /// Main watchdog of timer group 0, only the CPU.
     Timer0WatchdogCpu = 0x0b,
-    /// Software, CPU alone.
+    /// Software, only the CPU.
     SoftwareCpu = 0x0c,
-    /// RTC watchdog, CPU alone.
+    /// RTC watchdog, only the CPU.
     RtcWatchdogCpu = 0x0d,
-    /// The supply voltage fell.
+    /// Drop of the supply voltage.
     BrownOut = 0x0f,
-    /// RTC watchdog, with the RTC itself.
+    /// RTC watchdog, including the RTC itself.
     RtcWatchdogRtc = 0x10,
-    /// Main watchdog of timer group 1, CPU alone.
+    /// Main watchdog of timer group 1, only the CPU.
     Timer1WatchdogCpu = 0x11,
     /// Super watchdog.
     SuperWatchdog = 0x12,
-    /// A glitch of the clock.
+    /// Clock glitch.
     ClockGlitch = 0x13,
-    /// The eFuses' check sum is wrong.
+    /// Wrong eFuse checksum.
     EfuseError = 0x14,
     /// The host, over USB-Serial-JTAG.
     UsbUart = 0x15,
     /// A debugger, over USB-Serial-JTAG.
     UsbJtag = 0x16,
-    /// A glitch of the supply.
+    /// Supply glitch.
     PowerGlitch = 0x17,
 }
 
@@ -171,22 +173,22 @@ impl ResetReason {
 /// A byte on the serial line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineByte {
-    /// When its stop bit is over.
+    /// End of the stop bit.
     pub done: Tick,
-    /// The byte that was sent.
+    /// Byte that was sent.
     pub byte: u8,
-    /// The rate it was sent at; 0 over USB, which has none.
+    /// Baud rate at which the byte was sent, or 0 over USB.
     pub baud: u32,
 }
 
 impl LineByte {
-    /// What a receiver at `baud` makes of it. Rates 3 % apart still understand each other (the
-    /// last of ten bits is then sampled a third of a bit off).
+    /// Returns the byte as a receiver at `baud` decodes it, and whether that is correct. Rates up
+    /// to 3 % apart are compatible (the last of ten bits is then sampled a third of a bit off).
     pub fn received_at(&self, baud: u32) -> (u8, bool) {
         if self.baud == 0 || self.baud.abs_diff(baud) <= baud / 100 * 3 {
             return (self.byte, true);
         }
-        // Which garbage comes out is of no matter; that it is the same each time is.
+        // The exact garbage does not matter, but it must be the same each time.
         ((self.byte.rotate_left(3) ^ 0x5a) | 0x80, false)
     }
 }
@@ -194,11 +196,11 @@ impl LineByte {
 /// Strapping bit: boot from flash (ROM: `main` tests bit 3).
 const STRAP_FLASH: u32 = 8;
 
-/// Most bytes the line holds. Of those for a host that does not read older ones are lost, of those
-/// for a board that does not, newer ones.
+/// Maximum number of bytes held in each direction of the line. When it is full, the line to the
+/// host loses its oldest bytes and the line to the board its newest.
 pub(crate) const LINE_LIMIT: usize = 1 << 20;
 
-/// Where the host's cable is plugged in.
+/// Port that the host's cable is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cable {
     /// The first UART, through a bridge with DTR and RTS.
@@ -208,12 +210,12 @@ pub enum Cable {
     Usb,
 }
 
-/// The wires between the board and the host, wherever the cable is.
+/// The line between the board and the host, independent of where the cable is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Line {
     pub to_host: VecDeque<LineByte>,
     pub to_board: VecDeque<LineByte>,
-    /// Bytes that went to the host, and those that the board took.
+    /// Numbers of bytes sent to the host and received by the board.
     pub sent: u64,
     pub received: u64,
 }
@@ -228,7 +230,7 @@ impl Line {
     }
 }
 
-/// What devices share: memory, flash, clocks, interrupts, the serial line.
+/// State shared by devices: memory, flash, clocks, interrupts, the serial line.
 #[derive(Clone)]
 pub(crate) struct Fabric {
     pub chip: &'static Chip,
@@ -239,35 +241,35 @@ pub(crate) struct Fabric {
     pub pins: Pins,
     pub dma: Dma,
     pub line: Line,
-    /// Where `line` leads to.
+    /// Port that `line` is connected to.
     pub cable: Cable,
-    /// The ROM's code is there and executed.
+    /// Whether the ROM's code is present and executed.
     pub rom_executed: bool,
-    /// The ROM's loader takes what arrives at the console, and the UART's FIFO none of it.
+    /// Whether the ROM loader receives bytes at the console instead of the UART's FIFO.
     pub rom_listens: bool,
-    /// Whether wire, flash and reset take time.
+    /// Whether the line, flash operations and resets take time.
     pub timed: bool,
-    /// The first byte for the host is to stop the CPU.
+    /// Whether the first byte for the host stops the CPU.
     pub watch_output: bool,
     /// The random number generator.
     pub random: Random,
-    /// What the strapping register holds.
+    /// Value of the strapping register.
     pub strap: u32,
-    /// Why the last reset was.
+    /// Reason of the last reset.
     pub reset_reason: ResetReason,
-    /// The chip sleeps, or is to.
+    /// Current or requested sleep.
     pub sleep: Option<Sleep>,
-    /// A reset that a device asks for.
+    /// Reset requested by a device.
     pub reset_request: Option<ResetReason>,
-    /// `clock` was changed: all devices are to be told.
+    /// Whether `clock` has changed and all devices must be notified.
     pub clock_changed: bool,
-    /// pc of the last reset but power-on, 0 if it was not recorded.
+    /// pc at the last reset other than power-on, or 0 if it was not recorded.
     pub saved_pc: u32,
-    /// The first thing that went wrong behind the chip's back, such as the flash's file.
+    /// First failure outside the simulated chip, such as an error of the flash file.
     pub failure: Option<Arc<NorError>>,
 }
 
-/// Random numbers that are the same in each run for one seed: Vigna's SplitMix64.
+/// A random number generator with the same sequence in each run for a seed: Vigna's SplitMix64.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Random {
     seed: u64,
@@ -275,12 +277,12 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    /// Begins anew, with that seed from now on.
+    /// Restarts the sequence with a new seed.
     pub fn set_seed(&mut self, seed: u64) {
         *self = Self { seed, state: seed };
     }
 
-    /// Begins anew.
+    /// Restarts the sequence.
     pub fn restart(&mut self) {
         self.state = self.seed;
     }
@@ -298,15 +300,15 @@ impl Fabric {
         self.clock.now()
     }
 
-    /// Whether the straps say that the chip boots from flash. Only then is there flash boot protection,
-    /// and does the super watchdog run: a chip stays in download mode for as long as one likes, and the
-    /// ROM touches none of the watchdogs for it.
+    /// Returns whether the straps select boot from flash. Only then are flash boot protection and
+    /// the super watchdog active: a chip may stay in download mode indefinitely, and the ROM does
+    /// not touch the watchdogs for it.
     pub fn boots_from_flash(&self) -> bool {
         self.strap & STRAP_FLASH != 0
     }
 
-    /// To be called after each use of the flash chip: code that was decoded from what changed is
-    /// given up.
+    /// Discards code decoded from changed flash contents. Must be called after each use of the
+    /// flash chip.
     pub fn flash_touched(&mut self) {
         while let Some((offset, len)) = self.flash.take_change() {
             self.memory.flash_changed(offset, len);
@@ -317,26 +319,26 @@ impl Fabric {
         }
     }
 
-    /// Asks for a reset: the CPU stops after the running instruction.
+    /// Requests a reset. The CPU stops after the current instruction.
     pub fn request_reset(&mut self, reason: ResetReason) {
         self.reset_request.get_or_insert(reason);
         self.memory.request_yield();
     }
 }
 
-/// Registers that are nothing but storage, for a model to lay its own over.
+/// Registers that only store values, on which a model builds its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Registers {
     words: Vec<u32>,
 }
 
 impl Registers {
-    /// `len` bytes of registers that read 0.
+    /// Creates `len` bytes of registers that read 0.
     pub fn new(len: u32) -> Self {
         Self { words: vec![0; (len / 4) as usize] }
     }
 
-    /// Bytes of registers.
+    /// Returns the size of the registers in bytes.
     pub fn len(&self) -> u32 {
         self.words.len() as u32 * 4
     }
@@ -351,7 +353,7 @@ impl Registers {
         }
     }
 
-    /// All registers 0, save those in `values`.
+    /// Sets all registers to 0 except those in `values`.
     pub fn reset(&mut self, values: &[(u32, u32)]) {
         self.words.fill(0);
         for &(offset, value) in values {

@@ -1,16 +1,17 @@
-//! The eFuse controller: fuses that only ever change from 0 to 1, the commands that burn and read them, what they protect
-//! of themselves, and the check bytes of blocks 1 to 10 (TRM, "eFuse Controller"; register and bit names there, offsets
-//! as in the crate esp32c3, `efuse`).
+//! The eFuse controller: fuses that only change from 0 to 1, the commands that burn and read them,
+//! their protection bits, and the check bytes of blocks 1 to 10 (TRM, "eFuse Controller", which
+//! defines the register and bit names; offsets as in the crate esp32c3, `efuse`).
 //!
-//! Fuses are burnt in the board's memory and live as long as it does. A block whose check bytes do not fit its data is
-//! read as burnt and reported; the real controller would mend up to six bytes of it.
+//! Fuses are burnt in the board's memory and last as long as the board object. A block whose check
+//! bytes do not match its data reads as burnt and is reported; the real controller would correct up
+//! to six of its bytes.
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 use esplice_chip::EfuseGuards;
 
 const PGM_DATA0: u32 = 0x00;
-/// First and last of the registers that show fuses.
+/// First of the registers that show fuses.
 const FIRST_READ: u32 = 0x2c;
 const RD_RS_ERR0: u32 = 0x1c0;
 const CONF: u32 = 0x1cc;
@@ -21,7 +22,7 @@ const INT_ST: u32 = 0x1dc;
 const INT_ENA: u32 = 0x1e0;
 const INT_CLR: u32 = 0x1e4;
 
-/// CONF: which command is allowed.
+/// CONF values that allow a command.
 const OP_PROGRAM: u32 = 0x5a5a;
 const OP_READ: u32 = 0x5aa5;
 const CMD_READ: u32 = 1 << 0;
@@ -29,7 +30,7 @@ const CMD_PROGRAM: u32 = 1 << 1;
 const INT_READ_DONE: u32 = 1 << 0;
 const INT_PROGRAM_DONE: u32 = 1 << 1;
 
-/// Blocks: the registers that show their fuses, and how many words those are.
+/// The first register and number of words of each block.
 const BLOCKS: [(u32, usize); 11] = [
     (0x2c, 6),
     (0x44, 6),
@@ -43,11 +44,11 @@ const BLOCKS: [(u32, usize); 11] = [
     (0x13c, 8),
     (0x15c, 8),
 ];
-/// Words of a block's data, and of its check bytes behind them.
+/// Words of a block's data, and of the check bytes that follow.
 const DATA: usize = 8;
 const CHECK: usize = 3;
 
-/// A block's fuses: data, then check bytes.
+/// Fuses of a block: data, then check bytes.
 type Block = [u32; DATA + CHECK];
 
 /// The controller and its fuses.
@@ -60,7 +61,7 @@ pub(crate) struct Efuses {
 }
 
 impl Efuses {
-    /// With `burnt` as (offset of the register that shows them, bits).
+    /// Creates the controller. `burnt` lists (offset of the register that shows the fuses, bits).
     pub fn new(len: u32, burnt: &[(u32, u32)], guards: &'static EfuseGuards) -> Self {
         let blocks = [[0; DATA + CHECK]; BLOCKS.len()];
         let mut efuses = Self { registers: Registers::new(len), raw: 0, blocks, guards };
@@ -70,12 +71,12 @@ impl Efuses {
         efuses
     }
 
-    /// Whether a bit of block 0 is burnt.
+    /// Returns whether a bit of block 0 is burnt.
     fn has(&self, bit: u32) -> bool {
         self.blocks[0].get((bit / 32) as usize).is_some_and(|word| word >> (bit % 32) & 1 != 0)
     }
 
-    /// Burns a block with what the program registers hold.
+    /// Burns a block with the contents of the program registers.
     fn program(&mut self, number: usize) {
         let mut wanted: Block =
             std::array::from_fn(|word| self.registers.get(PGM_DATA0 + 4 * word as u32));
@@ -99,7 +100,7 @@ impl Efuses {
         }
     }
 
-    /// Shows the fuses in the registers.
+    /// Copies the fuses to the registers.
     fn show(&mut self) {
         let mut errors = 0_u64;
         for (number, (first, words)) in BLOCKS.into_iter().enumerate() {
@@ -111,7 +112,7 @@ impl Efuses {
                 self.registers.set(first + 4 * word, if hidden { 0 } else { *bits });
             }
             if number > 0 && block[DATA..] != check_words(&block) {
-                // Fail, and as many wrong bytes as fit into the count.
+                // The fail bit, and the maximum number of wrong bytes that the count can hold.
                 errors |= 0xf << (4 * (number - 1));
             }
         }
@@ -123,7 +124,7 @@ impl Efuses {
 impl Device for Efuses {
     fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
         match offset {
-            // A command is over at once, and the controller at rest.
+            // Commands complete immediately, so the controller is always idle.
             CMD => self.registers.get(offset) & !(CMD_READ | CMD_PROGRAM),
             STATUS => 0,
             INT_RAW => self.raw,
@@ -153,7 +154,7 @@ impl Device for Efuses {
         }
     }
 
-    /// With check bytes that fit, and shown at once.
+    /// Also updates the check bytes, and shows the fuses immediately.
     fn burn(&mut self, offset: u32, bits: u32) {
         for (number, (block, (first, words))) in self.blocks.iter_mut().zip(BLOCKS).enumerate() {
             let word = (offset.wrapping_sub(first) / 4) as usize;
@@ -185,16 +186,16 @@ impl Device for Efuses {
     }
 }
 
-/// The twelve check bytes of a block's 32: a Reed-Solomon code RS(44, 32) over GF(2^8) with the polynomial
-/// x^8 + x^4 + x^3 + x^2 + 1 (TRM, "Hardware encoding scheme") and the roots α^0 to α^11, as the mask ROM's
-/// `ets_efuse_rs_calculate` makes them.
+/// Returns the twelve check bytes of a block's 32: a Reed-Solomon code RS(44, 32) over GF(2^8) with
+/// the polynomial x^8 + x^4 + x^3 + x^2 + 1 (TRM, "Hardware encoding scheme") and the roots α^0 to
+/// α^11, as computed by the mask ROM's `ets_efuse_rs_calculate`.
 fn check_words(block: &Block) -> [u32; CHECK] {
     if block[..DATA].iter().all(|word| *word == 0) {
         return [0; CHECK];
     }
     const LEN: usize = 4 * CHECK;
     let mut generator = [0_u8; LEN];
-    // The product of (x - root), without its leading 1; lowest power last.
+    // Product of (x - root) without its leading 1; lowest power last.
     let mut product = vec![1_u8];
     let mut root = 1;
     for _ in 0..LEN {
@@ -221,7 +222,7 @@ fn check_words(block: &Block) -> [u32; CHECK] {
     })
 }
 
-/// A product in GF(2^8).
+/// Multiplies in GF(2^8).
 fn multiply(mut a: u8, mut b: u8) -> u8 {
     let mut product = 0;
     while b != 0 {
@@ -238,7 +239,7 @@ fn multiply(mut a: u8, mut b: u8) -> u8 {
 mod tests {
     use super::*;
 
-    /// Made by the Python package reedsolo, `RSCodec(12)`.
+    /// The expected bytes are from the Python package reedsolo, `RSCodec(12)`.
     #[test]
     fn check_bytes_are_the_codes() {
         let bytes: [u8; 32] = std::array::from_fn(|at| at as u8);

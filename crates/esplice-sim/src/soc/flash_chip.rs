@@ -1,9 +1,10 @@
-//! The flash chip as the SPI bus sees it: commands, status registers with their protection, write-enable latch, busy
-//! time, suspend, power-down and reset. The contents and what program and erase do to them are [`Nor`]'s.
+//! The flash chip as seen from the SPI bus: commands, status registers with their protection bits,
+//! write-enable latch, busy time, suspend, power-down and reset. [`Nor`] holds the contents and
+//! implements program and erase.
 //!
-//! Commands, their numbers and the registers' bits: W25Q32JV datasheet, revision H, 7.1 Status Registers and 8.1.2
-//! Instruction Set Table 1; a section named below is of that datasheet. The security registers and the individual block
-//! locks (WPS) are not there.
+//! Commands, their numbers and the registers' bits are from the W25Q32JV datasheet, revision H, 7.1
+//! Status Registers and 8.1.2 Instruction Set Table 1; section numbers below refer to that
+//! datasheet. The security registers and the individual block locks (WPS) are not implemented.
 
 mod protection;
 mod sfdp;
@@ -20,15 +21,15 @@ const BUSY: u8 = 1;
 const WRITE_ENABLED: u8 = 2;
 /// Status register 2: an operation is suspended.
 const SUSPENDED: u8 = 1 << 7;
-/// Bits of the status registers that are written, and keep their value without power. The lock bits of the security
-/// registers and SRL, which lock for ever, are left out.
+/// Writable bits of the status registers, which keep their value without power. The lock bits of
+/// the security registers and SRL, which lock permanently, are left out.
 const WRITABLE: [u8; 3] = [0xfc, 0x42, 0x64];
 
 /// An operation that takes time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Operation {
     kind: Kind,
-    /// What it changes.
+    /// Bytes that the operation changes.
     range: Range<u32>,
     until: Tick,
 }
@@ -37,7 +38,7 @@ struct Operation {
 enum Kind {
     Program,
     Erase,
-    /// What can't be suspended: erase of the whole chip, status writes, reset.
+    /// Operations that can't be suspended: erase of the whole chip, status writes, reset.
     Whole,
 }
 
@@ -45,27 +46,29 @@ enum Kind {
 #[derive(Clone)]
 pub(crate) struct FlashChip {
     pub nor: Nor,
-    /// The pins of the SPI bus are set up. Until then what is sent reaches no chip, and zeros are read.
+    /// Whether the pins of the SPI bus are set up. Before that commands reach no chip, and reads
+    /// return zeros.
     attached: bool,
     /// Whether operations take time.
     timed: bool,
     status: [u8; 3],
-    /// What the status registers are after power-on.
+    /// Status registers after the next power-on.
     stored_status: [u8; 3],
     write_enabled: bool,
-    /// 50h came: the next status write is forgotten without power, and takes no time.
+    /// Whether 50h was received: the next status write is volatile and takes no time.
     volatile_status: bool,
     running: Option<Operation>,
-    /// Suspended operations: at most an erase, and a program within its suspension. `until` is the time that is left.
+    /// Suspended operations: at most an erase, and a program within its suspension. `until` is the
+    /// remaining time.
     suspended: Vec<Operation>,
     powered_down: bool,
-    /// 66h came right before.
+    /// Whether 66h was the previous command.
     reset_enabled: bool,
-    /// Commands other than reads and those that do nothing.
+    /// Number of commands, without reads and commands that do nothing.
     commands: u64,
-    /// Ranges changed since they were last asked for.
+    /// Ranges that have changed since the last query.
     changed: Vec<(u32, u32)>,
-    /// The first operation that went wrong: the file behind the chip, or its power.
+    /// First failed operation, because of the flash file or missing power.
     failed: Option<Arc<NorError>>,
 }
 
@@ -89,8 +92,8 @@ impl FlashChip {
         }
     }
 
-    /// Carries out one command: `addr` where the command has one, `out` the bytes sent after it,
-    /// `read` how many bytes are then clocked in.
+    /// Executes one command. `addr` is used by commands with an address, `out` holds the bytes sent
+    /// after it, and `read` is the number of bytes then clocked in.
     pub fn command(
         &mut self,
         opcode: u8,
@@ -104,7 +107,8 @@ impl FlashChip {
         }
         self.commands += 1;
         let reset = std::mem::take(&mut self.reset_enabled);
-        // In power-down only its end is heard (8.2.37), by a busy chip only status reads, suspension and reset (8.2.4).
+        // In power-down the chip accepts only the release (8.2.37), while busy only status reads,
+        // suspend and reset (8.2.4).
         if self.powered_down && opcode != 0xab {
             return vec![0xff; read];
         }
@@ -125,7 +129,7 @@ impl FlashChip {
             0x31 => return self.quiet(read, |chip| chip.write_status(1, out, now)),
             0x11 => return self.quiet(read, |chip| chip.write_status(2, out, now)),
             0x9f => self.nor.jedec().to_vec(),
-            // The device id, which is one less than the capacity code; and the end of power-down.
+            // Returns the device ID, which is one less than the capacity code, and ends power-down.
             0xab => {
                 self.powered_down = false;
                 vec![self.nor.jedec()[2].wrapping_sub(1)]
@@ -143,25 +147,26 @@ impl FlashChip {
                 return self.quiet(read, |chip| chip.erase(0, size, now));
             }
             0xb9 => return self.quiet(read, |chip| chip.powered_down = true),
-            // What the chip does not know.
+            // Unknown to the chip.
             _ => return vec![0xff; read],
         };
-        // What it repeats: status and ids.
+        // Status and IDs repeat.
         reply.iter().copied().cycle().take(read).collect()
     }
 
-    /// Does what has no answer: what is clocked in then are ones.
+    /// Executes a command without an answer, for which ones are clocked in.
     fn quiet(&mut self, read: usize, action: impl FnOnce(&mut Self)) -> Vec<u8> {
         action(self);
         vec![0xff; read]
     }
 
-    /// Commands so far; reads by the ROM's functions and through the flash windows are none.
+    /// Returns the number of commands so far, without reads by ROM functions and through flash
+    /// windows.
     pub fn commands(&self) -> u64 {
         self.commands
     }
 
-    /// Bytes from `addr` on; the address wraps at the end of the chip.
+    /// Reads bytes from `addr`. The address wraps at the end of the chip.
     pub fn read(&self, addr: u32, len: usize) -> Vec<u8> {
         if !self.attached {
             return vec![0; len];
@@ -171,11 +176,12 @@ impl FlashChip {
         (0..len).map(|i| bytes.get((addr as usize + i) % size).copied().unwrap_or(0xff)).collect()
     }
 
-    /// Page program, where latch and protection allow it. The latch is cleared by it.
+    /// Programs a page if the latch and protection allow it. Clears the latch.
     pub fn program(&mut self, addr: u32, data: &[u8], now: Tick) {
         let addr = addr % self.nor.size().max(1);
         let range = addr & !0xff..(addr & !0xff) + 0x100;
-        // Within a suspended program nothing is programmed, and within an erase not where that was (8.2.19).
+        // During a suspended program nothing can be programmed, and during a suspended erase
+        // nothing in its range (8.2.19).
         let refused = self
             .suspended
             .iter()
@@ -188,7 +194,7 @@ impl FlashChip {
         self.finish(result, Kind::Program, range, now);
     }
 
-    /// Erase of the `len` bytes around `addr`, where latch and protection allow it.
+    /// Erases the `len` bytes around `addr` if the latch and protection allow it.
     pub fn erase(&mut self, addr: u32, len: u32, now: Tick) {
         let size = self.nor.size();
         let addr = addr % size.max(1);
@@ -208,30 +214,31 @@ impl FlashChip {
         self.finish(result, kind, range, now);
     }
 
-    /// Sets the write-enable latch, as the command 06h does.
+    /// Sets the write-enable latch like the command 06h.
     pub fn write_enable(&mut self) {
         self.write_enabled = self.attached;
     }
 
-    /// Connects the chip to the SPI bus, or disconnects it as a reset of the pins does.
+    /// Connects the chip to the SPI bus, or disconnects it like a reset of the pins.
     pub fn attach(&mut self, attached: bool) {
         self.attached = attached;
     }
 
-    /// Whether the chip is on the SPI bus.
+    /// Returns whether the chip is connected to the SPI bus.
     pub fn is_attached(&self) -> bool {
         self.attached
     }
 
-    /// Takes all protection back and leaves the quad-enable bit, as the ROM's `esp_rom_spiflash_unlock` does.
+    /// Removes all protection and keeps the quad-enable bit, like the ROM's
+    /// `esp_rom_spiflash_unlock`.
     pub fn unlock(&mut self, now: Tick) {
         let kept = self.status[1] & protection::QUAD_ENABLE;
         self.command(0x06, 0, &[], 0, now);
         self.command(0x01, 0, &[0, kept], 0, now);
     }
 
-    /// Sets the protection bits for all of the chip or none of it, as the ROM's serial loader does. Without protection
-    /// the quad-enable bit goes as well.
+    /// Sets the protection bits for all of the chip or none of it, like the ROM's serial loader.
+    /// Removing the protection also clears the quad-enable bit.
     pub fn protect(&mut self, protected: bool) {
         self.status[0] = if protected { protection::ALL } else { 0 };
         if !protected {
@@ -240,12 +247,12 @@ impl FlashChip {
         self.stored_status = self.status;
     }
 
-    /// Whether the chip's third and fourth data line are in use.
+    /// Returns whether the chip's third and fourth data lines are in use.
     pub fn is_quad_enabled(&self) -> bool {
         self.status[1] & protection::QUAD_ENABLE != 0
     }
 
-    /// Sets the quad-enable bit and leaves the rest of both status registers.
+    /// Sets the quad-enable bit and keeps all other bits of both status registers.
     pub fn enable_quad(&mut self, enabled: bool, now: Tick) {
         let quad = if enabled { protection::QUAD_ENABLE } else { 0 };
         let second = self.status[1] & !protection::QUAD_ENABLE | quad;
@@ -253,7 +260,7 @@ impl FlashChip {
         self.command(0x01, 0, &[self.status[0], second], 0, now);
     }
 
-    /// When the running operation ends; the past if none runs.
+    /// Returns when the running operation ends, or a time in the past if there is none.
     pub fn busy_until(&self) -> Tick {
         self.running.as_ref().map_or(0, |running| running.until)
     }
@@ -262,7 +269,7 @@ impl FlashChip {
         now < self.busy_until()
     }
 
-    /// Status register 1 at `now`.
+    /// Returns status register 1 at `now`.
     pub fn status_1(&self, now: Tick) -> u8 {
         if !self.attached {
             return 0;
@@ -276,17 +283,17 @@ impl FlashChip {
         self.status[1] | if self.suspended.is_empty() { 0 } else { SUSPENDED }
     }
 
-    /// A range of contents that changed since the last call.
+    /// Returns a range of contents that has changed since the last call.
     pub fn take_change(&mut self) -> Option<(u32, u32)> {
         self.changed.pop()
     }
 
-    /// What went wrong behind the chip's back.
+    /// Returns and clears the first failure outside the simulated chip.
     pub fn take_failure(&mut self) -> Option<Arc<NorError>> {
         self.failed.take()
     }
 
-    /// Power was off: the latch and volatile state are gone.
+    /// Clears the latch and all volatile state, as a loss of power does.
     pub fn power_cycle(&mut self) {
         self.write_enabled = false;
         self.volatile_status = false;
@@ -297,14 +304,14 @@ impl FlashChip {
         self.reset_enabled = false;
     }
 
-    /// 99h: as without power, and it takes a moment (8.2.43).
+    /// 99h: acts like a power cycle and takes some time (8.2.43).
     fn reset(&mut self, now: Tick) {
         self.power_cycle();
         let time = Duration::from_micros(self.nor.timing().reset_us.into());
         self.finish(Ok(time), Kind::Whole, 0..0, now);
     }
 
-    /// 75h: stops a program or an erase of a part of the chip, which then can be read elsewhere (8.2.19).
+    /// 75h: suspends a program or a partial erase. The rest of the chip can then be read (8.2.19).
     fn suspend(&mut self, now: Tick) {
         let Some(running) = self.running.take_if(|op| now < op.until && op.kind != Kind::Whole)
         else {
@@ -316,7 +323,7 @@ impl FlashChip {
         self.finish(Ok(time), Kind::Whole, 0..0, now);
     }
 
-    /// 7Ah: goes on with what was suspended last.
+    /// 7Ah: resumes the operation that was suspended last.
     fn resume(&mut self, now: Tick) {
         if let Some(suspended) = self.suspended.pop() {
             let until = now.saturating_add(suspended.until);
@@ -342,7 +349,7 @@ impl FlashChip {
         }
     }
 
-    /// Whether some of that range is protected.
+    /// Returns whether any part of the range is protected.
     pub fn is_protected(&self, range: &Range<u32>) -> bool {
         overlap(&protection::range(self.status, self.nor.size()), range)
             || overlap(&protection::second_range(self.status, self.nor.size()), range)

@@ -1,20 +1,22 @@
-//! The general DMA controller, as far as the SHA accelerator and copies from memory to memory need it (TRM, "GDMA
-//! Controller"; register and bit names there, offsets as in the crate esp32c3, `dma`).
+//! The general DMA controller, reduced to what the SHA accelerator and memory-to-memory copies need
+//! (TRM, "GDMA Controller", which defines the register and bit names; offsets as in the crate
+//! esp32c3, `dma`).
 //!
-//! A transfer is over as soon as both of its sides are there: it takes no time. Other devices never ask for data.
+//! A transfer takes no time: it completes as soon as both of its sides are ready. No other device
+//! requests data.
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 use crate::memory::Memory;
 
 const CHANNELS: usize = 3;
-/// Interrupt registers of a channel.
+/// Length of a channel's interrupt registers.
 const INT_LEN: u32 = 0x10;
 const INT_RAW: u32 = 0x00;
 const INT_ST: u32 = 0x04;
 const INT_ENA: u32 = 0x08;
 const INT_CLR: u32 = 0x0c;
-/// Registers of a channel: receiving, then transmitting.
+/// Registers of a channel: receive, then transmit.
 const CHANNEL0: u32 = 0x70;
 const CHANNEL_LEN: u32 = 0xc0;
 const IN_CONF0: u32 = 0x00;
@@ -43,15 +45,15 @@ const MEM_TRANS_EN: u32 = 1 << 4;
 const OUT_RST: u32 = 1 << 0;
 const OUT_AUTO_WRBACK: u32 = 1 << 2;
 const OUT_CHECK_OWNER: u32 = 1 << 12;
-/// OUT_LINK; IN_LINK has the same bits one place higher.
+/// Bits of OUT_LINK. IN_LINK has the same bits one position higher.
 const LINK_STOP: u32 = 1 << 20;
 const LINK_START: u32 = 1 << 21;
 const LINK_RESTART: u32 = 1 << 22;
 const LINK_PARK: u32 = 1 << 23;
-/// The upper bits of a descriptor's address, which the link registers have no room for.
+/// Upper bits of a descriptor's address, for which the link registers have no room.
 const LINK_BASE: u32 = 0x3fc0_0000;
 
-/// The first word of a descriptor.
+/// Fields of a descriptor's first word.
 mod descriptor {
     pub const SIZE: u32 = 0xfff;
     pub const LENGTH_AT: u32 = 12;
@@ -59,19 +61,19 @@ mod descriptor {
     pub const OWNER: u32 = 1 << 31;
 }
 
-/// The number of the SHA accelerator among the peripherals.
+/// Peripheral number of the SHA accelerator.
 pub(crate) const SHA: u32 = 7;
-/// Descriptors that one transfer may have: a list that runs in a circle ends too.
+/// Maximum number of descriptors in a transfer, so that a circular list ends too.
 const MOST_DESCRIPTORS: usize = 0x1_0000;
-/// Bytes of a copy: more than the memory there is.
+/// Maximum length of a copy in bytes, larger than the memory.
 const MOST_COPIED: usize = 1 << 20;
 
 /// One direction of a channel.
 #[derive(Debug, Clone, Copy, Default)]
 struct Link {
-    /// The descriptor that is next, if it runs.
+    /// Address of the next descriptor, if the link is running.
     next: Option<u32>,
-    /// Bytes of its buffer that are through.
+    /// Bytes of its buffer that are already transferred.
     done: u32,
 }
 
@@ -82,12 +84,12 @@ struct Channel {
     raw: u32,
 }
 
-/// What is shared with the devices that transfer.
+/// DMA state shared with the devices that transfer data.
 #[derive(Debug, Clone)]
 pub(crate) struct Dma {
     registers: Registers,
     channels: [Channel; CHANNELS],
-    /// A transfer was started: devices are to look.
+    /// Whether a transfer was started and devices must check for it.
     pub changed: bool,
 }
 
@@ -105,7 +107,8 @@ impl Dma {
         self.registers.set(CHANNEL0 + CHANNEL_LEN * channel as u32 + offset, value);
     }
 
-    /// Takes up to `len` bytes for a peripheral from the channel that sends to it; `None` while none does.
+    /// Takes up to `len` bytes for a peripheral from the channel that sends to it. Returns `None`
+    /// if no channel does.
     pub fn take(
         &mut self,
         peripheral: u32,
@@ -121,7 +124,8 @@ impl Dma {
         Some(self.send(channel, len, memory, flash).0)
     }
 
-    /// Reads what a channel sends: at most `len` bytes, and not past an end-of-frame. Whether there was one.
+    /// Reads what a channel sends: at most `len` bytes, and not past an end of frame. Also returns
+    /// whether the frame ended.
     fn send(
         &mut self,
         channel: usize,
@@ -175,7 +179,7 @@ impl Dma {
         (bytes, false)
     }
 
-    /// Writes bytes into a channel's receiving descriptors, and ends the frame there.
+    /// Writes bytes to a channel's receive descriptors and ends the frame there.
     fn receive(&mut self, channel: usize, bytes: &[u8], memory: &mut Memory, flash: &[u8]) {
         let mut rest = bytes;
         for _ in 0..MOST_DESCRIPTORS {
@@ -212,7 +216,7 @@ impl Dma {
         self.channels[channel].raw |= raw;
     }
 
-    /// Copies from memory to memory where both directions of a channel are started.
+    /// Copies from memory to memory if both directions of the channel are started.
     fn copy(&mut self, channel: usize, memory: &mut Memory, flash: &[u8]) {
         let state = &self.channels[channel];
         let copies = self.register(channel, IN_CONF0) & MEM_TRANS_EN != 0;
@@ -222,7 +226,8 @@ impl Dma {
         }
     }
 
-    /// A write to a link register whose bits are in OUT_LINK's places.
+    /// Handles a write to a link register, with its control bits shifted to their positions in
+    /// OUT_LINK.
     fn link(link: &mut Link, bits: u32, value: u32) {
         if bits & LINK_STOP != 0 {
             link.next = None;
@@ -233,11 +238,11 @@ impl Dma {
     }
 }
 
-/// The controller's registers.
+/// The registers of the DMA controller.
 #[derive(Debug, Clone)]
 pub(crate) struct Gdma {
     registers: Registers,
-    /// What is asserted, as of the last look.
+    /// Interrupt lines as of the last update.
     lines: u32,
 }
 
@@ -254,7 +259,7 @@ impl Gdma {
     }
 }
 
-/// Channel and offset within it of a register.
+/// Returns the channel of a register and the offset within it.
 fn channel_of(offset: u32) -> Option<(usize, u32)> {
     let at = offset.checked_sub(CHANNEL0)?;
     let channel = (at / CHANNEL_LEN) as usize;

@@ -1,7 +1,9 @@
-//! Pins: the GPIO controller with its interrupts and output matrix, and the I/O multiplexer's pads (TRM, "IO MUX and
-//! GPIO Matrix"; register names there, bits as in the crate esp32c3, `gpio` and `io_mux`).
+//! Pins: the GPIO controller with its interrupts and output matrix, and the pads of the I/O
+//! multiplexer (TRM, "IO MUX and GPIO Matrix", which defines the register names; bits as in the
+//! crate esp32c3, `gpio` and `io_mux`).
 //!
-//! A pin's level is what the chip drives, else what the outside does, else the pad's pull, else low.
+//! A pin's level is set by the chip if it drives the pin, otherwise by the outside, otherwise by
+//! the pad's pull-up. Without any of them it is low.
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
@@ -18,9 +20,9 @@ const PIN0: u32 = 0x74;
 const STATUS_NEXT: u32 = 0x14c;
 const IN_SEL0: u32 = 0x154;
 const OUT_SEL0: u32 = 0x554;
-/// Signals that have an input selection.
+/// Number of signals with an input selection.
 const INPUTS: u32 = 128;
-/// Registers with a set register behind them, and a clear register behind that.
+/// Registers that are followed by a set register and a clear register.
 const SET_AND_CLEAR: [u32; 3] = [OUT, ENABLE, STATUS];
 
 /// Fields of a pin's register.
@@ -36,10 +38,10 @@ mod pin {
 /// Fields of a pin's output selection.
 mod select {
     pub const SIGNAL: u32 = 0xff;
-    /// The signal that stands for OUT and ENABLE.
+    /// Signal number that selects OUT and ENABLE.
     pub const GPIO: u32 = 0x80;
     pub const INVERT: u32 = 1 << 8;
-    /// ENABLE decides on the output, not the device.
+    /// ENABLE controls the output instead of the device.
     pub const BY_ENABLE: u32 = 1 << 9;
     pub const INVERT_ENABLE: u32 = 1 << 10;
 }
@@ -47,7 +49,7 @@ mod select {
 /// Fields of a signal's input selection.
 mod input {
     pub const PIN: u32 = 0x1f;
-    /// The signal comes through the matrix.
+    /// The signal is routed through the matrix.
     pub const BY_MATRIX: u32 = 1 << 6;
 }
 
@@ -58,32 +60,32 @@ mod pad {
     pub const INPUT: u32 = 1 << 9;
 }
 
-/// Pins that registers have room for.
+/// Number of pins that the registers have room for.
 pub(crate) const MOST: u32 = 26;
 const ALL: u32 = (1 << MOST) - 1;
 
-/// The pins, as both devices and the host see them: bit n is pin n.
+/// The pins as seen by devices and the host: bit n is pin n.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pins {
-    /// What the outside drives, and to which level.
+    /// Pins that the outside drives, and those it drives high.
     outside: u32,
     outside_high: u32,
-    /// What the chip drives.
+    /// Pins that the chip drives, and those it drives high.
     driven: u32,
     driven_high: u32,
     pull_up: u32,
     input: u32,
-    /// Level interrupts that wake from light sleep: high, low.
+    /// Pins that wake the chip from light sleep at a high or low level.
     wake_high: u32,
     wake_low: u32,
-    /// Bytes on pins.
+    /// Bytes on the pins.
     pub serial: Serial,
-    /// The GPIO controller is to look at the levels again.
+    /// Whether the GPIO controller must sample the levels again.
     pub changed: bool,
 }
 
 impl Pins {
-    /// Levels on the wires.
+    /// Returns the levels of all pins.
     pub fn levels(&self) -> u32 {
         let free = !self.driven;
         self.driven & self.driven_high
@@ -91,17 +93,17 @@ impl Pins {
             | free & !self.outside & self.pull_up
     }
 
-    /// Pins whose input buffers are on.
+    /// Returns the pins whose input buffers are enabled.
     pub fn inputs(&self) -> u32 {
         self.input
     }
 
-    /// Pins that the chip drives.
+    /// Returns the pins that the chip drives.
     pub fn outputs(&self) -> u32 {
         self.driven
     }
 
-    /// The outside drives a pin to a level, or lets go of it.
+    /// Drives a pin to a level from outside, or releases it.
     pub fn drive(&mut self, pin: u32, level: Option<bool>) {
         let bit = 1_u32.checked_shl(pin).unwrap_or(0) & ALL;
         self.outside = if level.is_some() { self.outside | bit } else { self.outside & !bit };
@@ -110,13 +112,13 @@ impl Pins {
         self.changed = true;
     }
 
-    /// The GPIO controller is without power: it drives nothing.
+    /// Releases all pins when the GPIO controller loses power.
     pub fn power_down(&mut self) {
         self.driven = 0;
         self.changed = true;
     }
 
-    /// Whether a pin has the level that wakes from light sleep.
+    /// Returns whether a pin has the level that wakes the chip from light sleep.
     pub fn wakes(&self) -> bool {
         self.levels() & self.wake_high | !self.levels() & self.wake_low != 0
     }
@@ -127,12 +129,12 @@ impl Pins {
 pub(crate) struct Gpio {
     registers: Registers,
     strap: u32,
-    /// What the inputs were when they were last looked at.
+    /// Input levels when they were last sampled.
     seen: u32,
 }
 
 impl Gpio {
-    /// `strap` is the strapping register's offset.
+    /// Creates the controller. `strap` is the offset of the strapping register.
     pub fn new(len: u32, strap: u32) -> Self {
         let mut gpio = Self { registers: Registers::new(len), strap, seen: 0 };
         gpio.clear();
@@ -150,12 +152,12 @@ impl Gpio {
         self.registers.get(PIN0 + 4 * pin)
     }
 
-    /// Pins whose register has these bits.
+    /// Returns the pins whose registers have any of these bits set.
     fn pins_with(&self, bits: u32) -> u32 {
         (0..MOST).filter(|pin| self.pin(*pin) & bits != 0).fold(0, |pins, pin| pins | 1 << pin)
     }
 
-    /// What the registers make of the pins.
+    /// Updates the driven pins from the registers.
     fn drive(&self, pins: &mut Pins) {
         let (out, enable) = (self.registers.get(OUT), self.registers.get(ENABLE));
         (pins.driven, pins.driven_high, pins.wake_high, pins.wake_low) = (0, 0, 0, 0);
@@ -163,8 +165,8 @@ impl Gpio {
             let bit = 1 << number;
             let chosen = self.registers.get(OUT_SEL0 + 4 * number);
             let own = chosen & select::SIGNAL == select::GPIO;
-            // Of the devices' signals only the level at rest is known, which is high for serial lines. Bytes on them
-            // go their own way.
+            // For device signals only the idle level is known, which is high for serial lines.
+            // Their bytes are routed separately.
             pins.serial.route_out(number, (!own).then_some(chosen & select::SIGNAL));
             let mut high = if own { out & bit != 0 } else { true };
             high ^= chosen & select::INVERT != 0;
@@ -185,7 +187,7 @@ impl Gpio {
         }
     }
 
-    /// Which pins the signals come from.
+    /// Updates the pins from which the signals are taken.
     fn route_inputs(&self, pins: &mut Pins) {
         for signal in 0..INPUTS {
             let chosen = self.registers.get(IN_SEL0 + 4 * signal);
@@ -194,7 +196,7 @@ impl Gpio {
         }
     }
 
-    /// Looks at the inputs: what rose, fell or is at a level raises its pin's interrupt.
+    /// Samples the inputs and raises the interrupts of pins with a selected edge or level.
     fn sense(&mut self, pins: &Pins) {
         let now = pins.levels() & pins.input & ALL;
         let (rose, fell) = (now & !self.seen, self.seen & !now);
@@ -271,7 +273,8 @@ impl Device for Gpio {
     }
 }
 
-/// The I/O multiplexer: pads with their pulls and input buffers. Its choice of a function is stored.
+/// The I/O multiplexer: pads with their pulls and input buffers. Function selections are only
+/// stored.
 #[derive(Debug, Clone)]
 pub(crate) struct IoMux {
     registers: Registers,
@@ -281,7 +284,7 @@ pub(crate) struct IoMux {
 impl IoMux {
     const PAD0: u32 = 0x04;
 
-    /// `reset` has each pad's register after a reset.
+    /// Creates the multiplexer. `reset` holds the reset value of each pad's register.
     pub fn new(len: u32, reset: &'static [u32]) -> Self {
         Self { registers: Registers::new(len), reset }
     }

@@ -1,12 +1,12 @@
-//! The interrupt matrix: which source goes to which CPU interrupt, and of those that are pending
-//! the one the CPU is given (TRM 8 Interrupt Matrix).
+//! The interrupt matrix: maps sources to CPU interrupts and selects the pending one that is
+//! reported to the CPU (TRM 8 Interrupt Matrix).
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 
-/// CPU interrupts; number 0 does not exist.
+/// Number of CPU interrupts. Number 0 does not exist.
 const CPU_INTERRUPTS: u32 = 32;
-/// Sources the matrix has room for in its map registers, 0x000 to 0x0f4.
+/// Number of sources for which there are map registers, 0x000 to 0x0f4.
 const SOURCES: u32 = 62;
 
 const STATUS_0: u32 = 0xf8;
@@ -25,7 +25,7 @@ pub(crate) struct Matrix {
     sources: u64,
     map: [u8; SOURCES as usize],
     enable: u32,
-    /// Bit set: the rising edge is latched, else the level counts.
+    /// Interrupts that latch the rising edge; the others follow the level.
     edge: u32,
     latched: u32,
     priority: [u8; CPU_INTERRUPTS as usize],
@@ -47,7 +47,7 @@ impl Matrix {
         }
     }
 
-    /// Sets or clears a source; whether that may change what the CPU sees.
+    /// Sets or clears a source. Returns whether that may change the CPU's interrupts.
     pub fn set_source(&mut self, source: u32, asserted: bool) -> bool {
         if source >= SOURCES {
             return false;
@@ -61,8 +61,8 @@ impl Matrix {
         changed
     }
 
-    /// The one CPU interrupt to be taken next, as a bit; 0 for none. Equal priorities: the lower
-    /// number first (TRM 8.3.4.4).
+    /// Returns the CPU interrupt to be taken next as a bit, or 0 if there is none. For equal
+    /// priorities, the lower number comes first (TRM 8.3.4.4).
     pub fn chosen(&self) -> u32 {
         let mut best: Option<(u8, u32)> = None;
         let mut pending = self.pending();
@@ -97,7 +97,7 @@ impl Matrix {
     }
 }
 
-/// The matrix's registers.
+/// The registers of the interrupt matrix.
 #[derive(Clone)]
 pub(crate) struct InterruptMatrix {
     registers: Registers,

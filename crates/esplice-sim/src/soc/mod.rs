@@ -1,9 +1,9 @@
-//! Everything on the bus: plain memories, devices and the flash chip behind them.
+//! All parts of the chip on the bus: plain memories, devices and the flash chip.
 //!
-//! The devices are those the chip data lists, each made by the name of its model. Addresses of the
-//! peripheral space that no listed device covers are plain storage: firmware sets up many parts it
-//! then does not depend on. [`Soc::unlisted`] tells which were touched. Addresses outside of that
-//! space and of the memories lead nowhere.
+//! The devices are those listed in the chip data, each created by the name of its model. Addresses
+//! in the peripheral space that no listed device covers are plain storage, because firmware sets up
+//! many parts that it does not depend on later. [`Soc::unlisted`] reports which of them were
+//! accessed. Addresses outside that space and the memories are unmapped.
 
 mod autobaud;
 mod bus;
@@ -48,10 +48,10 @@ use device::{Device, Line};
 use flash_chip::FlashChip;
 use interrupts::Matrix;
 
-/// The bus is looked up in pieces of this length; every device's base and length are multiples.
+/// Granularity of the device lookup. Every device's base and length are multiples of it.
 const SLOT_LEN: u32 = 0x400;
 const NO_DEVICE: u8 = u8::MAX;
-/// Devices that the ROM's functions reach by name, besides the console.
+/// Devices that the emulated ROM functions access by name, in addition to the console.
 const NEEDED: [&str; 7] = ["debug-assist", "intmtx", "mmu", "rtc-cntl", "spi0", "spi1", "timg0"];
 
 /// The chip without its CPU.
@@ -59,18 +59,18 @@ const NEEDED: [&str; 7] = ["debug-assist", "intmtx", "mmu", "rtc-cntl", "spi0", 
 pub(crate) struct Soc {
     pub fabric: Fabric,
     devices: Vec<Placed>,
-    /// Where devices are, and storage where none is.
+    /// Address range of the devices, with plain storage between them.
     space: Range<u32>,
-    /// Which device is in each piece of the space.
+    /// Device at each slot of the space.
     slots: Vec<u8>,
-    /// No device needs to be looked at before.
+    /// Time before which no device needs to run.
     horizon: Tick,
-    /// What the CPU was last told of interrupts.
+    /// Interrupt last reported to the CPU.
     told_irq: u32,
-    /// The CPU's own access to a device has changed that.
+    /// Whether a device access by the CPU has raised an interrupt that is not reported yet.
     irq_by_access: bool,
     unlisted: BTreeMap<u32, (u32, Accesses)>,
-    /// A fetch from ROM where nothing is hooked.
+    /// Address in ROM that was fetched without a hook.
     rom_fetch: Option<u32>,
     console: u32,
 }
@@ -83,16 +83,16 @@ struct Placed {
     irq: &'static [u32],
     lines: u32,
     next: Option<Tick>,
-    /// It wants to hear when a pin's level changes.
+    /// Whether the device must be notified of changes of pin levels.
     senses_pins: bool,
-    /// It is the DMA controller, or uses it.
+    /// Whether the device is the DMA controller or uses it.
     transfers: bool,
-    /// It goes on while the chip sleeps.
+    /// Whether the device keeps running while the chip sleeps.
     keeps_awake: bool,
 }
 
 impl Soc {
-    /// The chip at power-on; nothing is reset yet.
+    /// Creates the chip in its power-on state, before any reset.
     pub fn new(
         chip: &'static Chip,
         sim: &'static Sim,
@@ -200,30 +200,30 @@ impl Soc {
         }
     }
 
-    /// Base address of the device of that name.
+    /// Returns the base address of the device with this name.
     pub fn base_of(&self, name: &str) -> Option<u32> {
         self.devices.iter().find(|placed| placed.name == name).map(|placed| placed.base)
     }
 
-    /// Base address of the UART with the host at its other end, the first one listed.
+    /// Returns the base address of the UART connected to the host, which is the first one listed.
     pub fn console(&self) -> u32 {
         self.console
     }
 
-    /// Baud rate of the console.
+    /// Returns the baud rate of the console.
     pub fn console_baud(&mut self) -> u32 {
         let fabric = &self.fabric;
         let console = self.devices.iter().find(|placed| placed.base == self.console);
         console.and_then(|placed| placed.device.baud(fabric)).unwrap_or(1)
     }
 
-    /// Interrupt source of the console.
+    /// Returns the interrupt source of the console.
     pub fn console_irq(&self) -> Option<u32> {
         let console = self.devices.iter().find(|placed| placed.base == self.console);
         console.and_then(|placed| placed.irq.first().copied())
     }
 
-    /// Resets what such a reset resets.
+    /// Resets the parts of the chip that a reset for this reason affects.
     pub fn reset(&mut self, reason: ResetReason) {
         self.fabric.reset_reason = reason;
         self.fabric.reset_request = None;
@@ -250,11 +250,11 @@ impl Soc {
         self.fabric.memory.take_yield();
     }
 
-    /// Lets every device whose moment has come act; gives the next such moment.
+    /// Runs all devices whose next event is due. Returns the time of the next event.
     pub fn run_events(&mut self) -> Tick {
         let now = self.fabric.now();
         for index in 0..self.devices.len() {
-            // Bounded: an event leads to one in the future, or to none.
+            // Bounded: an event is followed by one in the future or by none.
             if self.devices[index].next.is_some_and(|at| at <= now) {
                 self.devices[index].device.event(&mut self.fabric);
                 self.refresh(index);
@@ -264,7 +264,7 @@ impl Soc {
         self.next_event()
     }
 
-    /// [`Soc::run_events`] while the chip sleeps: only the RTC controller acts.
+    /// Like [`Soc::run_events`] while the chip sleeps: runs only the RTC controller.
     pub fn run_sleep_events(&mut self) -> Tick {
         let now = self.fabric.now();
         let mut next = Tick::MAX;
@@ -281,7 +281,7 @@ impl Soc {
         next
     }
 
-    /// The clocks stood still for `time`, up to now.
+    /// Notifies devices that the clocks were stopped for `time`, up to now.
     pub fn slept(&mut self, time: Tick) {
         for placed in &mut self.devices {
             placed.device.slept(time, &mut self.fabric);
@@ -289,7 +289,7 @@ impl Soc {
         self.refresh_all();
     }
 
-    /// RAM without power keeps nothing; that of the RTC has it in deep sleep.
+    /// Clears RAM that loses power. RTC RAM keeps its contents in deep sleep.
     fn lose_memories(&mut self, all: bool) {
         let kept: Vec<&str> = self
             .fabric
@@ -315,31 +315,31 @@ impl Soc {
         self.devices.iter().filter_map(|placed| placed.next).min().unwrap_or(Tick::MAX)
     }
 
-    /// Looks at all devices again: something outside of them changed (bytes on the line).
+    /// Refreshes all devices after a change outside them (bytes on the line).
     pub fn refresh_all(&mut self) {
         for index in 0..self.devices.len() {
             self.refresh(index);
         }
     }
 
-    /// Says up to when the CPU is going to run undisturbed; a device that needs the board sooner
-    /// then stops it.
+    /// Sets how long the CPU is going to run undisturbed. A device that needs the board sooner
+    /// stops the CPU.
     pub fn set_horizon(&mut self, horizon: Tick) {
         self.horizon = horizon;
     }
 
-    /// The CPU interrupt to be given to the CPU.
+    /// Returns the CPU interrupt to report to the CPU.
     pub fn take_irq(&mut self) -> u32 {
         self.told_irq = self.fabric.matrix.chosen();
         self.told_irq
     }
 
-    /// Whether an access of the CPU's own has raised an interrupt since the last time.
+    /// Returns whether a device access by the CPU has raised an interrupt since the last call.
     pub fn take_irq_by_access(&mut self) -> bool {
         std::mem::take(&mut self.irq_by_access)
     }
 
-    /// An address in ROM that was jumped to and is not hooked.
+    /// Returns the address in ROM that was jumped to without a hook, if any, and clears it.
     pub fn take_rom_fetch(&mut self) -> Option<u32> {
         self.rom_fetch.take()
     }
@@ -349,13 +349,14 @@ impl Soc {
         (*slot != NO_DEVICE).then_some(usize::from(*slot))
     }
 
-    /// The outside drives a pin, or lets go of it.
+    /// Drives a pin from outside, or releases it.
     pub fn drive_pin(&mut self, pin: u32, level: Option<bool>) {
         self.fabric.pins.drive(pin, level);
         self.after_pin_change();
     }
 
-    /// A byte comes to a pin from outside, behind those that are on their way; gives when it is there.
+    /// Sends a byte to a pin from outside, after the bytes already on their way. Returns its
+    /// arrival time.
     pub fn bring_to_pin(&mut self, pin: u32, byte: u8, baud: u32) -> Tick {
         let fabric = &mut self.fabric;
         let time = if fabric.timed { clock::periods(10, baud.into()) } else { 0 };
@@ -378,7 +379,7 @@ impl Soc {
         }
     }
 
-    /// A transfer was started, or a device has done one.
+    /// Runs the devices involved in DMA after a transfer was started or completed.
     fn after_transfer(&mut self) {
         if std::mem::take(&mut self.fabric.dma.changed) {
             for index in 0..self.devices.len() {
@@ -408,12 +409,12 @@ impl Soc {
                 placed.device.clock_changed(&mut self.fabric);
             }
             self.refresh_all();
-            // The cycle at which the horizon comes is another one now.
+            // The horizon is at a different cycle now.
             self.fabric.memory.request_yield();
         }
     }
 
-    /// Takes over a device's interrupt lines and next event.
+    /// Updates the interrupt lines and the next event of a device.
     fn refresh(&mut self, index: usize) {
         let placed = &mut self.devices[index];
         placed.next = placed.device.next_event(&self.fabric);

@@ -1,12 +1,12 @@
-//! Devices of which software needs little more than registers that keep what is written.
-//! Values after a reset: the vendor's SVD, through the crate esp32c3.
+//! Devices for which little more than registers that store values is needed. Reset values are from
+//! the vendor's SVD, through the crate esp32c3.
 
 use std::collections::BTreeMap;
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, ResetReason, Scope};
 
-/// Nothing but storage.
+/// Registers that only store values.
 #[derive(Clone)]
 pub(crate) struct Storage {
     registers: Registers,
@@ -39,18 +39,19 @@ impl Device for Storage {
     }
 }
 
-/// The I2C masters to the analog parts: what is written there is kept and read back, and what software waits for is
-/// always there.
+/// The I2C masters of the analog parts. Values written can be read back, and everything that
+/// software waits for is always ready.
 #[derive(Clone)]
 pub(crate) struct AnalogI2c {
     registers: Registers,
-    /// What the analog parts' registers hold, by block and register; those that nobody wrote hold 0.
+    /// Registers of the analog parts by block and register. Unwritten ones hold 0.
     parts: BTreeMap<u16, u8>,
 }
 
 impl AnalogI2c {
-    /// The two masters' registers: block in bits 7 to 0, its register from bit 8, the byte from bit 16 on; WRITE, and bit
-    /// 25 while it is busy (ROM: `rom_chip_i2c_readReg_org`, `rom_chip_i2c_writeReg`).
+    /// Registers of the two masters: block in bits 7:0, its register in bits 15:8, the byte in bits
+    /// 23:16; then WRITE, and BUSY in bit 25 (ROM: `rom_chip_i2c_readReg_org`,
+    /// `rom_chip_i2c_writeReg`).
     const MASTERS: [u32; 2] = [0x00, 0x04];
     const WRITE: u32 = 1 << 24;
     const BUSY: u32 = 1 << 25;
@@ -96,7 +97,7 @@ impl Device for AnalogI2c {
     }
 }
 
-/// APB_CTRL with the random number generator's register in it.
+/// APB_CTRL, including the register of the random number generator.
 #[derive(Clone)]
 pub(crate) struct ApbControl {
     registers: Registers,
@@ -149,7 +150,7 @@ impl Device for ApbControl {
     }
 }
 
-/// The debug assistant: it remembers pc over a reset, where software enabled that.
+/// The debug assistant, which records pc at a reset if software has enabled that.
 #[derive(Clone)]
 pub(crate) struct DebugAssist {
     registers: Registers,
@@ -178,7 +179,7 @@ impl Device for DebugAssist {
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
-        // Power-on and deep sleep take its power.
+        // The device loses power at power-on and in deep sleep.
         let lost = scope == Scope::Chip || fabric.reset_reason == ResetReason::DeepSleep;
         if self.registers.get(Self::RCD_EN) & 1 == 0 || lost {
             fabric.saved_pc = 0;

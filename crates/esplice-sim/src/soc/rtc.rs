@@ -1,6 +1,6 @@
-//! The RTC controller: main timer, RTC and super watchdogs, software resets, the reason of the
-//! last reset, registers that outlive a reset (TRM 9 and 13; register and bit names there).
-//! Values after a reset: the vendor's SVD, through the crate esp32c3.
+//! The RTC controller: main timer, RTC and super watchdogs, software resets, the reason of the last
+//! reset, and registers that survive a reset (TRM 9 and 13, which define the register and bit
+//! names). Reset values are from the vendor's SVD, through the crate esp32c3.
 
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ const SLP_REJECT_CAUSE: u32 = 0xf0;
 const SLP_WAKEUP_CAUSE: u32 = 0xf8;
 const GPIO_WAKEUP: u32 = 0x110;
 
-/// Opens the super watchdog's register (TRM 13.3.2).
+/// Key that unlocks the super watchdog's register (TRM 13.3.2).
 const SWD_KEY: u32 = 0x8f1d_312a;
 
 const SW_SYS_RST: u32 = 1 << 31;
@@ -51,20 +51,20 @@ const INT_SLP_REJECT: u32 = 1 << 1;
 const INT_WDT: u32 = 1 << 3;
 const INT_MAIN_TIMER: u32 = 1 << 10;
 
-/// STATE0: fall asleep; take back the cause of a rejection.
+/// STATE0: enters sleep; clears the cause of a rejection.
 const SLEEP_EN: u32 = 1 << 31;
 const SLP_REJECT_CAUSE_CLR: u32 = 1 << 1;
-/// SLP_TIMER1: the main timer raises its alarm.
+/// SLP_TIMER1: enables the alarm of the main timer.
 const MAIN_TIMER_ALARM_EN: u32 = 1 << 16;
-/// DIG_PWC: the digital part is switched off in sleep.
+/// DIG_PWC: switches off the digital part in sleep.
 const DG_WRAP_PD_EN: u32 = 1 << 31;
-/// SLP_REJECT_CONF: rejection of deep and light sleep.
+/// SLP_REJECT_CONF: enable rejection of deep and light sleep.
 const DEEP_SLP_REJECT_EN: u32 = 1 << 31;
 const LIGHT_SLP_REJECT_EN: u32 = 1 << 30;
-/// GPIO_WAKEUP: which pins woke; take that back.
+/// GPIO_WAKEUP: pins that woke the chip; clears them.
 const GPIO_WAKEUP_STATUS: u32 = 0x3f;
 const GPIO_WAKEUP_STATUS_CLR: u32 = 1 << 6;
-/// WDTCONFIG0: the watchdog stands still in sleep.
+/// WDTCONFIG0: pauses the watchdog in sleep.
 const WDT_PAUSE_IN_SLP: u32 = 1 << 9;
 
 const WDT_EN: u32 = 1 << 31;
@@ -76,12 +76,12 @@ const SWD_FEED: u32 = 1 << 29;
 const SWD_FLAG_CLR: u32 = 1 << 28;
 const SWD_RESET_FLAG: u32 = 1;
 
-/// RC_SLOW_CLK, the RTC's clock unless software chooses another (TRM 6.2.2).
+/// Frequency of RC_SLOW_CLK, the RTC's clock unless software selects another (TRM 6.2.2).
 pub(super) const SLOW_HZ: u64 = 136_000;
-/// The super watchdog's time. Its oscillator is analog and no figure is published; boards with
-/// blank flash are reset by timer group 0 first, so it is longer than that one's 1.3 s.
+/// Timeout of the super watchdog. Its oscillator is analog and no figure is published. Boards with
+/// blank flash are reset by timer group 0 first, so it must be longer than that one's 1.3 s.
 const SWD_TIME: Tick = 2 * TICK_HZ;
-/// Stage 0 of the RTC watchdog is lengthened by the eFuse WDT_DELAY_SEL: by 2 where it is not
+/// Factor by which the eFuse WDT_DELAY_SEL extends stage 0 of the RTC watchdog: 2 if it is not
 /// burnt (TRM 13.2.2.2).
 const STAGE_0_FACTOR: u64 = 2;
 
@@ -122,15 +122,15 @@ pub(crate) struct RtcControl {
     registers: Registers,
     raw: u32,
     watchdog: Watchdog,
-    /// When the super watchdog was last fed.
+    /// Time when the super watchdog was last fed.
     super_fed: Tick,
     super_reset: bool,
-    /// The main timer counts from here.
+    /// Time from which the main timer counts.
     timer_since: Tick,
     latched_time: u64,
-    /// The alarm was raised and not set anew.
+    /// Whether the alarm has fired since it was last set.
     alarm_over: bool,
-    /// Asleep since then, and how.
+    /// Current kind of sleep and its start.
     sleeping: Option<(Sleep, Tick)>,
 }
 
@@ -157,20 +157,21 @@ impl RtcControl {
             let timeout = u64::from(self.registers.get(WDTCONFIG0 + 4 + 4 * index));
             Stage {
                 timeout: if index == 0 { timeout * STAGE_0_FACTOR } else { timeout },
-                // STG0 is in bits 30:28, the next stages below.
+                // STG0 is in bits 30:28, the following stages below.
                 action: conf >> (28 - 3 * index) & 7,
             }
         };
         let mut stages = [stage(0), stage(1), stage(2), stage(3)];
         if flash_boot {
-            // Flash boot protection: on, and stage 0 resets the system with the RTC (TRM 13.2.2.5).
+            // Flash boot protection is active, and stage 0 resets the system with the RTC (TRM
+            // 13.2.2.5).
             stages[0].action = action::RTC;
         }
         let enabled = conf & WDT_EN != 0 || flash_boot;
         self.watchdog.configure(enabled, stages, (SLOW_HZ, 1), now);
     }
 
-    /// When the main timer raises its alarm.
+    /// Returns when the main timer raises its alarm.
     fn alarm_at(&self) -> Option<Tick> {
         let high = self.registers.get(SLP_TIMER1);
         let count = u64::from(high & 0xffff) << 32 | u64::from(self.registers.get(SLP_TIMER0));
@@ -182,7 +183,7 @@ impl RtcControl {
         sleep::awake(enabled, sleep, self.alarm_at(), self.registers.get(GPIO_WAKEUP), fabric)
     }
 
-    /// Falls asleep, unless what is to refuse that asks for the CPU.
+    /// Enters sleep unless an enabled source rejects it.
     fn fall_asleep(&mut self, fabric: &mut Fabric) {
         let deep = self.registers.get(DIG_PWC) & DG_WRAP_PD_EN != 0;
         let (kind, rejects) = match deep {
@@ -202,7 +203,7 @@ impl RtcControl {
         fabric.memory.request_yield();
     }
 
-    /// Ends the sleep if something that is to end it asks for the CPU.
+    /// Ends the sleep if an enabled wake-up source is active.
     fn wake(&mut self, fabric: &mut Fabric) {
         let Some((kind, since)) = self.sleeping else { return };
         let enabled = self.registers.get(WAKEUP_STATE) >> 15;
@@ -246,8 +247,8 @@ impl RtcControl {
 
 /// Stage actions (TRM 13.2.2.2).
 mod action {
-    /// What flashers write to reset a chip out of its loader, which it does (espflash 4.7.0,
-    /// src/target/mod.rs, rtc_wdt_reset); the TRM has no meaning for it.
+    /// Value that flashers write to reset a chip out of its loader, which works (espflash 4.7.0,
+    /// src/target/mod.rs, rtc_wdt_reset). The TRM does not define it.
     pub const RTC_AS_FLASHERS: u32 = 5;
     pub const INTERRUPT: u32 = 1;
     pub const CPU: u32 = 2;
@@ -334,14 +335,14 @@ impl Device for RtcControl {
             let deadlines = [self.watchdog.deadline(), self.super_deadline(fabric), alarm];
             return deadlines.into_iter().flatten().min();
         };
-        // The super watchdog, and the other if it is told so, stand still.
+        // The super watchdog is paused in sleep, and so is the other one if configured.
         let paused = self.registers.get(WDTCONFIG0) & WDT_PAUSE_IN_SLP != 0;
         let watchdog = self.watchdog.deadline().filter(|_| !paused);
         let enabled = self.registers.get(WAKEUP_STATE) >> 15;
         let arrival = fabric.line.to_board.front().map(|byte| byte.done);
         let arrival =
             arrival.filter(|_| kind == Sleep::Light && enabled & sleep::source::UART0 != 0);
-        // What already asks ends a sleep at once.
+        // A source that is already active ends the sleep at once.
         let at_once = (self.awake(enabled, kind, fabric) != 0).then_some(since);
         [watchdog, alarm, arrival, at_once].into_iter().flatten().min()
     }
@@ -424,7 +425,7 @@ impl Device for RtcControl {
             self.super_reset = false;
         }
         if scope >= Scope::Core {
-            // Every reset that the ROM boots from arms flash boot protection again.
+            // Every reset from which the ROM boots activates flash boot protection again.
             self.registers.set(WDTCONFIG0, 0x0001_3214);
             self.registers.set(WDTCONFIG0 + 4, 200_000);
             self.registers.set(WDTWPROTECT, 0);

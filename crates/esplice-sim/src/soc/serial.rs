@@ -1,5 +1,6 @@
-//! Bytes on pins: what UARTs send out through the pin matrix, to whoever is at the pin, and what comes in by it. A byte
-//! that a UART sends on a pin from which another or the same one takes its input arrives there too.
+//! Bytes on pins: output of UARTs through the pin matrix to the outside, and input from outside. A
+//! byte that a UART sends on a pin also arrives at every UART, including itself, that takes its
+//! input there.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,21 +9,21 @@ use super::{
     device::{LINE_LIMIT, LineByte},
 };
 
-/// Pins and signals, and the bytes on their way.
+/// Routing between pins and signals, and the bytes on their way.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Serial {
-    /// The signal that is put out on a pin.
+    /// Signal that is output on each pin.
     outputs: BTreeMap<u32, u32>,
-    /// The pin that a signal comes from.
+    /// Pin from which each signal is taken.
     inputs: BTreeMap<u32, u32>,
-    /// For who is outside, by pin. Older ones are lost where nobody takes them.
+    /// Bytes for the outside, by pin. The oldest are lost if nobody takes them.
     sent: BTreeMap<u32, VecDeque<LineByte>>,
-    /// For the chip, by signal. What it does not take is lost where there is no more room.
+    /// Bytes for the chip, by signal. New ones are lost if there is no more room.
     arriving: BTreeMap<u32, VecDeque<LineByte>>,
 }
 
 impl Serial {
-    /// What a pin puts out.
+    /// Sets or clears the signal output on a pin.
     pub fn route_out(&mut self, pin: u32, signal: Option<u32>) {
         match signal {
             Some(signal) => drop(self.outputs.insert(pin, signal)),
@@ -30,7 +31,7 @@ impl Serial {
         }
     }
 
-    /// Where a signal comes from. What was on its way by another pin is lost.
+    /// Sets or clears the pin of an input signal. Bytes on their way from another pin are lost.
     pub fn route_in(&mut self, signal: u32, pin: Option<u32>) {
         if self.inputs.get(&signal).copied() == pin {
             return;
@@ -42,12 +43,13 @@ impl Serial {
         }
     }
 
-    /// Pins that a signal is put out on.
+    /// Returns the pins on which a signal is output.
     fn pins_of(&self, signal: u32) -> Vec<u32> {
         self.outputs.iter().filter(|(_, of)| **of == signal).map(|(pin, _)| *pin).collect()
     }
 
-    /// A UART sends a byte; `inputs` are the pins whose input buffers are on. Gives whether it arrives at the chip.
+    /// Sends a byte from a UART. `inputs` are the pins whose input buffers are enabled. Returns
+    /// whether the byte arrives at the chip.
     pub fn send(&mut self, signal: u32, byte: LineByte, inputs: u32) -> bool {
         let mut arrives = false;
         for pin in self.pins_of(signal) {
@@ -61,7 +63,7 @@ impl Serial {
         arrives
     }
 
-    /// Takes back the byte that a UART sent last, as it did not come to send it.
+    /// Takes back the last byte of a UART that was never actually sent.
     pub fn unsend(&mut self, signal: u32, byte: LineByte) {
         for pin in self.pins_of(signal) {
             if let Some(sent) = self.sent.get_mut(&pin) {
@@ -75,7 +77,8 @@ impl Serial {
         }
     }
 
-    /// A byte comes to a pin from outside, or from the chip itself. Gives whether a signal is taken from there.
+    /// Brings a byte to a pin, from outside or from the chip. Returns whether a signal is taken
+    /// from there.
     pub fn bring(&mut self, pin: u32, byte: LineByte, inputs: u32) -> bool {
         if inputs >> pin.min(31) & 1 == 0 {
             return false;
@@ -91,26 +94,26 @@ impl Serial {
         arrives
     }
 
-    /// The next byte of a signal.
+    /// Returns the next byte of a signal without removing it.
     pub fn next(&self, signal: u32) -> Option<LineByte> {
         self.arriving.get(&signal)?.front().copied()
     }
 
-    /// Takes it.
+    /// Removes the next byte of a signal.
     pub fn take(&mut self, signal: u32) {
         if let Some(arriving) = self.arriving.get_mut(&signal) {
             arriving.pop_front();
         }
     }
 
-    /// When the last byte on its way to a pin's signals has arrived.
+    /// Returns when the last byte on its way to a pin's signals arrives.
     pub fn busy_until(&self, pin: u32) -> Tick {
         let signals = self.inputs.iter().filter(|(_, from)| **from == pin);
         let last = signals.filter_map(|(signal, _)| self.arriving.get(signal)?.back());
         last.map(|byte| byte.done).max().unwrap_or(0)
     }
 
-    /// What was sent out on a pin by `now`, one after the other.
+    /// Removes and returns the next byte that was sent on a pin by `now`.
     pub fn take_sent(&mut self, pin: u32, now: Tick) -> Option<LineByte> {
         self.sent.get_mut(&pin)?.pop_front_if(|byte| byte.done <= now)
     }

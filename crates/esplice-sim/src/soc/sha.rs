@@ -1,4 +1,5 @@
-//! The SHA accelerator, block by block and by DMA (TRM 20; register names there). It takes no time.
+//! The SHA accelerator, with block-by-block and DMA operation (TRM 20, which defines the register
+//! names). It takes no time.
 
 use super::{
     clock::Tick,
@@ -55,9 +56,11 @@ const SHA256_START: [u32; 8] = [
 #[derive(Clone)]
 pub(crate) struct Sha {
     registers: Registers,
-    /// Bytes that are still to come by DMA, those of an unfinished block, and whether it is the first.
+    /// Number of bytes still to be received by DMA.
     waiting: usize,
+    /// Bytes of an incomplete block received by DMA.
     part: Vec<u8>,
+    /// Whether the next block is the first one of a hash.
     first: bool,
     done: bool,
 }
@@ -100,7 +103,7 @@ impl Sha {
 }
 
 impl Sha {
-    /// Hashes DMA_BLOCK_NUM blocks that come by DMA, as soon as they come.
+    /// Starts hashing DMA_BLOCK_NUM blocks by DMA, as soon as they are available.
     fn begin(&mut self, first: bool, fabric: &mut Fabric) {
         self.waiting = BLOCK * (self.registers.get(DMA_BLOCK_NUM) & 0x3f) as usize;
         self.part.clear();
@@ -108,7 +111,7 @@ impl Sha {
         self.transfer(fabric);
     }
 
-    /// Takes what there is.
+    /// Hashes the available bytes.
     fn transfer(&mut self, fabric: &mut Fabric) {
         while self.waiting > 0 {
             let flash = fabric.flash.nor.bytes();
@@ -156,7 +159,7 @@ impl Device for Sha {
         u32::from(self.done && self.registers.get(IRQ_ENA) & 1 != 0)
     }
 
-    /// A transfer was started.
+    /// Called when a transfer was started.
     fn event(&mut self, fabric: &mut Fabric) {
         if self.waiting > 0 {
             self.transfer(fabric);
@@ -175,7 +178,7 @@ impl Device for Sha {
     }
 }
 
-/// One block of SHA-1 (FIPS 180-4, 6.1.2); words 5 to 7 of the state are not used.
+/// Compresses one block of SHA-1 (FIPS 180-4, 6.1.2). Words 5 to 7 of the state are unused.
 fn compress160(state: &mut [u32; 8], block: &[u8; 64]) {
     let mut schedule = [0_u32; 80];
     for (word, bytes) in schedule.iter_mut().zip(block.chunks_exact(4)) {

@@ -1,6 +1,7 @@
-//! SPI0 and SPI1, the memory SPI controllers: flash commands by register, and transactions made
-//! up by software (TRM 26; register and bit names there). A transaction takes its clocks: those of
-//! command, address, dummy and data over the lines of each, at the rate that CLOCK sets.
+//! SPI0 and SPI1, the memory SPI controllers: flash commands by register, and transactions composed
+//! by software (TRM 26, which defines the register and bit names). A transaction takes the clocks
+//! of its command, address, dummy and data phases, each on its number of lines, at the rate set in
+//! CLOCK.
 
 use super::{
     clock::{Tick, periods},
@@ -21,10 +22,10 @@ const MISO_DLEN: u32 = 0x28;
 const RD_STATUS: u32 = 0x2c;
 const MISC: u32 = 0x34;
 const W0: u32 = 0x58;
-/// Bytes of the data buffer, W0 to W15.
+/// Size of the data buffer in bytes, W0 to W15.
 const BUFFER: usize = 64;
 
-/// Controls in CMD. Each clears itself when the transaction is over.
+/// Commands in CMD. Each bit clears itself when the transaction ends.
 mod cmd {
     pub const READ: u32 = 1 << 31;
     pub const WREN: u32 = 1 << 30;
@@ -38,9 +39,9 @@ mod cmd {
     pub const CE: u32 = 1 << 22;
     pub const RES: u32 = 1 << 20;
     pub const USR: u32 = 1 << 18;
-    /// All of them.
+    /// All commands.
     pub const ALL: u32 = READ | WREN | WRDI | RDID | RDSR | WRSR | PP | SE | BE | CE | RES | USR;
-    /// SPI1_MST_ST, the controller's state, in a transaction: "send command".
+    /// SPI1_MST_ST, the controller's state; its value during a transaction is "send command".
     pub const SENDING: u32 = 2;
 }
 
@@ -51,20 +52,20 @@ mod user {
     pub const DUMMY: u32 = 1 << 29;
     pub const MISO: u32 = 1 << 28;
     pub const MOSI: u32 = 1 << 27;
-    /// Lines of what is written, as [`ctrl`](super::ctrl) has those of what is read.
+    /// Lines for writes, with the same meaning as in [`ctrl`](super::ctrl) for reads.
     pub const WRITE_QIO: u32 = 1 << 15;
     pub const WRITE_DIO: u32 = 1 << 14;
     pub const WRITE_QUAD: u32 = 1 << 13;
     pub const WRITE_DUAL: u32 = 1 << 12;
 }
 
-/// Lines of what is read, in CTRL: DUAL and QUAD are those of the data, DIO and QIO of the address as well.
+/// Lines for reads, in CTRL: DUAL and QUAD apply to the data, DIO and QIO also to the address.
 mod ctrl {
     pub const QIO: u32 = 1 << 24;
     pub const DIO: u32 = 1 << 23;
     pub const QUAD: u32 = 1 << 20;
     pub const DUAL: u32 = 1 << 14;
-    /// The others count only with this.
+    /// The other bits have an effect only with this one.
     pub const FAST_READ: u32 = 1 << 13;
 }
 
@@ -74,24 +75,24 @@ pub(crate) mod misc {
     pub const CS1_DIS: u32 = 1 << 1;
 }
 
-/// Clocks of a command on one line, and of an address.
+/// Clocks of a command and of an address on one line.
 const COMMAND_CLOCKS: u64 = 8;
 const ADDR_CLOCKS: u64 = 24;
-/// CLOCK: the bus runs at the controller's own clock.
+/// CLOCK: the bus uses the controller's clock undivided.
 const CLOCK_EQUAL: u32 = 1 << 31;
 
-/// Lines of address and data.
+/// Number of lines for address and data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Lines {
     addr: u64,
     data: u64,
 }
 
-/// One controller.
+/// A memory SPI controller.
 #[derive(Clone)]
 pub(crate) struct SpiMem {
     registers: Registers,
-    /// When the transaction is over that CMD shows.
+    /// End of the transaction that CMD shows.
     busy_until: Tick,
 }
 
@@ -125,7 +126,7 @@ impl SpiMem {
         self.registers.get(offset) >> shift & ((1 << count) - 1)
     }
 
-    /// Lines of a transaction that reads.
+    /// Returns the lines of a read transaction.
     fn read_lines(&self) -> Lines {
         match self.registers.get(CTRL) {
             bits if bits & ctrl::FAST_READ == 0 => Lines { addr: 1, data: 1 },
@@ -137,7 +138,7 @@ impl SpiMem {
         }
     }
 
-    /// Lines of a transaction that writes.
+    /// Returns the lines of a write transaction.
     fn write_lines(&self) -> Lines {
         match self.registers.get(USER) {
             bits if bits & user::WRITE_QIO != 0 => Lines { addr: 4, data: 4 },
@@ -148,7 +149,7 @@ impl SpiMem {
         }
     }
 
-    /// Clocks of the bus that the commands of `controls` take.
+    /// Returns how many bus clocks the commands in `controls` take.
     fn clocks(&self, controls: u32) -> u64 {
         let dummy = match self.registers.get(USER) & user::DUMMY {
             0 => 0,
@@ -202,17 +203,17 @@ impl SpiMem {
             + phase(user::MISO, bits(MISO_DLEN, 0, 10).div_ceil(self.read_lines().data))
     }
 
-    /// The bus's clock in Hz: the controller's, divided by CLKCNT_N + 1.
+    /// Returns the bus clock in Hz: the controller's clock divided by CLKCNT_N + 1.
     fn hz(&self, fabric: &Fabric) -> u64 {
         let clock = self.registers.get(CLOCK);
         let divider = if clock & CLOCK_EQUAL != 0 { 1 } else { u64::from(clock >> 16 & 0xff) + 1 };
         fabric.clock.apb_hz() / divider
     }
 
-    /// Carries commands out. `now` is the end of their transaction: the chip then begins what takes time, and
-    /// a status is the one of its last clocks.
+    /// Executes commands. `now` is the end of their transaction: only then does the chip start an
+    /// operation that takes time, and a status is that of its last clocks.
     fn run(&mut self, controls: u32, flash: &mut FlashChip, now: Tick) {
-        // The flash commands take 24 bits of address, and the length from bits 31:24.
+        // The flash commands use 24 address bits, and the length in bits 31:24.
         let addr = self.registers.get(ADDR) & 0xff_ffff;
         let len = (self.registers.get(ADDR) >> 24) as usize;
         let buffer = self.buffer();
@@ -266,7 +267,7 @@ impl SpiMem {
         }
         let opcode = self.bits(USER2, 0, 8) as u8;
         let addr_bits = self.bits(USER1, 26, 6) + 1;
-        // Right-aligned: for a 24-bit address, its bits 23:0.
+        // Right-aligned: a 24-bit address is in bits 23:0.
         let addr = match phases & user::ADDR {
             0 => 0,
             _ if addr_bits >= 32 => self.registers.get(ADDR) & 0xff_ffff,
@@ -283,21 +284,21 @@ impl SpiMem {
         let buffer = self.buffer();
         let reply = flash.command(opcode, addr, &buffer[..out_len], in_len, now);
         if in_len > 0 {
-            // Of the last byte only the bits that were clocked in count.
+            // Only the received bits of the last byte count.
             let mut reply = reply;
             let bits = self.bits(MISO_DLEN, 0, 10) as usize + 1;
             if let (Some(last), odd @ 1..) = (reply.last_mut(), bits % 8) {
                 *last &= (1 << odd) - 1;
             }
-            // The word of the last byte is filled up with zeros.
+            // The word with the last byte is padded with zeros.
             reply.resize(in_len.next_multiple_of(4).min(BUFFER), 0);
             self.fill_buffer(&reply);
         }
     }
 }
 
-/// Values after a reset that software relies on (TRM 26.7): the clock divided by 4; USER has a command
-/// phase; 24 address bits; 8 command bits.
+/// Reset values that software relies on (TRM 26.7): clock divided by 4, a command phase in USER, 24
+/// address bits, 8 command bits.
 const RESET: &[(u32, u32)] =
     &[(CLOCK, 0x0003_0103), (USER, user::COMMAND), (USER1, 23 << 26 | 7), (USER2, 7 << 28)];
 
@@ -315,14 +316,14 @@ impl Device for SpiMem {
             if offset != CMD {
                 self.registers.set(offset, value);
             }
-            // Of all that sets up the bus this is what each way in the ROM has in common (ROM: `SPI_init`), and
-            // nothing else does it.
+            // This write is common to all ways of setting up the bus in the ROM (ROM: `SPI_init`),
+            // and nothing else does it.
             if offset == MISC && value & (misc::CS0_DIS | misc::CS1_DIS) == misc::CS1_DIS {
                 fabric.flash.attach(true);
             }
             return;
         }
-        // What is asked for in a transaction comes behind it.
+        // Commands started during a transaction follow it.
         let mut end = self.busy_until.max(fabric.now());
         if fabric.timed {
             end = end.saturating_add(periods(self.clocks(controls), self.hz(fabric)));

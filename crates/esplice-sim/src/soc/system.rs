@@ -1,5 +1,5 @@
-//! System registers: clock selection and software interrupts (TRM 6 and 15; names there).
-//! Values after a reset: the vendor's SVD, through the crate esp32c3.
+//! The system registers: clock selection and software interrupts (TRM 6 and 15, which define the
+//! names). Reset values are from the vendor's SVD, through the crate esp32c3.
 
 use super::{
     clock::{RC_FAST_HZ, Tick},
@@ -8,17 +8,17 @@ use super::{
 
 const CPU_PER_CONF: u32 = 0x08;
 const FROM_CPU_0: u32 = 0x28;
-/// RTC_FASTMEM_CONFIG and RTC_FASTMEM_CRC: a check sum over a part of the RTC's fast memory.
+/// RTC_FASTMEM_CONFIG and RTC_FASTMEM_CRC: a checksum of a part of the RTC fast memory.
 const FASTMEM_CONFIG: u32 = 0x48;
 const FASTMEM_CRC: u32 = 0x4c;
 const SYSCLK_CONF: u32 = 0x58;
 
-/// FASTMEM_CONFIG: begin; the first word, 11 bits; words less one, 11 bits; it is done (crate esp32c3,
-/// `system::rtc_fastmem_config`; ROM: `cacl_rtc_memory_crc`).
+/// FASTMEM_CONFIG: start; first word, 11 bits; number of words minus one, 11 bits; finished (crate
+/// esp32c3, `system::rtc_fastmem_config`; ROM: `cacl_rtc_memory_crc`).
 const CRC_START: u32 = 1 << 8;
 const CRC_FINISH: u32 = 1 << 31;
 
-/// Software interrupts.
+/// Number of software interrupts.
 const FROM_CPU: u32 = 4;
 
 const RESET: &[(u32, u32)] = &[
@@ -51,7 +51,7 @@ impl System {
         Self { registers: Registers::new(len) }
     }
 
-    /// Clocks of CPU and bus that the registers choose (TRM 6.2.4, tables 6-2 to 6-4).
+    /// Sets the CPU and bus clocks that the registers select (TRM 6.2.4, tables 6-2 to 6-4).
     fn set_speeds(&self, fabric: &mut Fabric) {
         let clock = self.registers.get(SYSCLK_CONF);
         let divider = u64::from(clock & 0x3ff) + 1;
@@ -69,14 +69,14 @@ impl System {
         }
     }
 
-    /// Sums up a part of the RTC's fast memory. Which polynomial the hardware has is not published, and nothing but
-    /// this hardware ever calculates it: CRC-32 stands here.
+    /// Computes the checksum of a part of the RTC fast memory. The hardware's polynomial is not
+    /// published, and nothing but this hardware ever computes it, so CRC-32 is used instead.
     fn sum_up(&mut self, config: u32, fabric: &Fabric) {
         let (first, words) = (config >> 9 & 0x7ff, (config >> 20 & 0x7ff) + 1);
         let mut bytes = vec![0; (words * 4) as usize];
         if let Some(region) = fabric.chip.region("rtc-fast") {
             let addr = region.addr.0.wrapping_add(4 * first);
-            // Past the memory's end it reads 0.
+            // Reads past the end of the memory return 0.
             let len = bytes
                 .len()
                 .min(region.addr.0.saturating_add(region.len).saturating_sub(addr) as usize);
@@ -86,7 +86,7 @@ impl System {
     }
 }
 
-/// CRC-32 as in IEEE 802.3.
+/// Computes CRC-32 as in IEEE 802.3.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         let index = (crc ^ u32::from(*byte)) & 0xff;
@@ -94,7 +94,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// What each byte does to it.
+/// CRC table by byte.
 const CRC_OF_BYTE: [u32; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -114,7 +114,7 @@ impl Device for System {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
         let value = self.registers.get(offset);
         match offset {
-            // CLK_XTAL_FREQ, which the hardware fills in.
+            // The hardware fills in CLK_XTAL_FREQ.
             SYSCLK_CONF => {
                 value & !(0x7f << 12) | ((fabric.clock.xtal_hz() / 1_000_000) as u32 & 0x7f) << 12
             }
@@ -130,7 +130,7 @@ impl Device for System {
                 if started {
                     self.sum_up(value, fabric);
                 }
-                // It is done at once, and stays so until START is taken back.
+                // Finishes immediately, and stays finished until START is cleared.
                 let done = if value & CRC_START != 0 { CRC_FINISH } else { 0 };
                 self.registers.set(offset, value & !CRC_FINISH | done);
             }

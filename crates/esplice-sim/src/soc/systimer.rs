@@ -1,4 +1,5 @@
-//! The system timer: two counters at 16 MHz, three alarms (TRM 11; register and bit names there).
+//! The system timer: two counters at 16 MHz and three alarms (TRM 11, which defines the register
+//! and bit names).
 
 use std::ops::Range;
 
@@ -32,9 +33,9 @@ const UNIT_SEL: u32 = 1 << 31;
 const PERIOD: u32 = (1 << 26) - 1;
 /// The counters have 52 bits.
 const COUNTER: u64 = (1 << 52) - 1;
-/// Ticks of one count: the clock is the crystal's times 2, divided by 5 (TRM 11.3).
+/// Ticks per count. The clock is the crystal's times 2, divided by 5 (TRM 11.3).
 const COUNT: Tick = TICK_HZ / 16_000_000;
-/// From an SVD: unit 0 runs, both stall with a halted CPU.
+/// From an SVD: unit 0 runs, and both units stall with a halted CPU.
 const RESET: &[(u32, u32)] = &[(CONF, 0x4600_0000)];
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,7 +54,7 @@ impl Unit {
 
     fn stop_at(&mut self, now: Tick) {
         self.value = self.value_at(now);
-        // What is left of a count is kept.
+        // Keep the fraction of a count.
         self.since = if self.running { now - now.saturating_sub(self.since) % COUNT } else { now };
     }
 }
@@ -61,9 +62,9 @@ impl Unit {
 #[derive(Debug, Clone, Copy, Default)]
 struct Alarm {
     enabled: bool,
-    /// Loaded or enabled since it fired; a single alarm fires once.
+    /// Whether the alarm was loaded or enabled since it last fired. A single alarm fires once.
     armed: bool,
-    /// Value of the unit at which it fires next.
+    /// Unit value at which the alarm fires next.
     target: u64,
 }
 
@@ -100,7 +101,7 @@ impl SystemTimer {
         if !state.enabled || !state.armed || !unit.running {
             return None;
         }
-        // A target that is past fires at once, up to half of the counter's range.
+        // A target in the past, up to half of the counter's range, fires immediately.
         let ahead = state.target.wrapping_sub(unit.value) & COUNTER;
         let ahead = if ahead > COUNTER / 2 { 0 } else { ahead };
         Some(unit.since.saturating_add(ahead.saturating_mul(COUNT)))
@@ -110,7 +111,7 @@ impl SystemTimer {
         self.target_conf(alarm) & PERIOD_MODE != 0
     }
 
-    /// Takes over target or period, as COMPx_LOAD asks.
+    /// Loads the target or period, as requested in COMPx_LOAD.
     fn load_alarm(&mut self, alarm: usize, now: Tick) {
         let conf = self.target_conf(alarm);
         let target = if conf & PERIOD_MODE != 0 {
@@ -137,7 +138,7 @@ impl SystemTimer {
             }
         }
         for (index, alarm) in self.alarms.iter_mut().enumerate() {
-            // TARGET0_WORK_EN is bit 24, the next ones below.
+            // TARGET0_WORK_EN is bit 24, the following ones are below.
             let enabled = conf >> (24 - index) & 1 != 0;
             alarm.armed |= enabled && !alarm.enabled;
             alarm.enabled = enabled;
@@ -147,7 +148,8 @@ impl SystemTimer {
 
 impl Device for SystemTimer {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
-        // Alarms are raised whether they interrupt or not; those that do come as events.
+        // Alarms are raised even if they do not interrupt; only those that do are scheduled as
+        // events.
         self.event(fabric);
         match offset {
             UNIT0_OP | UNIT1_OP => self.registers.get(offset) | OP_VALUE_VALID,
@@ -215,7 +217,7 @@ impl Device for SystemTimer {
                 let period = u64::from(self.target_conf(alarm) & PERIOD).max(1);
                 let value = self.unit_of(alarm).value_at(now);
                 let state = &mut self.alarms[alarm];
-                // On time, however late this look is.
+                // Keep to the schedule, however late this check is.
                 let missed = (value.wrapping_sub(state.target) & COUNTER) / period;
                 state.target = state.target.wrapping_add((missed + 1) * period) & COUNTER;
             }
@@ -230,7 +232,7 @@ impl Device for SystemTimer {
 
     fn steady_until(&self, offset: u32, fabric: &Fabric) -> Option<Tick> {
         match offset {
-            // Alarms are raised whether they interrupt or not.
+            // Alarms are raised even if they do not interrupt.
             INT_RAW | INT_ST => {
                 let now = fabric.now();
                 let fires = (0..self.alarms.len()).filter_map(|alarm| self.fires_at(alarm));

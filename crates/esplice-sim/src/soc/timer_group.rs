@@ -1,5 +1,6 @@
-//! A timer group: one timer, the main watchdog, and the clock calibrator (TRM 12 and 13; register
-//! and bit names there). Values after a reset: the vendor's SVD, through the crate esp32c3.
+//! A timer group: one timer, the main watchdog and the clock calibrator (TRM 12 and 13, which
+//! define the register and bit names). Reset values are from the vendor's SVD, through the crate
+//! esp32c3.
 
 use std::ops::Range;
 
@@ -73,14 +74,14 @@ pub(crate) struct TimerGroup {
     registers: Registers,
     raw: u32,
     watchdog: Watchdog,
-    /// Resets of CPU and system that this group's watchdog asks for.
+    /// CPU reset and system reset by this group's watchdog.
     resets: [ResetReason; 2],
-    /// Flash boot protection is group 0's alone.
+    /// Whether this is group 0, the only one with flash boot protection.
     first: bool,
     timer: Timer,
 }
 
-/// The general-purpose timer: `value` at `since`.
+/// The general-purpose timer, which had `value` at `since`.
 #[derive(Debug, Clone, Default)]
 struct Timer {
     value: u64,
@@ -113,7 +114,7 @@ impl Timer {
         let ahead =
             if self.up { alarm.checked_sub(self.value) } else { self.value.checked_sub(alarm) };
         let ahead = ahead.unwrap_or(0).saturating_mul(self.divider.max(1));
-        // One period of the clock more than exact, so that the value is surely reached.
+        // One tick longer, so that the value is definitely reached.
         Some(
             self.since.saturating_add(periods(ahead, self.hz)).saturating_add(u64::from(ahead > 0)),
         )
@@ -121,7 +122,7 @@ impl Timer {
 }
 
 impl TimerGroup {
-    /// The group of that number.
+    /// Creates the timer group with this number.
     pub fn new(len: u32, number: usize) -> Self {
         let resets = match number {
             0 => [ResetReason::Timer0WatchdogCpu, ResetReason::Timer0WatchdogSystem],
@@ -142,12 +143,12 @@ impl TimerGroup {
         let flash_boot = conf & WDT_FLASHBOOT != 0 && self.first && fabric.boots_from_flash();
         let stage = |index: u32| Stage {
             timeout: u64::from(self.registers.get(WDTCONFIG1 + 4 + 4 * index)),
-            // STG0 is in bits 30:29, the next stages below.
+            // STG0 is in bits 30:29, the following stages below.
             action: conf >> (29 - 2 * index) & 3,
         };
         let mut stages = [stage(0), stage(1), stage(2), stage(3)];
         if flash_boot {
-            // Flash boot protection: on, and stage 0 resets the system (TRM 13.2.2.5).
+            // Flash boot protection is active, and stage 0 resets the system (TRM 13.2.2.5).
             stages[0].action = action::SYSTEM;
         }
         let hz =
@@ -166,7 +167,7 @@ impl TimerGroup {
         self.timer.up = conf & t0::INCREASE != 0;
         self.timer.hz =
             if conf & t0::USE_XTAL != 0 { fabric.clock.xtal_hz() } else { fabric.clock.apb_hz() };
-        // 0 stands for 65536 (TRM 12.2.1).
+        // 0 means 65536 (TRM 12.2.1).
         self.timer.divider = match u64::from(conf >> 13 & 0xffff) {
             0 => 0x1_0000,
             divider => divider,
@@ -184,7 +185,7 @@ impl TimerGroup {
         self.timer.reach(self.pair(T0ALARMLO, T0ALARMHI))
     }
 
-    /// Periods of the crystal's clock in the wanted number of periods of a slow clock.
+    /// Returns how many crystal clock periods the selected number of slow clock periods takes.
     fn calibration(&self, fabric: &Fabric) -> u32 {
         let conf = self.registers.get(RTCCALICFG);
         let periods = u64::from(conf >> 16 & 0x7fff);
@@ -211,7 +212,7 @@ impl Device for TimerGroup {
             T0HI => (self.timer.latched >> 32) as u32,
             INT_RAW => self.raw,
             INT_ST => self.raw & self.registers.get(INT_ENA),
-            // A calibration is ready at once: its some milliseconds of polling are left out.
+            // A calibration is ready immediately, which skips some milliseconds of polling.
             RTCCALICFG => self.registers.get(offset) | CALI_RDY,
             RTCCALICFG1 => self.calibration(fabric) << 7 | CALI_DATA_VALID,
             RTCCALICFG2 => self.registers.get(offset) & !1,
@@ -268,7 +269,7 @@ impl Device for TimerGroup {
         }
         if self.alarm_at().is_some_and(|at| at <= now) {
             self.raw |= INT_T0;
-            // The alarm turns itself off (TRM 12.2.3).
+            // The alarm disables itself (TRM 12.2.3).
             let conf = self.registers.get(T0CONFIG);
             self.registers.set(T0CONFIG, conf & !t0::ALARM_EN);
             if conf & t0::AUTORELOAD != 0 {

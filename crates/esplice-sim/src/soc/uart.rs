@@ -1,5 +1,5 @@
-//! A UART: FIFOs of 128 bytes, bytes that take their time, interrupts (TRM 25; register and bit
-//! names there).
+//! A UART with FIFOs of 128 bytes, timed transmission and interrupts (TRM 25, which defines the
+//! register and bit names).
 
 use super::{
     autobaud::Autobaud,
@@ -25,11 +25,11 @@ const FSM_STATUS: u32 = 0x6c;
 pub(crate) const CLK_CONF: u32 = 0x78;
 const ID: u32 = 0x80;
 
-/// Bytes of each FIFO.
+/// Size of each FIFO in bytes.
 pub(crate) const DEPTH: usize = 128;
-/// Where the wire takes no time and the ROM's own code listens: CPU cycles from one byte to the next.
-/// The ROM's interrupt handler takes bytes as long as there are any, and its buffer of 2 KiB is written
-/// over if the rest of its code, some 70 instructions a byte, does not keep up.
+/// CPU cycles between two bytes if the line takes no time and the ROM's own code receives them. The
+/// ROM's interrupt handler takes bytes as long as there are any, and its 2 KiB buffer overflows if
+/// the rest of its code, some 70 instructions per byte, does not keep up.
 const PACE: u64 = 256;
 /// Start bit, eight data bits, stop bit.
 const BITS: u64 = 10;
@@ -45,12 +45,12 @@ mod int {
 }
 
 const CONF0_AUTOBAUD_EN: u32 = 1 << 27;
-/// What is sent comes back.
+/// Loops transmitted bytes back to the receiver.
 const CONF0_LOOPBACK: u32 = 1 << 14;
 const CONF0_RXFIFO_RST: u32 = 1 << 17;
 const CONF0_TXFIFO_RST: u32 = 1 << 18;
 const CONF1_RX_TOUT_EN: u32 = 1 << 21;
-/// The line's idle level and the modem lines, as STATUS shows them: all high.
+/// Idle level of the line and the modem lines in STATUS: all high.
 const STATUS_IDLE: u32 = 1 << 31 | 1 << 15 | 1 << 14 | 1 << 13;
 
 const RESET: &[(u32, u32)] = &[
@@ -72,12 +72,12 @@ struct Sending {
     byte: u8,
 }
 
-/// What CLKDIV holds for a divider in sixteenths.
+/// Returns the value of CLKDIV for a divider in sixteenths.
 pub(crate) fn clkdiv(sixteenths: u32) -> u32 {
     sixteenths >> 4 | (sixteenths & 15) << 20
 }
 
-/// One UART.
+/// A UART.
 #[derive(Clone)]
 pub(crate) struct Uart {
     registers: Registers,
@@ -85,15 +85,15 @@ pub(crate) struct Uart {
     sending: VecDeque<Sending>,
     received: VecDeque<u8>,
     last_received: Option<Tick>,
-    /// Where the wire takes no time: no byte is taken before.
+    /// Time before which no byte is taken if the line takes no time.
     paced: Tick,
     autobaud: Autobaud,
     baud: u32,
-    /// Whether this is the one that the host's cable can be plugged into.
+    /// Whether the host's cable can be connected to this UART.
     console: bool,
-    /// The number of its signals in the pin matrix.
+    /// Number of its signals in the pin matrix.
     signal: Option<u32>,
-    /// What comes back from its own transmitter.
+    /// Bytes looped back from its own transmitter.
     looped: VecDeque<LineByte>,
 }
 
@@ -116,12 +116,12 @@ impl Uart {
         uart
     }
 
-    /// Whether the host is at the other end.
+    /// Returns whether the host is connected.
     fn connected(&self, fabric: &Fabric) -> bool {
         self.console && fabric.cable == Cable::Uart
     }
 
-    /// The clock, divided by SCLK_DIV_NUM.
+    /// Returns the clock, divided by SCLK_DIV_NUM.
     fn clock(&self, fabric: &Fabric) -> u64 {
         let conf = self.registers.get(CLK_CONF);
         let source = match conf >> 20 & 3 {
@@ -132,7 +132,7 @@ impl Uart {
         source / (u64::from(conf >> 12 & 0xff) + 1)
     }
 
-    /// The rate that clock and dividers make.
+    /// Returns the baud rate set by the clock and its dividers.
     fn rate(&self, fabric: &Fabric) -> u32 {
         let divider = self.registers.get(CLKDIV);
         // In sixteenths: integer part and CLKDIV_FRAG.
@@ -144,9 +144,9 @@ impl Uart {
         if fabric.timed { periods(BITS, u64::from(self.baud)) } else { 0 }
     }
 
-    /// Bytes that still wait in the transmit FIFO.
+    /// Returns the number of bytes still waiting in the transmit FIFO.
     fn waiting(&self, now: Tick) -> usize {
-        // Firmware polls this: few at the front, usually one, have begun.
+        // Firmware polls this, and only few bytes at the front, usually one, have started.
         self.sending.len() - self.sending.iter().take_while(|byte| byte.start <= now).count()
     }
 
@@ -174,7 +174,7 @@ impl Uart {
         }
     }
 
-    /// Takes back what has not begun to be sent; all that is not through, if `cut`.
+    /// Takes back the bytes that have not started; if `cut`, all bytes that are not complete.
     fn unsend(&mut self, cut: bool, fabric: &mut Fabric) -> Vec<u8> {
         let now = fabric.now();
         let stays = |byte: &Sending| if cut { byte.done <= now } else { byte.start <= now };
@@ -211,7 +211,7 @@ impl Uart {
         }
     }
 
-    /// Brings FIFOs and raw interrupts up to the present moment.
+    /// Brings the FIFOs and raw interrupts up to date.
     fn advance(&mut self, fabric: &mut Fabric) {
         let now = fabric.now();
         while let Some(byte) = self.arriving(fabric)
@@ -254,7 +254,7 @@ impl Uart {
         }
     }
 
-    /// The next byte that comes in: from the transmitter itself, from the host's line, or else by a pin.
+    /// Returns the next byte to receive: from the transmitter itself, from the host, or from a pin.
     fn arriving(&self, fabric: &Fabric) -> Option<LineByte> {
         if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
             self.looped.front().copied()
@@ -265,7 +265,7 @@ impl Uart {
         }
     }
 
-    /// Takes it.
+    /// Removes the byte that `arriving` returned.
     fn take_arrived(&mut self, fabric: &mut Fabric) {
         if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
             self.looped.pop_front();
@@ -277,13 +277,14 @@ impl Uart {
         }
     }
 
-    /// When a byte from the line can be taken.
+    /// Returns when a byte from the line can be taken.
     fn taken_at(&self, byte: &LineByte) -> Tick {
         byte.done.max(self.paced)
     }
 
-    /// Whether the FIFO takes what has arrived. Where the wire takes no time it waits for the FIFO: else of a frame that is there at once
-    /// only the first bytes would be.
+    /// Returns whether the FIFO takes an arrived byte. If the line takes no time, bytes wait for
+    /// room in the FIFO; otherwise only the first bytes of a frame that arrives at once would be
+    /// kept.
     fn has_room(&self, fabric: &Fabric) -> bool {
         !(fabric.rom_listens && self.console) && (fabric.timed || self.received.len() < DEPTH)
     }
@@ -296,7 +297,7 @@ impl Uart {
         (self.registers.get(CONF1) >> 9 & 0x1ff) as usize
     }
 
-    /// When the receiver gives up waiting for more.
+    /// Returns when the receive timeout expires.
     fn timeout_at(&self, fabric: &Fabric) -> Option<Tick> {
         if self.registers.get(CONF1) & CONF1_RX_TOUT_EN == 0 || self.received.is_empty() {
             return None;
@@ -346,7 +347,7 @@ impl Device for Uart {
                 }
                 self.registers.set(CONF0, value);
             }
-            // REG_UPDATE clears itself when the registers are synchronised.
+            // REG_UPDATE clears itself once the registers are synchronised.
             ID => self.registers.set(ID, value & !(1 << 31)),
             _ => self.registers.set(offset, value),
         }
@@ -366,7 +367,7 @@ impl Device for Uart {
             }
             _ => {}
         }
-        // Conditions that still hold raise their interrupt again.
+        // Conditions that still hold raise their interrupts again.
         self.advance(fabric);
     }
 

@@ -1,8 +1,10 @@
-//! USB-Serial-JTAG: the serial port that the chip is on a USB cable (TRM, "USB Serial/JTAG Controller"; register
-//! names there, bits as in the crate esp32c3, `usb_device`). Its JTAG half does nothing.
+//! USB-Serial-JTAG: the chip's own serial port on a USB cable (TRM, "USB Serial/JTAG Controller",
+//! which defines the register names; bits as in the crate esp32c3, `usb_device`). The JTAG half
+//! does nothing.
 //!
-//! With a host on the cable ([`Cable::Usb`]), packets go both ways and a frame begins each millisecond. Without one
-//! nothing is taken from the IN endpoint: what was written there stays, and software sees that it does.
+//! With a host connected ([`Cable::Usb`]), packets are transferred in both directions and a frame
+//! starts every millisecond. Without a host nothing is taken from the IN endpoint: bytes written
+//! there stay, and software can see that.
 
 use super::{
     clock::{TICK_HZ, Tick, periods},
@@ -22,13 +24,13 @@ const FRAM_NUM: u32 = 0x24;
 const IN_EP1_ST: u32 = 0x2c;
 const OUT_EP1_ST: u32 = 0x3c;
 
-/// EP1_CONF: what was written is to be sent.
+/// EP1_CONF: sends the bytes written.
 pub(crate) const WR_DONE: u32 = 1 << 0;
-/// EP1_CONF: the IN endpoint takes bytes.
+/// EP1_CONF: the IN endpoint accepts bytes.
 pub(crate) const IN_FREE: u32 = 1 << 1;
 /// EP1_CONF: the OUT endpoint holds bytes.
 pub(crate) const OUT_AVAIL: u32 = 1 << 2;
-/// CONF0: the pins are USB's.
+/// CONF0: the pins are used for USB.
 const PAD_ENABLE: u32 = 1 << 14;
 
 /// Bits of the interrupt registers.
@@ -41,12 +43,12 @@ mod int {
 
 const RESET: &[(u32, u32)] = &[(CONF0, 0x4200), (JFIFO_ST, 0x44), (0x48, 0x02)];
 
-/// Bytes of a packet (USB 2.0, 5.8.3: a full-speed bulk endpoint's most).
+/// Size of a packet in bytes (USB 2.0, 5.8.3: the maximum of a full-speed bulk endpoint).
 pub(crate) const PACKET: usize = 64;
-/// Frames in a second (USB 2.0, 5.3.3).
+/// Frames per second (USB 2.0, 5.3.3).
 const FRAME_HZ: u64 = 1000;
-/// Bytes a second on the wire: 12 Mbit/s, of which bulk transfers leave this much
-/// (USB 2.0, table 5-9: 19 packets of 64 bytes a frame).
+/// Bytes per second on the wire: the share of 12 Mbit/s available to bulk transfers (USB 2.0, table
+/// 5-9: 19 packets of 64 bytes per frame).
 pub(crate) const BYTES_HZ: u64 = 19 * 64 * FRAME_HZ;
 
 /// The controller.
@@ -54,11 +56,12 @@ pub(crate) const BYTES_HZ: u64 = 19 * 64 * FRAME_HZ;
 pub(crate) struct UsbSerialJtag {
     registers: Registers,
     raw: u32,
-    /// The frame that was seen last.
+    /// Number of the last frame seen.
     frame: u64,
-    /// Written to the IN endpoint and not handed over.
+    /// Bytes written to the IN endpoint but not handed over.
     filling: Vec<u8>,
-    /// The IN endpoint was handed over, and the host has taken it then, if there is one.
+    /// Time at which the host takes the IN packet that was handed over, or `Tick::MAX` without a
+    /// host.
     sent_at: Option<Tick>,
     received: VecDeque<u8>,
 }
@@ -85,7 +88,7 @@ impl UsbSerialJtag {
         self.sent_at.is_none() && self.filling.len() < PACKET
     }
 
-    /// The packet is complete: it goes as soon as there is a host.
+    /// Hands over the complete packet, which is sent as soon as there is a host.
     fn hand_over(&mut self, fabric: &mut Fabric) {
         if self.has_host(fabric) {
             self.send(fabric);
@@ -94,11 +97,11 @@ impl UsbSerialJtag {
         }
     }
 
-    /// Hands the packet to the host.
+    /// Sends the packet to the host.
     fn send(&mut self, fabric: &mut Fabric) {
         let now = fabric.now();
         let bytes = std::mem::take(&mut self.filling);
-        // Even an empty packet takes the wire for a moment.
+        // Even an empty packet takes some time on the wire.
         let time = if fabric.timed { periods(bytes.len() as u64 + 1, BYTES_HZ) } else { 0 };
         let done = now.saturating_add(time);
         for byte in bytes {
@@ -110,7 +113,7 @@ impl UsbSerialJtag {
         self.sent_at = Some(done);
     }
 
-    /// Brings endpoints and raw interrupts up to the present moment.
+    /// Brings the endpoints and raw interrupts up to date.
     fn advance(&mut self, fabric: &mut Fabric) {
         if !self.has_host(fabric) {
             return;
@@ -122,7 +125,7 @@ impl UsbSerialJtag {
             self.raw |= int::SOF;
         }
         match self.sent_at {
-            // It was handed over before there was a host.
+            // The packet was handed over before there was a host.
             Some(Tick::MAX) => self.send(fabric),
             Some(at) if at <= now => {
                 self.sent_at = None;
@@ -148,7 +151,7 @@ impl Device for UsbSerialJtag {
         match offset {
             EP1 => {
                 let byte = self.received.pop_front().unwrap_or(0);
-                // The next packet may come.
+                // The next packet may be received now.
                 self.advance(fabric);
                 byte.into()
             }
@@ -159,7 +162,7 @@ impl Device for UsbSerialJtag {
             INT_RAW => self.raw,
             INT_ST => self.raw & self.registers.get(INT_ENA),
             FRAM_NUM => (self.frame & 0x7ff) as u32,
-            // Addresses in the endpoints' memories, two bytes of which are not data.
+            // Addresses in the endpoints' memories, of which two bytes are not data.
             IN_EP1_ST => (self.filling.len() as u32 + 2) << 2,
             OUT_EP1_ST => self.received.len() as u32 * (1 << 16 | 1 << 2) + (2 << 2),
             _ => self.registers.get(offset),
@@ -171,7 +174,7 @@ impl Device for UsbSerialJtag {
         match offset {
             EP1 if self.is_free() => {
                 self.filling.push(value as u8);
-                // A full packet goes by itself.
+                // A full packet is sent automatically.
                 if self.filling.len() == PACKET {
                     self.hand_over(fabric);
                 }
@@ -225,7 +228,7 @@ impl Device for UsbSerialJtag {
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            // The connection outlives it, what was on its way does not.
+            // The connection survives a reset, but bytes on their way do not.
             let frame = fabric.now() / (TICK_HZ / FRAME_HZ);
             *self = Self { frame, ..Self::new(self.registers.len()) };
         }

@@ -1,28 +1,28 @@
-//! The four-stage counter that the main watchdogs and the RTC watchdog share.
+//! The four-stage counter shared by the main watchdogs and the RTC watchdog.
 
 use super::clock::{Tick, count_in, periods};
 
-/// Opens a watchdog's registers, written to its WDTWPROTECT (TRM 13.2.2.4).
+/// Key that unlocks a watchdog's registers, written to its WDTWPROTECT (TRM 13.2.2.4).
 pub(crate) const WDT_KEY: u32 = 0x50d8_3aa1;
 
-/// A stage: after `timeout` periods of the watchdog's clock, `action` (numbered as the registers
-/// number it, 0 for none).
+/// A stage: after `timeout` periods of the watchdog's clock, it triggers `action` (numbered as in
+/// the registers, 0 for none).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Stage {
     pub timeout: u64,
     pub action: u32,
 }
 
-/// A watchdog's counter.
+/// The counter of a watchdog.
 #[derive(Debug, Clone)]
 pub(crate) struct Watchdog {
     enabled: bool,
     stages: [Stage; 4],
     stage: usize,
-    /// The counter's clock is `hz` divided by `divider`.
+    /// Clock of the counter: `hz` divided by `divider`.
     hz: u64,
     divider: u64,
-    /// The counter's value was `count` at `since`.
+    /// Time at which the counter's value was `count`.
     since: Tick,
     count: u64,
 }
@@ -40,7 +40,7 @@ impl Watchdog {
         }
     }
 
-    /// Sets everything but the counter, which goes on from its value.
+    /// Sets everything except the counter, which continues from its value.
     pub fn configure(&mut self, enabled: bool, stages: [Stage; 4], clock: (u64, u64), now: Tick) {
         if enabled && !self.enabled {
             self.feed(now);
@@ -53,19 +53,19 @@ impl Watchdog {
         (self.hz, self.divider) = (clock.0.max(1), clock.1.max(1));
     }
 
-    /// Back to the first stage, from 0.
+    /// Restarts the first stage from 0.
     pub fn feed(&mut self, now: Tick) {
         self.stage = 0;
         self.count = 0;
         self.since = now;
     }
 
-    /// Its clock stood still for `time`, up to now.
+    /// Accounts for a stopped clock for `time`, up to now.
     pub fn slept(&mut self, time: Tick) {
         self.since = self.since.saturating_add(time);
     }
 
-    /// When the present stage ends.
+    /// Returns when the current stage ends.
     pub fn deadline(&self) -> Option<Tick> {
         if !self.enabled || self.stages.iter().all(|stage| stage.action == 0) {
             return None;
@@ -74,7 +74,7 @@ impl Watchdog {
         Some(self.since.saturating_add(periods(left.saturating_mul(self.divider), self.hz)))
     }
 
-    /// The actions of the stages that have ended by `now`, at most one round of them.
+    /// Returns the actions of the stages that have ended by `now`, at most one round.
     pub fn expire(&mut self, now: Tick) -> Vec<u32> {
         let mut actions = Vec::new();
         while actions.len() < self.stages.len()

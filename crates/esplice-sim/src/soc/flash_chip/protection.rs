@@ -1,19 +1,20 @@
-//! What the protection bits of the status registers protect (W25Q32JV datasheet, 7.1 and its tables "Status Register
-//! Memory Protection"; the shares of the chip hold for other sizes of the family, with 64 KiB as the least).
+//! Ranges protected by the status registers (W25Q32JV datasheet, 7.1 and its tables "Status
+//! Register Memory Protection"). The fractions of the chip also apply to other sizes of the family,
+//! with a minimum of 64 KiB.
 
 use std::ops::Range;
 
 /// Status register 2: quad enable.
 pub(super) const QUAD_ENABLE: u8 = 1 << 1;
-/// Status register 1: all block protection bits, which name the whole chip.
+/// Status register 1: all block protection bits, which select the whole chip.
 pub(super) const ALL: u8 = 7 << 2;
-/// Status register 2: complement of what is protected.
+/// Status register 2: protects the complement of the selected range.
 const CMP: u8 = 1 << 6;
-/// Status register 1: sectors and not blocks; from the bottom and not the top.
+/// Status register 1: sectors instead of blocks; from the bottom instead of the top.
 const SEC: u8 = 1 << 6;
 const TB: u8 = 1 << 5;
 
-/// The protected part that is named by the bits, or what is on one side of it where they name the complement.
+/// Returns the protected range, or with the complement bit the part before the selected range.
 pub(super) fn range(status: [u8; 3], size: u32) -> Range<u32> {
     let named = named(status[0], size);
     match status[1] & CMP {
@@ -23,7 +24,7 @@ pub(super) fn range(status: [u8; 3], size: u32) -> Range<u32> {
     }
 }
 
-/// What is on the other side.
+/// Returns the second protected range: with the complement bit, the part after the selected range.
 pub(super) fn second_range(status: [u8; 3], size: u32) -> Range<u32> {
     let named = named(status[0], size);
     if status[1] & CMP != 0 && !named.is_empty() { named.end..size } else { 0..0 }
@@ -36,7 +37,7 @@ fn named(status_1: u8, size: u32) -> Range<u32> {
         7 => size,
         // 4, 8, 16 and 32 KiB.
         _ if status_1 & SEC != 0 => 0x1000 << (level - 1).min(3),
-        // From a 64th of the chip to half of it.
+        // From 1/64 of the chip to half of it.
         _ => (size / 64).max(0x1_0000) << (level - 1),
     }
     .min(size);
@@ -67,7 +68,7 @@ mod tests {
             assert_eq!(range([one, two, 0], M), first, "{one:#x} {two:#x}");
             assert_eq!(second_range([one, two, 0], M), second, "{one:#x} {two:#x}");
         }
-        // A chip of 1 MiB: blocks of 64 KiB all the same.
+        // A chip of 1 MiB also has blocks of 64 KiB.
         assert_eq!(range([1 << 2, 0, 0], 1 << 20), 0xf_0000..1 << 20);
         assert_eq!(range([6 << 2, 0, 0], 1 << 20), 0..1 << 20);
     }

@@ -1,14 +1,14 @@
-//! The table by which a flash chip describes itself (JEDEC JESD216B, "Serial Flash Discoverable Parameters"), made from
-//! the chip's data: density and times from there, the rest as a chip of the family W25QxxJV has it.
+//! The flash chip's description of itself (JEDEC JESD216B, "Serial Flash Discoverable Parameters").
+//! Density and times are from the chip data, the rest is as in chips of the family W25QxxJV.
 
 use crate::nor::Nor;
 
-/// Where the basic table stands.
+/// Address of the basic table.
 const BASIC_AT: usize = 0x80;
-/// Its words.
+/// Number of words in the basic table.
 const WORDS: usize = 16;
 
-/// `len` bytes from `addr` on; behind the table are ones.
+/// Returns `len` bytes from `addr`. Bytes after the table are ones.
 pub(super) fn read(nor: &Nor, addr: u32, len: usize) -> Vec<u8> {
     let table = table(nor);
     (0..len)
@@ -21,7 +21,7 @@ fn table(nor: &Nor) -> Vec<u8> {
     let mut table = vec![0xff_u8; BASIC_AT];
     // Signature, revision 1.6 (JESD216B), one parameter header.
     table[..8].copy_from_slice(b"SFDP\x06\x01\x00\xff");
-    // Basic flash parameters: id 0xff00, revision 1.6, words, address.
+    // Basic flash parameters: ID 0xff00, revision 1.6, number of words, address.
     table[8..16].copy_from_slice(&[
         0x00,
         0x06,
@@ -36,7 +36,7 @@ fn table(nor: &Nor) -> Vec<u8> {
     let page_us = (timing.program_first_byte_ns + 255 * timing.program_next_byte_ns).div_ceil(1000);
     let suspend = scaled(timing.suspend_us.saturating_mul(1000), &[128, 1000, 8000, 64_000]);
     let words: [u32; WORDS] = [
-        // 4 KiB erase by 20h; 1-1-2, 1-2-2, 1-4-4 and 1-1-4 reads, addresses of 3 bytes.
+        // 4 KiB erase with 20h; 1-1-2, 1-2-2, 1-4-4 and 1-1-4 reads, 3-byte addresses.
         0xfff9_20e5 & !(1 << 19),
         (u64::from(nor.size()) * 8 - 1) as u32,
         // Fast reads: opcode, clocks of mode bits, dummy clocks. 1-4-4 and 1-1-4; 1-1-2 and 1-2-2.
@@ -49,39 +49,42 @@ fn table(nor: &Nor) -> Vec<u8> {
         // Erase types: log2 of the length, opcode.
         0x0c | 0x20 << 8 | 0x0f << 16 | 0x52 << 24,
         0x10 | 0xd8 << 8,
-        // Their typical times; the longest are 2 * (4 + 1) times that.
+        // Typical times of the erase types; the maximum times are 2 * (4 + 1) times that.
         4 | scaled(millis(timing.erase_4k_us), &[1, 16, 128, 1000]) << 4
             | scaled(millis(timing.erase_32k_us), &[1, 16, 128, 1000]) << 11
             | scaled(millis(timing.erase_64k_us), &[1, 16, 128, 1000]) << 18,
-        // Pages of 2^8 bytes; typical times of a page, its first byte, the next ones, and the whole chip.
+        // Pages of 2^8 bytes; typical times of a page, its first byte, each further byte, and the
+        // whole chip.
         2 | 8 << 4
             | scaled(page_us, &[8, 64]) << 8
             | small(timing.program_first_byte_ns) << 14
             | small(timing.program_next_byte_ns) << 19
             | scaled(timing.erase_chip_ms, &[16, 256, 4000, 64_000]) << 24
             | 1 << 31,
-        // Suspend: within an erase nothing is erased; within a program nothing is programmed. It takes the time given.
+        // Suspend: no erase during a suspended erase, no program during a suspended program;
+        // suspend time.
         0x0010_03e9 | suspend << 13 | suspend << 24,
-        // Resume and suspend of program, of erase.
+        // Opcodes of resume and suspend, for program and erase.
         0x757a_757a,
-        // Power-down by B9h, its end by ABh; busy is bit 0 of 05h.
+        // Power-down with B9h, release with ABh; busy is bit 0 of 05h.
         0x5cd5_a2f7,
-        // Quad enable is bit 1 of status register 2, written by 01h with two bytes; 0-4-4 by the mode bits.
+        // Quad enable is bit 1 of status register 2, written with 01h and two bytes; 0-4-4 with the
+        // mode bits.
         0xff4d_f719,
-        // Reset by 66h and 99h; status register 1 is written after 06h, or after 50h for the time being.
+        // Reset with 66h and 99h; status register 1 is written after 06h, or after 50h if volatile.
         0x80f8_30e9,
     ];
     table.extend(words.iter().flat_map(|word| word.to_le_bytes()));
     table
 }
 
-/// Opcode, clocks of mode bits and dummy clocks of a fast read.
+/// Encodes the opcode, mode clocks and dummy clocks of a fast read.
 fn fast(opcode: u32, mode: u32, dummy: u32) -> u32 {
     opcode << 8 | mode << 5 | dummy
 }
 
-/// A time as five bits of count, less one, and the unit's number above them; rounded up, of the smallest unit that has
-/// room for it.
+/// Encodes a time as a 5-bit count minus one, with the number of its unit above. Rounds up and uses
+/// the smallest unit that fits.
 fn scaled(time: u32, units: &[u32]) -> u32 {
     let (number, unit) = (0..)
         .zip(units)
@@ -90,7 +93,7 @@ fn scaled(time: u32, units: &[u32]) -> u32 {
     number << 5 | (time.div_ceil(*unit).clamp(1, 32) - 1)
 }
 
-/// A time of a byte as four bits of count, less one, and a unit of 1 or 8 us above them.
+/// Encodes a time per byte as a 4-bit count minus one, with a unit of 1 or 8 µs above.
 fn small(ns: u32) -> u32 {
     let us = ns.div_ceil(1000);
     if us <= 16 { us.max(1) - 1 } else { 1 << 4 | (us.div_ceil(8).min(16) - 1) }
@@ -100,7 +103,7 @@ fn small(ns: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// A reader as drivers have it, by the standard's text, over the chip's data.
+    /// Reads the table like a driver, following the standard, and compares it with the chip data.
     #[test]
     fn a_driver_finds_the_chip() {
         let sim = esplice_chip::find("esp32c3").unwrap().sim.as_ref().unwrap();

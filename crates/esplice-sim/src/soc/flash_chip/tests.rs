@@ -1,4 +1,4 @@
-//! The flash chip, command by command.
+//! Tests of the flash chip, command by command.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn commands_answer_as_the_data_sheet_says() {
     }
 }
 
-/// Microseconds to wait, a command's opcode, address and data, and its answer.
+/// Microseconds to wait, a command's opcode, address and data, and the expected answer.
 type Move<'a> = (u64, u8, u32, &'a [u8], &'a [u8]);
 
 #[track_caller]
@@ -45,7 +45,7 @@ const WREN: Move<'static> = (0, 0x06, 0, &[], &[]);
 fn protected_ranges_take_no_program_and_no_erase() {
     row(&[
         WREN,
-        // The upper 64 KiB; quad enable with the same command.
+        // Protects the upper 64 KiB, with quad enable in the same command.
         (0, 0x01, 0, &[1 << 2, 2], &[]),
         (10_001, 0x05, 0, &[], &[1 << 2]),
         (0, 0x35, 0, &[], &[2]),
@@ -54,7 +54,7 @@ fn protected_ranges_take_no_program_and_no_erase() {
         (0, 0x05, 0, &[], &[1 << 2 | 2]),
         (0, 0x02, 0x3e_ffff, &[0], &[]),
         (5000, 0x03, 0x3e_ffff, &[], &[0, 0xff]),
-        // Neither the chip, nor a block that reaches into it.
+        // Neither the whole chip nor a block that overlaps the range.
         WREN,
         (0, 0xc7, 0, &[], &[]),
         (0, 0x05, 0, &[], &[1 << 2 | 2]),
@@ -67,7 +67,7 @@ fn protected_ranges_take_no_program_and_no_erase() {
 #[test]
 fn status_registers_keep_what_they_may_over_power_and_reset() {
     let mut chip = row(&[
-        // Without a latch nothing is written.
+        // Nothing is written without the latch.
         (0, 0x01, 0, &[0xfc], &[]),
         (0, 0x05, 0, &[], &[0]),
         WREN,
@@ -76,13 +76,13 @@ fn status_registers_keep_what_they_may_over_power_and_reset() {
         WREN,
         (0, 0x11, 0, &[0xff], &[]),
         (10_001, 0x15, 0, &[], &[0x64]),
-        // For the time being, and at once.
+        // A volatile write takes effect immediately.
         (0, 0x50, 0, &[], &[]),
         (0, 0x01, 0, &[7 << 2], &[]),
         (0, 0x05, 0, &[], &[7 << 2]),
-        // One byte leaves the second register.
+        // A single byte does not change the second register.
         (0, 0x35, 0, &[], &[0x42]),
-        // Not without 66h right before.
+        // Ignored unless 66h was the previous command.
         (0, 0x66, 0, &[], &[]),
         (0, 0x05, 0, &[], &[7 << 2]),
         (0, 0x99, 0, &[], &[]),
@@ -102,7 +102,7 @@ fn an_erase_is_suspended_and_goes_on() {
     row(&[
         WREN,
         (0, 0x20, 0x1000, &[], &[]),
-        // Half-way: read, and program elsewhere, but not there.
+        // Half-way: reads and programs work elsewhere, but not in the erased range.
         (20_000, 0x03, 0, &[], &[0xff]),
         (0, 0x75, 0, &[], &[]),
         (0, 0x05, 0, &[], &[1]),
@@ -122,11 +122,11 @@ fn an_erase_is_suspended_and_goes_on() {
         // 25 ms are left.
         (24_990, 0x05, 0, &[], &[1]),
         (20, 0x05, 0, &[], &[0]),
-        // Nothing to suspend, nothing to resume.
+        // Nothing to suspend or resume.
         (0, 0x75, 0, &[], &[]),
         (0, 0x7a, 0, &[], &[]),
         (0, 0x35, 0, &[], &[0]),
-        // The whole chip can't be.
+        // An erase of the whole chip can't be suspended.
         WREN,
         (0, 0xc7, 0, &[], &[]),
         (0, 0x75, 0, &[], &[]),
@@ -192,7 +192,7 @@ fn writes_need_the_latch_and_take_time() {
     chip.command(0x02, 0x1000, &[0x12], 0, 0);
     assert_eq!(chip.read(0x1000, 1), [0x12]);
     assert_eq!(chip.status_1(0), BUSY);
-    // Busy: the erase is not heard.
+    // The chip is busy and ignores the erase.
     chip.command(0x06, 0, &[], 0, 0);
     chip.command(0x20, 0x1000, &[], 0, 0);
     assert_eq!(chip.read(0x1000, 1), [0x12]);

@@ -1,8 +1,9 @@
-//! DMA, and the SHA accelerator that uses it.
+//! Tests of DMA and the SHA accelerator that uses it.
 
 use super::*;
 
-/// The block that FIPS 180-4's example "abc" is padded to, put into RAM as three descriptors' buffers.
+/// Stores the padded block of FIPS 180-4's example "abc" in RAM, in the buffers of three
+/// descriptors.
 fn abc_in_ram() -> Vec<Do> {
     let mut block = [0_u8; 64];
     block[..4].copy_from_slice(b"abc\x80");
@@ -26,7 +27,7 @@ fn abc_in_ram() -> Vec<Do> {
 #[test]
 fn sha_takes_its_blocks_by_dma_in_either_order() {
     let start_dma = [
-        Store(DMA + 0xd0 + 4, 1 << 12), // OUT_CONF1: look at the owner
+        Store(DMA + 0xd0 + 4, 1 << 12), // OUT_CONF1: check the owner
         Store(DMA + 0xd0, 1 << 2),      // OUT_CONF0: write back
         Store(DMA + 0x100, 7),
         Store(DMA + 0xe0, 1 << 21 | 0x8_0000),
@@ -52,7 +53,7 @@ fn sha_takes_its_blocks_by_dma_in_either_order() {
             Irq(1 << 7),
             Store(SHA + 0x24, 1),
             Irq(0),
-            // Descriptors are given back; the last one's address.
+            // Descriptors are returned; the address is the last one's.
             Load(0x3fc8_0000, 1 << 31, 0),
             Load(DMA, 1 << 3 | 1 << 4 | 1 << 8, 1 << 3 | 1 << 4 | 1 << 8),
             Load(DMA + 0xe8, ALL, 0x3fc8_0018),
@@ -81,21 +82,21 @@ fn dma_copies_memory_and_refuses_what_is_not_its_own() {
         Irq(1 << 7),
         Load(0x3fc9_1000, ALL, u32::from_le_bytes(*b"abc\x80")),
         Load(0x3fc9_103c, ALL, 24 << 24),
-        // 64 bytes over two descriptors of 40.
+        // 64 bytes in two descriptors of 40 bytes.
         Load(0x3fc8_0100, ALL, 40 << 12 | 40),
         Load(0x3fc8_010c, ALL, 1 << 30 | 24 << 12 | 40),
         Store(DMA + 0x1c, ALL),
         Irq(0),
-        // A descriptor that is the CPU's.
+        // A descriptor owned by the CPU.
         Store(0x3fc8_0000, 3 << 12 | 3),
         Store(DMA + 0x194, 1 << 12),
         Store(DMA + 0x140, 1 << 22 | 0x8_0100),
         Store(DMA + 0x1a0, 1 << 21 | 0x8_0000),
         Load(DMA + 0x10, 1 << 6, 1 << 6),
-        // One that is nowhere.
+        // A descriptor at an unmapped address.
         Store(DMA + 0x1a0, 1 << 21),
         Load(DMA + 0x10, 1 << 6, 1 << 6),
-        // A circle ends.
+        // A circular list ends.
         Store(DMA + 0x194, 0),
         Store(0x3fc8_0008, 0x3fc8_0000),
         Store(DMA + 0x1a0, 1 << 21 | 0x8_0000),

@@ -1,8 +1,8 @@
-//! eFuses: burning, protection, check bytes.
+//! Tests of eFuses: burning, protection, check bytes.
 
 use super::*;
 
-/// Burns the program registers' words into a block, and has all blocks read again.
+/// Burns the program registers' words to a block and reads all blocks again.
 fn burn(block: u32, words: &[u32]) -> Vec<Do> {
     let mut moves: Vec<Do> = (0..11)
         .map(|at| Store(EFUSE + 4 * at, words.get(at as usize).copied().unwrap_or(0)))
@@ -28,7 +28,7 @@ fn fuses_burn_one_way_and_outlive_resets() {
         Load(EFUSE + 0x7c, ALL, 0b0111),
         Reset(ResetReason::PowerOn),
         Load(EFUSE + 0x7c, ALL, 0b0111),
-        // The wrong key: nothing is burnt.
+        // With the wrong key nothing is burnt.
         Store(EFUSE, 0xff00),
         Store(EFUSE + 0x1cc, 0x5aa5),
         Store(EFUSE + 0x1d4, 2 | 3 << 2),
@@ -38,7 +38,7 @@ fn fuses_burn_one_way_and_outlive_resets() {
         Store(EFUSE + 0x1cc, 0x5a5a),
         Store(EFUSE + 0x1d4, 2 | 3 << 2),
         Load(EFUSE + 0x7c, ALL, 0b0111),
-        // A block there is not.
+        // A block that does not exist.
         Store(EFUSE + 0x1d4, 2 | 15 << 2),
     ]);
     check(&moves);
@@ -46,7 +46,7 @@ fn fuses_burn_one_way_and_outlive_resets() {
 
 #[test]
 fn fuses_protect_fuses() {
-    // WR_DIS of the crypt counter, of the user's block and of key 0's purpose.
+    // Sets WR_DIS of the crypt counter, of the user block and of key 0's purpose.
     let mut moves = burn(0, &[1 << 4 | 1 << 22 | 1 << 8]);
     moves.extend(burn(0, &[0, 0, 7 << 18 | 0xf << 24 | 0xf << 28]));
     moves.push(Load(EFUSE + 0x34, ALL, 0xf << 28));
@@ -71,7 +71,7 @@ fn check_bytes_that_do_not_fit_are_reported() {
     let mut moves = vec![Load(EFUSE + 0x1c0, ALL, 0)];
     moves.extend(burn(4, &whole));
     moves.extend([Load(EFUSE + 0x1c0, ALL, 0), Load(EFUSE + 0x9c, ALL, 0x0302_0100)]);
-    // A second time, with other data: the check bytes are of neither.
+    // Burnt again with other data, so that the check bytes match neither.
     moves.extend(burn(4, &[8]));
     moves.push(Load(EFUSE + 0x1c0, ALL, 0xf << 12));
     moves.extend(burn(10, &data));

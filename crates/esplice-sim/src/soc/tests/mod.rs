@@ -1,4 +1,5 @@
-//! Devices by their registers: each case is a row of stores, expected loads and times between.
+//! Tests of devices through their registers. Each case is a list of stores, expected loads and
+//! waits.
 
 mod dma;
 mod efuses;
@@ -13,24 +14,24 @@ use std::time::Duration;
 use super::{Cable, ResetReason, Soc, clock::ticks};
 use crate::{cpu::Bus, nor::Nor};
 
-/// One move of a case.
+/// A step of a case.
 #[derive(Clone)]
 enum Do {
     Store(u32, u32),
     /// Address, mask, value.
     Load(u32, u32, u32),
     Wait(Duration),
-    /// Bytes that have arrived at the host.
+    /// Expects these bytes to have arrived at the host.
     Heard(&'static [u8]),
     Send(&'static [u8]),
-    /// CPU interrupts given to the CPU.
+    /// Expects these CPU interrupts to be reported.
     Irq(u32),
     Reset(ResetReason),
-    /// Where the host's cable goes.
+    /// Connects the host's cable.
     Plug(Cable),
-    /// The outside drives a pin, or lets go of it.
+    /// Drives a pin from outside, or releases it.
     Drive(u32, Option<bool>),
-    /// A reset that a device asked for.
+    /// Expects this reset request from a device.
     Asked(Option<ResetReason>),
 }
 use Do::{Asked, Drive, Heard, Irq, Load, Plug, Reset, Send, Store, Wait};
@@ -119,7 +120,7 @@ fn check(moves: &[Do]) {
     }
 }
 
-/// Routes a source to CPU interrupt 7 with priority 1.
+/// Maps a source to CPU interrupt 7 with priority 1.
 fn route(source: u32) -> [Do; 3] {
     [Store(INTMTX + 4 * source, 7), Store(INTMTX + 0x114 + 4 * 7, 1), Store(INTMTX + 0x104, 1 << 7)]
 }
@@ -133,18 +134,18 @@ fn gpio_efuse_and_unlisted_registers() {
         Load(GPIO + 0x04, ALL, 0b100),
         Store(GPIO + 0x24, 0b100),
         Load(GPIO + 0x3c, 0b111, 0b100),
-        // The MAC, and revision 0.4.
+        // The MAC address, and revision 0.4.
         Load(EFUSE + 0x44, ALL, 0x00c3_0001),
         Load(EFUSE + 0x48, 0xffff, 0x0200),
         Load(EFUSE + 0x50, 7 << 18, 4 << 18),
         Store(EFUSE + 0x44, 0),
         Load(EFUSE + 0x44, ALL, 0x00c3_0001),
-        // No device: storage.
+        // An address without a device stores values.
         Store(0x6004_0000, 0x1234),
         Load(0x6004_0000, ALL, 0x1234),
     ]);
     let mut soc = soc();
-    // Outside of all devices and memories nothing is kept, and nothing fails.
+    // Outside all devices and memories nothing is stored, and nothing fails.
     for addr in [0x7000_0000, 0x600e_0000] {
         soc.store32(addr, 1).unwrap();
         assert_eq!(soc.load32(addr).unwrap(), 0, "{addr:#x}");
@@ -210,7 +211,7 @@ fn chip_data_that_no_board_can_be_made_from() {
             (_, base) => broken.peripherals[0].base = esplice_chip::Addr(base),
         }
         let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
-        // Leaked: boards are made of chip data that lives for ever.
+        // Leaked because boards require chip data with a static lifetime.
         let error = Soc::new(chip, Box::leak(Box::new(broken)), nor, true).err().unwrap();
         assert_eq!(error.to_string(), expected);
     }

@@ -1,8 +1,8 @@
-//! Pins: levels and interrupts.
+//! Tests of pins: levels and interrupts.
 
 use super::*;
 
-/// What a pin's register makes of levels: type of the interrupt, row of levels, whether status is set after each.
+/// For each interrupt type, a sequence of levels and whether the status is set after each.
 #[test]
 fn pins_interrupt_at_edges_and_levels() {
     let cases: [(u32, [bool; 5]); 6] = [
@@ -23,7 +23,7 @@ fn pins_interrupt_at_edges_and_levels() {
         for (level, raised) in [false, true, false, true, false].into_iter().zip(expected) {
             moves.push(Drive(5, Some(level)));
             if kind > 3 {
-                // What a level raised stays until it is cleared.
+                // An interrupt raised by a level stays until it is cleared.
                 moves.push(Store(GPIO + 0x4c, 1 << 5));
             }
             moves.extend([
@@ -33,7 +33,7 @@ fn pins_interrupt_at_edges_and_levels() {
                 Load(GPIO + 0x60, ALL, 0),
                 Irq(if raised { 1 << 7 } else { 0 }),
                 Store(GPIO + 0x4c, 1 << 5),
-                // A level that stays raises it again, an edge does not.
+                // A persistent level raises it again, an edge does not.
                 Load(GPIO + 0x44, ALL, if kind > 3 { u32::from(raised) << 5 } else { 0 }),
             ]);
         }
@@ -45,7 +45,7 @@ fn pins_interrupt_at_edges_and_levels() {
 fn levels_come_from_the_chip_then_the_outside_then_the_pull() {
     let level = |level: u32| Load(GPIO + 0x3c, 1 << 4, level << 4);
     check(&[
-        // A pad without pull, with its input on.
+        // A pad without a pull, with its input enabled.
         Store(IO_MUX + 4 + 4 * 4, 1 << 9),
         level(0),
         Store(IO_MUX + 4 + 4 * 4, 1 << 9 | 1 << 8),
@@ -62,21 +62,21 @@ fn levels_come_from_the_chip_then_the_outside_then_the_pull() {
         level(1),
         Store(GPIO + 0x0c, 1 << 4),
         level(0),
-        // The output inverted, and a device's signal at rest.
+        // The output inverted, with a device's idle signal.
         Store(GPIO + 0x74 + 4 * 4, 0),
         Store(GPIO + 0x554 + 4 * 4, 0x80 | 1 << 8),
         level(1),
         Store(GPIO + 0x554 + 4 * 4, 6 | 1 << 8),
         level(0),
-        // The input buffer off.
+        // The input buffer disabled.
         Store(GPIO + 0x554 + 4 * 4, 6),
         level(1),
         Store(IO_MUX + 4 + 4 * 4, 0),
         level(0),
-        // Pins that there are not.
+        // Pins that do not exist.
         Drive(26, Some(true)),
         Drive(1000, Some(true)),
-        // A reset lets go of everything but the outside.
+        // A reset releases everything except what the outside drives.
         Drive(4, Some(true)),
         Reset(ResetReason::SoftwareSystem),
         level(1),

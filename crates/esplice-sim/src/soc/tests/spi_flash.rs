@@ -1,16 +1,17 @@
-//! The memory SPI controllers, the flash chip behind them, and its windows.
+//! Tests of the memory SPI controllers, the flash chip and its windows.
 
 use super::*;
 
 #[test]
 fn spi_commands_and_transactions() {
     check(&[
-        // Before the ROM has set up the pins no chip answers.
+        // No chip answers before the ROM has set up the pins.
         Store(SPI1, 1 << 28),
         Load(SPI1 + 0x58, ALL, 0),
         Wait(NS * 10_000),
         Store(SPI1 + 0x34, 2),
-        // JEDEC id as a user transaction: opcode 9Fh, 24 bits in: 32 clocks of 5 MHz, a quarter of the crystal's half.
+        // JEDEC ID as a user transaction: opcode 9Fh, 24 bits in. 32 clocks of 5 MHz, which is half
+        // the crystal divided by 4.
         Store(SPI1 + 0x18, 1 << 31 | 1 << 28),
         Store(SPI1 + 0x20, 7 << 28 | 0x9f),
         Store(SPI1 + 0x28, 23),
@@ -20,11 +21,12 @@ fn spi_commands_and_transactions() {
         Wait(NS * 100),
         Load(SPI1, ALL, 0),
         Load(SPI1 + 0x58, ALL, 0x16_40ef),
-        // And as a command.
+        // As a command.
         Store(SPI1 + 0x58, 0),
         Store(SPI1, 1 << 28),
         Load(SPI1 + 0x58, 0xff_ffff, 0x16_40ef),
-        // Read 8 bytes of flash on four lines, six dummy cycles, no divider: 8 + 6 + 6 + 16 clocks behind the 32.
+        // Reads 8 bytes of flash on four lines with six dummy cycles and no divider: 8 + 6 + 6 + 16
+        // clocks after the 32.
         Store(SPI1 + 0x14, 1 << 31),
         Store(SPI1 + 0x08, 1 << 24 | 1 << 13),
         Store(SPI1 + 0x18, 1 << 31 | 1 << 29),
@@ -39,7 +41,7 @@ fn spi_commands_and_transactions() {
         Wait(NS * 100),
         Load(SPI1, ALL, 0),
         Store(SPI1 + 0x18, 1 << 31),
-        // Erase takes the latch, and 45 ms from the end of its command.
+        // Erase clears the latch, and takes 45 ms from the end of its command.
         Store(SPI1, 1 << 24),
         Store(SPI1, 1 << 27),
         Load(SPI1 + 0x2c, 3, 0),
@@ -50,7 +52,7 @@ fn spi_commands_and_transactions() {
         Wait(46 * MS),
         Store(SPI1, 1 << 27),
         Load(SPI1 + 0x2c, 3, 0),
-        // Program 4 bytes.
+        // Programs 4 bytes.
         Store(SPI1 + 0x04, 0x1_0004 | 4 << 24),
         Store(SPI1 + 0x58, 0x1234_5678),
         Store(SPI1, 1 << 30),
@@ -70,7 +72,7 @@ fn mmu_entries_show_flash_in_both_windows() {
         Store(MMU, 1),
         Load(0x3c00_0000, ALL, u32::from_le_bytes(*b"page")),
         Load(0x4200_0004, ALL, u32::from_le_bytes(*b" one")),
-        // Stores there are dropped.
+        // Stores to the window are dropped.
         Store(0x3c00_0000, 0),
         Load(0x3c00_0000, ALL, u32::from_le_bytes(*b"page")),
         Store(MMU, 1 << 8),

@@ -1,4 +1,4 @@
-//! Clocks, timers and watchdogs.
+//! Tests of clocks, timers and watchdogs.
 
 use super::*;
 
@@ -38,10 +38,10 @@ fn systimer_counts_and_alarms() {
         Wait(2 * US),
         Irq(1 << 7),
         Store(SYSTIMER + 0x6c, 1),
-        // Once is once.
+        // A single alarm fires only once.
         Wait(MS),
         Irq(0),
-        // Every 100 µs.
+        // A period of 100 µs.
         Store(SYSTIMER, 0x4600_0000),
         Store(SYSTIMER + 0x34, 1 << 30 | 1600),
         Store(SYSTIMER + 0x50, 1),
@@ -59,7 +59,7 @@ fn systimer_counts_and_alarms() {
 #[test]
 fn timer_group_counts_alarms_and_watches() {
     let moves = route(32).into_iter().chain([
-        // From the crystal, divided by 40: microseconds.
+        // Crystal divided by 40: microseconds.
         Store(TIMG0, 1 << 31 | 1 << 30 | 40 << 13 | 1 << 10 | 1 << 9),
         Store(TIMG0 + 0x10, 500),
         Store(TIMG0 + 0x70, 1),
@@ -72,7 +72,7 @@ fn timer_group_counts_alarms_and_watches() {
         Irq(1 << 7),
         Store(TIMG0 + 0x7c, 1),
         Irq(0),
-        // The calibrator: 1024 periods of 136 kHz, in periods of 40 MHz.
+        // Calibrator: 1024 periods of 136 kHz, counted in periods of 40 MHz.
         Store(TIMG0 + 0x68, 1 << 31 | 1024 << 16),
         Load(TIMG0 + 0x68, 1 << 15, 1 << 15),
         Load(TIMG0 + 0x6c, ALL, 301_176 << 7 | 1),
@@ -88,7 +88,7 @@ fn timer_group_counts_alarms_and_watches() {
 #[test]
 fn watchdogs_heed_their_locks() {
     check(&[
-        // Closed: nothing changes, the write is lost.
+        // Locked: the write is lost.
         Store(TIMG0 + 0x64, 0),
         Store(TIMG0 + 0x48, 0),
         Load(TIMG0 + 0x48, ALL, 0x0004_c000),
@@ -101,14 +101,14 @@ fn watchdogs_heed_their_locks() {
         Store(RTC + 0xb0, 0x8f1d_312a),
         Store(RTC + 0xac, 1 << 31),
         Load(RTC + 0xac, 1 << 31, 1 << 31),
-        // The RTC's flash boot protection: 200000 periods of 136 kHz, twice.
+        // RTC flash boot protection: 200000 periods of 136 kHz, twice.
         Wait(2940 * MS),
         Asked(None),
         Wait(2 * MS),
         Asked(Some(ResetReason::RtcWatchdogRtc)),
         Reset(ResetReason::RtcWatchdogRtc),
         Load(RTC + 0x38, 0x3f, 0x10),
-        // Stage 0 interrupts, stage 1 resets; fed in time, neither.
+        // Stage 0 interrupts and stage 1 resets; neither happens if fed in time.
         Store(RTC + 0xa8, WDT_KEY),
         Store(RTC + 0x90, 0),
         Store(RTC + 0x94, 136),

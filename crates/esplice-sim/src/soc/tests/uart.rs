@@ -1,8 +1,8 @@
-//! The UART.
+//! Tests of the UART.
 
 use super::*;
 
-/// UART0 from the crystal at 115200 baud.
+/// Sets UART0 to 115200 baud from the crystal.
 const RATE: [Do; 2] = [Store(UART + 0x78, 0x0370_0000), Store(UART + 0x14, 347 | 3 << 20)];
 
 fn with_rate(moves: impl IntoIterator<Item = Do>) -> Vec<Do> {
@@ -15,7 +15,7 @@ fn uart_bytes_take_their_time() {
         Store(UART, b'a'.into()),
         Store(UART, b'b'.into()),
         Store(UART, b'c'.into()),
-        // One in the shift register, two wait.
+        // One byte is in the shift register, two wait.
         Load(UART + 0x1c, 0x3ff << 16, 2 << 16),
         Load(UART + 0x6c, 0xf0, 0x10),
         Heard(b""),
@@ -42,7 +42,7 @@ fn uart_fifo_is_128_deep_and_a_reset_empties_it() {
 #[test]
 fn uart_receives_and_interrupts() {
     let moves = route(21).into_iter().chain([
-        Store(UART + 0x24, 2 | 1 << 21), // Interrupt at 2 bytes, or at a pause.
+        Store(UART + 0x24, 2 | 1 << 21), // Interrupt at 2 bytes or after a pause.
         Store(UART + 0x0c, 1 | 1 << 8),
         Send(b"xyz"),
         Irq(0),
@@ -54,7 +54,7 @@ fn uart_receives_and_interrupts() {
         Store(UART + 0x10, 1),
         Irq(0),
         Wait(MS),
-        // The pause behind the third.
+        // The pause after the third byte.
         Irq(1 << 7),
         Load(UART + 0x08, ALL, 1 << 8),
         Load(UART, 0xff, b'z'.into()),

@@ -1,4 +1,4 @@
-//! USB-Serial-JTAG.
+//! Tests of USB-Serial-JTAG.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn usb_packets_go_to_the_host_and_frames_are_counted() {
         Store(USB, b'h'.into()),
         Store(USB, b'i'.into()),
         Wait(2 * MS),
-        // Nothing goes before it is handed over.
+        // Nothing is sent before it is handed over.
         Heard(b""),
         Load(USB + 0x24, ALL, 2),
         Load(USB + 0x08, 2, 2),
@@ -19,7 +19,7 @@ fn usb_packets_go_to_the_host_and_frames_are_counted() {
         Load(USB + 0x08, 2, 0),
         Store(USB + 0x04, 1),
         Load(USB + 0x04, 2, 0),
-        // The endpoint takes nothing meanwhile.
+        // The endpoint accepts nothing in the meantime.
         Store(USB, b'!'.into()),
         Wait(10 * US),
         Heard(b"hi"),
@@ -54,7 +54,7 @@ fn usb_without_a_host_keeps_what_was_written() {
         Wait(5 * MS),
         Load(USB + 0x04, 2, 0),
         Load(USB + 0x08, 2, 0),
-        // The host comes.
+        // The host connects.
         Plug(Cable::Usb),
         Load(USB + 0x04, 2, 0),
         Wait(MS),
@@ -79,7 +79,7 @@ fn usb_packets_come_from_the_host_with_interrupts() {
         Load(USB + 0x04, 4, 0),
         Store(USB + 0x14, 1 << 2),
         Irq(0),
-        // Frames, and the end of sending.
+        // Frames, and the end of a transmission.
         Store(USB + 0x10, 1 << 1),
         Store(USB + 0x14, 1 << 1),
         Irq(0),
