@@ -214,7 +214,7 @@ impl Geometry {
         Ok(())
     }
 
-    /// Reads into `out`; on an error nothing is put there.
+    /// Reads into `out`, which is unchanged on an error.
     pub(super) fn read(
         &self,
         target: &mut dyn LoaderTarget,
@@ -238,24 +238,24 @@ impl Geometry {
     }
 }
 
-/// Protects all of the chip, as the ROM does behind a write that ended well (ROM, `SPILock`).
+/// Protects the whole chip, as the ROM does after a successful write (ROM, `SPILock`).
 pub(super) fn lock(target: &mut dyn LoaderTarget, effects: &mut Effects) {
     target.protect(true);
     effects.charge(costs::LOCK, 1);
     effects.busy += target.nor().status_time();
 }
 
-/// As the CPU divides: by 0 it is all ones, and nothing is taken off.
+/// Divides as the CPU does: by 0 yields all ones.
 fn quotient(number: u32, by: u32) -> u32 {
     number.checked_div(by).unwrap_or(u32::MAX)
 }
 
-/// What is left of that.
+/// Returns the CPU's remainder: by 0 yields the dividend.
 fn remainder(number: u32, by: u32) -> u32 {
     number.checked_rem(by).unwrap_or(number)
 }
 
-/// The chip does not look at address bits beyond its size.
+/// Wraps an offset, because the chip ignores address bits beyond its size.
 fn wrap(nor: &Nor, offset: u32) -> u32 {
     offset % nor.size().max(1)
 }
