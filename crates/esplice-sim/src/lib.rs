@@ -21,7 +21,7 @@
 //! # Ok::<(), esplice_sim::SimError>(())
 //! ```
 
-// // Tests inside the crate share files with the integration tests.
+// Tests inside the crate share files with the integration tests.
 #[cfg(test)]
 extern crate self as esplice_sim;
 

@@ -103,8 +103,8 @@ impl SimPort {
         SimPort::open_with(spec, |_| {})
     }
 
-    /// Opens a port like [`SimPort::open`], but runs `prepare` on the flash chip before power-on.
-    /// It can write to the flash or schedule a power cut ([`Nor::cut_power_after`]).
+    /// Opens a port like [`SimPort::open`], but runs `prepare` on the flash chip before power-on,
+    /// for example to write to the flash or to schedule a power cut ([`Nor::cut_power_after`]).
     ///
     /// # Errors
     /// Same as [`SimPort::open`].

@@ -70,8 +70,8 @@ pub struct Spec {
     pub burns: Vec<Burn>,
     /// File with the fault plan, see [`crate::fault_plan::FaultPlan`].
     pub faults: Option<PathBuf>,
-    /// Where the host's cable is plugged in: as the name says, else at the USB socket of the named
-    /// board.
+    /// Place where the host's cable is plugged in: as the name says, else at the USB socket of the
+    /// named board.
     pub line: Cable,
     /// ELF file of the mask ROM to execute. Without one, ROM functions are modelled.
     pub rom: Option<PathBuf>,

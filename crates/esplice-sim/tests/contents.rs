@@ -35,8 +35,8 @@ fn other_files_than_a_whole_flash_are_refused_at_once() {
 
 #[test]
 fn what_the_rom_may_load_is_taken() {
-    // // A program in RAM with a descriptor, an erased start, an empty image, and a text that
-    // starts like Intel HEX.
+    // A program in RAM with a descriptor, an erased start, an empty image, and a text that starts
+    // like Intel HEX.
     for bytes in [app(0x3fc8_0000), vec![0xff; 0x1000], Vec::new(), b":-)".to_vec()] {
         Board::new("esp32c3").unwrap().load_flash(&bytes).unwrap();
     }

@@ -45,7 +45,7 @@ fn now() -> Instant {
 fn flood(at: SocketAddr, hang_up: bool) -> std::thread::JoinHandle<Option<TcpStream>> {
     let mut stream = TcpStream::connect(at).unwrap();
     std::thread::spawn(move || {
-        // // The server may have hung up by then.
+        // The server may have hung up by then.
         let _ = stream.write_all(&vec![0; FLOOD]);
         (!hang_up).then_some(stream)
     })
@@ -119,7 +119,7 @@ fn another_client_is_heard_beside_a_flood() {
     let resets = server.board().resets();
     answered(&mut server, &mut other, &purge_and_reset(), &mut told);
     assert!(server.board().resets() > resets);
-    // // The flooding client is disconnected.
+    // The flooding client is disconnected.
     drop(server);
     drop(flooding.join().unwrap());
 }
@@ -183,7 +183,7 @@ fn virtual_time_keeps_up_with_who_waits() {
     let (mut server, tcp, _) = server();
     let _client = TcpStream::connect(tcp).unwrap();
     let mut told = Vec::new();
-    // // Until the first answer the board runs at full speed.
+    // Until the first answer the board runs at full speed.
     for _ in 0..1000 {
         server.turn(&mut |happened| told.push(happened));
     }

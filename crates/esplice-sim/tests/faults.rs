@@ -53,7 +53,7 @@ fn bytes_on_the_line() {
         format!("[[fault]]\nkind = '{kind}'\ndirection = '{direction}'\n{more}\n")
     };
     let whole = [banner.as_slice(), &answer].concat();
-    // // Towards the host: byte 5, in the banner.
+    // Towards the host: byte 5, in the banner.
     let at = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut expected = whole.clone();
         change(&mut expected);
@@ -70,7 +70,7 @@ fn bytes_on_the_line() {
         assert!(told.len() == 1 && told[0].starts_with("byte 5 to the host"), "{told:?}");
         assert!(told[0].contains(word), "{told:?}");
     }
-    // // Towards the board: a broken SYNC is not answered, a delayed one is.
+    // Towards the board: a broken SYNC is not answered, a delayed one is.
     for (text, answered) in [
         (fault("drop", "to-board", "byte = 2"), false),
         (fault("flip", "to-board", "byte = 2\nbit = 0"), false),
@@ -82,14 +82,14 @@ fn bytes_on_the_line() {
         assert_eq!(answer.len() == 8 * 14, answered, "{text}: {answer:02x?}");
         assert_eq!(told.len(), usize::from(!text.contains("99")), "{text}: {told:?}");
     }
-    // // The host's rate is measured at the first SYNC, so the second one has the wrong rate.
+    // The host's rate is measured at the first SYNC, so the second one has the wrong rate.
     let mut board = board(&fault("wrong-baud", "to-board", "byte = 14\nlen = 14\nbaud = 9600"));
     hear(&mut board, 100);
     for answered in [true, false, true] {
         board.host_send(SYNC, BAUD);
         assert_eq!(hear(&mut board, 200).len(), if answered { 8 * 14 } else { 0 });
     }
-    // // The output is garbage, but most of it arrives.
+    // The output is garbage, but most of it arrives.
     let (banner, _, _) =
         dialogue(&fault("wrong-baud", "to-host", "byte = 0\nlen = 50\nbaud = 9600"));
     assert!(!banner.starts_with(&whole[..10]) && banner.len() >= whole.len() - answer.len());
@@ -144,7 +144,7 @@ fn flash_operations_are_torn() {
         assert_eq!(board.resets(), resets + 2, "power-on and the fault");
         let told = board.take_struck();
         assert!(told[0].what.contains("flash operation 3 (32 bytes at 0x1040) torn by a reset"));
-        // // It waits in download mode again, and the next write succeeds.
+        // It waits in download mode again, and the next write succeeds.
         assert_eq!(write_block(&mut board)[..0x400], [0; 0x400]);
     }
 }
@@ -245,7 +245,7 @@ fn who_is_served_is_hung_up() {
     assert_eq!(turns(&mut server, 100), 0);
     client.write_all(SYNC).unwrap();
     assert_eq!(turns(&mut server, 20), 1);
-    // // The port is back after a while, for the next client.
+    // The port is back after a while, for the next client.
     turns(&mut server, 300);
     let mut next = TcpStream::connect(at).unwrap();
     next.write_all(SYNC).unwrap();

@@ -125,14 +125,14 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'!',
     )
     .wait();
-    // // The handler of interrupt 7 sets a word of RAM that the program waits for.
+    // The handler of interrupt 7 sets a word of RAM that the program waits for.
     let handler = 0x4038_0400_u32;
     let flag = 0x3fcd_0000;
     let interrupt = |code: Code| {
         code.writes(&ALARM)
             .writes(&[
-                // // At the vector: lui a2, flag; sw a2, 0(a2). mret with MPIE clear leaves
-                // interrupts disabled.
+                // At the vector: lui a2, flag; sw a2, 0(a2). mret with MPIE clear leaves interrupts
+                // disabled.
                 (handler + 28, 0x0200_006f), // j +32
                 (handler + 60, flag | 12 << 7 | 0x37),
                 (handler + 64, 0x00c6_2023),
@@ -156,7 +156,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'?',
     )
     .wait();
-    // // A loop with a call: the return address is stored on the stack and loaded again.
+    // A loop with a call: the return address is stored on the stack and loaded again.
     let calling = say(
         interrupt(calm())
             .word(0x00c0_00ef) // jal ra, +12
@@ -169,7 +169,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'C',
     )
     .wait();
-    // // Polls the performance counter, where each cycle counts.
+    // Polls the performance counter, where each cycle counts.
     let counter = say(
         calm()
             .load(A1, 3_000_000)
@@ -178,7 +178,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'P',
     )
     .wait();
-    // // As esp-hal does it: requests the time, waits for it, reads it until there was no carry in
+    // As esp-hal does it: requests the time, waits for it, reads it until there was no carry in
     // between, and compares a part of it.
     let systimer = say(
         calm()
@@ -200,7 +200,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'S',
     )
     .wait();
-    // // Reads the timer of a group and how long ago it started.
+    // Reads the timer of a group and how long ago it started.
     let group = say(
         calm()
             .writes(&[(TIMG0, 1 << 31 | 1 << 30 | 80 << 13)])
@@ -226,7 +226,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'L',
     )
     .wait();
-    // // The remainder jumps back repeatedly.
+    // The remainder jumps back repeatedly.
     let remainder = say(
         calm()
             .load(A3, 3_000_017)
@@ -237,9 +237,9 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'M',
     )
     .wait();
-    // // Reads an address without a device forever.
+    // Reads an address without a device forever.
     let unlisted = say(calm(), b'u').load(A0, 0x6004_0000).word(0x0005_2583).word(0xffdf_f06f);
-    // // Random numbers, which differ each time.
+    // Random numbers, which differ each time.
     let random = say(
         calm()
             .load(A0, 0x6002_6000)
@@ -294,11 +294,11 @@ fn skipping_changes_nothing_but_the_work() {
         };
         assert!(text.ends_with(ends), "{name}: {:?}", String::from_utf8_lossy(&text));
         let executed = |(_, cycles, idle, _): &(_, u64, u64, _)| cycles - idle;
-        // // Loops that can't be skipped are executed, the others hardly at all.
+        // Loops that can't be skipped are executed, the others hardly at all.
         let share = executed(&with) * 100 / executed(&without).max(1);
         match name {
             "random" | "wfi" => {}
-            // // Skipped only between two jumps.
+            // Skipped only between two jumps.
             "remainder" => assert!(share < 60, "{name}: {share} % are executed"),
             _ => assert!(share < 20, "{name}: {share} % are executed"),
         }
@@ -366,7 +366,7 @@ fn skipping_loops_around_a_counter_changes_nothing() {
         }
         let kind = [0, 1, 4, 5, 6, 7][random(6) as usize];
         let back = branch(kind, A1, A4 + random(4), -len);
-        // // The final value's low byte is printed.
+        // The final value's low byte is printed.
         let code = code.word(back).load(A0, UART).word(stores(A1, A0, 0)).wait();
         let [with, without] = [true, false].map(|skip| seen(&code, skip, b""));
         assert_eq!(with.0, without.0, "{number}: output");

@@ -17,7 +17,7 @@ fn a_thousand_boards_leave_nothing_behind() {
     let mut after_100 = 0;
     for count in 1..=1000 {
         let mut board = Board::new("esp32c3").unwrap();
-        // // Until the ROM loops looking for an image, with output that nobody reads.
+        // Until the ROM loops looking for an image, with output that nobody reads.
         board.run_for(millis(10)).unwrap();
         if count % 20 == 0 {
             drop(board.snapshot().board());
@@ -29,6 +29,6 @@ fn a_thousand_boards_leave_nothing_behind() {
     }
     let growth = resident().saturating_sub(after_100);
     println!("{after_100} bytes resident after 100 boards, {growth} more after 1000");
-    // // A board takes 8 MB and more, so one leaked board in hundreds would be seen.
+    // A board takes 8 MB and more, so one leaked board in hundreds would be seen.
     assert!(growth < 4 << 20, "{growth} bytes more than after 100 boards, which left {after_100}");
 }

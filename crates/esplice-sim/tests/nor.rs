@@ -66,14 +66,14 @@ fn operations() {
     check(&[Program(0x10, vec![0x00]), Program(0x10, vec![0xff])], 0x10, &[0x00], 30.0);
     check(&[Program(0, vec![1, 2, 3])], 0, &[1, 2, 3, 0xff], 35.0);
     check(&[Program(0, vec![])], 0, &[0xff], 0.0);
-    // // A long program is split into pages, each charged for its first byte.
+    // A long program is split into pages, each charged for its first byte.
     check(&[Program(0xfe, vec![1, 2, 3])], 0xfe, &[1, 2, 3, 0xff], 30.0 + 2.5 + 30.0);
     check(&[Program(0, [&seq[..], &seq[..]].concat())], 0xff, &[0xff, 0x00, 0x01], 1335.0);
-    // // A page program wraps within its page, and only its last 256 bytes count.
+    // A page program wraps within its page, and only its last 256 bytes count.
     check(&[Page(0x1fe, vec![1, 2, 3])], 0x1fe, &[1, 2, 0xff], 35.0);
     check(&[Page(0x1fe, vec![1, 2, 3])], 0x100, &[3, 0xff], 35.0);
     check(&[Page(0x100, [&[9, 8][..], &seq[2..], &[7][..]].concat())], 0x100, &[7, 8, 2], 667.5);
-    // // An erase clears the whole unit that contains the offset, and nothing outside it.
+    // An erase clears the whole unit that contains the offset, and nothing outside it.
     let dirty = Program(0xffff, vec![0; 0x1_0002]);
     check(&[dirty.clone(), Sector(0x1_0fff)], 0xfffe, &[0xff, 0, 0xff], 45_000.0);
     check(&[dirty.clone(), Sector(0x1_0000)], 0x1_0fff, &[0xff, 0], 45_000.0);
@@ -136,7 +136,7 @@ fn the_file_decides_the_size() {
         let nor = Nor::open(&path, default, timing()).unwrap();
         assert_eq!((nor.size(), nor.jedec()), (size, [0xef, 0x40, capacity]));
     }
-    // // An empty file, as made by mktemp, is filled.
+    // An empty file, as made by mktemp, is filled.
     fs::write(&path, b"").unwrap();
     assert_eq!(Nor::open(&path, default, timing()).unwrap().size(), default);
     for len in [1_u32, MIB - 1, MIB + 1, 3 * MIB, 32 * MIB] {

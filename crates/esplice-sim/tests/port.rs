@@ -185,18 +185,18 @@ fn real_time_is_the_hosts() {
     assert_eq!(port.time(), TimeMode::Real);
     port.wait_until(Moment::at(100 * MS)).unwrap();
     assert_eq!((hand.now(), port.now()), (100 * MS, Moment::at(100 * MS)));
-    // // 14 bytes at 115200 baud.
+    // 14 bytes at 115200 baud.
     port.write(&slip::encode(&[0, 8, 4, 0, 0, 0, 0, 0, 7, 7, 0x12, 0x20])).unwrap();
     port.drain().unwrap();
     assert_eq!(hand.now(), port.now().since_start());
     assert!((101 * MS..103 * MS).contains(&hand.now()), "{:?}", hand.now());
-    // // The board has answered while the host was busy.
+    // The board has answered while the host was busy.
     hand.set(500 * MS);
     let mut buf = [0; 200];
     let deadline = port.now();
     assert_eq!(port.read(&mut buf, deadline).unwrap(), 112);
     assert_eq!((hand.now(), port.now()), (500 * MS, Moment::at(500 * MS)));
-    // // A port in virtual time does not wait.
+    // A port in virtual time does not wait.
     let mut port = self::port(true);
     port.wait_until(Moment::at(Duration::from_secs(1000))).unwrap();
     assert_eq!(port.now(), Moment::at(Duration::from_secs(1000)));
@@ -290,7 +290,7 @@ fn check_faults(faults: &[Fault], expected: [Option<usize>; 2]) -> FaultyPort<Si
 #[test]
 fn faults() {
     check_faults(&[], [Some(112), Some(112)]);
-    // // A lost END, opcode or data byte towards the board; the ROM completes short frames.
+    // A lost END, opcode or data byte towards the board; the ROM completes short frames.
     check_faults(&[Fault::DropTx(0)], [Some(0), Some(112)]);
     check_faults(&[Fault::DropTx(2)], [Some(0), Some(112)]);
     check_faults(&[Fault::DropTx(SYNC_LEN)], [Some(112), Some(0)]);
@@ -387,7 +387,7 @@ fn a_program_in_ram_that_needs_more_of_the_rom_is_told_so() {
     assert!(matches!(error, PortError::NotModelled { .. }), "{error:?}");
     assert!(error.hint().unwrap().ends_with("--port sim:esp32c3,rom=FILE"), "{:?}", error.hint());
     assert_eq!(port.wait_until(port.now() + Duration::from_secs(1)).unwrap_err().to_string(), told);
-    // // A reset helps.
+    // A reset helps.
     into_download(&mut port);
     port.clear_input().unwrap();
     assert_eq!(sync(&mut port).unwrap().len(), 112);
@@ -440,6 +440,6 @@ fn a_bridge_gathers_bytes() {
     assert_eq!(usb[0], none[0] + 1000);
     assert!((none[1] + 1..=none[1] + 1000).contains(&usb[1]), "{none:?} {usb:?}");
     assert!(ftdi[0].abs_diff(none[0] + 61 * byte) < 100, "{none:?} {ftdi:?}");
-    // // A partial packet waits from its first byte on.
+    // A partial packet waits from its first byte on.
     assert!(ftdi[1].abs_diff(none[0] + 62 * byte + 16_000) < 1100, "{none:?} {ftdi:?}");
 }

@@ -58,11 +58,11 @@ fn a_file_that_is_no_rom_is_refused_with_what_it_is() {
     refused(|elf| elf[4] = 2, "class 2 and byte order 1 instead of 1 and 1");
     refused(|elf| elf[18] = 94, "is for ELF machine 94, and the ESP32-C3 is machine 243");
     refused(|elf| elf.truncate(0x1_0000), "of 65536 bytes is not a 32-bit ELF file");
-    // // The file has no sections left.
+    // The file has no sections left.
     refused(|elf| elf[48..50].fill(0), "has no code at 0x40000000, where the ESP32-C3 starts");
-    // // The section `.fixed.text`, whose bytes begin at 0x1000: jump and chip ID.
+    // The section `.fixed.text`, whose bytes begin at 0x1000: jump and chip ID.
     refused(|elf| elf[0x1000..0x1004].fill(0), "its first code is 20168 bytes at 0x3ff19c00");
-    // // Section 69, `.rodata`, with its address increased.
+    // Section 69, `.rodata`, with its address increased.
     refused(
         |elf| elf[0x87174 + 69 * 40 + 12..][..4].copy_from_slice(&0x3ff1_f000_u32.to_le_bytes()),
         ".rodata of the ROM file, 20168 bytes at 0x3ff1f000, runs past rom-data, 131072 bytes at",

@@ -26,7 +26,7 @@ fn set_up(pin: u32) -> Code {
         (UART1 + 0x14, 347 | 3 << 20),
         (GPIO + 0x554 + 4 * OUT, SIGNAL),
         (GPIO + 0x154 + 4 * SIGNAL, 1 << 6 | pin),
-        // // The pad's input buffer.
+        // The pad's input buffer.
         (IO_MUX + 4 + 4 * pin, 1 << 9),
     ])
 }
@@ -80,7 +80,7 @@ fn it_takes_what_comes_to_its_pin() {
     let taken = arrived - board.now();
     assert!(taken > 13 * millis(1) * 10 / 116 && taken < millis(2), "{taken:?}");
     hears(&mut board, b"to the second");
-    // // At another rate it receives garbage.
+    // At another rate it receives garbage.
     board.send_serial(IN, b"U", 2 * BAUD);
     let said = board.run_for(millis(20)).unwrap();
     assert!(said.len() == 1 && said != b"U", "{said:?}");
@@ -91,6 +91,6 @@ fn its_own_bytes_come_back_by_one_pin_and_by_its_loopback() {
     hears(&mut board(&pass_on(say(set_up(OUT), b"round"))), b"round");
     let loopback = set_up(IN).writes(&[(UART1 + 0x20, 0x1000_001c | 1 << 14)]);
     hears(&mut board(&pass_on(say(loopback, b"inside"))), b"inside");
-    // // Without either nothing is received.
+    // Without either nothing is received.
     hears(&mut board(&pass_on(say(set_up(IN), b"gone"))), b"entry 0x40380000\r\n");
 }

@@ -105,8 +105,8 @@ fn half_a_frame_is_no_harm() {
         broken.write_all(&whole[..len]).unwrap();
         turns(&mut server, 3);
         drop(broken);
-        // // The END of the next frame ends the partial one, as on a real line, so a first SYNC may
-        // be lost.
+        // The END of the next frame ends the partial one, as on a real line, so a first SYNC may be
+        // lost.
         let mut next = client(at);
         next.write_all(&whole).unwrap();
         turns(&mut server, 50);
@@ -139,7 +139,7 @@ fn who_does_not_read_loses_what_is_old() {
     let mut deaf = client(at);
     let mut speaker = client(at);
     check_sync(&mut server, &mut speaker);
-    // // Each READ_REG is answered with 14 bytes.
+    // Each READ_REG is answered with 14 bytes.
     let asked = frame(Opcode::ReadReg, &0x6000_0078_u32.to_le_bytes()).repeat(64);
     let mut answered = 0;
     while answered < 8 * CLIENT_LIMIT {
@@ -164,7 +164,7 @@ fn there_are_so_many_clients() {
     let mut clients: Vec<_> = (0..MOST_CLIENTS + 3).map(|_| client(at)).collect();
     let told = turns(&mut server, 5);
     assert_eq!(told.len(), MOST_CLIENTS, "{told:?}");
-    // // All share one line.
+    // All share one line.
     let (last, first) = clients.split_at_mut(1);
     check_sync(&mut server, &mut last[0]);
     assert!(!heard(&mut first[0]).is_empty());
@@ -179,7 +179,7 @@ fn how_far_real_time_is_behind_is_known() {
         let (mut server, at) = server(time);
         check_sync(&mut server, &mut client(at));
         let lag = server.lag();
-        // // Each turn starts late by the time passed since the last one.
+        // Each turn starts late by the time passed since the last one.
         assert_eq!(lag.most > Duration::ZERO, is_behind, "{lag:?}");
         assert!(lag.most <= lag.over && server.frames() > 0, "{lag:?}");
     }
@@ -214,7 +214,7 @@ fn a_pty_outlives_who_opens_it() {
     for round in 0..4 {
         let mut client = at_pty(&link);
         if round == 1 {
-            // // Half a frame and a disconnect, then a client that floods and does not read.
+            // Half a frame and a disconnect, then a client that floods and does not read.
             client.write_all(&sync()[..20]).unwrap();
             drop(client);
             turns(&mut server, 20);

@@ -50,13 +50,13 @@ fn wake_by(sources: u32) -> (u32, u32) {
 
 #[test]
 fn light_sleep_goes_on_where_it_was_and_the_cpus_clocks_stood_still() {
-    // // The system timer is read before and after. Time counted during sleep would show in its
-    // upper bits.
+    // The system timer is read before and after. Time counted during sleep would show in its upper
+    // bits.
     let timer =
         |code: Code, to| code.writes(&[(SYSTIMER + 0x04, 1 << 30)]).copy(SYSTIMER + 0x44, to);
     let code = timer(Code::new().flush().writes(&ALARM).writes(&[wake_by(TIMER)]), SRAM);
     let code = timer(code.writes(&[GO]), SRAM + 4);
-    // // Their difference in units of 2^14 counts, about a millisecond.
+    // Their difference in units of 2^14 counts, about a millisecond.
     let code = code
         .load(10, SRAM)
         .word(0x0005_2583) // lw a1, 0(a0)
@@ -77,7 +77,7 @@ fn light_sleep_goes_on_where_it_was_and_the_cpus_clocks_stood_still() {
 
 #[test]
 fn deep_sleep_ends_in_a_reset_that_keeps_the_rtcs_memory_alone() {
-    // // Counts in RTC memory; the SRAM word is 0 each time.
+    // Counts in RTC memory; the SRAM word is 0 each time.
     let code = told(told(Code::new().flush(), RTC_RAM), SRAM)
         .flush()
         .load(10, RTC_RAM)
@@ -96,9 +96,9 @@ fn deep_sleep_ends_in_a_reset_that_keeps_the_rtcs_memory_alone() {
     assert!(text.contains("rst:0x5 (DSLEEP),boot:0xc (SPI_FAST_FLASH_BOOT)"), "{text}");
     assert!(!text.contains("Saved PC"), "{text}");
     assert_eq!(board.resets(), 2);
-    // // The alarm has passed, so the board sleeps no more.
+    // The alarm has passed, so the board sleeps no more.
     board.run_until(b"B@", millis(200)).unwrap();
-    // // Power-off clears the memory.
+    // Power-off clears the memory.
     board.press_reset();
     board.run_until(b"@@", millis(80)).unwrap();
 }
@@ -155,7 +155,7 @@ fn a_wake_stub_runs_before_the_boot() {
             board.set_pin(2, false);
             said.extend(board.run_for(millis(60)).unwrap());
             assert_eq!(board.status(), Status::Sleeping, "{name}");
-            // // The stub is set up for one sleep only; a reset of another kind does not run it.
+            // The stub is set up for one sleep only; a reset of another kind does not run it.
             board.reset_as(ResetReason::SoftwareSystem);
             said.extend(board.run_for(millis(60)).unwrap());
             String::from_utf8(said).unwrap()

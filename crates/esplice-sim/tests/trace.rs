@@ -68,7 +68,7 @@ fn calls_devices_and_instructions_are_told_in_order() {
     let trap = told.iter().find(|t| matches!(t.event, TraceEvent::Trap { .. })).unwrap();
     assert_eq!(trap.pc, at(12));
     assert!(matches!(trap.event, TraceEvent::Trap { cause: 11, .. }), "{trap:?}");
-    // // Times never decrease.
+    // Times never decrease.
     assert!(told.windows(2).all(|pair| pair[0].at <= pair[1].at));
 }
 

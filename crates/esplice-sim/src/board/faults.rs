@@ -168,7 +168,7 @@ impl Board {
                 Planned::Wire { direction, .. }
                 | Planned::WrongBaud { direction, .. }
                 | Planned::Vanish { direction, .. } => {
-                    // // Each fault has its own sequence of random numbers.
+                    // Each fault has its own sequence of random numbers.
                     let chance = Chance(Chance(plan.seed).next().wrapping_add(number));
                     self.faults.side(direction).armed.push(Armed { planned: *planned, chance });
                 }
@@ -227,7 +227,7 @@ impl Board {
                 None => {
                     let passed = self.faults.pass(Direction::ToHost, byte, now);
                     if passed.delay > 0 {
-                        // // The byte stays first on the line until its time has come.
+                        // The byte stays first on the line until its time has come.
                         let done = now.saturating_add(passed.delay);
                         let byte = LineByte { done, ..passed.byte };
                         self.soc.fabric.line.to_host.push_front(byte);
@@ -262,7 +262,7 @@ impl Board {
                 }
                 match back_after {
                     Some(after) => {
-                        // // Nothing runs until then, so the flash may be powered at once.
+                        // Nothing runs until then, so the flash may be powered at once.
                         self.soc.fabric.flash.nor.power_on();
                         self.soc.reset(ResetReason::PowerOn);
                         self.faults.away_until = now.saturating_add(ticks(after));

@@ -64,7 +64,7 @@ impl Board {
         let held = matches!(self.state, State::Held);
         if self.lines.en_low() && !held {
             self.state = State::Held;
-            // // The transmitter stops at once.
+            // The transmitter stops at once.
             self.soc.reset(ResetReason::PowerOn);
         } else if !self.lines.en_low() && held {
             let now = self.soc.fabric.now();

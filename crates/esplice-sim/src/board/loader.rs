@@ -52,7 +52,7 @@ impl Board {
     pub(super) fn run_loader(&mut self, mut state: Box<LoaderState>, now: Tick, next: Tick) {
         self.soc.fabric.rom_listens = true;
         let line = &mut self.soc.fabric.line.to_board;
-        // // While the loader is busy its ring buffer fills, and excess bytes are lost. If the wire
+        // While the loader is busy its ring buffer fills, and excess bytes are lost. If the wire
         // takes no time, a whole frame arrives at once and nothing is lost.
         let arrived = line.partition_point(|byte| byte.done <= now);
         if self.soc.fabric.timed && arrived >= RX_RING_LEN {
@@ -81,8 +81,7 @@ impl Board {
         self.soc.fabric.line.received += 1;
         if !state.loader.is_connected() && byte.baud != 0 && state.measured != byte.baud {
             state.measured = byte.baud;
-            // // The ROM measures the rate of its input, in whole clocks, until it recognizes a
-            // SYNC.
+            // The ROM measures the rate of its input, in whole clocks, until it recognizes a SYNC.
             let clock = self.chip.xtal_mhz.saturating_mul(1_000_000);
             let divider = (clock / byte.baud).max(1);
             state.baud = (clock / divider).max(1);
@@ -120,7 +119,7 @@ impl Board {
         }
         state.busy_until = now + busy;
         if output.then.is_some() {
-            // // Only after the reply has been sent.
+            // Only after the reply has been sent.
             state.busy_until = at.max(state.busy_until);
             state.after = output.then;
         }

@@ -223,7 +223,7 @@ impl Board {
             }
             if let State::Faulted(fault) = &self.state {
                 match self.output_at() {
-                    // // Bytes on the line still arrive; the fault is reported after them.
+                    // Bytes on the line still arrive; the fault is reported after them.
                     Some(at) if stop_on_output && at <= deadline => {
                         self.skip_to(at);
                         continue;

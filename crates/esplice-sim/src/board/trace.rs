@@ -142,7 +142,7 @@ impl Board {
         }
         let next = self.cpu.pc;
         let csrs = &self.cpu.csrs;
-        // // A trap stores its address in mepc and continues at the handler.
+        // A trap stores its address in mepc and continues at the handler.
         let handler = csrs.mtvec & !0xff;
         if csrs.mepc == pc && next.wrapping_sub(handler) < 0x80 && next != pc.wrapping_add(len) {
             let event = TraceEvent::Trap { cause: csrs.mcause, to: next };
@@ -205,7 +205,7 @@ fn jump(bits: u32, len: u32) -> Jump {
         (4, 0x67) if rd == 0 && link(rs1) => Jump::Return,
         (2, _) => match (bits & 3, bits >> 13 & 7) {
             (1, 1) => Jump::Call,
-            // // c.jr and c.jalr: no second register.
+            // c.jr and c.jalr: no second register.
             (2, 4) if bits >> 2 & 31 == 0 && rd != 0 => match bits >> 12 & 1 {
                 1 => Jump::Call,
                 _ if link(rd) => Jump::Return,

@@ -82,7 +82,7 @@ impl Loader {
             Opcode::FlashDeflData => self.flash_defl_data(target, effects),
             Opcode::FlashEnd => {
                 let end = self.flash_end(self.raw, self.raw.written, target, effects);
-                // // The loader is left even if this is refused.
+                // The loader is left even if this is refused.
                 effects.leave_for = Some(0);
                 end
             }
@@ -104,7 +104,7 @@ impl Loader {
             Opcode::ReadFlashSlow => self.read_flash(target, effects),
             Opcode::ChangeBaudrate => {
                 let new = self.data_word(0);
-                // // If the second word's low byte is set, the first word is the divider itself.
+                // If the second word's low byte is set, the first word is the divider itself.
                 effects.divider = match self.data_byte(4) {
                     0 => self.uart_clock_sixteenths().checked_div(new).unwrap_or(u32::MAX),
                     _ => new,
@@ -123,7 +123,7 @@ impl Loader {
         for entry in 0..self.said_len() / 16 {
             let [addr, value, mask, delay] =
                 [0, 1, 2, 3].map(|word| self.data_word(entry as usize * 4 + word));
-            // // The delay counts cycles (ROM, `ets_delay_us`) of the clock after a reset.
+            // The delay counts cycles (ROM, `ets_delay_us`) of the clock after a reset.
             effects.cycles += u64::from(delay) * u64::from(self.chip.boot_cpu_mhz);
             let old = target.read32(addr);
             target.write32(addr, (old & !mask) | (value & mask));
@@ -149,13 +149,13 @@ impl Loader {
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
-        // // If the range wraps past the end of the address space, the ROM's memcpy copies nothing.
+        // If the range wraps past the end of the address space, the ROM's memcpy copies nothing.
         let wraps = self.raw.place.checked_add(len).is_none();
         if copies_without_end(self.raw.place, len) {
             return End::Stuck;
         }
         if len > 0 && !wraps && !target.write_ram(self.raw.place, self.payload(len)) {
-            // // The ROM copies without a check, also to registers and unmapped addresses.
+            // The ROM copies without a check, also to registers and unmapped addresses.
             let place = self.raw.place;
             let words: Vec<u32> = self
                 .payload(len)
@@ -203,12 +203,12 @@ impl Loader {
             Err(end) => return end,
         };
         self.raw.sequence = self.raw.sequence.wrapping_add(1);
-        // // Once before the write and once over the data read back.
+        // Once before the write and once over the data read back.
         effects.cycles += 2 * u64::from(len) * cycles::CHECKSUM;
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
-        // // The ROM ignores the result of the write. It reads back over the block instead, and a
+        // The ROM ignores the result of the write. It reads back over the block instead, and a
         // refused read leaves the block as it was.
         let mut found = self.payload(len).to_vec();
         match self.flash.write(target, self.raw.place, self.payload(len), effects) {
@@ -261,8 +261,7 @@ impl Loader {
                 Inflated::Stuck => return End::Stuck,
             }
         };
-        // // The ROM counts down in the frame itself, where a following short frame finds the
-        // value.
+        // The ROM counts down in the frame itself, where a following short frame finds the value.
         let left = (input.len() as u32).to_le_bytes();
         if let Some(word) = self.frame.get_mut(DATA..DATA + left.len()) {
             word.copy_from_slice(&left);
@@ -309,7 +308,7 @@ impl Loader {
         if len as usize > READ_FLASH_SLOW_LEN {
             return self.refuse(reason::READ_LEN);
         }
-        // // Checked by the requested length, read in whole words.
+        // Checked by the requested length, read in whole words.
         let mut bytes = [0; READ_FLASH_SLOW_LEN];
         let asked = bytes.get_mut(..len as usize).unwrap_or_default();
         if self.flash.read(target, offset, asked, effects).is_err() {
@@ -331,7 +330,7 @@ impl Loader {
             return self.refuse(reason::INVALID);
         }
         let [mut offset, len] = [0, 1].map(|word| self.data_word(word));
-        // // The ROM's length is signed.
+        // The ROM's length is signed.
         let mut left = if len > i32::MAX as u32 { 0 } else { len };
         if left > MD5_MOST && offset.wrapping_add(left) <= self.flash.size {
             return End::Stuck;

@@ -1,9 +1,9 @@
 //! The device side of the mask ROM's serial loader: bytes from the line in, replies out.
 //!
-//! It does what the ESP32-C3's ROM does, including the bytes that a reply carries over from the one
-//! before. Sources are the code of the vendor's ROM ELF (revision 3, functions named below) and
-//! esptool's documentation, "Serial Protocol". Both buffers have the ROM's own size, so no flood
-//! from the line makes them grow. Notable behaviour:
+//! The loader behaves as the ESP32-C3's ROM does, including the bytes that a reply carries over
+//! from the one before. Sources are the code of the vendor's ROM ELF (revision 3, functions named
+//! below) and esptool's documentation, "Serial Protocol". Both buffers have the ROM's own size, so
+//! no flood from the line makes them grow. Notable behaviour:
 //!
 //! - Before the first SYNC, all other commands are silently ignored (`UartConnCheck`).
 //! - A frame longer than the buffer is truncated, not refused. A short one is completed with what
@@ -383,8 +383,8 @@ impl Loader {
         self.put_reply(2, &len.to_le_bytes());
         self.put_reply(DATA + effects.data_len, &[u8::from(failed), self.reason]);
         let whole = self.reply.get(..DATA + usize::from(len)).unwrap_or(&self.reply);
-        // // The repetition depends on the reply's opcode, so the refusal of an unknown command
-        // after a SYNC is repeated too.
+        // The repetition depends on the reply's opcode, so the refusal of an unknown command after
+        // a SYNC is repeated too.
         let times = match self.reply.get(1) {
             Some(&opcode) if opcode == Opcode::Sync as u8 => self.chip.loader.sync_replies,
             _ => 1,
@@ -404,7 +404,7 @@ impl Loader {
         }
         if effects.divider != 0 {
             reply.extend([slip::END; 2]);
-            // // CLKDIV has 12 integer bits and 4 fractional bits (ROM, `uart_div_modify`).
+            // CLKDIV has 12 integer bits and 4 fractional bits (ROM, `uart_div_modify`).
             let divider = (effects.divider & 0xffff).max(1);
             return Some(After::SetBaud(self.uart_clock_sixteenths() / divider));
         }

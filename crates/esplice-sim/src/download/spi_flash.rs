@@ -101,8 +101,8 @@ impl Geometry {
         let mut sector = quotient(offset, self.sector);
         let more = u32::from(remainder(len, self.sector) != 0);
         let mut left = quotient(len, self.sector).wrapping_add(more);
-        // // The ROM compares signed numbers: if a block is shorter than a sector there is no room
-        // in it, and all sectors from there on are erased.
+        // The ROM compares signed numbers: if a block is shorter than a sector there is no room in
+        // it, and all sectors from there on are erased.
         let room = per_block.wrapping_sub(remainder(sector, per_block));
         let first = if room.cast_signed() >= left.cast_signed() { left } else { room };
         let end = sector.wrapping_add(first);
@@ -165,7 +165,7 @@ impl Geometry {
             return Err(SpiError::Refused);
         }
         if self.page == 0 {
-            // // The ROM divides by the page size: endless pages from 0, and no room in one from
+            // The ROM divides by the page size: endless pages from 0, and no room in one from
             // anywhere else.
             return Err(if offset == 0 { SpiError::Stuck } else { SpiError::Refused });
         }
@@ -176,7 +176,7 @@ impl Geometry {
         let (head, mut rest) = data.split_at(room);
         self.page_program(target, offset, head, effects)?;
         if rest.len() / self.page as usize > usize::from(u8::MAX) {
-            // // The ROM counts pages in a byte.
+            // The ROM counts pages in a byte.
             return Err(SpiError::Stuck);
         }
         let mut at = offset.wrapping_add(room as u32);

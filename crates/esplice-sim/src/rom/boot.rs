@@ -166,7 +166,7 @@ pub(crate) fn step(
     let printed = boot.call.state.uart_printf && !boot.text.is_empty();
     let out: VecDeque<u8> =
         if printed { with_returns(boot.text.as_bytes()).into() } else { VecDeque::new() };
-    // // The ROM takes time for each character.
+    // The ROM takes time for each character.
     let work = Work::units(boot.text.len() as u64).and("sent", out.len() as u64);
     let cost = boot.call.table.cost_of("ets_printf").filter(|_| printed);
     let each = cost.map_or(0, |cost| cost.cycles(&work)) / (out.len() as u64).max(1);
@@ -378,7 +378,7 @@ impl Boot<'_> {
                     self.say(text);
                     return (Next::Stuck, u64::from(at) * CYCLES_A_BYTE, 0);
                 }
-                // // Commands for special flash chips, which this flash chip does not need.
+                // Commands for special flash chips, which this flash chip does not need.
                 self.say(format!("mode:{mode}, clock div:{divider}"));
                 self.flash(at, len)
             } else {
@@ -412,7 +412,7 @@ impl Boot<'_> {
             at = at.wrapping_add(len);
         }
         let cycles = u64::from(at) * CYCLES_A_BYTE;
-        // // The 32-bit sum is folded to a byte. The image stores it in the last of 16 bytes.
+        // The 32-bit sum is folded to a byte. The image stores it in the last of 16 bytes.
         let sum = checksum.to_le_bytes().iter().fold(0, |sum, byte| sum ^ byte);
         let padding = 16 - at % 16;
         let tail = self.flash(at, padding);
@@ -488,7 +488,7 @@ fn set_console(call: &mut Call<'_>) {
     }
     let console = call.soc.console();
     let chip = call.soc.fabric.chip;
-    // // In sixteenths, rounded down (ROM: `uart_div_modify`).
+    // In sixteenths, rounded down (ROM: `uart_div_modify`).
     let divider = (chip.xtal_mhz * 1_000_000 / (chip.loader.initial_baud / 16).max(1)).max(16);
     call.store(console + uart::CLK_CONF, UART_CLK_CRYSTAL);
     call.store(console + uart::CLKDIV, uart::clkdiv(divider));

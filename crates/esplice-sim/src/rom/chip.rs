@@ -20,7 +20,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.cpu.pc = call.table.texts().cpu_reset_pc;
         Flow { until: Tick::MAX, ..Flow::after(10) }
     }),
-    // // The ROM reads the register of the reset cause, not that of the wake-up cause.
+    // The ROM reads the register of the reset cause, not that of the wake-up cause.
     ("rtc_get_wakeup_cause", |call| {
         let cause = rtc(call, RESET_STATE).map_or(0, |at| call.load(at)) & 0x1_ffff;
         call.give(cause);
@@ -42,7 +42,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("ets_delay_us", |call| {
         let per_us = call.data("s_ticks_per_us").map_or(0, |at| call.load(at));
-        // // The ROM multiplies in 32 bits and drops the overflow.
+        // The ROM multiplies in 32 bits and drops the overflow.
         let cycles = call.arg(0).wrapping_mul(per_us);
         let clock = &call.soc.fabric.clock;
         Flow::at(clock.tick_at(clock.cycle.saturating_add(cycles.into())))
@@ -69,7 +69,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.give(hz);
         Flow::after(20)
     }),
-    // // Caches are not modelled.
+    // Caches are not modelled.
     ("ROM_Boot_Cache_Init", |call| {
         mmu_init(call);
         Flow::after(400)
@@ -107,7 +107,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("gpio_pad_hold", nothing),
     ("gpio_matrix_in", nothing),
     ("gpio_matrix_out", nothing),
-    // // The analog parts on their I2C bus: `(block, host, register, …)`.
+    // The analog parts on their I2C bus: `(block, host, register, …)`.
     ("rom_i2c_writeReg", |call| {
         let [block, _, register, value] = [0, 1, 2, 3].map(|index| call.arg(index));
         analog_write(call, block, register, value);
@@ -137,7 +137,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("ets_efuse_secure_boot_enabled", no),
     ("ets_efuse_download_modes_disabled", no),
     ("ets_efuse_security_download_modes_enabled", no),
-    // // The ROM calls this address after a program started by its loader has returned.
+    // The ROM calls this address after a program started by its loader has returned.
     ("ets_set_user_start", |call| {
         let start = call.arg(0);
         if let Some(at) = call.data("user_code_start") {
@@ -170,7 +170,7 @@ fn analog_write(call: &mut Call<'_>, block: u32, register: u32, value: u32) {
 
 fn analog_read(call: &mut Call<'_>, block: u32, register: u32) -> u32 {
     let host = analog_host(call, block);
-    // // Each block has a mask of the parts that answer (ROM: `rom_get_i2c_read_mask`).
+    // Each block has a mask of the parts that answer (ROM: `rom_get_i2c_read_mask`).
     let mask = match (call.data("i2c_read_masks"), block.wrapping_sub(FIRST_BLOCK) & 0xff) {
         (Some(masks), index @ 0..BLOCKS) => call.load(masks + 4 * index),
         _ => 0,
@@ -278,7 +278,7 @@ fn mmu_set(call: &mut Call<'_>) -> Flow {
     let fixed = call.arg(5) != 0;
     let chip = call.soc.fabric.chip;
     let (page_len, entries) = (mmu_page(chip), mmu_entries(chip));
-    // // Both windows show the same entries and are at multiples of their length.
+    // Both windows show the same entries and are at multiples of their length.
     let first = vaddr / page_len % entries.max(1);
     let failure = if !vaddr.is_multiple_of(page_len) || !paddr.is_multiple_of(page_len) {
         2
@@ -290,7 +290,7 @@ fn mmu_set(call: &mut Call<'_>) -> Flow {
         0
     };
     call.give(failure);
-    // // The ROM maps pages up to the end of the window.
+    // The ROM maps pages up to the end of the window.
     let pages = pages.min(entries.saturating_sub(first));
     if matches!(failure, 0 | 4)
         && let Some(table) = call.soc.base_of("mmu")

@@ -51,7 +51,7 @@ impl Work {
         }
         let head = u64::from(to.wrapping_neg() & 3);
         let words = (len - head) / 4;
-        // // Nine words at a time are copied while more than eight are left.
+        // Nine words at a time are copied while more than eight are left.
         let nines = words.saturating_sub(8).div_ceil(9);
         self.add("aligned", 1);
         self.add("head", head);
@@ -80,13 +80,13 @@ pub(crate) struct Cost {
     /// Cycles of each 1024 other operations.
     #[serde(default)]
     per_1024: BTreeMap<String, i64>,
-    /// Whether the cycles depend on the operands, so that the figures hold only for most of them.
+    /// Whether the cycles depend on the operands. If so, the figures apply only to most of them.
     #[serde(default)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "checked by the tests"))]
     rough: bool,
     /// Largest difference from the ROM's code when it was measured.
     #[serde(default)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "checked by the tests"))]
     within: u64,
 }
 

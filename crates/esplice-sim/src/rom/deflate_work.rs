@@ -51,7 +51,7 @@ impl Counter {
         loop {
             let before = self.bit;
             if self.step(work).is_none() {
-                // // An incomplete symbol is decoded again with more bytes.
+                // An incomplete symbol is decoded again with more bytes.
                 self.bit = before;
                 break;
             }
@@ -109,7 +109,7 @@ impl Counter {
     fn symbol(&mut self, work: &mut Work) -> Option<()> {
         let State::Symbols(codes) = std::mem::take(&mut self.state) else { return None };
         let next = self.after_symbol(&codes, work);
-        // // An incomplete symbol is decoded again with the same codes.
+        // An incomplete symbol is decoded again with the same codes.
         self.state = next.clone().flatten().unwrap_or(State::Symbols(codes));
         next.map(drop)
     }
@@ -125,7 +125,7 @@ impl Counter {
             Some(symbol) => usize::from(symbol) - 257,
             None => return Some(Some(State::Over)),
         };
-        // // A symbol without a meaning: the stream is invalid.
+        // A symbol without a meaning: the stream is invalid.
         let (Some(bits), Some(start)) = (LENGTH_BITS.get(symbol), LENGTH_START.get(symbol)) else {
             return Some(Some(State::Over));
         };
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_no_stream_is_not_kept() {
-        // // Fixed codes with an invalid length (286); an invalid block type; all ones.
+        // Fixed codes with an invalid length (286); an invalid block type; all ones.
         for begin in [[0b0001_1010, 0b0000_0011], [7, 0], [0xff, 0xff]] {
             let mut stream = begin.to_vec();
             stream.resize(100_000, 0xff);

@@ -14,7 +14,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         if offset.checked_add(len).is_none_or(|end| end > chip_size(call)) {
             return refused(call);
         }
-        // // The firmware sets the size, so the read is limited to what can be stored.
+        // The firmware sets the size, so the read is limited to what can be stored.
         let bytes = call.soc.fabric.flash.read(offset, len.min(MOST_BYTES) as usize);
         call.store_bytes(to, &bytes);
         call.give(0);
@@ -38,7 +38,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let first = offset;
         let mut work = Work::default();
         while !rest.is_empty() {
-            // // The ROM sends up to 32 bytes at a time, never across a page's end.
+            // The ROM sends up to 32 bytes at a time, never across a page's end.
             let room = (256 - offset % 256).min(32) as usize;
             let (piece, tail) = rest.split_at(room.min(rest.len()));
             at += bus.write_enable() + bus.program(piece.len() as u32);
@@ -84,7 +84,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let bus = SpiBus::of(call);
         let at = idle_at(call) + 2 * bus.status() + bus.write_enable() + bus.write_status();
         call.soc.fabric.flash.unlock(at);
-        // // From here on status writes cover two registers.
+        // From here on status writes cover two registers.
         if let Some(spi) = call.soc.base_of("spi1") {
             let old = call.load(spi + CTRL);
             call.store(spi + CTRL, old | CTRL_TWO_STATUS);
@@ -92,7 +92,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         done(call)
     }),
     ("esp_rom_spiflash_config_param", |call| {
-        // // chip_size, block_size, sector_size, page_size, status_mask, after device_id.
+        // chip_size, block_size, sector_size, page_size, status_mask, after device_id.
         if let Some(chip) = call.data("rom_default_spiflash_legacy_data") {
             for i in 1..6 {
                 let value = call.arg(i);
@@ -136,7 +136,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         Flow { waits, ..success(call) }
     }),
     ("esp_rom_spiflash_write_status", |call| {
-        // // Includes the second register if CTRL selects writes of two.
+        // Includes the second register if CTRL selects writes of two.
         let status = call.arg(1).to_le_bytes();
         let spi = call.soc.base_of("spi1").unwrap_or(0);
         let two = call.load(spi + CTRL) & CTRL_TWO_STATUS != 0;

@@ -43,7 +43,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__ledf2", |call| compare::<f64>(call, 2, |order| order)),
     ("__ltdf2", |call| compare::<f64>(call, 2, |order| order)),
     ("__unorddf2", |call| compare::<f64>(call, 1, |_| 0)),
-    // // Widening keeps a NaN's payload and makes it quiet. Narrowing yields the canonical NaN.
+    // Widening keeps a NaN's payload and makes it quiet. Narrowing yields the canonical NaN.
     ("__extendsfdf2", |call| {
         let bits = call.arg(0);
         let value = f32::from_bits(bits);
@@ -193,7 +193,7 @@ fn to_integer<F: Float>(call: &mut Call<'_>, least: i128, most: i128) -> Flow {
         true => most,
         false => value.to_i128().clamp(least, most),
     };
-    // // All results fit into 64 bits, whose lower half is the 32-bit result.
+    // All results fit into 64 bits, whose lower half is the 32-bit result.
     if most > u32::MAX.into() || least < i32::MIN.into() {
         call.give64(integer as u64);
     } else {
@@ -222,7 +222,7 @@ fn power<F: Float>(call: &mut Call<'_>) -> Flow {
     if negative {
         result = F::ONE / result;
     }
-    // // A value that was not computed with is returned unchanged.
+    // A value that was not computed with is returned unchanged.
     let value = if negative || products > 0 { result.quiet() } else { result };
     value.give(call);
     Flow::doing(Work::of("product", products).and("inverse", negative.into()))

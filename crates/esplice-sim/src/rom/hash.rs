@@ -39,7 +39,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("ets_sha_disable", |_| Flow::after(20)),
     ("ets_sha_init", |call| {
         let (context, kind) = (call.arg(0), call.arg(1));
-        // // SHA_TYPE: 0 is SHA-1, which no boot code uses.
+        // SHA_TYPE: 0 is SHA-1, which no boot code uses.
         let running = match kind {
             1 => Running::Sha224(Sha224::new()),
             _ => Running::Sha256(Sha256::new()),
@@ -87,7 +87,7 @@ fn update(call: &mut Call<'_>, context: u32, data: u32, len: u32) -> Work {
     let (filled, all) = (*before % SHA_BLOCK, *before + bytes.len() as u64);
     let mut work = Work::of("block", all / SHA_BLOCK - *before / SHA_BLOCK);
     *before = all;
-    // // Only bytes that do not fill a block are copied (ROM: `ets_sha_update`).
+    // Only bytes that do not fill a block are copied (ROM: `ets_sha_update`).
     let (mut at, mut left, mut to) = (data, bytes.len() as u64, context.wrapping_add(SHA_REST));
     let room = SHA_BLOCK - filled;
     if filled != 0 && left >= room {
@@ -113,7 +113,7 @@ fn finish(call: &mut Call<'_>, context: u32, to: u32) -> u64 {
         Running::Sha256(hash) => hash.finalize().to_vec(),
     };
     call.store_bytes(to, &digest);
-    // // One bit and the length follow the last byte (FIPS 180-4, 5.1.1).
+    // One bit and the length follow the last byte (FIPS 180-4, 5.1.1).
     (len % SHA_BLOCK + 9).div_ceil(SHA_BLOCK)
 }
 
@@ -161,7 +161,7 @@ fn copies(work: &mut Work, block: u32, filled: u32, data: u32, len: u32) {
         }
         (at, left) = (at.wrapping_add(first), left - first);
     }
-    // // All whole blocks have the same alignment.
+    // All whole blocks have the same alignment.
     let mut whole = Work::default();
     whole.add_copy(block, at, BLOCK.into());
     work.add_all(&whole, (left / BLOCK).into());

@@ -102,7 +102,7 @@ impl RomImage {
         for section in elf.sections() {
             let data = section.data().map_err(no_elf)?;
             let addr = section.address() as u32;
-            // // Sections without an address (symbols, comments) or bytes are not in the chip.
+            // Sections without an address (symbols, comments) or bytes are not in the chip.
             if addr == 0 || data.is_empty() {
                 continue;
             }

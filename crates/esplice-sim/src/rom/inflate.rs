@@ -29,7 +29,7 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
     let len = before.checked_add(asked).filter(|len| *len <= MOST_BYTES);
     let ring_is_odd = |len: u32| flags & NOT_A_RING == 0 && !len.is_power_of_two();
     let Some(len) = len.filter(|len| next >= start && !ring_is_odd(*len)) else {
-        // // miniz: TINFL_STATUS_BAD_PARAM, without progress.
+        // miniz: TINFL_STATUS_BAD_PARAM, without progress.
         call.store(input_len, 0);
         call.store(room, 0);
         call.give(TINFLStatus::BadParam as i32 as u32);
@@ -45,7 +45,7 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
         }
         streams.insert(state, (Box::default(), Counter::new(flags & ZLIB != 0)));
     }
-    // // A stream that was never begun also fails in the ROM.
+    // A stream that was never begun also fails in the ROM.
     let mut work = Work::default();
     let (status, consumed, produced) = match call.state.streams.get_mut(&state) {
         Some((stream, counter)) => {
@@ -65,7 +65,7 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
     call.store_bytes(next, written);
     call.store(input_len, consumed as u32);
     call.store(room, produced as u32);
-    // // Any state but 0 means that the stream has begun.
+    // Any state but 0 means that the stream has begun.
     call.store(state, 1);
     call.give(status as i32 as u32);
     Flow::doing(work)

@@ -12,7 +12,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__ffsdi2", |call| {
         count64(call, |value| if value == 0 { 0 } else { value.trailing_zeros() + 1 })
     }),
-    // // Number of bits below the sign that equal it.
+    // Number of bits below the sign that equal it.
     ("__clrsbdi2", |call| {
         count64(call, |value| (value ^ ((value as i64) >> 63) as u64).leading_zeros() - 1)
     }),
@@ -23,7 +23,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         count32(call, |value| (value ^ ((value as i32) >> 31) as u32).leading_zeros() - 1)
     }),
     ("__paritysi2", |call| count32(call, |value| value.count_ones() & 1)),
-    // // Returns 0, 1 or 2: below, equal, above.
+    // Returns 0, 1 or 2: below, equal, above.
     ("__cmpdi2", |call| {
         let order = (call.arg64(0) as i64).cmp(&(call.arg64(2) as i64));
         compared(call, order)
@@ -35,7 +35,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__mulsi3", |call| {
         let (a, b) = (call.arg(0), call.arg(1));
         call.give(a.wrapping_mul(b));
-        // // One step for each bit of the second operand (ROM: `__mulsi3`).
+        // One step for each bit of the second operand (ROM: `__mulsi3`).
         let steps = (32 - b.leading_zeros()).max(1);
         Flow::doing(Work::of("step", steps.into()).and("one", b.count_ones().into()))
     }),
@@ -64,7 +64,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.give64(quotient);
         Flow::default()
     }),
-    // // Unsupported on this CPU; the ROM returns 0.
+    // Unsupported on this CPU; the ROM returns 0.
     ("__udiv_w_sdiv", |call| {
         call.give(0);
         Flow::default()

@@ -137,7 +137,7 @@ fn enter(cpu: &mut Cpu, soc: &mut Soc, table: &Table) {
     cpu.x[S0] = soc.load32(threshold).unwrap_or(0);
     cpu.x[S1] = cpu.read_csr(CSR_MSTATUS).unwrap_or(0);
     cpu.x[S2] = cpu.read_csr(CSR_MEPC).unwrap_or(0);
-    // // Only interrupts of a higher priority can preempt the handler.
+    // Only interrupts of a higher priority can preempt the handler.
     let priority = threshold - THRESHOLD + PRIORITY_0 + 4 * number;
     let priority = soc.load32(priority).unwrap_or(0);
     let _ = soc.store32(threshold, priority.wrapping_add(1));
@@ -255,7 +255,7 @@ mod tests {
         };
         assert_eq!((cpu.pc, cpu.x[RA], cpu.x[A0]), (pc, back, argument));
 
-        // // The handler uses caller-saved registers, and keeps s0 to s11 and sp.
+        // The handler uses caller-saved registers, and keeps s0 to s11 and sp.
         for register in [5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 28, 29, 30, 31] {
             cpu.x[register] = 7;
         }

@@ -12,7 +12,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         fill(call, to, 0, len)
     }),
     ("memcpy", copy),
-    // // Copies backwards if it would overwrite bytes that it has yet to read.
+    // Copies backwards if it would overwrite bytes that it has yet to read.
     ("memmove", |call| {
         let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));
         let backward = from < to && to < from.saturating_add(len);
@@ -53,7 +53,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("strncpy", |call| {
         let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2).min(MOST_BYTES));
         let mut text = call.text(from, len);
-        // // The NUL is copied like the other bytes.
+        // The NUL is copied like the other bytes.
         let copied = (text.len() as u64 + 1).min(len.into());
         text.resize(len as usize, 0);
         call.store_bytes(to, &text);
@@ -70,7 +70,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             call.store_bytes(to, &kept);
         }
         call.give(text.len() as u32);
-        // // The rest of the text is still scanned for its end.
+        // The rest of the text is still scanned for its end.
         Flow::doing(Work::units(copied as u64).and("skipped", (text.len() - copied) as u64))
     }),
     ("memchr", |call| {
@@ -86,7 +86,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("__udivdi3", |call| divide(call, |a, b| quotient(a, b).0)),
     ("__umoddi3", |call| divide(call, |a, b| quotient(a, b).1)),
-    // // The signed ones wrap in their only overflow.
+    // The signed ones wrap in their only overflow.
     ("__divdi3", |call| {
         divide(call, |a, b| {
             let (quotient, _) = quotient((a as i64).unsigned_abs(), (b as i64).unsigned_abs());
@@ -101,7 +101,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("__muldi3", |call| {
         let value = call.arg64(0).wrapping_mul(call.arg64(2));
-        // // One step per bit of the second operand's low word (ROM: `__muldi3`).
+        // One step per bit of the second operand's low word (ROM: `__muldi3`).
         let steps = 32 - call.arg(2).leading_zeros();
         let work = Work::of("step", steps.max(1).into())
             .and("one", call.arg(2).count_ones().into())

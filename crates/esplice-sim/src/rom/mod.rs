@@ -102,7 +102,7 @@ pub(crate) struct State {
     streams: HashMap<u32, inflate::Stream>,
     /// Whether the last printed byte ended a line.
     pub(crate) line_ended: bool,
-    /// Until when the ROM waits for a missing host on USB.
+    /// Time until which the ROM waits for a missing host on USB.
     pub(crate) usb_given_up: Option<Tick>,
     /// Work of the last call.
     #[cfg(test)]
@@ -147,7 +147,7 @@ impl Call<'_> {
     }
 
     fn store(&mut self, addr: u32, value: u32) {
-        // // A store that would trap on the CPU is dropped; ROM functions do not check either.
+        // A store that would trap on the CPU is dropped; ROM functions do not check either.
         let _ = self.soc.store32(addr, value);
     }
 
@@ -207,7 +207,7 @@ pub(crate) fn call(
     let mut flow = hook(&mut Call { cpu, soc, table, state });
     if let Some(cost) = cost {
         flow.cycles = cost.cycles(&flow.work);
-        // // Output is charged character by character.
+        // Output is charged character by character.
         flow.each = flow.cycles / (flow.out.len() as u64).max(1);
         flow.cycles -= flow.each * flow.out.len() as u64;
     }
@@ -333,7 +333,7 @@ mod tests {
                 bench.soc.store8(at, *byte).unwrap();
             }
             let mut taken = 0;
-            // // More input to come, and a zlib header.
+            // More input to come, and a zlib header.
             while taken < piece.len() as u32 || status == 2 {
                 bench.soc.store32(LENS, piece.len() as u32 - taken).unwrap();
                 bench.soc.store32(LENS + 4, RING + 0x8000 - next).unwrap();
@@ -373,7 +373,7 @@ mod tests {
             functions.sort();
             for (function, arguments) in calls {
                 let flow = bench.call(*function.get(&functions), &arguments);
-                // // Each line feed is printed with a carriage return.
+                // Each line feed is printed with a carriage return.
                 prop_assert!(flow.out.len() <= 0x2000);
             }
         }

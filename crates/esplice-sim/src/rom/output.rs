@@ -15,7 +15,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         Flow::after(10)
     }),
     ("ets_install_putc1", |call| {
-        // // The firmware's own function is not called. Firmware passes 0 to silence output, and
+        // The firmware's own function is not called. Firmware passes 0 to silence output, and
         // otherwise its wrapper around the UART.
         call.state.uart_printf = call.arg(0) != 0;
         Flow::after(10)
@@ -64,7 +64,7 @@ impl printf::Source for Variadic<'_, '_> {
     }
 
     fn long(&mut self) -> u64 {
-        // // Variadic 64-bit arguments start at an even position (RISC-V psABI).
+        // Variadic 64-bit arguments start at an even position (RISC-V psABI).
         self.next = self.next.next_multiple_of(2) + 2;
         self.call.arg64(self.next - 2)
     }
@@ -85,7 +85,7 @@ fn ets_printf(call: &mut Call<'_>) -> Flow {
     if !call.state.uart_printf {
         return Flow::doing(work);
     }
-    // // A line feed counts as two characters, a carriage return as none.
+    // A line feed counts as two characters, a carriage return as none.
     Flow::printing(sent.clone(), work.and("sent", sent.len() as u64))
 }
 
@@ -132,7 +132,7 @@ fn wait_idle(call: &mut Call<'_>) -> Flow {
 }
 
 fn uart_div_modify(call: &mut Call<'_>) -> Flow {
-    // // The divider has 4 fractional bits.
+    // The divider has 4 fractional bits.
     let divider = call.arg(1);
     if call.arg(0) == 0 {
         let base = call.soc.console();

@@ -19,7 +19,7 @@ const MOST: usize = 0x1000;
 /// work other than sending characters to `work`.
 pub(super) fn format(format: &[u8], source: &mut impl Source, work: &mut Work) -> (Vec<u8>, usize) {
     let mut out = Vec::new();
-    // // Characters that the ROM prints but does not count, and the length of the last number or
+    // Characters that the ROM prints but does not count, and the length of the last number or
     // string. The ROM leaves that one short and uses it as the length of `%%` and unknown
     // conversions (ROM: `ets_vprintf`).
     let (mut uncounted, mut stale) = (0, 0_i32);
@@ -242,7 +242,7 @@ mod tests {
                 "I (41) nvs:  0 WiFi data       |01 00009000",
             ),
             ("%d %D %u", vec![-5_i32 as u32, 7, u32::MAX], "-5 7 4294967295"),
-            // // Unknown conversions and percent signs are padded by the length left over from a
+            // Unknown conversions and percent signs are padded by the length left over from a
             // number.
             ("%i|%u%%|%i", vec![12], "%i|12% |%i  "),
             ("%5lxh (%6lu)", vec![0x1c40, 7232], " 1c40h (  7232)"),

@@ -38,7 +38,7 @@ struct Group {
     source: String,
     /// Whether all its functions are modelled.
     #[serde(default)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "checked by the tests"))]
     complete: bool,
     #[serde(default)]
     functions: BTreeMap<String, u32>,
@@ -70,7 +70,7 @@ impl Table {
     /// Returns the embedded table called `file`. It is parsed only once, for all boards.
     pub fn load(file: &str) -> Result<Arc<Self>, SimError> {
         static READ: Mutex<BTreeMap<String, Arc<Table>>> = Mutex::new(BTreeMap::new());
-        // // Nothing panics under the lock, and tables in the map are complete.
+        // Nothing panics under the lock, and tables in the map are complete.
         let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = read.get(file) {
             return Ok(Arc::clone(table));
@@ -116,7 +116,7 @@ impl Table {
                     let cost = file.cycles.functions.get(name.as_str()).cloned();
                     table.hooks.insert(addr, (*hook, cost));
                 }
-                // // The first of several names is the ROM's own.
+                // The first of several names is the ROM's own.
                 table.functions.entry(addr).or_insert(name);
             }
             table.data.extend(group.data);
@@ -219,7 +219,7 @@ impl Table {
     pub fn fill_ram(&self, soc: &mut Soc) {
         for (_, addr, values) in &self.words {
             for (i, value) in (0_u32..).zip(values) {
-                // // Stores to ROM are ignored.
+                // Stores to ROM are ignored.
                 soc.fabric.memory.store32(addr.wrapping_add(4 * i), *value);
             }
         }

@@ -67,7 +67,7 @@ impl Stream {
                 let over = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
                 told.is_ok() && asked.iter().any(|asked| asked.revents().intersects(over))
             }
-            // // Other systems report it only when all has been read.
+            // Other systems report it only when all has been read.
             #[cfg(not(target_os = "linux"))]
             Stream::Tcp(_) => false,
             #[cfg(unix)]
@@ -88,7 +88,7 @@ impl Stream {
 impl Client {
     pub fn new(stream: TcpStream, wire: Wire) -> io::Result<Client> {
         stream.set_nonblocking(true)?;
-        // // A loader command is a small packet that waits for its answer. Without TCP_NODELAY each
+        // A loader command is a small packet that waits for its answer. Without TCP_NODELAY each
         // one costs 40 ms.
         stream.set_nodelay(true)?;
         let session = match wire {
@@ -204,7 +204,7 @@ impl Client {
                 let mut wire = Vec::with_capacity(bytes.len() + 8);
                 wire.extend(session.told_of_errors(said));
                 escape(&bytes, &mut wire);
-                // // Older output may end within a command, so the newest bytes are dropped here.
+                // Older output may end within a command, so the newest bytes are dropped here.
                 if self.out.len() + wire.len() <= CLIENT_LIMIT {
                     self.out.extend(wire);
                 }

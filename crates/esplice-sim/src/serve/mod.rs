@@ -219,7 +219,7 @@ impl Server {
 
     fn accept(&mut self, tell: &mut dyn FnMut(Happened)) {
         for (listener, wire) in &self.listeners {
-            // // An error here concerns only that client's connection.
+            // An error here concerns only that client's connection.
             while let Ok((stream, _)) = listener.accept() {
                 if self.clients.len() >= MOST_CLIENTS || self.away.is_some() {
                     continue;
@@ -249,7 +249,7 @@ impl Server {
             client.close(&mut self.board);
             #[cfg(unix)]
             if let Some(pty) = client.pty().and_then(|number| self.ptys.get_mut(number)) {
-                // // If this fails, so does the next client's open, which then gets the system's
+                // If this fails, so does the next client's open, which then gets the system's
                 // error.
                 let _ = pty.renew();
             }
@@ -281,7 +281,7 @@ impl Server {
     /// Reads from the clients. Returns whether one sent bytes to the board.
     fn hear(&mut self, tell: &mut dyn FnMut(Happened)) -> bool {
         let now = self.pace.host();
-        // // A line that is kept full never falls far below its limit.
+        // A line that is kept full never falls far below its limit.
         let crowded = self.is_filled(LINE_FULL / 2);
         self.full_since = if crowded { self.full_since.or(Some(now)) } else { None };
         self.told_flood &= crowded;
@@ -291,12 +291,12 @@ impl Server {
             let full = self.is_filled(LINE_FULL);
             let Some(client) = self.clients.get_mut(index) else { break };
             client.wait(now, &mut self.board);
-            // // A board that takes nothing loses its input, as one with a full FIFO does.
+            // A board that takes nothing loses its input, as one with a full FIFO does.
             let gone = crowded && client.has_hung_up();
             let pieces = if flooded || gone {
                 MOST_PIECES
             } else if full && client.is_talking() {
-                // // A flooding client waits. The others are read because they may want to stop it.
+                // A flooding client waits. The others are read because they may want to stop it.
                 0
             } else {
                 1
@@ -370,7 +370,7 @@ impl Server {
             tell(Happened::Behind(behind));
         }
         self.go_on(deadline, tell);
-        // // A burst of output is sent in one piece.
+        // A burst of output is sent in one piece.
         while self.board.now() < deadline && self.said.len() < self.pace.most_said() && self.take()
         {
             let breath = self.board.now() + BREATH;

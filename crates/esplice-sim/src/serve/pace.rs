@@ -123,7 +123,7 @@ impl Pace {
     pub fn rest(&mut self, turn: &Turn) {
         let Turn { taking, answered, said, stopped, watched, now } = *turn;
         self.owed = match self.owed {
-            // // On USB and at high baud rates the answer comes in the turn of its request, and the
+            // On USB and at high baud rates the answer comes in the turn of its request, and the
             // client is next.
             _ if answered => None,
             _ if taking => Some(0),
@@ -196,7 +196,7 @@ mod tests {
         assert!(pace.owed.is_none());
         pace.rest(&Turn { said: 14, answered: true, ..TURN });
         assert!(pace.owed.is_none());
-        // // A second request was taken in the same turn.
+        // A second request was taken in the same turn.
         pace.rest(&Turn { said: 14, ..TURN });
         assert!(pace.owed.is_some());
     }

@@ -61,7 +61,7 @@ impl Pty {
     pub fn is_open(&self) -> bool {
         let mut asked = [PollFd::new(&self.master, PollFlags::IN)];
         let told = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        // // Unread bytes of a program that has gone still count.
+        // Unread bytes of a program that has gone still count.
         told.is_ok()
             && asked.iter().all(|asked| {
                 let found = asked.revents();
@@ -102,7 +102,7 @@ impl Pty {
 
     /// Restores the link.
     pub fn show(&mut self) {
-        // // If something else is there by now, no client can connect.
+        // If something else is there by now, no client can connect.
         let _ = symlink(&self.device, &self.link);
     }
 
@@ -114,7 +114,7 @@ impl Pty {
 impl Drop for Pty {
     fn drop(&mut self) {
         if self.link_is_ours() {
-            // // A failure can't be reported here.
+            // A failure can't be reported here.
             let _ = fs::remove_file(&self.link);
         }
     }
@@ -122,7 +122,7 @@ impl Drop for Pty {
 
 /// Returns the baud rate that the other end has set on the pty of `master`.
 pub(super) fn baud_of(master: &File) -> u32 {
-    // // 0 means to hang up.
+    // 0 means to hang up.
     tcgetattr(master)
         .map(|set| set.output_speed())
         .ok()
@@ -138,7 +138,7 @@ fn open() -> io::Result<(File, PathBuf)> {
     ioctl_fionbio(&master, true)?;
     let name = ptsname(&master, Vec::new())?.into_bytes();
     let device = PathBuf::from(std::ffi::OsString::from_vec(name));
-    // // Opened once and closed, so that the master sees a hang-up until a client comes.
+    // Opened once and closed, so that the master sees a hang-up until a client comes.
     let slave = slave(&device)?;
     let mut settings = tcgetattr(&slave)?;
     settings.make_raw();
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
         drop(pty);
         assert!(fs::symlink_metadata(&link).is_err());
-        // // A stale link is replaced, a user's own file is not.
+        // A stale link is replaced, a user's own file is not.
         symlink("/dev/pts/99999", &link).unwrap();
         drop(Pty::new(&link).unwrap());
         for own in ["nothing", "/dev/null"] {
@@ -212,14 +212,14 @@ mod tests {
         assert_eq!(baud_of(&pty.master), 115_200);
         let mut user = slave(&link).unwrap();
         assert!(pty.is_open());
-        // // Also a rate for which there is no constant.
+        // Also a rate for which there is no constant.
         for baud in [921_600, 1_234_567] {
             let mut settings = tcgetattr(&user).unwrap();
             settings.set_speed(baud).unwrap();
             tcsetattr(&user, OptionalActions::Now, &settings).unwrap();
             assert_eq!(baud_of(&pty.master), baud);
         }
-        // // Every byte passes unchanged in both directions.
+        // Every byte passes unchanged in both directions.
         let all: Vec<u8> = (0..=255).collect();
         let mut buf = [0; 300];
         user.write_all(&all).unwrap();
@@ -228,7 +228,7 @@ mod tests {
         pty.stream().unwrap().write_all(&all).unwrap();
         let len = user.read(&mut buf).unwrap();
         assert_eq!(buf[..len], all);
-        // // The last bytes before a hang-up are read.
+        // The last bytes before a hang-up are read.
         user.write_all(b"end").unwrap();
         drop(user);
         assert!(pty.is_open());

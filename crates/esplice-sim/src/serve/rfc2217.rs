@@ -178,7 +178,7 @@ impl Session {
                 self.modem_mask = mask;
                 ComPort::ModemStateMask(mask)
             }
-            // // A polling client, such as pyserial's, sends the notification that it wants.
+            // A polling client, such as pyserial's, sends the notification that it wants.
             ComPort::ModemState(_) => ComPort::ModemState(MODEM_LINES),
             ComPort::LineState(_) => ComPort::LineState(0),
             ComPort::Purge(what) => {
@@ -208,7 +208,7 @@ impl Session {
             control::ASK_DTR => return either(dtr, control::DTR_ON, control::DTR_OFF),
             control::ASK_RTS => return either(rts, control::RTS_ON, control::RTS_OFF),
             control::BREAK_ON | control::BREAK_OFF => {
-                // // The receiver reads a break of any length as a zero.
+                // The receiver reads a break of any length as a zero.
                 if value == control::BREAK_ON && !self.breaking {
                     board.host_send(&[0], self.baud);
                 }
@@ -326,7 +326,7 @@ mod tests {
         let state = Item::ComPort(ComPort::ModemState(MODEM_LINES));
         check(&mut session, &mut board, std::slice::from_ref(&will), &[agreed, state]);
         check(&mut session, &mut board, &[will], &[]);
-        // // A poll has no value: IAC SB COM-PORT-OPTION NOTIFY-MODEMSTATE IAC SE.
+        // A poll has no value: IAC SB COM-PORT-OPTION NOTIFY-MODEMSTATE IAC SE.
         let mut answers = Vec::new();
         let mut room = usize::MAX;
         let poll = [255, 250, 44, 7, 255, 240];
@@ -378,7 +378,7 @@ mod tests {
         let mask = Item::ComPort(ComPort::LineStateMask(FRAMING_ERROR));
         check(&mut session, &mut board, std::slice::from_ref(&mask), std::slice::from_ref(&mask));
         assert!(session.told_of_errors(&broken[..1]).is_empty());
-        // // RFC 2217: IAC SB COM-PORT-OPTION NOTIFY-LINESTATE (server: 106) value IAC SE.
+        // RFC 2217: IAC SB COM-PORT-OPTION NOTIFY-LINESTATE (server: 106) value IAC SE.
         assert_eq!(session.told_of_errors(&broken), [255, 250, 44, 106, 8, 255, 240]);
         let mask = Item::ComPort(ComPort::ModemStateMask(255));
         let state = Item::ComPort(ComPort::ModemState(MODEM_LINES));
@@ -418,7 +418,7 @@ mod tests {
         assert!(download.contains("waiting for download"), "{download}");
         let flash = boot(&[DTR_OFF, RTS_ON, RTS_OFF], Duration::ZERO);
         assert!(flash.contains("SPI_FAST_FLASH_BOOT"), "{flash}");
-        // // Both lines asserted: the circuit pulls neither EN nor the boot pin.
+        // Both lines asserted: the circuit pulls neither EN nor the boot pin.
         assert_eq!(boot(&[RTS_ON, DTR_ON], Duration::ZERO), "");
         let both = boot(&[RTS_ON, DTR_ON], BOTH_LINES);
         assert!(both.contains("SPI_FAST_FLASH_BOOT"), "{both}");

@@ -77,7 +77,7 @@ pub fn usb(rom: &Rom) {
     board.send(b"hello usb\r\n");
     let said = board.run_until(b"\r\n", secs(1)).unwrap();
     assert_eq!(said, b"HELLO USB\r\n");
-    // // Nothing was printed on the UART.
+    // Nothing was printed on the UART.
     board.plug(Cable::Uart);
     assert_eq!(board.run_for(millis(100)).unwrap(), b"");
 }

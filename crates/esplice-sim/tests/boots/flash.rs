@@ -46,7 +46,7 @@ pub fn time_none_says_the_same_sooner(rom: &Rom) {
     let mut fast = rom.timed_board(TimeMode::None, parts);
     let text = run(&mut fast, "app runs\r\n", SECOND).unwrap();
     let timed = run(&mut rom.board(parts), "app runs\r\n", SECOND).unwrap();
-    // // Everything is the same except the times in the log.
+    // Everything is the same except the times in the log.
     let plain = |text: &str| {
         let lines = text.lines().map(|line| match line.split_once(") ") {
             Some((time, rest)) if time.starts_with("I (") => rest.to_owned(),
@@ -59,7 +59,7 @@ pub fn time_none_says_the_same_sooner(rom: &Rom) {
 }
 
 pub fn blank_flash(rom: &Rom) {
-    // // Runs to the watchdog's reset, which cuts off a line.
+    // Runs to the watchdog's reset, which cuts off a line.
     let mut board = rom.board(&[]);
     let mut text = run(&mut board, "Saved PC", 2 * SECOND).unwrap();
     text += &run(&mut board, "\r\n", 2 * SECOND).unwrap();
@@ -67,8 +67,7 @@ pub fn blank_flash(rom: &Rom) {
     let (looks, end) = rest.split_at(rest.find("ESP-ROM").unwrap());
     let count = looks.matches("invalid header: 0xffffffff\r\n").count();
     assert!(count > 500, "{count} lines");
-    // // The watchdog finds the ROM at the UART or at the flash chip. Real boards report the
-    // latter.
+    // The watchdog finds the ROM at the UART or at the flash chip. Real boards report the latter.
     let (end, saved) = end.split_at(end.find("Saved PC").unwrap());
     let places = ["Saved PC:0x4004d1f8\r\n", "Saved PC:0x4004c0dc\r\n"];
     assert!(places.contains(&saved), "{saved}");
@@ -101,7 +100,7 @@ pub fn broken_images(rom: &Rom) {
     ];
     for (name, loader, table, app) in cases {
         let mut board = rom.board(&[(0, loader), (0x8000, table), (0x1_0000, app)]);
-        // // Run until the app runs or the board has been reset once.
+        // Run until the app runs or the board has been reset once.
         let mut text = run(&mut board, "app runs\r\n", 200 * MS).unwrap();
         if !text.contains("app runs") && board.resets() == 1 {
             text += &run(&mut board, "Saved PC", 4 * SECOND).unwrap();
@@ -150,8 +149,7 @@ pub fn a_crash_before_the_app_has_vectors(rom: &Rom) {
     let text = run(&mut rom.board(&[(0, &image)]), "Saved PC:0x40052b02\r\n", 4 * SECOND).unwrap();
     match rom {
         Rom::Hooked => check("crash.txt", &text),
-        // // Registers and stack contain values left by the ROM's code, so only their values
-        // differ.
+        // Registers and stack contain values left by the ROM's code, so only their values differ.
         Rom::Executed => assert_eq!(without_values(&text), without_values(&said("crash.txt"))),
     }
 }
@@ -178,7 +176,7 @@ pub fn every_reset_has_its_reason(rom: &Rom) {
     const TIMG0: u32 = 0x6001_f000;
     const TIMG1: u32 = 0x6002_0000;
     const KEY: u32 = 0x50d8_3aa1;
-    // // Stage 0 after 1000 periods, with `action`; the other stages off.
+    // Stage 0 after 1000 periods, with `action`; the other stages off.
     let timer = |base, action: u32| {
         vec![
             (base + 0x64, KEY),
@@ -206,7 +204,7 @@ pub fn every_reset_has_its_reason(rom: &Rom) {
         (rtc(3), "rst:0x9 (RTCWDT_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
         (rtc(4), "rst:0x10 (RTCWDT_RTC_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
         (
-            // // Both other watchdogs are off; the super watchdog is unchanged.
+            // Both other watchdogs are off; the super watchdog is unchanged.
             vec![(RTC + 0xa8, KEY), (RTC + 0x90, 0), (TIMG0 + 0x48, 0)],
             "rst:0x12 (SUPER_WDT_RST),boot:0xc (SPI_FAST_FLASH_BOOT)",
         ),
@@ -222,7 +220,7 @@ pub fn every_reset_has_its_reason(rom: &Rom) {
 }
 
 pub fn stored_registers_outlive_resets_but_not_power(rom: &Rom) {
-    // // The app prints the byte in STORE0, stores a letter there and restarts.
+    // The app prints the byte in STORE0, stores a letter there and restarts.
     let code = Code::new().flush().copy(0x6000_8050, 0x6000_0000).flush();
     let code = code.writes(&[(0x6000_8050, u32::from(b'K')), (0x6000_8000, 1 << 31)]);
     let image = rom_image(&code.wait());
@@ -241,12 +239,12 @@ pub fn stored_registers_outlive_resets_but_not_power(rom: &Rom) {
 
 pub fn straps_choose_the_loader(rom: &Rom) {
     let image = rom_image(&Code::new().flush().say("loaded by the ROM\r\n"));
-    // // DTR and RTS for the given milliseconds each, and whether the loader starts.
+    // DTR and RTS for the given milliseconds each, and whether the loader starts.
     type Case<'a> = (&'a [(bool, bool, u32)], bool);
     let cases: &[Case] = &[
         (&[(false, true, 100), (true, false, 50), (false, false, 0)], true),
         (&[(false, true, 100), (false, false, 50)], false),
-        // // Both lines change one after the other, while EN rises.
+        // Both lines change one after the other, while EN rises.
         (&[(false, true, 100), (true, true, 0), (true, false, 50), (false, false, 0)], true),
         (&[(true, true, 100), (false, true, 100), (true, true, 5), (true, false, 50)], false),
     ];
@@ -280,7 +278,7 @@ pub fn the_loader_answers_at_the_host_s_rate(rom: &Rom) {
         board.run_to(10 * MS, false).unwrap();
         board.set_lines(true, false);
         run(&mut board, "waiting for download\r\n", SECOND).unwrap();
-        // // The executed ROM measures the rate on the first bytes and discards them.
+        // The executed ROM measures the rate on the first bytes and discards them.
         board.host_send(&[0x55; 40], baud);
         let until = board.now() + 20 * MS;
         board.run_to(until, false).unwrap();
@@ -313,7 +311,7 @@ pub fn a_rom_function_that_is_not_modelled_is_named(rom: &Rom) {
         let error = run(&mut board, "", SECOND).unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert!(error.hint().is_some());
-        // // The error is returned again until the board is reset.
+        // The error is returned again until the board is reset.
         assert!(board.run_to(2 * SECOND, false).is_err());
         board.set_lines(false, true);
         let now = board.now();

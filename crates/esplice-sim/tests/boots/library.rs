@@ -51,7 +51,7 @@ fn what_runs_on_from_a_snapshot_is_the_same() {
         board.run_for(millis(milliseconds)).unwrap();
         let snapshot: Snapshot = board.snapshot();
         let first = run(&mut board, 40);
-        // // Run on later, on another board, and on the same board after a restore.
+        // Run on later, on another board, and on the same board after a restore.
         board.run_for(millis(50)).unwrap();
         assert_eq!(run(&mut snapshot.board(), 40), first);
         board.restore(&snapshot).unwrap();
@@ -62,7 +62,7 @@ fn what_runs_on_from_a_snapshot_is_the_same() {
 
 #[test]
 fn a_snapshot_has_the_flash_and_the_memory_of_then() {
-    // // Counts its starts in RTC memory; the flash is changed from outside.
+    // Counts its starts in RTC memory; the flash is changed from outside.
     let code = Code::new().flush().copy(0x5000_0000, 0x6000_0000).flush();
     let code = code.writes(&[(0x5000_0000, u32::from(b'B'))]).wait();
     let mut board = Board::new("esp32c3").unwrap();
@@ -89,12 +89,12 @@ fn a_flash_file_follows_the_snapshot() {
     let snapshot = board.snapshot();
     board.load_flash_at(0x1000, b"other").unwrap();
     assert_eq!(&std::fs::read(&path).unwrap()[0x1000..0x1005], b"other");
-    // // A copy does not change the file.
+    // A copy does not change the file.
     snapshot.board().load_flash_at(0x1000, b"third").unwrap();
     assert_eq!(&std::fs::read(&path).unwrap()[0x1000..0x1005], b"other");
     board.restore(&snapshot).unwrap();
     assert_eq!(&std::fs::read(&path).unwrap()[0x1000..0x1005], b"first");
-    // // A board of another size is rejected.
+    // A board of another size is rejected.
     let other = Board::new("esp32c3").unwrap().snapshot();
     let error = board.restore(&other).unwrap_err().to_string();
     assert_eq!(

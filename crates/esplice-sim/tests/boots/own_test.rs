@@ -36,7 +36,7 @@ fn every_answer_begins_alike() -> Result<(), SimError> {
     let ready = board.snapshot();
 
     for line in ["hello", "good morning"] {
-        // // Boot once and reuse the state for each case.
+        // Boot once and reuse the state for each case.
         board.restore(&ready)?;
         board.send(format!("{line}\n").as_bytes());
         let answer = board.run_until(b"\r\n", secs(1))?;

@@ -43,15 +43,15 @@ fn jump_to(addr: u32) -> Code {
 }
 
 pub fn wild_jumps(rom: &Rom) {
-    // // Flash without code, and a device.
+    // Flash without code, and a device.
     for addr in [0x3c00_0000, 0x6000_0000] {
         panics(rom, &jump_to(addr), "Instruction access fault", addr);
     }
-    // // At an unmapped address only memory protection refuses a fetch, and none is set up yet.
+    // At an unmapped address only memory protection refuses a fetch, and none is set up yet.
     for addr in [0x0000_0000, 0x1234_5678, 0x5fff_fffe, 0xffff_fffe] {
         panics(rom, &jump_to(addr), "Illegal instruction", addr);
     }
-    // // RAM that contains zeros, and data.
+    // RAM that contains zeros, and data.
     panics(rom, &jump_to(0x4039_0000), "Illegal instruction", 0x4039_0000);
     let into_data = Code::new().writes(&[(0x4038_8000, u32::MAX)]);
     let into_data = into_data.flush().load(T0, 0x4038_8000).word(0x0002_8067);
@@ -78,12 +78,12 @@ pub fn illegal_mmu_entries(rom: &Rom) {
         let code = Code::new().writes(&[(MMU, entry)]).copy(0x3c00_0000, 0x3fc9_0000).flush();
         let code = code.load(T0, 0x4200_0000).word(0x0002_8067);
         let mut board = started(rom, &code);
-        // // Erased flash and unmapped pages contain no code.
+        // Erased flash and unmapped pages contain no code.
         let said = board.run_until(b"MCAUSE", secs(1)).unwrap();
         let said = String::from_utf8_lossy(&said);
         assert!(said.contains("PC      : 0x42000000"), "{entry:#x}: {said}");
     }
-    // // All entries map the image itself, whose first bytes are no code either. Nothing breaks.
+    // All entries map the image itself, whose first bytes are no code either. Nothing breaks.
     let all: Vec<_> = (0..128).map(|entry| (MMU + 4 * entry, 0)).collect();
     let code = Code::new().writes(&all).flush().load(T0, 0x427f_0000).word(0x0002_8067);
     started(rom, &code).run_for(millis(100)).unwrap();
@@ -132,7 +132,7 @@ pub fn endless_interrupts(rom: &Rom) {
 
 /// Code that changes itself in each round, so that decoded code can never be reused.
 pub fn code_that_changes_itself(rom: &Rom) {
-    // // The loop overwrites the next instruction alternately: addi t1, t1, 1 and addi t1, t1, 2.
+    // The loop overwrites the next instruction alternately: addi t1, t1, 1 and addi t1, t1, 2.
     let code = Code::new()
         .flush()
         .load(T0, 0x4038_8000)

@@ -45,7 +45,7 @@ fn stores_beside_code_leave_it_decoded() {
     assert_eq!(machine.memory.load32(IRAM + 12, &[]), Some(9));
     assert!(!machine.memory.attention());
     assert_eq!(machine.memory.take_code_change(), None);
-    // // An unaligned store that reaches into the first instruction is noticed.
+    // An unaligned store that reaches into the first instruction is noticed.
     assert!(machine.memory.store32(DRAM + 10, 0));
     assert!(machine.memory.attention());
 }
@@ -112,7 +112,7 @@ fn memory_set_from_outside_is_decoded_anew() {
 /// A program that writes a function, calls it, writes another one to the same place, and so on.
 #[test]
 fn a_function_written_again_and_again_is_the_new_one_each_time() {
-    // // loop: sw a1, 0(s0); jalr s0; add a2, a2, a0; add a1, a1, a3 (next immediate); addi a4, a4,
+    // loop: sw a1, 0(s0); jalr s0; add a2, a2, a0; add a1, a1, a3 (next immediate); addi a4, a4,
     // -1; bnez a4, loop; j .
     let code =
         words(&[SW_A1_S0, 0x0004_00e7, 0x00a6_0633, 0x00d5_85b3, 0xfff7_0713, 0xfe07_16e3, LOOP]);

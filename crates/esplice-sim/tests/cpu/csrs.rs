@@ -97,7 +97,7 @@ fn the_performance_counter_counts_cycles_while_enabled() {
     cpu.write_csr(0x7e1, 1);
     cpu.cycles = 2001;
     assert_eq!(cpu.read_csr(0x7e2), Some(16));
-    // // It wraps; with COUNT_SAT it saturates.
+    // It wraps; with COUNT_SAT it saturates.
     cpu.write_csr(0x7e2, u32::MAX);
     cpu.cycles = 2003;
     assert_eq!(cpu.read_csr(0x7e2), Some(1));
@@ -105,7 +105,7 @@ fn the_performance_counter_counts_cycles_while_enabled() {
     cpu.write_csr(0x7e1, 3);
     cpu.cycles = 2010;
     assert_eq!(cpu.read_csr(0x7e2), Some(u32::MAX));
-    // // A reset clears it. User mode sees it under another number.
+    // A reset clears it. User mode sees it under another number.
     cpu.reset(IRAM);
     cpu.cycles = 2012;
     cpu.csrs.user_mode = true;

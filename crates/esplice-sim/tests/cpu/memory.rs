@@ -22,7 +22,7 @@ fn nothing_is_outside_of_regions() {
         assert!(!memory.store8(addr, 0), "{addr:#x}");
         assert_eq!(memory.fetch16(addr & !1, &[]), None, "{addr:#x}");
     }
-    // // A word that begins inside and ends outside.
+    // A word that begins inside and ends outside.
     assert_eq!(memory.load32(DRAM + SRAM_LEN - 2, &[]), None);
     assert!(!memory.store32(DRAM + SRAM_LEN - 2, 0));
     assert_eq!(memory.load32(0xffff_fffe, &[]), None);

@@ -46,7 +46,7 @@ fn napot(base: u32, len: u32) -> u32 {
 }
 
 fn protect(cpu: &mut Cpu, entries: &[(u8, u32)]) {
-    // // Addresses first, because configurations may lock them.
+    // Addresses first, because configurations may lock them.
     for (entry, (_, addr)) in (0..).zip(entries) {
         cpu.write_csr(PMPADDR + entry, *addr);
     }
@@ -171,7 +171,7 @@ fn protection_holds_as_the_specification_says() {
 
 #[test]
 fn what_may_not_be_executed_traps_where_it_stands() {
-    // // Applies only to the second word of the code, in an otherwise executable page.
+    // Applies only to the second word of the code, in an otherwise executable page.
     for (config, user, passes) in [
         (L | R | W, false, false),
         (R | W, false, true),
@@ -183,7 +183,7 @@ fn what_may_not_be_executed_traps_where_it_stands() {
         });
         assert_eq!(trap, (!passes).then_some((cause::FETCH_ACCESS, IRAM + 4)), "{config:#x}");
     }
-    // // The second half of an instruction.
+    // The second half of an instruction.
     let at = IRAM + 0x102;
     let (mut cpu, mut machine) = with_code(model(), at, &words(&[NOP, LOOP]));
     protect(&mut cpu, &[(NA4 | L, (IRAM + 0x104) >> 2)]);
@@ -255,7 +255,7 @@ fn triggers_fire_before_what_they_watch() {
             assert_eq!(trap, fires.then_some((cause::BREAKPOINT, tval)), "{name}");
         }
     }
-    // // In user mode tcontrol has no effect.
+    // In user mode tcontrol has no effect.
     let user = attempt(SW, DATA, true, |cpu| {
         protect(cpu, &[(NAPOT | R | W | X, u32::MAX)]);
         watch(cpu, 2, U | STORE, DATA);
@@ -273,7 +273,7 @@ fn triggers_fire_before_what_they_watch() {
 #[test]
 fn a_stack_guard_is_hit_once_and_the_handler_is_free() {
     let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[NOP, SW, LOOP]));
-    // // The handler writes to the guard, skips the instruction and returns.
+    // The handler writes to the guard, skips the instruction and returns.
     let handler = words(&[SW, 0x3410_2573, 0x0045_0513, 0x3415_1073, MRET]);
     assert!(machine.memory.write(HANDLER, &handler));
     cpu.csrs.mtvec = HANDLER | 1;
@@ -288,7 +288,7 @@ fn a_stack_guard_is_hit_once_and_the_handler_is_free() {
     assert_eq!((cpu.csrs.mcause, cpu.csrs.mtval), (cause::BREAKPOINT, DATA));
     assert_eq!(machine.memory.load32(DATA, &[]), Some(77));
     assert_eq!(cpu.read_csr(TDATA1).map(|data| data & HIT), Some(HIT));
-    // // The hit bit stays until it is cleared, and a write keeps it.
+    // The hit bit stays until it is cleared, and a write keeps it.
     cpu.write_csr(TDATA1, M | HIT);
     assert_eq!(cpu.read_csr(TDATA1), Some(2 << 28 | M | HIT));
     cpu.write_csr(TDATA1, M);
@@ -309,7 +309,7 @@ fn changes_count_at_once() {
     cpu.write_csr(TCONTROL, MTE);
     assert_eq!(cpu.run(&mut machine, 9), Stop::Hook(HANDLER));
     assert_eq!(cpu.csrs.mepc, IRAM + 4);
-    // // The same for code that was decoded and checked before.
+    // The same for code that was decoded and checked before.
     let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[SW, LOOP]));
     cpu.x[8] = DATA;
     cpu.csrs.mtvec = HANDLER | 1;

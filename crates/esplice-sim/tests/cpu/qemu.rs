@@ -55,8 +55,8 @@ pub fn run(pieces: &[Piece]) -> Option<Vec<(State, u32, u32)>> {
             code.extend([1, 0]); // c.nop
         }
     }
-    // // write(1, block, len) for each block, because a pipe does not take a large write at once;
-    // then exit(0).
+    // write(1, block, len) for each block, because a pipe does not take a large write at once; then
+    // exit(0).
     for block in (DATA..DATA + data.len() as u32).step_by(BLOCK as usize) {
         for (register, value) in [(17, 64), (10, 1), (11, block), (12, BLOCK)] {
             load_address(&mut code, register, value);

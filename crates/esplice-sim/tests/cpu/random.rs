@@ -95,7 +95,7 @@ fn compressed(take: &mut Numbers, rd: u32, i: usize, jumps: &mut Vec<(usize, usi
         7 => rd << 7 | imm << 2 | 0x0002,
         8 => high | rd << 7 | rs2 << 2 | 0x8002,
         9 => short << 2 | imm.max(1) << 7,
-        // // c.lw and c.sw through s0, whose short field is 0.
+        // c.lw and c.sw through s0, whose short field is 0.
         10 if f & 1 == 0 => (imm & 7) << 10 | (imm >> 4 & 1) << 6 | short << 2 | 0x4000,
         10 => (imm & 7) << 10 | (imm >> 4 & 1) << 6 | low << 2 | 0xc000,
         _ => {

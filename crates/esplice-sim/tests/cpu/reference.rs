@@ -98,7 +98,7 @@ impl<'a> Reference<'a> {
             }
             0b0100011 => self.store(a.wrapping_add(imm_s), 1 << f3, b),
             0b0010011 => {
-                // // Shifts have their kind in bit 30, like instructions without an immediate.
+                // Shifts have their kind in bit 30, like instructions without an immediate.
                 let arithmetic = if f3 == 5 { field(w, 31, 25) } else { 0 };
                 self.x[rd] = operate(f3, arithmetic, a, imm_i);
             }
@@ -112,7 +112,7 @@ impl<'a> Reference<'a> {
     fn half(&mut self, c: u32) {
         let rd = field(c, 11, 7) as usize;
         let rs2 = field(c, 6, 2) as usize;
-        // // The short register fields.
+        // The short register fields.
         let s = 8 + field(c, 9, 7) as usize;
         let d = 8 + field(c, 4, 2) as usize;
         let imm6 = signed(field(c, 12, 12) * 32 + field(c, 6, 2), 6);

@@ -114,7 +114,7 @@ fn user_mode_cannot_touch_machine_registers_and_its_ecall_says_so() {
         let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
         cpu.csrs.mtvec = HANDLER | 1;
         cpu.csrs.mepc = IRAM + 4;
-        // // User mode may access all memory.
+        // User mode may access all memory.
         cpu.write_csr(0x3b0, u32::MAX);
         cpu.write_csr(0x3a0, 0x1f);
         cpu.set_hooks([HANDLER]);
@@ -137,7 +137,7 @@ fn a_handler_that_traps_at_its_first_instruction_is_a_double_fault() {
     cpu.csrs.mtvec = 0x1000 | 1;
     let expected = Stop::DoubleFault { pc: 0x1000, cause: cause::FETCH_ACCESS };
     assert_eq!(run(&mut cpu, &mut machine, 100), expected);
-    // // The fault is reported again, and nothing runs.
+    // The fault is reported again, and nothing runs.
     assert_eq!(run(&mut cpu, &mut machine, 100), expected);
 }
 
@@ -156,7 +156,7 @@ fn hooks_stop_before_anything_is_executed_and_can_be_passed() {
     // addi a0, a0, 1 three times
     let code = words(&[0x0015_0513, 0x0015_0513, 0x0015_0513, LOOP]);
     let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
-    // // The code is decoded before the hooks are set.
+    // The code is decoded before the hooks are set.
     assert_eq!(run(&mut cpu, &mut machine, 5), Stop::Budget);
     cpu.reset(IRAM);
     cpu.set_hooks([IRAM + 4, IRAM + 8]);
@@ -166,7 +166,7 @@ fn hooks_stop_before_anything_is_executed_and_can_be_passed() {
     cpu.pass_hook();
     assert_eq!(run(&mut cpu, &mut machine, 9), Stop::Hook(IRAM + 8));
     assert_eq!(cpu.x[10], 2);
-    // // A passed hook is active again once the PC has been elsewhere.
+    // A passed hook is active again once the PC has been elsewhere.
     cpu.pass_hook();
     cpu.pc = IRAM + 4;
     assert_eq!(run(&mut cpu, &mut machine, 9), Stop::Hook(IRAM + 4));
@@ -206,7 +206,7 @@ fn a_run_ends_exactly_at_its_cycle() {
         assert_eq!(cpu.run(&mut machine, until), Stop::Budget);
         assert_eq!(cpu.cycles, until);
     }
-    // // A hook was charged more than the budget.
+    // A hook was charged more than the budget.
     cpu.cycles = 100;
     assert_eq!(cpu.run(&mut machine, 60), Stop::Budget);
     assert_eq!(cpu.cycles, 100);

@@ -14,7 +14,7 @@ use toolchain::firmware_target;
 /// Returns the ELF of a binary of a package in `tests/firmware`. It is in the target directory that
 /// the command tests also use.
 pub fn compiled(package: &str, bin: &str) -> PathBuf {
-    // // One at a time, because cargo would only wait for the other.
+    // One at a time, because cargo would only wait for the other.
     static COMPILING: Mutex<()> = Mutex::new(());
     let _one = COMPILING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -103,7 +103,7 @@ pub fn app(code: &Code) -> Vec<u8> {
     descriptor[48..53].copy_from_slice(b"test\0");
     descriptor[178..180].copy_from_slice(&u16::MAX.to_le_bytes()); // Most eFuse block revision.
     descriptor[180] = 16; // log2 of the MMU page size.
-    // // Each segment has the same offset in its window's page as in the image's.
+    // Each segment has the same offset in its window's page as in the image's.
     image(0x4200_0128, &[(0x3c00_0020, &descriptor), (0x4200_0128, &code.bytes())])
 }
 
@@ -120,8 +120,7 @@ pub fn direct(code: &Code) -> Vec<u8> {
 }
 
 fn image(entry: u32, segments: &[(u32, &[u8])]) -> Vec<u8> {
-    // // Magic, segments, mode DIO, 4 MB at 80 MHz, entry; WP pin, drives, chip id, revisions,
-    // hash.
+    // Magic, segments, mode DIO, 4 MB at 80 MHz, entry; WP pin, drives, chip id, revisions, hash.
     let mut image = vec![0xe9, segments.len() as u8, 2, 0x2f];
     image.extend(entry.to_le_bytes());
     image.extend([0xee, 0, 0, 0]);

@@ -52,7 +52,7 @@ fn replies_equal_the_mask_roms() {
 
 /// Runs one dialogue. Returns its text, or the difference.
 fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
-    // // One in four is in secure download mode.
+    // One in four is in secure download mode.
     let secure = seed % 4 == 3;
     let (words, loader) = match secure {
         true => (vec![SECURE_DOWNLOAD], "UartSecureDwnLdProc"),
@@ -63,7 +63,7 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
     let mut script = Script::new(seed);
     let (at, byte, len) = DIRTY;
     bench.send(SYNC);
-    // // The ROM is entered after the first SYNC, so only our loader gets that one.
+    // The ROM is entered after the first SYNC, so only our loader gets that one.
     bench.reply.clear();
     bench.send(SYNC);
     rom.send(SYNC);
@@ -92,7 +92,7 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
             break;
         }
         let expected = match rom.fate {
-            // // Printed by the ROM's main after the loader has returned.
+            // Printed by the ROM's main after the loader has returned.
             Fate::Left(0) => [rom.out.as_slice(), b"user code done\r\n"].concat(),
             _ => rom.out.clone(),
         };
@@ -139,21 +139,21 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
 
 /// Returns whether a difference is one that the loader's documentation lists.
 fn known_difference(rom: &Rom, bench: &Bench, request: &[u8]) -> bool {
-    // // Unmapped registers.
+    // Unmapped registers.
     let died = rom.fate == Fate::Crashed && matches!(request.get(2), Some(9 | 10));
     // Encrypted writes.
     let encrypted = bench.reply.get(2) == Some(&2)
         && bench.reply.ends_with(&[0xc0])
         && bench.reply.get(10) == Some(&0x64);
-    // // The reason for a broken stream.
+    // The reason for a broken stream.
     let broken = |reply: &[u8]| {
         reply.get(2) == Some(&0x11) && matches!(reply, [.., 1, 0x0b | 0x0c, _, _, 0xc0])
     };
-    // // Operations that take hours, with a geometry that no chip has.
+    // Operations that take hours, with a geometry that no chip has.
     let hours = bench.then == Some(After::Gone)
         && bench.reply.is_empty()
         && rom.geometry() != [0x1_0000, 0x1000, 0x100];
-    // // An invalid distance (symbols 30 and 31, RFC 1951, 3.2.6), which the ROM's older inflater
+    // An invalid distance (symbols 30 and 31, RFC 1951, 3.2.6), which the ROM's older inflater
     // takes for 0.
     let late = rom.out.get(2) == Some(&0x11)
         && broken(&bench.reply)

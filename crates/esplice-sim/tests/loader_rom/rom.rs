@@ -96,8 +96,7 @@ impl Rom {
         cpu.csrs.mtvec = TRAP;
         (cpu.x[1], cpu.x[2]) = (RETURN, STACK);
         (cpu.x[10], cpu.x[11], cpu.x[12]) = (BUFFER.0, BUFFER.1, ENTRY);
-        // // Words that earlier calls leave in the place of the loader's session on a booting
-        // board.
+        // Words that earlier calls leave in the place of the loader's session on a booting board.
         for (_, below) in SESSIONS.iter().filter(|(name, _)| *name == loader) {
             for (at, word) in (STACK - below..).step_by(4).zip(LEFT_OVER) {
                 memory.store32(at, word);
@@ -172,7 +171,7 @@ impl Rom {
             "SPI_sector_erase" => drop(self.nor.erase_sector(at).unwrap()),
             "SPI_block_erase" => drop(self.nor.erase_block(at).unwrap()),
             "SPI_page_program" => {
-                // // The page length as set by SPI_SET_PARAMS. The ROM programs 32 bytes at a time.
+                // The page length as set by SPI_SET_PARAMS. The ROM programs 32 bytes at a time.
                 let page = self.bus.0.load32(first + 16, &[]).unwrap_or(0);
                 let into = second.checked_rem(page).unwrap_or(second);
                 if fourth % 4 != 0 || into.wrapping_add(fourth) > page {

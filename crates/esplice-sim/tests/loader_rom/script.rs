@@ -65,7 +65,7 @@ impl Script {
             11 => {
                 let size = self.pick(&[0x20_0000, 0x40_0000, 0x10_0000]);
                 let [mut block, mut sector, mut page] = [0x1_0000, 0x1000, 0x100];
-                // // One in four has a geometry that no chip has.
+                // One in four has a geometry that no chip has.
                 if self.below(4) == 0 {
                     block = self.pick(&[0x1_0000, 0, 0x400, 0x1000, 0x3000, 0x2_0000]);
                     sector = self.pick(&[0x1000, 0, 0x400, 0x1800, 0x2000]);

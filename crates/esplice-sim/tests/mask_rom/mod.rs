@@ -10,10 +10,10 @@ use esplice_sim::RomImage;
 
 /// Returns the path of the ELF.
 pub fn path() -> PathBuf {
-    // // Only for this host: dependencies of other platforms may never have been downloaded.
+    // Only for this host: dependencies of other platforms may never have been downloaded.
     let told = Command::new(env!("CARGO")).arg("-vV").output().expect("cargo prints its version");
     let told = String::from_utf8(told.stdout).unwrap();
-    let host = told.lines().find_map(|line| line.strip_prefix("host: ")).expect("with its host");
+    let host = told.lines().find_map(|line| line.strip_prefix("host: ")).expect("with a host line");
     let metadata = MetadataCommand::new()
         .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
         .other_options(["--locked", "--filter-platform", host].map(str::to_owned))

@@ -73,7 +73,7 @@ impl Board {
         let mut watch = Watch::new(&mut self.soc);
         let mut steps = Vec::new();
         let (mut tries, mut timed) = (0, false);
-        // // Rounds to skip.
+        // Rounds to skip.
         let mut found = None;
         let mut stop = Stop::Budget;
         while self.cpu.cycles < until.min(start + LONGEST) && watch.steady.is_some() {
@@ -84,7 +84,7 @@ impl Board {
             }
             let asks = self.cpu.take_counter_read() || !watch.latched.is_empty();
             if asks && !timed {
-                // // The round begins at its first read of the time, so it uses no value of the
+                // The round begins at its first read of the time, so it uses no value of the
                 // previous round.
                 timed = true;
                 (pc, x, round_start) = (at, before, cycle);
@@ -108,7 +108,7 @@ impl Board {
                 }
                 continue;
             }
-            // // One whole round is left to be executed.
+            // One whole round is left to be executed.
             let most = (steady.saturating_sub(round_start) / round.max(1)).saturating_sub(1);
             let behind = &self.cpu;
             let looked = Round {

@@ -77,8 +77,8 @@ fn constant(value: u32) -> Option<Value> {
 /// Returns how many further rounds are certain to be like the recorded one, at most `most`. A
 /// result below 2 is returned as 0.
 pub(super) fn rounds(round: &Round<'_>, soc: &Soc, most: u64) -> u64 {
-    // // A value may be the same before and after the recorded round by chance, if a slow counter
-    // has not moved.
+    // A value may be the same before and after the recorded round by chance, if a slow counter has
+    // not moved.
     let mut loose = Loose::default();
     let mut same = |rounds: u64| loop {
         let Some(mut pass) = Pass::new(round, soc, rounds, &loose) else { return false };
@@ -97,7 +97,7 @@ pub(super) fn rounds(round: &Round<'_>, soc: &Soc, most: u64) -> u64 {
     if same(most) {
         return most;
     }
-    // // A difference in one round is also found in all later ones.
+    // A difference in one round is also found in all later ones.
     let (mut good, mut bad) = (2, most);
     while bad - good > 1 {
         let middle = good + (bad - good) / 2;
@@ -120,9 +120,9 @@ struct Loose {
 enum Outcome {
     /// All rounds go the same way.
     Same,
-    /// They do not, or that is not known.
+    /// The rounds differ, or that is not known.
     Other,
-    /// They do, provided that no round depends on these.
+    /// All rounds go the same way, provided that no round depends on these.
     Moves(Loose),
 }
 
@@ -142,7 +142,7 @@ impl<'a> Pass<'a> {
         let start = round.steps.first()?.cycle;
         let apart = rounds.checked_mul(round.end.checked_sub(start)?)?;
         let mut x = [UNKNOWN; 32];
-        // // A register keeps its value from before the first round only if no round changes it.
+        // A register keeps its value from before the first round only if no round changes it.
         let ends = round.before.iter().zip(&round.behind.x);
         for ((number, value), (before, behind)) in x.iter_mut().enumerate().zip(ends) {
             if before == behind && loose.registers >> number & 1 == 0 {
@@ -162,7 +162,7 @@ impl<'a> Pass<'a> {
             if self.step(step, next).is_none() {
                 return Outcome::Other;
             }
-            // // The result must match the recorded one.
+            // The result must match the recorded one.
             let rd = step.op.rd();
             if rd != 0 && self.x[rd].is_some_and(|value| value.first != step.result) {
                 return Outcome::Other;
@@ -278,7 +278,7 @@ impl<'a> Pass<'a> {
     }
 
     fn set(&mut self, op: Op, value: Option<Value>) {
-        // // Register 0 is always 0.
+        // Register 0 is always 0.
         if op.rd() != 0 {
             self.x[op.rd()] = value;
         }
@@ -289,8 +289,7 @@ impl<'a> Pass<'a> {
         let (number, operand) = (raw >> 20, raw >> 15 & 31);
         let writes = raw >> 12 & 3 == 1 || operand != 0;
         if !Cpu::is_counter(number) {
-            // // The register's value is the same in each round, and the CSRs are unchanged after
-            // it.
+            // The register's value is the same in each round, and the CSRs are unchanged after it.
             if writes && raw & 1 << 14 == 0 {
                 fixed(self.x[operand as usize])?;
             }
@@ -299,7 +298,7 @@ impl<'a> Pass<'a> {
         let csrs = &self.round.behind.csrs;
         let before = csrs.performance_counter(step.cycle);
         let behind = csrs.performance_counter(step.cycle.checked_add(self.apart)?);
-        // // The counter counts all cycles or is stopped.
+        // The counter counts all cycles or is stopped.
         let grown = u64::from(behind.checked_sub(before)?);
         let last = step.result.checked_add(u32::try_from(grown).ok()?)?;
         let counts = grown == self.apart || grown == 0;
@@ -322,7 +321,7 @@ impl<'a> Pass<'a> {
             if holds_time().next().is_none() {
                 return Some(constant(step.result));
             }
-            // // Only the whole word, latched in this round.
+            // Only the whole word, latched in this round.
             let (_, cycle) = holds_time().find(|(_, cycle)| *cycle <= step.cycle)?;
             if step.op.kind != Kind::Lw || addr != word {
                 return None;
@@ -330,12 +329,12 @@ impl<'a> Pass<'a> {
             let clock = &self.soc.fabric.clock;
             let time = |cycle: u64| self.soc.time_at(word, clock.tick_at(cycle));
             let ((first, half), (last, _)) = (time(*cycle)?, time(cycle.checked_add(self.apart)?)?);
-            // // Each half is steady unless there is a carry.
+            // Each half is steady unless there is a carry.
             if first >> 32 != last >> 32 {
                 return None;
             }
             let (first, last) = ((first >> half) as u32, (last >> half) as u32);
-            // // Reads of the same register with the same latched time are equal.
+            // Reads of the same register with the same latched time are equal.
             let origin = u64::from(word) << 32 | 1 << 63 | (*cycle & 0x7fff_ffff);
             return Some(Some(Value { first, last, origin }));
         }
@@ -353,7 +352,7 @@ impl<'a> Pass<'a> {
 
     fn store(&mut self, kind: Kind, addr: u32, value: Option<Value>) -> Option<()> {
         if !self.soc.fabric.memory.is_mapped(addr) {
-            // // When it was executed, the store was seen only to latch the time.
+            // When it was executed, the store was seen only to latch the time.
             return fixed(value).map(drop);
         }
         let word = addr & !3;
@@ -361,7 +360,7 @@ impl<'a> Pass<'a> {
             self.memory.insert(word, value);
             return Some(());
         }
-        // // A part of a word, or parts of two.
+        // A part of a word, or parts of two.
         for word in [word, addr.wrapping_add(3) & !3] {
             let known = self.memory.get(&word).copied();
             let before = known.unwrap_or_else(|| match self.changes(word) {
@@ -369,7 +368,7 @@ impl<'a> Pass<'a> {
                 false => self.old(word).and_then(constant),
             });
             let both = before.is_some_and(Value::is_constant) && fixed(value).is_some();
-            // // Constants yield the recorded round's final value, unless something else is written
+            // Constants yield the recorded round's final value, unless something else is written
             // afterwards.
             self.memory
                 .insert(word, if both { self.word(word).and_then(constant) } else { UNKNOWN });
@@ -407,7 +406,7 @@ fn with_constant(
 fn add(a: Option<Value>, b: Option<Value>) -> Option<Value> {
     let (a, b) = (a?, b?);
     let carry = |a: u32, b: u32| a.checked_add(b).is_none();
-    // // Adding 0 makes a copy.
+    // Adding 0 makes a copy.
     let origin = match (a, b) {
         (_, Value { first: 0, last: 0, .. }) => a.origin,
         (Value { first: 0, last: 0, .. }, _) => b.origin,
@@ -458,7 +457,7 @@ fn and(value: Option<Value>, mask: u32) -> Option<Value> {
     let value = value?;
     let moving = value.moving();
     let kept = mask & moving;
-    // // The kept moving bits must be the uppermost ones, possibly all or none.
+    // The kept moving bits must be the uppermost ones, possibly all or none.
     let lost = moving & !kept;
     (lost & lost.wrapping_add(1) == 0).then(|| each(value, |v| v & mask))?
 }
@@ -500,7 +499,7 @@ fn multiply_high(value: Option<Value>, by: u32) -> Option<Value> {
 }
 
 fn divide(value: Option<Value>, by: u32) -> Option<Value> {
-    // // Division by 0 yields all ones (RISC-V unprivileged specification, division).
+    // Division by 0 yields all ones (RISC-V unprivileged specification, division).
     each(value?, |v| v.checked_div(by).unwrap_or(u32::MAX))
 }
 
@@ -518,7 +517,7 @@ fn taken(kind: Kind, a: Value, b: Value) -> Option<bool> {
         if a.origin != 0 && a.origin == b.origin {
             return Some(true);
         }
-        // // The moving value must not reach the constant.
+        // The moving value must not reach the constant.
         let apart = [(a, b), (b, a)].into_iter().any(|(moving, other)| {
             let (low, high) = (moving.first.min(moving.last), moving.first.max(moving.last));
             other.is_constant() && !(low..=high).contains(&other.first)

@@ -10,7 +10,7 @@ use crate::{
 /// The watched bus.
 pub(super) struct Watch<'a> {
     pub soc: &'a mut Soc,
-    /// Until when all reads return the same values; `None` if one never does or a device was
+    /// Time until which all reads return the same values; `None` if one never does or a device was
     /// written.
     pub steady: Option<Tick>,
     /// Aligned words of memory that were written, with their previous values.

@@ -88,7 +88,7 @@ impl Talk {
             }
         }
         board.run_for(Duration::from_millis(50)).unwrap();
-        // // As if SPI_ATTACH had come before each dialogue.
+        // As if SPI_ATTACH had come before each dialogue.
         board.soc.fabric.flash.attach(true);
         board.host_send(&[0x55; 40], 115_200);
         board.run_for(Duration::from_millis(50)).unwrap();
@@ -115,8 +115,7 @@ impl Talk {
             }
             "silence" => {
                 self.hear(0, SILENCE);
-                // // The ROM prints the exception that stops it; the modelled loader stops
-                // silently.
+                // The ROM prints the exception that stops it; the modelled loader stops silently.
                 if gone && self.got.starts_with(b"Guru Meditation Error") {
                     self.got.clear();
                 }
@@ -159,7 +158,7 @@ impl Talk {
                 self.board.put_into_flash(number(at), &hex(bytes)).unwrap();
                 Ok(())
             }
-            // // Expected busy times apply only to the modelled loader.
+            // Expected busy times apply only to the modelled loader.
             "busy" | "busy-ns" => Ok(()),
             _ => Err("unknown line".into()),
         }
@@ -179,7 +178,7 @@ impl Talk {
             self.board.run_to(give_up, true).unwrap();
             self.take();
         }
-        // // Everything sent must be taken before the silence counts.
+        // Everything sent must be taken before the silence counts.
         while !silence.is_zero() && self.board.host_waiting() > 0 && self.board.now() < give_up {
             self.board.run_to(self.board.now() + Duration::from_millis(1), false).unwrap();
         }

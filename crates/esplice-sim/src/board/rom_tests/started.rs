@@ -11,7 +11,7 @@ use crate::{Board, TimeMode, cpu::Bus, nor::Nor};
 const ENTRY: u32 = 0x4038_0000;
 /// Registers that are compared, and those left out: FIFO and momentary states.
 const COMPARED: [(&str, Range<u32>, &[u32]); 4] = [
-    // // Left out: FIFO, raw interrupts, STATUS, counters of the rate measurement.
+    // Left out: FIFO, raw interrupts, STATUS, counters of the rate measurement.
     (
         "uart0",
         0x6000_0004..0x6000_0084,

@@ -48,7 +48,7 @@ fn resets_sample_the_boot_pin_or_leave_it() {
             assert_eq!(said.contains("SPI_FAST_FLASH_BOOT"), sampled, "{reason:?}: {said}");
             assert_eq!(said.contains("waiting for download"), !sampled, "{reason:?}: {said}");
         }
-        // // And the other way round.
+        // And the other way round.
         board.hold_boot_pin(true);
         board.reset_as(SuperWatchdog);
         assert!(said(&mut board).contains("waiting for download"));
@@ -79,7 +79,7 @@ fn in_touch(board: &mut Board) {
     board.hold_boot_pin(true);
     board.run_for(Duration::from_millis(100)).unwrap();
     let sync: Vec<u32> = [0x2012_0707].into_iter().chain([0x5555_5555; 8]).collect();
-    // // The first SYNC is used to measure the rate.
+    // The first SYNC is used to measure the rate.
     let answered = (0..3).any(|_| ask(board, Opcode::Sync, &sync).is_some());
     assert!(answered);
 }
@@ -108,11 +108,11 @@ fn the_flash_chip_answers_once_it_is_attached() {
             assert_eq!(flash_id(&mut board) & 0xff_ffff, 0x16_40ef, "board {number}");
             let (_, data) = ask(&mut board, Opcode::ReadFlashSlow, &[0, 16]).unwrap();
             assert_eq!(data[..16], [0xff; 16], "board {number}");
-            // // A reset detaches the pins.
+            // A reset detaches the pins.
             board.press_reset();
             in_touch(&mut board);
         }
-        // // A write never ends.
+        // A write never ends.
         assert_eq!(ask(&mut board, Opcode::FlashBegin, &[0x1000, 4, 0x400, 0, 0]), None);
     }
 }

@@ -69,7 +69,7 @@ fn arithmetic(bench: &mut Bench) {
         let [a, b, c, d] = [(); 4].map(|()| bench.random.number());
         let (low, high) = if bench.any(3) == 0 { (c, 0) } else { (c, d) };
         for name in ["__udivdi3", "__umoddi3", "__divdi3", "__moddi3"] {
-            // // Division by 0 is tested below.
+            // Division by 0 is tested below.
             bench.call(name, &[a, b, low | 1, high], TWO);
         }
         bench.call("__muldi3", &[a, b, c, d], TWO);
@@ -127,7 +127,7 @@ fn inflating(bench: &mut Bench) {
         let len = bench.any(PIECE);
         let bytes = bench.random.bytes(len);
         let text: Vec<u8> = match round {
-            // // Few letters, all bytes, and data like firmware: words that repeat.
+            // Few letters, all bytes, and data like firmware: words that repeat.
             0..8 => bytes.iter().map(|b| b'a' + b % (round + 2)).collect(),
             8 => bytes,
             9 => vec![0xff; len as usize],
@@ -179,7 +179,7 @@ pub(super) fn flash(bench: &mut Bench) {
         bench.call("esp_rom_spiflash_write_status", &[0x3fcd_f5c0, status], ONE);
         bench.call("esp_rom_spiflash_read_status", &[0x3fcd_f5c0, OTHER], ONE);
         bench.call("esp_rom_spiflash_read_statushigh", &[0x3fcd_f5c0, OTHER], ONE);
-        // // The whole chip is protected, and then not.
+        // The whole chip is protected, and then not.
         bench.call("esp_rom_spiflash_erase_sector", &[0x101], ONE);
     }
     bench.call("esp_rom_spi_flash_update_id", &[], NONE);
@@ -218,7 +218,7 @@ fn analog(bench: &mut Bench) {
 fn chip(bench: &mut Bench) {
     bench.call("GetSecurityInfoProc", &[0, 0, OTHER], ONE);
     bench.call("rtc_get_wakeup_cause", &[], ONE);
-    // // The hardware's checksum of the RTC memory.
+    // The hardware's checksum of the RTC memory.
     for board in [&mut bench.hooked, &mut bench.real] {
         for at in (0x5000_0000..0x5000_2000).step_by(4) {
             board.soc.store32(at, at.wrapping_mul(0x9e37_79b9)).unwrap();

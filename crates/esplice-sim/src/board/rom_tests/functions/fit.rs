@@ -6,7 +6,7 @@ use super::Measured;
 
 /// Returns the line of the function `name`.
 pub(super) fn line(name: &str, calls: &[Measured]) -> String {
-    // // The work that is counted. A column that depends on earlier ones is left out.
+    // The work that is counted. A column that depends on earlier ones is left out.
     let mut kinds: Vec<&str> = vec!["call"];
     for call in calls {
         for (part, _) in counted(call) {

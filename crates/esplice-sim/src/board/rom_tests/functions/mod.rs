@@ -55,11 +55,11 @@ impl Bench {
             let table = board.table.clone();
             let hooked = table.hooked().chain(rom::Vector::addrs(&table));
             let hooks: Vec<u32> = if rom { Vec::new() } else { hooked.collect() };
-            // // Leave the firmware's wait.
+            // Leave the firmware's wait.
             board.cpu.reset(RETURN);
             board.cpu.write_csr(0x305, table.texts().vectors);
             board.cpu.set_hooks(hooks.into_iter().chain([RETURN]));
-            // // Disable the watchdogs of the flash boot, which nothing feeds here.
+            // Disable the watchdogs of the flash boot, which nothing feeds here.
             for (addr, value) in [
                 (0x6000_80a8, 0x50d8_3aa1),
                 (0x6000_8090, 0),
@@ -245,7 +245,7 @@ fn functions_do_what_the_roms_do() {
         }
         let off = |call: &Measured| call.charged.abs_diff(call.real);
         let most = calls.iter().map(off).max().unwrap_or(0);
-        // // As the chip data says, plus a few cycles for functions that wait for a device.
+        // As the chip data says, plus a few cycles for functions that wait for a device.
         if most > cost.within() + 8 {
             far.push(format!("{name} is {most} cycles off instead of {}", cost.within()));
         }
@@ -271,7 +271,7 @@ fn flash_functions_wait_as_long_as_the_roms_do() {
     for mode in 0..6 {
         bench.call("esp_rom_spiflash_config_readmode", &[mode], ONE);
         bench.call("esp_rom_spiflash_read", &[0x10_0000, OTHER, 0x400], ONE);
-        // // CTRL and CLOCK of both controllers.
+        // CTRL and CLOCK of both controllers.
         for addr in [0x6000_2008, 0x6000_2014, 0x6000_3008, 0x6000_3014] {
             let (one, other) =
                 (bench.hooked.soc.load32(addr).unwrap(), bench.real.soc.load32(addr).unwrap());

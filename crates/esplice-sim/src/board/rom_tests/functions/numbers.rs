@@ -169,7 +169,7 @@ fn division(bench: &mut Bench) {
 
 /// Tests functions that call the program's `abort` on overflow.
 fn overflow(bench: &mut Bench) {
-    // // The program's table of system calls, with only this entry filled.
+    // The program's table of system calls, with only this entry filled.
     let table = bench.hooked.table.data("syscall_table_ptr").unwrap();
     bench.words(table, &[OTHER]);
     bench.words(OTHER + 0x14, &[RETURN]);
@@ -261,7 +261,7 @@ fn conversions(bench: &mut Bench) {
         for name in ["__fixsfdi", "__fixunssfdi", "__extendsfdf2"] {
             bench.compute(name, &[value], TWO);
         }
-        // // Numbers with an integer part.
+        // Numbers with an integer part.
         let large = value & 0x80ff_ffff | (127 + bench.any(70)) << 23;
         for name in ["__fixsfsi", "__fixunssfsi"] {
             bench.compute(name, &[large], ONE);
@@ -284,7 +284,7 @@ fn conversions(bench: &mut Bench) {
             bench.compute(name, &[low, large], ONE);
         }
         bench.compute("__fixdfdi", &[low, large], TWO);
-        // // Around the smallest and the largest float.
+        // Around the smallest and the largest float.
         for exponent in [1023 - 150, 1023 - 140, 1023 - 127, 1023 + 127] {
             let high = high & 0x800f_ffff | (exponent + bench.any(2)) << 20;
             bench.compute("__truncdfsf2", &[low, high], ONE);
