@@ -1,12 +1,12 @@
 //! A virtual board: a chip that boots and runs real firmware, with no hardware.
 //!
-//! [`Board`] holds everything that has power: the [`cpu`] that interprets instructions, the
+//! [`Board`] models everything that has power: the [`cpu`] that interprets instructions, the
 //! [`memory`], the devices that the chip data lists, the mask ROM, the [`nor`] flash chip, and the
-//! serial line with its reset wires. ROM functions are modelled by name, so no ROM code is needed;
-//! or a [`RomImage`] is executed. The board boots what was flashed: the ROM's loader checks and
-//! loads the second-stage bootloader, which is executed and starts the app. In download mode the
-//! ROM's serial loader ([`download`]) answers instead. [`SimPort`] makes a board a port like any
-//! other.
+//! serial line with its reset wires. ROM functions are modelled by name, so no ROM code is needed.
+//! Alternatively, a [`RomImage`] is executed. The board boots what was flashed: the ROM's loader
+//! checks and loads the second-stage bootloader, which is executed and starts the app. In download
+//! mode the ROM's serial loader ([`download`]) answers instead. [`SimPort`] makes a board a port
+//! like any other.
 //!
 //! Everything is deterministic: the board has its own clock, and only a port in real time reads the
 //! host's clock. The crate does not know what the board is flashed with or by which tool.

@@ -133,7 +133,7 @@ impl Board {
     }
 
     /// Removes the bytes on the line towards the board, as a port does when its output is purged.
-    /// In [`TimeMode::None`] this includes every byte not yet taken.
+    /// With `time=none` this includes every byte not yet taken.
     pub fn host_unsend(&mut self) {
         let fabric = &mut self.soc.fabric;
         let now = fabric.now();

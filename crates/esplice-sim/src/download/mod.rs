@@ -21,7 +21,7 @@
 //!
 //! Which of the reasons 0x0b and 0x0c a broken zlib stream causes can differ from the ROM. Its
 //! older inflater also takes an invalid distance (symbols 30 and 31) for 0 and finds the stream
-//! broken later or never. The target decides about loads and stores of READ_REG and WRITE_REG; the
+//! broken later or never. Loads and stores of READ_REG and WRITE_REG are left to the target; the
 //! ROM crashes on an unmapped address.
 //!
 //! In secure download mode (`UartSecureDwnLdProc`) only SYNC, plain flash writes, SPI_SET_PARAMS,
