@@ -1,10 +1,10 @@
-//! Why a virtual board can't be had, or can't go on.
+//! Errors of creating and running a virtual board.
 
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{Status, fault_plan::FaultPlanError, memory::MapError, nor::NorError};
 
-/// Why a virtual board can't be had, or can't go on.
+/// Reason why a virtual board can't be created or can't continue.
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
     /// Another board has the flash file open.
@@ -13,25 +13,26 @@ pub enum SimError {
         /// The file.
         path: PathBuf,
     },
-    /// The flash file is no flash chip's size.
+    /// The flash file does not have the size of a flash chip.
     #[error("flash file {} has {len} bytes, which no flash chip has", path.display())]
     FlashSize {
         /// The file.
         path: PathBuf,
-        /// Bytes it has.
+        /// Its length in bytes.
         len: u64,
-        /// Bytes the chip's usual flash has.
+        /// Bytes of the chip's usual flash.
         usual: u32,
     },
-    /// The flash file can't be opened, made or read.
+    /// The flash file can't be opened, created or read.
     #[error("flash file {}: {source}", path.display())]
     FlashFile {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The flash chip failed while the board used it. Shared, as it is told until the next reset.
+    /// The flash chip failed while the board used it. Shared because it is returned until the next
+    /// reset.
     #[error("the board's flash failed: {0}")]
     FlashFailed(#[source] Arc<NorError>),
     /// No chip has that name.
@@ -40,40 +41,41 @@ pub enum SimError {
     /// The image is longer than the board's flash, or reaches past its end.
     #[error("{len} bytes at 0x{offset:x} do not fit into the board's flash of {size} bytes")]
     FlashTooSmall {
-        /// First byte.
+        /// Offset of the first byte.
         offset: u32,
         /// Bytes of the image.
         len: usize,
         /// Bytes of the flash.
         size: u32,
     },
-    /// The file that was given as the contents of the flash is something else.
+    /// The file given as flash contents is something else.
     #[error(
-        "this is {what}, and not the contents of a flash from offset 0: load the merged image, \
+        "this is {what}, not the contents of a flash chip from offset 0: load the merged image, \
          NAME.merged.bin of `esplice build`"
     )]
     NotFlashContents {
-        /// What it is: `an ELF`.
+        /// The kind of file: `an ELF`.
         what: &'static str,
     },
-    /// What was waited for did not come in time.
+    /// The expected output did not come in time.
     #[error(
-        "{expected} did not come within {} ms of the board's time: the board {status}; it printed {} bytes, at the end {}",
+        "{expected} did not come within {} ms of the board's time: the board {status}; \
+          it printed {} bytes, at the end {}",
         within.as_millis(),
         printed.0.len(),
         printed.last_line()
     )]
     NotSeen {
-        /// What was waited for.
+        /// The expected output.
         expected: Printed,
-        /// For how long.
+        /// The time limit.
         within: Duration,
-        /// What the board is at.
+        /// The board's state.
         status: Status,
-        /// All that came in that time.
+        /// Everything printed in that time.
         printed: Printed,
     },
-    /// The board could not go on before what was waited for had come.
+    /// The board could not continue before the expected output came.
     #[error(
         "{}{source}; the board printed {} bytes, at the end {}",
         if expected.0.is_empty() { String::new() } else { format!("{expected} did not come: ") },
@@ -81,31 +83,31 @@ pub enum SimError {
         printed.last_line()
     )]
     Stopped {
-        /// What was waited for; nothing, where the board was to run for a time.
+        /// The expected output; empty if the board was to run for a time.
         expected: Printed,
-        /// Why it could not go on.
+        /// Reason why it could not continue.
         source: Box<SimError>,
-        /// All that came before.
+        /// Everything printed before.
         printed: Printed,
     },
-    /// The state is that of another chip's board, or of one with another flash size.
-    #[error("a state of {state} is none of {board}")]
+    /// The snapshot is of another chip's board, or of a board with another flash size.
+    #[error("a snapshot of {state} does not fit {board}")]
     OtherBoard {
-        /// Whose state it is.
+        /// The snapshot's chip and flash size.
         state: String,
-        /// Who is to go on from it.
+        /// The board's chip and flash size.
         board: String,
     },
-    /// There is no virtual board of this chip; [`crate::spec::chips`] are those that have one.
+    /// The chip has no virtual board; [`crate::spec::chips`] lists those that have one.
     #[error("there is no virtual {chip}")]
     NoBoard {
         /// The chip.
         chip: String,
     },
-    /// The file with the plan of faults is none.
+    /// The fault plan file is invalid.
     #[error(transparent)]
     Faults(#[from] FaultPlanError),
-    /// The plan of faults does not fit the flash chip.
+    /// The fault plan does not fit the flash chip.
     #[error("plan of faults: {0}")]
     FaultPlace(#[from] NorError),
     /// The chip data names a model that the simulator does not have.
@@ -116,13 +118,13 @@ pub enum SimError {
         /// The model's name.
         model: String,
     },
-    /// The chip data lists no device of a name that the ROM's functions look for.
+    /// The chip data lists no device with a name that the ROM functions need.
     #[error("the ROM needs a device {device}, which the chip's data do not list")]
     NoDevice {
         /// The name.
         device: &'static str,
     },
-    /// The chip data places a device where none can be, or over another.
+    /// The chip data places a device at an invalid address or over another device.
     #[error("device {device} can't be placed at {base:#010x} with {len:#x} bytes")]
     DevicePlace {
         /// The device.
@@ -140,7 +142,7 @@ pub enum SimError {
     RomTable {
         /// The file.
         file: String,
-        /// What is wrong.
+        /// The reason.
         message: String,
     },
     /// The ROM's file can't be read.
@@ -148,74 +150,76 @@ pub enum SimError {
     RomFile {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The ROM's file is no 32-bit little-endian ELF file, or a broken one.
-    #[error("the ROM file of {len} bytes is no 32-bit ELF file: {message}")]
+    /// The ROM file is not a valid 32-bit little-endian ELF file.
+    #[error("the ROM file of {len} bytes is not a 32-bit ELF file: {message}")]
     RomNoElf {
-        /// Bytes it has.
+        /// Its length in bytes.
         len: usize,
-        /// What is wrong.
+        /// The reason.
         message: String,
     },
-    /// The ROM is for other CPUs.
+    /// The ROM is for another CPU architecture.
     #[error("the ROM file is for ELF machine {found}, and the {chip} is machine {expected}")]
     RomMachine {
-        /// Machine in the file.
+        /// ELF machine of the file.
         found: u16,
-        /// The chip's.
+        /// ELF machine of the chip.
         expected: u16,
         /// The chip.
         chip: String,
     },
-    /// The ROM's file has nothing where the chip's CPU begins.
+    /// The ROM file has no code at the chip's reset vector.
     #[error(
-        "the ROM file has no code at {vector:#010x}, where the {chip} begins; {}",
+        "the ROM file has no code at {vector:#010x}, where the {chip} starts; {}",
         found.map_or("it has none in the ROM at all".to_owned(), |(addr, len)| format!(
-            "the first it has are {len} bytes at {addr:#010x}"
+            "its first code is {len} bytes at {addr:#010x}"
         ))
     )]
     RomNoCode {
         /// The chip.
         chip: String,
-        /// Its reset vector.
+        /// The reset vector.
         vector: u32,
-        /// The first bytes in the ROM that the file has: address and length.
+        /// Address and length of the file's first bytes in the ROM.
         found: Option<(u32, usize)>,
     },
-    /// A section of the ROM's file runs past the ROM.
+    /// A section of the ROM file runs past the ROM.
     #[error(
-        "section {name} of the ROM file, {len} bytes at {addr:#010x}, runs past {region}, {region_len} bytes at {region_addr:#010x}"
+        "section {name} of the ROM file, {len} bytes at {addr:#010x}, \
+         runs past {region}, {region_len} bytes at {region_addr:#010x}"
     )]
     RomPlace {
         /// The section.
         name: String,
         /// Its address.
         addr: u32,
-        /// Its length.
+        /// Its length in bytes.
         len: usize,
         /// The memory it begins in.
         region: String,
-        /// That one's address.
+        /// The memory's address.
         region_addr: u32,
-        /// That one's length.
+        /// The memory's length in bytes.
         region_len: u32,
     },
-    /// The ROM is that of another revision or chip.
+    /// The ROM is of another revision or chip.
     #[error(
-        "the ROM file is no ROM of the {chip} of the revision that is known: {name} at {addr:#010x} is {found:#010x} instead of {expected:#010x}"
+        "the ROM file is not the known revision of the {chip}'s ROM: \
+         {name} at {addr:#010x} is {found:#010x} instead of {expected:#010x}"
     )]
     RomDiffers {
         /// The chip.
         chip: String,
-        /// What differs.
+        /// The item that differs.
         name: String,
-        /// Where.
+        /// Its address.
         addr: u32,
-        /// What is there.
+        /// The word found there.
         found: u32,
-        /// What has to be there.
+        /// The expected word.
         expected: u32,
     },
     /// The firmware called a ROM function that is not modelled.
@@ -224,9 +228,9 @@ pub enum SimError {
         name.as_deref().unwrap_or("without a name")
     )]
     RomFunction {
-        /// Its address.
+        /// Address of the function.
         addr: u32,
-        /// Its name, where the table knows it.
+        /// Name of the function, if the table has one.
         name: Option<String>,
         /// The return address of the call.
         caller: u32,
@@ -234,7 +238,7 @@ pub enum SimError {
 }
 
 impl SimError {
-    /// Whether the board met something that it does not model.
+    /// Returns whether the board met something that is not modelled.
     pub fn is_not_modelled(&self) -> bool {
         match self {
             SimError::RomFunction { .. } => true,
@@ -243,30 +247,35 @@ impl SimError {
         }
     }
 
-    /// What the user can do about it.
+    /// Returns advice for the user.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             SimError::Faults(error) => return error.hint(),
             SimError::FlashBusy { .. } => {
-                "stop the other program, or give this board a file of its own".into()
+                "stop the other program, or use another flash file for this board".into()
             }
             SimError::FlashSize { usual, .. } => format!(
-                "a flash file is the raw contents, of 1, 2, 4, 8 or 16 MiB: name one that is not there yet, and it is made, of {usual} bytes; `esplice write 0 FILE` puts an image into it"
+                "a flash file holds the raw contents, 1, 2, 4, 8 or 16 MiB: \
+                 name a file that does not exist to create one of {usual} bytes; \
+                 `esplice write 0 FILE` puts an image into it"
             ),
             SimError::Chip(error) => return error.hint(),
             SimError::Stopped { source, .. } => return source.hint(),
             SimError::FlashTooSmall { .. } => {
-                "give the board a larger flash chip (`Board::with_flash`), or a smaller image".into()
+                "give the board a larger flash chip (`Board::with_flash`), \
+                 or a smaller image".into()
             }
             SimError::RomNoElf { .. }
             | SimError::RomMachine { .. }
             | SimError::RomNoCode { .. }
             | SimError::RomPlace { .. }
             | SimError::RomDiffers { .. } => {
-                "take the ELF file of the chip's mask ROM that Espressif publishes (esp-rom-elfs), or leave the ROM out: none is needed".into()
+                "use the ELF file of the chip's mask ROM that Espressif publishes \
+                 (esp-rom-elfs), or run without a ROM file: none is needed".into()
             }
             SimError::RomFunction { .. } => {
-                "let the board execute the chip's own mask ROM, which has every function (`Board::with_rom`)".into()
+                "let the board execute the chip's own mask ROM, \
+                 which has every function (`Board::with_rom`)".into()
             }
             SimError::NoBoard { .. } => crate::spec::boards_hint(),
             _ => return None,
@@ -274,12 +283,12 @@ impl SimError {
     }
 }
 
-/// Bytes that are text most of the time, and are shown as such, with the rest escaped.
+/// Printed bytes. Displayed as text with the rest escaped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Printed(pub Vec<u8>);
 
 impl Printed {
-    /// The last line with something in it.
+    /// Returns the last line that is not empty.
     fn last_line(&self) -> Printed {
         let mut lines = self.0.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         Printed(lines.rfind(|line| !line.is_empty()).unwrap_or_default().to_vec())

@@ -1,14 +1,15 @@
 //! A virtual board: a chip that boots and runs real firmware, with no hardware.
 //!
-//! [`Board`] is everything under power: the [`cpu`] that interprets instructions, the [`memory`],
-//! the devices the chip data lists, the mask ROM (its functions are carried out by name, and none of
-//! its code is needed; or a [`RomImage`] is executed), the [`nor`] flash chip, and the serial line with its reset wires. What was
-//! flashed is what boots: the ROM's loader checks and loads the second-stage bootloader, which is
-//! executed, and so is the app it starts. In download mode the ROM's serial loader ([`download`])
-//! answers instead. [`SimPort`] makes a board a port like any other.
+//! [`Board`] models everything that has power: the [`cpu`] that interprets instructions, the
+//! [`memory`], the devices that the chip data lists, the mask ROM, the [`nor`] flash chip, and the
+//! serial line with its reset wires. ROM functions are modelled by name, so no ROM code is needed.
+//! Alternatively, a [`RomImage`] is executed. The board boots what was flashed: the ROM's loader
+//! checks and loads the second-stage bootloader, which is executed and starts the app. In download
+//! mode the ROM's serial loader ([`download`]) answers instead. [`SimPort`] makes a board a port
+//! like any other.
 //!
-//! Everything is deterministic: the clock is the board's own, and nothing here asks the host's,
-//! save a port in real time. What the board is flashed with and by whom is not known here.
+//! Everything is deterministic: the board has its own clock, and only a port in real time reads the
+//! host's clock. The crate does not know what the board is flashed with or by which tool.
 //!
 //! ```
 //! use esplice_sim::{Board, secs};
@@ -20,7 +21,7 @@
 //! # Ok::<(), esplice_sim::SimError>(())
 //! ```
 
-// Tests within the crate share files with those outside of it.
+// Tests inside the crate share files with the integration tests.
 #[cfg(test)]
 extern crate self as esplice_sim;
 
@@ -50,12 +51,12 @@ pub use rom::RomImage;
 pub use soc::{Accesses, Cable, ResetReason};
 pub use spec::TimeMode;
 
-/// So many seconds, of the board's clock.
+/// Returns a duration of `seconds` on the board's clock.
 pub const fn secs(seconds: u64) -> std::time::Duration {
     std::time::Duration::from_secs(seconds)
 }
 
-/// So many milliseconds, of the board's clock.
+/// Returns a duration of `milliseconds` on the board's clock.
 pub const fn millis(milliseconds: u64) -> std::time::Duration {
     std::time::Duration::from_millis(milliseconds)
 }

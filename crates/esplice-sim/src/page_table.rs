@@ -1,14 +1,14 @@
-//! A number for each 4 KiB page of the address space.
+//! A table with a number for each 4 KiB page of the address space.
 
 use std::ops::{Deref, DerefMut};
 
 /// Pages of the address space.
 pub(crate) const PAGES: usize = 1 << 20;
-/// Numbers that are looked at together when a table is copied: a page of the host's.
+/// Entries compared together when a table is copied: one page of the host.
 const PIECE: usize = 1024;
 
-/// All 0 at first, in memory that the host's manager hands out zeroed: untouched parts cost nothing,
-/// in a copy neither.
+/// Starts as all 0, in memory that the host's allocator provides zeroed. Untouched parts cost
+/// nothing, also in a copy.
 #[derive(Debug)]
 pub(crate) struct PageTable(Box<[u32; PAGES]>);
 

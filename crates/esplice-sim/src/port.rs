@@ -1,4 +1,4 @@
-//! The serial line to a virtual board, as a [`Port`] like any other.
+//! The serial line to a virtual board as a [`Port`] like any other.
 
 use std::{
     io,
@@ -18,69 +18,70 @@ use crate::{
     spec::{self, SCHEME, Spec, SpecError, TimeMode},
 };
 
-/// Baud rate of a port that was just opened.
+/// Baud rate of a newly opened port.
 const FIRST_BAUD: u32 = 115_200;
-/// Board time between two looks at the interrupt flag and, in real time, at the host's clock.
+/// Board time between two checks of the interrupt flag and, in real time, of the host's clock.
 const SLICE: Duration = Duration::from_millis(10);
-/// Bytes that are handed to the line before the port waits for them to leave.
+/// Most bytes put on the line before the port waits for them to leave.
 const WRITE_PIECE: usize = 4096;
 
-/// What a port needs of the board at the other end of its line.
+/// The board at the other end of a port's line.
 pub trait Powered: Send {
-    /// The board's clock since power-on.
+    /// Returns the board's clock since power-on.
     fn now(&self) -> Duration;
-    /// Runs until `deadline` on the board's clock or, if told so, until there is output to read.
+    /// Runs until `deadline` on the board's clock or, with `stop_on_output`, until there is output
+    /// to read.
     fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError>;
-    /// Sets DTR and RTS; `true` is asserted.
+    /// Sets DTR and RTS; `true` means asserted.
     fn set_lines(&mut self, dtr: bool, rts: bool);
-    /// Puts bytes on the line; gives the moment when the last has arrived.
+    /// Puts bytes on the line and returns the time at which the last one has arrived.
     fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration;
     /// Takes bytes that have arrived at the host by now.
     fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize;
-    /// Throws away what has arrived and was not taken.
+    /// Discards bytes that have arrived and were not taken.
     fn host_clear(&mut self);
-    /// What went wrong as planned since this was last asked.
+    /// Returns the planned faults that happened since the last call.
     fn take_struck(&mut self) -> Vec<Struck> {
         Vec::new()
     }
-    /// Whether the port has gone since this was last asked.
+    /// Returns how the port has gone, if that happened since the last call.
     fn take_gone(&mut self) -> Option<Gone> {
         None
     }
 }
 
-/// The time outside of the board, which a port in real time keeps to.
+/// The time outside the board, which a port in real time follows.
 pub trait Outside: Send {
-    /// Time since the port was opened.
+    /// Returns the time since the port was opened.
     fn now(&self) -> Duration;
-    /// Waits for so long.
+    /// Waits for `time`.
     fn wait(&mut self, time: Duration);
 }
 
-/// A serial line to a virtual board. The board is switched on when the port is opened and runs
-/// whenever the port is waited on.
+/// A serial line to a virtual board. Opening the port switches the board on. The board runs while a
+/// caller waits on the port.
 pub struct SimPort {
     name: String,
     board: Box<dyn Powered>,
     time: TimeMode,
     baud: u32,
-    /// When all that was written has arrived.
+    /// Time at which everything written has arrived.
     sent_at: Duration,
     interrupt: Arc<AtomicBool>,
-    /// In real time only.
+    /// Set only in real time.
     outside: Option<Box<dyn Outside>>,
     gone: bool,
-    /// When a port that is gone is there again.
+    /// Time at which a port that has gone is back.
     back_at: Option<Duration>,
     faults: FaultLog,
 }
 
-/// What went wrong on a port as planned; all clones are the same log.
+/// A log of the planned faults that happened on a port. All clones share one log.
 #[derive(Debug, Clone, Default)]
 pub struct FaultLog(Arc<Mutex<Vec<Struck>>>);
 
 impl FaultLog {
-    /// What is in it that was not taken before, in order.
+    /// Returns the entries that were not taken before, in order.
     pub fn take(&self) -> Vec<Struck> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -95,17 +96,18 @@ impl SimPort {
     /// (see [`Spec`]).
     ///
     /// # Errors
-    /// [`PortError::Name`] for a name that describes no board or a file that is none, [`PortError::Busy`] when another
-    /// board has the flash file, [`PortError::Io`] for what the system refuses.
+    /// [`PortError::Name`] for a name that describes no board or for an invalid file,
+    /// [`PortError::Busy`] if another board uses the flash file, [`PortError::Io`] if the system
+    /// refuses.
     pub fn open(spec: &str) -> Result<SimPort, PortError> {
         SimPort::open_with(spec, |_| {})
     }
 
-    /// [`SimPort::open`], with `prepare` on the flash chip before the power comes: to put
-    /// something there, or to have the power cut later ([`Nor::cut_power_after`]).
+    /// Opens a port like [`SimPort::open`], but runs `prepare` on the flash chip before power-on,
+    /// for example to write to the flash or to schedule a power cut ([`Nor::cut_power_after`]).
     ///
     /// # Errors
-    /// As [`SimPort::open`].
+    /// Same as [`SimPort::open`].
     pub fn open_with(spec: &str, prepare: impl FnOnce(&mut Nor)) -> Result<SimPort, PortError> {
         let parsed = spec_of(spec)?;
         let mut nor = flash_of(spec, &parsed)?;
@@ -125,15 +127,15 @@ impl SimPort {
         Ok(SimPort::over(spec, Box::new(board), parsed.time))
     }
 
-    /// The port of a board made elsewhere, called `name` in messages. With [`TimeMode::Real`] the
-    /// port keeps to the host's clock from now on.
+    /// Returns a port, called `name` in messages, to an existing board. With [`TimeMode::Real`] the
+    /// port follows the host's clock from now on.
     pub fn over(name: &str, board: Box<dyn Powered>, time: TimeMode) -> SimPort {
         let host = || Box::new(Host { started: host_now() }) as Box<dyn Outside>;
         let outside = (time == TimeMode::Real).then(host);
         SimPort { time, ..SimPort::paced(name, board, outside) }
     }
 
-    /// [`SimPort::over`] that keeps to `outside`, if there is one.
+    /// Returns a port like [`SimPort::over`] that follows `outside`, if given.
     pub fn paced(
         name: &str,
         board: Box<dyn Powered>,
@@ -153,17 +155,18 @@ impl SimPort {
         }
     }
 
-    /// Waiting ends with [`PortError::Interrupted`] soon after `interrupt` has become `true`.
+    /// Sets a flag that ends waits: soon after `interrupt` becomes `true` they return
+    /// [`PortError::Interrupted`].
     pub fn set_interrupt(&mut self, interrupt: Arc<AtomicBool>) {
         self.interrupt = interrupt;
     }
 
-    /// What goes wrong on this port as planned, as it happens.
+    /// Returns the log of planned faults that happen on this port.
     pub fn fault_log(&self) -> FaultLog {
         self.faults.clone()
     }
 
-    /// Takes over what the plan of faults has done.
+    /// Collects what the fault plan has done.
     fn look(&mut self) {
         self.faults.add(self.board.take_struck());
         if let Some(gone) = self.board.take_gone() {
@@ -172,12 +175,12 @@ impl SimPort {
         }
     }
 
-    /// What takes time on the board.
+    /// Returns which operations take time on the board.
     pub fn time(&self) -> TimeMode {
         self.time
     }
 
-    /// Runs the board for a slice at most, towards `deadline`.
+    /// Runs the board for at most one slice towards `deadline`.
     fn run(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), PortError> {
         self.check()?;
         let slice_end = self.board.now().saturating_add(SLICE).min(deadline);
@@ -201,7 +204,7 @@ impl SimPort {
         Ok(())
     }
 
-    /// Lets the board make up for what the host did between two calls; in real time only.
+    /// Runs the board for the time the host spent between two calls; in real time only.
     fn catch_up(&mut self) -> Result<(), PortError> {
         match &self.outside {
             Some(outside) => self.run_to(outside.now()),
@@ -219,7 +222,8 @@ impl SimPort {
         Ok(())
     }
 
-    /// Without power nothing comes back; anything else is the board's to mend or to tell again.
+    /// Converts the error. Without power the port has gone; other errors may pass or are reported
+    /// again by the board.
     fn failed(&mut self, error: SimError) -> PortError {
         let error = port_error(&self.name, error);
         self.gone |= matches!(error, PortError::Gone { .. });
@@ -227,7 +231,7 @@ impl SimPort {
     }
 }
 
-/// The flash chip that `spec` describes; its file is locked from here on.
+/// Returns the flash chip that `spec` describes. Its file is locked from here on.
 fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
     let Some(sim) = &spec.chip.sim else {
         let chip = spec.chip.display_name.clone();
@@ -242,7 +246,7 @@ fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
     }
 }
 
-/// The board that a port's name describes.
+/// Parses the board description in a port's name.
 fn spec_of(name: &str) -> Result<Spec, PortError> {
     Spec::parse(name).map_err(|error| {
         if let SpecError::NoBoard { chip } = error {
@@ -256,7 +260,7 @@ fn spec_of(name: &str) -> Result<Spec, PortError> {
     })
 }
 
-/// What a failure of the board is to the one who holds its port.
+/// Converts an error of the board to an error of its port.
 fn port_error(name: &str, error: SimError) -> PortError {
     match error {
         SimError::FlashBusy { path } => {
@@ -309,7 +313,8 @@ fn port_error(name: &str, error: SimError) -> PortError {
     }
 }
 
-/// What the port itself has nothing to do with; the hint is all that tells the user what it means.
+/// Returns an error that is not the port's own. The message includes the hint, which is its only
+/// explanation for the user.
 fn other(name: &str, error: &SimError) -> PortError {
     let message = match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
@@ -382,8 +387,8 @@ impl Port for SimPort {
         self.run_to(moment.since_start())
     }
 
-    /// The board stays on its line: nothing is lost. Where the port is gone and comes back, that is
-    /// waited for.
+    /// Opens the port again. The board stays on its line, so nothing is lost. A port that has gone
+    /// and will be back is waited for.
     fn reopen(&mut self) -> Result<(), PortError> {
         if let (true, Some(back_at)) = (self.gone, self.back_at) {
             self.gone = false;
@@ -408,7 +413,7 @@ impl Outside for Host {
         host_now().saturating_duration_since(self.started)
     }
 
-    #[allow(clippy::disallowed_methods)] // `time=real` is where the board's clock meets the host's.
+    #[allow(clippy::disallowed_methods)] // `time=real` ties the board's clock to the host's.
     fn wait(&mut self, time: Duration) {
         std::thread::sleep(time);
     }

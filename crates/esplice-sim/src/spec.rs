@@ -1,4 +1,4 @@
-//! What a port's name says of the virtual board behind it:
+//! The description of a virtual board in a port's name:
 //! `sim:esp32c3,flash=board.flash,time=virtual`.
 
 use std::path::PathBuf;
@@ -10,22 +10,22 @@ use crate::{
 };
 use esplice_chip::{Chip, ChipError, Target, UsbKind, nearest};
 
-/// What a virtual board's name starts with.
+/// Prefix of a virtual board's name.
 pub const SCHEME: &str = "sim:";
-/// Keys that are understood.
+/// Keys that [`Spec::parse`] accepts.
 const KEYS: [&str; 8] = ["bridge", "efuse", "faults", "flash", "flash-time", "line", "rom", "time"];
-/// How long the flash chip takes: as the data sheet's typical figures, or as its maxima.
+/// Flash timing: typical or maximum values of the data sheet.
 const FLASH_TIMES: [(&str, bool); 2] = [("typical", false), ("worst", true)];
 
-/// What takes time on a virtual board. Instructions always do.
+/// Operations that take time on a virtual board. Instructions always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimeMode {
-    /// Wire, flash and reset take none.
+    /// Wire, flash and reset take no time.
     None,
-    /// Wire, flash and reset take theirs, on the board's clock alone.
+    /// Wire, flash and reset take time on the board's clock only.
     #[default]
     Virtual,
-    /// And the host waits for it.
+    /// Like `Virtual`, and the host waits for the board's clock.
     Real,
 }
 
@@ -33,10 +33,10 @@ impl TimeMode {
     const ALL: [(&str, TimeMode); 3] =
         [("none", TimeMode::None), ("virtual", TimeMode::Virtual), ("real", TimeMode::Real)];
 
-    /// The mode called `name`.
+    /// Returns the mode called `name`.
     ///
     /// # Errors
-    /// [`SpecError::Time`].
+    /// [`SpecError::Time`] for an unknown name.
     pub fn parse(name: &str) -> Result<TimeMode, SpecError> {
         let known = TimeMode::ALL.into_iter().find(|(known, _)| *known == name);
         known.map(|(_, mode)| mode).ok_or_else(|| SpecError::Time { value: name.into() })
@@ -46,47 +46,47 @@ impl TimeMode {
 impl Cable {
     const ALL: [(&str, Cable); 2] = [("uart", Cable::Uart), ("usb", Cable::Usb)];
 
-    /// The place called `name`.
+    /// Returns the cable position called `name`.
     ///
     /// # Errors
-    /// [`SpecError::Line`].
+    /// [`SpecError::Line`] for an unknown name.
     pub fn parse(name: &str) -> Result<Cable, SpecError> {
         let known = Cable::ALL.into_iter().find(|(known, _)| *known == name);
         known.map(|(_, cable)| cable).ok_or_else(|| SpecError::Line { value: name.into() })
     }
 }
 
-/// A virtual board as its name describes it.
+/// A virtual board as described by its name.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The chip; it has a virtual board.
+    /// The chip, which has a virtual board.
     pub chip: &'static Chip,
-    /// Bytes of flash: the board's where one is named, else those of the chip's usual flash chip. A flash
-    /// file of another length decides.
+    /// Bytes of flash: those of the named board, else of the chip's usual flash chip. An existing
+    /// flash file of another length takes precedence.
     pub flash_size: u32,
-    /// File with the flash's contents; without one they are in memory and start erased.
+    /// File with the flash contents. Without one, the contents are kept in memory and start erased.
     pub flash: Option<PathBuf>,
-    /// What is burnt into its eFuses beside its identity.
+    /// Burnt eFuse values, in addition to the chip's identity.
     pub burns: Vec<Burn>,
-    /// File with what goes wrong, see [`crate::fault_plan::FaultPlan`].
+    /// File with the fault plan, see [`crate::fault_plan::FaultPlan`].
     pub faults: Option<PathBuf>,
-    /// Where the host's cable is plugged in: as the name says, else where the board that it names has its
-    /// USB socket.
+    /// Place where the host's cable is plugged in: as the name says, else at the USB socket of the
+    /// named board.
     pub line: Cable,
-    /// ELF file of the mask ROM that is to be executed; without one its functions are carried out.
+    /// ELF file of the mask ROM to execute. Without one, ROM functions are modelled.
     pub rom: Option<PathBuf>,
-    /// What takes time.
+    /// Operations that take time.
     pub time: TimeMode,
     /// The USB bridge at UART0.
     pub bridge: Bridge,
-    /// The flash chip takes the longest times of its data sheet.
+    /// Whether the flash chip takes the longest times of its data sheet.
     pub worst_flash: bool,
 }
 
-/// Why a name describes no virtual board.
+/// Reason why a name describes no virtual board.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    /// It does not start with [`SCHEME`].
+    /// The name does not start with [`SCHEME`].
     #[error("does not start with {SCHEME:?}")]
     Scheme,
     /// The chip is not known.
@@ -95,7 +95,7 @@ pub enum SpecError {
     /// An eFuse setting can't be burnt.
     #[error(transparent)]
     Burn(#[from] BurnError),
-    /// The chip is known, a virtual board of it is not.
+    /// The chip is known but has no virtual board.
     #[error("there is no virtual {chip}")]
     NoBoard {
         /// The chip.
@@ -113,23 +113,23 @@ pub enum SpecError {
         /// The key.
         key: String,
     },
-    /// The key stands there twice.
+    /// The key occurs twice.
     #[error("{key}= is given twice")]
     Twice {
         /// The key.
         key: String,
     },
-    /// A value is none of those that there are.
+    /// The key does not accept this value.
     #[error("unknown {key} {value:?}")]
     Choice {
         /// The key.
         key: &'static str,
         /// The value.
         value: String,
-        /// Values that there are.
+        /// Accepted values.
         known: Vec<&'static str>,
     },
-    /// There is no such place for the cable.
+    /// There is no such cable position.
     #[error("unknown line {value:?}")]
     Line {
         /// The value.
@@ -144,7 +144,7 @@ pub enum SpecError {
 }
 
 impl SpecError {
-    /// What the user can do about it.
+    /// Returns advice for the user.
     pub fn hint(&self) -> Option<String> {
         let did_you_mean = |name: &str, known: &[&str]| match nearest(name, known) {
             Some(near) => format!("did you mean {near:?}?"),
@@ -168,11 +168,12 @@ impl SpecError {
 }
 
 impl Spec {
-    /// Reads `sim:CHIP[,efuse=FIELD:VALUE]…[,faults=FILE][,flash=FILE][,line=uart|usb][,rom=FILE][,time=none|virtual|real]`. A file's name
-    /// can't hold a comma.
+    /// Reads `sim:CHIP[,KEY=VALUE]…` with the keys `bridge=none|usb|ftdi`, `efuse=FIELD:VALUE` (may
+    /// be repeated), `faults=FILE`, `flash=FILE`, `flash-time=typical|worst`, `line=uart|usb`,
+    /// `rom=FILE` and `time=none|virtual|real`. A file name can't contain a comma.
     ///
     /// # Errors
-    /// [`SpecError`].
+    /// [`SpecError`] if the name describes no virtual board.
     pub fn parse(text: &str) -> Result<Spec, SpecError> {
         let rest = text.strip_prefix(SCHEME).ok_or(SpecError::Scheme)?;
         let mut parts = rest.split(',');
@@ -215,8 +216,8 @@ impl Spec {
     }
 }
 
-/// Returns where the host's cable is on that board: at the first of its USB sockets. A chip alone has it
-/// at its UART.
+/// Returns where the host's cable is plugged in on that board: at the first of its USB sockets. For
+/// a bare chip it is the UART.
 pub fn cable_of(target: Target) -> Cable {
     let socket = target.board().and_then(|board| board.usb.first());
     match socket.map(|usb| usb.kind) {
@@ -231,12 +232,12 @@ pub fn chips() -> Vec<&'static str> {
     chips.into_iter().filter(|chip| chip.sim.is_some()).map(|chip| chip.name.as_str()).collect()
 }
 
-/// Says which chips have a virtual board.
+/// Returns a hint that lists the chips with a virtual board.
 pub(crate) fn boards_hint() -> String {
     format!("chips with a virtual board: {}", chips().join(", "))
 }
 
-/// The value called `name` of a key that has so many.
+/// Returns the value called `name` of a key that accepts the values `known`.
 fn choice<T: Copy>(
     key: &'static str,
     known: &[(&'static str, T)],

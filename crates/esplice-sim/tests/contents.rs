@@ -1,8 +1,8 @@
-//! What is given to a board as the contents of its flash, and is something else.
+//! Tests of files that are loaded as flash contents but are something else.
 
 use esplice_sim::{Board, SimError};
 
-/// The start of an app image: header, a segment at `addr`, the descriptor's magic (ESP-IDF,
+/// Returns the start of an app image: header, a segment at `addr`, the descriptor's magic (ESP-IDF,
 /// esp_app_format.h and esp_app_desc.h).
 fn app(addr: u32) -> Vec<u8> {
     let mut image = vec![0xe9, 1, 2, 0x20];
@@ -20,13 +20,13 @@ fn other_files_than_a_whole_flash_are_refused_at_once() {
         (b"\x7fELF\x01\x01\x01".to_vec(), "an ELF"),
         (b"UF2\nWQ]\x9e".to_vec(), "a UF2 file"),
         (b":020000040000FA\n".to_vec(), "an Intel HEX file"),
-        (app(0x3c00_0020), "an app image alone"),
+        (app(0x3c00_0020), "only an app image"),
     ] {
         let mut board = Board::new("esp32c3").unwrap();
         let before = board.flash().bytes().to_vec();
         let error = board.load_flash(&bytes).unwrap_err();
         assert!(matches!(error, SimError::NotFlashContents { .. }), "{error}");
-        let text = format!("this is {what}, and not the contents of a flash from offset 0: load ");
+        let text = format!("this is {what}, not the contents of a flash chip from offset 0: load ");
         assert!(error.to_string().starts_with(&text), "{error}");
         assert!(error.to_string().contains("NAME.merged.bin"), "{error}");
         assert!(board.flash().bytes() == before, "nothing was loaded");
@@ -35,7 +35,8 @@ fn other_files_than_a_whole_flash_are_refused_at_once() {
 
 #[test]
 fn what_the_rom_may_load_is_taken() {
-    // A program in RAM with a descriptor, an erased start, and nothing at all.
+    // A program in RAM with a descriptor, an erased start, an empty image, and a text that starts
+    // like Intel HEX.
     for bytes in [app(0x3fc8_0000), vec![0xff; 0x1000], Vec::new(), b":-)".to_vec()] {
         Board::new("esp32c3").unwrap().load_flash(&bytes).unwrap();
     }

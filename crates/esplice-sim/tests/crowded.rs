@@ -1,5 +1,5 @@
-//! A served board with clients that send more than its line carries, that go without a word, or that wait
-//! in silence.
+//! Tests of a served board with clients that send more than the line carries, disconnect abruptly,
+//! or wait silently.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -18,12 +18,12 @@ use esplice_sim::{
     serve::{Happened, Server, Wire},
 };
 
-/// What a flood has.
+/// Bytes of a flood.
 const FLOOD: usize = 10_000_000;
-/// How long a client may have to wait for its answer beside a flood.
+/// Longest time a client may wait for its answer during a flood.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A board in download mode, and where it listens: bare TCP, and RFC 2217.
+/// Returns a server of a board in download mode, with its addresses for raw TCP and RFC 2217.
 fn server() -> (Server, SocketAddr, SocketAddr) {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
@@ -36,12 +36,12 @@ fn server() -> (Server, SocketAddr, SocketAddr) {
     (server, tcp, rfc2217)
 }
 
-#[allow(clippy::disallowed_methods)] // Clients live in the host's time.
+#[allow(clippy::disallowed_methods)] // Clients run in the host's time.
 fn now() -> Instant {
     Instant::now()
 }
 
-/// Sends zeros from a thread of its own; hangs up at the end, or gives the connection back.
+/// Sends zeros from its own thread. Hangs up at the end, or returns the connection.
 fn flood(at: SocketAddr, hang_up: bool) -> std::thread::JoinHandle<Option<TcpStream>> {
     let mut stream = TcpStream::connect(at).unwrap();
     std::thread::spawn(move || {
@@ -65,7 +65,7 @@ fn commands(commands: &[ComPort]) -> Vec<u8> {
     wire
 }
 
-/// Sends `asked`, and SYNCs now and then, until one is answered.
+/// Sends `asked`, and a SYNC from time to time, until one is answered.
 fn answered(server: &mut Server, client: &mut TcpStream, asked: &[u8], told: &mut Vec<Happened>) {
     client.set_nonblocking(true).unwrap();
     let began = now();
@@ -93,7 +93,8 @@ fn answered(server: &mut Server, client: &mut TcpStream, asked: &[u8], told: &mu
     panic!("no answer within {SOON:?}");
 }
 
-/// DTR and RTS into download mode, with what is on the line thrown away before.
+/// Returns commands that discard what is on the line and then reset into download mode by DTR and
+/// RTS.
 fn purge_and_reset() -> Vec<u8> {
     let mut wire = Vec::new();
     encode(&Item::Option(Verb::Will, COM_PORT_OPTION), Side::Client, &mut wire);
@@ -118,7 +119,7 @@ fn another_client_is_heard_beside_a_flood() {
     let resets = server.board().resets();
     answered(&mut server, &mut other, &purge_and_reset(), &mut told);
     assert!(server.board().resets() > resets);
-    // Who floods is hung up on.
+    // The flooding client is disconnected.
     drop(server);
     drop(flooding.join().unwrap());
 }
@@ -136,7 +137,8 @@ fn a_client_ends_its_own_flood() {
     answered(&mut server, &mut client, &purge_and_reset(), &mut told);
 }
 
-/// One that has gone is noticed before the line has carried all that it sent, and the next is served.
+/// A client that has gone is noticed before the line has carried all its bytes, and the next one is
+/// served.
 #[test]
 fn who_floods_and_goes_is_noticed() {
     let (mut server, tcp, _) = server();
@@ -152,7 +154,7 @@ fn who_floods_and_goes_is_noticed() {
     answered(&mut server, &mut next, &[], &mut told);
 }
 
-/// What a client sends before it hangs up arrives all the same.
+/// Bytes that a client sends before it hangs up still arrive.
 #[test]
 fn last_words_arrive() {
     let (mut server, tcp, _) = server();
@@ -174,13 +176,14 @@ fn last_words_arrive() {
     }
 }
 
-/// A client that waits in silence sees no less time pass on the board than on its own clock, unless it is told.
+/// For a client that waits silently, at least as much time passes on the board as on its own clock,
+/// unless a lag is reported.
 #[test]
 fn virtual_time_keeps_up_with_who_waits() {
     let (mut server, tcp, _) = server();
     let _client = TcpStream::connect(tcp).unwrap();
     let mut told = Vec::new();
-    // The first answer is waited for at full speed.
+    // Until the first answer the board runs at full speed.
     for _ in 0..1000 {
         server.turn(&mut |happened| told.push(happened));
     }

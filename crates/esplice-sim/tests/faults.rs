@@ -1,4 +1,4 @@
-//! What goes wrong by plan, on boards, on ports, and for those who are served.
+//! Tests of planned faults on boards, on ports, and on served boards.
 
 use std::{fs, io::Write as _, net::TcpStream, time::Duration};
 
@@ -13,7 +13,7 @@ use esplice_sim::{
 const SYNC: &[u8] = b"\xc0\x00\x08\x04\x00\x00\x00\x00\x00\x07\x07\x12\x20\xc0";
 const BAUD: u32 = 115_200;
 
-/// A board that waits in download mode, its banner read, with that plan from the start.
+/// Returns a board in download mode with that fault plan.
 fn board(plan: &str) -> Board {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let nor = Nor::in_memory(1 << 20, &chip.sim.as_ref().unwrap().flash);
@@ -23,7 +23,7 @@ fn board(plan: &str) -> Board {
     board
 }
 
-/// All that a board says in a time, as the host hears it.
+/// Returns everything the board prints in `millis` ms, as received by the host.
 fn hear(board: &mut Board, millis: u64) -> Vec<u8> {
     let until = board.now() + Duration::from_millis(millis);
     let (mut all, mut piece) = (Vec::new(), [0; 4096]);
@@ -35,7 +35,7 @@ fn hear(board: &mut Board, millis: u64) -> Vec<u8> {
     all
 }
 
-/// Banner and answer to a SYNC with the plan, and what the log tells.
+/// Returns banner and answer to a SYNC under the plan, and the log.
 fn dialogue(plan: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
     let mut board = board(plan);
     let banner = hear(&mut board, 100);
@@ -70,7 +70,7 @@ fn bytes_on_the_line() {
         assert!(told.len() == 1 && told[0].starts_with("byte 5 to the host"), "{told:?}");
         assert!(told[0].contains(word), "{told:?}");
     }
-    // Towards the board: a request that is no SYNC any more is not answered, a delayed one is.
+    // Towards the board: a broken SYNC is not answered, a delayed one is.
     for (text, answered) in [
         (fault("drop", "to-board", "byte = 2"), false),
         (fault("flip", "to-board", "byte = 2\nbit = 0"), false),
@@ -82,14 +82,14 @@ fn bytes_on_the_line() {
         assert_eq!(answer.len() == 8 * 14, answered, "{text}: {answer:02x?}");
         assert_eq!(told.len(), usize::from(!text.contains("99")), "{text}: {told:?}");
     }
-    // The first SYNC's rate would be taken for the host's, the second's is not.
+    // The host's rate is measured at the first SYNC, so the second one has the wrong rate.
     let mut board = board(&fault("wrong-baud", "to-board", "byte = 14\nlen = 14\nbaud = 9600"));
     hear(&mut board, 100);
     for answered in [true, false, true] {
         board.host_send(SYNC, BAUD);
         assert_eq!(hear(&mut board, 200).len(), if answered { 8 * 14 } else { 0 });
     }
-    // Garbage, and not too little of it.
+    // The output is garbage, but most of it arrives.
     let (banner, _, _) =
         dialogue(&fault("wrong-baud", "to-host", "byte = 0\nlen = 50\nbaud = 9600"));
     assert!(!banner.starts_with(&whole[..10]) && banner.len() >= whole.len() - answer.len());
@@ -117,8 +117,8 @@ fn request(opcode: u8, words: &[u32], payload: &[u8]) -> Vec<u8> {
     slip::encode(&frame)
 }
 
-/// A block of zeros written to the flash by the ROM's loader: operation 0 is the erase, 32 bytes
-/// follow at a time.
+/// Writes a block of zeros to the flash with the ROM's loader. Operation 0 is the erase; each
+/// further one programs 32 bytes.
 fn write_block(board: &mut Board) -> Vec<u8> {
     hear(board, 100);
     for request in [
@@ -141,10 +141,10 @@ fn flash_operations_are_torn() {
         let flash = write_block(&mut board);
         assert_eq!(flash.iter().filter(|byte| **byte == 0).count(), zeros, "{more}");
         assert!(flash[..zeros].iter().all(|byte| *byte == 0));
-        assert_eq!(board.resets(), resets + 2, "power-on and the fault's");
+        assert_eq!(board.resets(), resets + 2, "power-on and the fault");
         let told = board.take_struck();
         assert!(told[0].what.contains("flash operation 3 (32 bytes at 0x1040) torn by a reset"));
-        // It waits in download mode again, and the next write is whole.
+        // It waits in download mode again, and the next write succeeds.
         assert_eq!(write_block(&mut board)[..0x400], [0; 0x400]);
     }
 }
@@ -174,7 +174,7 @@ fn bits_are_stuck() {
     assert!(matches!(error, NorError::OutOfRange { .. }), "{error}");
 }
 
-/// A port as the command line has it, with the plan in a file.
+/// Returns a port as the command line opens it, with the plan in a file.
 fn port(plan: &str) -> (SimPort, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("faults.toml");
@@ -245,7 +245,7 @@ fn who_is_served_is_hung_up() {
     assert_eq!(turns(&mut server, 100), 0);
     client.write_all(SYNC).unwrap();
     assert_eq!(turns(&mut server, 20), 1);
-    // Back after a while, for the next one.
+    // The port is back after a while, for the next client.
     turns(&mut server, 300);
     let mut next = TcpStream::connect(at).unwrap();
     next.write_all(SYNC).unwrap();

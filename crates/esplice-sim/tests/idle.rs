@@ -1,4 +1,4 @@
-//! Waiting is skipped, and nothing else is different: the same loops with and without.
+//! Tests that skipping idle loops changes nothing else: runs the same loops with and without it.
 
 mod firmware;
 mod mask_rom;
@@ -20,23 +20,23 @@ const A5: u32 = 15;
 const A6: u32 = 16;
 const A7: u32 = 17;
 
-/// `lw rd, offset(rs)`.
+/// Encodes `lw rd, offset(rs)`.
 fn loads(rd: u32, rs: u32, offset: u32) -> u32 {
     0x2003 | rd << 7 | rs << 15 | offset << 20
 }
 
-/// `sw what, offset(rs)`, for small offsets.
+/// Encodes `sw what, offset(rs)` with a small offset.
 fn stores(what: u32, rs: u32, offset: u32) -> u32 {
     0x2023 | (offset & 31) << 7 | rs << 15 | what << 20
 }
 
-/// An operation with a constant, by its funct3.
+/// Encodes an operation with a constant, by its funct3.
 fn immediate(funct3: u32, rd: u32, rs: u32, value: u32) -> u32 {
     0x13 | rd << 7 | funct3 << 12 | rs << 15 | (value & 0xfff) << 20
 }
 
-/// One of two registers, by its funct3 and what else is in its upper bits: 0x10_0000 for multiplications and divisions,
-/// 0x2_0000 for a subtraction.
+/// Encodes an operation on two registers, by its funct3 and further bits: 0x10_0000 for
+/// multiplication and division, 0x2_0000 for subtraction.
 fn register(funct: u32, rd: u32, rs1: u32, rs2: u32) -> u32 {
     let upper = match funct >> 16 {
         0x10 => 1 << 25,
@@ -46,7 +46,7 @@ fn register(funct: u32, rd: u32, rs1: u32, rs2: u32) -> u32 {
     0x33 | rd << 7 | (funct & 7) << 12 | rs1 << 15 | rs2 << 20 | upper
 }
 
-/// A branch by so many bytes, back.
+/// Encodes a backward branch by `by` bytes.
 fn branch(funct3: u32, rs1: u32, rs2: u32, by: i32) -> u32 {
     let by = by as u32;
     let imm =
@@ -54,7 +54,7 @@ fn branch(funct3: u32, rs1: u32, rs2: u32, by: i32) -> u32 {
     0x63 | funct3 << 12 | rs1 << 15 | rs2 << 20 | imm
 }
 
-/// What can be seen of a board from outside, byte by byte with its time.
+/// Returns everything visible from outside a board: its bytes with their times, and its state.
 fn seen(code: &Code, skip: bool, sent: &[u8]) -> (Vec<(Duration, u8)>, u64, u64, String) {
     seen_on(Board::new("esp32c3").unwrap(), code, skip, sent)
 }
@@ -84,12 +84,12 @@ fn seen_on(
     (bytes, board.cycles(), board.idle_cycles(), rest)
 }
 
-/// Puts a character out.
+/// Prints a character.
 fn say(code: Code, text: u8) -> Code {
     code.writes(&[(UART, text.into())])
 }
 
-/// No watchdog, so that only the loop's own end ends it.
+/// Returns code that disables the watchdogs, so that only the loop itself ends it.
 fn calm() -> Code {
     Code::new().flush().writes(&[
         (TIMG0 + 0x48, 0),
@@ -100,7 +100,7 @@ fn calm() -> Code {
     ])
 }
 
-/// An alarm of the system timer: 3,200,000 counts, 200 milliseconds, again and again.
+/// A repeating alarm of the system timer: 3,200,000 counts, 200 ms.
 const ALARM: [(u32, u32); 3] = [
     (SYSTIMER + 0x34, 1 << 30 | 3_200_000),
     (SYSTIMER + 0x50, 1),
@@ -131,7 +131,8 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
     let interrupt = |code: Code| {
         code.writes(&ALARM)
             .writes(&[
-                // At the vector: lui a2, flag; sw a2, 0(a2); csrci mstatus, 8 is not needed: mret with MPIE clear.
+                // At the vector: lui a2, flag; sw a2, 0(a2). mret with MPIE clear leaves interrupts
+                // disabled.
                 (handler + 28, 0x0200_006f), // j +32
                 (handler + 60, flag | 12 << 7 | 0x37),
                 (handler + 64, 0x00c6_2023),
@@ -155,7 +156,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'?',
     )
     .wait();
-    // A loop that calls: the return address goes onto the stack and off it.
+    // A loop with a call: the return address is stored on the stack and loaded again.
     let calling = say(
         interrupt(calm())
             .word(0x00c0_00ef) // jal ra, +12
@@ -168,7 +169,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'C',
     )
     .wait();
-    // Polls the performance counter: each cycle counts.
+    // Polls the performance counter, where each cycle counts.
     let counter = say(
         calm()
             .load(A1, 3_000_000)
@@ -177,8 +178,8 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'P',
     )
     .wait();
-    // As esp-hal does it: asks for the time, waits for it, reads it until no carry was in between, and compares
-    // microseconds of it.
+    // As esp-hal does it: requests the time, waits for it, reads it until there was no carry in
+    // between, and compares a part of it.
     let systimer = say(
         calm()
             .load(A0, SYSTIMER)
@@ -199,7 +200,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'S',
     )
     .wait();
-    // Asks the timer of a group, and how long it is since it began.
+    // Reads the timer of a group and how long ago it started.
     let group = say(
         calm()
             .writes(&[(TIMG0, 1 << 31 | 1 << 30 | 80 << 13)])
@@ -225,7 +226,7 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'L',
     )
     .wait();
-    // The remainder jumps back again and again.
+    // The remainder jumps back repeatedly.
     let remainder = say(
         calm()
             .load(A3, 3_000_017)
@@ -236,9 +237,9 @@ fn cases() -> Vec<(&'static str, Code, &'static [u8])> {
         b'M',
     )
     .wait();
-    // An address without a device, for ever.
+    // Reads an address without a device forever.
     let unlisted = say(calm(), b'u').load(A0, 0x6004_0000).word(0x0005_2583).word(0xffdf_f06f);
-    // Random numbers: not the same twice.
+    // Random numbers, which differ each time.
     let random = say(
         calm()
             .load(A0, 0x6002_6000)
@@ -293,18 +294,18 @@ fn skipping_changes_nothing_but_the_work() {
         };
         assert!(text.ends_with(ends), "{name}: {:?}", String::from_utf8_lossy(&text));
         let executed = |(_, cycles, idle, _): &(_, u64, u64, _)| cycles - idle;
-        // Those that can't be skipped are executed, the others hardly.
+        // Loops that can't be skipped are executed, the others hardly at all.
         let share = executed(&with) * 100 / executed(&without).max(1);
         match name {
             "random" | "wfi" => {}
-            // From one jump to the next.
+            // Skipped only between two jumps.
             "remainder" => assert!(share < 60, "{name}: {share} % are executed"),
             _ => assert!(share < 20, "{name}: {share} % are executed"),
         }
     }
 }
 
-/// The ROM's own delay reads the CPU's counter round and round.
+/// The ROM's own delay reads the CPU's counter in a loop.
 #[test]
 fn the_roms_delay_is_skipped() {
     let code = say(calm().load(A0, 150_000).load(A1, 0x4000_0050).word(0x0005_80e7), b'D').wait();
@@ -318,7 +319,7 @@ fn the_roms_delay_is_skipped() {
     assert!(executed < all / 5, "{executed} of {all} instructions are executed");
 }
 
-/// Loops of all kinds around a counter: what they do with it, and how they end.
+/// Random loops around a counter: various computations and various end conditions.
 #[test]
 fn skipping_loops_around_a_counter_changes_nothing() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -365,7 +366,7 @@ fn skipping_loops_around_a_counter_changes_nothing() {
         }
         let kind = [0, 1, 4, 5, 6, 7][random(6) as usize];
         let back = branch(kind, A1, A4 + random(4), -len);
-        // What it ends with is told, low byte first.
+        // The final value's low byte is printed.
         let code = code.word(back).load(A0, UART).word(stores(A1, A0, 0)).wait();
         let [with, without] = [true, false].map(|skip| seen(&code, skip, b""));
         assert_eq!(with.0, without.0, "{number}: output");

@@ -1,14 +1,14 @@
-//! The ROM loader against exchanges written by hand, as hex, from esptool's documentation
+//! Compares the ROM loader with exchanges written by hand, as hex, from esptool's documentation
 //! ("Serial Protocol") and from the code of the ESP32-C3's mask ROM.
 //!
-//! Cases stand in `tests/loader/*.txt`, several dialogues a file. `#` starts a comment, `==` a
-//! dialogue with a fresh loader, `>` a request, `<` its reply; both are frames without SLIP, and
-//! a request's length and checksum are written out, too, so that they can be wrong. In between:
-//! `silence` (no reply), `x8` after a reply (eight of them), `+c0c0` (bytes after the reply),
-//! `then …` (what the loader does next), `raw …` (bytes put on the line as they are), `flash AT
-//! HEX` (what the flash holds), `md5 HEX` (of all the flash), `program AT HEX` (into the flash
-//! before), `ram AT HEX`, `mem AT WORD` (what a register holds before), `word AT WORD` (after),
-//! `busy MICROSECONDS`, `busy-ns NANOSECONDS`, `gets HEX` (all bytes of the reply as they are on the line).
+//! Cases are in `tests/loader/*.txt`, several dialogues per file. `#` starts a comment, `==` a
+//! dialogue with a fresh loader, `>` a request, `<` its reply. Both are frames without SLIP; a
+//! request's length and checksum are written out, so that they can be wrong. Further words:
+//! `silence` (no reply), `x8` after a reply (eight of them), `+c0c0` (bytes after the reply), `then
+//! …` (the loader's next action), `raw …` (raw bytes on the line), `flash AT HEX` (expected flash
+//! contents), `md5 HEX` (of the whole flash), `program AT HEX` (written to the flash before), `ram
+//! AT HEX`, `mem AT WORD` (sets a register before), `word AT WORD` (expected after), `busy
+//! MICROSECONDS`, `busy-ns NANOSECONDS`, `gets HEX` (all reply bytes as on the line).
 
 mod board;
 
@@ -37,7 +37,7 @@ fn exchanges() {
                 panic!("{name}:{}: {line}\n{message}", number + 1);
             }
         }
-        assert!(bench.reply.is_empty(), "{name}: a last reply is not looked at");
+        assert!(bench.reply.is_empty(), "{name}: the last reply was not checked");
     }
     assert!(requests >= 400, "only {requests} exchanges");
 }
@@ -148,7 +148,7 @@ fn number(text: &str) -> u32 {
     u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap()
 }
 
-/// Hex digits with spaces anywhere; `55*32` repeats a byte, `'text'` is text.
+/// Parses hex digits with spaces anywhere; `55*32` repeats a byte, `'text'` is text.
 fn hex(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in text.split_whitespace() {
@@ -170,7 +170,7 @@ fn show(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x} ")).collect()
 }
 
-/// The whole way of a compressed image: any block size, any content, byte for byte.
+/// Writes compressed images of any block size and content, and compares every byte.
 #[test]
 fn deflated_images_arrive() {
     for (len, block) in [(1, 1024), (4096, 16), (0x8000, 1024), (0x8001, 1024), (200_000, 0x1800)] {
@@ -192,7 +192,7 @@ fn deflated_images_arrive() {
     }
 }
 
-/// Cause: a flash is interrupted half-way. The next full one has to repair it.
+/// A flash is interrupted half-way. The next complete one must repair it.
 #[test]
 fn an_interrupted_write_is_repaired_by_the_next() {
     let image: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
@@ -209,7 +209,7 @@ fn an_interrupted_write_is_repaired_by_the_next() {
     }
 }
 
-/// Bytes of a frame that has the look of a request, and of one that has not.
+/// Generates the bytes of a frame that looks like a request, or of one that does not.
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let data = proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..64);
     let request = (0..0x16_u8, any::<u8>(), data).prop_map(|(opcode, sum, data)| {
@@ -223,8 +223,8 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Whatever comes, nothing panics, replies stay small, and a loader that is still there
-    /// answers a SYNC.
+    /// No input causes a panic, replies stay small, and a loader that is still running answers a
+    /// SYNC.
     #[test]
     fn any_bytes_leave_it_alive(frames in proptest::collection::vec(any_frame(), 0..40)) {
         let mut bench = Bench::connected();

@@ -1,11 +1,11 @@
-//! A thousand boards in one process, one after the other, each run for a while: what they used is
-//! given back. A test program of its own, as it looks at the process's memory.
+//! Runs a thousand boards one after the other in one process and checks that their memory is freed.
+//! This is a separate test program because it measures the process's memory.
 
 #![cfg(target_os = "linux")]
 
 use esplice_sim::{Board, millis};
 
-/// Bytes of memory that are resident.
+/// Returns the resident memory in bytes.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -17,7 +17,7 @@ fn a_thousand_boards_leave_nothing_behind() {
     let mut after_100 = 0;
     for count in 1..=1000 {
         let mut board = Board::new("esp32c3").unwrap();
-        // Into the ROM's endless look for an image, with output that nobody reads.
+        // Until the ROM loops looking for an image, with output that nobody reads.
         board.run_for(millis(10)).unwrap();
         if count % 20 == 0 {
             drop(board.snapshot().board());
@@ -29,6 +29,6 @@ fn a_thousand_boards_leave_nothing_behind() {
     }
     let growth = resident().saturating_sub(after_100);
     println!("{after_100} bytes resident after 100 boards, {growth} more after 1000");
-    // A board is 8 MB and more: one in hundreds that stayed would show.
+    // A board takes 8 MB and more, so one leaked board in hundreds would be seen.
     assert!(growth < 4 << 20, "{growth} bytes more than after 100 boards, which left {after_100}");
 }

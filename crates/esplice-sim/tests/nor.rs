@@ -1,5 +1,5 @@
-//! The NOR flash chip: what each operation leaves, how long it takes, what it refuses, and that
-//! the file behind it always says the same.
+//! Tests of the NOR flash chip: the effect and duration of each operation, refused operations, and
+//! that its file always has the same contents.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -39,8 +39,8 @@ impl Op {
     }
 }
 
-/// Runs `ops` on a blank chip with a file; then the bytes at `at` are `expected`, in the file too,
-/// and the last operation took `micros`.
+/// Runs `ops` on a blank chip with a file. Then the bytes at `at` must be `expected`, also in the
+/// file, and the last operation must have taken `micros`.
 #[track_caller]
 fn check(ops: &[Op], at: u32, expected: &[u8], micros: f64) {
     let dir = tempfile::tempdir().unwrap();
@@ -51,7 +51,7 @@ fn check(ops: &[Op], at: u32, expected: &[u8], micros: f64) {
         busy = op.run(&mut nor).unwrap();
     }
     assert_eq!(nor.read(at, expected.len() as u32).unwrap(), expected);
-    assert_eq!(fs::read(&path).unwrap(), nor.bytes(), "the file says something else");
+    assert_eq!(fs::read(&path).unwrap(), nor.bytes(), "the file differs");
     assert_eq!(busy.as_nanos() as f64, micros * 1000.0);
 }
 
@@ -66,14 +66,14 @@ fn operations() {
     check(&[Program(0x10, vec![0x00]), Program(0x10, vec![0xff])], 0x10, &[0x00], 30.0);
     check(&[Program(0, vec![1, 2, 3])], 0, &[1, 2, 3, 0xff], 35.0);
     check(&[Program(0, vec![])], 0, &[0xff], 0.0);
-    // A long program is a row of pages, each with its first byte.
+    // A long program is split into pages, each charged for its first byte.
     check(&[Program(0xfe, vec![1, 2, 3])], 0xfe, &[1, 2, 3, 0xff], 30.0 + 2.5 + 30.0);
     check(&[Program(0, [&seq[..], &seq[..]].concat())], 0xff, &[0xff, 0x00, 0x01], 1335.0);
-    // A page program wraps within its page, and its last 256 bytes count.
+    // A page program wraps within its page, and only its last 256 bytes count.
     check(&[Page(0x1fe, vec![1, 2, 3])], 0x1fe, &[1, 2, 0xff], 35.0);
     check(&[Page(0x1fe, vec![1, 2, 3])], 0x100, &[3, 0xff], 35.0);
     check(&[Page(0x100, [&[9, 8][..], &seq[2..], &[7][..]].concat())], 0x100, &[7, 8, 2], 667.5);
-    // Erase takes the whole unit that holds the offset, and nothing beside it.
+    // An erase clears the whole unit that contains the offset, and nothing outside it.
     let dirty = Program(0xffff, vec![0; 0x1_0002]);
     check(&[dirty.clone(), Sector(0x1_0fff)], 0xfffe, &[0xff, 0, 0xff], 45_000.0);
     check(&[dirty.clone(), Sector(0x1_0000)], 0x1_0fff, &[0xff, 0], 45_000.0);
@@ -136,7 +136,7 @@ fn the_file_decides_the_size() {
         let nor = Nor::open(&path, default, timing()).unwrap();
         assert_eq!((nor.size(), nor.jedec()), (size, [0xef, 0x40, capacity]));
     }
-    // An empty file, as mktemp makes one, is filled.
+    // An empty file, as made by mktemp, is filled.
     fs::write(&path, b"").unwrap();
     assert_eq!(Nor::open(&path, default, timing()).unwrap().size(), default);
     for len in [1_u32, MIB - 1, MIB + 1, 3 * MIB, 32 * MIB] {
@@ -146,7 +146,7 @@ fn the_file_decides_the_size() {
         let error = Nor::open(&path, default, timing()).unwrap_err();
         assert!(error.to_string().contains(&format!("has {len} bytes")), "{error}");
         assert!(error.hint().unwrap().contains("1, 2, 4, 8 or 16 MiB"));
-        assert_eq!(fs::metadata(&path).unwrap().len(), len.into(), "a refused file is left alone");
+        assert_eq!(fs::metadata(&path).unwrap().len(), len.into(), "a refused file is unchanged");
     }
 }
 
@@ -165,7 +165,7 @@ fn unusable_paths_are_named() {
     }
 }
 
-/// Cause: a flash is interrupted half-way. The next full one has to repair it.
+/// A flash is interrupted half-way. The next complete one must repair it.
 #[test]
 fn a_torn_write_is_repaired_by_a_second_one() {
     let image: Vec<u8> = (0..0x5000_u32).map(|i| (i * 7) as u8).collect();
@@ -206,8 +206,8 @@ fn any_op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    /// Nothing panics, a refusal changes nothing, program only clears, erase leaves ones, and the
-    /// generation tells of every change.
+    /// Nothing panics, a refused operation changes nothing, a program only clears bits, an erase
+    /// leaves ones, and each change increases the generation.
     #[test]
     fn any_operations_keep_the_laws(ops in proptest::collection::vec(any_op(), 1..12)) {
         let mut nor = Nor::in_memory(MIB, timing());

@@ -1,4 +1,4 @@
-//! The port of a virtual board: its name, its time, its errors, and faults on it.
+//! Tests of the port of a virtual board: its name, its time, its errors, and faults on it.
 
 mod board;
 mod firmware;
@@ -46,7 +46,7 @@ fn sync(port: &mut dyn Port) -> Result<Vec<u8>, PortError> {
     ask(port, &[0, 8, 4, 0, 0, 0, 0, 0, 7, 7, 0x12, 0x20])
 }
 
-/// `Ok` with chip, flash file and time mode, or `Err` with the whole message.
+/// Expects `Ok` with chip, flash file and time mode, or `Err` with the whole message.
 #[track_caller]
 fn check_name(name: &str, expected: Result<(&str, Option<&str>, TimeMode), &str>) {
     match expected {
@@ -86,7 +86,8 @@ fn names() {
     check_name(
         "sim:esp32c3,baud=9600",
         Err(
-            "unknown key \"baud\"; known are bridge, efuse, faults, flash, flash-time, line, rom, time",
+            "unknown key \"baud\"; known are bridge, efuse, faults, flash, flash-time, \
+             line, rom, time",
         ),
     );
     check_name("sim:esp32c3,line=usb", Ok(("esp32c3", None, Virtual)));
@@ -123,7 +124,7 @@ fn flash_files_are_named_in_errors() {
     let busy = SimPort::open(&name).map(|_| ()).unwrap_err();
     assert!(matches!(busy, PortError::Busy { .. }), "{busy:?}");
     assert!(busy.to_string().contains(&format!("flash file {}", file.display())), "{busy}");
-    held.reopen().expect("opening the same port again is no second opener");
+    held.reopen().expect("reopening the same port does not count as a second opener");
     drop(held);
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 4 << 20);
     std::fs::write(&file, b"short").unwrap();
@@ -131,7 +132,7 @@ fn flash_files_are_named_in_errors() {
     assert!(told.contains("has 5 bytes") && told.contains("4194304 bytes"), "{told}");
 }
 
-/// Ten bits a byte in both directions, at the rate that is set, and nothing without time.
+/// Ten bits per byte in both directions at the current rate, or no time at all in time mode none.
 #[test]
 fn the_wire_takes_its_time() {
     for (baud, timed) in [(115_200, true), (460_800, true), (115_200, false)] {
@@ -155,7 +156,7 @@ fn the_wire_takes_its_time() {
     }
 }
 
-/// A clock that moves only when it is waited for, or when a test says so.
+/// A clock that moves only by waiting or when a test sets it.
 #[derive(Clone, Default)]
 struct Hand(Arc<Mutex<Duration>>);
 
@@ -174,8 +175,7 @@ impl Outside for Hand {
     }
 }
 
-/// In real time the host waits as long as the board took, and a board that was left alone makes
-/// up for it.
+/// In real time the host waits as long as the board takes, and a board that was not run catches up.
 #[test]
 fn real_time_is_the_hosts() {
     const MS: Duration = Duration::from_millis(1);
@@ -190,13 +190,13 @@ fn real_time_is_the_hosts() {
     port.drain().unwrap();
     assert_eq!(hand.now(), port.now().since_start());
     assert!((101 * MS..103 * MS).contains(&hand.now()), "{:?}", hand.now());
-    // While the host was busy the board has answered.
+    // The board has answered while the host was busy.
     hand.set(500 * MS);
     let mut buf = [0; 200];
     let deadline = port.now();
     assert_eq!(port.read(&mut buf, deadline).unwrap(), 112);
     assert_eq!((hand.now(), port.now()), (500 * MS, Moment::at(500 * MS)));
-    // A port in virtual time waits for nobody.
+    // A port in virtual time does not wait.
     let mut port = self::port(true);
     port.wait_until(Moment::at(Duration::from_secs(1000))).unwrap();
     assert_eq!(port.now(), Moment::at(Duration::from_secs(1000)));
@@ -271,8 +271,8 @@ fn a_power_cut_takes_the_port_away() {
     assert!(matches!(port.reopen(), Err(PortError::Gone { .. })));
 }
 
-/// Two SYNCs over a line with faults; the bytes of both answers that came through, `None` when
-/// the port was gone.
+/// Sends two SYNCs over a line with faults. Expects the number of received bytes of each answer, or
+/// `None` if the port has gone.
 #[track_caller]
 fn check_faults(faults: &[Fault], expected: [Option<usize>; 2]) -> FaultyPort<SimPort> {
     let mut port = FaultyPort::new(port(false), faults.iter().cloned());
@@ -290,7 +290,7 @@ fn check_faults(faults: &[Fault], expected: [Option<usize>; 2]) -> FaultyPort<Si
 #[test]
 fn faults() {
     check_faults(&[], [Some(112), Some(112)]);
-    // A lost END, opcode or data byte towards the board; the ROM fills up short frames.
+    // A lost END, opcode or data byte towards the board; the ROM completes short frames.
     check_faults(&[Fault::DropTx(0)], [Some(0), Some(112)]);
     check_faults(&[Fault::DropTx(2)], [Some(0), Some(112)]);
     check_faults(&[Fault::DropTx(SYNC_LEN)], [Some(112), Some(0)]);
@@ -316,7 +316,7 @@ fn request(opcode: u8, sum: u8, data: &[u8]) -> Vec<u8> {
     [&[0, opcode, data.len() as u8, 0, sum, 0, 0, 0], data].concat()
 }
 
-/// Puts the real board into download mode.
+/// Resets the board into download mode.
 fn into_download(port: &mut SimPort) {
     for (dtr, rts, millis) in [(false, true, 100), (true, false, 50), (false, false, 50)] {
         port.set_lines(dtr, rts).unwrap();
@@ -324,8 +324,8 @@ fn into_download(port: &mut SimPort) {
     }
 }
 
-/// Everything at once, on the board with its CPU: reset into download mode, SYNC, a higher baud
-/// rate, a write, and the flash file afterwards.
+/// A whole write to the board with its CPU: reset into download mode, SYNC, a higher baud rate, a
+/// write, and a check of the flash file.
 #[test]
 fn the_board_behind_a_name_takes_a_write() {
     let dir = tempfile::tempdir().unwrap();
@@ -353,8 +353,8 @@ fn the_board_behind_a_name_takes_a_write() {
     }
 }
 
-/// Code that was loaded into RAM prints, and calls a ROM function that is not modelled: what it
-/// printed is read first, then the error, and neither a silence nor a lost port.
+/// Code loaded into RAM prints and then calls a ROM function that is not modelled. The output is
+/// read first, then the error; there is no silence and the port is not lost.
 #[test]
 fn a_program_in_ram_that_needs_more_of_the_rom_is_told_so() {
     let mut port = SimPort::open("sim:esp32c3").unwrap();
@@ -381,7 +381,8 @@ fn a_program_in_ram_that_needs_more_of_the_rom_is_told_so() {
     };
     assert!(text.ends_with(b"\xc0Hi"), "{text:x?}");
     let told = error.to_string();
-    let expected = "port sim:esp32c3: ROM function tdefl_compress_buffer at 0x400000d0 is not modelled (called from 0x40380034)";
+    let expected = "port sim:esp32c3: ROM function tdefl_compress_buffer at 0x400000d0 \
+     is not modelled (called from 0x40380034)";
     assert_eq!(told, expected);
     assert!(matches!(error, PortError::NotModelled { .. }), "{error:?}");
     assert!(error.hint().unwrap().ends_with("--port sim:esp32c3,rom=FILE"), "{:?}", error.hint());
@@ -407,8 +408,8 @@ fn a_power_cut_on_the_board_behind_a_name() {
     assert!(matches!(gone, PortError::Gone { .. }), "{gone:?}");
 }
 
-/// From the end of a request on the wire to the first byte of its answer, and to the last, in
-/// microseconds.
+/// Returns the time from the end of a request on the wire to the first and to the last byte of its
+/// answer, in microseconds.
 fn check_bridge(bridge: &str) -> [u128; 2] {
     let mut port = SimPort::open(&format!("sim:esp32c3,bridge={bridge}")).unwrap();
     for (dtr, rts) in [(false, true), (true, false), (false, false)] {
@@ -430,7 +431,8 @@ fn check_bridge(bridge: &str) -> [u128; 2] {
     [times[0], *times.last().unwrap()]
 }
 
-/// Eight answers of 14 bytes, 86.8 us each: nothing, a frame of 1 ms, or 62 bytes and then 16 ms.
+/// Eight answers of 14 bytes, 86.8 us per byte: no delay, a frame of 1 ms, or 62 bytes and then 16
+/// ms.
 #[test]
 fn a_bridge_gathers_bytes() {
     let [none, usb, ftdi] = ["none", "usb", "ftdi"].map(check_bridge);
@@ -438,6 +440,6 @@ fn a_bridge_gathers_bytes() {
     assert_eq!(usb[0], none[0] + 1000);
     assert!((none[1] + 1..=none[1] + 1000).contains(&usb[1]), "{none:?} {usb:?}");
     assert!(ftdi[0].abs_diff(none[0] + 61 * byte) < 100, "{none:?} {ftdi:?}");
-    // The packet that is not full waits from its first byte on.
+    // A partial packet waits from its first byte on.
     assert!(ftdi[1].abs_diff(none[0] + 62 * byte + 16_000) < 1100, "{none:?} {ftdi:?}");
 }

@@ -1,5 +1,5 @@
-//! Whatever is in flash, whatever the firmware does and whatever comes over the line: the board
-//! goes on or says why not. Nothing panics, and its clock comes to where it was told to.
+//! Whatever is in flash, in the firmware or on the line, the board continues or reports why not.
+//! Nothing panics, and its clock reaches the requested time.
 
 mod firmware;
 
@@ -26,7 +26,7 @@ fn board(parts: &[(u32, &[u8])], time: TimeMode) -> Board {
     Board::with_flash(chip(), nor, time).unwrap()
 }
 
-/// Runs to `until`; a board that can't go on says which ROM function it lacks.
+/// Runs to `until`, or until the board reports a missing ROM function.
 fn check(board: &mut Board, until: Duration) -> Result<(), TestCaseError> {
     let mut buf = [0; 256];
     loop {
@@ -41,7 +41,7 @@ fn check(board: &mut Board, until: Duration) -> Result<(), TestCaseError> {
     }
 }
 
-/// Bytes to be changed: where, as a share of the whole, and to what.
+/// Generates changes of bytes: an index relative to the length, and a new value.
 fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
     prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12)
 }
@@ -55,7 +55,7 @@ fn changed(bytes: &[u8], changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {
     bytes
 }
 
-/// Numbers at which lengths and addresses tend to overflow.
+/// Generates numbers at which lengths and addresses tend to overflow.
 fn edge() -> impl Strategy<Value = u32> {
     prop_oneof![
         Just(0),
@@ -87,11 +87,12 @@ proptest! {
             (0x8000, changed(&plain, &table)),
             (0x1_0000, changed(&app(&Code::new().say("app runs\r\n")), &image)),
         ];
-        let parts: Vec<(u32, &[u8])> = parts.iter().map(|(at, bytes)| (*at, bytes.as_slice())).collect();
+        let parts: Vec<(u32, &[u8])> =
+            parts.iter().map(|(at, bytes)| (*at, bytes.as_slice())).collect();
         check(&mut board(&parts, TimeMode::Virtual), 150 * MS)?;
     }
 
-    /// The header's fields and lengths are any; so is what they are about.
+    /// The header's fields, the lengths and the data are arbitrary.
     #[test]
     fn any_image_header(
         head in prop::collection::vec(any::<u8>(), 8),
@@ -112,7 +113,7 @@ proptest! {
         check(&mut board(&[(0, &image)], TimeMode::None), 20 * MS)?;
     }
 
-    /// Random instructions, with pointers in the registers that lead to devices and memory.
+    /// Random instructions, with pointers to devices and memory in the registers.
     #[test]
     fn any_code(
         words in prop::collection::vec(any::<u32>(), 1..64),
@@ -146,7 +147,7 @@ proptest! {
         check(&mut board(&[(0, &rom_image(&code.wait()))], TimeMode::Virtual), 30 * MS)?;
     }
 
-    /// Requests with any words in them, to the serial loader.
+    /// Requests with arbitrary words to the serial loader.
     #[test]
     fn any_request(requests in prop::collection::vec(
         (prop_oneof![2_u8..22, any::<u8>()], prop::collection::vec(edge(), 0..8), 0..70_usize),

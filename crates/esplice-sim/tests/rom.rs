@@ -1,4 +1,4 @@
-//! A board that executes the mask ROM itself: its boot, and files that are no ROM.
+//! Tests of a board that executes the mask ROM: its boot, and files that are not a ROM.
 
 mod firmware;
 mod mask_rom;
@@ -14,7 +14,7 @@ fn chip() -> &'static Chip {
     esplice_chip::find("esp32c3").unwrap()
 }
 
-/// The usual flash: ESP-IDF's bootloader, its table, an app.
+/// Returns the usual flash: ESP-IDF's bootloader, its table, an app.
 fn flash(app: &[u8]) -> Nor {
     let params = FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 4 << 20 };
     let bootloader = esplice_image::second_stage(chip(), &params).unwrap().bytes;
@@ -41,7 +41,7 @@ fn the_usual_flash_boots() {
     );
 }
 
-/// What a file that `change` makes of the ROM's is refused with.
+/// Checks the error for a ROM file changed by `change`.
 #[track_caller]
 fn refused(change: impl FnOnce(&mut Vec<u8>), message: &str) {
     let mut elf = mask_rom::elf();
@@ -53,16 +53,16 @@ fn refused(change: impl FnOnce(&mut Vec<u8>), message: &str) {
 
 #[test]
 fn a_file_that_is_no_rom_is_refused_with_what_it_is() {
-    refused(Vec::clear, "the ROM file of 0 bytes is no 32-bit ELF file: it is too short");
+    refused(Vec::clear, "the ROM file of 0 bytes is not a 32-bit ELF file: it is too short");
     refused(|elf| elf[0] = 0xe9, "it begins with e9454c460101");
     refused(|elf| elf[4] = 2, "class 2 and byte order 1 instead of 1 and 1");
     refused(|elf| elf[18] = 94, "is for ELF machine 94, and the ESP32-C3 is machine 243");
-    refused(|elf| elf.truncate(0x1_0000), "of 65536 bytes is no 32-bit ELF file");
-    // The file keeps no section.
-    refused(|elf| elf[48..50].fill(0), "has no code at 0x40000000, where the ESP32-C3 begins");
-    // The section `.fixed.text`, whose bytes begin at 0x1000: jump and chip id.
-    refused(|elf| elf[0x1000..0x1004].fill(0), "the first it has are 20168 bytes at 0x3ff19c00");
-    // Section 69, `.rodata`, with the address moved up.
+    refused(|elf| elf.truncate(0x1_0000), "of 65536 bytes is not a 32-bit ELF file");
+    // The file has no sections left.
+    refused(|elf| elf[48..50].fill(0), "has no code at 0x40000000, where the ESP32-C3 starts");
+    // The section `.fixed.text`, whose bytes begin at 0x1000: jump and chip ID.
+    refused(|elf| elf[0x1000..0x1004].fill(0), "its first code is 20168 bytes at 0x3ff19c00");
+    // Section 69, `.rodata`, with its address increased.
     refused(
         |elf| elf[0x87174 + 69 * 40 + 12..][..4].copy_from_slice(&0x3ff1_f000_u32.to_le_bytes()),
         ".rodata of the ROM file, 20168 bytes at 0x3ff1f000, runs past rom-data, 131072 bytes at",

@@ -1,5 +1,5 @@
-//! Bytes of the second UART on pins: what it sends to where the firmware has routed it, what it takes from there, and
-//! its own bytes back by one pin and by its loopback.
+//! Tests of the second UART on pins: output where the firmware routed it, input from a pin, and its
+//! own bytes received through one pin and through its loopback.
 
 mod firmware;
 
@@ -14,10 +14,11 @@ const SYSTEM: u32 = 0x600c_0000;
 const BAUD: u32 = 115_200;
 const OUT: u32 = 4;
 const IN: u32 = 5;
-/// U1TXD and U1RXD.
+/// Signals U1TXD and U1RXD.
 const SIGNAL: u32 = 9;
 
-/// The second UART at 115200 baud from the crystal, its output on pin 4, its input from `pin`.
+/// Sets up the second UART at 115200 baud from the crystal, with its output on pin 4 and its input
+/// from `pin`.
 fn set_up(pin: u32) -> Code {
     Code::new().flush().writes(&[
         (SYSTEM + 0x10, u32::MAX),
@@ -30,7 +31,7 @@ fn set_up(pin: u32) -> Code {
     ])
 }
 
-/// Passes on to the first UART what the second one receives, for ever.
+/// Passes bytes from the second UART to the first one, forever.
 fn pass_on(code: Code) -> Code {
     code.load(10, UART1)
         .load(12, UART0)
@@ -79,7 +80,7 @@ fn it_takes_what_comes_to_its_pin() {
     let taken = arrived - board.now();
     assert!(taken > 13 * millis(1) * 10 / 116 && taken < millis(2), "{taken:?}");
     hears(&mut board, b"to the second");
-    // At another rate it hears garbage.
+    // At another rate it receives garbage.
     board.send_serial(IN, b"U", 2 * BAUD);
     let said = board.run_for(millis(20)).unwrap();
     assert!(said.len() == 1 && said != b"U", "{said:?}");
@@ -90,6 +91,6 @@ fn its_own_bytes_come_back_by_one_pin_and_by_its_loopback() {
     hears(&mut board(&pass_on(say(set_up(OUT), b"round"))), b"round");
     let loopback = set_up(IN).writes(&[(UART1 + 0x20, 0x1000_001c | 1 << 14)]);
     hears(&mut board(&pass_on(say(loopback, b"inside"))), b"inside");
-    // Without either nothing does.
+    // Without either nothing is received.
     hears(&mut board(&pass_on(say(set_up(IN), b"gone"))), b"entry 0x40380000\r\n");
 }

@@ -1,4 +1,4 @@
-//! A served board and clients that come, go, break off, and flood.
+//! Tests of a served board with clients that connect, disconnect, break off, and flood.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -13,7 +13,7 @@ use esplice_sim::{
     serve::{CLIENT_LIMIT, Happened, MOST_CLIENTS, Server, Wire},
 };
 
-/// A board in download mode, and where it listens.
+/// Returns a server of a board in download mode, and its address.
 fn server(time: TimeMode) -> (Server, SocketAddr) {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
@@ -52,7 +52,7 @@ fn sync() -> Vec<u8> {
     frame(Opcode::Sync, &data)
 }
 
-/// What has come to a client.
+/// Returns the bytes that have come to a client.
 fn heard(client: &mut impl Read) -> Vec<u8> {
     let (mut all, mut piece) = (Vec::new(), [0; 4096]);
     loop {
@@ -105,7 +105,8 @@ fn half_a_frame_is_no_harm() {
         broken.write_all(&whole[..len]).unwrap();
         turns(&mut server, 3);
         drop(broken);
-        // The next frame's mark ends what was begun, as on a real line: a first SYNC may be lost.
+        // The END of the next frame ends the partial one, as on a real line, so a first SYNC may be
+        // lost.
         let mut next = client(at);
         next.write_all(&whole).unwrap();
         turns(&mut server, 50);
@@ -138,7 +139,7 @@ fn who_does_not_read_loses_what_is_old() {
     let mut deaf = client(at);
     let mut speaker = client(at);
     check_sync(&mut server, &mut speaker);
-    // READ_REG answers 14 bytes each.
+    // Each READ_REG is answered with 14 bytes.
     let asked = frame(Opcode::ReadReg, &0x6000_0078_u32.to_le_bytes()).repeat(64);
     let mut answered = 0;
     while answered < 8 * CLIENT_LIMIT {
@@ -163,7 +164,7 @@ fn there_are_so_many_clients() {
     let mut clients: Vec<_> = (0..MOST_CLIENTS + 3).map(|_| client(at)).collect();
     let told = turns(&mut server, 5);
     assert_eq!(told.len(), MOST_CLIENTS, "{told:?}");
-    // All are on the one line.
+    // All share one line.
     let (last, first) = clients.split_at_mut(1);
     check_sync(&mut server, &mut last[0]);
     assert!(!heard(&mut first[0]).is_empty());
@@ -178,7 +179,7 @@ fn how_far_real_time_is_behind_is_known() {
         let (mut server, at) = server(time);
         check_sync(&mut server, &mut client(at));
         let lag = server.lag();
-        // Each turn begins behind what has passed since the last.
+        // Each turn starts late by the time passed since the last one.
         assert_eq!(lag.most > Duration::ZERO, is_behind, "{lag:?}");
         assert!(lag.most <= lag.over && server.frames() > 0, "{lag:?}");
     }
@@ -194,7 +195,7 @@ fn two_boards_at_once() {
     assert!(boards[0].0.board().now() > Duration::ZERO);
 }
 
-/// One who opens a pty's other end, as a serial port.
+/// Opens a pty's other end as a serial port.
 #[cfg(unix)]
 fn at_pty(link: &std::path::Path) -> std::fs::File {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -213,7 +214,7 @@ fn a_pty_outlives_who_opens_it() {
     for round in 0..4 {
         let mut client = at_pty(&link);
         if round == 1 {
-            // Half a frame, and away; then one that floods and reads nothing.
+            // Half a frame and a disconnect, then a client that floods and does not read.
             client.write_all(&sync()[..20]).unwrap();
             drop(client);
             turns(&mut server, 20);
@@ -237,7 +238,8 @@ fn a_pty_outlives_who_opens_it() {
     assert!(std::fs::symlink_metadata(&link).is_err());
 }
 
-/// A client's rate is the wire's: at another one than the board's all is garbage.
+/// The client's rate is the rate on the wire: if it differs from the board's, everything is
+/// garbage.
 #[cfg(unix)]
 #[test]
 fn a_pty_carries_the_baud_rate() {

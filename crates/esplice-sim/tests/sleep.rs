@@ -1,5 +1,5 @@
-//! Light and deep sleep, by firmware that writes the RTC controller's registers: what wakes it, how it goes on,
-//! what is kept.
+//! Tests of light and deep sleep by firmware that writes the RTC controller's registers: wake-up,
+//! continuation, and retained memory.
 
 mod firmware;
 mod mask_rom;
@@ -29,7 +29,7 @@ const GO: (u32, u32) = (STATE0, 1 << 31);
 const GPIO: u32 = 1 << 2;
 const TIMER: u32 = 1 << 3;
 
-/// The main timer's alarm after power-on: 0.1 s at 136 kHz.
+/// Alarm of the main timer after power-on: 0.1 s at 136 kHz.
 const ALARM: [(u32, u32); 2] = [(SLP_TIMER0, 13_600), (SLP_TIMER1, 1 << 16)];
 
 fn board(code: &Code) -> Board {
@@ -38,7 +38,7 @@ fn board(code: &Code) -> Board {
     board
 }
 
-/// A register's low byte, as a character of what is printed; 0x40 is added.
+/// Prints a register's low byte plus 0x40 as a character.
 fn told(code: Code, register: u32) -> Code {
     // lw a1, 0(a0); addi a1, a1, 0x40; sw a1, 0(a2)
     code.load(10, register).load(12, UART).word(0x0005_2583).word(0x0405_8593).word(0x00b6_2023)
@@ -50,7 +50,8 @@ fn wake_by(sources: u32) -> (u32, u32) {
 
 #[test]
 fn light_sleep_goes_on_where_it_was_and_the_cpus_clocks_stood_still() {
-    // The system timer is read before and after: a difference in its upper bits would be the sleep's.
+    // The system timer is read before and after. Time counted during sleep would show in its upper
+    // bits.
     let timer =
         |code: Code, to| code.writes(&[(SYSTIMER + 0x04, 1 << 30)]).copy(SYSTIMER + 0x44, to);
     let code = timer(Code::new().flush().writes(&ALARM).writes(&[wake_by(TIMER)]), SRAM);
@@ -95,14 +96,14 @@ fn deep_sleep_ends_in_a_reset_that_keeps_the_rtcs_memory_alone() {
     assert!(text.contains("rst:0x5 (DSLEEP),boot:0xc (SPI_FAST_FLASH_BOOT)"), "{text}");
     assert!(!text.contains("Saved PC"), "{text}");
     assert_eq!(board.resets(), 2);
-    // The alarm is past, so that it sleeps no more.
+    // The alarm has passed, so the board sleeps no more.
     board.run_until(b"B@", millis(200)).unwrap();
-    // Power-off forgets.
+    // Power-off clears the memory.
     board.press_reset();
     board.run_until(b"@@", millis(80)).unwrap();
 }
 
-/// A wake stub in RTC memory that counts there, says so, and returns to the ROM.
+/// A wake stub in RTC memory that increments a counter there, prints, and returns to the ROM.
 const STUB: u32 = RTC_RAM + 0x100;
 const STUB_CODE: [u32; 8] = [
     0x5000_0537, // lui a0, 0x50000
@@ -118,7 +119,8 @@ const STORE6: u32 = RTC + 0xc0;
 const STORE7: u32 = RTC + 0xc4;
 const SET_RTC_MEMORY_CRC: u32 = 0x4000_0034;
 
-/// Firmware that tells the counter and sleeps with that stub set up; `spoil` is written last.
+/// Returns firmware that prints the counter and sleeps with that stub set up; `spoil` is written
+/// last.
 fn with_stub(spoil: &[(u32, u32)]) -> Code {
     let stub: Vec<(u32, u32)> = (STUB..).step_by(4).zip(STUB_CODE).collect();
     told(Code::new().flush(), RTC_RAM)
@@ -131,12 +133,13 @@ fn with_stub(spoil: &[(u32, u32)]) -> Code {
         .wait()
 }
 
-/// The mask ROM runs it where its check sum holds, and forgets it; carried out or executed alike.
+/// The mask ROM runs a stub if its checksum matches, and then clears it. The modelled and the
+/// executed ROM do the same.
 #[test]
 fn a_wake_stub_runs_before_the_boot() {
     for (name, spoil, ran) in [
         ("good", &[][..], true),
-        ("another check sum", &[(STORE7, 0x1234_5678)][..], false),
+        ("another checksum", &[(STORE7, 0x1234_5678)][..], false),
         ("other memory", &[(RTC_RAM + 0x1ff0, 1)][..], false),
         ("none", &[(STORE6, 0)][..], false),
     ] {
@@ -152,7 +155,7 @@ fn a_wake_stub_runs_before_the_boot() {
             board.set_pin(2, false);
             said.extend(board.run_for(millis(60)).unwrap());
             assert_eq!(board.status(), Status::Sleeping, "{name}");
-            // It is set up for one sleep: a reset of another kind runs none.
+            // The stub is set up for one sleep only; a reset of another kind does not run it.
             board.reset_as(ResetReason::SoftwareSystem);
             said.extend(board.run_for(millis(60)).unwrap());
             String::from_utf8(said).unwrap()
@@ -168,7 +171,8 @@ fn a_wake_stub_runs_before_the_boot() {
     }
 }
 
-/// A stub that is none ends in the ROM's report. What registers hold that are nobody's at a call is the ROM's own affair.
+/// An invalid stub ends in the ROM's report. Unspecified registers at the call may differ in the
+/// ROM.
 #[test]
 fn a_wild_wake_stub_is_reported() {
     let said = [false, true].map(|executed| {
@@ -222,7 +226,8 @@ fn a_byte_wakes_from_light_sleep() {
     assert_eq!(printed, b"\x80");
 }
 
-/// What already asks refuses the sleep, where that is enabled; else the sleep is over at once.
+/// If a wake-up source is already active, sleep is refused where that is enabled; otherwise it ends
+/// at once.
 #[test]
 fn sleep_can_be_refused() {
     let pin = (GPIO_WAKEUP, 1 << 31 | 4 << 23); // pin 0, low, as it is
@@ -234,7 +239,7 @@ fn sleep_can_be_refused() {
     }
 }
 
-/// The RTC's watchdog goes on in sleep unless it is told not to.
+/// The RTC watchdog keeps running in sleep unless configured otherwise.
 #[test]
 fn the_watchdog_watches_a_sleep() {
     let watchdog = |pause: u32| {
@@ -253,7 +258,7 @@ fn the_watchdog_watches_a_sleep() {
     }
 }
 
-/// Reasons that no firmware brings about, and what the ROM says of them.
+/// Reset reasons that firmware can't cause, and the ROM's output for them.
 #[test]
 fn resets_from_outside_have_their_reasons() {
     for (reason, said) in [

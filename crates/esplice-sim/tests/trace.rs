@@ -1,4 +1,4 @@
-//! What a traced board tells, and that it does the same all the while.
+//! Tests that a traced board reports events and behaves the same as an untraced one.
 
 mod firmware;
 
@@ -9,7 +9,8 @@ use firmware::{Code, rom_image};
 
 const UART: u32 = 0x6000_0000;
 
-/// Calls a function that reads a register without a device, prints, and traps.
+/// Returns a board whose code calls a function that reads a register without a device, prints, and
+/// traps.
 fn board(what: Option<TraceWhat>) -> (Board, Arc<Mutex<Vec<Traced>>>) {
     // 0: jal ra, f; 4: sw to UART; …: ecall; f: lw of an unlisted register; ret.
     let code = Code::new()
@@ -67,7 +68,7 @@ fn calls_devices_and_instructions_are_told_in_order() {
     let trap = told.iter().find(|t| matches!(t.event, TraceEvent::Trap { .. })).unwrap();
     assert_eq!(trap.pc, at(12));
     assert!(matches!(trap.event, TraceEvent::Trap { cause: 11, .. }), "{trap:?}");
-    // Each moment is not before the one before.
+    // Times never decrease.
     assert!(told.windows(2).all(|pair| pair[0].at <= pair[1].at));
 }
 

@@ -1,5 +1,5 @@
-//! A board with the host's cable in the chip's own USB: what the ROM prints there, resets by DTR and RTS,
-//! and the serial loader.
+//! Tests of a board with the host's cable in the chip's own USB: the ROM's output there, resets by
+//! DTR and RTS, and the serial loader.
 
 use esplice_protocol::{Moment, Port, slip};
 use esplice_sim::{Board, Cable, SimPort, TimeMode, millis};
@@ -31,7 +31,7 @@ fn the_rom_prints_over_usb_and_loads_over_it() {
         let printed = String::from_utf8(read(&mut port, until)).unwrap();
         assert!(printed.starts_with("ESP-ROM:esp32c3-api1-20210207\r\n"), "{printed}");
         assert!(printed.contains("rst:0x1 (POWERON)"), "{printed}");
-        // Into download mode as the vendor's tool goes there.
+        // Enter download mode as the vendor's tool does.
         for (dtr, rts) in
             [(false, false), (true, false), (true, true), (false, true), (false, false)]
         {
@@ -43,12 +43,12 @@ fn the_rom_prints_over_usb_and_loads_over_it() {
         let printed = String::from_utf8(read(&mut port, until)).unwrap();
         assert!(printed.contains("rst:0x15 (USB_UART_CHIP_RESET),boot:0x4 (DOWNLOAD"), "{printed}");
         assert!(printed.ends_with("waiting for download\r\n"), "{printed}");
-        // No rate of the host's matters.
+        // The host's baud rate does not matter.
         port.set_baud(9600).unwrap();
         port.write(&slip::encode(&[0, 8, 4, 0, 0, 0, 0, 0, 7, 7, 0x12, 0x20])).unwrap();
         let until = later(&port, 100);
         assert_eq!(read(&mut port, until).len(), 8 * 14);
-        // And out of it.
+        // Leave download mode.
         port.set_lines(false, true).unwrap();
         port.set_lines(false, false).unwrap();
         let until = later(&port, 20);

@@ -1,4 +1,5 @@
-//! The USB bridge between UART0 and the host: bytes travel in packets, and wait for them.
+//! The USB bridge between UART0 and the host. It transfers bytes in packets and delays them until a
+//! packet leaves.
 
 use super::Board;
 use crate::soc::{
@@ -6,18 +7,19 @@ use crate::soc::{
     clock::{Tick, periods},
 };
 
-/// Which bridge is on the board.
+/// The kind of bridge on the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Bridge {
-    /// None that takes time.
+    /// No bridge, no delay.
     #[default]
     None,
-    /// One that hands over what it has in each frame of full-speed USB, as CP2102N, CH340 and
-    /// CDC-ACM devices do: frames of 1 ms, packets of 64 bytes (USB 2.0 specification, 5.8.3 and 8.4.3).
+    /// A bridge that passes on its data in each frame of full-speed USB, as CP2102N, CH340 and
+    /// CDC-ACM devices do: frames of 1 ms, packets of 64 bytes (USB 2.0 specification, 5.8.3 and
+    /// 8.4.3).
     Usb,
-    /// FTDI's: a packet holds 62 bytes, and leaves when it is full or when the latency timer, 16 ms
-    /// at first, has run out (FTDI application note AN232B-04, "Data Throughput, Latency and
-    /// Handshaking", section 3).
+    /// An FTDI bridge: a packet holds 62 bytes and leaves when it is full or when the latency
+    /// timer, 16 ms by default, has run out (FTDI application note AN232B-04, "Data Throughput,
+    /// Latency and Handshaking", section 3).
     Ftdi,
 }
 
@@ -25,12 +27,12 @@ impl Bridge {
     pub(crate) const ALL: [(&str, Bridge); 3] =
         [("none", Bridge::None), ("usb", Bridge::Usb), ("ftdi", Bridge::Ftdi)];
 
-    /// The bridge called `name`.
+    /// Returns the bridge called `name`.
     pub fn parse(name: &str) -> Option<Bridge> {
         Bridge::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, bridge)| bridge)
     }
 
-    /// How long the first byte of a packet waits for others, at most.
+    /// Longest time the first byte of a packet waits for others.
     fn latency(self) -> Tick {
         match self {
             Bridge::None => 0,
@@ -39,7 +41,7 @@ impl Bridge {
         }
     }
 
-    /// Bytes of a packet.
+    /// Bytes in a packet.
     fn packet(self) -> usize {
         match self {
             Bridge::Ftdi => 62,
@@ -48,7 +50,7 @@ impl Bridge {
     }
 }
 
-/// A frame of full-speed USB.
+/// Returns the length of a frame of full-speed USB.
 fn frame() -> Tick {
     periods(1, 1000)
 }
@@ -59,13 +61,13 @@ impl Board {
         self.bridge = bridge;
     }
 
-    /// Whether a bridge holds bytes back at all.
+    /// Returns whether a bridge delays bytes.
     pub(super) fn is_bridged(&self) -> bool {
         let fabric = &self.soc.fabric;
         self.bridge != Bridge::None && fabric.timed && fabric.cable == Cable::Uart
     }
 
-    /// When the next byte for the host is there.
+    /// Returns when the next byte for the host is available.
     pub(super) fn output_at(&self) -> Option<Tick> {
         let line = &self.soc.fabric.line.to_host;
         let first = line.front()?.done;
@@ -76,12 +78,12 @@ impl Board {
         Some(first.saturating_add(self.bridge.latency()).min(full))
     }
 
-    /// Takes note of a packet that is handed over now.
+    /// Records that a packet is handed over now.
     pub(super) fn hand_over(&mut self, now: Tick) {
         self.handed_over = now;
     }
 
-    /// No further than to here without a look at what the bridge has gathered.
+    /// Returns the latest time at which the bridge's packet must be checked again.
     pub(super) fn bridge_looks_at(&self, now: Tick) -> Tick {
         match self.is_bridged() && !self.soc.fabric.line.to_host.is_empty() {
             true => now.saturating_add(frame()),
@@ -89,7 +91,8 @@ impl Board {
         }
     }
 
-    /// When what the host sends at `at` leaves the bridge: at the next frame, if nothing is on its way.
+    /// Returns when bytes that the host sends at `at` leave the bridge: at the next frame, unless
+    /// earlier bytes are still on the line.
     pub(super) fn leaves_bridge(&self, at: Tick) -> Tick {
         match self.is_bridged() && at > self.line_free {
             true => at.next_multiple_of(frame()),

@@ -1,4 +1,4 @@
-//! The cable between board and host: at the UART's bridge, or at the chip's own USB.
+//! The cable between board and host: at the UART's bridge or at the chip's own USB.
 
 use super::{Board, Lines, State};
 use crate::{
@@ -7,12 +7,12 @@ use crate::{
     soc::{Cable, ResetReason, usb_serial_jtag as usb},
 };
 
-/// Cycles of a microsecond at the chip's highest clock: the ROM's word for it is in RAM.
+/// Cycles in a microsecond at the chip's highest clock. Limits the ROM's value, which is in RAM.
 const MOST_TICKS: u32 = 160;
 
 impl Board {
-    /// Plugs the host's cable in: into the bridge at UART0, where it is at first, or into the chip's own
-    /// USB-Serial-JTAG. What the host sends and hears goes there from now on; what was on the line is lost.
+    /// Plugs the host's cable into the bridge at UART0 (the initial state) or into the chip's own
+    /// USB-Serial-JTAG. The host sends and receives there from now on. Bytes on the line are lost.
     pub fn plug(&mut self, cable: Cable) {
         let fabric = &mut self.soc.fabric;
         if fabric.cable != cable {
@@ -26,14 +26,15 @@ impl Board {
         }
     }
 
-    /// Where the host's cable is plugged in.
+    /// Returns where the host's cable is plugged in.
     pub fn cable(&self) -> Cable {
         self.soc.fabric.cable
     }
 
-    /// What the controller does when the host sets DTR and RTS over USB: DTR alone asks for download mode,
-    /// RTS alone holds the chip in reset, and its release lets the chip start as was asked for; neither takes
-    /// the wish back (TRM, "USB Serial/JTAG Controller", table "Reset SoC into Download Mode").
+    /// Applies DTR and RTS set by the host over USB. DTR without RTS requests download mode, RTS
+    /// without DTR holds the chip in reset, and its release starts the chip in the requested mode;
+    /// neither withdraws the request (TRM, "USB Serial/JTAG Controller", table "Reset SoC into
+    /// Download Mode").
     pub(super) fn set_usb_lines(&mut self, before: Lines, now: Lines) {
         let held = std::mem::take(&mut self.usb_held);
         match (now.dtr, now.rts) {
@@ -56,7 +57,7 @@ impl Board {
         }
     }
 
-    /// The ROM prints on USB what it prints on the UART. Whether the endpoint had room for it.
+    /// Prints on USB what the ROM prints on the UART. Returns whether the endpoint had room.
     pub(super) fn print_on_usb(&mut self, byte: u8) -> bool {
         if self.soc.fabric.cable != Cable::Usb {
             return true;
@@ -70,7 +71,8 @@ impl Board {
         true
     }
 
-    /// The ROM's loader notes where it was spoken to; flashers and their host programs look there.
+    /// Stores the port the ROM's loader was reached on. Flasher stubs and their host programs read
+    /// it.
     pub(super) fn note_loaders_port(&mut self) {
         if self.soc.fabric.cable == Cable::Usb
             && let Some(device) = self.table.data("UartDev")
@@ -79,8 +81,9 @@ impl Board {
         }
     }
 
-    /// The ROM hands over each line on USB, and where no host takes the first it waits for a while before
-    /// it goes on, and never again (ROM: `usb_uart_tx_one_char`).
+    /// Returns whether the ROM waits for the host on USB. The ROM hands over each line on USB. If
+    /// no host takes the first line, it waits for a while and then never again (ROM:
+    /// `usb_uart_tx_one_char`).
     pub(super) fn waits_for_usb(&mut self, now: crate::soc::clock::Tick) -> bool {
         if self.soc.fabric.cable == Cable::Usb {
             return false;
@@ -97,7 +100,7 @@ impl Board {
         self.rom_state.usb_given_up.is_some_and(|until| until > now)
     }
 
-    /// What a character takes more as long as the ROM counts with a host on USB.
+    /// Extra cycles a character takes as long as the ROM expects a host on USB.
     pub(super) fn usb_byte_cycles(&self) -> u64 {
         let counts_with = self.cable() == Cable::Usb || self.rom_state.usb_given_up.is_none();
         if counts_with { self.table.texts().usb_byte_cycles } else { 0 }
@@ -112,7 +115,7 @@ impl Board {
         }
     }
 
-    /// Resets the chip as if for that reason, and lets it run if it was held.
+    /// Resets the chip for the given reason, and lets it run if it was held.
     pub fn reset_as(&mut self, reason: ResetReason) {
         if !matches!(self.state, State::Held | State::Rising(_)) {
             self.reset(reason);

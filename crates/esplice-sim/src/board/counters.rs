@@ -1,26 +1,26 @@
-//! What a board has done so far, in numbers.
+//! Counters of what a board has done so far.
 
 use super::Board;
 
 /// Counts since power-on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Instructions executed; ROM functions count with the cycles that they are charged.
+    /// Instructions executed. ROM functions count with the cycles charged for them.
     pub instructions: u64,
-    /// Bytes that the host's end of the line got.
+    /// Bytes received by the host.
     pub sent: u64,
     /// Bytes from the host that the board took.
     pub received: u64,
     /// Program and erase operations of the flash chip.
     pub flash_operations: u64,
-    /// Commands that the flash chip was sent.
+    /// Commands sent to the flash chip.
     pub flash_commands: u64,
     /// Resets of all kinds.
     pub resets: u64,
 }
 
 impl Board {
-    /// What the board has done so far.
+    /// Returns the board's counters.
     pub fn counters(&self) -> Counters {
         let fabric = &self.soc.fabric;
         let (line, now) = (&fabric.line, fabric.now());
@@ -35,7 +35,7 @@ impl Board {
         }
     }
 
-    /// Address of the instruction that is next.
+    /// Returns the address of the next instruction.
     pub fn pc(&self) -> u32 {
         self.cpu.pc
     }

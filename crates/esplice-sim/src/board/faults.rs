@@ -1,4 +1,4 @@
-//! What a plan makes go wrong on the board's line and in its flash.
+//! Planned faults on the board's line and in its flash.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,20 +15,20 @@ use crate::{
 /// A port that has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone {
-    /// When it can be opened again; never, if the power does not come back.
+    /// Time until the port can be opened again; `None` if the power does not come back.
     pub back_after: Option<Duration>,
 }
 
-/// The plan's part that concerns the line, and what has happened.
+/// The line's part of the fault plan, and the faults that have happened.
 #[derive(Clone, Default)]
 pub(super) struct Faults {
     to_board: Side,
     to_host: Side,
-    /// A byte that comes once more.
+    /// A byte that arrives a second time.
     again: Option<LineByte>,
-    /// The first byte on the line to the host was delayed, and comes so often.
+    /// Set if the first byte on the line to the host was delayed: how often it arrives.
     delayed: Option<u8>,
-    /// Bytes pass from here on: the cable is out before.
+    /// Time from which bytes pass; until then the cable is out.
     away_until: Tick,
     gone: Option<Gone>,
     struck: Vec<Struck>,
@@ -48,7 +48,7 @@ struct Armed {
     chance: Chance,
 }
 
-/// What a byte has become.
+/// A byte after its faults.
 struct Passed {
     byte: LineByte,
     times: u8,
@@ -110,7 +110,7 @@ impl Faults {
     }
 }
 
-/// Does to a byte what is planned; says what.
+/// Applies a planned fault to a byte and returns its description.
 fn hit(fault: WireFault, passed: &mut Passed, chance: &mut Chance) -> String {
     match fault {
         WireFault::Drop => {
@@ -133,7 +133,7 @@ fn hit(fault: WireFault, passed: &mut Passed, chance: &mut Chance) -> String {
     }
 }
 
-/// Chance that is the same for each seed (splitmix64, Steele, Lea and Flood 2014).
+/// A random sequence determined by its seed (splitmix64, Steele, Lea and Flood 2014).
 #[derive(Clone)]
 struct Chance(u64);
 
@@ -154,12 +154,11 @@ impl Chance {
 }
 
 impl Board {
-    /// From now on goes wrong what the plan says, in the place of what an earlier plan said. Counts
-    /// go on from where they are.
+    /// Replaces the fault plan. Byte and operation counts continue.
     ///
     /// # Errors
-    /// [`NorError::OutOfRange`] for a stuck bit where no flash is, [`NorError::File`] when one can't
-    /// be put into the flash's file.
+    /// [`NorError::OutOfRange`] for a stuck bit outside the flash, [`NorError::File`] if one can't
+    /// be written to the flash file.
     pub fn set_faults(&mut self, plan: &FaultPlan) -> Result<(), NorError> {
         let (mut tears, mut stuck) = (Vec::new(), Vec::new());
         self.faults.to_board.armed.clear();
@@ -169,7 +168,7 @@ impl Board {
                 Planned::Wire { direction, .. }
                 | Planned::WrongBaud { direction, .. }
                 | Planned::Vanish { direction, .. } => {
-                    // Each has a row of numbers of its own.
+                    // Each fault has its own sequence of random numbers.
                     let chance = Chance(Chance(plan.seed).next().wrapping_add(number));
                     self.faults.side(direction).armed.push(Armed { planned: *planned, chance });
                 }
@@ -182,7 +181,7 @@ impl Board {
         self.soc.fabric.flash.nor.set_faults(tears, stuck)
     }
 
-    /// What went wrong since this was last asked, in order.
+    /// Returns the faults that happened since the last call, in order.
     pub fn take_struck(&mut self) -> Vec<Struck> {
         let now = self.soc.fabric.now();
         for what in self.soc.fabric.flash.nor.take_struck() {
@@ -191,17 +190,17 @@ impl Board {
         std::mem::take(&mut self.faults.struck)
     }
 
-    /// Whether the port has gone since this was last asked, by a pulled cable or a cut of the power.
+    /// Returns whether a pulled cable or a power cut removed the port since the last call.
     pub fn take_gone(&mut self) -> Option<Gone> {
         self.faults.gone.take()
     }
 
-    /// When the port is there again.
+    /// Returns when the port is back.
     pub fn back_at(&self) -> Duration {
         duration(self.faults.away_until)
     }
 
-    /// Puts a byte on the line towards the board, if it gets there; gives when the line is free.
+    /// Puts a byte on the line towards the board unless it is lost. Returns when the line is free.
     pub(super) fn pass_to_board(&mut self, byte: LineByte, byte_time: Tick) -> Tick {
         let now = self.soc.fabric.now();
         let passed = self.faults.pass(Direction::ToBoard, byte, now);
@@ -213,7 +212,7 @@ impl Board {
         at
     }
 
-    /// The next byte that has arrived at the host, if it got there.
+    /// Returns the next byte that has arrived at the host and was not lost.
     pub(super) fn next_for_host(&mut self) -> Option<LineByte> {
         let now = self.soc.fabric.now();
         if let Some(byte) = self.faults.again.take() {
@@ -228,7 +227,7 @@ impl Board {
                 None => {
                     let passed = self.faults.pass(Direction::ToHost, byte, now);
                     if passed.delay > 0 {
-                        // It is the first on the line until its time has come.
+                        // The byte stays first on the line until its time has come.
                         let done = now.saturating_add(passed.delay);
                         let byte = LineByte { done, ..passed.byte };
                         self.soc.fabric.line.to_host.push_front(byte);
@@ -247,7 +246,7 @@ impl Board {
         }
     }
 
-    /// The flash chip could not do what it was told.
+    /// Handles a failed flash operation.
     pub(super) fn flash_failed(&mut self, error: Arc<NorError>) {
         let now = self.soc.fabric.now();
         match *error {
@@ -263,7 +262,7 @@ impl Board {
                 }
                 match back_after {
                     Some(after) => {
-                        // Nothing runs until then, so the flash may have its power at once.
+                        // Nothing runs until then, so the flash may be powered at once.
                         self.soc.fabric.flash.nor.power_on();
                         self.soc.reset(ResetReason::PowerOn);
                         self.faults.away_until = now.saturating_add(ticks(after));

@@ -1,4 +1,4 @@
-//! A board in somebody's own test: firmware in, text out and in, as a person at a desk has it.
+//! The API for tests: load firmware, run it, read its output and send input.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use super::{Board, State, line::EN_RISE};
 use crate::{Printed, SimError, nor::NorError, soc::ResetReason};
 use std::sync::Arc;
 
-/// What `image` is where it cannot be the contents of a flash that the chip boots from.
+/// Returns the kind of `image` if it can't be the contents of a flash chip that the chip boots
+/// from.
 fn other_contents(image: &[u8], chip: &Chip) -> Option<&'static str> {
     // System V ABI, ELF header; the UF2 specification; Intel's format begins with `:` and a record.
     let is_hex = image.first() == Some(&b':')
@@ -17,12 +18,13 @@ fn other_contents(image: &[u8], chip: &Chip) -> Option<&'static str> {
         [0x7f, b'E', b'L', b'F', ..] => Some("an ELF"),
         [b'U', b'F', b'2', b'\n', ..] => Some("a UF2 file"),
         _ if is_hex => Some("an Intel HEX file"),
-        _ => is_bare_app(image, chip).then_some("an app image alone"),
+        _ => is_bare_app(image, chip).then_some("only an app image"),
     }
 }
 
-/// Whether an image begins with the descriptor of an app, at an address where flash is mapped. The ROM
-/// loads no such image: a bootloader does (ESP-IDF, esp_app_format.h and esp_app_desc.h).
+/// Returns whether an image begins with the descriptor of an app, at an address where flash is
+/// mapped. The ROM does not load such an image; a bootloader does (ESP-IDF, esp_app_format.h and
+/// esp_app_desc.h).
 fn is_bare_app(image: &[u8], chip: &Chip) -> bool {
     const IMAGE_MAGIC: u8 = 0xe9;
     const HEADER: usize = 24;
@@ -39,13 +41,13 @@ fn is_bare_app(image: &[u8], chip: &Chip) -> bool {
 }
 
 impl Board {
-    /// Replaces all of the flash by `image`, the contents from offset 0 on (`*.merged.bin`, as
-    /// `esplice build` and `esptool merge-bin` make it), with the rest erased; then switches the board
+    /// Replaces the whole flash by `image`, the contents from offset 0 on (`*.merged.bin`, as made
+    /// by `esplice build` and `esptool merge-bin`), with the rest erased. Then switches the board
     /// off and on.
     ///
     /// # Errors
     /// [`SimError::NotFlashContents`] for an ELF, a bare app image, UF2 or Intel HEX,
-    /// [`SimError::FlashTooSmall`], [`SimError::FlashFailed`] when the flash's file can't be written.
+    /// [`SimError::FlashTooSmall`], [`SimError::FlashFailed`] if the flash file can't be written.
     pub fn load_flash(&mut self, image: &[u8]) -> Result<(), SimError> {
         if let Some(what) = other_contents(image, self.chip) {
             return Err(SimError::NotFlashContents { what });
@@ -60,10 +62,11 @@ impl Board {
         Ok(())
     }
 
-    /// Puts `bytes` into the flash at `offset` and leaves the rest of it, and what runs, as it is.
+    /// Writes `bytes` to the flash at `offset`. The rest of the flash and the running program stay
+    /// as they are.
     ///
     /// # Errors
-    /// As [`Board::load_flash`].
+    /// Same as [`Board::load_flash`].
     pub fn load_flash_at(&mut self, offset: u32, bytes: &[u8]) -> Result<(), SimError> {
         self.check_fits(offset, bytes)?;
         self.put_into_flash(offset, bytes).map_err(failed)
@@ -77,14 +80,14 @@ impl Board {
         }
     }
 
-    /// Runs until the board has printed `expected` where the host's cable is: on UART0, at whatever
-    /// rate, unless [`Board::plug`] put it elsewhere. Gives all that it printed up to there, and leaves
-    /// what comes behind. `within` is the board's own time, so that
-    /// the outcome is the same on each host.
+    /// Runs until the board has printed `expected` and returns everything printed up to its end.
+    /// Later output stays for the next call. The output is read where the host's cable is: on
+    /// UART0, at any rate, unless [`Board::plug`] moved it. `within` is in the board's own time, so
+    /// the result is the same on every host.
     ///
     /// # Errors
-    /// [`SimError::NotSeen`] when the time is over, [`SimError::Stopped`] when the board can't go on;
-    /// both hold what was printed until then.
+    /// [`SimError::NotSeen`] if the time is over, [`SimError::Stopped`] if the board can't
+    /// continue; both contain what was printed until then.
     pub fn run_until(&mut self, expected: &[u8], within: Duration) -> Result<Vec<u8>, SimError> {
         let deadline = self.now().saturating_add(within);
         let mut printed = Vec::new();
@@ -109,10 +112,10 @@ impl Board {
         }
     }
 
-    /// Runs for `time` on the board's clock and gives what it printed where the cable is.
+    /// Runs for `time` on the board's clock and returns what was printed where the cable is.
     ///
     /// # Errors
-    /// [`SimError::Stopped`] when the board can't go on.
+    /// [`SimError::Stopped`] if the board can't continue.
     pub fn run_for(&mut self, time: Duration) -> Result<Vec<u8>, SimError> {
         let deadline = self.now().saturating_add(time);
         let ran = self.run_to(deadline, false);
@@ -130,15 +133,15 @@ impl Board {
         }
     }
 
-    /// Puts bytes on the cable, at the rate that UART0 is set to; gives the moment when the last
+    /// Sends bytes over the cable at UART0's current rate. Returns the time at which the last one
     /// has arrived.
     pub fn send(&mut self, bytes: &[u8]) -> Duration {
         let baud = self.baud();
         self.host_send(bytes, baud)
     }
 
-    /// Gives the random number generator another seed; it is 0 at first. All else that a board does is
-    /// settled by its flash and what comes from outside, so that one seed gives one run.
+    /// Sets the seed of the random number generator, which is 0 at first. Everything else is
+    /// determined by the board's flash and external input, so the same seed gives the same run.
     pub fn set_seed(&mut self, seed: u64) {
         self.soc.fabric.random.set_seed(seed);
     }
@@ -153,7 +156,7 @@ impl Board {
         self.state = State::Rising(self.soc.fabric.now() + rise);
     }
 
-    /// Power off and on. A board that has not run yet is left as it is.
+    /// Switches the power off and on. A board that has not run yet is left as it is.
     fn switch_off_and_on(&mut self) {
         if self.resets > 0 {
             self.press_reset();

@@ -1,4 +1,5 @@
-//! The host's end of the serial line: bytes both ways, the two lines that reset the chip, and the boot pin.
+//! The host's end of the serial line: bytes in both directions, the two lines that reset the chip,
+//! and the boot pin.
 
 use std::time::Duration;
 
@@ -9,22 +10,22 @@ use crate::soc::{
     usb_serial_jtag,
 };
 
-/// A byte as the board sent it.
+/// A byte as sent by the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// The byte.
     pub byte: u8,
-    /// The rate it was sent at.
+    /// The rate at which it was sent.
     pub baud: u32,
 }
 
 impl Sent {
-    /// Whether a receiver at `baud` gets it as it was sent.
+    /// Returns whether a receiver at `baud` reads it correctly.
     pub fn is_clean_at(self, baud: u32) -> bool {
         LineByte { done: 0, byte: self.byte, baud: self.baud }.received_at(baud).1
     }
 
-    /// What a receiver at `baud` makes of it: garbage, where the rates are more than 3 % apart.
+    /// Returns the byte as read at `baud`: garbage if the rates differ by more than 3 %.
     pub fn heard_at(self, baud: u32) -> u8 {
         LineByte { done: 0, byte: self.byte, baud: self.baud }.received_at(baud).0
     }
@@ -37,8 +38,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The usual circuit of two transistors: RTS alone pulls EN low, DTR alone the boot pin, and
-    /// both together pull neither.
+    /// Returns whether EN is low. In the usual circuit of two transistors, RTS without DTR pulls EN
+    /// low, DTR without RTS pulls the boot pin low, and both together pull neither.
     pub(super) fn en_low(self) -> bool {
         self.rts && !self.dtr
     }
@@ -48,12 +49,13 @@ impl Lines {
     }
 }
 
-/// EN has a capacitor: from release to the chip's start, and the sampling of its straps.
+/// Time from the release of EN to the chip's start and the sampling of its straps; EN has a
+/// capacitor.
 pub(super) const EN_RISE: Duration = Duration::from_millis(1);
 impl Board {
-    /// Sets DTR and RTS; `true` is asserted. RTS alone holds the chip in reset, DTR alone holds
-    /// the boot pin low, both together hold neither. The boot mode is what the lines say when EN
-    /// has risen, a millisecond after it was released.
+    /// Sets DTR and RTS; `true` means asserted. RTS without DTR holds the chip in reset, DTR
+    /// without RTS holds the boot pin low, both together hold neither. The lines select the boot
+    /// mode when EN has risen, a millisecond after its release.
     pub fn set_lines(&mut self, dtr: bool, rts: bool) {
         let before = std::mem::replace(&mut self.lines, Lines { dtr, rts });
         if self.soc.fabric.cable == Cable::Usb {
@@ -62,7 +64,7 @@ impl Board {
         let held = matches!(self.state, State::Held);
         if self.lines.en_low() && !held {
             self.state = State::Held;
-            // The transmitter falls silent at once.
+            // The transmitter stops at once.
             self.soc.reset(ResetReason::PowerOn);
         } else if !self.lines.en_low() && held {
             let now = self.soc.fabric.now();
@@ -71,26 +73,26 @@ impl Board {
         }
     }
 
-    /// Holds the boot pin low, as a finger on the boot button does: each reset from now on leads
-    /// into download mode. [`Board::set_lines`] still resets.
+    /// Holds the boot pin low, as a press of the boot button does. Each reset from now on enters
+    /// download mode. [`Board::set_lines`] still resets.
     pub fn hold_boot_pin(&mut self, held: bool) {
         self.boot_pin_held = held;
     }
 
-    /// Baud rate of the console UART at present. Before its first SYNC the serial loader takes the
-    /// host's.
+    /// Returns the present baud rate of the console UART. Before its first SYNC, the serial loader
+    /// adopts the host's rate.
     pub fn baud(&mut self) -> u32 {
         self.soc.console_baud()
     }
 
-    /// Bytes on the line towards the board that it has not taken.
+    /// Returns the number of bytes on the line towards the board that it has not taken.
     pub fn host_waiting(&self) -> usize {
         self.soc.fabric.line.to_board.len()
     }
 
-    /// Puts bytes on the line towards the board at `baud`, behind those that are on it; gives the
-    /// moment when the last has arrived. The line holds a megabyte; what it can't hold is lost, as
-    /// it is in the FIFO of a board that does not listen.
+    /// Puts bytes on the line towards the board at `baud`, after those already on it. Returns the
+    /// time at which the last one has arrived. The line holds a megabyte. Excess bytes are lost, as
+    /// in the FIFO of a board that does not read.
     pub fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration {
         let baud = baud.max(1);
         let fabric = &mut self.soc.fabric;
@@ -112,8 +114,8 @@ impl Board {
         duration(at.saturating_add(1))
     }
 
-    /// Takes bytes that have arrived at the host by now; they are garbled where the board's rate
-    /// is another than `baud`.
+    /// Takes bytes that have arrived at the host by now. They are garbled if the board's rate is
+    /// not `baud`.
     pub fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize {
         let mut taken = 0;
         for slot in buf {
@@ -124,14 +126,14 @@ impl Board {
         taken
     }
 
-    /// The next byte that has arrived at the host by now, as it was sent.
+    /// Returns the next byte that has arrived at the host by now, as it was sent.
     pub fn host_take_sent(&mut self) -> Option<Sent> {
         let byte = self.next_for_host()?;
         Some(Sent { byte: byte.byte, baud: byte.baud })
     }
 
-    /// Takes back what is on the line towards the board, as a port does whose output is purged. On a board
-    /// without time all of it counts as on the line.
+    /// Removes the bytes on the line towards the board, as a port does when its output is purged.
+    /// With `time=none` this includes every byte not yet taken.
     pub fn host_unsend(&mut self) {
         let fabric = &mut self.soc.fabric;
         let now = fabric.now();
@@ -142,7 +144,7 @@ impl Board {
         self.soc.refresh_all();
     }
 
-    /// Throws away what has arrived at the host and was not taken.
+    /// Discards bytes that have arrived at the host and were not taken.
     pub fn host_clear(&mut self) {
         while self.next_for_host().is_some() {}
     }

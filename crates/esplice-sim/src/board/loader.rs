@@ -1,5 +1,5 @@
-//! The board while the ROM's serial loader has it: bytes from the line to the loader, its replies
-//! back, and what comes after them.
+//! The board while the ROM's serial loader runs: passes bytes from the line to the loader, returns
+//! its replies, and performs the actions that follow.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ use crate::{
 pub(super) struct LoaderState {
     loader: Loader,
     baud: u32,
-    /// The host's rate as it was measured last.
+    /// The host's rate as last measured.
     measured: u32,
-    /// Nothing is taken from the line before.
+    /// Nothing is taken from the line before this time.
     busy_until: Tick,
     after: Option<After>,
 }
 
 impl LoaderState {
-    /// A loader that waits for its first byte.
+    /// Returns a loader that waits for its first byte.
     pub(super) fn new(chip: &'static Chip) -> Self {
         Self {
             loader: Loader::new(chip),
@@ -41,19 +41,19 @@ impl LoaderState {
         }
     }
 
-    /// Until when the loader takes nothing from the line.
+    /// Returns until when the loader takes nothing from the line.
     pub(super) fn busy_until(&self) -> Tick {
         self.busy_until
     }
 }
 
 impl Board {
-    /// The serial loader: takes bytes off the line, and does what follows its replies.
+    /// Runs the serial loader: takes bytes off the line and performs the action after its replies.
     pub(super) fn run_loader(&mut self, mut state: Box<LoaderState>, now: Tick, next: Tick) {
         self.soc.fabric.rom_listens = true;
         let line = &mut self.soc.fabric.line.to_board;
-        // While the loader is at work its ring buffer fills; what it can't hold is lost. Where the
-        // wire takes no time all of a frame is there at once, and none of it is.
+        // While the loader is busy its ring buffer fills, and excess bytes are lost. If the wire
+        // takes no time, a whole frame arrives at once and nothing is lost.
         let arrived = line.partition_point(|byte| byte.done <= now);
         if self.soc.fabric.timed && arrived >= RX_RING_LEN {
             line.drain(RX_RING_LEN - 1..arrived);
@@ -81,8 +81,7 @@ impl Board {
         self.soc.fabric.line.received += 1;
         if !state.loader.is_connected() && byte.baud != 0 && state.measured != byte.baud {
             state.measured = byte.baud;
-            // The ROM measures the rate of what comes in until it understands it.
-            // It counts whole clocks.
+            // The ROM measures the rate of its input, in whole clocks, until it recognizes a SYNC.
             let clock = self.chip.xtal_mhz.saturating_mul(1_000_000);
             let divider = (clock / byte.baud).max(1);
             state.baud = (clock / divider).max(1);
@@ -120,7 +119,7 @@ impl Board {
         }
         state.busy_until = now + busy;
         if output.then.is_some() {
-            // Only once the reply has left.
+            // Only after the reply has been sent.
             state.busy_until = at.max(state.busy_until);
             state.after = output.then;
         }
@@ -153,7 +152,7 @@ impl Board {
     }
 }
 
-/// What the loader reaches.
+/// The loader's access to the board.
 struct Reach<'a>(&'a mut Soc);
 
 impl LoaderTarget for Reach<'_> {

@@ -46,8 +46,8 @@ pub use snapshot::Snapshot;
 pub use status::Status;
 pub use trace::{RomNames, TraceEvent, TraceSink, TraceWhat, Traced};
 
-/// A virtual board under power. A clone goes on by itself, from the same state; a file behind the
-/// flash stays with the first.
+/// A virtual board under power. A clone continues independently from the same state; a flash file
+/// stays with the original.
 #[derive(Clone)]
 pub struct Board {
     chip: &'static Chip,
@@ -57,64 +57,64 @@ pub struct Board {
     rom_state: rom::State,
     state: State,
     lines: Lines,
-    /// When the line towards the board is free.
+    /// Time at which the line towards the board is free.
     line_free: Tick,
     resets: u64,
     boot_strap: u32,
     download_strap: u32,
-    /// Reasons of resets at which the strapping pins are sampled.
+    /// Reset reasons at which the strapping pins are sampled.
     strap_resets: &'static [u8],
-    /// ROM functions that an interrupt came into, by the stack pointer at which they go on.
+    /// Interrupted ROM functions by the stack pointer at which they resume.
     suspended: HashMap<u32, Flow>,
-    /// The CPU is told of no new interrupt before this cycle.
+    /// The CPU sees no new interrupt before this cycle.
     irq_from: u64,
     bridge: Bridge,
-    /// Up to here the bridge has handed over what came.
+    /// Time up to which the bridge has handed over its bytes.
     handed_over: Tick,
-    /// What goes wrong on the line.
+    /// Faults on the line.
     faults: faults::Faults,
-    /// The boot pin is held low whatever the lines say.
+    /// The boot pin is held low, whatever the lines say.
     boot_pin_held: bool,
     idle: idle::Idle,
     trace: Option<trace::Trace>,
-    /// The host asked over USB for download mode at the next reset.
+    /// The host requested download mode over USB for the next reset.
     usb_download: bool,
     /// The host holds the chip in reset over USB.
     usb_held: bool,
-    /// The mask ROM's code is executed: from here after each reset.
+    /// Set if the mask ROM's code is executed: where it starts after each reset.
     reset_vector: Option<u32>,
 }
 
-/// What the chip is at.
+/// The state of the chip.
 #[derive(Clone)]
 enum State {
     /// EN is low.
     Held,
-    /// EN rises: from that moment on the chip runs.
+    /// EN rises; the chip runs from that time on.
     Rising(Tick),
-    /// A ROM function waits for the UART or for time to pass; then it goes on with `then`.
+    /// A ROM function waits for the UART or for time to pass; then it continues with `then`.
     Rom { flow: Flow, then: Then },
     /// The CPU executes code.
     Running,
-    /// The chip sleeps, since that moment.
+    /// The chip has been asleep since that time.
     Sleeping(Sleep, Tick),
     /// The ROM's serial loader.
     Loader(Box<LoaderState>),
     /// An endless loop without effect: only a watchdog or EN ends it.
     Stuck,
-    /// Something that is not modelled was asked for.
+    /// Something that is not modelled was used.
     Faulted(Fault),
 }
 
 #[derive(Clone)]
 enum Then {
-    /// Back to the caller.
+    /// Returns to the caller.
     Return,
-    /// The next step of the boot.
+    /// Does the next step of the boot.
     Boot(boot::Next),
 }
 
-/// Something the board can't do, to be told as long as it is asked.
+/// Something the board can't do, reported on every run until a reset.
 #[derive(Debug, Clone)]
 enum Fault {
     Rom { addr: u32, name: Option<String>, caller: u32 },
@@ -130,29 +130,30 @@ impl Fault {
     }
 }
 
-/// Cycles from an access that raises an interrupt to the interrupt. No figure is published; there is a
-/// bus and the interrupt matrix in between, and the ROM counts on it: `uart_buff_switch` enables the
-/// UART's interrupt, and the next store tells its handler of which UART.
+/// Cycles from an access that raises an interrupt to the interrupt. No figure is published. The
+/// access passes a bus and the interrupt matrix, and the ROM relies on the delay:
+/// `uart_buff_switch` enables the UART's interrupt, and only its next store sets the UART number
+/// for the handler.
 const IRQ_DELAY: u64 = 2;
 const CSR_MTVEC: u32 = 0x305;
 
 impl Board {
-    /// A board of the chip of that name with an erased flash chip of the usual size, switched on:
-    /// it boots as soon as it runs. Wire, flash and reset take their time on the board's clock.
+    /// Returns a powered board of the chip called `chip`, with an erased flash chip of the usual
+    /// size. It boots as soon as it runs. Wire, flash and reset take time on the board's clock.
     ///
     /// # Errors
-    /// [`SimError::Chip`] for a name that no chip has, else as [`Board::with_flash`].
+    /// [`SimError::Chip`] for an unknown chip, else as [`Board::with_flash`].
     pub fn new(chip: &str) -> Result<Self, SimError> {
         let chip = esplice_chip::find(chip)?;
         let timing = chip.sim.as_ref().map(|sim| &sim.flash).ok_or_else(|| no_board(chip))?;
         Self::with_flash(chip, Nor::in_memory(timing.size(), timing), TimeMode::Virtual)
     }
 
-    /// A board with that flash, switched on: it boots as soon as it runs.
+    /// Returns a powered board with that flash. It boots as soon as it runs.
     ///
     /// # Errors
-    /// [`SimError`] for chip data that no board can be made from: a device without a model, a
-    /// broken ROM table, a memory map that overlaps.
+    /// [`SimError`] for chip data that describes no valid board: a device without a model, a broken
+    /// ROM table, an overlapping memory map.
     pub fn with_flash(chip: &'static Chip, nor: Nor, time: TimeMode) -> Result<Self, SimError> {
         let sim = chip.sim.as_ref().ok_or_else(|| no_board(chip))?;
         let mut soc = Soc::new(chip, sim, nor, time != TimeMode::None)?;
@@ -188,8 +189,8 @@ impl Board {
         })
     }
 
-    /// Lets the board execute that ROM, from its reset vector on, instead of carrying out its functions
-    /// by name. To be called before the board runs.
+    /// Makes the board execute that ROM from its reset vector on, instead of modelling its
+    /// functions by name. Must be called before the board runs.
     #[must_use]
     pub fn with_rom(mut self, rom: &RomImage) -> Self {
         rom.fill(&mut self.soc.fabric.memory);
@@ -199,17 +200,18 @@ impl Board {
         self
     }
 
-    /// The board's clock since power-on.
+    /// Returns the board's clock since power-on.
     pub fn now(&self) -> Duration {
         duration(self.soc.fabric.now())
     }
 
-    /// Runs until `deadline` on the board's clock or, if told so, until output is there to read.
+    /// Runs until `deadline` on the board's clock or, with `stop_on_output`, until there is output
+    /// to read.
     ///
     /// # Errors
-    /// [`SimError::RomFunction`] when the firmware needs a ROM function that is not modelled,
-    /// [`SimError::FlashFailed`] when the flash's file can't be written. They come again until the
-    /// board is reset by its lines.
+    /// [`SimError::RomFunction`] if the firmware needs a ROM function that is not modelled,
+    /// [`SimError::FlashFailed`] if the flash file can't be written. Both are returned again until
+    /// the board is reset by its lines.
     pub fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
         let deadline = ticks(deadline);
         self.soc.fabric.watch_output = stop_on_output;
@@ -221,7 +223,7 @@ impl Board {
             }
             if let State::Faulted(fault) = &self.state {
                 match self.output_at() {
-                    // What is on the line still arrives; the fault is told behind it.
+                    // Bytes on the line still arrive; the fault is reported after them.
                     Some(at) if stop_on_output && at <= deadline => {
                         self.skip_to(at);
                         continue;
@@ -240,7 +242,7 @@ impl Board {
         }
     }
 
-    /// Burns an eFuse field: bits that are set stay set.
+    /// Burns an eFuse field. Bits that are set stay set.
     pub fn burn(&mut self, burn: &Burn) {
         if let Some(field) = self.chip.efuse.field(&burn.field) {
             let soc = &mut self.soc;
@@ -248,8 +250,8 @@ impl Board {
         }
     }
 
-    /// Whether an operation of the flash chip runs, or one of the serial loader's that takes time:
-    /// who waits for it has not been forgotten.
+    /// Returns whether the flash chip or the serial loader is busy with an operation that takes
+    /// time, so a waiting host will still get an answer.
     pub fn is_busy(&self) -> bool {
         let now = self.soc.fabric.now();
         let loader = match &self.state {
@@ -259,28 +261,28 @@ impl Board {
         self.soc.fabric.flash.busy_until().max(loader) > now
     }
 
-    /// The flash chip.
+    /// Returns the flash chip.
     pub fn flash(&self) -> &Nor {
         &self.soc.fabric.flash.nor
     }
 
-    /// Instructions executed and cycles waited since power-on.
+    /// Returns the instructions executed and cycles waited since power-on.
     pub fn cycles(&self) -> u64 {
         self.cpu.cycles
     }
 
-    /// Resets since power-on, of all kinds.
+    /// Returns the number of resets of all kinds since power-on.
     pub fn resets(&self) -> u64 {
         self.resets
     }
 
-    /// Addresses of the peripheral space that firmware used and no device covers, and how often.
+    /// Returns the peripheral addresses that firmware used but no device covers, and how often.
     pub fn unlisted_accesses(&self) -> Vec<(u32, Accesses)> {
         self.soc.unlisted().collect()
     }
 
-    /// Lets devices and the line act, and resets happen, until nothing more is due now; gives the
-    /// next moment at which something is.
+    /// Runs devices and the line, and performs resets, until nothing more is due now. Returns when
+    /// the next event is due.
     fn events(&mut self, deadline: Tick) -> Tick {
         let now = self.soc.fabric.now();
         match self.state {
@@ -332,7 +334,7 @@ impl Board {
         next.min(deadline)
     }
 
-    /// Goes on from `now`, no further than to `next`.
+    /// Continues from `now`, at most to `next`.
     fn advance(&mut self, now: Tick, next: Tick) {
         match std::mem::replace(&mut self.state, State::Stuck) {
             State::Running => {
@@ -353,8 +355,8 @@ impl Board {
         }
     }
 
-    /// Tells the CPU which interrupt is there; gives until when it may run, of `until` at most. One that
-    /// the CPU's own access has raised comes some cycles behind it.
+    /// Signals pending interrupts to the CPU. Returns until when it may run, at most `until`. An
+    /// interrupt raised by the CPU's own access arrives some cycles later.
     fn tell_interrupts(&mut self, until: u64) -> u64 {
         let irq = self.soc.take_irq();
         if self.soc.take_irq_by_access() {
@@ -440,7 +442,7 @@ impl Board {
         self.start(boot::Next::Step(boot::Step::Prepare));
     }
 
-    /// Begins behind the time that the chip takes before the ROM's first instruction.
+    /// Begins after the time that the chip takes before the ROM's first instruction.
     fn start(&mut self, next: boot::Next) {
         let until = self.soc.fabric.now() + boot::start_up(&self.soc);
         self.state = State::Rom { flow: Flow { until, ..Flow::default() }, then: Then::Boot(next) };
@@ -458,7 +460,7 @@ impl Board {
         self.soc.fabric.clock.cycle = cycle;
     }
 
-    /// Nobody hears what arrives now.
+    /// Discards the bytes that arrive while nothing reads them.
     fn lose_input(&mut self, now: Tick) {
         let line = &mut self.soc.fabric.line.to_board;
         let arrived = line.partition_point(|byte| byte.done <= now);

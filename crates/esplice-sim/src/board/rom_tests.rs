@@ -1,4 +1,4 @@
-//! Boards that execute the mask ROM itself, beside those that carry out its functions.
+//! Tests that compare boards that execute the mask ROM with boards that model its functions.
 
 #[path = "../../tests/firmware/mod.rs"]
 mod firmware;

@@ -1,4 +1,5 @@
-//! The time that a ROM function takes: it is charged, waited for, and interrupts come in between.
+//! The time that a ROM function takes: it is charged and waited for, and interrupts may come
+//! meanwhile.
 
 use std::time::Duration;
 
@@ -12,17 +13,17 @@ use crate::{
     },
 };
 
-/// How often a ROM function that waits for the UART's FIFO looks at it.
+/// Interval at which a ROM function that waits for the UART's FIFO checks it.
 const FIFO_POLL: Duration = Duration::from_micros(2);
-/// CPU cycles that a ROM function takes without a look at interrupts.
+/// Most CPU cycles that a ROM function takes without a check for interrupts.
 const MOST_UNINTERRUPTED: u64 = 256;
-/// Most ROM functions that wait for an interrupt's end, one a task.
+/// Most ROM functions suspended by interrupts, one per task.
 const MOST_SUSPENDED: usize = 64;
 
 impl Board {
-    /// Charges what a ROM function takes, and waits for the rest of it if there is any. Long
-    /// computing is waited for, so that interrupts come in between: inflating a block takes longer
-    /// than the UART's FIFO needs to overflow.
+    /// Charges the time of a ROM function and waits for the rest of it. Long computations are
+    /// waited for, so that interrupts can be handled: inflating a block takes longer than the
+    /// UART's FIFO needs to overflow.
     pub(super) fn begin_rom(&mut self, mut flow: Flow, then: Then) {
         let at_once = flow.cycles.min(MOST_UNINTERRUPTED);
         let computed = self.soc.fabric.clock.tick_at(self.cpu.cycles.saturating_add(flow.cycles));
@@ -80,7 +81,7 @@ impl Board {
         self.skip_to(next.min(wake));
     }
 
-    /// What the boot does next.
+    /// Does the next part of the boot.
     pub(super) fn go_on(&mut self, next: boot::Next) {
         match next {
             boot::Next::Step(step) => {
@@ -110,8 +111,8 @@ impl Board {
         }
     }
 
-    /// Like [`Self::begin_rom`], but leaves the waiting to the main loop: an endless boot must not
-    /// recurse.
+    /// Works like [`Self::begin_rom`], but leaves the waiting to the main loop because an endless
+    /// boot must not recurse.
     pub(super) fn begin_rom_later(&mut self, mut flow: Flow, next: boot::Next) {
         self.cpu.cycles += flow.cycles;
         self.soc.fabric.clock.cycle = self.cpu.cycles;
@@ -119,8 +120,8 @@ impl Board {
         self.state = State::Rom { flow, then: Then::Boot(next) };
     }
 
-    /// Whether an interrupt comes while a ROM function waits: it is executed in between, and the
-    /// function goes on behind it.
+    /// Returns whether an interrupt suspends a waiting ROM function. The handler runs first, then
+    /// the function continues.
     pub(super) fn interrupts_rom(&mut self) -> bool {
         self.cpu.set_irq(self.soc.take_irq());
         self.cpu.is_interrupted() && self.suspended.len() < MOST_SUSPENDED

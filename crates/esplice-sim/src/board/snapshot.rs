@@ -1,34 +1,35 @@
-//! A board's whole state, kept and gone back to.
+//! Snapshots of a board's whole state.
 
 use super::Board;
 use crate::{SimError, nor::NorError};
 use std::sync::Arc;
 
-/// A board's state at a moment: registers, memories, devices, flash, what is on the line, the clock.
-/// What runs on from it does the same to the instruction each time.
+/// A board's state at a moment: registers, memories, devices, flash, bytes on the line, the clock.
+/// Every run from a snapshot is the same to the instruction.
 #[derive(Debug, Clone)]
 pub struct Snapshot(Board);
 
 impl Snapshot {
-    /// Another board, with a flash in memory, that goes on from this state.
+    /// Returns another board, with its flash in memory, that continues from this state.
     pub fn board(&self) -> Board {
         self.0.clone()
     }
 }
 
 impl Board {
-    /// Keeps the board's state. It takes as much memory as the board does: its flash and some
-    /// megabytes.
+    /// Returns a snapshot of the board's state. It takes as much memory as the board: its flash and
+    /// some megabytes.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot(self.clone())
     }
 
-    /// Goes back to a state, which may be another board's. A file behind the flash gets the flash's
-    /// contents of then.
+    /// Restores a state, possibly another board's. A flash file gets the flash contents of the
+    /// snapshot.
     ///
     /// # Errors
-    /// [`SimError::OtherBoard`] for the state of another chip or flash size, [`SimError::FlashFailed`]
-    /// when the flash's file can't be written; the board is as it was, the file may be changed in part.
+    /// [`SimError::OtherBoard`] for a snapshot of another chip or flash size,
+    /// [`SimError::FlashFailed`] if the flash file can't be written. Then the board is unchanged,
+    /// but the file may be changed in part.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SimError> {
         let from = &snapshot.0;
         if !std::ptr::eq(from.chip, self.chip) || from.flash().size() != self.flash().size() {
@@ -46,8 +47,8 @@ impl Board {
         format!("an {} with {} bytes of flash", self.chip.display_name, self.flash().size())
     }
 
-    /// Puts `bytes` into the flash, past all that erasing and programming would ask for; what was
-    /// decoded from there is given up.
+    /// Writes `bytes` directly to the flash, without erasing and programming. Decoded code of that
+    /// range is discarded.
     pub(super) fn put_into_flash(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorError> {
         let fabric = &mut self.soc.fabric;
         fabric.flash.nor.put(offset, bytes)?;

@@ -1,17 +1,17 @@
-//! What a board is at, in words.
+//! The state of a board, in words.
 
 use std::fmt;
 
 use super::{Board, State, Then};
 
-/// What a board is at.
+/// The state of a board.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// EN is low, or has just risen: nothing runs.
+    /// EN is low or has just risen; nothing runs.
     InReset,
-    /// The ROM is at work, from reset to the first instruction of an image.
+    /// The ROM runs, from reset to the first instruction of an image.
     Booting,
-    /// A ROM function that the code at this address called waits for its end.
+    /// A ROM function called from this address waits for its end.
     InRom {
         /// The return address.
         caller: u32,
@@ -25,21 +25,21 @@ pub enum Status {
     Sleeping,
     /// The CPU waits for an interrupt.
     Waiting {
-        /// Address behind the instruction that waits.
+        /// Address after the wait instruction.
         pc: u32,
     },
     /// The ROM's serial loader waits for requests.
     InDownloadMode,
-    /// Nothing goes on until a watchdog or a reset ends it.
+    /// Nothing runs until a watchdog or a reset.
     Stuck {
         /// Address of the last instruction.
         pc: u32,
     },
-    /// Something that is not modelled was asked for, or the flash's file failed.
+    /// Something that is not modelled was used, or the flash file failed.
     Failed,
 }
 
-/// As the words that tell it: addresses are read in hexadecimal.
+/// Same as the display text, so that addresses are shown in hexadecimal.
 impl fmt::Debug for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.to_string())
@@ -65,7 +65,7 @@ impl fmt::Display for Status {
 }
 
 impl Board {
-    /// What the board is at.
+    /// Returns the board's state.
     pub fn status(&self) -> Status {
         let pc = self.cpu.pc;
         match &self.state {

@@ -1,4 +1,4 @@
-//! A board that tells what it does: instructions, accesses to devices, calls and returns.
+//! Traces of a board: instructions, accesses to devices, calls and returns.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,94 +9,94 @@ use crate::{
     soc::Soc,
 };
 
-/// What is told.
+/// The kinds of events to trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TraceWhat {
     /// Each instruction before it is executed.
     pub instructions: bool,
-    /// Each load and store that a device, or an address without one, answers.
+    /// Each load and store outside of memory, at a device or at an unassigned address.
     pub devices: bool,
     /// Calls and returns.
     pub calls: bool,
 }
 
-/// Something that happened.
+/// A traced event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traced {
     /// The board's clock.
     pub at: Duration,
-    /// The instruction's address.
+    /// Address of the instruction.
     pub pc: u32,
-    /// What it did.
+    /// The event.
     pub event: TraceEvent,
 }
 
-/// What an instruction did.
+/// The effect of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceEvent {
-    /// It is executed.
+    /// An instruction is executed.
     Instruction {
-        /// Its bits, in the lower half where there are 2 bytes.
+        /// The bits of the instruction, in the lower half if it has 2 bytes.
         bits: u32,
-        /// Its bytes: 2 or 4.
+        /// Length in bytes: 2 or 4.
         len: u32,
     },
-    /// It reads from a device.
+    /// A read from a device.
     Load {
-        /// The device; none where there is only storage.
+        /// Name of the device; `None` for plain storage.
         device: Option<&'static str>,
         /// The address.
         addr: u32,
-        /// What it gave.
+        /// The value read.
         value: u32,
     },
-    /// It writes to a device.
+    /// A write to a device.
     Store {
-        /// The device; none where there is only storage.
+        /// Name of the device; `None` for plain storage.
         device: Option<&'static str>,
         /// The address.
         addr: u32,
-        /// What is written.
+        /// The value written.
         value: u32,
     },
-    /// It calls.
+    /// A call.
     Call {
-        /// What it calls.
+        /// The called address.
         to: u32,
-        /// How many calls it is within, from 0; as far as returns go with calls.
+        /// Nesting depth of the call, from 0, as far as returns match calls.
         depth: u32,
     },
-    /// It returns.
+    /// A return.
     Return {
-        /// Where to.
+        /// The return address.
         to: u32,
-        /// The depth of the call that this ends.
+        /// Depth of the call that ends.
         depth: u32,
     },
-    /// An exception or interrupt came instead.
+    /// An exception or interrupt taken instead of the instruction.
     Trap {
-        /// mcause.
+        /// The value of mcause.
         cause: u32,
-        /// The handler.
+        /// Address of the handler.
         to: u32,
     },
 }
 
-/// Who is told.
+/// Receiver of traced events.
 pub type TraceSink = Arc<dyn Fn(&Traced) + Send + Sync>;
 
-/// What the mask ROM has at its addresses.
+/// Symbol names of the mask ROM.
 #[derive(Clone)]
 pub struct RomNames(Arc<rom::Table>);
 
 impl RomNames {
-    /// The name of the function or data at an address.
+    /// Returns the name of the function or data at an address.
     pub fn name(&self, addr: u32) -> Option<&str> {
         self.0.name(addr)
     }
 }
 
-/// A trace that is going on.
+/// A running trace.
 #[derive(Clone)]
 pub(super) struct Trace {
     what: TraceWhat,
@@ -105,18 +105,19 @@ pub(super) struct Trace {
 }
 
 impl Board {
-    /// Tells `sink` from now on; a board that is told of is some hundred times slower and skips no loops.
+    /// Sends events to `sink` from now on. A traced board is some hundred times slower and skips no
+    /// loops.
     pub fn trace(&mut self, what: TraceWhat, sink: TraceSink) {
         let any = what.instructions || what.devices || what.calls;
         self.trace = any.then_some(Trace { what, sink, depth: 0 });
     }
 
-    /// The names of the mask ROM's functions and data.
+    /// Returns the names of the mask ROM's functions and data.
     pub fn rom_names(&self) -> RomNames {
         RomNames(Arc::clone(&self.table))
     }
 
-    /// Runs to `until`, telling of each instruction. `None` if nobody wants to know.
+    /// Runs to `until` and traces each instruction. Returns `None` if nothing is traced.
     pub(super) fn run_traced(&mut self, until: u64) -> Option<Stop> {
         let mut trace = self.trace.take()?;
         let mut stop = Stop::Budget;
@@ -141,7 +142,7 @@ impl Board {
         }
         let next = self.cpu.pc;
         let csrs = &self.cpu.csrs;
-        // A trap leaves its address behind, and goes to the handler.
+        // A trap stores its address in mepc and continues at the handler.
         let handler = csrs.mtvec & !0xff;
         if csrs.mepc == pc && next.wrapping_sub(handler) < 0x80 && next != pc.wrapping_add(len) {
             let event = TraceEvent::Trap { cause: csrs.mcause, to: next };
@@ -168,7 +169,7 @@ impl Board {
         stop
     }
 
-    /// A function of the ROM that was called returns without an instruction of its own.
+    /// Traces the return of a modelled ROM function, which has no return instruction.
     pub(super) fn tell_rom_return(&mut self, from: u32, to: u32) {
         let at = self.now();
         if let Some(trace) = self.trace.as_mut().filter(|trace| trace.what.calls) {
@@ -178,7 +179,7 @@ impl Board {
         }
     }
 
-    /// Bits and bytes of the instruction at an address; what can't be read is 0.
+    /// Returns bits and length of the instruction at an address. Unreadable halves are 0.
     fn instruction_at(&self, pc: u32) -> (u32, u32) {
         let fabric = &self.soc.fabric;
         let half = |addr| fabric.memory.fetch16(addr, fabric.flash.nor.bytes()).map(u32::from);
@@ -193,8 +194,8 @@ enum Jump {
     None,
 }
 
-/// What a jump is to the calling convention (RISC-V unprivileged specification, table of return-address hints):
-/// x1 and x5 hold return addresses.
+/// Classifies a jump by the calling convention, in which x1 and x5 hold return addresses (RISC-V
+/// unprivileged specification, table of return-address hints).
 fn jump(bits: u32, len: u32) -> Jump {
     let link = |register: u32| register == 1 || register == 5;
     let (rd, rs1) = (bits >> 7 & 31, bits >> 15 & 31);
@@ -216,7 +217,7 @@ fn jump(bits: u32, len: u32) -> Jump {
     }
 }
 
-/// The bus, telling of what is no memory.
+/// A bus that traces accesses outside of memory.
 struct Told<'a> {
     soc: &'a mut Soc,
     at: Duration,

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands of the serial loader.
 
 use esplice_chip::Chip;
 use esplice_protocol::{Opcode, READ_FLASH_SLOW_LEN, SecurityInfo};
@@ -11,28 +11,29 @@ use super::{
     spi_flash::{self, Geometry, SpiError},
 };
 
-/// Bytes of the MD5 as hex digits.
+/// Length of an MD5 in hex digits.
 const MD5_HEX_LEN: usize = 32;
 /// Bytes that the ROM's MD5 reads at a time.
 const MD5_PIECE: u32 = 128;
-/// Most bytes whose MD5 is still waited for; a chip this large does not exist.
+/// Most bytes whose MD5 is computed; no chip is this large.
 const MD5_MOST: u32 = 64 << 20;
-/// CPU cycles that the ROM spends on a byte, counted by running its code at an instruction a cycle.
-/// Taking bytes off the line (21 cycles each) is left out: it happens while the next ones come in.
+/// CPU cycles that the ROM spends on a byte, counted by executing its code at one instruction per
+/// cycle. Taking bytes off the line (21 cycles each) is not included because it overlaps with their
+/// arrival.
 mod cycles {
-    /// A block's checksum.
+    /// Checksum of a block, per byte.
     pub const CHECKSUM: u64 = 6;
-    /// MD5 of a byte of flash.
+    /// MD5 of flash, per byte.
     pub const MD5: u64 = 15;
-    /// A byte of a zlib stream, for one of Huffman codes; stored bytes are cheaper.
+    /// A byte of a zlib stream with Huffman codes; stored bytes are cheaper.
     pub const INFLATE_IN: u64 = 32;
-    /// A byte that comes out of it.
+    /// A byte of inflated output.
     pub const INFLATE_OUT: u64 = 10;
 }
 /// The key purpose of a key block that does not exist (ROM, `ets_efuse_get_key_purpose`).
 const NO_KEY_PURPOSE: u8 = 12;
-/// eFuse fields behind the flags of GET_SECURITY_INFO, by bit (ROM, `GetSecurityInfoProc`); a
-/// flag is on when an odd number of the field's bits is.
+/// eFuse fields of the GET_SECURITY_INFO flags, by bit (ROM, `GetSecurityInfoProc`). A flag is set
+/// if an odd number of the field's bits is.
 const SECURITY_FLAGS: [(u32, &str); 9] = [
     (0, "secure-boot-en"),
     (1, "secure-boot-aggressive-revoke"),
@@ -46,7 +47,7 @@ const SECURITY_FLAGS: [(u32, &str); 9] = [
 ];
 
 impl Loader {
-    /// Carries out one command.
+    /// Performs one command.
     pub(super) fn perform(
         &mut self,
         opcode: Opcode,
@@ -81,7 +82,7 @@ impl Loader {
             Opcode::FlashDeflData => self.flash_defl_data(target, effects),
             Opcode::FlashEnd => {
                 let end = self.flash_end(self.raw, self.raw.written, target, effects);
-                // Left even when refused.
+                // The loader is left even if this is refused.
                 effects.leave_for = Some(0);
                 end
             }
@@ -103,7 +104,7 @@ impl Loader {
             Opcode::ReadFlashSlow => self.read_flash(target, effects),
             Opcode::ChangeBaudrate => {
                 let new = self.data_word(0);
-                // With the second word's low byte set, the first is the divider itself.
+                // If the second word's low byte is set, the first word is the divider itself.
                 effects.divider = match self.data_byte(4) {
                     0 => self.uart_clock_sixteenths().checked_div(new).unwrap_or(u32::MAX),
                     _ => new,
@@ -122,7 +123,7 @@ impl Loader {
         for entry in 0..self.said_len() / 16 {
             let [addr, value, mask, delay] =
                 [0, 1, 2, 3].map(|word| self.data_word(entry as usize * 4 + word));
-            // It counts cycles (ROM, `ets_delay_us`), by the clock that a reset leaves.
+            // The delay counts cycles (ROM, `ets_delay_us`) of the clock after a reset.
             effects.cycles += u64::from(delay) * u64::from(self.chip.boot_cpu_mhz);
             let old = target.read32(addr);
             target.write32(addr, (old & !mask) | (value & mask));
@@ -148,13 +149,13 @@ impl Loader {
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
-        // Past the end of the address space, the ROM's memcpy has reached its end before it begins.
+        // If the range wraps past the end of the address space, the ROM's memcpy copies nothing.
         let wraps = self.raw.place.checked_add(len).is_none();
         if copies_without_end(self.raw.place, len) {
             return End::Stuck;
         }
         if len > 0 && !wraps && !target.write_ram(self.raw.place, self.payload(len)) {
-            // The ROM copies without a check: into registers, and into nowhere.
+            // The ROM copies without a check, also to registers and unmapped addresses.
             let place = self.raw.place;
             let words: Vec<u32> = self
                 .payload(len)
@@ -202,13 +203,13 @@ impl Loader {
             Err(end) => return end,
         };
         self.raw.sequence = self.raw.sequence.wrapping_add(1);
-        // Once before, and once over what is read back.
+        // Once before the write and once over the data read back.
         effects.cycles += 2 * u64::from(len) * cycles::CHECKSUM;
         if !self.checksum_holds(len) {
             return self.refuse(reason::CHECKSUM);
         }
-        // The ROM does not look at what the write answers; it reads back over the block instead,
-        // and a read that is refused leaves the block there.
+        // The ROM ignores the result of the write. It reads back over the block instead, and a
+        // refused read leaves the block as it was.
         let mut found = self.payload(len).to_vec();
         match self.flash.write(target, self.raw.place, self.payload(len), effects) {
             Ok(()) | Err(SpiError::Refused) => {}
@@ -260,7 +261,7 @@ impl Loader {
                 Inflated::Stuck => return End::Stuck,
             }
         };
-        // The ROM counts down in the frame itself, where a short frame after this one finds it.
+        // The ROM counts down in the frame itself, where a following short frame finds the value.
         let left = (input.len() as u32).to_le_bytes();
         if let Some(word) = self.frame.get_mut(DATA..DATA + left.len()) {
             word.copy_from_slice(&left);
@@ -307,7 +308,7 @@ impl Loader {
         if len as usize > READ_FLASH_SLOW_LEN {
             return self.refuse(reason::READ_LEN);
         }
-        // Checked by the length asked for, read by whole words.
+        // Checked by the requested length, read in whole words.
         let mut bytes = [0; READ_FLASH_SLOW_LEN];
         let asked = bytes.get_mut(..len as usize).unwrap_or_default();
         if self.flash.read(target, offset, asked, effects).is_err() {
@@ -361,7 +362,7 @@ impl Loader {
     }
 }
 
-/// What GET_SECURITY_INFO tells of the chip whose registers `read` reads.
+/// Returns the GET_SECURITY_INFO data of the chip whose registers `read` reads.
 pub(crate) fn security_info(chip: &Chip, mut read: impl FnMut(u32) -> u32) -> SecurityInfo {
     let mut field =
         |name: &str| chip.efuse.field(name).map(|field| field.value(|addr| read(addr.0)));
@@ -384,8 +385,9 @@ pub(crate) fn security_info(chip: &Chip, mut read: impl FnMut(u32) -> u32) -> Se
     }
 }
 
-/// Returns whether the ROM's memcpy runs through the whole address space: it copies blocks of nine words while the
-/// address is below the end minus 32, which wraps below address 32. Unaligned data is copied byte by byte.
+/// Returns whether the ROM's memcpy runs through the whole address space. It copies blocks of nine
+/// words while the address is below the end minus 32, which wraps below address 32. Unaligned data
+/// is copied byte by byte.
 fn copies_without_end(place: u32, len: u32) -> bool {
     place.is_multiple_of(4) && len >= 4 && place.checked_add(len).is_some_and(|end| end & !3 < 32)
 }

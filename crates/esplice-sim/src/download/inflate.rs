@@ -1,4 +1,4 @@
-//! The ROM's inflater, as FLASH_DEFL_DATA drives it (ROM, `FilePacketSendDeflatedReqMsgProc`).
+//! The ROM's inflater as used by FLASH_DEFL_DATA (ROM, `FilePacketSendDeflatedReqMsgProc`).
 
 use std::fmt;
 
@@ -10,34 +10,35 @@ use miniz_oxide::inflate::{
     },
 };
 
-/// Bytes of the ROM's window; it writes to flash whenever one is full.
+/// Size of the ROM's window, which is written to flash whenever it is full.
 const WINDOW_LEN: usize = 0x8000;
-/// The ROM's reason for a failed inflater, less its status (which is negative).
+/// The ROM's reason for a failed inflater is this minus the (negative) status.
 const REASON_BASE: i32 = 10;
 
-/// The reason before any stream was begun: the window has no place yet, status -3.
+/// The reason before any stream was begun: the window is not set, status -3.
 const NO_STREAM: u8 = 0x0d;
 
-/// What a piece of the stream led to.
+/// The result of inflating a piece of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Inflated {
-    /// The window is full and goes to flash; `more` tells that bytes are waiting for the next.
+    /// The window is full and must be written to flash. `more` is set if bytes wait for the next
+    /// one.
     Window { more: bool },
-    /// All of the piece is used up.
+    /// The piece is used up.
     Used,
-    /// The stream is broken; the reason stands in the reply.
+    /// The stream is broken, for this reason.
     Broken(u8),
-    /// The stream has ended and more was sent: the ROM waits for ever for its inflater to take it.
+    /// The stream has ended but more was sent: the ROM waits forever for its inflater to take it.
     Stuck,
 }
 
-/// A zlib stream being inflated through a window.
+/// A zlib stream that is inflated through a window.
 #[derive(Clone)]
 pub(super) struct Inflater {
     state: Box<DecompressorOxide>,
     window: Vec<u8>,
     at: usize,
-    /// Bytes that have come out since power-on.
+    /// Bytes inflated since power-on.
     inflated: u64,
     broken: Option<u8>,
 }
@@ -49,7 +50,7 @@ impl fmt::Debug for Inflater {
 }
 
 impl Inflater {
-    /// Without a stream: all that is fed is broken.
+    /// Returns an inflater without a stream; all input is broken.
     pub(super) fn new() -> Inflater {
         Inflater {
             state: Box::default(),
@@ -60,15 +61,16 @@ impl Inflater {
         }
     }
 
-    /// Begins a new stream; the window keeps its bytes, as the ROM's does.
+    /// Begins a new stream. The window keeps its bytes, as the ROM's does.
     pub(super) fn restart(&mut self) {
         self.state.init();
         self.at = 0;
         self.broken = None;
     }
 
-    /// Feeds from `input`, shortening it, until something is to be done. In the `last` piece the
-    /// ROM's inflater reads zeros past its end. The step that breaks the stream shortens nothing.
+    /// Inflates from `input`, shortening it, until the caller must act. In the `last` piece the
+    /// ROM's inflater reads zeros past the end. The step that breaks the stream does not shorten
+    /// `input`.
     pub(super) fn feed(&mut self, input: &mut &[u8], last: bool) -> Inflated {
         loop {
             if let Some(reason) = self.broken {
@@ -103,18 +105,18 @@ impl Inflater {
         done
     }
 
-    /// Bytes that have come out of all streams so far.
+    /// Returns the number of bytes inflated from all streams so far.
     pub(super) fn inflated(&self) -> u64 {
         self.inflated
     }
 
-    /// The full window; the next byte comes to its start.
+    /// Returns the full window. The next byte goes to its start.
     pub(super) fn take_window(&mut self) -> &[u8] {
         self.at = 0;
         &self.window
     }
 
-    /// What is in the window at the end, made up to whole words with what stood there before.
+    /// Returns the rest in the window, padded to whole words with its previous contents.
     pub(super) fn rest(&self) -> &[u8] {
         let len = self.at.next_multiple_of(4);
         self.window.get(..len).unwrap_or(&self.window)

@@ -1,36 +1,39 @@
-//! The mask ROM's serial loader, on the device's side: bytes from the line in, replies out.
+//! The device side of the mask ROM's serial loader: bytes from the line in, replies out.
 //!
-//! It does what the ESP32-C3's ROM does, down to the bytes that a reply carries over from the one
-//! before; learnt from the code of the vendor's ROM ELF (revision 3, functions named below), and
-//! from esptool's documentation, "Serial Protocol". Both the loader's buffers are the ROM's own
-//! size, so that no flood from the line makes them grow. What is worth knowing of it:
+//! The loader behaves as the ESP32-C3's ROM does, including the bytes that a reply carries over
+//! from the one before. Sources are the code of the vendor's ROM ELF (revision 3, functions named
+//! below) and esptool's documentation, "Serial Protocol". Both buffers have the ROM's own size, so
+//! no flood from the line makes them grow. Notable behaviour:
 //!
-//! - Until a SYNC has come, every other command is passed over in silence (`UartConnCheck`).
-//! - A frame longer than the buffer is cut off, not refused; a short one is filled up with what
-//!   the frame before left there (`recv_packet`). The header's length counts only where a command
-//!   looks at it.
-//! - The value and the status bytes of a reply are stale where nothing sets them; the opcode of a
-//!   reply to an unknown command is the last known one's (`UartDwnLdProc`).
-//! - After a block with a bad checksum the sequence number goes on and the address does not.
-//! - FLASH_DATA reads back what it wrote: bits that were not erased give reason 8. Past the end of
-//!   what the ROM takes the flash for, writes do nothing and are answered with success.
-//! - FLASH_END with flag 0 and FLASH_DEFL_END with flag 0 restart the chip after the reply;
-//!   FLASH_END with flag 1, or refused, leaves the loader with nothing to run, and the ROM says
-//!   "user code done" and is gone; FLASH_DEFL_END with flag 1 stays.
-//! - CHANGE_BAUDRATE and a restart are preceded by two END bytes more.
+//! - Before the first SYNC, all other commands are silently ignored (`UartConnCheck`).
+//! - A frame longer than the buffer is truncated, not refused. A short one is completed with what
+//!   the previous frame left there (`recv_packet`). The header's length matters only to commands
+//!   that check it.
+//! - The value and the status bytes of a reply are stale where nothing sets them. The opcode of a
+//!   reply to an unknown command is that of the last known one (`UartDwnLdProc`).
+//! - After a block with a bad checksum the sequence number advances and the address does not.
+//! - FLASH_DATA reads back what it wrote: bits that were not erased cause reason 8. Writes past the
+//!   end of the flash size that the ROM assumes do nothing and are answered with success.
+//! - FLASH_END with flag 0 and FLASH_DEFL_END with flag 0 restart the chip after the reply.
+//!   FLASH_END with flag 1, or refused, leaves the loader with nothing to run; the ROM prints "user
+//!   code done" and stops. FLASH_DEFL_END with flag 1 stays in the loader.
+//! - CHANGE_BAUDRATE and a restart are preceded by two more END bytes.
 //!
-//! Which of the reasons 0x0b and 0x0c a broken zlib stream draws can differ from the ROM's, whose older inflater also
-//! takes a distance that there is not (symbols 30 and 31) for 0 and finds the stream broken later or never. Loads
-//! and stores of READ_REG and WRITE_REG are the target's affair; the ROM dies where nothing is.
+//! Which of the reasons 0x0b and 0x0c a broken zlib stream causes can differ from the ROM. Its
+//! older inflater also takes an invalid distance (symbols 30 and 31) for 0 and finds the stream
+//! broken later or never. Loads and stores of READ_REG and WRITE_REG are left to the target; the
+//! ROM crashes on an unmapped address.
 //!
 //! In secure download mode (`UartSecureDwnLdProc`) only SYNC, plain flash writes, SPI_SET_PARAMS,
-//! SPI_ATTACH, CHANGE_BAUDRATE and GET_SECURITY_INFO are carried out; the rest is refused as unknown
-//! commands are. FLASH_END always restarts the chip there, whatever it answers.
+//! SPI_ATTACH, CHANGE_BAUDRATE and GET_SECURITY_INFO are performed. All others are refused like
+//! unknown commands. FLASH_END always restarts the chip there, whatever it answers.
 //!
-//! A FLASH_BEGIN takes the flash chip's write protection back, and an END that is not refused protects all of it
-//! (`SPIEraseArea`, `SPILock`): the second-stage bootloader takes that back again.
+//! FLASH_BEGIN removes the flash chip's write protection, and an END that is not refused protects
+//! the whole chip (`SPIEraseArea`, `SPILock`). The second-stage bootloader removes the protection
+//! again.
 //!
-//! Left out: encrypted writes (refused as on a chip whose eFuses forbid them, reason 0x64).
+//! Not modelled: encrypted writes. They are refused as on a chip whose eFuses forbid them, reason
+//! 0x64.
 
 mod commands;
 pub(crate) use commands::security_info;
@@ -46,24 +49,24 @@ use crate::nor::{Nor, NorError};
 use inflate::Inflater;
 use spi_flash::{Geometry, SpiError};
 
-/// Bytes of the ROM's frame buffer (ROM, `ets_uart_download`).
+/// Size of the ROM's frame buffer (ROM, `ets_uart_download`).
 pub const FRAME_LEN: usize = 0x2000;
-/// Bytes of the ROM's ring buffer between the UART and the loader (ROM, `uart_rx_intr_handler`);
-/// it holds one less. What comes while it is full is lost.
+/// Size of the ROM's ring buffer between the UART and the loader (ROM, `uart_rx_intr_handler`). It
+/// holds one byte less. Bytes that come while it is full are lost.
 pub const RX_RING_LEN: usize = 0x800;
 
-/// Bytes of the ROM's reply buffer.
+/// Size of the ROM's reply buffer.
 const REPLY_LEN: usize = 76;
-/// Where a request's data begins, and a reply's.
+/// Start of the data in a request and in a reply.
 const DATA: usize = 8;
-/// Where a block's payload begins in its frame.
+/// Start of a block's payload in its frame.
 const PAYLOAD: usize = 24;
-/// Bytes of the header of a block's data.
+/// Length of the header of a block's data.
 const BLOCK_HEADER: u32 = 16;
-/// What the ROM waits for before it looks for a SYNC (ROM, `UartConnCheck`).
+/// Time the ROM waits before it looks for a SYNC (ROM, `UartConnCheck`).
 const CONNECT_DELAY: Duration = Duration::from_millis(1);
 
-/// CPU cycles of a command, whatever it does: from its last byte to its reply's first (ROM, executed).
+/// CPU cycles of every command, from its last byte to the first byte of the reply (ROM, executed).
 const COMMAND_CYCLES: u64 = 400;
 
 /// Reasons in a refusal (esptool documentation, "Serial Protocol", ROM Loader Errors).
@@ -74,11 +77,11 @@ mod reason {
     pub const WRITE: u8 = 0x08;
     pub const READ: u8 = 0x09;
     pub const READ_LEN: u8 = 0x0a;
-    /// ROM, `FlashDwnLdStartMsgProc`: encryption is not allowed.
+    /// Encryption is not allowed (ROM, `FlashDwnLdStartMsgProc`).
     pub const ENCRYPT: u8 = 0x64;
 }
 
-/// What the loader carries out in secure download mode (ROM, `UartSecureDwnLdProc`).
+/// Commands performed in secure download mode (ROM, `UartSecureDwnLdProc`).
 const SECURE: [Opcode; 8] = [
     Opcode::FlashBegin,
     Opcode::FlashData,
@@ -90,48 +93,50 @@ const SECURE: [Opcode; 8] = [
     Opcode::GetSecurityInfo,
 ];
 
-/// What the loader reaches besides the line.
+/// The loader's access to the rest of the board.
 pub trait LoaderTarget {
     /// Loads a word from the bus.
     fn read32(&mut self, addr: u32) -> u32;
     /// Stores a word to the bus.
     fn write32(&mut self, addr: u32, value: u32);
-    /// Copies `bytes` to RAM; `false` when not all of it is RAM.
+    /// Copies `bytes` to RAM. Returns false if the range is not all RAM.
     fn write_ram(&mut self, addr: u32, bytes: &[u8]) -> bool;
-    /// The flash chip.
+    /// Returns the flash chip.
     fn nor(&mut self) -> &mut Nor;
-    /// Sets the flash chip's write protection: for all of it, or none.
+    /// Sets the write protection of the whole flash chip.
     fn protect(&mut self, protected: bool);
-    /// Whether some of `len` bytes at `offset` of the flash chip are protected: it passes over what would change them.
+    /// Returns whether any of `len` bytes at `offset` is protected. The flash chip ignores changes
+    /// to a protected range.
     fn is_protected(&self, offset: u32, len: u32) -> bool;
-    /// Sets up the pins of the SPI bus, as SPI_ATTACH asks for it.
+    /// Sets up the pins of the SPI bus, as requested by SPI_ATTACH.
     fn attach(&mut self) {}
-    /// Whether the flash chip is on the SPI bus. Until then zeros are read, and a write never ends.
+    /// Returns whether the flash chip is on the SPI bus. Until then reads return zeros and writes
+    /// never end.
     fn is_attached(&self) -> bool {
         true
     }
-    /// The clocks that the loader works by.
+    /// Returns the clocks used by the loader.
     fn clocks(&mut self) -> Clocks;
 }
 
-/// The clocks that the loader works by, in Hz.
+/// Clocks used by the loader, in Hz.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clocks {
-    /// The CPU's.
+    /// Clock of the CPU.
     pub cpu: u64,
-    /// That of the bus to the flash chip.
+    /// Clock of the bus to the flash chip.
     pub spi: u64,
 }
 
 impl Clocks {
-    /// Those that a reset leaves on `chip`: the bus has a quarter of the CPU's (ESP32-C3 TRM, SPI
-    /// Controller, CLOCK's value after a reset).
+    /// Returns the clocks of `chip` after a reset. The bus runs at a quarter of the CPU clock
+    /// (ESP32-C3 TRM, SPI Controller, reset value of CLOCK).
     pub fn at_reset(chip: &Chip) -> Clocks {
         let cpu = u64::from(chip.boot_cpu_mhz.max(1)) * 1_000_000;
         Clocks { cpu, spi: cpu / 4 }
     }
 
-    /// The time of so many cycles of the CPU and, besides, of the bus.
+    /// Returns the time of `cycles` CPU cycles plus `bus` bus clocks.
     fn time(self, cycles: u64, bus: u64) -> Duration {
         let nanos = |count: u64, hz: u64| {
             u64::try_from(u128::from(count) * 1_000_000_000 / u128::from(hz.max(1)))
@@ -141,33 +146,33 @@ impl Clocks {
     }
 }
 
-/// What the loader does next, once its reply has left.
+/// The loader's next action once its reply has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// The UART goes on at this rate: the divider's true one, a little off the rate asked for.
+    /// Changes the UART's rate to the actual one of the divider, slightly off the requested rate.
     SetBaud(u32),
-    /// The chip restarts by software; the loader is gone.
+    /// Restarts the chip by software and ends the loader.
     Reset,
-    /// The program at this address is called; the loader is gone.
+    /// Calls the program at this address and ends the loader.
     Run(u32),
-    /// The loader is gone and nothing runs until the next reset.
+    /// Ends the loader; nothing runs until the next reset.
     Gone,
 }
 
-/// What one byte from the line led to.
+/// The result of one byte from the line.
 #[derive(Debug, Default)]
 pub struct LoaderOutput {
-    /// Bytes for the line, framed.
+    /// Framed bytes for the line.
     pub reply: Vec<u8>,
-    /// How long the loader was busy before the reply.
+    /// Time the loader was busy before the reply.
     pub busy: Duration,
-    /// What happens after the reply.
+    /// The action after the reply.
     pub then: Option<After>,
-    /// The flash chip failed; the loader is gone, as without a flash chip.
+    /// Failure of the flash chip; the loader has ended.
     pub error: Option<NorError>,
 }
 
-/// The loader, from the moment the ROM waits for download until it is left.
+/// The loader, from the time the ROM waits for download until it ends.
 #[derive(Debug, Clone)]
 pub struct Loader {
     chip: &'static Chip,
@@ -198,7 +203,7 @@ enum Phase {
     Gone,
 }
 
-/// Blocks on their way; FLASH_* and MEM_* share one, as in the ROM.
+/// A transfer of blocks. FLASH_* and MEM_* share one session, as in the ROM.
 #[derive(Debug, Clone, Copy, Default)]
 struct Session {
     total: u32,
@@ -209,8 +214,8 @@ struct Session {
     place: u32,
 }
 
-/// The session of FLASH_* and MEM_* before the first of their beginnings: it is on the ROM's stack, and
-/// this is what earlier calls have left there (ROM, executed). So an end without a beginning is refused.
+/// The session of FLASH_* and MEM_* before the first BEGIN. It is on the ROM's stack and contains
+/// what earlier calls left there (ROM, executed), so an END without a BEGIN is refused.
 const LEFT_OVER: Session = Session {
     total: 0,
     blocks: 0x3fcc_ae04,
@@ -220,10 +225,10 @@ const LEFT_OVER: Session = Session {
     place: 0,
 };
 
-/// How a command ends.
+/// The outcome of a command.
 enum End {
     Done,
-    /// Refused; the reason is set beside.
+    /// Refused, with the reason stored in the loader.
     Refused,
     /// Never answered: the ROM is stuck or has crashed.
     Stuck,
@@ -240,28 +245,28 @@ impl From<SpiError> for End {
     }
 }
 
-/// What a command leaves besides its reply.
+/// Effects of a command in addition to its reply.
 #[derive(Default)]
 struct Effects {
-    /// Time that passes whatever the CPU's clock is.
+    /// Time that does not depend on the CPU's clock.
     busy: Duration,
-    /// CPU cycles besides.
+    /// Additional CPU cycles.
     cycles: u64,
-    /// Clocks of the bus to the flash chip besides.
+    /// Additional clocks of the bus to the flash chip.
     bus: u64,
-    /// Bytes of reply data before the status.
+    /// Length of the reply data before the status.
     data_len: usize,
     restart: bool,
-    /// The loader is left for the program at this address; 0 is none.
+    /// The loader ends and starts the program at this address; 0 means no program.
     leave_for: Option<u32>,
-    /// In secure download mode the chip restarts where the loader would be left.
+    /// Secure download mode, in which the chip restarts where the loader would end.
     secure: bool,
     /// The UART's divider, in sixteenths.
     divider: u32,
 }
 
 impl Loader {
-    /// A loader that waits for its first SYNC.
+    /// Returns a loader that waits for its first SYNC.
     pub fn new(chip: &'static Chip) -> Loader {
         Loader {
             chip,
@@ -278,12 +283,12 @@ impl Loader {
         }
     }
 
-    /// Whether the first SYNC has come.
+    /// Returns whether the first SYNC has come.
     pub fn is_connected(&self) -> bool {
         self.phase == Phase::Connected
     }
 
-    /// Takes one byte from the line and does what it completes.
+    /// Takes one byte from the line and handles the frame if it is complete.
     pub fn receive(&mut self, byte: u8, target: &mut dyn LoaderTarget) -> LoaderOutput {
         if !self.frame_is_whole(byte) {
             return LoaderOutput::default();
@@ -295,8 +300,8 @@ impl Loader {
         }
     }
 
-    /// Collects a frame as `recv_packet` does: an escape before any other byte is dropped alone,
-    /// and what does not fit is not kept.
+    /// Collects a frame as `recv_packet` does. Of an escape before any other byte only the escape
+    /// is dropped, and bytes that do not fit are discarded.
     fn frame_is_whole(&mut self, byte: u8) -> bool {
         let byte = match (self.line, byte) {
             (Line::Outside, slip::END) => {
@@ -327,7 +332,7 @@ impl Loader {
         false
     }
 
-    /// The first SYNC, with replies of its own (ROM, `UartConnCheck`).
+    /// Handles the first SYNC, which has its own replies (ROM, `UartConnCheck`).
     fn connect(&mut self) -> LoaderOutput {
         if self.frame.first_chunk() != Some(&[0x00, Opcode::Sync as u8]) {
             return LoaderOutput::default();
@@ -340,7 +345,7 @@ impl Loader {
         LoaderOutput { reply, busy: CONNECT_DELAY, ..LoaderOutput::default() }
     }
 
-    /// One command (ROM, `UartDwnLdProc`).
+    /// Handles one command (ROM, `UartDwnLdProc`).
     fn answer(&mut self, target: &mut dyn LoaderTarget) -> LoaderOutput {
         let [direction, opcode] = self.frame.first_chunk().copied().unwrap_or_default();
         let secure = is_secure(self.chip, |addr| target.read32(addr));
@@ -378,7 +383,8 @@ impl Loader {
         self.put_reply(2, &len.to_le_bytes());
         self.put_reply(DATA + effects.data_len, &[u8::from(failed), self.reason]);
         let whole = self.reply.get(..DATA + usize::from(len)).unwrap_or(&self.reply);
-        // By the reply's opcode, so that an unknown command after a SYNC is refused as often.
+        // The repetition depends on the reply's opcode, so the refusal of an unknown command after
+        // a SYNC is repeated too.
         let times = match self.reply.get(1) {
             Some(&opcode) if opcode == Opcode::Sync as u8 => self.chip.loader.sync_replies,
             _ => 1,
@@ -388,7 +394,8 @@ impl Loader {
         LoaderOutput { reply, busy, then, error: None }
     }
 
-    /// What follows the reply, and the bytes that go before it.
+    /// Adds the bytes that precede a change of rate or the loader's end, and returns the action
+    /// after the reply.
     fn leave(&mut self, effects: &Effects, reply: &mut Vec<u8>) -> Option<After> {
         if effects.restart {
             reply.extend([slip::END; 2]);
@@ -397,7 +404,7 @@ impl Loader {
         }
         if effects.divider != 0 {
             reply.extend([slip::END; 2]);
-            // CLKDIV has 12 bits and 4 of fraction (ROM, `uart_div_modify`).
+            // CLKDIV has 12 integer bits and 4 fractional bits (ROM, `uart_div_modify`).
             let divider = (effects.divider & 0xffff).max(1);
             return Some(After::SetBaud(self.uart_clock_sixteenths() / divider));
         }
@@ -413,18 +420,18 @@ impl Loader {
         Some(After::Gone)
     }
 
-    /// Sixteen times the UART's clock in Hz: the crystal's, while the ROM runs.
+    /// Returns sixteen times the UART's clock in Hz, which is the crystal's while the ROM runs.
     fn uart_clock_sixteenths(&self) -> u32 {
         self.chip.xtal_mhz.saturating_mul(16_000_000)
     }
 
-    /// The session that a BEGIN announces.
+    /// Returns the session announced by a BEGIN.
     fn announced(&self) -> Session {
         let [total, blocks, block_len, place] = [0, 1, 2, 3].map(|word| self.data_word(word));
         Session { total, blocks, block_len, place, ..Session::default() }
     }
 
-    /// The length of the block in the frame, if its header fits `session`.
+    /// Returns the length of the block in the frame if its header fits `session`.
     fn block(&mut self, session: Session) -> Result<u32, End> {
         let [len, sequence] = [0, 1].map(|word| self.data_word(word));
         let fits = self.said_len() <= self.chip.loader.ram_block + BLOCK_HEADER
@@ -442,7 +449,7 @@ impl Loader {
         self.frame.get(PAYLOAD..PAYLOAD + len as usize).unwrap_or_default()
     }
 
-    /// The length in the request's header.
+    /// Returns the length in the request's header.
     fn said_len(&self) -> u32 {
         self.frame
             .get(2..)
@@ -450,7 +457,7 @@ impl Loader {
             .map_or(0, |two| u32::from(u16::from_le_bytes(*two)))
     }
 
-    /// Word number `word` of the request's data.
+    /// Returns word number `word` of the request's data.
     fn data_word(&self, word: usize) -> u32 {
         let at = DATA + word * 4;
         self.frame
@@ -459,7 +466,7 @@ impl Loader {
             .map_or(0, |four| u32::from_le_bytes(*four))
     }
 
-    /// Byte number `at` of the request's data.
+    /// Returns byte number `at` of the request's data.
     fn data_byte(&self, at: usize) -> u8 {
         self.frame.get(DATA + at).copied().unwrap_or(0)
     }
@@ -481,7 +488,7 @@ impl Loader {
     }
 }
 
-/// Whether the eFuses, which `read` reads, ask for secure download mode (ROM,
+/// Returns whether the eFuses, read by `read`, enable secure download mode (ROM,
 /// `ets_efuse_security_download_modes_enabled`).
 pub(crate) fn is_secure(chip: &Chip, mut read: impl FnMut(u32) -> u32) -> bool {
     let mut is_burnt = |name: &str| {

@@ -1,42 +1,42 @@
-//! The ROM's own flash functions, as far as what they do can be seen from the wire.
+//! The ROM's own flash functions, as far as their effects are visible on the wire.
 //!
-//! Learnt from the code of the ESP32-C3's mask ROM (the vendor's ROM ELF, revision 3):
+//! The source is the code of the ESP32-C3's mask ROM (the vendor's ROM ELF, revision 3):
 //! `SPIEraseArea`, `esp_rom_spiflash_write`, `esp_rom_spiflash_read`, `SPI_page_program`.
 
 use super::{Effects, LoaderTarget};
 use crate::nor::{BLOCK_64K_LEN, Nor, NorError, SECTOR_LEN};
 
-/// Bytes that one program operation of the ROM takes (ROM, `rom_default_spiflash_legacy_funcs`).
+/// Bytes per program operation of the ROM (ROM, `rom_default_spiflash_legacy_funcs`).
 const PROGRAM_CHUNK: usize = 32;
-/// Most program or erase steps of one command: twice what the largest chip has room for. Only a
-/// geometry that no chip has takes more, and then the ROM is busy for minutes.
+/// Most program or erase steps of one command: twice what the largest chip needs. Only a geometry
+/// that no chip has takes more, and then the ROM is busy for minutes.
 const MOST_STEPS: u32 = 8192;
 
-/// CPU cycles that the ROM's flash functions take, and clocks of the SPI bus, besides the flash chip's own time:
-/// measured by executing the ROM on a board with and without time (the flash functions of `esp_rom_spiflash_*` in the
-/// chip's ROM table have the same figures).
+/// CPU cycles and SPI bus clocks of the ROM's flash functions, in addition to the flash chip's own
+/// time. Measured by executing the ROM on a board with and without time; `esp_rom_spiflash_*` in
+/// the chip's ROM table have the same figures.
 mod costs {
-    /// Of CPU and bus.
+    /// CPU cycles and bus clocks.
     pub struct Cost(pub u64, pub u64);
 
     /// A read.
     pub const READ: Cost = Cost(145, 16);
-    /// Each 16 bytes of it: command, address, data on one line.
+    /// Each 16 bytes of a read: command, address, data on one line.
     pub const READ_CHUNK: Cost = Cost(61, 8 + 24 + 16 * 8);
-    /// A program of up to 32 bytes: latch between looks at the status, command, address.
+    /// A program of up to 32 bytes: write enable between status polls, command, address.
     pub const PROGRAM: Cost = Cost(318, 40 + 32);
-    /// Each byte of it.
+    /// Each programmed byte.
     pub const PROGRAM_BYTE: Cost = Cost(0, 8);
     /// An erase.
     pub const ERASE: Cost = Cost(338, 40 + 16 + 32);
-    /// Taking write protection back, with the mode of reads set before it.
+    /// Removing write protection, after setting the read mode.
     pub const UNLOCK: Cost = Cost(651, 144);
     /// Protecting the chip.
     pub const LOCK: Cost = Cost(430, 112);
 }
 
 impl Effects {
-    /// Charges something of the flash functions so many times.
+    /// Charges `times` times a cost of the flash functions.
     fn charge(&mut self, costs::Cost(cycles, bus): costs::Cost, times: usize) {
         let times = times as u64;
         self.cycles = self.cycles.saturating_add(cycles * times);
@@ -44,14 +44,14 @@ impl Effects {
     }
 }
 
-/// Why a flash function of the ROM does not end well.
+/// Reason why a flash function of the ROM fails.
 #[derive(Debug)]
 pub(super) enum SpiError {
-    /// It answers an error.
+    /// The function returns an error.
     Refused,
-    /// It never comes back, or not in any time a host would wait.
+    /// The function never returns, or not within any time a host would wait.
     Stuck,
-    /// The chip itself gave up: see [`NorError`].
+    /// The flash chip failed.
     Nor(NorError),
 }
 
@@ -61,7 +61,7 @@ impl From<NorError> for SpiError {
     }
 }
 
-/// What the ROM believes of its flash chip; SPI_SET_PARAMS changes it.
+/// The ROM's assumptions about its flash chip, changed by SPI_SET_PARAMS.
 #[derive(Debug, Clone)]
 pub(super) struct Geometry {
     pub(super) size: u32,
@@ -71,13 +71,13 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// Before SPI_SET_PARAMS (ROM, `rom_default_spiflash_legacy_data`).
+    /// Returns the geometry before SPI_SET_PARAMS (ROM, `rom_default_spiflash_legacy_data`).
     pub(super) fn at_reset(size: u32) -> Geometry {
         Geometry { size, block: 0x1_0000, sector: 0x1000, page: 0x100 }
     }
 
-    /// Erases the sectors of `len` bytes at `offset`: singly up to the end of the first block,
-    /// then blocks while more than a block remains, then singly again.
+    /// Erases the sectors of `len` bytes at `offset`: sector by sector up to the end of the first
+    /// block, by blocks while more than a block remains, then sector by sector again.
     pub(super) fn erase_area(
         &self,
         target: &mut dyn LoaderTarget,
@@ -101,8 +101,8 @@ impl Geometry {
         let mut sector = quotient(offset, self.sector);
         let more = u32::from(remainder(len, self.sector) != 0);
         let mut left = quotient(len, self.sector).wrapping_add(more);
-        // The ROM compares these with their signs: where a block is shorter than a sector there is no room in it, and
-        // all sectors from there on are erased.
+        // The ROM compares signed numbers: if a block is shorter than a sector there is no room in
+        // it, and all sectors from there on are erased.
         let room = per_block.wrapping_sub(remainder(sector, per_block));
         let first = if room.cast_signed() >= left.cast_signed() { left } else { room };
         let end = sector.wrapping_add(first);
@@ -153,7 +153,7 @@ impl Geometry {
         Ok(())
     }
 
-    /// Programs `data`; its length is a multiple of 4 or the ROM answers an error.
+    /// Programs `data`. The ROM returns an error unless its length is a multiple of 4.
     pub(super) fn write(
         &self,
         target: &mut dyn LoaderTarget,
@@ -165,7 +165,8 @@ impl Geometry {
             return Err(SpiError::Refused);
         }
         if self.page == 0 {
-            // The ROM divides by it: endless pages from 0, and no room in one from anywhere else.
+            // The ROM divides by the page size: endless pages from 0, and no room in one from
+            // anywhere else.
             return Err(if offset == 0 { SpiError::Stuck } else { SpiError::Refused });
         }
         let room = (self.page - offset % self.page) as usize;
@@ -213,7 +214,7 @@ impl Geometry {
         Ok(())
     }
 
-    /// Reads into `out`; on an error nothing is put there.
+    /// Reads into `out`, which is unchanged on an error.
     pub(super) fn read(
         &self,
         target: &mut dyn LoaderTarget,
@@ -237,24 +238,24 @@ impl Geometry {
     }
 }
 
-/// Protects all of the chip, as the ROM does behind a write that ended well (ROM, `SPILock`).
+/// Protects the whole chip, as the ROM does after a successful write (ROM, `SPILock`).
 pub(super) fn lock(target: &mut dyn LoaderTarget, effects: &mut Effects) {
     target.protect(true);
     effects.charge(costs::LOCK, 1);
     effects.busy += target.nor().status_time();
 }
 
-/// As the CPU divides: by 0 it is all ones, and nothing is taken off.
+/// Divides as the CPU does: by 0 yields all ones.
 fn quotient(number: u32, by: u32) -> u32 {
     number.checked_div(by).unwrap_or(u32::MAX)
 }
 
-/// What is left of that.
+/// Returns the CPU's remainder: by 0 yields the dividend.
 fn remainder(number: u32, by: u32) -> u32 {
     number.checked_rem(by).unwrap_or(number)
 }
 
-/// The chip does not look at address bits beyond its size.
+/// Wraps an offset, because the chip ignores address bits beyond its size.
 fn wrap(nor: &Nor, offset: u32) -> u32 {
     offset % nor.size().max(1)
 }

@@ -1,6 +1,6 @@
-//! What the mask ROM does from reset to the first instruction of an image, step by step, with the
-//! words it says on the UART. Order, checks and texts are those of the ROM's code (ROM ELF:
-//! `main`, `boot_prepare`, `ets_run_flash_bootloader`).
+//! The mask ROM from reset to the first instruction of an image, step by step, with its output on
+//! the UART. Order, checks and texts are those of the ROM's code (ROM ELF: `main`, `boot_prepare`,
+//! `ets_run_flash_bootloader`).
 
 use std::collections::VecDeque;
 
@@ -23,125 +23,125 @@ use crate::{
 };
 use std::time::Duration;
 
-/// What comes after a step's output and waiting.
+/// The action after a step's output and waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Another step.
+    /// Does another step.
     Step(Step),
-    /// The image's code.
+    /// Runs the image's code.
     Run(u32),
-    /// A wake stub, from which the ROM's code goes on.
+    /// Runs a wake stub, after which the ROM's code continues.
     RunStub(u32),
-    /// The ROM's own code, from its reset vector on.
+    /// Executes the ROM's own code from its reset vector.
     Execute,
-    /// The serial loader.
+    /// Enters the serial loader.
     Download,
-    /// An endless loop: the watchdogs end it.
+    /// Loops endlessly until a watchdog resets the chip.
     Stuck,
 }
 
 /// A step of the boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Sets up the chip and says who it is.
+    /// Sets up the chip and prints the banner.
     Prepare,
-    /// Runs the wake stub, if deep sleep is over and there is one.
+    /// Runs the wake stub, if there is one after deep sleep.
     WakeStub,
-    /// Goes on behind a wake stub.
+    /// Continues after a wake stub.
     Woken,
-    /// Looks at the image's header, over and over until one is there.
+    /// Checks the image's header, repeatedly until it is valid.
     Header,
     /// Loads the image.
     Load,
-    /// Reports an exception that came to the ROM's vectors.
+    /// Reports an exception taken at the ROM's vectors.
     Panic,
 }
 
 /// The image header's first byte.
 const MAGIC: u8 = 0xe9;
-/// Segments that make the ROM doubt the header itself.
+/// Most segments in a header that the ROM considers valid.
 const MOST_SEGMENTS: u8 = 32;
 /// Header and extended header.
 const HEADER_LEN: u32 = 24;
-/// A headerless image that is executed in place begins with this, twice.
+/// First word, repeated once, of a headerless image that is executed in place.
 const DIRECT_MAGIC: u32 = 0xaedb_041d;
 /// Longest segment.
 const MOST_LEN: u32 = 0x10_0000;
-/// Instructions a byte takes to be loaded: copied, summed up and hashed, at 20 MHz.
+/// Instructions to copy, sum and hash a byte of an image, at 20 MHz.
 const CYCLES_A_BYTE: u64 = 4;
-/// Cycles of `rtc_boot_control` where there is a stub, its check sum included (ROM, counted).
+/// Cycles of `rtc_boot_control` with a stub, including its checksum (ROM, counted).
 const WAKE_CYCLES: u64 = 58;
-/// From EN rising to the ROM's first instruction. No figure is published; boards print some
-/// milliseconds after it.
+/// Time from the rise of EN to the ROM's first instruction. No figure is published; boards start to
+/// print some milliseconds after it.
 const START_UP: Duration = Duration::from_millis(3);
-/// Time that one look at an erased header takes, which the ROM spends in waking the flash chip.
+/// Time of one check of an erased header, which the ROM spends on waking the flash chip.
 const LOOK: Duration = Duration::from_micros(50);
 
 /// CLK_CONF of the UART: the crystal, not divided, all clocks on.
 const UART_CLK_CRYSTAL: u32 = 0x0370_0000;
 /// RTC register: the bus clock, twice 16 bits of Hz / 4096 (ROM: `boot_prepare`).
 const RTC_APB_FREQ: u32 = 0xbc;
-/// RTC register with bit 0 set: the ROM keeps quiet.
+/// RTC register that silences the ROM if bit 0 is set.
 const RTC_QUIET: u32 = 0xb8;
-/// RTC registers: the wake stub's address, and the check sum of the RTC's memory that it counts with (ROM:
+/// RTC registers with the wake stub's address and the expected checksum of the RTC memory (ROM:
 /// `rtc_boot_control`).
 const RTC_STUB: u32 = 0xc0;
 const RTC_STUB_CRC: u32 = 0xc4;
-/// Debug assistant: pc is recorded at a reset.
+/// Debug assistant register that records the PC at a reset.
 const RECORD_PC: u32 = 0x44;
 
 const CSR_MSTATUS: u32 = 0x300;
-/// Interrupts on (ROM: `_init`); the matrix has none enabled.
+/// Interrupts enabled (ROM: `_init`), though the matrix has none enabled.
 const MSTATUS: u32 = 9;
 const MSTATUS_MPIE: u32 = 1 << 7;
 
-/// What the ROM holds that differs from chip to chip.
+/// Facts about the ROM that differ between chips.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Texts {
-    /// Printed first.
+    /// Lines printed first.
     pub banner: Vec<String>,
     /// Names of reset reasons, by number.
     pub reset_names: Vec<String>,
-    /// The stack pointer with which an image is entered.
+    /// Stack pointer at the entry of an image.
     pub stack: u32,
-    /// The same with which a program is entered that the serial loader has loaded, or a wake stub.
+    /// Stack pointer at the entry of a program loaded by the serial loader, or of a wake stub.
     pub download_stack: u32,
-    /// First address that a segment may be loaded to behind the ROM's own data.
+    /// End of the ROM's own data, after which segments may be loaded.
     pub data_end: u32,
-    /// Where the ROM waits for the flash chip while it looks for a header.
+    /// PC at which the ROM waits for the flash chip while it checks the header.
     pub header_pc: u32,
-    /// Where it stays when an image can't be booted, and that place in its source.
+    /// PC at which it stays if an image can't be booted.
     pub stuck_pc: u32,
-    /// Where its exception handler stays.
+    /// PC at which its exception handler stays.
     pub panic_pc: u32,
-    /// Where `software_reset` is when the reset comes, and `software_reset_cpu`.
+    /// PC of `software_reset` at the reset.
     pub reset_pc: u32,
-    /// See above.
+    /// PC of `software_reset_cpu` at the reset.
     pub cpu_reset_pc: u32,
-    /// Where it calls a wake stub, and where that one returns to.
+    /// Return address of a wake stub.
     pub stub_return: u32,
-    /// The instruction that stores what is loaded.
+    /// Address of the instruction that stores loaded data.
     pub load_pc: u32,
-    /// Its vectors.
+    /// Address of its vectors.
     pub vectors: u32,
-    /// Where its interrupt handler returns to.
+    /// Return address of its interrupt handlers.
     pub interrupt_exit: u32,
     /// CPU interrupt of the console UART.
     pub console_interrupt: u32,
     /// Cycles from its first instruction to its first character.
     pub prepare_cycles: u64,
-    /// How often it looks for a host on USB which is not there, once.
+    /// Number of polls for a missing host on USB, done once.
     pub usb_polls: u64,
-    /// Cycles of such a look, besides the microsecond that it waits each time.
+    /// Cycles of such a poll, in addition to its wait of a microsecond.
     pub usb_poll_cycles: u64,
-    /// Cycles that a character takes more as long as it counts with a host on USB.
+    /// Extra cycles of a character as long as the ROM expects a host on USB.
     pub usb_byte_cycles: u64,
-    /// Said before it stays.
+    /// Text printed before it stays.
     pub stuck_text: String,
-    /// Said of a bad first segment of SPI commands.
+    /// Text printed for a bad first segment of SPI commands.
     pub commands_text: String,
-    /// The source of the above.
+    /// The source of these facts.
     pub source: String,
 }
 
@@ -166,14 +166,14 @@ pub(crate) fn step(
     let printed = boot.call.state.uart_printf && !boot.text.is_empty();
     let out: VecDeque<u8> =
         if printed { with_returns(boot.text.as_bytes()).into() } else { VecDeque::new() };
-    // Each character takes the ROM its time.
+    // The ROM takes time for each character.
     let work = Work::units(boot.text.len() as u64).and("sent", out.len() as u64);
     let cost = boot.call.table.cost_of("ets_printf").filter(|_| printed);
     let each = cost.map_or(0, |cost| cost.cycles(&work)) / (out.len() as u64).max(1);
     (Flow { cycles, out, each, until, ..Flow::default() }, next)
 }
 
-/// Time from the last reset to the ROM's first instruction.
+/// Returns the time from the last reset to the ROM's first instruction.
 pub(crate) fn start_up(soc: &Soc) -> Tick {
     let fabric = &soc.fabric;
     match fabric.timed && fabric.reset_reason.scope() == crate::soc::Scope::Chip {
@@ -199,7 +199,7 @@ impl Boot<'_> {
         self.call.table.texts()
     }
 
-    /// ROM: `boot_prepare`.
+    /// Prepares the boot (ROM: `boot_prepare`).
     fn prepare(&mut self) -> Outcome {
         let reason = self.call.soc.fabric.reset_reason;
         let flash_boot = self.call.soc.fabric.boots_from_flash();
@@ -259,8 +259,8 @@ impl Boot<'_> {
         (next, self.texts().prepare_cycles, fabric.now())
     }
 
-    /// ROM: `main`, and `rtc_boot_control`. The stub is forgotten, so that the next sleep has none unless firmware sets
-    /// it up again.
+    /// Starts a wake stub (ROM: `main`, `rtc_boot_control`). The stub's address is cleared, so the
+    /// next sleep has no stub unless firmware sets it up again.
     fn wake_stub(&mut self) -> Outcome {
         let on = (Next::Step(Step::Header), 0, 0);
         let call = &mut self.call;
@@ -284,7 +284,7 @@ impl Boot<'_> {
         (Next::RunStub(stub), WAKE_CYCLES, 0)
     }
 
-    /// ROM: `main` behind the stub.
+    /// Continues after the stub (ROM: `main`).
     fn woken(&mut self) -> Outcome {
         if let Some(at) = self.call.data("user_code_start") {
             self.call.store(at, 0);
@@ -301,7 +301,7 @@ impl Boot<'_> {
         self.flash(offset, 4).iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
     }
 
-    /// ROM: `ets_run_flash_bootloader`, up to a header that is one.
+    /// Waits for a valid header (ROM: `ets_run_flash_bootloader`).
     fn header(&mut self) -> Outcome {
         let header = self.flash(0, 4);
         let [magic, segments, mode, rest] = header[..] else {
@@ -324,7 +324,7 @@ impl Boot<'_> {
         (Next::Step(Step::Header), 500, now + ticks(LOOK))
     }
 
-    /// Maps flash from its start to both windows; gives the entry.
+    /// Maps flash from its start to both windows and returns the entry address.
     fn map_all(&mut self) -> u32 {
         let call = &mut self.call;
         let mmu = call.soc.base_of("mmu").unwrap_or(0);
@@ -335,7 +335,7 @@ impl Boot<'_> {
         chip.region("irom").map_or(0, |region| region.addr.0 + 8)
     }
 
-    /// ROM: `ets_run_flash_bootloader`, from a good header to the jump.
+    /// Loads the image, from a valid header to the jump (ROM: `ets_run_flash_bootloader`).
     fn load(&mut self) -> Outcome {
         let chip = self.call.soc.fabric.chip;
         let header = self.flash(0, HEADER_LEN);
@@ -378,7 +378,7 @@ impl Boot<'_> {
                     self.say(text);
                     return (Next::Stuck, u64::from(at) * CYCLES_A_BYTE, 0);
                 }
-                // Commands for special flash chips: the one here needs none.
+                // Commands for special flash chips, which this flash chip does not need.
                 self.say(format!("mode:{mode}, clock div:{divider}"));
                 self.flash(at, len)
             } else {
@@ -391,7 +391,8 @@ impl Boot<'_> {
                     (addr.wrapping_add(len), self.texts().stack - 0x400, self.texts().data_end);
                 if end > low && addr < high {
                     self.say(format!(
-                        "region 0x{addr:08x}-0x{end:08x} overlaps 0x{low:08x}-0x{high:x}, can't load"
+                        "region 0x{addr:08x}-0x{end:08x} overlaps \
+                         0x{low:08x}-0x{high:x}, can't load"
                     ));
                     return self.give_up(u64::from(at) * CYCLES_A_BYTE);
                 }
@@ -411,7 +412,7 @@ impl Boot<'_> {
             at = at.wrapping_add(len);
         }
         let cycles = u64::from(at) * CYCLES_A_BYTE;
-        // The 32-bit sum is folded to a byte; the image keeps it in the last of 16 bytes.
+        // The 32-bit sum is folded to a byte. The image stores it in the last of 16 bytes.
         let sum = checksum.to_le_bytes().iter().fold(0, |sum, byte| sum ^ byte);
         let padding = 16 - at % 16;
         let tail = self.flash(at, padding);
@@ -434,8 +435,8 @@ impl Boot<'_> {
         (Next::Run(entry), cycles, until)
     }
 
-    /// A segment goes to where no memory is: the ROM's store raises an exception, and its own vectors
-    /// report that.
+    /// Handles a segment for an unmapped address: the ROM's store raises an exception, which its
+    /// own vectors report.
     fn fault(&mut self, addr: u32, cycles: u64) -> Outcome {
         let load_pc = self.texts().load_pc;
         let csrs = &mut self.call.cpu.csrs;
@@ -449,7 +450,7 @@ impl Boot<'_> {
         (Next::Stuck, 2000, 0)
     }
 
-    /// ROM: `main` behind a boot that came back.
+    /// Handles a failed boot (ROM: `main`).
     fn give_up(&mut self, cycles: u64) -> Outcome {
         let text = self.texts().stuck_text.clone();
         self.say(text);
@@ -458,28 +459,29 @@ impl Boot<'_> {
     }
 }
 
-/// Enters a program that the serial loader has loaded, as the ROM's call does. An interrupt came to its loader.
+/// Enters a program loaded by the serial loader, as the ROM's call does. The loader has taken an
+/// interrupt before.
 pub(crate) fn enter_loaded(entry: u32, cpu: &mut Cpu, table: &Table) {
     enter(entry, cpu, table);
     cpu.x[super::SP] = table.texts().download_stack;
     cpu.write_csr(CSR_MSTATUS, MSTATUS | MSTATUS_MPIE);
 }
 
-/// Enters a wake stub, as the ROM's call does.
+/// Enters a wake stub as the ROM's call does.
 pub(crate) fn enter_stub(entry: u32, cpu: &mut Cpu, table: &Table) {
     enter(entry, cpu, table);
     cpu.x[super::SP] = table.texts().download_stack;
     cpu.x[super::RA] = table.texts().stub_return;
 }
 
-/// Enters an image at `entry`, as the ROM's call does.
+/// Enters an image at `entry` as the ROM's call does.
 pub(crate) fn enter(entry: u32, cpu: &mut Cpu, table: &Table) {
     cpu.pc = entry & !1;
     cpu.x[super::SP] = table.texts().stack;
     cpu.x[super::RA] = table.texts().stuck_pc;
 }
 
-/// UART0 at the loader's first rate, from the crystal.
+/// Sets UART0 to the loader's first rate, with the crystal as its clock.
 fn set_console(call: &mut Call<'_>) {
     if let Some(device) = call.data("UartDev") {
         call.store_byte(device + BUFF_UART_NO, 0);
@@ -492,7 +494,7 @@ fn set_console(call: &mut Call<'_>) {
     call.store(console + uart::CLKDIV, uart::clkdiv(divider));
 }
 
-/// Names of boot modes (ROM: `boot_prepare`), the last that fits.
+/// Returns the name of the boot mode (ROM: `boot_prepare`): the last one that matches.
 fn boot_name(strap: u32) -> &'static str {
     match strap & 15 {
         3 => "",

@@ -1,5 +1,5 @@
-//! ROM functions that set up or ask the chip: resets, delays, clocks, cache and MMU, pins, the
-//! analog parts, eFuses.
+//! ROM functions that set up or query the chip: resets, delays, clocks, cache and MMU, pins, analog
+//! parts, eFuses.
 
 use super::{Call, Flow, Hook};
 use crate::soc::{MMU_INVALID, clock::Tick, mmu_entries, mmu_page};
@@ -20,7 +20,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.cpu.pc = call.table.texts().cpu_reset_pc;
         Flow { until: Tick::MAX, ..Flow::after(10) }
     }),
-    // ROM: the register of the reset's cause, not that of the wake-up's.
+    // The ROM reads the register of the reset cause, not that of the wake-up cause.
     ("rtc_get_wakeup_cause", |call| {
         let cause = rtc(call, RESET_STATE).map_or(0, |at| call.load(at)) & 0x1_ffff;
         call.give(cause);
@@ -42,7 +42,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("ets_delay_us", |call| {
         let per_us = call.data("s_ticks_per_us").map_or(0, |at| call.load(at));
-        // The ROM multiplies in 32 bits and drops the rest.
+        // The ROM multiplies in 32 bits and drops the overflow.
         let cycles = call.arg(0).wrapping_mul(per_us);
         let clock = &call.soc.fabric.clock;
         Flow::at(clock.tick_at(clock.cycle.saturating_add(cycles.into())))
@@ -69,7 +69,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.give(hz);
         Flow::after(20)
     }),
-    // Caches: nothing is held in them.
+    // Caches are not modelled.
     ("ROM_Boot_Cache_Init", |call| {
         mmu_init(call);
         Flow::after(400)
@@ -107,7 +107,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("gpio_pad_hold", nothing),
     ("gpio_matrix_in", nothing),
     ("gpio_matrix_out", nothing),
-    // The analog parts behind their I2C bus: `(block, host, register, …)`.
+    // The analog parts on their I2C bus: `(block, host, register, …)`.
     ("rom_i2c_writeReg", |call| {
         let [block, _, register, value] = [0, 1, 2, 3].map(|index| call.arg(index));
         analog_write(call, block, register, value);
@@ -137,7 +137,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("ets_efuse_secure_boot_enabled", no),
     ("ets_efuse_download_modes_disabled", no),
     ("ets_efuse_security_download_modes_enabled", no),
-    // What the ROM calls when a program that its loader started has come back.
+    // The ROM calls this address after a program started by its loader has returned.
     ("ets_set_user_start", |call| {
         let start = call.arg(0);
         if let Some(at) = call.data("user_code_start") {
@@ -158,7 +158,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("clear_super_wdt_reset_flag", nothing),
 ];
 
-/// Bits `high` to `low`, at the right, as the ROM shifts them.
+/// Returns a mask for bits `high` to `low`, shifted to the right, as the ROM computes it.
 fn analog_mask(high: u32, low: u32) -> u32 {
     1_u32.wrapping_shl(high.wrapping_sub(low).wrapping_add(1)).wrapping_sub(1)
 }
@@ -170,7 +170,7 @@ fn analog_write(call: &mut Call<'_>, block: u32, register: u32, value: u32) {
 
 fn analog_read(call: &mut Call<'_>, block: u32, register: u32) -> u32 {
     let host = analog_host(call, block);
-    // Which parts answer: a mask a block (ROM: `rom_get_i2c_read_mask`).
+    // Each block has a mask of the parts that answer (ROM: `rom_get_i2c_read_mask`).
     let mask = match (call.data("i2c_read_masks"), block.wrapping_sub(FIRST_BLOCK) & 0xff) {
         (Some(masks), index @ 0..BLOCKS) => call.load(masks + 4 * index),
         _ => 0,
@@ -181,7 +181,8 @@ fn analog_read(call: &mut Call<'_>, block: u32, register: u32) -> u32 {
     call.load(host) >> 16 & 0xff
 }
 
-/// The master's register that leads to `block` (ROM: `rom_get_i2c_hostid`, which sets up CONF2, too).
+/// Returns the address of the master's register for `block` (ROM: `rom_get_i2c_hostid`, which also
+/// sets up CONF2).
 fn analog_host(call: &mut Call<'_>, block: u32) -> u32 {
     let base = analog_base(call);
     let conf2 = call.load(base + 0x48) & 0xfffe_000f | 0x1_ff40;
@@ -193,15 +194,16 @@ fn analog_base(call: &Call<'_>) -> u32 {
     call.soc.base_of("ana").unwrap_or(0)
 }
 
-/// Blocks that the ROM has masks for.
+/// Blocks for which the ROM has masks.
 const FIRST_BLOCK: u32 = 97;
 const BLOCKS: u32 = 13;
 /// Commands to a master (ROM: `rom_chip_i2c_readReg_org`, `rom_chip_i2c_writeReg`).
 const ANALOG_ENABLE: u32 = 1 << 26;
 const ANALOG_WRITE: u32 = 1 << 26 | 1 << 24;
 
-/// ROM: `ets_get_apb_freq`. On the crystal it takes the divider for 1 unless SYSCLK_CONF tells of one
-/// (CLK_DIV_EN), so that its delays are twice as long as they say while the chip boots.
+/// Returns the bus clock (ROM: `ets_get_apb_freq`). On the crystal the ROM assumes a divider of 1
+/// unless SYSCLK_CONF has one (CLK_DIV_EN), so its delays take twice as long as requested while the
+/// chip boots.
 pub(super) fn apb_freq(call: &mut Call<'_>) -> u32 {
     const SYSCLK_CONF: u32 = 0x58;
     const CLK_DIV_EN: u32 = 1 << 19;
@@ -226,7 +228,7 @@ fn no(call: &mut Call<'_>) -> Flow {
     Flow::after(20)
 }
 
-/// The cache's autoload was off before.
+/// Returns 0: the cache's autoload was off before.
 fn none_before(call: &mut Call<'_>) -> Flow {
     call.give(0);
     Flow::after(60)
@@ -240,8 +242,8 @@ fn rtc(call: &Call<'_>, register: u32) -> Option<u32> {
     call.soc.base_of("rtc-cntl").map(|base| base + register)
 }
 
-/// ROM: `cacl_rtc_memory_crc`. The check sum over words `first` to `last` of the RTC's fast memory, which the hardware
-/// calculates.
+/// Returns the checksum over words `first` to `last` of the RTC fast memory, which the hardware
+/// calculates (ROM: `cacl_rtc_memory_crc`).
 pub(super) fn rtc_memory_crc(call: &mut Call<'_>, first: u32, last: u32) -> u32 {
     const CONFIG: u32 = 0x48;
     const START: u32 = 1 << 8;
@@ -269,14 +271,14 @@ fn mmu_init(call: &mut Call<'_>) {
     }
 }
 
-/// `(external RAM, vaddr, paddr, page size in KiB, pages, fixed)`; results as the ROM's
-/// (`Cache_Ibus_MMU_Set`).
+/// Maps pages: `(external RAM, vaddr, paddr, page size in KiB, pages, fixed)`. Results are the
+/// ROM's (`Cache_Ibus_MMU_Set`).
 fn mmu_set(call: &mut Call<'_>) -> Flow {
     let (vaddr, paddr, kib, pages) = (call.arg(1), call.arg(2), call.arg(3), call.arg(4));
     let fixed = call.arg(5) != 0;
     let chip = call.soc.fabric.chip;
     let (page_len, entries) = (mmu_page(chip), mmu_entries(chip));
-    // Both windows show the same entries, and stand at multiples of their length.
+    // Both windows show the same entries and are at multiples of their length.
     let first = vaddr / page_len % entries.max(1);
     let failure = if !vaddr.is_multiple_of(page_len) || !paddr.is_multiple_of(page_len) {
         2
@@ -288,7 +290,7 @@ fn mmu_set(call: &mut Call<'_>) -> Flow {
         0
     };
     call.give(failure);
-    // Up to where the window ends it does what it can.
+    // The ROM maps pages up to the end of the window.
     let pages = pages.min(entries.saturating_sub(first));
     if matches!(failure, 0 | 4)
         && let Some(table) = call.soc.base_of("mmu")

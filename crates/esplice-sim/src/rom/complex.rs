@@ -1,7 +1,8 @@
-//! ROM functions that multiply and divide complex numbers, of the compiler's run-time library (libgcc).
+//! ROM functions that multiply and divide complex numbers, from the compiler's run-time library
+//! (libgcc).
 //!
-//! What infinities and NaN lead to is that of C (ISO C, annex G.5.1), and a division scales by the
-//! larger part of the divisor (Smith, "Algorithm 116: Complex division", 1962).
+//! Infinities and NaNs are handled as in C (ISO C, annex G.5.1). A division scales by the larger
+//! part of the divisor (Smith, "Algorithm 116: Complex division", 1962).
 
 use super::{Call, Flow, Hook, floats::Float};
 
@@ -15,7 +16,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
 /// Real and imaginary part.
 type Pair<F> = (F, F);
 
-/// Two floats are returned in two registers.
+/// Calls `operation` on floats; two floats are returned in two registers.
 fn float(call: &mut Call<'_>, operation: fn(Pair<f32>, Pair<f32>) -> Pair<f32>) -> Flow {
     let [a, b, c, d] = [0, 1, 2, 3].map(|number| f32::take(call, 0, number));
     let (real, imaginary) = operation((a, b), (c, d));
@@ -23,8 +24,8 @@ fn float(call: &mut Call<'_>, operation: fn(Pair<f32>, Pair<f32>) -> Pair<f32>) 
     Flow::default()
 }
 
-/// Two doubles are returned in memory that the caller names before all other arguments (RISC-V
-/// calling convention, "Integer Calling Convention").
+/// Calls `operation` on doubles. Two doubles are returned in memory whose address precedes all
+/// other arguments (RISC-V calling convention, "Integer Calling Convention").
 fn double(call: &mut Call<'_>, operation: fn(Pair<f64>, Pair<f64>) -> Pair<f64>) -> Flow {
     let [a, b, c, d] = [0, 1, 2, 3].map(|number| f64::take(call, 1, number));
     let (real, imaginary) = operation((a, b), (c, d));
@@ -43,13 +44,13 @@ fn is_finite<F: Float>(value: F) -> bool {
     value.abs() < F::INFINITY
 }
 
-/// 1 for an infinity, else 0, with the sign that it has.
+/// Returns 1 for an infinity, else 0, with the value's sign.
 fn boxed<F: Float>(value: F) -> F {
     let size = if is_infinite(value) { F::ONE } else { F::ZERO };
     size.copysign(value)
 }
 
-/// 0 with its sign for what is not a number.
+/// Returns 0 with the value's sign for a NaN, else the value.
 fn nan_as_zero<F: Float>(value: F) -> F {
     if value.is_nan() { F::ZERO.copysign(value) } else { value }
 }

@@ -1,15 +1,15 @@
-//! What ROM functions are charged: cycles of the ROM's own code, measured, by what a call has to do.
+//! Costs of ROM functions: measured cycles of the ROM's own code, by the work of a call.
 
 use std::collections::BTreeMap;
 
-/// What a call has to do, by the words under which the chip's table tells what each takes.
+/// The work of a call, with the names under which the chip's table lists its costs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Work {
-    /// Bytes that were worked on, where that is all there is to say.
+    /// Bytes processed, if nothing else determines the cost.
     pub units: u64,
-    /// The bytes were taken one by one, as addresses or lengths were odd.
+    /// Whether bytes were processed one by one, because of unaligned addresses or lengths.
     pub slow: bool,
-    /// Other things that were done, and how often.
+    /// Other operations and their numbers.
     parts: Vec<(&'static str, u64)>,
 }
 
@@ -18,12 +18,12 @@ impl Work {
         Self { units, ..Self::default() }
     }
 
-    /// Something that was done `times`.
+    /// Returns work of `times` times `part`.
     pub fn of(part: &'static str, times: u64) -> Self {
         Self::default().and(part, times)
     }
 
-    /// And something else.
+    /// Adds `times` times `part`.
     pub fn and(mut self, part: &'static str, times: u64) -> Self {
         self.add(part, times);
         self
@@ -36,22 +36,22 @@ impl Work {
         }
     }
 
-    /// Other work, so many times.
+    /// Adds other work `times` times.
     pub fn add_all(&mut self, other: &Work, times: u64) {
         for (part, each) in &other.parts {
             self.add(part, each.saturating_mul(times));
         }
     }
 
-    /// What copying is made of (ROM: `memcpy`): words where both addresses can be brought to a word's border, nine in a
-    /// row first, else bytes.
+    /// Adds the parts of a copy (ROM: `memcpy`): words if both addresses can be aligned together,
+    /// first nine at a time; else bytes.
     pub fn add_copy(&mut self, to: u32, from: u32, len: u64) {
         if (to ^ from) & 3 != 0 || len < 4 {
             return self.add("byte", len);
         }
         let head = u64::from(to.wrapping_neg() & 3);
         let words = (len - head) / 4;
-        // Nine words are copied as long as more than eight are left.
+        // Nine words at a time are copied while more than eight are left.
         let nines = words.saturating_sub(8).div_ceil(9);
         self.add("aligned", 1);
         self.add("head", head);
@@ -66,27 +66,27 @@ impl Work {
     }
 }
 
-/// Cycles that the ROM's code of a function takes, measured: so many for a call, and for each piece of work.
+/// Measured cycles of the ROM's code of a function: per call and per piece of work.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Cost {
-    /// Of a call.
+    /// Cycles of a call.
     call: i64,
-    /// Of 1024 bytes more.
+    /// Cycles of each 1024 bytes.
     #[serde(default)]
     per_kib: u64,
-    /// The same where bytes are taken one by one.
+    /// The same if bytes are processed one by one.
     slow_kib: Option<u64>,
-    /// Of 1024 times something else.
+    /// Cycles of each 1024 other operations.
     #[serde(default)]
     per_1024: BTreeMap<String, i64>,
-    /// What a call takes depends on the numbers it is given, and these are figures for most of them.
+    /// Whether the cycles depend on the operands. If so, the figures apply only to most of them.
     #[serde(default)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "checked by the tests"))]
     rough: bool,
-    /// How far from it the ROM's code was when it was measured, at most.
+    /// Largest difference from the ROM's code when it was measured.
     #[serde(default)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "checked by the tests"))]
     within: u64,
 }
 

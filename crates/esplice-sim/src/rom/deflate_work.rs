@@ -1,14 +1,14 @@
-//! What there is to be done to inflate a stream: its symbols are counted while it goes by. The inflating itself is
-//! another's; here nothing but lengths are known.
+//! Counts the symbols of a deflate stream to determine the work of inflating it. The data is
+//! inflated elsewhere; only lengths are decoded here.
 
 use super::cost::Work;
 
-/// Longest code in bits, and symbols of each alphabet (RFC 1951, 3.2).
+/// Longest code in bits, and number of symbols in the alphabet of lengths (RFC 1951, 3.2).
 const LONGEST: usize = 15;
 const LENGTHS: usize = 19;
-/// Order in which a block tells the lengths of the codes for lengths (3.2.7).
+/// Order in which a block lists the lengths of the codes for lengths (3.2.7).
 const ORDER: [usize; LENGTHS] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
-/// Extra bits of lengths and distances, and the lengths that symbols from 257 on begin with (3.2.5).
+/// Extra bits and smallest values of length symbols from 257 on (3.2.5).
 const LENGTH_BITS: [u32; 29] =
     [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
 const LENGTH_START: [u64; 29] = [
@@ -16,10 +16,10 @@ const LENGTH_START: [u64; 29] = [
     163, 195, 227, 258,
 ];
 
-/// A stream going by.
+/// A counter for a stream.
 #[derive(Clone, Default)]
 pub(super) struct Counter {
-    /// Bytes that are not counted yet, and how many bits of them are.
+    /// Bytes not fully counted yet, and how many of their bits are.
     bytes: Vec<u8>,
     bit: usize,
     state: State,
@@ -37,12 +37,12 @@ enum State {
 }
 
 impl Counter {
-    /// A stream with or without a zlib header.
+    /// Returns a counter for a stream with or without a zlib header.
     pub fn new(zlib: bool) -> Self {
         Self { state: if zlib { State::Zlib } else { State::Block }, ..Self::default() }
     }
 
-    /// Takes more of the stream, and adds what it holds to `work`.
+    /// Takes more of the stream and adds its symbols to `work`.
     pub fn take(&mut self, bytes: &[u8], work: &mut Work) {
         if matches!(self.state, State::Over) {
             return;
@@ -51,7 +51,7 @@ impl Counter {
         loop {
             let before = self.bit;
             if self.step(work).is_none() {
-                // What is not there whole is looked at again when there is more.
+                // An incomplete symbol is decoded again with more bytes.
                 self.bit = before;
                 break;
             }
@@ -60,7 +60,7 @@ impl Counter {
         self.bit %= 8;
     }
 
-    /// One symbol, or one header; `None` where bytes are lacking.
+    /// Decodes one symbol or header. Returns `None` if bytes are missing.
     fn step(&mut self, work: &mut Work) -> Option<()> {
         match &mut self.state {
             State::Over => return None,
@@ -109,12 +109,12 @@ impl Counter {
     fn symbol(&mut self, work: &mut Work) -> Option<()> {
         let State::Symbols(codes) = std::mem::take(&mut self.state) else { return None };
         let next = self.after_symbol(&codes, work);
-        // What is lacking bytes is looked at again with the same codes.
+        // An incomplete symbol is decoded again with the same codes.
         self.state = next.clone().flatten().unwrap_or(State::Symbols(codes));
         next.map(drop)
     }
 
-    /// Counts a symbol; gives the state behind it if it is another one, and nothing at all where bytes are lacking.
+    /// Counts a symbol. Returns the next state if it changes, and `None` if bytes are missing.
     fn after_symbol(&mut self, codes: &[Codes; 2], work: &mut Work) -> Option<Option<State>> {
         let symbol = match self.decode(&codes[0])? {
             Some(0..256) => {
@@ -125,7 +125,7 @@ impl Counter {
             Some(symbol) => usize::from(symbol) - 257,
             None => return Some(Some(State::Over)),
         };
-        // Symbols that stand for nothing: the stream is none.
+        // A symbol without a meaning: the stream is invalid.
         let (Some(bits), Some(start)) = (LENGTH_BITS.get(symbol), LENGTH_START.get(symbol)) else {
             return Some(Some(State::Over));
         };
@@ -140,7 +140,7 @@ impl Counter {
         Some(None)
     }
 
-    /// The codes that a block brings along (3.2.7).
+    /// Reads the codes defined by a block (3.2.7).
     fn codes(&mut self, work: &mut Work) -> Option<State> {
         let [literals, distances, lengths] =
             [(5, 257), (5, 1), (4, 4)].map(|(bits, least)| Some(self.bits(bits)? as usize + least));
@@ -171,7 +171,7 @@ impl Counter {
         Some(State::Symbols(Box::new([Codes::new(literals), Codes::new(distances)])))
     }
 
-    /// The next bits, the first of them lowest.
+    /// Returns the next bits, the first one lowest.
     fn bits(&mut self, count: u32) -> Option<u32> {
         let mut value = 0;
         for at in 0..count {
@@ -186,7 +186,7 @@ impl Counter {
         Some(u32::from(byte >> ((self.bit - 1) % 8) & 1))
     }
 
-    /// The next symbol; `None` within if no code is like that.
+    /// Returns the next symbol; `Some(None)` if no code matches.
     fn decode(&mut self, codes: &Codes) -> Option<Option<u16>> {
         let (mut code, mut first, mut index) = (0_usize, 0_usize, 0_usize);
         for count in codes.counts.iter().skip(1) {
@@ -204,7 +204,7 @@ impl Counter {
     }
 }
 
-/// Codes by their lengths (3.2.2): how many of each, and their symbols in order.
+/// Codes by their lengths (3.2.2): the number of codes of each length, and their symbols in order.
 #[derive(Clone, Default)]
 struct Codes {
     counts: [u16; LONGEST + 1],
@@ -226,7 +226,7 @@ impl Codes {
     }
 }
 
-/// The codes that need not be told (3.2.6).
+/// Returns the fixed codes (3.2.6).
 fn fixed() -> [Codes; 2] {
     let literals: Vec<u8> = (0..288)
         .map(|symbol| match symbol {
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_no_stream_is_not_kept() {
-        // Fixed codes, and a length that is none (286); a block of no kind; ones.
+        // Fixed codes with an invalid length (286); an invalid block type; all ones.
         for begin in [[0b0001_1010, 0b0000_0011], [7, 0], [0xff, 0xff]] {
             let mut stream = begin.to_vec();
             stream.resize(100_000, 0xff);

@@ -1,4 +1,4 @@
-//! ROM functions that reach the flash chip (ROM, group spiflash_legacy). Results: 0 is success.
+//! ROM functions that access the flash chip (ROM, group spiflash_legacy). A result of 0 is success.
 
 use super::{Call, Flow, Hook, MOST_BYTES, Work, spi_bus::SpiBus};
 use crate::soc::clock::Tick;
@@ -14,7 +14,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         if offset.checked_add(len).is_none_or(|end| end > chip_size(call)) {
             return refused(call);
         }
-        // The size is the firmware's word: no more is read than there is to be written to.
+        // The firmware sets the size, so the read is limited to what can be stored.
         let bytes = call.soc.fabric.flash.read(offset, len.min(MOST_BYTES) as usize);
         call.store_bytes(to, &bytes);
         call.give(0);
@@ -38,7 +38,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let first = offset;
         let mut work = Work::default();
         while !rest.is_empty() {
-            // The ROM sends 32 bytes at a time, and none of them over a page's end.
+            // The ROM sends up to 32 bytes at a time, never across a page's end.
             let room = (256 - offset % 256).min(32) as usize;
             let (piece, tail) = rest.split_at(room.min(rest.len()));
             at += bus.write_enable() + bus.program(piece.len() as u32);
@@ -84,7 +84,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let bus = SpiBus::of(call);
         let at = idle_at(call) + 2 * bus.status() + bus.write_enable() + bus.write_status();
         call.soc.fabric.flash.unlock(at);
-        // Status writes are of two registers from here on.
+        // From here on status writes cover two registers.
         if let Some(spi) = call.soc.base_of("spi1") {
             let old = call.load(spi + CTRL);
             call.store(spi + CTRL, old | CTRL_TWO_STATUS);
@@ -92,7 +92,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         done(call)
     }),
     ("esp_rom_spiflash_config_param", |call| {
-        // chip_size, block_size, sector_size, page_size, status_mask, behind device_id.
+        // chip_size, block_size, sector_size, page_size, status_mask, after device_id.
         if let Some(chip) = call.data("rom_default_spiflash_legacy_data") {
             for i in 1..6 {
                 let value = call.arg(i);
@@ -136,7 +136,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         Flow { waits, ..success(call) }
     }),
     ("esp_rom_spiflash_write_status", |call| {
-        // With the second register where CTRL says that status writes are of two.
+        // Includes the second register if CTRL selects writes of two.
         let status = call.arg(1).to_le_bytes();
         let spi = call.soc.base_of("spi1").unwrap_or(0);
         let two = call.load(spi + CTRL) & CTRL_TWO_STATUS != 0;
@@ -152,12 +152,12 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("ets_efuse_get_spiconfig", success),
     ("ets_efuse_get_wp_pad", |call| {
-        call.give(0x3f); // Not burnt: none.
+        call.give(0x3f); // Not burnt, no pin.
         Flow::after(20)
     }),
 ];
 
-/// Stores the chip's JEDEC id, as the ROM keeps it, into the chip's description.
+/// Stores the chip's JEDEC ID in the ROM's form into the chip's description.
 pub(super) fn update_id(call: &mut Call<'_>) {
     let flash = &call.soc.fabric.flash;
     let [manufacturer, kind, capacity] =
@@ -168,18 +168,19 @@ pub(super) fn update_id(call: &mut Call<'_>) {
     }
 }
 
-/// CTRL and CLOCK of a memory SPI controller (TRM 26.7).
+/// Offsets of CTRL and CLOCK of a memory SPI controller (TRM 26.7).
 pub(super) const CTRL: u32 = 0x08;
 pub(super) const CLOCK: u32 = 0x14;
-/// CTRL: WP and the levels of idle lines, as the ROM's `esp_rom_spiflash_attach` leaves them.
+/// CTRL: WP and the levels of idle lines, as set by the ROM's `esp_rom_spiflash_attach`.
 const CTRL_ATTACHED: u32 = 1 << 21;
-/// CTRL: status writes are of two bytes.
+/// CTRL: status writes have two bytes.
 const CTRL_TWO_STATUS: u32 = 1 << 22;
-/// CTRL: what the ROM sets besides the lines of a read: WP, the levels of D and Q, clocks of dummy cycles.
+/// CTRL: bits that the ROM sets in addition to the lines of a read: WP, the levels of D and Q,
+/// clocks of dummy cycles.
 const CTRL_READING: u32 = 1 << 21 | 1 << 19 | 1 << 18 | 1 << 3;
 
-/// Brings both controllers to the mode in which each flash chip can be read, and wakes the chip; gives the time
-/// that this takes on the bus (ROM, `spi_flash_attach`).
+/// Sets both controllers to the mode in which every flash chip can be read, and wakes the chip.
+/// Returns the time this takes on the bus (ROM, `spi_flash_attach`).
 pub(super) fn attach(call: &mut Call<'_>) -> Tick {
     for controller in ["spi0", "spi1"] {
         if let Some(base) = call.soc.base_of(controller) {
@@ -190,8 +191,8 @@ pub(super) fn attach(call: &mut Call<'_>) -> Tick {
     SpiBus::of(call).release()
 }
 
-/// Sets how both controllers read, and the flash chip's quad-enable bit with it; gives when that is done (ROM,
-/// `esp_rom_spiflash_config_readmode`).
+/// Sets how both controllers read, and the flash chip's quad-enable bit. Returns when that is done
+/// (ROM, `esp_rom_spiflash_config_readmode`).
 pub(super) fn config_read_mode(call: &mut Call<'_>, mode: u32) -> Tick {
     let bus = SpiBus::of(call);
     let mut at = idle_at(call) + 2 * bus.status();
@@ -205,7 +206,8 @@ pub(super) fn config_read_mode(call: &mut Call<'_>, mode: u32) -> Tick {
     idle_at(call).max(at)
 }
 
-/// Sets how both controllers read: bits 24 to 13 of CTRL (TRM 26.7), by esp_rom_spiflash_read_mode_t.
+/// Sets how both controllers read: bits 24 to 13 of CTRL (TRM 26.7), by
+/// esp_rom_spiflash_read_mode_t.
 fn set_read_mode(call: &mut Call<'_>, mode: u32) {
     const FAST: u32 = 1 << 13;
     const DUAL: u32 = 1 << 14;
@@ -228,7 +230,8 @@ fn set_read_mode(call: &mut Call<'_>, mode: u32) {
     }
 }
 
-/// Sets a controller's clock: the bus's, divided by `divider` (ROM, `esp_rom_spiflash_config_clk`).
+/// Sets a controller's clock to the bus clock divided by `divider` (ROM,
+/// `esp_rom_spiflash_config_clk`).
 pub(super) fn set_clock(call: &mut Call<'_>, controller: &str, divider: u32) {
     let clock = match divider {
         0 | 1 => 1 << 31,
@@ -242,13 +245,14 @@ pub(super) fn set_clock(call: &mut Call<'_>, controller: &str, divider: u32) {
     }
 }
 
-/// What reaches past the chip's end is not begun.
+/// Refuses an operation past the chip's end before it begins.
 fn refused(call: &mut Call<'_>) -> Flow {
     call.give(1);
     Flow::doing(Work::of("refused", 1))
 }
 
-/// Without a chip on the bus the write-enable latch never shows (ROM: `SPI_write_enable`).
+/// Never returns: without a chip on the bus the write-enable latch is never seen set (ROM:
+/// `SPI_write_enable`).
 fn endless() -> Flow {
     Flow { until: Tick::MAX, ..Flow::after(10) }
 }
@@ -273,7 +277,7 @@ fn erase(call: &mut Call<'_>, offset: Option<u32>, len: u32) -> Flow {
     done(call)
 }
 
-/// The end of a function that waits for the flash chip at its own.
+/// Ends a function that waits for the flash chip before it returns.
 fn done(call: &mut Call<'_>) -> Flow {
     call.soc.fabric.flash_touched();
     call.give(0);
@@ -291,7 +295,7 @@ fn idle_at(call: &Call<'_>) -> Tick {
     call.soc.fabric.flash.busy_until().max(call.now())
 }
 
-/// Until the flash chip is idle.
+/// Returns the time until the flash chip is idle.
 fn until_idle(call: &Call<'_>) -> Tick {
     idle_at(call) - call.now()
 }

@@ -1,9 +1,10 @@
-//! ROM functions for floating point numbers, which this CPU has no instructions for: arithmetic,
-//! comparisons and conversions of the compiler's run-time library (libgcc), for `float` and `double`.
+//! ROM functions for floating-point numbers, for which this CPU has no instructions: arithmetic,
+//! comparisons and conversions of the compiler's run-time library (libgcc), for `float` and
+//! `double`.
 //!
-//! Both are those of IEEE 754 with rounding to the nearest, as Rust's are. A result that is not a
-//! number is the one quiet NaN of RISC-V (unprivileged specification, "NaN Generation and
-//! Propagation") whatever it was made of. The tests compare each function with the ROM's own code.
+//! Both follow IEEE 754 with rounding to nearest, as Rust does. A NaN result is always the
+//! canonical NaN of RISC-V (unprivileged specification, "NaN Generation and Propagation"). The
+//! tests compare each function with the ROM's own code.
 
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -42,7 +43,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__ledf2", |call| compare::<f64>(call, 2, |order| order)),
     ("__ltdf2", |call| compare::<f64>(call, 2, |order| order)),
     ("__unorddf2", |call| compare::<f64>(call, 1, |_| 0)),
-    // To more bits a NaN keeps what it says and becomes quiet; to fewer it becomes the usual one.
+    // Widening keeps a NaN's payload and makes it quiet. Narrowing yields the canonical NaN.
     ("__extendsfdf2", |call| {
         let bits = call.arg(0);
         let value = f32::from_bits(bits);
@@ -98,7 +99,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__powidf2", |call| power::<f64>(call)),
 ];
 
-/// A number as it is passed in registers.
+/// A floating-point number passed in registers.
 pub(super) trait Float:
     Copy
     + PartialOrd
@@ -107,16 +108,16 @@ pub(super) trait Float:
     + Mul<Output = Self>
     + Div<Output = Self>
 {
-    /// Registers that it takes.
+    /// Number of registers it takes.
     const WORDS: usize;
     const ZERO: Self;
     const ONE: Self;
     const INFINITY: Self;
 
-    /// Argument `number`, where all before it are such numbers, `first` registers behind the first.
+    /// Takes argument `number` of this type, where the first such argument is in register `first`.
     fn take(call: &mut Call<'_>, first: usize, number: usize) -> Self;
     fn give(self, call: &mut Call<'_>);
-    /// The same number, or the NaN that arithmetic has for a result.
+    /// Returns the value, or the canonical NaN for any NaN.
     fn quiet(self) -> Self;
     fn is_nan(self) -> bool;
     fn is_negative(self) -> bool;
@@ -174,7 +175,8 @@ fn binary<F: Float>(call: &mut Call<'_>, operation: fn(F, F) -> F) -> Flow {
     given(call, operation(a, b).quiet())
 }
 
-/// `order` makes the result of -1, 0 or 1; `unordered` is the result where one is not a number.
+/// Compares two numbers. `order` converts -1, 0 or 1 to the result; `unordered` is the result if
+/// one is a NaN.
 fn compare<F: Float>(call: &mut Call<'_>, unordered: i32, order: fn(i32) -> i32) -> Flow {
     let (a, b) = (F::take(call, 0, 0), F::take(call, 0, 1));
     let result = a.partial_cmp(&b).map_or(unordered, |ordering| order(ordering as i32));
@@ -182,8 +184,8 @@ fn compare<F: Float>(call: &mut Call<'_>, unordered: i32, order: fn(i32) -> i32)
     Flow::default()
 }
 
-/// The integer below, the nearest one that there is for what is too large. A NaN counts as an
-/// infinity of its sign.
+/// Converts to an integer, rounding towards zero and saturating. A NaN counts as an infinity of its
+/// sign.
 fn to_integer<F: Float>(call: &mut Call<'_>, least: i128, most: i128) -> Flow {
     let value = F::take(call, 0, 0);
     let integer = match value.is_nan() {
@@ -191,7 +193,7 @@ fn to_integer<F: Float>(call: &mut Call<'_>, least: i128, most: i128) -> Flow {
         true => most,
         false => value.to_i128().clamp(least, most),
     };
-    // All fit into 64 bits, and the lower half is that of 32.
+    // All results fit into 64 bits, whose lower half is the 32-bit result.
     if most > u32::MAX.into() || least < i32::MIN.into() {
         call.give64(integer as u64);
     } else {
@@ -200,7 +202,7 @@ fn to_integer<F: Float>(call: &mut Call<'_>, least: i128, most: i128) -> Flow {
     Flow::default()
 }
 
-/// Squares and multiplies by the bits of the exponent; a negative one is the power's inverse.
+/// Raises to a power by squaring and multiplying; a negative exponent inverts the result.
 fn power<F: Float>(call: &mut Call<'_>) -> Flow {
     let mut base = F::take(call, 0, 0);
     let exponent = call.arg(F::WORDS).cast_signed();
@@ -220,13 +222,13 @@ fn power<F: Float>(call: &mut Call<'_>) -> Flow {
     if negative {
         result = F::ONE / result;
     }
-    // What was not computed with is returned as it came.
+    // A value that was not computed with is returned unchanged.
     let value = if negative || products > 0 { result.quiet() } else { result };
     value.give(call);
     Flow::doing(Work::of("product", products).and("inverse", negative.into()))
 }
 
-/// A NaN of 32 bits as one of 64.
+/// Widens a 32-bit NaN to 64 bits.
 fn widened(bits: u32) -> u64 {
     let sign = u64::from(bits >> 31) << 63;
     let fraction = u64::from(bits & 0x7f_ffff) << 29;

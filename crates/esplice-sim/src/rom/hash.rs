@@ -1,22 +1,22 @@
-//! ROM functions that hash: MD5, SHA, CRC. A SHA under way is kept here, by its context's address; MD5's
-//! is in its context, which may be moved between two calls.
+//! ROM functions that hash: MD5, SHA, CRC. A running SHA is stored here, by its context's address.
+//! MD5's state is in its context, which may be moved between two calls.
 
 use md5::block_api::compress;
 use sha2::{Digest, Sha224, Sha256};
 
 use super::{Call, Flow, Hook, State, Work};
 
-/// A hash under way, and the bytes it has taken.
+/// A running hash and the number of bytes it has taken.
 pub(super) type Hash = (Running, u64);
 
-/// See above.
+/// The algorithm of a running hash.
 #[derive(Debug, Clone)]
 pub(super) enum Running {
     Sha224(Sha224),
     Sha256(Sha256),
 }
 
-/// Most hashes under way at a time: contexts that were never finished make room.
+/// Most running hashes; contexts that were never finished are dropped beyond it.
 const MOST_RUNNING: usize = 64;
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
@@ -87,7 +87,7 @@ fn update(call: &mut Call<'_>, context: u32, data: u32, len: u32) -> Work {
     let (filled, all) = (*before % SHA_BLOCK, *before + bytes.len() as u64);
     let mut work = Work::of("block", all / SHA_BLOCK - *before / SHA_BLOCK);
     *before = all;
-    // Only what does not fill a block is copied (ROM: `ets_sha_update`).
+    // Only bytes that do not fill a block are copied (ROM: `ets_sha_update`).
     let (mut at, mut left, mut to) = (data, bytes.len() as u64, context.wrapping_add(SHA_REST));
     let room = SHA_BLOCK - filled;
     if filled != 0 && left >= room {
@@ -105,7 +105,7 @@ fn update(call: &mut Call<'_>, context: u32, data: u32, len: u32) -> Work {
     work
 }
 
-/// Gives how many blocks the end makes.
+/// Finishes a hash and returns the number of blocks in its end.
 fn finish(call: &mut Call<'_>, context: u32, to: u32) -> u64 {
     let Some((running, len)) = call.state.hashes.remove(&context) else { return 0 };
     let digest = match running {
@@ -113,20 +113,20 @@ fn finish(call: &mut Call<'_>, context: u32, to: u32) -> u64 {
         Running::Sha256(hash) => hash.finalize().to_vec(),
     };
     call.store_bytes(to, &digest);
-    // A bit and the length come behind the last byte (FIPS 180-4, 5.1.1).
+    // One bit and the length follow the last byte (FIPS 180-4, 5.1.1).
     (len % SHA_BLOCK + 9).div_ceil(SHA_BLOCK)
 }
 
-/// Bytes of a block of SHA-224 and SHA-256.
+/// Block size of SHA-224 and SHA-256.
 const SHA_BLOCK: u64 = 64;
-/// Where a context keeps the block that is not full (ROM: `ets_sha_update`).
+/// Offset of the partial block in a context (ROM: `ets_sha_update`).
 const SHA_REST: u32 = 72;
 
-/// The state that MD5 begins with (RFC 1321, 3.3).
+/// Initial state of MD5 (RFC 1321, 3.3).
 const MD5_START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
-/// Bytes of a block.
+/// Block size of MD5.
 const MD5_BLOCK: usize = 64;
-/// The context: state, count of bits in two words, the block that is not full (ROM, `MD5Update`).
+/// The context: state, bit count in two words, partial block (ROM, `MD5Update`).
 const MD5_BITS: u32 = 16;
 const MD5_REST: u32 = 24;
 const MD5_CONTEXT_LEN: usize = 88;
@@ -147,7 +147,7 @@ fn md5_update(call: &mut Call<'_>, context: u32, data: u32, len: u32) -> Work {
     work
 }
 
-/// The copies into a block that begins at `block` and holds `filled` bytes, of `len` bytes from `data` (ROM:
+/// Adds the copies of `len` bytes from `data` into a block at `block` that has `filled` bytes (ROM:
 /// `MD5Update`).
 fn copies(work: &mut Work, block: u32, filled: u32, data: u32, len: u32) {
     const BLOCK: u32 = MD5_BLOCK as u32;
@@ -161,7 +161,7 @@ fn copies(work: &mut Work, block: u32, filled: u32, data: u32, len: u32) {
         }
         (at, left) = (at.wrapping_add(first), left - first);
     }
-    // All whole blocks are at the same distance of a word's border.
+    // All whole blocks have the same alignment.
     let mut whole = Work::default();
     whole.add_copy(block, at, BLOCK.into());
     work.add_all(&whole, (left / BLOCK).into());
@@ -186,7 +186,7 @@ fn md5_final(call: &mut Call<'_>, to: u32, context: u32) -> Work {
     work
 }
 
-/// Takes whole blocks into the state.
+/// Hashes whole blocks into the state.
 fn md5_compress(call: &mut Call<'_>, context: u32, blocks: &[[u8; MD5_BLOCK]]) {
     let mut state = [0, 4, 8, 12].map(|at| call.load(context.wrapping_add(at)));
     compress(&mut state, blocks);
@@ -195,7 +195,7 @@ fn md5_compress(call: &mut Call<'_>, context: u32, blocks: &[[u8; MD5_BLOCK]]) {
     }
 }
 
-/// CRC-32 with the polynomial 0x04c11db7, from the value given, both inverted.
+/// Computes a CRC-32 with the polynomial 0x04c11db7 and the given start value, both ends inverted.
 fn crc(call: &mut Call<'_>, little: bool) -> Flow {
     let (start, data, len) = (call.arg(0), call.arg(1), call.arg(2));
     let mut crc = !start;

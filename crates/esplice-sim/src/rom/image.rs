@@ -1,9 +1,9 @@
-//! A mask ROM out of the ELF that the vendor publishes: what stands at which of the ROM's
-//! addresses, checked against what the chip's data say of it.
+//! A mask ROM from the ELF that the vendor publishes: maps its contents to the ROM's addresses and
+//! checks them against the chip data.
 //!
-//! In such an ELF the sections of the ROM itself stand at their addresses. Those of initialised data
-//! stand where the ROM copies them to, in RAM; the ROM has them where its own tables say, and the
-//! chip's data say where the tables are.
+//! In such an ELF the ROM's own sections are at their addresses. Sections of initialised data are
+//! at the RAM addresses that the ROM copies them to. The ROM's tables say where it stores them, and
+//! the chip data says where these tables are.
 
 use std::{fs::File, io::Read as _, path::Path, sync::Arc};
 
@@ -22,23 +22,23 @@ use crate::{
     memory::{Backing, Memory},
 };
 
-/// Most bytes a ROM's file may have; those that are published have less than a megabyte.
+/// Largest size of a ROM file; published ones have less than a megabyte.
 const MOST_BYTES: u64 = 64 << 20;
-/// Most bytes of all its sections together: sections may be of the same bytes of a file, any number of times.
+/// Most bytes of all its sections together; sections may overlap in the file any number of times.
 const MOST_IN_SECTIONS: usize = 16 << 20;
-/// Bytes of an entry in a table of initialised data: first byte in RAM, one past the last, where
-/// the ROM has them, 0.
+/// Length of an entry in a table of initialised data: first address in RAM, end address, address in
+/// the ROM, 0.
 const ENTRY_LEN: u32 = 16;
 
-/// Where a ROM's code begins and what else a file of it has to have.
+/// Facts about a ROM's code, and required contents of its file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct CodeFacts {
-    /// Where the CPU begins after each reset.
+    /// Address at which the CPU starts after each reset.
     pub reset_vector: u32,
     /// The tables of initialised data.
     pub initialised: Vec<DataTable>,
-    /// The source of the above.
+    /// The source of these facts.
     pub source: String,
 }
 
@@ -46,14 +46,14 @@ pub(crate) struct CodeFacts {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DataTable {
-    /// Its first entry.
+    /// Address of its first entry.
     addr: u32,
-    /// Entries.
+    /// Number of entries.
     count: u32,
 }
 
-/// The contents of a chip's mask ROM, whose code a board then runs ([`crate::Board::with_rom`]).
-/// Cheap to clone: all boards of one ROM share it.
+/// The contents of a chip's mask ROM, which a board then executes ([`crate::Board::with_rom`]).
+/// Cheap to clone: all boards with the same ROM share it.
 #[derive(Debug, Clone)]
 pub struct RomImage {
     chip: &'static Chip,
@@ -66,7 +66,7 @@ impl RomImage {
     /// Reads the ELF file at `path`.
     ///
     /// # Errors
-    /// [`SimError::RomFile`] when it can't be read, and those of [`RomImage::from_elf`].
+    /// [`SimError::RomFile`] if it can't be read, and those of [`RomImage::from_elf`].
     pub fn open(path: &Path, chip: &'static Chip) -> Result<RomImage, SimError> {
         let refused = |source| SimError::RomFile { path: path.into(), source };
         let mut bytes = Vec::new();
@@ -75,12 +75,12 @@ impl RomImage {
         RomImage::from_elf(&bytes, chip)
     }
 
-    /// The ROM in the bytes of an ELF file.
+    /// Reads the ROM from the bytes of an ELF file.
     ///
     /// # Errors
-    /// [`SimError::NoBoard`] and [`SimError::RomTable`] for what is wrong with the chip's data,
+    /// [`SimError::NoBoard`] and [`SimError::RomTable`] for unusable chip data,
     /// [`SimError::RomNoElf`], [`SimError::RomMachine`], [`SimError::RomNoCode`],
-    /// [`SimError::RomPlace`] and [`SimError::RomDiffers`] for what is wrong with the file.
+    /// [`SimError::RomPlace`] and [`SimError::RomDiffers`] for an unusable file.
     pub fn from_elf(elf: &[u8], chip: &'static Chip) -> Result<RomImage, SimError> {
         let sim = chip
             .sim
@@ -102,7 +102,7 @@ impl RomImage {
         for section in elf.sections() {
             let data = section.data().map_err(no_elf)?;
             let addr = section.address() as u32;
-            // What has no address (symbols, comments) or no bytes is not in the chip.
+            // Sections without an address (symbols, comments) or bytes are not in the chip.
             if addr == 0 || data.is_empty() {
                 continue;
             }
@@ -149,12 +149,12 @@ impl RomImage {
         Ok(image)
     }
 
-    /// Where the CPU begins after a reset.
+    /// Returns the address at which the CPU starts after a reset.
     pub(crate) fn reset_vector(&self) -> u32 {
         self.reset_vector
     }
 
-    /// Puts the ROM where it belongs.
+    /// Writes the ROM into the memory.
     pub(crate) fn fill(&self, memory: &mut Memory) {
         let map = memory.map().clone();
         for (addr, bytes) in self.pieces.iter() {
@@ -184,7 +184,7 @@ impl RomImage {
         Some(word)
     }
 
-    /// The CPU must have something to begin with.
+    /// Checks that there is code at the reset vector.
     fn check_code(&self) -> Result<(), SimError> {
         if self.word(self.reset_vector).is_some_and(|word| word != 0) {
             return Ok(());
@@ -196,8 +196,8 @@ impl RomImage {
         })
     }
 
-    /// The words that the chip's data know of the ROM must be there: another revision's has others,
-    /// and its addresses are not those of the data.
+    /// Checks the ROM's words against the chip data. Another revision has other words and other
+    /// addresses.
     fn check_words(&self, table: &Table) -> Result<(), SimError> {
         for (name, addr, expected) in table.rom_words(self.chip) {
             let found = self.word(addr);
@@ -215,7 +215,7 @@ impl RomImage {
     }
 }
 
-/// A 32-bit little-endian ELF file for the chip's machine.
+/// Checks that the file is a 32-bit little-endian ELF for the chip's machine.
 fn check_kind(elf: &[u8], chip: &Chip) -> Result<(), SimError> {
     let no_elf = |message: String| SimError::RomNoElf { len: elf.len(), message };
     let header = FileHeader32::<LittleEndian>::parse(elf).map_err(|_| match elf.get(..6) {

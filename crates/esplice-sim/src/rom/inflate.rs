@@ -1,5 +1,5 @@
-//! The ROM's inflater, miniz's `tinfl_decompress`. The state of a stream is kept here, by its
-//! decompressor's address; the first word there is the ROM's state, and 0 in it begins a stream.
+//! The ROM's inflater, miniz's `tinfl_decompress`. The state of a stream is stored here, by its
+//! decompressor's address. The first word there is the ROM's state, and 0 in it begins a stream.
 
 use miniz_oxide::inflate::{
     TINFLStatus,
@@ -10,17 +10,17 @@ use super::{Call, Flow, Hook, MOST_BYTES, Work, deflate_work::Counter};
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[("tinfl_decompress", tinfl_decompress)];
 
-/// Most streams under way at a time: those that were given up make room.
+/// Most running streams; abandoned ones are dropped beyond it.
 const MOST_STREAMS: usize = 8;
-/// Flags of the call, the same in the crate (miniz: `TINFL_FLAG_*`).
+/// Flags of the call, the same as in the crate (miniz: `TINFL_FLAG_*`).
 const KNOWN_FLAGS: u32 = 0xf;
-/// The output is not a ring but all there will be.
+/// The output is the whole buffer, not a ring.
 const NOT_A_RING: u32 = 4;
-/// A zlib header comes first.
+/// The stream has a zlib header.
 const ZLIB: u32 = 1;
-/// An Adler-32 sum is made in any case.
+/// An Adler-32 sum is always computed.
 const ADLER: u32 = 8;
-/// `(decompressor, input, &input length, output's start, output's next, &room, flags)`.
+/// Inflates: `(decompressor, input, &input length, output's start, output's next, &room, flags)`.
 fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
     let [state, input, input_len, start, next, room, flags] =
         [0, 1, 2, 3, 4, 5, 6].map(|index| call.arg(index));
@@ -29,7 +29,7 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
     let len = before.checked_add(asked).filter(|len| *len <= MOST_BYTES);
     let ring_is_odd = |len: u32| flags & NOT_A_RING == 0 && !len.is_power_of_two();
     let Some(len) = len.filter(|len| next >= start && !ring_is_odd(*len)) else {
-        // miniz: TINFL_STATUS_BAD_PARAM, and nothing moved.
+        // miniz: TINFL_STATUS_BAD_PARAM, without progress.
         call.store(input_len, 0);
         call.store(room, 0);
         call.give(TINFLStatus::BadParam as i32 as u32);
@@ -45,7 +45,7 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
         }
         streams.insert(state, (Box::default(), Counter::new(flags & ZLIB != 0)));
     }
-    // Of a stream that was never begun the ROM's machine makes nothing either.
+    // A stream that was never begun also fails in the ROM.
     let mut work = Work::default();
     let (status, consumed, produced) = match call.state.streams.get_mut(&state) {
         Some((stream, counter)) => {
@@ -65,11 +65,11 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
     call.store_bytes(next, written);
     call.store(input_len, consumed as u32);
     call.store(room, produced as u32);
-    // Any state but 0: the stream has begun.
+    // Any state but 0 means that the stream has begun.
     call.store(state, 1);
     call.give(status as i32 as u32);
     Flow::doing(work)
 }
 
-/// A stream being inflated, and what it holds.
+/// A stream being inflated, with its symbol counter.
 pub(super) type Stream = (Box<DecompressorOxide>, Counter);

@@ -1,6 +1,5 @@
-//! ROM functions for integers of the compiler's run-time library (libgcc), besides those that
-//! `libc` has: counting bits, comparing, dividing, and arithmetic that ends the program where it
-//! overflows.
+//! ROM functions for integers from the compiler's run-time library (libgcc), except those in
+//! `libc`: bit counting, comparison, division, and arithmetic that aborts on overflow.
 
 use super::{Call, Flow, Hook, RA, Work};
 
@@ -13,7 +12,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__ffsdi2", |call| {
         count64(call, |value| if value == 0 { 0 } else { value.trailing_zeros() + 1 })
     }),
-    // Bits below the sign that are like it.
+    // Number of bits below the sign that equal it.
     ("__clrsbdi2", |call| {
         count64(call, |value| (value ^ ((value as i64) >> 63) as u64).leading_zeros() - 1)
     }),
@@ -24,7 +23,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         count32(call, |value| (value ^ ((value as i32) >> 31) as u32).leading_zeros() - 1)
     }),
     ("__paritysi2", |call| count32(call, |value| value.count_ones() & 1)),
-    // 0, 1 or 2: below, equal, above.
+    // Returns 0, 1 or 2: below, equal, above.
     ("__cmpdi2", |call| {
         let order = (call.arg64(0) as i64).cmp(&(call.arg64(2) as i64));
         compared(call, order)
@@ -65,7 +64,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         call.give64(quotient);
         Flow::default()
     }),
-    // ROM: it has no meaning on this CPU and returns 0.
+    // Unsupported on this CPU; the ROM returns 0.
     ("__udiv_w_sdiv", |call| {
         call.give(0);
         Flow::default()
@@ -87,7 +86,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__mulvdi3", |call| checked64(call, i64::checked_mul)),
 ];
 
-/// Where the table of system calls has `abort` (ROM: `abort`).
+/// Offset of `abort` in the table of system calls (ROM: `abort`).
 const ABORT: u32 = 0x14;
 
 fn give64(call: &mut Call<'_>, operation: fn(u64) -> u64) -> Flow {
@@ -120,8 +119,8 @@ fn divide(call: &mut Call<'_>, signed: bool, operation: fn(u32, u32) -> u32) -> 
     Flow::doing(division(a, b))
 }
 
-/// What a division is made of (ROM: `__udivsi3`): the divisor is shifted up to the dividend, and then
-/// subtracted wherever it fits.
+/// Returns the work of a division (ROM: `__udivsi3`): the divisor is shifted up to the dividend and
+/// then subtracted wherever it fits.
 fn division(a: u32, b: u32) -> Work {
     if b == 0 {
         return Work::default();
@@ -135,7 +134,7 @@ fn division(a: u32, b: u32) -> Work {
     Work::of("shift", shifts).and("one", (a / b).count_ones().into())
 }
 
-/// Quotient and rest; a division by 0 yields ones and the dividend, as the CPU's own does.
+/// Returns quotient and remainder. Division by 0 yields all ones and the dividend, as on the CPU.
 fn unsigned(a: u32, b: u32) -> (u32, u32) {
     (a.checked_div(b).unwrap_or(u32::MAX), a.checked_rem(b).unwrap_or(a))
 }
@@ -160,7 +159,7 @@ fn checked64(call: &mut Call<'_>, operation: fn(i64, i64) -> Option<i64>) -> Flo
     Flow::default()
 }
 
-/// Goes on in the firmware's `abort`, which does not return.
+/// Continues in the firmware's `abort`, which does not return.
 fn abort(call: &mut Call<'_>) {
     let table = call.data("syscall_table_ptr").map_or(0, |at| call.load(at));
     call.cpu.x[RA] = call.load(table.wrapping_add(ABORT));

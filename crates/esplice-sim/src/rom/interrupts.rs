@@ -1,5 +1,5 @@
-//! The ROM's interrupts: its vectors, its table of handlers, and the functions that set both up.
-//! Flasher stubs rely on them; firmware of its own has its own vectors.
+//! The ROM's interrupts: its vectors, its table of handlers, and the functions that set up both.
+//! Flasher stubs rely on them; other firmware has its own vectors.
 
 use super::{A0, Call, Flow, Hook, RA, SP, Table};
 use crate::{
@@ -38,13 +38,13 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
 ];
 
-/// Map registers in front of the matrix's others (TRM 8.4).
+/// Number of map registers, which come first in the interrupt matrix (TRM 8.4).
 const SOURCES: u32 = 62;
-/// Entries of the ROM's table, and bytes of each: handler and its argument.
+/// Number of entries in the ROM's table, and length of each: handler and argument.
 const HANDLERS: u32 = 32;
 const HANDLER_LEN: u32 = 8;
 
-/// Bytes of the ROM's frame, and where it keeps each register (ROM: `_interrupt_exit`).
+/// Length of the ROM's frame, and offset of each register in it (ROM: `_interrupt_exit`).
 const FRAME_LEN: u32 = 0x90;
 const FRAME: [(usize, u32); 29] = [
     (1, 4),
@@ -84,20 +84,20 @@ const CSR_MSTATUS: u32 = 0x300;
 const CSR_MEPC: u32 = 0x341;
 const CSR_MCAUSE: u32 = 0x342;
 const MSTATUS_MIE: u32 = 1 << 3;
-/// Instructions of the ROM's way in and out, all in all.
+/// Instructions of the ROM's entry and exit code together.
 const CYCLES: u64 = 50;
 
-/// What the CPU came to in the ROM's vectors.
+/// A place in the ROM's interrupt handling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vector {
-    /// An interrupt.
+    /// The entry of an interrupt.
     Entry,
-    /// The way back from its handler.
+    /// The return from its handler.
     Exit,
 }
 
 impl Vector {
-    /// What stands at `addr`, if anything that is modelled here.
+    /// Returns the vector at `addr`, if one is modelled.
     pub fn at(addr: u32, table: &Table) -> Option<Vector> {
         let texts = table.texts();
         match addr.wrapping_sub(texts.vectors) {
@@ -107,7 +107,7 @@ impl Vector {
         }
     }
 
-    /// All addresses at which one is.
+    /// Returns the addresses of all vectors.
     pub fn addrs(table: &Table) -> impl Iterator<Item = u32> {
         let texts = table.texts();
         (1..HANDLERS)
@@ -115,7 +115,7 @@ impl Vector {
             .chain([texts.interrupt_exit, table.resume()])
     }
 
-    /// Carries it out; gives the cycles it takes.
+    /// Performs the vector's work and returns its cycles.
     pub fn run(self, cpu: &mut Cpu, soc: &mut Soc, table: &Table) -> u64 {
         match self {
             Vector::Entry => enter(cpu, soc, table),
@@ -125,7 +125,7 @@ impl Vector {
     }
 }
 
-/// ROM: `_interrupt_handler` and `_global_interrupt_handler`.
+/// Enters a handler (ROM: `_interrupt_handler`, `_global_interrupt_handler`).
 fn enter(cpu: &mut Cpu, soc: &mut Soc, table: &Table) {
     let frame = cpu.x[SP].wrapping_sub(FRAME_LEN);
     for (register, offset) in FRAME {
@@ -137,7 +137,7 @@ fn enter(cpu: &mut Cpu, soc: &mut Soc, table: &Table) {
     cpu.x[S0] = soc.load32(threshold).unwrap_or(0);
     cpu.x[S1] = cpu.read_csr(CSR_MSTATUS).unwrap_or(0);
     cpu.x[S2] = cpu.read_csr(CSR_MEPC).unwrap_or(0);
-    // Only what is more urgent comes in between.
+    // Only interrupts of a higher priority can preempt the handler.
     let priority = threshold - THRESHOLD + PRIORITY_0 + 4 * number;
     let priority = soc.load32(priority).unwrap_or(0);
     let _ = soc.store32(threshold, priority.wrapping_add(1));
@@ -153,7 +153,7 @@ fn enter(cpu: &mut Cpu, soc: &mut Soc, table: &Table) {
     }
 }
 
-/// ROM: `_interrupt_exit`.
+/// Returns from a handler (ROM: `_interrupt_exit`).
 fn exit(cpu: &mut Cpu, soc: &mut Soc) {
     let threshold = soc.base_of("intmtx").unwrap_or(0) + THRESHOLD;
     let _ = soc.store32(threshold, cpu.x[S0]);
@@ -167,12 +167,13 @@ fn exit(cpu: &mut Cpu, soc: &mut Soc) {
     cpu.return_from_trap();
 }
 
-/// Registers of the console as the ROM leaves them when it has talked over it (ROM: `uartAttach`, `Uart_Init`, read from
-/// the board that executes it; TRM 25): an interrupt for each byte, a glitch filter, 8 data bits and 1 stop bit.
+/// Registers of the console UART after the ROM's loader has used it (ROM: `uartAttach`,
+/// `Uart_Init`, read from the board that executes it; TRM 25): an interrupt for each byte, a glitch
+/// filter, 8 data bits and 1 stop bit.
 const CONSOLE: [(u32, u32); 4] = [(0x0c, 1), (0x18, 0x104), (0x20, 0x0400_001c), (0x24, 1)];
 
-/// What the ROM has made of the console and the interrupt matrix when it has talked over the console: the UART's
-/// interrupt has its number and is masked.
+/// Sets console and interrupt matrix to the state after the ROM's loader has used the console: the
+/// UART's interrupt has its number and is masked.
 pub(crate) fn attach_console(soc: &mut Soc, table: &Table) {
     let console = soc.console();
     for (register, value) in CONSOLE {
@@ -186,7 +187,7 @@ pub(crate) fn attach_console(soc: &mut Soc, table: &Table) {
     let _ = soc.store32(matrix + PRIORITY_0 + 4 * number, 1);
 }
 
-/// ROM: `intr_handler_set`, which checks nothing.
+/// Sets a handler without checks (ROM: `intr_handler_set`).
 fn set_handler(call: &mut Call<'_>) -> Flow {
     let (number, handler, argument) = (call.arg(0), call.arg(1), call.arg(2));
     if let Some(handlers) = call.data("s_intr_handlers") {
@@ -218,7 +219,8 @@ mod tests {
     const HANDLER: u32 = 0x4038_1000;
     const CODE: u32 = 0x4038_0100;
 
-    /// A handler for interrupt `number` is called with its argument, and all registers come back.
+    /// Checks that a handler for interrupt `number` is called with its argument, and that all
+    /// registers are restored.
     fn check(number: u32, handler: u32) {
         let chip = esplice_chip::find("esp32c3").unwrap();
         let sim = chip.sim.as_ref().unwrap();
@@ -245,7 +247,7 @@ mod tests {
         let at = Vector::at(vectors + 4 * number, &table);
         assert_eq!(at, Some(Vector::Entry));
         Vector::Entry.run(&mut cpu, &mut soc, &table);
-        assert_eq!(soc.load32(matrix + THRESHOLD), Ok(4), "only what is more urgent");
+        assert_eq!(soc.load32(matrix + THRESHOLD), Ok(4), "only interrupts of a higher priority");
         let back = table.texts().interrupt_exit;
         let (pc, argument) = match handler {
             0 => (back, before[A0]),
@@ -253,7 +255,7 @@ mod tests {
         };
         assert_eq!((cpu.pc, cpu.x[RA], cpu.x[A0]), (pc, back, argument));
 
-        // The handler uses what it may, and keeps s0 to s11 and sp.
+        // The handler uses caller-saved registers, and keeps s0 to s11 and sp.
         for register in [5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 28, 29, 30, 31] {
             cpu.x[register] = 7;
         }
@@ -263,7 +265,7 @@ mod tests {
         assert_eq!(cpu.pc, CODE);
         assert_eq!(soc.load32(matrix + THRESHOLD), Ok(1));
         assert_ne!(cpu.read_csr(CSR_MSTATUS).unwrap() & MSTATUS_MIE, 0);
-        assert_eq!(Vector::at(vectors, &table), None, "exceptions are the panic's");
+        assert_eq!(Vector::at(vectors, &table), None, "exceptions are handled by the panic code");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! ROM functions of the C library and of the compiler's run-time library.
+//! ROM functions of the C library and the compiler's run-time library.
 
 use super::{Call, Flow, Hook, MOST_BYTES, Work};
 
@@ -12,7 +12,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         fill(call, to, 0, len)
     }),
     ("memcpy", copy),
-    // From the end on where it would write over what it has yet to read.
+    // Copies backwards if it would overwrite bytes that it has yet to read.
     ("memmove", |call| {
         let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));
         let backward = from < to && to < from.saturating_add(len);
@@ -53,7 +53,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("strncpy", |call| {
         let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2).min(MOST_BYTES));
         let mut text = call.text(from, len);
-        // The NUL is copied like the others.
+        // The NUL is copied like the other bytes.
         let copied = (text.len() as u64 + 1).min(len.into());
         text.resize(len as usize, 0);
         call.store_bytes(to, &text);
@@ -70,7 +70,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             call.store_bytes(to, &kept);
         }
         call.give(text.len() as u32);
-        // Behind what has room the end is still looked for.
+        // The rest of the text is still scanned for its end.
         Flow::doing(Work::units(copied as u64).and("skipped", (text.len() - copied) as u64))
     }),
     ("memchr", |call| {
@@ -86,7 +86,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("__udivdi3", |call| divide(call, |a, b| quotient(a, b).0)),
     ("__umoddi3", |call| divide(call, |a, b| quotient(a, b).1)),
-    // The signed ones wrap in their one overflow.
+    // The signed ones wrap in their only overflow.
     ("__divdi3", |call| {
         divide(call, |a, b| {
             let (quotient, _) = quotient((a as i64).unsigned_abs(), (b as i64).unsigned_abs());
@@ -101,7 +101,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("__muldi3", |call| {
         let value = call.arg64(0).wrapping_mul(call.arg64(2));
-        // One step a bit of the second's low word (ROM: `__muldi3`).
+        // One step per bit of the second operand's low word (ROM: `__muldi3`).
         let steps = 32 - call.arg(2).leading_zeros();
         let work = Work::of("step", steps.max(1).into())
             .and("one", call.arg(2).count_ones().into())
@@ -134,9 +134,9 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
 ];
 
-/// Quotient and rest. For a division by 0 the compiler's library (libgcc, `__udivmoddi4`) asks the
-/// division instruction for 1 / 0, takes the ones that it gives for the divisor, and has the dividend's
-/// high word reduced by it once.
+/// Returns quotient and remainder. For a division by 0 the compiler's library (libgcc,
+/// `__udivmoddi4`) divides 1 by 0 with the CPU's instruction, uses the resulting ones as divisor,
+/// and reduces the dividend's high word by it once.
 pub(super) fn quotient(a: u64, b: u64) -> (u64, u64) {
     match b {
         0 => {
@@ -163,7 +163,7 @@ fn copy(call: &mut Call<'_>) -> Flow {
     Flow::doing(work)
 }
 
-/// Gives how many.
+/// Copies the bytes and returns their number.
 fn copy_bytes(call: &mut Call<'_>) -> u64 {
     let (to, from, len) = (call.arg(0), call.arg(1), call.arg(2));
     let bytes = call.bytes(from, len);
@@ -171,7 +171,8 @@ fn copy_bytes(call: &mut Call<'_>) -> u64 {
     bytes.len() as u64
 }
 
-/// The difference of the first bytes that differ; a NUL in both ends it, if they are strings.
+/// Compares bytes and returns the difference of the first ones that differ. Strings also end at a
+/// NUL.
 pub(super) fn compare(call: &mut Call<'_>, a: u32, b: u32, len: u32, strings: bool) -> Flow {
     let mut difference = 0_i32;
     let mut done = 0;

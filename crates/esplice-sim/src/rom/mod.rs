@@ -1,10 +1,10 @@
-//! The mask ROM, carried out rather than executed: when the CPU comes to a ROM function's address,
-//! the function is done here, charged with cycles, and the CPU goes on behind the call.
+//! The modelled mask ROM. When the CPU reaches the address of a ROM function, the function is
+//! performed here and charged with cycles, and the CPU continues after the call.
 //!
-//! Addresses come from the chip's table in `targets/`; a function is found by its name there. What
-//! is not modelled is named when it is called ([`crate::SimError::RomFunction`]). The boot of an
-//! image from flash is [`boot`]'s. A board that is given the ROM itself ([`RomImage`]) executes it
-//! instead, and nothing of this is used.
+//! Addresses come from the chip's table in `targets/`, where functions are found by name. A call of
+//! a function that is not modelled is an error with its name ([`crate::SimError::RomFunction`]).
+//! Booting an image from flash is in [`boot`]. A board with a ROM file ([`RomImage`]) executes that
+//! ROM instead and uses none of this.
 
 pub(crate) mod boot;
 mod chip;
@@ -37,7 +37,7 @@ pub(crate) use interrupts::{Vector, attach_console};
 pub(crate) use spi_bus::spi_hz;
 pub(crate) use table::Table;
 
-/// A ROM function: arguments are read from the call, the result is written to it.
+/// A ROM function: reads its arguments from the call and writes its result to it.
 type Hook = fn(&mut Call<'_>) -> Flow;
 
 /// Registers of the calling convention.
@@ -45,24 +45,24 @@ const RA: usize = 1;
 pub(crate) const SP: usize = 2;
 const A0: usize = 10;
 
-/// What is still to be waited for before a ROM function returns.
+/// Output and waiting left before a ROM function returns.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flow {
-    /// Cycles charged at once, where the table does not tell what the function takes.
+    /// Cycles charged at once, if the table has none for the function.
     pub cycles: u64,
-    /// What the table's cycles are counted by.
+    /// Work by which the table's cycles are counted.
     pub work: Work,
-    /// Bytes to be put into the console UART's FIFO, and handed over on USB, as there is room.
+    /// Bytes for the console UART's FIFO and for USB, sent as there is room.
     pub out: VecDeque<u8>,
-    /// Sends the bytes to USB alone, where a line feed ends a packet.
+    /// Sends the bytes only to USB, where a line feed ends a packet.
     pub usb_alone: bool,
-    /// Cycles that each of them takes, as far as they are told apart from the others.
+    /// Cycles of each of these bytes, if counted separately.
     pub each: u64,
-    /// The next of them is not there before.
+    /// Time before which the next byte is not sent.
     pub next_byte: Tick,
-    /// No return before this moment.
+    /// Time before which the function does not return.
     pub until: Tick,
-    /// What is waited for besides the cycles: flash chip and SPI bus.
+    /// Waiting time in addition to the cycles: flash chip and SPI bus.
     pub waits: Tick,
 }
 
@@ -71,7 +71,7 @@ impl Flow {
         Self { cycles, ..Self::default() }
     }
 
-    /// A function of which the table tells the cycles.
+    /// Returns the flow of a function whose cycles are in the table.
     fn of(units: u64) -> Self {
         Self::doing(Work::units(units))
     }
@@ -80,7 +80,7 @@ impl Flow {
         Self { work, ..Self::default() }
     }
 
-    /// The bytes were taken one by one.
+    /// Sets whether bytes were processed one by one.
     fn slowly(mut self, slow: bool) -> Self {
         self.work.slow = slow;
         self
@@ -95,19 +95,19 @@ impl Flow {
     }
 }
 
-/// What ROM functions keep between calls outside of the chip's memory.
+/// State that ROM functions keep between calls outside of the chip's memory.
 #[derive(Clone, Default)]
 pub(crate) struct State {
     hashes: HashMap<u32, hash::Hash>,
     streams: HashMap<u32, inflate::Stream>,
-    /// The last byte that was printed ended a line.
+    /// Whether the last printed byte ended a line.
     pub(crate) line_ended: bool,
-    /// Until when the ROM waits for a host on USB that is not there.
+    /// Time until which the ROM waits for a missing host on USB.
     pub(crate) usb_given_up: Option<Tick>,
-    /// What the last call had to do.
+    /// Work of the last call.
     #[cfg(test)]
     pub(crate) work: Work,
-    /// ets_install_uart_printf was called (the ROM does so at boot), and nothing took it back.
+    /// Whether ets_install_uart_printf is in effect; the ROM calls it at boot.
     uart_printf: bool,
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Argument `index`: in a register, or on the stack behind the eighth.
+    /// Returns argument `index`: in a register, or on the stack after the eighth.
     fn arg(&mut self, index: usize) -> u32 {
         match index {
             0..8 => self.cpu.x[A0 + index],
@@ -141,13 +141,13 @@ impl Call<'_> {
         self.cpu.x[A0 + 1] = (value >> 32) as u32;
     }
 
-    /// A word as the CPU would load it; 0 where there is nothing.
+    /// Loads a word as the CPU does; 0 from an unmapped address.
     fn load(&mut self, addr: u32) -> u32 {
         self.soc.load32(addr).unwrap_or(0)
     }
 
     fn store(&mut self, addr: u32, value: u32) {
-        // What the CPU's store would trap on is lost here: ROM functions check nothing either.
+        // A store that would trap on the CPU is dropped; ROM functions do not check either.
         let _ = self.soc.store32(addr, value);
     }
 
@@ -159,7 +159,7 @@ impl Call<'_> {
         let _ = self.soc.store8(addr, value);
     }
 
-    /// `len` bytes from `addr`, as far as there is memory, and no more than the chip can hold.
+    /// Returns `len` bytes from `addr`, at most as many as the chip can hold. Unmapped bytes are 0.
     fn bytes(&mut self, addr: u32, len: u32) -> Vec<u8> {
         (0..len.min(MOST_BYTES)).map(|i| self.load_byte(addr.wrapping_add(i))).collect()
     }
@@ -170,7 +170,7 @@ impl Call<'_> {
         }
     }
 
-    /// Bytes up to a NUL, at most `most`.
+    /// Returns the bytes up to a NUL, at most `most`.
     fn text(&mut self, addr: u32, most: u32) -> Vec<u8> {
         let mut text = Vec::new();
         while (text.len() as u32) < most {
@@ -191,10 +191,10 @@ impl Call<'_> {
     }
 }
 
-/// Most bytes one ROM call handles: what a flash window shows.
+/// Most bytes handled by one ROM call: the size of a flash window.
 const MOST_BYTES: u32 = 0x80_0000;
 
-/// Carries out the ROM function at `addr`, if one is hooked there.
+/// Performs the ROM function at `addr`, if one is modelled there.
 pub(crate) fn call(
     addr: u32,
     cpu: &mut Cpu,
@@ -207,7 +207,7 @@ pub(crate) fn call(
     let mut flow = hook(&mut Call { cpu, soc, table, state });
     if let Some(cost) = cost {
         flow.cycles = cost.cycles(&flow.work);
-        // What is printed comes character by character.
+        // Output is charged character by character.
         flow.each = flow.cycles / (flow.out.len() as u64).max(1);
         flow.cycles -= flow.each * flow.out.len() as u64;
     }
@@ -218,12 +218,12 @@ pub(crate) fn call(
     Some(flow)
 }
 
-/// Comes back from a ROM function.
+/// Returns from a ROM function.
 pub(crate) fn leave(cpu: &mut Cpu) {
     cpu.pc = cpu.x[RA] & !1;
 }
 
-/// All modelled functions.
+/// Returns all modelled functions.
 fn hooks() -> impl Iterator<Item = &'static (&'static str, Hook)> {
     [
         chip::HOOKS,
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
     use crate::{cpu::CpuModel, nor::Nor};
 
-    /// Numbers at which lengths and addresses tend to overflow.
+    /// Generates numbers at which lengths and addresses tend to overflow.
     fn edge() -> impl Strategy<Value = u32> {
         prop_oneof![
             0_u32..64,
@@ -269,7 +269,7 @@ mod tests {
     }
 
     impl Bench {
-        /// With the flash's size and the ticks of a microsecond as the ROM's data tell them.
+        /// Sets the flash size and the ticks per microsecond in the ROM's data.
         fn new(size: u32, ticks_per_us: u32) -> Self {
             let chip = esplice_chip::find("esp32c3").unwrap();
             let sim = chip.sim.as_ref().unwrap();
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// What the function of that name gives, and the ticks it waits.
+    /// Checks the result of a function and the ticks it waits.
     fn check(name: &str, arguments: &[u32], expected: u32, ticks: Tick) {
         let mut bench = Bench::new(u32::MAX, 160);
         let addr = bench.table.hooked().find(|addr| bench.table.name(*addr) == Some(name));
@@ -309,7 +309,7 @@ mod tests {
         check("esp_rom_spiflash_erase_sector", &[u32::MAX], 1, 0);
     }
 
-    /// A stream in pieces through a ring of 32 KiB, as flasher stubs inflate.
+    /// Inflates a stream in pieces through a ring of 32 KiB, as flasher stubs do.
     #[test]
     fn a_stream_in_pieces() {
         use std::io::Write as _;
@@ -358,7 +358,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-        /// Whatever firmware calls a function with, and whatever it has made of the ROM's data.
+        /// Calls functions with any arguments and any ROM data that firmware could have set.
         #[test]
         fn any_call_comes_back(
             calls in prop::collection::vec(
@@ -373,7 +373,7 @@ mod tests {
             functions.sort();
             for (function, arguments) in calls {
                 let flow = bench.call(*function.get(&functions), &arguments);
-                // As text, with a return for every line feed.
+                // Each line feed is printed with a carriage return.
                 prop_assert!(flow.out.len() <= 0x2000);
             }
         }

@@ -3,8 +3,8 @@
 use super::{Call, Flow, Hook, Work, printf};
 use crate::soc::{clock::periods, uart, usb_serial_jtag};
 
-/// Offset of the field `buff_uart_no` in `uartdevice`, and the channel number of USB-Serial-JTAG. Source: ESP-IDF,
-/// `esp_rom_uart.h` for this chip.
+/// Offset of the field `buff_uart_no` in `uartdevice`, and the channel number of USB-Serial-JTAG
+/// (ESP-IDF, `esp_rom_uart.h` for this chip).
 pub(crate) const BUFF_UART_NO: u32 = 24;
 pub(crate) const USB_SERIAL_JTAG: u8 = 3;
 
@@ -15,8 +15,8 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         Flow::after(10)
     }),
     ("ets_install_putc1", |call| {
-        // A function of the firmware's own is not called from here: 0 is what it passes to be
-        // quiet, anything else is its wrapper around the UART.
+        // The firmware's own function is not called. Firmware passes 0 to silence output, and
+        // otherwise its wrapper around the UART.
         call.state.uart_printf = call.arg(0) != 0;
         Flow::after(10)
     }),
@@ -44,7 +44,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("uart_rx_one_char", uart_rx_one_char),
 ];
 
-/// A character to the channel that the loader was spoken to on, if that is USB, else to all of them.
+/// Prints a character to the loader's channel if that is USB, else to all channels.
 fn one_char(call: &mut Call<'_>) -> Flow {
     let byte = call.arg(0) as u8;
     let usb_alone = channel(call) == USB_SERIAL_JTAG;
@@ -64,7 +64,7 @@ impl printf::Source for Variadic<'_, '_> {
     }
 
     fn long(&mut self) -> u64 {
-        // Variadic 64-bit arguments start at an even place (RISC-V psABI).
+        // Variadic 64-bit arguments start at an even position (RISC-V psABI).
         self.next = self.next.next_multiple_of(2) + 2;
         self.call.arg64(self.next - 2)
     }
@@ -85,12 +85,12 @@ fn ets_printf(call: &mut Call<'_>) -> Flow {
     if !call.state.uart_printf {
         return Flow::doing(work);
     }
-    // A line feed is two characters, a carriage return none.
+    // A line feed counts as two characters, a carriage return as none.
     Flow::printing(sent.clone(), work.and("sent", sent.len() as u64))
 }
 
-/// The ROM's console sends a line feed as carriage return and line feed, and no carriage return
-/// of the text (ROM, `ets_write_char_uart`).
+/// Converts text for the ROM's console, which sends a line feed as carriage return and line feed
+/// and drops carriage returns of the text (ROM, `ets_write_char_uart`).
 pub(super) fn with_returns(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     for byte in text {
@@ -103,8 +103,8 @@ pub(super) fn with_returns(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Until the FIFO of the UART that is named is empty: the last byte may still be leaving, and a reset
-/// then cuts it off. On USB, what was printed is handed over.
+/// Waits until the FIFO of the given UART is empty. The last byte may still be on its way, and a
+/// reset then cuts it off. On USB, hands over what was printed.
 fn wait_empty(call: &mut Call<'_>) -> Flow {
     let channel = call.arg(0);
     if channel == u32::from(USB_SERIAL_JTAG)
@@ -123,7 +123,7 @@ fn wait_empty(call: &mut Call<'_>) -> Flow {
     Flow::at(begun)
 }
 
-/// Until the last byte has left.
+/// Waits until the last byte has been sent.
 fn wait_idle(call: &mut Call<'_>) -> Flow {
     let now = call.now();
     let last = call.soc.fabric.line.to_host.back().map_or(now, |byte| byte.done);
@@ -132,7 +132,7 @@ fn wait_idle(call: &mut Call<'_>) -> Flow {
 }
 
 fn uart_div_modify(call: &mut Call<'_>) -> Flow {
-    // The divider comes with 4 bits of fraction.
+    // The divider has 4 fractional bits.
     let divider = call.arg(1);
     if call.arg(0) == 0 {
         let base = call.soc.console();
@@ -141,7 +141,7 @@ fn uart_div_modify(call: &mut Call<'_>) -> Flow {
     Flow::after(60)
 }
 
-/// The byte that has come on the channel that the loader was spoken to on, or 1 if there is none.
+/// Reads a byte that has come on the loader's channel. Returns 1 if there is none.
 fn uart_rx_one_char(call: &mut Call<'_>) -> Flow {
     let usb = call.soc.base_of("usb-serial-jtag").filter(|_| channel(call) == USB_SERIAL_JTAG);
     let (fifo, is_there) = match usb {
@@ -163,7 +163,7 @@ fn uart_rx_one_char(call: &mut Call<'_>) -> Flow {
     Flow::at(call.now() + periods(20, call.soc.fabric.clock.cpu_hz()))
 }
 
-/// The channel that the loader was spoken to on.
+/// Returns the channel that the loader was reached on.
 fn channel(call: &mut Call<'_>) -> u8 {
     let device = call.data("UartDev");
     device.map_or(0, |device| call.load_byte(device + BUFF_UART_NO))

@@ -1,5 +1,5 @@
-//! What the ROM does with an exception while its own vectors are set: the image's code crashed
-//! before it had vectors of its own (ROM: `_interrupt_handler`, `ets_fatal_exception_handler`).
+//! The ROM's handling of an exception while its own vectors are set: the image crashed before it
+//! set its own vectors (ROM: `_interrupt_handler`, `ets_fatal_exception_handler`).
 
 use std::fmt::Write as _;
 
@@ -27,17 +27,17 @@ const CAUSES: [&str; 17] = [
     "Reserved",
 ];
 
-/// Names in the dump; registers 1 to 31 stand between PC and MSTATUS.
+/// Names in the dump; registers 1 to 31 are between PC and MSTATUS.
 const NAMES: [&str; 36] = [
     "PC", "RA", "SP", "GP", "TP", "T0", "T1", "T2", "S0", "S1", "A0", "A1", "A2", "A3", "A4", "A5",
     "A6", "A7", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "T3", "T4", "T5",
     "T6", "MSTATUS", "MCAUSE", "MTVAL", "INTLEVEL",
 ];
 
-/// Bytes of stack that are shown.
+/// Bytes of stack in the dump.
 const STACK: u32 = 0x400;
 
-/// The report of the exception that was just taken.
+/// Returns the report of the exception that was just taken.
 pub(super) fn report(call: &mut Call<'_>) -> String {
     let csrs = &call.cpu.csrs;
     let (mstatus, mepc, mcause, mtval) = (csrs.mstatus, csrs.mepc, csrs.mcause, csrs.mtval);

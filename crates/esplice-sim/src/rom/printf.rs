@@ -2,25 +2,26 @@
 
 use super::Work;
 
-/// Where a format and its strings are, and the arguments.
+/// The memory and arguments of a call to printf.
 pub(super) trait Source {
-    /// The next 32-bit argument.
+    /// Returns the next 32-bit argument.
     fn word(&mut self) -> u32;
-    /// The next 64-bit argument (in an even pair of registers, or aligned on the stack).
+    /// Returns the next 64-bit argument (in an even pair of registers, or aligned on the stack).
     fn long(&mut self) -> u64;
-    /// Bytes of a NUL-terminated string, at most `most`.
+    /// Returns the bytes of a NUL-terminated string, at most `most`.
     fn text(&mut self, addr: u32, most: u32) -> Vec<u8>;
 }
 
-/// Longest output of one call: what runs past it is a wild pointer.
+/// Longest output of one call; a longer one comes from a wild pointer.
 const MOST: usize = 0x1000;
 
-/// What printing `format` gives, and the count that the ROM's function returns; adds to `work` what there is to do
-/// besides putting characters out.
+/// Formats `format`. Returns the output and the count that the ROM's function returns, and adds the
+/// work other than sending characters to `work`.
 pub(super) fn format(format: &[u8], source: &mut impl Source, work: &mut Work) -> (Vec<u8>, usize) {
     let mut out = Vec::new();
-    // What the ROM prints and does not count, and the length of the last number or string, which it
-    // leaves one short and takes for that of `%%` and of what it does not know (ROM: `ets_vprintf`).
+    // Characters that the ROM prints but does not count, and the length of the last number or
+    // string. The ROM leaves that one short and uses it as the length of `%%` and unknown
+    // conversions (ROM: `ets_vprintf`).
     let (mut uncounted, mut stale) = (0, 0_i32);
     let mut rest = format;
     while let Some((&byte, tail)) = rest.split_first() {
@@ -241,7 +242,8 @@ mod tests {
                 "I (41) nvs:  0 WiFi data       |01 00009000",
             ),
             ("%d %D %u", vec![-5_i32 as u32, 7, u32::MAX], "-5 7 4294967295"),
-            // What is not known, and a percent sign, are filled up by what a number has left.
+            // Unknown conversions and percent signs are padded by the length left over from a
+            // number.
             ("%i|%u%%|%i", vec![12], "%i|12% |%i  "),
             ("%5lxh (%6lu)", vec![0x1c40, 7232], " 1c40h (  7232)"),
             ("%-4d|%4d|%04d", vec![1, 2, -3_i32 as u32], "1   |   2|-003"),

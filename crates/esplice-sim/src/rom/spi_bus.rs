@@ -1,5 +1,6 @@
-//! The time that the ROM's flash functions spend on the SPI bus: the transactions that each makes, at the clock and
-//! over the lines that SPI1's registers set. What the CPU does in between is charged apart, as cycles.
+//! The time that the ROM's flash functions spend on the SPI bus: their transactions, at the clock
+//! and over the lines set by SPI1's registers. The CPU's work in between is charged separately, as
+//! cycles.
 
 use super::{
     Call,
@@ -17,14 +18,14 @@ use crate::{
 const COMMAND: u64 = 8;
 const ADDR: u64 = 24;
 const BYTE: u64 = 8;
-/// Bytes that one transaction reads (ROM, `SPI_read_data`).
+/// Bytes read by one transaction (ROM, `SPI_read_data`).
 const READ_CHUNK: u32 = 16;
 
-/// The bus as its registers have set it up.
+/// The bus as set up by its registers.
 pub(super) struct SpiBus {
     hz: u64,
     timed: bool,
-    /// Clocks of a transaction that reads.
+    /// Clocks of a reading transaction.
     chunk: u64,
 }
 
@@ -40,22 +41,22 @@ impl SpiBus {
         if self.timed { periods(clocks, self.hz) } else { 0 }
     }
 
-    /// A look at the status.
+    /// Returns the time of a status read.
     pub(super) fn status(&self) -> Tick {
         self.clocks(COMMAND + BYTE)
     }
 
-    /// JEDEC id.
+    /// Returns the time of a JEDEC ID read.
     pub(super) fn id(&self) -> Tick {
         self.clocks(COMMAND + 3 * BYTE)
     }
 
-    /// The end of power-down, with the id that it answers.
+    /// Returns the time of a release from power-down, with the ID that it returns.
     pub(super) fn release(&self) -> Tick {
         self.clocks(COMMAND + ADDR + BYTE)
     }
 
-    /// `SPI_write_enable`: the latch between two looks at the status.
+    /// Returns the time of `SPI_write_enable`: write enable between two status reads.
     pub(super) fn write_enable(&self) -> Tick {
         2 * self.status() + self.clocks(COMMAND)
     }
@@ -68,7 +69,7 @@ impl SpiBus {
         self.clocks(COMMAND + ADDR + BYTE * u64::from(len))
     }
 
-    /// The command of an erase, behind a look at the status.
+    /// Returns the time of an erase command after a status read.
     pub(super) fn erase(&self) -> Tick {
         self.status() + self.clocks(COMMAND + ADDR)
     }
@@ -78,7 +79,7 @@ impl SpiBus {
     }
 }
 
-/// The clock of SPI1's bus in Hz: that of the peripheral bus, divided as CLOCK says (TRM 26.7).
+/// Returns the clock of SPI1's bus in Hz: the peripheral bus clock divided by CLOCK (TRM 26.7).
 pub(crate) fn spi_hz(soc: &mut Soc) -> u64 {
     let spi = soc.base_of("spi1").unwrap_or(0);
     let clock = soc.load32(spi + CLOCK).unwrap_or(0);
@@ -86,8 +87,8 @@ pub(crate) fn spi_hz(soc: &mut Soc) -> u64 {
     soc.fabric.clock.apb_hz() / divider
 }
 
-/// Clocks of a read of 16 bytes by the mode in CTRL: command, address, dummy cycles, data (ROM,
-/// `esp_rom_spiflash_config_readmode`, for the dummy cycles).
+/// Returns the clocks of a 16-byte read in CTRL's mode: command, address, dummy cycles, data (for
+/// the dummy cycles: ROM, `esp_rom_spiflash_config_readmode`).
 fn chunk(ctrl: u32) -> u64 {
     let bits = u64::from(READ_CHUNK) * BYTE;
     COMMAND

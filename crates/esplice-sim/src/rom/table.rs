@@ -23,7 +23,7 @@ struct File {
     words: Vec<Words>,
 }
 
-/// What functions take.
+/// Cycles of the functions.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Cycles {
@@ -36,9 +36,9 @@ struct Cycles {
 struct Group {
     name: String,
     source: String,
-    /// Each of its functions is modelled.
+    /// Whether all its functions are modelled.
     #[serde(default)]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the hooks to it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "checked by the tests"))]
     complete: bool,
     #[serde(default)]
     functions: BTreeMap<String, u32>,
@@ -67,11 +67,10 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The table called `file` among the embedded ones. It is read once, whatever the number of
-    /// boards.
+    /// Returns the embedded table called `file`. It is parsed only once, for all boards.
     pub fn load(file: &str) -> Result<Arc<Self>, SimError> {
         static READ: Mutex<BTreeMap<String, Arc<Table>>> = Mutex::new(BTreeMap::new());
-        // Nothing panics under the lock, and a table in the map is whole.
+        // Nothing panics under the lock, and tables in the map are complete.
         let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = read.get(file) {
             return Ok(Arc::clone(table));
@@ -117,7 +116,7 @@ impl Table {
                     let cost = file.cycles.functions.get(name.as_str()).cloned();
                     table.hooks.insert(addr, (*hook, cost));
                 }
-                // Of several names the first is the ROM's own.
+                // The first of several names is the ROM's own.
                 table.functions.entry(addr).or_insert(name);
             }
             table.data.extend(group.data);
@@ -138,7 +137,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Addresses at which the CPU is to stop.
+    /// Returns the addresses at which the CPU must stop.
     pub fn hooked(&self) -> impl Iterator<Item = u32> {
         self.hooks.keys().copied()
     }
@@ -147,38 +146,38 @@ impl Table {
         self.hooks.get(&addr).map(|(hook, cost)| (*hook, cost.as_ref()))
     }
 
-    /// What a function of that name takes.
+    /// Returns the cost of the function called `name`.
     pub fn cost_of(&self, name: &str) -> Option<&Cost> {
         self.hooks.iter().find(|(addr, _)| self.name(**addr) == Some(name))?.1.1.as_ref()
     }
 
-    /// Name of the function at an address.
+    /// Returns the name of the function at an address.
     pub fn name(&self, addr: u32) -> Option<&str> {
         self.functions.get(&addr).map(String::as_str)
     }
 
-    /// Address of ROM data of that name.
+    /// Returns the address of the ROM data called `name`.
     pub fn data(&self, name: &str) -> Option<u32> {
         self.data.get(name).copied()
     }
 
-    /// Where a ROM function goes on that an interrupt came into: behind the vectors, where no call
-    /// of firmware leads.
+    /// Returns the address at which an interrupted ROM function resumes: after the vectors, where
+    /// no call of firmware leads.
     pub fn resume(&self) -> u32 {
         self.texts.vectors + 0x80
     }
 
-    /// What the ROM says and where it stands.
+    /// Returns the ROM's texts and addresses.
     pub fn texts(&self) -> &Texts {
         &self.texts
     }
 
-    /// Where the ROM's code begins, and what else a file of it has to have.
+    /// Returns the facts about the ROM's code.
     pub fn code(&self) -> &CodeFacts {
         &self.code
     }
 
-    /// The words of ROM that are known: name, address, value.
+    /// Returns the known words of ROM: name, address, value.
     pub fn rom_words(&self, chip: &Chip) -> impl Iterator<Item = (&str, u32, u32)> {
         let in_rom = |addr: u32| {
             let region = chip.region_at(esplice_chip::Addr(addr));
@@ -190,7 +189,7 @@ impl Table {
         })
     }
 
-    /// Fills in the words of ROM: once, at the board's birth.
+    /// Writes the known words into the ROM, once when a board is created.
     pub fn fill_rom(&self, chip: &Chip, soc: &mut Soc) {
         let map = soc.fabric.memory.map().clone();
         for (_, addr, values) in &self.words {
@@ -216,11 +215,11 @@ impl Table {
         }
     }
 
-    /// Fills in the words of RAM, as the ROM does each time it boots.
+    /// Writes the known words into RAM, as the ROM does at each boot.
     pub fn fill_ram(&self, soc: &mut Soc) {
         for (_, addr, values) in &self.words {
             for (i, value) in (0_u32..).zip(values) {
-                // ROM takes no stores.
+                // Stores to ROM are ignored.
                 soc.fabric.memory.store32(addr.wrapping_add(4 * i), *value);
             }
         }
@@ -244,7 +243,7 @@ mod tests {
         }
     }
 
-    /// Firmware may call any function of a group that the data call complete.
+    /// Firmware may call any function of a group that the chip data marks as complete.
     #[test]
     fn complete_groups_are_modelled() {
         let mut complete = 0;
@@ -278,8 +277,12 @@ mod tests {
             ("[[words]]\nname='w'\naddr=2\nvalues=[]\nsource='s'", "not aligned"),
         ] {
             let group = if text.contains("group") { "" } else { "group=[]\n" };
-            let boot = "boot={banner=[],reset-names=[],stack=0,download-stack=0,data-end=0,header-pc=0,stuck-pc=0,panic-pc=0,load-pc=0,reset-pc=0,cpu-reset-pc=0,stub-return=0,vectors=0,interrupt-exit=0,console-interrupt=5,prepare-cycles=1,usb-polls=1,usb-poll-cycles=1,usb-byte-cycles=1,\
-                stuck-text='',commands-text='',source='s'}\ncode={reset-vector=0,initialised=[],source='s'}\n";
+            let boot = "boot={banner=[],reset-names=[],stack=0,download-stack=0,\
+             data-end=0,header-pc=0,stuck-pc=0,panic-pc=0,load-pc=0,reset-pc=0,cpu-reset-pc=0,\
+             stub-return=0,vectors=0,interrupt-exit=0,console-interrupt=5,prepare-cycles=1,\
+             usb-polls=1,usb-poll-cycles=1,usb-byte-cycles=1,\
+                stuck-text='',commands-text='',source='s'}\n\
+                 code={reset-vector=0,initialised=[],source='s'}\n";
             let error = Table::parse(&format!("{group}{boot}{text}")).err().unwrap();
             assert!(error.contains(message), "{error}");
         }

@@ -1,4 +1,4 @@
-//! One client: a stream that is never waited for, and what is kept for it.
+//! A client: a stream that never blocks, and its buffered output.
 
 use std::{
     collections::VecDeque,
@@ -14,27 +14,27 @@ use crate::{Board, board::Sent};
 
 pub(super) struct Client {
     stream: Stream,
-    /// Over RFC 2217; else bytes are passed as they are.
+    /// Set for RFC 2217; otherwise bytes are passed unchanged.
     session: Option<Session>,
     out: VecDeque<u8>,
     gone: bool,
-    /// What was read last held bytes for the board.
+    /// Whether the last read contained bytes for the board.
     talking: bool,
 }
 
-/// What a client's bytes came to.
+/// The result of handling a client's bytes.
 #[derive(Default)]
 pub(super) struct Taken {
-    /// Bytes for the board.
+    /// Number of bytes for the board.
     pub said: usize,
-    /// What was sent to the board is to be thrown away.
+    /// Whether the client purged what was sent to the board.
     pub purged: bool,
 }
 
-/// Where a client's bytes come from.
+/// Source of a client's bytes.
 enum Stream {
     Tcp(TcpStream),
-    /// The board's end of a pty, and the number of that pty.
+    /// The board's end of a pty, and that pty's index.
     #[cfg(unix)]
     Pty(std::fs::File, usize),
 }
@@ -56,7 +56,7 @@ impl Stream {
         }
     }
 
-    /// Whether the far end has hung up, though not all that it sent has been read.
+    /// Returns whether the far end has hung up, even if not all it sent has been read.
     fn has_hung_up(&self) -> bool {
         match self {
             #[cfg(target_os = "linux")]
@@ -67,7 +67,7 @@ impl Stream {
                 let over = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
                 told.is_ok() && asked.iter().any(|asked| asked.revents().intersects(over))
             }
-            // Elsewhere the system tells when all has been read.
+            // Other systems report it only when all has been read.
             #[cfg(not(target_os = "linux"))]
             Stream::Tcp(_) => false,
             #[cfg(unix)]
@@ -75,7 +75,7 @@ impl Stream {
         }
     }
 
-    /// The baud rate that the client has set, where the stream carries one by itself.
+    /// Returns the baud rate set by the client, if the stream carries one.
     fn baud(&self) -> Option<u32> {
         match self {
             Stream::Tcp(_) => None,
@@ -88,8 +88,8 @@ impl Stream {
 impl Client {
     pub fn new(stream: TcpStream, wire: Wire) -> io::Result<Client> {
         stream.set_nonblocking(true)?;
-        // A loader's command is a small packet that waits for its answer: without this each costs
-        // 40 ms.
+        // A loader command is a small packet that waits for its answer. Without TCP_NODELAY each
+        // one costs 40 ms.
         stream.set_nodelay(true)?;
         let session = match wire {
             Wire::Tcp => None,
@@ -104,14 +104,14 @@ impl Client {
         })
     }
 
-    /// The one who has the other end of pty number `pty`.
+    /// Returns a client for the user of the pty with index `pty`.
     #[cfg(unix)]
     pub fn at_pty(stream: std::fs::File, pty: usize) -> Client {
         let stream = Stream::Pty(stream, pty);
         Client { stream, session: None, out: VecDeque::new(), gone: false, talking: false }
     }
 
-    /// The number of the pty that the client came by.
+    /// Returns the index of the client's pty.
     #[cfg(unix)]
     pub fn pty(&self) -> Option<usize> {
         match self.stream {
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// The port is gone.
+    /// Marks the client as gone because the port has gone.
     pub fn hang_up(&mut self) {
         self.gone = true;
     }
@@ -129,12 +129,12 @@ impl Client {
         self.gone
     }
 
-    /// Whether nobody is there any more, though what was sent may be read yet.
+    /// Returns whether the far end has hung up, though bytes it sent may still be unread.
     pub fn has_hung_up(&self) -> bool {
         self.stream.has_hung_up()
     }
 
-    /// Whether it has last sent something for the board.
+    /// Returns whether its last input contained bytes for the board.
     pub fn is_talking(&self) -> bool {
         self.talking
     }
@@ -143,7 +143,7 @@ impl Client {
         self.out.len()
     }
 
-    /// What has come; nothing is waited for.
+    /// Reads available bytes without blocking.
     pub fn read(&mut self, buf: &mut [u8]) -> usize {
         match self.stream.read(buf) {
             Ok(0) => self.gone = true,
@@ -153,7 +153,7 @@ impl Client {
         0
     }
 
-    /// Hands what came to the board, `room` bytes for its line at most; the host's moment is `now`.
+    /// Passes bytes to the board, at most `room` bytes to its line. `now` is the host's time.
     pub fn take(
         &mut self,
         bytes: &[u8],
@@ -179,21 +179,21 @@ impl Client {
         taken
     }
 
-    /// Lets time pass.
+    /// Updates the session for the host's time `now`.
     pub fn wait(&mut self, now: Duration, board: &mut Board) {
         if let Some(session) = &mut self.session {
             session.wait(now, board);
         }
     }
 
-    /// Puts what the client held in order when it has gone.
+    /// Ends the session of a client that has gone.
     pub fn close(&mut self, board: &mut Board) {
         if let Some(session) = &mut self.session {
             session.close(board);
         }
     }
 
-    /// Keeps what the board said for the client.
+    /// Buffers the board's output for the client.
     pub fn give(&mut self, said: &[Sent]) {
         let heard = |baud: u32| said.iter().map(move |sent| sent.heard_at(baud));
         match (&self.session, self.stream.baud()) {
@@ -204,7 +204,7 @@ impl Client {
                 let mut wire = Vec::with_capacity(bytes.len() + 8);
                 wire.extend(session.told_of_errors(said));
                 escape(&bytes, &mut wire);
-                // What is older may be half of a command: here the newest are lost.
+                // Older output may end within a command, so the newest bytes are dropped here.
                 if self.out.len() + wire.len() <= CLIENT_LIMIT {
                     self.out.extend(wire);
                 }
@@ -212,14 +212,14 @@ impl Client {
         }
     }
 
-    /// The oldest bytes are lost where there are too many.
+    /// Buffers bytes and drops the oldest beyond the limit.
     fn keep(&mut self, bytes: impl Iterator<Item = u8>) {
         self.out.extend(bytes);
         let excess = self.out.len().saturating_sub(CLIENT_LIMIT);
         self.out.drain(..excess);
     }
 
-    /// Sends what the client takes at the moment.
+    /// Sends as much as the client accepts now.
     pub fn flush(&mut self) {
         while !self.gone && !self.out.is_empty() {
             let (first, _) = self.out.as_slices();

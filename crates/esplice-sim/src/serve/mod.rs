@@ -1,13 +1,13 @@
-//! A board offered to other programs: raw TCP, each byte as it is; RFC 2217, which carries baud
-//! rate and reset lines as well; and a pty, which carries the baud rate.
+//! Serves a board to other programs: by raw TCP, which carries only bytes, by RFC 2217, which also
+//! carries baud rate and reset lines, and by a pty, which carries the baud rate.
 //!
-//! The board outlives its clients. All of them are on the one line: each hears what the board says,
-//! and each may speak. What is kept for a client that does not read is bounded ([`CLIENT_LIMIT`]):
-//! what is older is lost to it. What the board does not take waits with the client; one that has sent
-//! far more than the line can carry is read on all the same, and loses what the line can't hold, so that
-//! what it asks for next is heard.
+//! The board outlives its clients. All clients share one line: each receives all output and each
+//! may send. The output buffered for a client that does not read is limited to [`CLIENT_LIMIT`];
+//! older bytes are dropped. Input that the board does not take stays with the client. A client that
+//! has sent far more than the line can carry is still read, so that its later commands are seen;
+//! bytes that the line can't hold are lost.
 //!
-//! [`Server::turn`] does what is to be done at the moment and never waits for long.
+//! [`Server::turn`] does what is due and never blocks for long.
 
 mod client;
 mod pace;
@@ -27,76 +27,77 @@ use crate::{Board, Sent, SimError, TimeMode, fault_plan::Struck};
 use client::Client;
 use pace::{Pace, Turn};
 
-/// Most bytes kept for a client that does not read.
+/// Most bytes buffered for a client that does not read.
 pub const CLIENT_LIMIT: usize = 1 << 18;
-/// Most clients at a time; more are refused.
+/// Most clients at a time; further ones are refused.
 pub const MOST_CLIENTS: usize = 16;
-/// Board time between two looks at the clients.
+/// Board time between two checks of the clients.
 const SLICE: Duration = Duration::from_millis(1);
-/// Silence that ends what is said in one breath: a byte at 115200 baud and a bit.
+/// Silence that ends a burst of output: a little more than a byte at 115200 baud.
 const BREATH: Duration = Duration::from_micros(100);
-/// Bytes on the line from which on a client has to wait.
+/// Number of bytes on the line from which a client has to wait.
 const LINE_FULL: usize = 0x4000;
-/// How long a client waits for a full line before it counts as one that floods it.
+/// Time a client waits for a full line before it is treated as flooding.
 const FLOOD: Duration = Duration::from_secs(2);
-/// Bytes on the line up to which it takes what a client left behind that has gone: 6 s at 115200 baud.
+/// Bytes on the line up to which it still accepts bytes of a client that has gone: 6 s at 115200
+/// baud.
 const LEFT_BEHIND: usize = 0x1_0000;
-/// Most pieces that are read in a turn from a client that floods, or has gone.
+/// Most pieces read in a turn from a client that floods or has gone.
 const MOST_PIECES: usize = 256;
-/// Turns in which a board takes nothing before it counts as one that does not listen.
+/// Turns without input taken after which a board is treated as not reading.
 const PATIENCE: u32 = 100;
-/// Bytes taken from a client at a time.
+/// Bytes read from a client at a time.
 const PIECE: usize = 0x1000;
 
-/// How a board is reached, and how its bytes travel.
+/// Protocol by which a board is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
-    /// TCP: bytes and nothing else. It carries no baud rate, and the board's own is taken.
+    /// Raw TCP: only bytes. The board's own baud rate is used.
     Tcp,
-    /// RFC 2217: telnet with the port's settings.
+    /// RFC 2217: telnet with serial port settings.
     Rfc2217,
 }
 
-/// What happened to a server.
+/// An event of a server.
 #[derive(Debug)]
 pub enum Happened {
-    /// A client came.
+    /// A client connected.
     Joined,
-    /// A client went.
+    /// A client disconnected.
     Left,
-    /// The board can't go on until it is reset by its lines.
+    /// The board can't continue until it is reset by its lines.
     Stopped(SimError),
-    /// Clients send more than the line can carry; some of it is lost.
+    /// Clients send more than the line can carry; some bytes are lost.
     Flooded,
-    /// Something went wrong as planned.
+    /// A planned fault happened.
     Fault(Struck),
-    /// The host did not keep up: the board's clock is behind by so much.
+    /// The host did not keep up: the board's clock is behind by this much.
     Behind(Duration),
 }
 
-/// How far the board of a server in real time was behind the host's clock.
+/// The lag of a served board in real time relative to the host's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
-    /// The most at any moment.
+    /// The largest lag so far.
     pub most: Duration,
-    /// Since the server was made, by the host's clock.
+    /// Time since the server was created, by the host's clock.
     pub over: Duration,
 }
 
-/// What came of a look at a client.
+/// The result of reading from a client.
 #[derive(Default)]
 struct Heard {
-    /// The board was sent something.
+    /// Whether bytes were sent to the board.
     heard: bool,
-    /// There may be more.
+    /// Whether there may be more.
     more: bool,
-    /// The client purged what was sent.
+    /// Whether the client purged what was sent.
     purged: bool,
     /// Bytes that the line could not hold.
     lost: usize,
 }
 
-/// A board and those who talk to it.
+/// A board and its clients.
 pub struct Server {
     board: Board,
     pace: Pace,
@@ -104,26 +105,26 @@ pub struct Server {
     #[cfg(unix)]
     ptys: Vec<pty::Pty>,
     clients: Vec<Client>,
-    /// What the board said in this turn.
+    /// Output of the board in this turn.
     said: Vec<Sent>,
-    /// That the board stopped was told.
+    /// Whether the stop of the board was reported.
     stopped: bool,
-    /// The board took nothing of what lay on the line in the last turns.
+    /// Whether the board took nothing from the line in the last turns.
     stalled: bool,
     idle_turns: u32,
-    /// Since when the line has been full, by the host's clock.
+    /// Time since which the line has been full, by the host's clock.
     full_since: Option<Duration>,
-    /// That something was lost since then was told.
+    /// Whether lost bytes were reported since then.
     told_flood: bool,
     frames: u64,
-    /// The last byte was within a frame.
+    /// Whether the last byte was within a frame.
     in_frame: bool,
-    /// The port is gone until the board's clock is there, or for ever.
+    /// Set if the port has gone: until when by the board's clock, or `None` for good.
     away: Option<Option<Duration>>,
 }
 
 impl Server {
-    /// A server of that board; `time` as the board was made with.
+    /// Returns a server for a board created with `time`.
     pub fn new(board: Board, time: TimeMode) -> Server {
         Server {
             pace: Pace::new(time, board.now()),
@@ -144,10 +145,10 @@ impl Server {
         }
     }
 
-    /// Listens there; gives the address, in which port 0 has become a free one.
+    /// Listens on `addr` and returns the bound address, with port 0 replaced by a free port.
     ///
     /// # Errors
-    /// What the system refuses.
+    /// The system's error.
     pub fn listen(&mut self, wire: Wire, addr: impl ToSocketAddrs) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind(addr)?;
         listener.set_nonblocking(true)?;
@@ -156,12 +157,12 @@ impl Server {
         Ok(addr)
     }
 
-    /// Offers the board at `link`, a symbolic link to a pty that is made for it; gives the pty's own
+    /// Creates a pty for the board with a symbolic link to it at `link`, and returns the pty's own
     /// name. The link is removed with the server.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] when something other than a link to a pty that is no more
-    /// is at `link`, and what the system refuses.
+    /// [`io::ErrorKind::AlreadyExists`] if `link` exists and is not a link to a removed pty; else
+    /// the system's error.
     #[cfg(unix)]
     pub fn pty(&mut self, link: &std::path::Path) -> io::Result<std::path::PathBuf> {
         let pty = pty::Pty::new(link)?;
@@ -170,28 +171,28 @@ impl Server {
         Ok(device)
     }
 
-    /// The board.
+    /// Returns the board.
     pub fn board(&self) -> &Board {
         &self.board
     }
 
-    /// How well real time was kept; nothing is behind in other modes.
+    /// Returns how well real time was kept; in other modes the lag is zero.
     pub fn lag(&self) -> Lag {
         Lag { most: self.pace.most_behind(), over: self.pace.host() }
     }
 
-    /// Requests so far: frames between two END bytes that came by TCP or pty.
+    /// Returns the number of requests so far: frames between two END bytes, received by TCP or pty.
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Bytes kept for clients that do not read.
+    /// Returns the number of bytes buffered for clients that do not read.
     pub fn kept(&self) -> usize {
         self.clients.iter().map(Client::kept).sum()
     }
 
-    /// Takes what clients sent, lets the board run for a slice, and gives them what it said. Waits
-    /// a millisecond or some where nothing was to be done.
+    /// Reads from clients, runs the board for a slice, and passes its output to the clients. Sleeps
+    /// one or more milliseconds if there was nothing to do.
     pub fn turn(&mut self, tell: &mut dyn FnMut(Happened)) {
         self.accept(tell);
         let heard = self.hear(tell);
@@ -218,7 +219,7 @@ impl Server {
 
     fn accept(&mut self, tell: &mut dyn FnMut(Happened)) {
         for (listener, wire) in &self.listeners {
-            // What fails here is the client's connection, and its own affair.
+            // An error here concerns only that client's connection.
             while let Ok((stream, _)) = listener.accept() {
                 if self.clients.len() >= MOST_CLIENTS || self.away.is_some() {
                     continue;
@@ -248,7 +249,8 @@ impl Server {
             client.close(&mut self.board);
             #[cfg(unix)]
             if let Some(pty) = client.pty().and_then(|number| self.ptys.get_mut(number)) {
-                // If that fails, so will the next one's opening, who is told by the system.
+                // If this fails, so does the next client's open, which then gets the system's
+                // error.
                 let _ = pty.renew();
             }
             tell(Happened::Left);
@@ -256,8 +258,8 @@ impl Server {
         self.clients.retain(|client| !client.is_gone());
     }
 
-    /// Lets the port be gone where the board's plan of faults says so: all who are there are hung up,
-    /// and nobody gets in until it is back.
+    /// Handles a port that goes by the fault plan: hangs up all clients and accepts no new ones
+    /// until it is back.
     fn leave(&mut self, tell: &mut dyn FnMut(Happened)) {
         self.board.take_struck().into_iter().for_each(|struck| tell(Happened::Fault(struck)));
         if let Some(gone) = self.board.take_gone() {
@@ -276,10 +278,10 @@ impl Server {
         }
     }
 
-    /// Whether a client said something to the board.
+    /// Reads from the clients. Returns whether one sent bytes to the board.
     fn hear(&mut self, tell: &mut dyn FnMut(Happened)) -> bool {
         let now = self.pace.host();
-        // A line that is kept full is never far below its limit.
+        // A line that is kept full never falls far below its limit.
         let crowded = self.is_filled(LINE_FULL / 2);
         self.full_since = if crowded { self.full_since.or(Some(now)) } else { None };
         self.told_flood &= crowded;
@@ -289,12 +291,12 @@ impl Server {
             let full = self.is_filled(LINE_FULL);
             let Some(client) = self.clients.get_mut(index) else { break };
             client.wait(now, &mut self.board);
-            // A board that takes nothing loses what comes, as one with a full FIFO does.
+            // A board that takes nothing loses its input, as one with a full FIFO does.
             let gone = crowded && client.has_hung_up();
             let pieces = if flooded || gone {
                 MOST_PIECES
             } else if full && client.is_talking() {
-                // One that floods waits, and the others are heard: they may want to end it.
+                // A flooding client waits. The others are read because they may want to stop it.
                 0
             } else {
                 1
@@ -318,12 +320,12 @@ impl Server {
         heard
     }
 
-    /// Whether so many bytes wait for a board that takes them.
+    /// Returns whether at least `bytes` bytes wait for a board that takes them.
     fn is_filled(&self, bytes: usize) -> bool {
         self.board.host_waiting() >= bytes && !self.stalled
     }
 
-    /// Takes one piece of what a client has sent; `gone` says that nobody is there any more to send more.
+    /// Reads one piece from a client. `gone` is set if it has disconnected and sends no more.
     fn hear_piece(&mut self, index: usize, now: Duration, gone: bool) -> Heard {
         let mut piece = [0; PIECE];
         let mut read = Heard::default();
@@ -346,7 +348,8 @@ impl Server {
         read
     }
 
-    /// A purge throws away what all have sent: also what the others' connections hold. Returns how much.
+    /// Discards unread input of the other clients, as a purge covers what everyone has sent.
+    /// Returns the number of bytes.
     fn drop_unread(&mut self, purging: usize, now: Duration) -> usize {
         let mut piece = [0; PIECE];
         let mut dropped = 0;
@@ -367,7 +370,7 @@ impl Server {
             tell(Happened::Behind(behind));
         }
         self.go_on(deadline, tell);
-        // What is said in one breath goes out in one piece.
+        // A burst of output is sent in one piece.
         while self.board.now() < deadline && self.said.len() < self.pace.most_said() && self.take()
         {
             let breath = self.board.now() + BREATH;
@@ -386,7 +389,7 @@ impl Server {
         }
     }
 
-    /// Takes what the board said; whether it said something.
+    /// Collects the board's output. Returns whether there was any.
     fn take(&mut self) -> bool {
         let (before, most) = (self.said.len(), self.pace.most_said());
         while self.said.len() < most
@@ -397,7 +400,7 @@ impl Server {
         self.said.len() > before
     }
 
-    /// Passes on what the board said; gives how much it was.
+    /// Passes the board's output to the clients and returns its length.
     fn speak(&mut self) -> usize {
         self.take();
         for client in &mut self.clients {

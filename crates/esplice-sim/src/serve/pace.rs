@@ -1,10 +1,10 @@
-//! How fast a served board's clock runs.
+//! The speed of a served board's clock.
 //!
-//! In real time it keeps to the host's. In virtual time it runs ahead as long as the board has
-//! something to answer, and after that keeps up with the host's clock for as long as there is a
-//! client: one that waits in silence never sees less time pass on the board than on its own clock.
-//! Without clients it rests after each slice, so that firmware which waits does not run off. Where the
-//! host is too slow for either, that is reported.
+//! In real time it follows the host's clock. In virtual time it runs ahead while the board has
+//! something to answer, and then keeps up with the host's clock as long as there is a client: for a
+//! client that waits silently, at least as much time passes on the board as on its own clock.
+//! Without clients it rests after each slice, so that waiting firmware does not run far ahead. If
+//! the host is too slow for either mode, that is reported.
 
 use std::{
     thread::sleep,
@@ -14,52 +14,53 @@ use std::{
 use super::PIECE;
 use crate::TimeMode;
 
-/// Rest after a slice in which nothing happened; longer after many.
+/// Rest after a slice without activity; longer after many such slices.
 const REST: Duration = Duration::from_millis(1);
 const LONG_REST: Duration = Duration::from_millis(5);
 const MANY: u32 = 500;
-/// Slices for which an answer is waited for without a rest: the longest erase of a sector.
+/// Slices run without rest while an answer is expected: the longest sector erase.
 const ANSWER: u32 = 400;
-/// Bytes that may be said for a message that came in: a flasher reads many blocks ahead.
+/// Bytes the board may send without rest after a message: a flasher reads many blocks ahead.
 const ALLOWANCE: usize = 1 << 16;
-/// What is said unasked goes at the pace of 115200 baud, in short pieces, or firmware that talks all
-/// the time would bury its listeners.
+/// Unrequested output is limited to the rate of 115200 baud, in short pieces. Otherwise firmware
+/// that prints all the time would overwhelm its clients.
 const BYTE: Duration = Duration::from_micros(87);
 const SHORT_PIECE: usize = 64;
-/// Most slices in a turn of a board that keeps to the host's clock.
+/// Most slices in a turn of a board that follows the host's clock.
 const MOST_SLICES: u32 = 20;
-/// From here on a board in real time is reported to be behind.
+/// Lag from which a board in real time is reported as behind.
 const BEHIND: Duration = Duration::from_millis(100);
-/// The same in virtual time, where no figure depends on it.
+/// The same in virtual time, where no result depends on it.
 const VIRTUAL_BEHIND: Duration = Duration::from_secs(1);
-/// Most that a board in virtual time makes up for; after a longer stop of the host it does not race.
+/// Most time that a board in virtual time catches up; after a longer stop of the host it does not
+/// race.
 const MOST_DEBT: Duration = Duration::from_secs(2);
 
 pub(super) struct Pace {
     started: Instant,
     time: TimeMode,
-    /// The host's moment, since the start, at which the board's clock is to be at the second one.
+    /// Host time since the start, with the board time that belongs to it.
     anchor: (Duration, Duration),
     told_behind: bool,
     most_behind: Duration,
-    /// Slices since the board took something that it has not answered yet.
+    /// Slices since the board took input that it has not answered yet.
     owed: Option<u32>,
     quiet: u32,
-    /// Bytes that may still be said without a rest.
+    /// Bytes that may still be sent without a rest.
     allowance: usize,
 }
 
-/// What a turn came to.
+/// The result of a turn.
 pub(super) struct Turn {
-    /// The board took bytes, or was busy with what they asked for.
+    /// Whether the board took bytes or was busy with a request.
     pub taking: bool,
-    /// True if the board sent an answer and has nothing left to take or do.
+    /// Whether the board sent an answer and has nothing left to take or do.
     pub answered: bool,
-    /// Bytes that it said.
+    /// Bytes of output.
     pub said: usize,
-    /// It can't go on.
+    /// Whether the board can't continue.
     pub stopped: bool,
-    /// Somebody is there to wait for it.
+    /// Whether a client is connected.
     pub watched: bool,
     /// The board's clock.
     pub now: Duration,
@@ -79,12 +80,12 @@ impl Pace {
         }
     }
 
-    /// Time since the start, by the host's clock.
+    /// Returns the time since the start, by the host's clock.
     pub fn host(&self) -> Duration {
         host_now().saturating_duration_since(self.started)
     }
 
-    /// How far the board has been behind at most; in real time only.
+    /// Returns the largest lag of the board; in real time only.
     pub fn most_behind(&self) -> Duration {
         match self.time {
             TimeMode::Real => self.most_behind,
@@ -92,13 +93,13 @@ impl Pace {
         }
     }
 
-    /// Where the board's clock is to be, if it keeps to the host's.
+    /// Returns the board time that corresponds to the host's clock.
     fn due(&self) -> Duration {
         let (host, board) = self.anchor;
         board + self.host().saturating_sub(host)
     }
 
-    /// Up to when the board is to run, and how far it is behind if that is to be told.
+    /// Returns the time up to which the board must run, and its lag if that must be reported.
     pub fn deadline(&mut self, now: Duration, slice: Duration) -> (Duration, Option<Duration>) {
         let (due, limit) = match self.time {
             TimeMode::None => return (now + slice, None),
@@ -112,17 +113,18 @@ impl Pace {
         (due.min(now + MOST_SLICES * slice), tell.then_some(behind))
     }
 
-    /// Most bytes that the board may say in a turn.
+    /// Returns the most bytes that the board may send in a turn.
     pub fn most_said(&self) -> usize {
         if self.allowance > 0 || self.time == TimeMode::Real { PIECE } else { SHORT_PIECE }
     }
 
-    /// Ends a turn: rests if nothing is to be done. In real time a turn ends with each packet of a USB
-    /// bridge, of which there are more than one in a rest: a board that is behind goes on at once.
+    /// Ends a turn with a rest if nothing is to be done. In real time a turn ends with each packet
+    /// of a USB bridge. A rest lasts longer than a packet, so a board that is behind does not rest.
     pub fn rest(&mut self, turn: &Turn) {
         let Turn { taking, answered, said, stopped, watched, now } = *turn;
         self.owed = match self.owed {
-            // On USB and at high baud rates the answer comes in the turn of its request: the client has the next word.
+            // On USB and at high baud rates the answer comes in the turn of its request, and the
+            // client is next.
             _ if answered => None,
             _ if taking => Some(0),
             Some(slices) if said == 0 && slices < ANSWER => Some(slices + 1),
@@ -161,7 +163,7 @@ impl Pace {
         } else {
             REST
         };
-        #[allow(clippy::disallowed_methods)] // The clients' programs live in the host's time.
+        #[allow(clippy::disallowed_methods)] // Client programs run in the host's time.
         sleep(rest);
     }
 }
@@ -184,7 +186,7 @@ mod tests {
         now: Duration::ZERO,
     };
 
-    /// The board runs ahead while an answer is due, and no longer.
+    /// The board runs ahead only while an answer is due.
     #[test]
     fn an_answer_in_the_turn_of_its_request_ends_the_run_ahead() {
         let mut pace = Pace::new(TimeMode::Virtual, Duration::ZERO);

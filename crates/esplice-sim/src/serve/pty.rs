@@ -1,8 +1,7 @@
-//! A pseudo-terminal: a serial port of the system's with the board behind it, under a name of the
-//! user's choice.
+//! A pseudo-terminal: a system serial port connected to the board, under a name chosen by the user.
 //!
-//! It carries bytes, the baud rate that its user sets, and hang-ups; DTR and RTS it has not, so that
-//! nothing can be reset through it.
+//! A pty carries bytes, the baud rate set by its user, and hang-ups. It has no DTR and RTS, so it
+//! can't reset the board.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -25,12 +24,12 @@ use rustix::{
     termios::{OptionalActions, QueueSelector, tcflush, tcgetattr, tcsetattr},
 };
 
-/// Baud rate until somebody sets one.
+/// Baud rate until a client sets one.
 const FIRST_BAUD: u32 = 115_200;
-/// Where ptys are, on Linux and on the BSDs.
+/// Directories of ptys on Linux and on the BSDs.
 const PTY_DIRECTORIES: [&str; 2] = ["/dev/pts/", "/dev/tty"];
 
-/// A pty and the symbolic link that leads to it; the link goes with it.
+/// A pty and the symbolic link to it. Dropping it removes the link.
 #[derive(Debug)]
 pub(super) struct Pty {
     master: File,
@@ -39,11 +38,11 @@ pub(super) struct Pty {
 }
 
 impl Pty {
-    /// A pty whose other end is reached at `link`. A link that leads to a pty that is no more is
-    /// replaced, anything else that stands there is left alone.
+    /// Creates a pty whose other end is reached at `link`. A link to a removed pty is replaced;
+    /// anything else at `link` is kept.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`] when something else is at `link`, and what the system refuses.
+    /// [`ErrorKind::AlreadyExists`] if something else is at `link`; else the system's error.
     pub fn new(link: &Path) -> io::Result<Pty> {
         let (master, device) = open()?;
         if is_left_over(link) {
@@ -53,16 +52,16 @@ impl Pty {
         Ok(Pty { master, device, link: link.into() })
     }
 
-    /// The device that the link leads to.
+    /// Returns the device that the link points to.
     pub fn device(&self) -> &Path {
         &self.device
     }
 
-    /// Whether somebody has the other end open.
+    /// Returns whether a program has the other end open.
     pub fn is_open(&self) -> bool {
         let mut asked = [PollFd::new(&self.master, PollFlags::IN)];
         let told = poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        // Bytes of one who has gone already still count as somebody.
+        // Unread bytes of a program that has gone still count.
         told.is_ok()
             && asked.iter().all(|asked| {
                 let found = asked.revents();
@@ -70,13 +69,13 @@ impl Pty {
             })
     }
 
-    /// The board's end, for bytes.
+    /// Returns the board's end, for bytes.
     pub fn stream(&self) -> io::Result<File> {
         self.master.try_clone()
     }
 
-    /// Makes all ready for the next one, when the last has gone: what was not read is lost, and so
-    /// is a lock that somebody left behind who was ended by force.
+    /// Prepares the pty for the next client after the last one has gone. Unread bytes are
+    /// discarded, and so is a lock left by a killed program.
     pub fn renew(&mut self) -> io::Result<()> {
         let _ = tcflush(&self.master, QueueSelector::IOFlush);
         if slave(&self.device).is_ok() {
@@ -91,7 +90,7 @@ impl Pty {
         Ok(())
     }
 
-    /// Hangs up whoever is there, and takes the link away.
+    /// Hangs up all clients and removes the link.
     pub fn hide(&mut self) {
         if self.link_is_ours() {
             let _ = fs::remove_file(&self.link);
@@ -101,9 +100,9 @@ impl Pty {
         }
     }
 
-    /// Puts the link back.
+    /// Restores the link.
     pub fn show(&mut self) {
-        // Where something else stands by now, nobody gets in.
+        // If something else is there by now, no client can connect.
         let _ = symlink(&self.device, &self.link);
     }
 
@@ -115,13 +114,13 @@ impl Pty {
 impl Drop for Pty {
     fn drop(&mut self) {
         if self.link_is_ours() {
-            // Nobody is there to hear of a failure.
+            // A failure can't be reported here.
             let _ = fs::remove_file(&self.link);
         }
     }
 }
 
-/// The rate that the other end has set, of the pty that `master` belongs to.
+/// Returns the baud rate that the other end has set on the pty of `master`.
 pub(super) fn baud_of(master: &File) -> u32 {
     // 0 means to hang up.
     tcgetattr(master)
@@ -131,7 +130,7 @@ pub(super) fn baud_of(master: &File) -> u32 {
         .unwrap_or(FIRST_BAUD)
 }
 
-/// A fresh pty: its master, and its other end's name. Bytes pass it unchanged.
+/// Opens a new pty in raw mode. Returns its master and the other end's name.
 fn open() -> io::Result<(File, PathBuf)> {
     let master = open_master()?;
     grantpt(&master)?;
@@ -139,7 +138,7 @@ fn open() -> io::Result<(File, PathBuf)> {
     ioctl_fionbio(&master, true)?;
     let name = ptsname(&master, Vec::new())?.into_bytes();
     let device = PathBuf::from(std::ffi::OsString::from_vec(name));
-    // Opened once and closed, so that the master is told that nobody is there.
+    // Opened once and closed, so that the master sees a hang-up until a client comes.
     let slave = slave(&device)?;
     let mut settings = tcgetattr(&slave)?;
     settings.make_raw();
@@ -148,14 +147,14 @@ fn open() -> io::Result<(File, PathBuf)> {
     Ok((master.into(), device))
 }
 
-/// Opens a master that programs started later do not inherit.
+/// Opens a master that child processes do not inherit.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn open_master() -> rustix::io::Result<OwnedFd> {
     openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
 }
 
-/// Opens a master that programs started later do not inherit. macOS has no flag for that: a program
-/// that another thread starts between the two calls still inherits it.
+/// Opens a master that child processes do not inherit. macOS has no flag for that: a process that
+/// another thread starts between the two calls still inherits it.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 fn open_master() -> rustix::io::Result<OwnedFd> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
@@ -168,7 +167,7 @@ fn slave(device: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags.cast_signed()).open(device)
 }
 
-/// Whether `link` leads to a pty that is no more.
+/// Returns whether `link` points to a removed pty.
 fn is_left_over(link: &Path) -> bool {
     let leads_to_pty = fs::read_link(link).is_ok_and(|target| {
         PTY_DIRECTORIES
@@ -193,7 +192,7 @@ mod tests {
         assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
         drop(pty);
         assert!(fs::symlink_metadata(&link).is_err());
-        // One that was left behind is replaced, a user's own file is not.
+        // A stale link is replaced, a user's own file is not.
         symlink("/dev/pts/99999", &link).unwrap();
         drop(Pty::new(&link).unwrap());
         for own in ["nothing", "/dev/null"] {
@@ -213,14 +212,14 @@ mod tests {
         assert_eq!(baud_of(&pty.master), 115_200);
         let mut user = slave(&link).unwrap();
         assert!(pty.is_open());
-        // Also one for which there is no constant.
+        // Also a rate for which there is no constant.
         for baud in [921_600, 1_234_567] {
             let mut settings = tcgetattr(&user).unwrap();
             settings.set_speed(baud).unwrap();
             tcsetattr(&user, OptionalActions::Now, &settings).unwrap();
             assert_eq!(baud_of(&pty.master), baud);
         }
-        // Every byte passes as it is, in both directions.
+        // Every byte passes unchanged in both directions.
         let all: Vec<u8> = (0..=255).collect();
         let mut buf = [0; 300];
         user.write_all(&all).unwrap();
@@ -229,7 +228,7 @@ mod tests {
         pty.stream().unwrap().write_all(&all).unwrap();
         let len = user.read(&mut buf).unwrap();
         assert_eq!(buf[..len], all);
-        // What somebody said last is heard.
+        // The last bytes before a hang-up are read.
         user.write_all(b"end").unwrap();
         drop(user);
         assert!(pty.is_open());

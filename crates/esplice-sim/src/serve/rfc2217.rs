@@ -1,5 +1,6 @@
-//! The port's end of RFC 2217: baud rate, DTR and RTS, purge and break for one client. Flow control is
-//! accepted and has no effect: the board takes what comes at the line's rate, and drives none of its lines.
+//! The server side of RFC 2217: baud rate, DTR and RTS, purge and break for one client. Flow
+//! control is accepted without effect: the board takes bytes at the line's rate and drives no modem
+//! lines.
 
 use std::time::Duration;
 
@@ -11,47 +12,47 @@ use esplice_protocol::rfc2217::{
 use super::client::Taken;
 use crate::{Board, Sent};
 
-/// Who is there.
+/// Signature sent on request.
 const SIGNATURE: &[u8] = b"esplice virtual board";
-/// Baud rate of a port that was just opened.
+/// Baud rate of a newly opened port.
 const FIRST_BAUD: u32 = 115_200;
-/// Options that are used, both ways.
+/// Options used in both directions.
 const OPTIONS: [u8; 3] = [BINARY, SUPPRESS_GO_AHEAD, COM_PORT_OPTION];
-/// 8 bits, no parity, 1 stop bit: what the board has.
+/// The board's format: 8 bits, no parity, 1 stop bit.
 const DATA_SIZE: u8 = 8;
 const PARITY: u8 = 1;
 const STOP_SIZE: u8 = 1;
-/// NOTIFY-LINESTATE: a byte came with a framing error (RFC 2217, section 4).
+/// Bit of NOTIFY-LINESTATE: a byte had a framing error (RFC 2217, section 4).
 const FRAMING_ERROR: u8 = 1 << 3;
-/// NOTIFY-MODEMSTATE (RFC 2217, section 3): CTS, DSR, RI and CD in the upper half, changes in the lower.
-/// No board of this kind drives them. CTS and DSR are reported as asserted, as at an adapter that is
-/// always ready to send, or a client that heeds them would wait for ever.
+/// Value of NOTIFY-MODEMSTATE (RFC 2217, section 3): CTS, DSR, RI and CD in the upper half, changes
+/// in the lower. Boards of this kind do not drive them. CTS and DSR are reported as asserted, as by
+/// an adapter that is always ready to send; otherwise a client that checks them would wait forever.
 const MODEM_LINES: u8 = 0x30;
-/// Modem states that are notified unless the client sets another mask (RFC 2217, section 3,
+/// Modem states notified unless the client sets another mask (RFC 2217, section 3,
 /// SET-MODEMSTATE-MASK).
 const ALL_MODEM_STATES: u8 = 0xff;
-/// How long EN stays low for a client that is about to change RTS as well. A slow client takes a
-/// tenth of a second for each line (pyserial looks for the answer every 50 ms).
+/// How long EN stays low for a client that may be about to change RTS as well. A slow client takes
+/// a tenth of a second for each line (pyserial checks for the answer every 50 ms).
 const BOTH_LINES: Duration = Duration::from_millis(500);
 
 /// A client's session.
 pub(super) struct Session {
     decoder: Decoder,
     baud: u32,
-    /// DTR and RTS as the client set them, and as the board has them.
+    /// DTR and RTS as set by the client, and as applied to the board.
     lines: (bool, bool),
     applied: (bool, bool),
-    /// When they are taken as they are though it looks like half a step.
+    /// Time at which the lines are applied even if only one of two expected changes has come.
     apply_at: Option<Duration>,
     breaking: bool,
-    /// Which of [`OPTIONS`] the client uses, and which this end.
+    /// Which of [`OPTIONS`] the client uses, and which this end uses.
     theirs: [bool; OPTIONS.len()],
     ours: [bool; OPTIONS.len()],
     bytes: Vec<u8>,
-    /// Flow control, outbound and inbound, as the client asked for it.
+    /// Flow control, outbound and inbound, as requested by the client.
     flow: (u8, u8),
     modem_mask: u8,
-    /// Which line states the client wants to be told of; none at first (RFC 2217, section 3).
+    /// Line states that the client wants to be notified of; none at first (RFC 2217, section 3).
     line_mask: u8,
 }
 
@@ -77,8 +78,8 @@ impl Session {
         self.baud
     }
 
-    /// Does what came at the host's moment `now`, with `room` bytes for the board's line at most;
-    /// `answers` are for the client.
+    /// Handles bytes that came at the host's time `now`, with at most `room` bytes for the board's
+    /// line. Replies to the client are added to `answers`.
     pub fn take(
         &mut self,
         bytes: &[u8],
@@ -131,14 +132,15 @@ impl Session {
         }
     }
 
-    /// Whether it was agreed that this is a serial port.
+    /// Returns whether both sides agreed on the serial port option.
     fn ours_is_port(&self) -> bool {
         let used = OPTIONS.iter().zip(self.theirs.iter().zip(&self.ours));
         used.into_iter()
             .any(|(option, (theirs, ours))| *option == COM_PORT_OPTION && (*theirs || *ours))
     }
 
-    /// Each change is confirmed once, and none a second time (RFC 854, "to prevent loops").
+    /// Answers an option request. Each change is confirmed once, never repeated (RFC 854, "to
+    /// prevent loops").
     fn option(&mut self, verb: Verb, option: u8) -> Option<Item> {
         let place = OPTIONS.iter().position(|known| *known == option);
         let (side, on, yes, no) = match verb {
@@ -176,7 +178,7 @@ impl Session {
                 self.modem_mask = mask;
                 ComPort::ModemStateMask(mask)
             }
-            // A client that polls, as pyserial's does, sends the notification that it wants.
+            // A polling client, such as pyserial's, sends the notification that it wants.
             ComPort::ModemState(_) => ComPort::ModemState(MODEM_LINES),
             ComPort::LineState(_) => ComPort::LineState(0),
             ComPort::Purge(what) => {
@@ -206,7 +208,7 @@ impl Session {
             control::ASK_DTR => return either(dtr, control::DTR_ON, control::DTR_OFF),
             control::ASK_RTS => return either(rts, control::RTS_ON, control::RTS_OFF),
             control::BREAK_ON | control::BREAK_OFF => {
-                // However long: the receiver takes it for a zero.
+                // The receiver reads a break of any length as a zero.
                 if value == control::BREAK_ON && !self.breaking {
                     board.host_send(&[0], self.baud);
                 }
@@ -231,9 +233,9 @@ impl Session {
         value
     }
 
-    /// A client that resets into download mode sets DTR and then releases RTS. On a cable both are
-    /// there before EN has risen; here they may be a tenth of a second apart, and the chip would
-    /// start in between.
+    /// Sets DTR. A client that resets into download mode sets DTR and then releases RTS. On a cable
+    /// both are set before EN has risen. Here they may be a tenth of a second apart, and the chip
+    /// would start in between.
     fn set_dtr(&mut self, dtr: bool, now: Duration, board: &mut Board) {
         self.lines = (dtr, self.lines.1);
         if self.applied == (false, true) && self.lines == (true, true) {
@@ -251,14 +253,14 @@ impl Session {
         }
     }
 
-    /// Lets time pass: the host's moment is `now`.
+    /// Applies delayed lines if they are due at the host's time `now`.
     pub fn wait(&mut self, now: Duration, board: &mut Board) {
         if self.apply_at.is_some_and(|at| at <= now) {
             self.apply(board);
         }
     }
 
-    /// What the client is told of bytes from the board of which some are broken.
+    /// Returns the notification to send for output that contains garbled bytes.
     pub fn told_of_errors(&self, said: &[Sent]) -> Vec<u8> {
         let mut told = Vec::new();
         let is_broken = |sent: &Sent| !sent.is_clean_at(self.baud);
@@ -268,7 +270,7 @@ impl Session {
         told
     }
 
-    /// The client has gone: lines that it held are released, as by a port that is closed.
+    /// Releases the lines held by a client that has gone, as a closed port does.
     pub fn close(&mut self, board: &mut Board) {
         self.lines = (false, false);
         self.apply(board);
@@ -286,7 +288,7 @@ mod tests {
         Board::with_flash(chip, Nor::in_memory(1 << 20, &sim.flash), TimeMode::None).unwrap()
     }
 
-    /// What `asked` is answered with.
+    /// Checks the answers to `asked`.
     fn check(session: &mut Session, board: &mut Board, asked: &[Item], answered: &[Item]) {
         let (mut wire, mut answers) = (Vec::new(), Vec::new());
         asked.iter().for_each(|item| encode(item, Side::Client, &mut wire));
@@ -315,7 +317,7 @@ mod tests {
         check(Verb::Dont, 1, None);
     }
 
-    /// RFC 2217, section 3: the modem state is notified at the start, unless it is masked.
+    /// The modem state is notified at the start unless masked (RFC 2217, section 3).
     #[test]
     fn the_modem_state_comes_with_the_agreement() {
         let (mut session, mut board) = (Session::new(), board());
@@ -376,14 +378,14 @@ mod tests {
         let mask = Item::ComPort(ComPort::LineStateMask(FRAMING_ERROR));
         check(&mut session, &mut board, std::slice::from_ref(&mask), std::slice::from_ref(&mask));
         assert!(session.told_of_errors(&broken[..1]).is_empty());
-        // RFC 2217: IAC SB COM-PORT-OPTION NOTIFY-LINESTATE (server's: 106) value IAC SE.
+        // RFC 2217: IAC SB COM-PORT-OPTION NOTIFY-LINESTATE (server: 106) value IAC SE.
         assert_eq!(session.told_of_errors(&broken), [255, 250, 44, 106, 8, 255, 240]);
         let mask = Item::ComPort(ComPort::ModemStateMask(255));
         let state = Item::ComPort(ComPort::ModemState(MODEM_LINES));
         check(&mut session, &mut board, std::slice::from_ref(&mask), &[mask.clone(), state]);
     }
 
-    /// What the board says after the lines were set one by one, 100 ms of its clock apart.
+    /// Returns the board's output after the lines were set one by one, 100 ms of its clock apart.
     fn boot(steps: &[u8], wait: Duration) -> String {
         let (mut session, mut board) = (Session::new(), board());
         let pass = |board: &mut Board| {
@@ -416,7 +418,7 @@ mod tests {
         assert!(download.contains("waiting for download"), "{download}");
         let flash = boot(&[DTR_OFF, RTS_ON, RTS_OFF], Duration::ZERO);
         assert!(flash.contains("SPI_FAST_FLASH_BOOT"), "{flash}");
-        // Both lines on and left so: the circuit pulls neither EN nor the boot pin.
+        // Both lines asserted: the circuit pulls neither EN nor the boot pin.
         assert_eq!(boot(&[RTS_ON, DTR_ON], Duration::ZERO), "");
         let both = boot(&[RTS_ON, DTR_ON], BOTH_LINES);
         assert!(both.contains("SPI_FAST_FLASH_BOOT"), "{both}");

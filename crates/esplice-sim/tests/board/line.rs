@@ -1,5 +1,4 @@
-//! A board that is nothing but a ROM loader on a line that takes time: what a port is tried
-//! against where no CPU is needed.
+//! A ROM loader without a CPU on a line that takes time, for tests of ports.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,7 +6,7 @@ use esplice_sim::{SimError, download::After, download::Loader, port::Powered};
 
 use super::{Bench, chip};
 
-/// Baud rates that differ by more than this share are not understood.
+/// Relative difference of baud rates beyond which bytes are garbled.
 const TOLERANCE: f64 = 0.03;
 
 struct OnLine {

@@ -1,6 +1,6 @@
-//! A loader with a flash chip, some RAM and registers: all it reaches, without a CPU.
+//! A loader with a flash chip, some RAM and registers, without a CPU.
 
-#![allow(dead_code)] // Each test uses its part.
+#![allow(dead_code)] // Each test uses a part of it.
 
 pub mod line;
 
@@ -114,7 +114,7 @@ impl Bench {
         }
     }
 
-    /// Sends a request; `Err` with the reason of a refusal, or 0 for no answer.
+    /// Sends a request. Returns `Err` with the reason of a refusal, or 0 for no answer.
     pub fn ask(&mut self, opcode: u8, sum: u8, data: &[u8]) -> Result<Vec<u8>, u8> {
         let mut frame = vec![0, opcode];
         frame.extend((data.len() as u16).to_le_bytes());

@@ -1,4 +1,4 @@
-//! What the cases share: boards, flash contents, firmware, and what a board is expected to say.
+//! Helpers of the cases: boards, flash contents, firmware, and the expected output.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use esplice_image::{
 };
 use esplice_sim::{Board, TimeMode, nor::Nor};
 
-/// The way in which a board has its mask ROM.
+/// The kind of mask ROM of a board.
 #[derive(Debug, Clone, Copy)]
 pub enum Rom {
-    /// Its functions are carried out by name.
+    /// ROM functions are modelled.
     Hooked,
-    /// Its own code is executed.
+    /// The ROM's own code is executed.
     Executed,
 }
 
@@ -23,12 +23,12 @@ pub fn chip() -> &'static Chip {
 }
 
 impl Rom {
-    /// A board with each of `parts` at its offset in flash, switched on.
+    /// Returns a powered board with each of `parts` at its offset in flash.
     pub fn board(self, parts: &[(u32, &[u8])]) -> Board {
         self.timed_board(TimeMode::Virtual, parts)
     }
 
-    /// The same with that of wire, flash and reset which takes time.
+    /// Returns a board like [`Rom::board`] in the given time mode.
     pub fn timed_board(self, time: TimeMode, parts: &[(u32, &[u8])]) -> Board {
         let timing = &chip().sim.as_ref().unwrap().flash;
         let nor = Nor::in_memory(timing.size(), timing);
@@ -42,7 +42,7 @@ impl Rom {
         }
     }
 
-    /// A board with bootloader, ESP-IDF's default table and `app`.
+    /// Returns a board with bootloader, ESP-IDF's default table and `app`.
     pub fn with_app(self, app: &[u8]) -> Board {
         self.board(&[(0, &bootloader()), (0x8000, &default_table()), (0x1_0000, app)])
     }
@@ -57,29 +57,29 @@ pub fn default_table() -> Vec<u8> {
     PartitionTable::esp_idf_default().to_bytes().unwrap()
 }
 
-/// The image of a binary of `tests/firmware/boots`.
+/// Returns the image of a binary of `tests/firmware/boots`.
 pub fn compiled_app(bin: &str) -> Vec<u8> {
     let elf = std::fs::read(compiled("boots", bin)).unwrap();
     build_image(&elf, chip(), &ImageOptions::for_chip(chip())).unwrap().bytes
 }
 
-/// What the app said, behind the bootloader's last line.
+/// Returns the app's output, which follows the bootloader's last line.
 #[track_caller]
 pub fn after_boot(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let Some((_, rest)) = said.split_once("boot: Loaded app from partition at offset ") else {
-        panic!("the bootloader starts no app: {said}");
+        panic!("the bootloader started no app: {said}");
     };
     rest.split_once("\r\n").map_or("", |(_, rest)| rest).to_owned()
 }
 
-/// What the file of that name in `said/` holds.
+/// Returns the contents of the file called `name` in `said/`.
 pub fn said(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boots/said").join(name);
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Holds `text` against the file of that name in `said/`.
+/// Compares `text` with the file called `name` in `said/`.
 #[track_caller]
 pub fn check(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boots/said").join(name);
@@ -87,10 +87,11 @@ pub fn check(name: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(text == expected, "{name} says:\n{text}\nexpected is:\n{expected}");
+    assert!(text == expected, "{name}: found:\n{text}\nexpected:\n{expected}");
 }
 
-/// A whole flash from offset 0 with bootloader, default table and a binary of `tests/firmware/boots`.
+/// Returns a whole flash from offset 0 with bootloader, default table and a binary of
+/// `tests/firmware/boots`.
 pub fn whole_flash(bin: &str) -> Vec<u8> {
     let mut flash = bootloader();
     for (offset, part) in [(0x8000, default_table()), (0x1_0000, compiled_app(bin))] {

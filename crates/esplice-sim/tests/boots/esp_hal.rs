@@ -20,7 +20,8 @@ pub fn heap_and_panic(rom: &Rom) {
     assert!(lines[4..].iter().all(|line| line.starts_with("0x4201")), "{said}");
 }
 
-/// The CPU's watchpoint fires under the protection that the second-stage bootloader has locked.
+/// The CPU's watchpoint fires even with the memory protection locked by the second-stage
+/// bootloader.
 pub fn stack_overflow(rom: &Rom) {
     let mut board = rom.with_app(&compiled_app("overflow"));
     let said =
@@ -29,8 +30,8 @@ pub fn stack_overflow(rom: &Rom) {
     assert!(!after_boot(&said).contains("came back"), "{}", after_boot(&said));
 }
 
-/// `SoftwareInterrupt::raise` of esp-hal waits with interrupts off for the matrix to show the
-/// source as pending: a board whose status registers are mere storage never gets past it.
+/// `SoftwareInterrupt::raise` of esp-hal disables interrupts and waits until the matrix shows the
+/// source as pending. On a board whose status registers are plain storage it would never end.
 pub fn tasks_timers_and_interrupts(rom: &Rom) {
     let mut board = rom.with_app(&compiled_app("tasks"));
     let said = board.run_until(b"all busy\r\n", secs(2)).unwrap();
@@ -47,7 +48,7 @@ pub fn tasks_timers_and_interrupts(rom: &Rom) {
     );
 }
 
-/// A delay of esp-hal's asks for the time over and over. It is skipped, and what comes of it is the same to the cycle.
+/// A delay of esp-hal reads the time repeatedly. It is skipped with the same result to the cycle.
 pub fn a_delay(rom: &Rom) {
     let app = compiled_app("delay");
     let [with, without] = [true, false].map(|skip| {
@@ -66,7 +67,7 @@ pub fn a_delay(rom: &Rom) {
     assert!(with.3 < without.3 / 20, "{} of {} are executed", with.3, without.3);
 }
 
-/// The ROM, the bootloader and the app, all over the chip's own USB; the app also listens there.
+/// ROM, bootloader and app print on the chip's own USB; the app also reads from it.
 pub fn usb(rom: &Rom) {
     let mut board = rom.with_app(&compiled_app("usb"));
     board.plug(Cable::Usb);
@@ -76,7 +77,7 @@ pub fn usb(rom: &Rom) {
     board.send(b"hello usb\r\n");
     let said = board.run_until(b"\r\n", secs(1)).unwrap();
     assert_eq!(said, b"HELLO USB\r\n");
-    // Nothing of it went to the UART.
+    // Nothing was printed on the UART.
     board.plug(Cable::Uart);
     assert_eq!(board.run_for(millis(100)).unwrap(), b"");
 }

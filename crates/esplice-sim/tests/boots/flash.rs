@@ -1,6 +1,5 @@
-//! What was flashed goes in, what the UART says comes out and is held against the file of the case's
-//! name in `said/`. `ESPLICE_BLESS=1` writes the files anew. The apps are a few instructions each,
-//! assembled here.
+//! Boots flash contents and compares the UART's output with the case's file in `said/`.
+//! `ESPLICE_BLESS=1` rewrites the files. The apps are a few instructions each, assembled here.
 
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::{
 const SECOND: Duration = secs(1);
 const MS: Duration = millis(1);
 
-/// Runs until `stop` is in the text or the board's clock is at `limit`.
+/// Runs until `stop` has been printed or the board's clock reaches `limit`.
 fn run(board: &mut Board, stop: &str, limit: Duration) -> Result<String, SimError> {
     let mut text = Vec::new();
     let mut buf = [0; 256];
@@ -47,7 +46,7 @@ pub fn time_none_says_the_same_sooner(rom: &Rom) {
     let mut fast = rom.timed_board(TimeMode::None, parts);
     let text = run(&mut fast, "app runs\r\n", SECOND).unwrap();
     let timed = run(&mut rom.board(parts), "app runs\r\n", SECOND).unwrap();
-    // All the same but the times in the log.
+    // Everything is the same except the times in the log.
     let plain = |text: &str| {
         let lines = text.lines().map(|line| match line.split_once(") ") {
             Some((time, rest)) if time.starts_with("I (") => rest.to_owned(),
@@ -60,7 +59,7 @@ pub fn time_none_says_the_same_sooner(rom: &Rom) {
 }
 
 pub fn blank_flash(rom: &Rom) {
-    // Up to the watchdog's reset, cut off in the middle of a line.
+    // Runs to the watchdog's reset, which cuts off a line.
     let mut board = rom.board(&[]);
     let mut text = run(&mut board, "Saved PC", 2 * SECOND).unwrap();
     text += &run(&mut board, "\r\n", 2 * SECOND).unwrap();
@@ -68,7 +67,7 @@ pub fn blank_flash(rom: &Rom) {
     let (looks, end) = rest.split_at(rest.find("ESP-ROM").unwrap());
     let count = looks.matches("invalid header: 0xffffffff\r\n").count();
     assert!(count > 500, "{count} lines");
-    // The watchdog finds the ROM at the UART or at the flash chip, as it comes. Boards report the latter.
+    // The watchdog finds the ROM at the UART or at the flash chip. Real boards report the latter.
     let (end, saved) = end.split_at(end.find("Saved PC").unwrap());
     let places = ["Saved PC:0x4004d1f8\r\n", "Saved PC:0x4004c0dc\r\n"];
     assert!(places.contains(&saved), "{saved}");
@@ -101,7 +100,7 @@ pub fn broken_images(rom: &Rom) {
     ];
     for (name, loader, table, app) in cases {
         let mut board = rom.board(&[(0, loader), (0x8000, table), (0x1_0000, app)]);
-        // Until it runs, or has been reset once.
+        // Run until the app runs or the board has been reset once.
         let mut text = run(&mut board, "app runs\r\n", 200 * MS).unwrap();
         if !text.contains("app runs") && board.resets() == 1 {
             text += &run(&mut board, "Saved PC", 4 * SECOND).unwrap();
@@ -121,8 +120,8 @@ pub fn images_without_a_second_stage(rom: &Rom) {
     check("direct.txt", &text);
 }
 
-/// What the ROM's and the bootloader's code take is charged a little off: a time in the log that is at the edge of a
-/// millisecond may be the next one's.
+/// Compares the output, allowing a difference of a millisecond: the charged cycles of ROM and
+/// bootloader are slightly inexact, which may move a log time to the next millisecond.
 #[track_caller]
 fn check_within_a_millisecond(name: &str, text: &str) {
     let expected = said(name);
@@ -150,12 +149,12 @@ pub fn a_crash_before_the_app_has_vectors(rom: &Rom) {
     let text = run(&mut rom.board(&[(0, &image)]), "Saved PC:0x40052b02\r\n", 4 * SECOND).unwrap();
     match rom {
         Rom::Hooked => check("crash.txt", &text),
-        // Registers and stack hold what the ROM's code has left there: only their values are others.
+        // Registers and stack contain values left by the ROM's code, so only their values differ.
         Rom::Executed => assert_eq!(without_values(&text), without_values(&said("crash.txt"))),
     }
 }
 
-/// A report without the values of the registers that the exception has not set, and of the stack.
+/// Removes the values of the stack and of the registers that the exception has not set.
 fn without_values(text: &str) -> String {
     let kept = ["PC ", "MSTATUS", "MCAUSE", "MTVAL", "INTLEVEL", "SP "];
     let mut out = String::new();
@@ -205,7 +204,7 @@ pub fn every_reset_has_its_reason(rom: &Rom) {
         (rtc(3), "rst:0x9 (RTCWDT_SYS_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
         (rtc(4), "rst:0x10 (RTCWDT_RTC_RST),boot:0xc (SPI_FAST_FLASH_BOOT)"),
         (
-            // Both other watchdogs off, the super watchdog left alone.
+            // Both other watchdogs are off; the super watchdog is unchanged.
             vec![(RTC + 0xa8, KEY), (RTC + 0x90, 0), (TIMG0 + 0x48, 0)],
             "rst:0x12 (SUPER_WDT_RST),boot:0xc (SPI_FAST_FLASH_BOOT)",
         ),
@@ -221,7 +220,7 @@ pub fn every_reset_has_its_reason(rom: &Rom) {
 }
 
 pub fn stored_registers_outlive_resets_but_not_power(rom: &Rom) {
-    // The app sends what is in STORE0, stores a letter there and restarts.
+    // The app prints the byte in STORE0, stores a letter there and restarts.
     let code = Code::new().flush().copy(0x6000_8050, 0x6000_0000).flush();
     let code = code.writes(&[(0x6000_8050, u32::from(b'K')), (0x6000_8000, 1 << 31)]);
     let image = rom_image(&code.wait());
@@ -240,12 +239,12 @@ pub fn stored_registers_outlive_resets_but_not_power(rom: &Rom) {
 
 pub fn straps_choose_the_loader(rom: &Rom) {
     let image = rom_image(&Code::new().flush().say("loaded by the ROM\r\n"));
-    // DTR and RTS, each for so many milliseconds, and whether the loader comes.
+    // DTR and RTS for the given milliseconds each, and whether the loader starts.
     type Case<'a> = (&'a [(bool, bool, u32)], bool);
     let cases: &[Case] = &[
         (&[(false, true, 100), (true, false, 50), (false, false, 0)], true),
         (&[(false, true, 100), (false, false, 50)], false),
-        // Both lines change one after the other, within EN's rise.
+        // Both lines change one after the other, while EN rises.
         (&[(false, true, 100), (true, true, 0), (true, false, 50), (false, false, 0)], true),
         (&[(true, true, 100), (false, true, 100), (true, true, 5), (true, false, 50)], false),
     ];
@@ -279,7 +278,7 @@ pub fn the_loader_answers_at_the_host_s_rate(rom: &Rom) {
         board.run_to(10 * MS, false).unwrap();
         board.set_lines(true, false);
         run(&mut board, "waiting for download\r\n", SECOND).unwrap();
-        // The ROM's code measures the rate by what comes first, and does not hear that.
+        // The executed ROM measures the rate on the first bytes and discards them.
         board.host_send(&[0x55; 40], baud);
         let until = board.now() + 20 * MS;
         board.run_to(until, false).unwrap();
@@ -299,7 +298,8 @@ pub fn a_rom_function_that_is_not_modelled_is_named(rom: &Rom) {
     for (addr, expected) in [
         (
             0x4000_00d0_u32,
-            "ROM function tdefl_compress_buffer at 0x400000d0 is not modelled (called from 0x4038000c)",
+            "ROM function tdefl_compress_buffer at 0x400000d0 \
+             is not modelled (called from 0x4038000c)",
         ),
         (
             0x4005_fffc,
@@ -311,7 +311,7 @@ pub fn a_rom_function_that_is_not_modelled_is_named(rom: &Rom) {
         let error = run(&mut board, "", SECOND).unwrap_err();
         assert_eq!(error.to_string(), expected);
         assert!(error.hint().is_some());
-        // It is told again, until the board is reset.
+        // The error is returned again until the board is reset.
         assert!(board.run_to(2 * SECOND, false).is_err());
         board.set_lines(false, true);
         let now = board.now();

@@ -1,5 +1,4 @@
-//! What the library promises to people's own tests: the same run each time, states to go back to,
-//! errors that tell enough.
+//! Guarantees of the library to its users' tests: reproducible runs, snapshots, informative errors.
 
 use esplice_sim::{Board, SimError, Snapshot, Status, millis, secs};
 
@@ -8,7 +7,7 @@ use crate::{
     firmware::{Code, rom_image},
 };
 
-/// What a board says, and where it then stands to the instruction.
+/// A board's output, and its exact state afterwards.
 #[derive(Debug, PartialEq)]
 struct Run {
     said: Vec<u8>,
@@ -39,11 +38,11 @@ fn one_seed_gives_one_run() {
     assert_eq!(runs[0], runs[1]);
     let text = runs.each_ref().map(|run| String::from_utf8_lossy(&run.said).into_owned());
     assert!(text[0].starts_with("you said hello, I say "), "{text:?}");
-    assert_ne!(text[0], text[2], "another seed gives the same numbers");
+    assert_ne!(text[0], text[2], "another seed produces the same numbers");
 }
 
-/// In the ROM, in the bootloader, in the app with interrupts and a busy scheduler: whenever the
-/// state is kept, what follows is the same to the instruction.
+/// Whenever a snapshot is taken (in the ROM, in the bootloader, in the app with interrupts and a
+/// busy scheduler), execution continues the same to the instruction.
 #[test]
 fn what_runs_on_from_a_snapshot_is_the_same() {
     let mut board = Board::new("esp32c3").unwrap();
@@ -52,7 +51,7 @@ fn what_runs_on_from_a_snapshot_is_the_same() {
         board.run_for(millis(milliseconds)).unwrap();
         let snapshot: Snapshot = board.snapshot();
         let first = run(&mut board, 40);
-        // Further on, another board, and the same one from before.
+        // Run on later, on another board, and on the same board after a restore.
         board.run_for(millis(50)).unwrap();
         assert_eq!(run(&mut snapshot.board(), 40), first);
         board.restore(&snapshot).unwrap();
@@ -90,17 +89,18 @@ fn a_flash_file_follows_the_snapshot() {
     let snapshot = board.snapshot();
     board.load_flash_at(0x1000, b"other").unwrap();
     assert_eq!(&std::fs::read(&path).unwrap()[0x1000..0x1005], b"other");
-    // A copy leaves the file alone.
+    // A copy does not change the file.
     snapshot.board().load_flash_at(0x1000, b"third").unwrap();
     assert_eq!(&std::fs::read(&path).unwrap()[0x1000..0x1005], b"other");
     board.restore(&snapshot).unwrap();
     assert_eq!(&std::fs::read(&path).unwrap()[0x1000..0x1005], b"first");
-    // Another size is another board.
+    // A board of another size is rejected.
     let other = Board::new("esp32c3").unwrap().snapshot();
     let error = board.restore(&other).unwrap_err().to_string();
     assert_eq!(
         error,
-        "a state of an ESP32-C3 with 4194304 bytes of flash is none of an ESP32-C3 with 1048576 bytes of flash"
+        "a snapshot of an ESP32-C3 with 4194304 bytes of flash \
+         does not fit an ESP32-C3 with 1048576 bytes of flash"
     );
 }
 
@@ -123,7 +123,8 @@ fn errors_tell_what_was_printed_and_why_it_stopped() {
         format!("bytes, at the end \"{}\"", if len > 0 { "waits" } else { "entry 0x40380000" })
     };
     let waits = error(Code::new().flush().say("waits\r\n"));
-    let expected = "\"ready\\r\\n\" did not come within 100 ms of the board's time: the board waits for an interrupt at 0x40380";
+    let expected = "\"ready\\r\\n\" did not come within 100 ms of the board's time: \
+     the board waits for an interrupt at 0x40380";
     assert!(waits.starts_with(expected) && waits.ends_with(&end(1)), "{waits}");
     let spins = error(Code::new().flush().word(0x0000_006f));
     assert!(spins.contains(": the board runs at 0x40380010; it printed "), "{spins}");

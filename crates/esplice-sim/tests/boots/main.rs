@@ -1,10 +1,10 @@
-//! Firmware of many kinds, booted whole: what was flashed goes in, what the board says comes out.
+//! Boots whole firmware of many kinds and checks its output.
 //!
-//! Each case runs once for each way in which a board has its mask ROM ([`bench::Rom`]), and what is
-//! expected is the same for all of them.
+//! Each case runs once for each kind of mask ROM ([`bench::Rom`]) and expects the same output from
+//! both.
 //!
-//! The second-stage bootloader is the real one, as the espflash library brings it; firmware is
-//! compiled from `tests/firmware/boots` by the toolchain that `esplice build` uses.
+//! The second-stage bootloader is the real one from the espflash library. Firmware is compiled from
+//! `tests/firmware/boots` by the toolchain that `esplice build` uses.
 
 mod bench;
 #[path = "../firmware/compile.rs"]
@@ -51,7 +51,8 @@ macro_rules! cases_of_both {
 cases_of_both! {
     esp_hal: heap_and_panic, stack_overflow, tasks_timers_and_interrupts, usb, deep_sleep, a_delay;
     flash: good_image, blank_flash, broken_images, a_crash_before_the_app_has_vectors,
-        the_loader_answers_at_the_host_s_rate, time_none_says_the_same_sooner, images_without_a_second_stage,
+        the_loader_answers_at_the_host_s_rate, time_none_says_the_same_sooner,
+        images_without_a_second_stage,
         every_reset_has_its_reason, stored_registers_outlive_resets_but_not_power,
         straps_choose_the_loader;
     ota: a_record_with_a_wrong_crc, no_records, every_state, a_crash_in_a_trial_boot_is_tried_again,

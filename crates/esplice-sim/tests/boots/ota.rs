@@ -1,4 +1,4 @@
-//! OTA slots: which one the real ESP-IDF bootloader starts, by otadata with every state.
+//! Tests which OTA slot the real ESP-IDF bootloader starts, for every state in otadata.
 
 use esplice_chip::FlashOffset;
 use esplice_image::{OtaEntry, Partition, PartitionTable};
@@ -13,7 +13,7 @@ const OTADATA: u32 = 0x1_0000;
 const SECTOR: u32 = 0x1000;
 const SLOTS: [u32; 2] = [0x2_0000, 0x4_0000];
 
-/// ESP-IDF's default table with otadata and two slots in the place of factory.
+/// Returns ESP-IDF's default table with otadata and two slots instead of factory.
 fn table() -> Vec<u8> {
     let mut table = PartitionTable::esp_idf_default();
     table.partitions.retain(|partition| !partition.is_app());
@@ -28,7 +28,7 @@ fn table() -> Vec<u8> {
     table.to_bytes().unwrap()
 }
 
-/// A record of otadata: the number, 20 bytes of label, the state, the CRC of the number alone.
+/// Returns a record of otadata: sequence number, 20 bytes of label, state, CRC of the number only.
 fn entry(seq: u32, state: u32) -> Vec<u8> {
     // CRC-32 of the number's bytes, from ESP-IDF's otatool.
     let crc = [0x4743_989a_u32, 0x55f6_3774][seq as usize - 1];
@@ -39,8 +39,8 @@ fn entry(seq: u32, state: u32) -> Vec<u8> {
     entry
 }
 
-/// A board whose slot 0 holds a good app, recorded as valid, and slot 1 `app` with a higher number
-/// and that state.
+/// Returns a board with a good app in slot 0, recorded as valid, and `app_1` in slot 1, recorded
+/// with a higher number and the given state.
 fn board(rom: &Rom, app_1: &[u8], state: u32) -> Board {
     rom.board(&[
         (0, &bootloader()),
@@ -52,7 +52,7 @@ fn board(rom: &Rom, app_1: &[u8], state: u32) -> Board {
     ])
 }
 
-/// State of the second record in flash.
+/// Returns the state of the second record in flash.
 fn state(board: &Board) -> u32 {
     let at = (OTADATA + SECTOR) as usize;
     OtaEntry::from_bytes(&board.flash().bytes()[at..at + 32]).unwrap().state
@@ -66,8 +66,9 @@ const INVALID: u32 = 3;
 const ABORTED: u32 = 4;
 const UNDEFINED: u32 = u32::MAX;
 
-/// The bootloader is one without rollback (CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE): it starts what is
-/// NEW or on trial and never changes a record; only INVALID and ABORTED make it take another.
+/// The bootloader is built without rollback (CONFIG_BOOTLOADER_APP_ROLLBACK_ENABLE). It starts NEW
+/// and PENDING_VERIFY apps and never changes a record; only INVALID and ABORTED make it choose
+/// another slot.
 pub fn every_state(rom: &Rom) {
     for (before, runs, after) in [
         (NEW, 1, NEW),
@@ -99,7 +100,7 @@ pub fn no_records(rom: &Rom) {
     check("ota-none.txt", &String::from_utf8_lossy(&said));
 }
 
-/// Without rollback the bootloader starts an app that crashes over and over.
+/// Without rollback the bootloader restarts a crashing app every time.
 pub fn a_crash_in_a_trial_boot_is_tried_again(rom: &Rom) {
     let crash = Code::new().flush().word(0xc000_1073).wait(); // unimp
     let mut board = board(rom, &app(&crash), NEW);
@@ -110,7 +111,7 @@ pub fn a_crash_in_a_trial_boot_is_tried_again(rom: &Rom) {
     assert_eq!(state(&board), NEW);
 }
 
-/// What the bootloader leaves undone the app can do itself, by esp-bootloader-esp-idf.
+/// The app can do what the bootloader does not, with esp-bootloader-esp-idf.
 pub fn an_app_that_updates_itself_and_rolls_back(rom: &Rom) {
     let image = compiled_app("ota");
     let mut board = rom.board(&[(0, &bootloader()), (0x8000, &table()), (SLOTS[0], &image)]);

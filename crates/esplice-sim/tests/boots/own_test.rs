@@ -1,8 +1,8 @@
-//! The example of docs/src/guide/board-tests.md: what is between the anchors stands there.
+//! The example of docs/src/guide/board-tests.md, which includes the code between the anchors.
 
 use crate::bench::whole_flash;
 
-/// In somebody's own test this reads what `esplice build` wrote.
+/// In a project's own test this function reads the output of `esplice build`.
 fn flash_image() -> Vec<u8> {
     whole_flash("pins")
 }
@@ -36,7 +36,7 @@ fn every_answer_begins_alike() -> Result<(), SimError> {
     let ready = board.snapshot();
 
     for line in ["hello", "good morning"] {
-        // Booted once, used for each case.
+        // Boot once and reuse the state for each case.
         board.restore(&ready)?;
         board.send(format!("{line}\n").as_bytes());
         let answer = board.run_until(b"\r\n", secs(1))?;

@@ -9,8 +9,8 @@ use crate::{
     firmware::{Code, rom_image},
 };
 
-/// An image of TinyGo's kind, which maps flash itself: constants, code, data and 64-bit division of
-/// the ROM come out right only if its MMU entries, copies and cleared memory do.
+/// An image of TinyGo's kind, which maps flash itself. Its constants, code, data and use of the
+/// ROM's 64-bit division are correct only if MMU entries, copies and cleared memory are.
 pub fn an_image_that_maps_flash_itself(rom: &Rom) {
     let elf = std::fs::read(compiled("maps-flash", "maps-flash")).unwrap();
     let image = build_image(&elf, chip(), &ImageOptions::for_chip(chip())).unwrap();
@@ -20,8 +20,8 @@ pub fn an_image_that_maps_flash_itself(rom: &Rom) {
     assert_eq!(String::from_utf8_lossy(&said), "maps flash itself: 42 0 12345678901234\r\n");
 }
 
-/// An app for the second-stage bootloader, written to the boot offset: the ROM loads its padding to address 0, where
-/// writes are lost, and enters code that no one has mapped.
+/// An app for the second-stage bootloader, written to the boot offset. The ROM loads its padding to
+/// address 0, where writes are lost, and enters unmapped code.
 pub fn an_app_in_the_bootloader_s_place(rom: &Rom) {
     let mut board = rom.board(&[(0, &compiled_app("usb"))]);
     let said = board.run_until(b"MCAUSE", secs(1)).unwrap();
@@ -43,7 +43,7 @@ pub fn an_app_in_the_bootloader_s_place(rom: &Rom) {
     board.run_until(b"rst:0x7 (TG0WDT_SYS_RST)", secs(4)).unwrap();
 }
 
-/// Words of the ROM's own data that firmware looks at: they must be the same for each kind of ROM.
+/// Words of the ROM's own data that firmware reads; they must be the same for each kind of ROM.
 pub fn the_rom_s_data(rom: &Rom) {
     // g_usb_print and g_uart_print, in one word.
     let code = Code::new().flush().copy(0x3fcd_ffd0, 0x3fc8_0000);

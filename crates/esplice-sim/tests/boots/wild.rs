@@ -1,5 +1,5 @@
-//! Firmware that goes wrong in every way at once: the board tells it, or goes on until a watchdog
-//! resets it, and its clock comes to where it was told to.
+//! Firmware that misbehaves in many ways. The board reports it or continues until a watchdog resets
+//! it, and its clock always reaches the requested time.
 
 use esplice_sim::{Board, Status, millis, secs};
 
@@ -26,7 +26,7 @@ fn started(rom: &Rom, code: &Code) -> Board {
     board
 }
 
-/// What the ROM's panic handler says of the exception.
+/// Checks what the ROM's panic handler prints about the exception.
 #[track_caller]
 fn panics(rom: &Rom, code: &Code, kind: &str, pc: u32) {
     let mut board = started(rom, code);
@@ -43,22 +43,22 @@ fn jump_to(addr: u32) -> Code {
 }
 
 pub fn wild_jumps(rom: &Rom) {
-    // Flash that is no code, and a device.
+    // Flash without code, and a device.
     for addr in [0x3c00_0000, 0x6000_0000] {
         panics(rom, &jump_to(addr), "Instruction access fault", addr);
     }
-    // Where nothing is, nothing but memory protection refuses a fetch, and there is none yet.
+    // At an unmapped address only memory protection refuses a fetch, and none is set up yet.
     for addr in [0x0000_0000, 0x1234_5678, 0x5fff_fffe, 0xffff_fffe] {
         panics(rom, &jump_to(addr), "Illegal instruction", addr);
     }
-    // Into RAM that holds zeros, and into data.
+    // RAM that contains zeros, and data.
     panics(rom, &jump_to(0x4039_0000), "Illegal instruction", 0x4039_0000);
     let into_data = Code::new().writes(&[(0x4038_8000, u32::MAX)]);
     let into_data = into_data.flush().load(T0, 0x4038_8000).word(0x0002_8067);
     panics(rom, &into_data, "Illegal instruction", 0x4038_8000);
 }
 
-/// The vectors are where nothing can be fetched, or hold what traps again: only a watchdog helps.
+/// The vectors are not executable or contain code that traps again; only a watchdog ends that.
 pub fn endless_traps(rom: &Rom) {
     for vectors in [0x0000_0000, 0x4039_0000, 0x6000_0000] {
         let code = Code::new().flush().load(A0, vectors).word(SET_MTVEC).word(0xc000_1073);
@@ -72,24 +72,24 @@ pub fn endless_traps(rom: &Rom) {
     }
 }
 
-/// Pages past the end of flash, numbers with more bits than there are, invalid entries.
+/// Entries for pages past the end of flash, with excess bits, and invalid ones.
 pub fn illegal_mmu_entries(rom: &Rom) {
     for entry in [INVALID, INVALID | 3, 0xff, 0x40, u32::MAX, 1 << 9 | 0xff] {
         let code = Code::new().writes(&[(MMU, entry)]).copy(0x3c00_0000, 0x3fc9_0000).flush();
         let code = code.load(T0, 0x4200_0000).word(0x0002_8067);
         let mut board = started(rom, &code);
-        // Erased flash, or nothing at all, is no code.
+        // Erased flash and unmapped pages contain no code.
         let said = board.run_until(b"MCAUSE", secs(1)).unwrap();
         let said = String::from_utf8_lossy(&said);
         assert!(said.contains("PC      : 0x42000000"), "{entry:#x}: {said}");
     }
-    // All entries show the image itself: its first bytes are no code either, and nothing breaks.
+    // All entries map the image itself, whose first bytes are no code either. Nothing breaks.
     let all: Vec<_> = (0..128).map(|entry| (MMU + 4 * entry, 0)).collect();
     let code = Code::new().writes(&all).flush().load(T0, 0x427f_0000).word(0x0002_8067);
     started(rom, &code).run_for(millis(100)).unwrap();
 }
 
-/// Without watchdogs a loop never ends: the board's time comes to its end all the same.
+/// Without watchdogs a loop never ends, but the board's time still reaches the deadline.
 pub fn firmware_that_spins(rom: &Rom) {
     let off = [
         (TIMG0 + 0x64, WDT_KEY),
@@ -107,7 +107,7 @@ pub fn firmware_that_spins(rom: &Rom) {
     assert_eq!(board.resets(), 1);
 }
 
-/// An interrupt whose source is never cleared comes over and over, and nothing else ever runs.
+/// An interrupt whose source is never cleared is taken again and again, and nothing else runs.
 pub fn endless_interrupts(rom: &Rom) {
     const INTMTX: u32 = 0x600c_2000;
     const SYSTEM: u32 = 0x600c_0000;
@@ -117,11 +117,12 @@ pub fn endless_interrupts(rom: &Rom) {
         (INTMTX + 0x118, 1),
         (INTMTX + 0x194, 0),
         (INTMTX + 0x104, 1 << 1),
-        (0x4039_0000, 0x0000_0073), // An ecall where exceptions would go,
+        (0x4039_0000, 0x0000_0073), // An ecall as the exception handler,
         (0x4039_0004, 0x3020_0073), // and an mret for interrupt 1.
         (SYSTEM + 0x28, 1),
     ]);
-    let code = code.load(A0, 0x4039_0000).word(SET_MTVEC).word(0x3004_6073).wait(); // csrsi mstatus, 8
+    // The last word is csrsi mstatus, 8.
+    let code = code.load(A0, 0x4039_0000).word(SET_MTVEC).word(0x3004_6073).wait();
     let mut board = started(rom, &code);
     let cycles = board.cycles();
     board.run_for(millis(100)).unwrap();
@@ -129,9 +130,9 @@ pub fn endless_interrupts(rom: &Rom) {
     board.run_until(b"rst:0x7 (TG0WDT_SYS_RST)", secs(4)).unwrap();
 }
 
-/// Code that changes itself at each turn, so that nothing decoded is ever of use again.
+/// Code that changes itself in each round, so that decoded code can never be reused.
 pub fn code_that_changes_itself(rom: &Rom) {
-    // The loop stores an instruction over the one behind it: addi t1, t1, 1 and addi t1, t1, 2.
+    // The loop overwrites the next instruction alternately: addi t1, t1, 1 and addi t1, t1, 2.
     let code = Code::new()
         .flush()
         .load(T0, 0x4038_8000)

@@ -1,11 +1,11 @@
-//! Instruction-level cases: files in tests/cases/cpu, one case a line. See the README there.
+//! Instruction-level cases: files in tests/cases/cpu with one case per line. See the README there.
 
 use crate::machine::{DRAM, IRAM, Machine, model, with_code};
 use crate::reference::Reference;
 use esplice_sim::cpu::{Cpu, Stop};
 use std::path::Path;
 
-/// Words of memory each case has, from `M` on.
+/// Words of memory that each case has, from `M` on.
 pub const MEMORY_WORDS: usize = 16;
 
 /// Registers and memory before or after a case.
@@ -16,7 +16,7 @@ pub struct State {
 }
 
 impl State {
-    /// Registers that are easily told apart, and memory of zeros.
+    /// Returns registers with distinct values, and zeroed memory.
     pub fn new() -> Self {
         let mut x = [0; 32];
         for (i, x) in x.iter_mut().enumerate() {
@@ -26,7 +26,7 @@ impl State {
     }
 }
 
-/// One line of a file.
+/// A line of a case file.
 pub struct Case {
     pub name: String,
     pub code: Vec<u8>,
@@ -41,7 +41,7 @@ enum Place {
     Csr(u32),
 }
 
-/// A number, relative to the case's memory or code where it says so.
+/// A number, or an offset from the case's memory or code.
 #[derive(Clone, Copy)]
 struct Value {
     offset: u32,
@@ -67,12 +67,12 @@ impl Value {
 }
 
 impl Case {
-    /// The state before, with memory at `memory` and the code at `code`.
+    /// Returns the state before, with memory at `memory` and the code at `code`.
     pub fn before(&self, memory: u32, code: u32) -> State {
         apply(State::new(), &self.input, memory, code)
     }
 
-    /// CSRs named in the output, and their values.
+    /// Returns the CSRs named in the output, with their values.
     pub fn csrs(&self, memory: u32, code: u32) -> Vec<(u32, u32)> {
         let csrs = self.output.iter().filter_map(|(place, value)| match place {
             Place::Csr(number) => Some((*number, value.resolve(memory, code))),
@@ -81,7 +81,7 @@ impl Case {
         csrs.collect()
     }
 
-    /// The state after: as before, save for what the case says.
+    /// Returns the state after, which differs from the one before only as the case says.
     pub fn after(&self, memory: u32, code: u32) -> State {
         apply(self.before(memory, code), &self.output, memory, code)
     }
@@ -99,12 +99,12 @@ fn apply(mut state: State, changes: &[(Place, Value)], memory: u32, code: u32) -
     state
 }
 
-/// All cases that run through to their end.
+/// Returns all cases that run to their end.
 pub fn all() -> Vec<Case> {
     read("tests/cases/cpu")
 }
 
-/// All cases of all files in a folder.
+/// Returns all cases of all files in a folder.
 pub fn read(folder: &str) -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
@@ -173,18 +173,18 @@ fn assignment(text: &str) -> Option<(Place, Value)> {
     Some((place, Value { offset: u32::from_str_radix(offset, 16).ok()?, base }))
 }
 
-/// Where cases have their code and memory in our machine. The code ends on a page, so that every
-/// case also runs over that border.
+/// Returns the addresses of a case's memory and code in the test machine. The code ends at a page's
+/// end, so that every case also crosses that border.
 fn places(code: &[u8]) -> (u32, u32) {
     (DRAM + 0x8000, IRAM + 0x3000 - (code.len() as u32 & !3).max(4))
 }
 
-/// Runs code on our CPU until it falls out at its end.
+/// Runs code on the simulator's CPU up to its end.
 pub fn run(code: &[u8], before: &State, memory: u32, at: u32) -> State {
     run_with(code, before, memory, at, |_| ())
 }
 
-/// [`run`] on a CPU that was prepared.
+/// Runs code as [`run`] does, on a CPU prepared by `prepare`.
 pub fn run_with(
     code: &[u8],
     before: &State,
@@ -213,7 +213,7 @@ fn state(cpu: &Cpu, machine: &Machine, memory: u32) -> State {
     state
 }
 
-/// Holds two states against each other, naming what differs.
+/// Compares two states and names the difference.
 pub fn check(name: &str, found: &State, expected: &State) {
     for i in 0..32 {
         assert_eq!(
@@ -239,7 +239,7 @@ fn every_case_gives_what_its_line_says() {
     }
 }
 
-/// The second implementation has to be right as well, or it proves nothing.
+/// The second implementation must be correct as well, or a comparison proves nothing.
 #[test]
 fn the_reference_gives_what_each_line_says() {
     for case in all() {

@@ -1,4 +1,4 @@
-//! Code that changes after it was decoded.
+//! Tests of code that changes after it was decoded.
 
 use crate::machine::{DRAM, IRAM, IROM, model, with_code, words};
 use esplice_sim::cpu::Stop;
@@ -8,7 +8,7 @@ const LI_A0_2: u32 = 0x0020_0513;
 const SW_A1_S0: u32 = 0x00b4_2023; // sw a1, 0(s0)
 const LOOP: u32 = 0x0000_006f;
 
-/// A store through either alias changes what the very next instruction is.
+/// A store through either alias changes the very next instruction.
 #[test]
 fn a_store_changes_the_next_instruction() {
     for alias in [IRAM, DRAM] {
@@ -21,7 +21,7 @@ fn a_store_changes_the_next_instruction() {
     }
 }
 
-/// Half of an instruction that lies over the border of two pages is changed, through the later page.
+/// A store to the second page changes half of an instruction that crosses the border of two pages.
 #[test]
 fn a_store_into_the_second_page_changes_an_instruction_over_the_border() {
     let at = IRAM + 0xffe;
@@ -34,7 +34,7 @@ fn a_store_into_the_second_page_changes_an_instruction_over_the_border() {
     assert_eq!(cpu.x[10], 2);
 }
 
-/// Data in a page with code changes without the code being decoded again.
+/// A store to data in a page with code does not cause the code to be decoded again.
 #[test]
 fn stores_beside_code_leave_it_decoded() {
     // sw a1, 0(s0); addi a1, a1, 1; j .-8
@@ -45,7 +45,7 @@ fn stores_beside_code_leave_it_decoded() {
     assert_eq!(machine.memory.load32(IRAM + 12, &[]), Some(9));
     assert!(!machine.memory.attention());
     assert_eq!(machine.memory.take_code_change(), None);
-    // An unaligned store that ends in the first instruction is seen.
+    // An unaligned store that reaches into the first instruction is noticed.
     assert!(machine.memory.store32(DRAM + 10, 0));
     assert!(machine.memory.attention());
 }
@@ -66,12 +66,12 @@ fn flash_windows_follow_the_mmu_and_the_flash() {
     machine.memory.set_flash_page(0, Some(1));
     assert_eq!(result(&mut machine), 2);
     machine.flash[0x1_0000..0x1_0004].copy_from_slice(&LI_A0_1.to_le_bytes());
-    assert_eq!(result(&mut machine), 2, "the decoded copy is the cache's");
+    assert_eq!(result(&mut machine), 2, "the decoded copy is cached");
     machine.memory.flash_changed(0x1_0000, 4);
     assert_eq!(result(&mut machine), 1);
 }
 
-/// However often the board maps and writes flash, nothing piles up for a CPU that decoded none of it.
+/// No number of mappings and writes of flash causes pending work for a CPU that decoded none of it.
 #[test]
 fn flash_that_was_never_decoded_asks_for_nothing() {
     let (_, mut machine) = with_code(model(), IRAM, &[]);
@@ -83,7 +83,7 @@ fn flash_that_was_never_decoded_asks_for_nothing() {
     assert_eq!(machine.memory.take_code_change(), None);
 }
 
-/// An instruction over the border of two MMU pages follows the later of them too.
+/// An instruction across the border of two MMU pages also follows the later page.
 #[test]
 fn an_instruction_over_the_border_of_mmu_pages_follows_both() {
     let (mut cpu, mut machine) = with_code(model(), IRAM, &[]);
@@ -109,11 +109,11 @@ fn memory_set_from_outside_is_decoded_anew() {
     assert_eq!(cpu.x[10], 2);
 }
 
-/// A program that writes a function, calls it, writes another in its place, and so on.
+/// A program that writes a function, calls it, writes another one to the same place, and so on.
 #[test]
 fn a_function_written_again_and_again_is_the_new_one_each_time() {
-    // loop: sw a1, 0(s0); jalr s0; add a2, a2, a0; add a1, a1, a3 (next immediate); addi a4, a4, -1;
-    // bnez a4, loop; j .
+    // loop: sw a1, 0(s0); jalr s0; add a2, a2, a0; add a1, a1, a3 (next immediate); addi a4, a4,
+    // -1; bnez a4, loop; j .
     let code =
         words(&[SW_A1_S0, 0x0004_00e7, 0x00a6_0633, 0x00d5_85b3, 0xfff7_0713, 0xfe07_16e3, LOOP]);
     let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
@@ -128,7 +128,7 @@ fn a_function_written_again_and_again_is_the_new_one_each_time() {
     assert_eq!(cpu.x[12], 5050);
 }
 
-/// A snapshot is a copy of the CPU and of the memory.
+/// A snapshot copies the CPU and the memory.
 #[test]
 fn a_copy_goes_its_own_way() {
     let code = words(&[LI_A0_1, SW_A1_S0, LI_A0_1, LOOP]);

@@ -1,4 +1,4 @@
-//! Control and status registers, and the A extension, which also is no part of the C3's CPU.
+//! Tests of control and status registers, and of the A extension, which the C3's CPU lacks as well.
 
 use crate::machine::{DRAM, IRAM, model, with_code, words};
 use esplice_sim::cpu::{Cpu, CpuModel, Stop, cause};
@@ -7,11 +7,11 @@ fn cpu() -> Cpu {
     Cpu::new(model())
 }
 
-/// Number, value written, value read then.
+/// CSR number, value written, value read back.
 const WRITES: &[(u32, u32, u32)] = &[
     (0x000, 0xffff_ffff, 0x0000_0011), // ustatus: UPIE, UIE
     (0x300, 0xffff_ffff, 0x0020_1899), // mstatus: TW, MPP, MPIE, UPIE, MIE, UIE
-    (0x300, 0x0000_0800, 0x0000_0000), // MPP = 1 does not exist: it keeps user mode
+    (0x300, 0x0000_0800, 0x0000_0000), // MPP = 1 does not exist: user mode is kept
     (0x301, 0xffff_ffff, 0x4010_1104), // misa is fixed
     (0x305, 0x4038_01ff, 0x4038_0101), // mtvec: 256-byte aligned, always vectored
     (0x340, 0xdead_beef, 0xdead_beef),
@@ -28,7 +28,7 @@ const WRITES: &[(u32, u32, u32)] = &[
     (0x7a5, 0xffff_ffff, 0x0000_0088),
     (0x7e0, 0x0000_0001, 0x0000_0001),
     (0x7e1, 0xffff_ffff, 0x0000_0003),
-    (0x800, 0x0000_0002, 0x0000_0002), // the counter's again, for user mode
+    (0x800, 0x0000_0002, 0x0000_0002), // the counter's registers for user mode
     (0x801, 0x0000_0000, 0x0000_0000),
     (0x803, 0x0000_00ff, 0x0000_00ff),
     (0x805, 0x0000_00ff, 0x0000_00ff),
@@ -61,7 +61,7 @@ fn triggers_are_stored_apart() {
     assert_eq!(cpu.read_csr(0x7a2), Some(105));
 }
 
-/// Instruction, a0 before, mscratch before, then both after. The old value goes to a1.
+/// Instruction, a0 and mscratch before, mscratch after. The old value goes to a1.
 const INSTRUCTIONS: &[(&str, u32, u32, u32, u32)] = &[
     ("csrrw a1, mscratch, a0", 0x3405_15f3, 0x0f, 0xf0, 0x0f),
     ("csrrs a1, mscratch, a0", 0x3405_25f3, 0x1f, 0xf0, 0xff),
@@ -97,7 +97,7 @@ fn the_performance_counter_counts_cycles_while_enabled() {
     cpu.write_csr(0x7e1, 1);
     cpu.cycles = 2001;
     assert_eq!(cpu.read_csr(0x7e2), Some(16));
-    // It wraps, or with COUNT_SAT stays.
+    // It wraps; with COUNT_SAT it saturates.
     cpu.write_csr(0x7e2, u32::MAX);
     cpu.cycles = 2003;
     assert_eq!(cpu.read_csr(0x7e2), Some(1));
@@ -105,7 +105,7 @@ fn the_performance_counter_counts_cycles_while_enabled() {
     cpu.write_csr(0x7e1, 3);
     cpu.cycles = 2010;
     assert_eq!(cpu.read_csr(0x7e2), Some(u32::MAX));
-    // A reset begins anew; user mode sees it at another number.
+    // A reset clears it. User mode sees it under another number.
     cpu.reset(IRAM);
     cpu.cycles = 2012;
     cpu.csrs.user_mode = true;
@@ -128,7 +128,7 @@ fn the_interrupt_mask_exists_only_where_the_model_has_it() {
     assert_eq!(cpu.run(&mut machine, 50), Stop::Hook(IRAM + 0x108));
 }
 
-/// amo… a0, a1, (s0): name, word, memory and a1 before, memory after; a0 becomes the old memory.
+/// amo… a0, a1, (s0): name, word, memory and a1 before, memory after. a0 receives the old memory.
 const ATOMICS: &[(&str, u32, u32, u32, u32)] = &[
     ("amoswap.w", 0x08b4_252f, 5, 7, 7),
     ("amoadd.w", 0x00b4_252f, 0xffff_ffff, 2, 1),

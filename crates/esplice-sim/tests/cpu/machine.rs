@@ -1,4 +1,5 @@
-//! The smallest board a CPU can live on: SRAM under both of its aliases, a flash window, and one device.
+//! The smallest board a CPU can run on: SRAM under both of its aliases, a flash window, and one
+//! device.
 
 use esplice_sim::cpu::{Bus, CodeChange, Cpu, CpuModel, Fault};
 use esplice_sim::memory::{Access, Backing, Bank, Memory, MemoryMap, Region};
@@ -7,13 +8,13 @@ use esplice_sim::memory::{Access, Backing, Bank, Memory, MemoryMap, Region};
 pub const IRAM: u32 = 0x4038_0000;
 pub const DRAM: u32 = 0x3fc8_0000;
 pub const SRAM_LEN: u32 = 0x6_0000;
-/// SRAM that only the instruction bus sees, just below.
+/// SRAM visible only to the instruction bus, just below.
 pub const IRAM0: u32 = 0x4037_c000;
 /// Flash windows; MMU pages of 64 KiB.
-#[allow(dead_code)] // Not in the benchmark, which shares this file.
+#[allow(dead_code)] // Unused in the benchmark, which shares this file.
 pub const IROM: u32 = 0x4200_0000;
 pub const DROM: u32 = 0x3c00_0000;
-/// A load gives the cycle, halfword loads are misaligned, a store asks for a yield.
+/// A device: a load returns the cycle, halfword accesses are misaligned, a store requests a yield.
 #[allow(dead_code)]
 pub const DEVICE: u32 = 0x6000_0000;
 
@@ -145,13 +146,13 @@ impl Bus for Machine {
     }
 }
 
-/// The ESP32-C3's CPU.
+/// Returns the model of the ESP32-C3's CPU.
 pub fn model() -> CpuModel {
     let chip = esplice_chip::find("esp32c3").unwrap();
     CpuModel::of(chip, chip.sim.as_ref().unwrap())
 }
 
-/// A machine with code at an address, and a CPU about to run it.
+/// Returns a CPU about to run code at an address, and its machine.
 pub fn with_code(model: CpuModel, addr: u32, code: &[u8]) -> (Cpu, Machine) {
     let mut machine = Machine::new();
     assert!(machine.memory.write(addr, code), "no room for code at {addr:#x}");
@@ -160,7 +161,7 @@ pub fn with_code(model: CpuModel, addr: u32, code: &[u8]) -> (Cpu, Machine) {
     (cpu, machine)
 }
 
-/// Instruction words as bytes.
+/// Returns instruction words as bytes.
 #[allow(dead_code)]
 pub fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()

@@ -1,4 +1,4 @@
-//! The CPU against tables of cases, a second implementation, and qemu-riscv32 where it is installed.
+//! Compares the CPU with tables of cases, a second implementation, and qemu-riscv32 if installed.
 
 mod cases;
 mod code_changes;

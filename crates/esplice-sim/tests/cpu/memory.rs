@@ -1,4 +1,4 @@
-//! The plain memories.
+//! Tests of the plain memories.
 
 use crate::machine::{DRAM, DROM, IRAM, IRAM0, IROM, Machine, SRAM_LEN, map};
 use esplice_sim::memory::{Access, Backing, MapError, Memory, Region};
@@ -94,13 +94,13 @@ fn impossible_maps_are_refused() {
         let mut map = map();
         map.regions.push(extra.clone());
         let error: MapError = Memory::new(map).expect_err(&format!("{extra:?}"));
-        assert!(error.to_string().starts_with(message), "{extra:?} gave: {error}");
+        assert!(error.to_string().starts_with(message), "{extra:?} returned: {error}");
     }
 }
 
 proptest! {
-    /// Loads and stores of any length at any address are what the same bytes one by one are,
-    /// also in pages where something is decoded.
+    /// Loads and stores of any length at any address are the same as those of their bytes, also in
+    /// pages with decoded code.
     #[test]
     fn accesses_are_their_bytes(
         stores in prop::collection::vec((0_u32..0x1010, any::<u32>(), 0_u32..3), 1..50),

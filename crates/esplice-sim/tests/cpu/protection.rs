@@ -1,4 +1,4 @@
-//! Memory protection and triggers: what passes, what traps and with which values.
+//! Tests of memory protection and triggers: which accesses pass, and which trap with which values.
 
 use crate::cases;
 use crate::machine::{DRAM, IRAM, Machine, model, with_code, words};
@@ -40,13 +40,13 @@ const M: u32 = 0x40;
 const NAPOT_MATCH: u32 = 0x80;
 const DATA: u32 = DRAM + 0x2000;
 
-/// pmpaddr for a region of `len` bytes, a power of two from 8.
+/// Returns pmpaddr for a region of `len` bytes, a power of two from 8.
 fn napot(base: u32, len: u32) -> u32 {
     base >> 2 | (len / 8 - 1)
 }
 
 fn protect(cpu: &mut Cpu, entries: &[(u8, u32)]) {
-    // Addresses before configurations, which may lock them.
+    // Addresses first, because configurations may lock them.
     for (entry, (_, addr)) in (0..).zip(entries) {
         cpu.write_csr(PMPADDR + entry, *addr);
     }
@@ -59,7 +59,7 @@ fn protect(cpu: &mut Cpu, entries: &[(u8, u32)]) {
     }
 }
 
-/// One instruction with s0 = `addr`, in user mode if told so. What trapped: mcause, mtval.
+/// Executes one instruction with s0 = `addr`. Returns mcause and mtval if it trapped.
 fn attempt(
     instruction: u32,
     addr: u32,
@@ -83,10 +83,11 @@ fn attempt(
     Some((cpu.csrs.mcause, cpu.csrs.mtval))
 }
 
-/// Everything executable and readable, for user mode to live on; last, so that others go first.
+/// Allows execution and reads everywhere, which user mode needs to run. It comes last, as the first
+/// matching entry decides.
 const REST: (u8, u32) = (NAPOT | R | X, u32::MAX);
 
-/// Instruction, address, entries; whether it passes in machine and in user mode.
+/// Name, instruction, address, entries, and whether it passes in machine and in user mode.
 type PmpCase = (&'static str, u32, u32, &'static [(u8, u32)], bool, bool);
 
 #[test]
@@ -95,25 +96,25 @@ fn protection_holds_as_the_specification_says() {
         ("user mode may write only what is allowed", SW, DATA, &[], true, false),
         ("and read what the last entry allows", LW, DATA, &[], true, true),
         (
-            "an unlocked entry binds user mode alone",
+            "an unlocked entry applies only to user mode",
             LW,
             DATA,
             &[(NAPOT, (DATA >> 2) | 3)],
             true,
             false,
         ),
-        ("a locked one both", LW, DATA, &[(NAPOT | L, (DATA >> 2) | 3)], false, false),
+        ("a locked one applies to both", LW, DATA, &[(NAPOT | L, (DATA >> 2) | 3)], false, false),
         ("read allows no store", SW, DATA, &[(NA4 | L | R, DATA >> 2)], false, false),
         ("write allows it", SW, DATA, &[(NA4 | L | R | W, DATA >> 2)], true, true),
-        ("write alone allows no load", LW, DATA, &[(NA4 | L | W, DATA >> 2)], false, false),
-        ("a word beside NA4 is free", LW, DATA + 4, &[(NA4 | L, DATA >> 2)], true, true),
+        ("only write allows no load", LW, DATA, &[(NA4 | L | W, DATA >> 2)], false, false),
+        ("a word after NA4 is free", LW, DATA + 4, &[(NA4 | L, DATA >> 2)], true, true),
         ("and the one before", LW, DATA - 4, &[(NA4 | L, DATA >> 2)], true, true),
         ("halfwords are compared", LH, DATA + 2, &[(NA4 | L, DATA >> 2)], false, false),
         ("bytes are compared", LB, DATA + 3, &[(NA4 | L, DATA >> 2)], false, false),
-        ("and those beside are free", LB, DATA + 4, &[(NA4 | L, DATA >> 2)], true, true),
-        ("a load into nothing is one", LB_ZERO, DATA, &[(NA4 | L, DATA >> 2)], false, false),
+        ("and those after it are free", LB, DATA + 4, &[(NA4 | L, DATA >> 2)], true, true),
+        ("a load to x0 is checked too", LB_ZERO, DATA, &[(NA4 | L, DATA >> 2)], false, false),
         (
-            "an access over an entry's border is refused, allowed as both sides may be",
+            "an access across an entry's border is refused even if both sides are allowed",
             LW,
             DATA + 2,
             &[(NA4 | L | R, DATA >> 2), (NA4 | L | R, (DATA + 4) >> 2)],
@@ -170,7 +171,7 @@ fn protection_holds_as_the_specification_says() {
 
 #[test]
 fn what_may_not_be_executed_traps_where_it_stands() {
-    // Only the second word of the code, in a page with code that may be executed.
+    // Applies only to the second word of the code, in an otherwise executable page.
     for (config, user, passes) in [
         (L | R | W, false, false),
         (R | W, false, true),
@@ -232,7 +233,7 @@ fn triggers_fire_before_what_they_watch() {
         ("a load is no store", LW, DATA, M | STORE, DATA, false),
         ("both", LW, DATA, M | LOAD | STORE, DATA, true),
         ("any byte of the access", SW, DATA, M | STORE, DATA + 3, true),
-        ("but none beside", SW, DATA, M | STORE, DATA + 4, false),
+        ("but none after it", SW, DATA, M | STORE, DATA + 4, false),
         ("a byte before", SB, DATA, M | STORE, DATA + 1, false),
         ("unaligned", SW, DATA - 1, M | STORE, DATA, true),
         ("napot, last byte", SB, DATA + 3, M | STORE | NAPOT_MATCH, four, true),
@@ -244,7 +245,7 @@ fn triggers_fire_before_what_they_watch() {
         ("nothing chosen", SW, DATA, M, DATA, false),
         ("before an access fault", LW, 0x10, M | LOAD, 0x10, true),
         ("execution", NOP, 0, M | EXECUTE, IRAM + 4, true),
-        ("of another one", NOP, 0, M | EXECUTE, IRAM + 0x20, false),
+        ("of another instruction", NOP, 0, M | EXECUTE, IRAM + 0x20, false),
     ];
     for (name, instruction, addr, tdata1, tdata2, fires) in cases {
         for trigger in [0, 7] {
@@ -254,7 +255,7 @@ fn triggers_fire_before_what_they_watch() {
             assert_eq!(trap, fires.then_some((cause::BREAKPOINT, tval)), "{name}");
         }
     }
-    // In user mode tcontrol does not count.
+    // In user mode tcontrol has no effect.
     let user = attempt(SW, DATA, true, |cpu| {
         protect(cpu, &[(NAPOT | R | W | X, u32::MAX)]);
         watch(cpu, 2, U | STORE, DATA);
@@ -268,11 +269,11 @@ fn triggers_fire_before_what_they_watch() {
     assert_eq!(off, None);
 }
 
-/// As esp-hal guards a stack: the handler sees the address, the hit, and may itself write there.
+/// As esp-hal guards a stack: the handler sees the address and the hit, and may write there itself.
 #[test]
 fn a_stack_guard_is_hit_once_and_the_handler_is_free() {
     let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[NOP, SW, LOOP]));
-    // The handler writes to the guard, takes the instruction for done, and returns.
+    // The handler writes to the guard, skips the instruction and returns.
     let handler = words(&[SW, 0x3410_2573, 0x0045_0513, 0x3415_1073, MRET]);
     assert!(machine.memory.write(HANDLER, &handler));
     cpu.csrs.mtvec = HANDLER | 1;
@@ -287,14 +288,14 @@ fn a_stack_guard_is_hit_once_and_the_handler_is_free() {
     assert_eq!((cpu.csrs.mcause, cpu.csrs.mtval), (cause::BREAKPOINT, DATA));
     assert_eq!(machine.memory.load32(DATA, &[]), Some(77));
     assert_eq!(cpu.read_csr(TDATA1).map(|data| data & HIT), Some(HIT));
-    // It stays until it is cleared, and is kept when written.
+    // The hit bit stays until it is cleared, and a write keeps it.
     cpu.write_csr(TDATA1, M | HIT);
     assert_eq!(cpu.read_csr(TDATA1), Some(2 << 28 | M | HIT));
     cpu.write_csr(TDATA1, M);
     assert_eq!(cpu.read_csr(TDATA1), Some(2 << 28 | M));
 }
 
-/// A trigger set by the running code counts from the next instruction on, and its removal as well.
+/// A trigger set or removed by the running code takes effect from the next instruction.
 #[test]
 fn changes_count_at_once() {
     // csrw tdata1, a1; sw; csrw tdata1, zero; sw
@@ -308,7 +309,7 @@ fn changes_count_at_once() {
     cpu.write_csr(TCONTROL, MTE);
     assert_eq!(cpu.run(&mut machine, 9), Stop::Hook(HANDLER));
     assert_eq!(cpu.csrs.mepc, IRAM + 4);
-    // The same with what was decoded and seen to be free before.
+    // The same for code that was decoded and checked before.
     let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[SW, LOOP]));
     cpu.x[8] = DATA;
     cpu.csrs.mtvec = HANDLER | 1;
@@ -347,7 +348,8 @@ fn atomic_operations_are_checked_as_loads_and_stores() {
     }
 }
 
-/// Protection that allows everything, cut up so that hardly a page is of one piece, and triggers that never fire.
+/// Protection that allows everything, cut into pieces so that few pages are uniform, and triggers
+/// that never fire.
 pub fn harmless(cpu: &mut Cpu) {
     let mut entries = Vec::new();
     for base in [DRAM + 0x2000, IRAM + 0x4000, IRAM + 0x5000] {

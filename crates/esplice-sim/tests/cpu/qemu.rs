@@ -1,27 +1,28 @@
-//! Debian's qemu-riscv32 (user mode) as an oracle, where it is installed: all pieces of code go
-//! into one program, which loads registers before each and stores them behind it.
+//! Comparison with Debian's qemu-riscv32 (user mode), if installed. All pieces of code go into one
+//! program, which loads registers before each piece and stores them after it.
 
 use crate::cases::{self, MEMORY_WORDS, State};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// Where the program's code is loaded.
+/// Load address of the program's code.
 const CODE: u32 = crate::machine::IRAM;
-/// Half-way up in the other alias, so that our machine can have the same addresses.
+/// Half-way up in the other alias, so that the test machine can use the same addresses.
 const DATA: u32 = crate::machine::DRAM + crate::machine::SRAM_LEN / 2;
-/// A piece's data: 32 registers, then its memory.
+/// Length of a piece's data: 32 registers, then its memory.
 const BLOCK: u32 = 4 * (32 + MEMORY_WORDS as u32);
-/// The register that the loading and storing needs for itself (t6).
+/// Register used by the loads and stores themselves (t6).
 const OWN: u32 = 31;
 
-/// A piece of code that ends by falling out at its end, and keeps off t6.
+/// A piece of code that runs to its end and does not use t6.
 pub struct Piece<'a> {
     pub code: &'a [u8],
-    /// The state before, from the addresses of its memory and code.
+    /// Returns the state before, given the addresses of its memory and code.
     pub before: Box<dyn Fn(u32, u32) -> State + 'a>,
 }
 
-/// The state after each piece, with its addresses of memory and code; `None` without qemu.
+/// Returns the state after each piece, with the addresses of its memory and code; `None` without
+/// qemu.
 pub fn run(pieces: &[Piece]) -> Option<Vec<(State, u32, u32)>> {
     if Command::new("qemu-riscv32").arg("--version").output().is_err() {
         eprintln!("skipped: qemu-riscv32 is not installed");
@@ -54,7 +55,8 @@ pub fn run(pieces: &[Piece]) -> Option<Vec<(State, u32, u32)>> {
             code.extend([1, 0]); // c.nop
         }
     }
-    // write(1, block, len) for each block, as a pipe takes no large write whole; then exit(0).
+    // write(1, block, len) for each block, because a pipe does not take a large write at once; then
+    // exit(0).
     for block in (DATA..DATA + data.len() as u32).step_by(BLOCK as usize) {
         for (register, value) in [(17, 64), (10, 1), (11, block), (12, BLOCK)] {
             load_address(&mut code, register, value);
@@ -90,13 +92,13 @@ fn push(code: &mut Vec<u8>, word: u32) {
     code.extend(word.to_le_bytes());
 }
 
-/// lui and addi, for any number.
+/// Emits lui and addi to load any number.
 fn load_address(code: &mut Vec<u8>, register: u32, value: u32) {
     push(code, value.wrapping_add(0x800) & 0xffff_f000 | register << 7 | 0x37);
     push(code, (value & 0xfff) << 20 | register << 15 | register << 7 | 0x13);
 }
 
-/// A static executable of two segments.
+/// Returns a static executable with two segments.
 fn elf(code: &[u8], data: &[u8]) -> Vec<u8> {
     let mut elf = vec![0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let half = |elf: &mut Vec<u8>, value: u16| elf.extend(value.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Random programs, on three implementations.
+//! Random programs on three implementations.
 
 use crate::cases::{State, check, run, run_with};
 use crate::machine::{DRAM, IRAM, Machine, model};
@@ -10,11 +10,11 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
-/// s0 points at the memory, and nothing writes it.
+/// s0 points to the memory and is never written.
 const POINTER: usize = 8;
 
-/// A program from random numbers, one instruction for each. Registers are x1 to x15 save s0; branches
-/// and jumps go forward by up to 5 instructions, loads and stores through s0.
+/// Returns a program with one instruction per random number. Registers are x1 to x15 except s0.
+/// Branches and jumps go forward by up to 5 instructions; loads and stores use s0.
 fn program(numbers: &[u64]) -> Vec<u8> {
     let mut items: Vec<Vec<u8>> = Vec::new();
     let mut jumps = Vec::new();
@@ -95,7 +95,7 @@ fn compressed(take: &mut Numbers, rd: u32, i: usize, jumps: &mut Vec<(usize, usi
         7 => rd << 7 | imm << 2 | 0x0002,
         8 => high | rd << 7 | rs2 << 2 | 0x8002,
         9 => short << 2 | imm.max(1) << 7,
-        // c.lw, c.sw through s0, which is 0 in the short field.
+        // c.lw and c.sw through s0, whose short field is 0.
         10 if f & 1 == 0 => (imm & 7) << 10 | (imm >> 4 & 1) << 6 | short << 2 | 0x4000,
         10 => (imm & 7) << 10 | (imm >> 4 & 1) << 6 | low << 2 | 0xc000,
         _ => {
@@ -110,7 +110,7 @@ fn compressed(take: &mut Numbers, rd: u32, i: usize, jumps: &mut Vec<(usize, usi
     }
 }
 
-/// Puts a small forward distance into a jump or branch.
+/// Inserts a small forward distance into a jump or branch.
 fn set_offset(item: &mut [u8], offset: u32) {
     let bit = |from: u32, to: u32| (offset >> from & 1) << to;
     let word = match *item {
@@ -127,7 +127,7 @@ fn set_offset(item: &mut [u8], offset: u32) {
     item.copy_from_slice(&bytes[..item.len()]);
 }
 
-/// Draws small numbers out of a large one.
+/// Derives small numbers from a large one.
 struct Numbers(u64);
 
 impl Numbers {
@@ -138,7 +138,7 @@ impl Numbers {
         ((self.0 >> 33) % bound) as u32
     }
 
-    /// x1 to x15, save s0.
+    /// Returns x1 to x15, except s0.
     fn register(&mut self) -> u32 {
         match 1 + self.below(14) {
             register if register >= POINTER as u32 => register + 1,
@@ -168,7 +168,10 @@ fn programs() -> impl Strategy<Value = (Vec<u64>, u64)> {
 
 proptest! {
     #[test]
-    fn random_programs_end_as_in_the_reference((numbers, seed) in programs(), place in 0_u32..2048) {
+    fn random_programs_end_as_in_the_reference(
+        (numbers, seed) in programs(),
+        place in 0_u32..2048,
+    ) {
         let code = program(&numbers);
         let (memory, at) = (DRAM + 0x2000, IRAM + 0x4000 + place * 2);
         let before = before(memory, seed);
@@ -178,7 +181,8 @@ proptest! {
         check("guarded", &run_with(&code, &before, memory, at, harmless), &expected);
     }
 
-    /// Whatever stands in memory and wherever pc points, the CPU goes on or traps, and stays in budget.
+    /// With any memory contents and any pc, the CPU continues or traps, and stays within its
+    /// budget.
     #[test]
     fn random_memory_never_panics(
         bytes in prop::collection::vec(any::<u8>(), 64..2048),

@@ -1,5 +1,5 @@
-//! A second implementation of RV32IMC in the plainest style: it decodes each instruction as it
-//! comes, compressed ones on their own, from the bit positions the specification lists.
+//! A second implementation of RV32IMC in the plainest style. It decodes each instruction when it
+//! executes it, compressed ones separately, from the bit positions in the specification.
 
 use crate::cases::{MEMORY_WORDS, State};
 
@@ -13,7 +13,7 @@ pub struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Runs code until it falls out at its end.
+    /// Runs code up to its end.
     pub fn run(code: &'a [u8], before: &State, memory_at: u32, code_at: u32) -> State {
         let memory = before.memory.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut it = Self { x: before.x, pc: code_at, code, code_at, memory, memory_at };
@@ -98,7 +98,7 @@ impl<'a> Reference<'a> {
             }
             0b0100011 => self.store(a.wrapping_add(imm_s), 1 << f3, b),
             0b0010011 => {
-                // Shifts keep what they are in bit 30, as the others without an immediate do.
+                // Shifts have their kind in bit 30, like instructions without an immediate.
                 let arithmetic = if f3 == 5 { field(w, 31, 25) } else { 0 };
                 self.x[rd] = operate(f3, arithmetic, a, imm_i);
             }
@@ -225,7 +225,7 @@ fn field(value: u32, high: u32, low: u32) -> u32 {
     ((u64::from(value) % (1 << (high + 1))) >> low) as u32
 }
 
-/// A number of so many bits with its sign.
+/// Sign-extends a number of `bits` bits.
 fn signed(value: u32, bits: u32) -> u32 {
     if value >= 1 << (bits - 1) { value.wrapping_sub(1 << bits) } else { value }
 }

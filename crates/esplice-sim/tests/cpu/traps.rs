@@ -18,7 +18,7 @@ fn run(cpu: &mut Cpu, machine: &mut crate::machine::Machine, count: u64) -> Stop
     cpu.run(machine, until)
 }
 
-/// Each line of tests/cases/cpu/traps: the code traps, and the handler finds these values.
+/// Each line of tests/cases/cpu/traps has code that traps and the values that the handler finds.
 #[test]
 fn every_trap_leaves_what_its_line_says() {
     let cases = cases::read("tests/cases/cpu/traps");
@@ -34,7 +34,7 @@ fn every_trap_leaves_what_its_line_says() {
         assert_eq!(cpu.x, case.after(memory, at).x, "{}: registers", case.name);
         assert_eq!(cpu.csrs.mstatus, MPIE | MPP, "{}: mstatus", case.name);
         let csrs = case.csrs(memory, at);
-        assert_eq!(csrs.len(), 3, "{}: mcause, mtval and mepc are to be named", case.name);
+        assert_eq!(csrs.len(), 3, "{}: mcause, mtval and mepc must be named", case.name);
         for (number, value) in csrs {
             assert_eq!(cpu.read_csr(number), Some(value), "{}: csr {number:#x}", case.name);
         }
@@ -63,7 +63,7 @@ fn an_interrupt_goes_through_its_vector_and_mret_comes_back() {
     assert_eq!(cpu.csrs.mstatus, MIE | MPIE);
 }
 
-/// tcontrol has a stack of one like mstatus: no triggers in a handler, and as before after it.
+/// tcontrol is stacked like mstatus: triggers are off in a handler and restored after it.
 #[test]
 fn trigger_enables_are_stacked_over_a_trap() {
     const MTE: u32 = 1 << 3;
@@ -114,7 +114,7 @@ fn user_mode_cannot_touch_machine_registers_and_its_ecall_says_so() {
         let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
         cpu.csrs.mtvec = HANDLER | 1;
         cpu.csrs.mepc = IRAM + 4;
-        // All memory is user mode's.
+        // User mode may access all memory.
         cpu.write_csr(0x3b0, u32::MAX);
         cpu.write_csr(0x3a0, 0x1f);
         cpu.set_hooks([HANDLER]);
@@ -137,11 +137,11 @@ fn a_handler_that_traps_at_its_first_instruction_is_a_double_fault() {
     cpu.csrs.mtvec = 0x1000 | 1;
     let expected = Stop::DoubleFault { pc: 0x1000, cause: cause::FETCH_ACCESS };
     assert_eq!(run(&mut cpu, &mut machine, 100), expected);
-    // It stays so, and does not run away.
+    // The fault is reported again, and nothing runs.
     assert_eq!(run(&mut cpu, &mut machine, 100), expected);
 }
 
-/// A handler that jumps to something that traps goes on for ever: the budget ends it.
+/// A handler that jumps to code that traps never ends; only the budget stops it.
 #[test]
 fn endless_traps_use_up_the_budget() {
     let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[0]));
@@ -156,7 +156,7 @@ fn hooks_stop_before_anything_is_executed_and_can_be_passed() {
     // addi a0, a0, 1 three times
     let code = words(&[0x0015_0513, 0x0015_0513, 0x0015_0513, LOOP]);
     let (mut cpu, mut machine) = with_code(model(), IRAM, &code);
-    // The code is decoded before the hook comes.
+    // The code is decoded before the hooks are set.
     assert_eq!(run(&mut cpu, &mut machine, 5), Stop::Budget);
     cpu.reset(IRAM);
     cpu.set_hooks([IRAM + 4, IRAM + 8]);
@@ -166,7 +166,7 @@ fn hooks_stop_before_anything_is_executed_and_can_be_passed() {
     cpu.pass_hook();
     assert_eq!(run(&mut cpu, &mut machine, 9), Stop::Hook(IRAM + 8));
     assert_eq!(cpu.x[10], 2);
-    // Elsewhere it is forgotten.
+    // A passed hook is active again once the PC has been elsewhere.
     cpu.pass_hook();
     cpu.pc = IRAM + 4;
     assert_eq!(run(&mut cpu, &mut machine, 9), Stop::Hook(IRAM + 4));
@@ -206,13 +206,13 @@ fn a_run_ends_exactly_at_its_cycle() {
         assert_eq!(cpu.run(&mut machine, until), Stop::Budget);
         assert_eq!(cpu.cycles, until);
     }
-    // A hook charged more than the budget.
+    // A hook was charged more than the budget.
     cpu.cycles = 100;
     assert_eq!(cpu.run(&mut machine, 60), Stop::Budget);
     assert_eq!(cpu.cycles, 100);
 }
 
-/// A jump to nowhere uses the last cycle; the fault of the fetch has to wait for the next run.
+/// A jump to an unmapped address uses the last cycle; the fetch fault must wait for the next run.
 #[test]
 fn a_fetch_fault_does_not_overrun_the_budget() {
     let (mut cpu, mut machine) = with_code(model(), IRAM, &words(&[0x0000_8067]));

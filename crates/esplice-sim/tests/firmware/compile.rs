@@ -1,4 +1,4 @@
-//! Firmware compiled in the test, from `tests/firmware`.
+//! Compiles firmware from `tests/firmware` in the test.
 
 #[path = "../../../../tests/support/toolchain.rs"]
 mod toolchain;
@@ -11,10 +11,10 @@ use std::{
 use esplice_toolchain::{CargoOptions, build_cargo};
 use toolchain::firmware_target;
 
-/// The ELF of a binary of a package in `tests/firmware`, in the directory where the tests of
-/// commands put firmware too.
+/// Returns the ELF of a binary of a package in `tests/firmware`. It is in the target directory that
+/// the command tests also use.
 pub fn compiled(package: &str, bin: &str) -> PathBuf {
-    // One at a time: cargo would only wait for the other.
+    // One at a time, because cargo would only wait for the other.
     static COMPILING: Mutex<()> = Mutex::new(());
     let _one = COMPILING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,10 +1,10 @@
-//! Firmware made in the test: a few instructions, and the images around them.
+//! Firmware made in the test: a few instructions and the images around them.
 
-#![allow(dead_code)] // Each test uses its part.
+#![allow(dead_code)] // Each test uses a part of it.
 
 use sha2::{Digest, Sha256};
 
-/// Where images put their code.
+/// Address of the code in images.
 const CODE: u32 = 0x4038_0000;
 const CHIP_ID: u16 = 5;
 
@@ -13,11 +13,11 @@ const A1: u32 = 11;
 const A2: u32 = 12;
 const RA: u32 = 1;
 
-/// Instructions, position-independent.
+/// Position-independent instructions.
 #[derive(Clone, Default)]
 pub struct Code {
     words: Vec<u32>,
-    /// A text behind the code.
+    /// A text after the code.
     text: Vec<u8>,
 }
 
@@ -26,8 +26,8 @@ impl Code {
         Code::default()
     }
 
-    /// Puts `text` into UART0's FIFO, whether there is room or not, and waits for ever: the end of
-    /// the code.
+    /// Writes `text` to UART0's FIFO, even if it is full, and waits forever. Must be the end of the
+    /// code.
     pub fn say(mut self, text: &str) -> Code {
         self.text = text.bytes().chain([0]).collect();
         self.load(A0, 0x6000_0000)
@@ -41,7 +41,7 @@ impl Code {
             .wait()
     }
 
-    /// Loads a constant: two instructions.
+    /// Loads a constant with two instructions.
     pub fn load(self, register: u32, value: u32) -> Code {
         let high = value.wrapping_add(0x800) & 0xffff_f000;
         self.word(0x37 | register << 7 | high)
@@ -61,7 +61,7 @@ impl Code {
         self
     }
 
-    /// Waits until UART0 has sent all of its FIFO.
+    /// Waits until UART0's FIFO has been sent.
     pub fn flush(self) -> Code {
         self.load(A0, 0x6000_006c) // FSM_STATUS
             .word(0x2003 | A1 << 7 | A0 << 15) // lw a1, 0(a0)
@@ -76,12 +76,12 @@ impl Code {
             .word(0x2023 | A1 << 20 | A0 << 15)
     }
 
-    /// Calls a function: three instructions.
+    /// Calls a function with three instructions.
     pub fn call(self, addr: u32) -> Code {
         self.load(A0, addr).word(0x67 | RA << 7 | A0 << 15)
     }
 
-    /// Waits for ever.
+    /// Waits forever.
     pub fn wait(self) -> Code {
         self.word(0x1050_0073).word(0xffdf_f06f) // wfi; j -4
     }
@@ -94,24 +94,25 @@ impl Code {
     }
 }
 
-/// An app for the second-stage bootloader: descriptor in DROM, code in IROM, executed in place.
+/// Returns an app for the second-stage bootloader: descriptor in DROM, code in IROM, executed in
+/// place.
 pub fn app(code: &Code) -> Vec<u8> {
     let mut descriptor = vec![0; 256];
     descriptor[..4].copy_from_slice(&0xabcd_5432_u32.to_le_bytes());
     descriptor[16..20].copy_from_slice(b"0.1\0");
     descriptor[48..53].copy_from_slice(b"test\0");
     descriptor[178..180].copy_from_slice(&u16::MAX.to_le_bytes()); // Most eFuse block revision.
-    descriptor[180] = 16; // log2 of the MMU's page.
-    // Each stands in its window as it stands in the image.
+    descriptor[180] = 16; // log2 of the MMU page size.
+    // Each segment has the same offset in its window's page as in the image's.
     image(0x4200_0128, &[(0x3c00_0020, &descriptor), (0x4200_0128, &code.bytes())])
 }
 
-/// An image that the ROM itself loads and runs.
+/// Returns an image that the ROM itself loads and runs.
 pub fn rom_image(code: &Code) -> Vec<u8> {
     image(CODE, &[(CODE, &code.bytes())])
 }
 
-/// A headerless image that is executed in place.
+/// Returns a headerless image that is executed in place.
 pub fn direct(code: &Code) -> Vec<u8> {
     let mut image = 0xaedb_041d_u32.to_le_bytes().repeat(2);
     image.extend(code.bytes());

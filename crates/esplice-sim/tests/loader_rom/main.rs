@@ -1,9 +1,9 @@
-//! The loader beside the ESP32-C3's mask ROM: random dialogues, reply by reply.
+//! Compares the loader with the ESP32-C3's mask ROM: random dialogues, reply by reply.
 //!
-//! The ROM's ELF comes with the sources of the crate espflash, which the workspace depends on
-//! anyway; none of it is kept here. `ESPLICE_ROM_DIALOGUES` is how many dialogues (30), `ESPLICE_ROM_FIRST` the
-//! first one's number. With `ESPLICE_ROM_RECORD` set to a path,
-//! short ones are written there in the format of `tests/loader/*.txt`; `recorded.txt` is 22 of
+//! The ROM's ELF is part of the sources of the espflash crate, which the workspace depends on; no
+//! part of it is stored here. `ESPLICE_ROM_DIALOGUES` is the number of dialogues (default 30),
+//! `ESPLICE_ROM_FIRST` the number of the first one. With `ESPLICE_ROM_RECORD` set to a path, short
+//! dialogues are written there in the format of `tests/loader/*.txt`; `recorded.txt` contains 22 of
 //! them.
 
 #[path = "../board/mod.rs"]
@@ -21,13 +21,13 @@ use md5::{Digest, Md5};
 use rom::{Fate, Rom};
 use script::Script;
 
-/// The flash that both start with, around the end of what the ROM takes it for.
+/// Initial flash contents of both, around the end of the flash size that the ROM assumes.
 const DIRTY: (u32, u8, usize) = (0x1f_e000, 0x5a, 0x3000);
 const SYNC: &[u8] = b"\xc0\x00\x08\x04\x00\x00\x00\x00\x00\x07\x07\x12\x20\xc0";
 /// The eFuse word with ENABLE_SECURITY_DOWNLOAD burnt (EFUSE_RD_REPEAT_DATA3, bit 5).
 const SECURE_DOWNLOAD: (u32, u32) = (0x6000_883c, 1 << 5);
 const REQUESTS: usize = 60;
-/// The longest request of a recorded dialogue.
+/// Longest request of a recorded dialogue.
 const RECORDED_LEN: usize = 120;
 
 #[test]
@@ -50,9 +50,9 @@ fn replies_equal_the_mask_roms() {
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
 }
 
-/// One dialogue; its text, or what differs.
+/// Runs one dialogue. Returns its text, or the difference.
 fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
-    // One in four in secure download mode.
+    // One in four is in secure download mode.
     let secure = seed % 4 == 3;
     let (words, loader) = match secure {
         true => (vec![SECURE_DOWNLOAD], "UartSecureDwnLdProc"),
@@ -63,7 +63,7 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
     let mut script = Script::new(seed);
     let (at, byte, len) = DIRTY;
     bench.send(SYNC);
-    // The ROM is entered after the first SYNC, so that one is ours alone.
+    // The ROM is entered after the first SYNC, so only our loader gets that one.
     bench.reply.clear();
     bench.send(SYNC);
     rom.send(SYNC);
@@ -92,7 +92,7 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
             break;
         }
         let expected = match rom.fate {
-            // Said by the ROM's main after the loader has come back.
+            // Printed by the ROM's main after the loader has returned.
             Fate::Left(0) => [rom.out.as_slice(), b"user code done\r\n"].concat(),
             _ => rom.out.clone(),
         };
@@ -137,23 +137,24 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
     Ok(text)
 }
 
-/// What the loader's documentation says is otherwise.
+/// Returns whether a difference is one that the loader's documentation lists.
 fn known_difference(rom: &Rom, bench: &Bench, request: &[u8]) -> bool {
-    // Registers where nothing is.
+    // Unmapped registers.
     let died = rom.fate == Fate::Crashed && matches!(request.get(2), Some(9 | 10));
     // Encrypted writes.
     let encrypted = bench.reply.get(2) == Some(&2)
         && bench.reply.ends_with(&[0xc0])
         && bench.reply.get(10) == Some(&0x64);
-    // The reason of a broken stream.
+    // The reason for a broken stream.
     let broken = |reply: &[u8]| {
         reply.get(2) == Some(&0x11) && matches!(reply, [.., 1, 0x0b | 0x0c, _, _, 0xc0])
     };
-    // Operations for hours, as only a chip that there is not takes them.
+    // Operations that take hours, with a geometry that no chip has.
     let hours = bench.then == Some(After::Gone)
         && bench.reply.is_empty()
         && rom.geometry() != [0x1_0000, 0x1000, 0x100];
-    // A distance that there is not (symbols 30 and 31, RFC 1951, 3.2.6): the ROM's inflater is older and takes it for 0.
+    // An invalid distance (symbols 30 and 31, RFC 1951, 3.2.6), which the ROM's older inflater
+    // takes for 0.
     let late = rom.out.get(2) == Some(&0x11)
         && broken(&bench.reply)
         && matches!(bench.reply[..], [.., 1, 0x0b, _, _, 0xc0]);
@@ -163,7 +164,7 @@ fn known_difference(rom: &Rom, bench: &Bench, request: &[u8]) -> bool {
         || (broken(&rom.out) && broken(&bench.reply) && rom.out != bench.reply)
 }
 
-/// Hex digits; a byte more than eight times is `00*9`.
+/// Formats bytes as hex digits; a byte repeated more than eight times is `00*9`.
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::new();
     for run in bytes.chunk_by(|one, next| one == next) {

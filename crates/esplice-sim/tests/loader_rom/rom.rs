@@ -1,5 +1,5 @@
-//! The mask ROM's loader (`UartDwnLdProc`), run on this crate's CPU. What touches hardware is
-//! replaced: the UART's buffer, and the flash commands on the SPI bus.
+//! Runs the mask ROM's loader (`UartDwnLdProc`) on this crate's CPU. Functions that access hardware
+//! are replaced: the UART's buffer, and the flash commands on the SPI bus.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,19 +10,19 @@ use esplice_sim::{
 };
 use object::{Object, ObjectSection, ObjectSymbol};
 
-/// Where the loader returns to, and where traps go: unused places of the ROM.
+/// The loader's return address and the trap vector, at unused addresses of the ROM.
 const RETURN: u32 = 0x4005_fff0;
 const TRAP: u32 = 0x4005_ff00;
-/// Arguments of the loader (`ets_uart_download`): the frame buffer, and where the entry is put.
+/// Arguments of the loader (`ets_uart_download`): the frame buffer, and where it stores the entry.
 const BUFFER: (u32, u32) = (0x3fcc_ae04, 0x2000);
 const ENTRY: u32 = 0x3fcd_ef18;
 const STACK: u32 = 0x3fcd_e000;
-/// Where the sessions of both loaders are, from the stack's end down, and their first words.
+/// Sessions of both loaders, as offsets below the end of the stack, and their first words.
 const SESSIONS: [(&str, u32); 2] = [("UartDwnLdProc", 176 - 20), ("UartSecureDwnLdProc", 112 - 48)];
 const LEFT_OVER: [u32; 5] = [0, 0x3fcc_ae04, 0x2000, 0x3fcd_e6af, 1];
-/// Where the ROM keeps the pointer to the flash chip's description (`rom_spiflash_legacy_data`).
+/// Address of the ROM's pointer to the flash chip's description (`rom_spiflash_legacy_data`).
 const LEGACY_DATA: u32 = 0x3fcd_fff0;
-/// Cycles after which a request is taken to hang.
+/// Cycles after which a request is considered hung.
 const PATIENCE: u64 = 200_000_000;
 
 const REPLACED: [&str; 19] = [
@@ -51,7 +51,7 @@ const REPLACED: [&str; 19] = [
 pub enum Fate {
     Waiting,
     Reset,
-    /// The loader has come back, with this entry.
+    /// The loader has returned, with this entry.
     Left(u32),
     Stuck,
     Crashed,
@@ -63,7 +63,7 @@ pub struct Rom {
     replaced: BTreeMap<u32, &'static str>,
     input: VecDeque<u8>,
     pub nor: Nor,
-    /// The flash chip takes no program and no erase.
+    /// Whether the flash chip ignores programs and erases.
     protected: bool,
     pub out: Vec<u8>,
     pub divider: Option<u32>,
@@ -71,7 +71,7 @@ pub struct Rom {
 }
 
 impl Rom {
-    /// The ROM, with these words in registers.
+    /// Returns the ROM, with these words in registers.
     pub fn new(elf: &[u8], words: &[(u32, u32)], loader: &str) -> Rom {
         let elf = object::File::parse(elf).expect("an ELF");
         let mut memory = memory();
@@ -96,7 +96,7 @@ impl Rom {
         cpu.csrs.mtvec = TRAP;
         (cpu.x[1], cpu.x[2]) = (RETURN, STACK);
         (cpu.x[10], cpu.x[11], cpu.x[12]) = (BUFFER.0, BUFFER.1, ENTRY);
-        // What earlier calls have left where the loader has its session, on a board that boots.
+        // Words that earlier calls leave in the place of the loader's session on a booting board.
         for (_, below) in SESSIONS.iter().filter(|(name, _)| *name == loader) {
             for (at, word) in (STACK - below..).step_by(4).zip(LEFT_OVER) {
                 memory.store32(at, word);
@@ -122,7 +122,7 @@ impl Rom {
         bytes
     }
 
-    /// Block, sector and page of the flash chip that the ROM believes in.
+    /// Returns block, sector and page size of the flash chip that the ROM assumes.
     pub fn geometry(&self) -> [u32; 3] {
         let word = |at| self.bus.0.load32(at, &[]).unwrap_or(0);
         let chip = word(LEGACY_DATA);
@@ -153,7 +153,7 @@ impl Rom {
         }
     }
 
-    /// Does what the function does; `None` while it waits for a byte.
+    /// Performs the replaced function. Returns `None` while it waits for a byte.
     fn replace(&mut self, name: &str) -> Option<u32> {
         let [first, second, third, fourth] = [10, 11, 12, 13].map(|at| self.cpu.x[at]);
         let at = second % self.nor.size();
@@ -171,7 +171,7 @@ impl Rom {
             "SPI_sector_erase" => drop(self.nor.erase_sector(at).unwrap()),
             "SPI_block_erase" => drop(self.nor.erase_block(at).unwrap()),
             "SPI_page_program" => {
-                // The page's length as SPI_SET_PARAMS has told it; the ROM programs 32 bytes a time.
+                // The page length as set by SPI_SET_PARAMS. The ROM programs 32 bytes at a time.
                 let page = self.bus.0.load32(first + 16, &[]).unwrap_or(0);
                 let into = second.checked_rem(page).unwrap_or(second);
                 if fourth % 4 != 0 || into.wrapping_add(fourth) > page {
@@ -198,7 +198,7 @@ impl Rom {
     }
 }
 
-/// The ROM, its read-only data, RAM, and peripherals as storage.
+/// Returns the memory: ROM, its read-only data, RAM, and peripherals as plain storage.
 fn memory() -> Memory {
     let parts = [
         ("rom", 0x4000_0000, 0x6_0000),

@@ -1,4 +1,4 @@
-//! Random requests that get somewhere: in sequence more often than not, broken often enough.
+//! Random requests that make progress: mostly in sequence, but often enough broken.
 
 use std::io::Write;
 
@@ -27,7 +27,7 @@ impl Script {
         Script { random, sequence: 0, packed: Vec::new(), piece: 0, piece_len: 16 }
     }
 
-    /// The next request as it goes on the line.
+    /// Returns the next request as sent on the line.
     pub fn next_request(&mut self) -> Option<Vec<u8>> {
         let opcode = self.pick(&OPCODES);
         let mut said = None;
@@ -65,7 +65,7 @@ impl Script {
             11 => {
                 let size = self.pick(&[0x20_0000, 0x40_0000, 0x10_0000]);
                 let [mut block, mut sector, mut page] = [0x1_0000, 0x1000, 0x100];
-                // One in four is of a chip that there is not.
+                // One in four has a geometry that no chip has.
                 if self.below(4) == 0 {
                     block = self.pick(&[0x1_0000, 0, 0x400, 0x1000, 0x3000, 0x2_0000]);
                     sector = self.pick(&[0x1000, 0, 0x400, 0x1800, 0x2000]);

@@ -1,13 +1,13 @@
-//! Loops that wait: the CPU goes round and round, reads the same and changes nothing, until a device does. They are
-//! found by looking at some instructions now and then, and skipped whole, to the very cycle.
+//! Idle loops, in which the CPU reads the same values and changes nothing until a device does. They
+//! are found by watching some instructions now and then, and are skipped to the exact cycle.
 //!
-//! Once round such a loop is watched instruction by instruction. It is skipped if registers, CSRs and all memory it wrote
-//! to are then as they were before, and every device's register it read says until when it reads the same
-//! (`Device::steady_until`). What it reads decides what it does, so it does the same again until
-//! then, or until the next event.
+//! One round of such a loop is watched instruction by instruction. The loop is skipped if
+//! registers, CSRs and all written memory are then the same as before, and every device register it
+//! read reports how long its value stays the same (`Device::steady_until`). Its reads determine
+//! what it does, so it repeats until then or until the next event.
 //!
-//! A loop that asks what time it is never finds the same. How often such a one goes round is told by [`timed`]; its last
-//! round is executed again, so that all it leaves behind is there.
+//! A loop that reads the time never reads the same value. [`timed`] computes how often such a loop
+//! runs. Its last round is executed again so that all its effects are there.
 
 mod timed;
 mod watch;
@@ -17,17 +17,18 @@ use crate::cpu::Stop;
 use timed::{Round, Step};
 use watch::Watch;
 
-/// Instructions of the longest loop that is found.
+/// Longest loop that is found, in instructions.
 const LONGEST: u64 = 256;
-/// Rounds of a loop that asks for the time which are looked at: within it there may be others.
+/// Number of rounds examined in a loop that reads the time; it may contain inner loops.
 const MOST_TRIES: usize = 3;
-/// Cycles between two looks: at least, behind a loop; at most, where none was found for long.
+/// Least and most cycles between two attempts: the least after a loop was skipped, the most if none
+/// was found for long.
 const PAUSES: (u64, u64) = (2048, 1 << 20);
 
-/// When to look, and what came of it.
+/// Schedule and state of the search for idle loops.
 #[derive(Debug, Clone)]
 pub(super) struct Idle {
-    /// Whether waiting is skipped at all.
+    /// Whether idle loops are skipped.
     pub enabled: bool,
     /// Cycles in which nothing was executed.
     pub skipped: u64,
@@ -40,26 +41,27 @@ impl Idle {
         Self { enabled: true, skipped: 0, next_look: 0, pause: PAUSES.0 }
     }
 
-    /// The cycle at which the CPU is to stop at the latest.
+    /// Returns the latest cycle at which the CPU must stop.
     pub fn limit(&self, until: u64) -> u64 {
         if self.enabled { until.min(self.next_look) } else { until }
     }
 }
 
 impl Board {
-    /// Skips loops that wait, or executes each of their instructions. The outcome is the same.
+    /// Sets whether idle loops are skipped or executed instruction by instruction. The result is
+    /// the same.
     pub fn skip_idle(&mut self, skip: bool) {
         self.idle.enabled = skip;
     }
 
-    /// Cycles of [`Board::cycles`] in which nothing was executed: waits for interrupts, loops that were skipped,
-    /// and the time that ROM functions, flash and line took.
+    /// Returns the cycles of [`Board::cycles`] in which nothing was executed: waits for interrupts,
+    /// skipped loops, and the time of ROM functions, flash and line.
     pub fn idle_cycles(&self) -> u64 {
         self.idle.skipped
     }
 
-    /// Looks whether the CPU is in a loop that waits, and skips it; else some instructions are executed all the
-    /// same. `None` if it is not the time to look.
+    /// Skips an idle loop if the CPU is in one; otherwise executes some instructions. Returns
+    /// `None` if the next attempt is not due.
     pub(super) fn look_for_loop(&mut self, until: u64) -> Option<Stop> {
         let start = self.cpu.cycles;
         if !self.idle.enabled || start < self.idle.next_look {
@@ -71,7 +73,7 @@ impl Board {
         let mut watch = Watch::new(&mut self.soc);
         let mut steps = Vec::new();
         let (mut tries, mut timed) = (0, false);
-        // Rounds that are skipped, and whether the loop asks for the time.
+        // Rounds to skip.
         let mut found = None;
         let mut stop = Stop::Budget;
         while self.cpu.cycles < until.min(start + LONGEST) && watch.steady.is_some() {
@@ -82,7 +84,8 @@ impl Board {
             }
             let asks = self.cpu.take_counter_read() || !watch.latched.is_empty();
             if asks && !timed {
-                // The round begins where it first asks, so that it uses no answer of the one before.
+                // The round begins at its first read of the time, so it uses no value of the
+                // previous round.
                 timed = true;
                 (pc, x, round_start) = (at, before, cycle);
                 csrs = self.cpu.csrs.clone();
@@ -105,7 +108,7 @@ impl Board {
                 }
                 continue;
             }
-            // A whole round is left to be executed.
+            // One whole round is left to be executed.
             let most = (steady.saturating_sub(round_start) / round.max(1)).saturating_sub(1);
             let behind = &self.cpu;
             let looked = Round {

@@ -1,11 +1,12 @@
-//! Loops that ask what time it is: each round reads a counter, compares, and goes round again. How often it does is
-//! found without executing it.
+//! Loops that read the time: each round reads a counter, compares it and repeats. The number of
+//! rounds is computed without executing them.
 //!
-//! One round was executed and recorded. It is gone through again with each value as what it is in the first round and in
-//! the round `rounds` later: what comes from a counter grows steadily in between, and as long as nothing wraps so does
-//! what is computed from it (sums, shifts, quotients, comparisons). A branch that goes the same way in both rounds,
-//! on such a value, goes so in all between them. Where anything else happens to such a value (an address made of it, a
-//! remainder that jumps back), the loop is executed.
+//! One round was executed and recorded. It is replayed with each value as it is in the first round
+//! and as it is `rounds` later. A counter's value grows steadily in between, and so does what is
+//! computed from it (sums, shifts, quotients, comparisons) as long as nothing wraps. A branch on
+//! such a value that goes the same way in both rounds does so in all rounds between them. If such a
+//! value is used in any other way (as an address, or in a remainder that jumps back), the loop is
+//! executed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,36 +18,37 @@ use crate::{
     soc::Soc,
 };
 
-/// An instruction of the round, as it was executed.
+/// An executed instruction of the round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub pc: u32,
     pub op: Op,
-    /// What its destination held behind it.
+    /// Value of its destination afterwards.
     pub result: u32,
     /// [`Cpu::cycles`] before it.
     pub cycle: u64,
 }
 
-/// A round, and what the board was like before and behind it.
+/// A round, with the board's state before and after it.
 pub(super) struct Round<'a> {
     pub steps: &'a [Step],
     pub before: &'a [u32; 32],
     pub behind: &'a Cpu,
-    /// Where the round behind it begins.
+    /// Cycle at which the next round begins.
     pub end: u64,
-    /// Aligned words of memory that were written to, and what they held before.
+    /// Aligned words of memory that were written, with their previous values.
     pub written: &'a [(u32, u32)],
-    /// Registers that hold a time since then, by the cycle of the store that asked for it.
+    /// Registers that hold a latched time, with the cycle of the store that latched it.
     pub latched: &'a [(Range<u32>, u64)],
 }
 
-/// A value in the first round and in the last; between them it grows or falls, and never jumps back.
+/// A value in the first round and in the last. In between it only grows or only falls, without
+/// wrapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Value {
     first: u32,
     last: u32,
-    /// Two that are the same have the same number.
+    /// Equal values have the same nonzero number.
     origin: u64,
 }
 
@@ -59,22 +61,24 @@ impl Value {
         self.last >= self.first
     }
 
-    /// Of the bits, those in which values between both may differ.
+    /// Bits that may differ between values from first to last.
     fn moving(self) -> u32 {
         u32::MAX.checked_shr((self.first ^ self.last).leading_zeros()).unwrap_or(0)
     }
 }
 
-/// Anything at all.
+/// Any value.
 const UNKNOWN: Option<Value> = None;
 
 fn constant(value: u32) -> Option<Value> {
     Some(Value { first: value, last: value, origin: 0 })
 }
 
-/// How many further rounds are surely like the recorded one, `most` at most; less than 2 are none.
+/// Returns how many further rounds are certain to be like the recorded one, at most `most`. A
+/// result below 2 is returned as 0.
 pub(super) fn rounds(round: &Round<'_>, soc: &Soc, most: u64) -> u64 {
-    // What is the same before and behind the recorded round may be so by chance: a slow counter has not moved.
+    // A value may be the same before and after the recorded round by chance, if a slow counter has
+    // not moved.
     let mut loose = Loose::default();
     let mut same = |rounds: u64| loop {
         let Some(mut pass) = Pass::new(round, soc, rounds, &loose) else { return false };
@@ -93,7 +97,7 @@ pub(super) fn rounds(round: &Round<'_>, soc: &Soc, most: u64) -> u64 {
     if same(most) {
         return most;
     }
-    // What differs in a round does so, for this way to look at it, in all later ones.
+    // A difference in one round is also found in all later ones.
     let (mut good, mut bad) = (2, most);
     while bad - good > 1 {
         let middle = good + (bad - good) / 2;
@@ -106,7 +110,7 @@ pub(super) fn rounds(round: &Round<'_>, soc: &Soc, most: u64) -> u64 {
     good
 }
 
-/// Registers, by bit, and words of memory that each round leaves as another thing.
+/// Registers (one bit each) and words of memory that change in each round.
 #[derive(Debug, Clone, Default)]
 struct Loose {
     registers: u32,
@@ -116,9 +120,9 @@ struct Loose {
 enum Outcome {
     /// All rounds go the same way.
     Same,
-    /// They do not, or it can't be told.
+    /// The rounds differ, or that is not known.
     Other,
-    /// They do if these are nothing that a round counts with.
+    /// All rounds go the same way, provided that no round depends on these.
     Moves(Loose),
 }
 
@@ -138,7 +142,7 @@ impl<'a> Pass<'a> {
         let start = round.steps.first()?.cycle;
         let apart = rounds.checked_mul(round.end.checked_sub(start)?)?;
         let mut x = [UNKNOWN; 32];
-        // Only what is the same behind each round is what it was before the first.
+        // A register keeps its value from before the first round only if no round changes it.
         let ends = round.before.iter().zip(&round.behind.x);
         for ((number, value), (before, behind)) in x.iter_mut().enumerate().zip(ends) {
             if before == behind && loose.registers >> number & 1 == 0 {
@@ -148,7 +152,8 @@ impl<'a> Pass<'a> {
         Some(Self { round, loose, soc, apart, x, memory: BTreeMap::new(), origins: 0 })
     }
 
-    /// Whether all rounds up to the last go the same way and leave behind what the recorded one did.
+    /// Checks whether all rounds up to the last go the same way and have the effects of the
+    /// recorded one.
     fn outcome(&mut self) -> Outcome {
         let steps = self.round.steps;
         let ways = steps.iter().skip(1).map(|step| step.pc);
@@ -157,7 +162,7 @@ impl<'a> Pass<'a> {
             if self.step(step, next).is_none() {
                 return Outcome::Other;
             }
-            // It has to be what was seen.
+            // The result must match the recorded one.
             let rd = step.op.rd();
             if rd != 0 && self.x[rd].is_some_and(|value| value.first != step.result) {
                 return Outcome::Other;
@@ -182,7 +187,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What a word of memory held before the round.
+    /// Returns the value of a word of memory before the round.
     fn old(&self, addr: u32) -> Option<u32> {
         let written = self.round.written.iter().find(|(known, _)| *known == addr);
         written.map(|(_, old)| *old).or_else(|| self.word(addr))
@@ -193,12 +198,12 @@ impl<'a> Pass<'a> {
         fabric.memory.load32(addr, fabric.flash.nor.bytes())
     }
 
-    /// Whether a word of memory is another one behind each round.
+    /// Returns whether each round changes a word of memory.
     fn changes(&self, addr: u32) -> bool {
         self.loose.words.contains(&addr) || self.old(addr) != self.word(addr)
     }
 
-    /// Goes through one instruction; `None` if it can't be told what it does in later rounds.
+    /// Replays one instruction. Returns `None` if its effect in later rounds is not known.
     fn step(&mut self, step: &Step, next: u32) -> Option<()> {
         let op = step.op;
         let (a, b) = (self.x[op.rs1()], self.x[op.rs2()]);
@@ -273,7 +278,7 @@ impl<'a> Pass<'a> {
     }
 
     fn set(&mut self, op: Op, value: Option<Value>) {
-        // The constant 0 is nobody's to change.
+        // Register 0 is always 0.
         if op.rd() != 0 {
             self.x[op.rd()] = value;
         }
@@ -284,7 +289,7 @@ impl<'a> Pass<'a> {
         let (number, operand) = (raw >> 20, raw >> 15 & 31);
         let writes = raw >> 12 & 3 == 1 || operand != 0;
         if !Cpu::is_counter(number) {
-            // A register's word is the same in each round, and the CSRs are behind it what they were before.
+            // The register's value is the same in each round, and the CSRs are unchanged after it.
             if writes && raw & 1 << 14 == 0 {
                 fixed(self.x[operand as usize])?;
             }
@@ -293,14 +298,14 @@ impl<'a> Pass<'a> {
         let csrs = &self.round.behind.csrs;
         let before = csrs.performance_counter(step.cycle);
         let behind = csrs.performance_counter(step.cycle.checked_add(self.apart)?);
-        // It counts all cycles, or stands.
+        // The counter counts all cycles or is stopped.
         let grown = u64::from(behind.checked_sub(before)?);
         let last = step.result.checked_add(u32::try_from(grown).ok()?)?;
         let counts = grown == self.apart || grown == 0;
         (!writes && Cpu::is_count(number) && counts).then(|| self.counted(step.result, last))
     }
 
-    /// A value that a counter gave.
+    /// Returns the value read from a counter.
     fn counted(&mut self, first: u32, last: u32) -> Option<Value> {
         self.origins += 1;
         Some(Value { first, last, origin: self.origins })
@@ -316,7 +321,7 @@ impl<'a> Pass<'a> {
             if holds_time().next().is_none() {
                 return Some(constant(step.result));
             }
-            // Of this round, and whole.
+            // Only the whole word, latched in this round.
             let (_, cycle) = holds_time().find(|(_, cycle)| *cycle <= step.cycle)?;
             if step.op.kind != Kind::Lw || addr != word {
                 return None;
@@ -324,12 +329,12 @@ impl<'a> Pass<'a> {
             let clock = &self.soc.fabric.clock;
             let time = |cycle: u64| self.soc.time_at(word, clock.tick_at(cycle));
             let ((first, half), (last, _)) = (time(*cycle)?, time(cycle.checked_add(self.apart)?)?);
-            // The halves are steady as long as there is no carry.
+            // Each half is steady unless there is a carry.
             if first >> 32 != last >> 32 {
                 return None;
             }
             let (first, last) = ((first >> half) as u32, (last >> half) as u32);
-            // The same register with the same time in it.
+            // Reads of the same register with the same latched time are equal.
             let origin = u64::from(word) << 32 | 1 << 63 | (*cycle & 0x7fff_ffff);
             return Some(Some(Value { first, last, origin }));
         }
@@ -347,7 +352,7 @@ impl<'a> Pass<'a> {
 
     fn store(&mut self, kind: Kind, addr: u32, value: Option<Value>) -> Option<()> {
         if !self.soc.fabric.memory.is_mapped(addr) {
-            // That it only asks for the time was seen when it was executed.
+            // When it was executed, the store was seen only to latch the time.
             return fixed(value).map(drop);
         }
         let word = addr & !3;
@@ -363,7 +368,8 @@ impl<'a> Pass<'a> {
                 false => self.old(word).and_then(constant),
             });
             let both = before.is_some_and(Value::is_constant) && fixed(value).is_some();
-            // Constants leave what the recorded round left there, if nothing else is written behind it.
+            // Constants yield the recorded round's final value, unless something else is written
+            // afterwards.
             self.memory
                 .insert(word, if both { self.word(word).and_then(constant) } else { UNKNOWN });
         }
@@ -379,12 +385,12 @@ fn fixed(value: Option<Value>) -> Option<u32> {
     value.filter(|value| value.is_constant()).map(|value| value.first)
 }
 
-/// The same done to both ends, of a value that stays steady under it.
+/// Applies an operation that keeps the value steady to both ends.
 fn each(value: Value, operation: impl Fn(u32) -> u32) -> Option<Value> {
     Some(Value { first: operation(value.first), last: operation(value.last), origin: 0 })
 }
 
-/// An operation with a constant, whichever of both it is.
+/// Applies an operation to a value and a constant, in either order.
 fn with_constant(
     a: Option<Value>,
     b: Option<Value>,
@@ -400,7 +406,7 @@ fn with_constant(
 fn add(a: Option<Value>, b: Option<Value>) -> Option<Value> {
     let (a, b) = (a?, b?);
     let carry = |a: u32, b: u32| a.checked_add(b).is_none();
-    // A copy is the same.
+    // Adding 0 makes a copy.
     let origin = match (a, b) {
         (_, Value { first: 0, last: 0, .. }) => a.origin,
         (Value { first: 0, last: 0, .. }, _) => b.origin,
@@ -424,7 +430,7 @@ fn subtract(a: Option<Value>, b: Option<Value>) -> Option<Value> {
     })
 }
 
-/// A comparison of a steady value with a constant changes once at most.
+/// Compares a steady value with a constant; the result changes at most once.
 fn less(a: Option<Value>, b: Option<Value>) -> Option<Value> {
     let (a, b) = (a?, b?);
     (a.is_constant() || b.is_constant()).then_some(Value {
@@ -434,7 +440,7 @@ fn less(a: Option<Value>, b: Option<Value>) -> Option<Value> {
     })
 }
 
-/// Whether a value keeps its sign.
+/// Returns whether a value keeps its sign.
 fn keeps_sign(value: Value) -> bool {
     (value.first ^ value.last) >> 31 == 0
 }
@@ -445,12 +451,13 @@ fn signed_less(a: Option<Value>, b: Option<Value>) -> Option<Value> {
     less(flip(a), flip(b))
 }
 
-/// With the lower bits of the moving ones taken away, or the upper ones that do not move, it stays steady.
+/// Masks a value. It stays steady if the mask clears low moving bits, or upper bits that do not
+/// move.
 fn and(value: Option<Value>, mask: u32) -> Option<Value> {
     let value = value?;
     let moving = value.moving();
     let kept = mask & moving;
-    // Those kept are the upper ones of the moving bits, all or none of them.
+    // The kept moving bits must be the uppermost ones, possibly all or none.
     let lost = moving & !kept;
     (lost & lost.wrapping_add(1) == 0).then(|| each(value, |v| v & mask))?
 }
@@ -492,7 +499,7 @@ fn multiply_high(value: Option<Value>, by: u32) -> Option<Value> {
 }
 
 fn divide(value: Option<Value>, by: u32) -> Option<Value> {
-    // By 0 gives ones (RISC-V unprivileged specification, division).
+    // Division by 0 yields all ones (RISC-V unprivileged specification, division).
     each(value?, |v| v.checked_div(by).unwrap_or(u32::MAX))
 }
 
@@ -503,14 +510,14 @@ fn remainder(value: Option<Value>, by: u32) -> Option<Value> {
         .then(|| each(value, |v| v.checked_rem(by).unwrap_or(v)))?
 }
 
-/// Whether a branch is taken, in all rounds or in none.
+/// Returns whether a branch is taken in all rounds or in none; `None` if that varies.
 fn taken(kind: Kind, a: Value, b: Value) -> Option<bool> {
     let decided = |less: Option<Value>| Some(fixed(less)? != 0);
     let equal = || {
         if a.origin != 0 && a.origin == b.origin {
             return Some(true);
         }
-        // One that moves must not come by where the other is.
+        // The moving value must not reach the constant.
         let apart = [(a, b), (b, a)].into_iter().any(|(moving, other)| {
             let (low, high) = (moving.first.min(moving.last), moving.first.max(moving.last));
             other.is_constant() && !(low..=high).contains(&other.first)

@@ -1,4 +1,4 @@
-//! The bus while a round is watched: what is read and written, and until when all of it is the same again.
+//! The bus during a watched round: records accesses and until when all of them repeat.
 
 use std::ops::Range;
 
@@ -7,15 +7,16 @@ use crate::{
     soc::{Soc, clock::Tick},
 };
 
-/// The bus, watched.
+/// The watched bus.
 pub(super) struct Watch<'a> {
     pub soc: &'a mut Soc,
-    /// Until when all that was read reads the same; `None` if something never does, or a device was written to.
+    /// Time until which all reads return the same values; `None` if one never does or a device was
+    /// written.
     pub steady: Option<Tick>,
-    /// Aligned words of memory that were written to, with what they held before.
+    /// Aligned words of memory that were written, with their previous values.
     pub written: Vec<(u32, u32)>,
     pub unlisted: Vec<u32>,
-    /// Registers that hold the time since a store asked for it, with the cycle of that.
+    /// Registers that hold a time latched by a store, with the cycle of that store.
     pub latched: Vec<(Range<u32>, u64)>,
 }
 
@@ -25,7 +26,7 @@ impl<'a> Watch<'a> {
         Self { soc, steady, written: Vec::new(), unlisted: Vec::new(), latched: Vec::new() }
     }
 
-    /// Whether all memory is as it was.
+    /// Returns whether all memory is as it was.
     pub fn is_unchanged(&self) -> bool {
         self.written.iter().all(|(addr, old)| self.word(*addr) == Some(*old))
     }

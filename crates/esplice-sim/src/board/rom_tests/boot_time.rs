@@ -1,11 +1,11 @@
-//! When the ROM says what it says: both ways to have it, byte by byte.
+//! Tests that each byte of a boot comes at the same time with the executed and the modelled ROM.
 
 use std::{env, time::Duration};
 
 use super::{firmware, mask_rom};
 use crate::{Board, TimeMode, nor::Nor, soc::clock::duration};
 
-/// How far a byte may be off: a part of the time since power-on, and so much.
+/// Allowed difference of a byte's time: this fraction of the time since power-on, plus [`NEAR`].
 const SHARE: u32 = 1000;
 const NEAR: Duration = Duration::from_micros(20);
 
@@ -42,7 +42,7 @@ fn each_byte_of_a_boot_comes_when_the_roms_own_does() {
     }
 }
 
-/// All that comes in the first moments, and when.
+/// Returns everything printed in the first 120 ms, with times.
 fn said(flash: &[u8], download: bool, executed: bool) -> Vec<(Duration, u8)> {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let mut nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);

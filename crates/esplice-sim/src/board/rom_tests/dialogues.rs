@@ -1,6 +1,6 @@
-//! The dialogues of `tests/loader/*.txt`, which the hooked loader is held to, with a whole board that
-//! executes the ROM: its interrupts, its UART, its way to the flash chip. The files' own words are
-//! explained in `tests/loader.rs`.
+//! Runs the dialogues of `tests/loader/*.txt`, which specify the modelled loader, on a whole board
+//! that executes the ROM: its interrupts, its UART, its flash access. The file format is described
+//! in `tests/loader.rs`.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -10,9 +10,9 @@ use md5::{Digest, Md5};
 use super::mask_rom;
 use crate::{Board, TimeMode, cpu::Bus, nor::Nor};
 
-/// The longest that the ROM computes between two bytes of a reply: it hashes a whole flash chip.
+/// Longest time the ROM computes between two bytes of a reply: it hashes a whole flash chip.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// So long it says nothing when it has nothing more to say.
+/// Time without output after which a reply is complete.
 const SILENCE: Duration = Duration::from_millis(20);
 const EFUSES: std::ops::Range<u32> = 0x6000_8800..0x6000_9000;
 
@@ -45,7 +45,7 @@ fn replies_of_a_board_that_executes_the_rom_are_those_of_the_hooked_one() {
     assert!(exchanges >= 300, "only {exchanges} exchanges");
 }
 
-/// Runs a dialogue; gives how many exchanges it has, or what differs.
+/// Runs a dialogue. Returns its number of exchanges, or the difference found.
 fn dialogue(lines: &[(usize, &str)]) -> Result<usize, String> {
     let mut talk = None;
     let mut exchanges = 0;
@@ -75,7 +75,7 @@ struct Talk {
 }
 
 impl Talk {
-    /// A board in download mode that has measured the host's rate.
+    /// Returns a board in download mode that has measured the host's rate.
     fn new(lines: &[(usize, &str)]) -> Talk {
         let chip = esplice_chip::find("esp32c3").unwrap();
         let nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
@@ -88,7 +88,7 @@ impl Talk {
             }
         }
         board.run_for(Duration::from_millis(50)).unwrap();
-        // As if SPI_ATTACH had come before each of them.
+        // As if SPI_ATTACH had come before each dialogue.
         board.soc.fabric.flash.attach(true);
         board.host_send(&[0x55; 40], 115_200);
         board.run_for(Duration::from_millis(50)).unwrap();
@@ -115,7 +115,7 @@ impl Talk {
             }
             "silence" => {
                 self.hear(0, SILENCE);
-                // The ROM tells of the exception it dies of; the hooked loader is gone in silence.
+                // The ROM prints the exception that stops it; the modelled loader stops silently.
                 if gone && self.got.starts_with(b"Guru Meditation Error") {
                     self.got.clear();
                 }
@@ -158,7 +158,7 @@ impl Talk {
                 self.board.put_into_flash(number(at), &hex(bytes)).unwrap();
                 Ok(())
             }
-            // What the loader takes to be there is the hooked one's affair.
+            // Expected busy times apply only to the modelled loader.
             "busy" | "busy-ns" => Ok(()),
             _ => Err("unknown line".into()),
         }
@@ -171,14 +171,14 @@ impl Talk {
         Ok(())
     }
 
-    /// Runs until so many bytes have come, and then until nothing comes any more.
+    /// Runs until `len` bytes have come, and then until nothing more comes.
     fn hear(&mut self, len: usize, silence: Duration) {
         let give_up = self.board.now() + PATIENCE;
         while self.got.len() < len && self.board.now() < give_up {
             self.board.run_to(give_up, true).unwrap();
             self.take();
         }
-        // All that was sent is to be taken before the silence counts.
+        // Everything sent must be taken before the silence counts.
         while !silence.is_zero() && self.board.host_waiting() > 0 && self.board.now() < give_up {
             self.board.run_to(self.board.now() + Duration::from_millis(1), false).unwrap();
         }
@@ -221,17 +221,17 @@ impl Talk {
 }
 
 impl Board {
-    /// Puts a word on the bus; into eFuses `before` the board starts, elsewhere when it runs.
+    /// Puts a word on the bus; into eFuses `before` the board starts, elsewhere while it runs.
     fn poke(&mut self, addr: u32, value: u32, before: bool) {
         match (EFUSES.contains(&addr), before) {
             (true, true) => self.soc.burn(addr, value),
-            (false, false) => self.soc.store32(addr, value).unwrap(), // ROM drops it.
+            (false, false) => self.soc.store32(addr, value).unwrap(), // Dropped in the ROM.
             _ => {}
         }
     }
 }
 
-/// A reply in a frame, or several, and what comes behind them.
+/// Returns one or several framed replies, and the bytes after them.
 fn reply(text: &str) -> Vec<u8> {
     let (text, after) = text.split_once('+').unwrap_or((text, ""));
     let (text, times) = match text.trim().strip_suffix("x8") {
@@ -245,7 +245,7 @@ fn number(text: &str) -> u32 {
     u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap()
 }
 
-/// Hex digits with spaces anywhere; `55*32` repeats a byte, `'text'` is text.
+/// Parses hex digits with spaces anywhere; `55*32` repeats a byte, `'text'` is text.
 fn hex(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in text.split_whitespace() {

@@ -1,5 +1,5 @@
-//! What a program finds that the serial loader has started: flasher stubs rely on how the ROM has set up UART,
-//! interrupts and SPI. Compared between both ways to have the ROM.
+//! Tests the state in which the serial loader starts a program: flasher stubs rely on how the ROM
+//! set up UART, interrupts and SPI. Compares the executed and the modelled ROM.
 
 use std::{ops::Range, time::Duration};
 
@@ -9,9 +9,9 @@ use super::mask_rom;
 use crate::{Board, TimeMode, cpu::Bus, nor::Nor};
 
 const ENTRY: u32 = 0x4038_0000;
-/// Registers that are compared, and what of them is not: FIFO and states of the moment.
+/// Registers that are compared, and those left out: FIFO and momentary states.
 const COMPARED: [(&str, Range<u32>, &[u32]); 4] = [
-    // Not: FIFO, raw interrupts, STATUS, counters of the rate's measuring.
+    // Left out: FIFO, raw interrupts, STATUS, counters of the rate measurement.
     (
         "uart0",
         0x6000_0004..0x6000_0084,
@@ -38,23 +38,23 @@ fn compare(baud: u32, different: &mut Vec<String>) {
             let [hooked, real] = boards.each_mut().map(|board| board.soc.load32(addr).unwrap());
             if hooked != real {
                 different
-                    .push(format!("{baud} Bd, {name} {addr:#x}: {hooked:#x} and not {real:#x}"));
+                    .push(format!("{baud} Bd, {name} {addr:#x}: {hooked:#x} instead of {real:#x}"));
             }
         }
     }
     for (name, csr) in [("mstatus", 0x300), ("mie", 0x304), ("mtvec", 0x305)] {
         let [hooked, real] = boards.each_ref().map(|board| board.cpu.read_csr(csr).unwrap_or(0));
         if hooked != real {
-            different.push(format!("{name}: {hooked:#x} and not {real:#x}"));
+            different.push(format!("{name}: {hooked:#x} instead of {real:#x}"));
         }
     }
     let [hooked, real] = boards.each_ref().map(|board| board.cpu.x[2]);
     if hooked != real {
-        different.push(format!("sp: {hooked:#x} and not {real:#x}"));
+        different.push(format!("sp: {hooked:#x} instead of {real:#x}"));
     }
 }
 
-/// A board that has just started a program from RAM, which goes round and round.
+/// Returns a board that has just started a program from RAM, an endless loop.
 fn started(executes_rom: bool, baud: u32) -> Board {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
@@ -82,7 +82,7 @@ fn started(executes_rom: bool, baud: u32) -> Board {
         board.host_send(&slip::encode(&frame), baud);
         board.run_for(Duration::from_millis(50)).unwrap();
     }
-    assert_eq!(board.cpu.pc, ENTRY, "it runs something else");
+    assert_eq!(board.cpu.pc, ENTRY, "another program runs");
     board
 }
 

@@ -1,5 +1,5 @@
-//! When the strapping pins are sampled, and what the flash chip and addresses that lead nowhere are like in
-//! download mode: hooked, and on a board that executes the mask ROM.
+//! Tests when the strapping pins are sampled, and how the flash chip and unmapped addresses behave
+//! in download mode, with the modelled and the executed mask ROM.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::mask_rom;
 use crate::{Board, ResetReason, TimeMode, nor::Nor};
 use esplice_protocol::{Opcode, slip};
 
-/// The board hooked, and with the mask ROM's own code.
+/// Returns the board with the modelled ROM and the one that executes the mask ROM.
 fn boards() -> [Board; 2] {
     let chip = esplice_chip::find("esp32c3").unwrap();
     [false, true].map(|executed| {
@@ -22,7 +22,8 @@ fn said(board: &mut Board) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// C3 TRM, 7.1: after these resets the chip starts as its boot pin says, after others as it did before.
+/// After these resets the chip starts as its boot pin says, after others in the previous boot mode
+/// (C3 TRM, 7.1).
 #[test]
 fn resets_sample_the_boot_pin_or_leave_it() {
     use ResetReason::*;
@@ -54,7 +55,7 @@ fn resets_sample_the_boot_pin_or_leave_it() {
     }
 }
 
-/// Sends a command to the loader; returns value and data of its reply.
+/// Sends a command to the loader and returns value and data of its reply.
 fn ask(board: &mut Board, opcode: Opcode, words: &[u32]) -> Option<(u32, Vec<u8>)> {
     let data: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut request = vec![0, opcode as u8];
@@ -73,17 +74,17 @@ fn ask(board: &mut Board, opcode: Opcode, words: &[u32]) -> Option<(u32, Vec<u8>
     })
 }
 
-/// The board's loader, in touch.
+/// Enters download mode and connects to the board's loader.
 fn in_touch(board: &mut Board) {
     board.hold_boot_pin(true);
     board.run_for(Duration::from_millis(100)).unwrap();
     let sync: Vec<u32> = [0x2012_0707].into_iter().chain([0x5555_5555; 8]).collect();
-    // The ROM measures the rate of the first.
+    // The first SYNC is used to measure the rate.
     let answered = (0..3).any(|_| ask(board, Opcode::Sync, &sync).is_some());
     assert!(answered);
 }
 
-/// The flash chip's id by SPI1's registers, as flashers read it.
+/// Reads the flash chip's ID through SPI1's registers, as flashers do.
 fn flash_id(board: &mut Board) -> u32 {
     const SPI1: u32 = 0x6000_2000;
     let write = |board: &mut Board, addr, value| {
@@ -94,7 +95,7 @@ fn flash_id(board: &mut Board) -> u32 {
     ask(board, Opcode::ReadReg, &[SPI1 + 0x58]).unwrap().0
 }
 
-/// A tool that forgets to attach the flash chip finds none, as on real boards.
+/// A tool that does not attach the flash chip finds none, as on real boards.
 #[test]
 fn the_flash_chip_answers_once_it_is_attached() {
     for (number, mut board) in boards().into_iter().enumerate() {
@@ -107,11 +108,11 @@ fn the_flash_chip_answers_once_it_is_attached() {
             assert_eq!(flash_id(&mut board) & 0xff_ffff, 0x16_40ef, "board {number}");
             let (_, data) = ask(&mut board, Opcode::ReadFlashSlow, &[0, 16]).unwrap();
             assert_eq!(data[..16], [0xff; 16], "board {number}");
-            // A reset takes the pins back.
+            // A reset detaches the pins.
             board.press_reset();
             in_touch(&mut board);
         }
-        // What is to be written never ends.
+        // A write never ends.
         assert_eq!(ask(&mut board, Opcode::FlashBegin, &[0x1000, 4, 0x400, 0, 0]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What functions are called with.
+//! The calls made to each function.
 
 use super::{Bench, NONE, ONE, OTHER, PIECE, RAM, ROUNDS, STACK, TWO};
 use crate::cpu::Bus;
@@ -69,7 +69,7 @@ fn arithmetic(bench: &mut Bench) {
         let [a, b, c, d] = [(); 4].map(|()| bench.random.number());
         let (low, high) = if bench.any(3) == 0 { (c, 0) } else { (c, d) };
         for name in ["__udivdi3", "__umoddi3", "__divdi3", "__moddi3"] {
-            // By 0 is the next one's.
+            // Division by 0 is tested below.
             bench.call(name, &[a, b, low | 1, high], TWO);
         }
         bench.call("__muldi3", &[a, b, c, d], TWO);
@@ -127,7 +127,7 @@ fn inflating(bench: &mut Bench) {
         let len = bench.any(PIECE);
         let bytes = bench.random.bytes(len);
         let text: Vec<u8> = match round {
-            // Few letters, all of them, and what firmware is like: words that come again.
+            // Few letters, all bytes, and data like firmware: words that repeat.
             0..8 => bytes.iter().map(|b| b'a' + b % (round + 2)).collect(),
             8 => bytes,
             9 => vec![0xff; len as usize],
@@ -192,7 +192,8 @@ pub(super) fn flash(bench: &mut Bench) {
     bench.call("ets_efuse_get_wp_pad", &[], ONE);
 }
 
-/// Registers of the analog parts, behind their I2C masters, and what reads of them leave there.
+/// Calls that access registers of the analog parts, through their I2C masters, and compares what
+/// they leave there.
 fn analog(bench: &mut Bench) {
     for _ in 0..ROUNDS {
         let (block, register) = (97 + bench.any(14), bench.any(12));
@@ -217,7 +218,7 @@ fn analog(bench: &mut Bench) {
 fn chip(bench: &mut Bench) {
     bench.call("GetSecurityInfoProc", &[0, 0, OTHER], ONE);
     bench.call("rtc_get_wakeup_cause", &[], ONE);
-    // The hardware's check sum of what the RTC's memory holds.
+    // The hardware's checksum of the RTC memory.
     for board in [&mut bench.hooked, &mut bench.real] {
         for at in (0x5000_0000..0x5000_2000).step_by(4) {
             board.soc.store32(at, at.wrapping_mul(0x9e37_79b9)).unwrap();

@@ -1,12 +1,12 @@
-//! Lines of `[cycles.functions]` that lie best for what was measured.
+//! Fits a line of `[cycles.functions]` to the measurements.
 
 use std::collections::BTreeMap;
 
 use super::Measured;
 
-/// The line of the function `name`.
+/// Returns the line of the function `name`.
 pub(super) fn line(name: &str, calls: &[Measured]) -> String {
-    // What there is to be counted; what is like others before it is left out.
+    // The work that is counted. A column that depends on earlier ones is left out.
     let mut kinds: Vec<&str> = vec!["call"];
     for call in calls {
         for (part, _) in counted(call) {
@@ -56,7 +56,7 @@ pub(super) fn line(name: &str, calls: &[Measured]) -> String {
     text
 }
 
-/// What a call had to do, itself included.
+/// Returns the work of a call, including the call itself.
 fn counted(call: &Measured) -> Vec<(&'static str, f64)> {
     let units = if call.work.slow { "slow" } else { "units" };
     let mut counted = vec![("call", 1.0)];
@@ -67,7 +67,7 @@ fn counted(call: &Measured) -> Vec<(&'static str, f64)> {
     counted
 }
 
-/// The coefficients with the least squares of what each row is off, as a part of it.
+/// Returns the coefficients with the least squares of the relative errors.
 fn solve(rows: &[(Vec<f64>, f64)], count: usize) -> Vec<f64> {
     let mut normal = vec![vec![0.0; count + 1]; count];
     for (row, real) in rows {

@@ -1,8 +1,8 @@
-//! Each function of the ROM that is carried out beside the ROM's own code: random arguments (from a
-//! seed), and then results, memory, flash and output compared, and the cycles that were charged.
+//! Compares each modelled ROM function with the ROM's own code. Arguments are random (from a seed);
+//! results, memory, flash, output and charged cycles are compared.
 //!
-//! `ESPLICE_MEASURE=1 cargo test -p esplice-sim --lib functions -- --nocapture` tells the cycles
-//! that the ROM's code takes as they stand in `targets/esp32c3.rom.toml`, `[cycles]`.
+//! `ESPLICE_MEASURE=1 cargo test -p esplice-sim --lib functions -- --nocapture` prints the cycles
+//! of the ROM's code in the form of `targets/esp32c3.rom.toml`, `[cycles]`.
 
 mod calls;
 mod fit;
@@ -13,21 +13,22 @@ use std::{collections::BTreeMap, env, time::Duration};
 use super::{firmware, mask_rom};
 use crate::{Board, SimError, TimeMode, board::State, cpu::Bus, nor::Nor, rom};
 
-/// Where calls return to.
+/// Return address of calls.
 const RETURN: u32 = 0x4039_0000;
 const STACK: u32 = 0x3fcc_8000;
-/// Two pieces of RAM that functions work on, and what is compared.
+/// Two pieces of RAM that functions work on. The first [`COMPARED`] bytes from `RAM` are compared.
 const RAM: u32 = 0x3fc9_0000;
 const OTHER: u32 = 0x3fca_0000;
 const COMPARED: u32 = 0x2_0000;
 const PIECE: u32 = 0x4000;
-/// The longest call.
+/// Time limit of a call.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Results that are registers.
+/// Number of registers with results.
 const NONE: usize = 0;
 const ONE: usize = 1;
 const TWO: usize = 2;
-/// How near the cycles charged are to the ROM's for each call: a part of them, and so many, as a poll of a device takes.
+/// Allowed difference of a call's charged cycles: a hundredth of the ROM's, plus 96 for a poll of a
+/// device.
 const SHARE: u64 = 100;
 const NEAR: u64 = 96;
 const ROUNDS: u32 = 24;
@@ -36,7 +37,7 @@ struct Bench {
     hooked: Board,
     real: Board,
     random: Random,
-    /// By function.
+    /// Measured calls by function.
     cycles: BTreeMap<String, Vec<Measured>>,
     different: Vec<String>,
 }
@@ -54,11 +55,11 @@ impl Bench {
             let table = board.table.clone();
             let hooked = table.hooked().chain(rom::Vector::addrs(&table));
             let hooks: Vec<u32> = if rom { Vec::new() } else { hooked.collect() };
-            // Out of the firmware's wait.
+            // Leave the firmware's wait.
             board.cpu.reset(RETURN);
             board.cpu.write_csr(0x305, table.texts().vectors);
             board.cpu.set_hooks(hooks.into_iter().chain([RETURN]));
-            // Watchdogs of the flash boot: nobody feeds them here.
+            // Disable the watchdogs of the flash boot, which nothing feeds here.
             for (addr, value) in [
                 (0x6000_80a8, 0x50d8_3aa1),
                 (0x6000_8090, 0),
@@ -94,7 +95,7 @@ impl Bench {
         self.put(addr, &bytes);
     }
 
-    /// Calls a function on both boards that works on registers alone.
+    /// Calls a function that uses only registers on both boards.
     fn compute(&mut self, name: &str, arguments: &[u32], results: usize) {
         let hooked = enter(&mut self.hooked, name, arguments);
         let real = enter(&mut self.real, name, arguments);
@@ -112,7 +113,7 @@ impl Bench {
         let told = format!("{name}{arguments:x?}");
         if hooked.registers[..results] != real.registers[..results] {
             self.different.push(format!(
-                "{told} gives {:x?} and not {:x?}",
+                "{told} returns {:x?} instead of {:x?}",
                 hooked.registers, real.registers
             ));
         }
@@ -128,7 +129,7 @@ impl Bench {
         let told = format!("{name}{arguments:x?}");
         if hooked.printed != real.printed {
             self.different
-                .push(format!("{told} prints {:?} and not {:?}", hooked.printed, real.printed));
+                .push(format!("{told} prints {:?} instead of {:?}", hooked.printed, real.printed));
         }
         if hooked.memory != real.memory {
             let at = hooked.memory.iter().zip(&real.memory).position(|(a, b)| a != b).unwrap();
@@ -147,7 +148,7 @@ impl Bench {
     }
 }
 
-/// One call.
+/// A measured call.
 struct Measured {
     work: rom::Work,
     charged: u64,
@@ -215,7 +216,7 @@ impl Random {
         (0..len).map(|_| self.word() as u8).collect()
     }
 
-    /// Small, huge, and all in between.
+    /// Returns a number of any magnitude.
     fn number(&mut self) -> u32 {
         let word = self.word();
         word >> self.below(33).min(31)
@@ -232,7 +233,7 @@ fn functions_do_what_the_roms_do() {
             println!("{}", fit::line(name, calls));
         }
         let Some(cost) = bench.hooked.table.cost_of(name) else {
-            far.push(format!("{name}: no cycles are told"));
+            far.push(format!("{name}: the table has no cycles"));
             continue;
         };
         let unknown: Vec<&str> = cost
@@ -244,14 +245,14 @@ fn functions_do_what_the_roms_do() {
         }
         let off = |call: &Measured| call.charged.abs_diff(call.real);
         let most = calls.iter().map(off).max().unwrap_or(0);
-        // As the data say, save for what waits for a device.
+        // As the chip data says, plus a few cycles for functions that wait for a device.
         if most > cost.within() + 8 {
-            far.push(format!("{name} is {most} cycles off, and not {}", cost.within()));
+            far.push(format!("{name} is {most} cycles off instead of {}", cost.within()));
         }
         let worst = calls.iter().max_by_key(|call| off(call).saturating_sub(call.real / SHARE));
         let near = |call: &&Measured| off(call) <= call.real / SHARE + NEAR;
         if let Some(call) = worst.filter(|call| !cost.is_rough() && !near(call)) {
-            far.push(format!("{name} is charged {} cycles and not {}", call.charged, call.real));
+            far.push(format!("{name} is charged {} cycles instead of {}", call.charged, call.real));
         }
     }
     let different = bench.different;
@@ -259,7 +260,8 @@ fn functions_do_what_the_roms_do() {
     assert!(far.is_empty(), "{} are far off:\n{}", far.len(), far.join("\n"));
 }
 
-/// How far the time of the SPI bus and the flash chip may be off: a fiftieth, and a poll of the chip (`wait_idle`).
+/// Allowed difference of the time of the SPI bus and the flash chip: a fiftieth, plus a poll of the
+/// chip (`wait_idle`).
 const POLL: u64 = 100;
 
 #[test]
@@ -276,7 +278,7 @@ fn flash_functions_wait_as_long_as_the_roms_do() {
             if one != other {
                 bench
                     .different
-                    .push(format!("mode {mode}, {addr:#x}: {one:#x} and not {other:#x}"));
+                    .push(format!("mode {mode}, {addr:#x}: {one:#x} instead of {other:#x}"));
             }
         }
     }
@@ -287,7 +289,7 @@ fn flash_functions_wait_as_long_as_the_roms_do() {
         let worst = calls.iter().max_by_key(|call| off(call).saturating_sub(call.real / 50));
         let Some(call) = worst else { continue };
         if off(call) > call.real / 50 + within + POLL {
-            far.push(format!("{name} took {} cycles and not {}", call.charged, call.real));
+            far.push(format!("{name} took {} cycles instead of {}", call.charged, call.real));
         }
     }
     let different = bench.different;

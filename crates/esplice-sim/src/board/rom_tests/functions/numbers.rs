@@ -1,5 +1,5 @@
-//! Integers of 64 bits, floating point and complex numbers: operands at which such functions go
-//! wrong, each with each, and random ones.
+//! Tests of 64-bit integers, floating-point and complex numbers: edge cases, each combined with
+//! each, and random operands.
 
 use super::{Bench, NONE, ONE, OTHER, RAM, RETURN, ROUNDS, TWO};
 
@@ -10,7 +10,7 @@ const FLOATS: [u32; 30] = [
     0x8000_0001,
     0x007f_ffff,
     0x0040_0000,
-    0x0080_0000, // The smallest normal one, and the next.
+    0x0080_0000, // The smallest normal number, and the next.
     0x8080_0001,
     0x3f80_0000, // 1, -1, 2, 0.5, 1.5, -0.75.
     0xbf80_0000,
@@ -20,16 +20,16 @@ const FLOATS: [u32; 30] = [
     0xbf40_0000,
     0x3f80_0001,
     0x3f7f_ffff,
-    0x4b80_0000, // 2^24, and one below 2^31, 2^31, 2^32, 2^63 and 2^64.
+    0x4b80_0000, // 2^24, 2^31 - 128, 2^31, -2^31, 2^32, -2^63 and 2^64.
     0x4eff_ffff,
     0x4f00_0000,
     0xcf00_0000,
     0x4f80_0000,
     0xdf00_0000,
     0x5f80_0000,
-    0x7f7f_ffff, // The largest.
+    0x7f7f_ffff, // The largest finite numbers.
     0xff7f_ffff,
-    0x7f80_0000, // Infinities, and what is not a number.
+    0x7f80_0000, // Infinities and NaNs.
     0xff80_0000,
     0x7fc0_0000,
     0xffc1_2345,
@@ -53,9 +53,9 @@ const DOUBLES: [u64; 32] = [
     0xbfe8_0000_0000_0000,
     0x3ff0_0000_0000_0001,
     0x3fef_ffff_ffff_ffff,
-    0x3690_0000_0000_0000, // Halfway to the smallest float, and halfway above the largest.
+    0x3690_0000_0000_0000, // Halfway to the smallest float, and halfway beyond the largest.
     0x47ef_ffff_f000_0000,
-    0x4340_0000_0000_0000, // 2^53, the limits of integers, and around them.
+    0x4340_0000_0000_0000, // 2^53, and numbers at and near the limits of integers.
     0x41df_ffff_ffe0_0000,
     0x41e0_0000_0000_0000,
     0xc1e0_0000_0000_0000,
@@ -108,7 +108,7 @@ fn words(value: u64) -> [u32; 2] {
     [value as u32, (value >> 32) as u32]
 }
 
-/// The special ones, and random ones.
+/// Returns the special integers and random ones.
 fn integers(bench: &mut Bench) -> Vec<u64> {
     let random = (0..ROUNDS).map(|_| {
         let high = bench.random.number();
@@ -167,9 +167,9 @@ fn division(bench: &mut Bench) {
     }
 }
 
-/// What overflows goes on in the program's `abort`.
+/// Tests functions that call the program's `abort` on overflow.
 fn overflow(bench: &mut Bench) {
-    // The program's table of system calls, in which only that one can be called.
+    // The program's table of system calls, with only this entry filled.
     let table = bench.hooked.table.data("syscall_table_ptr").unwrap();
     bench.words(table, &[OTHER]);
     bench.words(OTHER + 0x14, &[RETURN]);
@@ -207,7 +207,7 @@ fn overflow(bench: &mut Bench) {
     }
 }
 
-/// Any bits, and numbers that are near each other.
+/// Returns any bits, or numbers of similar magnitude.
 fn float(bench: &mut Bench) -> u32 {
     match bench.any(3) {
         0 => bench.random.word(),
@@ -261,7 +261,7 @@ fn conversions(bench: &mut Bench) {
         for name in ["__fixsfdi", "__fixunssfdi", "__extendsfdf2"] {
             bench.compute(name, &[value], TWO);
         }
-        // Numbers that have a whole part.
+        // Numbers with an integer part.
         let large = value & 0x80ff_ffff | (127 + bench.any(70)) << 23;
         for name in ["__fixsfsi", "__fixunssfsi"] {
             bench.compute(name, &[large], ONE);
@@ -352,7 +352,7 @@ fn complex(bench: &mut Bench) {
             });
             if results[0] != results[1] {
                 let [one, other] = results;
-                bench.different.push(format!("{name}{parts:x?}: {one:x?} and not {other:x?}"));
+                bench.different.push(format!("{name}{parts:x?}: {one:x?} instead of {other:x?}"));
             }
         }
     }
