@@ -281,8 +281,7 @@ fn a_memory_layout_reaches_tinygo_as_a_target_of_its_own() {
     let file = "[project]\ntarget = \"esp32c3\"\n[layout.stack]\ngoroutine = \"4K\"\n\
                 [layout.heap]\nsize = \"96K\"\n[[layout.arena]]\nname = \"dma\"\nsize = \"16K\"\n";
     fs::write(desk.at().join("esplice.toml"), file).unwrap();
-    desk.run("build")
-        .check(1, &["tinygo did not report the linker script of target m5stamp-c3"]);
+    desk.run("build").check(1, &["tinygo did not report the linker script of target m5stamp-c3"]);
 
     let about = r#"{"target": {"llvm-target": "riscv32", "linkerscript": "targets/esp32c3.ld"}}"#;
     fs::write(bin.join("info"), about).unwrap();
