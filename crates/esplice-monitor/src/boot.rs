@@ -81,12 +81,12 @@ impl BootErrorKind {
     /// Returns a short description.
     pub fn in_words(self) -> &'static str {
         match self {
-            BootErrorKind::NoImage => "there is no image where one is looked for",
-            BootErrorKind::Damaged => "the image's bytes are not those it was made of",
+            BootErrorKind::NoImage => "no image at the expected offset",
+            BootErrorKind::Damaged => "the image does not match its checksum or hash",
             BootErrorKind::FlashRead => "the flash chip cannot be read",
-            BootErrorKind::NoPartition => "no partition holds an app that could be started",
+            BootErrorKind::NoPartition => "no partition holds a bootable app",
             BootErrorKind::WrongChip => "the image is for another chip or revision",
-            BootErrorKind::Signature => "secure boot refuses the image",
+            BootErrorKind::Signature => "secure boot rejects the image",
         }
     }
 }

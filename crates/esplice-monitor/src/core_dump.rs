@@ -57,7 +57,7 @@ pub enum CoreDumpError {
         most: usize,
     },
     /// The layout of this version is unknown.
-    #[error("core dump has version {version:#010x}, whose layout is not known")]
+    #[error("core dump has version {version:#010x}, whose layout is unknown")]
     Version {
         /// The version, with the chip ID in the upper half.
         version: u32,
@@ -209,7 +209,7 @@ impl CoreDump {
         for index in 0..header.tasks {
             let head = [rest.word(), rest.word(), rest.word()];
             let [Some(tcb), Some(start), Some(end)] = head else {
-                return Err(broken("a task has no head"));
+                return Err(broken("a task has no header"));
             };
             let block = rest.aligned(header.tcb_len).ok_or(broken("a control block is cut off"))?;
             let stack = rest.aligned(start.abs_diff(end)).ok_or(broken("a stack is cut off"))?;
@@ -226,9 +226,9 @@ impl CoreDump {
         }
         for _ in 0..header.segments {
             let (Some(addr), Some(len)) = (rest.word(), rest.word()) else {
-                return Err(broken("a part of the memory has no head"));
+                return Err(broken("a memory range has no header"));
             };
-            let bytes = rest.aligned(len).ok_or(broken("a part of the memory is cut off"))?;
+            let bytes = rest.aligned(len).ok_or(broken("a memory range is cut off"))?;
             self.memory.push(Segment { addr, bytes: bytes.to_vec() });
         }
         Ok(())
@@ -317,7 +317,7 @@ impl Header {
             return Err(CoreDumpError::Short { len: bytes.len(), expected: total });
         }
         if usize::try_from(tasks).is_ok_and(|tasks| tasks > MAX_TASKS) {
-            return Err(CoreDumpError::Broken { what: "it tells of more tasks than there can be" });
+            return Err(CoreDumpError::Broken { what: "its header states too many tasks" });
         }
         Ok(Header {
             len: 4 * (2 + words.len()),

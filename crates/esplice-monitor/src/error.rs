@@ -25,8 +25,8 @@ impl MonitorError {
         match self {
             MonitorError::Port(error) => error.hint(),
             MonitorError::Lost { .. } => Some(
-                "a board whose USB port is its own chip drops it when it resets or crashes; \
-                 else check the cable"
+                "a board with native USB loses its port when it resets or crashes; \
+                 otherwise check the cable"
                     .into(),
             ),
         }

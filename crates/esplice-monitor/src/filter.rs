@@ -83,7 +83,7 @@ impl FilterError {
     pub fn hint(&self) -> Option<String> {
         Some(
             "write it as warn,wifi=debug: levels are off, error, warn, info, debug and trace; \
-             a module alone shows no other"
+             a module without a level hides all others"
                 .into(),
         )
     }

@@ -48,7 +48,7 @@ impl Lines {
         self.last.iter().cloned().collect()
     }
 
-    /// Adds text that did not arrive as bytes to the last lines.
+    /// Adds text from elsewhere to the last lines.
     pub fn tell(&mut self, line: &str) {
         for line in line.lines().filter(|line| !line.trim().is_empty()) {
             self.remember(sanitise(line.as_bytes()));

@@ -32,7 +32,7 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Of functions, each with its address and its code.
+    /// Collects the calls of functions, each given by its address and code.
     pub fn of<'a>(functions: impl Iterator<Item = (u32, &'a [u8])>) -> Calls {
         let mut found = Calls::default();
         for (start, code) in functions {

@@ -80,7 +80,7 @@ pub enum ScriptErrorKind {
         wanted: &'static str,
     },
     /// The closing quotation mark or slash of a text is missing.
-    #[error("the text has no end: {0} is missing")]
+    #[error("unterminated text: {0} is missing")]
     NoEnd(char),
     /// Unexpected text follows the statement.
     #[error("unexpected {0:?} at the end")]
@@ -331,9 +331,9 @@ mod tests {
             "line 1: expect needs a text in quotation marks, or a regular expression between \
              slashes",
         );
-        refused("expect \"a", "line 1: the text has no end: \" is missing");
-        refused("expect \"a\\\"", "line 1: the text has no end: \" is missing");
-        refused("expect /a\\/", "line 1: the text has no end: / is missing");
+        refused("expect \"a", "line 1: unterminated text: \" is missing");
+        refused("expect \"a\\\"", "line 1: unterminated text: \" is missing");
+        refused("expect /a\\/", "line 1: unterminated text: / is missing");
         refused("expect \"\"", "line 1: expected text is empty");
         refused("expect \"a\" within", "line 1: within needs a time such as 5s or 500ms");
         refused("expect \"a\" in 5s", "line 1: unexpected \"in 5s\" at the end");

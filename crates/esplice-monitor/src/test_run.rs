@@ -343,11 +343,11 @@ impl TestRun {
                 self.ended(name, result, now, events);
             }
             Told::Done => {
-                self.abandon("it did not say how it ended", now, events);
+                self.abandon("it printed no result", now, events);
                 return true;
             }
             Told::Exit(code) => {
-                self.abandon("it did not say how it ended", now, events);
+                self.abandon("it printed no result", now, events);
                 self.report.exit = Some(code);
                 return true;
             }
@@ -372,7 +372,7 @@ impl TestRun {
         now: Moment,
         events: &mut dyn FnMut(TestEvent<'_>),
     ) {
-        self.abandon("it did not say how it ended", now, events);
+        self.abandon("it printed no result", now, events);
         self.name(name);
         let counts = self.selection.takes(name) && !self.selection.list;
         self.running = Some(Running {
@@ -558,7 +558,7 @@ mod tests {
         assert!(over && !report.is_success() && report.untold() == 1);
         let (_, report, over) = run(&["esplice-test: run a", "esplice-test: done"]);
         assert!(over && !report.is_success());
-        assert_eq!(summary(&report), ["a failed: it did not say how it ended"]);
+        assert_eq!(summary(&report), ["a failed: it printed no result"]);
         let (_, report, _) = run(&["esplice-test: run a", "esplice-test: begin 1"]);
         assert_eq!(summary(&report), ["a failed: the board was reset while it ran"]);
         let (_, report, over) = run(&["esplice-test: exit 41"]);

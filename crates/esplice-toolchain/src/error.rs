@@ -55,7 +55,7 @@ pub enum ToolchainError {
         missing: Vec<Missing>,
     },
     /// A project on ESP-IDF's standard library does not set the matching target.
-    #[error("{package} depends on esp-idf, and the project does not build for {target}")]
+    #[error("{package} depends on esp-idf, but the project does not build for {target}")]
     StdTarget {
         /// The package.
         package: String,
@@ -283,9 +283,9 @@ pub enum ToolchainError {
     UnknownPackage {
         /// The directory.
         path: PathBuf,
-        /// The name asked for.
-        name: String,
         /// The requested name.
+        name: String,
+        /// The packages with binaries.
         packages: Vec<String>,
     },
 }
