@@ -113,8 +113,8 @@ pub enum MonitorEvent<'a> {
     /// Bytes as received. Every byte read is reported once and in order. A [`Watcher`] does not
     /// send this event, as its owner has the bytes.
     Output(&'a [u8]),
-    /// The same bytes as decoded for people: defmt frames become lines of text. Bytes that may be a
-    /// frame follow once it is complete.
+    /// The same bytes as decoded for people: defmt frames become lines of text. Bytes that may
+    /// belong to a frame are sent once it is complete.
     Text(&'a [u8]),
     /// A message received as a defmt frame. Its line is also sent as [`MonitorEvent::Text`].
     Log(&'a LogFrame),
