@@ -108,7 +108,7 @@ impl ScriptError {
                     .into()
             }
             ScriptErrorKind::NoEnd('/') => {
-                r"write a regular expression between slashes; and \/ for a slash in it".into()
+                r"write a regular expression between slashes, and \/ for a slash in it".into()
             }
             ScriptErrorKind::NoEnd(_) => r#"write \" for a quotation mark in a text"#.into(),
             ScriptErrorKind::Expect(error) => return error.hint(),

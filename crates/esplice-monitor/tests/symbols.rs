@@ -105,7 +105,7 @@ proptest! {
         let symbols = Symbols::from_elf(&bytes).unwrap();
         for addr in code.clone() {
             let frames = symbols.frames(addr);
-            prop_assert!(!frames.is_empty(), "the symbol table is intact, so there must be a frame");
+            prop_assert!(!frames.is_empty(), "the symbol table is intact, so a frame must exist");
         }
     }
 }
