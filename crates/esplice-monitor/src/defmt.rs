@@ -127,6 +127,9 @@ fn has_defmt(file: &object::File<'_>) -> bool {
     file.sections().any(|section| section.name().is_ok_and(of_defmt))
 }
 
+/// Returns the texts of the section `.defmt` by number, and the format of timestamps. A text is the
+/// name of a symbol, in JSON, and its number is the address of that symbol. Source: defmt-decoder
+/// 1.2, `src/elf2table`.
 fn formats(elf: &[u8]) -> Result<(BTreeMap<u16, String>, Option<String>), object::Error> {
     use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
