@@ -175,7 +175,7 @@ fn the_target_that_cargo_is_asked_for_is_respected() {
         &[
             ".cargo/config.toml builds for riscv32imac-unknown-none-elf, and the ESP32-C3 runs \
              riscv32imc-unknown-none-elf",
-            "hint: let it be riscv32imc-unknown-none-elf",
+            "hint: set it to riscv32imc-unknown-none-elf",
         ],
     );
     assert!(!shape.0.path().join("target").exists(), "nothing is compiled");

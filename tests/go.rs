@@ -281,8 +281,7 @@ fn a_memory_layout_reaches_tinygo_as_a_target_of_its_own() {
     let file = "[project]\ntarget = \"esp32c3\"\n[layout.stack]\ngoroutine = \"4K\"\n\
                 [layout.heap]\nsize = \"96K\"\n[[layout.arena]]\nname = \"dma\"\nsize = \"16K\"\n";
     fs::write(desk.at().join("esplice.toml"), file).unwrap();
-    desk.run("build")
-        .check(1, &["tinygo does not tell the linker script of its target m5stamp-c3"]);
+    desk.run("build").check(1, &["tinygo did not report the linker script of target m5stamp-c3"]);
 
     let about = r#"{"target": {"llvm-target": "riscv32", "linkerscript": "targets/esp32c3.ld"}}"#;
     fs::write(bin.join("info"), about).unwrap();
@@ -410,14 +409,14 @@ fn what_goes_wrong_is_told() {
 
     let no_go = desk.directory.path().join("bin/no-go");
     fs::write(&no_go, "").unwrap();
-    desk.run(build).check(4, &["tinygo finds no go", "hint: install Go"]);
+    desk.run(build).check(4, &["tinygo cannot find go", "hint: install Go"]);
     fs::remove_file(no_go).unwrap();
 
     fs::write(desk.directory.path().join("bin/fails"), "").unwrap();
     desk.run(build)
         .check(5, &["a word of the compiler's", "tinygo could not build main (exit code 1)"]);
     fs::write(desk.directory.path().join("bin/version"), "Go 1.22\n").unwrap();
-    desk.run(build).check(4, &["does not tell its version, but \"Go 1.22\""]);
+    desk.run(build).check(4, &["did not print its version but \"Go 1.22\""]);
     assert_eq!(files(&desk.at()), ["main.go"], "nothing is left behind");
 
     let stripped = stripped(shape());
@@ -515,7 +514,7 @@ fn patterns_import_paths_and_single_files_are_answered() {
     fs::write(desk.at().join("app.go"), "package main\n").unwrap();
     fs::write(desk.directory.path().join("bin/fails"), "").unwrap();
     desk.run("build --target=esp32c3 --main main.go")
-        .check(5, &["main.go was compiled alone, without app.go: give the directory"]);
+        .check(5, &["main.go was compiled without app.go: pass the directory"]);
     let said = desk.run("build --target=esp32c3 .").check(5, &[]);
     assert!(!said.err.contains("alone"), "{said:#?}");
 }

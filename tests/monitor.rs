@@ -30,7 +30,8 @@ fn a_script_is_done_and_reported() {
     let read = |name: &str| fs::read_to_string(at(name)).unwrap();
     fs::write(
         at("steps.txt"),
-        "expect /E \\([0-9]+\\) wifi/\nexpect \"ready\" within 2s\nreset\nwait 100ms\nexpect \"> ready\\r\\n\"\n",
+        "expect /E \\([0-9]+\\) wifi/\nexpect \"ready\" within 2s\nreset\nwait 100ms\nexpect \"> \
+         ready\\r\\n\"\n",
     )
     .unwrap();
     fs::write(at("junit.xml"), "of another day").unwrap();
@@ -94,7 +95,7 @@ fn a_script_that_cannot_be_read_is_refused_before_the_port_is_opened() {
     run(at, both).check(2, &["cannot be used with"]);
     run(at, "monitor --expect /a(/")
         .check(2, &["regular expression /a(/: unclosed group", "hint: "]);
-    run(at, "monitor --filter wifi=loud").check(2, &["\"loud\" is no level", "warn,wifi=debug"]);
+    run(at, "monitor --filter wifi=loud").check(2, &["\"loud\" is not a level", "warn,wifi=debug"]);
     run(at, "monitor --log steps.txt/such.log --port sim:esp32c3")
         .check(2, &["cannot write steps.txt/such.log"]);
 }

@@ -1,4 +1,4 @@
-//! What cargo tells build scripts, and what they tell it.
+//! Communication between cargo and build scripts.
 
 use std::{
     env, fs,
@@ -7,18 +7,18 @@ use std::{
 
 use crate::Error;
 
-/// What cargo says of the build.
+/// The build as cargo describes it in environment variables.
 pub(crate) struct Build {
     pub out_dir: PathBuf,
     pub manifest_dir: PathBuf,
-    /// The target is a board's, and not the host or another system.
+    /// Whether the target is bare metal, not the host or another system.
     pub device: bool,
-    /// The linker that cargo's configuration names, if any.
+    /// The linker named by cargo's configuration, if any.
     pub linker: Option<String>,
-    /// The compiler's flags by cargo's configuration, joined by 0x1f (The Cargo Book, Environment Variables:
-    /// CARGO_ENCODED_RUSTFLAGS).
+    /// The compiler flags from cargo's configuration, joined by 0x1f (The Cargo Book, Environment
+    /// Variables: CARGO_ENCODED_RUSTFLAGS).
     flags: String,
-    /// Variables of the form CARGO_FEATURE_NAME, the names alone in lower case.
+    /// The enabled features, in lower case, from variables of the form CARGO_FEATURE_NAME.
     pub features: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Build {
         })
     }
 
-    /// Whether a flag of cargo's configuration gives the linker the script `name`.
+    /// Returns whether a flag from cargo's configuration passes the script `name` to the linker.
     pub fn flags_name(&self, name: &str) -> bool {
         let names = |flag: &str| flag.rsplit("-T").next().is_some_and(|last| last == name);
         self.flags.split('\x1f').any(|flag| flag.contains("-T") && names(flag))
@@ -49,20 +49,20 @@ fn variable(name: &'static str) -> Result<PathBuf, Error> {
     env::var_os(name).map(PathBuf::from).ok_or(Error::NoVariable { name })
 }
 
-/// A line to cargo. Build scripts have no other way to speak to it.
+/// Prints an instruction to cargo. Build scripts have no other way to talk to it.
 #[allow(clippy::print_stdout, reason = "cargo reads a build script's standard output")]
 pub(crate) fn tell(key: &str, value: &str) {
     println!("cargo::{key}={value}");
 }
 
-/// A path as text for a line to cargo.
+/// Returns a path as text for an instruction to cargo.
 pub(crate) fn text(path: &Path) -> Result<&str, Error> {
     path.to_str()
         .filter(|text| !text.contains(['\n', '\r']))
         .ok_or_else(|| Error::OddPath { path: path.to_owned() })
 }
 
-/// Writes a file that cargo and others watch, only where its content differs.
+/// Writes a file only if its content differs, since cargo and others watch it.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());

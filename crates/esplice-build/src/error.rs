@@ -1,4 +1,4 @@
-//! Why a build script cannot go on.
+//! Errors of this crate.
 
 use std::{fmt, io, path::PathBuf};
 
@@ -7,60 +7,60 @@ use esplice_layout::LayoutError;
 
 use crate::firmware;
 
-/// Why a build script cannot go on. `Display` is the message and the hint, and so is `Debug`, so that
-/// `main` may return it and cargo shows both.
+/// An error that ends a build script. Both `Display` and `Debug` print the message and the hint, so
+/// `main` can return the error and cargo shows both.
 #[non_exhaustive]
 pub enum Error {
-    /// The layout is refused.
+    /// The layout is invalid.
     Layout(LayoutError),
-    /// The file has no `[layout]`.
+    /// The file has no `[layout]` section.
     NoLayout {
         /// The file.
         path: PathBuf,
     },
-    /// Nobody says for which chip.
+    /// No chip was given.
     NoChip,
-    /// Several of the package's features name chips.
+    /// Several enabled features of the package name chips.
     ManyChips {
         /// The chips.
         names: Vec<String>,
     },
     /// The chip is unknown.
     Chip(ChipError),
-    /// Not called by a build script.
+    /// The caller is not a build script.
     NoVariable {
         /// The variable.
         name: &'static str,
     },
-    /// The project's file names a chip's file that is not the project's.
+    /// The project's file names a chip file outside the project.
     OutsideProject {
-        /// The path, as it is written.
+        /// The path as written.
         path: PathBuf,
     },
-    /// Cargo's configuration gives GNU ld esp-hal's script, which comes before all that a build script
-    /// gives.
+    /// Cargo's configuration passes esp-hal's script to GNU ld, ahead of every argument from a
+    /// build script.
     LinkallFirst,
-    /// A static with an initial value in an arena that nothing is loaded into.
+    /// A static with an initial value is placed in a no-load arena.
     DataInNoLoad {
-        /// The source.
+        /// The source file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line number, from 1.
         line: u32,
-        /// The static.
+        /// The name of the static.
         name: String,
-        /// The arena.
+        /// The name of the arena.
         arena: String,
     },
     /// A file cannot be read or written.
     Io {
-        /// `read`, `write`.
+        /// `read` or `write`.
         verb: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// A path that cargo's lines to it cannot hold.
+    /// A path cannot be passed to cargo.
     OddPath {
         /// The path.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum Error {
     Start {
         /// The program.
         program: PathBuf,
-        /// What the system said.
+        /// The error from the operating system.
         source: io::Error,
     },
     /// The firmware could not be built.
@@ -78,9 +78,9 @@ pub enum Error {
         program: PathBuf,
         /// The project.
         project: PathBuf,
-        /// What it ended with.
+        /// The exit code of the program.
         code: i32,
-        /// What it said.
+        /// The standard error of the program.
         output: String,
     },
 }
@@ -92,20 +92,18 @@ impl Error {
             Error::Layout(error) => error.to_string(),
             Error::Chip(error) => error.to_string(),
             Error::NoLayout { path } => format!("{} has no [layout]", path.display()),
-            Error::NoChip => "nothing says which chip the layout is for".into(),
+            Error::NoChip => "no chip was given for the layout".into(),
             Error::ManyChips { names } => {
                 format!("features name more than one chip: {}", names.join(", "))
             }
             Error::NoVariable { name } => {
-                format!("cargo has not set {name}: this is for build scripts")
+                format!("cargo has not set {name}: run this from a build script")
             }
             Error::OutsideProject { path } => {
                 format!("target-file {} leaves the project", path.display())
             }
             Error::LinkallFirst => {
-                "GNU ld takes the layout only in front of linkall.x, which cargo's \
-                                    rustflags give it first"
-                    .into()
+                "GNU ld needs the layout before linkall.x, but rustflags put linkall.x first".into()
             }
             Error::DataInNoLoad { path, line, name, arena } => format!(
                 "{}:{line}: {name} is initialised data in arena {arena}, which is no-load",
@@ -114,7 +112,7 @@ impl Error {
             Error::Io { verb, path, source } => {
                 format!("cannot {verb} {}: {source}", path.display())
             }
-            Error::OddPath { path } => format!("path {path:?} is not text, or has a line break"),
+            Error::OddPath { path } => format!("path {path:?} is not UTF-8 or has a line break"),
             Error::Start { program, source } => {
                 format!("cannot start {}: {source}", program.display())
             }
@@ -126,32 +124,35 @@ impl Error {
         }
     }
 
-    /// What can be done about it.
+    /// Returns a hint about how to fix the problem, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Layout(error) => error.hint(),
             Error::Chip(error) => error.hint(),
             Error::NoLayout { .. } => Some("add a [layout.heap] or an [[layout.arena]]".into()),
             Error::NoChip => Some(
-                "set target in [project] of esplice.toml, name a feature like the chip, or call Layout::chip"
+                "set target in [project] of esplice.toml, enable a feature named after the chip, \
+                 or call Layout::chip"
                     .into(),
             ),
             Error::ManyChips { .. } => Some("enable one of them, or call Layout::chip".into()),
             Error::Start { .. } => {
-                Some("install esplice, or name it in the variable ESPLICE".into())
+                Some("install esplice, or set the variable ESPLICE to its path".into())
             }
             Error::LinkallFirst => Some(
-                "build with `esplice build`; or take -Tlinkall.x out of the rustflags, and give it in build.rs \
-                 behind emit(): println!(\"cargo::rustc-link-arg=-Tlinkall.x\")"
+                "build with `esplice build`; or remove -Tlinkall.x from the rustflags and pass it \
+                 in build.rs \
+                 after emit(): println!(\"cargo::rustc-link-arg=-Tlinkall.x\")"
                     .into(),
             ),
             Error::OutsideProject { .. } => {
-                Some("put it into the project, or name it in ESPLICE_PROJECT_TARGET_FILE".into())
+                Some("move it into the project, or set ESPLICE_PROJECT_TARGET_FILE".into())
             }
             Error::NoVariable { .. } | Error::Io { .. } | Error::OddPath { .. } => None,
             Error::Firmware { output, .. } => firmware::advice(output),
             Error::DataInNoLoad { .. } => Some(
-                "nothing writes its initial value: make it MaybeUninit and write it in the program, or give \
+                "nothing writes its initial value: make it MaybeUninit and write it in the \
+                 program, or give \
                  the arena a fill"
                     .into(),
             ),

@@ -9,13 +9,13 @@ use std::{
 
 use crate::{Error, cargo, watch};
 
-/// Builds the firmware project at `project`, relative to the package's directory, and returns the path
-/// of its app image in `OUT_DIR`.
+/// Builds the firmware project at `project`, relative to the package's directory, and returns the
+/// path of its app image in `OUT_DIR`.
 ///
 /// This is [`Firmware::new`] and [`Firmware::build`] with no options.
 ///
 /// # Errors
-/// As [`Firmware::build`].
+/// The same as [`Firmware::build`].
 pub fn firmware(project: impl AsRef<Path>) -> Result<PathBuf, Error> {
     Ok(Firmware::new(project).build()?.image)
 }
@@ -37,7 +37,7 @@ pub struct Firmware {
     arguments: Vec<OsString>,
 }
 
-/// The files of a firmware, all in `OUT_DIR`.
+/// The files built for a firmware, all in `OUT_DIR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BuiltFirmware {
@@ -52,7 +52,7 @@ pub struct BuiltFirmware {
 }
 
 impl Firmware {
-    /// Names the project: its directory, relative to the package's.
+    /// Creates a build of `project`, a directory relative to the package's directory.
     pub fn new(project: impl AsRef<Path>) -> Firmware {
         let project = project.as_ref().to_owned();
         Firmware { project, chip: None, bin: None, arguments: Vec::new() }
@@ -65,13 +65,13 @@ impl Firmware {
         self
     }
 
-    /// Sets the cargo package, where the project has several.
+    /// Sets the cargo package, for projects with several.
     #[must_use]
     pub fn package(self, name: &str) -> Firmware {
         self.option("--package", name)
     }
 
-    /// Sets the binary, where the package has several.
+    /// Sets the binary, for packages with several.
     #[must_use]
     pub fn bin(mut self, name: &str) -> Firmware {
         self.bin = Some(name.to_owned());
@@ -91,7 +91,7 @@ impl Firmware {
         if names.is_empty() { self } else { self.option("--features", &names.join(",")) }
     }
 
-    /// Leaves the package's default features out.
+    /// Disables the package's default features.
     #[must_use]
     pub fn no_default_features(self) -> Firmware {
         self.arg("--no-default-features")
@@ -108,23 +108,24 @@ impl Firmware {
         self.arg(format!("{flag}={value}"))
     }
 
-    /// Builds the firmware with the program `esplice` on the search path, or the one that the variable
-    /// `ESPLICE` names.
+    /// Builds the firmware with the program that the variable `ESPLICE` names, or else with
+    /// `esplice` from the search path.
     ///
-    /// Cargo builds it in a directory below `OUT_DIR`, wherever the project's own builds go: the build
-    /// that runs the build script may hold the lock of that one. Cargo is told to run the build script
-    /// again when a source of the firmware changes, or what its build is configured with: the manifests
-    /// of its workspace and of its path dependencies, the lock file, cargo's configuration, the
-    /// toolchain file, `esplice.toml`, the program `esplice` itself.
+    /// Cargo builds it in a directory below `OUT_DIR`, not in the project's own target directory,
+    /// which may be locked by the build that runs this build script. Cargo runs the build script
+    /// again when a source of the firmware or a part of its configuration changes: the manifests of
+    /// its workspace and path dependencies, the lock file, cargo's configuration, the toolchain
+    /// file, `esplice.toml`, or the program `esplice` itself.
     ///
     /// # Errors
-    /// [`Error::Start`] where there is no such program, [`Error::Firmware`] with what it reported.
+    /// Returns [`Error::Start`] if the program cannot be started, and [`Error::Firmware`] with its
+    /// output if the build fails.
     pub fn build(&self) -> Result<BuiltFirmware, Error> {
         let build = cargo::Build::read()?;
         let project = build.manifest_dir.join(&self.project);
         let program = env::var_os("ESPLICE").map_or_else(|| "esplice".into(), PathBuf::from);
         let mut watched = watch::Watched::new(&build.out_dir);
-        // First, so that a failed build is tried again when something has changed.
+        // Report these first, so that cargo tries a failed build again after a change.
         let is_project = watched.project(&project, &program)?;
         watched.tell()?;
 
@@ -134,14 +135,15 @@ impl Firmware {
         command.args(["build", "--quiet", "--output"]).arg(&built.image);
         if is_project {
             command.arg("--target-dir").arg(&target_dir);
-            // Cargo's configuration may put intermediate files into a directory that both builds share.
+            // Cargo's configuration may set a directory for intermediate files that both builds
+            // share.
             command.env("CARGO_BUILD_BUILD_DIR", &target_dir);
         }
         for (flag, value) in [("--target", &self.chip), ("--bin", &self.bin)] {
             command.args(value.iter().map(|value| format!("{flag}={value}")));
         }
         command.args(&self.arguments).arg(&project);
-        // These are for the build around this one, where that is a firmware's too.
+        // These belong to the outer build if that one builds firmware too.
         for name in ["ESPLICE_LAYOUT", "ESPLICE_PROJECT_TARGET", "ESPLICE_PROJECT_TARGET_FILE"] {
             command.env_remove(name);
         }
@@ -160,7 +162,7 @@ impl Firmware {
         Ok(built)
     }
 
-    /// The stem of the outputs' names, which differs where chip or binary do.
+    /// Returns the stem of the output names. Different chips or binaries get different stems.
     fn stem(&self, project: &Path) -> String {
         let name = project.canonicalize().unwrap_or_else(|_| project.to_owned());
         let name = name.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -170,7 +172,7 @@ impl Firmware {
 }
 
 impl BuiltFirmware {
-    /// The names that `esplice build` gives its outputs.
+    /// Returns the paths of the outputs, named as by `esplice build`.
     fn named(directory: &Path, stem: &str) -> BuiltFirmware {
         let file = |end: &str| directory.join(format!("{stem}{end}"));
         BuiltFirmware {
@@ -181,13 +183,13 @@ impl BuiltFirmware {
         }
     }
 
-    /// All four, for [`Error`]-free loops over them.
+    /// Returns all four paths.
     pub fn files(&self) -> [&Path; 4] {
         [&self.image, &self.merged, &self.elf, &self.plan]
     }
 }
 
-/// The builder's methods in the place of flags that `esplice build` recommends.
+/// Returns a hint with the builder methods that replace the flags `esplice build` recommends.
 pub(crate) fn advice(output: &str) -> Option<String> {
     const METHODS: &[(&str, &str)] = &[
         ("--target", "chip(\"esp32c3\")"),
@@ -225,12 +227,14 @@ mod tests {
 
     #[test]
     fn flags_become_methods() {
-        let output = "error: fw has several binaries\nhint: name one with --bin a or --bin b, or with \
+        let output = "error: fw has several binaries\nhint: name one with --bin a or --bin b, or \
+                      with \
                       `--flash-size=8MB`\n--target is not in a hint";
         assert_eq!(
             advice(output).as_deref(),
             Some(
-                "in build.rs, call esplice_build::Firmware's .bin(\"NAME\") for --bin, .arg(\"--flash-size\")"
+                "in build.rs, call esplice_build::Firmware's .bin(\"NAME\") for --bin, \
+                 .arg(\"--flash-size\")"
             )
         );
         assert_eq!(advice("error: no\nhint: do something else"), None);

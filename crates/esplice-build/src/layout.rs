@@ -30,15 +30,15 @@ use crate::{Error, cargo, settings_file, statics};
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
     spec: Spec,
-    /// The file, as cargo is to watch it.
+    /// The layout's file, for cargo to watch.
     file: Option<PathBuf>,
-    /// The chip that the caller names.
+    /// The chip named by the caller.
     chip: Option<String>,
-    /// The chip that the file names.
+    /// The chip named by the file.
     file_chip: Option<String>,
-    /// The file of a chip or board that it names, relative to it.
+    /// The chip or board file named by the layout's file, relative to it.
     target_file: Option<PathBuf>,
-    /// The module has no unsafe code of its own.
+    /// Whether the module must have no unsafe code of its own.
     safe: bool,
 }
 
@@ -47,10 +47,11 @@ pub struct Layout {
 pub struct Arena(ArenaSpec);
 
 impl Arena {
-    /// An arena `name` (`[a-z][a-z0-9_]*`) in `region`, of `size`: `16K`, `0x4000` or `25%`.
+    /// Creates an arena `name` (`[a-z][a-z0-9_]*`) in `region`, of `size`: `16K`, `0x4000` or
+    /// `25%`.
     ///
     /// # Errors
-    /// [`Error::Layout`] for what is no size. All else is checked by [`Layout::emit`].
+    /// Returns [`Error::Layout`] if `size` is not a size. [`Layout::emit`] checks everything else.
     #[track_caller]
     pub fn new(name: &str, region: &str, size: &str) -> Result<Arena, Error> {
         let place = here();
@@ -67,7 +68,7 @@ impl Arena {
         }))
     }
 
-    /// Aligned to `align` bytes instead of 16.
+    /// Aligns the arena to `align` bytes instead of 16.
     #[track_caller]
     #[must_use]
     pub fn align(mut self, align: u32) -> Arena {
@@ -75,7 +76,7 @@ impl Arena {
         self
     }
 
-    /// Filled with `byte` when the program is loaded.
+    /// Fills the arena with `byte` when the program is loaded.
     #[track_caller]
     #[must_use]
     pub fn fill(mut self, byte: u8) -> Arena {
@@ -83,7 +84,7 @@ impl Arena {
         self
     }
 
-    /// Its contents are to outlive a reset.
+    /// Keeps the arena's contents across a reset.
     #[track_caller]
     #[must_use]
     pub fn keep(mut self) -> Arena {
@@ -93,16 +94,16 @@ impl Arena {
 }
 
 impl Layout {
-    /// A layout of nothing, to be filled by the other functions.
+    /// Creates an empty layout.
     pub fn new() -> Layout {
         Layout::default()
     }
 
-    /// The `[layout]` of the file at `path`, which is relative to the package's directory, where cargo
-    /// runs build scripts. Cargo is told to run the build script again when the file changes.
+    /// Reads `[layout]` from the file at `path`, relative to the package's directory, where cargo
+    /// runs build scripts. Cargo runs the build script again when the file changes.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NoLayout`], [`Error::Layout`] with file and line.
+    /// Returns [`Error::Io`], [`Error::NoLayout`], or [`Error::Layout`] with file and line.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Layout, Error> {
         let path = path.as_ref();
         cargo::tell("rerun-if-changed", cargo::text(path)?);
@@ -119,14 +120,14 @@ impl Layout {
         })
     }
 
-    /// Names the chip or board, such as `esp32c3`.
+    /// Sets the chip or board, such as `esp32c3`.
     #[must_use]
     pub fn chip(mut self, name: &str) -> Layout {
         self.chip = Some(name.to_owned());
         self
     }
 
-    /// What the program is built on; esp-hal if nothing is said.
+    /// Sets what the program is built on, esp-hal by default.
     #[track_caller]
     #[must_use]
     pub fn base(mut self, base: Base) -> Layout {
@@ -134,7 +135,7 @@ impl Layout {
         self
     }
 
-    /// The linker; told by cargo's configuration if nothing is said.
+    /// Sets the kind of linker. By default it is derived from cargo's configuration.
     #[track_caller]
     #[must_use]
     pub fn linker(mut self, linker: Linker) -> Layout {
@@ -142,10 +143,10 @@ impl Layout {
         self
     }
 
-    /// A heap in `region`, of `size`: `96K`, `0x18000`, `25%` or `rest`.
+    /// Adds a heap in `region`, of `size`: `96K`, `0x18000`, `25%` or `rest`.
     ///
     /// # Errors
-    /// [`Error::Layout`] for what is no size. All else is checked by [`Layout::emit`].
+    /// Returns [`Error::Layout`] if `size` is not a size. [`Layout::emit`] checks everything else.
     #[track_caller]
     pub fn heap(mut self, region: &str, size: &str) -> Result<Layout, Error> {
         let place = here();
@@ -162,17 +163,17 @@ impl Layout {
         Ok(self)
     }
 
-    /// Bytes that stay free for the main stack, 8K if nothing is said.
+    /// Sets the number of bytes reserved for the main stack, 8K by default.
     ///
     /// # Errors
-    /// [`Error::Layout`] for what is no size.
+    /// Returns [`Error::Layout`] if `size` is not a size.
     #[track_caller]
     pub fn stack(mut self, size: &str) -> Result<Layout, Error> {
         self.spec.stack.main = Some((parse_size(size, &here())?, size.to_owned()));
         Ok(self)
     }
 
-    /// One more arena.
+    /// Adds an arena.
     #[must_use]
     pub fn arena(mut self, arena: Arena) -> Layout {
         self.spec.arenas.push(arena.0);
@@ -187,19 +188,20 @@ impl Layout {
         self
     }
 
-    /// Checks the layout, gives it to the linker, and writes the module `esplice_layout.rs` into
-    /// `OUT_DIR`. Where the target is no board's, the linker is told nothing and the module stands on
-    /// statics; under `esplice build`, which tells the linker itself, the module alone is written.
+    /// Checks the layout, passes it to the linker, and writes the module `esplice_layout.rs` into
+    /// `OUT_DIR`. If the target is not a board, nothing is passed to the linker and the module uses
+    /// statics. Under `esplice build`, which passes the layout to the linker itself, only the
+    /// module is written.
     ///
     /// # Errors
-    /// [`Error`]; that of `main`'s build script is what cargo shows.
+    /// Returns any [`Error`]. Return it from the build script's `main` and cargo shows it.
     pub fn emit(&self) -> Result<(), Error> {
         let build = cargo::Build::read()?;
         for name in ["ESPLICE_LAYOUT"].iter().chain(TARGETS).chain(TARGET_FILES) {
             cargo::tell("rerun-if-env-changed", name);
         }
         if self.file.is_none() {
-            // Else cargo would watch every file of the package.
+            // Otherwise cargo would watch every file of the package.
             cargo::tell("rerun-if-changed", "build.rs");
         }
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
@@ -228,8 +230,8 @@ impl Layout {
         Ok(())
     }
 
-    /// The chip, of what [`crate`] says. A file of a chip or board is known beside the others, and its own
-    /// is taken where nothing names another.
+    /// Returns the chip in the order described in the [crate] docs. A chip or board file adds its
+    /// chip to the known ones, and that chip is used if nothing names another.
     fn chip_of(
         &self,
         features: &[String],
@@ -284,13 +286,14 @@ fn check_statics(layout: &esplice_layout::Layout) -> Result<(), Error> {
     }
 }
 
-/// Variables that name the chip or board. `esplice build` sets the first; users may set any.
+/// Variables that name the chip or board. `esplice build` sets the first; users may set any of
+/// them.
 const TARGETS: &[&str] = &["ESPLICE_PROJECT_TARGET", "ESPLICE_TARGET", "ESPLICE_CHIP"];
 
-/// Variables that name the file of a chip or board that is not known.
+/// Variables that name a chip or board file, for targets unknown to esplice.
 const TARGET_FILES: &[&str] = &["ESPLICE_PROJECT_TARGET_FILE", "ESPLICE_TARGET_FILE"];
 
-/// A path that the project's `file` gives, which may not leave the project.
+/// Resolves `path` from the project's `file`. The path must not leave the project.
 fn inside(file: Option<&Path>, path: &Path) -> Result<PathBuf, Error> {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if !path.components().all(plain) {
@@ -305,7 +308,7 @@ fn parse_size(text: &str, place: &Place) -> Result<At<Size>, Error> {
     Ok(At::new(size, place.clone()))
 }
 
-/// The line of the build script that called.
+/// Returns the calling line of the build script.
 #[track_caller]
 fn here() -> Place {
     let at = Location::caller();
@@ -318,7 +321,7 @@ mod tests {
 
     use super::*;
 
-    /// The name of the chip that is chosen, or the error.
+    /// Returns the name of the selected chip, or the error message.
     fn chosen(layout: &Layout, features: &[&str], variables: &[(&str, &str)]) -> String {
         let features: Vec<String> = features.iter().map(|f| (*f).to_owned()).collect();
         let variable = |name: &'static str| {
@@ -351,7 +354,8 @@ mod tests {
         assert_eq!(chosen(&file, &[], &[("ESPLICE_CHIP", "xiao-esp32c3")]), "esp32c3");
     }
 
-    /// The file of a chip that is not known, as `--target-file` and `[project] target-file` give it.
+    /// A chip unknown to esplice is read from its file, as for `--target-file` and `[project]
+    /// target-file`.
     #[test]
     fn a_chip_of_ones_own_is_known_from_its_file() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../targets");
@@ -361,7 +365,7 @@ mod tests {
         fs::write(&path, own).unwrap();
         let shown = path.to_str().unwrap();
 
-        // As if the project's file stood beside it.
+        // As if the project's file were in the same directory.
         let file = Layout {
             target_file: path.file_name().map(PathBuf::from),
             file: Some(path.with_file_name("esplice.toml")),

@@ -1,8 +1,8 @@
-//! For build scripts of ESP32 firmware, and of host programs that carry firmware.
+//! Support for build scripts of ESP32 firmware, and of host programs that embed firmware.
 //!
 //! # Heap and arenas from `esplice.toml`
 //!
-//! Say where they lie in the project's `esplice.toml`:
+//! Describe them in the project's `esplice.toml`:
 //!
 //! ```toml
 //! [project]
@@ -19,7 +19,7 @@
 //! align = 64
 //! ```
 //!
-//! and give it to the linker in `build.rs`:
+//! and pass the layout to the linker in `build.rs`:
 //!
 //! ```no_run
 //! fn main() -> Result<(), esplice_build::Error> {
@@ -27,9 +27,9 @@
 //! }
 //! ```
 //!
-//! A plain `cargo build` then links with it, on top of esp-hal's `linkall.x`. Nobody's linker scripts
-//! are replaced, and a change of the layout compiles the last crate alone anew. The layout is checked
-//! before anything is compiled, and what is wrong with it is told with its line and with numbers:
+//! A plain `cargo build` then links with the layout, on top of esp-hal's `linkall.x`. No linker
+//! script is replaced, and changing the layout recompiles only the last crate. The layout is
+//! checked before anything is compiled. Errors name the line and the numbers:
 //!
 //! ```text
 //! esplice.toml:6: the heap of 400K (409600 bytes) does not fit in dram: 305K (312320 bytes) of
@@ -37,7 +37,7 @@
 //! hint: the largest that fits is 305K (312320 bytes), beside the stack of 8K
 //! ```
 //!
-//! The program gets each arena, and the heap, once:
+//! The program can take the heap and each arena once:
 //!
 //! ```ignore
 //! mod layout {
@@ -50,25 +50,28 @@
 //! layout::add_heap_to_esp_alloc!(layout::heap());
 //! ```
 //!
-//! The same module can be had on the host, where statics stand in for the memories and the linker is
-//! told nothing: tests of the program's logic need no board.
+//! On the host the same module uses statics for the memories and passes nothing to the linker, so
+//! the program's logic can be tested without a board.
 //!
-//! The first of these names the chip: [`Layout::chip`], the variable `ESPLICE_PROJECT_TARGET`
-//! (`ESPLICE_TARGET` for short), the one enabled cargo feature of the package that is named like a chip,
-//! `target` in `[project]` of the file. `esplice build` goes by the same features, default ones too; as it
-//! enables the feature of the chip that it is told, it takes `target` of the file before a default one. A chip or board that is not known is known from its own file,
-//! which the variable `ESPLICE_PROJECT_TARGET_FILE` names or `target-file` in `[project]`.
+//! The chip is the first of these that is set: [`Layout::chip`], the variable
+//! `ESPLICE_PROJECT_TARGET` (`ESPLICE_TARGET` for short), the one enabled cargo feature of the
+//! package named after a chip, `target` in `[project]` of the file. `esplice build` uses the same
+//! features, including default ones. It enables the feature of the requested chip itself, so there
+//! `target` of the file comes before a default feature. A chip or board that esplice does not know
+//! is read from its own file, named by the variable `ESPLICE_PROJECT_TARGET_FILE` or by
+//! `target-file` in `[project]`.
 //!
 //! # With `esplice build`
 //!
-//! `esplice build` gives the linker the same files itself, whether or not there is a build script, and
-//! says so with `ESPLICE_LAYOUT=injected`; [`Layout::emit`] then writes its module and nothing else.
-//! The ELF is the same where `SOURCE_DATE_EPOCH` is, which `esplice build` sets.
+//! `esplice build` passes the same files to the linker itself, with or without a build script, and
+//! sets `ESPLICE_LAYOUT=injected`. [`Layout::emit`] then writes only its module. Both ways produce
+//! the same ELF if `SOURCE_DATE_EPOCH` is the same; `esplice build` sets it.
 //!
-//! # Firmware inside of a host program
+//! # Firmware in a host program
 //!
-//! [`Firmware`] builds a firmware project with the `esplice` program, and returns the paths of its
-//! image, merged flash, ELF and plan; [`firmware`] does so without options and returns the image:
+//! [`Firmware`] builds a firmware project with the `esplice` program and returns the paths of its
+//! app image, merged flash image, ELF and plan. [`firmware`] does so without options and returns
+//! the app image:
 //!
 //! ```no_run
 //! fn main() -> Result<(), esplice_build::Error> {

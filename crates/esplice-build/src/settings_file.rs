@@ -1,4 +1,4 @@
-//! Reading settings and target files.
+//! Reading of settings and target files.
 
 use std::{
     fs::File,
@@ -8,13 +8,13 @@ use std::{
 
 use crate::Error;
 
-/// Most bytes of such a file, as for esplice itself.
+/// Maximum size of such a file in bytes, as in esplice itself.
 const LARGEST: u64 = 1 << 20;
 
 /// Returns the text of the file at `path`.
 ///
 /// # Errors
-/// [`Error::Io`], also for a file over 1 MiB: it is another one, or a device without an end.
+/// Returns [`Error::Io`], also for a file over 1 MiB: it is a wrong file or an endless device.
 pub fn read(path: &Path) -> Result<String, Error> {
     text(path).map_err(|source| Error::Io { verb: "read", path: path.to_owned(), source })
 }

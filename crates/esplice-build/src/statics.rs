@@ -1,9 +1,9 @@
-//! Statics with an initial value in an arena that nothing is loaded into, as the sources show them.
+//! Search of the sources for statics with an initial value in a no-load arena.
 //!
-//! A plain `cargo build` links without esplice, and the linker drops initial values without a word.
-//! The sources are all that a build script can look at. Only what is certain counts: literals other
-//! than zero, alone, in arrays, tuples and structs, or given to a constructor of [`CELLS`]. `esplice
-//! build` looks at the compiled objects instead, and so sees everything.
+//! A plain `cargo build` links without esplice, and the linker silently drops initial values. A
+//! build script can look only at the sources, so only certain cases count: literals other than
+//! zero, bare, in arrays, tuples and structs, or passed to a constructor in [`CELLS`]. `esplice
+//! build` checks the compiled objects instead and so finds every case.
 
 use std::{
     fs,
@@ -39,16 +39,16 @@ const CELLS: &[&str] = &[
     "UnsafeCell",
 ];
 
-/// Files larger than this are tables made by programs, in bytes.
+/// Maximum file size in bytes. Larger files are generated tables.
 const LARGEST_FILE: u64 = 4 << 20;
 
-/// Returns the first such static in the Rust files below `folder`, in the order of their paths.
+/// Returns the first such static in the Rust files below `folder`, in path order.
 pub(crate) fn first_below(folder: &Path, arenas: &[&str]) -> Option<Found> {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     paths.iter().find_map(|path| {
-        // Links could lead round in circles.
+        // Links could form loops.
         let kind = fs::symlink_metadata(path).ok()?;
         if kind.is_dir() {
             return first_below(path, arenas);
@@ -57,14 +57,14 @@ pub(crate) fn first_below(folder: &Path, arenas: &[&str]) -> Option<Found> {
         if !is_source || kind.len() > LARGEST_FILE {
             return None;
         }
-        // What cannot be read as text is the compiler's to report.
+        // The compiler reports files that are not text.
         let text = fs::read_to_string(path).ok()?;
         let (line, name, arena) = first_in(&text, arenas)?;
         Some(Found { path: path.clone(), line, name, arena })
     })
 }
 
-/// Line, name and arena of the first such static in a source text.
+/// Returns line, name and arena of the first such static in a source text.
 fn first_in(text: &str, arenas: &[&str]) -> Option<(u32, String, String)> {
     if !text.contains(".esplice.arena.") {
         return None;
@@ -93,7 +93,7 @@ fn kind(tokens: &[(Token, u32)], at: usize) -> Option<&Token> {
 /// A static's line, its name, and the tokens of its value.
 type Static<'a> = (u32, String, &'a [(Token, u32)]);
 
-/// The static that an attribute is on.
+/// Returns the static that an attribute applies to.
 fn static_after(tokens: &[(Token, u32)], from: usize) -> Option<Static<'_>> {
     let rest = tokens.get(from..)?;
     let keyword = rest.iter().position(|(token, _)| match token {
@@ -125,7 +125,8 @@ fn static_after(tokens: &[(Token, u32)], from: usize) -> Option<Static<'_>> {
     None
 }
 
-/// How deep `at` is in brackets, counted from `start`; angle brackets may be comparisons there.
+/// Returns the bracket depth of `at`, counted from `start`. Angle brackets may be comparisons
+/// there.
 fn level(tokens: &[(Token, u32)], start: Option<usize>, at: usize) -> i32 {
     let value = tokens.get(start.unwrap_or(at)..at).unwrap_or_default();
     value.iter().fold(0, |depth, (token, _)| match token {
@@ -135,9 +136,9 @@ fn level(tokens: &[(Token, u32)], start: Option<usize>, at: usize) -> i32 {
     })
 }
 
-/// Whether a value certainly has bytes that are not zero.
+/// Returns true if a value certainly has non-zero bytes.
 fn is_initialised(value: &[(Token, u32)]) -> bool {
-    // For each open bracket: whether literals in it end up in the static as they are.
+    // For each open bracket: whether literals in it are stored in the static unchanged.
     let mut open: Vec<bool> = Vec::new();
     let trusted = |open: &[bool]| open.iter().all(|trusted| *trusted);
     for (at, (token, _)) in value.iter().enumerate() {
@@ -154,9 +155,9 @@ fn is_initialised(value: &[(Token, u32)]) -> bool {
                 _ => true,
             }),
             Token::Char(')' | ']' | '}') => drop(open.pop()),
-            // What follows in `[0; 16]` is a length; in a block, statements are beyond this.
+            // In `[0; 16]` a length follows; statements in a block are not analysed.
             Token::Char(';') => open.iter_mut().last().into_iter().for_each(|last| *last = false),
-            // Operators and function calls make other values of literals.
+            // Operators and function calls turn literals into other values.
             Token::Literal if trusted(&open) && !is_operand(value, at) => return true,
             Token::Text(_) if trusted(&open) && !is_operand(value, at) => return true,
             _ => {}
@@ -165,16 +166,16 @@ fn is_initialised(value: &[(Token, u32)]) -> bool {
     false
 }
 
-/// Whether an operator or a method makes another value of the literal at `at`.
+/// Returns whether an operator or a method applies to the literal at `at`.
 fn is_operand(value: &[(Token, u32)], at: usize) -> bool {
     let back = |back: usize| at.checked_sub(back).and_then(|at| kind(value, at));
     let operator = |token: Option<&Token>| matches!(token, Some(Token::Char(c)) if "+-*/%^&|<>.!".contains(*c));
-    // One that stands first takes what follows alone: a sign, or a place.
+    // A leading one applies only to the operand after it: a sign or a reference.
     let is_first = matches!(back(2), None | Some(Token::Char('(' | '[' | '{' | ',' | ':')));
     operator(kind(value, at + 1)) || operator(back(1)) && !is_first
 }
 
-/// Whether the path that ends before `::new`, whose last colon is at `at`, names one of [`CELLS`].
+/// Returns whether the path before `::new`, whose last colon is at `at`, names one of [`CELLS`].
 fn is_cell(value: &[(Token, u32)], at: usize) -> bool {
     let colon = |at: usize| kind(value, at) == Some(&Token::Char(':'));
     let Some(name) = at.checked_sub(2).filter(|_| colon(at) && colon(at - 1)) else { return false };
@@ -184,7 +185,7 @@ fn is_cell(value: &[(Token, u32)], at: usize) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Word(String),
-    /// A string, as it is written.
+    /// A string as written.
     Text(String),
     /// A number or character that is not zero.
     Literal,
@@ -193,7 +194,7 @@ enum Token {
     Char(char),
 }
 
-/// The tokens of Rust source, each with its line, without comments.
+/// Returns the tokens of Rust source with their lines, without comments.
 fn tokens(text: &str) -> Vec<(Token, u32)> {
     let mut lexer = Lexer { rest: text, line: 1 };
     let mut all = Vec::new();
@@ -209,7 +210,7 @@ struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
-    /// Takes `len` bytes, which end at a character.
+    /// Takes `len` bytes, which must end at a character boundary.
     fn take(&mut self, len: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at(len.min(self.rest.len()));
         let lines = taken.bytes().filter(|byte| *byte == b'\n').count();
@@ -281,7 +282,7 @@ impl<'a> Lexer<'a> {
             true => &text[2..],
             false => text,
         };
-        // What is left of zero is a type such as `u8`.
+        // After the zeros only a type suffix such as `u8` may remain.
         let digits = digits.trim_start_matches(['0', '_']);
         let digit = |c: char| if hex { c.is_ascii_hexdigit() } else { c.is_ascii_digit() };
         let mut set = digits.starts_with(digit);
@@ -294,7 +295,7 @@ impl<'a> Lexer<'a> {
         if set { Token::Literal } else { Token::Zero }
     }
 
-    /// A string of any kind: plain, of bytes or C, raw.
+    /// Reads a string of any kind: plain, byte, C or raw.
     fn string(&mut self) -> Option<String> {
         let prefix = self.rest.find(['"', '#']).filter(|at| *at <= 2)?;
         if !matches!(&self.rest[..prefix], "" | "b" | "c" | "r" | "br" | "cr") {
@@ -319,7 +320,7 @@ impl<'a> Lexer<'a> {
         Some(text)
     }
 
-    /// A character, or the quote of a lifetime.
+    /// Reads a character, or the quote of a lifetime.
     fn quote(&mut self) -> Token {
         self.take(1);
         let mut chars = self.rest.chars();
@@ -345,7 +346,8 @@ mod tests {
 
     fn found(value: &str) -> bool {
         let text = format!(
-            "// a comment with \" and '\n#[used]\n#[unsafe(link_section = \".esplice.arena.dma\")]\n\
+            "// a comment with \" and '\n#[used]\n#[unsafe(link_section = \
+             \".esplice.arena.dma\")]\n\
              pub static mut IT: Wrap<[u8; 4], A = B> = {value};\nstatic NEXT: u8 = 7;\n"
         );
         match first_in(&text, &["dma", "log"]) {
@@ -428,10 +430,11 @@ mod tests {
         assert_eq!(first_in(part, &["dma"]), Some((3, "A".into(), "dma".into())));
     }
 
-    /// Whatever the text, it is read to its end.
+    /// Any text is read to its end.
     #[test]
     fn broken_sources_are_read_to_their_end() {
-        let text = "#[link_section = \".esplice.arena.dma\"] static mut Ä: [u8; 2] = ['\\u{1}', b'x']; r#\"/* \
+        let text = "#[link_section = \".esplice.arena.dma\"] static mut Ä: [u8; 2] = ['\\u{1}', \
+                    b'x']; r#\"/* \
                     '\\'' \"a\\\"b\" ";
         for end in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
             for start in (0..end).filter(|at| text.is_char_boundary(*at)) {

@@ -1,4 +1,4 @@
-//! The files that a firmware depends on, as cargo watches them for the build script.
+//! The files that a firmware build depends on, reported to cargo as inputs of the build script.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{Error, cargo};
 
-/// Files that configure cargo, rustup or esplice from a directory of the project or above it.
+/// Files in the project's directory or above it that configure cargo, rustup or esplice.
 const CONFIGURATION: &[&str] = &[
     ".cargo/config",
     ".cargo/config.toml",
@@ -18,12 +18,12 @@ const CONFIGURATION: &[&str] = &[
     "rust-toolchain.toml",
 ];
 
-/// Variables that change what `esplice build` makes.
+/// Prefixes of variables that change the result of `esplice build`.
 const SETTINGS: &[&str] = &["ESPLICE_BUILD_", "ESPLICE_IMAGE_"];
 
-/// What cargo watches, each path told once.
+/// The paths that cargo should watch. Each one is reported once.
 pub(crate) struct Watched {
-    /// The build writes here: no directory above it can be watched.
+    /// The output directory of the build. No directory above it can be watched.
     out_dir: PathBuf,
     /// The lock file, which the first build may write.
     lock: Option<PathBuf>,
@@ -41,8 +41,8 @@ impl Watched {
         }
     }
 
-    /// Adds what is known before the build. Returns whether cargo will build the project, and not
-    /// TinyGo.
+    /// Adds the paths known before the build. Returns whether cargo, not TinyGo, will build the
+    /// project.
     pub fn project(&mut self, project: &Path, program: &Path) -> Result<bool, Error> {
         let is_go =
             project.join("go.mod").is_file() || project.extension().is_some_and(|e| e == "go");
@@ -79,8 +79,8 @@ impl Watched {
         Ok(!is_go && manifest.is_some())
     }
 
-    /// Adds what cargo's dep-info below its target directory names, and the manifests of the packages
-    /// that these files are in. Sources and lock file may be new since [`Watched::project`].
+    /// Adds the files named by cargo's dep-info files below the target directory, and the manifests
+    /// of the packages they belong to. Sources and lock file may be new since [`Watched::project`].
     pub fn sources(&mut self, target_dir: &Path) {
         if let Some(lock) = self.lock.clone() {
             self.file(&lock);
@@ -96,7 +96,7 @@ impl Watched {
         for file in dep_infos(target_dir) {
             let Ok(text) = fs::read_to_string(&file) else { continue };
             for path in dependencies(&text) {
-                // A path without a root begins at a place that the project's configuration names.
+                // A relative path starts at a directory set in the project's configuration.
                 if !path.is_absolute() || path.starts_with(&self.out_dir) {
                     continue;
                 }
@@ -116,7 +116,7 @@ impl Watched {
         }
     }
 
-    /// Adds local modules that a Go module takes in the place of others, by `replace A => ../b`.
+    /// Adds local modules that replace others in a Go module, as in `replace A => ../b`.
     fn go_replacements(&mut self, project: &Path) -> Result<(), Error> {
         let text = fs::read_to_string(project.join("go.mod")).unwrap_or_default();
         for line in text.lines() {
@@ -132,7 +132,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Adds everything in a directory but what builds leave there.
+    /// Adds everything in a directory except build outputs.
     fn directory(&mut self, directory: &Path) -> Result<(), Error> {
         let failed = |source| Error::Io { verb: "read", path: directory.to_owned(), source };
         if directory.is_file() {
@@ -145,8 +145,8 @@ impl Watched {
             let name = path.file_name().unwrap_or_default();
             name == "target" || name == ".git" || self.out_dir.starts_with(path)
         };
-        // Cargo looks into directories with all that is in them: where nothing is built, the directory
-        // itself shows new files too.
+        // Cargo watches directories with everything in them. A directory without build outputs is
+        // watched as a whole, which also covers new files.
         if !entries.iter().any(|path| built(path)) && !self.out_dir.starts_with(directory) {
             self.paths.insert(directory.to_owned());
             return Ok(());
@@ -156,14 +156,14 @@ impl Watched {
         Ok(())
     }
 
-    /// Adds a file that is there. Cargo takes a missing one for changed each time.
+    /// Adds a file if it exists. Cargo treats a missing file as changed every time.
     fn file(&mut self, path: &Path) {
         if path.is_file() {
             self.paths.insert(path.to_owned());
         }
     }
 
-    /// Tells cargo what it has not been told yet.
+    /// Reports new paths to cargo.
     pub fn tell(&mut self) -> Result<(), Error> {
         for path in std::mem::take(&mut self.paths) {
             if !self.told.contains(&path) {
@@ -175,7 +175,7 @@ impl Watched {
     }
 }
 
-/// The manifest of the workspace that a package is in, as cargo finds it.
+/// Returns the manifest of a package's workspace, as found by cargo.
 fn workspace_manifest(manifest: &Path) -> Option<PathBuf> {
     let cargo = env::var_os("CARGO")?;
     let output = Command::new(cargo)
@@ -183,12 +183,12 @@ fn workspace_manifest(manifest: &Path) -> Option<PathBuf> {
         .arg(manifest)
         .output()
         .ok()?;
-    // Esplice reports what is wrong with a manifest.
+    // `esplice` reports errors in a manifest.
     let path = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !path.trim().is_empty()).then(|| path.trim().into())
 }
 
-/// Where a program is, looked for on the search path if it is a bare name.
+/// Returns the path of a program. A bare name is looked up on the search path.
 fn found(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return Some(program.to_owned());
@@ -198,12 +198,12 @@ fn found(program: &Path) -> Option<PathBuf> {
     env::split_paths(&path).map(|directory| directory.join(&name)).find(|path| path.is_file())
 }
 
-/// The dep-info files that cargo writes next to executables: `TARGET/PROFILE/NAME.d`.
+/// Returns the dep-info files that cargo writes next to executables: `TARGET/PROFILE/NAME.d`.
 fn dep_infos(target_dir: &Path) -> Vec<PathBuf> {
     profile_directories(target_dir).iter().flat_map(|profile| dep_infos_in(profile)).collect()
 }
 
-/// The dep-info files of the compiler: `TARGET/PROFILE/deps/NAME-HASH.d`.
+/// Returns the compiler's dep-info files: `TARGET/PROFILE/deps/NAME-HASH.d`.
 fn compiler_dep_infos(target_dir: &Path) -> Vec<PathBuf> {
     let profiles = profile_directories(target_dir);
     profiles.iter().flat_map(|profile| dep_infos_in(&profile.join("deps"))).collect()
@@ -225,7 +225,7 @@ fn inside(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The variables of the environment that a dep-info of rustc's names, but for those that cargo sets.
+/// Returns the environment variables named by rustc's dep-info, except those that cargo sets.
 fn environment(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("# env-dep:"));
     let names = lines.map(|line| line.split('=').next().unwrap_or_default());
@@ -233,12 +233,12 @@ fn environment(text: &str) -> Vec<String> {
     names.filter(|name| !by_cargo(name)).map(str::to_owned).collect()
 }
 
-/// The files that a dep-info names behind the colon of each line, as make has them: a backslash keeps
-/// a blank in a name.
+/// Returns the files listed after the colon of each line of a dep-info file, in make's syntax: a
+/// backslash escapes a space in a name.
 fn dependencies(text: &str) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
-        // A colon within a path, as after a drive's letter, has no blank behind it.
+        // A colon within a path, such as after a drive letter, is not followed by a space.
         let Some((_, names)) = line.split_once(": ") else { continue };
         let mut name = String::new();
         let mut chars = names.chars().peekable();
@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn dep_infos_name_their_sources() {
-        let text = "/t/riscv/release/app: /p/src/main.rs /p/with\\ blank/lib.rs  C:\\x\\y.rs\n\n# env-dep:A=1\n\
+        let text = "/t/riscv/release/app: /p/src/main.rs /p/with\\ blank/lib.rs  C:\\x\\y.rs\n\n# \
+                    env-dep:A=1\n\
                     /t/other: /p/build.rs\nno colon";
         let expected = ["/p/src/main.rs", "/p/with blank/lib.rs", "C:\\x\\y.rs", "/p/build.rs"];
         assert_eq!(dependencies(text), expected.map(PathBuf::from));

@@ -1,13 +1,14 @@
-//! How fast addresses become functions and lines, against GNU addr2line, and in how much memory:
+//! Measures speed and memory of decoding addresses into functions and lines, compared with GNU
+//! addr2line:
 //!
 //!     tests/firmware/build-large
 //!     cargo bench -p esplice-monitor --bench decoding -- target/firmware/large.elf
 //!
-//! In the end another reading of the ELF is prepared, as the command line does beside the board's first words, and
-//! asked for all addresses once more: that is what decoding then adds to a line.
+//! At the end, the ELF is read again and prepared, as the command line does while the board boots,
+//! and all addresses are decoded once more. That is the time that decoding then adds to a line.
 //!
-//! A million addresses are drawn by a seed over all code of the firmware. addr2line answers a part of
-//! the same, one after the other on its standard input, in one process.
+//! A million addresses are drawn with a fixed seed from all code of the firmware. One addr2line
+//! process decodes a part of them, one after the other, from its standard input.
 #![allow(clippy::disallowed_methods, reason = "a benchmark asks the host for the time")]
 
 use std::{
@@ -25,14 +26,14 @@ use object::{Object as _, ObjectSection as _, SectionFlags, elf};
 
 const ADDRESSES: usize = 1_000_000;
 
-/// Addresses that addr2line is given: enough for a second or two of its.
+/// Number of addresses for addr2line, enough for a second or two.
 const FOR_PEER: usize = 20_000;
 
 const SEED: u64 = 0x0065_7370_6c69_6365;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Some(path) = env::args().skip(1).find(|argument| !argument.starts_with("--")) else {
-        // As a test it has nothing to measure.
+        // When run as a test there is nothing to measure.
         return Ok(());
     };
     let addresses = addresses(&object::File::parse(fs::read(&path)?.as_slice())?);
@@ -59,10 +60,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         slowest = slowest.max(one.elapsed());
     }
     let ours = rate(ADDRESSES, start.elapsed());
-    println!("{ADDRESSES} addresses, {frames} frames: {ours:.0} a second, the slowest {slowest:?}");
+    println!("{ADDRESSES} addresses, {frames} frames: {ours:.0} per second, slowest {slowest:?}");
     let used = peak()?.saturating_sub(before);
     println!(
-        "memory: {used} bytes with the ELF itself ({}), {:.2} times the {debug} of its debug sections",
+        "memory: {used} bytes with the ELF itself ({}), {:.2} times the {debug} of its debug \
+         sections",
         bytes.len(),
         used as f64 / debug as f64
     );
@@ -80,20 +82,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         slowest = slowest.max(one.elapsed());
         late += u32::from(one.elapsed() > Duration::from_millis(2));
     }
-    println!("then the slowest address takes {slowest:?}, {late} of {ADDRESSES} more than 2 ms");
+    println!("then the slowest address takes {slowest:?}, {late} of {ADDRESSES} over 2 ms");
 
     for peer in ["riscv64-unknown-elf-addr2line", "addr2line"] {
         let start = Instant::now();
         let Some(answers) = ask(peer, &path, &addresses[..FOR_PEER])? else { continue };
         let theirs = rate(FOR_PEER, start.elapsed());
-        println!("{peer}: {FOR_PEER} addresses, {answers} lines: {theirs:.0} a second");
+        println!("{peer}: {FOR_PEER} addresses, {answers} lines: {theirs:.0} per second");
         println!("ratio: {:.1}", ours / theirs);
         break;
     }
     Ok(())
 }
 
-/// What reading and decoding add to a line, over the captures of the tests.
+/// Measures the time that reading and decoding add to a line, over the captures of the tests.
 fn lines(symbols: &Symbols<'_>) -> Result<(), Box<dyn std::error::Error>> {
     let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
     let (mut lines, mut whole, mut slowest) = (0, Duration::ZERO, Duration::ZERO);
@@ -121,11 +123,11 @@ fn lines(symbols: &Symbols<'_>) -> Result<(), Box<dyn std::error::Error>> {
         }
         watcher.tick(Moment::at(Duration::from_secs(60)), &mut tell);
     }
-    println!("{lines} lines of captures: {:?} a line, the slowest {slowest:?}", whole / lines);
+    println!("{lines} lines of captures: {:?} per line, slowest {slowest:?}", whole / lines);
     Ok(())
 }
 
-/// Addresses drawn over all code, each byte alike.
+/// Returns addresses drawn uniformly from all code bytes.
 fn addresses(file: &object::File<'_>) -> Vec<u32> {
     let code: Vec<(u64, u64)> = file
         .sections()
@@ -154,7 +156,7 @@ fn addresses(file: &object::File<'_>) -> Vec<u32> {
     (0..ADDRESSES).map(|_| draw()).collect()
 }
 
-/// Lines that `program` answers; none where it is not there.
+/// Returns the number of lines that `program` prints, or `None` if it does not exist.
 fn ask(program: &str, elf: &str, addresses: &[u32]) -> std::io::Result<Option<usize>> {
     let command = Command::new(program)
         .args(["-f", "-i", "-e", elf])
@@ -177,7 +179,7 @@ fn rate(count: usize, took: Duration) -> f64 {
     count as f64 / took.as_secs_f64()
 }
 
-/// Bytes of this process that are in memory, and the most that were. Source: proc(5).
+/// Returns the resident memory of this process in bytes. Source: proc(5).
 fn resident() -> std::io::Result<u64> {
     status("VmRSS:")
 }

@@ -1,5 +1,5 @@
-//! Prints the tasks of a core dump: `core_dump DUMP.b64 FIRMWARE.elf [ROM.elf]`, where the dump is the
-//! text that ESP-IDF writes over the UART between its marks.
+//! Prints the tasks of a core dump: `core_dump DUMP.b64 FIRMWARE.elf [ROM.elf]`. The dump is the
+//! text that ESP-IDF writes to the UART between its marks.
 use std::{env, fs};
 
 use esplice_monitor::{MonitorEvent, Symbols, Watch, Watcher};

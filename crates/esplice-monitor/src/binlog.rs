@@ -1,20 +1,20 @@
-//! ESP-IDF's binary log: packages whose texts are in the ELF and never in the firmware.
+//! ESP-IDF's binary log. The texts of its packets are stored only in the ELF, not in the firmware.
 //!
-//! A package (ESP-IDF 6, `CONFIG_LOG_MODE_BINARY`, `components/log/src/log_format_binary.c`), numbers in
-//! big-endian order:
+//! A packet (ESP-IDF 6, `CONFIG_LOG_MODE_BINARY`, `components/log/src/log_format_binary.c`), with
+//! big-endian numbers:
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 1 | 1: the bootloader's, 2: the app's |
-//! | 2 | length of all in bits 0 to 9, level in 10 to 12 (1 is an error's), a time of 64 bits in 13, version 0 in 14 and 15 |
-//! | 4 | the format's address, or a string |
-//! | 4 | the tag's address, or a string |
-//! | 4 or 8 | the time |
-//! | … | the arguments, of at least 4 bytes each |
-//! | 1 | CRC-8 with the polynomial 7, which makes that of all zero |
+//! | 1 | 1: from the bootloader, 2: from the app |
+//! | 2 | bits 0-9: packet length, 10-12: level (1 is error), 13: 64-bit time, 14-15: version 0 |
+//! | 4 | address of the format, or a string |
+//! | 4 | address of the tag, or a string |
+//! | 4 or 8 | time |
+//! | … | arguments, at least 4 bytes each |
+//! | 1 | CRC-8 with polynomial 7, which makes the CRC of the whole packet zero |
 //!
-//! A string that the ELF does not hold stands in the package: its length less 1, negative, in 2 bytes,
-//! so that their six highest bits are ones as in no address; then its bytes.
+//! A string that is not in the ELF is stored in the packet: 2 bytes with 1 minus its length, then
+//! its bytes. The six highest bits of the 2 bytes are ones, which no address has.
 
 mod format;
 
@@ -22,20 +22,20 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use format::{Arguments, formatted};
 
-/// Bytes of the shortest package: without arguments, and an empty string for the tag.
+/// Length of the shortest packet: no arguments, and an empty string as tag.
 const SHORTEST: usize = 13;
 
-/// Strings end within so many bytes.
+/// Maximum length of a string in bytes.
 const MAX_STRING: usize = 4096;
 
-/// Bytes of a buffer that are shown in a line.
+/// Number of bytes of a buffer shown per line.
 const BUFFER_LINE: usize = 16;
 
-/// Why an ELF's strings cannot be read.
+/// An ELF whose binary log strings cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("no readable strings for the binary log: {reason}")]
 pub struct BinaryLogError {
-    /// What is wrong with it.
+    /// The cause.
     pub reason: String,
 }
 
@@ -47,15 +47,15 @@ pub struct BinaryLog {
 }
 
 impl BinaryLog {
-    /// Reads the texts of an app's ELF; none if its firmware does not log so.
+    /// Reads the texts of an app's ELF. Returns `None` if the firmware does not use the binary log.
     ///
     /// # Errors
     ///
-    /// It is no ELF.
+    /// Returns an error if the file is not an ELF.
     pub fn from_elf(elf: &[u8]) -> Result<Option<BinaryLog>, BinaryLogError> {
         let file = parse(elf)?;
         let logs = file.symbol_by_name("esp_log_format_binary").is_some_and(|s| s.is_definition());
-        // Of a stripped ELF the section of such texts alone is left.
+        // In a stripped ELF only the section of these texts remains.
         let has_texts = || file.section_by_name(NOLOAD).is_some_and(|section| section.size() > 0);
         if !logs && !has_texts() {
             return Ok(None);
@@ -63,16 +63,16 @@ impl BinaryLog {
         Ok(Some(BinaryLog { app: Texts::of(&file), bootloader: None }))
     }
 
-    /// The same with the texts of the bootloader's ELF, which logs by itself.
+    /// Adds the texts of the bootloader's ELF, which writes its own log.
     ///
     /// # Errors
     ///
-    /// It is no ELF.
+    /// Returns an error if the file is not an ELF.
     pub fn with_bootloader(self, elf: &[u8]) -> Result<BinaryLog, BinaryLogError> {
         Ok(BinaryLog { bootloader: Some(Texts::of(&parse(elf)?)), ..self })
     }
 
-    /// The lines that a package stands for, with their ends; none if it is none.
+    /// Returns the lines of a packet with their line ends, or `None` if it is not a packet.
     fn lines(&self, package: &[u8]) -> Option<String> {
         let (_, content) = package.split_last()?;
         let control = Control::read(content)?;
@@ -101,13 +101,13 @@ fn parse(elf: &[u8]) -> Result<object::File<'_>, BinaryLogError> {
     object::File::parse(elf).map_err(|error| BinaryLogError { reason: error.to_string() })
 }
 
-/// The section of texts that are in no memory of the chip.
+/// The section of texts that are not stored in the chip's memory.
 const NOLOAD: &str = ".noload";
 
-/// Parts of an ELF that hold strings, by their addresses.
+/// Parts of an ELF that hold strings, by address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Texts {
-    /// [`NOLOAD`], whose addresses begin with a zero byte.
+    /// The contents of [`NOLOAD`]. The highest byte of its addresses is zero.
     noload: Vec<(u64, Vec<u8>)>,
     loaded: Vec<(u64, Vec<u8>)>,
 }
@@ -131,7 +131,7 @@ impl Texts {
         texts
     }
 
-    /// The bytes from `addr` on, to the end of their section.
+    /// Returns the bytes from `addr` to the end of their section.
     fn bytes(&self, addr: u32) -> Option<&[u8]> {
         let parts = if addr >> 24 == 0 { &self.noload } else { &self.loaded };
         parts.iter().find_map(|(start, bytes)| {
@@ -140,20 +140,20 @@ impl Texts {
         })
     }
 
-    /// The string at `addr`.
+    /// Returns the string at `addr`.
     pub fn string(&self, addr: u32) -> Option<String> {
         let bytes = self.bytes(addr)?;
         let end = bytes.iter().take(MAX_STRING).position(|byte| *byte == 0)?;
         Some(String::from_utf8_lossy(bytes.get(..end)?).into_owned())
     }
 
-    /// `len` bytes at `addr`.
+    /// Returns `len` bytes at `addr`.
     pub fn buffer(&self, addr: u32, len: usize) -> Option<&[u8]> {
         self.bytes(addr)?.get(..len)
     }
 }
 
-/// The two bytes behind a package's first.
+/// The second and third byte of a packet.
 struct Control {
     len: usize,
     level: usize,
@@ -161,7 +161,7 @@ struct Control {
 }
 
 impl Control {
-    /// Reads them, if they can be a package's.
+    /// Reads the bytes. Returns `None` if they cannot be a packet's.
     fn read(bytes: &[u8]) -> Option<Control> {
         let word = u16::from_be_bytes([*bytes.get(1)?, *bytes.get(2)?]);
         let control = Control {
@@ -174,7 +174,7 @@ impl Control {
     }
 }
 
-/// What is logged of a buffer. Source: ESP-IDF, components/log/src/buffer/log_buffers.c.
+/// The form in which a buffer is logged. Source: ESP-IDF, components/log/src/buffer/log_buffers.c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Buffer {
     Hex,
@@ -192,7 +192,7 @@ impl Buffer {
         KINDS.iter().find(|(name, _)| format.starts_with(name)).map(|(_, kind)| *kind)
     }
 
-    /// The lines for a buffer: its length, its bytes and its address are the arguments.
+    /// Returns the lines for a buffer. Its length, bytes and address are the arguments.
     fn lines(self, arguments: &mut Arguments<'_>) -> Option<Vec<String>> {
         let len = usize::try_from(arguments.u32()?).ok()?;
         let bytes = arguments.buffer(len)?;
@@ -228,15 +228,15 @@ impl Buffer {
     }
 }
 
-/// Takes packages out of a stream.
+/// Extracts packets from a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Packages {
-    /// A package that is not whole yet.
+    /// An incomplete packet.
     partial: Vec<u8>,
 }
 
 impl Packages {
-    /// Takes the next bytes; gives text, with the lines of packages in it.
+    /// Takes the next bytes. Returns text in which packets are replaced by their lines.
     pub fn push(&mut self, bytes: &[u8], log: &BinaryLog) -> Vec<u8> {
         let mut text = Vec::with_capacity(bytes.len());
         for byte in bytes {
@@ -250,17 +250,17 @@ impl Packages {
         text
     }
 
-    /// Whether something is held back.
+    /// Returns whether bytes are held back.
     pub fn holds(&self) -> bool {
         !self.partial.is_empty()
     }
 
-    /// Nothing more comes: what was held back is no package.
+    /// Ends the stream. The bytes held back are not a packet and are returned.
     pub fn finish(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.partial)
     }
 
-    /// Gives out what is held back, as far as it is a package or can be none.
+    /// Outputs the bytes held back, as far as they are a packet or cannot be one.
     fn settle(&mut self, log: &BinaryLog, text: &mut Vec<u8>) {
         while let Some(first) = self.partial.first() {
             let whole = match self.partial.as_slice() {
@@ -279,7 +279,7 @@ impl Packages {
                     text.extend(lines.as_bytes());
                     self.partial.drain(..len);
                 }
-                // The package may begin further on.
+                // The packet may begin later.
                 _ => {
                     text.push(*first);
                     let next = self.partial.iter().skip(1).position(|byte| matches!(byte, 1 | 2));
@@ -304,7 +304,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A log whose app has these strings, at these addresses.
+    /// Returns a log whose app has these strings at these addresses.
     pub(crate) fn log(strings: &[(u32, &str)]) -> BinaryLog {
         let part =
             |(addr, text): &(u32, &str)| (u64::from(*addr), [text.as_bytes(), b"\0"].concat());
@@ -317,13 +317,13 @@ pub(crate) mod tests {
         BinaryLog { app: texts, bootloader: None }
     }
 
-    /// A package of the app's with these words behind its control.
+    /// Returns a packet of the app with these bytes after its control word.
     pub(crate) fn package(level: u16, rest: &[u8]) -> Vec<u8> {
         let len = u16::try_from(rest.len() + 4).unwrap();
         let mut bytes = vec![2];
         bytes.extend((level << 10 | len).to_be_bytes());
         bytes.extend(rest);
-        // What makes the whole's CRC zero is the CRC of the rest.
+        // The CRC of the rest makes the CRC of the whole zero.
         bytes.push(crc8(&bytes));
         bytes
     }
@@ -393,7 +393,7 @@ pub(crate) mod tests {
         let good = package(4, &words(&[0x200, 0x200, 9]));
         let text = shown(&[wrong.clone(), good].concat(), 1000);
         assert!(text.starts_with('\u{2}') && text.ends_with("D (9) main: main\r\n"), "{text:?}");
-        // A text that is not there is named by its address.
+        // A text that is not in the ELF is shown by its address.
         let text = shown(&package(3, &words(&[0x900, 0x200, 9])), 1000);
         assert_eq!(text, "I (9) main: <text at 0x00000900, not in the ELF>\r\n");
         assert_eq!(shown(&wrong[..9], 1000).chars().count(), 9);

@@ -1,38 +1,38 @@
-//! What the mask ROM says at each reset.
+//! Output of the mask ROM at reset.
 
-/// The ROM's line on a reset, such as `rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)`.
+/// The ROM's line after a reset, such as `rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootBanner {
-    /// Why the chip was reset, the chip's own number.
+    /// The reset reason as the chip's number.
     pub reset_code: u32,
-    /// The ROM's name for it.
+    /// The ROM's name for the reset reason.
     pub reset_reason: String,
-    /// The strapping pins' value.
+    /// The value of the strapping pins.
     pub boot_code: u32,
-    /// The ROM's name for what they select.
+    /// The ROM's name for the boot mode they select.
     pub boot_mode: String,
 }
 
 impl BootBanner {
-    /// Whether the chip waits for a download and runs no firmware.
+    /// Returns whether the chip is in download mode and runs no firmware.
     pub fn is_download(&self) -> bool {
         // Source: ROM boot log, "boot:0x4 (DOWNLOAD(USB/UART0/1))"; ESP32 "DOWNLOAD_BOOT(…)".
         self.boot_mode.starts_with("DOWNLOAD")
     }
 
-    /// Whether the chip has woken from deep sleep, which starts the firmware as a reset does.
+    /// Returns whether the chip woke from deep sleep, which starts the firmware like a reset.
     pub fn is_wake(&self) -> bool {
         // Source: ROM boot log, "DSLEEP"; ESP32 and ESP32-S2 "DEEPSLEEP_RESET".
         self.reset_reason.contains("SLEEP")
     }
 
-    /// The banner in `line`; noise of a reset may stand before it.
+    /// Returns the banner in `line`. Noise from the reset may precede it.
     pub(crate) fn find(line: &str) -> Option<BootBanner> {
         let (_, rest) = line.split_once("rst:0x")?;
         let (reset_code, rest) = hex(rest)?;
         let (reset_reason, rest) = rest.strip_prefix(" (")?.split_once("),boot:0x")?;
         let (boot_code, rest) = hex(rest)?;
-        // The mode may hold brackets of its own.
+        // The mode itself may contain parentheses.
         let (boot_mode, _) = rest.strip_prefix(" (")?.rsplit_once(')')?;
         Some(BootBanner {
             reset_code,
@@ -50,50 +50,50 @@ impl std::fmt::Display for BootBanner {
     }
 }
 
-/// Why firmware is not started.
+/// The reason why the firmware is not started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BootErrorKind {
-    /// There is no image where one is looked for.
+    /// There is no image at the expected offset.
     NoImage,
-    /// The image's bytes are not those that it was made of.
+    /// The contents of the image do not match its checksum or hash.
     Damaged,
     /// The flash chip cannot be read.
     FlashRead,
-    /// The partition table has no app that could be started, or is itself none.
+    /// The partition table has no bootable app, or is invalid.
     NoPartition,
-    /// The image is for another chip, or another revision of it.
+    /// The image is for another chip or chip revision.
     WrongChip,
-    /// Secure boot refuses it.
+    /// Secure boot rejects the image.
     Signature,
 }
 
-/// A line with which the ROM or the bootloader gives up.
+/// A line in which the ROM or the bootloader reports a failed boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootError {
-    /// What is wrong.
+    /// The kind of failure.
     pub kind: BootErrorKind,
-    /// The line, as it came.
+    /// The line as received.
     pub line: String,
 }
 
 impl BootErrorKind {
-    /// The same in a few words.
+    /// Returns a short description.
     pub fn in_words(self) -> &'static str {
         match self {
-            BootErrorKind::NoImage => "there is no image where one is looked for",
-            BootErrorKind::Damaged => "the image's bytes are not those it was made of",
+            BootErrorKind::NoImage => "no image at the expected offset",
+            BootErrorKind::Damaged => "the image does not match its checksum or hash",
             BootErrorKind::FlashRead => "the flash chip cannot be read",
-            BootErrorKind::NoPartition => "no partition holds an app that could be started",
+            BootErrorKind::NoPartition => "no partition holds a bootable app",
             BootErrorKind::WrongChip => "the image is for another chip or revision",
-            BootErrorKind::Signature => "secure boot refuses the image",
+            BootErrorKind::Signature => "secure boot rejects the image",
         }
     }
 }
 
-/// How such lines begin, and what they say. Sources: the mask ROMs' own words; ESP-IDF 5.5,
+/// Start of such lines, and their meaning. Sources: output of the mask ROMs; ESP-IDF 5.5,
 /// `components/bootloader_support/src/{esp_image_format,bootloader_utility,flash_partitions,
-/// bootloader_common_loader}.c`. The latter come as `E (time) tag: text`.
+/// bootloader_common_loader}.c`. The bootloader prints its lines as `E (time) tag: text`.
 const BOOT_ERRORS: &[(&str, BootErrorKind)] = &[
     ("invalid header: 0x", BootErrorKind::NoImage),
     ("invalid magic byte", BootErrorKind::NoImage),
@@ -117,16 +117,16 @@ const BOOT_ERRORS: &[(&str, BootErrorKind)] = &[
 ];
 
 impl BootError {
-    /// What `line` says of it.
+    /// Returns the boot error in `line`, if any.
     pub(crate) fn find(line: &str) -> Option<BootError> {
-        // `E (123) esp_image: text` of the bootloader, plain text of the ROM.
+        // `E (123) esp_image: text` from the bootloader, plain text from the ROM.
         let text = match line.trim_start().strip_prefix("E (") {
             Some(rest) => rest.split_once(") ")?.1.split_once(": ")?.1,
             None => line.trim_start(),
         };
         let (_, kind) = BOOT_ERRORS.iter().find(|(opening, _)| {
             let tells = text.starts_with(opening);
-            // Of the bootloader's lines these go on with what is meant.
+            // These bootloader lines must also continue as expected.
             let whole = match *opening {
                 "image at 0x" => text.contains("has invalid magic byte"),
                 "OTA app partition slot " => text.ends_with("is not bootable"),
@@ -138,36 +138,36 @@ impl BootError {
     }
 }
 
-/// Where the program stood when the chip was reset. Source: the ROMs of RISC-V chips from the
-/// ESP32-C3 on: `Saved PC:0x40380abc` behind the line on the reset.
+/// Returns the program counter at the time of the reset. Source: ROMs of RISC-V chips from the
+/// ESP32-C3 on, which print `Saved PC:0x40380abc` after the reset line.
 pub(crate) fn saved_pc(line: &str) -> Option<u32> {
     let (addr, rest) = hex(line.strip_prefix("Saved PC:0x")?)?;
     rest.trim().is_empty().then_some(addr)
 }
 
-/// A board that resets again and again.
+/// A board that resets repeatedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootLoop {
-    /// Resets, or tries of the ROM to find an image, beyond those expected.
+    /// Number of unexpected resets, or of the ROM's failed attempts to find an image.
     pub resets: u32,
-    /// What the ROM gave as the reason, as it stands in its line.
+    /// The reset reason as in the ROM's line.
     pub reason: String,
-    /// The last line before the last reset, often the bootloader's complaint.
+    /// The last line before the last reset, often an error from the bootloader.
     pub last_line: Option<String>,
-    /// The ROM finds no image, so that no firmware can be the cause.
+    /// Whether the ROM finds no image, so the firmware cannot be the cause.
     pub without_image: bool,
 }
 
-/// Counts resets.
+/// A counter of resets.
 #[derive(Debug)]
 pub(crate) struct ResetCounter {
     expected: u32,
     limit: u32,
-    /// Resets of a firmware that runs are on purpose.
+    /// Whether resets of running firmware are intended.
     allowed: bool,
     resets: u32,
     bad_headers: u32,
-    /// The last line that the ROM did not print itself.
+    /// The last line not printed by the ROM.
     complaint: Option<String>,
 }
 
@@ -176,22 +176,23 @@ impl ResetCounter {
         ResetCounter { expected, limit, allowed, resets: 0, bad_headers: 0, complaint: None }
     }
 
-    /// One more reset will be no surprise.
+    /// Allows one more reset.
     pub fn expect_one_more(&mut self) {
         self.expected = self.expected.saturating_add(1);
     }
 
-    /// Takes the next line, with the banner found in it.
+    /// Takes the next line and the banner found in it. Returns the boot loop once the limit is
+    /// reached.
     pub fn line(&mut self, line: &str, banner: Option<&BootBanner>) -> Option<BootLoop> {
         if let Some(banner) = banner {
-            // A wake from deep sleep is the firmware's own doing.
+            // The firmware itself schedules a wake from deep sleep.
             if self.allowed || banner.is_wake() {
                 return None;
             }
             self.resets = self.resets.saturating_add(1);
         } else if line.starts_with("invalid header: 0x") {
-            // The ROM repeats it for as long as flash holds no image; its watchdog resets it
-            // after some tries.
+            // The ROM repeats this line as long as flash holds no image. Its watchdog resets it
+            // after several attempts.
             self.bad_headers = self.bad_headers.saturating_add(1);
         } else {
             if !is_rom_talk(line) {
@@ -213,9 +214,9 @@ impl ResetCounter {
     }
 }
 
-/// Whether the mask ROM prints such a line at each boot, so that it explains nothing.
+/// Returns whether the mask ROM prints such a line at each boot, so that it explains nothing.
 fn is_rom_talk(line: &str) -> bool {
-    // Source: the ROMs' own boot logs.
+    // Source: the ROMs' boot logs.
     const OPENINGS: &[&str] = &[
         "ESP-ROM:",
         "Build:",
@@ -238,11 +239,11 @@ fn hex(text: &str) -> Option<(u32, &str)> {
     Some((u32::from_str_radix(digits, 16).ok()?, rest))
 }
 
-/// Bytes of the longest name of a ROM; the longest known has 20.
+/// Maximum length of a ROM name in bytes. The longest known one has 20.
 const MAX_ROM_NAME: usize = 64;
 
-/// The ROM's name for itself in `line`; noise of a reset may stand before it. The ESP32's and ESP32-S2's say
-/// none.
+/// Returns the ROM's name in `line`. Noise from the reset may precede it. The ROMs of ESP32 and
+/// ESP32-S2 print none.
 pub(crate) fn rom_name(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("ESP-ROM:")?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

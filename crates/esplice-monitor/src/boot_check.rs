@@ -1,41 +1,42 @@
-//! Whether a board boots the program that was written to it, as far as ROM, bootloader and app say.
+//! Check that a board boots the program written to it, based on the output of ROM, bootloader and
+//! app.
 
 use crate::panic::elf_sha256;
 
-/// What a board should print when it boots a program; what is not known is not compared.
+/// The output expected when a board boots a program. Unknown facts are not compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BootCheck {
-    /// Entry point of the image that the ROM boots.
+    /// Entry point of the image booted by the ROM.
     pub entry: Option<u32>,
-    /// Offset in flash of the app that the second-stage bootloader boots.
+    /// Flash offset of the app booted by the second-stage bootloader.
     pub app: Option<u32>,
-    /// SHA-256 of the app's ELF in lower-case hex.
+    /// SHA-256 of the app's ELF in lowercase hex.
     pub elf_sha256: Option<String>,
 }
 
-/// What a board booted in place of what was written.
+/// A program that was booted instead of the one written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OtherProgram {
     /// The ROM booted another image.
     Entry {
-        /// Entry point that the ROM printed.
+        /// Entry point printed by the ROM.
         found: u32,
-        /// That of what was written.
+        /// Entry point of the written image.
         expected: u32,
     },
     /// The bootloader booted another app.
     App {
-        /// Offset that the bootloader printed.
+        /// Offset printed by the bootloader.
         found: u32,
-        /// Where the app was written to.
+        /// Offset the app was written to.
         expected: u32,
     },
-    /// The app was made of another ELF.
+    /// The app was built from another ELF.
     Elf {
-        /// Beginning of the SHA-256 that the app printed.
+        /// Start of the SHA-256 printed by the app.
         found: String,
-        /// SHA-256 of the ELF that was written.
+        /// SHA-256 of the written ELF.
         expected: String,
     },
 }
@@ -63,8 +64,8 @@ impl std::fmt::Display for OtherProgram {
 }
 
 impl BootCheck {
-    /// Compares what `line` says. Each fact is compared once, at the first boot: what the firmware
-    /// boots later is its own affair.
+    /// Compares the facts in `line`. Each fact is compared only once, at the first boot, since the
+    /// firmware may boot something else later.
     pub(crate) fn line(&mut self, line: &str) -> Option<OtherProgram> {
         if let Some(found) = rom_entry(line) {
             let expected = self.entry.take().filter(|expected| *expected != found)?;
@@ -81,12 +82,12 @@ impl BootCheck {
     }
 }
 
-/// The entry point that the ROM is about to start, which it prints last of all.
+/// Returns the entry point of the image, the last thing the ROM prints before starting it.
 pub(crate) fn rom_entry(line: &str) -> Option<u32> {
     if line.starts_with("entry ") { hex_after(line, "entry 0x") } else { None }
 }
 
-/// The hexadecimal number that follows `words`.
+/// Returns the hexadecimal number that follows `words`.
 fn hex_after(line: &str, words: &str) -> Option<u32> {
     let (_, rest) = line.split_once(words)?;
     let len = rest.bytes().take_while(u8::is_ascii_hexdigit).count();

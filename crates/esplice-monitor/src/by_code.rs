@@ -1,5 +1,5 @@
-//! A function's frame as its own instructions tell of it, where no table does: assembly, and the mask
-//! ROM. RISC-V only.
+//! Recovers a function's frame from its instructions if no unwind table covers it: assembly and the
+//! mask ROM. RISC-V only.
 
 use std::collections::BTreeMap;
 
@@ -8,48 +8,50 @@ use crate::{
     unwind::{REGISTERS, Registers, Step, is_kept},
 };
 
-/// Instructions of one function that are looked at.
+/// Maximum number of instructions examined per function.
 const MAX_INSTRUCTIONS: usize = 8192;
 
-/// Instructions between a trap's handler and the trap's return: registers are loaded there.
+/// Maximum number of instructions from the call of a trap handler to the trap's return. They
+/// restore registers.
 const MAX_RESTORE: usize = 80;
 
-/// What a register holds.
+/// The content of a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Value {
-    /// The same as when the function began.
+    /// The value at the function's entry.
     Entry,
-    /// The stack pointer that it began with, and so much.
+    /// The stack pointer at the function's entry plus this offset.
     Frame(i32),
-    /// Where a trap came.
+    /// The address at which the trap occurred.
     Mepc,
     /// A constant.
     Number(i32),
     Unknown,
 }
 
-/// What is known at one instruction.
+/// The state before an instruction.
 #[derive(Debug, Clone, Copy)]
 struct State {
     x: [Value; REGISTERS],
-    /// Where a register was saved, from the stack pointer that the function began with.
+    /// The offset at which a register was saved, relative to the stack pointer at entry.
     saved: [Option<i32>; REGISTERS],
     mepc_saved: Option<i32>,
 }
 
-/// What a function's instructions tell of its frame at one of them.
+/// A function's frame at one of its instructions, derived from the code.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CodeFrame {
     state: State,
-    /// An instruction before it sets the stack pointer to a value that is not known.
+    /// Whether an earlier instruction sets the stack pointer to an unknown value.
     loses_sp: bool,
 }
 
 impl CodeFrame {
-    /// The frame at `probe` of the function whose code, from its first byte at `start` on, is `code`.
+    /// Returns the frame at `probe` in the function that starts at `start` and whose bytes are
+    /// `code`.
     pub fn at(code: &[u8], start: u32, probe: u32) -> Option<CodeFrame> {
         let mut state = State::begin();
-        // By where branches lead.
+        // States at branch targets ahead.
         let mut waiting: BTreeMap<u32, State> = BTreeMap::new();
         let mut deepest = state;
         let (mut reached, mut loses_sp) = (true, false);
@@ -60,7 +62,7 @@ impl CodeFrame {
             if let Some(found) = waiting.remove(&at).filter(|_| !reached) {
                 state = found;
             } else if !reached {
-                // Something further on leads here: most of a function runs with its whole frame.
+                // Later code branches to here. Most of a function runs with its full frame.
                 state = deepest;
             }
             reached = true;
@@ -81,7 +83,8 @@ impl CodeFrame {
                     reached = matches!(instruction, Instruction::Branch { .. });
                 }
                 Instruction::JumpTo { link: 0, .. } | Instruction::TrapReturn => reached = false,
-                // What is called may never return: then only branches lead to what follows.
+                // A called function may never return. Then only branches lead to the next
+                // instruction.
                 Instruction::Jump { .. } | Instruction::JumpTo { .. } => {
                     reached = !waiting.contains_key(&(at.checked_add(len)?));
                 }
@@ -92,7 +95,7 @@ impl CodeFrame {
         None
     }
 
-    /// The stack pointer that the function began with.
+    /// Returns the stack pointer at the function's entry.
     fn frame(&self, registers: &Registers) -> Option<u32> {
         let known = |(value, register): (&Value, &Option<u32>)| match value {
             Value::Frame(offset) => Some((*register)?.wrapping_sub(*offset as u32)),
@@ -103,8 +106,8 @@ impl CodeFrame {
         by_sp.or_else(|| x.iter().zip(&registers.x).find_map(known))
     }
 
-    /// Returns how many bytes the stack pointer lies below where it was when the function began; none
-    /// if that depends on more than the instructions, as with arrays of variable length.
+    /// Returns how many bytes the stack pointer is below its value at entry. Returns `None` if that
+    /// depends on more than the instructions, as with variable-length arrays.
     pub fn stack_taken(&self) -> Option<u32> {
         match self.state.x[SP] {
             Value::Frame(offset) if !self.loses_sp => Some(0_u32.wrapping_sub(offset as u32)),
@@ -112,22 +115,23 @@ impl CodeFrame {
         }
     }
 
-    /// Whether the function has changed a register that it should keep, and has not saved it. Compilers
-    /// allow themselves this in functions that never return.
+    /// Returns whether the function changed a callee-saved register without saving it. Compilers do
+    /// that in functions that never return.
     pub fn has_lost(&self, register: usize) -> bool {
         let State { x, saved, .. } = &self.state;
         let is_changed = x.get(register).is_some_and(|value| *value != Value::Entry);
         register != SP && is_changed && saved.get(register).is_some_and(Option::is_none)
     }
 
-    /// Where a trap came, if the function keeps it in a register or in its frame.
+    /// Returns the address at which a trap occurred, if the function keeps it in a register or its
+    /// frame.
     pub fn mepc(&self, registers: &Registers, memory: &dyn Fn(u32) -> Option<u32>) -> Option<u32> {
         let held = self.state.x.iter().zip(&registers.x).find(|(value, _)| **value == Value::Mepc);
         let held = held.and_then(|(_, register)| *register);
         held.or_else(|| memory(self.frame(registers)?.wrapping_add(self.state.mepc_saved? as u32)))
     }
 
-    /// The caller of the function, or what a trap interrupted.
+    /// Returns the caller of the function, or the state that a trap interrupted.
     pub fn step(
         &self,
         registers: &Registers,
@@ -137,7 +141,7 @@ impl CodeFrame {
         let Some(frame) = self.frame(registers) else { return Step::End };
         let State { x, saved, mepc_saved } = &self.state;
         let at = |offset: i32| memory(frame.wrapping_add(offset as u32));
-        // A trap's entry keeps what no function would: temporary registers as they were.
+        // Unlike any function, a trap entry saves temporary registers unchanged.
         let trap = mepc_saved.filter(|_| saved[5].is_some() && saved[6].is_some());
         let mut caller = *registers;
         for (index, kept) in caller.x.iter_mut().enumerate() {
@@ -186,7 +190,7 @@ impl State {
         State { x, saved: [None; REGISTERS], mepc_saved: None }
     }
 
-    /// The stack pointer, from where it was; unknown ones count as none.
+    /// Returns the stack pointer relative to its value at entry, or 0 if it is unknown.
     fn depth(&self) -> i32 {
         match self.x[SP] {
             Value::Frame(offset) => offset,
@@ -204,7 +208,7 @@ impl State {
         }
     }
 
-    /// The place in the frame of `base` + `offset`.
+    /// Returns the frame offset of `base` + `offset`.
     fn place(&self, base: usize, offset: i32) -> Option<i32> {
         match self.value(base) {
             Value::Frame(at) => at.checked_add(offset),
@@ -216,7 +220,7 @@ impl State {
         match instruction {
             Instruction::Add { to, from, value } => {
                 let sum = self.value(from).plus(value);
-                // A copy of another register is not this one's own.
+                // A copy of another register does not hold this register's entry value.
                 let is_other = to != from && sum == Value::Entry;
                 self.set(to, if is_other { Value::Unknown } else { sum });
             }
@@ -275,8 +279,9 @@ impl State {
     }
 }
 
-/// What a trap interrupted, where `code` is what follows the call of the trap's handler: registers are
-/// loaded, and the trap returns. `mepc` is where the trap came, where that is known from elsewhere.
+/// Returns the state that a trap interrupted. `code` follows the call of the trap handler: it
+/// restores registers and returns from the trap. `mepc` is the address of the trap, if known from
+/// elsewhere.
 pub(crate) fn interrupted(
     code: &[u8],
     registers: &Registers,
@@ -309,7 +314,7 @@ pub(crate) fn interrupted(
             Instruction::Other { to } => (to, None),
             Instruction::Store { .. } => continue,
             Instruction::TrapReturn => {
-                // A trap's handler that tells nothing of where it came ends the way.
+                // If the handler does not reveal where the trap occurred, unwinding ends here.
                 let Some(pc) = mepc else { return Some(Step::End) };
                 now.pc = pc;
                 return Some(Step::Caller { registers: now, interrupted: true });
@@ -329,7 +334,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The bytes of instructions, compressed ones and others.
+    /// Returns the bytes of compressed and uncompressed instructions.
     pub fn code(words: &[u32]) -> Vec<u8> {
         let bytes = |word: &u32| match word & 3 {
             3 => word.to_le_bytes().to_vec(),
@@ -350,7 +355,7 @@ pub(crate) mod tests {
         STACK.iter().find(|(at, _)| *at == addr).map(|(_, word)| *word)
     }
 
-    /// A branch to its second half, a way out, then a frame of 32 bytes and a call.
+    /// A branch to its second half, a return, then a frame of 32 bytes and a call.
     const WRAPPED: &[u32] = &[
         0xc111,      // 0: beqz a0,4
         0x8082,      // 2: ret
@@ -384,7 +389,7 @@ pub(crate) mod tests {
         check(0xc, &registers(0x1000, 0x1234, 5), true, (0x4000, 0x1020, 0x77));
         check(0x10, &registers(0x1000, 0x4000, 5), false, (0x4000, 0x1020, 0x77));
         check(0x12, &registers(0x1020, 0x4000, 0x77), false, (0x4000, 0x1020, 0x77));
-        // Nothing before it leads there: it has the whole frame.
+        // No earlier instruction leads here, so the full frame is assumed.
         let frame = CodeFrame::at(&code(WRAPPED), 0, 0x18).unwrap();
         let mut now = registers(0x1000, 0, 0);
         now.x[10] = Some(0x123);

@@ -1,4 +1,4 @@
-//! Core dumps of ESP-IDF: the tasks, their registers and stacks when the firmware crashed.
+//! ESP-IDF's core dumps: tasks, registers and stacks at the time of a crash.
 //!
 //! Sources: ESP-IDF 5.5, `components/espcoredump` (`include_core_dump/esp_core_dump_types.h`,
 //! `src/core_dump_elf.c`, `src/core_dump_binary.c`, `src/port/*/core_dump_port.c`).
@@ -17,85 +17,85 @@ use crate::{
 pub(crate) use collect::{CoreDumpCollector, Step};
 use unwind::TaskRegisters;
 
-/// Bytes of the largest dump that is read: all RAM of the largest chip, and headers.
+/// Maximum size of a dump in bytes: all RAM of the largest chip, and headers.
 pub(crate) const MAX_DUMP: usize = 2 << 20;
 
-/// Tasks that are read; FreeRTOS firmware has some dozens.
+/// Maximum number of tasks read. FreeRTOS firmware has some dozens.
 const MAX_TASKS: usize = 256;
 
-/// Where ESP-IDF puts the stack of a task whose own is broken. Source:
+/// Addresses that ESP-IDF assigns to the stack of a task whose own stack is broken. Source:
 /// `src/port/*/core_dump_port.c`, `COREDUMP_FAKE_STACK_START` and `_LIMIT`.
 const FAKE_STACKS: Range<u32> = 0x2000_0000..0x3000_0000;
 
-/// Where a task's name lies in its control block, and how long it may be. Source: FreeRTOS,
-/// `tasks.c`: `pxTopOfStack`, two list items of 20 bytes, priority and stack stand before
-/// `pcTaskName`; `configMAX_TASK_NAME_LEN` is 16.
+/// Range of a task's name in its control block. Source: FreeRTOS, `tasks.c`: `pxTopOfStack`, two
+/// list items of 20 bytes, priority and stack precede `pcTaskName`; `configMAX_TASK_NAME_LEN` is
+/// 16.
 const NAME: Range<u32> = 0x34..0x44;
 
-/// Why a core dump cannot be read.
+/// An error of reading a core dump.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoreDumpError {
-    /// The board was reset, or fell silent, in its midst.
+    /// The board was reset or went silent during the dump.
     #[error("core dump ends after {len} bytes")]
     Cut {
-        /// Bytes that came.
+        /// Number of bytes received.
         len: usize,
     },
-    /// There are fewer bytes than its header tells.
+    /// The dump has fewer bytes than its header states.
     #[error("core dump has {len} of its {expected} bytes")]
     Short {
-        /// Bytes that came.
+        /// Number of bytes received.
         len: usize,
-        /// Bytes that its header tells.
+        /// Number of bytes stated in the header.
         expected: usize,
     },
-    /// It is larger than any that is read.
+    /// The dump is larger than the maximum.
     #[error("core dump is larger than {most} bytes")]
     TooLarge {
-        /// Bytes of the largest.
+        /// Maximum size in bytes.
         most: usize,
     },
-    /// Its layout is not known.
-    #[error("core dump has version {version:#010x}, whose layout is not known")]
+    /// The layout of this version is unknown.
+    #[error("core dump has version {version:#010x}, whose layout is unknown")]
     Version {
-        /// The version, with the chip's number in the upper half.
+        /// The version, with the chip ID in the upper half.
         version: u32,
     },
-    /// Its parts do not fit together.
+    /// Parts of the dump are inconsistent.
     #[error("core dump is broken: {what}")]
     Broken {
-        /// The part.
+        /// Description of the inconsistency.
         what: &'static str,
     },
 }
 
-/// How the tasks are laid out in a dump.
+/// The format of the tasks in a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CoreDumpFormat {
-    /// As an ELF of the type `ET_CORE`.
+    /// An ELF of type `ET_CORE`.
     Elf,
-    /// Each task's control block and stack after a header.
+    /// A header, then each task's control block and stack.
     Binary,
 }
 
 /// A core dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoreDump {
-    /// How it was laid out.
+    /// The format of the tasks.
     pub format: CoreDumpFormat,
-    /// The chip's number, that of an image's header.
+    /// The chip ID, as in an image header.
     pub chip_id: u16,
-    /// The chip's revision, major × 100 + minor, where it is told.
+    /// The chip revision, major × 100 + minor, if the dump has it.
     pub chip_revision: Option<u32>,
-    /// Whether its checksum is that of its bytes. If not, some came wrong.
+    /// Whether the checksum matches. If not, some bytes were received wrong.
     pub is_sound: bool,
-    /// The beginning of the firmware's ELF's SHA-256 in hex, where it is told.
+    /// The start of the SHA-256 of the firmware's ELF in hex, if the dump has it.
     pub elf_sha256: Option<String>,
-    /// What the panic handler said, where it is told.
+    /// The message of the panic handler, if the dump has it.
     pub reason: Option<String>,
-    /// The tasks, the one that ran first.
+    /// The tasks. The one that was running comes first.
     pub tasks: Vec<CoreTask>,
     architecture: Option<Architecture>,
     memory: Vec<Segment>,
@@ -104,18 +104,18 @@ pub struct CoreDump {
 /// A task of a core dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoreTask {
-    /// Its name, where its control block holds one.
+    /// The name, if the control block holds one.
     pub name: Option<String>,
-    /// The address of its control block, which FreeRTOS knows it by.
+    /// The address of the control block, FreeRTOS's handle of the task.
     pub tcb: u32,
-    /// Whether it is the one that crashed.
+    /// Whether this task crashed.
     pub crashed: bool,
-    /// Whether its stack could not be dumped, as its pointers led nowhere.
+    /// Whether the stack could not be dumped because its pointers were invalid.
     pub is_broken: bool,
     registers: TaskRegisters,
 }
 
-/// A part of the memory.
+/// A dumped memory range.
 #[derive(Clone, PartialEq, Eq)]
 struct Segment {
     addr: u32,
@@ -129,12 +129,12 @@ impl std::fmt::Debug for Segment {
 }
 
 impl CoreDump {
-    /// Reads a dump from its header on, as it lies in flash or comes over the UART in base64.
+    /// Reads a dump, starting with its header, as stored in flash or sent over the UART in base64.
     ///
     /// # Errors
     ///
-    /// Its layout is not known, or its parts do not fit. A wrong checksum is no error, see
-    /// [`CoreDump::is_sound`].
+    /// Returns an error if the layout is unknown or parts are inconsistent. A wrong checksum is not
+    /// an error, see [`CoreDump::is_sound`].
     pub fn from_bytes(bytes: &[u8]) -> Result<CoreDump, CoreDumpError> {
         let header = Header::read(bytes)?;
         let body = bytes
@@ -165,8 +165,8 @@ impl CoreDump {
         Ok(dump)
     }
 
-    /// The functions that `task` was in, the innermost first. Without `symbols` only the innermost's
-    /// address may be known.
+    /// Returns the functions that `task` was in, innermost first. Without `symbols`, only the
+    /// innermost address may be known.
     pub fn frames(&self, task: &CoreTask, symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
         let told = self.architecture.or(symbols.map(Symbols::architecture));
         let registers = task.registers.resolve(told, &|addr| self.word(addr));
@@ -179,7 +179,7 @@ impl CoreDump {
         decode::frames(&addresses, symbols)
     }
 
-    /// The word in memory at `addr`, where it was dumped.
+    /// Returns the word at `addr`, if it was dumped.
     fn word(&self, addr: u32) -> Option<u32> {
         let word = self.bytes(addr, 4)?;
         Some(u32::from_le_bytes(word.try_into().ok()?))
@@ -201,7 +201,7 @@ impl CoreDump {
         is_name.then(|| String::from_utf8_lossy(name).into_owned())
     }
 
-    /// Each task's head, control block and stack, then parts of the memory. Source:
+    /// Reads each task's header, control block and stack, then memory ranges. Source:
     /// `src/core_dump_binary.c`.
     fn binary(&mut self, body: &[u8], header: &Header) -> Result<(), CoreDumpError> {
         let broken = |what| CoreDumpError::Broken { what };
@@ -209,7 +209,7 @@ impl CoreDump {
         for index in 0..header.tasks {
             let head = [rest.word(), rest.word(), rest.word()];
             let [Some(tcb), Some(start), Some(end)] = head else {
-                return Err(broken("a task has no head"));
+                return Err(broken("a task has no header"));
             };
             let block = rest.aligned(header.tcb_len).ok_or(broken("a control block is cut off"))?;
             let stack = rest.aligned(start.abs_diff(end)).ok_or(broken("a stack is cut off"))?;
@@ -226,16 +226,16 @@ impl CoreDump {
         }
         for _ in 0..header.segments {
             let (Some(addr), Some(len)) = (rest.word(), rest.word()) else {
-                return Err(broken("a part of the memory has no head"));
+                return Err(broken("a memory range has no header"));
             };
-            let bytes = rest.aligned(len).ok_or(broken("a part of the memory is cut off"))?;
+            let bytes = rest.aligned(len).ok_or(broken("a memory range is cut off"))?;
             self.memory.push(Segment { addr, bytes: bytes.to_vec() });
         }
         Ok(())
     }
 }
 
-/// Bytes that are read from the front.
+/// A reader that takes bytes from the front.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -245,7 +245,7 @@ impl<'a> Rest<'a> {
         Some(u32::from_le_bytes(*word))
     }
 
-    /// `len` bytes, and what fills them up to whole words.
+    /// Takes `len` bytes and the padding to a whole word.
     fn aligned(&mut self, len: u32) -> Option<&'a [u8]> {
         let len = usize::try_from(len).ok()?;
         let (bytes, rest) = self.0.split_at_checked(len)?;
@@ -255,7 +255,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// A word behind length and version.
+/// A header word after length and version.
 enum Word {
     Tasks,
     TcbLen,
@@ -263,11 +263,11 @@ enum Word {
     Revision,
 }
 
-/// What stands before the tasks: length, version, and by version more words.
+/// The header before the tasks: length, version, and further words that depend on the version.
 struct Header {
-    /// Of the header itself, in bytes.
+    /// Length of the header in bytes.
     len: usize,
-    /// Of all, with the checksum.
+    /// Length of the whole dump with the checksum.
     total: usize,
     format: CoreDumpFormat,
     checksum: Checksum,
@@ -289,7 +289,7 @@ impl Header {
         let [Some(total), Some(version)] = [rest.word(), rest.word()] else {
             return Err(short(2));
         };
-        // Source: `COREDUMP_VERSION_*` in esp_core_dump_types.h, and for those before and behind it
+        // Source: `COREDUMP_VERSION_*` in esp_core_dump_types.h. Older and newer ones:
         // esp-coredump, `corefile/loader.py`.
         let (format, checksum, words) = match version & 0xffff {
             0x0001 => (Binary, Checksum::Crc32, OLD),
@@ -317,7 +317,7 @@ impl Header {
             return Err(CoreDumpError::Short { len: bytes.len(), expected: total });
         }
         if usize::try_from(tasks).is_ok_and(|tasks| tasks > MAX_TASKS) {
-            return Err(CoreDumpError::Broken { what: "it tells of more tasks than there can be" });
+            return Err(CoreDumpError::Broken { what: "its header states too many tasks" });
         }
         Ok(Header {
             len: 4 * (2 + words.len()),
@@ -333,7 +333,7 @@ impl Header {
     }
 }
 
-/// What stands behind all, over header and body.
+/// The checksum over header and body, stored after them.
 #[derive(Debug, Clone, Copy)]
 enum Checksum {
     Crc32,

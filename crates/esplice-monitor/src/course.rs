@@ -1,4 +1,4 @@
-//! Where a watch stands on the way through its steps.
+//! Progress of a watch through its steps.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     stream_regex::Found,
 };
 
-/// What the owner of the port has to do now, and then to say that it is done.
+/// An action that the port's owner must perform and then report as done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Action {
@@ -20,28 +20,28 @@ pub enum Action {
     Reset,
 }
 
-/// Steps that are done one after another.
+/// Steps executed one after another.
 ///
-/// Looking for what is expected runs ahead of the steps, up to the next reset: nothing that comes while
-/// bytes are sent or time passes is missed.
+/// The search for expected text runs ahead of the steps, up to the next reset, so that nothing is
+/// missed that arrives while bytes are sent or time passes.
 #[derive(Debug)]
 pub(crate) struct Course {
     steps: Vec<Step>,
-    /// The step that is to be done; all before it are.
+    /// The index of the current step. All earlier steps are done.
     at: usize,
-    /// When the step before it was done.
+    /// The time when the previous step was done.
     since: Moment,
-    /// The step whose output is looked for, or where looking ahead has ended.
+    /// The index of the step whose text is being searched, or where the search ahead stopped.
     ahead: usize,
     finder: Option<Finder>,
     last: Last,
-    /// Outputs that must not come.
+    /// Texts that must not appear.
     rejects: Vec<Finder>,
     panics_allowed: bool,
     resets_allowed: bool,
 }
 
-/// The last bytes: of the stream, and of what is shown of it.
+/// The last bytes of the stream and of its shown text.
 #[derive(Debug, Clone, Copy, Default)]
 struct Last {
     raw: Option<u8>,
@@ -49,24 +49,25 @@ struct Last {
 }
 
 impl Last {
-    /// The byte before what is looked for next.
+    /// Returns the byte before the text searched next.
     fn before(self, what: &Expectation) -> Option<u8> {
         if what.is_raw() { self.raw } else { self.shown }
     }
 }
 
-/// A byte of the stream, and what it adds to what is shown.
+/// A byte of the stream and the text that it adds to the output as shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard<'a> {
     pub raw: u8,
     pub shown: &'a [u8],
 }
 
-/// A match, and where its last byte stands.
+/// A match and the position of its last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Match {
     pub found: Found,
-    /// None in the stream; in what is shown, how many bytes were added behind that byte.
+    /// `None` for the raw stream. In the output as shown, the number of bytes added after that
+    /// byte.
     pub after: Option<usize>,
 }
 
@@ -89,17 +90,17 @@ impl Course {
         course
     }
 
-    /// Whether there is nothing to do at all.
+    /// Returns whether there are no steps at all.
     pub fn is_idle(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Whether all is done, of something that there was to do.
+    /// Returns whether there were steps and all are done.
     pub fn is_done(&self) -> bool {
         !self.steps.is_empty() && self.at >= self.steps.len()
     }
 
-    /// The place of the step that is to be done, from 0.
+    /// Returns the index of the current step, from 0.
     pub fn at(&self) -> usize {
         self.at
     }
@@ -112,7 +113,7 @@ impl Course {
         self.resets_allowed
     }
 
-    /// The first output that has not come yet.
+    /// Returns the first expected text that has not appeared yet.
     pub fn missing(&self) -> Option<&Expectation> {
         self.steps.iter().skip(self.ahead.max(self.at)).find_map(|step| match step {
             Step::Expect { what, .. } => Some(what),
@@ -120,7 +121,7 @@ impl Course {
         })
     }
 
-    /// What the owner has to do now.
+    /// Returns the action that the owner must perform now.
     pub fn action(&self) -> Option<Action> {
         match self.steps.get(self.at)? {
             Step::Send(bytes) => Some(Action::Send(bytes.clone())),
@@ -129,7 +130,7 @@ impl Course {
         }
     }
 
-    /// The owner has done it.
+    /// Reports that the owner has performed the action.
     pub fn done(&mut self, now: Moment) {
         match self.steps.get(self.at) {
             Some(Step::Send(_)) => {}
@@ -145,10 +146,10 @@ impl Course {
         self.settle(now);
     }
 
-    /// Takes the next byte; tells `met` the place of each step whose output it completes, and where
-    /// that stands.
+    /// Takes the next byte. Calls `met` with the index of each step whose text it completes, and
+    /// the position of the match.
     pub fn push(&mut self, heard: Heard<'_>, now: Moment, met: &mut dyn FnMut(usize, Match)) {
-        // What is left of the byte for the next step, when one was met with it.
+        // The part of the byte left for the next step after a match.
         let mut rest = Some(heard.raw);
         let mut shown = heard.shown.iter();
         while let Some(finder) = &mut self.finder {
@@ -157,8 +158,8 @@ impl Course {
             let next = if raw { rest.take() } else { shown.next().copied() };
             let Some(byte) = next else { break };
             let found = finder.push(byte);
-            // The byte behind a match is the next one's first. That is at least a byte long, so that it
-            // can't end before this one.
+            // The byte after a match is the first of the next one. That match is at least one byte
+            // long, so it cannot end before this byte.
             if found.is_some_and(|found| found.behind > 0) {
                 (rest, shown) = if raw { (Some(byte), shown) } else { (rest, before) };
             } else if raw {
@@ -185,7 +186,7 @@ impl Course {
         self.last.shown = heard.shown.last().copied().or(self.last.shown);
     }
 
-    /// The output that must not come and has, with this byte.
+    /// Returns the forbidden text that this byte completes, if any.
     pub fn rejected(&mut self, heard: Heard<'_>) -> Option<(String, Match)> {
         let mut rejected = None;
         for finder in &mut self.rejects {
@@ -202,7 +203,7 @@ impl Course {
         rejected
     }
 
-    /// Goes on over all steps that are done at `now`.
+    /// Advances past all steps that are done at `now`.
     pub fn settle(&mut self, now: Moment) {
         while let Some(step) = self.steps.get(self.at) {
             match step {
@@ -225,7 +226,7 @@ impl Course {
         }
     }
 
-    /// When a pause is over.
+    /// Returns when a pause ends.
     pub fn pause_over_at(&self) -> Option<Moment> {
         match self.steps.get(self.at)? {
             Step::Wait(time) => Some(self.since + *time),
@@ -233,7 +234,7 @@ impl Course {
         }
     }
 
-    /// When the output that is waited for has to be there, and how long it was given.
+    /// Returns the deadline of the expected text, and the time it was allowed.
     pub fn due(&self) -> Option<(Moment, Duration)> {
         match self.steps.get(self.at)? {
             Step::Expect { within: Some(within), .. } => Some((self.since + *within, *within)),
@@ -241,7 +242,7 @@ impl Course {
         }
     }
 
-    /// Takes up the next output to look for, unless a reset is to come first.
+    /// Starts the search for the next expected text, unless a reset must come first.
     fn look_ahead(&mut self) {
         if self.finder.is_some() {
             return;

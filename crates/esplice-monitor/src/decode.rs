@@ -1,4 +1,4 @@
-//! From a panic's numbers to the functions and lines that they stand for.
+//! Translation of a panic's addresses into functions and lines.
 
 use crate::{
     dump::Dump,
@@ -8,25 +8,25 @@ use crate::{
     unwind::Hints,
 };
 
-/// Frames of one panic at most; those of an endless recursion are folded before.
+/// Maximum number of frames per panic. Endless recursion is folded first.
 const MAX_FRAMES: usize = 256;
 
-/// One function on the way to a panic.
+/// A function in a panic's call chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// The address, as the firmware printed it or as it lies on the stack.
+    /// The address as printed by the firmware or as stored on the stack.
     pub addr: u32,
-    /// What the ELF knows of it; none where it knows nothing, or where there is no ELF.
+    /// The symbol from the ELF. `None` if it has none for the address, or if there is no ELF.
     pub symbol: Option<SymbolFrame>,
-    /// How many times in a row it is there: more than once in a recursion, and where a backtrace's
-    /// tail repeats.
+    /// Number of consecutive repetitions: more than one in a recursion and if a backtrace's tail
+    /// repeats.
     pub times: u32,
 }
 
-/// The frames of a panic, the failing one first: by what it prints of registers and stack where
-/// `symbols` can unwind it, else by the addresses that it prints.
+/// Returns the frames of a panic, the failing one first. If `symbols` can unwind the printed
+/// registers and stack, the frames come from there, otherwise from the printed addresses.
 ///
-/// Only addresses that the firmware meant as such are looked up, and only those in executable
+/// Only numbers that the firmware printed as addresses are looked up. Only those in executable
 /// sections get a name.
 pub fn decode(report: &PanicReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
     let exact = report.addresses.iter().find(|address| address.kind == AddressKind::Exact);
@@ -37,7 +37,7 @@ pub fn decode(report: &PanicReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame>
     frames(unwound.as_ref().unwrap_or(&report.addresses), symbols)
 }
 
-/// The frames of another core, in the same way.
+/// Returns the frames of another core, in the same way as [`decode`].
 pub fn decode_core(
     report: &PanicReport,
     other: &OtherCore,
@@ -48,8 +48,8 @@ pub fn decode_core(
     frames(unwound.as_ref().unwrap_or(&other.addresses), symbols)
 }
 
-/// The frames of a report outside of a panic, in the same way. Of numbers in any line those alone
-/// that are addresses of code.
+/// Returns the frames of a report outside of a panic, in the same way as [`decode`]. Of the numbers
+/// in an arbitrary line, only code addresses are used.
 pub fn decode_trace(report: &TraceReport, symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
     let mut addresses = report.addresses.clone();
     if report.kind == TraceKind::Line {
@@ -57,7 +57,7 @@ pub fn decode_trace(report: &TraceReport, symbols: Option<&Symbols<'_>>) -> Vec<
     }
     let is_riscv = |symbols: &Symbols<'_>| symbols.architecture() == Architecture::RiscV;
     if report.is_pairs && symbols.is_some_and(is_riscv) {
-        // As `PanicReport`'s pairs, but no register tells where the program stood.
+        // Like the pairs of a `PanicReport`, except that no register holds the program counter.
         for (index, address) in addresses.iter_mut().enumerate() {
             address.kind = if index == 0 { AddressKind::Exact } else { AddressKind::Return };
         }
@@ -67,7 +67,7 @@ pub fn decode_trace(report: &TraceReport, symbols: Option<&Symbols<'_>>) -> Vec<
     frames(unwound.as_ref().unwrap_or(&addresses), symbols)
 }
 
-/// What `symbols` knows of `addresses`, the innermost function first.
+/// Looks up `addresses` in `symbols`. The innermost function comes first.
 pub(crate) fn frames(addresses: &[CodeAddress], symbols: Option<&Symbols<'_>>) -> Vec<Frame> {
     let mut frames: Vec<Frame> = vec![];
     for (times, address) in folded(addresses) {
@@ -83,15 +83,15 @@ pub(crate) fn frames(addresses: &[CodeAddress], symbols: Option<&Symbols<'_>>) -
     frames
 }
 
-/// The addresses that a dump's stack leads to. None without a dump, and where unwinding finds no
-/// more than the dump's own text says.
+/// Returns the addresses found by unwinding a dump's stack. Returns `None` without a dump, or if
+/// unwinding finds nothing beyond the dump's own text.
 fn unwound(dump: Dump, hints: Hints<'_>, symbols: &Symbols<'_>) -> Option<Vec<CodeAddress>> {
     let callers = dump.callers(symbols, hints);
     if callers.is_empty() {
         return None;
     }
     let mut addresses = vec![CodeAddress { addr: dump.registers.pc, kind: AddressKind::Exact }];
-    // What the message itself names, such as who called `abort`, lies on the way.
+    // Addresses in the message itself, such as the caller of `abort`, are part of this chain.
     addresses.extend(callers.iter().map(|caller| CodeAddress {
         addr: caller.addr,
         kind: if caller.interrupted { AddressKind::Exact } else { AddressKind::Return },
@@ -99,7 +99,7 @@ fn unwound(dump: Dump, hints: Hints<'_>, symbols: &Symbols<'_>) -> Option<Vec<Co
     Some(addresses)
 }
 
-/// Each address once for all the times that it comes in a row.
+/// Folds consecutive equal addresses into one with a count.
 fn folded(addresses: &[CodeAddress]) -> Vec<(u32, CodeAddress)> {
     let mut folded: Vec<(u32, CodeAddress)> = vec![];
     for address in addresses {
@@ -137,7 +137,7 @@ mod tests {
         told.or_else(|| collector.finish()).unwrap()
     }
 
-    /// The panic in `text` gives these frames with the unwind tables, and those `without`.
+    /// Decodes the panic in `text` with unwind tables, then without.
     #[track_caller]
     fn check(text: &str, expected: &[(u32, &str)], without: &[(u32, &str)]) {
         let report = report(text);
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// ESP-IDF's dump, with the stack of a leaf that `middle` called.
+    /// A dump of ESP-IDF with the stack of a leaf function called by `middle`.
     const DUMP: &str = "\
         Core  0 register dump:\n\
         MEPC    : 0x00001004  RA      : 0x0000200a  SP      : 0x00080000  GP      : 0x00003000\n\
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_stack_of_bytes_is_unwound() {
-        // `middle` has dumped it, with the frame pointer unknown.
+        // Dumped by `middle`, with an unknown frame pointer.
         let stack = "00100000 00200000 00300000 08300000 00000000".replace(' ', "");
         let text = format!("panicked at src/main.rs:9:5:\nno\nSTACKDUMP: 0000200a {stack}\n");
         let frames = [(0x200a, "main::middle"), (0x3008, "by_pointer")];
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn printed_addresses_are_of_the_call_before_them() {
-        // Each stands at the very end of its function: what follows is another's.
+        // Each is at the very end of its function. The next address belongs to another one.
         let text = "panicked at src/main.rs:9:5:\nno\n\nBacktrace:\n\n0x1ffc\n0x2ffc\n0x9000\n";
         let frames = [(0x1ffc, "leaf"), (0x2ffc, "main::middle"), (0x9000, "")];
         check(text, &frames, &frames);

@@ -1,4 +1,4 @@
-//! defmt: log frames whose texts are in the ELF and never in the firmware.
+//! defmt log frames. Their texts are stored only in the ELF, not in the firmware.
 
 mod sizes;
 mod stream;
@@ -11,35 +11,35 @@ use defmt_decoder::{Encoding, Locations, Table};
 use sizes::NoFrame;
 pub(crate) use stream::{Demux, Piece};
 
-/// Bytes of the longest frame that is read. Source: defmt has no limit of its own; its transports'
-/// buffers have 1 KiB (defmt-rtt) and less.
+/// Maximum length of a frame in bytes. Source: defmt has no limit of its own; the buffers of its
+/// transports have 1 KiB (defmt-rtt) or less.
 pub(crate) const MAX_FRAME: usize = 4096;
 
-/// Why an ELF's defmt data cannot be read.
+/// An ELF whose defmt data cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("no readable defmt data: {reason}")]
 pub struct DefmtError {
-    /// What is wrong with it, in the words of defmt's own reader.
+    /// The cause, as reported by defmt's own reader.
     pub reason: String,
 }
 
-/// A message that came as a frame.
+/// A message received as a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFrame {
-    /// None for `defmt::println!`.
+    /// The level. `None` for `defmt::println!`.
     pub level: Option<Level>,
-    /// As the firmware's own format shows it; none without one.
+    /// The timestamp in the firmware's own format. `None` if it defines none.
     pub timestamp: Option<String>,
-    /// The text; may have several lines.
+    /// The text. It may have several lines.
     pub message: String,
-    /// The module that logged it, such as `app::net`, where debug information tells.
+    /// The module that logged it, such as `app::net`, if debug information has it.
     pub module: Option<String>,
-    /// File and line, likewise.
+    /// File and line, if debug information has them.
     pub place: Option<(String, u64)>,
 }
 
 impl std::fmt::Display for LogFrame {
-    /// As a line of a log: `0.012 INFO  app::net: text`.
+    /// Writes the frame as a log line: `0.012 INFO  app::net: text`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(timestamp) = &self.timestamp {
             write!(f, "{timestamp} ")?;
@@ -54,10 +54,10 @@ impl std::fmt::Display for LogFrame {
     }
 }
 
-/// The texts of a firmware's log, and how its frames are encoded.
+/// The texts of a firmware's log, and the encoding of its frames.
 pub struct DefmtTable {
     table: Table,
-    /// The same texts by their numbers, for a look at a frame before it is decoded.
+    /// The same texts by number, to examine a frame before it is decoded.
     formats: BTreeMap<u16, String>,
     timestamp: Option<String>,
     locations: Locations,
@@ -70,21 +70,21 @@ impl std::fmt::Debug for DefmtTable {
 }
 
 impl DefmtTable {
-    /// Reads the table of an ELF; none if its firmware does not use defmt.
+    /// Reads the table of an ELF. Returns `None` if the firmware does not use defmt.
     ///
     /// # Errors
     ///
-    /// It is no ELF, the table is broken, or its version is not known.
+    /// Returns an error if the file is not an ELF, the table is broken, or its version is unknown.
     pub fn from_elf(elf: &[u8]) -> Result<Option<DefmtTable>, DefmtError> {
         let error = |reason: String| DefmtError { reason };
-        // Firmware without such a log is none of the reader's, which is strict with other ELFs too.
+        // defmt's reader also rejects some ELFs without such a log.
         if object::File::parse(elf).is_ok_and(|file| !has_defmt(&file)) {
             return Ok(None);
         }
         let table = Table::parse(elf).map_err(|e| error(e.to_string()))?;
         let Some(table) = table else { return Ok(None) };
         let (formats, timestamp) = formats(elf).map_err(|e| error(e.to_string()))?;
-        // Only debug information of variables has them, which line tables alone have not.
+        // Locations need full debug information. Line tables are not enough.
         let locations = table.get_locations(elf).unwrap_or_default();
         Ok(Some(DefmtTable { table, formats, timestamp, locations }))
     }
@@ -93,9 +93,9 @@ impl DefmtTable {
         matches!(self.table.encoding(), Encoding::Raw)
     }
 
-    /// What a frame says, whose encoding is taken off.
+    /// Decodes a frame whose encoding was already removed.
     fn decode(&self, bytes: &[u8]) -> Result<LogFrame, NoFrame> {
-        // defmt's own decoder allocates what a frame asks for, and goes as deep.
+        // defmt's own decoder trusts the sizes and the nesting depth that a frame states.
         let len = sizes::frame(bytes, &self.formats, self.timestamp.as_deref())?;
         let bytes = bytes.get(..len).ok_or(NoFrame::Never)?;
         let (frame, _) = self.table.decode(bytes).map_err(|_| NoFrame::Never)?;
@@ -120,14 +120,16 @@ fn level(level: defmt_parser::Level) -> Level {
     }
 }
 
-/// The texts of the section `.defmt` by number, and the time stamps' format. A text is the name of a
-/// symbol, in JSON, and its number the symbol's address. Source: defmt-decoder 1.2, `src/elf2table`.
+/// Returns whether the ELF has the section `.defmt`.
 fn has_defmt(file: &object::File<'_>) -> bool {
     use object::{Object as _, ObjectSection as _};
     let of_defmt = |name: &str| name == ".defmt" || name.starts_with(".defmt.");
     file.sections().any(|section| section.name().is_ok_and(of_defmt))
 }
 
+/// Returns the texts of the section `.defmt` by number, and the format of timestamps. A text is the
+/// name of a symbol, in JSON, and its number is the address of that symbol. Source: defmt-decoder
+/// 1.2, `src/elf2table`.
 fn formats(elf: &[u8]) -> Result<(BTreeMap<u16, String>, Option<String>), object::Error> {
     use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 

@@ -1,4 +1,4 @@
-//! Registers and stack as a RISC-V's panic handler dumps them.
+//! Registers and stack as dumped by a RISC-V panic handler.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use crate::{
     unwind::{Caller, Hints, Registers},
 };
 
-/// Where a stack whose address is not told is taken to begin: all that is asked of it is relative.
-/// It leaves room above for the longest dump.
+/// Assumed start of a stack whose address is not printed. Only relative addresses matter. It leaves
+/// room above for the longest dump.
 const SOMEWHERE: u32 = 0x1000_0000;
 
-/// What a dump tells.
+/// The content of a dump.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Dump {
     pub registers: Registers,
-    /// Whether the text told the program counter and the stack pointer.
+    /// Whether the text has the program counter and the stack pointer.
     is_whole: bool,
     memory: BTreeMap<u32, u32>,
 }
@@ -30,7 +30,7 @@ const NAMES: [&str; 31] = [
 ];
 
 impl Dump {
-    /// The first dump in a panic's lines, if there is one that unwinding can begin with.
+    /// Returns the first dump in a panic's lines, if unwinding can start from it.
     pub fn find(lines: &[String]) -> Option<Dump> {
         let mut dump = Dump::default();
         let (mut pc, mut told) = (None, false);
@@ -40,12 +40,12 @@ impl Dump {
             }
             if line.contains("register dump:") {
                 if told {
-                    // Another core's.
+                    // This dump belongs to another core.
                     break;
                 }
                 told = true;
             }
-            // `abort() was called at PC 0x…`, before it, is no register.
+            // The address in `abort() was called at PC 0x…`, before the dump, is not a register.
             if told && !dump.stack(line) {
                 dump.registers(line, &mut pc);
             }
@@ -55,7 +55,7 @@ impl Dump {
         dump.is_whole.then_some(dump)
     }
 
-    /// The dump of another core than the first.
+    /// Returns the dump of a core other than the first.
     pub fn of_core(lines: &[String], core: u32) -> Option<Dump> {
         let heads = lines.iter().enumerate().filter_map(|(at, line)| {
             crate::panic_collect::dumped_core(line.trim()).map(|found| (at, found))
@@ -64,14 +64,15 @@ impl Dump {
         Dump::find(lines.get(at..)?)
     }
 
-    /// The callers of where the program stood.
+    /// Returns the callers of the function at the dumped program counter.
     pub fn callers(&self, symbols: &Symbols<'_>, hints: Hints<'_>) -> Vec<Caller> {
         symbols.unwind_with(&self.registers, hints, &|addr| self.memory.get(&addr).copied())
     }
 
-    /// esp-backtrace without frame pointers: the program counter, then the stack's bytes from its
-    /// pointer on. Source: esp-backtrace 0.20, `dump_stack` in src/riscv.rs.
-    /// The dump is one line, which comes in pieces if it is long: `more` may begin with some.
+    /// Reads the dump of esp-backtrace without frame pointers: the program counter, then the bytes
+    /// of the stack from the stack pointer on. Source: esp-backtrace 0.20, `dump_stack` in
+    /// src/riscv.rs. The dump is one line. A long one arrives in pieces: `more` may start with some
+    /// of them.
     fn of_bytes(text: &str, more: &[String]) -> Option<Dump> {
         let (pc, bytes) = text.split_once(' ')?;
         let is_hex =
@@ -89,7 +90,7 @@ impl Dump {
         Some(dump)
     }
 
-    /// Takes a line such as `3fc8fd60: 0x00000000 0x42016a54 …`.
+    /// Reads a line such as `3fc8fd60: 0x00000000 0x42016a54 …`.
     fn stack(&mut self, line: &str) -> bool {
         let Some((addr, words)) = line.split_once(':') else { return false };
         let is_addr = addr.len() == 8 && addr.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -104,7 +105,7 @@ impl Dump {
         true
     }
 
-    /// Takes a line such as `MEPC    : 0x42007d0e  RA      : 0x42007cfe  …`.
+    /// Reads a line such as `MEPC    : 0x42007d0e  RA      : 0x42007cfe  …`.
     fn registers(&mut self, line: &str, pc: &mut Option<u32>) {
         let words: Vec<&str> =
             line.split([':', ' ', '\t']).filter(|word| !word.is_empty()).collect();
@@ -114,7 +115,7 @@ impl Dump {
             if matches!(*name, "MEPC" | "PC") {
                 pc.get_or_insert(value);
             }
-            // The ROM's dump has `S0` for `S0/FP`.
+            // The ROM's dump prints `S0` for `S0/FP`.
             let name = if *name == "S0" { "S0/FP" } else { name };
             let index = NAMES.iter().position(|known| *known == name);
             if let Some(register) = index.and_then(|index| self.registers.x.get_mut(index + 1)) {

@@ -1,32 +1,32 @@
-//! What ends a watch before it is settled.
+//! Errors that end a watch early.
 
 use esplice_protocol::PortError;
 
-/// Why a watch could not go on.
+/// An error that ends a watch.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MonitorError {
-    /// The port failed or was lost before a byte came, or the user stopped the watch.
+    /// The port failed or was lost before the first byte, or the user stopped the watch.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The port went away in the middle.
+    /// The port disappeared during the watch.
     #[error("port {port} is gone after {seen} bytes")]
     Lost {
         /// The port's name.
         port: String,
-        /// Bytes read until then.
+        /// Number of bytes read until then.
         seen: u64,
     },
 }
 
 impl MonitorError {
-    /// What the user can do about it.
+    /// Returns a hint about how to fix the problem, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             MonitorError::Port(error) => error.hint(),
             MonitorError::Lost { .. } => Some(
-                "a board whose USB port is its own chip drops it when it resets or crashes; \
-                 else check the cable"
+                "a board with native USB loses its port when it resets or crashes; \
+                 otherwise check the cable"
                     .into(),
             ),
         }

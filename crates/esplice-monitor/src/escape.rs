@@ -1,41 +1,41 @@
-//! C-style escapes in text from a command line.
+//! C-style escapes in command-line text.
 
-/// Why text with escapes can't be understood. Positions count characters from 1.
+/// An error in text with escapes. Positions count characters from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EscapeError {
-    /// A letter after a backslash that means nothing.
+    /// An unknown letter follows a backslash.
     #[error("unknown escape \\{found} at character {at}")]
     Unknown {
-        /// Where the backslash stands.
+        /// Position of the backslash.
         at: usize,
-        /// What follows it.
+        /// The letter that follows.
         found: char,
     },
-    /// A backslash at the end.
+    /// The text ends with a backslash.
     #[error("lone backslash at character {at}, the end")]
     Unfinished {
-        /// Where the backslash stands.
+        /// Position of the backslash.
         at: usize,
     },
-    /// `\x` without its two digits.
-    #[error("\\x at character {at} wants two hex digits, found {found:?}")]
+    /// `\x` is not followed by two hex digits.
+    #[error("\\x at character {at} needs two hex digits, found {found:?}")]
     Hex {
-        /// Where the backslash stands.
+        /// Position of the backslash.
         at: usize,
-        /// What follows, two characters at most.
+        /// The text that follows, at most two characters.
         found: String,
     },
-    /// Nothing at all, which would match at once.
+    /// The text is empty and would match at once.
     #[error("expected text is empty")]
     Empty,
 }
 
 impl EscapeError {
-    /// What the user can do about it.
+    /// Returns a hint about how to fix the problem, if there is one.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            EscapeError::Empty => "give at least one byte to wait for".into(),
+            EscapeError::Empty => "pass at least one byte to wait for".into(),
             EscapeError::Unfinished { .. } => r"write \\ for a backslash".into(),
             _ => r#"known escapes are \r \n \t \0 \e \\ \" \' and \x followed by two hex digits"#
                 .into(),
@@ -43,8 +43,8 @@ impl EscapeError {
     }
 }
 
-/// The bytes meant by `text`, in which `\r`, `\n`, `\t`, `\0`, `\e`, `\\`, `\"`, `\'` and `\xNN`
-/// are escapes and all else stands for its UTF-8 bytes.
+/// Returns the bytes that `text` stands for. `\r`, `\n`, `\t`, `\0`, `\e`, `\\`, `\"`, `\'` and
+/// `\xNN` are escapes, everything else stands for its UTF-8 bytes.
 pub fn unescape(text: &str) -> Result<Vec<u8>, EscapeError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut chars = text.chars();

@@ -1,4 +1,4 @@
-//! Text that is waited for, found in a stream of which only one byte at a time is known.
+//! Expected text, searched in a stream one byte at a time.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use crate::{
     stream_regex::{Found, Search, StreamRegex},
 };
 
-/// Why text to wait for can't be understood.
+/// An error in expected text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExpectError {
-    /// An escape is wrong, or there is no text at all.
+    /// An escape is invalid, or the text is empty.
     #[error(transparent)]
     Escape(#[from] EscapeError),
-    /// A regular expression is wrong, or too large.
+    /// A regular expression is invalid, or too large.
     #[error("regular expression /{pattern}/: {reason}")]
     Regex {
         /// The expression.
         pattern: String,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
-    /// A regular expression that is met before a byte has come.
-    #[error("regular expression /{pattern}/ is met by nothing at all")]
+    /// A regular expression matches before any byte has arrived.
+    #[error("regular expression /{pattern}/ matches empty text")]
     MatchesNothing {
         /// The expression.
         pattern: String,
@@ -31,7 +31,7 @@ pub enum ExpectError {
 }
 
 impl ExpectError {
-    /// What the user can do about it.
+    /// Returns a hint about how to fix the problem, if there is one.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             ExpectError::Escape(error) => return error.hint(),
@@ -40,18 +40,18 @@ impl ExpectError {
                     .into()
             }
             ExpectError::MatchesNothing { .. } => {
-                "let it ask for at least one byte, such as with + in the place of *".into()
+                "make it match at least one byte, such as with + instead of *".into()
             }
         })
     }
 }
 
-/// What is waited for in a board's output, wherever its pieces are cut: bytes, or what a regular
-/// expression describes.
+/// Text expected in a board's output: bytes or a regular expression. Matches do not depend on how
+/// the stream is split into pieces.
 ///
-/// It is looked for in the text that is shown, without escape sequences such as those of colours. What
-/// asks for bytes that are never shown, such as an escape, is looked for in the raw bytes, and so is
-/// all else after [`Expectation::in_raw_bytes`].
+/// The text is searched in the output as shown, without escape sequences such as those for colours.
+/// Expectations with bytes that are never shown, such as an escape, are searched in the raw bytes,
+/// and so are all others after [`Expectation::in_raw_bytes`].
 #[derive(Debug, Clone)]
 pub struct Expectation {
     text: String,
@@ -63,9 +63,9 @@ pub struct Expectation {
 enum Pattern {
     Bytes {
         bytes: Vec<u8>,
-        /// For each prefix of the bytes, the length of its longest proper border: how much is still
-        /// matched when the next byte does not fit (Knuth, Morris, Pratt, "Fast Pattern Matching in
-        /// Strings", 1977).
+        /// For each prefix of the bytes, the length of its longest proper border: the number of
+        /// bytes that still match when the next byte does not fit (Knuth, Morris, Pratt, "Fast
+        /// Pattern Matching in Strings", 1977).
         border: Vec<usize>,
     },
     Regex(Arc<StreamRegex>),
@@ -80,12 +80,13 @@ impl PartialEq for Expectation {
 impl Eq for Expectation {}
 
 impl Expectation {
-    /// From text with C-style escapes, see [`unescape`], or from a regular expression that stands
-    /// between slashes: `/temp=[0-9]+/`.
+    /// Parses text with C-style escapes, see [`unescape`], or a regular expression between slashes:
+    /// `/temp=[0-9]+/`.
     ///
-    /// Expressions are those of the crate `regex` on bytes, without Unicode classes. `^` and `$` are
-    /// the ends of lines, and `.` is no line's end. One is met with the first byte at which it can
-    /// be; `$` and `\b`, which ask for what follows, with the byte that follows.
+    /// Expressions use the syntax of the crate `regex` on bytes, without Unicode classes. `^` and
+    /// `$` match at line ends, and `.` does not match a line end. An expression matches at the
+    /// earliest possible byte. With `$` or `\b`, which look at what follows, that is the byte after
+    /// the match.
     pub fn parse(text: &str) -> Result<Self, ExpectError> {
         if let Some(regex) = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
             if regex.is_empty() {
@@ -98,32 +99,32 @@ impl Expectation {
         Ok(Self::plain(text)?)
     }
 
-    /// From text with C-style escapes that is no regular expression, whatever stands around it.
+    /// Parses text with C-style escapes that is never a regular expression, even between slashes.
     pub fn plain(text: &str) -> Result<Self, EscapeError> {
         Self::new(text.to_owned(), unescape(text)?)
     }
 
-    /// From bytes as they are.
+    /// Expects the given bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, EscapeError> {
         Self::new(bytes.escape_ascii().to_string(), bytes.to_vec())
     }
 
-    /// The same, looked for in the raw bytes.
+    /// Searches the raw bytes instead of the output as shown.
     pub fn in_raw_bytes(self) -> Expectation {
         Expectation { raw: true, ..self }
     }
 
-    /// Whether it is looked for in the raw bytes.
+    /// Returns whether the raw bytes are searched.
     pub fn is_raw(&self) -> bool {
         self.raw
     }
 
-    /// As the user wrote it.
+    /// Returns the text as the user wrote it.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The bytes waited for, never empty; none for a regular expression.
+    /// Returns the expected bytes, never empty, or `None` for a regular expression.
     pub fn bytes(&self) -> Option<&[u8]> {
         match &self.pattern {
             Pattern::Bytes { bytes, .. } => Some(bytes),
@@ -149,12 +150,12 @@ impl Expectation {
     }
 }
 
-/// Whether `char` is never shown as it is.
+/// Returns whether `char` is never shown unchanged.
 fn is_hidden(char: char) -> bool {
     char.is_control() && !matches!(char, '\t' | '\r' | '\n')
 }
 
-/// Whether a regular expression names bytes that are never shown, such as `\x1b`.
+/// Returns whether a regular expression contains bytes that are never shown, such as `\x1b`.
 fn asks_for_hidden_bytes(regex: &str) -> bool {
     let mut rest = regex;
     while let Some(at) = rest.find('\\') {
@@ -177,7 +178,7 @@ fn asks_for_hidden_bytes(regex: &str) -> bool {
     regex.contains("[:cntrl:]") || regex.chars().any(is_hidden)
 }
 
-/// How far a stream has come with one expectation.
+/// The progress of a stream towards one expectation.
 #[derive(Debug)]
 pub(crate) struct Finder {
     expectation: Expectation,
@@ -186,13 +187,13 @@ pub(crate) struct Finder {
 
 #[derive(Debug)]
 enum Progress {
-    /// How many of its bytes the stream ends with; always less than their number.
+    /// Number of expected bytes at the end of the stream. Always less than their total.
     Bytes(usize),
     Regex(Box<Search>),
 }
 
 impl Finder {
-    /// Begins to look for `expectation`, behind the byte `before`.
+    /// Starts a search for `expectation` after the byte `before`.
     pub fn new(expectation: Expectation, before: Option<u8>) -> Finder {
         let progress = match &expectation.pattern {
             Pattern::Bytes { .. } => Progress::Bytes(0),
@@ -201,12 +202,12 @@ impl Finder {
         Finder { expectation, progress }
     }
 
-    /// What is looked for.
+    /// Returns the expectation.
     pub fn expectation(&self) -> &Expectation {
         &self.expectation
     }
 
-    /// Takes the next byte of the stream; a match is told once, then it is looked for again.
+    /// Takes the next byte of the stream. Returns each match once and then starts over.
     pub fn push(&mut self, byte: u8) -> Option<Found> {
         match (&self.expectation.pattern, &mut self.progress) {
             (Pattern::Bytes { bytes, border }, Progress::Bytes(matched)) => {
@@ -225,7 +226,7 @@ impl Finder {
                 **search = regex.search(Some(byte));
                 Some(found)
             }
-            // The progress was made for the pattern.
+            // The progress always fits the pattern.
             _ => None,
         }
     }
@@ -283,7 +284,8 @@ mod tests {
     }
 
     proptest! {
-        /// As the standard library's search in the whole, with few letters so that prefixes recur.
+        /// Compares with the standard library's search in the whole. Few letters are used so that
+        /// prefixes recur.
         #[test]
         fn same_as_a_plain_search(
             pattern in proptest::collection::vec(0u8..3, 1..8),

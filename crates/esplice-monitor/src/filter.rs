@@ -1,24 +1,24 @@
-//! Which lines of a firmware's log are shown, by level and module.
+//! Selection of a firmware's log lines by level and module.
 
 use std::str::FromStr;
 
-/// How much a line matters; a filter shows a level and all above it.
+/// The level of a log line. A filter shows a level and all above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Errors.
     Error,
     /// Warnings.
     Warn,
-    /// What is going on.
+    /// Information.
     Info,
-    /// For who looks for a mistake.
+    /// Debug messages.
     Debug,
-    /// Everything; ESP-IDF's "verbose".
+    /// Everything, ESP-IDF's "verbose".
     Trace,
 }
 
 impl Level {
-    /// Its word, in capitals as logs have it.
+    /// Returns the level's word in capitals, as in logs.
     pub fn name(self) -> &'static str {
         match self {
             Level::Error => "ERROR",
@@ -29,7 +29,7 @@ impl Level {
         }
     }
 
-    /// By its word or, as ESP-IDF prints it, its letter, in any case.
+    /// Parses a level's word, or its letter as printed by ESP-IDF, in upper or lower case.
     fn parse(word: &str) -> Option<Level> {
         const WORDS: &[(&str, &str, Level)] = &[
             ("error", "e", Level::Error),
@@ -45,43 +45,45 @@ impl Level {
     }
 }
 
-/// What of a log is shown: `warn,wifi=debug`.
+/// A filter for log lines, such as `warn,wifi=debug`.
 ///
-/// A rule is a level, which is for all modules without one of their own, or `MODULE=LEVEL`; the level
-/// `off` shows nothing. A module's rule is for the modules within it too (`wifi` for `wifi::scan`).
+/// A rule is either a level, for all modules without their own rule, or `MODULE=LEVEL`. The level
+/// `off` shows nothing. A module's rule also applies to the modules within it (`wifi` to
+/// `wifi::scan`).
 ///
-/// ESP-IDF's `*:W wifi:D` means the same. As there, a module alone (`wifi`) is shown at all levels,
-/// and with it or with a rule such as `wifi:D` lines that no rule is for are hidden; so does `*:N`.
+/// ESP-IDF's `*:W wifi:D` means the same. As in ESP-IDF, a module without a level (`wifi`) is shown
+/// at all levels. Such a rule, or one such as `wifi:D`, hides lines that no rule applies to, and so
+/// does `*:N`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// For modules without a rule; `None` is `off`.
+    /// Level for modules without a rule. `None` means `off`.
     others: Option<Level>,
-    /// Whether lines that tell no level are shown.
+    /// Whether lines without a level are shown.
     plain: bool,
     modules: Vec<(String, Option<Level>)>,
 }
 
-/// Why a filter can't be understood.
+/// An error in a filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterError {
-    /// No level is called so.
-    #[error("{0:?} is no level")]
+    /// The level is unknown.
+    #[error("{0:?} is not a level")]
     Level(String),
-    /// A word that is no level, and no module that a log could have.
+    /// A word is neither a level nor a possible module name.
     #[error("{0:?} is neither a level nor a module")]
     Rule(String),
-    /// There is no rule in it.
+    /// The filter has no rules.
     #[error("the filter is empty")]
     Empty,
 }
 
 impl FilterError {
-    /// What the user can do about it.
+    /// Returns a hint about how to fix the problem, if there is one.
     pub fn hint(&self) -> Option<String> {
         Some(
             "write it as warn,wifi=debug: levels are off, error, warn, info, debug and trace; \
-             a module alone shows no other"
+             a module without a level hides all others"
                 .into(),
         )
     }
@@ -98,13 +100,13 @@ impl FromStr for Filter {
             return Err(FilterError::Empty);
         }
         for rule in rules {
-            // Rust's paths have two colons each.
+            // Rust paths contain double colons.
             let parts = rule
                 .split_once('=')
                 .or_else(|| rule.rsplit_once(':').filter(|(module, _)| !module.ends_with(':')));
-            // ESP-IDF's letter for nothing hides lines without a level, too; the word does not.
+            // ESP-IDF's letter for no level also hides lines without a level; the word does not.
             let is_none = |word: &str| word.eq_ignore_ascii_case("n");
-            // In ESP-IDF's form of a rule what no rule is for is hidden.
+            // A rule in ESP-IDF's form hides lines that no rule applies to.
             alone |= parts.is_some_and(|(_, word)| word.len() == 1 && !rule.contains('='));
             let (module, level) = match parts {
                 Some((module, word)) => (module, of_word(word)?),
@@ -135,15 +137,16 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// Whether `line`, without escape sequences, is shown. A line that tells no level is, as it may
-    /// be a panic's, unless the filter hides all but some modules.
+    /// Returns whether `line`, without escape sequences, is shown. A line without a level is shown,
+    /// as it may be part of a panic, unless the filter hides all but some modules.
     pub fn shows(&self, line: &str) -> bool {
         let Some(LogLine { level, module }) = LogLine::parse(line) else { return self.plain };
         let most = module.and_then(|module| self.rule(module)).unwrap_or(self.others);
         most.is_some_and(|most| level <= most)
     }
 
-    /// The rule for a module: the longest that it is in, and of two alike the later.
+    /// Returns the rule for a module: the one with the longest matching name, and of equal ones the
+    /// last.
     fn rule(&self, module: &str) -> Option<Option<Level>> {
         let within = |rule: &str| {
             let rest = module.strip_prefix(rule);
@@ -154,47 +157,48 @@ impl Filter {
     }
 }
 
-/// The level that `word` names; none for one that shows nothing.
+/// Returns the level for `word`, or `None` for one that shows nothing.
 fn of_word(word: &str) -> Result<Option<Level>, FilterError> {
     if word.eq_ignore_ascii_case("off") || word.eq_ignore_ascii_case("n") {
         return Ok(None);
     }
-    // ESP-IDF has `*` for all levels.
+    // ESP-IDF's `*` means all levels.
     if word == "*" {
         return Ok(Some(Level::Trace));
     }
     Level::parse(word).map(Some).ok_or_else(|| FilterError::Level(word.to_owned()))
 }
 
-/// Whether `word` could be a module's name or a tag.
+/// Returns whether `word` could be a module name or a tag.
 fn is_module(word: &str) -> bool {
     let fits = |char: char| char.is_alphanumeric() || matches!(char, '_' | ':' | '-' | '.');
     !word.is_empty() && word.chars().all(fits)
 }
 
-/// What a line of a log tells of itself.
+/// The level and module of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLine<'a> {
-    /// How much it matters.
+    /// The level.
     pub level: Level,
-    /// Who says it, where it tells.
+    /// The module, if the line states it.
     pub module: Option<&'a str>,
 }
 
 impl<'a> LogLine<'a> {
-    /// Reads the beginning of a line, without escape sequences; none where it is no log's.
+    /// Parses the start of a line without escape sequences. Returns `None` if it is not a log line.
     ///
-    /// Known are ESP-IDF (`I (123) wifi: text`, without a time `I wifi: text`), esp-println (`INFO - text`, `INFO (123) - text`) and
-    /// the usual forms of Rust's loggers (`[INFO  wifi::scan] text`, `[WARN] text`, `0.001 INFO text`,
-    /// `INFO wifi: text`), among them defmt's.
+    /// Supported are ESP-IDF (`I (123) wifi: text`, without a time `I wifi: text`), esp-println
+    /// (`INFO - text`, `INFO (123) - text`) and the usual forms of Rust loggers including defmt
+    /// (`[INFO  wifi::scan] text`, `[WARN] text`, `0.001 INFO text`, `INFO wifi: text`).
     pub fn parse(line: &'a str) -> Option<LogLine<'a>> {
         let line = line.trim_start();
         esp_idf(line).or_else(|| worded(line))
     }
 }
 
-/// Source: ESP-IDF, components/log/include/esp_log_format.h: letter, time in brackets, tag, colon.
-/// The time is in milliseconds or the system's, with a date, and may be left out.
+/// Parses a line of ESP-IDF. Source: ESP-IDF, components/log/include/esp_log_format.h: letter, time
+/// in parentheses, tag, colon. The time is in milliseconds, or the system time with a date, and may
+/// be missing.
 fn esp_idf(line: &str) -> Option<LogLine<'_>> {
     let (letter, rest) = line.split_once(' ')?;
     let level = matches!(letter, "E" | "W" | "I" | "D" | "V").then(|| Level::parse(letter))??;
@@ -205,14 +209,14 @@ fn esp_idf(line: &str) -> Option<LogLine<'_>> {
     let timed = timed.filter(|(time, _)| !time.is_empty() && time.bytes().all(is_time));
     let text = timed.map_or(rest, |(_, text)| text);
     let (tag, _) = text.split_once(": ").or_else(|| Some((text.strip_suffix(':')?, "")))?;
-    // Without a time nothing but the tag makes it a log's line, and a tag is a word.
+    // Without a time only the tag shows that this is a log line, and a tag is a single word.
     let is_word = |tag: &str| !tag.starts_with('(') && !tag.contains(' ') && !tag.is_empty();
     (timed.is_some() || is_word(tag)).then_some(LogLine { level, module: Some(tag) })
 }
 
-/// A line with the level's word in capitals: alone, in brackets, or behind a time.
+/// Parses a line with the level's word in capitals: bare, in brackets, or after a time.
 fn worded(line: &str) -> Option<LogLine<'_>> {
-    // A time or an uptime: digits and what stands between them.
+    // A time or an uptime: digits and separators.
     let is_time = |word: &str| {
         word.starts_with(|char: char| char.is_ascii_digit())
             && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':' | b's'))
@@ -241,7 +245,7 @@ fn worded(line: &str) -> Option<LogLine<'_>> {
         let module = module.or_else(|| leading_module(behind).filter(|module| known(module)));
         return Some(LogLine { level, module });
     }
-    // The word alone, and then a blank, a colon or a bracket.
+    // The bare word, followed by a space, a colon or a parenthesis.
     let rest = rest.strip_prefix(':').unwrap_or(rest);
     if !rest.is_empty() && !rest.starts_with(' ') {
         return None;
@@ -252,14 +256,14 @@ fn worded(line: &str) -> Option<LogLine<'_>> {
         None => rest,
     };
     let module = match rest.strip_prefix("- ") {
-        // esp-println tells no module, and a text with a colon is none.
+        // esp-println prints no module, and text before a colon is not one.
         Some(_) => None,
         None => leading_module(rest).filter(|module| known(module)),
     };
     Some(LogLine { level, module })
 }
 
-/// The word before the first colon that a blank follows.
+/// Returns the text before the first colon that is followed by a space.
 fn leading_module(text: &str) -> Option<&str> {
     text.trim_start().split_once(": ").map(|(module, _)| module)
 }
@@ -377,8 +381,8 @@ mod tests {
             ("", "the filter is empty"),
             (" ,", "the filter is empty"),
             ("lo!ud", "\"lo!ud\" is neither a level nor a module"),
-            ("wifi=loud", "\"loud\" is no level"),
-            ("wifi=", "\"\" is no level"),
+            ("wifi=loud", "\"loud\" is not a level"),
+            ("wifi=", "\"\" is not a level"),
         ] {
             let error = filter.parse::<Filter>().unwrap_err();
             assert_eq!(error.to_string(), message);

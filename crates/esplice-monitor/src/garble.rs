@@ -1,12 +1,12 @@
-//! Tells noise of a wrong baud rate from text.
+//! Detection of noise caused by a wrong baud rate.
 
-/// Less is too little to judge by: a reset alone can send a few stray bytes.
+/// Minimum number of bytes to judge by. A reset can cause a few stray bytes.
 const ENOUGH: u64 = 64;
 
-/// A line of text of this length is no chance: what came was decodable.
+/// Minimum length of a text line that cannot be chance and so proves the baud rate.
 const TELLING_LINE: usize = 8;
 
-/// Counts what a wrong baud rate makes of text.
+/// Counters for signs of a wrong baud rate.
 #[derive(Debug, Default)]
 pub(crate) struct Garble {
     seen: u64,
@@ -26,8 +26,8 @@ impl Garble {
         self.readable |= is_text && text.trim().len() >= TELLING_LINE;
     }
 
-    /// The share of bytes that are no text, in percent, if all speaks for a wrong baud rate: more
-    /// than a fifth of enough bytes are strange, and not one line could be read.
+    /// Returns the percentage of bytes that are not text, if the baud rate seems wrong: more than a
+    /// fifth of enough bytes are not text, and no line could be read.
     pub fn verdict(&self) -> Option<u8> {
         let percent = (self.strange * 100).checked_div(self.seen)?;
         let wrong = !self.readable && self.seen >= ENOUGH && percent > 20;

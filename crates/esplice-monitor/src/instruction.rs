@@ -1,20 +1,20 @@
-//! What RISC-V instructions do to calls, stack pointer and saved registers; all else about them is left
-//! aside.
+//! Decoding of RISC-V instructions, limited to their effect on calls, stack pointer and saved
+//! registers.
 
 /// The return address. Source: RISC-V psABI, register conventions.
 pub(crate) const RA: usize = 1;
 
-/// The stack pointer. Source: as above.
+/// The stack pointer. Same source.
 pub(crate) const SP: usize = 2;
 
-/// Machine exception program counter: where a trap came. Source: RISC-V privileged architecture, table
-/// of machine-level registers.
+/// Machine exception program counter: the address of a trap. Source: RISC-V privileged
+/// architecture, table of machine-level registers.
 const MEPC: u32 = 0x341;
 
-/// An instruction, as far as unwinding asks.
+/// An instruction, as far as unwinding needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Instruction {
-    /// `to` becomes `from` + `value`; a move has the value 0.
+    /// `to` becomes `from` + `value`. A move has the value 0.
     Add { to: usize, from: usize, value: i32 },
     /// `to` becomes `value`.
     Set { to: usize, value: i32 },
@@ -22,51 +22,51 @@ pub(crate) enum Instruction {
     Sum { to: usize, one: usize, other: usize },
     /// `to` becomes `from` - `less`, both registers.
     Difference { to: usize, from: usize, less: usize },
-    /// A word of memory at register `base` + `offset` becomes `from`.
+    /// The word in memory at `base` + `offset` becomes `from`.
     Store { from: usize, base: usize, offset: i32 },
-    /// `to` becomes the word of memory at `base` + `offset`.
+    /// `to` becomes the word in memory at `base` + `offset`.
     Load { to: usize, base: usize, offset: i32 },
-    /// `to` becomes the place of this instruction + `value`.
+    /// `to` becomes the address of this instruction + `value`.
     PcPlus { to: usize, value: i32 },
-    /// `to` becomes the place that a trap came from.
+    /// `to` becomes the address of the trap.
     ReadMepc { to: usize },
-    /// The trap is to return to `from`.
+    /// The return address of the trap becomes `from`.
     WriteMepc { from: usize },
-    /// A jump to this instruction's place + `offset`; a call where `link` is a register.
+    /// A jump to the address of this instruction + `offset`, and a call if `link` is not 0.
     Jump { link: usize, offset: i32 },
-    /// A jump to `base` + `offset`; a call where `link` is a register, a return where `base` is `ra`.
+    /// A jump to `base` + `offset`: a call if `link` is not 0, a return if `base` is `ra`.
     JumpTo { link: usize, base: usize, offset: i32 },
-    /// Maybe a jump to this instruction's place + `offset`.
+    /// A conditional jump to the address of this instruction + `offset`.
     Branch { offset: i32 },
-    /// The end of a trap.
+    /// The return from a trap.
     TrapReturn,
-    /// Another, which may change `to`; 0 for none.
+    /// Any other instruction. It may change `to`, which is 0 for none.
     Other { to: usize },
 }
 
-/// The first instruction of `bytes`, and its length in bytes.
+/// Decodes the first instruction of `bytes`. Returns it with its length in bytes.
 pub(crate) fn decode(bytes: &[u8]) -> Option<(Instruction, u32)> {
     let half = u32::from(u16::from_le_bytes(*bytes.first_chunk()?));
     if half & 3 != 3 {
         return Some((compressed(half), 2));
     }
     let word = u32::from_le_bytes(*bytes.first_chunk()?);
-    // Longer ones do not come in 32-bit firmware.
+    // Longer ones do not occur in 32-bit firmware.
     (word & 0x1f != 0x1f).then(|| (whole(word), 4))
 }
 
-/// `count` bits of `word` from `at` on.
+/// Returns `count` bits of `word`, starting at bit `at`.
 fn bits(word: u32, at: u32, count: u32) -> u32 {
     word >> at & ((1 << count) - 1)
 }
 
-/// `value` of `count` bits with its sign.
+/// Sign-extends `value` of `count` bits.
 fn signed(value: u32, count: u32) -> i32 {
     let up = 32 - count;
     ((value << up) as i32) >> up
 }
 
-/// Source: RISC-V unprivileged ISA, RV32I base instruction formats.
+/// Decodes a 32-bit instruction. Source: RISC-V unprivileged ISA, RV32I base instruction formats.
 fn whole(word: u32) -> Instruction {
     let register = |at| bits(word, at, 5) as usize;
     let (to, base, from) = (register(7), register(15), register(20));
@@ -74,7 +74,7 @@ fn whole(word: u32) -> Instruction {
     let immediate = signed(word >> 20, 12);
     match word & 0x7f {
         0x13 if kind == 0 => Instruction::Add { to, from: base, value: immediate },
-        // A move by `add` from or to zero.
+        // A move: `add` with the zero register.
         0x33 if word >> 25 == 0 && kind == 0 && from == 0 => {
             Instruction::Add { to, from: base, value: 0 }
         }
@@ -89,7 +89,7 @@ fn whole(word: u32) -> Instruction {
         0x03 if kind == 2 => Instruction::Load { to, base, offset: immediate },
         0x23 => {
             let offset = signed(bits(word, 25, 7) << 5 | bits(word, 7, 5), 12);
-            // Narrower ones save no register.
+            // Narrower stores do not save registers.
             match kind {
                 2 => Instruction::Store { from, base, offset },
                 _ => Instruction::Other { to: 0 },
@@ -124,7 +124,8 @@ fn whole(word: u32) -> Instruction {
     }
 }
 
-/// Source: RISC-V unprivileged ISA, "C" extension, instruction listings for RVC.
+/// Decodes a 16-bit instruction. Source: RISC-V unprivileged ISA, "C" extension, instruction
+/// listings for RVC.
 fn compressed(half: u32) -> Instruction {
     let full = |at| bits(half, at, 5) as usize;
     let short = |at| bits(half, at, 3) as usize + 8;
@@ -196,7 +197,7 @@ fn compressed(half: u32) -> Instruction {
 mod tests {
     use super::*;
 
-    /// Words and what GNU objdump 2.40 makes of them.
+    /// Instruction words and their disassembly by GNU objdump 2.40.
     #[test]
     fn instructions_are_as_objdump_reads_them() {
         use Instruction::*;

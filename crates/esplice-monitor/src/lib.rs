@@ -1,26 +1,28 @@
-//! Reads what a board says: from bytes to boots, panics and expected text.
+//! Reads a board's output: from bytes to boots, panics and expected text.
 //!
-//! - [`watch`] reads a [`Port`](esplice_protocol::Port), with the port's own time, until something
-//!   is settled; [`Watcher`] is the same without a port, fed bytes by its owner.
-//! - [`Expectation`] is the text waited for, matched on what is shown of the output; a [`Script`] is what is waited
-//!   for, sent and done in order.
-//! - [`TestReport`] is what tests on the board told of themselves, a line each.
-//! - [`Filter`] chooses lines of a log by level and module.
-//! - [`Symbols`] reads an ELF, and [`decode`] turns the addresses of a [`PanicReport`] into functions
-//!   and lines, unwinding the stack where a dump shows it.
-//! - [`DefmtTable`] reads the texts of a firmware's defmt log, [`BinaryLog`] those of ESP-IDF's binary
-//!   log: their frames then are lines like all others. [`TraceReport`] has addresses that are printed
-//!   outside of panics. [`CoreDump`] is what ESP-IDF writes over the UART when it crashes.
-//! - [`Sanitiser`] makes a board's output harmless for a terminal.
+//! - [`watch`] reads a [`Port`](esplice_protocol::Port), using the port's clock, until the outcome
+//!   is known. [`Watcher`] does the same without a port; its owner feeds it bytes.
+//! - [`Expectation`] is text to wait for, matched against the output as shown. [`Script`] is a
+//!   sequence of texts to wait for, bytes to send and other steps.
+//! - [`TestReport`] holds the results that tests on the board printed, one line each.
+//! - [`Filter`] selects log lines by level and module.
+//! - [`Symbols`] reads an ELF, and [`decode`] turns the addresses of a [`PanicReport`] into
+//!   functions and lines. If the report has a stack dump, it unwinds the stack.
+//! - [`DefmtTable`] reads the texts of a firmware's defmt log, and [`BinaryLog`] those of ESP-IDF's
+//!   binary log. Their frames then appear as ordinary lines. [`TraceReport`] holds addresses
+//!   printed outside of panics. [`CoreDump`] is the dump that ESP-IDF writes to the UART when it
+//!   crashes.
+//! - [`Sanitiser`] makes a board's output safe for a terminal.
 //!
-//! It resets nothing, prints nothing, reads no files and owns no terminal: what it finds goes to a
-//! callback as [`MonitorEvent`]s and comes back as an [`Outcome`].
+//! This crate does not reset boards, print, read files or own a terminal. It passes findings to a
+//! callback as [`MonitorEvent`]s and returns an [`Outcome`].
 //!
 //! ```
 //! use esplice_monitor::{Expectation, Outcome, Watch, Watcher};
 //! use esplice_protocol::Moment;
 //!
-//! let watch = Watch { expect: vec![Expectation::parse(r"Hello, World!\r\n")?], ..Watch::default() };
+//! let expect = vec![Expectation::parse(r"Hello, World!\r\n")?];
+//! let watch = Watch { expect, ..Watch::default() };
 //! let mut watcher = Watcher::new(&watch, Moment::START);
 //! assert!(watcher.push(b"boot\r\nHello, W", Moment::START, &mut |_| {}).is_none());
 //! let outcome = watcher.push(b"orld!\r\n", Moment::START, &mut |_| {});
@@ -28,7 +30,7 @@
 //! # Ok::<(), esplice_monitor::ExpectError>(())
 //! ```
 //!
-//! For an editor or a web page the events are what counts:
+//! An editor or a web page would mainly use the events:
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,20 +1,21 @@
-//! Cuts the stream into lines, for what is read line by line.
+//! Splits the stream into lines.
 
 use std::collections::VecDeque;
 
 use crate::sanitise::{Backspace, Sanitiser, sanitise};
 
-/// A line longer than this is cut, so that a stream without line ends stays bounded.
+/// Maximum length of a line. Longer lines are split, so that a stream without line ends stays
+/// bounded.
 const MAX_LINE: usize = 4096;
 
-/// Lines kept for the end of a report.
+/// Number of lines kept for the end of a report.
 const KEPT: usize = 12;
 
-/// One line, without its end and with escape sequences taken out.
+/// A line without its line end and escape sequences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub text: String,
-    /// Whether its bytes were text: valid UTF-8 without control characters that text has not.
+    /// Whether the bytes were text: valid UTF-8 without control characters unusual in text.
     pub is_text: bool,
 }
 
@@ -26,7 +27,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes the next byte and gives the line that it ends.
+    /// Takes the next byte. Returns the line that it ends, if any.
     pub fn push(&mut self, byte: u8) -> Option<Line> {
         if byte != b'\n' {
             self.partial.push(byte);
@@ -37,17 +38,17 @@ impl Lines {
         Some(self.take())
     }
 
-    /// The unfinished line, if there is one: the stream has ended.
+    /// Returns the unfinished line, if there is one, at the end of the stream.
     pub fn finish(&mut self) -> Option<Line> {
         if self.partial.is_empty() { None } else { Some(self.take()) }
     }
 
-    /// The last lines that were not empty, oldest first.
+    /// Returns the last non-empty lines, oldest first.
     pub fn last(&self) -> Vec<String> {
         self.last.iter().cloned().collect()
     }
 
-    /// Remembers a line that did not come as bytes.
+    /// Adds text from elsewhere to the last lines.
     pub fn tell(&mut self, line: &str) {
         for line in line.lines().filter(|line| !line.trim().is_empty()) {
             self.remember(sanitise(line.as_bytes()));

@@ -1,5 +1,6 @@
-//! The way up from a function that keeps no return address, as compilers make those that never return:
-//! who may have called it stands in the code, and the stack tells which of them did. RISC-V only.
+//! Unwinding from a function that keeps no return address, as compilers generate for functions that
+//! never return. The code shows the possible callers, and the stack shows which one it was. RISC-V
+//! only.
 
 use crate::{
     instruction::{Instruction, decode},
@@ -7,31 +8,31 @@ use crate::{
     unwind::{Caller, Hints, Registers, Step},
 };
 
-/// Functions in a row that keep no return address.
+/// Maximum number of consecutive functions without a return address.
 const MAX_DEPTH: usize = 8;
 
-/// Calls that are tried.
+/// Maximum number of calls to try.
 const MAX_TRIED: usize = 20_000;
 
-/// Functions that do nothing but jump on, in a row.
+/// Maximum number of consecutive functions that end in a jump to the next.
 const MAX_JUMPS: usize = 4;
 
-/// Functions that jump on to the same one.
+/// Maximum number of functions that jump to the same one.
 const MAX_WAYS: usize = 64;
 
-/// All calls of an ELF whose target its code names.
+/// All calls in an ELF with a fixed target.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    /// Target and return address, sorted.
+    /// Target and return address of each call, sorted.
     calls: Vec<(u32, u32)>,
-    /// Return address and target, sorted.
+    /// Return address and target of each call, sorted.
     targets: Vec<(u32, u32)>,
-    /// Target and the function that ends by a jump to it, sorted.
+    /// Target of each tail jump and the function it ends, sorted.
     jumps: Vec<(u32, u32)>,
 }
 
 impl Calls {
-    /// Of functions, each with its address and its code.
+    /// Collects the calls of functions, each given by its address and code.
     pub fn of<'a>(functions: impl Iterator<Item = (u32, &'a [u8])>) -> Calls {
         let mut found = Calls::default();
         for (start, code) in functions {
@@ -72,7 +73,7 @@ impl Calls {
         found
     }
 
-    /// `function`, and those that do nothing in the end but jump to it.
+    /// Returns `function` and the functions that end in a jump to it, directly or in several steps.
     fn ways(&self, function: u32) -> Vec<u32> {
         let mut all = vec![function];
         let mut last = vec![function];
@@ -86,7 +87,8 @@ impl Calls {
         all
     }
 
-    /// Whether the call that returns to `back` leads to one of `ways`; none if it names no target.
+    /// Returns whether the call that returns to `back` leads to one of `ways`, or `None` if its
+    /// target is not fixed.
     fn leads(&self, back: u32, ways: &[u32]) -> Option<bool> {
         let mut named = of(&self.targets, back).peekable();
         named.peek()?;
@@ -94,28 +96,28 @@ impl Calls {
     }
 }
 
-/// What stands beside each `target`.
+/// Returns the second values paired with `target`.
 fn of(sorted: &[(u32, u32)], target: u32) -> impl Iterator<Item = u32> {
     let at = sorted.partition_point(|(found, _)| *found < target);
     let rest = sorted.get(at..).unwrap_or_default();
     rest.iter().take_while(move |(found, _)| *found == target).map(|(_, other)| *other)
 }
 
-/// A way up that the stack bears out.
+/// A call chain that the stack confirms.
 #[derive(Debug, Clone)]
 pub(crate) struct Chain {
     pub callers: Vec<Caller>,
-    /// The registers of the last of them.
+    /// The registers of the last caller.
     pub end: Registers,
     pub interrupted: bool,
-    /// The call at its end names the function that it was in.
+    /// Whether the last call has a fixed target and so must have called this function.
     is_named: bool,
-    /// It leads through the place that the panic's message names.
+    /// Whether the chain passes the source location in the panic message.
     pub has_place: bool,
 }
 
-/// The one way up from a function at `pc` that has called and has lost its return address. None where
-/// there is none, or more than one.
+/// Finds the only possible call chain from a function at `pc` that has made a call and lost its
+/// return address. Returns `None` if there is no such chain or more than one.
 pub(crate) fn find(
     symbols: &Symbols<'_>,
     pc: u32,
@@ -148,8 +150,8 @@ struct Search<'s, 'a> {
 }
 
 impl Search<'_, '_> {
-    /// Tries all that may have called `function`, whose caller's registers are known but for where it
-    /// stood.
+    /// Tries all possible callers of `function`. The registers of its caller are known except for
+    /// the program counter.
     fn up(&mut self, function: u32, caller: &Registers, way: &mut Vec<Caller>, has_place: bool) {
         if way.len() >= MAX_DEPTH {
             return;
@@ -171,7 +173,7 @@ impl Search<'_, '_> {
             way.push(Caller { addr: back, interrupted: false });
             match step {
                 Step::Caller { registers, interrupted } => {
-                    // A call that names another function was not what led here.
+                    // A call to another fixed target cannot have led here.
                     if let Some(is_named) = self.named(&registers, interrupted, start) {
                         let mut callers = way.clone();
                         callers.push(Caller { addr: registers.pc, interrupted });
@@ -191,11 +193,11 @@ impl Search<'_, '_> {
         }
     }
 
-    /// Whether the call before `caller.pc` names the function at `start`; none if it cannot have called
-    /// it.
+    /// Returns whether the call before `caller.pc` has the function at `start` as its fixed target.
+    /// Returns `None` if it cannot have called that function.
     fn named(&self, caller: &Registers, interrupted: bool, start: u32) -> Option<bool> {
         if interrupted {
-            // No word of the stack tells that a trap came from there.
+            // No word on the stack confirms that a trap came from there.
             return self.symbols.contains(caller.pc.into()).then_some(false);
         }
         match self.calls.leads(caller.pc, &self.calls.ways(start)) {
@@ -209,8 +211,8 @@ impl Search<'_, '_> {
 mod tests {
     use super::*;
 
-    /// At 0x100 a call of 0x120 by `jal`, at 0x104 one of 0x2000 by `auipc` and `jalr`; the function
-    /// at 0x120 jumps on to 0x2000.
+    /// At 0x100 `jal` calls 0x120, at 0x104 `auipc` and `jalr` call 0x2000. The function at 0x120
+    /// ends with a jump to 0x2000.
     #[test]
     fn calls_and_jumps_are_found() {
         let caller: Vec<u8> = [0x0200_00ef_u32, 0x0000_2097, 0xefc0_80e7]

@@ -1,14 +1,14 @@
-//! Panics and crash dumps of the firmware kinds that run on these chips.
+//! Panics and crash dumps of the kinds of firmware that run on these chips.
 
 use esplice_protocol::Moment;
 
 use crate::prefix;
 
-/// Which kind of firmware told of its end, and how.
+/// The kind of panic and of the firmware that reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PanicKind {
-    /// Rust: `panicked at FILE:LINE:COLUMN:`, with esp-backtrace's banner or without.
+    /// Rust: `panicked at FILE:LINE:COLUMN:`, with or without esp-backtrace's banner.
     Rust,
     /// ESP-IDF and the mask ROM: `Guru Meditation Error`.
     GuruMeditation,
@@ -25,7 +25,7 @@ pub enum PanicKind {
 }
 
 impl PanicKind {
-    /// Its name in reports and events.
+    /// Returns the name used in reports and events.
     pub fn name(self) -> &'static str {
         match self {
             PanicKind::Rust => "rust",
@@ -39,14 +39,14 @@ impl PanicKind {
     }
 }
 
-/// A place in source, as the firmware printed it.
+/// A source location as printed by the firmware.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLocation {
-    /// The file's path as the compiler saw it.
+    /// The file path as seen by the compiler.
     pub file: String,
-    /// Line, from 1.
+    /// The line, from 1.
     pub line: u32,
-    /// Column, from 1.
+    /// The column, from 1.
     pub column: u32,
 }
 
@@ -56,48 +56,49 @@ impl std::fmt::Display for SourceLocation {
     }
 }
 
-/// What an address says of the instruction it stands for.
+/// The relation of an address to the instruction it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddressKind {
-    /// It is the instruction's own: a program counter.
+    /// The address of the instruction itself: a program counter.
     Exact,
-    /// Behind the call: a return address.
+    /// The address after the call: a return address.
     Return,
-    /// In the call or just before: a return address less 4 or, on Xtensa and from ESP-IDF, less 3.
+    /// An address in the call or just before it: a return address minus 4, or minus 3 on Xtensa and
+    /// from ESP-IDF.
     Call,
 }
 
-/// An address of code, as the firmware printed it.
+/// A code address as printed by the firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeAddress {
-    /// The number.
+    /// The address.
     pub addr: u32,
-    /// What it says.
+    /// The relation to its instruction.
     pub kind: AddressKind,
 }
 
 impl CodeAddress {
-    /// An address within the instruction that is meant: of a call, and not what comes behind it or
-    /// before, which may be another line or another function.
+    /// Returns an address within the instruction that is meant, such as the call. The bytes before
+    /// and after it may belong to another line or function.
     pub fn instruction(self) -> u32 {
         match self.kind {
             AddressKind::Exact => self.addr,
             AddressKind::Return => self.addr.wrapping_sub(1),
-            // A call has 2 to 4 bytes: 2 before its end is within it, and so is 1.
+            // A call has 2 to 4 bytes, so 1 or 2 bytes before its end are within it.
             AddressKind::Call => self.addr.wrapping_add(2),
         }
     }
 }
 
-/// How a backtrace that the firmware printed ends.
+/// The end of a backtrace printed by the firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum BacktraceEnd {
-    /// With the first function of all, as far as is told.
+    /// The backtrace ends with the outermost function, as far as known.
     #[default]
     Whole,
-    /// `|<-CORRUPTED`: the stack makes no sense from there on.
+    /// `|<-CORRUPTED`: the rest of the stack is invalid.
     Corrupted,
     /// `|<-CONTINUES`: there are more functions than the firmware prints.
     Continues,
@@ -105,46 +106,46 @@ pub enum BacktraceEnd {
     NoTable,
 }
 
-/// What another core than the one that panicked was doing.
+/// The state of a core other than the one that panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherCore {
-    /// Its number.
+    /// The number of the core.
     pub core: u32,
-    /// Code addresses in the order printed, the innermost first.
+    /// Code addresses in the order printed, innermost first.
     pub addresses: Vec<CodeAddress>,
 }
 
-/// A panic as read from the output.
+/// A panic read from the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PanicReport {
-    /// Who told it.
+    /// The kind of panic.
     pub kind: PanicKind,
-    /// What it said; may have several lines, may be empty.
+    /// The message. It may have several lines or be empty.
     pub message: String,
-    /// Where, if the text says so; none for an exception, whose text names its handler.
+    /// The source location, if printed. `None` for an exception, whose text names its handler.
     pub location: Option<SourceLocation>,
-    /// Code addresses in the order printed, the failing one first where it is known.
+    /// Code addresses in the order printed. The failing one comes first if it is known.
     pub addresses: Vec<CodeAddress>,
-    /// How the backtrace among them ends.
+    /// The end of the backtrace.
     pub backtrace_end: BacktraceEnd,
-    /// The other cores, where they were dumped too.
+    /// The other cores, if they were dumped too.
     pub other_cores: Vec<OtherCore>,
-    /// The panic's lines as they came, escape sequences taken out.
+    /// The lines of the panic as received, without escape sequences.
     pub lines: Vec<String>,
-    /// When its first line was complete, on the port's clock.
+    /// The time at which the first line was complete, on the port's clock.
     pub at: Moment,
-    /// A logger or a terminal has put something before each line.
+    /// Whether a logger or a terminal has added a prefix to each line.
     pub(crate) is_prefixed: bool,
 }
 
 impl PanicReport {
-    /// The beginning of its ELF's SHA-256 in lower-case hex, where the firmware printed it. Source:
+    /// Returns the start of the SHA-256 of the firmware's ELF in lowercase hex, if printed. Source:
     /// ESP-IDF, `components/esp_system/panic.c`: `ELF file SHA256: …`.
     pub fn elf_sha256(&self) -> Option<&str> {
         self.lines.iter().find_map(|line| elf_sha256(line))
     }
 
-    /// Returns its lines without what a logger or a terminal put before them.
+    /// Returns the lines without the prefixes of loggers and terminals.
     pub(crate) fn bare_lines(&self) -> Vec<String> {
         let bare = |line: &String| match self.is_prefixed {
             true => prefix::strip(line).to_owned(),
@@ -154,7 +155,7 @@ impl PanicReport {
     }
 }
 
-/// The beginning of an ELF's SHA-256 in lower-case hex, where `line` tells it. Source: ESP-IDF,
+/// Returns the start of an ELF's SHA-256 in lowercase hex, if `line` has it. Source: ESP-IDF,
 /// `components/esp_system/panic.c`, and at boot `app_init: ELF file SHA256:  …` in
 /// `components/esp_app_format/esp_app_desc.c`.
 pub(crate) fn elf_sha256(line: &str) -> Option<&str> {
@@ -164,21 +165,21 @@ pub(crate) fn elf_sha256(line: &str) -> Option<&str> {
     (hex && !hash.is_empty()).then_some(hash)
 }
 
-/// The number behind `label`.
+/// Returns the hexadecimal number that follows `label`.
 pub(crate) fn after(line: &str, label: &str) -> Option<u32> {
     let (_, rest) = line.split_once(label)?;
     let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
     hex_word(rest.get(..end)?)
 }
 
-/// A word that is `0x` and hex digits and nothing else.
+/// Parses a word that consists of `0x` and hex digits only.
 pub(crate) fn hex_word(word: &str) -> Option<u32> {
     let digits = word.strip_prefix("0x")?;
     let hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
     if hex { u32::from_str_radix(digits, 16).ok() } else { None }
 }
 
-/// Reads `0x` and hex digits at the beginning of `text`, whatever follows them.
+/// Parses `0x` and hex digits at the start of `text`, whatever follows.
 pub(crate) fn hex_prefix(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0x")?;
     let end = digits.find(|char: char| !char.is_ascii_hexdigit()).unwrap_or(digits.len());

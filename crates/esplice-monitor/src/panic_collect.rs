@@ -1,4 +1,4 @@
-//! Collects a panic from the lines that it is printed in.
+//! Collects a panic from the lines it is printed in.
 
 use esplice_protocol::Moment;
 
@@ -11,19 +11,21 @@ use crate::{
     prefix,
 };
 
-/// Lines kept of one panic; ESP-IDF's dump of registers and stack takes 48.
+/// Maximum number of lines kept per panic. ESP-IDF's dump of registers and stack takes 48.
 const MAX_LINES: usize = 128;
 
-/// Addresses kept of one panic; esp-backtrace gives 10 by default, ESP-IDF 100 at most.
+/// Maximum number of addresses kept per panic. esp-backtrace prints 10 by default, ESP-IDF at most
+/// 100.
 const MAX_ADDRESSES: usize = 128;
 
-/// Cores of which a dump is kept beside the one that panicked; no chip has more than two.
+/// Maximum number of dumps kept in addition to the core that panicked. No chip has more than two
+/// cores.
 const MAX_OTHER_CORES: usize = 3;
 
-/// Lines that a message may have.
+/// Maximum number of lines of a message.
 const MAX_MESSAGE_LINES: usize = 16;
 
-/// Collects one panic at a time from lines.
+/// A collector of one panic at a time.
 #[derive(Debug, Default)]
 pub(crate) struct PanicCollector {
     current: Option<Collecting>,
@@ -34,21 +36,21 @@ struct Collecting {
     report: PanicReport,
     phase: Phase,
     message_lines: usize,
-    /// What the addresses of a backtrace are that are printed one a line.
+    /// The kind of addresses in a backtrace with one address per line.
     listed: AddressKind,
-    /// The lines of a backtrace may come without a heading.
+    /// Whether backtrace lines may follow without a heading.
     lists_bare: bool,
-    /// The message is an exception's, which names addresses.
+    /// Whether the message is that of an exception, which contains addresses.
     is_exception: bool,
-    /// The core that the first dump is of.
+    /// The core of the first dump.
     core: Option<u32>,
-    /// Heads of register dumps: ESP-IDF begins with the core that panicked.
+    /// Number of register dumps seen. ESP-IDF starts with the core that panicked.
     dumps: usize,
-    /// A register was told that only a RISC-V has.
+    /// Whether a register was printed that only RISC-V has.
     is_riscv: bool,
-    /// The return address among the registers, until the backtrace begins.
+    /// The return address from the registers, until the backtrace begins.
     returns_to: Option<u32>,
-    /// The registers of interrupted code are those of the core that panicked.
+    /// Program counters of interrupted code on the core that panicked.
     interrupted: Vec<CodeAddress>,
     /// The core whose interrupted code is being printed.
     interrupted_core: Option<u32>,
@@ -56,26 +58,26 @@ struct Collecting {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The next lines are the message.
+    /// The next lines are part of the message.
     Message,
-    /// Within `PanicInfo { … }`, which esp-backtrace before 0.11 prints.
+    /// Within `PanicInfo { … }`, printed by esp-backtrace before 0.11.
     Info {
-        /// Within its message.
+        /// Whether the message is being read.
         message: bool,
     },
     /// Registers, stack, or a blank line.
     Body,
-    /// After `Backtrace:`, an address a line.
+    /// After `Backtrace:`, one address per line.
     Backtrace,
 }
 
 impl PanicCollector {
-    /// Whether a panic has begun and is not yet given out.
+    /// Returns whether a panic has begun and was not yet returned.
     pub fn is_collecting(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Gives out the panic that has begun, if one has.
+    /// Returns the panic that has begun, if there is one.
     pub fn finish(&mut self) -> Option<PanicReport> {
         let Collecting { mut report, interrupted, .. } = self.current.take()?;
         while report.lines.last().is_some_and(|line| line.trim().is_empty()) {
@@ -85,8 +87,8 @@ impl PanicCollector {
         Some(report)
     }
 
-    /// Takes the next line. Gives a panic when the line ends it: also with the beginning of another,
-    /// of a panic handler that fails itself, which is then collected.
+    /// Takes the next line. Returns a panic if the line ends it. The start of another panic, from a
+    /// failing panic handler, also ends it and is collected next.
     pub fn line(&mut self, line: &str, at: Moment) -> Option<PanicReport> {
         let Some(current) = &mut self.current else {
             self.current = Collecting::begin(line, at);
@@ -94,7 +96,7 @@ impl PanicCollector {
         };
         if let Some(start) = nested(line) {
             let (head, second) = line.split_at(start);
-            // What the first was printing is cut off within its line.
+            // The output of the first panic is cut off within its line.
             let is_prefix = current.report.is_prefixed && prefix::strip(head).trim().is_empty();
             let second = if is_prefix { line } else { second };
             if !head.trim().is_empty() && !is_prefix {
@@ -115,7 +117,7 @@ impl PanicCollector {
 
 impl Collecting {
     fn begin(line: &str, at: Moment) -> Option<Collecting> {
-        // A logger's level before `panic: ` makes it a line about something else.
+        // `panic: ` after a logger's level is a line about something else.
         let bare = prefix::strip_times(line);
         let Beginning { kind, message, location, more, raw_addresses } = beginning(bare)?;
         let report = PanicReport {
@@ -152,10 +154,10 @@ impl Collecting {
         Some(collecting)
     }
 
-    /// Takes a further line; true if it is the panic's last.
+    /// Takes a further line. Returns true if it is the panic's last.
     fn line(&mut self, line: &str) -> bool {
         let bare = if self.report.is_prefixed { prefix::strip(line) } else { line };
-        // The next boot is not the panic's, and comes at once after some of them.
+        // The next boot is not part of the panic, and may follow it immediately.
         if bare.starts_with("ESP-ROM:") || line.contains("rst:0x") {
             return true;
         }
@@ -163,12 +165,12 @@ impl Collecting {
         let text =
             if self.report.is_prefixed { without_place_of_log(bare.trim()) } else { bare.trim() };
         self.core_head(text);
-        // esp-backtrace's banner stands before Rust's own line.
+        // esp-backtrace's banner precedes Rust's own line.
         let report = &self.report;
         let is_bare = report.kind == PanicKind::Rust
             && report.location.is_none()
             && report.message.is_empty();
-        // Through defmt it tells the place alone.
+        // Through defmt only the source location is printed.
         let rust = || rust_panic(text).or_else(|| place_alone(text));
         if let (true, Some(rust)) = (is_bare, rust()) {
             self.report.message = rust.message;
@@ -189,23 +191,23 @@ impl Collecting {
         } else {
             self.addresses(text);
         }
-        // ESP-IDF's last word.
+        // The last line that ESP-IDF prints.
         text == "Rebooting..." || self.report.lines.len() >= MAX_LINES
     }
 
-    /// Whether a line may be an address alone, which is one of the backtrace.
+    /// Returns whether a line with a single address belongs to the backtrace.
     fn lists(&self) -> bool {
         self.phase == Phase::Backtrace || self.lists_bare
     }
 
     fn listed(&mut self, addr: u32) {
-        // The register has told it already.
+        // The register dump already has it.
         if self.returns_to.take() != Some(addr) {
             self.found(Some(addr), self.listed);
         }
     }
 
-    /// Takes what says of which core the next lines are.
+    /// Reads lines that state which core the next lines are about.
     fn core_head(&mut self, text: &str) {
         if let Some(core) = dumped_core(text) {
             self.dumps += 1;
@@ -228,7 +230,7 @@ impl Collecting {
         }
     }
 
-    /// Takes a line of `PanicInfo { … }`, of which the message alone is new.
+    /// Reads a line of `PanicInfo { … }`. Only the message is new information.
     fn info(&mut self, text: &str, message: bool) {
         let next = match text {
             "message: Some(" => Phase::Info { message: true },
@@ -248,20 +250,20 @@ impl Collecting {
             self.phase = Phase::Info { message: false };
             return;
         }
-        // esp-hal's exceptions: the registers, behind the message.
+        // The registers of esp-hal's exceptions, after the message.
         if text.starts_with("TrapFrame {") || text.starts_with("Context {") {
             self.phase = Phase::Body;
             self.context(text);
             return;
         }
         if text.is_empty() {
-            // esp-hal's own messages may begin with blank lines.
+            // esp-hal's messages may begin with blank lines.
             if !self.report.message.is_empty() {
                 self.phase = Phase::Body;
             }
             return;
         }
-        // The place is that of the handler and tells nothing.
+        // The location is that of the handler and carries no information.
         let handler = self.report.location.take_if(|at| at.file.contains("exception_handler"));
         self.is_exception |= handler.is_some() || text.starts_with('[');
         if self.is_exception {
@@ -281,7 +283,7 @@ impl Collecting {
         }
     }
 
-    /// Takes the addresses in an exception's message. Source: esp-hal 1.0 to 1.2,
+    /// Reads the addresses in an exception's message. Source: esp-hal 1.0 to 1.2,
     /// `src/exception_handler`; esp-backtrace before 0.14.
     fn exception(&mut self, text: &str) {
         for key in ["mepc=", "detected at ", "value at ", "segment at ", "exception at "] {
@@ -290,8 +292,8 @@ impl Collecting {
         self.found(after(text, "called by "), AddressKind::Return);
     }
 
-    /// Takes `Context { PC: 1107306400, PS: 393237, A0: 2181042944, … }`: registers in decimal.
-    /// Source: esp-hal 1.0 to 1.2, whose registers of Xtensa print themselves so.
+    /// Reads `Context { PC: 1107306400, PS: 393237, A0: 2181042944, … }`: registers in decimal, as
+    /// printed for Xtensa. Source: esp-hal 1.0 to 1.2.
     fn context(&mut self, text: &str) {
         if text.starts_with("TrapFrame {") {
             self.listed = AddressKind::Call;
@@ -313,21 +315,23 @@ impl Collecting {
         self.found(Some(addr), AddressKind::Return);
     }
 
-    /// Takes the addresses from a line that is not an address alone. Only known labels count:
-    /// dumps are full of numbers that are no code.
+    /// Reads the addresses in a line that is not a single address. Only those after known labels
+    /// count, as dumps are full of numbers that are not code addresses.
     fn addresses(&mut self, line: &str) {
-        // TinyGo, `runtimePanicAt` in src/runtime/panic.go: the return address less a call's length.
+        // TinyGo, `runtimePanicAt` in src/runtime/panic.go: the return address minus the length of
+        // a call.
         self.found(after(line, "runtime error at "), AddressKind::Call);
-        // esp-backtrace without frame pointers: the program counter, as a call returned it, then
-        // the stack's bytes.
+        // esp-backtrace without frame pointers: the program counter as returned by a call, then the
+        // bytes of the stack.
         if let Some((pc, _)) =
             line.trim_start().strip_prefix("STACKDUMP: ").and_then(|rest| rest.split_once(' '))
         {
             self.found(u32::from_str_radix(pc, 16).ok(), AddressKind::Return);
         }
-        // ESP-IDF 6, components/esp_libc/src/assert.c: the return address, or less a call's length.
+        // ESP-IDF 6, components/esp_libc/src/assert.c: the return address, or that minus the length
+        // of a call.
         self.found(after(line, "Assert failed in "), AddressKind::Call);
-        // ESP-IDF, components/esp_libc (newlib) `abort`: the return address less 3.
+        // ESP-IDF, components/esp_libc (newlib) `abort`: the return address minus 3.
         if let Some(pc) = after(line, "abort() was called at PC ") {
             self.found(Some(pc), AddressKind::Call);
             return;
@@ -348,8 +352,8 @@ impl Collecting {
         self.registers(line);
     }
 
-    /// Takes registers: `MEPC    : 0x42000000  RA      : 0x…`, in the ROM's dump `PC` for `MEPC`,
-    /// TinyGo's `pc`, and esp-backtrace's `PC=0x42000000  RA/x1=0x…` before 0.14.
+    /// Reads registers: `MEPC    : 0x42000000  RA      : 0x…`, `PC` instead of `MEPC` in the ROM's
+    /// dump, TinyGo's `pc`, and `PC=0x42000000  RA/x1=0x…` of esp-backtrace before 0.14.
     fn registers(&mut self, line: &str) {
         let words: Vec<&str> =
             line.split([':', ' ', '\t', '=']).filter(|word| !word.is_empty()).collect();
@@ -358,7 +362,7 @@ impl Collecting {
             let name = name.split('/').next().unwrap_or_default();
             self.is_riscv |= name == "MEPC";
             if ["MEPC", "PC"].iter().any(|known| name.eq_ignore_ascii_case(known)) {
-                // A panic within the handler cuts the line off behind the digits.
+                // A panic within the handler cuts the line off after the digits.
                 let pc = hex_prefix(value);
                 let told = |first: &CodeAddress| {
                     first.kind == AddressKind::Exact && pc == Some(first.addr)
@@ -376,7 +380,7 @@ impl Collecting {
         }
     }
 
-    /// Takes where interrupted code stood.
+    /// Records the program counter of interrupted code.
     fn interrupted(&mut self, pc: Option<u32>) {
         let (Some(addr), Some(core)) = (pc, self.interrupted_core) else { return };
         let address = CodeAddress { addr, kind: AddressKind::Exact };
@@ -397,21 +401,21 @@ impl Collecting {
         }
     }
 
-    /// Takes ESP-IDF's `PC:SP PC:SP …`; other firmware prints addresses without a stack pointer.
+    /// Reads ESP-IDF's `PC:SP PC:SP …`. Other firmware prints addresses without a stack pointer.
     fn pairs(&mut self, pairs: &str) {
         let pcs = pairs.split_whitespace().map(|pair| pair.split(':').next().unwrap_or(pair));
         for (index, pc) in pcs.filter_map(hex_word).enumerate() {
-            // On Xtensa all are less 3, as if after a call (`esp_cpu_process_stack_pc`); on RISC-V they
-            // are as they are (`esp_eh_frame_print_backtrace`). The first is where the program
-            // stood, which the registers above it have told exactly; ESP-IDF before 3.1 prints it
-            // as it is.
+            // On Xtensa all are reduced by 3, as if after a call (`esp_cpu_process_stack_pc`); on
+            // RISC-V they are unchanged (`esp_eh_frame_print_backtrace`). The first is the program
+            // counter, which the registers above have already shown exactly. ESP-IDF before 3.1
+            // prints it unchanged.
             let exact = [Some(pc), pc.checked_add(3).filter(|_| !self.is_riscv)];
             let told = self.addresses_of_core().first().is_some_and(|first| {
                 first.kind == AddressKind::Exact && exact.contains(&Some(first.addr))
             });
             if index == 0 && told {
                 if self.is_riscv {
-                    // The next is RA, and told as such.
+                    // The next one is RA and was printed as such.
                     self.addresses_of_core().truncate(1);
                 }
                 continue;
@@ -421,7 +425,7 @@ impl Collecting {
         }
     }
 
-    /// Takes what stands behind the last pair.
+    /// Reads the mark after the last pair.
     fn ends(&mut self, pairs: &str) {
         if pairs.contains("|<-CORRUPTED") {
             self.report.backtrace_end = BacktraceEnd::Corrupted;
@@ -430,7 +434,7 @@ impl Collecting {
         }
     }
 
-    /// Of the core whose dump is being read.
+    /// Returns the addresses of the core whose dump is being read.
     fn addresses_of_core(&mut self) -> &mut Vec<CodeAddress> {
         match self.report.other_cores.last_mut() {
             Some(other) if self.dumps > 1 => &mut other.addresses,
@@ -446,14 +450,15 @@ impl Collecting {
     }
 }
 
-/// The core whose registers come behind `line`. Source: ESP-IDF,
+/// Returns the core whose registers follow `line`. Source: ESP-IDF,
 /// `components/esp_system/port/arch/*/panic_arch.c`: `Core  0 register dump:`.
 pub(crate) fn dumped_core(line: &str) -> Option<u32> {
     line.strip_prefix("Core ")?.trim_start().strip_suffix(" register dump:")?.parse().ok()
 }
 
-/// A return address of Xtensa's windowed calls: its two highest bits hold the window's size, and
-/// code lies in the second quarter of the address space. Source: Xtensa ISA, 4.7.1.
+/// Returns the address for a return address of Xtensa's windowed calls. Its two highest bits hold
+/// the window size, and code lies in the second quarter of the address space. Source: Xtensa ISA,
+/// 4.7.1.
 pub(crate) fn of_window(a0: u32) -> u32 {
     (a0 & 0x3fff_ffff) | 0x4000_0000
 }

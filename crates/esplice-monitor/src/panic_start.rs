@@ -1,22 +1,23 @@
-//! The lines that panics of the known kinds of firmware begin with.
+//! Recognition of the first line of a panic, for the known kinds of firmware.
 
 use crate::{
     panic::{PanicKind, SourceLocation, hex_prefix},
     prefix,
 };
 
-/// What the first line of a panic says.
+/// The content of a panic's first line.
 pub(crate) struct Beginning {
     pub kind: PanicKind,
     pub message: String,
     pub location: Option<SourceLocation>,
-    /// The message follows on the next lines.
+    /// Whether the message follows on the next lines.
     pub more: bool,
-    /// Addresses printed one a line are return addresses as they are, not less a call's length.
+    /// Whether addresses printed one per line are return addresses, not reduced by the length of a
+    /// call.
     pub raw_addresses: bool,
 }
 
-/// Reads `line` as the first of a panic, if it is one.
+/// Parses `line` as the first line of a panic, if it is one.
 pub(crate) fn beginning(line: &str) -> Option<Beginning> {
     let told = |kind, message: &str| Some(Beginning::new(kind, message.trim()));
     if let Some(rust) = rust_panic(line) {
@@ -36,7 +37,7 @@ pub(crate) fn beginning(line: &str) -> Option<Beginning> {
     {
         return told(PanicKind::Assert, line);
     }
-    // ESP-IDF 6 with its binary log, which has the function's address in the place of its name.
+    // ESP-IDF 6 with its binary log, which prints the function's address instead of its name.
     if let Some(rest) =
         prefix::strip_esp_idf(line).unwrap_or(line).strip_prefix("Assert failed in ")
         && hex_prefix(rest).is_some()
@@ -66,7 +67,8 @@ const GURU: &str = "Guru Meditation Error";
 /// Source: esp-backtrace from 0.14 on, `src/lib.rs`.
 const BANNER: &str = "====================== PANIC ======================";
 
-/// Where in `line` another panic begins while one is being printed: the handler itself has failed.
+/// Returns the position in `line` at which another panic begins, because the panic handler itself
+/// failed.
 pub(crate) fn nested(line: &str) -> Option<usize> {
     line.find(GURU)
 }
@@ -82,7 +84,7 @@ impl Beginning {
     }
 }
 
-/// Reads Rust's own line. The location distinguishes it from a log that only mentions a panic.
+/// Parses Rust's own line. The location distinguishes it from a log that only mentions a panic.
 pub(crate) fn rust_panic(line: &str) -> Option<Beginning> {
     if let Some((_, rest)) = line.split_once("!! A panic occured ") {
         return esp_backtrace_before_0_14(rest);
@@ -97,8 +99,8 @@ pub(crate) fn rust_panic(line: &str) -> Option<Beginning> {
     Some(Beginning::rust("", location, true))
 }
 
-/// `in 'FILE', at line LINE, column COLUMN: MESSAGE`; the message may follow on the next lines.
-/// Source: esp-backtrace 0.7 to 0.13, `src/lib.rs`.
+/// Parses `in 'FILE', at line LINE, column COLUMN: MESSAGE`. The message may follow on the next
+/// lines. Source: esp-backtrace 0.7 to 0.13, `src/lib.rs`.
 fn esp_backtrace_before_0_14(rest: &str) -> Option<Beginning> {
     if rest.starts_with("at an unknown location") {
         return Some(Beginning::rust("", None, true));
@@ -111,14 +113,16 @@ fn esp_backtrace_before_0_14(rest: &str) -> Option<Beginning> {
     let location = Some(SourceLocation { file: file.to_owned(), line, column });
     let message = rest.trim_start_matches(':').trim();
     let mut beginning = Beginning::rust(message, location, true);
-    // 0.7 and 0.9 print the addresses as they are, and no colon; later versions less a call.
+    // 0.7 and 0.9 print return addresses and no colon; later versions subtract the length of a
+    // call.
     beginning.raw_addresses = rest.trim().is_empty();
     Some(beginning)
 }
 
-/// `panicked at FILE:LINE:COLUMN` with nothing before it and perhaps a message behind it, which is a
-/// log's line unless a banner came before. Source: esp-backtrace 0.20 with its feature `defmt`;
-/// defmt 1.1, `PanicInfo`'s `Format`. Terminals that print defmt's frames add their place in brackets.
+/// Parses `panicked at FILE:LINE:COLUMN` with nothing before it and possibly a message after it.
+/// This is an ordinary log line unless a banner came before. Source: esp-backtrace 0.20 with its
+/// feature `defmt`; defmt 1.1, `PanicInfo`'s `Format`. Terminals that print defmt frames add the
+/// location in parentheses.
 pub(crate) fn place_alone(line: &str) -> Option<Beginning> {
     let rest = without_place_of_log(line.trim()).strip_prefix("panicked at ")?;
     if let Some(location) = source_location(rest) {
@@ -131,7 +135,7 @@ pub(crate) fn place_alone(line: &str) -> Option<Beginning> {
     Some(Beginning::rust(message.trim(), Some(location), false))
 }
 
-/// Takes ` (esp_backtrace src/lib.rs:25)` off the end of a line.
+/// Removes ` (esp_backtrace src/lib.rs:25)` from the end of a line.
 pub(crate) fn without_place_of_log(line: &str) -> &str {
     let Some((text, place)) = line.strip_suffix(')').and_then(|line| line.rsplit_once(" (")) else {
         return line;
@@ -142,8 +146,8 @@ pub(crate) fn without_place_of_log(line: &str) -> &str {
     if is_place { text } else { line }
 }
 
-/// Exceptions that esp-backtrace before 0.14 prints without Rust's panic: `Exception '…' mepc=0x…`,
-/// `Exception occured '…'`, `Stack overflow detected at 0x… called by 0x…`.
+/// Recognises exceptions that esp-backtrace before 0.14 prints without Rust's panic: `Exception '…'
+/// mepc=0x…`, `Exception occured '…'`, `Stack overflow detected at 0x… called by 0x…`.
 fn is_bare_exception(line: &str) -> bool {
     let of_riscv = line.starts_with("Exception '") && line.contains("' mepc=0x");
     let of_xtensa = line.starts_with("Exception occured '") && line.trim_end().ends_with('\'');

@@ -1,11 +1,11 @@
-//! Strips what loggers and serial terminals put before a line.
+//! Strips the prefixes that loggers and serial terminals add to a line.
 
-/// Prefixes taken off one line: a terminal's time, then a logger's own prefix.
+/// Maximum number of prefixes stripped from a line: a terminal's time, then a logger's own prefix.
 const MOST_PREFIXES: usize = 3;
 
-/// Returns `line` without the prefixes of loggers and serial terminals, so that a report can be read
-/// line by line wherever it was printed through: `[08:34:28] `, `15:10:30.123 > `, `ERROR - `,
-/// `[ERROR] `, `E (123) tag: `. A line without a prefix is returned as it is.
+/// Returns `line` without the prefixes of loggers and serial terminals, so that a report can be
+/// read regardless of how it was printed: `[08:34:28] `, `15:10:30.123 > `, `ERROR - `, `[ERROR] `,
+/// `E (123) tag: `. A line without a prefix is returned unchanged.
 pub(crate) fn strip(line: &str) -> &str {
     let mut rest = line;
     for _ in 0..MOST_PREFIXES {
@@ -18,7 +18,7 @@ pub(crate) fn strip(line: &str) -> &str {
     rest
 }
 
-/// Returns `line` without the times of serial terminals, but with what a logger put before it.
+/// Returns `line` without the times of serial terminals, but with a logger's prefix.
 pub(crate) fn strip_times(line: &str) -> &str {
     bracketed_time(line).or_else(|| clock(line)).unwrap_or(line)
 }
@@ -34,12 +34,12 @@ pub(crate) fn strip_esp_idf(line: &str) -> Option<&str> {
     if time.is_empty() || !time.bytes().all(is_time) {
         return None;
     }
-    // The text may be empty, and blanks at a line's end are often lost.
+    // The text may be empty, and spaces at the end of a line are often lost.
     let (_, text) = rest.split_once(": ").or_else(|| Some((rest.strip_suffix(':')?, "")))?;
     Some(text)
 }
 
-/// `[14:43:38] `, `[2024-05-01 12:00:00.123] `, `[    0.005] `; the blank may be missing.
+/// Strips `[14:43:38] `, `[2024-05-01 12:00:00.123] `, `[    0.005] `. The space may be missing.
 fn bracketed_time(line: &str) -> Option<&str> {
     let (time, rest) = line.strip_prefix('[')?.split_once(']')?;
     let is_time = |byte: u8| {
@@ -52,7 +52,7 @@ fn bracketed_time(line: &str) -> Option<&str> {
     fits.then(|| rest.strip_prefix(' ').unwrap_or(rest))
 }
 
-/// `15:10:30.123 > `, `15:10:30.123 -> `, `12:00:01 `, `0.001234 `.
+/// Strips `15:10:30.123 > `, `15:10:30.123 -> `, `12:00:01 `, `0.001234 `.
 fn clock(line: &str) -> Option<&str> {
     let (time, rest) = line.split_once(' ')?;
     let colons = time.bytes().filter(|byte| *byte == b':').count();
@@ -70,7 +70,7 @@ fn clock(line: &str) -> Option<&str> {
     Some(rest.strip_prefix("-> ").or_else(|| rest.strip_prefix("> ")).unwrap_or(rest))
 }
 
-/// A level's word or letter, as loggers print it.
+/// Strips a level's word or letter as printed by loggers.
 fn level(line: &str) -> Option<&str> {
     if let Some(text) = strip_esp_idf(line) {
         return Some(text);
@@ -97,7 +97,7 @@ fn level(line: &str) -> Option<&str> {
     }
     match rest.strip_prefix("- ") {
         Some(text) => Some(text),
-        // `ERROR text`, as defmt's frames become lines.
+        // `ERROR text`, the form of defmt frames as lines.
         None if line.len() > end && !rest.is_empty() => Some(rest),
         None => None,
     }

@@ -1,13 +1,13 @@
-//! Makes bytes from a board harmless for a terminal.
+//! Makes bytes from a board safe for a terminal.
 
-/// A control sequence longer than this is none: the board sends noise (ECMA-48 5.4 names no
-/// limit; xterm takes 30 parameters).
+/// Maximum length of a control sequence. A longer one is noise (ECMA-48 5.4 names no limit; xterm
+/// takes 30 parameters).
 const MAX_CSI: usize = 128;
 
-/// The same for control strings, such as a window's title.
+/// Maximum length of a control string, such as a window's title.
 const MAX_STRING: usize = 1024;
 
-/// `bytes` as text without escape sequences; see [`Sanitiser`].
+/// Returns `bytes` as text without escape sequences, see [`Sanitiser`].
 pub fn sanitise(bytes: &[u8]) -> String {
     let mut sanitiser = Sanitiser::default();
     let mut text = sanitiser.push(bytes);
@@ -15,33 +15,33 @@ pub fn sanitise(bytes: &[u8]) -> String {
     text
 }
 
-/// What becomes of a backspace.
+/// The treatment of backspaces.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backspace {
-    /// It becomes a picture, as other control characters do.
+    /// A backspace becomes a Unicode picture, like other control characters.
     #[default]
     Pictured,
-    /// It is passed on within a line, so that a terminal moves back; never further than the line's
-    /// own text.
+    /// A backspace is passed on within a line, so that a terminal moves back, but never beyond the
+    /// start of the line's own text.
     Passed,
-    /// It is left out.
+    /// A backspace is removed.
     Dropped,
 }
 
-/// A filter for a stream, wherever its pieces are cut.
+/// A filter for a stream. Its output does not depend on how the stream is split into pieces.
 ///
-/// Escape sequences and control strings (ECMA-48 5.4, 5.6) vanish, in their 7-bit and UTF-8 forms.
-/// Tab, line feed and carriage return stay; other control characters become their Unicode
-/// pictures, so that they are seen. What is not UTF-8, or changes the direction of writing, becomes
-/// U+FFFD.
+/// Escape sequences and control strings (ECMA-48 5.4, 5.6) are removed, in their 7-bit and UTF-8
+/// forms. Tab, line feed and carriage return are kept. Other control characters become visible as
+/// their Unicode pictures. Bytes that are not UTF-8 and characters that change the writing
+/// direction become U+FFFD.
 #[derive(Debug, Default)]
 pub struct Sanitiser {
     state: State,
-    /// The first bytes of an unfinished UTF-8 character, three at most.
+    /// The first bytes of an unfinished UTF-8 character, at most three.
     partial: Vec<u8>,
     backspace: Backspace,
-    /// Characters between the line's beginning and the place a terminal is at.
+    /// Number of characters between the start of the line and a terminal's cursor.
     column: usize,
 }
 
@@ -60,20 +60,22 @@ enum State {
 }
 
 impl Sanitiser {
-    /// Makes a filter that does this with backspaces.
+    /// Creates a filter with this treatment of backspaces.
     pub fn new(backspace: Backspace) -> Sanitiser {
         Sanitiser { backspace, ..Sanitiser::default() }
     }
 
-    /// Whether `byte` is shown as it is: a printable character of ASCII or a line's end, in text.
+    /// Returns whether `byte` is shown unchanged: printable ASCII or a line end, outside of
+    /// sequences.
     pub(crate) fn passes(&self, byte: u8) -> bool {
         let is_plain = matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t');
-        // The column counts only where backspaces are passed on.
+        // The column is needed only if backspaces are passed on.
         let counts = self.backspace == Backspace::Passed;
         is_plain && !counts && self.state == State::Text && self.partial.is_empty()
     }
 
-    /// The next piece of the stream. A character cut at its end comes with the next piece.
+    /// Takes the next piece of the stream. A character cut off at its end is returned with the next
+    /// piece.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         let mut text = String::with_capacity(bytes.len());
         for byte in bytes {
@@ -82,7 +84,7 @@ impl Sanitiser {
         text
     }
 
-    /// The stream has ended: gives what stands for a character that was cut off.
+    /// Ends the stream. Returns a replacement for a character that was cut off.
     pub fn finish(&mut self) -> String {
         self.state = State::Text;
         let cut = !std::mem::take(&mut self.partial).is_empty();
@@ -104,13 +106,13 @@ impl Sanitiser {
                 self.partial.clear();
                 char.into_iter().for_each(|char| self.char(char, text));
             }
-            // More bytes are wanted.
+            // More bytes are needed.
             Err(error) if error.error_len().is_none() => {}
             Err(_) => {
                 let alone = self.partial.len() == 1;
                 self.partial.clear();
                 self.char(char::REPLACEMENT_CHARACTER, text);
-                // The byte that did not fit may start a character of its own.
+                // The byte that did not fit may start a new character.
                 if !alone {
                     self.byte(byte, text);
                 }
@@ -137,7 +139,7 @@ impl Sanitiser {
             State::String(len) => match char {
                 '\x07' | '\u{9c}' => State::Text,
                 '\x1b' => State::StringEscape,
-                // No string of good faith holds a line end.
+                // A genuine string does not contain a line end.
                 '\n' | '\r' => return self.text(char, text),
                 _ if len >= MAX_STRING => return self.text(char, text),
                 _ => State::String(len + 1),
@@ -176,8 +178,8 @@ impl Sanitiser {
             '\0'..='\x1f' => text.extend(char::from_u32(0x2400 + u32::from(char))),
             '\x7f' => text.push('\u{2421}'),
             '\u{80}'..='\u{9f}' => text.push(char::REPLACEMENT_CHARACTER),
-            // Marks, embeddings, overrides and isolates of direction (Unicode UAX #9, 2), line ends that
-            // are none for most, and tags that nobody sees.
+            // Direction marks, embeddings, overrides and isolates (Unicode UAX #9, 2), line ends
+            // that most programs do not treat as such, and invisible tags.
             '\u{61c}'
             | '\u{200e}'
             | '\u{200f}'

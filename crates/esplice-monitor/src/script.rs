@@ -1,4 +1,4 @@
-//! Scripts: what is to be expected of a board and done to it, in order.
+//! Scripts: steps that expect output from a board and act on it, in order.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,35 +7,36 @@ use crate::{
     expect::{ExpectError, Expectation},
 };
 
-/// Statements in a script; far more than anybody writes.
+/// Maximum number of statements in a script, far more than anyone writes.
 const MOST_STEPS: usize = 10_000;
 
 /// One step of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Waits for output.
+    /// Waits for text.
     Expect {
-        /// The output.
+        /// The expected text.
         what: Expectation,
-        /// How long, from when the step before was done; `None` as long as the whole watch may.
+        /// The time allowed, counted from the end of the previous step. `None` means as long as the
+        /// watch.
         within: Option<Duration>,
     },
-    /// From here on this output must not come.
+    /// Rejects this text from here on.
     Reject(Expectation),
     /// Sends bytes to the board.
     Send(Vec<u8>),
-    /// Lets time pass.
+    /// Waits for a time.
     Wait(Duration),
-    /// Resets the board; what came before it counts no more.
+    /// Resets the board. Earlier output no longer counts.
     Reset,
-    /// From here on a panic does not end the watch.
+    /// Lets the watch continue after a panic from here on.
     AllowPanic,
-    /// From here on resets that the board makes by itself are no boot loop.
+    /// Does not treat resets by the board itself as a boot loop from here on.
     AllowResets,
 }
 
-/// A script, as it is read from a file.
+/// A script as read from a file.
 ///
 /// ```text
 /// # Comments and empty lines are passed over.
@@ -49,57 +50,57 @@ pub enum Step {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Script {
-    /// The steps, each with its line in the file, counted from 1.
+    /// The steps, each with its line number in the file, from 1.
     pub steps: Vec<(usize, Step)>,
 }
 
-/// Why a script can't be understood.
+/// An error in a script.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {kind}")]
 pub struct ScriptError {
-    /// The line, counted from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The cause.
     pub kind: ScriptErrorKind,
 }
 
-/// What is wrong with a line of a script.
+/// The kind of error in a line of a script.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptErrorKind {
-    /// A word that begins no statement.
+    /// The line begins with an unknown word.
     #[error("unknown statement {0:?}")]
     Unknown(String),
     /// An argument is missing or of the wrong kind.
-    #[error("{statement} wants {wanted}")]
+    #[error("{statement} needs {wanted}")]
     Wants {
         /// The statement.
         statement: &'static str,
-        /// What it wants.
+        /// The required argument.
         wanted: &'static str,
     },
-    /// A quotation mark or a slash that begins a text and nothing that ends it.
-    #[error("the text has no end: {0} is missing")]
+    /// The closing quotation mark or slash of a text is missing.
+    #[error("unterminated text: {0} is missing")]
     NoEnd(char),
-    /// Something follows that does not belong there.
+    /// Unexpected text follows the statement.
     #[error("unexpected {0:?} at the end")]
     More(String),
-    /// A text to wait for is wrong.
+    /// An expected text is invalid.
     #[error(transparent)]
     Expect(#[from] ExpectError),
-    /// A text to send is wrong.
+    /// A text to send is invalid.
     #[error(transparent)]
     Escape(#[from] EscapeError),
-    /// A time is wrong.
+    /// A time is invalid.
     #[error("{0:?} is not a time such as 5s or 500ms")]
     Time(String),
-    /// Too many statements.
+    /// The script has too many statements.
     #[error("more than {MOST_STEPS} statements")]
     TooLong,
 }
 
 impl ScriptError {
-    /// What the user can do about it.
+    /// Returns a hint about how to fix the problem, if there is one.
     pub fn hint(&self) -> Option<String> {
         Some(match &self.kind {
             ScriptErrorKind::Unknown(_) => {
@@ -107,7 +108,7 @@ impl ScriptError {
                     .into()
             }
             ScriptErrorKind::NoEnd('/') => {
-                r"a regular expression stands between slashes; write \/ for a slash in it".into()
+                r"write a regular expression between slashes, and \/ for a slash in it".into()
             }
             ScriptErrorKind::NoEnd(_) => r#"write \" for a quotation mark in a text"#.into(),
             ScriptErrorKind::Expect(error) => return error.hint(),
@@ -118,10 +119,10 @@ impl ScriptError {
 }
 
 impl Script {
-    /// Reads a script.
+    /// Parses a script.
     ///
     /// # Errors
-    /// The first line that is no statement, and what is wrong with it.
+    /// Returns an error for the first invalid line.
     pub fn parse(text: &str) -> Result<Script, ScriptError> {
         let mut steps = vec![];
         for (index, line) in text.lines().enumerate() {
@@ -145,7 +146,7 @@ impl FromStr for Script {
     }
 }
 
-/// The step that a line is; none where it is empty or a comment.
+/// Parses a line. Returns `None` if it is empty or a comment.
 fn statement(line: &str) -> Result<Option<Step>, ScriptErrorKind> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
@@ -204,7 +205,7 @@ fn statement(line: &str) -> Result<Option<Step>, ScriptErrorKind> {
     }
 }
 
-/// The first word and what follows it, without the blanks between.
+/// Returns the first word and the text after it, without the spaces between.
 fn first_word(text: &str) -> (&str, &str) {
     let text = text.trim_start();
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
@@ -214,7 +215,7 @@ fn first_word(text: &str) -> (&str, &str) {
 
 enum Literal<'a> {
     Text(&'a str),
-    /// With its slashes.
+    /// A regular expression with its slashes.
     Regex(&'a str),
 }
 
@@ -223,13 +224,14 @@ fn expectation<'a>(
     rest: &'a str,
 ) -> Result<(Expectation, &'a str), ScriptErrorKind> {
     match quoted(statement, rest)? {
-        // A quoted text is never an expression, even one that begins and ends with a slash.
+        // A quoted text is never a regular expression, even if it begins and ends with a slash.
         (Literal::Text(text), rest) => Ok((Expectation::plain(text)?, rest)),
         (Literal::Regex(text), rest) => Ok((Expectation::parse(text)?, rest)),
     }
 }
 
-/// A text in quotation marks or slashes, without the former, and what follows it.
+/// Parses a text in quotation marks, returned without them, or between slashes. Returns it with the
+/// text that follows.
 fn quoted<'a>(
     statement: &'static str,
     rest: &'a str,
@@ -257,7 +259,7 @@ fn quoted<'a>(
     })
 }
 
-/// A time: a whole number and its unit.
+/// Parses a time: a whole number and its unit.
 fn time<'a>(
     statement: &'static str,
     rest: &'a str,
@@ -321,26 +323,28 @@ mod tests {
         refused("\nexspect \"a\"", "line 2: unknown statement \"exspect\"");
         refused(
             "expect",
-            "line 1: expect wants a text in quotation marks, or a regular expression between slashes",
+            "line 1: expect needs a text in quotation marks, or a regular expression between \
+             slashes",
         );
         refused(
             "expect hello",
-            "line 1: expect wants a text in quotation marks, or a regular expression between slashes",
+            "line 1: expect needs a text in quotation marks, or a regular expression between \
+             slashes",
         );
-        refused("expect \"a", "line 1: the text has no end: \" is missing");
-        refused("expect \"a\\\"", "line 1: the text has no end: \" is missing");
-        refused("expect /a\\/", "line 1: the text has no end: / is missing");
+        refused("expect \"a", "line 1: unterminated text: \" is missing");
+        refused("expect \"a\\\"", "line 1: unterminated text: \" is missing");
+        refused("expect /a\\/", "line 1: unterminated text: / is missing");
         refused("expect \"\"", "line 1: expected text is empty");
-        refused("expect \"a\" within", "line 1: within wants a time such as 5s or 500ms");
+        refused("expect \"a\" within", "line 1: within needs a time such as 5s or 500ms");
         refused("expect \"a\" in 5s", "line 1: unexpected \"in 5s\" at the end");
-        refused("send /a/", "line 1: send wants a text in quotation marks");
-        refused("send \"\"", "line 1: send wants a text in quotation marks, of at least one byte");
+        refused("send /a/", "line 1: send needs a text in quotation marks");
+        refused("send \"\"", "line 1: send needs a text in quotation marks, of at least one byte");
         refused("send \"\\q\"", "line 1: unknown escape \\q at character 1");
         refused("wait 5", "line 1: \"5\" is not a time such as 5s or 500ms");
         refused("wait 99999999999s", "line 1: \"99999999999s\" is not a time such as 5s or 500ms");
         refused("wait -1s", "line 1: \"-1s\" is not a time such as 5s or 500ms");
         refused("reset now", "line 1: unexpected \"now\" at the end");
-        refused("allow", "line 1: allow wants panic or resets");
+        refused("allow", "line 1: allow needs panic or resets");
         refused("expect /a(/", "line 1: regular expression /a(/: unclosed group");
         let long = "reset\n".repeat(MOST_STEPS + 1);
         refused(&long, "line 10001: more than 10000 statements");

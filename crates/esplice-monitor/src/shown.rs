@@ -1,19 +1,19 @@
-//! A board's output as it is shown, for what is looked for in it.
+//! A board's output as shown, which expected text is matched against.
 
 use std::collections::VecDeque;
 
 use crate::sanitise::{Backspace, Sanitiser};
 
-/// Places that are remembered: as far back as a match can begin, see `stream_regex`.
+/// Number of offsets kept: as far back as a match can begin, see `stream_regex`.
 const KEPT: usize = 1 << 13;
 
-/// The text shown for a stream of bytes: escape sequences are left out, and so are backspaces.
+/// The text shown for a stream of bytes, without escape sequences and backspaces.
 #[derive(Debug)]
 pub(crate) struct Shown {
     sanitiser: Sanitiser,
-    /// What the last byte added.
+    /// The text added by the last byte.
     text: Vec<u8>,
-    /// The offsets in the stream of the last bytes of the text.
+    /// The stream offsets of the last bytes of the text.
     offsets: VecDeque<u64>,
 }
 
@@ -25,8 +25,8 @@ impl Default for Shown {
 }
 
 impl Shown {
-    /// Takes the byte at `offset`. What it adds to the text is in [`Shown::text`]: often the byte
-    /// itself, nothing within a sequence, a whole character with its last byte.
+    /// Takes the byte at `offset`. [`Shown::text`] then holds the text it adds: often the byte
+    /// itself, nothing within an escape sequence, a whole character with its last byte.
     pub fn push(&mut self, byte: u8, offset: u64) {
         self.text.clear();
         if self.sanitiser.passes(byte) {
@@ -37,7 +37,8 @@ impl Shown {
         let text = self.sanitiser.push(&[byte]);
         for char in text.chars() {
             let len = char.len_utf8() as u64;
-            // A character's bytes are those of the stream; what stands for others has one place.
+            // A character keeps the offsets of its bytes. A substitute has the offset of the last
+            // byte.
             let is_own = char != char::REPLACEMENT_CHARACTER && !char.is_ascii();
             let first = if is_own { (offset + 1).saturating_sub(len) } else { offset };
             for index in 0..len {
@@ -47,12 +48,12 @@ impl Shown {
         self.text.extend(text.as_bytes());
     }
 
-    /// What the last byte added.
+    /// Returns the text added by the last byte.
     pub fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// The offset in the stream of the byte of the text `back` bytes before its end.
+    /// Returns the stream offset of the byte `back` bytes before the end of the text.
     pub fn offset(&self, back: usize) -> Option<u64> {
         let at = self.offsets.len().checked_sub(back)?;
         self.offsets.get(at).copied()

@@ -1,4 +1,4 @@
-//! A regular expression looked for in a stream of which only one byte at a time is known.
+//! Search for a regular expression in a stream, one byte at a time.
 
 use regex_automata::{
     Anchored, Input,
@@ -12,41 +12,42 @@ use regex_automata::{
 
 use crate::expect::ExpectError;
 
-/// Bytes of the automaton that an expression may become; the default of `regex` is ten times that,
-/// for texts far longer than what a board says in a line.
+/// Maximum size in bytes of the automaton of an expression. The default of `regex` is ten times
+/// that, for texts far longer than a board's lines.
 const LARGEST_AUTOMATON: usize = 1 << 20;
 
-/// Bytes of states that are kept of a lazy automaton, the default of `regex`.
+/// Maximum size in bytes of the cached states of a lazy automaton, the default of `regex`.
 const CACHE: usize = 2 << 20;
 
-/// How deep brackets may be nested.
+/// Maximum nesting depth of groups.
 const NESTED: u32 = 50;
 
-/// Bytes of the stream that are kept, to tell where a match begins.
+/// Number of stream bytes kept to find where a match begins.
 const KEPT: usize = 4096;
 
 /// A compiled expression.
 #[derive(Debug)]
 pub(crate) struct StreamRegex {
     regex: Regex,
-    /// A match is known with its last byte, as nothing in the expression asks what follows.
+    /// Whether a match is known at its last byte because the expression does not look at what
+    /// follows.
     at_once: bool,
 }
 
-/// Where a match stands: counted back from the last byte taken.
+/// The position of a match, counted back from the last byte taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Bytes of the match.
+    /// Length of the match in bytes.
     pub len: usize,
-    /// Bytes taken behind it, 0 or 1.
+    /// Number of bytes taken after the match, 0 or 1.
     pub behind: usize,
 }
 
 impl StreamRegex {
-    /// Compiles `pattern`: on bytes, with lines for `^`, `$` and `.`, whose ends are `\n` and `\r\n`.
+    /// Compiles `pattern` for bytes. `^`, `$` and `.` work on lines that end with `\n` or `\r\n`.
     pub fn new(pattern: &str) -> Result<StreamRegex, ExpectError> {
         let refused = |message: String| {
-            // The last line is the reason, above it stands the expression with a mark.
+            // The last line is the cause. The lines above it show the expression with a mark.
             let reason = message.lines().last().unwrap_or_default();
             let reason = reason.trim_start_matches("error: ").to_owned();
             ExpectError::Regex { pattern: pattern.to_owned(), reason }
@@ -75,7 +76,7 @@ impl StreamRegex {
         Ok(StreamRegex { regex, at_once })
     }
 
-    /// Begins to look for it, behind the byte `before`.
+    /// Starts a search after the byte `before`.
     pub fn search(&self, before: Option<u8>) -> Search {
         let mut search =
             Search { cache: self.regex.create_cache(), state: None, kept: vec![], before };
@@ -83,7 +84,7 @@ impl StreamRegex {
         search
     }
 
-    /// Takes the next byte. What is found is the match that ends first and, of those, the longest.
+    /// Takes the next byte. Returns the match that ends first, and of those the longest.
     pub fn push(&self, search: &mut Search, byte: u8) -> Option<Found> {
         if search.kept.len() >= 2 * KEPT {
             search.before = search.kept.get(KEPT - 1).copied();
@@ -93,7 +94,7 @@ impl StreamRegex {
         let state = search.state?;
         search.state = self.step(search, state, byte);
         let state = search.state?;
-        // An automaton tells of a match one byte later.
+        // An automaton reports a match one byte late.
         if state.is_match() {
             return Some(self.found(search, 1));
         }
@@ -106,7 +107,8 @@ impl StreamRegex {
             return Some(self.found(search, 0));
         }
         if search.cache.forward().clear_count() != cleared {
-            // The states were thrown away to make room: the search goes through the last bytes anew.
+            // The cached states were discarded to free memory. Repeat the search over the last
+            // bytes.
             search.state = self.start(search);
             for byte in search.kept.clone() {
                 search.state = search.state.and_then(|state| self.step(search, state, byte));
@@ -120,8 +122,8 @@ impl StreamRegex {
         self.regex.forward().start_state(search.cache.forward_mut(), &config).ok()
     }
 
-    /// An automaton fails only where it was told to give up, or at bytes that it must not see: neither
-    /// is asked for.
+    /// Advances the automaton. It can only fail if configured to give up, or at quit bytes. Neither
+    /// is configured.
     fn step(&self, search: &mut Search, state: LazyStateID, byte: u8) -> Option<LazyStateID> {
         self.regex.forward().next_state(search.cache.forward_mut(), state, byte).ok()
     }
@@ -136,15 +138,15 @@ impl StreamRegex {
     }
 }
 
-/// How far a stream has come with an expression.
+/// The progress of a stream towards a match.
 #[derive(Debug)]
 pub(crate) struct Search {
     cache: Cache,
-    /// None if the automaton failed, which it does not.
+    /// `None` if the automaton failed, which does not happen.
     state: Option<LazyStateID>,
     /// The last bytes of the stream.
     kept: Vec<u8>,
-    /// The byte before those.
+    /// The byte before `kept`.
     before: Option<u8>,
 }
 
@@ -154,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// The offset of the match, its length, and how many bytes it took to know it.
+    /// Returns the offset of the match, its length, and the number of bytes taken to find it.
     fn find(pattern: &str, stream: &[u8]) -> Option<(usize, usize, usize)> {
         let regex = StreamRegex::new(pattern).unwrap();
         let mut search = regex.search(None);
@@ -186,7 +188,7 @@ mod tests {
     fn what_cannot_be_is_refused() {
         let reason = |pattern: &str| StreamRegex::new(pattern).unwrap_err().to_string();
         assert_eq!(reason("a("), "regular expression /a(/: unclosed group");
-        assert_eq!(reason("a*"), "regular expression /a*/ is met by nothing at all");
+        assert_eq!(reason("a*"), "regular expression /a*/ matches empty text");
         assert!(reason("a{1000}{1000}{1000}").contains("exceeded limit"));
         assert!(StreamRegex::new(&format!("{}a{}", "(".repeat(99), ")".repeat(99))).is_err());
     }
@@ -202,7 +204,7 @@ mod tests {
     }
 
     proptest! {
-        /// As a plain search would: the first end, and where its longest match begins.
+        /// Compares with a plain search: the first end, and the start of its longest match.
         #[test]
         fn same_as_a_search_in_the_whole(
             stream in proptest::collection::vec(prop_oneof![Just(b'a'), Just(b'b'), Just(b'\n')], 0..60),

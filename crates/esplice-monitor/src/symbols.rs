@@ -1,4 +1,4 @@
-//! From an address to the functions and lines it stands for, by what an ELF tells of itself.
+//! Translation of addresses into functions and lines, based on an ELF's tables.
 
 use std::{borrow::Cow, cell::OnceCell, ops::Range};
 
@@ -14,42 +14,42 @@ use crate::{
     unwind::UnwindTables,
 };
 
-/// Bytes of a section or of anything else that lies in the ELF.
+/// Bytes of a section or another part of the ELF.
 pub(crate) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
-/// Frames at one address at most: compilers nest inlined functions a few dozen deep.
+/// Maximum number of frames at one address. Compilers nest inlined functions a few dozen deep.
 const MAX_INLINED: usize = 64;
 
-/// Bytes of a function's name or of a path that are kept.
+/// Maximum length in bytes of a function name or a path.
 const MAX_NAME: usize = 1024;
 
-/// How deep the parts of a C++ name may nest: templates of real programs go some twenty deep.
+/// Maximum nesting depth of a C++ name. Templates of real programs reach about twenty.
 const MAX_NESTING: u32 = 64;
 
-/// Why an ELF gives no symbols.
+/// An error that prevents reading symbols from an ELF.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SymbolsError {
-    /// It is no ELF, or its headers are broken.
+    /// The file is not an ELF, or its headers are broken.
     #[error("no readable ELF: {0}")]
     Elf(#[from] object::Error),
-    /// None of the chips that are known is big-endian.
-    #[error("ELF is big-endian, as no chip that is known")]
+    /// The ELF is big-endian, unlike any known chip.
+    #[error("ELF is big-endian, but no known chip is")]
     BigEndian,
-    /// There is no code whose addresses could be told.
+    /// The ELF has no code that could be decoded.
     #[error("ELF has no executable sections")]
     NoCode,
 }
 
-/// The processor that an ELF's code is for.
+/// The processor architecture of an ELF's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Architecture {
-    /// RISC-V, of 32 or 64 bits.
+    /// RISC-V with 32 or 64 bits.
     RiscV,
     /// Xtensa, with register windows.
     Xtensa,
-    /// Another.
+    /// Any other architecture.
     Other,
 }
 
@@ -63,49 +63,49 @@ impl Architecture {
     }
 }
 
-/// A place in source.
+/// A source location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SymbolFrame {
-    /// The function, demangled; none where only the line is known.
+    /// The demangled function name. `None` if only the line is known.
     pub function: Option<String>,
-    /// The file's path as the compiler saw it.
+    /// The file path as seen by the compiler.
     pub file: Option<String>,
-    /// Line, from 1.
+    /// The line, from 1.
     pub line: Option<u32>,
-    /// Whether the compiler put this function into the one that the next frame names.
+    /// Whether the compiler inlined this function into that of the next frame.
     pub inlined: bool,
 }
 
-/// What an ELF knows of its code: functions, lines and how to unwind the stack.
+/// The code tables of an ELF: functions, lines and unwind information.
 ///
-/// It borrows the ELF's bytes, and reads of its debug information only what an address needs. Broken
-/// debug information makes frames miss, and nothing worse.
+/// Borrows the ELF's bytes, and reads only as much debug information as an address needs. If debug
+/// information is broken, frames may be missing, but nothing else fails.
 pub struct Symbols<'a> {
     architecture: Architecture,
-    /// The executable parts, by address, and their bytes.
+    /// The executable parts with their bytes, sorted by address.
     code: Vec<Code<'a>>,
-    /// Functions by address.
+    /// Functions, sorted by address.
     functions: Vec<Function<'a>>,
-    /// None without debug information, or where its units cannot be read.
+    /// Line information. `None` if there is no debug information, or if its units cannot be read.
     lines: Option<addr2line::Context<Bytes<'a>>>,
     pub(crate) unwind: UnwindTables<'a>,
-    /// What is known of the mask ROM's code.
+    /// The symbols of the mask ROM.
     pub(crate) rom: Option<Box<Symbols<'a>>>,
-    /// What calls what; read when it is asked for.
+    /// The calls in the code, read on first use.
     calls: OnceCell<Calls>,
 }
 
 /// An executable part.
 struct Code<'a> {
     range: Range<u64>,
-    /// Fewer than the range is long where the ELF does not hold them.
+    /// The bytes, shorter than the range if the ELF does not contain them.
     bytes: &'a [u8],
 }
 
 /// A function of the symbol table.
 struct Function<'a> {
     addr: u64,
-    /// Bytes; 0 where the table does not tell.
+    /// Size in bytes, 0 if the table does not state it.
     size: u64,
     name: &'a [u8],
 }
@@ -121,12 +121,13 @@ impl std::fmt::Debug for Symbols<'_> {
 }
 
 impl<'a> Symbols<'a> {
-    /// Reads the tables of a little-endian ELF of 32 or 64 bits.
+    /// Reads the tables of a little-endian ELF with 32 or 64 bits.
     ///
     /// # Errors
     ///
-    /// No ELF, broken headers, or nothing executable in it. Debug information that is missing or
-    /// broken is no error: functions may still be known by their symbols.
+    /// Returns an error if the file is not an ELF, its headers are broken, or it has no executable
+    /// code. Missing or broken debug information is not an error: functions may still be known by
+    /// their symbols.
     pub fn from_elf(bytes: &'a [u8]) -> Result<Symbols<'a>, SymbolsError> {
         let file = object::File::parse(bytes)?;
         if !file.is_little_endian() {
@@ -137,7 +138,7 @@ impl<'a> Symbols<'a> {
             return Err(SymbolsError::NoCode);
         }
         let section = |name: &str| -> &'a [u8] {
-            // Compressed sections are left out: no linker for these chips makes them.
+            // Compressed sections are ignored: no linker for these chips writes them.
             let uncompressed = |section: &object::Section<'a, '_>| {
                 section
                     .compressed_file_range()
@@ -172,14 +173,14 @@ impl<'a> Symbols<'a> {
         })
     }
 
-    /// The same with what is known of the chip's mask ROM, for addresses that the ELF has no code at.
+    /// Adds the symbols of the chip's mask ROM, for addresses at which the ELF has no code.
     pub fn with_rom(self, rom: Symbols<'a>) -> Symbols<'a> {
         Symbols { rom: Some(Box::new(rom)), ..self }
     }
 
-    /// Reads ahead what [`Symbols::frames`] and [`Symbols::unwind`] would read at an address of each
-    /// function, so that they answer within microseconds, for as long as `goes_on` says so. It takes
-    /// about as much time and memory as to ask for all of them.
+    /// Reads in advance what [`Symbols::frames`] and [`Symbols::unwind`] need for an address in
+    /// each function, so that they later return within microseconds. Stops when `goes_on` returns
+    /// false. Takes about as much time and memory as querying all of them.
     pub fn prepare(&self, goes_on: &dyn Fn() -> bool) {
         self.unwind.prepare();
         let mut last = None;
@@ -197,17 +198,17 @@ impl<'a> Symbols<'a> {
         }
     }
 
-    /// The processor that the code is for.
+    /// Returns the processor architecture of the code.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }
 
-    /// Whether `addr` lies in an executable section of the ELF or of the ROM's.
+    /// Returns whether `addr` lies in an executable section of the ELF or of the ROM.
     pub fn contains(&self, addr: u64) -> bool {
         self.has(addr) || self.rom.as_ref().is_some_and(|rom| rom.has(addr))
     }
 
-    /// Whether `addr` lies in an executable section of the ELF itself.
+    /// Returns whether `addr` lies in an executable section of the ELF itself.
     fn has(&self, addr: u64) -> bool {
         self.part(addr).is_some()
     }
@@ -217,8 +218,8 @@ impl<'a> Symbols<'a> {
         self.code.get(..behind)?.iter().find(|code| code.range.contains(&addr))
     }
 
-    /// The code from `addr` on, to the end of its section, of the ELF's or the ROM's; empty where there
-    /// is none.
+    /// Returns the code from `addr` to the end of its section, from the ELF or the ROM. Empty if
+    /// there is none.
     pub(crate) fn code_from(&self, addr: u32) -> &'a [u8] {
         let found = self.part(addr.into()).and_then(|code| {
             let at = u64::from(addr).checked_sub(code.range.start)?;
@@ -228,7 +229,7 @@ impl<'a> Symbols<'a> {
         found.or_else(of_rom).unwrap_or_default()
     }
 
-    /// Where the function that `addr` lies in begins, if its code can be read by instructions.
+    /// Returns the start of the function at `addr`, if its instructions can be decoded.
     pub(crate) fn start_of(&self, addr: u32) -> Option<u32> {
         if self.architecture != Architecture::RiscV {
             return None;
@@ -239,9 +240,9 @@ impl<'a> Symbols<'a> {
         u32::try_from(self.function(addr.into())?.addr).ok()
     }
 
-    /// Whether the instruction before `back` is a call of what a register points to.
+    /// Returns whether the instruction before `back` is a call through a register.
     pub(crate) fn is_call_by_register(&self, back: u32) -> bool {
-        // Compressed, or whole.
+        // Compressed or full-length.
         [2, 4].into_iter().any(|len| {
             let code = back.checked_sub(len).map(|at| self.code_from(at)).unwrap_or_default();
             let found = instruction::decode(code);
@@ -249,12 +250,12 @@ impl<'a> Symbols<'a> {
         })
     }
 
-    /// What calls what in the ELF itself.
+    /// Returns the calls in the ELF itself.
     pub(crate) fn calls(&self) -> &Calls {
         self.calls.get_or_init(|| {
             let starts = self.functions.iter().map(|function| function.addr);
             let ends = starts.clone().skip(1).chain([u64::MAX]);
-            // Of several names for a place all but the last have no code here.
+            // If several names share an address, only the last one has a non-empty range here.
             let functions = starts.zip(ends).filter_map(|(start, end)| {
                 let len = usize::try_from(end.saturating_sub(start)).ok()?;
                 let start = u32::try_from(start).ok()?;
@@ -268,9 +269,9 @@ impl<'a> Symbols<'a> {
         })
     }
 
-    /// The functions and lines of the instruction at `addr`, the innermost of inlined ones first;
-    /// none if no executable section has it. For a return address, ask for a byte of the call before
-    /// it.
+    /// Returns the functions and lines of the instruction at `addr`, the innermost inlined one
+    /// first. Empty if no executable section contains it. For a return address, pass the address of
+    /// a byte of the call before it.
     pub fn frames(&self, addr: u64) -> Vec<SymbolFrame> {
         if !self.has(addr) {
             return self.rom.as_ref().map(|rom| rom.frames(addr)).unwrap_or_default();
@@ -279,7 +280,7 @@ impl<'a> Symbols<'a> {
         let symbol = self.function(addr).map(|function| readable(function.name));
         match frames.last_mut() {
             Some(outermost) => {
-                // Line tables alone name functions without their modules, and some not at all.
+                // Line tables name functions without their modules, and some not at all.
                 let full = outermost.function.as_ref().is_some_and(|name| name.contains("::"));
                 if !full && symbol.is_some() {
                     outermost.function = symbol;
@@ -298,7 +299,7 @@ impl<'a> Symbols<'a> {
 
     fn debug_frames(&self, addr: u64) -> Vec<SymbolFrame> {
         let Some(lines) = &self.lines else { return vec![] };
-        // Split debug information is not looked for.
+        // Split debug information is not searched.
         let Ok(mut found) = lines.find_frames(addr).skip_all_loads() else { return vec![] };
         let mut frames = vec![];
         while let Ok(Some(frame)) = found.next() {
@@ -320,7 +321,7 @@ impl<'a> Symbols<'a> {
         frames
     }
 
-    /// Whether both lie in one function of the symbol table.
+    /// Returns whether both addresses lie in the same function of the symbol table.
     pub(crate) fn is_one_function(&self, one: u64, other: u64) -> bool {
         let start = |addr| {
             let rom = || self.rom.as_ref().and_then(|rom| rom.function(addr));
@@ -329,17 +330,17 @@ impl<'a> Symbols<'a> {
         start(one).is_some_and(|addr| start(other) == Some(addr))
     }
 
-    /// The function of the symbol table that `addr` lies in.
+    /// Returns the function of the symbol table at `addr`.
     fn function(&self, addr: u64) -> Option<&Function<'a>> {
         let behind = self.functions.partition_point(|function| function.addr <= addr);
         let function = self.functions.get(behind.checked_sub(1)?)?;
-        // Assembly often gives no size: such a function goes on to the next.
+        // Functions in assembly often have no size. Such a function extends to the next one.
         let inside = function.size == 0 || addr - function.addr < function.size;
         inside.then_some(function)
     }
 }
 
-/// The executable parts of `file`, sorted.
+/// Returns the executable parts of `file`, sorted.
 fn code<'a>(file: &object::File<'a>) -> Vec<Code<'a>> {
     let part = |addr: u64, size: u64, bytes: object::Result<&'a [u8]>| Code {
         range: addr..addr.saturating_add(size),
@@ -374,7 +375,7 @@ fn is_loaded_code(flags: SectionFlags) -> bool {
     }
 }
 
-/// The functions in `code`, sorted.
+/// Returns the functions in `code`, sorted.
 fn functions<'a>(file: &object::File<'a>, code: &[Code<'a>]) -> Vec<Function<'a>> {
     let in_code = |addr: u64| code.iter().any(|code| code.range.contains(&addr));
     let mut functions: Vec<Function<'a>> = file
@@ -384,30 +385,30 @@ fn functions<'a>(file: &object::File<'a>, code: &[Code<'a>]) -> Vec<Function<'a>
         .filter(|symbol| in_code(symbol.address()))
         .filter_map(|symbol| {
             let name = symbol.name_bytes().ok()?;
-            // Mapping symbols and the assembler's own labels name no function.
+            // Mapping symbols and assembler labels are not functions.
             let is_label = name.is_empty() || name.starts_with(b"$") || name.starts_with(b".L");
             let (addr, size) = (symbol.address(), symbol.size());
             (!is_label).then_some(Function { addr, size, name })
         })
         .collect();
-    // Of several names for a place, the last is found: one with a size is a function for certain.
+    // If several names share an address, the last is used: one with a size is certainly a function.
     functions.sort_by(|a, b| (a.addr, a.size, b.name).cmp(&(b.addr, b.size, a.name)));
     functions
 }
 
-/// The name as people write it.
+/// Returns the demangled name.
 fn readable(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     if let Ok(demangled) = rustc_demangle::try_demangle(&name) {
-        // Without the hash.
+        // The alternate form omits the hash.
         return bounded(Cow::Owned(format!("{demangled:#}")));
     }
     bounded(of_cpp(&name).map_or(name, Cow::Owned))
 }
 
-/// A C++ name as people write it; none if it is another's.
+/// Demangles a C++ name. Returns `None` if it is not one.
 fn of_cpp(name: &str) -> Option<String> {
-    // Itanium C++ ABI, section 5.1.2. A name that goes on and on is left as it is.
+    // Itanium C++ ABI, section 5.1.2. Overlong names are not demangled.
     if !name.starts_with("_Z") || name.len() > MAX_NAME {
         return None;
     }
@@ -419,7 +420,7 @@ fn of_cpp(name: &str) -> Option<String> {
     Some(text.0)
 }
 
-/// Text that refuses to grow without end: a name may refer back to itself again and again.
+/// Text of limited length, since a name may refer back to itself repeatedly.
 struct Bounded(String);
 
 impl std::fmt::Write for Bounded {
@@ -442,7 +443,7 @@ fn bounded(text: Cow<'_, str>) -> String {
 
 #[cfg(test)]
 impl<'a> Symbols<'a> {
-    /// Symbols that can unwind `code` and know nothing else.
+    /// Creates symbols that can only unwind `code`.
     pub(crate) fn of_unwind(code: Range<u64>, unwind: UnwindTables<'a>) -> Symbols<'a> {
         Symbols {
             architecture: Architecture::RiscV,
@@ -455,13 +456,13 @@ impl<'a> Symbols<'a> {
         }
     }
 
-    /// The same with the bytes of its code.
+    /// Adds the bytes of the code.
     pub(crate) fn with_code(mut self, bytes: &'a [u8]) -> Symbols<'a> {
         self.code.iter_mut().for_each(|code| code.bytes = bytes);
         self
     }
 
-    /// The same with functions that go on to the next.
+    /// Adds functions that each extend to the next.
     pub(crate) fn with_functions(self, functions: &'a [(u64, &'a str)]) -> Symbols<'a> {
         let function = |(addr, name): &(u64, &'a str)| Function {
             addr: *addr,

@@ -1,7 +1,7 @@
-//! Tests that run on a board and tell their results a line each.
+//! Tests that run on a board and print their results, one line each.
 //!
-//! A line of the convention begins with [`MARK`], at its beginning or behind a blank, so that loggers
-//! may print it too; everything else is what the firmware says besides:
+//! A line of this protocol begins with [`MARK`], either at its start or after whitespace, so that
+//! loggers may print it too. All other lines are ordinary output:
 //!
 //! ```text
 //! esplice-test: begin 4
@@ -19,67 +19,67 @@ use std::time::Duration;
 
 use esplice_protocol::Moment;
 
-/// What a line of the convention begins with.
+/// The start of each line of the test protocol.
 pub const MARK: &str = "esplice-test: ";
 
-/// Results that are kept; more are only counted.
+/// Maximum number of results kept. Further ones are only counted.
 const MOST_CASES: usize = 10_000;
 
-/// Lines kept of what the firmware says while a test runs.
+/// Maximum number of output lines kept for a running test.
 const MOST_LINES: usize = 200;
 
-/// How a test ended.
+/// The result of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TestResult {
-    /// It passed.
+    /// The test passed.
     Passed,
-    /// It failed.
+    /// The test failed.
     Failed {
-        /// Why, in the firmware's words or, where it could not say it, in ours; may be empty.
+        /// The reason printed by the firmware, or the observed one if it could not print any. May
+        /// be empty.
         reason: String,
     },
-    /// It was not run.
+    /// The test was not run.
     Ignored {
-        /// Why; may be empty.
+        /// The reason. May be empty.
         reason: String,
     },
 }
 
-/// One test.
+/// A test and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestCase {
-    /// Its name, as the firmware printed it.
+    /// The name as printed by the firmware.
     pub name: String,
-    /// How it ended.
+    /// The result.
     pub result: TestResult,
-    /// From its beginning to its result, where the firmware told of both.
+    /// The time from start to result, if the firmware printed both.
     pub time: Option<Duration>,
-    /// What the firmware said meanwhile, its last lines; empty unless it failed.
+    /// The last lines printed while the test ran. Empty unless it failed.
     pub output: Vec<String>,
 }
 
-/// Which tests count, of those that the board runs. The board runs all of them, as nothing is sent to
-/// it.
+/// A selection of the tests that count. The board runs all of them, as nothing is sent to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TestSelection {
-    /// Parts of names, of which a test has to have one; all tests where there are none.
+    /// Parts of names. A test counts if its name contains one of them, or if there are none.
     pub filters: Vec<String>,
-    /// Parts of names, of which a test may have none.
+    /// Parts of names. A test does not count if its name contains one of them.
     pub skip: Vec<String>,
-    /// The filters are whole names.
+    /// Whether the filters are whole names.
     pub exact: bool,
-    /// Names are wanted, and no results.
+    /// Whether only names are wanted, no results.
     pub list: bool,
 }
 
 impl TestSelection {
-    /// Whether it is all tests, for their results.
+    /// Returns whether all tests are selected, for their results.
     pub fn is_all(&self) -> bool {
         self.filters.is_empty() && self.skip.is_empty() && !self.list
     }
 
-    /// Whether the test called `name` counts.
+    /// Returns whether the test called `name` counts.
     pub fn takes(&self, name: &str) -> bool {
         let fits = |filter: &String| match self.exact {
             true => name == filter,
@@ -90,36 +90,36 @@ impl TestSelection {
     }
 }
 
-/// What a board told of its tests.
+/// The tests that a board reported.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TestReport {
     /// The tests in the order of their results.
     pub cases: Vec<TestCase>,
-    /// Tests that passed.
+    /// Number of tests that passed.
     pub passed: usize,
-    /// Tests that failed.
+    /// Number of tests that failed.
     pub failed: usize,
-    /// Tests that were not run.
+    /// Number of tests that were not run.
     pub ignored: usize,
-    /// Tests that were told of and do not count by the selection.
+    /// Number of reported tests that do not count according to the selection.
     pub filtered: usize,
-    /// How many the firmware had announced.
+    /// Number of tests that the firmware announced.
     pub announced: Option<usize>,
-    /// The names of all tests that are known, in the order told.
+    /// The names of all known tests, in the order printed.
     pub names: Vec<String>,
-    /// How many of them count, once all that were announced are named.
+    /// Number of selected tests, once all announced tests are named.
     pub selected: Option<usize>,
-    /// The test that a panic, a reset or the end of time has ended.
+    /// The test ended by a panic, a reset or the timeout.
     pub ended_in: Option<String>,
-    /// The firmware's own exit code, if it gave one.
+    /// The firmware's exit code, if it printed one.
     pub exit: Option<u32>,
-    /// From the first line of the convention to the last.
+    /// The time from the first to the last line of the test protocol.
     pub time: Duration,
 }
 
 impl TestReport {
-    /// Tests that were announced, count, and of which nothing was told.
+    /// Returns the number of selected tests that were announced but not reported.
     pub fn untold(&self) -> usize {
         let told = self.passed + self.failed + self.ignored;
         match self.selected {
@@ -128,51 +128,51 @@ impl TestReport {
         }
     }
 
-    /// Tests that do not count by the selection, as far as is known.
+    /// Returns the number of tests that do not count according to the selection, as far as known.
     pub fn filtered_out(&self) -> usize {
         let named = self.selected.map(|selected| self.names.len().saturating_sub(selected));
         named.unwrap_or(self.filtered)
     }
 
-    /// Whether all is well: nothing failed, nothing is missing, and no other exit code than 0.
+    /// Returns true if nothing failed, no test is missing, and the exit code is 0 or absent.
     pub fn is_success(&self) -> bool {
         self.failed == 0 && self.untold() == 0 && self.exit.unwrap_or(0) == 0
     }
 }
 
-/// What is told of tests while they run.
+/// An event of the tests on a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TestEvent<'a> {
-    /// Tests begin. It comes again once it is known how many of them count.
+    /// Tests begin. Sent again once the number of selected tests is known.
     Begin {
-        /// How many, if the firmware says so.
+        /// The number of tests, if the firmware printed it.
         count: Option<usize>,
     },
     /// A test begins.
     Run {
-        /// Its name.
+        /// The name of the test.
         name: &'a str,
     },
     /// A test has ended.
     Ended(&'a TestCase),
-    /// A line with the mark that says nothing known.
+    /// A line with the mark and unknown content.
     Unknown {
-        /// What follows the mark.
+        /// The text after the mark.
         line: &'a str,
     },
 }
 
-/// What a line means.
+/// The meaning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told<'a> {
     Begin(Option<usize>),
-    /// A test's name alone.
+    /// Only the name of a test.
     Test(&'a str),
     Run(&'a str),
-    /// A test begins that is to panic, with this in the panic's message.
+    /// A test begins that must panic with a message containing this text.
     ShouldPanic(&'a str, &'a str),
-    /// The name may be empty: that of the running test.
+    /// The name may be empty and is then that of the running test.
     Ok(&'a str),
     Failed(&'a str, &'a str),
     Ignored(&'a str, &'a str),
@@ -181,7 +181,7 @@ enum Told<'a> {
     Unknown(&'a str),
 }
 
-/// Whether `line` is one of the convention's.
+/// Returns whether `line` belongs to the test protocol.
 pub fn is_test_line(line: &str) -> bool {
     told(line).is_some()
 }
@@ -235,15 +235,15 @@ fn unknown(line: &str) -> Option<Told<'_>> {
     line.split_once(MARK).map(|(_, rest)| Told::Unknown(rest.trim()))
 }
 
-/// Follows the tests of a board.
+/// Tracks the tests on a board.
 #[derive(Debug, Default)]
 pub(crate) struct TestRun {
     selection: TestSelection,
     report: TestReport,
     running: Option<Running>,
-    /// When the first line of the convention came.
+    /// The time of the first line of the test protocol.
     began: Option<Moment>,
-    /// When the last did.
+    /// The time of the last line of the test protocol.
     last: Option<Moment>,
 }
 
@@ -252,9 +252,9 @@ struct Running {
     name: String,
     since: Moment,
     output: Vec<String>,
-    /// It counts by the selection.
+    /// Whether the test counts according to the selection.
     counts: bool,
-    /// What its panic has to say, where it is to panic.
+    /// The text that the panic message must contain, if the test must panic.
     should_panic: Option<String>,
 }
 
@@ -263,32 +263,32 @@ impl TestRun {
         TestRun { selection, ..TestRun::default() }
     }
 
-    /// Whether the board has told of tests.
+    /// Returns whether the board has reported any tests.
     pub fn has_begun(&self) -> bool {
         self.began.is_some()
     }
 
-    /// When the last line of the convention came.
+    /// Returns the time of the last line of the test protocol.
     pub fn last(&self) -> Option<Moment> {
         self.last
     }
 
-    /// The test that runs.
+    /// Returns the name of the running test.
     pub fn running(&self) -> Option<&str> {
         self.running.as_ref().map(|running| running.name.as_str())
     }
 
-    /// What has been told so far.
+    /// Returns the report so far.
     pub fn report(&self) -> &TestReport {
         &self.report
     }
 
-    /// Whether all that was announced has been told of.
+    /// Returns whether all announced tests have been reported.
     pub fn is_complete(&self) -> bool {
         self.running.is_none() && self.report.announced.is_some() && self.report.untold() == 0
     }
 
-    /// Takes the next line. True if it was the last of the tests.
+    /// Takes the next line. Returns true if it ends the tests.
     pub fn line(&mut self, line: &str, now: Moment, events: &mut dyn FnMut(TestEvent<'_>)) -> bool {
         let Some(told) = told(line) else {
             if let Some(running) = &mut self.running {
@@ -299,7 +299,7 @@ impl TestRun {
             }
             return false;
         };
-        // Anybody may print such a line; tests are under way with the first that says something.
+        // Any firmware may print such a line. Tests have begun only with the first known one.
         if let Told::Unknown(line) = told {
             events(TestEvent::Unknown { line });
             return false;
@@ -312,7 +312,7 @@ impl TestRun {
                 self.was_reset(now, events);
                 let sum = self.report.announced.unwrap_or(0).saturating_add(count.unwrap_or(0));
                 self.report.announced = count.map(|_| sum).or(self.report.announced);
-                // How many of them count is known with their names.
+                // The number of selected tests is known once their names are.
                 let count = count.filter(|_| self.selection.is_all());
                 events(TestEvent::Begin { count });
             }
@@ -320,7 +320,7 @@ impl TestRun {
                 self.name(name);
                 let all = self.report.announced.is_some_and(|n| self.report.names.len() >= n);
                 if all && !self.selection.is_all() && self.report.selected.is_none() {
-                    // Of a list no result counts.
+                    // In a list no result counts.
                     let counts =
                         |name: &&String| !self.selection.list && self.selection.takes(name);
                     let selected = self.report.names.iter().filter(counts).count();
@@ -343,21 +343,21 @@ impl TestRun {
                 self.ended(name, result, now, events);
             }
             Told::Done => {
-                self.abandon("it did not say how it ended", now, events);
+                self.abandon("it printed no result", now, events);
                 return true;
             }
             Told::Exit(code) => {
-                self.abandon("it did not say how it ended", now, events);
+                self.abandon("it printed no result", now, events);
                 self.report.exit = Some(code);
                 return true;
             }
             Told::Unknown(_) => {}
         }
-        // Those that count have all ended: the others are not waited for.
+        // Once all selected tests have ended, do not wait for the others.
         self.report.selected.is_some() && self.is_complete()
     }
 
-    /// Keeps a test's name.
+    /// Records the name of a test.
     fn name(&mut self, name: &str) {
         let names = &mut self.report.names;
         if names.len() < MOST_CASES && !names.iter().rev().any(|known| known == name) {
@@ -372,7 +372,7 @@ impl TestRun {
         now: Moment,
         events: &mut dyn FnMut(TestEvent<'_>),
     ) {
-        self.abandon("it did not say how it ended", now, events);
+        self.abandon("it printed no result", now, events);
         self.name(name);
         let counts = self.selection.takes(name) && !self.selection.list;
         self.running = Some(Running {
@@ -387,7 +387,7 @@ impl TestRun {
         }
     }
 
-    /// The board has panicked. True if the test that runs was to, and has ended by it.
+    /// Takes a panic of the board. Returns true if the running test had to panic and so has ended.
     pub fn panicked(
         &mut self,
         message: &str,
@@ -402,10 +402,10 @@ impl TestRun {
         let result = if message.contains(&text) {
             TestResult::Passed
         } else {
-            let reason = format!("it panicked with {message:?}, and was to with {text:?}");
+            let reason = format!("it panicked with {message:?}, expected {text:?}");
             TestResult::Failed { reason }
         };
-        // The panic is what was wanted, and no lack of it.
+        // The expected panic has occurred.
         if let Some(running) = &mut self.running {
             running.should_panic = None;
         }
@@ -413,20 +413,20 @@ impl TestRun {
         true
     }
 
-    /// The board was reset. True if that ends the tests: one ran.
+    /// Takes a reset of the board. Returns true if a test was running, which ends the tests.
     pub fn was_reset(&mut self, now: Moment, events: &mut dyn FnMut(TestEvent<'_>)) -> bool {
         let ran = self.running.is_some();
         self.interrupt("the board was reset while it ran", now, events);
         ran
     }
 
-    /// Something outside of the test that runs has ended it, and the tests with it.
+    /// Ends the tests because something outside of the running test has ended it.
     pub fn interrupt(&mut self, reason: &str, now: Moment, events: &mut dyn FnMut(TestEvent<'_>)) {
         self.report.ended_in = self.running.as_ref().map(|running| running.name.clone());
         self.abandon(reason, now, events);
     }
 
-    /// The test that runs has failed, for a reason that the firmware could not tell.
+    /// Fails the running test for a reason that the firmware could not print.
     pub fn abandon(&mut self, reason: &str, now: Moment, events: &mut dyn FnMut(TestEvent<'_>)) {
         if let Some(running) = &mut self.running {
             running.should_panic = None;
@@ -455,7 +455,7 @@ impl TestRun {
         let was_to_panic = running.as_ref().is_some_and(|running| running.should_panic.is_some());
         let result = match result {
             TestResult::Passed if was_to_panic => {
-                TestResult::Failed { reason: "it was to panic and did not".into() }
+                TestResult::Failed { reason: "it did not panic as expected".into() }
             }
             result => result,
         };
@@ -485,7 +485,7 @@ impl TestRun {
 mod tests {
     use super::*;
 
-    /// What is told of the lines, one millisecond apart, and the report.
+    /// Returns the events for the lines, sent one millisecond apart, and the report.
     fn run(lines: &[&str]) -> (Vec<String>, TestReport, bool) {
         let mut run = TestRun::default();
         let mut told = vec![];
@@ -558,7 +558,7 @@ mod tests {
         assert!(over && !report.is_success() && report.untold() == 1);
         let (_, report, over) = run(&["esplice-test: run a", "esplice-test: done"]);
         assert!(over && !report.is_success());
-        assert_eq!(summary(&report), ["a failed: it did not say how it ended"]);
+        assert_eq!(summary(&report), ["a failed: it printed no result"]);
         let (_, report, _) = run(&["esplice-test: run a", "esplice-test: begin 1"]);
         assert_eq!(summary(&report), ["a failed: the board was reset while it ran"]);
         let (_, report, over) = run(&["esplice-test: exit 41"]);
@@ -619,7 +619,7 @@ mod tests {
         assert_eq!((over, report.passed, report.filtered_out()), (9, 2, 1));
         let (_, report, over) = run_selected(of(&["none such"], &[], false), NAMED);
         assert_eq!((over, report.filtered_out(), report.is_success()), (3, 3, true));
-        // Without the names all are waited for.
+        // Without names, the watch waits for all tests.
         let unnamed: Vec<&str> =
             NAMED.iter().copied().filter(|line| !line.contains(": test ")).collect();
         let (_, report, over) = run_selected(of(&["adds"], &[], true), &unnamed);
@@ -653,11 +653,11 @@ mod tests {
         );
         assert_eq!(
             summary(&report),
-            ["a ok", "b ok", "c failed: it panicked with \"no\", and was to with \"bounds\""]
+            ["a ok", "b ok", "c failed: it panicked with \"no\", expected \"bounds\""]
         );
         let lines = ["esplice-test: should-panic a", "esplice-test: ok a"];
         let (_, report, _) = run_selected(all(), &lines);
-        assert_eq!(summary(&report), ["a failed: it was to panic and did not"]);
+        assert_eq!(summary(&report), ["a failed: it did not panic as expected"]);
         let lines = ["esplice-test: should-panic a", "esplice-test: failed: no", "PANIC late"];
         let (_, report, _) = run_selected(all(), &lines);
         assert_eq!(summary(&report), ["a failed: no"]);

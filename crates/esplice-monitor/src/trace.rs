@@ -1,5 +1,5 @@
-//! Addresses of code in reports that are not the firmware's end: watchdogs, failed checks, heap
-//! traces, backtraces that it prints and then goes on.
+//! Code addresses in reports that do not end the firmware: watchdogs, failed checks, heap traces,
+//! and backtraces printed by firmware that continues to run.
 
 use esplice_protocol::Moment;
 
@@ -9,35 +9,35 @@ use crate::{
     prefix,
 };
 
-/// Addresses kept of one report.
+/// Maximum number of addresses kept per report.
 const MAX_ADDRESSES: usize = 128;
 
-/// Lines kept of one report; ESP-IDF's dump of registers and stack takes 48.
+/// Maximum number of lines kept per report. ESP-IDF's dump of registers and stack takes 48.
 const MAX_LINES: usize = 128;
 
-/// Blank lines that may stand between a heading and its addresses.
+/// Maximum number of blank lines between a heading and its addresses.
 const MOST_BLANK: usize = 3;
 
-/// Characters of the longest heading of a backtrace; a longer line is about something else.
+/// Maximum length in characters of a backtrace heading. A longer line is about something else.
 const LONGEST_HEADING: usize = 80;
 
-/// Lines after the task watchdog's own within which a backtrace is one of its report.
+/// Number of lines after the task watchdog's own within which a backtrace belongs to its report.
 const WATCHDOG_LINES: usize = 160;
 
-/// Which addresses outside of panics are reported.
+/// The selection of addresses outside of panics to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Addresses {
-    /// Those of known reports and of lines that look like a backtrace.
+    /// Addresses in known reports and in lines that look like a backtrace.
     #[default]
     Reports,
-    /// Any number in any line that could be an address of code, too.
+    /// Also any number in any line that could be a code address.
     All,
-    /// None.
+    /// No addresses.
     Ignored,
 }
 
-/// What printed the addresses.
+/// The source of the addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TraceKind {
@@ -49,12 +49,12 @@ pub enum TraceKind {
     HeapTrace,
     /// Lines that look like a backtrace.
     Backtrace,
-    /// Any line, see [`Addresses::All`].
+    /// An arbitrary line, see [`Addresses::All`].
     Line,
 }
 
 impl TraceKind {
-    /// Its name in events.
+    /// Returns the name used in events.
     pub fn name(self) -> &'static str {
         match self {
             TraceKind::TaskWatchdog => "task-watchdog",
@@ -66,31 +66,32 @@ impl TraceKind {
     }
 }
 
-/// Addresses that the firmware printed while it runs on.
+/// Addresses printed by firmware that continues to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceReport {
-    /// What printed them.
+    /// The source of the addresses.
     pub kind: TraceKind,
-    /// What it said; may be empty.
+    /// The message. May be empty.
     pub message: String,
-    /// The addresses in the order printed. Of [`TraceKind::Line`] they are numbers that may be none.
+    /// The addresses in the order printed. For [`TraceKind::Line`] they are numbers that may not be
+    /// addresses.
     pub addresses: Vec<CodeAddress>,
-    /// How the backtrace ends.
+    /// The end of the backtrace.
     pub backtrace_end: BacktraceEnd,
-    /// Its lines without what a logger or a terminal put before them.
+    /// The lines without the prefixes of loggers and terminals.
     pub lines: Vec<String>,
-    /// When its first line was complete, on the port's clock.
+    /// The time at which the first line was complete, on the port's clock.
     pub at: Moment,
-    /// The addresses are ESP-IDF's pairs, whose meaning depends on the processor.
+    /// Whether the addresses are ESP-IDF's pairs, whose meaning depends on the processor.
     pub(crate) is_pairs: bool,
 }
 
-/// Collects reports from lines.
+/// A collector of reports from lines.
 #[derive(Debug)]
 pub(crate) struct TraceCollector {
     wanted: Addresses,
     current: Option<Collecting>,
-    /// The task watchdog's message, and how many lines ago it came.
+    /// The task watchdog's message, and the number of lines since.
     watchdog: Option<(String, usize)>,
 }
 
@@ -101,10 +102,10 @@ struct Collecting {
     blank: usize,
 }
 
-/// What the lines of a report look like.
+/// The form of a report's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// An address or more a line, behind a heading.
+    /// One or more addresses per line, after a heading.
     List,
     /// Registers and stack.
     Dump,
@@ -115,24 +116,24 @@ impl TraceCollector {
         TraceCollector { wanted, current: None, watchdog: None }
     }
 
-    /// Whether a report has begun and is not yet given out.
+    /// Returns whether a report has begun and was not yet returned.
     pub fn is_collecting(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Gives out the report that has begun, if it has addresses.
+    /// Returns the report that has begun, if it has addresses.
     pub fn finish(&mut self) -> Option<TraceReport> {
         let report = self.current.take()?.report;
         (!report.addresses.is_empty()).then_some(report)
     }
 
-    /// The board begins again: what it was printing is over.
+    /// Discards unfinished reports because the board restarts.
     pub fn reset(&mut self) {
         self.current = None;
         self.watchdog = None;
     }
 
-    /// Takes the next line that is no panic's, and gives out reports to `tell`.
+    /// Takes the next line outside of panics. Passes finished reports to `tell`.
     pub fn line(&mut self, line: &str, at: Moment, tell: &mut dyn FnMut(&TraceReport)) {
         if self.wanted == Addresses::Ignored {
             return;
@@ -159,7 +160,7 @@ impl TraceCollector {
         }
     }
 
-    /// Takes a line of a panic: its known addresses are the panic's.
+    /// Takes a line of a panic, whose known addresses belong to the panic report.
     pub fn panic_line(&mut self, line: &str, at: Moment, tell: &mut dyn FnMut(&TraceReport)) {
         self.reset();
         self.any(prefix::strip(line).trim(), at, tell);
@@ -176,7 +177,7 @@ impl TraceCollector {
         }
     }
 
-    /// Follows what the task watchdog says before its backtraces.
+    /// Tracks the task watchdog's lines before its backtraces.
     fn watchdog(&mut self, text: &str) {
         if text.starts_with("Task watchdog got triggered") {
             self.watchdog = Some((text.to_owned(), 0));
@@ -184,7 +185,7 @@ impl TraceCollector {
         }
         let Some((message, lines)) = &mut self.watchdog else { return };
         *lines += 1;
-        // The tasks that did not reset it: ` - IDLE0 (CPU 0)`.
+        // Tasks that did not reset the watchdog: ` - IDLE0 (CPU 0)`.
         if let Some(task) = text.strip_prefix("- ").filter(|_| message.len() < MAX_LINES * 2) {
             message.push_str(if message.ends_with(':') { " " } else { ", " });
             message.push_str(task);
@@ -205,16 +206,18 @@ impl TraceCollector {
         }
     }
 
-    /// A report that `text` is by itself.
+    /// Returns a report if `text` is a complete one.
     fn whole(&self, text: &str, at: Moment) -> Option<TraceReport> {
         if text.starts_with("ESP_ERROR_CHECK") && text.contains(" failed: esp_err_t 0x") {
-            // Source: ESP-IDF, components/esp_system/esp_err.c: the return address less a call's length.
+            // Source: ESP-IDF, components/esp_system/esp_err.c: the return address minus the length
+            // of a call.
             let (_, place) = text.rsplit_once(" at ")?;
             let mut report = TraceReport::new(TraceKind::ErrorCheck, text.to_owned(), text, at);
             report.push(hex_prefix(place)?, AddressKind::Call);
             return Some(report);
         }
-        // Source: ESP-IDF, components/heap/include/heap_trace.inc: `… caller 0x…:0x…`, `freed by 0x…:0x…`.
+        // Source: ESP-IDF, components/heap/include/heap_trace.inc: `… caller 0x…:0x…`,
+        // `freed by 0x…:0x…`.
         let callers = text
             .strip_prefix("freed by 0x")
             .or_else(|| text.split_once(" bytes (@ 0x")?.1.split_once(" caller 0x").map(|c| c.1));
@@ -251,7 +254,7 @@ impl TraceReport {
         }
     }
 
-    /// Takes the addresses of a backtrace from a part of a line; whether there are any.
+    /// Adds the addresses of a backtrace in a part of a line. Returns whether there are any.
     fn add(&mut self, text: &str) -> bool {
         let before = self.addresses.len();
         if text.contains("|<-CORRUPTED") {
@@ -270,11 +273,11 @@ impl TraceReport {
             self.is_pairs = true;
             pairs.iter().for_each(|pc| self.push(*pc, AddressKind::Call));
         } else if let Some(addr) = hex_word(text.trim()) {
-            // esp-backtrace prints them so: the return address less a call's length.
+            // The form of esp-backtrace: the return address minus the length of a call.
             self.push(addr, AddressKind::Call);
         } else {
             numbers(text, &mut |addr| {
-                // Where the program stood comes first.
+                // The program counter comes first.
                 let first = self.addresses.is_empty();
                 self.push(addr, if first { AddressKind::Exact } else { AddressKind::Return });
             });
@@ -284,12 +287,12 @@ impl TraceReport {
 }
 
 impl Collecting {
-    /// Takes a further line; false if it is none of the report's.
+    /// Takes a further line. Returns false if it is not part of the report.
     fn line(&mut self, text: &str) -> bool {
         let more = match (self.form, text) {
             (_, "") => {
                 self.blank += 1;
-                // A list ends with a blank line; a dump has some within it.
+                // A list ends with a blank line, but a dump contains some.
                 let over = self.form == Form::List && !self.report.addresses.is_empty();
                 return self.blank <= MOST_BLANK && !over;
             }
@@ -304,7 +307,7 @@ impl Collecting {
         fits
     }
 
-    /// Takes a line of ESP-IDF's registers and stack.
+    /// Reads a line of ESP-IDF's registers and stack.
     fn dump(&mut self, text: &str) -> bool {
         let Some((name, rest)) = text.split_once(':') else { return false };
         let name = name.trim();
@@ -327,13 +330,13 @@ impl Collecting {
     }
 }
 
-/// What begins with `text`, whose addresses follow on the next lines.
+/// Returns the form of the report that `text` begins, if its addresses follow on the next lines.
 fn heading(text: &str) -> Option<Form> {
     if dumped_core(text).is_some() {
         return Some(Form::Dump);
     }
     let (head, behind) = split_at_heading(text)?;
-    // A line that only ends with the word is about something else.
+    // A line that only ends with these words is about something else.
     let is_heading = match behind.trim() {
         ":" | "|" => true,
         "" => text.starts_with("Print CPU") || head.split(' ').count() <= 2,
@@ -342,7 +345,7 @@ fn heading(text: &str) -> Option<Form> {
     (text.len() <= LONGEST_HEADING && is_heading).then_some(Form::List)
 }
 
-/// What stands in `text` before and behind the words that head a backtrace.
+/// Splits `text` after the words of a backtrace heading.
 fn split_at_heading(text: &str) -> Option<(&str, &str)> {
     const WORDS: [&str; 6] =
         ["backtrace", "back trace", "stack trace", "stacktrace", "call trace", "call stack"];
@@ -352,7 +355,7 @@ fn split_at_heading(text: &str) -> Option<(&str, &str)> {
     Some((text.get(..at)?, text.get(at..)?))
 }
 
-/// Numbers in `text` that could be addresses: `0x` and eight hex digits, wherever they stand.
+/// Finds numbers in `text` that could be addresses: `0x` and eight hex digits, anywhere.
 fn numbers(text: &str, found: &mut dyn FnMut(u32)) {
     for (at, _) in text.match_indices("0x") {
         let digits = text.get(at + 2..).unwrap_or_default();
@@ -401,7 +404,8 @@ mod tests {
             "backtrace| 0: 0x42000010 0x42000020",
             "Stack trace:\n#0 0x42000010 in main\n#1 0x42000020 in start\ndone",
             "Call trace:\n\n  [0x42000010]\n  [0x42000020]\n\n0x42000030",
-            "E (12) app: Call stack:\nE (12) app: 0x42000010\nE (12) app: 0x42000020\nE (12) app: x",
+            "E (12) app: Call stack:\nE (12) app: 0x42000010\nE (12) app: 0x42000020\nE (12) app: \
+             x",
             "esp_backtrace:\n\n0x42000010\n0x42000020",
         ] {
             check(text, found);

@@ -1,4 +1,4 @@
-//! The stack unwound by call frame information, over memory that a dump shows.
+//! Stack unwinding with call frame information, over the memory contained in a dump.
 
 mod frame_pointer;
 
@@ -17,41 +17,42 @@ use crate::{
     symbols::{Architecture, Bytes, Symbols},
 };
 
-/// Callers at most: a dump shows some kilobytes of stack, a frame takes 16 bytes at least.
+/// Maximum number of callers. A dump has some kilobytes of stack, and a frame takes at least 16
+/// bytes.
 const MAX_CALLERS: usize = 64;
 
-/// RISC-V's integer registers. Source: RISC-V psABI, DWARF register numbers 0 to 31.
+/// Number of RISC-V integer registers. Source: RISC-V psABI, DWARF register numbers 0 to 31.
 pub(crate) const REGISTERS: usize = 32;
 
-/// A 32-bit RISC-V's registers at one moment, where they are known.
+/// The known registers of a 32-bit RISC-V core at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Registers {
     /// The program counter.
     pub pc: u32,
-    /// `x0` to `x31`.
+    /// `x0` to `x31`, if known.
     pub x: [Option<u32>; REGISTERS],
 }
 
 impl Registers {
-    /// `x0` to `x31`, where known.
+    /// Returns a register from `x0` to `x31`, if known.
     pub(crate) fn get(&self, register: usize) -> Option<u32> {
         self.x.get(register).copied().flatten()
     }
 }
 
-/// What a panic's message tells beside registers and stack.
+/// Information from a panic other than registers and stack.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Hints<'h> {
-    /// Where the program panicked.
+    /// The source location of the panic.
     pub location: Option<&'h SourceLocation>,
-    /// The instruction that a trap interrupted.
+    /// The address of the instruction interrupted by a trap.
     pub mepc: Option<u32>,
-    /// The way up has come through that place.
+    /// Whether unwinding has passed that location.
     pub has_place: bool,
 }
 
 impl Hints<'_> {
-    /// Whether the instruction at `addr` is where the program panicked.
+    /// Returns whether the instruction at `addr` is at the source location of the panic.
     pub(crate) fn is_place(&self, symbols: &Symbols<'_>, addr: u32) -> bool {
         let Some(SourceLocation { file, line, .. }) = self.location else { return false };
         let frames = symbols.frames(addr.into());
@@ -62,27 +63,29 @@ impl Hints<'_> {
     }
 }
 
-/// The way from a function to what called it.
+/// One unwinding step from a function to its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Caller {
         registers: Registers,
-        /// The function is a trap's: what it interrupted made no call.
+        /// Whether the function is a trap handler, so the interrupted code made no call.
         interrupted: bool,
     },
-    /// The caller's registers, but for where it stands: the function keeps no return address.
+    /// The caller's registers except for the program counter: the function keeps no return address.
     Lost(Registers),
     End,
 }
 
-/// Where the program is on the way up.
+/// The current position in the call chain.
 struct Now<'n> {
-    /// An address within the instruction: of a call, where there was one.
+    /// An address within the current instruction, which is a call for all but the innermost
+    /// function.
     probe: u32,
     registers: &'n Registers,
     has_called: bool,
     memory: &'n dyn Fn(u32) -> Option<u32>,
-    /// Returns the frame that the function at the first address has at the second, by its instructions.
+    /// Returns the frame at the second address, in the function that starts at the first, derived
+    /// from its instructions.
     frame: &'n dyn Fn(u32, u32) -> Option<CodeFrame>,
 }
 
@@ -92,11 +95,11 @@ pub(crate) struct UnwindTables<'a> {
     eh_frame: EhFrame<Bytes<'a>>,
     bases: BaseAddresses,
     is_empty: bool,
-    /// Where the entry for a range of addresses lies, of each section; read once.
+    /// The address ranges and entries of each section, read once.
     places: [OnceCell<Vec<Place>>; 2],
 }
 
-/// The first address of a function, the one behind it, and the place of its entry.
+/// The first address of a function, the address after its end, and the offset of its entry.
 type Place = (u64, u64, usize);
 
 impl<'a> UnwindTables<'a> {
@@ -116,21 +119,21 @@ impl<'a> UnwindTables<'a> {
         UnwindTables { debug_frame, eh_frame, bases, is_empty, places: Default::default() }
     }
 
-    /// Reads where the entries lie.
+    /// Reads the positions of the entries.
     pub fn prepare(&self) {
         self.covers(0);
     }
 
-    /// Whether there is an entry for the function that `addr` lies in.
+    /// Returns whether there is an entry for the function at `addr`.
     fn covers(&self, addr: u32) -> bool {
         let [debug, eh] = &self.places;
         entry(&self.debug_frame, debug, &self.bases, addr).is_some()
             || entry(&self.eh_frame, eh, &self.bases, addr).is_some()
     }
 
-    /// The way from the function that `now.probe` lies in; none without an entry for it.
+    /// Unwinds from the function at `now.probe`. Returns `None` if there is no entry for it.
     fn step(&self, now: &Now<'_>) -> Option<Step> {
-        // Rust's release builds and TinyGo have `.debug_frame` alone, C++ often `.eh_frame`.
+        // Rust's release builds and TinyGo have only `.debug_frame`, C++ often `.eh_frame`.
         let bases = &self.bases;
         let [debug, eh] = &self.places;
         let (debug_frame, eh_frame) = (&self.debug_frame, &self.eh_frame);
@@ -144,7 +147,7 @@ impl<'a> UnwindTables<'a> {
     }
 }
 
-/// The entry for the function that `addr` lies in.
+/// Returns the entry for the function at `addr`.
 fn entry<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     places: &OnceCell<Vec<Place>>,
@@ -168,7 +171,7 @@ where
         places.sort_unstable();
         places
     });
-    // Entries of functions that the linker left out begin at 0, and may overlap.
+    // Entries of functions that the linker removed begin at 0 and may overlap.
     let behind = places.partition_point(|(start, ..)| *start <= addr);
     let mut before = places.get(..behind)?.iter().rev();
     let (_, _, offset) = before.find(|(start, end, _)| (*start..*end).contains(&addr))?;
@@ -176,13 +179,13 @@ where
 }
 
 impl Symbols<'_> {
-    /// The callers of the instruction at `registers.pc`, the nearest first, as return addresses.
-    /// `memory` gives the word at an address, where it is known.
+    /// Returns the callers of the instruction at `registers.pc` as return addresses, nearest first.
+    /// `memory` returns the word at an address, if known.
     ///
-    /// It goes by the unwind tables; where there are none, by what the function's own instructions do
-    /// with the stack; and from a function that keeps no return address, as those that never return,
-    /// to the only caller that the stack bears out. It ends where these or the memory do, and at the
-    /// first address that is no code.
+    /// Unwinding uses the unwind tables. Without a table entry it uses the effect of the function's
+    /// own instructions on the stack. From a function that keeps no return address, such as one
+    /// that never returns, it goes to the only caller that the stack confirms. It stops where this
+    /// information or the memory ends, and at the first address that is not code.
     pub fn unwind(
         &self,
         registers: &Registers,
@@ -201,7 +204,7 @@ impl Symbols<'_> {
         let mut now = *registers;
         let mut has_called = false;
         if !self.contains(now.pc.into()) {
-            // A call to where no code is: the return address is all that tells.
+            // After a call to a non-code address, only the return address is usable.
             let Some(ra) = now.x[RA].filter(|ra| self.is_return(*ra)) else { return callers };
             callers.push(Caller { addr: ra, interrupted: false });
             now.pc = ra;
@@ -230,7 +233,7 @@ impl Symbols<'_> {
             } else {
                 self.is_return(caller.pc)
             };
-            // Only the innermost function, and one that a trap interrupted, may have no frame.
+            // Only the innermost or an interrupted function may have no frame.
             let goes_up = caller.x[SP] > now.x[SP] || !has_called && caller.pc != now.pc;
             if !known || !goes_up {
                 break;
@@ -242,8 +245,8 @@ impl Symbols<'_> {
         callers
     }
 
-    /// The way from where the program stands at `now`, behind a call or not. `mepc` is where a trap
-    /// came, if there is one on the way.
+    /// Unwinds one step from `now`, which is after a call if `has_called`. `mepc` is the address of
+    /// a trap, if there was one.
     pub(crate) fn step(
         &self,
         now: &Registers,
@@ -275,15 +278,15 @@ impl Symbols<'_> {
         }
     }
 
-    /// The frame at `probe`, by the code of its function.
+    /// Returns the frame at `probe`, derived from the code of its function.
     fn code_frame(&self, probe: u32) -> Option<CodeFrame> {
         let start = self.start_of(probe)?;
         CodeFrame::at(self.code_from(start), start, probe)
     }
 
-    /// The caller of the innermost function where neither table nor code tells of it: taken for a leaf,
-    /// which returns by its register, unless that points into the function itself, as behind a call of
-    /// its own.
+    /// Returns the caller of the innermost function if neither table nor code covers it. The
+    /// function is assumed to be a leaf that returns through its register, unless that register
+    /// points into the function itself, as after a call it made.
     fn leaf_without_tables(&self, now: &Registers, has_called: bool) -> Option<Registers> {
         let ra = now.x[RA].filter(|ra| !has_called && self.is_return(*ra))?;
         let covered = self.unwind.is_empty
@@ -300,10 +303,10 @@ impl Symbols<'_> {
     }
 }
 
-/// A caller that unwinding found.
+/// A caller found by unwinding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// Where it goes on: behind its call, or at the instruction that was interrupted.
+    /// The address at which it continues: after its call, or at the interrupted instruction.
     pub addr: u32,
     /// Whether a trap interrupted it there, so that it made no call.
     pub interrupted: bool,
@@ -339,7 +342,7 @@ fn step<'a, S: UnwindSection<Bytes<'a>>>(
     let mut caller = *registers;
     for (index, kept) in caller.x.iter_mut().enumerate() {
         *kept = match row.register(Register(index as u16)) {
-            // A caller's own stack pointer is by definition the CFA.
+            // The caller's stack pointer is by definition the CFA.
             None if index == SP => Some(cfa),
             None if is_kept(index) => kept.filter(|_| !has_lost(index)),
             None if index == RA => *kept,
@@ -351,8 +354,8 @@ fn step<'a, S: UnwindSection<Bytes<'a>>>(
             Some(_) => None,
         };
     }
-    // A function that has called another has its return address in its frame, or nowhere any more:
-    // compilers spare it in functions that never return.
+    // A function that has made a call keeps its return address in its frame or not at all:
+    // compilers omit it in functions that never return.
     let kept = !matches!(row.register(Register(ra as u16)), None | Some(RegisterRule::SameValue));
     if has_called && !kept {
         return Step::Lost(caller);
@@ -366,8 +369,8 @@ fn step<'a, S: UnwindSection<Bytes<'a>>>(
     }
 }
 
-/// Whether a function hands a register back as it got it: `sp`, `gp`, `tp`, `s0` to `s11`. Source:
-/// RISC-V psABI, register conventions.
+/// Returns whether a register is callee-saved: `sp`, `gp`, `tp`, `s0` to `s11`. Source: RISC-V
+/// psABI, register conventions.
 pub(crate) fn is_kept(register: usize) -> bool {
     matches!(register, 2..=4 | 8..=9 | 18..=27)
 }
@@ -384,19 +387,19 @@ pub(crate) mod tests {
     const OFFSET_S0: u8 = 0x88;
     const UNDEFINED: u8 = 0x07;
 
-    /// A length before `body`, which zeros (`DW_CFA_nop`) fill up.
+    /// Returns `body` with a length before it, padded with zeros (`DW_CFA_nop`).
     fn entry(mut body: Vec<u8>) -> Vec<u8> {
         body.resize(body.len().next_multiple_of(4), 0);
         [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat()
     }
 
-    /// A `.debug_frame` of functions that each have 0x100 bytes.
+    /// Returns a `.debug_frame` of functions with 0x100 bytes each.
     pub fn debug_frame(signal: bool, functions: &[(u32, &[u8])]) -> Vec<u8> {
         let augmentation: &[u8] = if signal { b"S\0" } else { b"\0" };
         let head = [
             &[0xff, 0xff, 0xff, 0xff, 4],
             augmentation,
-            // Bytes of an address, of a segment; code in bytes, data in words downward; RA.
+            // Size of an address and of a segment; code in bytes, data in words downward; RA.
             &[4, 0, 1, 0x7c, 1],
             &[DEF_CFA, 2, 0],
         ];
@@ -409,9 +412,9 @@ pub(crate) mod tests {
     }
 
     const LEAF: &[u8] = &[];
-    /// From its third byte on it has 16 bytes of stack, with the return address at their top.
+    /// From its third byte on, 16 bytes of stack with the return address at the top.
     const FRAME: &[u8] = &[ADVANCE_2, DEF_CFA_OFFSET, 16, OFFSET_RA, 1];
-    /// Its frame hangs on s0, which it has saved.
+    /// The frame is based on s0, which is saved.
     const BY_POINTER: &[u8] = &[ADVANCE_2, DEF_CFA, 8, 0, OFFSET_RA, 1, OFFSET_S0, 2];
     const ROOT: &[u8] = &[UNDEFINED, 1];
 
@@ -468,9 +471,9 @@ pub(crate) mod tests {
         check(&section, &now, &[], &[0x200a]);
         check(&section, &now, &[(0x8_000c, 0x9008)], &[0x200a]);
         check(&[], &now, STACK, &[]);
-        // A leaf that is said to have called would go on for ever.
+        // A leaf that supposedly made a call would unwind forever.
         check(&section, &registers(0x1004, 0x1006, 0x8_0000, 0), STACK, &[0x1006]);
-        // So would one that never returns: it has a frame and no return address in it.
+        // So would a function that never returns and keeps no return address in its frame.
         let section = debug_frame(false, &[(0x2000, &[ADVANCE_2, DEF_CFA_OFFSET, 16])]);
         let now = registers(0, 0x2004, 0x8_0000, 0);
         check(&section, &now, &[(0x8_000c, 0x3008)], &[0x2004]);
@@ -482,13 +485,14 @@ pub(crate) mod tests {
         let plain = debug_frame(false, &[(0x3000, LEAF)]);
         let at = section.len() as u32;
         let mut plain = plain;
-        // Its entry names where its own head lies.
+        // The entry refers to the position of its head.
         let fde = plain.len() - 16;
         plain[fde + 4..fde + 8].copy_from_slice(&at.to_le_bytes());
         section.extend(plain);
         let tables = UnwindTables::new(&section, &[], 0, 0, 4);
         let symbols = Symbols::of_unwind(0x1000..0x5000, tables);
-        // The first instruction of a function was interrupted: a byte before is another's.
+        // The first instruction of a function was interrupted. The byte before it belongs to
+        // another function.
         let callers = symbols.unwind(&registers(0x2004, 0, 0x8_0000, 0), &|addr| {
             (addr == 0x8_000c).then_some(0x3000)
         });

@@ -1,4 +1,4 @@
-//! Watches a port until something is settled.
+//! Watches a port until the outcome is known.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,53 +19,54 @@ use crate::{
     watcher::Watcher,
 };
 
-/// The longest single wait for bytes, in the port's time. A port that is told to stop says so when
-/// it is next asked.
+/// Maximum duration of a single read, in the port's time. A port that is asked to stop reports it
+/// on the next read.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Reads made at the end of time, for bytes that had arrived and were not yet fetched.
+/// Maximum number of reads at the timeout, for bytes that have arrived but were not read yet.
 const LAST_READS: usize = 16;
 
-/// What a watch asks for.
+/// The options of a watch.
 #[derive(Debug, Clone)]
 pub struct Watch {
-    /// What must come, in this order. With any, the watch ends when the last is met, and a panic
-    /// or a boot loop ends it too; with none these are only told of, and the watch goes on.
+    /// Texts that must appear in this order. If there are any, the watch ends with the last one, or
+    /// with a panic or a boot loop. If there are none, panics and boot loops are only reported.
     pub expect: Vec<Expectation>,
-    /// What is to be done behind that, and to come. The watch then ends with the last step, and the
-    /// port's owner does what [`Watcher::action`] asks for.
+    /// Steps after the expected texts. The watch then ends with the last step. The port's owner
+    /// performs what [`Watcher::action`] returns.
     pub script: Vec<Step>,
-    /// What must not come: the first of it ends the watch, whatever else is asked for.
+    /// Texts that must not appear. The first one ends the watch in any case.
     pub reject: Vec<Expectation>,
-    /// Whether the board tells of tests ([`TestReport`]).
+    /// The handling of tests on the board ([`TestReport`]).
     pub tests: Tests,
-    /// How long, in the port's time; `None` for ever.
+    /// Time limit in the port's time. `None` means no limit.
     pub timeout: Option<Duration>,
-    /// Where the timeout counts from, such as the release of reset; else from the call.
+    /// Start of the time limit, such as the release of reset. `None` means the time of the call.
     pub since: Option<Moment>,
-    /// Reset banners that are no surprise: 1 if the caller has just reset the board, 0 if not.
+    /// Number of expected reset banners: 1 if the caller has just reset the board, 0 if not.
     pub expected_resets: u32,
-    /// Resets beyond these that make a boot loop.
+    /// Number of further resets that make a boot loop.
     pub loop_resets: u32,
-    /// Whether resets that the firmware makes are on purpose: no number of them is a boot loop, and
-    /// none ends a test.
+    /// Whether resets by the firmware are intended: they never make a boot loop and never end a
+    /// test.
     pub allow_resets: bool,
-    /// Which tests count, of those that the board runs.
+    /// The tests that count, of those that the board runs.
     pub selection: TestSelection,
-    /// What the board should boot. Another program ends the watch where it waits for something.
+    /// The program that the board should boot. If the watch waits for something, another program
+    /// ends it.
     pub boots: BootCheck,
-    /// The texts of the firmware's defmt log, if it has one. Expected text is then looked for in the
-    /// frames' messages, as in all other text, and places are counted in what people read.
+    /// The texts of the firmware's defmt log, if it has one. Expected text is then also searched in
+    /// the messages of frames, and offsets count bytes of the decoded text.
     pub defmt: Option<Arc<DefmtTable>>,
-    /// The texts of the firmware's binary log of ESP-IDF, if it has one. Its packages then are lines
-    /// of text like all others.
+    /// The texts of ESP-IDF's binary log, if the firmware uses it. Its packets are then ordinary
+    /// lines of text.
     pub binary_log: Option<Arc<BinaryLog>>,
-    /// Which addresses outside of panics are reported.
+    /// The selection of addresses outside of panics to report.
     pub addresses: Addresses,
 }
 
 impl Default for Watch {
-    /// Nothing expected, no timeout, after one reset; three more make a loop.
+    /// Expects nothing, without a timeout, after one reset. Three more resets make a loop.
     fn default() -> Self {
         Watch {
             expect: vec![],
@@ -86,43 +87,43 @@ impl Default for Watch {
     }
 }
 
-/// What a watch makes of tests on the board.
+/// The handling of tests on the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tests {
-    /// Their lines are text like any other.
+    /// Their lines are ordinary text.
     #[default]
     Unheard,
-    /// Where the board tells of tests, the watch ends with the last of them, with a panic or with a
-    /// boot loop.
+    /// If the board reports tests, the watch ends with the last one, with a panic or with a boot
+    /// loop.
     IfTold {
-        /// How long the board may then say nothing of them.
+        /// Maximum time without a line about tests, once they have begun.
         within: Duration,
     },
-    /// The board has to tell of tests, and the watch ends as above.
+    /// The board must report tests, and the watch ends in the same way.
     Wanted {
-        /// How long the board may say nothing of them.
+        /// Maximum time without a line about tests.
         within: Duration,
     },
 }
 
-/// What is told while a watch goes on.
+/// An event during a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MonitorEvent<'a> {
-    /// Bytes as they came; every byte read is told once and in order. A [`Watcher`] does not tell
-    /// it: its owner has them.
+    /// Bytes as received. Every byte read is reported once and in order. A [`Watcher`] does not
+    /// send this event, as its owner has the bytes.
     Output(&'a [u8]),
-    /// The same bytes as people are to read them: defmt frames are lines of text. What begins like
-    /// a frame comes when it is whole.
+    /// The same bytes as decoded for people: defmt frames become lines of text. Bytes that may
+    /// belong to a frame are sent once it is complete.
     Text(&'a [u8]),
-    /// A message that came as a defmt frame; its line is in [`MonitorEvent::Text`], too.
+    /// A message received as a defmt frame. Its line is also sent as [`MonitorEvent::Text`].
     Log(&'a LogFrame),
-    /// The mask ROM's name for itself, the first that it says, such as `esp32c3-api1-20210207`: it stands
-    /// in the ROM, and so in its ELF.
+    /// The first name that the mask ROM prints for itself, such as `esp32c3-api1-20210207`. It is
+    /// also part of the ROM and its ELF.
     Rom(&'a str),
-    /// The ROM's banner of a reset.
+    /// The ROM's banner after a reset.
     Boot(&'a BootBanner),
-    /// A core dump, all of it.
+    /// A complete core dump.
     CoreDump(&'a CoreDump),
     /// A core dump that cannot be read.
     CoreDumpBroken(&'a CoreDumpError),
@@ -130,106 +131,107 @@ pub enum MonitorEvent<'a> {
     Entry(u32),
     /// The ROM or the second-stage bootloader cannot start the firmware.
     BootError(&'a BootError),
-    /// Where the program stood when a watchdog reset the chip: a program counter, told by the ROM.
+    /// The program counter at which a watchdog reset the chip, as printed by the ROM.
     SavedPc(u32),
-    /// The firmware tells of which ELF it was made: the beginning of its SHA-256 in hex.
+    /// The start of the SHA-256 in hex of the ELF that the firmware was built from, as printed by
+    /// it.
     ElfSha256(&'a str),
-    /// An expectation was met.
+    /// An expected text was found.
     Expected {
-        /// Its place in [`Watch::expect`], and behind these in [`Watch::script`].
+        /// The index in [`Watch::expect`] followed by [`Watch::script`].
         index: usize,
-        /// When its last byte was read.
+        /// The time when its last byte was read.
         at: Moment,
-        /// Where its first byte stands, counted in bytes from the start of the watch.
+        /// The offset of its first byte, in bytes from the start of the watch.
         offset: u64,
     },
-    /// A panic, all of it.
+    /// A complete panic.
     Panic(&'a PanicReport),
-    /// Addresses of code that the firmware printed while it runs on.
+    /// Code addresses printed by firmware that continues to run.
     Trace(&'a TraceReport),
-    /// The board boots another program than [`Watch::boots`].
+    /// The board boots a program other than [`Watch::boots`].
     OtherProgram(&'a OtherProgram),
-    /// The board resets again and again.
+    /// The board resets repeatedly.
     BootLoop(&'a BootLoop),
     /// A test on the board.
     Test(TestEvent<'a>),
 }
 
-/// How a watch ended.
+/// The result of a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// All that was expected has come.
+    /// All expected texts have appeared and all steps are done.
     Matched {
-        /// When its last byte was read.
+        /// The time when the last byte was read.
         at: Moment,
-        /// Where the last expected text begins, counted in bytes from the start of the watch.
+        /// The offset of the last expected text, in bytes from the start of the watch.
         offset: u64,
     },
-    /// What must not come has come.
+    /// A rejected text has appeared.
     Rejected {
-        /// The rejected text, as the user wrote it.
+        /// The rejected text as written by the user.
         text: String,
-        /// When its last byte was read.
+        /// The time when its last byte was read.
         at: Moment,
-        /// Where its first byte stands, counted in bytes from the start of the watch.
+        /// The offset of its first byte, in bytes from the start of the watch.
         offset: u64,
-        /// The last lines that were not empty, oldest first, without escape sequences; the one that
-        /// the text stands in is the last, as far as it had come.
+        /// The last non-empty lines, oldest first, without escape sequences. The last one contains
+        /// the rejected text and is cut off after it.
         last_lines: Vec<String>,
     },
-    /// It did not come in time.
+    /// An expected text did not appear in time.
     TimedOut {
-        /// The first expected text that did not come, as the user wrote it.
+        /// The first missing text as written by the user.
         missing: String,
-        /// Bytes read.
+        /// Number of bytes read.
         seen: u64,
-        /// The last lines that were not empty, oldest first, without escape sequences.
+        /// The last non-empty lines, oldest first, without escape sequences.
         last_lines: Vec<String>,
     },
-    /// It did not come in time, and what came is noise, as from a wrong baud rate.
+    /// An expected text did not appear in time, and the output is noise, as from a wrong baud rate.
     WrongBaud {
-        /// Bytes read.
+        /// Number of bytes read.
         seen: u64,
-        /// The share of them that is no text, in percent.
+        /// The percentage of bytes that are not text.
         percent: u8,
     },
-    /// The firmware panicked instead.
+    /// The firmware panicked.
     Panic(PanicReport),
-    /// The board boots another program than [`Watch::boots`].
+    /// The board boots a program other than [`Watch::boots`].
     OtherProgram(OtherProgram),
-    /// The board resets again and again instead.
+    /// The board resets repeatedly.
     BootLoop(BootLoop),
-    /// The board has told of its last test.
+    /// The board has reported its last test.
     Tests(TestReport),
-    /// The board told of tests or had to, and then nothing more of them.
+    /// The board had begun or was required to report tests, but then reported nothing for too long.
     TestsTimedOut {
-        /// The test that ran, which the report has as failed.
+        /// The running test, which the report counts as failed.
         running: Option<String>,
-        /// What was told until then.
+        /// The report until then.
         report: TestReport,
-        /// How long nothing was told.
+        /// The time without a line about tests.
         within: Duration,
-        /// Bytes read.
+        /// Number of bytes read.
         seen: u64,
-        /// The last lines that were not empty, oldest first, without escape sequences.
+        /// The last non-empty lines, oldest first, without escape sequences.
         last_lines: Vec<String>,
     },
-    /// Nothing was expected, and the time is over.
+    /// Nothing was expected, and the time is up.
     Ended {
-        /// Bytes read.
+        /// Number of bytes read.
         seen: u64,
     },
 }
 
-/// Reads `port` until an [`Outcome`] is settled; without a timeout and expectations, until the
-/// port says [`PortError::Interrupted`].
+/// Reads `port` until the [`Outcome`] is known. Without a timeout and expectations, reads until the
+/// port returns [`PortError::Interrupted`].
 ///
-/// It touches no line and no setting of the port. To miss no byte after a reset: hold reset, clear
-/// the input, release reset, then call this. The port keeps what comes in between, and
-/// [`Watch::since`] takes the moment of the release.
+/// Control lines and settings of the port are not changed. To miss no byte after a reset, hold
+/// reset, clear the input, release reset, then call this function. The port buffers what arrives in
+/// between, and [`Watch::since`] takes the time of the release.
 ///
-/// What a [`Watch::script`] asks to be done is the caller's: with steps that send or reset, drive a
+/// The caller performs the actions of a [`Watch::script`]: with steps that send or reset, use a
 /// [`Watcher`] instead.
 pub fn watch(
     port: &mut dyn Port,
@@ -243,7 +245,7 @@ pub fn watch(
         let now = port.now();
         let due = watcher.deadline().is_some_and(|deadline| deadline <= now);
         if due {
-            // What has arrived by now still counts.
+            // Bytes that have arrived by now still count.
             for _ in 0..LAST_READS {
                 let bytes = match read(port, &mut buf, now, &watcher) {
                     Ok(Some(bytes)) => bytes,
@@ -274,7 +276,7 @@ pub fn watch(
     }
 }
 
-/// The end of a watch whose port fails: what the board was saying may still settle it.
+/// Ends a watch whose port failed. Unfinished output may still decide the outcome.
 fn lost(
     error: MonitorError,
     watcher: &mut Watcher,

@@ -1,4 +1,4 @@
-//! A watch without a port: bytes and times go in, events and an outcome come out.
+//! A watch without a port: takes bytes and times, returns events and an outcome.
 
 use std::time::Duration;
 
@@ -22,51 +22,51 @@ use crate::{
     watch::{MonitorEvent, Outcome, Tests, Watch},
 };
 
-/// A panic is taken as told in full when nothing comes for so long: three times what a line of a
-/// dump takes at 9600 baud.
+/// Time without output after which a panic counts as complete: three times what a line of a dump
+/// takes at 9600 baud.
 const PANIC_QUIET: Duration = Duration::from_millis(300);
 
-/// And in any case so long after its first line, for firmware that talks on.
+/// Maximum time after the first line of a panic, for firmware that continues to print.
 const PANIC_LONGEST: Duration = Duration::from_secs(2);
 
-/// The same with a core dump in it: what two of the largest take at 115200 baud.
+/// Maximum time for a panic with a core dump: what two of the largest take at 115200 baud.
 const DUMP_LONGEST: Duration = Duration::from_secs(600);
 
-/// Follows a stream and finds what a [`Watch`] asks for.
+/// Follows a stream and finds what a [`Watch`] looks for.
 ///
-/// What it finds does not depend on how the stream is cut into pieces.
+/// The findings do not depend on how the stream is split into pieces.
 #[derive(Debug)]
 pub struct Watcher {
     started: Moment,
     timeout: Option<Duration>,
     course: Course,
-    /// What is shown of the text, for what is looked for in it.
+    /// The output as shown, for the search of texts.
     shown: Shown,
-    /// Where the last expected text begins.
+    /// The offset of the last expected text found.
     met_at: u64,
     tests_wanted: Tests,
     tests: TestRun,
     allow_resets: bool,
     lines: Lines,
     panics: PanicCollector,
-    /// The first of panics that come within each other.
+    /// The first of several nested panics.
     first_panic: Option<PanicReport>,
     traces: TraceCollector,
     dumps: CoreDumpCollector,
-    /// When the panic being collected began.
+    /// The time at which the panic being collected began.
     panic_began: Moment,
     resets: ResetCounter,
     boots: BootCheck,
     garble: Garble,
     demux: Demux,
     seen: u64,
-    /// Bytes of text, with frames as lines.
+    /// Number of bytes of text, with frames as lines.
     read: u64,
     last_byte: Moment,
 }
 
 impl Watcher {
-    /// A watch that began at `started`.
+    /// Creates a watch that began at `started`.
     pub fn new(watch: &Watch, started: Moment) -> Watcher {
         let expect = watch.expect.iter().cloned();
         let expect = expect.map(|what| Step::Expect { what, within: None });
@@ -96,8 +96,8 @@ impl Watcher {
         }
     }
 
-    /// Takes the next bytes, read at `now`. An outcome settles the watch: what follows in `bytes`
-    /// is not looked at.
+    /// Takes the next bytes, read at `now`. An outcome ends the watch: the rest of `bytes` is
+    /// ignored.
     pub fn push(
         &mut self,
         bytes: &[u8],
@@ -119,7 +119,7 @@ impl Watcher {
         now: Moment,
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
-        // All that was read is shown, also behind what settles the watch.
+        // Everything that was read is shown, including what follows the end of the watch.
         for piece in pieces {
             match piece {
                 Piece::Text(text) => events(MonitorEvent::Text(text)),
@@ -145,7 +145,7 @@ impl Watcher {
                 return settled;
             }
         }
-        // Panics are told in messages, too, and their lines are without level and time.
+        // Panics may also come as messages. Their lines have no level and time.
         self.lines.tell(&line_of(log));
         log.message.lines().find_map(|line| {
             let line = Line { text: sanitise(line.as_bytes()), is_text: true };
@@ -161,7 +161,7 @@ impl Watcher {
     ) -> Option<Outcome> {
         for byte in bytes {
             self.garble.byte(*byte);
-            // The line that rejected text stands in is kept, as far as it has come.
+            // Keep the line with the rejected text as far as it has arrived.
             let keep = |lines: &mut Lines| {
                 lines.push(*byte);
             };
@@ -177,7 +177,7 @@ impl Watcher {
         None
     }
 
-    /// Tells that it is `now` and no bytes have come. An outcome settles the watch.
+    /// Handles the time `now` without new bytes. An outcome ends the watch.
     pub fn tick(
         &mut self,
         now: Moment,
@@ -206,17 +206,17 @@ impl Watcher {
         if !over {
             return None;
         }
-        // The board may have stopped in the middle of what looked like a frame, or of a telling line.
+        // The board may have stopped in the middle of a possible frame or of an important line.
         if let Some(outcome) = self.cut(now, events) {
             return Some(outcome);
         }
-        // Which may have been one of a test.
+        // That line may have been one of a test.
         let (_, bound) = self.out_of_time_at().filter(|(at, _)| *at <= now)?;
         Some(self.out_of_time(bound, now, events))
     }
 
-    /// Tells that nothing more comes of what the board is saying, as when its port is gone: what was
-    /// held back and what has begun is told as far as it came. An outcome settles the watch.
+    /// Ends unfinished output, such as when the port is gone. Bytes held back and unfinished
+    /// reports are sent as far as they arrived. An outcome ends the watch.
     pub fn cut(
         &mut self,
         now: Moment,
@@ -237,7 +237,7 @@ impl Watcher {
         outcome
     }
 
-    /// When [`tick`](Watcher::tick) next has something to do; `None` if only bytes matter.
+    /// Returns when [`tick`](Watcher::tick) next has something to do. `None` if only bytes matter.
     pub fn deadline(&self) -> Option<Moment> {
         let out_of_time = self.out_of_time_at().map(|(at, _)| at);
         let pause = self.course.pause_over_at();
@@ -246,12 +246,13 @@ impl Watcher {
         [out_of_time, report, package, pause].into_iter().flatten().min()
     }
 
-    /// What the port's owner has to do now, and then to tell by [`done`](Watcher::done).
+    /// Returns the action the port's owner must perform and then report with
+    /// [`done`](Watcher::done).
     pub fn action(&self) -> Option<Action> {
         self.course.action()
     }
 
-    /// The [`action`](Watcher::action) is done.
+    /// Reports that the [`action`](Watcher::action) is done.
     pub fn done(&mut self, now: Moment) -> Option<Outcome> {
         if self.course.action() == Some(Action::Reset) {
             self.was_reset();
@@ -260,8 +261,8 @@ impl Watcher {
         self.finished(now)
     }
 
-    /// Tells that the owner has reset the board: what it had begun to say is over, and its next reset
-    /// is no surprise.
+    /// Reports that the owner has reset the board. Unfinished output is discarded, and the next
+    /// reset is expected.
     pub fn was_reset(&mut self) {
         self.resets.expect_one_more();
         self.lines.finish();
@@ -271,23 +272,23 @@ impl Watcher {
         self.dumps = CoreDumpCollector::default();
     }
 
-    /// The place of the step that is under way, counted from 0 through [`Watch::expect`] and
+    /// Returns the index of the current step, counted from 0 through [`Watch::expect`] and
     /// [`Watch::script`].
     pub fn step(&self) -> usize {
         self.course.at()
     }
 
-    /// What the board has told of tests; none if it has told of none.
+    /// Returns the report of tests, or `None` if the board has reported none.
     pub fn tests(&self) -> Option<&TestReport> {
         self.tests.has_begun().then(|| self.tests.report())
     }
 
-    /// The test that runs on the board.
+    /// Returns the name of the test that is running on the board.
     pub fn running_test(&self) -> Option<&str> {
         self.tests.running()
     }
 
-    /// The watch ends for a reason of the owner's; a test that runs has failed by it.
+    /// Ends the tests because the owner ends the watch. A running test fails with `reason`.
     pub fn abandon_test(
         &mut self,
         reason: &str,
@@ -297,17 +298,17 @@ impl Watcher {
         self.tests.interrupt(reason, now, &mut |event| events(MonitorEvent::Test(event)));
     }
 
-    /// The last lines that were not empty, oldest first, without escape sequences.
+    /// Returns the last non-empty lines, oldest first, without escape sequences.
     pub fn last_lines(&self) -> Vec<String> {
         self.lines.last()
     }
 
-    /// Bytes taken so far.
+    /// Returns the number of bytes taken so far.
     pub fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// When time is over, and which.
+    /// Returns the next deadline and what it applies to.
     fn out_of_time_at(&self) -> Option<(Moment, Bound)> {
         let whole = self.timeout.map(|timeout| (self.started + timeout, Bound::Whole));
         let step = self.course.due().map(|(at, within)| (at, Bound::Step(within)));
@@ -325,7 +326,7 @@ impl Watcher {
         }
     }
 
-    /// Whether there is something to wait for, so that a panic ends the watch.
+    /// Returns whether the watch waits for something, so that a panic ends it.
     fn waits(&self) -> bool {
         !self.course.is_idle() || self.tests_within().is_some()
     }
@@ -354,8 +355,8 @@ impl Watcher {
         }
     }
 
-    /// Looks for what is rejected and expected, up to this byte of the text. `keep` adds the byte to
-    /// the line that rejected text stands in.
+    /// Searches for rejected and expected texts up to this byte. `keep` adds the byte to the line
+    /// that contains the rejected text.
     fn look(
         &mut self,
         byte: u8,
@@ -396,7 +397,7 @@ impl Watcher {
             DumpStep::Outside => {}
             DumpStep::Taken => return None,
             DumpStep::Whole(dump) => {
-                // It belongs to the panic that was told before it.
+                // The dump belongs to the panic before it.
                 let panic = self.panics.finish();
                 let outcome = self.panicked(panic, events);
                 match &dump {
@@ -474,7 +475,7 @@ impl Watcher {
         over.then(|| Outcome::Tests(self.tests.report().clone()))
     }
 
-    /// What a line tells of how the firmware came to run, or did not.
+    /// Reports what a line says about the boot of the firmware.
     fn boot(&self, line: &str, events: &mut dyn FnMut(MonitorEvent<'_>)) {
         if let Some(error) = BootError::find(line) {
             events(MonitorEvent::BootError(&error));
@@ -487,7 +488,7 @@ impl Watcher {
         }
     }
 
-    /// The panic with what came of its last line.
+    /// Returns the panic with what has arrived of its last line.
     fn finish_panic(&mut self, events: &mut dyn FnMut(MonitorEvent<'_>)) -> Option<PanicReport> {
         if let Some(error) = self.dumps.cut() {
             events(MonitorEvent::CoreDumpBroken(&error));
@@ -509,13 +510,14 @@ impl Watcher {
         let panic = panic?;
         let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
         if self.hears_tests() && self.tests.panicked(&panic.message, panic.at, &mut tell) {
-            // The board may start again to go on with its tests.
+            // The board may restart to continue its tests.
             self.resets.expect_one_more();
             let over = self.tests.is_complete() && !self.panics.is_collecting();
             return over.then(|| Outcome::Tests(self.tests.report().clone()));
         }
         events(MonitorEvent::Panic(&panic));
-        // One within the handler of another: the first is the cause, and the last says most.
+        // For a panic within another's handler, the first is the cause and the last is the most
+        // complete.
         if self.panics.is_collecting() {
             self.first_panic.get_or_insert(panic);
             return None;
@@ -560,18 +562,18 @@ impl Watcher {
     }
 }
 
-/// Which time is over.
+/// The time limit that expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
-    /// That of the whole watch.
+    /// The limit of the whole watch.
     Whole,
-    /// That of a step.
+    /// The limit of a step.
     Step(Duration),
-    /// In which tests have to go on.
+    /// The limit for lines about tests.
     Tests(Duration),
 }
 
-/// Where a match begins in the text, of which `read` bytes have come.
+/// Returns where a match begins in the text, of which `read` bytes have arrived.
 fn begins(shown: &Shown, read: u64, met: Match) -> u64 {
     let back = met.found.len + met.found.behind;
     let of_text = read.saturating_sub(back as u64);
@@ -581,7 +583,7 @@ fn begins(shown: &Shown, read: u64, met: Match) -> u64 {
     }
 }
 
-/// A message as its line, with its end.
+/// Returns a message as a line with its end.
 fn line_of(log: &LogFrame) -> String {
     format!("{log}\r\n")
 }

@@ -1,4 +1,5 @@
-//! Each capture in `tests/cases` gives the events and the outcome beside it, however it is cut.
+//! Checks that each capture in `tests/cases` yields the expected events and outcome, however it is
+//! split.
 
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
@@ -38,11 +39,11 @@ fn cases() -> Vec<Case> {
         cases.push(Case { name, log: fs::read(&path).unwrap(), watch });
     }
     cases.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(cases.len() > 20, "the folder of cases is there");
+    assert!(cases.len() > 20, "the case folder was not found");
     cases
 }
 
-/// Events and outcome as text, with `pieces` fed at one moment and then silence.
+/// Returns events and outcome as text. All `pieces` arrive at one moment, followed by silence.
 fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut text = String::new();
     let mut watcher = Watcher::new(watch, Moment::START);
@@ -69,7 +70,7 @@ fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String
         outcome = watcher.tick(deadline, &mut events);
     }
     match outcome.unwrap() {
-        // It has been told of already.
+        // Already reported by other events.
         Outcome::Panic(_) => writeln!(text, "outcome: Panic").unwrap(),
         other => writeln!(text, "outcome: {other:#?}").unwrap(),
     }
@@ -138,7 +139,7 @@ fn captures_give_what_stands_beside_them() {
             wrong.push(format!("{}:\n{found}", case.name));
         }
     }
-    assert!(wrong.is_empty(), "not as in their .out files:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "cases that differ from their .out files:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -180,7 +181,7 @@ proptest! {
         told(&watch, [bytes.as_slice()]);
     }
 
-    /// Whole lines, torn lines and noise of the captures, shuffled.
+    /// Complete lines, partial lines and noise from the captures, shuffled.
     #[test]
     fn no_mixture_makes_it_panic(picks in proptest::collection::vec((0usize..10_000, 0usize..80), 0..60)) {
         let lines: Vec<Vec<u8>> = cases()
@@ -219,7 +220,7 @@ fn only_these_match() {
     }
 }
 
-/// What the panics and traces in `log` say, without their lines.
+/// Returns the panics and traces in `log` without their lines.
 fn reports(watch: &Watch, log: &[u8]) -> Vec<(String, Vec<CodeAddress>)> {
     let mut found = vec![];
     let mut watcher = Watcher::new(watch, Moment::START);
@@ -243,7 +244,7 @@ fn reports(watch: &Watch, log: &[u8]) -> Vec<(String, Vec<CodeAddress>)> {
     found
 }
 
-/// A change that a logger, a terminal or a cable makes to each line.
+/// Changes that a logger, a terminal or a cable makes to each line.
 type Variant = (&'static str, fn(&str) -> String);
 
 const VARIANTS: &[Variant] = &[
@@ -261,7 +262,7 @@ const VARIANTS: &[Variant] = &[
 fn loggers_terminals_and_line_ends_change_nothing() {
     let mut seen = 0;
     for case in cases() {
-        // Others hold what is no text, or nothing of this kind.
+        // The other captures are not text or have no reports.
         let kinds = ["idf-", "esp-", "rust-", "tinygo-", "other-", "live-", "rom-panic"];
         let named = kinds.iter().any(|kind| case.name.starts_with(kind));
         if !named || std::str::from_utf8(&case.log).is_err() || case.name.contains("core-dump") {

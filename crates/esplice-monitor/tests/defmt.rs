@@ -1,4 +1,4 @@
-//! defmt frames among text, for an ELF made here and frames written by hand.
+//! Tests of defmt frames among text, with an ELF built here and frames written by hand.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use object::{
 };
 use proptest::prelude::*;
 
-/// Texts by number: tag and format. Source of the symbols' shape: defmt 1.1, `macros/src/construct`.
+/// Texts by number: tag and format. Source of the symbol format: defmt 1.1, `macros/src/construct`.
 const TEXTS: &[(u64, &str, &str)] = &[
     (1, "defmt_info", "hello {=u8} {=str}"),
     (2, "defmt_println", "just text"),
@@ -59,7 +59,7 @@ fn table(encoding: &str, timestamp: Option<&str>) -> Arc<DefmtTable> {
     Arc::new(DefmtTable::from_elf(&elf(encoding, timestamp)).unwrap().unwrap())
 }
 
-/// The frames and the shown text of `bytes`, in pieces of `cut`.
+/// Returns the frames and the shown text of `bytes`, split into pieces of `cut` bytes.
 fn read(table: &Arc<DefmtTable>, bytes: &[u8], cut: usize) -> (Vec<LogFrame>, String) {
     let watch = Watch {
         defmt: Some(table.clone()),
@@ -80,7 +80,7 @@ fn read(table: &Arc<DefmtTable>, bytes: &[u8], cut: usize) -> (Vec<LogFrame>, St
     (frames, String::from_utf8_lossy(&shown).into_owned())
 }
 
-/// A raw frame, however cut, gives `expected` and nothing else.
+/// Checks that a raw frame, however split, yields only `expected`.
 #[track_caller]
 fn check(frame: &[u8], expected: &str) {
     let table = table("raw", None);
@@ -91,7 +91,7 @@ fn check(frame: &[u8], expected: &str) {
     }
 }
 
-/// It is no frame, and stays as it came.
+/// Checks that the bytes are not a frame and are passed on unchanged.
 #[track_caller]
 fn check_none(frame: &[u8]) {
     let table = table("raw", None);
@@ -120,14 +120,14 @@ fn frames_are_shown_as_lines() {
 #[test]
 fn what_asks_for_too_much_is_no_frame() {
     check_none(&[99, 99]);
-    // Elements without bytes of their own, more than can be.
+    // Too many elements without bytes.
     check_none(&[3, 0, 255, 255, 255, 255, 11, 0]);
     check_none(&[3, 0, 0, 255, 0, 0, 11, 0]);
-    // A text longer than a frame.
+    // A text longer than the maximum frame.
     check_none(&[1, 0, 42, 255, 255, 255, 127, b'h']);
-    // A format within itself, again and again.
+    // A format that contains itself.
     check_none(&[&[6, 0][..], &[9, 0].repeat(200)].concat());
-    // A date behind all calendars, and a variant that is none.
+    // A date beyond the calendar, and a variant that does not exist.
     check_none(&[&[6, 0, 11, 0][..], &[255; 8]].concat());
     check_none(&[3, 0, 1, 0, 0, 0, 5, 0, 2]);
 }
@@ -140,19 +140,19 @@ fn frames_of_rzcobs_end_with_their_zero() {
     let (frames, shown) = read(&table, &bytes, 1);
     assert_eq!(shown, "a\n1.500 just text\r\nb\n");
     assert_eq!(frames[0].timestamp.as_deref(), Some("1.500"));
-    // A frame that lost its end takes the next with it, and no more.
+    // A frame that lost its end corrupts only the next one.
     let bytes =
         [&[0xff, 0][..], &encoded[..1], &[0xff, 0], &encoded, &[0], &[0xff, 0], &encoded, &[0]];
     let (frames, _) = read(&table, &bytes.concat(), 1);
     assert!(!frames.is_empty());
 }
 
-/// The encoder's side of rzCOBS, written after its description: seven bytes a group, and a byte behind
-/// them whose bits tell which were zero.
+/// Encodes rzCOBS as in its description: seven bytes per group, followed by a byte whose bits show
+/// which of them were zero.
 fn encode(frame: &[u8]) -> Vec<u8> {
     let mut encoded = vec![];
     for group in frame.chunks(7) {
-        // A last group that is short is filled up with zeros.
+        // A short last group is padded with zeros.
         let mut code = 0;
         for index in 0..7 {
             match group.get(index) {
@@ -160,7 +160,7 @@ fn encode(frame: &[u8]) -> Vec<u8> {
                 _ => code |= 1 << index,
             }
         }
-        assert_ne!(code, 0, "a group without a zero would need another code");
+        assert_ne!(code, 0, "groups without a zero need another code");
         encoded.push(code);
     }
     encoded

@@ -1,11 +1,11 @@
-//! `watch` over a port with a clock of its own: what comes when, and when the watch ends.
+//! Tests of `watch` on a port with a simulated clock: the time of events and the end of the watch.
 
 use std::{collections::VecDeque, time::Duration};
 
 use esplice_monitor::{Expectation, MonitorError, MonitorEvent, Outcome, Watch, watch};
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
-/// Plays a script: bytes that arrive at given milliseconds, then silence or an error.
+/// A port with scripted input: bytes that arrive at given milliseconds, then silence or an error.
 struct Script {
     now: Duration,
     arrivals: VecDeque<(Duration, Vec<u8>)>,
@@ -50,19 +50,19 @@ impl Port for Script {
         Ok(len)
     }
     fn write(&mut self, _: &[u8]) -> Result<(), PortError> {
-        panic!("a watch writes nothing")
+        panic!("a watch must not write")
     }
     fn drain(&mut self) -> Result<(), PortError> {
-        panic!("a watch writes nothing")
+        panic!("a watch must not write")
     }
     fn clear_input(&mut self) -> Result<(), PortError> {
-        panic!("a watch throws nothing away")
+        panic!("a watch must not discard input")
     }
     fn set_baud(&mut self, _: u32) -> Result<(), PortError> {
-        panic!("a watch sets nothing")
+        panic!("a watch must not change settings")
     }
     fn set_lines(&mut self, _: bool, _: bool) -> Result<(), PortError> {
-        panic!("a watch touches no line")
+        panic!("a watch must not change control lines")
     }
     fn now(&self) -> Moment {
         Moment::at(self.now)
@@ -72,7 +72,7 @@ impl Port for Script {
         Ok(())
     }
     fn reopen(&mut self) -> Result<(), PortError> {
-        panic!("a watch opens nothing")
+        panic!("a watch must not reopen the port")
     }
     fn caps(&self) -> Caps {
         Caps { lines: false, baud: false, latency: Duration::ZERO }
@@ -190,7 +190,7 @@ fn a_port_that_goes_away_is_lost() {
     assert!(error.hint().is_some());
 }
 
-/// A chip whose own USB is the port takes it along when a panic resets it.
+/// If the port is the chip's native USB, it disappears when a panic resets the chip.
 #[test]
 fn a_panic_before_the_port_goes_away_is_told() {
     let panic = "Guru Meditation Error: Core  0 panic'ed\r\nMEPC : 0x42000010  RA : 0x42000020\r\n";

@@ -1,4 +1,5 @@
-//! Scripts on a board that says given things at given milliseconds, whatever is done to it.
+//! Tests of scripts on a board that sends fixed output at given milliseconds, whatever is done to
+//! it.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -9,8 +10,8 @@ fn at(ms: u64) -> Moment {
     Moment::at(Duration::from_millis(ms))
 }
 
-/// All that happens, a line each, with its millisecond; `said` is what the board says, byte by byte or
-/// as a whole, and time goes on to `until`.
+/// Returns all events, one per line with its millisecond. `said` is the board's output, passed byte
+/// by byte or in one piece. Time continues to `until`.
 fn told(watch: &Watch, said: &[(u64, &str)], until: u64, single: bool) -> String {
     let mut text = String::new();
     let mut watcher = Watcher::new(watch, at(0));
@@ -97,7 +98,8 @@ fn check(script: &str, said: &[(u64, &str)], expected: &str) {
 #[test]
 fn steps_are_done_in_order() {
     check(
-        "expect \"login: \"\nsend \"root\\r\"\nexpect /pass[a-z]+: /\nwait 500ms\nsend \"x\\r\"\nexpect \"ok\"",
+        "expect \"login: \"\nsend \"root\\r\"\nexpect /pass[a-z]+: /\nwait 500ms\nsend \
+         \"x\\r\"\nexpect \"ok\"",
         &[(10, "boot\r\nlogin: "), (20, "root\r\npassword: "), (600, "ok\r\n")],
         "10: step 0 met at byte 6
          10: send root\\r
@@ -186,7 +188,7 @@ fn panics_and_resets_where_they_are_allowed() {
          500: step 2 met at byte 461
          500: matched",
     );
-    // A reset of the script's own is none of the board's, and ends what the board was at.
+    // A reset by the script does not count as the board's own, and discards unfinished output.
     let resets = "reset\nexpect \"rst\"\n".repeat(5) + "expect \"fine\"";
     let said = [
         (10, "panic: no\r\n"),

@@ -1,4 +1,4 @@
-//! Symbols of a real program with debug information: this test's own.
+//! Tests of the symbols of a real program with debug information: this test itself.
 #![cfg(target_os = "linux")]
 
 use std::{fs, hint::black_box, sync::OnceLock};
@@ -25,7 +25,7 @@ fn put_into_another(value: u32) -> u32 {
 const LINE_OF_CALL: u32 = 17;
 const LINE_OF_INLINED: u32 = 22;
 
-/// Addresses of a function's bytes.
+/// Returns the addresses of a function's bytes.
 fn function(name: &str) -> std::ops::Range<u64> {
     let file = object::File::parse(elf()).unwrap();
     let symbol = file.symbols().find(|symbol| symbol.name().unwrap().contains(name)).unwrap();
@@ -75,7 +75,7 @@ fn what_is_no_elf_is_refused() {
     assert!(Symbols::from_elf(&elf()[..0x80]).is_err());
 }
 
-/// Where the debug sections lie in the file.
+/// Returns the positions of the debug sections in the file.
 fn debug_sections() -> Vec<std::ops::Range<usize>> {
     let file = object::File::parse(elf()).unwrap();
     let sections = file
@@ -105,7 +105,7 @@ proptest! {
         let symbols = Symbols::from_elf(&bytes).unwrap();
         for addr in code.clone() {
             let frames = symbols.frames(addr);
-            prop_assert!(!frames.is_empty(), "its symbol is sound");
+            prop_assert!(!frames.is_empty(), "the symbol table is intact, so a frame must exist");
         }
     }
 }

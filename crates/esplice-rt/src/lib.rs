@@ -1,8 +1,8 @@
-//! The blocks of a memory layout, for firmware that forbids unsafe code.
+//! Macros that return the blocks of a memory layout, for firmware that forbids unsafe code.
 //!
-//! The module that `esplice-build` writes has unsafe code in it, which `#![forbid(unsafe_code)]` in the
-//! crate that includes it refuses. With `Layout::safe_module` in `build.rs` it has these macros instead,
-//! whose unsafe code is this crate's:
+//! The module that `esplice-build` writes contains unsafe code, so a crate with
+//! `#![forbid(unsafe_code)]` cannot include it. With `Layout::safe_module` in `build.rs` the module
+//! calls these macros instead, and the unsafe code belongs to this crate:
 //!
 //! ```ignore
 //! // build.rs
@@ -11,12 +11,12 @@
 //! }
 //! ```
 //!
-//! No other use of the macros is supported: they trust the names of symbols that they are given.
+//! The macros trust the symbol names passed to them. No other use of them is supported.
 
 #![no_std]
-#![allow(unsafe_code, reason = "the macros have it in the place of their callers")]
+#![allow(unsafe_code, reason = "the macros contain it so that their callers need not")]
 
-/// A flag that can be taken once. The macros use it; nothing else should.
+/// A flag that can be taken once. Only the macros may use it.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Once(core::sync::atomic::AtomicBool);
@@ -27,23 +27,23 @@ impl Once {
         Once(core::sync::atomic::AtomicBool::new(false))
     }
 
-    /// Returns true the first time.
+    /// Returns true on the first call.
     #[doc(hidden)]
     #[cfg(target_has_atomic = "8")]
     pub fn take(&self) -> bool {
         !self.0.swap(true, core::sync::atomic::Ordering::AcqRel)
     }
 
-    /// Returns true the first time.
+    /// Returns true on the first call.
     ///
-    /// Chips whose instructions cannot exchange a value with memory have one core, so nothing comes
+    /// Chips without atomic read-modify-write instructions have one core, so nothing can run in
     /// between while interrupts are off (RISC-V Privileged Architecture, mstatus: MIE is bit 3).
     #[doc(hidden)]
     #[cfg(not(target_has_atomic = "8"))]
     pub fn take(&self) -> bool {
         use core::sync::atomic::Ordering::Relaxed;
         let status: usize;
-        // SAFETY: turns interrupts off, and below on again if they were on.
+        // SAFETY: turns interrupts off; the code below turns them on again if they were on.
         unsafe { core::arch::asm!("csrrci {0}, mstatus, 8", out(reg) status) };
         let free = !self.0.load(Relaxed);
         self.0.store(true, Relaxed);
@@ -55,7 +55,7 @@ impl Once {
     }
 }
 
-/// A function that returns the memory between two of the linker's symbols, once.
+/// Defines a function that returns the memory between two linker symbols, once.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! block {
@@ -73,13 +73,14 @@ macro_rules! block {
             }
             let start = &raw mut $start;
             let len = (&raw mut $end as usize).saturating_sub(start as usize);
-            // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+            // SAFETY: the linker reserved these bytes for this function, which returns them only
+            // once.
             Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<$item>(), len) })
         }
     };
 }
 
-/// The same on a host, where a static takes the memory's place.
+/// Defines the same function on a host, backed by a static.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! host_block {
@@ -95,15 +96,15 @@ macro_rules! host_block {
                 return None;
             }
             let block = &raw mut BLOCK;
-            // SAFETY: nobody else names this static, and it is given away once.
+            // SAFETY: nothing else refers to this static, and it is returned only once.
             let block: &'static mut Block = unsafe { &mut *block };
             Some(&mut block.0)
         }
     };
 }
 
-/// Adds the heap that the layout's module returns to esp-alloc's heap. The value is its length in bytes,
-/// or `None` where the heap was given away already.
+/// Adds the heap returned by the layout's module to esp-alloc's heap. Evaluates to its length in
+/// bytes, or `None` if the heap was already taken.
 #[macro_export]
 macro_rules! add_heap_to_esp_alloc {
     ($heap:expr) => {
@@ -111,7 +112,7 @@ macro_rules! add_heap_to_esp_alloc {
             Some(heap) => {
                 let heap: &'static mut [::core::mem::MaybeUninit<u8>] = heap;
                 let len = heap.len();
-                // SAFETY: the slice is borrowed for good, so that nobody else has its memory.
+                // SAFETY: the slice is borrowed for `'static`, so nothing else uses its memory.
                 let region = unsafe {
                     ::esp_alloc::HeapRegion::new(
                         heap.as_mut_ptr().cast(),

@@ -1,5 +1,5 @@
-//! Builds a cargo project for a chip and puts the ELF where it is wanted:
-//! `cargo run -p esplice-toolchain --example build -- CHIP PROJECT TARGET_DIR ELF [FEATURE …]`.
+//! Builds a cargo project for a chip and copies the ELF to a given path: `cargo run -p
+//! esplice-toolchain --example build -- CHIP PROJECT TARGET_DIR ELF [FEATURE …]`.
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -41,7 +41,7 @@ fn build(
     if let Some(directory) = elf.parent() {
         fs::create_dir_all(directory)?;
     }
-    // Never half a file under the name that others look for.
+    // Copy and rename, so that the target path never holds a partial file.
     let beside = elf.with_extension("new");
     fs::copy(&artifact.elf, &beside)?;
     fs::rename(&beside, elf)?;

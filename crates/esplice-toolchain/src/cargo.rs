@@ -1,4 +1,4 @@
-//! Runs cargo, and finds the ELF it made.
+//! Runs cargo and finds the resulting ELF.
 
 use std::{
     ffi::OsString,
@@ -18,54 +18,54 @@ use crate::{
     scripts, triple,
 };
 
-/// What a build is asked for beyond the project and the chip.
+/// Options of a cargo build other than the project and the chip.
 #[derive(Debug, Clone, Default)]
 pub struct CargoOptions {
-    /// The package, where the project has several with binaries.
+    /// The package, for projects with several that have binaries.
     pub package: Option<String>,
-    /// The binary, where the package has several.
+    /// The binary, for packages with several.
     pub bin: Option<String>,
-    /// The example, in the place of a binary.
+    /// The example to build instead of a binary.
     pub example: Option<String>,
-    /// The main file of the binary or the example, in the place of its name.
+    /// The main file of the binary or example, instead of its name.
     pub source: Option<PathBuf>,
-    /// Features to enable beside the chip's own.
+    /// Features to enable in addition to the chip's own.
     pub features: Vec<String>,
-    /// Leave the package's default features out.
+    /// Whether to disable the package's default features.
     pub no_default_features: bool,
-    /// Enable all features of the package.
+    /// Whether to enable all features of the package.
     pub all_features: bool,
-    /// The profile; `release` if none is named.
+    /// The profile, `release` by default.
     pub profile: Option<String>,
-    /// Refuse to change the project's lock file.
+    /// Whether to fail rather than change the project's lock file.
     pub locked: bool,
-    /// Do not use the network.
+    /// Whether to build without network access.
     pub offline: bool,
-    /// Where cargo builds, instead of where the project has it build.
+    /// The target directory, instead of the project's own.
     pub target_dir: Option<PathBuf>,
-    /// More arguments for the linker, which only the last crate is built anew for.
+    /// More arguments for the linker. Changing them rebuilds only the last crate.
     pub link_args: Vec<String>,
-    /// More variables for the environment of cargo and what it starts.
+    /// More environment variables for cargo and its child processes.
     pub variables: Vec<(String, OsString)>,
     /// The memory layout to link with.
     pub layout: Option<Layout>,
-    /// To link so that sections stay where they were, where lld links.
+    /// The link wrapper that keeps sections at their addresses. Used only with lld.
     pub stable: Option<StableLink>,
-    /// The program that checks the linker's inputs against the layout: esplice, called in the linker's
-    /// place. It is called only where the layout has something to check.
+    /// The program that checks the linker's inputs against the layout: esplice, called instead of
+    /// the linker. Used only if the layout has something to check.
     pub checker: Option<PathBuf>,
 }
 
-/// A program that is called in the linker's place, and calls it.
+/// A program that is called instead of the linker and calls the linker itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StableLink {
     /// The program: esplice.
     pub program: PathBuf,
-    /// What it is told beside the linker's arguments.
+    /// Arguments for the program in addition to the linker's.
     pub arguments: Vec<String>,
 }
 
-/// Is given what the compiler and the linker say, as it comes.
+/// A callback for messages of the compiler and the linker, called as they arrive.
 pub type Hear<'a> = dyn FnMut(&Diagnostic) + 'a;
 
 /// A message of the compiler or the linker.
@@ -74,13 +74,13 @@ pub type Hear<'a> = dyn FnMut(&Diagnostic) + 'a;
 pub struct Diagnostic {
     /// `error`, `warning`, `note` or `help`.
     pub level: String,
-    /// The message alone.
+    /// The message without code and place.
     pub message: String,
-    /// Its code, such as `E0425`.
+    /// The error code, such as `E0425`.
     pub code: Option<String>,
-    /// File, line and column that it is about.
+    /// The file, line and column of the message.
     pub place: Option<(String, u32, u32)>,
-    /// All of it, as people are to read it.
+    /// The whole message, formatted for people.
     pub rendered: String,
 }
 
@@ -100,7 +100,8 @@ impl From<cargo_metadata::diagnostic::Diagnostic> for Diagnostic {
     }
 }
 
-/// Returns the level's name; rustc's compiler bugs are errors, and its "failure notes" notes.
+/// Returns the level's name. A compiler bug in rustc counts as an error, and a "failure note" as a
+/// note.
 fn level(level: DiagnosticLevel) -> &'static str {
     match level {
         DiagnosticLevel::Ice | DiagnosticLevel::Error => "error",
@@ -110,29 +111,29 @@ fn level(level: DiagnosticLevel) -> &'static str {
     }
 }
 
-/// An ELF fresh from the compiler.
+/// An ELF built by cargo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
-    /// The ELF.
+    /// The path of the ELF.
     pub elf: PathBuf,
-    /// The package it comes from.
+    /// The package of the binary.
     pub package: String,
-    /// The binary's name.
+    /// The name of the binary.
     pub bin: String,
-    /// Whether the ELF was up to date already.
+    /// Whether the ELF was already up to date.
     pub fresh: bool,
-    /// What it was built with.
+    /// The toolchain it was built with.
     pub toolchain: RustToolchain,
-    /// Whether it was linked through [`CargoOptions::stable`]'s program.
+    /// Whether it was linked through the program of [`CargoOptions::stable`].
     pub stable: bool,
 }
 
 /// Builds a binary of the cargo project at `project` (its directory, or its `Cargo.toml`) for
-/// `chip`. Cargo's progress and the compiler's messages go to this process's standard error
-/// stream as they come.
+/// `chip`. Cargo's progress and the compiler's messages go to this process's standard error stream
+/// as they arrive.
 ///
 /// # Errors
-/// See [`ToolchainError`]; [`ToolchainError::kind`] tells the sorts apart.
+/// Returns a [`ToolchainError`]. [`ToolchainError::kind`] classifies it.
 pub fn build_cargo(
     project: &Path,
     chip: &Chip,
@@ -141,8 +142,8 @@ pub fn build_cargo(
     build(project, chip, options, None)
 }
 
-/// The same, with the messages of compiler and linker given to `hear` instead of the standard error
-/// stream; with `colors`, as a terminal shows them.
+/// Builds like [`build_cargo`], but passes the messages of compiler and linker to `hear` instead of
+/// the standard error stream, formatted for a terminal if `colors` is set.
 ///
 /// # Errors
 /// See [`build_cargo`].
@@ -156,11 +157,12 @@ pub fn build_cargo_heard(
     build(project, chip, options, Some((colors, hear)))
 }
 
-/// The chip that the enabled cargo features of the project name, the defaults and those of `options`
-/// among them; none where they name no chip. It is the rule by which build scripts know the chip, too.
+/// Returns the chip named by the project's enabled cargo features, including default ones and those
+/// in `options`, or `None` if they name no chip. Build scripts find the chip by the same rule.
 ///
 /// # Errors
-/// [`ToolchainError::ManyChips`], and what [`build_cargo`] says of a project that cargo cannot read.
+/// Returns [`ToolchainError::ManyChips`], and the errors of [`build_cargo`] for a project that
+/// cargo cannot read.
 pub fn chip_of_project(
     project: &Path,
     options: &CargoOptions,
@@ -168,7 +170,7 @@ pub fn chip_of_project(
     let directory = project::directory(project)?;
     let machine = Machine::seen_from(&directory);
     let cargo = find::program(&machine, "cargo");
-    // Without cargo nothing can be built, which is told where it is tried.
+    // Nothing can be built without cargo. The build itself reports that.
     let Some(cargo) = cargo else { return Ok(None) };
     let metadata = read_metadata(&directory, &machine, &cargo, Vec::new())?;
     project::chip_of(&metadata, &directory, options)
@@ -243,7 +245,7 @@ fn build(
     }
 }
 
-/// The linker that cargo will use, where something names one.
+/// Returns the linker that cargo will use, if one is set.
 fn named_linker(toolchain: &RustToolchain) -> Option<String> {
     let linker = match &toolchain.linker {
         Some(linker) => Some(linker.to_string_lossy().into_owned()),
@@ -252,12 +254,13 @@ fn named_linker(toolchain: &RustToolchain) -> Option<String> {
     linker.filter(|linker| Path::new(linker).file_stem() != stable_name())
 }
 
-/// A path that begins at the configuration's directory, which cargo alone knows.
+/// Returns whether the linker is a path relative to the configuration's directory, which only cargo
+/// knows.
 fn is_relative_path(linker: &str) -> bool {
     Path::new(linker).is_relative() && linker.contains(['/', '\\'])
 }
 
-/// Returns the arguments that name the arenas and sections which nothing is loaded into.
+/// Returns the arguments that name the no-load arenas and sections.
 fn unloaded(layout: Option<&Layout>) -> Vec<String> {
     let Some(layout) = layout else { return Vec::new() };
     let arenas = layout.arenas.iter().filter(|arena| !arena.is_loaded());
@@ -271,8 +274,8 @@ fn unloaded(layout: Option<&Layout>) -> Vec<String> {
     arenas.into_iter().chain(sections).map(|argument| format!("link-arg={argument}")).collect()
 }
 
-/// What rustc is told for a normal link whose inputs are checked; nothing where there is nothing to
-/// check, or where the linker is not known well enough to be called.
+/// Returns rustc's arguments for a normal link with checked inputs, or `None` if there is nothing
+/// to check or too little is known about the linker to call it.
 fn checked_link(options: &CargoOptions, toolchain: &RustToolchain) -> Option<Vec<String>> {
     let unloaded = unloaded(options.layout.as_ref());
     if unloaded.is_empty() {
@@ -282,7 +285,7 @@ fn checked_link(options: &CargoOptions, toolchain: &RustToolchain) -> Option<Vec
     let linker = named_linker(toolchain);
     match (&linker, &options.layout) {
         (Some(linker), _) if is_relative_path(linker) => return None,
-        // The target's own linker is lld where the layout is for lld.
+        // The target's default linker is lld if the layout is for lld.
         (None, Some(layout)) if layout.linker_for(None) != Linker::Lld => return None,
         _ => {}
     }
@@ -296,7 +299,7 @@ fn checked_link(options: &CargoOptions, toolchain: &RustToolchain) -> Option<Vec
     Some(words)
 }
 
-/// What rustc is told for a layout-stable link; nothing where another linker than lld links.
+/// Returns rustc's arguments for a layout-stable link, or `None` if the linker is not lld.
 fn rustc_arguments(
     stable: &StableLink,
     options: &CargoOptions,
@@ -320,7 +323,7 @@ fn rustc_arguments(
     own.dedup();
     let mut words = vec![
         format!("linker={}", stable.program.display()),
-        // Variables in one block would all move when one is new.
+        // Merged variables would all move when one is added.
         "llvm-args=-enable-global-merge=false".to_owned(),
         "link-arg=--esplice-ld".to_owned(),
         format!("link-arg=--esplice-own={}", own.join(",")),
@@ -332,12 +335,12 @@ fn rustc_arguments(
     Some(words)
 }
 
-/// The name by which esplice is a linker.
+/// Returns the program name under which esplice acts as a linker.
 fn stable_name() -> Option<&'static std::ffi::OsStr> {
     Some(std::ffi::OsStr::new("esplice-ld"))
 }
 
-/// `options` with what the layout adds.
+/// Returns `options` with the layout's additions.
 fn injected(
     layout: &Layout,
     options: &CargoOptions,
@@ -360,15 +363,16 @@ fn injected(
     Ok(options)
 }
 
-/// The toolchain, and what cargo says of the project. The first cargo on the path is asked while the
-/// toolchain is looked for, as manifests mean the same to each; where it has no answer, the toolchain's is
-/// asked.
+/// Returns the toolchain and cargo's metadata of the project. The first cargo on the path reads the
+/// metadata while the toolchain is being searched, as manifests mean the same to every cargo. If
+/// that fails, the toolchain's own cargo is used.
 fn toolchain_and_metadata(
     chip: &Chip,
     directory: &Path,
     machine: &Machine,
 ) -> Result<(RustToolchain, Metadata), ToolchainError> {
-    // rustup may install what such a file names when one of its programs is started: one at a time.
+    // rustup may install the toolchain named in such a file when one of its proxies starts, so
+    // start only one at a time.
     let is_pinned = machine.directory().ancestors().any(|above| {
         ["rust-toolchain", "rust-toolchain.toml"].iter().any(|file| above.join(file).exists())
     });
@@ -426,7 +430,7 @@ fn build_arguments(
     format: &str,
 ) -> Vec<OsString> {
     let by_chip = project::chip_features(&selection.features, chip);
-    // `cargo rustc` is `cargo build` with arguments for the last crate alone.
+    // `cargo rustc` is `cargo build` with extra arguments for the last crate.
     let plain = options.link_args.is_empty() && rustc.is_empty();
     let verb = if plain { "build" } else { "rustc" };
     let mut arguments: Vec<OsString> = vec![verb.into()];
@@ -453,7 +457,8 @@ fn build_arguments(
         add(&["--offline"]);
     }
     if let Some(target_dir) = &options.target_dir {
-        // Cargo starts in the project; a relative path is meant from here.
+        // Cargo starts in the project's directory, but a relative path is relative to the current
+        // one.
         arguments.push("--target-dir".into());
         arguments
             .push(std::path::absolute(target_dir).unwrap_or_else(|_| target_dir.clone()).into());
@@ -472,21 +477,22 @@ fn build_arguments(
     arguments
 }
 
-/// Runs cargo to its end; gives how it ended, and the ELF it named with whether it was fresh.
+/// Runs cargo to its end. Returns its exit status, and the ELF it reported with its freshness.
 fn run(
     mut command: Command,
     program: &Path,
     selection: &Selection,
     hear: &mut Hear<'_>,
 ) -> Result<(ExitStatus, Option<(PathBuf, bool)>), ToolchainError> {
-    // In the terminal's process group, so that Ctrl-C reaches cargo and the compilers too.
+    // The child stays in the terminal's process group, so that Ctrl-C also reaches cargo and the
+    // compilers.
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|source| ToolchainError::Start { program: program.to_owned(), source })?;
     let made = child.stdout.take().map(|stdout| find_executable(stdout, selection, hear));
     let report = |source| ToolchainError::Report { program: program.to_owned(), source };
-    // Wait before anything is reported: no child is left behind.
+    // Wait before reporting any error, so that no child process is left running.
     let status = child.wait().map_err(report)?;
     Ok((status, made.transpose().map_err(report)?.flatten()))
 }
@@ -530,7 +536,7 @@ pub(crate) fn signal_of(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)
 }
 
-/// Windows has no signals; a program ended by Ctrl-C has this exit code (STATUS_CONTROL_C_EXIT).
+/// Windows has no signals. A program ended by Ctrl-C has this exit code (STATUS_CONTROL_C_EXIT).
 #[cfg(not(unix))]
 pub(crate) fn signal_of(status: ExitStatus) -> Option<i32> {
     const CONTROL_C_EXIT: i32 = 0xC000_013A_u32 as i32;
@@ -553,14 +559,14 @@ mod tests {
         }
     }
 
-    /// Runs `script` in cargo's place.
+    /// Runs `script` instead of cargo.
     fn outcome(script: &str) -> Result<(ExitStatus, Option<(PathBuf, bool)>), ToolchainError> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         run(command, Path::new("cargo"), &selection(), &mut |_| {})
     }
 
-    /// Cargo's message about an artifact, cut to what is required of it.
+    /// Returns cargo's message about an artifact, reduced to the required fields.
     fn artifact(kind: &str, name: &str, executable: &str) -> String {
         format!(
             r#"{{"reason":"compiler-artifact","package_id":"p","manifest_path":"/p/Cargo.toml",
@@ -592,7 +598,7 @@ mod tests {
     fn a_failed_compile_and_an_interrupt_are_told_apart() {
         for (script, kind, text) in [
             ("exit 101", ErrorKind::CompileFailed, "cargo could not build b of p (exit code 101)"),
-            // Not SIGINT: whoever runs the tests in the background may have it ignored.
+            // Not SIGINT: it may be ignored if the tests run in the background.
             ("kill -KILL $$", ErrorKind::Interrupted, "the build was interrupted by signal 9"),
             ("kill -TERM $$", ErrorKind::Interrupted, "the build was interrupted by signal 15"),
         ] {

@@ -1,5 +1,5 @@
-//! Cargo's own configuration, as far as it says what to build for and what links it. Its files are read
-//! here: asking cargo costs a process with each build.
+//! The parts of cargo's configuration that set the target and the linker. The files are read here
+//! because querying cargo costs a process for each build.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,30 +10,31 @@ use cargo_metadata::cargo_platform::{Cfg, Platform};
 
 use crate::Probe;
 
-/// What the configuration says, with the nearest directory's file first.
+/// Settings from cargo's configuration files, the nearest directory's first.
 #[derive(Debug, Default)]
 pub(crate) struct Config {
-    /// Tables `target`.
+    /// The `target` tables.
     targets: Vec<toml::Table>,
-    /// The targets that `[build] target` or a variable names.
+    /// The targets set by `[build] target` or a variable.
     pub build_target: Option<BuildTarget>,
     /// Whether `[unstable] build-std` is set.
     pub build_std: bool,
 }
 
-/// The targets that the project asks cargo for.
+/// The targets that the project sets for cargo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BuildTarget {
     /// Triples, or paths of target files.
     pub names: Vec<String>,
-    /// The file or the variable that names them.
+    /// The file or variable that names them.
     pub place: String,
 }
 
 impl Config {
-    /// Reads the files that cargo reads for a project: `.cargo/config.toml` in its directory and each
-    /// above it, and that in cargo's home (The Cargo Book, Configuration, Hierarchical structure). None
-    /// where only cargo can tell what they mean: one is no TOML, or includes another.
+    /// Reads the files that cargo reads for a project: `.cargo/config.toml` in its directory and in
+    /// each directory above, and the one in cargo's home (The Cargo Book, Configuration,
+    /// Hierarchical structure). Returns `None` if only cargo can interpret them: a file is not
+    /// TOML, or includes another.
     pub(crate) fn read(probe: &dyn Probe) -> Option<Config> {
         let mut directories: Vec<PathBuf> =
             probe.directory().ancestors().map(|directory| directory.join(".cargo")).collect();
@@ -44,7 +45,7 @@ impl Config {
         }
         let mut config = Config::default();
         for directory in directories {
-            // Of both, cargo takes the name without an extension.
+            // If both exist, cargo reads the one without an extension.
             let files = [directory.join("config"), directory.join("config.toml")];
             let read = files.into_iter().find_map(|file| Some((probe.text(&file)?, file)));
             let Some((text, file)) = read else { continue };
@@ -57,7 +58,7 @@ impl Config {
             }
             config.build_std |= table.get("unstable").is_some_and(|t| t.get("build-std").is_some());
             if config.build_target.is_none() {
-                // A target file's path begins at the directory that `.cargo` lies in.
+                // The path of a target file is relative to the parent of `.cargo`.
                 let root = directory.parent().unwrap_or(Path::new(""));
                 let names = table.get("build").and_then(|build| build.get("target"));
                 let names = names.map(|names| target_names(names, root)).unwrap_or_default();
@@ -69,7 +70,7 @@ impl Config {
         Some(config)
     }
 
-    /// Asks cargo, whose answer holds for any configuration, at the cost of two processes.
+    /// Queries cargo, which can interpret any configuration, at the cost of two processes.
     pub(crate) fn ask(cargo: &Path, probe: &dyn Probe) -> Config {
         let get = |key: &str| {
             let question = ["-Zunstable-options", "config", "get", "--format", "json-value", key];
@@ -77,7 +78,7 @@ impl Config {
             serde_json::from_str::<serde_json::Value>(&answer).ok()
         };
         let mut config = Config::default();
-        // JSON without null is TOML.
+        // JSON without null maps to TOML.
         let table = get("target").and_then(|tables| toml::Table::try_from(tables).ok());
         config.targets.extend(table);
         let build = get("build.target").and_then(|names| toml::Value::try_from(names).ok());
@@ -90,7 +91,7 @@ impl Config {
         config
     }
 
-    /// The variable stands over the files.
+    /// Reads the variable, which overrides the files.
     fn read_variable(&mut self, probe: &dyn Probe) {
         const VARIABLE: &str = "CARGO_BUILD_TARGET";
         if let Some(name) = probe.variable(VARIABLE).and_then(|name| name.into_string().ok()) {
@@ -100,8 +101,8 @@ impl Config {
         }
     }
 
-    /// The linker of `target`; `cfgs` gives what `cfg(…)` sees there, and is asked only where a file
-    /// has such a key.
+    /// Returns the linker of `target`. `cfgs` returns the values that `cfg(…)` sees there, and is
+    /// called only if a file has such a key.
     pub(crate) fn linker(&self, target: &str, cfgs: impl FnOnce() -> Vec<Cfg>) -> Option<String> {
         let linkers: Vec<(&str, &str)> = self
             .targets
@@ -113,7 +114,7 @@ impl Config {
     }
 }
 
-/// The targets of a text or a list; the path of a target file is relative to `root`.
+/// Returns the targets in a string or an array. Paths of target files are relative to `root`.
 fn target_names(value: &toml::Value, root: &Path) -> Vec<String> {
     let name = |name: &str| match name.ends_with(".json") {
         true => root.join(name).to_string_lossy().into_owned(),
@@ -128,8 +129,8 @@ fn target_names(value: &toml::Value, root: &Path) -> Vec<String> {
     }
 }
 
-/// Of linkers with the platforms that they are for, that of `target`: its own name stands over `cfg(…)`,
-/// the first of several over the others.
+/// Returns the linker of `target` from linkers listed by platform. The target's own name takes
+/// precedence over `cfg(…)`, and the first match over later ones.
 fn linker_among(
     linkers: &[(&str, &str)],
     target: &str,

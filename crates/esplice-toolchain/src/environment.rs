@@ -1,12 +1,13 @@
-//! What a cargo that runs esplice leaves in the environment, and must not reach the one it starts.
+//! Environment variables set by a cargo that runs esplice, which must not reach the cargo that
+//! esplice runs.
 
 use std::ffi::{OsStr, OsString};
 
-/// The value given to `SOURCE_DATE_EPOCH` where the user has set none, so that builds are
-/// reproducible: 2026-01-01 00:00:00 UTC, in seconds since 1970.
+/// The value of `SOURCE_DATE_EPOCH` unless the user has set one, for reproducible builds:
+/// 2026-01-01 00:00:00 UTC, in seconds since 1970.
 pub const SOURCE_DATE_EPOCH: &str = "1767225600";
 
-/// Set for every child, or by cargo alone; source: The Cargo Book, Environment Variables.
+/// Variables set for every child, or only by cargo (The Cargo Book, Environment Variables).
 const ALWAYS: &[&str] = &[
     "CARGO",
     "CARGO_BIN_NAME",
@@ -18,13 +19,12 @@ const ALWAYS: &[&str] = &[
     "CARGO_TARGET_TMPDIR",
 ];
 
-/// Families of the same.
+/// Prefixes of further such variables.
 const ALWAYS_PREFIXES: &[&str] =
     &["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CFG_", "CARGO_FEATURE_", "CARGO_BIN_EXE_"];
 
-/// Meant for the host's code when a cargo runs esplice (`cargo run`, `cargo test`, a build
-/// script), and the user's own choice for the firmware when none does. rustup's programs set the
-/// last two.
+/// Variables meant for host code if a cargo runs esplice (`cargo run`, `cargo test`, a build
+/// script), and set by the user for the firmware otherwise. rustup's proxies set the last two.
 const UNDER_CARGO: &[&str] = &[
     "RUSTC",
     "RUSTC_WORKSPACE_WRAPPER",
@@ -35,8 +35,8 @@ const UNDER_CARGO: &[&str] = &[
     "RUST_RECURSION_COUNT",
 ];
 
-/// Set for build scripts only. The outer build holds a lock on its target directory, so the inner
-/// one must not share it.
+/// Variables set only for build scripts. The outer build holds a lock on its target directory, so
+/// the inner one must not share it.
 const IN_BUILD_SCRIPT: &[&str] = &[
     "CARGO_BUILD_TARGET_DIR",
     "CARGO_TARGET_DIR",
@@ -51,8 +51,8 @@ const IN_BUILD_SCRIPT: &[&str] = &[
     "TARGET",
 ];
 
-/// Those of `names` that an outer cargo has set for its children. The user's own configuration
-/// (`CARGO_HOME`, `CARGO_NET_*`, `CARGO_REGISTRIES_*`, …) is not among them.
+/// Returns those of `names` that an outer cargo has set for its children. The user's own
+/// configuration (`CARGO_HOME`, `CARGO_NET_*`, `CARGO_REGISTRIES_*`, …) is not included.
 pub fn outer_cargo_variables(names: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let names: Vec<OsString> = names.into_iter().collect();
     let has = |name: &str| names.iter().any(|n| n == name);
@@ -60,7 +60,7 @@ pub fn outer_cargo_variables(names: impl IntoIterator<Item = OsString>) -> Vec<O
     let in_build_script = under_cargo && has("OUT_DIR") && has("TARGET");
 
     let hidden = |name: &OsStr| {
-        // Names that are not text are nobody's that we know.
+        // A name that is not UTF-8 is none of those listed here.
         let Some(name) = name.to_str() else { return false };
         ALWAYS.contains(&name)
             || ALWAYS_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -74,7 +74,7 @@ pub fn outer_cargo_variables(names: impl IntoIterator<Item = OsString>) -> Vec<O
 mod tests {
     use super::*;
 
-    /// `set` is the environment; words with a minus in front are expected to go.
+    /// `set` is the environment. Words with a leading minus are expected to be removed.
     #[track_caller]
     fn check(set: &str) {
         let plain = |word: &str| OsString::from(word.trim_start_matches('-'));

@@ -1,65 +1,65 @@
-//! What can go wrong on the way to an ELF.
+//! Errors of finding and running a compiler.
 
 use std::{io, path::PathBuf};
 
-/// Why there is no ELF.
+/// An error that left the build without an ELF.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolchainError {
-    /// No Rust toolchain of this machine makes code for the chip.
+    /// No Rust toolchain on this machine compiles for the chip.
     #[error("no Rust toolchain here can build for {target}")]
     RustMissing {
         /// Cargo's target triple.
         target: String,
-        /// What installs a compiler for it, where neither rustup nor Debian has one.
+        /// The command that installs a compiler, if neither rustup nor Debian has one.
         install: Option<String>,
-        /// The toolchain that the project pins, the only one that may build it.
+        /// The toolchain pinned by the project, the only one that may build it.
         pinned: Option<String>,
         /// Whether rustup is on the path.
         rustup: bool,
         /// Whether apt-get is on the path.
         apt: bool,
     },
-    /// The toolchain that the project pins does not run.
+    /// The toolchain pinned by the project does not run.
     #[error("{place} asks for the toolchain {channel}: {said}")]
     PinnedMissing {
-        /// Its name.
+        /// The name of the toolchain.
         channel: String,
-        /// The file or the variable that names it.
+        /// The file or variable that names it.
         place: String,
-        /// What rustup says of it.
+        /// The message from rustup.
         said: String,
-        /// What installs it.
+        /// The command that installs it.
         install: String,
     },
-    /// The project asks cargo for a target whose code the chip does not run.
+    /// The project sets a cargo target whose code does not run on the chip.
     #[error("{place} builds for {}, and the {chip} runs {target}", asked.join(" and "))]
     OtherTarget {
-        /// The file or the variable that names the target.
+        /// The file or variable that names the target.
         place: String,
-        /// The targets asked for.
+        /// The requested targets.
         asked: Vec<String>,
         /// The chip's name.
         chip: String,
         /// Cargo's target triple for the chip.
         target: String,
     },
-    /// A project with the standard library lacks some of what builds it.
+    /// Parts needed to build a project with the standard library are missing.
     #[error("a project with the standard library ({target} in {place}) needs {}", listed(missing))]
     StdMissing {
-        /// Its target.
+        /// The target of the project.
         target: String,
-        /// The file or the variable that names the target.
+        /// The file or variable that names the target.
         place: String,
-        /// What is missing.
+        /// The missing parts.
         missing: Vec<Missing>,
     },
-    /// A project on ESP-IDF's standard library does not ask for its target.
-    #[error("{package} depends on esp-idf, and the project does not build for {target}")]
+    /// A project on ESP-IDF's standard library does not set the matching target.
+    #[error("{package} depends on esp-idf, but the project does not build for {target}")]
     StdTarget {
         /// The package.
         package: String,
-        /// The target that it needs.
+        /// The target it needs.
         target: String,
     },
     /// Enabled features name more than one chip.
@@ -68,50 +68,50 @@ pub enum ToolchainError {
         /// The chips.
         names: Vec<String>,
     },
-    /// A toolchain was found, and nothing to link with.
+    /// A toolchain was found, but no linker.
     #[error("no linker for {target}: neither rust-lld in {sysroot} nor ld.lld on the path")]
     LinkerMissing {
         /// Cargo's target triple.
         target: String,
-        /// Where the toolchain stands.
+        /// The sysroot of the toolchain.
         sysroot: PathBuf,
         /// Whether apt-get is on the path.
         apt: bool,
     },
-    /// There is no TinyGo.
-    #[error("no tinygo on the path, which compiles Go for the chip")]
+    /// TinyGo was not found.
+    #[error("tinygo, the Go compiler for the chip, is not on the path")]
     TinyGoMissing,
-    /// There is no Go, without which TinyGo does not work.
-    #[error("tinygo finds no go, which it needs to read the program")]
+    /// Go was not found. TinyGo needs it.
+    #[error("tinygo cannot find go, which it needs to read the program")]
     GoMissing,
-    /// TinyGo refuses the release of Go that is there.
-    #[error("tinygo does not work with the go that is installed: {said}")]
+    /// TinyGo does not support the installed release of Go.
+    #[error("tinygo does not work with the installed go: {said}")]
     GoVersion {
-        /// What TinyGo says.
+        /// The message from TinyGo.
         said: String,
     },
-    /// TinyGo has no such flag yet.
+    /// This release of TinyGo does not have the flag yet.
     #[error("TinyGo {}.{}.{} has no -extldflags in -ldflags", version.0, version.1, version.2)]
     GoLinkerFlags {
         /// TinyGo's version.
         version: (u32, u32, u32),
     },
-    /// TinyGo does not say which version it is.
-    #[error("{program} does not tell its version, but {said:?}")]
+    /// TinyGo did not report its version.
+    #[error("{program} did not print its version but {said:?}")]
     TinyGoVersion {
         /// The program.
         program: PathBuf,
-        /// What it says.
+        /// The output of the program.
         said: String,
     },
-    /// The installed TinyGo does not have the target asked for.
+    /// The installed TinyGo does not have the requested target.
     #[error("TinyGo {}.{}.{} has no target {name:?}", version.0, version.1, version.2)]
     TinyGoTarget {
         /// The target.
         name: String,
         /// TinyGo's version.
         version: (u32, u32, u32),
-        /// A target that it has with nearly the same name.
+        /// The existing target with the most similar name.
         nearest: Option<String>,
     },
     /// The installed TinyGo has no target for the chip.
@@ -123,21 +123,21 @@ pub enum ToolchainError {
         chip: String,
         /// TinyGo's version.
         version: (u32, u32, u32),
-        /// Its targets for the chip in other releases.
+        /// TinyGo's targets for the chip in other releases.
         targets: Vec<String>,
     },
-    /// TinyGo refused; it has said why on the standard error stream.
+    /// TinyGo failed after printing the reason to the standard error stream.
     #[error("tinygo could not build {package} (exit code {code})")]
     GoFailed {
         /// The package.
         package: String,
-        /// What TinyGo ended with.
+        /// TinyGo's exit code.
         code: i32,
-        /// The file that was compiled alone, and the other files of its package.
+        /// The file that was compiled on its own, and the other files of its package.
         alone: Option<(String, Vec<String>)>,
     },
-    /// TinyGo was content and made no ELF.
-    #[error("tinygo made no ELF of {package}")]
+    /// TinyGo succeeded but wrote no ELF.
+    #[error("tinygo wrote no ELF for {package}")]
     GoWithoutElf {
         /// The package.
         package: String,
@@ -145,7 +145,7 @@ pub enum ToolchainError {
     /// Files that a compiler needs could not be written.
     #[error("cannot write files for the compiler: {source}")]
     Files {
-        /// What the system said.
+        /// The error from the operating system.
         source: io::Error,
     },
     /// A program that was found could not be started.
@@ -153,7 +153,7 @@ pub enum ToolchainError {
     Start {
         /// The program.
         program: PathBuf,
-        /// What the system said.
+        /// The error from the operating system.
         source: io::Error,
     },
     /// The connection to the running compiler broke.
@@ -161,12 +161,13 @@ pub enum ToolchainError {
     Report {
         /// The program.
         program: PathBuf,
-        /// What the system said.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// TinyGo does not say which linker script a target of its has.
+    /// TinyGo did not report the linker script of a target.
     #[error(
-        "tinygo does not tell the linker script of its target {target}, which the memory layout adds to"
+        "tinygo did not report the linker script of target {target}, which the memory layout \
+         extends"
     )]
     TinyGoScript {
         /// The target.
@@ -175,36 +176,36 @@ pub enum ToolchainError {
     /// The files of the memory layout could not be written.
     #[error("cannot write the memory layout to {path}: {source}")]
     WriteLayout {
-        /// Their directory.
+        /// The directory of the files.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the operating system.
         source: io::Error,
     },
-    /// The compiler or the linker refused; it has told why on the standard error stream.
+    /// The compiler or the linker failed after printing the reason to the standard error stream.
     #[error("cargo could not build {bin} of {package} (exit code {code})")]
     CompileFailed {
         /// The package.
         package: String,
         /// The binary.
         bin: String,
-        /// What cargo ended with.
+        /// Cargo's exit code.
         code: i32,
     },
-    /// The compiler was ended by a signal, such as Ctrl-C.
+    /// A signal, such as from Ctrl-C, ended the compiler.
     #[error("the build was interrupted by signal {signal}")]
     Interrupted {
         /// The signal's number.
         signal: i32,
     },
-    /// Cargo was content and named no ELF.
-    #[error("cargo named no executable for {bin} of {package}")]
+    /// Cargo succeeded but reported no ELF.
+    #[error("cargo reported no executable for {bin} of {package}")]
     NoExecutable {
         /// The package.
         package: String,
         /// The binary.
         bin: String,
     },
-    /// The directory is no cargo project.
+    /// The directory is not a cargo project.
     #[error("{path} has no Cargo.toml")]
     NoManifest {
         /// The directory.
@@ -215,10 +216,10 @@ pub enum ToolchainError {
     BadManifest {
         /// The directory.
         path: PathBuf,
-        /// What cargo says.
+        /// The message from cargo.
         message: String,
     },
-    /// There is nothing to run in the project.
+    /// The project has nothing to run.
     #[error("{path} has no binary, only libraries{}",
         if examples.is_empty() { "" } else { " and examples" })]
     NoBinary {
@@ -227,72 +228,72 @@ pub enum ToolchainError {
         /// The names of its examples.
         examples: Vec<String>,
     },
-    /// A source file was given that is no program's main file.
+    /// The given source file is not the main file of a program.
     #[error("{path} is not the main file of a binary or an example")]
     NotMain {
         /// The file.
         path: PathBuf,
     },
-    /// More than one binary, and none was chosen.
+    /// The project has several binaries and none was chosen.
     #[error("{path} has {} binaries: {}", bins.len(), bins.join(", "))]
     ManyBinaries {
         /// The directory.
         path: PathBuf,
-        /// Their names, with the package where two share one.
+        /// The names of the binaries, with the package where two share a name.
         bins: Vec<String>,
-        /// The flags that choose the first.
+        /// The flags that choose the first binary.
         choice: String,
     },
-    /// A binary was asked for that the project does not have.
+    /// The project does not have the requested binary.
     #[error("no binary {name:?} in {path}, which has {}",
         if bins.is_empty() { "none".to_owned() } else { bins.join(", ") })]
     UnknownBinary {
         /// The directory.
         path: PathBuf,
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names it has.
+        /// The names of the project's binaries.
         bins: Vec<String>,
-        /// Whether an example has the name.
+        /// Whether an example has that name.
         is_example: bool,
     },
-    /// An example was asked for that the project does not have.
+    /// The project does not have the requested example.
     #[error("no example {name:?} in {path}, which has {}",
         if examples.is_empty() { "none".to_owned() } else { examples.join(", ") })]
     UnknownExample {
         /// The directory.
         path: PathBuf,
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names it has.
+        /// The names of the project's examples.
         examples: Vec<String>,
     },
-    /// More than one package has a binary or an example of the name.
+    /// Several packages have a binary or an example of this name.
     #[error("{name:?} is in more than one package: {}", packages.join(", "))]
     SameBinary {
-        /// Cargo's flag that names it.
+        /// Cargo's flag that selects the target.
         flag: &'static str,
         /// The name.
         name: String,
         /// The packages that have it.
         packages: Vec<String>,
     },
-    /// A package was asked for that the project does not have.
+    /// The project does not have the requested package.
     #[error("no package {name:?} in {path}, which has {}", packages.join(", "))]
     UnknownPackage {
         /// The directory.
         path: PathBuf,
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The packages with binaries.
         packages: Vec<String>,
     },
 }
 
-/// A part of a toolchain that is not there.
+/// A missing part of a toolchain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// What it is.
+    /// The description of the part.
     pub what: String,
     /// The command that installs it.
     pub install: String,
@@ -302,26 +303,26 @@ fn listed(missing: &[Missing]) -> String {
     missing.iter().map(|missing| missing.what.as_str()).collect::<Vec<_>>().join(", and ")
 }
 
-/// What sort of failure it was; a front end maps these to exit codes.
+/// The kind of failure. A front end maps these to exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Something is to be installed.
+    /// Something must be installed.
     ToolchainMissing,
     /// The source does not compile or link.
     CompileFailed,
-    /// What was asked for does not fit the project.
+    /// The request does not fit the project.
     Usage,
     /// The project itself is not usable.
     BadInput,
-    /// The user ended it.
+    /// The user ended the build.
     Interrupted,
-    /// None of the user's doing.
+    /// A failure the user did not cause.
     Internal,
 }
 
 impl ToolchainError {
-    /// What sort of failure it was.
+    /// Returns the kind of failure.
     pub fn kind(&self) -> ErrorKind {
         use ToolchainError::*;
         match self {
@@ -355,13 +356,14 @@ impl ToolchainError {
         }
     }
 
-    /// What the user can do about it.
+    /// Returns a hint about how to fix the problem, if there is one.
     pub fn hint(&self) -> Option<String> {
         use ToolchainError::*;
         Some(match self {
             RustMissing { install: Some(command), .. } => {
                 format!(
-                    "run `{command}`, then choose that toolchain, such as with `rustup override set esp`"
+                    "run `{command}`, then choose that toolchain, such as with `rustup override \
+                     set esp`"
                 )
             }
             RustMissing { target, pinned: Some(channel), .. } => {
@@ -370,13 +372,13 @@ impl ToolchainError {
             RustMissing { target, rustup, apt, .. } => install_rust(target, *rustup, *apt),
             PinnedMissing { install, .. } => format!("run `{install}`"),
             OtherTarget { target, .. } => format!(
-                "let it be {target}, or name the chip that the project is for with --target"
+                "set it to {target}, or pass the chip that the project is for with --target"
             ),
             StdMissing { missing, .. } => {
                 let commands: Vec<String> =
                     missing.iter().map(|missing| format!("`{}`", missing.install)).collect();
                 format!(
-                    "run {}; \"The Rust on ESP Book\" says what else ESP-IDF needs",
+                    "run {}; \"The Rust on ESP Book\" lists what else ESP-IDF needs",
                     commands.join(", and ")
                 )
             }
@@ -404,25 +406,25 @@ impl ToolchainError {
             SameBinary { flag, name, packages } => {
                 format!("choose one: --package {} {flag} {name}", packages.first()?)
             }
-            NotMain { .. } => "give that file, or the directory of the project".into(),
+            NotMain { .. } => "pass that file or the directory of the project".into(),
             NoBinary { examples, .. } if !examples.is_empty() => {
                 format!("choose one: --example {}", examples.first()?)
             }
-            NoManifest { .. } => "give the directory of a cargo project".into(),
+            NoManifest { .. } => "pass the directory of a cargo project".into(),
             NoBinary { .. } => "firmware is a package with src/main.rs or a [[bin]]".into(),
-            TinyGoMissing => "install TinyGo, and Go beside it: \
+            TinyGoMissing => "install TinyGo and Go: \
                 https://tinygo.org/getting-started/install/ has a package for each system"
                 .into(),
             GoMissing => "install Go, or put it on the path: https://go.dev/doc/install".into(),
             GoVersion { .. } => {
-                "install a release of Go that this TinyGo takes, or a newer TinyGo".into()
+                "install a release of Go that this TinyGo supports, or a newer TinyGo".into()
             }
             GoLinkerFlags { .. } => {
-                "give the linker's arguments as link-args in [build] of esplice.toml".into()
+                "set the linker's arguments as link-args in [build] of esplice.toml".into()
             }
-            TinyGoVersion { .. } => "is it TinyGo? `tinygo version` must tell".into(),
+            TinyGoVersion { .. } => "check that `tinygo version` prints a version".into(),
             TinyGoTarget { nearest: Some(near), .. } => format!("did you mean {near:?}?"),
-            TinyGoTarget { .. } => "`tinygo targets` lists those it has".into(),
+            TinyGoTarget { .. } => "`tinygo targets` lists the known ones".into(),
             TinyGoChip { targets, .. } if targets.is_empty() => {
                 "name one of its targets with --tinygo-target".into()
             }
@@ -430,7 +432,7 @@ impl ToolchainError {
                 "install a newer TinyGo, or name one of its targets with --tinygo-target".into()
             }
             GoFailed { alone: Some((file, others)), .. } => format!(
-                "{file} was compiled alone, without {}: give the directory to compile the package",
+                "{file} was compiled without {}: pass the directory to compile the whole package",
                 others.join(", ")
             ),
             GoFailed { .. } | GoWithoutElf { .. } | Files { .. } => return None,
@@ -450,7 +452,7 @@ const APT_INSTALL: &str = "apt-get install --no-install-recommends";
 
 fn install_rust(target: &str, rustup: bool, apt: bool) -> String {
     let with_rustup = format!("run `rustup target add {target}`");
-    // Debian's newest Rust with its library sources, and a linker.
+    // The newest Rust that Debian has, with its library sources, and a linker.
     let with_apt = format!("`{APT_INSTALL} rustc-web cargo-web rust-web-src lld-19`");
     match (rustup, apt) {
         (true, true) => format!("{with_rustup}, or {with_apt}"),

@@ -1,4 +1,4 @@
-//! Which of a machine's Rust toolchains makes code for a chip.
+//! Search for a Rust toolchain that compiles for a chip.
 
 use std::{
     ffi::OsString,
@@ -18,7 +18,7 @@ use crate::{
     triple::{self, Target},
 };
 
-/// A Rust toolchain and what cargo is to be told to use it.
+/// A Rust toolchain and the settings for cargo to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RustToolchain {
     /// How it was found.
@@ -29,13 +29,13 @@ pub struct RustToolchain {
     pub rustc: PathBuf,
     /// Cargo's target: a triple, or the path of a target file.
     pub target: String,
-    /// Whether programs for it have the standard library, on ESP-IDF.
+    /// Whether programs for the target use the standard library, on ESP-IDF.
     pub is_std: bool,
-    /// Library crates to build along; empty where the target is installed.
+    /// Library crates to build as well. Empty if the target is installed.
     pub build_std: Vec<String>,
-    /// The linker to name; none where the toolchain or the user's own configuration names one.
+    /// The linker to pass to cargo. `None` if the toolchain or the user's configuration names one.
     pub linker: Option<PathBuf>,
-    /// The linker that the user's own environment or configuration names.
+    /// The linker set by the user's environment or configuration.
     pub user_linker: Option<String>,
 }
 
@@ -47,22 +47,22 @@ pub enum Origin {
     /// The first cargo on the path has the library's sources, as after
     /// `rustup component add rust-src`.
     Sources,
-    /// Debian's rustc-web with rust-web-src, which stands behind another on the path.
+    /// Debian's rustc-web with rust-web-src, with another toolchain first on the path.
     Debian,
 }
 
-/// Where Debian's packages put their programs.
+/// The programs installed by Debian's packages.
 const DEBIAN: [&str; 2] = ["/usr/bin/cargo", "/usr/bin/rustc"];
 
 /// Chooses the toolchain for `chip`: the installed target of the active toolchain, else its library
-/// sources, else Debian's packages. The target is the one that the project's cargo configuration asks
-/// for, if its code runs on the chip; a toolchain that the project pins is not replaced by another.
+/// sources, else Debian's packages. The target set by the project's cargo configuration is used if
+/// its code runs on the chip. A toolchain pinned by the project is never replaced by another.
 ///
 /// # Errors
-/// [`ToolchainError::RustMissing`] where there is none, [`ToolchainError::LinkerMissing`] where one is
-/// found and nothing links what it makes, [`ToolchainError::PinnedMissing`],
-/// [`ToolchainError::OtherTarget`], and [`ToolchainError::StdMissing`] for a project with the standard
-/// library.
+/// Returns [`ToolchainError::RustMissing`] if there is no toolchain,
+/// [`ToolchainError::LinkerMissing`] if there is one but no linker,
+/// [`ToolchainError::PinnedMissing`], [`ToolchainError::OtherTarget`], and
+/// [`ToolchainError::StdMissing`] for a project with the standard library.
 pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, ToolchainError> {
     let cargo = program(probe, "cargo");
     let pin = cargo.as_deref().and_then(|cargo| Pin::of(cargo, probe));
@@ -78,13 +78,13 @@ pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, Toolch
     if target.is_std {
         return std_toolchain(chip, target, active, &config, probe);
     }
-    // Upstream's compilers know the names of targets that their LLVM makes no code for.
+    // Upstream compilers list targets for which their LLVM cannot generate code.
     let processors = &chip.toolchain.rust_processors;
     let name = target.name;
     let makes_code =
         |i: &Installation| processors.is_empty() || i.has_processor(&name, processors, probe);
     let serves = |i: &Installation| i.has_sources(probe) && makes_code(i);
-    // What the project pins is all it is to be built with.
+    // A pinned toolchain is the only one the project may be built with.
     let debian = || if pin.is_none() { Installation::debian(probe) } else { None };
 
     let (origin, found) = if let Some(found) =
@@ -117,7 +117,7 @@ pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, Toolch
     };
     let build_std = match origin {
         Origin::Installed => Vec::new(),
-        // The project has a list for the target it asks for.
+        // The project lists the crates for its own target.
         Origin::Sources if config.build_std && target.place.is_some() => Vec::new(),
         Origin::Sources | Origin::Debian => chip.toolchain.rust_build_std.clone(),
     };
@@ -133,8 +133,8 @@ pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, Toolch
     })
 }
 
-/// The toolchain of a project with the standard library, which ESP-IDF's build system and its linker
-/// proxy serve. Nothing of it is replaced: what is missing is named.
+/// Returns the toolchain of a project with the standard library, which needs ESP-IDF's build system
+/// and its linker proxy. Nothing is substituted: missing parts are reported.
 fn std_toolchain(
     chip: &Chip,
     target: Target,
@@ -203,8 +203,8 @@ fn std_toolchain(
 }
 
 impl RustToolchain {
-    /// Arguments for `cargo build`. They add to the project's own configuration: its
-    /// `rustflags` are left alone, as cargo would join another list to them.
+    /// Returns arguments for `cargo build`. They add to the project's own configuration. Its
+    /// `rustflags` are left unchanged, as cargo would append another list to them.
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments = vec!["--target".into(), self.target.clone().into()];
         if !self.build_std.is_empty() {
@@ -218,22 +218,22 @@ impl RustToolchain {
         arguments
     }
 
-    /// Variables for cargo's environment.
+    /// Returns variables for cargo's environment.
     pub fn variables(&self) -> Vec<(&'static str, OsString)> {
         let mut variables = Vec::new();
         if self.origin == Origin::Debian {
-            // Its cargo would take the first rustc on the path.
+            // Debian's cargo would otherwise use the first rustc on the path.
             variables.push(("RUSTC", self.rustc.clone().into()));
         }
         if self.origin != Origin::Installed {
-            // build-std is unstable; this opens it in a stable cargo.
+            // build-std is unstable; this enables it in a stable cargo.
             variables.push(("RUSTC_BOOTSTRAP", "1".into()));
         }
         variables
     }
 }
 
-/// A cargo with its compiler, as installed.
+/// An installed cargo with its compiler.
 #[derive(Debug, Clone)]
 struct Installation {
     cargo: PathBuf,
@@ -242,7 +242,7 @@ struct Installation {
 }
 
 impl Installation {
-    /// What `cargo build` would use in a shell.
+    /// Returns the cargo and rustc that a shell would run.
     fn active(probe: &dyn Probe) -> Option<Self> {
         let cargo = program(probe, "cargo")?;
         let rustc = match probe.variable("RUSTC") {
@@ -274,7 +274,7 @@ impl Installation {
         probe.exists(&self.rustlib().join(target).join("lib"))
     }
 
-    /// Whether the compiler makes code for one of `processors`.
+    /// Returns whether the compiler can generate code for one of `processors`.
     fn has_processor(&self, target: &str, processors: &[String], probe: &dyn Probe) -> bool {
         let listed = probe.output(&self.rustc, &["--print", "target-cpus", "--target", target]);
         let listed = listed.unwrap_or_default();
@@ -286,8 +286,8 @@ impl Installation {
         probe.exists(&self.rustlib().join("src/rust/library/Cargo.toml"))
     }
 
-    /// Whether rustc has its own lld beside it, which bare-metal targets use unasked. It stands in the
-    /// host's directory, the only one with programs.
+    /// Returns whether rustc ships its own lld, which bare-metal targets use by default. lld is in
+    /// the host's directory, the only one with programs.
     fn has_linker(&self, probe: &dyn Probe) -> bool {
         let name = format!("rust-lld{}", std::env::consts::EXE_SUFFIX);
         let targets = probe.entries(&self.rustlib());
@@ -295,8 +295,8 @@ impl Installation {
     }
 }
 
-/// The sysroot of a compiler that lies in one, which need not be asked for it: a process less with each
-/// build. None for rustup's stand-in, whose toolchain depends on where it is started.
+/// Returns the sysroot of a compiler installed in one, which saves a process for each build.
+/// Returns `None` for rustup's proxy, whose toolchain depends on the directory it is started in.
 fn installed_sysroot(rustc: &Path, probe: &dyn Probe) -> Option<PathBuf> {
     let rustc = probe.resolved(rustc)?;
     let bin = rustc.parent().filter(|_| program_name(&rustc) == Some("rustc"))?;
@@ -305,12 +305,12 @@ fn installed_sysroot(rustc: &Path, probe: &dyn Probe) -> Option<PathBuf> {
     is_one.then(|| sysroot.to_owned())
 }
 
-/// The first program of exactly this name on the path.
+/// Returns the first program of exactly this name on the path.
 pub(crate) fn program(probe: &dyn Probe, name: &str) -> Option<PathBuf> {
     probe.on_path(name).into_iter().find(|path| program_name(path) == Some(name))
 }
 
-/// The newest of `ld.lld` and `ld.lld-NN`; of the same, the first on the path.
+/// Returns the newest of `ld.lld` and `ld.lld-NN`. If versions are equal, the first on the path.
 fn newest_lld(probe: &dyn Probe) -> Option<PathBuf> {
     let mut newest: Option<(u32, PathBuf)> = None;
     for path in probe.on_path("ld.lld") {
@@ -327,14 +327,14 @@ fn newest_lld(probe: &dyn Probe) -> Option<PathBuf> {
     newest.map(|(_, path)| path)
 }
 
-/// The major version in `Debian LLD 19.1.7 (compatible with GNU linkers)`.
+/// Returns the major version in `Debian LLD 19.1.7 (compatible with GNU linkers)`.
 fn lld_version(text: &str) -> Option<u32> {
     let (_, after) = text.split_once("LLD ")?;
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// The linker that the user's environment or cargo's configuration names for the target. It would
-/// be wrong to override it, and a linker that is not on the path may be a good one.
+/// Returns the linker set for the target by the user's environment or cargo's configuration.
+/// Overriding it would be wrong, and a linker that is not on the path may still work.
 fn user_linker(
     found: &Installation,
     target: &str,
@@ -348,13 +348,13 @@ fn user_linker(
     config.linker(target, || target_cfgs(&found.rustc, target, probe))
 }
 
-/// What `cfg(…)` sees on the target.
+/// Returns the values that `cfg(…)` sees on the target.
 fn target_cfgs(rustc: &Path, target: &str, probe: &dyn Probe) -> Vec<Cfg> {
     let answer = probe.output(rustc, &["--print", "cfg", "--target", target]).unwrap_or_default();
     answer.lines().filter_map(|line| Cfg::from_str(line).ok()).collect()
 }
 
-/// `text` as a TOML string: JSON's escapes are also TOML's.
+/// Returns `text` as a TOML string. JSON's escapes are also valid in TOML.
 fn toml_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,14 +1,14 @@
-//! Finds a compiler for a chip, drives it, and says which ELF came out.
+//! Finds a compiler for a chip, runs it, and returns the resulting ELF.
 //!
-//! - [`find_rust`] chooses a Rust toolchain that can make code for a chip: an installed target,
-//!   else library sources to build, else Debian's packages. It asks the machine only through
-//!   [`Probe`], so that a test can play any machine.
-//! - [`build_cargo`] settles package, binary and features, runs cargo, and gives an [`Artifact`].
-//! - [`build_tinygo`] finds TinyGo, settles its target and flags, runs it, and gives a
+//! - [`find_rust`] chooses a Rust toolchain that can compile for a chip: an installed target, else
+//!   library sources to build, else Debian's packages. It queries the machine only through
+//!   [`Probe`], so a test can simulate any machine.
+//! - [`build_cargo`] selects package, binary and features, runs cargo, and returns an [`Artifact`].
+//! - [`build_tinygo`] finds TinyGo, selects its target and flags, runs it, and returns a
 //!   [`GoArtifact`].
 //!
-//! The compiler's own messages and progress go straight to the standard error stream it inherits;
-//! this crate prints nothing, and it leaves reading the ELF to others.
+//! The compiler's messages and progress go straight to the inherited standard error stream. This
+//! crate prints nothing itself and does not read the ELF.
 //!
 //! ```no_run
 //! use esplice_toolchain::{CargoOptions, build_cargo};

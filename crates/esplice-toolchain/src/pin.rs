@@ -1,4 +1,4 @@
-//! The toolchain that a project pins, which rustup's programs start or install.
+//! The toolchain pinned by a project, which rustup's proxies start or install.
 
 use std::path::Path;
 
@@ -6,18 +6,19 @@ use esplice_chip::Chip;
 
 use crate::{Probe, ToolchainError, probe::program_name};
 
-/// A toolchain that the project asks rustup for.
+/// A toolchain that the project requests from rustup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pin {
-    /// Its name, such as `nightly-2024-06-01` or `esp`.
+    /// The name, such as `nightly-2024-06-01` or `esp`.
     pub channel: String,
-    /// The file or the variable that names it.
+    /// The file or variable that names it.
     place: String,
 }
 
 impl Pin {
-    /// What is pinned for programs that are started in the project, if `cargo` is rustup's: the
-    /// variable, or the nearest `rust-toolchain` file (The rustup book, Overrides).
+    /// Returns the toolchain pinned for programs started in the project, if `cargo` is rustup's
+    /// proxy: from the variable, or from the nearest `rust-toolchain` file (The rustup book,
+    /// Overrides).
     pub(crate) fn of(cargo: &Path, probe: &dyn Probe) -> Option<Pin> {
         const VARIABLE: &str = "RUSTUP_TOOLCHAIN";
         if !is_rustups(cargo, probe) {
@@ -28,7 +29,7 @@ impl Pin {
         }
         let directory = probe.directory();
         directory.ancestors().find_map(|above| {
-            // Where both are there, rustup takes the one without an extension.
+            // If both exist, rustup reads the one without an extension.
             ["rust-toolchain", "rust-toolchain.toml"].iter().find_map(|name| {
                 let file = above.join(name);
                 let channel = channel(&probe.text(&file)?)?;
@@ -37,7 +38,7 @@ impl Pin {
         })
     }
 
-    /// The error where the pinned toolchain does not run.
+    /// Returns the error for a pinned toolchain that does not run.
     pub(crate) fn missing(&self, cargo: &Path, chip: &Chip, probe: &dyn Probe) -> ToolchainError {
         let said = probe.complaint(cargo, &["--version"]).unwrap_or_default();
         let error = said.lines().find_map(|line| line.trim().strip_prefix("error: "));
@@ -56,7 +57,8 @@ impl Pin {
     }
 }
 
-/// Whether the program at `path` is one of rustup's, which start those of a toolchain.
+/// Returns whether the program at `path` is one of rustup's proxies, which start a toolchain's
+/// programs.
 pub(crate) fn is_rustups(path: &Path, probe: &dyn Probe) -> bool {
     let is_rustup = |path: &Path| program_name(path) == Some("rustup");
     probe.resolved(path).is_some_and(|resolved| is_rustup(&resolved))
@@ -65,7 +67,7 @@ pub(crate) fn is_rustups(path: &Path, probe: &dyn Probe) -> bool {
         })
 }
 
-/// The channel that a file names: one in TOML, or one that holds the name alone.
+/// Returns the channel named by a file in TOML, or by a file that contains only the name.
 fn channel(text: &str) -> Option<String> {
     let text = text.trim();
     if let Ok(table) = text.parse::<toml::Table>() {
@@ -76,7 +78,7 @@ fn channel(text: &str) -> Option<String> {
     words.next().filter(|_| words.next().is_none()).map(str::to_owned)
 }
 
-/// Whether rustup can install the channel: one of Rust's own, and not a custom name.
+/// Returns whether rustup can install the channel: one published by Rust, not a custom name.
 fn is_published(channel: &str) -> bool {
     let first = channel.split('-').next().unwrap_or(channel);
     ["stable", "beta", "nightly"].contains(&first)

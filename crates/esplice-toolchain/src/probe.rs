@@ -1,4 +1,4 @@
-//! The questions asked of a machine, and the real machine's answers.
+//! Queries about a machine, and their answers for the real machine.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,43 +9,43 @@ use std::{
 
 use crate::environment::outer_cargo_variables;
 
-/// What the search for a toolchain wants to know of a machine.
+/// The queries made while searching for a toolchain.
 pub trait Probe {
-    /// Whether there is a file or directory at `path`.
+    /// Returns whether there is a file or directory at `path`.
     fn exists(&self, path: &Path) -> bool;
 
-    /// What stands in the directory at `path`; nothing if there is none.
+    /// Returns the entries of the directory at `path`, none if it does not exist.
     fn entries(&self, path: &Path) -> Vec<PathBuf>;
 
-    /// The text of the file at `path`, if there is one.
+    /// Returns the text of the file at `path`, if it exists.
     fn text(&self, path: &Path) -> Option<String>;
 
-    /// `path` without symbolic links, if there is something.
+    /// Returns `path` with symbolic links resolved, if it exists.
     fn resolved(&self, path: &Path) -> Option<PathBuf>;
 
-    /// The project's directory, absolute: where programs are started.
+    /// Returns the absolute path of the project's directory, where programs are started.
     fn directory(&self) -> PathBuf;
 
-    /// Cargo's home: `CARGO_HOME`, or `.cargo` in the user's.
+    /// Returns cargo's home: `CARGO_HOME`, or `.cargo` in the user's home.
     fn cargo_home(&self) -> Option<PathBuf>;
 
-    /// What `program` writes to its standard output, if it can be started and succeeds.
+    /// Returns the standard output of `program`, if it starts and succeeds.
     fn output(&self, program: &Path, args: &[&str]) -> Option<String>;
 
-    /// What `program` writes to its standard error stream, if it can be started and fails.
+    /// Returns the standard error of `program`, if it starts and fails.
     fn complaint(&self, _program: &Path, _args: &[&str]) -> Option<String> {
         None
     }
 
-    /// The programs on the search path whose names start with `prefix`, in the path's order.
-    /// Names are without the system's suffix for programs.
+    /// Returns the programs on the search path whose names start with `prefix`, in path order. The
+    /// names exclude the system's suffix for programs.
     fn on_path(&self, prefix: &str) -> Vec<PathBuf>;
 
-    /// An environment variable of the user's; what an outer cargo sets is not there.
+    /// Returns an environment variable set by the user. Variables set by an outer cargo are hidden.
     fn variable(&self, name: &str) -> Option<OsString>;
 }
 
-/// This machine, seen from a directory: rustup's programs answer for the project they stand in.
+/// This machine, seen from a directory: the answers of rustup's proxies depend on it.
 #[derive(Debug, Clone)]
 pub struct Machine {
     directory: PathBuf,
@@ -53,7 +53,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine as seen from `directory`.
+    /// Returns this machine as seen from `directory`.
     pub fn seen_from(directory: impl Into<PathBuf>) -> Self {
         Machine {
             directory: directory.into(),
@@ -61,7 +61,7 @@ impl Machine {
         }
     }
 
-    /// A command that starts in the directory without an outer cargo's variables.
+    /// Returns a command that starts in the directory, without an outer cargo's variables.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.directory).stdin(Stdio::null());
@@ -71,7 +71,7 @@ impl Machine {
         command
     }
 
-    /// Variables that programs started here must not see.
+    /// Returns the variables that programs started here must not see.
     pub(crate) fn hidden(&self) -> &[OsString] {
         &self.hidden
     }
@@ -96,7 +96,7 @@ impl Probe for Machine {
     }
 
     fn directory(&self) -> PathBuf {
-        // As cargo sees it, who asks the system for the directory it was started in.
+        // Resolved as in cargo, which asks the system for its current directory.
         fs::canonicalize(&self.directory).unwrap_or_else(|_| self.directory.clone())
     }
 
@@ -146,14 +146,14 @@ fn programs_on(search_path: &OsStr, prefix: &str) -> Vec<PathBuf> {
             .filter(|path| program_name(path).is_some_and(|name| name.starts_with(prefix)))
             .filter(|path| is_program(path))
             .collect();
-        // A directory lists its files in any order.
+        // A directory lists its files in arbitrary order.
         here.sort();
         found.append(&mut here);
     }
     found
 }
 
-/// The name of a program without the system's suffix, such as `.exe`.
+/// Returns the name of a program without the system's suffix, such as `.exe`.
 pub(crate) fn program_name(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     name.strip_suffix(std::env::consts::EXE_SUFFIX)

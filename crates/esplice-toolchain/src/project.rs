@@ -1,4 +1,4 @@
-//! What of a cargo project is built: package, binary and features.
+//! Selection of package, binary and features in a cargo project.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ pub(crate) struct Selection {
     pub needs_idf: bool,
 }
 
-/// What sort of target makes the firmware.
+/// The kind of cargo target that makes the firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bin,
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Cargo's flag that names one.
+    /// Returns cargo's flag that selects a target of this kind.
     pub(crate) fn flag(self) -> &'static str {
         match self {
             Kind::Bin => "--bin",
@@ -40,16 +40,16 @@ impl Kind {
     pub(crate) fn is_of(self, target: &Target) -> bool {
         match self {
             Kind::Bin => target.is_bin(),
-            // An example can be a library, too.
+            // An example can also be a library.
             Kind::Example => target.is_example() && target.crate_types.contains(&CrateType::Bin),
         }
     }
 }
 
-/// Crates of which each binds ESP-IDF, which has the standard library.
+/// Crates that bind ESP-IDF, which provides the standard library.
 const IDF_CRATES: &[&str] = &["esp-idf-sys", "esp-idf-hal", "esp-idf-svc"];
 
-/// The directory of the project at `path`: a directory with a `Cargo.toml`, or that file.
+/// Returns the directory of the project at `path`: a directory with a `Cargo.toml`, or that file.
 pub(crate) fn directory(path: &Path) -> Result<PathBuf, ToolchainError> {
     let directory = match path.file_name() {
         Some(name) if name == "Cargo.toml" => path.parent().unwrap_or(path),
@@ -62,8 +62,8 @@ pub(crate) fn directory(path: &Path) -> Result<PathBuf, ToolchainError> {
     Ok(directory.to_owned())
 }
 
-/// Chooses a binary or an example of the package in `directory`, or in a workspace without one of its
-/// own, of the members cargo would build there.
+/// Selects a binary or an example from the package in `directory`. In a virtual workspace, selects
+/// from the members that cargo would build there.
 pub(crate) fn select(
     metadata: &Metadata,
     directory: &Path,
@@ -81,7 +81,7 @@ pub(crate) fn select(
     let chosen: Vec<&(&Package, &str)> = match asked {
         Some(name) => all.iter().filter(|(_, bin)| *bin == name).collect(),
         None => {
-            // A package's `default-run` is its own answer.
+            // A package's `default-run` decides.
             let by_default =
                 |(p, bin): &&(&Package, &str)| p.default_run.as_ref().is_none_or(|run| run == bin);
             all.iter().filter(by_default).collect()
@@ -124,7 +124,7 @@ fn selection(package: &Package, kind: Kind, bin: &str) -> Selection {
     }
 }
 
-/// The packages that a binary is looked for in: the one asked for, else those of the directory.
+/// Returns the packages to search for a binary: the requested one, else those of the directory.
 fn packages<'a>(
     metadata: &'a Metadata,
     directory: &Path,
@@ -143,7 +143,7 @@ fn packages<'a>(
     Ok(named)
 }
 
-/// The targets of a kind, with their packages.
+/// Returns the targets of a kind, with their packages.
 fn targets<'a>(packages: &[&'a Package], kind: Kind) -> Vec<(&'a Package, &'a str)> {
     let of = |package: &'a Package| {
         let targets = package.targets.iter().filter(move |target| kind.is_of(target));
@@ -152,7 +152,7 @@ fn targets<'a>(packages: &[&'a Package], kind: Kind) -> Vec<(&'a Package, &'a st
     packages.iter().flat_map(|package| of(package)).collect()
 }
 
-/// The target whose main file is `source`.
+/// Returns the target whose main file is `source`.
 fn by_source(metadata: &Metadata, source: &Path) -> Result<Selection, ToolchainError> {
     let wanted = source.canonicalize().unwrap_or_else(|_| source.to_owned());
     for package in &metadata.packages {
@@ -170,7 +170,7 @@ fn by_source(metadata: &Metadata, source: &Path) -> Result<Selection, ToolchainE
     Err(ToolchainError::NotMain { path: source.to_owned() })
 }
 
-/// The error that names all binaries, and a choice that works.
+/// Returns the error that lists all binaries and one valid choice.
 fn many(path: PathBuf, all: &[(&Package, &str)]) -> ToolchainError {
     let is_shared = |bin: &str| all.iter().filter(|(_, other)| *other == bin).count() > 1;
     let shown = |(package, bin): &(&Package, &str)| match is_shared(bin) {
@@ -185,7 +185,7 @@ fn many(path: PathBuf, all: &[(&Package, &str)]) -> ToolchainError {
     ToolchainError::ManyBinaries { path, bins: all.iter().map(shown).collect(), choice }
 }
 
-/// The package whose manifest stands in `directory`, else the workspace's default members.
+/// Returns the package whose manifest is in `directory`, else the workspace's default members.
 fn here<'a>(metadata: &'a Metadata, directory: &Path) -> Vec<&'a Package> {
     let manifest = directory.join("Cargo.toml");
     let same = |p: &&Package| {
@@ -203,9 +203,9 @@ fn here<'a>(metadata: &'a Metadata, directory: &Path) -> Vec<&'a Package> {
     metadata.packages.iter().filter(|p| defaults.contains(&p.id)).collect()
 }
 
-/// The chip that the enabled features of the project's package name: those asked for, the defaults, and
-/// what these enable in turn. In a workspace that leaves the binary open, all packages that it may be of
-/// have to agree.
+/// Returns the chip named by the enabled features of the project's package: the requested ones, the
+/// defaults, and those they enable in turn. If the binary of a workspace is not chosen, all
+/// packages that it may be in must agree.
 pub(crate) fn chip_of(
     metadata: &Metadata,
     directory: &Path,
@@ -228,7 +228,7 @@ pub(crate) fn chip_of(
     }
 }
 
-/// The features of a package that cargo enables.
+/// Returns the features of a package that cargo enables.
 fn enabled(features: &BTreeMap<String, Vec<String>>, options: &CargoOptions) -> BTreeSet<String> {
     let mut open: Vec<&str> = options.features.iter().map(String::as_str).collect();
     if options.all_features {
@@ -246,15 +246,15 @@ fn enabled(features: &BTreeMap<String, Vec<String>>, options: &CargoOptions) -> 
     enabled
 }
 
-/// The feature flags for `chip`, before those the user asks for.
+/// The feature flags for `chip`, without those the user requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ChipFeatures {
     pub enable: Vec<String>,
     pub no_default: bool,
 }
 
-/// A feature named like the chip is enabled. Where another chip's is a default, defaults are turned
-/// off, and those of them that do not lead to another chip are named one by one.
+/// Enables the feature named after the chip. If a default feature selects another chip, the
+/// defaults are disabled, and those that do not lead to another chip are enabled one by one.
 pub(crate) fn chip_features(features: &BTreeMap<String, Vec<String>>, chip: &Chip) -> ChipFeatures {
     if !features.contains_key(&chip.name) {
         return ChipFeatures::default();
@@ -267,13 +267,13 @@ pub(crate) fn chip_features(features: &BTreeMap<String, Vec<String>>, chip: &Chi
     if wrong.is_empty() {
         return ChipFeatures { enable, no_default: false };
     }
-    // `dep:name` cannot be asked for on the command line.
+    // `dep:name` is not allowed on the command line.
     let kept = right.into_iter().filter(|name| **name != chip.name && !name.starts_with("dep:"));
     enable.extend(kept.cloned());
     ChipFeatures { enable, no_default: true }
 }
 
-/// Whether enabling `feature` enables one that `wanted` accepts.
+/// Returns whether enabling `feature` enables one that `wanted` accepts.
 fn leads_to(
     feature: &str,
     features: &BTreeMap<String, Vec<String>>,
@@ -293,8 +293,9 @@ fn leads_to(
     false
 }
 
-/// Whether a feature is named like a chip: one we know, or one that follows the vendor's scheme
-/// (`esp`, a number, then letters and digits), as projects support chips that we do not.
+/// Returns whether a feature is named after a chip: a known one, or one that follows the vendor's
+/// scheme (`esp`, a number, then letters and digits), as projects may support chips that esplice
+/// does not.
 fn is_chip_name(feature: &str) -> bool {
     let follows_scheme = || {
         feature.strip_prefix("esp").is_some_and(|rest| {
@@ -309,7 +310,7 @@ fn is_chip_name(feature: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// `features` as `name = a b; name = c`; `expected` as the flags.
+    /// `features` has the form `name = a b; name = c`. `expected` holds the flags.
     #[track_caller]
     fn check(features: &str, expected: &str) {
         let features = features
@@ -357,7 +358,7 @@ mod tests {
         check("default = esp-wifi esp32c3-board esp; esp32c3 =; esp-wifi =", "esp32c3");
     }
 
-    /// Projects are written to disk and read by cargo. `files` are paths with contents.
+    /// Writes a project to disk and lets cargo read it. `files` are paths with contents.
     fn metadata_of(files: &[(&str, &str)]) -> (tempfile::TempDir, Metadata) {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -487,7 +488,7 @@ mod tests {
         check(
             source("examples/wifi/net.rs"),
             "DIR/examples/wifi/net.rs is not the main file of a binary or an example\n\
-             give that file, or the directory of the project",
+             pass that file or the directory of the project",
         );
     }
 
@@ -502,7 +503,7 @@ mod tests {
         }
     }
 
-    /// Default features, those that others enable, and those that are asked for.
+    /// Covers default features, those enabled by others, and requested ones.
     #[test]
     fn the_enabled_features_name_the_chip() {
         let check = |features: &str, options: CargoOptions, expected: &str| {
@@ -522,7 +523,8 @@ mod tests {
         check("esp32c3 = []", asked(""), "");
         check("default = ['esp32c3']\nesp32c3 = []", asked(""), "esp32c3");
         check(
-            "default = ['board']\nboard = ['soc', 'led']\nsoc = ['esp32c6']\nled = []\nesp32c6 = []",
+            "default = ['board']\nboard = ['soc', 'led']\nsoc = ['esp32c6']\nled = []\nesp32c6 = \
+             []",
             asked(""),
             "esp32c6",
         );

@@ -1,4 +1,4 @@
-//! What a layout gives the linker, as files beside the project's other build outputs.
+//! The layout's linker files, stored among the project's other build outputs.
 
 use std::{
     fs, io,
@@ -9,47 +9,48 @@ use esplice_layout::Injection;
 
 use crate::ToolchainError;
 
-/// How many layouts stay: those of some chips and profiles in turn, and of builds at the same time.
+/// Number of layouts to keep, enough for alternating chips and profiles and for parallel builds.
 const KEPT: usize = 16;
 
-/// In each layout's directory, written anew with each use: its age is the layout's.
+/// File in each layout's directory, rewritten on each use. Its age is the layout's age.
 const USED: &str = "used";
 
-/// Writes the files into a directory below `root` and gives it. It is named by their content, since cargo
-/// links anew only if an argument differs; those of layouts that were not used for long are removed.
+/// Writes the files into a directory below `root` and returns its path. The directory is named
+/// after the content, since cargo links again only if an argument differs. The least recently used
+/// layouts are removed.
 pub(crate) fn write(injection: &Injection, root: &Path) -> Result<PathBuf, ToolchainError> {
     let directory = root.join(injection.digest());
     let failed = |source| ToolchainError::WriteLayout { path: directory.clone(), source };
     let is_new = !directory.is_dir();
     fs::create_dir_all(&directory).map_err(failed)?;
-    // First, so that a build at the same time does not take it for an old one.
+    // Write this first, so that a parallel build does not take the layout for an old one.
     fs::write(directory.join(USED), "").map_err(failed)?;
     for file in &injection.files {
         let path = directory.join(file.name);
         if fs::read(&path).is_ok_and(|there| there == file.bytes) {
             continue;
         }
-        // Another build may be reading it: it is there whole or not at all.
+        // Another build may be reading the file, so it must appear complete or not at all.
         let beside = directory.join(format!("{}.{}", file.name, std::process::id()));
         fs::write(&beside, &file.bytes)
             .and_then(|()| fs::rename(&beside, &path))
             .map_err(failed)?;
     }
     if is_new {
-        // What can't be removed costs a few kilobytes, and no build.
+        // A layout that cannot be removed wastes a few kilobytes but must not fail the build.
         let _ = remove_old(root);
     }
     Ok(directory)
 }
 
-/// Removes all layouts below `root` but the [`KEPT`] that were used last. Directories with names of
-/// another form are not ours.
+/// Removes all layouts below `root` except the [`KEPT`] most recently used ones. Directories with
+/// other names are left alone.
 fn remove_old(root: &Path) -> io::Result<()> {
     let mut layouts = Vec::new();
     for entry in fs::read_dir(root)?.flatten() {
         let path = entry.path();
         if is_digest(&entry.file_name().to_string_lossy()) && path.is_dir() {
-            // One without the mark is of an earlier release.
+            // Earlier releases did not write this file.
             let used = fs::metadata(path.join(USED)).or_else(|_| entry.metadata());
             layouts.push((used?.modified()?, path));
         }
@@ -62,7 +63,7 @@ fn remove_old(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `name` is of the form that [`Injection::digest`] gives.
+/// Returns whether `name` has the form of an [`Injection::digest`].
 fn is_digest(name: &str) -> bool {
     let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     name.len() == 16 && name.chars().all(is_hex)
@@ -88,7 +89,7 @@ mod tests {
         let mut made = Vec::new();
         let count = KEPT as u32 + 4;
         for number in 0..count {
-            // The first is used again and again.
+            // The first layout is used again in every round.
             let first = write(&injection(0), &root).unwrap();
             let directory = write(&injection(number), &root).unwrap();
             assert_eq!(
@@ -105,7 +106,7 @@ mod tests {
         let gone: Vec<usize> = (0..made.len()).filter(|at| !stays[*at]).collect();
         assert_eq!(gone, [1, 2, 3, 4]);
         assert!(stranger.is_dir());
-        // One that was removed comes again.
+        // A removed layout is written again.
         let again = write(&injection(1), &root).unwrap();
         assert_eq!(again, made[1]);
         assert_eq!(fs::read_to_string(again.join("a.x")).unwrap(), "number 1");

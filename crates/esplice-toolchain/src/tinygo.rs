@@ -1,4 +1,4 @@
-//! Runs TinyGo, and says which ELF it made.
+//! Runs TinyGo and finds the resulting ELF.
 
 use std::{
     ffi::OsString,
@@ -12,45 +12,45 @@ use esplice_layout::Layout;
 
 use crate::{Machine, Probe, ToolchainError, cargo::signal_of, find::program};
 
-/// What a build is asked for beyond the package and the chip. What is not given, TinyGo's target
-/// decides.
+/// Options of a TinyGo build other than the package and the chip. TinyGo's target decides options
+/// that are not set.
 #[derive(Debug, Clone, Default)]
 pub struct TinyGoOptions {
-    /// TinyGo's name of the board, or a target file of the user's own, ending in `.json`.
+    /// TinyGo's name of the board, or the path of a custom target file ending in `.json`.
     pub target: Option<String>,
-    /// Without one, TinyGo's names of the board, of which the first that it knows is taken; where
-    /// there is none, the chip's data name some.
+    /// TinyGo's names of the board, used if `target` is not set. The first known one is used. If
+    /// the list is empty, the chip's data name some.
     pub board_targets: Vec<String>,
-    /// Build tags beside `esplice` and the chip's name.
+    /// Build tags in addition to `esplice` and the chip's name.
     pub tags: Vec<String>,
-    /// Optimisation: `z`, `s`, `2`, …
+    /// Optimisation level: `z`, `s`, `2`, …
     pub opt: Option<String>,
     /// Garbage collector: `conservative`, `leaking`, …
     pub gc: Option<String>,
     /// Scheduler: `tasks`, `none`, …
     pub scheduler: Option<String>,
-    /// What the console is: `uart`, `usb`, `none`.
+    /// Console: `uart`, `usb`, `none`.
     pub serial: Option<String>,
-    /// What a panic does: `print`, `trap`.
+    /// Behaviour on panic: `print`, `trap`.
     pub panic: Option<String>,
-    /// Bytes of a goroutine's stack.
+    /// Stack size of a goroutine in bytes.
     pub stack_size: Option<u32>,
-    /// Flags of Go's linker, such as `-X main.version=1.2`.
+    /// Flags for Go's linker, such as `-X main.version=1.2`.
     pub ldflags: Option<String>,
     /// More arguments for the linker.
     pub link_args: Vec<String>,
-    /// The memory layout to link with, of base TinyGo.
+    /// The memory layout to link with. Its base must be TinyGo.
     pub layout: Option<Layout>,
 }
 
-/// An ELF fresh from TinyGo. It stands in a directory that goes with this value.
+/// An ELF built by TinyGo. Its directory is removed when this value is dropped.
 #[derive(Debug)]
 pub struct GoArtifact {
     /// The ELF.
     pub elf: PathBuf,
-    /// The package's name: its directory's, or its file's.
+    /// The name of the package: that of its directory or file.
     pub name: String,
-    /// What it was built with.
+    /// The TinyGo it was built with.
     pub tinygo: TinyGo,
     /// TinyGo's target.
     pub target: String,
@@ -62,44 +62,44 @@ pub struct GoArtifact {
 pub struct TinyGo {
     /// The program.
     pub program: PathBuf,
-    /// Its version: major, minor, patch.
+    /// The version: major, minor, patch.
     pub version: (u32, u32, u32),
 }
 
 /// The first release with `-extldflags` (TinyGo, pull request 4472).
 const EXTLDFLAGS: (u32, u32, u32) = (0, 34, 0);
 
-/// The first release whose own images have no SHA-256: 0.41.1 appends one, its builder/esp.go of
-/// after that does not.
+/// The first release whose own images have no SHA-256. 0.41.1 appends one; its builder/esp.go no
+/// longer does after that.
 const WITHOUT_HASH: (u32, u32, u32) = (0, 42, 0);
 
 impl TinyGo {
-    /// Whether its own images end in a SHA-256.
+    /// Returns whether TinyGo's own images end in a SHA-256.
     pub fn appends_hash(&self) -> bool {
         self.version < WITHOUT_HASH
     }
 }
 
-/// Finds TinyGo on the path and asks for its version.
+/// Finds TinyGo on the path and queries its version.
 ///
 /// # Errors
-/// [`ToolchainError::TinyGoMissing`], [`ToolchainError::TinyGoVersion`] where it does not say, or
-/// [`ToolchainError::GoMissing`] where it says that it finds no Go.
+/// Returns [`ToolchainError::TinyGoMissing`], [`ToolchainError::TinyGoVersion`] if it prints no
+/// version, or [`ToolchainError::GoMissing`] if it reports that it cannot find Go.
 pub fn find_tinygo(probe: &dyn Probe) -> Result<TinyGo, ToolchainError> {
     let program = program(probe, "tinygo").ok_or(ToolchainError::TinyGoMissing)?;
     let said = probe.output(&program, &["version"]).unwrap_or_default();
     match version(&said) {
-        // What it prints for the version of a Go that it does not find.
+        // Printed for the version of a Go that TinyGo cannot find.
         Some(_) if said.contains("go version <unknown>") => Err(ToolchainError::GoMissing),
         Some(version) => Ok(TinyGo { program, version }),
         None => Err(ToolchainError::TinyGoVersion { program, said: said.trim().to_owned() }),
     }
 }
 
-/// The numbers of `tinygo version 0.33.0 linux/amd64 (using go version …)`.
+/// Returns the numbers of `tinygo version 0.33.0 linux/amd64 (using go version …)`.
 fn version(said: &str) -> Option<(u32, u32, u32)> {
     let word = said.trim().strip_prefix("tinygo version ")?.split_whitespace().next()?;
-    // A development version goes on behind a hyphen.
+    // A development version continues after a hyphen.
     let mut numbers = word.split('-').next()?.split('.').map(|number| number.parse().ok());
     match (numbers.next(), numbers.next(), numbers.next()) {
         (Some(Some(major)), Some(Some(minor)), Some(Some(patch))) => Some((major, minor, patch)),
@@ -108,11 +108,11 @@ fn version(said: &str) -> Option<(u32, u32, u32)> {
     }
 }
 
-/// Builds the Go package at `source` (a directory, or a `.go` file that is one by itself) for
-/// `chip`. TinyGo's messages go to this process's standard error stream as they come.
+/// Builds the Go package at `source` (a directory, or a `.go` file that is a package by itself) for
+/// `chip`. TinyGo's messages go to this process's standard error stream as they arrive.
 ///
 /// # Errors
-/// See [`ToolchainError`]; [`ToolchainError::kind`] tells the sorts apart.
+/// Returns a [`ToolchainError`]. [`ToolchainError::kind`] classifies it.
 pub fn build_tinygo(
     source: &Path,
     chip: &Chip,
@@ -135,7 +135,7 @@ pub fn build_tinygo(
 
     let mut command = machine.command(&tinygo.program);
     command.args(arguments(&elf, &told, &package, chip, options));
-    // Standard output is for results.
+    // Standard output is reserved for results.
     command.stdout(Stdio::from(std::io::stderr()));
     let (status, said) = run(command, &tinygo.program)?;
     let name = name(source);
@@ -149,10 +149,10 @@ pub fn build_tinygo(
     }
 }
 
-/// Bytes of the end of TinyGo's messages that are kept.
+/// Number of bytes kept from the end of TinyGo's messages.
 const KEPT: usize = 0x1_0000;
 
-/// Runs TinyGo to its end. Its messages pass through as they come; returns the end of them.
+/// Runs TinyGo to its end. Its messages are passed on as they arrive; the end of them is returned.
 fn run(mut command: Command, program: &Path) -> Result<(ExitStatus, String), ToolchainError> {
     let mut child = command
         .stderr(Stdio::piped())
@@ -161,7 +161,7 @@ fn run(mut command: Command, program: &Path) -> Result<(ExitStatus, String), Too
     let mut said = Vec::new();
     if let Some(mut messages) = child.stderr.take() {
         let mut buffer = [0; 0x1000];
-        // A closed terminal is no reason to stop the compiler, nor is a broken pipe of its own.
+        // Neither a closed terminal nor a broken pipe must stop the compiler.
         while let Ok(len @ 1..) = messages.read(&mut buffer) {
             let piece = buffer.get(..len).unwrap_or_default();
             let _ = std::io::stderr().write_all(piece);
@@ -175,9 +175,9 @@ fn run(mut command: Command, program: &Path) -> Result<(ExitStatus, String), Too
     Ok((status, String::from_utf8_lossy(&said).into_owned()))
 }
 
-/// What the failed build of `source` comes to, by what TinyGo said.
+/// Returns the error for the failed build of `source`, derived from TinyGo's messages.
 fn failure(source: &Path, package: String, code: i32, said: &str) -> ToolchainError {
-    // Its builder/config.go and goenv/version.go.
+    // TinyGo's builder/config.go and goenv/version.go.
     if said.contains("could not find 'go' command") || said.contains("\"go\": executable file not")
     {
         return ToolchainError::GoMissing;
@@ -189,7 +189,7 @@ fn failure(source: &Path, package: String, code: i32, said: &str) -> ToolchainEr
     ToolchainError::GoFailed { package, code, alone: alone(source) }
 }
 
-/// A file that was compiled by itself, and the other files of its package, if there are any.
+/// Returns the file that was compiled on its own and the other files of its package, if any.
 fn alone(source: &Path) -> Option<(String, Vec<String>)> {
     let file = source.file_name().filter(|_| source.is_file())?.to_str()?.to_owned();
     let (directory, _) = package(source);
@@ -203,7 +203,7 @@ fn alone(source: &Path) -> Option<(String, Vec<String>)> {
     (!others.is_empty()).then_some((file, others))
 }
 
-/// Where TinyGo is started, and what it is given there.
+/// Returns the directory to start TinyGo in, and the package argument for it.
 fn package(source: &Path) -> (PathBuf, OsString) {
     if source.is_dir() {
         return (source.to_owned(), ".".into());
@@ -214,13 +214,14 @@ fn package(source: &Path) -> (PathBuf, OsString) {
 }
 
 fn name(source: &Path) -> String {
-    // `.` and `..` have no name of their own.
+    // `.` and `..` have no name.
     let named = source.canonicalize().unwrap_or_else(|_| source.to_owned());
     let name = if named.is_dir() { named.file_name() } else { named.file_stem() };
     name.map_or_else(|| "firmware".into(), |name| name.to_string_lossy().into_owned())
 }
 
-/// TinyGo's target for the chip: the one asked for, else the first of the chip's that it knows.
+/// Returns TinyGo's target for the chip: the requested one, else the first of the chip's that
+/// TinyGo knows.
 fn target(
     tinygo: &TinyGo,
     chip: &Chip,
@@ -231,7 +232,7 @@ fn target(
     let known: Vec<&str> = answer.split_whitespace().collect();
     let version = tinygo.version;
     if let Some(asked) = &options.target {
-        // A file of the user's is not among its own.
+        // TinyGo does not list custom target files.
         if asked.ends_with(".json") || known.is_empty() || known.contains(&asked.as_str()) {
             return Ok(asked.clone());
         }
@@ -251,8 +252,8 @@ fn target(
     })
 }
 
-/// The target, or a target file in `directory` that adds to it `layout`, and what its linker script lacks
-/// to keep code and data apart.
+/// Returns the target, or a target file in `directory` that adds `layout` and whatever its linker
+/// script lacks to keep code and data apart.
 fn with_script(
     tinygo: &TinyGo,
     target: &str,
@@ -295,10 +296,11 @@ fn with_script(
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// Whether a linker script leaves too little room for data where code follows on another bus: whether the
-/// script, or one that it includes, has the section for that. A script that can't be read is left alone.
+/// Returns whether a linker script leaves too little room for data where code follows on another
+/// bus. That is so if the script, or one it includes, has the dummy section for it. A script that
+/// cannot be read is ignored.
 fn lacks_room(tinygo: &TinyGo, script: &str, probe: &dyn Probe) -> bool {
-    /// Scripts that are looked into: TinyGo's own, and a user's that includes it.
+    /// Maximum number of scripts to read: TinyGo's own, and a custom one that includes it.
     const MOST: usize = 8;
     let root = probe.output(&tinygo.program, &["env", "TINYGOROOT"]).unwrap_or_default();
     let root = PathBuf::from(root.trim());
@@ -319,15 +321,16 @@ fn lacks_room(tinygo: &TinyGo, script: &str, probe: &dyn Probe) -> bool {
     false
 }
 
-/// How TinyGo learns of the linker's arguments: the target's name or file, and a flag.
+/// The form in which TinyGo gets the linker's arguments: the target's name or file, and a flag.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     target: OsString,
     ldflags: Option<String>,
 }
 
-/// Releases from 0.34 on take linker arguments by a flag; those before by a target file that
-/// inherits from the target. Flags of Go's linker go by the same flag to all.
+/// Prepares the linker's arguments. Releases from 0.34 on take them as a flag; earlier ones need a
+/// target file that inherits from the target. All releases take flags for Go's linker through the
+/// same flag.
 fn tell_linker(
     tinygo: &TinyGo,
     target: &str,
@@ -355,7 +358,7 @@ fn tell_linker(
     Ok(Told { target: path.into(), ldflags: own })
 }
 
-/// A size as TinyGo reads it, which wants a unit and knows `B` and `KB` of 1024 bytes.
+/// Returns a size in TinyGo's form, which requires a unit, `B` or `KB` of 1024 bytes.
 fn size_word(bytes: u32) -> String {
     match bytes % 1024 {
         0 => format!("{}KB", bytes / 1024),
@@ -363,7 +366,7 @@ fn size_word(bytes: u32) -> String {
     }
 }
 
-/// A word as a shell reads it, which is how TinyGo takes its flags apart.
+/// Quotes a word for a shell, as TinyGo splits its flags like one.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -415,7 +418,8 @@ mod tests {
 
     #[test]
     fn versions() {
-        let text = "tinygo version 0.33.0 linux/amd64 (using go version go1.22.6 and LLVM version 18.1.2)\n";
+        let text = "tinygo version 0.33.0 linux/amd64 (using go version go1.22.6 and LLVM version \
+                    18.1.2)\n";
         assert_eq!(version(text), Some((0, 33, 0)));
         assert_eq!(version("tinygo version 0.42.0-dev-ab12cd3 darwin/arm64"), Some((0, 42, 0)));
         for odd in ["", "tinygo", "tinygo version", "tinygo version x.y.z", "go version go1.22"] {
@@ -497,14 +501,16 @@ mod tests {
             "m5stamp-c3",
             "esp32s3",
             None,
-            "TinyGo 0.33.0 does not know the ESP32-S3, it has no target esp32s3-generic | install a \
+            "TinyGo 0.33.0 does not know the ESP32-S3, it has no target esp32s3-generic | install \
+             a \
              newer TinyGo, or name one of its targets with --tinygo-target",
         );
         check(
             "m5stamp-c3",
             "esp32c2",
             None,
-            "TinyGo 0.33.0 does not know the ESP32-C2 | name one of its targets with --tinygo-target",
+            "TinyGo 0.33.0 does not know the ESP32-C2 | name one of its targets with \
+             --tinygo-target",
         );
     }
 
@@ -538,7 +544,7 @@ mod tests {
         );
     }
 
-    /// The linker's arguments, in both styles.
+    /// Covers both ways to pass the linker's arguments.
     #[test]
     fn the_linkers_arguments_go_by_flag_or_by_file() {
         let directory = tempfile::tempdir().unwrap();
@@ -551,7 +557,7 @@ mod tests {
         };
         let told = tell_linker(&tinygo(34), "m5stamp-c3", &with(None, &args), at).unwrap();
         assert_eq!(told.target, "m5stamp-c3");
-        // Taken apart twice: as -ldflags, then as -extldflags.
+        // Split twice: as -ldflags, then as -extldflags.
         let inner = r#"--defsym=a=1 '-Map=my file' 'it'\''s'"#;
         let expected = format!("-extldflags='{}'", inner.replace('\'', r"'\''"));
         assert_eq!(told.ldflags, Some(expected));
@@ -567,7 +573,8 @@ mod tests {
         let told = tell_linker(&tinygo(33), "m5stamp-c3", &with(None, &[]), at).unwrap();
         assert_eq!(told, Told { target: "m5stamp-c3".into(), ldflags: None });
 
-        // Flags of Go's linker stand before them, and alone in releases that take no others.
+        // Flags for Go's linker precede them, and are the only ones in releases that take no
+        // others.
         let own = Some("-X main.version=1.2");
         let one = ["-Map=m".to_owned()];
         for (minor, args, expected) in [
@@ -585,7 +592,7 @@ mod tests {
         assert_eq!(error.to_string(), "TinyGo 0.33.0 has no -extldflags in -ldflags");
     }
 
-    /// TinyGo 0.33 refuses 4096, 4K and 4KiB.
+    /// TinyGo 0.33 rejects 4096, 4K and 4KiB.
     #[test]
     fn sizes_have_a_unit_that_tinygo_knows() {
         for (bytes, word) in [(4096, "4KB"), (1024, "1KB"), (1000, "1000B"), (65_537, "65537B")] {
@@ -608,7 +615,7 @@ mod tests {
         check(
             &file,
             "main.go:3:2: undefined: start\n",
-            "tinygo could not build main (exit code 1) | main.go was compiled alone, without app.go",
+            "tinygo could not build main (exit code 1) | main.go was compiled without app.go",
         );
         check(
             directory.path(),
@@ -618,13 +625,14 @@ mod tests {
         check(
             &file,
             "error: could not find 'go' command: executable file not found in $PATH\n",
-            "tinygo finds no go, which it needs to read the program | install Go, or put it on the path",
+            "tinygo cannot find go, which it needs to read the program | install Go, or put it on \
+             the path",
         );
         check(
             &file,
             "error: requires go version 1.19 through 1.22, got go1.25\n",
-            "tinygo does not work with the go that is installed: requires go version 1.19 through \
-             1.22, got go1.25 | install a release of Go that this TinyGo takes, or a newer TinyGo",
+            "tinygo does not work with the installed go: requires go version 1.19 through 1.22, \
+             got go1.25 | install a release of Go that this TinyGo supports, or a newer TinyGo",
         );
     }
 

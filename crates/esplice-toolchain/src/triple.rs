@@ -1,24 +1,25 @@
-//! Which target a project is built for: the one it asks cargo for, if its code runs on the chip.
+//! Choice of the target: the one set by the project, if its code runs on the chip.
 
 use crate::{ToolchainError, config::BuildTarget};
 use esplice_chip::Chip;
 
-/// A target, as cargo is to be given it.
+/// A target in the form that cargo takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// A triple, or the path of a target file.
     pub name: String,
-    /// The program has the standard library, on ESP-IDF.
+    /// Whether programs use the standard library, on ESP-IDF.
     pub is_std: bool,
-    /// The project asks for it, and it is not simply the chip's.
+    /// The file or variable that sets the target, if it is not simply the chip's.
     pub place: Option<String>,
 }
 
-/// The target that `chip` is built for in a project that asks for `asked`. A target for other systems
-/// than boards says nothing about the firmware, and the chip's own is taken.
+/// Returns the target of `chip` in a project that sets `asked`. A target for systems other than
+/// boards does not concern the firmware, so the chip's own is used.
 ///
 /// # Errors
-/// [`ToolchainError::OtherTarget`] where the project asks for code that the chip does not run.
+/// Returns [`ToolchainError::OtherTarget`] if the project sets a target whose code does not run on
+/// the chip.
 pub(crate) fn choose(chip: &Chip, asked: Option<&BuildTarget>) -> Result<Target, ToolchainError> {
     let own = &chip.toolchain.rust_target;
     let of_chip = Target { name: own.clone(), is_std: false, place: None };
@@ -26,7 +27,8 @@ pub(crate) fn choose(chip: &Chip, asked: Option<&BuildTarget>) -> Result<Target,
     if asked.names.contains(own) {
         return Ok(of_chip);
     }
-    // Another chip's own target: the project is for several chips, and the one that was chosen decides.
+    // If this is another chip's own target, the project supports several chips and the chosen chip
+    // decides.
     let of_another = |name: &String| {
         esplice_chip::all().iter().any(|other| other.toolchain.rust_target == *name)
     };
@@ -52,7 +54,8 @@ pub(crate) fn choose(chip: &Chip, asked: Option<&BuildTarget>) -> Result<Target,
     })
 }
 
-/// The triple of a chip's programs with the standard library, from that without.
+/// Returns the triple for programs with the standard library, derived from the chip's bare-metal
+/// one.
 pub(crate) fn std_triple(own: &str) -> String {
     match Processor::of(own) {
         Some(Processor::Xtensa(core)) => format!("xtensa-{core}-espidf"),
@@ -60,12 +63,12 @@ pub(crate) fn std_triple(own: &str) -> String {
     }
 }
 
-/// Whether programs for this target have the standard library, on ESP-IDF.
+/// Returns whether programs for this target use the standard library, on ESP-IDF.
 fn is_std(name: &str) -> bool {
     name.ends_with("-espidf")
 }
 
-/// Whether code for the target `name` runs on a chip whose target is `own`.
+/// Returns whether code for the target `name` runs on a chip whose target is `own`.
 fn runs_on(name: &str, own: &str) -> bool {
     match (Processor::of(name), Processor::of(own)) {
         (Some(Processor::Riscv(needs)), Some(Processor::Riscv(has))) => {
@@ -76,12 +79,12 @@ fn runs_on(name: &str, own: &str) -> bool {
     }
 }
 
-/// The processor that a triple begins with.
+/// The processor at the start of a triple.
 #[derive(Debug, PartialEq, Eq)]
 enum Processor<'a> {
-    /// The letters of its extensions.
+    /// The letters of the extensions.
     Riscv(&'a str),
-    /// The name of its core.
+    /// The name of the core.
     Xtensa(&'a str),
 }
 
@@ -99,7 +102,8 @@ impl Processor<'_> {
 mod tests {
     use super::*;
 
-    /// `asked` in words; `expected` is the target, with `std` behind it, or the error.
+    /// `asked` is a list of words. `expected` is the target, followed by `std` if it has it, or the
+    /// error.
     #[track_caller]
     fn check(chip: &str, asked: &str, expected: &str) {
         let chip = esplice_chip::find(chip).unwrap();

@@ -1,4 +1,4 @@
-//! Real builds with this machine's own toolchain. They take minutes: set `ESPLICE_SLOW_TESTS`.
+//! Real builds with this machine's toolchain. They take minutes: set `ESPLICE_SLOW_TESTS`.
 
 use std::{fs, path::PathBuf};
 
@@ -40,7 +40,7 @@ fn two_cold_builds_give_the_same_bytes() {
     let (fresh, first) = build();
     assert!(!fresh);
     let (fresh, again) = build();
-    assert!(fresh && first == again, "a second build has nothing to do");
+    assert!(fresh && first == again, "the second build was not fresh or changed the ELF");
     fs::remove_dir_all(target.path().join("target")).unwrap();
     let (fresh, second) = build();
     assert!(!fresh);

@@ -1,4 +1,4 @@
-//! The search for a Rust toolchain, on machines that exist only here.
+//! Tests of the search for a Rust toolchain, on simulated machines.
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +15,14 @@ const RUSTUP_ROOT: &str = "/home/u/.rustup/toolchains/stable";
 #[derive(Default, Clone)]
 struct Fake {
     files: Vec<PathBuf>,
-    /// Programs by directory of the path, in order.
+    /// Programs by directory, in path order.
     path: Vec<PathBuf>,
     /// Answers by program and arguments.
     answers: BTreeMap<String, String>,
     variables: BTreeMap<String, String>,
     /// Contents of files, by path.
     texts: BTreeMap<PathBuf, String>,
-    /// What programs that fail say.
+    /// Error output of programs that fail.
     complaint: String,
 }
 
@@ -41,7 +41,7 @@ impl Probe for Fake {
     }
 
     fn resolved(&self, path: &Path) -> Option<PathBuf> {
-        // As rustup has its stand-ins.
+        // Like rustup with its proxies.
         let is_rustups = path.starts_with("/home/u/.cargo/bin");
         let resolved = if is_rustups { path.with_file_name("rustup") } else { path.to_owned() };
         self.exists(&resolved).then_some(resolved)
@@ -103,7 +103,7 @@ impl Fake {
         self.answer(&format!("{rustc} --print sysroot"), &format!("{sysroot}\n"))
     }
 
-    /// rustup with a toolchain for the host alone, with its rust-lld.
+    /// rustup with a toolchain that has only the host's target, with its rust-lld.
     fn rustup(self) -> Self {
         self.program("/home/u/.cargo/bin/cargo")
             .program("/home/u/.cargo/bin/rustc")
@@ -137,7 +137,7 @@ impl Fake {
     }
 }
 
-/// What cargo would be run with, in one line: variables, program, arguments.
+/// Returns the cargo call in one line: variables, program, arguments.
 fn line(found: &RustToolchain) -> String {
     let mut words: Vec<String> = found
         .variables()
@@ -264,7 +264,7 @@ fn the_newest_lld_is_taken() {
     }
 }
 
-/// The files are read here; cargo is not asked.
+/// The files are read directly, without querying cargo.
 #[test]
 fn the_users_own_linker_stands() {
     let cfgs = format!("/usr/bin/rustc --print cfg --target {TARGET}");
@@ -329,7 +329,7 @@ fn the_nearest_of_several_linkers_is_told_and_a_name_stands_over_a_cfg() {
     }
 }
 
-/// What only cargo can tell the meaning of.
+/// Configurations that only cargo can interpret.
 #[test]
 fn cargo_is_asked_where_its_files_include_others() {
     let ask = "/usr/bin/cargo -Zunstable-options config get --format json-value target";
@@ -352,13 +352,13 @@ fn cargo_is_asked_where_its_files_include_others() {
     assert!(error.to_string().starts_with("cargo's configuration builds for"), "{error}");
 }
 
-/// A process less with each build.
+/// Saves a process for each build.
 #[test]
 fn a_compiler_that_lies_in_its_sysroot_is_not_asked_for_it() {
     let silent = |machine: Fake| Fake { answers: BTreeMap::new(), ..machine };
     let machine = || silent(Fake::default().debian().debian_sources().lld("ld.lld-19"));
     check(machine(), DEBIAN_LINE.strip_prefix("RUSTC=/usr/bin/rustc ").unwrap());
-    // Beside rustup it may be its stand-in, as a hard link.
+    // Next to rustup it may be a proxy, as a hard link.
     let beside = machine().program("/usr/bin/rustup");
     assert!(find_rust(esplice_chip::find("esp32c3").unwrap(), &beside).is_err());
 }
@@ -390,7 +390,8 @@ fn a_path_with_quotes_is_still_one_toml_string() {
     );
 }
 
-/// Upstream's compilers list the target and have its library's sources, and make no code for it.
+/// Upstream compilers list the target and have its library's sources, but cannot generate code for
+/// it.
 #[test]
 fn a_chip_with_a_compiler_of_its_own_is_built_with_that_alone() {
     let xtensa = |chip: &esplice_chip::Chip, machine: Fake, cpus: &str| {
@@ -421,7 +422,7 @@ fn a_chip_with_a_compiler_of_its_own_is_built_with_that_alone() {
 
 const CONFIG: &str = "/home/u/project/.cargo/config.toml";
 
-/// A toolchain that the project pins is the only one that builds it.
+/// A toolchain pinned by the project is the only one used to build it.
 #[test]
 fn a_pinned_toolchain_is_not_replaced() {
     let file = "[toolchain]\nchannel = \"nightly-2024-06-01\"\n";
@@ -435,14 +436,14 @@ fn a_pinned_toolchain_is_not_replaced() {
             machine.path.extend(others().path);
             machine.files.extend(others().files);
             machine.answers.extend(others().answers);
-            // It is there, and has the target or not.
+            // The toolchain is installed, with or without the target.
             check(machine.clone().rustup_target(), "/home/u/.cargo/bin/cargo --target TARGET");
             check(
                 machine.clone(),
                 "no Rust toolchain here can build for TARGET\n\
                  run `rustup target add --toolchain nightly-2024-06-01 TARGET`",
             );
-            // It is not there.
+            // The toolchain is not installed.
             machine.answers.retain(|question, _| !question.starts_with("/home/u"));
             machine.complaint = "info: syncing\nerror: toolchain 'nightly-2024-06-01' is not \
                                  installed\nhelp: run rustup\n"
@@ -457,7 +458,7 @@ fn a_pinned_toolchain_is_not_replaced() {
             );
         }
     }
-    // A cargo that is not rustup's does not know such files.
+    // A cargo that is not rustup's ignores such files.
     let plain = others().text_file("/home/u/project/rust-toolchain.toml", file);
     check(plain, DEBIAN_LINE.strip_prefix("RUSTC=/usr/bin/rustc ").unwrap());
 }
@@ -473,7 +474,7 @@ fn the_projects_own_target_is_respected() {
     let installed = format!("{RUSTUP_ROOT}/lib/rustlib/{other}/lib/libcore.rlib");
     let plain = format!("/home/u/.cargo/bin/cargo --target {other}");
     check(with(&build).file(&installed), &plain);
-    // Its file is relative to the project, and the variable stands over it.
+    // The file is relative to the project, and the variable overrides it.
     check(
         with("[build]\ntarget = \"boards/mine.json\"\n[unstable]\nbuild-std = [\"core\"]\n"),
         "RUSTC_BOOTSTRAP=1 /home/u/.cargo/bin/cargo --target /home/u/project/boards/mine.json",
@@ -486,9 +487,9 @@ fn the_projects_own_target_is_respected() {
         with("[build]\ntarget = \"riscv32imac-unknown-none-elf\"\n"),
         "/home/u/project/.cargo/config.toml builds for riscv32imac-unknown-none-elf, and the \
          ESP32-C3 runs TARGET\n\
-         let it be TARGET, or name the chip that the project is for with --target",
+         set it to TARGET, or pass the chip that the project is for with --target",
     );
-    // The nearest file is the one that holds.
+    // The nearest file wins.
     let far = "[build]\ntarget = \"riscv32imac-unknown-none-elf\"\n";
     let near = with(&build).text_file("/home/u/.cargo/config.toml", far).file(&installed);
     check(near, &plain);
@@ -512,10 +513,10 @@ fn a_project_with_std_is_built_where_its_tools_are() {
     let refused = |what: &str, how: &str| {
         format!(
             "a project with the standard library ({target} in {CONFIG}) needs {what}\nrun {how}; \
-             \"The Rust on ESP Book\" says what else ESP-IDF needs"
+             \"The Rust on ESP Book\" lists what else ESP-IDF needs"
         )
     };
-    // Debian's compiler would not do, nor does a bare target that is installed.
+    // Neither Debian's compiler nor an installed bare-metal target is accepted.
     let machine = Fake::default().rustup().rustup_sources().debian().debian_sources();
     check(with(machine), &refused("ldproxy", "`cargo install ldproxy`"));
     let machine = Fake::default().rustup().rustup_target().debian().debian_sources();

@@ -1,16 +1,16 @@
-//! Text from a format of C's `printf` and its arguments, as ESP-IDF's binary log sends them.
+//! Formatting like C's `printf`, with the arguments as sent by ESP-IDF's binary log.
 
 use super::Texts;
 
-/// The widest field and the most digits; no line of a log has more.
+/// Maximum field width and precision. No log line needs more.
 const WIDEST: usize = 256;
 
-/// The arguments of a package.
+/// The arguments of a packet.
 #[derive(Debug)]
 pub(crate) struct Arguments<'a> {
-    /// What is left of them.
+    /// The remaining bytes.
     pub bytes: &'a [u8],
-    /// Where strings are looked up.
+    /// The texts of the ELF, for strings given by address.
     pub texts: Option<&'a Texts>,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Arguments<'a> {
         Some(u64::from_be_bytes(self.take(8)?.try_into().ok()?))
     }
 
-    /// The bytes of a string that stands here itself.
+    /// Returns the bytes of a string stored in the packet itself.
     fn embedded(&mut self) -> Option<&'a [u8]> {
         let [high, low, ..] = self.bytes else { return None };
         if high & 0xfc != 0xfc {
@@ -40,7 +40,7 @@ impl<'a> Arguments<'a> {
         self.take(usize::try_from(len).ok()?)
     }
 
-    /// A string, or a note on one that is not known.
+    /// Returns a string, or a placeholder for an unknown one.
     pub fn string(&mut self) -> Option<String> {
         if self.bytes.first().is_some_and(|high| high & 0xfc == 0xfc) {
             let bytes = self.embedded()?;
@@ -52,7 +52,7 @@ impl<'a> Arguments<'a> {
         Some(text.unwrap_or_else(|| format!("<text at {addr:#010x}, not in the ELF>")))
     }
 
-    /// A buffer of `len` bytes.
+    /// Returns a buffer of `len` bytes.
     pub fn buffer(&mut self, len: usize) -> Option<Vec<u8>> {
         if self.bytes.first().is_some_and(|high| high & 0xfc == 0xfc) {
             let bytes = self.embedded()?;
@@ -63,7 +63,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// One `%…` of a format.
+/// One conversion specification (`%…`).
 #[derive(Debug, Default, Clone)]
 struct Spec {
     left: bool,
@@ -73,12 +73,13 @@ struct Spec {
     zero: bool,
     width: usize,
     precision: Option<usize>,
-    /// `hh`, `h`, `ll`, … as they stand.
+    /// Length modifier as written: `hh`, `h`, `ll`, …
     length: String,
     conversion: char,
 }
 
-/// `format` with its arguments. Where these end, the rest of the format stands as it is.
+/// Returns `format` with its arguments filled in. If they run out, the rest of the format is
+/// copied.
 pub(crate) fn formatted(format: &str, arguments: &mut Arguments<'_>) -> String {
     let mut text = String::with_capacity(format.len());
     let mut rest = format;
@@ -103,7 +104,7 @@ pub(crate) fn formatted(format: &str, arguments: &mut Arguments<'_>) -> String {
     text
 }
 
-/// Reads the specification that `text` begins with, and what follows it.
+/// Parses the specification at the start of `text`. Returns it with the text that follows.
 fn spec<'t>(text: &'t str, arguments: &mut Arguments<'_>) -> Option<(Spec, &'t str)> {
     let mut spec = Spec::default();
     let mut rest = text.strip_prefix('%')?;
@@ -146,7 +147,7 @@ fn spec<'t>(text: &'t str, arguments: &mut Arguments<'_>) -> Option<(Spec, &'t s
     is_known.then(|| (spec, rest.get(1..).unwrap_or_default()))
 }
 
-/// The next argument as `spec` wants it; none where there is none.
+/// Formats the next argument as `spec` requires. Returns `None` if there is none.
 fn shown(spec: &Spec, arguments: &mut Arguments<'_>) -> Option<String> {
     Some(match spec.conversion {
         '%' => "%".into(),
@@ -216,7 +217,7 @@ fn sign(spec: &Spec, is_negative: bool) -> &'static str {
     }
 }
 
-/// At least as many digits as the precision asks for.
+/// Adds leading zeros to reach the precision.
 fn digits(spec: &Spec, text: String) -> String {
     match spec.precision {
         Some(0) if text == "0" => String::new(),
@@ -225,7 +226,7 @@ fn digits(spec: &Spec, text: String) -> String {
     }
 }
 
-/// The text in its field. Zeros stand behind sign and prefix.
+/// Pads the text to its field width. Zeros go between the prefix and the digits.
 fn padded(spec: &Spec, prefix: &str, text: &str, may_zero: bool) -> String {
     let len = prefix.chars().count() + text.chars().count();
     let missing = spec.width.saturating_sub(len);
@@ -236,7 +237,7 @@ fn padded(spec: &Spec, prefix: &str, text: &str, may_zero: bool) -> String {
     }
 }
 
-/// A number without its sign.
+/// Formats a number without its sign.
 fn float(spec: &Spec, value: f64) -> String {
     let upper = spec.conversion.is_ascii_uppercase();
     let text = if value.is_nan() {
@@ -248,14 +249,14 @@ fn float(spec: &Spec, value: f64) -> String {
         match spec.conversion.to_ascii_lowercase() {
             'f' => format!("{value:.precision$}"),
             'g' => general(value, precision.max(1), spec.alternate),
-            // Hexadecimal digits of a mantissa are for nobody; the number is.
+            // `%a` is shown in decimal, since nobody reads hexadecimal mantissas.
             _ => exponential(value, precision),
         }
     };
     if upper { text.to_ascii_uppercase() } else { text }
 }
 
-/// C's exponent has a sign and two digits at least.
+/// Formats an exponent as C does, with a sign and at least two digits.
 fn exponential(value: f64, precision: usize) -> String {
     let text = format!("{value:.precision$e}");
     let Some((mantissa, exponent)) = text.split_once('e') else { return text };
@@ -304,7 +305,7 @@ mod tests {
 
     const MINUS: u64 = -42_i64 as u64;
 
-    /// What C's `printf` prints.
+    /// The expected texts are those of C's `printf`.
     #[test]
     fn numbers_are_cs() {
         check("%d|%5d|%-5d|%05d|%+d|% d", &[42; 6], &[], "42|   42|42   |00042|+42| 42");

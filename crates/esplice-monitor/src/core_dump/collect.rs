@@ -1,4 +1,4 @@
-//! A core dump among the lines of a board's output.
+//! Collection of core dumps from the lines of a board's output.
 
 use base64::Engine as _;
 
@@ -8,25 +8,25 @@ use super::{CoreDump, CoreDumpError, MAX_DUMP};
 const START: &str = "================= CORE DUMP START =================";
 const END: &str = "================= CORE DUMP END =================";
 
-/// What a line is to the collector.
+/// The role of a line.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Nothing: no dump has begun.
+    /// The line is not part of a dump.
     Outside,
-    /// A part of a dump.
+    /// The line is part of a dump.
     Taken,
-    /// The last of one.
+    /// The line completes or cuts off a dump.
     Whole(Result<CoreDump, CoreDumpError>),
 }
 
-/// Collects one dump at a time.
+/// A collector for one dump at a time.
 #[derive(Debug, Default)]
 pub(crate) struct CoreDumpCollector {
     current: Option<Vec<u8>>,
 }
 
 impl CoreDumpCollector {
-    /// Whether a dump has begun and not ended.
+    /// Returns whether a dump has begun but not ended.
     pub fn is_collecting(&self) -> bool {
         self.current.is_some()
     }
@@ -35,7 +35,7 @@ impl CoreDumpCollector {
     pub fn line(&mut self, line: &str) -> Step {
         let line = line.trim();
         if line == START {
-            // One that was begun before is lost with the board's reset.
+            // An unfinished dump is lost when the board resets.
             self.current = Some(vec![]);
             return Step::Taken;
         }
@@ -54,21 +54,22 @@ impl CoreDumpCollector {
                 None => Step::Outside,
             };
         }
-        // A line that is no base64 is another task's, or noise: the checksum tells whether it was.
+        // A line that is not base64 is noise or another task's. The checksum shows whether data is
+        // lost.
         if bytes.len() <= MAX_DUMP {
             bytes.extend(base64(line).unwrap_or_default());
         }
         Step::Taken
     }
 
-    /// No more comes: what is wrong with a dump that has begun.
+    /// Ends the output. Returns the error for an unfinished dump.
     pub fn cut(&mut self) -> Option<CoreDumpError> {
         let bytes = self.current.take()?;
         Some(CoreDumpError::Cut { len: bytes.len() })
     }
 }
 
-/// A line's bytes.
+/// Decodes a line.
 fn base64(line: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(line).ok()
 }

@@ -1,4 +1,4 @@
-//! A dump that is an ELF: notes tell of the tasks, segments are memory.
+//! Core dumps in ELF format: notes describe the tasks, segments hold memory.
 
 use object::{
     LittleEndian, elf,
@@ -8,14 +8,14 @@ use object::{
 use super::{CoreDump, CoreDumpError, CoreTask, FAKE_STACKS, MAX_TASKS, Segment, unwind};
 use crate::symbols::Architecture;
 
-/// Notes' types. Source: ESP-IDF, `components/espcoredump/src/core_dump_elf.c`; the first is
+/// Note types. Source: ESP-IDF, `components/espcoredump/src/core_dump_elf.c`. The first is
 /// `NT_PRSTATUS` of System V.
 const STATUS: u32 = 1;
 const DUMP_INFO: u32 = 8266;
 const EXTRA_INFO: u32 = 677;
 const PANIC_DETAILS: u32 = 679;
 
-/// Bytes of a panic's words that are kept.
+/// Maximum length of the panic message in bytes.
 const MAX_REASON: usize = 1024;
 
 /// Reads `body` into `dump`.
@@ -37,7 +37,7 @@ pub fn read(body: &[u8], dump: &mut CoreDump) -> Result<(), CoreDumpError> {
         if segment.p_type(endian) == elf::PT_LOAD {
             let bytes = segment.data(endian, body).map_err(|_| broken("a segment is cut off"))?;
             let addr = segment.p_vaddr(endian);
-            // Segments may not share bytes, or a small dump would become a large one.
+            // Segments must not share bytes, or a small dump could expand into a large one.
             let held: usize = dump.memory.iter().map(|segment| segment.bytes.len()).sum();
             if held.saturating_add(bytes.len()) > body.len() {
                 return Err(broken("its segments overlap"));
@@ -52,7 +52,7 @@ pub fn read(body: &[u8], dump: &mut CoreDump) -> Result<(), CoreDumpError> {
                     dump.tasks.extend(task(note.desc(), dump.architecture));
                 }
                 (b"ESP_CORE_DUMP_INFO", DUMP_INFO) => dump.elf_sha256 = sha256(note.desc()),
-                // The shorter name is that of before ESP-IDF 5.
+                // ESP-IDF before version 5 uses the shorter name.
                 (b"ESP_EXTRA_INFO" | b"EXTRA_INFO", EXTRA_INFO) => crashed = word(note.desc(), 0),
                 (b"ESP_PANIC_DETAILS", PANIC_DETAILS) => dump.reason = text(note.desc()),
                 _ => {}
@@ -65,10 +65,10 @@ pub fn read(body: &[u8], dump: &mut CoreDump) -> Result<(), CoreDumpError> {
     Ok(())
 }
 
-/// A task from its note: the process's number is the address of its control block, its registers
-/// stand behind.
+/// Reads a task from its note: the process ID is the address of its control block, and the
+/// registers follow.
 fn task(note: &[u8], architecture: Option<Architecture>) -> Option<CoreTask> {
-    // Source: src/port/*/core_dump_port.c; the layout is that of Linux's `elf_prstatus` of 32 bits.
+    // Source: src/port/*/core_dump_port.c. The layout is that of Linux's 32-bit `elf_prstatus`.
     const PID: usize = 24;
     const REGISTERS: usize = 72;
     let registers = note.get(REGISTERS..)?;
@@ -83,13 +83,13 @@ fn task(note: &[u8], architecture: Option<Architecture>) -> Option<CoreTask> {
     })
 }
 
-/// The hash behind the version.
+/// Returns the hash that follows the version.
 fn sha256(note: &[u8]) -> Option<String> {
     let hash = text(note.get(4..)?)?;
     hash.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| hash.to_ascii_lowercase())
 }
 
-/// Text up to its zero.
+/// Returns the text before the terminating zero.
 fn text(bytes: &[u8]) -> Option<String> {
     let text = bytes.split(|byte| *byte == 0).next()?;
     let text = crate::sanitise::sanitise(text.get(..text.len().min(MAX_REASON))?);

@@ -1,4 +1,4 @@
-//! A task's registers, and the way up its stack.
+//! A task's registers and the unwinding of its stack.
 
 use crate::{
     panic::{AddressKind, CodeAddress},
@@ -6,21 +6,21 @@ use crate::{
     unwind::Registers,
 };
 
-/// Functions of one task at most.
+/// Maximum number of functions per task.
 const MAX_FRAMES: usize = 64;
 
-/// The registers that a task went on with, or crashed with.
+/// The registers a task would resume with, or crashed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskRegisters {
-    /// All of a RISC-V's.
+    /// All registers of a RISC-V core.
     RiscV(Box<Registers>),
-    /// Those of an Xtensa that lead up the stack: program counter, `a0` and `a1`.
+    /// The registers of an Xtensa core needed to unwind the stack: program counter, `a0` and `a1`.
     Xtensa { pc: u32, a0: u32, a1: u32 },
-    /// In the task's stack, at this address.
+    /// Registers stored in the task's stack at this address.
     Saved { at: u32 },
 }
 
-/// The registers of a note, from the first on.
+/// Reads the registers of a note.
 pub fn of_note(bytes: &[u8], architecture: Architecture) -> Option<TaskRegisters> {
     let word = |index: usize| -> Option<u32> {
         let word = bytes.get(4 * index..)?.first_chunk()?;
@@ -28,9 +28,9 @@ pub fn of_note(bytes: &[u8], architecture: Architecture) -> Option<TaskRegisters
     };
     match architecture {
         Architecture::RiscV => risc_v(&|index| word(index as usize)),
-        // Source: ESP-IDF, src/port/xtensa/core_dump_port.c, `xtensa_gregset_t`, which is gdb's:
-        // eight special registers, 56 words in reserve, then the address registers, whose window
-        // begins with the first.
+        // Source: ESP-IDF, src/port/xtensa/core_dump_port.c, `xtensa_gregset_t`, the same as gdb's:
+        // eight special registers, 56 reserved words, then the address registers. The window begins
+        // at the first of them.
         Architecture::Xtensa => {
             Some(TaskRegisters::Xtensa { pc: word(0)?, a0: word(64)?, a1: word(65)? })
         }
@@ -38,8 +38,9 @@ pub fn of_note(bytes: &[u8], architecture: Architecture) -> Option<TaskRegisters
     }
 }
 
-/// `pc`, then `x1` to `x31`. Source: ESP-IDF, `components/riscv/include/riscv/rvruntime-frames.h`,
-/// `RvExcFrame`, and `riscv_regs` of src/port/riscv/core_dump_port.c.
+/// Reads `pc`, then `x1` to `x31`. Source: ESP-IDF,
+/// `components/riscv/include/riscv/rvruntime-frames.h`, `RvExcFrame`, and `riscv_regs` of
+/// src/port/riscv/core_dump_port.c.
 fn risc_v(word: &dyn Fn(u32) -> Option<u32>) -> Option<TaskRegisters> {
     let mut registers = Registers { pc: word(0)?, ..Registers::default() };
     for (index, register) in (0..).zip(&mut registers.x).skip(1) {
@@ -48,9 +49,9 @@ fn risc_v(word: &dyn Fn(u32) -> Option<u32>) -> Option<TaskRegisters> {
     Some(TaskRegisters::RiscV(Box::new(registers)))
 }
 
-/// What an exception or a switch of tasks left at the stack's end. Source: ESP-IDF,
-/// `components/xtensa/include/xtensa_context.h`: `XtExcFrame` (exit, pc, ps, a0, a1) where the first
-/// word is an address, `XtSolFrame` (0, pc, ps, next, a0, a1) where it is zero.
+/// Reads the frame that an exception or a task switch left at the top of the stack. Source:
+/// ESP-IDF, `components/xtensa/include/xtensa_context.h`: `XtExcFrame` (exit, pc, ps, a0, a1) if
+/// the first word is an address, `XtSolFrame` (0, pc, ps, next, a0, a1) if it is zero.
 fn xtensa(word: &dyn Fn(u32) -> Option<u32>) -> Option<TaskRegisters> {
     let first = if word(0)? == 0 { 4 } else { 3 };
     Some(TaskRegisters::Xtensa { pc: word(1)?, a0: word(first)?, a1: word(first + 1)? })
@@ -65,7 +66,7 @@ impl TaskRegisters {
         }
     }
 
-    /// The same with those that lie in the stack read from it.
+    /// Reads registers stored in the stack from there. Other registers are returned unchanged.
     pub fn resolve(
         &self,
         architecture: Option<Architecture>,
@@ -80,7 +81,7 @@ impl TaskRegisters {
         }
     }
 
-    /// The instruction, then the return addresses up the stack.
+    /// Returns the current instruction, then the return addresses up the stack.
     pub fn addresses(
         &self,
         symbols: Option<&Symbols<'_>>,
@@ -103,9 +104,10 @@ impl TaskRegisters {
     }
 }
 
-/// Up the stack of an Xtensa with all register windows spilled: each function's caller has its `a0` and
-/// `a1` in the 16 bytes below the function's stack pointer. Source: Xtensa ISA, "Windowed register
-/// option", stack frames; ESP-IDF, `components/esp_system/port/arch/xtensa/debug_helpers.c`.
+/// Unwinds the stack of an Xtensa core whose register windows are all spilled. The `a0` and `a1` of
+/// each function's caller are in the 16 bytes below the function's stack pointer. Source: Xtensa
+/// ISA, "Windowed register option", stack frames; ESP-IDF,
+/// `components/esp_system/port/arch/xtensa/debug_helpers.c`.
 fn windows(
     pc: u32,
     a0: u32,
@@ -113,7 +115,8 @@ fn windows(
     symbols: Option<&Symbols<'_>>,
     memory: &dyn Fn(u32) -> Option<u32>,
 ) -> Vec<CodeAddress> {
-    // The upper two bits of a return address tell how far the window moves: the code's stand there.
+    // The upper two bits of a return address hold the window increment. Replace them by those of
+    // code.
     let region = 0x4000_0000;
     let code = |addr: u32| addr & 0x3fff_ffff | region;
     let known = |addr: u32| symbols.is_none_or(|s| s.contains(addr.wrapping_sub(1).into()));

@@ -1,7 +1,7 @@
-//! How long a frame is, by the formats that it names, and whether it may be decoded at all.
+//! Checks the length of a frame against its formats, and whether it may be decoded at all.
 //!
-//! A frame comes from outside: its counts and its nesting must not be believed before the bytes for
-//! them are seen. The wire format is that of defmt 1.1 (`src/export`, read by defmt-decoder 1.2,
+//! Frames come from outside: their counts and nesting must not be trusted before the bytes for them
+//! have arrived. The wire format is that of defmt 1.1 (`src/export`, read by defmt-decoder 1.2,
 //! `src/decoder.rs`).
 
 use std::collections::BTreeMap;
@@ -9,26 +9,26 @@ use std::collections::BTreeMap;
 use super::MAX_FRAME;
 use defmt_parser::{DisplayHint, Fragment, Parameter, ParserMode, TimePrecision, Type};
 
-/// How deep formats may nest: structures within structures.
+/// Maximum nesting depth of formats: structures within structures.
 const MAX_DEPTH: usize = 32;
 
-/// Values that one frame may have, and elements of one slice.
+/// Maximum number of values in a frame, and of elements in a slice.
 const MAX_VALUES: usize = 4096;
 
-/// The last second that a date is written for, that of the year 9999, after 1970. Source:
-/// ISO 8601, years have four digits.
+/// The last second formatted as a date, at the end of the year 9999, counted from 1970. Source: ISO
+/// 8601, years have four digits.
 const LAST_SECOND: u128 = 253_402_300_799;
 
-/// Why bytes are no frame.
+/// The reason why bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoFrame {
-    /// They could become one.
+    /// More bytes may complete a frame.
     NotWhole,
-    /// They cannot.
+    /// No further bytes can make them a frame.
     Never,
 }
 
-/// Bytes of the frame that `bytes` begin with.
+/// Returns the length of the frame at the start of `bytes`.
 pub fn frame(
     bytes: &[u8],
     formats: &BTreeMap<u16, String>,
@@ -46,7 +46,7 @@ struct Walk<'a> {
     rest: &'a [u8],
     formats: &'a BTreeMap<u16, String>,
     values: usize,
-    /// It ended for want of bytes.
+    /// Whether the walk ended because bytes were missing.
     is_short: bool,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Walk<'a> {
 
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let Some((taken, rest)) = self.rest.split_at_checked(len) else {
-            // What is longer than a frame may be is none, whatever comes.
+            // A frame can never be longer than the maximum, whatever arrives.
             self.is_short = len <= MAX_FRAME;
             return None;
         };
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
         Some(taken)
     }
 
-    /// A little-endian number of `len` bytes, 16 at most.
+    /// Reads a little-endian number of at most 16 bytes.
     fn number(&mut self, len: usize) -> Option<u128> {
         let mut bytes = [0; 16];
         bytes.get_mut(..len)?.copy_from_slice(self.take(len)?);
@@ -85,7 +85,8 @@ impl<'a> Walk<'a> {
         self.formats.get(&number).map(String::as_str)
     }
 
-    /// What stands for a variant of an enumeration, `A|B|C`; any other format is itself.
+    /// Returns the text of an enumeration's variant in `A|B|C`. Any other format is returned
+    /// unchanged.
     fn variant(&mut self, format: &'a str) -> Option<&'a str> {
         let bars = format.matches('|').count();
         let len = match bars {
@@ -98,7 +99,7 @@ impl<'a> Walk<'a> {
         format.split('|').nth(variant)
     }
 
-    /// Passes over the values of `format`. `hint` is that of the value which they make up.
+    /// Skips the values of `format`. `hint` is the display hint of the value they form.
     fn values(&mut self, format: &str, hint: Option<&DisplayHint>, depth: usize) -> Option<()> {
         if depth > MAX_DEPTH {
             return None;
@@ -108,7 +109,8 @@ impl<'a> Walk<'a> {
             Fragment::Parameter(parameter) => Some(parameter),
             Fragment::Literal(_) => None,
         });
-        // Several of one number are one value, shown several times, or several fields of its bits.
+        // Parameters with the same number are one value, shown several times or as several bit
+        // fields.
         let mut numbered: BTreeMap<usize, Vec<Parameter>> = BTreeMap::new();
         for parameter in parameters {
             numbered.entry(parameter.index).or_default().push(parameter);
@@ -143,7 +145,7 @@ impl<'a> Walk<'a> {
             }
             Type::U8Array(len) => self.take(*len).map(|_| ()),
             Type::Debug | Type::Display => {
-                // Text up to a byte that UTF-8 has not.
+                // Text up to a byte that does not occur in UTF-8.
                 let end = self.rest.iter().position(|byte| *byte == 0xff);
                 let len = end.unwrap_or(self.rest.len());
                 self.take(len + 1).map(|_| ())
@@ -160,7 +162,7 @@ impl<'a> Walk<'a> {
             }
             Type::FormatArray(count) => self.elements(*count, hint, depth),
             Type::FormatSequence => loop {
-                // Its end is the number 0.
+                // The number 0 ends the sequence.
                 if self.rest.starts_with(&[0, 0]) {
                     break self.take(2).map(|_| ());
                 }
@@ -180,7 +182,7 @@ impl<'a> Walk<'a> {
         }
         let format = self.format()?;
         for _ in 0..count {
-            // Elements may have no bytes of their own.
+            // Elements may have no bytes.
             self.values += 1;
             if self.values > MAX_VALUES {
                 return None;
@@ -191,7 +193,7 @@ impl<'a> Walk<'a> {
         Some(())
     }
 
-    /// The octets between the lowest and the highest bit that are shown.
+    /// Reads the octets from the lowest to the highest bit shown.
     fn bits(&mut self, same: &[Parameter]) -> Option<()> {
         let ranges = same.iter().filter_map(|parameter| match &parameter.ty {
             Type::BitField(range) => Some(range),
@@ -203,7 +205,7 @@ impl<'a> Walk<'a> {
         self.take(octets.next_power_of_two()).map(|_| ())
     }
 
-    /// A number, which as a date may not be out of all calendars.
+    /// Reads a number. A date must be within the calendar's range.
     fn integer(
         &mut self,
         len: usize,

@@ -5,26 +5,26 @@ use std::sync::Arc;
 use super::{DefmtTable, LogFrame, MAX_FRAME, NoFrame};
 use crate::binlog::{BinaryLog, Packages};
 
-/// What stands before a frame: bytes that text in UTF-8 has not.
+/// The bytes before a frame. They do not occur in UTF-8 text.
 const HEAD: [u8; 2] = [0xff, 0x00];
 
 /// A part of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// What is no frame.
+    /// Bytes outside of frames.
     Text(Vec<u8>),
     /// A frame.
     Frame(LogFrame),
 }
 
-/// Takes a stream apart; without a table it is all text. Packages of ESP-IDF's binary log become text
-/// before.
+/// Splits a stream into text and frames. Without a table everything is text. Packets of ESP-IDF's
+/// binary log are converted to text first.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
     table: Option<Arc<DefmtTable>>,
     binary: Option<Arc<BinaryLog>>,
     packages: Packages,
-    /// A frame that is not whole yet, with its head.
+    /// An incomplete frame with its head.
     partial: Vec<u8>,
 }
 
@@ -33,7 +33,7 @@ impl Demux {
         Demux { table, binary, ..Demux::default() }
     }
 
-    /// Takes the next bytes. What begins like a frame is held back until it is one, or is none.
+    /// Takes the next bytes. Bytes that may be a frame are held back until that is known.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
         match self.binary.clone() {
             Some(log) => {
@@ -44,18 +44,18 @@ impl Demux {
         }
     }
 
-    /// Whether a package of the binary log is held back that has not come whole.
+    /// Returns whether an incomplete packet of the binary log is held back.
     pub fn holds_package(&self) -> bool {
         self.packages.holds()
     }
 
-    /// Nothing has come for a while: what was held back of a package is none.
+    /// Called when nothing has arrived for a while: the bytes held back are not a packet.
     pub fn settle(&mut self) -> Vec<Piece> {
         let rest = self.packages.finish();
         if rest.is_empty() { vec![] } else { self.frames(rest) }
     }
 
-    /// The stream has ended: what was held back is no frame.
+    /// Ends the stream. The bytes held back are not a frame.
     pub fn finish(&mut self) -> Vec<Piece> {
         let mut pieces = self.settle();
         let rest = std::mem::take(&mut self.partial);
@@ -79,7 +79,7 @@ impl Demux {
         match self.partial.as_slice() {
             [0xff] => {}
             [0xff, 0x00] => {}
-            // The first of two may belong to noise.
+            // The first of the two may be noise.
             [0xff, 0xff] => {
                 self.partial.truncate(1);
                 text(&[0xff], pieces);
@@ -89,7 +89,7 @@ impl Demux {
                     self.partial.clear();
                     match log {
                         Whole::Frame(log) => pieces.push(Piece::Frame(log)),
-                        // An encoder may end a frame before its first.
+                        // An encoder may send a frame end before its first frame.
                         Whole::Nothing => self.partial.extend(HEAD),
                         Whole::Broken(bytes) => text(&bytes, pieces),
                     }
@@ -112,10 +112,10 @@ enum Whole {
     Broken(Vec<u8>),
 }
 
-/// What the bytes behind a head are, once they end; none if more are to come.
+/// Decodes the bytes after a head once they are complete. Returns `None` if more are needed.
 fn whole(bytes: &[u8], table: &DefmtTable) -> Option<Whole> {
     if table.is_raw() {
-        // Nothing but its own contents tells a frame's end.
+        // Only the contents show where a frame ends.
         return match table.decode(bytes) {
             Ok(log) => Some(Whole::Frame(log)),
             Err(NoFrame::NotWhole) => None,
@@ -140,9 +140,9 @@ fn text(bytes: &[u8], pieces: &mut Vec<Piece>) {
     }
 }
 
-/// A frame without its reverse-zero-compressing COBS; none if it is none. Source: the encoding's
-/// description, <https://github.com/Dirbaio/rzcobs>: read from the end, a byte tells of the seven
-/// before it which were zero.
+/// Decodes reverse-zero-compressing COBS. Returns `None` if the frame is invalid. Source:
+/// <https://github.com/Dirbaio/rzcobs>: read from the end, a byte states which of the seven bytes
+/// before it were zero.
 fn rzcobs(encoded: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(encoded.len().saturating_mul(8).min(8 * MAX_FRAME));
     let mut rest = encoded.iter().rev().copied();
@@ -155,7 +155,7 @@ fn rzcobs(encoded: &[u8]) -> Option<Vec<u8>> {
                 }
                 continue;
             }
-            // A zero behind that many bytes.
+            // A zero after this many bytes.
             0x80..=0xfe => {
                 decoded.push(0);
                 usize::from(code & 0x7f) + 7
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn rzcobs_is_taken_off() {
-        // The description's own examples.
+        // The examples from the description.
         assert_eq!(rzcobs(&[]), Some(vec![]));
         assert_eq!(rzcobs(&[0x7f]), Some(vec![0; 7]));
         let seven = [0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77];

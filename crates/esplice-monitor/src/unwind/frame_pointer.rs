@@ -1,8 +1,9 @@
-//! The frame of a function that keeps a frame pointer, found by the stack pointer instead.
+//! Finds the frame of a function that keeps a frame pointer, using the stack pointer instead.
 //!
-//! Where a function keeps one, its unwind table names the frame by that register alone. A dump of the
-//! stack tells the stack pointer and no other register, and a function that never returns may have
-//! changed the register without saving it. The stack pointer is always known.
+//! If a function keeps a frame pointer, its unwind table refers to the frame only through that
+//! register. A dump of the stack contains the stack pointer and no other register, and a function
+//! that never returns may have changed the frame pointer without saving it. The stack pointer is
+//! always known.
 
 use gimli::{
     BaseAddresses, CfaRule, FrameDescriptionEntry, UnwindContext, UnwindOffset, UnwindSection,
@@ -11,9 +12,9 @@ use gimli::{
 use super::Now;
 use crate::{instruction::SP, symbols::Bytes};
 
-/// Returns the canonical frame address by the stack pointer, where the function's instructions tell
-/// how much of the stack it has taken, and the table confirms it for the place before the frame pointer
-/// was set.
+/// Returns the canonical frame address computed from the stack pointer. The function's instructions
+/// must show how much of the stack is in use, and the table must confirm it for the code before the
+/// frame pointer is set.
 pub(super) fn cfa_by_sp<'a, S: UnwindSection<Bytes<'a>>>(
     section: &S,
     bases: &BaseAddresses,
@@ -50,11 +51,11 @@ mod tests {
     };
 
     const START: u32 = 0x2000;
-    /// The frame's upper end, and a return address below it.
+    /// The upper end of the frame, and a return address below it.
     const CFA: u32 = 0x8_0020;
     const BACK: u32 = 0x3008;
 
-    /// As the frames of Rust's precompiled library begin: 32 bytes, `ra` and `s0` at their top.
+    /// The prologue of Rust's precompiled library: 32 bytes, `ra` and `s0` at the top.
     const PROLOGUE: [u32; 4] = [
         0x1101, // 0: add sp,sp,-32
         0xce06, // 2: sw ra,28(sp)
@@ -65,8 +66,8 @@ mod tests {
     const TABLE: &[u8] = &[0x42, 0x0e, 32, 0x44, 0x81, 1, 0x88, 2, 0x42, 0x0c, 8, 0];
     const CALL: u32 = 0x9502; // jalr a0
 
-    /// Steps up from the return address at `at` of a function with this code and table. Its frame
-    /// takes `taken` bytes.
+    /// Unwinds one step from the return address at `at` of a function with this code and table. Its
+    /// frame has `taken` bytes.
     fn step(words: &[u32], table: &[u8], at: u32, taken: u32, s0: Option<u32>) -> Step {
         let section = debug_frame(false, &[(START, table)]);
         let before = vec![0; 0x1000];
@@ -83,11 +84,11 @@ mod tests {
         symbols.step(&now, true, None, &memory)
     }
 
-    /// `found`: whether the caller is found with `s0` unknown.
+    /// `found`: whether the caller is found if `s0` is unknown.
     #[track_caller]
     fn check(body: &[u32], table: &[u8], at: u32, taken: u32, found: bool) {
         for s0 in [None, Some(0x9_9990), Some(CFA)] {
-            // A wrong frame pointer is believed only where there is nothing else.
+            // A wrong frame pointer is used only if there is nothing else.
             if !found && s0 == Some(0x9_9990) {
                 continue;
             }
@@ -107,10 +108,10 @@ mod tests {
     #[test]
     fn a_frame_is_found_by_the_stack_pointer() {
         check(&[&PROLOGUE[..], &[CALL]].concat(), TABLE, 0xa, 32, true);
-        // Behind a way out in its middle.
+        // After an early return inside the frame.
         let early = [0xc509, 0x40f2, 0x4462, 0x6105, 0x8082, CALL];
         check(&[&PROLOGUE[..], &early].concat(), TABLE, 0x14, 32, true);
-        // Behind a way out before it.
+        // After an early return before the frame.
         let table = [&[0x44], TABLE].concat();
         check(&[&[0xe111, 0x8082], &PROLOGUE[..], &[CALL]].concat(), &table, 0xe, 32, true);
     }
@@ -131,16 +132,16 @@ mod tests {
         check(&[&PROLOGUE[..], &[0x40b1_0133, CALL]].concat(), TABLE, 0xe, 32, false);
         // and sp,sp,-64
         check(&[&PROLOGUE[..], &[0xfc01_7113, CALL]].concat(), TABLE, 0xe, 32, false);
-        // As before, and a way out in its middle, behind which nothing is said of the stack.
+        // As before, with an early return after which the stack depth is unknown.
         let early = [0x40b1_0133, 0x8082, CALL];
         check(&[&PROLOGUE[..], &early].concat(), TABLE, 0x10, 32, false);
-        // Code that is not as the table has it.
+        // Code that does not match the table.
         check(&[&[0x1141], &PROLOGUE[1..], &[CALL]].concat(), TABLE, 0xa, 16, false);
     }
 
     #[test]
     fn a_function_that_never_returns_keeps_no_register() {
-        // Its frame pointer is saved, its return address is not, s1 is overwritten: mv s1,a0.
+        // The frame pointer is saved, the return address is not, and s1 is overwritten: mv s1,a0.
         let body = [0x1141, 0xc422, 0x0800, 0x84aa, CALL];
         let table = [0x42, 0x0e, 16, 0x42, 0x88, 2, 0x42, 0x0c, 8, 0];
         let Step::Lost(registers) = step(&body, &table, 0xa, 16, None) else { panic!() };
