@@ -3,10 +3,11 @@
 #[path = "support/objects.rs"]
 mod objects;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use esplice_link::stable::{
-    Basis, InputFile, Job, Link, Outcome, Record, Retry, Settings, split_object,
+    Attempt, Basis, Finished, InputFile, Job, Link, Linker, Outcome, Record, Replacement, RunError,
+    Settings, split_object,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use objects::{
@@ -49,48 +50,78 @@ struct Done {
     links: u32,
 }
 
-/// Carries out a link with the tests' linker, which opens archives before.
-fn carry_out(job: Job, record: Option<&Record>, shrink: &dyn Fn(&str, u32) -> u32) -> Done {
-    let names: Vec<String> = job.inputs.iter().map(|input| input.name.clone()).collect();
-    let mut link_of = Link::new(job, record, &mut |_| None).unwrap();
-    let opened = |link_of: &Link| {
-        let mut files = Vec::new();
-        for replacement in link_of.replacements().unwrap() {
-            let name = &names[replacement.input];
+/// The tests' linker, which opens archives before it links.
+struct TestLinker<'a> {
+    names: Vec<String>,
+    shrink: &'a dyn Fn(&str, u32) -> u32,
+    files: Vec<(String, Vec<u8>)>,
+    placed: Vec<Placed>,
+}
+
+impl Linker for TestLinker<'_> {
+    type Error = Infallible;
+
+    fn replace(&mut self, files: Vec<Replacement>) -> Result<(), Infallible> {
+        self.files.clear();
+        for replacement in files {
+            let name = &self.names[replacement.input];
             if replacement.before {
                 let read = object::read::archive::ArchiveFile::parse(&*replacement.bytes).unwrap();
                 for member in read.members() {
                     let member = member.unwrap();
                     let member_name = std::str::from_utf8(member.name()).unwrap();
                     let data = member.data(&*replacement.bytes).unwrap().to_vec();
-                    files.push((format!("{name}({member_name})"), data));
+                    self.files.push((format!("{name}({member_name})"), data));
                 }
             } else {
-                files.push((name.clone(), replacement.bytes));
+                self.files.push((name.clone(), replacement.bytes));
             }
         }
-        files
-    };
-    let mut files = opened(&link_of);
-    // What relaxation does to a section must not depend on the name it is given for the link.
-    let by_len = |_: &str, len: u32| shrink("", len);
-    let mut links = 0;
-    loop {
-        links += 1;
-        match link(&files, &link_of.script(), &by_len) {
+        Ok(())
+    }
+
+    fn link(&mut self, script: &str) -> Result<Attempt, Infallible> {
+        // What relaxation does to a section must not depend on the name it is given for the link.
+        let by_len = |_: &str, len: u32| (self.shrink)("", len);
+        Ok(match link(&self.files, script, &by_len) {
             Ok((placed, map)) => {
-                let path = |path: &str| names.iter().position(|name| name == path);
-                if let Some(outcome) = link_of.linked(&map, &path).unwrap() {
-                    return Done { outcome, placed, basis: link_of.basis().clone(), links };
-                }
-                files = opened(&link_of);
+                self.placed = placed;
+                Attempt::Linked { map }
             }
-            Err(said) => match link_of.failed(&said) {
-                Retry::Again => {}
-                Retry::Files => files = opened(&link_of),
-                Retry::GiveUp => panic!("{said}"),
-            },
-        }
+            Err(message) => Attempt::Refused { message },
+        })
+    }
+
+    fn input_of(&self, path: &str) -> Option<usize> {
+        self.names.iter().position(|name| name == path)
+    }
+}
+
+/// Carries out a link with the tests' linker.
+fn carry_out(job: Job, record: Option<&Record>, shrink: &dyn Fn(&str, u32) -> u32) -> Done {
+    let names = job.inputs.iter().map(|input| input.name.clone()).collect();
+    let mut link_of = Link::new(job, record, &mut |_| None).unwrap();
+    let mut linker = TestLinker { names, shrink, files: Vec::new(), placed: Vec::new() };
+    let Finished { outcome, attempts, .. } = link_of.run(&mut linker).unwrap();
+    Done { outcome, placed: linker.placed, basis: link_of.basis().clone(), links: attempts }
+}
+
+/// A linker that refuses with the same message each time.
+struct Refusing<'a>(&'a str);
+
+impl Linker for Refusing<'_> {
+    type Error = Infallible;
+
+    fn replace(&mut self, _: Vec<Replacement>) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn link(&mut self, _: &str) -> Result<Attempt, Infallible> {
+        Ok(Attempt::Refused { message: self.0.to_owned() })
+    }
+
+    fn input_of(&self, _: &str) -> Option<usize> {
+        None
     }
 }
 
@@ -494,12 +525,15 @@ fn scripts_beyond_understanding_are_refused() {
 #[test]
 fn a_fault_of_the_program_is_not_ours() {
     let first = carry_out(job(program(100, "hello")), None, &same);
-    let mut link =
-        Link::new(job(program(100, "hello")), Some(&first.outcome.record), &mut |_| None).unwrap();
-    link.script();
-    assert_eq!(link.failed("ld.lld: error: undefined symbol: nowhere"), Retry::GiveUp);
-    let odd = "ld.lld: error: link.x:1: unable to move location counter backward for: .text";
-    assert_eq!(link.failed(odd), Retry::GiveUp);
+    for message in [
+        "ld.lld: error: undefined symbol: nowhere",
+        "ld.lld: error: link.x:1: unable to move location counter backward for: .text",
+    ] {
+        let record = Some(&first.outcome.record);
+        let mut link = Link::new(job(program(100, "hello")), record, &mut |_| None).unwrap();
+        let refused = RunError::Refused { message: message.to_owned() };
+        assert_eq!(link.run(&mut Refusing(message)).unwrap_err(), refused);
+    }
 }
 
 /// The shortest function, in bytes: its relocation and its name find room in it.

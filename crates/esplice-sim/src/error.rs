@@ -263,7 +263,8 @@ impl SimError {
             SimError::Stopped { source, .. } => return source.hint(),
             SimError::FlashTooSmall { .. } => {
                 "give the board a larger flash chip (`Board::with_flash`), \
-                 or a smaller image".into()
+                 or a smaller image"
+                    .into()
             }
             SimError::RomNoElf { .. }
             | SimError::RomMachine { .. }
@@ -271,12 +272,12 @@ impl SimError {
             | SimError::RomPlace { .. }
             | SimError::RomDiffers { .. } => {
                 "use the ELF file of the chip's mask ROM that Espressif publishes \
-                 (esp-rom-elfs), or run without a ROM file: none is needed".into()
+                 (esp-rom-elfs), or run without a ROM file: none is needed"
+                    .into()
             }
-            SimError::RomFunction { .. } => {
-                "let the board execute the chip's own mask ROM, \
-                 which has every function (`Board::with_rom`)".into()
-            }
+            SimError::RomFunction { .. } => "let the board execute the chip's own mask ROM, \
+                 which has every function (`Board::with_rom`)"
+                .into(),
             SimError::NoBoard { .. } => crate::spec::boards_hint(),
             _ => return None,
         })

@@ -10,13 +10,16 @@ use std::{
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{ExitCode, Output},
     time::SystemTime,
 };
 
 use esplice_link::{
     initialised,
-    stable::{Basis, InputFile, Job, Link, Outcome, Record, Retry, Settings},
+    stable::{
+        Attempt, Basis, InputFile, Job, Link, Linker, Outcome, Record, Replacement, RunError,
+        Settings,
+    },
 };
 use esplice_toolchain::{Artifact, StableLink};
 use serde_json::json;
@@ -186,45 +189,34 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
         Link::new(job, record.as_ref(), &mut include).map_err(|error| error.to_string())?;
 
     let room = Room::beside(&line.output()).map_err(|error| error.to_string())?;
-    let (script, map) = (room.path.join("link.x"), room.path.join("link.map"));
-    let mut links = 0;
-    let mut files = Files::written(&link, line, &places, &room)?;
-    let (outcome, text) = loop {
-        fs::write(&script, link.script()).map_err(|error| error.to_string())?;
-        links += 1;
-        let arguments = line.arguments(&files.instead, &script, &map);
-        let done =
-            program.command().args(&arguments).output().map_err(|error| error.to_string())?;
-        if !done.status.success() {
-            let said = String::from_utf8_lossy(&done.stderr);
-            match link.failed(&said) {
-                Retry::Again => {}
-                Retry::Files => files = Files::written(&link, line, &places, &room)?,
-                Retry::GiveUp => {
-                    let first = said.lines().next().unwrap_or("without a word");
-                    return Err(format!("{} says {first}", program.path.display()));
-                }
-            }
-            continue;
-        }
-        let text = fs::read_to_string(&map).map_err(|error| error.to_string())?;
-        let given = |path: &str| files.given.get(path).copied();
-        match link.linked(&text, &given).map_err(|error| error.to_string())? {
-            Some(outcome) => {
-                // Warnings of the program's own link.
-                let _ = io::stderr()
-                    .write_all(&done.stderr)
-                    .and_then(|()| io::stdout().write_all(&done.stdout));
-                break (outcome, text);
-            }
-            None => files = Files::written(&link, line, &places, &room)?,
-        }
+    let mut lld = Lld {
+        line,
+        program,
+        room: &room,
+        places: &places,
+        inputs: HashMap::new(),
+        instead: HashMap::new(),
+        printed: None,
     };
+    let finished = link.run(&mut lld).map_err(|error| match error {
+        RunError::Refused { message } => {
+            let first = message.lines().next().unwrap_or("without a word");
+            format!("{} says {first}", program.path.display())
+        }
+        error => error.to_string(),
+    })?;
+    if let Some(printed) = lld.printed {
+        // Warnings of the program's own link.
+        let _ = io::stderr()
+            .write_all(&printed.stderr)
+            .and_then(|()| io::stdout().write_all(&printed.stdout));
+    }
+    let outcome = finished.outcome;
     if let Some(wanted) = line.map_path() {
-        fs::write(wanted, &text).map_err(|error| error.to_string())?;
+        fs::write(wanted, &finished.map).map_err(|error| error.to_string())?;
     }
     let mut report = Report::of(&outcome, link.basis());
-    report.links = links;
+    report.links = finished.attempts;
     report.seconds = now().duration_since(started).unwrap_or_default().as_secs_f64();
     if let Some(unread) = unread {
         report.warning = Some(format!("laid out anew: {unread}"));
@@ -237,37 +229,61 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     Ok(report)
 }
 
-/// The files that a link has in the place of others.
-struct Files {
-    /// The input that each stands for, by path.
-    given: HashMap<String, usize>,
-    /// The arguments in the place of a word.
+/// lld as the linker of a stable link, which reads its files from a [`Room`].
+struct Lld<'a> {
+    line: &'a CommandLine,
+    program: &'a Program,
+    room: &'a Room,
+    /// For each input, its place among the words of the command line and its path.
+    places: &'a [(usize, PathBuf)],
+    /// The input that each file is linked instead of, by path.
+    inputs: HashMap<String, usize>,
+    /// The arguments that replace a word of the command line.
     instead: HashMap<usize, Vec<OsString>>,
+    /// Output of the attempt that linked.
+    printed: Option<Output>,
 }
 
-impl Files {
-    fn written(
-        link: &Link,
-        line: &CommandLine,
-        places: &[(usize, PathBuf)],
-        room: &Room,
-    ) -> Result<Files, String> {
-        let mut files = Files { given: HashMap::new(), instead: HashMap::new() };
-        for replacement in link.replacements().map_err(|error| error.to_string())? {
-            let Some((place, path)) = places.get(replacement.input) else { continue };
-            let directory = room.path.join(replacement.input.to_string());
+impl Linker for Lld<'_> {
+    type Error = String;
+
+    fn replace(&mut self, files: Vec<Replacement>) -> Result<(), String> {
+        self.inputs.clear();
+        self.instead.clear();
+        for replacement in files {
+            let Some((place, path)) = self.places.get(replacement.input) else { continue };
+            let directory = self.room.path.join(replacement.input.to_string());
             let file = directory.join(path.file_name().unwrap_or_default());
             fs::create_dir_all(&directory)
                 .and_then(|()| fs::write(&file, &replacement.bytes))
                 .map_err(|error| format!("{}: {error}", file.display()))?;
-            files.given.insert(file.to_string_lossy().into_owned(), replacement.input);
+            self.inputs.insert(file.to_string_lossy().into_owned(), replacement.input);
             let mut words = vec![file.into_os_string()];
             if replacement.before {
-                words.extend(line.words.get(*place).into_iter().flat_map(Word::arguments));
+                words.extend(self.line.words.get(*place).into_iter().flat_map(Word::arguments));
             }
-            files.instead.insert(*place, words);
+            self.instead.insert(*place, words);
         }
-        Ok(files)
+        Ok(())
+    }
+
+    fn link(&mut self, script: &str) -> Result<Attempt, String> {
+        let (script_file, map) = (self.room.path.join("link.x"), self.room.path.join("link.map"));
+        fs::write(&script_file, script).map_err(|error| error.to_string())?;
+        let arguments = self.line.arguments(&self.instead, &script_file, &map);
+        let output =
+            self.program.command().args(&arguments).output().map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Ok(Attempt::Refused { message });
+        }
+        self.printed = Some(output);
+        let map = fs::read_to_string(&map).map_err(|error| error.to_string())?;
+        Ok(Attempt::Linked { map })
+    }
+
+    fn input_of(&self, path: &str) -> Option<usize> {
+        self.inputs.get(path).copied()
     }
 }
 

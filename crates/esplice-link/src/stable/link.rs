@@ -80,7 +80,7 @@ pub struct Replacement {
 
 /// What to do after a link that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
+pub(crate) enum Retry {
     /// The script has changed: link again.
     Again,
     /// The files have changed, too: write them anew, and link again.
@@ -192,7 +192,7 @@ impl Link {
     ///
     /// # Errors
     /// [`StableError::Object`] where a file cannot be written.
-    pub fn replacements(&self) -> Result<Vec<Replacement>, StableError> {
+    pub(crate) fn replacements(&self) -> Result<Vec<Replacement>, StableError> {
         let mut renames: HashMap<usize, Vec<(usize, String)>> = HashMap::new();
         for (item, name) in self.items.iter().zip(&self.names) {
             let Some(name) = name else { continue };

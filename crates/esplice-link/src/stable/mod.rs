@@ -5,9 +5,9 @@
 //! pinned to where it was ([`Record`]), those of the program's own crates have some room to grow,
 //! and what is new or has outgrown its place goes to the end of its output section.
 //!
-//! [`Link`] makes from a link's files ([`Job`]) other files and another script for the same linker
-//! (lld), and reads where everything went from the linker's map. Nothing here opens files or
-//! starts linkers.
+//! From a link's files ([`Job`]), [`Link`] makes other files and another script for the same linker
+//! (lld), and reads from the linker's map where everything went. [`Link::run`] repeats that through a
+//! [`Linker`] until every section has settled. Nothing here opens files or starts linkers.
 //!
 //! Nothing depends on the record: without one, or with one of another program, the link is as good,
 //! only that more has moved.
@@ -25,6 +25,7 @@ mod parser;
 mod pinned;
 mod plan;
 mod record;
+mod run;
 mod script;
 mod settings;
 mod split;
@@ -32,9 +33,11 @@ mod tokens;
 
 pub use archive::InputFile;
 pub(crate) use digest::plain_name;
-pub use link::{Basis, Job, Link, Replacement, Retry};
+pub(crate) use link::Retry;
+pub use link::{Basis, Job, Link, Replacement};
 pub use outcome::Outcome;
 pub use record::Record;
+pub use run::{Attempt, Finished, Linker, RunError};
 pub use settings::{Settings, Tail};
 pub use split::split_object;
 

@@ -44,7 +44,7 @@ impl Link {
     /// # Errors
     /// [`StableError::Misplaced`] where a section went elsewhere than the script says: the result
     /// is not to be used.
-    pub fn linked(
+    pub(crate) fn linked(
         &mut self,
         map: &str,
         path: &dyn Fn(&str) -> Option<usize>,

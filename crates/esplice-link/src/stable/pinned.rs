@@ -125,7 +125,7 @@ impl Link {
 
     /// Judges what the linker said when it failed with the script: the sections before the lines
     /// that it complains of have outgrown their places and get others.
-    pub fn failed(&mut self, said: &str) -> Retry {
+    pub(crate) fn failed(&mut self, said: &str) -> Retry {
         self.tries += 1;
         if self.basis != Basis::Record || self.tries >= MAX_TRIES {
             return Retry::GiveUp;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use esplice_layout::{Spec, StableSpec};
+use esplice_layout::StableSpec;
 
 use crate::{
     config::{paths::inside_root, settings::Settings},
