@@ -35,10 +35,10 @@ fn files_that_are_no_elf_for_the_chip() {
         (b"\xfd7zXZ\0\0\x04".to_vec(), "not an ELF, but an xz file"),
         (b"!<arch>\n".to_vec(), "not an ELF, but a static library"),
         (vec![0xe9, 5, 2, 0x2f], "not an ELF, but an ESP32 image"),
-        (vec![0, 0, 0], "not an ELF, but binary data of no known kind"),
+        (vec![0, 0, 0], "not an ELF, but binary data of unknown format"),
         (
             other(Options { is_64: true, machine: elf::EM_X86_64, ..Options::default() }),
-            "64-bit ELF (machine 62, x86-64), the chip takes 32-bit ones",
+            "64-bit ELF (machine 62, x86-64), the chip needs a 32-bit one",
         ),
         (
             other(Options { machine: elf::EM_XTENSA, ..Options::default() }),
@@ -48,7 +48,7 @@ fn files_that_are_no_elf_for_the_chip() {
             other(Options { kind: elf::ET_REL, ..Options::default() }),
             "ELF is of type 1, an executable has 2 (or 3)",
         ),
-        (big_endian, "big-endian ELF, the chip takes little-endian ones"),
+        (big_endian, "big-endian ELF, the chip needs a little-endian one"),
         (whole[..40].to_vec(), "damaged ELF: "),
         (whole[..whole.len() - 50].to_vec(), "damaged ELF: "),
         (other_sections(&[]), "ELF has no section with bytes at an address"),
@@ -86,7 +86,7 @@ fn sections_that_no_image_can_hold() {
             vec![text(), data(0x3fcd_fff0, 0x20)],
             ".odd at 0x3fcdfff0 of 32 bytes ends 16 bytes past region dram",
         ),
-        (many, "image would have 17 segments, the bootloader takes 16"),
+        (many, "image would have 17 segments, the bootloader accepts 16"),
         // Both windows share the entries of the MMU.
         (
             vec![text(), data(0x3c01_0020, 8)],

@@ -93,7 +93,7 @@ fn what_the_rom_would_not_run_is_refused() {
     let mut moved = program();
     moved[1].load = Some(0x1_0040);
     let error = refused(&moved);
-    let said = "segment 1 at 0x3c010020 stands at 0x10040 in flash, its window shows 0x10020 there";
+    let said = "segment 1 at 0x3c010020 is at 0x10040 in flash, but its address maps 0x10020";
     assert_eq!(error.to_string(), said);
     let mut over = program();
     over[2].load = Some(0x1000);
@@ -112,7 +112,7 @@ fn what_the_rom_would_not_run_is_refused() {
     let other = esplice_chip::find("esp32").expect("chip data");
     let options = Options { machine: elf::EM_XTENSA, ..Options::default() };
     let error = build_direct_image(&support::elf(&program(), options), other).unwrap_err();
-    let said = "ESP32 is not known to boot a program in place, without header";
+    let said = "ESP32 is not known to boot a program in place, without an image header";
     assert_eq!(error.to_string(), said);
 }
 

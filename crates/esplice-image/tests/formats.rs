@@ -113,7 +113,7 @@ fn broken_hex_is_told_with_its_line() {
     }
     check(b"", "the file ends in line 0 without an end record");
     check(b":00000001FF\n", "Intel HEX file without data");
-    check(b":00000001FF\n:00000001FF\n", "line 2 stands behind the end record");
+    check(b":00000001FF\n:00000001FF\n", "line 2 follows the end record");
     check(b"\n0400000001020304F2\n", "line 2: it does not begin with ':'");
     check(b":0400\n", "line 1: it has 5 characters, a record has 11 to 521");
     check(b":04000000010203F6\n", "line 1: it has 3 bytes of data and says 4");
@@ -129,7 +129,7 @@ fn broken_hex_is_told_with_its_line() {
     );
     check(
         b":020000000102FB\n:020000000102FB\n:00000001FF\n",
-        "line 2 gives bytes at 0x0 that line 1 and those behind it gave",
+        "line 2 has bytes at 0x0 that the lines from 1 on also have",
     );
 }
 

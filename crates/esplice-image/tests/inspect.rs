@@ -108,8 +108,8 @@ fn defects_are_named_with_their_numbers() {
         (vec![], &["not an image, but an empty file"]),
         (b"hello".to_vec(), &["not an image, but a text file"]),
         (vec![0xff; 4096], &["not an image, but erased flash"]),
-        (with(&app, &[(0, 0xe8)]), &["not an image, but binary data of no known kind"]),
-        (app[..10].to_vec(), &["10 bytes are too few for the image header of 24"]),
+        (with(&app, &[(0, 0xe8)]), &["not an image, but binary data of unknown format"]),
+        (app[..10].to_vec(), &["10 bytes are too few for the 24-byte image header"]),
         (app[..30].to_vec(), &["image is truncated at 30 of 32 bytes, in segment 0"]),
         (app[..1000].to_vec(), &["image is truncated at 1000 of 1896 bytes, in segment 1"]),
         (
