@@ -354,7 +354,7 @@ impl ImageError {
                 "this program is not for this chip: check --target, or build it for the chip"
             }
             ImageError::NotExecutable { .. } => "pass the linked program, not an object file",
-            ImageError::DamagedElf { .. } | ImageError::Truncated { .. } => "link the program again",
+            ImageError::DamagedElf { .. } | ImageError::Truncated { .. } => "relink the program",
             ImageError::OutsideRegions { .. } | ImageError::PastRegion { .. } => {
                 "check the linker script, and that it is for this chip"
             }

@@ -116,11 +116,11 @@ fn broken_hex_is_told_with_its_line() {
     check(b":00000001FF\n:00000001FF\n", "line 2 follows the end record");
     check(b"\n0400000001020304F2\n", "line 2: it does not begin with ':'");
     check(b":0400\n", "line 1: it has 5 characters, a record has 11 to 521");
-    check(b":04000000010203F6\n", "line 1: it has 3 bytes of data and says 4");
+    check(b":04000000010203F6\n", "line 1: it has 3 bytes of data, but says 4");
     check(b":0400000001020304F2A\n", "line 1: its last byte has only one digit");
-    check(b":0400000G01020304F2\n", "line 1: 'G' in column 9 is no hexadecimal digit");
+    check(b":0400000G01020304F2\n", "line 1: 'G' in column 9 is not a hexadecimal digit");
     check(b":0400000001020304F3\n", "line 1: checksum is F3, expected F2");
-    check(b":00000006FA\n", "line 1: record type 06 is unknown, there are 00 to 05");
+    check(b":00000006FA\n", "line 1: record type 06 is unknown, not one of 00 to 05");
     check(b":0100000400FB\n", "line 1: 1 bytes of data are wrong for record type 04");
     check(b":00000001FF\n\xff\n", "line 2 (byte 12) is not text");
     check(

@@ -205,12 +205,12 @@ fn what_would_not_boot_is_refused() {
             default(),
             "the bootloader needs chip revision v0.3 or later, the device is v0.2",
         ),
-        (&bare, device(), default(), "a bootloader is to be written and the plan brings none"),
+        (&bare, device(), default(), "a bootloader must be written, but the plan has none"),
         (
             &bare,
             without_table(),
             default(),
-            "the device has no partition table and the plan brings none",
+            "neither the device nor the plan has a partition table",
         ),
         (&plan, used(data), default(), "the partition table has no app partition"),
         (&plan, used(ota_table()), partition("tow"), "no partition is called \"tow\""),
@@ -317,16 +317,16 @@ fn json_is_the_same_each_time_and_read_back() {
     let said = broken(&text, &cut);
     assert!(said.contains("a.merged.bin has 800 bytes, bootloader needs 20"), "{said}");
     let said = broken(&text.replace("\"schema\": 1", "\"schema\": 2"), &same);
-    assert_eq!(said, "plan has schema 2, 1 is known");
+    assert_eq!(said, "plan has schema 2, only 1 is supported");
     let said = broken(&text.replace("\"a.bin\"", "\"../a.bin\""), &same);
     assert!(said.contains("not a relative path"), "{said}");
     let said = broken(&text.replace("4194304", "4294967295"), &same);
     assert_eq!(said, "plan: flash size of 4294967295 bytes has no code for ESP32-C3");
     let said = broken(&text.replace("\"len\": 3072", "\"len\": 4294967295"), &same);
-    assert!(said.ends_with("bytes in all, for a flash of 4194304 bytes"), "{said}");
+    assert!(said.ends_with("bytes in total, more than a flash of 4194304 bytes"), "{said}");
     let far = text.replace("\"file\": \"a.bin\"", "\"file\": \"a.bin\",\n\"file_offset\": 4194000");
     let said = broken(&far, &same);
-    assert!(said.ends_with("of \"a.bin\", for a flash of 4194304 bytes"), "{said}");
+    assert!(said.ends_with("of \"a.bin\", past a flash of 4194304 bytes"), "{said}");
     let said = broken(&text.replace("esp32c3", "esp32c33"), &same);
     assert!(said.contains("esp32c33"), "{said}");
     let said = broken(&text[..100], &same);
