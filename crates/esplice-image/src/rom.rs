@@ -121,14 +121,14 @@ pub fn build_adopted_image(
 /// targets/esp32c6.ld).
 const DUMMIES: [&str; 2] = [".text_dummy", ".irom_dummy"];
 
-/// Variables of TinyGo's start code in which its builder stores the flash addresses of what it
+/// Variables of TinyGo's start code in which its builder stores the flash offsets of what it
 /// appends. The ESP32 only has the one for data, because its code follows the data
 /// (src/device/esp/esp32.S, esp32s3.S).
 const IROM_PLACE: &str = "_irom_flash_addr";
 const DROM_PLACE: &str = "_drom_flash_addr";
 
 /// Returns whether `elf` was linked by TinyGo's scripts to be loaded by the ROM: it has the
-/// sections that reserve space for headers, or the variables for flash addresses, and no app
+/// sections that reserve space for headers, or the variables for flash offsets, and no app
 /// descriptor.
 pub fn is_rom_program(elf: &[u8], chip: &Chip) -> bool {
     Elf::parse(elf, chip).is_ok_and(|elf| {

@@ -59,7 +59,7 @@ fn shared_page(segments: &[ImageSegment], chip: &Chip, page_size: u32) -> Option
         backing: &'c str,
         first_page: u64,
         last_page: u64,
-        /// Difference between the place behind the window and the image offset.
+        /// Offset in the window's backing minus offset in the image.
         delta: i64,
     }
     let mapped = segments.iter().enumerate().filter_map(|(number, segment)| {

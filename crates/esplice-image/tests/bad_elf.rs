@@ -1,4 +1,4 @@
-//! What is said of files that no image can be made of.
+//! Errors for files that no image can be made from.
 
 use esplice_chip::Chip;
 use esplice_image::{ImageError, ImageOptions, ImageSource, build_image};
@@ -87,12 +87,13 @@ fn sections_that_no_image_can_hold() {
             ".odd at 0x3fcdfff0 of 32 bytes ends 16 bytes past region dram",
         ),
         (many, "image would have 17 segments, the bootloader accepts 16"),
-        // Both windows share the entries of the MMU.
+        // Both windows share the MMU's entries.
         (
             vec![text(), data(0x3c01_0020, 8)],
             ".odd at 0x3c010020 and .text at 0x42010020 need the same MMU page of 0x10000 bytes",
         ),
-        // Begins in another page, but its page is the one where the first ends.
+        // The second section begins in another page, but that is the page in which the first one
+        // ends.
         (
             vec![section(".text", 0x4201_0020, noise(1, 0x1_0100)), data(0x3c02_0224, 8)],
             ".odd at 0x3c020224 and .text at 0x42010020 need the same MMU page of 0x10000 bytes",
@@ -159,7 +160,7 @@ proptest! {
     #[test]
     fn mutated_elfs_never_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-        // Headers stand at both ends of such an ELF.
+        // Such an ELF has headers at both ends.
         tail in prop::collection::vec((0_usize..250, any::<u8>()), 0..6),
         cut in prop::option::of(any::<prop::sample::Index>()),
         source in prop::sample::select(vec![ImageSource::Auto, ImageSource::ProgramHeaders]),

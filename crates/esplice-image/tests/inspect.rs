@@ -1,4 +1,4 @@
-//! What inspection says of sound and broken images.
+//! Inspection results for valid and broken images.
 
 use esplice_chip::Chip;
 use esplice_image::{
@@ -46,7 +46,7 @@ fn flash() -> Vec<u8> {
     merged(&make_plan(chip(), &parts).expect("plan")).expect("merged")
 }
 
-/// The image with its SHA-256 made to fit again.
+/// Returns the image with its SHA-256 updated.
 fn rehashed(mut image: Vec<u8>) -> Vec<u8> {
     let at = image.len() - 32;
     let hash = sha256(&image[..at]);
@@ -220,7 +220,7 @@ proptest! {
         let at = at.index(image.len());
         image[at] ^= 1_u8 << bit;
         let report = inspect(&image);
-        // Without its flag the hash is no longer looked at, which is remarked.
+        // Without its flag the hash is not checked, which is reported as a remark.
         prop_assert!(!report.is_sound() || at == 23, "byte {at}, bit {bit}: {report}");
         let _ = report.to_string();
     }
@@ -255,7 +255,7 @@ proptest! {
     }
 }
 
-/// A file of a million stretches that all begin like images is not listed whole.
+/// Limits how many images are listed for a file of a million runs that all begin like one.
 #[test]
 fn not_all_of_many_images_are_looked_at() {
     let writes: Vec<_> = (0..3000)
