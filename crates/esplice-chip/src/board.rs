@@ -15,7 +15,7 @@ pub struct Board {
     pub vendor: String,
     /// Page that describes the board.
     pub url: String,
-    /// Its chip.
+    /// The board's chip.
     pub chip: &'static Chip,
     /// Flash size: a key of the chip's `flash-sizes`.
     pub flash_size: String,
@@ -39,7 +39,7 @@ pub struct Board {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoardUsb {
-    /// What the socket is connected to.
+    /// The device at the socket.
     pub kind: UsbKind,
     /// Name of the bridge chip, such as `CP2102N`.
     pub bridge: Option<String>,
@@ -47,7 +47,7 @@ pub struct BoardUsb {
     pub id: Option<UsbId>,
 }
 
-/// The device at a USB socket.
+/// The kind of device at a USB socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UsbKind {

@@ -385,7 +385,7 @@ pub struct UsbOtg {
     /// Address of the word in the ROM's data that holds the port used by the loader.
     #[serde(deserialize_with = "raw::addr")]
     pub uart_no_addr: Addr,
-    /// Its value for USB-OTG.
+    /// Value of that word for USB-OTG.
     pub uart_no: u32,
     /// Maximum size of a MEM_DATA block over USB-OTG, in bytes.
     pub ram_block: u32,

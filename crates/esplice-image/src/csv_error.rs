@@ -86,7 +86,7 @@ pub enum CsvFault {
     Overlap {
         /// Name of the partition.
         name: String,
-        /// Its offset.
+        /// Offset of the partition.
         offset: FlashOffset,
         /// The first free offset.
         free_from: u64,

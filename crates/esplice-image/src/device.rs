@@ -44,7 +44,7 @@ pub struct FoundTable {
     pub offset: FlashOffset,
     /// The table, or the reason why it is not valid.
     pub table: Result<PartitionTable, TableError>,
-    /// Whether it has an MD5 row.
+    /// Whether the table has an MD5 row.
     pub has_md5: bool,
 }
 

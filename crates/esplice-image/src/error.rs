@@ -161,11 +161,11 @@ pub enum ImageError {
     SamePage {
         /// Name of the segment with the lower address.
         first: String,
-        /// Its address.
+        /// Address of that segment.
         first_addr: Addr,
         /// Name of the other segment.
         second: String,
-        /// Its address.
+        /// Address of that segment.
         second_addr: Addr,
         /// MMU page size in bytes.
         page_size: u32,
@@ -265,9 +265,7 @@ pub enum ImageError {
         place: u32,
     },
     /// Two segments occupy the same bytes of flash.
-    #[error(
-        "{name} begins at 0x{place:x} in flash, before the previous one ends at 0x{end:x}"
-    )]
+    #[error("{name} begins at 0x{place:x} in flash, before the previous one ends at 0x{end:x}")]
     LoadsOverlap {
         /// Name of the second segment.
         name: String,

@@ -124,7 +124,7 @@ pub enum PlanError {
         start: FlashOffset,
     },
     /// A size of UF2 blocks that is not possible.
-    #[error("UF2 blocks can't have {len} bytes of data, only a multiple of 4 up to {most}")]
+    #[error("UF2 blocks can't have {len} bytes of data, only a multiple of 4 from 4 to {most}")]
     Uf2Chunk {
         /// The requested number of data bytes.
         len: usize,

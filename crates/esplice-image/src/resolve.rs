@@ -41,7 +41,7 @@ pub struct ResolvedPlan {
     pub writes: Vec<Write>,
     /// Facts that the user should know before the writes.
     pub notes: Vec<PlanNote>,
-    /// What the device will print when it boots what was written, if known.
+    /// The expected output of the device when it boots the written app, if known.
     pub boots: ExpectedBoot,
 }
 
@@ -52,7 +52,7 @@ impl From<Vec<Write>> for ResolvedPlan {
     }
 }
 
-/// What a device prints while it boots the app that was written.
+/// Values that a device prints while it boots the written app.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExpectedBoot {
     /// Entry point of the image that the ROM boots.
@@ -100,7 +100,7 @@ pub enum PlanNote {
         /// Offset of the table.
         offset: FlashOffset,
     },
-    /// It is unknown whether the custom bootloader looks for the table at this offset.
+    /// Whether the custom bootloader looks for the table at this offset is unknown.
     #[error("cannot check whether the bootloader looks for the partition table at {offset}")]
     TableOffsetUnchecked {
         /// Offset of the table.

@@ -141,10 +141,8 @@ fn defects_are_named_with_their_numbers() {
         ),
         (
             rehashed(with(&app, &[(24, 0x24)])),
-            &[
-                "segment 0 for 0x3c000024 is at 0x20, which differs from it modulo the MMU page of \
-               0x10000 bytes",
-            ],
+            &["segment 0 for 0x3c000024 is at 0x20, which differs from it modulo the MMU page of \
+               0x10000 bytes"],
         ),
         (with(&app, &[(23, 0)]), &["no SHA-256 is appended"]),
         (with(&app, &[(1, 0)]), &["image has no segments", "checksum is "]),
