@@ -164,7 +164,7 @@ fn name_is_plain(board: &Board) -> Result<(), String> {
 
 fn name_is_no_chips(board: &Board) -> Result<(), String> {
     match crate::find(&board.name) {
-        Ok(chip) => Err(format!("name {:?} is the name of the chip {}", board.name, chip.name)),
+        Ok(chip) => Err(format!("name {:?} is already used by the chip {}", board.name, chip.name)),
         Err(_) => Ok(()),
     }
 }

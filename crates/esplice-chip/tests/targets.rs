@@ -260,7 +260,7 @@ fn check_board_refused(change: (&str, &str), expected: &str) {
 fn boards_that_their_chip_cannot_have_are_refused() {
     let name = "name = \"xiao-esp32c3\"";
     check_board_refused((name, "name = \"Xiao\""), "is not made of a-z, 0-9 and -");
-    check_board_refused((name, "name = \"esp32-c3\""), "is the name of the chip esp32c3");
+    check_board_refused((name, "name = \"esp32-c3\""), "is already used by the chip esp32c3");
     check_board_refused(("chip = \"esp32c3\"", "chip = \"esp32cc3\""), "did you mean \"esp32c3\"");
     check_board_refused(("\"4MB\"", "\"3MB\""), "flash-size \"3MB\" has no code on the ESP32-C3");
     check_board_refused(("\"4MB\"", "\"4MB\"\nflash-freq = \"48m\""), "flash-freq \"48m\"");

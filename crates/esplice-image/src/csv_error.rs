@@ -19,7 +19,7 @@ pub struct CsvError {
 #[non_exhaustive]
 pub enum CsvFault {
     /// The CSV has no rows.
-    #[error("no partition is listed")]
+    #[error("no partitions are listed")]
     Empty,
     /// A line that is too long.
     #[error("line of {len} bytes is longer than {most}")]

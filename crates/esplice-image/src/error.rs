@@ -357,7 +357,7 @@ impl ImageError {
                 "check the linker script, and that it is for this chip"
             }
             ImageError::NotLoaded { .. } => {
-                "let the linker script keep them in flash, and the program copy them"
+                "keep the bytes in flash with the linker script, and copy them in the program"
             }
             ImageError::TooManySegments { .. } => {
                 "place sections without gaps in the linker script, so that they become one segment"
@@ -392,9 +392,9 @@ impl ImageError {
                 "the linker script must put the word there twice, before the first instruction"
             }
             ImageError::NotInPlace { .. } | ImageError::LoadsOverlap { .. } => {
-                "the linker script's load addresses (AT) must count up with the addresses"
+                "the linker script's load addresses (AT) must increase with the addresses"
             }
-            ImageError::SecurePad { pad: SecurePad::V1, .. } => "its secure boot is v2",
+            ImageError::SecurePad { pad: SecurePad::V1, .. } => "it has Secure Boot v2",
             ImageError::MmuPageSize { known, .. } => {
                 let known: Vec<String> = known.iter().map(u32::to_string).collect();
                 return Some(format!("known are {}", known.join(", ")));

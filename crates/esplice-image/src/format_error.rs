@@ -124,7 +124,7 @@ pub enum Uf2Fault {
         total: u32,
     },
     /// A block for another chip.
-    #[error("it is for family 0x{found:08x}, those before are for 0x{first:08x}")]
+    #[error("it is for family 0x{found:08x}, the previous ones are for 0x{first:08x}")]
     Family {
         /// The block's family ID, 0 for none.
         found: u32,
@@ -132,7 +132,7 @@ pub enum Uf2Fault {
         first: u32,
     },
     /// More data than fits in a block.
-    #[error("it says {len} bytes of data, there is room for {most}")]
+    #[error("it claims {len} bytes of data, but has room for {most}")]
     Length {
         /// Number of data bytes according to the block.
         len: u32,

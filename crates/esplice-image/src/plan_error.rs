@@ -151,7 +151,7 @@ pub enum PlanError {
     #[error("app has no descriptor at byte 0x20, the second-stage bootloader would refuse it")]
     NoDescriptor,
     /// The plan contains no app.
-    #[error("the plan holds no app")]
+    #[error("the plan has no app")]
     NoApp,
     /// A bootloader must be written, but the plan has none.
     #[error("a bootloader must be written, but the plan has none")]

@@ -55,7 +55,7 @@ pub enum TableError {
         most: usize,
     },
     /// A name that does not fit the row's field, or that is not text.
-    #[error("partition name {name:?} is not a text of 1 to {NAME_LEN} bytes")]
+    #[error("partition name {name:?} is not text of 1 to {NAME_LEN} bytes")]
     BadName {
         /// The name.
         name: String,
