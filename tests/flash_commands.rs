@@ -153,7 +153,7 @@ fn what_is_outside_the_flash_is_refused() {
     }
     at_board(at, "read --partition fatcory out.bin").check(6, &["no partition", "factory"]);
     at_board(at, "write 0x10800 data").check(6, &["does not begin at a flash sector"]);
-    at_board(at, "write 0x10000 data 0x11000 data").check(6, &["behind the start of data"]);
+    at_board(at, "write 0x10000 data 0x11000 data").check(6, &["after the start of data"]);
     assert!(flash(at) == expected);
     assert!(!at.join("out.bin").exists());
     at_board(at, "read 0x1000 out.bin").check(2, &["OFFSET LEN FILE"]);

@@ -73,8 +73,8 @@ fn what_a_flag_cannot_say_is_refused() {
         2,
         &["ESP32-C3 has no MMU pages of 16384 bytes", "hint: known are 65536"],
     );
-    check("--secure-pad v1", 2, &["ESP32-C3 has no Secure Boot v1", "hint: its secure boot is v2"]);
-    check("--boot direct", 3, &["begins with", "one that runs in place with 0xaedb041d twice"]);
+    check("--secure-pad v1", 2, &["ESP32-C3 has no Secure Boot v1", "hint: it has Secure Boot v2"]);
+    check("--boot direct", 3, &["begins with", "must begin with 0xaedb041d twice"]);
     check("--boot indirect", 2, &["indirect"]);
 }
 

@@ -181,15 +181,11 @@ fn what_is_refused_leaves_nothing_behind() {
         run(at, &format!("image merge -o out.bin {words}")).check(exit, said);
         assert_eq!(support::files(at), before, "{words}");
     };
-    check("0x0 a.bin 0x100 b.bin", 6, &["a.bin ends at 0x303, behind the start of b.bin at 0x100"]);
+    check("0x0 a.bin 0x100 b.bin", 6, &["a.bin ends at 0x303, after the start of b.bin at 0x100"]);
     check("a.bin", 2, &["a.bin does not say where it belongs", "0x10000 a.bin"]);
     check("0x0 a.bin 0x1000", 2, &["no file stands behind offset 0x1000"]);
     check("0x1000 x.hex", 2, &["x.hex says its offsets itself", "leave 0x1000 out"]);
-    check(
-        "-t 0x2000 0x1000 a.bin",
-        6,
-        &["a.bin at 0x1000 is before the image's own offset 0x2000"],
-    );
+    check("-t 0x2000 0x1000 a.bin", 6, &["a.bin at 0x1000 is before the image's offset 0x2000"]);
     check("0x7ffff00 b.bin", 6, &["b.bin of 700 bytes at 0x7ffff00", "past the flash"]);
     check("--as uf2 0x0 a.bin", 2, &["no file says which chip", "--target"]);
     check("--as uf2 --chip esp32c3 --chunk-size 6 0 a.bin", 2, &["6 bytes", "from 4 to 452"]);

@@ -231,7 +231,7 @@ fn tables_that_cannot_boot_are_refused() {
         ),
         (sound(&[factory(0x1_0000, 0x80_0000)]), "ends at 0x810000, the flash at 0x400000"),
         (flipped, "MD5 of the partition table is"),
-        (no_end, "none of the 96 rows of the partition table ends it"),
+        (no_end, "the partition table has no end marker in its 96 rows"),
     ];
     let bootloader = bootloader(at);
     for (bytes, words) in cases {
@@ -315,7 +315,7 @@ fn a_table_of_ones_own_is_built_in_and_replaces_another() {
     let usual = PartitionTable::esp_idf_default().to_bytes().unwrap();
     board(at, &[(0, &bootloader(at)), (TABLE, &usual), (0xf000, &otadata)]);
     let said = at_board(at, &format!("run own.bin {EXPECT}"));
-    said.check(0, &["partition table at 0x8000 is another one: it is replaced"]);
+    said.check(0, &["partition table at 0x8000 is a different one: it is replaced"]);
     assert!(flash_of(at)[TABLE..][..bytes.len()] == bytes);
     // The same again changes nothing, and the slot that otadata selects is kept.
     let said = at_board(at, &format!("run own.bin {EXPECT}")).check(0, &[]);

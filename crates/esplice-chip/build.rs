@@ -1,4 +1,4 @@
-//! Embeds every file of `targets/`, so that to add a chip is to add a file.
+//! Embeds every file of `targets/`: adding a chip only takes a new file there.
 
 use std::{
     env, fs, io,
@@ -6,7 +6,7 @@ use std::{
 };
 
 fn main() -> io::Result<()> {
-    // Asked for when the script runs: one that was compiled elsewhere must not embed that place's files.
+    // Read at run time: a script compiled in another checkout must not embed that checkout's files.
     let here = env::var_os("CARGO_MANIFEST_DIR");
     let here = here.ok_or_else(|| io::Error::other("CARGO_MANIFEST_DIR is not set"))?;
     let targets = Path::new(&here).join("../../targets");

@@ -1,4 +1,4 @@
-//! Places: on the bus and in flash, two types so that one can't be given for the other.
+//! Bus addresses and flash offsets, as two types so that they can't be mixed up.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Addr(pub u32);
 
-/// A place in flash, in bytes from its start.
+/// An offset in flash, in bytes from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FlashOffset(pub u32);
 
@@ -22,7 +22,8 @@ impl fmt::Display for FlashOffset {
     }
 }
 
-/// Bytes of a size as users write it: `4096`, `0x1000`, `96K`, `4M`, `4MB`, `4MiB`; a K is 1024.
+/// Parses a size as users write it, in bytes: `4096`, `0x1000`, `96K`, `4M`, `4MB`, `4MiB`. A K is
+/// 1024.
 ///
 /// ```
 /// assert_eq!(esplice_chip::parse_size("4MB"), Some(4 << 20));

@@ -1,4 +1,4 @@
-//! Memory that can be reached at several addresses.
+//! Memory that is reachable at several addresses.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::{Addr, Chip, Region, RegionKind};
 /// Two address ranges that reach the same bytes of RAM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedRam {
-    /// Index of the range that was given first.
+    /// Index of the range that was passed first.
     pub first: usize,
     /// Index of the other range.
     pub second: usize,
@@ -18,10 +18,10 @@ pub struct SharedRam {
 }
 
 impl Region {
-    /// Returns the bytes of the region's array that `len` bytes at `addr` occupy.
+    /// Returns the range in the region's array that `len` bytes at `addr` occupy.
     ///
-    /// The range ends where the region ends. A reversed region shows whole words in reverse order, so
-    /// its ranges are extended to whole words.
+    /// The range ends where the region ends. A reversed region shows whole words in reverse order,
+    /// so its ranges are extended to whole words.
     pub fn backed(&self, addr: Addr, len: u32) -> Range<u64> {
         let size = u64::from(self.len);
         let start = u64::from(addr.0.wrapping_sub(self.addr.0)).min(size);

@@ -1,57 +1,57 @@
-//! Boards: a chip with a flash chip, a USB socket and what else is soldered beside it.
+//! Boards: a chip with its flash chip, USB sockets, LEDs and other parts.
 
 use serde::Deserialize;
 
 use crate::{Chip, ChipError, UsbId, parse_size};
 
-/// One board.
+/// A board.
 #[derive(Debug, Clone)]
 pub struct Board {
-    /// Name in commands and files: `xiao-esp32c3`.
+    /// Name in commands and files, such as `xiao-esp32c3`.
     pub name: String,
     /// Name as the vendor writes it.
     pub display_name: String,
-    /// Who makes it.
+    /// Manufacturer.
     pub vendor: String,
-    /// Page that tells about it.
+    /// Page that describes the board.
     pub url: String,
-    /// Its chip.
+    /// The board's chip.
     pub chip: &'static Chip,
-    /// Size of its flash: a key of the chip's `flash-sizes`.
+    /// Flash size: a key of the chip's `flash-sizes`.
     pub flash_size: String,
-    /// How its flash is wired, where that is not the chip's default.
+    /// Flash mode, if it is not the chip's default.
     pub flash_mode: Option<String>,
-    /// Its flash's clock, where that is not the chip's default.
+    /// Flash frequency, if it is not the chip's default.
     pub flash_freq: Option<String>,
-    /// Bytes of external RAM.
+    /// Size of the external RAM in bytes.
     pub psram: Option<u32>,
-    /// Its crystal in MHz, where that is not the chip's usual one.
+    /// Crystal frequency in MHz, if it is not the chip's default.
     pub xtal_mhz: Option<u32>,
-    /// Its ways to USB, the one that boards are flashed over first.
+    /// USB connections, the one usually used for flashing first.
     pub usb: Vec<BoardUsb>,
-    /// Its lights.
+    /// LEDs.
     pub leds: Vec<Led>,
-    /// TinyGo's names for it; the first that an installed TinyGo knows is taken.
+    /// TinyGo target names. The first one that the installed TinyGo knows is used.
     pub tinygo_targets: Vec<String>,
 }
 
-/// A way to USB.
+/// A USB connection of a board.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoardUsb {
-    /// What is at the socket.
+    /// The device at the socket.
     pub kind: UsbKind,
-    /// The bridge's name, such as `CP2102N`.
+    /// Name of the bridge chip, such as `CP2102N`.
     pub bridge: Option<String>,
-    /// USB ids it has, where they tell it from others.
+    /// USB IDs, if they identify this connection.
     pub id: Option<UsbId>,
 }
 
-/// What is at a USB socket.
+/// The kind of device at a USB socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UsbKind {
-    /// A UART bridge with the lines for reset.
+    /// A UART bridge whose control lines can reset the chip.
     Bridge,
     /// The chip's own USB-Serial-JTAG.
     SerialJtag,
@@ -59,26 +59,26 @@ pub enum UsbKind {
     Otg,
 }
 
-/// A light.
+/// An LED.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Led {
-    /// Its GPIO.
+    /// GPIO number.
     pub gpio: u32,
-    /// How it is driven.
+    /// How the LED is driven.
     pub kind: LedKind,
-    /// It shines while the pin is low.
+    /// Whether the LED is lit while the pin is low.
     #[serde(default)]
     pub active_low: bool,
 }
 
-/// How a light is driven.
+/// The way an LED is driven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LedKind {
     /// By the pin's level.
     Plain,
-    /// By a stream of bits, as a WS2812.
+    /// By a serial bit stream, like a WS2812.
     Ws2812,
 }
 
@@ -112,8 +112,8 @@ impl Board {
     /// Parses `text`, the content of `file` (a name for messages), and runs all checks.
     ///
     /// # Errors
-    /// [`ChipError::Parse`] for TOML that is not of the schema, [`ChipError::Check`] for a board
-    /// that its chip can't have.
+    /// [`ChipError::Parse`] for TOML that does not match the schema, [`ChipError::Check`] for a
+    /// board that is not possible with its chip.
     pub fn parse(file: &str, text: &str) -> Result<Board, ChipError> {
         let raw: File = crate::schema::parse_toml(file, text)?;
         let check = |message| ChipError::Check { file: file.into(), message };
@@ -121,7 +121,7 @@ impl Board {
         let chip = crate::find(&raw.chip)
             .map_err(|error| check(format!("{error}{}", crate::hint_behind(&error))))?;
         let psram = raw.psram.map(|size| {
-            parse_size(&size).ok_or_else(|| check(format!("psram {size:?} is no size")))
+            parse_size(&size).ok_or_else(|| check(format!("psram {size:?} is not a size")))
         });
         let board = Board {
             name: raw.name,
@@ -164,7 +164,7 @@ fn name_is_plain(board: &Board) -> Result<(), String> {
 
 fn name_is_no_chips(board: &Board) -> Result<(), String> {
     match crate::find(&board.name) {
-        Ok(chip) => Err(format!("name {:?} is the chip {}'s", board.name, chip.name)),
+        Ok(chip) => Err(format!("name {:?} is already used by the chip {}", board.name, chip.name)),
         Err(_) => Ok(()),
     }
 }
@@ -203,7 +203,7 @@ fn usb_is_one_of_the_chips(board: &Board) -> Result<(), String> {
             return Err(format!("the {} has no usb {:?}", chip.display_name, usb.kind));
         }
         if usb.bridge.is_some() != (usb.kind == UsbKind::Bridge) {
-            return Err(format!("usb {:?}: a bridge has a name, nothing else has", usb.kind));
+            return Err(format!("usb {:?}: only a bridge has a bridge name", usb.kind));
         }
     }
     if board.usb.is_empty() { Err("no usb".into()) } else { Ok(()) }
@@ -212,7 +212,7 @@ fn usb_is_one_of_the_chips(board: &Board) -> Result<(), String> {
 fn tinygo_targets_are_names(board: &Board) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match board.tinygo_targets.iter().find(|name| name.is_empty() || !name.chars().all(plain)) {
-        Some(name) => Err(format!("tinygo-targets: {name:?} is no name")),
+        Some(name) => Err(format!("tinygo-targets: {name:?} is not a valid name")),
         None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Checks that every chip file must pass, each a small function.
+//! Checks that every chip file must pass, one small function each.
 
 use crate::{Chip, RegionKind};
 
@@ -45,7 +45,7 @@ fn regions_do_not_overlap(chip: &Chip) -> Result<(), String> {
                 return Err(format!("regions {} and {} overlap", a.key, b.key));
             }
             if a.key == b.key {
-                return Err(format!("region {} stands twice", a.key));
+                return Err(format!("region {} is defined twice", a.key));
             }
         }
     }
@@ -72,7 +72,7 @@ fn layout_regions_lie_in_ram(chip: &Chip) -> Result<(), String> {
             return Err(format!("layout region {} lies outside of RAM", region.key));
         }
         if layout.regions.iter().filter(|other| other.key == region.key).count() > 1 {
-            return Err(format!("layout region {} stands twice", region.key));
+            return Err(format!("layout region {} is defined twice", region.key));
         }
     }
     Ok(())
@@ -83,7 +83,7 @@ fn layout_regions_are_nobody_elses(chip: &Chip) -> Result<(), String> {
     for region in &layout.regions {
         for reserved in &layout.reserved {
             if region.addr.0 < reserved.end() && reserved.addr.0 < region.end() {
-                return Err(format!("layout region {} holds {}", region.key, reserved.name));
+                return Err(format!("layout region {} overlaps {}", region.key, reserved.name));
             }
         }
     }
@@ -100,7 +100,7 @@ fn image_defaults_are_in_their_tables(chip: &Chip) -> Result<(), String> {
     }
     for size in image.flash_sizes.keys() {
         if crate::parse_size(size).is_none() {
-            return Err(format!("flash size {size:?} is no size"));
+            return Err(format!("flash size {size:?} is not a size"));
         }
     }
     flash_mode_is_one(Some(&image.default_flash_mode))
@@ -109,7 +109,7 @@ fn image_defaults_are_in_their_tables(chip: &Chip) -> Result<(), String> {
 pub(crate) fn flash_mode_is_one(mode: Option<&str>) -> Result<(), String> {
     match mode {
         None | Some("qio" | "qout" | "dio" | "dout") => Ok(()),
-        Some(mode) => Err(format!("flash mode {mode:?} is none of qio, qout, dio, dout")),
+        Some(mode) => Err(format!("flash mode {mode:?} is not one of qio, qout, dio, dout")),
     }
 }
 
@@ -117,7 +117,7 @@ fn flash_codes_are_nibbles(chip: &Chip) -> Result<(), String> {
     let image = &chip.image;
     for (name, code) in image.flash_frequencies.iter().chain(&image.flash_sizes) {
         if *code > 0xf {
-            return Err(format!("code 0x{code:x} of {name} is more than half a byte"));
+            return Err(format!("code 0x{code:x} of {name} does not fit in 4 bits"));
         }
     }
     Ok(())
@@ -145,13 +145,13 @@ fn flash_is_mapped(chip: &Chip) -> Result<(), String> {
 fn a_chip_without_its_id_has_a_magic_word(chip: &Chip) -> Result<(), String> {
     let loader = &chip.loader;
     if loader.magic_addr.is_some() == loader.magic_values.is_empty() {
-        return Err("magic-addr and magic-values stand together or not at all".into());
+        return Err("magic-addr and magic-values must be set together".into());
     }
     if loader.security_info_has_chip_id && !loader.security_info {
         return Err("security-info-has-chip-id without security-info".into());
     }
     if !loader.security_info_has_chip_id && loader.magic_values.is_empty() {
-        return Err("nothing tells the chip: neither security info nor a magic word".into());
+        return Err("neither security info nor a magic word identifies the chip".into());
     }
     Ok(())
 }
@@ -159,14 +159,14 @@ fn a_chip_without_its_id_has_a_magic_word(chip: &Chip) -> Result<(), String> {
 fn a_vendors_rust_is_known_by_its_processor(chip: &Chip) -> Result<(), String> {
     let toolchain = &chip.toolchain;
     if toolchain.rust_install.is_some() == toolchain.rust_processors.is_empty() {
-        return Err("rust-install and rust-processors stand together or not at all".into());
+        return Err("rust-install and rust-processors must be set together".into());
     }
     Ok(())
 }
 
 fn c_flags_are_flags(chip: &Chip) -> Result<(), String> {
     match chip.toolchain.c_flags.iter().find(|flag| !flag.starts_with('-')) {
-        Some(flag) => Err(format!("c-flags: {flag:?} is no flag")),
+        Some(flag) => Err(format!("c-flags: {flag:?} is not a flag")),
         None => Ok(()),
     }
 }
@@ -174,9 +174,9 @@ fn c_flags_are_flags(chip: &Chip) -> Result<(), String> {
 fn a_crystal_that_is_told_is_one_of_several(chip: &Chip) -> Result<(), String> {
     match (&chip.crystal, chip.other_xtal_mhz.is_empty()) {
         (Some(_), true) => {
-            Err("[crystal] tells a crystal, and other-xtal-mhz names no other".into())
+            Err("[crystal] is set, but other-xtal-mhz lists no other crystal".into())
         }
-        (None, false) => Err("other-xtal-mhz names crystals, and no [crystal] tells which".into()),
+        (None, false) => Err("other-xtal-mhz lists crystals, but [crystal] is missing".into()),
         _ => Ok(()),
     }
 }
@@ -184,7 +184,7 @@ fn a_crystal_that_is_told_is_one_of_several(chip: &Chip) -> Result<(), String> {
 fn efuse_fields_are_named_once(chip: &Chip) -> Result<(), String> {
     for (i, field) in chip.efuse.fields.iter().enumerate() {
         if chip.efuse.fields[..i].iter().any(|other| other.name == field.name) {
-            return Err(format!("efuse field {:?} stands twice", field.name));
+            return Err(format!("efuse field {:?} is defined twice", field.name));
         }
     }
     Ok(())
@@ -194,7 +194,7 @@ fn efuse_conditions_are_of_fields(chip: &Chip) -> Result<(), String> {
     for condition in &chip.efuse.first_revision {
         let name = &condition.field;
         if chip.efuse.field(name).is_none() {
-            return Err(format!("first-revision is told by {name:?}, which is no efuse field"));
+            return Err(format!("first-revision uses {name:?}, which is not an efuse field"));
         }
         if condition.value & !condition.mask != 0 {
             return Err(format!("first-revision: {name} can't be {:#x}", condition.value));

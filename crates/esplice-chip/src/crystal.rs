@@ -1,29 +1,30 @@
-//! Which crystal a board has, as its ROM loader lets one tell, and what that means for baud rates.
+//! Detection of the board's crystal through the ROM loader, and its effect on baud rates.
 
 use crate::{Addr, BitRange, Chip};
 
-/// How the loader lets one tell the crystal. Chips that always have the same one need none of it.
+/// How to detect the crystal. Chips whose boards all have the same crystal don't need this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crystal {
-    /// The UART's divider. The loader has found it by the baud rate that it was spoken to at, so that the
-    /// crystal's frequency is their product.
+    /// The UART's divider. The loader derived it from the baud rate at which the host talks to it,
+    /// so the crystal's frequency is the product of the two.
     pub divider: BitRange,
-    /// The crystal that the loader counts on when it is told another baud rate.
+    /// The crystal that the loader assumes when it is asked to change the baud rate.
     pub counted_on: Option<CountedOn>,
 }
 
-/// The crystal that the loader takes for granted.
+/// The crystal that the loader assumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CountedOn {
-    /// Always the same, in MHz.
+    /// Always the same frequency, in MHz.
     Mhz(u32),
-    /// What a register says, in MHz.
+    /// The frequency in MHz that a register holds.
     Register(BitRange),
 }
 
 impl Chip {
-    /// The crystal in MHz when the loader answers at `baud` and its UART's divider register holds
-    /// `word`: of those that boards with this chip have, the nearest.
+    /// Returns the crystal's frequency in MHz, given that the loader answers at `baud` and its
+    /// UART's divider register holds `word`: the nearest of the frequencies that boards with this
+    /// chip have.
     pub fn crystal_of_divider(&self, baud: u32, word: u32) -> u32 {
         let Some(crystal) = &self.crystal else { return self.xtal_mhz };
         let hz = u64::from(baud) * u64::from(crystal.divider.of(word));
@@ -31,8 +32,8 @@ impl Chip {
         known.min_by_key(|mhz| (u64::from(*mhz) * 1_000_000).abs_diff(hz)).unwrap_or(self.xtal_mhz)
     }
 
-    /// The baud rate to ask the loader for, so that a board with a crystal of `xtal_mhz` speaks at
-    /// `baud` though the loader counts on one of `counted_on` MHz.
+    /// Returns the baud rate to request from the loader to get `baud` on a board with a crystal of
+    /// `xtal_mhz`, when the loader assumes one of `counted_on` MHz.
     pub fn loader_baud(&self, baud: u32, xtal_mhz: u32, counted_on: u32) -> u32 {
         let asked = u64::from(baud) * u64::from(counted_on);
         u32::try_from(asked / u64::from(xtal_mhz.max(1))).unwrap_or(u32::MAX)
@@ -40,7 +41,7 @@ impl Chip {
 }
 
 impl CountedOn {
-    /// The register that must be read to know it, if there is one.
+    /// Returns the register to read to find the frequency, if there is one.
     pub fn addr(&self) -> Option<Addr> {
         match self {
             CountedOn::Mhz(_) => None,
@@ -48,7 +49,7 @@ impl CountedOn {
         }
     }
 
-    /// In MHz; `word` is what the register holds.
+    /// Returns the frequency in MHz; `word` is the register's content.
     pub fn mhz(&self, word: u32) -> u32 {
         match self {
             CountedOn::Mhz(mhz) => *mhz,
@@ -59,7 +60,8 @@ impl CountedOn {
 
 #[cfg(test)]
 mod tests {
-    /// Values that esptool gives for the same registers, see tests/esptool.rs for all of them.
+    /// The values that esptool computes for the same registers. tests/esptool.rs compares all
+    /// chips.
     #[test]
     fn crystals_are_told_by_the_uarts_divider() {
         let c2 = crate::find("esp32c2").unwrap();

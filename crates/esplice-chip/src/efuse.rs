@@ -1,4 +1,4 @@
-//! eFuse blocks, and fields put together from pieces of their words.
+//! eFuse blocks, and fields assembled from bits of their words.
 
 use crate::Addr;
 
@@ -9,28 +9,28 @@ pub struct Efuse {
     pub blocks: Vec<EfuseBlock>,
     /// Named fields.
     pub fields: Vec<EfuseField>,
-    /// Where all of these hold, the chip is of revision 0.0 whatever its revision's fields say: it was
-    /// made before they had their meaning. Empty where the fields are always right.
+    /// If all of these hold, the chip has revision 0.0 whatever its revision fields say: it was
+    /// made before they had a meaning. Empty if the fields are always right.
     pub first_revision: Vec<EfuseCondition>,
 }
 
-/// What a field is to be.
+/// A value that a field must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EfuseCondition {
     /// The field's name.
     pub field: String,
-    /// The bits of its value that count.
+    /// The bits of the field's value to compare.
     pub mask: u64,
-    /// What they are to be.
+    /// The value these bits must have.
     pub value: u64,
 }
 
-/// One block of eFuses, as the read registers show it.
+/// A block of eFuses, as its read registers show it.
 #[derive(Debug, Clone)]
 pub struct EfuseBlock {
     /// Name, such as `block1`.
     pub name: String,
-    /// Register of its first word.
+    /// Address of the register of the first word.
     pub addr: Addr,
     /// Length in 32-bit words.
     pub words: u32,
@@ -41,25 +41,25 @@ pub struct EfuseBlock {
 pub struct EfuseField {
     /// Name, such as `mac`.
     pub name: String,
-    /// Pieces, lowest bits of the value first.
+    /// Bit ranges, those with the lowest bits of the value first.
     pub bits: Vec<BitRange>,
-    /// What the bits stand for, by their number; empty where that is the number itself.
+    /// The meaning of each raw value, by index; empty if the raw value is the meaning.
     pub values: Vec<u64>,
 }
 
 /// A run of bits in one word of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BitRange {
-    /// Register of the word.
+    /// Address of the word's register.
     pub addr: Addr,
     /// Lowest bit in that word.
     pub bit: u32,
-    /// How many bits.
+    /// Number of bits.
     pub count: u32,
 }
 
 impl BitRange {
-    /// What these bits of the register's content hold.
+    /// Extracts these bits from the register's content.
     pub fn of(&self, word: u32) -> u32 {
         let mask = (1_u64 << self.count.min(32)) - 1;
         ((u64::from(word) >> self.bit.min(31)) & mask) as u32
@@ -67,16 +67,16 @@ impl BitRange {
 }
 
 impl Efuse {
-    /// The field called `name`, if this chip has it.
+    /// Finds the field called `name`, if this chip has it.
     pub fn field(&self, name: &str) -> Option<&EfuseField> {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The chip's revision, major and minor; `value_of` gives a field's value by its name, 0 for a field
-    /// that the chip lacks.
+    /// Returns the chip's revision, major and minor. `value_of` returns the value of the field with
+    /// a given name, and 0 for a field that the chip lacks.
     ///
     /// # Errors
-    /// Those of `value_of`.
+    /// Returns the errors of `value_of`.
     pub fn revision<E>(
         &self,
         mut value_of: impl FnMut(&str) -> Result<u64, E>,
@@ -88,14 +88,14 @@ impl Efuse {
         if is_first {
             return Ok((0, 0));
         }
-        // Fields of four bits at most.
+        // Both fields have at most four bits.
         let major = value_of("wafer-version-major")? as u8;
         Ok((major, value_of("wafer-version-minor")? as u8))
     }
 }
 
 impl EfuseField {
-    /// Registers that must be read for this field, each once, in order.
+    /// Returns the registers to read for this field, each once, in order.
     pub fn addrs(&self) -> Vec<Addr> {
         let mut addrs: Vec<Addr> = Vec::new();
         for range in &self.bits {
@@ -106,7 +106,8 @@ impl EfuseField {
         addrs
     }
 
-    /// The field's value; `word_at` gives the register's content for each of [`Self::addrs`].
+    /// Returns the field's value; `word_at` returns the content of each register in
+    /// [`Self::addrs`].
     pub fn value(&self, mut word_at: impl FnMut(Addr) -> u32) -> u64 {
         let mut value = 0_u64;
         let mut shift = 0;
@@ -120,8 +121,8 @@ impl EfuseField {
         named.copied().unwrap_or(value)
     }
 
-    /// Writes `value` into words given by `word_at`: what a virtual board burns at birth. Of several
-    /// numbers that stand for `value`, the lowest is written.
+    /// Writes `value` to the words through `word_at`, as a virtual board does when it is made. If
+    /// several raw values stand for `value`, the lowest is written.
     pub fn put(&self, value: u64, mut word_at: impl FnMut(Addr, u32)) {
         let named = self.values.iter().position(|named| *named == value);
         let mut rest = named.map_or(value, |number| number as u64);

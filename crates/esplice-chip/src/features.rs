@@ -1,20 +1,20 @@
-//! The one rule by which cargo features name a chip: `esplice build` and build scripts share it.
+//! The rule by which cargo features name a chip, shared by `esplice build` and build scripts.
 
 use crate::{Chip, chip_names, find};
 
 /// The chip that a package's enabled features name.
 #[derive(Debug, Clone)]
 pub enum FeatureChip {
-    /// No feature is named like a chip.
+    /// No feature has the name of a chip.
     None,
-    /// One is.
+    /// Exactly one chip is named.
     One(&'static Chip),
-    /// Features name more than one chip.
+    /// More than one chip is named.
     Several(Vec<String>),
 }
 
-/// Returns the chip that `enabled`, all enabled features of a package, name. A feature names a chip if
-/// it is called exactly as the chip is, such as `esp32c3`.
+/// Returns the chip named by `enabled`, all enabled features of a package. A feature names a chip
+/// if it is spelled exactly like the chip's name, such as `esp32c3`.
 ///
 /// ```
 /// use esplice_chip::{FeatureChip, chip_of_features};

@@ -1,9 +1,9 @@
 //! ESP32-family chips as data.
 //!
-//! Everything that differs from chip to chip stands in `targets/<chip>.toml`, each value with its
-//! source; this crate gives the schema, the checks and the files embedded at compile time. Code
-//! elsewhere asks `chip.image.append_sha256`, never which chip it is. There is no I/O here: a file
-//! from outside is read by the caller and parsed with [`Chip::parse`].
+//! Everything that differs between chips is in `targets/<chip>.toml`, each value with its source.
+//! This crate holds the schema, the checks and the files, embedded at compile time. Code elsewhere
+//! asks `chip.image.append_sha256`, never which chip it is. This crate does no I/O: the caller
+//! reads a custom file and parses it with [`Chip::parse`].
 //!
 //! ```
 //! let chip = esplice_chip::find("esp32c3")?;
@@ -46,37 +46,37 @@ mod embedded {
     include!(concat!(env!("OUT_DIR"), "/targets.rs"));
 }
 
-/// Why a chip can't be had.
+/// The reason why a chip or board is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChipError {
-    /// No chip of that name is known.
+    /// No chip with this name is known.
     #[error("unknown chip {name:?}")]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The nearest known name, if one is near.
+        /// The most similar known name, if there is one.
         nearest: Option<String>,
         /// All known names.
         known: Vec<String>,
     },
-    /// No chip and no board of that name is known.
+    /// No chip or board with this name is known.
     #[error("unknown chip or board {name:?}")]
     UnknownTarget {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The nearest known name, if one is near.
+        /// The most similar known name, if there is one.
         nearest: Option<String>,
         /// All known chips.
         chips: Vec<String>,
     },
-    /// The file is not TOML of the schema.
+    /// The file is not valid TOML or does not match the schema.
     #[error("{file}: {message}")]
     Parse {
         /// Name of the file.
         file: String,
-        /// What the TOML reader says, with line and column.
+        /// The TOML parser's message, with line and column.
         message: String,
-        /// The name that an unknown key or value most likely stands for.
+        /// The known name that is closest to an unknown key or value.
         nearest: Option<String>,
     },
     /// The file contradicts itself.
@@ -84,13 +84,13 @@ pub enum ChipError {
     Check {
         /// Name of the file.
         file: String,
-        /// The first check that fails, with its numbers.
+        /// The message of the first failed check, with its numbers.
         message: String,
     },
 }
 
 impl ChipError {
-    /// What the user can do about it.
+    /// Returns advice on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             ChipError::Unknown { nearest: Some(name), .. }
@@ -107,14 +107,14 @@ impl ChipError {
     }
 }
 
-/// An error's hint, put behind its message in brackets.
+/// Returns the error's hint in parentheses, to append to its message.
 fn hint_behind(error: &ChipError) -> String {
     error.hint().map_or_else(String::new, |hint| format!(" ({hint})"))
 }
 
-/// An embedded file, parsed when it is first asked for: to read them all takes some milliseconds.
+/// An embedded file, parsed on first use: parsing all of them takes some milliseconds.
 struct Embedded<T> {
-    /// The file's name without its ending, which is the chip's or board's: a test holds them.
+    /// The file name without `.toml`. A test checks that it is the name of the chip or board.
     name: &'static str,
     file: &'static str,
     text: &'static str,
@@ -122,7 +122,7 @@ struct Embedded<T> {
 }
 
 impl<T> Embedded<T> {
-    /// The embedded files in `folder` (`""` or `boards/`), by name.
+    /// Returns the embedded files in `folder` (`""` or `boards/`), sorted by name.
     fn files(folder: &str) -> Vec<Embedded<T>> {
         let in_folder = |(file, text): &(&'static str, &'static str)| {
             let name = file.strip_prefix(folder)?.strip_suffix(".toml")?;
@@ -145,11 +145,11 @@ fn embedded_boards() -> &'static [Embedded<Board>] {
 
 impl Embedded<Chip> {
     fn get(&self) -> Option<&Chip> {
-        // A test parses every file, so a broken one never gets into a build that passed.
+        // A test parses every file, so a broken file can't get into a build that passed its tests.
         self.parsed.get_or_init(|| Chip::parse(self.file, self.text).ok()).as_ref()
     }
 
-    /// Whether its image headers carry `id`, told without parsing it all.
+    /// Returns whether the chip's image headers carry `id`, without parsing the whole file.
     fn has_id(&self, id: u16) -> bool {
         let value = self.text.lines().find_map(|line| line.strip_prefix("chip-id = "));
         let digits = value.and_then(|value| value.split_whitespace().next());
@@ -163,13 +163,13 @@ impl Embedded<Board> {
     }
 }
 
-/// All embedded chips, by name.
+/// Returns all embedded chips, sorted by name.
 pub fn all() -> &'static [Chip] {
     static CHIPS: OnceLock<Vec<Chip>> = OnceLock::new();
     CHIPS.get_or_init(|| embedded_chips().iter().filter_map(|c| c.get().cloned()).collect())
 }
 
-/// All chips: those of [`add_target`], the last first, and the embedded ones, by name.
+/// Returns all chips: those added by [`add_target`], newest first, then the embedded ones by name.
 pub fn chips() -> Vec<&'static Chip> {
     let mut chips = outside::chips();
     for chip in embedded_chips() {
@@ -180,7 +180,7 @@ pub fn chips() -> Vec<&'static Chip> {
     chips
 }
 
-/// All boards: those of [`add_target`], the last first, and the embedded ones, by name.
+/// Returns all boards: those added by [`add_target`], newest first, then the embedded ones by name.
 pub fn boards() -> Vec<&'static Board> {
     let mut boards = outside::boards();
     for board in embedded_boards() {
@@ -191,7 +191,7 @@ pub fn boards() -> Vec<&'static Board> {
     boards
 }
 
-/// Names of all [`chips`].
+/// Returns the names of all [`chips`].
 pub fn chip_names() -> Vec<&'static str> {
     let mut names: Vec<&str> = outside::chips().iter().map(|chip| chip.name.as_str()).collect();
     names.extend(embedded_chips().iter().map(|chip| chip.name));
@@ -199,7 +199,7 @@ pub fn chip_names() -> Vec<&'static str> {
     names
 }
 
-/// The chip called `name` (`esp32c3`, and forgiving: `ESP32-C3`).
+/// Finds the chip called `name`, ignoring case, `-` and `_`: both `esp32c3` and `ESP32-C3` match.
 ///
 /// # Errors
 /// [`ChipError::Unknown`], with the nearest known name.
@@ -219,7 +219,7 @@ fn chip_called(plain: &str) -> Option<&'static Chip> {
     embedded_chips().iter().find(|chip| chip.name == plain)?.get()
 }
 
-/// The chip or board called `name`, as forgiving as [`find`].
+/// Finds the chip or board called `name`, ignoring case, `-` and `_`.
 ///
 /// # Errors
 /// [`ChipError::UnknownTarget`], with the nearest known name.
@@ -244,19 +244,19 @@ pub fn find_target(name: &str) -> Result<Target, ChipError> {
     Err(ChipError::UnknownTarget { name: name.into(), nearest, chips })
 }
 
-/// The chip whose image headers carry `id`.
+/// Finds the chip whose image headers carry `id`.
 pub fn find_by_id(id: u16) -> Option<&'static Chip> {
     let outside = outside::chips().into_iter().find(|chip| chip.image.chip_id == id);
     let embedded = || embedded_chips().iter().find(|chip| chip.has_id(id))?.get();
     outside.or_else(embedded)
 }
 
-/// Text of another embedded file of `targets/`, such as a table of ROM addresses.
+/// Returns the text of another embedded file of `targets/`, such as a table of ROM addresses.
 pub fn embedded_file(name: &str) -> Option<&'static str> {
     embedded::FILES.iter().find(|(file, _)| *file == name).map(|(_, text)| *text)
 }
 
-/// The name among `known` that `name` most likely means: at most a third of it mistyped.
+/// Returns the name in `known` that is closest to `name`, if at most a third of it is mistyped.
 ///
 /// ```
 /// assert_eq!(esplice_chip::nearest("esp32c4", &["esp32c3", "other"]).as_deref(), Some("esp32c3"));
@@ -275,8 +275,8 @@ fn plain_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase()
 }
 
-/// Letters to add, drop, change or swap with their neighbour to make `b` of `a` (optimal string
-/// alignment).
+/// Returns the number of letters to insert, delete, replace or swap with their neighbour to turn
+/// `a` into `b` (optimal string alignment).
 fn edit_distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();

@@ -1,6 +1,7 @@
-//! Chips and boards from files of the user's own.
+//! Chips and boards from custom files.
 //!
-//! They are known beside the embedded ones from then on, and stand over one of the same name.
+//! Once added, they are known in addition to the embedded ones and take precedence over an embedded
+//! one of the same name.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -12,14 +13,14 @@ static BOARDS: RwLock<Vec<&'static Board>> = RwLock::new(Vec::new());
 /// A chip or a board.
 #[derive(Debug, Clone, Copy)]
 pub enum Target {
-    /// A chip, on whatever board.
+    /// A chip, on any board.
     Chip(&'static Chip),
     /// A board.
     Board(&'static Board),
 }
 
 impl Target {
-    /// Its chip.
+    /// Returns the chip, or the board's chip.
     pub fn chip(self) -> &'static Chip {
         match self {
             Target::Chip(chip) => chip,
@@ -27,7 +28,7 @@ impl Target {
         }
     }
 
-    /// The board, if it is one.
+    /// Returns the board, if this is one.
     pub fn board(self) -> Option<&'static Board> {
         match self {
             Target::Chip(_) => None,
@@ -35,12 +36,12 @@ impl Target {
         }
     }
 
-    /// Bytes of the board's flash; of a chip alone none are known.
+    /// Returns the size of the board's flash in bytes. For a chip without a board it is not known.
     pub fn flash_size(self) -> Option<u32> {
         self.board().and_then(|board| parse_size(&board.flash_size))
     }
 
-    /// Its name in commands and files.
+    /// Returns the name used in commands and files.
     pub fn name(self) -> &'static str {
         match self {
             Target::Chip(chip) => &chip.name,
@@ -49,7 +50,7 @@ impl Target {
     }
 }
 
-/// What a file of the user's own holds.
+/// The content of a custom file.
 #[derive(Debug, Clone)]
 pub enum OwnTarget {
     /// A chip.
@@ -58,14 +59,14 @@ pub enum OwnTarget {
     Board(Box<Board>),
 }
 
-/// Parses `text`, the content of `file` (a name for messages): a chip's file, or with a table
-/// `[board]` a board's.
+/// Parses `text`, the content of `file` (a name for messages), as a board's file if it has a
+/// `[board]` table, otherwise as a chip's.
 ///
 /// # Errors
-/// What [`Chip::parse`] and [`Board::parse`] say; [`ChipError::Check`] for a chip whose registers
-/// that are written lie in an eFuse controller.
+/// Returns the errors of [`Chip::parse`] and [`Board::parse`], and [`ChipError::Check`] for a chip
+/// file that would make esplice write to registers of an eFuse controller.
 pub fn parse_target(file: &str, text: &str) -> Result<OwnTarget, ChipError> {
-    // Whatever else it is, the parser of chips says best.
+    // For anything that is not a board, the chip parser has the best message.
     if text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("board")) {
         return Ok(OwnTarget::Board(Box::new(Board::parse(file, text)?)));
     }
@@ -74,11 +75,11 @@ pub fn parse_target(file: &str, text: &str) -> Result<OwnTarget, ChipError> {
     Ok(OwnTarget::Chip(Box::new(chip)))
 }
 
-/// [`parse_target`], and from then on [`crate::find`] and its like know what it holds. It stays in
-/// memory until the process ends.
+/// Parses a file like [`parse_target`] and adds its chip or board to those that [`crate::find`] and
+/// similar functions know. It stays in memory until the process ends.
 ///
 /// # Errors
-/// See there.
+/// Returns the errors of [`parse_target`].
 pub fn add_target(file: &str, text: &str) -> Result<Target, ChipError> {
     Ok(match parse_target(file, text)? {
         OwnTarget::Board(board) => {
@@ -102,13 +103,13 @@ pub(crate) fn boards() -> Vec<&'static Board> {
     BOARDS.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Bytes of an eFuse controller's registers, which begin at a multiple of it (esp-hal's PACs: no
-/// chip has a register of its eFuse controller behind them).
+/// Size of an eFuse controller's register block in bytes. Blocks are aligned to it (esp-hal's PACs:
+/// no chip's eFuse controller has a register beyond it).
 const CONTROLLER: u32 = 0x800;
 
-/// Checks that no register which is written on the word of `chip`'s file lies in an eFuse controller:
-/// neither in the one that the file tells of, nor in that of an embedded chip which the file could be
-/// taken for. A wrong write there can't be undone.
+/// Checks that none of the registers that `chip`'s file makes esplice write to lies in an eFuse
+/// controller: neither the one in the file, nor that of an embedded chip with the same name, ID or
+/// magic word. A wrong write there can't be undone.
 fn spares_the_efuses(chip: &Chip) -> Result<(), String> {
     let shares_magic = |other: &Chip| {
         other.loader.magic_values.iter().any(|magic| chip.loader.magic_values.contains(magic))
@@ -121,24 +122,25 @@ fn spares_the_efuses(chip: &Chip) -> Result<(), String> {
     for (what, addr) in written(chip) {
         if controllers.contains(&(addr.0 / CONTROLLER)) {
             return Err(format!(
-                "{what} at {addr} is in the eFuse controller, which is not written"
+                "{what} at {addr} is in the eFuse controller, which must not be written"
             ));
         }
     }
     Ok(())
 }
 
-/// Numbers of the pieces of [`CONTROLLER`] bytes that `efuse`'s blocks lie in.
+/// Returns the numbers of the [`CONTROLLER`]-sized units of address space that hold `efuse`'s
+/// blocks.
 fn controllers_of(efuse: &Efuse) -> Vec<u32> {
     let pieces = efuse.blocks.iter().flat_map(|block| {
         let last = block.addr.0.saturating_add(block.words.saturating_mul(4).saturating_sub(1));
         block.addr.0 / CONTROLLER..=last / CONTROLLER
     });
-    // Blocks beside the controller's are no more to be written than these.
+    // Blocks outside the main controller must not be written either.
     pieces.collect()
 }
 
-/// All registers that are written on the word of a chip's file.
+/// Returns all registers that are written because a chip's file names them.
 fn written(chip: &Chip) -> Vec<(&'static str, Addr)> {
     let spi = &chip.spi;
     let mut registers: Vec<(&str, Addr)> =

@@ -1,4 +1,4 @@
-//! The files' shape, word by word; resolved once into the types of `schema`.
+//! The files' raw structure, resolved once into the types of `schema`.
 
 use serde::{Deserialize, Deserializer};
 
@@ -75,7 +75,7 @@ impl RawRegisterBits {
     fn resolve(self) -> Result<BitRange, String> {
         if self.count == 0 || self.bit.saturating_add(self.count) > 32 {
             return Err(format!(
-                "{}: bits {}+{} are in no register",
+                "{}: bits {}+{} do not fit in a register",
                 self.addr, self.bit, self.count
             ));
         }
@@ -145,7 +145,7 @@ struct RawField {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawBits {
-    /// Another block than the field's.
+    /// The block, if it is not the field's.
     block: Option<String>,
     word: u32,
     bit: u32,
@@ -215,7 +215,7 @@ impl RawField {
     fn resolve(self, blocks: &[EfuseBlock]) -> Result<EfuseField, String> {
         let block = |name: &str| {
             blocks.iter().find(|block| block.name == name).ok_or_else(|| {
-                format!("efuse field {:?} is of an unknown block {name:?}", self.name)
+                format!("efuse field {:?} refers to the unknown block {name:?}", self.name)
             })
         };
         let mut bits = Vec::new();
@@ -229,7 +229,7 @@ impl RawField {
             }
             let offset = raw.word.checked_mul(4);
             let addr = offset.and_then(|offset| block.addr.0.checked_add(offset));
-            let addr = addr.ok_or_else(|| format!("efuse block {} has no end", block.name))?;
+            let addr = addr.ok_or_else(|| format!("efuse block {} ends past 4 GiB", block.name))?;
             bits.push(BitRange { addr: Addr(addr), bit: raw.bit, count: raw.count });
         }
         let count: u64 = bits.iter().map(|range| u64::from(range.count)).sum();
@@ -239,7 +239,7 @@ impl RawField {
         let all = 1_u64.checked_shl(count as u32).unwrap_or(0);
         if !self.values.is_empty() && self.values.len() as u64 != all {
             return Err(format!(
-                "efuse field {:?} of {count} bits names {} values",
+                "efuse field {:?} of {count} bits lists {} values",
                 self.name,
                 self.values.len()
             ));

@@ -1,4 +1,4 @@
-//! What is known of a chip, resolved and ready to use.
+//! Chip data, resolved and ready to use.
 
 use std::collections::BTreeMap;
 
@@ -9,48 +9,48 @@ use crate::{
     nearest, raw,
 };
 
-/// One chip.
+/// A chip.
 #[derive(Debug, Clone)]
 pub struct Chip {
-    /// Name in commands and files: `esp32c3`.
+    /// Name in commands and files, such as `esp32c3`.
     pub name: String,
-    /// Name as the vendor writes it: `ESP32-C3`.
+    /// Name as the vendor writes it, such as `ESP32-C3`.
     pub display_name: String,
-    /// `e_machine` of its ELFs.
+    /// `e_machine` of ELF files for this chip.
     pub elf_machine: u16,
     /// Instruction set, such as `rv32imc`.
     pub isa: String,
-    /// The main crystal, in MHz.
+    /// Frequency of the usual crystal, in MHz.
     pub xtal_mhz: u32,
-    /// Other crystals that boards have, in MHz.
+    /// Frequencies of other crystals that boards have, in MHz.
     pub other_xtal_mhz: Vec<u32>,
-    /// How the loader lets one tell which it is; none where all boards have the same.
+    /// How to detect the crystal; `None` if all boards have the same.
     pub crystal: Option<Crystal>,
-    /// The CPU's clock when the ROM starts, in MHz.
+    /// CPU frequency when the ROM starts, in MHz.
     pub boot_cpu_mhz: u32,
-    /// Memories on the bus.
+    /// Memory regions on the bus.
     pub regions: Vec<Region>,
-    /// What of them a program's layout may use, where that is known.
+    /// The parts of memory that a program's layout may use, if known.
     pub layout: Option<MemoryLayout>,
-    /// Parameters of images.
+    /// Image parameters.
     pub image: ImageParams,
     /// The ROM loader.
     pub loader: Loader,
     /// The SPI controller that reaches the flash chip.
     pub spi: SpiRegisters,
-    /// Ways to reset.
+    /// Reset sequences.
     pub reset: Reset,
-    /// USB-OTG, where the ROM's loader speaks over it.
+    /// USB-OTG, if the ROM loader supports it.
     pub usb_otg: Option<UsbOtg>,
     /// Watchdogs.
     pub watchdog: Watchdog,
     /// eFuses.
     pub efuse: Efuse,
-    /// What it offers, for people.
+    /// Feature names for display.
     pub features: Features,
-    /// Compilers.
+    /// Compilers and their flags.
     pub toolchain: Toolchain,
-    /// The virtual board, where there is one.
+    /// The virtual board, if there is one.
     pub sim: Option<Sim>,
 }
 
@@ -58,8 +58,8 @@ impl Chip {
     /// Parses `text`, the content of `file` (a name for messages), and runs all checks.
     ///
     /// # Errors
-    /// [`ChipError::Parse`] for TOML that is not of the schema, [`ChipError::Check`] for a chip
-    /// that contradicts itself.
+    /// [`ChipError::Parse`] for TOML that does not match the schema, [`ChipError::Check`] for a
+    /// chip that contradicts itself.
     pub fn parse(file: &str, text: &str) -> Result<Chip, ChipError> {
         let raw: raw::File = parse_toml(file, text)?;
         let chip =
@@ -68,18 +68,18 @@ impl Chip {
         Ok(chip)
     }
 
-    /// The region that holds `addr`.
+    /// Finds the region that contains `addr`.
     pub fn region_at(&self, addr: Addr) -> Option<&Region> {
         self.regions.iter().find(|region| region.contains(addr))
     }
 
-    /// The region called `key`.
+    /// Finds the region called `key`.
     pub fn region(&self, key: &str) -> Option<&Region> {
         self.regions.iter().find(|region| region.key == key)
     }
 }
 
-/// Reads `text`, the content of `file`, into a raw shape.
+/// Parses `text`, the content of `file`, into a raw structure.
 pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(
     file: &str,
     text: &str,
@@ -91,45 +91,45 @@ pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(
     })
 }
 
-/// The known name nearest to the one that `message` refuses: "unknown field `a`, expected one of
-/// `b`, `c`".
+/// Returns the expected name that is closest to the unknown one in a message such as "unknown field
+/// `a`, expected one of `b`, `c`".
 fn nearest_expected(message: &str) -> Option<String> {
     let mut names = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
     let name = names.next()?;
     nearest(name, &names.collect::<Vec<_>>())
 }
 
-/// A memory on the bus.
+/// A memory region on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region {
-    /// Key in layouts and messages: `iram`, `dram`, `rtc-fast`, `irom`, `drom`, `rom`, …; on chips
-    /// with one bus `sram` and `flash`, which hold code and data.
+    /// Key in layouts and messages: `iram`, `dram`, `rtc-fast`, `irom`, `drom`, `rom`, …. Chips
+    /// with a single bus have `sram` and `flash`, which hold both code and data.
     pub key: String,
     /// First address.
     pub addr: Addr,
     /// Length in bytes.
     pub len: u32,
-    /// What may be done there.
+    /// The allowed accesses.
     pub access: Access,
-    /// What stands behind it.
+    /// The kind of memory.
     pub kind: RegionKind,
-    /// The array the bytes are in.
+    /// The array that holds the bytes.
     pub backing: Backing,
 }
 
 impl Region {
-    /// Whether `addr` lies in it.
+    /// Returns whether `addr` lies in the region.
     pub fn contains(&self, addr: Addr) -> bool {
         addr.0.wrapping_sub(self.addr.0) < self.len
     }
 
-    /// Bytes from `addr` to its end, 0 if `addr` lies outside.
+    /// Returns the number of bytes from `addr` to the region's end, 0 if `addr` lies outside.
     pub fn room_at(&self, addr: Addr) -> u32 {
         self.len.saturating_sub(addr.0.wrapping_sub(self.addr.0))
     }
 }
 
-/// What may be done in a region.
+/// The accesses that a region allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Access {
@@ -155,7 +155,7 @@ impl TryFrom<String> for Access {
     }
 }
 
-/// What stands behind a region.
+/// The kind of memory in a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegionKind {
@@ -165,20 +165,20 @@ pub enum RegionKind {
     Flash,
     /// Mask ROM.
     Rom,
-    /// External RAM with a window of its own. No boot code fills it.
+    /// External RAM with its own address window. No boot code fills it.
     Psram,
 }
 
-/// The array behind a region: two regions of one backing are aliases.
+/// The array that holds a region's bytes. Two regions with the same array are aliases.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backing {
     /// Name of the array.
     pub name: String,
-    /// The region's first byte in it.
+    /// Offset of the region's first byte in the array.
     pub offset: u32,
-    /// The region shows the array's words from last to first: its first word is the last of the
-    /// `len` bytes at `offset`.
+    /// Whether the region shows the array's words in reverse order: its first word is the last word
+    /// of the `len` bytes at `offset`.
     #[serde(default)]
     pub reversed: bool,
 }
@@ -191,54 +191,55 @@ pub struct ImageParams {
     pub chip_id: u16,
     /// Whether a SHA-256 follows the checksum.
     pub append_sha256: bool,
-    /// Whether Secure Boot v1 is there; v2 is on all chips that append a SHA-256.
+    /// Whether the chip supports Secure Boot v1. All chips that append a SHA-256 support v2.
     #[serde(default)]
     pub secure_boot_v1: bool,
-    /// MMU page sizes in bytes, the usual one first. An app descriptor may name another of them.
+    /// MMU page sizes in bytes, the default first. An app descriptor may name another one.
     pub mmu_page_sizes: Vec<u32>,
-    /// Fewest bytes that a flash segment must have in its last MMU page. Bootloaders that map one page
-    /// too few otherwise are the reason; images are filled up with zeros.
+    /// Minimum number of bytes that a flash segment must have in its last MMU page. With fewer,
+    /// some bootloaders map one page too few. Images are padded with zeros.
     #[serde(default)]
     pub last_page_min: u32,
-    /// How the ROM runs a program in place, without a header, where that is known.
+    /// How the ROM runs a program in place without an image header, if known.
     pub direct: Option<DirectBoot>,
-    /// Most segments an image may have.
+    /// Maximum number of segments in an image.
     pub max_segments: usize,
-    /// Where the ROM looks for the image it boots, in flash.
+    /// Flash offset where the ROM looks for the image to boot.
     #[serde(deserialize_with = "raw::flash_offset")]
     pub boot_offset: FlashOffset,
-    /// Where the partition table stands by default, in flash.
+    /// Default flash offset of the partition table.
     #[serde(deserialize_with = "raw::flash_offset")]
     pub partition_table_offset: FlashOffset,
-    /// Flash mode of images by default: `dio`.
+    /// Default flash mode of images, such as `dio`.
     pub default_flash_mode: String,
-    /// Flash frequency of images by default: a key of `flash_frequencies`.
+    /// Default flash frequency of images: a key of `flash_frequencies`.
     pub default_flash_freq: String,
-    /// Flash size of images by default: a key of `flash_sizes`.
+    /// Default flash size of images: a key of `flash_sizes`.
     pub default_flash_size: String,
     /// The header's write-protect pin field.
     pub wp_pin: u8,
-    /// Family id in UF2 files.
+    /// Family ID in UF2 files.
     pub uf2_family: u32,
-    /// Flash frequency names and their codes in the header (low nibble of byte 3).
+    /// Names of flash frequencies and their codes in the header (low nibble of byte 3).
     pub flash_frequencies: BTreeMap<String, u8>,
-    /// Flash size names and their codes in the header (high nibble of byte 3).
+    /// Names of flash sizes and their codes in the header (high nibble of byte 3).
     pub flash_sizes: BTreeMap<String, u8>,
 }
 
-/// A program without header that the ROM maps and enters in place, what the vendor calls direct boot.
+/// A program without an image header that the ROM maps and runs in place. The vendor calls this
+/// direct boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DirectBoot {
-    /// The two first words of flash.
+    /// The first two words of flash.
     pub magic: u32,
-    /// Where the ROM jumps to: so many bytes into the window that flash is executed in.
+    /// Offset in the executable flash window to which the ROM jumps, in bytes.
     pub entry_offset: u32,
 }
 
 impl ImageParams {
-    /// The name of the header's flash frequency code. Where two frequencies share a code, as the
-    /// ESP32-C6's 80m and 40m do, the default one is meant.
+    /// Returns the name of the header's flash frequency code. If two frequencies share a code, as
+    /// the ESP32-C6's 80m and 40m do, returns the default one.
     pub fn flash_freq_name(&self, code: u8) -> Option<&str> {
         let named = |name: &str| self.flash_frequencies.get(name) == Some(&code);
         if named(&self.default_flash_freq) {
@@ -247,7 +248,7 @@ impl ImageParams {
         self.flash_frequencies.keys().map(String::as_str).find(|name| named(name))
     }
 
-    /// Flash size in bytes for the header's code.
+    /// Returns the flash size in bytes for the header's code.
     pub fn flash_size_bytes(&self, code: u8) -> Option<u32> {
         self.flash_sizes
             .iter()
@@ -255,7 +256,7 @@ impl ImageParams {
             .and_then(|(name, _)| crate::parse_size(name))
     }
 
-    /// The header's code, and the name, of a flash of `bytes`.
+    /// Returns the header's code and the name for a flash of `bytes`.
     pub fn flash_size_code(&self, bytes: u32) -> Option<(u8, &str)> {
         self.flash_sizes
             .iter()
@@ -264,44 +265,44 @@ impl ImageParams {
     }
 }
 
-/// What the ROM loader can do and insists on.
+/// Properties of the ROM loader.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Loader {
-    /// Baud rate that everything starts at.
+    /// Baud rate at which every connection starts.
     pub initial_baud: u32,
-    /// Bytes of a FLASH_DATA or FLASH_DEFL_DATA block.
+    /// Size of a FLASH_DATA or FLASH_DEFL_DATA block in bytes.
     pub rom_block: u32,
-    /// Bytes of a MEM_DATA block.
+    /// Size of a MEM_DATA block in bytes.
     pub ram_block: u32,
-    /// Bytes of flash that the ROM takes for granted until SPI_SET_PARAMS tells it.
+    /// Flash size in bytes that the ROM assumes until SPI_SET_PARAMS sets it.
     pub rom_flash_size: u32,
-    /// Bytes of status after each reply of the ROM.
+    /// Number of status bytes after each reply of the ROM.
     pub status_len: usize,
-    /// Replies to one SYNC.
+    /// Number of replies to one SYNC.
     pub sync_replies: usize,
-    /// FLASH_BEGIN has a fifth word that tells of encryption.
+    /// Whether FLASH_BEGIN has a fifth word that requests encryption.
     pub begin_has_encrypt_word: bool,
-    /// FLASH_DEFL_* are there.
+    /// Whether the loader has the FLASH_DEFL_* commands.
     pub deflate: bool,
-    /// GET_SECURITY_INFO is there.
+    /// Whether the loader has GET_SECURITY_INFO.
     pub security_info: bool,
-    /// GET_SECURITY_INFO tells the id that image headers carry, and so which chip it is.
+    /// Whether GET_SECURITY_INFO returns the chip ID of image headers, which identifies the chip.
     pub security_info_has_chip_id: bool,
-    /// A word of ROM that differs from chip to chip.
+    /// Address of a ROM word that differs between chips.
     #[serde(default, deserialize_with = "raw::some_addr")]
     pub magic_addr: Option<Addr>,
-    /// Its values on this chip's revisions.
+    /// The values of that word on this chip's revisions.
     pub magic_values: Vec<u32>,
-    /// What esptool calls the stub of early revisions, where they have one of their own.
+    /// The stub that esptool uses for early revisions, if they need a different one.
     #[serde(default)]
     pub early_stub: Option<EarlyStub>,
-    /// Bytes that the ROM keeps of what comes while it is at work, where that is known to be more than its
+    /// Number of received bytes that the ROM buffers while it is busy, if known to be more than its
     /// UART's FIFO.
     #[serde(default)]
     pub receive_ring: Option<u32>,
-    /// What lets loader and stub work faster than by the clocks that a reset leaves, and changes
-    /// nothing of the UART; it holds until the next reset.
+    /// Register writes that raise the clocks, so that loader and stub work faster than with the
+    /// clocks after a reset. They do not affect the UART. They last until the next reset.
     #[serde(default)]
     pub fast_clocks: Vec<RegisterWrite>,
 }
@@ -317,7 +318,7 @@ pub struct EarlyStub {
 }
 
 impl Loader {
-    /// The name of the stub for a chip called `chip`, of a revision (major, minor).
+    /// Returns the name of the stub for the chip `chip` of a given revision (major, minor).
     pub fn stub_name<'a>(&'a self, chip: &'a str, revision: (u8, u8)) -> &'a str {
         match &self.early_stub {
             Some(early) if revision < early.below => &early.name,
@@ -337,7 +338,7 @@ pub struct SpiRegisters {
     pub cmd: u32,
     /// ADDR.
     pub addr: u32,
-    /// Whether a short address stands in the high bits of ADDR.
+    /// Whether an address shorter than 32 bits is stored in the high bits of ADDR.
     #[serde(default)]
     pub addr_high: bool,
     /// USER.
@@ -354,51 +355,51 @@ pub struct SpiRegisters {
     pub w0: u32,
 }
 
-/// Ways to reset, by name, best first.
+/// Names of reset sequences, best first.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Reset {
-    /// Behind a UART bridge.
+    /// Over a UART bridge.
     pub uart: Vec<String>,
-    /// Behind the chip's own USB-Serial-JTAG.
+    /// Over the chip's own USB-Serial-JTAG.
     #[serde(default)]
     pub usb_serial_jtag: Vec<String>,
-    /// USB ids by which that port is known.
+    /// USB IDs of the USB-Serial-JTAG port.
     pub usb_serial_jtag_id: Option<UsbId>,
 }
 
-/// USB vendor and product.
+/// USB vendor and product ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UsbId {
-    /// Vendor.
+    /// Vendor ID.
     pub vid: u16,
-    /// Product.
+    /// Product ID.
     pub pid: u16,
 }
 
-/// USB-OTG with the ROM's own USB stack.
+/// USB-OTG, driven by the ROM's USB stack.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct UsbOtg {
-    /// Word of the ROM's data that tells which port its loader speaks over.
+    /// Address of the word in the ROM's data that holds the port used by the loader.
     #[serde(deserialize_with = "raw::addr")]
     pub uart_no_addr: Addr,
-    /// Its value for USB-OTG.
+    /// Value of that word for USB-OTG.
     pub uart_no: u32,
-    /// Most bytes of a MEM_DATA block over USB-OTG.
+    /// Maximum size of a MEM_DATA block over USB-OTG, in bytes.
     pub ram_block: u32,
-    /// USB ids of the ROM's port.
+    /// USB IDs of the ROM's port.
     pub id: Option<UsbId>,
 }
 
-/// What the chip offers, for people.
+/// The chip's features, for display.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Features {
-    /// On every one of them.
+    /// Features of every chip of this type.
     pub always: Vec<String>,
-    /// Package by the eFuse field `pkg-version`.
+    /// Package names, indexed by the eFuse field `pkg-version`.
     pub packages: Vec<String>,
 }
 
@@ -408,30 +409,30 @@ pub struct Features {
 pub struct Toolchain {
     /// Cargo's target triple.
     pub rust_target: String,
-    /// Library crates to build where the target is not installed.
+    /// Standard library crates to build if the target is not installed.
     pub rust_build_std: Vec<String>,
-    /// What installs a compiler for the target where neither rustup nor Debian has one.
+    /// Command that installs a compiler for the target, if neither rustup nor Debian has one.
     pub rust_install: Option<String>,
-    /// Processors of which such a compiler lists one, and upstream's none.
+    /// Processor names that such a compiler lists and the upstream compiler doesn't.
     #[serde(default)]
     pub rust_processors: Vec<String>,
     /// The vendor's C compiler.
     pub c_compiler: String,
-    /// Its flags for this chip.
+    /// C compiler flags for this chip.
     pub c_flags: Vec<String>,
-    /// TinyGo, where it knows the chip.
+    /// TinyGo settings, if TinyGo supports the chip.
     pub tinygo: Option<TinyGo>,
 }
 
-/// How TinyGo makes firmware for a chip.
+/// TinyGo settings for a chip.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TinyGo {
-    /// Its names of boards that do for the bare chip; the first that an installed TinyGo knows is
-    /// taken.
+    /// Target names of boards that also work for the bare chip. The first one that the installed
+    /// TinyGo knows is used.
     pub targets: Vec<String>,
-    /// The symbol where its runtime starts with flash mapped already, as a second-stage bootloader
-    /// leaves it; without one its programs only boot by the ROM.
+    /// The symbol of the entry point that expects flash to be mapped already, as a second-stage
+    /// bootloader leaves it. Without it, programs boot only from the ROM.
     pub start: Option<String>,
 }
 
@@ -439,40 +440,40 @@ pub struct TinyGo {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Sim {
-    /// File of `targets/` with the addresses of ROM functions.
+    /// File in `targets/` with the addresses of ROM functions.
     pub rom_table: String,
-    /// Chip revision burnt into it: major, minor.
+    /// Chip revision in the eFuses: major, minor.
     pub revision: (u8, u8),
-    /// Version of its mask ROM, which GET_SECURITY_INFO tells.
+    /// Version of the mask ROM, as reported by GET_SECURITY_INFO.
     pub rom_eco_version: u32,
-    /// MAC address burnt into it.
+    /// MAC address in the eFuses.
     pub mac: [u8; 6],
-    /// Its CPU.
+    /// The CPU.
     pub cpu: SimCpu,
-    /// Its flash chip.
+    /// The flash chip.
     pub flash: Flash,
-    /// What its eFuses protect of themselves.
+    /// The eFuses' write and read protection.
     pub efuse: EfuseGuards,
     /// Value of the strapping register for a boot from flash.
     pub boot_strap: u32,
     /// Value of the strapping register for download mode.
     pub download_strap: u32,
-    /// Numbers of the reset reasons at which the strapping pins are sampled; after others the register
-    /// holds what it held.
+    /// Numbers of the reset reasons at which the strapping pins are sampled. Other resets leave the
+    /// register unchanged.
     pub strap_resets: Vec<u8>,
     /// The strapping register.
     #[serde(deserialize_with = "raw::addr")]
     pub strap_addr: Addr,
-    /// The I/O multiplexer's register of each pad after a reset, from pin 0 on.
+    /// Reset value of each pad's I/O multiplexer register, starting with pin 0.
     pub pads: Vec<u32>,
-    /// Addresses of devices; where none is listed there is storage.
+    /// Address range of the devices. Addresses in it without a device behave as storage.
     pub peripheral_space: Space,
-    /// Devices and where they are.
+    /// The devices and their addresses.
     #[serde(rename = "peripheral")]
     pub peripherals: Vec<Peripheral>,
 }
 
-/// What differs between the CPUs of virtual boards, beside the instruction set.
+/// Differences between the CPUs of virtual boards, apart from the instruction set.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SimCpu {
@@ -482,83 +483,84 @@ pub struct SimCpu {
     pub arch_id: u32,
     /// mimpid.
     pub implementation_id: u32,
-    /// mie and mip exist, and mie masks interrupts.
+    /// Whether mie and mip exist, and mie masks interrupts.
     pub interrupt_csrs: bool,
-    /// Triggers of the debug unit.
+    /// Number of triggers in the debug unit.
     pub triggers: u32,
-    /// Entries of memory protection (PMP).
+    /// Number of memory protection (PMP) entries.
     pub pmp_entries: u32,
 }
 
-/// Which fuses of block 0 forbid to burn or to read others.
+/// The eFuse bits of block 0 that protect others from being burnt or read.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct EfuseGuards {
-    /// Fields of block 0: the bit that forbids to burn them, their first bit, how many bits.
+    /// Fields of block 0: the bit that write-protects the field, the field's first bit, its number
+    /// of bits.
     pub fields: Vec<(u32, u32, u32)>,
-    /// The bit that forbids to burn block 1; those of the next blocks follow.
+    /// The bit that write-protects block 1; those of the following blocks come next.
     pub first_block: u32,
-    /// The first block that can be hidden from software.
+    /// The first block that can be read-protected.
     pub first_secret: u32,
-    /// The bit that hides it; those of the next blocks follow.
+    /// The bit that read-protects it; those of the following blocks come next.
     pub read_guard: u32,
 }
 
-/// The virtual board's flash chip, with typical times; virtual time charges them.
+/// The virtual board's flash chip, with its typical times. They count in virtual time.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Flash {
-    /// JEDEC id: manufacturer, type, capacity (log2 of bytes).
+    /// JEDEC ID: manufacturer, type, capacity (log2 of bytes).
     pub jedec: [u8; 3],
-    /// Erase of 4 KiB, in microseconds.
+    /// Time to erase 4 KiB, in microseconds.
     pub erase_4k_us: u32,
-    /// Erase of 32 KiB, in microseconds.
+    /// Time to erase 32 KiB, in microseconds.
     pub erase_32k_us: u32,
-    /// Erase of 64 KiB, in microseconds.
+    /// Time to erase 64 KiB, in microseconds.
     pub erase_64k_us: u32,
-    /// Erase of the whole chip, in milliseconds.
+    /// Time to erase the whole chip, in milliseconds.
     pub erase_chip_ms: u32,
-    /// Program of the first byte of a page, in nanoseconds.
+    /// Time to program the first byte of a page, in nanoseconds.
     pub program_first_byte_ns: u32,
-    /// Program of each further byte of a page, in nanoseconds.
+    /// Time to program each further byte of a page, in nanoseconds.
     pub program_next_byte_ns: u32,
-    /// Write of a status register, in milliseconds.
+    /// Time to write a status register, in milliseconds.
     pub status_write_ms: u32,
-    /// From the command that suspends an operation to its effect, in microseconds.
+    /// Time from the suspend command until the operation is suspended, in microseconds.
     pub suspend_us: u32,
-    /// Reset by command, in microseconds.
+    /// Time of a reset by command, in microseconds.
     pub reset_us: u32,
-    /// The id that no other chip has.
+    /// Unique ID of the flash chip.
     pub unique_id: [u8; 8],
     /// The longest times that the data sheet allows.
     pub worst: WorstFlash,
 }
 
-/// The longest times of a flash chip; the same keys as the typical ones.
+/// The longest times of a flash chip, with the same keys as the typical ones.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct WorstFlash {
-    /// Erase of 4 KiB, in microseconds.
+    /// Time to erase 4 KiB, in microseconds.
     pub erase_4k_us: u32,
-    /// Erase of 32 KiB, in microseconds.
+    /// Time to erase 32 KiB, in microseconds.
     pub erase_32k_us: u32,
-    /// Erase of 64 KiB, in microseconds.
+    /// Time to erase 64 KiB, in microseconds.
     pub erase_64k_us: u32,
-    /// Erase of the whole chip, in milliseconds.
+    /// Time to erase the whole chip, in milliseconds.
     pub erase_chip_ms: u32,
-    /// Program of the first byte of a page, in nanoseconds.
+    /// Time to program the first byte of a page, in nanoseconds.
     pub program_first_byte_ns: u32,
-    /// Program of each further byte of a page, in nanoseconds.
+    /// Time to program each further byte of a page, in nanoseconds.
     pub program_next_byte_ns: u32,
 }
 
 impl Flash {
-    /// Size in bytes, from the JEDEC capacity.
+    /// Returns the size in bytes, from the JEDEC capacity.
     pub fn size(&self) -> u32 {
         1_u32.checked_shl(u32::from(self.jedec[2])).unwrap_or(0)
     }
 
-    /// The chip at its slowest: the longest times in the place of the typical ones.
+    /// Returns the flash chip with its longest times instead of the typical ones.
     pub fn at_worst(&self) -> Flash {
         let worst = &self.worst;
         Flash {
@@ -585,7 +587,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// One past the last address, or the last of all.
+    /// Returns the first address after the range, saturating at `u32::MAX`.
     pub fn end(&self) -> u32 {
         self.addr.0.saturating_add(self.len)
     }
@@ -597,7 +599,7 @@ impl Space {
 pub struct Peripheral {
     /// Name of the model in the simulator.
     pub model: String,
-    /// This device's own name: `uart0`.
+    /// Name of this device, such as `uart0`.
     pub name: String,
     /// First address.
     #[serde(deserialize_with = "raw::addr")]
@@ -606,8 +608,8 @@ pub struct Peripheral {
     pub len: u32,
     /// Interrupt sources, in the model's order.
     pub irq: Vec<u32>,
-    /// The number of its signal in the pin matrix, in the model's order: of a UART that of what it sends and
-    /// receives.
+    /// Signal numbers in the pin matrix, in the model's order. A UART has one for the signal that
+    /// it sends and receives.
     #[serde(default)]
     pub signals: Vec<u32>,
 }

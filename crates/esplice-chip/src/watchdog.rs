@@ -1,6 +1,6 @@
-//! Watchdogs that run while a ROM loader waits, and what is written to stop them or to use them.
+//! Watchdogs that run while a ROM loader waits, and the register writes that stop or use them.
 //!
-//! The steps are the same on all chips; which registers they meet is data.
+//! The steps are the same on all chips; the registers are data.
 
 use serde::Deserialize;
 
@@ -10,9 +10,9 @@ use crate::{Addr, raw};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Watchdog {
-    /// Whether `rtc` can reset the chip out of its loader.
+    /// Whether `rtc` can reset the chip while its loader runs.
     pub resets_chip: bool,
-    /// The one of the RTC, or of what stands in its place.
+    /// The RTC watchdog, or the one that replaces it.
     pub rtc: Option<RtcWatchdog>,
     /// The super watchdog.
     #[serde(rename = "super")]
@@ -23,7 +23,7 @@ pub struct Watchdog {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RtcWatchdog {
-    /// WDTCONFIG0: on and off, and what each stage does.
+    /// WDTCONFIG0: enable bits and the action of each stage.
     #[serde(deserialize_with = "raw::addr")]
     pub config0: Addr,
     /// WDTCONFIG1: ticks of the first stage.
@@ -32,7 +32,7 @@ pub struct RtcWatchdog {
     /// WDTWPROTECT.
     #[serde(deserialize_with = "raw::addr")]
     pub protect: Addr,
-    /// What opens it.
+    /// The value that unlocks the write protection.
     pub key: u32,
 }
 
@@ -43,16 +43,16 @@ pub struct SuperWatchdog {
     /// SWD_CONF.
     #[serde(deserialize_with = "raw::addr")]
     pub config: Addr,
-    /// Bit of it that makes the watchdog feed itself.
+    /// The bit that makes the watchdog feed itself.
     pub auto_feed: u32,
     /// SWD_WPROTECT.
     #[serde(deserialize_with = "raw::addr")]
     pub protect: Addr,
-    /// What opens it.
+    /// The value that unlocks the write protection.
     pub key: u32,
 }
 
-/// A write to a register: of all its bits, or of those in `mask`.
+/// A write to a register, to all of its bits or only to those in `mask`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegisterWrite {
@@ -61,7 +61,7 @@ pub struct RegisterWrite {
     pub addr: Addr,
     /// The bits' new values.
     pub value: u32,
-    /// The bits that change: all, where nothing is said.
+    /// The bits to change; all by default.
     #[serde(default = "all_bits")]
     pub mask: u32,
 }
@@ -70,16 +70,17 @@ fn all_bits() -> u32 {
     u32::MAX
 }
 
-/// WDTCONFIG0: enabled (bit 31), the first stage resets the system and the RTC (5 in bits 28 to
-/// 30), the chip's reset enabled (bit 8), with its length below (espflash 4.7.0,
-/// src/target/mod.rs, rtc_wdt_reset).
+/// WDTCONFIG0: enabled (bit 31), first stage resets system and RTC (5 in bits 28 to 30), chip reset
+/// enabled (bit 8) with its length in the bits below (espflash 4.7.0, src/target/mod.rs,
+/// rtc_wdt_reset).
 const RESET_SYSTEM: u32 = 1 << 31 | 5 << 28 | 1 << 8 | 1 << 2;
 
-/// Ticks of the RTC's slow clock until that happens: some 15 ms (same function).
+/// Ticks of the RTC's slow clock before the reset: about 15 ms (same function).
 const RESET_TICKS: u32 = 2000;
 
 impl Watchdog {
-    /// What stops the watchdogs, in order: a loader that waits for its user must not be reset.
+    /// Returns the writes that stop the watchdogs, in order. Otherwise they would reset a waiting
+    /// loader.
     pub fn stop(&self) -> Vec<RegisterWrite> {
         let mut writes = Vec::new();
         if let Some(rtc) = &self.rtc {
@@ -93,7 +94,8 @@ impl Watchdog {
         writes
     }
 
-    /// What makes the RTC's watchdog reset the chip in a moment, in order; `None` where it can't.
+    /// Returns the writes that make the RTC watchdog reset the chip soon, in order; `None` if it
+    /// can't.
     pub fn reset(&self) -> Option<Vec<RegisterWrite>> {
         let rtc = self.rtc.as_ref().filter(|_| self.resets_chip)?;
         let steps = [whole(rtc.config1, RESET_TICKS), whole(rtc.config0, RESET_SYSTEM)];
@@ -105,7 +107,7 @@ fn whole(addr: Addr, value: u32) -> RegisterWrite {
     RegisterWrite { addr, value, mask: u32::MAX }
 }
 
-/// `steps` with the protection opened before and closed after.
+/// Returns `steps` enclosed in writes that unlock and lock the protection.
 fn opened(protect: Addr, key: u32, steps: &[RegisterWrite]) -> Vec<RegisterWrite> {
     let mut writes = vec![whole(protect, key)];
     writes.extend_from_slice(steps);

@@ -1,4 +1,4 @@
-//! Addresses that reach the same bytes.
+//! Address ranges that share bytes.
 
 use esplice_chip::{Addr, SharedRam};
 
@@ -22,7 +22,7 @@ fn ranges_share_bytes_at_one_address_and_through_two_buses() {
     check("esp32c3", &[(0x3fc8_0040, 64), (0x3fc8_0000, 65)], Some((0, 1, "sram", 1)));
     check("esp32c3", &[(0x3fc8_0000, 64), (0x4038_0040, 64)], None);
     check("esp32c3", &[(0x4038_003c, 8), (0x3fc8_0000, 64)], Some((0, 1, "sram", 4)));
-    // Empty ranges, flash, and what lies nowhere.
+    // Empty ranges, flash, and addresses outside every region.
     check("esp32c3", &[(0x3fc8_0000, 64), (0x3fc8_0010, 0)], None);
     check("esp32c3", &[(0x4200_0000, 64), (0x3c00_0000, 64)], None);
     check("esp32c3", &[(0x1000_0000, 64), (0x1000_0000, 64)], None);
@@ -30,7 +30,7 @@ fn ranges_share_bytes_at_one_address_and_through_two_buses() {
     check("esp32c3", &[(0x3fcd_ffff, u32::MAX), (0x403d_ffff, 1)], Some((0, 1, "sram", 1)));
     // One bus.
     check("esp32c6", &[(0x4080_0000, 0x100), (0x4080_00ff, 1)], Some((0, 1, "sram", 1)));
-    // Words in reversed order: the last one on the instruction bus is the first one on the data bus.
+    // Words in reverse order: the last one on the instruction bus is the first one on the data bus.
     check("esp32", &[(0x3ffe_0000, 4), (0x400b_fffc, 4)], Some((0, 1, "sram12", 4)));
     check("esp32", &[(0x3ffe_0000, 4), (0x400b_fff8, 4)], None);
     check("esp32", &[(0x3ffe_0000, 1), (0x400b_fffe, 1)], Some((0, 1, "sram12", 1)));

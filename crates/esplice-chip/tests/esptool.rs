@@ -1,12 +1,12 @@
-//! Every file of `targets/` against the constants of the installed esptool, so that no value is
-//! invented. esptool's own Python prints them; without it the test fails.
+//! Compares every file of `targets/` with the constants of the installed esptool, so that no value
+//! is invented. esptool's own Python prints them. Without esptool the tests fail.
 
 use std::{collections::BTreeMap, env, path::PathBuf, process::Command};
 
 use esplice_chip::{Addr, Chip};
 
-/// Prints the attributes named after it, for each chip named before, a line each:
-/// `chip attribute value`, and `chip attribute name value` for a table.
+/// Prints attributes of chips: the first argument lists the chips, the second the attributes. Each
+/// line is `chip attribute value`, or `chip attribute name value` for a table.
 const PRINT: &str = r#"
 import sys
 from esptool.targets import CHIP_DEFS
@@ -20,7 +20,7 @@ for chip in chips:
 
 type OfOurs = fn(&Chip) -> Option<u32>;
 
-/// Attributes of esptool's, and the same value in our data; `None` where the chip has none.
+/// esptool's attributes and the same values in our data; `None` if the chip has none.
 const CONSTANTS: &[(&str, OfOurs)] = &[
     ("IMAGE_CHIP_ID", |chip| Some(chip.image.chip_id.into())),
     ("BOOTLOADER_FLASH_OFFSET", |chip| Some(chip.image.boot_offset.0)),
@@ -30,7 +30,7 @@ const CONSTANTS: &[(&str, OfOurs)] = &[
     ("FLASH_WRITE_SIZE", |chip| Some(chip.loader.rom_block)),
     ("STATUS_BYTES_LENGTH", |chip| u32::try_from(chip.loader.status_len).ok()),
     ("CHIP_DETECT_MAGIC_REG_ADDR", |chip| {
-        // esptool has the address for all chips; where it is flash, ours has none.
+        // esptool has this address for all chips. Chip files leave it out if it is in flash.
         Some(chip.loader.magic_addr.map_or(0x4000_1000, |addr| addr.0))
     }),
     ("SPI_REG_BASE", |chip| Some(chip.spi.base.0)),
@@ -41,9 +41,9 @@ const CONSTANTS: &[(&str, OfOurs)] = &[
     ("SPI_MISO_DLEN_OFFS", |chip| Some(chip.spi.miso_dlen)),
     ("SPI_W0_OFFS", |chip| Some(chip.spi.w0)),
     ("SPI_ADDR_REG_MSB", |chip| Some(chip.spi.addr_high.into())),
-    // The controller's registers begin at a multiple of 0x800, its read blocks lie within.
+    // The controller's registers are aligned to 0x800, and its read blocks lie among them.
     ("EFUSE_BASE", |chip| chip.efuse.blocks.first().map(|block| block.addr.0 & !0x7ff)),
-    // Register of a field's first word, and its bits there.
+    // Register of a field's first word, and the field's bits in it.
     ("MAC_EFUSE_REG", |chip| first_addr(chip, "mac")),
     ("EFUSE_SPI_BOOT_CRYPT_CNT_REG", |chip| first_addr(chip, "spi-boot-crypt-cnt")),
     ("EFUSE_SPI_BOOT_CRYPT_CNT_MASK", |chip| mask(chip, "spi-boot-crypt-cnt")),
@@ -97,7 +97,7 @@ fn values_equal_esptools() {
     for chip in chips {
         for (name, ours) in CONSTANTS {
             let (ours, theirs) = (ours(chip), theirs.value(chip, name));
-            // What esptool does not have it can't judge.
+            // Skip values that esptool does not have.
             if theirs.is_none() || is_inherited(chip, name) {
                 continue;
             }
@@ -109,7 +109,7 @@ fn values_equal_esptools() {
         let frequencies: BTreeMap<String, u32> =
             chip.image.flash_frequencies.iter().map(|(k, v)| (k.clone(), u32::from(*v))).collect();
         assert_eq!(frequencies, theirs.table(chip, "FLASH_FREQUENCY"), "{}", chip.name);
-        // esptool lists sizes that no document gives for the chip: ours are among them.
+        // esptool lists sizes that no document of the chip mentions, so ours may be fewer.
         let sizes = theirs.table(chip, "FLASH_SIZES");
         for (name, code) in &chip.image.flash_sizes {
             assert_eq!(sizes.get(name), Some(&(u32::from(*code) << 4)), "{} {name}", chip.name);
@@ -119,17 +119,17 @@ fn values_equal_esptools() {
     assert!(compared >= 16 * chips.len(), "only {compared} values were compared");
 }
 
-/// Whether esptool has the constant of the chip's from another chip, and does not use it: its classes
-/// inherit from that of the ESP32 and from one another.
+/// Returns whether esptool's constant is inherited from another chip and unused: its classes derive
+/// from that of the ESP32 and from one another.
 fn is_inherited(chip: &Chip, name: &str) -> bool {
     match name {
-        // The word is known only where the chip is told by it.
+        // The word is known only if it identifies the chip.
         "MAGIC_VALUE" => chip.loader.security_info_has_chip_id,
-        // The block with the MAC address is what esptool reads.
+        // esptool reads the block with the MAC address.
         "EFUSE_BLOCK1_ADDR" => block(chip, "block1") != first_addr(chip, "mac"),
         "USB_JTAG_SERIAL_PID" => chip.reset.usb_serial_jtag_id.is_none(),
         "USB_OTG_BLOCK_SIZE" => chip.usb_otg.is_none(),
-        // Four keys and no more, or purposes that the keys' count tells.
+        // Chips with fewer keys, or with key purposes that follow from the number of keys.
         name if name.starts_with("EFUSE_PURPOSE_KEY") => {
             let number = name.trim_start_matches("EFUSE_PURPOSE_KEY").get(..1).unwrap_or_default();
             chip.efuse.field(&format!("key-purpose-{number}")).is_none()
@@ -150,7 +150,7 @@ fn first_addr(chip: &Chip, field: &str) -> Option<u32> {
     chip.efuse.field(field)?.addrs().first().map(|addr| addr.0)
 }
 
-/// Bits of a field of one piece in its word.
+/// Returns the mask of a field that is a single bit range.
 fn mask(chip: &Chip, field: &str) -> Option<u32> {
     match chip.efuse.field(field)?.bits.as_slice() {
         [range] => Some((((1_u64 << range.count) - 1) << range.bit) as u32),
@@ -158,7 +158,7 @@ fn mask(chip: &Chip, field: &str) -> Option<u32> {
     }
 }
 
-/// Where flash is mapped for code.
+/// Returns the address at which flash is mapped, for code or for data.
 fn flash_window(chip: &Chip, execute: bool) -> Option<u32> {
     let mut regions = chip.regions.iter();
     regions
@@ -167,7 +167,7 @@ fn flash_window(chip: &Chip, execute: bool) -> Option<u32> {
         .map(|Addr(addr)| addr)
 }
 
-/// What esptool makes of a chip's registers: each of its methods on words of its own making.
+/// Runs esptool's methods on made-up register contents and prints the results.
 const ASK: &str = r#"
 import sys
 from esptool.targets import CHIP_DEFS
@@ -188,8 +188,8 @@ for chip in sys.argv[1].split(","):
                 print(chip, name, seed, int(value))
 "#;
 
-/// Methods of esptool's, and the field that has the same value. Of a value that esptool makes of
-/// several fields only whether it is zero counts.
+/// esptool's methods, the field with the same value, and whether the values must be equal. If
+/// esptool combines several fields, the test compares only whether the value is zero.
 const METHODS: &[(&str, &str, bool)] = &[
     ("read_mac", "mac", true),
     ("get_major_chip_version", "wafer-version-major", true),
@@ -200,11 +200,11 @@ const METHODS: &[(&str, &str, bool)] = &[
     ("get_encrypted_download_disabled", "dis-download-manual-encrypt", false),
 ];
 
-/// What esptool reads from the ESP32-C5's places, though the chip's own eFuse table has it elsewhere
-/// or not at all (espflash 4.7.0, src/target/efuse/esp32s31.rs).
+/// Methods that read from the ESP32-C5's registers, although the chip's own eFuse table has the
+/// field elsewhere or not at all (espflash 4.7.0, src/target/efuse/esp32s31.rs).
 const BORROWED: &[(&str, &str)] = &[("esp32s31", "get_flash_cap"), ("esp32s31", "get_psram_cap")];
 
-/// The fields of every chip that esptool reads, by esptool's own reading of the same registers.
+/// Compares the fields of every chip with esptool's reading of the same registers.
 #[test]
 fn fields_read_as_esptool_reads_them() {
     let chips = esplice_chip::all();
@@ -221,7 +221,7 @@ fn fields_read_as_esptool_reads_them() {
         let (_, field, exact) = METHODS.iter().find(|(name, ..)| *name == method).unwrap();
         let found = esplice_chip::find(chip).unwrap();
         let Some(field) = found.efuse.field(field) else {
-            panic!("{chip} has no field {field}, esptool reads it with {method}");
+            panic!("{chip} has no field {field}, but esptool reads it with {method}");
         };
         let word = |addr: Addr| {
             let value =
@@ -236,8 +236,8 @@ fn fields_read_as_esptool_reads_them() {
     assert!(compared >= 16 * 4 * chips.len(), "only {compared} values were compared");
 }
 
-/// Revisions by esptool of chips whose versions are set field by field: `chip versions major minor`,
-/// the versions in the order of [`VERSIONS`].
+/// Prints the revisions that esptool finds for chips with given version fields: `chip versions
+/// major minor`, the versions numbered in the order of [`VERSIONS`].
 const ASK_REVISIONS: &str = r#"
 import sys
 from esptool.targets import CHIP_DEFS
@@ -257,13 +257,14 @@ const VERSIONS: &[(&str, u64)] = &[
     ("blk-version-minor", 8),
 ];
 
-/// The revision, which on some chips depends on more fields than its own, for all values of them.
+/// Compares revisions for all values of the version fields. On some chips they depend on more
+/// fields.
 #[test]
 fn revisions_are_told_as_esptool_tells_them() {
     use std::{fmt::Write as _, io::Write as _, process::Stdio};
     let mut questions = String::new();
     let mut ours = BTreeMap::new();
-    // Of the other chips the fields alone are compared, by another test.
+    // For the other chips, another test compares the fields themselves.
     let chips = esplice_chip::all().iter().filter(|chip| !chip.efuse.first_revision.is_empty());
     for chip in chips {
         for number in 0..VERSIONS.iter().map(|(_, values)| values).product::<u64>() {
@@ -310,8 +311,8 @@ fn revisions_are_told_as_esptool_tells_them() {
     assert!(compared == ours.len() && compared >= 2048, "only {compared} were compared");
 }
 
-/// Crystals that esptool tells by the UART's divider, and the baud rates that it then asks the loader
-/// for; a line each: `chip divider counted-on crystal asked`.
+/// Prints the crystals that esptool detects from the UART's divider, and the baud rates that it
+/// then requests from the loader, one line each: `chip divider counted-on crystal asked`.
 const ASK_CRYSTALS: &str = r#"
 import struct, sys
 from esptool.targets import CHIP_DEFS
@@ -357,7 +358,7 @@ fn crystals_and_baud_rates_are_told_as_esptool_tells_them() {
         };
         let number = |text: &str| text.parse::<u32>().unwrap();
         let chip = chips.iter().find(|chip| chip.name == name).unwrap();
-        // esptool also names crystals that no board of the chip has.
+        // esptool also detects crystals that no board with the chip has.
         let known = std::iter::once(chip.xtal_mhz).chain(chip.other_xtal_mhz.clone());
         if !known.collect::<Vec<_>>().contains(&number(crystal)) {
             continue;
@@ -372,14 +373,14 @@ fn crystals_and_baud_rates_are_told_as_esptool_tells_them() {
             compared += 1;
         }
     }
-    // Two crystals a chip, with two registers each.
+    // Two crystals per chip, with two registers each.
     assert!(compared >= 3 * 4 + 2 * 4, "{compared}");
 }
 
-/// What esptool's Python printed.
+/// The constants printed by esptool's Python.
 struct Constants(BTreeMap<(String, String), Table>);
 
-/// Values by their keys, the key of a lone value empty.
+/// Values by key; a single value has an empty key.
 type Table = BTreeMap<String, Option<u32>>;
 
 impl Constants {
@@ -408,7 +409,7 @@ impl Constants {
     }
 }
 
-/// What esptool's Python prints when it runs `program` on these chips and names.
+/// Runs `program` in esptool's Python on these chips and names, and returns its output.
 fn printed(program: &str, chips: &[Chip], names: &[&str]) -> String {
     let chips: Vec<&str> = chips.iter().map(|chip| chip.name.as_str()).collect();
     let python = python();
@@ -419,14 +420,14 @@ fn printed(program: &str, chips: &[Chip], names: &[&str]) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "esptool is the judge of this test, and {} can't import it or lacks a chip: {said}\n\
+        "this test compares with esptool, but {} can't import it or lacks a chip: {said}\n\
          install it with `pip install esptool==5.6.0`, or name it in ESPLICE_ESPTOOL",
         python.display()
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The Python beside the program esptool: that of `ESPLICE_ESPTOOL`, or the first on PATH.
+/// Returns the Python next to the `esptool` program, taken from `ESPLICE_ESPTOOL` or from PATH.
 fn python() -> PathBuf {
     let program = env::var_os("ESPLICE_ESPTOOL").map(PathBuf::from).or_else(|| {
         let path = env::var_os("PATH")?;
@@ -436,6 +437,6 @@ fn python() -> PathBuf {
     let beside = program.as_deref().and_then(|program| program.parent());
     beside
         .and_then(|dir| names.iter().map(|name| dir.join(name)).find(|file| file.is_file()))
-        // An esptool of the system's own: its Python is that on PATH.
+        // An esptool installed system-wide uses the Python on PATH.
         .unwrap_or_else(|| "python3".into())
 }

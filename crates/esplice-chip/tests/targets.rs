@@ -41,7 +41,7 @@ fn no_two_chips_share_a_name_or_an_id() {
     }
 }
 
-/// Where two frequencies share a code, the default one is meant.
+/// If two frequencies share a code, the default one is returned.
 #[test]
 fn flash_frequencies_are_named_by_their_codes() {
     for (chip, code, name) in [
@@ -81,8 +81,8 @@ fn every_board_passes_every_check() {
     assert_eq!(esplice_chip::boards().len(), files.len());
 }
 
-/// A value's source stands in a comment on its line, or a comment with `Source:` stands above its
-/// table, or above a table that its own is part of (`[sim]` for `[[sim.peripheral]]`).
+/// A value has a source if its line has a comment, or if a comment with `Source:` is above its
+/// table or above a parent table (`[sim]` for `[[sim.peripheral]]`).
 #[test]
 fn every_value_has_a_source() {
     for (name, text) in chip_files().into_iter().chain(board_files()) {
@@ -123,7 +123,7 @@ fn lines_without_source(text: &str) -> Vec<&str> {
     missing
 }
 
-/// Whether a line begins a table, and is no row of an array.
+/// Returns whether a line is a table header and not a row of an array.
 fn is_header(line: &str) -> bool {
     let name = line.trim_matches(['[', ']']);
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -135,7 +135,7 @@ fn check_refused(change: (&str, &str), expected: &str) {
     assert!(text.contains(change.0), "{:?} is not in {name}", change.0);
     let parsed = Chip::parse(&name, &text.replace(change.0, change.1));
     let error = parsed.map(|chip| chip.name).unwrap_err();
-    assert!(error.to_string().contains(expected), "{error} does not say {expected:?}");
+    assert!(error.to_string().contains(expected), "{error} does not contain {expected:?}");
 }
 
 #[test]
@@ -145,17 +145,17 @@ fn contradictions_are_refused() {
     check_refused(("chip-id = 5", "chipid = 5"), "unknown field `chipid`");
     check_refused(("access = \"rx\"", "access = \"rq\""), "is not made of r, w and x");
     check_refused(("block = \"block2\"", "block = \"block9\""), "unknown block");
-    check_refused(("\"40m\" = 0x0", "\"40m\" = 0x10"), "code 0x10 of 40m is more than half a byte");
+    check_refused(("\"40m\" = 0x0", "\"40m\" = 0x10"), "code 0x10 of 40m does not fit in 4 bits");
     check_refused(("addr = 0x6000_8844", "addr = 0x6000_8840"), "block0 and block1 overlap");
     check_refused(("bit = 0, count = 16", "bit = 0, count = 15"), "mac has 47 bits");
     check_refused(("name = \"mac\"", "name = \"mac0\""), "no efuse field is called mac");
-    check_refused(("magic-addr = 0x4000_1000\n", ""), "stand together");
+    check_refused(("magic-addr = 0x4000_1000\n", ""), "must be set together");
     check_refused(
         ("security-info-has-chip-id = true", "security-info-has-chip-id = true\nchip-id = 5"),
         "unknown field `chip-id`",
     );
     check_refused(("security-info = true\n", "security-info = false\n"), "without security-info");
-    check_refused(("\"-mabi=ilp32\"", "\"ilp32\""), "\"ilp32\" is no flag");
+    check_refused(("\"-mabi=ilp32\"", "\"ilp32\""), "\"ilp32\" is not a flag");
     check_refused(("kind = \"rom\"", "kind = \"psarm\""), "unknown variant `psarm`");
     check_refused(("mmu-page-sizes = [0x1_0000]", "mmu-page-sizes = [3]"), "powers of two");
     check_refused(("base = 0x6002_6000", "base = 0x6002_3800"), "overlap");
@@ -260,17 +260,17 @@ fn check_board_refused(change: (&str, &str), expected: &str) {
 fn boards_that_their_chip_cannot_have_are_refused() {
     let name = "name = \"xiao-esp32c3\"";
     check_board_refused((name, "name = \"Xiao\""), "is not made of a-z, 0-9 and -");
-    check_board_refused((name, "name = \"esp32-c3\""), "is the chip esp32c3's");
+    check_board_refused((name, "name = \"esp32-c3\""), "is already used by the chip esp32c3");
     check_board_refused(("chip = \"esp32c3\"", "chip = \"esp32cc3\""), "did you mean \"esp32c3\"");
     check_board_refused(("\"4MB\"", "\"3MB\""), "flash-size \"3MB\" has no code on the ESP32-C3");
     check_board_refused(("\"4MB\"", "\"4MB\"\nflash-freq = \"48m\""), "flash-freq \"48m\"");
-    check_board_refused(("\"4MB\"", "\"4MB\"\nflash-mode = \"octal\""), "none of qio");
-    check_board_refused(("\"4MB\"", "\"4MB\"\npsram = \"lots\""), "psram \"lots\" is no size");
+    check_board_refused(("\"4MB\"", "\"4MB\"\nflash-mode = \"octal\""), "not one of qio");
+    check_board_refused(("\"4MB\"", "\"4MB\"\npsram = \"lots\""), "psram \"lots\" is not a size");
     check_board_refused(("\"4MB\"", "\"4MB\"\nxtal-mhz = 26"), "no crystal of 26 MHz");
     check_board_refused(("\"serial-jtag\"", "\"otg\""), "the ESP32-C3 has no usb Otg");
-    check_board_refused(("\"serial-jtag\"", "\"bridge\""), "a bridge has a name");
+    check_board_refused(("\"serial-jtag\"", "\"bridge\""), "only a bridge");
     check_board_refused(("flash-size", "flashsize"), "unknown field `flashsize`");
-    check_board_refused(("\"xiao-esp32c3\"]", "\"../x\"]"), "is no name");
+    check_board_refused(("\"xiao-esp32c3\"]", "\"../x\"]"), "is not a valid name");
 }
 
 #[test]
@@ -282,8 +282,8 @@ fn a_misspelt_board_is_answered_with_the_nearest() {
     assert!(find_target("nothing-like-it").unwrap_err().hint().unwrap().starts_with("known chips"));
 }
 
-/// A chip's file of the user's own, known by name and id from then on, and one that would have an
-/// eFuse controller written to.
+/// A custom chip file is found by name and ID once added. A file that would make esplice write to
+/// an eFuse controller is refused.
 #[test]
 fn chips_come_from_outside_and_spare_the_efuses() {
     let (_, text) = chip_files().into_iter().find(|(name, _)| name == "esp32c3.toml").unwrap();
@@ -306,13 +306,14 @@ fn chips_come_from_outside_and_spare_the_efuses() {
     };
     let spi = "base = 0x6000_2000\ncmd";
     assert!(own.contains(spi));
-    let expected = "spi register at 0x60008808 is in the eFuse controller, which is not written";
+    let expected = "spi register at 0x60008808 is in the eFuse controller";
     refused(own.replace(spi, "base = 0x6000_8808\ncmd"), expected);
     let watchdog = "config0 = 0x6000_8090";
     let expected = "watchdog register at 0x60008fdc is in the eFuse controller";
     refused(own.replace(watchdog, "config0 = 0x6000_8fdc"), expected);
 
-    // A file that hides where the controller is, and would be taken for the chip it stands beside.
+    // A file that hides the eFuse controller's real address, for a chip that could be an embedded
+    // one.
     let hidden = own
         .replace("addr = 0x6000_882c", "addr = 0x7000_002c")
         .replace("addr = 0x6000_8844", "addr = 0x7000_0044")

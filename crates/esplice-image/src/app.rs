@@ -1,8 +1,8 @@
-//! ELF to app image.
+//! Makes an app image from an ELF file.
 //!
-//! The result equals that of `esptool elf2image` to the byte, and that of `espflash save-image` where only
-//! that makes an image; the rules in `layout` were found by running both on ELFs made for the purpose, see
-//! `tests/esptool.rs` and `tests/espflash.rs`.
+//! The result is identical to that of `esptool elf2image`, or to that of `espflash save-image`
+//! where only espflash makes an image. The rules in `layout` were found by running both on ELF
+//! files made for this purpose; see `tests/esptool.rs` and `tests/espflash.rs`.
 
 use esplice_chip::{Addr, Chip};
 
@@ -11,10 +11,10 @@ use crate::header::xor;
 use crate::layout::{Layout, page_size};
 use crate::{FlashParams, ImageError, ImageHeader, sha256};
 
-/// Where the bytes are taken from.
+/// The part of the ELF that the image's bytes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ImageSource {
-    /// Sections; program headers where sections can't be mapped into flash, or there are none.
+    /// Sections, or program headers if there are no sections or they can't be mapped into flash.
     #[default]
     Auto,
     /// Sections.
@@ -23,12 +23,12 @@ pub enum ImageSource {
     ProgramHeaders,
 }
 
-/// How an image is filled up so that its signature can follow.
+/// Padding that makes room for a signature after the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecurePad {
-    /// For Secure Boot v1: with its signature behind it the image ends at a page.
+    /// Secure Boot v1: the image with its signature ends at a page boundary.
     V1,
-    /// For Secure Boot v2: the image ends at a page, where the signature's sector follows.
+    /// Secure Boot v2: the image ends at a page boundary, where the signature's sector follows.
     V2,
 }
 
@@ -41,18 +41,19 @@ pub struct ImageOptions {
     pub min_rev: u16,
     /// Maximum chip revision, major × 100 + minor.
     pub max_rev: u16,
-    /// Where the bytes are taken from.
+    /// The part of the ELF that the bytes come from.
     pub source: ImageSource,
-    /// MMU page size in bytes; without one the app descriptor's, or the chip's usual one.
+    /// MMU page size in bytes; `None` for the app descriptor's, or else the chip's default.
     pub mmu_page_size: Option<u32>,
-    /// Filling for a signature; none for an image that is not to be signed.
+    /// Padding for a signature; `None` for an image that is not to be signed.
     pub secure_pad: Option<SecurePad>,
-    /// The SHA-256 of the ELF, for callers that have it already; computed where there is none.
+    /// SHA-256 of the ELF, if the caller already has it; otherwise it is computed.
     pub elf_sha256: Option<[u8; 32]>,
 }
 
 impl ImageOptions {
-    /// The chip's default flash parameters, any revision, [`ImageSource::Auto`].
+    /// Returns options with the chip's default flash parameters, any revision and
+    /// [`ImageSource::Auto`].
     pub fn for_chip(chip: &Chip) -> Self {
         Self {
             flash: FlashParams::for_chip(chip),
@@ -65,10 +66,10 @@ impl ImageOptions {
         }
     }
 
-    /// Whether images of `chip` can name a flash of `bytes`.
+    /// Checks that images of `chip` can hold a flash size of `bytes`.
     ///
     /// # Errors
-    /// [`ImageError::FlashSize`].
+    /// [`ImageError::FlashSize`] if the chip has no code for it.
     pub fn check_flash_size(chip: &Chip, bytes: u32) -> Result<(), ImageError> {
         flash_size_code(chip, bytes).map(|_| ())
     }
@@ -81,32 +82,33 @@ pub struct ImageSegment {
     pub addr: Addr,
     /// Length in bytes.
     pub len: u32,
-    /// Place of its first byte in the image.
+    /// Offset of its first byte in the image.
     pub offset: usize,
     /// Key of the region it is loaded to or mapped in; `None` for padding.
     pub region: Option<String>,
 }
 
-/// What will likely not work on the chip, though the format allows it.
+/// A property of an image that will likely not work on the chip, although the format allows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImageWarning {
-    /// A program that maps flash from its first byte, as TinyGo's do, reads something else.
+    /// A segment is not where a program that maps flash from its first byte, as TinyGo's do,
+    /// expects it.
     #[error(
-        "segment for {addr} stands at 0x{offset:x} of the image, where a program that maps flash from \
+        "segment for {addr} is at 0x{offset:x} in the image, where a program that maps flash from \
         its start does not look for it"
     )]
     NotWhereMapped {
-        /// Its address.
+        /// The segment's address.
         addr: Addr,
-        /// Its place in the image.
+        /// The segment's offset in the image.
         offset: usize,
     },
-    /// The ROM starts the program in place elsewhere than at its entry point.
+    /// The ROM starts an in-place program at an address that is not its entry point.
     #[error("entry point is {entry}, the ROM starts the program at {started}")]
     EntryNotStarted {
         /// The entry point.
         entry: Addr,
-        /// Where the ROM jumps to.
+        /// The address that the ROM jumps to.
         started: Addr,
     },
 }
@@ -114,26 +116,26 @@ pub enum ImageWarning {
 /// A finished image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppImage {
-    /// The image, hash included.
+    /// The image, including its hash.
     pub bytes: Vec<u8>,
-    /// Its header.
+    /// The image header.
     pub header: ImageHeader,
-    /// Its segments, in order.
+    /// The segments, in order.
     pub segments: Vec<ImageSegment>,
     /// SHA-256 of the ELF.
     pub elf_sha256: [u8; 32],
-    /// Whether that stands in the app descriptor.
+    /// Whether the app descriptor contains that hash.
     pub elf_sha256_patched: bool,
-    /// [`ImageSource::Sections`] or [`ImageSource::ProgramHeaders`], whichever was taken.
+    /// The source used: [`ImageSource::Sections`] or [`ImageSource::ProgramHeaders`].
     pub source: ImageSource,
-    /// What will likely not work.
+    /// Properties that will likely not work.
     pub warnings: Vec<ImageWarning>,
 }
 
 /// Makes the app image of `elf` for `chip`.
 ///
 /// # Errors
-/// [`ImageError`], see there.
+/// [`ImageError`] if the ELF or the options are not suitable.
 pub fn build_image(
     elf: &[u8],
     chip: &Chip,
@@ -191,7 +193,8 @@ pub fn build_image(
     })
 }
 
-/// Whether sections fail where program headers may not: no mapping of them into flash, or none.
+/// Returns whether program headers may work after sections failed with `error`: the sections can't
+/// be mapped into flash, or there are none.
 fn wants_program_headers(error: &ImageError) -> bool {
     matches!(
         error,
@@ -199,7 +202,7 @@ fn wants_program_headers(error: &ImageError) -> bool {
     )
 }
 
-/// Byte 3 of the header.
+/// Returns byte 3 of the header.
 pub(crate) fn flash_codes(chip: &Chip, flash: &FlashParams) -> Result<u8, ImageError> {
     let image = &chip.image;
     let freq = image.flash_frequencies.get(&flash.freq).ok_or_else(|| ImageError::FlashFreq {
@@ -220,7 +223,7 @@ fn flash_size_code(chip: &Chip, size: u32) -> Result<u8, ImageError> {
     })
 }
 
-/// Appends checksum and SHA-256.
+/// Appends the checksum and the SHA-256.
 pub(crate) fn finished(
     mut bytes: Vec<u8>,
     segments: Vec<std::ops::Range<usize>>,

@@ -1,4 +1,4 @@
-//! Bootloader, table and app put together into a plan.
+//! Makes a plan from bootloader, partition table and app.
 
 use esplice_chip::{Chip, FlashOffset};
 
@@ -11,39 +11,40 @@ use crate::{
 /// The partition table of a plan.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum TableChoice<'a> {
-    /// The built-in one, which fills the flash it is for.
+    /// The built-in table, sized for the flash.
     #[default]
     BuiltIn,
-    /// The user's own.
+    /// A custom table.
     Own(&'a PartitionTable),
 }
 
-/// What a plan is made of.
+/// The inputs of a plan.
 #[derive(Debug, Clone)]
 pub struct PlanParts<'a> {
     /// Boot layout.
     pub boot: BootLayout,
     /// The app image.
     pub app: &'a [u8],
-    /// The second-stage bootloader, for layout idf; its header's flash parameters become the app's.
+    /// The second-stage bootloader, for boot layout idf. Its header gets the app's flash
+    /// parameters.
     pub bootloader: Option<&'a [u8]>,
-    /// Whether the bootloader is the user's own.
+    /// Whether the bootloader is a custom one.
     pub own_bootloader: bool,
-    /// The partition table, for layout idf.
+    /// The partition table, for boot layout idf.
     pub table: TableChoice<'a>,
-    /// Where the partition table is; `None` for the chip's usual offset.
+    /// Offset of the partition table; `None` for the chip's default.
     pub table_offset: Option<FlashOffset>,
-    /// The partition that the app goes to; else [`PartitionTable::app_target`] chooses.
+    /// The partition to write the app to; `None` for the choice of [`PartitionTable::app_target`].
     pub partition: Option<&'a str>,
-    /// SHA-256 of the ELF, where there was one.
+    /// SHA-256 of the ELF, if the app was made from one.
     pub elf_sha256: Option<[u8; 32]>,
-    /// Whether only the device's table and flash decide if everything fits, in
-    /// [`resolve`](crate::resolve()).
+    /// Whether to leave it to [`resolve`](crate::resolve()) to check, with the device's table and
+    /// flash size, that everything fits.
     pub fits_later: bool,
 }
 
 impl<'a> PlanParts<'a> {
-    /// An app image and nothing else, with the built-in table.
+    /// Returns the parts of a plan with only an app image and the built-in table.
     pub fn of(boot: BootLayout, app: &'a [u8]) -> Self {
         Self {
             boot,
@@ -59,14 +60,14 @@ impl<'a> PlanParts<'a> {
     }
 }
 
-/// Makes the plan for `chip`, with chip revisions and flash parameters of the app's header.
+/// Makes the plan for `chip`, with the chip revisions and flash parameters of the app's header.
 ///
-/// In layout idf the app must have a descriptor, and the table must be sound. Unless
-/// `parts.fits_later` is set, the app must fit its partition, all of it must fit the flash, and the
-/// built-in bootloader must be one that looks for the table where it is.
+/// In boot layout idf the app must have a descriptor and the table must be valid. Unless
+/// `parts.fits_later` is set, the app must also fit its partition, everything must fit the flash,
+/// and the table must be where the built-in bootloader, if used, looks for it.
 ///
 /// # Errors
-/// [`PlanError`] for anything that would not boot or would not fit.
+/// [`PlanError`] if the result would not boot or would not fit.
 pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanError> {
     if parts.boot == BootLayout::Direct {
         return Err(PlanError::LayoutUnsupported { boot: parts.boot });
@@ -77,7 +78,7 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
     let mut plan = FlashPlan {
         chip: chip.name.clone(),
         min_rev: header.min_rev,
-        // TinyGo leaves the field empty, and the ROM does not look at it.
+        // TinyGo leaves the field zero, and the ROM ignores it.
         max_rev: match (parts.boot, header.max_rev) {
             (BootLayout::Rom, 0) => u16::MAX,
             (_, max) => max,
@@ -101,17 +102,17 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
     });
     plan.writes.sort_by_key(|write| write.offset);
     if !parts.fits_later {
-        // Overlaps, and ends past the flash.
+        // Overlaps, and writes past the end of flash.
         crate::resolve::check_planned(&plan.writes, plan.flash.size)?;
     }
     Ok(plan)
 }
 
-/// Makes the plan for an image without header ([`crate::build_direct_image`]), for `chip` with this
-/// flash: the image alone, at the start of flash, for any revision.
+/// Makes the plan for an image without a header ([`crate::build_direct_image`]) on `chip` with this
+/// flash. It writes only the image, at the start of flash, and allows any revision.
 ///
 /// # Errors
-/// [`PlanError`] for an image that does not fit.
+/// [`PlanError`] if the image does not fit.
 pub fn make_direct_plan(
     chip: &Chip,
     image: &[u8],
@@ -161,8 +162,8 @@ fn idf_writes(
             }
         }
         let mut data = bootloader.to_vec();
-        // The ROM reads the bootloader in no quad mode; a bootloader made for one enables it
-        // itself (ESP-IDF components/esptool_py/Kconfig.projbuild, ESPTOOLPY_FLASHMODE).
+        // The ROM never reads the bootloader in quad mode. A bootloader built for quad mode enables
+        // it itself (ESP-IDF components/esptool_py/Kconfig.projbuild, ESPTOOLPY_FLASHMODE).
         let mode = match plan.flash.mode {
             FlashMode::Qio | FlashMode::Qout => FlashMode::Dio,
             mode => mode,
@@ -204,7 +205,7 @@ fn idf_writes(
     Ok(partition.offset)
 }
 
-/// Refuses an offset that no table can have.
+/// Refuses an offset at which no table can be.
 pub(crate) fn check_table_offset(offset: FlashOffset, chip: &Chip) -> Result<(), PlanError> {
     let sector = PartitionTable::SECTOR_LEN;
     if !offset.0.is_multiple_of(sector) {
@@ -218,7 +219,7 @@ pub(crate) fn check_table_offset(offset: FlashOffset, chip: &Chip) -> Result<(),
     Ok(())
 }
 
-/// Refuses a table where the built-in bootloader does not look for it.
+/// Refuses a table offset at which the built-in bootloader does not look.
 pub(crate) fn check_built_in(offset: FlashOffset, chip: &Chip) -> Result<(), PlanError> {
     let expected = chip.image.partition_table_offset;
     match offset == expected {
@@ -238,7 +239,7 @@ pub(crate) fn check_before_table(
     if end > offset { Err(PlanError::TableInBootloader { offset, end }) } else { Ok(()) }
 }
 
-/// Checks that a file is a whole second-stage bootloader for `chip`.
+/// Checks that a file is a complete second-stage bootloader for `chip`.
 ///
 /// # Errors
 /// [`PlanError::Image`], [`PlanError::ImageForOtherChip`], [`PlanError::NotABootloader`].
@@ -258,7 +259,7 @@ pub fn check_bootloader(name: &str, image: &[u8], chip: &Chip) -> Result<(), Pla
     Err(PlanError::NotABootloader { name: name.into(), chip })
 }
 
-/// The header of a whole image that is for `chip`.
+/// Returns the header of a complete image that is for `chip`.
 fn checked_header(name: &str, image: &[u8], chip: &Chip) -> Result<ImageHeader, PlanError> {
     let extent =
         Extent::of(image).map_err(|source| PlanError::Image { name: name.into(), source })?;

@@ -1,61 +1,63 @@
-//! What is at the place that the ROM boots from, judged by its headers alone.
+//! The image at the offset that the ROM boots from, identified by its headers only.
 
 use esplice_chip::{Addr, Chip, FlashOffset, LayoutRegion, RegionKind};
 
 use crate::{ImageHeader, SegmentHeader};
 
-/// Bytes that are read at once: a ROM loader sends no more.
+/// Number of bytes to read at once: a ROM loader sends no more.
 const PIECE: usize = 64;
 
-/// First byte of ESP-IDF's bootloader descriptor, where the first segment's bytes begin.
+/// First byte of ESP-IDF's bootloader descriptor, which is at the start of the first segment's
+/// data.
 ///
 /// Source: ESP-IDF components/esp_bootloader_format/include/esp_bootloader_desc.h, since 5.1.
 const DESCRIPTOR_MAGIC: u8 = 80;
-/// Place and length of the version text in that descriptor.
+/// Range of the version text in that descriptor.
 const DESCRIPTOR_VERSION: std::ops::Range<usize> = 8..32;
 
-/// What is at the boot offset.
+/// The image at the boot offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BootImage {
-    /// Nothing that the ROM boots: erased flash, or an image that was never finished.
+    /// Nothing that the ROM boots: erased flash, or an image that was not completely written.
     #[default]
     Nothing,
-    /// A second-stage bootloader, which boots an app by the partition table.
+    /// A second-stage bootloader, which uses the partition table to boot an app.
     Bootloader(BootHead),
-    /// A program that the ROM loads, such as TinyGo's.
+    /// A program that the ROM loads, such as one made by TinyGo.
     Program(BootHead),
-    /// A program without header that the ROM runs in place.
+    /// A program without an image header that the ROM runs in place.
     InPlace,
     /// An image for another chip.
     OtherChip {
-        /// The id in its header.
+        /// The chip ID in its header.
         chip_id: u16,
     },
-    /// An image whose segments are cut off or lead nowhere.
+    /// An image whose segments are cut off or have invalid addresses.
     Damaged,
 }
 
-/// What an image's headers say.
+/// Values from an image's headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootHead {
-    /// Where it starts: the ROM prints this address when it boots.
+    /// Entry point. The ROM prints this address when it boots.
     pub entry: Addr,
-    /// First byte after it, in flash.
+    /// Flash offset of the first byte after the image.
     pub end: FlashOffset,
-    /// Size of the flash in bytes, as its header says.
+    /// Flash size in bytes according to the header.
     pub flash_size: u32,
 }
 
 impl BootImage {
-    /// Finds out what is at the boot offset of `chip`; `read` returns so many bytes at an offset of
-    /// flash, or fewer at its end. Only headers are read, never the whole image.
+    /// Identifies the image at the boot offset of `chip`. `read` returns the given number of bytes
+    /// at a flash offset, or fewer at the end of flash. Only headers are read, never the whole
+    /// image.
     ///
-    /// A second-stage bootloader lies in RAM as a whole, and in the RAM that it keeps for itself
-    /// while it loads an app, or it has a bootloader's descriptor. A program that the ROM loads may
-    /// lie in RAM, too, and map the rest of itself from flash.
+    /// A second-stage bootloader lies completely in RAM, partly in the RAM reserved for it while it
+    /// loads an app, or it has a bootloader descriptor. A program that the ROM loads may also lie
+    /// in RAM and map the rest of itself from flash.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// Returns the errors of `read`.
     pub fn find<E>(
         chip: &Chip,
         mut read: impl FnMut(FlashOffset, usize) -> Result<Vec<u8>, E>,
@@ -67,7 +69,7 @@ impl BootImage {
             return Ok(BootImage::InPlace);
         }
         let Ok(header) = ImageHeader::from_bytes(&head) else { return Ok(BootImage::Nothing) };
-        // The first word is programmed last, and the flash size is its last byte.
+        // The first word is programmed last, and its last byte holds the flash size.
         let Some(flash_size) = chip.image.flash_size_bytes(header.flash_size_code()) else {
             return Ok(BootImage::Nothing);
         };
@@ -110,7 +112,7 @@ impl BootImage {
         })
     }
 
-    /// The headers of the bootloader, if it is one.
+    /// Returns the header values of the bootloader, if this is one.
     pub fn bootloader(&self) -> Option<&BootHead> {
         match self {
             BootImage::Bootloader(head) => Some(head),
@@ -119,13 +121,13 @@ impl BootImage {
     }
 }
 
-/// Load address and length of a segment, which its header says.
+/// Reads load address and length from a segment header.
 fn segment(bytes: &[u8]) -> Option<(Addr, u32)> {
     let (addr, rest) = bytes.split_first_chunk()?;
     Some((Addr(u32::from_le_bytes(*addr)), u32::from_le_bytes(*rest.first_chunk()?)))
 }
 
-/// What kind of memory a segment goes to; padding goes nowhere, and counts as RAM.
+/// Returns the kind of memory that a segment goes to. Padding is not loaded and counts as RAM.
 fn kind_of(chip: &Chip, addr: Addr, len: u32) -> Option<RegionKind> {
     if addr.0 == 0 {
         return Some(RegionKind::Ram);
@@ -136,13 +138,13 @@ fn kind_of(chip: &Chip, addr: Addr, len: u32) -> Option<RegionKind> {
     (fits && loads).then_some(region.kind)
 }
 
-/// The RAM that is the second-stage bootloader's while it loads an app.
+/// Returns the RAM regions reserved for the second-stage bootloader while it loads an app.
 fn own_regions(chip: &Chip) -> impl Iterator<Item = &LayoutRegion> {
     let regions = chip.layout.iter().flat_map(|layout| &layout.regions);
     regions.filter(|region| region.bootloader)
 }
 
-/// Whether an image begins with a bootloader's descriptor.
+/// Returns whether an image begins with a bootloader descriptor.
 fn has_descriptor(head: &[u8]) -> bool {
     let first = ImageHeader::LEN + SegmentHeader::LEN;
     let Some(descriptor) = head.get(first..) else { return false };
@@ -161,7 +163,7 @@ mod tests {
         esplice_chip::find("esp32c3").unwrap()
     }
 
-    /// An image of these segments, each address and length, with zeros in them.
+    /// Returns an image with segments of these addresses and lengths, filled with zeros.
     fn image(entry: u32, segments: &[(u32, u32)]) -> Vec<u8> {
         let mut bytes = vec![0; ImageHeader::LEN];
         bytes[..4].copy_from_slice(&[0xe9, segments.len() as u8, 2, 0x2f]);
@@ -192,18 +194,18 @@ mod tests {
         let head =
             BootHead { entry: Addr(0x403c_bf1a), end: FlashOffset(0x20f0), flash_size: 4 << 20 };
         assert_eq!(find(&image(0x403c_bf1a, &bootloader)), BootImage::Bootloader(head));
-        // TinyGo's begin with the start of RAM, or map flash themselves.
+        // TinyGo's programs begin at the start of RAM, or map flash themselves.
         let programs = [
             (0x4038_0000, vec![(0x3fc8_0000, 16), (0x4038_0000, 64)]),
             (0x4200_0100, vec![(0x3c00_0020, 16), (0x3fc8_0000, 64), (0x4200_0100, 64)]),
-            // All in RAM, but it starts in flash.
+            // All in RAM, but the entry point is in flash.
             (0x4200_0100, vec![(0x3fcd_5830, 16)]),
         ];
         for (entry, segments) in programs {
             let found = find(&image(entry, &segments));
             assert!(matches!(found, BootImage::Program(_)), "{segments:x?}: {found:?}");
         }
-        // A descriptor tells of a bootloader wherever it lies.
+        // A descriptor identifies a bootloader at any address.
         let mut described = image(0x4038_0000, &[(0x3fc8_0000, 96), (0x4038_0000, 64)]);
         described[32] = DESCRIPTOR_MAGIC;
         described[40..44].copy_from_slice(b"v6.1");
@@ -222,7 +224,7 @@ mod tests {
         let cases = [
             (vec![], BootImage::Nothing),
             (vec![0xff; 64], BootImage::Nothing),
-            // Its first word is not there yet.
+            // The first word is not written yet.
             (changed(3, 0xff), BootImage::Nothing),
             ([direct, direct].concat(), BootImage::InPlace),
             (changed(12, 9), BootImage::OtherChip { chip_id: 9 }),

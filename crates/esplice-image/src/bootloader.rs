@@ -1,4 +1,4 @@
-//! Second-stage bootloaders, as the espflash library brings them.
+//! Second-stage bootloaders from the espflash library.
 
 use espflash::flasher::{FlashData, FlashMode as TheirMode, FlashSettings};
 use espflash::image_format::idf::IdfBootloaderFormat;
@@ -7,18 +7,18 @@ use esplice_chip::Chip;
 
 use crate::{Extent, FlashMode, FlashParams, HeaderError, patch_flash};
 
-/// A second-stage bootloader, its header set for a board's flash.
+/// A second-stage bootloader with its header set for a board's flash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bootloader {
     /// The image.
     pub bytes: Vec<u8>,
-    /// Minimum chip revision it runs on, major × 100 + minor.
+    /// Minimum chip revision, major × 100 + minor.
     pub min_rev: u16,
-    /// Maximum chip revision it runs on, major × 100 + minor.
+    /// Maximum chip revision, major × 100 + minor.
     pub max_rev: u16,
 }
 
-/// Why there is no bootloader.
+/// The reason why no bootloader is available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BootloaderError {
     /// The library does not know the chip.
@@ -27,29 +27,29 @@ pub enum BootloaderError {
         /// The chip's name.
         chip: String,
     },
-    /// The library has none for this crystal.
+    /// The library has no bootloader for this crystal.
     #[error("no bootloader for {chip} with a crystal of {xtal_mhz} MHz")]
     UnknownCrystal {
         /// The chip's name.
         chip: String,
-        /// The crystal, in MHz.
+        /// Crystal frequency in MHz.
         xtal_mhz: u32,
     },
-    /// The library refuses.
+    /// The library returned an error.
     #[error("no bootloader for {chip}: {message}")]
     Library {
         /// The chip's name.
         chip: String,
-        /// What it says.
+        /// The library's error message.
         message: String,
     },
-    /// What the library gives is no image.
+    /// The library's bootloader is not a valid image.
     #[error("bootloader: {0}")]
     Image(#[from] HeaderError),
     /// A flash parameter has no code for the chip.
     #[error("flash {parameter} has no code for {chip}")]
     UnknownFlash {
-        /// `frequency 80m`, `size 4194304`.
+        /// The parameter, such as `frequency 80m` or `size 4194304`.
         parameter: String,
         /// The chip's name.
         chip: String,
@@ -57,25 +57,25 @@ pub enum BootloaderError {
 }
 
 impl BootloaderError {
-    /// What the user can do about it.
+    /// Returns advice on how to fix the error.
     pub fn hint(&self) -> Option<String> {
-        Some("give a bootloader of your own, built with ESP-IDF for this chip".into())
+        Some("pass your own bootloader, built with ESP-IDF for this chip".into())
     }
 }
 
-/// The bootloader for `chip` with its usual crystal, its header set to `flash`.
+/// Returns the bootloader for `chip` with its default crystal, with the header set to `flash`.
 ///
 /// # Errors
-/// [`BootloaderError`] where the library has none, or `flash` has no code.
+/// [`BootloaderError`] if the library has no bootloader for the chip, or `flash` has no code.
 pub fn second_stage(chip: &Chip, flash: &FlashParams) -> Result<Bootloader, BootloaderError> {
     second_stage_for(chip, flash, chip.xtal_mhz, 0)
 }
 
-/// [`second_stage`] for a crystal, and for chips of revision `min_rev` (major × 100 + minor) and
-/// later: of some chips the library has one for older and one for newer silicon.
+/// Returns the bootloader for a crystal and for chips of revision `min_rev` (major × 100 + minor)
+/// or later. For some chips the library has one bootloader for old and one for new silicon.
 ///
 /// # Errors
-/// See there.
+/// The same as for [`second_stage`].
 pub fn second_stage_for(
     chip: &Chip,
     flash: &FlashParams,
@@ -92,7 +92,7 @@ pub fn second_stage_for(
         48 => XtalFrequency::_48Mhz,
         _ => return Err(BootloaderError::UnknownCrystal { chip: name(), xtal_mhz }),
     };
-    // The mode chooses between bootloaders; frequency and size are set below, by the chip's data.
+    // The mode selects among bootloaders. Frequency and size are set below from the chip's data.
     let mode = match flash.mode {
         FlashMode::Qio => TheirMode::Qio,
         FlashMode::Qout => TheirMode::Qout,
@@ -104,7 +104,7 @@ pub fn second_stage_for(
     let elf = empty_elf(chip.elf_machine);
     let format = IdfBootloaderFormat::new(&elf, &data, None, None, None, None)
         .map_err(|error| BootloaderError::Library { chip: name(), message: error.to_string() })?;
-    // The first of its flash segments is the bootloader.
+    // The library's first flash segment is the bootloader.
     let mut bytes =
         format.flash_segments().next().map(|first| first.data.into_owned()).unwrap_or_default();
 
@@ -120,7 +120,7 @@ pub fn second_stage_for(
     Ok(Bootloader { bytes, min_rev: header.min_rev, max_rev: header.max_rev })
 }
 
-/// An executable without content: the library wants one to make its app image of.
+/// Returns an executable without content, which the library needs to make its app image.
 fn empty_elf(machine: u16) -> Vec<u8> {
     let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     elf.extend_from_slice(&2_u16.to_le_bytes()); // e_type: ET_EXEC

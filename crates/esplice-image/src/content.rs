@@ -1,23 +1,23 @@
-//! What a file is, told by its first bytes.
+//! Detection of a file's format by its first bytes.
 
 use std::fmt;
 
 use crate::{ImageHeader, PartitionTable};
 
-/// Kinds of files that are given where an ELF or an image is wanted.
+/// The format of a file that was passed where an ELF or an image is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// No bytes at all.
+    /// An empty file.
     Empty,
     /// An ELF.
     Elf,
     /// An image with the usual header.
     Image,
-    /// A headerless image, executed in place.
+    /// An image without a header, executed in place.
     DirectImage,
     /// A partition table.
     PartitionTable,
-    /// Flash that holds nothing: all bytes 0xFF.
+    /// Erased flash: all bytes are 0xFF.
     Erased,
     /// An xz stream.
     Xz,
@@ -37,13 +37,13 @@ pub enum Content {
     Pe,
     /// A macOS program.
     MachO,
-    /// Text of another kind.
+    /// Any other text.
     Text,
-    /// None of these.
+    /// An unknown format.
     Unknown,
 }
 
-/// First bytes that tell a kind, each from the format's own specification.
+/// First bytes that identify a format, each from the format's specification.
 const MAGICS: &[(&[u8], Content)] = &[
     (b"\x7fELF", Content::Elf),
     (&[ImageHeader::MAGIC], Content::Image),
@@ -60,7 +60,7 @@ const MAGICS: &[(&[u8], Content)] = &[
 ];
 
 impl Content {
-    /// Tells the kind of `bytes`.
+    /// Detects the format of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         if bytes.is_empty() {
             return Content::Empty;
@@ -88,7 +88,7 @@ impl Content {
     }
 }
 
-/// Whether it is UTF-8, save for a character cut at the end.
+/// Returns whether `start` is UTF-8, apart from a character that is cut off at the end.
 fn text_but_the_cut(start: &[u8]) -> bool {
     std::str::from_utf8(start).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
@@ -112,7 +112,7 @@ impl fmt::Display for Content {
             Content::Pe => "a Windows program",
             Content::MachO => "a macOS program",
             Content::Text => "a text file",
-            Content::Unknown => "binary data of no known kind",
+            Content::Unknown => "binary data of unknown format",
         })
     }
 }

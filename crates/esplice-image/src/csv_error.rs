@@ -1,46 +1,46 @@
-//! Why a CSV is no partition table.
+//! Errors in a partition table in CSV form.
 
 use esplice_chip::FlashOffset;
 
-/// Why a CSV is no partition table, and where.
+/// An error in a partition table in CSV form, and its position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {fault}")]
 pub struct CsvError {
-    /// Line, from 1.
+    /// Line, counted from 1.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// Column in characters, counted from 1.
     pub column: usize,
-    /// What is wrong.
+    /// The error.
     pub fault: CsvFault,
 }
 
-/// What is wrong with a CSV.
+/// The cause of a CSV error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CsvFault {
-    /// No row at all.
-    #[error("no partition is listed")]
+    /// The CSV has no rows.
+    #[error("no partitions are listed")]
     Empty,
-    /// A line that no table has.
+    /// A line that is too long.
     #[error("line of {len} bytes is longer than {most}")]
     LongLine {
-        /// Its length.
+        /// Length of the line in bytes.
         len: usize,
-        /// Longest that is read.
+        /// Maximum length in bytes.
         most: usize,
     },
-    /// More rows than a table holds.
+    /// More rows than a table can hold.
     #[error("a table holds at most {most} partitions")]
     TooMany {
-        /// Most rows.
+        /// Maximum number of rows.
         most: usize,
     },
-    /// A name that the table's field cannot hold.
+    /// A name that does not fit the table's field.
     #[error("partition name {name:?} is not 1 to {most} bytes without control characters")]
     BadName {
         /// The name.
         name: String,
-        /// Most bytes.
+        /// Maximum number of bytes.
         most: usize,
     },
     /// A field that must not be empty.
@@ -49,49 +49,49 @@ pub enum CsvFault {
         /// The field.
         what: &'static str,
     },
-    /// A name that is not known.
+    /// An unknown name.
     #[error("{what} {text:?} is neither a number nor one of {}", .known.join(", "))]
     UnknownName {
         /// The field.
         what: &'static str,
-        /// What is written.
+        /// The text in the CSV.
         text: String,
-        /// The nearest known name.
+        /// The closest known name.
         nearest: Option<String>,
         /// All known names.
         known: Vec<String>,
     },
-    /// A number that is none.
+    /// An invalid number.
     #[error("{what} {text:?} is not {wanted}")]
     BadValue {
         /// The field.
         what: &'static str,
-        /// What is written.
+        /// The text in the CSV.
         text: String,
-        /// What it must be.
+        /// The expected form.
         wanted: &'static str,
     },
-    /// A size that leaves nothing, or ends past 4 GiB.
+    /// A size that is not positive, or that ends past 4 GiB.
     #[error("size {size} of partition {name} leaves no room for it")]
     BadSize {
-        /// The partition.
+        /// Name of the partition.
         name: String,
         /// The size as written.
         size: i64,
     },
-    /// A partition begins before the one above it, or the table, ends.
+    /// A partition begins before the previous one, or the table, ends.
     #[error(
-        "partition {name} at {offset} begins before 0x{free_from:x}, where the one before ends"
+        "partition {name} at {offset} begins before 0x{free_from:x}, where the previous one ends"
     )]
     Overlap {
-        /// The partition.
+        /// Name of the partition.
         name: String,
-        /// Its offset.
+        /// Offset of the partition.
         offset: FlashOffset,
-        /// First free offset.
+        /// The first free offset.
         free_from: u64,
     },
-    /// A row of type `bootloader` where the chip is not known.
+    /// A row of type `bootloader`, but the chip is unknown.
     #[error("a row for the bootloader needs the chip's boot offset")]
     NoBoot,
 }
@@ -103,12 +103,12 @@ impl CsvFault {
 }
 
 impl CsvError {
-    /// What the user can do about it.
+    /// Returns advice on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         Some(match &self.fault {
             CsvFault::UnknownName { nearest: Some(name), .. } => format!("did you mean {name:?}?"),
             CsvFault::Overlap { free_from, .. } => {
-                format!("give 0x{free_from:x} or more, or leave the offset empty")
+                format!("use 0x{free_from:x} or more, or leave the offset empty")
             }
             CsvFault::NoBoot => "name the chip with --target".into(),
             CsvFault::Empty => "write rows of Name, Type, SubType, Offset, Size, Flags".into(),

@@ -4,7 +4,7 @@ use esplice_chip::Chip;
 
 use crate::{ImageHeader, SegmentHeader};
 
-/// What an app tells of itself.
+/// An app's description of itself.
 ///
 /// | byte | |
 /// |---|---|
@@ -50,12 +50,12 @@ impl AppDescriptor {
     pub const LEN: usize = 256;
     /// The first word.
     pub const MAGIC: u32 = 0xabcd_5432;
-    /// Its place in an image: behind the header of the first segment.
+    /// Offset of the descriptor in an image: after the first segment's header.
     pub const IMAGE_OFFSET: usize = ImageHeader::LEN + SegmentHeader::LEN;
-    /// Place of the ELF's SHA-256 in the descriptor.
+    /// Offset of the ELF's SHA-256 in the descriptor.
     pub const ELF_SHA256_OFFSET: usize = 144;
 
-    /// The descriptor of a project that tells nothing but its name.
+    /// Returns a descriptor that contains only the project's name.
     pub fn named(project_name: &str, chip: &Chip) -> Self {
         Self {
             secure_version: 0,
@@ -71,7 +71,7 @@ impl AppDescriptor {
         }
     }
 
-    /// Reads the descriptor at the start of `bytes`; `None` if none is there.
+    /// Parses the descriptor at the start of `bytes`; `None` if there is none.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let b = bytes.first_chunk::<{ Self::LEN }>()?;
         let word = |at: usize| u32::from_le_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
@@ -97,13 +97,13 @@ impl AppDescriptor {
         })
     }
 
-    /// The descriptor's bytes; texts are cut where their fields end.
+    /// Returns the descriptor's bytes. Texts are cut to the size of their fields.
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let mut b = [0; Self::LEN];
         b[..4].copy_from_slice(&Self::MAGIC.to_le_bytes());
         b[4..8].copy_from_slice(&self.secure_version.to_le_bytes());
         let mut put = |text: &str, at: usize, len: usize| {
-            // A zero ends the text.
+            // The text ends with a zero byte.
             let cut = text.floor_char_boundary(len - 1);
             b[at..at + cut].copy_from_slice(&text.as_bytes()[..cut]);
         };
@@ -119,19 +119,20 @@ impl AppDescriptor {
         b
     }
 
-    /// Reads the descriptor of `image`.
+    /// Parses the descriptor of `image`.
     pub fn of_image(image: &[u8]) -> Option<Self> {
         Self::from_bytes(image.get(Self::IMAGE_OFFSET..)?)
     }
 }
 
-/// Text up to the first zero.
+/// Returns the text up to the first zero byte.
 fn text(field: &[u8]) -> String {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     printable(&field[..end])
 }
 
-/// Text with what is not UTF-8, or would steer a terminal, replaced.
+/// Returns text with invalid UTF-8 and control characters replaced, so that it can't control a
+/// terminal.
 pub(crate) fn printable(text: &[u8]) -> String {
     String::from_utf8_lossy(text)
         .chars()

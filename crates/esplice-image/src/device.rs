@@ -1,37 +1,37 @@
-//! What was read from a device: which image it boots, and where its partition table is.
+//! Facts read from a device: the image it boots and the position of its partition table.
 
 use esplice_chip::{Chip, FlashOffset};
 
 use crate::{BootImage, PartitionTable, PlanError, TableError};
 
-/// What was read from the device.
+/// Facts read from the device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceFacts {
-    /// Name of the chip: `esp32c3`.
+    /// Name of the chip, such as `esp32c3`.
     pub chip: String,
-    /// Its revision: major, minor.
+    /// Chip revision: major, minor.
     pub revision: (u8, u8),
-    /// Size of its flash in bytes, where it is known.
+    /// Flash size in bytes, if known.
     pub flash_size: Option<u32>,
-    /// What is at the place that it boots from.
+    /// The image at the boot offset.
     pub boot: BootImage,
-    /// Its partition tables.
+    /// The partition tables in flash.
     pub tables: TableSearch,
-    /// Content of the otadata partition of its table.
+    /// Content of the table's otadata partition.
     pub otadata: Option<Vec<u8>>,
 }
 
-/// Where partition tables were looked for, and what was found there.
+/// The flash range that was searched for partition tables, and the tables in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableSearch {
-    /// Where the table must be: the user says so, or the bootloader is one that is known to look
-    /// there. `None` where any place may be the right one.
+    /// Offset at which the table must be, because the user set it or because the bootloader is
+    /// known to look there. `None` if any offset may be the right one.
     pub known: Option<FlashOffset>,
-    /// Whether that is known because the bootloader is one that was recognised.
+    /// Whether the offset is known from a recognised bootloader.
     pub recognised: bool,
-    /// First sector that was looked at.
+    /// Offset of the first searched sector.
     pub from: FlashOffset,
-    /// End of the last sector that was looked at.
+    /// End of the last searched sector.
     pub to: FlashOffset,
     /// The sectors that begin like a table, in order.
     pub found: Vec<FoundTable>,
@@ -40,19 +40,19 @@ pub struct TableSearch {
 /// A sector that begins like a partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundTable {
-    /// Its offset.
+    /// Offset of the sector.
     pub offset: FlashOffset,
-    /// The table, or why it is none.
+    /// The table, or the reason why it is not valid.
     pub table: Result<PartitionTable, TableError>,
-    /// Whether it has an MD5 row.
+    /// Whether the table has an MD5 row.
     pub has_md5: bool,
 }
 
 impl FoundTable {
-    /// The table, if the bootloader could boot from it and its partitions can be trusted.
+    /// Returns the table, if the bootloader can boot from it and its partitions are trustworthy.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns the first fault of the table.
     pub fn sound(&self, flash_size: Option<u32>) -> Result<&PartitionTable, TableError> {
         let table = self.table.as_ref().map_err(Clone::clone)?;
         table.check_for_boot(self.offset, flash_size)?;
@@ -61,7 +61,7 @@ impl FoundTable {
 }
 
 impl DeviceFacts {
-    /// The device's own table, where it is certain which one the bootloader uses.
+    /// Returns the device's own table, if it is certain which one the bootloader uses.
     ///
     /// # Errors
     /// [`PlanError::DeviceTable`] for a table that is damaged or contradicts itself,
@@ -98,34 +98,34 @@ impl DeviceFacts {
         }
     }
 
-    /// Whether what begins like a table was finished. One without an MD5 row may be the beginning
-    /// of one that was not; it is believed where a bootloader is, which is written after the table,
-    /// if it has a place for an app.
+    /// Returns whether the table was written completely. One without an MD5 row may be the start of
+    /// an unfinished table. It is accepted if it has an app partition and there is a bootloader,
+    /// which is written after the table.
     fn is_whole(&self, found: &FoundTable) -> bool {
         let has_app = || found.table.as_ref().is_ok_and(|table| table.apps().next().is_some());
         found.has_md5 || found.table.is_err() || self.boot.bootloader().is_some() && has_app()
     }
 
-    /// The table at `offset`, if something whole is there.
+    /// Returns the table at `offset`, if there is a complete one.
     pub(crate) fn table_at(&self, offset: FlashOffset) -> Option<&FoundTable> {
         let found = self.tables.found.iter().find(|found| found.offset == offset);
         found.filter(|found| self.is_whole(found))
     }
 
-    /// What is wrong with a table that was found.
+    /// Returns the fault of a table that was found.
     pub(crate) fn fault(&self, found: &FoundTable) -> Option<PlanError> {
         let source = found.sound(self.flash_size).err()?;
         Some(PlanError::DeviceTable { offset: found.offset, source })
     }
 }
 
-/// Where tables are looked for in a flash's content: most bootloaders end before 0x8000, and apps
-/// follow from 0x10000 or 0x20000 on.
+/// End of the search for tables in a flash's content: most bootloaders end before 0x8000, and apps
+/// begin at 0x10000 or 0x20000.
 const SEARCH_END: u32 = 0x2_1000;
 
 impl DeviceFacts {
-    /// The same of a flash whose content is at hand, from its first byte on. `known` is where its
-    /// table is, if the user says so.
+    /// Collects the facts of a flash from its content, starting at offset 0. `known` is the table's
+    /// offset, if the user set it.
     pub fn of_flash(flash: &[u8], chip: &Chip, known: Option<FlashOffset>) -> Self {
         let read = |offset: FlashOffset, len: usize| {
             let rest = flash.get(offset.0 as usize..).unwrap_or_default();

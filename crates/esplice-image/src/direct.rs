@@ -1,31 +1,33 @@
-//! ELF to a flash image without header, which the ROM maps and executes in place.
+//! Makes a flash image without a header, which the ROM maps and executes in place, from an ELF
+//! file.
 //!
-//! The image is what `objcopy -O binary` makes of the ELF: each of its segments at its load address,
-//! counted in flash, and zeros between them. The vendor calls this direct boot.
+//! The image is identical to the output of `objcopy -O binary`: each segment of the ELF at its load
+//! address, as an offset in flash, with zeros in between. The vendor calls this direct boot.
 
 use esplice_chip::{Addr, Chip, RegionKind};
 
 use crate::elf::{Elf, Load};
 use crate::{ImageError, ImageSegment, ImageWarning};
 
-/// A finished image without header.
+/// A finished image without a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectImage {
-    /// Flash from offset 0 on.
+    /// Content of flash from offset 0.
     pub bytes: Vec<u8>,
-    /// Its segments, in order of their places; `addr` is where each runs.
+    /// The segments, ordered by offset; `addr` is the address at which each one runs.
     pub segments: Vec<ImageSegment>,
-    /// What will likely not work.
+    /// Properties that will likely not work.
     pub warnings: Vec<ImageWarning>,
 }
 
-/// Makes the image of `elf` for `chip`. Load addresses are offsets in flash, or addresses in one of
-/// the windows that it is mapped in.
+/// Makes the image of `elf` for `chip`. Load addresses are flash offsets, or addresses in one of
+/// the windows that map flash.
 ///
 /// # Errors
-/// [`ImageError::NoDirectBoot`] where the chip has no such boot, [`ImageError::NoDirectMagic`] where
-/// the ROM would not take the image for one, [`ImageError::NotInPlace`] for a segment that flash can't
-/// be mapped for, [`ImageError::LoadsOverlap`], and those of a bad ELF.
+/// [`ImageError::NoDirectBoot`] if the chip does not support direct boot,
+/// [`ImageError::NoDirectMagic`] if the ROM would not recognise the image,
+/// [`ImageError::NotInPlace`] for a segment that can't be mapped at its address,
+/// [`ImageError::LoadsOverlap`], and the errors of a bad ELF.
 pub fn build_direct_image(elf: &[u8], chip: &Chip) -> Result<DirectImage, ImageError> {
     let name = || chip.display_name.clone();
     let direct = chip.image.direct.ok_or_else(|| ImageError::NoDirectBoot { chip: name() })?;
@@ -44,7 +46,7 @@ pub fn build_direct_image(elf: &[u8], chip: &Chip) -> Result<DirectImage, ImageE
             let (first, second) = (place as u32, bytes.len() as u32);
             return Err(ImageError::LoadsOverlap { name: load.name, place: first, end: second });
         }
-        // Bounded by the largest flash that the chip can have, see `place_of`.
+        // Bounded by the largest flash of the chip, see `place_of`.
         bytes.resize(place, 0);
         bytes.extend_from_slice(load.bytes);
         let region = chip.region_at(Addr(load.addr)).map(|region| region.key.clone());
@@ -68,7 +70,8 @@ pub fn build_direct_image(elf: &[u8], chip: &Chip) -> Result<DirectImage, ImageE
     Ok(DirectImage { bytes, segments, warnings })
 }
 
-/// Where in flash a segment stands. One that runs from flash must stand where its window shows it.
+/// Returns a segment's flash offset. A segment that runs from flash must be where its window maps
+/// it.
 fn place_of(load: &Load<'_>, chip: &Chip) -> Result<u32, ImageError> {
     let in_flash = |addr: u32| {
         let region = chip.region_at(Addr(addr)).filter(|r| r.kind == RegionKind::Flash)?;

@@ -1,6 +1,6 @@
-//! Reads from an ELF what an image is made of: bytes with their addresses.
+//! Reads the bytes and addresses for an image from an ELF file.
 //!
-//! Only headers and the names of sections are read; symbols and debug sections are not touched.
+//! Only headers and section names are read, not symbols and debug sections.
 
 use esplice_chip::{Addr, Chip, Region, RegionKind};
 use object::LittleEndian;
@@ -13,21 +13,21 @@ use crate::{AppDescriptor, Content, ImageError};
 type Header = elf::FileHeader32<LittleEndian>;
 type SectionHeader = elf::SectionHeader32<LittleEndian>;
 
-/// Bytes of one section, or of one program header, with their address.
+/// The bytes of a section or of a program header, with their address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Section<'d> {
     name: Name<'d>,
-    /// Where it belongs.
+    /// Address of the first byte.
     pub addr: u32,
-    /// Its bytes, as they are in the file.
+    /// The bytes, as in the file.
     pub bytes: &'d [u8],
-    /// The region it lies in.
+    /// The region that contains the address.
     pub region: &'d Region,
-    /// Whether the ELF marks it as code.
+    /// Whether the ELF marks the section as code.
     pub is_code: bool,
 }
 
-/// Names are kept as the ELF has them: only messages need text.
+/// Names are kept as in the ELF: only messages need text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name<'d> {
     Section(&'d [u8]),
@@ -35,7 +35,7 @@ enum Name<'d> {
 }
 
 impl Section<'_> {
-    /// Its name, or `segment 3` where it comes from a program header.
+    /// Returns the name, or for example `segment 3` for a program header.
     pub fn name(&self) -> String {
         shown(self.name)
     }
@@ -48,12 +48,12 @@ impl Section<'_> {
         self.region.kind == RegionKind::Flash
     }
 
-    /// Length in bytes. It lies in a region, which is shorter than 4 GiB.
+    /// Returns the length in bytes. Every region is shorter than 4 GiB.
     pub fn len(&self) -> u32 {
         self.bytes.len() as u32
     }
 
-    /// Length in bytes, rounded up to whole words.
+    /// Returns the length in bytes, rounded up to whole words.
     pub fn padded_len(&self) -> u32 {
         self.len().next_multiple_of(4)
     }
@@ -62,26 +62,26 @@ impl Section<'_> {
         addr.0.wrapping_sub(self.addr) < self.len()
     }
 
-    /// The first address after it.
+    /// Returns the first address after the section.
     pub fn end(&self) -> u32 {
         self.addr.wrapping_add(self.len())
     }
 }
 
-/// A segment's bytes, where they run and where they are loaded to.
+/// A segment's bytes, with the addresses at which they run and are loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Load<'d> {
-    /// `segment 3`.
+    /// Name of the segment, such as `segment 3`.
     pub name: String,
-    /// Where it runs.
+    /// Address at which the segment runs.
     pub addr: u32,
-    /// Where it is loaded to.
+    /// Address to which the segment is loaded.
     pub load_addr: u32,
-    /// Its bytes.
+    /// The bytes.
     pub bytes: &'d [u8],
 }
 
-/// An ELF found fit for a chip.
+/// An ELF file that was checked to be suitable for a chip.
 #[derive(Debug)]
 pub(crate) struct Elf<'d> {
     data: &'d [u8],
@@ -89,19 +89,19 @@ pub(crate) struct Elf<'d> {
     chip: &'d Chip,
 }
 
-/// Section types with bytes for the image (System V ABI, "Sections": PROGBITS and the three
-/// arrays of function pointers).
+/// Section types with bytes for the image (System V ABI, "Sections": PROGBITS and the three arrays
+/// of function pointers).
 const LOADED_TYPES: [elf::SectionType; 4] =
     [elf::SHT_PROGBITS, elf::SHT_INIT_ARRAY, elf::SHT_FINI_ARRAY, elf::SHT_PREINIT_ARRAY];
 
-/// The section that the app descriptor is in, by ESP-IDF's and esp-hal's linker scripts.
+/// Name of the section that holds the app descriptor in ESP-IDF's and esp-hal's linker scripts.
 pub(crate) const DESCRIPTOR_SECTION: &str = ".flash.appdesc";
 
-/// Bytes of a section's name that are kept, for messages.
+/// Maximum number of bytes of a section's name in messages.
 const LONGEST_NAME: usize = 64;
 
 impl<'d> Elf<'d> {
-    /// Reads the header and checks class, byte order, machine and type.
+    /// Parses the header and checks class, byte order, machine and type.
     pub fn parse(data: &'d [u8], chip: &'d Chip) -> Result<Self, ImageError> {
         let content = Content::of(data);
         if content != Content::Elf {
@@ -137,7 +137,7 @@ impl<'d> Elf<'d> {
         Addr(self.header.e_entry(LittleEndian))
     }
 
-    /// Sections that take memory and have bytes and an address, in the ELF's order.
+    /// Returns the allocated sections that have bytes and an address, in the ELF's order.
     pub fn sections(&self) -> Result<Vec<Section<'d>>, ImageError> {
         self.sections_where(|section| {
             LOADED_TYPES.contains(&section.sh_type(LittleEndian))
@@ -145,13 +145,13 @@ impl<'d> Elf<'d> {
         })
     }
 
-    /// Sections that take memory and have bytes, in the ELF's order, by TinyGo's rule: PROGBITS
-    /// alone, whatever their address.
+    /// Returns the allocated sections that have bytes, in the ELF's order. Following TinyGo's rule,
+    /// these are only the PROGBITS sections, at any address.
     pub fn allocated(&self) -> Result<Vec<Section<'d>>, ImageError> {
         self.sections_where(|section| section.sh_type(LittleEndian) == elf::SHT_PROGBITS)
     }
 
-    /// Address and length of all sections that take memory, with or without bytes.
+    /// Returns address and length of all allocated sections, with or without bytes.
     pub fn memory_ranges(&self) -> Result<Vec<(u32, u32)>, ImageError> {
         let table = self.header.sections(LittleEndian, self.data).map_err(damaged)?;
         let ranges = table.iter().filter_map(|header| {
@@ -170,7 +170,7 @@ impl<'d> Elf<'d> {
         let mut sections = Vec::new();
         for header in table.iter() {
             let (addr, size) = (header.sh_addr(LittleEndian), header.sh_size(LittleEndian));
-            // Without this flag a section is for the host's tools, such as the strings of a logger,
+            // A section without this flag is for tools on the host, such as a logger's strings,
             // whatever its address (System V ABI, "Sections", SHF_ALLOC).
             let takes_memory = header.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 != 0;
             if size == 0 || !takes_memory || !wanted(header) {
@@ -192,13 +192,13 @@ impl<'d> Elf<'d> {
         ImageError::Truncated { name: shown(name), end, len: self.data.len() }
     }
 
-    /// Whether there is a section of that name.
+    /// Returns whether there is a section with this name.
     pub fn has_section(&self, name: &str) -> bool {
         let table = self.header.sections(LittleEndian, self.data);
         table.is_ok_and(|t| t.section_by_name(LittleEndian, name.as_bytes()).is_some())
     }
 
-    /// The address of a symbol.
+    /// Returns the address of a symbol.
     pub fn symbol(&self, name: &str) -> Result<Addr, ImageError> {
         let table = self.header.sections(LittleEndian, self.data).map_err(damaged)?;
         let symbols = table.symbols(LittleEndian, self.data, elf::SHT_SYMTAB).map_err(damaged)?;
@@ -210,7 +210,7 @@ impl<'d> Elf<'d> {
         addr.ok_or_else(|| ImageError::NoSymbol { name: name.to_owned() })
     }
 
-    /// Loadable segments with bytes, at their load addresses, in the ELF's order.
+    /// Returns the loadable segments with bytes, at their load addresses, in the ELF's order.
     pub fn segments(&self) -> Result<Vec<Section<'d>>, ImageError> {
         let headers = self.header.program_headers(LittleEndian, self.data).map_err(damaged)?;
         let mut segments = Vec::new();
@@ -230,7 +230,7 @@ impl<'d> Elf<'d> {
         Ok(segments)
     }
 
-    /// Loadable segments with bytes, whatever their addresses, in the ELF's order.
+    /// Returns the loadable segments with bytes, at any address, in the ELF's order.
     pub fn loads(&self) -> Result<Vec<Load<'d>>, ImageError> {
         let headers = self.header.program_headers(LittleEndian, self.data).map_err(damaged)?;
         let mut loads = Vec::new();
@@ -252,7 +252,7 @@ impl<'d> Elf<'d> {
         if loads.is_empty() { Err(ImageError::NoContent) } else { Ok(loads) }
     }
 
-    /// The app descriptor in the section of its own, if there is one.
+    /// Returns the app descriptor from its section, if there is one.
     pub fn descriptor(&self) -> Option<AppDescriptor> {
         let table = self.header.sections(LittleEndian, self.data).ok()?;
         let (_, section) = table.section_by_name(LittleEndian, DESCRIPTOR_SECTION.as_bytes())?;
@@ -301,7 +301,8 @@ fn machine_of(data: &[u8]) -> u16 {
     }
 }
 
-/// Names of machines that ELFs given by mistake are for (System V ABI, `e_machine`).
+/// Returns the name of a machine that ELF files passed by mistake are often for (System V ABI,
+/// `e_machine`).
 pub(crate) fn machine_name(machine: u16) -> &'static str {
     match elf::Machine(machine) {
         elf::EM_386 => "x86",

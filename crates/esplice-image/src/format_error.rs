@@ -1,193 +1,193 @@
-//! What is wrong with a HEX, UF2 or xz file.
+//! Errors of Intel HEX, UF2 and xz files.
 
 use esplice_chip::FlashOffset;
 
 use crate::LARGEST_FLASH;
 
-/// Why a file of another format can't be read.
+/// The reason why an Intel HEX, UF2 or xz file can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// A byte that is no text.
+    /// A byte that is not text.
     #[error("line {line} (byte {offset}) is not text")]
     HexNotText {
-        /// Line, from 1.
+        /// Line, counted from 1.
         line: usize,
-        /// Byte of the file, from 0.
+        /// Offset in the file, from 0.
         offset: usize,
     },
-    /// A record that is none.
+    /// An invalid record.
     #[error("line {line}: {fault}")]
     HexRecord {
-        /// Line, from 1.
+        /// Line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Description of the fault.
         fault: String,
     },
-    /// Records behind the last.
-    #[error("line {line} stands behind the end record")]
+    /// Records after the end record.
+    #[error("line {line} follows the end record")]
     HexAfterEnd {
-        /// Line, from 1.
+        /// Line, counted from 1.
         line: usize,
     },
-    /// The last record is missing.
+    /// The end record is missing.
     #[error("the file ends in line {line} without an end record")]
     HexNoEnd {
-        /// The last line, from 1.
+        /// The last line, counted from 1.
         line: usize,
     },
-    /// Two records for one byte.
-    #[error("line {second} gives bytes at {offset} that line {first} and those behind it gave")]
+    /// Two records for the same byte.
+    #[error("line {second} has bytes at {offset} that the lines from {first} on also have")]
     HexTwice {
-        /// Line that the earlier stretch begins in, from 1.
+        /// Line in which the earlier run of bytes begins, counted from 1.
         first: usize,
-        /// Line that the later stretch begins in, from 1.
+        /// Line in which the later run of bytes begins, counted from 1.
         second: usize,
-        /// The place in flash.
+        /// The flash offset.
         offset: FlashOffset,
     },
-    /// A record for a place that no flash has.
+    /// A record for an offset past the largest flash.
     #[error("line {line} ends at 0x{end:x}, the largest flash at 0x{LARGEST_FLASH:x}")]
     HexPastFlash {
-        /// Line, from 1.
+        /// Line, counted from 1.
         line: usize,
-        /// Where its data end.
+        /// End of the record's data.
         end: u64,
     },
-    /// A block that is none.
+    /// An invalid block.
     #[error("block at byte 0x{offset:x}: {fault}")]
     Uf2 {
-        /// Byte of the file at which the block begins, or the file ends.
+        /// Offset in the file at which the block begins or the file ends.
         offset: usize,
-        /// What is wrong with it.
+        /// The fault of the block.
         fault: Uf2Fault,
     },
-    /// Two blocks for one byte.
-    #[error("bytes at {offset} are given twice")]
+    /// Two blocks for the same byte.
+    #[error("bytes at {offset} occur twice")]
     Uf2Twice {
-        /// The place in flash.
+        /// The flash offset.
         offset: FlashOffset,
     },
     /// A file without data.
     #[error("{kind} file without data")]
     Nothing {
-        /// `Intel HEX`, `UF2`.
+        /// `Intel HEX` or `UF2`.
         kind: &'static str,
     },
     /// A damaged xz file.
     #[error("xz file at byte {offset}: {fault}")]
     Xz {
-        /// Byte of the file, from 0.
+        /// Offset in the file, from 0.
         offset: u64,
-        /// What is wrong there.
+        /// The fault at that offset.
         fault: &'static str,
     },
-    /// More content than is taken.
+    /// The content is larger than allowed.
     #[error("xz file unpacks to more than {most} bytes")]
     XzLarge {
-        /// Most bytes.
+        /// Maximum number of bytes.
         most: usize,
     },
-    /// A file that wants a large dictionary.
+    /// A file that needs too large a dictionary.
     #[error("xz file needs more than {limit} bytes of memory to unpack")]
     XzMemory {
-        /// Bytes that are granted.
+        /// Memory limit in bytes.
         limit: u64,
     },
 }
 
-/// What is wrong with a block of UF2.
+/// The fault of a UF2 block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Uf2Fault {
-    /// The file ends inside it.
+    /// The file ends inside the block.
     #[error("it has {len} bytes, a block has 512")]
     Cut {
-        /// Bytes there are.
+        /// Number of bytes in the file from the block's start.
         len: usize,
     },
-    /// One of the three words that mark a block.
-    #[error("its marks are not those of a UF2 block")]
+    /// One of the three magic numbers of a block is wrong.
+    #[error("its magic numbers are not those of a UF2 block")]
     Magic,
-    /// A number that its group does not have.
+    /// A block number out of range.
     #[error("it is block {number} of {total}, numbers begin at 0")]
     Number {
-        /// Its number, from 0.
+        /// The block's number, from 0.
         number: u32,
-        /// Blocks it says there are.
+        /// Number of blocks according to the block.
         total: u32,
     },
-    /// The file ends, and a block is missing.
+    /// The file ends before all blocks were present.
     #[error("the file ends here, and block {number} of {total} is missing")]
     Missing {
         /// Number of the missing block, from 0.
         number: u32,
-        /// Blocks there should be.
+        /// Number of blocks that there should be.
         total: u32,
     },
     /// A block for another chip.
-    #[error("it is for family 0x{found:08x}, those before are for 0x{first:08x}")]
+    #[error("it is for family 0x{found:08x}, the previous ones are for 0x{first:08x}")]
     Family {
-        /// Its family, 0 for none.
+        /// The block's family ID, 0 for none.
         found: u32,
-        /// The others', 0 for none.
+        /// The family ID of the other blocks, 0 for none.
         first: u32,
     },
-    /// More data than there is room for.
-    #[error("it says {len} bytes of data, there is room for {most}")]
+    /// More data than fits in a block.
+    #[error("it claims {len} bytes of data, but has room for {most}")]
     Length {
-        /// Bytes it says.
+        /// Number of data bytes according to the block.
         len: u32,
-        /// Most bytes.
+        /// Maximum number of bytes.
         most: usize,
     },
-    /// A place that no flash has.
+    /// An address past the largest flash.
     #[error(
         "its data are for 0x{addr:x} to 0x{end:x}, the largest flash ends at 0x{LARGEST_FLASH:x}"
     )]
     PastFlash {
-        /// Place of the data.
+        /// Address of the data.
         addr: u32,
-        /// Where they end.
+        /// End of the data.
         end: u64,
     },
-    /// An MD5 of bytes that are not there, or of some that another MD5 is of.
-    #[error("an MD5 is of {len} bytes at 0x{start:x}, which are not all there for it alone")]
+    /// An MD5 for bytes that are missing or that another MD5 covers.
+    #[error("an MD5 covers {len} bytes at 0x{start:x} that are missing or covered by another MD5")]
     Region {
-        /// Place of the bytes.
+        /// First address of the bytes.
         start: u32,
         /// Length in bytes.
         len: u32,
     },
-    /// An MD5 that does not fit.
+    /// An MD5 that does not match.
     #[error("MD5 of {len} bytes at 0x{addr:x} is {stored}, expected {computed}")]
     Md5 {
-        /// Place of the bytes.
+        /// First address of the bytes.
         addr: u32,
         /// Length in bytes.
         len: u32,
-        /// As stored, in hex.
+        /// The stored MD5, in hex.
         stored: String,
-        /// As computed, in hex.
+        /// The computed MD5, in hex.
         computed: String,
     },
 }
 
 impl FormatError {
-    /// What the user can do about it.
+    /// Returns advice on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             FormatError::HexNotText { .. } | FormatError::HexRecord { .. } => {
                 "a line is ':', then length, offset, type, data and checksum as pairs of digits"
             }
-            FormatError::HexAfterEnd { .. } => "several files are given one by one, not joined",
+            FormatError::HexAfterEnd { .. } => "pass several files separately, not joined",
             FormatError::HexNoEnd { .. } => {
-                "the last line has to be :00000001FF; was the file cut off?"
+                "the last line must be :00000001FF; was the file cut off?"
             }
             FormatError::HexPastFlash { .. }
             | FormatError::Uf2 { fault: Uf2Fault::PastFlash { .. }, .. } => {
                 "offsets are those in flash, from 0, not addresses on the bus"
             }
             FormatError::Uf2 { fault: Uf2Fault::Cut { .. } | Uf2Fault::Missing { .. }, .. }
-            | FormatError::Xz { .. } => "was the file cut off or changed? get it anew",
+            | FormatError::Xz { .. } => "was the file cut off or changed? get it again",
             FormatError::XzMemory { .. } => "pack it with `xz -9` or less",
             FormatError::Uf2 { fault: Uf2Fault::Family { .. }, .. } => {
                 "make one file for each chip"

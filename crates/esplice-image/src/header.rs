@@ -1,11 +1,11 @@
-//! The header of app and bootloader images, and how far an image reaches.
+//! The header of app and bootloader images, and the extent of an image.
 
 use std::fmt;
 use std::str::FromStr;
 
 use esplice_chip::Addr;
 
-/// How the flash chip is read.
+/// The way the flash chip is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlashMode {
     /// Address and data on four lines.
@@ -26,7 +26,8 @@ impl FlashMode {
         (FlashMode::Dout, 3, "dout"),
     ];
 
-    /// Byte 2 of the header (esptool documentation, "Firmware Image Format", file header).
+    /// Returns the code in byte 2 of the header (esptool documentation, "Firmware Image Format",
+    /// file header).
     pub fn code(self) -> u8 {
         match self {
             FlashMode::Qio => 0,
@@ -36,12 +37,12 @@ impl FlashMode {
         }
     }
 
-    /// The mode of byte 2 of a header.
+    /// Returns the mode for a code in byte 2 of the header.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.iter().find(|(_, c, _)| *c == code).map(|(mode, _, _)| *mode)
     }
 
-    /// Name in options and plans: `dio`.
+    /// Returns the name in options and plans, such as `dio`.
     pub fn name(self) -> &'static str {
         match self {
             FlashMode::Qio => "qio",
@@ -62,39 +63,39 @@ impl FromStr for FlashMode {
     type Err = String;
 
     /// # Errors
-    /// A sentence that names the modes there are.
+    /// A message that lists the known modes.
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL
             .iter()
             .find(|(_, _, name)| *name == text)
             .map(|(mode, _, _)| *mode)
-            .ok_or_else(|| format!("flash mode {text:?} is none of qio, qout, dio, dout"))
+            .ok_or_else(|| format!("flash mode {text:?} is not one of qio, qout, dio, dout"))
     }
 }
 
-/// Why bytes are not an image from end to end.
+/// The reason why bytes are not a complete image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// Too short for a header.
-    #[error("{len} bytes are too few for the image header of 24")]
+    #[error("{len} bytes are too few for the 24-byte image header")]
     TooShort {
-        /// Bytes there are.
+        /// Number of bytes.
         len: usize,
     },
     /// The first byte is not 0xE9.
     #[error("the first byte is 0x{found:02x}, an image begins with 0xe9")]
     BadMagic {
-        /// That byte.
+        /// The first byte.
         found: u8,
     },
-    /// A segment, the checksum or the hash ends behind the last byte.
+    /// A segment, the checksum or the hash ends past the last byte.
     #[error("image is truncated at {len} of {needed} bytes, in {within}")]
     Truncated {
-        /// Bytes there are.
+        /// Number of bytes.
         len: usize,
-        /// Bytes that the part begun would need.
+        /// Number of bytes needed up to the end of the incomplete part.
         needed: u64,
-        /// The part: `segment 3`, `the checksum`, `the SHA-256`.
+        /// The incomplete part: `segment 3`, `the checksum`, `the SHA-256`.
         within: String,
     },
 }
@@ -123,17 +124,17 @@ pub enum HeaderError {
 pub struct ImageHeader {
     /// Number of segments.
     pub segment_count: u8,
-    /// Flash mode, see [`FlashMode::from_code`].
+    /// Code of the flash mode, see [`FlashMode::from_code`].
     pub flash_mode: u8,
-    /// Flash size (high nibble) and frequency (low nibble), codes of the chip's tables.
+    /// Codes of flash size (high nibble) and frequency (low nibble) from the chip's tables.
     pub flash_size_freq: u8,
-    /// Where the program starts.
+    /// Entry point.
     pub entry: Addr,
-    /// WP pin, 0xEE where it is not set here.
+    /// WP pin, 0xEE if not set by the header.
     pub wp_pin: u8,
     /// Drive settings of the flash pins.
     pub drive: [u8; 3],
-    /// The vendor's number of the chip.
+    /// The vendor's chip ID.
     pub chip_id: u16,
     /// Minimum revision, the deprecated field.
     pub min_rev_deprecated: u8,
@@ -143,7 +144,7 @@ pub struct ImageHeader {
     pub max_rev: u16,
     /// Reserved bytes.
     pub reserved: [u8; 4],
-    /// Whether a SHA-256 is appended: 1, and any other number but 0.
+    /// Whether a SHA-256 is appended: 0 for no, any other number (usually 1) for yes.
     pub append_sha256: u8,
 }
 
@@ -153,7 +154,7 @@ impl ImageHeader {
     /// The first byte.
     pub const MAGIC: u8 = 0xe9;
 
-    /// Reads the header at the start of `bytes`.
+    /// Parses the header at the start of `bytes`.
     ///
     /// # Errors
     /// [`HeaderError::TooShort`], [`HeaderError::BadMagic`].
@@ -183,7 +184,7 @@ impl ImageHeader {
         })
     }
 
-    /// The header's bytes.
+    /// Returns the header's bytes.
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let mut b = [0; Self::LEN];
         b[0] = Self::MAGIC;
@@ -202,53 +203,53 @@ impl ImageHeader {
         b
     }
 
-    /// Code of the flash size, for the chip's `flash-sizes`.
+    /// Returns the code of the flash size, for the chip's `flash-sizes`.
     pub fn flash_size_code(&self) -> u8 {
         self.flash_size_freq >> 4
     }
 
-    /// Code of the flash frequency, for the chip's `flash-frequencies`.
+    /// Returns the code of the flash frequency, for the chip's `flash-frequencies`.
     pub fn flash_freq_code(&self) -> u8 {
         self.flash_size_freq & 0xf
     }
 }
 
-/// One segment as it stands in an image: 8 bytes of header, then its bytes.
+/// A segment of an image: 8 bytes of header, then its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// Where the loader puts it, or where flash is mapped; 0 for padding.
+    /// The address it is loaded to or mapped at; 0 for padding.
     pub addr: Addr,
     /// Length in bytes.
     pub len: u32,
-    /// Place of its first byte (behind its header) in the image.
+    /// Offset of the first byte of data (after the header) in the image.
     pub offset: usize,
 }
 
 impl SegmentHeader {
-    /// Length of the header in bytes: load address, then length, both little-endian.
+    /// Length of the header in bytes: load address and length, both little-endian.
     pub const LEN: usize = 8;
 }
 
-/// How far an image reaches, found by walking its segments.
+/// The extent of an image, determined from its segment headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
     /// The header.
     pub header: ImageHeader,
     /// The segments, in order.
     pub segments: Vec<SegmentHeader>,
-    /// Place of the checksum byte, the last of a 16-byte block.
+    /// Offset of the checksum byte, the last of a 16-byte block.
     pub checksum_at: usize,
-    /// Place of the SHA-256, if the header says that there is one.
+    /// Offset of the SHA-256, if the header says that there is one.
     pub sha256_at: Option<usize>,
-    /// Where the image ends.
+    /// End of the image.
     pub end: usize,
 }
 
 impl Extent {
-    /// Walks the image at the start of `bytes`; what follows its end is not looked at.
+    /// Determines the extent of the image at the start of `bytes`. Bytes after its end are ignored.
     ///
     /// # Errors
-    /// [`HeaderError`] if header, segments, checksum or hash are not all there.
+    /// [`HeaderError`] if the header, a segment, the checksum or the hash is incomplete.
     pub fn of(bytes: &[u8]) -> Result<Self, HeaderError> {
         let header = ImageHeader::from_bytes(bytes)?;
         let (segments, end) = walk(bytes, header.segment_count);
@@ -261,7 +262,7 @@ impl Extent {
         Ok(Self { header, segments, checksum_at, sha256_at, end })
     }
 
-    /// XOR of all segments' bytes with 0xEF, which the checksum byte must equal.
+    /// Returns the XOR of all segments' bytes and 0xEF, which the checksum byte must equal.
     pub fn checksum(&self, bytes: &[u8]) -> u8 {
         self.segments
             .iter()
@@ -270,7 +271,7 @@ impl Extent {
     }
 }
 
-/// Reads `count` segment headers: those that are whole, and where the last ends.
+/// Reads `count` segment headers. Returns the complete ones and the end of the last.
 pub(crate) fn walk(bytes: &[u8], count: u8) -> (Vec<SegmentHeader>, Result<usize, HeaderError>) {
     let mut segments = Vec::new();
     let mut at = ImageHeader::LEN;
@@ -294,7 +295,7 @@ pub(crate) fn walk(bytes: &[u8], count: u8) -> (Vec<SegmentHeader>, Result<usize
     (segments, Ok(at))
 }
 
-/// `end`, if `bytes` go so far.
+/// Returns `end`, if `bytes` are at least that long.
 fn reach(bytes: &[u8], end: u64, within: impl Fn() -> String) -> Result<usize, HeaderError> {
     match usize::try_from(end) {
         Ok(end) if end <= bytes.len() => Ok(end),
@@ -302,19 +303,19 @@ fn reach(bytes: &[u8], end: u64, within: impl Fn() -> String) -> Result<usize, H
     }
 }
 
-/// XOR of all bytes, eight at a time.
+/// Returns the XOR of all bytes, computed eight at a time.
 pub(crate) fn xor(data: &[u8]) -> u8 {
     let (words, rest) = data.as_chunks::<8>();
     let wide = words.iter().fold(0_u64, |sum, word| sum ^ u64::from_ne_bytes(*word));
     wide.to_ne_bytes().iter().chain(rest).fold(0, |sum, byte| sum ^ byte)
 }
 
-/// Sets mode, frequency and size in the header of `image` where given, and its SHA-256 anew.
+/// Sets the given flash parameters in the header of `image` and updates its SHA-256.
 ///
-/// The checksum covers no header byte, so it stays.
+/// The checksum does not cover the header, so it stays the same.
 ///
 /// # Errors
-/// [`HeaderError`] if `image` is no whole image.
+/// [`HeaderError`] if `image` is not a complete image.
 pub fn patch_flash(
     image: &mut [u8],
     mode: Option<FlashMode>,

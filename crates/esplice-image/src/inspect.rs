@@ -1,4 +1,4 @@
-//! Reads any image and says what is wrong with a broken one.
+//! Inspects images and reports their defects.
 
 use esplice_chip::{Addr, Chip, FlashOffset, RegionKind};
 
@@ -11,8 +11,8 @@ use crate::{
     SegmentHeader, merge, sha256,
 };
 
-/// Inspects `bytes`: an app, a bootloader, a partition table, or flash from offset 0 with all of
-/// them.
+/// Inspects `bytes`: an app, a bootloader, a partition table, or a flash content from offset 0 that
+/// contains all of them.
 pub fn inspect(bytes: &[u8]) -> ImageReport {
     let content = Content::of(bytes);
     let mut report = ImageReport { content, len: bytes.len(), parts: Vec::new(), defects: vec![] };
@@ -29,11 +29,12 @@ pub fn inspect(bytes: &[u8]) -> ImageReport {
     report
 }
 
-/// Most images and tables that are looked at in a file: firmware has a handful.
+/// Maximum number of images and tables that are inspected in a file: firmware has only a few.
 const MOST_PARTS: usize = 1000;
 
-/// Inspects what a HEX or UF2 file of `len` bytes holds of a flash: the flash from offset 0 where it
-/// has a bootloader and a table, else each stretch for itself.
+/// Inspects the flash content in a HEX or UF2 file of `len` bytes. If it has a bootloader and a
+/// table, it is inspected as a flash from offset 0, otherwise each run of bytes is inspected
+/// separately.
 pub fn inspect_writes(content: Content, len: usize, writes: &[PlannedWrite]) -> ImageReport {
     let mut report = ImageReport { content, len, parts: Vec::new(), defects: Vec::new() };
     let flash = match merge(writes, FlashOffset(0), None) {
@@ -66,18 +67,20 @@ pub fn inspect_writes(content: Content, len: usize, writes: &[PlannedWrite]) -> 
     report
 }
 
-/// The chip whose flash from offset 0 this is: with a bootloader where the chip boots, and more than
-/// itself behind it; or with a table, and the chip that an app in it names, or the first of all.
+/// Returns the chip if this is its flash content from offset 0. That is so if there is a bootloader
+/// at the chip's boot offset and more than itself after it. It is also so if there is a table; then
+/// the chip is the one named by an app in it, or else the first one of all.
 fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
     let at = |offset: FlashOffset| bytes.get(offset.0 as usize..).filter(|rest| !rest.is_empty());
     let has_bootloader = |chip: &&Chip| {
         let image = &chip.image;
         let Some(table) = at(table_offset(bytes, chip)) else { return false };
         let Some(boot) = at(image.boot_offset) else { return false };
-        // An app's bytes may look like a table by chance, but not behind its end.
+        // An app's bytes may look like a table by chance, but not after its end.
         Extent::of(boot).is_ok_and(|extent| {
             let before = boot.len() - extent.end >= table.len();
-            // TinyGo fills with zeros up to code and data behind its image; flash that nobody wrote holds ones.
+            // TinyGo pads with zeros up to code and data after its image, while unwritten flash
+            // holds ones.
             let between = boot.get(extent.end..).unwrap_or_default();
             let between = &between[..between.len().min(PartitionTable::LEN)];
             let before = before && between.iter().any(|byte| *byte != 0);
@@ -104,7 +107,7 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
     found.or_else(|| with(&|chip| table_of(chip).is_some()))
 }
 
-/// Where the table of a flash's content is: where it was found for certain, else the usual place.
+/// Returns the offset of the table in a flash content: the certain one if found, else the default.
 fn table_offset(bytes: &[u8], chip: &Chip) -> FlashOffset {
     let facts = DeviceFacts::of_flash(bytes, chip, None);
     let found = facts.boot.bootloader().and_then(|_| facts.own_table().ok());
@@ -141,7 +144,8 @@ fn merged_parts(bytes: &[u8], chip: &'static Chip) -> Vec<Part> {
         }
         let name = format!("app in {}", partition.name);
         let mut part = image_part(&name, partition.offset.0, room, id);
-        // Cut by the partition's end, not by the file's: the app is too large for it.
+        // If the partition's end cut the image, not the file's end, the app is too large for the
+        // partition.
         if room.len() < rest.len() {
             for defect in &mut part.defects {
                 if let Defect::Header(HeaderError::Truncated { needed, .. }) = defect {
@@ -155,7 +159,7 @@ fn merged_parts(bytes: &[u8], chip: &'static Chip) -> Vec<Part> {
     parts
 }
 
-/// `bytes[start..end]`, as much of it as there is.
+/// Returns `bytes[start..end]`, cut to the bytes that exist.
 fn slice(bytes: &[u8], start: u64, end: u64) -> &[u8] {
     let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
     bytes.get(clamp(start)..clamp(end)).unwrap_or_default()
@@ -165,7 +169,7 @@ fn table_part(offset: u32, bytes: &[u8], in_flash: Option<FlashOffset>) -> Part 
     let mut defects = Vec::new();
     let body = match PartitionTable::from_bytes(bytes) {
         Ok(table) => {
-            // Alone in a file, the place of the table is not known; none is before one sector.
+            // The offset of a table in a separate file is unknown; no table is before one sector.
             let place = in_flash.unwrap_or(FlashOffset(0));
             defects.extend(table.check(place, None).err().map(Defect::Table));
             PartBody::Table(table)
@@ -274,7 +278,8 @@ fn name_flash_codes(info: &mut ImageInfo, chip: &Chip, defects: &mut Vec<Defect>
     }
 }
 
-/// The MMU page that an image is made for: its descriptor's, else the smallest, which divides all.
+/// Returns the MMU page size of an image: its descriptor's, or else the smallest, which divides
+/// all.
 fn page_size(info: &ImageInfo, chip: &Chip) -> u32 {
     let known = &chip.image.mmu_page_sizes;
     let named = info.descriptor.as_ref().and_then(|descriptor| descriptor.mmu_page_size);
@@ -289,7 +294,7 @@ fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Def
             continue; // padding
         }
         match chip.region_at(addr) {
-            // A segment's filling to 4 bytes may stand behind a region's end.
+            // A segment's padding to 4 bytes may extend past a region's end.
             Some(region)
                 if matches!(region.kind, RegionKind::Ram | RegionKind::Flash)
                     && len <= region.room_at(addr).next_multiple_of(4) => {}
@@ -329,7 +334,7 @@ fn check_soundness(info: &ImageInfo, chip: &Chip, page_size: u32, defects: &mut 
     }
 }
 
-/// Checks that all is there, and checksum and hash.
+/// Checks that the image is complete, and checks checksum and hash.
 fn check_end(info: &mut ImageInfo, bytes: &[u8], chip: Option<&Chip>, defects: &mut Vec<Defect>) {
     let extent = match Extent::of(bytes) {
         Ok(extent) => extent,

@@ -1,22 +1,22 @@
-//! Intel HEX: a flash's content as lines of text.
+//! Intel HEX: the content of a flash as lines of text.
 
 use ihex::{ReaderError, Record};
 
 use crate::stretches::{Stretches, Twice};
 use crate::{FormatError, LARGEST_FLASH, PlannedWrite};
 
-/// Bytes of data on a line, as usual and as esptool writes them.
+/// Number of data bytes on a line, the usual number and esptool's.
 const LINE_LEN: usize = 16;
 
-/// Bytes that one base address reaches (Intel, "Hexadecimal Object File Format Specification",
-/// 1988, record type 04).
+/// Number of bytes that one base address covers (Intel, "Hexadecimal Object File Format
+/// Specification", 1988, record type 04).
 const REACH: usize = 0x1_0000;
 
-/// Reads a file: a write for each stretch without a gap, in order of offset.
+/// Parses a file into one write for each gapless run of bytes, in order of offset.
 ///
 /// # Errors
-/// [`FormatError`] with the line, for everything that is not as it should be: a bad record, bytes
-/// given twice, offsets that no flash has, a missing last record.
+/// [`FormatError`] with the line, for any fault: a bad record, bytes that occur twice, offsets past
+/// the largest flash, or a missing end record.
 pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
     let text = str::from_utf8(bytes).map_err(|error| FormatError::HexNotText {
         line: 1 + bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count(),
@@ -49,7 +49,7 @@ pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
             Record::EndOfFile => ended = true,
             Record::ExtendedLinearAddress(high) => base = u64::from(high) << 16,
             Record::ExtendedSegmentAddress(segment) => base = u64::from(segment) << 4,
-            // Where a program starts; an ESP32 image has that in its header.
+            // The program's entry point. An ESP32 image has it in its header.
             Record::StartLinearAddress(_) | Record::StartSegmentAddress { .. } => {}
         }
     }
@@ -65,7 +65,7 @@ pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
     Ok(writes)
 }
 
-/// What is wrong with a line, with its numbers where it has any.
+/// Describes the fault of a line, with its numbers if it has any.
 fn fault(line: &str, error: ReaderError) -> String {
     let said = |at: usize| line.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
     match error {
@@ -73,7 +73,7 @@ fn fault(line: &str, error: ReaderError) -> String {
             format!("checksum is {found:02X}, expected {computed:02X}")
         }
         ReaderError::PayloadLengthMismatch => format!(
-            "it has {} bytes of data and says {}",
+            "it has {} bytes of data, but says {}",
             // Colon, length, offset, type and checksum.
             line.len().saturating_sub(11) / 2,
             said(1).unwrap_or(0),
@@ -82,14 +82,14 @@ fn fault(line: &str, error: ReaderError) -> String {
         ReaderError::ContainsInvalidCharacters => {
             let place = line.char_indices().skip(1).find(|(_, c)| !c.is_ascii_hexdigit());
             let (column, found) = place.map_or((1, ' '), |(at, c)| (at + 1, c));
-            format!("{found:?} in column {column} is no hexadecimal digit")
+            format!("{found:?} in column {column} is not a hexadecimal digit")
         }
         ReaderError::RecordTooShort | ReaderError::RecordTooLong => {
             format!("it has {} characters, a record has 11 to 521", line.len())
         }
         ReaderError::RecordNotEvenLength => "its last byte has only one digit".into(),
         ReaderError::UnsupportedRecordType(kind) => {
-            format!("record type {kind:02X} is unknown, there are 00 to 05")
+            format!("record type {kind:02X} is unknown, not one of 00 to 05")
         }
         ReaderError::InvalidLengthForType => format!(
             "{} bytes of data are wrong for record type {:02X}",
@@ -99,12 +99,12 @@ fn fault(line: &str, error: ReaderError) -> String {
     }
 }
 
-/// Writes `writes` as Intel HEX, as `esptool merge-bin --format hex` does: lines of 16 bytes, and
-/// base addresses only where one is beyond 64 KiB.
+/// Writes `writes` as Intel HEX in the same way as `esptool merge-bin --format hex`: lines of 16
+/// bytes, and base addresses only if the end is past 64 KiB.
 ///
 /// # Errors
-/// [`PlanError::Overlap`](crate::PlanError::Overlap) for bytes given twice,
-/// [`PlanError::PastFlash`](crate::PlanError::PastFlash) beyond the largest flash there is.
+/// [`PlanError::SameBytes`](crate::PlanError::SameBytes) for bytes that occur twice,
+/// [`PlanError::PastFlash`](crate::PlanError::PastFlash) for bytes past the largest flash.
 pub fn to_intel_hex(writes: &[PlannedWrite]) -> Result<String, crate::PlanError> {
     let writes = crate::merge::in_order(writes, LARGEST_FLASH)?;
     let end = writes.last().map_or(0, |write| write.end());

@@ -1,4 +1,4 @@
-//! Order and places of an image's segments.
+//! Order and offsets of an image's segments.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -10,24 +10,24 @@ use crate::pieces::{Piece, Rules, joined, touching};
 use crate::soundness::{check_sections, check_segments};
 use crate::{AppDescriptor, ImageError, ImageHeader, ImageSegment, SecurePad, SegmentHeader};
 
-/// Bytes of the block that ends with the checksum; where the segments end at a multiple of 16, as they
-/// do before a signature, it is a whole one.
+/// Size of the block that ends with the checksum. If the segments end at a multiple of 16, as they
+/// do before a signature, the block is a whole one.
 const CHECKSUM_BLOCK: usize = 16;
-/// Bytes of the SHA-256.
+/// Size of the SHA-256 in bytes.
 const HASH: usize = 32;
-/// Bytes of a version word and an ECDSA signature, and 12 to make them end at a multiple of 16
-/// (esptool documentation, "elf2image", --secure-pad; the sizes as its images show them).
+/// Size of a version word and an ECDSA signature, plus 12 bytes of padding to a multiple of 16
+/// (esptool documentation, "elf2image", --secure-pad; sizes as in its images).
 const V1_SIGNATURE: usize = 4 + 64 + 12;
 
-/// Segments in the order and at the places of the image.
+/// Segments in their order and at their offsets in the image.
 pub(crate) struct Layout {
     /// Header (still zeros) and segments.
     pub bytes: Vec<u8>,
     /// The segments.
     pub segments: Vec<ImageSegment>,
-    /// Where the segments' bytes are.
+    /// Ranges of the segments' data in `bytes`.
     pub checksummed: Vec<Range<usize>>,
-    /// Whether the ELF's SHA-256 belongs into it.
+    /// Whether there is an app descriptor, which takes the ELF's SHA-256.
     pub descriptor: bool,
 }
 
@@ -90,8 +90,9 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Fills the image so that the next segment's bytes are congruent to `addr` modulo the page:
-    /// with RAM segments, cut where need be, and zeros where none are left.
+    /// Fills the image up to an offset at which the next segment's data are congruent to `addr`
+    /// modulo the page. The filling is RAM segments, split where necessary, and zeros when none are
+    /// left.
     fn fill_up_to(&mut self, addr: u32, rules: Rules, ram: &mut VecDeque<Ram<'_>>) {
         loop {
             let gap = gap(self.bytes.len(), addr, rules);
@@ -114,10 +115,12 @@ impl Layout {
         }
     }
 
-    /// Appends a segment of zeros, so that what the boot code hashes and what signs it end at a page.
+    /// Appends a segment of zeros, so that the hashed and the signed part of the image end at a
+    /// page boundary.
     ///
     /// # Errors
-    /// [`ImageError::SecurePad`] if the chip has no such secure boot, or no hash to sign.
+    /// [`ImageError::SecurePad`] if the chip does not have this version of Secure Boot, or no hash
+    /// to sign.
     pub fn fill_for_signature(
         &mut self,
         pad: SecurePad,
@@ -146,7 +149,7 @@ impl Layout {
     }
 
     fn push_flash(&mut self, piece: &Piece<'_, '_>, rules: Rules) {
-        // Image offsets fit in 32 bits: regions are far smaller than 4 GiB.
+        // Image offsets fit in 32 bits: regions are much smaller than 4 GiB.
         let end = (self.bytes.len() + SegmentHeader::LEN) as u32 + piece.len;
         let len = piece.len + rules.filling_after(end);
         self.begin(piece.addr, len, Some(&piece.region.key));
@@ -168,7 +171,7 @@ impl Layout {
         });
     }
 
-    /// Checks that the descriptor comes first and lies whole in the first segment.
+    /// Checks that the descriptor comes first and lies completely in the first segment.
     fn check_first(
         &self,
         flash: &[&Piece<'_, '_>],
@@ -189,7 +192,7 @@ impl Layout {
         Ok(())
     }
 
-    /// The descriptor's field for the ELF's SHA-256, if it is to be filled.
+    /// Returns the descriptor's field for the ELF's SHA-256, if it is to be filled.
     pub fn elf_sha256_field(&mut self) -> Result<Option<&mut [u8]>, ImageError> {
         let at = AppDescriptor::IMAGE_OFFSET + AppDescriptor::ELF_SHA256_OFFSET;
         let field = self.bytes.get_mut(at..at + 32).filter(|_| self.descriptor);
@@ -200,7 +203,7 @@ impl Layout {
     }
 }
 
-/// RAM bytes not yet in the image.
+/// RAM data that are not in the image yet.
 struct Ram<'p> {
     addr: u32,
     region: &'p str,
@@ -214,7 +217,7 @@ impl<'p> Ram<'p> {
         Self { addr: piece.addr, region: &piece.region.key, bytes }
     }
 
-    /// Drops the first `len` bytes; whether nothing is left.
+    /// Drops the first `len` bytes. Returns whether nothing is left.
     fn take(&mut self, len: usize) -> bool {
         self.bytes.drain(..len);
         self.addr = self.addr.wrapping_add(len as u32);
@@ -223,7 +226,7 @@ impl<'p> Ram<'p> {
 }
 
 fn check_count(count: usize, chip: &Chip) -> Result<(), ImageError> {
-    // The header's field is a byte.
+    // The header's field is a single byte.
     let max = chip.image.max_segments.min(usize::from(u8::MAX));
     if count > max { Err(ImageError::TooManySegments { count, max }) } else { Ok(()) }
 }
@@ -242,16 +245,16 @@ fn descriptor_first(flash: &mut [&Piece<'_, '_>], addr: u32) -> Result<(), Image
     })
 }
 
-/// Bytes of filling (without its segment header) before a segment for `addr`, if the image has
-/// `len` bytes so far; 0 if its header can follow at once.
+/// Returns the number of padding bytes (without their segment header) before a segment for `addr`,
+/// if the image has `len` bytes so far; 0 if the segment's header can follow directly.
 ///
-/// Where segments share no pages, an image that ends before the next segment's place in a page gets a
-/// page more than would be needed: so does esptool.
+/// If segments don't share pages and the image ends before the next segment's offset in a page, one
+/// page more than necessary is padded, as esptool does.
 fn gap(len: usize, addr: u32, rules: Rules) -> usize {
     let header = SegmentHeader::LEN as i64;
     let page = i64::from(rules.page);
-    // From the image's end to the place of the segment's header, which is before its page for an
-    // address at the page's start.
+    // Distance from the image's end to the segment's header. For an address at the start of a page
+    // the header is in the page before.
     let needed = page - len as i64 % page + i64::from(addr % rules.page) - header;
     let needed = if rules.shares_pages { needed % page } else { needed };
     let filling = match needed {
@@ -263,12 +266,12 @@ fn gap(len: usize, addr: u32, rules: Rules) -> usize {
     filling.max(0) as usize
 }
 
-/// The MMU page that an image is made for, in bytes: the one asked for, else the app descriptor's
-/// where the chip has a choice, else the chip's usual one. Of a descriptor that leaves it open it is
-/// the largest: an image made for that suits the smaller ones too.
+/// Returns the MMU page size of an image in bytes: the requested one, or else the app descriptor's
+/// if the chip has a choice, or else the chip's default. If the descriptor has none, the result is
+/// the largest, because an image made for it also suits the smaller ones.
 ///
 /// # Errors
-/// [`ImageError::MmuPageSize`] if the chip does not have it.
+/// [`ImageError::MmuPageSize`] if the chip does not support it.
 pub(crate) fn page_size(chip: &Chip, asked: Option<u32>, elf: &Elf<'_>) -> Result<u32, ImageError> {
     let known = chip.image.mmu_page_sizes.as_slice();
     let of_descriptor = || match known {

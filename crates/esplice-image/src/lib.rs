@@ -1,11 +1,11 @@
 //! Images and flash plans of ESP32-family chips.
 //!
-//! A flash plan ([`FlashPlan`]) is the ordered list of named writes that puts a firmware into
-//! flash. It is made and checked without a device; [`resolve`] ends it once the device's facts are
-//! known. App images are made of ELFs by [`build_image`]; [`inspect`] reads any image and says what
-//! is wrong with it. [`merge()`] and [`split`] put a flash's content together and take it apart,
-//! [`unpack`] reads it from Intel HEX and UF2, [`unxz`] unpacks a file. Everything takes bytes and
-//! gives values: files and ports are the caller's.
+//! A flash plan ([`FlashPlan`]) is the ordered list of named writes that put a firmware into flash.
+//! Plans are made and checked without a device; [`resolve`] completes one once the device's facts
+//! are known. [`build_image`] makes app images from ELF files. [`inspect`] reads any image and
+//! reports its defects. [`merge()`] and [`split`] assemble and take apart the content of a flash,
+//! [`unpack`] reads it from Intel HEX and UF2, and [`unxz`] decompresses a file. All functions take
+//! bytes and return values; the caller opens files and ports.
 //!
 //! ```
 //! use esplice_image::PartitionTable;
@@ -95,7 +95,7 @@ pub use unpack::{Unpacked, unpack};
 #[cfg(feature = "xz")]
 pub use xz::unxz;
 
-/// SHA-256 of `bytes`.
+/// Returns the SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest as _;
     sha2::Sha256::digest(bytes).into()

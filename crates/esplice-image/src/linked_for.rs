@@ -1,15 +1,16 @@
-//! Which chip a program was linked for, where its ELF does not name one.
+//! Detection of the chip that a program was linked for, if its ELF does not name one.
 
 use esplice_chip::{Addr, Chip, RegionKind};
 
 use crate::elf::Elf;
 use crate::is_rom_program;
 
-/// The end of TinyGo's heap, which its linker scripts put at or near the end of RAM.
+/// Symbol at the end of TinyGo's heap, which its linker scripts put at or near the end of RAM.
 const HEAP_END: &str = "_heap_end";
 
-/// Returns the chip that TinyGo's linker scripts placed a program for, by its addresses: TinyGo writes no
-/// chip's name into an ELF. `None` for other ELFs, and where several chips are as likely.
+/// Returns the chip that TinyGo's linker scripts placed a program for, judging by its addresses:
+/// TinyGo does not store the chip's name in the ELF. Returns `None` for other ELF files, and if
+/// several chips are equally likely.
 pub fn rom_program_chip(elf: &[u8]) -> Option<&'static Chip> {
     let mut found: Option<(u32, &'static Chip)> = None;
     let mut tied = false;
@@ -23,8 +24,8 @@ pub fn rom_program_chip(elf: &[u8]) -> Option<&'static Chip> {
     found.filter(|_| !tied).map(|(_, chip)| chip)
 }
 
-/// Bytes of RAM after the heap's end, if the program fits the chip. Where two chips have their memory at
-/// the same addresses, the program is for the one whose RAM it uses up.
+/// Returns the number of RAM bytes after the heap's end, if the program fits the chip. If two chips
+/// have their memory at the same addresses, the program is for the one with less unused RAM.
 fn unused_ram(elf: &[u8], chip: &Chip) -> Option<u32> {
     let parsed = Elf::parse(elf, chip).ok().filter(|_| is_rom_program(elf, chip))?;
     let fits = |(addr, len): (u32, u32)| {
@@ -35,7 +36,7 @@ fn unused_ram(elf: &[u8], chip: &Chip) -> Option<u32> {
         return None;
     }
     let Ok(end) = parsed.symbol(HEAP_END) else { return Some(u32::MAX) };
-    // It may be the first address after the region.
+    // The symbol may be the first address after the region.
     let region = chip.region_at(Addr(end.0.checked_sub(1)?));
     let region = region.filter(|region| region.kind == RegionKind::Ram)?;
     Some(region.room_at(Addr(end.0 - 1)) - 1)

@@ -1,27 +1,28 @@
-//! One file of several writes.
+//! Merges several writes into one file.
 
 use esplice_chip::FlashOffset;
 
 use crate::{FlashPlan, PlanError, PlannedWrite};
 
-/// Bytes of the largest flash that the vendor's tools know (esptool documentation, "Flash Modes",
-/// flash size).
+/// Size in bytes of the largest flash that the vendor's tools know (esptool documentation, "Flash
+/// Modes", flash size).
 pub const LARGEST_FLASH: u32 = 128 << 20;
 
-/// The flash from offset 0 to the end of the plan's last write, 0xFF between writes, equal to what
-/// `esptool merge-bin` makes of them.
+/// Returns the flash content from offset 0 to the end of the plan's last write, with 0xFF between
+/// writes. It is identical to the output of `esptool merge-bin`.
 ///
 /// # Errors
-/// [`PlanError::SameBytes`]; [`PlanError::PastFlash`] for a write behind the plan's flash size.
+/// [`PlanError::SameBytes`]; [`PlanError::PastFlash`] for a write past the plan's flash size.
 pub fn merged(plan: &FlashPlan) -> Result<Vec<u8>, PlanError> {
     joined(&in_order(&plan.writes, plan.flash.size)?, FlashOffset(0))
 }
 
-/// The flash from `start` to the end of the last write, and up to offset `pad_to` where that is
-/// further: 0xFF where nothing is written, equal to what `esptool merge-bin` makes of it.
+/// Returns the flash content from `start` to the end of the last write, or to offset `pad_to` if
+/// that is later, with 0xFF where nothing is written. It is identical to the output of `esptool
+/// merge-bin`.
 ///
 /// # Errors
-/// [`PlanError::SameBytes`]; [`PlanError::BeforeStart`]; [`PlanError::PastFlash`] for a write behind
+/// [`PlanError::SameBytes`]; [`PlanError::BeforeStart`]; [`PlanError::PastFlash`] for a write past
 /// the end of the largest flash.
 pub fn merge(
     writes: &[PlannedWrite],
@@ -34,7 +35,7 @@ pub fn merge(
     Ok(bytes)
 }
 
-/// `writes` sorted, none over another, all in a flash of `flash_size` bytes.
+/// Sorts `writes` and checks that none overlap and all are inside a flash of `flash_size` bytes.
 pub(crate) fn in_order(
     writes: &[PlannedWrite],
     flash_size: u32,

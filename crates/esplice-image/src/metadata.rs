@@ -1,17 +1,17 @@
-//! What esp-hal writes about a build into its ELF.
+//! Build metadata that esp-hal stores in an ELF file.
 
 use object::LittleEndian;
 use object::elf;
 use object::read::SectionIndex;
 use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
 
-/// The section, and the symbol whose bytes are the chip's name (esp-hal 1.2, src/lib.rs, macro
+/// The section, and the symbol for the bytes of the chip's name (esp-hal 1.2, src/lib.rs, macro
 /// `metadata!`).
 const SECTION: &[u8] = b".espressif.metadata";
 const CHIP_NAME: &[u8] = b"build_info.CHIP_NAME";
 
-/// The name of the chip that an ELF made with esp-hal says it is for, such as `esp32c3`; `None` if
-/// it says nothing.
+/// Returns the name of the chip, such as `esp32c3`, that an ELF made with esp-hal is for; `None` if
+/// the ELF does not name one.
 pub fn elf_chip_name(elf: &[u8]) -> Option<String> {
     let header = elf::FileHeader32::<LittleEndian>::parse(elf).ok()?;
     header.endian().ok()?;
@@ -25,7 +25,7 @@ pub fn elf_chip_name(elf: &[u8]) -> Option<String> {
     if sections.section_name(LittleEndian, section) != Ok(SECTION) {
         return None;
     }
-    // The section is not loaded, but a linker may give it an address all the same.
+    // The section is not loaded, but a linker may still give it an address.
     let start = symbol.st_value(LittleEndian).checked_sub(section.sh_addr(LittleEndian))?;
     let end = start.checked_add(symbol.st_size(LittleEndian))?;
     let bytes = section.data(LittleEndian, elf).ok()?.get(start as usize..end as usize)?;
@@ -36,7 +36,8 @@ pub fn elf_chip_name(elf: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// An ELF with the bytes `esp32c3` in a section of that name, and one symbol for them.
+    /// Returns an ELF with a section of that name that holds `esp32c3`, and a symbol for these
+    /// bytes.
     fn elf_with(section: &str, symbol: &str, size: u32) -> Vec<u8> {
         let names = format!("\0{section}\0{symbol}\0");
         let (section_name, symbol_name) = (1_u32, 2 + section.len() as u32);
@@ -82,7 +83,7 @@ mod tests {
         check(&elf_with(".espressif.metadata", "build_info.CHIP_NAME", u32::MAX), None);
         let elf = elf_with(".espressif.metadata", "build_info.CHIP_NAME", 7);
         for len in 0..elf.len() - 1 {
-            // The last header's last words are alignment and entry size, which don't matter.
+            // The last header ends with alignment and entry size, which don't matter.
             let cut = elf_chip_name(&elf[..len]);
             assert!(cut.is_none(), "{len}: {cut:?}");
         }

@@ -1,19 +1,19 @@
-//! otadata: which OTA slot the second-stage bootloader would start.
+//! otadata: the OTA slot that the second-stage bootloader starts.
 
-/// One of the two records of an otadata partition, at the start of each of its sectors.
+/// One of the two records in an otadata partition. Each is at the start of a sector.
 ///
 /// | byte | |
 /// |---|---|
 /// | 0–3 | sequence number, 0xFFFFFFFF when erased |
 /// | 4–23 | label, unused |
 /// | 24–27 | state |
-/// | 28–31 | CRC-32 of the sequence number alone |
+/// | 28–31 | CRC-32 of the sequence number only |
 ///
 /// Source: ESP-IDF components/bootloader_support/include/esp_flash_partitions.h.
 #[doc(alias = "esp_ota_select_entry_t")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OtaEntry {
-    /// Sequence number; slot (seq − 1) mod n is meant.
+    /// Sequence number; it selects slot (seq − 1) mod n.
     pub seq: u32,
     /// State, an `esp_ota_img_states_t`.
     pub state: u32,
@@ -21,19 +21,20 @@ pub struct OtaEntry {
     pub crc: u32,
 }
 
-/// Bytes from one record to the other: a flash sector each.
+/// Distance between the records in bytes: one flash sector.
 const SECTOR: usize = 0x1000;
 /// `ESP_OTA_IMG_INVALID` and `ESP_OTA_IMG_ABORTED` (same header file).
 const REFUSED_STATES: [u32; 2] = [3, 4];
 
 impl OtaEntry {
-    /// Reads the record at the start of `bytes`.
+    /// Parses the record at the start of `bytes`.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         Some(Self { seq: word(0)?, state: word(24)?, crc: word(28)? })
     }
 
-    /// Whether the bootloader takes it: written, CRC right, not marked invalid or aborted.
+    /// Returns whether the bootloader accepts the record: written, CRC correct, not marked invalid
+    /// or aborted.
     ///
     /// Source: ESP-IDF components/bootloader_support/src/bootloader_common.c.
     pub fn is_valid(&self) -> bool {
@@ -44,8 +45,9 @@ impl OtaEntry {
     }
 }
 
-/// The slot that `otadata` (the partition's content) boots, of `slots` OTA app partitions; `None`
-/// if no record is valid, and the bootloader falls back to factory or the first slot.
+/// Returns the slot that `otadata` (the partition's content) selects among `slots` OTA app
+/// partitions. Returns `None` if no record is valid; the bootloader then falls back to factory or
+/// the first slot.
 pub fn booted_slot(otadata: &[u8], slots: u32) -> Option<u32> {
     [otadata.get(..), otadata.get(SECTOR..)]
         .into_iter()
@@ -57,8 +59,8 @@ pub fn booted_slot(otadata: &[u8], slots: u32) -> Option<u32> {
         .and_then(|seq| (seq - 1).checked_rem(slots))
 }
 
-/// CRC-32 (reflected, polynomial 0xEDB88320) of the number's four bytes, register starting at 0,
-/// as `esp_rom_crc32_le(UINT32_MAX, …)` gives.
+/// Returns the CRC-32 (reflected, polynomial 0xEDB88320) of the number's four bytes, with the
+/// register starting at 0, as `esp_rom_crc32_le(UINT32_MAX, …)` does.
 fn seq_crc(seq: u32) -> u32 {
     let mut crc = 0_u32;
     for byte in seq.to_le_bytes() {

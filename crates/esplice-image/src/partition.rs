@@ -1,4 +1,4 @@
-//! Partition tables in their binary form.
+//! Partition tables in binary form.
 
 use esplice_chip::{FlashOffset, nearest};
 use md5::{Digest as _, Md5};
@@ -6,22 +6,22 @@ use md5::{Digest as _, Md5};
 use crate::descriptor::printable;
 use crate::{PlanError, TableError};
 
-/// Bytes of a row.
+/// Size of a row in bytes.
 const ROW: usize = 32;
 /// First bytes of a row that names a partition.
 const ROW_MAGIC: [u8; 2] = [0xaa, 0x50];
-/// First bytes of the row that carries an MD5: all that the bootloader looks at.
+/// First bytes of the row that carries an MD5. The bootloader looks at no more.
 const MD5_ROW: [u8; 2] = [0xeb, 0xeb];
-/// First bytes of the row that ends the table: magic, type and subtype, as the bootloader looks at
+/// First bytes of the row that ends the table: magic, type and subtype, as the bootloader checks
 /// them (ESP-IDF components/bootloader_support/src/flash_partitions.c).
 const END_ROW: [u8; 4] = [0xff; 4];
 /// First 16 bytes of the row that carries the MD5 of all rows before it.
 const MD5_MAGIC: [u8; 16] = [
     0xeb, 0xeb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 ];
-/// Longest name in bytes; the field has 16, the last a zero.
+/// Size of the name field in bytes, and of the longest name.
 pub(crate) const NAME_LEN: usize = 16;
-/// Unit of erasing, to which every partition is aligned.
+/// Size of an erase sector. Every partition is aligned to it.
 pub(crate) const SECTOR: u32 = 0x1000;
 /// Alignment of app partitions: the MMU maps pages of this size.
 pub(crate) const APP_ALIGN: u32 = 0x1_0000;
@@ -44,7 +44,7 @@ pub(crate) const DATA_NVS: u8 = 0x02;
 pub(crate) const DATA_COREDUMP: u8 = 0x03;
 pub(crate) const DATA_UNDEFINED: u8 = 0x06;
 
-/// Types that have names.
+/// Names of types.
 ///
 /// Source: ESP-IDF documentation, "Partition Tables", Type Field.
 pub(crate) const TYPES: [(&str, u8); 4] = [
@@ -54,7 +54,7 @@ pub(crate) const TYPES: [(&str, u8); 4] = [
     ("partition_table", TYPE_TABLE),
 ];
 
-/// Subtypes of apps that have names, other than the numbered OTA slots.
+/// Names of app subtypes, other than the numbered OTA slots.
 ///
 /// Source, here and below: ESP-IDF documentation, "Partition Tables", SubType Field, and
 /// components/esp_partition/include/esp_partition.h.
@@ -77,10 +77,10 @@ const DATA_SUBTYPES: [(&str, u8); 12] = [
 const BOOTLOADER_SUBTYPES: [(&str, u8); 3] = [("primary", PRIMARY), ("ota", 1), ("recovery", 2)];
 const TABLE_SUBTYPES: [(&str, u8); 2] = [("primary", PRIMARY), ("ota", 1)];
 
-/// Flags that have names, and their bits.
+/// Names of flags, and their bits.
 pub(crate) const FLAGS: [(&str, u32); 2] = [("encrypted", 1), ("readonly", 2)];
 
-/// The subtypes of `kind` that have names, and their numbers.
+/// Returns the names of the subtypes of `kind`, and their numbers.
 pub(crate) fn subtypes(kind: u8) -> Vec<(String, u8)> {
     let named: &[(&str, u8)] = match kind {
         TYPE_APP => &APP_SUBTYPES,
@@ -101,7 +101,7 @@ pub struct PartitionTable {
     pub partitions: Vec<Partition>,
 }
 
-/// One row of a table.
+/// A row of a partition table.
 ///
 /// | byte | |
 /// |---|---|
@@ -120,11 +120,11 @@ pub struct PartitionTable {
 pub struct Partition {
     /// Name.
     pub name: String,
-    /// Type: 0 app, 1 data, 2 bootloader, 3 partition table, from 0x40 on the user's own.
+    /// Type: 0 app, 1 data, 2 bootloader, 3 partition table, 0x40 and above custom.
     pub kind: u8,
-    /// Subtype, by type.
+    /// Subtype, its meaning depends on the type.
     pub subtype: u8,
-    /// First byte.
+    /// Flash offset of the first byte.
     pub offset: FlashOffset,
     /// Length in bytes.
     pub len: u32,
@@ -133,50 +133,51 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Whether an app goes here.
+    /// Returns whether this is an app partition.
     pub fn is_app(&self) -> bool {
         self.kind == TYPE_APP
     }
 
-    /// Whether this is the factory app.
+    /// Returns whether this is the factory app partition.
     pub fn is_factory(&self) -> bool {
         self.is_app() && self.subtype == APP_FACTORY
     }
 
-    /// Number of the OTA slot, if it is one: 0 for ota_0.
+    /// Returns the number of the OTA slot, if this is one: 0 for ota_0.
     pub fn ota_slot(&self) -> Option<u32> {
         (self.is_app() && (APP_OTA_0..APP_OTA_END).contains(&self.subtype))
             .then(|| u32::from(self.subtype - APP_OTA_0))
     }
 
-    /// Whether this is the otadata partition.
+    /// Returns whether this is the otadata partition.
     pub fn is_otadata(&self) -> bool {
         self.kind == TYPE_DATA && self.subtype == DATA_OTA
     }
 
-    /// Offset of the first byte after it; beyond 4 GiB for a damaged row.
+    /// Returns the offset of the first byte after the partition, which is past 4 GiB for a damaged
+    /// row.
     pub fn end(&self) -> u64 {
         u64::from(self.offset.0) + u64::from(self.len)
     }
 
-    /// Whether this is the app that boots where nothing else does.
+    /// Returns whether this is the test app partition, which boots if no other one does.
     pub fn is_test(&self) -> bool {
         self.is_app() && self.subtype == APP_TEST
     }
 
-    /// Whether it describes the bootloader that the ROM boots, or the table itself, which lie
-    /// before all other partitions.
+    /// Returns whether this describes the bootloader that the ROM boots, or the partition table
+    /// itself. Both are before all other partitions.
     pub(crate) fn is_primary(&self) -> bool {
         matches!(self.kind, TYPE_BOOTLOADER | TYPE_TABLE) && self.subtype == PRIMARY
     }
 
-    /// Name of its type, such as `app` or `data`, or its number in hex.
+    /// Returns the name of the type, such as `app` or `data`, or its number in hex.
     pub fn kind_name(&self) -> String {
         let known = TYPES.iter().find(|(_, kind)| *kind == self.kind);
         known.map_or_else(|| format!("0x{:02x}", self.kind), |(name, _)| (*name).to_owned())
     }
 
-    /// Name of its subtype, such as `factory`, `ota_0` or `nvs`, or its number in hex.
+    /// Returns the name of the subtype, such as `factory`, `ota_0` or `nvs`, or its number in hex.
     pub fn subtype_name(&self) -> String {
         self.known_subtype().unwrap_or_else(|| format!("0x{:02x}", self.subtype))
     }
@@ -186,7 +187,7 @@ impl Partition {
         known.map(|(name, _)| name)
     }
 
-    /// Names of the flags that are set; bits without a name are left out.
+    /// Returns the names of the flags that are set. Bits without a name are left out.
     pub fn flag_names(&self) -> Vec<&'static str> {
         FLAGS.iter().filter(|(_, bit)| self.flags & bit != 0).map(|(name, _)| *name).collect()
     }
@@ -221,16 +222,16 @@ impl Partition {
 }
 
 impl PartitionTable {
-    /// Bytes of a table: longest content, before the padding to a sector.
+    /// Maximum length of a table in bytes, before the padding to a sector.
     ///
     /// Source: ESP-IDF esp_flash_partitions.h, `ESP_PARTITION_TABLE_MAX_LEN`.
     pub const LEN: usize = 0xc00;
-    /// Bytes of flash that a table occupies: one sector.
+    /// Size of the flash sector that a table occupies, in bytes.
     pub const SECTOR_LEN: u32 = SECTOR;
-    /// Most partitions: of the 96 rows, one holds the MD5 and one ends the table.
+    /// Maximum number of partitions: of the 96 rows, one holds the MD5 and one ends the table.
     pub const MAX_PARTITIONS: usize = Self::LEN / ROW - 2;
 
-    /// ESP-IDF's "Single factory app, no OTA".
+    /// Returns ESP-IDF's table "Single factory app, no OTA".
     ///
     /// Source: ESP-IDF components/partition_table/partitions_singleapp.csv.
     pub fn esp_idf_default() -> Self {
@@ -251,9 +252,9 @@ impl PartitionTable {
         }
     }
 
-    /// The built-in table for a flash of `flash_size` bytes and a table at `table_offset`: `nvs`
-    /// and `phy_init` as in ESP-IDF's own, then `factory` up to the end of the flash, or as much of
-    /// it as the bootloader can load an app from.
+    /// Returns the built-in table for a flash of `flash_size` bytes and a table at `table_offset`:
+    /// `nvs` and `phy_init` as in ESP-IDF's table, then `factory` up to the end of flash or the
+    /// largest size that the bootloader can load an app from.
     pub fn builtin(flash_size: u32, table_offset: FlashOffset) -> Self {
         let mut table = Self::esp_idf_default();
         let mut next = table_offset.0.saturating_add(SECTOR);
@@ -269,17 +270,17 @@ impl PartitionTable {
         table
     }
 
-    /// Whether `bytes` begin like a table.
+    /// Returns whether `bytes` begin like a table.
     pub fn looks_like(bytes: &[u8]) -> bool {
         bytes.starts_with(&ROW_MAGIC)
     }
 
-    /// Reads the table at the start of `bytes` by the rules of ESP-IDF's bootloader: rows up to the
-    /// one that ends the table, which must be there within [`Self::LEN`].
+    /// Parses the table at the start of `bytes` by the rules of ESP-IDF's bootloader: rows up to
+    /// the one that ends the table, which must be within [`Self::LEN`].
     ///
     /// A table without an MD5 row is accepted, because the bootloader can be built to accept it
-    /// ([`Self::has_md5`]). One that ends with its MD5 row is whole: what follows is erased flash.
-    /// [`Self::check`] says whether the partitions make sense.
+    /// ([`Self::has_md5`]). A table that ends with its MD5 row is complete: erased flash follows.
+    /// [`Self::check`] checks whether the partitions make sense.
     ///
     /// # Errors
     /// [`TableError::Empty`], [`TableError::BadMagic`], [`TableError::Truncated`],
@@ -323,7 +324,7 @@ impl PartitionTable {
         Err(TableError::Truncated { len: bytes.len(), row: rows.len() })
     }
 
-    /// Whether the table at the start of `bytes` has an MD5 row.
+    /// Returns whether the table at the start of `bytes` has an MD5 row.
     pub fn has_md5(bytes: &[u8]) -> bool {
         let bytes = &bytes[..bytes.len().min(Self::LEN)];
         let (rows, _) = bytes.as_chunks::<ROW>();
@@ -331,7 +332,7 @@ impl PartitionTable {
         rows.next().is_some_and(|row| row.starts_with(&MD5_ROW))
     }
 
-    /// Returns the table's bytes: rows and MD5 row, filled with 0xFF to [`Self::LEN`].
+    /// Returns the table's bytes: rows and MD5 row, padded with 0xFF to [`Self::LEN`].
     ///
     /// # Errors
     /// [`TableError::TooMany`], [`TableError::BadName`].
@@ -344,10 +345,11 @@ impl PartitionTable {
         Ok(bytes)
     }
 
-    /// Returns the table's bytes without an MD5 row, for bootloaders that were built without it.
+    /// Returns the table's bytes without an MD5 row, for bootloaders that were built without MD5
+    /// support.
     ///
     /// # Errors
-    /// As [`Self::to_bytes`].
+    /// The same as for [`Self::to_bytes`].
     pub fn to_bytes_without_md5(&self) -> Result<Vec<u8>, TableError> {
         let mut bytes = self.to_rows(Self::MAX_PARTITIONS + 1)?;
         bytes.resize(Self::LEN, 0xff);
@@ -361,7 +363,7 @@ impl PartitionTable {
         let mut bytes = Vec::with_capacity(Self::LEN);
         for partition in &self.partitions {
             let name = &partition.name;
-            // The replacement character stands for bytes that were no text when the table was read.
+            // The replacement character marks bytes that were not text when the table was read.
             let unreadable = name.contains(char::REPLACEMENT_CHARACTER);
             if name.is_empty() || name.len() > NAME_LEN || name.contains('\0') || unreadable {
                 return Err(TableError::BadName { name: name.clone() });
@@ -371,12 +373,13 @@ impl PartitionTable {
         Ok(bytes)
     }
 
-    /// The partition called `name`.
+    /// Finds the partition called `name`.
     pub fn find(&self, name: &str) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.name == name)
     }
 
-    /// The only partition called `name`; with `apps`, the hint of an error lists app partitions.
+    /// Returns the partition called `name`, which must be the only one. With `apps`, the error's
+    /// hint lists only app partitions.
     ///
     /// # Errors
     /// [`PlanError::UnknownPartition`], [`PlanError::AmbiguousPartition`].
@@ -397,24 +400,24 @@ impl PartitionTable {
         }
     }
 
-    /// The name nearest to a mistyped one.
+    /// Returns the partition name that is closest to `name`.
     pub fn nearest_name(&self, name: &str) -> Option<String> {
         nearest(name, &self.partitions.iter().map(|p| p.name.as_str()).collect::<Vec<_>>())
     }
 
-    /// App partitions, in the table's order.
+    /// Returns the app partitions, in the table's order.
     pub fn apps(&self) -> impl Iterator<Item = &Partition> {
         self.partitions.iter().filter(|partition| partition.is_app())
     }
 
-    /// The otadata partition.
+    /// Returns the otadata partition.
     pub fn otadata(&self) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.is_otadata())
     }
 
-    /// The app partition that the bootloader starts with this `otadata` (the partition's content),
-    /// if every one holds an app: the slot that otadata selects, else factory, else ota_0, else
-    /// test.
+    /// Returns the app partition that the bootloader starts with this `otadata` (the partition's
+    /// content), provided that every app partition holds an app: the slot selected by otadata, or
+    /// else factory, or else ota_0, or else test.
     ///
     /// Source: ESP-IDF components/bootloader_support/src/bootloader_utility.c,
     /// `bootloader_utility_get_selected_boot_partition` and `bootloader_utility_load_boot_image`.
@@ -436,7 +439,7 @@ fn finish(partitions: Vec<Partition>) -> Result<PartitionTable, TableError> {
     Ok(PartitionTable { partitions })
 }
 
-/// Lower-case hex without separators.
+/// Returns the bytes in lower-case hex without separators.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

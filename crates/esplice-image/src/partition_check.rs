@@ -1,22 +1,22 @@
-//! What is wrong with a partition table, judged as ESP-IDF's bootloader and generator judge.
+//! Checks of partition tables by the rules of ESP-IDF's bootloader and generator.
 
 use esplice_chip::FlashOffset;
 
 use crate::partition::{APP_ALIGN, DATA_COREDUMP, DATA_NVS, LARGEST_APP, SECTOR, TYPE_DATA};
 use crate::{Partition, PartitionTable, TableError};
 
-/// Bytes of an otadata partition: a sector for each of its two records.
+/// Size of an otadata partition in bytes: a sector for each of its two records.
 const OTADATA_LEN: u32 = 2 * SECTOR;
 
-/// Smallest NVS partition that can be written to (ESP-IDF documentation, "Non-Volatile Storage").
+/// Minimum size of a writable NVS partition (ESP-IDF documentation, "Non-Volatile Storage").
 const NVS_LEN: u32 = 3 * SECTOR;
 
 impl PartitionTable {
-    /// Checks the table as ESP-IDF's generator does, for a table at `table_offset` and, where it is
-    /// known, a flash of `flash_size` bytes.
+    /// Checks the table as ESP-IDF's generator does, for a table at `table_offset` and, if known, a
+    /// flash of `flash_size` bytes.
     ///
     /// # Errors
-    /// The first of [`Self::faults`].
+    /// Returns the first of [`Self::faults`].
     pub fn check(
         &self,
         table_offset: FlashOffset,
@@ -25,11 +25,11 @@ impl PartitionTable {
         self.faults(table_offset, flash_size).into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Checks what the bootloader cannot boot from, or what would let a write to a partition
-    /// destroy something else: [`Self::check`] without [`TableError::is_remark`].
+    /// Checks for faults that prevent booting, or that would let a write to a partition destroy
+    /// something else: [`Self::check`] without [`TableError::is_remark`].
     ///
     /// # Errors
-    /// The first fault.
+    /// Returns the first fault.
     pub fn check_for_boot(
         &self,
         table_offset: FlashOffset,
@@ -39,8 +39,8 @@ impl PartitionTable {
         faults.find(|fault| !fault.is_remark()).map_or(Ok(()), Err)
     }
 
-    /// Returns everything that is wrong with the table, for a table at `table_offset` and, where it
-    /// is known, a flash of `flash_size` bytes.
+    /// Returns all faults of the table, for a table at `table_offset` and, if known, a flash of
+    /// `flash_size` bytes.
     pub fn faults(&self, table_offset: FlashOffset, flash_size: Option<u32>) -> Vec<TableError> {
         let mut faults = Vec::new();
         let table_end = u64::from(table_offset.0) + u64::from(SECTOR);
@@ -68,13 +68,13 @@ impl PartitionTable {
                 reaches = Some(partition);
             }
         }
-        // What keeps a board from booting comes first.
+        // Faults that prevent booting come first.
         faults.sort_by_key(TableError::is_remark);
         faults
     }
 }
 
-/// What two partitions have in common that they may not.
+/// Returns the error if two partitions share a property that must be unique.
 fn conflict(first: &Partition, second: &Partition) -> Option<TableError> {
     let boots = second.is_factory() || second.is_test() || second.ota_slot().is_some();
     let is_one_kind = boots && first.is_app() && first.subtype == second.subtype
@@ -90,7 +90,7 @@ fn conflict(first: &Partition, second: &Partition) -> Option<TableError> {
     (first.name == second.name).then_some(TableError::DuplicateName { name })
 }
 
-/// What is wrong with a partition's offset and length.
+/// Returns the fault of a partition's offset or length.
 fn place_fault(
     partition: &Partition,
     table_end: u64,
@@ -113,7 +113,7 @@ fn place_fault(
     Some(TableError::PastFlash { name: name(), end: partition.end(), flash_size })
 }
 
-/// What keeps a partition from serving its purpose.
+/// Returns the fault that makes a partition unusable for its purpose.
 fn use_fault(partition: &Partition) -> Option<TableError> {
     let Partition { kind, subtype, len, .. } = *partition;
     let name = partition.name.clone();

@@ -6,8 +6,8 @@
 //! factory,  app,  factory, 0x10000, 1M,
 //! ```
 //!
-//! Source: ESP-IDF documentation, "Partition Tables"; what it leaves open was found by comparing
-//! with the generator's output, see `tests/tables`.
+//! Source: ESP-IDF documentation, "Partition Tables". Details that it does not specify were found
+//! by comparing with the generator's output, see `tests/tables`.
 
 use esplice_chip::{FlashOffset, nearest};
 
@@ -18,21 +18,22 @@ use crate::partition::{
 };
 use crate::{Partition, PartitionTable, TableError};
 
-/// What a CSV does not say itself.
+/// Values that a CSV does not contain itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CsvOptions {
-    /// Where the table is, in flash: partitions without an offset follow it.
+    /// Flash offset of the table. Partitions without an offset follow it.
     pub table_offset: FlashOffset,
-    /// Where the bootloader is, for rows of type `bootloader`; `None` refuses such rows.
+    /// Flash offset of the bootloader, for rows of type `bootloader`; with `None` such rows are
+    /// refused.
     pub boot_offset: Option<FlashOffset>,
 }
 
-/// Longest line that is read, in bytes.
+/// Maximum length of a line in bytes.
 const LONGEST_LINE: usize = 4096;
 
 impl PartitionTable {
-    /// Reads a table in CSV: missing offsets are filled in, and sizes may be negative for "up to
-    /// this offset". A byte order mark and every kind of line end are accepted.
+    /// Parses a table in CSV form. Missing offsets are filled in. A negative size means "up to this
+    /// offset". A byte order mark and all kinds of line ends are accepted.
     ///
     /// # Errors
     /// [`CsvError`], with line and column.
@@ -60,11 +61,11 @@ impl PartitionTable {
         place(rows, options)
     }
 
-    /// Returns the table as CSV, equal to what ESP-IDF's generator writes.
+    /// Returns the table as CSV, identical to the output of ESP-IDF's generator.
     ///
     /// # Errors
-    /// [`TableError::NotCsv`] for a name that CSV cannot hold, [`TableError::UnknownFlags`] for
-    /// flags without a name.
+    /// [`TableError::NotCsv`] for a name that can't be written as CSV, [`TableError::UnknownFlags`]
+    /// for flags without a name.
     pub fn to_csv(&self) -> Result<String, TableError> {
         let mut text =
             String::from("# ESP-IDF Partition Table\n# Name, Type, SubType, Offset, Size, Flags\n");
@@ -88,7 +89,7 @@ impl PartitionTable {
     }
 }
 
-/// A length as the generator writes it: in M or K where it is a multiple.
+/// Formats a length as the generator does: in M or K if it is a multiple.
 fn size_text(len: u32) -> String {
     match len {
         _ if len.is_multiple_of(1 << 20) => format!("{}M", len >> 20),
@@ -97,7 +98,7 @@ fn size_text(len: u32) -> String {
     }
 }
 
-/// Lines without their ends, which may be of any system.
+/// Returns the lines without their ends, which may be those of any system.
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').flat_map(|line| {
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -105,14 +106,14 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A row as it is written; what is missing is filled in later.
+/// A row as written; missing values are filled in later.
 struct Row {
     line: usize,
     name: String,
     kind: u8,
     subtype: u8,
     offset: Option<u32>,
-    /// Where the offset is written.
+    /// Column of the offset.
     offset_column: usize,
     size: i64,
     size_column: usize,
@@ -128,7 +129,7 @@ struct Field<'l> {
 }
 
 impl<'l> Field<'l> {
-    /// The fields of a line; those that are missing are empty, at its end.
+    /// Splits a line into its fields. Missing fields are empty, at the line's end.
     fn split(line: &'l str, number: usize) -> impl Iterator<Item = Field<'l>> {
         let mut column = 1;
         let fields = line.split(',').map(move |whole| {
@@ -147,7 +148,7 @@ impl<'l> Field<'l> {
         fault.at(self.line, self.column)
     }
 
-    /// A number, or one of `names` in any case.
+    /// Parses a number, or one of `names` in any case.
     fn value(&self, what: &'static str, names: &[(String, u8)]) -> Result<u8, CsvError> {
         if let Some(number) = number(self.text) {
             let number = u8::try_from(number).ok();
@@ -166,7 +167,7 @@ impl<'l> Field<'l> {
         })
     }
 
-    /// A number of bytes.
+    /// Parses a number of bytes.
     fn bytes(&self, what: &'static str) -> Result<i64, CsvError> {
         let wanted = "a number such as 0x10000, 64K or 1M, below 4 GiB";
         let limit = i64::from(u32::MAX);
@@ -184,7 +185,8 @@ impl Row {
         let mut fields = Field::split(line, number);
         let mut next = || fields.next().unwrap_or(Field { text: "", line: number, column: 1 });
         let [name, kind, subtype, offset, size, flags] = [(); 6].map(|()| next());
-        // Tables read from devices show control characters as replacement characters: such a name could not be found.
+        // Tables read from devices show control characters as replacement characters, so such a
+        // name could never be found.
         let fits = (1..=NAME_LEN).contains(&name.text.len());
         if !fits || name.text.contains(char::is_control) {
             let most = NAME_LEN;
@@ -218,7 +220,7 @@ impl Row {
         Ok(row)
     }
 
-    /// Sets offset and size; those of the bootloader and of the table itself are given.
+    /// Sets offset and size. Those of the bootloader and of the table itself are fixed.
     fn set_place(
         &mut self,
         offset: &Field<'_>,
@@ -280,7 +282,8 @@ fn flag_bits(field: &Field<'_>) -> Result<u32, CsvError> {
     Ok(bits)
 }
 
-/// Fills in missing offsets, each after the row before it, and sizes that say where they end.
+/// Fills in missing offsets, each after the row before it, and converts sizes that mean an end
+/// offset.
 fn place(rows: Vec<Row>, options: &CsvOptions) -> Result<PartitionTable, CsvError> {
     let mut last_end = u64::from(options.table_offset.0) + u64::from(SECTOR);
     let mut partitions = Vec::new();
@@ -319,8 +322,8 @@ fn place(rows: Vec<Row>, options: &CsvOptions) -> Result<PartitionTable, CsvErro
     Ok(PartitionTable { partitions })
 }
 
-/// A number as the generator reads it: decimal, 0x, 0o or 0b, with a sign, underscores between
-/// digits, and K or M at its end.
+/// Parses a number as the generator does: decimal, 0x, 0o or 0b, with a sign, underscores between
+/// digits, and a final K or M.
 fn number(text: &str) -> Option<i64> {
     let last = text.chars().next_back()?;
     let factor = match last.to_ascii_lowercase() {
@@ -341,11 +344,11 @@ fn number(text: &str) -> Option<i64> {
         Some("0b") => (2, &lower[2..]),
         _ => (10, lower.as_str()),
     };
-    // A leading zero might mean octal, and the generator refuses it.
+    // A leading zero might mean octal, so the generator refuses it.
     if radix == 10 && digits.len() > 1 && digits.starts_with('0') && digits.contains(|c| c > '0') {
         return None;
     }
-    // One underscore may stand between two digits, and after the base.
+    // A single underscore is allowed between two digits, and after the base prefix.
     let digits = if radix == 10 { digits } else { digits.strip_prefix('_').unwrap_or(digits) };
     if digits.starts_with('_') || digits.ends_with('_') || digits.contains("__") {
         return None;

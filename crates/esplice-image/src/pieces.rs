@@ -1,25 +1,25 @@
-//! Sections joined into the pieces that segments are made of.
+//! Joins sections into the pieces that become segments.
 
 use esplice_chip::{Addr, Chip, Region, RegionKind};
 
 use crate::SegmentHeader;
 use crate::elf::Section;
 
-/// Sections that follow one another in memory, with zeros between and after them.
+/// Adjacent sections in memory, with zeros between and after them.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece<'d, 's> {
-    /// At least one, in order of address.
+    /// The sections, at least one, in order of address.
     sections: &'s [Section<'d>],
-    /// Where it begins.
+    /// Address of the first byte.
     pub addr: u32,
     /// Length in bytes, a multiple of 4.
     pub len: u32,
-    /// The region it lies in.
+    /// The region that contains the piece.
     pub region: &'d Region,
 }
 
 impl Piece<'_, '_> {
-    /// Name of its first section.
+    /// Returns the name of the first section.
     pub fn name(&self) -> String {
         self.sections.first().map_or_else(String::new, Section::name)
     }
@@ -28,7 +28,7 @@ impl Piece<'_, '_> {
         self.region.kind == RegionKind::Flash
     }
 
-    /// Appends its bytes.
+    /// Appends the piece's bytes.
     pub fn append_to(&self, bytes: &mut Vec<u8>) {
         let start = bytes.len();
         for section in self.sections {
@@ -38,30 +38,30 @@ impl Piece<'_, '_> {
         bytes.resize(start + self.len as usize, 0);
     }
 
-    /// The first address after it.
+    /// Returns the first address after the piece.
     fn end(&self) -> u32 {
         self.addr.wrapping_add(self.len)
     }
 }
 
-/// How segments in flash are placed.
+/// Rules for placing segments in flash.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// Length of an MMU page in bytes.
+    /// MMU page size in bytes.
     pub page: u32,
-    /// Fewest bytes that a segment has in its last page; zeros fill it up.
+    /// Minimum number of bytes that a segment has in its last page, padded with zeros.
     pub last_min: u32,
-    /// Whether a segment may follow in the page in which the one before it ends, at a higher place.
+    /// Whether a segment may start in the page in which the previous one ends, at a higher address.
     pub shares_pages: bool,
 }
 
-/// What espflash fills up to, on all chips.
+/// The minimum that espflash uses on all chips.
 const ESPFLASH_LAST_MIN: u32 = 0x24;
 
 impl Rules {
-    /// Returns esptool's rules where it makes an image of `sections` (in the order of their table), and
-    /// espflash's where that alone does: where sections touch in another order than the table's, or where
-    /// two pieces need one MMU page.
+    /// Returns esptool's rules if it can make an image of `sections` (in the order of their table),
+    /// and espflash's if only espflash can: if adjacent sections are in a different order in the
+    /// table, or if two pieces need the same MMU page.
     pub fn of(sections: &[Section<'_>], bare: &[Piece<'_, '_>], chip: &Chip, page: u32) -> Self {
         let in_table_order =
             1 + sections.windows(2).filter(|pair| !follows(&pair[0], &pair[1])).count();
@@ -72,20 +72,21 @@ impl Rules {
         }
     }
 
-    /// Zeros that a flash segment needs after its end, which is at `end`: an address, or a place in the
-    /// image, as these are congruent.
+    /// Returns the number of zeros that a flash segment needs after its `end`. `end` is an address
+    /// or an image offset, which are congruent.
     pub fn filling_after(self, end: u32) -> u32 {
         self.last_min.saturating_sub(end % self.page)
     }
 }
 
-/// Whether `second` begins where `first`, filled up to whole words, ends.
+/// Returns whether `second` begins where `first`, padded to whole words, ends.
 fn follows(first: &Section<'_>, second: &Section<'_>) -> bool {
     first.region.key == second.region.key
         && first.addr.wrapping_add(first.padded_len()) == second.addr
 }
 
-/// Whether two pieces need one MMU page, in one window or through two that share their pages.
+/// Returns whether two pieces need the same MMU page, in one window or through two that share their
+/// pages.
 fn shares_page(pieces: &[Piece<'_, '_>], page: u32) -> bool {
     let page = u64::from(page);
     let flash = pieces.iter().filter(|piece| piece.is_flash());
@@ -99,14 +100,14 @@ fn shares_page(pieces: &[Piece<'_, '_>], page: u32) -> bool {
     pages.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].2 >= pair[1].1)
 }
 
-/// Joins sections, sorted by address and without overlaps, where one begins at the end of the one before
-/// it or in the bytes that fill that up to whole words: filled up first, they would overlap.
+/// Joins sections, sorted by address and without overlaps, if one begins at the end of the previous
+/// one or in its padding to whole words. Padding it first would make them overlap.
 pub(crate) fn touching<'d, 's>(sections: &'s [Section<'d>]) -> Vec<Piece<'d, 's>> {
     joined_where(sections, |_, _| false)
 }
 
-/// Joins sections like [`touching`], and in flash also where both need the same MMU page and the gap is
-/// too small for what has to stand between two segments.
+/// Joins sections like [`touching`]. Flash sections are also joined if both need the same MMU page
+/// and the gap is too small for what must be between two segments.
 pub(crate) fn joined<'d, 's>(sections: &'s [Section<'d>], rules: Rules) -> Vec<Piece<'d, 's>> {
     joined_where(sections, |last, section| {
         let end = last.end() + rules.filling_after(last.end());
@@ -141,8 +142,8 @@ fn joined_where<'d, 's>(
     pieces
 }
 
-/// Whether a segment's header fits into a gap of so many bytes: alone, or behind a segment of filling
-/// with at least one word.
+/// Returns whether a segment header fits into a gap of `gap` bytes: on its own, or after a padding
+/// segment of at least one word.
 fn holds_header(gap: u32) -> bool {
     let header = SegmentHeader::LEN as u32;
     gap.is_multiple_of(4) && (gap == header || gap > 2 * header)

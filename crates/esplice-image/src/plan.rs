@@ -1,4 +1,4 @@
-//! The flash plan: which bytes go where, and for which chip.
+//! The flash plan: the bytes to write, their offsets, and the chip they are for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,19 @@ use esplice_chip::{Chip, FlashOffset, parse_size};
 
 use crate::{FlashMode, PlanError};
 
-/// How the chip comes from reset to the app.
+/// The way the chip boots the app after a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BootLayout {
-    /// Second-stage bootloader, partition table, app in a partition.
+    /// Second-stage bootloader, partition table, and the app in a partition.
     Idf,
-    /// An image with header at the boot offset, which the ROM loads and which maps flash itself.
+    /// An image with a header at the boot offset. The ROM loads it, and it maps flash itself.
     Rom,
-    /// Headerless, executed in place (magic 0xaedb041d).
+    /// A program without an image header, executed in place (magic 0xaedb041d).
     Direct,
 }
 
 impl BootLayout {
-    /// Name in options and plans: `idf`.
+    /// Returns the name in options and plans, such as `idf`.
     pub fn name(self) -> &'static str {
         match self {
             BootLayout::Idf => "idf",
@@ -39,16 +39,16 @@ impl FromStr for BootLayout {
     type Err = String;
 
     /// # Errors
-    /// A sentence that names the layouts there are.
+    /// A message that lists the known layouts.
     fn from_str(text: &str) -> Result<Self, String> {
         [BootLayout::Idf, BootLayout::Rom, BootLayout::Direct]
             .into_iter()
             .find(|layout| layout.name() == text)
-            .ok_or_else(|| format!("boot layout {text:?} is none of idf, rom, direct"))
+            .ok_or_else(|| format!("boot layout {text:?} is not one of idf, rom, direct"))
     }
 }
 
-/// What a write is, which decides whether it is written.
+/// The kind of a write, which decides whether it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteKind {
     /// The second-stage bootloader.
@@ -62,7 +62,7 @@ pub enum WriteKind {
 }
 
 impl WriteKind {
-    /// Name in plans: `partition-table`.
+    /// Returns the name in plans, such as `partition-table`.
     pub fn name(self) -> &'static str {
         match self {
             WriteKind::Bootloader => "bootloader",
@@ -72,7 +72,7 @@ impl WriteKind {
         }
     }
 
-    /// The kind of that name.
+    /// Returns the kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         [WriteKind::Bootloader, WriteKind::PartitionTable, WriteKind::App, WriteKind::Data]
             .into_iter()
@@ -86,26 +86,26 @@ impl fmt::Display for WriteKind {
     }
 }
 
-/// Bytes and the place they are meant for, before the device is known.
+/// Bytes and their planned offset, before the device is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedWrite {
-    /// Name for people: `bootloader`, `partition table`, `app`, …
+    /// Name for display: `bootloader`, `partition table`, `app`, …
     pub name: String,
-    /// What it is.
+    /// Kind of the write.
     pub kind: WriteKind,
-    /// Where it goes by the plan's own table.
+    /// Flash offset according to the plan's own table.
     pub offset: FlashOffset,
     /// The bytes.
     pub data: Vec<u8>,
 }
 
 impl PlannedWrite {
-    /// Bytes of unknown kind, named for their place.
+    /// Returns a write of unknown kind, named after its offset.
     pub fn unnamed(offset: FlashOffset, data: &[u8]) -> Self {
         Self { name: offset.to_string(), kind: WriteKind::Data, offset, data: data.to_vec() }
     }
 
-    /// First byte behind it.
+    /// Returns the offset of the first byte after the write.
     pub fn end(&self) -> u64 {
         u64::from(self.offset.0) + self.data.len() as u64
     }
@@ -114,20 +114,20 @@ impl PlannedWrite {
 /// Flash parameters of the images in a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlashParams {
-    /// Mode.
+    /// Flash mode.
     pub mode: FlashMode,
-    /// Frequency, a key of the chip's `flash-frequencies`: `80m`.
+    /// Flash frequency, a key of the chip's `flash-frequencies`, such as `80m`.
     pub freq: String,
-    /// Size in bytes.
+    /// Flash size in bytes.
     pub size: u32,
 }
 
 impl FlashParams {
-    /// What images of `chip` have by default.
+    /// Returns the default parameters of images for `chip`.
     pub fn for_chip(chip: &Chip) -> Self {
         let image = &chip.image;
         Self {
-            // The chip's checks hold mode and size to known names.
+            // The chip's checks ensure that mode and size are known names.
             mode: image.default_flash_mode.parse().unwrap_or(FlashMode::Dio),
             freq: image.default_flash_freq.clone(),
             size: parse_size(&image.default_flash_size).unwrap_or(4 << 20),
@@ -135,19 +135,21 @@ impl FlashParams {
     }
 }
 
-/// Parts of a plan that the user brought along: they are written in place of what a device has.
+/// Custom parts of a plan. They replace what is on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnParts {
-    /// The partition table. The built-in one is for devices without a table, and fills their flash.
+    /// Whether the partition table is custom. The built-in one is for devices without a table and
+    /// fills their flash.
     pub table: bool,
-    /// The second-stage bootloader. The built-in one is for devices without a bootloader.
+    /// Whether the second-stage bootloader is custom. The built-in one is for devices without a
+    /// bootloader.
     pub bootloader: bool,
 }
 
-/// All that is decided about a firmware without a device.
+/// Everything about flashing a firmware that can be decided without a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlashPlan {
-    /// Name of the chip: `esp32c3`.
+    /// Name of the chip, such as `esp32c3`.
     pub chip: String,
     /// Minimum chip revision, major × 100 + minor.
     pub min_rev: u16,
@@ -157,26 +159,26 @@ pub struct FlashPlan {
     pub boot: BootLayout,
     /// Flash parameters.
     pub flash: FlashParams,
-    /// Where the partition table is, for layout idf; `None` for the chip's usual offset.
+    /// Flash offset of the partition table, for layout idf; `None` for the chip's default.
     pub table_offset: Option<FlashOffset>,
-    /// Which of the writes are the user's own rather than built in.
+    /// The writes that are custom rather than built in.
     pub own: OwnParts,
     /// The writes, in order of offset.
     pub writes: Vec<PlannedWrite>,
-    /// SHA-256 of the ELF that the app was made from, where there was one.
+    /// SHA-256 of the ELF that the app was made from, if there was one.
     pub elf_sha256: Option<[u8; 32]>,
 }
 
 impl FlashPlan {
-    /// The first write of `kind`.
+    /// Returns the first write of `kind`.
     pub fn write(&self, kind: WriteKind) -> Option<&PlannedWrite> {
         self.writes.iter().find(|write| write.kind == kind)
     }
 
-    /// The bootloader as it would be written to a device with a flash of `flash_size` bytes.
+    /// Returns the bootloader as written to a device with a flash of `flash_size` bytes.
     ///
     /// # Errors
-    /// [`PlanError`] for a bootloader that is no whole image.
+    /// [`PlanError`] for a bootloader that is not a complete image.
     pub fn bootloader_for(&self, flash_size: u32) -> Result<Option<Vec<u8>>, PlanError> {
         let Some(planned) = self.write(WriteKind::Bootloader) else { return Ok(None) };
         let chip = esplice_chip::find(&self.chip)?;

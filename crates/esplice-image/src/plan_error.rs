@@ -1,89 +1,89 @@
-//! Why a flash plan can't be made, read or carried out.
+//! Errors of making, reading and resolving a flash plan.
 
 use esplice_chip::FlashOffset;
 
 use crate::{BootLayout, HeaderError, PartitionTable, TableError};
 
-/// Why a plan can't be made, read or carried out.
+/// The reason why a plan can't be made, read or resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The chip has no data here.
+    /// The chip is unknown.
     #[error(transparent)]
     Chip(#[from] esplice_chip::ChipError),
-    /// The device is another chip.
+    /// The device has a different chip.
     #[error("the image is for {planned}, the device is {device}")]
     WrongChip {
         /// The plan's chip.
         planned: String,
-        /// The device's.
+        /// The device's chip.
         device: String,
     },
-    /// The device is older than the image wants.
+    /// The device is older than the image requires.
     #[error("{what} needs chip revision v{}.{} or later, the device is v{}.{}",
         min / 100, min % 100, device.0, device.1)]
     RevisionTooOld {
-        /// `the app`, `the bootloader`.
+        /// `the app` or `the bootloader`.
         what: &'static str,
-        /// Minimum, major × 100 + minor.
+        /// Minimum revision, major × 100 + minor.
         min: u16,
-        /// The device's.
+        /// The device's revision.
         device: (u8, u8),
     },
     /// The device is newer than the image allows.
     #[error("{what} needs chip revision v{}.{} or earlier, the device is v{}.{}",
         max / 100, max % 100, device.0, device.1)]
     RevisionTooNew {
-        /// `the app`, `the bootloader`.
+        /// `the app` or `the bootloader`.
         what: &'static str,
-        /// Maximum, major × 100 + minor.
+        /// Maximum revision, major × 100 + minor.
         max: u16,
-        /// The device's.
+        /// The device's revision.
         device: (u8, u8),
     },
-    /// The app is longer than its partition.
+    /// The app is larger than its partition.
     #[error(
         "app of {len} bytes is {excess} bytes too large for partition {partition} \
         ({partition_len} bytes)"
     )]
     AppTooLarge {
-        /// Length of the app.
+        /// Length of the app in bytes.
         len: usize,
-        /// Bytes too many.
+        /// Number of bytes past the partition.
         excess: usize,
-        /// The partition.
+        /// Name of the partition.
         partition: String,
-        /// Its length in bytes.
+        /// Length of the partition in bytes.
         partition_len: u32,
     },
-    /// A file is longer than the partition it is for.
+    /// A file is larger than its partition.
     #[error(
         "{name} of {len} bytes is {excess} bytes too large for partition {partition} \
         ({partition_len} bytes)"
     )]
     DataTooLarge {
-        /// The file.
+        /// Name of the file.
         name: String,
-        /// Its length.
+        /// Length of the file in bytes.
         len: usize,
-        /// Bytes too many.
+        /// Number of bytes past the partition.
         excess: usize,
-        /// The partition.
+        /// Name of the partition.
         partition: String,
-        /// Its length in bytes.
+        /// Length of the partition in bytes.
         partition_len: u32,
     },
-    /// A write ends behind the flash.
+    /// A write ends past the end of flash.
     #[error("{name} of {len} bytes at {offset} ends at 0x{:x}, {} bytes past the flash of \
         {flash_size} bytes", u64::from(offset.0) + *len as u64,
         u64::from(offset.0) + *len as u64 - u64::from(*flash_size))]
     PastFlash {
-        /// The write.
+        /// Name of the write.
         name: String,
-        /// Its length in bytes.
+        /// Length in bytes.
         len: usize,
-        /// Its place.
+        /// Offset of the write.
         offset: FlashOffset,
-        /// Size of the flash in bytes.
+        /// Flash size in bytes.
         flash_size: u32,
     },
     /// Two writes share an erase sector.
@@ -92,129 +92,129 @@ pub enum PlanError {
         {second_offset}"
     )]
     Overlap {
-        /// The one that begins first.
+        /// Name of the write that begins first.
         first: String,
-        /// Its end.
+        /// End of that write.
         first_end: u64,
-        /// The other.
+        /// Name of the other write.
         second: String,
-        /// Its place.
+        /// Offset of the other write.
         second_offset: FlashOffset,
     },
-    /// Two writes for one byte.
-    #[error("{first} ends at 0x{first_end:x}, behind the start of {second} at {second_offset}")]
+    /// Two writes to the same byte.
+    #[error("{first} ends at 0x{first_end:x}, after the start of {second} at {second_offset}")]
     SameBytes {
-        /// The one that begins first.
+        /// Name of the write that begins first.
         first: String,
-        /// Its end.
+        /// End of that write.
         first_end: u64,
-        /// The other.
+        /// Name of the other write.
         second: String,
-        /// Its place.
+        /// Offset of the other write.
         second_offset: FlashOffset,
     },
-    /// A write before the place that the merged image is for.
-    #[error("{name} at {offset} is before the image's own offset {start}")]
+    /// A write before the offset at which the merged image begins.
+    #[error("{name} at {offset} is before the image's offset {start}")]
     BeforeStart {
-        /// The write.
+        /// Name of the write.
         name: String,
-        /// Its place.
+        /// Offset of the write.
         offset: FlashOffset,
-        /// Where the image begins.
+        /// Offset at which the image begins.
         start: FlashOffset,
     },
-    /// Blocks of a UF2 file that can't be filled so.
-    #[error("UF2 blocks of {len} bytes of data: a multiple of 4 from 4 to {most} is possible")]
+    /// A size of UF2 blocks that is not possible.
+    #[error("UF2 blocks can't have {len} bytes of data, only a multiple of 4 from 4 to {most}")]
     Uf2Chunk {
-        /// Bytes asked for.
+        /// The requested number of data bytes.
         len: usize,
-        /// Most bytes.
+        /// Maximum number of data bytes.
         most: usize,
     },
-    /// A write does not begin at a sector.
+    /// A write that does not begin at a sector.
     #[error("{name} at {offset} does not begin at a flash sector (0x{align:x} bytes)")]
     Unaligned {
-        /// The write.
+        /// Name of the write.
         name: String,
-        /// Its place.
+        /// Offset of the write.
         offset: FlashOffset,
-        /// Length of a sector.
+        /// Sector size in bytes.
         align: u32,
     },
-    /// A layout that no plan can be made for here.
+    /// A boot layout that [`make_plan`](crate::make_plan) does not support.
     #[error("boot layout {boot} has no plan yet")]
     LayoutUnsupported {
         /// The layout.
         boot: BootLayout,
     },
-    /// The app has no descriptor, and the bootloader would not start it.
+    /// The app has no descriptor, so the bootloader would not start it.
     #[error("app has no descriptor at byte 0x20, the second-stage bootloader would refuse it")]
     NoDescriptor,
-    /// The plan holds no app.
-    #[error("the plan holds no app")]
+    /// The plan contains no app.
+    #[error("the plan has no app")]
     NoApp,
-    /// A bootloader is needed or asked for, and the plan has none.
-    #[error("a bootloader is to be written and the plan brings none")]
+    /// A bootloader must be written, but the plan has none.
+    #[error("a bootloader must be written, but the plan has none")]
     NoBootloader,
     /// Neither device nor plan has a partition table.
-    #[error("the device has no partition table and the plan brings none")]
+    #[error("neither the device nor the plan has a partition table")]
     NoTable,
     /// The table has no app partition.
     #[error("the partition table has no app partition")]
     NoAppPartition,
-    /// No partition of that name.
+    /// No partition has this name.
     #[error("no partition is called {name:?}")]
     UnknownPartition {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The nearest there is.
+        /// The closest known name.
         nearest: Option<String>,
-        /// Whether an app partition was asked for.
+        /// Whether an app partition was requested.
         apps: bool,
-        /// Names of the partitions there are; of the apps where one was asked for.
+        /// Names of the partitions, or only of the app partitions if one was requested.
         known: Vec<String>,
     },
-    /// Several partitions of that name.
+    /// Several partitions have this name.
     #[error("several partitions are called {name:?}")]
     AmbiguousPartition {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
-    /// The device's own table cannot be used.
+    /// The device's own table can't be used.
     #[error("the board's partition table at {offset}: {source}")]
     DeviceTable {
-        /// Its offset.
+        /// Offset of the table.
         offset: FlashOffset,
-        /// What is wrong with it.
+        /// Fault of the table.
         source: TableError,
     },
-    /// No partition table on the device.
+    /// The device has no partition table.
     #[error("{}", table_not_found(*.known, *.from, *.to, *.bootloader_end))]
     TableNotFound {
-        /// Where it should be, if that is certain.
+        /// The table's offset, if that is certain.
         known: Option<FlashOffset>,
-        /// First sector that was looked at.
+        /// Offset of the first searched sector.
         from: FlashOffset,
-        /// End of the last sector that was looked at.
+        /// End of the last searched sector.
         to: FlashOffset,
-        /// Where the device's bootloader ends, if it has one.
+        /// End of the device's bootloader, if it has one.
         bootloader_end: Option<FlashOffset>,
     },
-    /// More than one table on the device.
+    /// The device has more than one table.
     #[error("the board has {} partition tables, at {}", .offsets.len(), listed(.offsets))]
     SeveralTables {
-        /// Their offsets.
+        /// Offsets of the tables.
         offsets: Vec<FlashOffset>,
     },
-    /// The device's table is not where the plan has it.
+    /// The device's table is at a different offset than the plan's.
     #[error("the board's partition table is at {found}, the plan's at {planned}")]
     TableElsewhere {
-        /// The device's.
+        /// Offset of the device's table.
         found: FlashOffset,
-        /// The plan's.
+        /// Offset of the plan's table.
         planned: FlashOffset,
     },
-    /// A table inside the bootloader.
+    /// The table overlaps the bootloader.
     #[error("the partition table at {offset} would lie in the bootloader, which ends at {end}")]
     TableInBootloader {
         /// Offset of the table.
@@ -222,145 +222,145 @@ pub enum PlanError {
         /// End of the bootloader.
         end: FlashOffset,
     },
-    /// The built-in bootloader does not look where the table is.
+    /// The built-in bootloader looks for the table at a different offset.
     #[error("the built-in bootloader looks for the partition table at {expected}, not at {offset}")]
     BuiltInBootloader {
-        /// Where it looks.
+        /// Offset at which it looks.
         expected: FlashOffset,
-        /// Where the table is to be.
+        /// Offset of the table.
         offset: FlashOffset,
     },
-    /// A file that is no second-stage bootloader.
+    /// A file that is not a second-stage bootloader.
     #[error("{name} is not a second-stage bootloader for {chip}: not all of it loads into RAM")]
     NotABootloader {
-        /// The file.
+        /// Name of the file.
         name: String,
-        /// The chip.
+        /// Name of the chip.
         chip: String,
     },
-    /// The device would boot another app than the one to be written.
+    /// The device would boot a different app than the one to be written.
     #[error("the board boots {boots}, not {written}")]
     NotBooted {
-        /// Where the app would go.
+        /// Partition or offset of the app.
         written: String,
-        /// The partition that boots.
+        /// Name of the partition that boots.
         boots: String,
     },
-    /// The partition is for no app.
+    /// The partition is not for apps.
     #[error("partition {name} is of type {kind}, not app")]
     NotForApps {
-        /// The partition.
+        /// Name of the partition.
         name: String,
-        /// Its type.
+        /// Type of the partition.
         kind: String,
     },
-    /// A partition and an offset were both asked for.
+    /// Both a partition and an offset were requested.
     #[error("partition {partition} and offset {offset} exclude each other")]
     PartitionAndOffset {
-        /// The partition.
+        /// Name of the partition.
         partition: String,
         /// The offset.
         offset: FlashOffset,
     },
-    /// A partition was asked for where the layout has none.
-    #[error("boot layout {boot} has no partitions, {partition:?} was asked for")]
+    /// A partition was requested, but the boot layout has none.
+    #[error("boot layout {boot} has no partitions, but {partition:?} was requested")]
     NoPartitions {
         /// The layout.
         boot: BootLayout,
-        /// The partition.
+        /// Name of the partition.
         partition: String,
     },
     /// The partition table is damaged or contradicts itself.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// One of the images is none.
+    /// One of the images is not valid.
     #[error("{name}: {source}")]
     Image {
-        /// The write.
+        /// Name of the write.
         name: String,
-        /// What is wrong.
+        /// Fault of the image.
         source: HeaderError,
     },
-    /// The image is for another chip than asked.
+    /// The image is for a different chip than requested.
     #[error("{name} has chip id {found}, {chip} has {expected}")]
     ImageForOtherChip {
-        /// The write.
+        /// Name of the write.
         name: String,
-        /// Chip id in its header.
+        /// Chip ID in the image's header.
         found: u16,
-        /// The chip asked for.
+        /// The requested chip.
         chip: String,
-        /// That chip's id.
+        /// The chip ID of that chip.
         expected: u16,
     },
-    /// A code in the image's header is in no table of the chip.
-    #[error("{name} has {field} code 0x{code:x} in its header, which {chip} does not know")]
+    /// The chip has no meaning for a code in the image's header.
+    #[error("{name} has {field} code 0x{code:x} in its header, which is unknown for {chip}")]
     UnknownCode {
-        /// The write.
+        /// Name of the write.
         name: String,
-        /// `flash mode`, `flash frequency`, `flash size`.
+        /// `flash mode`, `flash frequency` or `flash size`.
         field: &'static str,
         /// The code.
         code: u8,
-        /// The chip.
+        /// Name of the chip.
         chip: String,
     },
-    /// The plan's text is no plan.
+    /// The text is not a plan.
     #[error("plan: {message}")]
     Json {
-        /// What is wrong, with line and column where it is the JSON.
+        /// Description of the fault, with line and column for JSON errors.
         message: String,
     },
-    /// The plan is of a schema unknown here.
-    #[error("plan has schema {found}, {known} is known")]
+    /// The plan has an unknown schema.
+    #[error("plan has schema {found}, only {known} is supported")]
     Schema {
-        /// The plan's.
+        /// The plan's schema.
         found: u64,
-        /// This crate's.
+        /// The supported schema.
         known: u64,
     },
-    /// A path that leaves the plan's directory.
+    /// A path outside the plan's directory.
     #[error("plan names the file {path:?}, which is not a relative path inside its directory")]
     Path {
         /// The path.
         path: String,
     },
-    /// A file that the plan names can't be read.
+    /// A file of the plan can't be read.
     #[error("plan's file {path}: {message}")]
     File {
         /// The path, as in the plan.
         path: String,
-        /// Why not.
+        /// The read error.
         message: String,
     },
-    /// A file has fewer bytes than the plan says.
+    /// A file is shorter than the plan requires.
     #[error("plan's file {path} has {len} bytes, {name} needs {needed}")]
     FileTooShort {
         /// The path, as in the plan.
         path: String,
-        /// The write.
+        /// Name of the write.
         name: String,
-        /// Bytes it has.
+        /// Length of the file in bytes.
         len: usize,
-        /// Bytes it must have.
+        /// Required length in bytes.
         needed: u64,
     },
-    /// A file changed since the plan was written.
+    /// A file has changed since the plan was written.
     #[error("plan's file {path}: SHA-256 of {name} is {found}, the plan says {expected}")]
     Hash {
         /// The path, as in the plan.
         path: String,
-        /// The write.
+        /// Name of the write.
         name: String,
         /// SHA-256 of the bytes, in hex.
         found: String,
-        /// SHA-256 as the plan says, in hex.
+        /// SHA-256 in the plan, in hex.
         expected: String,
     },
 }
 
 impl PlanError {
-    /// What the user can do about it.
+    /// Returns advice on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             PlanError::Chip(error) => return error.hint(),
@@ -368,17 +368,17 @@ impl PlanError {
             PlanError::WrongChip { device, .. } => format!("build it with --target {device}"),
             PlanError::AppTooLarge { .. } => {
                 "build with optimisation, or use a table with a larger app partition: \
-                --with-bootloader writes the plan's own, --partition-table names another"
+                --with-bootloader writes the plan's table, --partition-table sets a custom one"
                     .into()
             }
             PlanError::NoDescriptor => {
                 "with esp-hal, add esp_bootloader_esp_idf::esp_app_desc!(); \
-                an image that the ROM loads goes with --boot rom"
+                for an image that the ROM loads, use --boot rom"
                     .into()
             }
             PlanError::NoBootloader => "build the plan with a bootloader".into(),
             PlanError::NoTable => {
-                "flash bootloader and table too (--with-bootloader), or give --offset".into()
+                "flash bootloader and table too (--with-bootloader), or pass --offset".into()
             }
             PlanError::UnknownPartition { nearest: Some(name), .. } => {
                 format!("did you mean {name:?}?")
@@ -387,41 +387,41 @@ impl PlanError {
                 let what = if *apps { "app partitions" } else { "partitions" };
                 format!("{what}: {}", known.join(", "))
             }
-            PlanError::AmbiguousPartition { .. } => "give its offset instead".into(),
+            PlanError::AmbiguousPartition { .. } => "pass its offset instead".into(),
             PlanError::DeviceTable { .. } => {
                 "`esplice partition show` lists it; --with-bootloader writes bootloader and table \
                 again"
                     .into()
             }
             PlanError::TableNotFound { .. } => {
-                "give its offset with --partition-table-offset, or write bootloader and table \
+                "pass its offset with --partition-table-offset, or write bootloader and table \
                 with --with-bootloader"
                     .into()
             }
             PlanError::SeveralTables { .. } => {
-                "say which one the bootloader uses with --partition-table-offset".into()
+                "pass the offset that the bootloader uses with --partition-table-offset".into()
             }
             PlanError::TableElsewhere { found, .. } => {
                 format!(
-                    "give --partition-table-offset {found}, or --with-bootloader to replace \
+                    "pass --partition-table-offset {found}, or --with-bootloader to replace \
                     bootloader and table"
                 )
             }
             PlanError::TableInBootloader { end, .. } => {
                 let free = end.0.next_multiple_of(PartitionTable::SECTOR_LEN);
                 format!(
-                    "the first free sector is at 0x{free:x}: --partition-table-offset says \
-                    where the table is"
+                    "the first free sector is at 0x{free:x}: set the table's offset with \
+                    --partition-table-offset"
                 )
             }
             PlanError::BuiltInBootloader { .. } => {
-                "give a bootloader that was built for this offset, with --bootloader".into()
+                "pass a bootloader that was built for this offset with --bootloader".into()
             }
             PlanError::NotABootloader { .. } => {
                 "ESP-IDF builds it as build/bootloader/bootloader.bin".into()
             }
             PlanError::NotBooted { boots, .. } => {
-                format!("give --partition {boots}, or erase the otadata partition")
+                format!("pass --partition {boots}, or erase the otadata partition")
             }
             PlanError::NoAppPartition => "flash a table that has one (--with-bootloader)".into(),
             PlanError::Hash { .. } | PlanError::FileTooShort { .. } | PlanError::File { .. } => {

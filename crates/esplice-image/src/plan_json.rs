@@ -1,4 +1,4 @@
-//! The plan's file form, schema 1.
+//! Reads and writes plans as JSON, schema 1.
 //!
 //! ```json
 //! {
@@ -19,11 +19,11 @@
 //! }
 //! ```
 //!
-//! `partition_table_offset` is left out where it is the chip's usual one. `own_partition_table` and
-//! `own_bootloader` are there, and true, where the user brought these along.
+//! `partition_table_offset` is left out if it is the chip's default. `own_partition_table` and
+//! `own_bootloader` are present, and true, if these parts are custom.
 //!
-//! `file` is relative to the plan's directory. A write's bytes begin at `file_offset` of its file,
-//! 0 where the key is absent, and are `len` long.
+//! `file` is relative to the plan's directory. A write's bytes begin at `file_offset` in its file,
+//! or at 0 if the key is absent, and are `len` bytes long.
 
 use std::collections::BTreeMap;
 
@@ -33,15 +33,15 @@ use serde::{Deserialize, Serialize};
 use crate::partition::hex;
 use crate::{FlashParams, FlashPlan, OwnParts, PlanError, PlannedWrite, WriteKind, sha256};
 
-/// The schema this crate writes and reads.
+/// The schema that this crate writes and reads.
 const SCHEMA: u64 = 1;
 
-/// Where a plan's bytes are kept.
+/// The position of a write's bytes in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRef {
     /// Path relative to the plan's directory, with `/` between its parts.
     pub path: String,
-    /// Place of the first byte in that file.
+    /// Offset of the first byte in that file.
     pub offset: u32,
 }
 
@@ -91,8 +91,8 @@ struct RawSchema {
 }
 
 impl FlashPlan {
-    /// The plan as JSON; `file_of` says where each write's bytes are kept. The same plan gives the
-    /// same text.
+    /// Returns the plan as JSON. `file_of` returns the file of each write's bytes. The same plan
+    /// always yields the same text.
     ///
     /// # Errors
     /// [`PlanError::Path`] for a path that is not relative or leaves the plan's directory.
@@ -136,12 +136,13 @@ impl FlashPlan {
         Ok(text)
     }
 
-    /// Reads a plan. `read` returns the beginning of a file named by its relative path, at most so many
-    /// bytes of it; each file is read once, and never more of it than the plan's flash is large.
+    /// Parses a plan. `read` is called with a relative path and a length and returns the beginning
+    /// of that file, at most of this length. Each file is read once, and never more of it than the
+    /// size of the plan's flash.
     ///
     /// # Errors
-    /// [`PlanError::Json`], [`PlanError::Schema`], [`PlanError::Chip`], and, where files and plan don't
-    /// belong together, [`PlanError::Path`], [`PlanError::File`], [`PlanError::FileTooShort`],
+    /// [`PlanError::Json`], [`PlanError::Schema`] and [`PlanError::Chip`]. If the files do not
+    /// match the plan, [`PlanError::Path`], [`PlanError::File`], [`PlanError::FileTooShort`] or
     /// [`PlanError::Hash`].
     pub fn from_json(
         text: &str,
@@ -161,7 +162,7 @@ impl FlashPlan {
                 let (name, file) = (&write.name, &write.file);
                 return Err(PlanError::Json {
                     message: format!(
-                        "write {name:?} ends at {end} of {file:?}, for a flash of {size} bytes"
+                        "write {name:?} ends at {end} of {file:?}, past a flash of {size} bytes"
                     ),
                 });
             }
@@ -201,13 +202,13 @@ impl FlashPlan {
     }
 }
 
-/// Refuses a chip that is not known, a flash size that it has no code for, and more bytes than that
-/// flash holds.
+/// Refuses an unknown chip, a flash size without a code, and writes that have more bytes than the
+/// flash.
 fn check_flash_size(raw: &RawPlan) -> Result<(), PlanError> {
     let size = raw.flash.size;
     let all: u64 = raw.writes.iter().map(|write| u64::from(write.len)).sum();
     if all > size.into() {
-        let message = format!("writes of {all} bytes in all, for a flash of {size} bytes");
+        let message = format!("writes of {all} bytes in total, more than a flash of {size} bytes");
         return Err(PlanError::Json { message });
     }
     let chip = esplice_chip::find(&raw.chip)?;
@@ -240,12 +241,12 @@ fn read_write(raw: RawWrite, content: &[u8]) -> Result<PlannedWrite, PlanError> 
         });
     }
     let kind = WriteKind::from_name(&raw.kind).ok_or_else(|| PlanError::Json {
-        message: format!("kind {:?} is none of bootloader, partition-table, app, data", raw.kind),
+        message: format!("kind {:?} is not bootloader, partition-table, app or data", raw.kind),
     })?;
     Ok(PlannedWrite { name: raw.name, kind, offset: FlashOffset(raw.offset), data: data.to_vec() })
 }
 
-/// Refuses paths that are absolute, leave their directory, or mean that on another system.
+/// Refuses paths that are absolute or leave the directory, on this or any other system.
 fn check_path(path: &str) -> Result<(), PlanError> {
     let inside = !path.contains(['\\', ':', '\0'])
         && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
@@ -253,7 +254,7 @@ fn check_path(path: &str) -> Result<(), PlanError> {
 }
 
 fn hash_of(text: &str) -> Result<[u8; 32], PlanError> {
-    let wrong = || PlanError::Json { message: format!("{text:?} is no SHA-256 in hex") };
+    let wrong = || PlanError::Json { message: format!("{text:?} is not a SHA-256 in hex") };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let mut hash = [0; 32];
     if pairs.len() != hash.len() || !rest.is_empty() {

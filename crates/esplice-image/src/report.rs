@@ -1,4 +1,4 @@
-//! What an inspection found, for people and programs.
+//! The result of an inspection, for display and for programs.
 
 use std::fmt;
 
@@ -9,67 +9,67 @@ use crate::{
     AppDescriptor, Content, HeaderError, ImageHeader, ImageSegment, PartitionTable, TableError,
 };
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageReport {
-    /// What the first bytes say.
+    /// The detected format.
     pub content: Content,
     /// Length of the file in bytes.
     pub len: usize,
     /// The images and tables in it, in order.
     pub parts: Vec<Part>,
-    /// What is wrong with the file as a whole.
+    /// Defects of the file as a whole.
     pub defects: Vec<Defect>,
 }
 
 impl ImageReport {
-    /// All defects, each with the part it is in.
+    /// Returns all defects, each with the part that has it.
     pub fn all_defects(&self) -> impl Iterator<Item = (Option<&Part>, &Defect)> {
         let of_parts =
             self.parts.iter().flat_map(|part| part.defects.iter().map(move |d| (Some(part), d)));
         self.defects.iter().map(|defect| (None, defect)).chain(of_parts)
     }
 
-    /// Whether nothing is wrong; remarks ([`Defect::is_remark`]) don't count.
+    /// Returns whether there are no defects, apart from remarks ([`Defect::is_remark`]).
     pub fn is_sound(&self) -> bool {
         self.all_defects().all(|(_, defect)| defect.is_remark())
     }
 }
 
-/// One image or table in a file.
+/// An image or table in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Name for people: `app`, `bootloader`, `partition table`, `app in factory`, …
+    /// Name for display: `app`, `bootloader`, `partition table`, `app in factory`, …
     pub name: String,
-    /// Its place in the file.
+    /// Offset in the file.
     pub offset: FlashOffset,
-    /// What could be read of it.
+    /// The readable content.
     pub body: PartBody,
-    /// What is wrong with it.
+    /// Defects of the part.
     pub defects: Vec<Defect>,
 }
 
-/// What could be read of a part.
+/// The readable content of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartBody {
     /// An image.
     Image(Box<ImageInfo>),
     /// A partition table.
     Table(PartitionTable),
-    /// Nothing.
+    /// Nothing could be read.
     Unreadable,
 }
 
-/// Kinds of images, told by what they load.
+/// The kind of an image, judged by what it loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageKind {
-    /// With an app descriptor: the second-stage bootloader starts it.
+    /// Has an app descriptor: the second-stage bootloader starts it.
     App,
-    /// All in RAM: a second-stage bootloader, or a program for RAM.
+    /// Lies completely in RAM: a second-stage bootloader, or a program for RAM.
     Ram,
-    /// Maps flash but has no app descriptor: the ROM loads it, or nothing does.
+    /// Maps flash but has no app descriptor: only the ROM may load it.
     Rom,
-    /// For a chip that is not known here.
+    /// For an unknown chip.
     Unknown,
 }
 
@@ -84,177 +84,178 @@ impl fmt::Display for ImageKind {
     }
 }
 
-/// What an image says.
+/// Information from an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageInfo {
-    /// Its kind.
+    /// Kind of the image.
     pub kind: ImageKind,
-    /// Its header.
+    /// The image header.
     pub header: ImageHeader,
-    /// Name of the chip, if its id is known: `esp32c3`.
+    /// Name of the chip, such as `esp32c3`, if its ID is known.
     pub chip: Option<String>,
-    /// Name of the flash frequency, if the chip knows the code.
+    /// Name of the flash frequency, if the code is known.
     pub flash_freq: Option<String>,
-    /// Size of the flash in bytes, if the chip knows the code.
+    /// Flash size in bytes, if the code is known.
     pub flash_size: Option<u32>,
-    /// Segments that are whole.
+    /// Segments that are complete.
     pub segments: Vec<ImageSegment>,
-    /// Where it ends, counted from its start; `None` for a truncated one.
+    /// Length of the image in bytes; `None` if it is truncated.
     pub end: Option<usize>,
-    /// Checksum as stored.
+    /// The stored checksum.
     pub checksum: Option<u8>,
-    /// SHA-256 as stored.
+    /// The stored SHA-256.
     pub sha256: Option<[u8; 32]>,
     /// The app descriptor.
     pub descriptor: Option<AppDescriptor>,
 }
 
-/// What is wrong with an image, or worth a remark.
+/// A defect of an image, or a remark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Defect {
-    /// The file is something else.
+    /// The file is not an image.
     #[error("not an image, but {content}")]
     NotAnImage {
-        /// What it looks like.
+        /// The detected format.
         content: Content,
     },
-    /// Stretches of a file that no flash can hold together.
+    /// Runs of bytes that do not fit together in one flash.
     #[error("{message}")]
     NotOneFlash {
-        /// Why.
+        /// The reason.
         message: String,
     },
-    /// Header, segments, checksum or hash are not all there.
+    /// Header, segments, checksum or hash are incomplete.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// No chip of that id is known.
+    /// No chip with this ID is known.
     #[error("chip id {id} is unknown")]
     UnknownChip {
-        /// The id.
+        /// The chip ID.
         id: u16,
     },
-    /// A part of a merged image is for another chip than the rest.
+    /// A part of a merged image is for a different chip than the rest.
     #[error("chip id is {id}, the rest of the file has {expected}")]
     OtherChip {
-        /// Its id.
+        /// The part's chip ID.
         id: u16,
-        /// The rest's.
+        /// The chip ID of the rest.
         expected: u16,
     },
     /// An image that loads nothing.
     #[error("image has no segments")]
     NoSegments,
-    /// More segments than the boot code takes.
-    #[error("image has {count} segments, the bootloader takes {max}")]
+    /// More segments than the boot code accepts.
+    #[error("image has {count} segments, the bootloader accepts {max}")]
     TooManySegments {
-        /// Its segments.
+        /// Number of segments.
         count: usize,
-        /// Most segments.
+        /// Maximum number of segments.
         max: usize,
     },
-    /// A header field that the chip does not know.
+    /// A header field with a code that is unknown for the chip.
     #[error("{field} code 0x{code:x} is unknown")]
     UnknownCode {
-        /// `flash mode`, `flash frequency`, `flash size`.
+        /// `flash mode`, `flash frequency` or `flash size`.
         field: &'static str,
         /// The code.
         code: u8,
     },
-    /// A minimum above the maximum.
+    /// The minimum revision is above the maximum.
     #[error("minimum chip revision {min} is above the maximum {max}")]
     Revisions {
-        /// Minimum, major × 100 + minor.
+        /// Minimum revision, major × 100 + minor.
         min: u16,
-        /// Maximum, major × 100 + minor.
+        /// Maximum revision, major × 100 + minor.
         max: u16,
     },
-    /// A segment where the chip has no memory for it.
+    /// A segment outside the chip's memory.
     #[error("segment {number} at {addr} of {len} bytes is outside every memory region")]
     SegmentOutside {
-        /// Its number, from 0.
+        /// Number of the segment, from 0.
         number: usize,
-        /// Its address.
+        /// Address of the segment.
         addr: Addr,
-        /// Its length in bytes.
+        /// Length of the segment in bytes.
         len: u32,
     },
-    /// A flash segment that the MMU can't show at its address.
+    /// A flash segment that the MMU can't map at its address.
     #[error(
-        "segment {number} for {addr} stands at 0x{offset:x}, which differs from it modulo the \
+        "segment {number} for {addr} is at 0x{offset:x}, which differs from it modulo the \
         MMU page of 0x{page_size:x} bytes"
     )]
     SegmentMisplaced {
-        /// Its number, from 0.
+        /// Number of the segment, from 0.
         number: usize,
-        /// Its address.
+        /// Address of the segment.
         addr: Addr,
-        /// Its place in the image.
+        /// Offset of the segment in the image.
         offset: usize,
-        /// Length of an MMU page in bytes.
+        /// MMU page size in bytes.
         page_size: u32,
     },
-    /// Two segments that are loaded to the same bytes of RAM.
+    /// Two segments are loaded to the same bytes of RAM.
     #[error(
         "segment {first} at {first_addr} and segment {second} at {second_addr} share {shared} bytes \
         of {backing}"
     )]
     SegmentsOverlap {
-        /// Number of the earlier one, from 0.
+        /// Number of the first segment, from 0.
         first: usize,
-        /// Its address.
+        /// Address of the first segment.
         first_addr: Addr,
-        /// Number of the later one.
+        /// Number of the second segment.
         second: usize,
-        /// Its address.
+        /// Address of the second segment.
         second_addr: Addr,
-        /// Number of bytes in both.
+        /// Number of shared bytes.
         shared: u32,
         /// The memory that holds the bytes, such as `sram`.
         backing: String,
     },
-    /// Two flash segments that need one MMU page to show two pages of flash.
+    /// Two flash segments need the same MMU page for different pages of flash.
     #[error(
         "segment {first} at {first_addr} and segment {second} at {second_addr} need the same MMU \
         page of 0x{page_size:x} bytes"
     )]
     SamePage {
-        /// Number of the earlier one, from 0.
+        /// Number of the first segment, from 0.
         first: usize,
-        /// Its address.
+        /// Address of the first segment.
         first_addr: Addr,
-        /// Number of the later one.
+        /// Number of the second segment.
         second: usize,
-        /// Its address.
+        /// Address of the second segment.
         second_addr: Addr,
-        /// Length of an MMU page in bytes.
+        /// MMU page size in bytes.
         page_size: u32,
     },
-    /// The program would start where no code is loaded or mapped.
+    /// The entry point is not in loaded or mapped code.
     #[error("entry point {entry} is in no executable segment")]
     EntryOutside {
         /// The entry point.
         entry: Addr,
     },
-    /// The checksum does not fit the segments.
+    /// The checksum does not match the segments.
     #[error("checksum is 0x{stored:02x}, expected 0x{computed:02x}")]
     Checksum {
-        /// As stored.
+        /// The stored checksum.
         stored: u8,
-        /// As computed.
+        /// The computed checksum.
         computed: u8,
     },
-    /// The SHA-256 does not fit the image.
+    /// The SHA-256 does not match the image.
     #[error("SHA-256 is {stored}, expected {computed}")]
     Sha256 {
-        /// As stored, in hex.
+        /// The stored hash, in hex.
         stored: String,
-        /// As computed, in hex.
+        /// The computed hash, in hex.
         computed: String,
     },
-    /// The header says that no SHA-256 follows. A remark.
+    /// The header says that no SHA-256 is appended. A remark.
     #[error("no SHA-256 is appended")]
     NoSha256,
-    /// No app descriptor. A remark: the ROM may load it, a second-stage bootloader will not.
+    /// The image has no app descriptor. A remark: the ROM may load it, but no second-stage
+    /// bootloader will.
     #[error("no app descriptor at byte 0x20, a second-stage bootloader would refuse it")]
     NoDescriptor,
     /// A damaged partition table.
@@ -263,15 +264,15 @@ pub enum Defect {
     /// The app does not fit its partition.
     #[error("app of {len} bytes is {excess} bytes too large for its partition")]
     AppTooLarge {
-        /// Length of the app.
+        /// Length of the app in bytes.
         len: u64,
-        /// Bytes too many.
+        /// Number of bytes past the partition.
         excess: u64,
     },
 }
 
 impl Defect {
-    /// Whether it is only a remark, and the image may be as it was meant.
+    /// Returns whether this is only a remark, and the image may be as intended.
     pub fn is_remark(&self) -> bool {
         matches!(self, Defect::NoSha256 | Defect::NoDescriptor)
     }

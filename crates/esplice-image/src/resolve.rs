@@ -1,4 +1,4 @@
-//! The last pure step before the first write: the plan meets the device's facts.
+//! Completes a plan with the device's facts. It is the last step that needs no device.
 
 use esplice_chip::{Addr, Chip, FlashOffset};
 
@@ -8,51 +8,51 @@ use crate::{
     PlanError, PlannedWrite, WriteKind, patch_flash,
 };
 
-/// What the user decided.
+/// The user's options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolveOptions {
-    /// Write bootloader and table even where the device has them.
+    /// Whether to write bootloader and table even if the device has them.
     pub with_bootloader: bool,
-    /// The app goes to this partition.
+    /// The partition to write the app to.
     pub partition: Option<String>,
-    /// The app goes to this place, whatever the table says.
+    /// The offset to write the app to, regardless of the table.
     pub offset: Option<FlashOffset>,
-    /// Refuse to write an app that the device would not boot.
+    /// Whether to refuse to write an app that the device would not boot.
     pub must_boot: bool,
 }
 
-/// Bytes and their final place.
+/// Bytes and their final offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
-    /// Name for people.
+    /// Name for display.
     pub name: String,
-    /// What it is.
+    /// Kind of the write.
     pub kind: WriteKind,
-    /// Where it goes.
+    /// Flash offset.
     pub offset: FlashOffset,
     /// The bytes.
     pub data: Vec<u8>,
 }
 
-/// Writes in order of offset, no two in one erase sector, all inside the flash.
+/// Writes in order of offset, all inside the flash, no two of them in the same erase sector.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolvedPlan {
     /// The writes.
     pub writes: Vec<Write>,
-    /// What the user should know before they are done.
+    /// Facts that the user should know before the writes.
     pub notes: Vec<PlanNote>,
-    /// What the device prints when it boots what was written, where that is known.
+    /// The expected output of the device when it boots the written app, if known.
     pub boots: ExpectedBoot,
 }
 
 impl From<Vec<Write>> for ResolvedPlan {
-    /// Writes of which nothing else is known.
+    /// Wraps writes about which nothing else is known.
     fn from(writes: Vec<Write>) -> Self {
         Self { writes, ..Self::default() }
     }
 }
 
-/// What a device prints on its way to the app that was written.
+/// Values that a device prints while it boots the written app.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExpectedBoot {
     /// Entry point of the image that the ROM boots.
@@ -61,63 +61,63 @@ pub struct ExpectedBoot {
     pub app: Option<FlashOffset>,
 }
 
-/// What a plan does to a device beyond writing an app.
+/// A consequence of a plan beyond writing an app.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanNote {
-    /// The bootloader takes the place of something else.
-    #[error("{}: the second-stage bootloader takes its place", at_boot_offset(.found, *.offset))]
+    /// The bootloader replaces something else.
+    #[error("{}: the second-stage bootloader replaces it", at_boot_offset(.found, *.offset))]
     BootReplaced {
-        /// What is there.
+        /// The image that is replaced.
         found: BootImage,
         /// The boot offset.
         offset: FlashOffset,
     },
-    /// A program that the ROM boots takes the place of the bootloader.
+    /// A program that the ROM boots replaces the bootloader.
     #[error(
-        "the second-stage bootloader at {offset} is replaced by a program that the chip boots \
-        itself; the partition table no longer counts"
+        "the second-stage bootloader at {offset} is replaced by a program that the ROM \
+        boots; the partition table is no longer used"
     )]
     BootloaderReplaced {
         /// The boot offset.
         offset: FlashOffset,
     },
-    /// The device's table is elsewhere than usual.
+    /// The device's table is not at the default offset.
     #[error("the board's partition table is at {offset}")]
     TableAt {
-        /// Its offset.
+        /// Offset of the table.
         offset: FlashOffset,
     },
-    /// A table that was never finished is written over.
-    #[error("the partition table at {offset} was never finished: it is replaced")]
+    /// An incomplete table is overwritten.
+    #[error("the partition table at {offset} is incomplete: it is replaced")]
     TornTable {
-        /// Its offset.
+        /// Offset of the table.
         offset: FlashOffset,
     },
-    /// The user's own table takes the place of another.
-    #[error("the board's partition table at {offset} is another one: it is replaced")]
+    /// A custom table replaces a different one.
+    #[error("the board's partition table at {offset} is a different one: it is replaced")]
     TableReplaced {
-        /// Its offset.
+        /// Offset of the table.
         offset: FlashOffset,
     },
-    /// That the user's bootloader looks for the table at this offset can't be seen.
-    #[error("that the bootloader looks for the partition table at {offset} cannot be checked")]
+    /// Whether the custom bootloader looks for the table at this offset is unknown.
+    #[error("cannot check whether the bootloader looks for the partition table at {offset}")]
     TableOffsetUnchecked {
-        /// The table's offset.
+        /// Offset of the table.
         offset: FlashOffset,
     },
-    /// The device will boot another app than the one that is written.
+    /// The device will boot a different app than the one that is written.
     #[error("the board boots {boots}, not {written}")]
     NotBooted {
-        /// Where the app goes.
+        /// Partition or offset of the app.
         written: String,
-        /// The partition that boots.
+        /// Name of the partition that boots.
         boots: String,
     },
 }
 
 impl PlanNote {
-    /// Whether it is a mere fact that needs no attention.
+    /// Returns whether this is only information that needs no attention.
     pub fn is_fact(&self) -> bool {
         matches!(self, PlanNote::TableAt { .. })
     }
@@ -136,20 +136,20 @@ fn at_boot_offset(found: &BootImage, offset: FlashOffset) -> String {
     }
 }
 
-/// Unit of erasing of SPI NOR flash, in bytes; every write begins at one.
+/// Size of an erase sector of SPI NOR flash in bytes. Every write begins at one.
 const SECTOR: u32 = 0x1000;
 
-/// Ends `plan` for the device of `facts`.
+/// Completes `plan` for the device of `facts`.
 ///
-/// The app goes to `options.offset`, else to the partition that the user named, else to the one
-/// that the device boots ([`PartitionTable::app_target`]), by the table that will be on the device.
-/// Bootloader and table are written where the device has none, where they are the user's own, or
-/// with `options.with_bootloader`. The flash size in the bootloader's header becomes the device's,
-/// and the built-in table fills it.
+/// The app goes to `options.offset`, or else to `options.partition`, or else to the partition that
+/// the device boots ([`PartitionTable::app_target`]), according to the table that will be on the
+/// device. Bootloader and table are written if the device has none, if they are custom, or with
+/// `options.with_bootloader`. The bootloader's header gets the device's flash size, and the
+/// built-in table fills the flash.
 ///
 /// # Errors
 /// [`PlanError`] for anything that would not boot or would not fit, and for a device whose table is
-/// damaged or cannot be found for certain, before a byte is written.
+/// damaged or can't be found with certainty. Nothing has been written at this point.
 pub fn resolve(
     plan: &FlashPlan,
     facts: &DeviceFacts,
@@ -174,7 +174,7 @@ pub fn resolve(
     Ok(resolved)
 }
 
-/// Whether a device of `revision` is inside `min` to `max` (major × 100 + minor).
+/// Checks that `revision` of a device is from `min` to `max` (major × 100 + minor).
 fn check_revision(
     what: &'static str,
     min: u16,
@@ -191,7 +191,7 @@ fn check_revision(
     Ok(())
 }
 
-/// A device that an app with bootloader and partition table is meant for.
+/// A device that will boot an app with bootloader and partition table.
 struct IdfDevice<'a> {
     plan: &'a FlashPlan,
     facts: &'a DeviceFacts,
@@ -202,7 +202,7 @@ struct IdfDevice<'a> {
 /// The table that will be on the device.
 struct TableInEffect {
     table: PartitionTable,
-    /// To be written, if the device does not have it.
+    /// The write for the table, if the device does not have it.
     write: Option<Write>,
 }
 
@@ -213,7 +213,7 @@ impl IdfDevice<'_> {
             Some(head) if !self.options.with_bootloader && !self.plan.own.bootloader => Some(head),
             _ => None,
         };
-        // The bootloader believes its own header's size.
+        // The bootloader uses the flash size in its own header.
         let seen_size = match kept {
             Some(head) => {
                 resolved.boots.entry = Some(head.entry);
@@ -231,7 +231,7 @@ impl IdfDevice<'_> {
         let in_effect = self.table(kept.is_some(), seen_size, &mut resolved.notes)?;
         if let Some(TableInEffect { table, write: Some(write) }) = &in_effect {
             resolved.writes.push(write.clone());
-            // What is there was written by another table's rules, and would select a slot.
+            // The content was written under a different table and would select a slot.
             resolved.writes.extend(table.otadata().map(blank_otadata));
         }
         for planned in self.plan.writes.iter().filter(|write| write.kind == WriteKind::App) {
@@ -246,7 +246,7 @@ impl IdfDevice<'_> {
         Ok(resolved)
     }
 
-    /// Where the plan has its table.
+    /// Returns the offset of the plan's table.
     fn table_offset(&self) -> FlashOffset {
         let planned = self.plan.write(WriteKind::PartitionTable).map(|write| write.offset);
         let offset = self.plan.table_offset.or(planned);
@@ -258,7 +258,7 @@ impl IdfDevice<'_> {
             .map_err(|source| PlanError::Image { name: write.name.clone(), source })
     }
 
-    /// The plan's bootloader, fit for the device.
+    /// Returns the plan's bootloader, adapted to the device.
     fn bootloader(&self, notes: &mut Vec<PlanNote>) -> Result<Write, PlanError> {
         let planned = self.plan.write(WriteKind::Bootloader).ok_or(PlanError::NoBootloader)?;
         let mut write = as_planned(planned);
@@ -282,8 +282,8 @@ impl IdfDevice<'_> {
         Ok(write)
     }
 
-    /// The table that will be in effect, for a bootloader that sees `flash_size` bytes of flash;
-    /// `None` where none is needed, because the user says where the app goes.
+    /// Returns the table that will be in effect, for a bootloader that sees `flash_size` bytes of
+    /// flash. Returns `None` if no table is needed because the user set the app's offset.
     fn table(
         &self,
         bootloader_kept: bool,
@@ -300,7 +300,7 @@ impl IdfDevice<'_> {
         let found = if bootloader_kept {
             match facts.own_table() {
                 Ok((found, table)) => Some((found, table)),
-                // The offset is certain, and there is nothing, or something never finished.
+                // The offset is certain, and there is no table, or only an incomplete one.
                 Err(PlanError::TableNotFound { known: Some(known), .. })
                     if known == offset && (facts.tables.recognised || self.plan.own.table) =>
                 {
@@ -316,7 +316,8 @@ impl IdfDevice<'_> {
                     None => found.table.as_ref().ok().map(|table| (offset, table)),
                 },
                 None => {
-                    // A table elsewhere tells of another bootloader than the one to be written.
+                    // A table at a different offset belongs to a different bootloader than the one
+                    // to be written.
                     if let Ok((found, _)) = facts.own_table() {
                         return Err(PlanError::TableElsewhere { found, planned: offset });
                     }
@@ -349,7 +350,7 @@ impl IdfDevice<'_> {
         }
     }
 
-    /// The plan's own table, or the built-in one for this flash.
+    /// Returns the plan's custom table, or the built-in one for this flash.
     fn planned_table(&self, flash_size: u32) -> Result<TableInEffect, PlanError> {
         let planned = self.plan.write(WriteKind::PartitionTable).ok_or(PlanError::NoTable)?;
         let mut write = as_planned(planned);
@@ -365,7 +366,7 @@ impl IdfDevice<'_> {
         Ok(TableInEffect { table, write: Some(write) })
     }
 
-    /// The app at its place.
+    /// Returns the app at its final offset.
     fn app(
         &self,
         planned: &PlannedWrite,
@@ -373,7 +374,7 @@ impl IdfDevice<'_> {
         resolved: &mut ResolvedPlan,
     ) -> Result<Write, PlanError> {
         let mut write = as_planned(planned);
-        // What otadata says is about the device's own table, not about one that replaces it.
+        // The otadata belongs to the device's own table, not to one that replaces it.
         let own = in_effect.is_some_and(|in_effect| in_effect.write.is_none());
         let otadata = if own { self.facts.otadata.as_deref() } else { None };
         let table = in_effect.map(|in_effect| &in_effect.table);
@@ -409,7 +410,7 @@ impl IdfDevice<'_> {
     }
 }
 
-/// An erased otadata partition, which selects no slot.
+/// Returns a write of an erased otadata partition, which selects no slot.
 fn blank_otadata(partition: &Partition) -> Write {
     Write {
         name: partition.name.clone(),
@@ -454,14 +455,15 @@ fn as_planned(planned: &PlannedWrite) -> Write {
     }
 }
 
-/// The bootloader with the device's flash size in its header, and its hash computed again.
+/// Returns the bootloader with the device's flash size in its header and an updated hash.
 pub(crate) fn fit_bootloader(
     planned: &PlannedWrite,
     chip: &Chip,
     flash_size: Option<u32>,
 ) -> Result<Vec<u8>, PlanError> {
     let mut data = planned.data.clone();
-    // A size without a code (the device has more than the header can say) leaves the plan's.
+    // If the size has no code because the device has more than the header can express, keep the
+    // plan's.
     if let Some((code, _)) = flash_size.and_then(|size| chip.image.flash_size_code(size)) {
         patch_flash(&mut data, None, None, Some(code))
             .map_err(|source| PlanError::Image { name: planned.name.clone(), source })?;
@@ -469,7 +471,7 @@ pub(crate) fn fit_bootloader(
     Ok(data)
 }
 
-/// The partition of `table` that the app goes to: the one called `name`, else by
+/// Returns the partition of `table` for the app: the one called `name`, or else the one chosen by
 /// [`PartitionTable::app_target`].
 pub(crate) fn app_partition<'t>(
     table: &'t PartitionTable,
@@ -500,7 +502,8 @@ pub(crate) fn check_app_fits(len: usize, partition: &Partition) -> Result<(), Pl
     }
 }
 
-/// Checks that planned writes, sorted by offset, begin at sectors, share none, and lie in the flash.
+/// Checks that planned writes, sorted by offset, begin at sectors, share none, and are inside the
+/// flash.
 pub(crate) fn check_planned(writes: &[PlannedWrite], flash_size: u32) -> Result<(), PlanError> {
     let places =
         writes.iter().map(|w| Place { name: &w.name, offset: w.offset, len: w.data.len() });

@@ -1,14 +1,14 @@
-//! ELF to an image that the ROM loads and that maps flash itself, and to an app image of the same
-//! program.
+//! Makes an image that the ROM loads and that maps flash itself from an ELF file, and an app image
+//! of the same program.
 //!
-//! TinyGo's rule (TinyGo, builder/esp.go, `makeESPFirmwareImage`): a segment for each section with
-//! bytes, in order of address. Its linker scripts (targets/esp32c3.ld, esp32c6.ld) count on it: flash is
-//! mapped from its first byte on, and each section stands in the image where its address says. On the
-//! ESP32-C6 and ESP32-H2 read-only data are linked 8 MB further: there the flash chip, which has no more, answers with
-//! what stands at the start.
+//! The rule is TinyGo's (TinyGo, builder/esp.go, `makeESPFirmwareImage`): a segment for each
+//! section with bytes, in order of address. TinyGo's linker scripts (targets/esp32c3.ld,
+//! esp32c6.ld) rely on it: flash is mapped from its first byte, and each section is at the image
+//! offset that its address implies. On the ESP32-C6 and ESP32-H2 read-only data are linked 8 MB
+//! higher. The flash chip, which is smaller, returns the content at its start for these addresses.
 //!
-//! Later releases leave what runs from flash out of the segments of the ESP32 and ESP32-S3, whose ROM does
-//! not take them, and put it behind the image ([`Appended`]).
+//! For the ESP32 and ESP32-S3, whose ROM does not accept segments that run from flash, later
+//! releases leave them out and put them after the image ([`Appended`]).
 
 use esplice_chip::{Addr, Chip};
 
@@ -25,14 +25,14 @@ use crate::{
 pub struct RomOptions {
     /// Flash parameters for the header.
     pub flash: FlashParams,
-    /// Whether a SHA-256 is appended. Behind an image with flash appended there is one always.
+    /// Whether a SHA-256 is appended. An image with flash content after it always has one.
     pub append_sha256: bool,
-    /// The SHA-256 of the ELF, for callers that have it already; computed where there is none.
+    /// SHA-256 of the ELF, if the caller already has it; otherwise it is computed.
     pub elf_sha256: Option<[u8; 32]>,
 }
 
 impl RomOptions {
-    /// What TinyGo writes: flash mode dio, 2 MB, and a hash, which later releases leave out.
+    /// Returns TinyGo's options: flash mode dio, 2 MB, and a hash, which later releases leave out.
     pub fn for_chip(chip: &Chip) -> Self {
         let flash =
             FlashParams { mode: FlashMode::Dio, size: 2 << 20, ..FlashParams::for_chip(chip) };
@@ -40,10 +40,10 @@ impl RomOptions {
     }
 }
 
-/// Makes the image of `elf` that the ROM of `chip` loads, equal to TinyGo's own.
+/// Makes the image of `elf` that the ROM of `chip` loads, identical to TinyGo's.
 ///
 /// # Errors
-/// [`ImageError`], see there.
+/// [`ImageError`] if the ELF or the options are not suitable.
 pub fn build_rom_image(
     elf: &[u8],
     chip: &Chip,
@@ -74,12 +74,13 @@ pub fn build_rom_image(
     with_appended(&places, &sections, header, chip, elf_sha256)
 }
 
-/// Makes an app image, for the second-stage bootloader, of a program made for the ROM: `descriptor`
-/// comes first, then all that [`build_rom_image`] makes, a page of the MMU further on. It starts at
-/// `start`, where the program goes on once flash is mapped.
+/// Makes an app image, for the second-stage bootloader, of a program made for the ROM. `descriptor`
+/// comes first, followed by the segments of [`build_rom_image`], shifted by an MMU page. The entry
+/// point is `start`, where the program continues once flash is mapped.
 ///
 /// # Errors
-/// [`ImageError::NoSymbol`] without `start`; otherwise as [`build_rom_image`].
+/// [`ImageError::NoSymbol`] without the symbol `start`; otherwise the same as for
+/// [`build_rom_image`].
 pub fn build_adopted_image(
     elf: &[u8],
     chip: &Chip,
@@ -100,7 +101,7 @@ pub fn build_adopted_image(
     check_sections(&sections, header.entry, chip)?;
     let page = page_of(chip);
     let mapped = sections.iter().any(Section::is_flash);
-    // The next segment's header comes where the image's own would be, a page further.
+    // The next segment's header comes where the image's own would be, one page further.
     let room = if mapped { page as usize - SegmentHeader::LEN } else { AppDescriptor::LEN };
     let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
     let mut first = AppDescriptor { elf_sha256, ..descriptor.clone() }.to_bytes().to_vec();
@@ -116,16 +117,19 @@ pub fn build_adopted_image(
     Ok(AppImage { elf_sha256_patched: true, ..made })
 }
 
-/// Sections by which TinyGo's scripts make room for headers (targets/esp32c3.ld; targets/esp32c6.ld).
+/// Sections with which TinyGo's scripts reserve space for headers (targets/esp32c3.ld;
+/// targets/esp32c6.ld).
 const DUMMIES: [&str; 2] = [".text_dummy", ".irom_dummy"];
 
-/// Variables of TinyGo's start code in which its builder writes the places in flash of what it appends.
-/// The ESP32 has that of the data alone: its code stands behind them (src/device/esp/esp32.S, esp32s3.S).
+/// Variables of TinyGo's start code in which its builder stores the flash offsets of what it
+/// appends. The ESP32 only has the one for data, because its code follows the data
+/// (src/device/esp/esp32.S, esp32s3.S).
 const IROM_PLACE: &str = "_irom_flash_addr";
 const DROM_PLACE: &str = "_drom_flash_addr";
 
-/// Whether `elf` was linked by TinyGo's scripts to be loaded by the ROM: their sections that make room
-/// for headers are in it, or the variables for places in flash. With an app descriptor it is none.
+/// Returns whether `elf` was linked by TinyGo's scripts to be loaded by the ROM: it has the
+/// sections that reserve space for headers, or the variables for flash offsets, and no app
+/// descriptor.
 pub fn is_rom_program(elf: &[u8], chip: &Chip) -> bool {
     Elf::parse(elf, chip).is_ok_and(|elf| {
         !elf.has_section(DESCRIPTOR_SECTION)
@@ -133,7 +137,7 @@ pub fn is_rom_program(elf: &[u8], chip: &Chip) -> bool {
     })
 }
 
-/// The fields that are the same for all.
+/// Returns a header with the fields that all images share.
 fn header(chip: &Chip) -> ImageHeader {
     ImageHeader {
         segment_count: 0,
@@ -151,7 +155,7 @@ fn header(chip: &Chip) -> ImageHeader {
     }
 }
 
-/// The page that TinyGo's programs map flash by.
+/// Returns the page size with which TinyGo's programs map flash.
 fn page_of(chip: &Chip) -> u32 {
     chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000)
 }
@@ -165,9 +169,9 @@ fn by_address<'d>(elf: &Elf<'d>) -> Result<Vec<Section<'d>>, ImageError> {
     Ok(sections)
 }
 
-/// Where the start code keeps the places in flash of code and data that the ROM does not load.
+/// Addresses of the start code's variables for code and data that the ROM does not load.
 struct FlashPlaces {
-    /// None where code stands a page behind the last of the data, and needs no variable.
+    /// `None` if code starts in the page after the last one of the data, and needs no variable.
     irom: Option<Addr>,
     drom: Addr,
 }
@@ -182,15 +186,15 @@ impl FlashPlaces {
     }
 }
 
-/// What stands behind an image: it is mapped, in whole pages, from a place that the start code reads.
+/// Content after an image. It is mapped in whole pages from a place that the start code reads.
 struct Appended<'s, 'd> {
-    /// Place in flash, a multiple of the page.
+    /// Flash offset, a multiple of the page size.
     place: u32,
     sections: Vec<&'s Section<'d>>,
 }
 
 impl<'s, 'd> Appended<'s, 'd> {
-    /// At the first whole page at or behind `end`.
+    /// Places `sections` at the first page boundary at or after `end`.
     fn behind(end: u32, page: u32, sections: Vec<&'s Section<'d>>) -> Result<Self, ImageError> {
         let place = end.checked_next_multiple_of(page);
         let place = place.ok_or_else(|| outside(&sections))?;
@@ -213,10 +217,10 @@ fn outside(sections: &[&Section<'_>]) -> ImageError {
     ImageError::OutsideRegions { name, addr, len }
 }
 
-/// The image of what belongs into RAM, and code and data of flash behind it, each from a page's start on.
-/// With variables for both (ESP32-S3), code comes first, and both must be one piece, as the start code
-/// maps each by its first and last address; with one for the data (ESP32), data come first and code on the
-/// next page behind them.
+/// Makes an image of the RAM sections, followed by the code and data of flash, each from the start
+/// of a page. With variables for both (ESP32-S3), code comes first, and both must be one piece,
+/// because the start code maps each by its first and last address. With only the one for data
+/// (ESP32), data come first and code on the next page after them.
 fn with_appended(
     places: &FlashPlaces,
     sections: &[Section<'_>],
@@ -234,7 +238,7 @@ fn with_appended(
     for section in ram {
         image.push(section)?;
     }
-    // Checksum at a 16-byte block's end, and the SHA-256.
+    // The checksum at the end of a 16-byte block, and the SHA-256.
     let end = base.saturating_add((image.bytes.len() as u32 | 0xf) + 1 + 32);
     let appended = if let Some(irom_place) = places.irom {
         for (name, sections) in [("code", &irom), ("data", &drom)] {
@@ -250,7 +254,7 @@ fn with_appended(
         [irom, drom]
     } else {
         let drom = Appended::behind(end, page, drom)?;
-        // The start code counts one page of data at least.
+        // The start code counts at least one page of data.
         let irom = Appended::behind(drom.end()?.max(drom.place.saturating_add(1)), page, irom)?;
         image.patch(DROM_PLACE, places.drom, drom.place)?;
         [drom, irom]
@@ -266,7 +270,7 @@ fn with_appended(
     Ok(made)
 }
 
-/// An image on its way.
+/// An image under construction.
 struct Segments {
     bytes: Vec<u8>,
     segments: Vec<ImageSegment>,
@@ -301,7 +305,7 @@ impl Segments {
         }
     }
 
-    /// Writes a variable of four bytes, which must lie in a segment.
+    /// Writes a four-byte variable, which must lie in a segment.
     fn patch(&mut self, name: &str, addr: Addr, value: u32) -> Result<(), ImageError> {
         let place = self.segments.iter().find_map(|segment| {
             let within = addr.0.checked_sub(segment.addr.0)?;
@@ -314,9 +318,9 @@ impl Segments {
         Ok(())
     }
 
-    /// Flash segments that a program which maps flash from its first byte would not find. A flash chip
-    /// has a power of two of bytes and leaves the address bits above out, so that what is mapped from
-    /// behind its end is what stands at its start.
+    /// Returns a warning for each flash segment that a program which maps flash from its first byte
+    /// would not find. The size of a flash chip is a power of two, and the chip ignores higher
+    /// address bits, so a mapping past its end shows the content at its start.
     fn misplaced(&self, chip: &Chip, flash_size: u32) -> Vec<ImageWarning> {
         let boot_offset = chip.image.boot_offset.0;
         let flash = |segment: &&ImageSegment| {

@@ -1,26 +1,25 @@
-//! What every image must keep to, whoever made it: one check for images that are built and for those
-//! that are read.
+//! Rules for every image, in one check for images that are built and for images that are read.
 
 use esplice_chip::{Addr, Chip, RegionKind};
 
 use crate::elf::Section;
 use crate::{ImageError, ImageSegment, NamedRange};
 
-/// A rule that an image breaks. Numbers are those of its segments, from 0.
+/// A rule that an image breaks. Segments are numbered from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Breach {
-    /// A segment in flash stands where its address cannot show it.
+    /// A flash segment is at an offset that its address can't map.
     Misplaced { number: usize },
-    /// Two segments in flash need one MMU page for different pages of flash.
+    /// Two flash segments need the same MMU page for different pages of flash.
     SharedPage { first: usize, second: usize },
-    /// Two segments in RAM are loaded to the same bytes.
+    /// Two RAM segments are loaded to the same bytes.
     SharedRam { first: usize, second: usize, backing: String, len: u32 },
-    /// The entry point is in no segment that can be executed.
+    /// The entry point is not in an executable segment.
     Entry,
 }
 
-/// Returns the rules that an image's segments break: first those about RAM, then about flash, then
-/// about the entry point.
+/// Returns the rules that an image's segments break: first those for RAM, then those for flash,
+/// then the one for the entry point.
 pub(crate) fn breaches(
     segments: &[ImageSegment],
     entry: Addr,
@@ -52,15 +51,15 @@ pub(crate) fn breaches(
     breaches
 }
 
-/// The first two segments that need one entry of the MMU with two contents. Windows with one backing
-/// share their entries.
+/// Returns the first two segments that need the same MMU entry with different contents. Windows
+/// with the same backing share their entries.
 fn shared_page(segments: &[ImageSegment], chip: &Chip, page_size: u32) -> Option<(usize, usize)> {
     struct Mapped<'c> {
         number: usize,
         backing: &'c str,
         first_page: u64,
         last_page: u64,
-        /// What must be subtracted from a place behind the window to get the one in the image.
+        /// Offset in the window's backing minus offset in the image.
         delta: i64,
     }
     let mapped = segments.iter().enumerate().filter_map(|(number, segment)| {
@@ -87,7 +86,7 @@ fn shared_page(segments: &[ImageSegment], chip: &Chip, page_size: u32) -> Option
     })
 }
 
-/// Checks sections, sorted by address, before they are joined, so that each is called by its own name.
+/// Checks sections, sorted by address, before they are joined, so that errors can name each one.
 ///
 /// # Errors
 /// [`ImageError::Overlap`], [`ImageError::EntryOutside`].
@@ -122,12 +121,12 @@ fn named(section: &Section<'_>) -> NamedRange {
     NamedRange { name: section.name(), addr: Addr(section.addr), len: section.len() }
 }
 
-/// Checks that the entry point is in a section that can be executed.
+/// Checks that the entry point is in an executable section.
 ///
 /// # Errors
 /// [`ImageError::EntryOutside`].
 pub(crate) fn check_entry(sections: &[Section<'_>], entry: Addr) -> Result<(), ImageError> {
-    // Made by hand, an ELF may have no section that is marked as code.
+    // A handmade ELF may have no section that is marked as code.
     let marked = sections.iter().any(|section| section.is_code);
     let executable =
         |section: &Section<'_>| section.region.access.execute && (section.is_code || !marked);
@@ -135,7 +134,7 @@ pub(crate) fn check_entry(sections: &[Section<'_>], entry: Addr) -> Result<(), I
     if holder.is_some_and(executable) {
         return Ok(());
     }
-    /// Sections that a message lists.
+    /// Maximum number of sections that a message lists.
     const LISTED: usize = 4;
     let executable = sections.iter().filter(|section| executable(section));
     Err(ImageError::EntryOutside {
@@ -145,7 +144,7 @@ pub(crate) fn check_entry(sections: &[Section<'_>], entry: Addr) -> Result<(), I
     })
 }
 
-/// Checks a finished layout; `sections` are what it was made of, sorted by address.
+/// Checks a finished layout; `sections` are the sections it was made from, sorted by address.
 ///
 /// # Errors
 /// [`ImageError::Overlap`], [`ImageError::SamePage`], [`ImageError::EntryOutside`].
@@ -161,7 +160,7 @@ pub(crate) fn check_segments(
     };
     let range = |number: usize| {
         let (addr, len) = segments.get(number).map_or((Addr(0), 0), |s| (s.addr, s.len));
-        // The section that it begins with or in.
+        // The section at or around the segment's start.
         let after = sections.partition_point(|section| section.addr <= addr.0);
         let section = after.checked_sub(1).and_then(|at| sections.get(at));
         NamedRange { name: section.map_or_else(String::new, Section::name), addr, len }

@@ -1,4 +1,4 @@
-//! Which parts of an ELF no image is made of, told before the whole file is read.
+//! Finds the parts of an ELF that no image is made from, before the whole file is read.
 
 use std::ops::Range;
 
@@ -12,27 +12,27 @@ type Header = elf::FileHeader32<LittleEndian>;
 type Section = elf::SectionHeader32<LittleEndian>;
 type Segment = elf::ProgramHeader32<LittleEndian>;
 
-/// Sections and segments of an ELF that is looked at: firmware has some tens.
+/// Maximum number of sections and of segments in an inspected ELF: firmware has some tens.
 const MOST: usize = 1000;
-/// Bytes of the sections' names that are looked at.
+/// Maximum size of the section names in bytes.
 const MOST_NAMES: usize = 0x1_0000;
 
-/// What is asked of an ELF beside images.
+/// The information that is needed from an ELF in addition to images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Its chip, by [`crate::elf_chip_name`].
+    /// The chip, by [`crate::elf_chip_name`].
     ChipToo,
     /// Nothing: the chip is known.
     ImagesAlone,
 }
 
-/// Parts of an ELF's file, in order and apart, that are not looked at: what [`crate::build_image`] and
-/// its like make of the ELF is the same with other bytes there. These are debug information, and where
-/// only images are asked for the symbols of an app with a descriptor, too. `read` gives `len` bytes at
-/// an offset of the file, or none where it has not so many.
+/// Returns the ranges of an ELF file that are not used, in order and without overlaps: with other
+/// bytes there, [`crate::build_image`] and similar functions make the same image. These ranges are
+/// debug information, and with [`Asked::ImagesAlone`] also the symbols of an app with a descriptor.
+/// `read` returns `len` bytes at an offset of the file, or `None` if the file is shorter.
 ///
-/// None for a file of another kind, and for one that nothing is known of: damaged, or with too many
-/// sections to look at.
+/// Returns `None` for a file of another format, and for one that can't be judged because it is
+/// damaged or has too many sections.
 pub fn spare_ranges(
     asked: Asked,
     mut read: impl FnMut(u64, usize) -> Option<Vec<u8>>,
@@ -76,7 +76,7 @@ pub fn spare_ranges(
         let rest = names.get(section.sh_name(LittleEndian) as usize..);
         rest.is_some_and(|rest| rest.starts_with(name))
     };
-    // Only programs for the ROM have variables to be found, and those have no descriptor.
+    // Only programs for the ROM have variables to look up, and those have no descriptor.
     let descriptor = [DESCRIPTOR_SECTION.as_bytes(), b"\0"].concat();
     let symbols = (asked == Asked::ImagesAlone && sections.iter().any(|s| named(s, &descriptor)))
         .then(|| sections.iter().position(|s| s.sh_type(LittleEndian) == elf::SHT_SYMTAB))
@@ -91,7 +91,7 @@ pub fn spare_ranges(
         let place =
             range(section.sh_offset(LittleEndian).into(), section.sh_size(LittleEndian).into());
         let of_symbols = Some(number) == symbols || Some(number) == strings;
-        // Names and symbols are looked at whatever their sections are called.
+        // Section names and symbols are used whatever their sections are called.
         let of_debug =
             section.sh_type(LittleEndian) == elf::SHT_PROGBITS && named(section, b".debug_");
         if number != names_at && is_unplaced(section) && (of_debug || of_symbols) {
@@ -101,7 +101,7 @@ pub fn spare_ranges(
         }
     }
     spare.sort_by_key(|range| range.start);
-    // What overlaps anything else is kept, whatever it is.
+    // Ranges that overlap anything else are kept.
     let mut end = 0;
     spare.retain(|range| {
         let apart = range.start >= end && range.start < range.end;
@@ -111,8 +111,8 @@ pub fn spare_ranges(
     Some(spare)
 }
 
-/// Whether the section is for the host's tools alone: neither loaded nor at an address. What is named
-/// `.debug_…` is for debuggers then (DWARF 5, appendix G).
+/// Returns whether the section is only for tools on the host: it is neither loaded nor has an
+/// address. If it is then named `.debug_…`, it is for debuggers (DWARF 5, appendix G).
 fn is_unplaced(section: &Section) -> bool {
     section.sh_flags(LittleEndian).0 & elf::SHF_ALLOC.0 == 0 && section.sh_addr(LittleEndian) == 0
 }

@@ -1,4 +1,4 @@
-//! A flash's content taken apart again.
+//! Takes the content of a flash apart.
 
 use std::ops::Range;
 
@@ -6,10 +6,11 @@ use esplice_chip::FlashOffset;
 
 use crate::{Extent, ImageReport, PartBody, PartitionTable, PlannedWrite, inspect};
 
-/// Takes `flash`, the content from offset 0, apart: bootloader, partition table, what is in each
-/// partition, and what lies outside of all of them, named for its offset. Erased bytes behind a part
-/// are left out, so that [`merge`](crate::merge()) makes the same of the parts, save for erased bytes
-/// at its end. Without a partition table or a bootloader there is nothing to go by, and no part.
+/// Splits `flash`, the content from offset 0, into bootloader, partition table, the content of each
+/// partition, and everything outside of these, named after its offset. Erased bytes after a part
+/// are left out, so [`merge`](crate::merge()) restores the same content from the parts, except for
+/// erased bytes at its end. Without a partition table or a bootloader the content can't be split,
+/// and the result is empty.
 pub fn split(flash: &[u8]) -> Vec<PlannedWrite> {
     let mut rest = Rest { flash, from: 0, parts: Vec::new() };
     for (name, place) in places(&inspect(flash), flash) {
@@ -21,7 +22,7 @@ pub fn split(flash: &[u8]) -> Vec<PlannedWrite> {
     rest.parts
 }
 
-/// Names and places of all that a partition table tells of, in order.
+/// Returns names and ranges of everything that a partition table lists, in order.
 fn places(report: &ImageReport, flash: &[u8]) -> Vec<(String, Range<usize>)> {
     let mut places = Vec::new();
     for part in report.parts.iter().filter(|_| report.parts.len() > 1) {
@@ -39,7 +40,7 @@ fn places(report: &ImageReport, flash: &[u8]) -> Vec<(String, Range<usize>)> {
                     places.push((part.name.clone(), start..start.saturating_add(end)));
                 }
             }
-            // Apps stand in the table, what is broken has no name.
+            // Apps are listed in the table, and broken parts have no name.
             _ => {}
         }
     }
@@ -50,19 +51,20 @@ fn places(report: &ImageReport, flash: &[u8]) -> Vec<(String, Range<usize>)> {
 
 struct Rest<'f> {
     flash: &'f [u8],
-    /// First byte that is in no part yet.
+    /// Offset of the first byte that is in no part yet.
     from: usize,
     parts: Vec<PlannedWrite>,
 }
 
 impl Rest<'_> {
-    /// Takes a place, and what lies before it.
+    /// Takes a range, and everything before it.
     fn take(&mut self, name: &str, place: Range<usize>) {
         self.unnamed(place.start);
         let start = place.start.max(self.from);
         let mut end = place.end.clamp(start, self.flash.len());
         let bytes = &self.flash[start..end];
-        // Behind an image its partition is erased, else the rest belongs to it.
+        // If only erased bytes follow an image in its partition, they are left out. Otherwise they
+        // belong to it.
         if let Ok(extent) = Extent::of(bytes)
             && bytes[extent.end..].iter().all(|byte| *byte == 0xff)
         {
@@ -74,7 +76,7 @@ impl Rest<'_> {
         self.from = place.end.clamp(start, self.flash.len());
     }
 
-    /// Takes what lies before `until` and is not erased, sector by sector.
+    /// Takes everything before `until` that is not erased, sector by sector.
     fn unnamed(&mut self, until: usize) {
         let until = until.min(self.flash.len());
         let sector = PartitionTable::SECTOR_LEN as usize;
@@ -111,7 +113,7 @@ impl Rest<'_> {
     }
 }
 
-/// Length without erased bytes at the end.
+/// Returns the length without erased bytes at the end.
 fn len_without_erased(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0xff).map_or(0, |last| last + 1)
 }

@@ -1,11 +1,11 @@
-//! Pieces of a flash's content, collected as a file gives them and put in order once all are there.
+//! Collects runs of bytes in the order of a file, and sorts them once all are read.
 
 use esplice_chip::FlashOffset;
 
 use crate::{LARGEST_FLASH, PlannedWrite};
 
-/// Pieces in the order of a file. All their bytes are in one buffer, so that a million of them cost little
-/// more than the bytes.
+/// Runs of bytes in the order of a file. All bytes are in one buffer, so that a million runs need
+/// little more memory than the bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Stretches {
     data: Vec<u8>,
@@ -16,31 +16,31 @@ pub(crate) struct Stretches {
 struct Stretch {
     offset: u32,
     len: u32,
-    /// Place of its first byte in the buffer.
+    /// Index of the first byte in the buffer.
     start: usize,
-    /// Where in the file it begins: a line.
+    /// Position in the file at which the run begins, such as a line.
     place: u32,
 }
 
 impl Stretch {
     fn end(&self) -> u32 {
-        // Inside a flash.
+        // The end is inside a flash, so it does not overflow.
         self.offset + self.len
     }
 }
 
-/// Two pieces with bytes for the same offset.
+/// Two runs have bytes for the same offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Twice {
-    /// Places in the file of both, the earlier one first.
+    /// Positions of both runs in the file, the earlier one first.
     pub places: (usize, usize),
-    /// The first offset that is given twice.
+    /// The first offset that occurs twice.
     pub offset: FlashOffset,
 }
 
 impl Stretches {
-    /// Adds a piece that begins at `place` of the file. Fails where it ends beyond the largest flash, and
-    /// returns its end.
+    /// Adds a run that begins at position `place` of the file. Returns its end as an error if that
+    /// is past the largest flash.
     pub fn add(&mut self, place: usize, start: u64, data: &[u8]) -> Result<(), u64> {
         let end = start + data.len() as u64;
         if end > u64::from(LARGEST_FLASH) {
@@ -61,10 +61,10 @@ impl Stretches {
         Ok(())
     }
 
-    /// Returns a write for each stretch without a gap, in order of offset.
+    /// Returns a write for each gapless run of bytes, in order of offset.
     ///
     /// # Errors
-    /// [`Twice`] for bytes that are given twice.
+    /// [`Twice`] for bytes that occur twice.
     pub fn into_writes(mut self) -> Result<Vec<PlannedWrite>, Twice> {
         self.all.sort_unstable_by_key(|stretch| (stretch.offset, stretch.place));
         for pair in self.all.windows(2) {

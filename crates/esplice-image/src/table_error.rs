@@ -1,132 +1,132 @@
-//! Why bytes are no partition table, or a table is refused.
+//! Errors in partition tables.
 
 use esplice_chip::FlashOffset;
 
 use crate::partition::NAME_LEN;
 
-/// Why bytes are no partition table, or a table is refused.
+/// The reason why bytes are not a partition table, or a table is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
-    /// A row begins with neither magic.
+    /// A row begins with none of the known magic numbers.
     #[error("row {row} of the partition table begins with {found:02x?}, not with aa 50")]
     BadMagic {
-        /// Row, from 0.
+        /// Number of the row, from 0.
         row: usize,
-        /// Its first two bytes.
+        /// First two bytes of the row.
         found: [u8; 2],
     },
-    /// The bytes end within a row, or before any end mark.
+    /// The bytes end within a row, or before an end marker.
     #[error("partition table is truncated at {len} bytes, in row {row}")]
     Truncated {
-        /// Bytes there are.
+        /// Number of bytes.
         len: usize,
-        /// Row that is cut, from 0.
+        /// Number of the incomplete row, from 0.
         row: usize,
     },
-    /// All rows are used, and none ends the table.
-    #[error("none of the {rows} rows of the partition table ends it")]
+    /// All rows are used, and none is an end marker.
+    #[error("the partition table has no end marker in its {rows} rows")]
     NoEnd {
-        /// Rows there are.
+        /// Number of rows.
         rows: usize,
     },
-    /// Something follows the MD5 row that does not end the table.
+    /// A row other than the end marker follows the MD5 row.
     #[error("row {row} of the partition table follows its MD5 row")]
     AfterMd5 {
-        /// The row, from 0.
+        /// Number of the row, from 0.
         row: usize,
     },
-    /// No row at all, as in erased flash.
+    /// The table has no rows, as in erased flash.
     #[error("partition table is empty")]
     Empty,
-    /// The MD5 row does not fit the rows before it.
+    /// The MD5 row does not match the rows before it.
     #[error("MD5 of the partition table is {computed}, its MD5 row says {stored}")]
     Md5Mismatch {
-        /// As the row says, in hex.
+        /// The stored MD5, in hex.
         stored: String,
-        /// As computed, in hex.
+        /// The computed MD5, in hex.
         computed: String,
     },
-    /// More rows than a table holds.
+    /// More partitions than a table can hold.
     #[error("{count} partitions are more than the {most} a table holds")]
     TooMany {
-        /// Partitions there are.
+        /// Number of partitions.
         count: usize,
-        /// Most partitions.
+        /// Maximum number of partitions.
         most: usize,
     },
-    /// A name that the row's field can't hold, or that is no text.
-    #[error("partition name {name:?} is not a text of 1 to {NAME_LEN} bytes")]
+    /// A name that does not fit the row's field, or that is not text.
+    #[error("partition name {name:?} is not text of 1 to {NAME_LEN} bytes")]
     BadName {
         /// The name.
         name: String,
     },
-    /// Two partitions of one name.
+    /// Two partitions have the same name.
     #[error("two partitions are called {name:?}")]
     DuplicateName {
         /// The name.
         name: String,
     },
-    /// Offset or length not a multiple of what it must be.
+    /// An offset or length that is not aligned.
     #[error("partition {name} at {offset} of 0x{len:x} bytes is not aligned to 0x{align:x}")]
     Unaligned {
-        /// Its name.
+        /// Name of the partition.
         name: String,
-        /// Its offset.
+        /// Offset of the partition.
         offset: FlashOffset,
-        /// Its length.
+        /// Length of the partition in bytes.
         len: u32,
-        /// The alignment asked.
+        /// The required alignment.
         align: u32,
     },
-    /// Two partitions of which the bootloader knows only one.
+    /// Two partitions of a kind of which the bootloader uses only one.
     #[error("partitions {first} and {second} are both {kind}")]
     SameKind {
-        /// Type and subtype: `app factory`.
+        /// Type and subtype, such as `app factory`.
         kind: String,
-        /// One of them.
+        /// Name of the first one.
         first: String,
-        /// The other.
+        /// Name of the second one.
         second: String,
     },
-    /// An app partition that the bootloader loads nothing from.
+    /// An app partition that is too large for the bootloader.
     #[error("app partition {name} of 0x{len:x} bytes is larger than 0x{most:x}")]
     AppPartitionTooLarge {
-        /// Its name.
+        /// Name of the partition.
         name: String,
-        /// Its length.
+        /// Length of the partition in bytes.
         len: u32,
-        /// Most bytes.
+        /// Maximum length in bytes.
         most: u32,
     },
-    /// An otadata partition of another size than two sectors.
+    /// An otadata partition that is not two sectors long.
     #[error("partition {name} for otadata has 0x{len:x} bytes instead of 0x{needed:x}")]
     OtadataLen {
-        /// Its name.
+        /// Name of the partition.
         name: String,
-        /// Its length.
+        /// Length of the partition in bytes.
         len: u32,
-        /// What it must have.
+        /// Required length in bytes.
         needed: u32,
     },
-    /// A partition that its users write to is marked read-only.
+    /// A partition that must be writable is marked read-only.
     #[error("partition {name} of subtype {subtype} cannot be read-only")]
     NotReadOnly {
-        /// Its name.
+        /// Name of the partition.
         name: String,
-        /// Its subtype.
+        /// Subtype of the partition.
         subtype: String,
     },
-    /// An NVS partition that is too small to be written to.
+    /// An NVS partition that is too small to be writable.
     #[error("partition {name} for NVS has 0x{len:x} bytes: below 0x{needed:x} it must be readonly")]
     NvsTooSmall {
-        /// Its name.
+        /// Name of the partition.
         name: String,
-        /// Its length.
+        /// Length of the partition in bytes.
         len: u32,
-        /// Least for one that is written to.
+        /// Minimum length of a writable one in bytes.
         needed: u32,
     },
-    /// A name that CSV cannot hold.
+    /// A name that can't be written as CSV.
     #[error("partition name {name:?} cannot be written as CSV")]
     NotCsv {
         /// The name.
@@ -135,29 +135,29 @@ pub enum TableError {
     /// Flags that have no name in CSV.
     #[error("flags 0x{flags:x} of partition {name} have no name in CSV")]
     UnknownFlags {
-        /// The partition.
+        /// Name of the partition.
         name: String,
-        /// Its flags.
+        /// Flags of the partition.
         flags: u32,
     },
     /// Two partitions share bytes.
     #[error("partitions {first} and {second} overlap at {offset}")]
     Overlap {
-        /// The one that begins first.
+        /// Name of the partition that begins first.
         first: String,
-        /// The other.
+        /// Name of the other partition.
         second: String,
-        /// Where the other begins.
+        /// Offset at which the other one begins.
         offset: FlashOffset,
     },
-    /// A partition ends past the flash.
+    /// A partition ends past the end of flash.
     #[error("partition {name} ends at 0x{end:x}, the flash at 0x{flash_size:x}")]
     PastFlash {
-        /// Its name.
+        /// Name of the partition.
         name: String,
-        /// Its end.
+        /// End of the partition.
         end: u64,
-        /// Size of the flash in bytes.
+        /// Flash size in bytes.
         flash_size: u32,
     },
     /// A partition begins before the table ends.
@@ -165,9 +165,9 @@ pub enum TableError {
         "partition {name} at {offset} begins before the partition table's end at 0x{table_end:x}"
     )]
     BeforeTable {
-        /// Its name.
+        /// Name of the partition.
         name: String,
-        /// Its offset.
+        /// Offset of the partition.
         offset: FlashOffset,
         /// End of the table's sector.
         table_end: u64,
@@ -175,27 +175,28 @@ pub enum TableError {
 }
 
 impl TableError {
-    /// Whether ESP-IDF's generator refuses the table and the bootloader boots from it all the same.
+    /// Returns whether ESP-IDF's generator refuses the table, but the bootloader still boots from
+    /// it.
     pub fn is_remark(&self) -> bool {
         match self {
             TableError::DuplicateName { .. }
             | TableError::NotReadOnly { .. }
             | TableError::NvsTooSmall { .. } => true,
-            // The bootloader needs room for two records, and ignores the rest.
+            // The bootloader needs space for two records and ignores the rest.
             TableError::OtadataLen { len, needed, .. } => len >= needed,
             _ => false,
         }
     }
 
-    /// What the user can do about it.
+    /// Returns advice on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         match self {
-            TableError::Empty => Some("the flash holds no table here".into()),
+            TableError::Empty => Some("the flash has no table at this offset".into()),
             TableError::Md5Mismatch { .. } | TableError::BadMagic { .. } => {
-                Some("the table is damaged, or this is no partition table".into())
+                Some("the table is damaged, or this is not a partition table".into())
             }
             TableError::PastFlash { .. } => {
-                Some("give the flash size that the board has, or make the partition smaller".into())
+                Some("use the board's flash size, or make the partition smaller".into())
             }
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! Partition tables for people.
+//! Displays partition tables as text.
 
 use std::fmt;
 

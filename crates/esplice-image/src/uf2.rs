@@ -1,7 +1,7 @@
-//! UF2: a flash's content as blocks of 512 bytes, each of which says where it belongs.
+//! UF2: the content of a flash as blocks of 512 bytes, each with its address.
 //!
-//! Of the crates for it `uf2` 0.1 only writes, and `uf2-decode` 0.2 passes over damaged and missing
-//! blocks in silence.
+//! Existing crates don't fit: `uf2` 0.1 only writes, and `uf2-decode` 0.2 silently skips damaged
+//! and missing blocks.
 
 use md5::{Digest as _, Md5};
 
@@ -21,19 +21,19 @@ const DATA: usize = 476;
 /// Address, length and MD5 at the end of the data.
 const MD5_LEN: usize = 24;
 
-/// How blocks are filled.
+/// Options for writing blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uf2Options {
-    /// The chip's number, `image.uf2-family` of its data.
+    /// The chip's family ID, `image.uf2-family` in its data.
     pub family: u32,
-    /// Bytes of data in a block; as many as there is room for, if not given.
+    /// Number of data bytes in a block; the maximum if `None`.
     pub chunk: Option<usize>,
     /// Whether blocks carry the MD5 of their data.
     pub md5: bool,
 }
 
 impl Uf2Options {
-    /// Most bytes of data in a block.
+    /// Returns the maximum number of data bytes in a block.
     pub fn room(md5: bool) -> usize {
         if md5 { DATA - MD5_LEN } else { DATA }
     }
@@ -50,11 +50,11 @@ impl Uf2Options {
     }
 }
 
-/// Writes `writes` as UF2, as `esptool merge-bin --format uf2` does: the blocks of each are numbered
-/// for themselves.
+/// Writes `writes` as UF2 in the same way as `esptool merge-bin --format uf2`: the blocks of each
+/// write are numbered separately.
 ///
 /// # Errors
-/// [`PlanError::Uf2Chunk`]; [`PlanError::Overlap`], [`PlanError::PastFlash`].
+/// [`PlanError::Uf2Chunk`]; [`PlanError::SameBytes`], [`PlanError::PastFlash`].
 pub fn to_uf2(writes: &[PlannedWrite], options: &Uf2Options) -> Result<Vec<u8>, PlanError> {
     let chunk = options.chunk()?;
     let writes = crate::merge::in_order(writes, LARGEST_FLASH)?;
@@ -86,20 +86,20 @@ fn push(file: &mut Vec<u8>, words: &[u32]) {
     file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
 }
 
-/// What a UF2 file holds.
+/// The content of a UF2 file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uf2 {
-    /// The chip's number, where the blocks tell one.
+    /// The chip's family ID, if the blocks have one.
     pub family: Option<u32>,
-    /// A write for each stretch without a gap, in order of offset.
+    /// A write for each gapless run of bytes, in order of offset.
     pub writes: Vec<PlannedWrite>,
 }
 
-/// Reads a file whose blocks are all of one family.
+/// Parses a file whose blocks all have the same family ID.
 ///
 /// # Errors
-/// [`FormatError`] with the offset of the block, for everything that is not as it should be:
-/// broken or missing blocks, a wrong MD5, bytes given twice, offsets that no flash has.
+/// [`FormatError`] with the offset of the block, for any fault: damaged or missing blocks, a wrong
+/// MD5, bytes that occur twice, offsets past the largest flash.
 pub fn from_uf2(bytes: &[u8]) -> Result<Uf2, FormatError> {
     let mut reader = Uf2Reader::default();
     for block in bytes.chunks(Uf2Reader::BLOCK_LEN) {
@@ -108,18 +108,18 @@ pub fn from_uf2(bytes: &[u8]) -> Result<Uf2, FormatError> {
     reader.finish()
 }
 
-/// Reads a UF2 file block by block, for files that are not to be held in memory.
+/// Reads a UF2 file block by block, so that the file need not be in memory.
 ///
 /// Blocks may come in any order.
 #[derive(Debug, Default)]
 pub struct Uf2Reader {
-    /// Bytes read so far.
+    /// Number of bytes read so far.
     at: usize,
     family: Option<Option<u32>>,
-    /// Of each block, how many its group has and its number.
+    /// For each block, the number of blocks in its group and its own number.
     numbers: Vec<(u32, u32)>,
     stretches: Stretches,
-    /// What several blocks share: address, length, MD5; known when all are read.
+    /// MD5s of several blocks: address, length, MD5. They are checked when all blocks are read.
     regions: Vec<(u32, u32, [u8; 16])>,
 }
 
@@ -130,7 +130,7 @@ impl Uf2Reader {
     /// Reads the next block.
     ///
     /// # Errors
-    /// [`FormatError::Uf2`] for a block that is damaged or contradicts those before it.
+    /// [`FormatError::Uf2`] for a block that is damaged or contradicts earlier ones.
     pub fn add(&mut self, block: &[u8]) -> Result<(), FormatError> {
         self.block(block).map_err(|fault| FormatError::Uf2 { offset: self.at, fault })?;
         self.at += block.len();
@@ -169,7 +169,8 @@ impl Uf2Reader {
         let data = data.and_then(|len| block.get(HEADER..HEADER + len));
         let data = data.ok_or(Uf2Fault::Length { len, most })?;
         if flags & MD5 != 0 {
-            // At the end of the room for data, and in esptool's files just behind them.
+            // The MD5 is at the end of the data area, or in esptool's files directly after the
+            // data.
             let places = [HEADER + data.len(), HEADER + DATA - MD5_LEN];
             let region = |at: usize| (word(at), word(at + 4));
             let at = places.into_iter().find(|at| region(*at) == (addr, len));
@@ -190,8 +191,9 @@ impl Uf2Reader {
         Ok(())
     }
 
-    /// Returns the number of a missing block, and of all blocks in its group. Groups are numbered for
-    /// themselves, so of those with the same length each number must be there equally often.
+    /// Returns the number of a missing block, and the number of blocks in its group. Groups are
+    /// numbered separately, so among groups of the same length each number must occur equally
+    /// often.
     fn missing(&mut self) -> Option<(u32, u32)> {
         self.numbers.sort_unstable();
         for group in self.numbers.chunk_by(|(a, _), (b, _)| a == b) {
@@ -212,7 +214,7 @@ impl Uf2Reader {
         None
     }
 
-    /// A block's own MD5 is checked at once, one of several blocks at the end.
+    /// Checks the MD5 of a single block immediately. One of several blocks is checked at the end.
     fn check(
         &mut self,
         (start, len): (u32, u32),
@@ -229,10 +231,11 @@ impl Uf2Reader {
         Ok(())
     }
 
-    /// Puts the blocks together.
+    /// Assembles the blocks.
     ///
     /// # Errors
-    /// [`FormatError`] for missing blocks, bytes given twice, a wrong MD5, or a file without data.
+    /// [`FormatError`] for missing blocks, bytes that occur twice, a wrong MD5, or a file without
+    /// data.
     pub fn finish(mut self) -> Result<Uf2, FormatError> {
         let end = self.at;
         let at_end = |fault| FormatError::Uf2 { offset: end, fault };
@@ -242,7 +245,7 @@ impl Uf2Reader {
         self.numbers = Vec::new();
         let writes = self.stretches.into_writes();
         let writes = writes.map_err(|twice| FormatError::Uf2Twice { offset: twice.offset })?;
-        // Each byte is hashed once, whatever the file says.
+        // Each byte is hashed only once, whatever the file contains.
         self.regions.sort_unstable();
         self.regions.dedup();
         let mut hashed = 0;
@@ -259,7 +262,7 @@ impl Uf2Reader {
     }
 }
 
-/// The bytes of a region, if all are there.
+/// Returns the bytes of a region, if it is complete.
 fn region(writes: &[PlannedWrite], start: u32, len: u32) -> Option<&[u8]> {
     let before = writes.partition_point(|write| write.offset.0 <= start);
     let write = writes.get(before.checked_sub(1)?)?;

@@ -1,22 +1,22 @@
-//! What a file of another format holds of a flash.
+//! Reads flash content from files of other formats.
 
 use crate::{Content, FormatError, PlannedWrite, from_intel_hex, from_uf2};
 
-/// What a file that says where its bytes belong holds.
+/// The content of a file that contains its own flash offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpacked {
     /// The format.
     pub content: Content,
-    /// The number of the chip's family, where the file tells one.
+    /// The chip's family ID, if the file has one.
     pub family: Option<u32>,
-    /// A write for each stretch without a gap, in order of offset.
+    /// A write for each gapless run of bytes, in order of offset.
     pub writes: Vec<PlannedWrite>,
 }
 
-/// Reads Intel HEX and UF2; `None` for a file that is neither.
+/// Parses Intel HEX and UF2; returns `None` for any other file.
 ///
 /// # Errors
-/// [`FormatError`] for one that is damaged.
+/// [`FormatError`] for a damaged file.
 pub fn unpack(bytes: &[u8]) -> Result<Option<Unpacked>, FormatError> {
     let content = Content::of(bytes);
     let (family, writes) = match content {

@@ -1,24 +1,24 @@
-//! Files that are packed with xz.
+//! Files compressed with xz.
 
 use liblzma::stream::{Action, CONCATENATED, Error as Lzma, Status, Stream};
 
 use crate::FormatError;
 
-/// Bytes of memory that unpacking may take: `xz -9` asks for 65 MiB.
+/// Memory limit for decompression in bytes: `xz -9` needs 65 MiB.
 const MEMORY: u64 = 96 << 20;
 
-/// Bytes unpacked at a time.
+/// Number of bytes to decompress at a time.
 const PIECE: usize = 1 << 16;
 
-/// Unpacks an xz file of at most `most` bytes of content.
+/// Decompresses an xz file with at most `most` bytes of content.
 ///
 /// # Errors
-/// [`FormatError::Xz`] for damage, with the place in the file; [`FormatError::XzLarge`] for more
-/// content than `most`; [`FormatError::XzMemory`] for a file that only a large machine can unpack.
+/// [`FormatError::Xz`] for a damaged file, with the offset in it; [`FormatError::XzLarge`] for
+/// content larger than `most`; [`FormatError::XzMemory`] for a file that needs too much memory.
 pub fn unxz(bytes: &[u8], most: usize) -> Result<Vec<u8>, FormatError> {
     let fault = |offset: u64, fault: &'static str| FormatError::Xz { offset, fault };
     let mut stream = Stream::new_stream_decoder(MEMORY, CONCATENATED)
-        .map_err(|_| fault(0, "there is no memory to unpack it"))?;
+        .map_err(|_| fault(0, "there is not enough memory to unpack it"))?;
     let mut unpacked = Vec::new();
     let mut piece = vec![0; PIECE];
     loop {
@@ -30,10 +30,10 @@ pub fn unxz(bytes: &[u8], most: usize) -> Result<Vec<u8>, FormatError> {
             Lzma::Data => fault(stream.total_in(), "its data are damaged"),
             Lzma::Format => fault(stream.total_in(), "no xz stream begins here"),
             Lzma::Options | Lzma::UnsupportedCheck => {
-                fault(stream.total_in(), "it is packed in a way that is not known here")
+                fault(stream.total_in(), "it uses an unsupported xz feature")
             }
             Lzma::MemLimit => FormatError::XzMemory { limit: MEMORY },
-            Lzma::Mem => fault(stream.total_in(), "there is no memory to unpack it"),
+            Lzma::Mem => fault(stream.total_in(), "there is not enough memory to unpack it"),
             _ => fault(stream.total_in(), "it is cut off"),
         })?;
         let made = usize::try_from(stream.total_out() - before).unwrap_or(PIECE).min(PIECE);
@@ -43,7 +43,7 @@ pub fn unxz(bytes: &[u8], most: usize) -> Result<Vec<u8>, FormatError> {
         unpacked.extend_from_slice(&piece[..made]);
         match status {
             Status::StreamEnd => return Ok(unpacked),
-            // Nothing more to give, and nothing more comes.
+            // No output is left, and no more input follows.
             _ if rest.is_empty() && made == 0 => {
                 return Err(fault(bytes.len() as u64, "it is cut off"));
             }

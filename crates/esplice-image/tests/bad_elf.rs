@@ -1,4 +1,4 @@
-//! What is said of files that no image can be made of.
+//! Errors for files that no image can be made from.
 
 use esplice_chip::Chip;
 use esplice_image::{ImageError, ImageOptions, ImageSource, build_image};
@@ -35,10 +35,10 @@ fn files_that_are_no_elf_for_the_chip() {
         (b"\xfd7zXZ\0\0\x04".to_vec(), "not an ELF, but an xz file"),
         (b"!<arch>\n".to_vec(), "not an ELF, but a static library"),
         (vec![0xe9, 5, 2, 0x2f], "not an ELF, but an ESP32 image"),
-        (vec![0, 0, 0], "not an ELF, but binary data of no known kind"),
+        (vec![0, 0, 0], "not an ELF, but binary data of unknown format"),
         (
             other(Options { is_64: true, machine: elf::EM_X86_64, ..Options::default() }),
-            "64-bit ELF (machine 62, x86-64), the chip takes 32-bit ones",
+            "64-bit ELF (machine 62, x86-64), the chip needs a 32-bit one",
         ),
         (
             other(Options { machine: elf::EM_XTENSA, ..Options::default() }),
@@ -48,7 +48,7 @@ fn files_that_are_no_elf_for_the_chip() {
             other(Options { kind: elf::ET_REL, ..Options::default() }),
             "ELF is of type 1, an executable has 2 (or 3)",
         ),
-        (big_endian, "big-endian ELF, the chip takes little-endian ones"),
+        (big_endian, "big-endian ELF, the chip needs a little-endian one"),
         (whole[..40].to_vec(), "damaged ELF: "),
         (whole[..whole.len() - 50].to_vec(), "damaged ELF: "),
         (other_sections(&[]), "ELF has no section with bytes at an address"),
@@ -86,13 +86,14 @@ fn sections_that_no_image_can_hold() {
             vec![text(), data(0x3fcd_fff0, 0x20)],
             ".odd at 0x3fcdfff0 of 32 bytes ends 16 bytes past region dram",
         ),
-        (many, "image would have 17 segments, the bootloader takes 16"),
-        // Both windows share the entries of the MMU.
+        (many, "image would have 17 segments, the bootloader accepts 16"),
+        // Both windows share the MMU's entries.
         (
             vec![text(), data(0x3c01_0020, 8)],
             ".odd at 0x3c010020 and .text at 0x42010020 need the same MMU page of 0x10000 bytes",
         ),
-        // Begins in another page, but its page is the one where the first ends.
+        // The second section begins in another page, but that is the page in which the first one
+        // ends.
         (
             vec![section(".text", 0x4201_0020, noise(1, 0x1_0100)), data(0x3c02_0224, 8)],
             ".odd at 0x3c020224 and .text at 0x42010020 need the same MMU page of 0x10000 bytes",
@@ -159,7 +160,7 @@ proptest! {
     #[test]
     fn mutated_elfs_never_panic(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
-        // Headers stand at both ends of such an ELF.
+        // Such an ELF has headers at both ends.
         tail in prop::collection::vec((0_usize..250, any::<u8>()), 0..6),
         cut in prop::option::of(any::<prop::sample::Index>()),
         source in prop::sample::select(vec![ImageSource::Auto, ImageSource::ProgramHeaders]),

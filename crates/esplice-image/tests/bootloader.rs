@@ -1,4 +1,4 @@
-//! Second-stage bootloaders, with feature `bootloaders`.
+//! Second-stage bootloaders, with the feature `bootloaders`.
 #![cfg(feature = "bootloaders")]
 
 use esplice_image::{
@@ -11,7 +11,8 @@ fn the_header_says_what_was_asked() {
     let cases = [
         (FlashMode::Dio, "80m", 4 << 20, [2, 0x2f]),
         (FlashMode::Dout, "40m", 16 << 20, [3, 0x40]),
-        // The ROM can't load in quad mode: such a bootloader is marked dio and enables it itself.
+        // The ROM can't load in quad mode: such a bootloader is marked dio and enables quad mode
+        // itself.
         (FlashMode::Qio, "20m", 1 << 20, [2, 0x02]),
     ];
     for (mode, freq, size, expected) in cases {
@@ -25,14 +26,15 @@ fn the_header_says_what_was_asked() {
         let at = extent.sha256_at.expect("hash");
         assert_eq!(bootloader.bytes[at..], sha256(&bootloader.bytes[..at]));
         assert!(bootloader.bytes.len() < chip.image.partition_table_offset.0 as usize);
-        assert_eq!(bootloader.min_rev, 3, "ESP-IDF supports the ESP32-C3 from v0.3 on");
+        assert_eq!(bootloader.min_rev, 3, "ESP-IDF supports the ESP32-C3 from v0.3");
     }
 }
 
-/// Chips that the library has no bootloader for.
+/// Chips for which the library has no bootloader.
 const WITHOUT: &[&str] = &["esp32h21"];
 
-/// Each chip has one, whose header holds what was asked, for every flash the chip may have.
+/// Every chip has a bootloader whose header holds the requested values, for every flash of the
+/// chip.
 #[test]
 fn every_chip_has_one() {
     for chip in esplice_chip::all() {
@@ -57,7 +59,7 @@ fn every_chip_has_one() {
                 assert_eq!(bytes[at..], sha256(&bytes[..at]), "{name}");
                 let room = image.partition_table_offset.0 - image.boot_offset.0;
                 assert!(bytes.len() <= room as usize, "{name}: {} bytes", bytes.len());
-                // All that the ROM loads of it goes into memory that the chip has.
+                // All segments that the ROM loads go to memory of the chip.
                 for segment in &extent.segments {
                     let region = chip.region_at(segment.addr).expect("a region");
                     assert!(segment.len <= region.room_at(segment.addr), "{name}");
@@ -67,7 +69,7 @@ fn every_chip_has_one() {
     }
 }
 
-/// Bootloaders differ by crystal and, where silicon changed, by revision.
+/// Bootloaders differ by crystal and, if silicon changed, by revision.
 #[test]
 fn crystal_and_revision_choose() {
     let cases = [("esp32", 26, 0), ("esp32c2", 26, 0), ("esp32p4", 40, 300), ("esp32h4", 32, 2)];
@@ -96,8 +98,8 @@ fn what_is_not_there_is_said() {
     assert!(error.to_string().starts_with("no bootloader for ESP32-C3"), "{error}");
 }
 
-/// The library is to bring bootloaders alone: its feature `serialport` embeds flasher stubs under
-/// the GPL, and its default features have that one in them.
+/// The library is only used for its bootloaders. Its feature `serialport`, which is in its default
+/// features, embeds flasher stubs under the GPL.
 #[test]
 fn the_library_comes_without_its_serial_port() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -106,7 +108,7 @@ fn the_library_comes_without_its_serial_port() {
         .args(["--invert", "espflash"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
-        .expect("run cargo");
+        .expect("cargo runs");
     let tree = String::from_utf8_lossy(&output.stdout);
     assert!(tree.starts_with("espflash v4."), "{tree}{}", String::from_utf8_lossy(&output.stderr));
     for feature in ["serialport", "cli", "default"] {

@@ -1,5 +1,5 @@
-//! Every chip's app images against esptool's, byte by byte: ELFs at each chip's addresses, with
-//! what the header's options can say.
+//! Compares every chip's app images with esptool's, byte by byte: ELF files at each chip's
+//! addresses, with all header options.
 
 mod support;
 
@@ -14,7 +14,7 @@ use support::{
     Job, Options, Section, bss, descriptor, equals_espflashs, esptool_images, noise, section,
 };
 
-/// What a case is about, its ELF, and the options for both sides.
+/// Description of a case, its ELF, and the options for both sides.
 struct Case<'c> {
     name: String,
     chip: &'c Chip,
@@ -22,7 +22,7 @@ struct Case<'c> {
     options: ImageOptions,
 }
 
-/// Fewest cases; a table that shrinks must not pass unseen.
+/// Minimum number of cases, so that a shrinking table is noticed.
 const LEAST_CASES: usize = 150;
 const LEAST_CASES_A_CHIP: usize = 48;
 
@@ -52,24 +52,24 @@ fn images_equal_esptools() {
                 let lens = (ours.bytes.len(), theirs.len());
                 format!("first difference at {place:x?}, lengths {lens:x?}, {:x?}", ours.segments)
             }
-            (Ok(_), Err(said)) => format!("only esptool refuses it: {said}"),
-            (Err(error), Ok(_)) => format!("only we refuse it: {error}"),
-            (Err(error), Err(said)) => format!("both refuse it: {error}; {said}"),
+            (Ok(_), Err(said)) => format!("only esptool rejects it: {said}"),
+            (Err(error), Ok(_)) => format!("only we reject it: {error}"),
+            (Err(error), Err(said)) => format!("both reject it: {error}; {said}"),
         };
         wrong.push(format!("{} {}: {what}", case.chip.name, case.name));
     }
     assert!(wrong.is_empty(), "{} of {} cases: {wrong:#?}", wrong.len(), cases.len());
-    // Past the test's capture, so that it stands in every run's output.
+    // Written past the test harness's capture, so that every run's output contains it.
     let stated = format!(
-        "{} images of {} chips equal esptool's to the byte, and goblin reads their ELFs alike\n",
+        "{} images of {} chips equal esptool's byte for byte, and goblin agrees on their ELFs\n",
         cases.len(),
         chips.len()
     );
     std::io::stderr().write_all(stated.as_bytes()).expect("standard error");
 }
 
-/// A second opinion on each ELF: every byte that goblin finds for an address stands in the image for
-/// that address, and no other does.
+/// Checks each ELF with another parser: every byte that goblin finds for an address is in the image
+/// at that address, and the image has no other bytes.
 fn goblin_agrees(case: &Case<'_>, image: &AppImage) {
     let what = format!("{} {}", case.chip.name, case.name);
     let elf = goblin::elf::Elf::parse(&case.elf).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -105,7 +105,7 @@ fn goblin_agrees(case: &Case<'_>, image: &AppImage) {
                 && (0x90..0xb0).contains(&(place - u64::from(segment.addr.0)));
             match expected.remove(&place) {
                 Some(found) => assert!(hash || found == *byte, "{what}: at {place:#x}"),
-                // Fillings to multiples of 4.
+                // Padding to multiples of 4.
                 None => {
                     assert_eq!(*byte, 0, "{what}: at {place:#x}");
                     surplus += 1;
@@ -114,10 +114,10 @@ fn goblin_agrees(case: &Case<'_>, image: &AppImage) {
         }
     }
     assert!(expected.is_empty(), "{what}: {} bytes are not loaded", expected.len());
-    assert!(surplus <= 3 * 8, "{what}: {surplus} bytes of filling");
+    assert!(surplus <= 3 * 8, "{what}: {surplus} bytes of padding");
 }
 
-/// espflash, where it knows the chip, makes the same image of an ELF with a descriptor.
+/// For chips that espflash supports, it makes the same image of an ELF with a descriptor.
 #[test]
 fn espflash_agrees() {
     let dir = tempfile::tempdir().expect("directory");
@@ -125,7 +125,7 @@ fn espflash_agrees() {
     for chip in esplice_chip::all().iter().filter(|chip| !ESPFLASH_LACKS.contains(&&*chip.name)) {
         let at = Places::of(chip);
         let mut descriptor = descriptor();
-        // espflash wants a release of ESP-IDF there, and a page of a size that it knows.
+        // espflash requires an ESP-IDF version there, and a page size that it knows.
         descriptor[112..116].copy_from_slice(b"v5.5");
         let sections = [
             section(".flash.appdesc", at.rodata + 0x20, descriptor),
@@ -138,13 +138,14 @@ fn espflash_agrees() {
         equals_espflashs(chip, &elf_of(chip, &sections), dir.path(), "with a descriptor");
         judged += 1;
     }
-    assert!(judged >= 12, "espflash judged {judged} chips");
+    assert!(judged >= 12, "{judged} chips were compared with espflash");
 }
 
-/// The chips that espflash 4.7 does not know.
+/// Chips that espflash 4.7 does not support.
 const ESPFLASH_LACKS: &[&str] = &["esp32h21"];
 
-/// What the hardware accepts and esptool does not make, or makes another image of; espflash judges.
+/// Cases that the hardware accepts but that esptool rejects or handles differently. They are
+/// compared with espflash.
 #[test]
 fn where_esptool_is_wrong_espflash_judges() {
     let dir = tempfile::tempdir().expect("directory");
@@ -152,7 +153,7 @@ fn where_esptool_is_wrong_espflash_judges() {
     descriptor[112..116].copy_from_slice(b"v5.5");
     let cases = [(
         "the ESP32-C61 maps 32 MiB of flash (esp-metadata-generated, memory_layout); esptool knows \
-         16 of them, takes what lies behind for RAM, and does not place it at its MMU page",
+         16 of them, takes the rest for RAM, and does not align it to its MMU page",
         "esp32c61",
         vec![
             section(".flash.appdesc", 0x4200_0020, descriptor),
@@ -168,13 +169,13 @@ fn where_esptool_is_wrong_espflash_judges() {
         let jobs = [Job { elf: &case.elf, args: esptool_args(&case) }];
         let esptools = esptool_images(dir.path(), &jobs).remove(0);
         let ours = build_image(&case.elf, chip, &case.options).expect(why);
-        assert_ne!(esptools, Ok(ours.bytes), "esptool agrees by now: {why}");
+        assert_ne!(esptools, Ok(ours.bytes), "esptool now makes the same image: {why}");
         equals_espflashs(chip, &case.elf, dir.path(), why);
     }
 }
 
-/// Two sections in one MMU page with a gap that holds no segment header: they become one segment, as
-/// esptool makes of the linker's one program header over both when it is told --use-segments.
+/// Two sections in one MMU page, with a gap that holds no segment header, become one segment.
+/// esptool does the same with --use-segments if the linker wrote one program header for both.
 #[test]
 fn a_small_gap_in_a_page_is_filled() {
     let dir = tempfile::tempdir().expect("directory");
@@ -202,7 +203,7 @@ fn a_small_gap_in_a_page_is_filled() {
     assert!(compared >= 13, "{compared} chips");
 }
 
-/// The ESP32's Secure Boot v1 is no other chip's, where esptool ignores that it was asked for.
+/// Only the ESP32 has Secure Boot v1. For other chips esptool ignores the option.
 #[test]
 fn padding_for_a_secure_boot_that_is_not_there_is_refused() {
     for chip in esplice_chip::all() {
@@ -221,7 +222,7 @@ fn padding_for_a_secure_boot_that_is_not_there_is_refused() {
     }
 }
 
-/// What both refuse, each chip for its own addresses.
+/// Input that both reject, at each chip's addresses.
 #[test]
 fn what_cannot_run_is_refused_by_both() {
     let dir = tempfile::tempdir().expect("directory");
@@ -244,7 +245,7 @@ fn what_cannot_run_is_refused_by_both() {
     }
 }
 
-/// Where a chip has what: the starts of its windows, and room behind each.
+/// A chip's addresses for each kind of section, with free space after each.
 struct Places {
     rodata: u32,
     text: u32,
@@ -265,7 +266,7 @@ impl Places {
         Self {
             rodata: find(RegionKind::Flash, false).addr.0,
             text: find(RegionKind::Flash, true).addr.0 + 0x20_0000,
-            // Behind what the caches take and behind the code, which may be in the same memory.
+            // After the memory of the caches, and after the code, which may be in the same memory.
             data: data.addr.0 + if one_bus { 0x2_0000 } else { 0x1_4000 },
             rwtext: code.addr.0 + 0x8000,
             rtc: chip.region("rtc-fast").map(|region| region.addr.0),
@@ -273,7 +274,7 @@ impl Places {
     }
 }
 
-/// ELFs of every shape, with the chip's default header.
+/// Returns ELF files of every shape, with the chip's default header.
 fn shapes(chip: &Chip) -> Vec<Case<'_>> {
     let at = Places::of(chip);
     let page = chip.image.mmu_page_sizes[0];
@@ -299,7 +300,7 @@ fn shapes(chip: &Chip) -> Vec<Case<'_>> {
             ],
         ),
         (
-            "several sections a segment",
+            "several sections per segment",
             vec![
                 rwtext(0, 0x100),
                 rwtext(0x100, 0x33),
@@ -322,12 +323,12 @@ fn shapes(chip: &Chip) -> Vec<Case<'_>> {
         ),
         ("RAM only", vec![rwtext(0, 1000), data(0, 500), bss(".bss", at.data + 0x1000, 100)]),
         ("flash only", vec![appdesc(0x20), text(0x20, 5000)]),
-        ("text alone", vec![text(0x20, 77)]),
+        ("only text", vec![text(0x20, 77)]),
         ("out of order", vec![data(0, 40), text(page + 0x20, 50), rwtext(0, 60), rodata(0x20, 70)]),
         ("RAM fills the gap", vec![rodata(0x20, 100), text(0x20, 100), rwtext(0, 0xff74)]),
         ("RAM just too long", vec![rodata(0x20, 100), text(0x20, 100), rwtext(0, 0xff90)]),
         ("page start", vec![text(0, 100), data(0, 60)]),
-        ("behind page start", vec![text(0x18, 100), data(0, 60)]),
+        ("after page start", vec![text(0x18, 100), data(0, 60)]),
         ("before page end", vec![text(page - 0x10, 100), data(0, 60)]),
     ];
     if let Some(rtc) = at.rtc {
@@ -344,10 +345,10 @@ fn shapes(chip: &Chip) -> Vec<Case<'_>> {
             });
         }
     }
-    // Data that runs at one address and is loaded to another: program headers tell the latter.
+    // Data with different run and load addresses. Program headers contain the load address.
     let loaded = Section { load: Some(at.data + 0x4000), ..data(0, 200) };
     cases.push(Case {
-        name: "load address beside run address".into(),
+        name: "different load and run address".into(),
         chip,
         elf: elf_of(chip, &[text(0x20, 100), loaded]),
         options: ImageOptions {
@@ -358,7 +359,8 @@ fn shapes(chip: &Chip) -> Vec<Case<'_>> {
     cases
 }
 
-/// One ELF with every flash mode, frequency, size and MMU page that the chip has, and revisions.
+/// Returns an ELF with every flash mode, frequency, size and MMU page size of the chip, and with
+/// revisions.
 fn headers(chip: &Chip) -> Vec<Case<'_>> {
     let at = Places::of(chip);
     let usual = ImageOptions { source: ImageSource::Sections, ..ImageOptions::for_chip(chip) };
@@ -395,9 +397,10 @@ fn headers(chip: &Chip) -> Vec<Case<'_>> {
     }
     let pages = &chip.image.mmu_page_sizes;
     for page in pages {
-        // The descriptor's page, with text one small page on, and the option above it.
+        // The descriptor's page size, with text one small page further on, and an option that
+        // overrides it.
         push(format!("descriptor's page {page:#x}"), Some(*page), page + 0x20, usual.clone());
-        // esptool's option has no larger ones, though it takes them from a descriptor.
+        // esptool's option has no larger sizes, though it accepts them in a descriptor.
         if *page > 0x1_0000 {
             continue;
         }
@@ -407,7 +410,7 @@ fn headers(chip: &Chip) -> Vec<Case<'_>> {
     cases
 }
 
-/// Images to be signed, with ends at every place of a block and around a page's end.
+/// Returns images to be signed that end at every position in a block and around a page boundary.
 fn signatures(chip: &Chip) -> Vec<Case<'_>> {
     let at = Places::of(chip);
     let page = chip.image.mmu_page_sizes[0] as usize;
@@ -458,7 +461,7 @@ fn esptool_args(case: &Case<'_>) -> Vec<String> {
         Some(SecurePad::V2) => args.push("--secure-pad-v2".into()),
         None => {}
     }
-    // esptool takes this option for chips with a choice alone.
+    // esptool accepts this option only for chips with several page sizes.
     if let Some(page) = mmu_page_size.filter(|_| case.chip.image.mmu_page_sizes.len() > 1) {
         args.extend(["--flash-mmu-page-size".into(), format!("{}KB", page >> 10)]);
     }

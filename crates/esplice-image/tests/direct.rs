@@ -1,4 +1,4 @@
-//! Images without header, which the ROM executes in place, held against `objcopy -O binary`.
+//! Compares images without a header, which the ROM executes in place, with `objcopy -O binary`.
 
 mod support;
 
@@ -26,7 +26,7 @@ fn elf_of(sections: &[Section]) -> Vec<u8> {
     support::elf(sections, Options { entry: 0x4200_0008, ..Options::default() })
 }
 
-/// A program as the vendor's example links it: load addresses count up in flash.
+/// Returns a program linked like the vendor's example: load addresses count up in flash.
 fn program() -> Vec<Section> {
     let mut text = MAGIC.to_vec();
     text.extend(noise(1, 0x1235));
@@ -42,8 +42,8 @@ fn program() -> Vec<Section> {
 #[test]
 fn images_equal_objcopys() {
     let cases = [
-        ("a program with all", program()),
-        ("code alone", program()[..1].to_vec()),
+        ("a program with all kinds of sections", program()),
+        ("only code", program()[..1].to_vec()),
         ("out of order", vec![program()[2].clone(), program()[0].clone(), program()[1].clone()]),
     ];
     let dir = tempfile::tempdir().expect("directory");
@@ -51,12 +51,13 @@ fn images_equal_objcopys() {
         let elf = elf_of(&sections);
         let (input, output) = (dir.path().join("app.elf"), dir.path().join("app.bin"));
         std::fs::write(&input, &elf).expect("write the ELF");
-        // The ELF's machine is none of the host's: it is read as a plain one.
+        // The host's objcopy may not support the ELF's machine, so the ELF is read as a generic
+        // one.
         let said = Command::new("objcopy")
             .args(["-I", "elf32-little", "-O", "binary"])
             .args([&input, &output])
             .output()
-            .unwrap_or_else(|e| panic!("objcopy is the judge: {e}; install binutils"));
+            .unwrap_or_else(|e| panic!("this test compares with objcopy: {e}; install binutils"));
         assert!(said.status.success(), "{name}: {said:?}");
         let theirs = std::fs::read(&output).expect("read objcopy's image");
         let ours = build_direct_image(&elf, chip()).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -67,7 +68,8 @@ fn images_equal_objcopys() {
     }
 }
 
-/// The plan is the image at the start of flash; a load address in a flash window counts as its place.
+/// The plan writes the image to the start of flash. A load address in a flash window means the
+/// offset mapped there.
 #[test]
 fn the_plan_is_the_image_at_the_start_of_flash() {
     let windows: Vec<Section> =
@@ -93,7 +95,7 @@ fn what_the_rom_would_not_run_is_refused() {
     let mut moved = program();
     moved[1].load = Some(0x1_0040);
     let error = refused(&moved);
-    let said = "segment 1 at 0x3c010020 stands at 0x10040 in flash, its window shows 0x10020 there";
+    let said = "segment 1 at 0x3c010020 is at 0x10040 in flash, but its address maps 0x10020";
     assert_eq!(error.to_string(), said);
     let mut over = program();
     over[2].load = Some(0x1000);
@@ -112,7 +114,7 @@ fn what_the_rom_would_not_run_is_refused() {
     let other = esplice_chip::find("esp32").expect("chip data");
     let options = Options { machine: elf::EM_XTENSA, ..Options::default() };
     let error = build_direct_image(&support::elf(&program(), options), other).unwrap_err();
-    let said = "ESP32 is not known to boot a program in place, without header";
+    let said = "ESP32 is not known to boot a program in place, without an image header";
     assert_eq!(error.to_string(), said);
 }
 

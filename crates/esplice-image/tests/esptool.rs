@@ -1,4 +1,5 @@
-//! App images against esptool's, byte by byte. The slow one runs with ESPLICE_SLOW_TESTS set.
+//! Compares app images with esptool's, byte by byte. The slow test runs if ESPLICE_SLOW_TESTS is
+//! set.
 
 mod support;
 
@@ -11,7 +12,7 @@ fn ours(elf: &[u8], source: ImageSource) -> Result<AppImage, ImageError> {
     build_image(elf, chip, &ImageOptions { source, ..ImageOptions::for_chip(chip) })
 }
 
-/// Holds both sources of an ELF against esptool.
+/// Compares our images from both sources of an ELF with esptool's.
 fn check(name: &str, sections: &[Section]) {
     let dir = tempfile::tempdir().expect("directory");
     let elf = support::elf(sections, Options::default());
@@ -19,7 +20,7 @@ fn check(name: &str, sections: &[Section]) {
         [(ImageSource::Sections, &[][..]), (ImageSource::ProgramHeaders, &["--use-segments"][..])]
     {
         let theirs = esptool_image(dir.path(), &elf, more)
-            .unwrap_or_else(|said| panic!("{name}: esptool refuses it: {said}"));
+            .unwrap_or_else(|said| panic!("{name}: esptool rejects it: {said}"));
         let ours = ours(&elf, source).unwrap_or_else(|error| panic!("{name}: {error}"));
         let place = ours.bytes.iter().zip(&theirs).position(|(a, b)| a != b);
         assert_eq!(place, None, "{name}, {source:?}: first difference");
@@ -118,7 +119,8 @@ fn places_around_a_page_boundary() {
 
 #[test]
 fn program_headers_where_sections_are_refused() {
-    // No sections at all, and one at an odd address, each with a program header over all bytes.
+    // An ELF without sections, and one with a section at an odd address, both with a program header
+    // over all bytes.
     let bytes = noise(1, 0x300);
     let dir = tempfile::tempdir().expect("directory");
     let stripped = support::elf_with_one_segment(0x4201_0020, &bytes, &[]);
@@ -135,8 +137,9 @@ fn program_headers_where_sections_are_refused() {
     assert_eq!(Ok(image.bytes), esptool_image(dir.path(), &elf, &["--use-segments"]));
 }
 
-/// Random ELFs; where esptool makes an image, ours equals it, or says why such an image can't run.
-/// esptool joins neighbours in the section table alone, so it gets sections sorted by address.
+/// Random ELFs: if esptool makes an image, ours is identical or the error explains why that image
+/// can't run. esptool only joins neighbours in the section table, so its sections are sorted by
+/// address.
 #[test]
 fn random_elfs() {
     let slow = std::env::var_os("ESPLICE_SLOW_TESTS").is_some();
@@ -155,7 +158,7 @@ fn random_elfs() {
             (Ok(ours), Ok(theirs)) if !filled_over(&sections) => {
                 let same = ours.bytes.len() == theirs.len()
                     && ours.bytes.iter().zip(&theirs).enumerate().all(|(at, (a, b))| {
-                        // The hashes of two ELFs, and the image's own.
+                        // Skip the hashes of the two ELFs, and the image's own hash.
                         a == b || (0xb0..0xd0).contains(&at) || at + 33 >= theirs.len()
                     });
                 assert!(same, "seed {seed}: images differ: {}", listed(&sections));
@@ -171,20 +174,20 @@ fn random_elfs() {
                 assert!(!report.is_sound(), "seed {seed}: {report}{}", listed(&sections));
             }
             (Err(ImageError::SamePage { .. }), _) | (Err(_), Err(_)) => {}
-            // esptool counts before it fills gaps, and makes an image that its image-info refuses.
+            // esptool counts before it pads gaps, and makes an image that its image-info rejects.
             (Err(ImageError::TooManySegments { max, .. }), Ok(theirs)) => {
                 assert!(usize::from(theirs[1]) > max, "seed {seed}: {} segments", theirs[1]);
             }
             (Err(error), Ok(_)) => {
-                panic!("seed {seed}: only we refuse it: {error}: {}", listed(&sections))
+                panic!("seed {seed}: only we reject it: {error}: {}", listed(&sections))
             }
         }
     }
     assert!(equal[0] > 0, "no image was compared: {equal:?}");
 }
 
-/// Whether a section, filled up to whole words as esptool does before it joins, would reach into the
-/// next.
+/// Returns whether a section, padded to whole words before sections are joined as esptool does,
+/// would reach into the next one.
 fn filled_over(sections: &[Section]) -> bool {
     let mut sorted: Vec<&Section> = sections.iter().collect();
     sorted.sort_by_key(|section| section.addr);

@@ -1,4 +1,4 @@
-//! Intel HEX, UF2 and xz: there and back, and every way to be wrong.
+//! Intel HEX, UF2 and xz: round trips and damaged files.
 
 use esplice_chip::FlashOffset;
 use esplice_image::{
@@ -7,7 +7,7 @@ use esplice_image::{
 };
 use proptest::prelude::*;
 
-/// Writes with gaps of one byte at least, so that each comes back for itself.
+/// Returns writes with gaps of at least one byte, so that each is read back separately.
 fn writes() -> impl Strategy<Value = Vec<PlannedWrite>> {
     let piece = (1_u32..0x1_8000, proptest::collection::vec(any::<u8>(), 1..700));
     proptest::collection::vec(piece, 1..6).prop_map(|pieces| {
@@ -22,7 +22,7 @@ fn writes() -> impl Strategy<Value = Vec<PlannedWrite>> {
     })
 }
 
-/// No stretch of it is like another.
+/// No part of this data repeats.
 const DATA: [u8; 800] = {
     let mut data = [0; 800];
     let mut at = 0;
@@ -50,7 +50,7 @@ proptest! {
         prop_assert_eq!((read.family, read.writes), (Some(7), writes));
     }
 
-    /// A bit that changes is noticed, or is in a place that says nothing.
+    /// A changed bit is noticed, unless it is in a part without meaning.
     #[test]
     fn a_changed_bit_of_uf2_is_noticed(at in 0_usize..1024, bit in 0_u8..8) {
         let write = PlannedWrite::unnamed(FlashOffset(0x1000), &DATA);
@@ -60,7 +60,7 @@ proptest! {
         bad[at] ^= 1 << bit;
         match from_uf2(&bad) {
             Err(_) => {}
-            // Flags that are not looked at, and the filling behind data and MD5.
+            // Unused flags, and the padding after data and MD5.
             Ok(read) => prop_assert!(
                 (8..12).contains(&(at % 512)) || (512 + 32 + 348 + 24..1020).contains(&at),
                 "byte {at}: {read:?}"
@@ -80,25 +80,26 @@ proptest! {
         flash[0x8000..0x8000 + table.len()].copy_from_slice(&table);
         let end = flash.iter().rposition(|byte| *byte != 0xff).unwrap() + 1;
         let merged = merge(&split(&flash), FlashOffset(0), None).unwrap();
-        // With the table, an image at the boot offset or neither: all of it or nothing.
+        // With the table and an image at the boot offset the split is complete, otherwise it is
+        // empty.
         prop_assert_eq!(&merged[..], &flash[..end]);
     }
 }
 
 #[test]
 fn hex_of_other_writers() {
-    // Lower case, CR LF, blank lines, segment addresses, a start address.
+    // Lower case, CR LF, blank lines, segment addresses, and a start address.
     let text =
         ":020000021000ec\r\n:0400000001020304f2\r\n\r\n:0400000500010000F6\r\n:00000001FF\r\n";
     let read = from_intel_hex(text.as_bytes()).unwrap();
     assert_eq!(read, [PlannedWrite::unnamed(FlashOffset(0x1_0000), &[1, 2, 3, 4])]);
-    // A blank line first, and a byte order mark.
+    // A blank line or a byte order mark at the start.
     for start in ["\n", "\r\n  \r\n", "\u{feff}", "\u{feff}\n"] {
         let text = format!("{start}:021000000102EB\n:00000001FF\n");
         let unpacked = esplice_image::unpack(text.as_bytes()).unwrap().expect("known as HEX");
         assert_eq!(unpacked.writes, [PlannedWrite::unnamed(FlashOffset(0x1000), &[1, 2])]);
     }
-    // In another order.
+    // Records in another order.
     let text = ":021004000304E3\n:021002000102E9\n:00000001FF\n";
     let read = from_intel_hex(text.as_bytes()).unwrap();
     assert_eq!(read, [PlannedWrite::unnamed(FlashOffset(0x1002), &[1, 2, 3, 4])]);
@@ -113,14 +114,14 @@ fn broken_hex_is_told_with_its_line() {
     }
     check(b"", "the file ends in line 0 without an end record");
     check(b":00000001FF\n", "Intel HEX file without data");
-    check(b":00000001FF\n:00000001FF\n", "line 2 stands behind the end record");
+    check(b":00000001FF\n:00000001FF\n", "line 2 follows the end record");
     check(b"\n0400000001020304F2\n", "line 2: it does not begin with ':'");
     check(b":0400\n", "line 1: it has 5 characters, a record has 11 to 521");
-    check(b":04000000010203F6\n", "line 1: it has 3 bytes of data and says 4");
+    check(b":04000000010203F6\n", "line 1: it has 3 bytes of data, but says 4");
     check(b":0400000001020304F2A\n", "line 1: its last byte has only one digit");
-    check(b":0400000G01020304F2\n", "line 1: 'G' in column 9 is no hexadecimal digit");
+    check(b":0400000G01020304F2\n", "line 1: 'G' in column 9 is not a hexadecimal digit");
     check(b":0400000001020304F3\n", "line 1: checksum is F3, expected F2");
-    check(b":00000006FA\n", "line 1: record type 06 is unknown, there are 00 to 05");
+    check(b":00000006FA\n", "line 1: record type 06 is unknown, not one of 00 to 05");
     check(b":0100000400FB\n", "line 1: 1 bytes of data are wrong for record type 04");
     check(b":00000001FF\n\xff\n", "line 2 (byte 12) is not text");
     check(
@@ -129,7 +130,7 @@ fn broken_hex_is_told_with_its_line() {
     );
     check(
         b":020000000102FB\n:020000000102FB\n:00000001FF\n",
-        "line 2 gives bytes at 0x0 that line 1 and those behind it gave",
+        "line 2 has bytes at 0x0 that the lines from 1 on also have",
     );
 }
 
@@ -156,7 +157,7 @@ fn broken_uf2_is_told_with_its_block() {
     check(&changed(512 + 508, 0), 512, Uf2Fault::Magic);
     let without = [&good[..512], &good[1024..]].concat();
     check(&without, 1536, Uf2Fault::Missing { number: 1, total: 3 });
-    // The second write's only block stands for one of the first's.
+    // The second write's only block replaces one of the first write's.
     let without = [&good[..512], &good[1024..], &good[1536..]].concat();
     check(&without, 2048, Uf2Fault::Missing { number: 1, total: 3 });
     check(&changed(20, 3), 0, Uf2Fault::Number { number: 3, total: 3 });
@@ -195,13 +196,13 @@ proptest! {
     }
 }
 
-/// A million stretches are read in about a second; more than ten times as long would not be linear.
+/// Reads a million runs in about a second; more than ten times as long would not be linear.
 #[test]
 fn a_million_stretches_are_read() {
     let mut text = String::new();
     let mut before = u32::MAX;
     for number in 0..1_000_000_u32 {
-        // From both ends by turns, so that sorting has something to do.
+        // Alternating from both ends, so that sorting has something to do.
         let place = if number % 2 == 0 { number } else { 1_000_000 - number } * 32;
         if place >> 16 != before {
             before = place >> 16;
@@ -218,7 +219,7 @@ fn a_million_stretches_are_read() {
     assert!(writes.windows(2).all(|pair| pair[0].offset < pair[1].offset));
 }
 
-/// Other writers give one MD5 for several blocks, at the end of the room for data.
+/// Other writers store one MD5 for several blocks, at the end of the data area.
 #[test]
 fn an_md5_of_several_blocks() {
     use md5::{Digest as _, Md5};
@@ -235,11 +236,11 @@ fn an_md5_of_several_blocks() {
     file[40] ^= 1;
     let error = from_uf2(&file).unwrap_err();
     assert!(error.to_string().contains("MD5 of 512 bytes at 0x4000 is "), "{error}");
-    // One of bytes that are nowhere.
+    // An MD5 of bytes that are not in the file.
     file[40] ^= 1;
     file[488..492].copy_from_slice(&513_u32.to_le_bytes());
     let error = from_uf2(&file).unwrap_err();
-    assert!(error.to_string().contains("an MD5 is of 513 bytes at 0x4000"), "{error}");
+    assert!(error.to_string().contains("an MD5 covers 513 bytes at 0x4000"), "{error}");
 }
 
 #[test]

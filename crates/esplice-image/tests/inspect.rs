@@ -1,4 +1,4 @@
-//! What inspection says of sound and broken images.
+//! Inspection results for valid and broken images.
 
 use esplice_chip::Chip;
 use esplice_image::{
@@ -46,7 +46,7 @@ fn flash() -> Vec<u8> {
     merged(&make_plan(chip(), &parts).expect("plan")).expect("merged")
 }
 
-/// The image with its SHA-256 made to fit again.
+/// Returns the image with its SHA-256 updated.
 fn rehashed(mut image: Vec<u8>) -> Vec<u8> {
     let at = image.len() - 32;
     let hash = sha256(&image[..at]);
@@ -108,8 +108,8 @@ fn defects_are_named_with_their_numbers() {
         (vec![], &["not an image, but an empty file"]),
         (b"hello".to_vec(), &["not an image, but a text file"]),
         (vec![0xff; 4096], &["not an image, but erased flash"]),
-        (with(&app, &[(0, 0xe8)]), &["not an image, but binary data of no known kind"]),
-        (app[..10].to_vec(), &["10 bytes are too few for the image header of 24"]),
+        (with(&app, &[(0, 0xe8)]), &["not an image, but binary data of unknown format"]),
+        (app[..10].to_vec(), &["10 bytes are too few for the 24-byte image header"]),
         (app[..30].to_vec(), &["image is truncated at 30 of 32 bytes, in segment 0"]),
         (app[..1000].to_vec(), &["image is truncated at 1000 of 1896 bytes, in segment 1"]),
         (
@@ -141,10 +141,8 @@ fn defects_are_named_with_their_numbers() {
         ),
         (
             rehashed(with(&app, &[(24, 0x24)])),
-            &[
-                "segment 0 for 0x3c000024 stands at 0x20, which differs from it modulo the MMU page of \
-               0x10000 bytes",
-            ],
+            &["segment 0 for 0x3c000024 is at 0x20, which differs from it modulo the MMU page of \
+               0x10000 bytes"],
         ),
         (with(&app, &[(23, 0)]), &["no SHA-256 is appended"]),
         (with(&app, &[(1, 0)]), &["image has no segments", "checksum is "]),
@@ -220,7 +218,7 @@ proptest! {
         let at = at.index(image.len());
         image[at] ^= 1_u8 << bit;
         let report = inspect(&image);
-        // Without its flag the hash is no longer looked at, which is remarked.
+        // Without its flag the hash is not checked, which is reported as a remark.
         prop_assert!(!report.is_sound() || at == 23, "byte {at}, bit {bit}: {report}");
         let _ = report.to_string();
     }
@@ -255,7 +253,7 @@ proptest! {
     }
 }
 
-/// A file of a million stretches that all begin like images is not listed whole.
+/// Limits how many images are listed for a file of a million runs that all begin like one.
 #[test]
 fn not_all_of_many_images_are_looked_at() {
     let writes: Vec<_> = (0..3000)

@@ -1,10 +1,10 @@
-//! Partition tables: the default one's bytes, round trips, damaged ones.
+//! Partition tables: the default table's bytes, round trips, and damaged tables.
 
 use esplice_chip::FlashOffset;
 use esplice_image::{Partition, PartitionTable, TableError};
 use proptest::prelude::*;
 
-/// Rows of ESP-IDF's "Single factory app, no OTA" as its gen_esp32part.py writes them.
+/// The rows of ESP-IDF's "Single factory app, no OTA" as written by its gen_esp32part.py.
 const DEFAULT_ROWS: &str = "\
     aa50 01 02 00900000 00600000 6e767300000000000000000000000000 00000000 \
     aa50 01 01 00f00000 00100000 7068795f696e69740000000000000000 00000000 \
@@ -68,7 +68,8 @@ fn tables_that_contradict_themselves_are_refused() {
     let row = |name: &str, kind, offset, len| Partition {
         name: name.into(),
         kind,
-        // Of apps one may be the factory's, of data any number undefined.
+        // Only one app may be the factory app, while any number of data partitions may be
+        // undefined.
         subtype: if kind == 0 { 0 } else { 6 },
         offset: FlashOffset(offset),
         len,
@@ -155,10 +156,10 @@ proptest! {
     #[test]
     fn a_changed_byte_is_noticed(at in 0_usize..128, bit in 0_u32..8) {
         let mut bytes = PartitionTable::esp_idf_default().to_bytes().expect("bytes");
-        // The filling of the MD5 row means nothing to the bootloader.
+        // The bootloader ignores the padding of the MD5 row.
         prop_assume!(!(98..112).contains(&at));
         bytes[at] ^= 1 << bit;
-        // In the MD5 row's magic, a table that ends with neither.
+        // A change in the MD5 row's magic leaves a table without MD5 row and end marker.
         prop_assert!(PartitionTable::from_bytes(&bytes).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Plans: made, written to JSON and read back, resolved against devices.
+//! Plans: made, written to JSON and read back, and resolved for devices.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn app(len: usize) -> Vec<u8> {
     build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes
 }
 
-/// A RAM-only image stands in for a bootloader.
+/// Returns a RAM-only image in place of a bootloader.
 fn bootloader(min_rev: u16) -> Vec<u8> {
     let elf = support::elf(&[section(".text", 0x4038_0000, noise(4, 20_000))], Options::default());
     let options = ImageOptions { min_rev, ..ImageOptions::for_chip(chip()) };
@@ -52,7 +52,7 @@ fn device() -> DeviceFacts {
     }
 }
 
-/// A device with a bootloader, and with this table at the usual place.
+/// Returns a device with a bootloader, and with this table at the default offset.
 fn used(table: PartitionTable) -> DeviceFacts {
     let head = BootHead { entry: Addr(0x403c_bf1a), end: FlashOffset(0x5050), flash_size: 4 << 20 };
     let offset = FlashOffset(0x8000);
@@ -64,7 +64,7 @@ fn used(table: PartitionTable) -> DeviceFacts {
     }
 }
 
-/// A device with a bootloader that looks at the usual place, where there is no table.
+/// Returns a device with a bootloader that looks at the default offset, where there is no table.
 fn without_table() -> DeviceFacts {
     let facts = used(PartitionTable::default());
     let known = Some(FlashOffset(0x8000));
@@ -93,7 +93,8 @@ fn ota_table() -> PartitionTable {
     }
 }
 
-/// An otadata partition that names slot 1 (sequence number 2, its CRC as ESP-IDF stores it).
+/// Returns an otadata partition that selects slot 1 (sequence number 2, with its CRC as stored by
+/// ESP-IDF).
 fn otadata_for_slot_1() -> Vec<u8> {
     let mut bytes = vec![0xff; 0x2000];
     bytes[..4].copy_from_slice(&2_u32.to_le_bytes());
@@ -205,12 +206,12 @@ fn what_would_not_boot_is_refused() {
             default(),
             "the bootloader needs chip revision v0.3 or later, the device is v0.2",
         ),
-        (&bare, device(), default(), "a bootloader is to be written and the plan brings none"),
+        (&bare, device(), default(), "a bootloader must be written, but the plan has none"),
         (
             &bare,
             without_table(),
             default(),
-            "the device has no partition table and the plan brings none",
+            "neither the device nor the plan has a partition table",
         ),
         (&plan, used(data), default(), "the partition table has no app partition"),
         (&plan, used(ota_table()), partition("tow"), "no partition is called \"tow\""),
@@ -296,7 +297,7 @@ fn json_is_the_same_each_time_and_read_back() {
         files.get(path).cloned().ok_or_else(|| std::io::ErrorKind::NotFound.into())
     });
     assert_eq!(read, Ok(plan));
-    // No file is read further than the plan goes: the table ends at 0x8c00.
+    // No file is read further than the plan needs: the table ends at 0x8c00.
     assert_eq!(asked, [("a.merged.bin".into(), 0x8c00), ("a.bin".into(), app_len as u64)]);
 
     let broken = |text: &str, change: &dyn Fn(&str, Vec<u8>) -> Vec<u8>| {
@@ -317,16 +318,16 @@ fn json_is_the_same_each_time_and_read_back() {
     let said = broken(&text, &cut);
     assert!(said.contains("a.merged.bin has 800 bytes, bootloader needs 20"), "{said}");
     let said = broken(&text.replace("\"schema\": 1", "\"schema\": 2"), &same);
-    assert_eq!(said, "plan has schema 2, 1 is known");
+    assert_eq!(said, "plan has schema 2, only 1 is supported");
     let said = broken(&text.replace("\"a.bin\"", "\"../a.bin\""), &same);
     assert!(said.contains("not a relative path"), "{said}");
     let said = broken(&text.replace("4194304", "4294967295"), &same);
     assert_eq!(said, "plan: flash size of 4294967295 bytes has no code for ESP32-C3");
     let said = broken(&text.replace("\"len\": 3072", "\"len\": 4294967295"), &same);
-    assert!(said.ends_with("bytes in all, for a flash of 4194304 bytes"), "{said}");
+    assert!(said.ends_with("bytes in total, more than a flash of 4194304 bytes"), "{said}");
     let far = text.replace("\"file\": \"a.bin\"", "\"file\": \"a.bin\",\n\"file_offset\": 4194000");
     let said = broken(&far, &same);
-    assert!(said.ends_with("of \"a.bin\", for a flash of 4194304 bytes"), "{said}");
+    assert!(said.ends_with("of \"a.bin\", past a flash of 4194304 bytes"), "{said}");
     let said = broken(&text.replace("esp32c3", "esp32c33"), &same);
     assert!(said.contains("esp32c33"), "{said}");
     let said = broken(&text[..100], &same);

@@ -1,5 +1,5 @@
-//! Shapes of ELFs that linkers make and esptool refuses, or makes an unusable image of: espflash is the
-//! judge where it makes a sound one, and what nobody can load is refused.
+//! ELF shapes that linkers produce but esptool rejects or makes an unusable image of. If espflash
+//! makes a valid image, ours is compared with it. ELF files that nothing can load are rejected.
 
 mod support;
 
@@ -21,20 +21,20 @@ fn elf_of(chip: &Chip, sections: &[Section]) -> Vec<u8> {
     support::elf(sections, Options { machine, ..Options::default() })
 }
 
-/// A descriptor with a release of ESP-IDF, which espflash wants.
+/// Returns a descriptor with an ESP-IDF version, which espflash requires.
 fn appdesc(addr: u32) -> Section {
     let mut bytes = descriptor();
     bytes[112..116].copy_from_slice(b"v5.5");
     section(".flash.appdesc", addr, bytes)
 }
 
-/// Code, marked as such.
+/// Returns a section marked as code.
 fn code(name: &'static str, addr: u32, data: Vec<u8>) -> Section {
     let flags = (elf::SHF_ALLOC.0 | elf::SHF_EXECINSTR.0) as u32;
     Section { flags, ..section(name, addr, data) }
 }
 
-/// Holds our image against espflash's, and against our own reader.
+/// Compares our image with espflash's, and inspects it.
 #[track_caller]
 fn equal(chip: &Chip, dir: &Path, what: &str, sections: &[Section]) {
     let elf = elf_of(chip, sections);
@@ -65,11 +65,11 @@ fn sections_that_touch_are_joined_in_any_order_of_the_table() {
         equal(chip(name), dir.path(), "touching, out of order", &sections);
         equal(chip(name), dir.path(), "touching, reversed", &reversed);
         let [appdesc, rwtext, rodata, .., text] = sections;
-        equal(chip(name), dir.path(), "another between", &[text, rodata, rwtext, appdesc]);
+        equal(chip(name), dir.path(), "another one in between", &[text, rodata, rwtext, appdesc]);
     }
 }
 
-/// Read-only data and code in one address space, as esp-hal links them for chips with one bus.
+/// Read-only data and code in one address space, as esp-hal links them for chips with a single bus.
 #[test]
 fn gaps_in_a_page_are_kept() {
     let dir = tempfile::tempdir().expect("directory");
@@ -103,7 +103,7 @@ fn gaps_in_a_page_are_kept() {
             ];
             equal(chip(name), dir.path(), &format!("gap of {gap:#x}, {ram_len} in RAM"), &sections);
         }
-        // Read-only data that end in a later page, without RAM to fill the gap with, and three parts.
+        // Read-only data that end in a later page, without RAM to fill the gap, and three parts.
         let sections = [
             appdesc(flash + 0x20),
             section(".rodata", flash + 0x120, noise(3, 0x1_2344)),
@@ -118,7 +118,7 @@ fn gaps_in_a_page_are_kept() {
         ];
         equal(chip(name), dir.path(), "three parts", &sections);
     }
-    // Two windows of one flash: code goes on behind the data in the page that both need.
+    // Two windows onto one flash: code continues after the data in a page that both need.
     for name in ["esp32c3", "esp32c2", "esp32s3"] {
         for gap in [8, 0x24, 0x400] {
             let sections = [
@@ -132,8 +132,8 @@ fn gaps_in_a_page_are_kept() {
     }
 }
 
-/// Where no segment header fits between, espflash puts two pages of flash into one of the MMU. Zeros in
-/// the gap make one segment of both: what esptool makes where the linker wrote the zeros.
+/// If no segment header fits in between, espflash needs two pages of flash in one MMU page. Padding
+/// the gap with zeros makes one segment of both, as esptool does if the linker wrote the zeros.
 #[test]
 fn gaps_too_small_for_a_header_are_filled() {
     let dir = tempfile::tempdir().expect("directory");
@@ -155,7 +155,7 @@ fn gaps_too_small_for_a_header_are_filled() {
         let more = ["--flash-size", "4MB", "--max-rev-full", "65535"];
         let args = args.iter().chain(&more).map(|word| (*word).to_owned()).collect();
         let theirs = esptool_images(dir.path(), &[Job { elf: &theirs, args }]).remove(0);
-        let theirs = theirs.expect("esptool takes it");
+        let theirs = theirs.expect("esptool accepts it");
         let ours = build_image(&elf, chip, &ImageOptions::for_chip(chip)).expect("image");
         assert!(inspect(&ours.bytes).is_sound(), "gap {gap}: {}", inspect(&ours.bytes));
         assert_eq!(ours.bytes.len(), theirs.len(), "gap {gap}");
@@ -180,7 +180,7 @@ fn odd_lengths_are_joined_before_they_are_filled() {
         for (name, base) in [("RAM", 0x4038_0000), ("flash", 0x4201_0020)] {
             let second: u32 = base + lens[0] + gaps[0];
             let third: u32 = second + lens[1] + gaps[1];
-            // espflash begins a segment of flash at an odd address; such a gap is filled here.
+            // espflash begins a flash segment at an odd address, while such a gap is padded here.
             if name == "flash" && third > (second + lens[1]).next_multiple_of(4) {
                 continue;
             }
@@ -198,7 +198,7 @@ fn odd_lengths_are_joined_before_they_are_filled() {
     }
 }
 
-/// Sections for the host's tools have addresses too, which may be those of code.
+/// Sections for tools on the host have addresses too, which may be those of code.
 #[test]
 fn sections_that_take_no_memory_are_left_out() {
     let dir = tempfile::tempdir().expect("directory");
@@ -213,7 +213,8 @@ fn sections_that_take_no_memory_are_left_out() {
     equal(chip("esp32c3"), dir.path(), "notes", &sections);
 }
 
-/// The ESP32's segments are filled up at a page's start; both tools do it, esptool for that chip alone.
+/// On the ESP32, segments that end shortly after a page start are padded. Both tools do this,
+/// esptool only for that chip.
 #[test]
 fn the_last_page_of_an_esp32_is_not_left_short() {
     let dir = tempfile::tempdir().expect("directory");
@@ -236,15 +237,15 @@ fn the_last_page_of_an_esp32_is_not_left_short() {
     }
 }
 
-/// What no loader can load, or start: refused with the sections' names, and found again in the image
-/// that esptool makes all the same.
+/// Input that no loader can load or start is rejected with the sections' names. The same defect is
+/// found in the image that esptool still makes.
 #[test]
 fn what_cannot_be_loaded_is_refused_and_found_in_images() {
     struct Case {
         chip: &'static str,
         sections: Vec<Section>,
         entry: u32,
-        /// What building says, and what reading esptool's image says.
+        /// The build error, and the defect in esptool's image.
         said: [&'static str; 2],
     }
     let data = |addr, len| section(".data", addr, noise(2, len));
@@ -280,7 +281,7 @@ fn what_cannot_be_loaded_is_refused_and_found_in_images() {
                 "segment 1 at 0x3fc80000 and segment 2 at 0x40380000 share 64 bytes of sram",
             ],
         ),
-        // As TinyGo's script may leave them: four bytes.
+        // An overlap of four bytes, as TinyGo's script may leave it.
         case(
             "esp32c3",
             &[data(0x3fc8_1000, 0x180), code(".iram", 0x4038_117c, noise(3, 0x100))],
@@ -301,7 +302,7 @@ fn what_cannot_be_loaded_is_refused_and_found_in_images() {
                 "segment 1 at 0x3fc88000 and segment 2 at 0x40378000 share 64 bytes of sram",
             ],
         ),
-        // SRAM1 of the ESP32, whose words are in reversed order on the instruction bus.
+        // SRAM1 of the ESP32, whose words are in reverse order on the instruction bus.
         case(
             "esp32",
             &[data(0x3ffe_0000, 64), code(".rwtext", 0x400b_ffe0, noise(3, 32))],
@@ -321,7 +322,7 @@ fn what_cannot_be_loaded_is_refused_and_found_in_images() {
                 "segment 1 at 0x40800000 and segment 2 at 0x40800010 share 8 bytes of sram",
             ],
         ),
-        // Both windows share the entries of the MMU, which esptool does not know.
+        // Both windows share the MMU's entries, which esptool ignores.
         case(
             "esp32c3",
             &[section(".rodata", 0x3c01_0020, noise(3, 64))],
@@ -351,7 +352,7 @@ fn what_cannot_be_loaded_is_refused_and_found_in_images() {
                 "entry point 0x3fc80000 is in no executable segment",
             ],
         ),
-        // In a region that may be executed, but behind the program's last byte.
+        // In an executable region, but after the program's last byte.
         case(
             "esp32c6",
             &[data(0x4080_0000, 64)],
@@ -392,7 +393,7 @@ fn what_cannot_be_loaded_is_refused_and_found_in_images() {
     }
 }
 
-/// An entry point in data is seen on chips whose RAM all can be executed, too.
+/// An entry point in data is also found on chips whose whole RAM is executable.
 #[test]
 fn an_entry_point_in_data_is_refused_by_the_sections_flags() {
     let chip = chip("esp32c6");

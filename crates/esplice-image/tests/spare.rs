@@ -1,4 +1,4 @@
-//! What of an ELF need not be kept.
+//! Finding the unused parts of an ELF.
 
 use esplice_image::{
     Asked, ImageOptions, RomOptions, build_image, build_rom_image, elf_chip_name, is_rom_program,
@@ -24,17 +24,17 @@ fn program() -> Vec<Section> {
         debug(".debug_info", 5000),
         debug(".comment", 40),
         debug(".debug_str", 3000),
-        // Notes with an address go into the image, whatever they are called.
+        // Notes with an address go into the image, whatever their name.
         Section { addr: 0x3c00_0200, ..debug(".debug_notes", 64) },
         debug(".debug_none", 0),
     ]
 }
 
-/// Lengths of what is spare, after the images were found to be the same without.
+/// Checks that the images are the same without the spare ranges, and returns their lengths.
 fn check(asked: Asked, sections: &[Section], symbols: &[(&str, u32)]) -> Vec<u64> {
     let chip = esplice_chip::find("esp32c3").expect("chip data");
     let bytes = elf_with_symbols(243, 0x4201_0020, sections, symbols);
-    let found = ranges(asked, &bytes).expect("it is sound");
+    let found = ranges(asked, &bytes).expect("the ELF is valid");
     let mut without = bytes.clone();
     for range in &found {
         without[range.start as usize..range.end as usize].fill(0x55);
@@ -58,19 +58,20 @@ fn debug_information_is_spare_and_symbols_are_where_nobody_asks_for_them() {
     let (table, strings) =
         (3 * 16, 1 + "_start".len() as u64 + 1 + "_drom_flash_addr".len() as u64 + 1);
     assert_eq!(check(Asked::ImagesAlone, &program(), &symbols), [5000, 3000, table, strings]);
-    // A program for the ROM may be known by its symbols.
+    // A program for the ROM may be identified by its symbols.
     assert_eq!(check(Asked::ImagesAlone, &program()[1..], &symbols), [5000, 3000]);
     let other = Section { name: ".flash.appdesc2", ..program().remove(0) };
     assert!(check(Asked::ImagesAlone, &[other, program().remove(1)], &symbols).is_empty());
 }
 
-/// Found by fuzzing: the table of names under such a name.
+/// Found by fuzzing: the table of names with a name of debug information.
 #[test]
 fn tables_are_kept_whatever_they_are_called() {
     let bytes = elf_with_symbols(243, 0x4201_0020, &program(), &[("_start", 0x4201_0020)]);
     let mut renamed = bytes.clone();
     let headers_at = u32::from_le_bytes(bytes[32..36].try_into().expect("four bytes")) as usize;
-    // The name of the third section, for the names, the symbols and the symbols' names, the last three.
+    // The last three sections hold the names, the symbols and the symbols' names. They get the
+    // third one's name.
     let name = bytes[headers_at + 3 * 40..][..4].to_vec();
     for number in program().len() + 1..program().len() + 4 {
         renamed[headers_at + number * 40..][..4].copy_from_slice(&name);
@@ -81,9 +82,9 @@ fn tables_are_kept_whatever_they_are_called() {
 
 #[test]
 fn what_is_something_else_as_well_is_kept() {
-    // A program header over all of the file.
+    // A program header that covers the whole file.
     let bytes = support::elf(&program(), Options::default());
-    assert_eq!(ranges(Asked::ImagesAlone, &bytes).expect("it is sound").len(), 2);
+    assert_eq!(ranges(Asked::ImagesAlone, &bytes).expect("the ELF is valid").len(), 2);
     let mut over_all = bytes.clone();
     let len = bytes.len() as u32;
     // p_offset and p_filesz of the first one (System V ABI, "Program Header").
@@ -96,7 +97,7 @@ fn what_is_something_else_as_well_is_kept() {
 fn nothing_is_known_of_other_files() {
     let bytes = support::elf(&program(), Options::default());
     for len in 0..bytes.len() {
-        // The headers of the sections stand at the end.
+        // The section headers are at the end.
         assert_eq!(ranges(Asked::ImagesAlone, &bytes[..len]), None, "{len}");
     }
     let wide = Options { is_64: true, machine: elf::EM_X86_64, ..Options::default() };

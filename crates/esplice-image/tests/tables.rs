@@ -1,9 +1,9 @@
-//! Partition tables in CSV and binary form, compared with another reader and writer of both, and
-//! judged as ESP-IDF's bootloader judges.
+//! Compares partition tables in CSV and binary form with another implementation of both, and checks
+//! them by the rules of ESP-IDF's bootloader.
 //!
-//! Cases are files: `tables/NAME.csv` and what the tables read from them are, as `NAME.bin.csv`
-//! (what the generator makes of the binary table again). `tables/bad/NAME.csv` is refused with the
-//! words of `NAME.txt`. `UPDATE_TABLES=1` writes the expected files again.
+//! Cases are files: `tables/NAME.csv` and the expected table in `NAME.bin.csv`, which is the output
+//! of ESP-IDF's generator for the binary table. `tables/bad/NAME.csv` is refused with the message
+//! in `NAME.txt`. `UPDATE_TABLES=1` rewrites the expected files.
 
 use std::{
     fs,
@@ -18,10 +18,10 @@ use proptest::prelude::*;
 const OPTIONS: CsvOptions =
     CsvOptions { table_offset: FlashOffset(0x8000), boot_offset: Some(FlashOffset(0)) };
 
-/// The files of a directory of cases with this extension.
+/// Returns the files with this extension in a directory of cases.
 fn cases(directory: &str, extension: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tables").join(directory);
-    let entries = fs::read_dir(directory).expect("the cases are there");
+    let entries = fs::read_dir(directory).expect("the directory of cases exists");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
     paths.retain(|path| path.to_string_lossy().ends_with(extension));
     paths.retain(|path| !path.to_string_lossy().ends_with(".bin.csv"));
@@ -32,9 +32,9 @@ fn cases(directory: &str, extension: &str) -> Vec<PathBuf> {
 
 fn expected(path: &Path, found: &str) -> String {
     if std::env::var_os("UPDATE_TABLES").is_some() {
-        fs::write(path, found).expect("it can be written");
+        fs::write(path, found).expect("the expected file is writable");
     }
-    fs::read_to_string(path).expect("the expected file is there")
+    fs::read_to_string(path).expect("the expected file is readable")
 }
 
 #[test]
@@ -50,9 +50,9 @@ fn tables_are_read_from_csv_and_written_again() {
         assert_eq!(again, table, "{shown}");
         let csv = again.to_csv().expect("CSV");
         assert_eq!(csv, expected(&path.with_extension("bin.csv"), &csv), "{shown}");
-        // What it says is read back as the same table.
+        // The written CSV is read back as the same table.
         assert_eq!(PartitionTable::from_csv(&csv, &OPTIONS), Ok(table.clone()), "{shown}");
-        // The other reader gives up on subtypes that it has no name for.
+        // The other implementation rejects subtypes that it has no name for.
         let is_known = |p: &Partition| match p.kind {
             0 => p.subtype <= 0x20,
             1 => matches!(p.subtype, 0..=6 | 0x80..=0x83),
@@ -82,7 +82,7 @@ fn broken_csv_is_refused_with_line_and_column() {
     assert_eq!(error.to_string(), "96:1: a table holds at most 95 partitions");
 }
 
-/// The same tables as the other implementation reads them from the same CSV.
+/// The other implementation reads the same tables from the same CSV.
 #[test]
 fn the_other_reader_agrees_about_csv() {
     let csvs = [
@@ -107,7 +107,7 @@ fn row(name: &str, kind: u8, subtype: u8, offset: u32, len: u32) -> Partition {
 fn tables_are_judged_as_the_bootloader_judges() {
     let nvs = || row("nvs", 1, 2, 0x9000, 0x6000);
     let app = |subtype, offset| row(&format!("app{offset:x}"), 0, subtype, offset, 0x1_0000);
-    // Each with what the bootloader refuses, and with what only the generator does.
+    // Cases with the expected fault, and whether the bootloader still boots.
     let cases: Vec<(Vec<Partition>, Option<&str>, bool)> = vec![
         (vec![nvs(), app(0, 0x1_0000)], None, true),
         (
@@ -146,7 +146,7 @@ fn tables_are_judged_as_the_bootloader_judges() {
             false,
         ),
         (
-            // A long partition over several others.
+            // A long partition that overlaps several others.
             vec![
                 row("long", 1, 6, 0x9000, 0x10_0000),
                 row("b", 1, 6, 0xa000, 0x1000),
@@ -165,7 +165,7 @@ fn tables_are_judged_as_the_bootloader_judges() {
             Some("app partition big of 0x1010000 bytes is larger than 0x1000000"),
             false,
         ),
-        // The bootloader boots from these, and ESP-IDF's generator makes none of them.
+        // The bootloader boots from these, but ESP-IDF's generator does not make them.
         (
             vec![nvs(), row("nvs", 1, 1, 0xf000, 0x1000)],
             Some("two partitions are called \"nvs\""),
@@ -186,10 +186,10 @@ fn tables_are_judged_as_the_bootloader_judges() {
             Some("partition a of subtype coredump cannot be read-only"),
             true,
         ),
-        // Lengths of data need not be whole sectors, and other types mean nothing to it.
+        // Data partitions need not be whole sectors, and the bootloader ignores other types.
         (vec![row("a", 1, 6, 0x9000, 0x1234), row("b", 0x40, 0, 0xb000, 7)], None, true),
         (vec![app(0x30, 0x1_0000), app(0x30, 0x2_0000)], None, true),
-        // Rows of the bootloader and the table itself.
+        // Rows for the bootloader and the table itself.
         (vec![row("boot", 2, 0, 0, 0x8000), row("table", 3, 0, 0x8000, 0x1000), nvs()], None, true),
     ];
     for (partitions, expected, boots) in cases {
@@ -219,17 +219,17 @@ fn a_table_needs_a_row_that_ends_it() {
     let mut full = many(94).to_bytes().expect("bytes");
     full.copy_within(94 * 32..95 * 32, 95 * 32);
     full.copy_within(0..32, 94 * 32);
-    let error = PartitionTable::from_bytes(&full).expect_err("the MD5 is another's");
+    let error = PartitionTable::from_bytes(&full).expect_err("the MD5 is for fewer rows");
     assert!(matches!(error, TableError::Md5Mismatch { .. }), "{error}");
     let mut none = many(95).to_bytes_without_md5().expect("bytes");
     none.copy_within(0..32, 95 * 32);
     assert_eq!(PartitionTable::from_bytes(&none), Err(TableError::NoEnd { rows: 96 }));
-    // A file that ends with its MD5 row is whole, one without is cut.
+    // A file that ends with its MD5 row is complete. One without it is truncated.
     let short = many(3).to_bytes().expect("bytes");
     assert_eq!(PartitionTable::from_bytes(&short[..128]), Ok(many(3)));
     let cut = PartitionTable::from_bytes(&short[..96]);
     assert_eq!(cut, Err(TableError::Truncated { len: 96, row: 3 }));
-    // Rows after the MD5 are none that it covers.
+    // The MD5 does not cover rows after it.
     let mut after = short;
     after.copy_within(0..32, 128);
     assert_eq!(PartitionTable::from_bytes(&after), Err(TableError::AfterMd5 { row: 4 }));
@@ -261,7 +261,7 @@ fn what_csv_cannot_hold_is_refused() {
     }
     let flagged = one(Partition { flags: 6, ..row("a", 1, 2, 0x9000, 0x6000) });
     assert!(matches!(flagged.to_csv(), Err(TableError::UnknownFlags { flags: 6, .. })));
-    // Bytes that are no text stand for others, and are not written again.
+    // Replacement characters mark bytes that are not text, and are not written back.
     let mut bytes = one(row("abc", 1, 2, 0x9000, 0x6000)).to_bytes_without_md5().expect("bytes");
     bytes[13] = 0xfe;
     let table = PartitionTable::from_bytes(&bytes).expect("table");
@@ -277,7 +277,7 @@ prop_compose! {
     ) -> PartitionTable {
         let mut next = 0x9000_u32;
         let partitions = rows.into_iter().map(|(name, kind, subtype, sectors, flags)| {
-            // The generator gives places of these by itself.
+            // The generator chooses the offsets of these itself.
             let kind = if matches!(kind, 2 | 3) { 1 } else { kind };
             next = next.next_multiple_of(if kind == 0 { 0x1_0000 } else { 0x1000 });
             let offset = FlashOffset(next);

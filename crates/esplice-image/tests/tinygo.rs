@@ -1,6 +1,7 @@
-//! Images of programs as TinyGo links them: its rule, and esptool as the judge of what it takes for one.
+//! Images of programs linked as TinyGo does, compared with TinyGo's rule and checked by esptool.
 //!
-//! Places and orders are TinyGo's (builder/esp.go; targets/esp32.ld, esp32s3.ld, esp32c6.ld, esp32h2.ld).
+//! Addresses and section orders are TinyGo's (builder/esp.go; targets/esp32.ld, esp32s3.ld,
+//! esp32c6.ld, esp32h2.ld).
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,7 @@ fn word(bytes: &[u8], at: usize) -> usize {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize
 }
 
-/// Where the data of an ESP32 and an ESP32-S3 are, and their variables in it.
+/// Address of the data of an ESP32 and an ESP32-S3, and of the variables in it.
 const DATA: u32 = 0x3fc8_9000;
 const PLACES: [(&str, u32); 2] = [("_irom_flash_addr", DATA + 8), ("_drom_flash_addr", DATA + 12)];
 
@@ -49,7 +50,7 @@ fn s3_sections(text: usize, rodata: usize) -> Vec<Section> {
 #[test]
 fn code_and_data_of_an_esp32s3_stand_behind_what_its_rom_loads() {
     let (chip, dir) = (chip("esp32s3"), tempfile::tempdir().expect("directory"));
-    // The last one has more data than the ROM takes for a segment.
+    // The last case has more data than the ROM accepts in a segment.
     for (text, rodata) in [(0x800, 0x400), (0x3_0000, 0x401), (0x3_0001, 7), (0x1000, 0x78_0000)] {
         let sections = s3_sections(text, rodata);
         let elf = elf_with_symbols(XTENSA, 0x4037_8000, &sections, &PLACES);
@@ -58,11 +59,11 @@ fn code_and_data_of_an_esp32s3_stand_behind_what_its_rom_loads() {
         assert_eq!(made.warnings, []);
         let image = &made.bytes;
         let addrs: Vec<u32> = made.segments.iter().map(|segment| segment.addr.0).collect();
-        assert_eq!(addrs, [DATA, 0x4037_8000], "the ROM sees what belongs into RAM alone");
+        assert_eq!(addrs, [DATA, 0x4037_8000], "the ROM only sees the segments for RAM");
 
         let data = made.segments[0].offset;
         let (irom, drom) = (word(image, data + 8), word(image, data + 12));
-        // What the ROM reads ends with a hash, in the first page.
+        // The part that the ROM reads ends with a hash, in the first page.
         assert_eq!((irom, drom), (PAGE, PAGE + text.next_multiple_of(PAGE)), "{text:x} {rodata:x}");
         assert!(image[irom..irom + text] == sections[4].data);
         assert!(image[drom..drom + rodata] == sections[0].data);
@@ -95,7 +96,7 @@ fn code_of_an_esp32_stands_a_page_behind_its_data() {
         sections
     };
     let places = [("_drom_flash_addr", data_at + 0x1c)];
-    // The image stands at 0x1000, and what the ROM loads of it is more than a page.
+    // The image begins at 0x1000, and the part that the ROM loads is larger than a page.
     for (rodata, code) in [
         (&[][..], 0x3_0000),
         (&[1], 0x3_0000),
@@ -169,8 +170,8 @@ fn an_app_for_the_bootloader_is_no_such_program() {
     assert!(!is_rom_program(&elf(&sections, &PLACES), chip));
 }
 
-/// A program for the ESP32-C6 or ESP32-H2 by TinyGo's scripts: read-only data 8 MB behind code, each at its
-/// place in the image.
+/// Returns a program for the ESP32-C6 or ESP32-H2 as linked by TinyGo's scripts: read-only data 8
+/// MB after the code, each at its offset in the image.
 fn c6() -> (Vec<Section>, Vec<u8>) {
     let (data, iram, text, rodata) = (0x128, 0x300, 0x1_2348, 0x3456);
     let text_at = 0x18 + (data + 8) + (iram + 8) + 8;
@@ -201,14 +202,14 @@ fn data_behind_the_end_are_found(name: &str) {
     let made = rom_image(chip, &elf).expect("image");
     assert_eq!(made.warnings, []);
     for part in [&sections[4], &sections[6]] {
-        // A flash chip of 8 MB or less does not see the address's higher bits.
+        // A flash chip of 8 MB or less ignores the address's higher bits.
         let place = (part.addr - 0x4200_0000) as usize % (8 << 20);
         assert!(made.bytes[place..].starts_with(&part.data), "{}", part.name);
     }
     let said = esptool_info(dir.path(), name, &made.bytes);
     assert!(said.matches("(valid)").count() == 2, "{said}");
 
-    // A larger one does.
+    // A larger one does not.
     let mut options = RomOptions::for_chip(chip);
     options.flash.size = 16 << 20;
     let warnings = build_rom_image(&elf, chip, &options).expect("image").warnings;
@@ -218,8 +219,8 @@ fn data_behind_the_end_are_found(name: &str) {
     );
 }
 
-/// The addresses of a program say which chip TinyGo linked it for; of two with the same ones it is the
-/// chip whose RAM the heap uses up.
+/// A program's addresses identify the chip that TinyGo linked it for. If two chips match, it is the
+/// one with less RAM after the heap.
 #[test]
 fn a_program_is_known_by_its_addresses() {
     let (sections, _) = c6();
@@ -240,7 +241,7 @@ fn a_program_is_known_by_its_addresses() {
     assert_eq!(name(&support::elf(&app, support::Options::default())), None);
 }
 
-/// Bytes of an image by address.
+/// Returns the bytes of an image by address.
 fn memory(image: &[u8]) -> BTreeMap<u32, u8> {
     let extent = Extent::of(image).expect("whole");
     let mut memory = BTreeMap::new();
@@ -272,7 +273,7 @@ fn program_is_adopted(name: &str) {
     assert!(said.matches("(valid)").count() == 2, "{said}");
     assert_eq!(AppDescriptor::of_image(&made.bytes).expect("found").project_name, "hello");
 
-    // ESP-IDF's bootloader maps two segments of flash, each with its pages as they stand in the image
+    // ESP-IDF's bootloader maps two flash segments, each with its pages as they are in the image
     // (bootloader_utility.c, unpack_load_app).
     let flash: Vec<_> =
         made.segments.iter().filter(|segment| segment.addr.0 >= 0x4200_0000).collect();
@@ -281,9 +282,9 @@ fn program_is_adopted(name: &str) {
         assert_eq!(segment.addr.0 as usize % PAGE, segment.offset % PAGE);
     }
 
-    // And each byte comes to the address at which esptool's image of the same ELF has it.
+    // Each byte is at the same address as in esptool's image of the same ELF.
     let args = ["--chip", name, "elf2image", "--flash-mode", "dio", "--flash-size", "4MB"];
     let job = Job { elf: &elf, args: args.map(str::to_owned).to_vec() };
-    let theirs = esptool_images(dir.path(), &[job]).remove(0).expect("esptool takes it");
+    let theirs = esptool_images(dir.path(), &[job]).remove(0).expect("esptool accepts it");
     assert!(memory(&made.bytes) == memory(&theirs));
 }

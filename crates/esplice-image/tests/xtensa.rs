@@ -1,6 +1,6 @@
-//! C for Xtensa chips, compiled and linked in the test: real code, real linker scripts, esptool as
-//! the judge. The compiler is Debian's for the LX106, whose instructions the LX6 and LX7 have too; a
-//! missing one fails the test.
+//! C programs for Xtensa chips, compiled and linked in the test: real code and real linker scripts,
+//! compared with esptool. The compiler is Debian's for the LX106, whose instructions the LX6 and
+//! LX7 also have. The test fails if it is missing.
 
 mod support;
 
@@ -12,7 +12,8 @@ use support::{Job, esptool_images};
 
 const COMPILER: &str = "xtensa-lx106-elf-gcc";
 
-/// A program with code in flash and in RAM, constants, data, data that is zero, and a descriptor.
+/// A program with code in flash and in RAM, constants, data, zero-initialised data, and a
+/// descriptor.
 const PROGRAM: &str = r#"
 typedef unsigned int u32;
 static const u32 table[64] = { 1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144 };
@@ -29,7 +30,7 @@ __attribute__((noinline)) static u32 slow(u32 n) {
 void start(void) { for (;;) counter = fast(slow(counter)); }
 "#;
 
-/// Sections at a chip's addresses, by its regions.
+/// Returns a linker script with sections in a chip's regions.
 fn script(chip: &Chip) -> String {
     let region = |kind, execute| {
         let mut regions = chip.regions.iter();
@@ -115,7 +116,7 @@ fn c_for_xtensa_chips() {
         .collect();
     for ((chip, options, elf), theirs) in elfs.iter().zip(esptool_images(dir.path(), &jobs)) {
         let what = format!("{}, {:?}", chip.name, options.source);
-        let theirs = theirs.unwrap_or_else(|said| panic!("{what}: esptool refuses it: {said}"));
+        let theirs = theirs.unwrap_or_else(|said| panic!("{what}: esptool rejects it: {said}"));
         let ours = build_image(elf, chip, options).unwrap_or_else(|e| panic!("{what}: {e}"));
         let place = ours.bytes.iter().zip(&theirs).position(|(a, b)| a != b);
         assert_eq!(place, None, "{what}: first difference");

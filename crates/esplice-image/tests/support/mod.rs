@@ -1,5 +1,5 @@
-//! ELFs made in the test, and esptool as the judge.
-#![allow(dead_code, reason = "each test takes what it needs")]
+//! Makes ELF files for the tests, and runs esptool and espflash to compare with.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,14 +10,14 @@ use esplice_image::{ImageHeader, ImageOptions, build_image};
 use object::elf;
 use object::write::elf::{FileHeader, ProgramHeader, SectionHeader, Writer};
 
-/// A section of an ELF to be made.
+/// A section for an ELF to be made.
 #[derive(Debug, Clone)]
 pub struct Section {
     pub name: &'static str,
     pub kind: elf::SectionType,
     pub flags: u32,
     pub addr: u32,
-    /// Address in the program header, where it differs: where the loader puts it.
+    /// Load address in the program header, if it differs from `addr`.
     pub load: Option<u32>,
     pub data: Vec<u8>,
     /// Length of a NOBITS section.
@@ -33,7 +33,7 @@ pub fn bss(name: &'static str, addr: u32, len: u32) -> Section {
     Section { kind: elf::SHT_NOBITS, bss: len, ..section(name, addr, []) }
 }
 
-/// `len` bytes that differ from place to place.
+/// Returns `len` pseudo-random bytes.
 pub fn noise(seed: u32, len: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
@@ -45,7 +45,7 @@ pub fn noise(seed: u32, len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-/// A sound app descriptor, its field for the ELF's SHA-256 empty.
+/// Returns a valid app descriptor with an empty field for the ELF's SHA-256.
 pub fn descriptor() -> Vec<u8> {
     let mut bytes = vec![0; 256];
     bytes[..4].copy_from_slice(&0xabcd_5432_u32.to_le_bytes());
@@ -56,15 +56,15 @@ pub fn descriptor() -> Vec<u8> {
     bytes
 }
 
-/// What an ELF's header says.
+/// Values of an ELF header.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     pub machine: elf::Machine,
     pub kind: elf::FileType,
-    /// 0 for the start of the first section that is named like code.
+    /// Entry point; 0 for the start of the first section with a name for code.
     pub entry: u32,
     pub is_64: bool,
-    /// One program header for each section with bytes.
+    /// Whether to write a program header for each section with bytes.
     pub program_headers: bool,
 }
 
@@ -80,14 +80,14 @@ impl Default for Options {
     }
 }
 
-/// The start of the first section that is named like code, else of the first one.
+/// Returns the start of the first section with a name for code, or else of the first section.
 fn entry_of(sections: &[Section]) -> u32 {
     let code = [".text", ".rwtext", ".trap", ".iram", ".flash.text"];
     let named = |section: &&Section| code.iter().any(|name| section.name.starts_with(name));
     sections.iter().find(named).or(sections.first()).map_or(0, |section| section.addr)
 }
 
-/// Writes an ELF with `sections`.
+/// Returns an ELF with `sections`.
 pub fn elf(sections: &[Section], options: Options) -> Vec<u8> {
     let entry = if options.entry == 0 { entry_of(sections) } else { options.entry };
     let mut bytes = Vec::new();
@@ -165,8 +165,8 @@ pub fn elf(sections: &[Section], options: Options) -> Vec<u8> {
     bytes
 }
 
-/// The program esptool: `ESPLICE_ESPTOOL`, else the one on PATH. Without it the test fails, as an
-/// equality that nobody checked is none.
+/// Returns the `esptool` program from `ESPLICE_ESPTOOL` or from PATH. Without it the test fails,
+/// because a skipped comparison proves nothing.
 pub fn esptool() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     Command::new(PROGRAM.get_or_init(|| {
@@ -174,7 +174,7 @@ pub fn esptool() -> Command {
         let answer = Command::new(&program).arg("version").output();
         assert!(
             answer.as_ref().is_ok_and(|output| output.status.success()),
-            "esptool is the judge of these tests and {} does not run: {answer:?}\n\
+            "these tests compare with esptool, but {} does not run: {answer:?}\n\
              install it with `pip install esptool==5.6.0`, or name it in ESPLICE_ESPTOOL",
             program.display(),
         );
@@ -182,7 +182,7 @@ pub fn esptool() -> Command {
     }))
 }
 
-/// The program espflash: `ESPLICE_ESPFLASH`, else the one on PATH. Without it the test fails.
+/// Returns the `espflash` program from `ESPLICE_ESPFLASH` or from PATH. Without it the test fails.
 pub fn espflash() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     Command::new(PROGRAM.get_or_init(|| {
@@ -190,7 +190,7 @@ pub fn espflash() -> Command {
         let answer = Command::new(&program).arg("--version").output();
         assert!(
             answer.as_ref().is_ok_and(|output| output.status.success()),
-            "espflash is the second judge of these tests and {} does not run: {answer:?}\n\
+            "these tests also compare with espflash, but {} does not run: {answer:?}\n\
              install it with `cargo install espflash --locked --version 4.7.0`, or name it in \
              ESPLICE_ESPFLASH",
             program.display(),
@@ -199,10 +199,11 @@ pub fn espflash() -> Command {
     }))
 }
 
-/// The app image that espflash makes of `elf` in `dir`, with flash parameters in its own words.
+/// Returns the app image that espflash makes of `elf` in `dir`, with flash parameters in its
+/// notation.
 pub fn espflash_image(dir: &Path, chip: &str, elf: &[u8], freq: &str) -> Result<Vec<u8>, String> {
     let (input, output) = (dir.join("app.elf"), dir.join("espflash.bin"));
-    std::fs::write(&input, elf).expect("write the ELF");
+    std::fs::write(&input, elf).expect("the ELF is written");
     let _ = std::fs::remove_file(&output);
     let said = espflash()
         .args(["save-image", "--chip", chip, "--flash-mode", "dio", "--flash-freq", freq])
@@ -211,20 +212,20 @@ pub fn espflash_image(dir: &Path, chip: &str, elf: &[u8], freq: &str) -> Result<
         .env("HOME", dir)
         .env_remove("RUST_LOG")
         .output()
-        .expect("run espflash");
+        .expect("espflash runs");
     if !said.status.success() {
         return Err(String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned());
     }
-    Ok(std::fs::read(output).expect("read espflash's image"))
+    Ok(std::fs::read(output).expect("espflash's image is readable"))
 }
 
-/// Holds our image of `elf` against espflash's, with the revisions that espflash takes from its
+/// Compares our image of `elf` with espflash's, with the revisions that espflash takes from its
 /// bootloader.
 #[track_caller]
 pub fn equals_espflashs(chip: &Chip, elf: &[u8], dir: &Path, what: &str) {
     let name = &chip.name;
     let mut usual = ImageOptions::for_chip(chip);
-    // The ESP32-C6's code for 80m is 0x0 to ESP-IDF and esptool, 0xf to espflash.
+    // The ESP32-C6's code for 80m is 0x0 in ESP-IDF and esptool, but 0xf in espflash.
     if chip.image.flash_frequencies.contains_key("20m") {
         usual.flash.freq = "20m".into();
     }
@@ -235,7 +236,7 @@ pub fn equals_espflashs(chip: &Chip, elf: &[u8], dir: &Path, what: &str) {
     let options = ImageOptions { min_rev: header.min_rev, max_rev: header.max_rev, ..usual };
     let mut ours =
         build_image(elf, chip, &options).unwrap_or_else(|error| panic!("{name} {what}: {error}"));
-    // It fills in the deprecated field, too.
+    // espflash also fills in the deprecated field.
     ours.bytes[14] = header.min_rev_deprecated;
     let hashed = ours.bytes.len() - 32;
     let hash = esplice_image::sha256(&ours.bytes[..hashed]);
@@ -245,7 +246,7 @@ pub fn equals_espflashs(chip: &Chip, elf: &[u8], dir: &Path, what: &str) {
     assert_eq!(ours.bytes.len(), theirs.len(), "{name} {what}");
 }
 
-/// The image that esptool makes of `elf` in `dir`, or what it says.
+/// Returns the image that esptool makes of `elf` in `dir`, or its error output.
 pub fn esptool_image(dir: &Path, elf: &[u8], more: &[&str]) -> Result<Vec<u8>, String> {
     let (input, output) = (dir.join("app.elf"), dir.join("esptool.bin"));
     std::fs::write(&input, elf).expect("write the ELF");
@@ -264,7 +265,8 @@ pub fn esptool_image(dir: &Path, elf: &[u8], more: &[&str]) -> Result<Vec<u8>, S
     Ok(std::fs::read(output).expect("read esptool's image"))
 }
 
-/// Runs esptool's `main` once for each line of arguments, set apart by tabs: it starts slowly.
+/// Runs esptool's `main` once for each line of tab-separated arguments, because esptool starts
+/// slowly.
 const BATCH: &str = r#"
 import contextlib, io, sys
 import esptool
@@ -278,13 +280,13 @@ for line in open(sys.argv[1]).read().splitlines():
         print("refused", " ".join((str(error) + " " + said.getvalue()).split()))
 "#;
 
-/// An ELF, and esptool's arguments before `-o`, of which one image is to be made.
+/// An ELF, and esptool's arguments before `-o`, for one image.
 pub struct Job<'a> {
     pub elf: &'a [u8],
     pub args: Vec<String>,
 }
 
-/// What esptool makes of each job in `dir`: the image, or what it says.
+/// Returns for each job esptool's image, made in `dir`, or its error output.
 pub fn esptool_images(dir: &Path, jobs: &[Job<'_>]) -> Vec<Result<Vec<u8>, String>> {
     let file = |number: usize, end: &str| dir.join(format!("{number}.{end}"));
     let mut lines = String::new();
@@ -308,7 +310,7 @@ pub fn esptool_images(dir: &Path, jobs: &[Job<'_>]) -> Vec<Result<Vec<u8>, Strin
     results.collect()
 }
 
-/// The Python beside the program esptool, else the one on PATH.
+/// Returns the Python next to the `esptool` program, or else the one on PATH.
 fn esptool_python() -> PathBuf {
     let program = PathBuf::from(esptool().get_program());
     let on_path = || {
@@ -323,20 +325,21 @@ fn esptool_python() -> PathBuf {
         .unwrap_or_else(|| "python3".into())
 }
 
-/// An ELF whose one program header covers all of `bytes` at `addr`, and whose sections are the
-/// given (start, length) of them.
+/// Returns an ELF with a single program header that covers all of `bytes` at `addr`, and with
+/// sections at the given parts (start, length) of them.
 pub fn elf_with_one_segment(addr: u32, bytes: &[u8], sections: &[(usize, usize)]) -> Vec<u8> {
     elf_with_one_segment_of(243, addr, bytes, sections)
 }
 
-/// The same for another machine than RISC-V.
+/// Does the same as [`elf_with_one_segment`], for any machine.
 pub fn elf_with_one_segment_of(
     machine: u16,
     addr: u32,
     bytes: &[u8],
     sections: &[(usize, usize)],
 ) -> Vec<u8> {
-    // The object crate's writer wants sections apart, so this ELF is put together by hand.
+    // The object crate's writer does not allow overlapping sections, so this ELF is written by
+    // hand.
     let (ehsize, phsize, shsize) = (52_u32, 32_u32, 40_u32);
     let names = b"\0.text\0";
     let data_at = ehsize + phsize;
@@ -372,8 +375,8 @@ pub fn elf_with_one_segment_of(
     out
 }
 
-/// An executable for `machine` with these sections, each with its bytes in memory, and symbols by name
-/// and address, as after a link without program headers.
+/// Returns an executable for `machine` with these sections and symbols (name and address), without
+/// program headers.
 pub fn elf_with_symbols(
     machine: u16,
     entry: u32,
@@ -402,7 +405,7 @@ pub fn elf_with_symbols(
     }
     let mut table = vec![0; 16];
     for (name, addr) in symbols {
-        // An object of four bytes that all may see, in the first section.
+        // A global object of four bytes in the first section.
         let name = named(&mut strings, name);
         table.extend(words(&[name, *addr, 4, 0x11 | 1 << 16]));
     }
@@ -423,7 +426,7 @@ pub fn elf_with_symbols(
     elf
 }
 
-/// What esptool's `image-info` says of an image for `chip`.
+/// Returns the output of esptool's `image-info` for an image for `chip`.
 pub fn esptool_info(dir: &Path, chip: &str, image: &[u8]) -> String {
     let file = dir.join("judged.bin");
     std::fs::write(&file, image).expect("write the image");
