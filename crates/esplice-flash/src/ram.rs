@@ -68,7 +68,7 @@ mod tests {
         let told = |segments: &[(Addr, &[u8])], entry| {
             check(chip, segments, Addr(entry)).unwrap_err().to_string()
         };
-        let message = "entry at 0x40380010 is not in what is loaded into the RAM of ESP32-C3";
+        let message = "entry at 0x40380010 is outside the segments loaded into the RAM of ESP32-C3";
         assert_eq!(told(&[code], 0x4038_0010), message);
         let flash: (Addr, &[u8]) = (Addr(0x4200_0020), &[0; 16]);
         let message = "segment of 16 bytes at 0x42000020 is outside the RAM of ESP32-C3";

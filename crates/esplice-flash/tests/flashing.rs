@@ -277,7 +277,7 @@ fn a_board_that_boots_instead_is_named() {
 fn another_chip_is_refused() {
     let mut rom = Rom::new();
     rom.security.chip_id = Some(999);
-    check_error(rom, &options(), ErrorClass::WrongChip, "unknown chip: its id is 999");
+    check_error(rom, &options(), ErrorClass::WrongChip, "unknown chip: its ID is 999");
     let mut rom = Rom::new();
     rom.security.chip_id = Some(9);
     let message = "the board is esp32s3, the target is esp32c3";
@@ -328,7 +328,7 @@ fn wrong_contents_are_no_success() {
     app.resize(0x4324, 0xff);
     let expected: String = Md5::digest(&app).iter().map(|byte| format!("{byte:02x}")).collect();
     let message = format!(
-        "app at 0x10000: flash has MD5 {} over 17188 bytes, written was {expected}",
+        "app at 0x10000: flash has MD5 {} over 17188 bytes, expected {expected}",
         "0".repeat(32)
     );
     let rom = check_error(rom, &options(), ErrorClass::Verify, &message);
@@ -339,7 +339,7 @@ fn wrong_contents_are_no_success() {
 #[test]
 fn a_refused_command_is_an_error_with_its_reason() {
     let rom = Rom::with(|rom| rom.refuse = Some(Opcode::FlashDeflBegin));
-    let message = "writing app at 0x10000 failed 3 times, at last: the loader refused FlashDeflBegin: message is invalid (0x05)";
+    let message = "writing app at 0x10000 failed 3 times, last error: the loader refused FlashDeflBegin: message is invalid (0x05)";
     check_error(rom, &options(), ErrorClass::Transfer, message);
 }
 

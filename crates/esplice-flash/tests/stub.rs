@@ -291,7 +291,7 @@ fn without_a_stub_such_commands_are_refused() {
     let mut tell = |_| {};
     let mut session = Session::new(&mut port, Some(chip()), &mut tell);
     let error = session.erase_flash(4 << 20).unwrap_err();
-    let message = "only a stub erases a whole flash chip, and the ROM loader is at the other end";
+    let message = "only a stub erases a whole flash chip, and the board runs the ROM loader";
     assert_eq!(error.to_string(), message);
 }
 
