@@ -9,9 +9,8 @@ use crate::{
     session::SHORT,
 };
 
-/// Bytes of a block erase, a sector erase and a page, and the mask of status bits. They are the same
-/// for all flash chips that ROM loaders support (esptool documentation, "Serial Protocol",
-/// SPI_SET_PARAMS).
+/// Bytes of a block erase, a sector erase and a page, and the mask of status bits. All flash chips
+/// that ROM loaders support share them (esptool documentation, "Serial Protocol", SPI_SET_PARAMS).
 const GEOMETRY: (u32, u32, u32, u32) = (0x1_0000, 0x1000, 0x100, 0xffff);
 
 impl<P: Port + ?Sized> Session<'_, P> {

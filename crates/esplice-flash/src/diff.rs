@@ -1,8 +1,8 @@
-//! Finds the sectors of a write that the flash does not hold yet, by hashes that the device computes.
+//! Finds the sectors of a write that the flash does not hold yet, by hashes from the device.
 //!
 //! Nothing is remembered between runs: every skipped sector was seen in flash in this session. The
 //! beginnings of a few sectors are hashed first. The first sector of a program holds what
-//! distinguishes one build from another, so if it is right, all of it probably is, and a single hash
+//! distinguishes one build from another: if it is right, all of it probably is, and a single hash
 //! decides. If no sample is right, the whole write is taken to be new and the rest is not hashed.
 //! Otherwise the write is hashed in chunks, and each chunk that differs is halved down to single
 //! sectors. The chunk length depends on the cost of a round trip and of hashing a sector, both

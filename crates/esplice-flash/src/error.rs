@@ -127,8 +127,8 @@ pub enum FlashError {
     },
     /// The operation needs a stub, and the ROM loader is running.
     #[error("only a stub {what}, and the board runs the ROM loader")]
-NeedsStub {
-    /// The operation, as a verb phrase in the third person.
+    NeedsStub {
+        /// The operation, as a verb phrase in the third person.
         what: &'static str,
     },
     /// A program for RAM does not fit the chip's RAM.

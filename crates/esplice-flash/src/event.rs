@@ -28,8 +28,8 @@ pub enum FlashEvent {
     Loader(LoaderUse),
     /// The link now runs at this baud rate.
     Baud(u32),
-    /// How much of a write the flash does not hold yet.
     /// Part of a write that the flash does not hold yet.
+    Differs {
         /// Name of the write.
         name: String,
         /// Sectors that will be written.

@@ -22,7 +22,7 @@ pub struct FlashOptions {
     pub full: bool,
     /// The stub to use, if any; otherwise the ROM loader is used.
     pub stub: StubSource,
-    /// Offset of the device's partition table, if the user gave one; otherwise the table is searched.
+    /// Offset of the device's partition table, if the user gave one; otherwise it is searched.
     pub table_offset: Option<FlashOffset>,
     /// Whether [`flash`] looks for the partition table and for what boots before it completes the
     /// plan.
@@ -151,8 +151,8 @@ pub fn detect<P: Port + ?Sized>(
 }
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Connects, confirms or identifies the chip, raises the baud rate, attaches the flash and reads
-    /// the board's description. If the board falls silent on the way, connects once more.
+    /// Connects, confirms or identifies the chip, raises the baud rate, attaches the flash and
+    /// reads the board's description. If the board falls silent on the way, connects once more.
     ///
     /// # Errors
     /// See [`FlashError`].

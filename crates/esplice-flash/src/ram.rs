@@ -1,4 +1,4 @@
-//! A program into RAM, and started there.
+//! Loads a program into RAM and starts it there.
 
 use esplice_chip::{Addr, Chip};
 use esplice_protocol::{Port, Request};
@@ -6,12 +6,12 @@ use esplice_protocol::{Port, Request};
 use crate::{FlashError, Session, event::StageState, session::SHORT};
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Copies `segments` (where, and what) into `chip`'s RAM and jumps to `entry`. From then on the
-    /// port carries what the program says.
+    /// Copies `segments` (address and bytes) into `chip`'s RAM and jumps to `entry`. From then on
+    /// the port carries the output of the program.
     ///
     /// # Errors
-    /// [`FlashError::NotInRam`] for a segment or an entry outside of RAM, before anything is sent; and
-    /// what commands bring.
+    /// [`FlashError::NotInRam`] if a segment or the entry lies outside RAM, before anything is
+    /// sent; and the errors of commands.
     pub fn run_in_ram(
         &mut self,
         chip: &Chip,
@@ -28,7 +28,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             self.load_ram(addr.0, &bytes, block_len)?;
         }
         match self.last_command(&Request::MemEnd { stay: false, entry: entry.0 }, SHORT) {
-            // The program may begin before the reply has left.
+            // The program may start before the reply has left.
             Ok(_) | Err(FlashError::Timeout { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -134,7 +134,8 @@ fn a_stub_of_another_kind_that_runs_already_serves() {
     check_flash(&path, "by the other stub");
 }
 
-/// Whatever the stub is at: the work ends within 300 ms, and the next flash brings the board in order.
+/// Whatever the stub is at: the work ends within 300 ms, and the next flash brings the board in
+/// order.
 #[test]
 fn an_interrupt_ends_the_work_of_a_stub() {
     let dir = tempfile::tempdir().unwrap();
