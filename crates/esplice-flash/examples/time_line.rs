@@ -1,12 +1,13 @@
-//! Where the time of a flash session goes, on the virtual board's own clock.
+//! Shows how long each step of a flash session takes, on the virtual board's clock.
 //!
-//! `cargo run -p esplice-flash --example time_line -- MERGED.bin [STUB.json] [ROM.elf] [WORDS]` writes
-//! bootloader, table and app of a merged image to a board at 921600 baud behind a USB bridge, as the benchmark
-//! of flashing does over a pty. It prints each request with the moment when an answer to it came, and the
-//! milliseconds since it was sent; the board's time is virtual, so they are the same on every machine. With a
-//! stub's file that stub does the work, with the mask ROM's ELF the ROM's own code is executed. WORDS: what
-//! the flash holds before, `dirty`, `blank`, `unchanged` or one other `sector`; `read` to read 1 MiB instead;
-//! `none` for no bridge; `quiet` for the sum alone.
+//! `cargo run -p esplice-flash --example time_line -- MERGED.bin [STUB.json] [ROM.elf] [WORDS]`
+//! writes bootloader, table and app of a merged image at 921600 baud to a board with a USB bridge,
+//! as the flashing benchmark does over a pty. It prints each request, the moment at which its reply
+//! began, and the milliseconds in between. The board's time is virtual, so the numbers are the same
+//! on every machine. With a stub file the stub does the work; with the mask ROM's ELF the ROM's own
+//! code is executed. WORDS select the previous contents of the flash: `dirty`, `blank`, `unchanged`
+//! or one different `sector`; `read` reads 1 MiB instead; `none` omits the bridge; `quiet` prints
+//! only the sum.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -19,13 +20,13 @@ use esplice_sim::{Board, Bridge, RomImage, SimPort, TimeMode, nor::Nor};
 const APP: usize = 0x1_0000;
 const TABLE: usize = 0x8000;
 const FLASH: usize = 4 << 20;
-/// Bytes that are read by `read`.
+/// Bytes to read with `read`.
 const READ: u32 = 1 << 20;
 
-/// A port without lines that prints what goes over it.
+/// A port without lines that prints its traffic.
 struct Watched {
     port: SimPort,
-    /// When the last request went out, what it was, and whether nothing has come since.
+    /// Time and description of the last request, until the first byte of its reply.
     asked: Option<(Moment, String)>,
     quiet: bool,
 }
@@ -145,7 +146,7 @@ fn main() {
         asked: None,
         quiet: has("quiet"),
     };
-    // The ROM's words are over.
+    // Wait for the end of the ROM's boot messages.
     port.port.wait_until(Moment::at(Duration::from_millis(200))).expect("it lives");
     let options = FlashOptions {
         target: Some(chip),
