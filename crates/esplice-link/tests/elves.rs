@@ -65,7 +65,7 @@ fn each_way_in_which_it_did_not() {
     let mut elf = good();
     elf.block("__esplice_arena_dma", 0x3fc8_1010, 0x3ff0);
     let text = "esplice.toml:5: arena dma at 0x3fc81010 is not aligned to 64";
-    let size = "esplice.toml:5: arena dma has 16368 bytes, 16K (16384 bytes) were asked for";
+    let size = "esplice.toml:5: arena dma has 16368 bytes, 16K (16384 bytes) were requested";
     defects(&elf, FILE, &[text, size]);
 
     let mut elf = good();
@@ -84,7 +84,7 @@ fn each_way_in_which_it_did_not() {
     let mut elf = good();
     elf.symbol("_stack_end", 0x3fcc_c400, 0);
     let text =
-        "esplice.toml:11: 8192 bytes are left for the main stack, 16K (16384 bytes) were asked for";
+        "esplice.toml:11: 8192 bytes are left for the main stack, 16K (16384 bytes) were requested";
     defects(&elf, FILE, &[text]);
 
     let rest = FILE.replace("\"96K\"", "\"rest\"\nlimit = \"112K\"");
@@ -97,7 +97,7 @@ fn each_way_in_which_it_did_not() {
     elf.section(".big", 0x3fcc_e400, 0xfd00, true);
     let text = "esplice.toml:1: .big (0x3fcce400 to 0x3fcde100) lies in reserved range crash";
     let over =
-        ".big is loaded to 0x3fcce400 in dram2, where the second-stage bootloader runs meanwhile";
+        ".big is loaded to 0x3fcce400 in dram2, where the second-stage bootloader is running";
     defects(&elf, reserve, &[text, over]);
 }
 

@@ -475,15 +475,15 @@ fn scripts_beyond_understanding_are_refused() {
     ] {
         let job = Job { script: script.into(), ..job(program(100, "hello")) };
         let error = Link::new(job, None, &mut |_| None).unwrap_err();
-        let text = format!("the linker script has {message}, which is not understood");
+        let text = format!("the linker script has {message}, which is not supported");
         assert_eq!(error.to_string(), text, "{script}");
     }
     for (script, message) in [
-        ("SECTIONS { INCLUDE other.x }", "the linker script includes other.x, which is not there"),
-        ("ENTRY(start)", "the linker script has no place for sections by name"),
+        ("SECTIONS { INCLUDE other.x }", "the linker script includes other.x, which does not exist"),
+        ("ENTRY(start)", "the linker script has no patterns for input sections"),
         (
             "SECTIONS { .a : { KEEP(*(.a)) } }",
-            "the linker script has no place for sections by name",
+            "the linker script has no patterns for input sections",
         ),
     ] {
         let job = Job { script: script.into(), ..job(program(100, "hello")) };
@@ -582,7 +582,8 @@ impl Source {
     }
 }
 
-/// Where sections lie that nothing else in their output section is like: by that and their contents.
+/// Where sections lie that nothing else in their output section is like: by that and their
+/// contents.
 fn offsets(placed: &[Placed]) -> BTreeMap<(&str, &[u8]), u32> {
     let mut offsets: BTreeMap<(&str, &[u8]), Vec<u32>> = BTreeMap::new();
     for placed in placed.iter().filter(|placed| placed.size > 0) {
