@@ -38,7 +38,7 @@ fn what_is_written_wrongly_is_wrong_use_as_in_other_sections() {
         ("[layout]\nstabel = true\n", "esplice.toml:2: unknown key of [layout] \"stabel\""),
         ("[layout.heap]\nsise = \"4K\"\n", "unknown key of [layout.heap] \"sise\""),
         ("[layout.heap]\nsize = true\n", "size must be"),
-        ("[layout.heap]\nsize = \"4 apples\"\n", "is no size"),
+        ("[layout.heap]\nsize = \"4 apples\"\n", "is not a size"),
         ("[layout.heap]\nregion = \"dram\"\n", "[layout.heap] has no size"),
         ("[layout]\nbase = \"esphal\"\n", "unknown base"),
         ("[[layout.arena]]\nname = \"a\"\nsize = \"1K\"\nregion = \"dramm\"\n", "unknown region"),
@@ -47,7 +47,7 @@ fn what_is_written_wrongly_is_wrong_use_as_in_other_sections() {
     }
     // Written well, and too much for the chip.
     check("[layout.heap]\nsize = \"400K\"\n").check(6, &["does not fit in dram"]);
-    check("[layout.heap]\nsize = \"4K\"\nalign = 48\n").check(6, &["is no power of two"]);
+    check("[layout.heap]\nsize = \"4K\"\nalign = 48\n").check(6, &["is not a power of two"]);
 }
 
 /// Each thing is compared with each other, so there is a limit to their number.

@@ -1,16 +1,16 @@
-//! A CMake fragment for ESP-IDF projects.
+//! Generates a CMake fragment for ESP-IDF projects.
 //!
-//! ESP-IDF gives all RAM that the program leaves to its heap, minus the ranges that programs reserve;
-//! each block becomes such a range, with its symbols. Source: ESP-IDF, "Heap Memory Allocation" and
-//! components/heap/include/heap_memory_layout.h; "Linker Script Generation" and
+//! ESP-IDF's heap takes all RAM that the program leaves, except for ranges that the program
+//! reserves. Each block becomes such a range, with its symbols. Source: ESP-IDF, "Heap Memory
+//! Allocation" and components/heap/include/heap_memory_layout.h; "Linker Script Generation" and
 //! tools/cmake/utilities.cmake for target_linker_script.
 
 use std::fmt::Write as _;
 
 use crate::{Extent, File, Layout};
 
-/// The files to put into a component: `esplice-layout.cmake`, to be included after
-/// `idf_component_register`, and what it names.
+/// Returns the files for a component: `esplice-layout.cmake`, to be included after
+/// `idf_component_register`, and the files that it names.
 pub fn esp_idf(layout: &Layout) -> Vec<File> {
     let chip = &layout.chip.display_name;
     let head = format!("Memory layout for {chip}, written by esplice; changes here are lost.");
@@ -48,7 +48,7 @@ pub fn esp_idf(layout: &Layout) -> Vec<File> {
         block(&symbol, &name, &range.place.to_string(), range.addr, range.len);
     }
     super::heap_names(&mut script, layout);
-    // Static data ends where the heap of ESP-IDF starts.
+    // Static data ends where ESP-IDF's heap starts.
     if let Some(lowest) = lowest_in_dram(layout) {
         let _ = write!(
             script,
