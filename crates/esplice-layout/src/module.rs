@@ -133,7 +133,7 @@ impl Function {
         if let Some(section) = &self.section {
             let _ = writeln!(
                 text,
-                "///\n/// Statics with `#[unsafe(link_section = \"{section}\")]` are also placed in it, and are not\n/// part of the returned slice."
+                "///\n/// Statics with `#[unsafe(link_section = \"{section}\")]` are also in it, but not\n/// part of the returned slice."
             );
         }
     }

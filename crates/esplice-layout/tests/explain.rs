@@ -1,5 +1,5 @@
-//! What linkers say, traced back to lines of the layout. The outputs are those of lld 19, of
-//! rust-lld 22 and of GNU ld 2.40, as seen with esp-hal 1.2.2.
+//! Traces linker output back to lines of the layout. The outputs are those of lld 19, of rust-lld
+//! 22 and of GNU ld 2.40, as seen with esp-hal 1.2.2.
 
 use esplice_layout::{Layout, Spec, explain, missing_script};
 
@@ -85,7 +85,7 @@ fn what_is_not_the_layouts_stays_the_compilers() {
     );
 }
 
-/// What lld and GNU ld say of a program on esp-hal without its script, cut to one symbol.
+/// Output of lld and GNU ld for a program on esp-hal without its script, cut to one symbol.
 #[test]
 fn a_missing_script_is_known_by_its_symbols() {
     let lld = "error: linking with `rust-lld` failed: exit status: 1\n  = note: rust-lld: error: undefined symbol: \

@@ -4,7 +4,7 @@
 ///
 /// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also placed in it, and are not
+/// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also in it, but not
 /// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
@@ -26,7 +26,7 @@ pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
 ///
 /// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.frames")]` are also placed in it, and are not
+/// Statics with `#[unsafe(link_section = ".esplice.arena.frames")]` are also in it, but not
 /// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#frames() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
@@ -48,7 +48,7 @@ pub fn r#frames() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
 ///
 /// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.log")]` are also placed in it, and are not
+/// Statics with `#[unsafe(link_section = ".esplice.arena.log")]` are also in it, but not
 /// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#log() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
@@ -70,7 +70,7 @@ pub fn r#log() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
 ///
 /// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.table")]` are also placed in it, and are not
+/// Statics with `#[unsafe(link_section = ".esplice.arena.table")]` are also in it, but not
 /// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#table() -> Option<&'static mut [u8]> {

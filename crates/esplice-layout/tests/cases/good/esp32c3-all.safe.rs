@@ -4,7 +4,7 @@
     ///
     /// Returned once: `None` from the second call on.
     ///
-    /// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also placed in it, and are not
+    /// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also in it, but not
     /// part of the returned slice.
     r#dma: ::core::mem::MaybeUninit<u8>, __esplice_arena_dma_free, __esplice_arena_dma_end
 }
@@ -13,7 +13,7 @@
     ///
     /// Returned once: `None` from the second call on.
     ///
-    /// Statics with `#[unsafe(link_section = ".esplice.arena.frames")]` are also placed in it, and are not
+    /// Statics with `#[unsafe(link_section = ".esplice.arena.frames")]` are also in it, but not
     /// part of the returned slice.
     r#frames: ::core::mem::MaybeUninit<u8>, __esplice_arena_frames_free, __esplice_arena_frames_end
 }
@@ -22,7 +22,7 @@
     ///
     /// Returned once: `None` from the second call on.
     ///
-    /// Statics with `#[unsafe(link_section = ".esplice.arena.log")]` are also placed in it, and are not
+    /// Statics with `#[unsafe(link_section = ".esplice.arena.log")]` are also in it, but not
     /// part of the returned slice.
     r#log: ::core::mem::MaybeUninit<u8>, __esplice_arena_log_free, __esplice_arena_log_end
 }
@@ -31,7 +31,7 @@
     ///
     /// Returned once: `None` from the second call on.
     ///
-    /// Statics with `#[unsafe(link_section = ".esplice.arena.table")]` are also placed in it, and are not
+    /// Statics with `#[unsafe(link_section = ".esplice.arena.table")]` are also in it, but not
     /// part of the returned slice.
     r#table: u8, __esplice_arena_table_free, __esplice_arena_table_end
 }

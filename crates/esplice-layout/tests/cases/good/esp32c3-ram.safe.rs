@@ -4,7 +4,7 @@
     ///
     /// Returned once: `None` from the second call on.
     ///
-    /// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also placed in it, and are not
+    /// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also in it, but not
     /// part of the returned slice.
     r#dma: ::core::mem::MaybeUninit<u8>, __esplice_arena_dma_free, __esplice_arena_dma_end
 }

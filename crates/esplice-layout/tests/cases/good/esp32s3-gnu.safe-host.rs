@@ -4,7 +4,7 @@
     ///
     /// Returned once: `None` from the second call on.
     ///
-    /// Statics with `#[unsafe(link_section = ".esplice.arena.slow")]` are also placed in it, and are not
+    /// Statics with `#[unsafe(link_section = ".esplice.arena.slow")]` are also in it, but not
     /// part of the returned slice.
     r#slow: ::core::mem::MaybeUninit<u8>, 2048, 16, ::core::mem::MaybeUninit::uninit()
 }
