@@ -12,7 +12,7 @@ const VENDORS: [u16; 5] = [0x303a, 0x10c4, 0x1a86, 0x0403, 0x067b];
 pub struct ListedPort {
     /// Name of the port.
     pub name: String,
-    /// Its USB device, if it is one.
+    /// The USB device behind the port, if any.
     pub usb: Option<UsbDevice>,
 }
 

@@ -136,7 +136,7 @@ pub enum FlashError {
     NotInRam {
         /// `segment` or `entry`.
         what: &'static str,
-        /// Its address.
+        /// Address of the segment or entry.
         addr: Addr,
         /// Length in bytes.
         len: usize,

@@ -168,7 +168,7 @@ pub enum Cause {
     SizeNotWords {
         /// The block.
         what: String,
-        /// Its size.
+        /// Size as written and in bytes.
         size: Amount,
     },
     /// A name can't be used in a symbol.
@@ -433,7 +433,7 @@ pub enum Cause {
     StaticsPastArena {
         /// The arena.
         name: String,
-        /// Its size.
+        /// Size as written and in bytes.
         size: Amount,
     },
     /// The program leaves less stack than required.

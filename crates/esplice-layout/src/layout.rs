@@ -66,7 +66,7 @@ pub struct Heap {
 pub struct Arena {
     /// Place in the file.
     pub place: Place,
-    /// Its name.
+    /// Name of the arena.
     pub name: String,
     /// Key of its region.
     pub region: String,
@@ -96,7 +96,7 @@ pub enum Contents {
 pub struct Section {
     /// Place in the file.
     pub place: Place,
-    /// Its name.
+    /// Name of the section.
     pub name: String,
     /// Pattern that matches input sections.
     pub pattern: String,
@@ -113,7 +113,7 @@ pub struct Section {
 pub struct Reserved {
     /// Place in the file.
     pub place: Place,
-    /// Its name.
+    /// Name of the range.
     pub name: String,
     /// Key of the region that contains it.
     pub region: String,

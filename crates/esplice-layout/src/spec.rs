@@ -9,7 +9,7 @@ use crate::{Cause, LayoutError, Place, Size};
 pub struct At<T> {
     /// The value.
     pub value: T,
-    /// Its place.
+    /// Place of the value in the file.
     pub place: Place,
 }
 

@@ -16,13 +16,13 @@ use esplice_protocol::{Caps, Moment, Opcode, Port, PortError, slip};
 /// A fault of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It never arrives.
+    /// The frame never arrives.
     Lost,
     /// A bit in its middle is wrong.
     Flipped,
-    /// It arrives twice.
+    /// The frame arrives twice.
     Doubled,
-    /// Its second half is missing.
+    /// The second half is missing.
     Truncated,
     /// The frame arrives after the wait for it has ended, with the next request.
     Late,

@@ -1,6 +1,6 @@
 //! A ROM loader in a few hundred lines, as a port, for testing the flasher with faults.
 //!
-//! It follows the observed behaviour of real ROMs: eight replies to a SYNC, stale reason bytes, a
+//! The loader follows the observed behaviour of real ROMs: eight replies to a SYNC, stale reason bytes, a
 //! sequence number that runs ahead of the address after a bad checksum, FLASH_END that leaves the
 //! loader. Unlike the virtual board it can break any single frame, and it takes no time.
 
@@ -19,7 +19,7 @@ use md5::{Digest as _, Md5};
 /// A fault of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It never arrives.
+    /// The frame never arrives.
     Lost,
     /// The byte in its middle is missing.
     ByteLost,
@@ -27,11 +27,11 @@ pub enum Fault {
     Flipped,
     /// A bit at an eighth of its length is wrong, in most frames in the header.
     FlippedEarly,
-    /// Its second half is missing.
+    /// The second half is missing.
     Truncated,
-    /// It arrives twice.
+    /// The frame arrives twice.
     Doubled,
-    /// It arrives after most timeouts.
+    /// The frame arrives after most timeouts.
     Late,
     /// The board resets before it arrives, and boots from flash.
     Reset,

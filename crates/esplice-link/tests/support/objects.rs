@@ -14,7 +14,7 @@ pub struct Section {
     pub align: u32,
     pub entry: u32,
     pub data: Vec<u8>,
-    /// Its symbols: name, value, global.
+    /// Symbols in the section: name, value, global.
     pub symbols: Vec<(String, u32, bool)>,
     /// Symbols that its words refer to, one per word from the start.
     pub refers: Vec<String>,
