@@ -61,7 +61,7 @@ pub struct Rfc2217Port {
     purges_unanswered: bool,
     suspended: bool,
     agreed: Option<bool>,
-    /// Answers given for options, on either side.
+    /// Option commands that this end has sent.
     answered: Vec<(Verb, u8)>,
 }
 

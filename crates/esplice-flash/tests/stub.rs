@@ -257,7 +257,7 @@ fn streams_and_erases() {
 }
 
 /// A stub has no reset command: where the lines do not reach the board, its watchdog resets it.
-/// That samples the boot pin, which is no longer held.
+/// The reset samples the boot pin, which is no longer held.
 #[test]
 fn a_stub_lets_the_watchdog_reset_without_lines() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! A ROM loader in a few hundred lines, as a port, for testing the flasher with faults.
 //!
-//! The loader follows the observed behaviour of real ROMs: eight replies to a SYNC, stale reason bytes, a
-//! sequence number that runs ahead of the address after a bad checksum, FLASH_END that leaves the
-//! loader. Unlike the virtual board it can break any single frame, and it takes no time.
+//! The loader follows the observed behaviour of real ROMs: eight replies to a SYNC, stale reason
+//! bytes, a sequence number that runs ahead of the address after a bad checksum, FLASH_END that
+//! leaves the loader. Unlike the virtual board it can break any single frame, and it takes no time.
 
 use std::{
     collections::{BTreeMap, VecDeque},

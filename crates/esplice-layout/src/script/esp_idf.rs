@@ -17,7 +17,7 @@ pub fn esp_idf(layout: &Layout) -> Vec<File> {
     let mut script = format!("/* {head} */\n");
     let mut source = format!(
         "/* {head}\n * Keeps ESP-IDF's heap off the ranges. */\n#include \"heap_memory_layout.h\"\n\n\
-         /* The linker is told to want this, and so takes the file. */\nvoid esplice_layout_linked(void) {{}}\n"
+         /* A linker option requires this symbol, so that the file is linked. */\nvoid esplice_layout_linked(void) {{}}\n"
     );
     let mut block = |symbol: &str, name: &str, place: &str, addr: u32, size: u32| {
         let end = addr.saturating_add(size);
@@ -56,7 +56,7 @@ pub fn esp_idf(layout: &Layout) -> Vec<File> {
         );
     }
     let cmake = format!(
-        "# {head}\n# Include it in a component's CMakeLists.txt, behind idf_component_register.\n\
+        "# {head}\n# Include it in a component's CMakeLists.txt, after idf_component_register.\n\
          target_sources(${{COMPONENT_LIB}} PRIVATE \"${{CMAKE_CURRENT_LIST_DIR}}/esplice-layout.c\")\n\
          target_link_libraries(${{COMPONENT_LIB}} INTERFACE \"-u esplice_layout_linked\")\n\
          target_linker_script(${{COMPONENT_LIB}} INTERFACE \"${{CMAKE_CURRENT_LIST_DIR}}/esplice-layout.ld\")\n"
