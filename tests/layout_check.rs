@@ -58,13 +58,13 @@ fn thousands_of_arenas_are_settled_or_refused_at_once() {
         (0..count).map(arena).collect()
     };
     check(&arenas(1024)).check(0, &[]);
-    let words = "esplice.toml:1: [layout.arena] is there 20000 times, a layout can have 1024";
+    let words = "esplice.toml:1: [layout.arena] occurs 20000 times, a layout can have 1024";
     check(&arenas(20_000)).check(2, &[words]);
     let reserves: String = (0..20_000)
         .map(|n| format!("[[layout.reserve]]\nname=\"r{n}\"\nstart=1\nsize=4\n"))
         .collect();
-    check(&reserves).check(2, &["[layout.reserve] is there 20000 times"]);
+    check(&reserves).check(2, &["[layout.reserve] occurs 20000 times"]);
     let names: Vec<String> = (0..20_000).map(|n| format!("\"_h{n}\"")).collect();
     let heap = format!("[layout.heap]\nsize = \"4K\"\nsymbols = [{}]\n", names.join(", "));
-    check(&heap).check(2, &["[layout.heap.symbols] is there 20000 times"]);
+    check(&heap).check(2, &["[layout.heap.symbols] occurs 20000 times"]);
 }

@@ -2,8 +2,8 @@
 //! happens, a reported success must be true.
 //!
 //! ```text
-//! cargo run --release -p esplice-flash --example wire_faults -- --plans 2000 --seed 1 [--stub
-//! FILE]
+//! cargo run --release -p esplice-flash --example wire_faults -- \
+//!     --plans 2000 --seed 1 [--stub FILE]
 //! ```
 //!
 //! Prints how the sessions ended, and the seed of each one that reported a false success, which
