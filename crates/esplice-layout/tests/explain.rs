@@ -42,7 +42,9 @@ fn the_linkers_own_errors_are_traced_too() {
     );
     check(
         "riscv64-unknown-elf-ld: o1 section `.esplice.arena.dma' will not fit in region `DRAM'\n",
-        &["esplice.toml:4: arena dma of 16K (16384 bytes) does not fit in dram next to the program"],
+        &[
+            "esplice.toml:4: arena dma of 16K (16384 bytes) does not fit in dram next to the program",
+        ],
     );
     check(
         "ld.lld-19: error: stack.x:13: unable to move location counter (0x3fd25040) backward to \

@@ -479,7 +479,10 @@ fn scripts_beyond_understanding_are_refused() {
         assert_eq!(error.to_string(), text, "{script}");
     }
     for (script, message) in [
-        ("SECTIONS { INCLUDE other.x }", "the linker script includes other.x, which does not exist"),
+        (
+            "SECTIONS { INCLUDE other.x }",
+            "the linker script includes other.x, which does not exist",
+        ),
         ("ENTRY(start)", "the linker script has no patterns for input sections"),
         (
             "SECTIONS { .a : { KEEP(*(.a)) } }",
