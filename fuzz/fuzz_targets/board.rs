@@ -132,7 +132,7 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
     }
     // The board still boots after new contents.
     board.set_lines(false, false);
-    board.load_flash(&[]).expect("it fits");
+    board.load_flash(&[]).expect("the contents fit");
     let said = board.run_until(b"ESP-ROM:", millis(100));
     assert!(said.is_ok() || board.status() == esplice_sim::Status::InDownloadMode, "{said:?}");
 });

@@ -118,12 +118,12 @@ fn main() {
         .iter()
         .filter(|word| word.ends_with(".bin") || word.ends_with(".json"))
         .map(PathBuf::from);
-    let merged = fs::read(files.next().expect("a merged image")).expect("it can be read");
-    let stub = files.next().map(|file| fs::read(file).expect("it can be read"));
-    let stub = stub.map(|json| Stub::parse(&json).expect("it is a stub"));
+    let merged = fs::read(files.next().expect("a merged image")).expect("the file can be read");
+    let stub = files.next().map(|file| fs::read(file).expect("the file can be read"));
+    let stub = stub.map(|json| Stub::parse(&json).expect("the file is a stub"));
 
-    let chip = esplice_chip::find("esp32c3").expect("it is known");
-    let timing = &chip.sim.as_ref().expect("there is a board").flash;
+    let chip = esplice_chip::find("esp32c3").expect("esp32c3 is known");
+    let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("board.flash");
     let mut before = vec![if has("blank") { 0xff } else { 0x5a }; FLASH];
@@ -133,11 +133,13 @@ fn main() {
     if has("sector") {
         before[APP + 0x5000] ^= 1;
     }
-    fs::write(&path, &before).expect("there is room");
-    let nor = Nor::open(&path, timing.size(), timing).expect("it was just made");
-    let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("there is a board");
+    fs::write(&path, &before).expect("the file can be written");
+    let nor = Nor::open(&path, timing.size(), timing).expect("the file was just written");
+    let mut board =
+        Board::with_flash(chip, nor, TimeMode::Virtual).expect("the chip has a virtual board");
     if let Some(rom) = words.iter().find(|word| word.ends_with(".elf")) {
-        board = board.with_rom(&RomImage::open(rom.as_ref(), chip).expect("it is the ROM's"));
+        board =
+            board.with_rom(&RomImage::open(rom.as_ref(), chip).expect("the file is the ROM's ELF"));
     }
     board.hold_boot_pin(true);
     board.set_bridge(if has("none") { Bridge::None } else { Bridge::Usb });
@@ -147,7 +149,7 @@ fn main() {
         quiet: has("quiet"),
     };
     // Wait for the end of the ROM's boot messages.
-    port.port.wait_until(Moment::at(Duration::from_millis(200))).expect("it lives");
+    port.port.wait_until(Moment::at(Duration::from_millis(200))).expect("the board runs");
     let options = FlashOptions {
         target: Some(chip),
         baud: Some(921_600),
@@ -169,10 +171,10 @@ fn main() {
         let read = |session: &mut esplice_flash::Session<'_, _>, _: &_| {
             session.read_flash(FlashOffset(0), READ, &mut |_| Ok(()))
         };
-        with_board(&mut port, &options, &mut |_| {}, read).expect("it reads");
+        with_board(&mut port, &options, &mut |_| {}, read).expect("the flash can be read");
     } else {
         let done = flash(&mut port, &options, |_| Ok(ResolvedPlan::from(writes)), &mut |_| {});
-        println!("{:?}", done.expect("it is written").statistics);
+        println!("{:?}", done.expect("the flash can be written").statistics);
     }
     let took = millis(port.now().since(Moment::at(Duration::from_millis(200))));
     println!("{took:.3} ms in all");

@@ -134,11 +134,11 @@ impl PartialEq for ChipInfo {
 /// Security state of a chip, as far as it limits a flasher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Security {
-    /// Only signed bootloaders start.
+    /// Whether only signed bootloaders start.
     pub secure_boot: bool,
-    /// Flash contents are encrypted.
+    /// Whether flash contents are encrypted.
     pub flash_encryption: bool,
-    /// Download mode refuses most commands.
+    /// Whether download mode refuses most commands.
     pub secure_download: bool,
 }
 

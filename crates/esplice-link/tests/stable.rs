@@ -257,7 +257,7 @@ fn generic_functions_made_for_the_project_have_room_too() {
     let edited = carry_out(program(130), Some(&first.outcome.record), &same);
     assert_eq!(moved(&edited), Vec::<&str>::new());
     let of_len = |len: u32| first.placed.iter().find(|placed| placed.size == len).unwrap().addr;
-    assert!(of_len(60) < of_len(104), "what is not made for it comes after the project's");
+    assert!(of_len(60) < of_len(104), "a function not made for it comes after the project's");
 }
 
 #[test]
@@ -280,7 +280,10 @@ fn what_is_new_lies_next_to_what_is_edited() {
     assert_eq!((moved(&edited), edited.outcome.new), (vec![], 2));
     let of_len = |len: u32| edited.placed.iter().find(|placed| placed.size == len).unwrap().addr;
     assert!(of_len(50) < of_len(2000), "the function lies before the library's");
-    assert!(addr_of(&edited.placed, b"text 1") < of_len(900), "so does the text");
+    assert!(
+        addr_of(&edited.placed, b"text 1") < of_len(900),
+        "the string lies before the library's, too"
+    );
 }
 
 #[test]

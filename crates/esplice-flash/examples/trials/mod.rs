@@ -132,7 +132,7 @@ impl Trials {
         };
         trials.run(Work::Detect, &FaultPlan::default());
         let known = trials.known.get().expect("a board without faults describes itself");
-        let sim = chip().sim.as_ref().expect("there is a board");
+        let sim = chip().sim.as_ref().expect("the chip has a virtual board");
         assert_eq!((known.mac, known.revision), (sim.mac, sim.revision));
         assert_eq!(known.flash_size as usize, FLASH_LEN);
         // Data to erase, with neighbours that must not change.
@@ -160,11 +160,12 @@ impl Trials {
     /// Runs like [`Trials::run`], on a board whose flash holds these bytes.
     pub fn run_on(&self, work: Work, faults: &FaultPlan, flash: &[u8]) -> Trial {
         let chip = chip();
-        let timing = &chip.sim.as_ref().expect("there is a board").flash;
+        let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
         let mut nor = Nor::in_memory(FLASH_LEN as u32, timing);
-        nor.put(0, flash).expect("it is as long as the flash");
-        let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("its data are good");
-        board.set_faults(faults).expect("they are inside the flash");
+        nor.put(0, flash).expect("the data fits the flash");
+        let mut board =
+            Board::with_flash(chip, nor, TimeMode::Virtual).expect("the chip's data is valid");
+        board.set_faults(faults).expect("the faults are inside the flash");
         // Stuck bits are stuck from the start.
         let before = board.flash().bytes().to_vec();
         let before = before.as_slice();
@@ -230,7 +231,7 @@ impl Trials {
                 let resolve = ResolveOptions { with_bootloader: true, ..Default::default() };
                 let report = flash_plan(port, &self.new, &resolve, &options, &mut events)?;
                 let (mac, revision) = (report.chip.mac, report.chip.revision);
-                let sim = chip().sim.as_ref().expect("there is a board");
+                let sim = chip().sim.as_ref().expect("the chip has a virtual board");
                 let is_right = mac == sim.mac && revision == sim.revision;
                 if is_right { None } else { differs("chip", format!("{:?}", report.chip)) }
             }
@@ -332,7 +333,7 @@ fn differing(data: &[u8], there: &[u8]) -> Vec<(FlashOffset, u32)> {
 }
 
 pub fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").expect("it is known")
+    esplice_chip::find("esp32c3").expect("esp32c3 is known")
 }
 
 fn md5_hex(bytes: &[u8]) -> String {
@@ -357,7 +358,7 @@ fn plan(seed: u8) -> FlashPlan {
         offset: FlashOffset(offset),
         data,
     };
-    let table = PartitionTable::esp_idf_default().to_bytes().expect("it is sound");
+    let table = PartitionTable::esp_idf_default().to_bytes().expect("the table is valid");
     FlashPlan {
         chip: chip().name.clone(),
         min_rev: 0,
