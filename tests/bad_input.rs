@@ -168,7 +168,7 @@ fn what_is_not_there() {
         fs::remove_file(at.join("pipe")).unwrap();
         fs::write(at.join("x.bin"), "x").unwrap();
         run(at, "flash --port /dev/null --offset 0 --target esp32c3 x.bin")
-            .check(2, &["port /dev/null is no serial port", "hint: ", "/dev/ttyUSB0"]);
+            .check(2, &["port /dev/null is not a serial port", "hint: ", "/dev/ttyUSB0"]);
         fs::remove_file(at.join("x.bin")).unwrap();
     }
     run(at, "build").check(3, &["error: . has neither Cargo.toml nor .go files", "hint: "]);

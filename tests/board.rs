@@ -152,7 +152,7 @@ fn ports_that_are_none() {
         run(at, &format!("flash --port {port} hello.bin")).check(exit, words);
     };
     check("/dev/esplice-has-no-such-port", 10, &["error: no port /dev/esplice", "hint: "]);
-    check("hello.bin", 2, &["error: port hello.bin is no serial port", "hint: "]);
+    check("hello.bin", 2, &["error: port hello.bin is not a serial port", "hint: "]);
     // Nobody listens at port 1, which is the system's own.
     check("tcp://127.0.0.1:1", 10, &["cannot connect to 127.0.0.1:1", "hint: nothing listens"]);
     check("rfc2217://127.0.0.1:1", 10, &["cannot connect to 127.0.0.1:1", "hint: nothing listens"]);

@@ -38,7 +38,7 @@ fn what_is_written_wrongly_is_wrong_use_as_in_other_sections() {
         ("[layout]\nstabel = true\n", "esplice.toml:2: unknown key of [layout] \"stabel\""),
         ("[layout.heap]\nsise = \"4K\"\n", "unknown key of [layout.heap] \"sise\""),
         ("[layout.heap]\nsize = true\n", "size must be"),
-        ("[layout.heap]\nsize = \"4 apples\"\n", "is no size"),
+        ("[layout.heap]\nsize = \"4 apples\"\n", "is not a size"),
         ("[layout.heap]\nregion = \"dram\"\n", "[layout.heap] has no size"),
         ("[layout]\nbase = \"esphal\"\n", "unknown base"),
         ("[[layout.arena]]\nname = \"a\"\nsize = \"1K\"\nregion = \"dramm\"\n", "unknown region"),
@@ -47,7 +47,7 @@ fn what_is_written_wrongly_is_wrong_use_as_in_other_sections() {
     }
     // Written well, and too much for the chip.
     check("[layout.heap]\nsize = \"400K\"\n").check(6, &["does not fit in dram"]);
-    check("[layout.heap]\nsize = \"4K\"\nalign = 48\n").check(6, &["is no power of two"]);
+    check("[layout.heap]\nsize = \"4K\"\nalign = 48\n").check(6, &["is not a power of two"]);
 }
 
 /// Each thing is compared with each other, so there is a limit to their number.
@@ -58,13 +58,13 @@ fn thousands_of_arenas_are_settled_or_refused_at_once() {
         (0..count).map(arena).collect()
     };
     check(&arenas(1024)).check(0, &[]);
-    let words = "esplice.toml:1: [layout.arena] is there 20000 times, a layout can have 1024";
+    let words = "esplice.toml:1: [layout.arena] occurs 20000 times, a layout can have 1024";
     check(&arenas(20_000)).check(2, &[words]);
     let reserves: String = (0..20_000)
         .map(|n| format!("[[layout.reserve]]\nname=\"r{n}\"\nstart=1\nsize=4\n"))
         .collect();
-    check(&reserves).check(2, &["[layout.reserve] is there 20000 times"]);
+    check(&reserves).check(2, &["[layout.reserve] occurs 20000 times"]);
     let names: Vec<String> = (0..20_000).map(|n| format!("\"_h{n}\"")).collect();
     let heap = format!("[layout.heap]\nsize = \"4K\"\nsymbols = [{}]\n", names.join(", "));
-    check(&heap).check(2, &["[layout.heap.symbols] is there 20000 times"]);
+    check(&heap).check(2, &["[layout.heap.symbols] occurs 20000 times"]);
 }

@@ -245,8 +245,8 @@ fn no_record_spoils_a_link() {
         ("the record has another compiler", nothing, &other_compiler, ""),
         ("the record has another settings", nothing, &edited, "--esplice-tail=.text+64"),
         ("the record has another linker options", nothing, &edited, "-z max-page-size=8192"),
-        ("it is none", |b| b.write("kept.stable", b"hello"), &edited, ""),
-        ("it is none", |b| b.write("kept.stable", b""), &edited, ""),
+        ("it is not a record", |b| b.write("kept.stable", b"hello"), &edited, ""),
+        ("it is not a record", |b| b.write("kept.stable", b""), &edited, ""),
         (
             "its checksum is wrong",
             |b| {

@@ -172,7 +172,7 @@ fn a_board_with_another_chip() {
     // The ESP32-S3's id, and one that no chip has.
     for (id, error) in [
         (9, "error: the board is esp32s3, the target is esp32c3"),
-        (999, "error: unknown chip: its id is 999"),
+        (999, "error: unknown chip: its ID is 999"),
     ] {
         let said = with_board(directory.path(), "flash hello.bin --port PORT", loader_of(id));
         said.check(12, &[error, "hint: "]);

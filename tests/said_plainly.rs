@@ -77,7 +77,7 @@ fn a_missing_linker_script_is_said_in_one_line() {
 
     fs::write(directory.path().join("esplice.toml"), "[layout.heap]\nsize = \"32K\"\n").unwrap();
     let words =
-        "error: esplice.toml:1: the program is not linked with linkall.x, which the layout adds to";
+        "error: esplice.toml:1: the program is not linked with linkall.x, which the layout extends";
     let said = build().check(6, &[words]);
     assert!(!said.err.contains("undefined symbol"), "{said:#?}");
 }

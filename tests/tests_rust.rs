@@ -90,7 +90,7 @@ fn a_failure_and_a_panic_are_told_with_their_tests() {
     assert_ne!(said.exit, 0, "{said:#?}");
     for words in [
         "running 3 tests\ntest checksums ... FAILED\ntest means ... FAILED\n",
-        "---- checksums ----\nnot so: fletcher16(b\"abcdef\") == 0x2058\n",
+        "---- checksums ----\ncheck failed: fletcher16(b\"abcdef\") == 0x2058\n",
         "---- means ----\nof three values\n",
         "test result: FAILED. 0 passed; 2 failed; 0 ignored; 1 not run;",
     ] {

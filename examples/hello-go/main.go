@@ -1,4 +1,4 @@
-// Firmware in Go: says hello once a second on the board's console.
+// Firmware in Go that prints a greeting once a second on the board's console.
 package main
 
 import "time"

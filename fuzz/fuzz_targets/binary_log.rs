@@ -1,4 +1,4 @@
-//! A stream with packages of ESP-IDF's binary log in it, and formats of all kinds.
+//! Decodes a stream that contains packages of ESP-IDF's binary log, with formats of all kinds.
 #![no_main]
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn log(texts: &[u8]) -> Option<Arc<BinaryLog>> {
     BinaryLog::from_elf(&elf.write().ok()?).ok()?.map(Arc::new)
 }
 
-/// The package's last byte, which makes the CRC of the whole zero.
+/// Returns the last byte of a package, which makes its CRC zero.
 fn crc8(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ byte, |crc: u8, _| if crc & 0x80 == 0 { crc << 1 } else { crc << 1 ^ 7 })

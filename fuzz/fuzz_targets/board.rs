@@ -1,4 +1,4 @@
-//! A whole virtual board: any flash contents, any instructions, and a host that does what it likes.
+//! Runs a whole virtual board: any flash contents, any instructions, and any actions of the host.
 #![no_main]
 
 use std::time::Duration;
@@ -15,11 +15,11 @@ struct Input {
 
 #[derive(Debug, Arbitrary)]
 enum Flash {
-    /// From offset 0 on.
+    /// Contents from offset 0 on.
     Raw(Vec<u8>),
-    /// An image with a good header and check sum: what the ROM loads, and where it begins.
+    /// An image with a valid header and checksum, which the ROM loads.
     Image { entry: u32, segments: Vec<(u32, Vec<u8>)> },
-    /// Instructions in RAM behind a start that sets registers.
+    /// Instructions in RAM, after a start that sets registers.
     Code { registers: [u32; 15], words: Vec<u32> },
     /// Instructions that are executed in place.
     Direct(Vec<u16>),
@@ -39,7 +39,7 @@ enum Action {
         offset: u32,
         bytes: Vec<u8>,
     },
-    /// There and back again: what follows must be the same.
+    /// Take a snapshot and return to it: both runs from there must be the same.
     Snapshot(u8),
 }
 
@@ -88,7 +88,7 @@ fn image(entry: u32, segments: &[(u32, Vec<u8>)]) -> Vec<u8> {
     image
 }
 
-/// Runs on; the board goes on, or says which ROM function it lacks.
+/// Runs the board on. It may only stop because it lacks a ROM function.
 fn run(board: &mut Board, time: Duration) -> Vec<u8> {
     match board.run_for(time) {
         Ok(said) => said,
@@ -130,9 +130,9 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
             }
         }
     }
-    // It can still be had back.
+    // The board still boots after new contents.
     board.set_lines(false, false);
-    board.load_flash(&[]).expect("it fits");
+    board.load_flash(&[]).expect("the contents fit");
     let said = board.run_until(b"ESP-ROM:", millis(100));
     assert!(said.is_ok() || board.status() == esplice_sim::Status::InDownloadMode, "{said:?}");
 });

@@ -1,4 +1,4 @@
-//! Files of chips and boards from outside.
+//! Parses untrusted files of chips and boards.
 #![no_main]
 
 use esplice_chip::{Board, Chip};

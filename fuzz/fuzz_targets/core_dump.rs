@@ -1,4 +1,4 @@
-//! A core dump, with its header: as bytes, and as lines of base64 among others.
+//! Decodes a core dump with its header: as bytes, and as lines of base64 among other lines.
 #![no_main]
 
 use esplice_monitor::{CoreDump, MonitorEvent, Watch, Watcher};

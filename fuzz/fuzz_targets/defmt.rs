@@ -1,4 +1,4 @@
-//! A stream with defmt frames in it, for a firmware whose formats are of all kinds.
+//! Decodes a stream that contains defmt frames, for a firmware with formats of all kinds.
 #![no_main]
 
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,7 @@ use object::{
     write::{Object, StandardSegment, Symbol, SymbolSection},
 };
 
-/// Texts: tag and format, numbered from 1.
+/// Strings: tag and format, numbered from 1.
 const TEXTS: &[(&str, &str)] = &[
     ("defmt_info", "hello {=u8} {=str} {=istr} {=char} {=bool}"),
     ("defmt_println", "{=f32} {=f64} {=i128:b} {=u128:#x} {=usize} {=isize:08}"),
@@ -68,7 +68,7 @@ libfuzzer_sys::fuzz_target!(|input: (bool, Vec<&[u8]>)| {
             let _ = frame.to_string();
         }
     };
-    // Each piece as a frame, and whatever else it holds.
+    // Each piece both as a frame and as raw bytes.
     for piece in pieces {
         watcher.push(&[0xff, 0], Moment::START, &mut tell);
         watcher.push(piece, Moment::START, &mut tell);

@@ -1,4 +1,4 @@
-//! ELFs, however broken.
+//! Builds images from ELFs, however broken.
 #![no_main]
 
 use esplice_image::{
@@ -9,7 +9,7 @@ use esplice_image::{
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let name = elf_chip_name(bytes);
-    // With other bytes in the place of what is not looked at all is the same.
+    // Changes to the bytes that are not read make no difference.
     let read = |at: u64, len: usize| {
         let at = usize::try_from(at).ok()?;
         bytes.get(at..at.checked_add(len)?).map(<[u8]>::to_vec)
@@ -34,7 +34,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                 let image = build_image(bytes, chip, &options);
                 assert_eq!(image, build_image(&without, chip, &options));
                 if let Ok(image) = image {
-                    // What is warned of, such as an entry point in no memory, is a defect of the image.
+                    // Every defect of the image, such as an entry point outside memory, has a
+                    // warning.
                     let report = inspect(&image.bytes);
                     assert!(report.is_sound() || !image.warnings.is_empty(), "{report}");
                 }

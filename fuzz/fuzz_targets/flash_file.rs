@@ -1,11 +1,11 @@
-//! Files with a flash's content: what `image verify` and `image split` do with them.
+//! Files with flash contents, as `image verify` and `image split` process them.
 #![no_main]
 
 use esplice_chip::FlashOffset;
 use esplice_image::{inspect_writes, merge, split, unpack, unxz};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    // Sparse files would fill memory with erased flash, which takes time and tells nothing.
+    // Sparse files would fill memory with erased flash, which takes time and finds nothing.
     const MOST: u64 = 4 << 20;
     let flash = match unpack(bytes) {
         Ok(Some(unpacked)) if unpacked.writes.iter().all(|write| write.end() <= MOST) => {

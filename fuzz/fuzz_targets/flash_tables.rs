@@ -1,4 +1,4 @@
-//! The content of a flash: what boots, where its tables are, and what a plan makes of that.
+//! Finds what boots and where the tables are in flash contents, and resolves a plan with that.
 #![no_main]
 
 use esplice_chip::FlashOffset;

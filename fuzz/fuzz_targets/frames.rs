@@ -1,4 +1,4 @@
-//! SLIP, requests and replies: what a port brings.
+//! Decodes SLIP frames, requests and replies from a port.
 #![no_main]
 
 use esplice_protocol::{RawRequest, Reply, Request, SecurityInfo, slip};

@@ -1,4 +1,4 @@
-//! Images, partition tables and otadata, as files or as a device's flash.
+//! Reads images, partition tables and otadata, as files or from a device's flash.
 #![no_main]
 
 use esplice_image::{AppDescriptor, Extent, ImageHeader, PartitionTable, booted_slot, inspect};

@@ -1,4 +1,4 @@
-//! Intel HEX files, and that what is read can be written.
+//! Reads Intel HEX files, and checks that the result can be written.
 #![no_main]
 
 use esplice_image::{from_intel_hex, to_intel_hex};

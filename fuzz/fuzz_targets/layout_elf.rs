@@ -1,4 +1,4 @@
-//! ELFs, however broken, looked into for what lies where.
+//! Maps ELFs, however broken, and checks them against a layout.
 #![no_main]
 
 use esplice_layout::Spec;

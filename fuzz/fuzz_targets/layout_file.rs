@@ -1,4 +1,5 @@
-//! Layout files, whatever is in them: refused in words, or the same scripts and modules each time.
+//! Reads layout files of any contents: each is refused with a message, or yields scripts and
+//! modules.
 #![no_main]
 
 use esplice_layout::{Linker, ModuleOptions, Spec, esp_idf, explain, inject, rust_module, tinygo};

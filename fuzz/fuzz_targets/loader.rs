@@ -1,4 +1,4 @@
-//! The virtual board's loader, and names of virtual boards.
+//! Sends requests to the virtual board's loader, and parses names of virtual boards.
 #![no_main]
 
 use esplice_sim::{

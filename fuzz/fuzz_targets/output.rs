@@ -1,4 +1,4 @@
-//! A board's output, and the text that a user expects in it.
+//! Processes a board's output, and the text that a user expects in it.
 #![no_main]
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Partition tables as CSV: what is read is written in both forms, and read back as the same.
+//! Reads partition tables as CSV, writes them in both forms, and checks that both read back the
+//! same.
 #![no_main]
 
 use esplice_chip::FlashOffset;

@@ -1,11 +1,11 @@
-//! Flash plans beside an image.
+//! Reads flash plans that refer to files.
 #![no_main]
 
 use esplice_image::{DeviceFacts, FlashPlan, ResolveOptions, merged, resolve};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let read = |path: &str, most: u64| {
-        assert!(most <= 16 << 20, "a file is read further than any flash is large");
+        assert!(most <= 16 << 20, "more of a file is read than any flash can hold");
         Ok(path.as_bytes().to_vec())
     };
     let Ok(plan) = FlashPlan::from_json(text, read) else { return };

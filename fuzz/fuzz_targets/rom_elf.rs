@@ -1,4 +1,4 @@
-//! The mask ROM's ELF file: any bytes, and files with a good header and any sections.
+//! Loads the mask ROM's ELF file: any bytes, and files with a valid header and any sections.
 #![no_main]
 
 use esplice_sim::{Board, RomImage, SimError, millis};
@@ -14,7 +14,7 @@ enum Input {
 struct Section {
     place: Place,
     bytes: Vec<u8>,
-    /// The header's word, where it is not to be the true one.
+    /// The value in the header, if it shall not be the true one.
     offset: Option<u32>,
     len: Option<u32>,
 }
@@ -22,7 +22,7 @@ struct Section {
 #[derive(Debug, Arbitrary)]
 enum Place {
     Any(u32),
-    /// Around the ROM's code and data, and the tables of initialised data.
+    /// In or near the ROM's code and data, and the tables of initialised data.
     Rom(u32),
     Data(u32),
     Table(u16),
@@ -44,14 +44,14 @@ impl Place {
 const HEADER_LEN: u32 = 52;
 const SECTION_LEN: u16 = 40;
 
-/// An ELF file of RISC-V (machine 243) with these sections, the first of which is empty as it has to be.
+/// Returns a RISC-V ELF file (machine 243) with these sections, after the required empty one.
 fn elf(machine: u16, entry: u32, sections: &[Section]) -> Vec<u8> {
     let mut data = Vec::<u8>::new();
     let mut headers = vec![0; usize::from(SECTION_LEN)];
     for section in sections {
         let offset = section.offset.unwrap_or(HEADER_LEN + data.len() as u32);
         let len = section.len.unwrap_or(section.bytes.len() as u32);
-        // Name, type (bits of a program), flags, address, offset, length, and what nobody asks for.
+        // Name, type (PROGBITS), flags, address, offset, length, and unused fields.
         for word in [0, 1, 6, section.place.addr(), offset, len, 0, 0, 4, 0] {
             headers.extend(u32::to_le_bytes(word));
         }

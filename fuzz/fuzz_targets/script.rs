@@ -1,4 +1,4 @@
-//! A script of expectations, and a board's output to run it on.
+//! Runs a script of expectations on a board's output.
 #![no_main]
 
 use std::time::Duration;

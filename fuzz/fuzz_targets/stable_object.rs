@@ -1,5 +1,5 @@
-//! Objects, archives, a script and the linker's words of a layout-stable link, and then the next link
-//! by the record of that.
+//! Prepares a layout-stable link from objects, archives, a script and the linker's output, and then
+//! the next link from its record.
 #![no_main]
 
 use esplice_link::stable::{InputFile, Job, Link, Settings, split_object};
@@ -18,7 +18,7 @@ fuzz_target!(|input: (Vec<u8>, &str, &str)| {
     let Ok(mut link) = Link::new(job.clone(), None, &mut |_| None) else { return };
     let _ = link.replacements();
     link.script();
-    // Names of pinned sections are the link's own; here each line stands for one of them.
+    // The link chooses the names of pinned sections; here each line is one of them.
     let mut map = String::from("40 40 1000 4 .all\n");
     for (number, line) in said.lines().take(64).enumerate() {
         map.push_str(&format!("{line}        input:(.~esplice.{number})\n"));

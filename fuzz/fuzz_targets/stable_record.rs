@@ -1,4 +1,4 @@
-//! A record of a layout-stable link: what can be read is written back the same.
+//! Reads a record of a layout-stable link, and checks that it is written back the same.
 #![no_main]
 
 use esplice_link::stable::Record;

@@ -1,4 +1,4 @@
-//! Stub files.
+//! Parses stub files.
 #![no_main]
 
 use esplice_flash::Stub;

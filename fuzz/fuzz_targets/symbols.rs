@@ -1,4 +1,4 @@
-//! Debug information, however broken: the input's last bytes are addresses asked for.
+//! Reads debug information, however broken; the input's last bytes are the addresses to look up.
 #![no_main]
 
 use esplice_monitor::{Registers, Symbols};

@@ -1,4 +1,4 @@
-//! UF2 files, and that what is read can be written.
+//! Reads UF2 files, and checks that the result can be written.
 #![no_main]
 
 use esplice_image::{Uf2Options, from_uf2, to_uf2};

@@ -1,5 +1,5 @@
-//! Bytes on the virtual board's line, at any rate, with resets and pauses in between: whatever comes,
-//! the board lives on, and in download mode it answers a SYNC.
+//! Sends bytes on the virtual board's line, at any rate, with resets and pauses in between.
+//! Whatever is sent, the board keeps running, and in download mode it answers a SYNC.
 #![no_main]
 
 use std::{
@@ -12,17 +12,17 @@ use esplice_sim::{Board, TimeMode, fault_plan::FaultPlan, nor::Nor};
 const FLASH_LEN: u32 = 1 << 20;
 const SYNC: &[u8] = b"\xc0\x00\x08\x04\x00\x00\x00\x00\x00\x07\x07\x12\x20\xc0";
 const BAUDS: [u32; 8] = [115_200, 921_600, 9600, 74_880, 460_800, 2_000_000, 1, 230_400];
-/// Most of the board's time that one input may take.
+/// Maximum time on the board's clock for one input.
 const MOST: Duration = Duration::from_secs(20);
 
-/// A board that waits in download mode, connected.
+/// Returns a board that waits in download mode, connected.
 fn connected() -> Board {
     static BOARD: OnceLock<Mutex<Board>> = OnceLock::new();
     let board = BOARD.get_or_init(|| {
-        let chip = esplice_chip::find("esp32c3").expect("it is known");
-        let flash = &chip.sim.as_ref().expect("there is a board").flash;
+        let chip = esplice_chip::find("esp32c3").expect("esp32c3 is known");
+        let flash = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
         let nor = Nor::in_memory(FLASH_LEN, flash);
-        let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("its data are good");
+        let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("the chip's data is valid");
         board.hold_boot_pin(true);
         pass(&mut board, 50);
         assert!(answers(&mut board));
@@ -34,14 +34,14 @@ fn connected() -> Board {
 
 fn pass(board: &mut Board, millis: u64) {
     let until = board.now() + Duration::from_millis(millis);
-    // A board that stopped stays where it is, until the next reset.
+    // A stopped board stays stopped until the next reset.
     let _ = board.run_to(until, false);
 }
 
-/// Whether a SYNC is answered.
+/// Returns whether the board answers a SYNC.
 fn answers(board: &mut Board) -> bool {
     board.host_clear();
-    // What is still on its way, at 1 baud perhaps, comes before it.
+    // Bytes still on their way, perhaps at 1 baud, arrive before it.
     let sent = board.host_send(SYNC, 115_200);
     let _ = board.run_to(sent, false);
     board.host_clear();
@@ -69,7 +69,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             1 => pass(&mut board, u64::from(what & 31) * 8),
             2 => baud = BAUDS[usize::from(what & 7)],
             3 => board.hold_boot_pin(what & 1 != 0),
-            // So many of the next bytes, framed or as they are.
+            // Send some of the next bytes, as a frame or raw.
             _ => {
                 let len = usize::from(what & 63).min(rest.len());
                 let (now, later) = rest.split_at(len);
@@ -84,7 +84,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         }
     }
     assert_eq!(board.flash().bytes().len(), FLASH_LEN as usize);
-    // Into download mode, as by hand.
+    // Enter download mode as a user does by hand.
     board.hold_boot_pin(true);
     board.set_lines(false, true);
     pass(&mut board, 20);

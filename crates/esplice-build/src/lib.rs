@@ -34,7 +34,7 @@
 //! ```text
 //! esplice.toml:6: the heap of 400K (409600 bytes) does not fit in dram: 305K (312320 bytes) of
 //! 313K (320512 bytes) are available
-//! hint: the largest that fits is 305K (312320 bytes), beside the stack of 8K
+//! hint: the largest that fits is 305K (312320 bytes), next to the stack of 8K
 //! ```
 //!
 //! The program can take the heap and each arena once:

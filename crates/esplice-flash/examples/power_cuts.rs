@@ -1,12 +1,12 @@
-//! Cuts the power of a virtual board at random moments of a flash: no success is reported then, what is
-//! left holds no half of a bootloader or table that would be taken for a whole one, and the next flash
-//! repairs it.
+//! Cuts the power of a virtual board at random moments of a flash. No success may be reported then,
+//! the flash must not hold half a bootloader or table that would pass for a whole one, and the next
+//! flash must repair it.
 //!
 //! ```text
 //! cargo run --release -p esplice-flash --example power_cuts -- --cuts 4000 --seed 1 [--stub FILE]
 //! ```
 //!
-//! Prints counts, and the seed of each cut that broke a rule. Ends with 1 if there were any.
+//! Prints counts, and the seed of each cut that broke a rule. Exits with 1 if there were any.
 
 mod trials;
 
@@ -41,11 +41,11 @@ fn main() {
         let mut trial = trials.run(work, &cut(&mut random));
         match &trial.outcome {
             Outcome::Failed(_) => torn += 1,
-            // What was to be cut was not needed, or was the last.
+            // The operation to be cut was not needed, or was the last.
             Outcome::Done => {}
             other => fail(&format!("{other:?}")),
         }
-        // The second attempt is cut off, too, in every other session.
+        // In every other session the second attempt is cut off, too.
         if random.below(2) == 0 {
             twice += 1;
             trial = trials.run_on(work, &cut(&mut random), &trial.flash);
@@ -82,7 +82,7 @@ enum State {
     Whole,
 }
 
-/// What is left of the part of that kind, which begins with `start`.
+/// Returns the state of the part of that kind, which begins with `start`.
 fn state(flash: &[u8], plans: [&FlashPlan; 2], kind: WriteKind, start: &[u8]) -> State {
     let parts = plans.map(|plan| plan.write(kind));
     let mut is_there = false;

@@ -1,12 +1,13 @@
-//! Where the time of a flash session goes, on the virtual board's own clock.
+//! Shows how long each step of a flash session takes, on the virtual board's clock.
 //!
-//! `cargo run -p esplice-flash --example time_line -- MERGED.bin [STUB.json] [ROM.elf] [WORDS]` writes
-//! bootloader, table and app of a merged image to a board at 921600 baud behind a USB bridge, as the benchmark
-//! of flashing does over a pty. It prints each request with the moment when an answer to it came, and the
-//! milliseconds since it was sent; the board's time is virtual, so they are the same on every machine. With a
-//! stub's file that stub does the work, with the mask ROM's ELF the ROM's own code is executed. WORDS: what
-//! the flash holds before, `dirty`, `blank`, `unchanged` or one other `sector`; `read` to read 1 MiB instead;
-//! `none` for no bridge; `quiet` for the sum alone.
+//! `cargo run -p esplice-flash --example time_line -- MERGED.bin [STUB.json] [ROM.elf] [WORDS]`
+//! writes bootloader, table and app of a merged image at 921600 baud to a board with a USB bridge,
+//! as the flashing benchmark does over a pty. It prints each request, the moment at which its reply
+//! began, and the milliseconds in between. The board's time is virtual, so the numbers are the same
+//! on every machine. With a stub file the stub does the work; with the mask ROM's ELF the ROM's own
+//! code is executed. WORDS select the previous contents of the flash: `dirty`, `blank`, `unchanged`
+//! or one different `sector`; `read` reads 1 MiB instead; `none` omits the bridge; `quiet` prints
+//! only the sum.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -19,13 +20,13 @@ use esplice_sim::{Board, Bridge, RomImage, SimPort, TimeMode, nor::Nor};
 const APP: usize = 0x1_0000;
 const TABLE: usize = 0x8000;
 const FLASH: usize = 4 << 20;
-/// Bytes that are read by `read`.
+/// Bytes to read with `read`.
 const READ: u32 = 1 << 20;
 
-/// A port without lines that prints what goes over it.
+/// A port without lines that prints its traffic.
 struct Watched {
     port: SimPort,
-    /// When the last request went out, what it was, and whether nothing has come since.
+    /// Time and description of the last request, until the first byte of its reply.
     asked: Option<(Moment, String)>,
     quiet: bool,
 }
@@ -117,12 +118,12 @@ fn main() {
         .iter()
         .filter(|word| word.ends_with(".bin") || word.ends_with(".json"))
         .map(PathBuf::from);
-    let merged = fs::read(files.next().expect("a merged image")).expect("it can be read");
-    let stub = files.next().map(|file| fs::read(file).expect("it can be read"));
-    let stub = stub.map(|json| Stub::parse(&json).expect("it is a stub"));
+    let merged = fs::read(files.next().expect("a merged image")).expect("the file can be read");
+    let stub = files.next().map(|file| fs::read(file).expect("the file can be read"));
+    let stub = stub.map(|json| Stub::parse(&json).expect("the file is a stub"));
 
-    let chip = esplice_chip::find("esp32c3").expect("it is known");
-    let timing = &chip.sim.as_ref().expect("there is a board").flash;
+    let chip = esplice_chip::find("esp32c3").expect("esp32c3 is known");
+    let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("board.flash");
     let mut before = vec![if has("blank") { 0xff } else { 0x5a }; FLASH];
@@ -132,11 +133,13 @@ fn main() {
     if has("sector") {
         before[APP + 0x5000] ^= 1;
     }
-    fs::write(&path, &before).expect("there is room");
-    let nor = Nor::open(&path, timing.size(), timing).expect("it was just made");
-    let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("there is a board");
+    fs::write(&path, &before).expect("the file can be written");
+    let nor = Nor::open(&path, timing.size(), timing).expect("the file was just written");
+    let mut board =
+        Board::with_flash(chip, nor, TimeMode::Virtual).expect("the chip has a virtual board");
     if let Some(rom) = words.iter().find(|word| word.ends_with(".elf")) {
-        board = board.with_rom(&RomImage::open(rom.as_ref(), chip).expect("it is the ROM's"));
+        board =
+            board.with_rom(&RomImage::open(rom.as_ref(), chip).expect("the file is the ROM's ELF"));
     }
     board.hold_boot_pin(true);
     board.set_bridge(if has("none") { Bridge::None } else { Bridge::Usb });
@@ -145,8 +148,8 @@ fn main() {
         asked: None,
         quiet: has("quiet"),
     };
-    // The ROM's words are over.
-    port.port.wait_until(Moment::at(Duration::from_millis(200))).expect("it lives");
+    // Wait for the end of the ROM's boot messages.
+    port.port.wait_until(Moment::at(Duration::from_millis(200))).expect("the board runs");
     let options = FlashOptions {
         target: Some(chip),
         baud: Some(921_600),
@@ -168,10 +171,10 @@ fn main() {
         let read = |session: &mut esplice_flash::Session<'_, _>, _: &_| {
             session.read_flash(FlashOffset(0), READ, &mut |_| Ok(()))
         };
-        with_board(&mut port, &options, &mut |_| {}, read).expect("it reads");
+        with_board(&mut port, &options, &mut |_| {}, read).expect("the flash can be read");
     } else {
         let done = flash(&mut port, &options, |_| Ok(ResolvedPlan::from(writes)), &mut |_| {});
-        println!("{:?}", done.expect("it is written").statistics);
+        println!("{:?}", done.expect("the flash can be written").statistics);
     }
     let took = millis(port.now().since(Moment::at(Duration::from_millis(200))));
     println!("{took:.3} ms in all");

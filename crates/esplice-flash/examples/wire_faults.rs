@@ -1,12 +1,13 @@
-//! Tries random faults of line, flash chip and power on sessions with a virtual board: whatever happens,
-//! a reported success must be true.
+//! Runs sessions with a virtual board under random faults of line, flash chip and power. Whatever
+//! happens, a reported success must be true.
 //!
 //! ```text
-//! cargo run --release -p esplice-flash --example wire_faults -- --plans 2000 --seed 1 [--stub FILE]
+//! cargo run --release -p esplice-flash --example wire_faults -- \
+//!     --plans 2000 --seed 1 [--stub FILE]
 //! ```
 //!
-//! Prints how the sessions ended, and the number of each one that reported what is not true, which
-//! `--seed N --plans 1` tries again. Ends with 1 if there were any.
+//! Prints how the sessions ended, and the seed of each one that reported a false success, which
+//! `--seed N --plans 1` repeats. Exits with 1 if there were any.
 
 mod trials;
 
@@ -15,7 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 use esplice_sim::fault_plan::{Direction, FaultPlan, Planned, TornBy, When, WireFault};
 use trials::{Outcome, Random, Trials, Work, number, stub};
 
-/// Most faults of one session.
+/// Maximum number of faults per session.
 const MOST: u64 = 3;
 
 fn main() {
@@ -70,7 +71,7 @@ fn main() {
     std::process::exit(i32::from(wrong > 0 || panics > 0));
 }
 
-/// A fault somewhere in a session of so many bytes and operations.
+/// Returns a fault somewhere in a session with these numbers of bytes and operations.
 fn fault(random: &mut Random, (sent, received): (u64, u64), operations: u64) -> Planned {
     let direction = if random.below(2) == 0 { Direction::ToBoard } else { Direction::ToHost };
     let len = if direction == Direction::ToBoard { sent } else { received };

@@ -1,14 +1,14 @@
-//! What the ROM prints when it starts, as far as it tells whether it waits for a download.
+//! Detects from the ROM's boot messages whether it waits for a download.
 
-/// Most bytes kept of what the board printed.
+/// Maximum number of bytes kept of the board's output.
 const LIMIT: usize = 512;
 
-/// The ROM's last words before the loader listens, alike on all ROMs since the ESP32
+/// Last message before the loader listens, the same in all ROMs since the ESP32
 /// (ESP-IDF documentation, esptool, "Boot Mode Selection", Boot Log).
 const WAITING: &[u8] = b"waiting for download";
 
-/// Before the mode the ROM boots in: `boot:0xc (SPI_FAST_FLASH_BOOT)`, `boot:0x4 (DOWNLOAD(…))`
-/// (same page).
+/// Text that precedes the ROM's boot mode: `boot:0xc (SPI_FAST_FLASH_BOOT)`,
+/// `boot:0x4 (DOWNLOAD(…))` (same page).
 const MODE: &[u8] = b"boot:0x";
 
 /// The last bytes that a board printed.
@@ -21,7 +21,7 @@ impl Banner {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        // The banner comes first: once it is known, what follows may go.
+        // The banner comes first: once it is known, the rest can be discarded.
         if self.is_clear() {
             return;
         }
@@ -30,22 +30,22 @@ impl Banner {
         self.0.drain(..excess);
     }
 
-    /// The board waits for a download.
+    /// Returns whether the board waits for a download.
     pub(crate) fn is_waiting(&self) -> bool {
         find(&self.0, WAITING).is_some()
     }
 
-    /// The board boots what is in its flash.
+    /// Returns whether the board boots from flash.
     pub(crate) fn is_running(&self) -> bool {
         !self.is_waiting() && self.mode().is_some_and(|mode| find(mode, b"DOWNLOAD").is_none())
     }
 
-    /// It is known which of both.
+    /// Returns whether either is known.
     pub(crate) fn is_clear(&self) -> bool {
         self.is_waiting() || self.is_running()
     }
 
-    /// The words in brackets after the boot mode's number, to the end of the line.
+    /// Returns the line from the boot mode on.
     fn mode(&self) -> Option<&[u8]> {
         let from = find(&self.0, MODE)?;
         let rest = self.0.get(from..)?;

@@ -1,4 +1,4 @@
-//! A faster link, and the way back when the cable does not bear it.
+//! Raises the baud rate, and falls back if the cable does not support it.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use esplice_protocol::{Port, Request};
 
 use crate::{ConnectOptions, FlashError, FlashEvent, Session, session::SHORT};
 
-/// Rates to fall back to, each about half of the one before; every usual USB bridge has them.
+/// Rates to fall back to, each about half of the one before. Every common USB bridge supports them.
 pub(crate) const LADDER: [u32; 5] = [921_600, 460_800, 230_400, 115_200, 57_600];
 
 /// Time after the reply within which the ROM has set its UART.
 const SETTLE: Duration = Duration::from_millis(2);
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Brings the link to `baud`, or as near below as it bears; tells the rate if it changed. The
-    /// board must be connected. Over a port that has no baud rate nothing happens.
+    /// Sets the link to `baud`, or to the nearest lower rate that works. Reports the rate if it
+    /// changed. The board must be connected. Does nothing over a port without a baud rate.
     ///
     /// # Errors
     /// Those of [`Session::connect`], if the board can't be found again after a failure.
@@ -32,7 +32,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 break;
             }
             let next = rung_below(wanted, self.first_baud());
-            self.warn(format!("the link does not bear {wanted} baud, going on with {next}"));
+            self.warn(format!("the link fails at {wanted} baud, falling back to {next}"));
             self.find_again(options)?;
             wanted = next;
         }
@@ -43,8 +43,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(reached)
     }
 
-    /// Finds the loader again, whatever rate it is at: as it was, at the first rate, or by reset.
-    /// True if it is not as it was left: the board has reset, or had to be.
+    /// Finds the loader again: at the current rate, at the first rate, or by a reset. Returns true
+    /// if its state was lost, because the board has reset or had to be reset.
     pub(crate) fn find_again(&mut self, options: &ConnectOptions) -> Result<bool, FlashError> {
         let was_stub = self.loader().is_stub();
         if self.resync()? {
@@ -61,7 +61,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(true)
     }
 
-    /// True if the loader answers at the new rate. After a false the link is out of order.
+    /// Changes the rate. Returns true if the loader answers at the new one. After false the link
+    /// must be restored.
     fn change_baud(&mut self, chip: &Chip, baud: u32) -> Result<bool, FlashError> {
         let before = self.baud;
         let (probe, known) = self.known_word(chip)?;
@@ -73,7 +74,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         match self.set_port_baud(baud) {
             Ok(()) => {}
-            // A rate that the adapter does not have: go back to one that it has.
+            // The adapter does not support the rate: go back to the previous one.
             Err(FlashError::Port(esplice_protocol::PortError::Io { .. })) => {
                 self.set_port_baud(before)?;
                 return Ok(false);
@@ -83,7 +84,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let settled = self.port.now() + SETTLE;
         self.port.wait_until(settled)?;
         self.forget_input()?;
-        // A link that garbles bytes is found out here.
+        // A link that garbles bytes is detected here.
         match self.ask(&Request::ReadReg { addr: probe.0 }, SHORT) {
             Ok(answer) => Ok(known.contains(&answer.value)),
             Err(error) if error.is_transient() => Ok(false),
@@ -91,8 +92,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    /// The rate to ask the loader for, so that it speaks at `baud`: a ROM may count on another crystal
-    /// than the board has.
+    /// Returns the rate to request from the loader so that it runs at `baud`. A ROM may assume
+    /// another crystal than the board has.
     fn rate_to_ask(&mut self, chip: &Chip, baud: u32) -> Result<u32, FlashError> {
         let crystal = chip.crystal.as_ref().filter(|_| !self.loader().is_stub());
         let Some((crystal, counted_on)) = crystal.and_then(|c| Some((c, c.counted_on?))) else {
@@ -105,26 +106,26 @@ impl<P: Port + ?Sized> Session<'_, P> {
             None => 0,
         };
         Ok(match counted_on.mhz(word) {
-            // A register that says nothing of sense: the crystal is what the chip usually has.
+            // The register has no usable value: assume the chip's usual crystal.
             0 => baud,
             counted => chip.loader_baud(baud, xtal_mhz, counted),
         })
     }
 
-    /// A word of the chip, and what it may be: the magic one of its ROM, or else the first of its
-    /// MAC address, as it reads now.
+    /// Returns the address of a word of the chip, and its possible values: the magic word of its
+    /// ROM, or else the first word of its MAC address, as it reads now.
     fn known_word(&mut self, chip: &Chip) -> Result<(Addr, Vec<u32>), FlashError> {
         if let (Some(addr), [_, ..]) = (chip.loader.magic_addr, &chip.loader.magic_values[..]) {
             return Ok((addr, chip.loader.magic_values.clone()));
         }
         let mac = chip.efuse.field("mac").and_then(|field| field.addrs().first().copied());
-        // Every chip's data has it: a check in esplice-chip asks for it.
+        // Every chip has the field: a check in esplice-chip requires it.
         let addr = mac.unwrap_or(chip.spi.base);
         Ok((addr, vec![self.efuse_word(addr)?]))
     }
 }
 
-/// The next rate of the ladder below `baud`, not below `least`.
+/// Returns the next rate of the ladder below `baud`, but at least `least`.
 pub(crate) fn rung_below(baud: u32, least: u32) -> u32 {
     LADDER.into_iter().find(|rung| *rung < baud).unwrap_or(least).max(least)
 }

@@ -1,70 +1,70 @@
-//! Which of the ports that are there is meant: by name, USB ids, serial number or MAC address, or the
+//! Selects one of the listed ports by name, USB IDs, serial number or MAC address, or picks the
 //! only likely one.
 
 use esplice_chip::{Board, Chip, UsbId, nearest};
 
-/// USB vendors of the chips that boards have at their sockets: Espressif itself, and the makers of UART
+/// USB vendors of the chips at boards' USB sockets: Espressif itself, and the makers of UART
 /// bridges (the Linux kernel's drivers/usb/serial: cp210x.c, ch341.c, ftdi_sio_ids.h, pl2303.h).
 const VENDORS: [u16; 5] = [0x303a, 0x10c4, 0x1a86, 0x0403, 0x067b];
 
 /// A port that the system lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPort {
-    /// Its name.
+    /// Name of the port.
     pub name: String,
-    /// What it is at USB, if it is there.
+    /// The USB device behind the port, if any.
     pub usb: Option<UsbDevice>,
 }
 
-/// A device at USB, as it tells of itself.
+/// A USB device, as described by its descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsbDevice {
-    /// Vendor and product.
+    /// Vendor and product ID.
     pub id: UsbId,
-    /// Its serial number. That of a chip's own USB-Serial-JTAG is its MAC address.
+    /// Serial number. For a chip's own USB-Serial-JTAG this is its MAC address.
     pub serial: Option<String>,
-    /// Its maker, in words.
+    /// Manufacturer string.
     pub manufacturer: Option<String>,
-    /// What it is, in words.
+    /// Product string.
     pub product: Option<String>,
 }
 
-/// What may be behind a port.
+/// Boards and chips that a port may belong to.
 #[derive(Debug, Clone, Default)]
 pub struct Behind {
-    /// Boards that have these USB ids.
+    /// Boards with these USB IDs.
     pub boards: Vec<&'static Board>,
-    /// Chips with a USB port of their own that has these ids, or the chips of those boards.
+    /// Chips whose own USB port has these IDs, or the chips of those boards.
     pub chips: Vec<&'static Chip>,
-    /// It is a chip's own USB port and not a bridge.
+    /// Whether this is a chip's own USB port and not a bridge.
     pub own_usb: bool,
 }
 
-/// What words for a port mean.
+/// Result of resolving the text that names a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
-    /// This port.
+    /// Exactly this port.
     One(String),
-    /// Any of these.
+    /// Any of these ports.
     Several(Vec<String>),
-    /// The board with this MAC address, which only the boards themselves can tell.
+    /// The board with this MAC address, which must be read from the boards themselves.
     Mac([u8; 6]),
-    /// None that is there; the nearest name or serial number that is.
+    /// No listed port; holds the most similar listed name or serial number.
     Nothing(Option<String>),
 }
 
 impl ListedPort {
-    /// What may be behind it.
+    /// Returns the boards and chips that the port may belong to.
     pub fn behind(&self) -> Behind {
         self.usb.as_ref().map_or_else(Behind::default, |usb| Behind::of(usb.id))
     }
 
-    /// Whether a board may well be behind it: a USB port of a chip that boards have.
+    /// Returns whether a board is likely at this port: a USB port of a chip found on boards.
     pub fn is_likely(&self) -> bool {
         self.usb.as_ref().is_some_and(|usb| VENDORS.contains(&usb.id.vid))
     }
 
-    /// What it says of itself, for people: product, or maker, or nothing.
+    /// Returns the product string, or else the manufacturer string.
     pub fn product(&self) -> Option<&str> {
         let usb = self.usb.as_ref()?;
         usb.product.as_deref().or(usb.manufacturer.as_deref())
@@ -72,7 +72,7 @@ impl ListedPort {
 }
 
 impl Behind {
-    /// What has these USB ids.
+    /// Returns the boards and chips with these USB IDs.
     pub fn of(id: UsbId) -> Behind {
         let mut boards = esplice_chip::boards();
         boards.retain(|board| board.usb.iter().any(|usb| usb.id == Some(id)));
@@ -90,8 +90,8 @@ impl Behind {
     }
 }
 
-/// What `words` mean among `ports`: a port's name (also without `/dev/`), `VID:PID` in hexadecimal, a USB
-/// serial number, a MAC address. What looks like a path is a name, whether it is listed or not.
+/// Resolves `words` among `ports`: a port's name (also without `/dev/`), `VID:PID` in hexadecimal,
+/// a USB serial number, or a MAC address. Text that looks like a path is a name, listed or not.
 pub fn meant(words: &str, ports: &[ListedPort]) -> Meant {
     if words.contains(['/', '\\']) {
         return Meant::One(words.to_owned());
@@ -123,7 +123,7 @@ pub fn meant(words: &str, ports: &[ListedPort]) -> Meant {
     match (found.pop(), mac) {
         (Some(name), _) => Meant::One(name),
         (None, Some(mac)) => Meant::Mac(mac),
-        // A name of Windows' that is not listed: what opens it says why not.
+        // A Windows name that is not listed: opening it reports the reason.
         (None, None) if is_com(words) => Meant::One(words.to_owned()),
         (None, None) => {
             let mut known: Vec<String> = ports.iter().map(|port| short(&port.name)).collect();
@@ -133,7 +133,7 @@ pub fn meant(words: &str, ports: &[ListedPort]) -> Meant {
     }
 }
 
-/// The ports that a board may be at where nobody says: those of known makers, or else all of USB.
+/// Returns the ports that are likely to have a board: those of known makers, or else all USB ports.
 pub fn likely(ports: &[ListedPort]) -> Vec<&ListedPort> {
     // macOS lists each port twice, and the one that waits for a carrier is the wrong one.
     let is_twin = |port: &ListedPort| {
@@ -146,7 +146,7 @@ pub fn likely(ports: &[ListedPort]) -> Vec<&ListedPort> {
     if known.is_empty() { usb } else { known }
 }
 
-/// `10c4:ea60`.
+/// Parses USB IDs such as `10c4:ea60`.
 fn parse_id(words: &str) -> Option<UsbId> {
     let number = |digits: &str| {
         let plain = digits.strip_prefix("0x").unwrap_or(digits);
@@ -157,7 +157,7 @@ fn parse_id(words: &str) -> Option<UsbId> {
     Some(UsbId { vid: number(vid)?, pid: number(pid)? })
 }
 
-/// Six bytes in hexadecimal with colons or hyphens, or without anything between.
+/// Parses six bytes in hexadecimal, with colons, hyphens or nothing in between.
 fn parse_mac(words: &str) -> Option<[u8; 6]> {
     let digits: String = words.chars().filter(|c| !matches!(c, ':' | '-')).collect();
     let parts = [words.split(':').count(), words.split('-').count()];
@@ -172,7 +172,7 @@ fn parse_mac(words: &str) -> Option<[u8; 6]> {
     Some(mac)
 }
 
-/// `COM3`.
+/// Returns whether `words` is a name such as `COM3`.
 fn is_com(words: &str) -> bool {
     let number = words.get(3..).filter(|_| words.to_ascii_uppercase().starts_with("COM"));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))

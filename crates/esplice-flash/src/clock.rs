@@ -1,4 +1,4 @@
-//! The host's clock, for ports whose far end lives in the host's time: one of the true edges.
+//! The host's clock, for ports whose far end runs in real time. One of the few places that use it.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! From a board in any state to a loader that answers.
+//! Connects to a board in any state until its loader answers.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use esplice_protocol::{Opcode, Port, PortError};
 
 use crate::{FlashError, FlashEvent, Session, baud, event::StageState, reset::Strategy};
 
-/// Most time that the ROM's own words are waited for after a reset. They take 15 ms at 115200
-/// baud; a chip whose log is turned off by an eFuse says nothing.
+/// Maximum time to wait for the ROM's messages after a reset. They take 15 ms at 115200 baud; a
+/// chip whose log is turned off by an eFuse prints nothing.
 const PROMPT_WAIT: Duration = Duration::from_millis(150);
 
-/// SYNCs sent after each reset.
+/// Number of SYNCs sent after each reset.
 const SYNCS: u32 = 10;
 
-/// How a board is connected to.
+/// Options for connecting to a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectOptions {
-    /// Ways into download mode, used in turn. Empty: none, the board is in download mode already.
+    /// Reset strategies, used in turn. If empty, the board must already be in download mode.
     pub strategies: Vec<Strategy>,
-    /// Resets until it is given up.
+    /// Number of attempts before giving up.
     pub attempts: u32,
 }
 
 impl ConnectOptions {
-    /// The strategies that chip data names for `chip` (or all known ones) behind an adapter of
-    /// these USB ids (vendor, product), and seven attempts.
+    /// Returns the strategies that chip data lists for `chip` (or for all known chips) and an
+    /// adapter with these USB IDs (vendor, product), and seven attempts.
     ///
     /// # Errors
-    /// [`FlashError::UnknownReset`] if chip data names a strategy that is not known here.
+    /// [`FlashError::UnknownReset`] if chip data names an unknown strategy.
     pub fn for_port(
         chip: Option<&Chip>,
         usb: Option<(u16, u16)>,
@@ -39,7 +39,7 @@ impl ConnectOptions {
 }
 
 impl Default for ConnectOptions {
-    /// The strategies of all known chips behind a UART bridge, and seven attempts.
+    /// Returns the strategies of all known chips for a UART bridge, and seven attempts.
     fn default() -> Self {
         let strategies = Strategy::for_chip(None, None).unwrap_or_default();
         ConnectOptions { strategies, attempts: 7 }
@@ -47,12 +47,13 @@ impl Default for ConnectOptions {
 }
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Resets the board into download mode and waits until its loader answers. Over a port
-    /// without lines, and without a strategy, the board must be in download mode already; as work that was broken off may
-    /// have left its loader at a raised baud rate, every other attempt is made at one of those.
+    /// Resets the board into download mode and waits until its loader answers. Over a port without
+    /// lines, or without a strategy, the board must already be in download mode. As interrupted
+    /// work may have left its loader at a raised baud rate, every other attempt is made at one of
+    /// those.
     ///
     /// # Errors
-    /// [`FlashError::NoAnswer`] when no attempt brought an answer, and the port's own.
+    /// [`FlashError::NoAnswer`] if no attempt succeeded, and port errors.
     pub fn connect(&mut self, options: &ConnectOptions) -> Result<(), FlashError> {
         self.stage("connect", StageState::Started);
         let lines = self.port.caps().lines;
@@ -88,16 +89,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.forget_input()?;
         self.banner.clear();
         match strategy.map(|strategy| self.reset(strategy)) {
-            // A chip's own USB port goes away with its reset and comes back.
+            // A chip's own USB port disappears with its reset and comes back.
             Some(Err(FlashError::Port(PortError::Gone { .. }))) => self.port.reopen()?,
-            // No loader answers, or it can't do it: the next attempt.
+            // No loader answers, or it can't do this: make the next attempt.
             Some(Err(error)) if error.is_transient() => return Ok(false),
             Some(Err(error)) => return Err(error),
             Some(Ok(())) | None => {}
         }
         let mut answered = false;
         for sync in 0..SYNCS {
-            // A board that says it boots from flash will not answer.
+            // A board that reports a boot from flash will not answer.
             if self.banner.is_running() {
                 break;
             }
@@ -112,7 +113,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(answered)
     }
 
-    /// Resets, and hears what the board says first.
+    /// Resets the board and listens to its first messages.
     fn reset(&mut self, strategy: &Strategy) -> Result<(), FlashError> {
         if strategy.asks_loader() {
             let writes = self.watchdog_writes()?;
@@ -127,7 +128,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.listen(deadline)
     }
 
-    /// What lets the watchdog of the chip whose loader answers reset it.
+    /// Returns the register writes that let the watchdog reset the chip whose loader answers.
     fn watchdog_writes(&mut self) -> Result<Vec<RegisterWrite>, FlashError> {
         if !self.resync()? {
             return Err(FlashError::Timeout { command: Opcode::Sync, after: Duration::ZERO });
@@ -139,8 +140,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 }
 
-/// The baud rate at which a loader that can't be reset is looked for: `first`, and after each
-/// failure there one of the raised rates.
+/// Returns the baud rate at which to look for a loader that can't be reset: `first`, alternating
+/// with one of the raised rates.
 fn rate_of(attempt: u32, first: u32) -> u32 {
     let rungs = || baud::LADDER.into_iter().filter(|rung| *rung > first);
     match attempt % 2 {

@@ -1,21 +1,21 @@
-//! zlib streams as loaders take them, and the work on them that can be done ahead.
+//! Makes zlib streams for loaders, and prepares them ahead of time.
 //!
-//! With the feature `libdeflate` (on unless turned off) the streams are those of libdeflate at its
-//! best, which are 2 % shorter than zlib's and ready sooner; without it all is Rust.
+//! With the feature `libdeflate` (on by default) libdeflate compresses at its best level, which
+//! makes streams 2 % shorter than zlib's in less time. Without it everything is Rust.
 
 use std::{collections::BTreeMap, thread::JoinHandle};
 
 use flate2::{Decompress, FlushDecompress, Status};
 use md5::{Digest as _, Md5};
 
-/// A zlib stream of `data`, as short as can be.
+/// Compresses `data` to a zlib stream as short as possible.
 pub(crate) fn compress(data: &[u8]) -> Vec<u8> {
     #[cfg(feature = "libdeflate")]
     {
         use libdeflater::{CompressionLvl, Compressor};
         let mut compressor = Compressor::new(CompressionLvl::best());
         let mut stream = vec![0; compressor.zlib_compress_bound(data.len())];
-        // With the room that the bound gives it can't fail; if it did, Rust's does it.
+        // With the room of the bound this can't fail; if it did, the Rust code would do it.
         if let Ok(len) = compressor.zlib_compress(data, &mut stream) {
             stream.truncate(len);
             return stream;
@@ -29,13 +29,13 @@ fn in_rust(data: &[u8]) -> Vec<u8> {
 
     use flate2::{Compression, write::ZlibEncoder};
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    // Writing to a vector can't fail; if it did, the stream would be short and the loader refuse.
+    // Writing to a vector can't fail; if it did, the loader would refuse the short stream.
     let _ = encoder.write_all(data);
     encoder.finish().unwrap_or_default()
 }
 
-/// A stream cut into blocks of the lengths in `lead`, and then of `block_len`, each with the bytes that it
-/// unpacks to.
+/// Cuts a stream into blocks, first of the lengths in `lead` and then of `block_len`. Returns each
+/// with the number of bytes that it unpacks to.
 pub(crate) fn blocks(stream: &[u8], lead: &[u32], block_len: usize) -> Vec<(Vec<u8>, u32)> {
     let mut inflater = Decompress::new(true);
     let mut room = vec![0; 0x8000];
@@ -47,7 +47,7 @@ pub(crate) fn blocks(stream: &[u8], lead: &[u32], block_len: usize) -> Vec<(Vec<
         let (chunk, rest) = stream.split_at(len);
         stream = rest;
         let (consumed, produced) = (inflater.total_in(), inflater.total_out());
-        // With all of its input taken, an inflater may still hold back what it unpacked.
+        // After all of its input, an inflater may still hold back output.
         loop {
             let before = (inflater.total_in(), inflater.total_out());
             let used = (before.0 - consumed) as usize;
@@ -63,7 +63,7 @@ pub(crate) fn blocks(stream: &[u8], lead: &[u32], block_len: usize) -> Vec<(Vec<
     blocks
 }
 
-/// Streams that are made on threads of their own while a board resets and is asked what it is.
+/// Streams that are compressed in threads while a board resets and is identified.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared(BTreeMap<[u8; 16], Stream>);
 
@@ -74,7 +74,7 @@ enum Stream {
 }
 
 impl Prepared {
-    /// Begins to compress `data`.
+    /// Starts to compress `data`.
     pub(crate) fn begin(&mut self, data: Vec<u8>) {
         let key = Md5::digest(&data).into();
         self.0
@@ -82,7 +82,7 @@ impl Prepared {
             .or_insert_with(|| Stream::Coming(std::thread::spawn(move || compress(&data))));
     }
 
-    /// The stream of `data`: made already, or made now.
+    /// Returns the stream of `data`, compressed ahead or now.
     pub(crate) fn stream(&mut self, data: &[u8]) -> Vec<u8> {
         let key: [u8; 16] = Md5::digest(data).into();
         let stream = match self.0.remove(&key) {
@@ -91,7 +91,7 @@ impl Prepared {
             Some(Stream::There(stream)) => stream,
             None => return compress(data),
         };
-        // It may be sent again.
+        // The stream may be sent again.
         self.0.insert(key, Stream::There(stream.clone()));
         stream
     }
@@ -119,8 +119,8 @@ mod tests {
     }
 
     proptest! {
-        /// So progress ends at the total: with runs of all lengths, which deflate to few bytes, and
-        /// noise, which does not.
+        /// Ensures that progress ends at the total, with runs of all lengths, which compress well,
+        /// and noise, which does not.
         #[test]
         fn streams_unpack_to_what_was_packed(
             parts in proptest::collection::vec((any::<u32>(), 1..40_000_usize, any::<bool>()), 1..8)
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn blocks_tell_what_they_unpack_to() {
         let text: Vec<u8> = (0..70_000_u32).flat_map(|n| (n / 7 * n).to_le_bytes()).collect();
-        // An inflater that has all its input may hold back a piece of what it unpacked.
+        // An inflater that has all its input may hold back a part of its output.
         let mut held_back: Vec<u8> = text.iter().copied().take(17_524).collect();
         held_back.resize(65_537, 0);
         for data in [vec![0xff; 300_000], text, vec![1, 2, 3, 4], held_back] {

@@ -1,4 +1,4 @@
-//! What is on the board: chip, revision, MAC, flash and security state.
+//! Detects the board: chip, revision, MAC address, flash and security state.
 
 use esplice_chip::{Addr, Chip, EfuseField};
 use esplice_protocol::{Opcode, Port, Request, SecurityInfo};
@@ -9,17 +9,16 @@ use crate::{
     session::SHORT,
 };
 
-/// Bytes of a block erase, of a sector erase, of a page, and the status bits that matter: alike on
-/// all flash chips that ROM loaders can handle (esptool documentation, "Serial Protocol",
-/// SPI_SET_PARAMS).
+/// Bytes of a block erase, a sector erase and a page, and the mask of status bits. All flash chips
+/// that ROM loaders support share them (esptool documentation, "Serial Protocol", SPI_SET_PARAMS).
 const GEOMETRY: (u32, u32, u32, u32) = (0x1_0000, 0x1000, 0x100, 0xffff);
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Which chip it is, and its security state. With a target the board must be that.
+    /// Identifies the chip and its security state. If `wanted` is given, the chip must match it.
     ///
     /// # Errors
     /// [`FlashError::UnknownChip`], [`FlashError::WrongChip`], [`FlashError::Security`] in secure
-    /// download mode, where nothing else could be asked.
+    /// download mode, where the ROM answers nothing else.
     pub fn identify(
         &mut self,
         wanted: Option<&Chip>,
@@ -29,14 +28,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(found)
     }
 
-    /// [`Session::identify`] without the second reading: [`Session::prefetch`] or [`Session::confirm`]
-    /// must follow before anything is written to the chip or reported.
+    /// Identifies like [`Session::identify`], but without the second reading. [`Session::prefetch`]
+    /// or [`Session::confirm`] must follow before anything is written to the chip or reported.
     pub(crate) fn identify_first(
         &mut self,
         wanted: Option<&Chip>,
     ) -> Result<(&'static Chip, Security), FlashError> {
         match self.identify_once(wanted) {
-            // No reply carries a checksum: what stops the work is asked twice.
+            // Replies carry no checksum, so an error that stops the work is confirmed first.
             Err(
                 FlashError::UnknownChip { .. }
                 | FlashError::WrongChip { .. }
@@ -46,10 +45,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    /// Reads once more what the chip was identified by, unless that was done.
+    /// Reads what identified the chip a second time, unless that was already done.
     ///
     /// # Errors
-    /// [`FlashError::Unstable`] if it differs, and what commands return.
+    /// [`FlashError::Unstable`] if it differs, and the errors of commands.
     pub(crate) fn confirm(&mut self) -> Result<(), FlashError> {
         let Some(claimed) = self.unconfirmed.take() else { return Ok(()) };
         if self.security_info()? == claimed {
@@ -96,11 +95,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok((chip, security))
     }
 
-    /// Attaches the flash chip and reads all about the board; tells it as [`FlashEvent::Chip`].
+    /// Attaches the flash chip, reads the board's description and reports it as
+    /// [`FlashEvent::Chip`].
     ///
     /// # Errors
-    /// [`FlashError::FlashSize`] when the flash chip does not answer or has a size that the chip
-    /// can't have, and what commands bring.
+    /// [`FlashError::FlashSize`] if the flash chip does not answer or its size is one that the chip
+    /// does not support, and the errors of commands.
     pub fn examine(
         &mut self,
         chip: &'static Chip,
@@ -126,12 +126,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(info)
     }
 
-    /// The chip's revision: major, minor.
+    /// Returns the chip revision: major, minor.
     pub(crate) fn revision(&mut self, chip: &Chip) -> Result<(u8, u8), FlashError> {
         chip.efuse.revision(|field| Ok(self.efuse(chip, field)?.unwrap_or(0)))
     }
 
-    /// Attaches the flash chip, reads its id, and tells the loader its size.
+    /// Attaches the flash chip, reads its ID, and sets its size in the loader.
     pub(crate) fn attach_flash(&mut self, chip: &Chip) -> Result<([u8; 3], u32), FlashError> {
         let attach = self.loader().attach();
         let at = |register: u32| chip.spi.base.0.wrapping_add(register);
@@ -150,7 +150,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok((id, size))
     }
 
-    /// Attaches a flash chip whose size is known already.
+    /// Attaches a flash chip whose size is already known.
     pub(crate) fn set_flash(&mut self, size: u32) -> Result<(), FlashError> {
         self.ask(&self.loader().attach(), SHORT)?;
         self.set_flash_params(size)
@@ -190,7 +190,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Err(FlashError::UnknownChip { chip_id: None, magic })
     }
 
-    /// The eFuse field `name`, `None` if the chip has none.
+    /// Returns the eFuse field `name`, or `None` if the chip has no such field.
     fn efuse(&mut self, chip: &Chip, name: &str) -> Result<Option<u64>, FlashError> {
         let Some(field) = chip.efuse.field(name) else { return Ok(None) };
         self.efuse_field(field).map(Some)
@@ -205,13 +205,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 }
 
-/// Returns the chip of that id.
+/// Returns the chip with that ID.
 pub(crate) fn chip_of_id(id: u32) -> Result<&'static Chip, FlashError> {
     let chip = u16::try_from(id).ok().and_then(esplice_chip::find_by_id);
     chip.ok_or(FlashError::UnknownChip { chip_id: Some(id), magic: None })
 }
 
-/// Bytes of flash by the id's capacity, if the chip can have that many.
+/// Returns the flash size encoded in the ID, if the chip supports that size.
 fn flash_size(chip: &Chip, id: [u8; 3]) -> Option<u32> {
     let size = 1_u32.checked_shl(u32::from(id[2]))?;
     chip.image.flash_size_code(size).map(|_| size)

@@ -1,12 +1,12 @@
-//! Which sectors of a write the flash does not hold yet, by hashes that the device computes.
+//! Finds the sectors of a write that the flash does not hold yet, by hashes from the device.
 //!
-//! Nothing is remembered from one run to the next: what is not written has been seen to be there in
-//! this session. The beginnings of a few sectors are looked at first. If the first is right, which in a program holds
-//! what tells one build from another, the whole is likely to be, and one hash decides. If none is
-//! right, the whole is taken to be new, and the rest is not hashed. Else the write is hashed in
-//! chunks, and each that differs is halved until single sectors are left. How long the chunks are is
-//! a matter of what a round trip costs and what hashing a sector does, both of which are measured
-//! while the work is done.
+//! Nothing is remembered between runs: every skipped sector was seen in flash in this session. The
+//! beginnings of a few sectors are hashed first. The first sector of a program holds what
+//! distinguishes one build from another: if it is right, all of it probably is, and a single hash
+//! decides. If no sample is right, the whole write is taken to be new and the rest is not hashed.
+//! Otherwise the write is hashed in chunks, and each chunk that differs is halved down to single
+//! sectors. The chunk length depends on the cost of a round trip and of hashing a sector, both
+//! measured during the work.
 
 use std::{ops::Range, time::Duration};
 
@@ -18,34 +18,34 @@ use crate::{
     job::{Job, Place, SECTOR, md5_blank},
 };
 
-/// Writes of fewer sectors are hashed without looking at samples before.
+/// Writes of fewer sectors are hashed without looking at samples first.
 const SAMPLED_FROM: u32 = 4;
 
 /// Writes of fewer sectors are judged by two samples, others by three.
 const SAMPLED_MORE_FROM: u32 = 12;
 
-/// Changes that are reckoned with: a program that was linked anew differs at its beginning, where
-/// its description is, at its end, where its hash is, and somewhere between.
+/// Number of changes to expect: a program that was linked again differs at its beginning, where its
+/// description is, at its end, where its hash is, and somewhere in between.
 const CHANGES: u32 = 2;
 
-/// Time to hash a byte where none was measured yet: 20 cycles of a CPU at 20 MHz.
+/// Time to hash a byte before any was measured: 20 cycles of a CPU at 20 MHz.
 const HASH_BYTE: Duration = Duration::from_micros(1);
 
-/// What a sector costs to write: to erase and to program (Winbond W25Q32JV datasheet, 9.6 AC
-/// characteristics, typical values: 45 ms, and 16 pages of 0.67 ms).
+/// Time to erase and program a sector (Winbond W25Q32JV datasheet, 9.6 AC characteristics, typical
+/// values: 45 ms, and 16 pages of 0.67 ms).
 pub(crate) const WRITE_SECTOR: Duration = Duration::from_micros(55_700);
 
-/// What was found out of a write.
+/// Sectors of a write that the flash does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// Ranges of sectors that are to be written, in order.
+    /// Ranges of sectors to write, in order.
     pub(crate) ranges: Vec<Range<u32>>,
-    /// What stands in them.
+    /// State of the flash in these ranges.
     pub(crate) place: Place,
 }
 
 impl Difference {
-    /// All of `job`.
+    /// Returns a difference that covers all of `job`.
     pub(crate) fn all(job: &Job) -> Difference {
         let ranges = std::iter::once(0..job.sectors()).collect();
         Difference { ranges, place: Place::Written }
@@ -56,17 +56,17 @@ impl Difference {
     }
 }
 
-/// Costs of asking.
+/// Costs of comparing by hashes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Costs {
-    /// Of a command that does nothing.
+    /// Time for a command that does nothing.
     pub(crate) round_trip: Duration,
-    /// Of hashing a sector.
+    /// Time for hashing a sector.
     pub(crate) hash_sector: Duration,
 }
 
 impl Costs {
-    /// Sectors of a chunk, of `sectors` in all: as many as cost least when so many have changed.
+    /// Returns the chunk length, of `sectors` in all, that costs least with this many changes.
     fn chunk(&self, sectors: u32, changes: u32) -> u32 {
         let mut best = (Duration::MAX, sectors.max(1));
         let mut chunk = 1;
@@ -84,19 +84,20 @@ impl Costs {
         best.1
     }
 
-    /// Sectors between two that differ which it costs less to write again than to leave out.
+    /// Returns the number of equal sectors between two different ones that are cheaper to write
+    /// again than to skip.
     fn gap(&self) -> u32 {
-        // A transfer of its own is a BEGIN and a block more.
+        // A further transfer takes one more BEGIN and one more block.
         let transfer = (self.round_trip * 2).as_micros();
         u32::try_from(transfer / WRITE_SECTOR.as_micros()).unwrap_or(u32::MAX)
     }
 }
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// What of `job` the flash does not hold.
+    /// Returns the sectors of `job` that the flash does not hold.
     ///
     /// # Errors
-    /// What commands bring.
+    /// The errors of commands.
     pub(crate) fn difference(&mut self, job: &Job) -> Result<Difference, FlashError> {
         let sectors = job.sectors();
         let mut known = false;
@@ -123,10 +124,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.in_chunks(job, if known { CHANGES } else { 1 })
     }
 
-    /// The same, with each sector looked at that is not known to be right.
+    /// Returns the sectors that differ, without trusting samples.
     ///
     /// # Errors
-    /// What commands bring.
+    /// The errors of commands.
     pub(crate) fn exact_difference(&mut self, job: &Job) -> Result<Difference, FlashError> {
         self.in_chunks(job, CHANGES)
     }
@@ -145,20 +146,21 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(Difference { ranges, place: Place::Written })
     }
 
-    /// All of `job`; whether its place is blank is worth a hash where it need not be erased then.
+    /// Returns all of `job`. Checks by one hash whether the flash there is blank, if that saves the
+    /// erase.
     fn whole(&mut self, job: &Job, seems_blank: bool) -> Result<Difference, FlashError> {
         let all = Difference::all(job);
-        // A stub, where one comes for so much, looks by itself at what it erases.
+        // A stub, if one is uploaded for that many sectors, checks itself what it must erase.
         if !seems_blank || self.stub_pays(job.sectors()) || !self.loader().erases_at_begin() {
             return Ok(all);
         }
         let range = 0..job.sectors();
-        // The rest of the last sector is not the write's: it may stay as it is.
+        // The rest of the last sector is not part of the write and may keep its data.
         let blank = self.hash_sectors(job, &range)? == job.md5_blank(&range);
         Ok(if blank { Difference { place: Place::Blank, ..all } } else { all })
     }
 
-    /// Finds the sectors of `range` that differ; `known` if it is known that one does.
+    /// Finds the sectors of `range` that differ; `known` if at least one is known to differ.
     fn narrow(
         &mut self,
         job: &Job,
@@ -195,7 +197,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 }
 
-/// Sectors in order as ranges, over gaps of `gap` at most.
+/// Merges sorted sectors into ranges, across gaps of up to `gap` sectors.
 fn merged(sectors: &[u32], gap: u32) -> Vec<Range<u32>> {
     let mut ranges: Vec<Range<u32>> = Vec::new();
     for sector in sectors {
@@ -207,7 +209,7 @@ fn merged(sectors: &[u32], gap: u32) -> Vec<Range<u32>> {
     ranges
 }
 
-/// Ranges of a write's sectors as people read them.
+/// Formats ranges of a write's sectors for people.
 pub(crate) fn places(job: &Job, ranges: &[Range<u32>]) -> String {
     let place = |range: &Range<u32>| {
         let (FlashOffset(from), len) = job.place(range);

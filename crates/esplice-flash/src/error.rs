@@ -1,4 +1,4 @@
-//! Why flashing fails.
+//! Errors of flashing.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use esplice_protocol::{Opcode, PortError};
 
 use crate::{Strategy, StubError};
 
-/// Why flashing fails, a variant a cause.
+/// An error of flashing, with one variant per cause.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashError {
-    /// The port itself.
+    /// The port failed.
     #[error(transparent)]
     Port(#[from] PortError),
     /// No loader answered.
@@ -19,19 +19,19 @@ pub enum FlashError {
     NoAnswer {
         /// The port's name.
         port: String,
-        /// How often it was tried.
+        /// Number of attempts.
         tries: u32,
-        /// The board printed the banner of a normal boot.
+        /// Whether the board printed the banner of a normal boot.
         running: bool,
-        /// The port has no DTR and RTS to reset with.
+        /// Whether the port lacks DTR and RTS, so that it can't reset the board.
         no_lines: bool,
     },
-    /// A command got no answer.
+    /// A command was not answered in time.
     #[error("no answer to {command:?} within {} ms", .after.as_millis())]
     Timeout {
         /// The command.
         command: Opcode,
-        /// How long was waited.
+        /// Time waited.
         after: Duration,
     },
     /// The loader refused a command.
@@ -39,9 +39,9 @@ pub enum FlashError {
     Refused {
         /// The command.
         command: Opcode,
-        /// The loader's reason.
+        /// The loader's reason code.
         reason: u8,
-        /// What the reason means.
+        /// Meaning of the reason code.
         meaning: &'static str,
     },
     /// A block arrived damaged.
@@ -50,95 +50,95 @@ pub enum FlashError {
         /// Number of the block.
         sequence: u32,
     },
-    /// An answer has not the command's shape.
-    #[error("answer to {command:?} has {has} bytes of data")]
+    /// A reply does not have the shape its command requires.
+    #[error("malformed reply to {command:?}: {has} bytes of data")]
     Malformed {
         /// The command.
         command: Opcode,
-        /// Bytes of data in the answer, without status.
+        /// Bytes of data in the reply, without the status.
         has: usize,
     },
-    /// A loader's answers, which carry no checksum, contradict each other.
-    #[error("answers to {command:?} contradict each other")]
+    /// Replies, which carry no checksum, contradict each other.
+    #[error("replies to {command:?} contradict each other")]
     Unstable {
         /// The command.
         command: Opcode,
     },
-    /// The chip is none that is known.
+    /// The chip is not a known one.
     #[error("unknown chip: {}", unknown_chip(*.chip_id, *.magic))]
     UnknownChip {
-        /// What GET_SECURITY_INFO says.
+        /// The chip ID in the reply to GET_SECURITY_INFO.
         chip_id: Option<u32>,
-        /// What the magic register says.
+        /// The value of the magic register.
         magic: Option<u32>,
     },
-    /// The board is of another chip than the target.
+    /// The board has another chip than the target.
     #[error("the board is {found}, the target is {wanted}")]
     WrongChip {
         /// The chip on the board.
         found: String,
-        /// The chip asked for.
+        /// The requested chip.
         wanted: String,
     },
-    /// The chip's security state forbids it.
+    /// The chip's security state forbids the operation.
     #[error("{state} is on: {refused}")]
     Security {
-        /// What is on.
+        /// The security feature that is on.
         state: &'static str,
-        /// What can't be done then.
+        /// The operation that is refused.
         refused: &'static str,
     },
-    /// The flash chip did not tell its size.
-    #[error("flash chip's id {id:02x?} names no size that {chip} can have")]
+    /// The flash chip did not report a usable size.
+    #[error("flash chip ID {id:02x?} encodes no size that {chip} supports")]
     FlashSize {
-        /// JEDEC id.
+        /// JEDEC ID.
         id: [u8; 3],
         /// Name of the chip.
         chip: String,
     },
-    /// There is no reset strategy of that name.
+    /// No reset strategy has that name.
     #[error("unknown reset strategy {name:?}")]
     UnknownReset {
         /// The name.
         name: String,
     },
-    /// A step of a user's own way into download mode is none.
+    /// A step of a custom reset sequence is invalid.
     #[error("reset step {step:?}: {why}")]
     ResetSteps {
         /// The step.
         step: String,
-        /// What is wrong with it.
+        /// Reason why the step is invalid.
         why: &'static str,
     },
-    /// The chip has no watchdog that resets it out of its loader.
-    #[error("no watchdog of {chip} resets it out of its loader")]
+    /// The chip has no watchdog that can reset it out of its loader.
+    #[error("{chip} has no watchdog that can reset it out of its loader")]
     NoWatchdog {
         /// The chip's name.
         chip: String,
     },
-    /// The stub file, or what is in it.
+    /// The stub file is invalid.
     #[error(transparent)]
     Stub(#[from] StubError),
-    /// The stub was brought over and did not greet.
+    /// The stub was uploaded but did not send its greeting.
     #[error("the stub did not start within {} ms", .after.as_millis())]
     NoStub {
-        /// How long was waited.
+        /// Time waited.
         after: Duration,
     },
-    /// The ROM loader can't do it.
-    #[error("only a stub {what}, and the ROM loader is at the other end")]
+    /// The operation needs a stub, and the ROM loader is running.
+    #[error("only a stub {what}, and the board runs the ROM loader")]
     NeedsStub {
-        /// What is to be done, as a verb.
+        /// The operation, as a verb phrase in the third person.
         what: &'static str,
     },
-    /// A program for RAM that is not for the chip's.
+    /// A program for RAM does not fit the chip's RAM.
     #[error("{}", not_in_ram(.what, *.addr, *.len, .chip))]
     NotInRam {
         /// `segment` or `entry`.
         what: &'static str,
-        /// Where it is.
+        /// Address of the segment or entry.
         addr: Addr,
-        /// Bytes.
+        /// Length in bytes.
         len: usize,
         /// The chip.
         chip: String,
@@ -146,23 +146,23 @@ pub enum FlashError {
     /// Flash could not be read.
     #[error("{len} bytes of flash at {offset} arrived damaged {attempts} times")]
     Read {
-        /// Where.
+        /// Offset of the read.
         offset: FlashOffset,
-        /// Bytes.
+        /// Length in bytes.
         len: u32,
-        /// How often it was tried.
+        /// Number of attempts.
         attempts: u32,
     },
-    /// A write could not be brought over.
-    #[error("writing {name} at {offset} failed {attempts} times, at last: {source}")]
+    /// A write could not be transferred.
+    #[error("writing {name} at {offset} failed {attempts} times, last error: {source}")]
     Transfer {
         /// Name of the write.
         name: String,
-        /// Where.
+        /// Offset of the write.
         offset: FlashOffset,
-        /// How often it was begun.
+        /// Number of attempts.
         attempts: u32,
-        /// The last failure.
+        /// The last error.
         source: Box<FlashError>,
     },
     /// The board did not stay in its loader.
@@ -170,23 +170,23 @@ pub enum FlashError {
     Restarts {
         /// Name of the write.
         name: String,
-        /// Where.
+        /// Offset of the write.
         offset: FlashOffset,
-        /// How often.
+        /// Number of resets.
         times: u32,
     },
-    /// The flash does not hold what was written.
-    #[error("{name} at {offset}: flash has MD5 {found} over {len} bytes, written was {expected}")]
+    /// The flash does not hold the data that was written.
+    #[error("{name} at {offset}: flash has MD5 {found} over {len} bytes, expected {expected}")]
     Verify {
         /// Name of the write.
         name: String,
-        /// Where.
+        /// Offset of the write.
         offset: FlashOffset,
-        /// Bytes.
+        /// Length in bytes.
         len: u32,
-        /// MD5 of what was sent.
+        /// MD5 of the data sent.
         expected: String,
-        /// MD5 of what the device has.
+        /// MD5 that the device computed.
         found: String,
     },
     /// The plan does not fit the device.
@@ -194,37 +194,37 @@ pub enum FlashError {
     Plan(#[from] PlanError),
 }
 
-/// Classes of failure that exit codes tell apart.
+/// Classes of failure, each with its own exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
     /// The port can't be opened or used.
     Port,
     /// No loader answered.
     NoAnswer,
-    /// A stub file is none, or none for the chip.
+    /// The stub file is invalid or made for another chip.
     StubFile,
-    /// A command that the loader does not know.
+    /// The loader does not know the command.
     Unsupported,
-    /// Another chip than the target, or an unknown one.
+    /// The board has another chip than the target, or an unknown one.
     WrongChip,
-    /// Refused because of the chip's security state.
+    /// The chip's security state forbids the operation.
     Security,
-    /// Commands or blocks did not come through.
+    /// Commands or blocks did not get through.
     Transfer,
-    /// The flash does not hold what was written.
+    /// The flash does not hold the data that was written.
     Verify,
     /// The plan does not fit the device.
     Plan,
-    /// The port vanished while it was used.
+    /// The port disappeared while in use.
     Lost,
     /// The user asked to stop.
     Interrupted,
-    /// A virtual board met something that it does not model.
+    /// The virtual board met something that it does not model.
     NotModelled,
 }
 
 impl FlashError {
-    /// The class of failure.
+    /// Returns the class of failure.
     pub fn class(&self) -> ErrorClass {
         match self {
             FlashError::Port(PortError::Gone { .. }) => ErrorClass::Lost,
@@ -257,17 +257,17 @@ impl FlashError {
         }
     }
 
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             FlashError::Port(error) => return error.hint(),
             FlashError::Plan(error) => return error.hint(),
             FlashError::NoAnswer { no_lines: true, running: true, .. } => {
-                "the board was reset but its boot pin was not held low: hold BOOT, press RESET, let BOOT go, and try again"
+                "the board was reset but its boot pin was not held low: hold BOOT, press RESET, release BOOT, and try again"
                     .into()
             }
             FlashError::NoAnswer { no_lines: true, .. } => {
-                "this port can't reset the board: hold BOOT, press RESET, let BOOT go, and try again"
+                "this port can't reset the board: hold BOOT, press RESET, release BOOT, and try again"
                     .into()
             }
             FlashError::NoAnswer { running: true, .. } => {
@@ -290,25 +290,25 @@ impl FlashError {
                 "try a lower --baud or a shorter cable".into()
             }
             FlashError::NotInRam { .. } => {
-                "a program for RAM has all its segments there; `esplice flash` writes others".into()
+                "all segments of a program for RAM must be in RAM; use `esplice flash` for other programs".into()
             }
             FlashError::Transfer { source, .. } => return source.hint(),
             FlashError::Restarts { .. } => {
-                "check the board's power: try another cable or USB port, and take off what draws current"
+                "check the board's power: try another cable or USB port, and disconnect what draws current"
                     .into()
             }
-            FlashError::UnknownChip { .. } => "`esplice chips` lists the known ones".into(),
+            FlashError::UnknownChip { .. } => "`esplice chips` lists the known chips".into(),
             FlashError::WrongChip { found, .. } => {
                 format!("build for it with --target {found}, or choose another --port")
             }
             FlashError::Security { .. } => {
-                "what is burnt into eFuses can't be undone: update this board over the air or with signed, encrypted images".into()
+                "burnt eFuses can't be undone: update this board over the air or with signed, encrypted images".into()
             }
             FlashError::FlashSize { .. } => {
-                "check the flash chip's power and wiring; ff ff ff or 00 00 00 means that it does not answer".into()
+                "check the flash chip's power and wiring; ff ff ff or 00 00 00 means that the chip does not answer".into()
             }
             FlashError::Verify { .. } => {
-                "flash again; if it stays, the flash chip is worn out, write-protected or badly powered".into()
+                "flash again; if the error persists, the flash chip is worn out, write-protected or badly powered".into()
             }
             FlashError::Refused { .. }
             | FlashError::Malformed { .. }
@@ -316,25 +316,25 @@ impl FlashError {
             FlashError::UnknownReset { name } => {
                 let names = Strategy::names().join(", ");
                 match Strategy::nearest(name) {
-                    Some(nearest) => format!("did you mean {nearest:?}? there are {names}"),
-                    None => format!("there are {names}, and custom: with steps of your own"),
+                    Some(nearest) => format!("did you mean {nearest:?}? known strategies: {names}"),
+                    None => format!("known strategies: {names}, and custom:STEPS"),
                 }
             }
             FlashError::NoWatchdog { .. } => {
                 "hold BOOT, press RESET, and use --reset none".into()
             }
             FlashError::ResetSteps { .. } => {
-                "steps are as in custom:D0|R1|W0.1|D1|R0|W0.05|D0: D for DTR, R for RTS, U1,0 for both, W to wait seconds".into()
+                "write steps as in custom:D0|R1|W0.1|D1|R0|W0.05|D0: D for DTR, R for RTS, U1,0 for both, W to wait seconds".into()
             }
         })
     }
 
-    /// Whether the loader took the command and said no.
+    /// Returns whether the loader received the command and refused it.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, FlashError::Refused { .. } | FlashError::Checksum { .. })
     }
 
-    /// Whether doing it again over a link in order may help.
+    /// Returns whether a retry over a resynchronised link may help.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -351,7 +351,7 @@ impl FlashError {
 
 fn not_in_ram(what: &str, addr: Addr, len: usize, chip: &str) -> String {
     match len {
-        0 => format!("{what} at {addr} is not in what is loaded into the RAM of {chip}"),
+        0 => format!("{what} at {addr} is outside the segments loaded into the RAM of {chip}"),
         len => format!("{what} of {len} bytes at {addr} is outside the RAM of {chip}"),
     }
 }
@@ -367,8 +367,8 @@ fn no_answer(running: bool, tries: u32) -> String {
 
 fn unknown_chip(chip_id: Option<u32>, magic: Option<u32>) -> String {
     match (chip_id, magic) {
-        (Some(id), _) => format!("its id is {id}"),
+        (Some(id), _) => format!("its ID is {id}"),
         (None, Some(magic)) => format!("its magic word is 0x{magic:08x}"),
-        (None, None) => "it tells neither id nor magic word".into(),
+        (None, None) => "it reports neither an ID nor a magic word".into(),
     }
 }

@@ -1,34 +1,34 @@
-//! Facts told while flashing: libraries tell, the command line draws.
+//! Events reported while flashing. Libraries report them; the command line displays them.
 
 use std::time::Duration;
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::PlanNote;
 
-/// A fact told while flashing.
+/// An event reported while flashing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FlashEvent {
-    /// A stage begins or has ended.
+    /// A stage starts or has ended.
     Stage {
-        /// Its name: `connect`, `detect`, `write`, `verify`, `reset`.
+        /// Name of the stage: `connect`, `detect`, `write`, `verify`, `reset`.
         name: &'static str,
-        /// Whether it begins or has ended.
+        /// Whether the stage starts or has ended.
         state: StageState,
     },
-    /// A board is looked for.
+    /// An attempt to connect starts.
     Connecting {
-        /// The try, from 1.
+        /// Number of the attempt, from 1.
         attempt: u32,
-        /// Tries in all.
+        /// Maximum number of attempts.
         of: u32,
     },
-    /// What is on the board.
+    /// The board was identified.
     Chip(ChipInfo),
-    /// What does the work, where a stub was wanted.
+    /// The loader in use, reported where a stub was requested.
     Loader(LoaderUse),
     /// The link now runs at this baud rate.
     Baud(u32),
-    /// How much of a write the flash does not hold yet.
+    /// Part of a write that the flash does not hold yet.
     Differs {
         /// Name of the write.
         name: String,
@@ -46,42 +46,42 @@ pub enum FlashEvent {
         /// Bytes in all, before compression.
         total: u32,
     },
-    /// The device's own hash of a write is right.
+    /// The hash that the device computed over a write is right.
     Verified {
         /// Name of the write.
         name: String,
-        /// Where.
+        /// Offset of the write.
         offset: FlashOffset,
-        /// Bytes.
+        /// Length in bytes.
         len: u32,
         /// MD5 in hexadecimal.
         hash: String,
     },
-    /// What went over the port: the last event of each run.
+    /// Transfer statistics: the last event of each run.
     Statistics(Statistics),
-    /// What a plan does to the device beyond writing an app.
+    /// A change that a plan makes to the device in addition to writing an app.
     Note(PlanNote),
-    /// Something that did not stop the work but should be known.
+    /// A problem that did not stop the work.
     Warning {
-        /// What.
+        /// Text of the warning.
         message: String,
     },
 }
 
-/// What does the work, where a stub was wanted.
+/// The loader in use, where a stub was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoaderUse {
-    /// The ROM loader: there is no stub for the chip, or it did not start.
+    /// The ROM loader: no stub for the chip exists, or it did not start.
     Rom,
-    /// The stub, which was uploaded.
+    /// The requested stub, which was uploaded.
     Uploaded,
-    /// The stub, which ran already.
+    /// The requested stub, which was already running.
     Resident,
-    /// A stub that ran already and is not the one that was wanted: it knows the same commands.
+    /// Another stub, which was already running and knows the same commands.
     Other,
 }
 
-/// Whether a stage begins or has ended.
+/// Whether a stage starts or has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum StageState {
@@ -89,32 +89,32 @@ pub enum StageState {
     Done,
 }
 
-/// What is on the board.
+/// Chip, flash and security state of a board.
 #[derive(Debug, Clone)]
 pub struct ChipInfo {
     /// The chip.
     pub chip: &'static Chip,
-    /// Revision: major, minor.
+    /// Chip revision: major, minor.
     pub revision: (u8, u8),
-    /// The factory's MAC address.
+    /// The factory MAC address.
     pub mac: [u8; 6],
-    /// What it offers, for people.
+    /// Features, as text for people.
     pub features: Vec<String>,
-    /// JEDEC id of the flash chip: manufacturer, type, capacity.
+    /// JEDEC ID of the flash chip: manufacturer, type, capacity.
     pub flash_id: [u8; 3],
-    /// Bytes of flash.
+    /// Flash size in bytes.
     pub flash_size: u32,
     /// Security state.
     pub security: Security,
 }
 
 impl ChipInfo {
-    /// The revision as people write it: `v0.4`.
+    /// Returns the revision in the usual form: `v0.4`.
     pub fn revision_text(&self) -> String {
         format!("v{}.{}", self.revision.0, self.revision.1)
     }
 
-    /// The MAC address as people write it.
+    /// Returns the MAC address in the usual form, with colons.
     pub fn mac_text(&self) -> String {
         self.mac.map(|byte| format!("{byte:02x}")).join(":")
     }
@@ -131,32 +131,32 @@ impl PartialEq for ChipInfo {
     }
 }
 
-/// Security state of a chip, as far as it decides what a flasher may do.
+/// Security state of a chip, as far as it limits a flasher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Security {
-    /// Only signed bootloaders start.
+    /// Whether only signed bootloaders start.
     pub secure_boot: bool,
-    /// Flash contents are encrypted.
+    /// Whether flash contents are encrypted.
     pub flash_encryption: bool,
-    /// Download mode refuses most commands.
+    /// Whether download mode refuses most commands.
     pub secure_download: bool,
 }
 
-/// What went over the port.
+/// Transfer statistics of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Statistics {
     /// Bytes written to the port.
     pub bytes_sent: u64,
     /// Bytes read from the port.
     pub bytes_received: u64,
-    /// Requests sent: frames towards the board.
+    /// Requests sent: frames to the board.
     pub frames: u64,
-    /// Frames that came from the board, whatever they were.
+    /// Frames received from the board, whatever their contents.
     pub frames_received: u64,
     /// Time on the port's clock.
     pub time: Duration,
     /// Sectors that all writes cover.
     pub sectors_total: u32,
-    /// Sectors that were erased and written, each as often as it was.
+    /// Sectors erased and written, counted once for each time.
     pub sectors_written: u32,
 }

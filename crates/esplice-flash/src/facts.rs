@@ -1,10 +1,10 @@
-//! What a plan must know of a device before its first write: which image boots, and where its
-//! partition table is.
+//! Finds the facts that a plan needs before the first write: which image boots, and where the
+//! device's partition table is.
 //!
-//! The bootloader says nowhere where it looks for the table, so that is found out: a bootloader
-//! that the plan brings along is recognised by its first and its last bytes, among them its SHA-256.
-//! Of any other the length is taken from its segments, and tables are looked for in the sectors
-//! after it. Replies carry no checksum: what decides is read twice.
+//! The bootloader does not record where it looks for the table, so this module finds out. A
+//! bootloader that the plan contains is recognised by its first and last bytes, which include its
+//! SHA-256. For any other, the length is computed from its segments, and the sectors after it are
+//! searched for tables. Replies carry no checksum, so everything that matters is read twice.
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::{
@@ -17,38 +17,38 @@ use crate::{ChipInfo, FlashError, Session};
 /// Bytes of a row of a partition table.
 const TABLE_ROW: usize = 32;
 
-/// Bytes of the table that are asked of a stub at once: most tables are shorter.
+/// Bytes of the table to read from a stub at once: most tables are shorter.
 const STUB_STEP: usize = 256;
 
 /// Bytes of an otadata record that select the slot, at the start of both sectors.
 const OTADATA_RECORD: usize = 32;
 
-/// Where tables are looked for: most bootloaders end before 0x8000, and apps follow from 0x10000
-/// or 0x20000 on. A table that is found in none of these sectors is looked for further up.
+/// Ends of the ranges searched for tables. Most bootloaders end before 0x8000, and apps start at
+/// 0x10000 or 0x20000. The second range is searched only if the first contains no table.
 const USUAL_END: u32 = 0x2_1000;
 const FURTHEST_END: u32 = 0x10_0000;
 
-/// Sectors that are read at once: their requests fit into a ROM loader's FIFO.
+/// Number of sectors read at once: their requests fit into a ROM loader's FIFO.
 const SECTORS_AT_ONCE: usize = 6;
 
-/// How often facts are read until two readings agree.
+/// Number of readings in which two in a row must agree.
 const READINGS: u32 = 4;
 
-/// What is known of a device's table before it is asked.
+/// Information about a device's partition table from before the device is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableHint {
-    /// Where the table is: the user says so.
+    /// Offset of the table, if the user gave one.
     pub offset: Option<FlashOffset>,
-    /// A bootloader that is likely to be on the device, as it would be in its flash, and where it
-    /// looks for the table.
+    /// A bootloader that is likely to be on the device, with the bytes that its flash would hold,
+    /// and the offset at which that bootloader looks for the table.
     pub bootloader: Option<(Vec<u8>, FlashOffset)>,
 }
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// What a flash plan must know of the device before its first write.
+    /// Reads the facts that a flash plan needs before the first write.
     ///
     /// # Errors
-    /// What commands bring. A table that is not sound is told by the facts.
+    /// The errors of commands. An invalid table is no error but part of the returned facts.
     pub fn device_facts(
         &mut self,
         info: &ChipInfo,
@@ -92,7 +92,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(facts)
     }
 
-    /// The headers of the device's bootloader, if it is the one of `bytes`.
+    /// Returns the headers of the device's bootloader, if it is the one in `bytes`.
     fn known_bootloader(
         &mut self,
         chip: &'static Chip,
@@ -111,7 +111,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         };
         let Some(last) = bytes.len().checked_sub(READ_FLASH_SLOW_LEN) else { return Ok(None) };
         let tail = FlashOffset(boot.0.saturating_add(last as u32));
-        // Those of another bootloader are read twice.
+        // The sectors of another bootloader are read twice.
         self.read_ahead(&[boot, tail, table, boot, boot, table])?;
         let begins = self.read_small(boot, READ_FLASH_SLOW_LEN)?;
         let ends = self.read_small(tail, READ_FLASH_SLOW_LEN)?;
@@ -119,7 +119,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(is_known.then_some(head))
     }
 
-    /// What boots, and the tables, of a device with another bootloader than the known one.
+    /// Finds what boots, and the tables, of a device with another bootloader than the known one.
     fn looked_for(
         &mut self,
         info: &ChipInfo,
@@ -131,7 +131,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let boot = self.boot_image(info.chip)?;
             let tables = match (hint.offset, &boot) {
                 (Some(offset), _) => found_at(offset, self.found_table(offset, None)?),
-                // Nothing was there: nothing else is looked for than what will be written.
+                // The flash has no bootloader: only look where the plan will write a table.
                 (None, BootImage::Nothing) => {
                     let found = found_at(usual, self.found_table(usual, None)?);
                     TableSearch { known: None, ..found }
@@ -151,14 +151,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         BootImage::find(chip, |offset, len| self.read_small(offset, len))
     }
 
-    /// The table at `offset`, where it must be.
+    /// Reads the table at `offset`, where it must be.
     fn table_at(
         &mut self,
         offset: FlashOffset,
         info: &ChipInfo,
     ) -> Result<TableSearch, FlashError> {
         let mut found = self.found_table(offset, None)?;
-        // Nothing else says that a table is whole, and damage may be the reply's.
+        // Nothing else shows that a table is complete, and the damage may be in the reply.
         let sound =
             |found: &FoundTable| found.has_md5 && found.sound(Some(info.flash_size)).is_ok();
         if !found.as_ref().is_some_and(sound) {
@@ -167,7 +167,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(found_at(offset, found))
     }
 
-    /// Looks for tables in the sectors after the bootloader, or from the usual place on.
+    /// Searches for tables in the sectors after the bootloader, or from the usual offset on.
     fn search(&mut self, info: &ChipInfo, boot: &BootImage) -> Result<TableSearch, FlashError> {
         let sector = PartitionTable::SECTOR_LEN;
         let image = &info.chip.image;
@@ -214,7 +214,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    /// What is at `offset`, if it begins like a table; `head` is its beginning, where that was read.
+    /// Reads the table at `offset`, if the data begins like one. `head` holds its first bytes, if
+    /// they were already read.
     fn found_table(
         &mut self,
         offset: FlashOffset,
@@ -234,13 +235,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 return Ok(None);
             }
         }
-        // What follows the first blank rows is blank.
+        // Everything after the first blank rows is blank.
         bytes.resize(PartitionTable::LEN, 0xff);
         let has_md5 = PartitionTable::has_md5(&bytes);
         Ok(Some(FoundTable { offset, table: PartitionTable::from_bytes(&bytes), has_md5 }))
     }
 
-    /// The otadata partition, of which only both records are read.
+    /// Reads the otadata partition, of which only both records are read.
     fn otadata(&mut self, offset: FlashOffset, len: u32) -> Result<Vec<u8>, FlashError> {
         let sector = PartitionTable::SECTOR_LEN;
         let mut bytes = vec![0xff; 2 * sector as usize];
@@ -262,7 +263,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 }
 
-/// What was found at the one place where the table must be.
+/// Wraps the table found at the only place where it can be.
 fn found_at(offset: FlashOffset, found: Option<FoundTable>) -> TableSearch {
     let to = FlashOffset(offset.0.saturating_add(PartitionTable::SECTOR_LEN));
     let found = found.into_iter().collect();

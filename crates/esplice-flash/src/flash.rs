@@ -1,4 +1,4 @@
-//! The whole way, from a board in any state to one whose flash is written and verified.
+//! Takes a board from any state to one whose flash is written and verified.
 
 use esplice_chip::{Chip, FlashOffset, RegisterWrite};
 use esplice_image::{
@@ -11,57 +11,58 @@ use crate::{
     TableHint, deflate::Prepared, event::StageState, job,
 };
 
-/// How to work with a board.
+/// Options for working with a board.
 #[derive(Debug, Clone, Default)]
 pub struct FlashOptions {
-    /// The chip it must be; none to take what is there.
+    /// The required chip; none accepts any.
     pub target: Option<&'static Chip>,
-    /// Baud rate for the transfer; none to stay at the loader's first.
+    /// Baud rate for the transfer; none keeps the loader's initial rate.
     pub baud: Option<u32>,
-    /// Write all of it, also what the flash holds already.
+    /// Whether to write everything, even what the flash already holds.
     pub full: bool,
-    /// The stub that does the work, if there is one; else the ROM loader does it.
+    /// The stub to use, if any; otherwise the ROM loader is used.
     pub stub: StubSource,
-    /// Where the device's partition table is, if the user says so; else it is looked for.
+    /// Offset of the device's partition table, if the user gave one; otherwise it is searched.
     pub table_offset: Option<FlashOffset>,
-    /// Look for the partition table, and for what boots, before a plan of [`flash`] is ended.
+    /// Whether [`flash`] looks for the partition table and for what boots before it completes the
+    /// plan.
     pub find_table: bool,
     /// How to connect.
     pub connect: ConnectOptions,
 }
 
 impl FlashOptions {
-    /// What these options say of the device's partition table.
+    /// Returns the part of these options that concerns the device's partition table.
     pub fn table_hint(&self) -> TableHint {
         TableHint { offset: self.table_offset, bootloader: None }
     }
 }
 
-/// What was done.
+/// Result of flashing.
 #[derive(Debug, Clone)]
 pub struct FlashReport {
     /// The board.
     pub chip: ChipInfo,
-    /// The baud rate that the transfer ended at.
+    /// Baud rate at the end of the transfer.
     pub baud: u32,
-    /// The writes as they were done, in the plan's order.
+    /// The writes that were done, in the plan's order.
     pub writes: Vec<Write>,
-    /// What the board prints when it boots them, where that is known.
+    /// Text that the board prints when it boots the written images, where it is known.
     pub boots: ExpectedBoot,
-    /// What went over the port.
+    /// Transfer statistics.
     pub statistics: Statistics,
 }
 
-/// Finds the board, asks it what a plan must know, lets `plan` end the plan with that, writes it
-/// and verifies it. The board is left in its loader: [`crate::reset_to_run`] starts it.
+/// Finds the board, reads the facts that a plan needs, calls `plan` to complete the plan with them,
+/// then writes and verifies it. The board stays in its loader: [`crate::reset_to_run`] starts it.
 ///
-/// The last event is always [`FlashEvent::Statistics`], also before an error.
+/// The last event is always [`FlashEvent::Statistics`], even if an error follows.
 ///
-/// When the user interrupts, or after an error, the board stays in its loader, with both lines
-/// released, and runs nothing that is half written; the next flash repairs it.
+/// After an interrupt by the user or an error, the board stays in its loader with both lines
+/// released. It runs no half-written image; the next flash repairs it.
 ///
 /// # Errors
-/// See [`FlashError`]; nothing is written before `plan` has agreed.
+/// See [`FlashError`]. Nothing is written before `plan` has returned successfully.
 pub fn flash<P: Port + ?Sized>(
     port: &mut P,
     options: &FlashOptions,
@@ -83,7 +84,7 @@ fn flash_prepared<P: Port + ?Sized>(
     with_session(port, options, events, |session| {
         session.prepared = prepared;
         session.stub_may_come = options.stub.is_some();
-        // A stub comes only when it is known that there is something to write.
+        // A stub is only uploaded once it is known that there is something to write.
         let chip =
             session.bring_up(&FlashOptions { stub: StubSource::none(), ..options.clone() })?;
         session.look_for_stub(chip.chip, &options.stub)?;
@@ -108,7 +109,7 @@ fn flash_prepared<P: Port + ?Sized>(
     })
 }
 
-/// [`flash`] for a plan that [`esplice_image::resolve`] ends.
+/// Flashes like [`flash`], with a plan that [`esplice_image::resolve`] completes.
 ///
 /// # Errors
 /// See [`flash`].
@@ -125,10 +126,10 @@ pub fn flash_plan<P: Port + ?Sized>(
         job::prepare(chip, write, &mut prepared);
     }
     let resolved = |facts: &DeviceFacts| esplice_image::resolve(plan, facts, resolve);
-    // A plan that names an offset was made for it; the usual one is found out.
+    // A plan with an offset was made for it; the usual offset is checked on the device.
     let offset = options.table_offset.or(plan.table_offset);
     let hint = |info: &ChipInfo| {
-        // The user's own bootloader may look anywhere.
+        // A custom bootloader may look anywhere for the table.
         let built_in = plan.bootloader_for(info.flash_size).ok().flatten();
         let built_in = built_in.filter(|_| !plan.own.bootloader);
         let usual = info.chip.image.partition_table_offset;
@@ -137,7 +138,7 @@ pub fn flash_plan<P: Port + ?Sized>(
     flash_prepared(port, options, hint, resolved, prepared, events)
 }
 
-/// Finds the board and tells what it is; nothing is written.
+/// Finds the board and returns its description. Nothing is written.
 ///
 /// # Errors
 /// See [`FlashError`].
@@ -150,8 +151,8 @@ pub fn detect<P: Port + ?Sized>(
 }
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Connects, confirms or finds out the chip, raises the baud rate, attaches the flash and
-    /// reads what there is to know. A board that falls silent meanwhile is connected to once more.
+    /// Connects, confirms or identifies the chip, raises the baud rate, attaches the flash and
+    /// reads the board's description. If the board falls silent on the way, connects once more.
     ///
     /// # Errors
     /// See [`FlashError`].
@@ -168,8 +169,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    /// Lets the loader work as fast as the chip can by its crystal. One that refuses works as it did. Over
-    /// the chip's own USB a stub does it by itself.
+    /// Raises the chip's clocks as far as its crystal allows, so that the loader works faster. A
+    /// loader that refuses keeps its clocks. Over the chip's own USB a stub does this itself.
     fn hasten(&mut self, chip: &'static Chip) -> Result<(), FlashError> {
         match self.write_chip_regs(self.fast_clocks(chip)) {
             Err(FlashError::Refused { .. }) => Ok(()),
@@ -181,7 +182,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if self.over_own_usb(chip) { &[] } else { &chip.loader.fast_clocks }
     }
 
-    /// Whether the board was reset through the chip's own USB port.
+    /// Returns whether the board was reset through the chip's own USB port.
     fn over_own_usb(&self, chip: &Chip) -> bool {
         let reset = &chip.reset;
         self.reset_by.is_some_and(|name| {
@@ -192,15 +193,15 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     fn look(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
         let (chip, security) = self.identify_first(options.target)?;
-        // The watchdogs run on while the ROM loader waits, and over the chip's own USB nothing stops
-        // them (ESP-IDF documentation, esptool, "USB-Serial/JTAG").
+        // The watchdogs keep running while the ROM loader waits, and over the chip's own USB
+        // nothing stops them (ESP-IDF documentation, esptool, "USB-Serial/JTAG").
         if self.over_own_usb(chip) && !self.loader().is_stub() {
             self.confirm()?;
             self.write_chip_regs(&chip.watchdog.stop())?;
         }
         if let Some(baud) = options.baud {
             self.raise_baud(chip, baud, &options.connect)?;
-            // With what is asked anyway.
+            // Reads them together with other registers.
             if !self.prefetch(chip, self.fast_clocks(chip))? {
                 self.hasten(chip)?;
             }
@@ -217,8 +218,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.examine(chip, security)
     }
 
-    /// Does `work`, which changes nothing on the board, once more if the link or the board broke
-    /// down in it.
+    /// Does `work`, which must not change anything on the board, and repeats it once if the link or
+    /// the board failed meanwhile.
     pub(crate) fn insist<T>(
         &mut self,
         info: &ChipInfo,
@@ -236,8 +237,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    /// Finds the loader again and brings it to where it was: baud rate, stub and flash. True if it
-    /// was not as it was left.
+    /// Finds the loader again and restores its state: baud rate, stub and flash. Returns true if it
+    /// was no longer in the state it was left in.
     pub(crate) fn restore(
         &mut self,
         info: &ChipInfo,
@@ -258,7 +259,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 }
 
-/// Runs `work` in a session; tells the statistics and leaves the lines released, however it ends.
+/// Runs `work` in a session. However it ends, reports the statistics and releases the lines.
 pub(crate) fn with_session<P: Port + ?Sized, T>(
     port: &mut P,
     options: &FlashOptions,
@@ -271,7 +272,7 @@ pub(crate) fn with_session<P: Port + ?Sized, T>(
         && error.class() != ErrorClass::Lost
         && session.port.caps().lines
     {
-        // The error that is told is the first one.
+        // The first error is the one to report.
         let _ = session.port.set_lines(false, false);
     }
     let statistics = session.statistics();

@@ -1,4 +1,4 @@
-//! A write made ready: its sectors, their hashes, and the transfers that bring them over.
+//! A prepared write: its sectors, their hashes, and the transfers that carry them.
 
 use std::ops::Range;
 
@@ -11,65 +11,65 @@ use crate::{
     deflate::{self, Prepared},
 };
 
-/// Bytes of an erase sector; writes start at one.
+/// Bytes of an erase sector. Writes start at the beginning of one.
 pub(crate) const SECTOR: u32 = 0x1000;
 
-/// Bytes of a sector that tell whether it is likely to be right.
+/// Bytes at the start of a sector that are hashed to judge whether it is likely to be right.
 const SAMPLE: usize = 0x100;
 
-/// Bytes that are programmed last of what stands at the boot offset.
+/// Bytes at the start of a bootloader or table that are programmed last.
 const WORD: usize = 4;
 
-/// A write made ready.
+/// A prepared write.
 pub(crate) struct Job {
     pub(crate) name: String,
     pub(crate) offset: FlashOffset,
     pub(crate) len: u32,
     pub(crate) hash: String,
-    /// What is written, whole words.
+    /// The data to write, in whole words.
     data: Vec<u8>,
-    /// Whether its first word is programmed last.
+    /// Whether the first word is programmed last.
     head_last: bool,
 }
 
-/// A transfer of its own.
+/// A single transfer, from BEGIN to its last block.
 pub(crate) struct Piece {
-    /// Where in flash.
+    /// Offset in flash.
     pub(crate) offset: FlashOffset,
     pub(crate) len: u32,
-    /// What is done to its place before.
+    /// State of the flash before the transfer.
     pub(crate) place: Place,
-    /// Whether the blocks are pieces of a zlib stream.
+    /// Whether the blocks are parts of a zlib stream.
     pub(crate) deflated: bool,
     pub(crate) blocks: Vec<Block>,
 }
 
-/// What is known of the place that a piece goes to.
+/// State of the flash before a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Something stands there: it is erased.
+    /// Not blank: must be erased.
     Written,
-    /// It is blank.
+    /// Blank.
     Blank,
-    /// It is the blank word before a body that was just written, in a sector that is not blank.
+    /// The blank word before a body that was just written, in a sector that is not blank.
     Word,
 }
 
-/// What one command carries.
+/// Payload of one command.
 pub(crate) struct Block {
-    /// What is sent.
+    /// The bytes to send.
     pub(crate) bytes: Vec<u8>,
-    /// Bytes of flash it fills.
+    /// Bytes of flash that the block fills.
     pub(crate) plain: u32,
-    /// How many of these count as progress.
+    /// The part of `plain` that counts as progress.
     pub(crate) counted: u32,
 }
 
 impl Job {
-    /// Makes `write` ready for the board of `info`.
+    /// Prepares `write` for the board of `info`.
     ///
     /// # Errors
-    /// [`FlashError::Plan`] where it is outside the flash or begins inside a sector.
+    /// [`FlashError::Plan`] if it lies outside the flash or starts inside a sector.
     pub(crate) fn new(write: &Write, info: &ChipInfo) -> Result<Job, FlashError> {
         let (name, offset) = (write.name.clone(), write.offset);
         if !offset.0.is_multiple_of(SECTOR) {
@@ -89,29 +89,29 @@ impl Job {
         Ok(Job { name, offset, len, hash, data, head_last })
     }
 
-    /// Sectors that it covers.
+    /// Returns the number of sectors that the write covers.
     pub(crate) fn sectors(&self) -> u32 {
         self.len.div_ceil(SECTOR)
     }
 
-    /// Where in flash these of its sectors are, and how many of their bytes are its own.
+    /// Returns the flash offset of a range of its sectors, and how many of their bytes it fills.
     pub(crate) fn place(&self, sectors: &Range<u32>) -> (FlashOffset, u32) {
         let from = sectors.start.saturating_mul(SECTOR).min(self.len);
         let to = sectors.end.saturating_mul(SECTOR).min(self.len);
         (FlashOffset(self.offset.0.saturating_add(from)), to.saturating_sub(from))
     }
 
-    /// MD5 of what these of its sectors are to hold.
+    /// Returns the MD5 of the data for a range of its sectors.
     pub(crate) fn md5(&self, sectors: &Range<u32>) -> String {
         hex(&Md5::digest(self.bytes(sectors)))
     }
 
-    /// MD5 of as many bytes of erased flash.
+    /// Returns the MD5 of the same number of bytes of erased flash.
     pub(crate) fn md5_blank(&self, sectors: &Range<u32>) -> String {
         md5_blank(self.place(sectors).1)
     }
 
-    /// The beginning of one of its sectors: where it is, its length, and the MD5 of what it is to hold.
+    /// Returns offset, length and expected MD5 of the beginning of one of its sectors.
     pub(crate) fn sample(&self, sector: u32) -> (FlashOffset, u32, String) {
         let sectors = sector..sector.saturating_add(1);
         let (offset, len) = self.place(&sectors);
@@ -125,9 +125,9 @@ impl Job {
         self.data.get(at(sectors.start)..at(sectors.end)).unwrap_or_default()
     }
 
-    /// The transfers that bring these ranges of its sectors over, as `loader` takes them, in order.
-    /// They go to `place`. A bootloader or table has its first word blank until all of it is there, so
-    /// its first sector is always among them.
+    /// Returns the transfers, in order, that write these ranges of its sectors in the form that
+    /// `loader` takes. `place` is the state of the flash there. The first word of a bootloader or
+    /// table stays blank until all of it is written, so its first sector is always included.
     pub(crate) fn pieces(
         &self,
         ranges: &[Range<u32>],
@@ -184,20 +184,20 @@ impl Job {
     }
 }
 
-/// MD5 of so many bytes of erased flash.
+/// Returns the MD5 of `len` bytes of erased flash.
 pub(crate) fn md5_blank(len: u32) -> String {
     hex(&Md5::digest(vec![0xff; len as usize]))
 }
 
-/// Whether the first word of a write is programmed last: that of what the chip boots from, and of the
-/// partition table.
+/// Returns whether the first word of a write is programmed last. That is so for the image that the
+/// chip boots, and for the partition table.
 fn head_is_last(chip: &Chip, offset: FlashOffset, kind: WriteKind) -> bool {
     matches!(kind, WriteKind::Bootloader | WriteKind::PartitionTable)
         || offset == chip.image.boot_offset
         || offset == chip.image.partition_table_offset
 }
 
-/// Begins to compress what the whole of `write` to `chip`'s flash will be sent as.
+/// Starts to compress the data of the whole `write` as it will be sent to `chip`.
 pub(crate) fn prepare(chip: Option<&Chip>, write: &PlannedWrite, prepared: &mut Prepared) {
     let mut data = whole_words(&write.data);
     if chip.is_some_and(|chip| head_is_last(chip, write.offset, write.kind))
@@ -245,7 +245,7 @@ impl Piece {
         Piece { offset, len, place: Place::Word, deflated: false, blocks: vec![block] }
     }
 
-    /// Takes the first `bytes` out of the progress: another piece brings them.
+    /// Excludes the first `bytes` from the progress, because another piece transfers them.
     fn uncount(&mut self, bytes: u32) {
         let mut rest = bytes;
         for block in &mut self.blocks {
@@ -256,7 +256,7 @@ impl Piece {
     }
 }
 
-/// Lower-case hex without separators.
+/// Formats bytes in lower-case hexadecimal without separators.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,17 +1,20 @@
-//! Flashing of ESP32-family chips over any [`esplice_protocol::Port`].
+//! Flashes ESP32-family chips over any [`esplice_protocol::Port`].
 //!
-//! A [`Session`] is the conversation with a ROM loader: connect, detect, raise the baud rate, read
-//! and write flash, verify, reset to run. [`flash_plan`] does all of it. Serial ports are here
-//! too ([`open_serial`]), and those of other machines ([`open_rfc2217`], [`open_tcp`]); the virtual
-//! board comes from elsewhere and looks alike.
+//! A [`Session`] talks to a ROM loader: it connects, detects the chip, raises the baud rate, reads
+//! and writes flash, verifies, and resets the board to run. [`flash_plan`] does all of this in one
+//! call. The crate also opens ports: serial ones ([`open_serial`]) and those of other machines
+//! ([`open_rfc2217`], [`open_tcp`]). The virtual board lives in another crate and implements the
+//! same trait.
 //!
-//! Nothing is printed: facts go to a function as [`FlashEvent`]s, errors say what they are
-//! ([`FlashError::class`]) and what helps ([`FlashError::hint`]). All times are the port's.
+//! Nothing is printed. Progress is reported to a callback as [`FlashEvent`]s. Errors have a class
+//! ([`FlashError::class`]) and a hint ([`FlashError::hint`]). All times are read from the port's
+//! clock.
 //!
 //! ```no_run
 //! use std::sync::{Arc, atomic::AtomicBool};
 //! # fn main() -> Result<(), esplice_flash::FlashError> {
-//! let mut port = esplice_flash::open_serial("/dev/ttyUSB0", 115_200, Arc::new(AtomicBool::new(false)))?;
+//! let stop = Arc::new(AtomicBool::new(false));
+//! let mut port = esplice_flash::open_serial("/dev/ttyUSB0", 115_200, stop)?;
 //! let options = esplice_flash::FlashOptions { baud: Some(921_600), ..Default::default() };
 //! let info = esplice_flash::detect(&mut port, &options, &mut |_| {})?;
 //! assert_eq!(info.chip.name, "esp32c3");

@@ -1,55 +1,55 @@
-//! What the loader at the other end is, and how it wants to be spoken to.
+//! Traits of the loader in use.
 //!
-//! A ROM loader and a stub share their commands and differ in the small things: those are here,
-//! and nothing else asks which of them it is. Facts of stubs are from esptool's documentation
-//! ("Serial Protocol") and Espressif's esp-flasher-stub 1.1.0, src/command_handler.c; those of
-//! ROMs are chip data.
+//! A ROM loader and a stub share their commands and differ in details. These details are here; no
+//! other code distinguishes the two. Facts about stubs are from esptool's documentation ("Serial
+//! Protocol") and Espressif's esp-flasher-stub 1.1.0, src/command_handler.c; those about ROMs are
+//! chip data.
 
 use esplice_chip::Chip;
 use esplice_protocol::{FlashBegin, Request};
 
-/// What the ROM loaders of all known chips share, for as long as the chip is not known: baud rate,
-/// bytes of status, replies to one SYNC. A test holds it against every chip's data.
+/// Traits that the ROM loaders of all known chips share, used until the chip is known: baud rate,
+/// bytes of status, replies to one SYNC. A test compares them with every chip's data.
 pub(crate) const ROM_BAUD: u32 = 115_200;
 const ROM_STATUS_LEN: usize = 4;
 const ROM_SYNC_REPLIES: usize = 8;
-/// Bytes of a flash block and of a RAM block that every ROM takes.
+/// Bytes of a flash block and of a RAM block that every ROM accepts.
 const ROM_BLOCK: u32 = 0x400;
 const RAM_BLOCK: u32 = 0x1800;
 
 /// Bytes of a stub's status.
 pub(crate) const STUB_STATUS_LEN: usize = 2;
-/// Replies of a stub to one SYNC: it does as ROMs do (`s_sync`).
+/// Number of replies of a stub to one SYNC, the same as for ROMs (`s_sync`).
 const STUB_SYNC_REPLIES: usize = 8;
-/// Bytes of a flash block that a stub takes (`FRAME_BUFFER_SIZE`).
+/// Bytes of a flash block that a stub accepts (`FRAME_BUFFER_SIZE`).
 const STUB_BLOCK: u32 = 0x4000;
-/// Bytes of the first blocks of a compressed write: a stub starts an erase with BEGIN and the next one with
-/// each block (`s_conditional_erase_next`), and has nothing to program yet. Measured on the virtual board
-/// at 921600 baud: 6 % sooner than with whole blocks at 90 KB, 2 % at 570 KB.
+/// Bytes of the first blocks of a compressed write. A stub starts an erase with BEGIN and the next
+/// one with each block (`s_conditional_erase_next`), and has nothing to program at first. Measured
+/// on the virtual board at 921600 baud: 6 % faster than with whole blocks at 90 KB, 2 % at 570 KB.
 const STUB_LEAD: [u32; 2] = [0x1000; 2];
 
-/// The loader that answers.
+/// The loader that answers: ROM or stub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loader {
     is_stub: bool,
-    /// Bytes of status behind each reply's data.
+    /// Bytes of status after each reply's data.
     pub(crate) status_len: usize,
-    /// Replies to one SYNC.
+    /// Number of replies to one SYNC.
     pub(crate) sync_replies: usize,
     /// Bytes of a block for flash.
     pub(crate) block_len: u32,
-    /// Bytes of the first blocks of a compressed write, where they are shorter.
+    /// Bytes of the first blocks of a compressed write, if they are shorter.
     pub(crate) lead: &'static [u32],
     /// Bytes of a block for RAM.
     pub(crate) ram_block: u32,
     /// Whether blocks may be compressed.
     pub(crate) deflate: bool,
-    /// Whether BEGIN has the word that asks for encryption.
+    /// Whether BEGIN has the word that requests encryption.
     begin_has_encrypt_word: bool,
 }
 
 impl Loader {
-    /// The ROM loader of `chip`, or what those of all known chips share.
+    /// Returns the traits of `chip`'s ROM loader, or those that all known chips share.
     pub(crate) fn rom(chip: Option<&Chip>) -> Loader {
         let data = chip.map(|chip| &chip.loader);
         Loader {
@@ -64,7 +64,7 @@ impl Loader {
         }
     }
 
-    /// A stub on `chip`.
+    /// Returns the traits of a stub on `chip`.
     pub(crate) fn stub(chip: Option<&Chip>) -> Loader {
         Loader {
             is_stub: true,
@@ -78,39 +78,41 @@ impl Loader {
         }
     }
 
-    /// Whether it is a stub in RAM and not the ROM. Only stubs erase without writing
+    /// Returns whether this is a stub in RAM and not the ROM. Only stubs can erase without writing
     /// ([`crate::Session::erase_region`]) and stream flash ([`crate::Session::read_flash`]).
     pub fn is_stub(&self) -> bool {
         self.is_stub
     }
 
-    /// Whether it acknowledges a block first and brings it into flash afterwards: the next
-    /// command then waits for that, and is refused if it failed.
+    /// Returns whether the loader acknowledges a block before it writes it to flash. The next
+    /// command then waits for the write, and is refused if the write failed.
     pub(crate) fn acknowledges_early(&self) -> bool {
         self.is_stub
     }
 
-    /// Whether BEGIN returns when all is erased; else it is done while blocks come.
+    /// Returns whether BEGIN returns after the whole erase; otherwise blocks arrive meanwhile.
     pub(crate) fn erases_at_begin(&self) -> bool {
         !self.is_stub
     }
 
-    /// Attaches the flash chip at its usual pins.
+    /// Returns the request that attaches the flash chip at its usual pins.
     pub(crate) fn attach(&self) -> Request {
         // A stub refuses more than one word.
         Request::SpiAttach { pins: 0, legacy: (!self.is_stub).then_some(0) }
     }
 
-    /// Changes the baud rate from `now` to `new`.
+    /// Returns the request that changes the baud rate from `now` to `new`.
     pub(crate) fn change_baud(&self, new: u32, now: u32) -> Request {
         Request::ChangeBaudrate { new, old: if self.is_stub { now } else { 0 } }
     }
 
-    /// Announces `blocks` that fill `len` bytes of flash at `offset`, whose place is erased.
+    /// Returns the request that announces `blocks` for `len` bytes of flash at `offset` and erases
+    /// that range.
     pub(crate) fn begin(&self, offset: u32, len: u32, blocks: u32, deflate: bool) -> Request {
         let begin = FlashBegin {
-            // A ROM wants whole blocks here (esptool documentation, "Serial Protocol",
-            // FLASH_DEFL_BEGIN), which do not reach into another sector; a stub the length.
+            // A ROM requires whole blocks here (esptool documentation, "Serial Protocol",
+            // FLASH_DEFL_BEGIN), which do not reach into another sector; a stub requires the
+            // length.
             erase_len: if self.is_stub { len } else { len.next_multiple_of(self.block_len) },
             blocks,
             block_len: self.block_len,
@@ -131,7 +133,7 @@ mod tests {
             let loader = &chip.loader;
             let traits = (loader.initial_baud, loader.status_len, loader.sync_replies);
             assert_eq!(traits, (ROM_BAUD, ROM_STATUS_LEN, ROM_SYNC_REPLIES), "{}", chip.name);
-            // A stub is told from a ROM by the length of its status.
+            // The length of its status distinguishes a stub from a ROM.
             assert_ne!(loader.status_len, STUB_STATUS_LEN, "{}", chip.name);
         }
     }

@@ -1,5 +1,5 @@
-//! Flash by range: read, hashed, compared, erased, by whichever loader answers, and proved by hashes
-//! that the device computes.
+//! Reads, hashes, compares and erases ranges of flash with any loader, and checks the results by
+//! hashes that the device computes.
 
 use esplice_chip::FlashOffset;
 use esplice_image::{DeviceFacts, PlanError};
@@ -13,41 +13,41 @@ use crate::{
     write::erase_time,
 };
 
-/// Bytes read between two events: with a stub what it sends in one command, and of a ROM loader, which
-/// sends 64 bytes a time, what is checked by one hash.
+/// Bytes read between two events. With a stub this is the data of one command. With a ROM loader,
+/// which sends 64 bytes at a time, it is the data checked by one hash.
 const STUB_PIECE: u32 = 0x4_0000;
 const ROM_PIECE: u32 = 0x4000;
 
-/// Bytes erased between two events: four blocks, of which each takes up to two seconds.
+/// Bytes erased between two events: four blocks, each of which takes up to two seconds.
 const ERASE_PIECE: u32 = 0x4_0000;
 
-/// How often a piece is read or erased before it is given up.
+/// Number of attempts to read or erase a piece.
 const ATTEMPTS: u32 = 3;
 
-/// Sectors of a piece from a stub that are hashed once more.
+/// Number of sectors that are hashed again in each piece from a stub.
 const SAMPLES: usize = 4;
 
-/// Bytes that flash is read and hashed in; a hash over a part of a word is not asked for.
+/// Unit in bytes of reads and hashes; hashes over parts of a word are never requested.
 const WORD: usize = 4;
 
-/// A range of flash, whose name is for messages.
+/// A range of flash, with a name for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlashRange {
-    /// Its name: a partition's, a file's, or what is to be done with it.
+    /// Name of a partition, a file, or the operation.
     pub name: String,
-    /// Its first byte.
+    /// Offset of the first byte.
     pub offset: FlashOffset,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u32,
 }
 
 impl FlashRange {
-    /// All of a flash of `size` bytes.
+    /// Returns the range that covers a flash of `size` bytes.
     pub fn whole(size: u32) -> FlashRange {
         FlashRange { name: "flash".into(), offset: FlashOffset(0), len: size }
     }
 
-    /// The partition called `name` of the device's own table, which is checked first.
+    /// Returns the partition called `name` in the device's own table, which is checked first.
     ///
     /// # Errors
     /// Those of [`DeviceFacts::own_table`] and [`PartitionTable::named`].
@@ -60,7 +60,7 @@ impl FlashRange {
         Ok(FlashRange { name: name.to_owned(), offset, len })
     }
 
-    /// Refuses what ends behind the flash.
+    /// Checks that the range ends within the flash.
     ///
     /// # Errors
     /// [`PlanError::PastFlash`].
@@ -77,10 +77,10 @@ impl FlashRange {
         Ok(())
     }
 
-    /// Refuses what does not begin and end with a sector.
+    /// Checks that the range starts and ends at sector boundaries.
     fn check_sectors(&self) -> Result<(), FlashError> {
         let end = FlashOffset(self.offset.0.saturating_add(self.len));
-        for (what, offset) in [("the range to erase", self.offset), ("what follows it", end)] {
+        for (what, offset) in [("the range to erase", self.offset), ("the end of the range", end)] {
             if !offset.0.is_multiple_of(SECTOR) {
                 let name = what.to_owned();
                 return Err(PlanError::Unaligned { name, offset, align: SECTOR }.into());
@@ -89,7 +89,7 @@ impl FlashRange {
         Ok(())
     }
 
-    /// Pieces of at most `len` bytes, from the front on.
+    /// Splits the range into pieces of at most `len` bytes, in ascending order.
     fn pieces(&self, len: u32) -> impl Iterator<Item = (FlashOffset, u32)> {
         let (start, end) = (self.offset.0, self.offset.0.saturating_add(self.len));
         (start..end).step_by(len as usize).map(move |at| (FlashOffset(at), len.min(end - at)))
@@ -97,12 +97,12 @@ impl FlashRange {
 }
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Reads a range of flash. What came is held against a hash that the device computed, and read
-    /// again where it differs. The board must have been brought up with `options`.
+    /// Reads a range of flash. The data is compared with a hash that the device computed, and read
+    /// again if they differ. The board must have been brought up with `options`.
     ///
     /// # Errors
-    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], [`FlashError::Read`], and what commands
-    /// bring.
+    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], [`FlashError::Read`], and the errors of
+    /// commands.
     pub fn read_range(
         &mut self,
         info: &ChipInfo,
@@ -111,9 +111,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<Vec<u8>, FlashError> {
         range.check(info)?;
         if info.security.flash_encryption {
-            self.warn(
-                "flash encryption is on: what is read is what stands in flash, encrypted".into(),
-            );
+            self.warn("flash encryption is on: the bytes read are encrypted".into());
         }
         self.stage("read", StageState::Started);
         let mut bytes = Vec::new();
@@ -147,7 +145,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 continue;
             }
             bytes = self.read_slow(offset, len as usize)?;
-            // Replies of a ROM carry no checksum, and its hashes go by words.
+            // Replies of a ROM carry no checksum, and its hashes cover whole words.
             let (hashed, rest) = bytes.split_at(bytes.len() / WORD * WORD);
             let is_right = hashed.is_empty()
                 || self.hash(offset, hashed.len() as u32)? == hex(&Md5::digest(hashed));
@@ -159,8 +157,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Err(FlashError::Read { offset, len, attempts: ATTEMPTS })
     }
 
-    /// Whether these bytes are those at `offset`, as far as a few sectors show: the stub's own hash is over
-    /// what it read, which a damaged request may have had elsewhere.
+    /// Returns whether a few sectors of `bytes` match the flash at `offset`. The stub's own hash
+    /// covers what it read, and a damaged request may have made it read elsewhere.
     fn samples_hold(&mut self, offset: FlashOffset, bytes: &[u8]) -> Result<bool, FlashError> {
         let sector = SECTOR as usize;
         let step = bytes.len().div_ceil(SAMPLES).next_multiple_of(sector).max(sector);
@@ -177,10 +175,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(true)
     }
 
-    /// Returns the MD5 of a range, computed twice by the device, in hexadecimal.
+    /// Returns the MD5 of a range in hexadecimal. The device computes it twice.
     ///
     /// # Errors
-    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], and what commands bring.
+    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], and the errors of commands.
     pub fn hash_range(
         &mut self,
         info: &ChipInfo,
@@ -191,11 +189,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.insist(info, options, |session| session.hash_twice(range.offset, range.len))
     }
 
-    /// The sectors in which flash differs from `data` at `offset`, as ranges of offset and length; none
-    /// where it does not. Hashes that the device computes are compared, of ever smaller parts.
+    /// Returns the sectors in which the flash differs from `data` at `offset`, as ranges of offset
+    /// and length; empty if it does not differ. Hashes that the device computes are compared, over
+    /// smaller and smaller parts.
     ///
     /// # Errors
-    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], and what commands bring.
+    /// [`PlanError::PastFlash`] as [`FlashError::Plan`], and the errors of commands.
     pub fn differences(
         &mut self,
         info: &ChipInfo,
@@ -209,7 +208,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.stage("verify", StageState::Started);
         let mut found: Vec<(FlashOffset, u32)> = Vec::new();
         let mut open = vec![(0, data.len())];
-        // The last part first, so that what is found ascends.
+        // The last part is pushed first, so that results are in ascending order.
         while let Some((from, to)) = open.pop() {
             let part = data.get(from..to).unwrap_or_default();
             let at = FlashOffset(offset.0.wrapping_add(from as u32));
@@ -223,7 +222,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 open.extend([(middle, to), (from, middle)]);
                 continue;
             }
-            // One damaged reply makes no difference.
+            // A damaged reply is no difference: check again.
             if self.insist(info, options, holds)? {
                 continue;
             }
@@ -242,7 +241,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(found)
     }
 
-    /// Whether flash holds `bytes` at `offset`.
+    /// Returns whether the flash holds `bytes` at `offset`.
     fn holds(&mut self, offset: FlashOffset, bytes: &[u8]) -> Result<bool, FlashError> {
         let (whole, rest) = bytes.split_at(bytes.len() / WORD * WORD);
         if !whole.is_empty() && self.hash(offset, whole.len() as u32)? != hex(&Md5::digest(whole)) {
@@ -255,14 +254,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(self.read_small(at, WORD)?.starts_with(rest))
     }
 
-    /// Erases a range of whole sectors and proves by a hash that it is blank; what is blank already is
-    /// left as it is. A ROM loader erases as it does before a write. Gives the number of sectors that
-    /// were erased.
+    /// Erases a range of whole sectors and checks by a hash that it is blank. Pieces that are
+    /// already blank are skipped. A ROM loader erases as it does before a write. Returns the number
+    /// of sectors erased.
     ///
     /// # Errors
     /// [`PlanError::PastFlash`] and [`PlanError::Unaligned`] as [`FlashError::Plan`],
-    /// [`FlashError::Security`] where what is erased could not be written again,
-    /// [`FlashError::Verify`] when it does not get blank, and what commands bring.
+    /// [`FlashError::Security`] if erased flash could not be written again,
+    /// [`FlashError::Verify`] if a piece does not become blank, and the errors of commands.
     pub fn erase_range(
         &mut self,
         info: &ChipInfo,
@@ -271,7 +270,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<u32, FlashError> {
         range.check(info)?;
         range.check_sectors()?;
-        let refused = "what is erased could not be written again over the serial port";
+        let refused = "erased flash could not be written again over the serial port";
         let security = info.security;
         for (is_on, state) in
             [(security.flash_encryption, "flash encryption"), (security.secure_boot, "secure boot")]
@@ -295,7 +294,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(erased)
     }
 
-    /// True if it was blank.
+    /// Erases a piece. Returns true if it was already blank.
     fn erase_piece(
         &mut self,
         name: &str,
@@ -311,7 +310,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if self.loader().is_stub() {
                 self.erase_region(offset, len)?;
             } else {
-                // A write of no blocks.
+                // A BEGIN for a write without blocks erases.
                 let begin = self.loader().begin(offset.0, len, 0, false);
                 self.ask(&begin, erase_time(offset.0, len))?;
             }

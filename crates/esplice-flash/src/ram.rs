@@ -1,4 +1,4 @@
-//! A program into RAM, and started there.
+//! Loads a program into RAM and starts it there.
 
 use esplice_chip::{Addr, Chip};
 use esplice_protocol::{Port, Request};
@@ -6,12 +6,12 @@ use esplice_protocol::{Port, Request};
 use crate::{FlashError, Session, event::StageState, session::SHORT};
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Copies `segments` (where, and what) into `chip`'s RAM and jumps to `entry`. From then on the
-    /// port carries what the program says.
+    /// Copies `segments` (address and bytes) into `chip`'s RAM and jumps to `entry`. From then on
+    /// the port carries the output of the program.
     ///
     /// # Errors
-    /// [`FlashError::NotInRam`] for a segment or an entry outside of RAM, before anything is sent; and
-    /// what commands bring.
+    /// [`FlashError::NotInRam`] if a segment or the entry lies outside RAM, before anything is
+    /// sent; and the errors of commands.
     pub fn run_in_ram(
         &mut self,
         chip: &Chip,
@@ -28,7 +28,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             self.load_ram(addr.0, &bytes, block_len)?;
         }
         match self.last_command(&Request::MemEnd { stay: false, entry: entry.0 }, SHORT) {
-            // The program may begin before the reply has left.
+            // The program may start before the reply has left.
             Ok(_) | Err(FlashError::Timeout { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -68,7 +68,7 @@ mod tests {
         let told = |segments: &[(Addr, &[u8])], entry| {
             check(chip, segments, Addr(entry)).unwrap_err().to_string()
         };
-        let message = "entry at 0x40380010 is not in what is loaded into the RAM of ESP32-C3";
+        let message = "entry at 0x40380010 is outside the segments loaded into the RAM of ESP32-C3";
         assert_eq!(told(&[code], 0x4038_0010), message);
         let flash: (Addr, &[u8]) = (Addr(0x4200_0020), &[0; 16]);
         let message = "segment of 16 bytes at 0x42000020 is outside the RAM of ESP32-C3";

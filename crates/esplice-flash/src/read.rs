@@ -1,4 +1,4 @@
-//! What only stubs can do: stream flash, and erase without writing.
+//! Operations that only stubs can do: stream flash, and erase without writing.
 
 use std::time::Duration;
 
@@ -12,36 +12,36 @@ use crate::{
     write::erase_time,
 };
 
-/// Bytes of a frame of flash: the most that stubs send (esp-flasher-stub 1.1.0,
+/// Bytes of a frame of flash: the maximum that stubs send (esp-flasher-stub 1.1.0,
 /// `s_read_flash_post_process`).
 const PACKET: u32 = 0x1000;
 
-/// Frames that a stub sends ahead of their acknowledgement: enough for the wire never to wait at a
-/// round trip of 100 ms and 921600 baud, and few enough for a broken stream to be drained before the
-/// loader is asked again.
+/// Number of frames that a stub sends ahead of their acknowledgement. It is enough to keep the wire
+/// busy at a round trip of 100 ms and 921600 baud, and small enough to drain a broken stream before
+/// the next command.
 const IN_FLIGHT: u32 = 4;
 
-/// Bytes of one READ_FLASH: what is sent again when something went wrong in it.
+/// Bytes read by one READ_FLASH, all of which are read again after a failure.
 const PIECE: u32 = 0x4_0000;
 
-/// Time until a frame of flash comes, on top of wire and port.
+/// Time to wait for a frame of flash, in addition to the time on wire and port.
 const FRAME: Duration = Duration::from_millis(1000);
 
-/// How often a piece is asked for.
+/// Number of attempts to read a piece.
 const ATTEMPTS: u32 = 4;
 
-/// Longest erase of a whole chip of the largest size (Winbond W25Q512JV datasheet, 9.6 AC
+/// Maximum time per MiB to erase a whole chip (Winbond W25Q512JV datasheet, 9.6 AC
 /// characteristics: 1000 s; W25Q32JV: 50 s).
 const ERASE_CHIP_MIB: Duration = Duration::from_secs(16);
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Reads flash through a stub and gives it to `sink` piece by piece, in order and each once;
-    /// every piece has been checked against a hash that the device computed while it read. The
-    /// flash must be attached.
+    /// Reads flash through a stub and passes it to `sink` in pieces, in order and each once. Every
+    /// piece is checked against a hash that the device computed while reading. The flash must be
+    /// attached.
     ///
     /// # Errors
-    /// [`FlashError::NeedsStub`] without a stub, [`FlashError::Read`] when a piece never came as the
-    /// device has it, `sink`'s errors, and what commands bring.
+    /// [`FlashError::NeedsStub`] without a stub, [`FlashError::Read`] if a piece never arrived
+    /// intact, `sink`'s errors, and the errors of commands.
     pub fn read_flash(
         &mut self,
         offset: FlashOffset,
@@ -63,24 +63,24 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// Erases whole sectors through a stub.
     ///
     /// # Errors
-    /// [`FlashError::NeedsStub`] without a stub, and what commands bring.
+    /// [`FlashError::NeedsStub`] without a stub, and the errors of commands.
     pub fn erase_region(&mut self, offset: FlashOffset, len: u32) -> Result<(), FlashError> {
         self.needs_stub("erases without writing")?;
         let request = Request::EraseRegion { offset: offset.0, len: len.next_multiple_of(SECTOR) };
         self.ask(&request, erase_time(offset.0, len)).map(|_| ())
     }
 
-    /// Erases all of a flash chip of `size` bytes through a stub.
+    /// Erases the whole flash chip of `size` bytes through a stub.
     ///
     /// # Errors
-    /// [`FlashError::NeedsStub`] without a stub, and what commands bring.
+    /// [`FlashError::NeedsStub`] without a stub, and the errors of commands.
     pub fn erase_flash(&mut self, size: u32) -> Result<(), FlashError> {
         self.needs_stub("erases a whole flash chip")?;
         let time = ERASE_CHIP_MIB * size.div_ceil(1 << 20).max(1);
         self.ask(&Request::EraseFlash, time).map(|_| ())
     }
 
-    /// Reads a small piece of flash twice, whichever loader it is: for what a plan must know.
+    /// Reads a small piece of flash twice, with any loader, for the facts that a plan needs.
     pub(crate) fn read_small(
         &mut self,
         offset: FlashOffset,
@@ -90,7 +90,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             return Ok(bytes);
         }
         if self.loader().is_stub() {
-            // What comes is checked by a hash, but the request is not.
+            // A hash checks the data, but not the request.
             return self
                 .agreed(Opcode::ReadFlash, |session| session.read_piece(offset, len as u32));
         }
@@ -119,7 +119,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if attempt == ATTEMPTS {
                 return Err(failure);
             }
-            // A stream that still runs is broken off by an answer of another length: the SYNC.
+            // A reply of another length, here the SYNC, stops a stream that is still running.
             if !self.resync()? {
                 return Err(failure);
             }
@@ -127,7 +127,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    /// `None` if what came is not what the device has read.
+    /// Reads a piece once. Returns `None` if the received data does not match the device's hash.
     fn try_piece(&mut self, offset: FlashOffset, len: u32) -> Result<Option<Vec<u8>>, FlashError> {
         let (offset, packet, in_flight) = (offset.0, PACKET, IN_FLIGHT);
         let request = Request::ReadFlash { offset, len, packet, in_flight };
@@ -138,9 +138,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let wanted = (len - bytes.len() as u32).min(PACKET) as usize;
             // Each byte may be escaped.
             let deadline = self.port.now() + self.wire_time(2 * wanted) + FRAME;
-            // Stubs of generation 2 send one frame ahead of its acknowledgement, whatever they are told. It is
-            // no word of what came, which the hash at the end is, so it goes as soon as the frame begins to
-            // come: then the next one follows without a round trip in between.
+            // Stubs of generation 2 send one frame ahead of its acknowledgement, whatever window
+            // was requested. The acknowledgement does not confirm the data (the hash at the end
+            // does), so it is sent as soon as the frame begins to arrive. The next frame then
+            // follows without a round trip in between.
             if !self.wait_for_input(deadline)? {
                 return Err(timeout);
             }

@@ -11,11 +11,11 @@ use crate::{FlashError, Session};
 const READ: Duration = Duration::from_millis(500);
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Reads flash, 64 bytes a round trip: meant for small things, of which it is the only way
+    /// Reads flash, 64 bytes per round trip. This is meant for small amounts, and is the only way
     /// without a stub. The flash must be attached.
     ///
     /// # Errors
-    /// What commands bring.
+    /// The errors of commands.
     pub fn read_slow(&mut self, offset: FlashOffset, len: usize) -> Result<Vec<u8>, FlashError> {
         let mut bytes = Vec::new();
         while bytes.len() < len {

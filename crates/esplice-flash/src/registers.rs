@@ -1,27 +1,28 @@
-//! Several registers, or pieces of flash, in one round trip, each read twice.
+//! Reads several registers, or pieces of flash, in one round trip, each twice.
 //!
-//! A loader takes the next request while it answers one, as long as its UART's FIFO of 128 bytes holds
-//! it, and answers in order. Its answers carry no checksum and do not say which register they are of.
-//! So everything is read twice in the same order: where the two readings differ, a bit was damaged, or
-//! an answer was lost or came twice, and each value is then read until two answers in a row agree.
+//! A loader accepts requests while it answers one, as long as they fit into its UART's FIFO of 128
+//! bytes, and answers in order. Its replies carry no checksum and do not say which register they
+//! are for. So everything is read twice in the same order. If the two readings differ, a bit was
+//! damaged, or a reply was lost or came twice; each value is then read until two replies in a row
+//! agree.
 
 use esplice_chip::{Addr, Chip, FlashOffset};
 use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request, SecurityInfo};
 
 use crate::{Answer, FlashError, Session, session::SHORT, spi::register_writes};
 
-/// eFuse fields that tell what a board is.
+/// eFuse fields that identify a board.
 const IDENTITY: [&str; 4] = ["mac", "wafer-version-major", "wafer-version-minor", "pkg-version"];
 
-/// Most registers read at once: read twice, their requests of 14 bytes, which escapes lengthen, stay
-/// within a FIFO (ESP32-C3 TRM, UART Controller: 128 bytes).
+/// Maximum number of registers read at once. Read twice, their requests of 14 bytes each, plus
+/// escapes, fit into a FIFO (ESP32-C3 TRM, UART Controller: 128 bytes).
 const BATCH: usize = 4;
 
 impl<P: Port + ?Sized> Session<'_, P> {
     /// Returns the values of registers that do not change by themselves, in order, each read twice.
     ///
     /// # Errors
-    /// [`FlashError::Unstable`] where the answers never agree, and what commands return.
+    /// [`FlashError::Unstable`] if the replies never agree, and the errors of commands.
     pub(crate) fn read_regs(&mut self, addrs: &[u32]) -> Result<Vec<u32>, FlashError> {
         let mut values = Vec::new();
         for batch in addrs.chunks(BATCH) {
@@ -37,16 +38,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(values)
     }
 
-    /// Reads one register until two answers in a row agree, a command at a time.
+    /// Reads one register until two replies in a row agree, one command at a time.
     fn read_reg_singly(&mut self, addr: u32) -> Result<u32, FlashError> {
         self.agreed(Opcode::ReadReg, |session| {
             Ok(session.ask(&Request::ReadReg { addr }, SHORT)?.value)
         })
     }
 
-    /// Reads the eFuse words that the identity of a board is made of, and performs `writes` on the way.
-    /// Confirms what [`Session::identify_once`] was told before anything is written. Returns false if
-    /// it is not certain that the writes were performed.
+    /// Reads the eFuse words that identify a board, and performs `writes` on the way. Confirms the
+    /// result of [`Session::identify_once`] before anything is written. Returns false if it is not
+    /// certain that the writes were performed.
     pub(crate) fn prefetch(
         &mut self,
         chip: &Chip,
@@ -66,7 +67,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if (1..=BATCH).contains(&places.len())
             && let Some(once) = self.confirm_and_read(&places)?
         {
-            // The second reading comes with the writes, which nothing but a confirmed chip gets.
+            // The second reading is combined with the writes, which only a confirmed chip may
+            // receive.
             let first = (!done).then(|| Request::WriteRegs(register_writes(writes)));
             if let Some(again) = self.read_once(first, &places)? {
                 done = true;
@@ -88,10 +90,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(done)
     }
 
-    /// Reads registers once, after the security info that confirms which chip it is. `None` where not
-    /// all of it came.
+    /// Reads registers once, after the security info that confirms the chip. Returns `None` if a
+    /// reply is missing.
     fn confirm_and_read(&mut self, addrs: &[u32]) -> Result<Option<Vec<u32>>, FlashError> {
-        // A loader without security info refuses the command, which ends a pipeline.
+        // A loader without security info refuses the command, which would end the pipeline.
         let Some(Some(claimed)) = self.unconfirmed.clone() else {
             return self.read_once(None, addrs);
         };
@@ -107,7 +109,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(Some(reads.iter().map(|answer| answer.value).collect()))
     }
 
-    /// Has `first` performed and reads registers, each once. `None` where not all of it came.
+    /// Performs `first` and reads each register once. Returns `None` if a reply is missing.
     fn read_once(
         &mut self,
         first: Option<Request>,
@@ -120,9 +122,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(answers.map(|all| all.into_iter().skip(skipped).map(|answer| answer.value).collect()))
     }
 
-    /// Reads the first bytes at each of `offsets` in one round trip, for the reads that will follow.
-    /// An offset given twice is read twice, and what came is kept for one read
-    /// ([`Session::take_ahead`]) where both readings agree. All other reads are made when they are due.
+    /// Reads the first bytes at each of `offsets` in one round trip, ahead of the reads that
+    /// follow. An offset listed twice is read twice. If both readings agree, the data is kept for
+    /// one read ([`Session::take_ahead`]); everything else is read again when it is needed.
     pub(crate) fn read_ahead(&mut self, offsets: &[FlashOffset]) -> Result<(), FlashError> {
         let len = READ_FLASH_SLOW_LEN as u32;
         let requests: Vec<Request> =
@@ -142,7 +144,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    /// What was read ahead at `offset`, once.
+    /// Takes the data that was read ahead at `offset`.
     pub(crate) fn take_ahead(&mut self, offset: FlashOffset, len: usize) -> Option<Vec<u8>> {
         let place = self.ahead.iter().position(|(known, _)| *known == offset)?;
         let (_, mut bytes) = self.ahead.remove(place);
@@ -150,8 +152,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         (bytes.len() == len).then_some(bytes)
     }
 
-    /// Has `first` performed and reads registers, each twice, in one round trip. `None` where it is not
-    /// certain that all of it was done and every answer is right.
+    /// Performs `first` and reads each register twice, in one round trip. Returns `None` if it is
+    /// not certain that everything was done and every reply is right.
     pub(crate) fn read_behind(
         &mut self,
         first: Option<Request>,
@@ -163,13 +165,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if values == again {
             return Ok(Some(values));
         }
-        // An answer too many may still be on its way.
+        // A surplus reply may still be on its way.
         self.resync()?;
         Ok(None)
     }
 
-    /// Sends all requests at once and gives the answers, if there is one to each in their order; else the
-    /// link is put in order. Only a ROM loader can do it: a stub loses what comes while it answers.
+    /// Sends all requests at once. Returns the replies if each request got one, in order; otherwise
+    /// resynchronises the link. Only ROM loaders support this: a stub loses input while it replies.
     pub(crate) fn pipeline(
         &mut self,
         requests: &[Request],

@@ -1,8 +1,8 @@
-//! Ways into download mode, by the names that chip data and users give them.
+//! Reset strategies that enter download mode, by the names used in chip data and by users.
 //!
-//! On the usual boards two transistors join DTR and RTS to the chip (Espressif's "Boot Mode
-//! Selection" page, Automatic Bootloader): RTS alone holds EN low, DTR alone holds the boot
-//! strapping pin low, both or neither hold nothing.
+//! On the usual boards two transistors connect DTR and RTS to the chip (Espressif's "Boot Mode
+//! Selection" page, Automatic Bootloader). RTS without DTR holds EN low, DTR without RTS holds the
+//! boot strapping pin low, and both or neither hold nothing.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -11,35 +11,35 @@ use esplice_protocol::{Port, PortError};
 
 use crate::{FlashError, session::MOST_DISCARDS};
 
-/// How long EN is held low where nothing asks for more. EN has 10 kΩ and 1 µF on the usual boards
-/// (Espressif's hardware design guidelines, Chip Power-up and Reset), which the transistor empties
-/// in far less than a millisecond; what takes longest is a USB bridge that handles the two line
-/// changes in frames of 1 ms, or 16 ms at an FTDI's default latency timer.
+/// Time for which EN is held low, unless a strategy needs more. On the usual boards EN has 10 kΩ
+/// and 1 µF (Espressif's hardware design guidelines, Chip Power-up and Reset), which the transistor
+/// discharges in far less than a millisecond. The slowest part is a USB bridge that handles the two
+/// line changes in frames of 1 ms, or 16 ms at an FTDI's default latency timer.
 pub const EN_LOW: Duration = Duration::from_millis(20);
 
-/// How long EN is held low by the strategies that boards have been built against for years.
+/// Time for which the strategies that boards have long been designed for hold EN low.
 const CLASSIC_EN_LOW: Duration = Duration::from_millis(100);
 
-/// How long the boot pin stays low after EN was let go, by the classic strategy: EN rises in 10 ms
-/// and the ROM reads the strapping pins then.
+/// Time for which the classic strategy keeps the boot pin low after it releases EN. EN rises within
+/// 10 ms, and the ROM then reads the strapping pins.
 const CLASSIC_BOOT_LOW: Duration = Duration::from_millis(50);
 
 /// The same for boards with a larger capacitor at EN.
 const SLOW_BOOT_LOW: Duration = Duration::from_millis(550);
 
-/// How long each state is shown to the USB-Serial-JTAG, which looks at the lines once per USB
+/// Time for which each state is held for the USB-Serial-JTAG, which samples the lines once per USB
 /// transfer (espflash, connection/reset.rs, uses the same).
 const USB_STEP: Duration = Duration::from_millis(100);
 
-/// A way into download mode.
+/// A way to enter download mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strategy {
-    /// Its name in chip data; [`CUSTOM`] for steps of the user's own.
+    /// Name in chip data, or [`CUSTOM`] for custom steps.
     pub name: &'static str,
     steps: Cow<'static, [Step]>,
 }
 
-/// The name of steps of the user's own, before the colon.
+/// Name of a custom strategy; a colon and the steps follow it.
 pub const CUSTOM: &str = "custom";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +51,15 @@ enum Step {
     Dtr(bool),
     Rts(bool),
     Wait(Duration),
-    /// The loader that answers, ROM or stub, is told to let the chip's watchdog reset it: the last step.
+    /// Makes the running loader, ROM or stub, start the chip's watchdog, which resets it. Always
+    /// the last step.
     Watchdog,
 }
 
-/// Most steps of a user's own.
+/// Maximum number of custom steps.
 const MOST_STEPS: usize = 100;
 
-/// Longest wait between two of them.
+/// Maximum length of a wait in custom steps.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 const fn lines(dtr: bool, rts: bool) -> Step {
@@ -69,13 +70,13 @@ const fn strategy(name: &'static str, steps: &'static [Step]) -> Strategy {
     Strategy { name, steps: Cow::Borrowed(steps) }
 }
 
-/// All strategies. `tight` ends with the boot pin still held: the flasher lets go of it as soon as
+/// All strategies. `tight` ends with the boot pin still held: the flasher releases it as soon as
 /// the loader has answered, instead of sleeping for a fixed time.
 static STRATEGIES: &[Strategy] = &[
     strategy(
         "tight",
         &[
-            // Through both, so that no adapter shows EN and boot pin low in between.
+            // Via both asserted, so that no adapter pulls both EN and the boot pin low on the way.
             lines(false, false),
             lines(true, true),
             lines(false, true),
@@ -118,15 +119,16 @@ static STRATEGIES: &[Strategy] = &[
             lines(false, false),
         ],
     ),
-    // Where no line reaches EN: a loader that already answers, such as a stub that was left running, is reset by
-    // the chip's own watchdog. That reset samples the strapping pins (ESP32-C3 TRM, Chip Boot Control), so the boot
-    // pin is held low until the ROM's loader has answered. Where DTR does not reach it, somebody has to hold it.
+    // For boards where no line reaches EN: the chip's own watchdog resets a loader that already
+    // answers, such as a stub that was left running. That reset samples the strapping pins
+    // (ESP32-C3 TRM, Chip Boot Control), so the boot pin is held low until the ROM loader has
+    // answered. If DTR does not reach the pin, the user has to hold it.
     strategy("watchdog", &[lines(true, false), Step::Watchdog]),
     strategy("none", &[]),
 ];
 
 impl Strategy {
-    /// The strategy called `name`.
+    /// Returns the strategy called `name`.
     ///
     /// # Errors
     /// [`FlashError::UnknownReset`].
@@ -138,10 +140,10 @@ impl Strategy {
             .ok_or_else(|| FlashError::UnknownReset { name: name.into() })
     }
 
-    /// Strategies as users write them: names separated by commas, tried in turn, or `custom:` and steps
-    /// separated by `|`. These are those of esptool's configuration file (its documentation, Configuration
-    /// File, `custom_reset_sequence`): `D0`, `D1` for DTR, `R0`, `R1` for RTS, `U1,0` for both at once, `W0.1`
-    /// to wait so many seconds.
+    /// Parses strategies as users write them: names separated by commas, tried in turn, or
+    /// `custom:` and steps separated by `|`. The steps are those of esptool's configuration file
+    /// (its documentation, Configuration File, `custom_reset_sequence`): `D0`, `D1` for DTR, `R0`,
+    /// `R1` for RTS, `U1,0` for both at once, `W0.1` to wait 0.1 seconds.
     ///
     /// # Errors
     /// [`FlashError::UnknownReset`], [`FlashError::ResetSteps`].
@@ -165,21 +167,21 @@ impl Strategy {
         Ok(Strategy { name: CUSTOM, steps: steps.into() })
     }
 
-    /// Names of all strategies.
+    /// Returns the names of all strategies.
     pub fn names() -> Vec<&'static str> {
         STRATEGIES.iter().map(|strategy| strategy.name).collect()
     }
 
-    /// The known name that `name` most likely means.
+    /// Returns the known name that is most similar to `name`.
     pub fn nearest(name: &str) -> Option<String> {
         nearest(name, &Strategy::names())
     }
 
-    /// The strategies for `chip`, or for every known chip, best first: those of the chip's own
-    /// USB-Serial-JTAG if `usb` (vendor, product) is its id, else those of a UART bridge.
+    /// Returns the strategies for `chip`, or for every known chip, best first: those of the chip's
+    /// own USB-Serial-JTAG if `usb` (vendor, product) is its ID, otherwise those of a UART bridge.
     ///
     /// # Errors
-    /// [`FlashError::UnknownReset`] if chip data names one that code does not have.
+    /// [`FlashError::UnknownReset`] if chip data names a strategy that does not exist.
     pub fn for_chip(
         chip: Option<&Chip>,
         usb: Option<(u16, u16)>,
@@ -193,7 +195,7 @@ impl Strategy {
             let own_usb = chip.reset.usb_serial_jtag_id;
             own_usb.is_some_and(|id| usb == Some((id.vid, id.pid)))
         };
-        // At a chip's own USB there is no other chip.
+        // A chip's own USB port belongs to that chip only.
         let at_own = chips.iter().any(|chip| is_own(chip));
         for chip in chips.into_iter().filter(|chip| !at_own || is_own(chip)) {
             let names = if at_own { &chip.reset.usb_serial_jtag } else { &chip.reset.uart };
@@ -207,8 +209,8 @@ impl Strategy {
         Ok(found)
     }
 
-    /// Performs it, up to the moment where the ROM loader may answer; what is asked of a loader comes after
-    /// that and is the session's to do.
+    /// Performs the steps up to the point where the ROM loader may answer. Commands to a loader
+    /// come after that and are left to the session.
     pub(crate) fn perform<P: Port + ?Sized>(&self, port: &mut P) -> Result<(), PortError> {
         let mut at = (false, false);
         for step in self.steps.iter() {
@@ -232,17 +234,17 @@ impl Strategy {
         Ok(())
     }
 
-    /// Whether it does nothing: the board is in download mode already.
+    /// Returns whether the strategy does nothing, because the board is already in download mode.
     pub(crate) fn is_none(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Whether it asks a loader that answers already.
+    /// Returns whether the strategy sends commands to a running loader.
     pub(crate) fn asks_loader(&self) -> bool {
         self.steps.contains(&Step::Watchdog)
     }
 
-    /// Whether the boot pin is still held after [`Strategy::perform`].
+    /// Returns whether the boot pin is still held after [`Strategy::perform`].
     pub(crate) fn holds_boot(&self) -> bool {
         let dtr = self.steps.iter().rev().find_map(|step| match step {
             Step::Lines { dtr, .. } | Step::Dtr(dtr) => Some(*dtr),
@@ -252,8 +254,8 @@ impl Strategy {
     }
 }
 
-/// Throws away what a board printed before it was held in reset: only the boot that follows says which mode it is in.
-/// A port that fails here fails at the next step, too, which reports it.
+/// Discards what the board printed before it was held in reset, because only the boot that follows
+/// shows its mode. Errors are ignored here: the next step on the port reports them.
 fn discard_arrived<P: Port + ?Sized>(port: &mut P) {
     let mut buf = [0; 256];
     let now = port.now();

@@ -1,9 +1,9 @@
 //! `rfc2217://host:port`: a serial port of another machine, with baud rate, DTR and RTS.
 //!
-//! One round trip opens it, and after that nothing waits for the far end: settings are sent in the
-//! stream, where they take effect in their order, and their confirmations are looked at when they
-//! come. What was on its way when the input was cleared is told by the purge's own answer, which
-//! stands in the stream at the right place.
+//! Opening takes one round trip. After that nothing waits for the far end: settings are sent in the
+//! stream, take effect in order, and their confirmations are checked as they arrive. The reply to a
+//! purge marks its place in the stream, which shows which input was in flight when the input was
+//! cleared.
 
 use std::{
     collections::VecDeque,
@@ -22,23 +22,23 @@ use esplice_protocol::{
 
 use crate::socket::Socket;
 
-/// How the names of these ports begin.
+/// Prefix of the names of these ports.
 pub const RFC2217_SCHEME: &str = "rfc2217://";
 
-/// How long the far end has to agree that it is such a port, on top of the connection's round trip.
+/// Time for the far end to agree to RFC 2217, in addition to the connection's round trip.
 const AGREE: Duration = Duration::from_secs(3);
 
-/// Time after which an answer to a purge won't come any more, on top of the latency.
+/// Time after which the reply to a purge is no longer expected, in addition to the latency.
 const PURGED: Duration = Duration::from_secs(1);
 
-/// Most bytes of the line that are kept while something else is waited for.
+/// Maximum number of line bytes kept while waiting for something else.
 const INBOX_LIMIT: usize = 1 << 20;
 
-/// How long the far end may tell this one to wait (RFC 2217, section 3, FLOWCONTROL-SUSPEND).
+/// Maximum time the far end may suspend output (RFC 2217, section 3, FLOWCONTROL-SUSPEND).
 const SUSPENDED: Duration = Duration::from_secs(10);
 
-/// 8 bits, no parity, 1 stop bit (RFC 2217, section 3, SET-DATASIZE, SET-PARITY, SET-STOPSIZE): what
-/// all ROM loaders speak.
+/// 8 data bits, no parity, 1 stop bit (RFC 2217, section 3, SET-DATASIZE, SET-PARITY,
+/// SET-STOPSIZE), the format of all ROM loaders.
 const FORMAT: [ComPort; 3] = [ComPort::DataSize(8), ComPort::Parity(1), ComPort::StopSize(1)];
 
 /// A serial port over RFC 2217.
@@ -46,31 +46,31 @@ pub struct Rfc2217Port {
     socket: Socket,
     latency: Duration,
     decoder: Decoder,
-    /// Bytes of the line that have come and were not read.
+    /// Line bytes that were received but not yet read.
     inbox: VecDeque<u8>,
     baud: u32,
-    /// Settings of the rate that the far end has not confirmed yet.
+    /// Number of baud rate settings that the far end has not confirmed yet.
     bauds_open: u32,
-    /// The rate that the far end has instead of the one asked for.
+    /// The rate that the far end set instead of the requested one.
     other_baud: Option<u32>,
     lines: Option<(bool, bool)>,
-    /// Purges sent and answered: until the last is, what comes is of before it.
+    /// Number of purges sent and answered. Until they are equal, input precedes the last purge.
     purges: (u32, u32),
     purge_deadline: Moment,
-    /// The far end leaves purges without an answer.
+    /// Whether the far end leaves purges unanswered.
     purges_unanswered: bool,
     suspended: bool,
     agreed: Option<bool>,
-    /// Options that this end uses, or has the far end use.
+    /// Option commands that this end has sent.
     answered: Vec<(Verb, u8)>,
 }
 
-/// Opens `rfc2217://host:port` and sets it to `baud`. Once `interrupt` is set, every call that waits
-/// ends with [`PortError::Interrupted`] within 50 ms.
+/// Opens `rfc2217://host:port` and sets it to `baud`. Once `interrupt` is set, every call that
+/// waits returns [`PortError::Interrupted`] within 50 ms.
 ///
 /// # Errors
 /// [`PortError::Name`], [`PortError::Host`], [`PortError::Unreachable`], [`PortError::NotRfc2217`]
-/// when the far end speaks something else, [`PortError::Gone`] when it hangs up, else
+/// if the far end speaks another protocol, [`PortError::Gone`] if it hangs up, otherwise
 /// [`PortError::Io`].
 pub fn open_rfc2217(
     name: &str,
@@ -102,7 +102,7 @@ impl Rfc2217Port {
     /// Holds the line in break for `time`.
     ///
     /// # Errors
-    /// The port's.
+    /// Port errors.
     pub fn send_break(&mut self, time: Duration) -> Result<(), PortError> {
         self.send(&[Item::ComPort(ComPort::Control(control::BREAK_ON))])?;
         let until = self.now() + time;
@@ -110,7 +110,7 @@ impl Rfc2217Port {
         self.send(&[Item::ComPort(ComPort::Control(control::BREAK_OFF))])
     }
 
-    /// Agrees on the option that makes it a port, and tells the settings.
+    /// Negotiates the option that makes the connection a serial port, and sends the settings.
     fn negotiate(&mut self) -> Result<(), PortError> {
         // Not "do": an echo of that would look like an agreement.
         let wishes = [
@@ -165,7 +165,7 @@ impl Rfc2217Port {
         self.send(&[Item::ComPort(ComPort::Purge(what))])
     }
 
-    /// Whether what comes now is of before the last purge.
+    /// Returns whether current input precedes the last purge.
     fn is_stale(&mut self) -> bool {
         let open = self.purges.0 != self.purges.1 && !self.purges_unanswered;
         if open && self.now() >= self.purge_deadline {
@@ -180,14 +180,14 @@ impl Rfc2217Port {
         self.socket.write(&wire)
     }
 
-    /// Takes what has come from the far end, waiting until `deadline` at most for it.
+    /// Processes input from the far end, waiting for it until `deadline` at most.
     fn pump(&mut self, deadline: Moment) -> Result<(), PortError> {
         let mut piece = [0; 4096];
         let count = self.socket.read(&mut piece, deadline)?;
         self.take(piece.get(..count).unwrap_or_default())
     }
 
-    /// Takes bytes of the connection: those of the line are kept, commands are obeyed.
+    /// Processes bytes of the connection: keeps line bytes and executes commands.
     fn take(&mut self, bytes: &[u8]) -> Result<(), PortError> {
         let mut items = Vec::new();
         self.decoder.feed(bytes, &mut |item| items.push(item));
@@ -204,7 +204,7 @@ impl Rfc2217Port {
                 }
                 Item::ComPort(ComPort::Baud(baud)) => {
                     self.bauds_open = self.bauds_open.saturating_sub(1);
-                    // Of several only the last one's answer counts.
+                    // If several are open, only the reply to the last one counts.
                     self.other_baud = (self.bauds_open == 0 && baud != self.baud).then_some(baud);
                 }
                 Item::ComPort(ComPort::Suspend) => self.suspended = true,
@@ -215,14 +215,14 @@ impl Rfc2217Port {
         if answers.is_empty() { Ok(()) } else { self.send(&answers) }
     }
 
-    /// What a word about an option is answered with. What this end has said already is not said
-    /// again (RFC 854, "to prevent loops").
+    /// Returns the answer to an option command, or none if this end has already said the same
+    /// (RFC 854, "to prevent loops").
     fn option(&mut self, verb: Verb, option: u8) -> Option<Item> {
         if option == COM_PORT_OPTION {
             match verb {
                 Verb::Do => self.agreed = Some(true),
                 Verb::Dont => self.agreed = Some(false),
-                // What the far end offers of its own changes nothing: it answers in any case.
+                // Offers of the far end change nothing: only its answer to this end's offer counts.
                 Verb::Will | Verb::Wont => return None,
             }
         }
@@ -247,7 +247,7 @@ impl Rfc2217Port {
         Some(Item::Option(answer, option))
     }
 
-    /// Waits while the far end can't take more.
+    /// Waits while the far end has suspended output.
     fn wait_for_room(&mut self) -> Result<(), PortError> {
         let deadline = self.now() + SUSPENDED;
         while self.suspended {
@@ -260,7 +260,7 @@ impl Rfc2217Port {
         Ok(())
     }
 
-    /// The rate that was asked for and that the far end does not have, told once.
+    /// Reports once that the far end does not support the requested rate.
     fn check_baud(&mut self) -> Result<(), PortError> {
         let Some(other) = self.other_baud.take() else { return Ok(()) };
         let message = format!("the far end has no {} baud, it set {other}", self.baud);
@@ -297,8 +297,8 @@ impl Port for Rfc2217Port {
         self.socket.write(&wire)
     }
 
-    /// Nothing tells when the far end's line is empty; what is set later takes effect behind what was
-    /// written, as both are in one stream.
+    /// Does nothing: RFC 2217 does not report when the far end's line is idle. Later settings take
+    /// effect after the bytes written, since both are in one stream.
     fn drain(&mut self) -> Result<(), PortError> {
         Ok(())
     }
@@ -325,7 +325,7 @@ impl Port for Rfc2217Port {
         let dtr_line = if dtr { control::DTR_ON } else { control::DTR_OFF };
         let rts_line = if rts { control::RTS_ON } else { control::RTS_OFF };
         let before = self.lines;
-        // In one packet, and in the order that a serial port takes.
+        // All in one packet, and in the same order as on a serial port.
         let mut changes = Vec::new();
         if before.is_none_or(|(_, before)| before != rts) {
             changes.push(Item::ComPort(ComPort::Control(rts_line)));

@@ -1,4 +1,4 @@
-//! Out of the loader: reset to run, without losing a byte of what the board then says.
+//! Leaves the loader: resets the board to run, without losing a byte of its output.
 
 use std::time::Duration;
 
@@ -7,21 +7,22 @@ use esplice_protocol::{FlashBegin, Moment, Port, PortError, Request};
 
 use crate::{FlashError, FlashEvent, Session, Strategy, reset::EN_LOW};
 
-/// After the release of reset the ROM has read the strapping pins, also where EN rises slowly: what the
-/// classic strategies wait.
+/// Time after which the ROM has read the strapping pins, even where EN rises slowly: the wait of
+/// the classic strategies.
 const STRAPS_READ: Duration = Duration::from_millis(50);
 
 /// Time for the ROM to answer before it resets.
 const END: Duration = Duration::from_millis(500);
 
-/// Resets the board to run what is in its flash: EN low by RTS, boot pin left alone. Returns the
-/// moment at which the reset was released, from which on the port's input is all of the new boot
-/// and nothing of before; `None` if the port has no lines and nothing was done.
+/// Resets the board to run the program in its flash: holds EN low by RTS and leaves the boot pin
+/// high. Returns the moment at which the reset was released. From then on the port's input is the
+/// complete output of the new boot and nothing from before. Returns `None` if the port has no
+/// lines and nothing was done.
 ///
-/// The caller arms what it looks for before it calls this, and reads the same port afterwards.
+/// The caller sets up its searches before the call, and reads the same port afterwards.
 ///
 /// # Errors
-/// The port's.
+/// Port errors.
 pub fn reset_to_run<P: Port + ?Sized>(
     port: &mut P,
     baud: u32,
@@ -30,21 +31,21 @@ pub fn reset_to_run<P: Port + ?Sized>(
         return Ok(None);
     }
     port.set_baud(baud)?;
-    // The board is silent while it is held: what is there is old.
+    // The board is silent while it is held, so pending input is old.
     port.clear_input()?;
     release(port).map(Some)
 }
 
-/// Resets the board into download mode by `strategy`, where its ROM waits for a loader. The boot pin is
-/// let go as soon as the ROM has surely read it.
+/// Resets the board into download mode by `strategy`, where its ROM loader waits. The boot pin is
+/// released as soon as the ROM has certainly read it.
 ///
 /// # Errors
-/// The port's.
+/// Port errors.
 pub fn reset_to_download<P: Port + ?Sized>(
     port: &mut P,
     strategy: &Strategy,
 ) -> Result<(), PortError> {
-    // No loader runs that could be asked for more.
+    // No loader is running that could take commands.
     strategy.perform(port)?;
     if strategy.holds_boot() {
         let until = port.now() + STRAPS_READ;
@@ -54,10 +55,10 @@ pub fn reset_to_download<P: Port + ?Sized>(
     Ok(())
 }
 
-/// Holds the board in reset, at least as long as EN needs; false if the port has no lines.
+/// Holds the board in reset, for the time that EN needs. Returns false if the port has no lines.
 ///
 /// # Errors
-/// The port's.
+/// Port errors.
 pub fn hold_in_reset<P: Port + ?Sized>(port: &mut P) -> Result<bool, PortError> {
     if !port.caps().lines {
         return Ok(false);
@@ -68,23 +69,24 @@ pub fn hold_in_reset<P: Port + ?Sized>(port: &mut P) -> Result<bool, PortError> 
     Ok(true)
 }
 
-/// Lets the board go; returns the moment just before.
+/// Releases the board from reset. Returns the moment just before.
 ///
 /// # Errors
-/// The port's.
+/// Port errors.
 pub fn release<P: Port + ?Sized>(port: &mut P) -> Result<Moment, PortError> {
     let moment = port.now();
     port.set_lines(false, false)?;
     Ok(moment)
 }
 
-/// Starts what is in flash, by the lines if the port has them; else the loader is asked to reset,
-/// which boots from flash unless the boot pin is still held. The port is then at `baud`, at which the
-/// firmware talks. Returns the moment from which on the port's input is all of the new boot (but for
-/// the rest of the loader's reply); `None`, and a warning, if nobody could be asked.
+/// Starts the program in flash, by the lines if the port has them. Otherwise the loader is
+/// requested to reset, which boots from flash unless the boot pin is still held. The port is then
+/// set to `baud`, the firmware's rate. Returns the moment from which on the port's input is the
+/// complete output of the new boot (except for the rest of the loader's reply). Returns `None`,
+/// after a warning, if no loader answered.
 ///
 /// # Errors
-/// The port's.
+/// Port errors.
 pub fn start<P: Port + ?Sized>(
     port: &mut P,
     chip: &'static Chip,
@@ -100,20 +102,21 @@ pub fn start<P: Port + ?Sized>(
         session.set_port_baud(baud)?;
         return Ok(Some(moment));
     }
-    session.warn("the port has no DTR and RTS to reset the board with: press its RESET".into());
+    session.warn("the port has no DTR and RTS to reset the board: press its RESET button".into());
     session.set_port_baud(baud)?;
     Ok(None)
 }
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// An END with flag 0 makes a ROM loader reset. It counts only where all announced blocks have
-    /// come, so a BEGIN for nothing, which erases nothing, goes before it. The deflated kind is
-    /// preferred: refused, it leaves the loader as it was, while the plain one leaves it dead.
-    /// True if the loader agreed.
+    /// Requests a reset from the loader. Returns true if the loader agreed.
     ///
-    /// Where the chip's watchdog can reset it, that is done instead: it samples the boot pin again, while
-    /// the reset by software that an END leads to would end in download mode as before. A stub has no END
-    /// at all.
+    /// An END with flag 0 makes a ROM loader reset. It only counts once all announced blocks have
+    /// arrived, so a BEGIN without blocks, which erases nothing, is sent first. The deflated kind
+    /// is preferred: if refused, it leaves the loader usable, while the plain kind does not.
+    ///
+    /// If the chip's watchdog can reset it, the watchdog is used instead. That reset samples the
+    /// boot pin again, while the software reset after an END would end in download mode again. A
+    /// stub has no END at all.
     fn ask_to_reset(&mut self, chip: &Chip) -> Result<bool, FlashError> {
         if !self.resync()? {
             return Ok(false);

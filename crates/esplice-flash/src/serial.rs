@@ -19,16 +19,16 @@ use crate::{
     clock::{host_now, host_sleep},
 };
 
-/// Longest wait in the system before the interrupt flag is looked at.
+/// Maximum time to wait in the system before checking the interrupt flag.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// How long bytes may be stuck before a write fails: a device that takes nothing.
+/// Time after which a write fails if the device accepts no bytes.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// How long a port that re-enumerates may be away (a USB hub takes up to two seconds).
+/// Time for a port to come back after it re-enumerates (a USB hub takes up to two seconds).
 const AWAY: Duration = Duration::from_secs(5);
 
-/// Time between looks at a port that is away, or a queue that empties.
+/// Interval for polling a port that is away, or an output queue.
 const POLL: Duration = Duration::from_millis(2);
 
 /// A serial port, held exclusively.
@@ -43,19 +43,19 @@ pub struct SerialPort {
     interrupt: Arc<AtomicBool>,
 }
 
-/// Opens the serial port (or pty) called `name` at `baud`, for this program alone. Once
-/// `interrupt` is set, every call that waits ends with [`PortError::Interrupted`] within 50 ms.
+/// Opens the serial port (or pty) called `name` at `baud`, exclusively. Once `interrupt` is set,
+/// every call that waits returns [`PortError::Interrupted`] within 50 ms.
 ///
 /// # Errors
-/// [`PortError::NotFound`], [`PortError::Busy`], [`PortError::Permission`], [`PortError::NotSerial`]
-/// for something that is no serial port, else [`PortError::Io`].
+/// [`PortError::NotFound`], [`PortError::Busy`], [`PortError::Permission`],
+/// [`PortError::NotSerial`] for something that is not a serial port, otherwise [`PortError::Io`].
 pub fn open_serial(
     name: &str,
     baud: u32,
     interrupt: Arc<AtomicBool>,
 ) -> Result<SerialPort, PortError> {
     let mut port = open(name, baud)?;
-    // A pty has no modem lines: asking for them says so and changes nothing.
+    // A pty has no modem lines: reading them fails there and changes nothing.
     let lines = port.read_clear_to_send().is_ok();
     Ok(SerialPort {
         name: name.to_owned(),
@@ -69,7 +69,7 @@ pub fn open_serial(
     })
 }
 
-/// The serial ports that the system lists, by name. A system that lists none, or refuses to, has none.
+/// Returns the serial ports that the system lists, sorted by name. Errors yield an empty list.
 pub fn list_ports() -> Vec<ListedPort> {
     let ports = serialport::available_ports().unwrap_or_default();
     let mut ports: Vec<ListedPort> = ports
@@ -92,7 +92,7 @@ pub fn list_ports() -> Vec<ListedPort> {
 }
 
 impl SerialPort {
-    /// USB vendor and product of the adapter, if it is one.
+    /// Returns USB vendor and product of the adapter, if it is a USB device.
     pub fn usb_id(&self) -> Option<(u16, u16)> {
         self.usb
     }
@@ -115,8 +115,8 @@ impl SerialPort {
         Ok(())
     }
 
-    /// An error of a port that was open: a device that was pulled out shows as a hang-up, an I/O
-    /// error or a missing file, by system and driver.
+    /// Converts an error of an open port. A device that was unplugged shows as a hang-up, an I/O
+    /// error or a missing file, depending on system and driver.
     fn io_error(&self, source: io::Error) -> PortError {
         use io::ErrorKind as Kind;
         let port = self.name.clone();
@@ -140,12 +140,12 @@ impl Port for SerialPort {
     fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError> {
         loop {
             self.check_interrupt()?;
-            // A deadline in the past asks for what is there already.
+            // A deadline in the past requests only input that is already there.
             let left = deadline.since(self.now());
             if left.is_zero() && self.port()?.bytes_to_read().is_ok_and(|waiting| waiting == 0) {
                 return Ok(0);
             }
-            // Windows takes a timeout of 0 for none.
+            // On Windows a timeout of 0 means none.
             self.set_timeout(left.clamp(Duration::from_millis(1), SLICE))?;
             match self.port()?.read(buf) {
                 Ok(0) if buf.is_empty() => return Ok(0),
@@ -177,7 +177,7 @@ impl Port for SerialPort {
                 Err(error) => return Err(self.io_error(error)),
             }
             if self.now().since(moved) > STUCK {
-                let source = io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes");
+                let source = io::Error::new(io::ErrorKind::TimedOut, "the port accepts no bytes");
                 return Err(PortError::Io { port: self.name.clone(), source });
             }
         }
@@ -186,11 +186,11 @@ impl Port for SerialPort {
 
     fn drain(&mut self) -> Result<(), PortError> {
         let begun = self.now();
-        // The system's own drain can't be interrupted: it is asked when hardly anything is left.
+        // The system's drain can't be interrupted, so it is only called once the queue is empty.
         while self.port()?.bytes_to_write().is_ok_and(|left| left > 0) {
             self.check_interrupt()?;
             if self.now().since(begun) > STUCK {
-                let source = io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes");
+                let source = io::Error::new(io::ErrorKind::TimedOut, "the port accepts no bytes");
                 return Err(PortError::Io { port: self.name.clone(), source });
             }
             host_sleep(POLL);
@@ -212,7 +212,7 @@ impl Port for SerialPort {
         }
         self.drain()?;
         let set = match self.port()?.set_baud_rate(baud) {
-            // macOS refuses a rate to a pty, where none matters.
+            // macOS refuses to set a rate on a pty, where the rate does not matter.
             Err(_) if !self.lines => Ok(()),
             set => set,
         };
@@ -226,9 +226,9 @@ impl Port for SerialPort {
             return Ok(());
         }
         // The portable interface sets one line at a time. The order is chosen so that in between
-        // both are asserted (which holds neither pin) rather than RTS alone (which resets): from
-        // "EN low" to "boot pin low", EN is then let go for the microseconds between both calls,
-        // far less than its capacitor needs.
+        // both are asserted (which holds neither pin) rather than only RTS (which resets). On the
+        // way from "EN low" to "boot pin low", EN is then released for the microseconds between
+        // both calls, far less than its capacitor needs.
         let port = self.port()?;
         let set = if dtr {
             port.write_data_terminal_ready(dtr).and_then(|()| port.write_request_to_send(rts))
@@ -276,18 +276,18 @@ impl Port for SerialPort {
 }
 
 fn open(name: &str, baud: u32) -> Result<Box<dyn serialport::SerialPort>, PortError> {
-    // For this program alone, which is serialport's default where it is a choice.
+    // serialport opens ports exclusively by default, where the system offers a choice.
     let open = |baud| serialport::new(name, baud).timeout(SLICE).open();
     let mut port = open(baud);
     if cfg!(target_os = "macos") && port.as_ref().is_err_and(|e| e.kind() == ErrorKind::Unknown) {
-        // A pty there takes no rate; 0 asks for none.
+        // On macOS a pty takes no rate; 0 requests none.
         port = open(0);
     }
     port.map_err(|error| open_error(name, error))
 }
 
-/// Whether the system refused what only terminals can do, as of `/dev/null`: serialport hands on the
-/// text of ENOTTY, in the words of the C library or of nix, and no code.
+/// Returns whether the system refused an operation that only terminals support, as for `/dev/null`.
+/// serialport passes on the text of ENOTTY, as worded by the C library or nix, without the code.
 fn is_no_terminal(error: &serialport::Error) -> bool {
     let words = ["Not a typewriter", "Inappropriate ioctl", "Not a tty"];
     words.iter().any(|words| error.description.contains(words))
@@ -316,7 +316,7 @@ fn is_listed(name: &str) -> bool {
 
 fn usb_id(name: &str) -> Option<(u16, u16)> {
     let ports = serialport::available_ports().ok()?;
-    // The name may be a link, such as those of /dev/serial/by-id.
+    // The name may be a link, as in /dev/serial/by-id.
     let path = std::fs::canonicalize(name).ok();
     let is_it = |listed: &str| {
         listed == name || path.as_deref().is_some_and(|path| path == Path::new(listed))

@@ -13,45 +13,45 @@ use crate::{
     loader::{Loader, ROM_BAUD, STUB_STATUS_LEN},
 };
 
-/// Longest frame that is believed. The longest reply is READ_FLASH_SLOW's with 76 bytes, the longest
-/// frame a stub's piece of flash; the limit is how much noise can be taken for the inside of a frame
-/// before it is thrown away.
+/// Longest frame accepted. The longest reply is that of READ_FLASH_SLOW with 76 bytes, and the
+/// longest frame is a stub's block of flash. The limit bounds how much noise can pass for the
+/// inside of a frame before it is discarded.
 const FRAME_LIMIT: usize = 0x1000;
 
-/// Time that a loader has for a command that only touches registers. The ROM answers within a
-/// millisecond; the rest is for slow USB bridges.
+/// Time allowed for a command that only touches registers. The ROM answers within a millisecond;
+/// the rest is for slow USB bridges.
 pub(crate) const SHORT: Duration = Duration::from_millis(500);
 
-/// Time that a SYNC is waited for, on top of wire and port.
+/// Time to wait for the reply to a SYNC, in addition to the time on wire and port.
 const SYNC_WAIT: Duration = Duration::from_millis(50);
 
 /// Time after which no further reply to a SYNC is expected.
 const SYNC_QUIET: Duration = Duration::from_millis(20);
 
-/// SYNCs until a loader that once answered is given up: the first may be swallowed as the rest of
-/// a torn frame.
+/// Number of SYNCs before giving up on a loader that answered before. The first may be swallowed
+/// as the rest of a torn frame.
 const RESYNCS: u32 = 12;
 
 /// Bytes of an MD5 as ROM loaders send it: hexadecimal digits.
 const MD5_DIGITS: usize = 32;
 
-/// Most reads, or frames that are no replies, that are taken once a deadline has passed.
+/// Maximum number of reads, or of frames that are not replies, accepted after a deadline.
 const MOST_LATE: u32 = 64;
 
-/// Most reads of input that is thrown away.
+/// Maximum number of reads of input to discard.
 pub(crate) const MOST_DISCARDS: u32 = 1 << 16;
 
-/// Most bytes taken from the port at once, where nothing asks for less.
+/// Maximum number of bytes read from the port at once, unless less is requested.
 const GULP: usize = 1024;
 
-/// How often a harmless command is asked before it is given up.
+/// Number of attempts for a command without side effects.
 const ASKS: u32 = 3;
 
-/// How often something is read again until two readings agree.
+/// Number of further readings in which two in a row must agree.
 const READINGS: u32 = 4;
 
-/// A conversation with a loader over a port, which it borrows: afterwards the caller goes on with
-/// the same port.
+/// A conversation with a loader over a port. The session borrows the port, so the caller can
+/// continue with it afterwards.
 pub struct Session<'p, P: Port + ?Sized> {
     pub(crate) port: &'p mut P,
     events: &'p mut dyn FnMut(FlashEvent),
@@ -60,50 +60,52 @@ pub struct Session<'p, P: Port + ?Sized> {
     pub(crate) banner: Banner,
     pub(crate) baud: u32,
     loader: Loader,
-    /// The chip, once it is known: what its loaders are like.
+    /// The chip, once it is known; its data describes the loaders.
     chip: Option<&'static Chip>,
-    /// The stub that does the work, to be brought back after a reset.
+    /// The stub in use, to be uploaded again after a reset.
     pub(crate) stub: Option<Stub>,
     /// The reset strategy after which the loader answered.
     pub(crate) reset_by: Option<&'static str>,
-    /// Whether a stub may take the place of the ROM loader before anything is written.
+    /// Whether a stub may replace the ROM loader before anything is written.
     pub(crate) stub_may_come: bool,
-    /// What is compressed ahead.
+    /// Streams compressed ahead of time.
     pub(crate) prepared: Prepared,
-    /// The shortest time from a request to its reply.
+    /// The shortest time seen from a request to its reply.
     least: Option<Duration>,
-    /// Bytes that the device has hashed, and the time that it took.
+    /// Bytes that the device has hashed, and the time it took.
     hashed: (u32, Duration),
     first_baud: u32,
-    /// Time that the loader may still need for what it has acknowledged.
+    /// Time that the loader may still need for work that it has acknowledged.
     owed: Duration,
     efuse_words: Vec<(Addr, u32)>,
-    /// What the chip was identified by, until a second reading has confirmed it: its security info, or
-    /// none where its loader has no such command.
+    /// The security info that identified the chip, until a second reading has confirmed it; none
+    /// where the loader does not know the command.
     pub(crate) unconfirmed: Option<Option<SecurityInfo>>,
-    /// Flash that was read ahead, for one read each.
+    /// Flash that was read ahead; each entry serves one read.
     pub(crate) ahead: Vec<(FlashOffset, Vec<u8>)>,
-    /// USER, USER1 and USER2 of the SPI controller between two commands of this loader, once they were read.
+    /// USER, USER1 and USER2 of the SPI controller while it is idle, once they were read under
+    /// this loader.
     pub(crate) spi_at_rest: Option<(u32, u32, u32)>,
-    /// Most bytes taken from the port at once.
+    /// Maximum number of bytes read from the port at once.
     gulp: usize,
     answered: Option<u8>,
     statistics: Statistics,
     started: Moment,
 }
 
-/// A reply, its status found good and taken off.
+/// A successful reply without its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The value, which only READ_REG sets.
+    /// The value; only READ_REG sets it.
     pub value: u32,
-    /// The data before the status.
+    /// The data that precedes the status.
     pub data: Vec<u8>,
 }
 
 impl<'p, P: Port + ?Sized> Session<'p, P> {
-    /// A conversation over `port`, whose facts go to `events`. Nothing is sent yet. `chip`'s ROM
-    /// loader decides how it is spoken to; without one, what all known ROMs share.
+    /// Starts a conversation over `port` that reports to `events`. Nothing is sent yet. The data of
+    /// `chip` decides how its ROM loader is addressed; without a chip, the traits that all known
+    /// ROMs share are used.
     pub fn new(
         port: &'p mut P,
         chip: Option<&'static Chip>,
@@ -139,7 +141,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         }
     }
 
-    /// Takes the loader's traits from `chip`, once it is known.
+    /// Takes over the loader traits of `chip`, once it is known.
     pub(crate) fn adopt(&mut self, chip: &'static Chip) {
         self.first_baud = chip.loader.initial_baud;
         self.chip = Some(chip);
@@ -151,56 +153,56 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         self.loader = if is_stub { Loader::stub(self.chip) } else { Loader::rom(self.chip) };
     }
 
-    /// Notes that a stub has taken the ROM loader's place.
+    /// Records that a stub has replaced the ROM loader.
     pub(crate) fn stub_runs(&mut self) {
         self.set_loader(true);
         self.answered = None;
     }
 
-    /// The loader that answers, as far as it is known: a ROM's until a SYNC or an upload tells of a
-    /// stub.
+    /// Returns the loader that answers, as far as it is known: a ROM loader until a SYNC or an
+    /// upload shows that a stub runs.
     pub fn loader(&self) -> &Loader {
         &self.loader
     }
 
-    /// What a command costs that does nothing, as far as was seen.
+    /// Returns the shortest time seen for a command that does nothing.
     pub(crate) fn round_trip(&self) -> Duration {
         self.least.unwrap_or_else(|| self.port.caps().latency * 2)
     }
 
-    /// Notes that hashing `bytes` took `time`, round trip and all.
+    /// Records that hashing `bytes` took `time`, including the round trip.
     pub(crate) fn note_hash(&mut self, bytes: u32, time: Duration) {
         self.hashed.0 = self.hashed.0.saturating_add(bytes);
         self.hashed.1 += time.saturating_sub(self.round_trip());
     }
 
-    /// Time that the device takes to hash `bytes`, as far as was seen.
+    /// Estimates the time that the device needs to hash `bytes`, from the hashes so far.
     pub(crate) fn hash_time(&self, bytes: u32) -> Option<Duration> {
         let (seen, time) = self.hashed;
         (seen > 0).then(|| time.mul_f64(f64::from(bytes) / f64::from(seen)))
     }
 
-    /// Lets the next command wait `time` longer: the loader does something before it.
+    /// Extends the timeout of the next command by `time`, for work that the loader does first.
     pub(crate) fn owe(&mut self, time: Duration) {
         self.owed = time;
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&mut self) -> &mut P {
         self.port
     }
 
-    /// The baud rate of the link.
+    /// Returns the baud rate of the link.
     pub fn baud(&self) -> u32 {
         self.baud
     }
 
-    /// The baud rate that a loader starts at.
+    /// Returns the baud rate at which a loader starts.
     pub(crate) fn first_baud(&self) -> u32 {
         self.first_baud
     }
 
-    /// What went over the port up to now.
+    /// Returns the transfer statistics so far.
     pub fn statistics(&self) -> Statistics {
         Statistics { time: self.port.now().since(self.started), ..self.statistics }
     }
@@ -210,7 +212,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         self.statistics.sectors_written += written;
     }
 
-    /// Tells a fact.
+    /// Reports an event.
     pub(crate) fn tell(&mut self, event: FlashEvent) {
         (self.events)(event);
     }
@@ -223,15 +225,15 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         self.tell(FlashEvent::Warning { message });
     }
 
-    /// Sends a request and waits for its reply, `timeout` on top of what wire and port cost.
-    /// Replies to other commands are passed over.
+    /// Sends a request and waits for its reply, for `timeout` in addition to the time on wire and
+    /// port. Replies to other commands are skipped.
     ///
     /// # Errors
-    /// [`FlashError::Timeout`], [`FlashError::Refused`], [`FlashError::Checksum`], and the port's.
+    /// [`FlashError::Timeout`], [`FlashError::Refused`], [`FlashError::Checksum`], and port errors.
     pub fn command(&mut self, request: &Request, timeout: Duration) -> Result<Answer, FlashError> {
         let command = request.opcode();
         let timeout = timeout + std::mem::take(&mut self.owed);
-        // A reply that came twice must not answer the next command.
+        // A duplicate reply must not answer the next command.
         self.discard_arrived()?;
         let began = self.port.now();
         let sent = self.send(request)?;
@@ -244,7 +246,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                 continue;
             };
             let own = reply.opcode == command as u8;
-            // A ROM echoes the opcode before when it does not know the one it was sent.
+            // A ROM that does not know an opcode echoes the opcode before it.
             let unknown = !status.is_ok() && data.is_empty() && self.answered == Some(reply.opcode);
             if !own && !unknown {
                 continue;
@@ -270,9 +272,9 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         }
     }
 
-    /// Bytes of status in `reply`: the loader's, or two where its data has the length that the
-    /// command's always has and only two bytes follow, as loaders do that are made after
-    /// documentation.
+    /// Returns the number of status bytes in `reply`. That is the loader's number, or two where the
+    /// data has the fixed length of its command and only two bytes follow, as in loaders that were
+    /// written from the documentation.
     pub(crate) fn status_len(&self, reply: &Reply) -> usize {
         let data = match Opcode::from_byte(reply.opcode) {
             Some(Opcode::SpiFlashMd5) => MD5_DIGITS,
@@ -286,8 +288,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         }
     }
 
-    /// [`Session::command`] for one after which the board says more than its reply: nothing behind
-    /// the reply is taken from the port.
+    /// Sends a command like [`Session::command`], but takes no byte after the reply from the port,
+    /// for commands after which the board prints output of its program.
     pub(crate) fn last_command(
         &mut self,
         request: &Request,
@@ -299,8 +301,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         result
     }
 
-    /// A command that may be done twice: after a failure the link is put in order and it is asked
-    /// again.
+    /// Sends a command that is safe to repeat. After a failure the link is resynchronised and the
+    /// command is sent again.
     pub(crate) fn ask(
         &mut self,
         request: &Request,
@@ -309,8 +311,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         self.again(|session| session.command(request, timeout))
     }
 
-    /// Does `work`, which may be done twice, until it succeeds, putting the link in order in
-    /// between.
+    /// Repeats `work`, which must be safe to repeat, until it succeeds, and resynchronises the link
+    /// in between.
     pub(crate) fn again<T>(
         &mut self,
         mut work: impl FnMut(&mut Self) -> Result<T, FlashError>,
@@ -332,17 +334,17 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// Reads a register that does not change by itself, twice.
     ///
     /// # Errors
-    /// [`FlashError::Unstable`] where the answers never agree, and what commands return.
+    /// [`FlashError::Unstable`] if the readings never agree, and the errors of commands.
     pub(crate) fn read_reg(&mut self, addr: u32) -> Result<u32, FlashError> {
         let values = self.read_regs(&[addr])?;
         values.first().copied().ok_or(FlashError::Unstable { command: Opcode::ReadReg })
     }
 
-    /// Reads something until two readings in a row agree. Replies carry no checksum: a fact that is
-    /// printed, kept, or decides a refusal is never taken from a single one.
+    /// Reads a value until two readings in a row agree. Replies carry no checksum, so a value that
+    /// is printed, kept, or decides a refusal never comes from a single reading.
     ///
     /// # Errors
-    /// [`FlashError::Unstable`] where they never agree, and what `read` returns.
+    /// [`FlashError::Unstable`] if the readings never agree, and the errors of `read`.
     pub(crate) fn agreed<T: PartialEq>(
         &mut self,
         command: Opcode,
@@ -360,7 +362,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Err(FlashError::Unstable { command })
     }
 
-    /// An eFuse word, read once in a session: several fields share it.
+    /// Returns an eFuse word, read once per session because several fields share it.
     pub(crate) fn efuse_word(&mut self, addr: Addr) -> Result<u32, FlashError> {
         if let Some((_, word)) = self.efuse_words.iter().find(|(known, _)| *known == addr) {
             return Ok(*word);
@@ -378,9 +380,10 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         self.efuse_words.push((addr, word));
     }
 
-    /// Sends one SYNC; true when a loader answered, all its replies then taken. They tell whether
-    /// it is the ROM or a stub, which is then the session's loader. `extra_end` sends another END
-    /// before: a stub that lost one takes the end of each frame for its beginning until then.
+    /// Sends one SYNC and takes all replies. Returns true if a loader answered. The replies show
+    /// whether it is the ROM or a stub, which then becomes the session's loader. `extra_end` sends
+    /// another END first: a stub that missed one takes the end of each frame for its beginning
+    /// until then.
     pub(crate) fn sync(&mut self, extra_end: bool) -> Result<bool, FlashError> {
         if extra_end {
             self.port.write(&[slip::END])?;
@@ -394,7 +397,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             if reply.opcode != Opcode::Sync as u8 {
                 continue;
             }
-            // What a stub could not bring into flash it says now, in place of an answer.
+            // A stub reports a failed flash write now, instead of an answer.
             let (failed, len) = (reply.data.first() != Some(&0), reply.data.len());
             let is_stub = len == STUB_STATUS_LEN && reply.value == 0;
             if failed || !(is_stub || len >= Loader::rom(self.chip).status_len) {
@@ -413,8 +416,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(replies > 0)
     }
 
-    /// Puts a conversation in order after a torn frame or a lost reply: everything on its way is
-    /// thrown away, and SYNC is the mark from which on replies count. False if nothing answers.
+    /// Resynchronises a conversation after a torn frame or a lost reply: discards all input in
+    /// flight and sends SYNC, after which replies count again. Returns false if nothing answers.
     pub(crate) fn resync(&mut self) -> Result<bool, FlashError> {
         for attempt in 0..RESYNCS {
             self.forget_input()?;
@@ -425,7 +428,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(false)
     }
 
-    /// Throws away what has come in.
+    /// Discards the received input.
     pub(crate) fn forget_input(&mut self) -> Result<(), FlashError> {
         self.port.clear_input()?;
         self.inbox.clear();
@@ -433,7 +436,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(())
     }
 
-    /// Throws away what has arrived, without asking the port's far end to do so: over a network
+    /// Discards the input that has arrived, without a request to the port's far end: over a network
     /// that would be a round trip.
     pub(crate) fn discard_arrived(&mut self) -> Result<(), FlashError> {
         self.inbox.clear();
@@ -448,14 +451,14 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(())
     }
 
-    /// Sets the port's own baud rate.
+    /// Sets the port's baud rate.
     pub(crate) fn set_port_baud(&mut self, baud: u32) -> Result<(), FlashError> {
         self.port.set_baud(baud)?;
         self.baud = baud;
         Ok(())
     }
 
-    /// Listens until the board has said that it waits for a download, or that it boots, or until
+    /// Listens until the board has printed that it waits for a download or that it boots, or until
     /// `deadline`.
     pub(crate) fn listen(&mut self, deadline: Moment) -> Result<(), FlashError> {
         while !self.banner.is_clear() && self.port.now() < deadline {
@@ -466,15 +469,15 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(())
     }
 
-    /// Time that `bytes` take on the wire, and what the port adds.
+    /// Returns the time that `bytes` take on the wire, plus the port's latency.
     pub(crate) fn wire_time(&self, bytes: usize) -> Duration {
-        let bits = bytes as u64 * 10; // Start, eight, stop.
+        let bits = bytes as u64 * 10; // Start bit, eight data bits, stop bit.
         let micros = bits * 1_000_000 / u64::from(self.baud.max(1));
         let caps = self.port.caps();
         caps.latency * 2 + if caps.baud { Duration::from_micros(micros) } else { Duration::ZERO }
     }
 
-    /// Sends a request, and waits for nothing; gives the bytes on the wire.
+    /// Sends a request without waiting for the reply. Returns the number of bytes on the wire.
     pub(crate) fn send(&mut self, request: &Request) -> Result<usize, FlashError> {
         self.send_frame(&request.to_bytes())
     }
@@ -488,7 +491,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(frame.len())
     }
 
-    /// The next frame that is a reply; noise and boot messages go to the banner.
+    /// Returns the next frame that is a reply. Noise and boot messages go to the banner.
     pub(crate) fn receive(&mut self, deadline: Moment) -> Result<Option<Reply>, FlashError> {
         let mut late = 0;
         while let Some(frame) = self.receive_frame(deadline)? {
@@ -503,7 +506,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         Ok(None)
     }
 
-    /// The next frame, whatever it holds.
+    /// Returns the next frame, whatever its contents.
     pub(crate) fn receive_frame(
         &mut self,
         deadline: Moment,
@@ -514,8 +517,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                 match self.decoder.push(byte) {
                     slip::Decoded::Frame(frame) => {
                         self.statistics.frames_received += 1;
-                        // The END of one frame may be the beginning of the next, whose own was
-                        // lost or taken for an end: two in a row are as good as one.
+                        // The END of one frame may be the beginning of the next, whose own END was
+                        // lost or taken for the end. Two in a row do no harm.
                         self.decoder.push(slip::END);
                         return Ok(Some(frame));
                     }
@@ -523,7 +526,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                     slip::Decoded::More | slip::Decoded::Stray(_) => {}
                 }
             }
-            // What came before the deadline is there to be read; a board that never pauses would go on for ever.
+            // Input from before the deadline is still read. A board that never pauses would
+            // otherwise keep this loop going forever.
             late += u32::from(self.port.now() >= deadline);
             if late > MOST_LATE {
                 return Ok(None);
@@ -539,7 +543,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         }
     }
 
-    /// Waits until something is there to be received; false if nothing comes.
+    /// Waits until input has arrived. Returns false if none comes.
     pub(crate) fn wait_for_input(&mut self, deadline: Moment) -> Result<bool, FlashError> {
         if self.inbox.is_empty() {
             let mut buf = [0; GULP];
@@ -556,7 +560,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     }
 }
 
-/// A decoder that is inside a frame from the start, so that one whose first END was lost counts.
+/// Returns a decoder that starts inside a frame, so that a frame whose first END was lost counts.
 fn fresh_decoder() -> slip::Decoder {
     let mut decoder = slip::Decoder::new(FRAME_LIMIT);
     decoder.push(slip::END);

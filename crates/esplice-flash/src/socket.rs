@@ -1,5 +1,5 @@
-//! A TCP connection as ports need one: it never waits longer than the user's patience, and a far end
-//! that vanishes is told as such.
+//! A TCP connection for ports. Waits are short enough for interrupts, and a far end that disappears
+//! is reported as gone.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -17,26 +17,26 @@ use esplice_protocol::{Moment, PortError};
 
 use crate::clock::{host_now, host_sleep};
 
-/// Longest wait in the system before the interrupt flag is looked at.
+/// Maximum time to wait in the system before checking the interrupt flag.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// How long one address of a host may take to accept: its third packet is sent after three seconds
+/// Time for one address of a host to accept. Its third packet is sent after three seconds
 /// (RFC 6298, section 2.1: a first time-out of one second, doubled).
 const ACCEPT: Duration = Duration::from_secs(5);
 
-/// How long all of it may take: the name, and all of the host's addresses.
+/// Time for the whole connection: resolving the name and trying all of the host's addresses.
 const CONNECT: Duration = Duration::from_secs(12);
 
-/// How long bytes may be stuck before a write fails.
+/// Time after which a write fails if the far end accepts no bytes.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// Most bytes that are thrown away at once: more than the system keeps for a connection.
+/// Maximum number of bytes discarded at once: more than the system buffers for a connection.
 const MOST_CLEARED: usize = 16 << 20;
 
-/// How long a far end may be away while its board re-enumerates.
+/// Time for a far end to come back while its board re-enumerates.
 const AWAY: Duration = Duration::from_secs(5);
 
-/// Where a socket leads.
+/// Host and port number of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Address {
     host: String,
@@ -44,12 +44,12 @@ struct Address {
 }
 
 impl Address {
-    /// Takes `host:port` from what follows the scheme of `name`. An IPv6 address stands in brackets.
+    /// Parses the `host:port` after the scheme of `name`. An IPv6 address is in brackets.
     fn parse(name: &str, scheme: &str) -> Result<Address, PortError> {
         let wrong = |message: &str| PortError::Name { port: name.into(), message: message.into() };
         let rest = name.strip_prefix(scheme).unwrap_or(name);
         if rest.contains(['?', '&', '#', '@']) {
-            return Err(wrong("host and port number are all that it takes, without options"));
+            return Err(wrong("write only a host and a port number, without options"));
         }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match rest.strip_prefix('[') {
@@ -66,12 +66,12 @@ impl Address {
         }
         match port.parse() {
             Ok(port) if port > 0 => Ok(Address { host: host.into(), port }),
-            _ => Err(wrong(&format!("{port:?} is no port number from 1 to 65535"))),
+            _ => Err(wrong(&format!("{port:?} is not a port number from 1 to 65535"))),
         }
     }
 }
 
-/// A connection.
+/// A TCP connection.
 pub(crate) struct Socket {
     name: String,
     address: Address,
@@ -83,7 +83,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Connects to what `name` says after `scheme`.
+    /// Connects to the address that follows `scheme` in `name`.
     pub(crate) fn open(
         name: &str,
         scheme: &str,
@@ -110,7 +110,7 @@ impl Socket {
         Moment::at(host_now().saturating_duration_since(self.opened))
     }
 
-    /// What the far end took to accept the connection.
+    /// Returns the time that the far end took to accept the connection.
     pub(crate) fn round_trip(&self) -> Duration {
         self.round_trip
     }
@@ -119,7 +119,7 @@ impl Socket {
         if self.interrupt.load(Ordering::Relaxed) { Err(PortError::Interrupted) } else { Ok(()) }
     }
 
-    /// Connects anew, for as long as a far end may be away.
+    /// Connects again, retrying for as long as a far end may be away.
     pub(crate) fn reconnect(&mut self) -> Result<(), PortError> {
         self.stream = None;
         let deadline = self.now() + AWAY;
@@ -133,12 +133,13 @@ impl Socket {
         }
     }
 
-    /// Neither the name's resolution nor the connection can be interrupted: both are done aside.
+    /// Connects in a separate thread, because neither resolving a name nor connecting can be
+    /// interrupted.
     fn connect(&mut self) -> Result<(), PortError> {
         let (sender, receiver) = mpsc::channel();
         let Address { host, port } = self.address.clone();
         let spawned = thread::Builder::new().name("connect".into()).spawn(move || {
-            // Nobody may wait for it any more.
+            // The receiver may have given up already.
             let _ = sender.send(connect(&host, port));
         });
         spawned.map_err(|source| PortError::Io { port: self.name.clone(), source })?;
@@ -169,7 +170,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Bytes that have come, waiting until `deadline` at most; none when it passed.
+    /// Reads received bytes, waiting for them until `deadline` at most. Returns 0 after that.
     pub(crate) fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError> {
         loop {
             self.check_interrupt()?;
@@ -188,7 +189,7 @@ impl Socket {
         }
     }
 
-    /// Throws away what has come. A far end that never pauses is left alone after [`MOST_CLEARED`] bytes.
+    /// Discards the received input. Stops after [`MOST_CLEARED`] bytes if the far end never pauses.
     pub(crate) fn clear(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<(), PortError> {
         let mut piece = [0; 4096];
         let mut cleared = 0;
@@ -196,7 +197,7 @@ impl Socket {
             let now = self.now();
             let count = self.read(&mut piece, now)?;
             take(piece.get(..count).unwrap_or_default());
-            // Less than there is room for was all of it.
+            // A read that did not fill the buffer took everything.
             if count < piece.len() {
                 break;
             }
@@ -205,7 +206,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Takes what is there already.
+    /// Reads what has already arrived.
     fn look(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut stream = self.stream()?;
         stream.set_nonblocking(true)?;
@@ -225,7 +226,7 @@ impl Socket {
         stream.read(buf)
     }
 
-    /// Hands all of `bytes` to the system.
+    /// Passes all of `bytes` to the system.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), PortError> {
         let mut rest = bytes;
         let mut moved = self.now();
@@ -241,7 +242,8 @@ impl Socket {
                 Err(error) => return Err(self.io_error(error)),
             }
             if self.now().since(moved) > STUCK {
-                let source = io::Error::new(io::ErrorKind::TimedOut, "it takes no bytes");
+                let source =
+                    io::Error::new(io::ErrorKind::TimedOut, "the far end accepts no bytes");
                 return Err(PortError::Io { port: self.name.clone(), source });
             }
         }
@@ -283,25 +285,25 @@ impl Socket {
     }
 }
 
-/// Why there is no connection.
+/// Reason why a connection failed.
 enum Unconnected {
     Host(io::Error),
     Refused(SocketAddr, io::Error),
     Io(io::Error),
 }
 
-/// Connects to the first of the host's addresses that takes it; also gives the time that this took,
+/// Connects to the first of the host's addresses that accepts. Also returns the time this took,
 /// which is one round trip.
 fn connect(host: &str, port: u16) -> Result<(TcpStream, Duration), Unconnected> {
     let addrs = (host, port).to_socket_addrs().map_err(Unconnected::Host)?;
-    let mut failure = Unconnected::Host(io::Error::other("it has no address"));
+    let mut failure = Unconnected::Host(io::Error::other("the host has no address"));
     for addr in addrs {
         let begun = host_now();
         match TcpStream::connect_timeout(&addr, ACCEPT) {
             Ok(stream) => {
                 let round_trip = host_now().saturating_duration_since(begun);
-                // A loader's command is a small packet that waits for its answer: without this each
-                // costs 40 ms.
+                // A loader's command is a small packet whose reply is awaited: with Nagle's
+                // algorithm each would cost 40 ms.
                 let ready =
                     stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(SLICE)));
                 return ready.map(|()| (stream, round_trip)).map_err(Unconnected::Io);
@@ -342,9 +344,9 @@ mod tests {
         check("tcp://", Err("port number is missing"));
         check("tcp://host", Err("port number is missing"));
         check("tcp://:80", Err("host is missing"));
-        check("tcp://host:0", Err("no port number"));
-        check("tcp://host:70000", Err("no port number"));
-        check("tcp://host:", Err("no port number"));
+        check("tcp://host:0", Err("not a port number"));
+        check("tcp://host:70000", Err("not a port number"));
+        check("tcp://host:", Err("not a port number"));
         check("tcp://::1:80", Err("IPv6"));
         check("tcp://[::1]", Err("IPv6"));
         check("tcp://host:80?ign_set_control", Err("without options"));

@@ -1,7 +1,7 @@
-//! The flash chip's own commands, through the registers of the SPI controller.
+//! Sends the flash chip's own commands through the registers of the SPI controller.
 //!
-//! One WRITE_REG carries a whole transaction: loaders take several registers in one command and
-//! wait between them.
+//! One WRITE_REG carries a whole transaction: loaders accept several register writes in one command
+//! and wait between them.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const READ_ID: u32 = 0x9f;
 const WRITE_ENABLE: u32 = 0x06;
 const PAGE_PROGRAM: u32 = 0x02;
 
-/// CMD register: start the transfer that USER describes (esp32c3 crate, spi1::cmd, `usr`).
+/// CMD register: starts the transfer that USER describes (esp32c3 crate, spi1::cmd, `usr`).
 const CMD_USR: u32 = 1 << 18;
 /// USER register: phases of a transfer (esp32c3 crate, spi1::user, `usr_command`, `usr_addr`,
 /// `usr_miso`, `usr_mosi`).
@@ -24,22 +24,22 @@ const USER_COMMAND: u32 = 1 << 31;
 const USER_ADDR: u32 = 1 << 30;
 const USER_MISO: u32 = 1 << 28;
 const USER_MOSI: u32 = 1 << 27;
-/// USER1 register: an address of 24 bits (esp32c3 crate, spi1::user1, `usr_addr_bitlen`, which holds
-/// one less).
+/// USER1 register: an address of 24 bits (esp32c3 crate, spi1::user1, `usr_addr_bitlen`, which
+/// holds one less).
 const USER1_ADDR_BITS: u32 = 23 << 26;
 /// USER2 register: a command of eight bits (esp32c3 crate, spi1::user2,
 /// `usr_command_bitlen`, which holds one less).
 const USER2_EIGHT_BITS: u32 = 7 << 28;
 
-/// Time for a transfer of some bytes at the slowest clock of the flash chip.
+/// Time for a transfer of a few bytes at the flash chip's slowest clock.
 const TRANSFER_US: u32 = 100;
-/// Longest program time of a page (Winbond W25Q32JV datasheet, 9.6 AC characteristics, tPP: 3 ms),
-/// with room.
+/// Time to program a page, with some reserve (Winbond W25Q32JV datasheet, 9.6 AC characteristics,
+/// tPP: 3 ms).
 const PROGRAM_US: u32 = 6_000;
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Reads the JEDEC id, its word twice: manufacturer, type, capacity. The controller's registers are
-    /// restored; `known` are USER and USER2, where they were read.
+    /// Reads the JEDEC ID (manufacturer, type, capacity), its word twice. The controller's
+    /// registers are restored afterwards. `known` holds USER and USER2 if they were already read.
     pub(crate) fn flash_id(
         &mut self,
         spi: &SpiRegisters,
@@ -48,7 +48,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let (mut transfer, back) = self.id_transfer(spi, known)?;
         transfer.extend(back);
         let word = spi.base.0.wrapping_add(spi.w0);
-        // All of it in one round trip where the loader can.
+        // Everything in one round trip, if the loader supports it.
         let write = Request::WriteRegs(transfer.clone());
         if let Some(words) = self.read_behind(Some(write), &[word])? {
             return Ok(id_of(words.first().copied().unwrap_or(0)));
@@ -57,7 +57,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(id_of(self.read_reg(word)?))
     }
 
-    /// [`Session::flash_id`] with each register written by a command of its own.
+    /// Reads the ID like [`Session::flash_id`], but writes each register by its own command.
     pub(crate) fn flash_id_singly(&mut self, spi: &SpiRegisters) -> Result<[u8; 3], FlashError> {
         let (transfer, back) = self.id_transfer(spi, None)?;
         self.write_regs_singly(transfer)?;
@@ -66,7 +66,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(id_of(word))
     }
 
-    /// Returns the register writes that read the id into W0, and those that restore the controller.
+    /// Returns the register writes that read the ID into W0, and those that restore the controller.
     fn id_transfer(
         &mut self,
         spi: &SpiRegisters,
@@ -90,7 +90,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok((transfer, back))
     }
 
-    /// Programs four bytes over what is blank there, without an erase.
+    /// Programs four bytes into blank flash, without an erase.
     pub(crate) fn program_word(
         &mut self,
         spi: &SpiRegisters,
@@ -125,7 +125,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         ])
     }
 
-    /// Does what chip data has as writes to registers, such as to its watchdogs.
+    /// Performs register writes from chip data, such as those to the watchdogs.
     pub(crate) fn write_chip_regs(
         &mut self,
         writes: &[esplice_chip::RegisterWrite],
@@ -133,7 +133,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if writes.is_empty() { Ok(()) } else { self.write_regs(register_writes(writes)) }
     }
 
-    /// Writes registers, in one command where the loader takes it so.
+    /// Writes registers, in one command if the loader supports it.
     fn write_regs(&mut self, writes: Vec<RegisterWrite>) -> Result<(), FlashError> {
         let wait: u64 = writes.iter().map(|write| u64::from(write.delay_us)).sum();
         let timeout = SHORT + Duration::from_micros(wait);
@@ -158,7 +158,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 }
 
-/// Writes that chip data tells, as loaders take them.
+/// Converts register writes from chip data to the form of the protocol.
 pub(crate) fn register_writes(writes: &[esplice_chip::RegisterWrite]) -> Vec<RegisterWrite> {
     let write = |w: &esplice_chip::RegisterWrite| RegisterWrite {
         addr: w.addr.0,
@@ -169,23 +169,23 @@ pub(crate) fn register_writes(writes: &[esplice_chip::RegisterWrite]) -> Vec<Reg
     writes.iter().map(write).collect()
 }
 
-/// There were fewer answers than registers, which [`Session::read_regs`] never gives.
+/// Error for fewer values than registers, which [`Session::read_regs`] never returns.
 fn lost_registers() -> FlashError {
     FlashError::Malformed { command: Opcode::ReadReg, has: 0 }
 }
 
-/// The id in the word that a transfer of it leaves in W0.
+/// Returns the ID in the word that its transfer leaves in W0.
 fn id_of(word: u32) -> [u8; 3] {
     let [manufacturer, kind, capacity, _] = word.to_le_bytes();
     [manufacturer, kind, capacity]
 }
 
-/// A register wholly written.
+/// Returns a write of a whole register.
 fn set(addr: u32, value: u32) -> RegisterWrite {
     RegisterWrite { addr, value, mask: u32::MAX, delay_us: 0 }
 }
 
-/// The same after a wait.
+/// Returns `write` with a delay before it.
 fn later(delay_us: u32, write: RegisterWrite) -> RegisterWrite {
     RegisterWrite { delay_us, ..write }
 }

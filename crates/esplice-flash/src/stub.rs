@@ -1,9 +1,9 @@
 //! Stub files: a program for the chip's RAM that speaks the loader's protocol, faster and with
 //! more commands.
 //!
-//! They are JSON, as esptool has them: `entry`, `text_start` and `data_start` are numbers, `text`
-//! and `data` the sections' bytes in base64. Other keys (`bss_start`, and those of plugins) are
-//! passed over: what esptool's own stubs need to start is in these.
+//! The files are JSON in esptool's format: `entry`, `text_start` and `data_start` are numbers,
+//! `text` and `data` are the sections' bytes in base64. Other keys (`bss_start`, and those of
+//! plugins) are ignored: esptool's own stubs start without them.
 
 use std::fmt;
 
@@ -11,66 +11,66 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use esplice_chip::{Addr, Chip};
 use serde::Deserialize;
 
-/// Bytes of the largest stub file that is read; those of esptool 5.6 have at most 20,000.
+/// Maximum size of a stub file in bytes; those of esptool 5.6 have at most 20,000.
 const LARGEST_FILE: usize = 1 << 20;
 
 /// A program for a chip's RAM that speaks the loader's protocol.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stub {
-    /// Where it starts.
+    /// Entry address.
     pub entry: Addr,
-    /// Its code.
+    /// Code section.
     pub text: StubSection,
-    /// Its data, where it has any.
+    /// Data section, if any.
     pub data: Option<StubSection>,
 }
 
-/// Bytes of a stub and their place.
+/// A section of a stub: its bytes and their address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StubSection {
-    /// Where they go.
+    /// Address in RAM.
     pub addr: Addr,
-    /// The bytes, whole words.
+    /// The bytes, a multiple of 4.
     pub bytes: Vec<u8>,
 }
 
-/// Why a file is no stub, or none for the chip.
+/// Reason why a file is not a stub, or not one for the chip.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StubError {
-    /// More bytes than a stub can have.
+    /// The file is larger than any stub.
     #[error("stub file of {len} bytes is larger than {LARGEST_FILE}")]
     Large {
-        /// Bytes of the file.
+        /// Size of the file in bytes.
         len: usize,
     },
-    /// It is not JSON of a stub's form.
-    #[error("no stub file: {message}")]
+    /// The file is not JSON with the keys of a stub.
+    #[error("not a stub file: {message}")]
     Form {
-        /// What the JSON reader says.
+        /// Message of the JSON parser.
         message: String,
     },
     /// A section is not base64.
-    #[error("stub's {section} is no base64: {message}")]
+    #[error("stub's {section} is not base64: {message}")]
     Base64 {
         /// `text` or `data`.
         section: &'static str,
-        /// What the decoder says.
+        /// Message of the decoder.
         message: String,
     },
-    /// There is no code in it.
+    /// The file contains no code.
     #[error("stub has no code")]
     Empty,
-    /// A section has no place.
-    #[error("stub has data and no data_start")]
+    /// The data section has no address.
+    #[error("stub has data but no data_start")]
     NoPlace,
-    /// The entry is not in the code.
+    /// The entry lies outside the code.
     #[error("stub's entry {entry} is outside its {len} bytes of code at {addr}")]
     Entry {
         /// The entry.
         entry: Addr,
-        /// Where the code is.
+        /// Address of the code.
         addr: Addr,
-        /// Bytes of code.
+        /// Length of the code in bytes.
         len: usize,
     },
     /// A section lies outside the chip's RAM.
@@ -78,9 +78,9 @@ pub enum StubError {
     Outside {
         /// `text` or `data`.
         section: &'static str,
-        /// Where it is to go.
+        /// Address of the section.
         addr: Addr,
-        /// Bytes.
+        /// Length in bytes.
         len: usize,
         /// The chip's name.
         chip: String,
@@ -88,14 +88,14 @@ pub enum StubError {
 }
 
 impl StubError {
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             StubError::Outside { chip, .. } => {
-                format!("a stub is for one chip: esptool calls its own {chip}.json")
+                format!("a stub fits one chip only: esptool's stub for this one is {chip}.json")
             }
             _ => "stub files are JSON with entry, text, text_start, data and data_start, as in \
-                  esptool's folder targets/stub_flasher; --stub none does without"
+                  esptool's folder targets/stub_flasher; --stub none uses the ROM loader"
                 .into(),
         })
     }
@@ -135,7 +135,7 @@ impl Stub {
         Ok(Stub { entry, text, data })
     }
 
-    /// Whether it goes into `chip`'s RAM.
+    /// Checks that the stub fits into `chip`'s RAM.
     ///
     /// # Errors
     /// [`StubError::Outside`].
@@ -154,13 +154,13 @@ impl Stub {
         Ok(())
     }
 
-    /// What is uploaded, by the names of the file.
+    /// Returns the sections to upload, with their names in the file.
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, &StubSection)> {
         std::iter::once(("text", &self.text)).chain(self.data.iter().map(|data| ("data", data)))
     }
 
-    /// Words of its code by which it is known again in a chip's RAM: at its entry, in the middle
-    /// and at the end. Code does not change while it runs.
+    /// Returns words of the code that identify the stub in a chip's RAM: at its entry, in the
+    /// middle and at the end. Code does not change while it runs.
     pub(crate) fn marks(&self) -> Vec<(Addr, u32)> {
         let words = self.text.bytes.len() / 4;
         let entry = (self.entry.0.saturating_sub(self.text.addr.0) / 4) as usize;
@@ -192,7 +192,8 @@ impl fmt::Debug for StubSection {
     }
 }
 
-/// A section's bytes, filled up to a whole word as loaders want them; none if there are none.
+/// Decodes a section's bytes and pads them to a whole word, as loaders require. Returns `None` if
+/// there are no bytes.
 fn section(name: &'static str, addr: u32, base64: &str) -> Result<Option<StubSection>, StubError> {
     let mut bytes = STANDARD
         .decode(base64)
@@ -205,7 +206,7 @@ fn section(name: &'static str, addr: u32, base64: &str) -> Result<Option<StubSec
 mod tests {
     use super::*;
 
-    /// Code of eight bytes, data of three, and keys that are not read.
+    /// Code of eight bytes, data of three, and keys that are ignored.
     const FILE: &str = r#"{"entry": 1077412356, "text": "AQIDBAUGBwg=", "text_start": 1077412352,
         "data": "CQoL", "data_start": 1070165356, "bss_start": 1070088192,
         "plugin_table_offset": 156, "plugins": {"nand": {"text": "AAAA", "handlers": {}}}}"#;
@@ -216,7 +217,7 @@ mod tests {
         assert_eq!(stub.entry, Addr(0x4038_0204));
         assert_eq!(stub.text.addr, Addr(0x4038_0200));
         assert_eq!(stub.text.bytes, [1, 2, 3, 4, 5, 6, 7, 8]);
-        // Whole words.
+        // Padded to whole words.
         assert_eq!(stub.data.as_ref().unwrap().bytes, [9, 10, 11, 0]);
         let word = |at, bytes| (Addr(at), u32::from_le_bytes(bytes));
         let last = word(0x4038_0204, [5, 6, 7, 8]);
@@ -235,8 +236,8 @@ mod tests {
             assert!(error.hint().is_some());
         };
         check("AQIDBAUGBwg=", "", "stub has no code");
-        check("\"data_start\"", "\"elsewhere\"", "stub has data and no data_start");
-        check("\"CQoL\"", "\"C_oL\"", "stub's data is no base64: Invalid symbol 95, offset 1.");
+        check("\"data_start\"", "\"elsewhere\"", "stub has data but no data_start");
+        check("\"CQoL\"", "\"C_oL\"", "stub's data is not base64: Invalid symbol 95, offset 1.");
         for entry in ["1077412351", "1077412360", "0", "4294967295"] {
             let error = Stub::parse(FILE.replace("1077412356", entry).as_bytes()).unwrap_err();
             assert!(matches!(error, StubError::Entry { .. }), "{error}");

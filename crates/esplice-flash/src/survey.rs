@@ -1,4 +1,4 @@
-//! What a board is, also where it tells hardly anything.
+//! Describes a board, even one that reveals hardly anything.
 
 use esplice_chip::Chip;
 use esplice_protocol::{Opcode, Port, SecurityInfo};
@@ -8,25 +8,25 @@ use crate::{
     detect::chip_of_id, flash::with_session,
 };
 
-/// What a board is.
+/// Description of a board.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Survey {
-    /// All of it.
+    /// The complete description.
     Full(ChipInfo),
-    /// In secure download mode a loader tells no more than this.
+    /// The little that a loader reveals in secure download mode.
     Secure {
-        /// The chip, if it tells which.
+        /// The chip, if the loader reports it.
         chip: Option<&'static str>,
-        /// Its security state.
+        /// Security state of the chip.
         security: Security,
     },
 }
 
-/// Does `work` with a board that was found and asked what it is ([`Session::bring_up`]). The last event
-/// is always [`FlashEvent::Statistics`], also before an error.
+/// Does `work` with a board that was found and identified ([`Session::bring_up`]). The last event
+/// is always [`FlashEvent::Statistics`], even if an error follows.
 ///
 /// # Errors
-/// See [`FlashError`], and `work`'s.
+/// See [`FlashError`], and the errors of `work`.
 pub fn with_board<P: Port + ?Sized, T>(
     port: &mut P,
     options: &FlashOptions,
@@ -39,10 +39,10 @@ pub fn with_board<P: Port + ?Sized, T>(
     })
 }
 
-/// Finds a board and tells what it is, by the ROM loader; nothing is written.
+/// Finds a board and describes it, using the ROM loader. Nothing is written.
 ///
 /// # Errors
-/// See [`FlashError`]; secure download mode is none, but a chip id that is not known is.
+/// See [`FlashError`]. Secure download mode is not an error, but an unknown chip ID is.
 pub fn survey<P: Port + ?Sized>(
     port: &mut P,
     options: &FlashOptions,
@@ -68,7 +68,7 @@ pub fn survey<P: Port + ?Sized>(
 }
 
 impl Security {
-    /// As the ROM tells it.
+    /// Decodes the security state that the ROM reports.
     pub fn of(info: &SecurityInfo) -> Security {
         Security {
             secure_boot: info.flags & SecurityInfo::SECURE_BOOT != 0,

@@ -1,5 +1,5 @@
-//! `tcp://host:port`, or `socket://host:port` as pyserial and esptool write it: a serial line as bare
-//! bytes. It carries neither baud rate nor DTR and RTS.
+//! `tcp://host:port`, or `socket://host:port` as in pyserial and esptool: a serial line as raw
+//! bytes. The connection carries neither baud rate nor DTR and RTS.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -7,7 +7,7 @@ use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::socket::Socket;
 
-/// How the names of these ports begin; the second is pyserial's word for the same.
+/// Prefixes of the names of these ports; the second is pyserial's.
 pub const TCP_SCHEMES: [&str; 2] = ["tcp://", "socket://"];
 
 /// A serial line over a bare TCP connection.
@@ -15,11 +15,12 @@ pub struct TcpPort {
     socket: Socket,
 }
 
-/// Opens a name that begins with one of [`TCP_SCHEMES`]. Once `interrupt` is set, every call that waits ends with
-/// [`PortError::Interrupted`] within 50 ms.
+/// Opens a port whose name begins with one of [`TCP_SCHEMES`]. Once `interrupt` is set, every call
+/// that waits returns [`PortError::Interrupted`] within 50 ms.
 ///
 /// # Errors
-/// [`PortError::Name`], [`PortError::Host`], [`PortError::Unreachable`], else [`PortError::Io`].
+/// [`PortError::Name`], [`PortError::Host`], [`PortError::Unreachable`], otherwise
+/// [`PortError::Io`].
 pub fn open_tcp(name: &str, interrupt: Arc<AtomicBool>) -> Result<TcpPort, PortError> {
     let scheme = TCP_SCHEMES.into_iter().find(|scheme| name.starts_with(scheme));
     let scheme = scheme.unwrap_or(TCP_SCHEMES[0]);
@@ -39,7 +40,7 @@ impl Port for TcpPort {
         self.socket.write(bytes)
     }
 
-    /// Nothing tells when the far end's line is empty.
+    /// Does nothing: TCP does not report when the far end's line is idle.
     fn drain(&mut self) -> Result<(), PortError> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A stub into the chip's RAM.
+//! Uploads a stub into the chip's RAM.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,43 +7,42 @@ use esplice_protocol::{Opcode, Port, Reply, Request};
 
 use crate::{FlashError, FlashEvent, Session, Stub, StubError, event::LoaderUse, session::SHORT};
 
-/// What a stub says when it runs, as a frame of its own (esptool documentation, "Serial Protocol",
+/// Greeting that a running stub sends in its own frame (esptool documentation, "Serial Protocol",
 /// Stub Loader).
 const GREETING: &[u8] = b"OHAI";
 
 /// Time from the reply to MEM_END to the greeting: esp-flasher-stub 1.1.0 waits 10 ms on a UART
-/// (src/transport.c), sets up clocks and asks the flash chip for its id.
+/// (src/transport.c), sets up clocks and reads the flash chip's ID.
 const START: Duration = Duration::from_millis(500);
 
-/// How often an upload is begun.
+/// Number of attempts to upload a stub.
 const ATTEMPTS: u32 = 3;
 
 type Find = dyn Fn(&Chip, (u8, u8)) -> Result<Option<Stub>, StubError> + Send + Sync;
 
-/// Where the stub for a chip comes from, which may be known only when the board has said what it
-/// is.
+/// Source of the stub for a chip, which may be resolved only after the chip was identified.
 #[derive(Clone, Default)]
 pub struct StubSource(Option<Arc<Find>>);
 
 impl StubSource {
-    /// No stub: all is done by the ROM loader.
+    /// Returns a source without stubs: the ROM loader does all the work.
     pub fn none() -> StubSource {
         StubSource(None)
     }
 
-    /// This stub, whatever the chip is.
+    /// Returns a source that yields this stub for every chip.
     pub fn only(stub: Stub) -> StubSource {
         StubSource::by(move |_, _| Ok(Some(stub.clone())))
     }
 
-    /// What `find` has for a chip of a revision (major, minor).
+    /// Returns a source that calls `find` with a chip and its revision (major, minor).
     pub fn by(
         find: impl Fn(&Chip, (u8, u8)) -> Result<Option<Stub>, StubError> + Send + Sync + 'static,
     ) -> StubSource {
         StubSource(Some(Arc::new(find)))
     }
 
-    /// Whether a stub is wanted at all.
+    /// Returns whether a stub is requested at all.
     pub fn is_some(&self) -> bool {
         self.0.is_some()
     }
@@ -63,12 +62,12 @@ impl fmt::Debug for StubSource {
 }
 
 impl<P: Port + ?Sized> Session<'_, P> {
-    /// Sees to it that the stub that `source` has for `chip` runs: one that is there already is
-    /// used again if it is the same, else it is uploaded. Without a stub, and after one that does
-    /// not start, the ROM loader does the work; which of these it is, is told.
+    /// Ensures that the stub from `source` for `chip` runs. A running stub is used again if it is
+    /// the same; otherwise the stub is uploaded. Without a stub, or if it does not start, the ROM
+    /// loader does the work. Reports which loader is in use.
     ///
     /// # Errors
-    /// [`FlashError::Stub`] for a stub of another chip, and what commands bring.
+    /// [`FlashError::Stub`] if the stub is for another chip, and the errors of commands.
     pub(crate) fn take_stub(
         &mut self,
         chip: &'static Chip,
@@ -85,8 +84,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
             return Ok(());
         };
         let used = if self.loader().is_stub() {
-            // Over one that runs nothing can be loaded: it is in the way. One of another kind
-            // knows the same commands.
+            // A running stub can't be overwritten, because it is in the way. Another one knows the
+            // same commands.
             if self.runs_stub(&stub)? { LoaderUse::Resident } else { LoaderUse::Other }
         } else {
             match self.load_stub(chip, &stub) {
@@ -106,11 +105,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    /// Finds out whether `source` has a stub for `chip`; if not, that the ROM loader does the work is
-    /// told. A stub that runs already needs none.
+    /// Finds out whether `source` has a stub for `chip`. If not, reports that the ROM loader is in
+    /// use. Does nothing if a stub is already running.
     ///
     /// # Errors
-    /// [`FlashError::Stub`] for a stub of another chip, and what commands bring.
+    /// [`FlashError::Stub`] if the stub is for another chip, and the errors of commands.
     pub(crate) fn look_for_stub(
         &mut self,
         chip: &'static Chip,
@@ -127,12 +126,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    /// Uploads a stub and starts it; the ROM loader must be at the other end. The baud rate stays
-    /// as it is.
+    /// Uploads a stub and starts it. The ROM loader must be running. The baud rate does not change.
     ///
     /// # Errors
-    /// [`FlashError::NoStub`] when it was brought over and does not greet, [`FlashError::Stub`] when
-    /// it does not fit into the chip's RAM, and what commands bring.
+    /// [`FlashError::NoStub`] if it was uploaded but sends no greeting, [`FlashError::Stub`] if it
+    /// does not fit into the chip's RAM, and the errors of commands.
     pub fn load_stub(&mut self, chip: &'static Chip, stub: &Stub) -> Result<(), FlashError> {
         stub.check(chip)?;
         self.adopt(chip);
@@ -143,7 +141,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err(error),
             };
-            // Its greeting may be what was lost.
+            // Perhaps only the greeting was lost.
             if self.resync()? && self.loader().is_stub() {
                 return Ok(());
             }
@@ -154,10 +152,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    /// Whether the stub that runs has the code of `stub`.
+    /// Returns whether the running stub has the code of `stub`.
     ///
     /// # Errors
-    /// What commands bring.
+    /// The errors of commands.
     pub fn runs_stub(&mut self, stub: &Stub) -> Result<bool, FlashError> {
         for (addr, word) in stub.marks() {
             if self.read_reg(addr.0)? != word {
@@ -167,9 +165,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(self.loader().is_stub())
     }
 
-    /// Brings all of a stub over without waiting for replies in between, which a ROM loader bears that keeps
-    /// what comes while it is at work: it is done with a block before 2047 bytes more have come. False if not
-    /// all of it was acknowledged.
+    /// Uploads a whole stub without waiting for replies in between. This works with ROM loaders
+    /// that buffer input while busy: they finish a block before 2047 more bytes have arrived.
+    /// Returns false if not everything was acknowledged.
     fn load_at_once(&mut self, stub: &Stub, block_len: u32) -> Result<bool, FlashError> {
         let mut requests = Vec::new();
         for (_, section) in stub.sections() {
@@ -194,7 +192,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 self.stub_runs();
                 return Ok(());
             }
-            // The ROM's reply may be cut short by the start; a refusal is whole.
+            // The start may cut the ROM's reply short; a refusal is complete.
             let Ok(reply) = Reply::from_frame(&frame) else { continue };
             if reply.opcode != Opcode::MemEnd as u8 {
                 continue;
@@ -209,7 +207,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Err(FlashError::NoStub { after: START })
     }
 
-    /// Copies `bytes` into RAM by blocks of `block_len`. A block that failed is not sent again.
+    /// Copies `bytes` into RAM in blocks of `block_len`. A failed block is not sent again.
     pub(crate) fn load_ram(
         &mut self,
         addr: u32,
@@ -222,7 +220,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    /// Bytes of a RAM block: fewer where the ROM speaks through its USB-OTG port.
+    /// Returns the length of a RAM block, which is smaller where the ROM uses its USB-OTG port.
     pub(crate) fn ram_block(&mut self, chip: &Chip) -> Result<u32, FlashError> {
         let usual = self.loader().ram_block;
         let Some(otg) = &chip.usb_otg else { return Ok(usual) };
@@ -231,7 +229,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 }
 
-/// What copies `bytes` into RAM by blocks of `block_len`.
+/// Returns the requests that copy `bytes` into RAM in blocks of `block_len`.
 fn ram_requests(addr: u32, bytes: &[u8], block_len: u32) -> Vec<Request> {
     let blocks = bytes.chunks(block_len.max(1) as usize);
     let (len, count) = (bytes.len() as u32, blocks.len() as u32);

@@ -1,19 +1,20 @@
-//! Bytes into flash through the ROM loader or a stub, compressed, and the proof that they are there.
+//! Writes flash through the ROM loader or a stub, compressed, and verifies the result.
 //!
-//! **Order.** Writes go from the top of the flash down: app before partition table before
-//! bootloader, so that what boots first is written last. Of bootloader and table the first word is left
-//! blank and programmed in the end, by a raw block that erases nothing (a stub, which erases for every
-//! block, is asked for the flash chip's own commands): an interruption, even of the power, never leaves a
-//! header over half a body or a table that ends too soon, and a header found there later tells that the
-//! body was finished. Apps elsewhere need no such step: the second-stage bootloader checks their hash.
+//! **Order.** Writes go from the top of the flash down: the app before the partition table before
+//! the bootloader, so that what boots first is written last. The first word of bootloader and table
+//! stays blank and is programmed at the end, by a raw block that erases nothing. (A stub erases for
+//! every block, so there the flash chip's own commands program the word.) An interruption, even a
+//! power cut, thus never leaves a header over half a body or a table that ends too soon, and a
+//! header found there later shows that the body is complete. Apps elsewhere need no such step: the
+//! second-stage bootloader checks their hash.
 //!
-//! **What is left out.** What the flash holds already is not written: see `diff`.
+//! **Skipped sectors.** Sectors that the flash already holds are not written: see `diff`.
 //!
 //! **Failures.** After a damaged block the ROM's sequence number and its flash address disagree,
-//! so no block is ever sent again: a failed transfer starts anew with its BEGIN. BEGIN itself has
-//! no checksum, so the hash over all of a write decides in the end; where it is wrong, it is found
-//! out which sectors differ, and these are written once more. Once a failure was seen, all writes
-//! are hashed again at the end.
+//! so no block is ever sent twice: a failed transfer starts again with its BEGIN. BEGIN itself has
+//! no checksum, so the hash over the whole write decides in the end. If that hash is wrong, the
+//! sectors that differ are found and written once more. After any failure, all writes are hashed
+//! again at the end.
 
 use std::time::Duration;
 
@@ -30,39 +31,39 @@ use crate::{
     session::SHORT,
 };
 
-/// How often a write is begun.
+/// Number of attempts for a write.
 const ATTEMPTS: u32 = 3;
 
-/// How often a board may have to be reset to be found again in the midst of a write.
+/// Number of resets allowed to find a board again during a write.
 const RESTARTS: u32 = 1;
 
-/// Bytes of a block that the ROM erases in one command where a whole one is asked for.
+/// Bytes of a block that the ROM erases with one command, where a whole block is to be erased.
 const ERASE_BLOCK: u32 = 0x1_0000;
 
-/// Longest erase of a sector and of a block (Winbond W25Q32JV datasheet, 9.6 AC characteristics).
+/// Maximum time to erase a sector and a block (Winbond W25Q32JV datasheet, 9.6 AC characteristics).
 const SECTOR_ERASE: Duration = Duration::from_millis(400);
 const BLOCK_ERASE: Duration = Duration::from_millis(2000);
-/// Longest program time of a byte: a page of 256 takes 3 ms (same table).
+/// Maximum time to program a byte: a page of 256 takes 3 ms (same table).
 const PROGRAM_BYTE: Duration = Duration::from_micros(12);
-/// Time to hash a byte, from 8 s a MiB that esptool's documentation allows.
+/// Time to hash a byte, from the 8 s per MiB that esptool's documentation allows.
 const HASH_BYTE: Duration = Duration::from_micros(8);
-/// Longest round trip at which a block more costs less than an erase that begins sooner saves: half of a
+/// Longest round trip at which one more block costs less than an earlier erase saves: half of a
 /// sector's typical erase time.
 const WORTH_A_BLOCK: Duration = Duration::from_millis(20);
-/// Bytes that a stub's upload takes, and its start: those of esptool 5.6 for most chips.
+/// Bytes of a stub's upload, and its start time: those of esptool 5.6 for most chips.
 const STUB_LEN: usize = 6_500;
 const STUB_START: Duration = Duration::from_millis(25);
-/// Added to each of these for what the loader does besides.
+/// Slack added to each of these times for other work of the loader.
 const SLACK: Duration = Duration::from_millis(1000);
 
 impl<P: Port + ?Sized> Session<'_, P> {
     /// Writes all of `writes` and verifies each by a hash that the device computes. The board must
-    /// have been brought up ([`Session::bring_up`]), whose `options` serve to find it again.
+    /// have been brought up ([`Session::bring_up`]); `options` are used to find it again.
     ///
     /// # Errors
-    /// [`FlashError::Transfer`] when a write failed for good, [`FlashError::Verify`] when the flash
-    /// holds something else, [`FlashError::Security`], [`FlashError::Plan`] for a write outside the
-    /// flash or inside a sector, before anything is written; and the port's.
+    /// [`FlashError::Transfer`] if a write failed for good, [`FlashError::Verify`] if the flash
+    /// holds other data, [`FlashError::Security`], [`FlashError::Plan`] if a write lies outside the
+    /// flash or starts inside a sector (checked before anything is written), and port errors.
     pub fn write(
         &mut self,
         info: &ChipInfo,
@@ -102,7 +103,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 let hash = |session: &mut Self| session.hash(job.offset, job.len);
                 let mut found = self.insist(info, options, hash)?;
                 if found != job.hash {
-                    // One damaged reply is no reason to refuse.
+                    // One damaged reply is no reason to fail.
                     found = self.insist(info, options, hash)?;
                 }
                 if found != job.hash {
@@ -114,20 +115,20 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    /// Returns the MD5 of a piece of flash, computed by the device, in hexadecimal. It comes in one
-    /// reply, which carries no checksum: one that equals what is expected proves that, while any other
-    /// proves nothing ([`Session::hash_twice`]).
+    /// Returns the MD5 of a flash range, computed by the device, in hexadecimal. The reply carries
+    /// no checksum: a hash that equals the expected one proves the match, any other proves nothing
+    /// ([`Session::hash_twice`]).
     ///
     /// # Errors
-    /// What commands bring.
+    /// The errors of commands.
     pub fn hash(&mut self, offset: FlashOffset, len: u32) -> Result<String, FlashError> {
         self.again(|session| session.hash_once(offset, len))
     }
 
-    /// Returns the MD5 of a piece of flash, computed by the device until two answers in a row agree.
+    /// Returns the MD5 of a flash range, computed by the device until two replies in a row agree.
     ///
     /// # Errors
-    /// [`FlashError::Unstable`] where they never agree, and what commands bring.
+    /// [`FlashError::Unstable`] if they never agree, and the errors of commands.
     pub fn hash_twice(&mut self, offset: FlashOffset, len: u32) -> Result<String, FlashError> {
         self.agreed(Opcode::SpiFlashMd5, |session| session.hash(offset, len))
     }
@@ -139,7 +140,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             .ok_or(FlashError::Malformed { command: Opcode::SpiFlashMd5, has: answer.data.len() })
     }
 
-    /// What of `job` is to be written.
+    /// Returns the sectors of `job` to write.
     fn look_at(&mut self, job: &Job, link: &Link<'_>) -> Result<Difference, FlashError> {
         self.count_sectors(job.sectors(), 0);
         if link.options.full {
@@ -152,12 +153,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(wanted)
     }
 
-    /// Whether to load a stub for so many sectors costs less than to write them without.
+    /// Returns whether uploading a stub for `sectors` sectors costs less than writing them without.
     pub(crate) fn stub_pays(&self, sectors: u32) -> bool {
         if self.loader().is_stub() || !self.stub_may_come {
             return false;
         }
-        // A ROM does one thing after the other, a stub receives while it writes.
+        // A ROM works sequentially; a stub receives while it writes.
         let wire = self.wire_time(SECTOR as usize * 2 / 3);
         let saved = wire.min(WRITE_SECTOR) + self.round_trip() * 2;
         let upload = self.wire_time(STUB_LEN) + STUB_START + self.round_trip() * 8;
@@ -177,7 +178,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 Ok(found) if found == job.hash => break,
                 Ok(_) => {
                     link.failures += 1;
-                    // No reply carries a checksum: it is asked twice.
+                    // Replies carry no checksum, so the hash is read twice.
                     let hash = |session: &mut Self| session.hash(job.offset, job.len);
                     let found = self.insist(info, options, hash)?;
                     if found == job.hash {
@@ -193,12 +194,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
                     }
                     let places = places(job, &wanted.ranges);
                     let name = &job.name;
-                    self.warn(format!("{name} differs at {places}; writing that again"));
+                    self.warn(format!("{name} differs at {places}; writing these ranges again"));
                 }
                 Err(error) if error.is_transient() => {
                     failures += 1;
                     link.failures += 1;
-                    // What was found blank may be so no more.
+                    // Flash that was found blank may no longer be.
                     wanted.place = Place::Written;
                     if failures == ATTEMPTS {
                         return Err(job.transfer_error(failures, error));
@@ -228,7 +229,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
-    /// Brings these sectors over, and gives the hash that the device then has of the whole.
+    /// Transfers the `wanted` sectors and returns the device's hash of the whole write.
     fn try_write(
         &mut self,
         job: &Job,
@@ -250,7 +251,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
         }
         if loader.acknowledges_early() {
-            // What it could not do with the last block is its answer to this.
+            // The reply to this command reports a failure of the last block.
             match self.hash_once(job.offset, job.len) {
                 Err(error) if error.is_transient() && !error.is_refusal() => {}
                 other => return other,
@@ -284,7 +285,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let program = PROGRAM_BYTE * block.plain;
             if self.loader().acknowledges_early() {
                 self.command(&request, SHORT)?;
-                // It erases as far as it writes, and a block ahead.
+                // The loader erases as far as it writes, and one block ahead.
                 let end = piece.offset.0.saturating_add(piece.len);
                 let ahead = block.plain.saturating_add(ERASE_BLOCK).min(end.saturating_sub(at));
                 self.owe(program + erase_time(at, ahead));
@@ -294,11 +295,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
             at = at.saturating_add(block.plain);
             self.progress(job, block.counted, done);
         }
-        // No END: with either flag a ROM leaves its loader.
+        // No END: with either value of its flag a ROM leaves its loader.
         Ok(())
     }
 
-    /// Programs a word over what is blank through the flash chip's own commands.
+    /// Programs a word into blank flash with the flash chip's own commands.
     fn program_bare(
         &mut self,
         job: &Job,
@@ -321,7 +322,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.tell(event);
     }
 
-    /// Puts link and loader in order after a failure, at a lower rate if it was not the first.
+    /// Restores link and loader after a failure, at a lower baud rate if it was not the first one.
     fn repair(&mut self, link: &mut Link<'_>, slower: bool) -> Result<(), FlashError> {
         if slower {
             link.baud = rung_below(link.baud, self.first_baud());
@@ -332,18 +333,18 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 }
 
-/// What it takes to put a broken link in order.
+/// State needed to restore a broken link.
 struct Link<'a> {
     info: &'a ChipInfo,
     options: &'a FlashOptions,
     baud: u32,
     failures: u32,
-    /// How often the board had to be reset to be found again.
+    /// Number of resets that were needed to find the board again.
     restarts: u32,
 }
 
-/// Longest time to erase what `len` bytes at `offset` touch: whole blocks at once, the rest sector
-/// by sector.
+/// Returns the maximum time to erase everything that `len` bytes at `offset` touch: whole blocks
+/// at once, the rest sector by sector.
 pub(crate) fn erase_time(offset: u32, len: u32) -> Duration {
     let end = offset.saturating_add(len).div_ceil(SECTOR);
     let (first, per_block) = (offset / SECTOR, ERASE_BLOCK / SECTOR);
@@ -353,7 +354,8 @@ pub(crate) fn erase_time(offset: u32, len: u32) -> Duration {
     SLACK + BLOCK_ERASE * blocks + SECTOR_ERASE * single
 }
 
-/// Written in the clear over an encrypted flash, or unsigned under secure boot, nothing boots.
+/// Refuses a write that would keep the board from booting: plain text to an encrypted flash, or an
+/// unsigned image under secure boot.
 fn refuse_bricking(info: &ChipInfo) -> Result<(), FlashError> {
     let refused = "an image written over the serial port would not boot";
     if info.security.flash_encryption {
@@ -365,7 +367,7 @@ fn refuse_bricking(info: &ChipInfo) -> Result<(), FlashError> {
     Ok(())
 }
 
-/// An MD5 as loaders send it: a ROM 32 hexadecimal digits, a stub 16 bytes.
+/// Decodes an MD5: ROM loaders send 32 hexadecimal digits, stubs 16 bytes.
 fn md5_text(data: &[u8]) -> Option<String> {
     match data.len() {
         16 => Some(hex(data)),

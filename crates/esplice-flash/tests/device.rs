@@ -1,4 +1,4 @@
-//! What is read off a device before its first write, and what a plan makes of it.
+//! Tests the facts read from a device before its first write, and how a plan uses them.
 
 mod plan;
 #[allow(dead_code)] // Each test uses a part of it.
@@ -33,7 +33,7 @@ fn facts(rom: &mut Rom) -> DeviceFacts {
     session.device_facts(&info, &hint).unwrap()
 }
 
-/// The table that the facts tell of.
+/// Returns the table in the facts.
 fn table(facts: &DeviceFacts) -> Option<&PartitionTable> {
     facts.own_table().ok().map(|(_, table)| table)
 }
@@ -60,7 +60,7 @@ fn a_blank_device_gets_all_and_the_next_time_the_app() {
     let after = facts(&mut rom);
     assert!(after.boot.bootloader().is_some());
     assert_eq!(table(&after), Some(&PartitionTable::esp_idf_default()));
-    // The bootloader learnt the device's flash size: 4 MB is code 2.
+    // The bootloader's header now has the device's flash size: code 2 is 4 MB.
     assert_eq!(rom.flash[3], 0x2f);
     let report = run(&mut rom).unwrap();
     assert_eq!(names(&report), ["app"]);
@@ -102,7 +102,7 @@ fn a_table_without_its_md5_is_believed_beside_a_bootloader() {
     // Three rows, then the MD5.
     rom.flash[0x8060..0x8c00].fill(0xff);
     assert!(table(&facts(&mut rom)).is_some());
-    // Only nvs is left: no place for an app.
+    // Only nvs is left, so there is no partition for an app.
     rom.flash[0x8020..0x8c00].fill(0xff);
     assert_eq!(table(&facts(&mut rom)), None);
     run(&mut rom).unwrap();
@@ -112,8 +112,8 @@ fn a_table_without_its_md5_is_believed_beside_a_bootloader() {
     assert_eq!((table(&facts), facts.boot), (None, BootImage::Nothing));
 }
 
-/// Stopped at any frame, and then flashed without a word about the bootloader: it must be seen
-/// whether a whole one stands there.
+/// After an interruption at any frame, a flash without a bootloader must detect whether the device
+/// has a complete one.
 #[test]
 fn what_was_left_half_written_is_written_anew() {
     let mut clean = Rom::new();
@@ -131,7 +131,7 @@ fn what_was_left_half_written_is_written_anew() {
     }
 }
 
-/// A reply damaged on its way must not make a wrong plan pass for done.
+/// A damaged reply must not make a wrong plan succeed.
 #[test]
 fn damaged_facts_end_in_the_same_flash() {
     let mut clean = Rom::new();

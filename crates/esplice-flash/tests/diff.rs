@@ -1,5 +1,5 @@
-//! Only what differs is written, by the device's own word: over the virtual board, whose flash is
-//! altered between the runs.
+//! Checks that only sectors that differ are written, on the virtual board, whose flash is altered
+//! between the runs.
 
 mod installed;
 
@@ -12,7 +12,7 @@ use esplice_sim::SimPort;
 
 const SECTOR: usize = 0x1000;
 const APP: usize = 0x1_0000;
-/// Not whole sectors.
+/// Not a whole number of sectors.
 const APP_LEN: usize = 21 * SECTOR + 0x345;
 
 fn chip() -> &'static Chip {
@@ -54,7 +54,7 @@ impl Bench {
         Bench { path, stub, _dir: dir }
     }
 
-    /// Flashes, looks at the result, and tells what was done.
+    /// Flashes, checks the result, and returns the statistics.
     fn flash(&self, full: bool) -> Statistics {
         let spec = format!("sim:esp32c3,flash={},time=virtual", self.path.display());
         let mut port = SimPort::open(&spec).unwrap();
@@ -76,7 +76,7 @@ impl Bench {
         report.statistics
     }
 
-    /// Changes a bit of each of these places behind the flasher's back.
+    /// Flips a bit at each of these places without the flasher.
     fn alter(&self, places: &[usize]) {
         let mut flash = fs::read(&self.path).unwrap();
         for place in places {
@@ -107,13 +107,13 @@ fn only_the_sectors_that_differ_are_written() {
         for (altered, written) in [
             (vec![sector(9)], 1),
             (vec![sector(0)], 1),
-            // The last byte of the last sector that is the app's.
+            // The last byte of the app, in its last sector.
             (vec![APP + APP_LEN - 1], 1),
-            // What follows it is not.
+            // A byte after the app.
             (vec![APP + APP_LEN + 3], 0),
             (vec![sector(3), sector(4), sector(17)], 3),
             (vec![sector(0), sector(11), sector(21)], 3),
-            // A change in the bootloader's body takes its header down first.
+            // A change in the bootloader's body also rewrites its header.
             (vec![0x2005], 2),
             (vec![0x0005, 0x3205], 2),
         ] {
@@ -124,7 +124,7 @@ fn only_the_sectors_that_differ_are_written() {
     }
 }
 
-/// What is found blank is not erased: as fast as the wire and the programming are.
+/// Blank flash is not erased, which saves the time of the erases.
 #[test]
 fn a_blank_flash_needs_no_erase() {
     for stub in [StubSource::none(), StubSource::only(installed::stub(2, "esp32c3"))] {
@@ -132,15 +132,15 @@ fn a_blank_flash_needs_no_erase() {
         let dirty = bench.flash(false).time;
         fs::write(&bench.path, vec![0xff; 4 << 20]).unwrap();
         let blank = bench.flash(false).time;
-        // 64 KiB at once and ten sectors: 0.15 + 10 × 0.045 s, less the hashes. A stub hides nearly all of
-        // it behind the wire, and what it looks at takes the SPI bus's time.
+        // 64 KiB at once and ten sectors: 0.15 + 10 × 0.045 s, less the hashes. A stub hides nearly
+        // all of it behind the wire, and its checks use time on the SPI bus.
         let least = if bench.stub.is_some() { 0 } else { 300 };
         let saved = dirty.saturating_sub(blank).as_millis();
         assert!(saved > least, "{:?}: {dirty:?} dirty, {blank:?} blank", bench.stub);
     }
 }
 
-/// Whatever was altered, what is there in the end is right.
+/// Whatever was altered, the result is right.
 #[test]
 fn any_alteration_is_mended() {
     let bench = Bench::new(StubSource::none());

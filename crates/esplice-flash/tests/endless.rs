@@ -1,4 +1,4 @@
-//! Far ends that never pause: whatever is asked of them ends all the same.
+//! Tests far ends that never pause: every operation must end all the same.
 
 use std::{
     io::Write as _,
@@ -20,19 +20,20 @@ use esplice_protocol::{
     rfc2217::{COM_PORT_OPTION, Item, Side, Verb, encode},
 };
 
-/// What any of this may take.
+/// Maximum time for any of the operations.
 const SOON: Duration = Duration::from_secs(60);
 
 fn never() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(false))
 }
 
-#[allow(clippy::disallowed_methods)] // The far ends live in the host's time.
+#[allow(clippy::disallowed_methods)] // The far ends use the host's time.
 fn now() -> Instant {
     Instant::now()
 }
 
-/// A far end that says `first` and then `noise` over and over, as fast as it is taken, to each who comes.
+/// Starts a far end that sends each client `first` and then `noise` repeatedly, as fast as it is
+/// taken.
 fn far_end(first: Vec<u8>, noise: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
@@ -47,7 +48,7 @@ fn far_end(first: Vec<u8>, noise: &'static [u8]) -> SocketAddr {
     at
 }
 
-/// Noise of each kind: no frames at all, frames that are none, and the beginning of a board's own words.
+/// Noise of each kind: no frames at all, empty frames, and the beginning of a board's messages.
 const NOISES: [&[u8]; 3] = [&[0; 4096], &[0xc0; 4096], b"ESP-ROM:esp32c3-api1-20210207\r\nBuild:"];
 
 fn check(port: &mut dyn Port) {
@@ -83,7 +84,7 @@ fn a_sender_that_never_pauses_holds_nobody_over_rfc2217() {
     }
 }
 
-/// A signal still ends it.
+/// An interrupt still ends the operation.
 #[test]
 fn an_interrupt_is_obeyed_meanwhile() {
     let at = far_end(Vec::new(), NOISES[0]);

@@ -1,6 +1,6 @@
-//! Every frame of a flash session with esptool's stub executed on the virtual board, from its upload
-//! on, in both directions and broken in every way. Those before it, and sessions with the ROM loader
-//! alone, are in `flashing.rs`.
+//! Breaks every frame of a flash session with esptool's stub on the virtual board, from its upload
+//! on, in both directions and in every way. `flashing.rs` covers the frames before that, and
+//! sessions with only the ROM loader.
 
 mod broken;
 mod installed;
@@ -20,7 +20,7 @@ fn chip() -> &'static Chip {
     esplice_chip::find("esp32c3").unwrap()
 }
 
-/// A bootloader of one sector and an app of several, of which a stub wants two blocks.
+/// A bootloader of one sector and an app of several, for which a stub needs two blocks.
 fn writes() -> Vec<Write> {
     let noise = |seed: u32, len: usize| -> Vec<u8> {
         let mut state = seed;
@@ -126,7 +126,7 @@ fn replies_with_the_stub() {
     check(Way::ToHost, 90);
 }
 
-/// One restart is made good; a board that resets again and again is given up and named.
+/// One restart is recovered; a board that resets again and again is reported.
 #[test]
 fn a_board_that_resets_twice_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ fn a_board_that_resets_twice_is_given_up() {
         assert!(matches!(error, FlashError::Restarts { times: 2, .. }), "{error}: {events:#?}");
         assert_eq!(error.class(), ErrorClass::Transfer);
         assert!(error.hint().unwrap().contains("power"));
-        // The next flash repairs what it left.
+        // The next flash repairs the board.
         drop(port);
         let mut port = SimPort::open(&spec(&path)).unwrap();
         run(&mut port, &options(&stub)).0.unwrap();

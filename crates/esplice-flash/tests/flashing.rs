@@ -1,4 +1,4 @@
-//! Whole sessions against a small ROM loader, good and bad.
+//! Tests whole sessions with a small ROM loader, with and without faults.
 
 #[allow(dead_code)] // Each test uses a part of it.
 mod rom;
@@ -78,8 +78,8 @@ fn a_good_link_needs_nothing_twice() {
     assert_eq!(count(Opcode::FlashDeflBegin), 3);
     // The first word of table and bootloader comes last.
     assert_eq!(count(Opcode::FlashData), 2);
-    // All differs: of the app two sectors are looked at, of the smaller ones all, and each whole in
-    // the end.
+    // Everything differs: two sectors of the app are sampled, all of the smaller writes, and each
+    // write is hashed as a whole at the end.
     assert_eq!(count(Opcode::SpiFlashMd5), 2 + 1 + 5 + 3);
     assert_eq!(count(Opcode::Sync), 1);
     assert_eq!(count(Opcode::FlashDeflEnd) + count(Opcode::FlashEnd), 0);
@@ -93,7 +93,7 @@ fn a_good_link_needs_nothing_twice() {
         })
         .collect();
     assert_eq!(verified, [(0x1_0000, 0x4324), (0x8000, 0xc00), (0, 0x2348)]);
-    // Each write's progress ends at its whole length.
+    // The progress of each write ends at its length.
     for (name, len) in [("bootloader", 0x2348), ("app", 0x4324)] {
         let last = events.iter().rev().find_map(|event| match event {
             FlashEvent::Progress { stage, done, total } if stage == name => Some((*done, *total)),
@@ -104,8 +104,8 @@ fn a_good_link_needs_nothing_twice() {
     assert!(matches!(events.last(), Some(FlashEvent::Statistics(_))));
 }
 
-/// Each chip's loader with the traits that its data tells: with chip ids, magic words or neither
-/// told, BEGIN of 16 and of 20 bytes, and no security info.
+/// Tests each chip's loader with the traits in its data: chip IDs, magic words or neither, BEGIN of
+/// 16 and of 20 bytes, and no security info.
 #[test]
 fn every_chip_is_found_out_and_written() {
     for chip in esplice_chip::all() {
@@ -158,7 +158,7 @@ fn after_the_reset_the_port_holds_all_of_the_new_boot() {
     assert_eq!(rom.lines_now, (false, false));
 }
 
-/// Every frame of a session, in both directions, broken in every way.
+/// Breaks every frame of a session, in both directions and in every way.
 #[test]
 fn any_one_broken_frame_is_mended() {
     let mut clean = Rom::new();
@@ -191,8 +191,8 @@ fn any_one_broken_frame_is_mended() {
     assert!(runs > 800, "{runs}");
 }
 
-/// A flash that was stopped anywhere: no success, nothing bootable over half a body, and the next
-/// run repairs it.
+/// A flash that is interrupted anywhere reports no success and leaves nothing bootable over half a
+/// body, and the next run repairs it.
 #[test]
 fn an_interrupted_flash_is_repaired_by_the_next() {
     let mut clean = Rom::new();
@@ -202,7 +202,7 @@ fn an_interrupted_flash_is_repaired_by_the_next() {
     {
         for number in 0..clean.frames[0] {
             let mut rom = Rom::new();
-            // An older bootloader stands there.
+            // The flash holds an older bootloader.
             rom.flash[0] = 0xe9;
             rom.fault = Some((Way::ToBoard, number, fault));
             let (result, _) = run(&mut rom, &options());
@@ -232,7 +232,7 @@ fn noise_and_messages_before_replies_are_passed_over() {
         result.unwrap_or_else(|error| panic!("{noise:x?}: {error}"));
         assert!(holds(&rom));
     }
-    // More noise than any frame.
+    // More noise than the longest frame.
     let mut rom = Rom::new();
     rom.noise = vec![b'x'; 5000];
     let mut plain = options();
@@ -277,7 +277,7 @@ fn a_board_that_boots_instead_is_named() {
 fn another_chip_is_refused() {
     let mut rom = Rom::new();
     rom.security.chip_id = Some(999);
-    check_error(rom, &options(), ErrorClass::WrongChip, "unknown chip: its id is 999");
+    check_error(rom, &options(), ErrorClass::WrongChip, "unknown chip: its ID is 999");
     let mut rom = Rom::new();
     rom.security.chip_id = Some(9);
     let message = "the board is esp32s3, the target is esp32c3";
@@ -328,18 +328,18 @@ fn wrong_contents_are_no_success() {
     app.resize(0x4324, 0xff);
     let expected: String = Md5::digest(&app).iter().map(|byte| format!("{byte:02x}")).collect();
     let message = format!(
-        "app at 0x10000: flash has MD5 {} over 17188 bytes, written was {expected}",
+        "app at 0x10000: flash has MD5 {} over 17188 bytes, expected {expected}",
         "0".repeat(32)
     );
     let rom = check_error(rom, &options(), ErrorClass::Verify, &message);
-    // Written, and what differs once more.
+    // One write, and one more of the sectors that differ.
     assert_eq!(rom.opcodes.iter().filter(|op| **op == Opcode::FlashDeflBegin).count(), 2);
 }
 
 #[test]
 fn a_refused_command_is_an_error_with_its_reason() {
     let rom = Rom::with(|rom| rom.refuse = Some(Opcode::FlashDeflBegin));
-    let message = "writing app at 0x10000 failed 3 times, at last: the loader refused FlashDeflBegin: message is invalid (0x05)";
+    let message = "writing app at 0x10000 failed 3 times, last error: the loader refused FlashDeflBegin: message is invalid (0x05)";
     check_error(rom, &options(), ErrorClass::Transfer, message);
 }
 
@@ -374,8 +374,8 @@ fn a_port_without_lines_serves_a_board_in_download_mode() {
     assert_eq!(reset_to_run(&mut rom, 115_200).unwrap(), None);
 }
 
-/// Such a board is not reset, so that a flash that was stopped leaves its loader at whatever rate
-/// the transfer had.
+/// Such a board is not reset, so an interrupted flash leaves its loader at whatever rate the
+/// transfer used.
 #[test]
 fn without_lines_a_loader_left_at_a_raised_rate_is_found_again() {
     let mut clean = Rom::in_download_mode();

@@ -1,5 +1,5 @@
-//! A loader that others made: `esp32-mock-bootloader` of PyPI, over TCP, as an independent peer for
-//! write, skip and verify.
+//! Tests write, skip and verify with an independent loader: `esp32-mock-bootloader` of PyPI, over
+//! TCP.
 
 use std::{
     env,
@@ -15,7 +15,7 @@ use esplice_image::{ResolvedPlan, Write, WriteKind};
 
 struct Mock {
     process: Child,
-    /// It prints on, and stops where nobody reads.
+    /// Kept open because the process keeps printing and would stop if nobody read.
     _output: BufReader<ChildStdout>,
     port: String,
 }
@@ -27,7 +27,7 @@ impl Drop for Mock {
     }
 }
 
-/// The program in the folder of esptool's, which `scripts/setup --tests` installs it beside.
+/// Returns the program, which `scripts/setup --tests` installs next to esptool.
 fn program() -> PathBuf {
     if let Some(program) = env::var_os("ESPLICE_MOCK_BOOTLOADER") {
         return program.into();
@@ -39,7 +39,7 @@ fn program() -> PathBuf {
 
 fn mock() -> Mock {
     let program = program();
-    // A port that was free a moment ago.
+    // A port that was free just now.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut process = Command::new(&program)
         .args(["run", "--chip", "esp32c3", "--port", &free.to_string()])

@@ -1,5 +1,5 @@
-//! Bits of replies and requests flipped, one a session: neither carries a checksum, and still no fact
-//! that is reported may be wrong.
+//! Flips bits of replies and requests, one per session. Neither carries a checksum, but no reported
+//! fact may be wrong.
 
 #[path = "../examples/trials/mod.rs"]
 mod trials;
@@ -8,7 +8,8 @@ use esplice_flash::StubSource;
 use esplice_sim::fault_plan::{Direction, FaultPlan, Planned, When, WireFault};
 use trials::{Outcome, Trials, Work};
 
-/// Flips a bit of what goes in `direction` while `work` is done, one of `one_in` bits a session.
+/// Flips a bit of the traffic in `direction` while `work` is done, one of `one_in` bits per
+/// session.
 fn sweep(work: Work, direction: Direction, one_in: u64) {
     let trials = Trials::new(StubSource::none());
     let clean = trials.run(work, &FaultPlan::default());
@@ -32,11 +33,11 @@ fn sweep(work: Work, direction: Direction, one_in: u64) {
     println!("{work:?} {direction:?}: {len} bytes, {done} right, {failed} refused, {wrong:?}");
     assert!(wrong.is_empty(), "{work:?} {direction:?}: {wrong:#?}");
     assert!(done + failed >= len * 8 / one_in, "only {} sessions", done + failed);
-    // A single flipped bit is put right, not reported.
+    // A single flipped bit is corrected and not reported.
     assert!(failed * 10 <= done, "{failed} of {} sessions failed", done + failed);
 }
 
-/// All that reports facts, each way. Primes, so that all bits of a byte have their turn.
+/// All operations that report facts, each way. Primes, so that every bit of a byte is covered.
 const SWEEPS: [(Work, Direction, u64); 7] = [
     (Work::Detect, Direction::ToHost, 61),
     (Work::Hash, Direction::ToHost, 61),

@@ -1,4 +1,4 @@
-//! Serial ports, as far as a machine without a board has them: ptys.
+//! Tests serial ports as far as ptys allow, without a board.
 #![cfg(unix)]
 
 #[allow(dead_code)] // Each test uses a part of it.
@@ -24,14 +24,14 @@ fn never() -> Arc<AtomicBool> {
     Arc::new(AtomicBool::new(false))
 }
 
-/// A pty: the master, and the slave that keeps it alive, with its name.
+/// Opens a pty: the master, and the slave that keeps it alive, with its name.
 fn pty() -> (TTYPort, TTYPort, String) {
     let (master, slave) = TTYPort::pair().unwrap();
     let name = slave.name().unwrap();
     (master, slave, name)
 }
 
-/// Carries bytes between a port and the master of a pty until told to stop.
+/// Carries bytes between a port and the master of a pty until `stop` is set.
 fn pump<P: Port + Send>(port: &mut P, master: &mut TTYPort, stop: &AtomicBool) {
     master.set_timeout(Duration::from_millis(1)).unwrap();
     let mut buf = [0; 4096];

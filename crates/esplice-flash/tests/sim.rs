@@ -1,4 +1,5 @@
-//! The virtual board, which meets the flasher at `Port` alone: in process, and behind a pty.
+//! Tests with the virtual board, which the flasher only sees through `Port`: in process, and over a
+//! pty.
 
 mod plan;
 
@@ -64,7 +65,7 @@ fn check_flash(path: &Path, what: &str) {
     }
 }
 
-/// Reads until `text` has come, for a second of the port's time.
+/// Reads until `text` has arrived, for a second of the port's time.
 fn hears(port: &mut dyn Port, text: &str) -> bool {
     let deadline = port.now() + Duration::from_secs(1);
     let mut heard = Vec::new();
@@ -95,13 +96,13 @@ fn flashes_and_runs() {
         assert_eq!(report.chip.mac, sim.mac);
         assert_eq!(report.chip.revision, sim.revision);
         assert_eq!(report.chip.flash_id, sim.flash.jedec);
-        // The board's own words after the reset are there from the first byte on.
+        // The board's messages after the reset are complete from the first byte on.
         assert!(reset_to_run(&mut port, 115_200).unwrap().is_some());
         assert!(hears(&mut port, "ESP-ROM:"));
     }
 }
 
-/// Steps of one's own bring a board into download mode as the named ones do; such as reset nothing do not.
+/// Custom steps bring a board into download mode like the named ones; steps without a reset do not.
 #[test]
 fn steps_of_ones_own_reset() {
     let dir = tempfile::tempdir().unwrap();
@@ -132,7 +133,7 @@ fn detects_without_a_target() {
     assert_eq!(info.flash_size, 4 << 20);
 }
 
-/// A byte of the session lost or flipped, here and there over its whole length.
+/// Loses or flips a byte of the session, at places all over its length.
 #[test]
 fn one_fault_is_mended() {
     let dir = tempfile::tempdir().unwrap();
@@ -173,7 +174,7 @@ fn a_port_that_vanishes_half_way_is_lost_and_the_next_flash_repairs() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("board.flash");
     for sent in [100, 5_000, 20_000, 40_000] {
-        // What the run before has left would not be written again.
+        // Data left by the previous run would not be written again.
         fs::write(&path, vec![0x5a; 4 << 20]).unwrap();
         let mut port = FaultyPort::new(board(&path, "none"), [Fault::GoneAfterTx(sent)]);
         let error = run(&mut port).0.unwrap_err();
@@ -185,8 +186,8 @@ fn a_port_that_vanishes_half_way_is_lost_and_the_next_flash_repairs() {
     }
 }
 
-/// The power fails in the middle of an erase or a program. The next flash, which looks at what the
-/// device has before it decides what to write, must not take a torn bootloader for a whole one.
+/// Cuts the power in the middle of an erase or a program. The next flash, which checks the device's
+/// contents before it decides what to write, must not take a torn bootloader for a complete one.
 #[test]
 fn what_a_power_cut_tore_is_written_anew() {
     let dir = tempfile::tempdir().unwrap();
@@ -221,8 +222,9 @@ fn what_a_power_cut_tore_is_written_anew() {
     assert!(cut > 10, "{cut}");
 }
 
-/// A longer table under the bootloader that stands there, and the power cut at any of its operations: what is
-/// left is the new table or none, which the next flash brings, and never the beginning of one.
+/// Writes a longer table under the existing bootloader and cuts the power at any of its operations.
+/// The result is the new table or none, which the next flash writes, and never the beginning of
+/// one.
 #[test]
 fn a_torn_table_is_none_under_an_old_bootloader() {
     let dir = tempfile::tempdir().unwrap();
@@ -257,7 +259,7 @@ fn a_torn_table_is_none_under_an_old_bootloader() {
             break;
         }
         none += usize::from(fs::read(&path).unwrap()[0x8000..0x8002] != [0xaa, 0x50]);
-        // A sound table is kept. One that was half erased is refused, until it is to be written.
+        // A valid table is kept. One that was half erased is refused unless it is to be written.
         let again = flash(&mut SimPort::open(&spec("torn")).unwrap(), &new, false);
         if let Err(error) = again {
             assert!(matches!(error, FlashError::Plan(PlanError::DeviceTable { .. })), "{error}");
@@ -296,7 +298,7 @@ mod pty {
     use super::*;
     use serialport::{SerialPort as _, TTYPort};
 
-    /// The board's side of a pty: bytes are carried until told to stop.
+    /// Carries bytes on the board's side of a pty until `stop` is set.
     fn pump(port: &mut SimPort, master: &mut TTYPort, stop: &AtomicBool) {
         let mut buf = [0; 4096];
         while !stop.load(Ordering::Relaxed) {
@@ -320,7 +322,7 @@ mod pty {
             let (path, pumping) = (path.clone(), Arc::clone(&stop));
             scope.spawn(move || {
                 let mut port = board(&path, "none");
-                // Into download mode, as by hand.
+                // Enter download mode as a user does by hand.
                 port.set_lines(false, true).unwrap();
                 port.set_lines(true, false).unwrap();
                 let up = port.now() + Duration::from_millis(50);
@@ -331,11 +333,12 @@ mod pty {
             let interrupt = Arc::new(AtomicBool::new(false));
             let mut port = esplice_flash::open_serial(&name, 115_200, interrupt).unwrap();
             let mut options = options();
-            // Nobody tells the board's end of a pty which rate this end is set to.
+            // The board's end of a pty does not see the rate that this end is set to.
             options.baud = None;
             let plan = |_: &_| Ok(ResolvedPlan::from(writes()));
             let result = flash(&mut port, &options, plan, &mut |_| {});
-            // No lines, so the loader is asked; and the board's words are there from the first on.
+            // Without lines the loader is requested to reset. The board's messages are then
+            // complete.
             let started = esplice_flash::start(&mut port, chip(), 115_200, &mut |_| {});
             let heard = hears(&mut port, "ESP-ROM:");
             stop.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Ports of other machines: a served virtual board, and far ends that do one thing each.
+//! Tests ports of other machines: a served virtual board, and far ends with one behaviour each.
 
 use std::{
     io::{Read as _, Write as _},
@@ -32,7 +32,7 @@ fn never() -> Arc<AtomicBool> {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Does `work` with the address of a board that is served meanwhile; gives what is in its flash.
+/// Does `work` with the address of a board that is served meanwhile. Returns the board's flash.
 fn with_board(wire: Wire, download: bool, work: impl FnOnce(SocketAddr)) -> Vec<u8> {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
@@ -84,7 +84,7 @@ fn flashes_over_rfc2217_with_resets() {
             assert_ne!(count, 0, "{}", String::from_utf8_lossy(&heard));
             heard.extend_from_slice(&piece[..count]);
         }
-        // From the first byte on, and nothing of what was before.
+        // Complete from the first byte on, and nothing from before.
         assert!(heard.starts_with(b"ESP-ROM:"), "{}", String::from_utf8_lossy(&heard));
     });
     assert!(flash[0x1_0000..].starts_with(&data()));
@@ -102,7 +102,7 @@ fn flashes_over_tcp_what_waits_for_a_download() {
     assert!(flash[0x1_0000..].starts_with(&data()));
 }
 
-/// A far end that answers as `answer` says: its bytes for each item of the client's.
+/// Starts a far end that answers with the bytes that `answer` returns for each item of the client.
 fn far_end(
     answer: impl Fn(&Item) -> Vec<u8> + Send + 'static,
 ) -> (SocketAddr, thread::JoinHandle<Vec<Item>>) {
@@ -140,7 +140,7 @@ fn server_bytes(item: Item) -> Vec<u8> {
 const WILL: Item = Item::Option(Verb::Will, COM_PORT_OPTION);
 const DO: Item = Item::Option(Verb::Do, COM_PORT_OPTION);
 
-/// A port at a far end that agrees and answers each command by `answer`.
+/// Opens a port at a far end that agrees and answers each command with `answer`.
 fn agreeing(
     answer: impl Fn(&ComPort) -> Vec<u8> + Send + 'static,
 ) -> (Rfc2217Port, thread::JoinHandle<Vec<Item>>) {
@@ -156,7 +156,7 @@ fn echo(command: &ComPort) -> Vec<u8> {
     server_bytes(Item::ComPort(command.clone()))
 }
 
-/// All that is read within 200 ms of silence.
+/// Reads everything until 200 ms of silence.
 fn read_all(port: &mut dyn Port) -> Vec<u8> {
     let mut all = Vec::new();
     let mut piece = [0; 64];
@@ -169,8 +169,8 @@ fn read_all(port: &mut dyn Port) -> Vec<u8> {
     }
 }
 
-/// Hangs up when all answers have come: what is not read would end the connection at once, before
-/// the far end has read all.
+/// Hangs up after all answers have arrived: unread data would end the connection at once, before
+/// the far end has read everything.
 fn hang_up(mut port: Rfc2217Port) {
     read_all(&mut port);
 }
@@ -178,7 +178,7 @@ fn hang_up(mut port: Rfc2217Port) {
 #[test]
 fn what_was_on_its_way_is_purged_without_waiting() {
     let (mut port, serving) = agreeing(|command| match command {
-        // As if the line had said it before the purge came, and after.
+        // As if the line had sent it before the purge arrived, and after.
         ComPort::Purge(purge::RECEIVED) => [&b"old"[..], &echo(command), b"n\xff\xffew"].concat(),
         command => echo(command),
     });
@@ -199,7 +199,7 @@ fn a_far_end_that_answers_no_purge_is_heard_all_the_same() {
         command => echo(command),
     });
     port.clear_input().unwrap();
-    // Taken for old, until the answer is overdue.
+    // Taken for old until the answer is overdue.
     assert_eq!(read_all(&mut port), b"");
     let until = port.now() + Duration::from_millis(1500);
     port.wait_until(until).unwrap();
@@ -251,7 +251,7 @@ fn lines_and_break_are_sent_in_the_order_of_a_cable() {
 fn a_far_end_that_can_take_no_more_is_waited_for() {
     let (mut port, serving) = agreeing(|command| match command {
         ComPort::Control(control::DTR_ON) => server_bytes(Item::ComPort(ComPort::Suspend)),
-        // The first sign of life after that; the wait is for what it brings.
+        // The first answer comes after that; the wait is for the data that follows.
         ComPort::Control(control::DTR_OFF) => server_bytes(Item::ComPort(ComPort::Resume)),
         command => echo(command),
     });
@@ -275,7 +275,7 @@ fn what_does_not_agree_is_no_port() {
     let open = |at| open_rfc2217(&format!("rfc2217://{at}"), 115_200, never()).err().unwrap();
     assert!(matches!(open(refusing), PortError::NotRfc2217 { refused: true, .. }));
 
-    // A bare TCP server that sends back what it gets, and one that talks of itself.
+    // A plain TCP server that echoes, and one that sends unrelated text.
     let (echoing, _serving) = far_end(|item| {
         let mut wire = Vec::new();
         encode(item, Side::Client, &mut wire);
@@ -307,7 +307,7 @@ fn who_is_not_there_is_told() {
     assert!(matches!(unnamed, PortError::Name { .. }), "{unnamed}");
 }
 
-/// A host of both kinds of addresses is reached by the one that somebody listens at.
+/// A host with addresses of both kinds is reached by the one with a listener.
 #[test]
 fn all_addresses_of_a_host_are_tried() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -340,7 +340,7 @@ fn a_far_end_that_hangs_up_is_gone() {
         serving.join().unwrap();
         let far = port.now() + HOUR;
         assert!(matches!(port.read(&mut [0; 8], far), Err(PortError::Gone { .. })));
-        // The first write may still be taken by the system.
+        // The system may still accept the first write.
         let written = (0..100).find_map(|_| port.write(b"x").err());
         assert!(matches!(written, Some(PortError::Gone { .. })), "{written:?}");
     };
@@ -364,7 +364,7 @@ fn an_interrupt_ends_every_wait() {
     });
     assert!(matches!(port.wait_until(far), Err(PortError::Interrupted)));
     assert!(matches!(port.write(b"x"), Err(PortError::Interrupted)));
-    // Nobody agrees here.
+    // This far end never agrees.
     interrupt.store(false, Ordering::Relaxed);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();

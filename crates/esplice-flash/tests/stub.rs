@@ -1,5 +1,5 @@
-//! esptool's flasher stub, uploaded and executed on the virtual board: on the mask ROM's own code
-//! first, then on the ROM that is carried out.
+//! Tests esptool's flasher stub, uploaded and executed on the virtual board: first with the mask
+//! ROM's own code, then with the board's built-in ROM functions.
 
 mod broken;
 mod installed;
@@ -30,7 +30,7 @@ fn chip() -> &'static Chip {
     esplice_chip::find("esp32c3").unwrap()
 }
 
-/// The virtual board's names: with the mask ROM's code, and without.
+/// Names of the virtual board, with the mask ROM's code and without.
 fn boards(flash: &Path, time: &str) -> [String; 2] {
     let hooked = format!("sim:esp32c3,flash={},time={time}", flash.display());
     [format!("{hooked},rom={}", mask_rom::path().display()), hooked]
@@ -101,7 +101,7 @@ fn writes_and_verifies() {
     }
 }
 
-/// What stays in a board that can't be reset: the next session finds the stub and uses it again.
+/// In a board that can't be reset the stub stays, and the next session finds and uses it again.
 #[test]
 fn a_stub_that_runs_already_is_used_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -118,7 +118,7 @@ fn a_stub_that_runs_already_is_used_again() {
     }
 }
 
-/// The same with another stub asked for: the one that runs serves, and it is told.
+/// If another stub is requested, the running one is used, and this is reported.
 #[test]
 fn a_stub_of_another_kind_that_runs_already_serves() {
     let dir = tempfile::tempdir().unwrap();
@@ -134,7 +134,8 @@ fn a_stub_of_another_kind_that_runs_already_serves() {
     check_flash(&path, "by the other stub");
 }
 
-/// Whatever the stub is at: the work ends within 300 ms, and the next flash brings the board in order.
+/// Whatever the stub is doing, an interrupt ends the work within 300 ms, and the next flash repairs
+/// the board.
 #[test]
 fn an_interrupt_ends_the_work_of_a_stub() {
     let dir = tempfile::tempdir().unwrap();
@@ -169,7 +170,7 @@ fn an_interrupt_ends_the_work_of_a_stub() {
     }
 }
 
-/// A stub that was left running is got rid of by the chip's watchdog, with the boot pin held low.
+/// The chip's watchdog ends a stub that was left running, with the boot pin held low.
 #[test]
 fn a_stub_that_was_left_is_reset_by_the_watchdog() {
     let dir = tempfile::tempdir().unwrap();
@@ -255,8 +256,8 @@ fn streams_and_erases() {
     }
 }
 
-/// A stub has no command that resets: where the lines do not reach the board, its watchdog does it.
-/// That samples the boot pin, which nobody holds any more.
+/// A stub has no reset command: where the lines do not reach the board, its watchdog resets it.
+/// The reset samples the boot pin, which is no longer held.
 #[test]
 fn a_stub_lets_the_watchdog_reset_without_lines() {
     let dir = tempfile::tempdir().unwrap();
@@ -280,7 +281,7 @@ fn a_stub_lets_the_watchdog_reset_without_lines() {
     }
 }
 
-/// The ROM loader has no such commands, and is not asked.
+/// The ROM loader has no such commands, so they are not sent to it.
 #[test]
 fn without_a_stub_such_commands_are_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -291,11 +292,11 @@ fn without_a_stub_such_commands_are_refused() {
     let mut tell = |_| {};
     let mut session = Session::new(&mut port, Some(chip()), &mut tell);
     let error = session.erase_flash(4 << 20).unwrap_err();
-    let message = "only a stub erases a whole flash chip, and the ROM loader is at the other end";
+    let message = "only a stub erases a whole flash chip, and the board runs the ROM loader";
     assert_eq!(error.to_string(), message);
 }
 
-/// Every stub of esptool's fits into the RAM that the data of its chip has.
+/// Every stub of esptool fits into the RAM described by its chip's data.
 #[test]
 fn esptools_stubs_fit_their_chips() {
     let mut checked = 0;

@@ -1,5 +1,5 @@
-//! Where a device's partition table is, found out without writing a byte: bootloaders of every length,
-//! tables at every place, programs in the place of a bootloader, and replies that arrive damaged.
+//! Finds a device's partition table without writing a byte: with bootloaders of every length,
+//! tables at every place, programs instead of a bootloader, and damaged replies.
 
 mod plan;
 #[allow(dead_code)] // Each test uses a part of it.
@@ -13,7 +13,7 @@ use esplice_image::{
 use plan::plan;
 use rom::{Fault, Rom, Way};
 
-/// A bootloader of `len` bytes, unlike the plan's.
+/// Returns a bootloader of `len` bytes that differs from the plan's.
 fn bootloader(len: usize) -> Vec<u8> {
     let mut bytes = plan().write(WriteKind::Bootloader).unwrap().data.clone();
     bytes.resize(len, 0x5a);
@@ -22,7 +22,7 @@ fn bootloader(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A program that the ROM loads, with code in flash.
+/// Returns a program that the ROM loads, with code in flash.
 fn program(len: usize) -> Vec<u8> {
     let mut bytes = bootloader(len);
     bytes[24..28].copy_from_slice(&0x3c00_0020_u32.to_le_bytes());
@@ -58,7 +58,7 @@ fn facts(rom: &mut Rom, offset: Option<u32>) -> DeviceFacts {
     session.device_facts(&info, &hint).unwrap()
 }
 
-/// Where the device's table is, or why that is not known.
+/// Returns the place of the device's table, or the reason why it is unknown.
 fn place(rom: &mut Rom, offset: Option<u32>) -> Result<u32, String> {
     let facts = facts(rom, offset);
     facts.own_table().map(|(offset, _)| offset.0).map_err(|error| error.to_string())
@@ -72,14 +72,14 @@ fn tables_are_found_after_the_bootloader() {
             let end = len.next_multiple_of(0x1000) as u32;
             let mut rom = device(&[(0, bootloader(len)), (at as usize, table(at))]);
             if at < end {
-                // Inside of the bootloader: it is not looked at, and takes the bootloader's bytes.
+                // Inside the bootloader: it is ignored, and the bootloader's bytes are overwritten.
                 continue;
             }
             assert_eq!(place(&mut rom, None), Ok(at), "0x{len:x}");
             assert_eq!(place(&mut rom, Some(at)), Ok(at), "0x{len:x}");
         }
     }
-    // Further on than tables usually are.
+    // Further up than tables usually are.
     let mut rom = device(&[(0, bootloader(0x3000)), (0x8_0000, table(0x8_0000))]);
     assert_eq!(place(&mut rom, None), Ok(0x8_0000));
 }
@@ -105,7 +105,7 @@ fn what_is_not_certain_is_told() {
             vec![(0xa000, torn)],
             "the board's partition table at 0xa000: MD5 of the partition table is",
         ),
-        // Its app would lie over the table itself.
+        // Its app would overlap the table itself.
         (
             vec![(0x1_0000, table(0x8000))],
             "the board's partition table at 0x10000: partition main at 0x10000 begins before",
@@ -120,7 +120,7 @@ fn what_is_not_certain_is_told() {
         let before = rom.flash.clone();
         let options = FlashOptions::default();
         let plan = plan();
-        // Whether or not the user brings a table along.
+        // Whether or not the user supplies a table.
         for own in [true, false] {
             let mut plan = plan.clone();
             plan.own.table = own;
@@ -149,7 +149,7 @@ fn programs_are_no_bootloaders() {
     }
 }
 
-/// One reply damaged on its way, of all that are needed: the same is found, or nothing at all.
+/// Damages any one of the replies: the same table is found, or none.
 #[test]
 fn damaged_replies_do_not_move_the_table() {
     let parts =

@@ -1,22 +1,22 @@
-//! Sizes as they are written, and in bytes.
+//! Sizes as written, and in bytes.
 
 use std::fmt;
 
 use crate::Cause;
 
-/// A size as somebody wrote it.
+/// A size as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     /// Bytes: `96K`, `0x18000`, `4096`.
     Bytes(u32),
-    /// Hundredths of the region: `25%`.
+    /// A percentage of the region: `25%`.
     Percent(u32),
-    /// All of the region that nothing else takes: `rest`.
+    /// All bytes of the region that nothing else takes: `rest`.
     Rest,
 }
 
 impl Size {
-    /// Reads a size; `key` is its name in messages.
+    /// Parses a size. `key` is its name in messages.
     ///
     /// # Errors
     /// [`Cause::BadSize`], [`Cause::BadPercent`], [`Cause::ZeroSize`].
@@ -43,17 +43,17 @@ impl Size {
     }
 }
 
-/// Bytes, with the way somebody wrote them.
+/// A number of bytes, with its text as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Amount {
-    /// As it was written.
+    /// The text as written.
     pub written: String,
-    /// In bytes.
+    /// The number of bytes.
     pub bytes: u32,
 }
 
 impl Amount {
-    /// `bytes` written as briefly as they can be: `96K`, `1000`.
+    /// Formats `bytes` in the shortest form: `96K`, `1000`.
     pub fn of(bytes: u32) -> Amount {
         let written = match bytes {
             0 => "0".to_owned(),

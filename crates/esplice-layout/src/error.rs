@@ -1,4 +1,4 @@
-//! Why a layout is refused, in plain words.
+//! Errors of layouts, and hints to fix them.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use esplice_chip::{Addr, nearest};
 
 use crate::Amount;
 
-/// Where a value stands.
+/// The place of a value in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
-    /// The file.
+    /// Name of the file.
     pub file: String,
-    /// The line, from 1; 0 where there is none.
+    /// Number of the line, from 1; 0 if there is none.
     pub line: u32,
 }
 
 impl Place {
-    /// A line of a file.
+    /// Creates the place of a line in a file.
     pub fn new(file: impl Into<String>, line: u32) -> Place {
         Place { file: file.into(), line }
     }
@@ -31,30 +31,30 @@ impl fmt::Display for Place {
     }
 }
 
-/// A refused layout: where, and why.
+/// A refused layout: the place and the cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {cause}")]
 pub struct LayoutError {
-    /// Where it stands.
+    /// Place of the error.
     pub place: Place,
-    /// Why it is refused.
+    /// Cause of the error.
     pub cause: Box<Cause>,
 }
 
 impl LayoutError {
-    /// The cause at a place.
+    /// Creates an error from a cause and its place.
     pub fn new(place: &Place, cause: impl Into<Box<Cause>>) -> LayoutError {
         LayoutError { place: place.clone(), cause: cause.into() }
     }
 
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         self.cause.hint()
     }
 }
 
 impl Cause {
-    /// Whether the file is written wrongly, whatever the chip: a key or a value that is none.
+    /// Returns whether the file itself is wrong, on any chip: an invalid key or value.
     pub fn is_form(&self) -> bool {
         use Cause::*;
         matches!(
@@ -71,41 +71,41 @@ impl Cause {
         )
     }
 
-    /// The cause at a place.
+    /// Creates an error from the cause and its place.
     pub fn at(self, place: &Place) -> LayoutError {
         LayoutError::new(place, self)
     }
 }
 
-/// Why a layout is refused. Things are told as `what`: `the heap`, `arena dma`.
+/// Cause of a refusal. A field `what` holds a name such as `the heap` or `arena dma`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The file is no TOML.
+    /// The file is not valid TOML.
     #[error("{message}")]
     Toml {
-        /// What the TOML reader says.
+        /// Message of the TOML parser.
         message: String,
     },
-    /// A key that nobody knows.
+    /// A key is unknown.
     #[error("unknown key of [{table}] {key:?}")]
     UnknownKey {
         /// The table.
         table: String,
         /// The key.
         key: String,
-        /// Those that there are.
+        /// The known keys.
         known: Vec<String>,
     },
-    /// A value of another kind than the key's.
+    /// A value has the wrong type.
     #[error("{key} must be {wanted}")]
     WrongKind {
         /// The key.
         key: String,
-        /// What it has to be.
+        /// The required type.
         wanted: &'static str,
     },
-    /// A key that has to be there.
+    /// A required key is missing.
     #[error("[{table}] has no {key}")]
     MissingKey {
         /// The table.
@@ -113,97 +113,97 @@ pub enum Cause {
         /// The key.
         key: &'static str,
     },
-    /// More of something than a layout can have.
-    #[error("[{key}] is there {count} times, a layout can have {most}")]
+    /// A key occurs more often than a layout allows.
+    #[error("[{key}] occurs {count} times, a layout can have {most}")]
     TooMany {
         /// The key.
         key: String,
-        /// How many there are.
+        /// Number of occurrences.
         count: usize,
-        /// The most there may be.
+        /// Maximum number.
         most: usize,
     },
-    /// A word that is none of the known ones.
+    /// A word is not one of the known ones.
     #[error("unknown {key} {word:?}")]
     UnknownWord {
-        /// What it names: a region, a base, a linker.
+        /// Kind of the word: a region, a base, a linker.
         key: String,
         /// The word.
         word: String,
-        /// Those that there are.
+        /// The known words.
         known: Vec<String>,
     },
-    /// Not a size.
-    #[error("{key} {text:?} is no size")]
+    /// A text is not a size.
+    #[error("{key} {text:?} is not a size")]
     BadSize {
         /// The key.
         key: String,
-        /// What was written.
+        /// The text as written.
         text: String,
     },
-    /// A share of nothing or of more than all.
+    /// A percentage is 0 or above 100.
     #[error("{key} of {percent}% is not between 1% and 100%")]
     BadPercent {
         /// The key.
         key: String,
-        /// What was written.
+        /// The percentage as written.
         percent: u32,
     },
-    /// A size of nothing.
+    /// A size is 0.
     #[error("{key} is 0")]
     ZeroSize {
         /// The key.
         key: String,
     },
-    /// `rest` where only a size will do.
+    /// `rest` is not allowed where a size is required.
     #[error("{what} cannot take the rest")]
     RestRefused {
-        /// What.
+        /// The value that was `rest`.
         what: String,
-        /// Why not.
+        /// Reason, shown as the hint.
         why: &'static str,
     },
-    /// A size that is no whole number of words.
-    #[error("{what} of {size} is no multiple of 4 bytes")]
+    /// A size is not a multiple of a word.
+    #[error("{what} of {size} is not a multiple of 4 bytes")]
     SizeNotWords {
-        /// What.
+        /// The block.
         what: String,
-        /// Its size.
+        /// Size as written and in bytes.
         size: Amount,
     },
-    /// A name that cannot stand in a symbol.
-    #[error("name {name:?} is not made of a-z, 0-9 and _, a letter first")]
+    /// A name can't be used in a symbol.
+    #[error("name {name:?} must consist of a-z, 0-9 and _, and start with a letter")]
     BadName {
         /// The name.
         name: String,
     },
-    /// A name that means something else.
+    /// A name has another meaning.
     #[error("name {name:?} is taken: {by}")]
     ReservedName {
         /// The name.
         name: String,
-        /// By what.
+        /// The other meaning.
         by: &'static str,
     },
-    /// A name that stands twice.
-    #[error("{kind} {name} stands twice, first at {first}")]
+    /// A name is used twice.
+    #[error("{kind} {name} is defined twice, first at {first}")]
     SameName {
         /// `arena`, `section` or `reserved range`.
         kind: &'static str,
         /// The name.
         name: String,
-        /// Where it stands first.
+        /// Place of the first use.
         first: Place,
     },
-    /// A symbol that the linker could not read or that is another's.
+    /// A symbol is invalid or already in use.
     #[error("symbol {name:?} {why}")]
     BadSymbol {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// Reason why it is invalid.
         why: &'static str,
     },
-    /// A region that layouts know and this chip lacks.
+    /// A region that layouts know does not exist on this chip.
     #[error("{chip} has no region {region} {for_base}")]
     NoSuchRegion {
         /// The chip.
@@ -212,15 +212,15 @@ pub enum Cause {
         region: String,
         /// `for esp-hal`.
         for_base: String,
-        /// Those it has.
+        /// The regions of the chip.
         known: Vec<String>,
     },
-    /// PSRAM, which has neither a size nor, on most chips, an address before the program runs: esp-hal
-    /// asks the PSRAM chip for its size and maps it, on the S3, C5 and C61 behind the pages of flash
-    /// (esp-hal 1.2.2, src/psram).
+    /// Nothing can be linked into PSRAM: before the program runs it has neither a size nor, on most
+    /// chips, an address. esp-hal reads the size from the PSRAM chip and maps it, on the S3, C5 and
+    /// C61 after the pages of flash (esp-hal 1.2.2, src/psram).
     #[error(
-        "nothing can be linked into psram: the {chip} finds out its size and maps it when the program \
-         runs, behind startup code"
+        "nothing can be linked into psram: the {chip} detects its size and maps it at run time, after \
+         the startup code"
     )]
     PsramAtRunTime {
         /// The chip.
@@ -228,115 +228,115 @@ pub enum Cause {
         /// Whether the program is built on esp-hal.
         esp_hal: bool,
     },
-    /// A region that cannot hold such a thing.
+    /// A region can't hold a block of this kind.
     #[error("{what} cannot lie in {region}: {why}")]
     WrongRegion {
-        /// What.
+        /// The block.
         what: String,
         /// The region.
         region: String,
-        /// Why not.
+        /// Reason.
         why: &'static str,
     },
-    /// Nothing is known of the chip's memories.
+    /// The chip's data has no memory layout.
     #[error("no layout is known for {chip}")]
     NoLayoutData {
         /// The chip.
         chip: String,
     },
-    /// An alignment that is no power of two.
-    #[error("align {align} is no power of two")]
+    /// An alignment is not a power of two.
+    #[error("align {align} is not a power of two")]
     BadAlign {
         /// The alignment.
         align: u32,
     },
-    /// An alignment out of proportion.
+    /// An alignment is too large for the region.
     #[error(
         "align {align} of {what} is more than the {largest} bytes that {region} can be aligned to"
     )]
     AlignTooLarge {
-        /// What.
+        /// The block.
         what: String,
         /// The alignment.
         align: u32,
-        /// The most there is.
+        /// Largest possible alignment.
         largest: u32,
         /// The region.
         region: String,
     },
-    /// Longer than the room there is.
+    /// A block is longer than the room that is left.
     #[error("{what} of {asked} does not fit in {region}: {available} of {len} are available")]
     PastRegion {
-        /// What.
+        /// The block.
         what: String,
-        /// What was asked for.
+        /// Requested length.
         asked: Amount,
         /// The region.
         region: String,
-        /// What is left of it.
+        /// Room that is left in the region.
         available: Amount,
-        /// The region's length.
+        /// Length of the region.
         len: Amount,
-        /// Those that have taken the rest: `arena dma 16K, the stack 8K`.
+        /// The blocks that take the rest: `arena dma 16K, the stack 8K`.
         others: Vec<String>,
     },
-    /// The stack has no room beside what was asked for.
+    /// The heap leaves no room for the stack.
     #[error(
         "the heap of {asked} leaves no room for the stack of {stack} in {region}: {available} are available"
     )]
     HeapAgainstStack {
-        /// What was asked for.
+        /// Requested length of the heap.
         asked: Amount,
         /// The stack.
         stack: Amount,
         /// The region.
         region: String,
-        /// What the heap may have.
+        /// Room available for the heap.
         available: Amount,
     },
-    /// A stack nobody can run on.
+    /// The stack is too small for any program.
     #[error("a stack of {size} is less than the {least} that any program needs")]
     StackTooSmall {
         /// The stack.
         size: Amount,
-        /// The least.
+        /// Minimum size.
         least: Amount,
     },
-    /// Filled and not loaded at once.
-    #[error("arena {name} cannot be filled and no-load at once")]
+    /// An arena is both filled and no-load.
+    #[error("arena {name} cannot be both filled and no-load")]
     FillAndNoLoad {
         /// The arena.
         name: String,
     },
-    /// Neither filled nor no-load.
-    #[error("arena {name} is not no-load and has no fill")]
+    /// An arena is neither filled nor no-load.
+    #[error("arena {name} is not no-load but has no fill")]
     LoadWithoutFill {
         /// The arena.
         name: String,
     },
-    /// Filled at each start and kept at once.
+    /// An arena is both filled at each start and kept.
     #[error("arena {name} cannot be filled at each start and keep its contents over a reset")]
     FillAndKeep {
         /// The arena.
         name: String,
     },
-    /// A fill that is no byte.
-    #[error("fill {fill} is no byte")]
+    /// A fill is not a byte.
+    #[error("fill {fill} is not a byte")]
     BadFill {
-        /// What was written.
+        /// The value as written.
         fill: u32,
     },
-    /// Loaded contents where the loader itself runs.
+    /// Loaded contents would overwrite the running bootloader.
     #[error(
         "{what} cannot be loaded into {region}: the second-stage bootloader runs there while it loads the program"
     )]
     LoadedOverBootloader {
-        /// What.
+        /// The block.
         what: String,
         /// The region.
         region: String,
     },
-    /// Contents that the bootloader would destroy.
+    /// Kept contents would be overwritten by the bootloader.
     #[error(
         "arena {name} cannot be kept over a reset in {region}: the second-stage bootloader runs there at each start"
     )]
@@ -346,7 +346,7 @@ pub enum Cause {
         /// The region.
         region: String,
     },
-    /// A limit at run time that the heap cannot hold.
+    /// A limit at run time is larger than the heap.
     #[error("limit of {limit} is more than the heap of {heap}")]
     LimitAboveHeap {
         /// The limit.
@@ -354,73 +354,73 @@ pub enum Cause {
         /// The heap.
         heap: Amount,
     },
-    /// A pattern that is none, or would end the statement it stands in.
-    #[error("pattern {pattern:?} is no name of sections")]
+    /// A pattern is invalid, or would end the statement that contains it.
+    #[error("pattern {pattern:?} is not a pattern for section names")]
     BadPattern {
         /// The pattern.
         pattern: String,
     },
-    /// A pattern whose sections are taken before it is looked at.
+    /// Other patterns take a pattern's sections first.
     #[error("pattern {pattern:?} never matches: {by} takes these sections first")]
     PatternTaken {
         /// The pattern.
         pattern: String,
-        /// Whose script takes them.
+        /// Owner of the script that takes them.
         by: &'static str,
     },
-    /// A reserved range outside of what a layout rules over.
+    /// A reserved range lies outside all regions.
     #[error("reserved range {name} at {start} lies in no region of {chip}")]
     ReserveOutside {
         /// The range.
         name: String,
-        /// Its start.
+        /// First address.
         start: Addr,
         /// The chip.
         chip: String,
     },
-    /// Two ranges share bytes.
+    /// Two ranges overlap.
     #[error("reserved range {name} ({start} to {end}) overlaps {other}")]
     ReserveOverlap {
         /// The range.
         name: String,
-        /// Its start.
+        /// First address.
         start: Addr,
-        /// The first address behind it.
+        /// The first address after the range.
         end: Addr,
-        /// What it overlaps.
+        /// The other range.
         other: String,
     },
-    /// A range that the base's own script would use all the same.
+    /// The base's own script would use a reserved range.
     #[error("reserved range {name} cannot be kept free in {region}: {why}")]
     ReserveNotFree {
         /// The range.
         name: String,
         /// The region.
         region: String,
-        /// Why not.
+        /// Reason.
         why: &'static str,
     },
-    /// A key that means nothing on this base.
-    #[error("{key} is not for base {base:?}")]
+    /// A key has no meaning for this base.
+    #[error("{key} is not available for base {base:?}")]
     NotForBase {
         /// The key.
         key: String,
         /// The base.
         base: &'static str,
-        /// What to do instead.
+        /// Hint on what to do instead.
         instead: &'static str,
     },
-    /// The linker found no room for what was asked.
-    #[error("{what} of {asked} does not fit in {region} beside the program")]
+    /// The linker found no room for a block.
+    #[error("{what} of {asked} does not fit in {region} next to the program")]
     NoRoomAtLink {
-        /// What.
+        /// The block.
         what: String,
-        /// What was asked for.
+        /// Requested length.
         asked: Amount,
         /// The region.
         region: String,
     },
-    /// Initial values where nothing is loaded.
+    /// A block that nothing is loaded into has initial values.
     #[error("{what} is no-load and has initialised data: {statics}")]
     DataInNoLoad {
         /// The arena or section, such as `arena dma`.
@@ -428,23 +428,23 @@ pub enum Cause {
         /// The statics.
         statics: String,
     },
-    /// Statics of the program are more than their arena holds.
-    #[error("the statics placed in arena {name} are more than its {size}")]
+    /// The program's statics exceed their arena.
+    #[error("the statics placed in arena {name} exceed its {size}")]
     StaticsPastArena {
         /// The arena.
         name: String,
-        /// Its size.
+        /// Size as written and in bytes.
         size: Amount,
     },
-    /// The program leaves less stack than was asked for.
+    /// The program leaves less stack than required.
     #[error("less than {asked} are left for the main stack in {region}")]
     StackAtLink {
-        /// What was asked for.
+        /// Required stack.
         asked: Amount,
         /// The region.
         region: String,
     },
-    /// A section in the region of its pattern does not fit.
+    /// A section does not fit in its region.
     #[error("section {name} does not fit in {region}")]
     SectionAtLink {
         /// The section.
@@ -452,20 +452,20 @@ pub enum Cause {
         /// The region.
         region: String,
     },
-    /// The program is not linked with the script that the layout adds to.
-    #[error("the program is not linked with {script}, which the layout adds to")]
+    /// The program is not linked with the script that the layout extends.
+    #[error("the program is not linked with {script}, which the layout extends")]
     BaseScriptMissing {
         /// The script.
         script: &'static str,
     },
-    /// A script is read twice.
-    #[error("the linker is given {script} twice")]
+    /// The linker reads a script twice.
+    #[error("the linker reads {script} twice")]
     BaseScriptTwice {
         /// The script.
         script: &'static str,
     },
-    /// GNU ld reads the script of what the program is built on before the layout's, or not at all.
-    #[error("GNU ld is not given {script} behind the layout's script")]
+    /// GNU ld reads the base's script before the layout's, or not at all.
+    #[error("GNU ld does not get {script} after the layout's script")]
     BaseScriptNotBehind {
         /// The script.
         script: &'static str,
@@ -473,7 +473,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         use Cause::*;
         let near = |word: &str, known: &[String]| match nearest(word, known) {
@@ -486,7 +486,7 @@ impl Cause {
             UnknownWord { word, known, .. } => return near(word, known),
             NoSuchRegion { known, .. } => format!("it has {}", known.join(", ")),
             PsramAtRunTime { esp_hal: true, .. } => {
-                "give it to esp-alloc when the program starts, beside a heap in dram: \
+                "add it to esp-alloc when the program starts, in addition to a heap in dram: \
                  esp_alloc::psram_allocator!(peripherals.PSRAM, esp_hal::psram)"
                     .into()
             }
@@ -499,12 +499,12 @@ impl Cause {
             RestRefused { why, .. } => (*why).into(),
             SizeNotWords { size, .. } => {
                 let up = size.bytes.checked_next_multiple_of(4).unwrap_or(size.bytes & !3);
-                format!("{up} is one")
+                format!("use {up}")
             }
-            BadName { .. } => "it becomes a part of symbols, such as __esplice_arena_dma_start".into(),
+            BadName { .. } => "the name becomes part of symbols, such as __esplice_arena_dma_start".into(),
             ReservedName { .. } | SameName { .. } => "choose another name".into(),
             BadSymbol { .. } => {
-                "it is the start of three symbols: _heap gives _heap_start, _heap_end, _heap_size".into()
+                "it is the prefix of three symbols: _heap yields _heap_start, _heap_end, _heap_size".into()
             }
             WrongRegion { .. } => "regions for data are dram, dram2, rtc-fast and rtc-slow".into(),
             NoLayoutData { .. } => "its file in targets/ needs a [layout]".into(),
@@ -512,34 +512,34 @@ impl Cause {
                 let up = align.checked_next_power_of_two().unwrap_or(1 << 31);
                 format!("the next one is {up}")
             }
-            AlignTooLarge { largest, .. } => format!("ask for {largest} at the most"),
+            AlignTooLarge { largest, .. } => format!("use {largest} at most"),
             PastRegion { available, others, .. } => {
                 let largest = Amount::of(available.bytes & !3);
                 if others.is_empty() {
                     format!("the largest that fits is {largest}")
                 } else {
-                    format!("the largest that fits is {largest}, beside {}", others.join(", "))
+                    format!("the largest that fits is {largest}, next to {}", others.join(", "))
                 }
             }
             HeapAgainstStack { available, .. } => {
                 format!("the largest that fits is {}, or size = \"rest\"", Amount::of(available.bytes & !3))
             }
-            StackTooSmall { least, .. } => format!("give it {least} or more"),
+            StackTooSmall { least, .. } => format!("use {least} or more"),
             FillAndNoLoad { .. } => "drop one of the two".into(),
-            LoadWithoutFill { .. } => "give it a fill, such as fill = 0".into(),
-            FillAndKeep { .. } => "drop fill: what is kept is not written at the start".into(),
+            LoadWithoutFill { .. } => "add a fill, such as fill = 0".into(),
+            FillAndKeep { .. } => "drop fill: kept contents are not written at the start".into(),
             BadFill { .. } => "a byte is 0 to 255".into(),
             LoadedOverBootloader { .. } => "place it in dram, or leave it no-load".into(),
             KeptUnderBootloader { .. } => "place it in dram or rtc-fast".into(),
             LimitAboveHeap { .. } => "lower the limit, or make the heap larger".into(),
-            BadPattern { .. } => "write it as .hot.*, with letters, digits and . _ - * ? alone".into(),
-            PatternTaken { .. } => "give these sections a name of their own, such as .mine.*".into(),
+            BadPattern { .. } => "write it as .hot.*, with only letters, digits and . _ - * ?".into(),
+            PatternTaken { .. } => "use a distinct name for these sections, such as .mine.*".into(),
             ReserveOutside { .. } => "`esplice layout check` lists the chip's regions".into(),
-            ReserveOverlap { .. } => "a range that is taken already need not be reserved".into(),
+            ReserveOverlap { .. } => "a range that is already in use need not be reserved".into(),
             ReserveNotFree { .. } => "use an arena, whose address the linker chooses".into(),
             NotForBase { instead, .. } => (*instead).into(),
             NoRoomAtLink { .. } => {
-                "make it smaller; `esplice layout show ELF` tells what the program takes".into()
+                "make it smaller; `esplice layout show ELF` shows what the program uses".into()
             }
             DataInNoLoad { .. } => {
                 "nothing writes their initial values: make them MaybeUninit and write them in the program, \
@@ -550,14 +550,14 @@ impl Cause {
             StackAtLink { .. } => "make the heap or an arena smaller, or move one to dram2".into(),
             SectionAtLink { .. } => "fewer sections must match its pattern".into(),
             BaseScriptMissing { .. } => {
-                "give the linker -Tlinkall.x, or set base in [layout] to what the program is built on".into()
+                "pass -Tlinkall.x to the linker, or set base in [layout] to the base of the program".into()
             }
             BaseScriptTwice { .. } => {
                 "cargo joins rustflags of [build], [target.TRIPLE] and [target.'cfg(…)']: keep one of them".into()
             }
             BaseScriptNotBehind { .. } => {
-                "`esplice build` gives the layout's first, and -Tlinkall.x may stand in .cargo/config.toml; with a \
-                 plain `cargo build`, build.rs gives -Tlinkall.x behind the layout"
+                "`esplice build` passes the layout's first, and -Tlinkall.x may be in .cargo/config.toml; with a \
+                 plain `cargo build`, build.rs passes -Tlinkall.x after the layout"
                     .into()
             }
         })

@@ -1,15 +1,15 @@
-//! What a linker says, traced back to the line of the layout that caused it.
+//! Traces a linker's errors back to the lines of the layout that caused them.
 
 use crate::{
     Base, Cause, HEAP_SECTION, Layout, LayoutError, Place, arena_section,
     script::{assertions, section_name, stack_error},
 };
 
-/// The errors of `layout` that stand behind `output`, what compiler and linker said; empty where
-/// the layout has no part in it.
+/// Returns the errors of `layout` that caused `output`, the text of compiler and linker. The result
+/// is empty if the layout is not the cause.
 pub fn explain(layout: &Layout, output: &str) -> Vec<LayoutError> {
     let mut found: Vec<LayoutError> = Vec::new();
-    // Our own assertions first: they are the exact ones.
+    // esplice's own assertions come first, because they are exact.
     for assertion in assertions(layout) {
         if output.contains(&assertion.message()) {
             found.push(assertion.error);
@@ -56,10 +56,10 @@ pub fn explain(layout: &Layout, output: &str) -> Vec<LayoutError> {
     base_errors(layout, output)
 }
 
-/// Returns the linker script that a program on esp-hal lacks, by what the linker says: without it each of
-/// the script's symbols is undefined, which takes hundreds of lines.
+/// Returns the linker script that a program on esp-hal lacks, judging by the linker's output:
+/// without the script each of its symbols is undefined, which takes hundreds of lines.
 pub fn missing_script(output: &str) -> Option<&'static str> {
-    // Of esp-hal's own scripts, and referred to by the start code of every program (esp-hal 1.2.2,
+    // A symbol of esp-hal's own scripts that the start code of every program uses (esp-hal 1.2.2,
     // ld/sections/rtc_fast.x).
     let undefined = |line: &str| {
         line.contains("_rtc_fast_bss_start")
@@ -70,7 +70,7 @@ pub fn missing_script(output: &str) -> Option<&'static str> {
 
 const ESP_HAL_SCRIPT: &str = "linkall.x";
 
-/// Returns the linker's message for `statics` with initial values in `what`, such as `arena dma`, which
+/// Returns the message for `statics` with initial values in `what`, such as `arena dma`, which
 /// nothing is loaded into.
 pub fn initialised_message(what: &str, statics: &str) -> String {
     format!("initialised data in no-load {what}: {statics}")
@@ -80,7 +80,7 @@ fn script_text(error: &LayoutError) -> String {
     error.to_string().replace(['"', '\\', '\n'], "'")
 }
 
-/// The output sections of the layout, and what it means that one has no room.
+/// Returns the output sections of the layout, each with the error if it does not fit.
 fn sections(layout: &Layout) -> Vec<(String, LayoutError)> {
     let mut all = Vec::new();
     for arena in &layout.arenas {
@@ -108,7 +108,7 @@ fn sections(layout: &Layout) -> Vec<(String, LayoutError)> {
     all
 }
 
-/// What goes wrong where the layout meets the scripts that it adds to.
+/// Returns the errors of combining the layout with the scripts that it extends.
 fn base_errors(layout: &Layout, output: &str) -> Vec<LayoutError> {
     if layout.base != Base::EspHal {
         return Vec::new();

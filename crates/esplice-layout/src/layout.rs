@@ -1,21 +1,21 @@
-//! A layout that holds: settled for a chip, each thing with its place.
+//! A valid layout for a chip, in which each block has its place in the file.
 
 use esplice_chip::Chip;
 
 use crate::{Amount, Base, Cause, LayoutError, Linker, Place, Room, Spec, settle};
 
-/// A layout, checked against a chip's memories.
+/// A layout that was checked against a chip's memories.
 #[derive(Debug, Clone)]
 pub struct Layout {
     /// The chip.
     pub chip: &'static Chip,
-    /// What the program is built on.
+    /// The base of the program.
     pub base: Base,
-    /// The linker, where the layout names one.
+    /// The linker, if the layout names one.
     pub linker: Option<Linker>,
     /// The regions that the program may use.
     pub rooms: Vec<Room>,
-    /// For programs in RAM, the bytes of SRAM that code takes.
+    /// For programs in RAM, the bytes of SRAM reserved for code.
     pub code: u32,
     /// The heap.
     pub heap: Option<Heap>,
@@ -27,95 +27,95 @@ pub struct Layout {
     pub reserved: Vec<Reserved>,
     /// Bytes that stay free for the main stack.
     pub stack: Amount,
-    /// Where the stack's size stands, if anywhere.
+    /// Place of the stack's size, if it is set.
     pub stack_place: Option<Place>,
     /// Bytes of a goroutine's stack.
     pub goroutine_stack: Option<Amount>,
 }
 
-/// How long something is.
+/// Length of the heap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extent {
-    /// This many bytes.
+    /// A fixed number of bytes.
     Size(Amount),
-    /// All that nothing else takes.
+    /// All bytes that nothing else takes.
     Rest,
 }
 
 /// The heap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heap {
-    /// Where it stands.
+    /// Place in the file.
     pub place: Place,
     /// Key of its region.
     pub region: String,
-    /// How long it is.
+    /// Length of the heap.
     pub extent: Extent,
     /// Alignment in bytes.
     pub align: u32,
-    /// Starts of more names for it.
+    /// Prefixes of further symbols for the heap.
     pub symbols: Vec<String>,
     /// The limit that the program sets at run time.
     pub limit: Option<(Amount, Place)>,
-    /// Its address, where the layout and not the linker chooses it.
+    /// The address, if the layout and not the linker chooses it.
     pub addr: Option<u32>,
 }
 
 /// An arena.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arena {
-    /// Where it stands.
+    /// Place in the file.
     pub place: Place,
-    /// Its name.
+    /// Name of the arena.
     pub name: String,
     /// Key of its region.
     pub region: String,
-    /// How long it is.
+    /// Length of the arena.
     pub size: Amount,
     /// Alignment in bytes.
     pub align: u32,
-    /// What is in it when the program starts.
+    /// Contents at program start.
     pub contents: Contents,
-    /// Its address, where the layout and not the linker chooses it.
+    /// The address, if the layout and not the linker chooses it.
     pub addr: Option<u32>,
 }
 
-/// What is in an arena when the program starts.
+/// Contents of an arena at program start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contents {
-    /// Anything: nothing is loaded.
+    /// Undefined: nothing is loaded.
     NoLoad,
-    /// What was there before the reset, or anything after power-on.
+    /// The contents from before the reset; undefined after power-on.
     Kept,
-    /// This byte, again and again, loaded with the program.
+    /// This byte throughout, loaded with the program.
     Fill(u8),
 }
 
 /// Input sections by pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// Where it stands.
+    /// Place in the file.
     pub place: Place,
-    /// Its name.
+    /// Name of the section.
     pub name: String,
-    /// What input sections are matched with.
+    /// Pattern that matches input sections.
     pub pattern: String,
     /// Key of its region.
     pub region: String,
     /// Alignment in bytes.
     pub align: u32,
-    /// Nothing is loaded into it.
+    /// Whether nothing is loaded into it.
     pub no_load: bool,
 }
 
 /// A range that stays free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
-    /// Where it stands.
+    /// Place in the file.
     pub place: Place,
-    /// Its name.
+    /// Name of the range.
     pub name: String,
-    /// Key of the region it lies in.
+    /// Key of the region that contains it.
     pub region: String,
     /// First address.
     pub addr: u32,
@@ -124,7 +124,7 @@ pub struct Reserved {
 }
 
 impl Arena {
-    /// Whether the bootloader writes its contents.
+    /// Returns whether the bootloader writes its contents.
     pub fn is_loaded(&self) -> bool {
         matches!(self.contents, Contents::Fill(_))
     }
@@ -134,15 +134,16 @@ impl Spec {
     /// Checks the layout against the memories of `chip`.
     ///
     /// # Errors
-    /// [`LayoutError`] for the first thing that does not hold, with its place.
+    /// [`LayoutError`] for the first error, with its place.
     pub fn settle(&self, chip: &'static Chip) -> Result<Layout, LayoutError> {
         settle::settle(self, chip)
     }
 }
 
 impl Layout {
-    /// The linker to write for: what the layout names, else what the name of `program` tells, else
-    /// what the chip's usual compiler links with (the vendor's drives GNU ld).
+    /// Returns the linker to write for: the one that the layout names, or else the family that the
+    /// name of `program` shows, or else that of the chip's usual compiler (the vendor's uses GNU
+    /// ld).
     pub fn linker_for(&self, program: Option<&str>) -> Linker {
         let usual = match self.chip.toolchain.rust_install {
             Some(_) => Linker::Gnu,
@@ -151,15 +152,15 @@ impl Layout {
         self.linker.unwrap_or_else(|| program.map_or(usual, Linker::of_program))
     }
 
-    /// For a thing that the linker found no room for: a layout whose heap is all that such a thing
-    /// could have, and the bytes of that heap that are another's already.
+    /// Returns, for a block that the linker found no room for, a layout whose heap takes all bytes
+    /// that the block could have, and the bytes of that heap that are already in use.
     pub fn measuring(&self, error: &LayoutError) -> Option<(Layout, u32)> {
         let Cause::NoRoomAtLink { what, region, .. } = error.cause.as_ref() else { return None };
         let mut layout = self.clone();
         let (mut align, mut taken) = (16, 0);
         match what.strip_prefix("arena ") {
             Some(name) => {
-                // Its symbols stay, as the program may use them.
+                // Its symbols are kept because the program may use them.
                 let arena = layout.arenas.iter_mut().find(|arena| arena.name == name)?;
                 arena.size = Amount::of(4);
                 align = arena.align.max(align);
@@ -183,12 +184,12 @@ impl Layout {
         Some((layout, taken))
     }
 
-    /// The region called `key`.
+    /// Returns the region called `key`.
     pub fn room(&self, key: &str) -> Option<&Room> {
         self.rooms.iter().find(|room| room.key == key)
     }
 
-    /// Bytes of `room` before its end that stay free: the reserved ranges there.
+    /// Returns the number of bytes at the end of `room` that reserved ranges keep free.
     pub(crate) fn reserved_tail(&self, room: &Room) -> u32 {
         let mut end = room.end();
         let mut below = || {

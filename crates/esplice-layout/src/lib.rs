@@ -1,16 +1,18 @@
-//! Memory layouts: heap, arenas and stacks as a few lines of configuration, to linker scripts.
+//! Turns memory layouts, a few lines of configuration for heap, arenas and stacks, into linker
+//! scripts.
 //!
-//! A [`Spec`] is what somebody wrote, in `esplice.toml` or in code, each value with its place.
-//! [`Spec::settle`] checks it against a chip's memories and gives a [`Layout`], from which come:
+//! A [`Spec`] is a layout as written in `esplice.toml` or in code; each value has its place.
+//! [`Spec::settle`] checks it against a chip's memories and returns a [`Layout`], from which are
+//! made:
 //!
-//! - [`inject`]: files and arguments for the linker, on top of esp-hal's scripts or for a program in
-//!   RAM, for lld and for GNU ld;
-//! - [`tinygo`]: a target of one's own for TinyGo;
+//! - [`inject`]: files and arguments for the linker, on top of esp-hal's scripts or for a program
+//!   in RAM, for lld and for GNU ld;
+//! - [`tinygo`]: a custom target for TinyGo;
 //! - [`esp_idf`]: a CMake fragment for an ESP-IDF project;
-//! - [`rust_module`]: the arenas and the heap as Rust sees them.
+//! - [`rust_module`]: a Rust module with the arenas and the heap.
 //!
-//! [`explain`] traces what a linker says back to the line that caused it. Everything here is text to
-//! text: files are read and written, and ELFs looked into, by others.
+//! [`explain`] traces a linker's errors back to the lines that caused them. Everything here
+//! converts text to text: other crates read and write files and inspect ELFs.
 //!
 //! ```
 //! let file = "[layout.heap]\nregion = \"dram\"\nsize = \"96K\"\n";
@@ -22,7 +24,8 @@
 //! let file = "[layout.heap]\nsize = \"400K\"\n";
 //! let spec = esplice_layout::Spec::parse("esplice.toml", file)?.unwrap();
 //! let error = spec.settle(esplice_chip::find("esp32c3").unwrap()).unwrap_err();
-//! assert!(error.to_string().starts_with("esplice.toml:2: the heap of 400K (409600 bytes)"), "{error}");
+//! let expected = "esplice.toml:2: the heap of 400K (409600 bytes)";
+//! assert!(error.to_string().starts_with(expected), "{error}");
 //! # Ok::<(), esplice_layout::LayoutError>(())
 //! ```
 
@@ -53,10 +56,10 @@ pub use spec::{
     ArenaSpec, At, Base, HeapSpec, Linker, ReserveSpec, SectionSpec, Spec, StableSpec, StackSpec,
 };
 
-/// The section that statics meant for the arena `name` are put in.
+/// Returns the name of the section for statics that are placed in the arena `name`.
 pub fn arena_section(name: &str) -> String {
     format!(".esplice.arena.{name}")
 }
 
-/// The section that holds the heap.
+/// Name of the section that holds the heap.
 pub const HEAP_SECTION: &str = ".esplice.heap";

@@ -1,26 +1,27 @@
-//! The arenas and the heap as Rust sees them.
+//! Generates the Rust module with the arenas and the heap.
 
 use std::fmt::Write as _;
 
 use crate::{Arena, Contents, Extent, Layout};
 
-/// The name that the module is written under, in `OUT_DIR`.
+/// File name of the module in `OUT_DIR`.
 pub const MODULE_FILE: &str = "esplice_layout.rs";
 
-/// Bytes of a heap on the host where the layout gives it the rest, which a host has no end of.
+/// Bytes of a heap on the host if the layout gives it the rest, which has no limit on a host.
 const HOST_HEAP: u32 = 64 << 10;
 
-/// How the module is written.
+/// Options for generating the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ModuleOptions {
-    /// Blocks come from the linker's symbols, and not from statics of the same sizes, as for tests on
-    /// the host.
+    /// Whether blocks come from the linker's symbols. Otherwise they are statics of the same sizes,
+    /// for tests on the host.
     pub device: bool,
-    /// The crate `esplice-rt` has the unsafe code, so that the including crate may forbid it.
+    /// Whether the unsafe code is in the crate `esplice-rt`, so that the including crate may forbid
+    /// it.
     pub safe: bool,
 }
 
-/// The module that gives each arena and the heap away, once.
+/// Returns the module with a function for each arena and the heap that returns it once.
 pub fn rust_module(layout: &Layout, options: ModuleOptions) -> String {
     let device = options.device;
     let mut text =
@@ -83,7 +84,7 @@ fn arena_function(arena: &Arena, device: bool) -> Function {
             "Arena `{}`: {} bytes in `{}`, aligned to {}. {state}",
             arena.name, arena.size.bytes, arena.region, arena.align
         ),
-        // What statics of the program take of it is theirs.
+        // The part that the program's statics use belongs to them.
         start: if device { format!("{symbol}_free") } else { format!("{symbol}_start") },
         end: format!("{symbol}_end"),
         size: arena.size.bytes,
@@ -115,7 +116,7 @@ impl Function {
         }
     }
 
-    /// What each element is before it is written, on the host.
+    /// Returns the initial value of each element on the host.
     fn host_value(&self) -> String {
         match self.fill {
             Some(byte) => byte.to_string(),
@@ -127,17 +128,17 @@ impl Function {
         let about = &self.about;
         let _ = write!(
             text,
-            "\n/// {about}\n///\n/// Given away once: `None` from the second call on.\n"
+            "\n/// {about}\n///\n/// Returned once: `None` from the second call on.\n"
         );
         if let Some(section) = &self.section {
             let _ = writeln!(
                 text,
-                "///\n/// Statics with `#[unsafe(link_section = \"{section}\")]` lie in it as well, and are not\n/// part of what is given."
+                "///\n/// Statics with `#[unsafe(link_section = \"{section}\")]` are also in it, but not\n/// part of the returned slice."
             );
         }
     }
 
-    /// With esplice-rt's macros.
+    /// Writes the function with esplice-rt's macros.
     fn write_safe(&self, text: &mut String, device: bool) {
         let Function { name, start, end, size, align, .. } = self;
         let _ =
@@ -176,7 +177,7 @@ impl Function {
                 text,
                 "    let len = (&raw mut {end} as usize).saturating_sub(start as usize);"
             );
-            text.push_str("    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.\n");
+            text.push_str("    // SAFETY: the linker reserves these bytes for this slice, and it is returned only once.\n");
             let _ = writeln!(
                 text,
                 "    Some(unsafe {{ ::core::slice::from_raw_parts_mut(start.cast::<{item}>(), len) }})"
@@ -193,17 +194,18 @@ impl Function {
     }
 }
 
-/// A macro, so that the crate is named only where it is used.
+/// A macro, so that the crate is only named where it is used.
 const ESP_ALLOC: &str = "
-/// Adds what [`heap`] gives to esp-alloc's heap: `layout::add_heap_to_esp_alloc!(layout::heap())`.
-/// Gives its length in bytes, or `None` where the heap is given away already.
+/// Adds the result of [`heap`] to esp-alloc's heap:
+/// `layout::add_heap_to_esp_alloc!(layout::heap())`. Returns its length in bytes, or `None` if the
+/// heap was already taken.
 #[allow(unused_macros)]
 macro_rules! add_heap_to_esp_alloc {
     ($heap:expr) => {
         $heap.map(|heap| {
             let len = heap.len();
             let region = unsafe {
-                // SAFETY: the heap is given away once, and for good.
+                // SAFETY: the heap is returned once, for good.
                 ::esp_alloc::HeapRegion::new(
                     heap.as_mut_ptr().cast(),
                     len,
@@ -221,7 +223,7 @@ pub(crate) use add_heap_to_esp_alloc;
 ";
 
 const TAKE_BLOCK: &str = "    let block = &raw mut BLOCK;
-    // SAFETY: nobody else names this static, and it is given away once.
+    // SAFETY: no other code names this static, and it is returned only once.
     let block: &'static mut Block = unsafe { &mut *block };
     Some(&mut block.0)
 ";
@@ -232,7 +234,7 @@ pub(crate) use ::esplice_rt::add_heap_to_esp_alloc;
 ";
 
 const TAKE_ON_HOST: &str = "
-/// Says yes once.
+/// Returns true once.
 struct Once(::core::sync::atomic::AtomicBool);
 
 impl Once {
@@ -247,10 +249,11 @@ impl Once {
 }
 ";
 
-/// Chips whose instructions cannot exchange a value with memory have one core, so that nobody comes
-/// between while interrupts are off (RISC-V Privileged Architecture, mstatus: MIE is bit 3).
+/// Code that returns true once. Chips whose instructions can't exchange a value with memory have
+/// one core, so nothing intervenes while interrupts are off (RISC-V Privileged Architecture,
+/// mstatus: MIE is bit 3).
 const TAKE_ON_DEVICE: &str = "
-/// Says yes once.
+/// Returns true once.
 struct Once(::core::sync::atomic::AtomicBool);
 
 impl Once {
@@ -269,7 +272,7 @@ impl Once {
     fn take(&self) -> bool {
         use ::core::sync::atomic::Ordering::Relaxed;
         let status: usize;
-        // SAFETY: turns interrupts off, and below on again if they were on.
+        // SAFETY: disables interrupts; they are enabled again below if they were enabled.
         unsafe { ::core::arch::asm!(\"csrrci {0}, mstatus, 8\", out(reg) status) };
         let free = !self.0.load(Relaxed);
         self.0.store(true, Relaxed);

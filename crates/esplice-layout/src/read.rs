@@ -1,4 +1,4 @@
-//! `[layout]` of a TOML file, key by key, each with its line.
+//! Reads `[layout]` of a TOML file key by key, with the line of each.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -29,7 +29,7 @@ const SECTION: &[&str] = &["name", "pattern", "region", "align", "no-load"];
 const RESERVE: &[&str] = &["name", "start", "size"];
 const ROOM: &[&str] = &["code", "code-percent", "text", "text-percent", "waste-percent"];
 
-/// The most arenas, sections and the like that a layout can have. The checks compare each with each.
+/// Maximum number of arenas, sections and the like in a layout. The checks compare each with each.
 const MOST: usize = 1024;
 
 pub(crate) fn read(file: &str, text: &str) -> Result<Option<Spec>, LayoutError> {
@@ -99,13 +99,14 @@ fn read_stable(table: &Table<'_>) -> Result<StableSpec, LayoutError> {
     Ok(stable)
 }
 
-/// The chip or board that `[project]` of a file names; none where the file is no TOML or names none.
+/// Returns the chip or board that `[project]` of a file names; none if the file is not TOML or
+/// names none.
 pub fn project_target(text: &str) -> Option<String> {
     project_text(text, "target")
 }
 
-/// The file of a chip or board that `[project]` of a file names, relative to that; none where the file is
-/// no TOML or names none.
+/// Returns the path of the chip or board file that `[project]` of a file names, relative to that
+/// file; none if the file is not TOML or names none.
 pub fn project_target_file(text: &str) -> Option<String> {
     project_text(text, "target-file")
 }
@@ -187,7 +188,7 @@ fn read_reserve(table: &Table<'_>) -> Result<ReserveSpec, LayoutError> {
 #[derive(Clone, Copy)]
 struct Source<'a> {
     file: &'a str,
-    /// Where the lines end.
+    /// Offsets of the line ends.
     newlines: &'a [usize],
 }
 
@@ -198,7 +199,7 @@ impl Source<'_> {
     }
 }
 
-/// A table of the file, and how it is called in messages.
+/// A table of the file, with its name in messages.
 struct Table<'a> {
     source: Source<'a>,
     name: String,
@@ -219,7 +220,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Refuses keys that are none of `known`.
+    /// Refuses keys that are not among `known`.
     fn knows(&self, known: &[&str]) -> Result<(), LayoutError> {
         for key in self.content.keys() {
             if !known.contains(&key.get_ref().as_ref()) {
@@ -234,7 +235,7 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    /// Refuses more of something than a layout makes sense with.
+    /// Refuses more entries than a layout allows.
     fn counted(&self, key: &str, count: usize, place: &Place) -> Result<(), LayoutError> {
         if count > MOST {
             let key = format!("{}.{key}", self.name);
@@ -256,15 +257,16 @@ impl<'a> Table<'a> {
         let Some((value, place)) = self.get(key) else { return Ok(None) };
         match value.get_ref() {
             DeValue::String(text) => Ok(Some(At::new(text.to_string(), place))),
-            _ => Err(Cause::WrongKind { key: key.to_owned(), wanted: "a text" }.at(&place)),
+            _ => Err(Cause::WrongKind { key: key.to_owned(), wanted: "a string" }.at(&place)),
         }
     }
 
-    /// A text, or a list of them.
+    /// Reads a string, or a list of them.
     fn texts(&self, key: &str) -> Result<Vec<At<String>>, LayoutError> {
         let Some((value, place)) = self.get(key) else { return Ok(Vec::new()) };
         let wrong = || {
-            Cause::WrongKind { key: key.to_owned(), wanted: "a text or a list of texts" }.at(&place)
+            Cause::WrongKind { key: key.to_owned(), wanted: "a string or a list of strings" }
+                .at(&place)
         };
         match value.get_ref() {
             DeValue::String(text) => Ok(vec![At::new(text.to_string(), place)]),
@@ -310,7 +312,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A size and how it was written: a text such as `96K`, or a number of bytes.
+    /// Reads a size and its text as written: a string such as `96K`, or a number of bytes.
     fn size(&self, key: &str) -> Result<Option<(At<Size>, String)>, LayoutError> {
         let Some((value, place)) = self.get(key) else { return Ok(None) };
         let written = match value.get_ref() {
@@ -327,7 +329,7 @@ impl<'a> Table<'a> {
         Ok(Some((At::new(size, place), written.trim().to_owned())))
     }
 
-    /// A size that must be a number of bytes.
+    /// Reads a size that must be a number of bytes.
     fn bytes(&self, key: &str) -> Result<Option<u32>, LayoutError> {
         match self.size(key)? {
             None => Ok(None),
@@ -339,7 +341,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A number from 0 to 100.
+    /// Reads a number from 0 to 100.
     fn percent(&self, key: &str) -> Result<Option<u32>, LayoutError> {
         match self.number(key)? {
             Some(At { value, place }) if value > 100 => {
@@ -355,7 +357,7 @@ impl<'a> Table<'a> {
         Table::of(self.source, &format!("{}.{key}", self.name), value, place).map(Some)
     }
 
-    /// `[[layout.arena]]`, each with its own line.
+    /// Reads a list of tables, such as `[[layout.arena]]`, each with its own line.
     fn tables(&self, key: &str) -> Result<Vec<Table<'a>>, LayoutError> {
         let Some((value, place)) = self.get(key) else { return Ok(Vec::new()) };
         let name = format!("{}.{key}", self.name);

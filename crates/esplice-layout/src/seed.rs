@@ -1,4 +1,5 @@
-//! An object file that names the script's symbols, so that linkers list them in one order.
+//! Makes an object file that names the script's symbols, so that linkers list them in a fixed
+//! order.
 //!
 //! Source of the format: System V ABI, Object Files; RISC-V ELF psABI, File Header, for the flags.
 
@@ -10,20 +11,21 @@ const SYMBOL: usize = 16;
 const SHT_SYMTAB: u32 = 2;
 const SHT_STRTAB: u32 = 3;
 const STB_GLOBAL_NOTYPE: u8 = 0x10;
-/// The same for RISC-V and Xtensa, both little-endian.
+/// The same on RISC-V and Xtensa, both little-endian.
 const ELFCLASS32_LSB_V1: [u8; 7] = [0x7f, b'E', b'L', b'F', 1, 1, 1];
 const EM_XTENSA: u16 = 94;
-/// The flag by which a RISC-V object passes floats in registers (psABI, EF_RISCV_FLOAT_ABI_SINGLE):
-/// Rust's targets do where the chip computes with them.
+/// The flag for RISC-V objects that pass floats in registers (psABI, EF_RISCV_FLOAT_ABI_SINGLE), as
+/// Rust's targets do if the chip has float instructions.
 const FLOAT_ABI_SINGLE: u32 = 2;
-/// What GNU as sets for Xtensa (binutils include/elf/xtensa.h: EF_XTENSA_XT_INSN, EF_XTENSA_XT_LIT).
+/// The flags that GNU as sets for Xtensa (binutils include/elf/xtensa.h: EF_XTENSA_XT_INSN,
+/// EF_XTENSA_XT_LIT).
 const XTENSA_FLAGS: u32 = 0x300;
 
-/// Returns the object file with `symbols` as undefined ones.
+/// Returns an object file with `symbols` as undefined symbols.
 ///
-/// Linkers list symbols in the order in which they first see them. Named here, those that the script
-/// defines or uses have one order wherever the script is among others, and the ELF is the same to the
-/// byte.
+/// Linkers list symbols in the order in which they first see them. Named here, the symbols that the
+/// script defines or uses have the same order wherever the script is among others, and the ELF is
+/// identical byte for byte.
 pub(crate) fn object(chip: &Chip, symbols: &[String]) -> Vec<u8> {
     let mut strings = b"\0".to_vec();
     let mut string = |text: &str| {
@@ -33,7 +35,7 @@ pub(crate) fn object(chip: &Chip, symbols: &[String]) -> Vec<u8> {
         at
     };
     let [symtab_name, strtab_name] = [".symtab", ".strtab"].map(&mut string);
-    // name, value, size; info and section number. The first is that of none.
+    // Fields: name, value, size; info and section number. The first entry is the null symbol.
     let mut table = vec![0_u8; SYMBOL];
     for symbol in symbols {
         table.extend_from_slice(&string(symbol).to_le_bytes());
@@ -89,11 +91,11 @@ pub(crate) fn object(chip: &Chip, symbols: &[String]) -> Vec<u8> {
     file
 }
 
-/// The symbols that a script of ours defines or uses, in the order of their first mention.
+/// Returns the symbols that esplice's script defines or uses, in the order of their first mention.
 pub(crate) fn symbols(script: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for line in script.lines() {
-        // Messages are the last thing of an assertion.
+        // A message ends an assertion.
         let code = line.split('"').next().unwrap_or_default();
         if code.trim_start().starts_with(['/', '*']) {
             continue;

@@ -1,4 +1,4 @@
-//! The checks before the link: each a small function, in the order a reader would make them.
+//! The checks before the link: each is a small function, in the order of a reader's questions.
 
 use esplice_chip::{Addr, Chip, RegionKind};
 
@@ -8,16 +8,16 @@ use crate::{
     region::{KEYS, rooms},
 };
 
-/// Alignment of heap and arenas where nobody asks for more, in bytes: that of any C type.
+/// Default alignment of heap and arenas in bytes: that of any C type.
 const ALIGN: u32 = 16;
-/// What linkers and flash pages still make sense of, in bytes.
+/// Largest alignment that linkers and flash pages support, in bytes.
 const LARGEST_ALIGN: u32 = 64 << 10;
-/// The main stack where nobody says, in bytes: what esp-hal insists on by default
+/// Default size of the main stack in bytes: the minimum that esp-hal requires by default
 /// (esp-hal 1.2.2, esp_config.yml, ensure-main-stack-minimum).
 const MAIN_STACK: u32 = 8 << 10;
 /// The same for TinyGo, which runs its scheduler on it (TinyGo, targets/esp32c3.ld, _stack_size).
 const TINYGO_STACK: u32 = 4 << 10;
-/// A stack that not even start-up code runs on, in bytes.
+/// Minimum size of a stack in bytes, required by start-up code.
 const LEAST_STACK: u32 = 1 << 10;
 
 pub(crate) fn settle(spec: &Spec, chip: &'static Chip) -> Result<Layout, LayoutError> {
@@ -65,7 +65,7 @@ pub(crate) fn settle(spec: &Spec, chip: &'static Chip) -> Result<Layout, LayoutE
     Ok(layout)
 }
 
-/// Where the layout begins, for what is wrong with all of it.
+/// Returns the start of the layout, for errors that concern all of it.
 pub(crate) fn first_place(spec: &Spec) -> Place {
     let heap = spec.heap.iter().map(|heap| &heap.place);
     let arenas = spec.arenas.iter().map(|arena| &arena.place);
@@ -82,7 +82,7 @@ pub(crate) fn first_place(spec: &Spec) -> Place {
 fn settle_code(spec: &Spec, layout: &mut Layout) -> Result<(), LayoutError> {
     if layout.base != Base::Ram {
         let Some(code) = &spec.code else { return Ok(()) };
-        let instead = "the base's own scripts share memory out between code and data";
+        let instead = "the base's own scripts divide memory between code and data";
         return Err(not_for_base("code", layout.base, instead).at(&code.place));
     }
     let len = layout.room("dram").map_or(0, |dram| dram.len);
@@ -92,7 +92,7 @@ fn settle_code(spec: &Spec, layout: &mut Layout) -> Result<(), LayoutError> {
     };
     let bytes = match size {
         Size::Rest => {
-            let why = "data would have nothing";
+            let why = "nothing would be left for data";
             return Err(Cause::RestRefused { what: "code".into(), why }.at(&place));
         }
         Size::Bytes(bytes) => bytes,
@@ -103,7 +103,7 @@ fn settle_code(spec: &Spec, layout: &mut Layout) -> Result<(), LayoutError> {
         return Err(past("code", &Amount::of(bytes), "dram", len, len, &[]).at(&place));
     }
     layout.code = bytes;
-    // Code goes first, whichever bus sees it; what follows is data's.
+    // Code comes first on either bus; the rest is for data.
     if let Some(dram) = layout.rooms.iter_mut().find(|room| room.key == "dram") {
         dram.addr += bytes;
         dram.len -= bytes;
@@ -123,7 +123,7 @@ fn settle_stack(spec: &Spec, layout: &mut Layout) -> Result<(), LayoutError> {
     }
     if let Some((size, written)) = &spec.stack.goroutine {
         if layout.base != Base::TinyGo {
-            let instead = "goroutines are TinyGo's: set base = \"tinygo\"";
+            let instead = "only TinyGo has goroutines: set base = \"tinygo\"";
             return Err(not_for_base("stack.goroutine", layout.base, instead).at(&size.place));
         }
         layout.goroutine_stack = Some(stack_size("a goroutine's stack", size, written, dram)?);
@@ -140,7 +140,7 @@ fn stack_size(
     let refuse = |cause: Cause| Err(cause.at(&size.place));
     let bytes = match size.value {
         Size::Rest => {
-            let why = "a stack has what heap and arenas leave; say how much it needs at least";
+            let why = "a stack gets what heap and arenas leave; set the minimum that it needs";
             return refuse(Cause::RestRefused { what: what.to_owned(), why });
         }
         Size::Bytes(bytes) => bytes,
@@ -203,7 +203,7 @@ fn settle_reserve(spec: &crate::ReserveSpec, layout: &mut Layout) -> Result<(), 
         let cause = past(&what, &asked, &room.key, room.end() - start, room.len, &[]);
         return Err(cause.at(&spec.size.place));
     }
-    // Linker scripts fill regions from their start, and the stack takes what is left of dram.
+    // Linker scripts fill regions from their start, and the stack takes the rest of dram.
     let fixed = matches!(layout.base, Base::TinyGo | Base::EspIdf);
     let reserved = Reserved {
         place: spec.place.clone(),
@@ -217,7 +217,7 @@ fn settle_reserve(spec: &crate::ReserveSpec, layout: &mut Layout) -> Result<(), 
     layout.reserved.push(reserved);
     let why = match (fixed, region.as_str()) {
         (true, _) => return Ok(()),
-        (false, "dram" | "iram") => "its script gives all of it to data and the stack",
+        (false, "dram" | "iram") => "the base's script uses all of it for data and the stack",
         _ if !at_end => "the linker fills a region from its start: only the end can stay free",
         _ => return Ok(()),
     };
@@ -231,7 +231,7 @@ fn settle_section(spec: &SectionSpec, layout: &Layout) -> Result<Section, Layout
     unused("section", &spec.name, same.map(|other| &other.place))?;
     if matches!(layout.base, Base::TinyGo | Base::EspIdf) {
         let instead = match layout.base {
-            Base::EspIdf => "write a linker fragment, as ESP-IDF has it",
+            Base::EspIdf => "write an ESP-IDF linker fragment",
             _ => "Go has no way to name sections",
         };
         return Err(not_for_base("layout.section", layout.base, instead).at(&spec.place));
@@ -246,7 +246,7 @@ fn settle_section(spec: &SectionSpec, layout: &Layout) -> Result<Section, Layout
     let room = find_room(&spec.region.value, layout, &spec.region.place)?;
     let no_load = spec.no_load.as_ref().is_some_and(|no_load| no_load.value);
     if layout.base == Base::Ram && !matches!(room.key.as_str(), "dram" | "iram") {
-        let why = "the script for programs in RAM has dram and iram alone";
+        let why = "the script for programs in RAM has only dram and iram";
         let cause = Cause::WrongRegion { what, region: room.key.clone(), why };
         return Err(cause.at(&spec.region.place));
     }
@@ -255,11 +255,11 @@ fn settle_section(spec: &SectionSpec, layout: &Layout) -> Result<Section, Layout
         return Err(cause.at(&spec.region.place));
     }
     if room.key == "iram" && no_load {
-        let why = "code that is not loaded is none";
+        let why = "code must be loaded";
         let cause = Cause::WrongRegion { what, region: room.key.clone(), why };
         return Err(cause.at(&spec.region.place));
     }
-    // RAM for code is filled first; all other patterns of the script come before ours.
+    // RAM for code is filled first; all other patterns of the script come before the layout's.
     let first: &[&str] = match room.key.as_str() {
         "iram" => &[".rwtext", ".trap", ".iram1"],
         _ => &[
@@ -437,14 +437,14 @@ fn check_limit(spec: &HeapSpec, layout: &mut Layout) -> Result<(), LayoutError> 
         (Size::Bytes(bytes), _) => bytes,
         (Size::Percent(percent), Extent::Size(size)) => share(size.bytes, percent),
         (Size::Percent(_), Extent::Rest) => {
-            let why = "how much the rest is, is known after the link; write the limit in bytes";
+            let why = "the size of the rest is only known after the link; write the limit in bytes";
             return Err(Cause::RestRefused { what: "a limit in %".into(), why }.at(&limit.place));
         }
     };
     let amount = Amount { written: spec.limit_written.clone(), bytes };
     let most = match &heap.extent {
         Extent::Size(size) => size.clone(),
-        // The rest is at the most all of it.
+        // The rest is at most the whole region.
         Extent::Rest => Amount::of(room_len),
     };
     if bytes > most.bytes {
@@ -454,7 +454,7 @@ fn check_limit(spec: &HeapSpec, layout: &mut Layout) -> Result<(), LayoutError> 
     Ok(())
 }
 
-/// From the top of each region downwards, around what is reserved.
+/// Assigns addresses from the top of each region downwards, around reserved ranges.
 fn choose_addresses(layout: &mut Layout) -> Result<(), LayoutError> {
     for room in layout.rooms.clone() {
         let mut top = room.end();
@@ -500,7 +500,7 @@ fn choose_addresses(layout: &mut Layout) -> Result<(), LayoutError> {
     Ok(())
 }
 
-/// Bytes that others take of `room`.
+/// Returns the number of bytes of `room` that are already taken.
 fn taken(layout: &Layout, room: &Room) -> u32 {
     let stack = if holds_stack(layout, room) { layout.stack.bytes } else { 0 };
     let arenas = layout.arenas.iter().filter(|arena| arena.region == room.key);
@@ -509,7 +509,7 @@ fn taken(layout: &Layout, room: &Room) -> u32 {
     lens.fold(stack, u32::saturating_add)
 }
 
-/// Those that [`taken`] counts, with their sizes.
+/// Returns the blocks that [`taken`] counts, with their sizes.
 fn others(layout: &Layout, room: &Room) -> Vec<String> {
     let stack = holds_stack(layout, room).then(|| format!("the stack of {}", layout.stack.written));
     let arenas = layout.arenas.iter().filter(|arena| arena.region == room.key);
@@ -547,7 +547,7 @@ fn find_room<'a>(key: &str, layout: &'a Layout, place: &Place) -> Result<&'a Roo
     Err(cause.at(place))
 }
 
-/// A region for the heap or an arena.
+/// Returns a region for the heap or an arena.
 fn data_room<'a>(
     what: &str,
     region: &Option<At<String>>,
@@ -565,7 +565,7 @@ fn data_room<'a>(
         "irom" | "drom" => refuse("it is flash, which cannot be written like RAM"),
         "iram" => refuse("it is for code, and data there would share its bytes with dram"),
         "rtc-fast" | "rtc-slow" if layout.base == Base::Ram => {
-            refuse("the script for programs in RAM has dram alone")
+            refuse("the script for programs in RAM has only dram")
         }
         _ => find_room(key, layout, place),
     }
@@ -603,9 +603,9 @@ fn check_symbols(symbols: &[At<String>]) -> Result<(), LayoutError> {
         let why = if !starts || !text.chars().all(plain) {
             "is not made of letters, digits and _"
         } else if text.starts_with("__esplice") || text == "__go_heap" {
-            "is there already"
+            "already exists"
         } else if symbols[..i].iter().any(|other| other.value == *text) {
-            "stands twice"
+            "is listed twice"
         } else {
             continue;
         };
@@ -625,7 +625,7 @@ fn check_align(
     if !value.is_power_of_two() {
         return Err(Cause::BadAlign { align: value }.at(&align.place));
     }
-    // The largest block that a region surely has an aligned place for is half of it.
+    // Half of a region is the largest block for which it certainly has an aligned address.
     let largest = LARGEST_ALIGN.min(1 << (room.len.max(8).ilog2() - 1));
     if value > largest {
         let (what, region) = (what.to_owned(), room.key.clone());
@@ -669,8 +669,8 @@ fn share(len: u32, percent: u32) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX) & !(ALIGN - 1)
 }
 
-/// Whether boards with `chip` may have PSRAM: it has an address of its own, or the chip an eFuse field that
-/// tells its size.
+/// Returns whether boards with `chip` may have PSRAM: the chip has an address for it, or an eFuse
+/// field with its size.
 fn supports_psram(chip: &Chip) -> bool {
     chip.regions.iter().any(|region| region.kind == RegionKind::Psram)
         || chip.efuse.field("psram-cap").is_some()

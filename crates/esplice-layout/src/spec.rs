@@ -1,32 +1,32 @@
-//! A layout as somebody wrote it, in `esplice.toml` or in code.
+//! A layout as written in `esplice.toml` or in code.
 
 use std::str::FromStr;
 
 use crate::{Cause, LayoutError, Place, Size};
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct At<T> {
     /// The value.
     pub value: T,
-    /// Its place.
+    /// Place of the value in the file.
     pub place: Place,
 }
 
 impl<T> At<T> {
-    /// `value`, which stands at `place`.
+    /// Creates a value with its place.
     pub fn new(value: T, place: Place) -> At<T> {
         At { value, place }
     }
 }
 
-/// What the program is built on: whose linker scripts the layout adds to.
+/// The base of the program: the software whose linker scripts the layout extends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Base {
     /// Rust with esp-hal, whose script is `linkall.x`.
     #[default]
     EspHal,
-    /// A program of one's own that is loaded into RAM and uses no flash; the whole script is made.
+    /// A custom program that is loaded into RAM and uses no flash; the whole script is generated.
     Ram,
     /// TinyGo.
     TinyGo,
@@ -35,7 +35,7 @@ pub enum Base {
 }
 
 impl Base {
-    /// Names in files.
+    /// Names in files, with their values.
     pub const NAMES: &[(&str, Base)] = &[
         ("esp-hal", Base::EspHal),
         ("ram", Base::Ram),
@@ -43,7 +43,7 @@ impl Base {
         ("esp-idf", Base::EspIdf),
     ];
 
-    /// Its name in files.
+    /// Returns the name used in files.
     pub fn name(self) -> &'static str {
         Base::NAMES.iter().find(|(_, base)| *base == self).map_or("", |(name, _)| name)
     }
@@ -56,22 +56,22 @@ impl FromStr for Base {
     }
 }
 
-/// The family of linkers that reads the script.
+/// The linker family that reads the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Linker {
-    /// LLVM's lld, also as rust-lld.
+    /// LLVM's lld, including rust-lld.
     #[default]
     Lld,
-    /// GNU ld, also when gcc drives it.
+    /// GNU ld, including when gcc runs it.
     Gnu,
 }
 
 impl Linker {
-    /// Names in files.
+    /// Names in files, with their values.
     pub const NAMES: &[(&str, Linker)] = &[("lld", Linker::Lld), ("gnu", Linker::Gnu)];
 
-    /// The family of a program called `name`, as far as its name tells: `ld.lld-19`, `rust-lld`,
-    /// `riscv64-unknown-elf-ld`, `xtensa-esp32s3-elf-gcc`.
+    /// Returns the family of a program called `name`, as far as the name shows it: `ld.lld-19`,
+    /// `rust-lld`, `riscv64-unknown-elf-ld`, `xtensa-esp32s3-elf-gcc`.
     ///
     /// ```
     /// use esplice_layout::Linker;
@@ -108,11 +108,11 @@ fn word<T: Copy>(key: &str, text: &str, names: &[(&str, T)]) -> Result<T, Box<Ca
 /// `[layout]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spec {
-    /// What the program is built on; esp-hal if nothing is said.
+    /// The base of the program; esp-hal by default.
     pub base: Option<At<Base>>,
-    /// The linker; told by the toolchain if nothing is said.
+    /// The linker; by default the toolchain's.
     pub linker: Option<At<Linker>>,
-    /// For programs in RAM, the share of SRAM that code takes.
+    /// For programs in RAM, the share of SRAM reserved for code.
     pub code: Option<At<Size>>,
     /// `[layout.heap]`.
     pub heap: Option<HeapSpec>,
@@ -124,77 +124,77 @@ pub struct Spec {
     pub sections: Vec<SectionSpec>,
     /// `[[layout.reserve]]`, in order.
     pub reserves: Vec<ReserveSpec>,
-    /// Whether and how sections stay where the last link put them.
+    /// Settings of layout-stable links.
     pub stable: StableSpec,
 }
 
-/// `stable` and `stable-…` of `[layout]`.
+/// The keys `stable` and `stable-…` of `[layout]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StableSpec {
-    /// Whether the project is linked so; not if nothing is said.
+    /// Whether links are layout-stable; off by default.
     pub on: Option<At<bool>>,
-    /// Where the record of the last link is kept, from the file's directory on; beside the ELF if
-    /// nothing is said.
+    /// Path of the record of the last link, relative to the directory of the file; next to the ELF
+    /// by default.
     pub record: Option<At<String>>,
-    /// Room behind each function and variable of the project's own crates: bytes, and percent of its
+    /// Room after each function and variable of the project's own crates: bytes, and percent of its
     /// length.
     pub code: (Option<u32>, Option<u32>),
-    /// The same for texts that these use.
+    /// Room after each string that they use, in the same form.
     pub text: (Option<u32>, Option<u32>),
-    /// Percent of the program that may be lost in gaps before all is laid out anew.
+    /// Percent of the program that may be lost in gaps before everything is laid out again.
     pub waste: Option<u32>,
-    /// Bytes that stay free at the end of output sections, by their names.
+    /// Bytes that stay free at the end of output sections, by name.
     pub tails: Vec<(String, u32)>,
 }
 
 /// `[layout.heap]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeapSpec {
-    /// Where the table begins.
+    /// Start of the table.
     pub place: Place,
-    /// The region; `dram` if nothing is said.
+    /// The region; `dram` by default.
     pub region: Option<At<String>>,
-    /// How long.
+    /// Length of the heap.
     pub size: At<Size>,
-    /// The size as it was written.
+    /// The size as written.
     pub written: String,
-    /// Alignment in bytes; 16 if nothing is said.
+    /// Alignment in bytes; 16 by default.
     pub align: Option<At<u32>>,
-    /// More names for it: `_heap` gives `_heap_start`, `_heap_end` and `_heap_size`.
+    /// Prefixes of further symbols: `_heap` yields `_heap_start`, `_heap_end` and `_heap_size`.
     pub symbols: Vec<At<String>>,
-    /// The limit that the program sets at run time, as Go's `SetMemoryLimit`.
+    /// The limit that the program sets at run time, as with Go's `SetMemoryLimit`.
     pub limit: Option<At<Size>>,
-    /// The limit as it was written.
+    /// The limit as written.
     pub limit_written: String,
 }
 
 /// A `[[layout.arena]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArenaSpec {
-    /// Where the table begins.
+    /// Start of the table.
     pub place: Place,
     /// The name, `[a-z][a-z0-9_]*`.
     pub name: At<String>,
-    /// The region; `dram` if nothing is said.
+    /// The region; `dram` by default.
     pub region: Option<At<String>>,
-    /// How long.
+    /// Length of the arena.
     pub size: At<Size>,
-    /// The size as it was written.
+    /// The size as written.
     pub written: String,
-    /// Alignment in bytes; 16 if nothing is said.
+    /// Alignment in bytes; 16 by default.
     pub align: Option<At<u32>>,
-    /// The byte that it is filled with, loaded with the program.
+    /// The byte to fill it with, loaded with the program.
     pub fill: Option<At<u32>>,
-    /// That nothing is loaded into it, which is the default.
+    /// Whether nothing is loaded into it; on by default.
     pub no_load: Option<At<bool>>,
-    /// That its contents are to outlive a reset.
+    /// Whether its contents survive a reset.
     pub keep: Option<At<bool>>,
 }
 
 /// `[layout.stack]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StackSpec {
-    /// Bytes of the main stack, and how they were written.
+    /// Bytes of the main stack, and their text as written.
     pub main: Option<(At<Size>, String)>,
     /// Bytes of a goroutine's stack, TinyGo's `-stack-size`.
     pub goroutine: Option<(At<Size>, String)>,
@@ -203,38 +203,38 @@ pub struct StackSpec {
 /// A `[[layout.section]]`: input sections by pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SectionSpec {
-    /// Where the table begins.
+    /// Start of the table.
     pub place: Place,
-    /// The name, as an arena's.
+    /// The name, with the same rules as an arena's.
     pub name: At<String>,
-    /// What the linker matches input sections with, such as `.hot.*`.
+    /// Pattern by which the linker matches input sections, such as `.hot.*`.
     pub pattern: At<String>,
     /// The region.
     pub region: At<String>,
-    /// Alignment in bytes; 4 if nothing is said.
+    /// Alignment in bytes; 4 by default.
     pub align: Option<At<u32>>,
-    /// That nothing is loaded into it.
+    /// Whether nothing is loaded into it.
     pub no_load: Option<At<bool>>,
 }
 
 /// A `[[layout.reserve]]`: a range that stays free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReserveSpec {
-    /// Where the table begins.
+    /// Start of the table.
     pub place: Place,
-    /// The name, as an arena's.
+    /// The name, with the same rules as an arena's.
     pub name: At<String>,
     /// The first address.
     pub start: At<u32>,
-    /// How long.
+    /// Length of the range.
     pub size: At<Size>,
-    /// The size as it was written.
+    /// The size as written.
     pub written: String,
 }
 
 impl Spec {
-    /// Reads `[layout]` of `text`, the content of `file` (a name for messages). None where the file
-    /// has no layout; other sections are not looked at.
+    /// Parses `[layout]` in `text`, the contents of `file` (a name for messages). Returns none if
+    /// the file has no layout. Other tables are ignored.
     ///
     /// # Errors
     /// [`LayoutError`], with file and line.
@@ -242,7 +242,7 @@ impl Spec {
         crate::read::read(file, text)
     }
 
-    /// The layout for `base` where it names none itself.
+    /// Sets the base to `base` if the layout names none.
     #[must_use]
     pub fn or_base(mut self, base: Base) -> Spec {
         let place = crate::settle::first_place(&self);
@@ -250,13 +250,14 @@ impl Spec {
         self
     }
 
-    /// Whether all that it says is about stable links: then there is no layout to settle.
+    /// Returns whether it only contains settings of stable links. Then there is no layout to
+    /// settle.
     pub fn is_stable_alone(&self) -> bool {
         let rest = Spec { stable: StableSpec::default(), ..self.clone() };
         self.stable != StableSpec::default() && rest == Spec::default()
     }
 
-    /// What the program is built on.
+    /// Returns the base of the program.
     pub fn base(&self) -> Base {
         self.base.as_ref().map_or(Base::default(), |base| base.value)
     }

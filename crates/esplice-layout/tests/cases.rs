@@ -1,4 +1,4 @@
-//! Every layout of `tests/cases`, right and wrong, against the text kept beside it.
+//! Compares the result for every layout in `tests/cases`, good or wrong, with the files next to it.
 
 use std::{
     collections::BTreeSet,
@@ -20,12 +20,12 @@ fn cases(folder: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// The layout of a file, for the chip that its first line names.
+/// Returns the layout of a file, for the chip that its first line names.
 fn layout(path: &Path) -> Result<Layout, LayoutError> {
     let text = fs::read_to_string(path).unwrap();
     let chip = text.lines().next().and_then(|line| line.strip_prefix("# chip: "));
     let chip = match chip {
-        // A chip of which no layout is known: such as exist while they are being added.
+        // A chip without layout data, as one has while it is being added.
         Some("none") => {
             let mut chip = esplice_chip::find("esp32c3").unwrap().clone();
             (chip.layout, chip.display_name) = (None, "ESP32-X1".into());
@@ -60,10 +60,10 @@ fn wrong_layouts_are_refused_each_in_its_own_words() {
         }
         check(&path.with_extension("txt"), &text);
         let words = error.cause.to_string();
-        assert!(said.insert(words.clone()), "said twice: {words}");
-        // Messages start small and end without a stop.
+        assert!(said.insert(words.clone()), "two cases have the same message: {words}");
+        // Messages are in lower case and end without a full stop.
         assert!(!words.ends_with('.') && !words.contains('\n'), "{words}");
-        assert!(error.place.line > 0, "{}: no line", path.display());
+        assert!(error.place.line > 0, "{}: no line number", path.display());
     }
     assert!(said.len() >= 30, "{}", said.len());
 }

@@ -1,5 +1,5 @@
-//! What linkers say, traced back to lines of the layout. The outputs are those of lld 19, of
-//! rust-lld 22 and of GNU ld 2.40, as seen with esp-hal 1.2.2.
+//! Traces linker output back to lines of the layout. The outputs are those of lld 19, of rust-lld
+//! 22 and of GNU ld 2.40, as seen with esp-hal 1.2.2.
 
 use esplice_layout::{Layout, Spec, explain, missing_script};
 
@@ -22,14 +22,14 @@ fn check(output: &str, expected: &[&str]) {
 #[test]
 fn our_own_assertions_come_back_as_what_they_are() {
     check(
-        "rust-lld: error: esplice.toml:1: the heap of 96K (98304 bytes) does not fit in dram beside the \
+        "rust-lld: error: esplice.toml:1: the heap of 96K (98304 bytes) does not fit in dram next to the \
          program\nrust-lld: error: Main stack is smaller than 8192 bytes.\n",
-        &["esplice.toml:1: the heap of 96K (98304 bytes) does not fit in dram beside the program"],
+        &["esplice.toml:1: the heap of 96K (98304 bytes) does not fit in dram next to the program"],
     );
     check(
-        "riscv64-unknown-elf-ld: esplice.toml:4: the statics placed in arena dma are more than its 16K \
+        "riscv64-unknown-elf-ld: esplice.toml:4: the statics placed in arena dma exceed its 16K \
          (16384 bytes)\n",
-        &["esplice.toml:4: the statics placed in arena dma are more than its 16K (16384 bytes)"],
+        &["esplice.toml:4: the statics placed in arena dma exceed its 16K (16384 bytes)"],
     );
 }
 
@@ -38,11 +38,13 @@ fn the_linkers_own_errors_are_traced_too() {
     check(
         "ld.lld-19: error: section '.esplice.heap' will not fit in region 'DRAM': overflowed by 355392 \
          bytes\n",
-        &["esplice.toml:1: the heap of 96K (98304 bytes) does not fit in dram beside the program"],
+        &["esplice.toml:1: the heap of 96K (98304 bytes) does not fit in dram next to the program"],
     );
     check(
         "riscv64-unknown-elf-ld: o1 section `.esplice.arena.dma' will not fit in region `DRAM'\n",
-        &["esplice.toml:4: arena dma of 16K (16384 bytes) does not fit in dram beside the program"],
+        &[
+            "esplice.toml:4: arena dma of 16K (16384 bytes) does not fit in dram next to the program",
+        ],
     );
     check(
         "ld.lld-19: error: stack.x:13: unable to move location counter (0x3fd25040) backward to \
@@ -59,19 +61,19 @@ fn the_linkers_own_errors_are_traced_too() {
 fn a_base_that_is_not_there_or_is_there_twice() {
     check(
         "ld.lld-19: error: unable to insert .esplice.heap after .noinit\n",
-        &["esplice.toml:1: the program is not linked with linkall.x, which the layout adds to"],
+        &["esplice.toml:1: the program is not linked with linkall.x, which the layout extends"],
     );
     check(
         "ld.lld: error: memory.x:18: region 'ICACHE' already defined\n",
-        &["esplice.toml:1: the linker is given linkall.x twice"],
+        &["esplice.toml:1: the linker reads linkall.x twice"],
     );
     check(
         "riscv64-unknown-elf-ld: .noinit not found for insert\n",
-        &["esplice.toml:1: GNU ld is not given linkall.x behind the layout's script"],
+        &["esplice.toml:1: GNU ld does not get linkall.x after the layout's script"],
     );
     check(
         "riscv64-unknown-elf-ld:linkall.x:3: error: redefinition of memory region alias `ROTEXT'\n",
-        &["esplice.toml:1: the linker is given linkall.x twice"],
+        &["esplice.toml:1: the linker reads linkall.x twice"],
     );
 }
 
@@ -85,7 +87,7 @@ fn what_is_not_the_layouts_stays_the_compilers() {
     );
 }
 
-/// What lld and GNU ld say of a program on esp-hal without its script, cut to one symbol.
+/// Output of lld and GNU ld for a program on esp-hal without its script, cut to one symbol.
 #[test]
 fn a_missing_script_is_known_by_its_symbols() {
     let lld = "error: linking with `rust-lld` failed: exit status: 1\n  = note: rust-lld: error: undefined symbol: \

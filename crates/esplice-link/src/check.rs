@@ -1,115 +1,115 @@
-//! Whether a layout became true.
+//! Checks a linked ELF against its layout.
 
 use esplice_layout::{Amount, Arena, Contents, Extent, Heap, Layout, Place, Room, arena_section};
 
 use crate::{LinkError, elf::Elf};
 
-/// What of a layout is not true in an ELF, and where it stands.
+/// A requirement of a layout that an ELF does not meet, and its place in the layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Defect {
-    /// A symbol that the layout defines is not there.
+    /// A symbol that the layout defines is missing.
     #[error("{place}: the ELF has no {symbol}")]
     SymbolMissing {
-        /// Where it stands.
+        /// Place in the layout.
         place: Place,
         /// The symbol.
         symbol: String,
     },
-    /// Something begins elsewhere than it was asked to.
+    /// A block starts outside its region.
     #[error(
         "{place}: {what} is at {addr:#010x}, outside of {region} ({start:#010x} to {end:#010x})"
     )]
     OutsideRegion {
-        /// Where it stands.
+        /// Place in the layout.
         place: Place,
-        /// What.
+        /// The block.
         what: String,
-        /// Its address.
+        /// Address of the block.
         addr: u32,
         /// The region.
         region: String,
         /// The region's first address.
         start: u32,
-        /// The first address behind the region.
+        /// The first address after the region.
         end: u32,
     },
-    /// An address that is not aligned as asked.
+    /// An address is not aligned as required.
     #[error("{place}: {what} at {addr:#010x} is not aligned to {align}")]
     Misaligned {
-        /// Where it stands.
+        /// Place in the layout.
         place: Place,
-        /// What.
+        /// The block.
         what: String,
-        /// Its address.
+        /// Address of the block.
         addr: u32,
-        /// The alignment asked for.
+        /// The required alignment.
         align: u32,
     },
-    /// A length other than asked.
-    #[error("{place}: {what} has {found} bytes, {asked} were asked for")]
+    /// A block does not have the required length.
+    #[error("{place}: {what} has {found} bytes, {asked} were requested")]
     OtherSize {
-        /// Where it stands.
+        /// Place in the layout.
         place: Place,
-        /// What.
+        /// The block.
         what: String,
-        /// Its length in bytes.
+        /// Length in bytes.
         found: u32,
-        /// The length asked for.
+        /// The required length.
         asked: Amount,
     },
-    /// Initialised data where nothing is loaded.
+    /// A no-load arena has initialised data.
     #[error("{place}: arena {name} is no-load and has initialised data: {}", statics.join(", "))]
     DataInNoLoad {
-        /// Where it stands.
+        /// Place in the layout.
         place: Place,
         /// The arena.
         name: String,
         /// The variables.
         statics: Vec<String>,
     },
-    /// Less stack than asked.
-    #[error("{place}: {left} bytes are left for the main stack, {asked} were asked for")]
+    /// Less stack is left than required.
+    #[error("{place}: {left} bytes are left for the main stack, {asked} were requested")]
     StackLeft {
-        /// Where it stands.
+        /// Place in the layout.
         place: Place,
-        /// What is left, in bytes.
+        /// Bytes left for the stack.
         left: u32,
-        /// What was asked for.
+        /// Bytes required.
         asked: Amount,
     },
-    /// A limit at run time that the heap, as linked, cannot hold.
+    /// The heap, as linked, is smaller than its limit at run time.
     #[error("{place}: limit of {limit} is more than the heap, which has {heap} bytes")]
     LimitAboveHeap {
-        /// Where it stands.
+        /// Place in the layout.
         place: Place,
         /// The limit.
         limit: Amount,
         /// The heap's length in bytes.
         heap: u32,
     },
-    /// A section in a range that was to stay free.
+    /// A section lies in a reserved range.
     #[error("{place}: {section} ({start:#010x} to {end:#010x}) lies in reserved range {name}")]
     InReserved {
-        /// Where it stands.
+        /// Place in the layout.
         place: Place,
         /// The section.
         section: String,
-        /// Its first address.
+        /// First address of the section.
         start: u32,
-        /// The first address behind it.
+        /// The first address after the section.
         end: u32,
-        /// The range.
+        /// Name of the reserved range.
         name: String,
     },
-    /// Loaded contents where the second-stage bootloader runs.
+    /// A section is loaded to where the second-stage bootloader runs.
     #[error(
-        "{section} is loaded to {addr:#010x} in {region}, where the second-stage bootloader runs meanwhile"
+        "{section} is loaded to {addr:#010x} in {region}, where the second-stage bootloader is running"
     )]
     LoadedOverBootloader {
         /// The section.
         section: String,
-        /// Its address.
+        /// Address of the section.
         addr: u32,
         /// The region.
         region: String,
@@ -117,7 +117,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the defect.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Defect::SymbolMissing { .. } => {
@@ -135,16 +135,17 @@ impl Defect {
             | Defect::Misaligned { .. }
             | Defect::OtherSize { .. }
             | Defect::InReserved { .. } => {
-                "another linker script moves it: esplice's must be the last word".into()
+                "another linker script moves it: esplice's script must come last".into()
             }
         })
     }
 }
 
-/// Holds `elf` against `layout`; gives what is not true, and nothing where all is.
+/// Checks `elf` against `layout`. Returns the requirements that it does not meet; empty if it meets
+/// all.
 ///
 /// # Errors
-/// [`LinkError`] for what is no sound ELF of the chip's processor.
+/// [`LinkError`] if the file is not a valid ELF for the chip's processor.
 pub fn check(elf: &[u8], layout: &Layout) -> Result<Vec<Defect>, LinkError> {
     let elf = Elf::read(elf, layout.chip)?;
     let mut defects = Vec::new();
@@ -172,7 +173,7 @@ pub fn check(elf: &[u8], layout: &Layout) -> Result<Vec<Defect>, LinkError> {
     }
     for room in layout.rooms.iter().filter(|room| room.bootloader) {
         for section in elf.sections.iter().filter(|s| s.loaded && room.contains(s.addr)) {
-            // Told already, with the line that it comes from.
+            // Already reported, with its place in the layout.
             let arena = |arena: &Arena| arena_section(&arena.name) == section.name;
             if !layout.arenas.iter().any(arena) {
                 defects.push(Defect::LoadedOverBootloader {
@@ -262,7 +263,7 @@ fn check_heap(elf: &Elf, layout: &Layout, heap: &Heap, defects: &mut Vec<Defect>
     }
 }
 
-/// Address and length of a block whose symbols are there.
+/// Returns address and length of a block whose symbols exist.
 fn check_block(elf: &Elf, block: &Block<'_>, defects: &mut Vec<Defect>) -> Option<(u32, u32)> {
     let place = || block.place.clone();
     for part in ["start", "end", "size"] {
@@ -294,7 +295,7 @@ fn check_block(elf: &Elf, block: &Block<'_>, defects: &mut Vec<Defect>) -> Optio
 }
 
 fn check_stack(elf: &Elf, layout: &Layout, defects: &mut Vec<Defect>) {
-    // esp-hal's names; others reserve the stack in their own scripts.
+    // esp-hal's symbols; other bases reserve the stack in their own scripts.
     let Some((_, left)) = elf.range("_stack_end", "_stack_start") else { return };
     if left < layout.stack.bytes {
         let place = layout.stack_place.clone().unwrap_or_default();

@@ -1,15 +1,15 @@
-//! Two maps compared.
+//! Compares two maps.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use crate::{Kind, MemoryMap};
 
-/// What is different between two maps.
+/// The difference between two maps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Difference {
     /// The pieces that changed, by region and then by new address.
     pub changes: Vec<Change>,
-    /// Region, bytes used before and after; only those that changed.
+    /// Region, bytes used before and after, for each region where they differ.
     pub regions: Vec<(String, u32, u32)>,
 }
 
@@ -18,9 +18,9 @@ pub struct Difference {
 pub struct Change {
     /// Key of its region.
     pub region: String,
-    /// What it is.
+    /// Kind of the piece.
     pub kind: Kind,
-    /// Its name.
+    /// Name of the piece.
     pub name: String,
     /// Address and length before; none if it is new.
     pub old: Option<(u32, u32)>,
@@ -29,12 +29,12 @@ pub struct Change {
 }
 
 impl Difference {
-    /// Nothing changed.
+    /// Returns whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.regions.is_empty()
     }
 
-    /// As lines for a terminal.
+    /// Formats the difference as lines for a terminal.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for (region, old, new) in &self.regions {
@@ -67,7 +67,7 @@ impl Difference {
     }
 }
 
-/// What `new` has otherwise than `old`.
+/// Returns the difference between `old` and `new`.
 pub fn diff(old: &MemoryMap, new: &MemoryMap) -> Difference {
     let mut difference = Difference::default();
     let keys = new.regions.iter().chain(&old.regions).map(|region| region.key.as_str());
@@ -97,7 +97,7 @@ pub fn diff(old: &MemoryMap, new: &MemoryMap) -> Difference {
     difference
 }
 
-/// Kind, name, and which of those of one name it is.
+/// Kind, name, and index among the pieces of the same kind and name.
 type Piece = (Kind, String, usize);
 
 fn pieces(map: &MemoryMap, key: &str) -> BTreeMap<Piece, (u32, u32)> {

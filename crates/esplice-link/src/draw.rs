@@ -1,4 +1,4 @@
-//! Maps as pictures: SVG, and a page around it that needs nothing else.
+//! Draws maps as SVG, and as a self-contained HTML page around it.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::{Kind, MemoryMap, RegionMap};
 const WIDTH: f64 = 960.0;
 const BAR: u32 = 34;
 const ROW: u32 = 74;
-/// Narrower pieces are drawn this wide, so that they can be seen and pointed at.
+/// Minimum width of a piece, so that it can be seen and pointed at.
 const THINNEST: f64 = 1.5;
 
 fn color(kind: Kind) -> &'static str {
@@ -20,7 +20,7 @@ fn color(kind: Kind) -> &'static str {
     }
 }
 
-/// The map as an SVG: a bar for each region that something lies in.
+/// Draws the map as an SVG with a bar for each region that is in use.
 pub fn to_svg(map: &MemoryMap) -> String {
     let shown: Vec<&RegionMap> = map.regions.iter().filter(|r| !r.items.is_empty()).collect();
     let height = 64 + ROW * shown.len() as u32;
@@ -82,7 +82,7 @@ fn bar(svg: &mut String, region: &RegionMap, y: u32) {
             item.addr,
             item.len
         );
-        // A letter is about 7 wide.
+        // A letter is about 7 units wide.
         if width > 7.0 * item.name.chars().count() as f64 + 8.0 {
             let _ = writeln!(
                 svg,
@@ -95,7 +95,7 @@ fn bar(svg: &mut String, region: &RegionMap, y: u32) {
     }
 }
 
-/// The map as a page of HTML with the picture and the table; it loads nothing from elsewhere.
+/// Formats the map as an HTML page with the drawing and a table. The page loads nothing else.
 pub fn to_html(map: &MemoryMap) -> String {
     let mut rows = String::new();
     for region in &map.regions {
@@ -124,7 +124,7 @@ pub fn to_html(map: &MemoryMap) -> String {
     )
 }
 
-/// Names come out of files: none of them may become markup, or a character that XML does not have.
+/// Escapes a name. Names come from files and must not become markup, or a character invalid in XML.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {

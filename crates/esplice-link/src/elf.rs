@@ -1,4 +1,4 @@
-//! The parts of an ELF that matter here, read once.
+//! Reads the relevant parts of an ELF.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use object::{
 
 use crate::LinkError;
 
-/// A section that takes memory on the device.
+/// A section that occupies memory on the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Section {
     pub name: String,
     pub addr: u32,
     pub len: u32,
-    /// Its bytes are in the file.
+    /// Whether its bytes are in the file.
     pub loaded: bool,
 }
 
-/// Sections and symbols.
+/// Sections and symbols of an ELF.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Elf {
     pub sections: Vec<Section>,
@@ -80,7 +80,7 @@ impl Elf {
         self.symbols.get(name).copied()
     }
 
-    /// The range between two symbols, if both are there in order.
+    /// Returns the range between two symbols, if both exist in this order.
     pub fn range(&self, start: &str, end: &str) -> Option<(u32, u32)> {
         let (start, end) = (self.symbol(start)?, self.symbol(end)?);
         (start <= end).then(|| (start, end - start))

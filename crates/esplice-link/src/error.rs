@@ -1,20 +1,20 @@
-//! Why an ELF cannot be looked into.
+//! Errors of reading an ELF.
 
-/// Why there is no map of an ELF.
+/// Reason why an ELF can't be mapped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// Not an ELF, or a broken one.
-    #[error("not a sound ELF: {message}")]
+    /// The file is not an ELF, or it is broken.
+    #[error("invalid ELF: {message}")]
     BadElf {
-        /// What the reader says.
+        /// Message of the ELF reader.
         message: String,
     },
-    /// An ELF for another processor.
+    /// The ELF is for another processor.
     #[error("the ELF is for machine {found}, {chip} is machine {expected}")]
     OtherMachine {
         /// `e_machine` of the ELF.
         found: u16,
-        /// That of the chip.
+        /// `e_machine` of the chip.
         expected: u16,
         /// The chip.
         chip: String,
@@ -22,12 +22,12 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         match self {
             LinkError::BadElf { .. } => None,
             LinkError::OtherMachine { .. } => {
-                Some("give the chip that it was built for with --target".into())
+                Some("pass the chip that it was built for with --target".into())
             }
         }
     }

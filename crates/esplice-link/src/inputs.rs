@@ -1,8 +1,8 @@
-//! Initialised data among the inputs of a link that the output cannot show any more.
+//! Finds initialised data among the inputs of a link that the output no longer shows.
 //!
-//! An arena or section that nothing is loaded into is a `NOLOAD` section: the linker drops the bytes of its input
-//! sections. rustc gives `MaybeUninit` statics bytes too, all zero, so only the bytes themselves tell
-//! whether a static has an initial value.
+//! An arena or section that nothing is loaded into is a `NOLOAD` section: the linker drops the
+//! bytes of its input sections. rustc also emits bytes for `MaybeUninit` statics, all zero, so only
+//! the bytes themselves show whether a static has an initial value.
 
 use esplice_layout::arena_section;
 use object::{
@@ -24,7 +24,7 @@ pub struct Unloaded {
 }
 
 impl Unloaded {
-    /// An arena.
+    /// Returns the output section of an arena.
     pub fn arena(name: &str) -> Unloaded {
         let section = arena_section(name);
         let patterns = [section.clone(), format!("{section}.*")];
@@ -34,7 +34,7 @@ impl Unloaded {
         }
     }
 
-    /// A section of the layout and the linker script's pattern for its input sections.
+    /// Returns a section of the layout, with the linker script's pattern for its input sections.
     pub fn section(name: &str, pattern: &str) -> Unloaded {
         Unloaded { what: format!("section {name}"), patterns: vec![Glob::new(pattern)] }
     }
@@ -56,10 +56,10 @@ pub struct Initialised {
 
 const ARCHIVE: &[u8] = b"!<arch>\n";
 
-/// Returns what `file`, an object or an archive of objects, has for `unloaded` that is not all zero.
+/// Returns the data for `unloaded` in `file`, an object or an archive, that is not all zero.
 ///
-/// Files of other kinds, and members that cannot be read, have nothing: the linker reports what is
-/// wrong with them.
+/// Files of other kinds and members that can't be read yield nothing: the linker reports their
+/// errors.
 pub fn initialised(file: &[u8], unloaded: &[Unloaded]) -> Vec<Initialised> {
     let mut found = Vec::new();
     if !file.starts_with(ARCHIVE) {
@@ -68,7 +68,7 @@ pub fn initialised(file: &[u8], unloaded: &[Unloaded]) -> Vec<Initialised> {
     }
     let Ok(archive) = ArchiveFile::parse(file) else { return found };
     for member in archive.members() {
-        // An archive that is broken here is broken for all that follows.
+        // After a broken member nothing in the archive can be read.
         let Ok(member) = member else { break };
         if let Ok(data) = member.data(file) {
             search(data, unloaded, &mut found);
@@ -78,7 +78,7 @@ pub fn initialised(file: &[u8], unloaded: &[Unloaded]) -> Vec<Initialised> {
 }
 
 fn search(object: &[u8], unloaded: &[Unloaded], found: &mut Vec<Initialised>) {
-    // An object that cannot be read is the linker's to report.
+    // The linker reports objects that can't be read.
     let _ = search_object(object, unloaded, found);
 }
 
@@ -102,7 +102,7 @@ fn search_object(
             continue;
         }
         let data = section.data(endian, object)?;
-        // A pointer is zero in the object, and comes with a relocation.
+        // A pointer is zero in the object and has a relocation.
         let mut patched: Vec<u64> = Vec::new();
         for other in sections.iter() {
             if other.info_link(endian) == index

@@ -1,13 +1,13 @@
-//! What a linked ELF holds of a chip's memories, and whether a layout became true in it.
+//! Describes how a linked ELF uses a chip's memories, and checks it against its layout.
 //!
 //! - [`map`] lists regions, sections, heap, arenas and stacks of an ELF with the space they leave;
-//!   [`MemoryMap::to_text`], [`to_svg`] and [`to_html`] show it, [`diff`] compares two.
+//!   [`MemoryMap::to_text`], [`to_svg`] and [`to_html`] display it, [`diff`] compares two.
 //! - [`compare_pieces`] compares the functions and variables of two ELFs.
 //! - [`stable`] links so that sections stay where the last link put them.
 //! - [`initialised`] finds initial values among the objects of a link that its output would lose.
-//! - [`check`] holds an ELF against the [`Layout`](esplice_layout::Layout) it was linked with.
+//! - [`check`] checks an ELF against the [`Layout`](esplice_layout::Layout) it was linked with.
 //!
-//! Bytes come from the caller; nothing here opens files or starts linkers.
+//! The caller supplies the bytes; nothing here opens files or starts linkers.
 //!
 //! ```no_run
 //! let elf = std::fs::read("hello.elf")?;

@@ -1,4 +1,4 @@
-//! Regions of a chip with what an ELF puts there.
+//! Maps the regions of a chip with their contents in an ELF.
 
 use std::fmt::{self, Write as _};
 
@@ -6,12 +6,12 @@ use esplice_chip::{Addr, Chip, RegionKind};
 
 use crate::{LinkError, elf::Elf};
 
-/// All regions that an ELF may use.
+/// Map of all regions that an ELF may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryMap {
-    /// The chip, as its vendor writes it.
+    /// The chip, in its vendor's spelling.
     pub chip: String,
-    /// Its regions, in the order of its data.
+    /// Regions of the chip, in the order of its data.
     pub regions: Vec<RegionMap>,
     /// The first two loaded sections that share bytes of RAM, at one address or through two buses.
     pub overlaps: Vec<Overlap>,
@@ -22,11 +22,11 @@ pub struct MemoryMap {
 pub struct Overlap {
     /// The section with the lower address.
     pub first: Item,
-    /// The other one.
+    /// The section with the higher address.
     pub second: Item,
-    /// The memory that holds the bytes, such as `sram`.
+    /// The memory that contains the bytes, such as `sram`.
     pub memory: String,
-    /// Number of bytes in both.
+    /// Number of bytes shared.
     pub len: u32,
 }
 
@@ -41,20 +41,20 @@ impl fmt::Display for Overlap {
     }
 }
 
-/// A region.
+/// A memory region and its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegionMap {
-    /// Its key: `dram`.
+    /// Key of the region, such as `dram`.
     pub key: String,
     /// First address.
     pub addr: u32,
     /// Length in bytes.
     pub len: u32,
-    /// What lies there, by address.
+    /// Contents, sorted by address.
     pub items: Vec<Item>,
 }
 
-/// What a piece of memory is.
+/// Kind of a piece of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A section of the program.
@@ -70,7 +70,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// A word for it.
+    /// Returns the word for the kind.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Section => "section",
@@ -85,37 +85,37 @@ impl Kind {
 /// A piece of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// What it is.
+    /// Kind of the piece.
     pub kind: Kind,
-    /// Its name: the section's or the arena's.
+    /// Name of the section or arena.
     pub name: String,
     /// First address.
     pub addr: u32,
     /// Length in bytes.
     pub len: u32,
-    /// Its contents come with the program.
+    /// Whether its contents are loaded with the program.
     pub loaded: bool,
 }
 
 impl Item {
-    /// The first address behind it.
+    /// Returns the first address after it.
     pub fn end(&self) -> u32 {
         self.addr.saturating_add(self.len)
     }
 }
 
 impl RegionMap {
-    /// Bytes that something lies in.
+    /// Returns the number of bytes in use.
     pub fn used(&self) -> u32 {
         self.free_ranges().iter().fold(self.len, |used, (_, len)| used.saturating_sub(*len))
     }
 
-    /// Bytes that nothing lies in.
+    /// Returns the number of free bytes.
     pub fn free(&self) -> u32 {
         self.len - self.used()
     }
 
-    /// The ranges that nothing lies in: address and length.
+    /// Returns the free ranges, as address and length.
     pub fn free_ranges(&self) -> Vec<(u32, u32)> {
         let mut free = Vec::new();
         let mut at = self.addr;
@@ -134,12 +134,12 @@ impl RegionMap {
 }
 
 impl MemoryMap {
-    /// The region called `key`.
+    /// Returns the region called `key`.
     pub fn region(&self, key: &str) -> Option<&RegionMap> {
         self.regions.iter().find(|region| region.key == key)
     }
 
-    /// As a table for a terminal.
+    /// Formats the map as a table for a terminal.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for region in self.regions.iter().filter(|region| !region.items.is_empty()) {
@@ -171,17 +171,17 @@ impl MemoryMap {
     }
 }
 
-/// The map of `elf`, a program for `chip`.
+/// Returns the map of `elf`, a program for `chip`.
 ///
 /// # Errors
-/// [`LinkError`] for what is no sound ELF of the chip's processor.
+/// [`LinkError`] if the file is not a valid ELF for the chip's processor.
 pub fn map(elf: &[u8], chip: &Chip) -> Result<MemoryMap, LinkError> {
     let elf = Elf::read(elf, chip)?;
     let mut regions = empty_regions(chip);
     let items = items(&elf);
     let overlaps = overlap(&items, chip).into_iter().collect();
     for item in items {
-        // Two views of one memory may share addresses, where a chip has one bus: the first is data's.
+        // On a chip with one bus, two views of a memory may share addresses: data's comes first.
         let contains = |region: &&mut RegionMap| item.addr.wrapping_sub(region.addr) < region.len;
         if let Some(region) = regions.iter_mut().find(contains) {
             region.items.push(item);
@@ -190,9 +190,9 @@ pub fn map(elf: &[u8], chip: &Chip) -> Result<MemoryMap, LinkError> {
     Ok(MemoryMap { chip: chip.display_name.clone(), regions, overlaps })
 }
 
-/// The first two of the loaded items, which are sorted by address, that share bytes of RAM.
+/// Returns the first two loaded items, sorted by address, that share bytes of RAM.
 fn overlap(items: &[Item], chip: &Chip) -> Option<Overlap> {
-    // An item that is not loaded may stand for what another bus takes.
+    // An item that is not loaded may reserve bytes that another bus uses.
     let len = |item: &Item| if item.loaded { item.len } else { 0 };
     let shared = chip.shared_ram(items.iter().map(|item| (Addr(item.addr), len(item))))?;
     Some(Overlap {
@@ -230,7 +230,7 @@ fn items(elf: &Elf) -> Vec<Item> {
             loaded: section.loaded,
         });
     }
-    // Where the linker was given addresses, symbols alone tell.
+    // Blocks placed at fixed addresses are only known by their symbols.
     let mut add = |kind: Kind, name: &str, range: Option<(u32, u32)>| {
         let Some((addr, len)) = range.filter(|(_, len)| *len > 0) else { return };
         if !items.iter().any(|item| item.kind == kind && item.addr == addr) {
@@ -246,7 +246,7 @@ fn items(elf: &Elf) -> Vec<Item> {
     items
 }
 
-/// What a section is, and how it is called.
+/// Returns the kind of a section, and its display name.
 fn kind_of(section: &str) -> (Kind, &str) {
     if section == esplice_layout::HEAP_SECTION {
         return (Kind::Heap, "heap");
@@ -255,9 +255,9 @@ fn kind_of(section: &str) -> (Kind, &str) {
         return (Kind::Arena, name);
     }
     match section {
-        // esp-hal's, TinyGo's and programs' in RAM.
+        // For esp-hal, TinyGo and programs in RAM.
         ".stack" => (Kind::Stack, section),
-        // esp-hal keeps bytes free that code takes on the other bus, and gaps between mappings.
+        // esp-hal reserves bytes that code occupies on the other bus, and gaps between mappings.
         ".rwdata_dummy" | ".rotext_dummy" | ".text_gap" | ".esplice.shadow" => {
             (Kind::Shadow, section)
         }

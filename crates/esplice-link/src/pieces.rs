@@ -1,4 +1,4 @@
-//! Functions and variables of two ELFs compared: what stayed, what moved, what changed.
+//! Compares the functions and variables of two ELFs: which stayed, moved or changed.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +6,23 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, Sy
 
 use crate::{LinkError, stable::plain_name};
 
-/// What became of a function or variable.
+/// Result of comparing a function or variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
-    /// It grew, and lies elsewhere.
+    /// Grew and moved.
     Evicted,
-    /// It lies elsewhere.
+    /// Moved.
     Moved,
-    /// It lies where it was, with other contents.
+    /// Has other contents at the same address.
     Changed,
-    /// It was not there before.
+    /// Did not exist before.
     New,
-    /// It is not there any more.
+    /// No longer exists.
     Gone,
 }
 
 impl Fate {
-    /// A word for it.
+    /// Returns the word for the result.
     pub fn name(self) -> &'static str {
         match self {
             Fate::Evicted => "evicted",
@@ -34,12 +34,12 @@ impl Fate {
     }
 }
 
-/// A function or variable that is not what or where it was.
+/// A function or variable that changed or moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// What became of it.
+    /// Result of the comparison.
     pub fate: Fate,
-    /// Its symbol, as the newer ELF has it.
+    /// Symbol in the newer ELF.
     pub symbol: String,
     /// Address and length before.
     pub old: Option<(u32, u32)>,
@@ -47,27 +47,27 @@ pub struct Piece {
     pub new: Option<(u32, u32)>,
 }
 
-/// What of two ELFs' functions and variables is different.
+/// Differences between the functions and variables of two ELFs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pieces {
-    /// How many are the same, at the same address.
+    /// Number of those that are the same, at the same address.
     pub kept: usize,
     /// The others, by fate and address.
     pub pieces: Vec<Piece>,
 }
 
 impl Pieces {
-    /// How many have this fate.
+    /// Returns the number of pieces with this result.
     pub fn count(&self, fate: Fate) -> usize {
         self.pieces.iter().filter(|piece| piece.fate == fate).count()
     }
 }
 
-/// Compares the functions and variables of two ELFs, by their symbols without what compilers number
-/// anew.
+/// Compares the functions and variables of two ELFs, by their symbols without the parts that
+/// compilers number again in each build.
 ///
 /// # Errors
-/// [`LinkError::BadElf`] for what is no sound ELF.
+/// [`LinkError::BadElf`] if a file is not a valid ELF.
 pub fn compare_pieces(old: &[u8], new: &[u8]) -> Result<Pieces, LinkError> {
     let (mut old, new) = (read(old)?, read(new)?);
     let mut pieces = Pieces::default();
@@ -102,10 +102,10 @@ pub fn compare_pieces(old: &[u8], new: &[u8]) -> Result<Pieces, LinkError> {
     Ok(pieces)
 }
 
-/// Address, length, bytes and symbol.
+/// Address, length, bytes and symbol of a piece.
 type Found<'a> = (u32, u32, &'a [u8], &'a str);
 
-/// Functions and variables by plain name, in the order of their addresses.
+/// Reads functions and variables by plain name, sorted by address.
 fn read(elf: &[u8]) -> Result<BTreeMap<String, Vec<Found<'_>>>, LinkError> {
     let bad = |error: object::Error| LinkError::BadElf { message: error.to_string() };
     let file = object::File::parse(elf).map_err(bad)?;
@@ -129,7 +129,7 @@ fn read(elf: &[u8]) -> Result<BTreeMap<String, Vec<Found<'_>>>, LinkError> {
     }
     for pieces in found.values_mut() {
         pieces.sort_unstable();
-        // Aliases are one.
+        // Aliases count as one piece.
         pieces.dedup_by_key(|piece| piece.0);
     }
     Ok(found)

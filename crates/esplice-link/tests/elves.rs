@@ -1,4 +1,4 @@
-//! Maps, differences and defects of ELFs that are made here, with just what each test is about.
+//! Tests maps, differences and defects with generated ELFs that contain only what each test needs.
 
 mod support;
 
@@ -15,7 +15,7 @@ fn layout(text: &str) -> Layout {
     spec.settle(esplice_chip::find("esp32c3").unwrap()).unwrap()
 }
 
-/// An ELF in which FILE has become true.
+/// Returns an ELF that satisfies the layout FILE.
 fn good() -> Elf {
     let mut elf = Elf::default();
     elf.section(".rwtext", 0x4038_0000, 0x600, true);
@@ -65,7 +65,7 @@ fn each_way_in_which_it_did_not() {
     let mut elf = good();
     elf.block("__esplice_arena_dma", 0x3fc8_1010, 0x3ff0);
     let text = "esplice.toml:5: arena dma at 0x3fc81010 is not aligned to 64";
-    let size = "esplice.toml:5: arena dma has 16368 bytes, 16K (16384 bytes) were asked for";
+    let size = "esplice.toml:5: arena dma has 16368 bytes, 16K (16384 bytes) were requested";
     defects(&elf, FILE, &[text, size]);
 
     let mut elf = good();
@@ -84,7 +84,7 @@ fn each_way_in_which_it_did_not() {
     let mut elf = good();
     elf.symbol("_stack_end", 0x3fcc_c400, 0);
     let text =
-        "esplice.toml:11: 8192 bytes are left for the main stack, 16K (16384 bytes) were asked for";
+        "esplice.toml:11: 8192 bytes are left for the main stack, 16K (16384 bytes) were requested";
     defects(&elf, FILE, &[text]);
 
     let rest = FILE.replace("\"96K\"", "\"rest\"\nlimit = \"112K\"");
@@ -97,7 +97,7 @@ fn each_way_in_which_it_did_not() {
     elf.section(".big", 0x3fcc_e400, 0xfd00, true);
     let text = "esplice.toml:1: .big (0x3fcce400 to 0x3fcde100) lies in reserved range crash";
     let over =
-        ".big is loaded to 0x3fcce400 in dram2, where the second-stage bootloader runs meanwhile";
+        ".big is loaded to 0x3fcce400 in dram2, where the second-stage bootloader is running";
     defects(&elf, reserve, &[text, over]);
 }
 
@@ -164,7 +164,7 @@ fn pictures_hold_everything_and_no_markup_of_others() {
         for item in map.regions.iter().flat_map(|region| &region.items) {
             assert!(picture.contains(&format!("{:#010x}", item.addr)));
         }
-        // Self-contained: the one address is the name of SVG's language.
+        // Self-contained: the only URL is that of the SVG namespace.
         assert_eq!(picture.matches("http").count(), 1);
     }
 }
@@ -179,7 +179,7 @@ fn what_is_no_elf_of_the_chip_is_refused() {
 }
 
 proptest! {
-    /// Broken in any way, an ELF is refused or told of, and never ends in a panic.
+    /// A broken ELF is refused or described, and never causes a panic.
     #[test]
     fn broken_elves_never_panic(at in 0_usize..2000, bytes in proptest::collection::vec(any::<u8>(), 1..40)) {
         let mut elf = good().to_bytes();

@@ -1,4 +1,4 @@
-//! Initial values among a link's inputs: objects and archives made here.
+//! Tests the search for initial values among a link's inputs, with generated objects and archives.
 
 #[allow(dead_code)]
 #[path = "support/objects.rs"]
@@ -8,7 +8,7 @@ use esplice_link::{Initialised, Unloaded, initialised};
 use objects::{ALLOC, Section, WRITE, archive, object};
 use proptest::prelude::*;
 
-/// A static `name` in `section` with these bytes.
+/// Returns a static `name` in `section` with these bytes.
 fn variable(section: &str, name: &str, data: &[u8]) -> Section {
     Section {
         name: section.into(),

@@ -1,4 +1,4 @@
-//! Layout-stable links of small objects, with a linker of the tests' own.
+//! Tests layout-stable links of small objects, with the tests' own linker.
 
 #[path = "support/objects.rs"]
 mod objects;
@@ -42,7 +42,7 @@ fn job(inputs: Vec<(&str, Vec<u8>)>) -> Job {
     }
 }
 
-/// What a whole link gave.
+/// Result of a whole link.
 struct Done {
     outcome: Outcome,
     placed: Vec<Placed>,
@@ -129,7 +129,7 @@ fn same(_: &str, len: u32) -> u32 {
     len
 }
 
-/// Where the section with these contents lies.
+/// Returns the address of the section with these contents.
 fn addr_of(placed: &[Placed], data: &[u8]) -> u32 {
     let mut found = placed.iter().filter(|placed| placed.data == data);
     let first = found.next().expect("placed").addr;
@@ -155,7 +155,7 @@ fn strings_are_split_and_keep_what_their_symbols_say() {
             let symbol = read.symbol_by_index(symbol).unwrap();
             let section = read.section_by_index(symbol.section_index().unwrap()).unwrap();
             assert!(section.name().unwrap().starts_with(".rodata.str1.1.p"));
-            // Linkers leave these symbols out where sections are merged, so they have no names.
+            // Linkers omit these symbols from merged sections, so they have no names.
             assert_eq!(symbol.name(), Ok(""));
             let data = &section.data().unwrap()[symbol.address() as usize..];
             assert_eq!(data.last(), Some(&0));
@@ -191,7 +191,7 @@ fn constants_that_are_used_as_a_whole_stay_whole() {
     assert_eq!(sh_flags.0 & u64::from(MERGE), 0);
 }
 
-/// A program of one object and an archive, of which one member is needed.
+/// Returns a program of one object and an archive, of which one member is needed.
 fn program(first: u32, text: &str) -> Vec<(&'static str, Vec<u8>)> {
     let texts = [(".La".to_owned(), text.to_owned()), (".Lb".to_owned(), "stays".to_owned())];
     let own = object(&[
@@ -218,7 +218,7 @@ fn what_is_unchanged_stays_and_the_same_again_is_the_same() {
     assert_eq!(again.outcome.moved, []);
     assert_eq!(again.outcome.kept, record.len());
     assert_eq!(again.outcome.record, record);
-    // A little more, within the slack, and another text.
+    // A little more, within the slack, and another string.
     let edited = carry_out(job(program(120, "hello, hello, hello, hello")), Some(&record), &same);
     assert_eq!((edited.outcome.evicted, edited.outcome.moved.len()), (0, 0));
     let helper = |done: &Done| done.placed.iter().find(|p| p.size == 24).unwrap().addr;
@@ -226,7 +226,7 @@ fn what_is_unchanged_stays_and_the_same_again_is_the_same() {
     assert_eq!(addr_of(&first.placed, b"stays\0"), addr_of(&edited.placed, b"stays\0"));
 }
 
-/// A program of the project's functions, which refer to nothing, and a library's function.
+/// Returns a program of the project's functions, which refer to nothing, and a library's function.
 fn functions(own: &[(&str, u32)]) -> Job {
     let mut sections: Vec<Section> =
         own.iter().map(|(name, len)| function(name, *len, 2, &[])).collect();
@@ -258,7 +258,7 @@ fn what_is_shorter_makes_way_for_what_grows() {
     let again = carry_out(again, Some(&edited.outcome.record), &same);
     assert_eq!(again.outcome.record.to_bytes(), edited.outcome.record.to_bytes());
 
-    // What follows is too long to make way.
+    // The section that follows is too long to make way.
     let edited = functions(&[("_3app4long", 1400), ("_3app5short", 60), ("_3app4more", 700)]);
     let edited = carry_out(edited, Some(&first.outcome.record), &same);
     assert_eq!(moved(&edited), [".text._3app4long"]);
@@ -266,7 +266,7 @@ fn what_is_shorter_makes_way_for_what_grows() {
 
 #[test]
 fn generic_functions_made_for_the_project_have_room_too() {
-    // As the legacy mangling names them: nothing says whose type it was made for.
+    // As in the legacy mangling: the names do not show the type.
     let poll = "_ZN8executor4Task$LT$F$GT$4poll17h0123456789abcdefE";
     let scan = "_ZN8executor4Task$LT$F$GT$4poll17h123456789abcdef0E";
     let other = "_ZN8executor4Task$LT$F$GT$4turn17h0123456789abcdefE";
@@ -278,7 +278,7 @@ fn generic_functions_made_for_the_project_have_room_too() {
             function(other, 104, 2, &["helper"]),
             function("_ZN8executor3run17h0123456789abcdefE", 108, 2, &[other]),
             function(read, 60, 2, &[]),
-            // Jump tables refer to their function; they are no callers.
+            // Jump tables refer to their function but are not callers.
             Section { name: ".rodata".into(), ..anonymous(0, vec![0; 4], &[scan]) },
         ]);
         let helper = object(&[function("helper", 2000, 2, &[])]);
@@ -288,7 +288,7 @@ fn generic_functions_made_for_the_project_have_room_too() {
     let edited = carry_out(program(130), Some(&first.outcome.record), &same);
     assert_eq!(moved(&edited), Vec::<&str>::new());
     let of_len = |len: u32| first.placed.iter().find(|placed| placed.size == len).unwrap().addr;
-    assert!(of_len(60) < of_len(104), "what is not made for it comes after the project's");
+    assert!(of_len(60) < of_len(104), "a function not made for it comes after the project's");
 }
 
 #[test]
@@ -311,14 +311,17 @@ fn what_is_new_lies_next_to_what_is_edited() {
     assert_eq!((moved(&edited), edited.outcome.new), (vec![], 2));
     let of_len = |len: u32| edited.placed.iter().find(|placed| placed.size == len).unwrap().addr;
     assert!(of_len(50) < of_len(2000), "the function lies before the library's");
-    assert!(addr_of(&edited.placed, b"text 1") < of_len(900), "so does the text");
+    assert!(
+        addr_of(&edited.placed, b"text 1") < of_len(900),
+        "the string lies before the library's, too"
+    );
 }
 
 #[test]
 fn constants_that_are_numbered_anew_are_known_by_what_they_refer_to() {
     let name = |n: u32| format!("_ZN3app3fmt17h{n:016x}E");
-    // Tables that are equal but for the function in them, and places in the source, of which the
-    // lines change.
+    // Tables that are equal except for the function in them, and source locations whose lines
+    // change.
     let program = |from: u32, line: u8| {
         let mut sections: Vec<Section> = (0..from)
             .map(|n| anonymous(n, b"new".to_vec(), &[]))
@@ -358,7 +361,7 @@ fn constants_that_are_numbered_anew_are_known_by_what_they_refer_to() {
     }
 }
 
-/// A library of many functions, of which the program calls those in `uses`, in this order.
+/// Returns a library of many functions, of which the program calls those in `uses`, in this order.
 fn library(uses: &[usize]) -> Job {
     let name = |n: usize| format!("lib{n}");
     let names: Vec<String> = uses.iter().map(|n| name(*n)).collect();
@@ -385,12 +388,12 @@ fn what_the_linker_puts_side_by_side_is_pinned_together() {
     let pins = |script: &str| script.matches("*(.~esplice.").count();
     assert_eq!(pins(&again.script()), 2, "the program's function and the library's");
 
-    // One that is not linked any more, in the middle: the others stay, once it is known.
+    // One in the middle is no longer linked: the others stay, once that is known.
     let without: Vec<usize> = all.iter().copied().filter(|n| *n != 20).collect();
     let next = carry_out(library(&without), Some(&record), &same);
     assert_eq!((next.outcome.moved.as_slice(), next.outcome.kept), (&[][..], 40));
     assert_eq!(next.outcome.gone, 1);
-    // And again with it, at the end or in its gap.
+    // It is linked again, at the end or in its gap.
     let back = carry_out(library(&all), Some(&next.outcome.record), &same);
     assert_eq!((back.outcome.moved.as_slice(), back.outcome.kept), (&[][..], 40));
     assert_eq!((back.outcome.new, back.links), (1, 1));
@@ -400,7 +403,7 @@ fn what_the_linker_puts_side_by_side_is_pinned_together() {
 fn sections_that_the_linker_takes_in_another_order_stay() {
     let all: Vec<usize> = (0..40).collect();
     let first = carry_out(library(&all), None, &same);
-    // The linker comes to the members of the archive in another order.
+    // The linker takes the members of the archive in another order.
     let mut job = library(&all);
     let mut members: Vec<(String, Vec<u8>)> = Vec::new();
     let read = object::read::archive::ArchiveFile::parse(&*job.inputs[1].bytes).unwrap();
@@ -430,18 +433,18 @@ fn a_section_without_room_at_its_end_gets_some_again() {
         let text = done.placed.iter().filter(|placed| placed.output == ".text");
         text.map(|placed| placed.offset + placed.size).max().unwrap()
     };
-    // The variable lies behind the code.
+    // The variable follows the code.
     let behind = |done: &Done| {
         done.placed.iter().find(|placed| placed.output == ".bss").map(|placed| placed.addr)
     };
     let first = carry_out(program(&[]), None, &same);
-    // As long as the tail, and then some.
+    // As long as the tail, and a little more.
     let long = carry_out(program(&[("_3app4long", 600)]), Some(&first.outcome.record), &same);
     assert!(end(&long) > 600, "{}", end(&long));
     let both = [("_3app4long", 600), ("_3app4more", 300)];
     let more = carry_out(program(&both), Some(&long.outcome.record), &same);
     assert_eq!(more.outcome.moved, []);
-    // Both links end at the same place: the second had the room that the first had made.
+    // Both links end at the same place: the second one used the room that the first had made.
     let last = carry_out(program(&both), Some(&more.outcome.record), &same);
     assert_eq!(last.outcome.record.to_bytes(), more.outcome.record.to_bytes());
     assert_eq!(behind(&long), behind(&more));
@@ -506,15 +509,18 @@ fn scripts_beyond_understanding_are_refused() {
     ] {
         let job = Job { script: script.into(), ..job(program(100, "hello")) };
         let error = Link::new(job, None, &mut |_| None).unwrap_err();
-        let text = format!("the linker script has {message}, which is not understood");
+        let text = format!("the linker script has {message}, which is not supported");
         assert_eq!(error.to_string(), text, "{script}");
     }
     for (script, message) in [
-        ("SECTIONS { INCLUDE other.x }", "the linker script includes other.x, which is not there"),
-        ("ENTRY(start)", "the linker script has no place for sections by name"),
+        (
+            "SECTIONS { INCLUDE other.x }",
+            "the linker script includes other.x, which does not exist",
+        ),
+        ("ENTRY(start)", "the linker script has no patterns for input sections"),
         (
             "SECTIONS { .a : { KEEP(*(.a)) } }",
-            "the linker script has no place for sections by name",
+            "the linker script has no patterns for input sections",
         ),
     ] {
         let job = Job { script: script.into(), ..job(program(100, "hello")) };
@@ -536,10 +542,10 @@ fn a_fault_of_the_program_is_not_ours() {
     }
 }
 
-/// The shortest function, in bytes: its relocation and its name find room in it.
+/// Length of the shortest function in bytes, with room for its relocation and its name.
 const LEAST: u32 = 24;
 
-/// What an edit does to the program.
+/// An edit of the program.
 #[derive(Debug, Clone)]
 enum Edit {
     Resize(usize, u32),
@@ -596,7 +602,7 @@ impl Source {
     fn inputs(&self) -> Vec<(&'static str, Vec<u8>)> {
         let mut sections: Vec<Section> = Vec::new();
         for (number, (name, len, align)) in self.functions.iter().enumerate() {
-            // Each with contents of its own, so that it is known again wherever it lies.
+            // Each has distinct contents, so that it is recognised wherever it is.
             let mut made = function(name, (*len).max(LEAST), *align, &["helper"]);
             let tag = format!("{number:04}{name}\0");
             for (to, from) in made.data.iter_mut().skip(4).zip(tag.bytes()) {
@@ -616,7 +622,8 @@ impl Source {
     }
 }
 
-/// Where sections lie that nothing else in their output section is like: by that and their contents.
+/// Returns the places of sections that are unique in their output section, and so are identified by
+/// that and their contents.
 fn offsets(placed: &[Placed]) -> BTreeMap<(&str, &[u8]), u32> {
     let mut offsets: BTreeMap<(&str, &[u8]), Vec<u32>> = BTreeMap::new();
     for placed in placed.iter().filter(|placed| placed.size > 0) {
@@ -629,8 +636,8 @@ fn offsets(placed: &[Placed]) -> BTreeMap<(&str, &[u8]), u32> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Chains of edits: every section is where the last link had it, or is listed as moved or new;
-    /// nothing overlaps; the contents of texts are right wherever they are.
+    /// Tests chains of edits: every section is where the last link had it, or is listed as moved or
+    /// new; nothing overlaps; and strings have the right contents wherever they are.
     #[test]
     fn pinned_sections_are_where_they_were_or_listed(
         lens in prop::collection::vec((4..400_u32, 0..4_u32), 3..12),
@@ -644,7 +651,7 @@ proptest! {
             library: 50,
             made: 0,
         };
-        // Relaxation takes some of some sections.
+        // Relaxation shortens some sections.
         let shrink = move |_: &str, len: u32| len - (len * relax / 40) / 2 * 2 * (len % 3 % 2);
         let mut last: Option<(Record, BTreeMap<String, u32>, Vec<Placed>)> = None;
         for edits in &chain {
@@ -659,7 +666,7 @@ proptest! {
             for pair in by_addr.windows(2) {
                 prop_assert!(pair[0].1 <= pair[1].0, "{pair:x?} overlap");
             }
-            // By name of function: where they lie in .text, whose start does not move.
+            // By name of function: its place in .text, whose start does not move.
             let mut now: BTreeMap<String, u32> = BTreeMap::new();
             for placed in done.placed.iter().filter(|p| p.output == ".text") {
                 let named = source.functions.iter().find(|(name, _, _)| {
@@ -678,7 +685,7 @@ proptest! {
                         .any(|(moved, from, to)| moved == &format!(".text.{name}") && from == old && to == addr);
                     prop_assert!(old == addr || listed, "{name} from {old:#x} to {addr:#x}, unlisted");
                 }
-                // Whatever has not changed: texts, the library's functions, variables.
+                // Everything that has not changed: strings, the library's functions, variables.
                 let after = offsets(&done.placed);
                 for ((output, data), old) in offsets(placed) {
                     let Some(new) = after.get(&(output, data)) else { continue };

@@ -12,23 +12,23 @@
 
 use crate::wire::{Reader, Writer};
 
-/// Seed of the checksum over the data of blocks.
+/// Seed of the checksum over the payload of a block.
 pub const CHECKSUM_SEED: u8 = 0xef;
 
-/// Bytes before a request's or reply's data.
+/// Bytes before the data of a request or reply.
 pub const HEADER_LEN: usize = 8;
 
 /// Bytes before the payload in the data of FLASH_DATA, MEM_DATA and FLASH_DEFL_DATA: length,
 /// sequence number and two zero words.
 pub const BLOCK_HEADER_LEN: usize = 16;
 
-/// Bytes of a register's write in the data of WRITE_REG.
+/// Bytes of each register write in the data of WRITE_REG.
 const REGISTER_WRITE_LEN: usize = 16;
 
-/// Bytes in every reply to READ_FLASH_SLOW.
+/// Bytes of data in every reply to READ_FLASH_SLOW.
 pub const READ_FLASH_SLOW_LEN: usize = 64;
 
-/// The data of SYNC: 07 07 12 20 and 32 times 55, which the ROM measures the baud rate by.
+/// The data of SYNC: 07 07 12 20 and 32 times 55, from which the ROM measures the baud rate.
 pub const SYNC_DATA: [u8; 36] = {
     let mut data = [0x55; 36];
     data[0] = 0x07;
@@ -38,7 +38,7 @@ pub const SYNC_DATA: [u8; 36] = {
     data
 };
 
-/// The checksum of a block: XOR of its bytes with [`CHECKSUM_SEED`].
+/// Returns the checksum of a block: XOR of its bytes with [`CHECKSUM_SEED`].
 pub fn checksum(data: &[u8]) -> u8 {
     data.iter().fold(CHECKSUM_SEED, |sum, byte| sum ^ byte)
 }
@@ -46,7 +46,7 @@ pub fn checksum(data: &[u8]) -> u8 {
 /// Opcodes of the loader's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-#[allow(missing_docs)] // They are the field's own names.
+#[allow(missing_docs)] // These are the established names.
 pub enum Opcode {
     FlashBegin = 0x02,
     FlashData = 0x03,
@@ -73,7 +73,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    /// All of them.
+    /// All opcodes.
     pub const ALL: [Opcode; 22] = [
         Opcode::FlashBegin,
         Opcode::FlashData,
@@ -99,50 +99,50 @@ impl Opcode {
         Opcode::RunUserCode,
     ];
 
-    /// Whether only a flasher stub knows it (esptool documentation, "Serial Protocol", Commands:
-    /// supported by stub loader only).
+    /// Returns whether only flasher stubs know the command (esptool documentation, "Serial
+    /// Protocol", Commands: supported by stub loader only).
     pub fn is_stub_only(self) -> bool {
         self as u8 >= Opcode::EraseFlash as u8
     }
 
-    /// The opcode of byte `byte`.
+    /// Returns the opcode of `byte`, if it is known.
     pub fn from_byte(byte: u8) -> Option<Opcode> {
         Opcode::ALL.into_iter().find(|op| *op as u8 == byte)
     }
 }
 
-/// What FLASH_BEGIN and FLASH_DEFL_BEGIN announce.
+/// Parameters of FLASH_BEGIN and FLASH_DEFL_BEGIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlashBegin {
     /// Bytes to erase; for FLASH_DEFL_BEGIN the uncompressed length.
     pub erase_len: u32,
-    /// Blocks that will follow.
+    /// Number of blocks that will follow.
     pub blocks: u32,
     /// Bytes of a block.
     pub block_len: u32,
-    /// Where in flash.
+    /// Offset in flash.
     pub offset: u32,
-    /// The fifth word (encrypt), where the loader has it.
+    /// The fifth word (encrypt), if the loader has it.
     pub encrypt: Option<u32>,
 }
 
-/// A write to a register, as WRITE_REG carries it: the old bits stay where `mask` has none.
+/// One register write of WRITE_REG. Bits outside `mask` keep their value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RegisterWrite {
     /// Address on the bus.
     pub addr: u32,
-    /// Value.
+    /// Value to write.
     pub value: u32,
-    /// Bits that are written.
+    /// Mask of the bits to write.
     pub mask: u32,
-    /// A wait, in microseconds: a ROM's and a stub's before the write.
+    /// Wait before the write, in microseconds, on ROM loaders and stubs.
     pub delay_us: u32,
 }
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// Announces raw blocks and erases their place.
+    /// Announces raw blocks and erases their range.
     FlashBegin(FlashBegin),
     /// A raw block.
     FlashData {
@@ -153,32 +153,32 @@ pub enum Request {
     },
     /// Ends raw blocks.
     FlashEnd {
-        /// Stay in the loader instead of resetting.
+        /// Whether to stay in the loader instead of resetting.
         stay: bool,
     },
-    /// Announces compressed blocks and erases their place.
+    /// Announces compressed blocks and erases their range.
     FlashDeflBegin(FlashBegin),
     /// A compressed block.
     FlashDeflData {
         /// Number of the block, from 0.
         sequence: u32,
-        /// The block: a piece of one zlib stream.
+        /// The block: a part of one zlib stream.
         data: Vec<u8>,
     },
     /// Ends compressed blocks.
     FlashDeflEnd {
-        /// Stay in the loader instead of resetting.
+        /// Whether to stay in the loader instead of resetting.
         stay: bool,
     },
     /// Announces blocks for RAM.
     MemBegin {
-        /// Bytes in all.
+        /// Total length in bytes.
         len: u32,
-        /// Blocks that will follow.
+        /// Number of blocks that will follow.
         blocks: u32,
         /// Bytes of a block.
         block_len: u32,
-        /// Where on the bus.
+        /// Address on the bus.
         addr: u32,
     },
     /// A block for RAM.
@@ -190,34 +190,34 @@ pub enum Request {
     },
     /// Ends blocks for RAM.
     MemEnd {
-        /// Stay in the loader instead of jumping.
+        /// Whether to stay in the loader instead of jumping.
         stay: bool,
-        /// Where to jump.
+        /// Address to jump to.
         entry: u32,
     },
-    /// Says hello, and lets the ROM measure the baud rate.
+    /// Starts a conversation and lets the ROM measure the baud rate.
     Sync,
     /// Writes a register.
     WriteReg {
         /// Address on the bus.
         addr: u32,
-        /// Value.
+        /// Value to write.
         value: u32,
-        /// Bits that are written.
+        /// Mask of the bits to write.
         mask: u32,
-        /// Wait after the write, in microseconds.
+        /// Wait before the write, in microseconds.
         delay_us: u32,
     },
-    /// Writes several registers, in order: ROM loaders and stubs take as many as the data has.
+    /// Writes several registers, in order. ROM loaders and stubs accept as many as the data holds.
     WriteRegs(Vec<RegisterWrite>),
     /// Reads a register.
     ReadReg {
         /// Address on the bus.
         addr: u32,
     },
-    /// Tells of the flash chip.
+    /// Sets the parameters of the flash chip.
     SpiSetParams {
-        /// Bytes in all.
+        /// Size of the chip in bytes.
         total: u32,
         /// Bytes of a block erase.
         block: u32,
@@ -225,7 +225,7 @@ pub enum Request {
         sector: u32,
         /// Bytes of a page program.
         page: u32,
-        /// Bits of the status register that matter.
+        /// Mask of the relevant bits in the status register.
         status_mask: u32,
     },
     /// Attaches the flash chip.
@@ -235,76 +235,76 @@ pub enum Request {
         /// The second word, which ROM loaders have and stubs refuse.
         legacy: Option<u32>,
     },
-    /// Reads at most [`READ_FLASH_SLOW_LEN`] bytes of flash; the reply always has that many.
+    /// Reads at most [`READ_FLASH_SLOW_LEN`] bytes of flash. The reply always has that many.
     ReadFlashSlow {
-        /// Where in flash.
+        /// Offset in flash.
         offset: u32,
-        /// Bytes.
+        /// Length in bytes.
         len: u32,
     },
     /// Changes the baud rate after the reply.
     ChangeBaudrate {
         /// The new rate.
         new: u32,
-        /// The rate now, which a stub is told; the ROM loader wants 0.
+        /// The current rate, which a stub needs; the ROM loader requires 0.
         old: u32,
     },
-    /// Asks for the MD5 of a piece of flash.
+    /// Requests the MD5 of a flash range.
     SpiFlashMd5 {
-        /// Where in flash.
+        /// Offset in flash.
         offset: u32,
-        /// Bytes.
+        /// Length in bytes.
         len: u32,
     },
-    /// Asks for the security state.
+    /// Requests the security state.
     GetSecurityInfo,
-    /// Erases the whole flash: a stub's.
+    /// Erases the whole flash. Stubs only.
     EraseFlash,
-    /// Erases whole sectors: a stub's.
+    /// Erases whole sectors. Stubs only.
     EraseRegion {
-        /// Where in flash, at a sector's beginning.
+        /// Offset in flash, at the start of a sector.
         offset: u32,
-        /// Bytes, whole sectors.
+        /// Length in bytes, a multiple of the sector size.
         len: u32,
     },
-    /// Streams a piece of flash: a stub's. Behind the reply come frames of bare data, each of which
-    /// is answered by a frame of four bytes that says how many came in all, then one with the MD5.
+    /// Streams a flash range. Stubs only. After the reply come frames of raw data, each of which is
+    /// answered by a frame of four bytes with the total received so far, and then one with the MD5.
     ReadFlash {
-        /// Where in flash.
+        /// Offset in flash.
         offset: u32,
-        /// Bytes.
+        /// Length in bytes.
         len: u32,
         /// Bytes of a frame.
         packet: u32,
-        /// Frames that may be unanswered.
+        /// Maximum number of unacknowledged frames.
         in_flight: u32,
     },
-    /// Starts what is in flash, without a reply: a stub's.
+    /// Starts the program in flash, without a reply. Stubs only.
     RunUserCode,
 }
 
-/// Why bytes are no request or reply.
+/// Reason why bytes are not a request or reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedError {
     /// Fewer bytes than a header.
     #[error("frame of {0} bytes is shorter than a header")]
     Short(usize),
-    /// The first byte is not the direction's.
+    /// The first byte is not the one for the direction.
     #[error("frame starts with 0x{0:02x}")]
     Direction(u8),
     /// The opcode is not known.
     #[error("unknown opcode 0x{0:02x}")]
     Opcode(u8),
-    /// The length is not what the frame has.
-    #[error("frame says {said} bytes of data and has {has}")]
+    /// The length in the header does not match the frame.
+    #[error("frame header says {said} bytes of data, but {has} follow")]
     Length {
-        /// In the header.
+        /// Length in the header.
         said: usize,
-        /// In the frame.
+        /// Length in the frame.
         has: usize,
     },
-    /// The data is not of the command's shape.
-    #[error("{has} bytes of data do not fit opcode 0x{opcode:02x}")]
+    /// The data does not have the shape that the command requires.
+    #[error("{has} bytes of data are wrong for opcode 0x{opcode:02x}")]
     Data {
         /// The opcode.
         opcode: u8,
@@ -314,7 +314,7 @@ pub enum MalformedError {
 }
 
 impl Request {
-    /// Its opcode.
+    /// Returns the opcode of the request.
     pub fn opcode(&self) -> Opcode {
         match self {
             Request::FlashBegin(_) => Opcode::FlashBegin,
@@ -342,7 +342,7 @@ impl Request {
         }
     }
 
-    /// The request's bytes, before SLIP.
+    /// Encodes the request, before SLIP.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut data = Writer::default();
         let mut sum = 0;
@@ -404,11 +404,11 @@ impl Request {
         frame.into_bytes()
     }
 
-    /// Reads a request whose header has been read: what a loader on the device's side does.
-    /// The data's shape is checked, the checksum is not: see [`RawRequest::checksum_holds`].
+    /// Decodes a request whose header was already read, as a loader on the device does. Checks the
+    /// shape of the data but not the checksum: see [`RawRequest::checksum_holds`].
     ///
     /// # Errors
-    /// [`MalformedError`] when opcode or shape is unknown.
+    /// [`MalformedError`] if opcode or shape is unknown.
     pub fn from_raw(raw: &RawRequest<'_>) -> Result<Request, MalformedError> {
         let op = Opcode::from_byte(raw.opcode).ok_or(MalformedError::Opcode(raw.opcode))?;
         let malformed = MalformedError::Data { opcode: raw.opcode, has: raw.data.len() };
@@ -520,10 +520,10 @@ impl Request {
     }
 }
 
-/// A request's frame cut into its parts.
+/// The parts of a request's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawRequest<'a> {
-    /// The opcode's byte, known or not.
+    /// The opcode byte, known or not.
     pub opcode: u8,
     /// The checksum word.
     pub checksum: u32,
@@ -532,16 +532,16 @@ pub struct RawRequest<'a> {
 }
 
 impl<'a> RawRequest<'a> {
-    /// Cuts a frame (after SLIP).
+    /// Splits a frame (after SLIP).
     ///
     /// # Errors
-    /// [`MalformedError`] when the header does not hold.
+    /// [`MalformedError`] if the header is invalid.
     pub fn from_frame(frame: &'a [u8]) -> Result<RawRequest<'a>, MalformedError> {
         let (opcode, checksum, data) = cut(frame, 0x00)?;
         Ok(RawRequest { opcode, checksum, data })
     }
 
-    /// Whether the checksum holds over the payload of a block command.
+    /// Returns whether the checksum matches the payload of a block command.
     pub fn checksum_holds(&self) -> bool {
         self.data
             .get(BLOCK_HEADER_LEN..)
@@ -552,29 +552,29 @@ impl<'a> RawRequest<'a> {
 /// A reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// Opcode of the request it answers.
+    /// Opcode of the request that it answers.
     pub opcode: u8,
     /// Value of READ_REG; stale in other replies.
     pub value: u32,
-    /// Data, the status bytes last.
+    /// Data, including the status bytes at the end.
     pub data: Vec<u8>,
 }
 
-/// What a loader says of a request.
+/// Status of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// 0 for success; 1 for a ROM's refusal, a stub's own reason from [`STUB_REASONS`] on.
+    /// 0 for success; 1 for a ROM's refusal; [`STUB_REASONS`] or above for a stub's reason.
     pub failed: u8,
-    /// A ROM's reason, stale on success.
+    /// Reason of a ROM; stale after success.
     pub reason: u8,
 }
 
-/// The least of the reasons that stubs give in the first byte of a status (esptool documentation,
+/// The smallest reason code that stubs put into the first byte of a status (esptool documentation,
 /// "Serial Protocol", Stub Loader Errors).
 pub const STUB_REASONS: u8 = 0xc0;
 
 impl Reply {
-    /// The reply's bytes, before SLIP.
+    /// Encodes the reply, before SLIP.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut frame = Writer::default();
         frame.bytes(&[0x01, self.opcode]);
@@ -584,17 +584,17 @@ impl Reply {
         frame.into_bytes()
     }
 
-    /// Cuts a frame (after SLIP).
+    /// Splits a frame (after SLIP).
     ///
     /// # Errors
-    /// [`MalformedError`] when the header does not hold.
+    /// [`MalformedError`] if the header is invalid.
     pub fn from_frame(frame: &[u8]) -> Result<Reply, MalformedError> {
         let (opcode, value, data) = cut(frame, 0x01)?;
         Ok(Reply { opcode, value, data: data.to_vec() })
     }
 
-    /// The data before the status, and the status, which takes the last `status_len` bytes.
-    /// Byte 0 alone decides: byte 1 is stale after a success.
+    /// Splits the data from the status, which takes the last `status_len` bytes. Only byte 0 shows
+    /// success: byte 1 is stale then.
     pub fn split_status(&self, status_len: usize) -> Option<(&[u8], Status)> {
         let at = self.data.len().checked_sub(status_len)?;
         let (data, status) = self.data.split_at(at);
@@ -603,22 +603,22 @@ impl Reply {
 }
 
 impl Status {
-    /// Success.
+    /// Returns whether the command succeeded.
     pub fn is_ok(self) -> bool {
         self.failed == 0
     }
 
-    /// Why it failed: a ROM says it in the second byte, a stub in the first.
+    /// Returns the reason code: in a ROM's status it is the second byte, in a stub's the first.
     pub fn why(self) -> u8 {
         if self.failed >= STUB_REASONS { self.failed } else { self.reason }
     }
 
-    /// Whether the data did not arrive as it was sent.
+    /// Returns whether the reason is a checksum mismatch.
     pub fn is_checksum(self) -> bool {
         matches!(self.why(), 0x07 | 0xc1)
     }
 
-    /// What the loader's reason means (esptool documentation, "Serial Protocol", ROM Loader
+    /// Returns the meaning of the reason code (esptool documentation, "Serial Protocol", ROM Loader
     /// Errors and Stub Loader Errors).
     pub fn meaning(self) -> &'static str {
         match self.why() {
@@ -629,13 +629,13 @@ impl Status {
             0x09 => "flash read error",
             0x0a => "flash read length error",
             0x0b => "deflate error",
-            0xc0 => "bad length of data",
+            0xc0 => "wrong length of data",
             0xc1 => "checksum mismatch",
-            0xc2 => "bad block size",
+            0xc2 => "wrong block size",
             0xc3 => "invalid command",
             0xc4 => "the flash chip failed",
             0xc5 => "the flash chip could not be unlocked",
-            0xc6 => "no transfer was begun",
+            0xc6 => "no transfer was started",
             0xc7 => "deflate error",
             0xc8 => "not enough data",
             0xc9 => "too much data",

@@ -1,8 +1,8 @@
 //! The serial protocol of the ESP32 ROM loader, in both directions, and the [`Port`] it runs over.
 //!
-//! This crate turns values into bytes and bytes into values: [`slip`] frames, [`Request`] and
-//! [`Reply`]. It knows no transport and starts nothing: who sends what and when is the flasher's
-//! part, what a loader does with it the virtual board's; both use these types.
+//! This crate converts values to bytes and bytes to values: [`slip`] frames, [`Request`] and
+//! [`Reply`]. It knows no transport. The flasher decides what to send and when, and the virtual
+//! board acts on it as a loader does; both use these types.
 //!
 //! ```
 //! use esplice_protocol::{RawRequest, Request, slip};

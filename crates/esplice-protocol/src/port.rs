@@ -1,29 +1,29 @@
-//! The seam to a board: a serial line with a clock of its own.
+//! The interface to a board: a serial line with its own clock.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 /// A moment on a port's clock, counted from when the port was opened.
 ///
-/// A serial port counts the host's time, a virtual board its own: code above [`Port`] must take
+/// A serial port uses the host's time, a virtual board its own time. Code above [`Port`] must take
 /// all times from the port and never from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Moment(Duration);
 
 impl Moment {
-    /// When the port was opened.
+    /// The moment at which the port was opened.
     pub const START: Moment = Moment(Duration::ZERO);
 
-    /// The moment `since_start` after the port was opened.
+    /// Returns the moment `since_start` after the port was opened.
     pub const fn at(since_start: Duration) -> Moment {
         Moment(since_start)
     }
 
-    /// Time since the port was opened.
+    /// Returns the time since the port was opened.
     pub const fn since_start(self) -> Duration {
         self.0
     }
 
-    /// Time since `earlier`, zero if that is later.
+    /// Returns the time since `earlier`, or zero if that is later.
     pub fn since(self, earlier: Moment) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -36,129 +36,129 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// What a port can do.
+/// Capabilities of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
-    /// DTR and RTS reach the board.
+    /// Whether DTR and RTS reach the board.
     pub lines: bool,
-    /// The baud rate matters and can be set.
+    /// Whether the baud rate matters and can be set.
     pub baud: bool,
-    /// Time from a write to the first byte of an answer that the transport itself costs.
+    /// Time that the transport adds between a write and the first byte of the answer.
     pub latency: Duration,
 }
 
-/// Why a port fails.
+/// Errors of a port.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    /// There is no such port.
+    /// The port does not exist.
     #[error("no port {port}")]
     NotFound {
         /// The port's name.
         port: String,
     },
-    /// Another program has it open.
+    /// Another program has the port open.
     #[error("port {port} is in use by another program")]
     Busy {
         /// The port's name.
         port: String,
     },
-    /// The user may not open it.
+    /// The user has no permission to open the port.
     #[error("no permission to open port {port}")]
     Permission {
         /// The port's name.
         port: String,
     },
-    /// The port's name can't be understood.
+    /// The port's name is malformed.
     #[error("port {port:?}: {message}")]
     Name {
         /// The port's name.
         port: String,
-        /// What is wrong with it.
+        /// Reason why the name is malformed.
         message: String,
     },
-    /// A file, a directory or a device that is no serial line.
-    #[error("port {port} is no serial port")]
+    /// The name is that of a file, a directory or a device that is not a serial line.
+    #[error("port {port} is not a serial port")]
     NotSerial {
         /// The port's name.
         port: String,
     },
-    /// It was there and is gone: unplugged, or the far end hung up.
+    /// The port disappeared: it was unplugged, or the far end hung up.
     #[error("port {port} is gone")]
     Gone {
         /// The port's name.
         port: String,
     },
-    /// The name of its host leads nowhere.
-    #[error("port {port}: host {host} is not known: {source}")]
+    /// The port's host name could not be resolved.
+    #[error("port {port}: unknown host {host}: {source}")]
     Host {
         /// The port's name.
         port: String,
         /// The host.
         host: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Its host does not take the connection.
+    /// The port's host did not accept the connection.
     #[error("port {port}: cannot connect to {addr}: {source}")]
     Unreachable {
         /// The port's name.
         port: String,
-        /// The address that was tried last.
+        /// The last address tried.
         addr: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Its far end is there and does not speak RFC 2217.
+    /// The far end answers but does not speak RFC 2217.
     #[error("port {port}: {}", no_agreement(*.refused, *.heard))]
     NotRfc2217 {
         /// The port's name.
         port: String,
-        /// The far end said no, rather than nothing that belongs to the protocol.
+        /// Whether the far end refused, rather than sending nothing of the protocol.
         refused: bool,
-        /// Bytes of a serial line that came meanwhile.
+        /// Number of serial line bytes received meanwhile.
         heard: usize,
     },
-    /// A virtual board met something that it does not model.
+    /// The virtual board met something that it does not model.
     #[error("port {port}: {message}")]
     NotModelled {
         /// The port's name.
         port: String,
-        /// What it met, and where.
+        /// The thing that is not modelled, and its location.
         message: String,
-        /// What the user can do about it.
+        /// Hint for the user.
         hint: String,
     },
-    /// There is no virtual board of this chip.
+    /// No virtual board of the chip exists.
     #[error("port {port}: there is no virtual {chip}")]
     NoVirtualBoard {
         /// The port's name.
         port: String,
-        /// The chip, as its vendor writes it.
+        /// The chip, in its vendor's spelling.
         chip: String,
-        /// What the user can do about it.
+        /// Hint for the user.
         hint: String,
     },
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
-    /// Anything else.
+    /// Any other I/O error.
     #[error("port {port}: {source}")]
     Io {
         /// The port's name.
         port: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl PortError {
-    /// What the user can do about it.
+    /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             PortError::NotFound { .. } => {
                 "check the cable and the name; a charge-only cable shows no port".into()
             }
-            PortError::Busy { .. } => "close the serial monitor or other tool that holds it".into(),
+            PortError::Busy { .. } => "close the serial monitor or other tool that uses it".into(),
             PortError::Permission { .. } => {
                 "on Linux, add yourself to the group that owns the port (dialout or uucp) and log in again".into()
             }
@@ -172,19 +172,19 @@ impl PortError {
                 hint.clone()
             }
             PortError::Host { .. } => {
-                "check the host's name and this machine's network, or give the address itself".into()
+                "check the host's name and this machine's network, or use the host's IP address".into()
             }
             PortError::Unreachable { source, .. }
                 if source.kind() == io::ErrorKind::ConnectionRefused =>
             {
-                "nothing listens there: start what offers the port, and check the port number"
+                "nothing listens there: start the server of the port, and check the port number"
                     .into()
             }
             PortError::Unreachable { .. } => {
-                "check that the machine is on and reachable, and its firewall".into()
+                "check that the machine is on and reachable, and that no firewall blocks it".into()
             }
             PortError::NotRfc2217 { refused: false, .. } => {
-                "if it is a bare TCP connection, write tcp:// instead of rfc2217://; it carries no \
+                "for a raw TCP connection write tcp:// instead of rfc2217://; it carries no \
                 baud rate and no reset"
                     .into()
             }
@@ -195,51 +195,52 @@ impl PortError {
 
 fn no_agreement(refused: bool, heard: usize) -> String {
     match (refused, heard) {
-        (true, _) => "the far end refuses to be a port by RFC 2217".into(),
-        (false, 0) => "no answer to the negotiation of RFC 2217".into(),
+        (true, _) => "the far end refuses RFC 2217".into(),
+        (false, 0) => "no answer to the RFC 2217 negotiation".into(),
         (false, heard) => {
-            format!("no answer to the negotiation of RFC 2217, but {heard} other bytes")
+            format!("no answer to the RFC 2217 negotiation, but {heard} other bytes")
         }
     }
 }
 
 /// A serial line to a board.
 ///
-/// Serial ports, sockets and the virtual board implement it; nothing above it knows which it has.
+/// Serial ports, sockets and the virtual board implement it. Code above it can't see the
+/// difference.
 pub trait Port {
-    /// The name it was opened by, for messages.
+    /// Returns the name that the port was opened by, for messages.
     fn name(&self) -> &str;
 
-    /// Reads what is there, at least one byte, waiting until `deadline` at most. Returns the
-    /// number of bytes, 0 when the deadline passed without any.
+    /// Reads the bytes that have arrived, at least one, waiting until `deadline` at most. Returns
+    /// the number of bytes, or 0 if the deadline passed without any.
     fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError>;
 
-    /// Hands all of `bytes` to the line; they may still be on their way when it returns.
+    /// Passes all of `bytes` to the line. They may still be on their way when this returns.
     fn write(&mut self, bytes: &[u8]) -> Result<(), PortError>;
 
-    /// Waits until every byte written has left.
+    /// Waits until every byte written has been sent.
     fn drain(&mut self) -> Result<(), PortError>;
 
-    /// Throws away what has come in and was not read.
+    /// Discards input that has arrived but was not read.
     fn clear_input(&mut self) -> Result<(), PortError>;
 
-    /// Sets the baud rate of both directions; drains first.
+    /// Sets the baud rate of both directions, after a drain.
     fn set_baud(&mut self, baud: u32) -> Result<(), PortError>;
 
-    /// Sets both lines at once. `true` is asserted, which on the usual boards pulls the pin low:
+    /// Sets both lines at once. `true` asserts a line, which on the usual boards pulls the pin low:
     /// RTS holds EN (reset), DTR holds the boot strapping pin, and both together hold neither.
     fn set_lines(&mut self, dtr: bool, rts: bool) -> Result<(), PortError>;
 
-    /// The port's clock.
+    /// Returns the current moment on the port's clock.
     fn now(&self) -> Moment;
 
-    /// Lets time pass until `moment`; bytes that come in meanwhile are kept.
+    /// Waits until `moment`. Bytes that arrive meanwhile are kept.
     fn wait_until(&mut self, moment: Moment) -> Result<(), PortError>;
 
     /// Closes and opens the port again, for boards that re-enumerate after a reset.
     fn reopen(&mut self) -> Result<(), PortError>;
 
-    /// What it can do.
+    /// Returns the port's capabilities.
     fn caps(&self) -> Caps;
 }
 

@@ -1,5 +1,5 @@
-//! RFC 2217: a serial port over telnet, as bytes and values. Both ends use it; which of them says
-//! what is theirs to know.
+//! RFC 2217: a serial port over telnet, as bytes and values. Both ends use this module; each knows
+//! which side it is.
 //!
 //! ```
 //! use esplice_protocol::rfc2217::{ComPort, Decoder, Item, Side, encode};
@@ -13,7 +13,7 @@
 //! assert_eq!(items, [Item::ComPort(ComPort::Baud(921_600))]);
 //! ```
 
-/// Telnet's commands (RFC 854; SB and SE in its section "Telnet Command Structure").
+/// Telnet commands (RFC 854; SB and SE in its section "Telnet Command Structure").
 mod telnet {
     pub const SE: u8 = 240;
     pub const SB: u8 = 250;
@@ -22,48 +22,48 @@ mod telnet {
     pub const IAC: u8 = 255;
 }
 
-/// The option of this protocol (RFC 2217, section 3).
+/// Telnet option of this protocol (RFC 2217, section 3).
 pub const COM_PORT_OPTION: u8 = 44;
-/// Bytes pass as they are (RFC 856).
+/// Telnet option for unchanged bytes (RFC 856).
 pub const BINARY: u8 = 0;
-/// No turns are taken (RFC 858).
+/// Telnet option for a connection without turns (RFC 858).
 pub const SUPPRESS_GO_AHEAD: u8 = 3;
-/// What a server's commands are above a client's (RFC 2217, section 3).
+/// Offset of a server's command codes from a client's (RFC 2217, section 3).
 const SERVER: u8 = 100;
-/// Most bytes of a subnegotiation that are kept. The longest one is a signature.
+/// Maximum number of bytes kept of a subnegotiation. The longest one is a signature.
 const MOST: usize = 1024;
 
-/// Who sends.
+/// Sender of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The one that uses the port.
+    /// The side that uses the port.
     Client,
-    /// The one that has the port.
+    /// The side that owns the port.
     Server,
 }
 
-/// A word about an option (RFC 854, section "Telnet Command Structure").
+/// An option command (RFC 854, section "Telnet Command Structure").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// I want to use it.
+    /// The sender wants to use the option.
     Will,
-    /// I refuse to use it.
+    /// The sender refuses to use the option.
     Wont,
-    /// Use it.
+    /// The receiver shall use the option.
     Do,
-    /// Don't.
+    /// The receiver shall not use the option.
     Dont,
 }
 
 const VERBS: [Verb; 4] = [Verb::Will, Verb::Wont, Verb::Do, Verb::Dont];
 
-/// A command of the port option (RFC 2217, section 3). Requests and answers look alike; 0 in a
-/// request asks for the present value.
+/// A command of the port option (RFC 2217, section 3). Requests and replies have the same form; a 0
+/// in a request queries the present value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ComPort {
-    /// SIGNATURE: who is there, as text; empty asks.
+    /// SIGNATURE: identification as text; empty requests it.
     Signature(Vec<u8>),
-    /// SET-BAUDRATE, in bits a second.
+    /// SET-BAUDRATE, in bits per second.
     Baud(u32),
     /// SET-DATASIZE, in bits.
     DataSize(u8),
@@ -91,53 +91,53 @@ pub enum ComPort {
 
 /// Values of SET-CONTROL (RFC 2217, section 3).
 pub mod control {
-    /// The flow control outbound is asked for.
+    /// Queries the outbound flow control.
     pub const ASK_FLOW: u8 = 0;
-    /// No flow control outbound.
+    /// No outbound flow control.
     pub const NO_FLOW: u8 = 1;
-    /// XON and XOFF outbound.
+    /// Outbound flow control by XON and XOFF.
     pub const XON_XOFF: u8 = 2;
-    /// By CTS and RTS outbound.
+    /// Outbound flow control by CTS and RTS.
     pub const HARDWARE_FLOW: u8 = 3;
-    /// The break state is asked for.
+    /// Queries the break state.
     pub const ASK_BREAK: u8 = 4;
-    /// The line is held in break.
+    /// Holds the line in break.
     pub const BREAK_ON: u8 = 5;
-    /// And let go.
+    /// Ends the break.
     pub const BREAK_OFF: u8 = 6;
-    /// DTR is asked for.
+    /// Queries DTR.
     pub const ASK_DTR: u8 = 7;
-    /// DTR asserted.
+    /// Asserts DTR.
     pub const DTR_ON: u8 = 8;
-    /// DTR released.
+    /// Releases DTR.
     pub const DTR_OFF: u8 = 9;
-    /// RTS is asked for.
+    /// Queries RTS.
     pub const ASK_RTS: u8 = 10;
-    /// RTS asserted.
+    /// Asserts RTS.
     pub const RTS_ON: u8 = 11;
-    /// RTS released.
+    /// Releases RTS.
     pub const RTS_OFF: u8 = 12;
-    /// The flow control inbound is asked for.
+    /// Queries the inbound flow control.
     pub const ASK_INBOUND_FLOW: u8 = 13;
-    /// No flow control inbound.
+    /// No inbound flow control.
     pub const NO_INBOUND_FLOW: u8 = 14;
-    /// XON and XOFF inbound.
+    /// Inbound flow control by XON and XOFF.
     pub const INBOUND_XON_XOFF: u8 = 15;
-    /// By CTS and RTS inbound.
+    /// Inbound flow control by CTS and RTS.
     pub const INBOUND_HARDWARE_FLOW: u8 = 16;
-    /// By DCD outbound.
+    /// Outbound flow control by DCD.
     pub const DCD_FLOW: u8 = 17;
-    /// By DTR inbound.
+    /// Inbound flow control by DTR.
     pub const INBOUND_DTR_FLOW: u8 = 18;
-    /// By DSR outbound.
+    /// Outbound flow control by DSR.
     pub const DSR_FLOW: u8 = 19;
 }
 
 /// Values of PURGE-DATA (RFC 2217, section 3).
 pub mod purge {
-    /// What the port has received and the client has not.
+    /// Data that the port has received but not sent to the client.
     pub const RECEIVED: u8 = 1;
-    /// What the client sent and the port has not.
+    /// Data that the client has sent but the port has not.
     pub const SENT: u8 = 2;
     /// Both.
     pub const BOTH: u8 = 3;
@@ -184,18 +184,18 @@ impl ComPort {
     }
 }
 
-/// What comes over the wire.
+/// An item of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A byte of the serial line.
     Byte(u8),
-    /// A word about an option.
+    /// An option command.
     Option(Verb, u8),
     /// A command of the port option.
     ComPort(ComPort),
 }
 
-/// Appends an item as `side` sends it.
+/// Appends the encoding of an item sent by `side`.
 pub fn encode(item: &Item, side: Side, wire: &mut Vec<u8>) {
     use telnet::{IAC, SB, SE, WILL};
     match item {
@@ -214,7 +214,7 @@ pub fn encode(item: &Item, side: Side, wire: &mut Vec<u8>) {
     }
 }
 
-/// Appends bytes of the serial line: those that telnet would take for its own are doubled.
+/// Appends bytes of the serial line, doubling those that telnet would interpret.
 pub fn escape(bytes: &[u8], wire: &mut Vec<u8>) {
     for &byte in bytes {
         wire.push(byte);
@@ -233,8 +233,8 @@ enum State {
     SubIac,
 }
 
-/// Takes a stream apart, in whatever pieces it comes. What is malformed or not of this protocol is
-/// passed over.
+/// Decodes a stream, in pieces of any size. Skips anything that is malformed or not part of this
+/// protocol.
 #[derive(Debug)]
 pub struct Decoder {
     side: Side,
@@ -243,12 +243,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// For what `side` sends.
+    /// Creates a decoder for the stream that `side` sends.
     pub fn new(side: Side) -> Decoder {
         Decoder { side, state: State::Data, sub: Vec::new() }
     }
 
-    /// Takes bytes off the wire.
+    /// Decodes bytes of the stream and passes each item to `give`.
     pub fn feed(&mut self, bytes: &[u8], give: &mut dyn FnMut(Item)) {
         for &byte in bytes {
             if let Some(item) = self.step(byte) {
@@ -281,7 +281,7 @@ impl Decoder {
                 }
                 (State::Sub, None)
             }
-            // Broken off.
+            // The subnegotiation was cut off.
             (State::SubIac, _) => (State::Data, None),
         };
         self.state = state;
@@ -344,7 +344,7 @@ mod tests {
         items
     }
 
-    /// Frames by hand from the RFC's section 3.
+    /// Frames written by hand from section 3 of the RFC.
     #[test]
     fn known_bytes() {
         let check = |side, item: Item, bytes: &[u8]| {
@@ -400,11 +400,11 @@ mod tests {
             check(&wire, std::slice::from_ref(&after));
         }
         check(&[255, 241, 7], std::slice::from_ref(&after));
-        // Broken off by another command.
+        // Cut off by another command.
         check(&[255, 250, 44, 1, 255, 1, 7], std::slice::from_ref(&after));
         let long = [&[255, 250, 44, 0][..], &[1; 5000], &[255, 240, 7]].concat();
         check(&long, std::slice::from_ref(&after));
-        // A server's command is none of a client's.
+        // A server's command is not valid from a client.
         assert_eq!(decode(Side::Server, &[&[255, 250, 44, 1, 0, 0, 0, 1, 255, 240]]), []);
     }
 
@@ -424,7 +424,7 @@ mod tests {
             prop_assert_eq!(decode(side, &pieces), items);
         }
 
-        /// No bytes are too bad, and none grow what is kept.
+        /// Ensures that the decoder accepts any bytes and keeps a bounded number of them.
         #[test]
         fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
             let mut decoder = Decoder::new(Side::Client);

@@ -2,18 +2,18 @@
 
 use crate::wire::{Reader, Writer};
 
-/// The chip's security state, as the ROM tells it (esptool documentation, "Serial Protocol",
+/// The chip's security state as reported by the ROM (esptool documentation, "Serial Protocol",
 /// Get Security Info): flags, counters of eFuse bits, key purposes, and on newer ROMs the chip's
-/// id and the ROM's API version.
+/// ID and the ROM's API version.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SecurityInfo {
-    /// Bits: 0 secure boot, 2 secure download mode, … as the ROM gives them.
+    /// Flags as the ROM reports them: bit 0 is secure boot, bit 2 secure download mode, and so on.
     pub flags: u32,
-    /// SPI_BOOT_CRYPT_CNT: flash encryption is on when an odd number of its bits is set.
+    /// SPI_BOOT_CRYPT_CNT: flash encryption is on if an odd number of its bits is set.
     pub flash_crypt_cnt: u8,
     /// Purposes of the seven key blocks.
     pub key_purposes: [u8; 7],
-    /// The id that image headers carry.
+    /// The chip ID, as in image headers.
     pub chip_id: Option<u32>,
     /// Version of the ROM's API.
     pub api_version: Option<u32>,
@@ -25,10 +25,10 @@ impl SecurityInfo {
     /// Bit of `flags`: download mode refuses most commands.
     pub const SECURE_DOWNLOAD: u32 = 1 << 2;
 
-    /// Bytes of the longest form, without status.
+    /// Length of the longest form in bytes, without status.
     pub const LONGEST: usize = 20;
 
-    /// Bytes of the reply, without status.
+    /// Encodes the data of the reply, without status.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.words(&[self.flags]);
@@ -40,7 +40,7 @@ impl SecurityInfo {
         out.into_bytes()
     }
 
-    /// Reads 12 or 20 bytes.
+    /// Decodes the data of a reply, which is 12 or 20 bytes long.
     pub fn from_bytes(bytes: &[u8]) -> Option<SecurityInfo> {
         let mut data = Reader::new(bytes);
         let flags = data.word()?;

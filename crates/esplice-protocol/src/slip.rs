@@ -1,4 +1,4 @@
-//! SLIP framing (RFC 1055), as the ROM loader uses it: each frame between two END bytes.
+//! SLIP framing (RFC 1055) as the ROM loader uses it: each frame is between two END bytes.
 
 /// Marks both ends of a frame.
 pub const END: u8 = 0xc0;
@@ -9,7 +9,7 @@ pub const ESC_END: u8 = 0xdc;
 /// After [`ESC`]: a data byte 0xDB.
 pub const ESC_ESC: u8 = 0xdd;
 
-/// `payload` as one frame, with both END bytes.
+/// Encodes `payload` as one frame, with both END bytes.
 ///
 /// ```
 /// use esplice_protocol::slip;
@@ -29,29 +29,29 @@ pub fn encode(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What a byte brought.
+/// Result of decoding one byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
-    /// Nothing is whole yet.
+    /// No frame is complete yet.
     More,
-    /// A frame is whole.
+    /// A frame is complete.
     Frame(Vec<u8>),
-    /// The frame was broken and has been thrown away up to here.
+    /// The frame was broken and has been discarded up to here.
     Broken(Fault),
     /// A byte outside any frame, such as a boot message.
     Stray(u8),
 }
 
-/// How a frame can be broken.
+/// Reason why a frame is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// ESC was followed by a byte that is neither ESC_END nor ESC_ESC.
     BadEscape(u8),
-    /// More bytes than the limit.
+    /// The frame is longer than the limit.
     TooLong,
 }
 
-/// Takes frames out of a stream of bytes; it never holds more than its limit.
+/// Extracts frames from a stream of bytes, holding at most `limit` bytes.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     frame: Vec<u8>,
@@ -64,23 +64,23 @@ enum State {
     Outside,
     Inside,
     Escaped,
-    /// A frame was broken: wait for its END.
+    /// A frame was broken: skip to its END.
     Skipping,
 }
 
 impl Decoder {
-    /// A decoder that refuses frames of more than `limit` bytes.
+    /// Creates a decoder that refuses frames of more than `limit` bytes.
     pub fn new(limit: usize) -> Decoder {
         Decoder { frame: Vec::new(), limit, state: State::Outside }
     }
 
-    /// Forgets a frame begun.
+    /// Discards a partial frame.
     pub fn reset(&mut self) {
         self.frame.clear();
         self.state = State::Outside;
     }
 
-    /// Takes one byte.
+    /// Decodes one byte.
     pub fn push(&mut self, byte: u8) -> Decoded {
         match (self.state, byte) {
             (State::Outside, END) => {

@@ -1,4 +1,4 @@
-//! Little-endian words in and out of byte strings, without a panic on short input.
+//! Reads and writes little-endian words in byte strings, without a panic on short input.
 
 #[derive(Default)]
 pub(crate) struct Writer(Vec<u8>);

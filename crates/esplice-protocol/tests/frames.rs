@@ -1,4 +1,4 @@
-//! Frames written by hand from the manual (esptool documentation, "Serial Protocol"), byte by byte,
+//! Compares with frames written by hand from the manual (esptool documentation, "Serial Protocol"),
 //! so that flasher and virtual board can't agree on a mistake.
 
 use esplice_protocol::{
@@ -12,7 +12,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(byte).collect()
 }
 
-/// The one frame in `wire`, taken apart again.
+/// Decodes the single frame in `wire`.
 fn frame(wire: &[u8]) -> Vec<u8> {
     let mut decoder = slip::Decoder::new(0x2000);
     let mut frames = wire.iter().filter_map(|byte| match decoder.push(*byte) {
@@ -132,8 +132,8 @@ fn requests_that_begin_and_end() {
     );
 }
 
-/// Blocks carry a checksum: 0xEF, XORed with each byte of the payload alone. Both bytes that SLIP
-/// escapes are in this payload: ef ^ 01 ^ c0 ^ db ^ 02 is f7.
+/// Blocks carry a checksum: 0xEF, XORed with each byte of only the payload. This payload contains
+/// both bytes that SLIP escapes: ef ^ 01 ^ c0 ^ db ^ 02 is f7.
 #[test]
 fn requests_with_blocks() {
     let data = || vec![0x01, 0xc0, 0xdb, 0x02];
@@ -165,7 +165,7 @@ fn replies() {
         "c0 01 11 0400 00000000 01070000 c0",
         (1, 7),
     );
-    // A good one with a stale reason.
+    // A successful reply with a stale reason.
     let stale = Reply { opcode: 0x11, value: 0, data: vec![0, 5, 0, 0] };
     assert!(stale.split_status(4).unwrap().1.is_ok());
     check_reply(stale, "c0 01 11 0400 00000000 00050000 c0", (0, 5));
@@ -215,7 +215,7 @@ fn broken_frames_are_named() {
     check("00 7f 0000 00000000", MalformedError::Opcode(0x7f));
     check("00 0a 0300 00000000 001000", MalformedError::Data { opcode: 0x0a, has: 3 });
     check("00 0a 0500 00000000 0010004000", MalformedError::Data { opcode: 0x0a, has: 5 });
-    // A block whose own length disagrees.
+    // A block with a contradictory length.
     let rest = "00000000 05000000 00000000 00000000 00000000 01020304";
     check(&format!("00 03 1400 {rest}"), MalformedError::Data { opcode: 3, has: 20 });
     // SYNC with another pattern.

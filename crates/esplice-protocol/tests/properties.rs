@@ -1,10 +1,10 @@
-//! What holds for any bytes: nothing panics, nothing grows past its limit, and what was put in
-//! comes out.
+//! Properties for any bytes: nothing panics, nothing grows past its limit, and decoding reverses
+//! encoding.
 
 use esplice_protocol::{FlashBegin, RawRequest, RegisterWrite, Reply, Request, SecurityInfo, slip};
 use proptest::prelude::*;
 
-/// Frames and all else that a decoder of `limit` makes of `wire`.
+/// Returns the frames and other results of a decoder of `limit` on `wire`.
 fn decode(wire: &[u8], limit: usize) -> (Vec<Vec<u8>>, usize) {
     let mut decoder = slip::Decoder::new(limit);
     let mut frames = Vec::new();
@@ -19,11 +19,11 @@ fn decode(wire: &[u8], limit: usize) -> (Vec<Vec<u8>>, usize) {
     (frames, broken)
 }
 
-/// Bytes among which those that SLIP escapes are frequent.
+/// Generates bytes in which those that SLIP escapes are frequent.
 fn payload(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
     let special = [slip::END, slip::ESC, slip::ESC_END, slip::ESC_ESC];
     let byte = any::<u8>().prop_map(move |byte| *special.get(usize::from(byte)).unwrap_or(&byte));
-    // One in 64 of that kind; and pieces that are of nothing else.
+    // One in 64 of them, and runs of nothing else.
     let thin = prop::collection::vec(byte, len.clone());
     let thick = prop::collection::vec(prop::sample::select(special.to_vec()), len);
     prop_oneof![thin, thick]
@@ -129,7 +129,7 @@ proptest! {
 
     #[test]
     fn slip_recovers_after_any_bytes(noise in payload(0..300), payload in payload(1..100)) {
-        // Whatever came before, the second frame is heard.
+        // Whatever came before, the second frame is decoded.
         let mut wire = noise;
         wire.extend(slip::encode(&payload));
         wire.extend(slip::encode(&payload));
@@ -177,7 +177,7 @@ proptest! {
             let _ = Request::from_raw(&raw);
             raw.checksum_holds();
         }
-        // And with a header that holds, so that the data is looked at.
+        // And with a valid header, so that the data is checked.
         let raw = RawRequest { opcode, checksum: 0, data: &wire };
         raw.checksum_holds();
         if let Ok(request) = Request::from_raw(&raw) {

@@ -1,5 +1,5 @@
 //! Allocates from the heap and from each arena, checks alignment and bounds, and prints on UART0
-//! (115200 baud, 8N1) where they lie. The layout stands in `esplice.toml`.
+//! (115200 baud, 8N1) where they are. The layout is in `esplice.toml`.
 
 #![no_std]
 #![no_main]
@@ -13,21 +13,21 @@ use esp_backtrace as _;
 use esp_hal::{delay::Delay, main};
 use esp_println::print;
 
-/// Made from `esplice.toml` by build.rs.
+/// Generated from `esplice.toml` by build.rs.
 mod layout {
     include!(concat!(env!("OUT_DIR"), "/esplice_layout.rs"));
 }
 
-// The descriptor that ESP-IDF's second-stage bootloader wants at the start of an app.
+// The descriptor that ESP-IDF's second-stage bootloader requires at the start of an app.
 esp_bootloader_esp_idf::esp_app_desc!();
 
-/// Gives pieces of an arena away, one behind the other.
+/// Allocates pieces of an arena, one after another.
 struct Bump {
     free: &'static mut [MaybeUninit<u8>],
 }
 
 impl Bump {
-    /// `len` bytes of `value`, aligned to `align`; none where the arena has no more.
+    /// Allocates `len` bytes of `value`, aligned to `align`. Returns none if the arena is full.
     fn alloc(&mut self, len: usize, align: usize, value: u8) -> Option<&'static mut [u8]> {
         let free = core::mem::take(&mut self.free);
         let skip = free.as_ptr().align_offset(align);
@@ -39,12 +39,12 @@ impl Bump {
         self.free = rest;
         piece.fill(MaybeUninit::new(value));
         let (start, len) = (piece.as_mut_ptr().cast::<u8>(), piece.len());
-        // SAFETY: these bytes have just been written, and nobody else has them.
+        // SAFETY: these bytes have just been written, and no other reference to them exists.
         Some(unsafe { core::slice::from_raw_parts_mut(start, len) })
     }
 }
 
-/// Takes the arena to its last byte, and says where it was.
+/// Allocates the whole arena, and prints its address.
 fn exercise(name: &str, arena: &'static mut [MaybeUninit<u8>], align: usize) {
     let (start, size) = (arena.as_ptr() as usize, arena.len());
     assert!(start.is_multiple_of(align), "{name} at {start:#x} is not aligned to {align}");
@@ -53,12 +53,12 @@ fn exercise(name: &str, arena: &'static mut [MaybeUninit<u8>], align: usize) {
     let mut value = 0_u8;
     while let Some(piece) = arena.alloc(size / 8, 4, value) {
         let at = piece.as_ptr() as usize;
-        assert!(at >= start && at + piece.len() <= start + size, "{name} gave {at:#x}");
-        assert!(piece.iter().all(|byte| *byte == value), "{name} does not hold what was written");
+        assert!(at >= start && at + piece.len() <= start + size, "{name} returned {at:#x}");
+        assert!(piece.iter().all(|byte| *byte == value), "{name} does not hold the bytes written");
         taken += piece.len();
         value += 1;
     }
-    assert!(taken == size / 8 * 8, "{name} gave {taken} of {size} bytes");
+    assert!(taken == size / 8 * 8, "{name} returned {taken} of {size} bytes");
     print!("arena {name} at {start:#010x}, {size} bytes\r\n");
 }
 
@@ -71,14 +71,14 @@ fn main() -> ! {
     layout::add_heap_to_esp_alloc!(Some(heap)).unwrap();
     let boxed = Box::new([0x55_u8; 4096]);
     let at = boxed.as_ptr() as usize;
-    assert!(at >= start && at + boxed.len() <= start + size, "the heap gave {at:#x}");
+    assert!(at >= start && at + boxed.len() <= start + size, "the heap returned {at:#x}");
     assert!(boxed.iter().all(|byte| *byte == 0x55));
     print!("heap at {start:#010x}, {size} bytes\r\n");
 
     exercise("dma", layout::dma().unwrap(), 64);
     exercise("frames", layout::frames().unwrap(), 256);
     exercise("log", layout::log().unwrap(), 16);
-    // Each can be had once.
+    // Each is returned only once.
     assert!(layout::heap().is_none() && layout::dma().is_none() && layout::log().is_none());
     print!("all is where it should be\r\n");
 

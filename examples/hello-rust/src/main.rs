@@ -7,7 +7,7 @@ use esp_backtrace as _;
 use esp_hal::{delay::Delay, main};
 use esp_println::print;
 
-// The descriptor that ESP-IDF's second-stage bootloader wants at the start of an app.
+// The descriptor that ESP-IDF's second-stage bootloader requires at the start of an app.
 esp_bootloader_esp_idf::esp_app_desc!();
 
 #[main]
@@ -16,7 +16,7 @@ fn main() -> ! {
     let delay = Delay::new();
 
     loop {
-        // `println!` would end the line with `\n` alone; terminals want `\r\n`.
+        // `println!` ends lines with only `\n`; terminals need `\r\n`.
         print!("Hello, World!\r\n");
         delay.delay_millis(1000);
     }

@@ -1,8 +1,8 @@
-//! Runs tests and tells of them in the lines that `esplice run` reads.
+//! Runs tests and prints their results in the lines that `esplice run` reads.
 
 use esp_println::print;
 
-/// Why a test failed; `Err("text".into())`, or by `?` from another error's text.
+/// Reason why a test failed, from `Err("text".into())`, or by `?` from an error that is a string.
 pub struct Failure(pub &'static str);
 
 impl From<&'static str> for Failure {
@@ -11,13 +11,14 @@ impl From<&'static str> for Failure {
     }
 }
 
-/// One test: its name, and what it does.
+/// A test: its name and its function.
 pub type Test = (&'static str, fn() -> Result<(), Failure>);
 
-/// Runs `tests` one after another. A panic in one ends them all: `esplice run` then says in which.
+/// Runs `tests` one after another. A panic in one ends them all; `esplice run` then reports which
+/// one.
 pub fn run(tests: &[Test]) -> ! {
     print!("esplice-test: begin {}\r\n", tests.len());
-    // With all names known, `cargo test NAME` ends with the last test that it selects.
+    // As all names are known, `cargo test NAME` ends after the last test that it selects.
     for (name, _) in tests {
         print!("esplice-test: test {name}\r\n");
     }
@@ -32,7 +33,7 @@ pub fn run(tests: &[Test]) -> ! {
     loop {}
 }
 
-/// The list of tests for [`run`], each under its function's name.
+/// Runs the listed tests ([`run`]), each under the name of its function.
 #[macro_export]
 macro_rules! board_tests {
     ($($test:ident),* $(,)?) => {
@@ -45,7 +46,7 @@ macro_rules! board_tests {
 macro_rules! check {
     ($condition:expr) => {
         if !$condition {
-            return Err($crate::board_tests::Failure(concat!("not so: ", stringify!($condition))));
+            return Err($crate::board_tests::Failure(concat!("check failed: ", stringify!($condition))));
         }
     };
 }

@@ -8,7 +8,7 @@ use esp_hal::{main, time::Instant};
 use esp_println::print;
 use tests_rust::{board_tests, board_tests::Failure, check, fletcher16, mean};
 
-// The descriptor that ESP-IDF's second-stage bootloader wants at the start of an app.
+// The descriptor that ESP-IDF's second-stage bootloader requires at the start of an app.
 esp_bootloader_esp_idf::esp_app_desc!();
 
 #[main]

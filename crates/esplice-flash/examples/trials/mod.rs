@@ -1,6 +1,6 @@
-//! Sessions with a virtual board on which something goes wrong, and what must be true after each.
+//! Runs sessions with a virtual board under faults, and checks the result of each.
 
-#![allow(dead_code)] // Each program uses a part of it.
+#![allow(dead_code)] // Each program uses only a part of this module.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -24,34 +24,34 @@ use esplice_sim::{
     port::Powered,
 };
 
-/// Bytes of the board's flash: the smallest that ESP-IDF's default table fits.
+/// Bytes of the board's flash: the smallest size that ESP-IDF's default table fits.
 pub const FLASH_LEN: usize = 2 << 20;
 
-/// The range that is hashed, read and verified: the app of the new plan, and a length that is no
+/// The range to hash, read and verify: the app of the new plan, with a length that is not a
 /// multiple of a word.
 const RANGE: (u32, u32) = (0x1_0000, 0x4ffd);
 
-/// The range that is erased, behind the app.
+/// The range to erase, after the app.
 const ERASED: (u32, u32) = (0x2_0000, 0x3000);
 
-/// What is done with the board.
+/// An operation on the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Flash firmware over another one.
+    /// Flash firmware over other firmware.
     Flash,
     /// Flash firmware onto a blank board.
     FlashBlank,
-    /// Flash what is there already.
+    /// Flash the same firmware again.
     FlashAgain,
-    /// Ask the board what it is.
+    /// Identify the board.
     Detect,
     /// Hash a range.
     Hash,
     /// Read a range.
     Read,
-    /// Compare a range that is the same.
+    /// Verify a range that is the same.
     VerifySame,
-    /// Compare a range of which one sector differs.
+    /// Verify a range in which one sector differs.
     VerifyOther,
     /// Erase a range.
     Erase,
@@ -70,41 +70,41 @@ impl Work {
         Work::Erase,
     ];
 
-    /// Whether the flash is written.
+    /// Returns whether the operation writes flash.
     pub fn writes(self) -> bool {
         matches!(self, Work::Flash | Work::FlashBlank | Work::FlashAgain | Work::Erase)
     }
 }
 
-/// How a session ended.
+/// Result of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Success, and all of it is true.
+    /// Success was reported, and the result is right.
     Done,
     /// An error was reported.
     Failed(String),
-    /// Success was reported, and this is not true.
+    /// Success was reported, but the result is wrong as described.
     Wrong(String),
     /// The flasher panicked.
     Panicked(String),
 }
 
-/// A session that has ended.
+/// A completed session.
 pub struct Trial {
     pub outcome: Outcome,
     /// The flash afterwards.
     pub flash: Vec<u8>,
-    /// Bytes outside of what was to be written that changed all the same.
+    /// Number of bytes outside the written range that changed.
     pub strays: usize,
     /// Bytes sent and received.
     pub bytes: (u64, u64),
     /// Flash operations.
     pub operations: u64,
-    /// What went wrong as planned.
+    /// Number of faults that occurred.
     pub struck: usize,
 }
 
-/// Boards to start from, and what is done with them.
+/// Initial states of the board, and the firmware to flash.
 pub struct Trials {
     pub old: FlashPlan,
     pub new: FlashPlan,
@@ -112,12 +112,12 @@ pub struct Trials {
     blank: Vec<u8>,
     pub with_old: Vec<u8>,
     pub with_new: Vec<u8>,
-    /// What the board is, as it says where nothing goes wrong.
+    /// Description of the board, as reported without faults.
     known: OnceLock<ChipInfo>,
 }
 
 impl Trials {
-    /// With this stub, or the ROM loader alone.
+    /// Creates trials that use this stub, or only the ROM loader.
     pub fn new(stub: StubSource) -> Trials {
         let (old, new) = (plan(1), plan(101));
         let blank = vec![0xff; FLASH_LEN];
@@ -131,11 +131,11 @@ impl Trials {
             known: OnceLock::new(),
         };
         trials.run(Work::Detect, &FaultPlan::default());
-        let known = trials.known.get().expect("a board that nothing happens to says what it is");
-        let sim = chip().sim.as_ref().expect("there is a board");
+        let known = trials.known.get().expect("a board without faults describes itself");
+        let sim = chip().sim.as_ref().expect("the chip has a virtual board");
         assert_eq!((known.mac, known.revision), (sim.mac, sim.revision));
         assert_eq!(known.flash_size as usize, FLASH_LEN);
-        // Something to erase, and neighbours that must stay.
+        // Data to erase, with neighbours that must not change.
         let (at, len) = (ERASED.0 as usize, ERASED.1 as usize);
         for flash in [&mut trials.with_old, &mut trials.with_new] {
             flash[at - 0x1000..at + len + 0x1000].fill(0x5a);
@@ -143,7 +143,7 @@ impl Trials {
         trials
     }
 
-    /// The flash that `work` starts with.
+    /// Returns the flash contents before `work`.
     pub fn before(&self, work: Work) -> &[u8] {
         match work {
             Work::Flash => &self.with_old,
@@ -152,20 +152,21 @@ impl Trials {
         }
     }
 
-    /// Does `work` with a board on which `faults` happen.
+    /// Does `work` with a board on which `faults` occur.
     pub fn run(&self, work: Work, faults: &FaultPlan) -> Trial {
         self.run_on(work, faults, self.before(work))
     }
 
-    /// [`Trials::run`] on a board whose flash holds these bytes.
+    /// Runs like [`Trials::run`], on a board whose flash holds these bytes.
     pub fn run_on(&self, work: Work, faults: &FaultPlan, flash: &[u8]) -> Trial {
         let chip = chip();
-        let timing = &chip.sim.as_ref().expect("there is a board").flash;
+        let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
         let mut nor = Nor::in_memory(FLASH_LEN as u32, timing);
-        nor.put(0, flash).expect("it is as long as the flash");
-        let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("its data are good");
-        board.set_faults(faults).expect("they are inside the flash");
-        // Bits that are stuck are so from the start.
+        nor.put(0, flash).expect("the data fits the flash");
+        let mut board =
+            Board::with_flash(chip, nor, TimeMode::Virtual).expect("the chip's data is valid");
+        board.set_faults(faults).expect("the faults are inside the flash");
+        // Stuck bits are stuck from the start.
         let before = board.flash().bytes().to_vec();
         let before = before.as_slice();
         let shared = Shared(Arc::new(Mutex::new(board)));
@@ -202,7 +203,7 @@ impl Trials {
         }
     }
 
-    /// Does the work; returns what is not true of its result.
+    /// Does the work. Returns a description of what is wrong with its result, if anything.
     fn work(
         &self,
         work: Work,
@@ -230,7 +231,7 @@ impl Trials {
                 let resolve = ResolveOptions { with_bootloader: true, ..Default::default() };
                 let report = flash_plan(port, &self.new, &resolve, &options, &mut events)?;
                 let (mac, revision) = (report.chip.mac, report.chip.revision);
-                let sim = chip().sim.as_ref().expect("there is a board");
+                let sim = chip().sim.as_ref().expect("the chip has a virtual board");
                 let is_right = mac == sim.mac && revision == sim.revision;
                 if is_right { None } else { differs("chip", format!("{:?}", report.chip)) }
             }
@@ -280,7 +281,7 @@ impl Trials {
         })
     }
 
-    /// What is wrong with the flash after a success.
+    /// Returns what is wrong with the flash after a success, if anything.
     fn wrong_flash(&self, work: Work, before: &[u8], flash: &[u8]) -> Option<String> {
         match work {
             Work::Flash | Work::FlashBlank | Work::FlashAgain => {
@@ -300,7 +301,7 @@ impl Trials {
         }
     }
 
-    /// Whether the byte at `at` is in a sector that `work` may change.
+    /// Returns whether the byte at `at` is in a sector that `work` may change.
     fn is_written(&self, work: Work, at: usize) -> bool {
         let within = |from: u32, len: usize| {
             let (from, end) = (from as usize, (from as usize + len).next_multiple_of(0x1000));
@@ -316,7 +317,7 @@ impl Trials {
     }
 }
 
-/// The sectors of [`RANGE`] in which both differ, as the flasher reports them.
+/// Returns the sectors of [`RANGE`] in which both differ, as the flasher reports them.
 fn differing(data: &[u8], there: &[u8]) -> Vec<(FlashOffset, u32)> {
     let mut found: Vec<(FlashOffset, u32)> = Vec::new();
     for (number, (one, other)) in data.chunks(0x1000).zip(there.chunks(0x1000)).enumerate() {
@@ -332,7 +333,7 @@ fn differing(data: &[u8], there: &[u8]) -> Vec<(FlashOffset, u32)> {
 }
 
 pub fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").expect("it is known")
+    esplice_chip::find("esp32c3").expect("esp32c3 is known")
 }
 
 fn md5_hex(bytes: &[u8]) -> String {
@@ -349,7 +350,7 @@ fn holding(flash: &[u8], plan: &FlashPlan) -> Vec<u8> {
     flash
 }
 
-/// Bootloader, ESP-IDF's default table and an app.
+/// Returns a plan with a bootloader, ESP-IDF's default table and an app.
 fn plan(seed: u8) -> FlashPlan {
     let write = |name: &str, kind, offset, data| PlannedWrite {
         name: name.to_owned(),
@@ -357,7 +358,7 @@ fn plan(seed: u8) -> FlashPlan {
         offset: FlashOffset(offset),
         data,
     };
-    let table = PartitionTable::esp_idf_default().to_bytes().expect("it is sound");
+    let table = PartitionTable::esp_idf_default().to_bytes().expect("the table is valid");
     FlashPlan {
         chip: chip().name.clone(),
         min_rev: 0,
@@ -375,7 +376,7 @@ fn plan(seed: u8) -> FlashPlan {
     }
 }
 
-/// An image of `len` bytes, a multiple of 16, with one segment and no hash.
+/// Returns an image of `len` bytes, a multiple of 16, with one segment and no hash.
 fn image(len: usize, seed: u8) -> Vec<u8> {
     let mut random = Random::new(seed.into());
     let mut data: Vec<u8> = (0..len).map(|_| random.next() as u8 & 0x3f).collect();
@@ -389,7 +390,7 @@ fn image(len: usize, seed: u8) -> Vec<u8> {
     data
 }
 
-/// Numbers by a seed (splitmix64).
+/// Pseudo-random numbers from a seed (splitmix64).
 pub struct Random(u64);
 
 impl Random {
@@ -405,13 +406,13 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which must not be 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 }
 
-/// A board that is looked at after its port has gone.
+/// A board that can be inspected after its port was dropped.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<Board>>);
 
@@ -455,21 +456,21 @@ impl Powered for Shared {
     }
 }
 
-/// `--NAME NUMBER` among the program's arguments.
+/// Returns the number after `--NAME` in the program's arguments.
 pub fn number(name: &str, default: u64) -> u64 {
     argument(name).map_or(default, |text| {
-        text.parse().unwrap_or_else(|_| panic!("{name}: {text:?} is no whole number"))
+        text.parse().unwrap_or_else(|_| panic!("{name}: {text:?} is not a whole number"))
     })
 }
 
-/// `--NAME TEXT` among the program's arguments.
+/// Returns the text after `--NAME` in the program's arguments.
 pub fn argument(name: &str) -> Option<String> {
     let mut arguments = std::env::args().skip(1);
     arguments.find(|argument| argument == name)?;
     arguments.next()
 }
 
-/// The stub in the file after `--stub`, or none.
+/// Returns the stub in the file after `--stub`, or none.
 pub fn stub() -> StubSource {
     argument("--stub").map_or_else(StubSource::none, |file| {
         let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));

@@ -1,4 +1,4 @@
-//! A port that breaks one frame, whichever board is behind it.
+//! A port that breaks one frame, for any board.
 
 #![allow(dead_code)] // Each test uses a part of it.
 
@@ -13,20 +13,20 @@ use std::{
 
 use esplice_protocol::{Caps, Moment, Opcode, Port, PortError, slip};
 
-/// What happens to a frame.
+/// A fault of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It never arrives.
+    /// The frame never arrives.
     Lost,
     /// A bit in its middle is wrong.
     Flipped,
-    /// It arrives twice.
+    /// The frame arrives twice.
     Doubled,
-    /// Its second half is missing.
+    /// The second half is missing.
     Truncated,
-    /// It arrives when nobody waits for it any more: with the next request.
+    /// The frame arrives after the wait for it has ended, with the next request.
     Late,
-    /// The board resets, and boots from flash, before it arrives.
+    /// The board resets before the frame arrives, and boots from flash.
     Reset,
 }
 
@@ -44,26 +44,26 @@ pub enum Way {
 pub struct Broken<P> {
     inner: P,
     faults: Vec<(Way, usize, Fault)>,
-    /// Set when the first request of that opcode was sent, and the moment of it.
+    /// The first request of that opcode, and the moment at which it was sent.
     pub interrupts: Option<(Opcode, Arc<AtomicBool>)>,
     pub interrupted_at: Option<Moment>,
     /// Whether DTR and RTS reach the board.
     pub lines: bool,
     /// A request at which the board resets each time.
     pub resets_at: Option<Opcode>,
-    /// Frames so far, each way.
+    /// Frames so far, in each direction.
     pub frames: [usize; 2],
-    /// The same when a program was first loaded into RAM.
+    /// The same, at the time when a program was first loaded into RAM.
     pub before_upload: Option<[usize; 2]>,
     decoder: slip::Decoder,
-    /// Received, and not read yet.
+    /// Received but not read yet.
     ready: VecDeque<u8>,
     late_to_board: Vec<u8>,
     late_to_host: Vec<u8>,
 }
 
 impl<P: Port> Broken<P> {
-    /// `inner`, with the frames of these ways and numbers, from 0, broken.
+    /// Wraps `inner` and breaks the frames of these directions and numbers, from 0.
     pub fn new(inner: P, faults: &[(Way, usize, Fault)]) -> Broken<P> {
         Broken {
             inner,
@@ -95,7 +95,7 @@ impl<P: Port> Broken<P> {
         self.inner.set_lines(false, false)
     }
 
-    /// The frame as the fault leaves it; what comes late is put into `late`.
+    /// Returns the frame as the fault leaves it. A late frame is stored in `late`.
     fn damage(
         &mut self,
         fault: Option<Fault>,
@@ -155,7 +155,7 @@ impl<P: Port> Port for Broken<P> {
         if bytes.get(2) == Some(&(Opcode::MemBegin as u8)) {
             self.before_upload.get_or_insert(self.frames);
         }
-        // An END alone is no frame.
+        // A lone END is not a frame.
         let mut fault = if bytes.len() > 1 { self.fault_of(Way::ToBoard) } else { None };
         if self.resets_at.is_some_and(|opcode| bytes.get(2) == Some(&(opcode as u8))) {
             fault = Some(Fault::Reset);

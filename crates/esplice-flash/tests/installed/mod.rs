@@ -1,4 +1,4 @@
-//! The stubs of the installed esptool, which the tests can't do without.
+//! The stubs of the installed esptool, which the tests require.
 
 #![allow(dead_code)] // Each test uses a part of it.
 
@@ -9,21 +9,21 @@ use std::{
 
 use esplice_flash::Stub;
 
-/// The stub of generation `version` for `chip`.
+/// Returns the stub of generation `version` for `chip`.
 pub fn stub(version: u32, chip: &str) -> Stub {
     let path = folder().join(format!("{version}/{chip}.json"));
     let file = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     Stub::parse(&file).unwrap()
 }
 
-/// The stub files of generation `version`.
+/// Returns the stub files of generation `version`.
 pub fn files(version: u32) -> Vec<PathBuf> {
     let folder = folder().join(version.to_string());
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|ext| ext == "json")).collect()
 }
 
-/// Where esptool keeps them: beside the program that `ESPLICE_ESPTOOL` or PATH names.
+/// Returns esptool's stub directory, found from the program that `ESPLICE_ESPTOOL` or PATH names.
 fn folder() -> PathBuf {
     let program = std::env::var_os("ESPLICE_ESPTOOL").map(PathBuf::from).or_else(on_path);
     let program = program.expect("esptool is installed: scripts/setup --tests, or ESPLICE_ESPTOOL");

@@ -1,4 +1,4 @@
-//! A plan of a bootloader, ESP-IDF's default table as the user's own, and an app, none of which does
+//! A plan of a bootloader, ESP-IDF's default table as a custom one, and an app, none of which does
 //! anything.
 
 use esplice_chip::FlashOffset;
@@ -9,7 +9,7 @@ use esplice_image::{
 
 pub const APP: usize = 0x1_0000;
 
-/// An image of `len` bytes, a multiple of 16, with one segment and no hash.
+/// Returns an image of `len` bytes, a multiple of 16, with one segment and no hash.
 fn image(len: usize, seed: u8) -> Vec<u8> {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let mut data: Vec<u8> = (0..len).map(|at| (at * 7 / 3) as u8 ^ seed).collect();
@@ -17,7 +17,7 @@ fn image(len: usize, seed: u8) -> Vec<u8> {
     data[..4].copy_from_slice(&[0xe9, 1, 2, 0x1f]);
     data[12..14].copy_from_slice(&chip.image.chip_id.to_le_bytes());
     data[17..19].copy_from_slice(&u16::MAX.to_le_bytes());
-    // In the RAM that is the bootloader's while it loads an app.
+    // In the RAM that the bootloader uses while it loads an app.
     data[4..8].copy_from_slice(&0x403c_bf10_u32.to_le_bytes());
     data[24..28].copy_from_slice(&0x3fcd_5830_u32.to_le_bytes());
     data[28..32].copy_from_slice(&(len as u32 - 48).to_le_bytes());
@@ -25,7 +25,7 @@ fn image(len: usize, seed: u8) -> Vec<u8> {
     data
 }
 
-/// Bootloader and app are of more than one sector.
+/// Bootloader and app both have more than one sector.
 pub fn plan() -> FlashPlan {
     let write = |name: &str, kind, offset, data| PlannedWrite {
         name: name.to_owned(),

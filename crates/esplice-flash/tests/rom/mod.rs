@@ -1,8 +1,8 @@
-//! A ROM loader in a few hundred lines, as a port: what the flasher's faults are tried on.
+//! A ROM loader in a few hundred lines, as a port, for testing the flasher with faults.
 //!
-//! It follows what was observed on real ROMs: eight replies to a SYNC, stale reason bytes, a
-//! sequence number that runs ahead of the address after a bad checksum, FLASH_END that leaves the
-//! loader. Unlike the virtual board it can break any single frame, and it takes no time.
+//! The loader follows the observed behaviour of real ROMs: eight replies to a SYNC, stale reason
+//! bytes, a sequence number that runs ahead of the address after a bad checksum, FLASH_END that
+//! leaves the loader. Unlike the virtual board it can break any single frame, and it takes no time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,26 +16,26 @@ use esplice_protocol::{
 use flate2::{Decompress, FlushDecompress};
 use md5::{Digest as _, Md5};
 
-/// What happens to a frame.
+/// A fault of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It never arrives.
+    /// The frame never arrives.
     Lost,
     /// The byte in its middle is missing.
     ByteLost,
     /// A bit of the byte in its middle is wrong.
     Flipped,
-    /// A bit of its eighth part is wrong: the header of most.
+    /// A bit at an eighth of its length is wrong, in most frames in the header.
     FlippedEarly,
-    /// Its second half is missing.
+    /// The second half is missing.
     Truncated,
-    /// It arrives twice.
+    /// The frame arrives twice.
     Doubled,
-    /// It arrives after most timeouts.
+    /// The frame arrives after most timeouts.
     Late,
     /// The board resets before it arrives, and boots from flash.
     Reset,
-    /// The port vanishes.
+    /// The port disappears.
     Gone,
     /// The user presses Ctrl-C.
     Interrupt,
@@ -63,35 +63,35 @@ struct Transfer {
 pub struct Rom {
     pub chip: &'static Chip,
     pub flash: Vec<u8>,
-    /// Frame of that direction and number, from 0, is broken.
+    /// Breaks the frame of that direction and number, from 0.
     pub fault: Option<(Way, usize, Fault)>,
-    /// Never answers.
+    /// Whether it never answers.
     pub silent: bool,
-    /// Bytes before each reply.
+    /// Bytes to send before each reply.
     pub noise: Vec<u8>,
     pub security: SecurityInfo,
     pub no_security_info: bool,
-    /// The answer to each hash is wrong.
+    /// Whether the answer to each hash is wrong.
     pub wrong_hash: bool,
-    /// Refuses this command always.
+    /// A command to refuse always.
     pub refuse: Option<Opcode>,
-    /// One WRITE_REG writes one register.
+    /// Whether a WRITE_REG writes only one register.
     pub single_registers: bool,
-    /// The boot pin is not wired.
+    /// Whether the boot pin is not wired.
     pub boot_pin_broken: bool,
-    /// Most that the cable bears.
+    /// Highest baud rate at which the cable works.
     pub best_baud: u32,
-    /// The crystal, where the chip's loader lets one tell it.
+    /// The crystal, if the chip's loader lets it be detected.
     pub xtal_mhz: u32,
     pub lines: bool,
-    /// The baud rate does not matter, as over a pty.
+    /// Whether the baud rate does not matter, as over a pty.
     pub any_baud: bool,
     pub frames: [usize; 2],
     pub opcodes: Vec<Opcode>,
     pub lines_now: (bool, bool),
     registers: BTreeMap<u32, u32>,
     decoder: slip::Decoder,
-    /// Bytes on their way: when they arrive, and the baud rate they were sent at.
+    /// Bytes in flight: time of arrival, and the baud rate they were sent at.
     out: VecDeque<(Moment, u8, u32)>,
     now: Moment,
     mode: Mode,
@@ -104,12 +104,12 @@ pub struct Rom {
 }
 
 impl Rom {
-    /// An ESP32-C3 that runs what its flash of 4 MiB holds.
+    /// Creates an ESP32-C3 that runs the program in its flash of 4 MiB.
     pub fn new() -> Rom {
         Rom::of(esplice_chip::find("esp32c3").unwrap())
     }
 
-    /// The same with any chip, of revision 0.4 where that has room.
+    /// Creates any chip, of revision 0.4 if its fields allow that.
     pub fn of(chip: &'static Chip) -> Rom {
         let mut registers = BTreeMap::new();
         if let (Some(addr), Some(magic)) =
@@ -169,25 +169,25 @@ impl Rom {
         rom
     }
 
-    /// Burns a field, which was empty.
+    /// Burns an empty eFuse field.
     pub fn fuse(&mut self, name: &str, value: u64) {
         let field = self.chip.efuse.field(name).unwrap();
         field.put(value, |addr, bits| *self.registers.entry(addr.0).or_default() |= bits);
     }
 
-    /// The same, changed by `change`.
+    /// Creates an ESP32-C3 and applies `change`.
     pub fn with(change: impl FnOnce(&mut Rom)) -> Rom {
         let mut rom = Rom::new();
         change(&mut rom);
         rom
     }
 
-    /// A board in download mode behind a port without lines.
+    /// Creates a board in download mode at a port without lines.
     pub fn in_download_mode() -> Rom {
         Rom { mode: Mode::Download, lines: false, ..Rom::new() }
     }
 
-    /// A new session on the same board.
+    /// Starts a new session on the same board.
     pub fn restart(&mut self) {
         self.frames = [0, 0];
         self.fault = None;
@@ -213,7 +213,7 @@ impl Rom {
     }
 
     fn put(&mut self, bytes: &[u8], at: Moment) {
-        // Nothing overtakes on a wire.
+        // On a wire, bytes do not overtake each other.
         let at = self.out.back().map_or(at, |(last, ..)| at.max(*last));
         let baud = self.board_baud;
         self.out.extend(bytes.iter().map(|byte| (at, *byte, baud)));
@@ -224,7 +224,7 @@ impl Rom {
         !self.any_baud && (differs || self.host_baud > self.best_baud)
     }
 
-    /// The rate at which the board speaks when its loader is told `asked`.
+    /// Returns the rate of the board if `asked` was requested from its loader.
     fn rate_of(&self, asked: u32) -> u32 {
         let counted_on = self.chip.crystal.as_ref().and_then(|crystal| crystal.counted_on);
         match counted_on {
@@ -249,7 +249,7 @@ impl Rom {
         self.fault.filter(|(w, n, _)| (*w, *n) == (way, number)).map(|(_, _, fault)| fault)
     }
 
-    /// The frame as the fault leaves it, and when it arrives.
+    /// Returns the frame as the fault leaves it, and its time of arrival.
     fn damage(&mut self, mut frame: Vec<u8>, fault: Option<Fault>) -> (Vec<u8>, Moment) {
         let middle = frame.len() / 2;
         let mut at = self.now;
@@ -414,7 +414,7 @@ impl Rom {
             return [1, 0xb];
         }
         for byte in plain {
-            // NOR: programming only clears bits.
+            // NOR flash: programming only clears bits.
             if let Some(cell) = self.flash.get_mut(transfer.at) {
                 *cell &= byte;
             }

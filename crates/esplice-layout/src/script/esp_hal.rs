@@ -1,4 +1,4 @@
-//! What goes to the linker on top of esp-hal's `linkall.x`.
+//! Generates the script that extends esp-hal's `linkall.x`.
 //!
 //! Source of its sections and symbols: esp-hal 1.2.2, ld/sections and ld/riscv.
 
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{Layout, Linker, region::iram_shadows_dram};
 
-/// Where in esp-hal's script the things of a region go: the section they follow, the region's alias,
-/// and the symbol at its end if there is one.
+/// The place in esp-hal's script for the blocks of a region: the section that precedes them, the
+/// region's alias, and the symbol at its end, if there is one.
 struct Anchor {
     key: &'static str,
     after: &'static str,
@@ -20,7 +20,7 @@ struct Anchor {
 }
 
 const ANCHORS: &[Anchor] = &[
-    // The stack follows and takes what is left, so that its start is the region's end.
+    // The stack follows and takes the rest, so its start is the end of the region.
     Anchor { key: "dram", after: ".noinit", alias: "RWDATA", end: Some("_stack_start") },
     Anchor { key: "dram2", after: ".dram2_uninit", alias: "dram2_seg", end: None },
     Anchor { key: "iram", after: ".rwtext.wifi", alias: "RWTEXT", end: None },
@@ -28,9 +28,9 @@ const ANCHORS: &[Anchor] = &[
     Anchor { key: "rtc-slow", after: ".rtc_slow.persistent", alias: "rtc_slow_seg", end: None },
 ];
 
-/// lld goes over the script until nothing moves, and checks assertions each time; up to version 19 it
-/// also reports those that fail on the way. They mean something once the end of RAM is known, and for
-/// dram once its sections have been placed with the end that still holds.
+/// lld repeats the script until nothing moves, and checks assertions each time; up to version 19 it
+/// also reports those that fail on the way. Assertions are only valid once the end of RAM is known,
+/// and those on dram only once its sections were placed with the final end.
 const SEEN: &str = "    __esplice_seen = _stack_start;\n";
 const GUARD: &str = "_stack_start == 0 || ";
 const GUARD_DRAM: &str = "_stack_start == 0 || __esplice_seen != _stack_start || ";
@@ -42,11 +42,11 @@ pub(crate) fn script(layout: &Layout, linker: Linker) -> Text {
         writeln!(text, "/* Memory layout for {chip}, written by esplice; changes here are lost.");
     match linker {
         Linker::Lld => text.push_str(
-            " * For lld, beside esp-hal's linkall.x, in any order.\n */\n",
+            " * For lld, together with esp-hal's linkall.x, in any order.\n */\n",
         ),
         Linker::Gnu => text.push_str(
-            " * For GNU ld, in front of esp-hal's linkall.x: GNU ld wants regions and insertions before what they\n \
-             * are inserted into, and reads memory.x twice with a warning.\n \
+            " * For GNU ld, before esp-hal's linkall.x: GNU ld requires regions and insertions before the sections\n \
+             * that they are inserted at, and reads memory.x twice with a warning.\n \
              */\nINCLUDE \"memory.x\"\n",
         ),
     }
@@ -99,13 +99,14 @@ fn insertions(text: &mut Text, layout: &Layout, linker: Linker, anchor: &Anchor)
     }
 }
 
-/// Code in RAM takes the same bytes from data, as esp-hal's own `.rwdata_dummy` accounts for its own.
+/// Reserves on the data bus the bytes that code in RAM takes, as esp-hal's `.rwdata_dummy` does for
+/// its own code.
 fn shadow(text: &mut Text, layout: &Layout, linker: Linker) {
     let dram = layout.room("dram").map_or("", |room| room.esp_hal.as_str());
     let region = if linker == Linker::Gnu { dram } else { "RWDATA" };
     text.push_str("\n/* The same bytes on the data bus. */\nSECTIONS\n{\n  .esplice.shadow (NOLOAD) : ALIGN(4)\n  {\n");
     for section in layout.sections.iter().filter(|section| section.region == "iram") {
-        // What aligning it may have skipped is skipped here too.
+        // The gap that aligning it may have left is repeated here.
         let slack = section.align - 4;
         let _ = writeln!(text, "    . = . + SIZEOF({}) + {slack};", section_name(&section.name));
     }

@@ -1,23 +1,23 @@
-//! A CMake fragment for ESP-IDF projects.
+//! Generates a CMake fragment for ESP-IDF projects.
 //!
-//! ESP-IDF gives all RAM that the program leaves to its heap, minus the ranges that programs reserve;
-//! each block becomes such a range, with its symbols. Source: ESP-IDF, "Heap Memory Allocation" and
-//! components/heap/include/heap_memory_layout.h; "Linker Script Generation" and
+//! ESP-IDF's heap takes all RAM that the program leaves, except for ranges that the program
+//! reserves. Each block becomes such a range, with its symbols. Source: ESP-IDF, "Heap Memory
+//! Allocation" and components/heap/include/heap_memory_layout.h; "Linker Script Generation" and
 //! tools/cmake/utilities.cmake for target_linker_script.
 
 use std::fmt::Write as _;
 
 use crate::{Extent, File, Layout};
 
-/// The files to put into a component: `esplice-layout.cmake`, to be included after
-/// `idf_component_register`, and what it names.
+/// Returns the files for a component: `esplice-layout.cmake`, to be included after
+/// `idf_component_register`, and the files that it names.
 pub fn esp_idf(layout: &Layout) -> Vec<File> {
     let chip = &layout.chip.display_name;
     let head = format!("Memory layout for {chip}, written by esplice; changes here are lost.");
     let mut script = format!("/* {head} */\n");
     let mut source = format!(
         "/* {head}\n * Keeps ESP-IDF's heap off the ranges. */\n#include \"heap_memory_layout.h\"\n\n\
-         /* The linker is told to want this, and so takes the file. */\nvoid esplice_layout_linked(void) {{}}\n"
+         /* A linker option requires this symbol, so that the file is linked. */\nvoid esplice_layout_linked(void) {{}}\n"
     );
     let mut block = |symbol: &str, name: &str, place: &str, addr: u32, size: u32| {
         let end = addr.saturating_add(size);
@@ -48,7 +48,7 @@ pub fn esp_idf(layout: &Layout) -> Vec<File> {
         block(&symbol, &name, &range.place.to_string(), range.addr, range.len);
     }
     super::heap_names(&mut script, layout);
-    // Static data ends where the heap of ESP-IDF starts.
+    // Static data ends where ESP-IDF's heap starts.
     if let Some(lowest) = lowest_in_dram(layout) {
         let _ = write!(
             script,
@@ -56,7 +56,7 @@ pub fn esp_idf(layout: &Layout) -> Vec<File> {
         );
     }
     let cmake = format!(
-        "# {head}\n# Include it in a component's CMakeLists.txt, behind idf_component_register.\n\
+        "# {head}\n# Include it in a component's CMakeLists.txt, after idf_component_register.\n\
          target_sources(${{COMPONENT_LIB}} PRIVATE \"${{CMAKE_CURRENT_LIST_DIR}}/esplice-layout.c\")\n\
          target_link_libraries(${{COMPONENT_LIB}} INTERFACE \"-u esplice_layout_linked\")\n\
          target_linker_script(${{COMPONENT_LIB}} INTERFACE \"${{CMAKE_CURRENT_LIST_DIR}}/esplice-layout.ld\")\n"

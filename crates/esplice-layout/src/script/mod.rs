@@ -1,9 +1,9 @@
-//! Linker scripts as text.
+//! Generates linker scripts.
 //!
-//! lld and GNU ld read the same statements and differ in what they know when: lld takes `ORIGIN` and
-//! `LENGTH` of a region only behind its `MEMORY`, GNU ld takes an `INSERT` and the regions it uses only
-//! in front of the section it names. So where lld's scripts ask for a region's end they name a symbol
-//! or a number, and GNU ld's include what comes after them.
+//! lld and GNU ld read the same statements but differ in when they know what. lld accepts `ORIGIN`
+//! and `LENGTH` of a region only after its `MEMORY`. GNU ld accepts an `INSERT`, and the regions it
+//! uses, only before the section it names. So lld's scripts use a symbol or a number for a region's
+//! end, and GNU ld's scripts include what comes after them.
 
 pub(crate) mod esp_hal;
 pub(crate) mod esp_idf;
@@ -14,25 +14,25 @@ use std::fmt::Write as _;
 
 use crate::{Amount, Arena, Cause, Contents, Extent, Heap, Layout, LayoutError, Place, Section};
 
-/// What a script is written with: it never fails.
+/// The text of a script; writing to it never fails.
 pub(crate) type Text = String;
 
-/// A check that the linker makes, with the text it shows and what that means.
+/// A check by the linker, with its condition and the error if it fails.
 pub(crate) struct Assertion {
-    /// The region that the check is about.
+    /// The region that the check concerns.
     pub region: String,
     pub condition: String,
     pub error: LayoutError,
 }
 
 impl Assertion {
-    /// The text in the script. Linkers end it at a quotation mark.
+    /// Returns the message in the script. A quotation mark would end it.
     pub fn message(&self) -> String {
         self.error.to_string().replace(['"', '\\', '\n'], "'")
     }
 }
 
-/// All checks that the linker makes for `layout`.
+/// Returns all checks that the linker makes for `layout`.
 pub(crate) fn assertions(layout: &Layout) -> Vec<Assertion> {
     let mut all = Vec::new();
     for arena in &layout.arenas {
@@ -56,7 +56,7 @@ pub(crate) fn assertions(layout: &Layout) -> Vec<Assertion> {
             }
             Extent::Size(_) => {}
             Extent::Rest => {
-                // An empty heap is none.
+                // An empty heap is an error.
                 let asked = Amount { written: "the rest".into(), bytes: heap.align };
                 all.push(no_room("__esplice_heap_size", what, &asked, &heap.region, &heap.place));
             }
@@ -84,19 +84,19 @@ pub(crate) fn write_assertions(text: &mut Text, assertions: &[Assertion]) {
     }
 }
 
-/// The room of a region while it is filled: its name for `>`, its end as the linker knows it, and
-/// the bytes before the end that stay free.
+/// A region while it is filled: its name for `>`, its end as a linker expression, and the bytes
+/// before the end that stay free.
 pub(crate) struct Room {
     pub name: String,
     pub end: String,
     pub free: u32,
-    /// A statement for the start of each section, or nothing.
+    /// A statement for the start of each section, or an empty string.
     pub first: &'static str,
 }
 
 impl Room {
-    /// The highest address that the next byte may have; never below `.`, so that the linker's only
-    /// complaint is an assertion in plain words.
+    /// Returns the highest address for the next byte. It is never below `.`, so that the linker
+    /// only reports the assertion, which has a clear message.
     fn limit(&self) -> String {
         match self.free {
             0 => format!("MAX(., {})", self.end),
@@ -105,11 +105,12 @@ impl Room {
     }
 }
 
-/// An arena as an output section.
+/// Writes an arena as an output section.
 ///
-/// rustc marks every static in a section of its own name as loaded, `MaybeUninit` too. `NOLOAD` keeps
-/// such statics out of the image. Data that does have initial values is found in the linker's inputs
-/// (`esplice_link::initialised`) and in the sources (`esplice_build`), because it is lost here.
+/// rustc marks every static in a custom section as loaded, even `MaybeUninit` ones. `NOLOAD` keeps
+/// such statics out of the image. Data that does have initial values would be lost here, so it is
+/// searched for in the linker's inputs (`esplice_link::initialised`) and in the sources
+/// (`esplice_build`).
 pub(crate) fn arena(text: &mut Text, arena: &Arena, room: &Room) {
     let Arena { name, align, .. } = arena;
     let size = arena.size.bytes;
@@ -126,7 +127,7 @@ pub(crate) fn arena(text: &mut Text, arena: &Arena, room: &Room) {
     let end = format!("MIN({symbol}_start + {size}, {})", room.limit());
     let fill = match arena.contents {
         Contents::Fill(byte) => {
-            // The last byte is written out: a section of gaps alone would not be loaded.
+            // The last byte is written out, because a section of gaps only would not be loaded.
             let _ = writeln!(text, "    . = MAX(., {end} - 1);\n    BYTE({byte:#04x})");
             format!(" ={:#010x}", u32::from_ne_bytes([byte; 4]))
         }
@@ -138,7 +139,7 @@ pub(crate) fn arena(text: &mut Text, arena: &Arena, room: &Room) {
     let _ = writeln!(text, "    {symbol}_end = .;\n  }} > {}{fill}", room.name);
 }
 
-/// The heap as an output section.
+/// Writes the heap as an output section.
 pub(crate) fn heap(text: &mut Text, heap: &Heap, room: &Room) {
     let _ = writeln!(text, "  /* {} */", heap.place);
     let _ = writeln!(text, "  {} (NOLOAD) : ALIGN({})\n  {{", crate::HEAP_SECTION, heap.align);
@@ -152,7 +153,7 @@ pub(crate) fn heap(text: &mut Text, heap: &Heap, room: &Room) {
     let _ = writeln!(text, "    __esplice_heap_end = .;\n  }} > {}", room.name);
 }
 
-/// Input sections by pattern as an output section.
+/// Writes input sections by pattern as an output section.
 pub(crate) fn section(text: &mut Text, section: &Section, room: &Room) {
     let Section { name, pattern, align, .. } = section;
     let symbol = format!("__esplice_section_{name}");
@@ -167,7 +168,7 @@ pub(crate) fn section_name(name: &str) -> String {
     format!(".esplice.section.{name}")
 }
 
-/// The symbols of sizes, and the names that others know the heap by.
+/// Writes the symbols for sizes, and the other names of the heap.
 pub(crate) fn sizes_and_names(text: &mut Text, layout: &Layout) {
     let mut size = |symbol: &str| {
         let _ = writeln!(text, "{symbol}_size = {symbol}_end - {symbol}_start;");
@@ -184,7 +185,7 @@ pub(crate) fn sizes_and_names(text: &mut Text, layout: &Layout) {
     heap_names(text, layout);
 }
 
-/// The names that others know the heap by.
+/// Writes the names that other software uses for the heap.
 pub(crate) fn heap_names(text: &mut Text, layout: &Layout) {
     let Some(heap) = &layout.heap else { return };
     let _ = writeln!(text, "__go_heap_start = __esplice_heap_start;");
@@ -196,7 +197,7 @@ pub(crate) fn heap_names(text: &mut Text, layout: &Layout) {
     }
 }
 
-/// That less than the main stack's share is left.
+/// Returns the error for too little room for the main stack.
 pub(crate) fn stack_error(layout: &Layout) -> LayoutError {
     let place =
         layout.stack_place.clone().or_else(|| layout.heap.as_ref().map(|h| h.place.clone()));

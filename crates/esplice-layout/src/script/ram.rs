@@ -1,4 +1,5 @@
-//! The whole script of a program in RAM: regions and layout in front of `linker-scripts/ram.x`.
+//! Generates the whole script of a program in RAM: regions and layout before
+//! `linker-scripts/ram.x`.
 
 use std::fmt::Write as _;
 
@@ -8,7 +9,7 @@ use crate::{Layout, Linker};
 /// The fixed sections.
 const SECTIONS: &str = include_str!("../../../../linker-scripts/ram.x");
 
-/// The statement of it that the regions take the place of.
+/// The statement in it that the regions replace.
 const INCLUDE: &str = "INCLUDE regions.x";
 
 pub(crate) fn script(layout: &Layout, _linker: Linker) -> Text {
@@ -55,7 +56,7 @@ pub(crate) fn script(layout: &Layout, _linker: Linker) -> Text {
 fn regions(text: &mut Text, layout: &Layout) {
     let data = layout.room("dram");
     let (addr, len) = data.map_or((0, 0), |dram| (dram.addr, dram.len));
-    // Where code's bus differs from data's, the same distance from the region's start.
+    // If code's bus has other addresses than data's, both have the same offset in the region.
     let chip = layout.chip.layout.as_ref();
     let code = match chip.and_then(|chip| chip.region("iram").zip(chip.region("dram"))) {
         Some((iram, dram)) if iram.addr != dram.addr => iram.addr.0,

@@ -1,8 +1,8 @@
-//! A target of one's own for TinyGo.
+//! Generates a custom target for TinyGo.
 //!
-//! TinyGo's script shares the start of DRAM out between stack, data, code's alias and heap, so arenas
-//! stand at addresses from the region's top downwards, below the ROM's own data, and the heap ends
-//! where they begin. Source: TinyGo 0.33, targets/esp32c3.ld and src/runtime/baremetal.go.
+//! TinyGo's script divides the start of DRAM between stack, data, code's alias and heap. So arenas
+//! get addresses from the region's top downwards, below the ROM's own data, and the heap ends where
+//! they begin. Source: TinyGo 0.33, targets/esp32c3.ld and src/runtime/baremetal.go.
 
 use std::fmt::Write as _;
 
@@ -16,19 +16,19 @@ pub struct TinyGoFiles {
     pub target: String,
     /// The linker script that it names.
     pub script: String,
-    /// The stack of each goroutine in bytes, for `-stack-size`; none where the layout leaves it alone.
+    /// Stack of each goroutine in bytes, for `-stack-size`; none if the layout does not set it.
     pub stack_size: Option<u32>,
 }
 
-/// The section by which TinyGo's scripts leave room for data where code follows on another bus. A script
-/// with it needs [`TINYGO_APART`].
+/// Section by which TinyGo's scripts reserve room for data where code follows on another bus.
+/// Scripts with it need [`TINYGO_APART`].
 pub const TINYGO_DUMMY: &str = ".iram_dummy";
 
-/// What a script adds after TinyGo's own so that code in RAM begins after the data.
+/// Addition to TinyGo's script that makes code in RAM begin after the data.
 ///
-/// TinyGo's scripts make room for the lengths of stack, zeroed and initialised data, and not for what the
-/// alignment of the latter adds: code and data then share some bytes. The section is empty where they do
-/// not, so other programs stay as they are.
+/// TinyGo's scripts reserve room for the lengths of stack, zeroed and initialised data, but not for
+/// the alignment of the latter, so code and data may share some bytes. The section is empty if they
+/// do not, and such programs do not change.
 pub const TINYGO_APART: &str = "
 /* Code in RAM begins after the data, which their alignment may have moved up. */
 SECTIONS
@@ -43,7 +43,7 @@ SECTIONS
 INSERT AFTER .iram_dummy;
 ";
 
-/// Returns the target that only adds [`TINYGO_APART`] to TinyGo's own; for the rest see [`tinygo`].
+/// Returns the target that only adds [`TINYGO_APART`] to TinyGo's own; otherwise as [`tinygo`].
 pub fn tinygo_apart(inherits: &str, script: &str, own_script: &str) -> TinyGoFiles {
     let script = format!(
         "/* Written by esplice; changes here are lost. TinyGo's own script, and what it lacks. */\n\
@@ -52,10 +52,10 @@ pub fn tinygo_apart(inherits: &str, script: &str, own_script: &str) -> TinyGoFil
     TinyGoFiles { target: target(inherits, own_script), script, stack_size: None }
 }
 
-/// The target that adds `layout` to TinyGo's own target `inherits`, whose linker script is `script`
-/// (`tinygo info -json` tells it: `targets/esp32c3.ld`). `own_script` is the absolute path that
-/// [`TinyGoFiles::script`] will be written to: TinyGo resolves relative ones against the current
-/// directory.
+/// Returns the target that adds `layout` to TinyGo's own target `inherits`, whose linker script is
+/// `script` (`tinygo info -json` prints it: `targets/esp32c3.ld`). `own_script` is the absolute
+/// path that [`TinyGoFiles::script`] will be written to: TinyGo resolves relative paths against the
+/// current directory.
 pub fn tinygo(layout: &Layout, inherits: &str, script: &str, own_script: &str) -> TinyGoFiles {
     let stack_size = layout.goroutine_stack.as_ref().map(|stack| stack.bytes);
     let target = target(inherits, own_script);
@@ -75,9 +75,7 @@ fn own(layout: &Layout, script: &str) -> Text {
     let chip = &layout.chip.display_name;
     let _ =
         writeln!(text, "/* Memory layout for {chip}, written by esplice; changes here are lost.");
-    text.push_str(
-        " * In the place of TinyGo's own script, which it includes and then overrules.\n */\n",
-    );
+    text.push_str(" * Replaces TinyGo's own script, which it includes and then overrides.\n */\n");
     let _ = writeln!(text, "INCLUDE {script}\n");
     let _ = writeln!(text, "_stack_size = {};", layout.stack.bytes);
 
@@ -126,7 +124,7 @@ fn own(layout: &Layout, script: &str) -> Text {
                 error: cause.at(&heap.place),
             });
         }
-        // Without a heap of ours TinyGo's still must not grow into the arenas.
+        // Even without a heap in the layout, TinyGo's must not grow into the arenas.
         None => {
             let _ = writeln!(text, "\n_heap_end = {top:#010x};");
         }
@@ -136,7 +134,7 @@ fn own(layout: &Layout, script: &str) -> Text {
     text
 }
 
-/// `text` as a string of JSON.
+/// Formats `text` as a JSON string.
 fn json(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {

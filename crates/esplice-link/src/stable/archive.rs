@@ -1,4 +1,4 @@
-//! The files of a link: objects, and those members of archives that the linker will take.
+//! The files of a link: objects, and the archive members that the linker will use.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -6,32 +6,33 @@ use object::read::archive::ArchiveFile;
 
 use super::{StableError, object::Object, split::split_object};
 
-/// A file of the linker's command line.
+/// A file on the linker's command line.
 #[derive(Debug, Clone)]
 pub struct InputFile {
-    /// Its name, without directory. Archives keep theirs, which scripts ask for.
+    /// Name without directory. Archives keep their names because scripts refer to them.
     pub name: String,
-    /// Its contents.
+    /// Contents of the file.
     pub bytes: Vec<u8>,
-    /// An archive that is taken as a whole (`--whole-archive`): it is left alone.
+    /// Whether the archive is linked as a whole (`--whole-archive`). Such an archive is not
+    /// changed.
     pub whole: bool,
 }
 
-/// An object that is linked, split.
+/// An object of the link, split.
 #[derive(Debug)]
 pub(crate) struct Unit {
-    /// Which input it is or is in.
+    /// Index of the input that it is or belongs to.
     pub input: usize,
-    /// Its name in an archive.
+    /// Name of the archive member.
     pub member: Option<String>,
     pub bytes: Vec<u8>,
 }
 
 const MAGIC: &[u8] = b"!<arch>\n";
 
-/// The objects among `inputs`, and of their archives the members that are needed by them, by
-/// `asked` symbols or by each other: the first that has a symbol, as lld takes them. What cannot be
-/// read is left out and stays as it is.
+/// Returns the objects among `inputs`, and those archive members that they, the `asked` symbols, or
+/// other members need. As in lld, the first member that defines a symbol is used. Files that can't
+/// be read are left out and stay unchanged.
 pub(crate) fn units(inputs: &[InputFile], asked: &[String]) -> Vec<Unit> {
     let mut pulling = Pulling::default();
     pulling.wanted.extend(asked.iter().cloned());
@@ -80,7 +81,7 @@ struct Pulling {
     units: Vec<Unit>,
     defined: HashSet<String>,
     wanted: VecDeque<String>,
-    /// Symbols of archives: the first archive and member that have them.
+    /// Symbols of archives, with the first archive and member that define them.
     lazy: HashMap<String, (usize, object::read::archive::ArchiveOffset)>,
 }
 
@@ -102,13 +103,13 @@ impl Pulling {
     }
 }
 
-/// A member's name and contents.
+/// Name and contents of an archive member.
 pub(crate) type Member<'a> = (&'a str, Vec<u8>);
 
-/// An archive of these members, without an index: lld reads the members themselves.
+/// Writes an archive of these members, without an index: lld reads the members themselves.
 ///
 /// # Errors
-/// [`StableError::Object`] where a member is longer than an archive's header can tell.
+/// [`StableError::Object`] if a member is longer than an archive header can state.
 pub(crate) fn write_archive(members: &[Member<'_>]) -> Result<Vec<u8>, StableError> {
     // A name of 15 characters and a slash fits the header (ar(5), System V and GNU variant).
     const SHORT: usize = 15;
@@ -135,7 +136,7 @@ pub(crate) fn write_archive(members: &[Member<'_>]) -> Result<Vec<u8>, StableErr
 
 fn add_member(archive: &mut Vec<u8>, name: &str, bytes: &[u8]) -> Result<(), StableError> {
     let len = bytes.len();
-    // Ten decimal places (ar(5)).
+    // The field has ten decimal digits (ar(5)).
     if len > 9_999_999_999_usize {
         return Err(StableError::Object { message: format!("{len} bytes in an archive") });
     }

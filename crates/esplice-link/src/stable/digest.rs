@@ -1,4 +1,4 @@
-//! What a section says, as a number: equal sections of two builds are found by it.
+//! Digests of sections, by which equal sections of two builds are found.
 
 use std::collections::VecDeque;
 
@@ -6,13 +6,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::object::{Object, SHT_NOBITS, Section};
 
-/// Constants that refer to constants are followed this far.
+/// Maximum depth to which constants that refer to constants are followed.
 const MAX_DEPTH: u32 = 32;
 
-/// Numbers that identify a section.
+/// Digests that identify a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Digests {
-    /// Digest of the contents and of the sections referred to, by names without the compiler's numbers and hashes.
+    /// Digest of the contents and of the sections referred to, by names without the compiler's
+    /// numbers and hashes.
     pub content: u64,
     /// Digest of the same with full names, which distinguishes sections that differ only in a type.
     pub full: u64,
@@ -20,12 +21,13 @@ pub(crate) struct Digests {
     pub shape: u64,
     /// Digest of the name without the numbers and hashes that change with each build.
     pub name: u64,
-    /// Digest of the full name. For an anonymous constant, whose name is a number that changes with each
-    /// constant before it: of the section that refers to it and of the place of the reference.
+    /// Digest of the full name. The name of an anonymous constant is a number that changes with
+    /// each constant before it, so its digest covers the section that refers to it and the
+    /// reference's position.
     pub exact: u64,
 }
 
-/// The first eight bytes of SHA-256.
+/// Returns the first eight bytes of the SHA-256.
 pub(crate) fn text_digest(bytes: &[u8]) -> u64 {
     first(Sha256::digest(bytes).as_ref())
 }
@@ -34,7 +36,7 @@ fn first(hash: &[u8]) -> u64 {
     hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The digests of every section that is loaded.
+/// Returns the digests of every section that is loaded.
 pub(crate) fn digests(object: &Object<'_>) -> Vec<Option<Digests>> {
     let mut contents = Contents { object, known: vec![None; object.sections.len()] };
     let uses = uses(object);
@@ -55,8 +57,8 @@ pub(crate) fn digests(object: &Object<'_>) -> Vec<Option<Digests>> {
     all
 }
 
-/// Returns, for each anonymous constant, a digest of the first section that refers to it and of how many
-/// anonymous constants that one refers to before.
+/// Returns, for each anonymous constant, a digest of the first section that refers to it and of the
+/// number of anonymous constants that this section refers to before.
 fn uses(object: &Object<'_>) -> Vec<Option<u64>> {
     let mut uses: Vec<Option<u64>> = vec![None; object.sections.len()];
     let named = |section: &Section<'_>| section.is_allocated() && !section.is_anonymous();
@@ -104,7 +106,7 @@ impl Contents<'_, '_> {
             return *known;
         }
         let Some(section) = self.object.sections.get(number) else { return Known::default() };
-        // Holds while it is computed: what refers to itself comes to an end.
+        // A placeholder while the digest is computed, which ends the recursion of self-references.
         if let Some(known) = self.known.get_mut(number) {
             *known = Some(Known { content: 1, full: 1, shape: 1 });
         }
@@ -156,10 +158,10 @@ impl Contents<'_, '_> {
     }
 }
 
-/// A name without the parts that compilers number anew: LLVM's `.123` at the end, the hash of the
-/// legacy mangling (`17h…E`), and in the v0 mangling the crate's disambiguator (`Cs…_`) and
-/// references back (`B…_`), which are as long as what stands before them
-/// (The rustc book, Symbol Mangling, v0).
+/// Removes the parts of a name that compilers number again in each build: LLVM's `.123` at the end,
+/// the hash of the legacy mangling (`17h…E`), and in the v0 mangling the crate's disambiguator
+/// (`Cs…_`) and back references (`B…_`), whose length depends on what precedes them (The rustc
+/// book, Symbol Mangling, v0).
 pub(crate) fn plain_name(name: &str) -> String {
     let mut name = name;
     while let Some((head, tail)) = name.rsplit_once('.') {

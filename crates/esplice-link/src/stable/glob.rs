@@ -1,6 +1,6 @@
-//! The patterns of linker scripts: `*`, `?`, `[a-z]` and a backslash before what stands for itself.
+//! The patterns of linker scripts: `*`, `?`, `[a-z]`, and a backslash that escapes a character.
 
-/// A pattern. Most are a plain text, or a text and a star: those are compared as such.
+/// A pattern. Most are plain text, or text and a star; these are compared directly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Glob {
     Any,
@@ -80,13 +80,13 @@ fn parts(pattern: &[u8]) -> Vec<Part> {
     parts
 }
 
-/// What follows an opening bracket, and the rest behind the closing one.
+/// Parses a class after its opening bracket. Returns it and the rest after the closing one.
 fn class(text: &[u8]) -> Option<(Part, &[u8])> {
     let (negated, text) = match text {
         [b'!' | b'^', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    // A closing bracket that stands first is meant.
+    // A closing bracket in first position is literal.
     let end = text.iter().skip(1).position(|byte| *byte == b']')? + 1;
     let (mut inside, rest) = (text.get(..end)?, text.get(end + 1..)?);
     let mut ranges = Vec::new();
@@ -105,7 +105,7 @@ fn class(text: &[u8]) -> Option<(Part, &[u8])> {
     Some((Part::Class { negated, ranges }, rest))
 }
 
-/// Linear but for stars, of which only the last one is ever tried again.
+/// Matches in linear time except for stars, of which only the last one is ever retried.
 fn matches(parts: &[Part], name: &[u8]) -> bool {
     let (mut part, mut at) = (0, 0);
     let mut again: Option<(usize, usize)> = None;

@@ -18,7 +18,7 @@ pub(crate) struct Item {
     pub section: usize,
     pub name: String,
     pub zone: usize,
-    /// The description in the script that takes it.
+    /// Start of the input section description in the script that places it.
     pub statement: usize,
     pub size: u32,
     pub align: u32,
@@ -26,14 +26,14 @@ pub(crate) struct Item {
     pub anonymous: bool,
     pub piece: bool,
     pub writable: bool,
-    /// Of a crate that is edited, or used by one alone.
+    /// Whether it belongs to a crate being edited, or is used only by such a crate.
     pub own: bool,
     pub file: u64,
-    /// No other file has its file's name.
+    /// Whether no other file has the same name as its file.
     pub sole: bool,
 }
 
-/// The sections that can be pinned.
+/// Returns the sections that can be pinned.
 pub(crate) fn items(job: &Job, script: &Script, units: &[Unit]) -> Vec<Item> {
     let mut items = Vec::new();
     let mut named: HashMap<(usize, Option<&str>), u32> = HashMap::new();
@@ -42,7 +42,7 @@ pub(crate) fn items(job: &Job, script: &Script, units: &[Unit]) -> Vec<Item> {
     }
     for (number, unit) in units.iter().enumerate() {
         let Ok(object) = Object::read(&unit.bytes) else { continue };
-        // What cannot be renamed is left to the linker.
+        // Sections that can't be renamed are left to the linker.
         if Rewriter::new(&object).is_none() {
             continue;
         }
@@ -81,15 +81,16 @@ pub(crate) fn items(job: &Job, script: &Script, units: &[Unit]) -> Vec<Item> {
     items
 }
 
-/// `.rodata.str1.1.p0123456789abcdef`, as the split names them.
+/// Returns whether `name` was made by the split, such as `.rodata.str1.1.p0123456789abcdef`.
 fn is_piece(name: &str) -> bool {
     let hash = name.rsplit_once(".p").map(|(_, hash)| hash);
     hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Returns which sections belong to the project's crates: by their names, and the constants that these use. In the
-/// program's own objects these include functions whose names are not mangled, such as `main`, because such a name does
-/// not show a crate, and library functions that were made for the project's types ([`mark_made_for_own`]).
+/// Returns which sections belong to the project's crates: by their names, and the constants that
+/// these use. In the program's own objects these include functions with unmangled names, such as
+/// `main`, because such a name does not show a crate, and library functions that were made for the
+/// project's types ([`mark_made_for_own`]).
 fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> Vec<bool> {
     let bare = |name: &str| {
         let function = name.strip_prefix(".text.");
@@ -118,9 +119,10 @@ fn own_sections(object: &Object<'_>, settings: &Settings, is_program: bool) -> V
     own
 }
 
-/// Marks functions of libraries that were made for types of the project, such as an executor's `poll`
-/// with a task compiled into it. The v0 mangling names these types, the legacy one leaves them out. There
-/// they are known by what they refer to, or by being generic and referred to by the project's code alone.
+/// Marks library functions that were instantiated for types of the project, such as an executor's
+/// `poll` with a task compiled into it. The v0 mangling names these types; the legacy mangling
+/// omits them. With the latter, such a function is recognised by the symbols it refers to, or by
+/// being generic and referred to only by the project's code.
 fn mark_made_for_own(object: &Object<'_>, settings: &Settings, own: &mut [bool]) {
     let is_function = |section: &Section<'_>| section.name.starts_with(".text.");
     let marked = |own: &[bool], number: usize| own.get(number).copied().unwrap_or(false);
@@ -136,8 +138,8 @@ fn mark_made_for_own(object: &Object<'_>, settings: &Settings, own: &mut [bool])
         let refers = |symbol: u32| symbols.get(symbol as usize).copied().unwrap_or(false);
         *mark |= is_function(section) && relocations.any(|relocation| refers(relocation.symbol));
     }
-    // Of each section: whether own ones refer to it, and whether others do. Its own jump tables and the
-    // unwind tables are no callers.
+    // For each section: whether own sections refer to it, and whether others do. Its own jump
+    // tables and the unwind tables are not callers.
     let refers = |section: &Section<'_>| is_function(section) || section.is_anonymous();
     let mut by = vec![(false, false); object.sections.len()];
     for (number, section) in object.sections.iter().enumerate().filter(|(_, s)| refers(s)) {
@@ -155,7 +157,7 @@ fn mark_made_for_own(object: &Object<'_>, settings: &Settings, own: &mut [bool])
     }
 }
 
-/// A file's name without the hashes that cargo and rustc put there.
+/// Returns a file's name without the hashes that cargo and rustc add.
 fn plain_file(name: &str) -> String {
     let is_hash = |part: &&str| part.len() >= 16 && part.bytes().all(|b| b.is_ascii_hexdigit());
     let parts: Vec<&str> = name.split(['-', '.']).filter(|part| !is_hash(part)).collect();

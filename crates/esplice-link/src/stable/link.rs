@@ -1,5 +1,5 @@
-//! A link: from its files and the record of the last one to the files, the script and the record of
-//! this one. Whoever calls it has the linker.
+//! A layout-stable link: takes its files and the record of the last link, and produces files,
+//! script and record for this one. The caller runs the linker.
 
 use std::collections::HashMap;
 
@@ -16,38 +16,38 @@ use super::{
     tokens::flatten,
 };
 
-/// Names of pinned sections begin so; no compiler makes such.
+/// Prefix of the names of pinned sections; no compiler produces it.
 pub(crate) const PIN: &str = ".~esplice.";
 
-/// What a link is made of.
+/// Inputs of a link.
 #[derive(Debug, Clone, Default)]
 pub struct Job {
     /// Objects and archives in the order of the command line.
     pub inputs: Vec<InputFile>,
     /// The linker scripts, in order, flattened or not.
     pub script: String,
-    /// Symbols that are asked for beside those of the objects: the entry, and those of `-u`.
+    /// Symbols that are required in addition to those of the objects: the entry, and those of `-u`.
     pub asked: Vec<String>,
-    /// What else a record must have been made with: compiler, linker, profile, by name.
+    /// Other properties that a record must share, by name: compiler, linker, profile.
     pub contexts: Vec<(String, String)>,
-    /// Room to give.
+    /// Amount of room to leave.
     pub settings: Settings,
 }
 
-/// How the record of the last link was taken.
+/// How the record of the last link was used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Basis {
     /// Sections are pinned to their former places.
     Record,
-    /// Nothing is: the first link, or one that was asked for.
+    /// Nothing is pinned: the first link, or a fresh link was requested.
     Fresh,
-    /// The record is of other circumstances, named here.
+    /// The record was made with other properties, named here.
     Stale(Vec<String>),
-    /// More than the bound of what is linked, in percent, is lost in gaps.
+    /// More of the linked bytes than this limit, in percent, is lost in gaps.
     Fragmented(u32),
 }
 
-/// A link under way.
+/// A link in progress.
 #[derive(Debug)]
 pub struct Link {
     pub(super) job: Job,
@@ -58,43 +58,43 @@ pub struct Link {
     pub(super) basis: Basis,
     pub(super) plan: Plan,
     pub(super) waste_base: u64,
-    /// For each item, the number of the name that it is pinned by: joined ones have the same.
+    /// For each item, the number of the name that it is pinned by; joined items share a number.
     pub(super) names: Vec<Option<usize>>,
-    /// Lines of pins in the script as it was last given: zone and number of the pin before.
+    /// Lines of pins in the script last returned: zone and number of the pin before.
     pub(super) lines: HashMap<usize, (usize, usize)>,
     pub(super) tries: u32,
     pub(super) evicted: usize,
 }
 
-/// A file that stands for one of the job's.
+/// A file that replaces one of the job's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replacement {
-    /// Number of the input.
+    /// Index of the input.
     pub input: usize,
-    /// What is linked in its place, or before it where it is an archive: of an archive only the
-    /// members that are needed are written, the others are still taken from the original.
+    /// The file to link instead of the input, or before it if that is an archive: only the members
+    /// that are needed are written, and the others are still taken from the original.
     pub bytes: Vec<u8>,
-    /// Whether the original stays behind it.
+    /// Whether the original is linked after it.
     pub before: bool,
 }
 
-/// What to do after a link that failed.
+/// Action to take after a failed link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// The script has changed: link again.
+    /// Link again: the script has changed.
     Again,
-    /// The files have changed, too: write them anew, and link again.
+    /// Write the files again and link again: the files have changed, too.
     Files,
-    /// The failure has other causes, or never ends: link without this.
+    /// Link normally: the failure has other causes, or retries do not end.
     GiveUp,
 }
 
 impl Link {
-    /// Prepares a link, by the record of the last where there is one. `include` gives the scripts
-    /// that others include.
+    /// Prepares a link, using the record of the last one if there is one. `include` returns the
+    /// scripts that others include.
     ///
     /// # Errors
-    /// [`StableError`] where the script is not understood, or has nothing to pin sections in.
+    /// [`StableError`] if the script is not supported, or has no patterns to pin sections in.
     pub fn new(
         job: Job,
         record: Option<&Record>,
@@ -133,7 +133,7 @@ impl Link {
         Ok(link)
     }
 
-    /// What it starts from.
+    /// Returns the basis of the link.
     pub fn basis(&self) -> &Basis {
         &self.basis
     }
@@ -166,7 +166,7 @@ impl Link {
         self.basis = Basis::Record;
     }
 
-    /// Settles which items get a name of their own: those that are pinned, or have slack.
+    /// Decides which items get a name of their own: those that are pinned, or have slack.
     pub(super) fn name(&mut self) {
         self.names = vec![None; self.items.len()];
         let mut next = 0;
@@ -187,11 +187,11 @@ impl Link {
         }
     }
 
-    /// The files to link in the place of others. Each is to have the name of the input, in a
-    /// directory of its own.
+    /// Returns the files to link instead of others. Each must have the name of the input, in a
+    /// separate directory.
     ///
     /// # Errors
-    /// [`StableError::Object`] where a file cannot be written.
+    /// [`StableError::Object`] if a file can't be written.
     pub(crate) fn replacements(&self) -> Result<Vec<Replacement>, StableError> {
         let mut renames: HashMap<usize, Vec<(usize, String)>> = HashMap::new();
         for (item, name) in self.items.iter().zip(&self.names) {

@@ -1,19 +1,19 @@
-//! The map that lld writes with `-Map`.
+//! Reads the map that lld writes with `-Map`.
 
 /// An input section in an output section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
     pub output: &'a str,
-    /// From the start of the output section.
+    /// Offset from the start of the output section.
     pub offset: u32,
     pub size: u32,
-    /// The file, or archive and member.
+    /// The file or archive.
     pub file: &'a str,
     pub member: Option<&'a str>,
     pub section: &'a str,
 }
 
-/// The input sections of a map, in its order. Lines of other kinds are passed over.
+/// Returns the input sections of a map, in order. Lines of other kinds are skipped.
 pub(crate) fn lines(map: &str) -> Vec<Line<'_>> {
     let mut lines = Vec::new();
     let mut output: Option<(&str, u32)> = None;
@@ -39,7 +39,7 @@ pub(crate) fn lines(map: &str) -> Vec<Line<'_>> {
     lines
 }
 
-/// Address, size, how deep the name stands, and the name.
+/// Returns address, size, indentation of the name, and the name.
 fn columns(line: &str) -> Option<(u32, u32, usize, &str)> {
     let mut rest = line;
     let mut word = || {

@@ -1,4 +1,4 @@
-//! Which section of this link is which of the last one.
+//! Matches the sections of this link with those of the last one.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,8 +7,8 @@ use super::{
     record::{Entry, Record},
 };
 
-/// For each entry of `record`, the item that takes its place. `zones` tells the items' zone of each
-/// of the record's.
+/// Returns, for each entry of `record`, the matching item. `zones` maps the record's zones to those
+/// of the items.
 pub(crate) fn match_up(
     record: &Record,
     zones: &[Option<usize>],
@@ -21,9 +21,10 @@ pub(crate) fn match_up(
         taken: vec![None; record.entries.len()],
         used: vec![false; items.len()],
     };
-    // The same file, name and contents; then what was renamed; constants without a name of their own
-    // by their contents; and last what has changed. Such constants are looked for where they are used,
-    // as many are equal but for a number, or for the name of what they refer to.
+    // First the same file, name and contents; then renamed sections; then anonymous constants by
+    // their contents; and last changed sections. Anonymous constants are first matched by the
+    // section that uses them, as many are equal except for a number or the name of what they refer
+    // to.
     matching.by(|k| (!k.anonymous).then_some((k.file, k.exact, k.content)));
     matching.by(|k| k.anonymous.then_some((k.file, k.exact, k.full)));
     matching.by(|k| k.anonymous.then_some((k.file, 0, k.full)));
@@ -41,10 +42,10 @@ pub(crate) fn match_up(
     matching.taken
 }
 
-/// What has to be equal.
+/// The digests that must be equal.
 type Key = (u64, u64, u64);
 
-/// What sections are compared by.
+/// Properties by which sections are compared.
 struct Keys {
     zone: usize,
     anonymous: bool,
@@ -65,7 +66,7 @@ struct Matching<'a> {
 }
 
 impl Matching<'_> {
-    /// Pairs what is left and has the same key, in order.
+    /// Pairs unmatched entries and items with the same key, in order.
     fn by(&mut self, key: impl Fn(&Keys) -> Option<Key>) {
         let mut waiting: HashMap<(usize, Key), VecDeque<usize>> = HashMap::new();
         for (number, item) in self.items.iter().enumerate().filter(|(n, _)| !self.used[*n]) {

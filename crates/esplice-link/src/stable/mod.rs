@@ -1,16 +1,17 @@
 //! Layout-stable linking: sections stay at the addresses of the last link.
 //!
-//! A linker puts sections one behind the other, so that one that grows moves all that follow, and a
-//! firmware with one line changed differs in nearly every sector of flash. Here each section is
-//! pinned to where it was ([`Record`]), those of the program's own crates have some room to grow,
-//! and what is new or has outgrown its place goes to the end of its output section.
+//! A linker places sections one after another, so one that grows moves all that follow, and a
+//! firmware with one changed line differs in nearly every sector of flash. Here each section is
+//! pinned to its last place ([`Record`]). The sections of the program's own crates have some room
+//! to grow. New sections, and those that have outgrown their place, go to the end of their output
+//! section.
 //!
 //! From a link's files ([`Job`]), [`Link`] makes other files and another script for the same linker
 //! (lld), and reads from the linker's map where everything went. [`Link::run`] repeats that through a
 //! [`Linker`] until every section has settled. Nothing here opens files or starts linkers.
 //!
-//! Nothing depends on the record: without one, or with one of another program, the link is as good,
-//! only that more has moved.
+//! Correctness does not depend on the record: without one, or with that of another program, the
+//! link is just as good, but more sections move.
 
 mod archive;
 mod digest;
@@ -41,42 +42,42 @@ pub use run::{Attempt, Finished, Linker, RunError};
 pub use settings::{Settings, Tail};
 pub use split::split_object;
 
-/// Why a link is not layout-stable. A normal link is always possible.
+/// Reason why a link is not layout-stable. A normal link is always possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StableError {
-    /// A linker script is beyond what is understood.
-    #[error("the linker script has {what}, which is not understood")]
+    /// A linker script uses a feature that is not supported.
+    #[error("the linker script has {what}, which is not supported")]
     Script {
-        /// What it has.
+        /// The feature.
         what: String,
     },
-    /// A linker script includes one that is not there.
-    #[error("the linker script includes {name}, which is not there")]
+    /// A linker script includes one that does not exist.
+    #[error("the linker script includes {name}, which does not exist")]
     NoInclude {
-        /// The name of the file.
+        /// Name of the included file.
         name: String,
     },
-    /// A linker script without patterns for sections.
-    #[error("the linker script has no place for sections by name")]
+    /// The linker script has no patterns for input sections.
+    #[error("the linker script has no patterns for input sections")]
     NothingToPin,
     /// An object is broken or of another kind.
-    #[error("not a sound object: {message}")]
+    #[error("invalid object: {message}")]
     Object {
-        /// What is wrong.
+        /// Reason why it is invalid.
         message: String,
     },
-    /// A record is none, or damaged.
+    /// The file is not a record, or it is damaged.
     #[error("the record of the last link cannot be used: {message}")]
     BadRecord {
-        /// What is wrong.
+        /// Reason why it can't be used.
         message: String,
     },
-    /// The linker put a section elsewhere than its script says.
-    #[error("section {section} went to {output}, against the script")]
+    /// The linker placed a section other than where its script says.
+    #[error("section {section} went to {output}, contrary to the script")]
     Misplaced {
         /// The section.
         section: String,
-        /// The output section that it is in.
+        /// The output section that contains it.
         output: String,
     },
 }

@@ -1,7 +1,7 @@
-//! Relocatable ELF files: read, and written anew with sections split and renamed.
+//! Reads relocatable ELF files, and writes them with sections split and renamed.
 //!
-//! Only ELF32, little-endian. Everything that is not changed stays byte by byte where it was: new
-//! names and section headers are put behind the rest of the file, and symbols are patched in place.
+//! Only ELF32, little-endian. Everything that does not change stays in place byte for byte: new
+//! names and section headers are appended to the file, and symbols are patched in place.
 
 use object::{
     Endianness,
@@ -19,19 +19,19 @@ pub(crate) const SHF_STRINGS: u32 = elf::SHF_STRINGS.0 as u32;
 const SHF_GROUP: u32 = elf::SHF_GROUP.0 as u32;
 const SHF_LINK_ORDER: u32 = elf::SHF_LINK_ORDER.0 as u32;
 const EM_RISCV: u16 = elf::EM_RISCV.0;
-/// A hint for the linker, not part of what the section says (RISC-V ELF psABI, relocations).
+/// A hint for the linker, not part of the section's contents (RISC-V ELF psABI, relocations).
 const R_RISCV_RELAX: u32 = elf::R_RISCV_RELAX.0;
 
 /// Length of a section header and of a symbol (System V ABI, chapter 4).
 const SECTION_LEN: usize = 40;
 const SYMBOL_LEN: usize = 16;
-/// Where the file header has the offset of the section headers, and their number.
+/// Positions in the file header of the offset of the section headers, and of their number.
 const E_SHOFF: usize = 32;
 const E_SHNUM: usize = 48;
-/// Section numbers from here on have other meanings.
+/// The first section number with a special meaning.
 const SHN_LORESERVE: usize = 0xff00;
 
-/// A relocatable file.
+/// A relocatable ELF file.
 #[derive(Debug)]
 pub(crate) struct Object<'a> {
     pub sections: Vec<Section<'a>>,
@@ -50,7 +50,7 @@ pub(crate) struct Section<'a> {
     pub size: u32,
     pub align: u32,
     pub entry: u32,
-    /// Empty where the file has none.
+    /// Empty if the file has no bytes for it.
     pub data: &'a [u8],
     pub relocations: Vec<Relocation>,
     offset: u32,
@@ -68,7 +68,7 @@ pub(crate) struct Relocation {
 pub(crate) struct Symbol<'a> {
     pub name: &'a str,
     pub value: u32,
-    /// Number of its section, if it is defined in one.
+    /// Number of the section that defines it, if any.
     pub section: Option<usize>,
     pub undefined: bool,
     pub weak: bool,
@@ -81,19 +81,19 @@ impl Section<'_> {
         self.flags & SHF_ALLOC != 0
     }
 
-    /// A constant without a name of its own.
+    /// Returns whether it is a constant without its own name.
     pub fn is_anonymous(&self) -> bool {
         self.name.contains("..L")
     }
 
-    /// Whether its pieces may become sections of their own.
+    /// Returns whether its pieces may become separate sections.
     pub fn can_be_split(&self) -> bool {
         self.kind == elf::SHT_PROGBITS.0 && self.flags & (SHF_GROUP | SHF_LINK_ORDER) == 0
     }
 
-    /// Whether its name may be taken from it: names that are C identifiers have symbols at their
-    /// start and end, some others are kept by the linker, and groups and ordered sections belong to
-    /// others.
+    /// Returns whether it may be renamed. Sections whose names are C identifiers have symbols at
+    /// their start and end, the linker keeps some others, and groups and ordered sections belong to
+    /// other sections.
     pub fn can_be_renamed(&self) -> bool {
         const KEPT: &[&str] =
             &[".init", ".fini", ".ctors", ".dtors", ".jcr", ".preinit_array", ".eh_frame"];
@@ -108,15 +108,17 @@ impl Section<'_> {
 }
 
 impl<'a> Object<'a> {
+    /// Reads a relocatable file.
+    ///
     /// # Errors
-    /// [`StableError::Object`] for what is no sound relocatable ELF32 file.
+    /// [`StableError::Object`] if the file is not a valid relocatable ELF32 file.
     pub fn read(bytes: &'a [u8]) -> Result<Object<'a>, StableError> {
         let bad = |error: object::Error| StableError::Object { message: error.to_string() };
         let header = FileHeader32::<Endianness>::parse(bytes).map_err(bad)?;
         let endian = header.endian().map_err(bad)?;
         let odd = |message: &str| StableError::Object { message: message.into() };
         if endian != Endianness::Little || header.e_type(endian) != elf::ET_REL {
-            return Err(odd("no relocatable file"));
+            return Err(odd("not a relocatable file"));
         }
         let is_riscv = header.e_machine(endian).0 == EM_RISCV;
         let table = header.sections(endian, bytes).map_err(bad)?;
@@ -124,7 +126,7 @@ impl<'a> Object<'a> {
         for section in table.iter() {
             let name = table.section_name(endian, section).map_err(bad)?;
             sections.push(Section {
-                name: std::str::from_utf8(name).map_err(|_| odd("a name is no text"))?,
+                name: std::str::from_utf8(name).map_err(|_| odd("a name is not UTF-8"))?,
                 kind: section.sh_type(endian).0,
                 flags: section.sh_flags(endian).0 as u32,
                 size: section.sh_size(endian),
@@ -141,7 +143,7 @@ impl<'a> Object<'a> {
             let name = symbols_read.symbol_name(endian, symbol).map_err(bad)?;
             let section = symbols_read.symbol_section(endian, symbol, index).map_err(bad)?;
             symbols.push(Symbol {
-                name: std::str::from_utf8(name).map_err(|_| odd("a name is no text"))?,
+                name: std::str::from_utf8(name).map_err(|_| odd("a name is not UTF-8"))?,
                 value: symbol.st_value(endian),
                 section: section.map(|section| section.0).filter(|at| *at < sections.len()),
                 undefined: symbol.is_undefined(endian),
@@ -174,21 +176,21 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// The section that a relocation's symbol lies in, and the symbol.
+    /// Returns the symbol of a relocation, and the section that defines it.
     pub fn target(&self, relocation: &Relocation) -> Option<(&Symbol<'a>, Option<usize>)> {
         let symbol = self.symbols.get(relocation.symbol as usize)?;
         Some((symbol, symbol.section))
     }
 }
 
-/// The number of the section with the sections' names, if the file can be written anew.
+/// Returns the number of the section with the section names, if the file can be rewritten.
 fn table_of(sections: &[Section<'_>], bytes: &[u8], number: u32) -> Option<usize> {
     let number = number as usize;
     let numbered = bytes.get(E_SHNUM..E_SHNUM + 2) != Some(&[0, 0]);
     (numbered && number > 0 && number < sections.len()).then_some(number)
 }
 
-/// Changes to a file, collected and then written at once.
+/// Collects changes to a file and writes them at once.
 pub(crate) struct Rewriter<'o, 'a> {
     object: &'o Object<'a>,
     names: Vec<u8>,
@@ -196,17 +198,18 @@ pub(crate) struct Rewriter<'o, 'a> {
     symbols: Vec<(usize, Patch)>,
 }
 
-/// What becomes of a symbol.
+/// New properties of a symbol.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patch {
     pub value: u32,
     pub section: usize,
-    /// Its name is taken away, and it stands for its section: linkers leave it out of their output.
+    /// Whether it loses its name and becomes a section symbol, which linkers omit from their
+    /// output.
     pub nameless: bool,
 }
 
 impl<'o, 'a> Rewriter<'o, 'a> {
-    /// None where the file's tables are of a kind that is left alone.
+    /// Creates a rewriter. Returns none if the file's tables are of an unsupported kind.
     pub fn new(object: &'o Object<'a>) -> Option<Rewriter<'o, 'a>> {
         let names = object.sections.get(object.names?)?.data.to_vec();
         object.symbol_table?;
@@ -224,7 +227,7 @@ impl<'o, 'a> Rewriter<'o, 'a> {
         whole.then_some(Rewriter { object, names, headers, symbols: Vec::new() })
     }
 
-    /// Gives a section another name.
+    /// Renames a section.
     pub fn rename(&mut self, section: usize, name: &str) {
         let at = self.add_name(name);
         if let Some(header) = self.headers.get_mut(section) {
@@ -232,7 +235,7 @@ impl<'o, 'a> Rewriter<'o, 'a> {
         }
     }
 
-    /// Sections in it are no longer merged with others.
+    /// Stops the linker from merging a section with others.
     pub fn unmerge(&mut self, section: usize) {
         if let Some(header) = self.headers.get_mut(section) {
             header[2] &= !(SHF_MERGE | SHF_STRINGS);
@@ -240,14 +243,14 @@ impl<'o, 'a> Rewriter<'o, 'a> {
         }
     }
 
-    /// Takes a section's contents away.
+    /// Removes a section's contents.
     pub fn empty(&mut self, section: usize) {
         if let Some(header) = self.headers.get_mut(section) {
             header[5] = 0;
         }
     }
 
-    /// A new section with a piece of another's contents; gives its number.
+    /// Adds a section with a piece of another's contents. Returns its number.
     pub fn add_piece(&mut self, of: usize, name: &str, offset: u32, len: u32) -> Option<usize> {
         let number = self.headers.len();
         if number + 1 >= SHN_LORESERVE {
@@ -276,7 +279,7 @@ impl<'o, 'a> Rewriter<'o, 'a> {
         at
     }
 
-    /// The new file; none where it would not fit its format.
+    /// Returns the new file, or none if it would not fit the format.
     pub fn write(mut self) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(
             self.object.bytes.len() + self.names.len() + self.headers.len() * SECTION_LEN + 8,

@@ -1,4 +1,4 @@
-//! What became of the sections of a link, as the linker's map tells it.
+//! Reads from the linker's map where the sections of a link went.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,39 +11,38 @@ use super::{
     record::{Entry, Record, ZoneRecord},
 };
 
-/// What became of the sections.
+/// Result of a layout-stable link.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// The record for the next link.
     pub record: Record,
-    /// Sections at their former places.
+    /// Number of sections at their former places.
     pub kept: usize,
-    /// Sections elsewhere than before: name, former and new offset in their output section.
+    /// Sections that moved: name, former and new offset in their output section.
     pub moved: Vec<(String, u32, u32)>,
-    /// Sections that were not there before.
+    /// Number of sections that did not exist before.
     pub new: usize,
-    /// Sections that are no longer there.
+    /// Number of sections that no longer exist.
     pub gone: usize,
-    /// Sections that the linker found too long for their places.
+    /// Number of sections that the linker found too long for their places.
     pub evicted: usize,
 }
 
-/// What in the script put a section where it is.
+/// The part of the script that placed a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pattern {
     Pin(usize),
-    /// The description that begins there.
+    /// The input section description that begins at this position.
     Of(usize),
 }
 
 impl Link {
-    /// Reads the map of a link that went well. None where the linker put joined sections elsewhere
-    /// than planned: they are apart now, so files and script are to be written anew, and linked
-    /// again.
+    /// Reads the map of a successful link. Returns none if the linker placed joined sections other
+    /// than planned. They have then been separated: write files and script again, and link again.
     ///
     /// # Errors
-    /// [`StableError::Misplaced`] where a section went elsewhere than the script says: the result
-    /// is not to be used.
+    /// [`StableError::Misplaced`] if a section went elsewhere than the script says; the output must
+    /// not be used.
     pub(crate) fn linked(
         &mut self,
         map: &str,
@@ -58,8 +57,8 @@ impl Link {
         Ok(Some(self.outcome(&found)))
     }
 
-    /// Takes joined pins apart that are not where they were planned: behind one that is not there
-    /// any more, else all of them. Whether there are any.
+    /// Separates joined pins that are not at their planned places: those after a missing one, or
+    /// all of them if none is missing. Returns whether there were any.
     fn part_displaced(&mut self, found: &[(usize, u32, u32)]) -> bool {
         let offsets: HashMap<usize, u32> =
             found.iter().map(|(item, offset, _)| (*item, *offset)).collect();
@@ -94,13 +93,13 @@ impl Link {
         any
     }
 
-    /// Where items are, by the map: number, offset, size.
+    /// Returns the places of items in the map: number, offset, size.
     fn found(
         &self,
         map: &str,
         path: &dyn Fn(&str) -> Option<usize>,
     ) -> Result<Vec<(usize, u32, u32)>, StableError> {
-        // Of a name that one alone has, nothing else need be known.
+        // A name that only one item has identifies it.
         let mut pinned: HashMap<usize, (usize, bool)> = HashMap::new();
         for (number, name) in self.names.iter().enumerate() {
             let Some(name) = name else { continue };
@@ -147,7 +146,7 @@ impl Link {
         Ok(found)
     }
 
-    /// The outcome with items at places: number, offset, size.
+    /// Returns the outcome for items at these places: number, offset, size.
     fn outcome(&self, found: &[(usize, u32, u32)]) -> Outcome {
         let mut outcome = Outcome { evicted: self.evicted, ..Outcome::default() };
         let mut former: HashMap<usize, u32> = HashMap::new();
@@ -164,8 +163,8 @@ impl Link {
                 Some(former) => outcome.moved.push((item.name.clone(), former, *offset)),
                 None => outcome.new += 1,
             }
-            // Slack is written behind its section only in a fresh link, and more room behind the last
-            // that has any; later the zone's end holds.
+            // Slack follows its section only in a fresh link, with the additional room after the
+            // last section that has slack. Later the zone's end takes care of it.
             let fresh = self.basis != Basis::Record;
             let slack = match self.names.get(*number).copied().flatten() {
                 Some(_) if fresh => self
@@ -208,7 +207,7 @@ impl Link {
             room += u64::from(end.saturating_sub(start));
         }
         let mut linked = 0_u64;
-        // For each zone what was last put there, by which pin or description, and its end.
+        // For each zone, the last item's pin or description, and its end.
         let mut last: HashMap<u32, (Pattern, u32)> = HashMap::new();
         for (number, offset, size) in found {
             let Some(item) = self.items.get(*number) else { continue };

@@ -1,4 +1,4 @@
-//! Output sections and input section descriptions of a linker script.
+//! Parses output sections and input section descriptions of a linker script.
 
 use super::{
     StableError,
@@ -7,26 +7,26 @@ use super::{
     tokens::{Token, tokens, unclear},
 };
 
-/// An output section as read: which of its statements stand side by side.
+/// An output section as parsed, with the runs of its statements.
 pub(crate) struct ReadOutput {
     pub name: String,
     pub statements: Vec<Statement>,
-    /// For each statement, the number of its run; none for what is kept or sorted.
+    /// For each statement, the number of its run; none if it is kept or sorted.
     pub runs: Vec<Option<u32>>,
 }
 
-/// Names that are moved, whether behind, and the name that they are moved to.
+/// An `INSERT`: the names to move, whether after the target, and the target's name.
 pub(crate) type Insert = (Vec<String>, bool, String);
 
-/// The output sections of a flattened script, in its order, and what is moved among them.
+/// Returns the output sections of a flattened script, in order, and its `INSERT`s.
 ///
 /// # Errors
-/// [`StableError::Script`] for what is not understood.
+/// [`StableError::Script`] if the script is not supported.
 pub(crate) fn read(text: &str) -> Result<(Vec<ReadOutput>, Vec<Insert>), StableError> {
     Parser { tokens: tokens(text)?, at: 0 }.script()
 }
 
-/// Commands with something in parentheses that place no input section.
+/// Commands with arguments in parentheses that place no input section.
 const CALLS: &[&str] = &[
     "ASSERT",
     "PROVIDE",
@@ -93,7 +93,7 @@ impl<'a> Parser<'a> {
         Ok((outputs, inserts))
     }
 
-    /// Behind the `{` of `SECTIONS`.
+    /// Parses after the `{` of `SECTIONS`.
     fn sections(&mut self, outputs: &mut Vec<ReadOutput>) -> Result<(), StableError> {
         loop {
             let token = self.next().ok_or_else(|| unclear("SECTIONS without end"))?;
@@ -114,7 +114,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Behind the name of an output section.
+    /// Parses after the name of an output section.
     fn output(&mut self, name: String) -> Result<ReadOutput, StableError> {
         loop {
             let token = self.next().ok_or_else(|| unclear("an output section without end"))?;
@@ -161,7 +161,7 @@ impl<'a> Parser<'a> {
         Ok(ReadOutput { name, statements, runs })
     }
 
-    /// Behind the `}` of an output section: regions, headers and the fill.
+    /// Parses after the `}` of an output section: regions, headers and the fill.
     fn tail(&mut self) -> Result<(), StableError> {
         loop {
             match self.peek() {
@@ -186,7 +186,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Behind the file of an input section description, and whether it sorts.
+    /// Parses an input section description after its file. Also returns whether it sorts.
     fn description(&mut self, file: &Token<'_>) -> Result<(Statement, bool), StableError> {
         let mut statement = Statement {
             file: Files::new(file.text),
@@ -225,7 +225,7 @@ impl<'a> Parser<'a> {
         Ok((statement, sorted))
     }
 
-    /// Whether what follows `token` makes it an assignment.
+    /// Returns whether the tokens after `token` make it an assignment.
     fn is_assignment(&self, token: &Token<'_>) -> bool {
         let next = self.tokens.get(self.at);
         let operator = |text: &str| text.trim_start_matches(['+', '-', '*', '/']).starts_with('=');
@@ -242,7 +242,7 @@ impl<'a> Parser<'a> {
             })
     }
 
-    /// To the end of an assignment.
+    /// Skips to the end of an assignment.
     fn assignment(&mut self) -> Result<(), StableError> {
         while let Some(token) = self.next() {
             match token.text {
@@ -255,13 +255,13 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// What stands in parentheses.
+    /// Skips arguments in parentheses.
     fn call(&mut self) -> Result<(), StableError> {
         self.expect("(")?;
         self.skip("(", ")")
     }
 
-    /// Behind `open`, past the `close` that belongs to it.
+    /// Skips to the `close` that matches an `open` already consumed.
     fn skip(&mut self, open: &str, close: &str) -> Result<(), StableError> {
         let mut depth = 1_usize;
         while depth > 0 {

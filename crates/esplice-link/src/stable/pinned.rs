@@ -1,4 +1,5 @@
-//! The linker script with every pinned section at its place, and what the linker says of it.
+//! Writes the linker script with every pinned section at its place, and evaluates the linker's
+//! errors.
 
 use std::fmt::Write as _;
 
@@ -9,26 +10,28 @@ use super::{
     settings::Tail,
 };
 
-/// A link is tried this often before it is given up.
+/// Number of attempts before giving up on a link.
 pub(super) const MAX_TRIES: u32 = 12;
 
 impl Link {
-    /// Returns the room of a zone for what is new: that of its output section, in the first zone of it.
+    /// Returns the room for new sections in a zone: that of its output section, if it is the first
+    /// zone.
     pub(super) fn tail(&self, number: usize) -> Tail {
         let first = self.script.zones.get(number).filter(|zone| zone.number == 0);
         first.map_or(Tail::Fixed(0), |zone| self.job.settings.tail(&zone.output))
     }
 
-    /// Returns the parts that the room of a zone has in a fresh link. What is edited lies at the zone's
-    /// start, and half of the room follows it: what is new, or has outgrown its place, then shares
-    /// sectors with what changes anyway. The rest is at the zone's end, for what the linker adds.
+    /// Returns the number of parts of a zone's room in a fresh link. Edited code is at the zone's
+    /// start, and half of the room follows it: new sections, and those that outgrow their place,
+    /// then share sectors with what changes anyway. The rest is at the zone's end, for sections
+    /// that the linker adds.
     pub(super) fn parts(&self, number: usize) -> u32 {
         let named = |(item, name): (&Item, &Option<usize>)| item.zone == number && name.is_some();
         if self.items.iter().zip(&self.names).any(named) { 2 } else { 1 }
     }
 
-    /// Returns the room in bytes that follows what is edited in a zone of a fresh link. How much of the
-    /// zone is needed is not known yet, so all of it counts.
+    /// Returns the room in bytes that follows the edited code in a zone of a fresh link. It is not
+    /// yet known how much of the zone is needed, so all of it counts.
     pub(super) fn nursery(&self, number: usize) -> u32 {
         let parts = self.parts(number);
         if parts == 1 {
@@ -39,7 +42,7 @@ impl Link {
         room.next_multiple_of(4)
     }
 
-    /// The script to link with, in the place of all others.
+    /// Returns the script to link with, which replaces all others.
     pub fn script(&mut self) -> String {
         let mut before: Vec<Vec<usize>> = vec![Vec::new(); self.script.zones.len()];
         let fresh = self.basis != Basis::Record;
@@ -85,13 +88,13 @@ impl Link {
                     }
                     end = pin.offset.saturating_add(pin.size).saturating_add(pin.slack);
                 }
-                // What is not pinned goes behind the room of the last that is.
+                // Sections that are not pinned go after the room of the last pinned one.
                 let _ = writeln!(text, "    . = MAX(ABSOLUTE(.), {});", at(end.min(extent.end)));
                 newlines += 1;
                 let body = self.script.text.get(zone.range.clone()).unwrap_or_default();
                 let end = at(extent.end);
-                // What no longer ends where it did has new room: what lies behind it moves once,
-                // and not with each link from now on.
+                // A zone that no longer ends where it did gets new room: the sections after it move
+                // once, and not again with each link.
                 let _ = match self.tail(number).part_of(extent.end, 1) {
                     0 => writeln!(text, "{body}\n    . = MAX(ABSOLUTE(.), {end});\n"),
                     tail => writeln!(
@@ -123,8 +126,8 @@ impl Link {
         text
     }
 
-    /// Judges what the linker said when it failed with the script: the sections before the lines
-    /// that it complains of have outgrown their places and get others.
+    /// Evaluates the linker's output after a failure with the script: the sections before the lines
+    /// that it reports have outgrown their places and get others.
     pub(crate) fn failed(&mut self, said: &str) -> Retry {
         self.tries += 1;
         if self.basis != Basis::Record || self.tries >= MAX_TRIES {
@@ -144,7 +147,7 @@ impl Link {
         let mut by_item = Vec::new();
         for (zone, pin) in &evicted {
             let Some(extent) = self.plan.zones.get_mut(zone) else { continue };
-            // Which of joined ones is too long is told once each has a line of its own.
+            // Once each joined section has its own line, the linker reports which one is too long.
             if extent.pins.get(*pin).is_some_and(|pin| pin.joined) {
                 extent.part(*pin);
                 apart = true;
@@ -152,7 +155,7 @@ impl Link {
                 by_item.extend(extent.pins.get(*pin).map(|pin| (*zone, pin.item)));
             }
         }
-        // From behind, so that numbers stay true: one that moves goes behind most others.
+        // From the end, so that numbers stay valid: a section that moves goes after most others.
         let mut moved = false;
         for (zone, item) in by_item {
             let Some(extent) = self.plan.zones.get_mut(&zone) else { continue };
@@ -172,7 +175,7 @@ fn count_lines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// The line of the script in `…/link.x:123: unable to move location counter backward …`
+/// Returns the line number in `…/link.x:123: unable to move location counter backward …`
 /// (lld/ELF/LinkerScript.cpp, `setDot`).
 fn backward_line(said: &str) -> Option<usize> {
     let (head, _) = said.split_once(": unable to move location counter backward")?;

@@ -1,4 +1,4 @@
-//! Where sections are pinned: at their former places if they still fit, else where there is room.
+//! Plans where to pin sections: at their former places if they still fit, else where there is room.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -9,19 +9,19 @@ use super::{
     settings::Settings,
 };
 
-/// A section at a place.
+/// A section at a fixed offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pin {
     pub item: usize,
-    /// From the start of the output section.
+    /// Offset from the start of the output section.
     pub offset: u32,
-    /// The longest that it may become.
+    /// Maximum size that it may reach.
     pub size: u32,
     pub slack: u32,
-    /// Its former place, if it was matched.
+    /// Former offset, if it was matched.
     pub former: Option<u32>,
-    /// It is pinned along with the one before: the linker puts both there by itself, unchanged and
-    /// one behind the other, so that one line of the script is enough for both.
+    /// Whether it is pinned together with the one before: the linker places both unchanged and one
+    /// after the other by itself, so one line of the script is enough for both.
     pub joined: bool,
 }
 
@@ -31,7 +31,7 @@ impl Pin {
     }
 }
 
-/// A zone's pins by offset, and where it ends.
+/// Pins of a zone by offset, and its extent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ZonePlan {
     pub pins: Vec<Pin>,
@@ -40,7 +40,7 @@ pub(crate) struct ZonePlan {
 }
 
 impl ZonePlan {
-    /// The pins of which `number` is one that are joined.
+    /// Returns the range of joined pins that contains `number`.
     pub fn joined(&self, number: usize) -> Range<usize> {
         let head = |at: &usize| !self.pins.get(*at).is_some_and(|pin| pin.joined);
         let start = (0..=number).rev().find(head).unwrap_or(number);
@@ -48,22 +48,22 @@ impl ZonePlan {
         start..end
     }
 
-    /// Takes what is joined with pin `number` apart.
+    /// Separates the pins that are joined with pin `number`.
     pub fn part(&mut self, number: usize) {
         let range = self.joined(number);
         self.pins.get_mut(range).into_iter().flatten().for_each(|pin| pin.joined = false);
     }
 }
 
-/// Plans for zones with something in them, by zone.
+/// Plans of the zones that have contents, by zone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub zones: BTreeMap<usize, ZonePlan>,
-    /// Sections of the record that are nowhere any more.
+    /// Number of sections of the record that no longer exist.
     pub gone: usize,
 }
 
-/// Plans a link by the record of the last; `zones` tells the zone of each of the record's.
+/// Plans a link from the record of the last one. `zones` maps the record's zones to the script's.
 pub(crate) fn plan(
     record: &Record,
     zones: &[Option<usize>],
@@ -80,11 +80,11 @@ pub(crate) fn plan(
     }
     let mut homeless = Vec::new();
     let mut pinned = vec![false; items.len()];
-    // From the end: how much room there is depends on the next that stays.
+    // From the end, because the room of a section depends on the next one that stays.
     let mut order: Vec<(&Entry, Option<usize>)> = record.entries.iter().zip(matched).collect();
     order.sort_by_key(|(entry, _)| (entry.zone, entry.offset));
     let mut next: Option<(usize, u32)> = None;
-    // The pin behind the entry that is looked at, if it might be joined to that.
+    // The pin after the current entry, if it might be joined to it.
     let mut follower: Option<(u32, &Item)> = None;
     for (entry, item) in order.into_iter().rev() {
         let followed = follower.take();
@@ -98,7 +98,7 @@ pub(crate) fn plan(
         };
         let changed = entry.digests.content != item.digests.content;
         let size = if changed {
-            // What the linker saved before it will about save again; it says so if not.
+            // The linker will save about as much as before, and reports an error if it does not.
             let saved = entry.input_size.saturating_sub(entry.size);
             item.size.saturating_sub(saved)
         } else {
@@ -155,8 +155,8 @@ pub(crate) fn plan(
         extent.pins.reverse();
     }
     homeless.reverse();
-    // What is new in the program's own objects is taken to be needed; of archives the linker takes
-    // what it needs, and puts it behind all pins.
+    // New sections of the program's own objects are assumed to be needed. From archives the linker
+    // takes what it needs and places it after all pins.
     for (number, item) in items.iter().enumerate() {
         if !pinned[number] && item.file == 0 && plan.zones.contains_key(&item.zone) {
             let (size, slack) = (item.size, settings.slack(item));
@@ -179,9 +179,9 @@ pub(crate) fn plan(
     plan
 }
 
-/// Returns the number of the first of the pins (which are in reverse order) that are moved so that a
-/// function that has grown can stay. That is worth it where they are the smaller ones: what moves changes
-/// the sectors that it leaves, those that it goes to, and those of its callers. Only functions of the
+/// Returns the number of the first of the pins (which are in reverse order) that are moved so that
+/// a function that has grown can stay. This pays if they are smaller: a moved function changes the
+/// sectors that it leaves, those that it goes to, and those of its callers. Only functions of the
 /// project are moved; others have callers everywhere.
 fn in_its_way(extent: &ZonePlan, pin: &Pin, items: &[Item]) -> Option<usize> {
     let is_function = |item: &Item| !item.anonymous && !item.piece && !item.writable;
@@ -202,16 +202,16 @@ fn in_its_way(extent: &ZonePlan, pin: &Pin, items: &[Item]) -> Option<usize> {
     Some(0)
 }
 
-/// Whether the linker, as it goes, comes to `behind` after `item`, and both are known again in its
-/// map.
+/// Returns whether the linker by itself places `behind` after `item`, and both can be recognised in
+/// its map.
 fn can_be_joined(item: &Item, behind: &Item) -> bool {
     let in_order = item.unit != behind.unit || item.section < behind.section;
     item.zone == behind.zone && item.sole && behind.sole && in_order
 }
 
-/// Puts a section of an own crate into the smallest gap behind another that has room for it. Else, and
-/// all others, at the end if that is before the zone's end, else into the smallest of all gaps, else
-/// behind the end.
+/// Places a section. A section of an own crate goes into the smallest sufficient gap after another
+/// one of them. Otherwise, and for all other sections, the choices in order are: at the end, if
+/// that is before the zone's end; the smallest sufficient gap; after the end.
 pub(crate) fn house(extent: &mut ZonePlan, pin: Pin, items: &[Item]) {
     let is_own = |pin: &Pin| items.get(pin.item).is_some_and(|item| item.own);
     let align = items.get(pin.item).map_or(1, |item| item.align.max(1));
@@ -246,7 +246,7 @@ pub(crate) fn house(extent: &mut ZonePlan, pin: Pin, items: &[Item]) {
     extent.pins.insert(number, Pin { offset, ..pin });
 }
 
-/// Takes pin `number` from its place, which it does not fit, to another.
+/// Moves pin `number`, which does not fit its place, to another.
 pub(crate) fn evict(extent: &mut ZonePlan, number: usize, items: &[Item]) -> bool {
     if number >= extent.pins.len() {
         return false;

@@ -1,34 +1,34 @@
-//! What one link tells the next: where each section lies.
+//! The record that one link leaves for the next: the place of each section.
 //!
 //! | bytes | meaning |
 //! |-------|---------|
 //! | 8 | `ESPLSTBL` |
 //! | 1 | version, 3 |
-//! | 8 | the first bytes of the SHA-256 of all that follows |
-//! | … | contexts, zones and sections, in numbers of 7 bits a byte, lowest first |
+//! | 8 | the first bytes of the SHA-256 of everything after it |
+//! | … | contexts, zones and sections, in numbers of 7 bits per byte, lowest first |
 //!
-//! A record comes from outside: nothing in it is believed further than that a section might have
-//! its former place again, which the linker then judges.
+//! A record is untrusted input. It only suggests that a section may have its former place again,
+//! and the linker verifies that.
 
 use super::{StableError, digest::Digests, digest::text_digest};
 
 const MAGIC: &[u8] = b"ESPLSTBL";
 const VERSION: u8 = 3;
 
-/// A link's record.
+/// The record of a link.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// What the link depended on beside its objects, by name.
+    /// Properties that the link depended on in addition to its objects, by name.
     pub(crate) contexts: Vec<(String, u64)>,
     /// The zones, by name of output section and number in it.
     pub(crate) zones: Vec<ZoneRecord>,
-    /// By zone and offset.
+    /// The sections, by zone and offset.
     pub(crate) entries: Vec<Entry>,
-    /// Bytes in zones that no section took at the baseline, and now.
+    /// Bytes in zones that no section used: at the baseline, and now.
     pub(crate) waste: (u64, u64),
 }
 
-/// A zone's extent.
+/// Extent of a zone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ZoneRecord {
     pub output: String,
@@ -39,21 +39,21 @@ pub(crate) struct ZoneRecord {
     pub end: u32,
 }
 
-/// A section's place.
+/// Place of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Entry {
     /// Index of its zone.
     pub zone: u32,
-    /// From the start of the output section.
+    /// Offset from the start of the output section.
     pub offset: u32,
-    /// As linked.
+    /// Size as linked.
     pub size: u32,
-    /// As compiled: the linker makes code shorter.
+    /// Size as compiled; the linker makes code shorter.
     pub input_size: u32,
-    /// Room behind it that is its own.
+    /// Room after it that belongs to it.
     pub slack: u32,
     pub anonymous: bool,
-    /// The linker put it directly behind the entry before, by an order of its own.
+    /// Whether the linker placed it directly after the previous entry by itself.
     pub chained: bool,
     /// Digest of the name of its file; 0 for the program's own objects.
     pub file: u64,
@@ -61,10 +61,10 @@ pub(crate) struct Entry {
 }
 
 impl Record {
-    /// Reads a record.
+    /// Decodes a record.
     ///
     /// # Errors
-    /// [`StableError::BadRecord`] for what is none, or damaged, or of another version.
+    /// [`StableError::BadRecord`] if it is not a record, or damaged, or of another version.
     ///
     /// ```
     /// use esplice_link::stable::Record;
@@ -73,24 +73,24 @@ impl Record {
     /// ```
     pub fn from_bytes(bytes: &[u8]) -> Result<Record, StableError> {
         let bad = |message: &str| StableError::BadRecord { message: message.to_owned() };
-        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("it is none"))?;
-        let (version, rest) = rest.split_first().ok_or_else(|| bad("it is cut off"))?;
+        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| bad("it is not a record"))?;
+        let (version, rest) = rest.split_first().ok_or_else(|| bad("it is truncated"))?;
         if *version != VERSION {
             return Err(bad(&format!("it has version {version}, not {VERSION}")));
         }
-        let (sum, body) = rest.split_at_checked(8).ok_or_else(|| bad("it is cut off"))?;
+        let (sum, body) = rest.split_at_checked(8).ok_or_else(|| bad("it is truncated"))?;
         if sum != text_digest(body).to_be_bytes() {
             return Err(bad("its checksum is wrong"));
         }
         let mut reader = Reader { rest: body };
-        let record = reader.record().ok_or_else(|| bad("its contents are odd"))?;
+        let record = reader.record().ok_or_else(|| bad("its contents are invalid"))?;
         if !reader.rest.is_empty() {
-            return Err(bad("it goes on behind its end"));
+            return Err(bad("it has trailing bytes"));
         }
         Ok(record)
     }
 
-    /// The bytes of it: the same for the same record.
+    /// Encodes the record. Equal records have equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::new();
         number(&mut body, self.contexts.len() as u64);
@@ -113,7 +113,7 @@ impl Record {
             if entry.zone != last.0 {
                 last = (entry.zone, 0);
             }
-            // Zone and marks; from the end of the one before.
+            // Zone and flags, then the distance from the end of the previous section.
             let marks = u64::from(entry.chained) << 1 | u64::from(entry.anonymous);
             number(&mut body, u64::from(entry.zone) << 2 | marks);
             number(&mut body, entry.offset.wrapping_sub(last.1).into());
@@ -133,12 +133,12 @@ impl Record {
         bytes
     }
 
-    /// How many sections it knows.
+    /// Returns the number of sections in the record.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it knows none.
+    /// Returns whether the record has no sections.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,9 +1,9 @@
-//! Linker scripts as lld reads them, as far as it matters which input section goes where.
+//! Linker scripts as lld reads them, as far as they determine where input sections go.
 //!
-//! A script is flattened first (`INCLUDE` replaced by what it names) and then searched for the
-//! *zones*: runs of input patterns in one output section with nothing between them. Sections may
-//! change places within a zone and no symbol of the script notices. `KEEP` and sorted patterns are
-//! no part of a zone: what they place stays where the linker puts it.
+//! A script is flattened first (`INCLUDE` replaced by the included script) and then searched for
+//! *zones*: runs of input patterns in one output section with nothing in between. Sections may
+//! change places within a zone without an effect on any symbol of the script. `KEEP` and sorted
+//! patterns are not part of a zone: the linker decides where their sections go.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
     pub text: String,
-    /// In the order in which the linker gives them their input sections.
+    /// Statements of the output sections, in the order in which the linker assigns input sections.
     outputs: Vec<Vec<Statement>>,
     pub zones: Vec<Zone>,
 }
@@ -28,7 +28,7 @@ pub(crate) struct Script {
 pub(crate) struct Statement {
     pub file: Files,
     pub groups: Vec<Group>,
-    /// The zone that it is part of.
+    /// The zone that it belongs to.
     pub zone: Option<usize>,
     pub range: Range<usize>,
 }
@@ -38,21 +38,21 @@ pub(crate) struct Statement {
 pub(crate) struct Zone {
     /// Name of the output section.
     pub output: String,
-    /// Which zone of the output section it is.
+    /// Index of the zone in its output section.
     pub number: u32,
-    /// From the first pattern to the end of the last, in the text.
+    /// Range in the text, from the first pattern to the end of the last.
     pub range: Range<usize>,
 }
 
-/// Sections by name, save those of some files.
+/// Sections by name, except those of some files.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub exclude: Vec<Files>,
     pub names: Vec<Glob>,
 }
 
-/// Files by name, as lld takes the patterns: `*`, `*lib.a:` for all of an archive, `:*x.o` for
-/// files outside of archives, and else the name with `archive:member` for a member.
+/// Files by name, in the forms of lld's patterns: `*`, `*lib.a:` for a whole archive, `:*x.o` for
+/// files outside archives, and otherwise the name, with `archive:member` for a member.
 #[derive(Debug, Clone)]
 pub(crate) enum Files {
     Every,
@@ -87,34 +87,34 @@ impl Files {
     }
 }
 
-/// A file that the linker reads: its path, and the member where that is an archive.
+/// A file that the linker reads: its path, and the member if it is an archive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileName<'a> {
     pub path: &'a str,
     pub member: Option<&'a str>,
 }
 
-/// Where an input section goes.
+/// Destination of an input section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Into a zone, by the description that begins there in the text.
+    /// In a zone, by the description that begins at this position in the text.
     Zone(usize, usize),
-    /// Where the script fixes it, or where the linker pleases.
+    /// Fixed by the script or chosen by the linker.
     Fixed,
 }
 
-/// What of a script is open to a file.
+/// The statements of a script that apply to a file.
 pub(crate) struct Openings<'a> {
     open: Vec<(&'a Statement, Vec<&'a Group>)>,
 }
 
 impl Script {
-    /// Whether the linker script has something to pin sections in.
+    /// Returns whether the linker script has zones in which sections can be pinned.
     pub fn has_zones(&self) -> bool {
         !self.zones.is_empty()
     }
 
-    /// The statements that take sections of `file`.
+    /// Returns the statements that take sections of `file`.
     pub fn openings(&self, file: &FileName<'_>) -> Openings<'_> {
         let statements = self.outputs.iter().flatten();
         let open = statements.filter(|statement| statement.file.matches(file)).map(|statement| {
@@ -126,7 +126,7 @@ impl Script {
 }
 
 impl Openings<'_> {
-    /// Where a section of the file goes: to the first statement that takes it.
+    /// Returns the destination of a section of the file: the first statement that takes it.
     pub fn place(&self, section: &str) -> Place {
         let takes = |groups: &Vec<&Group>| {
             groups.iter().any(|group| group.names.iter().any(|name| name.matches(section)))
@@ -138,10 +138,10 @@ impl Openings<'_> {
     }
 }
 
-/// Reads a flattened script.
+/// Parses a flattened script.
 ///
 /// # Errors
-/// [`StableError::Script`] for what is not understood: nothing is pinned on a guess.
+/// [`StableError::Script`] if the script is not supported: nothing is pinned on a guess.
 pub(crate) fn parse(text: String) -> Result<Script, StableError> {
     let (mut outputs, inserts) = read(&text)?;
     reorder(&mut outputs, &inserts)?;
@@ -154,13 +154,13 @@ pub(crate) fn parse(text: String) -> Result<Script, StableError> {
     Ok(Script { text, outputs: outputs.into_iter().map(|read| read.statements).collect(), zones })
 }
 
-/// Carries out `INSERT`, in order, as lld does before it places anything.
+/// Applies each `INSERT`, in order, as lld does before it places anything.
 fn reorder(outputs: &mut Vec<ReadOutput>, inserts: &[Insert]) -> Result<(), StableError> {
     for (names, after, to) in inserts {
         let (moved, mut kept): (Vec<_>, Vec<_>) =
             outputs.drain(..).partition(|output| names.contains(&output.name));
         let at = kept.iter().position(|output| output.name == *to);
-        let at = at.ok_or_else(|| unclear(&format!("INSERT beside {to}, which is nowhere")))?;
+        let at = at.ok_or_else(|| unclear(&format!("INSERT at {to}, which does not exist")))?;
         let at = if *after { at + 1 } else { at };
         let rest = kept.split_off(at.min(kept.len()));
         kept.extend(moved);

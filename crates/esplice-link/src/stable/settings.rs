@@ -1,41 +1,41 @@
-//! How much room sections are given, and when a link starts anew.
+//! Settings for the room that sections get, and for when a link starts over.
 
 use super::items::Item;
 
-/// The most room behind a variable, in bytes.
+/// Maximum room after a variable, in bytes.
 const VARIABLE: u32 = 64;
-/// By default an output section's tail is this part of it, within bounds.
+/// Divisor that yields the default tail of an output section from its length, within bounds.
 const SHARE: u32 = 32;
-/// The bounds: the most, and this part of the most.
+/// Divisor that yields the lower bound from the upper one.
 const LEAST: u32 = 8;
 
-/// Room behind sections and zones, in bytes.
+/// Room after sections and zones, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Names of the crates that are edited, as in symbols (`my_app`): theirs alone is given room.
+    /// Names of the crates being edited, as in symbols (`my_app`); only these get room.
     pub own: Vec<String>,
-    /// Behind each of their functions and variables: bytes, and percent of its length.
+    /// Room after each of their functions and variables: bytes, and percent of its length.
     pub code: (u32, u32),
-    /// Behind each text that they use: bytes, and percent of its length.
+    /// Room after each string that they use: bytes, and percent of its length.
     pub texts: (u32, u32),
-    /// In each output section, for what is new: half of it follows what belongs to the own crates,
-    /// where there is any, and the rest is at the end.
+    /// Room in each output section for new sections. Half of it follows the sections of the own
+    /// crates, if there are any, and the rest is at the end.
     pub tails: Vec<(String, Tail)>,
-    /// Percent of what is linked that may be lost in gaps before all is laid out anew.
+    /// Percent of the linked bytes that may be lost in gaps before everything is laid out again.
     pub waste: u32,
 }
 
 /// Room at the end of an output section, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
-    /// This much.
+    /// This number of bytes.
     Fixed(u32),
-    /// A share of the section's length, this much at most: a small program grows by little.
+    /// A share of the section's length, at most this many bytes: a small program grows by little.
     Share(u32),
 }
 
 impl Tail {
-    /// Returns one of `parts` equal parts of the room in a section that is `len` long.
+    /// Returns one of `parts` equal parts of the room in a section of length `len`.
     pub(crate) fn part_of(self, len: u32, parts: u32) -> u32 {
         match self {
             Tail::Fixed(tail) => tail / parts,
@@ -43,7 +43,7 @@ impl Tail {
         }
     }
 
-    /// Returns the same for `output`, for the linker to compute.
+    /// Returns the same for `output` as an expression for the linker.
     pub(crate) fn expression(self, output: &str, parts: u32) -> String {
         match self {
             Tail::Fixed(tail) => (tail / parts).to_string(),
@@ -58,8 +58,8 @@ impl Tail {
 }
 
 impl Default for Settings {
-    /// As measured on a firmware of 570 KB: edits of a line change 3 to 12 sectors of 4 KB at 2.4 %
-    /// more image.
+    /// Returns values measured on a firmware of 570 KB: one-line edits change 3 to 12 sectors of
+    /// 4 KB, and the image is 2.4 % larger.
     fn default() -> Settings {
         let tails = [
             (".text", 4096),
@@ -80,27 +80,27 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What stays free at the end of an output section.
+    /// Returns the room at the end of an output section.
     pub(crate) fn tail(&self, output: &str) -> Tail {
         self.tails.iter().find(|(name, _)| name == output).map_or(Tail::Fixed(0), |(_, tail)| *tail)
     }
 
-    /// Bytes behind a section.
+    /// Returns the room after a section, in bytes.
     pub(crate) fn slack(&self, item: &Item) -> u32 {
         let (bytes, percent) = match item {
             Item { own: false, .. } => return 0,
             Item { anonymous: false, piece: false, .. } => self.code,
             Item { align: 0 | 1, .. } => self.texts,
-            // Tables and places in the source: they do not grow by an edit.
+            // Tables and source locations do not grow by an edit.
             _ => return 0,
         };
-        // Room in RAM is dear, and a heap or a buffer does not grow by an edit.
+        // Room in RAM is scarce, and a heap or a buffer does not grow by an edit.
         let most = if item.writable { VARIABLE } else { u32::MAX };
         let share = u64::from(item.size) * u64::from(percent) / 100;
         bytes.saturating_add(u32::try_from(share).unwrap_or(u32::MAX)).min(most)
     }
 
-    /// Whether a name has one of the own crates' in it, as mangling writes it: `6my_app`.
+    /// Returns whether a mangled name contains that of an own crate, such as `6my_app`.
     pub(crate) fn is_own(&self, name: &str) -> bool {
         self.own.iter().any(|own| {
             let mangled = format!("{}{own}", own.len());
@@ -111,7 +111,7 @@ impl Settings {
         })
     }
 
-    /// A text that differs where a setting does.
+    /// Returns a text that differs if any setting differs.
     pub(crate) fn text(&self) -> String {
         format!("{self:?}")
     }

@@ -1,8 +1,8 @@
-//! Mergeable strings and constants taken apart.
+//! Splits sections of mergeable strings and constants.
 //!
-//! The compiler puts the program's strings that end in a zero byte into one section, and constants
-//! of a length into another; one that is new moves all that follow. Here each becomes a section of
-//! its own, named by its content, that can be pinned like any other.
+//! The compiler puts the program's zero-terminated strings into one section, and constants of a
+//! length into another, so a new one moves all that follow. Here each becomes a separate section,
+//! named by its content, that can be pinned like any other.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -12,14 +12,14 @@ use super::{
     object::{Object, Patch, Rewriter, SHF_MERGE, SHF_STRINGS, Section},
 };
 
-/// `object` with every mergeable section that is loaded split into a section a piece. Where no
-/// symbol tells the pieces apart, the section stays whole, and is not merged with others either.
+/// Splits every mergeable section of an object that is loaded into one section per piece. If no
+/// symbol separates the pieces, the section stays whole and is no longer merged with others.
 ///
-/// Symbols that the linker would have left out of its output with the merged sections (`.L…`) lose
+/// Symbols that the linker would have omitted from its output with the merged sections (`.L…`) lose
 /// their names, so that the output has the same symbols as without the split.
 ///
 /// # Errors
-/// [`StableError::Object`] for what is no sound relocatable ELF32 file of little-endian order.
+/// [`StableError::Object`] if it is not a valid little-endian relocatable ELF32 file.
 ///
 /// ```
 /// assert!(esplice_link::stable::split_object(b"no ELF").is_err());
@@ -38,7 +38,7 @@ pub fn split_object(bytes: &[u8]) -> Result<Cow<'_, [u8]>, StableError> {
             symbols.entry(section).or_default().push(number);
         }
     }
-    // Equal pieces of a file are one, as the linker would have made them.
+    // Equal pieces of a file become one, as the linker would have merged them.
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
     for (number, section) in object.sections.iter().enumerate() {
         if !wanted(section) {
@@ -84,13 +84,13 @@ pub fn split_object(bytes: &[u8]) -> Result<Cow<'_, [u8]>, StableError> {
     Ok(rewriter.write().map_or(Cow::Borrowed(bytes), Cow::Owned))
 }
 
-/// lld leaves local symbols of these names out where they lie in a mergeable section
-/// (lld/ELF/Writer.cpp, `shouldKeepInSymtab`).
+/// Returns whether lld omits this symbol if it lies in a mergeable section: local symbols with such
+/// names (lld/ELF/Writer.cpp, `shouldKeepInSymtab`).
 fn is_dropped(local: bool, name: &str) -> bool {
     local && name.starts_with(".L")
 }
 
-/// Sections that are referred to by offsets into them, or have relocations themselves.
+/// Returns the sections that are referred to by offsets into them, or have relocations themselves.
 fn used_as_wholes(object: &Object<'_>) -> Vec<usize> {
     let mut whole = Vec::new();
     for (number, section) in object.sections.iter().enumerate() {
@@ -111,7 +111,7 @@ fn used_as_wholes(object: &Object<'_>) -> Vec<usize> {
     whole
 }
 
-/// Where the pieces of a mergeable section begin; none where it has no sound ones.
+/// Returns the starts of the pieces of a mergeable section, or none if they are not valid.
 fn starts(section: &Section<'_>) -> Option<Vec<u32>> {
     let entry = section.entry;
     let len = u32::try_from(section.data.len()).ok()?;
@@ -128,7 +128,7 @@ fn starts(section: &Section<'_>) -> Option<Vec<u32>> {
             starts.push((number as u32 + 1) * entry);
         }
     }
-    // The last piece must end too.
+    // The last piece must be terminated, too.
     (starts.pop() == Some(len)).then_some(starts)
 }
 

@@ -1,18 +1,18 @@
-//! The words of a linker script, and scripts that include others made one.
+//! Splits a linker script into words, and inlines the scripts that it includes.
 
 use std::ops::Range;
 
 use super::StableError;
 
-/// Scripts that include each other come to an end here.
+/// Maximum depth of includes, which stops scripts that include each other.
 const MAX_DEPTH: usize = 16;
-/// More text than this is no linker script.
+/// Maximum length of a linker script.
 const MAX_LEN: usize = 16 << 20;
 
-/// `text` with every `INCLUDE` replaced by what `include` gives for its name.
+/// Replaces every `INCLUDE` in `text` by the script that `include` returns for its name.
 ///
 /// # Errors
-/// [`StableError::NoInclude`] where that is nothing; [`StableError::Script`] where it never ends.
+/// [`StableError::NoInclude`] if it returns none; [`StableError::Script`] if includes do not end.
 pub(crate) fn flatten(
     text: &str,
     include: &mut dyn FnMut(&str) -> Option<String>,
@@ -49,7 +49,7 @@ fn flatten_into(
     Ok(())
 }
 
-/// A word, or what stands in quotes.
+/// A word, or a quoted text.
 #[derive(Debug, Clone)]
 pub(crate) struct Token<'a> {
     pub text: &'a str,
@@ -62,7 +62,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_.$/\\~=+[]*?-!^:".contains(&byte)
 }
 
-/// The words of `text`, without comments.
+/// Returns the words of `text`, without comments.
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, StableError> {
     let bytes = text.as_bytes();
     let mut tokens = Vec::new();
@@ -96,7 +96,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, StableError> {
     Ok(tokens)
 }
 
-/// What is not understood.
+/// Returns the error for an unsupported feature.
 pub(crate) fn unclear(what: &str) -> StableError {
     StableError::Script { what: what.to_owned() }
 }

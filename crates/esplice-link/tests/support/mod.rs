@@ -1,6 +1,6 @@
-//! ELFs made in the test: sections and symbols alone (System V ABI, chapter 4).
+//! Generates ELFs for tests, with only sections and symbols (System V ABI, chapter 4).
 
-/// What an ELF is made of.
+/// Contents of an ELF.
 #[derive(Clone, Default)]
 pub struct Elf {
     sections: Vec<(String, u32, u32, bool)>,
@@ -8,13 +8,13 @@ pub struct Elf {
 }
 
 impl Elf {
-    /// Adds a section, or changes it.
+    /// Adds or changes a section.
     pub fn section(&mut self, name: &str, addr: u32, len: u32, loaded: bool) {
         self.sections.retain(|section| section.0 != name);
         self.sections.push((name.to_owned(), addr, len, loaded));
     }
 
-    /// Adds a symbol, or changes it; one with a length is a variable.
+    /// Adds or changes a symbol; one with a length is a variable.
     pub fn symbol(&mut self, name: &str, value: u32, len: u32) {
         self.remove(name);
         self.symbols.push((name.to_owned(), value, len));
@@ -27,12 +27,12 @@ impl Elf {
         self.symbol(&format!("{name}_size"), len, 0);
     }
 
-    /// Takes a symbol away.
+    /// Removes a symbol.
     pub fn remove(&mut self, name: &str) {
         self.symbols.retain(|symbol| symbol.0 != name);
     }
 
-    /// The file.
+    /// Returns the bytes of the file.
     pub fn to_bytes(&self) -> Vec<u8> {
         const HEADER: u32 = 52;
         let mut strings = b"\0.symtab\0.strtab\0".to_vec();
@@ -46,7 +46,7 @@ impl Elf {
             to.extend(words.iter().flat_map(|word| word.to_le_bytes()));
         };
         let mut headers = vec![0_u8; 40];
-        // The bytes of loaded sections do not matter: all are read from the start of one stretch.
+        // The bytes of loaded sections do not matter: all are read from the same range.
         let longest = self.sections.iter().filter(|s| s.3).map(|s| s.2).max().unwrap_or(0);
         for (name, addr, len, loaded) in &self.sections {
             let kind = if *loaded { 1 } else { 8 };

@@ -1,10 +1,11 @@
-//! Relocatable objects and archives made in the test, and a linker small enough to be believed.
+//! Generates relocatable objects and archives for tests, and links them with a linker small enough
+//! to trust.
 
 use std::collections::BTreeMap;
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
-/// A section of an object to be made.
+/// A section of an object to generate.
 #[derive(Debug, Clone, Default)]
 pub struct Section {
     pub name: String,
@@ -13,9 +14,9 @@ pub struct Section {
     pub align: u32,
     pub entry: u32,
     pub data: Vec<u8>,
-    /// Symbols of it: name, value, global.
+    /// Symbols in the section: name, value, global.
     pub symbols: Vec<(String, u32, bool)>,
-    /// Symbols that its words refer to, one a word from the start.
+    /// Symbols that its words refer to, one per word from the start.
     pub refers: Vec<String>,
 }
 
@@ -25,7 +26,7 @@ pub const WRITE: u32 = 1;
 pub const MERGE: u32 = 0x10;
 pub const STRINGS: u32 = 0x20;
 
-/// A function with a symbol of its name.
+/// Returns a function with a symbol of its name.
 pub fn function(name: &str, len: u32, align: u32, refers: &[&str]) -> Section {
     let len = len.max(4 * refers.len() as u32);
     Section {
@@ -40,7 +41,7 @@ pub fn function(name: &str, len: u32, align: u32, refers: &[&str]) -> Section {
     }
 }
 
-/// A variable that starts as zero.
+/// Returns a zero-initialised variable.
 pub fn variable(name: &str, len: u32) -> Section {
     Section {
         name: format!(".bss.{name}"),
@@ -53,7 +54,7 @@ pub fn variable(name: &str, len: u32) -> Section {
     }
 }
 
-/// A constant without a name of its own, as compilers number them.
+/// Returns an anonymous constant with a numbered name, as compilers make it.
 pub fn anonymous(number: u32, data: Vec<u8>, refers: &[&str]) -> Section {
     Section {
         name: format!(".rodata..Lanon.0123.{number}"),
@@ -67,7 +68,7 @@ pub fn anonymous(number: u32, data: Vec<u8>, refers: &[&str]) -> Section {
     }
 }
 
-/// Strings with a zero byte behind each, all in one mergeable section, each with a local symbol.
+/// Returns zero-terminated strings in one mergeable section, each with a local symbol.
 pub fn strings(texts: &[(String, String)]) -> Section {
     let mut section = Section {
         name: ".rodata.str1.1".into(),
@@ -85,7 +86,7 @@ pub fn strings(texts: &[(String, String)]) -> Section {
     section
 }
 
-/// The bytes of an ELF32 object for RISC-V (System V ABI, chapter 4).
+/// Returns the bytes of an ELF32 object for RISC-V (System V ABI, chapter 4).
 pub fn object(sections: &[Section]) -> Vec<u8> {
     let mut names = vec![0_u8];
     let mut add = |text: &str| {
@@ -195,7 +196,7 @@ pub fn object(sections: &[Section]) -> Vec<u8> {
     file
 }
 
-/// An archive with an index (ar(5), the GNU kind): the symbols of each member are its globals.
+/// Returns an archive with an index (ar(5), the GNU kind) of the global symbols of each member.
 pub fn archive(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut index = Vec::new();
     let mut names = Vec::new();
@@ -230,12 +231,12 @@ pub fn archive(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     file
 }
 
-/// What the linker placed: output section, address, size, name and file of the input section.
+/// A placed section: output section, address, size, name and file of the input section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
     pub output: String,
     pub addr: u32,
-    /// From the start of its output section.
+    /// Offset from the start of its output section.
     pub offset: u32,
     pub size: u32,
     pub section: String,
@@ -245,12 +246,13 @@ pub struct Placed {
     pub refers: Vec<String>,
 }
 
-/// Where the first output section begins.
+/// Address of the first output section.
 pub const START: u32 = 0x1000;
 
-/// Links objects (name, bytes) by a script of one statement a line, as lld does: a pattern takes
-/// what nobody has taken, the location counter never goes back. `shrink` gives the length of a
-/// section after relaxation. Gives what was placed and the map, or what lld would say.
+/// Links objects (name, bytes) by a script with one statement per line, as lld does: a pattern
+/// takes sections that no other took, and the location counter never goes back. `shrink` returns
+/// the length of a section after relaxation. Returns the placed sections and the map, or lld's
+/// error output.
 pub fn link(
     files: &[(String, Vec<u8>)],
     script: &str,
@@ -338,7 +340,7 @@ pub fn link(
     if errors.is_empty() { Ok((placed, map)) } else { Err(errors) }
 }
 
-/// The statements of a line: `. = …; *(…)` is two.
+/// Returns the statements of a line: `. = …; *(…)` is two.
 fn joined<'a>(line: &'a str) -> impl FnMut(&'a str) -> Vec<&'a str> {
     let mut done = false;
     move |_| {
@@ -377,7 +379,7 @@ fn value(text: &str, dot: u32, starts: &BTreeMap<String, u32>) -> u32 {
         let (name, offset) = rest.split_once(") + ").unwrap();
         return starts[name] + number(offset);
     }
-    // The room that an output section has at its end.
+    // The room at the end of an output section.
     if let Some(rest) = text.strip_prefix(". + MAX(") {
         let (least, rest) = rest.split_once(", MIN(").unwrap();
         let (most, rest) = rest.split_once(", (ABSOLUTE(.) - ADDR(").unwrap();

@@ -2,10 +2,10 @@
 
 /// Arena `dma`: 16384 bytes in `dram`, aligned to 64. Its contents are undefined.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -16,17 +16,17 @@ pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
         return None;
     }
     let block = &raw mut BLOCK;
-    // SAFETY: nobody else names this static, and it is given away once.
+    // SAFETY: no other code names this static, and it is returned only once.
     let block: &'static mut Block = unsafe { &mut *block };
     Some(&mut block.0)
 }
 
 /// Arena `frames`: 33152 bytes in `dram2`, aligned to 16. Its contents are undefined.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.frames")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.frames")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#frames() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -37,17 +37,17 @@ pub fn r#frames() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
         return None;
     }
     let block = &raw mut BLOCK;
-    // SAFETY: nobody else names this static, and it is given away once.
+    // SAFETY: no other code names this static, and it is returned only once.
     let block: &'static mut Block = unsafe { &mut *block };
     Some(&mut block.0)
 }
 
 /// Arena `log`: 1024 bytes in `rtc-fast`, aligned to 16. Its contents outlive a reset; after power-on they are undefined.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.log")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.log")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#log() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -58,17 +58,17 @@ pub fn r#log() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
         return None;
     }
     let block = &raw mut BLOCK;
-    // SAFETY: nobody else names this static, and it is given away once.
+    // SAFETY: no other code names this static, and it is returned only once.
     let block: &'static mut Block = unsafe { &mut *block };
     Some(&mut block.0)
 }
 
 /// Arena `table`: 512 bytes in `dram`, aligned to 16. Filled with 0xa5.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.table")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.table")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#table() -> Option<&'static mut [u8]> {
     static TAKEN: Once = Once::new();
@@ -79,14 +79,14 @@ pub fn r#table() -> Option<&'static mut [u8]> {
         return None;
     }
     let block = &raw mut BLOCK;
-    // SAFETY: nobody else names this static, and it is given away once.
+    // SAFETY: no other code names this static, and it is returned only once.
     let block: &'static mut Block = unsafe { &mut *block };
     Some(&mut block.0)
 }
 
 /// The heap: the rest in `dram`, aligned to 16.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 #[allow(dead_code, unsafe_code)]
 pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -97,20 +97,21 @@ pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
         return None;
     }
     let block = &raw mut BLOCK;
-    // SAFETY: nobody else names this static, and it is given away once.
+    // SAFETY: no other code names this static, and it is returned only once.
     let block: &'static mut Block = unsafe { &mut *block };
     Some(&mut block.0)
 }
 
-/// Adds what [`heap`] gives to esp-alloc's heap: `layout::add_heap_to_esp_alloc!(layout::heap())`.
-/// Gives its length in bytes, or `None` where the heap is given away already.
+/// Adds the result of [`heap`] to esp-alloc's heap:
+/// `layout::add_heap_to_esp_alloc!(layout::heap())`. Returns its length in bytes, or `None` if the
+/// heap was already taken.
 #[allow(unused_macros)]
 macro_rules! add_heap_to_esp_alloc {
     ($heap:expr) => {
         $heap.map(|heap| {
             let len = heap.len();
             let region = unsafe {
-                // SAFETY: the heap is given away once, and for good.
+                // SAFETY: the heap is returned once, for good.
                 ::esp_alloc::HeapRegion::new(
                     heap.as_mut_ptr().cast(),
                     len,
@@ -126,7 +127,7 @@ macro_rules! add_heap_to_esp_alloc {
 #[allow(unused_imports)]
 pub(crate) use add_heap_to_esp_alloc;
 
-/// Says yes once.
+/// Returns true once.
 struct Once(::core::sync::atomic::AtomicBool);
 
 impl Once {

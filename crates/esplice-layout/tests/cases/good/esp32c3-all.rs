@@ -2,10 +2,10 @@
 
 /// Arena `dma`: 16384 bytes in `dram`, aligned to 64. Its contents are undefined.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -18,16 +18,16 @@ pub fn r#dma() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     }
     let start = &raw mut __esplice_arena_dma_free;
     let len = (&raw mut __esplice_arena_dma_end as usize).saturating_sub(start as usize);
-    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+    // SAFETY: the linker reserves these bytes for this slice, and it is returned only once.
     Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<::core::mem::MaybeUninit<u8>>(), len) })
 }
 
 /// Arena `frames`: 33152 bytes in `dram2`, aligned to 16. Its contents are undefined.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.frames")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.frames")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#frames() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -40,16 +40,16 @@ pub fn r#frames() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     }
     let start = &raw mut __esplice_arena_frames_free;
     let len = (&raw mut __esplice_arena_frames_end as usize).saturating_sub(start as usize);
-    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+    // SAFETY: the linker reserves these bytes for this slice, and it is returned only once.
     Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<::core::mem::MaybeUninit<u8>>(), len) })
 }
 
 /// Arena `log`: 1024 bytes in `rtc-fast`, aligned to 16. Its contents outlive a reset; after power-on they are undefined.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.log")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.log")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#log() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -62,16 +62,16 @@ pub fn r#log() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     }
     let start = &raw mut __esplice_arena_log_free;
     let len = (&raw mut __esplice_arena_log_end as usize).saturating_sub(start as usize);
-    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+    // SAFETY: the linker reserves these bytes for this slice, and it is returned only once.
     Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<::core::mem::MaybeUninit<u8>>(), len) })
 }
 
 /// Arena `table`: 512 bytes in `dram`, aligned to 16. Filled with 0xa5.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.table")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.table")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#table() -> Option<&'static mut [u8]> {
     static TAKEN: Once = Once::new();
@@ -84,13 +84,13 @@ pub fn r#table() -> Option<&'static mut [u8]> {
     }
     let start = &raw mut __esplice_arena_table_free;
     let len = (&raw mut __esplice_arena_table_end as usize).saturating_sub(start as usize);
-    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+    // SAFETY: the linker reserves these bytes for this slice, and it is returned only once.
     Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<u8>(), len) })
 }
 
 /// The heap: the rest in `dram`, aligned to 16.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 #[allow(dead_code, unsafe_code)]
 pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -103,19 +103,20 @@ pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     }
     let start = &raw mut __esplice_heap_start;
     let len = (&raw mut __esplice_heap_end as usize).saturating_sub(start as usize);
-    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+    // SAFETY: the linker reserves these bytes for this slice, and it is returned only once.
     Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<::core::mem::MaybeUninit<u8>>(), len) })
 }
 
-/// Adds what [`heap`] gives to esp-alloc's heap: `layout::add_heap_to_esp_alloc!(layout::heap())`.
-/// Gives its length in bytes, or `None` where the heap is given away already.
+/// Adds the result of [`heap`] to esp-alloc's heap:
+/// `layout::add_heap_to_esp_alloc!(layout::heap())`. Returns its length in bytes, or `None` if the
+/// heap was already taken.
 #[allow(unused_macros)]
 macro_rules! add_heap_to_esp_alloc {
     ($heap:expr) => {
         $heap.map(|heap| {
             let len = heap.len();
             let region = unsafe {
-                // SAFETY: the heap is given away once, and for good.
+                // SAFETY: the heap is returned once, for good.
                 ::esp_alloc::HeapRegion::new(
                     heap.as_mut_ptr().cast(),
                     len,
@@ -131,7 +132,7 @@ macro_rules! add_heap_to_esp_alloc {
 #[allow(unused_imports)]
 pub(crate) use add_heap_to_esp_alloc;
 
-/// Says yes once.
+/// Returns true once.
 struct Once(::core::sync::atomic::AtomicBool);
 
 impl Once {
@@ -150,7 +151,7 @@ impl Once {
     fn take(&self) -> bool {
         use ::core::sync::atomic::Ordering::Relaxed;
         let status: usize;
-        // SAFETY: turns interrupts off, and below on again if they were on.
+        // SAFETY: disables interrupts; they are enabled again below if they were enabled.
         unsafe { ::core::arch::asm!("csrrci {0}, mstatus, 8", out(reg) status) };
         let free = !self.0.load(Relaxed);
         self.0.store(true, Relaxed);

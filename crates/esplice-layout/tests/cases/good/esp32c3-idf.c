@@ -2,7 +2,7 @@
  * Keeps ESP-IDF's heap off the ranges. */
 #include "heap_memory_layout.h"
 
-/* The linker is told to want this, and so takes the file. */
+/* A linker option requires this symbol, so that the file is linked. */
 void esplice_layout_linked(void) {}
 
 /* esplice.toml:9 */

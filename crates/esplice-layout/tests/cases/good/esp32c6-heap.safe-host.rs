@@ -2,16 +2,16 @@
 ::esplice_rt::host_block! {
     /// Arena `dma`: 16384 bytes in `dram`, aligned to 16. Its contents are undefined.
     ///
-    /// Given away once: `None` from the second call on.
+    /// Returned once: `None` from the second call on.
     ///
-    /// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` lie in it as well, and are not
-    /// part of what is given.
+    /// Statics with `#[unsafe(link_section = ".esplice.arena.dma")]` are also in it, but not
+    /// part of the returned slice.
     r#dma: ::core::mem::MaybeUninit<u8>, 16384, 16, ::core::mem::MaybeUninit::uninit()
 }
 ::esplice_rt::host_block! {
     /// The heap: the rest in `dram2`, aligned to 16.
     ///
-    /// Given away once: `None` from the second call on.
+    /// Returned once: `None` from the second call on.
     r#heap: ::core::mem::MaybeUninit<u8>, 65536, 16, ::core::mem::MaybeUninit::uninit()
 }
 

@@ -2,10 +2,10 @@
 
 /// Arena `slow`: 2048 bytes in `rtc-slow`, aligned to 16. Its contents are undefined.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 ///
-/// Statics with `#[unsafe(link_section = ".esplice.arena.slow")]` lie in it as well, and are not
-/// part of what is given.
+/// Statics with `#[unsafe(link_section = ".esplice.arena.slow")]` are also in it, but not
+/// part of the returned slice.
 #[allow(dead_code, unsafe_code)]
 pub fn r#slow() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -18,13 +18,13 @@ pub fn r#slow() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     }
     let start = &raw mut __esplice_arena_slow_free;
     let len = (&raw mut __esplice_arena_slow_end as usize).saturating_sub(start as usize);
-    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+    // SAFETY: the linker reserves these bytes for this slice, and it is returned only once.
     Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<::core::mem::MaybeUninit<u8>>(), len) })
 }
 
 /// The heap: 98304 bytes in `dram`, aligned to 16.
 ///
-/// Given away once: `None` from the second call on.
+/// Returned once: `None` from the second call on.
 #[allow(dead_code, unsafe_code)]
 pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     static TAKEN: Once = Once::new();
@@ -37,19 +37,20 @@ pub fn r#heap() -> Option<&'static mut [::core::mem::MaybeUninit<u8>]> {
     }
     let start = &raw mut __esplice_heap_start;
     let len = (&raw mut __esplice_heap_end as usize).saturating_sub(start as usize);
-    // SAFETY: the linker has set these bytes aside for this, and nobody had them before.
+    // SAFETY: the linker reserves these bytes for this slice, and it is returned only once.
     Some(unsafe { ::core::slice::from_raw_parts_mut(start.cast::<::core::mem::MaybeUninit<u8>>(), len) })
 }
 
-/// Adds what [`heap`] gives to esp-alloc's heap: `layout::add_heap_to_esp_alloc!(layout::heap())`.
-/// Gives its length in bytes, or `None` where the heap is given away already.
+/// Adds the result of [`heap`] to esp-alloc's heap:
+/// `layout::add_heap_to_esp_alloc!(layout::heap())`. Returns its length in bytes, or `None` if the
+/// heap was already taken.
 #[allow(unused_macros)]
 macro_rules! add_heap_to_esp_alloc {
     ($heap:expr) => {
         $heap.map(|heap| {
             let len = heap.len();
             let region = unsafe {
-                // SAFETY: the heap is given away once, and for good.
+                // SAFETY: the heap is returned once, for good.
                 ::esp_alloc::HeapRegion::new(
                     heap.as_mut_ptr().cast(),
                     len,
@@ -65,7 +66,7 @@ macro_rules! add_heap_to_esp_alloc {
 #[allow(unused_imports)]
 pub(crate) use add_heap_to_esp_alloc;
 
-/// Says yes once.
+/// Returns true once.
 struct Once(::core::sync::atomic::AtomicBool);
 
 impl Once {
@@ -84,7 +85,7 @@ impl Once {
     fn take(&self) -> bool {
         use ::core::sync::atomic::Ordering::Relaxed;
         let status: usize;
-        // SAFETY: turns interrupts off, and below on again if they were on.
+        // SAFETY: disables interrupts; they are enabled again below if they were enabled.
         unsafe { ::core::arch::asm!("csrrci {0}, mstatus, 8", out(reg) status) };
         let free = !self.0.load(Relaxed);
         self.0.store(true, Relaxed);

@@ -2,16 +2,16 @@
 ::esplice_rt::block! {
     /// Arena `slow`: 2048 bytes in `rtc-slow`, aligned to 16. Its contents are undefined.
     ///
-    /// Given away once: `None` from the second call on.
+    /// Returned once: `None` from the second call on.
     ///
-    /// Statics with `#[unsafe(link_section = ".esplice.arena.slow")]` lie in it as well, and are not
-    /// part of what is given.
+    /// Statics with `#[unsafe(link_section = ".esplice.arena.slow")]` are also in it, but not
+    /// part of the returned slice.
     r#slow: ::core::mem::MaybeUninit<u8>, __esplice_arena_slow_free, __esplice_arena_slow_end
 }
 ::esplice_rt::block! {
     /// The heap: 98304 bytes in `dram`, aligned to 16.
     ///
-    /// Given away once: `None` from the second call on.
+    /// Returned once: `None` from the second call on.
     r#heap: ::core::mem::MaybeUninit<u8>, __esplice_heap_start, __esplice_heap_end
 }
 
