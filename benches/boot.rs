@@ -1,11 +1,10 @@
-//! A virtual board in host time: from power-on to the line that the example prints, with the mask ROM
-//! carried out and executed, the speed at which the whole board, not only its CPU, executes firmware
-//! that computes without pause, on bare metal and under a scheduler, what it costs to wait, and what a thousand
-//! boards leave behind.
+//! Measures a virtual board in host time: from power-on to the line that the example prints, with
+//! hooked ROM functions and with the mask ROM; the speed at which the whole board, not only its
+//! CPU, executes firmware that computes without pause, on bare metal and under a scheduler; the
+//! cost of waiting; and the memory that a thousand boards leave behind.
 //!
-//! `cargo bench -p esplice --bench boot`. It compiles `examples/hello-rust` and
-//! `tests/firmware/boots` first, and takes the CPU-bound firmware that
-//! `tests/firmware/build-cpu-bound` builds.
+//! `cargo bench -p esplice --bench boot` compiles `examples/hello-rust` and `tests/firmware/boots`
+//! first, and uses the CPU-bound firmware that `tests/firmware/build-cpu-bound` builds.
 
 #[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
 mod mask_rom;
@@ -21,10 +20,10 @@ use support::{Timings, firmware, timed, workspace};
 
 const RUNS: usize = 25;
 
-/// Board time that the CPU-bound firmware is given: shorter than the watchdogs of a boot from
-/// flash, which it does not feed.
+/// Board time for the CPU-bound firmware: shorter than the watchdogs of a boot from flash, which it
+/// does not feed.
 const SLICE: Duration = Duration::from_millis(800);
-/// Board time of waiting.
+/// Board time spent waiting.
 const WAIT: Duration = Duration::from_secs(10);
 const BOARDS: u32 = 1000;
 
@@ -43,7 +42,7 @@ fn main() {
     many();
 }
 
-/// Of firmware that prints a line each second, and waits by esp-hal's `Delay` in between.
+/// Measures firmware that prints a line each second, and waits with esp-hal's `Delay` in between.
 fn waits(flash: &[u8]) {
     for skip in [true, false] {
         let mut board = Board::new("esp32c3").expect("a board");
@@ -63,13 +62,13 @@ fn waits(flash: &[u8]) {
     }
 }
 
-/// Boards one after the other, and what stays of them.
+/// Runs boards one after the other, and measures the memory left.
 fn many() {
     let mut after_100 = 0;
     let (time, ()) = timed(|| {
         for count in 1..=BOARDS {
             let mut board = Board::new("esp32c3").expect("a board");
-            board.run_for(Duration::from_millis(10)).expect("it looks for an image");
+            board.run_for(Duration::from_millis(10)).expect("the board runs");
             drop(board);
             if count == 100 {
                 after_100 = resident();
@@ -83,7 +82,7 @@ fn many() {
     );
 }
 
-/// KiB of memory that are resident; 0 where the system does not tell.
+/// Returns the resident memory in KiB; 0 if the system does not report it.
 fn resident() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
@@ -124,7 +123,7 @@ fn boot(rom: &str, port: &str, flash: &[u8]) {
     );
 }
 
-/// Of firmware that computes from the moment on that it has printed `start`.
+/// Measures firmware that computes from the moment it has printed `start`.
 fn speed(name: &str, flash: &[u8], start: &[u8]) {
     let mut best = 0.0_f64;
     for _ in 0..5 {
@@ -143,7 +142,7 @@ fn speed(name: &str, flash: &[u8], start: &[u8]) {
     println!("{best:8.1} MIPS at best");
 }
 
-/// An image at the boot offset, which the ROM loads into RAM and starts.
+/// Makes an image at the boot offset, which the ROM loads into RAM and starts.
 fn cpu_bound() -> Vec<u8> {
     let elf = fs::read(firmware("cpu-bound.elf", "tests/firmware/build-cpu-bound"))
         .expect("the firmware can be read");
@@ -151,7 +150,7 @@ fn cpu_bound() -> Vec<u8> {
     build_image(&elf, chip, &ImageOptions::for_chip(chip)).expect("an image").bytes
 }
 
-/// A project's whole flash from offset 0, compiled.
+/// Compiles a project, and returns its whole flash from offset 0.
 fn whole_flash(project: &str, bin: Option<&str>) -> Vec<u8> {
     let name = bin.unwrap_or("hello");
     let out: PathBuf = workspace().join("target/firmware").join(name).with_extension("bin");

@@ -1,19 +1,21 @@
-//! esptool, espflash and esplice flashing a virtual board in real time, each as a program.
+//! Measures esptool, espflash and esplice flashing a virtual board in real time, each as a program.
 //!
-//! `cargo bench -p esplice --bench flashing [-- WORD …]`. It prints a table in Markdown, for docs/src/benchmarks.md.
-//! Each tool writes bootloader, partition table and app, one after another: over a pty, which has no reset, and
-//! esptool and esplice over RFC 2217 with reset; to a flash that holds something else ("dirty") and to an erased one
-//! ("blank"), at two rates; and by the ROM loader alone. esptool and esplice use esptool's stub of generation 2;
-//! espflash has only its own. The first firmware is written again unchanged, and with one sector that differs, and
-//! 1 MiB is read. The board runs in real time behind a USB bridge, so that a second is a second; where the host was
-//! behind by more than 1 % of what was measured, the figure is void and says so. In the end it says which goals were
-//! met. It takes some minutes: run it on a machine that does nothing else.
+//! `cargo bench -p esplice --bench flashing [-- WORD …]` prints a table in Markdown, for
+//! docs/src/benchmarks.md. The tools take turns writing bootloader, partition table and app: over a
+//! pty, which has no reset, and esptool and esplice also over RFC 2217 with reset; to a flash with
+//! other content ("dirty") and to an erased one ("blank"), at two rates; and with only the ROM
+//! loader. esptool and esplice use esptool's stub of generation 2; espflash has only its own. The
+//! first firmware is written again unchanged, and with one sector that differs, and 1 MiB is read.
+//! The board runs in real time with a USB bridge, so that a second is a second. If the host was
+//! late by more than 1 % of the measured time, the figure is marked void. The benchmark ends with
+//! the goals that were met. It takes some minutes and needs an otherwise idle machine.
 //!
-//! Words: paths of ELFs in place of the example firmware and the large one in `target/firmware`; `FAST` for 921600
-//! baud and the first firmware alone; `PEERS` for esptool and espflash on the pty, at 115200, 921600 and 2,000,000
-//! baud, the table of docs/src/guide/peers.md; and what of the rows is wanted, each value or several with commas:
-//! `tool=esptool,espflash,esplice`, `baud=` with any rates, `over=pty,rfc2217`, `flash=dirty,blank,unchanged,sector`,
-//! `work=write,rom,read`.
+//! Words: paths of ELFs, used instead of the example firmware and the large one in
+//! `target/firmware`; `FAST` for 921600 baud and only the first firmware; `PEERS` for esptool and
+//! espflash on the pty, at 115200, 921600 and 2,000,000 baud, the table of docs/src/guide/peers.md;
+//! and filters for rows, with one value or several separated by commas:
+//! `tool=esptool,espflash,esplice`, `baud=` with any rates, `over=pty,rfc2217`,
+//! `flash=dirty,blank,unchanged,sector`, `work=write,rom,read`.
 
 // Benchmarks are the one place that measures the host's time.
 #![allow(clippy::disallowed_methods)]
@@ -29,7 +31,7 @@ fn main() {
     linux::main();
 }
 
-/// ptys are the system's, and espflash needs Linux's mount namespaces.
+/// ptys are a Unix feature, and espflash needs Linux's mount namespaces.
 #[cfg(not(target_os = "linux"))]
 fn main() {
     println!("this benchmark runs on Linux");
@@ -58,16 +60,16 @@ mod linux {
 
     use super::support::{Peer, counted, firmware, large_firmware, peer, stub_of, workspace};
 
-    /// Rates where no others are asked for, and those of the table of peers.
+    /// Default rates, and those of the table of peers.
     const BAUDS: [u32; 2] = [921_600, 2_000_000];
     const PEERS_BAUDS: [u32; 3] = [115_200, 921_600, 2_000_000];
     const APP: usize = 0x1_0000;
     const TABLE: usize = 0x8000;
     const FLASH: usize = 4 << 20;
     const SECTOR: usize = 0x1000;
-    /// Bytes of flash that are read.
+    /// Number of bytes of flash to read.
     const READ: usize = 1 << 20;
-    /// Lag from which on a figure is void, as a part of the time.
+    /// Lag at which a figure becomes void, as a fraction of the time.
     const MOST_LAG: f64 = 0.01;
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +107,7 @@ mod linux {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Work {
         Write,
-        /// By the ROM loader alone.
+        /// With only the ROM loader.
         WriteByRom,
         Read,
     }
@@ -120,12 +122,12 @@ mod linux {
         }
     }
 
-    /// The rows that are wanted; of each kind all where none is named.
+    /// The selected rows; a kind without filter selects all.
     #[derive(Default)]
     struct Asked {
         elfs: Vec<PathBuf>,
         fast: bool,
-        /// `tool=esptool` and the like.
+        /// Filters such as `tool=esptool`.
         only: Vec<(String, Vec<String>)>,
     }
 
@@ -160,7 +162,7 @@ mod linux {
             of_kind.all(|(_, values)| values.iter().any(|of| of == value))
         }
 
-        /// Whether the row is wanted; `state` is the flash's before.
+        /// Returns whether the row is selected; `state` is the flash's initial state.
         fn wants(&self, run: &Run<'_>, state: &str) -> bool {
             let over = match run.route {
                 Route::Pty => "pty",
@@ -183,7 +185,7 @@ mod linux {
             let named = self.only.iter().find(|(kind, _)| kind == "baud");
             match named {
                 Some((_, bauds)) => {
-                    let bauds = bauds.iter().map(|baud| baud.parse().expect("a number of bauds"));
+                    let bauds = bauds.iter().map(|baud| baud.parse().expect("a baud rate"));
                     bauds.collect()
                 }
                 None if self.fast => vec![921_600],
@@ -200,11 +202,11 @@ mod linux {
         work: Work,
         baud: u32,
         parts: &'a Parts,
-        /// What the flash holds before.
+        /// Initial content of the flash.
         before: &'a [u8],
     }
 
-    /// What a run took.
+    /// Cost of a run.
     #[derive(Clone, Copy)]
     struct Took {
         seconds: f64,
@@ -216,7 +218,7 @@ mod linux {
         peak: Option<u64>,
     }
 
-    /// The three files of a firmware, and the flash that holds them.
+    /// The three files of a firmware, and the flash that contains them.
     struct Parts {
         name: String,
         bootloader: PathBuf,
@@ -232,7 +234,7 @@ mod linux {
         stub: Option<PathBuf>,
         dir: tempfile::TempDir,
         asked: Asked,
-        /// The most memory that esplice took in any row.
+        /// Highest peak memory of esplice in any row.
         most_memory: Cell<u64>,
     }
 
@@ -279,7 +281,7 @@ mod linux {
         goals.iter().for_each(|goal| println!("{goal}"));
     }
 
-    /// What a firmware on a dirty flash is to take: the first one, and larger ones.
+    /// Checks the goals for a firmware on a dirty flash: the first one, and larger ones.
     fn write_goals(number: usize, parts: &Parts, took: &[(Tool, Took)]) -> Vec<String> {
         let Some(own) = of(took, Tool::Esplice) else { return Vec::new() };
         let peers = took.iter().filter(|(tool, _)| *tool != Tool::Esplice);
@@ -304,7 +306,7 @@ mod linux {
         took.iter().find(|(of, _)| *of == tool).map(|(_, took)| *took)
     }
 
-    /// A goal of at most `most`.
+    /// Formats a goal of at most `most`.
     fn goal(name: &str, found: f64, most: f64) -> String {
         let word = if found <= most { "met" } else { "not met" };
         format!("{word}: {name}: {found:.2}, goal at most {most}")
@@ -322,7 +324,7 @@ mod linux {
             Programs { esptool, espflash, stub, dir, asked, most_memory }
         }
 
-        /// All tools that can do it, one after another, each a row.
+        /// Runs all tools that support it, one after another, a row each.
         fn all(
             &self,
             work: Work,
@@ -336,7 +338,7 @@ mod linux {
             for tool in [Tool::Esptool, Tool::Espflash, Tool::Esplice] {
                 let is_there = match tool {
                     Tool::Esptool => self.esptool.is_some(),
-                    // It opens no ports of other machines, and its reads are broken.
+                    // espflash cannot open network ports, and its reads are broken.
                     Tool::Espflash => {
                         self.espflash.is_some() && route == Route::Pty && work != Work::Read
                     }
@@ -377,7 +379,8 @@ mod linux {
             all
         }
 
-        /// Unchanged, with one sector that differs, and reading; gives the goals.
+        /// Measures an unchanged firmware, one with a sector that differs, and reading; returns the
+        /// goals.
         fn others(&self, parts: &Parts) -> Vec<String> {
             let (route, baud) = (Route::Pty, 921_600);
             let mut goals = Vec::new();
@@ -407,38 +410,40 @@ mod linux {
             goals
         }
 
-        /// What the tool says where it fails.
+        /// Measures a run; the error is the tool's output.
         fn measure(&self, run: Run<'_>) -> Result<Took, String> {
             let (mut took, done) = self.serve(run, |command| counted(command));
             let done = done?;
             (took.seconds, took.peak) = (done.time.as_secs_f64(), done.peak);
-            let flash = fs::read(self.dir.path().join("board.flash")).expect("it is there");
+            let flash = fs::read(self.dir.path().join("board.flash")).expect("the file exists");
             let at = APP..APP + parts_len(&run);
             assert!(flash[at.clone()] == run.parts.merged[at], "{:?}: the flash differs", run.tool);
             if run.work == Work::Read {
-                let read = fs::read(self.dir.path().join("read.bin")).expect("it is there");
+                let read = fs::read(self.dir.path().join("read.bin")).expect("the file exists");
                 assert!(read == flash[..READ], "{:?}: what was read differs", run.tool);
             }
             Ok(took)
         }
 
-        /// Does `work` with the run's command while the board is served; without the time it took.
+        /// Does `work` with the run's command while the board is served. Returns the cost without
+        /// the time.
         fn serve<T>(&self, run: Run<'_>, work: impl FnOnce(&mut Command) -> T) -> (Took, T) {
-            let chip = esplice_chip::find("esp32c3").expect("it is known");
-            let timing = &chip.sim.as_ref().expect("there is a board").flash;
+            let chip = esplice_chip::find("esp32c3").expect("the chip is known");
+            let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
             let flash = self.dir.path().join("board.flash");
-            fs::write(&flash, run.before).expect("there is room");
-            let nor = Nor::open(&flash, timing.size(), timing).expect("it was just made");
+            fs::write(&flash, run.before).expect("the disk has space");
+            let nor =
+                Nor::open(&flash, timing.size(), timing).expect("the flash file was just created");
             let mut board =
-                Board::with_flash(chip, nor, TimeMode::Real).expect("the chip's data are good");
-            // A pty has no lines to reset with.
+                Board::with_flash(chip, nor, TimeMode::Real).expect("the chip's data is valid");
+            // A pty has no reset lines.
             board.hold_boot_pin(run.route == Route::Pty);
             board.set_bridge(Bridge::Usb);
             let link = self.dir.path().join("board");
             let mut server = Server::new(board, TimeMode::Real);
             let port = match run.route {
                 Route::Pty => {
-                    server.pty(&link).expect("there are ptys");
+                    server.pty(&link).expect("the system has ptys");
                     link.to_string_lossy().into_owned()
                 }
                 Route::Rfc2217 => {
@@ -454,11 +459,12 @@ mod linux {
                 }
                 (server.board().counters(), server.frames(), server.lag())
             });
-            // The ROM's words are over.
+            // By then the ROM has finished its output.
             thread::sleep(Duration::from_millis(200));
             let done = work(&mut self.command(run, &port));
             over.store(true, Ordering::Relaxed);
-            let (counters, requests, lag) = serving.join().expect("the board lives on");
+            let (counters, requests, lag) =
+                serving.join().expect("the server thread does not panic");
             let took = Took {
                 seconds: 0.0,
                 peak: None,
@@ -503,8 +509,9 @@ mod linux {
                 Tool::Espflash => {
                     let program = self.espflash.as_deref().unwrap_or(Path::new("espflash"));
                     let mut command = Command::new(workspace().join("scripts/as-tty"));
-                    // Of several files it takes none: it writes the one that holds all of them. To the ROM
-                    // loader in whole sectors: of others that refuses the end (docs/src/guide/peers.md).
+                    // espflash takes only one file, so it writes the one that contains all of them.
+                    // For the ROM loader it has whole sectors, because the loader refuses the end
+                    // otherwise (docs/src/guide/peers.md).
                     let by_rom = run.work == Work::WriteByRom;
                     let merged =
                         parts.app.with_extension(if by_rom { "all" } else { "merged.bin" });
@@ -545,7 +552,7 @@ mod linux {
         }
     }
 
-    /// Bytes of the app that are there afterwards.
+    /// Returns the number of the app's bytes on the board afterwards.
     fn parts_len(run: &Run<'_>) -> usize {
         run.parts.app_len
     }
@@ -563,17 +570,17 @@ mod linux {
                 .stdout(Stdio::null())
                 .status();
             assert!(status.is_ok_and(|status| status.success()), "no image of {}", elf.display());
-            let merged = fs::read(app.with_extension("merged.bin")).expect("it was built");
-            let app_len = fs::metadata(&app).expect("it was built").len() as usize;
+            let merged = fs::read(app.with_extension("merged.bin")).expect("the file was built");
+            let app_len = fs::metadata(&app).expect("the file was built").len() as usize;
             let part = |name: &str, bytes: &[u8]| {
                 let path = dir.join(name);
                 let len = bytes.iter().rposition(|byte| *byte != 0xff).map_or(0, |last| last + 1);
-                fs::write(&path, &bytes[..len.next_multiple_of(4)]).expect("there is room");
+                fs::write(&path, &bytes[..len.next_multiple_of(4)]).expect("the disk has space");
                 path
             };
             let mut sectors = merged.clone();
             sectors.resize(merged.len().next_multiple_of(SECTOR), 0xff);
-            fs::write(app.with_extension("all"), &sectors).expect("there is room");
+            fs::write(app.with_extension("all"), &sectors).expect("the disk has space");
             let name = elf.file_stem().unwrap_or_default().to_string_lossy();
             Parts {
                 name: format!("{name}, {app_len} bytes"),

@@ -1,11 +1,11 @@
-//! Image generation beside `espflash save-image` and `esptool elf2image`, in one run.
+//! Compares image generation with `espflash save-image` and `esptool elf2image`, in one run.
 //!
-//! `cargo bench -p esplice --bench image [-- ELF]`. Without a path it takes the large firmware of
+//! `cargo bench -p esplice --bench image [-- ELF]`. Without a path, it uses the large firmware of
 //! `tests/firmware/large`, which `tests/firmware/build-large` builds. Each tool runs as a program
-//! and is timed from outside, in turn, so that a change in the machine's speed meets all of them.
-//! `esplice build` writes beside the image the merged flash, the plan and a copy of the ELF;
-//! `--image-only` is what the others do. Peak memory is that of a run of its own, as the system counts
-//! it (Unix).
+//! and is timed from outside, in turn, so that a change in the machine's speed affects all of them.
+//! `esplice build` writes the merged flash, the plan and a copy of the ELF in addition to the
+//! image; `--image-only` writes the same as the others. Peak memory is measured in a separate run,
+//! as counted by the system (Unix).
 
 #[path = "support/mod.rs"]
 mod support;
@@ -19,7 +19,7 @@ use support::{Peer, Timings, large_firmware, peer, run_interleaved};
 
 const RUNS: usize = 15;
 
-/// What is asked for: of espflash's and of esptool's median time, and memory above the ELF's size.
+/// Goals: fractions of espflash's and esptool's median time, and memory above the ELF's size.
 const OF_ESPFLASH: f64 = 0.7;
 const OF_ESPTOOL: f64 = 0.15;
 const MIB_ABOVE_ELF: f64 = 16.0;
@@ -35,12 +35,12 @@ fn main() {
 
     let peers = Peers { espflash: peer(Peer::Espflash), esptool: peer(Peer::Esptool) };
 
-    // The same ELF again, the outputs of the run before in place.
+    // The same ELF again, with the outputs of the previous run in place.
     report("the same ELF again", &run_interleaved(&mut tools(&peers, &elf, dir.path()), RUNS));
 
     peaks(&mut tools(&peers, &elf, dir.path()), size(&elf));
 
-    // An ELF that differs from the one before, as after an edit: all outputs change.
+    // A different ELF, as after an edit: all outputs change.
     let edited = elf.with_file_name("large-edit-string.elf");
     if edited.is_file() {
         let mut both: Vec<_> = tools(&peers, &elf, dir.path());
@@ -58,7 +58,7 @@ struct Peers {
     esptool: Option<PathBuf>,
 }
 
-/// Each tool with what it is called like for `elf`.
+/// Returns the command of each tool for `elf`.
 fn tools(peers: &Peers, elf: &Path, dir: &Path) -> Vec<(&'static str, Vec<Command>)> {
     let ours = |output: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_esplice"));
@@ -111,7 +111,7 @@ fn report(what: &str, timings: &[Timings]) {
     }
 }
 
-/// Peak memory of each tool, and of what it is above the ELF.
+/// Prints the peak memory of each tool, and the part above the ELF's size.
 fn peaks(tools: &mut [(&'static str, Vec<Command>)], elf: u64) {
     println!("peak memory:");
     for (number, (name, commands)) in tools.iter_mut().enumerate() {

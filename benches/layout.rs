@@ -1,8 +1,8 @@
-//! What `esplice build` adds to cargo on a project that has not changed.
+//! Measures the time that `esplice build` adds to cargo on an unchanged project.
 //!
-//! The programs that it starts are timed by stand-ins: this benchmark under the names of cargo and rustc,
-//! first on the path, starts the real ones and notes how long they took. What cargo itself starts is
-//! cargo's. Peak memory and peers are other benchmarks' affair.
+//! Stand-ins time the programs that it starts: this benchmark, under the names of cargo and rustc
+//! and first on the PATH, starts the real ones and records their duration. Programs started by
+//! cargo count as cargo's. Other benchmarks measure peak memory and other tools.
 
 // Benchmarks are the one place that measures the host's time.
 #![allow(clippy::disallowed_methods)]
@@ -23,10 +23,10 @@ use support::{Timings, workspace};
 
 const RUNS: usize = 15;
 
-/// What is asked for beside cargo's own processes.
+/// Goal for the time in addition to cargo's own processes.
 const MOST_MS: f64 = 30.0;
 
-/// Where a stand-in notes its time, and what it stands for.
+/// Variable with the file in which a stand-in records its time.
 const LOG: &str = "ESPLICE_BENCH_LOG";
 const REAL: [(&str, &str); 2] =
     [("cargo", "ESPLICE_BENCH_CARGO"), ("rustc", "ESPLICE_BENCH_RUSTC")];
@@ -39,15 +39,15 @@ fn main() -> ExitCode {
     }
 
     let project = workspace().join("examples/arenas-rust");
-    let chip = esplice_chip::find("esp32c3").expect("it is known");
-    let found = find_rust(chip, &Machine::seen_from(&project)).expect("there is a toolchain");
-    let scratch = tempfile::tempdir().expect("there is room");
+    let chip = esplice_chip::find("esp32c3").expect("the chip is known");
+    let found = find_rust(chip, &Machine::seen_from(&project)).expect("a toolchain is installed");
+    let scratch = tempfile::tempdir().expect("the disk has space");
     let log = scratch.path().join("log");
     let stand_ins = scratch.path().join("stand-ins");
-    fs::create_dir(&stand_ins).expect("there is room");
-    let this = env::current_exe().expect("it runs");
+    fs::create_dir(&stand_ins).expect("the disk has space");
+    let this = env::current_exe().expect("the program is running");
     for (name, _) in REAL {
-        std::os::unix::fs::symlink(&this, stand_ins.join(name)).expect("there is room");
+        std::os::unix::fs::symlink(&this, stand_ins.join(name)).expect("the disk has space");
     }
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths([stand_ins].into_iter().chain(env::split_paths(&path)));
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         .arg(scratch.path().join("arenas.bin"))
         .arg(&project)
         .env("CARGO_TARGET_DIR", workspace().join("target/firmware/bench"))
-        .env("PATH", path.expect("the path has no odd names"))
+        .env("PATH", path.expect("the PATH can be joined"))
         .env(LOG, &log)
         .env(REAL[0].1, &found.cargo)
         .env(REAL[1].1, &found.rustc)
@@ -94,17 +94,20 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs the real program and notes its time. What that starts is no longer noted.
+/// Runs the real program and records its time. Programs started by it are not recorded separately.
 fn stand_in(name: &str, variable: &str) -> ExitCode {
-    let mut command = Command::new(env::var_os(variable).expect("the benchmark names it"));
+    let mut command = Command::new(env::var_os(variable).expect("the benchmark sets the variable"));
     command.args(env::args_os().skip(1)).env_remove(LOG);
     let start = Instant::now();
-    let status = command.status().expect("it starts");
+    let status = command.status().expect("the program starts");
     let took = start.elapsed();
     if let Some(log) = env::var_os(LOG) {
-        let mut log =
-            File::options().create(true).append(true).open(Path::new(&log)).expect("room");
-        writeln!(log, "{name} {}", took.as_nanos()).expect("room");
+        let mut log = File::options()
+            .create(true)
+            .append(true)
+            .open(Path::new(&log))
+            .expect("the disk has space");
+        writeln!(log, "{name} {}", took.as_nanos()).expect("the disk has space");
     }
     ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
 }

@@ -1,5 +1,6 @@
-//! What `esplice monitor` loses and how much later a line is seen: a writer that waits for nobody sends
-//! 10 MB at 200 kB/s over a pty, and counts what the pty did not take because nothing was read in time.
+//! Measures how many bytes `esplice monitor` loses and how late lines appear. A writer that never
+//! waits sends 10 MB at 200 kB/s over a pty, and counts the bytes that the pty rejected because
+//! they were not read in time.
 
 // Benchmarks are the one place that measures the host's time.
 #![allow(clippy::disallowed_methods)]
@@ -32,17 +33,17 @@ mod paced {
         unistd::ttyname,
     };
 
-    /// Bytes of all lines, and of the shorter runs with more to do for each.
+    /// Bytes of all lines, and of the shorter runs with more work per line.
     const ALL: usize = 10_000_000;
     const SHORT: usize = 2_000_000;
 
-    /// Bytes a second.
+    /// Bytes per second.
     const RATE: usize = 200_000;
 
-    /// A piece is sent so often, as USB bridges do.
+    /// Interval between pieces, as with USB bridges.
     const TICK: Duration = Duration::from_millis(1);
 
-    /// What is asked for.
+    /// Goal for the added delay.
     const MOST_ADDED: Duration = Duration::from_millis(2);
 
     pub fn main() -> ExitCode {
@@ -78,11 +79,11 @@ mod paced {
     struct Run {
         dropped: usize,
         changed: bool,
-        /// From a line's last byte to its sight, ascending.
+        /// Times from a line's last byte to its display, ascending.
         added: Vec<Duration>,
     }
 
-    /// Lines as a firmware's log has them, each with its number.
+    /// Makes numbered lines as in a firmware's log.
     fn lines(bytes: usize) -> Vec<Vec<u8>> {
         let mut seed = 1_u32;
         let mut lines = vec![];
@@ -98,16 +99,16 @@ mod paced {
     }
 
     fn run(words: &[&str], bytes: usize) -> Run {
-        let scratch = tempfile::tempdir().expect("there is room");
+        let scratch = tempfile::tempdir().expect("the disk has space");
         let log = scratch.path().join("all.log");
-        let pty = openpty(None, None).expect("there is a pty");
-        let mut mode = tcgetattr(&pty.slave).expect("it has a mode");
+        let pty = openpty(None, None).expect("a pty can be opened");
+        let mut mode = tcgetattr(&pty.slave).expect("the pty has a mode");
         cfmakeraw(&mut mode);
-        tcsetattr(&pty.slave, SetArg::TCSANOW, &mode).expect("it has a mode");
-        let name = ttyname(&pty.slave).expect("it has a name");
+        tcsetattr(&pty.slave, SetArg::TCSANOW, &mode).expect("the pty has a mode");
+        let name = ttyname(&pty.slave).expect("the pty has a name");
         keep(&pty.master);
         keep(&pty.slave);
-        fcntl(&pty.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("it can");
+        fcntl(&pty.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("the descriptor is valid");
         let mut child = Command::new(env!("CARGO_BIN_EXE_esplice"))
             .args(["monitor", "--port"])
             .arg(&name)
@@ -118,14 +119,14 @@ mod paced {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("it starts");
-        let mut err = BufReader::new(child.stderr.take().expect("it is piped"));
+            .expect("the program starts");
+        let mut err = BufReader::new(child.stderr.take().expect("the stream is piped"));
         let mut said = String::new();
-        while !said.contains("the board runs on") {
-            let count = err.read_line(&mut said).expect("it says so");
+        while !said.contains("the board keeps running") {
+            let count = err.read_line(&mut said).expect("the program prints the line");
             assert_ne!(count, 0, "{said}");
         }
-        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let out = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let count = lines(bytes).len();
         let seen = thread::spawn(move || {
             let mut seen = Vec::with_capacity(count);
@@ -135,12 +136,13 @@ mod paced {
             seen
         });
         let lines = lines(bytes);
-        let (sent, dropped) = send(File::from(pty.master.try_clone().expect("it can")), &lines);
-        let seen = seen.join().expect("it reads");
+        let (sent, dropped) =
+            send(File::from(pty.master.try_clone().expect("the descriptor is valid")), &lines);
+        let seen = seen.join().expect("the reader thread does not panic");
         let nothing_lost = dropped == 0;
-        let changed = nothing_lost && fs::read(&log).expect("it is there") != lines.concat();
-        child.kill().expect("it runs");
-        child.wait().expect("it ends");
+        let changed = nothing_lost && fs::read(&log).expect("the file exists") != lines.concat();
+        child.kill().expect("the program is running");
+        child.wait().expect("the program ends");
         let mut added: Vec<Duration> = if nothing_lost {
             sent.iter()
                 .zip(&seen)
@@ -154,11 +156,11 @@ mod paced {
     }
 
     fn keep(end: &OwnedFd) {
-        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("it can");
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("the descriptor is valid");
     }
 
-    /// Sends at the rate, waiting for nobody; gives when each line was sent, and the bytes that were not
-    /// taken.
+    /// Sends at the rate without waiting. Returns when each line was sent, and the number of
+    /// rejected bytes.
     fn send(mut to: File, lines: &[Vec<u8>]) -> (Vec<Instant>, usize) {
         let began = Instant::now();
         let (mut sent, mut dropped) = (Vec::with_capacity(lines.len()), 0);

@@ -1,18 +1,22 @@
-//! What an edit of a firmware changes in flash, linked normally and layout-stable, and what it costs.
+//! Measures what an edit of a firmware changes in flash, linked normally and layout-stable, and the
+//! cost.
 //!
-//! Each kind of edit is made to the large firmware's sources as they are, with the record of their link; 20
-//! edits drawn by a seed follow each other, each against the build before it. Then the example's text gets
-//! longer. Each build is also flashed over the one before it, on a virtual board whose own clock is read; once
-//! by espflash too, where that is here (`ESPLICE_ESPFLASH`), in real time. In the end it says which goals were
-//! met. `ESPLICE_BENCH_LTO` names an LTO mode: `off` (the firmware's own), `thin` or `fat`.
+//! Each kind of edit is made to the original sources of the large firmware, with the record of
+//! their link. 20 random edits with a fixed seed follow each other, each compared with the build
+//! before it. Then the example's text becomes longer. Each build is also flashed over the one
+//! before it, on a virtual board with its own clock, and once by espflash in real time, if it is
+//! installed (`ESPLICE_ESPFLASH`). The benchmark ends with the goals that were met.
+//! `ESPLICE_BENCH_LTO` selects an LTO mode: `off` (the firmware's own), `thin` or `fat`.
 //!
-//! `-- drawn` makes the drawn edits alone, `-- kinds` one of each kind. Nothing is flashed then, so that it takes
-//! a few minutes. They print what a layout-stable link costs and the sectors of each edit. After `drawn`,
-//! `drawn-N.elf`, `.bin` and `.stable.json` of each stay in the directory that it names last, for
-//! `esplice layout diff` to compare. `scripts/with-toolchain NAME` before the command chooses the compiler.
+//! `-- drawn` makes only the random edits, `-- kinds` one edit of each kind. Nothing is flashed
+//! then, so that it takes a few minutes. Both print the cost of a layout-stable link and the
+//! sectors of each edit. After `drawn`, `drawn-N.elf`, `.bin` and `.stable.json` of each edit stay
+//! in the directory that it prints last, for comparison with `esplice layout diff`.
+//! `scripts/with-toolchain NAME` before the command selects the compiler.
 //!
-//! A normal link's time is that of the linker alone; a stable one's is that of all that is done in its place.
-//! On a busy machine these seconds mean little; sectors and the board's seconds stay what they are.
+//! The time of a normal link is that of the linker; the time of a stable link includes all work
+//! around it. On a busy machine these seconds mean little; sectors and the board's seconds are
+//! unaffected.
 
 // Benchmarks are the one place that measures the host's time.
 #![allow(clippy::disallowed_methods)]
@@ -34,14 +38,14 @@ use project::{Built, Project};
 use reflash::Boards;
 use support::{Peer, peer};
 
-/// Edits that are drawn.
+/// Number of random edits.
 const DRAWN: usize = 20;
-/// Sectors that may differ after a drawn edit, in the middle and at most.
+/// Goals for the sectors that differ after a random edit, median and maximum.
 const GOAL_MEDIAN: usize = 5;
 const GOAL_WORST: usize = 16;
-/// And in the example with a longer text.
+/// Goal for the sectors that differ in the example with a longer text.
 const GOAL_HELLO: usize = 5;
-/// Percent of the image, bytes of RAM, and seconds that it may cost.
+/// Goals for the cost: percent of the image, bytes of RAM, and seconds.
 const GOAL_IMAGE: f64 = 2.5;
 const GOAL_RAM: i64 = 2560;
 const GOAL_SECONDS: f64 = 1.5;
@@ -111,7 +115,7 @@ fn large(boards: &Boards, goals: &mut Goals) {
         project.restore();
         changes.iter().for_each(|change| project.change(change));
         let edited = project.build("normal-edited", false);
-        fs::write(project.record(), &record).expect("there is room");
+        fs::write(project.record(), &record).expect("the disk has space");
         let stable = project.build("stable-edited", true);
         let longer = stable.seconds() - edited.linker.iter().sum::<f64>();
         added.push(longer);
@@ -153,7 +157,7 @@ fn large(boards: &Boards, goals: &mut Goals) {
     ));
 }
 
-/// Builds the large firmware normally and layout-stable for the first time, and prints what that costs.
+/// Builds the large firmware normally and layout-stable for the first time, and prints the cost.
 fn first_builds(project: &Project) -> Built {
     let normal = project.build("normal", false);
     let first = project.build("drawn-start", true);
@@ -176,7 +180,7 @@ fn kinds_alone() -> ExitCode {
     for (kind, changes) in KINDS {
         project.restore();
         changes.iter().for_each(|change| project.change(change));
-        fs::write(project.record(), &record).expect("there is room");
+        fs::write(project.record(), &record).expect("the disk has space");
         let next = project.build("stable-edited", true);
         let differ = sectors(&first.image, &next.image);
         println!("{differ:2} sectors, moved {}: {kind}", next.moved());
@@ -187,7 +191,7 @@ fn kinds_alone() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Makes the drawn edits without flashing anything.
+/// Makes the random edits without flashing anything.
 fn drawn_alone() -> ExitCode {
     let project = Project::new("tests/firmware/large", "large");
     let first = first_builds(&project);
@@ -215,17 +219,18 @@ fn drawn_alone() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A drawn edit that was built.
+/// A random edit that was built.
 struct Step<'a> {
     number: usize,
     file: &'static str,
     statement: String,
-    /// Sectors that differ from the build before it.
+    /// Number of sectors that differ from the build before it.
     sectors: usize,
     next: &'a Built,
 }
 
-/// Makes the drawn edits one after the other, from a first build on, and returns the last build.
+/// Makes the random edits one after the other, starting at the first build, and returns the last
+/// build.
 fn draw_all(project: &Project, first: Built, mut each: impl FnMut(&Step<'_>)) -> Built {
     let mut last = first;
     let mut drawn = Drawn(0x9e37_79b9_7f4a_7c15);
@@ -239,7 +244,7 @@ fn draw_all(project: &Project, first: Built, mut each: impl FnMut(&Step<'_>)) ->
     last
 }
 
-/// Makes the drawn edits, and flashes each over the one before it.
+/// Makes the random edits, and flashes each over the one before it.
 fn drawn(
     project: &Project,
     record: &[u8],
@@ -249,7 +254,7 @@ fn drawn(
     goals: &mut Goals,
 ) {
     project.restore();
-    fs::write(project.record(), record).expect("there is room");
+    fs::write(project.record(), record).expect("the disk has space");
     let normal = project.build("normal", false).linker.iter().sum::<f64>();
     let first = project.build("stable", true);
     let len = first.image.len();
@@ -264,7 +269,7 @@ fn drawn(
         added.push(step.next.seconds() - normal);
     });
     println!(
-        "\n{DRAWN} drawn edits, one after the other: sectors {counts:?}, moved {moved:?}, laid out anew \
+        "\n{DRAWN} drawn edits, one after the other: sectors {counts:?}, moved {moved:?}, laid out again \
          {anew} times; image {:+} bytes; reflash {:.2} s (median), {:.2} s (longest)",
         last.image.len() as i64 - len as i64,
         median(&mut seconds),
@@ -310,7 +315,7 @@ fn median(of: &mut [f64]) -> f64 {
     of[of.len() / 2]
 }
 
-/// How much longer the second image is.
+/// Returns by how many percent the second image is longer.
 fn percent(normal: &Built, stable: &Built) -> f64 {
     stable.image.len() as f64 / normal.image.len() as f64 * 100.0 - 100.0
 }

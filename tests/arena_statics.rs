@@ -1,7 +1,7 @@
-//! Statics in each kind of arena: on the virtual board they are where the layout says, nothing of them
-//! is in the image, and what is kept outlives a reset. Initial values that nothing would load are
-//! refused, by `esplice build` and by a plain `cargo build`. These tests compile firmware, into a
-//! directory that is kept between runs.
+//! Tests statics in each kind of arena. On the virtual board they are where the layout places them,
+//! the image contains none of them, and kept ones survive a reset. Initial values that nothing
+//! would load are refused, by `esplice build` and by a plain `cargo build`. These tests compile
+//! firmware, into a directory that is kept between runs.
 
 mod support;
 
@@ -112,7 +112,7 @@ fn main() -> ! {
 }
 "#;
 
-/// Where firmware is compiled.
+/// Returns the directory in which firmware is compiled.
 fn firmware_target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")
 }
@@ -122,7 +122,8 @@ struct Project {
 }
 
 impl Project {
-    /// A project called `name`: cargo tells packages in one target directory apart by it.
+    /// Creates a project called `name`: cargo distinguishes packages in one target directory by
+    /// name.
     fn new(name: &str) -> Project {
         let directory = tempfile::tempdir().unwrap();
         let example = repository().join("examples/arenas-rust");
@@ -156,7 +157,7 @@ impl Project {
         finish(command.args(words.split_whitespace()))
     }
 
-    /// What a user's plain `cargo build --release` does, with the compiler that is found here.
+    /// Runs a user's plain `cargo build --release`, with the compiler found here.
     fn cargo(&self) -> Said {
         let chip = esplice_chip::find("esp32c3").unwrap();
         let toolchain = find_rust(chip, &Machine::seen_from(self.directory.path())).unwrap();
@@ -180,7 +181,7 @@ impl Project {
     }
 }
 
-/// Whether each arena's section is in the file.
+/// Returns each arena's section, and whether it is in the file.
 fn loaded(elf: &Path) -> Vec<(String, bool)> {
     let bytes = fs::read(elf).unwrap();
     let file = object::File::parse(&*bytes).unwrap();
@@ -223,7 +224,8 @@ fn statics_in_each_kind_of_arena_work_in_both_ways_of_building() {
     let elf = firmware_target().join("riscv32imc-unknown-none-elf/release/statics-rust");
     check_on_board(&project, &elf.to_string_lossy());
 
-    // The arenas cost nothing in flash: without them the image is as long, but for the table.
+    // Arenas take no space in flash: without them, the image has the same length except for the
+    // table.
     let source = MAIN.replace(".esplice.arena.dma", ".noinit.dma");
     project.write("src/main.rs", &source);
     project.esplice("build --output less.bin .").check(0, &[]);
@@ -231,7 +233,7 @@ fn statics_in_each_kind_of_arena_work_in_both_ways_of_building() {
     assert!(image.abs_diff(less) < 256, "{image} and {less} bytes");
 }
 
-/// Values that are refused, and the static that is named.
+/// Values that are refused, and the static that the error names.
 const INITIALISED: &[(&str, &str)] = &[
     ("dma\")] #[used]\nstatic LIST: [u8; 4] = [1, 2, 3, 4];", "LIST"),
     (
@@ -256,7 +258,7 @@ fn initial_values_that_nothing_loads_are_refused_in_both_ways_of_building() {
         with(&format!("#[unsafe(link_section = \".esplice.arena.{item}"));
         let (arena, _) = item.split_once('"').unwrap();
         let words = format!("arena {arena} is no-load and has initialised data: ");
-        // Each time: a failed link is not taken for a finished one.
+        // Twice, because a failed link must not be taken for a finished one.
         for _ in 0..2 {
             let said = project.esplice("build --output bad.bin .").check(6, &[&words]);
             assert!(said.err.contains(name), "{said:#?}");
@@ -270,20 +272,20 @@ fn initial_values_that_nothing_loads_are_refused_in_both_ways_of_building() {
         assert!(said.err.contains("src/main.rs:"), "{said:#?}");
     }
 
-    // What the sources do not show is seen in the objects alone.
+    // A value that the sources do not show is found in the objects.
     with(
         "#[used] #[unsafe(link_section = \".esplice.arena.dma\")]\nstatic P: fn(&str, *mut u8) = exercise::<u8>;",
     );
     let words = "arena dma is no-load and has initialised data: ";
     project.esplice("build --output bad.bin .").check(6, &[words]);
-    // Zeros are no initial value, whether they are undefined or not.
+    // Zeros are not initial values, whether or not they are undefined.
     with(
         "#[used] #[unsafe(link_section = \".esplice.arena.dma\")]\nstatic Z: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];",
     );
     project.esplice("build --output good.bin .").check(0, &[]);
     project.cargo().check(0, &[]);
 
-    // The same holds for sections of the layout.
+    // Sections of the layout are treated the same way.
     let settings = fs::read_to_string(project.path("esplice.toml")).unwrap();
     let section = "[[layout.section]]\nname = \"late\"\npattern = \".late.*\"\nregion = \"dram\"\n";
     project.write("esplice.toml", &format!("{settings}\n{section}no-load = true\n"));

@@ -1,5 +1,5 @@
-//! The example with a heap and three arenas: built, booted on the virtual board, and held against its
-//! own ELF. These tests compile firmware, into a directory that is kept between runs.
+//! Builds the example with a heap and three arenas, boots it on the virtual board, and compares it
+//! with its own ELF. These tests compile firmware, into a directory that is kept between runs.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn esplice(args: &[&str]) -> Said {
     finish(command.args(args))
 }
 
-/// Symbols of an ELF, as the `object` crate reads them.
+/// Returns the symbols of an ELF, as read by the `object` crate.
 fn symbols(elf: &Path) -> BTreeMap<String, u64> {
     let bytes = fs::read(elf).unwrap();
     let file = object::File::parse(&*bytes).unwrap();
@@ -45,8 +45,8 @@ fn the_same_for_a_chip_with_one_bus() {
     assert_eq!(symbols["__esplice_arena_frames_start"], 0x4086_e700);
 }
 
-/// Copies a firmware project under another name: cargo tells packages in one target directory apart
-/// by it.
+/// Copies a firmware project under another name: cargo distinguishes packages in one target
+/// directory by name.
 fn copy(example: &str, name: &str, to: &Path) {
     let from = repository().join("examples").join(example);
     let crates = repository().join("crates");
@@ -79,12 +79,12 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
     esplice(&build).check(0, &[]);
     let by_esplice = fs::read(project.join("same.elf")).unwrap();
 
-    // Unchanged, nothing is compiled; with another layout, the last crate.
+    // Nothing is compiled if unchanged, and the last crate with another layout.
     let compiled = |said: &Said| -> Vec<String> {
         let words = |line: &str| {
             Some(line.trim().strip_prefix("Compiling ")?.split(' ').next()?.to_owned())
         };
-        // The status line of our own names a directory.
+        // Esplice's status line names a directory.
         said.err.lines().filter(|line| line.contains(" v0.1.0")).filter_map(words).collect()
     };
     let said = esplice(&build).check(0, &[]);
@@ -103,7 +103,7 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
 
     fs::write(&file, &text).unwrap();
 
-    // What a user's plain `cargo build --release` does, with the compiler that is found here.
+    // A user's plain `cargo build --release`, with the compiler found here.
     let machine = Machine::seen_from(project);
     let toolchain = find_rust(chip, &machine).unwrap();
     let mut cargo = Command::new(&toolchain.cargo);
@@ -129,7 +129,7 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
     let elf = firmware_target().join(&toolchain.target).join("release/same-rust");
     assert!(fs::read(elf).unwrap() == by_esplice, "build.rs gives another ELF than esplice build");
 
-    // Initialised data where nothing is loaded.
+    // Initialised data in a place that nothing is loaded into.
     fs::write(&file, &text).unwrap();
     let main = project.join("src/main.rs");
     let source = fs::read_to_string(&main).unwrap();
@@ -141,7 +141,7 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
     assert!(said.err.contains("TABLE"), "{said:#?}");
 }
 
-/// Both examples, linked again by GNU ld from the very inputs that lld had.
+/// Links both examples again with GNU ld, from the same inputs as lld.
 #[test]
 fn every_example_is_linked_by_both_linkers() {
     let examples =
@@ -194,8 +194,8 @@ fn layout_of(example: &str, chip: &'static Chip) -> Layout {
     spec.settle(chip).unwrap()
 }
 
-/// Links what lld has kept of a link, with the layout's script for GNU ld in front of linkall.x, where
-/// `esplice build` gives it: cargo puts `cargo rustc`'s arguments before those of its configuration.
+/// Links the inputs that lld kept, with the layout's script for GNU ld before linkall.x, as
+/// `esplice build` does: cargo puts `cargo rustc`'s arguments before those of its configuration.
 fn link_by_gnu(inputs: &Path, layout: Option<&Layout>) -> PathBuf {
     let response = fs::read_to_string(inputs.join("response.txt")).unwrap();
     let elf = inputs.join("by-gnu.elf");
@@ -236,7 +236,7 @@ fn link_by_gnu(inputs: &Path, layout: Option<&Layout>) -> PathBuf {
     elf
 }
 
-/// What depends on the compiler: `scripts/test` runs these tests with each one.
+/// Tests that depend on the compiler; `scripts/test` runs them with each one.
 mod with_each_compiler {
     use super::*;
 
@@ -277,7 +277,7 @@ mod with_each_compiler {
         for words in ["  arena    0x50000000      1024  log", "  heap     0x", "  stack    0x"] {
             assert!(said.out.contains(words), "{said:#?}");
         }
-        // Nothing of heap and arenas is in the image.
+        // The image contains nothing of heap and arenas.
         assert!(fs::metadata(&image).unwrap().len() < 100_000);
     }
 
@@ -292,11 +292,11 @@ mod with_each_compiler {
         let file = project.join("esplice.toml");
         let text = fs::read_to_string(&file).unwrap();
         let sized = |size: &str| fs::write(&file, text.replace("size = \"96K\"", size)).unwrap();
-        // Too large for this program alone: the linker refuses, and the line is named.
+        // Too large for this program: the linker refuses it, and the error names the line.
         sized("size = \"279K\"");
         let said = esplice(&build)
             .check(6, &["esplice.toml:6: the heap of 279K (285696 bytes) does not fit in dram"]);
-        // How large that is depends on the compiler, that it is the largest does not.
+        // The exact size depends on the compiler.
         let (_, largest) = said.err.split_once("hint: the largest that fits is ").unwrap();
         let number = largest.split(" bytes").next().unwrap().rsplit([' ', '(']).next().unwrap();
         let largest: u32 = number.parse().unwrap();

@@ -1,4 +1,4 @@
-//! Input that is wrong is refused with its own exit code and a fact, and leaves nothing behind.
+//! Invalid input is refused with its own exit code and a fact, and leaves no files.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use support::{elf, esplice, files, finish, run};
 
-/// `build --elf` of an ELF made by `change` fails, and nothing stands at `--output`.
+/// Checks that `build --elf` of an ELF changed by `change` fails, and creates no output.
 #[track_caller]
 fn check_elf(change: impl FnOnce(&mut elf::Elf), exit: i32, words: &[&str]) {
     let mut elf = elf::hello("Hello\r\n");
@@ -85,7 +85,7 @@ fn every_truncation_of_an_elf() {
     }
 }
 
-/// Refused before the port is opened: there is none of that name.
+/// Checks that the command is refused before the port is opened: no port has that name.
 #[track_caller]
 fn check_image(at: &Path, words: &[&str]) {
     run(at, "flash --port /dev/esplice-has-no-such-port bad.bin").check(3, words);
@@ -102,7 +102,7 @@ fn truncated_and_changed_images() {
         fs::write(at.join("bad.bin"), &image[..len]).unwrap();
         check_image(at, &["error: bad.bin: "]);
     }
-    // A bit of the first byte makes it another kind of file; the last 32 bytes are the hash.
+    // A changed first byte makes it another kind of file; the last 32 bytes are the hash.
     for place in [1, 0x40, 0x400, image.len() / 2, image.len() - 33, image.len() - 1] {
         let mut bad = image.clone();
         bad[place] ^= 0x10;
@@ -116,7 +116,7 @@ fn an_image_for_another_chip() {
     let directory = support::built_hello("Hello\r\n");
     let at = directory.path();
     let mut image = fs::read(at.join("hello.bin")).unwrap();
-    // The ESP32-S3's id and one that no chip has, in byte 12 of the header.
+    // The ids of the ESP32-S3 and of no chip, in byte 12 of the header.
     for (id, words) in [(9, "ESP32-S3"), (99, "99")] {
         image[12] = id;
         let hash_at = image.len() - 32;
@@ -139,10 +139,10 @@ fn what_the_flash_cannot_hold() {
     // The built-in table is as long as the flash.
     run(at, &format!("{build} 1MB")).check(0, &[]);
 
-    // Known before the port is opened.
+    // Detected before the port is opened.
     let flash = "flash hello.bin --port /dev/esplice-has-no-such-port --offset";
     run(at, &format!("{flash} 0x10001")).check(6, &["0x10001", "a multiple of 0x1000"]);
-    // Known from the board.
+    // Detected by facts of the board.
     run(at, "flash hello.bin --port sim:esp32c3 --offset 0x3ff000")
         .check(6, &["bytes past the flash of 4194304 bytes"]);
     fs::write(at.join("small.flash"), vec![0xff; 1 << 20]).unwrap();
@@ -172,7 +172,7 @@ fn what_is_not_there() {
         fs::remove_file(at.join("x.bin")).unwrap();
     }
     run(at, "build").check(3, &["error: . has neither Cargo.toml nor .go files", "hint: "]);
-    run(at, "config nowhere").check(3, &["error: nowhere is no directory"]);
+    run(at, "config nowhere").check(3, &["error: nowhere is not a directory"]);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn outputs_that_stood_there_stay_when_the_command_fails() {
     assert_eq!(before, after);
 }
 
-/// A limit on the size of files stands for a disk that is full: the same call fails half-way.
+/// A limit on file size simulates a full disk: the same system call fails half-way.
 #[cfg(unix)]
 #[test]
 fn a_disk_that_is_full() {
@@ -250,6 +250,6 @@ fn no_target() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     fs::write(at.join("app.elf"), elf::hello("Hello\r\n").to_bytes()).unwrap();
-    run(at, "build app.elf").check(2, &["error: app.elf does not say which chip", "--target"]);
+    run(at, "build app.elf").check(2, &["error: app.elf does not specify its chip", "--target"]);
     run(at, "build --target esp32cc3 app.elf").check(2, &["did you mean \"esp32c3\"?"]);
 }

@@ -1,4 +1,4 @@
-//! Whole commands against the virtual board and against ports that are none.
+//! Tests whole commands against the virtual board, and against invalid ports.
 
 mod support;
 
@@ -45,7 +45,7 @@ fn run_is_all_of_it() {
     }
 }
 
-/// Runs `hello` with `--expect` and a timeout, and says how it ended.
+/// Runs `hello` with `--expect` and a timeout, and returns the result.
 fn expect(at: &Path, expected: &str) -> support::Said {
     let mut command = support::esplice(at);
     command.args(["run", "--port", "sim:esp32c3", "--timeout", "2s", "--expect", expected]);
@@ -56,7 +56,10 @@ fn expect(at: &Path, expected: &str) -> support::Said {
 fn what_comes_instead_of_the_expected() {
     let directory = built_hello(HELLO);
     let said = expect(directory.path(), "Goodbye");
-    said.check(20, &["error: expected output \"Goodbye\" did not come within 2s", "Hello, World!"]);
+    said.check(
+        20,
+        &["error: expected output \"Goodbye\" did not appear within 2s", "Hello, World!"],
+    );
 
     let directory = built_hello("panicked at src/main.rs:7:5:\r\nboom\r\n\r\nBacktrace:\r\n\r\n");
     let said = expect(directory.path(), "Goodbye");
@@ -73,7 +76,7 @@ fn panics_are_decoded_only_with_the_right_elf() {
     let said = expect(directory.path(), "Goodbye");
     said.check(21, &["warning: no address of the panic lies in the code of the ELF"]);
 
-    // Code without a symbol and without lines stays a number.
+    // Code without symbols and lines is shown as a number.
     let directory = built_hello(&panic.replace("0x42000000", "0x42010404"));
     let said = expect(directory.path(), "Goodbye").check(21, &["boom at src/main.rs:7:5"]);
     assert!(!said.err.contains("Backtrace, ") && !said.err.contains("warning"), "{said:#?}");
@@ -83,11 +86,11 @@ fn panics_are_decoded_only_with_the_right_elf() {
     let directory = built_hello(guru);
     // Right after flashing, a panic of another ELF means that another app runs.
     let said = expect(directory.path(), "Goodbye");
-    said.check(15, &["error: what was written does not run", "ELF SHA-256 0123456789abcdef"]);
+    said.check(15, &["error: the written firmware does not run", "ELF SHA-256 0123456789abcdef"]);
     run(directory.path(), "flash --port sim:esp32c3,flash=board.flash hello.bin");
     let watched = "monitor --port sim:esp32c3,flash=board.flash --elf hello.elf --expect Goodbye";
     run(directory.path(), &format!("{watched} --timeout 2s"))
-        .check(21, &["warning: the firmware was made of another ELF", "0123456789abcdef"]);
+        .check(21, &["warning: the firmware was built from another ELF", "0123456789abcdef"]);
 
     let monitor = "monitor --port sim:esp32c3 --elf";
     run(directory.path(), &format!("{monitor} hello.bin"))
@@ -123,7 +126,7 @@ fn what_must_not_come() {
     rejecting(r"\q").check(2, &["error: rejected text: unknown escape", "hint: "]);
 }
 
-/// The board's words come at the ROM's rate, which a monitor at another does not understand.
+/// The board prints at the ROM's rate, which a monitor at another rate cannot decode.
 #[test]
 fn the_monitors_baud_rate_is_that_of_run_and_monitor() {
     let directory = built_hello(HELLO);
@@ -153,7 +156,7 @@ fn ports_that_are_none() {
     };
     check("/dev/esplice-has-no-such-port", 10, &["error: no port /dev/esplice", "hint: "]);
     check("hello.bin", 2, &["error: port hello.bin is not a serial port", "hint: "]);
-    // Nobody listens at port 1, which is the system's own.
+    // Port 1 is reserved for the system, and nobody listens there.
     check("tcp://127.0.0.1:1", 10, &["cannot connect to 127.0.0.1:1", "hint: nothing listens"]);
     check("rfc2217://127.0.0.1:1", 10, &["cannot connect to 127.0.0.1:1", "hint: nothing listens"]);
     check("rfc2217://no-such-host.invalid:1", 10, &["host no-such-host.invalid is not known"]);
@@ -173,8 +176,8 @@ fn a_virtual_board_that_is_in_use() {
     said.check(10, &["error: ", "in use", "hint: "]);
 }
 
-/// Starts to flash slowly (in real time, at a low rate) and comes back when a part of the app has
-/// been written, with what is yet to be said.
+/// Starts to flash slowly (in real time, at a low rate). Returns when a part of the app has been
+/// written, with the rest of the output still to come.
 #[cfg(unix)]
 fn half_flashed(at: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
@@ -198,7 +201,7 @@ fn half_flashed(at: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, said)
 }
 
-/// Firmware whose text does not shrink, so that its transfer takes a while.
+/// Makes firmware with incompressible text, so that its transfer takes a while.
 #[cfg(unix)]
 fn slow_hello() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -248,12 +251,13 @@ fn a_flash_that_was_interrupted_says_so_and_is_repaired() {
     assert_eq!(last["event"], "summary");
     assert_eq!((&last["ok"], &last["exit"]), (&false.into(), &130.into()));
     let told = rest.iter().any(|line| line.contains("the board waits in download mode"));
-    assert!(told, "what is left is not told: {rest:#?}");
+    assert!(told, "the state of the board is not reported: {rest:#?}");
     repaired_by_the_next(directory.path());
 }
 
-/// The events of a whole run, without what depends on timing and compression: the steps of
-/// progress, all output but the last line, and the summary's numbers. `BLESS=1` writes them anew.
+/// Compares the events of a whole run, without those that depend on timing and compression:
+/// progress steps, all output but the last line, and the summary's numbers. `BLESS=1` rewrites
+/// them.
 #[test]
 fn events() {
     let directory = built_hello(HELLO);
@@ -307,7 +311,7 @@ fn images_that_are_no_apps_are_refused_with_the_place_they_could_have_meant() {
     check("hello.merged.bin", &["hello.merged.bin is a merged image", "--offset 0x0"]);
     check("boot.bin", &["boot.bin is a bootloader", "--offset 0x0"]);
 
-    // At the offset that was named, the whole flash is as good as its parts.
+    // With an explicit offset, the whole flash works as well as its parts.
     let port = "--port sim:esp32c3,flash=board.flash";
     run(at, &format!("flash {port} --offset 0x0 hello.merged.bin")).check(0, &[]);
     run(at, &format!("monitor {port} --expect Hello")).check(0, &[]);
@@ -323,7 +327,7 @@ fn a_plan_that_does_not_belong_to_its_image_is_refused() {
     let refused = |word: &str| {
         let words = ["hello.plan.json does not belong to hello.bin: ", word, "hint: build again"];
         run(at, flash).check(6, &words);
-        // Neither hidden by -q nor missed by programs.
+        // The message appears with -q and in JSON.
         run(at, &format!("-q {flash}")).check(6, &words);
         assert!(!at.join("board.flash").exists());
     };
@@ -332,7 +336,7 @@ fn a_plan_that_does_not_belong_to_its_image_is_refused() {
     refused("has 7 bytes");
     fs::remove_file(at.join("hello.merged.bin")).unwrap();
     refused("hello.merged.bin");
-    // Out of the directory through a link.
+    // Leaves the directory through a link.
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("merged"), &merged).unwrap();
     #[cfg(unix)]
@@ -365,14 +369,14 @@ fn the_boards_own_table_decides() {
     let flash = "flash --port sim:esp32c3,flash=board.flash hello.bin";
     let count = |said: support::Said| said.out.matches("Hash of data verified").count();
     assert_eq!(count(run(at, flash).check(0, &[])), 3);
-    // Bootloader and table are there now.
+    // Bootloader and table are on the board now.
     assert_eq!(count(run(at, flash).check(0, &[])), 1);
     assert_eq!(count(run(at, &format!("{flash} --with-bootloader")).check(0, &[])), 3);
     run(at, &format!("{flash} --partition nvs")).check(6, &["partition nvs is of type data"]);
     run(at, &format!("{flash} --partition factroy")).check(6, &["did you mean \"factory\"?"]);
 }
 
-/// A reader that has seen enough ends the watch, and is no error.
+/// A reader that closes the pipe ends the watch, which is not an error.
 #[test]
 fn output_that_nobody_reads_any_more() {
     let directory = built_hello(HELLO);
@@ -383,7 +387,7 @@ fn output_that_nobody_reads_any_more() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // The ROM complains of empty flash again and again.
+    // The ROM reports empty flash again and again.
     let mut said = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     let read = said.read_line(&mut line);
@@ -392,7 +396,7 @@ fn output_that_nobody_reads_any_more() {
     assert!(read.is_ok() && line.starts_with("ESP-ROM:"), "{line}");
 }
 
-/// A board that fails by plan: what the plan does is told, whether the write gets over it or not.
+/// A board with planned faults: each fault is reported, whether the write survives it or not.
 #[test]
 fn a_board_that_fails() {
     let directory = built_hello(HELLO);
@@ -409,7 +413,7 @@ fn a_board_that_fails() {
         ("kind='drp'", 3, "did you mean \"drop\"?"),
     ] {
         fs::write(at.join("faults.toml"), format!("[[fault]]\n{fault}\n")).unwrap();
-        // With an erase as the first operation, though the flash is blank.
+        // The first operation is an erase, even though the flash is blank.
         let said = run(at, "flash --full --port sim:esp32c3,faults=faults.toml hello.bin");
         said.check(exit, &[words]);
     }

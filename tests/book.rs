@@ -1,19 +1,19 @@
-//! Runs the commands that README and the guide show, as a reader would, on the virtual board: the exit
-//! code and the lines that the page shows have to come.
+//! Runs the commands that README and the guide show, as a reader would, on the virtual board. The
+//! exit code and the lines shown on the page must match.
 //!
-//! A block of code is an example of commands if it is indented and starts with a program's name, or if
-//! it is fenced and has lines that start with `$ `; the lines after such a line are what it prints.
-//! Commands of a page run in one directory, in their order. A comment before a block says what is
-//! special about it, as words separated by `;`:
+//! A code block is an example of commands if it is indented and starts with a program's name, or if
+//! it is fenced and has lines that start with `$ `; the lines after such a line are its output. The
+//! commands of a page run in one directory, in order. A comment before a block describes special
+//! conditions, separated by `;`:
 //!
 //! | comment | meaning |
 //! |---|---|
-//! | `<!-- run: not REASON -->` | it cannot run here |
-//! | `<!-- run: exit CODE -->` | it ends with this code, and not with 0 |
-//! | `<!-- run: in PATH -->` | it runs in this directory |
-//! | `<!-- run: project TEXT -->` | it runs in a project of its own, whose firmware prints this |
-//! | `<!-- run: file NAME -->` | the block is no command but the content of this file |
-//! | `<!-- run: replace NAME A B -->` | before it, A becomes B in this file |
+//! | `<!-- run: not REASON -->` | the block cannot run here |
+//! | `<!-- run: exit CODE -->` | the command ends with this code instead of 0 |
+//! | `<!-- run: in PATH -->` | the command runs in this directory |
+//! | `<!-- run: project TEXT -->` | the command runs in a new project whose firmware prints this |
+//! | `<!-- run: file NAME -->` | the block is the content of this file |
+//! | `<!-- run: replace NAME A B -->` | A is replaced by B in this file first |
 
 #![allow(clippy::disallowed_methods, reason = "the host's time, for processes that hang")]
 
@@ -30,7 +30,7 @@ use std::{
 
 use support::{bare, elf, repository};
 
-/// Longer than any command of the book, firmware compiled on a busy machine.
+/// Longer than any command of the book takes, including compiling firmware on a busy machine.
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Programs that an indented example starts with.
@@ -50,7 +50,7 @@ impl Block {
         self.marks.iter().find_map(|mark| mark.strip_prefix(name)?.strip_prefix(' '))
     }
 
-    /// The commands, each with the lines that it prints; none where it is no example of commands.
+    /// Returns the commands, each with its output lines; empty if the block is not an example.
     fn commands(&self) -> Vec<(String, Vec<String>)> {
         let session = self.text.iter().any(|line| line.starts_with("$ "));
         let first = self.text.first().map(String::as_str).unwrap_or_default();
@@ -77,7 +77,7 @@ impl Block {
     }
 }
 
-/// The blocks of code of a page.
+/// Returns the code blocks of a page.
 fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut marks = Vec::new();
@@ -110,7 +110,7 @@ fn blocks(page: &str) -> Vec<Block> {
             let new = || Block { marks: std::mem::take(&mut marks), ..starts() };
             open.get_or_insert_with(new).text.push(line[4..].to_owned());
         } else if trimmed.is_empty() {
-            // An indented block may hold blank lines.
+            // An indented block may contain blank lines.
             open.iter_mut().for_each(|block| block.text.push(String::new()));
         } else {
             blocks.extend(open.take());
@@ -126,7 +126,7 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// A line without the times in it, which differ.
+/// Removes times from a line, because they differ between runs.
 fn timeless(line: &str) -> String {
     let word = |word: &str| {
         let number = word.strip_suffix('s').filter(|number| number.parse::<f64>().is_ok());
@@ -184,7 +184,8 @@ fn run(line: &str, directory: &Path) -> Ran {
     }
 }
 
-/// A directory that looks to commands like the repository, with some firmware of other compilers.
+/// Makes a directory that looks like the repository to commands, with some firmware of other
+/// compilers.
 fn scratch() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
@@ -194,7 +195,8 @@ fn scratch() -> tempfile::TempDir {
     directory
 }
 
-/// Runs the examples of a page. Returns how many commands ran, and the reasons of those that did not.
+/// Runs the examples of a page. Returns the number of commands run, and the reasons of those
+/// skipped.
 fn check(name: &str) -> (usize, Vec<String>) {
     let page = fs::read_to_string(repository().join(name)).unwrap();
     let directory = scratch();
@@ -208,7 +210,7 @@ fn check(name: &str) -> (usize, Vec<String>) {
         }
         let commands = block.commands();
         if let Some(reason) = block.mark("not") {
-            assert!(!commands.is_empty(), "{place}: nothing would run here");
+            assert!(!commands.is_empty(), "{place}: no command would run here");
             assert!(reason.len() > 5, "{place}: why can it not run?");
             reasons.push(format!("{place}: {reason}"));
             continue;
@@ -250,7 +252,7 @@ fn check(name: &str) -> (usize, Vec<String>) {
     (ran, reasons)
 }
 
-/// README, the introduction, and each page of the guide.
+/// Returns README, the introduction, and each page of the guide.
 fn pages() -> Vec<String> {
     let guide = repository().join("docs/src/guide");
     let entries = fs::read_dir(guide).unwrap().map(|entry| entry.unwrap().file_name());

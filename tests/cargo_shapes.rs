@@ -1,5 +1,5 @@
-//! Cargo projects in the shapes that users have, each built with the real cargo: which binary is taken,
-//! for which chip, and what is said where there is no answer.
+//! Builds cargo projects of the shapes that users have, with the real cargo: which binary is
+//! selected, for which chip, and which error is reported if there is no answer.
 
 mod support;
 
@@ -58,7 +58,7 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 }
 "#;
 
-/// A project of one package in a directory, to be changed.
+/// A project of one package in a directory, to be modified.
 struct Shape(tempfile::TempDir);
 
 impl Shape {
@@ -87,14 +87,15 @@ impl Shape {
         self.write(name, &format!("{before}{text}"));
     }
 
-    /// `esplice` with these words, in a directory of the project.
+    /// Runs `esplice` with these arguments in a directory of the project.
     fn run_in(&self, directory: &str, words: &str) -> Said {
         let mut command = support::esplice(&self.0.path().join(directory));
         command.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
         finish(command.args(words.split_whitespace()))
     }
 
-    /// A build for the ESP32-C3 unless the words name another chip; gives the name of its image.
+    /// Builds for the ESP32-C3, unless the arguments name another chip, and returns the name of the
+    /// image.
     #[track_caller]
     fn builds(&self, words: &str, name: &str) -> Said {
         let said = self.run_in(".", &format!("build {words}"));
@@ -131,7 +132,7 @@ fn a_project_is_found_from_a_directory_below() {
     let shape = Shape::new();
     let said = shape.run_in("src", &format!("build {C3}")).check(0, &[]);
     assert!(said.out.starts_with("bare.bin: "), "{said:#?}");
-    // One that was named, and is none, is not replaced by another.
+    // An invalid path that was given explicitly is not replaced by another one.
     shape.run_in(".", &format!("build {C3} src")).check(3, &["src has neither Cargo.toml nor"]);
     shape.run_in("src", &format!("build {C3} --manifest-path ../Cargo.toml")).check(0, &[]);
 }
@@ -180,7 +181,7 @@ fn the_target_that_cargo_is_asked_for_is_respected() {
     );
     assert!(!shape.0.path().join("target").exists(), "nothing is compiled");
 
-    // Flags of the target that the project names take effect: without the script nothing links.
+    // Flags of the target in the project take effect: without the script, nothing links.
     let own = "[build]\ntarget = \"riscv32imc-unknown-none-elf\"\n\
                [target.riscv32imc-unknown-none-elf]\nrustflags = [\"-C\", \"link-arg=-Tlink.x\"]\n";
     shape.write(".cargo/config.toml", own);
@@ -219,7 +220,7 @@ fn a_std_project_is_told_what_is_missing() {
     shape.refuses(C3, 4, &["bare depends on esp-idf", "target = \"riscv32imc-esp-espidf\""]);
 }
 
-/// Only where cargo is rustup's; another does not know the file, and builds.
+/// Only with rustup's cargo; another one does not know the file, and builds.
 #[test]
 fn a_pinned_toolchain_is_not_replaced() {
     let shape = Shape::new();
@@ -279,5 +280,5 @@ fn flags_without_a_meaning_are_refused() {
     assert!(Path::new(&shape.0.path().join("elsewhere")).is_dir());
     assert!(!shape.0.path().join("target").exists());
     let elf = shape.0.path().join("bare.elf").display().to_string();
-    shape.refuses(&format!("{C3} --features a {elf}"), 2, &["is compiled already"]);
+    shape.refuses(&format!("{C3} --features a {elf}"), 2, &["is already compiled"]);
 }

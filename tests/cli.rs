@@ -1,5 +1,5 @@
-//! What the commands say, word for word: a case is a file in `tests/cmd`. After a wanted change,
-//! `TRYCMD=overwrite cargo test -p esplice --test cli` writes the files anew.
+//! Compares the output of commands word for word; each case is a file in `tests/cmd`. After an
+//! intended change, `TRYCMD=overwrite cargo test -p esplice --test cli` rewrites the files.
 
 #[test]
 fn commands_say_what_is_written() {

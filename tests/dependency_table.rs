@@ -1,12 +1,12 @@
-//! Holds which crate of the workspace may use which, so that the house keeps its shape.
+//! Checks which crates of the workspace may use which.
 //!
-//! docs/src/architecture.md tells why. The table is of normal dependencies: tests may use more.
+//! docs/src/architecture.md explains why. The table covers normal dependencies; tests may use more.
 
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use serde_json::Value;
 
-/// A crate, and the crates of the workspace that it may use. Not all have to.
+/// A crate, and the workspace crates that it may use.
 const TABLE: &[(&str, &[&str])] = &[
     ("esplice-chip", &[]),
     ("esplice-layout", &["esplice-chip"]),
@@ -35,7 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Each crate of the workspace with those it really uses.
+/// Returns each crate of the workspace with those it uses.
 fn workspace() -> BTreeMap<String, Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let output = Command::new(env!("CARGO"))
@@ -54,7 +54,7 @@ fn workspace() -> BTreeMap<String, Vec<String>> {
                 .as_array()
                 .unwrap()
                 .iter()
-                // `null` is a normal dependency, the others are "dev" and "build".
+                // `null` is a normal dependency; the other kinds are "dev" and "build".
                 .filter(|dependency| dependency["kind"].is_null())
                 .map(|dependency| dependency["name"].as_str().unwrap())
                 .filter(|name| ours.contains(name))
@@ -76,11 +76,11 @@ fn each_crate_uses_only_what_the_table_grants() {
         }
     }
     for (name, _) in TABLE {
-        assert!(workspace.contains_key(*name), "{name} is in the table and not in the workspace");
+        assert!(workspace.contains_key(*name), "{name} is in the table but not in the workspace");
     }
 }
 
-/// Every project whose build.rs uses it compiles these.
+/// Every project whose build.rs uses `esplice-build` compiles these crates.
 #[test]
 fn the_crate_for_build_scripts_has_few_dependencies() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../esplice-build/Cargo.toml");
@@ -98,7 +98,7 @@ fn flasher_and_virtual_board_never_see_each_other() {
     assert!(!reached("esplice-sim", &workspace).contains(&"esplice-flash".to_owned()));
 }
 
-/// All crates of the workspace that `name` stands on, directly or not.
+/// Returns all workspace crates that `name` depends on, directly or indirectly.
 fn reached(name: &str, workspace: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let mut found: Vec<String> = workspace[name].clone();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Holds the documentation to what the program says of itself, and all files to some plain rules.
+//! Compares the documentation with the program's own output, and checks simple rules for all files.
 
 use std::{
     collections::BTreeSet,
@@ -28,7 +28,7 @@ fn esplice(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The cells of a page's table rows, without its headings.
+/// Returns the cells of a page's table rows, without headings.
 fn rows(page: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| {
         line.trim().trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
@@ -39,7 +39,7 @@ fn rows(page: &str) -> Vec<Vec<String>> {
     (0..lines.len()).filter(|at| row(*at) && !heading(*at)).map(|at| cells(lines[at])).collect()
 }
 
-/// Command names as the help lists them.
+/// Returns the command names listed in the help.
 fn commands() -> Vec<String> {
     let help = esplice(&["--help"]);
     let (_, after) = help.split_once("Commands:\n").unwrap();
@@ -104,7 +104,7 @@ fn settings_are_those_of_the_program() {
     }
 }
 
-/// The figures of the virtual board's flash chip are those of the chip's data.
+/// The page's figures of the virtual board's flash chip equal the chip's data.
 #[test]
 fn the_flash_chips_times_are_those_it_runs_with() {
     let chip = esplice_chip::find("esp32c3").unwrap();
@@ -136,8 +136,8 @@ fn find_array(value: &Value) -> Option<&Vec<Value>> {
     }
 }
 
-/// Each command has its heading in the reference, and its flags are named there or in the groups
-/// of shared flags that it links to.
+/// Each command has a heading in the reference, and its flags are listed there or in the linked
+/// groups of shared flags.
 #[test]
 fn commands_and_flags_are_those_of_the_program() {
     let reference = page("reference/commands.md");
@@ -151,7 +151,7 @@ fn commands_and_flags_are_those_of_the_program() {
     assert_eq!(written, commands.iter().map(String::as_str).collect::<BTreeSet<_>>());
 
     for section in sections {
-        // Words in small letters are commands, then come arguments.
+        // Lower-case words are commands; the rest are arguments.
         let words = section.lines().next().unwrap().split(' ').skip(1);
         let mut args: Vec<&str> =
             words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
@@ -165,7 +165,7 @@ fn commands_and_flags_are_those_of_the_program() {
                 text.push_str(group);
             }
         }
-        // These every command has.
+        // Every command has these flags.
         let common = |flag: &String| ["--help", "--format", "--quiet"].contains(&flag.as_str());
         let has: BTreeSet<String> = flags(&help).into_iter().filter(|f| !common(f)).collect();
         let told: BTreeSet<String> = flags(&text).into_iter().filter(|f| !common(f)).collect();
@@ -173,7 +173,7 @@ fn commands_and_flags_are_those_of_the_program() {
     }
 }
 
-/// The long flags that stand in `text`.
+/// Returns the long flags in `text`.
 fn flags(text: &str) -> BTreeSet<String> {
     let name = |word: &str| {
         let end = word.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(word.len());
@@ -214,7 +214,7 @@ fn all_pages_are_in_the_summary_and_all_links_lead_somewhere() {
     }
 }
 
-/// Files that a page links to.
+/// Returns the files that a page links to.
 fn links(page: &Path) -> BTreeSet<PathBuf> {
     let text = fs::read_to_string(page).unwrap();
     let folder = page.parent().unwrap();
@@ -227,10 +227,10 @@ fn links(page: &Path) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// No file names a registry's host or a path of the machine it was written on.
+/// No file contains a registry's host name or a path of the machine on which it was written.
 #[test]
 fn no_file_names_hosts_of_registries_or_paths_of_a_machine() {
-    // Put together here, so that this file does not name them.
+    // Assembled here, so that this file does not contain them.
     let forbidden: Vec<String> = [
         ("crates", ".io"),
         ("pypi", ".org"),
@@ -242,11 +242,11 @@ fn no_file_names_hosts_of_registries_or_paths_of_a_machine() {
     .map(|(a, b)| format!("{a}{b}"))
     .collect();
     let output = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
-    // An archive of the sources has no list of files; its origin was checked.
+    // A source archive has no list of files; its origin was checked.
     let Some(output) = output.ok().filter(|output| output.status.success()) else { return };
     let files = String::from_utf8(output.stdout).unwrap();
     for file in files.split('\0').filter(|file| !file.is_empty()) {
-        // Lock files are cargo's, and name the registry.
+        // Lock files are written by cargo, and name the registry.
         if file.ends_with("Cargo.lock") {
             continue;
         }

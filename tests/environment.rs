@@ -1,4 +1,4 @@
-//! Environment variables: each is documented, works, or is refused.
+//! Environment variables: each is documented, and works or is refused.
 
 mod support;
 
@@ -16,12 +16,12 @@ fn page() -> String {
     read("environment.md").unwrap() + &read("settings.md").unwrap()
 }
 
-/// Words in a text that begin as esplice's variables do.
+/// Returns the words in a text that start like esplice's variables.
 fn variables(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices("ESPLICE_") {
-        // The linker's symbols begin with two underscores more.
+        // The linker's symbols start with two underscores.
         if text[..at].ends_with(|c: char| c == '_' || c.is_alphanumeric()) {
             continue;
         }
@@ -53,7 +53,7 @@ fn a_setting_works_by_either_name() {
         .check(2, &["set flash.baud differently", "hint: unset one of them"]);
 }
 
-/// In commands that have no settings, too.
+/// The same in commands without settings.
 #[test]
 fn an_unknown_variable_is_refused_everywhere() {
     for words in ["config", "chips", "image info x.bin", "ports"] {
@@ -70,7 +70,7 @@ fn an_unknown_variable_is_refused_everywhere() {
     }
 }
 
-/// A variable that a program or a test reads is on the page, or is of a family there.
+/// Each variable that a program or a test reads is on the page, or belongs to a family there.
 #[test]
 fn the_page_has_every_variable_that_is_read() {
     let page = page();
@@ -83,11 +83,11 @@ fn the_page_has_every_variable_that_is_read() {
     let mut unknown = BTreeSet::new();
     for folder in ["crates", "tests", "benches", "scripts", ".ci", "examples"] {
         let sources = files(&repository().join(folder));
-        // Firmware for tests has variables of its own, which only its tests set.
+        // Firmware for tests has variables of its own, set only by its tests.
         let is_firmware = |file: &Path| file.starts_with(repository().join("tests/firmware"));
         for file in sources.into_iter().filter(|file| !is_firmware(file)) {
             let text = fs::read_to_string(&file).unwrap_or_default();
-            // Names in quotes of a program, or behind a dollar of a script.
+            // Names in quotes in a program, or after a dollar sign in a script.
             for name in variables(&text) {
                 let is_read = [format!("var(\"{name}\")"), format!("var_os(\"{name}\")")]
                     .iter()
@@ -104,7 +104,7 @@ fn the_page_has_every_variable_that_is_read() {
     assert!(unknown.is_empty(), "not in environment.md: {unknown:#?}");
 }
 
-/// Files of source below a folder.
+/// Returns the source files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -1,8 +1,8 @@
-//! The virtual board's wire, judged by espflash, as a program and unmodified, with its own flasher
-//! stub executed on the board and without.
+//! Tests the virtual board with an unmodified espflash program, with its own flasher stub running
+//! on the board and without.
 //!
-//! espflash opens only serial ports that the system lists: `scripts/as-tty` shows it the board's
-//! pty as one of them, in a mount namespace. Where none can be made, these tests fail with the
+//! espflash opens only serial ports that the system lists. `scripts/as-tty` makes the board's pty
+//! appear as one, in a mount namespace. If a namespace cannot be created, these tests fail with the
 //! reason.
 #![cfg(target_os = "linux")]
 
@@ -18,11 +18,11 @@ use md5::{Digest as _, Md5};
 use served::{Board, FLASH_LEN, OFFSET, image, peer, written};
 use support::repository;
 
-/// The board's pty has no DTR and RTS, so nothing is reset by them.
+/// The board's pty has no DTR and RTS, so these cannot reset it.
 const FLAGS: [&str; 8] =
     ["--chip", "esp32c3", "--port", "/dev/ttyUSB0", "--before", "no-reset", "--after", "no-reset"];
 
-/// espflash with these words; `told` must be among what it says, and it must succeed.
+/// Runs espflash with these arguments, which must succeed; its output must contain `told`.
 #[track_caller]
 fn run(board: &Board, words: &str, told: &[&str]) {
     let install = "cargo install espflash --locked --version 4.7.0";
@@ -37,7 +37,7 @@ fn run(board: &Board, words: &str, told: &[&str]) {
         .args(FLAGS)
         .args(words)
         .env("ESPFLASH_SKIP_UPDATE_CHECK", "true")
-        // Its settings and its log are its own affair.
+        // Its settings and its log stay in the test's directory.
         .env("HOME", board.directory())
         .env_remove("RUST_LOG");
     board.run(&mut as_tty, told);
@@ -49,7 +49,7 @@ fn md5_of(bytes: &[u8]) -> String {
 
 const SERVED: [&str; 5] = ["--pty", "board", "--time", "virtual", "--download"];
 
-/// A board whose ROM functions are carried out, or one that executes the mask ROM.
+/// Creates a board that implements ROM functions itself, or one that executes the mask ROM.
 fn board(executes_rom: bool) -> Board {
     let rom = mask_rom::path().to_string_lossy().into_owned();
     let rom = ["--rom", &rom];
@@ -90,7 +90,7 @@ fn erases_everything() {
     assert!(board.flash() == vec![0xff; FLASH_LEN], "the flash is not erased");
 }
 
-/// Its read without a stub asks for other places than it should, so that is not among these.
+/// Reading is not covered: without a stub, espflash requests wrong places.
 #[test]
 fn without_its_stub() {
     for executes_rom in [false, true] {
@@ -105,7 +105,7 @@ fn write_without_stub(board: &Board) {
     assert!(board.flash()[OFFSET..OFFSET + image.len()] == image, "the flash differs");
 }
 
-/// Bootloader, partition table and app, from an ELF; espflash verifies each by itself, and the board
+/// Flashes bootloader, partition table and app of an ELF. espflash verifies each, and the board
 /// boots them.
 #[test]
 fn an_elf_that_then_runs() {
@@ -118,7 +118,7 @@ fn an_elf_that_then_runs() {
     support::run(directory.path(), words).check(0, &[]);
 }
 
-/// The port is whole in espflash's list: name, ids, maker and product.
+/// espflash lists the port completely: name, ids, manufacturer and product.
 #[test]
 fn its_list_of_ports_is_complete() {
     let board = board(false);

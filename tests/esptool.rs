@@ -1,6 +1,5 @@
-//! The virtual board's wire, judged by a flasher that knows nothing of this project: esptool, as a
-//! program, with its own flasher stub executed on the board; hooked, and on a board that executes the
-//! mask ROM.
+//! Tests the virtual board with an independent flasher: the esptool program, with its own flasher
+//! stub running on the board, both with hooked ROM functions and with the mask ROM.
 
 #[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
 mod mask_rom;
@@ -14,13 +13,13 @@ use served::{Board, FLASH_LEN, esptool, image, written};
 
 const TCP: [&str; 5] = ["--tcp", "127.0.0.1:0", "--time", "none", "--download"];
 
-/// esptool with these words; its words must be among what it says, and it must succeed.
+/// Runs esptool with these arguments, which must succeed; its output must contain the given texts.
 #[track_caller]
 fn run(board: &Board, words: &str, told: &[&str]) {
     run_with(esptool(), board, words, told);
 }
 
-/// The same with its older stub, which esptool had alone up to version 4 and still brings along.
+/// The same with esptool's older stub, the only one up to version 4 and still included.
 #[track_caller]
 fn run_with_older_stub(board: &Board, words: &str, told: &[&str]) {
     let mut command = esptool();
@@ -34,7 +33,7 @@ fn run_with(mut command: std::process::Command, board: &Board, words: &str, told
     board.run(&mut command, told);
 }
 
-/// All that esptool does to a board, with its stub: `before` are its flags.
+/// Runs all operations of esptool on a board, with its stub; `before` are the global flags.
 fn everything(board: &Board, before: &str) {
     everything_by(run, board, before);
 }
@@ -74,7 +73,7 @@ fn with_its_older_stub() {
     everything_by(run_with_older_stub, &Board::new(&TCP), "");
 }
 
-/// The stub's receive loop polls ROM functions, which read from the port that the loader was reached by.
+/// The stub's receive loop polls ROM functions, which read from the port that reached the loader.
 #[test]
 fn with_its_older_stub_over_the_chips_own_usb() {
     let board = Board::new(&[&TCP[..], &["--line", "usb"]].concat());
@@ -90,7 +89,7 @@ fn with_its_older_stub_on_the_mask_rom() {
     everything_by(run_with_older_stub, &on_the_mask_rom("none"), "");
 }
 
-/// A board that executes the mask ROM, in download mode.
+/// Creates a board in download mode that executes the mask ROM.
 fn on_the_mask_rom(time: &str) -> Board {
     let rom = mask_rom::path().to_string_lossy().into_owned();
     Board::new(&["--tcp", "127.0.0.1:0", "--download", "--time", time, "--rom", &rom])
@@ -120,8 +119,8 @@ fn without_its_stub(new: impl Fn() -> Board) {
     }
 }
 
-/// Where the wire takes time a byte that is not taken in time is lost: the stub's interrupts must
-/// come when they should.
+/// If the wire takes time, a byte not read in time is lost: the stub's interrupts must arrive on
+/// time.
 #[test]
 fn with_its_stub_where_the_wire_takes_time() {
     where_the_wire_takes_time(&Board::new(&[
@@ -151,8 +150,8 @@ fn where_the_wire_takes_time(board: &Board) {
     }
 }
 
-/// esptool resets the board into download mode by itself, and lets it run at the end. Its RFC 2217
-/// client looks for each answer every 50 ms, so little is done here.
+/// esptool resets the board into download mode by itself, and starts it at the end. Its RFC 2217
+/// client polls for each answer every 50 ms, so this test does little.
 #[test]
 fn with_automatic_reset_over_rfc2217() {
     let board = Board::new(&["--rfc2217", "127.0.0.1:0", "--time", "none"]);
@@ -163,7 +162,7 @@ fn with_automatic_reset_over_rfc2217() {
     run(&board, "--no-stub flash-id", &["Manufacturer: ef", "Hard resetting"]);
 }
 
-/// Each of several boards of one program has its own port and its own flash.
+/// Each of several boards of one program has its own port and flash.
 #[test]
 fn several_boards_at_once() {
     const COUNT: usize = 3;
@@ -197,7 +196,7 @@ fn several_boards_at_once() {
     }
 }
 
-/// At the chip's own USB; esptool resets it as it does a USB port.
+/// The chip's own USB: esptool resets the board as for any USB port.
 #[test]
 fn with_its_stub_over_usb() {
     over_usb(&[]);
@@ -231,7 +230,7 @@ fn over_usb(flags: &[&str]) {
 fn over_a_pty() {
     let board = Board::new(&["--pty", "board", "--time", "virtual", "--download"]);
     everything(&board, "--before no-reset --after no-reset");
-    // Ended in order, it takes its link with it.
+    // A clean exit removes the link.
     assert!(fs::symlink_metadata(board.path("board")).is_ok());
     let directory = board.interrupt();
     assert!(fs::symlink_metadata(directory.path().join("board")).is_err());
@@ -248,7 +247,7 @@ fn without_its_stub_over_a_pty() {
     assert!(board.flash() == written(&image), "the flash differs");
 }
 
-/// In secure download mode the ROM takes plain writes and tells little of itself.
+/// In secure download mode, the ROM accepts plain writes and reports few facts.
 #[test]
 fn in_secure_download_mode() {
     let board = Board::new(&[&TCP[..], &["--efuse", "enable-security-download:1"]].concat());

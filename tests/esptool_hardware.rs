@@ -1,5 +1,6 @@
-//! What esptool's makers have it do to real boards before a release, done to a virtual one in virtual time, where a
-//! client that waits in silence must not wait for ever: hooked, and on a board that executes the mask ROM.
+//! Repeats esptool's pre-release tests for real boards on a virtual one in virtual time, in which a
+//! client that waits in silence must not wait forever. Runs with hooked ROM functions and with the
+//! mask ROM.
 
 #[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
 mod mask_rom;
@@ -20,23 +21,24 @@ use served::{Board, FLASH_LEN, esptool, peer};
 
 const FAST: &str = "--baud 921600";
 
-/// Where boards are offered. pyserial waits 50 ms for each acknowledgement of RFC 2217, several times for a command.
+/// The connection of boards. pyserial waits 50 ms for each acknowledgement of RFC 2217, several
+/// times per command.
 const TCP: [&str; 2] = ["--tcp", "127.0.0.1:0"];
 const RFC2217: [&str; 2] = ["--rfc2217", "127.0.0.1:0"];
 
-/// The board hooked, and with the mask ROM's own code.
+/// Returns a board with hooked ROM functions, and one with the mask ROM.
 fn boards(flags: &[&str]) -> [Board; 2] {
     let served = [&["--time", "virtual"][..], flags].concat();
     let rom = mask_rom::path().to_string_lossy().into_owned();
     [Board::new(&served), Board::new(&[&served[..], &["--rom", &rom]].concat())]
 }
 
-/// Boards that wait in download mode, reached by TCP.
+/// Returns boards that wait in download mode, reached over TCP.
 fn waiting() -> [Board; 2] {
     boards(&[&TCP[..], &["--download"]].concat())
 }
 
-/// esptool with these words; its words must be among what it says.
+/// Runs esptool with these arguments; its output must contain the given texts.
 #[track_caller]
 fn run(board: &Board, words: &str, told: &[&str]) -> String {
     let mut command = esptool();
@@ -44,7 +46,7 @@ fn run(board: &Board, words: &str, told: &[&str]) -> String {
     board.run(&mut command, told)
 }
 
-/// Bytes that can't be packed.
+/// Returns incompressible bytes.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     (0..len)
@@ -62,7 +64,8 @@ fn holds(board: &Board, offset: usize, bytes: &[u8]) {
     assert!(board.flash()[offset..offset + bytes.len()] == *bytes, "the flash differs");
 }
 
-/// 1 MiB of a few bytes: little comes over the wire, and the chip erases and hashes in silence.
+/// Writes 1 MiB with few distinct bytes: little crosses the wire, and the chip erases and hashes in
+/// silence.
 #[test]
 fn a_mebibyte_that_packs_well() {
     for board in waiting() {
@@ -89,8 +92,9 @@ fn a_large_image_with_and_without_a_stub() {
     }
 }
 
-/// The reset by the RTC's watchdog samples the boot pin, which nobody holds: the board leaves download mode.
-/// The watchdog bites after 15 ms, so esptool's commands go by TCP; download mode is entered by the lines of RFC 2217.
+/// The reset by the RTC watchdog samples the boot pin, which nobody holds, so the board leaves
+/// download mode. The watchdog fires after 15 ms, so esptool's commands use TCP, and the lines of
+/// RFC 2217 enter download mode.
 #[test]
 fn a_reset_by_the_watchdog() {
     for board in boards(&[TCP, RFC2217].concat()) {
@@ -106,7 +110,7 @@ fn a_reset_by_the_watchdog() {
     }
 }
 
-/// Without memory protection an address that leads nowhere can be read and written, too.
+/// Without memory protection, an unmapped address can be read and written, too.
 #[test]
 fn memory_that_is_there_and_that_is_not() {
     for board in waiting() {
@@ -121,7 +125,7 @@ fn memory_that_is_there_and_that_is_not() {
     }
 }
 
-/// A program for RAM that says "ram!" on UART 0.
+/// Makes a RAM program that prints "ram!" on UART 0.
 fn ram_image() -> Vec<u8> {
     const ENTRY: u32 = 0x4038_0000;
     let mut code = vec![0x6000_0537_u32]; // lui a0, 0x60000
@@ -131,7 +135,7 @@ fn ram_image() -> Vec<u8> {
     }
     code.push(0x0000_006f); // j .
     let code: Vec<u8> = code.into_iter().flat_map(u32::to_le_bytes).collect();
-    // ESP-IDF's image format: header, extended header for chip 5, one segment, check sum.
+    // ESP-IDF's image format: header, extended header for chip 5, one segment, checksum.
     let mut image = vec![0xe9, 1, 2, 0x20];
     image.extend(ENTRY.to_le_bytes());
     image.extend([0xee, 0, 0, 0, 5, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0]);
@@ -152,7 +156,8 @@ fn a_program_in_ram() {
     }
 }
 
-/// esptool's server in front of a board. Its reset needs a port with a file descriptor, unless a setting names the steps.
+/// esptool's server in front of a board. Its reset needs a port with a file descriptor, unless a
+/// setting lists the steps.
 struct Relay {
     program: Child,
     port: String,
@@ -176,7 +181,7 @@ impl Relay {
         while let Some(line) = said.next() {
             heard += &line.unwrap();
             if heard.contains("TCP/IP port") {
-                // It goes on printing, and would end at a closed pipe.
+                // The program keeps printing, and a closed pipe would end it.
                 thread::spawn(move || said.for_each(drop));
                 return Relay {
                     program,
@@ -191,13 +196,13 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // The test is over either way.
+        // An error does not matter: the test is over.
         let _ = self.program.kill();
         let _ = self.program.wait();
     }
 }
 
-/// A pyserial client that asks for flow control is let in, hears the board, and sees its lines ready.
+/// A pyserial client with flow control connects, receives from the board, and sees its lines ready.
 const CLIENT: &str = "
 import sys, time, serial
 port = serial.serial_for_url(sys.argv[1], baudrate=115200, timeout=10, do_not_open=True)
@@ -228,7 +233,7 @@ fn pyserials_flow_control() {
     }
 }
 
-/// esptool's server polls the modem's lines, once a second, and asks for flow control as pyserial does.
+/// esptool's server polls the modem lines once a second, and requests flow control like pyserial.
 #[test]
 fn a_board_behind_esptools_server() {
     for board in boards(&RFC2217) {
@@ -245,7 +250,7 @@ fn beside_esptool(name: &str) -> PathBuf {
     } else {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let places = std::env::split_paths(&path).map(|place| place.join(&esptool));
-        places.into_iter().find(|place| place.exists()).expect("it was run a moment ago")
+        places.into_iter().find(|place| place.exists()).expect("it has just been run")
     };
     found.parent().unwrap_or(Path::new("")).join(name)
 }

@@ -1,5 +1,5 @@
-//! Firmware built from a host program's build.rs: it ends where both share a target directory, it is
-//! built again when anything that it is made of has changed, and its options and errors fit build.rs.
+//! Builds firmware from a host program's build.rs. The build terminates even if both share a target
+//! directory, is repeated when any input has changed, and its options and errors suit build.rs.
 
 #![allow(clippy::disallowed_methods, reason = "the host's time, for processes that hang")]
 
@@ -15,11 +15,11 @@ use std::{
 
 use support::{bare, repository};
 
-/// Longer than any of these builds, on a busy machine. A build that waits for itself takes for ever.
+/// Longer than any of these builds takes on a busy machine. A deadlocked build would never end.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Sources of a host program whose build script has `BUILD` in it. It prints what the firmware says,
-/// as it stands in the image, and its build script counts how often it runs.
+/// Sources of a host program whose build script contains `BUILD`. It prints the firmware's text, as
+/// stored in the image, and its build script counts its runs.
 const BUILD_RS: &str = r#"use esplice_build::Firmware;
 
 fn main() -> Result<(), esplice_build::Error> {
@@ -45,15 +45,15 @@ fn main() {
 }
 "#;
 
-/// A workspace with a host program, firmware, and a library of the firmware's.
+/// A workspace with a host program, firmware, and a library used by the firmware.
 struct Workspace {
     directory: tempfile::TempDir,
     host: String,
 }
 
 impl Workspace {
-    /// Host program and firmware share cargo's target directory, as members of one workspace do. `name`
-    /// tells the packages of tests apart there.
+    /// Creates a workspace in which host program and firmware share cargo's target directory.
+    /// `name` distinguishes the packages of different tests there.
     fn new(name: &str, build: &str) -> Workspace {
         let directory = tempfile::tempdir().unwrap();
         let host = format!("{name}-host");
@@ -69,7 +69,7 @@ impl Workspace {
              [profile.release]\npanic = \"abort\"\nopt-level = \"s\"\ndebug-assertions = false\n\
              [profile.fast]\ninherits = \"release\"\nopt-level = 3\n",
         );
-        // The versions of the repository, so that nothing is asked of the registry.
+        // The versions of the repository, so that the registry is not contacted.
         let lock = repository().join("Cargo.lock");
         fs::copy(lock, workspace.path("Cargo.lock")).unwrap();
         let crates = repository().join("crates");
@@ -124,7 +124,7 @@ impl Workspace {
         fs::read_to_string(self.path("runs")).map_or(0, |runs| runs.len())
     }
 
-    /// `cargo run --release`, which ends within [`LIMIT`].
+    /// Runs `cargo run --release`, which must end within [`LIMIT`].
     fn cargo(&self) -> Output {
         let mut cargo = Command::new(env!("CARGO"));
         for (name, _) in std::env::vars_os() {
@@ -140,7 +140,7 @@ impl Workspace {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // A group of its own: a build that hangs has children.
+        // A separate process group, because a hanging build has children.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut cargo, 0);
         let child = cargo.spawn().unwrap();
@@ -157,7 +157,7 @@ impl Workspace {
         waits.join().unwrap()
     }
 
-    /// What the firmware in the host program says.
+    /// Checks the text of the firmware in the host program.
     #[track_caller]
     fn says(&self, expected: &str) {
         let output = self.cargo();
@@ -172,7 +172,7 @@ fn firmware_is_built_again_when_what_it_is_made_of_changes() {
     let build = "Firmware::new(\"../fw\").chip(\"esp32c3\").build()?";
     let workspace = Workspace::new("again", build);
     workspace.says("says one");
-    // The lock file is the workspace's by now, and nothing else is new.
+    // The lock file now belongs to the workspace; nothing else has changed.
     workspace.says("says one");
     let runs = workspace.runs();
     workspace.says("says one");
@@ -230,7 +230,7 @@ fn options_reach_the_build_and_errors_name_them() {
         .args(["-name", "fw-other-esp32c3.plan.json"])
         .output()
         .unwrap();
-    assert!(!plan.stdout.is_empty(), "the files have the names of binary and chip");
+    assert!(!plan.stdout.is_empty(), "the files are named after binary and chip");
 
     let refused = |build: &str, words: &[&str]| {
         workspace.write("host/build.rs", &BUILD_RS.replace("BUILD", build));
@@ -241,7 +241,7 @@ fn options_reach_the_build_and_errors_name_them() {
             assert!(said.contains(word), "no {word:?} in {said}");
         }
     };
-    // Without a name in the project's file, the chip is the caller's to say.
+    // Without a name in the settings file, the caller must name the chip.
     refused(
         "Firmware::new(\"../fw\").build()?",
         &["(exit code 2)", "hint: in build.rs, call ", ".chip(\"esp32c3\") for --target"],

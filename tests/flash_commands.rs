@@ -1,5 +1,5 @@
-//! The commands that work on a board's flash and RAM without firmware, on virtual boards, judged by the
-//! files that hold their flash.
+//! Tests the commands on a board's flash and RAM that need no firmware, on virtual boards. The
+//! boards' flash files are compared with the expected content.
 
 #[path = "support/served.rs"]
 mod served;
@@ -11,7 +11,7 @@ use md5::{Digest as _, Md5};
 use served::Board;
 use support::{Said, result, run};
 
-/// Where the default table has its app.
+/// Offset of the app in the default table.
 const FACTORY: usize = 0x1_0000;
 const FLASH_LEN: usize = 4 << 20;
 
@@ -19,7 +19,7 @@ fn md5_of(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes that repeat late.
+/// Returns bytes with a long period.
 fn noise(len: usize, seed: u32) -> Vec<u8> {
     let mut state = seed;
     (0..len)
@@ -30,7 +30,7 @@ fn noise(len: usize, seed: u32) -> Vec<u8> {
         .collect()
 }
 
-/// A directory with `board.flash`, which holds a partition table and noise else.
+/// Creates a directory with `board.flash`, which contains a partition table and otherwise noise.
 fn directory() -> (tempfile::TempDir, Vec<u8>) {
     let directory = tempfile::tempdir().unwrap();
     let mut flash = noise(FLASH_LEN, 7);
@@ -42,7 +42,8 @@ fn directory() -> (tempfile::TempDir, Vec<u8>) {
     (directory, flash)
 }
 
-/// Runs with the board of `directory` at the port; with `stub`, that of `auto` and not the ROM alone.
+/// Runs a command with the board of `directory` as the port; `stub` selects `--stub auto` instead
+/// of the ROM loader.
 fn at_board(directory: &Path, words: &str) -> Said {
     let (command, rest) = words.split_once(' ').unwrap_or((words, ""));
     run(directory, &format!("{command} --port sim:esp32c3,flash=board.flash --stub none {rest}"))
@@ -61,11 +62,11 @@ fn flash_is_read_as_it_is() {
         assert!(said.out.contains(file), "{said:#?}");
         fs::read(at.join(file)).unwrap()
     };
-    // Odd in every way.
+    // Odd offset and odd length.
     assert!(read("read 0x12345 0x2003 part.bin", "part.bin") == flash[0x12345..][..0x2003]);
     assert!(read("read --partition phy_init phy.bin", "phy.bin") == flash[0xf000..0x1_0000]);
     assert!(read("read-flash 4190208 all end.bin", "end.bin") == flash[4_190_208..]);
-    // As HEX and UF2 it says itself where it belongs.
+    // HEX and UF2 files contain the offset.
     for name in ["part.hex", "part.uf2"] {
         read(&format!("read 0x12000 0x1800 {name}"), name);
         run(at, &format!("image split {name} --output {name}.parts")).check(0, &[]);
@@ -88,7 +89,7 @@ fn what_is_written_is_verified_and_what_differs_is_named() {
     at_board(at, "write-flash --partition phy_init two.bin")
         .check(6, &["8191 bytes is 4095 bytes too"]);
     at_board(at, "write-bin --partition factory two.bin").check(0, &[]);
-    // The rest of a sector is blank behind what was written.
+    // The rest of the last written sector is blank.
     let mut put = |offset: usize, data: &[u8]| {
         expected[offset..][..data.len().next_multiple_of(0x1000)].fill(0xff);
         expected[offset..][..data.len()].copy_from_slice(data);
@@ -99,7 +100,7 @@ fn what_is_written_is_verified_and_what_differs_is_named() {
     assert!(flash(at) == expected);
     at_board(at, "verify 0x210000 one.bin 0x220000 two.bin").check(0, &[]);
 
-    // Behind the tool's back: two sectors of the middle, and the last byte.
+    // Changes outside of the tool: two sectors in the middle, and the last byte.
     expected[0x21_1000] ^= 1;
     expected[0x21_2fff] ^= 1;
     expected[0x21_3000] ^= 1;
@@ -130,7 +131,7 @@ fn erasing_leaves_ones_and_nothing_else() {
     at_board(at, "erase 0x12000 0x1001").check(6, &["does not begin at a flash sector"]);
     assert!(flash(at) == expected);
     let said = at_board(at, "erase-flash --format json").check(0, &[]);
-    // Half a MiB was blank, and what is blank in whole pieces of 256 KiB is left alone.
+    // Half a MiB was blank, and blank pieces of 256 KiB are skipped.
     assert_eq!(result(&said)["value"]["sectors_erased"], 1024 - 128);
     assert!(flash(at).iter().all(|byte| *byte == 0xff));
 }
@@ -176,7 +177,7 @@ fn what_would_make_a_brick_is_refused() {
         let told = run(at, &format!("detect {port}")).check(0, &[]);
         assert!(told.out.contains(" on"), "{told:#?}");
     }
-    // In secure download mode the ROM neither reads nor hashes, and what it wrote could not be proved.
+    // In secure download mode, the ROM neither reads nor hashes, so a write could not be verified.
     let port = "--port sim:esp32c3,flash=board.flash,efuse=enable-security-download:1";
     for stub in ["none", "auto"] {
         for words in [
@@ -202,7 +203,7 @@ fn what_would_make_a_brick_is_refused() {
     assert!(flash(at) == expected);
 }
 
-/// A read that fails leaves the file that stood there, and no other.
+/// A failed read leaves an existing file unchanged, and creates no other.
 #[test]
 fn half_a_read_loses_nothing() {
     let (directory, _) = directory();
@@ -216,14 +217,14 @@ fn half_a_read_loses_nothing() {
     assert_eq!(fs::read(at.join("out.bin")).unwrap(), b"what was there");
     let left: Vec<String> = support::files(at);
     assert_eq!(left, ["board.flash", "gone.toml", "out.bin"]);
-    // Found out before the board is asked.
+    // Detected before the board is asked.
     fs::create_dir(at.join("folder")).unwrap();
     let said = at_board(at, "read 0 0x1000 folder").check(2, &["cannot write folder"]);
     assert!(!said.err.contains("Connecting"), "{said:#?}");
 }
 
-/// A program for RAM that says `r` for ever, faster than the line: instructions by hand, as in
-/// `support::elf`.
+/// Makes a RAM program that prints `r` forever, faster than the line; instructions written by hand,
+/// as in `support::elf`.
 fn ram_image() -> Vec<u8> {
     let addr = 0x4038_0000_u32;
     let code: [u32; 7] = [
@@ -257,12 +258,12 @@ fn programs_run_in_ram_and_boards_are_reset() {
     let said = run("load ram.bin").check(0, &[]);
     assert!(said.out.contains("28 bytes loaded into RAM"), "{said:#?}");
     run("monitor --no-reset --expect rrrrrrrr --timeout 5s").check(0, &[]);
-    // Out of it, and into download mode and back.
+    // Resets the board out of the program, and into download mode and back.
     run("reset").check(0, &["The board runs"]);
     run("reset --download").check(0, &["The board waits in download mode"]);
     let said = run("monitor --no-reset --timeout 300ms");
     assert!(!said.out.contains("rst:"), "{said:#?}");
-    // For flash, and of another chip.
+    // An image for flash, and one for another chip.
     let built = support::built_hello("Hello\r\n");
     fs::copy(built.path().join("hello.bin"), at.join("hello.bin")).unwrap();
     run("load hello.bin").check(6, &["is outside the RAM of ESP32-C3"]);
@@ -271,7 +272,7 @@ fn programs_run_in_ram_and_boards_are_reset() {
     run("load text").check(3, &["not an image"]);
 }
 
-/// A virtual board of a known board has that one's flash, in the id that the flash chip answers with, too.
+/// A virtual board of a known board has that board's flash size, also in the flash chip's id.
 #[test]
 fn a_named_board_has_its_own_size_of_flash() {
     let (directory, _) = directory();
@@ -287,12 +288,12 @@ fn a_named_board_has_its_own_size_of_flash() {
         let said = run(at, &format!("detect {words}")).check(0, &[]);
         assert!(said.out.contains(&format!("{kib} KB, id ef 40 {id:02x}")), "{said:#?}");
         assert_eq!(fs::metadata(at.join(format!("{size}.flash"))).unwrap().len(), kib << 10);
-        // What lies behind the end is refused, and the last sector is there.
+        // Reading past the end is refused, and the last sector can be read.
         run(at, &format!("read {:#x} 0x1000 last.bin {words} --stub none", (kib << 10) - 0x1000))
             .check(0, &[]);
         run(at, &format!("read {:#x} 0x1000 behind.bin {words}", kib << 10)).check(6, &[]);
     }
-    // A file that is there keeps its length.
+    // An existing file keeps its length.
     for (port, size) in [("esp32c3,flash=8MB.flash", "8192 KB"), ("m5stamp-c3", "4096 KB")] {
         let said = run(at, &format!("detect --port sim:{port}")).check(0, &[]);
         assert!(said.out.contains(size), "{said:#?}");

@@ -1,5 +1,5 @@
-//! The module that esplice-build writes, in crates of others: it passes clippy's default lints, and with
-//! `safe_module` it has no unsafe code for `forbid(unsafe_code)` to refuse. On the host and for a board.
+//! Tests the module that esplice-build writes, in other crates, on the host and for a board. It
+//! passes clippy's default lints, and with `safe_module` it passes `forbid(unsafe_code)`.
 
 mod support;
 
@@ -58,7 +58,7 @@ fn the_module_passes_the_lints_of_others() {
         write(&format!("{name}/build.rs"), &BUILD.replace("// SAFE", call));
         write(&format!("{name}/src/lib.rs"), &format!("{lint}{LIB}"));
     }
-    // The tests have Rust's target for the board, or Debian's, which has no clippy.
+    // Rust's own toolchain has the board's target; Debian's has it too, but without clippy.
     for target in [None, Some("riscv32imc-unknown-none-elf")] {
         let mut cargo = Command::new(env!("CARGO"));
         for (name, _) in std::env::vars_os() {

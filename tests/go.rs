@@ -1,6 +1,6 @@
-//! Go, from its source to its first words. TinyGo is played by a stand-in that writes down what it
-//! is asked for and hands out an ELF in TinyGo's shape; where a real one is installed, its image is
-//! compared with ours.
+//! Tests Go firmware from source to its first output. A stand-in for TinyGo records its arguments
+//! and returns an ELF of TinyGo's shape. If the real TinyGo is installed, its image is compared
+//! with esplice's.
 #![cfg(unix)]
 
 #[path = "support/served.rs"]
@@ -21,7 +21,7 @@ use support::{Said, files, finish, repository};
 
 const EXPECT: &str = r"Hello, World!\r\n";
 
-/// The firmware `tinygo-shape`, compiled once into a directory that is kept between runs.
+/// Returns the firmware `tinygo-shape`, compiled once into a directory that is kept between runs.
 fn shape() -> &'static [u8] {
     static ELF: OnceLock<Vec<u8>> = OnceLock::new();
     ELF.get_or_init(|| {
@@ -35,7 +35,7 @@ fn shape() -> &'static [u8] {
     })
 }
 
-/// The same with feature `odd`, linked by `script` in a directory, as `output` there.
+/// Links the same with feature `odd` by `script` in a directory, as `output` there.
 fn odd_shape(at: &Path, script: &str, output: &str) -> Said {
     let mut command = support::esplice(&repository());
     command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
@@ -45,8 +45,8 @@ fn odd_shape(at: &Path, script: &str, output: &str) -> Said {
     finish(&mut command)
 }
 
-/// Data that are aligned to 8 bytes share four bytes with code by TinyGo's script: such a program is
-/// refused, and one that esplice has TinyGo link runs in both boots.
+/// Data aligned to 8 bytes shares four bytes with code in TinyGo's script. Such a program is
+/// refused, and one that esplice links through TinyGo runs with both boot methods.
 #[test]
 fn code_and_data_that_share_bytes_are_refused_and_kept_apart() {
     let desk = Desk::new("0.33.0");
@@ -59,7 +59,7 @@ fn code_and_data_that_share_bytes_are_refused_and_kept_apart() {
     let shared = [".data at 0x3fc8", ".iram at 0x4038", "share 4 bytes of sram", "hint: "];
     odd_shape(&at, "plain.x", "odd.bin").check(3, &shared);
 
-    // What TinyGo is given: its own script, and what that lacks.
+    // TinyGo receives its own script plus the missing parts.
     let about = r#"{"target": {"llvm-target": "riscv32", "linkerscript": "targets/esp32c3.ld"}}"#;
     fs::write(desk.directory.path().join("bin/info"), about).unwrap();
     desk.run("build --target=esp32c3 --output=hello.bin").check(0, &[]);
@@ -84,7 +84,7 @@ fn code_and_data_that_share_bytes_are_refused_and_kept_apart() {
         desk.run(&words).check(0, &["Expected output found"]);
     }
 
-    // A program that needs no gap is linked as TinyGo links it.
+    // A program that needs no gap is linked as by TinyGo itself.
     let mut command = support::esplice(&repository());
     command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
     command.env("SHAPE_SCRIPT", at.join("own.x"));
@@ -117,7 +117,7 @@ impl Desk {
         Desk { directory, version: version.to_owned() }
     }
 
-    /// Where commands are given: the package's directory.
+    /// Returns the directory where commands run: the package's.
     fn at(&self) -> PathBuf {
         self.directory.path().join("hello")
     }
@@ -135,7 +135,8 @@ impl Desk {
         finish(command.args(words))
     }
 
-    /// What TinyGo was asked for: the directory, then each word; the ELF's place is its own.
+    /// Returns the arguments that TinyGo received: the directory, then each word, without the ELF's
+    /// path.
     fn asked(&self) -> Vec<String> {
         let text = fs::read_to_string(self.directory.path().join("bin/asked")).unwrap();
         let mut words: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -156,7 +157,7 @@ fn build_drives_tinygo_and_makes_its_image() {
     let desk = Desk::new("0.33.0");
     let said = desk.run("build --target=esp32c3 --main=main.go --output=hello.bin");
     let said = said.check(0, &["main.go:1:1: a word of the compiler's", "# package hello"]);
-    assert_eq!(said.out.lines().count(), 1, "results alone are on stdout: {said:#?}");
+    assert_eq!(said.out.lines().count(), 1, "only results are on stdout: {said:#?}");
     assert_eq!(desk.asked(), ["build", "-target=m5stamp-c3", "-tags=esplice esp32c3", "main.go"]);
     let made = ["hello.bin", "hello.elf", "hello.merged.bin", "hello.plan.json", "main.go"];
     assert_eq!(files(&desk.at()), made);
@@ -168,24 +169,24 @@ fn build_drives_tinygo_and_makes_its_image() {
     assert_eq!(plan["boot"], "rom", "{plan:#}");
     assert_eq!(plan["writes"].as_array().map(Vec::len), Some(1), "{plan:#}");
 
-    // The same from the ELF, and esptool finds nothing wrong with it.
+    // The same from the ELF, and esptool accepts the image.
     desk.run("build --target=esp32c3 hello.elf --output=again.bin").check(0, &[]);
     assert!(desk.read("again.bin") == image);
-    // Its addresses say which chip it is for.
+    // The chip is derived from the ELF's addresses.
     let said = desk.run("build hello.elf --output=named.bin").check(0, &[]);
     assert!(said.out.contains("for ESP32-C3"), "{said:#?}");
     assert!(desk.read("named.bin") == image);
     judged_by_esptool(&desk.at().join("hello.bin"));
 
-    // Later releases leave the hash out; a package is a directory, too.
+    // Later releases omit the hash; a package may also be a directory.
     let desk = Desk::new("0.42.0");
     desk.run("build --target=esp32c3 --output=hello.bin").check(0, &[]);
     assert_eq!(desk.asked().last().unwrap(), ".");
     assert!(desk.read("hello.bin") == tinygos_rule(shape(), false));
 }
 
-/// TinyGo's rule once more, straight from its words: a segment for each section with bytes in memory,
-/// in order of address, filled up to words; then the checksum, then the hash.
+/// Implements TinyGo's rule independently: a segment for each section with bytes in memory, in
+/// order of address, padded to words, followed by the checksum and the hash.
 fn tinygos_rule(elf: &[u8], hash: bool) -> Vec<u8> {
     let word = |at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().unwrap()) as usize;
     let half = |at: usize| u16::from_le_bytes(elf[at..at + 2].try_into().unwrap()) as usize;
@@ -221,7 +222,7 @@ fn tinygos_rule(elf: &[u8], hash: bool) -> Vec<u8> {
     image
 }
 
-/// esptool reads the image, and agrees with its checksum and its hash.
+/// Checks that esptool reads the image and confirms its checksum and hash.
 fn judged_by_esptool(image: &Path) {
     let output = esptool().args(["--chip", "esp32c3", "image-info"]).arg(image).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -285,7 +286,7 @@ fn a_memory_layout_reaches_tinygo_as_a_target_of_its_own() {
 
     let about = r#"{"target": {"llvm-target": "riscv32", "linkerscript": "targets/esp32c3.ld"}}"#;
     fs::write(bin.join("info"), about).unwrap();
-    // The stand-in's ELF knows nothing of the layout, which is noticed.
+    // The stand-in's ELF does not have the layout, which is detected.
     desk.run("build").check(6, &["esplice.toml:7: the ELF has no __esplice_arena_dma_start"]);
     let spec: serde_json::Value =
         serde_json::from_slice(&fs::read(bin.join("target.json")).unwrap()).unwrap();
@@ -335,14 +336,14 @@ fn an_adopted_image_is_an_app_like_any() {
     let descriptor = esplice_image::AppDescriptor::of_image(&fs::read(&image).unwrap()).unwrap();
     assert_eq!(descriptor.elf_sha256, hash);
 
-    // Alone, without its plan, it goes where an app goes.
+    // Without its plan, the image goes to the app's partition.
     fs::remove_file(desk.at().join("hello.plan.json")).unwrap();
     let words = "run hello.bin --port=sim:esp32c3,flash=b.flash --expect=World! --timeout=5s";
     desk.run(words).check(0, &["bytes at 0x10000)", "Expected output found"]);
     desk.run("flash hello.bin --boot=rom --port=sim:esp32c3")
         .check(6, &["hello.bin is an app image, which the ROM does not boot"]);
 
-    // In an OTA slot that otadata chooses.
+    // In an OTA slot selected by otadata.
     let mut flash = desk.read("b.flash");
     let row = |name: &str, kind, subtype, offset, len| Partition {
         name: name.into(),
@@ -381,10 +382,10 @@ fn an_image_for_the_rom_goes_to_the_boot_offset_only_when_asked() {
     let flash = "flash hello.bin --port=sim:esp32c3,flash=b.flash";
     desk.run(flash).check(0, &[]);
     let image = desk.read("hello.bin");
-    assert!(desk.read("b.flash").starts_with(&image), "the plan says where it goes");
+    assert!(desk.read("b.flash").starts_with(&image), "the plan decides the offset");
 
     fs::remove_file(desk.at().join("hello.plan.json")).unwrap();
-    desk.run(flash).check(6, &["hello.bin is without app descriptor", "--boot rom"]);
+    desk.run(flash).check(6, &["hello.bin has no app descriptor", "--boot rom"]);
     fs::remove_file(desk.at().join("b.flash")).unwrap();
     let said = desk.run(&format!("{flash} --boot=rom")).check(0, &[]);
     assert!(said.out.contains("bytes at 0x0)"), "{said:#?}");
@@ -403,7 +404,7 @@ fn what_goes_wrong_is_told() {
         .check(2, &["TinyGo 0.33.0 has no target", "did you mean \"xiao-esp32c3\"?"]);
     desk.run("build --target=esp32c2 --output=out.bin").check(4, &["does not know the ESP32-C2"]);
     desk.run("build --target=esp32s3 --output=out.bin").check(4, &["esp32s3-generic", "newer"]);
-    desk.run("build --output=out.bin").check(2, &[". does not say which chip"]);
+    desk.run("build --output=out.bin").check(2, &[". does not specify its chip"]);
     desk.run("build none.go").check(3, &["cannot read none.go"]);
     desk.run(&format!("{build} --boot=bios")).check(2, &["bios", "idf, rom"]);
 
@@ -417,7 +418,7 @@ fn what_goes_wrong_is_told() {
         .check(5, &["a word of the compiler's", "tinygo could not build main (exit code 1)"]);
     fs::write(desk.directory.path().join("bin/version"), "Go 1.22\n").unwrap();
     desk.run(build).check(4, &["did not print its version but \"Go 1.22\""]);
-    assert_eq!(files(&desk.at()), ["main.go"], "nothing is left behind");
+    assert_eq!(files(&desk.at()), ["main.go"], "no files are left");
 
     let stripped = stripped(shape());
     fs::write(desk.at().join("stripped.elf"), stripped).unwrap();
@@ -425,7 +426,7 @@ fn what_goes_wrong_is_told() {
         .check(3, &["stripped.elf: ELF has no symbol _start", "hint: "]);
 }
 
-/// The ELF with its symbol table's type changed to one that nobody reads.
+/// Returns the ELF without a symbol table: the table's type is changed to an unknown one.
 fn stripped(elf: &[u8]) -> Vec<u8> {
     let word = |at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().unwrap()) as usize;
     let count = u16::from_le_bytes([elf[48], elf[49]]) as usize;
@@ -439,7 +440,7 @@ fn stripped(elf: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sizes as users write them, in the file and as a flag, reach TinyGo in a form that it takes.
+/// Sizes as users write them, in the file and as a flag, reach TinyGo in a form that it accepts.
 #[test]
 fn stack_sizes_have_tinygos_unit() {
     let desk = Desk::new("0.33.0");
@@ -499,7 +500,7 @@ fn flags_that_mean_nothing_for_go_are_refused() {
     }
     fs::write(desk.at().join("shape.elf"), shape()).unwrap();
     desk.run("build --target=esp32c3 --tags a shape.elf")
-        .check(2, &["--tags is for Go packages, and shape.elf is compiled already"]);
+        .check(2, &["--tags is for Go packages, and shape.elf is already compiled"]);
 }
 
 #[test]
@@ -529,7 +530,7 @@ fn a_layout_is_checked_for_tinygo() {
     assert_eq!(support::result(&said)["value"]["base"], "tinygo", "{said:#?}");
 }
 
-/// The example through a real TinyGo, where there is one.
+/// Builds the example with a real TinyGo, if one is installed.
 #[test]
 fn a_real_tinygos_image_equals_ours() {
     let found = std::process::Command::new("tinygo").arg("version").output();

@@ -1,5 +1,5 @@
-//! The example, from its source to its first words. These tests compile firmware, into a directory
-//! that is kept between runs.
+//! Tests the example from source to its first output. These tests compile firmware, into a
+//! directory that is kept between runs.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use support::{Said, finish, repository};
 
-/// Runs the program at the top of the repository, with a place for firmware under its own target
+/// Runs the program at the root of the repository, with a place for firmware under its own target
 /// directory.
 fn esplice(args: &[&str]) -> Said {
     let mut command = support::esplice(&repository());
@@ -53,13 +53,13 @@ fn the_same_in_steps_and_reproducibly() {
     assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
 }
 
-/// Chips without a virtual board: their images are esptool's, and what `image info` finds sound.
+/// Chips without a virtual board: their images equal esptool's, and `image info` accepts them.
 #[test]
 fn the_example_for_other_chips() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
     let chips = [("esp32c6", "80m", "ESP32-C6"), ("esp32h2", "48m", "ESP32-H2")];
-    // Each compiles for a minute and more.
+    // Each takes a minute or more to compile.
     let count = if std::env::var_os("ESPLICE_SLOW_TESTS").is_some() { 2 } else { 1 };
     for (chip, freq, display_name) in &chips[..count] {
         let (hello, elf) = (at(&format!("{chip}.bin")), at(&format!("{chip}.elf")));
@@ -67,7 +67,7 @@ fn the_example_for_other_chips() {
         let said = esplice(&args).check(0, &[]);
         assert!(said.out.contains(&format!("bytes for {display_name}")), "{said:#?}");
         assert!(esptools_image(chip, freq, &elf) == fs::read(&hello).unwrap(), "{chip}");
-        // The ELF says itself which chip it is for.
+        // The chip is named in the ELF.
         let again = at("again.bin");
         esplice(&["build", "--elf", &elf, "--output", &again]).check(0, &[]);
         assert!(fs::read(&again).unwrap() == fs::read(&hello).unwrap(), "{chip}");
@@ -77,7 +77,7 @@ fn the_example_for_other_chips() {
     }
 }
 
-/// The image that the oracle makes of an ELF, a program of its own; a missing one fails the test.
+/// Makes the image of an ELF with esptool, an independent program; fails the test if it is missing.
 fn esptools_image(chip: &str, freq: &str, elf: &str) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let image = directory.path().join("esptool.bin");
@@ -101,7 +101,7 @@ fn esptools_image(chip: &str, freq: &str, elf: &str) -> Vec<u8> {
 fn source_that_does_not_compile() {
     let directory = tempfile::tempdir().unwrap();
     let example = repository().join("examples/hello-rust");
-    // Another name: cargo tells packages in one target directory apart by it.
+    // Another name: cargo distinguishes packages in one target directory by name.
     for name in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "src/main.rs"] {
         let text = fs::read_to_string(example.join(name)).unwrap();
         let to = directory.path().join(name);
@@ -113,13 +113,13 @@ fn source_that_does_not_compile() {
     fs::write(&main, format!("{source}\nconst NUMBER: u32 = \"text\";\n")).unwrap();
     let output = directory.path().join("hello.bin");
     let (output, project) = (output.to_string_lossy(), directory.path().to_string_lossy());
-    // The compiler's own words come first, then ours.
+    // The compiler's messages come first, then esplice's.
     let said = esplice(&["build", "--target", "esp32c3", "--output", &output, &project]);
     said.check(5, &["mismatched types", "error: cargo could not build broken-rust"]);
     assert!(!Path::new(&*output).exists());
 }
 
-/// What depends on the compiler: `scripts/test` runs these tests with each one.
+/// Tests that depend on the compiler; `scripts/test` runs them with each one.
 mod with_each_compiler {
     use super::*;
 

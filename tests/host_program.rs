@@ -1,5 +1,5 @@
-//! A host program that carries firmware: its build.rs builds a firmware project with esplice, and has
-//! the layout's module on statics.
+//! Tests a host program that contains firmware: its build.rs builds a firmware project with
+//! esplice, and includes the layout's module in statics.
 
 mod support;
 
@@ -57,11 +57,11 @@ fn a_host_program_carries_firmware() {
             crates.join("esplice-build")
         ),
     );
-    // The versions of the workspace, so that nothing is asked of the registry.
+    // The versions of the workspace, so that the registry is not contacted.
     fs::copy(repository().join("Cargo.lock"), host.join("Cargo.lock")).unwrap();
     write("build.rs", BUILD);
     write("src/main.rs", MAIN);
-    // The example, compiled where the other tests have compiled what it stands on.
+    // The example, compiled where the other tests have compiled its dependencies.
     let example = repository().join("examples/hello-rust");
     for file in ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "src/main.rs"] {
         let text = fs::read_to_string(example.join(file)).unwrap();

@@ -1,4 +1,5 @@
-//! Whatever a value is made of and wherever it comes from, nothing that drives a terminal is printed.
+//! No value, whatever its content and origin, makes esplice print control sequences for the
+//! terminal.
 
 mod support;
 
@@ -6,14 +7,15 @@ use std::{ffi::OsString, fs, path::Path};
 
 use support::{built_hello, elf, esplice, finish};
 
-/// Clears the screen, sets a title, moves the cursor, begins a sequence in its 8-bit form, turns the
-/// direction of writing around, and goes on in a line of its own.
+/// Clears the screen, sets a title, moves the cursor, begins a sequence in its 8-bit form, reverses
+/// the writing direction, and continues on a separate line.
 const HOSTILE: &str = "a\x1b[2Jb\x1b]0;t\x07c\u{9b}31md\u{202e}e\rf\x08g\nerror: h";
 
-/// The same without what no file name can hold on some systems.
+/// The same without characters that some systems do not allow in file names.
 const NAME: &str = "a\x1b[2Jb\u{9b}31md\u{202e}e\rf";
 
-/// Runs the program; nothing that it prints drives a terminal. Returns its exit code.
+/// Runs the program and checks that its output contains no control sequences. Returns the exit
+/// code.
 #[track_caller]
 fn check(at: &Path, words: &[&str]) -> i32 {
     let args: Vec<OsString> = words.iter().map(OsString::from).collect();
@@ -23,12 +25,12 @@ fn check(at: &Path, words: &[&str]) -> i32 {
         command.args(["--format", format]).args(&args);
         let said = finish(&mut command);
         harmless(words, &said.err);
-        // No value begins a line that looks like a message.
+        // No value starts a line that looks like a message.
         assert!(!said.err.contains("\nerror: h"), "{words:?}: {:?}", said.err);
         if format == "text" {
             harmless(words, &said.out);
         } else {
-            // JSON has values as they are, escaped as JSON escapes them.
+            // JSON contains values unchanged, escaped as JSON requires.
             for line in said.out.lines() {
                 let event: Result<serde_json::Value, _> = serde_json::from_str(line);
                 assert!(event.is_ok(), "{words:?}: {line:?}");
@@ -44,7 +46,7 @@ fn harmless(words: &[&str], text: &str) {
     let drives = |c: char| {
         (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{200e}'..='\u{202e}')
     };
-    // A board ends its lines as it likes.
+    // A board may end its lines in any way.
     let text = text.replace("\r\n", "\n");
     assert!(!text.contains(drives), "{words:?}: {text:?}");
 }
@@ -128,7 +130,7 @@ fn files_of_every_kind() {
     let directory = built_hello("Hello\r\n");
     let at = directory.path();
     let write = |name: &str, text: &[u8]| fs::write(at.join(name), text).unwrap();
-    // Plan: a name, a file and a chip of the plan's own.
+    // A plan with its own name, file and chip.
     let plan = fs::read_to_string(at.join("hello.plan.json")).unwrap();
     let json = serde_json::to_string(HOSTILE).unwrap();
     for old in
@@ -159,7 +161,7 @@ fn files_of_every_kind() {
     }
     write("stub.json", format!("{{{json}: 1}}").as_bytes());
     check(at, &["flash", "hello.bin", "--port", "sim:esp32c3", "--stub", "stub.json"]);
-    // Text that is no image.
+    // Text that is not an image.
     write("text.bin", HOSTILE.as_bytes());
     check(at, &["image", "info", "text.bin"]);
     check(at, &["flash", "text.bin", "--port", "sim:esp32c3"]);
@@ -200,7 +202,7 @@ fn elfs() {
     check(at, &["layout", "show", "--target", "esp32c3", "a.elf"]);
     check(at, &["layout", "check", "--target", "esp32c3", "a.elf"]);
     check(at, &["layout", "diff", "--target", "esp32c3", "a.elf", "a.elf"]);
-    // The board says it, too, in the middle of a watch and at its end.
+    // The board prints it as well, in the middle of a watch and at its end.
     let run = ["run", "a.bin", "--port", "sim:esp32c3", "--timeout", "1s"];
     check(at, &run);
     let mut expect = run.to_vec();
@@ -211,7 +213,7 @@ fn elfs() {
     assert_eq!(check(at, &["build", "--target", "esp32c3", "--elf", "b.elf", "-o", "b.bin"]), 3);
 }
 
-/// Compilers bring colours along, and nothing else.
+/// Compilers' colours are kept, and no other sequences.
 #[cfg(unix)]
 #[test]
 fn compilers() {

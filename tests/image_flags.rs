@@ -1,4 +1,4 @@
-//! What `build` is told of the image, against esptool told the same; boards; programs in place.
+//! Compares image options of `build` with esptool's; boards; programs executed in place.
 
 mod support;
 
@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Command};
 
 use support::{elf, files, run};
 
-/// The image that esptool makes of `hello.elf` with these words.
+/// Makes the image of `hello.elf` with esptool and these arguments.
 fn esptools_image(directory: &Path, words: &str) -> Vec<u8> {
     let esptool = std::env::var_os("ESPLICE_ESPTOOL").unwrap_or("esptool".into());
     let output = Command::new(esptool)
@@ -37,7 +37,7 @@ fn each_flag_says_what_esptools_says() {
         ("--secure-pad v2", format!("{usual} --secure-pad-v2")),
         ("--image-source segments", format!("{usual} --use-segments")),
         ("--image-source sections --mmu-page-size 64K", usual.to_owned()),
-        // A board's flash is 8 MB.
+        // The board has a flash of 8 MB.
         (
             "--flash-mode qio --flash-freq 20m --flash-size 16MB",
             "--flash-mode qio --flash-freq 20m --flash-size 16MB".into(),
@@ -48,7 +48,7 @@ fn each_flag_says_what_esptools_says() {
         run(at, &words).check(0, &[]);
         assert!(fs::read(at.join("a.bin")).unwrap() == esptools_image(at, &theirs), "{ours}");
     }
-    // The same, in the project's file.
+    // The same in the settings file.
     fs::write(at.join("esplice.toml"), "[image]\nmin-rev = \"0.3\"\nmax-rev = \"1.99\"\n").unwrap();
     run(at, "build --target esp32c3 --elf hello.elf --image-only --output b.bin").check(0, &[]);
     let theirs = esptools_image(at, &format!("{usual} --min-rev-full 3 --max-rev-full 199"));
@@ -67,7 +67,7 @@ fn what_a_flag_cannot_say_is_refused() {
     check("--max-rev 1.100", 2, &["is not a chip revision"]);
     check("--max-rev 656.0", 2, &["is not a chip revision"]);
     check("--secure-pad v3", 2, &["\"v3\" is neither v1 nor v2"]);
-    check("--image-source headers", 2, &["is none of auto, sections, segments"]);
+    check("--image-source headers", 2, &["is not one of auto, sections, segments"]);
     check(
         "--mmu-page-size 16K",
         2,
@@ -105,7 +105,7 @@ fn a_board_settles_the_flash() {
     said.check(2, &["unknown chip or board \"m5stamp-c4\"", "hint: did you mean \"m5stamp-c3\"?"]);
 }
 
-/// A program without header: built, told of by its plan, and written to the start of flash.
+/// A program without header: built, described by its plan, and written to the start of flash.
 #[test]
 fn a_program_in_place_goes_to_the_start_of_flash() {
     let directory = tempfile::tempdir().unwrap();
@@ -128,7 +128,7 @@ fn a_program_in_place_goes_to_the_start_of_flash() {
     assert_eq!(flash[..code.len()], code);
     assert!(flash[0x1000..].iter().all(|byte| *byte == 0xff));
 
-    // Without its plan only the user can tell.
+    // Without its plan, only the user knows the format.
     fs::remove_file(at.join("place.plan.json")).unwrap();
     let said = run(at, "flash place.bin --port sim:esp32c3,flash=other.flash");
     said.check(6, &["place.bin runs in place and has no header", "hint: give --boot direct"]);

@@ -1,4 +1,5 @@
-//! What `esplice sim` tells of its board: a trace, what it is at, and a summary at the end.
+//! Tests the inspection output of `esplice sim`: a trace, the board's state, and a summary at the
+//! end.
 #![cfg(unix)]
 
 mod support;
@@ -12,8 +13,8 @@ use std::{
 use nix::{sys::signal, unistd::Pid};
 use support::{built_hello, finish};
 
-/// A headerless image that is executed in place: puts `H` into UART0, reads a register that no device has, calls, and
-/// goes round in a loop.
+/// A headerless image executed in place: writes `H` to UART0, reads a register without a device,
+/// makes a call, and loops.
 const CODE: [u32; 9] = [
     0xaedb_041d,
     0xaedb_041d,
@@ -44,7 +45,7 @@ fn a_board_tells_what_it_does_and_what_it_did() {
         .spawn()
         .unwrap();
     let mut told = BufReader::new(program.stderr.take().unwrap());
-    // Each of these in turn.
+    // Each of these lines, in order.
     for wanted in [
         "store  0x42000010 uart0 0x60000000 gets 0x48",
         "load   0x42000018 no device 0x60040000 gives 0x0",
@@ -69,7 +70,7 @@ fn a_board_tells_what_it_does_and_what_it_did() {
     }
 }
 
-/// On a terminal Enter asks what the board is at; instructions are traced by address and bits.
+/// On a terminal, Enter prints the board's state; instructions are traced by address and bits.
 #[cfg(target_os = "linux")]
 #[test]
 fn enter_asks_what_the_board_is_at() {
@@ -102,14 +103,14 @@ fn enter_asks_what_the_board_is_at() {
     };
     wait_for("insn   0x42000010 00b52023");
     wait_for("insn   0x42000024 00008067");
-    // Nobody asked yet, and each Enter is one answer.
+    // No state was printed yet, and each Enter prints one.
     for _ in 0..2 {
         keyboard.write_all(b"\n").unwrap();
         let line = wait_for(" MIPS");
         assert!(line.contains("the board runs at 0x42000020 at "), "{line}");
     }
     signal::kill(Pid::from_raw(program.id().cast_signed()), signal::Signal::SIGINT).unwrap();
-    wait_for("1 registers were used where the board has no device");
+    wait_for("1 registers without a device were accessed");
     wait_for("0x60040000 read 1 times, written 0 times");
     drop(told);
     assert_eq!(program.wait().unwrap().code(), Some(0));

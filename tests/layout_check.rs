@@ -1,4 +1,4 @@
-//! `esplice layout check` on files that say little, wrongly, or far too much.
+//! Tests `esplice layout check` with files that are nearly empty, invalid, or far too large.
 
 mod support;
 
@@ -11,7 +11,7 @@ fn check(file: &str) -> Said {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("esplice.toml"), file).unwrap();
     let mut command = esplice(directory.path());
-    // Far above what any of these takes, and far below what the last ones took without a limit.
+    // Far above what any of these takes, and far below the time of the last ones without a limit.
     command.args(["layout", "check", "--target", "esp32c3"]).timeout(Duration::from_secs(30));
     finish(&mut command)
 }
@@ -45,12 +45,12 @@ fn what_is_written_wrongly_is_wrong_use_as_in_other_sections() {
     ] {
         check(file).check(2, &[words]);
     }
-    // Written well, and too much for the chip.
+    // Valid, but too large for the chip.
     check("[layout.heap]\nsize = \"400K\"\n").check(6, &["does not fit in dram"]);
     check("[layout.heap]\nsize = \"4K\"\nalign = 48\n").check(6, &["is not a power of two"]);
 }
 
-/// Each thing is compared with each other, so there is a limit to their number.
+/// All entries are compared pairwise, so their number is limited.
 #[test]
 fn thousands_of_arenas_are_settled_or_refused_at_once() {
     let arenas = |count: u32| -> String {

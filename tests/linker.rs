@@ -1,7 +1,7 @@
-//! esplice as the linker of small objects, with lld behind it: what it says, what it keeps, and that no
-//! record can spoil a link.
+//! Tests esplice as the linker of small objects, with lld as the real linker: its messages, what it
+//! keeps, and that no record can break a link.
 
-// Parts of it are for a linker of the tests' own.
+// Parts of it are for a linker used only by other tests.
 #[allow(dead_code)]
 #[path = "../crates/esplice-link/tests/support/objects.rs"]
 mod objects;
@@ -13,8 +13,8 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use objects::{ALLOC, EXEC, Section, archive, function, object, strings, variable};
 use support::{Said, finish};
 
-/// As the scripts of firmware are: symbols at the ends of sections, some of them in the middle, and
-/// sections that nobody refers to and that stay.
+/// A script like those of firmware: symbols at the ends of sections and in the middle, and sections
+/// that nothing refers to but that are kept.
 const SCRIPT: &str = "\
 ENTRY(_start)
 MEMORY { CODE : ORIGIN = 0x40380000, LENGTH = 64K
@@ -41,7 +41,7 @@ struct Bench {
     directory: tempfile::TempDir,
 }
 
-/// What is linked: the length of its function, its text, and what compiled it.
+/// An object to link: the length of its function, its text, and its compiler.
 struct Source<'a> {
     len: u32,
     text: &'a str,
@@ -99,7 +99,7 @@ impl Bench {
         self.write("libx.a", &archive(&[("other.o", other), ("needed.o", needed)]));
     }
 
-    /// Links as `flags` say, into NAME.
+    /// Links with `flags` into NAME.
     fn link(&self, name: &str, flags: &str) -> Said {
         let mut command = support::esplice(self.directory.path());
         command.env("PATH", with_lld());
@@ -122,9 +122,10 @@ impl Bench {
         self.link(name, &format!("{own} {flags}"))
     }
 
-    /// The link without esplice: what goes against a stable one is told, and changes nothing here.
+    /// Links without esplice. Whatever prevents a stable link is reported, and changes nothing
+    /// here.
     fn normal(&self, name: &str) -> Said {
-        let against = "goes against it";
+        let against = "prevents a stable link";
         self.link(name, "--esplice-ld --icf=safe").check(0, &[against])
     }
 
@@ -137,7 +138,7 @@ impl Bench {
     }
 }
 
-/// The PATH with rustc's own lld on it, as rustc has it when it calls its linker.
+/// Returns the PATH with rustc's own lld in front, as when rustc calls its linker.
 fn with_lld() -> std::ffi::OsString {
     let ask = |question: &[&str]| {
         let answer = std::process::Command::new("rustc").args(question).output().unwrap();
@@ -151,7 +152,7 @@ fn with_lld() -> std::ffi::OsString {
     std::env::join_paths(std::iter::once(own).chain(std::env::split_paths(&path))).unwrap()
 }
 
-/// The symbols that the script defines, and where they lie: at a section's start or end.
+/// Returns the symbols that the script defines at a section's start or end.
 fn boundaries(elf: &[u8]) -> Vec<(String, String)> {
     let file = object::File::parse(elf).unwrap();
     let mut all = Vec::new();
@@ -196,19 +197,19 @@ fn what_the_script_says_holds_as_in_a_normal_link() {
     assert!(boundaries(&normal).len() >= 8, "{:?}", boundaries(&normal));
     for (name, elf) in [("fresh", &fresh), ("pinned", &pinned)] {
         assert_eq!(boundaries(&normal), boundaries(elf), "{name}");
-        // What is kept is there, and where the script has it.
+        // Kept sections are present, at the place that the script defines.
         let (trap, text) = (section(elf, ".trap"), section(elf, ".text"));
         assert_eq!(trap.0 % 256, 0);
         assert!(trap.1.starts_with(b"a trap vector, kept."), "{name}");
         assert_eq!(address(elf, "_start"), Some(text.0), "{name}");
         assert!(text.1.ends_with(b"kept as well"), "{name}");
-        // What nobody needs is not.
+        // Unused sections are not.
         assert_eq!(address(elf, "_3app6nobody"), None, "{name}");
         assert_eq!(address(elf, "unasked"), None, "{name}");
         let count = |elf| object::File::parse(elf).unwrap().symbols().count();
         assert_eq!(count(&normal[..]), count(&elf[..]), "{name}");
     }
-    // The edit moved nothing but what it says.
+    // The edit moved only what it had to.
     for name in ["_3app4main", "_3app5other", "helper", "_3app5count", "state", "_text_end"] {
         assert_eq!(address(&fresh, name), address(&pinned, name), "{name}");
     }
@@ -280,14 +281,14 @@ fn no_record_spoils_a_link() {
         bench.stable("elf", "").check(0, &[]);
         spoil(&bench);
         bench.compile(source);
-        let said = bench.stable("elf", flags).check(0, &["laid out anew: ", warning]);
+        let said = bench.stable("elf", flags).check(0, &["laid out again: ", warning]);
         assert_eq!(said.err.lines().count(), 1, "{said:#?}");
         assert!(bench.bytes("elf") == fresh(source, flags), "{warning}");
         // The next link has a record again.
         assert_eq!(bench.stable("elf", flags).check(0, &[]).err, "");
     }
 
-    // Another script: the warning is the same, the layout that of this script.
+    // Another script: the same warning, with the layout of this script.
     let bench = Bench::new(&SOURCE);
     bench.stable("elf", "").check(0, &[]);
     bench.write("link.x", SCRIPT.replace("0x40380000", "0x40381000").as_bytes());
@@ -317,7 +318,7 @@ fn a_record_of_another_program_pins_nothing_wrongly() {
 fn what_goes_against_it_is_linked_normally_and_said() {
     let bench = Bench::new(&SOURCE);
     let said = bench.stable("elf", "--emit-relocs");
-    said.check(0, &["esplice-ld: warning: linked normally: --emit-relocs goes against it"]);
+    said.check(0, &["esplice-ld: warning: linked normally: --emit-relocs prevents a stable link"]);
     assert!(!bench.path("kept.stable").exists());
     bench.write("link.x", SCRIPT.replace("ALIGN(256) {", "SUBALIGN(16) {").as_bytes());
     bench.stable("elf", "").check(0, &["linked normally: the linker script has SUBALIGN"]);
@@ -336,7 +337,7 @@ fn faults_of_the_program_are_told_once_and_by_the_linker() {
 fn arguments_may_stand_in_a_file() {
     let bench = Bench::new(&SOURCE);
     bench.stable("plain", "").check(0, &[]);
-    // As rustc does where there are many: the file is all that there is.
+    // As rustc does with many arguments: the only argument is a file.
     let words = "--esplice-ld --esplice-own=\"app\"\n--esplice-record=kept.stable -m elf32lriscv\n\
                  --gc-sections -T link.x main.o -L. -lx -o 'file'";
     bench.write("words", words.as_bytes());
@@ -354,14 +355,14 @@ fn when_gaps_take_too_much_it_is_laid_out_anew_and_said() {
         assert_eq!(said.err.lines().count(), warnings.len(), "{said:#?}");
     };
     linked(&[]);
-    // A long function becomes short: a gap, which the link after it finds in the record.
+    // A long function becomes short: the next link finds the gap in the record.
     bench.compile(&Source { len: 100, ..SOURCE });
     linked(&[]);
-    linked(&["laid out anew: gaps took more than 10 % of the program"]);
+    linked(&["laid out again: gaps took more than 10 % of the program"]);
     assert_eq!(bench.report("elf")["fresh"], true);
     linked(&[]);
     assert_eq!(bench.report("elf")["fresh"], false);
-    // By hand, nothing need be said.
+    // No warning if requested explicitly.
     assert_eq!(bench.stable("elf", "--esplice-waste=10 --esplice-fresh").check(0, &[]).err, "");
     assert_eq!(bench.report("elf")["fresh"], true);
 }

@@ -1,5 +1,5 @@
-//! What is read in a board's log, and looked for in it: reports outside of panics, colours, resets on
-//! purpose, cargo's test arguments, events.
+//! Tests reading of a board's log: reports outside of panics, colours, intended resets, cargo's
+//! test arguments, and events.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use serde_json::Value;
 use support::{Said, built, elf, run};
 
-/// A board that has said all this by the time it rests; its flash is `board.flash`.
+/// Creates a board that prints `text` and then idles; its flash is `board.flash`.
 fn board(text: &str) -> tempfile::TempDir {
     let directory = built(&elf::long_hello(text));
     run(directory.path(), "flash --port sim:esp32c3,flash=board.flash hello.bin").check(0, &[]);
@@ -50,7 +50,7 @@ fn addresses_outside_of_panics_are_events_and_end_nothing() {
         ["error-check 0x42010404 of 1", "line 0x42010408 of 1", "backtrace 0x42010400 of 2"]
     );
     assert_eq!(kinds("--decode none"), Vec::<String>::new());
-    run(at, "monitor --decode some").check(2, &["it is reports, all or none"]);
+    run(at, "monitor --decode some").check(2, &["must be reports, all or none"]);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn colours_are_left_out_of_what_is_looked_for() {
     monitor(at, "--expect connected\\r\\n --expect helolo\\r\\n").check(0, &[]);
     monitor(at, "--expect /^I.\\([0-9]+\\).wifi:.connected$/ --expect end").check(0, &[]);
     monitor(at, "--reject connected --expect end").check(25, &["rejected output \"connected\""]);
-    // What asks for hidden bytes finds them, and so does everything with --raw.
+    // An expectation with escape sequences finds hidden bytes, and so does any with --raw.
     monitor(at, "--expect con\\e[1mnected\\x1b[0m\\r\\n --expect end").check(0, &[]);
     monitor(at, "--raw --expect connected --timeout 1s").check(20, &[]);
     fs::write(at.join("steps.txt"), "expect \"connected\"\nexpect \"end\"\n").unwrap();
@@ -83,7 +83,7 @@ fn several_texts_of_the_settings_are_expected_in_order() {
     settings("['one', '/^tw./']");
     monitor(at, "").check(0, &["Expected output found"]);
     settings("['two', 'one']");
-    monitor(at, "--timeout 1s").check(20, &["\"one\" did not come"]);
+    monitor(at, "--timeout 1s").check(20, &["\"one\" did not appear"]);
     monitor(at, "--expect one").check(0, &[]);
     settings("3");
     monitor(at, "").check(2, &["expect must be a text or a list of texts"]);
@@ -95,12 +95,12 @@ fn resets_on_purpose_are_allowed_and_the_hint_says_how() {
         format!("rst:0x3 ({reason}),boot:0xc (SPI_FAST_FLASH_BOOT)\r\nworks\r\n").repeat(6)
     };
     let directory = board(&format!("{}end\r\n", reset("RTC_SW_SYS_RST")));
-    let hint = "hint: before it the board said \"works\"; if the firmware resets itself on purpose, \
-                give --allow-resets";
-    monitor(directory.path(), "--expect end").check(22, &["reset 3 times more", hint]);
+    let hint = "hint: before it the board printed \"works\"; if the firmware resets itself on purpose, \
+                pass --allow-resets";
+    monitor(directory.path(), "--expect end").check(22, &["reset 3 more times", hint]);
     monitor(directory.path(), "--expect end --allow-resets").check(0, &[]);
     let said = monitor(directory.path(), "--allow-resets --timeout 1s").check(0, &[]);
-    assert!(!said.err.contains("times more"), "{said:#?}");
+    assert!(!said.err.contains("more times"), "{said:#?}");
     let directory = board(&format!("{}end\r\n", reset("DSLEEP")));
     monitor(directory.path(), "--expect end").check(0, &[]);
 }
@@ -109,7 +109,7 @@ fn resets_on_purpose_are_allowed_and_the_hint_says_how() {
 fn a_reset_that_cannot_be_is_refused_before_the_port_is_opened() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("steps.txt"), "expect \"a\"\nreset\n").unwrap();
-    // Nobody listens there.
+    // Nobody listens on this port.
     let said = run(directory.path(), "monitor --port tcp://127.0.0.1:1 --script steps.txt");
     said.check(
         2,
@@ -122,7 +122,7 @@ const TESTS: &str = "esplice-test: begin 3\r\nesplice-test: test adds\r\nesplice
                      esplice-test: run divides\r\nesplice-test: failed divides: no\r\n\
                      esplice-test: run sleeps\r\nesplice-test: ok sleeps\r\nesplice-test: done\r\n";
 
-/// Runs a board as cargo's runner does, for the test binary `math`.
+/// Runs a board like cargo's runner, for the test binary `math`.
 fn runner(text: &str, words: &str) -> (tempfile::TempDir, Said) {
     let directory = built(&elf::long_hello(text));
     let at = directory.path();
@@ -156,7 +156,7 @@ fn cargos_test_arguments_choose_and_list() {
         said.out.ends_with("adds: test\ndivides: test\nsleeps: test\n\n3 tests, 0 benchmarks\n")
     );
     assert!(!said.out.contains("ok"), "{said:#?}");
-    // What is neither cargo's nor esplice's is refused as before.
+    // A flag that neither cargo nor esplice has is still refused.
     runner(TESTS, "--no-such-flag").1.check(2, &["unexpected argument '--no-such-flag'"]);
 }
 
@@ -183,9 +183,9 @@ fn a_board_that_resets_within_a_test_names_the_test() {
                 esplice-test: ok b\r\nesplice-test: done\r\n";
     let (_, said) = runner(text, "");
     said.check(40, &["1 of 2 tests failed: b: the board was reset while it ran"]);
-    // The reset came in a test that does not count, before the one that does.
+    // The reset occurs in a test that is filtered out, before the one that counts.
     let (_, said) = runner(&text.replace("run a\r\nesplice-test: ok a", "test a"), "a");
-    said.check(40, &["the board was reset in test b, which does not count"]);
+    said.check(40, &["the board was reset in test b, which was not counted"]);
     runner(text, "--allow-resets").1.check(0, &[]);
 }
 

@@ -1,5 +1,5 @@
-//! Merged files against esptool's, byte by byte, with the words that esptool's users know; and what
-//! `split` makes of them.
+//! Compares merged files with esptool's, byte by byte, using the options that esptool's users know,
+//! and tests `split` on them.
 
 #[path = "support/served.rs"]
 mod served;
@@ -10,7 +10,7 @@ use std::{fs, path::Path, process::Command};
 use served::esptool;
 use support::{finish, run};
 
-/// Files that the cases are made of: odd lengths, a sound image, one in HEX.
+/// Writes the input files: odd lengths, a valid image, one in HEX.
 fn inputs(at: &Path) {
     let noise = |seed: u32, len: usize| -> Vec<u8> {
         let next = |state: &mut u32| {
@@ -33,7 +33,7 @@ fn inputs(at: &Path) {
     fs::write(at.join("x.hex"), hex).unwrap();
 }
 
-/// Words that both programs get.
+/// Arguments for both programs.
 const CASES: &[&str] = &[
     // Raw.
     "0x0 a.bin",
@@ -50,7 +50,7 @@ const CASES: &[&str] = &[
     "--pad-to-size 256KB 0x40000 a.bin",
     "0x0 x.hex",
     "0x0 a.bin 0x0 x.hex 0x20000 b.bin",
-    // The image at the boot offset, and one that is elsewhere.
+    // The image at the boot offset, and one at another offset.
     "--flash-mode qio --flash-freq 40m --flash-size 8MB 0x0 app.bin",
     "--flash-mode dout 0x0 app.bin 0x30000 app.bin",
     "--flash-size 16MB 0x10000 app.bin",
@@ -112,7 +112,7 @@ fn merged_files_equal_esptools() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     inputs(at);
-    // The families of all chips, too.
+    // The UF2 families of all chips.
     let of_chips = esplice_chip::all().iter().map(|chip| chip.name.as_str());
     let of_chips = of_chips.map(|chip| (chip, "--format uf2 0x0 a.bin 0x10000 b.bin"));
     let cases = CASES.iter().map(|words| ("esp32c3", *words)).chain(of_chips);
@@ -127,7 +127,7 @@ fn merged_files_equal_esptools() {
     assert!(compared >= CASES.len() + 5, "only {compared} files were compared");
 }
 
-/// What a merged file is made of comes back, from each format.
+/// `split` returns the parts of a merged file, from each format.
 #[test]
 fn split_is_the_way_back() {
     let directory = support::built_hello("Hello\r\n");
@@ -158,7 +158,7 @@ fn split_is_the_way_back() {
     assert!(said.out.is_empty());
 }
 
-/// Without a table, each stretch of a HEX file is a part.
+/// Without a table, each range of a HEX file is a part.
 #[test]
 fn stretches_without_a_table_are_parts() {
     let directory = tempfile::tempdir().unwrap();
@@ -182,12 +182,12 @@ fn what_is_refused_leaves_nothing_behind() {
         assert_eq!(support::files(at), before, "{words}");
     };
     check("0x0 a.bin 0x100 b.bin", 6, &["a.bin ends at 0x303, after the start of b.bin at 0x100"]);
-    check("a.bin", 2, &["a.bin does not say where it belongs", "0x10000 a.bin"]);
-    check("0x0 a.bin 0x1000", 2, &["no file stands behind offset 0x1000"]);
-    check("0x1000 x.hex", 2, &["x.hex says its offsets itself", "leave 0x1000 out"]);
+    check("a.bin", 2, &["a.bin has no offset of its own", "0x10000 a.bin"]);
+    check("0x0 a.bin 0x1000", 2, &["no file follows offset 0x1000"]);
+    check("0x1000 x.hex", 2, &["x.hex contains its own offsets", "leave 0x1000 out"]);
     check("-t 0x2000 0x1000 a.bin", 6, &["a.bin at 0x1000 is before the image's offset 0x2000"]);
     check("0x7ffff00 b.bin", 6, &["b.bin of 700 bytes at 0x7ffff00", "past the flash"]);
-    check("--as uf2 0x0 a.bin", 2, &["no file says which chip", "--target"]);
+    check("--as uf2 0x0 a.bin", 2, &["no file specifies its chip", "--target"]);
     check("--as uf2 --chip esp32c3 --chunk-size 6 0 a.bin", 2, &["6 bytes", "from 4 to 452"]);
     check("--as uf2 --chip esp32c3 --chunk-size 0 0 a.bin", 2, &["0 bytes", "from 4 to 452"]);
     check("--flash-freq 81m --chip esp32c3 0 a.bin", 2, &["--flash-freq", "81m", "known are"]);
@@ -195,7 +195,7 @@ fn what_is_refused_leaves_nothing_behind() {
     run(at, "image merge -o a.bin 0x0 a.bin").check(2, &["a.bin is an input and the output"]);
 }
 
-/// Each way a file can be broken is told with its place.
+/// Each defect of a file is reported with its place.
 #[test]
 fn broken_files_are_told_with_their_place() {
     let directory = tempfile::tempdir().unwrap();
@@ -246,7 +246,7 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
     packed
 }
 
-/// A packed file does wherever the plain one does.
+/// A packed file works wherever the plain one does.
 #[test]
 fn xz_files_are_read_as_what_they_hold() {
     let directory = support::built_hello("Hello\r\n");
@@ -277,7 +277,7 @@ fn xz_files_are_read_as_what_they_hold() {
     assert!(flash[0x2_0000..].starts_with(&image));
 }
 
-/// A file of megabytes of zeros packs to nearly nothing; what it unpacks to is bounded.
+/// A file of megabytes of zeros compresses to nearly nothing; its unpacked size is limited.
 #[test]
 fn an_xz_file_does_not_unpack_without_end() {
     let directory = tempfile::tempdir().unwrap();
@@ -288,7 +288,7 @@ fn an_xz_file_does_not_unpack_without_end() {
         .check(3, &["bomb.xz: xz file unpacks to more than 268435456 bytes"]);
 }
 
-/// What users of esptool and espflash type.
+/// Options that users of esptool and espflash type.
 #[test]
 fn other_tools_words_work() {
     let directory = support::built_hello("Hello\r\n");
@@ -308,7 +308,7 @@ fn other_tools_words_work() {
     run(at, "save-image --chip esp32c3 --output c.bin hello.elf d.bin").check(2, &["--output"]);
 }
 
-/// HEX and UF2 go where they say, checked like any other file.
+/// HEX and UF2 files are written to their own offsets, checked like any other file.
 #[test]
 fn files_with_offsets_are_flashed_where_they_say() {
     let directory = support::built_hello("Hello\r\n");
@@ -329,8 +329,8 @@ fn files_with_offsets_are_flashed_where_they_say() {
     run(at, &format!("{flash} --target esp32c6 m.uf2"))
         .check(12, &["m.uf2: the image is for ESP32-C3, the target is ESP32-C6"]);
     run(at, &format!("{flash} --offset 0x1000 m.hex"))
-        .check(2, &["m.hex: an Intel HEX file says itself where it belongs"]);
-    run(at, &format!("{flash} --partition factory m.hex")).check(2, &["says itself"]);
+        .check(2, &["m.hex: an Intel HEX file contains its own offsets"]);
+    run(at, &format!("{flash} --partition factory m.hex")).check(2, &["contains its own"]);
     run(at, "build --elf m.hex --target esp32c3").check(3, &["is not an ELF, but an Intel HEX"]);
     run(at, "build m.uf2 --target esp32c3").check(2, &["m.uf2 is an image already"]);
 
@@ -347,7 +347,7 @@ fn files_with_offsets_are_flashed_where_they_say() {
     assert!(!at.join("b.flash").exists() || fs::read(at.join("b.flash")).unwrap()[0] == 0xff);
 }
 
-/// A place that is not there is made and told, once; a command that fails makes none.
+/// A missing directory is created and reported once; a failed command creates none.
 #[test]
 fn a_missing_directory_is_made_and_told() {
     let directory = tempfile::tempdir().unwrap();
@@ -355,14 +355,14 @@ fn a_missing_directory_is_made_and_told() {
     fs::write(at.join("a.bin"), [1, 2, 3]).unwrap();
     let merge = "image merge --chip esp32c3";
     let said = run(at, &format!("{merge} -o out/of/a.bin 0 a.bin")).check(0, &[]);
-    assert_eq!(said.err.matches("Made the directory out/of\n").count(), 1, "{said:#?}");
+    assert_eq!(said.err.matches("Created the directory out/of\n").count(), 1, "{said:#?}");
     let said = run(at, &format!("{merge} -o out/of/b.bin 0 a.bin")).check(0, &[]);
     assert!(!said.err.contains("directory"), "{said:#?}");
     run(at, "read 0x10000000 0x1000 new/a.bin --port sim:esp32c3 --stub none").check(6, &[]);
     assert_eq!(support::files(at), ["a.bin", "out"]);
 }
 
-/// More parts than a program may have files open are written one by one, and only when that was asked for.
+/// More parts than a program may have open files are written one by one, and only if confirmed.
 #[test]
 fn thousands_of_parts_are_asked_about() {
     let directory = tempfile::tempdir().unwrap();
@@ -377,7 +377,7 @@ fn thousands_of_parts_are_asked_about() {
     fs::write(at.join("many.hex"), hex).unwrap();
     run(at, "image split many.hex").check(
         2,
-        &["many.hex has 1500 parts, and many would get as many files", "hint: give --yes"],
+        &["many.hex has 1500 parts, and many would receive as many files", "hint: give --yes"],
     );
     assert!(!at.join("many").exists());
     run(at, "image split many.hex --yes").check(0, &[]);

@@ -1,4 +1,4 @@
-//! Directories that are missing are made wherever a command writes a file.
+//! Missing directories are created wherever a command writes a file.
 
 mod support;
 
@@ -13,7 +13,10 @@ fn logs_reports_and_flash_files_get_their_directories() {
         "run hello.bin --port sim:esp32c3,flash=boards/one/b.flash --expect hello --timeout 5s \
          --log logs/a/board.log --report reports/board.json --junit reports/xml/board.xml",
     );
-    said.check(0, &["Made the directory logs/a", "Made the directory reports", "reports/xml"]);
+    said.check(
+        0,
+        &["Created the directory logs/a", "Created the directory reports", "reports/xml"],
+    );
     for file in
         ["boards/one/b.flash", "logs/a/board.log", "reports/board.json", "reports/xml/board.xml"]
     {

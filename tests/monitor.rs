@@ -1,5 +1,5 @@
-//! `esplice monitor` and the end of `esplice run`: scripts, reports, filters, tests on the board, logs,
-//! and several ports.
+//! Tests `esplice monitor` and the end of `esplice run`: scripts, reports, filters, tests on the
+//! board, logs, and several ports.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::fs;
 
 use support::{Said, built, built_hello, elf, run};
 
-/// A board that has said all this by the time it rests; its flash is `board.flash`.
+/// Creates a board that prints `text` and then idles; its flash is `board.flash`.
 fn board(text: &str) -> tempfile::TempDir {
     let directory = built(&elf::long_hello(text));
     run(directory.path(), "flash --port sim:esp32c3,flash=board.flash hello.bin").check(0, &[]);
@@ -39,7 +39,7 @@ fn a_script_is_done_and_reported() {
     let said = monitor(&directory, words).check(0, &["Expected output found"]);
     assert_eq!(said.out.matches("ESP-ROM:").count(), 2, "it was reset once: {said:#?}");
     assert!(said.out.ends_with("> ready\r\n"), "{said:#?}");
-    // What is shown is what is logged, but for the line that the reset cut.
+    // The log equals the output, except for the line that the reset cut off.
     assert_eq!(said.out.replace("ready\nESP-ROM", "readyESP-ROM"), read("all.log"));
 
     let junit = read("junit.xml");
@@ -62,7 +62,7 @@ fn what_does_not_come_is_told_with_the_place_and_the_last_lines() {
     let said = said.check(
         20,
         &[
-            "error: expected output \"steady\" (line 3 of the script) did not come within 1s: ",
+            "error: expected output \"steady\" (line 3 of the script) did not appear within 1s: ",
             "hint: the last line was \"> ready\"",
             "The board's last lines:\n",
             "\n  | E (201) wifi: no key\n",
@@ -134,7 +134,7 @@ fn several_ports_side_by_side() {
     let directory = board(LOG);
     let other = board("the other one\r\n");
     fs::copy(other.path().join("board.flash"), directory.path().join("other.flash")).unwrap();
-    // What is expected is the first one's.
+    // Expectations apply to the first board.
     let words = format!(
         "{MONITOR} --port sim:esp32c3,flash=other.flash --expect ready --timeout 5s --log all.log"
     );
@@ -171,7 +171,7 @@ fn a_log_that_finds_no_room_is_told_once_and_the_board_is_watched_on() {
     );
     assert_eq!(said.err.matches("warning: the log /dev/full").count(), 1, "{said:#?}");
     assert!(said.out.ends_with("> ready"), "{said:#?}");
-    // Another failure is told first.
+    // Another failure is reported first.
     monitor(&directory, "--log /dev/full --expect never --timeout 1s")
         .check(20, &["warning: the log"]);
 }
@@ -196,7 +196,7 @@ fn tests_on_the_board_are_told_as_cargo_tells_of_its_own() {
     let junit = fs::read_to_string(directory.path().join("junit.xml")).unwrap();
     assert!(junit.contains(r#"tests="3" skipped="1" failures="1" errors="0""#), "{junit}");
 
-    // Where nothing is expected they are heard too, and the board's own words are shown.
+    // Without expectations, tests are reported as well, and the board's own output is shown.
     let said = monitor(&directory, "").check(40, &[]);
     assert!(said.out.contains("adding\r\nesplice-test: ok adds\r\n"), "{said:#?}");
     assert!(said.out.contains("test result: FAILED. 1 passed; 1 failed;"), "{said:#?}");
@@ -242,10 +242,10 @@ fn how_tests_on_the_board_can_end() {
     let (_, said) = check(&panic, 21, &words);
     assert!(said.out.contains("---- b ----\nbusy\npanicked at "), "{said:#?}");
     check("Hello\r\n", 20, &["no test began within 3s", "the last line was \"Hello\""]);
-    check("esplice-test: fialed a\r\n", 20, &["no known meaning: esplice-test: fialed a"]);
+    check("esplice-test: fialed a\r\n", 20, &["an unknown line: esplice-test: fialed a"]);
 }
 
-/// `cargo test` starts its runner with an ELF in `deps`, which has to tell of tests.
+/// `cargo test` starts its runner with an ELF in `deps`, which must report tests.
 #[test]
 fn a_test_of_cargos_is_known_by_its_place() {
     let directory = built_hello("Hello\r\n");

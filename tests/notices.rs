@@ -1,6 +1,6 @@
-//! The notices of what is compiled into the program are complete.
+//! The notices for code compiled into the program are complete.
 
-#[allow(dead_code)] // It has a `main` of its own.
+#[allow(dead_code)] // The included file has a `main` function.
 #[path = "../crates/esplice/examples/notices.rs"]
 mod notices;
 
@@ -10,7 +10,7 @@ use cargo_metadata::MetadataCommand;
 fn every_package_is_named_with_its_licence() {
     let mut command = MetadataCommand::new();
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    // The packages of other systems may not have been downloaded.
+    // The packages for other systems may not have been downloaded.
     let host = std::process::Command::new(env!("CARGO")).arg("-vV").output().unwrap();
     let host = String::from_utf8(host.stdout).unwrap();
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
@@ -30,15 +30,15 @@ fn every_package_is_named_with_its_licence() {
             without.push(package.name.as_str());
         }
     }
-    // Their authors are named in the place of a text.
+    // Authors are named instead of a text.
     assert!(without.len() * 5 <= packages.len(), "too many have no text: {without:?}");
     // Weak copyleft: the source is named.
     let copyleft: Vec<&str> = text.lines().filter(|line| line.contains("| MPL-2.0 |")).collect();
     assert!(copyleft.iter().any(|row| row.starts_with("| serialport ")), "{copyleft:?}");
-    // C code that is compiled along has its own texts.
+    // Included C code has licence texts of its own.
     for words in ["Eric Biggers", "0BSD", "Mozilla Public License Version 2.0"] {
         assert!(text.contains(words), "no {words:?}");
     }
-    // What only builds or tests the program is not in it.
+    // Packages that only build or test the program are not included.
     assert!(!packages.iter().any(|package| package.name.as_str() == "proptest"));
 }

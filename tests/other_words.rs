@@ -1,5 +1,5 @@
-//! Words of esptool, espflash and idf.py: each works as it does there, or is answered with the command to
-//! use. Where those programs print a fact, it is compared.
+//! Words of esptool, espflash and idf.py: each works as in that tool, or is answered with the
+//! command to use. Facts that those programs print are compared.
 #![cfg(unix)]
 
 #[path = "support/served.rs"]
@@ -19,14 +19,15 @@ fn espflash() -> Command {
     command
 }
 
-/// What a program prints with these words.
+/// Returns the output of a program with these arguments.
 fn text(command: &mut Command, words: &[&str]) -> String {
-    // Wide enough for tables without breaks.
+    // Wide enough for tables without line breaks.
     let output = command.args(words).env("COLUMNS", "400").env("NO_COLOR", "1").output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The commands that a help lists: words at the beginning of lines, with a description behind them.
+/// Returns the commands listed in a help text: words at the start of lines, followed by a
+/// description.
 fn commands(help: &str) -> BTreeSet<String> {
     let is_name = |word: &str| {
         word.starts_with(|c: char| c.is_ascii_lowercase())
@@ -37,12 +38,12 @@ fn commands(help: &str) -> BTreeSet<String> {
     names.map(|(name, _)| name.to_owned()).filter(|name| is_name(name)).collect()
 }
 
-/// Options that a help lists, all spellings, each with a value that it takes.
+/// Returns the options listed in a help text, in all spellings, each with a possible value.
 fn options(help: &str) -> BTreeSet<(String, Option<String>)> {
     let mut found = BTreeSet::new();
     for line in help.lines() {
         let shown = line.trim_start_matches(['│', ' ', '*']);
-        // What stands further to the right is a description.
+        // Text further to the right is a description.
         let indent = line.chars().count() - shown.chars().count();
         if !shown.starts_with('-') || indent > 8 {
             continue;
@@ -65,7 +66,7 @@ fn options(help: &str) -> BTreeSet<(String, Option<String>)> {
     found
 }
 
-/// A value for an option: the first that its help lists, or one that fits its kind.
+/// Returns a value for an option: the first one listed in its help, or one that fits its type.
 fn sample(option: &str, kind: &str) -> String {
     let first = kind.split('|').next().unwrap_or_default();
     let fitting = match option {
@@ -89,8 +90,8 @@ fn sample(option: &str, kind: &str) -> String {
     fitting.to_owned()
 }
 
-/// Whether the words are understood. What is neither that nor answered with what to give instead goes to
-/// `strange`.
+/// Returns whether the arguments are understood. Arguments that are neither understood nor answered
+/// with a replacement are added to `strange`.
 fn understood(directory: &Path, words: &[&str], strange: &mut Vec<String>) -> bool {
     let mut command = support::esplice(directory);
     let said = support::finish(command.args(words).arg("--help"));
@@ -138,7 +139,7 @@ fn every_word_in_the_other_tools_help_is_understood() {
     };
     check(&|words| text(&mut esptool(), words), 15);
     check(&|words| text(&mut espflash(), words), 14);
-    // Options that stand before esptool's commands.
+    // Options before esptool's commands.
     for (option, kind) in options(&text(&mut esptool(), &["--help"])) {
         if option == "--help" || option == "-h" {
             continue;
@@ -167,12 +168,12 @@ fn other_tools_words_are_answered() {
     ] {
         run(directory.path(), words).check(2, told);
     }
-    // As an event, where events are asked for.
+    // As an event with `--format json`.
     let said = run(directory.path(), "menuconfig --format json").check(2, &[]);
     assert!(said.out.contains("\"event\":\"error\",\"code\":2"), "{said:#?}");
 }
 
-/// The first word of that form in a text.
+/// Returns the first MAC address in a text.
 fn mac(text: &str) -> Option<&str> {
     let is_mac = |word: &&str| {
         word.len() == 17 && word.split(':').count() == 6 && word.split(':').all(|b| b.len() == 2)
@@ -207,7 +208,8 @@ fn facts_are_those_that_esptool_prints() {
     }
 }
 
-/// esptool's line on one board, and the same line behind `esplice` on another: the flashes are equal.
+/// Runs esptool's command line on one board and the same after `esplice` on another: both flashes
+/// must be equal.
 #[test]
 fn write_flash_does_what_esptools_does() {
     let hello = built_hello("hello\r\n");
@@ -229,10 +231,10 @@ fn write_flash_does_what_esptools_does() {
         let line = |port: &str| {
             format!("--chip esp32c3 --port {port} {options} 0x0 boot.bin 0x10000 app.bin")
         };
-        // esptool warns of words of its older releases, and takes them.
+        // esptool accepts words of its older releases with a warning.
         board.run(esptool().args(line(&board.port).split(' ')), &[]);
         run(ours.directory(), &line(&ours.port)).check(0, &[]);
-        // esptool leaves what follows a file in its last sector erased, as we do.
+        // Like esplice, esptool erases the rest of a file's last sector.
         assert!(ours.flash() == board.flash(), "{options}: the flashes differ");
     }
 }
@@ -259,8 +261,8 @@ fn partitions_are_erased_and_hashed_by_espflashs_words() {
     assert!(fs::read(directory.path().join("b.flash")).unwrap() == flash);
 }
 
-/// The merged image has espflash's shape: its bootloader to the byte, the app at its place, and the flash's
-/// size unless it is not to be filled up. espflash takes 40 MHz where no frequency is given.
+/// The merged image has espflash's shape: its bootloader to the byte, the app at its offset, and
+/// the flash's size unless padding is skipped. espflash assumes 40 MHz if no frequency is given.
 #[test]
 fn a_merged_image_has_espflashs_shape() {
     let hello = built_hello("hello\r\n");
@@ -276,7 +278,7 @@ fn a_merged_image_has_espflashs_shape() {
         run(at, &format!("{line} {ours}")).check(0, &[]);
         let (found, expected) =
             (fs::read(at.join(&ours)).unwrap(), fs::read(at.join(theirs)).unwrap());
-        // The default tables, and the way that segments are padded, are each tool's own.
+        // The default tables and the padding of segments differ between the tools.
         let app = fs::read(at.join("hello.bin")).unwrap();
         let end = 0x1_0000 + app.len();
         assert!(found[..0x8000] == expected[..0x8000], "{options}: the bootloaders differ");

@@ -1,5 +1,4 @@
-//! What stands at an output's place is never replaced by a file unless it is one, whichever command
-//! writes it.
+//! No command replaces something other than a regular file at its output's path by a file.
 #![cfg(unix)]
 
 mod support;
@@ -26,7 +25,7 @@ const WRITERS: &[&str] = &[
     "run --port sim:esp32c3 hello.bin --expect Hello --log {}",
 ];
 
-/// What a virtual board writes to is a file or nothing.
+/// A virtual board's flash must be a regular file or not exist.
 const FLASH: &str = "flash --port sim:esp32c3,flash={} hello.bin";
 
 fn to(at: &Path, command: &str, output: &str) -> support::Said {
@@ -41,7 +40,7 @@ fn devices_are_written_to_and_stay() {
     for command in WRITERS {
         to(at, command, "/dev/null").check(0, &[]);
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device(), "{command}");
-        // A device that takes nothing is a full disk.
+        // A device that rejects writes simulates a full disk.
         to(at, command, "/dev/full").check(1, &["/dev/full"]);
         assert!(fs::metadata("/dev/full").unwrap().file_type().is_char_device(), "{command}");
         assert_eq!(files(at), before, "{command}");
@@ -74,11 +73,11 @@ fn a_pipe_with_a_reader_gets_all_of_it() {
     let at = directory.path();
     let pipe = at.join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // More than a pipe holds.
+    // More than a pipe can buffer.
     let words = "image merge --target esp32c3 0x0 hello.bin --pad-to-size 1MB -o";
     run(at, &format!("{words} file")).check(0, &[]);
     for command in [words, "read --port sim:esp32c3 0 0x20000"] {
-        // Opened for both, so that it is there before the program starts.
+        // Opened for both directions, so that it exists before the program starts.
         let mut reader = File::options().read(true).write(true).open(&pipe).unwrap();
         let len = if command == words { 1 << 20 } else { 0x2_0000 };
         let reading = std::thread::spawn(move || {
@@ -117,7 +116,7 @@ fn links_are_followed() {
     fs::write(at.join("elsewhere/board.flash"), vec![0xff; 4 << 20]).unwrap();
     to(at, FLASH, "board.flash").check(0, &[]);
     assert!(fs::symlink_metadata(at.join("board.flash")).unwrap().is_symlink());
-    // An image behind a link belongs to the plan beside the link.
+    // An image reached through a link belongs to the plan next to the link.
     let link = "build --target esp32c3 --elf hello.elf -o link.bin";
     symlink("elsewhere/image", at.join("link.bin")).unwrap();
     run(at, link).check(0, &[]);
@@ -137,7 +136,7 @@ fn names_that_no_file_can_have_are_wrong_use() {
     run(at, "build --target esp32c3 --elf hello.elf").check(2, &["cannot write a"]);
 }
 
-/// One exit code for a disk that is full, whatever is written, and nothing is left.
+/// All commands have the same exit code for a full disk, and leave no files.
 #[test]
 fn a_full_disk_is_one_fault() {
     let directory = built_hello("Hello\r\n");
@@ -147,7 +146,7 @@ fn a_full_disk_is_one_fault() {
     for command in WRITERS.iter().chain([&FLASH]) {
         if command.contains("--log") || command.contains("--junit") || command.contains("--report")
         {
-            // What they need is less than the smallest limit; /dev/full stands for the disk above.
+            // These write less than the smallest limit; /dev/full above covers them.
             continue;
         }
         let command = command.replace("{}", "new.bin").replace(" 0 0x100 ", " 0 0x4000 ");
@@ -163,7 +162,7 @@ fn a_full_disk_is_one_fault() {
     }
 }
 
-/// Parallel builds of two programs into one place: the plan that is there in the end is that of all.
+/// Parallel builds of two programs into one place: the final plan matches all files.
 #[test]
 fn parallel_builds_do_not_mix() {
     let directory = tempfile::tempdir().unwrap();
@@ -183,8 +182,11 @@ fn parallel_builds_do_not_mix() {
             .collect();
         for build in builds {
             let said = build.join().unwrap();
-            // One that finds the other's files in the place of its own says so.
-            assert!(said.exit == 0 || said.err.contains("was replaced meanwhile"), "{said:#?}");
+            // A build that finds files of the other one reports it.
+            assert!(
+                said.exit == 0 || said.err.contains("was replaced in the meantime"),
+                "{said:#?}"
+            );
         }
         run(at, "flash --port sim:esp32c3 out.bin").check(0, &["Transfer at"]);
     }
@@ -194,7 +196,7 @@ fn parallel_builds_do_not_mix() {
 fn memory_that_cannot_be_had_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
-    // No room on disk is taken: they have no blocks.
+    // Sparse files, which take no disk space.
     let sparse = |name: &str, start: &[u8]| {
         fs::write(at.join(name), start).unwrap();
         File::options().write(true).open(at.join(name)).unwrap().set_len(900 << 20).unwrap();
@@ -207,7 +209,7 @@ fn memory_that_cannot_be_had_is_an_error() {
         let said = finish(assert_cmd::Command::new("sh").current_dir(at).args(["-c", &script]));
         said.check(1, &["error: cannot read large.", "hint: "]);
     }
-    // What goes into flash is no larger than flash chips are.
+    // Flash content is limited to the size of flash chips.
     for words in [
         "partition convert large.bin -o out.csv",
         "build --target esp32c3 --elf large.elf --partition-table large.bin -o out.bin",

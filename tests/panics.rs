@@ -1,4 +1,4 @@
-//! Panics of real firmware on the virtual board, decoded. This test compiles firmware, into a
+//! Decodes panics of real firmware on the virtual board. This test compiles firmware, into a
 //! directory that is kept between runs.
 
 #[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use support::{Said, finish, repository, toolchain::firmware_target};
 
-/// Runs the program at the top of the repository, with a place for firmware under its own target
+/// Runs the program at the root of the repository, with a place for firmware under its own target
 /// directory.
 fn esplice(args: &[&str]) -> Said {
     esplice_for(FIRMWARE, args)
@@ -23,17 +23,18 @@ fn esplice(args: &[&str]) -> Said {
 fn esplice_for(firmware: &str, args: &[&str]) -> Said {
     let mut command = support::esplice(&repository());
     let target = firmware_target();
-    // Its programs have the names of others. Nothing is shared with these, as all is compiled otherwise.
+    // Its programs have the same names as others, but share nothing: all is compiled with other
+    // options.
     let target = if firmware == UNWOUND { target.join("unwound") } else { target };
     command.env("CARGO_TARGET_DIR", target);
     finish(command.args(args))
 }
 
-/// Where the programs in C are, compiled once for all cases.
+/// Directory of the C programs, compiled once for all cases.
 static PROGRAMS_IN_C: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory = firmware_target().join("panics-c");
     let built = Command::new(repository().join(IN_C).join("build")).arg(&directory).output();
-    let built = built.expect("a shell is there");
+    let built = built.expect("a shell is installed");
     assert!(
         built.status.success(),
         "cannot compile {IN_C}; it needs riscv64-unknown-elf-gcc (gcc-riscv64-unknown-elf of Debian, \
@@ -51,7 +52,7 @@ const NEVER: [&str; 4] = ["--expect", "never to come", "--timeout", "3s"];
 /// Function, end of the place, and whether it is inlined.
 type Place = (String, Option<String>, bool);
 
-/// A case of `tests/panics`; its README tells what the keys mean.
+/// A case of `tests/panics`; the README there describes the keys.
 #[derive(Debug, Default)]
 struct Case {
     name: String,
@@ -63,7 +64,7 @@ struct Case {
     message: Option<String>,
     place: Option<String>,
     frames: Vec<Place>,
-    /// Those of the task that crashed, in the core dump.
+    /// Frames of the crashed task in the core dump.
     core: Vec<Place>,
     folded: Vec<String>,
     says: Vec<String>,
@@ -98,7 +99,7 @@ impl Case {
         case
     }
 
-    /// What is not told as it should be.
+    /// Returns the differences from the expectations.
     fn wrong(&self) -> Vec<String> {
         let (firmware, bin) = &self.firmware;
         let mut port = "--port=sim:esp32c3".to_owned();
@@ -111,7 +112,8 @@ impl Case {
         let roms = mask_rom::path().parent().unwrap().to_string_lossy().into_owned();
         if self.rom {
             port.push_str(&format!(",rom={rom}"));
-            // By its name, or out of all, by what the board's ROM says of itself.
+            // The ROM ELF by its path, or from a directory, selected by the name that the board's
+            // ROM prints.
             run.extend(["--rom", if self.roms { roms.as_str() } else { rom.as_str() }]);
         }
         run.extend([port.as_str(), firmware]);
@@ -169,7 +171,7 @@ impl Case {
     }
 }
 
-/// The first of `places` that is not among `frames`, behind those before it.
+/// Returns the first of `places` that is not found in `frames` after the previous ones.
 fn missing(places: &[Place], frames: &[Value]) -> Option<String> {
     let mut rest = frames.iter();
     let mut is_missing = |(function, place, inlined): &&Place| {
@@ -199,7 +201,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Each case of one of the directories with firmware is decoded as it says.
+/// Checks each case of one of the firmware directories.
 #[track_caller]
 fn check(firmware: &str) {
     let cases: Vec<Case> = cases().into_iter().filter(|case| case.firmware.0 == firmware).collect();
@@ -237,7 +239,7 @@ fn panics_through_defmt() {
     check(DEFMT);
 }
 
-/// What depends on the compiler: `scripts/test` runs these tests with each one.
+/// Tests that depend on the compiler; `scripts/test` runs them with each one.
 mod with_each_compiler {
     #[test]
     fn stack_dumps_are_unwound() {
@@ -245,7 +247,7 @@ mod with_each_compiler {
     }
 }
 
-/// For people: the folded tail, the quoted lines.
+/// Output for people: the folded tail, the quoted lines.
 #[test]
 fn a_backtrace_is_told_with_its_source() {
     let run = ["run", "--target=esp32c3", "--bin=index", "--port=sim:esp32c3", FIRMWARE];
@@ -279,7 +281,7 @@ fn an_exception_in_steps() {
         (file.ends_with("src/bin/null-load.rs"), frame["line"].as_u64())
     };
     let decoded = frames(&["--elf", &elf]);
-    // The load itself is a function of core's, put into main.
+    // The load itself is a function of core, inlined into main.
     assert_eq!(decoded[0]["inlined"], true, "{decoded:#?}");
     let main = decoded.iter().find(|frame| frame["inlined"] == false).unwrap();
     assert_eq!(line(main), (true, Some(18)), "{decoded:#?}");
@@ -288,7 +290,7 @@ fn an_exception_in_steps() {
     let bare = frames(&[]);
     assert_eq!(bare[0]["addr"], main["addr"]);
     assert!(bare.iter().all(|frame| frame["function"].is_null() && frame["line"].is_null()));
-    // An image finds its ELF beside it.
+    // The ELF is found next to the image.
     let run = ["run", &port, &image];
     let said = esplice(&[&run[..], &NEVER].concat()).check(21, &["src/bin/null-load.rs:18"]);
     std::fs::write(&elf, "another").unwrap();

@@ -1,6 +1,5 @@
-//! Partition tables as users meet them: in files, on virtual boards of every kind of state, and with
-//! firmware that is too large for the usual one. What must not be overwritten is compared byte by
-//! byte.
+//! Tests partition tables in files, on virtual boards in every state, and with firmware that is too
+//! large for the default one. Flash that must not be overwritten is compared byte by byte.
 
 mod support;
 
@@ -15,7 +14,7 @@ const FLASH_LEN: usize = 4 << 20;
 const TABLE: usize = 0x8000;
 const PORT: &str = "--port sim:esp32c3,flash=board.flash,time=none --stub none";
 
-/// What `hello` says.
+/// Output of `hello`.
 const SAYS: &str = "Hello, World!\r\n";
 const EXPECT: &str = r"--expect World!\r\n --timeout 5s";
 
@@ -27,7 +26,7 @@ fn table(partitions: &[Partition]) -> PartitionTable {
     PartitionTable { partitions: partitions.to_vec() }
 }
 
-/// A board with nothing but these bytes in its flash.
+/// Creates a board with these bytes in its flash and nothing else.
 fn board(at: &Path, parts: &[(usize, &[u8])]) {
     let mut flash = vec![0xff; FLASH_LEN];
     for (offset, bytes) in parts {
@@ -44,7 +43,7 @@ fn at_board(at: &Path, words: &str) -> Said {
     run(at, &format!("{words} {PORT}"))
 }
 
-/// The bootloader that `build` puts into the merged flash.
+/// Returns the bootloader that `build` puts into the merged flash.
 fn bootloader(at: &Path) -> Vec<u8> {
     let plan: Value =
         serde_json::from_slice(&fs::read(at.join("hello.plan.json")).unwrap()).unwrap();
@@ -53,7 +52,7 @@ fn bootloader(at: &Path) -> Vec<u8> {
     fs::read(at.join("hello.merged.bin")).unwrap()[..len].to_vec()
 }
 
-/// A bootloader with one more RAM segment of `len` bytes: it is longer, and still a bootloader.
+/// Adds a RAM segment of `len` bytes to a bootloader: it is longer, and still a bootloader.
 fn longer(bootloader: &[u8], len: usize) -> Vec<u8> {
     let word = |at: usize| u32::from_le_bytes(bootloader[at..at + 4].try_into().unwrap()) as usize;
     let mut end = 24;
@@ -69,14 +68,14 @@ fn longer(bootloader: &[u8], len: usize) -> Vec<u8> {
     bytes.extend((len as u32).to_le_bytes());
     bytes.extend(vec![0x5a; len]);
     bytes.resize(bytes.len() | 0xf, 0);
-    // An even number of equal bytes changes nothing.
+    // An even number of equal bytes does not change the checksum.
     bytes.push(checksum);
     let hash = sha256(&bytes);
     bytes.extend(hash);
     bytes
 }
 
-/// A program that the ROM loads into RAM as a whole, with `filling` bytes more, and its image.
+/// Makes a program that the ROM loads completely into RAM, `filling` bytes larger, and its image.
 fn rom_program(at: &Path, name: &str, text: &str, filling: usize) {
     let mut program = elf::long_hello(text);
     let mut data = program.sections[0].data[256..].to_vec();
@@ -107,10 +106,10 @@ fn a_table_elsewhere_is_found_and_nothing_else_is_touched() {
     let flash = flash_of(at);
     assert!(flash[..long.len()] == long, "the bootloader was overwritten");
     assert!(flash[0xa000..][..bytes.len()] == bytes, "the table was overwritten");
-    assert!(flash[0x2_0000..][..app.len()] == app, "the app is elsewhere");
+    assert!(flash[0x2_0000..][..app.len()] == app, "the app is at another offset");
     assert!(flash[long.len()..0xa000].iter().all(|byte| *byte == 0xff));
     assert!(flash[0x1_0000..0x2_0000].iter().all(|byte| *byte == 0xff));
-    // The place can be named, and a wrong one is refused.
+    // The offset can be given explicitly, and a wrong one is refused.
     let said = at_board(at, "partition show --partition-table-offset 0xa000").check(0, &[]);
     assert!(said.out.contains("main"), "{said:#?}");
     at_board(at, "flash hello.bin --partition-table-offset 0xb000")
@@ -120,7 +119,7 @@ fn a_table_elsewhere_is_found_and_nothing_else_is_touched() {
     assert!(flash_of(at) == flash);
 }
 
-/// Tables and their offsets on a device, and what the error says.
+/// Tables and their offsets on a device, and the expected error.
 type Case<'a> = (&'a [(usize, &'a [u8])], &'a str);
 
 #[test]
@@ -134,7 +133,7 @@ fn a_table_that_is_not_certain_is_not_guessed() {
     broken[40] ^= 1;
     let unsound = table(&[row("a", 0, 0, 0x2_1000, 0x10_0000)]).to_bytes().unwrap();
     let cases: [Case<'_>; 4] = [
-        // No table at all under another bootloader.
+        // No table at all, with an unknown bootloader.
         (&[], "no partition table from 0xa000 to 0x100000"),
         (&[(0xa000, &bytes), (0xc000, &bytes)], "2 partition tables, at 0xa000 and 0xc000"),
         (&[(0xa000, &broken)], "partition table at 0xa000: MD5 of the partition table is"),
@@ -152,7 +151,7 @@ fn a_table_that_is_not_certain_is_not_guessed() {
         }
         assert!(flash_of(at) == before, "{words}");
     }
-    // The user knows better.
+    // An explicit offset overrides this.
     board(at, &[(0, &long), (0xa000, &bytes), (0xc000, &bytes)]);
     at_board(at, "erase --partition nvs --partition-table-offset 0xc000").check(0, &[]);
 }
@@ -173,7 +172,7 @@ fn a_program_of_the_rom_and_a_bootloader_take_each_others_place() {
         let said = said.check(0, &["a program that the ROM loads is at 0x0"]);
         assert!(!said.out.contains("old program"), "{said:#?}");
         assert!(flash_of(at)[..16] != [0xff; 16]);
-        // And back: the bootloader goes, and is named.
+        // And back: the bootloader is replaced, and the message names it.
         let said = at_board(at, &format!("run {name}.bin --boot rom --expect program"));
         said.check(0, &["second-stage bootloader at 0x0 is replaced"]);
         at_board(at, &format!("run hello.bin {EXPECT}")).check(0, &[]);
@@ -192,7 +191,7 @@ fn only_what_was_written_is_taken_for_running() {
     let app = fs::read(at.join("hello.bin")).unwrap();
     let bytes = tables.to_bytes().unwrap();
     board(at, &[(0, &bootloader(at)), (TABLE, &bytes), (0x1_0000, &app)]);
-    // The old app would say the same.
+    // The old app would print the same.
     at_board(at, &format!("run hello.bin --partition two {EXPECT}"))
         .check(6, &["the board boots one, not two"]);
     assert!(flash_of(at)[0x11_0000] == 0xff);
@@ -245,7 +244,7 @@ fn tables_that_cannot_boot_are_refused() {
         }
         fs::write(at.join("table.bin"), &bytes).unwrap();
         run(at, "partition check table.bin --flash-size 4MB").check(6, &[words]);
-        // With the word that replaces it, it boots.
+        // With the flag that replaces it, it boots.
         at_board(at, &format!("run hello.bin --with-bootloader {EXPECT}")).check(0, &[]);
     }
 }
@@ -265,7 +264,7 @@ fn firmware_over_a_mebibyte_is_built_and_flashed() {
     let said = at_board(at, "partition show --format json").check(0, &[]);
     let factory = &result(&said)["value"]["partitions"][2];
     assert_eq!((&factory["name"], &factory["len"]), (&"factory".into(), &0x3f_0000.into()));
-    // A table of its own decides, whatever the built-in one would hold.
+    // The user's table decides, regardless of the built-in one.
     let roomy = table(&[
         row("otadata", 1, 0, 0x9000, 0x2000),
         row("one", 0, 0x10, 0x1_0000, 0x18_0000),
@@ -274,13 +273,13 @@ fn firmware_over_a_mebibyte_is_built_and_flashed() {
     let merged = fs::read(at.join("big.merged.bin")).unwrap();
     board(at, &[(0, &merged[..0x8000]), (TABLE, &roomy.to_bytes().unwrap())]);
     at_board(at, &format!("run --target esp32c3 --elf big.elf {EXPECT}")).check(0, &[]);
-    // Where the board's table has no room, that table is named.
+    // If the board's table has no room, the error names that table.
     let usual = PartitionTable::esp_idf_default().to_bytes().unwrap();
     board(at, &[(0, &merged[..0x8000]), (TABLE, &usual)]);
     at_board(at, "flash big.bin").check(6, &["too large for partition factory (1048576 bytes)"]);
     at_board(at, "flash --target esp32c3 --elf big.elf --offset 0x100000").check(0, &[]);
 
-    // More than the usual flash: only what needs no flash of that size goes on.
+    // More than the default flash size: only commands that do not depend on it continue.
     big.sections[0].data.resize(5_000_000, 0x5a);
     (big.sections[1].addr, big.entry) = (0x4260_0400, 0x4260_0400);
     fs::write(at.join("huge.elf"), big.to_bytes()).unwrap();
@@ -289,7 +288,7 @@ fn firmware_over_a_mebibyte_is_built_and_flashed() {
     run(at, &format!("{build} --image-only")).check(0, &[]);
     run(at, &format!("{build} --flash-size 16MB")).check(0, &[]);
     at_board(at, "flash huge.bin").check(6, &["bytes too large"]);
-    // A board with more flash.
+    // A board with a larger flash.
     fs::write(at.join("board.flash"), vec![0xff; 16 << 20]).unwrap();
     at_board(at, &format!("run huge.bin {EXPECT}")).check(0, &[]);
 }
@@ -308,7 +307,7 @@ fn a_table_of_ones_own_is_built_in_and_replaces_another() {
     run(at, "partition convert table.csv -o table.bin").check(0, &[]);
     let bytes = fs::read(at.join("table.bin")).unwrap();
     assert!(merged[TABLE..][..bytes.len()] == bytes);
-    // On a board with another table and an otadata that would select the other slot.
+    // On a board with another table, and an otadata that would select the other slot.
     let mut otadata = vec![0xff; 0x20];
     otadata[..4].copy_from_slice(&2_u32.to_le_bytes());
     otadata[28..].copy_from_slice(&0x55f6_3774_u32.to_le_bytes());
@@ -317,10 +316,10 @@ fn a_table_of_ones_own_is_built_in_and_replaces_another() {
     let said = at_board(at, &format!("run own.bin {EXPECT}"));
     said.check(0, &["partition table at 0x8000 is a different one: it is replaced"]);
     assert!(flash_of(at)[TABLE..][..bytes.len()] == bytes);
-    // The same again changes nothing, and the slot that otadata selects is kept.
+    // The same command again changes nothing, and keeps the slot that otadata selects.
     let said = at_board(at, &format!("run own.bin {EXPECT}")).check(0, &[]);
     assert!(!said.err.contains("is another one"), "{said:#?}");
-    // By setting, in a project.
+    // By a setting in a project.
     fs::write(at.join("esplice.toml"), "[image]\npartition-table = \"table.csv\"\n").unwrap();
     run(at, "build --target esp32c3 --elf hello.elf --output set.bin").check(0, &[]);
     assert!(fs::read(at.join("set.merged.bin")).unwrap() == merged);
@@ -338,7 +337,7 @@ fn a_bootloader_of_ones_own_is_checked() {
     let build = "build --target esp32c3 --elf hello.elf --output own.bin";
     run(at, &format!("{build} --bootloader own-bl.bin --flash-size 8MB")).check(0, &[]);
     let merged = fs::read(at.join("own.merged.bin")).unwrap();
-    // The flash's size is set in its header, and its hash made to fit.
+    // The flash size in its header is set, and its hash updated.
     assert_eq!(merged[3] >> 4, 3);
     let hashed = own.len() - 32;
     assert!(merged[hashed..own.len()] == sha256(&merged[..hashed]));
@@ -347,7 +346,8 @@ fn a_bootloader_of_ones_own_is_checked() {
     run(at, &format!("{build} --bootloader hello.elf")).check(6, &["hello.elf"]);
     fs::write(at.join("long.bin"), longer(&bootloader(at), 0x4000)).unwrap();
     run(at, &format!("{build} --bootloader long.bin")).check(6, &["ends at 0x", "0x8000"]);
-    // With a table further on it fits; the built-in one does not look there.
+    // The image fits with the table at a higher offset; the built-in bootloader does not look
+    // there.
     let offset = "--partition-table-offset 0x10000";
     run(at, &format!("{build} --bootloader long.bin {offset}")).check(0, &[]);
     let merged = fs::read(at.join("own.merged.bin")).unwrap();
@@ -360,7 +360,7 @@ fn a_bootloader_of_ones_own_is_checked() {
     other[12] = 13;
     fs::write(at.join("c6.bin"), other).unwrap();
     run(at, &format!("{build} --bootloader c6.bin")).check(12, &["c6.bin"]);
-    // It replaces the board's own.
+    // It replaces the board's bootloader.
     board(at, &[]);
     at_board(at, "flash hello.bin").check(0, &[]);
     at_board(at, &format!("run hello.bin --bootloader own-bl.bin {EXPECT}")).check(0, &[]);
@@ -415,7 +415,7 @@ factory   app   factory   0x10000  0x210000     2M
     assert!(said.out.starts_with("# ESP-IDF Partition Table\n"), "{said:#?}");
     run(at, "partition check table.bin").check(0, &[]);
     run(at, "partition check table.bin --flash-size 1MB").check(6, &["ends at 0x210000"]);
-    run(at, "partition check hello.elf").check(6, &["holds no partition table"]);
+    run(at, "partition check hello.elf").check(6, &["contains no partition table"]);
     run(at, "partition check nowhere").check(3, &["nowhere"]);
     at_board(at, "write --partition nosuch data").check(6, &["partitions: nvs, phy_init, factory"]);
     at_board(at, "flash hello.bin --partition nvs").check(6, &["partition nvs is of type data"]);

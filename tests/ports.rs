@@ -1,5 +1,5 @@
-//! Which port is meant, and what `esplice ports` tells of it: with a virtual board's pty as a serial port
-//! of a USB bridge, which `scripts/as-tty` makes of it.
+//! Tests the selection of ports and the output of `esplice ports`, with a virtual board's pty that
+//! `scripts/as-tty` turns into the serial port of a USB bridge.
 #![cfg(target_os = "linux")]
 
 #[path = "support/served.rs"]
@@ -16,7 +16,7 @@ use nix::pty::openpty;
 use served::Board;
 use support::repository;
 
-/// Runs `esplice` where the board's pty is the one USB port, and expects it to end with `exit`.
+/// Runs `esplice` with the board's pty as the only USB port, and expects it to end with `exit`.
 #[track_caller]
 fn run(board: &Board, words: &str, exit: i32) -> String {
     let mut command = Command::new(repository().join("scripts/as-tty"));
@@ -49,7 +49,7 @@ fn ports_are_listed_and_probed() {
         &said,
         &[
             "/dev/ttyUSB0  10c4:ea60  esplice virtual board  serial sim-1-1\n",
-            "as of esp32-c3-devkitm-1",
+            "as on esp32-c3-devkitm-1",
         ],
     );
     let said = run(&board, "ports --probe --quiet", 0);
@@ -82,7 +82,8 @@ fn a_port_is_meant_by_what_it_is() {
     );
 }
 
-/// Of two boards that are as likely a user takes one by its number; one who is none is told how to choose.
+/// If two boards are equally likely, a user selects one by its number; without a terminal, the
+/// error explains how to choose.
 #[test]
 fn one_of_two_ports_is_asked_for_on_a_terminal() {
     let (first, second) = (board(), board());
@@ -95,7 +96,7 @@ fn one_of_two_ports_is_asked_for_on_a_terminal() {
         command
     };
     let said = first.run_with_exit(asked().stdin(Stdio::null()), 10);
-    has(&said, &["2 USB serial ports are there", "--port: /dev/ttyUSB0, /dev/ttyUSB1"]);
+    has(&said, &["2 USB serial ports found", "--port: /dev/ttyUSB0, /dev/ttyUSB1"]);
 
     let pty = openpty(None, None).unwrap();
     let end = || Stdio::from(pty.slave.try_clone().unwrap());
@@ -112,7 +113,7 @@ fn one_of_two_ports_is_asked_for_on_a_terminal() {
         }
         terminal.write_all(answer.as_bytes()).unwrap();
     }
-    // What is said is taken until the program ends and the terminal with it.
+    // Reads output until the program ends and closes the terminal.
     let mut rest = [0; 256];
     while terminal.read(&mut rest).is_ok_and(|count| count > 0) {}
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -120,7 +121,7 @@ fn one_of_two_ports_is_asked_for_on_a_terminal() {
     assert!(!first.flash()[0x1_0000..].starts_with(b"some data"));
 }
 
-/// A link that garbles bytes at the rate of the first try: what it bore is where the next run begins.
+/// On a link that garbles bytes at the default rate, the next run starts at the rate that worked.
 #[test]
 fn the_rate_that_a_bad_link_bore_is_remembered() {
     let garbled = "[[fault]]\nkind = \"wrong-baud\"\ndirection = \"to-board\"\nbyte = 74\n\

@@ -1,4 +1,4 @@
-//! Whole commands over a serial port of the system: a pty, with whatever a test puts behind it.
+//! Tests whole commands over a serial port of the system: a pty with a simulated other end.
 #![cfg(unix)]
 
 mod support;
@@ -26,7 +26,7 @@ use nix::{
 use serialport::{SerialPort as _, TTYPort};
 use support::{Said, built_hello, finish, run};
 
-/// A pty: the master, and the slave with its name, which keeps it alive.
+/// Opens a pty: the master, and the slave, which keeps it alive, with its name.
 fn pty() -> (TTYPort, TTYPort, String) {
     let (mut master, slave) = TTYPort::pair().unwrap();
     master.set_timeout(Duration::from_millis(1)).unwrap();
@@ -34,8 +34,8 @@ fn pty() -> (TTYPort, TTYPort, String) {
     (master, slave, name)
 }
 
-/// Runs a command while `behind` is at the other end, called with bytes as they come (or none, at
-/// least every millisecond) and its answers sent.
+/// Runs a command with `behind` at the other end. `behind` is called with bytes as they arrive, or
+/// without any at least every millisecond, and its answers are sent.
 fn with_board(
     at: &Path,
     words: &str,
@@ -48,7 +48,7 @@ fn with_board(
             let mut buf = [0; 4096];
             while !over.load(Ordering::Relaxed) {
                 let count = master.read(&mut buf).unwrap_or(0);
-                // The master sees the rate that the other end has set.
+                // The master sees the baud rate that the other end has set.
                 let baud = master.baud_rate().unwrap();
                 master.write_all(&behind(&buf[..count], baud)).unwrap();
             }
@@ -59,7 +59,7 @@ fn with_board(
     })
 }
 
-/// Sets DTR and RTS to each of `lines` in turn, as the buttons of a board are pressed.
+/// Sets DTR and RTS to each of `lines` in turn, as if the board's buttons were pressed.
 fn press(board: &mut SimPort, lines: &[(bool, bool)]) {
     for (dtr, rts) in lines {
         board.set_lines(*dtr, *rts).unwrap();
@@ -72,7 +72,7 @@ fn press(board: &mut SimPort, lines: &[(bool, bool)]) {
 fn the_virtual_board_behind_a_pty() {
     let directory = built_hello("Hello, World!\r\n");
     let mut board = SimPort::open("sim:esp32c3").unwrap();
-    // A pty has no DTR and RTS: somebody holds BOOT and presses RESET, …
+    // A pty has no DTR and RTS: the user holds BOOT and presses RESET, …
     press(&mut board, &[(false, true), (true, false), (false, false)]);
     board.clear_input().unwrap();
     let mut line = Vec::new();
@@ -85,22 +85,23 @@ fn the_virtual_board_behind_a_pty() {
         line.extend_from_slice(&buf[..count]);
         if line.ends_with(b"waiting for download\r\n") {
             line.clear();
-            // … and, as a reset by software reads no pins, presses it once more.
+            // … and presses it once more, because a software reset does not sample the pins.
             press(&mut board, &[(false, true), (false, false)]);
         }
         buf[..count].to_vec()
     };
-    // An ELF without a target: the board is asked which chip it has, and then flashed. The clock
-    // of this port is the host's, and the host may be busy.
+    // An ELF without a target: the chip is detected at the board, which is then flashed. This port
+    // uses the host's clock, and the host may be busy.
     let words = "run hello.elf --port PORT --expect World!\\r\\n --timeout 120s";
     let said = with_board(directory.path(), words, behind);
-    let said = said.check(0, &["for its chip", "Chip is ESP32-C3", "Hash of data verified"]);
+    let said =
+        said.check(0, &["Detecting the chip at", "Chip is ESP32-C3", "Hash of data verified"]);
     assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
     assert_eq!(said.err.matches("Chip is").count(), 1, "{said:#?}");
 }
 
-/// A board in download mode whose BOOT is held, so that each reset brings it back there, with its
-/// log or with that turned off.
+/// Simulates a board in download mode with BOOT held, so that each reset enters download mode
+/// again, with its log or with the log disabled.
 fn board_held_in_download_mode(says: bool) -> impl FnMut(&[u8], u32) -> Vec<u8> {
     let mut board = SimPort::open("sim:esp32c3").unwrap();
     press(&mut board, &[(false, true), (true, false)]);
@@ -112,7 +113,7 @@ fn board_held_in_download_mode(says: bool) -> impl FnMut(&[u8], u32) -> Vec<u8> 
         let mut buf = [0; 4096];
         let soon = board.now() + Duration::from_millis(1);
         let count = board.read(&mut buf, soon).unwrap();
-        // The loader speaks in frames, the log is what comes between them.
+        // The loader sends frames; the log is the bytes between them.
         let passes = |byte: &u8| {
             in_frame ^= *byte == slip::END;
             says || in_frame || *byte == slip::END
@@ -126,22 +127,22 @@ fn a_board_whose_boot_button_is_held_runs_nothing() {
     let directory = built_hello("Hello\r\n");
     let at = directory.path();
     let words = "flash hello.bin --port PORT";
-    let waits = "warning: the board waits for a download";
+    let waits = "warning: the board waits in download mode";
     let said = with_board(at, words, board_held_in_download_mode(true));
-    let said = said.check(0, &[waits, "let its BOOT button go"]);
+    let said = said.check(0, &[waits, "release its BOOT button"]);
     assert!(!said.err.contains("The board runs"), "{said:#?}");
 
-    let silent = "warning: the board said nothing in 500ms";
+    let silent = "warning: the board printed nothing in 500ms";
     let said = with_board(at, words, board_held_in_download_mode(false));
-    let said = said.check(0, &[silent, "let its BOOT button go"]);
+    let said = said.check(0, &[silent, "release its BOOT button"]);
     assert!(!said.err.contains("The board runs"), "{said:#?}");
 
     let words = "run hello.bin --port PORT --expect Hello --timeout 1s";
     let said = with_board(at, words, board_held_in_download_mode(true));
-    said.check(20, &[waits, "let its BOOT button go"]);
+    said.check(20, &[waits, "release its BOOT button"]);
 }
 
-/// A loader that answers SYNC, and says of itself that it is chip `id`.
+/// Simulates a loader that answers SYNC and reports chip `id`.
 fn loader_of(id: u32) -> impl FnMut(&[u8], u32) -> Vec<u8> {
     let mut decoder = slip::Decoder::new(1024);
     move |bytes, _| {
@@ -169,7 +170,7 @@ fn loader_of(id: u32) -> impl FnMut(&[u8], u32) -> Vec<u8> {
 #[test]
 fn a_board_with_another_chip() {
     let directory = built_hello("Hello\r\n");
-    // The ESP32-S3's id, and one that no chip has.
+    // The ids of the ESP32-S3, and of no chip.
     for (id, error) in [
         (9, "error: the board is esp32s3, the target is esp32c3"),
         (999, "error: unknown chip: its ID is 999"),
@@ -191,7 +192,7 @@ fn a_board_that_runs_and_is_not_reset() {
     let directory = tempfile::tempdir().unwrap();
     let words = "monitor --port PORT --expect tick --timeout 120s";
     let said = with_board(directory.path(), words, |_, _| b"tick\r\n".to_vec());
-    let said = said.check(0, &["has no reset line: the board runs on"]);
+    let said = said.check(0, &["has no reset line: the board keeps running"]);
     assert!(said.out.starts_with("tick\r\n"), "{said:#?}");
 }
 
@@ -202,7 +203,7 @@ fn a_board_at_another_baud_rate() {
     let behind = |_: &[u8], _| noise.by_ref().take(16).collect();
     let words = "monitor --port PORT --expect tick --timeout 1s";
     let said = with_board(directory.path(), words, behind);
-    said.check(23, &["bytes that came are no text", "hint: ", "--monitor-baud"]);
+    said.check(23, &["bytes received are not text", "hint: ", "--monitor-baud"]);
 }
 
 #[test]
@@ -210,7 +211,7 @@ fn a_port_that_is_lost() {
     let directory = tempfile::tempdir().unwrap();
     let pty = openpty(None, None).unwrap();
     let name = ttyname(&pty.slave).unwrap();
-    // The program must not have the other end itself.
+    // The program must not inherit the other end.
     fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     let mut master = fs::File::from(pty.master);
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
@@ -221,7 +222,7 @@ fn a_port_that_is_lost() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Once it reads, the other end goes away.
+    // Once it reads, the other end is closed.
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     let waited = said.read_line(&mut line);
@@ -254,7 +255,7 @@ fn a_port_that_may_not_be_opened() {
     let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
     set_mode(Path::new(&name), 0).unwrap();
 
-    // Nothing is closed to root, so that root runs a copy as somebody else.
+    // Root may open everything, so root runs a copy as another user.
     let program = at.join("esplice");
     fs::copy(assert_cmd::cargo::cargo_bin!("esplice"), &program).unwrap();
     set_mode(at, 0o755).unwrap();

@@ -1,7 +1,7 @@
-//! The virtual board's time beside published times of real boards: writes as esptool's logs tell
-//! them, done once more on the board's clock, with the flasher stub that esptool brings along.
+//! Compares the virtual board's times with published times of real boards: repeats writes from logs
+//! of esptool on the board's clock, with esptool's own flasher stub.
 //!
-//! `docs/src/virtual-time.md` tells what is charged, and lists these figures; both must agree.
+//! `docs/src/virtual-time.md` describes the timing model and lists these figures; both must agree.
 
 #[path = "support/served.rs"]
 mod served;
@@ -13,21 +13,21 @@ use esplice_protocol::{CHECKSUM_SEED, Opcode, Port, slip};
 use esplice_sim::SimPort;
 use support::repository;
 
-/// A write that somebody's esptool has told of.
+/// A write in a published log of esptool.
 struct Published {
-    /// Where, as the table of the document has it.
+    /// Source, as in the table of the document.
     source: &'static str,
     baud: u32,
     offset: u32,
     len: usize,
     compressed: usize,
-    /// By the rate that is told, which has more digits than the seconds.
+    /// Duration by the reported rate, which has more digits than the reported seconds.
     seconds: f64,
-    /// The circumstances are known: it must agree within 15 %.
+    /// Whether the conditions are known, so that it must agree within 15 %.
     agrees: bool,
 }
 
-/// All of ESP32-C3 boards over a USB bridge, with esptool 3 and its stub.
+/// All writes are to ESP32-C3 boards over a USB bridge, with esptool 3 and its stub.
 const PUBLISHED: [Published; 4] = [
     Published {
         source: "esptool pull request 639",
@@ -67,9 +67,9 @@ const PUBLISHED: [Published; 4] = [
     },
 ];
 
-/// Bytes of a block that esptool sends to its stub.
+/// Size of a block that esptool sends to its stub, in bytes.
 const BLOCK: usize = 0x4000;
-/// Bytes of a block of RAM.
+/// Size of a RAM block, in bytes.
 const RAM_BLOCK: usize = 0x1800;
 
 #[test]
@@ -91,15 +91,15 @@ fn writes_take_as_long_as_on_real_boards() {
         ));
     }
     let told = told.join("\n");
-    assert!(page.contains(&told), "docs/src/virtual-time.md has not these rows:\n{told}");
+    assert!(page.contains(&told), "docs/src/virtual-time.md lacks these rows:\n{told}");
 }
 
-/// Writes as that log tells; gives how long it took.
+/// Writes as in the log, and returns the duration.
 fn write(stub: &Stub, published: &Published) -> Duration {
     let mut board = Board::new();
     board.start(stub);
     board.set_baud(published.baud);
-    // What stood there before has to be erased.
+    // The old content must be erased.
     let image = image(published.len, published.compressed);
     let packed = deflate(&image);
     let blocks: Vec<&[u8]> = packed.chunks(BLOCK).collect();
@@ -109,7 +109,7 @@ fn write(stub: &Stub, published: &Published) -> Duration {
     for (number, block) in (0_u32..).zip(&blocks) {
         board.block(Opcode::FlashDeflData, number, block);
     }
-    // Answered once all is written.
+    // Answered once everything is written.
     board.ask(Opcode::ReadReg, &words(&[0x4000_1000]), 0);
     let took = board.port.now().since_start() - begun.since_start();
     let flash = fs::read(board.directory.path().join("board.flash")).unwrap();
@@ -118,7 +118,7 @@ fn write(stub: &Stub, published: &Published) -> Duration {
     took
 }
 
-/// esptool's older stub for the ESP32-C3, the one that the logs are of.
+/// esptool's older stub for the ESP32-C3, used in the logs.
 struct Stub {
     entry: u32,
     parts: [(u32, Vec<u8>); 2],
@@ -152,7 +152,7 @@ impl Stub {
     }
 }
 
-/// A board in download mode, spoken to as esptool does.
+/// A board in download mode, driven as by esptool.
 struct Board {
     port: SimPort,
     decoder: slip::Decoder,
@@ -211,7 +211,7 @@ impl Board {
         self.ask(opcode, &data, sum);
     }
 
-    /// Sends a request and waits until it is answered well.
+    /// Sends a request and waits for a successful reply.
     fn ask(&mut self, opcode: Opcode, data: &[u8], sum: u8) {
         let mut frame = vec![0, opcode as u8];
         frame.extend((data.len() as u16).to_le_bytes());
@@ -239,14 +239,15 @@ fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// An image of `len` bytes that packs to about `compressed`: noise that much, the rest of one byte.
+/// Makes an image of `len` bytes that compresses to about `compressed`: that much noise, and the
+/// rest equal bytes.
 fn image(len: usize, compressed: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let noisy = compressed.min(len);
     (0..len)
         .map(|at| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            // Spread over the whole image, a stretch of noise in each of 4 KiB.
+            // Spread over the whole image: a range of noise in each block of 4 KiB.
             let noise = at % 4096 < noisy * 4096 / len;
             if noise { (state >> 56) as u8 } else { 0x11 }
         })

@@ -1,5 +1,5 @@
-//! A board of another process, by RFC 2217: what a far line costs in round trips, and flash that others
-//! altered between two runs.
+//! Tests a board of another process over RFC 2217: the number of round trips on a slow line, and
+//! flash that others changed between two runs.
 
 #[path = "../crates/esplice-flash/tests/installed/mod.rs"]
 mod installed;
@@ -23,11 +23,11 @@ use std::{
 use served::Board;
 use support::{Said, built_hello, run};
 
-/// What a byte takes each way: 100 ms for a round trip.
+/// Delay of a byte in each direction, for a round trip of 100 ms.
 const ONE_WAY: Duration = Duration::from_millis(50);
 
-/// How often the client on the far line spoke after it had waited for what the board said: who does not
-/// wait goes on before a round trip is over.
+/// Number of times that the client on the slow line waited for the board's output before it sent
+/// more. A client that does not wait continues before a round trip is over.
 #[derive(Debug, Default)]
 struct Turns {
     board_spoke: bool,
@@ -44,7 +44,7 @@ impl Turns {
     }
 }
 
-/// A line on which each byte takes its time; gives where it begins.
+/// Starts a line that delays each byte, and returns its address.
 fn far_line(to: SocketAddr, turns: &Arc<Mutex<Turns>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
@@ -55,7 +55,7 @@ fn far_line(to: SocketAddr, turns: &Arc<Mutex<Turns>>) -> SocketAddr {
             for stream in [&client, &board] {
                 stream.set_nodelay(true).unwrap();
             }
-            // To connect is a round trip.
+            // Connecting is a round trip.
             turns.lock().unwrap().count += 1;
             let (back, forth) = (client.try_clone().unwrap(), board.try_clone().unwrap());
             let (one, other) = (Arc::clone(&turns), Arc::clone(&turns));
@@ -66,7 +66,8 @@ fn far_line(to: SocketAddr, turns: &Arc<Mutex<Turns>>) -> SocketAddr {
     at
 }
 
-/// Carries bytes one way, each after its time; `tell` when they arrive, and when they were to.
+/// Carries bytes in one direction with a delay; calls `tell` with the time of arrival and the time
+/// due.
 fn carry(mut from: TcpStream, to: TcpStream, tell: impl Fn(Instant) + Send + 'static) {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || deliver(&receiver, to, tell));
@@ -79,7 +80,7 @@ fn carry(mut from: TcpStream, to: TcpStream, tell: impl Fn(Instant) + Send + 'st
     });
 }
 
-#[allow(clippy::disallowed_methods)] // The line lives in the host's time.
+#[allow(clippy::disallowed_methods)] // The line uses the host's clock.
 fn send(sender: &Sender<(Instant, Vec<u8>)>, bytes: Vec<u8>) {
     sender.send((Instant::now() + ONE_WAY, bytes)).ok();
 }
@@ -104,12 +105,12 @@ fn address(board: &Board) -> SocketAddr {
     board.port.strip_prefix("rfc2217://").unwrap().parse().unwrap()
 }
 
-/// The stub of the installed esptool, as a file.
+/// Returns the stub of the installed esptool, as a file.
 fn stub() -> PathBuf {
     installed::files(2).into_iter().find(|file| file.ends_with("esp32c3.json")).unwrap()
 }
 
-/// Firmware of about 80 KB that compresses to half of it.
+/// Makes firmware of about 80 KB that compresses to half its size.
 fn firmware(seed: u32) -> tempfile::TempDir {
     let mut state = seed;
     let text: String = (0..80_000)
@@ -125,7 +126,7 @@ fn summary(said: &Said) -> serde_json::Value {
     serde_json::from_str(said.out.lines().last().unwrap()).unwrap()
 }
 
-/// The loaders that do the work: esptool's stub, and the ROM alone.
+/// The loaders that do the work: esptool's stub, and the ROM loader.
 fn loaders() -> [String; 2] {
     [stub().to_string_lossy().into_owned(), "none".into()]
 }
@@ -143,11 +144,11 @@ fn a_far_board_is_flashed_in_few_round_trips() {
     println!("{count} round trips: {told}");
     let image = fs::read(built.path().join("hello.bin")).unwrap();
     assert!(board.flash()[0x1_0000..].starts_with(&image));
-    // Facts and hashes are asked for twice, as replies carry no checksum.
+    // Facts and hashes are requested twice, because replies carry no checksum.
     assert!(count <= 48, "{count} round trips");
 }
 
-/// Writes what differs, and nothing else, whatever happened to the flash since the last time.
+/// Writes exactly the sectors that differ, whatever happened to the flash since the last run.
 #[test]
 fn flash_that_others_altered_is_put_in_order() {
     for loader in loaders() {
@@ -165,7 +166,7 @@ fn flash_that_others_altered_is_put_in_order() {
         assert_eq!(flash(&board), 0, "{loader}");
         drop(board);
 
-        // A bit in the app's middle, its last sector erased, and a byte outside of all.
+        // A bit in the middle of the app, its last sector erased, and a byte outside of everything.
         let len = fs::metadata(at.join("hello.bin")).unwrap().len() as usize;
         let last = 0x1_0000 + (len - 1) / 0x1000 * 0x1000;
         let mut altered = expected.clone();
@@ -178,7 +179,7 @@ fn flash_that_others_altered_is_put_in_order() {
         assert_eq!(flash(&board), 2, "{loader}");
         assert!(board.flash() == expected, "{loader}");
 
-        // By another program, and by a name of esptool's: 64 KiB of the app are gone.
+        // By another program, with a command name of esptool: 64 KiB of the app are erased.
         let erase = format!("erase-region 0x10000 0x10000 --port {} --stub none", board.port);
         run(at, &erase).check(0, &[]);
         assert!(flash(&board) >= 16, "{loader}");
@@ -187,7 +188,7 @@ fn flash_that_others_altered_is_put_in_order() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods)] // The programs live in the host's time.
+#[allow(clippy::disallowed_methods)] // The programs use the host's clock.
 fn a_board_whose_server_ends_is_lost() {
     let built = firmware(3);
     let board = Board::new(&["--rfc2217", "127.0.0.1:0"]);
@@ -197,7 +198,7 @@ fn a_board_whose_server_ends_is_lost() {
     thread::scope(|scope| {
         let words = format!("monitor --port rfc2217://{line} --expect never --timeout 60s");
         let monitor = scope.spawn(move || run(at, &words));
-        // It has agreed on RFC 2217 by then.
+        // By then, RFC 2217 has been negotiated.
         while turns.lock().unwrap().count < 2 {
             thread::sleep(ONE_WAY);
         }

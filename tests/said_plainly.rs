@@ -1,4 +1,4 @@
-//! What people read: a message on a line of its own, and one line where a linker says hundreds.
+//! Tests messages for people: each on a line of its own, and one line for hundreds of a linker's.
 
 mod support;
 
@@ -20,14 +20,14 @@ fn a_message_begins_on_a_line_of_its_own() {
     assert_eq!(said.exit, 0, "{said:#?}");
     assert!(said.out.ends_with("layout ok\nExpected output found\n"), "{said:#?}");
 
-    // Apart, each stream has its own bytes alone.
+    // Separated, each stream contains only its own bytes.
     let mut apart = support::esplice(directory.path());
     let words = "run --elf hello.elf --target esp32c3 --port sim:esp32c3 --expect ok --timeout 5s";
     let said = finish(apart.args(words.split(' '))).check(0, &[]);
     assert!(said.out.ends_with("layout ok") && !said.err.contains("\n\n"), "{said:#?}");
 }
 
-/// With `--format json`, what the compiler says are events with the place that it is about.
+/// With `--format json`, compiler messages are events with their place.
 #[test]
 fn compiler_errors_are_events() {
     let directory = tempfile::tempdir().unwrap();
@@ -72,7 +72,7 @@ fn a_missing_linker_script_is_said_in_one_line() {
         finish(command.args(["build", "--target=esp32c3", "--output=out.bin"]))
     };
     let said = build().check(5, &["error: the program is not linked with linkall.x"]);
-    assert!(said.err.contains("hint: give it in .cargo/config.toml: rustflags = "), "{said:#?}");
+    assert!(said.err.contains("hint: add it to .cargo/config.toml: rustflags = "), "{said:#?}");
     assert!(!said.err.contains("undefined symbol"), "{said:#?}");
 
     fs::write(directory.path().join("esplice.toml"), "[layout.heap]\nsize = \"32K\"\n").unwrap();

@@ -1,6 +1,6 @@
-//! Layout-stable links of real firmware, with the linker that is there: what they keep, what they cost,
-//! and that nothing else differs. These tests compile firmware, into a directory that is kept between
-//! runs.
+//! Tests layout-stable links of real firmware with the installed linker: what they keep, what they
+//! cost, and that nothing else differs. These tests compile firmware, into a directory that is kept
+//! between runs.
 
 mod support;
 
@@ -14,12 +14,12 @@ use esplice_monitor::Symbols;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use support::{Said, finish, repository};
 
-/// A copy of a project that may be edited, and what its builds gave.
+/// A copy of a project for editing, and the results of its builds.
 struct Project {
     directory: tempfile::TempDir,
     /// Where its last crate is compiled; the other crates are shared with the other tests.
     target: PathBuf,
-    /// More variables for cargo.
+    /// Additional variables for cargo.
     variables: Vec<(&'static str, &'static str)>,
 }
 
@@ -45,7 +45,7 @@ impl Project {
         finish(command.args(words.split_whitespace()))
     }
 
-    /// Builds it, as NAME.bin and the files beside it.
+    /// Builds the project as NAME.bin and the files next to it.
     fn build(&self, name: &str, flags: &str) -> Said {
         let words = format!("build project --target=esp32c3 --output {name}.bin {flags}");
         self.esplice(&words).check(0, &[])
@@ -62,13 +62,13 @@ impl Project {
         fs::read(self.path(name)).unwrap()
     }
 
-    /// What the firmware says up to `expect`: what stands before it, the bootloader's, tells lengths and
-    /// times.
+    /// Returns the firmware's output up to `expect`, without the bootloader's, which contains
+    /// lengths and times.
     fn says(&self, name: &str, expect: &str) -> String {
         let words = format!("run --elf {name}.elf --port sim:esp32c3 --timeout 10s --expect");
         let mut command = support::esplice(self.directory.path());
         let said = finish(command.args(words.split_whitespace()).arg(expect)).check(0, &[]);
-        let (_, own) = said.out.rsplit_once("Loaded app from partition").expect("it booted");
+        let (_, own) = said.out.rsplit_once("Loaded app from partition").expect("the app booted");
         own.to_owned()
     }
 }
@@ -85,15 +85,15 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Sectors of 4096 bytes in which two images differ.
+/// Returns the number of sectors of 4096 bytes in which two images differ.
 fn sectors(old: &[u8], new: &[u8]) -> usize {
     let total = old.len().max(new.len()).div_ceil(4096);
     let sector = |bytes: &[u8], n: usize| bytes.chunks(4096).nth(n).map(<[u8]>::to_vec);
     (0..total).filter(|n| sector(old, *n) != sector(new, *n)).count()
 }
 
-/// Names of symbols, and whether they are variables. Labels that the compiler numbers are left out, and
-/// the blocks that it merges variables into where it is not told otherwise.
+/// Returns the names of symbols, and whether they are variables, without labels that the compiler
+/// numbers and the blocks into which it merges variables by default.
 fn names(elf: &[u8]) -> BTreeMap<String, bool> {
     let file = object::File::parse(elf).unwrap();
     let named = file.symbols().map(|symbol| {
@@ -108,7 +108,7 @@ fn names(elf: &[u8]) -> BTreeMap<String, bool> {
     named.filter(|(name, _)| !label(name)).collect()
 }
 
-/// Sections with their types and flags, save that of being mergeable (SHF_MERGE, SHF_STRINGS).
+/// Returns sections with their types and flags, except the merge flags (SHF_MERGE, SHF_STRINGS).
 fn attributes(elf: &[u8]) -> Vec<String> {
     let file = object::File::parse(elf).unwrap();
     let told = |section: object::Section<'_, '_>| {
@@ -118,8 +118,8 @@ fn attributes(elf: &[u8]) -> Vec<String> {
     file.sections().map(told).collect()
 }
 
-/// The symbols at the start or end of a section, without those of the code, and which these are:
-/// `_bss_start`, `_stack_end` and their like, as the linker script has them.
+/// Returns the symbols at the start or end of each section, without those of the code, such as
+/// `_bss_start` and `_stack_end`, as the linker script defines them.
 fn boundaries(elf: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
     let file = object::File::parse(elf).unwrap();
     let loaded = |section: &object::Section<'_, '_>| {
@@ -145,14 +145,14 @@ fn boundaries(elf: &[u8]) -> BTreeMap<String, BTreeSet<String>> {
     described.filter(|(name, places)| name != "_start" && !places.is_empty()).collect()
 }
 
-/// The address of a symbol.
+/// Returns the address of a symbol.
 fn address(elf: &[u8], name: &str) -> u64 {
     let file = object::File::parse(elf).unwrap();
     let found = file.symbols().find(|symbol| symbol.name() == Ok(name));
     found.unwrap_or_else(|| panic!("no {name}")).address()
 }
 
-/// Addresses in functions of both ELFs that are as long in both, drawn by a seed: xorshift
+/// Returns random addresses in functions that have the same length in both ELFs, by xorshift
 /// (Marsaglia, Xorshift RNGs).
 fn drawn(old: &[u8], new: &[u8], count: usize) -> Vec<(u64, u64)> {
     let functions = |elf: &[u8]| -> BTreeMap<String, (u64, u64)> {
@@ -185,7 +185,7 @@ fn drawn(old: &[u8], new: &[u8], count: usize) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// The normal link and the stable one have the same symbols, attributes and lines, and say the same.
+/// Checks that the normal and the stable link have the same symbols, attributes, lines and output.
 #[track_caller]
 fn same_but_for_addresses(project: &Project, expect: &str) {
     let (normal, stable) = (project.bytes("normal.elf"), project.bytes("stable.elf"));
@@ -193,7 +193,7 @@ fn same_but_for_addresses(project: &Project, expect: &str) {
     for name in before.keys() {
         assert!(after.contains_key(name), "no {name}");
     }
-    // Variables that stand alone now have symbols of their own.
+    // Variables that are no longer merged have symbols of their own.
     for (name, is_variable) in &after {
         assert!(before.contains_key(name) || *is_variable, "{name} is new");
     }
@@ -204,7 +204,8 @@ fn same_but_for_addresses(project: &Project, expect: &str) {
         let now = after.get(name).unwrap_or_else(|| panic!("{name} is at no section's end"));
         assert!(places.intersection(now).next().is_some(), "{name}: {places:?}, {now:?}");
     }
-    // The stack's guard stands as far from its end, and the vectors where the CPU takes them.
+    // The stack guard is at the same distance from its end, and the vectors are where the CPU
+    // expects them.
     for elf in [&normal, &stable] {
         assert_eq!(address(elf, "__stack_chk_guard") - address(elf, "_stack_end"), 60);
         assert_eq!(address(elf, "_vector_table") % 256, 0);
@@ -221,7 +222,7 @@ fn same_but_for_addresses(project: &Project, expect: &str) {
     assert_eq!(project.says("normal", expect), project.says("stable", expect));
 }
 
-/// The records in a target directory that belong to the ELF called `hello…`.
+/// Returns the records in a target directory that belong to the ELF called `hello…`.
 fn records(target: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![target.to_owned()];
@@ -244,7 +245,7 @@ fn heap_and_arenas_are_laid_out_along() {
     let settings = "[layout.stable-room]\ncode = 16\n";
     let project = Project::copy_of("examples/arenas-rust", settings);
     let expect = r"all is where it should be\r\n";
-    // Its build script is told by a path where the crate for it is.
+    // Its build script finds the crate through a path.
     let crates = repository().join("crates");
     project.edit("Cargo.toml", "../../crates", &crates.to_string_lossy());
     project.build("normal", "");
@@ -253,7 +254,7 @@ fn heap_and_arenas_are_laid_out_along() {
         project.esplice(&format!("layout check project --elf {elf}")).check(0, &[]);
     }
     let says = |name| project.says(name, expect);
-    // Addresses of arenas move with the length of what lies before them.
+    // Addresses of arenas depend on the length of what precedes them.
     let words = |text: String| {
         let words = text.split_whitespace().filter(|word| !word.starts_with("0x"));
         words.map(str::to_owned).collect::<Vec<_>>()
@@ -273,7 +274,7 @@ fn heap_and_arenas_are_laid_out_along() {
     assert!(said.out.contains(", 0 moved, 0 evicted, "), "{said:#?}");
 }
 
-/// Without LTO the objects of each crate are linked, and those of the library from its archive.
+/// Without LTO, the objects of each crate are linked, and those of the library from its archive.
 #[test]
 fn with_thin_lto_and_without_little_moves_too() {
     for lto in ["thin", "off"] {
@@ -295,13 +296,13 @@ fn with_thin_lto_and_without_little_moves_too() {
     }
 }
 
-/// cargo alone, told by its configuration that `esplice-ld` is the linker, which is esplice by name.
+/// cargo on its own, with `esplice-ld`, a link to esplice, as the linker in its configuration.
 #[cfg(unix)]
 #[test]
 fn plain_cargo_links_through_it() {
     let project = Project::copy_of("tests/firmware/cpu-bound", "");
     let root = project.path("project");
-    // Its build script looks for scripts beside it.
+    // Its build script looks for scripts next to it.
     let scripts = repository().join("linker-scripts");
     project.edit("build.rs", "{here}/../../../linker-scripts", &scripts.to_string_lossy());
     let triple = "riscv32imc-unknown-none-elf";
@@ -340,7 +341,7 @@ fn plain_cargo_links_through_it() {
     let _ = fs::remove_dir_all(target.join(triple));
     let (first, report) = build();
     assert_eq!(report["fresh"], true);
-    // A little more of one function.
+    // Makes one function slightly longer.
     project.edit("src/work.rs", "if crc & 1 == 1 {", "if crc & 1 == core::hint::black_box(1) {");
     let (second, report) = build();
     assert_eq!(report["fresh"], false);
@@ -360,16 +361,16 @@ fn plain_cargo_links_through_it() {
     }
 }
 
-/// What depends on the compiler: `scripts/test` runs these tests with each one.
+/// Tests that depend on the compiler; `scripts/test` runs them with each one.
 mod with_each_compiler {
     use super::*;
 
     #[test]
     fn hello_with_a_longer_string_differs_in_a_few_sectors() {
         let project = Project::copy_of("examples/hello-rust", "");
-        // Variables are merged into blocks in one of them only, unless both are told.
+        // By default only one of them merges variables into blocks, so both are given the option.
         project.build("normal", "");
-        // The directory may have the record of another run.
+        // The directory may have the record of an earlier run.
         let said = project.build("stable", "--fresh");
         assert!(!said.out.contains("sectors"), "{said:#?}");
         same_but_for_addresses(&project, r"Hello, World!\r\n");
@@ -387,7 +388,7 @@ mod with_each_compiler {
         assert!(said.out.ends_with(&line), "{said:#?}");
         assert!(!said.err.contains("warning: l"), "{said:#?}");
 
-        // The same sources with the same record, from the linker on: the same bytes.
+        // The same sources with the same record, from the linker on, give the same bytes.
         let records = records(&project.target);
         let kept: Vec<(PathBuf, Vec<u8>)> =
             records.iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect();
@@ -397,14 +398,14 @@ mod with_each_compiler {
         project.build("again", "--stable");
         assert!(project.bytes("again.bin") == new, "linked again");
 
-        // A damaged record: laid out anew, one warning, and it runs.
+        // A damaged record: laid out again, with one warning, and the program runs.
         for (path, bytes) in &kept {
             fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
         }
         project.edit("src/main.rs", "And all who sail", "And everyone who sails");
         let said = project.build("stable", "--stable");
         assert_eq!(said.err.matches("warning: ").count(), 1, "{said:#?}");
-        assert!(said.err.contains("laid out anew: the record of the last link"), "{said:#?}");
+        assert!(said.err.contains("laid out again: the record of the last link"), "{said:#?}");
         project.says("stable", r"everyone who sails on her.\r\n");
     }
 }

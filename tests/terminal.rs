@@ -1,5 +1,5 @@
-//! `esplice monitor` between a user and a board: keys, piped input, bytes of all kinds, ports that go
-//! and come back. Both ends are ptys.
+//! Tests `esplice monitor` between a user and a board: keys, piped input, bytes of all kinds, and
+//! ports that disappear and return. Both ends are ptys.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -25,7 +25,7 @@ use nix::{
     unistd::{Pid, ttyname},
 };
 
-/// The board's end of a pty, and the name of the program's.
+/// The board's end of a pty, and the name of the program's end.
 struct Wire {
     board: File,
     slave: OwnedFd,
@@ -34,7 +34,7 @@ struct Wire {
 
 fn wire() -> Wire {
     let pty = openpty(None, None).unwrap();
-    // A serial line that changes nothing.
+    // A serial line that passes bytes unchanged.
     let mut mode = tcgetattr(&pty.slave).unwrap();
     cfmakeraw(&mut mode);
     tcsetattr(&pty.slave, SetArg::TCSANOW, &mode).unwrap();
@@ -44,7 +44,7 @@ fn wire() -> Wire {
     Wire { board: pty.master.into(), slave: pty.slave, name }
 }
 
-/// A program that is started has no copy of `end`.
+/// Prevents started programs from inheriting `end`.
 fn keep(end: &OwnedFd) {
     fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
 }
@@ -82,11 +82,11 @@ fn piped(command: &mut Command) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Reads until the program says that it listens.
+/// Reads until the program reports that it listens.
 fn listens(child: &mut Child) {
     let mut err = vec![];
     let mut byte = [0];
-    while !err.ends_with(b"the board runs on\n") {
+    while !err.ends_with(b"the board keeps running\n") {
         let count = child.stderr.as_mut().unwrap().read(&mut byte).unwrap();
         assert_eq!(count, 1, "{}", String::from_utf8_lossy(&err));
         err.push(byte[0]);
@@ -116,7 +116,7 @@ fn piped_input_goes_to_the_board_and_its_end_ends_nothing() {
     let mut wire = wire();
     let mut child = piped(&mut program(directory.path(), &wire.name, "--expect bye"));
     listens(&mut child);
-    // Keys of a terminal are bytes here.
+    // Keys of a terminal are plain bytes here.
     child.stdin.take().unwrap().write_all(b"hello\r\x03\x1d\x14.").unwrap();
     wire.wait_for("hello\r\x03\x1d\x14.");
     wire.board.write_all(b"bye").unwrap();
@@ -140,7 +140,7 @@ fn a_script_talks_to_the_board() {
     wire.board.write_all(b"ok\r\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    // A reset needs a line, which is known before anything is done.
+    // A reset needs a reset line, which is checked before anything is done.
     fs::write(directory.path().join("steps.txt"), "\nreset\n").unwrap();
     let output = program(directory.path(), &wire.name, "--script steps.txt").output().unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
@@ -198,7 +198,7 @@ impl Terminal {
         command.arg("--ctty").arg(program.get_program()).args(program.get_args());
         command.current_dir(directory).env("NO_COLOR", "1");
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn();
-        let child = child.expect("setsid is there: it comes with util-linux");
+        let child = child.expect("setsid is installed (util-linux)");
         Terminal { user: pty.master.into(), slave: pty.slave, child }
     }
 
@@ -216,7 +216,7 @@ impl Terminal {
         !flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG)
     }
 
-    /// Waits for the end; the terminal has to be as it was.
+    /// Waits for the end; the terminal must be restored.
     #[track_caller]
     fn ends(mut self, exit: i32) {
         assert_eq!(self.child.wait().unwrap().code(), Some(exit));
@@ -232,7 +232,7 @@ fn keys_of_a_terminal() {
     let mut terminal = Terminal::open(directory.path(), &wire.name, "--filter warn");
     terminal.shows("Keys: Ctrl-] or Ctrl-C quits");
     assert!(terminal.is_raw());
-    // What is typed goes to the board key by key, and all that is no key of ours.
+    // Typed text goes to the board key by key, except for esplice's own keys.
     terminal.types(b"ls\r\x1b[A\x12");
     wire.wait_for("ls\r\x1b[A\x12");
     terminal.types(b"\x14c\x14\x14");
@@ -248,7 +248,7 @@ fn keys_of_a_terminal() {
     let shown = terminal.shows("I (1) a: here\r\n");
     assert!(shown.contains("] I (1)"), "{shown}");
     terminal.types(b"\x14r");
-    terminal.shows("has no lines to reset the board with");
+    terminal.shows("has no reset lines");
     terminal.types(b"\x142");
     terminal.shows("There is no port 2");
     terminal.types(b"\x1d");
@@ -261,14 +261,14 @@ fn the_terminal_is_given_back_however_it_ends() {
     let mut wire = wire();
     let open = |words: &str| {
         let mut terminal = Terminal::open(directory.path(), &wire.name, words);
-        terminal.shows("All else goes to the board.\r\n");
+        terminal.shows("All other keys go to the board.\r\n");
         assert!(terminal.is_raw());
         terminal
     };
     let mut terminal = open("");
     terminal.types(b"\x03");
     terminal.ends(130);
-    // With something to wait for, to leave is no success.
+    // While something is expected, quitting is not a success.
     let mut terminal = open("--expect never --timeout 600s");
     terminal.types(b"\x14q");
     terminal.ends(130);
@@ -284,14 +284,14 @@ fn the_terminal_is_given_back_however_it_ends() {
     terminal.ends(20);
 }
 
-/// A program that is stopped, or ended as by Ctrl-\\, leaves the terminal to the shell.
-#[allow(clippy::disallowed_methods)] // The system's own time: a signal is waited for.
+/// A program that is stopped, or ended as by Ctrl-\\, restores the terminal for the shell.
+#[allow(clippy::disallowed_methods)] // Waits for a signal in the host's time.
 #[test]
 fn a_stopped_program_gives_the_terminal_back() {
     let directory = tempfile::tempdir().unwrap();
     let wire = wire();
     let mut terminal = Terminal::open(directory.path(), &wire.name, "");
-    terminal.shows("All else goes to the board.\r\n");
+    terminal.shows("All other keys go to the board.\r\n");
     assert!(terminal.is_raw());
     let pid = Pid::from_raw(terminal.child.id() as i32);
     let becomes = |what: &str, is_it: &dyn Fn() -> bool| {
@@ -333,7 +333,7 @@ fn keys_that_reset_a_board() {
     terminal.ends(0);
 }
 
-/// Where the system can leave the lines alone as it closes a port, it does.
+/// Where the system allows it, closing a port leaves its lines unchanged.
 #[test]
 fn a_board_that_is_not_reset_keeps_its_lines() {
     let directory = tempfile::tempdir().unwrap();
@@ -362,7 +362,7 @@ fn a_port_that_is_gone_holds_no_other_up() {
     second.board.write_all(b"both are there\n").unwrap();
     read_until_of(&mut out, "2| both are there\n");
     drop(first);
-    // It is waited for, for as long as it takes.
+    // The program waits for the port as long as necessary.
     read_until_of(child.stderr.as_mut().unwrap(), "waiting until it is back\n");
     for round in 0..3 {
         second.board.write_all(format!("round {round}\n").as_bytes()).unwrap();
@@ -372,7 +372,7 @@ fn a_port_that_is_gone_holds_no_other_up() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
-/// A pager or a pipe behind the program shares the terminal: nothing is read from it then.
+/// A pager or a pipe after the program shares the terminal, so nothing is read from it.
 #[test]
 fn a_terminal_is_left_alone_where_output_goes_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
@@ -384,7 +384,7 @@ fn a_terminal_is_left_alone_where_output_goes_elsewhere() {
     command.stdin(Stdio::from(terminal.slave.try_clone().unwrap())).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     listens(&mut child);
-    // Once it shows something, it has looked at the terminal.
+    // Once it shows output, it has checked the terminal.
     wire.board.write_all(b"text").unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
     assert_eq!(tcgetattr(&terminal.slave).unwrap().local_flags, before.local_flags);

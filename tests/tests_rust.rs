@@ -1,4 +1,4 @@
-//! The example with tests that run on a board: `cargo test`, with `esplice run` as its runner, on the
+//! Runs the example with tests on a board: `cargo test`, with `esplice run` as its runner, on the
 //! virtual board. These tests compile firmware, into a directory that is kept between runs.
 
 mod support;
@@ -12,7 +12,7 @@ use std::{
 use esplice_toolchain::{Machine, find_rust};
 use support::{Said, finish, repository};
 
-/// What a user's `cargo test --release` in `project` does, with the compiler that is found here.
+/// Runs a user's `cargo test --release` in `project`, with the compiler found here.
 fn cargo_test(project: &Path, arguments: &[&str]) -> Said {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let toolchain = find_rust(chip, &Machine::seen_from(project)).unwrap();
@@ -26,7 +26,7 @@ fn cargo_test(project: &Path, arguments: &[&str]) -> Said {
             cargo.env_remove(name);
         }
     }
-    // The runner is found as a user's is.
+    // The runner is found on the PATH, as a user's is.
     let program = PathBuf::from(assert_cmd::cargo::cargo_bin!("esplice"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = program.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
@@ -52,7 +52,7 @@ fn the_example_passes_on_the_virtual_board() {
                     test time_goes_on ... ok\n\ntest result: ok. 3 passed; 0 failed; 0 ignored; \
                     0 not run; finished in 0.";
     assert!(said.out.contains(expected), "{said:#?}");
-    // What the board says besides is for tests that fail.
+    // Other output of the board is only shown for failed tests.
     assert!(!said.out.contains("of three values") && !said.out.contains("ESP-ROM"), "{said:#?}");
 
     let said = cargo_test(&project, &["--", "mean", "--test-threads", "1"]);
@@ -78,7 +78,7 @@ fn a_failure_and_a_panic_are_told_with_their_tests() {
         "tests/math.rs",
     ] {
         let text = fs::read_to_string(from.join(file)).unwrap();
-        // Another name: cargo tells packages in one target directory apart by it.
+        // Another name: cargo distinguishes packages in one target directory by name.
         let text = text.replace("tests-rust", "broken-rust").replace("tests_rust", "broken_rust");
         let text = text.replace("0x2057", "0x2058");
         let text = text.replace("check!(mean(&[]).is_none());", "mean(&[]).unwrap();");

@@ -1,10 +1,10 @@
-//! Holds what may come in from outside: licences, and no code that is GPL by way of a feature.
+//! Checks third-party code: its licences, and that no GPL code comes in through a feature.
 
 use std::{path::PathBuf, process::Command};
 
 use serde_json::Value;
 
-/// Licences that code in the program may have, by their SPDX names.
+/// Permitted licences of code in the program, by their SPDX names.
 const LICENCES: &[&str] = &[
     "0BSD",
     "Apache-2.0",
@@ -15,7 +15,7 @@ const LICENCES: &[&str] = &[
     "CC0-1.0",
     "ISC",
     "MIT",
-    // Weak copyleft, file by file: serialport.
+    // Weak copyleft, per file: serialport.
     "MPL-2.0",
     "Unicode-3.0",
     "Unlicense",
@@ -29,7 +29,7 @@ fn cargo(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// espflash embeds GPL flasher stubs with its `serialport`, and brings a front end with `cli`.
+/// espflash embeds GPL flasher stubs with feature `serialport`, and a front end with `cli`.
 #[test]
 fn espflash_is_a_library_and_nothing_more() {
     let tree = cargo(&[
@@ -69,8 +69,8 @@ fn all_licences_are_permitted() {
     }
 }
 
-/// Whether one of the alternatives of an SPDX expression is permitted in all its parts. An older
-/// way to write `OR` is `/`.
+/// Returns whether an SPDX expression has an alternative that is permitted in all its parts. `/` is
+/// an older form of `OR`.
 fn permitted(expression: &str) -> bool {
     let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();

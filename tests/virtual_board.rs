@@ -1,4 +1,5 @@
-//! Virtual boards at the command line: where their cable is, and what they say of what they do not model.
+//! Tests virtual boards on the command line: where their cable is plugged in, and errors for
+//! behaviour that is not modelled.
 
 #[path = "support/served.rs"]
 mod served;
@@ -8,7 +9,8 @@ use std::{fs, path::Path, process::Command};
 
 use served::Board;
 
-/// A flash whose headerless image calls a function of the ROM that is not modelled: direct boot, `qsort`.
+/// Makes a flash whose headerless image calls a ROM function that is not modelled: direct boot,
+/// `qsort`.
 fn unmodelled() -> Vec<u8> {
     let words: [u32; 6] = [
         0xaedb_041d,
@@ -23,7 +25,7 @@ fn unmodelled() -> Vec<u8> {
     flash
 }
 
-/// What `esplice WORDS` says in `directory`; it must end with `exit`.
+/// Runs `esplice WORDS` in `directory`, which must end with `exit`, and returns its output.
 #[track_caller]
 fn esplice(directory: &Path, words: &str, exit: i32) -> String {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("esplice"));
@@ -34,7 +36,7 @@ fn esplice(directory: &Path, words: &str, exit: i32) -> String {
     text
 }
 
-/// XIAO and QT Py have the chip's own USB: the ROM's first words after a reset are heard there.
+/// XIAO and QT Py use the chip's own USB: the ROM's first output after a reset appears there.
 #[test]
 fn a_board_has_its_cable_where_its_socket_is() {
     let directory = tempfile::tempdir().unwrap();
@@ -49,7 +51,7 @@ fn a_board_has_its_cable_where_its_socket_is() {
             let reason = if over_usb { "rst:0x15" } else { "rst:0x1 " };
             assert!(said.contains(reason), "{board} {reset}: {said}");
         }
-        // The loader is reached at the first try, without a word about how.
+        // The loader is reached at the first attempt, without any reset option.
         let said = esplice(directory.path(), &format!("detect --port sim:{board}"), 0);
         assert!(said.contains("4096 KB") && !said.contains("try 2"), "{board}: {said}");
     }
@@ -65,7 +67,7 @@ fn what_is_not_modelled_ends_with_its_own_code() {
     assert!(said.contains(&format!("--port {port},rom=FILE")), "{said}");
 }
 
-/// Ctrl-C is the normal end of `esplice sim`, unless its board stands still.
+/// Ctrl-C is the normal end of `esplice sim`, unless its board has stopped.
 #[cfg(unix)]
 #[test]
 fn a_served_board_ends_well_unless_it_met_what_is_not_modelled() {
@@ -85,7 +87,7 @@ fn a_chip_without_a_virtual_board_names_those_that_have_one() {
     }
 }
 
-/// What `esplice sim` prints is a port of esplice's own, too.
+/// The port that `esplice sim` prints works for esplice, too.
 #[test]
 fn the_port_that_is_printed_is_accepted() {
     let board = Board::new(&["--tcp", "127.0.0.1:0", "--download"]);

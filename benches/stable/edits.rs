@@ -1,8 +1,8 @@
-//! The edits that are made to the large firmware.
+//! Edits that are made to the large firmware.
 
 use std::{fs, path::Path};
 
-/// File, what stands there, and what takes its place.
+/// File, old text, and new text.
 pub type Change = (&'static str, &'static str, &'static str);
 
 const STRING: Change = (
@@ -42,7 +42,7 @@ const STATIC: Change = (
      let raw = self.next_raw();",
 );
 
-/// The kinds of edit.
+/// The kinds of edits.
 pub const KINDS: &[(&str, &[Change])] = &[
     ("longer string", &[STRING]),
     ("constant of the same size", &[("src/main.rs", "from_millis(100)", "from_millis(120)")]),
@@ -66,18 +66,18 @@ pub const KINDS: &[(&str, &[Change])] = &[
     ("six at once", &[STRING, BRANCH, DEPENDENCY, VENDOR, COMMENT, STATIC]),
 ];
 
-/// Its files with functions.
+/// Source files that contain functions.
 pub const SOURCES: &[&str] = &["src/main.rs", "src/report.rs", "src/sensors.rs", "src/wifi.rs"];
 
-/// Puts a statement at the start of a function of the project, both drawn, and returns the file and the
-/// statement.
+/// Inserts a random statement at the start of a random function of the project. Returns the file
+/// and the statement.
 pub fn draw(project: &Path, drawn: &mut Drawn, number: usize) -> (&'static str, String) {
     let mut places = Vec::new();
     for file in SOURCES {
-        let text = fs::read_to_string(project.join(file)).expect("it is text");
+        let text = fs::read_to_string(project.join(file)).expect("the file is UTF-8");
         let lines: Vec<&str> = text.lines().collect();
         for (at, line) in lines.iter().enumerate() {
-            // What only a feature compiles is no edit of this firmware.
+            // Code of a disabled feature is not part of this firmware.
             let head = lines.get(at.saturating_sub(3)..at).unwrap_or_default();
             if head.iter().any(|line| line.starts_with("#[cfg(feature")) {
                 continue;
@@ -97,13 +97,13 @@ pub fn draw(project: &Path, drawn: &mut Drawn, number: usize) -> (&'static str, 
         2 => format!("core::hint::black_box([{value}_u32; 6]);"),
         _ => format!("assert!(core::hint::black_box({value}) != {number}, \"edit {number}\");"),
     };
-    // A value cannot be left out; such a function gets a loop instead.
+    // A function with a result cannot return early, so it gets a loop instead.
     let statement = statement.replace("return;", "core::hint::black_box(0);");
     let path = project.join(file);
-    let text = fs::read_to_string(&path).expect("it is text");
+    let text = fs::read_to_string(&path).expect("the file is UTF-8");
     let mut lines: Vec<&str> = text.lines().collect();
     lines.insert(at + 1, &statement);
-    fs::write(path, lines.join("\n") + "\n").expect("there is room");
+    fs::write(path, lines.join("\n") + "\n").expect("the disk has space");
     (file, statement)
 }
 

@@ -1,4 +1,5 @@
-//! A copy of a firmware that is edited and built, normally and layout-stable, with its linker timed.
+//! A copy of a firmware that is edited and built, normally and layout-stable, with its linker
+//! timed.
 
 use std::{
     ffi::OsString,
@@ -13,54 +14,54 @@ use object::{Object as _, ObjectSection as _};
 
 use super::{edits::Change, support::workspace, toolchain::firmware_target};
 
-/// The name by which this program is the linker that is timed.
+/// Name under which this program acts as the timed linker.
 const TIMED: &str = "timed-lld";
-/// Variables that tell it which linker to call, and where to write how long that took.
+/// Variables with the linker to call, and the file for its duration.
 const CALLED: &str = "ESPLICE_BENCH_LINKER";
 const TIMES: &str = "ESPLICE_BENCH_TIMES";
 
 /// A copy of a firmware, and where it is built.
 pub struct Project {
-    /// Of the original, from the workspace on.
+    /// Path of the original, relative to the workspace.
     original: &'static str,
     bin: &'static str,
     directory: PathBuf,
 }
 
-/// What a build gave.
+/// Results of a build.
 pub struct Built {
-    /// The image of the app, its path, and the merged one's.
+    /// The app image, its path, and the path of the merged image.
     pub image: Vec<u8>,
     pub path: PathBuf,
     /// Bytes of RAM before the stack.
     pub ram: u32,
-    /// Seconds that the linker alone took, each time it ran.
+    /// Seconds of each run of the linker itself.
     pub linker: Vec<f64>,
-    /// What the layout-stable link told; null after a normal one.
+    /// Report of the layout-stable link; null after a normal one.
     pub report: serde_json::Value,
 }
 
 impl Built {
-    /// Seconds of the layout-stable link, its linker's included.
+    /// Returns the seconds of the layout-stable link, including its linker.
     pub fn seconds(&self) -> f64 {
         self.report["seconds"].as_f64().unwrap_or(f64::NAN)
     }
 
-    /// Sections that lie elsewhere than before.
+    /// Returns the number of sections that moved.
     pub fn moved(&self) -> usize {
         self.report["moved"].as_array().map_or(0, Vec::len)
     }
 }
 
 impl Project {
-    /// A fresh copy; what was compiled for it before stays.
+    /// Makes a fresh copy; earlier build outputs stay.
     pub fn new(original: &'static str, bin: &'static str) -> Project {
         let root = firmware_target().join("bench-stable");
         let project = Project { original, bin, directory: root.join(bin) };
         let _ = fs::remove_dir_all(&project.directory);
         project.restore();
         let toml = "[project]\ntarget = \"esp32c3\"\n[layout]\nstable-record = \"kept.stable\"\n";
-        fs::write(project.path().join("esplice.toml"), toml).expect("there is room");
+        fs::write(project.path().join("esplice.toml"), toml).expect("the disk has space");
         project
     }
 
@@ -68,37 +69,37 @@ impl Project {
         self.directory.join("project")
     }
 
-    /// Where its builds are written.
+    /// Returns the directory for build outputs.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Writes what a layout-stable link reported next to the image of the name.
+    /// Writes the report of a layout-stable link next to the image of that name.
     pub fn keep(&self, name: &str, report: &serde_json::Value) {
         let path = self.directory.join(format!("{name}.stable.json"));
-        fs::write(path, report.to_string()).expect("there is room");
+        fs::write(path, report.to_string()).expect("the disk has space");
     }
 
-    /// The record of the last link.
+    /// Returns the path of the last link's record.
     pub fn record(&self) -> PathBuf {
         self.path().join("kept.stable")
     }
 
-    /// The sources as they are in the repository.
+    /// Restores the sources from the repository.
     pub fn restore(&self) {
         copy(&workspace().join(self.original), &self.path());
     }
 
     pub fn change(&self, (file, from, to): &Change) {
         let path = self.path().join(file);
-        let text = fs::read_to_string(&path).expect("it is text");
+        let text = fs::read_to_string(&path).expect("the file is UTF-8");
         assert!(text.contains(from), "{from:?} is in {file}");
-        fs::write(path, text.replacen(from, to, 1)).expect("there is room");
+        fs::write(path, text.replacen(from, to, 1)).expect("the disk has space");
     }
 
-    /// Builds it as NAME.bin.
+    /// Builds the firmware as NAME.bin.
     pub fn build(&self, name: &str, stable: bool) -> Built {
-        let root = self.directory.parent().expect("it lies in one");
+        let root = self.directory.parent().expect("the directory has a parent");
         let path = self.directory.join(name).with_extension("bin");
         let times = self.directory.join("times");
         let _ = fs::remove_file(&times);
@@ -106,7 +107,7 @@ impl Project {
         command.args(["build", "--quiet", "--output"]).arg(&path).arg(self.path());
         command.args(stable.then_some("--stable")).stdout(Stdio::null());
         let target = root.join("target");
-        // How this program was built says nothing of the firmware.
+        // The profile of this program must not affect the firmware.
         let profile = |name: &OsString| name.to_string_lossy().starts_with("CARGO_PROFILE_");
         for (name, _) in std::env::vars_os().filter(|(name, _)| profile(name)) {
             command.env_remove(name);
@@ -135,43 +136,44 @@ impl Project {
 }
 
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("there is room");
-    for entry in fs::read_dir(from).expect("it is there").flatten() {
+    fs::create_dir_all(to).expect("the disk has space");
+    for entry in fs::read_dir(from).expect("the file exists").flatten() {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             copy(&from, &to);
             continue;
         }
-        let bytes = fs::read(&from).expect("it is there");
+        let bytes = fs::read(&from).expect("the file exists");
         if fs::read(&to).is_ok_and(|there| there == bytes) {
             continue;
         }
-        fs::write(to, bytes).expect("there is room");
+        fs::write(to, bytes).expect("the disk has space");
     }
 }
 
-/// Where the stack ends tells how much of the RAM lies before it.
+/// Returns the RAM used before the stack, derived from the stack's end.
 fn ram(elf: &[u8]) -> u32 {
     let file = object::File::parse(elf).expect("an ELF");
     let stack = file.section_by_name(".stack").expect("esp-hal's stack");
     u32::try_from(stack.address()).expect("32 bits")
 }
 
-/// A copy of this program under the name by which it is the linker. cargo compiles anew where the
-/// linker has another path, so that stays the same.
+/// Returns a copy of this program under the linker's name. cargo recompiles if the linker's path
+/// changes, so the path stays the same.
 fn timed_linker(root: &Path) -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
-        fs::create_dir_all(root).expect("there is room");
+        fs::create_dir_all(root).expect("the disk has space");
         let path = root.join(format!("{TIMED}{}", std::env::consts::EXE_SUFFIX));
         let _ = fs::remove_file(&path);
-        fs::copy(std::env::current_exe().expect("it runs"), &path).expect("there is room");
+        fs::copy(std::env::current_exe().expect("the program is running"), &path)
+            .expect("the disk has space");
         path
     };
     MADE.get_or_init(make).clone()
 }
 
-/// lld: that of `ESPLICE_LINKER`, else the newest of those that the system has.
+/// Returns lld: that of `ESPLICE_LINKER`, else the newest one on the system.
 fn linker() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     let names = || (10..40).rev().map(|version| format!("ld.lld-{version}").into());
@@ -188,12 +190,12 @@ fn linker() -> &'static Path {
     FOUND.get_or_init(find)
 }
 
-/// Links, where this program was started as the linker.
+/// Links, if this program was started as the linker.
 pub fn link_timed() -> Option<ExitCode> {
     let mut words = std::env::args_os();
     let name = words.next()?;
     (Path::new(&name).file_stem()? == TIMED).then_some(())?;
-    let mut command = Command::new(std::env::var_os(CALLED).expect("the linker is told"));
+    let mut command = Command::new(std::env::var_os(CALLED).expect("the linker is set"));
     let words: Vec<OsString> = words.collect();
     let links = !words.iter().any(|word| word == "--version");
     let started = Instant::now();
@@ -201,7 +203,7 @@ pub fn link_timed() -> Option<ExitCode> {
     let seconds = started.elapsed().as_secs_f64();
     if let Some(path) = std::env::var_os(TIMES).filter(|_| links) {
         let before = fs::read_to_string(&path).unwrap_or_default();
-        fs::write(path, format!("{before}{seconds}\n")).expect("there is room");
+        fs::write(path, format!("{before}{seconds}\n")).expect("the disk has space");
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Some(code.unwrap_or(1).into())

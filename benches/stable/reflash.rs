@@ -1,4 +1,4 @@
-//! How long it takes to bring a board from one build to the next.
+//! Measures how long it takes to update a board from one build to the next.
 
 use std::{
     fs,
@@ -8,18 +8,18 @@ use std::{
 
 use super::{project::Built, support::stub_of};
 
-/// The rate of the transfer.
+/// Baud rate of the transfer.
 const BAUD: &str = "921600";
 
 /// Flashes virtual boards.
 pub struct Boards {
     directory: tempfile::TempDir,
-    /// esptool's stub; esplice looks for one itself where there is none.
+    /// esptool's stub; without one, esplice looks for it itself.
     stub: Option<PathBuf>,
     espflash: Option<PathBuf>,
 }
 
-/// A flash with a build on it.
+/// The content of a flash after flashing a build.
 pub struct Flashed(Vec<u8>);
 
 impl Boards {
@@ -28,17 +28,17 @@ impl Boards {
         Boards { directory, stub: esptool.and_then(stub_of), espflash }
     }
 
-    /// A board that was erased gets a build.
+    /// Flashes a build to an erased board.
     pub fn flashed(&self, built: &Built) -> Flashed {
         let _ = fs::remove_file(self.directory.path().join("board.flash"));
         self.esplice(built);
         self.now()
     }
 
-    /// Seconds of the board's clock that `esplice flash` takes from one build to another, from the
-    /// reset into download mode to the reset into the app.
+    /// Returns the seconds on the board's clock that `esplice flash` takes from one build to
+    /// another, from the reset into download mode to the reset into the app.
     pub fn seconds(&self, from: &Flashed, to: &Built) -> f64 {
-        fs::write(self.directory.path().join("board.flash"), &from.0).expect("there is room");
+        fs::write(self.directory.path().join("board.flash"), &from.0).expect("the disk has space");
         self.esplice(to)
     }
 
@@ -58,13 +58,14 @@ impl Boards {
         summary["seconds"].as_f64().expect("the port's time")
     }
 
-    /// What the board holds now.
+    /// Returns the board's current flash content.
     pub fn now(&self) -> Flashed {
         let flash = self.directory.path().join("board.flash");
-        Flashed(fs::read(flash).expect("it was made"))
+        Flashed(fs::read(flash).expect("the flash file exists"))
     }
 
-    /// What the app says until it ends or has run for some seconds, and how `esplice run` ended.
+    /// Returns the app's output until it ends or has run for some seconds, and the exit code of
+    /// `esplice run`.
     pub fn says(&self, built: &Built) -> (String, Option<i32>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_esplice"));
         command.current_dir(self.directory.path()).args(["run", "--elf"]);
@@ -72,14 +73,14 @@ impl Boards {
         command.args(["--timeout", "8s", "--expect", "nothing says this"]);
         let done = command.output().expect("esplice starts");
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        // What stands before is the bootloader's, which tells lengths and times.
-        let own = said.rsplit_once("Loaded app from partition").expect("it booted").1;
+        // The text before it is the bootloader's, which contains lengths and times.
+        let own = said.rsplit_once("Loaded app from partition").expect("the app booted").1;
         (own.to_owned(), done.status.code())
     }
 
-    /// Seconds that espflash takes to write the app of `to`, where it is here: it skips what is
-    /// unchanged as a whole, and is given the app alone. The board holds still in download mode and
-    /// runs in real time. The second figure is how far the host was behind at most.
+    /// Returns the seconds that espflash takes to write the app of `to`, if it is installed. It
+    /// skips an app that is unchanged as a whole, and is given only the app. The board waits in
+    /// download mode and runs in real time. The second figure is the host's maximum lag.
     #[cfg(target_os = "linux")]
     pub fn espflash(&self, from: &Flashed, to: &Built) -> Option<(f64, f64)> {
         use std::{
@@ -97,18 +98,19 @@ impl Boards {
 
         let program = self.espflash.as_ref()?;
         let flash = self.directory.path().join("board.flash");
-        fs::write(&flash, &from.0).expect("there is room");
-        let chip = esplice_chip::find("esp32c3").expect("it is known");
-        let timing = &chip.sim.as_ref().expect("there is a board").flash;
-        let nor = Nor::open(&flash, timing.size(), timing).expect("it was just made");
+        fs::write(&flash, &from.0).expect("the disk has space");
+        let chip = esplice_chip::find("esp32c3").expect("the chip is known");
+        let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
+        let nor =
+            Nor::open(&flash, timing.size(), timing).expect("the flash file was just created");
         let mut board =
-            Board::with_flash(chip, nor, TimeMode::Real).expect("the chip's data are good");
-        // A pty has no lines to reset with.
+            Board::with_flash(chip, nor, TimeMode::Real).expect("the chip's data is valid");
+        // A pty has no reset lines.
         board.hold_boot_pin(true);
         board.set_bridge(Bridge::Usb);
         let link = self.directory.path().join("board");
         let mut server = Server::new(board, TimeMode::Real);
-        server.pty(&link).expect("there are ptys");
+        server.pty(&link).expect("the system has ptys");
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
         let serving = thread::spawn(move || {
@@ -117,7 +119,7 @@ impl Boards {
             }
             server.lag().most.as_secs_f64()
         });
-        // The ROM's words are over.
+        // By then the ROM has finished its output.
         thread::sleep(Duration::from_millis(200));
         let mut command = Command::new(workspace().join("scripts/as-tty"));
         command.arg(&link).arg(program).args(["write-bin", "--chip", "esp32c3"]);
@@ -126,18 +128,18 @@ impl Boards {
         command.env("ESPFLASH_SKIP_UPDATE_CHECK", "true").stdin(Stdio::null());
         let (time, done) = timed(|| command.output());
         over.store(true, Ordering::Relaxed);
-        let lag = serving.join().expect("the board lives on");
-        let done = done.expect("it starts");
+        let lag = serving.join().expect("the server thread does not panic");
+        let done = done.expect("the program starts");
         if !done.status.success() {
             println!("espflash failed: {}", String::from_utf8_lossy(&done.stderr));
             return None;
         }
-        let written = fs::read(&flash).expect("it is there");
+        let written = fs::read(&flash).expect("the file exists");
         assert!(written.get(0x1_0000..).is_some_and(|app| app.starts_with(&to.image)));
         Some((time.as_secs_f64(), lag))
     }
 
-    /// It wants ports that the system knows; that is arranged on Linux alone.
+    /// espflash requires ports that the system lists, which is only arranged on Linux.
     #[cfg(not(target_os = "linux"))]
     pub fn espflash(&self, _: &Flashed, _: &Built) -> Option<(f64, f64)> {
         self.espflash.as_ref().and(None)

@@ -1,6 +1,6 @@
-//! What the benchmarks share: peers, firmware, and runs in turn.
+//! Helpers shared by the benchmarks: peers, firmware, and interleaved runs.
 
-// Each benchmark uses a part of it.
+// Each benchmark uses only a part of this.
 #![allow(dead_code)]
 // Benchmarks are the one place that measures the host's time.
 #![allow(clippy::disallowed_methods)]
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Another tool that does the same.
+/// Another tool for the same task.
 #[derive(Debug, Clone, Copy)]
 pub enum Peer {
     /// espflash, from `ESPLICE_ESPFLASH` or PATH.
@@ -20,7 +20,7 @@ pub enum Peer {
     Esptool,
 }
 
-/// The peer's program; says so when it is not there.
+/// Returns the peer's program, or prints that it is missing.
 pub fn peer(peer: Peer) -> Option<PathBuf> {
     let (variable, name, install) = match peer {
         Peer::Espflash => ("ESPLICE_ESPFLASH", "espflash", "cargo install espflash"),
@@ -39,7 +39,7 @@ pub fn peer(peer: Peer) -> Option<PathBuf> {
     answers.then_some(program)
 }
 
-/// esptool's stub of generation 2, beside the program.
+/// Returns esptool's stub of generation 2, which is next to the program.
 pub fn stub_of(esptool: &Path) -> Option<PathBuf> {
     let program = std::fs::canonicalize(esptool).ok()?;
     let lib = program.parent()?.parent()?.join("lib");
@@ -48,22 +48,22 @@ pub fn stub_of(esptool: &Path) -> Option<PathBuf> {
     found.into_iter().find(|file| file.is_file())
 }
 
-/// The ELF that `tests/firmware/build-large` leaves.
+/// Returns the ELF that `tests/firmware/build-large` builds.
 pub fn large_firmware() -> PathBuf {
     firmware("large.elf", "tests/firmware/build-large")
 }
 
-/// An ELF among the built test firmware, or the command that builds it.
+/// Returns an ELF of the built test firmware, or reports the command that builds it.
 pub fn firmware(name: &str, built_by: &str) -> PathBuf {
     let path = workspace().join("target/firmware").join(name);
     assert!(path.is_file(), "{} is missing: run {built_by} first", path.display());
     path
 }
 
-/// The workspace's folder.
+/// Returns the workspace's folder.
 pub fn workspace() -> &'static Path {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    crate_dir.ancestors().nth(2).expect("crates/ lies in the workspace")
+    crate_dir.ancestors().nth(2).expect("crates/ is in the workspace")
 }
 
 /// Wall-clock times of one tool.
@@ -74,37 +74,37 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// From durations in any order.
+    /// Sorts durations given in any order.
     pub fn new(name: &'static str, mut runs: Vec<Duration>) -> Timings {
         runs.sort();
         Timings { name, runs }
     }
 
-    /// The fastest run, in milliseconds.
+    /// Returns the fastest run, in milliseconds.
     pub fn min_ms(&self) -> f64 {
         ms(self.runs[0])
     }
 
-    /// The median run, in milliseconds.
+    /// Returns the median run, in milliseconds.
     pub fn median_ms(&self) -> f64 {
         ms(self.runs[self.runs.len() / 2])
     }
 
-    /// The slowest run, in milliseconds.
+    /// Returns the slowest run, in milliseconds.
     pub fn max_ms(&self) -> f64 {
         ms(self.runs[self.runs.len() - 1])
     }
 }
 
-/// Time `f` takes.
+/// Returns the time that `f` takes.
 pub fn timed<T>(f: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let value = f();
     (start.elapsed(), value)
 }
 
-/// Runs the tools in turn, A B C A B C …, after a round that does not count. Of a tool's several
-/// commands each round takes the next.
+/// Runs the tools in turn, A B C A B C …, after a warm-up round that is not counted. If a tool has
+/// several commands, each round uses the next one.
 pub fn run_interleaved(tools: &mut [(&'static str, Vec<Command>)], runs: usize) -> Vec<Timings> {
     let mut all = vec![Vec::with_capacity(runs); tools.len()];
     for round in 0..=runs {
@@ -123,17 +123,18 @@ pub fn run_interleaved(tools: &mut [(&'static str, Vec<Command>)], runs: usize) 
     tools.iter().zip(all).map(|((name, _), runs)| Timings::new(name, runs)).collect()
 }
 
-/// The word by which the benchmark asks a copy of itself for the time and peak memory of a program.
+/// The argument with which the benchmark asks a copy of itself for time and peak memory of a
+/// program.
 const PEAK: &str = "--peak-of";
 
-/// The program and its words, where this is that copy.
+/// Returns the program and its arguments, if this process is such a copy.
 pub fn asked_for_peak() -> Option<Vec<std::ffi::OsString>> {
     let mut words = std::env::args_os().skip(1);
     (words.next()? == PEAK).then(|| words.collect())
 }
 
-/// Runs the program and prints its time in nanoseconds and its peak memory in bytes: the most of all
-/// children, of which this process has no other.
+/// Runs the program and prints its time in nanoseconds and its peak memory in bytes: the maximum
+/// over all children, of which this process has no other.
 pub fn print_peak(words: &[std::ffi::OsString]) {
     let (program, words) = words.split_first().expect("a program");
     let mut command = Command::new(program);
@@ -147,7 +148,7 @@ pub fn print_peak(words: &[std::ffi::OsString]) {
     #[cfg(unix)]
     {
         use nix::sys::resource::{UsageWho, getrusage};
-        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("getrusage succeeds");
         // Linux counts in KiB, macOS in bytes.
         let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
         print!(" {}", usage.max_rss() * unit);
@@ -155,20 +156,20 @@ pub fn print_peak(words: &[std::ffi::OsString]) {
     println!();
 }
 
-/// One run of `command`, counted.
+/// Measurements of one run of a command.
 pub struct Counted {
-    /// How long it took.
+    /// Duration of the run.
     pub time: Duration,
-    /// Its peak memory in bytes, where the system counts it.
+    /// Peak memory in bytes, if the system counts it.
     pub peak: Option<u64>,
 }
 
-/// Runs `command`.
+/// Runs `command` and measures it.
 ///
 /// # Errors
-/// What it says on stderr where it fails.
+/// Returns the stderr output of a failed command.
 pub fn counted(command: &Command) -> Result<Counted, String> {
-    let mut copy = Command::new(std::env::current_exe().expect("it runs"));
+    let mut copy = Command::new(std::env::current_exe().expect("the program is running"));
     copy.arg(PEAK).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
@@ -190,7 +191,8 @@ pub fn counted(command: &Command) -> Result<Counted, String> {
     Ok(Counted { time: Duration::from_nanos(time), peak })
 }
 
-/// Peak memory of one run of `command`, in bytes; none where it is not counted.
+/// Returns the peak memory of one run of `command` in bytes, or `None` if the system does not count
+/// it.
 pub fn peak_memory(command: &mut Command) -> Option<u64> {
     counted(command).unwrap_or_else(|said| panic!("{command:?} failed: {said}")).peak
 }

@@ -1,5 +1,5 @@
-//! Firmware without dependencies, which is compiled in a second: a cargo package whose program writes a
-//! text to UART0 of an ESP32-C3 and stays there.
+//! Firmware without dependencies, which compiles in a second: a cargo package whose program writes
+//! a text to the UART0 of an ESP32-C3 and then loops.
 
 use std::{fs, path::Path};
 
@@ -24,7 +24,7 @@ const BUILD: &str = r#"fn main() {
 }
 "#;
 
-/// The program, with TEXT in the place of what it writes.
+/// The program; TEXT is replaced by the text that it writes.
 const MAIN: &str = r#"#![no_std]
 #![no_main]
 
@@ -63,13 +63,14 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 }
 "#;
 
-/// Writes the package `name` into `directory`, to say what the Rust expression `text` is. `more` is
+/// Writes the package `name`, which prints the Rust expression `text`, into `directory`. `more` is
 /// appended to its manifest.
 pub fn package(directory: &Path, name: &str, text: &str, more: &str) {
     let write = |file: &str, content: &str| {
         let path = directory.join(file);
-        fs::create_dir_all(path.parent().expect("it is in the directory")).expect("there is room");
-        fs::write(path, content).expect("there is room");
+        fs::create_dir_all(path.parent().expect("the path has a parent"))
+            .expect("the disk has space");
+        fs::write(path, content).expect("the disk has space");
     };
     let head = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
     write("Cargo.toml", &format!("{head}{more}"));
@@ -78,7 +79,7 @@ pub fn package(directory: &Path, name: &str, text: &str, more: &str) {
     write("src/main.rs", &program(text));
 }
 
-/// The program's source.
+/// Returns the program's source.
 pub fn program(text: &str) -> String {
     MAIN.replace("TEXT", text)
 }

@@ -1,4 +1,4 @@
-//! ELFs made in the test, with just what the test is about.
+//! Makes minimal ELFs for tests.
 
 /// A section that is loaded.
 pub struct Section {
@@ -8,7 +8,7 @@ pub struct Section {
     pub executable: bool,
 }
 
-/// What an ELF is made of.
+/// Contents of an ELF.
 pub struct Elf {
     /// `e_machine`: 243 is RISC-V.
     pub machine: u16,
@@ -16,16 +16,17 @@ pub struct Elf {
     pub sections: Vec<Section>,
 }
 
-/// Where IROM begins; it shares the MMU's pages with DROM, so code begins in the first page after the read-only data.
+/// Start of IROM. IROM shares the MMU's pages with DROM, so code begins in the first page after the
+/// read-only data.
 const IROM: u32 = 0x4200_0000;
 const MMU_PAGE: u32 = 0x1_0000;
-/// Where code begins within its page.
+/// Offset of the code within its page.
 const IN_PAGE: u32 = 0x400;
 
-/// Where the read-only data begins: the app descriptor comes first.
+/// Start of the read-only data, after the app descriptor.
 const RODATA: u32 = 0x3c00_0020;
 
-/// Firmware for the ESP32-C3 that says `text` once on UART0, in a dozen instructions.
+/// Makes firmware for the ESP32-C3 that prints `text` once on UART0, in a dozen instructions.
 pub fn hello(text: &str) -> Elf {
     let mut rodata = app_descriptor();
     let text_addr = RODATA + rodata.len() as u32;
@@ -61,12 +62,12 @@ pub fn hello(text: &str) -> Elf {
     }
 }
 
-/// The same for a text longer than the UART's FIFO, for room in which it waits.
+/// The same for a text longer than the UART's FIFO: waits for space in it.
 pub fn long_hello(text: &str) -> Elf {
     let mut elf = hello(text);
     let (x10, x11, x12, x13) = (10, 11, 12, 13);
     let code = &mut elf.sections[1].data;
-    // Behind the text's address: the loop of above, with a wait before the store.
+    // After loading the text's address: the loop above, with a wait before the store.
     code.truncate(12);
     let loop_: [u32; 10] = [
         x11 << 15 | 4 << 12 | x12 << 7 | 0x03, // loop: lbu x12, 0(x11)
@@ -85,8 +86,8 @@ pub fn long_hello(text: &str) -> Elf {
     elf
 }
 
-/// ESP-IDF's descriptor of an app (esp_app_desc.h), all fields but magic, version, name and the
-/// page size left zero.
+/// Returns ESP-IDF's app descriptor (esp_app_desc.h); all fields but magic, version, name and page
+/// size are zero.
 fn app_descriptor() -> Vec<u8> {
     let mut bytes = vec![0; 256];
     bytes[..4].copy_from_slice(&0xabcd_5432_u32.to_le_bytes());
@@ -98,7 +99,7 @@ fn app_descriptor() -> Vec<u8> {
 }
 
 impl Elf {
-    /// The file: header, program headers, sections, names, section headers (System V ABI,
+    /// Returns the file: header, program headers, sections, names, section headers (System V ABI,
     /// chapters 4 and 5).
     pub fn to_bytes(&self) -> Vec<u8> {
         const HEADER: u32 = 52;

@@ -1,6 +1,6 @@
-//! What the tests of whole commands share.
+//! Helpers shared by the tests of whole commands.
 
-// Each test is a program of its own, and uses a part of this.
+// Each test is a separate program, and uses only a part of this.
 #![allow(dead_code)]
 
 pub mod bare;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 
-/// How a command ended, and what it said.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub struct Said {
     pub exit: i32,
@@ -19,7 +19,8 @@ pub struct Said {
     pub err: String,
 }
 
-/// The program in `directory`, without what the tests' own environment would settle.
+/// Returns a command for the program in `directory`, without variables of the tests' own
+/// environment.
 pub fn esplice(directory: &Path) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("esplice"));
     command.current_dir(directory).env("NO_COLOR", "1");
@@ -31,7 +32,7 @@ pub fn esplice(directory: &Path) -> Command {
     command
 }
 
-/// Runs the program with words that blanks separate.
+/// Runs the program with arguments separated by blanks.
 pub fn run(directory: &Path, words: &str) -> Said {
     finish(esplice(directory).args(words.split_whitespace()))
 }
@@ -46,20 +47,20 @@ pub fn finish(command: &mut Command) -> Said {
 }
 
 impl Said {
-    /// It ended with `exit`, and among what it said on stderr is each of `words`.
+    /// Checks that the command ended with `exit`, and that stderr contains each of `words`.
     #[track_caller]
     pub fn check(self, exit: i32, words: &[&str]) -> Said {
         assert_eq!(self.exit, exit, "{self:#?}");
         for word in words {
             assert!(self.err.contains(word), "no {word:?} in {self:#?}");
         }
-        // Whatever went wrong, it is told in a line and never by a panic.
+        // Every failure is reported as a message, never as a panic.
         assert!(!self.err.contains("panicked at"), "{self:#?}");
         self
     }
 }
 
-/// Names of the files in `directory`, sorted.
+/// Returns the names of the files in `directory`, sorted.
 pub fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("the directory can be read");
     let mut names: Vec<String> =
@@ -68,30 +69,30 @@ pub fn files(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The top of the repository.
+/// Returns the root of the repository.
 pub fn repository() -> PathBuf {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    top.expect("the package stands two below it").to_owned()
+    top.expect("the package is two levels below it").to_owned()
 }
 
-/// A directory with `hello.elf`, which says `text`, and what `build` makes of it.
+/// Creates a directory with `hello.elf`, which prints `text`, and the outputs of `build` for it.
 pub fn built_hello(text: &str) -> tempfile::TempDir {
     built(&elf::hello(text))
 }
 
-/// The same of another ELF.
+/// The same with another ELF.
 pub fn built(elf: &elf::Elf) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().expect("there is room");
+    let directory = tempfile::tempdir().expect("the disk has space");
     let elf = elf.to_bytes();
-    std::fs::write(directory.path().join("hello.elf"), elf).expect("there is room");
+    std::fs::write(directory.path().join("hello.elf"), elf).expect("the disk has space");
     run(directory.path(), "build --target esp32c3 --elf hello.elf --output hello.bin")
         .check(0, &[]);
     directory
 }
 
-/// The `result` event among what a command with `--format json` said.
+/// Returns the `result` event in the output of a command with `--format json`.
 pub fn result(said: &Said) -> serde_json::Value {
     let events = said.out.lines().map(|line| serde_json::from_str(line).expect("a line is JSON"));
     let mut results = events.filter(|event: &serde_json::Value| event["event"] == "result");
-    results.next().expect("there is a result")
+    results.next().expect("there is a result event")
 }

@@ -1,6 +1,6 @@
-//! A virtual board that `esplice sim` offers to another program.
+//! A virtual board served by `esplice sim` to another program.
 
-// Each test uses a part of this.
+// Each test uses only a part of this.
 #![allow(dead_code)]
 
 use std::{
@@ -13,26 +13,26 @@ use std::{
 use crate::support::repository;
 
 pub const FLASH_LEN: usize = 4 << 20;
-/// Where [`image`]s are written.
+/// Offset at which [`image`]s are written.
 pub const OFFSET: usize = 0x1_0000;
 
-/// A board that `esplice sim` offers; it ends with this value.
+/// A board served by `esplice sim`, which ends when this value is dropped.
 pub struct Board {
     program: Child,
-    /// How it is reached: what esptool calls its port.
+    /// The board's port, as esptool names it.
     pub port: String,
-    /// The same of each board of that program, and of each way to reach it: TCP, RFC 2217, pty.
+    /// The port of each board of that program, for each connection: TCP, RFC 2217, pty.
     pub ports: Vec<String>,
     directory: tempfile::TempDir,
 }
 
 impl Board {
-    /// A board with an erased flash, offered as `flags` say.
+    /// Serves a board with erased flash, with these flags.
     pub fn new(flags: &[&str]) -> Board {
         Board::with_flash(flags, None)
     }
 
-    /// A board whose flash holds `flash`.
+    /// Serves a board with this content in its flash.
     pub fn with_flash(flags: &[&str], flash: Option<&[u8]>) -> Board {
         let directory = tempfile::tempdir().unwrap();
         if let Some(flash) = flash {
@@ -67,8 +67,8 @@ impl Board {
         fs::read(self.path("board.flash")).unwrap()
     }
 
-    /// Runs `program` in the board's directory; each of `told` must be among what it says, and it
-    /// must succeed.
+    /// Runs `program` in the board's directory, which must succeed; its output must contain each of
+    /// `told`.
     #[track_caller]
     pub fn run(&self, program: &mut Command, told: &[&str]) -> String {
         let text = self.run_with_exit(program, 0);
@@ -78,7 +78,7 @@ impl Board {
         text
     }
 
-    /// Runs `program`, which must end with `exit`; gives all that it said.
+    /// Runs `program`, which must end with `exit`, and returns its output.
     #[track_caller]
     pub fn run_with_exit(&self, program: &mut Command, exit: i32) -> String {
         let output = program.current_dir(self.directory.path()).output().unwrap();
@@ -88,13 +88,13 @@ impl Board {
         text
     }
 
-    /// Asks the program that offers the board to end, as Ctrl-C does, and waits for it.
+    /// Ends the program that serves the board, as Ctrl-C does, and waits for it.
     #[cfg(unix)]
     pub fn interrupt(self) -> tempfile::TempDir {
         self.interrupt_with_exit(0)
     }
 
-    /// The same of a program that then ends with `exit`.
+    /// The same for a program that then ends with `exit`.
     #[cfg(unix)]
     pub fn interrupt_with_exit(mut self, exit: i32) -> tempfile::TempDir {
         use nix::{sys::signal, unistd::Pid};
@@ -107,14 +107,14 @@ impl Board {
 
 impl Drop for Board {
     fn drop(&mut self) {
-        // The test is over either way.
+        // An error does not matter: the test is over.
         let _ = self.program.kill();
         let _ = self.program.wait();
     }
 }
 
-/// A program that a test needs: what `variable` names, else `name` on PATH. Without it the test
-/// fails, as an independent opinion that is silently missing is worse than none.
+/// Returns a program that a test needs: the value of `variable`, else `name` on PATH. Without it
+/// the test fails, because silently skipping an independent check would be worse.
 pub fn peer(variable: &str, name: &str, asked: &str, install: &str) -> PathBuf {
     let program = std::env::var_os(variable).map_or(name.into(), PathBuf::from);
     let program = if program.is_relative() && program.components().count() > 1 {
@@ -134,7 +134,7 @@ pub fn esptool() -> Command {
     Command::new(peer("ESPLICE_ESPTOOL", "esptool", "version", "pip install esptool==5.6.0"))
 }
 
-/// An image of odd length that compresses to about half.
+/// Makes an image of odd length that compresses to about half its size.
 pub fn image(path: &Path) -> Vec<u8> {
     let mut seed = 1_u32;
     let bytes: Vec<u8> = (0..90_001)
@@ -147,8 +147,8 @@ pub fn image(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// What a write of `image` at [`OFFSET`] leaves of an erased flash; the last sector is filled up
-/// with ones.
+/// Returns the flash content after writing `image` to an erased flash at [`OFFSET`]; the rest of
+/// the last sector is all ones.
 pub fn written(image: &[u8]) -> Vec<u8> {
     let mut flash = vec![0xff; FLASH_LEN];
     flash[OFFSET..OFFSET + image.len()].copy_from_slice(image);

@@ -1,4 +1,4 @@
-//! The toolchain that compiles the tests' firmware, and where it does so.
+//! The toolchain that compiles the tests' firmware, and its output directory.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,7 +7,7 @@ use std::{
 
 use esplice_toolchain::{Machine, Origin, find_rust};
 
-/// Names the toolchain that `scripts/with-toolchain` has put first on the path.
+/// Variable with the name of the toolchain that `scripts/with-toolchain` has put first on the PATH.
 const VARIABLE: &str = "ESPLICE_TEST_TOOLCHAIN";
 
 /// Returns the directory where firmware is compiled: one for each toolchain, kept between runs.
@@ -17,7 +17,7 @@ pub fn firmware_target() -> PathBuf {
         match std::env::var(VARIABLE) {
             Ok(name) => {
                 check(&name);
-                // Where there is this one, it is also the one that is taken unasked.
+                // If this one is installed, it is also the default.
                 if name == "target" {
                     directory.join("firmware")
                 } else {
@@ -30,10 +30,10 @@ pub fn firmware_target() -> PathBuf {
     TARGET.clone()
 }
 
-/// Checks that the toolchain is the one that was asked for: to test another in silence would be worse
-/// than not to test.
+/// Checks that the toolchain is the requested one: silently testing another would be worse than
+/// failing.
 fn check(name: &str) {
-    let chip = esplice_chip::find("esp32c3").expect("the chip is there");
+    let chip = esplice_chip::find("esp32c3").expect("the chip is known");
     let here = Machine::seen_from(env!("CARGO_MANIFEST_DIR"));
     let found = find_rust(chip, &here).unwrap_or_else(|error| panic!("{error}"));
     let is_debians = std::fs::canonicalize(&found.rustc).is_ok_and(|at| at.starts_with("/usr"));

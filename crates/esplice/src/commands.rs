@@ -1,4 +1,4 @@
-//! The commands: a file each, `Args` above and `run` below.
+//! The commands, one file each: `Args` at the top, `run` below.
 
 mod boards;
 mod build;
@@ -36,9 +36,9 @@ pub enum Command {
     SaveImage(build::SaveImageArgs),
     /// Write firmware to a board and start it
     Flash(flash::Args),
-    /// Build, flash and show what the board says
+    /// Build, flash and show the board's output
     Run(Box<run::Args>),
-    /// Show what a board says
+    /// Show a board's output
     Monitor(monitor::Args),
     /// Write files to a board's flash
     #[command(aliases = ["write-flash", "write-bin"])]
@@ -64,9 +64,9 @@ pub enum Command {
     /// Load a program into a board's RAM and start it
     #[command(alias = "load-ram")]
     Load(load::Args),
-    /// Start a board anew
+    /// Restart a board
     Reset(reset::Args),
-    /// Show what a board is
+    /// Show chip, flash and security of a board
     #[command(aliases = ["board-info", "get-security-info"])]
     Detect(detect::Args),
     /// Show the MAC address of a board
@@ -78,28 +78,28 @@ pub enum Command {
     /// Work with images
     #[command(subcommand)]
     Image(image::Command),
-    /// Show what is in an image and whether it is sound
+    /// Show the contents of an image and whether it is valid
     #[command(hide = true)]
     ImageInfo(image::info::Args),
-    /// Make one file of several, for the whole flash
+    /// Merge several files into one for the whole flash
     #[command(hide = true)]
     MergeBin(image::merge::Args),
     /// Work with partition tables, and with partitions by name
     #[command(subcommand)]
     Partition(Box<partition::Command>),
-    /// Show and check what lies where in memory
+    /// Show and check the memory layout
     #[command(subcommand)]
     Layout(layout::Command),
-    /// Offer a virtual board to other programs
+    /// Serve a virtual board to other programs
     Sim(sim::Args),
-    /// List the serial ports and what may be behind each
+    /// List the serial ports and the boards that may be connected to each
     #[command(alias = "list-ports")]
     Ports(ports::Args),
-    /// List the chips that are known
+    /// List the supported chips
     Chips(chips::Args),
-    /// List the boards that are known
+    /// List the known boards
     Boards(boards::Args),
-    /// Show every setting, its value and where it comes from
+    /// Show every setting, its value and its origin
     Config(config::Args),
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::ui::exit::{Exit, Failure};
 
-/// A failure that a file is to blame for names the file.
+/// Adds the file's name to a failure that the file caused.
 pub fn of_file(path: &Path, failure: Failure) -> Failure {
     match failure.exit {
         Exit::BadInput | Exit::PlanRefused | Exit::WrongChip => {

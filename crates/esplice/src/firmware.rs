@@ -1,4 +1,4 @@
-//! From what the user gave to a flash plan: nothing here needs a board.
+//! Turns the user's input into a flash plan, without a board.
 
 pub mod applicable;
 pub mod firmware_elf;
@@ -40,22 +40,22 @@ use crate::{
     },
 };
 
-/// Finds out the chip where nothing else tells; none where that can't be.
+/// Determines the chip if nothing else does; returns `None` if that is impossible.
 pub type AskChip<'a> = dyn FnMut(&mut Shell) -> Result<Option<&'static Chip>, Failure> + 'a;
 
 /// Firmware that was built or given as an ELF.
 pub struct Firmware {
     pub chip: &'static Chip,
-    /// The binary's name, for outputs that nobody named.
+    /// Name of the binary, used for unnamed outputs.
     pub name: String,
     pub elf: Elf,
-    /// The image's bytes.
+    /// Bytes of the image.
     pub image: Vec<u8>,
     pub plan: FlashPlan,
 }
 
 impl Firmware {
-    /// Compiles a cargo project: the binary or the example whose main file is `main`, or the one that
+    /// Compiles a cargo project: the binary or example whose main file is `main`, or the one that
     /// the settings name.
     pub fn from_project(
         directory: &Path,
@@ -82,10 +82,10 @@ impl Firmware {
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
         shell.stage("compile", StageState::Started);
         let artifact = layout::compile(directory, chip, &options, shell).map_err(|failure| {
-            // Cargo gets the same Ctrl-C from the terminal, and may tell of it as a failure.
+            // Cargo gets the same Ctrl-C from the terminal, and may report it as a failure.
             if interrupt.is_asked() { Failure::interrupted() } else { failure }
         })?;
-        // Or esplice alone was asked to stop, and cargo has done its work meanwhile.
+        // Only esplice was asked to stop, and cargo has finished in the meantime.
         if interrupt.is_asked() {
             return Err(Failure::interrupted());
         }
@@ -135,8 +135,8 @@ impl Firmware {
         Firmware::from_rom_program(name, elf, chip, project, hash, shell)
     }
 
-    /// Makes image and plan of an ELF in the shape that TinyGo gives its own, with or without the
-    /// hash that its release appends.
+    /// Makes image and plan of an ELF in the format of TinyGo's own images, with or without the
+    /// hash that TinyGo releases append.
     fn from_rom_program(
         name: String,
         elf: Elf,
@@ -154,9 +154,10 @@ impl Firmware {
                 let start = start.ok_or_else(|| {
                     let chip = &chip.display_name;
                     Failure::usage(format!(
-                        "where TinyGo's programs for the {chip} start behind a bootloader is not known"
+                        "the entry point of TinyGo programs after a bootloader is not known for the \
+                         {chip}"
                     ))
-                    .hint("leave --boot idf out: the ROM boots them")
+                    .hint("remove --boot idf: the ROM boots them")
                 })?;
                 let descriptor = AppDescriptor::named(&name, chip);
                 let elf_sha256 = Some(elf.sha256);
@@ -193,7 +194,7 @@ impl Firmware {
         Firmware::with_image(name, elf, chip, project, boot, image, shell)
     }
 
-    /// Makes image and plan of an ELF that runs in place, without header.
+    /// Makes image and plan of an ELF that is executed in place, without header.
     fn in_place(
         name: String,
         elf: Elf,
@@ -237,7 +238,7 @@ impl Firmware {
         Ok(Firmware { chip, name, elf, image: image.bytes, plan })
     }
 
-    /// The plan as JSON, for files of these names.
+    /// Returns the plan as JSON, for files of these names.
     pub fn plan_json(&self, names: &Names) -> Result<String, Failure> {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -248,8 +249,8 @@ impl Firmware {
         Ok(json?)
     }
 
-    /// Builds what `source` is, if it is not an image. Where neither settings nor the source say
-    /// for which chip, `ask` does.
+    /// Builds `source`, unless it is an image. If neither settings nor source name the chip, `ask`
+    /// is called.
     pub fn from_source(
         source: Source,
         project: &Project,
@@ -280,14 +281,15 @@ impl Firmware {
                 let asked = told.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
                 let name = read::stem(&path).to_string_lossy().into_owned();
-                // A fault of the user's own table or bootloader is not one of the ELF, whose name the others get.
+                // Read here, because an error in the user's table or bootloader must not be
+                // prefixed with the ELF's name.
                 let boot = project.image.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
                 OwnFiles::read(boot, chip, project)?;
                 Firmware::from_elf(name, elf, chip, project, shell)
                     .map_err(|failure| of_file(&path, failure))
             }
             Source::Image { path, .. } | Source::Places { path, .. } => Err(Failure::usage(
-                format!("{} is an image already: there is nothing to build", path.display()),
+                format!("{} is already an image: there is nothing to build", path.display()),
             )
             .hint(
                 "`esplice flash` writes it to a board, `esplice image info` shows what is in it",
@@ -296,7 +298,7 @@ impl Firmware {
     }
 }
 
-/// The compiler of a toolchain, as an event; it is asked for its version.
+/// Returns the compiler of a toolchain as an event, after asking for its version.
 fn compiler(toolchain: &RustToolchain) -> Event {
     let mut rustc = std::process::Command::new(&toolchain.rustc);
     let asked = rustc.arg("--version").envs(toolchain.variables()).output();
@@ -309,8 +311,8 @@ fn compiler(toolchain: &RustToolchain) -> Event {
     }
 }
 
-/// The image of an ELF that the ROM loads: its header as TinyGo writes it, save for what the user
-/// has set.
+/// Makes the image of an ELF that the ROM loads. Its header is as TinyGo writes it, except for the
+/// user's settings.
 fn rom_image(
     elf: &Elf,
     chip: &Chip,
@@ -335,7 +337,7 @@ fn rom_image(
     Ok(build_rom_image(&elf.bytes, chip, &options)?)
 }
 
-/// The user's own files of a plan.
+/// Files of a plan that the user provided.
 #[derive(Debug, Default)]
 struct OwnFiles {
     table: Option<PartitionTable>,
@@ -343,7 +345,7 @@ struct OwnFiles {
 }
 
 impl OwnFiles {
-    /// Reads and checks what the settings name; only layout idf has any of it.
+    /// Reads and checks the files that the settings name; only boot method idf has any.
     fn read(boot: BootLayout, chip: &'static Chip, project: &Project) -> Result<Self, Failure> {
         if boot != BootLayout::Idf {
             return Ok(Self::default());
@@ -366,7 +368,7 @@ impl OwnFiles {
         Ok(Self { table: table.transpose()?, bootloader: bootloader.transpose()? })
     }
 
-    /// The built-in bootloader, where one is needed.
+    /// Returns the built-in bootloader, if one is needed.
     fn built_in(
         &self,
         boot: BootLayout,
@@ -398,15 +400,16 @@ impl OwnFiles {
     }
 }
 
-/// Whether the settings name parts of a plan that another one would not have.
+/// Returns whether the settings name parts that another plan would not contain.
 pub fn names_own_parts(project: &Project) -> bool {
     project.image.partition_table.is_some()
         || project.image.bootloader.is_some()
         || project.image.own_table_offset().is_some()
 }
 
-/// The plan for an app image without its ELF. Bootloader and table come along for boards that have
-/// none, and only the board decides whether it fits. An image that the ROM loads goes alone.
+/// Returns the plan for an app image without its ELF. Bootloader and table are included for boards
+/// without them, and only the board decides whether the plan fits. An image that the ROM loads is
+/// written alone.
 pub fn plan_of_image(
     bytes: &[u8],
     boot: BootLayout,
@@ -414,8 +417,11 @@ pub fn plan_of_image(
 ) -> Result<(FlashPlan, &'static Chip), Failure> {
     let header = ImageHeader::from_bytes(bytes).map_err(|e| Failure::input(e.to_string()))?;
     let chip = esplice_chip::find_by_id(header.chip_id).ok_or_else(|| {
-        Failure::new(Exit::WrongChip, format!("chip id {} is of no known chip", header.chip_id))
-            .hint("`esplice chips` lists the known ones")
+        Failure::new(
+            Exit::WrongChip,
+            format!("chip id {} belongs to no known chip", header.chip_id),
+        )
+        .hint("`esplice chips` lists the known ones")
     })?;
     let mut flash = FlashParams::for_chip(chip);
     if let Some(size) = chip.image.flash_size_bytes(header.flash_size_code()) {
@@ -427,7 +433,7 @@ pub fn plan_of_image(
     Ok((make_plan(chip, &PlanParts { fits_later: true, ..parts })?, chip))
 }
 
-/// The chip that a cargo project's enabled features name.
+/// Returns the chip that a cargo project's enabled features name.
 pub fn chip_of_cargo(
     directory: &Path,
     main: Option<&Path>,
@@ -437,24 +443,24 @@ pub fn chip_of_cargo(
     Ok(esplice_toolchain::chip_of_project(directory, &options)?)
 }
 
-/// The chip that an ELF names, or that TinyGo linked it for.
+/// Returns the chip that an ELF names, or that TinyGo linked it for.
 pub fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
     let Some(name) = esplice_image::elf_chip_name(elf) else {
         return Ok(esplice_image::rom_program_chip(elf));
     };
     let chip = esplice_chip::find(&name).map_err(|error| {
-        // The name is the file's and not the user's, who gets no other suggested.
+        // The name comes from the file, not from the user, so no similar name is suggested.
         of_file(path, Failure::input(format!("ELF is for {name:?}: {error}")))
     })?;
     Ok(Some(chip))
 }
 
 pub fn no_chip(path: &Path) -> Failure {
-    Failure::usage(format!("{} does not say which chip it is for", path.display()))
+    Failure::usage(format!("{} does not specify its chip", path.display()))
         .hint("give --target, such as --target esp32c3, or set target in [project] of esplice.toml")
 }
 
-/// How the image tells of the flash.
+/// Returns the image options: flash settings, revisions and padding.
 pub fn image_options(chip: &Chip, project: &Project) -> Result<ImageOptions, Failure> {
     let (min_rev, max_rev) = project.image.revisions;
     let mut options = ImageOptions {

@@ -52,7 +52,7 @@ use crate::{
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How the command answers: text, or json with one event a line on stdout
+    /// Output format: text, or json with one event per line on stdout
     #[arg(
         long,
         global = true,
@@ -62,7 +62,7 @@ struct Cli {
         value_name = "FORMAT"
     )]
     format: Format,
-    /// Say only results, warnings and errors
+    /// Print only results, warnings and errors
     #[arg(long, short, global = true)]
     quiet: bool,
 }
@@ -111,7 +111,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(exit.number())
 }
 
-/// The names of all commands, hidden ones and aliases among them.
+/// Returns the names of all commands, including hidden ones and aliases.
 fn command_names() -> Vec<String> {
     let cli = Cli::command();
     let names = |command: &clap::Command| {
@@ -121,15 +121,15 @@ fn command_names() -> Vec<String> {
     cli.get_subcommands().flat_map(names).chain(["help".to_owned()]).collect()
 }
 
-/// Whether the arguments ask for JSON, before anybody has parsed them.
+/// Returns whether the arguments request JSON, before they have been parsed.
 fn asks_for_json(args: &[OsString]) -> bool {
     args.iter().any(|arg| arg == "--format=json")
         || args.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")
 }
 
-/// What clap has to say: the help, the version, or what is wrong with the arguments.
+/// Prints clap's output: the help, the version, or an error in the arguments.
 fn misused(error: &clap::Error, json: bool) -> Exit {
-    // What the user has typed is in it.
+    // The text contains what the user has typed.
     let text = |colors: bool| {
         let rendered = error.render();
         if colors {
@@ -139,7 +139,7 @@ fn misused(error: &clap::Error, json: bool) -> Exit {
         }
     };
     if !error.use_stderr() {
-        // A closed pipe is no error.
+        // A closed pipe is not an error.
         let mut stdout = io::stdout().lock();
         let _ = stdout.write_all(text(may_color(&stdout)).as_bytes());
         return Exit::Done;
@@ -156,7 +156,7 @@ fn misused(error: &clap::Error, json: bool) -> Exit {
     Exit::Usage
 }
 
-/// Runs the command; a fault of our own becomes a short message.
+/// Runs the command, and turns a panic of esplice itself into a short message.
 fn guarded(command: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     static FAULT: Mutex<Option<String>> = Mutex::new(None);
     std::panic::set_hook(Box::new(|info| {
@@ -168,8 +168,8 @@ fn guarded(command: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure>
     }));
     catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|_| {
         let fault = FAULT.lock().ok().and_then(|mut fault| fault.take()).unwrap_or_default();
-        Err(Failure::new(Exit::Internal, format!("a fault in esplice itself: {fault}"))
-            .hint("please report it with the command you gave"))
+        Err(Failure::new(Exit::Internal, format!("internal error in esplice: {fault}"))
+            .hint("please report it together with the command line"))
     })
 }
 
@@ -203,6 +203,6 @@ mod tests {
     fn a_panic_becomes_an_internal_error() {
         let failure = guarded(|| panic!("odd {}", 1)).unwrap_err();
         assert_eq!(failure.exit, Exit::Internal);
-        assert!(failure.message.starts_with("a fault in esplice itself: odd 1 ("), "{failure}");
+        assert!(failure.message.starts_with("internal error in esplice: odd 1 ("), "{failure}");
     }
 }

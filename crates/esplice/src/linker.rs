@@ -1,5 +1,5 @@
-//! esplice as the linker: it prepares a layout-stable link, starts the linker that is there, and keeps
-//! the record. Whatever goes wrong ends in the link that would have been without it.
+//! esplice as the linker: prepares a layout-stable link, starts the installed linker, and keeps the
+//! record. On any failure, it links as without esplice.
 
 mod command;
 mod program;
@@ -39,21 +39,21 @@ use self::{
     program::Program,
 };
 
-/// How a project is linked by cargo, where it is to be layout-stable.
+/// Returns how cargo links a project whose link is to be layout-stable.
 pub fn stable_link(project: &Project) -> Result<Option<StableLink>, Failure> {
     let Some(arguments) = &project.build.stable else { return Ok(None) };
     let program = std::env::current_exe()
-        .map_err(|error| Failure::new(Exit::Internal, format!("where esplice is: {error}")))?;
+        .map_err(|error| Failure::new(Exit::Internal, format!("esplice's own path: {error}")))?;
     Ok(Some(StableLink { program, arguments: arguments.clone() }))
 }
 
-/// Tells what there is to tell of a link that was to be layout-stable.
+/// Prints the outcome of a link that was to be layout-stable.
 pub fn tell(artifact: &Artifact, asked: bool, shell: &mut Shell) {
     if !asked {
         return;
     }
     if !artifact.stable {
-        shell.warning("linked normally: only lld can be told where sections go");
+        shell.warning("linked normally: only lld supports placing sections");
     } else if let Some(warning) =
         Report::warning_at(&report_beside(&artifact.elf)).filter(|_| !artifact.fresh)
     {
@@ -61,14 +61,15 @@ pub fn tell(artifact: &Artifact, asked: bool, shell: &mut Shell) {
     }
 }
 
-/// Whether esplice is to be the linker: it is called `esplice-ld`, or an argument says so.
+/// Returns whether esplice is to act as the linker: its name is `esplice-ld`, or an argument says
+/// so.
 pub fn is_asked(args: &[OsString]) -> bool {
     let name = args.first().map(Path::new).and_then(Path::file_stem);
     name.is_some_and(|name| name == "esplice-ld")
         || command::is_marked(args.get(1..).unwrap_or(&[]))
 }
 
-/// Links as `args`, the linker's arguments without the program's name, say.
+/// Links as described by `args`, the linker's arguments without the program's name.
 pub fn run(args: Vec<OsString>) -> ExitCode {
     let marked = command::is_marked(&args);
     let mut line = match CommandLine::parse(args) {
@@ -76,10 +77,10 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Err(message) => return fail(&message),
     };
     let Some(program) = Program::find(line.settings.linker.as_deref()) else {
-        return fail("no lld was found: set ESPLICE_LINKER, or have ld.lld on the PATH");
+        return fail("no lld found: set ESPLICE_LINKER, or add ld.lld to the PATH");
     };
     if !marked {
-        // Cargo calls it: the project's file alone says how.
+        // Called by cargo, so only the project's settings file applies.
         let directory = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let asked = stable_link::asked_by_cargo(&directory.unwrap_or_else(|| ".".into()));
         let heard = asked
@@ -111,15 +112,15 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Finds data with initial values that goes where nothing is loaded, and returns the message that
-/// `esplice_layout::explain` expects.
+/// Finds initialised data that is placed in memory which nothing is loaded into, and returns the
+/// message that `esplice_layout::explain` expects.
 fn initialised_in(line: &CommandLine) -> Option<String> {
     let unloaded = &line.settings.unloaded;
     if unloaded.is_empty() {
         return None;
     }
     line.files().into_iter().find_map(|(_, path, _)| {
-        // The linker reports a file that is not there.
+        // The linker reports a missing file.
         let bytes = fs::read(&path).ok()?;
         let first = initialised(&bytes, unloaded).into_iter().next()?;
         let readable = |one: &String| {
@@ -131,7 +132,7 @@ fn initialised_in(line: &CommandLine) -> Option<String> {
     })
 }
 
-/// The link as it would be without esplice, and why it is.
+/// Links as without esplice, and reports the reason.
 fn normal(line: &CommandLine, program: &Program, why: &str) -> ExitCode {
     let code = plain(line, program);
     if code == ExitCode::SUCCESS {
@@ -143,7 +144,7 @@ fn normal(line: &CommandLine, program: &Program, why: &str) -> ExitCode {
     code
 }
 
-/// The link as it would be without esplice.
+/// Links as without esplice.
 fn plain(line: &CommandLine, program: &Program) -> ExitCode {
     let mut command = program.command();
     command.args(line.words.iter().flat_map(Word::arguments));
@@ -156,13 +157,13 @@ fn plain(line: &CommandLine, program: &Program) -> ExitCode {
     }
 }
 
-/// A layout-stable link; otherwise why there is none.
+/// Makes a layout-stable link, or returns why that is not possible.
 fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     let started = now();
     if let Some(word) = line.hindrance() {
-        return Err(format!("{word} goes against it"));
+        return Err(format!("{word} prevents a stable link"));
     }
-    let version = program.version().ok_or("its version is not known")?;
+    let version = program.version().ok_or("the linker's version is unknown")?;
     if !version.contains("LLD") {
         return Err(format!("{} is not lld", program.path.display()));
     }
@@ -219,11 +220,12 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     report.links = finished.attempts;
     report.seconds = now().duration_since(started).unwrap_or_default().as_secs_f64();
     if let Some(unread) = unread {
-        report.warning = Some(format!("laid out anew: {unread}"));
+        report.warning = Some(format!("laid out again: {unread}"));
     }
     if let Err(error) = outputs::replace(&record_path, &outcome.record.to_bytes()) {
         let path = record_path.display();
-        report.warning = Some(format!("no record for the next link: {path}: {error}"));
+        report.warning =
+            Some(format!("cannot write the record for the next link: {path}: {error}"));
     }
     report.write(&line.report_path());
     Ok(report)
@@ -287,8 +289,8 @@ impl Linker for Lld<'_> {
     }
 }
 
-/// A directory for the files of one link, which goes with it. What an interrupted one has left goes
-/// first: nothing else links the same output at the same time.
+/// A temporary directory for the files of one link, removed afterwards. Leftovers of an interrupted
+/// link are removed first: nothing else links the same output at the same time.
 struct Room {
     path: PathBuf,
 }
@@ -313,13 +315,13 @@ impl Drop for Room {
     }
 }
 
-/// The host's clock, for how long it took alone.
+/// The host's clock, used only to measure duration.
 #[allow(clippy::disallowed_methods)]
 fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// The files among the arguments, and for each its place among the words and its path.
+/// Reads the input files among the arguments, and returns the word index and path of each.
 fn read_inputs(line: &CommandLine) -> (Vec<InputFile>, Vec<(usize, PathBuf)>) {
     let (mut inputs, mut places) = (Vec::new(), Vec::new());
     for (place, path, whole) in line.files() {
@@ -331,10 +333,10 @@ fn read_inputs(line: &CommandLine) -> (Vec<InputFile>, Vec<(usize, PathBuf)>) {
     (inputs, places)
 }
 
-/// What a link did, for whoever started it: rustc keeps the linker's words to itself.
+/// Report of a link, for whoever started it, because rustc hides the linker's output.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// A line about what was not as it should be.
+    /// A line about an unexpected condition.
     pub warning: Option<String>,
     kept: usize,
     moved: Vec<(String, u32, u32)>,
@@ -351,10 +353,10 @@ impl Report {
         let warning = match basis {
             Basis::Record | Basis::Fresh => None,
             Basis::Stale(what) => {
-                Some(format!("laid out anew: the record has another {}", what.join(", ")))
+                Some(format!("laid out again: the record has another {}", what.join(", ")))
             }
             Basis::Fragmented(percent) => {
-                Some(format!("laid out anew: gaps took more than {percent} % of the program"))
+                Some(format!("laid out again: gaps took more than {percent} % of the program"))
             }
         };
         Report {
@@ -389,7 +391,7 @@ impl Report {
             "links": self.links,
             "seconds": self.seconds,
         });
-        // Nothing depends on it.
+        // The report is optional, so an error is ignored.
         let _ = outputs::replace(path, format!("{value:#}\n").as_bytes());
     }
 

@@ -1,4 +1,4 @@
-//! Watches what boards say, until what is expected has come.
+//! Watches the output of boards until everything expected has arrived.
 
 pub mod backtrace;
 mod console;
@@ -52,32 +52,32 @@ use crate::{
     },
 };
 
-/// How long a board is listened to for the first line of its ROM, which comes within milliseconds of
-/// a reset; the rest is for slow USB bridges.
+/// How long to wait for the first line of a board's ROM. It arrives within milliseconds of a reset;
+/// the rest is for slow USB bridges.
 const FIRST_WORDS: Duration = Duration::from_millis(500);
 
-/// How long a board may say nothing of its tests where nobody says: as cargo's own harness warns of
-/// tests that take longer.
+/// Default time without test output before giving up: cargo's own harness warns of tests that take
+/// longer.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a step of a script waits where nobody says.
+/// Default timeout of a step of a script.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of the largest script that is read.
+/// Size of the largest script that is read, in bytes.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
-/// How a board that was let go at `since` boots, as far as its first words tell: true if the ROM
-/// starts the program that was written, as `check` knows it. If not, the user is told what to do.
+/// Checks, by its first output, how a board that was released at `since` boots. Returns true if the
+/// ROM starts the program that was written, as described by `check`. Otherwise prints what to do.
 ///
 /// # Errors
-/// The ROM starts another program, or none.
+/// Fails if the ROM starts another program, or none.
 pub fn boots(
     port: &mut dyn Port,
     since: Option<Moment>,
     check: BootCheck,
     shell: &mut Shell,
 ) -> Result<bool, Failure> {
-    // Where it is not known what boots, as after a piece of data, it may be nothing.
+    // If it is unknown what boots, as after writing plain data, there may be no program.
     let must_boot = check.entry.is_some();
     let job = Watch { timeout: Some(FIRST_WORDS), since, boots: check, ..Watch::default() };
     let mut watcher = Watcher::new(&job, since.unwrap_or_else(|| port.now()));
@@ -89,7 +89,7 @@ pub fn boots(
             MonitorEvent::Boot(banner) => waits |= banner.is_download(),
             MonitorEvent::Entry(_) => starts = true,
             MonitorEvent::OtherProgram(other) => {
-                let message = format!("what was written does not run: {other}");
+                let message = format!("the written firmware does not run: {other}");
                 failure = Some(Failure::new(Exit::Verify, message));
             }
             MonitorEvent::BootError(error) => {
@@ -122,34 +122,36 @@ pub fn boots(
     }
     if watcher.seen() == 0 {
         let within = value::duration_text(&FIRST_WORDS);
-        let remedy = if port.caps().lines { "press its RESET" } else { RESET_BY_HAND };
-        shell.warning(&format!("the board said nothing in {within}: if it does not run, {remedy}"));
+        let remedy = if port.caps().lines { "press its RESET button" } else { RESET_BY_HAND };
+        shell.warning(&format!(
+            "the board printed nothing in {within}: if it does not run, {remedy}"
+        ));
         return Ok(false);
     }
     Ok(true)
 }
 
 fn waits_for_download() -> String {
-    format!("the board waits for a download and runs no firmware: {RESET_BY_HAND}")
+    format!("the board waits in download mode and runs no firmware: {RESET_BY_HAND}")
 }
 
-/// A board that is to be watched.
+/// A board to be watched.
 pub struct Watched<'a> {
     pub port: &'a mut (dyn Port + Send),
     pub strategies: &'a [Strategy],
-    /// When it was let go, none if it was not reset.
+    /// When the board was released from reset; `None` if it was not reset.
     pub since: Option<Moment>,
-    /// The firmware's baud rate.
+    /// Baud rate of the firmware's output.
     pub baud: u32,
 }
 
-/// What is to come, ready before a board is let go.
+/// Expectations of a watch and how to report them, prepared before the board is released.
 #[derive(Debug)]
 pub struct Watching {
     expect: Vec<Expectation>,
     reject: Vec<Expectation>,
     script: Script,
-    /// For messages.
+    /// Name of the script, for messages.
     script_name: String,
     timeout: Option<Duration>,
     tests_wanted: bool,
@@ -167,7 +169,7 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// What settings and arguments ask for.
+    /// Resolves what settings and arguments request.
     pub fn new(project: &Project, args: &WatchArgs) -> Result<Watching, Failure> {
         let parse = |what: &str, texts: &[String]| {
             let parse = |text: &String| Ok(on_bytes(Expectation::parse(text)?, args.raw));
@@ -189,7 +191,7 @@ impl Watching {
                 _ => {}
             });
         }
-        // The settings' text is for when nothing else is asked for.
+        // The expected text of the settings applies only if nothing else is requested.
         let expect = if args.script.is_some() || args.tests {
             vec![]
         } else {
@@ -235,18 +237,19 @@ impl Watching {
         })
     }
 
-    /// What was written is to run, and nothing else may be taken for it.
+    /// Requires that the program just written runs, and no other.
     pub fn that_boots(self, boots: BootCheck) -> Watching {
         Watching { boots, ..self }
     }
 
-    /// Panics are to be decoded with `elf`.
+    /// Decodes panics with `elf`.
     pub fn with_elf(self, elf: Option<FirmwareElf>) -> Watching {
         Watching { elf, ..self }
     }
 
-    /// The firmware is cargo's test of this name: it has to tell of its tests, unless something else is
-    /// expected, and its reports carry the name, as cargo starts one command for each.
+    /// Marks the firmware as cargo's test of this name. It must report tests, unless something else
+    /// is expected. Its reports contain the name, because cargo starts one command for each test
+    /// binary.
     pub fn of_cargo_test(self, name: Option<&str>) -> Result<Watching, Failure> {
         let Some(name) = name else { return Ok(self) };
         let tests_wanted = self.tests_wanted || !self.expects();
@@ -258,7 +261,8 @@ impl Watching {
         !self.expect.is_empty() || !self.script.steps.is_empty()
     }
 
-    /// Watches `boards` until it is settled. What is expected, and the script, are the first one's.
+    /// Watches `boards` until the outcome is settled. Expectations and the script apply to the
+    /// first board.
     pub fn run(
         self,
         boards: Vec<Watched<'_>>,
@@ -267,7 +271,7 @@ impl Watching {
     ) -> Result<(), Failure> {
         let decoder = Decoder::new(self.elf.as_ref(), &self.rom);
         let several = boards.len() > 1;
-        // Of one board each line is shown as it comes, and programs get all of it as it is.
+        // With a single board, lines are shown as they arrive, and programs get the raw output.
         let lists = self.selection.list && self.tests_wanted;
         let captures = self.tests_wanted && (!self.nocapture || lists) && !several;
         let defmt = self.elf.as_ref().and_then(|elf| elf.defmt(shell));
@@ -319,7 +323,7 @@ impl Watching {
                 outgoing: VecDeque::new(),
                 sending: false,
                 filter_off: None,
-                // A command that waits for something is told at once.
+                // A command that waits for output reports a lost port at once.
                 reconnects: self.reconnect || !(self.expects() || self.tests_wanted),
             });
         }
@@ -335,14 +339,14 @@ impl Watching {
         let stage = Mutex::new(Stage { display: Display::new(several), shell });
         let ended = session.run(&stage, &decoder, interrupt);
         let Stage { display, shell } = stage.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // The terminal is given back before more is said.
+        // The terminal is restored before anything else is printed.
         session.console = None;
         self.finish(ended, session, display, shell)?;
         shell.stage("watch", StageState::Done);
         Ok(())
     }
 
-    /// The watch of the first board.
+    /// Returns the watch of the first board.
     fn watch(&self) -> Watch {
         let within = self.timeout.unwrap_or(TEST_TIMEOUT);
         Watch {
@@ -360,7 +364,7 @@ impl Watching {
         }
     }
 
-    /// A step of the script; one that waits has an end, unless the whole watch has.
+    /// Returns a step of the script, with a timeout if it waits and the whole watch has none.
     fn bounded(&self, step: &Step) -> Step {
         match step {
             Step::Expect { what, within: None } if self.timeout.is_none() => {
@@ -370,7 +374,7 @@ impl Watching {
         }
     }
 
-    /// Says how it ended, and writes the reports.
+    /// Reports the outcome and writes the report files.
     fn finish(
         &self,
         ended: Result<End, Failure>,
@@ -465,7 +469,7 @@ impl Watching {
     }
 }
 
-/// The texts that a watch waits for, at the places of their steps.
+/// Returns the text that each step waits for.
 fn expected(watch: &Watch) -> Vec<Option<String>> {
     let of_flags = watch.expect.iter().map(|what| Some(what.text().to_owned()));
     let of_script = watch.script.iter().map(|step| match step {
@@ -475,7 +479,7 @@ fn expected(watch: &Watch) -> Vec<Option<String>> {
     of_flags.chain(of_script).collect()
 }
 
-/// A part for each text that was waited for: the first that did not come has failed.
+/// Returns a part for each expected text; the first that did not arrive has failed.
 fn expected_parts(teller: &Teller<'_, '_>, message: Option<&str>) -> Vec<Part> {
     let mut since = teller.started;
     let mut failed = false;
@@ -486,7 +490,7 @@ fn expected_parts(teller: &Teller<'_, '_>, message: Option<&str>) -> Vec<Part> {
         let (verdict, message) = match (met, failed, message) {
             (Some(_), ..) => (Verdict::Passed, None),
             (None, false, Some(message)) => (Verdict::Failed, Some(message.to_owned())),
-            _ => (Verdict::Skipped, Some("it was not waited for any more".to_owned())),
+            _ => (Verdict::Skipped, Some("the wait ended before it".to_owned())),
         };
         failed |= verdict == Verdict::Failed;
         let seconds = met.map(|at| at.since(since).as_secs_f64());
@@ -502,18 +506,18 @@ fn expected_parts(teller: &Teller<'_, '_>, message: Option<&str>) -> Vec<Part> {
     parts
 }
 
-/// What is looked for in the raw bytes, if that is wanted.
+/// Makes the expectation match raw bytes, if requested.
 fn on_bytes(what: Expectation, raw: bool) -> Expectation {
     if raw { what.in_raw_bytes() } else { what }
 }
 
-/// Refuses a script that resets the board through a port that cannot.
+/// Refuses a script that resets the board through a port without reset lines.
 fn refuse_reset(script: &Script, name: &str, port: &str) -> Result<(), Failure> {
     let resets = script.steps.iter().find(|(_, step)| *step == Step::Reset);
     let Some((number, _)) = resets else { return Ok(()) };
     let message =
         format!("{name}:{number}: the script resets the board, and {port} has no reset line");
-    Err(Failure::usage(message).hint("leave the reset out, or give another port"))
+    Err(Failure::usage(message).hint("remove the reset, or use another port"))
 }
 
 fn read_script(path: &Path) -> Result<Script, Failure> {

@@ -1,4 +1,4 @@
-//! Gives the linker the script for programs in RAM, and this package's regions for it.
+//! Passes the linker the script for programs in RAM, and this package's regions for it.
 
 fn main() {
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");

@@ -1,4 +1,4 @@
-//! Lets the linker find this package's script.
+//! Passes this package's script to the linker.
 
 fn main() {
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");

@@ -3,7 +3,7 @@
 
 static uint32_t caller;
 
-/* As ESP-IDF's panic_abort: an illegal instruction, which the panic handler knows as this one's. */
+/* Like ESP-IDF's panic_abort: an illegal instruction that the panic handler recognises. */
 __attribute__((noinline, noreturn)) static void give_up(void) {
     caller = (uint32_t)__builtin_return_address(0);
     __asm__ volatile("unimp");

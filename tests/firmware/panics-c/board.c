@@ -1,5 +1,5 @@
-/* Start, exceptions and the UART of a bare ESP32-C3, and what ESP-IDF's panic handler prints, written
- * anew after its formats.
+/* Start-up, exceptions and the UART of a bare ESP32-C3, and the output of ESP-IDF's panic handler,
+ * reimplemented in its formats.
  *
  * Sources: ESP-IDF 5.5, components/esp_system/panic.c and port/arch/riscv/panic_arch.c (texts and order),
  * components/espcoredump/src/core_dump_uart.c and core_dump_binary.c (the core dump). */
@@ -23,8 +23,8 @@ __attribute__((naked, used, section(".init"))) void _start(void) {
             "call begin\n");
 }
 
-/* ESP-IDF 5.5, components/esp_hw_support/cpu_region_protect.c (esp32c3): nothing may be done below the data bus's
- * addresses. Without an entry for it, an access there leads nowhere and raises nothing. Privileged specification, "Physical
+/* ESP-IDF 5.5, components/esp_hw_support/cpu_region_protect.c (esp32c3): no access is allowed below the data bus's
+ * addresses. Without this entry, an access there has no effect and raises no exception. Privileged specification, "Physical
  * Memory Protection CSRs": locked, top of range, no permission. */
 static void protect_memory(void) {
     __asm__ volatile("csrw pmpaddr0, %0\n\tcsrw pmpcfg0, %1" ::"r"(0x3c000000u >> 2), "r"(0x88));
@@ -39,7 +39,7 @@ __attribute__((used, noreturn)) static void begin(void) {
     stop();
 }
 
-/* The registers to the stack that they are of, as _panic_handler in ESP-IDF's vectors.S does. */
+/* Saves the registers to the interrupted stack, as _panic_handler in ESP-IDF's vectors.S does. */
 __attribute__((naked, used, aligned(256))) static void trap_entry(void) {
     __asm__("addi sp, sp, -160\n"
             "sw ra, 4(sp)\n"
@@ -60,15 +60,15 @@ __attribute__((naked, used, aligned(256))) static void trap_entry(void) {
             "call trap\n");
 }
 
-/* A program that does not install exceptions has none to handle. */
+/* Default for programs that do not install exceptions. */
 __attribute__((weak, noreturn)) void trap(struct frame *frame) {
     (void)frame;
     stop();
 }
 
 void install_trap(void) {
-    /* The chip's vectors are always a table: each entry is a jump, and exceptions take the first. The
-     * entry itself stands there, so interrupts, which nothing turns on, may not come. */
+    /* The chip's vectors are always a table of jumps, and exceptions take the first entry. The
+     * handler itself is placed there, so interrupts, which nothing enables, must not occur. */
     __asm__ volatile("csrw mtvec, %0" ::"r"((uintptr_t)trap_entry | 1));
 }
 
@@ -121,7 +121,7 @@ void print_dump(const struct frame *frame) {
         print_hex(words[i]);
     }
     print("\n\nStack memory:\n");
-    /* 1024 bytes, as far as there is stack. */
+    /* 1024 bytes, or up to the end of the stack. */
     const uint32_t *word = (const uint32_t *)frame->x[1];
     for (int line = 0; line < 32 && word < _stack_top; line++) {
         print_digits((uint32_t)word);
@@ -135,7 +135,7 @@ void print_dump(const struct frame *frame) {
     print("\n\n\n");
 }
 
-/* Bytes of a core dump on their way: base64, 48 bytes a line, with the CRC-32 of all. */
+/* Sends the bytes of a core dump: base64, 48 bytes per line, with the CRC-32 of all. */
 static struct {
     uint8_t held[3];
     uint32_t count, crc;
@@ -167,15 +167,15 @@ static void dump_words(const uint32_t *words, size_t count) {
     }
 }
 
-/* A task's control block of FreeRTOS, as far as a dump's reader looks at it. Source: FreeRTOS, tasks.c:
- * pxTopOfStack, two list items of 20 bytes, priority and stack stand before the name. */
+/* A task control block of FreeRTOS, with the fields that a reader of dumps uses. Source: FreeRTOS, tasks.c:
+ * pxTopOfStack, two list items of 20 bytes, priority and stack precede the name. */
 static const struct {
     uint32_t top, items[10], priority, stack;
     char name[16];
 } block = {.priority = 1, .name = "main"};
 
 void print_core_dump(const struct frame *frame) {
-    /* Version 3 of the binary layout, of chip 5, the ESP32-C3; its revision as an image's header has it. */
+    /* Version 3 of the binary layout, chip 5, the ESP32-C3; the revision as in an image header. */
     const uint32_t version = 5 << 16 | 3, revision = 4;
     const uint32_t *start = &frame->mepc;
     const uint32_t stack_len = (_stack_top - start) * 4;
@@ -190,7 +190,7 @@ void print_core_dump(const struct frame *frame) {
     dump_words(start, stack_len / 4);
     uint32_t crc = ~dump.crc;
     dump_words(&crc, 1);
-    /* What fills the last group of three up is cut off by the length in the header. */
+    /* The padding of the last group of three is cut off by the length in the header. */
     while (dump.count % 3) {
         dump_byte(0);
     }

@@ -1,30 +1,30 @@
-/* What the programs here share: see board.c. */
+/* Functions shared by the programs here: see board.c. */
 #pragma once
 
 #include <stdint.h>
 
-/* The program of its own. */
+/* The individual program. */
 int main(void);
 
-/* Has exceptions lead to trap(). */
+/* Installs trap() as the exception handler. */
 void install_trap(void);
 
-/* What an exception calls, with the registers that it found. Each program that installs it has one. */
+/* Exception handler, with the saved registers. Each program that installs it defines one. */
 struct frame;
 void trap(struct frame *frame) __attribute__((noreturn));
 
 void print(const char *text);
 void print_hex(uint32_t value);
 
-/* "Core  0 register dump:" and all below it, as ESP-IDF prints it. */
+/* Prints "Core  0 register dump:" and all that follows, as ESP-IDF does. */
 void print_dump(const struct frame *frame);
 
-/* A core dump as ESP-IDF writes it over the UART. */
+/* Prints a core dump as ESP-IDF writes it over the UART. */
 void print_core_dump(const struct frame *frame);
 
 void stop(void) __attribute__((noreturn));
 
-/* What the trap's entry has saved: program counter, x1 to x31, then what tells of the exception.
+/* Registers saved on trap entry: program counter, x1 to x31, then the exception's registers.
  * Source: ESP-IDF 5.5, components/riscv/include/riscv/rvruntime-frames.h, RvExcFrame. */
 struct frame {
     uint32_t mepc, x[31];

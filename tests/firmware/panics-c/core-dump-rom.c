@@ -1,4 +1,4 @@
-/* A text that is none, printed by the mask ROM's ets_printf: the core dump is of a crash within it. */
+/* Passes an invalid string to the mask ROM's ets_printf: the core dump is of a crash within it. */
 #include "board.h"
 
 /* Source: ESP-IDF 5.5, components/esp_rom/esp32c3/ld/esp32c3.rom.ld. */

@@ -1,4 +1,4 @@
-/* A jump to nowhere, told as a core dump over the UART. */
+/* A jump to an invalid address, reported as a core dump over the UART. */
 #include "board.h"
 
 typedef uint32_t (*function)(uint32_t);

@@ -1,4 +1,4 @@
-/* A store to nowhere three calls deep, told in ESP-IDF's format with the stack. */
+/* A store to an invalid address three calls deep, reported in ESP-IDF's format with the stack. */
 #include "board.h"
 
 static uint32_t *volatile place = (uint32_t *)0x10;

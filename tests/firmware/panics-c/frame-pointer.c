@@ -1,5 +1,5 @@
-/* Functions with frame pointers, one of which has an array of variable length. The last one overwrites the
-   frame pointer without saving it, as a function may that never returns. */
+/* Functions with frame pointers, one with an array of variable length. The last one overwrites the frame
+   pointer without saving it, as a function that never returns may do. */
 #include "board.h"
 
 __attribute__((naked, noinline, noreturn)) static void die(void) {

@@ -1,4 +1,4 @@
-/* A load from nowhere before exceptions lead to the program: the mask ROM's own handler tells of it. */
+/* A load from an invalid address before the program handles exceptions: the mask ROM's handler reports it. */
 #include "board.h"
 
 static volatile uint32_t *volatile place = (volatile uint32_t *)0x10;

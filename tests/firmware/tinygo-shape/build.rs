@@ -1,4 +1,4 @@
-//! Gives the linker the script: the one in `SHAPE_SCRIPT`, which may include this package's.
+//! Passes the linker the script in `SHAPE_SCRIPT`, which may include this package's.
 
 fn main() {
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");

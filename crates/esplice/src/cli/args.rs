@@ -11,23 +11,23 @@ use esplice_monitor::{Addresses, Filter};
 
 use crate::cli::{stub_choice::StubChoice, value, value::ResetChoice};
 
-/// What to build, flash or run.
+/// The source to build, flash or run.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SourceArgs {
-    /// Cargo project, Go package, ELF or image, told apart by content [default: .]
+    /// Cargo project, Go package, ELF or image, recognised by its content [default: .]
     #[arg(value_name = "PATH")]
     pub path: Option<PathBuf>,
-    /// Source of the firmware: a cargo project's or Go package's directory, a .go file, or the main
-    /// file of a cargo binary or example
+    /// Firmware source: directory of a cargo project or Go package, a .go file, or the main file of
+    /// a cargo binary or example
     #[arg(long, value_name = "PATH", visible_alias = "manifest-path", conflicts_with_all = ["path", "elf"])]
     pub main: Option<PathBuf>,
-    /// ELF that is compiled already
+    /// ELF that is already compiled
     #[arg(long, value_name = "FILE", conflicts_with = "path")]
     pub elf: Option<PathBuf>,
 }
 
 impl SourceArgs {
-    /// The directory whose `esplice.toml` is asked.
+    /// Returns the directory whose `esplice.toml` applies.
     pub fn directory(&self) -> PathBuf {
         let path = self.main.as_deref().or(self.path.as_deref());
         match path {
@@ -36,13 +36,13 @@ impl SourceArgs {
                 Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
                 _ => PathBuf::from("."),
             },
-            // What is compiled already may lie anywhere; the user stands in the project.
+            // A compiled file may be anywhere; the project is in the current directory.
             _ => PathBuf::from("."),
         }
     }
 }
 
-/// Whether the file at `path` is a project's, whose settings hold.
+/// Returns whether the file at `path` is source, so that its project's settings apply.
 fn is_source(path: &Path) -> bool {
     let is_go = path.extension().is_some_and(|extension| extension == "go");
     let is_rust = path.extension().is_some_and(|extension| extension == "rs");
@@ -55,12 +55,12 @@ pub struct TargetArgs {
     /// Chip or board the firmware is for, such as esp32c3 or xiao-esp32c3
     #[arg(long, value_name = "NAME", visible_alias = "chip")]
     pub target: Option<String>,
-    /// File of a chip or board that esplice does not bring, known beside the others
+    /// File describing a custom chip or board, in addition to the built-in ones
     #[arg(long, value_name = "FILE")]
     pub target_file: Option<PathBuf>,
 }
 
-/// What firmware is made of, and how: `build`, `flash` and `run` take the same.
+/// Options that define the firmware, shared by `build`, `flash` and `run`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct FirmwareArgs {
     #[command(flatten)]
@@ -75,14 +75,14 @@ pub struct FirmwareArgs {
     pub image: ImageArgs,
 }
 
-/// What cargo is told.
+/// Options passed to cargo.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Compiling")]
 pub struct CargoArgs {
-    /// Cargo package, where the project has several
+    /// Cargo package, if the project has several
     #[arg(long, short = 'p', value_name = "NAME")]
     pub package: Option<String>,
-    /// Binary, where the package has several
+    /// Binary, if the package has several
     #[arg(long, value_name = "NAME", conflicts_with = "example")]
     pub bin: Option<String>,
     /// Example to build instead of a binary
@@ -94,13 +94,13 @@ pub struct CargoArgs {
     /// Enable all features of the package
     #[arg(long)]
     pub all_features: bool,
-    /// Leave the package's default features out
+    /// Disable the package's default features
     #[arg(long)]
     pub no_default_features: bool,
     /// Cargo profile [default: release]
     #[arg(long, value_name = "NAME", conflicts_with = "release")]
     pub profile: Option<String>,
-    /// Build with the profile release
+    /// Build with the release profile
     #[arg(long, short = 'r')]
     pub release: bool,
     /// Directory that cargo builds in [default: the project's]
@@ -109,22 +109,22 @@ pub struct CargoArgs {
     /// Refuse to change Cargo.lock
     #[arg(long)]
     pub locked: bool,
-    /// Build without the network
+    /// Build without network access
     #[arg(long)]
     pub offline: bool,
-    /// The same as --locked and --offline together
+    /// Same as --locked and --offline together
     #[arg(long)]
     pub frozen: bool,
-    /// Link so that what has not changed stays where the last link put it
+    /// Keep unchanged functions and variables where the last link placed them
     #[arg(long)]
     pub stable: bool,
-    /// The same, laid out anew once
+    /// Same as --stable, but lay everything out again this time
     #[arg(long)]
     pub fresh: bool,
 }
 
 impl CargoArgs {
-    /// The flags that were given, which only a cargo project has a use for.
+    /// Returns the flags that were passed; only a cargo project can use them.
     pub fn given(&self) -> Vec<&'static str> {
         let flags = [
             ("--package", self.package.is_some()),
@@ -146,20 +146,20 @@ impl CargoArgs {
     }
 }
 
-/// What TinyGo is told.
+/// Options passed to TinyGo.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Compiling Go")]
 pub struct GoArgs {
     /// Go build tags in addition to esplice and the chip's name
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     pub tags: Option<Vec<String>>,
-    /// TinyGo's name of the board, or a target file [default: the chip's]
+    /// TinyGo's name for the board, or a target file [default: the chip's]
     #[arg(long, value_name = "TARGET")]
     pub tinygo_target: Option<String>,
-    /// Flags of Go's linker, such as "-X main.version=1.2"
+    /// Flags for Go's linker, such as "-X main.version=1.2"
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
     pub ldflags: Option<String>,
-    /// Optimisation: 0, 1, 2, s or z
+    /// Optimisation level: 0, 1, 2, s or z
     #[arg(long, value_name = "LEVEL")]
     pub opt: Option<String>,
     /// Garbage collector, such as conservative or leaking
@@ -171,16 +171,16 @@ pub struct GoArgs {
     /// Console: uart, usb or none
     #[arg(long, value_name = "NAME")]
     pub serial: Option<String>,
-    /// What a panic does: print or trap
+    /// Action on panic: print or trap
     #[arg(long, value_name = "NAME")]
     pub panic: Option<String>,
-    /// Stack of a goroutine, such as 4K
+    /// Stack size of a goroutine, such as 4K
     #[arg(long, value_name = "SIZE", value_parser = value::bytes)]
     pub stack_size: Option<u32>,
 }
 
 impl GoArgs {
-    /// The flags that were given, which only a Go package has a use for.
+    /// Returns the flags that were passed; only a Go package can use them.
     pub fn given(&self) -> Vec<&'static str> {
         let flags = [
             ("--tags", self.tags.is_some()),
@@ -197,31 +197,31 @@ impl GoArgs {
     }
 }
 
-/// How flash is told to be in the image.
+/// Options of the flash image.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Image")]
 pub struct ImageArgs {
-    /// How the chip comes to the firmware: idf, by a second-stage bootloader, rom, or direct, in
-    /// place and without header [default: rom for Go, else idf]
+    /// Boot method: idf (second-stage bootloader), rom (ROM loader) or direct (executed in place,
+    /// without header) [default: rom for Go, else idf]
     #[arg(long, value_name = "LAYOUT", value_parser = value::boot)]
     pub boot: Option<BootLayout>,
-    /// Partition table, as CSV or binary; it replaces another one on the board [default: one that
+    /// Partition table, as CSV or binary; replaces a different one on the board [default: one that
     /// fills the flash, for boards without a table]
     #[arg(long, value_name = "FILE")]
     pub partition_table: Option<PathBuf>,
     #[command(flatten)]
     pub table: TableOffsetArgs,
-    /// Second-stage bootloader; it replaces another one on the board [default: a built-in one, for
+    /// Second-stage bootloader; replaces a different one on the board [default: a built-in one, for
     /// boards without a bootloader]
     #[arg(long, value_name = "FILE")]
     pub bootloader: Option<PathBuf>,
-    /// How the flash chip is read: qio, qout, dio or dout [default: the chip's]
+    /// Flash read mode: qio, qout, dio or dout [default: the chip's]
     #[arg(long, value_name = "MODE")]
     pub flash_mode: Option<String>,
-    /// The flash chip's clock, such as 80m [default: the chip's]
+    /// Flash clock, such as 80m [default: the chip's]
     #[arg(long, value_name = "FREQ")]
     pub flash_freq: Option<String>,
-    /// The flash chip's size, such as 4MB [default: the chip's]
+    /// Flash size, such as 4MB [default: the chip's]
     #[arg(long, value_name = "SIZE")]
     pub flash_size: Option<String>,
     /// Oldest chip revision that the firmware runs on, such as 0.3 [default: 0.0]
@@ -230,43 +230,43 @@ pub struct ImageArgs {
     /// Newest chip revision that the firmware runs on, such as 1.99 [default: any]
     #[arg(long, value_name = "REVISION", value_parser = value::revision)]
     pub max_rev: Option<u16>,
-    /// Page of the flash's MMU, such as 16K, on chips that have several [default: the app
+    /// Page size of the flash MMU, such as 16K, on chips that support several [default: the app
     /// descriptor's]
     #[arg(long, value_name = "SIZE", value_parser = value::offset)]
     pub mmu_page_size: Option<u32>,
-    /// Fill the image up for a signature: v1 for Secure Boot v1, v2 for Secure Boot v2
+    /// Pad the image for a signature: v1 for Secure Boot v1, v2 for Secure Boot v2
     #[arg(long, value_name = "VERSION", value_parser = value::secure_pad)]
     pub secure_pad: Option<SecurePad>,
-    /// What of the ELF is taken: sections, segments, or auto, whichever fit [default: auto]
+    /// Parts of the ELF to use: sections, segments, or auto, whichever fit [default: auto]
     #[arg(long, value_name = "WHAT", value_parser = value::image_source)]
     pub image_source: Option<ImageSource>,
 }
 
-/// Where the partition table is.
+/// The partition table's offset.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TableOffsetArgs {
-    /// Where the partition table is in flash, such as 0x10000 [default: where the board has it, else
+    /// Offset of the partition table in flash, such as 0x10000 [default: the board's own, else
     /// 0x8000]
     #[arg(long, value_name = "OFFSET", value_parser = value::offset)]
     pub partition_table_offset: Option<u32>,
 }
 
-/// The board.
+/// The port and the reset strategy.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Port")]
 pub struct PortArgs {
-    /// Serial port, pty, rfc2217://HOST:PORT, tcp://HOST:PORT or sim:CHIP[,flash=FILE] [default: the
-    /// only likely one, of USB]
+    /// Serial port, pty, rfc2217://HOST:PORT, tcp://HOST:PORT or sim:CHIP[,flash=FILE] [default:
+    /// the only likely USB port]
     #[arg(long, value_name = "PORT")]
     pub port: Option<String>,
-    /// How the board is brought into download mode: tight, classic, classic-slow, usb-serial-jtag, watchdog, none
-    /// (it is there already), several with commas in between, or custom: with steps such as
-    /// D0|R1|W0.1|D1|R0|W0.05|D0 [default: by the chip and the adapter]
+    /// How to enter download mode: tight, classic, classic-slow, usb-serial-jtag, watchdog, none
+    /// (already there), several separated by commas, or custom: with steps such as
+    /// D0|R1|W0.1|D1|R0|W0.05|D0 [default: by chip and adapter]
     #[arg(long, value_name = "STRATEGY", value_parser = value::reset)]
     pub reset: Option<ResetChoice>,
 }
 
-/// A board that is worked with, without firmware.
+/// Options of commands that access a board without firmware.
 #[derive(Debug, Clone, Default, Args)]
 pub struct BoardArgs {
     #[command(flatten)]
@@ -278,112 +278,112 @@ pub struct BoardArgs {
     /// Baud rate of the transfer [default: the last that worked with the adapter, else 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud, help_heading = "Port")]
     pub baud: Option<u32>,
-    /// Flasher stub: a file, none, or auto, that of an installed esptool [default: auto]
+    /// Flasher stub: a file, none, or auto for that of an installed esptool [default: auto]
     #[arg(long, value_name = "FILE", value_parser = StubChoice::parse, help_heading = "Port")]
     pub stub: Option<StubChoice>,
-    /// Leave the board in download mode afterwards, instead of running what is in its flash
+    /// Leave the board in download mode afterwards, instead of starting the firmware in its flash
     #[arg(long, help_heading = "Port")]
     pub stay: bool,
 }
 
-/// How flash is written.
+/// Options of writing flash.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Flashing")]
 pub struct FlashArgs {
     /// Baud rate of the transfer [default: the last that worked with the adapter, else 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud)]
     pub baud: Option<u32>,
-    /// Flasher stub: a file, none, or auto, that of an installed esptool [default: auto]
+    /// Flasher stub: a file, none, or auto for that of an installed esptool [default: auto]
     #[arg(long, value_name = "FILE", value_parser = StubChoice::parse)]
     pub stub: Option<StubChoice>,
-    /// Write all of it, also what the board holds already
+    /// Write everything, including what the board already holds
     #[arg(long)]
     pub full: bool,
-    /// Write bootloader and partition table even where the board has them
+    /// Write bootloader and partition table even if the board has them
     #[arg(long)]
     pub with_bootloader: bool,
-    /// Partition that the app goes to [default: chosen by the board's table]
+    /// Partition to write the app to [default: chosen by the board's table]
     #[arg(long, value_name = "NAME")]
     pub partition: Option<String>,
-    /// Offset in flash that the image goes to, such as 0x10000
+    /// Flash offset to write the image to, such as 0x10000
     #[arg(long, value_name = "OFFSET", value_parser = value::offset, conflicts_with = "partition")]
     pub offset: Option<u32>,
 }
 
-/// What is known of the firmware that runs.
+/// The ELF of the running firmware.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Output")]
 pub struct DecodeArgs {
-    /// ELF of the firmware that runs, for the functions and lines of its panics
+    /// ELF of the running firmware, for functions and lines in its panics
     #[arg(long, value_name = "FILE")]
     pub elf: Option<PathBuf>,
 }
 
-/// What the board is to say.
+/// Options of watching the board's output.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Output")]
 pub struct WatchArgs {
-    /// Output to wait for, with escapes such as \r\n, or a /regular expression/; several are waited
-    /// for in order
+    /// Output to wait for, with escapes such as \r\n, or a /regular expression/; repeat to wait for
+    /// several in order
     #[arg(long, value_name = "TEXT")]
     pub expect: Vec<String>,
-    /// Output that must not come, written likewise; any of several ends the command
+    /// Output that must not appear, in the same form; any of several ends the command
     #[arg(long, value_name = "TEXT")]
     pub reject: Vec<String>,
-    /// File of steps: what to expect, send, wait for and reset, in order
+    /// Script of steps in order: expect, send, wait and reset
     #[arg(long, value_name = "FILE", conflicts_with = "expect")]
     pub script: Option<PathBuf>,
-    /// The board has to tell of its tests; what else it says is shown of those that failed
+    /// Expect test results from the board; show other output only for tests that failed
     #[arg(long, conflicts_with_all = ["expect", "script"])]
     pub tests: bool,
-    /// Show all that the board says while it runs tests
+    /// Show all of the board's output while it runs tests
     #[arg(long, alias = "no-capture")]
     pub nocapture: bool,
-    /// How long to wait, from the release of reset and in the port's time [default: 10s with
-    /// --expect, 10s for each step of a script, 60s for each test, else without end]
+    /// How long to wait from the release of reset, in the port's time [default: 10s with
+    /// --expect, 10s for each step of a script, 60s for each test, else no limit]
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     pub timeout: Option<Duration>,
     /// Baud rate of the firmware's output [default: the chip's]
     #[arg(long, value_name = "RATE", value_parser = value::baud)]
     pub monitor_baud: Option<u32>,
-    /// ELF of the chip's mask ROM, or a directory of ROMs' ELFs, for the ROM's functions in panics
+    /// ELF of the chip's mask ROM, or a directory of ROM ELFs, for ROM functions in panics
     #[arg(long, value_name = "PATH")]
     pub rom: Option<PathBuf>,
-    /// Pass terminal escape sequences of the board on, and look for texts in its raw bytes
+    /// Pass the board's terminal escape sequences through, and match texts in its raw bytes
     #[arg(long)]
     pub raw: bool,
-    /// Addresses outside of panics to decode: reports, those of known reports and of backtraces, all,
-    /// those in any line, or none [default: reports]
+    /// Addresses to decode outside of panics: reports (in known reports and backtraces), all (in
+    /// any line), or none [default: reports]
     #[arg(long, value_name = "WHICH", value_parser = value::addresses)]
     pub decode: Option<Addresses>,
-    /// Let the firmware reset itself as often as it likes: that is no boot loop
+    /// Allow the firmware to reset itself any number of times, without reporting a boot loop
     #[arg(long)]
     pub allow_resets: bool,
-    /// Show lines of the log of these levels alone, such as warn,wifi=debug
+    /// Show only log lines of these levels, such as warn,wifi=debug
     #[arg(long, value_name = "RULES", value_parser = value::filter)]
     pub filter: Option<Filter>,
-    /// Begin each line with its time since the release of reset
+    /// Prefix each line with its time since the release of reset
     #[arg(long)]
     pub timestamps: bool,
-    /// Write all that comes to a file, byte by byte
+    /// Write everything received to a file, byte by byte
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Write a report as JUnit's XML
+    /// Write a report as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
     /// Write a report as JSON
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Wait for a port that goes away, also where something is expected
+    /// Wait for a port that disappears, even if output is expected
     #[arg(long)]
     pub reconnect: bool,
-    /// Parts of the names of tests that count, of those that the board runs: cargo test's arguments
+    /// Parts of the names of tests to count, of those that the board runs, as for cargo test
     #[arg(long, value_name = "TEXT", hide = true, allow_hyphen_values = true)]
     pub test_filter: Vec<String>,
-    /// Parts of the names of tests that do not count
+    /// Parts of the names of tests to ignore
     #[arg(long, value_name = "TEXT", hide = true, allow_hyphen_values = true)]
     pub test_skip: Vec<String>,
-    /// Both are whole names
+    /// Both filters are whole names
     #[arg(long, hide = true)]
     pub test_exact: bool,
     /// List the names of the board's tests

@@ -1,6 +1,6 @@
-//! Words that users bring from other tools: esptool's, espflash's, idf.py's and TinyGo's commands and
-//! options, before the command line is parsed. A word is rewritten where esplice does the same under
-//! another name, and answered with the command to use where it does not.
+//! Translates commands and options of esptool, espflash, idf.py and TinyGo before the command line
+//! is parsed. A word is rewritten if esplice does the same under another name. Otherwise the error
+//! names the command to use.
 
 mod answers;
 mod options;
@@ -17,23 +17,23 @@ use crate::ui::exit::Failure;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rewritten {
     pub words: Vec<OsString>,
-    /// What was left out and matters to the user.
+    /// Notes on removed words that matter to the user.
     pub notes: Vec<&'static str>,
 }
 
-/// Commands that take the same options of other tools.
+/// Groups of commands that accept the same options of other tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
-    /// Files written to a board, or compared with it.
+    /// Writes files to a board, or compares them with it.
     Write,
     Read,
-    /// Other work at a board without firmware.
+    /// Other operations on a board without firmware.
     Board,
-    /// A board that takes neither baud rate nor stub.
+    /// Operations on a board that take neither baud rate nor stub.
     Bare,
-    /// Firmware that is built and written.
+    /// Builds and writes firmware.
     Flash,
-    /// Firmware that is built.
+    /// Builds firmware.
     Build,
     Monitor,
     Merge,
@@ -43,7 +43,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// The group of a command.
+    /// Returns the group of a command.
     fn of(command: &str) -> Group {
         match command {
             "write" | "write-flash" | "write-bin" | "verify" | "verify-flash" => Group::Write,
@@ -79,7 +79,7 @@ impl Group {
     }
 }
 
-/// Options that other tools take before their command, with a value behind them.
+/// Options with a value that other tools take before their command.
 const LEADING_WITH_VALUE: &[&str] = &[
     "--chip",
     "-c",
@@ -98,7 +98,7 @@ const LEADING_WITH_VALUE: &[&str] = &[
     "--format",
 ];
 
-/// Options that they take there without a value.
+/// Options without a value that other tools take before their command.
 const LEADING: &[&str] = &[
     "--no-stub",
     "--trace",
@@ -113,13 +113,13 @@ const LEADING: &[&str] = &[
     "--skip-update-check",
 ];
 
-/// What idf.py does one after the other, and what does all of it here.
+/// Commands that idf.py runs one after the other, and that are a single command here.
 const CHAIN: &[&str] = &["build", "app", "flash", "app-flash", "monitor"];
 
-/// Rewrites a command line; `commands` are the names that esplice's own parser knows.
+/// Rewrites a command line. `commands` are the names that esplice's own parser knows.
 ///
 /// # Errors
-/// A word of another tool that has no counterpart, with what to give instead.
+/// Fails for a word of another tool that has no counterpart, and names the replacement.
 pub fn rewritten(
     words: impl IntoIterator<Item = OsString>,
     commands: &[String],
@@ -156,8 +156,8 @@ pub fn rewritten(
     Ok(Rewritten { words: all, notes: rewriter.notes })
 }
 
-/// The options before the command and the command's place; none where there is no command, or where
-/// the options are others.
+/// Returns the options before the command and the index of the command, or `None` if there is no
+/// command or there are other options.
 fn leading(words: &[OsString]) -> Option<(&[OsString], usize)> {
     let mut at = 1;
     while let Some(word) = words.get(at)?.to_str().filter(|word| word.starts_with('-')) {
@@ -175,8 +175,8 @@ fn leading(words: &[OsString]) -> Option<(&[OsString], usize)> {
     Some((words.get(1..at)?, at))
 }
 
-/// Takes the further commands of a chain such as `build flash monitor` away; returns the one that does
-/// all of it.
+/// Removes the further commands of a chain such as `build flash monitor`, and returns the command
+/// that does all of it.
 fn chained(command: &str, rest: &mut Vec<OsString>) -> Option<&'static str> {
     if !CHAIN.contains(&command) {
         return None;
@@ -196,8 +196,8 @@ fn chained(command: &str, rest: &mut Vec<OsString>) -> Option<&'static str> {
     }
 }
 
-/// `@FILE`, which stands for the words in it, as ESP-IDF's `flash_args` has them. Its files lie beside
-/// it, where they do not lie here.
+/// Expands `@FILE` to the words in it, such as ESP-IDF's `flash_args`. Its files are relative to
+/// `FILE` if they are not found in the current directory.
 fn with_argument_files(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     let mut all = Vec::new();
     for word in words {
@@ -219,7 +219,7 @@ fn with_argument_files(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     Ok(all)
 }
 
-/// The words of a line, apart by white space; quotes hold a word together.
+/// Splits a line into words at white space; quotes keep a word together.
 fn quoted_words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
@@ -237,7 +237,7 @@ fn quoted_words(line: &str) -> Vec<String> {
     words
 }
 
-/// Writes the words of one command line.
+/// Rewrites the words of one command line.
 struct Rewriter {
     group: Group,
     command: String,
@@ -263,7 +263,7 @@ impl Rewriter {
                 Some((name, value)) => (name, Some(value)),
                 None => (text, None),
             };
-            // No option of esplice's has an underscore.
+            // No option of esplice has an underscore.
             let name =
                 if name.starts_with("--") { name.replace('_', "-") } else { name.to_owned() };
             let value = inline.or_else(|| words.get(at)?.to_str());
@@ -277,7 +277,7 @@ impl Rewriter {
                 }
                 Some((turn, takes)) => {
                     if takes && value.is_none() {
-                        return Err(Failure::usage(format!("{name} stands without its value")));
+                        return Err(Failure::usage(format!("{name} needs a value")));
                     }
                     if takes && inline.is_none() {
                         at += 1;
@@ -289,7 +289,8 @@ impl Rewriter {
         Ok(())
     }
 
-    /// Takes options of the monitor away where none is asked for: for espflash they are without effect.
+    /// Removes monitor options if no monitor was requested, because they have no effect for
+    /// espflash.
     fn forget_the_monitor(&mut self) {
         if self.command != "flash" && self.group != Group::Write {
             return;
@@ -321,7 +322,7 @@ impl Rewriter {
 mod tests {
     use super::*;
 
-    /// `expected` is the line, or the hint of the refusal.
+    /// `expected` is the line, or the hint of the error.
     #[track_caller]
     fn check(line: &str, expected: &str) {
         let commands = [
@@ -467,7 +468,7 @@ mod tests {
             "name the chip with --target, or as target in [project] of esplice.toml",
         );
         check("flash --ram a", "`esplice load FILE` loads a program into RAM");
-        check("write-flash -fm", "-fm stands without its value");
+        check("write-flash -fm", "-fm needs a value");
         check(
             "write-flash @/nowhere/args",
             "cannot read /nowhere/args: No such file or directory (os error 2)",

@@ -1,8 +1,9 @@
-//! Arguments of Rust's own test harness, which `cargo test` passes to its runner behind the ELF.
+//! Translates arguments of Rust's test harness, which `cargo test` passes to its runner after the
+//! ELF.
 
 use std::{ffi::OsString, path::Path};
 
-/// Flags of the harness that mean nothing for tests on a board: there is one thread, and the firmware
+/// Flags of the harness without effect on board tests: there is one thread, and the firmware
 /// decides which tests it ignores.
 const SWITCHES: &[&str] = &[
     "--bench",
@@ -16,11 +17,11 @@ const SWITCHES: &[&str] = &[
     "--test",
 ];
 
-/// The same with a value.
+/// Flags with a value, also without effect.
 const VALUES: &[&str] = &["--color", "--logfile", "--shuffle-seed", "--test-threads", "-Z"];
 
-/// Returns the name of the test that the ELF at `path` is, if cargo has linked it as one: those are in
-/// `deps`, with a hash of 16 digits after their name, where nothing is that `cargo run` starts.
+/// Returns the name of the test binary at `path`, if cargo linked it as a test: those are in
+/// `deps`, with a hash of 16 digits after the name. `cargo run` never starts a binary from there.
 pub fn cargo_test(path: &Path) -> Option<&str> {
     let directory = path.parent().and_then(Path::file_name);
     let (name, hash) = path.file_stem()?.to_str()?.rsplit_once('-')?;
@@ -28,7 +29,7 @@ pub fn cargo_test(path: &Path) -> Option<&str> {
     (is_hash && directory.is_some_and(|name| name == "deps")).then_some(name)
 }
 
-/// Returns `words` with the harness's arguments in esplice's own; they follow the ELF of a test.
+/// Returns `words` with the harness's arguments translated; these follow the ELF of a test.
 /// `program` knows which of esplice's flags take a value.
 pub fn rewritten(words: Vec<OsString>, program: &clap::Command) -> Vec<OsString> {
     let is_run = words.get(1).is_some_and(|command| command == "run");
@@ -52,7 +53,7 @@ pub fn rewritten(words: Vec<OsString>, program: &clap::Command) -> Vec<OsString>
             "--list" => given.push("--test-list".into()),
             "--show-output" => given.push("--nocapture".into()),
             "--skip" => given.extend(next().map(|value| argument("--test-skip=", value))),
-            // Of the harness's formats esplice has `json` alone, which is its own.
+            // Of the harness's formats, esplice only has `json`, in its own form.
             "--format" => match next() {
                 Some(value) if value == "json" => given.push("--format=json".into()),
                 _ => {}
@@ -79,7 +80,7 @@ fn argument(flag: &str, value: OsString) -> OsString {
     argument
 }
 
-/// Whether a flag of `esplice run` is followed by its value.
+/// Returns whether a flag of `esplice run` is followed by its value.
 fn takes_value(program: &clap::Command, flag: &str) -> bool {
     let run = program.find_subcommand("run");
     let own = run.into_iter().flat_map(clap::Command::get_arguments);
@@ -137,7 +138,7 @@ mod tests {
         check("--skip slow --skip=net a", "--test-skip=slow --test-skip=net --test-filter=a");
         check("--ignored --include-ignored --show-output", "--nocapture");
         check("-Z unstable-options --report-time --shuffle-seed 3", "");
-        // What is esplice's stays.
+        // Esplice's own arguments stay.
         check(
             "--port sim:esp32c3 adds --timeout=5s",
             "--port sim:esp32c3 --test-filter=adds --timeout=5s",

@@ -4,26 +4,26 @@ use std::{fmt, path::PathBuf};
 
 use crate::cli::value::Form;
 
-/// What the user wants.
+/// The flasher stub that the user selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StubChoice {
-    /// That of an installed esptool, if there is one.
+    /// The stub of an installed esptool, if there is one.
     Auto,
-    /// The ROM loader does all.
+    /// No stub: the ROM loader does everything.
     None,
-    /// This file.
+    /// The stub in this file.
     File(PathBuf),
 }
 
 impl StubChoice {
-    /// How it is written.
+    /// Notation of the choice.
     pub const FORM: Form<StubChoice> =
         Form { parse: StubChoice::parse, show: StubChoice::to_string };
 
-    /// As it stands behind `--stub`.
+    /// Parses the value of `--stub`.
     pub fn parse(text: &str) -> Result<StubChoice, String> {
         match text {
-            "" => Err("write a stub file, none or auto".into()),
+            "" => Err("expected a stub file, none or auto".into()),
             "auto" => Ok(StubChoice::Auto),
             "none" => Ok(StubChoice::None),
             file => Ok(StubChoice::File(file.into())),

@@ -1,4 +1,4 @@
-//! Values as users write them on the command line, in variables and in `esplice.toml`.
+//! Parsers for values on the command line, in environment variables and in `esplice.toml`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use esplice_flash::Strategy;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_monitor::{Addresses, Filter, FilterError};
 
-/// How a value is written: read from what the user writes, and shown the same way.
+/// Notation of a value: how it is parsed and how it is printed.
 pub struct Form<T> {
     pub parse: fn(&str) -> Result<T, String>,
     pub show: fn(&T) -> String,
@@ -25,7 +25,7 @@ pub const REVISION: Form<u16> = Form { parse: revision, show: revision_text };
 pub const SECURE_PAD: Form<SecurePad> = Form { parse: secure_pad, show: secure_pad_text };
 pub const IMAGE_SOURCE: Form<ImageSource> = Form { parse: image_source, show: image_source_text };
 
-/// A duration: a number and its unit, `500ms`, `5s`, `1.5s` or `2m`.
+/// Parses a duration: a number and its unit, such as `500ms`, `5s`, `1.5s` or `2m`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -43,7 +43,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{text:?} is not a duration such as 5s or 500ms"))
 }
 
-/// A duration as [`duration`] reads it.
+/// Formats a duration as [`duration`] parses it.
 pub fn duration_text(value: &Duration) -> String {
     if value.subsec_millis() == 0 {
         format!("{}s", value.as_secs())
@@ -52,7 +52,7 @@ pub fn duration_text(value: &Duration) -> String {
     }
 }
 
-/// What of a log is shown.
+/// Parses the filter for log lines.
 pub fn filter(text: &str) -> Result<Filter, String> {
     text.parse().map_err(|error: FilterError| match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
@@ -60,20 +60,20 @@ pub fn filter(text: &str) -> Result<Filter, String> {
     })
 }
 
-/// Which addresses outside of panics are decoded.
+/// Parses which addresses outside of panics are decoded.
 pub fn addresses(text: &str) -> Result<Addresses, String> {
     match text {
         "reports" => Ok(Addresses::Reports),
         "all" => Ok(Addresses::All),
         "none" => Ok(Addresses::Ignored),
-        _ => Err("it is reports, all or none".into()),
+        _ => Err("must be reports, all or none".into()),
     }
 }
 
-/// Ways into download mode, and how they were written.
+/// Reset strategies, with the text that they were parsed from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResetChoice {
-    /// They, to be tried in turn.
+    /// Strategies to be tried in turn.
     pub strategies: Vec<Strategy>,
     text: String,
 }
@@ -84,7 +84,7 @@ impl std::fmt::Display for ResetChoice {
     }
 }
 
-/// Ways into download mode.
+/// Parses reset strategies.
 pub fn reset(text: &str) -> Result<ResetChoice, String> {
     match Strategy::parse(text) {
         Ok(strategies) => Ok(ResetChoice { strategies, text: text.to_owned() }),
@@ -95,7 +95,7 @@ pub fn reset(text: &str) -> Result<ResetChoice, String> {
     }
 }
 
-/// A baud rate.
+/// Parses a baud rate.
 pub fn baud(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err(format!("{text:?} is not a baud rate such as 921600")),
@@ -103,25 +103,25 @@ pub fn baud(text: &str) -> Result<u32, String> {
     }
 }
 
-/// An offset in flash, decimal or hex.
+/// Parses an offset in flash, decimal or hex.
 pub fn offset(text: &str) -> Result<u32, String> {
     esplice_chip::parse_size(text)
         .ok_or_else(|| format!("{text:?} is not an offset such as 0x10000"))
 }
 
-/// A number of bytes above zero.
+/// Parses a number of bytes above zero.
 pub fn bytes(text: &str) -> Result<u32, String> {
     esplice_chip::parse_size(text)
         .filter(|bytes| *bytes > 0)
         .ok_or_else(|| format!("{text:?} is not a size such as 4K or 4096"))
 }
 
-/// A boot layout that images are made for.
+/// Parses the boot method of an image.
 pub fn boot(text: &str) -> Result<BootLayout, String> {
     text.parse()
 }
 
-/// A chip revision, such as 1.3, as images tell it: major × 100 + minor.
+/// Parses a chip revision, such as 1.3, into the encoding of image headers: major × 100 + minor.
 pub fn revision(text: &str) -> Result<u16, String> {
     let wrong = || format!("{text:?} is not a chip revision such as 1.3");
     let (major, minor) = text.trim_start_matches('v').split_once('.').ok_or_else(wrong)?;
@@ -131,12 +131,12 @@ pub fn revision(text: &str) -> Result<u16, String> {
     whole.filter(|_| minor < 100).ok_or_else(wrong)
 }
 
-/// A revision as the user writes it.
+/// Formats a revision as the user writes it.
 pub fn revision_text(revision: &u16) -> String {
     format!("{}.{}", revision / 100, revision % 100)
 }
 
-/// A version of Secure Boot.
+/// Parses a version of Secure Boot.
 pub fn secure_pad(text: &str) -> Result<SecurePad, String> {
     match text {
         "v1" => Ok(SecurePad::V1),
@@ -145,7 +145,7 @@ pub fn secure_pad(text: &str) -> Result<SecurePad, String> {
     }
 }
 
-/// Its text.
+/// Formats a version of Secure Boot.
 pub fn secure_pad_text(pad: &SecurePad) -> String {
     match pad {
         SecurePad::V1 => "v1".into(),
@@ -153,17 +153,17 @@ pub fn secure_pad_text(pad: &SecurePad) -> String {
     }
 }
 
-/// What of an ELF is taken.
+/// Parses which parts of an ELF are used.
 pub fn image_source(text: &str) -> Result<ImageSource, String> {
     match text {
         "auto" => Ok(ImageSource::Auto),
         "sections" => Ok(ImageSource::Sections),
         "segments" => Ok(ImageSource::ProgramHeaders),
-        _ => Err(format!("{text:?} is none of auto, sections, segments")),
+        _ => Err(format!("{text:?} is not one of auto, sections, segments")),
     }
 }
 
-/// Its text.
+/// Formats which parts of an ELF are used.
 pub fn image_source_text(source: &ImageSource) -> String {
     match source {
         ImageSource::Auto => "auto".into(),
@@ -172,7 +172,7 @@ pub fn image_source_text(source: &ImageSource) -> String {
     }
 }
 
-/// A switch.
+/// Parses a switch.
 pub fn switch(text: &str) -> Result<bool, String> {
     match text {
         "true" | "1" | "yes" => Ok(true),

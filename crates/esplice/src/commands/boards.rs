@@ -10,10 +10,10 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show all that is known of this board, or list those with this chip
+    /// Show all data of this board, or list the boards with this chip
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// A chip's or board's file of your own, known too then
+    /// File describing a custom chip or board, added to the known ones
     #[arg(long, value_name = "FILE")]
     target_file: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All of a board, a line a fact.
+/// Returns all data of a board, one fact per line.
 fn details(board: &Board) -> String {
     let mut lines = vec![
         format!("board       {} ({})", board.display_name, board.name),

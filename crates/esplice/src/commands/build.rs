@@ -27,36 +27,36 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     firmware: FirmwareArgs,
-    /// Where the app image goes; the other files stand beside it [default: NAME.bin]
+    /// Where to write the app image; the other files are written next to it [default: NAME.bin]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write the app image alone: no merged flash, no copy of the ELF, no plan
+    /// Write only the app image: no merged flash, no copy of the ELF, no plan
     #[arg(long)]
     image_only: bool,
-    /// What `save-image --merge` writes in the place of all files.
+    /// The merged flash that `save-image --merge` writes instead of all files.
     #[arg(skip)]
     merged: Option<Merged>,
 }
 
-/// The whole flash as the one output.
+/// Options of writing the whole flash as the only output.
 #[derive(Debug, Clone, Copy)]
 struct Merged {
-    /// Filled up to the flash's size.
+    /// Whether the output is padded to the flash's size.
     padded: bool,
 }
 
-/// [`Args`] as `espflash save-image` has them: the output stands behind the source.
+/// [`Args`] in the form of `espflash save-image`: the output follows the source.
 #[derive(Debug, clap::Args)]
 pub struct SaveImageArgs {
     #[command(flatten)]
     build: Args,
-    /// Where the app image goes
+    /// Where to write the app image
     #[arg(value_name = "FILE", conflicts_with = "output")]
     file: Option<PathBuf>,
-    /// Write bootloader, partition table and app to the file, as they stand in flash, and nothing else
+    /// Write only bootloader, partition table and app, at their flash offsets, in one file
     #[arg(long)]
     merge: bool,
-    /// With --merge, end the file with the app instead of filling it up to the flash's size
+    /// With --merge, end the file after the app instead of padding it to the flash's size
     #[arg(long, requires = "merge")]
     skip_padding: bool,
 }
@@ -70,7 +70,7 @@ impl SaveImageArgs {
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    // A large ELF is read while the settings are.
+    // Reads a large ELF while the settings are read.
     let source = args.firmware.source.clone();
     let asked = match args.firmware.target.target {
         Some(_) => Asked::ImagesAlone,
@@ -83,19 +83,19 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     project.flash.fits_later = args.image_only;
     let source = source.join().map_err(|_| panicked("reading the source"))??;
     let input = source.file().map(Path::to_owned);
-    // Known before minutes of compiling, where the user has named it.
+    // Checked before minutes of compiling if the user has named the output.
     let named = project.build.output.as_deref().map(|output| names(output, input.as_deref()));
     let named = named.transpose()?;
     let mut image_place =
         named.as_ref().map(|names| OutputPlace::find(&names.image)).transpose()?;
-    // Nothing can be beside a pipe or a device.
+    // A pipe or a device has no files next to it.
     let is_stream = image_place.as_ref().is_some_and(|place| place.file().is_none());
     let image_only = args.image_only || is_stream;
     if is_stream && !args.image_only {
-        shell.status("The output is no file: only the app image is written");
+        shell.status("The output is not a regular file: only the app image is written");
     }
 
-    // An ELF that is there is copied while its image is made.
+    // An existing ELF is copied while its image is made.
     let copy = match (&source, &named) {
         (Source::Elf { elf, .. }, Some(names))
             if !image_only && args.merged.is_none() && is_copied(names, input.as_deref()) =>
@@ -106,7 +106,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         _ => None,
     };
     let firmware = Firmware::from_source(source, &project, &mut |_| Ok(None), shell, interrupt);
-    // Waited for also when the image failed: what is half written is taken away with it.
+    // Joined even if the image failed, so that a partial copy is removed with it.
     let copy = copy.map(|copy| copy.join().map_err(|_| panicked("copying the ELF")));
     let firmware = firmware?;
     let names = match named {
@@ -121,7 +121,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         Some(place) => place,
         None => OutputPlace::find(&names.image)?,
     };
-    // The last build's image is there until this one's takes its place.
+    // The last build's image exists until this build replaces it.
     let last = project.build.stable.as_ref().and_then(|_| std::fs::read(image_place.file()?).ok());
     let sectors = last.map(|last| Sectors::between(&last, &firmware.image));
     let mut outputs = Outputs::default();
@@ -167,7 +167,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     Ok(())
 }
 
-/// Writes the whole flash as the one output.
+/// Writes the whole flash as the only output.
 fn save_merged(
     firmware: &Firmware,
     kind: Merged,
@@ -195,7 +195,7 @@ fn save_merged(
     Ok(())
 }
 
-/// Whether the ELF must be copied: the input may stand where its copy would.
+/// Returns whether the ELF must be copied. It need not if the input is the copy's destination.
 fn is_copied(names: &Names, input: Option<&Path>) -> bool {
     !input.is_some_and(|input| same_file(input, &names.elf))
 }
@@ -204,7 +204,7 @@ fn panicked(what: &str) -> Failure {
     Failure::new(Exit::Internal, format!("{what} panicked"))
 }
 
-/// The outputs' names, none of which may be the input's, save for the ELF's own place.
+/// Returns the names of the outputs. None may be the input, except the copy of the ELF.
 fn names(output: &Path, input: Option<&Path>) -> Result<Names, Failure> {
     let names = Names::new(output)?;
     let written = [&names.image, &names.merged, &names.plan];

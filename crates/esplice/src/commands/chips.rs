@@ -11,10 +11,10 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Show all that is known of this chip
+    /// Show all data of this chip
     #[arg(value_name = "CHIP")]
     name: Option<String>,
-    /// A chip's or board's file of your own, known too then
+    /// File describing a custom chip or board, added to the known ones
     #[arg(long, value_name = "FILE")]
     target_file: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes the chip or board of a file known.
+/// Adds the chip or board of a file to the known ones.
 pub fn read_file(file: Option<&std::path::Path>) -> Result<(), Failure> {
     if let Some(file) = file {
         let target = TargetArgs { target_file: Some(file.to_owned()), ..TargetArgs::default() };
@@ -58,7 +58,7 @@ fn boards_of(chip: &Chip) -> impl Iterator<Item = &'static Board> {
     esplice_chip::boards().into_iter().filter(move |board| board.chip.name == chip.name)
 }
 
-/// All of a chip that users meet, a line a fact.
+/// Returns the data of a chip that matters to users, one fact per line.
 fn details(chip: &Chip) -> String {
     let image = &chip.image;
     let mut lines = vec![

@@ -25,7 +25,7 @@ pub struct Args {
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let flags = Flags { target: args.target.clone(), port: args.port.clone(), ..Flags::default() };
     if !args.path.is_dir() {
-        return Err(Failure::input(format!("{} is no directory", args.path.display())));
+        return Err(Failure::input(format!("{} is not a directory", args.path.display())));
     }
     let project = Project::settle(&args.path, flags)?;
 

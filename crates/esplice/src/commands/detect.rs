@@ -20,7 +20,7 @@ pub struct Args {
     board: BoardArgs,
 }
 
-/// What is shown of a board.
+/// Selects which facts of a board are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
     All,
@@ -38,8 +38,8 @@ pub fn run(
 ) -> Result<(), Failure> {
     let found =
         with_options(&args.board, Touch::Reads, shell, interrupt, |board, options, shell| {
-            // The ROM loader tells all of it at its own rate, with fewer round trips than a stub takes to
-            // upload.
+            // The ROM loader reports everything at its own baud rate, in fewer round trips than
+            // uploading a stub takes.
             let options = esplice_flash::FlashOptions {
                 baud: None,
                 stub: esplice_flash::StubSource::none(),
@@ -70,13 +70,14 @@ pub fn run(
         Survey::Secure { .. } if shown != Shown::All => {
             return Err(Failure::new(
                 Exit::Security,
-                "in secure download mode the loader says neither the MAC address nor the flash chip",
+                "in secure download mode the loader reports neither MAC address nor flash chip",
             ));
         }
         Survey::Secure { chip, security } => {
-            let name = chip.unwrap_or("a chip that does not tell its name");
+            let name = chip.unwrap_or("a chip that does not report its name");
             let text = format!(
-                "chip      {name}\nsecurity  {}\nIn secure download mode the loader tells no more.\n",
+                "chip      {name}\nsecurity  {}\n\
+                 The loader reports nothing else in secure download mode.\n",
                 security_text(security)
             );
             let value = json!({ "chip": chip, "security": security_value(security) });

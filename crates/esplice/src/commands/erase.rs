@@ -16,14 +16,14 @@ pub struct Args {
     board: BoardArgs,
 }
 
-/// `erase-flash`, which needs no range.
+/// Arguments of `erase-flash`, which needs no range.
 #[derive(Debug, clap::Args)]
 pub struct WholeArgs {
     #[command(flatten)]
     board: BoardArgs,
 }
 
-/// `erase-parts`, which names partitions.
+/// Arguments of `erase-parts`, which takes partition names.
 #[derive(Debug, clap::Args)]
 pub struct PartsArgs {
     /// Partitions of the board's own table
@@ -42,13 +42,13 @@ impl WholeArgs {
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     if args.range.is_empty() {
-        return Err(Failure::usage("it is not said what to erase")
-            .hint("give OFFSET and LEN, --partition NAME, or --all for the whole flash"));
+        return Err(Failure::usage("nothing to erase was given")
+            .hint("pass OFFSET and LEN, --partition NAME, or --all for the whole flash"));
     }
     erase(&[args.range.range()?], &args.board, shell, interrupt)
 }
 
-/// Erases partitions, none of which is touched before all are found.
+/// Erases partitions. None is erased before all are found.
 pub fn run_parts(
     args: &PartsArgs,
     shell: &mut Shell,

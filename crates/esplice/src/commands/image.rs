@@ -5,12 +5,12 @@ pub mod verify;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Show what is in an image and whether it is sound
+    /// Show the contents of an image and whether it is valid
     Info(info::Args),
-    /// Say whether images are sound
+    /// Check whether images are valid
     Verify(verify::Args),
-    /// Make one file of several, for the whole flash
+    /// Merge several files into one for the whole flash
     Merge(merge::Args),
-    /// Take the content of a flash apart
+    /// Split the content of a flash into files
     Split(split::Args),
 }

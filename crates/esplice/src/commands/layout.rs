@@ -1,4 +1,4 @@
-//! `esplice layout`: what lies where, and whether it may.
+//! `esplice layout`: shows and checks the memory layout.
 
 pub mod check;
 pub mod diff;
@@ -22,13 +22,13 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show what lies where in the memory of an ELF
+    /// Show the memory map of an ELF
     Show(show::Args),
     /// Check the memory layout of a project, and an ELF against it
     Check(check::Args),
-    /// Write the files that other build systems take the memory layout from
+    /// Write memory layout files for other build systems
     Emit(emit::Args),
-    /// Show what lies elsewhere in another ELF
+    /// Show the differences in placement between two ELFs
     Diff(diff::Args),
 }
 
@@ -41,14 +41,14 @@ pub fn run(command: &Command, shell: &mut Shell) -> Result<(), Failure> {
     }
 }
 
-/// The project in a directory, and its chip: the one asked for or set, else that of an ELF.
+/// Resolves the project in a directory and its chip: the requested or set one, else that of an ELF.
 fn settle(
     path: &Path,
     flags: Flags,
     elf: Option<(&Path, &[u8])>,
 ) -> Result<(Project, &'static Chip), Failure> {
     if !path.is_dir() {
-        return Err(Failure::input(format!("{} is no directory", path.display())));
+        return Err(Failure::input(format!("{} is not a directory", path.display())));
     }
     let project = Project::settle(path, flags)?;
     let chip = match (&project.target, elf) {
@@ -67,7 +67,7 @@ fn settle(
     Ok((project, chip))
 }
 
-/// Settles the layout of the project in a directory as its build does: a Go package is built on TinyGo.
+/// Resolves the project's layout as its build does: a Go package uses TinyGo as its base.
 fn layout(project: &Project, path: &Path, chip: &'static Chip) -> Result<Layout, Failure> {
     spec(project, path)?;
     let settled = match Source::of_directory(path) {
@@ -80,8 +80,8 @@ fn layout(project: &Project, path: &Path, chip: &'static Chip) -> Result<Layout,
     }
 }
 
-/// The layout of a project that must have one; one about stable links alone leaves all memory to the
-/// program.
+/// Returns the layout of a project, or an error if it has none. A layout that only enables stable
+/// links leaves all memory to the program.
 fn spec(project: &Project, path: &Path) -> Result<Spec, Failure> {
     let stable_alone = project.build.only_stable.then(Spec::default);
     project.build.layout.clone().or(stable_alone).ok_or_else(|| {
@@ -90,7 +90,7 @@ fn spec(project: &Project, path: &Path) -> Result<Spec, Failure> {
     })
 }
 
-/// The chip of an ELF: the one asked for, else the one that the ELF names.
+/// Returns the chip of an ELF: the requested one, else the one that the ELF names.
 fn chip_of(project: &Project, path: &Path, elf: &[u8]) -> Result<&'static Chip, Failure> {
     if let Some(target) = &project.target {
         return Ok(target.value);
@@ -105,7 +105,7 @@ fn map_of(project: &Project, path: &Path) -> Result<(MemoryMap, &'static Chip), 
     Ok((map, chip))
 }
 
-/// Most items of a region that JSON lists, which is many times as large as they are.
+/// Maximum number of items per region in JSON, which is many times as large as the items.
 const MOST_LISTED: usize = 10_000;
 
 fn value(map: &MemoryMap) -> Value {

@@ -21,7 +21,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Image of a program for RAM, as `esptool elf2image` makes it of one that is linked there
+    /// RAM image, as `esptool elf2image` makes it of a program linked to RAM
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let board = BoardArgs {
         target: args.target.clone(),
         port: args.port.clone(),
-        // The program runs: it is not reset.
+        // The program is running, so the board is not reset.
         stay: true,
         ..BoardArgs::default()
     };
@@ -69,7 +69,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     Ok(())
 }
 
-/// The image that a file is.
+/// Parses the file as a single image.
 fn image(bytes: &[u8]) -> Result<ImageInfo, Failure> {
     let report = inspect(bytes);
     if let Some(defect) = first_defect(&report) {
@@ -77,6 +77,6 @@ fn image(bytes: &[u8]) -> Result<ImageInfo, Failure> {
     }
     match report.parts.as_slice() {
         [Part { body: PartBody::Image(info), .. }] => Ok((**info).clone()),
-        _ => Err(Failure::new(Exit::BadInput, "not one image, but the content of a flash")),
+        _ => Err(Failure::new(Exit::BadInput, "a flash image, not a single RAM image")),
     }
 }

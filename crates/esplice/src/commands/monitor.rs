@@ -20,17 +20,17 @@ pub struct Args {
     watch: WatchArgs,
     #[command(flatten)]
     decode: DecodeArgs,
-    /// Leave the board running as it is, and its lines alone
+    /// Leave the board running without touching its reset lines
     #[arg(long)]
     no_reset: bool,
 }
 
-/// The boards.
+/// The boards to watch.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Port")]
 struct MonitorPortArgs {
     /// Serial port, pty, rfc2217://HOST:PORT, tcp://HOST:PORT or sim:CHIP[,flash=FILE]; several are
-    /// shown side by side [default: the only likely one, of USB]
+    /// shown together [default: the only likely USB port]
     #[arg(long, value_name = "PORT")]
     port: Vec<String>,
 }
@@ -45,7 +45,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let baud = project.monitor.baud.unwrap_or(ports::FIRST_BAUD);
     let open = if args.no_reset { ports::open_untouched } else { ports::open };
     let mut board = open(&project, target, shell, interrupt)?;
-    // What is waited for is the first one's, so the others are to be there before.
+    // Expectations apply to the first board, so the others must be open before it.
     let mut others = vec![];
     for name in args.ports.port.iter().skip(1) {
         others.push(open(&settle(args, Some(name))?, target, shell, interrupt)?);
@@ -59,7 +59,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     })
 }
 
-/// The project's settings, with one of the ports.
+/// Resolves the project's settings with one of the ports.
 fn settle(args: &Args, port: Option<&String>) -> Result<Project, Failure> {
     let flags = Flags {
         target: args.target.clone(),
@@ -70,7 +70,7 @@ fn settle(args: &Args, port: Option<&String>) -> Result<Project, Failure> {
     Project::settle(".".as_ref(), flags)
 }
 
-/// A board that is let go, unless it is to run as it is.
+/// Wraps a board so that it is reset, unless it is to keep running.
 fn watched<'a>(
     board: &'a mut Board,
     no_reset: bool,
@@ -91,7 +91,7 @@ fn start(port: &mut dyn Port, baud: u32, shell: &mut Shell) -> Result<Option<Mom
     let since = reset_to_run(port, baud)?;
     if since.is_none() {
         port.set_baud(baud)?;
-        shell.status(&format!("{} has no reset line: the board runs on", port.name()));
+        shell.status(&format!("{} has no reset line: the board keeps running", port.name()));
     }
     Ok(since)
 }

@@ -1,4 +1,4 @@
-//! Partition tables, in files and on boards, and what is in their partitions.
+//! Commands for partition tables, in files and on boards, and for the contents of partitions.
 
 pub mod check;
 pub mod convert;
@@ -24,16 +24,16 @@ use crate::{
     ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
-/// The name by which the table itself is read and written, where no partition has it.
+/// Name for reading and writing the table itself, unless a partition has this name.
 pub const TABLE_NAME: &str = "partition-table";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List the partitions of a table: of a file, or of a board
+    /// List the partitions of a table, from a file or a board
     Show(show::Args),
     /// Convert a table from CSV to binary, or from binary to CSV
     Convert(convert::Args),
-    /// Check a table, of a file or of a board, as ESP-IDF's bootloader does
+    /// Check a table, from a file or a board, as ESP-IDF's bootloader does
     Check(check::Args),
     /// Read a partition into a file
     Read(read::Args),
@@ -54,38 +54,37 @@ pub fn run(command: &Command, shell: &mut Shell, interrupt: &Interrupt) -> Resul
     }
 }
 
-/// A board, or a file with the content of its flash.
+/// A board, or a file with its flash content.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FlashArgs {
-    /// Work on this file, the content of a flash from its first byte on, instead of on a board
+    /// Work on this file, a flash image from offset 0, instead of on a board
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
     #[command(flatten)]
     pub board: BoardArgs,
 }
 
-/// What these arguments say of a table's place.
+/// Returns the table location that these arguments select.
 pub fn place(board: &BoardArgs) -> Result<Place, Failure> {
     let project = board.settle()?;
     let chip: Option<&'static Chip> = project.target.as_ref().map(|target| target.value);
     Ok(Place { chip, offset: project.image.own_table_offset() })
 }
 
-/// The content of a flash, and what it says of its table.
+/// Returns the content of a flash, and its facts about the partition table.
 pub fn flash_image(path: &Path, board: &BoardArgs) -> Result<(Vec<u8>, DeviceFacts), Failure> {
     let flash = match FlashFile::read(path)? {
         FlashFile::Raw(bytes) => bytes,
         FlashFile::Places { .. } => {
-            let message = format!("{} is not the raw content of a flash", path.display());
-            return Err(Failure::input(message)
-                .hint("`esplice image merge --as raw` makes a raw file of it"));
+            let message = format!("{} is not a raw flash image", path.display());
+            return Err(Failure::input(message).hint("`esplice image merge --as raw` converts it"));
         }
     };
     let facts = facts_of(&flash, place(board)?);
     Ok((flash, facts))
 }
 
-/// The range of a partition in the content of a flash.
+/// Returns the range of a partition within the content of a flash.
 pub fn range_in(
     path: &Path,
     flash: &[u8],
@@ -103,12 +102,12 @@ pub fn range_in(
             path.display(),
             flash.len()
         );
-        return Err(Failure::input(message).hint("give the content of the whole flash"));
+        return Err(Failure::input(message).hint("pass an image of the whole flash"));
     }
     Ok(start..end)
 }
 
-/// A table as programs read it.
+/// Returns a table as JSON.
 pub fn table_json(table: &PartitionTable) -> Value {
     let rows = table.partitions.iter().map(|partition| {
         json!({
@@ -123,7 +122,7 @@ pub fn table_json(table: &PartitionTable) -> Value {
     rows.collect()
 }
 
-/// Reads a file of any kind that a partition can hold.
+/// Reads a file of any format that a partition can hold.
 pub fn content(path: &Path) -> Result<Vec<u8>, Failure> {
     crate::files::read::read_for_flash(path)
 }

@@ -12,15 +12,15 @@ use crate::{
     },
 };
 
-/// Most boards or chips that are named in a line.
+/// Maximum number of boards or chips named in a line.
 const MOST_NAMES: usize = 4;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// List all serial ports, and not only those that a board may be at
+    /// List all serial ports, not only those that may have a board
     #[arg(long)]
     all: bool,
-    /// Ask each board what it is: it is reset, and started again
+    /// Detect the chip at each port; this resets the board and starts it again
     #[arg(long)]
     probe: bool,
 }
@@ -50,16 +50,16 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     }
     shell.result("ports", &text, values.into());
     if text.is_empty() {
-        shell.status("No USB serial port is there; a charge-only cable shows none");
+        shell.status("No USB serial port found; a charge-only cable shows none");
     }
     if !args.all && hidden > 0 {
         let others = if hidden == 1 { "port is" } else { "ports are" };
-        shell.status(&format!("{hidden} other serial {others} there: --all lists them"));
+        shell.status(&format!("{hidden} other serial {others} available: --all lists them"));
     }
     Ok(())
 }
 
-/// What is at a port, or why nobody knows; an error only when the user wants to stop.
+/// Detects the board at a port, or returns why that failed. Fails only if the user wants to stop.
 fn probe(
     port: &ListedPort,
     shell: &mut Shell,
@@ -72,7 +72,7 @@ fn probe(
     }
 }
 
-/// A port in a line, and what is behind it in another.
+/// Formats a port as one line, followed by a line about the board at it.
 fn line(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> String {
     let Some(usb) = &port.usb else { return format!("{}\n", port.name) };
     let id = format!("{:04x}:{:04x}", usb.id.vid, usb.id.pid);
@@ -93,13 +93,13 @@ fn line(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> String {
         Some(Err(message)) => text += &format!("    {message}\n"),
         None => {
             let behind = port.behind();
-            let what = if behind.own_usb { "the USB of a chip itself" } else { "a UART bridge" };
+            let what = if behind.own_usb { "the chip's own USB" } else { "a UART bridge" };
             let names: Vec<&str> = match behind.own_usb {
                 true => behind.chips.iter().map(|chip| chip.display_name.as_str()).collect(),
                 false => behind.boards.iter().map(|board| board.name.as_str()).collect(),
             };
             match some_of(&names) {
-                Some(names) => text += &format!("    {what}, as of {names}\n"),
+                Some(names) => text += &format!("    {what}, as on {names}\n"),
                 None => text += "    no board with these ids is known\n",
             }
         }
@@ -171,10 +171,10 @@ mod tests {
         let bridge = line(&port(0x10c4, 0xea60, Some("0001")), None);
         let (first, second) = bridge.split_once('\n').unwrap();
         assert_eq!(first, "/dev/ttyUSB0  10c4:ea60  Bridge  serial 0001");
-        assert!(second.starts_with("    a UART bridge, as of esp32-"), "{second}");
+        assert!(second.starts_with("    a UART bridge, as on esp32-"), "{second}");
         assert!(second.ends_with(" more\n"), "{second}");
         let own = line(&port(0x303a, 0x1001, None), None);
-        assert!(own.contains("\n    the USB of a chip itself, as of ESP32-"), "{own}");
+        assert!(own.contains("\n    the chip's own USB, as on ESP32-"), "{own}");
         let other = line(&port(0x2341, 0x43, None), None);
         assert!(other.ends_with("\n    no board with these ids is known\n"), "{other}");
         let failed = line(&port(0x10c4, 0xea60, None), Some(&Err("no answer".into())));

@@ -18,13 +18,13 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to read from and how many bytes, and the file: without OFFSET and LEN, all of the flash
+    /// Offset, number of bytes and file; without OFFSET and LEN, the whole flash
     #[arg(value_name = "[OFFSET LEN] FILE", required = true, num_args = 1..=3)]
     words: Vec<PathBuf>,
-    /// Read this partition of the board's own table
+    /// Read this partition of the board's partition table
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
-    /// What is written: raw, hex or uf2 [default: by the file's extension, else raw]
+    /// Output format: raw, hex or uf2 [default: by the file's extension, else raw]
     #[arg(long = "as", value_name = "FORMAT", hide_possible_values = true)]
     kind: Option<Kind>,
     #[command(flatten)]
@@ -36,13 +36,13 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         [file] => (Vec::new(), file),
         [offset, len, file] => (vec![text(offset)?, text(len)?], file),
         _ => {
-            return Err(Failure::usage("an offset stands without a length or a file")
-                .hint("write OFFSET LEN FILE, or FILE alone for all of the flash"));
+            return Err(Failure::usage("an offset needs a length and a file")
+                .hint("write OFFSET LEN FILE, or only FILE for the whole flash"));
         }
     };
     let range = RangeArgs { words, partition: args.partition.clone(), all: false }.range()?;
     let kind = args.kind.unwrap_or_else(|| Kind::of_output(file));
-    // What can't be written is found out before minutes of reading.
+    // Checks that the output can be written before minutes of reading.
     let place = OutputPlace::find(file)?;
     drop(Staged::write(&place, &[])?);
     let (found, data, family) =
@@ -56,7 +56,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 
 fn text(word: &Path) -> Result<String, Failure> {
     let text = word.to_str().map(str::to_owned);
-    text.ok_or_else(|| Failure::usage(format!("{} is no number", word.display())))
+    text.ok_or_else(|| Failure::usage(format!("{} is not a number", word.display())))
 }
 
 fn write(

@@ -12,7 +12,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Leave the board in download mode, instead of running what is in its flash
+    /// Leave the board in download mode, instead of starting the firmware in its flash
     #[arg(long)]
     download: bool,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
             return Ok(());
         }
     }
-    // Without lines the loader is asked to reset, if one answers.
+    // Without reset lines the loader is asked to reset, if one answers.
     let args = BoardArgs { target, port, stay: args.download, ..BoardArgs::default() };
     with_options(&args, Touch::Reads, shell, interrupt, |board, options, shell| {
         let options = esplice_flash::FlashOptions {

@@ -45,7 +45,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         interrupt,
     )?;
 
-    // What the board says is taken for what was written.
+    // The board's output must come from the firmware that was just written.
     if let Load::Plan { options, .. } = &mut job.load {
         options.must_boot = true;
     }

@@ -26,65 +26,65 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Chip of the board, such as esp32c3, or a board, which has its own size of flash
+    /// Chip, such as esp32c3, or board, which defines its own flash size
     #[arg(long, value_name = "CHIP", visible_alias = "target")]
     chip: String,
-    /// Offer so many boards; each has its number, from 0 on, in the names of flash file and link, and
-    /// added to the ports
+    /// Number of boards; each adds its number, from 0, to the names of flash file and link and to
+    /// the port numbers
     #[arg(long, value_name = "BOARDS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     count: u16,
-    /// File with the flash's raw contents; a missing one is created, erased
+    /// File with the raw flash content; created, erased, if it does not exist
     #[arg(long, value_name = "FILE")]
     flash: Option<PathBuf>,
-    /// Offer the board's serial line by raw TCP; port 0 is a free one
+    /// Serve the serial line over raw TCP; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT")]
     tcp: Option<SocketAddr>,
-    /// Offer it by RFC 2217, with baud rate, DTR and RTS
+    /// Serve it over RFC 2217, with baud rate, DTR and RTS
     #[arg(long, value_name = "ADDR:PORT")]
     rfc2217: Option<SocketAddr>,
-    /// Offer it as a serial port of this system, a pty that the symbolic link LINK leads to
+    /// Serve it as a local serial port: a pty with the symbolic link LINK to it
     #[cfg(unix)]
     #[arg(long, value_name = "LINK")]
     pty: Option<PathBuf>,
-    /// Address other than this machine's own that may be listened on
+    /// Non-loopback address that may be listened on
     #[arg(long, value_name = "ADDR")]
     listen: Option<std::net::IpAddr>,
-    /// ELF file of the chip's mask ROM, to be executed; without it the board carries out the ROM's
-    /// functions itself
+    /// ELF of the chip's mask ROM to execute; without it, the board implements the ROM functions
+    /// itself
     #[arg(long, value_name = "FILE")]
     rom: Option<PathBuf>,
     /// Burn an eFuse field, such as enable-security-download:1; may be repeated
     #[arg(long, value_name = "FIELD:VALUE")]
     efuse: Vec<String>,
-    /// File with what goes wrong and when
+    /// File of faults and when they occur
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// Where the clients' cable is plugged in: uart, or usb for the chip's own USB-Serial-JTAG; without it
-    /// where the board has its socket, and on a chip alone at its UART
+    /// Where the client's cable is plugged in: uart, or usb for the chip's own USB-Serial-JTAG
+    /// [default: the board's socket, or the UART for a bare chip]
     #[arg(long, value_name = "PLACE", value_parser = place)]
     line: Option<Cable>,
-    /// What takes time: real, virtual or none
+    /// Timing model: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
     /// USB bridge at the serial line: none, usb or ftdi
     #[arg(long, value_name = "BRIDGE", default_value = "none", value_parser = bridge)]
     bridge: Bridge,
-    /// Let the flash chip take the longest times of its data sheet, not the typical ones
+    /// Use the longest times of the flash chip's data sheet instead of the typical ones
     #[arg(long)]
     worst_flash: bool,
     #[command(flatten)]
     inspect: InspectArgs,
-    /// Hold the boot pin low, so that each reset leads into download mode
+    /// Hold the boot pin low, so that each reset enters download mode
     #[arg(long)]
     download: bool,
 }
 
 fn bridge(text: &str) -> Result<Bridge, String> {
-    Bridge::parse(text).ok_or_else(|| format!("{text:?} is none of none, usb and ftdi"))
+    Bridge::parse(text).ok_or_else(|| format!("{text:?} is not one of none, usb or ftdi"))
 }
 
 fn time(text: &str) -> Result<TimeMode, String> {
-    TimeMode::parse(text).map_err(|_| format!("{text:?} is none of real, virtual and none"))
+    TimeMode::parse(text).map_err(|_| format!("{text:?} is not one of real, virtual or none"))
 }
 
 fn place(text: &str) -> Result<Cable, String> {
@@ -94,7 +94,9 @@ fn place(text: &str) -> Result<Cable, String> {
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let addrs = [args.tcp, args.rfc2217];
     if addrs.iter().all(Option::is_none) && pty(args).is_none() {
-        return Err(Failure::usage("no way to the board is given").hint("add --tcp 127.0.0.1:0"));
+        return Err(
+            Failure::usage("no connection to the board was given").hint("add --tcp 127.0.0.1:0")
+        );
     }
     for at in addrs.into_iter().flatten() {
         consent(at, args, shell)?;
@@ -115,7 +117,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         for (server, inspector, number) in served {
             let told = told.clone();
             let say = move |said: Said| {
-                // Nobody listens any more at the end, when there is nothing to be told either.
+                // At the end nobody receives messages any more, and none are needed.
                 let _ = told.send(match number {
                     Some(number) => said.of_board(number),
                     None => said,
@@ -137,22 +139,22 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         });
         ends.flatten().collect()
     });
-    // Ctrl-C is how it ends.
+    // Ctrl-C is the normal way to end the command.
     stopped.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// What helps where the board met a function of the ROM that it does not model.
+/// Hint for a board that called a ROM function that is not modelled.
 const WITH_ROM: &str =
-    "--rom FILE has it execute the chip's own mask ROM, which has every function";
+    "--rom FILE makes it execute the chip's own mask ROM, which has every function";
 
-/// What a board's thread has to tell.
+/// A message from a board's thread.
 enum Said {
     Status(String),
     Warning(String),
 }
 
 impl Said {
-    /// The same of one board among several.
+    /// Adds the board's number to the message, if there are several boards.
     fn of_board(self, number: u16) -> Said {
         match self {
             Said::Status(text) => Said::Status(format!("board {number}: {text}")),
@@ -161,8 +163,8 @@ impl Said {
     }
 }
 
-/// Serves one board until Ctrl-C. Returns why the board stands still by then, if it met something that
-/// it does not model.
+/// Serves one board until Ctrl-C. Returns why the board stopped, if it needed something that is not
+/// modelled.
 fn serve(
     mut server: Server,
     mut inspector: Inspector,
@@ -174,8 +176,8 @@ fn serve(
     while !interrupt.is_asked() {
         server.turn(&mut |happened| {
             say(match happened {
-                Happened::Joined => Said::Status("a client came".into()),
-                Happened::Left => Said::Status("a client went".into()),
+                Happened::Joined => Said::Status("a client connected".into()),
+                Happened::Left => Said::Status("a client disconnected".into()),
                 Happened::Stopped(error) if error.is_not_modelled() => {
                     let text = format!("the board stopped: {error}; {WITH_ROM}");
                     stopped = Some(Failure::from(error).hint(WITH_ROM));
@@ -183,11 +185,11 @@ fn serve(
                 }
                 Happened::Stopped(error) => Said::Warning(format!("the board stopped: {error}")),
                 Happened::Flooded => {
-                    Said::Warning("clients send more than the line carries: bytes are lost".into())
+                    Said::Warning("clients send faster than the line's rate: bytes are lost".into())
                 }
                 Happened::Fault(struck) => Said::Warning(struck.to_string()),
                 Happened::Behind(by) => Said::Warning(format!(
-                    "this machine is too slow to keep up: the board's clock is {} ms behind",
+                    "this machine is too slow: the board's clock lags by {} ms",
                     by.as_millis()
                 )),
             });
@@ -198,14 +200,15 @@ fn serve(
         let lag = server.lag();
         let (most, over) = (lag.most.as_secs_f64() * 1e3, lag.over.as_secs_f64());
         say(Said::Status(format!(
-            "in {over:.1} s of real time the board was {most:.1} ms behind at most"
+            "in {over:.1} s of real time, the board lagged by at most {most:.1} ms"
         )));
     }
     inspector.end(server.board(), &mut |text| say(Said::Status(text)));
     stopped.filter(|_| server.board().status() == Status::Failed)
 }
 
-/// Offers a board, the one of that number if there are several, and says how it is reached.
+/// Opens a board's connections and prints how to reach it. `number` is set if there are several
+/// boards.
 fn offer(
     server: &mut Server,
     number: Option<u16>,
@@ -244,7 +247,7 @@ fn pty(args: &Args) -> Option<&Path> {
     pty
 }
 
-/// The name with the board's number behind it, before its extension.
+/// Returns the path with the board's number appended, before its extension.
 fn numbered(path: &Path, number: Option<u16>) -> PathBuf {
     let (Some(number), Some(stem)) = (number, path.file_stem()) else { return path.to_owned() };
     let mut name = stem.to_owned();
@@ -256,31 +259,31 @@ fn numbered(path: &Path, number: Option<u16>) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The port of the board of that number: one after the other, or each a free one.
+/// Returns the port for the board of that number: consecutive ports, or a free one each.
 fn numbered_port(at: SocketAddr, number: Option<u16>) -> Result<SocketAddr, Failure> {
     let Some(number) = number.filter(|_| at.port() != 0) else { return Ok(at) };
     let port = at.port().checked_add(number);
     let port = port.ok_or_else(|| {
-        Failure::usage(format!("no port is left for board {number} behind {at}"))
+        Failure::usage(format!("no port is left for board {number} after {at}"))
             .hint("name a lower port, or 0 for free ones")
     })?;
     Ok(SocketAddr::new(at.ip(), port))
 }
 
-/// Says how a board is reached: `port` is what esptool calls it.
+/// Prints how to reach a board. `port` is its name for esptool.
 fn reached(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
-    // A board is its chip to esptool.
+    // esptool takes a chip, not a board.
     let chip = esplice_chip::find_target(&args.chip).map_or(args.chip.as_str(), |t| &t.chip().name);
     let esptool = format!("esptool --chip {chip} --port {port}");
     let is_tty = !port.contains("://");
     let command = match (has_lines, args.download) {
         (true, _) => Some(format!("{esptool} flash-id")),
         (false, true) => Some(format!("{esptool} --before no-reset --after no-reset flash-id")),
-        // A program with a terminal, for what the firmware says: esplice has no such port yet.
+        // The firmware's output needs a terminal program, because esplice has no such port yet.
         (false, false) if !is_tty => None,
         (false, false) => Some(format!("esplice monitor --port {port}")),
     };
-    // espflash opens serial ports of the system alone, and of these only those in /sys/class/tty.
+    // espflash opens only serial ports of the system, and of these only those in /sys/class/tty.
     let espflash = (is_tty && args.download && cfg!(target_os = "linux")).then(|| {
         format!(
             "scripts/as-tty {port} espflash board-info --chip {chip} --port /dev/ttyUSB0 \
@@ -299,7 +302,7 @@ fn reached(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
         shell.status(&format!("try it: {command}"));
     }
     if !has_lines {
-        shell.status(&format!("{port} has no DTR and RTS: nothing resets the board through it"));
+        shell.status(&format!("{port} has no DTR and RTS: it cannot reset the board"));
     }
 }
 
@@ -311,21 +314,21 @@ fn no_pty(link: &Path, error: &std::io::Error) -> Failure {
         std::io::ErrorKind::AlreadyExists => {
             failure.hint("something else is there: name another link, or remove it")
         }
-        std::io::ErrorKind::NotFound => failure.hint("the link's directory has to be there"),
+        std::io::ErrorKind::NotFound => failure.hint("the link's directory must exist"),
         _ => failure,
     }
 }
 
-/// Only this machine may reach the board, unless another address is named.
+/// Allows only this machine to reach the board, unless another address is named.
 fn consent(at: SocketAddr, args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     if at.ip().is_loopback() {
         return Ok(());
     }
     if args.listen != Some(at.ip()) {
         return Err(Failure::usage(format!("{at} is open to other machines"))
-            .hint(format!("say --listen {} if that is meant", at.ip())));
+            .hint(format!("add --listen {} if this is intended", at.ip())));
     }
-    shell.warning(&format!("{at} is open to other machines, and nothing is asked of them"));
+    shell.warning(&format!("{at} is open to other machines, without authentication"));
     Ok(())
 }
 

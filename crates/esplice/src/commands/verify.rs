@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Most ranges that an error names.
+/// Maximum number of ranges named in an error.
 const MOST_RANGES: usize = 8;
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,6 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         more => format!(", and {more} more ranges"),
     };
     let message = format!("flash differs from {}{more}", shown.join(", "));
-    Err(Failure::new(Exit::Verify, message).hint(
-        "a range is as long as whole sectors that differ; `esplice write` brings them in order",
-    ))
+    Err(Failure::new(Exit::Verify, message)
+        .hint("ranges are whole sectors that differ; `esplice write` rewrites them"))
 }

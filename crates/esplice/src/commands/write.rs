@@ -15,7 +15,7 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     files: FilesArgs,
-    /// Erase all of the flash before
+    /// Erase the whole flash first
     #[arg(long, conflicts_with = "partition")]
     erase_all: bool,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let mut tell = |event| flashing::tell(event, shell);
         if args.erase_all {
             let erased = with_board(&mut *port, options, &mut tell, |session, info| {
-                // What is wrong with the files is found out while the old content is there.
+                // Checks the files while the old content is still there.
                 files.writes(&session.device_facts(info, &options.table_hint())?)?;
                 session.erase_range(info, options, &FlashRange::whole(info.flash_size))
             });

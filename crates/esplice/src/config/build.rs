@@ -25,7 +25,7 @@ pub struct BuildConfig {
     /// Options of cargo. The layout and the variables are added once the chip is known.
     pub cargo: CargoOptions,
     pub go: TinyGoOptions,
-    /// Flags that only cargo projects, and only Go packages, have a use for.
+    /// Flags that only cargo projects, and only Go packages, can use.
     pub given: Given,
     /// The file that the image is written to.
     pub output: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub struct BuildConfig {
 }
 
 impl BuildConfig {
-    /// Settles the keys of `[build]`, in their order.
+    /// Resolves the keys of `[build]`, in their order.
     pub fn settle(
         s: &mut Settler<'_>,
         settings: &Settings,
@@ -104,7 +104,7 @@ impl BuildConfig {
                 stack_size: stack_size.map(|size| size.value),
                 ldflags,
                 link_args,
-                // Settled for the chip, once that is known.
+                // Resolved for the chip, once that is known.
                 layout: None,
             },
             given,
@@ -116,16 +116,16 @@ impl BuildConfig {
     }
 }
 
-/// Flags of the command line that fit one sort of source alone.
+/// Flags of the command line that fit only one kind of source.
 #[derive(Debug, Default)]
 pub struct Given {
-    /// Those for cargo projects.
+    /// Flags for cargo projects.
     pub cargo: Vec<&'static str>,
-    /// Those for Go packages.
+    /// Flags for Go packages.
     pub go: Vec<&'static str>,
 }
 
-/// The binary or the example. Of a flag and a setting, the flag is meant.
+/// Returns the binary or the example. A flag takes precedence over a setting.
 fn one_of(
     bin: Option<Settled<String>>,
     example: Option<Settled<String>>,
@@ -143,12 +143,13 @@ fn one_of(
     Ok((bin.map(|bin| bin.value), example.map(|example| example.value)))
 }
 
-/// TinyGo's target: a name, or the path of a file, which a project's is relative to the project.
+/// Resolves TinyGo's target: a name, or the path of a file, relative to the project if it comes
+/// from the settings file.
 fn own_target(settings: &Settings, target: Settled<String>) -> Result<String, Failure> {
     if !target.value.ends_with(".json") {
         return Ok(target.value);
     }
     let path = inside(settings, target)?;
-    // TinyGo is started in the package's directory.
+    // TinyGo starts in the package's directory.
     Ok(std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned())
 }

@@ -1,7 +1,8 @@
-//! Names of environment variables: what each one means, and which are refused.
+//! Names of environment variables: their meanings, and which are refused.
 //!
 //! Every setting has two names: `ESPLICE_` with its section and key, and `ESPLICE_` with its flag.
-//! Any other name that begins with `ESPLICE_` has to be in [`OTHERS`] or in one of [`FAMILIES`].
+//! Any other name with the prefix `ESPLICE_` must be in [`OTHERS`] or start with one of
+//! [`FAMILIES`].
 
 use esplice_chip::nearest;
 
@@ -10,13 +11,13 @@ use crate::{
     ui::exit::Failure,
 };
 
-/// Beginning of every variable that belongs to esplice.
+/// Prefix of all of esplice's variables.
 const PREFIX: &str = "ESPLICE_";
 
-/// A second flag of a setting, and the key it belongs to.
+/// Second flags of settings, each with the key it belongs to.
 const ALIASES: &[(&str, &str, &str)] = &[("ESPLICE_CHIP", "project", "target")];
 
-/// Variables that are not settings, with what each one does.
+/// Variables that are not settings, with their descriptions.
 pub const OTHERS: &[(&str, &str)] = &[
     ("ESPLICE_ESPTOOL", "esptool program whose flasher stubs are used"),
     ("ESPLICE_LINKER", "lld that `esplice-ld` starts"),
@@ -24,31 +25,31 @@ pub const OTHERS: &[(&str, &str)] = &[
         "ESPLICE_LAYOUT",
         "set by esplice for build scripts: `injected` once the linker has the layout",
     ),
-    // For the project's own tests and benchmarks.
+    // Used only by the project's own tests and benchmarks.
     ("ESPLICE_ESPFLASH", "espflash program that tests compare with"),
-    ("ESPLICE_BLESS", "write expected test output again"),
+    ("ESPLICE_BLESS", "rewrite expected test output"),
     ("ESPLICE_CPU_BOUND_ELF", "program of the benchmark of the virtual processor"),
     ("ESPLICE_MEASURE", "measure boot times and ROM functions in tests"),
     ("ESPLICE_MOCK_BOOTLOADER", "bootloader for tests of the mock loader"),
     ("ESPLICE_SLOW_TESTS", "run tests that take minutes"),
 ];
 
-/// Beginnings of names that the project's own tests and benchmarks use.
+/// Prefixes of names that the project's own tests and benchmarks use.
 pub const FAMILIES: &[&str] = &["ESPLICE_BENCH_", "ESPLICE_ROM_", "ESPLICE_TEST_"];
 
-/// What a variable is.
+/// Meaning of an environment variable.
 #[derive(Debug, Clone, Copy)]
 pub enum Meaning {
-    /// It sets this key.
+    /// The variable sets this key.
     Setting(&'static Key),
-    /// It is read elsewhere, or is not esplice's.
+    /// The variable is read elsewhere, or is not esplice's.
     Other,
 }
 
-/// Says what the variable `name` means.
+/// Returns the meaning of the variable `name`.
 ///
 /// # Errors
-/// A name that begins with `ESPLICE_` and is not known, with the nearest name that is.
+/// Fails for an unknown name with the prefix `ESPLICE_`, and names the nearest known one.
 pub fn meaning(name: &str) -> Result<Meaning, Failure> {
     let alias = ALIASES.iter().find(|(alias, ..)| *alias == name);
     let of_alias = |key: &&Key| {
@@ -69,7 +70,7 @@ pub fn meaning(name: &str) -> Result<Meaning, Failure> {
     known.extend(ALIASES.iter().map(|(alias, ..)| (*alias).to_owned()));
     known.extend(OTHERS.iter().map(|(other, _)| (*other).to_owned()));
     let failure = Failure::usage(format!("unknown setting {name} in the environment"));
-    // The prefix is the same in all: only the rest tells how near a name is.
+    // The prefix is common to all names, so only the rest is compared.
     let rest = |name: &str| name.trim_start_matches(PREFIX).to_owned();
     let rests: Vec<String> = known.iter().map(|name| rest(name)).collect();
     Err(match nearest(&rest(name), &rests) {
@@ -78,7 +79,7 @@ pub fn meaning(name: &str) -> Result<Meaning, Failure> {
     })
 }
 
-/// Refuses an environment with an unknown variable of esplice.
+/// Refuses an environment with an unknown `ESPLICE_` variable.
 pub fn check() -> Result<(), Failure> {
     for (name, _) in std::env::vars_os() {
         if let Some(name) = name.to_str() {
@@ -92,7 +93,7 @@ pub fn check() -> Result<(), Failure> {
 mod tests {
     use super::*;
 
-    /// `expected` is the key, `-` for a variable that is no setting, or the hint of the refusal.
+    /// `expected` is the key, `-` for a variable that is not a setting, or the hint of the error.
     #[track_caller]
     fn check(name: &str, expected: &str) {
         let said = match meaning(name) {
@@ -136,7 +137,7 @@ mod tests {
         );
     }
 
-    /// Two settings of one name could not both be set.
+    /// Two settings with the same variable could not both be set.
     #[test]
     fn no_two_settings_share_a_variable() {
         let mut names: Vec<String> = KEYS.iter().flat_map(Key::variables).collect();

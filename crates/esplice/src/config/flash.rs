@@ -31,12 +31,13 @@ pub struct FlashConfig {
     pub full: bool,
     pub with_bootloader: bool,
     pub partition: Option<String>,
-    /// Whether the board, and not the settings, decides if a plan fits; commands set it.
+    /// Whether the check that a plan fits is left to the board instead of the settings; set by
+    /// commands.
     pub fits_later: bool,
 }
 
 impl FlashConfig {
-    /// Settles the keys of `[flash]`, in their order.
+    /// Resolves the keys of `[flash]`, in their order.
     pub fn settle(
         s: &mut Settler<'_>,
         settings: &Settings,
@@ -63,7 +64,7 @@ impl FlashConfig {
     }
 }
 
-/// The stub, whose file a project names relative to itself.
+/// Resolves the stub; a stub file in the settings file is relative to that file.
 fn own_stub(settings: &Settings, stub: Settled<StubChoice>) -> Result<StubChoice, Failure> {
     match stub.value {
         StubChoice::File(path) => {

@@ -29,7 +29,7 @@ pub struct ImageConfig {
     pub flash_mode: Option<Settled<String>>,
     pub flash_freq: Option<Settled<String>>,
     pub flash_size: Option<Settled<String>>,
-    /// Oldest and newest chip revision, major × 100 + minor.
+    /// Oldest and newest supported chip revision, major × 100 + minor.
     pub revisions: (u16, u16),
     pub mmu_page_size: Option<u32>,
     pub secure_pad: Option<SecurePad>,
@@ -37,7 +37,7 @@ pub struct ImageConfig {
 }
 
 impl ImageConfig {
-    /// Settles the keys of `[image]`, in their order.
+    /// Resolves the keys of `[image]`, in their order.
     pub fn settle(
         s: &mut Settler<'_>,
         settings: &Settings,

@@ -27,7 +27,7 @@ impl Kind {
     }
 }
 
-/// One setting.
+/// A setting.
 #[derive(Debug)]
 pub struct Key {
     pub section: &'static str,
@@ -181,5 +181,5 @@ pub const KEYS: &[Key] = &[
     key!("monitor", "rom", Text, "", "ELF of the chip's mask ROM, or a directory of these"),
 ];
 
-/// Keys of a `[ports.NAME]`.
+/// Keys of a `[ports.NAME]` section.
 pub const PORT_KEYS: &[&str] = &["port"];

@@ -27,7 +27,7 @@ pub struct MonitorConfig {
 }
 
 impl MonitorConfig {
-    /// Settles the keys of `[monitor]`, in their order.
+    /// Resolves the keys of `[monitor]`, in their order.
     pub fn settle(
         s: &mut Settler<'_>,
         settings: &Settings,

@@ -7,7 +7,7 @@ use crate::{
     ui::exit::{Exit, Failure},
 };
 
-/// A path as its origin means it: one from the project's file is relative to that file.
+/// Resolves a path by its origin: one from the settings file is relative to that file.
 pub fn inside(settings: &Settings, path: Settled<String>) -> Result<PathBuf, Failure> {
     match (&path.origin, settings.root()) {
         (Origin::File { .. }, Some(root)) => inside_root(root, Path::new(&path.value))
@@ -16,7 +16,8 @@ pub fn inside(settings: &Settings, path: Settled<String>) -> Result<PathBuf, Fai
     }
 }
 
-/// A path of a project's file, which stays inside the project, also after symlinks are followed.
+/// Resolves a path of the settings file, which must stay inside the project even after symlinks are
+/// followed.
 pub fn inside_root(root: &Path, path: &Path) -> Result<PathBuf, String> {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if !path.components().all(plain) {
@@ -25,11 +26,11 @@ pub fn inside_root(root: &Path, path: &Path) -> Result<PathBuf, String> {
     let joined = root.join(path);
     let here = if root.as_os_str().is_empty() { Path::new(".") } else { root };
     let Ok(real_root) = here.canonicalize() else { return Ok(joined) };
-    // What is not there yet, such as an output, is judged by what is above it.
+    // A path that does not exist yet, such as an output, is judged by its nearest existing parent.
     for above in joined.ancestors().filter(|above| !above.as_os_str().is_empty()) {
         let leaves = match (above.canonicalize(), above.symlink_metadata()) {
             (Ok(real), _) => !real.starts_with(&real_root),
-            // A link to nothing: what would be made there is not in the project for certain.
+            // A dangling link: a file created there could be outside the project.
             (Err(_), Ok(_)) => true,
             (Err(_), Err(_)) => continue,
         };

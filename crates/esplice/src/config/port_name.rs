@@ -2,14 +2,14 @@
 
 use esplice_flash::{RFC2217_SCHEME, TCP_SCHEMES};
 
-/// Beginning of a virtual board's name.
+/// Prefix of a virtual board's name.
 pub const SIM: &str = "sim:";
 
-/// Beginnings of names that say themselves where the port is.
+/// Prefixes of names that describe the connection themselves.
 pub const SCHEMES: [&str; 4] = [SIM, TCP_SCHEMES[0], TCP_SCHEMES[1], RFC2217_SCHEME];
 
-/// Whether a port called `name` is known to have no reset line, before it is opened: TCP carries bytes
-/// alone.
+/// Returns whether a port called `name` is known to have no reset lines before it is opened: raw
+/// TCP carries only bytes.
 pub fn lacks_lines(name: &str) -> bool {
     TCP_SCHEMES.iter().any(|scheme| name.starts_with(scheme))
 }
@@ -17,7 +17,7 @@ pub fn lacks_lines(name: &str) -> bool {
 /// Keys of a virtual board's name whose values are files.
 const SIM_FILES: &[&str] = &["flash", "rom", "faults"];
 
-/// Gives the files that a port's name carries, as `flash=FILE` of a virtual board, other names.
+/// Replaces the file names within a port's name, such as `flash=FILE` of a virtual board.
 pub fn map_files(
     name: &str,
     mut map: impl FnMut(&str) -> Result<String, String>,

@@ -1,5 +1,5 @@
-//! All settings of a command, settled once: flags over environment over `esplice.toml` over the
-//! board's defaults over the chip's. No later stage reads settings.
+//! Resolves all settings of a command once: flags override the environment, which overrides
+//! `esplice.toml`, the board's defaults and the chip's. No later stage reads settings.
 
 use std::path::{Path, PathBuf};
 
@@ -46,10 +46,10 @@ pub struct Project {
     pub target: Option<Settled<&'static Chip>>,
     /// The file of a custom chip or board.
     pub target_file: Option<PathBuf>,
-    /// The board, where the target is one.
+    /// The board, if the target is one.
     pub board: Option<&'static Board>,
     pub port: Option<Settled<String>>,
-    /// The project's own names of ports, and the ports.
+    /// The `[ports.NAME]` names, each with its port.
     pub port_aliases: Vec<(String, String)>,
     pub build: BuildConfig,
     pub image: ImageConfig,
@@ -60,7 +60,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// Settles `flags` over what stands in the environment and in the file of the project in
+    /// Resolves `flags` on top of the environment and the settings file of the project in
     /// `directory`.
     pub fn settle(directory: &Path, flags: Flags) -> Result<Project, Failure> {
         let variables = std::env::vars_os().filter_map(|(name, value)| {
@@ -69,7 +69,8 @@ impl Project {
         Project::from_settings(&Settings::load(directory, variables)?, flags)
     }
 
-    /// The crystal of the board, if it is one with `chip`, or that which the chip usually has, in MHz.
+    /// Returns the crystal frequency in MHz: the board's, if it has `chip`, else the chip's usual
+    /// one.
     pub fn xtal_mhz(&self, chip: &Chip) -> u32 {
         let board = self.board.filter(|board| board.chip.name == chip.name);
         board.and_then(|board| board.xtal_mhz).unwrap_or(chip.xtal_mhz)
@@ -126,7 +127,7 @@ impl Project {
 }
 
 impl FirmwareArgs {
-    /// Settles these flags and `others` over the settings of the source's project.
+    /// Resolves these flags and `others` on top of the settings of the source's project.
     pub fn settle(&self, others: Flags) -> Result<Project, Failure> {
         let flags = Flags {
             target: self.target.clone(),
@@ -140,7 +141,7 @@ impl FirmwareArgs {
 }
 
 impl BoardArgs {
-    /// Settles these flags over the settings of the project here.
+    /// Resolves these flags on top of the settings of the project in the current directory.
     pub fn settle(&self) -> Result<Project, Failure> {
         let flash = FlashArgs { baud: self.baud, stub: self.stub.clone(), ..FlashArgs::default() };
         let image = ImageArgs { table: self.table.clone(), ..ImageArgs::default() };
@@ -155,7 +156,7 @@ impl BoardArgs {
     }
 }
 
-/// The port that `port` means: itself, or that of a `[ports.NAME]`.
+/// Returns the port that `port` names: itself, or that of a `[ports.NAME]`.
 fn board_port(settings: &Settings, port: Settled<String>) -> Result<Settled<String>, Failure> {
     let port = settings.port(&port.value).cloned().unwrap_or(port);
     let Origin::File { .. } = &port.origin else { return Ok(port) };
@@ -272,7 +273,7 @@ mod tests {
         assert!(failure.message.ends_with("../mine.toml leaves the project"), "{failure}");
     }
 
-    /// A feature named like a chip is as good as a target of the same place.
+    /// A feature named like a chip counts as a target setting of the same origin.
     #[test]
     fn features_name_the_chip_too() {
         let flag = |features: &str, target: Option<&str>| {
@@ -369,7 +370,7 @@ mod tests {
             "[project]\nport = \"bench\"\n[ports.bench]\nport = \"sim:esp32c3,flash=a/../../b\"\n",
             "esplice.toml:4: a/../../b leaves the project",
         );
-        // A variable is the user's own.
+        // A path in an environment variable may leave the project.
         let variables = [("ESPLICE_BUILD_OUTPUT", "../a.bin")];
         let project = settle("", &variables, Flags::default()).unwrap();
         assert_eq!(project.build.output.unwrap(), Path::new("../a.bin"));

@@ -1,6 +1,7 @@
-//! Where settings stand: the environment and `esplice.toml`, read once, each value with its place.
+//! Reads settings from the environment and `esplice.toml`, once, each value with its origin.
 //!
-//! [`KEYS`] is the one list of them; what is not there is refused, with the nearest known name.
+//! [`KEYS`] is the only list of settings. An unknown key is refused, and the error names the
+//! nearest known one.
 
 use std::{
     collections::BTreeMap,
@@ -22,28 +23,28 @@ use crate::{
     ui::exit::{Exit, Failure},
 };
 
-/// Name of the project's file.
+/// Name of the project's settings file.
 pub const FILE_NAME: &str = "esplice.toml";
 
-/// Where a value comes from.
+/// Origin of a setting's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// A flag of the command line.
     Flag(&'static str),
     /// A variable of the environment.
     Variable(String),
-    /// A line of the project's file, counted from 1.
+    /// A line of the project's settings file, counted from 1.
     File { path: PathBuf, line: usize },
     /// A board's data.
     Board(String),
     /// A chip's data.
     Chip(String),
-    /// Nobody set it.
+    /// A default: the setting was not set.
     Default,
 }
 
 impl Origin {
-    /// Which of two values of one setting is meant: that of the higher rank.
+    /// Returns the precedence of this origin; of two values of a setting, the higher rank wins.
     pub fn rank(&self) -> u8 {
         match self {
             Origin::Flag(_) => 5,
@@ -69,38 +70,38 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and where it comes from.
+/// A value and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled<T> {
     pub value: T,
     pub origin: Origin,
 }
 
-/// A value as it was written: one text, or a list's.
+/// A value as written: a single text, or a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Written {
     One(String),
     Many(Vec<String>),
 }
 
-/// Bytes of the largest `esplice.toml` that is read.
+/// Size of the largest `esplice.toml` that is read, in bytes.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// All that the environment and the project's file say.
+/// All settings of the environment and the project's settings file.
 #[derive(Debug, Default)]
 pub struct Settings {
-    /// The project's file.
+    /// The project's settings file.
     file: Option<PathBuf>,
     values: BTreeMap<(&'static str, &'static str), Settled<Written>>,
-    /// `[layout]`, which has tables of its own.
+    /// The `[layout]` section, which has tables of its own.
     layout: Option<Spec>,
-    /// `[ports.NAME]`: the port's name.
+    /// The port name of each `[ports.NAME]`.
     ports: BTreeMap<String, Settled<String>>,
 }
 
 impl Settings {
-    /// Reads the file of the project that `directory` belongs to, there or in a directory above,
-    /// and then `variables`, which stand over it.
+    /// Reads the settings file of the project that contains `directory`, from that directory or a
+    /// parent, and then `variables`, which override it.
     pub fn load(
         directory: &Path,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -121,32 +122,32 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The value of a key of [`KEYS`].
+    /// Returns the value of a key of [`KEYS`].
     pub fn get(&self, section: &str, name: &str) -> Option<&Settled<Written>> {
         self.values.iter().find(|((s, n), _)| *s == section && *n == name).map(|(_, value)| value)
     }
 
-    /// The port that `[ports.NAME]` names.
+    /// Returns the port that `[ports.NAME]` names.
     pub fn port(&self, name: &str) -> Option<&Settled<String>> {
         self.ports.get(name)
     }
 
-    /// All of `[ports.NAME]`: the name, and the port that it names.
+    /// Returns the name and the port of every `[ports.NAME]`.
     pub fn ports(&self) -> impl Iterator<Item = (&str, &Settled<String>)> {
         self.ports.iter().map(|(alias, port)| (alias.as_str(), port))
     }
 
-    /// `[layout]`.
+    /// Returns the `[layout]` section.
     pub fn layout(&self) -> Option<&Spec> {
         self.layout.as_ref()
     }
 
-    /// The directory that the project's file stands in.
+    /// Returns the directory of the project's settings file.
     pub fn root(&self) -> Option<&Path> {
         self.file.as_deref().and_then(Path::parent)
     }
 
-    /// Takes in a variable of the environment; an empty one is as good as none.
+    /// Adds an environment variable; an empty one counts as unset.
     fn add_variable(&mut self, name: &str, value: String) -> Result<(), Failure> {
         let Meaning::Setting(key) = environment::meaning(name)? else { return Ok(()) };
         if value.is_empty() {
@@ -242,7 +243,7 @@ impl Settings {
 }
 
 fn find_file(directory: &Path) -> Option<PathBuf> {
-    // Relative paths have no parents of their own; places are told as short as they can be.
+    // A relative path has no parents to search; paths are printed as short as possible.
     let here = directory.join(FILE_NAME);
     if here.is_file() {
         return Some(if directory == Path::new(".") { FILE_NAME.into() } else { here });
@@ -277,7 +278,7 @@ fn written(value: &DeValue<'_>, kind: Kind) -> Result<Written, &'static str> {
     }
 }
 
-/// What a key of [`Kind::Texts`] takes.
+/// Values that a key of [`Kind::Texts`] accepts.
 const TEXTS: &str = "a text or a list of texts";
 
 fn texts(items: &DeArray<'_>) -> Option<Written> {
@@ -300,7 +301,7 @@ fn refused(origin: &Origin, message: &str) -> Failure {
     Failure::new(Exit::Usage, format!("{origin}: {message}"))
 }
 
-/// The line of the byte at `offset`, counted from 1.
+/// Returns the line of the byte at `offset`, counted from 1.
 fn line(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }

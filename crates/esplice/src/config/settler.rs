@@ -1,4 +1,4 @@
-//! How one setting is settled: flag over environment and file over default.
+//! Resolves single settings: a flag overrides environment and file, which override the default.
 
 use crate::{
     cli::{value, value::Form},
@@ -9,7 +9,7 @@ use crate::{
     ui::exit::Failure,
 };
 
-/// One settled value, for people.
+/// A resolved value, for people.
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub section: &'static str,
@@ -17,8 +17,8 @@ pub struct Entry {
     pub value: Option<Settled<String>>,
 }
 
-/// Settles one value after another, each a key of [`KEYS`], and keeps what it settled for
-/// `esplice config`. What is given as `flag` stands over the settings, and these over a default.
+/// Resolves values one by one, each a key of [`KEYS`], and records them for `esplice config`. A
+/// value given as `flag` overrides the settings, and these override a default.
 pub struct Settler<'a> {
     settings: &'a Settings,
     pub entries: Vec<Entry>,
@@ -29,7 +29,7 @@ impl<'a> Settler<'a> {
         Settler { settings, entries: Vec::new() }
     }
 
-    /// A value of this form.
+    /// Resolves a value of this form, without a default.
     pub fn value<T>(
         &mut self,
         section: &'static str,
@@ -45,7 +45,7 @@ impl<'a> Settler<'a> {
         self.settle(section, name, flag, parse, form.show, default)
     }
 
-    /// A value of this form that is always there: the last word has esplice.
+    /// Resolves a setting that always has a value, falling back to a default.
     pub fn or<T: Clone>(
         &mut self,
         section: &'static str,
@@ -59,7 +59,7 @@ impl<'a> Settler<'a> {
         Ok(settled.unwrap_or(default))
     }
 
-    /// A text without a default.
+    /// Resolves a text without a default.
     pub fn text(
         &mut self,
         section: &'static str,
@@ -69,7 +69,7 @@ impl<'a> Settler<'a> {
         self.value(section, name, &value::TEXT, flag, None)
     }
 
-    /// A switch, off by default.
+    /// Resolves a switch, off by default.
     pub fn switch(
         &mut self,
         section: &'static str,
@@ -80,7 +80,7 @@ impl<'a> Settler<'a> {
         Ok(settled.value)
     }
 
-    /// A list of texts, empty by default.
+    /// Resolves a list of texts, empty by default.
     pub fn list(
         &mut self,
         section: &'static str,
@@ -137,8 +137,8 @@ impl<'a> Settler<'a> {
     }
 }
 
-/// A key by its names. There is no other that is settled: a test settles all of them.
+/// Returns the key of this name, which must exist: a test resolves all settings.
 fn key(section: &str, name: &str) -> &'static Key {
     let key = KEYS.iter().find(|key| key.section == section && key.name == name);
-    key.expect("a key that is settled is in the list")
+    key.expect("each resolved key is in the list")
 }

@@ -1,4 +1,4 @@
-//! What a project asks of its link, as the arguments that tell it to esplice as the linker.
+//! The link options of a project, as arguments for esplice as the linker.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use crate::{
     ui::exit::{Exit, Failure},
 };
 
-/// The arguments for a layout-stable link, where `flag` or the project's file asks for one.
+/// Returns the arguments for a layout-stable link, if `flag` or the settings file requests one.
 ///
 /// # Errors
-/// Where the record would lie outside of the project.
+/// Fails if the record would be outside the project.
 pub fn asked(settings: &Settings, flag: bool, fresh: bool) -> Result<Option<Vec<String>>, Failure> {
     let spec = settings.layout().map(|layout| layout.stable.clone()).unwrap_or_default();
     if !flag && !spec.on.as_ref().is_some_and(|on| on.value) {
@@ -25,11 +25,10 @@ pub fn asked(settings: &Settings, flag: bool, fresh: bool) -> Result<Option<Vec<
     Ok(Some(arguments))
 }
 
-/// The arguments for a project whose file is in `directory` or above it, for a link that cargo was
-/// told of and not esplice. A file that says `stable = false` leaves the checks.
+/// Returns the arguments for a link that cargo started on its own, for a project whose settings
+/// file is in `directory` or above. A file with `stable = false` still enables the checks.
 ///
-/// # Errors
-/// Where the file cannot be read, or is wrong.
+/// # Errors Fails if the file cannot be read or is invalid.
 pub fn asked_by_cargo(directory: &Path) -> Result<Vec<String>, String> {
     let settings = Settings::load(directory, []).map_err(|failure| failure.to_string())?;
     let Some(root) = settings.root() else { return Ok(Vec::new()) };

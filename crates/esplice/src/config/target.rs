@@ -14,7 +14,7 @@ use crate::{
     ui::exit::Failure,
 };
 
-/// Bytes of the largest chip or board file that is read.
+/// Size of the largest chip or board file that is read, in bytes.
 const LARGEST_TARGET_FILE: u64 = 1 << 20;
 
 /// The chip, and the board where one is known: the source of default values.
@@ -46,8 +46,8 @@ impl Hardware {
     }
 }
 
-/// The target, where cargo features are set too, one of which may be named like a chip. Of two chips
-/// the one whose setting stands over the other's is meant; of one rank they contradict each other.
+/// Returns the target, taking into account cargo features named like a chip. Of two chips, the one
+/// with the higher-ranking setting wins; two of the same rank are an error.
 pub fn target_of_features(
     target: Option<Settled<Target>>,
     features: &[String],
@@ -71,7 +71,7 @@ pub fn target_of_features(
     Err(Failure::usage(message).hint("name one chip"))
 }
 
-/// The chip or board called so.
+/// Returns the chip or board of this name.
 pub fn target_called(name: Settled<String>) -> Result<Settled<Target>, Failure> {
     let target = esplice_chip::find_target(&name.value).map_err(|error| {
         let failure = Failure::from(error);
@@ -83,7 +83,7 @@ pub fn target_called(name: Settled<String>) -> Result<Settled<Target>, Failure> 
     Ok(Settled { value: target, origin: name.origin })
 }
 
-/// Reads a file of a chip or board, which is known from then on.
+/// Reads a chip or board file and registers its target.
 pub fn added_target(
     settings: &Settings,
     file: Settled<String>,
@@ -103,7 +103,7 @@ fn add_target(path: &Path) -> Result<Target, Failure> {
     Ok(esplice_chip::add_target(&shown, &text)?)
 }
 
-/// The chip or board that the flags alone name, for commands without a project.
+/// Returns the chip or board that the flags name, for commands without a project.
 pub fn target_of(flags: &TargetArgs) -> Result<Option<Target>, Failure> {
     let of_file = flags.target_file.as_deref().map(add_target).transpose()?;
     match &flags.target {

@@ -1,5 +1,5 @@
-//! A command's work at a board: the port is opened, the board found and asked what it is, the work done,
-//! and the board started again.
+//! Runs a command's work on a board: opens the port, detects the chip, does the work, and starts
+//! the board again.
 
 use esplice_chip::Chip;
 use esplice_flash::{
@@ -17,12 +17,12 @@ use crate::{
     ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
-/// What the work does to the board's flash.
+/// Effect of the work on the board's flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Touch {
-    /// Nothing: after a failure the board runs as before.
+    /// Flash is not changed: after a failure the board runs as before.
     Reads,
-    /// It may be half done after a failure, and the board is left in its loader.
+    /// Flash may be half written after a failure, so the board is left in its loader.
     Writes,
 }
 
@@ -48,7 +48,7 @@ pub fn work<T>(
     })
 }
 
-/// [`work`] that connects itself: it also gives the chip, once that is known.
+/// Like [`work`], but `work` connects by itself and returns the chip once it is known.
 pub fn with_options<T>(
     args: &BoardArgs,
     touch: Touch,
@@ -85,7 +85,7 @@ pub fn with_options<T>(
     value.ok_or_else(Failure::interrupted)
 }
 
-/// Starts the board, or says that it waits.
+/// Starts the board, or reports that it waits in download mode.
 fn leave(
     board: &mut Board,
     chip: Option<&'static Chip>,
@@ -101,7 +101,7 @@ fn leave(
     }
 }
 
-/// Leaves the board as it is right for what was broken off.
+/// Puts the board into a safe state after a failed operation.
 fn broken_off(
     board: &mut Board,
     error: FlashError,
@@ -114,19 +114,19 @@ fn broken_off(
     if class == ErrorClass::Lost {
         return failure;
     }
-    // The port refuses to work once it is told to stop, and the board is to be left in order.
+    // The port refuses to work after an interrupt, but the board must be left in a safe state.
     interrupt.let_ports_work();
     let port = board.port.as_mut();
     let refused = matches!(class, ErrorClass::Plan | ErrorClass::Security);
     if !stay && (touch == Touch::Reads || refused) {
-        // The error that is told is the first one.
+        // Only the first error is reported.
         let _ = reset_to_run(port, FIRST_BAUD);
         return failure;
     }
     let _ = port.set_lines(false, false);
     match class {
         ErrorClass::Interrupted => {
-            failure.hint("the board waits in download mode, and what was begun is not done")
+            failure.hint("the board waits in download mode, and the operation is incomplete")
         }
         _ => failure,
     }

@@ -1,4 +1,4 @@
-//! Which port is meant, where several are there or none is named.
+//! Selects a port if several are possible or none is named.
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _},
@@ -19,15 +19,15 @@ use crate::{
     },
 };
 
-/// How often a number is asked for.
+/// Number of attempts to ask for a number.
 const ASKS: u32 = 3;
 
-/// Time between two looks at Ctrl-C while a number is waited for.
+/// Time between checks for Ctrl-C while waiting for a number.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The name of the port that `words` mean (a name, USB ids, a serial number, a MAC address), or the
-/// only likely one; on a terminal the user is asked where several are as likely. `aliases` are the
-/// project's own names.
+/// Returns the name of the port that `words` select (a name, USB ids, a serial number, a MAC
+/// address), or of the only likely one. If several are equally likely, the user is asked on a
+/// terminal. `aliases` are the project's own names.
 pub fn choose(
     words: Option<&str>,
     aliases: &[(String, String)],
@@ -44,11 +44,11 @@ pub fn choose(
         Meant::One(name) => name,
         Meant::Several(names) => {
             let several = listed.iter().filter(|port| names.contains(&port.name)).collect();
-            let message = format!("{} ports are {words}", names.len());
+            let message = format!("{} ports match {words}", names.len());
             ask(several, &message, shell, interrupt)?
         }
         Meant::Mac(mac) => with_mac(mac, &listed, shell, interrupt)?,
-        // A file: what opens it says that it is none.
+        // A file: opening it reports that it is not a port.
         Meant::Nothing(_) if Path::new(words).exists() => words.to_owned(),
         Meant::Nothing(near) => return Err(missing(words, near, aliases, &listed)),
     };
@@ -58,7 +58,7 @@ pub fn choose(
     Ok(name)
 }
 
-/// The names of ports, for a hint.
+/// Lists the names of ports, for a hint.
 fn names(ports: &[&ListedPort]) -> String {
     ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ")
 }
@@ -81,11 +81,11 @@ fn remedy(listed: &[ListedPort], first: &str) -> String {
     let all: Vec<&ListedPort> = listed.iter().collect();
     match all.is_empty() {
         true => first.to_owned(),
-        false => format!("{first}; here are {}", names(&all)),
+        false => format!("{first}; available ports: {}", names(&all)),
     }
 }
 
-/// The one likely port there is, or the one that the user takes of several.
+/// Returns the only likely port, or the one that the user selects.
 fn only_likely(
     listed: &[ListedPort],
     shell: &Shell,
@@ -94,18 +94,18 @@ fn only_likely(
     let likely = likely(listed);
     match likely.as_slice() {
         [only] => Ok(only.name.clone()),
-        [] => Err(Failure::new(Exit::Port, "no USB serial port is there").hint(remedy(
+        [] => Err(Failure::new(Exit::Port, "no USB serial port found").hint(remedy(
             listed,
             "connect the board, or name a port with --port; --port sim:esp32c3 is a virtual board",
         ))),
         several => {
-            let message = format!("{} USB serial ports are there", several.len());
+            let message = format!("{} USB serial ports found", several.len());
             ask(likely, &message, shell, interrupt)
         }
     }
 }
 
-/// Has the user take one of `ports`, on a terminal; elsewhere `message` is the error.
+/// Asks the user to select one of `ports`, on a terminal; otherwise `message` is the error.
 fn ask(
     ports: Vec<&ListedPort>,
     message: &str,
@@ -133,16 +133,16 @@ fn ask(
     Err(failure())
 }
 
-/// The port of that number, from 1.
+/// Returns the port with that number, counted from 1.
 fn picked<'a>(line: &str, ports: &[&'a ListedPort]) -> Option<&'a ListedPort> {
     let number: usize = line.trim().parse().ok()?;
     ports.get(number.checked_sub(1)?).copied()
 }
 
-/// A line of the user's; none at the end of the input.
+/// Reads a line from the user; `None` at the end of the input.
 fn line(interrupt: &Interrupt) -> Result<Option<String>, Failure> {
     let (sender, receiver) = mpsc::channel();
-    // Nothing interrupts a read of the terminal: it is left behind.
+    // A read of the terminal cannot be interrupted, so the thread is abandoned.
     std::thread::spawn(move || {
         let mut line = String::new();
         let count = io::stdin().lock().read_line(&mut line).unwrap_or(0);
@@ -160,7 +160,8 @@ fn line(interrupt: &Interrupt) -> Result<Option<String>, Failure> {
     }
 }
 
-/// The likely port whose board has that MAC address. Boards are reset to be asked, and started again.
+/// Finds the likely port whose board has that MAC address. Each board is reset to read it, and
+/// started again.
 fn with_mac(
     mac: [u8; 6],
     listed: &[ListedPort],
@@ -170,7 +171,7 @@ fn with_mac(
     let shown = mac.map(|byte| format!("{byte:02x}")).join(":");
     let mut others = Vec::new();
     for port in likely(listed) {
-        // A chip's own USB port tells its address as its serial number: it is another's.
+        // A chip's own USB port reports its address as its serial number, which did not match.
         if port.behind().own_usb {
             continue;
         }
@@ -183,12 +184,12 @@ fn with_mac(
     }
     let failure = Failure::new(Exit::Port, format!("no board has the MAC address {shown}"));
     Err(match others.is_empty() {
-        true => failure.hint("no board with a UART bridge is there that could be asked"),
+        true => failure.hint("there is no board with a UART bridge to ask"),
         false => failure.hint(others.join("; ")),
     })
 }
 
-/// Whether `name` says itself where the port is, and is not to be looked for.
+/// Returns whether `name` describes its own connection, so that no search is needed.
 pub fn is_complete(name: &str) -> bool {
     SCHEMES.iter().any(|scheme| name.starts_with(scheme))
 }
@@ -225,10 +226,10 @@ mod tests {
     fn else_the_user_is_told_what_is_there() {
         let failure = likely_one(&[port("/dev/ttyS0", false)]).unwrap_err();
         assert_eq!(failure.exit, Exit::Port);
-        assert!(failure.hint.unwrap().ends_with("here are /dev/ttyS0"));
+        assert!(failure.hint.unwrap().ends_with("available ports: /dev/ttyS0"));
         let both = [port("/dev/ttyACM0", true), port("/dev/ttyUSB0", true)];
         let failure = likely_one(&both).unwrap_err();
-        assert_eq!(failure.message, "2 USB serial ports are there");
+        assert_eq!(failure.message, "2 USB serial ports found");
         let hint = failure.hint.unwrap();
         assert_eq!(hint, "choose one with --port: /dev/ttyACM0, /dev/ttyUSB0");
     }
@@ -257,7 +258,8 @@ mod tests {
         assert_eq!(hint(Some("ttyUSB0"), "ttyUSB1", &[]), "did you mean ttyUSB0?");
         assert_eq!(hint(None, "bnech", &[("bench".into(), "x".into())]), "did you mean bench?");
         assert!(
-            hint(None, "x", &[("bench".into(), "x".into())]).ends_with("here are /dev/ttyUSB0")
+            hint(None, "x", &[("bench".into(), "x".into())])
+                .ends_with("available ports: /dev/ttyUSB0")
         );
     }
 }

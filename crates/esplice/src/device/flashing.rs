@@ -1,4 +1,4 @@
-//! Brings firmware onto a board, and tells of it.
+//! Flashes firmware to a board and reports the progress.
 
 use esplice_chip::Chip;
 use esplice_flash::{
@@ -27,13 +27,13 @@ use crate::{
     },
 };
 
-/// What starts a board that this program can't reset.
-pub const RESET_BY_HAND: &str = "let its BOOT button go and press RESET";
+/// Instruction to start a board without reset lines.
+pub const RESET_BY_HAND: &str = "release its BOOT button and press RESET";
 
-/// Asks what is at the port called `name`, and starts the board again.
+/// Detects the board at the port called `name`, and starts it again.
 pub fn probe(name: &str, shell: &mut Shell, interrupt: &Interrupt) -> Result<ChipInfo, Failure> {
     let mut board = ports::open_named(name, None, interrupt)?;
-    shell.status(&format!("Asking {name} for its chip"));
+    shell.status(&format!("Detecting the chip at {name}"));
     let mut quiet = |_| {};
     let port = board.port.as_mut();
     let info = detect(port, &options(&board.strategies, None), &mut quiet)?;
@@ -41,19 +41,19 @@ pub fn probe(name: &str, shell: &mut Shell, interrupt: &Interrupt) -> Result<Chi
     Ok(info)
 }
 
-/// Asks the board which chip it has; it stays in its loader.
+/// Detects the board's chip; the board stays in its loader.
 pub fn chip(board: &mut Board, shell: &mut Shell) -> Result<&'static Chip, Failure> {
     let port = board.port.as_mut();
-    shell.status(&format!("Asking {} for its chip", port.name()));
+    shell.status(&format!("Detecting the chip at {}", port.name()));
     let info = detect(port, &options(&board.strategies, None), &mut |event| match event {
-        // All of it is told when the board is flashed.
+        // Reported again when the board is flashed.
         FlashEvent::Stage { .. } | FlashEvent::Chip(_) => {}
         event => tell(event, shell),
     })?;
     Ok(info.chip)
 }
 
-/// Writes what `job` is and verifies it; the board stays in its loader.
+/// Writes `job` and verifies it; the board stays in its loader.
 pub fn write(
     board: &mut Board,
     job: Job,
@@ -82,7 +82,7 @@ pub fn write(
         }
     };
     if let (Ok(report), Some(adapter)) = (&report, &adapter) {
-        // A rate that nobody asked for is kept only where it was too high.
+        // A default rate is remembered only if it was too high.
         if report.baud != baud || !project.flash.baud_is_default {
             adapter.remember(report.baud);
         }
@@ -92,23 +92,23 @@ pub fn write(
         if failure.exit != Exit::Interrupted {
             return failure;
         }
-        // The port refuses to work once it is told to stop, and the lines are to be let go.
+        // The port refuses to work after an interrupt, but its lines must be released.
         interrupt.let_ports_work();
         let _ = board.port.set_lines(false, false);
         failure.hint("the board waits in download mode; flash it again")
     })
 }
 
-/// The rate of transfers at this board: the one asked for, else the last that worked with its adapter,
-/// which comes along.
+/// Returns the transfer baud rate for this board, and its adapter. The rate is the requested one,
+/// else the last that worked with the adapter.
 pub fn rate(board: &Board, project: &Project) -> (u32, Option<Adapter>) {
     let adapter = Adapter::of_port(board.port.name());
     let remembered = adapter.as_ref().filter(|_| project.flash.baud_is_default);
     (remembered.and_then(Adapter::rate).unwrap_or(project.flash.baud), adapter)
 }
 
-/// Starts what is in flash, with the port at `baud` or else where the chip's ROM talks; gives the
-/// moment at which the board was let go.
+/// Starts the firmware in flash, with the port at `baud` or else at the ROM's rate. Returns the
+/// moment at which the board was released.
 pub fn start(
     board: &mut Board,
     chip: &'static Chip,
@@ -121,7 +121,7 @@ pub fn start(
     let since = esplice_flash::start(port, chip, baud, &mut |event| tell(event, shell))?;
     if since.is_some() && !port.caps().lines {
         shell.status(&format!(
-            "{} has no reset line: the loader was asked to reset. If the board stays silent, {RESET_BY_HAND}",
+            "{} has no reset line: asked the loader to reset. If the board stays silent, {RESET_BY_HAND}",
             port.name()
         ));
     }
@@ -129,13 +129,13 @@ pub fn start(
     Ok(since)
 }
 
-/// What a board prints when it boots what was written to it.
+/// Returns the output to expect from a board that boots what was written.
 pub fn boot_check(report: &FlashReport) -> BootCheck {
     let app = report.writes.iter().find(|write| write.kind == WriteKind::App);
     let descriptor = app.and_then(|app| AppDescriptor::of_image(&app.data));
     // An app without the hash in its descriptor prints zeros.
     let hash = descriptor.map(|descriptor| descriptor.elf_sha256).filter(|hash| *hash != [0; 32]);
-    // Files that were written as they are say themselves what they are.
+    // Files written without a plan are identified by their content.
     let boot_offset = report.chip.chip.image.boot_offset;
     let boot = report.writes.iter().find(|write| write.offset == boot_offset);
     let header = boot.and_then(|write| ImageHeader::from_bytes(&write.data).ok());
@@ -150,13 +150,13 @@ pub fn boot_check(report: &FlashReport) -> BootCheck {
     }
 }
 
-/// How to work with a board that is reset by `strategies`.
+/// Returns the options for a board that is reset by `strategies`.
 pub fn options(strategies: &[Strategy], target: Option<&'static Chip>) -> FlashOptions {
     let connect = ConnectOptions { strategies: strategies.to_vec(), ..ConnectOptions::default() };
     FlashOptions { target, connect, ..FlashOptions::default() }
 }
 
-/// What a board is, as an event.
+/// Returns the facts of a board as an event.
 pub fn chip_event(info: ChipInfo) -> Event {
     Event::Chip {
         name: info.chip.display_name.clone(),
@@ -167,7 +167,7 @@ pub fn chip_event(info: ChipInfo) -> Event {
     }
 }
 
-/// Tells a fact.
+/// Prints a flash event.
 pub fn tell(event: FlashEvent, shell: &mut Shell) {
     match event {
         FlashEvent::Stage { name, state } => shell.stage(
@@ -203,8 +203,8 @@ pub fn tell(event: FlashEvent, shell: &mut Shell) {
             shell.status("No stub found: writing through the ROM loader");
         }
         FlashEvent::Loader(LoaderUse::Uploaded) => shell.status("Stub is running"),
-        FlashEvent::Loader(LoaderUse::Resident) => shell.status("Stub was running already"),
-        FlashEvent::Loader(LoaderUse::Other) => shell.status("Another stub was running already"),
+        FlashEvent::Loader(LoaderUse::Resident) => shell.status("Stub is already running"),
+        FlashEvent::Loader(LoaderUse::Other) => shell.status("Another stub is already running"),
         FlashEvent::Baud(baud) => shell.status(&format!("Transfer at {baud} baud")),
         FlashEvent::Progress { stage, done, total } => {
             shell.progress(&stage, done.into(), total.into());

@@ -1,4 +1,4 @@
-//! What is to be flashed, decided as far as it can be without a board.
+//! Determines what to flash, as far as possible without a board.
 
 use std::{io, path::Path};
 
@@ -27,32 +27,32 @@ use crate::{
     },
 };
 
-/// Bytes of an erase sector, at one of which all begins that is written.
+/// Size of an erase sector in bytes; every write begins at one.
 const SECTOR: u32 = PartitionTable::SECTOR_LEN;
 
-/// Bytes of the largest plan that is read.
+/// Size of the largest plan that is read, in bytes.
 const LARGEST_PLAN: u64 = 1 << 20;
 
-/// What goes into flash, and for which chip.
+/// The data to flash, and its chip.
 #[derive(Debug)]
 pub struct Job {
     pub load: Load,
-    /// The chip that the board must have; none where only the board can tell.
+    /// The chip that the board must have; `None` if only the board can tell.
     pub target: Option<&'static Chip>,
-    /// What the firmware was made of, where that is known.
+    /// The ELF that the firmware was made from, if known.
     pub elf: Option<FirmwareElf>,
 }
 
-/// What goes into flash.
+/// The data to flash.
 #[derive(Debug)]
 pub enum Load {
-    /// A plan, which the board's facts end.
+    /// A plan, to be completed with facts of the board.
     Plan { plan: FlashPlan, options: ResolveOptions },
-    /// Bytes for places that the user gave, or the file itself.
+    /// Bytes at offsets that come from the user or the file.
     Writes(Vec<Write>),
 }
 
-/// The plan for an image: the one next to it, or else what its header says.
+/// Returns the plan for an image: the one next to it, or one made from its header.
 fn image_plan(
     path: &Path,
     bytes: &[u8],
@@ -75,7 +75,7 @@ fn image_plan(
     firmware::plan_of_image(bytes, boot, project).map_err(|failure| of_file(path, failure))
 }
 
-/// The plan for a program without header, which does not say itself what chip it is for.
+/// Returns the plan for a program without header, which does not name its chip.
 fn direct_plan(
     path: &Path,
     bytes: &[u8],
@@ -102,7 +102,7 @@ fn direct_plan(
     }
 }
 
-/// Refuses what is no sound app image, with the offsets that it may have been meant for.
+/// Refuses a file that is not a valid app image, and suggests the offset it may be meant for.
 fn check_image(path: &Path, bytes: &[u8], boot: BootLayout) -> Result<(), Failure> {
     let report = inspect(bytes);
     let shown = path.display();
@@ -129,36 +129,36 @@ fn check_image(path: &Path, bytes: &[u8], boot: BootLayout) -> Result<(), Failur
             Err(Failure::new(Exit::PlanRefused, message).hint("leave --boot rom out"))
         }
         (ImageKind::App, _) | (ImageKind::Rom | ImageKind::Ram, BootLayout::Rom) => Ok(()),
-        (ImageKind::Ram, _) => refused("a bootloader or for RAM", offset, "the bootloader's place"),
+        (ImageKind::Ram, _) => refused("a bootloader/RAM image", offset, "the bootloader's place"),
         (ImageKind::Rom, _) => {
-            let message = format!("{shown} is without app descriptor, not an app image");
-            let hint = format!("if the ROM is to boot it, as TinyGo's, give --boot rom ({offset})");
+            let message = format!("{shown} has no app descriptor, so it is not an app image");
+            let hint =
+                format!("if the ROM is to boot it, as with TinyGo, use --boot rom ({offset})");
             Err(Failure::new(Exit::PlanRefused, message).hint(hint))
         }
         (ImageKind::Unknown, _) => {
-            refused("without app descriptor", offset, "where the ROM boots it")
+            refused("an image without app descriptor", offset, "where the ROM boots it")
         }
     }
 }
 
-/// The hash of the ELF that an app image was made of, as its descriptor tells it.
+/// Returns the hash of the ELF that an app image was made from, as its descriptor contains it.
 fn elf_hash(bytes: &[u8]) -> Option<[u8; 32]> {
     let report = inspect(bytes);
     let [Part { body: PartBody::Image(info), .. }] = report.parts.as_slice() else { return None };
     info.descriptor.as_ref().map(|descriptor| descriptor.elf_sha256)
 }
 
-/// The plan that `build` wrote next to the image at `path`; none if there is none. One that does not
-/// belong to the image is refused: it may name another bootloader and table than what would be written
-/// without it.
+/// Reads the plan that `build` wrote next to the image at `path`, or returns `None` if there is
+/// none. A plan that does not belong to the image is refused, because it may contain another
+/// bootloader and table than would be written without it.
 fn plan_beside(path: &Path, bytes: &[u8]) -> Result<Option<FlashPlan>, Failure> {
     let Some(beside) = Names::plan_beside(path) else { return Ok(None) };
     let (shown, image) = (beside.display(), path.display());
     let refused = |why: String| {
         let message = format!("{shown} does not belong to {image}: {why}");
-        Failure::new(Exit::PlanRefused, message).hint(format!(
-            "build again, or remove {shown} to flash {image} by what its header says"
-        ))
+        Failure::new(Exit::PlanRefused, message)
+            .hint(format!("build again, or remove {shown} to flash {image} by its header"))
     };
     let text = match read::read_up_to(&beside, LARGEST_PLAN) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -176,14 +176,14 @@ fn plan_beside(path: &Path, bytes: &[u8]) -> Result<Option<FlashPlan>, Failure> 
     });
     let plan = plan.map_err(|error| refused(error.to_string()))?;
     if plan.write(WriteKind::App).is_none_or(|app| app.data != bytes) {
-        return Err(refused("it is for another app".into()));
+        return Err(refused("it belongs to another app".into()));
     }
     Ok(Some(plan))
 }
 
 impl Job {
-    /// Reads or builds what the arguments name. With `offset`, a file goes there as it is. Where
-    /// only the board can tell the chip, it is asked and stays open in `opened`.
+    /// Reads or builds what the arguments name. With `offset`, a file is written there unchanged.
+    /// If only the board knows its chip, it is asked and stays open in `opened`.
     pub fn prepare(
         args: &SourceArgs,
         offset: Option<u32>,
@@ -204,7 +204,7 @@ impl Job {
             && path.is_file()
         {
             let data = read::read(path)?;
-            // These are nothing that could stand in flash as they are.
+            // These formats are never stored in flash themselves.
             let content = Content::of(&data);
             if !matches!(content, Content::Elf | Content::IntelHex | Content::Uf2) {
                 return Ok(Job::bytes(path, data, offset, project));
@@ -229,8 +229,7 @@ impl Job {
             }
             Source::Places { path, content, .. } => {
                 if offset.is_some() || project.flash.partition.is_some() {
-                    let message =
-                        format!("{}: {content} says itself where it belongs", path.display());
+                    let message = format!("{}: {content} contains its own offsets", path.display());
                     return Err(Failure::usage(message).hint("leave --offset and --partition out"));
                 }
                 Job::places(&path, target)
@@ -248,11 +247,11 @@ impl Job {
         }
     }
 
-    /// The bytes of a HEX or UF2 file, each where the file says.
+    /// Returns the content of a HEX or UF2 file at the offsets it contains.
     fn places(path: &Path, target: Option<&'static Chip>) -> Result<Job, Failure> {
         let file = FlashFile::read(path)?;
         let report = file.inspect();
-        // Data alone is as good as in a raw file.
+        // Plain data is allowed, as in a raw file.
         let is_data = report.parts.is_empty()
             && report.defects.iter().all(|defect| matches!(defect, Defect::NotAnImage { .. }));
         if let Some(defect) = first_defect(&report).filter(|_| !is_data) {
@@ -301,7 +300,7 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Refuses what is for another chip than the one that the user names.
+/// Refuses an image for a chip other than the target.
 fn check_target(path: &Path, chip: &Chip, target: Option<&'static Chip>) -> Result<(), Failure> {
     let Some(target) = target.filter(|target| target.name != chip.name) else { return Ok(()) };
     let (found, wanted) = (&chip.display_name, &target.display_name);

@@ -1,4 +1,4 @@
-//! Why a serial port can't be opened, as far as this system tells: who holds it, and who may use it.
+//! Explains why a serial port cannot be opened: which program holds it, and who may use it.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use esplice_protocol::PortError;
 
 use crate::ui::exit::Failure;
 
-/// The failure of `error` at `name`, with what can be found out.
+/// Converts `error` at the port `name` into a failure, with a hint if the cause can be found.
 pub fn explained(name: &str, error: PortError) -> Failure {
     let hint = match &error {
         PortError::Busy { .. } => holders(Path::new(name)),
@@ -20,7 +20,7 @@ pub fn explained(name: &str, error: PortError) -> Failure {
     }
 }
 
-/// Who has it open, of those whom the system lets us see.
+/// Returns which processes have the port open, of those that the system shows to this user.
 #[cfg(target_os = "linux")]
 fn holders(port: &Path) -> Option<String> {
     let device = port.canonicalize().ok()?;
@@ -31,7 +31,7 @@ fn holders(port: &Path) -> Option<String> {
         else {
             continue;
         };
-        // Other users' processes don't show what they have open.
+        // The open files of other users' processes are not visible.
         let Ok(files) = std::fs::read_dir(process.path().join("fd")) else { continue };
         let is_it = |file: std::fs::DirEntry| {
             std::fs::read_link(file.path()).is_ok_and(|open| open == device)
@@ -42,7 +42,7 @@ fn holders(port: &Path) -> Option<String> {
         }
     }
     let verb = if holders.len() == 1 { "holds" } else { "hold" };
-    (!holders.is_empty()).then(|| format!("{} {verb} it: close that first", holders.join(", ")))
+    (!holders.is_empty()).then(|| format!("{} {verb} the port: close it first", holders.join(", ")))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -50,14 +50,15 @@ fn holders(_port: &Path) -> Option<String> {
     None
 }
 
-/// Which group may use it, and what brings one in. Never a port that everybody may write to.
+/// Returns which group may use the port and how to join it. Returns `None` for a port that
+/// everybody may write to.
 #[cfg(target_os = "linux")]
 fn permission(port: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
 
     use nix::unistd::{Gid, Group};
 
-    /// Read and write for a file's group (POSIX, sys/stat.h: S_IRGRP and S_IWGRP).
+    /// Read and write permission for a file's group (POSIX, sys/stat.h: S_IRGRP and S_IWGRP).
     const GROUP_MAY: u32 = 0o060;
     let file = std::fs::metadata(port).ok()?;
     let group = Group::from_gid(Gid::from_raw(file.gid())).ok()??;
@@ -69,7 +70,7 @@ fn permission(_port: &Path) -> Option<String> {
     None
 }
 
-/// What helps where a port belongs to `group`, which may or may not use it.
+/// Returns the hint for a port of `group`; `may` is whether the group may use it.
 #[cfg(target_os = "linux")]
 fn advice(port: &Path, group: &str, may: bool) -> String {
     if may {
@@ -78,8 +79,8 @@ fn advice(port: &Path, group: &str, may: bool) -> String {
             port.display()
         );
     }
-    // The rules of systemd's logind give the user at the machine what is tagged so, if they come
-    // before its own 73-seat-late.rules (systemd, rules.d).
+    // The rules of systemd's logind give devices with this tag to the local user, if the tag is set
+    // before logind's own 73-seat-late.rules (systemd, rules.d).
     "no group may use it: `echo 'SUBSYSTEM==\"tty\", SUBSYSTEMS==\"usb\", TAG+=\"uaccess\"' | sudo tee \
      /etc/udev/rules.d/70-esplice.rules`, then `sudo udevadm control --reload`, and plug the board in \
      again"
@@ -99,8 +100,8 @@ mod tests {
         let told = holders(file.path());
         child.kill().unwrap();
         child.wait().unwrap();
-        let expected = format!("sleep (process {}) holds it: close that first", child.id());
-        // Between fork and exec the child still has the test's name.
+        let expected = format!("sleep (process {}) holds the port: close it first", child.id());
+        // Between fork and exec, the child still has the test's name.
         assert!(told.as_ref().is_some_and(|told| told.ends_with(&expected[6..])), "{told:?}");
     }
 

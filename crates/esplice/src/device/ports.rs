@@ -1,4 +1,4 @@
-//! Ports by their names: which one is meant, and how it is opened.
+//! Selects and opens ports by name.
 
 use esplice_chip::Chip;
 use esplice_flash::{RFC2217_SCHEME, Strategy, TCP_SCHEMES, open_rfc2217, open_serial, open_tcp};
@@ -23,19 +23,19 @@ use crate::{
     },
 };
 
-/// Baud rate of a port until somebody sets another: that of the ROM's words on all chips.
+/// Initial baud rate of a port: that of the ROM's messages on all chips.
 pub const FIRST_BAUD: u32 = 115_200;
 
-/// An open port, and the ways into download mode that fit it.
+/// An open port, and the reset strategies that fit it.
 pub struct Board {
     pub port: Box<dyn Port + Send>,
     pub strategies: Vec<Strategy>,
-    /// What goes wrong on a virtual board as planned.
+    /// The log of planned faults, for a virtual board.
     faults: Option<FaultLog>,
 }
 
 impl Board {
-    /// Does `work`, and notes how much of the port's time has passed, however it ends.
+    /// Does `work` and records how much of the port's time has passed, even if it fails.
     pub fn in_numbers(
         &mut self,
         shell: &mut Shell,
@@ -61,10 +61,10 @@ pub fn open(
     open_with_settings(&name, project, chip, interrupt)
 }
 
-/// [`open`] for a board that is to run on as it is, also when the port is closed.
+/// Like [`open`], for a board that must keep running, even after the port is closed.
 ///
-/// Linux and macOS assert DTR and RTS as they open a serial port, which on the usual boards holds neither
-/// pin, and drop both as they close it. That they drop them can be turned off before.
+/// Linux and macOS assert DTR and RTS when they open a serial port, which holds neither pin on the
+/// usual boards, and drop both when they close it. Dropping them can be disabled beforehand.
 pub fn open_untouched(
     project: &Project,
     chip: Option<&Chip>,
@@ -91,7 +91,7 @@ fn open_with_settings(
     Ok(board)
 }
 
-/// The port that the settings name, or the only likely one.
+/// Returns the name of the port in the settings, or of the only likely one.
 fn name(project: &Project, shell: &mut Shell, interrupt: &Interrupt) -> Result<String, Failure> {
     let words = project.port.as_ref().map(|port| port.value.as_str());
     match words {
@@ -100,8 +100,8 @@ fn name(project: &Project, shell: &mut Shell, interrupt: &Interrupt) -> Result<S
     }
 }
 
-/// Has the system leave the lines of the serial port `name` alone when it is closed (termios, `HUPCL`).
-/// Where that cannot be, the port's opening tells more.
+/// Tells the system to leave the lines of the serial port `name` unchanged when it is closed
+/// (termios, `HUPCL`). Errors are ignored: opening the port reports them better.
 #[cfg(unix)]
 fn keep_lines(name: &str) {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -110,13 +110,13 @@ fn keep_lines(name: &str) {
         fcntl::OFlag,
         sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr},
     };
-    // Neither to become this program's terminal nor to wait for a carrier.
+    // Prevents the port from becoming the controlling terminal, and waiting for a carrier.
     let flags = (OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits();
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(name);
     let Ok(file) = file else { return };
     let Ok(mut mode) = tcgetattr(&file) else { return };
     mode.control_flags.remove(ControlFlags::HUPCL);
-    // It is a favour.
+    // Best effort: a failure has no consequence here.
     let _ = tcsetattr(&file, SetArg::TCSANOW, &mode);
 }
 
@@ -150,8 +150,8 @@ pub fn open_named(
     Ok(Board { port: Box::new(port), strategies, faults: None })
 }
 
-/// The chip at the port, for firmware that does not say which it is for. A board that had to be
-/// asked stays open in `opened`.
+/// Detects the chip at the port, for firmware that does not name its chip. A board that had to be
+/// opened for this stays open in `opened`.
 pub fn chip(
     project: &Project,
     opened: &mut Option<Board>,
@@ -168,7 +168,7 @@ pub fn chip(
 }
 
 fn open_sim(name: &str, interrupt: &Interrupt) -> Result<SimPort, Failure> {
-    // Read once more by `open`, which has no place for a hint and for exit codes.
+    // Parsed again by `open`, which cannot return a hint or an exit code.
     let parsed = spec(name)?;
     if let Some(path) = &parsed.rom {
         RomImage::open(path, parsed.chip)?;
@@ -192,7 +192,7 @@ fn spec(name: &str) -> Result<Spec, Failure> {
     })
 }
 
-/// The USB ids that a real board with its cable there would show, where they are the chip's own.
+/// Returns the USB ids that a real board connected this way would show, if they are the chip's own.
 fn usb_id(spec: &Spec) -> Option<(u16, u16)> {
     let id = spec.chip.reset.usb_serial_jtag_id.filter(|_| spec.line == Cable::Usb)?;
     Some((id.vid, id.pid))

@@ -1,5 +1,5 @@
-//! The baud rate that worked with each adapter, kept in the user's cache folder from one run to the
-//! next. A file that is damaged, or can't be written, is as good as none.
+//! Remembers the baud rate that worked with each adapter, in the user's cache folder. A damaged or
+//! unwritable file is ignored.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,16 @@ use esplice_flash::list_ports;
 
 use crate::files::{outputs, read};
 
-/// Adapters that are remembered; the oldest go first.
+/// Maximum number of remembered adapters; the oldest are dropped first.
 const MOST: usize = 100;
 
-/// How the names of ports with a wire behind them begin, which need not be on USB.
+/// Prefixes of the names of wired serial ports, which need not be on USB.
 const SERIAL: [&str; 4] = ["/dev/tty", "/dev/cu.", "COM", "rfc2217://"];
 
-/// Bytes of the largest file that is believed.
+/// Size of the largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 16;
 
-/// What is kept of the adapter at a port.
+/// Remembered facts of the adapter at a port.
 #[derive(Debug)]
 pub struct Adapter {
     file: PathBuf,
@@ -24,8 +24,9 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// The adapter at the port called `name`: by its USB ids and serial number, else by the name of a
-    /// serial port. None for what has no wire, and where there is no cache folder.
+    /// Identifies the adapter at the port called `name`: by its USB ids and serial number, else by
+    /// the name of a serial port. Returns `None` for a port without a wire, or without a cache
+    /// folder.
     pub fn of_port(name: &str) -> Option<Adapter> {
         let usb = list_ports().into_iter().find(|port| port.name == name).and_then(|port| {
             let usb = port.usb?;
@@ -37,12 +38,12 @@ impl Adapter {
         Some(Adapter { file: cache_folder()?.join("baud-rates"), key })
     }
 
-    /// The rate that worked.
+    /// Returns the rate that worked.
     pub fn rate(&self) -> Option<u32> {
         read(&self.file).into_iter().rev().find(|(key, _)| *key == self.key).map(|(_, rate)| rate)
     }
 
-    /// Keeps the rate that worked.
+    /// Saves the rate that worked.
     pub fn remember(&self, rate: u32) {
         if self.rate() == Some(rate) {
             return;
@@ -52,12 +53,12 @@ impl Adapter {
         known.push((self.key.clone(), rate));
         let excess = known.len().saturating_sub(MOST);
         let lines = known.iter().skip(excess).map(|(key, rate)| format!("{rate} {key}\n"));
-        // What can't be kept is found out anew the next time.
+        // On failure, the rate is found again next time.
         let _ = outputs::replace(&self.file, lines.collect::<String>().as_bytes());
     }
 }
 
-/// Adapters and their rates; lines that are none are passed over.
+/// Reads adapters and their rates; invalid lines are skipped.
 fn read(file: &Path) -> Vec<(String, u32)> {
     let bytes = read::read_up_to(file, LARGEST).unwrap_or_default();
     let text = String::from_utf8(bytes).unwrap_or_default();
@@ -69,7 +70,7 @@ fn read(file: &Path) -> Vec<(String, u32)> {
     text.lines().filter_map(pair).collect()
 }
 
-/// The folder of this program among the user's caches.
+/// Returns this program's folder among the user's caches.
 fn cache_folder() -> Option<PathBuf> {
     let folder = |name: &str| {
         let value = std::env::var_os(name).map(PathBuf::from);
@@ -124,7 +125,7 @@ mod tests {
             adapter.remember(230_400);
             assert_eq!(adapter.rate(), Some(230_400));
         }
-        // A folder in its place.
+        // A folder instead of the file.
         fs::remove_file(&file).unwrap();
         fs::create_dir(&file).unwrap();
         adapter(&file, "port").remember(1);

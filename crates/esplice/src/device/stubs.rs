@@ -1,7 +1,7 @@
-//! Which flasher stub is used, and where an installed esptool keeps its own.
+//! Selects the flasher stub, and finds the stubs of an installed esptool.
 //!
-//! Nothing is started to find out: the folders in which pip, pipx and packages put Python's modules
-//! are looked through.
+//! No program is started for this. The search covers the folders where pip, pipx and packages put
+//! Python modules.
 
 use std::{
     fs,
@@ -13,13 +13,13 @@ use esplice_flash::{Stub, StubSource};
 
 use crate::{cli::stub_choice::StubChoice, files::read, ui::exit::Failure};
 
-/// Bytes of the largest stub file that is read.
+/// Size of the largest stub file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// Where esptool keeps the stubs of the generation that is used, below a folder of modules.
+/// Path of esptool's stubs of the generation in use, below a folder of modules.
 const FOLDER: &str = "esptool/targets/stub_flasher/2";
 
-/// What gives the stub once the chip is known. A file that is named is read now.
+/// Returns the stub to upload, resolved once the chip is known. A named file is read at once.
 pub fn stub_source(choice: &StubChoice) -> Result<StubSource, Failure> {
     match choice {
         StubChoice::None => Ok(StubSource::none()),
@@ -40,7 +40,7 @@ pub fn stub_source(choice: &StubChoice) -> Result<StubSource, Failure> {
     }
 }
 
-/// The stub that an esptool below `modules` has; a file that can't be read is none.
+/// Returns the stub of an esptool below `modules`; an unreadable file counts as missing.
 fn installed(modules: &Path, chip: &Chip, revision: (u8, u8)) -> Option<Stub> {
     let name = chip.loader.stub_name(&chip.name, revision);
     let file = modules.join(FOLDER).join(format!("{name}.json"));
@@ -48,7 +48,7 @@ fn installed(modules: &Path, chip: &Chip, revision: (u8, u8)) -> Option<Stub> {
     Stub::parse(&bytes).ok()
 }
 
-/// Folders of Python modules in which an esptool may be, the user's own choice first.
+/// Returns folders of Python modules that may contain esptool, the user's own choice first.
 fn module_folders() -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let home = variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from);
@@ -90,7 +90,7 @@ fn module_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Folders in `parent` that are named after a version of Python, the newest first.
+/// Returns folders in `parent` that are named after a Python version, the newest first.
 fn versions(parent: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> =
         fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -107,7 +107,7 @@ fn versions(parent: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// esptool as a program on PATH.
+/// Finds esptool as a program on PATH.
 fn on_path() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let names = ["esptool", "esptool.py", "esptool.exe"];
@@ -129,7 +129,7 @@ mod tests {
         assert!(StubChoice::parse("").is_err());
     }
 
-    /// The newest Python comes first, also past 3.9.
+    /// The newest Python comes first, even after 3.9.
     #[test]
     fn versions_are_numbers() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! An ELF in memory with its SHA-256, which is computed while the file is read.
+//! Reads an ELF into memory and computes its SHA-256 at the same time.
 
 use std::{
     fs::File,
@@ -16,43 +16,44 @@ use crate::files::read::read_rest;
 /// An ELF and its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elf {
-    /// Where an image alone was [`Wanted`], zeros stand for what it is not made of.
+    /// Content of the file. If only an image was [`Wanted`], unused parts are zero.
     pub bytes: Arc<Vec<u8>>,
-    /// Of the file.
+    /// SHA-256 of the whole file.
     pub sha256: [u8; 32],
 }
 
 impl Elf {
-    /// With `hash`, where that is known already.
+    /// Creates an ELF, with its hash if already known.
     pub fn new(bytes: Vec<u8>, hash: Option<[u8; 32]>) -> Elf {
         let sha256 = hash.unwrap_or_else(|| sha256(&bytes));
         Elf { bytes: Arc::new(bytes), sha256 }
     }
 }
 
-/// What of an ELF is looked at.
+/// The parts of an ELF that are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     Whole,
-    /// What an image is made of, and what is asked beside: the rest, which is most of the file, is
-    /// hashed and not kept, which spares the memory for it.
+    /// The parts that an image is made of, and the sections requested in addition. The rest, most
+    /// of the file, is hashed but not kept, which saves memory.
     Image(Asked),
 }
 
-/// Bytes that are read at once: small enough to be hashed out of the cache.
+/// Number of bytes read at once: small enough to be hashed from the cache.
 const PIECE: usize = 0x4_0000;
-/// Rooms for pieces that are not kept: one is read while another is hashed.
+/// Number of buffers for pieces that are not kept: one is read while another is hashed.
 const ROOMS: usize = 3;
 
-/// A piece of the file on its way to the hash.
+/// A piece of the file on its way to the hasher.
 enum Piece<'b> {
     Kept(&'b [u8]),
-    /// In a room that is given back.
+    /// A piece in a buffer that is returned afterwards.
     Passing(Vec<u8>),
 }
 
-/// Reads `file` behind `first`, unless it is more than `most` in all. A plain file that begins like an
-/// ELF is hashed meanwhile, on another core; the hash is always there where something was not kept.
+/// Reads `file` after `first`, unless the total exceeds `most`. A regular file that begins like an
+/// ELF is hashed on another core at the same time. The hash is always returned if parts were not
+/// kept.
 pub fn read(
     mut file: File,
     first: Vec<u8>,
@@ -70,9 +71,9 @@ pub fn read(
         _ => Vec::new(),
     };
     file.seek(SeekFrom::Start(start))?;
-    // What can't be had is an error, which the line after it would not report.
+    // Reports a lack of memory as an error, which the next allocation would not.
     Vec::<u8>::new().try_reserve_exact(len as usize)?;
-    // Comes as zeros from the system, page by page once it is written to.
+    // Zeroed by the system, page by page on first write.
     let mut bytes = vec![0; len as usize];
     let (head, rest) = bytes.split_at_mut(PIECE);
     let mut filled = fill(&mut file, head)?;
@@ -90,14 +91,14 @@ pub fn read(
                     Piece::Kept(bytes) => hash.update(bytes),
                     Piece::Passing(room) => {
                         hash.update(&room);
-                        // In the end nobody wants it any more.
+                        // At the end, nobody needs the buffer.
                         let _ = giver.send(room);
                     }
                 }
             }
             <[u8; 32]>::from(hash.finalize())
         });
-        // Only a hasher that panicked hears nothing, which `join` tells.
+        // Sending fails only if the hasher panicked, which `join` reports.
         let _ = sender.send(Piece::Kept(head));
         let (mut rest, mut made) = (rest, 0);
         while !rest.is_empty() {
@@ -122,7 +123,7 @@ pub fn read(
                 read
             };
             filled += read;
-            // The hash is of no use then.
+            // The hash is useless then.
             if read < asked {
                 break;
             }
@@ -132,17 +133,18 @@ pub fn read(
     })?;
     let whole = filled == bytes.len();
     if hash.is_none() || !whole || file.read(&mut [0])? > 0 {
-        // It shrank or grew in between, and was not kept whole.
+        // The file shrank or grew in the meantime, and was not read completely.
         file.seek(SeekFrom::Start(start))?;
         return Ok((read_rest(file, Vec::new(), most)?, None));
     }
     Ok((bytes, hash))
 }
 
-/// Parts of an ELF's file that no image is made of, behind its first piece; none of other files.
+/// Returns the ranges of an ELF file after its first piece that no image is made of; empty for
+/// other files.
 fn passing(asked: Asked, file: &mut File, len: u64) -> Vec<Range<usize>> {
     let ranges = spare_ranges(asked, |at, len_wanted| {
-        // What is asked for is never more than some ten thousand bytes.
+        // Requests never exceed some ten thousand bytes.
         (at.checked_add(len_wanted as u64)? <= len).then_some(())?;
         let mut bytes = vec![0; len_wanted];
         file.seek(SeekFrom::Start(at)).ok()?;
@@ -154,7 +156,7 @@ fn passing(asked: Asked, file: &mut File, len: u64) -> Vec<Range<usize>> {
     inside.map(behind_first).filter(|range| !range.is_empty()).collect()
 }
 
-/// Whether the piece at `at` is kept, and its length.
+/// Returns whether the piece at `at` is kept, and its length.
 fn next_piece(passing: &[Range<usize>], at: usize) -> (bool, usize) {
     let next = passing.iter().find(|range| range.end > at);
     match next {
@@ -164,7 +166,7 @@ fn next_piece(passing: &[Range<usize>], at: usize) -> (bool, usize) {
     }
 }
 
-/// Reads until `room` is full or the file ends; gives how much was read.
+/// Reads until `room` is full or the file ends, and returns the number of bytes read.
 fn fill(file: &mut File, room: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < room.len() {
@@ -216,7 +218,7 @@ mod tests {
             let error = whole(&path, len as u64 - 1).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         }
-        // No ELF: whoever asks for its hash computes it.
+        // Not an ELF: whoever needs its hash computes it.
         let other = vec![7; 2 * PIECE];
         std::fs::write(&path, &other).unwrap();
         let read_bytes = whole(&path, 1 << 30).unwrap();
@@ -230,14 +232,14 @@ mod tests {
         let mut bytes = b"8 bytes.\x7fELF".to_vec();
         bytes.resize(2 * PIECE, 1);
         std::fs::write(&path, &bytes).unwrap();
-        // As if it had been cut while it is read: the handle stands further than the start.
+        // As if the file had been truncated while it is read: the handle is past the start.
         let mut file = File::open(&path).unwrap();
         let mut skipped = [0; 8];
         file.read_exact(&mut skipped).unwrap();
         let (rest, hash) = read(file, Vec::new(), 1 << 30, IMAGE).unwrap();
         assert_eq!((rest.len(), hash), (2 * PIECE - 8, None));
     }
-    /// An ELF of program, debug information, notes and debug information, each of so many bytes.
+    /// Makes an ELF of program, debug information, notes and debug information, with these lengths.
     fn elf_of(lens: [usize; 4]) -> Vec<u8> {
         let names = b"\0.text\0.debug_info\0.note\0.shstrtab\0";
         let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
@@ -276,7 +278,7 @@ mod tests {
             let (kept, hash) = read(file, Vec::new(), 1 << 30, IMAGE).unwrap();
             assert_eq!(Elf::new(kept.clone(), hash).sha256, sha256(&bytes), "{lens:?}");
             let mut expected = bytes.clone();
-            // The first piece is kept as it comes, and a small file.
+            // The first piece is always kept, as is a small file.
             let first = if bytes.len() < PIECE { bytes.len() } else { PIECE };
             let ends = lens.iter().scan(52, |at, len| {
                 *at += len;

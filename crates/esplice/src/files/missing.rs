@@ -1,4 +1,4 @@
-//! Explains a PATH that is no source, by what its writer may have had in mind.
+//! Explains why a PATH is not a source, guessing what the user intended.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{files::read, ui::exit::Failure};
 
-/// The failure for a PATH that cannot be read.
+/// Returns the failure for a PATH that cannot be read.
 pub fn unreadable(path: &Path, error: &io::Error) -> Failure {
     let failure = read::cannot_read(path, error);
     if error.kind() != io::ErrorKind::NotFound {
@@ -19,7 +19,7 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// The failure for a directory that holds no source.
+/// Returns the failure for a directory without a source.
 pub fn empty_directory(directory: &Path) -> Failure {
     let shown = directory.display();
     let holds = |name: &str| directory.join(name).is_file();
@@ -37,7 +37,7 @@ pub fn empty_directory(directory: &Path) -> Failure {
         .hint("give the directory of a cargo project or a Go package, an ELF or an image")
 }
 
-/// What to give instead of a pattern or an import path of Go.
+/// Returns a hint for a pattern or import path of Go.
 fn go_words(path: &Path) -> Option<String> {
     let text = path.to_str()?;
     if text.ends_with("...") {
@@ -46,7 +46,7 @@ fn go_words(path: &Path) -> Option<String> {
                 .into(),
         );
     }
-    // The first element of an import path is a host's name, and the module's name begins it.
+    // An import path starts with the module's name, whose first element is a host name.
     let first = text.split('/').next().filter(|_| text.contains('/'))?;
     if !first.contains('.') || first.starts_with('.') {
         return None;
@@ -60,7 +60,7 @@ fn go_words(path: &Path) -> Option<String> {
     })
 }
 
-/// The directory of an import path of the module that this directory is in.
+/// Returns the directory of an import path that belongs to the module in the current directory.
 fn local(import: &str) -> Option<PathBuf> {
     let here = Path::new(".").canonicalize().ok()?;
     let (root, text) = here.ancestors().find_map(|above| {

@@ -1,7 +1,7 @@
-//! Where an output goes: what is at its path decides how it is written.
+//! Decides how an output is written by what exists at its path.
 //!
-//! A regular file is replaced as a whole, by a rename beside it. Symlinks are followed, so that the file
-//! they lead to is the one that is replaced. Pipes and character devices are written to as they are.
+//! A regular file is replaced as a whole: a file next to it is renamed over it. Symlinks are
+//! followed, so that their target is replaced. Pipes and character devices are written to directly.
 //! Block devices, sockets and directories are refused.
 
 use std::{
@@ -12,38 +12,38 @@ use std::{
 
 use crate::ui::exit::{Exit, Failure};
 
-/// Symlinks that are followed in a row, as many as Linux follows.
+/// Maximum number of consecutive symlinks, the same as on Linux.
 const MOST_LINKS: usize = 40;
 
-/// The place of an output.
+/// The destination of an output.
 #[derive(Debug)]
 pub struct OutputPlace {
-    /// As the user named it.
+    /// Path as the user named it.
     named: PathBuf,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
-    /// A regular file, or nothing yet, at a path that is no symlink.
+    /// A regular file, or a path that does not exist yet; the path is not a symlink.
     File(PathBuf),
-    /// Something else that takes bytes, opened.
+    /// A pipe or device, opened for writing.
     Stream(File),
 }
 
 impl OutputPlace {
-    /// Looks at what is at `path`, and opens it unless it is a regular file.
+    /// Inspects `path`, and opens it unless it is a regular file.
     pub fn find(path: &Path) -> Result<OutputPlace, Failure> {
         let kind = kind_of(path).map_err(|error| cannot_write(path, &error))?;
         Ok(OutputPlace { named: path.to_owned(), kind })
     }
 
-    /// The path as the user named it.
+    /// Returns the path as the user named it.
     pub fn named(&self) -> &Path {
         &self.named
     }
 
-    /// The path of the regular file; none of a pipe or device.
+    /// Returns the path of the regular file, or `None` for a pipe or device.
     pub fn file(&self) -> Option<&Path> {
         match &self.kind {
             Kind::File(path) => Some(path),
@@ -51,7 +51,7 @@ impl OutputPlace {
         }
     }
 
-    /// The pipe or device, opened once more.
+    /// Returns a new handle to the pipe or device.
     pub fn stream(&self) -> io::Result<Option<File>> {
         match &self.kind {
             Kind::File(_) => Ok(None),
@@ -59,7 +59,7 @@ impl OutputPlace {
         }
     }
 
-    /// Removes the regular file, if there is one.
+    /// Removes the regular file, if it exists.
     pub fn remove(&self) -> Result<(), Failure> {
         match self.file().map(fs::remove_file) {
             Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
@@ -75,7 +75,7 @@ fn kind_of(path: &Path) -> io::Result<Kind> {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(found) if found.is_file() => {
             let target = followed(path)?;
-            // `/dev/stdout` and its like: another program has the file open, and keeps it.
+            // `/dev/stdout` and the like: another program has the file open and keeps it.
             let is_open = target.starts_with("/proc") || target.starts_with("/dev/fd");
             let append = || File::options().append(true).open(path);
             if is_open { append().map(Kind::Stream) } else { Ok(Kind::File(target)) }
@@ -92,7 +92,7 @@ fn kind_of(path: &Path) -> io::Result<Kind> {
     }
 }
 
-/// Follows the symlinks at the end of `path`, also to where nothing is yet.
+/// Follows the symlinks at the end of `path`, even to a target that does not exist.
 pub fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -110,7 +110,7 @@ pub fn followed(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symlinks in a row"))
 }
 
-/// Opens a pipe or a character device for writing, without waiting for anything.
+/// Opens a pipe or a character device for writing, without blocking.
 #[cfg(unix)]
 fn open_special(path: &Path, found: &fs::Metadata) -> io::Result<File> {
     use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
@@ -139,11 +139,11 @@ fn open_special(path: &Path, _: &fs::Metadata) -> io::Result<File> {
     File::options().write(true).open(path)
 }
 
-/// Writes all of `bytes` to what [`OutputPlace::stream`] returned, waiting for a reader that is slow for
-/// as long as `goes_on` says.
+/// Writes all `bytes` to the stream that [`OutputPlace::stream`] returned. Waits for a slow reader
+/// as long as `goes_on` returns true.
 ///
 /// # Errors
-/// [`io::ErrorKind::Interrupted`] when `goes_on` says no, and the system's.
+/// Returns [`io::ErrorKind::Interrupted`] when `goes_on` returns false, and errors of the system.
 pub fn write_stream(
     stream: &File,
     mut bytes: &[u8],
@@ -167,7 +167,7 @@ pub fn write_stream(
     Ok(())
 }
 
-/// Waits a tenth of a second at most until `stream` takes more.
+/// Waits until `stream` accepts more bytes, a tenth of a second at most.
 #[cfg(unix)]
 fn wait(stream: &File) -> io::Result<()> {
     use std::os::fd::AsFd as _;
@@ -183,7 +183,7 @@ fn wait(stream: &File) -> io::Result<()> {
     }
 }
 
-/// Milliseconds between two looks at whether a stream is still waited for.
+/// Milliseconds between checks whether to keep waiting for a stream.
 #[cfg(unix)]
 const WAIT_MS: u16 = 100;
 
@@ -192,14 +192,14 @@ fn wait(_: &File) -> io::Result<()> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// Why the output at `path` could not be written.
+/// Returns the failure for an output at `path` that could not be written.
 pub fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     use io::ErrorKind::{
         InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
         ReadOnlyFilesystem, StorageFull,
     };
     let exit = match error.kind() {
-        // The place is wrong, not the machine.
+        // The path is at fault, not the machine.
         NotFound | NotADirectory | IsADirectory | PermissionDenied | ReadOnlyFilesystem
         | InvalidFilename | InvalidInput => Exit::Usage,
         io::ErrorKind::Interrupted => Exit::Interrupted,
@@ -207,7 +207,7 @@ pub fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     };
     let failure = Failure::new(exit, format!("cannot write {}: {error}", path.display()));
     match error.kind() {
-        StorageFull => failure.hint("make room, or give another place"),
+        StorageFull => failure.hint("free some space, or choose another path"),
         _ => failure,
     }
 }
@@ -234,7 +234,7 @@ mod tests {
         refused(&at(&"n".repeat(300)), "name");
         refused(Path::new("a\0b"), "NUL");
 
-        // Links lead to the file that is replaced, whether it is there or not.
+        // A link leads to the file that is replaced, whether or not it exists.
         symlink("new", at("to-new")).unwrap();
         symlink(at("to-new"), at("twice")).unwrap();
         assert_eq!(OutputPlace::find(&at("twice")).unwrap().file(), Some(at("new").as_path()));
@@ -268,7 +268,7 @@ mod tests {
             looks < 3
         });
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::Interrupted);
-        // What went through before is taken out, so that the next is whole.
+        // Drains the bytes written before, so that the next ones arrive complete.
         let mut old = vec![0; 1 << 16];
         assert!(reader.read(&mut old).unwrap() > 0);
         let reading = std::thread::spawn(move || {

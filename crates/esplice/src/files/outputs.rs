@@ -1,4 +1,4 @@
-//! Files that are written together or not at all.
+//! Writes several files together or not at all.
 
 use std::{
     ffi::OsString,
@@ -18,24 +18,24 @@ use crate::{
     },
 };
 
-/// The names of what `build` writes, made from `--output`.
+/// Names of the files that `build` writes, derived from `--output`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
-    /// The app image alone.
+    /// The app image.
     pub image: PathBuf,
-    /// The flash from offset 0.
+    /// The whole flash, from offset 0.
     pub merged: PathBuf,
     pub elf: PathBuf,
     pub plan: PathBuf,
 }
 
 impl Names {
-    /// The names beside `output`, whose last extension the others replace.
+    /// Returns the names for `output`; the other files replace its last extension.
     pub fn new(output: &Path) -> Result<Names, Failure> {
         let shown = output.display();
         let stem = output.file_stem().filter(|_| !output.is_dir());
         let Some(stem) = stem else {
-            return Err(Failure::usage(format!("--output {shown} names no file")));
+            return Err(Failure::usage(format!("--output {shown} is not a file name")));
         };
         let beside = |end: &str| {
             let mut name = OsString::from(stem);
@@ -50,12 +50,12 @@ impl Names {
         };
         if [&names.merged, &names.elf, &names.plan].contains(&&names.image) {
             return Err(Failure::usage(format!("--output {shown} is the name of another output"))
-                .hint("let it end in .bin"));
+                .hint("use a name that ends in .bin"));
         }
         Ok(names)
     }
 
-    /// The plan that belongs to the image at `path`.
+    /// Returns the path of the plan for the image at `path`.
     pub fn plan_beside(path: &Path) -> Option<PathBuf> {
         path.file_name()?;
         let mut name = read::stem(path);
@@ -64,31 +64,32 @@ impl Names {
     }
 }
 
-/// An output that is ready to be put into its place.
+/// An output that is ready to be committed.
 #[derive(Debug)]
 pub struct Staged {
-    /// As the user named it.
+    /// Path as the user named it.
     named: PathBuf,
     ready: Ready,
-    /// The directories that were made for it, the outermost first.
+    /// Directories that were created for it, the outermost first.
     made: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
 enum Ready {
-    /// Written beside `place`, which it will replace.
+    /// A temporary file next to `place`, which it will replace.
     File { file: tempfile::TempPath, place: PathBuf },
-    /// The file at `place` holds these bytes already.
-    /// `held` keeps its number from being given to another file.
+    /// The file at `place` already has this content.
+    /// `held` keeps its inode number from being reused.
     There { place: PathBuf, identity: Identity, held: Option<fs::File> },
     /// Bytes for a pipe or device.
     Stream { stream: fs::File, bytes: Vec<u8> },
-    /// Done, or given up.
+    /// Already committed, or given up.
     Nothing,
 }
 
 impl Staged {
-    /// Writes `bytes` beside `place`, or keeps them for a pipe or device. A failure takes nothing away.
+    /// Writes `bytes` to a temporary file next to `place`, or keeps them for a pipe or device. On
+    /// failure, existing files remain.
     pub fn write(place: &OutputPlace, bytes: &[u8]) -> Result<Staged, Failure> {
         let named = place.named();
         let cannot = |error: io::Error| cannot_write(named, &error);
@@ -105,7 +106,7 @@ impl Staged {
         staged.made = made_directories(directory).map_err(cannot)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".esplice-").suffix(".tmp");
-        // As plain files are made: the user's umask decides.
+        // The same mode as for plain files: the user's umask decides.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(directory).map_err(cannot)?;
@@ -115,8 +116,8 @@ impl Staged {
         Ok(staged)
     }
 
-    /// [`Staged::write`] for files that may be there already: one that holds these bytes gets the time of
-    /// now and no others, which is faster, and spares the disk.
+    /// Like [`Staged::write`], for files that may already have the content. Such a file only gets a
+    /// new modification time, which is faster and spares the disk.
     pub fn write_changed(place: &OutputPlace, bytes: &[u8]) -> Result<Staged, Failure> {
         if let Some(path) = place.file()
             && let Ok(Some((file, identity))) = holds(path, bytes)
@@ -127,7 +128,7 @@ impl Staged {
         Staged::write(place, bytes)
     }
 
-    /// The directory that will change.
+    /// Returns the directory that will change.
     #[cfg(unix)]
     fn directory(&self) -> Option<PathBuf> {
         let place = match &self.ready {
@@ -140,10 +141,10 @@ impl Staged {
         }
     }
 
-    /// Refuses what is not as it was when this was made ready.
+    /// Fails if the destination has changed since it was prepared.
     fn check(&self) -> Result<(), Failure> {
         let changed = |what: &str| {
-            let message = format!("{} {what} meanwhile", self.named.display());
+            let message = format!("{} {what} in the meantime", self.named.display());
             Err(Failure::new(Exit::Internal, message)
                 .hint("another program writes the same files; run it again"))
         };
@@ -161,21 +162,21 @@ impl Staged {
     }
 }
 
-/// What was not committed goes, and the directories made for it.
+/// Removes an uncommitted file and the directories created for it.
 impl Drop for Staged {
     fn drop(&mut self) {
         self.ready = Ready::Nothing;
         for directory in self.made.iter().rev() {
-            // One that holds something else by now stays.
+            // A directory that is no longer empty stays.
             let _ = fs::remove_dir(directory);
         }
     }
 }
 
-/// What tells one file from another that has taken its place.
+/// Identity of a file, to detect that another file replaced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
-    /// Device and number; of systems that have none, nothing.
+    /// Device and inode number; zero on systems without them.
     number: (u64, u64),
     len: u64,
 }
@@ -193,7 +194,7 @@ impl Identity {
     }
 }
 
-/// Replaces the file at `path`, or the one that a symlink there leads to, as a whole.
+/// Atomically replaces the file at `path`, or the target of a symlink there.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = followed(path)?;
     let directory = match path.parent() {
@@ -202,7 +203,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     };
     fs::create_dir_all(directory)?;
     if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut file =
         tempfile::Builder::new().prefix(".esplice-").suffix(".tmp").tempfile_in(directory)?;
@@ -210,18 +211,18 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
-/// Makes the directories that are missing for a file that is written as it comes, and says so.
+/// Creates missing directories for a file that is written continuously, and reports that.
 pub fn make_room_for(path: &Path, shell: &mut Shell) -> Result<(), Failure> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let Some(directory) = directory.filter(|directory| !directory.exists()) else { return Ok(()) };
     let mut made = made_directories(directory).map_err(|error| cannot_write(path, &error))?;
     if let Some(innermost) = made.pop() {
-        shell.status(&format!("Made the directory {}", innermost.display()));
+        shell.status(&format!("Created the directory {}", innermost.display()));
     }
     Ok(())
 }
 
-/// Makes `directory` and those above it that are missing; gives those it made, the outermost first.
+/// Creates `directory` and its missing parents. Returns those created, the outermost first.
 fn made_directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let above = directory.ancestors().filter(|above| !above.as_os_str().is_empty());
     let mut missing: Vec<_> =
@@ -231,19 +232,20 @@ fn made_directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(missing)
 }
 
-/// Files that get their names together, by [`Outputs::commit`].
+/// Files that are put into place together by [`Outputs::commit`].
 #[derive(Debug, Default)]
 pub struct Outputs {
     files: Vec<Staged>,
 }
 
 impl Outputs {
-    /// Makes `bytes` ready for `path`, unless that holds them already. A failure takes nothing away.
+    /// Prepares `bytes` for `path`, unless it already has this content. On failure, existing files
+    /// remain.
     pub fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         self.add_at(&OutputPlace::find(path)?, bytes)
     }
 
-    /// [`Outputs::add`] for a place that was found before.
+    /// Like [`Outputs::add`], for a destination already found.
     pub fn add_at(&mut self, place: &OutputPlace, bytes: &[u8]) -> Result<(), Failure> {
         let mut staged = Staged::write_changed(place, bytes)?;
         if self.files.len() >= MOST_HELD
@@ -255,14 +257,14 @@ impl Outputs {
         Ok(())
     }
 
-    /// Adds a file that was made ready apart.
+    /// Adds a file that was prepared separately.
     pub fn add_staged(&mut self, staged: Staged) {
         self.files.push(staged);
     }
 
-    /// Puts all files into their places, in the order in which they were added, and reports which
-    /// directories were made for them. Two programs that write to one directory do it one after the
-    /// other, so that what is there at the end is all of one of them.
+    /// Puts all files into place, in the order in which they were added, and reports the
+    /// directories created for them. Programs that write to the same directory wait for each other,
+    /// so that the final files all come from one of them.
     pub fn commit(mut self, shell: &mut Shell) -> Result<(), Failure> {
         let mut told: Option<PathBuf> = None;
         let mut files = std::mem::take(&mut self.files);
@@ -272,16 +274,16 @@ impl Outputs {
             match std::mem::replace(&mut staged.ready, Ready::Nothing) {
                 Ready::File { file, place } => {
                     file.persist(&place).map_err(|e| cannot_write(&staged.named, &e.error))?;
-                    // A mistyped place is seen.
+                    // Reported so that a mistyped path is noticed.
                     if let Some(innermost) = std::mem::take(&mut staged.made).pop()
                         && told.as_ref() != Some(&innermost)
                     {
-                        shell.status(&format!("Made the directory {}", innermost.display()));
+                        shell.status(&format!("Created the directory {}", innermost.display()));
                         told = Some(innermost);
                     }
                 }
                 Ready::There { place, .. } => touch(&place),
-                // Nobody else waits for its reader.
+                // Written after the locks are released, so that nobody else waits for its reader.
                 stream @ Ready::Stream { .. } => staged.ready = stream,
                 Ready::Nothing => {}
             }
@@ -297,24 +299,24 @@ impl Outputs {
     }
 }
 
-/// Unchanged outputs that are kept open until the commit; a command may write more files than it may
-/// have open.
+/// Maximum number of unchanged outputs kept open until the commit; a command may write more files
+/// than it may have open.
 const MOST_HELD: usize = 64;
 
-/// Directories that are locked against other programs of this kind, until this goes.
+/// Locks on directories against other instances, held until dropped.
 struct Locks {
     #[cfg(unix)]
     _directories: Vec<fs::File>,
 }
 
 impl Locks {
-    /// Locks the directories of `files`. Where that can't be had in time, it goes on without: what is
-    /// mixed then is noticed by its hashes.
+    /// Locks the directories of `files`. If a lock is not available in time, continues without it;
+    /// a mix of files is then detected by their hashes.
     #[cfg(unix)]
     fn take(files: &[Staged], shell: &Shell) -> Locks {
         let real = |staged: &Staged| fs::canonicalize(staged.directory()?).ok();
         let mut directories: Vec<PathBuf> = files.iter().filter_map(real).collect();
-        // Always in one order, so that no two programs wait for each other.
+        // Always in the same order, so that two programs cannot deadlock.
         directories.sort();
         directories.dedup();
         let lock = |path: &PathBuf| {
@@ -337,28 +339,29 @@ impl Locks {
     }
 }
 
-/// How often a directory's lock is tried, [`PAUSE`] apart: five seconds.
+/// Number of attempts to lock a directory, [`PAUSE`] apart: five seconds in total.
 #[cfg(unix)]
 const LOCK_TRIES: u32 = 1000;
 #[cfg(unix)]
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
-/// Waits for another program of the host's, which no port's clock counts.
+/// Waits for another program on the host, on no port's clock.
 #[cfg(unix)]
 #[allow(clippy::disallowed_methods)]
 fn pause() {
     std::thread::sleep(PAUSE);
 }
 
-/// The first file, for which directories were made, goes last.
+/// Removes the files in reverse order, so that the first file, for which directories were created,
+/// goes last.
 impl Drop for Outputs {
     fn drop(&mut self) {
         while self.files.pop().is_some() {}
     }
 }
 
-/// Gives the file the time of now, as if it had been written: `make` and its like go by that. Where that
-/// can't be done, its bytes are right all the same.
+/// Sets the modification time to now, as if the file had been written, because `make` and similar
+/// tools depend on it. Errors are ignored: the content is right.
 fn touch(path: &Path) {
     #[cfg(unix)]
     {
@@ -373,10 +376,10 @@ fn touch(path: &Path) {
     let _ = path;
 }
 
-/// Whether the file at `path` holds `bytes`, and which file that is; read piece by piece up to the
-/// first difference.
+/// Returns the file at `path` and its identity if its content is `bytes`. Reads it piece by piece
+/// up to the first difference.
 fn holds(path: &Path, bytes: &[u8]) -> io::Result<Option<(fs::File, Identity)>> {
-    // Nothing else is opened: a pipe would wait.
+    // Nothing else is opened: a pipe would block.
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
     }
@@ -396,7 +399,7 @@ fn holds(path: &Path, bytes: &[u8]) -> io::Result<Option<(fs::File, Identity)>> 
     Ok(Some((file, Identity::of(&metadata))))
 }
 
-/// Whether both are one file.
+/// Returns whether both paths lead to the same file.
 pub fn same_file(a: &Path, b: &Path) -> bool {
     match (fs::canonicalize(a), fs::canonicalize(b)) {
         (Ok(a), Ok(b)) => a == b,
@@ -457,7 +460,7 @@ mod tests {
         outputs.add(&path, b"new").unwrap();
         outputs.commit(&mut shell()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        // What others put there meanwhile stays.
+        // Files put there by others in the meantime stay.
         let place = OutputPlace::find(&there.join("e/f.bin")).unwrap();
         let staged = Staged::write(&place, b"new").unwrap();
         fs::write(there.join("e/other"), "other").unwrap();
@@ -541,7 +544,7 @@ mod tests {
         outputs.add(&at("b.bin"), b"new").unwrap();
         replace(&at("a.bin"), b"else").unwrap();
         let failure = outputs.commit(&mut shell()).unwrap_err();
-        assert!(failure.message.ends_with("a.bin was replaced meanwhile"), "{failure}");
+        assert!(failure.message.ends_with("a.bin was replaced in the meantime"), "{failure}");
         assert!(!at("b.bin").exists());
         // A pipe that was put there is not replaced either.
         let mut outputs = Outputs::default();
@@ -551,7 +554,7 @@ mod tests {
         assert!(!fs::symlink_metadata(at("b.bin")).unwrap().is_file());
     }
 
-    /// Many writers of one set of files: whoever comes last, all files are of one of them.
+    /// Many writers of one set of files: in the end, all files come from one of them.
     #[cfg(unix)]
     #[test]
     fn outputs_of_one_program_are_one_unit() {

@@ -17,34 +17,34 @@ use crate::{
     ui::exit::{Exit, Failure},
 };
 
-/// Bytes of the largest file that is read: far more than any flash or any ELF's debug information.
+/// Size of the largest file that is read, in bytes: far more than any flash or debug information.
 pub const LARGEST: u64 = 1 << 30;
 
-/// Bytes of the largest file that is unpacked: far more than any flash.
+/// Size of the largest file that is unpacked, in bytes: far more than any flash.
 const LARGEST_UNPACKED: usize = 256 << 20;
-/// More than any flash chip of these boards has: 1 Gbit and room to spare.
+/// Limit for flash content, in bytes: more than any flash chip of these boards has (1 Gbit).
 const LARGEST_FLASH: u64 = 256 << 20;
 
-/// The whole file at `path`, unpacked where it is an xz file.
+/// Reads the whole file at `path`, and unpacks an xz file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     unpacked(path, read_bounded(path).map_err(|error| missing::unreadable(path, &error))?)
 }
 
-/// [`read`] with the SHA-256, where that came along.
+/// Like [`read`], with the SHA-256 if it was computed along the way.
 pub fn read_hashed(path: &Path, wanted: Wanted) -> Result<(Vec<u8>, Option<[u8; 32]>), Failure> {
     let read = open(path).and_then(|(file, first)| elf_file::read(file, first, LARGEST, wanted));
     let (bytes, sha256) = read.map_err(|error| missing::unreadable(path, &error))?;
     Ok((unpacked(path, bytes)?, sha256))
 }
 
-/// The ELF at `path`, fresh from a compiler.
+/// Reads the ELF at `path`, which a compiler has just written.
 pub fn read_elf(path: &Path) -> Result<Elf, Failure> {
     let (bytes, sha256) = read_hashed(path, Wanted::Whole)?;
     Ok(Elf::new(bytes, sha256))
 }
 
-/// Reads a file for a place in flash: a bootloader, a table, what a partition holds. It is no larger than
-/// the largest flash chip, which keeps memory bounded.
+/// Reads a file for a range of flash: a bootloader, a table, or the content of a partition. Its
+/// size is limited to that of the largest flash chip, which bounds memory.
 pub fn read_for_flash(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = read_up_to(path, LARGEST_FLASH).map_err(|error| cannot_read(path, &error))?;
     unpacked(path, bytes)
@@ -57,7 +57,7 @@ fn unpacked(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, Failure> {
     unxz(&bytes, LARGEST_UNPACKED).map_err(|error| of_file(path, error.into()))
 }
 
-/// The name of a file without its extension, and without that of xz.
+/// Returns the name of a file without its extension, and without the extension of xz.
 pub fn stem(path: &Path) -> OsString {
     let packed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xz"));
     let plain = if packed { path.with_extension("") } else { path.to_owned() };
@@ -66,7 +66,7 @@ pub fn stem(path: &Path) -> OsString {
 
 pub fn cannot_read(path: &Path, error: &io::Error) -> Failure {
     let exit = match error.kind() {
-        // No file could have that name.
+        // No file can have such a name.
         io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => Exit::Usage,
         io::ErrorKind::OutOfMemory => Exit::Internal,
         _ => Exit::BadInput,
@@ -79,27 +79,28 @@ pub fn cannot_read(path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// The same, with the system's own error.
+/// Like [`read`], but without unpacking, and with the system's error.
 pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     read_up_to(path, LARGEST)
 }
 
-/// The whole file at `path`, unless it is larger than `most`: a device may have no end.
+/// Reads the whole file at `path`, unless it is larger than `most`: a device may have no end.
 pub fn read_up_to(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let (file, bytes) = open(path)?;
     read_rest(file, bytes, most)
 }
 
-/// The first `most` bytes of the file at `path`, or all of it.
+/// Reads the first `most` bytes of the file at `path`, or all of it.
 pub fn read_first(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let (file, mut bytes) = open(path)?;
     file.take(most.saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What is left of `file` behind `bytes`, which were read already, unless it is more than `most` in all.
+/// Reads the rest of `file` after `bytes`, which were already read, unless the total exceeds
+/// `most`.
 pub fn read_rest(file: File, mut bytes: Vec<u8>, most: u64) -> io::Result<Vec<u8>> {
-    // Room at once for what is known to come.
+    // Reserves memory for the expected rest at once.
     let more = file.metadata()?.len().min(most).saturating_sub(bytes.len() as u64);
     bytes.try_reserve(more as usize)?;
     file.take((most + 1).saturating_sub(bytes.len() as u64)).read_to_end(&mut bytes)?;
@@ -110,8 +111,8 @@ pub fn read_rest(file: File, mut bytes: Vec<u8>, most: u64) -> io::Result<Vec<u8
     Ok(bytes)
 }
 
-/// Opens a file; gives with it what had to be read to know it. A pipe is opened only when something
-/// writes to it: else this would wait without end.
+/// Opens a file, and returns it with the bytes read to probe it. A pipe is opened only if it has a
+/// writer, because reading would otherwise block forever.
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<(File, Vec<u8>)> {
     use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
@@ -165,7 +166,7 @@ mod tests {
         let error = read_up_to(&path, 100).unwrap_err();
         assert_eq!(error.to_string(), "it is a pipe that nothing writes to");
 
-        // Opened for both, the other end is there before anybody reads.
+        // Opened for both directions, so that the pipe has a writer before the reader starts.
         let mut writer = File::options().read(true).write(true).open(&path).unwrap();
         let reader = std::thread::spawn(move || {
             let (file, mut bytes) = open(&path).unwrap();

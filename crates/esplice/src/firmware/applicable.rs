@@ -1,17 +1,17 @@
-//! Flags that mean nothing for the source that is built: refused, so that nobody believes in them.
+//! Refuses flags that have no effect on the source that is built, so that nobody relies on them.
 
 use crate::{config::build::Given, firmware::source::Source, ui::exit::Failure};
 
-/// Refuses flags of cargo for what cargo does not build, and those of TinyGo likewise.
+/// Refuses flags of cargo for sources that cargo does not build, and those of TinyGo likewise.
 ///
 /// # Errors
-/// The first such flag, and what to give instead where there is something.
+/// Names the first such flag, and its replacement if there is one.
 pub fn check(given: &Given, source: &Source) -> Result<(), Failure> {
     let is = match source {
         Source::Project { directory, .. } => format!("{} is a cargo project", directory.display()),
         Source::Go(path) => format!("{} is a Go package", path.display()),
         Source::Elf { path, .. } | Source::Image { path, .. } | Source::Places { path, .. } => {
-            format!("{} is compiled already", path.display())
+            format!("{} is already compiled", path.display())
         }
     };
     let cargo = (&given.cargo, !matches!(source, Source::Project { .. }), "cargo projects");
@@ -27,7 +27,7 @@ pub fn check(given: &Given, source: &Source) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What does in the other language what a flag does.
+/// Returns the equivalent of a flag in the other language.
 fn instead(flag: &str, source: &Source) -> Option<&'static str> {
     match (flag, source) {
         ("--features", Source::Go(_)) => Some("Go has build tags: --tags"),
@@ -76,7 +76,7 @@ mod tests {
             ["--locked"],
             true,
             Source::Image { path: "a.bin".into(), bytes: Vec::new() },
-            "--locked is for cargo projects, and a.bin is compiled already | leave --locked out",
+            "--locked is for cargo projects, and a.bin is already compiled | leave --locked out",
         );
     }
 }

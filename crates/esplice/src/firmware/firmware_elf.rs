@@ -16,26 +16,26 @@ use crate::{
     },
 };
 
-/// The ELF of the firmware that runs.
+/// The ELF of the running firmware.
 #[derive(Debug)]
 pub struct FirmwareElf {
     bytes: Arc<Vec<u8>>,
-    /// Where it was read, if it was.
+    /// Path of the ELF, if it was read from a file.
     path: Option<PathBuf>,
 }
 
 impl FirmwareElf {
-    /// An ELF that has become the firmware.
+    /// Wraps an ELF that the firmware was made from.
     pub fn of_firmware(bytes: Arc<Vec<u8>>) -> FirmwareElf {
         FirmwareElf { bytes, path: None }
     }
 
-    /// The ELF that the user names, if it tells of code.
+    /// Reads the ELF that the user named, which must contain code.
     pub fn from_args(args: &DecodeArgs) -> Result<Option<FirmwareElf>, Failure> {
         args.elf.as_deref().map(FirmwareElf::read).transpose()
     }
 
-    /// Reads an ELF, which must tell of code.
+    /// Reads an ELF, which must contain code.
     pub fn read(path: &Path) -> Result<FirmwareElf, Failure> {
         let bytes = read::read(path)?;
         if let Err(error) = Symbols::from_elf(&bytes) {
@@ -49,26 +49,26 @@ impl FirmwareElf {
         Symbols::from_elf(&self.bytes).ok()
     }
 
-    /// Whether `text` stands in it.
+    /// Returns whether the ELF contains `text`.
     pub fn holds(&self, text: &str) -> bool {
         self.bytes.windows(text.len().max(1)).any(|part| part == text.as_bytes())
     }
 
-    /// Its SHA-256 in hex.
+    /// Returns the SHA-256 of the ELF in hex.
     pub fn hash(&self) -> String {
         hex(&esplice_image::sha256(&self.bytes))
     }
 
-    /// The texts of ESP-IDF's binary log, if it has one that can be read.
+    /// Returns the format strings of ESP-IDF's binary log, if there are any and they can be read.
     pub fn binary_log(&self, shell: &mut Shell) -> Option<Arc<BinaryLog>> {
         let log = match BinaryLog::from_elf(&self.bytes) {
             Ok(log) => log?,
             Err(error) => {
-                shell.warning(&format!("the log stays as it comes: {error}"));
+                shell.warning(&format!("the log is shown undecoded: {error}"));
                 return None;
             }
         };
-        // The bootloader logs by itself, and is built into a directory beside the app.
+        // The bootloader has a log of its own, and is built in a subdirectory next to the app.
         let bootloader = self.path.as_deref().and_then(Path::parent);
         let bootloader = bootloader.map(|directory| directory.join("bootloader/bootloader.elf"));
         let bytes = bootloader.and_then(|path| read::read_bounded(&path).ok());
@@ -76,26 +76,28 @@ impl FirmwareElf {
         Some(Arc::new(with.unwrap_or(log)))
     }
 
-    /// The texts of its defmt log, if it has one that can be read.
+    /// Returns the format strings of the defmt log, if there are any and they can be read.
     pub fn defmt(&self, shell: &mut Shell) -> Option<Arc<DefmtTable>> {
         match DefmtTable::from_elf(&self.bytes) {
             Ok(table) => table.map(Arc::new),
             Err(error) => {
-                shell.warning(&format!("the log stays as it comes: {error}"));
+                shell.warning(&format!("the log is shown undecoded: {error}"));
                 None
             }
         }
     }
 }
 
-/// The ELF beside an image at `path`, if the image was made of it: `hash` is what the image says of
-/// its ELF.
+/// Returns the ELF next to the image at `path`, if the image was made from it. `hash` is the ELF's
+/// hash according to the image.
 pub fn beside(path: &Path, hash: &[u8; 32], shell: &mut Shell) -> Option<FirmwareElf> {
     let beside: PathBuf = path.with_extension("elf");
     let bytes = read::read_bounded(&beside).ok()?;
     if esplice_image::sha256(&bytes) != *hash {
         let (elf, image) = (beside.display(), path.display());
-        shell.status(&format!("{elf} is not what {image} was made of: panics are not decoded"));
+        shell.status(&format!(
+            "{elf} is not the ELF that {image} was made from: panics are not decoded"
+        ));
         return None;
     }
     Some(FirmwareElf { bytes: Arc::new(bytes), path: Some(beside) })

@@ -1,4 +1,4 @@
-//! Files with a flash's content: raw bytes, or a format that says where its bytes belong.
+//! Reads files with flash content: raw bytes, or a format that contains offsets.
 
 use std::{
     fs::File,
@@ -16,17 +16,17 @@ use crate::{
     ui::exit::Failure,
 };
 
-/// What a file holds.
+/// Content of a file.
 #[derive(Debug)]
 pub enum FlashFile {
-    /// Bytes that do not say where they belong.
+    /// Bytes without offsets.
     Raw(Vec<u8>),
     /// HEX or UF2.
     Places { len: usize, unpacked: Unpacked },
 }
 
 impl FlashFile {
-    /// Reads a file and tells it by its content.
+    /// Reads a file and determines its kind by its content.
     pub fn read(path: &Path) -> Result<FlashFile, Failure> {
         if let Some(file) = read_uf2(path)? {
             return Ok(file);
@@ -39,7 +39,7 @@ impl FlashFile {
         }
     }
 
-    /// What is in it, and what is wrong with it.
+    /// Inspects the content and returns its parts and defects.
     pub fn inspect(&self) -> ImageReport {
         match self {
             FlashFile::Raw(bytes) => inspect(bytes),
@@ -49,7 +49,7 @@ impl FlashFile {
         }
     }
 
-    /// The flash from offset 0.
+    /// Returns the flash content from offset 0.
     pub fn flash(&self) -> Result<std::borrow::Cow<'_, [u8]>, Failure> {
         Ok(match self {
             FlashFile::Raw(bytes) => bytes.as_slice().into(),
@@ -60,8 +60,8 @@ impl FlashFile {
     }
 }
 
-/// Reads a UF2 file block by block, as it is several times as large as what it holds; none for another
-/// file, and for one that can't be opened twice.
+/// Reads a UF2 file block by block, because it is several times as large as its content. Returns
+/// `None` for another file, and for one that cannot be opened twice.
 fn read_uf2(path: &Path) -> Result<Option<FlashFile>, Failure> {
     let failed = |error: io::Error| read::cannot_read(path, &error);
     if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
@@ -91,7 +91,7 @@ fn read_uf2(path: &Path) -> Result<Option<FlashFile>, Failure> {
     Ok(Some(FlashFile::Places { len, unpacked }))
 }
 
-/// What is wrong with an inspected file first of all, in words.
+/// Returns the first defect of an inspected file, in words.
 pub fn first_defect(report: &ImageReport) -> Option<String> {
     report.all_defects().find(|(_, defect)| !defect.is_remark()).map(|(part, defect)| match part {
         Some(part) if report.parts.len() > 1 => format!("{}: {defect}", part.name),

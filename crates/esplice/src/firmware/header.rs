@@ -1,4 +1,4 @@
-//! What the image at a chip's boot offset says of the flash, set as the user wants it.
+//! Changes the flash settings in the header of the image at a chip's boot offset.
 
 use std::path::Path;
 
@@ -8,22 +8,22 @@ use esplice_image::{Content, FlashMode, ImageHeader, patch_flash};
 
 use crate::{files::of_file, ui::exit::Failure};
 
-/// Leaves a field of the header as it is.
+/// Value that leaves a field of the header unchanged.
 const KEEP: &str = "keep";
 
-/// Takes the size of the board's own flash.
+/// Value that selects the size of the board's own flash.
 const DETECT: &str = "detect";
 
-/// Fields of the header.
+/// Header fields to change.
 #[derive(Debug, Clone, Args)]
 pub struct HeaderArgs {
     /// Set the flash mode in the image at the boot offset: qio, qout, dio, dout or keep
     #[arg(long, value_name = "MODE", default_value = KEEP, hide_default_value = true)]
     flash_mode: String,
-    /// Set the flash frequency there, such as 80m, or keep
+    /// Set the flash frequency in the same image, such as 80m, or keep
     #[arg(long, value_name = "FREQ", default_value = KEEP, hide_default_value = true)]
     flash_freq: String,
-    /// Set the flash size there, such as 4MB, keep, or, at a board, detect
+    /// Set the flash size in the same image, such as 4MB, or keep; with a board, also detect
     #[arg(long, value_name = "SIZE", default_value = KEEP, hide_default_value = true)]
     flash_size: String,
 }
@@ -35,20 +35,20 @@ impl Default for HeaderArgs {
     }
 }
 
-/// Fields of one chip's header that are to be set.
+/// Header fields to set, resolved for one chip.
 #[derive(Debug, Clone, Copy)]
 pub struct Header {
     chip: &'static Chip,
     mode: Option<FlashMode>,
     freq: Option<u8>,
     size: Option<u8>,
-    /// The size is to be that of the board's flash.
+    /// Whether the size is taken from the board's flash.
     detects: bool,
 }
 
 impl HeaderArgs {
-    /// What is to be set in images for `chip`, or else for the chip of the first of `images`; none
-    /// where all is kept.
+    /// Returns the fields to set in images for `chip`, or else for the chip of the first of
+    /// `images`; `None` if all are kept.
     pub fn header<'a>(
         &self,
         chip: Option<&'static Chip>,
@@ -86,12 +86,12 @@ impl HeaderArgs {
 }
 
 impl Header {
-    /// Whether the size has to come from a board.
+    /// Returns whether the size must come from a board.
     pub fn detects(&self) -> bool {
         self.detects
     }
 
-    /// Sets the fields in `data`, if it is an image at the boot offset, and its hash again.
+    /// Sets the fields in `data` and updates its hash, if it is an image at the boot offset.
     pub fn set(&self, name: &str, offset: FlashOffset, data: &mut [u8]) -> Result<(), Failure> {
         if offset != self.chip.image.boot_offset || Content::of(data) != Content::Image {
             return Ok(());
@@ -100,7 +100,7 @@ impl Header {
             .map_err(|error| of_file(Path::new(name), Failure::input(error.to_string())))
     }
 
-    /// The header with the size of a board's flash, where that is to be detected and has a code.
+    /// Returns the header with the size of a board's flash, if it is to be detected and has a code.
     #[must_use]
     pub fn on_board(mut self, flash_size: Option<u32>) -> Header {
         if self.detects {
@@ -111,14 +111,13 @@ impl Header {
     }
 }
 
-/// The chip that the first image is for.
+/// Returns the chip that the first image is for.
 pub fn chip_of<'a>(images: impl IntoIterator<Item = &'a [u8]>) -> Option<&'static Chip> {
     let header = images.into_iter().find_map(|image| ImageHeader::from_bytes(image).ok())?;
     esplice_chip::find_by_id(header.chip_id)
 }
 
-/// The failure where a chip is needed.
+/// Returns the failure for a missing chip.
 pub fn no_chip() -> Failure {
-    Failure::usage("no file says which chip it is for")
-        .hint("give --target, such as --target esp32c3")
+    Failure::usage("no file specifies its chip").hint("give --target, such as --target esp32c3")
 }

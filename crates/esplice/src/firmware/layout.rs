@@ -1,5 +1,5 @@
-//! Firmware linked with the project's memory layout: settled before anything is compiled, held against
-//! the ELF afterwards, and in between what a linker says traced back to its line.
+//! Links firmware with the project's memory layout: resolves it before compiling, traces linker
+//! errors back to its lines, and checks the ELF afterwards.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// The layout of a cargo project, if it has one.
+/// Returns the layout of a cargo project, if it has one.
 pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
     let Some(spec) = &project.build.layout else { return Ok(None) };
     let layout = spec.settle(chip)?;
@@ -31,7 +31,7 @@ pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>
     }
 }
 
-/// The layout of a Go package, if it has one.
+/// Returns the layout of a Go package, if it has one.
 pub fn of_go(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
     let Some(spec) = &project.build.layout else { return Ok(None) };
     let spec = spec.clone().or_base(Base::TinyGo);
@@ -45,8 +45,8 @@ pub fn of_go(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, F
     }
 }
 
-/// Compiles a cargo project. Where the layout is what the linker refuses, the failure says so, with
-/// the line; where a linker script is missing, that is all that is said.
+/// Compiles a cargo project. If the linker fails because of the layout, the failure names the line
+/// of the layout. If a linker script is missing, the failure reports only that.
 pub fn compile(
     directory: &Path,
     chip: &Chip,
@@ -54,12 +54,12 @@ pub fn compile(
     shell: &mut Shell,
 ) -> Result<Artifact, Failure> {
     let mut said = String::new();
-    // Programs get the text of an event, in which colours would be in the way.
+    // In JSON, the text is part of an event and must not contain colours.
     let colors = shell.has_colors() && !shell.is_json();
     let built = build_cargo_heard(directory, chip, options, colors, &mut |diagnostic| {
         shell.event(&event(diagnostic));
         said.push_str(&diagnostic.rendered);
-        // The failure says in one line what the linker says in hundreds.
+        // The failure reports in one line what the linker reports in hundreds.
         if missing_script(&diagnostic.rendered).is_none() {
             shell.compiler(&diagnostic.rendered);
         }
@@ -88,11 +88,11 @@ pub fn compile(
 fn without_script(script: &str) -> Failure {
     let message = format!("the program is not linked with {script}, esp-hal's linker script");
     Failure::new(Exit::BuildFailed, message).hint(format!(
-        "give it in .cargo/config.toml: rustflags = [\"-C\", \"link-arg=-T{script}\"]"
+        "add it to .cargo/config.toml: rustflags = [\"-C\", \"link-arg=-T{script}\"]"
     ))
 }
 
-/// What the compiler says, as an event.
+/// Converts a compiler message into an event.
 fn event(diagnostic: &Diagnostic) -> Event {
     let place = diagnostic.place.clone();
     Event::Diagnostic {
@@ -104,8 +104,8 @@ fn event(diagnostic: &Diagnostic) -> Event {
     }
 }
 
-/// How much of what the linker had no room for would fit: linked once more, with all that is left in
-/// its place. That ELF is nobody's, and does not stay.
+/// Returns the largest size that would fit, if the linker ran out of space. Links once more with a
+/// size that takes all the rest; that ELF is deleted.
 fn room_for(
     error: &LayoutError,
     directory: &Path,
@@ -124,7 +124,7 @@ fn room_for(
     Some(Amount::of(room & !15))
 }
 
-/// Holds an ELF against the layout that it was linked with.
+/// Checks an ELF against the layout that it was linked with.
 pub fn hold(elf: &[u8], layout: &Layout, shell: &mut Shell) -> Result<(), Failure> {
     let defects = esplice_link::check(elf, layout)?;
     match first(defects.into_iter().map(Failure::from).collect(), shell) {
@@ -133,7 +133,7 @@ pub fn hold(elf: &[u8], layout: &Layout, shell: &mut Shell) -> Result<(), Failur
     }
 }
 
-/// The first of several failures; the others are told as warnings.
+/// Returns the first of several failures, and prints the others as warnings.
 fn first(failures: Vec<Failure>, shell: &mut Shell) -> Option<Failure> {
     let mut failures = failures.into_iter();
     let first = failures.next();

@@ -1,4 +1,4 @@
-//! Which part of a board's flash is meant, and what is to be there.
+//! Flash ranges, and files with their offsets, as given on the command line.
 
 use std::path::{Path, PathBuf};
 
@@ -19,63 +19,64 @@ use crate::{
     ui::exit::Failure,
 };
 
-/// A part of the flash.
+/// A range of flash.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RangeArgs {
-    /// Offset in flash, such as 0x10000, and bytes, such as 0x1000 or 64K
+    /// Offset in flash, such as 0x10000, and length, such as 0x1000 or 64K
     #[arg(value_name = "OFFSET LEN", num_args = 2)]
     pub words: Vec<String>,
-    /// This partition of the board's own table
+    /// A partition of the board's partition table
     #[arg(long, value_name = "NAME", conflicts_with = "words")]
     pub partition: Option<String>,
-    /// All of the flash
+    /// The whole flash
     #[arg(long, conflicts_with_all = ["words", "partition"])]
     pub all: bool,
 }
 
-/// A part of the flash, of which the board may have to tell where it is.
+/// A range of flash, which may depend on the board's partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Range {
     Whole,
     Partition(String),
-    /// From this offset on so many bytes, or to the end.
+    /// A number of bytes from this offset, or all bytes up to the end.
     At(FlashOffset, Option<u32>),
 }
 
-/// Files and their places in flash.
+/// Files and their offsets in flash.
 #[derive(Debug, Clone, Default, Args)]
 pub struct FilesArgs {
-    /// Offset in flash and file, several times; a HEX or UF2 file says its offsets itself
+    /// Pairs of flash offset and file; a HEX or UF2 file contains its own offsets
     #[arg(value_name = "OFFSET FILE", required = true)]
     words: Vec<PathBuf>,
-    /// The partition of the board's own table that the one file is for
+    /// Partition of the board's partition table to use for the only file
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
     #[command(flatten)]
     header: HeaderArgs,
 }
 
-/// Files that were read, of which the board may have to tell where they go.
+/// Files that were read, whose offsets may depend on the board's partition table.
 #[derive(Debug)]
 pub struct Files {
     writes: Vec<PlannedWrite>,
-    /// The partition that the one write, whose offset is not known yet, is for.
+    /// The partition for the only write, if its offset is not known yet.
     partition: Option<String>,
-    /// What is set in the image at the boot offset.
+    /// Header fields to set in the image at the boot offset.
     header: Option<Header>,
 }
 
 impl RangeArgs {
-    /// Whether nothing is named.
+    /// Returns whether no range was given.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty() && self.partition.is_none() && !self.all
     }
 
-    /// What is named; nothing is all of the flash. A length may be `all`, for the rest of it.
+    /// Returns the given range, or the whole flash if there is none. A length may be `all`, for the
+    /// rest of the flash.
     pub fn range(&self) -> Result<Range, Failure> {
         if let Some(partition) = &self.partition {
             if !self.words.is_empty() {
-                return Err(Failure::usage("--partition and an offset exclude each other"));
+                return Err(Failure::usage("--partition and an offset cannot be combined"));
             }
             return Ok(Range::Partition(partition.clone()));
         }
@@ -90,17 +91,17 @@ impl RangeArgs {
                     Failure::usage(format!("{len:?} is not a length such as 0x1000, 64K or all"))
                 })?;
                 match len {
-                    0 => Err(Failure::usage("a length of 0 bytes is nothing")),
+                    0 => Err(Failure::usage("the length must not be 0")),
                     len => Ok(Range::At(offset, Some(len))),
                 }
             }
-            _ => Err(Failure::usage("an offset stands without a length")),
+            _ => Err(Failure::usage("an offset has no length")),
         }
     }
 }
 
 impl Range {
-    /// Where it is on this board.
+    /// Returns the range on this board.
     pub fn find(
         &self,
         session: &mut Session<'_, dyn Port>,
@@ -125,11 +126,11 @@ impl Range {
 }
 
 impl FilesArgs {
-    /// Reads the files, for the chip that the flags name or else that of their images.
+    /// Reads the files, for the chip that the flags name, or else that of the images.
     pub fn read(&self, target: &TargetArgs) -> Result<Files, Failure> {
         let Some(partition) = &self.partition else {
             let mut writes = read_all(&self.words, None)?;
-            // For its errors: no byte may be there twice.
+            // Called only for its errors: no two files may overlap.
             merge(&writes, FlashOffset(0), None)?;
             let chip = target::target_of(target)?.map(|target| target.chip());
             let data = writes.iter().map(|write| write.data.as_slice());
@@ -145,7 +146,7 @@ impl FilesArgs {
             return Err(Failure::usage("a partition takes one file, without an offset"));
         };
         let FlashFile::Raw(data) = FlashFile::read(path)? else {
-            let message = format!("{} says its offsets itself", path.display());
+            let message = format!("{} contains its own offsets", path.display());
             return Err(Failure::usage(message).hint("leave --partition out"));
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -155,12 +156,13 @@ impl FilesArgs {
 }
 
 impl Files {
-    /// Whether the board's partition table must be known.
+    /// Returns whether the board's partition table must be known.
     pub fn needs_table(&self) -> bool {
         self.partition.is_some()
     }
 
-    /// What goes where on the board of `facts`. An image of another chip is refused: it would not boot.
+    /// Returns the writes for the board of `facts`. An image for another chip is refused, because
+    /// it would not boot.
     pub fn writes(&self, facts: &DeviceFacts) -> Result<Vec<Write>, PlanError> {
         let chip = esplice_chip::find(&facts.chip)?;
         let place = match &self.partition {
@@ -194,7 +196,7 @@ impl Files {
             }
             let (name, mut data) = (write.name.clone(), write.data.clone());
             if let Some(header) = self.header.filter(Header::detects) {
-                // What could go wrong with the image has come up when the other fields were set.
+                // Errors of the image were reported when the other fields were set.
                 let _ = header.on_board(facts.flash_size).set(&name, offset, &mut data);
             }
             writes.push(Write { name, kind: WriteKind::Data, offset, data });
@@ -203,7 +205,7 @@ impl Files {
     }
 }
 
-/// Reads the files, each with the offset before it where it needs one; none of them may be `output`.
+/// Reads the files, each preceded by its offset if it needs one. None may be `output`.
 pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedWrite>, Failure> {
     let mut writes = Vec::new();
     let mut words = words.iter();
@@ -213,7 +215,7 @@ pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedW
             None => word,
             Some(offset) => words
                 .next()
-                .ok_or_else(|| Failure::usage(format!("no file stands behind offset {offset}")))?,
+                .ok_or_else(|| Failure::usage(format!("no file follows offset {offset}")))?,
         };
         let shown = path.display();
         if output.is_some_and(|output| same_file(path, output)) {
@@ -230,14 +232,14 @@ pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedW
                 }));
             }
             (FlashFile::Places { .. }, Some(offset)) => {
-                return Err(Failure::usage(format!("{shown} says its offsets itself"))
+                return Err(Failure::usage(format!("{shown} contains its own offsets"))
                     .hint(format!("leave {offset} out")));
             }
             (FlashFile::Raw(data), Some(offset)) => {
                 writes.push(PlannedWrite { name, ..PlannedWrite::unnamed(offset, &data) });
             }
             (FlashFile::Raw(_), None) => {
-                return Err(Failure::usage(format!("{shown} does not say where it belongs"))
+                return Err(Failure::usage(format!("{shown} has no offset of its own"))
                     .hint(format!("give its offset before it, such as 0x10000 {shown}")));
             }
         }

@@ -1,21 +1,21 @@
-//! Flash sectors in which two images differ.
+//! Counts the flash sectors in which two images differ.
 
 use std::fmt;
 
-/// A sector of a NOR flash chip, the least that is erased, in bytes (any flash chip's data sheet;
+/// Size of a NOR flash sector, the smallest erasable unit, in bytes (any flash chip's data sheet;
 /// ESP32-C3 TRM, SPI controller).
 const SECTOR: usize = 4096;
 
-/// How many sectors two images differ in.
+/// Number of sectors in which two images differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sectors {
     pub differ: usize,
-    /// Of the longer image.
+    /// Sectors of the longer image.
     pub total: usize,
 }
 
 impl Sectors {
-    /// The difference of two images that begin at the same offset of flash.
+    /// Compares two images that begin at the same flash offset.
     pub fn between(old: &[u8], new: &[u8]) -> Sectors {
         let total = old.len().max(new.len()).div_ceil(SECTOR);
         let (mut old, mut new) = (old.chunks(SECTOR), new.chunks(SECTOR));

@@ -1,4 +1,4 @@
-//! What a PATH is, told by its content.
+//! Determines the kind of a PATH by its content.
 
 use std::path::{Path, PathBuf};
 
@@ -14,14 +14,14 @@ use crate::{
     ui::exit::Failure,
 };
 
-/// What the user gave.
+/// The input that the user named.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Source {
     /// A cargo project.
     Project {
-        /// Its directory.
+        /// Directory of the project.
         directory: PathBuf,
-        /// The main file of the binary or the example that is meant.
+        /// The main file of the selected binary or example.
         main: Option<PathBuf>,
     },
     /// The directory of a Go package, or a `.go` file.
@@ -34,7 +34,7 @@ pub enum Source {
         path: PathBuf,
         bytes: Vec<u8>,
     },
-    /// An Intel HEX or UF2 file, which says where its bytes belong.
+    /// An Intel HEX or UF2 file, which contains its own offsets.
     Places {
         path: PathBuf,
         content: Content,
@@ -43,7 +43,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads what the arguments name, of an ELF what is `wanted`.
+    /// Reads the source that the arguments name; `wanted` selects the parts of an ELF.
     pub fn from_args(args: &SourceArgs, wanted: Wanted) -> Result<Source, Failure> {
         if let Some(path) = &args.elf {
             return match Source::read(path, wanted)? {
@@ -55,14 +55,14 @@ impl Source {
                     Err(Failure::input(format!("{} is not an ELF, but {content}", path.display())))
                 }
                 Source::Project { .. } | Source::Go(_) => {
-                    Err(Failure::input(format!("{} is source, no ELF", path.display())))
+                    Err(Failure::input(format!("{} is source, not an ELF", path.display())))
                 }
             };
         }
         if let Some(path) = &args.main {
             return match Source::read(path, wanted)? {
                 source @ (Source::Project { .. } | Source::Go(_)) => Ok(source),
-                _ => Err(Failure::input(format!("{} is no source", path.display())).hint(
+                _ => Err(Failure::input(format!("{} is not source", path.display())).hint(
                     "--main names the directory of a cargo project or a Go package, a .go file, or \
                      the main file of a cargo binary",
                 )),
@@ -71,7 +71,7 @@ impl Source {
         Source::read(args.path.as_deref().unwrap_or(Path::new(".")), wanted)
     }
 
-    /// Reads what is at `path` and tells it by its content.
+    /// Reads the file or directory at `path` and determines its kind by its content.
     pub fn read(path: &Path, wanted: Wanted) -> Result<Source, Failure> {
         let shown = path.display();
         if path.is_dir() {
@@ -108,8 +108,8 @@ impl Source {
         }
     }
 
-    /// The source that a directory is. For the current one, a cargo project may lie above it, as it may
-    /// for cargo.
+    /// Returns the source in a directory. For the current directory, the cargo project may be in a
+    /// parent, as for cargo.
     pub fn of_directory(path: &Path) -> Option<Source> {
         let project = |directory| Source::Project { directory, main: None };
         if path.join("Cargo.toml").is_file() {
@@ -122,7 +122,7 @@ impl Source {
         is_here.then(|| cargo_above(path)).flatten().map(project)
     }
 
-    /// The file, where it is one.
+    /// Returns the path, if the source is a file.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Source::Project { .. } | Source::Go(_) => None,
@@ -133,7 +133,7 @@ impl Source {
     }
 }
 
-/// The nearest directory with a `Cargo.toml`, from `directory` upwards.
+/// Returns the nearest directory with a `Cargo.toml`, starting at `directory` and going up.
 fn cargo_above(directory: &Path) -> Option<PathBuf> {
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     if directory.join("Cargo.toml").is_file() {

@@ -1,4 +1,4 @@
-//! Partition tables in files: CSV, binary, or inside a flash's content.
+//! Reads partition tables from files: CSV, binary, or a flash image.
 
 use std::path::Path;
 
@@ -7,37 +7,37 @@ use esplice_image::{BootImage, CsvOptions, DeviceFacts, PartitionTable};
 
 use crate::{files::read, ui::exit::Failure};
 
-/// Bytes of the largest table that is read, as CSV with comments.
+/// Size of the largest table that is read, in bytes, as CSV with comments.
 const LARGEST: usize = 1 << 20;
 
-/// Where tables are by default.
+/// Default offset of partition tables.
 const USUAL_OFFSET: FlashOffset = FlashOffset(0x8000);
 
-/// How a file holds a table.
+/// Form in which a file holds a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     Csv,
     Binary {
         has_md5: bool,
     },
-    /// The content of a flash, of which the facts are known.
+    /// A flash image, with the facts known about its flash.
     Flash(Box<DeviceFacts>),
 }
 
-/// A table that was read from a file.
+/// A partition table read from a file.
 #[derive(Debug)]
 pub struct TableFile {
     pub table: PartitionTable,
     pub form: Form,
-    /// Where it is, or is meant to be.
+    /// Offset of the table in flash, actual or intended.
     pub offset: FlashOffset,
 }
 
-/// What a file does not say itself.
+/// Facts that a file does not contain.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Place {
     pub chip: Option<&'static Chip>,
-    /// Where the table is, if the user says so.
+    /// Offset of the table, if the user specified it.
     pub offset: Option<FlashOffset>,
 }
 
@@ -49,7 +49,7 @@ impl Place {
 }
 
 impl TableFile {
-    /// Reads the table at `path`; whether it makes sense is not checked.
+    /// Reads the table at `path`, without checking that it is consistent.
     pub fn read(path: &Path, place: Place) -> Result<TableFile, Failure> {
         let bytes = read::read_for_flash(path)?;
         let offset = place.offset_or_usual();
@@ -74,28 +74,28 @@ impl TableFile {
                 Ok(TableFile { table, form: Form::Flash(Box::new(facts)), offset })
             }
             Err(_) if facts.tables.found.is_empty() => {
-                let message = format!("{} holds no partition table", path.display());
-                Err(Failure::input(message).hint(
-                    "a table is CSV, binary, or in the content of a flash from its first byte on",
-                ))
+                let message = format!("{} contains no partition table", path.display());
+                Err(Failure::input(message)
+                    .hint("a table is CSV, binary, or in a flash image from offset 0"))
             }
             Err(error) => Err(crate::files::of_file(path, error.into())),
         }
     }
 
-    /// Reads a table that is to be written: a whole one, that ESP-IDF's generator would accept.
+    /// Reads a table that is to be written: a complete one that ESP-IDF's generator would accept.
     pub fn read_own(path: &Path, place: Place) -> Result<PartitionTable, Failure> {
         let file = TableFile::read(path, place)?;
         if let Form::Flash(_) = file.form {
-            let message = format!("{} is the content of a flash, not a table", path.display());
-            return Err(Failure::input(message)
-                .hint("`esplice partition convert` takes the table out of it"));
+            let message = format!("{} is a flash image, not a table", path.display());
+            return Err(
+                Failure::input(message).hint("`esplice partition convert` extracts the table")
+            );
         }
         Ok(file.table)
     }
 }
 
-/// What the content of a flash says of its table.
+/// Returns the facts about the partition table in a flash image.
 pub fn facts_of(flash: &[u8], place: Place) -> DeviceFacts {
     let is_booted_by = |chip: &&&Chip| {
         let read = |offset: FlashOffset, len: usize| {
@@ -107,7 +107,7 @@ pub fn facts_of(flash: &[u8], place: Place) -> DeviceFacts {
     };
     let chips = esplice_chip::chips();
     let chip = place.chip.or_else(|| chips.iter().find(is_booted_by).copied());
-    // Without a bootloader only the usual place of the table counts, which all chips share.
+    // Without a bootloader, only the default table offset counts, which all chips share.
     let chip = chip.or_else(|| chips.first().copied());
     match chip {
         Some(chip) => DeviceFacts::of_flash(flash, chip, place.offset),
@@ -120,7 +120,7 @@ fn broken(path: &Path, error: esplice_image::TableError) -> Failure {
     Failure { hint, ..Failure::input(format!("{}: {error}", path.display())) }
 }
 
-/// The text of a CSV, which may be UTF-8, or UTF-16 with a byte order mark.
+/// Decodes the text of a CSV file, in UTF-8, or in UTF-16 with a byte order mark.
 fn text(bytes: &[u8]) -> Option<String> {
     if bytes.len() > LARGEST {
         return None;

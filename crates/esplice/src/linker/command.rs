@@ -1,4 +1,4 @@
-//! The command line of a linker of the GNU kind.
+//! Parses the command line of a GNU-style linker.
 
 use std::{
     collections::HashMap,
@@ -12,10 +12,10 @@ use esplice_link::{
     stable::{InputFile, Settings, Tail},
 };
 
-/// The argument that tells esplice to be the linker.
+/// The argument that makes esplice act as the linker.
 pub const MARK: &str = "--esplice-ld";
 
-/// Options whose value may stand in the next argument.
+/// Options whose value may be in the next argument.
 const WITH_VALUE: &[&str] = &[
     "-o",
     "-L",
@@ -77,7 +77,7 @@ const AGAINST: &[&str] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     Plain(OsString),
-    /// Option and value, which stood apart or not.
+    /// An option and its value, given together or as separate arguments.
     Option {
         name: String,
         value: String,
@@ -86,7 +86,7 @@ pub enum Word {
 }
 
 impl Word {
-    /// As it was given.
+    /// Returns the arguments as they were given.
     pub fn arguments(&self) -> Vec<OsString> {
         match self {
             Word::Plain(text) => vec![text.clone()],
@@ -106,7 +106,7 @@ impl Word {
     }
 }
 
-/// What esplice was told itself.
+/// Esplice's own options.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     pub linker: Option<PathBuf>,
@@ -114,21 +114,21 @@ pub struct Told {
     pub profile: Option<String>,
     pub own: Vec<String>,
     pub fresh: bool,
-    /// Link normally, after the checks.
+    /// Whether to link normally after the checks.
     pub plain: bool,
     /// Arenas and sections that nothing is loaded into.
     pub unloaded: Vec<Unloaded>,
     pub room: Settings,
 }
 
-/// A linker's arguments, understood as far as it takes.
+/// A linker's arguments, parsed as far as necessary.
 #[derive(Debug, Clone)]
 pub struct CommandLine {
     pub words: Vec<Word>,
     pub settings: Told,
 }
 
-/// Whether arguments, or the file of arguments that they name, have the mark.
+/// Returns whether the arguments, or an argument file among them, contain the mark.
 pub fn is_marked(args: &[OsString]) -> bool {
     match args {
         [only] => match only.to_str().and_then(|only| only.strip_prefix('@')) {
@@ -151,11 +151,11 @@ impl CommandLine {
             if let Some(own) = text.strip_prefix("--esplice-") {
                 line.settings.hear(own)?;
             } else if text == "-flavor" {
-                // Which of lld's programs it is, is known.
+                // The flavor of lld is already known.
                 args.next();
             } else if WITH_VALUE.contains(&text) {
                 let value = args.next().and_then(|value| value.into_string().ok());
-                let value = value.ok_or_else(|| format!("{text} without a value"))?;
+                let value = value.ok_or_else(|| format!("{text} needs a value"))?;
                 line.words.push(Word::Option { name: text.to_owned(), value, apart: true });
             } else {
                 line.words.push(word(text));
@@ -164,12 +164,12 @@ impl CommandLine {
         Ok(line)
     }
 
-    /// Hears an argument of esplice's own.
+    /// Parses an argument meant for esplice.
     pub fn hear(&mut self, argument: &str) -> Result<(), String> {
         self.settings.hear(argument.strip_prefix("--esplice-").unwrap_or(argument))
     }
 
-    /// The word with which it can't be.
+    /// Returns the word that prevents a stable link.
     pub fn hindrance(&self) -> Option<String> {
         let plain =
             self.words.iter().flat_map(Word::arguments).filter_map(|word| word.into_string().ok());
@@ -192,8 +192,8 @@ impl CommandLine {
         self.last(&["-Map", "--Map"])
     }
 
-    /// The path of the ELF as the user knows it: cargo links in a directory of its own, under a name
-    /// with a hash.
+    /// Returns the path of the ELF as the user knows it. Cargo links in a directory of its own,
+    /// under a name with a hash.
     fn elf_path(&self) -> PathBuf {
         let output = self.output();
         let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -218,7 +218,7 @@ impl CommandLine {
         report_beside(&self.elf_path())
     }
 
-    /// Files to be linked: place among the words, path, and whether it is taken as a whole.
+    /// Returns the files to link: word index, path, and whether the whole archive is linked.
     pub fn files(&self) -> Vec<(usize, PathBuf, bool)> {
         let mut files = Vec::new();
         let mut whole = false;
@@ -245,7 +245,7 @@ impl CommandLine {
         self.words.iter().filter_map(|word| word.option(&["-L", "--library-path"]))
     }
 
-    /// The archive that `-l` names.
+    /// Returns the archive that `-l` names.
     fn library(&self, name: &str) -> Option<PathBuf> {
         let file = match name.strip_prefix(':') {
             Some(file) => file.to_owned(),
@@ -254,7 +254,7 @@ impl CommandLine {
         self.search_paths().map(|path| Path::new(path).join(&file)).find(|path| path.is_file())
     }
 
-    /// The scripts, one behind the other.
+    /// Returns the linker scripts, concatenated.
     pub fn scripts(&self) -> Result<String, String> {
         let mut text = String::new();
         for name in self.words.iter().filter_map(|word| word.option(&["-T", "--script"])) {
@@ -262,10 +262,10 @@ impl CommandLine {
             text.push_str(&script);
             text.push('\n');
         }
-        if text.is_empty() { Err("there is no linker script".into()) } else { Ok(text) }
+        if text.is_empty() { Err("no linker script was given".into()) } else { Ok(text) }
     }
 
-    /// A script, found as lld does: here, else on the search paths.
+    /// Reads a script, found as by lld: in the current directory, else on the search paths.
     pub fn include(&self, name: &str) -> Option<String> {
         let here = Path::new(name);
         if here.exists() {
@@ -275,13 +275,13 @@ impl CommandLine {
         found.into_iter().find(|path| path.exists()).and_then(|path| fs::read_to_string(path).ok())
     }
 
-    /// Symbols that options ask for.
+    /// Returns the symbols that options require.
     pub fn asked(&self) -> Vec<String> {
         let names = &["-u", "--undefined", "-e", "--entry"];
         self.words.iter().filter_map(|word| word.option(names)).map(str::to_owned).collect()
     }
 
-    /// Names of the crates that are edited.
+    /// Returns the names of the crates that are being edited.
     pub fn own(&self) -> Vec<String> {
         let mut own = self.settings.own.clone();
         if own.is_empty() {
@@ -295,7 +295,7 @@ impl CommandLine {
         own
     }
 
-    /// What a record holds for beside objects and script.
+    /// Returns what a record depends on in addition to objects and script.
     pub fn contexts(&self, inputs: &[InputFile], linker: &str) -> Vec<(String, String)> {
         let profile = match &self.settings.profile {
             Some(profile) => profile.clone(),
@@ -305,7 +305,7 @@ impl CommandLine {
                 directory.unwrap_or_default().to_string_lossy().into_owned()
             }
         };
-        // Paths differ from machine to machine, and files are compared by content.
+        // Paths differ between machines, and files are compared by content.
         let option = |word: &Word| match word {
             Word::Plain(text) => text.to_str().filter(|t| t.starts_with('-')).map(str::to_owned),
             Word::Option { name, .. }
@@ -324,7 +324,7 @@ impl CommandLine {
         ]
     }
 
-    /// Arguments of the linker with other files, script and map.
+    /// Returns the linker's arguments with other files, script and map.
     pub fn arguments(
         &self,
         instead: &HashMap<usize, Vec<OsString>>,
@@ -346,18 +346,19 @@ impl CommandLine {
         };
         arguments.push(with("-T", script));
         arguments.push(with("-Map=", map));
-        // All sections that are too long are to be told at once.
+        // All oversized sections must be reported at once.
         arguments.push("--error-limit=0".into());
         arguments
     }
 }
 
-/// The record of the ELF at `elf`.
+/// Returns the path of the record of the ELF at `elf`.
 pub fn record_beside(elf: &Path) -> PathBuf {
     beside(elf, ".stable")
 }
 
-/// The report of the ELF at `elf`, whether that has cargo's name or, without dashes, rustc's.
+/// Returns the path of the report of the ELF at `elf`, which has cargo's name or, without dashes,
+/// rustc's.
 pub fn report_beside(elf: &Path) -> PathBuf {
     let name = elf.file_name().unwrap_or_default().to_string_lossy().replace('-', "_");
     beside(&elf.with_file_name(name), ".stable.json")
@@ -370,10 +371,10 @@ fn beside(elf: &Path, end: &str) -> PathBuf {
 }
 
 impl Told {
-    /// Hears an argument of esplice's own, without `--esplice-`.
+    /// Parses an argument meant for esplice, without `--esplice-`.
     fn hear(&mut self, argument: &str) -> Result<(), String> {
         let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
-        let wrong = || format!("--esplice-{argument} is not understood");
+        let wrong = || format!("--esplice-{argument} is not a valid argument");
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());
         let pair = |text: &str| {
             let (bytes, percent) = text.split_once('+').ok_or_else(wrong)?;
@@ -407,7 +408,7 @@ impl Told {
     }
 }
 
-/// An argument that holds its value itself, or has none.
+/// Parses an argument that contains its value or has none.
 fn word(text: &str) -> Word {
     let option = |name: &str, value: &str| Word::Option {
         name: name.to_owned(),
@@ -420,10 +421,10 @@ fn word(text: &str) -> Word {
     {
         return option(name, value);
     }
-    // One-letter options with the value behind them.
+    // One-letter options with the value attached.
     for name in ["-L", "-T", "-l", "-u"] {
         if let Some(value) = text.strip_prefix(name).filter(|value| !value.is_empty()) {
-            // `-Ttext=ADDR` and its like are other options.
+            // `-Ttext=ADDR` and the like are other options.
             if name == "-T"
                 && (value.starts_with("text")
                     || value.starts_with("data")
@@ -442,7 +443,7 @@ fn word(text: &str) -> Word {
     Word::Plain(text.into())
 }
 
-/// The first compiler that objects name in `.comment`.
+/// Returns the first compiler named in the objects' `.comment` sections.
 fn compiler(inputs: &[InputFile]) -> String {
     let mark = b"rustc version ";
     for input in inputs.iter().filter(|input| !input.bytes.starts_with(b"!<arch>")) {
@@ -456,8 +457,8 @@ fn compiler(inputs: &[InputFile]) -> String {
     String::new()
 }
 
-/// Arguments with files of arguments (`@FILE`) replaced by what is in them: words apart by white
-/// space, with quotes and backslashes as in a shell of Unix.
+/// Expands argument files (`@FILE`) into their words, split at white space, with quotes and
+/// backslashes as in a Unix shell.
 fn expanded(args: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let mut all = Vec::new();
     for arg in args {

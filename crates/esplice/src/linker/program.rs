@@ -1,4 +1,4 @@
-//! The linker that does the work.
+//! Finds and starts the real linker.
 
 use std::{
     env,
@@ -13,8 +13,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// The one that is asked for, else lld by one of its names on the PATH, where rustc puts its own
-    /// first; of `ld.lld-NN` the newest.
+    /// Returns the requested linker, else lld under one of its names on the PATH, where rustc puts
+    /// its own first. Of `ld.lld-NN`, the newest is used.
     pub fn find(asked: Option<&Path>) -> Option<Program> {
         let variable = env::var_os("ESPLICE_LINKER").map(PathBuf::from);
         if let Some(path) = asked.map(Path::to_owned).or(variable) {
@@ -43,10 +43,10 @@ impl Program {
         newest.map(|(_, path)| Program { path })
     }
 
-    /// The program, with what it wants to be told first.
+    /// Returns a command that starts the program, with the leading arguments it needs.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        // lld goes by its name, and rustc passes a flavor to a linker called otherwise.
+        // lld selects its flavor by its name; rustc passes a flavor to a linker with another name.
         let stem = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         if stem.contains("lld") && !stem.starts_with("ld") {
             command.args(["-flavor", "gnu"]);
@@ -54,7 +54,7 @@ impl Program {
         command
     }
 
-    /// What it says of itself.
+    /// Returns the version that the program prints.
     pub fn version(&self) -> Option<String> {
         let output = self.command().arg("--version").output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())

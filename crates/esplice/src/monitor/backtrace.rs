@@ -1,4 +1,4 @@
-//! A panic's functions and lines, for people and for programs.
+//! Decodes the functions and lines of panics, for people and for programs.
 
 use std::{
     fs::File,
@@ -26,26 +26,26 @@ use crate::{
     },
 };
 
-/// Bytes of the largest source file that is quoted.
+/// Size of the largest source file that is quoted, in bytes.
 const LARGEST_SOURCE: u64 = 4 << 20;
 
-/// ELFs of ROMs in a directory; there are 17 of all chips and revisions.
+/// Maximum number of ROM ELFs in a directory; all chips and revisions together have 17.
 const MOST_ROMS: usize = 100;
 
-/// Characters of a source line that are quoted.
+/// Maximum number of characters quoted from a source line.
 const LONGEST_QUOTE: usize = 160;
 
-/// The ELFs of mask ROMs at hand.
+/// The available ELFs of mask ROMs.
 #[derive(Debug)]
 pub enum RomElfs {
-    /// The one that the user names, if any.
+    /// The ELF that the user named, if any.
     One(Option<FirmwareElf>),
-    /// Those of a directory: which it is, the board's ROM tells.
+    /// The ELFs of a directory. The board's ROM decides which one is used.
     Directory(Vec<FirmwareElf>),
 }
 
 impl RomElfs {
-    /// Reads the ELF at `path`, or all of a directory.
+    /// Reads the ELF at `path`, or all ELFs of a directory.
     pub fn read(path: Option<&Path>) -> Result<RomElfs, Failure> {
         let Some(directory) = path.filter(|path| path.is_dir()) else {
             return Ok(RomElfs::One(path.map(FirmwareElf::read).transpose()?));
@@ -63,7 +63,7 @@ impl RomElfs {
         if paths.is_empty() || paths.len() > MOST_ROMS {
             let count = paths.len();
             let failure = Failure::input(format!(
-                "{} holds {count} files *.elf, where the ELFs of mask ROMs are looked for",
+                "{} contains {count} *.elf files instead of the ELFs of mask ROMs",
                 directory.display()
             ));
             return Err(failure.hint("give the directory of esp-rom-elfs, or a ROM's ELF itself"));
@@ -74,32 +74,32 @@ impl RomElfs {
     }
 }
 
-/// Tells of panics with what an ELF knows of their addresses.
+/// Decodes and prints panics with the help of an ELF.
 pub struct Decoder<'a> {
     elf: Option<&'a FirmwareElf>,
     roms: &'a RomElfs,
-    /// What the board's ROM calls itself, as last heard, and its ELF out of a directory, until it is read.
+    /// Name of the board's ROM, as last reported, and its ELF from a directory, until that is read.
     rom: Mutex<(String, Option<&'a FirmwareElf>)>,
     symbols: Mutex<Prepared<'a>>,
-    /// What is prepared is needed now, or no more.
+    /// Whether the prepared symbols are needed now or no longer.
     hurry: Arc<AtomicBool>,
     elf_hash: Arc<OnceLock<String>>,
     told: Mutex<Told>,
 }
 
-/// What is known of the code.
+/// State of the symbols.
 enum Prepared<'a> {
-    /// Nothing was begun: it is read when it is asked for.
+    /// Not begun: the ELFs are read on first use.
     Not,
-    /// A thread reads it.
+    /// Being read by a thread.
     Coming(Receiver<Known<'a>>),
     Ready(Known<'a>),
 }
 
-/// None where no ELF can be read.
+/// The symbols; `None` if no ELF can be read.
 type Known<'a> = Option<Box<Symbols<'a>>>;
 
-/// What is told once.
+/// Messages that are printed only once.
 #[derive(Debug, Default)]
 struct Told {
     stale: bool,
@@ -120,7 +120,7 @@ fn read<'a>(elf: Option<&'a FirmwareElf>, rom: Option<&'a FirmwareElf>) -> Known
 }
 
 impl<'a> Decoder<'a> {
-    /// With the ELF of the firmware, and that of the mask ROM.
+    /// Creates a decoder with the ELF of the firmware and those of mask ROMs.
     pub fn new(elf: Option<&'a FirmwareElf>, roms: &'a RomElfs) -> Decoder<'a> {
         Decoder {
             elf,
@@ -133,7 +133,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Begins to read the ELFs on a thread of `scope`, so that a panic's lines need not wait for it.
+    /// Starts reading the ELFs on a thread of `scope`, so that a panic need not wait for it.
     pub fn prepare<'scope>(&self, scope: &'scope Scope<'scope, '_>)
     where
         'a: 'scope,
@@ -157,17 +157,17 @@ impl<'a> Decoder<'a> {
         *lock(&self.symbols) = Prepared::Coming(receiver);
     }
 
-    /// What is read on a thread need not be prepared any further.
+    /// Stops preparing symbols in the background.
     pub fn hurry(&self) {
         self.hurry.store(true, Ordering::Relaxed);
     }
 
-    /// Does `work` with what is known of the code.
+    /// Calls `work` with the symbols.
     fn with_symbols<T>(&self, work: impl FnOnce(Option<&Symbols<'a>>) -> T) -> T {
         let mut prepared = lock(&self.symbols);
         if let Prepared::Coming(receiver) = &*prepared {
             self.hurry();
-            // A thread that gave nothing leaves it to be read here.
+            // If the thread returned nothing, the ELFs are read here.
             *prepared = receiver.recv().map_or(Prepared::Not, Prepared::Ready);
         }
         if let Prepared::Not = &*prepared {
@@ -186,7 +186,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The ROM's ELF that the user names.
+    /// Returns the ROM ELF that the user named.
     fn named_rom(&self) -> Option<&'a FirmwareElf> {
         match self.roms {
             RomElfs::One(rom) => rom.as_ref(),
@@ -194,7 +194,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The board's ROM calls itself `name`, which stands in its ELF.
+    /// Notes that the board's ROM is called `name`, a string that its ELF contains.
     pub fn rom_is(&self, name: &str, shell: &mut Shell) {
         let mut heard = lock(&self.rom);
         if heard.0 == name {
@@ -203,34 +203,34 @@ impl<'a> Decoder<'a> {
         name.clone_into(&mut heard.0);
         match self.roms {
             RomElfs::One(Some(rom)) if !rom.holds(name) => shell.warning(&format!(
-                "the board's ROM is {name}, and the ELF given for it is another's: what it tells of the \
-                 ROM's functions may be wrong"
+                "the board's ROM is {name}, but the ROM ELF given is of another ROM: ROM function \
+                 names may be wrong"
             )),
             RomElfs::One(_) => {}
             RomElfs::Directory(roms) => {
                 heard.1 = roms.iter().find(|rom| rom.holds(name));
                 if heard.1.is_none() {
                     let count = roms.len();
-                    shell.warning(&format!("none of the {count} ELFs of ROMs is that of {name}"));
+                    shell.warning(&format!("none of the {count} ROM ELFs is that of {name}"));
                 }
             }
         }
     }
 
-    /// Warns, once, if the firmware was not made of the ELF: `told` is the beginning of the SHA-256
-    /// that it tells of its own.
+    /// Warns, once, if the firmware was not built from the ELF. `told` is the start of the SHA-256
+    /// that the firmware reported.
     pub fn compare(&self, told: &str, shell: &mut Shell) {
         let Some(elf) = self.elf.filter(|_| !lock(&self.told).stale) else { return };
         if !self.elf_hash.get_or_init(|| elf.hash()).starts_with(told) {
             lock(&self.told).stale = true;
             shell.warning(&format!(
-                "the firmware was made of another ELF, whose SHA-256 begins with {told}: functions \
-                 and lines may be wrong"
+                "the firmware was built from another ELF, whose SHA-256 begins with {told}: \
+                 functions and lines may be wrong"
             ));
         }
     }
 
-    /// Tells where the program stood when the chip was reset, if that is known and new.
+    /// Prints the code position at which the chip was reset, if it is known and new.
     pub fn tell_saved_pc(&self, pc: u32, shell: &mut Shell) {
         let frames = self.with_symbols(|symbols| symbols.map(|symbols| symbols.frames(pc.into())));
         let frames = frames.unwrap_or_default();
@@ -239,10 +239,10 @@ impl<'a> Decoder<'a> {
         }
         let frame = |symbol| Frame { addr: pc, symbol: Some(symbol), times: 1 };
         let frames: Vec<Frame> = frames.into_iter().map(frame).collect();
-        shell.status(&format!("The reset came when the program was in{}", lines_of(&frames)));
+        shell.status(&format!("At the reset, the program was in{}", lines_of(&frames)));
     }
 
-    /// Reports addresses that the firmware printed while it runs on.
+    /// Prints addresses that the firmware printed without stopping.
     pub fn tell_trace(&self, report: &TraceReport, shell: &mut Shell) {
         let frames = self.with_symbols(|symbols| decode_trace(report, symbols));
         if frames.is_empty() {
@@ -257,7 +257,7 @@ impl<'a> Decoder<'a> {
             return;
         }
         let head = match report.kind {
-            TraceKind::TaskWatchdog | TraceKind::Backtrace => "Backtrace, the last function first:",
+            TraceKind::TaskWatchdog | TraceKind::Backtrace => "Backtrace, innermost first:",
             TraceKind::ErrorCheck => "The check is in:",
             TraceKind::HeapTrace if report.message.starts_with("freed") => "Freed by:",
             TraceKind::HeapTrace => "Allocated by:",
@@ -267,7 +267,7 @@ impl<'a> Decoder<'a> {
         shell.trace(&format!("{head}{}{end}", lines_of(&frames)));
     }
 
-    /// Tells of a panic.
+    /// Prints a panic.
     pub fn tell(&self, report: &PanicReport, shell: &mut Shell) {
         let (frames, others, is_foreign) = self.with_symbols(|symbols| {
             let frames = decode(report, symbols);
@@ -306,21 +306,21 @@ impl<'a> Decoder<'a> {
             shell.panic(&text);
         } else if is_foreign {
             shell.warning(
-                "no address of the panic lies in the code of the ELF: is it that of the firmware \
-                 that runs?",
+                "no address of the panic lies in the code of the ELF: does the ELF belong to the \
+                 running firmware?",
             );
         }
     }
 }
 
 impl Decoder<'_> {
-    /// Tells of a core dump: each task and what it was doing.
+    /// Prints a core dump: each task with its backtrace.
     pub fn tell_core_dump(&self, dump: &CoreDump, shell: &mut Shell) {
         if let Some(told) = &dump.elf_sha256 {
             self.compare(told, shell);
         }
         if !dump.is_sound {
-            shell.warning("the core dump's checksum is wrong: some of it did not come as it was");
+            shell.warning("the core dump's checksum is wrong: part of it was corrupted on the way");
         }
         let mut text = match dump.tasks.len() {
             1 => "Core dump of 1 task:".to_owned(),
@@ -335,7 +335,7 @@ impl Decoder<'_> {
             let name = task.name.as_deref().unwrap_or("without a name");
             let state = match (task.crashed, task.is_broken) {
                 (true, _) => ", which crashed",
-                (false, true) => ", whose stack is broken",
+                (false, true) => ", whose stack is corrupted",
                 (false, false) => "",
             };
             text.push_str(&format!("\nTask {}{state}:{}", clean(name), lines_of(&frames)));
@@ -355,22 +355,22 @@ fn knows_none(symbols: &Symbols<'_>, frames: &[Frame]) -> bool {
     frames.iter().all(|frame| !symbols.contains(frame.addr.into()))
 }
 
-/// The frames for people.
+/// Formats the frames for people.
 fn in_words(frames: &[Frame]) -> String {
-    format!("Backtrace, the last function first:{}", lines_of(frames))
+    format!("Backtrace, innermost first:{}", lines_of(frames))
 }
 
-/// What is to be known of the end of a backtrace.
+/// Explains how a backtrace ended.
 fn end_in_words(end: BacktraceEnd) -> &'static str {
     match end {
         BacktraceEnd::Corrupted => "\n      the stack is corrupted from here on",
-        BacktraceEnd::Continues => "\n      the firmware prints no more",
-        BacktraceEnd::NoTable => "\n      the firmware knows no way on from here",
+        BacktraceEnd::Continues => "\n      the firmware printed no more frames",
+        BacktraceEnd::NoTable => "\n      the firmware cannot unwind any further",
         _ => "",
     }
 }
 
-/// One or two lines for each frame, each with a line's end before it.
+/// Formats one or two lines for each frame, each preceded by a line ending.
 pub fn lines_of(frames: &[Frame]) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let mut text = String::new();
@@ -401,14 +401,15 @@ pub fn lines_of(frames: &[Frame]) -> String {
     text
 }
 
-/// A line of source, counted from 1, fit for a terminal; none where there is nothing to read.
+/// Returns a line of source, counted from 1 and filtered for the terminal, or `None` if it cannot
+/// be read.
 fn source_line(path: &Path, line: u32) -> Option<String> {
-    // Windows would ask another machine for such a file, and tell it who asks.
+    // On Windows, opening such a path would contact another machine and identify the user to it.
     let text = path.to_str()?;
     if text.starts_with("\\\\") || text.starts_with("//") {
         return None;
     }
-    // The path is the ELF's: it could be anything, a device too.
+    // The path comes from the ELF and could be anything, even a device.
     let metadata = std::fs::metadata(path).ok()?;
     if !metadata.is_file() || metadata.len() > LARGEST_SOURCE {
         return None;
@@ -420,7 +421,7 @@ fn source_line(path: &Path, line: u32) -> Option<String> {
     (!quote.is_empty()).then_some(quote)
 }
 
-/// Text from an ELF or a file without what a terminal would take as a command.
+/// Removes terminal control sequences from text of an ELF or a file.
 fn clean(text: &str) -> String {
     sanitise(text.as_bytes())
 }
@@ -464,7 +465,7 @@ mod tests {
             frame(None, 1),
         ];
         let expected = format!(
-            "Backtrace, the last function first:\n\
+            "Backtrace, innermost first:\n\
              \x20  0: 0x42000010 a::b at {file}:2\n\
              \x20        2 | panic!();\n\
              \x20  1: 0x42000010 a::b at {file}:9 (3 times)\n\

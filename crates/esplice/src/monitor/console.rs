@@ -1,4 +1,4 @@
-//! The user's end of the line: a terminal in raw mode, or what is piped in.
+//! Reads the user's input: keys of a terminal in raw mode, or bytes from a pipe.
 
 use std::{
     io::{self, IsTerminal as _, Read as _},
@@ -11,23 +11,23 @@ use crate::ui::{
     terminal::{RawMode, in_foreground},
 };
 
-/// Pieces of input that wait for the board; more are left with the system.
+/// Number of input pieces that wait for the board; the rest stays with the system.
 const WAITING: usize = 16;
 
-/// Bytes of a piece.
+/// Size of a piece in bytes.
 const PIECE: usize = 1024;
 
-/// Input, read beside the ports.
+/// Standard input, read in parallel with the ports.
 pub struct Console {
     keys: Receiver<Key>,
-    /// Held for as long as keys are read.
+    /// Raw mode, held as long as keys are read.
     raw: Option<RawMode>,
 }
 
 impl Console {
-    /// Begins to read standard input: keys where it is a terminal that this program has to itself, else
-    /// bytes for the board. None if it is a terminal that belongs to somebody else, such as when output
-    /// goes to a pager, or the program is in the background.
+    /// Starts reading standard input: keys if it is a terminal that this program has to itself,
+    /// else bytes for the board. Returns `None` if the terminal is in use by another program, such
+    /// as a pager for the output, or if this program is in the background.
     pub fn open(interrupt: &Interrupt) -> Option<Console> {
         let terminal = io::stdin().is_terminal();
         let raw = if terminal {
@@ -44,14 +44,14 @@ impl Console {
         Some(Console { keys, raw })
     }
 
-    /// Whether keys are read.
+    /// Returns whether keys are read.
     pub fn has_keys(&self) -> bool {
         self.raw.is_some()
     }
 
-    /// The next key, if there is one.
+    /// Returns the next key, if there is one.
     pub fn next(&mut self) -> Option<Key> {
-        // The input's end is not the monitor's.
+        // The monitor continues after the end of its input.
         self.keys.try_recv().ok()
     }
 }
@@ -69,11 +69,11 @@ fn read(sender: &SyncSender<Key>, terminal: bool, interrupt: &Interrupt) {
         let found = if terminal { keys.push(read) } else { vec![Key::Send(read.to_vec())] };
         for key in found {
             let leaves = matches!(key, Key::Quit | Key::Interrupt);
-            // Nobody listens any more: the program ends.
+            // No receiver is left: the program is ending.
             if leaves {
-                // Where the channel is full the wish alone has to do.
+                // If the channel is full, the interrupt below must suffice.
                 let _ = sender.try_send(key);
-                // A port that waits is told so.
+                // Wakes a port that is waiting.
                 interrupt.ask();
             } else if sender.send(key).is_err() {
                 return;

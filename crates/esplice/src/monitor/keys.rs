@@ -1,44 +1,45 @@
-//! What keys mean while a board is watched.
+//! Meanings of keys while a board is watched.
 
 /// Ctrl-C, Ctrl-T and Ctrl-], as a terminal in raw mode sends them.
 const CTRL_C: u8 = 0x03;
 const MENU: u8 = 0x14;
 const QUIT: u8 = 0x1d;
 
-/// The keys, for people.
+/// Summary of the keys, for people.
 pub const KEYS: &str = "Keys: Ctrl-] or Ctrl-C quits; Ctrl-T and then r resets, d resets to download \
-                        mode, t time stamps, f filter on and off, 1 to 9 the port that is typed to, \
-                        c sends Ctrl-C, Ctrl-T sends itself, h this help. All else goes to the board.";
+                        mode, t toggles time stamps, f toggles the filter, 1 to 9 select the port \
+                        to type to, c sends Ctrl-C, Ctrl-T sends itself, h shows this help. All other \
+                        keys go to the board.";
 
-/// What is to be done.
+/// Action of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// These bytes go to the board.
+    /// Sends these bytes to the board.
     Send(Vec<u8>),
-    /// Leave, as by a wish.
+    /// Leaves normally.
     Quit,
-    /// Leave, as by the signal of the same name.
+    /// Leaves as if interrupted by a signal.
     Interrupt,
     Reset,
     Download,
     TimeStamps,
     Filter,
-    /// The port that is typed to, from 0.
+    /// Selects the port to type to, from 0.
     Port(usize),
     Help,
-    /// A key of the menu that means nothing.
+    /// Unknown key in the menu.
     Unknown,
 }
 
-/// Reads keys from a terminal's bytes, wherever these are cut.
+/// Parses keys from a terminal's bytes, however these are split.
 #[derive(Debug, Default)]
 pub struct Keys {
-    /// The menu's key was pressed last.
+    /// Whether the menu key was pressed last.
     menu: bool,
 }
 
 impl Keys {
-    /// The next bytes from the terminal.
+    /// Takes the next bytes from the terminal.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Key> {
         let mut keys = vec![];
         for byte in bytes {
@@ -64,9 +65,9 @@ impl Keys {
     }
 }
 
-/// A key behind the menu's, with or without Ctrl.
+/// Returns the action of a key after the menu key, with or without Ctrl.
 fn in_menu(byte: u8) -> Key {
-    // Ctrl and a letter send the letter's place in the alphabet.
+    // Ctrl with a letter sends the letter's position in the alphabet.
     let letter = match byte {
         1..=26 if byte != MENU => byte + b'a' - 1,
         _ => byte.to_ascii_lowercase(),
@@ -76,7 +77,7 @@ fn in_menu(byte: u8) -> Key {
         b'c' => Key::Send(vec![CTRL_C]),
         b']' | QUIT => Key::Send(vec![QUIT]),
         b'r' => Key::Reset,
-        // esp-idf-monitor has p.
+        // esp-idf-monitor uses p.
         b'd' | b'p' => Key::Download,
         b't' => Key::TimeStamps,
         b'f' => Key::Filter,
@@ -94,7 +95,7 @@ mod tests {
     #[track_caller]
     fn check(bytes: &[u8], expected: &[Key]) {
         assert_eq!(Keys::default().push(bytes), expected);
-        // And key by key: what is sent then comes in pieces.
+        // The same, key by key: the bytes to send then arrive in pieces.
         let mut keys = Keys::default();
         let mut single: Vec<Key> = vec![];
         for key in bytes.chunks(1).flat_map(|byte| keys.push(byte)) {

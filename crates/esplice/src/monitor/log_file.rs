@@ -1,4 +1,4 @@
-//! The file that all output of a board goes to, byte by byte as it came.
+//! Logs all output of a board to a file, byte by byte.
 
 use std::{
     fs::File,
@@ -14,24 +14,24 @@ use crate::{
     },
 };
 
-/// How often, a tenth of a second apart, a pipe's reader is waited for: the board goes on meanwhile.
+/// Number of attempts, a tenth of a second apart, to wait for a pipe's reader while the board runs.
 const PATIENCE: u32 = 10;
 
-/// A log, written through at once: what is in it at any moment is all that has come.
+/// An unbuffered log: the file always contains everything received.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    /// None since a write has failed.
+    /// The file; `None` after a write has failed.
     file: Option<File>,
-    /// It is a pipe or device.
+    /// Whether it is a pipe or device.
     is_stream: bool,
     written: u64,
-    /// What went wrong.
+    /// The error, if a write failed.
     failed: Option<String>,
 }
 
 impl LogFile {
-    /// Begins the log: a regular file is emptied, a pipe or device is written to as it is.
+    /// Creates the log: truncates a regular file, opens a pipe or device.
     pub fn create(path: &Path) -> Result<LogFile, Failure> {
         let place = OutputPlace::find(path)?;
         let opened = match place.file() {
@@ -45,7 +45,7 @@ impl LogFile {
         Ok(LogFile { path, file: Some(file), is_stream, written: 0, failed: None })
     }
 
-    /// The name of the log of the port at `index` of several: `a.2.log`.
+    /// Returns the name of the log for the port at `index` of several, such as `a.2.log`.
     pub fn name(path: &Path, index: usize) -> PathBuf {
         let mut name = path.file_stem().unwrap_or_default().to_owned();
         name.push(format!(".{}", index + 1));
@@ -56,7 +56,8 @@ impl LogFile {
         path.with_file_name(name)
     }
 
-    /// Adds bytes. Where that fails, it is told once and the log ends; the board is watched on.
+    /// Appends bytes. If that fails, the error is reported once and the log ends; watching
+    /// continues.
     pub fn write(&mut self, bytes: &[u8], shell: &mut Shell) {
         let Some(file) = &mut self.file else { return };
         let mut looks = 0;
@@ -72,7 +73,7 @@ impl LogFile {
             Ok(()) => self.written += bytes.len() as u64,
             Err(error) => {
                 let error = match error.kind() {
-                    io::ErrorKind::Interrupted => io::Error::other("its reader takes no more"),
+                    io::ErrorKind::Interrupted => io::Error::other("its reader stopped reading"),
                     _ => error,
                 };
                 let message = format!(
@@ -87,12 +88,12 @@ impl LogFile {
         }
     }
 
-    /// Whether all is in it.
+    /// Returns an error if the log is incomplete.
     pub fn finish(self) -> Result<(), Failure> {
         match self.failed {
             None => Ok(()),
             Some(message) => Err(Failure::new(Exit::Internal, message)
-                .hint("make room there, or give --log another place")),
+                .hint("free some space there, or choose another path for --log")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reports of a watch in files, for CI: JUnit's XML and JSON.
+//! Reports of a watch in files, for CI: JUnit XML and JSON.
 
 use std::{path::Path, time::Duration};
 
@@ -14,16 +14,16 @@ use crate::{
     },
 };
 
-/// Where reports go.
+/// Destinations of the reports.
 #[derive(Debug, Default)]
 pub struct ReportFiles {
-    /// The test that they are of, where cargo runs several.
+    /// Name of the test binary, if cargo runs several.
     pub name: Option<String>,
     junit: Option<OutputPlace>,
     json: Option<OutputPlace>,
 }
 
-/// How a part of a watch ended.
+/// Result of a part of a watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -32,25 +32,25 @@ pub enum Verdict {
     Skipped,
 }
 
-/// One thing that was to come, or a test on the board.
+/// An expected output, or a test on the board.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Part {
     pub name: String,
     pub verdict: Verdict,
-    /// The port's time.
+    /// Time in the port's clock.
     pub seconds: Option<f64>,
-    /// Why it failed or was skipped.
+    /// Why the part failed or was skipped.
     pub message: Option<String>,
-    /// What the board said, for a part that failed.
+    /// Output of the board, for a part that failed.
     pub output: Vec<String>,
 }
 
-/// All of a watch.
+/// The report of a watch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WatchReport {
     /// Version of the format.
     pub v: u32,
-    /// The test binary's name, where cargo started the command.
+    /// Name of the test binary, if cargo started the command.
     pub name: Option<String>,
     /// The port's name.
     pub port: String,
@@ -60,17 +60,18 @@ pub struct WatchReport {
     /// Why the command failed.
     pub message: Option<String>,
     pub hint: Option<String>,
-    /// The port's time.
+    /// Time in the port's clock.
     pub seconds: f64,
     pub parts: Vec<Part>,
-    /// Panics, as they were told, decoded where an ELF was at hand.
+    /// Reported panics, decoded if an ELF was available.
     pub panics: Vec<String>,
-    /// The last lines that the board said.
+    /// The last lines of the board's output.
     pub last_lines: Vec<String>,
 }
 
 impl ReportFiles {
-    /// Finds the places of reports, and removes old ones, so that none is taken for this watch's.
+    /// Finds the destinations of reports, and removes old ones, so that none is mistaken for a new
+    /// one.
     pub fn open(junit: Option<&Path>, json: Option<&Path>) -> Result<ReportFiles, Failure> {
         let find = |path: Option<&Path>| path.map(OutputPlace::find).transpose();
         let files = ReportFiles { name: None, junit: find(junit)?, json: find(json)? };
@@ -80,7 +81,7 @@ impl ReportFiles {
         Ok(files)
     }
 
-    /// Returns the files for one of several tests: `junit.math.xml` for `junit.xml`.
+    /// Returns the files for one of several tests, such as `junit.math.xml` for `junit.xml`.
     pub fn named(&self, name: &str) -> Result<ReportFiles, Failure> {
         let path = |place: &OutputPlace| {
             let path = place.named();
@@ -97,7 +98,7 @@ impl ReportFiles {
         Ok(ReportFiles { name: Some(name.to_owned()), ..files })
     }
 
-    /// Writes what is asked for.
+    /// Writes the requested reports.
     pub fn write(&self, report: &WatchReport, shell: &mut Shell) -> Result<(), Failure> {
         let mut outputs = Outputs::default();
         if let Some(place) = &self.junit {
@@ -107,7 +108,7 @@ impl ReportFiles {
             outputs.add_at(place, text.as_bytes())?;
         }
         if let Some(place) = &self.json {
-            // Texts and numbers: there is nothing that could fail.
+            // Texts and numbers cannot fail to serialize.
             let text = serde_json::to_string_pretty(report).unwrap_or_default();
             outputs.add_at(place, (text + "\n").as_bytes())?;
         }
@@ -115,7 +116,7 @@ impl ReportFiles {
     }
 }
 
-/// The parts that tests on a board are.
+/// Returns a part for each test on the board.
 pub fn parts_of(tests: &TestReport) -> Vec<Part> {
     let part = |case: &esplice_monitor::TestCase| {
         let (verdict, message) = match &case.result {
@@ -133,13 +134,13 @@ pub fn parts_of(tests: &TestReport) -> Vec<Part> {
         }
     };
     let untold = (0..tests.untold()).map(|number| Part {
-        name: format!("announced and not run {}", number + 1),
+        name: format!("announced but not run {}", number + 1),
         verdict: Verdict::Failed,
         seconds: None,
-        message: Some("the firmware announced more tests than it told of".into()),
+        message: Some("the firmware announced more tests than it reported".into()),
         output: vec![],
     });
-    // The firmware says how many: no more are listed than anybody would read.
+    // The count comes from the firmware, so it is limited to what a reader can use.
     tests.cases.iter().map(part).chain(untold.take(100)).collect()
 }
 
@@ -254,7 +255,7 @@ mod tests {
         };
         check("a.xml", "a.json");
         check("a.xml", "a.json");
-        // A directory that is missing is made, as for other outputs.
+        // A missing directory is created, as for other outputs.
         check("new/a.xml", "new/a.json");
         let failure = ReportFiles::open(Some(directory.path()), None).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);

@@ -1,41 +1,42 @@
-//! A board's output on its way to people: made harmless, filtered, and with what stands before a line.
+//! Prepares a board's output for people: filters it and adds prefixes to lines.
 
 use std::time::Duration;
 
 use esplice_monitor::{Backspace, Filter, Sanitiser, sanitise};
 
-/// A line that is held back is shown as far as it has come when nothing follows for so long: a prompt.
+/// Time without further bytes after which an incomplete line is shown, because it may be a prompt.
 const HELD: Duration = Duration::from_millis(50);
 
-/// A line that is held back is shown when it has become so long.
+/// Length at which an incomplete line is shown.
 const LONGEST: usize = 4096;
 
-/// What is done to a board's output.
+/// Options of displaying a board's output.
 #[derive(Debug, Clone, Default)]
 pub struct Look {
-    /// Escape sequences are passed on.
+    /// Whether escape sequences are passed through.
     pub raw: bool,
-    /// Backspaces move back, as on a terminal; else they are shown as pictures.
+    /// Whether backspaces move the cursor back, as on a terminal; otherwise they are shown as
+    /// symbols.
     pub backspace: bool,
-    /// Each line begins with its time.
+    /// Whether each line begins with its time.
     pub time_stamps: bool,
     pub filter: Option<Filter>,
-    /// Before each line.
+    /// Prefix of each line.
     pub prefix: Option<String>,
 }
 
-/// The output of one board.
+/// The display of one board's output.
 #[derive(Debug)]
 pub struct Screen {
     look: Look,
     sanitiser: Sanitiser,
-    /// What is held back of the line.
+    /// Bytes of the line that are held back.
     held: Vec<u8>,
-    /// Whether a part of the line is shown already.
+    /// Whether a part of the line has been shown.
     within: bool,
-    /// Whether what follows of the line is hidden, as what came of it was.
+    /// Whether the rest of the line is hidden, like its beginning.
     hidden: bool,
-    /// When the line began, and when its last byte came.
+    /// When the line's first and last byte arrived.
     began: Duration,
     last: Duration,
 }
@@ -54,24 +55,24 @@ impl Screen {
         }
     }
 
-    /// Turns the lines' times on or off.
+    /// Toggles the time stamps.
     pub fn switch_time_stamps(&mut self) -> bool {
         self.look.time_stamps = !self.look.time_stamps;
         self.look.time_stamps
     }
 
-    /// Puts another filter in the place of its own, which it gives.
+    /// Replaces the filter, and returns the previous one.
     pub fn swap_filter(&mut self, filter: Option<Filter>) -> Option<Filter> {
         std::mem::replace(&mut self.look.filter, filter)
     }
 
-    /// Whether lines are shown only when they are whole: a filter has to see them, or another board's
-    /// would come between.
+    /// Returns whether lines are shown only when complete: a filter needs the whole line, or lines
+    /// of several boards would mix.
     fn holds(&self) -> bool {
         self.look.filter.is_some() || self.look.prefix.is_some()
     }
 
-    /// Takes what came at `now`, counted from the board's start; gives what is to be shown.
+    /// Takes the bytes received at `now`, counted from the board's start. Returns what to show.
     pub fn push(&mut self, bytes: &[u8], now: Duration) -> Vec<u8> {
         let text =
             if self.look.raw { bytes.to_vec() } else { self.sanitiser.push(bytes).into_bytes() };
@@ -98,7 +99,7 @@ impl Screen {
         shown
     }
 
-    /// Gives what was held back for too long.
+    /// Returns the bytes that were held back for too long.
     pub fn quiet(&mut self, now: Duration) -> Vec<u8> {
         let mut shown = vec![];
         if !self.held.is_empty() && now.saturating_sub(self.last) >= HELD {
@@ -107,7 +108,7 @@ impl Screen {
         shown
     }
 
-    /// Gives all that is left.
+    /// Returns all remaining bytes.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut shown = vec![];
         if !self.look.raw {
@@ -120,12 +121,12 @@ impl Screen {
         shown
     }
 
-    /// Whether what was shown last is the middle of a line.
+    /// Returns whether the last output shown ended in the middle of a line.
     pub fn is_within_line(&self) -> bool {
         self.within
     }
 
-    /// Something else was shown behind the unfinished line.
+    /// Notes that other output was shown after the incomplete line.
     pub fn was_cut(&mut self) {
         self.within = false;
     }
@@ -162,7 +163,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Everything shown of pieces at their milliseconds, each asked for what it held since.
+    /// Returns everything shown for pieces at their times in milliseconds, with `quiet` called
+    /// between.
     fn shown(look: &Look, pieces: &[(u64, &str)]) -> String {
         let mut screen = Screen::new(look.clone());
         let mut text = vec![];
@@ -209,7 +211,7 @@ mod tests {
             (200, "\x1b[32mI (4) a: no\x1b[0m\r\nend"),
         ];
         assert_eq!(shown(&look, &pieces), "W (2) a: yes\r\n> ls\r\nend");
-        // What was shown of a prompt is not taken back, and what was hidden does not come back.
+        // A prompt that was shown stays, and hidden text does not reappear.
         let pieces = [(0, "I (1) a: n"), (100, "o\r\nyes\r\n")];
         assert_eq!(shown(&look, &pieces), "yes\r\n");
     }

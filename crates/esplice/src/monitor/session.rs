@@ -1,5 +1,5 @@
-//! A watch under way: a thread for each board takes its bytes to the screen, and to the board what is typed
-//! and what a script asks for.
+//! Runs a watch: a thread for each board passes its output to the screen, and sends it what the
+//! user types and what a script contains.
 
 use std::{
     collections::VecDeque,
@@ -29,69 +29,69 @@ use crate::{
     ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
-/// The longest single wait for a board's bytes, in its port's time: with nothing else to do, with orders
-/// to look at, and with bytes to send.
+/// Longest single wait for a board's bytes, in its port's time: when idle, when orders may arrive,
+/// and when bytes are to be sent.
 const WAIT: Duration = Duration::from_millis(50);
 const WAIT_FOR_ORDERS: Duration = Duration::from_millis(10);
 const WAIT_SHORT: Duration = Duration::from_millis(2);
 
-/// How often keys are looked for.
+/// How often keys are read.
 const KEYS_EVERY: Duration = Duration::from_millis(5);
 
-/// Reads made at the end of time, for bytes that had arrived and were not yet fetched.
+/// Number of reads at the timeout, for bytes that have arrived but were not yet read.
 const LAST_READS: usize = 16;
 
-/// Bytes that are handed to a line at once: what comes in meanwhile has to find room with the system,
-/// which keeps 4 KiB of a serial line.
+/// Number of bytes sent at once. Bytes received meanwhile must fit into the system's buffer, which
+/// is 4 KiB for a serial line.
 const SENT_AT_ONCE: usize = 64;
 
-/// Time between two tries to open a port that is gone, beside what the port itself waits.
+/// Time between attempts to reopen a lost port, in addition to the port's own waits.
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
-/// How far a port's clock may be ahead of those of the other ports: virtual boards have clocks that wait
-/// for nobody.
+/// How far a port's clock may run ahead of the others: the clocks of virtual boards do not wait by
+/// themselves.
 const MOST_AHEAD: Duration = Duration::from_millis(50);
 
-/// How long another port is waited for without looking up.
+/// Longest wait for another port between checks.
 const STEP_EVERY: Duration = Duration::from_millis(20);
 
-/// Orders that wait for a board.
+/// Number of orders that can wait for a board.
 const ORDERS: usize = 4;
 
-/// One board that is watched.
+/// A board that is watched.
 pub struct Line<'a, 'e> {
     pub port: &'a mut (dyn Port + Send),
     pub strategies: &'a [Strategy],
-    /// The firmware's.
+    /// Baud rate of the firmware's output.
     pub baud: u32,
     pub watcher: Watcher,
     pub log: Option<LogFile>,
     pub teller: Teller<'a, 'e>,
-    /// What is still to be sent.
+    /// Bytes still to be sent.
     pub outgoing: VecDeque<u8>,
-    /// A step of the script has put its bytes there.
+    /// Whether these bytes come from a step of the script.
     pub sending: bool,
-    /// The filter, while it is off.
+    /// The filter, while it is disabled.
     pub filter_off: Option<Filter>,
-    /// A port that goes away is waited for.
+    /// Whether to wait for a port that disappears.
     pub reconnects: bool,
 }
 
-/// How a watch came to its end.
+/// How a watch ended.
 pub enum End {
-    /// The board at this place has settled it.
+    /// The board at this index has settled it.
     Settled(usize, Box<Outcome>),
-    /// The user left.
+    /// The user quit.
     Left,
 }
 
-/// Where what is told of the boards meets.
+/// Output shared by all boards.
 pub struct Stage<'s> {
     pub display: Display,
     pub shell: &'s mut Shell,
 }
 
-/// What a key asks of a board.
+/// An order to a board, from a key.
 #[derive(Debug)]
 enum Order {
     Send(Vec<u8>),
@@ -106,10 +106,10 @@ pub struct Session<'a, 'e> {
     pub console: Option<Console>,
 }
 
-/// What all threads of a session see.
+/// State shared by all threads of a session.
 struct Common<'c, 's> {
     stage: &'c Mutex<Stage<'s>>,
-    /// It is settled, or the user leaves.
+    /// Whether the session is over, because it is settled or the user quit.
     over: AtomicBool,
     pace: Pace,
     has_orders: bool,
@@ -121,8 +121,8 @@ impl Common<'_, '_> {
     }
 }
 
-/// Ports in step: how far each one's clock has come since the watch began, none for those that nobody
-/// waits for.
+/// Keeps ports in step: how far each one's clock has advanced since the watch began, `None` for
+/// those that nobody waits for.
 struct Pace {
     clocks: Mutex<Vec<Option<Duration>>>,
     moved: Condvar,
@@ -136,7 +136,7 @@ impl Pace {
         self.moved.notify_all();
     }
 
-    /// Waits until the others are not far behind.
+    /// Waits until the others have nearly caught up.
     fn wait(&self, index: usize, common: &Common<'_, '_>) {
         let mut clocks = lock(&self.clocks);
         loop {
@@ -155,11 +155,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What became of a board.
+/// The outcome of a board.
 type Done = (usize, Result<Option<Outcome>, MonitorError>);
 
 impl Session<'_, '_> {
-    /// Goes on until something is settled.
+    /// Runs until the outcome is settled.
     pub fn run(
         &mut self,
         stage: &Mutex<Stage<'_>>,
@@ -186,7 +186,7 @@ impl Session<'_, '_> {
                 scope.spawn(move || {
                     let outcome = line.watch(index, &take, common);
                     common.pace.tell(index, None);
-                    // Nobody asks any more once it is over.
+                    // No receiver is left once the session is over.
                     let _: Result<(), _> = Sender::<Done>::send(&done, (index, outcome));
                 });
             }
@@ -194,7 +194,7 @@ impl Session<'_, '_> {
             let keys = Orders { names, orders, typed_to: 0, waiting: None };
             let ended = conclude(&outcomes, console, keys, stage);
             common.over.store(true, Ordering::Relaxed);
-            // Ports that are gone are waited for no longer.
+            // Stops waiting for lost ports.
             interrupt.stop_ports();
             decoder.hurry();
             ended
@@ -202,7 +202,7 @@ impl Session<'_, '_> {
     }
 }
 
-/// Waits for the end, and gives keys to the boards meanwhile.
+/// Waits for the end, and passes keys to the boards in the meantime.
 fn conclude(
     outcomes: &Receiver<Done>,
     console: &mut Option<Console>,
@@ -220,7 +220,7 @@ fn conclude(
                 return interrupted(console, lock(stage).shell);
             }
             Ok((_, Err(error))) => return Err(error.into()),
-            // A thread that ended with nothing to say has panicked, which the scope passes on.
+            // A thread that ended without a message has panicked; the scope propagates that.
             Ok((_, Ok(None))) | Err(RecvTimeoutError::Disconnected) => return Ok(End::Left),
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -232,7 +232,7 @@ fn conclude(
     }
 }
 
-/// A port was told to stop: by the signal, by a key, or as nobody reads.
+/// Handles an interrupted port: by a signal, by a key, or because nobody reads the output.
 fn interrupted(console: &mut Option<Console>, shell: &mut Shell) -> Result<End, Failure> {
     while let Some(key) = console.as_mut().and_then(Console::next) {
         if key == Key::Quit {
@@ -242,25 +242,25 @@ fn interrupted(console: &mut Option<Console>, shell: &mut Shell) -> Result<End, 
     if shell.stdout_closed() { Ok(End::Left) } else { Err(Failure::interrupted()) }
 }
 
-/// Keys on their way to the boards.
+/// Distributes keys to the boards.
 struct Orders {
     names: Vec<String>,
     orders: Vec<SyncSender<Order>>,
-    /// The board that is typed to.
+    /// The board that receives typed text.
     typed_to: usize,
-    /// An order that its board had no room for.
+    /// An order that did not fit into its board's queue.
     waiting: Option<(usize, Order)>,
 }
 
 impl Orders {
-    /// Hands out what the user typed. An error is the wish to interrupt.
+    /// Distributes what the user typed. Returns an error if the user wants to interrupt.
     fn take(
         &mut self,
         console: &mut Option<Console>,
         stage: &Mutex<Stage<'_>>,
     ) -> Result<Option<End>, ()> {
         loop {
-            // Bytes that wait for a board are not joined by more than it can take.
+            // While an order waits for a board, no further bytes are read.
             if let Some((index, order)) = self.waiting.take()
                 && !self.give(index, order)
             {
@@ -291,7 +291,7 @@ impl Orders {
         }
     }
 
-    /// Whether the board at `index` has room for `order`, which is kept if not.
+    /// Queues `order` for the board at `index`, or keeps it. Returns whether the queue had space.
     fn give(&mut self, index: usize, order: Order) -> bool {
         match self.orders.get(index).map(|orders| orders.try_send(order)) {
             Some(Err(TrySendError::Full(order))) => {
@@ -302,8 +302,8 @@ impl Orders {
         }
     }
 
-    /// An order to all boards that changes only what is shown; the first tells of it. A board that has
-    /// no room is busy with what was typed to it, and goes without.
+    /// Sends an order to all boards that only changes the display; the first board reports it. A
+    /// board with a full queue is busy with typed text, and is skipped.
     fn give_all(&mut self, order: impl Fn(bool) -> Order) {
         for (index, orders) in self.orders.iter().enumerate() {
             let _ = orders.try_send(order(index == 0));
@@ -312,7 +312,7 @@ impl Orders {
 }
 
 impl Line<'_, '_> {
-    /// Looks after the board until something is settled, or all is over.
+    /// Watches the board until the outcome is settled or the session is over.
     fn watch(
         &mut self,
         index: usize,
@@ -335,7 +335,7 @@ impl Line<'_, '_> {
             };
             match turned {
                 Err(PortError::Gone { port }) => {
-                    // A panic whose end did not come may be why the port is gone.
+                    // A panic that was cut off may be why the port is gone.
                     if let Some(outcome) = self.cut(common.stage) {
                         return Ok(Some(outcome));
                     }
@@ -346,7 +346,7 @@ impl Line<'_, '_> {
                     if !self.reconnects {
                         return Err(lost);
                     }
-                    // The others go on meanwhile.
+                    // The other boards continue in the meantime.
                     common.pace.tell(index, None);
                     self.come_back(lost, common)?;
                 }
@@ -359,7 +359,7 @@ impl Line<'_, '_> {
         Ok(None)
     }
 
-    /// Waits until the port is there again.
+    /// Waits until the port is available again.
     fn come_back(
         &mut self,
         lost: MonitorError,
@@ -374,17 +374,17 @@ impl Line<'_, '_> {
                 }
                 (_, Ok(())) if common.is_over() => return Ok(()),
                 (_, Ok(())) => {}
-                // A port without time is gone for good: a virtual board whose power is cut.
+                // A port whose clock has stopped is gone for good: a virtual board without power.
                 (_, Err(_)) => return Err(lost),
             }
         }
-        // What the board was at is over; it has most likely been reset.
+        // The board has most likely been reset, so its state is discarded.
         self.watcher.was_reset();
         lock(common.stage).shell.status(&format!("Port {} is back", self.port.name()));
         Ok(())
     }
 
-    /// Does what was ordered, unless there is still something to send.
+    /// Carries out an order, unless there are still bytes to send.
     fn obey(
         &mut self,
         orders: &Receiver<Order>,
@@ -395,7 +395,7 @@ impl Line<'_, '_> {
             match order {
                 Order::Send(bytes) => self.outgoing.extend(bytes),
                 Order::Reset { download } => match self.reset_by_key(download, stage) {
-                    // The next read finds it gone, and waits for it.
+                    // The next read reports the lost port and waits for it.
                     Err(PortError::Gone { .. }) => {}
                     done => done?,
                 },
@@ -414,7 +414,7 @@ impl Line<'_, '_> {
                         lock(stage).shell.status(match (turned_on, &self.filter_off) {
                             (true, _) => "Filter on",
                             (false, Some(_)) => "Filter off",
-                            (false, None) => "There is no filter: give one with --filter",
+                            (false, None) => "There is no filter: set one with --filter",
                         });
                     }
                 }
@@ -423,8 +423,8 @@ impl Line<'_, '_> {
         Ok(())
     }
 
-    /// Sends what is to be sent, reads what has come, and lets the watcher look at both. Waits for
-    /// bytes as long as `wait`.
+    /// Sends pending bytes, reads what has arrived, and passes both to the watcher. Waits for bytes
+    /// as long as `wait`.
     fn turn(
         &mut self,
         wait: Duration,
@@ -436,7 +436,7 @@ impl Line<'_, '_> {
         let mut buf = [0; 4096];
         let now = self.port.now();
         if self.watcher.deadline().is_some_and(|deadline| deadline <= now) {
-            // What has arrived by now still counts.
+            // Bytes that have already arrived still count.
             for _ in 0..LAST_READS {
                 let count = self.port.read(&mut buf, now)?;
                 if count == 0 {
@@ -462,7 +462,7 @@ impl Line<'_, '_> {
         Ok(self.take(buf.get(..count).unwrap_or_default(), now, stage))
     }
 
-    /// Takes bytes that have come.
+    /// Processes received bytes.
     fn take(&mut self, bytes: &[u8], now: Moment, stage: &Mutex<Stage<'_>>) -> Option<Outcome> {
         if bytes.is_empty() {
             return None;
@@ -477,7 +477,7 @@ impl Line<'_, '_> {
         watcher.push(bytes, now, &mut |event| teller.tell(&event, now, display, shell))
     }
 
-    /// Nothing more comes of what the board was saying.
+    /// Ends the current output, because no more of it will arrive.
     fn cut(&mut self, stage: &Mutex<Stage<'_>>) -> Option<Outcome> {
         let now = self.port.now();
         let Stage { display, shell } = &mut *lock(stage);
@@ -485,14 +485,14 @@ impl Line<'_, '_> {
         watcher.cut(now, &mut |event| teller.tell(&event, now, display, shell))
     }
 
-    /// The watch ends for a reason that is none of the board's: a test that runs has failed by it.
+    /// Fails the running test, because the watch ends for a reason other than the board.
     pub fn abandon_test(&mut self, reason: &str, display: &mut Display, shell: &mut Shell) {
         let now = self.port.now();
         let Line { watcher, teller, .. } = self;
         watcher.abandon_test(reason, now, &mut |event| teller.tell(&event, now, display, shell));
     }
 
-    /// Does what the script asks for and sends a piece of what is to be sent.
+    /// Performs the script's next steps and sends a piece of the pending bytes.
     fn act(&mut self, stage: &Mutex<Stage<'_>>) -> Result<Option<Outcome>, PortError> {
         loop {
             if !self.outgoing.is_empty() {
@@ -518,7 +518,7 @@ impl Line<'_, '_> {
                     self.sending = true;
                 }
                 Some(Action::Reset) => {
-                    // That the port can was seen before.
+                    // It was checked before that the port can reset.
                     self.reset()?;
                     self.begin_anew(stage);
                     if let Some(outcome) = self.watcher.done(self.port.now()) {
@@ -535,7 +535,7 @@ impl Line<'_, '_> {
         self.teller.begin_anew(display, shell);
     }
 
-    /// Resets the board, if its port can.
+    /// Resets the board, if its port has reset lines.
     fn reset(&mut self) -> Result<bool, PortError> {
         let released = reset_to_run(self.port, self.baud)?;
         if let Some(released) = released {
@@ -544,7 +544,7 @@ impl Line<'_, '_> {
         Ok(released.is_some())
     }
 
-    /// Does what a key asks for, as far as the port can.
+    /// Resets the board as requested by a key, if its port has reset lines.
     fn reset_by_key(&mut self, download: bool, stage: &Mutex<Stage<'_>>) -> Result<(), PortError> {
         let strategy = self.strategies.first().filter(|_| self.port.caps().lines);
         let (done, said) = match (download, strategy) {
@@ -557,7 +557,7 @@ impl Line<'_, '_> {
         };
         if !done {
             let name = self.port.name();
-            lock(stage).shell.status(&format!("{name} has no lines to reset the board with"));
+            lock(stage).shell.status(&format!("{name} has no reset lines"));
             return Ok(());
         }
         self.begin_anew(stage);

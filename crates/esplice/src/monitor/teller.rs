@@ -1,4 +1,4 @@
-//! What is told of a board while it is watched.
+//! Prints what happens on a board while it is watched.
 
 use esplice_monitor::{BootErrorKind, MonitorEvent, TestEvent};
 use esplice_protocol::Moment;
@@ -9,12 +9,12 @@ use crate::{
     ui::{event::Event, interrupt::Interrupt, shell::Shell},
 };
 
-/// The place where the output of several boards meets.
+/// The display shared by several boards.
 #[derive(Debug, Default)]
 pub struct Display {
-    /// There are several boards.
+    /// Whether there are several boards.
     several: bool,
-    /// The board whose line has not ended.
+    /// The board whose last line is incomplete.
     unfinished: Option<usize>,
 }
 
@@ -24,26 +24,26 @@ impl Display {
     }
 }
 
-/// Tells of one board, and keeps what is told later.
+/// Prints the events of one board, and keeps facts for the report.
 pub struct Teller<'a, 'e> {
-    /// The board's place among several, and its port's name.
+    /// The board's index, and its port's name.
     pub index: usize,
     pub name: String,
     pub screen: Screen,
-    /// Where its times count from: its last reset, if it was reset.
+    /// Start of the board's times: its last reset, or the start of the watch.
     pub began: Moment,
     /// When the watch began.
     pub started: Moment,
     pub decoder: &'a Decoder<'e>,
     pub interrupt: &'a Interrupt,
     pub tests: TestScreen,
-    /// Something is waited for: what went wrong is told in the end.
+    /// Whether something is expected; errors are then reported at the end.
     pub waits: bool,
-    /// The texts waited for, in order of the watch's steps; none for other steps.
+    /// Expected texts by step of the watch, `None` for other steps.
     pub expected: Vec<Option<String>>,
-    /// When each came.
+    /// When each expected text arrived.
     pub met: Vec<(usize, Moment)>,
-    /// What the board says is not shown: its tests are.
+    /// Whether the board's output is hidden in favour of its tests.
     pub captures: bool,
     told_of_download: bool,
     told_errors: Vec<BootErrorKind>,
@@ -85,7 +85,7 @@ impl<'a, 'e> Teller<'a, 'e> {
             MonitorEvent::Text(bytes) if !self.captures || shell.is_json() => {
                 let time = now.since(self.began);
                 self.show(display, shell, |screen| screen.push(bytes, time));
-                // Without readers there is nothing left to do, unless something is waited for.
+                // Without readers there is nothing left to do, unless output is expected.
                 if shell.stdout_closed() && !self.waits {
                     self.interrupt.ask();
                 }
@@ -121,24 +121,24 @@ impl<'a, 'e> Teller<'a, 'e> {
             MonitorEvent::SavedPc(pc) => self.decoder.tell_saved_pc(*pc, shell),
             MonitorEvent::ElfSha256(told) => self.decoder.compare(told, shell),
             MonitorEvent::OtherProgram(found) if !self.waits => {
-                shell.warning(&format!("what was written does not run: {found}"));
+                shell.warning(&format!("the written firmware does not run: {found}"));
             }
             MonitorEvent::BootLoop(found) if !self.waits => shell.warning(&resets_again(found)),
             _ => {}
         }
     }
-    /// Shows what was held back for long enough.
+    /// Shows output that was held back long enough.
     pub fn show_late(&mut self, now: Moment, display: &mut Display, shell: &mut Shell) {
         let time = now.since(self.began);
         self.show(display, shell, |screen| screen.quiet(time));
     }
 
-    /// Shows all that was held back.
+    /// Shows all output that was held back.
     pub fn show_rest(&mut self, display: &mut Display, shell: &mut Shell) {
         self.show(display, shell, Screen::finish);
     }
 
-    /// The board begins anew: so does its line.
+    /// Starts a new line for a board that was reset.
     pub fn begin_anew(&mut self, display: &mut Display, shell: &mut Shell) {
         self.show_rest(display, shell);
         if shell.is_json() {

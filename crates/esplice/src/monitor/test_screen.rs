@@ -1,4 +1,4 @@
-//! Tests on the board, told as `cargo test` tells of the host's.
+//! Prints tests on the board in the style of `cargo test`.
 
 use esplice_monitor::{TestCase, TestEvent, TestReport, TestResult};
 
@@ -7,10 +7,10 @@ use crate::ui::{
     shell::Shell,
 };
 
-/// How tests are told of.
+/// Prints test results.
 #[derive(Debug)]
 pub struct TestScreen {
-    /// A line is told at each test's end; else the board's own lines are seen.
+    /// Whether a line is printed at each test's end; otherwise the board's own lines are shown.
     pub told: bool,
 }
 
@@ -39,13 +39,13 @@ impl TestScreen {
                 self.line(&format!("test {} ... {result}\n", case.name), shell);
             }
             TestEvent::Unknown { line } => {
-                shell.warning(&format!("a line of no known meaning: esplice-test: {line}"));
+                shell.warning(&format!("an unknown line: esplice-test: {line}"));
             }
             _ => {}
         }
     }
 
-    /// What is said when the last test is over, or no more will be.
+    /// Prints the summary when the last test is over, or none will follow.
     pub fn finish(&self, report: &TestReport, complete: bool, shell: &mut Shell) {
         if !shell.is_json() {
             shell.in_place_of_board(&summary(report, complete, self.told));
@@ -85,7 +85,7 @@ fn test_event(case: &TestCase, host_seconds: f64) -> Event {
     Event::Test { name: case.name.clone(), state, reason, seconds, host_seconds }
 }
 
-/// The failures and the line of numbers. With `outputs`, what the failed tests said.
+/// Formats the failures and the result line; with `outputs`, including the output of failed tests.
 fn summary(report: &TestReport, complete: bool, outputs: bool) -> String {
     let mut text = String::new();
     let failed = report.cases.iter().filter_map(|case| match &case.result {

@@ -1,4 +1,4 @@
-//! From how a watch ended to how the command ends.
+//! Converts the outcome of a watch into the result of the command.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ use crate::{
     },
 };
 
-/// Lines of a board's output that are told again where it failed.
+/// Number of last lines that are printed again after a failure.
 const LAST_LINES: usize = 6;
 
-/// Names of failed tests in an error.
+/// Maximum number of failed tests named in an error.
 const NAMED: usize = 5;
 
-/// What an outcome is weighed with.
+/// Facts about a watch that its outcome is reported with.
 pub struct Case<'a> {
     pub timeout: Option<Duration>,
-    /// The line of the script that the watch stood at, with how long that was given.
+    /// The current line of the script, with its timeout.
     pub step: Option<(usize, Option<Duration>)>,
     pub tests: Option<&'a TestReport>,
     pub port: &'a dyn Port,
 }
 
-/// What `outcome` means for the command.
+/// Returns the result of the command for `outcome`.
 pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<(), Failure> {
     let failure = match outcome {
         Outcome::Matched { .. } => {
@@ -40,9 +40,9 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
         Outcome::Tests(report) => return tests_ended(report),
         Outcome::Rejected { text, last_lines, .. } => {
             let failure =
-                Failure::new(Exit::Rejected, format!("rejected output {} came", quoted(text)));
+                Failure::new(Exit::Rejected, format!("rejected output {} appeared", quoted(text)));
             match last_lines.last() {
-                Some(line) => failure.hint(format!("it came in the line {line:?}")),
+                Some(line) => failure.hint(format!("it appeared in the line {line:?}")),
                 None => failure,
             }
         }
@@ -54,9 +54,9 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
             let what = if missing.is_empty() {
                 format!("the script{place} did not end")
             } else {
-                format!("expected output {}{place} did not come", quoted(missing))
+                format!("expected output {}{place} did not appear", quoted(missing))
             };
-            let message = format!("{what} within {within}: {seen} bytes came");
+            let message = format!("{what} within {within}: {seen} bytes arrived");
             let failure = Failure::new(Exit::ExpectationTimedOut, message);
             match last_lines.last() {
                 Some(line) => failure.hint(format!("the last line was {line:?}")),
@@ -68,9 +68,9 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
             let message = match running {
                 Some(name) => format!("test {name} did not end within {within}"),
                 None if case.tests.is_some() => {
-                    format!("the tests did not end: nothing of them came within {within}")
+                    format!("the tests did not end: no test output arrived within {within}")
                 }
-                None => format!("no test began within {within}: {seen} bytes came"),
+                None => format!("no test began within {within}: {seen} bytes arrived"),
             };
             let failure = Failure::new(Exit::ExpectationTimedOut, message);
             match last_lines.last() {
@@ -79,7 +79,7 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
             }
         }
         Outcome::WrongBaud { seen, percent } => {
-            let message = format!("{percent} % of the {seen} bytes that came are no text");
+            let message = format!("{percent} % of the {seen} bytes received are not text");
             Failure::new(Exit::WrongBaud, message)
                 .hint("give the firmware's baud rate with --monitor-baud")
         }
@@ -91,16 +91,16 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
             Failure::new(Exit::Panic, message)
         }
         Outcome::OtherProgram(found) => {
-            Failure::new(Exit::Verify, format!("what was written does not run: {found}"))
+            Failure::new(Exit::Verify, format!("the written firmware does not run: {found}"))
                 .hint("`esplice partition show` lists what the board boots")
         }
         Outcome::BootLoop(found) => {
             let failure = Failure::new(Exit::BootLoop, resets_again(found));
             let said = found.last_line.as_ref();
-            let said = said.map(|line| format!("before it the board said {line:?}"));
-            // Without an image no firmware can have done it.
+            let said = said.map(|line| format!("before it the board printed {line:?}"));
+            // Without an image, there is no firmware that could reset the board.
             let allow = (!found.without_image).then(|| {
-                "if the firmware resets itself on purpose, give --allow-resets".to_owned()
+                "if the firmware resets itself on purpose, pass --allow-resets".to_owned()
             });
             match (said, allow) {
                 (Some(said), Some(allow)) => failure.hint(format!("{said}; {allow}")),
@@ -115,7 +115,7 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
     Err(failure)
 }
 
-/// The last lines of an outcome, where these say why.
+/// Returns the last lines of an outcome, if they help to explain it.
 pub fn last_lines(outcome: &Outcome) -> &[String] {
     let lines = match outcome {
         Outcome::Rejected { last_lines, .. }
@@ -126,13 +126,13 @@ pub fn last_lines(outcome: &Outcome) -> &[String] {
     lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default()
 }
 
-/// The exit code of tests, and what is wrong with them.
+/// Returns the result of tests, with their exit code.
 fn tests_ended(report: &TestReport) -> Result<(), Failure> {
     if report.is_success() {
         return Ok(());
     }
     let exit = match report.exit {
-        // The firmware's own code passes through.
+        // The firmware's own code is passed through.
         Some(code) if Exit::FIRMWARE.contains(&code) => Exit::Firmware(code as u8),
         _ => Exit::Firmware(Exit::TESTS_FAILED),
     };
@@ -164,7 +164,7 @@ fn tests_ended(report: &TestReport) -> Result<(), Failure> {
     if let Some(name) = &report.ended_in
         && !failed.iter().any(|(failed, _)| failed == name)
     {
-        parts.push(format!("the board was reset in test {name}, which does not count"));
+        parts.push(format!("the board was reset in test {name}, which was not counted"));
     }
     if report.untold() > 0 {
         parts.push(format!("{} of the announced tests did not run", report.untold()));
@@ -181,7 +181,7 @@ fn told(report: &TestReport) -> usize {
 
 fn said_nothing(port: &dyn Port) -> String {
     let mut hint = format!(
-        "the board said nothing: check that {} is the UART that the firmware writes to",
+        "the board printed nothing: check that {} is the UART that the firmware writes to",
         port.name()
     );
     if !port.caps().lines {
@@ -190,7 +190,7 @@ fn said_nothing(port: &dyn Port) -> String {
     hint
 }
 
-/// Text as the user wrote it: in quotation marks, or an expression in its slashes.
+/// Quotes a text as the user wrote it: in quotation marks, or in slashes for a regular expression.
 fn quoted(text: &str) -> String {
     if text.len() > 2 && text.starts_with('/') && text.ends_with('/') {
         text.to_owned()
@@ -200,10 +200,10 @@ fn quoted(text: &str) -> String {
 }
 
 pub fn resets_again(found: &BootLoop) -> String {
-    format!("the board reset {} times more: {}", found.resets, found.reason)
+    format!("the board reset {} more times: {}", found.resets, found.reason)
 }
 
-/// The message in one line, with its place where that is known.
+/// Returns the panic message in one line, with its place if known.
 pub fn in_words(report: &PanicReport) -> String {
     let message = report.message.lines().collect::<Vec<_>>().join(" ");
     match &report.location {

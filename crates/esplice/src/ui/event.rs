@@ -1,12 +1,12 @@
-//! What a command tells while it works, one object a line with `--format json`.
+//! Events that a command reports while it runs, one object per line with `--format json`.
 
 use serde::Serialize;
 
-/// One event. Every field is always there, null where a command has no such thing.
+/// An event. Every field is always present, and null if the command has no value for it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A part of the work begins or ends.
+    /// A stage of the work begins or ends.
     Stage { name: &'static str, state: StageState },
     /// The chip at the port.
     Chip {
@@ -14,32 +14,32 @@ pub enum Event {
         revision: Option<String>,
         mac: Option<String>,
         features: Vec<String>,
-        /// Bytes.
+        /// Size in bytes.
         flash_size: Option<u32>,
     },
-    /// Bytes done of a stage.
+    /// Progress of a stage, in bytes.
     Progress { stage: String, done: u64, total: u64 },
-    /// A region of flash was compared by a hash that the chip computes.
+    /// A flash region was verified by a hash that the chip computed.
     Verified {
         name: String,
         offset: u32,
         len: u32,
         hash: String,
-        /// What the hash is: `md5`.
+        /// The hash algorithm: `md5`.
         algorithm: &'static str,
     },
     /// The compiler that built the firmware.
     Compiler {
         /// `rustc` or `tinygo`.
         name: &'static str,
-        /// As the program tells it, where it does.
+        /// The version as the program prints it, if it does.
         version: Option<String>,
         /// The program's path.
         program: String,
-        /// What it made code for: a target triple, or TinyGo's target.
+        /// The target that it compiled for: a target triple, or TinyGo's target.
         target: String,
     },
-    /// What the compiler or the linker says.
+    /// A message of the compiler or the linker.
     Diagnostic {
         /// `error`, `warning`, `note` or `help`, in the compiler's words.
         level: String,
@@ -47,22 +47,22 @@ pub enum Event {
         /// The compiler's code, such as `E0425`.
         code: Option<String>,
         place: Option<Place>,
-        /// All of it, as it is shown to people.
+        /// The whole message, as shown to people.
         rendered: String,
     },
-    /// What the board said: text, or the bytes in hex where they are none.
+    /// Output of the board: text, or hex if the bytes are not text.
     Output {
         text: Option<String>,
         bytes: Option<String>,
-        /// The port's name, where several are watched.
+        /// The port's name, if several are watched.
         port: Option<String>,
     },
-    /// Output that was waited for has come.
+    /// Expected output has arrived.
     Expected {
         text: String,
-        /// The port's time.
+        /// Time in the port's clock.
         seconds: f64,
-        /// The host's time since the command began.
+        /// Host time since the command began.
         host_seconds: f64,
     },
     /// A test on the board.
@@ -70,83 +70,83 @@ pub enum Event {
         name: String,
         state: TestState,
         reason: Option<String>,
-        /// How long it took, by the port's time.
+        /// Duration of the test in the port's clock.
         seconds: Option<f64>,
-        /// The host's time since the command began.
+        /// Host time since the command began.
         host_seconds: f64,
     },
-    /// Addresses of code that the firmware printed while it runs on.
+    /// Code addresses that the firmware printed without stopping.
     Trace { kind: &'static str, message: String, frames: Vec<PanicFrame> },
-    /// The firmware's last words.
+    /// A panic of the firmware.
     Panic {
         kind: String,
-        /// What it said, without the place.
+        /// The panic message, without the place.
         message: String,
-        /// Where, if the text says so.
+        /// The place of the panic, if the text names it.
         place: Option<Place>,
         frames: Vec<PanicFrame>,
-        /// What the other cores were doing, where they were dumped too.
+        /// Backtraces of the other cores, if they were dumped too.
         other_cores: Vec<CoreFrames>,
     },
     /// A core dump of ESP-IDF.
     CoreDump {
-        /// Whether its checksum is right.
+        /// Whether the checksum matches.
         sound: bool,
         reason: Option<String>,
         tasks: Vec<TaskFrames>,
     },
-    /// Something to know that stops nothing.
+    /// A warning that does not stop the command.
     Warning { message: String },
-    /// Why the command failed.
+    /// The reason that the command failed.
     Error { code: u8, message: String, hint: Option<String> },
-    /// What the command is asked for: an inspected image, the settings.
+    /// The result of the command, such as an inspected image or the settings.
     Result { name: &'static str, value: serde_json::Value },
-    /// Always the last.
+    /// The summary, always the last event.
     Summary(Summary),
 }
 
-/// A place in source.
+/// A place in the source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     pub file: String,
-    /// From 1.
+    /// Line, counted from 1.
     pub line: u32,
-    /// From 1.
+    /// Column, counted from 1.
     pub column: u32,
 }
 
-/// A function on the way to a panic.
+/// A stack frame of a panic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PanicFrame {
     pub addr: u32,
     pub function: Option<String>,
     pub file: Option<String>,
-    /// From 1.
+    /// Line, counted from 1.
     pub line: Option<u32>,
-    /// The compiler put it into the function of the next frame.
+    /// Whether the compiler inlined the function into that of the next frame.
     pub inlined: bool,
-    /// How many times in a row it is there.
+    /// Number of consecutive repetitions of the frame.
     pub times: u32,
 }
 
-/// What a task was doing.
+/// Backtrace of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TaskFrames {
     pub name: Option<String>,
-    /// Address of its control block.
+    /// Address of the task control block.
     pub tcb: u32,
     pub crashed: bool,
     pub frames: Vec<PanicFrame>,
 }
 
-/// What one core was doing.
+/// Backtrace of a core.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CoreFrames {
     pub core: u32,
     pub frames: Vec<PanicFrame>,
 }
 
-/// Where a stage stands.
+/// State of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageState {
@@ -154,7 +154,7 @@ pub enum StageState {
     Done,
 }
 
-/// Where a test stands.
+/// State of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TestState {
@@ -164,7 +164,7 @@ pub enum TestState {
     Ignored,
 }
 
-/// The whole command in numbers.
+/// Figures of the whole command.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Summary {
     pub ok: bool,
@@ -173,15 +173,15 @@ pub struct Summary {
     pub bytes_sent: Option<u64>,
     pub bytes_received: Option<u64>,
     pub frames: Option<u64>,
-    /// The port's time.
+    /// Time in the port's clock.
     pub seconds: Option<f64>,
-    /// The host's time.
+    /// Host time.
     pub host_seconds: f64,
     pub sectors_total: Option<u64>,
     pub sectors_written: Option<u64>,
 }
 
-/// The event as its line, without the line's end.
+/// Returns the event as a line of JSON, without the line ending.
 pub fn to_line(event: &Event) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -189,7 +189,7 @@ pub fn to_line(event: &Event) -> String {
         #[serde(flatten)]
         event: &'a Event,
     }
-    // Strings, numbers and maps with string keys: there is nothing that could fail.
+    // Strings, numbers and maps with string keys cannot fail to serialize.
     serde_json::to_string(&Line { v: 1, event }).unwrap_or_default()
 }
 

@@ -1,4 +1,4 @@
-//! The one table of exit codes, and the error that carries one of them.
+//! The table of exit codes, and the error that carries one.
 
 use std::{fmt, io, ops::RangeInclusive};
 
@@ -38,16 +38,16 @@ pub enum Exit {
     PortLost,
     Rejected,
     NotModelled,
-    /// The firmware's own result, of [`Exit::FIRMWARE`].
+    /// The firmware's own exit code, within [`Exit::FIRMWARE`].
     Firmware(u8),
     Interrupted,
 }
 
 impl Exit {
-    /// Codes that pass through from the firmware: those above are the shell's.
+    /// Codes passed through from the firmware. Those above are the shell's.
     pub const FIRMWARE: RangeInclusive<u32> = 40..=125;
 
-    /// The code where tests failed and the firmware has none of its own.
+    /// The code when tests failed and the firmware has no code of its own.
     pub const TESTS_FAILED: u8 = 40;
 
     pub const ALL: &[Exit] = &[
@@ -98,46 +98,46 @@ impl Exit {
             Exit::Rejected => 25,
             Exit::NotModelled => 27,
             Exit::Firmware(code) => code,
-            // 128 and the number of SIGINT, as shells have it.
+            // 128 plus the number of SIGINT, as in shells.
             Exit::Interrupted => 130,
         }
     }
 
-    /// What the code tells, as the help and the documentation have it.
+    /// Returns the meaning of the code, as shown in the help and the documentation.
     pub const fn meaning(self) -> &'static str {
         match self {
             Exit::Done => "done",
-            Exit::Internal => "a fault in esplice or of the machine, such as a full disk",
+            Exit::Internal => "a bug in esplice or a failure of the machine, such as a full disk",
             Exit::Usage => "wrong use of the command line, the environment or esplice.toml",
-            Exit::BadInput => "an input file is missing, broken or of the wrong kind",
+            Exit::BadInput => "an input file is missing, invalid or of the wrong kind",
             Exit::ToolchainMissing => "no compiler or linker for the chip",
             Exit::BuildFailed => "compiling or linking failed",
             Exit::PlanRefused => "the image, the flash plan or the memory layout does not fit",
-            Exit::Port => "no such port, or it is busy, or may not be opened",
+            Exit::Port => "the port does not exist, is busy, or may not be opened",
             Exit::NoAnswer => "the board does not answer",
-            Exit::WrongChip => "another chip than the target",
+            Exit::WrongChip => "the board has a different chip than the target",
             Exit::Security => "the chip's security state forbids it",
             Exit::Transfer => "the transfer failed",
-            Exit::Verify => "what was read back, or what runs, differs from what was written",
-            Exit::ExpectationTimedOut => "the expected output did not come in time",
+            Exit::Verify => "flash or the running firmware differs from what was written",
+            Exit::ExpectationTimedOut => "timed out waiting for the expected output",
             Exit::Panic => "the firmware panicked",
             Exit::BootLoop => "the board resets again and again",
-            Exit::WrongBaud => "the board speaks at another baud rate",
+            Exit::WrongBaud => "the board uses a different baud rate",
             Exit::PortLost => "the port was lost while in use",
-            Exit::Rejected => "output came that was to be rejected",
-            Exit::NotModelled => "the virtual board met something that it does not model",
+            Exit::Rejected => "rejected output appeared",
+            Exit::NotModelled => "the virtual board needed something that it does not model",
             Exit::Firmware(_) => "tests on the board failed; 41 to 125: the firmware's own code",
             Exit::Interrupted => "interrupted",
         }
     }
 
-    /// The table as lines, code and meaning.
+    /// Returns the table as lines of code and meaning.
     pub fn table() -> String {
         Exit::ALL.iter().map(|exit| format!("{:>5}  {}\n", exit.number(), exit.meaning())).collect()
     }
 }
 
-/// Why a command failed: the fact, the remedy where one is known, and the exit code.
+/// Reason that a command failed: the fact, a hint if a remedy is known, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub exit: Exit,
@@ -179,7 +179,7 @@ impl From<ChipError> for Failure {
     fn from(error: ChipError) -> Failure {
         let exit = match &error {
             ChipError::Unknown { .. } | ChipError::UnknownTarget { .. } => Exit::Usage,
-            // The program's own files are sound: it is one of the user's.
+            // The built-in data is valid, so this is a file of the user's.
             ChipError::Parse { .. } | ChipError::Check { .. } => Exit::BadInput,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
@@ -226,7 +226,7 @@ impl From<ToolchainError> for Failure {
 impl From<PortError> for Failure {
     fn from(error: PortError) -> Failure {
         let exit = match &error {
-            // The machine's fault, as for any other file that is written.
+            // The machine's fault, as for any other file that cannot be written.
             PortError::Io { source, .. } if is_full(source) => Exit::Internal,
             PortError::NotFound { .. }
             | PortError::Busy { .. }
@@ -270,7 +270,7 @@ impl From<SimError> for Failure {
     }
 }
 
-/// The exit code for a virtual board whose flash failed.
+/// Returns the exit code for a failure of a virtual board's flash.
 fn of_flash(error: &NorError) -> Exit {
     match error {
         NorError::File { source, .. } => of_flash_file(source),
@@ -278,7 +278,7 @@ fn of_flash(error: &NorError) -> Exit {
     }
 }
 
-/// The exit code for what the system says of a virtual board's flash file.
+/// Returns the exit code for an I/O error of a virtual board's flash file.
 fn of_flash_file(error: &io::Error) -> Exit {
     match error {
         error if is_full(error) => Exit::Internal,
@@ -287,7 +287,7 @@ fn of_flash_file(error: &io::Error) -> Exit {
     }
 }
 
-/// Whether there is no room for what was to be written.
+/// Returns whether the error means that there is no space left.
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull)
@@ -320,7 +320,7 @@ impl From<ImageError> for Failure {
             | ImageError::FlashSize { .. }
             | ImageError::SecurePad { .. }
             | ImageError::MmuPageSize { by_descriptor: false, .. } => Exit::Usage,
-            // All else is the ELF's.
+            // All other errors are the ELF's.
             _ => Exit::BadInput,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
@@ -373,7 +373,7 @@ mod tests {
         assert!(others.map(|exit| exit.number()).all(|n| !Exit::FIRMWARE.contains(&n.into())));
     }
 
-    /// Ports that tests can't make on every machine, such as one without permission.
+    /// Covers port errors that tests cannot provoke on every machine, such as a missing permission.
     #[test]
     fn each_fault_of_a_port_has_its_code() {
         let port = || "/dev/ttyUSB0".to_owned();

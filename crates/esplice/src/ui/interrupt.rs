@@ -1,5 +1,5 @@
-//! Ctrl-C: the first asks the work to stop, so that the board is left in a known state; the second
-//! ends the program. Other signals that stop or end it find the terminal as the shell expects it.
+//! Handles Ctrl-C: the first asks the work to stop, so that the board is left in a known state; the
+//! second ends the program. Other signals that stop or end the program restore the terminal first.
 
 use std::sync::{
     Arc,
@@ -8,28 +8,28 @@ use std::sync::{
 
 use crate::ui::{exit::Exit, terminal};
 
-/// The wish to stop, which ports look at whenever they wait.
+/// A request to stop, which ports check whenever they wait.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
-    /// What the ports see: it goes down again when the board is to be left in order.
+    /// The flag that ports check; cleared when the board is put into a safe state.
     ports: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Listens for Ctrl-C, and for the signal that asks a program to end.
+    /// Starts listening for Ctrl-C and for the signal that asks a program to end.
     pub fn listen() -> Interrupt {
         let interrupt = Interrupt::default();
         let on_signal = interrupt.clone();
         let handler = move || {
             if on_signal.is_asked() {
-                // No destructor runs any more.
+                // No destructors run after this.
                 terminal::restore_terminal();
                 std::process::exit(Exit::Interrupted.number().into());
             }
             on_signal.ask();
         };
-        // Without a handler Ctrl-C just ends the program, which is no reason to refuse to work.
+        // Without a handler, Ctrl-C just ends the program; that is acceptable.
         let _ = ctrlc::set_handler(handler);
         #[cfg(unix)]
         give_terminal_back();
@@ -46,24 +46,24 @@ impl Interrupt {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Has ports wait for nothing any more: what they were for is over.
+    /// Makes ports stop waiting, because their task is over.
     pub fn stop_ports(&self) {
         self.ports.store(true, Ordering::SeqCst);
     }
 
-    /// Lets ports work again, for what is to be put in order before the end.
+    /// Lets ports work again, to put the board into a safe state.
     pub fn let_ports_work(&self) {
         self.ports.store(false, Ordering::SeqCst);
     }
 
-    /// What a port looks at.
+    /// Returns the flag that a port checks.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.ports)
     }
 }
 
-/// Restores the terminal before SIGQUIT ends the program or SIGTSTP stops it, and takes it again when it
-/// goes on.
+/// Restores the terminal before SIGQUIT ends the program or SIGTSTP stops it, and returns to raw
+/// mode when the program continues.
 #[cfg(unix)]
 fn give_terminal_back() {
     use signal_hook::{
@@ -71,7 +71,7 @@ fn give_terminal_back() {
         iterator::Signals,
         low_level::emulate_default_handler,
     };
-    // Without it these signals do what they always do.
+    // Without it, these signals have their default effect.
     let Ok(mut signals) = Signals::new([SIGQUIT, SIGTSTP, SIGCONT]) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
@@ -79,7 +79,7 @@ fn give_terminal_back() {
                 terminal::resume_terminal();
             } else {
                 terminal::suspend_terminal();
-                // A stopped program goes on from here.
+                // A stopped program continues here.
                 let _ = emulate_default_handler(signal);
             }
         }

@@ -1,34 +1,34 @@
-//! The one filter for text on its way to a terminal, whatever it is made of: names of files, ports,
-//! sections and symbols, settings, what other programs and boards say.
+//! Filters all text that goes to a terminal: names of files, ports, sections and symbols, settings,
+//! and output of other programs and boards.
 
 use std::borrow::Cow;
 
 use esplice_monitor::sanitise;
 
-/// Makes `text` harmless for a terminal: escape sequences vanish, control characters and those that
-/// change the direction of writing become visible. Only line ends and tabs stay.
+/// Makes `text` harmless for a terminal: removes escape sequences, and makes control characters and
+/// those that change the writing direction visible. Only line ends and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
     if text.bytes().all(plain) {
         return Cow::Borrowed(text);
     }
     let mut shown = sanitise(text.as_bytes());
-    // Alone it would have what follows written over what came before.
+    // A lone carriage return would let the following text overwrite the preceding one.
     if shown.contains('\r') {
         shown = shown.replace("\r\n", "\n").replace('\r', "\u{240d}");
     }
     Cow::Owned(shown)
 }
 
-/// [`printable`] for a message of one line. Further lines, which a value may have brought along, are
-/// indented, so that none of them can be taken for a message of its own.
+/// Like [`printable`], for a message of one line. Further lines, which a value may contain, are
+/// indented, so that they cannot be mistaken for separate messages.
 pub fn printable_message(text: &str) -> Cow<'_, str> {
     let shown = printable(text);
     if shown.contains('\n') { Cow::Owned(shown.replace('\n', "\n  ")) } else { shown }
 }
 
-/// Indents the lines of another program's message that a value may have made to look like messages of
-/// this one.
+/// Indents lines of another program's message that a value may have made to look like messages of
+/// esplice.
 pub fn without_false_heads(text: &str) -> String {
     let mut shown = text.to_owned();
     for head in ["error:", "warning:", "hint:"] {
@@ -37,7 +37,7 @@ pub fn without_false_heads(text: &str) -> String {
     shown
 }
 
-/// [`printable`] for what brings colours along, which stay if `colors` is set.
+/// Like [`printable`], for text with colours, which stay if `colors` is set.
 pub fn printable_colored(text: &str, colors: bool) -> String {
     let mut shown = String::with_capacity(text.len());
     let (mut rest, mut colored) = (text, false);
@@ -58,7 +58,7 @@ pub fn printable_colored(text: &str, colors: bool) -> String {
     shown
 }
 
-/// Place and length of the next colour: ECMA-48 8.3.117, SGR.
+/// Returns position and length of the next colour sequence (ECMA-48 8.3.117, SGR).
 fn next_color(text: &str) -> Option<(usize, usize)> {
     text.match_indices("\x1b[").find_map(|(at, start)| {
         let parameters = text.bytes().skip(at + start.len());

@@ -1,5 +1,5 @@
-//! All that is said: results to stdout, talk to stderr, events as lines of JSON. Text passes one filter
-//! on its way out ([`crate::ui::printable`]); colours are added here and nowhere else.
+//! All output of the program: results on stdout, status messages on stderr, events as lines of
+//! JSON. All text passes through [`crate::ui::printable`] first, and colours are added only here.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -15,58 +15,58 @@ use crate::ui::{
     printable::{printable, printable_colored, printable_message},
 };
 
-/// How a command answers.
+/// Output format of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line on stdout.
+    /// One JSON object per line on stdout.
     Json,
 }
 
-/// Where everything that is said goes through.
+/// The object that prints all output.
 pub struct Shell {
     format: Format,
     quiet: bool,
-    /// Stderr is a terminal: bars are drawn.
+    /// Whether progress bars are drawn, which requires stderr to be a terminal.
     bars: bool,
     colors: bool,
-    /// Facts go to stderr, because stdout is the board's.
+    /// Whether facts go to stderr, because stdout carries the board's output.
     board_has_stdout: bool,
     stdout_closed: bool,
-    /// Why a result could not be written.
+    /// The error of writing a result to stdout.
     stdout_error: Option<String>,
     bar: Option<Bar>,
-    /// Stdout and stderr are seen together: on a terminal, or in one file or pipe.
+    /// Whether stdout and stderr end up in the same terminal, file or pipe.
     streams_meet: bool,
-    /// The board's last byte on stdout ended its line.
+    /// Whether the board's last byte on stdout ended a line.
     board_line_ended: bool,
-    /// Bytes of a line of the board's that has not ended yet, with `--format json`.
+    /// The board's current line, not yet complete, with `--format json`.
     board_line: Vec<u8>,
-    /// The board that talks, where there are several.
+    /// Name of the board whose output is printed, if there are several.
     board: Option<String>,
-    /// Panics that were told.
+    /// Panics that were reported.
     panics: Vec<String>,
-    /// The wish to stop.
+    /// The user's request to stop.
     interrupt: Interrupt,
-    /// When the command began.
+    /// Start time of the command.
     began: Instant,
-    /// What the last event will tell.
+    /// Content of the last event.
     pub summary: Summary,
 }
 
 struct Bar {
     stage: String,
     drawn: Option<ProgressBar>,
-    /// The last step of a quarter that was told, where no bar is drawn.
+    /// The last quarter that was reported, when no bar is drawn.
     told: u64,
 }
 
-/// Panics that are kept for reports.
+/// Maximum number of panics kept for reports.
 const MOST_PANICS: usize = 100;
 
-/// A line of the board's that is longer than this is told in pieces.
+/// Length in bytes at which a line of the board's is reported in pieces.
 const LONGEST_LINE: usize = 4096;
 
 impl Shell {
@@ -92,22 +92,22 @@ impl Shell {
         }
     }
 
-    /// Takes the wish to stop, for what waits where no port does.
+    /// Sets the interrupt to watch, for code that waits without a port.
     pub fn listen_to(&mut self, interrupt: &Interrupt) {
         self.interrupt = interrupt.clone();
     }
 
-    /// Whether the user has asked to stop.
+    /// Returns whether the user has asked to stop.
     pub fn is_interrupted(&self) -> bool {
         self.interrupt.is_asked()
     }
 
-    /// From here on stdout carries what the board says and nothing else.
+    /// Reserves stdout for the board's output from now on.
     pub fn give_stdout_to_board(&mut self) {
         self.board_has_stdout = true;
     }
 
-    /// The host's time since the command began, in seconds.
+    /// Returns the host time since the command began, in seconds.
     pub fn host_seconds(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
     }
@@ -116,30 +116,30 @@ impl Shell {
         self.format == Format::Json
     }
 
-    /// Whether nobody reads stdout any more.
+    /// Returns whether the reader of stdout has closed it.
     pub fn stdout_closed(&self) -> bool {
         self.stdout_closed
     }
 
-    /// Whether somebody may be asked something: people are there, and read what is said.
+    /// Returns whether the user can be asked a question: a person is there and sees the output.
     pub fn may_ask(&self) -> bool {
         self.bars
     }
 
-    /// Asks somebody, who answers on standard input.
+    /// Prints a question, which the user answers on standard input.
     pub fn ask(&self, text: &str) {
-        // Nobody may be listening, and there is nobody else to tell.
+        // A write error cannot be reported anywhere else.
         let _ = writeln!(io::stderr().lock(), "{}", printable(text));
     }
 
-    /// Talk: what is being done.
+    /// Prints a status message, which says what is being done.
     pub fn status(&mut self, text: &str) {
         if !self.quiet {
             self.line(&printable_message(text));
         }
     }
 
-    /// A fact that the command is run for: `Chip is ESP32-C3`.
+    /// Prints a fact that the command is run for, such as `Chip is ESP32-C3`.
     pub fn fact(&mut self, text: &str) {
         if self.format == Format::Json || self.board_has_stdout {
             self.status(text);
@@ -149,7 +149,7 @@ impl Shell {
         }
     }
 
-    /// What the command was asked for: text for people, `value` with `--format json`.
+    /// Prints the result of the command: text for people, `value` with `--format json`.
     pub fn result(&mut self, name: &'static str, text: &str, value: serde_json::Value) {
         match self.format {
             Format::Text => self.stdout(printable(text).as_bytes()),
@@ -157,7 +157,7 @@ impl Shell {
         }
     }
 
-    /// An event, for `--format json` alone.
+    /// Prints an event, only with `--format json`.
     pub fn event(&mut self, event: &Event) {
         if self.format == Format::Json {
             self.stdout(format!("{}\n", to_line(event)).as_bytes());
@@ -173,18 +173,18 @@ impl Shell {
         self.headed("warning:", YELLOW, message);
     }
 
-    /// Whether what goes to stderr may have colours.
+    /// Returns whether stderr may have colours.
     pub fn has_colors(&self) -> bool {
         self.colors
     }
 
-    /// What the compiler or the linker says, in its own words and colours.
+    /// Prints a message of the compiler or the linker, in its own words and colours.
     pub fn compiler(&mut self, text: &str) {
         let text = printable_colored(text.trim_end(), self.colors);
         self.line(&format!("{text}\n"));
     }
 
-    /// The firmware's last words, decoded: for people alone, as programs have the event.
+    /// Prints a decoded panic, only for people; programs get the event.
     pub fn panic(&mut self, text: &str) {
         if self.panics.len() < MOST_PANICS {
             self.panics.push(text.to_owned());
@@ -194,19 +194,19 @@ impl Shell {
         }
     }
 
-    /// Addresses that the firmware printed, decoded: for people alone, as programs have the event.
+    /// Prints decoded addresses that the firmware printed, only for people; programs get the event.
     pub fn trace(&mut self, text: &str) {
         if !self.is_json() {
             self.talk(text);
         }
     }
 
-    /// The panics that were told, decoded, the first of them.
+    /// Returns the reported panics, decoded, oldest first.
     pub fn told_panics(&self) -> &[String] {
         &self.panics
     }
 
-    /// The board's last lines once more, where somebody may not have seen them: beside an error.
+    /// Prints the board's last lines again next to an error, if the user may not have seen them.
     pub fn last_lines(&mut self, lines: &[String]) {
         if lines.is_empty() || self.is_json() || io::stdout().is_terminal() {
             return;
@@ -230,7 +230,7 @@ impl Shell {
         }
     }
 
-    /// The last word; gives the exit code, which is another where results went nowhere.
+    /// Prints the summary and returns the exit code, which changes if results could not be written.
     pub fn finish(&mut self, exit: Exit) -> Exit {
         self.end_bar(exit == Exit::Done);
         self.flush_board();
@@ -252,7 +252,8 @@ impl Shell {
         exit
     }
 
-    /// `done` of `total` bytes of a stage: a bar on a terminal, else a line at each quarter.
+    /// Reports that `done` of `total` bytes of a stage are finished: as a bar on a terminal, else
+    /// as a line at each quarter.
     pub fn progress(&mut self, stage: &str, done: u64, total: u64) {
         self.event(&Event::Progress { stage: stage.into(), done, total });
         if self.bar.as_ref().is_some_and(|bar| bar.stage != stage) {
@@ -279,7 +280,7 @@ impl Shell {
         }
     }
 
-    /// What follows is said by the board at the port `name`.
+    /// Attributes the output that follows to the board at the port `name`.
     pub fn name_board(&mut self, name: &str) {
         if self.board.as_deref() != Some(name) {
             self.flush_board();
@@ -287,12 +288,13 @@ impl Shell {
         }
     }
 
-    /// What is told of the board where its own output would be: its tests.
+    /// Prints text about the board instead of its own output: the results of its tests.
     pub fn in_place_of_board(&mut self, text: &str) {
         self.board_output(printable(text).as_bytes());
     }
 
-    /// What the board says, as it comes: the caller has filtered it, or the user wants it as it is.
+    /// Prints the board's output as it arrives. The caller has filtered it, unless the user wants
+    /// it raw.
     pub fn board_output(&mut self, bytes: &[u8]) {
         match self.format {
             Format::Text => {
@@ -313,7 +315,7 @@ impl Shell {
         }
     }
 
-    /// Tells the board's last line, though it has not ended.
+    /// Prints the board's last line even though it is not complete.
     pub fn flush_board(&mut self) {
         if self.board_line.is_empty() {
             return;
@@ -333,20 +335,20 @@ impl Shell {
         self.line(&printable(text));
     }
 
-    /// A message with a head in this colour.
+    /// Prints a message with a coloured prefix.
     fn headed(&mut self, head: &str, color: &str, message: &str) {
         let head = self.paint(head, color);
         self.line(&format!("{head} {}", printable_message(message)));
     }
 
-    /// A line of text that is harmless already.
+    /// Prints a line of text that has already been filtered.
     fn line(&mut self, text: &str) {
         let start = if self.streams_meet && !self.board_line_ended { "\n" } else { "" };
         self.board_line_ended = true;
         let line = format!("{start}{text}\n");
         let write = || {
             let mut stderr = io::stderr().lock();
-            // Nobody may be listening, and there is nobody else to tell.
+            // A write error cannot be reported anywhere else.
             let _ = stderr.write_all(line.as_bytes());
         };
         match self.bar.as_ref().and_then(|bar| bar.drawn.as_ref()) {
@@ -362,7 +364,7 @@ impl Shell {
         let mut stdout = io::stdout().lock();
         if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             self.stdout_closed = true;
-            // A reader that has seen enough (`| head`) is no error.
+            // A reader that closes the pipe (`| head`) is not an error.
             if error.kind() != io::ErrorKind::BrokenPipe {
                 self.stdout_error = Some(error.to_string());
             }
@@ -390,7 +392,7 @@ impl Shell {
     }
 }
 
-/// Whether what goes to stdout and to stderr ends up in one place.
+/// Returns whether stdout and stderr end up in the same place.
 #[cfg(unix)]
 fn streams_meet() -> bool {
     use std::os::{fd::AsFd as _, unix::fs::MetadataExt as _};
@@ -402,31 +404,31 @@ fn streams_meet() -> bool {
     place(io::stdout().as_fd()).is_some_and(|out| Some(out) == place(io::stderr().as_fd()))
 }
 
-/// Elsewhere terminals alone are known to be one place.
+/// Returns whether both are terminals: on other systems, only terminals are known to be one place.
 #[cfg(not(unix))]
 fn streams_meet() -> bool {
     io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Whether what goes to `stream` may have colours.
+/// Returns whether `stream` may have colours.
 pub fn may_color(stream: &impl io::IsTerminal) -> bool {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     stream.is_terminal() && !no_color && !is_dumb()
 }
 
-/// Whether the terminal can do nothing but write.
+/// Returns whether the terminal understands no control sequences.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-// ECMA-48, SGR parameters.
+// SGR parameters of ECMA-48.
 const RED: &str = "31";
 const YELLOW: &str = "33";
 const CYAN: &str = "36";
 
 fn new_bar(stage: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    // A template of our own: that it is one is seen by the first bar that is drawn.
+    // The template is a constant; a mistake in it would show in the first bar drawn.
     if let Ok(style) =
         ProgressStyle::with_template("{msg:20} [{bar:32}] {percent:>3} % {bytes}/{total_bytes}")
     {
@@ -436,13 +438,13 @@ fn new_bar(stage: &str, total: u64) -> ProgressBar {
     bar
 }
 
-/// The host's time, which is told next to the port's and decides nothing.
+/// Returns the host time, which is reported next to the port's time and decides nothing.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// Lower-case hex without separators.
+/// Returns lower-case hex without separators.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

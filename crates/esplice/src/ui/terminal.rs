@@ -5,10 +5,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// A terminal in raw mode: each key comes as it is pressed, and none is a signal.
+/// Raw mode of the terminal: each key arrives as it is pressed, and none raises a signal.
 pub struct RawMode;
 
-/// Whether a [`RawMode`] is in use.
+/// Whether a [`RawMode`] is active.
 static IS_RAW: AtomicBool = AtomicBool::new(false);
 
 impl RawMode {
@@ -31,14 +31,14 @@ impl Drop for RawMode {
     }
 }
 
-/// Gives the terminal back as it was, if it is in raw mode; for ends that run no destructors, too.
+/// Restores the terminal if it is in raw mode. Also called on exits that run no destructors.
 pub fn restore_terminal() {
     IS_RAW.store(false, Ordering::SeqCst);
-    // There is nothing left to try.
+    // A failure leaves nothing else to try.
     let _ = crossterm::terminal::disable_raw_mode();
 }
 
-/// Restores the terminal for as long as the program is stopped.
+/// Restores the terminal while the program is stopped.
 #[cfg(unix)]
 pub fn suspend_terminal() {
     if IS_RAW.load(Ordering::SeqCst) {
@@ -46,7 +46,7 @@ pub fn suspend_terminal() {
     }
 }
 
-/// Takes the terminal again after [`suspend_terminal`], unless it is somebody else's now.
+/// Returns to raw mode after [`suspend_terminal`], unless another program owns the terminal now.
 #[cfg(unix)]
 pub fn resume_terminal() {
     if IS_RAW.load(Ordering::SeqCst) && in_foreground() {
@@ -54,8 +54,8 @@ pub fn resume_terminal() {
     }
 }
 
-/// Has the terminal go on to make line ends of `\n`, which raw mode would stop: all that is printed
-/// would need `\r` of its own.
+/// Keeps the terminal's conversion of `\n` to line ends, which raw mode disables: otherwise all
+/// output would need `\r`.
 #[cfg(unix)]
 fn keep_line_ends() -> io::Result<()> {
     use nix::sys::termios::{OutputFlags, SetArg, tcgetattr, tcsetattr};
@@ -70,7 +70,8 @@ fn keep_line_ends() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the terminal is this program's at the moment; to touch it from the background would stop it.
+/// Returns whether this program owns the terminal; changing it from the background would stop the
+/// program.
 #[cfg(unix)]
 pub fn in_foreground() -> bool {
     nix::unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == nix::unistd::getpgrp())

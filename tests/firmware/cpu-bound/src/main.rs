@@ -1,9 +1,9 @@
 //! A CPU-bound program for measuring an instruction set simulator.
 //!
-//! It runs [`work::run`] for [`ITERATIONS`] and leaves the outcome in `RESULT`, at the start of
-//! DRAM (0x3FC88000): four words, the marker `DONE`, the checksum, the iterations run, and zero.
-//! Then it stays in a jump to itself. A simulator runs until the marker is there, and the checksum
-//! says whether it computed rightly; the host gets the same from the same `work.rs`.
+//! It runs [`work::run`] for [`ITERATIONS`] and stores the result in `RESULT`, at the start of DRAM
+//! (0x3FC88000): four words, the marker `DONE`, the checksum, the number of iterations, and zero.
+//! Then it jumps to itself forever. A simulator runs until the marker is present, and the checksum
+//! shows whether it computed correctly; the host gets the same from the same `work.rs`.
 
 #![no_std]
 #![no_main]
@@ -12,9 +12,9 @@ mod work;
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// About 230 million instructions in all.
+/// Number of iterations, about 230 million instructions in total.
 const ITERATIONS: u32 = 500;
-/// "DONE" in ASCII, as the bytes stand in memory.
+/// "DONE" in ASCII, in memory order.
 const DONE: u32 = u32::from_le_bytes(*b"DONE");
 
 #[unsafe(no_mangle)]
@@ -43,7 +43,7 @@ extern "C" fn rust_main() {
     let checksum = work::run(ITERATIONS);
     RESULT[1].store(checksum, Ordering::Relaxed);
     RESULT[2].store(ITERATIONS, Ordering::Relaxed);
-    // Last, as whoever waits looks at this word.
+    // Written last, because the simulator waits for this word.
     RESULT[0].store(DONE, Ordering::Release);
 }
 

@@ -1,13 +1,13 @@
-//! What is computed: CRC-32, sorting, branches and division, each fed by the one before.
+//! The computation: CRC-32, sorting, branches and division, each fed by the previous one.
 //!
-//! No `std`, no target: a host that includes this file gets the checksum to expect.
+//! Uses neither `std` nor the target: a host that includes this file computes the same checksum.
 
 /// Bytes checksummed and walked in each iteration.
 const BYTES: usize = 4096;
 /// Words sorted in each iteration.
 const WORDS: usize = 1024;
 
-/// Runs `iterations` rounds and gives a checksum over all that was computed.
+/// Runs `iterations` rounds and returns a checksum over all results.
 pub fn run(iterations: u32) -> u32 {
     let table = crc_table();
     let mut bytes = [0u8; BYTES];
@@ -36,7 +36,7 @@ fn mix(checksum: u32, value: u32) -> u32 {
     checksum.rotate_left(5).wrapping_mul(0x9e37_79b1) ^ value
 }
 
-/// Xorshift. A state of zero would stay zero, so it is never left there.
+/// Computes a xorshift step. A state of zero would stay zero, so it is replaced.
 fn next(state: &mut u32) -> u32 {
     let mut x = if *state == 0 { 1 } else { *state };
     x ^= x << 13;
@@ -46,7 +46,7 @@ fn next(state: &mut u32) -> u32 {
     x
 }
 
-/// The table of the reflected polynomial 0x04C11DB7.
+/// Returns the table of the reflected polynomial 0x04C11DB7.
 fn crc_table() -> [u32; 256] {
     let mut table = [0u32; 256];
     for (index, entry) in table.iter_mut().enumerate() {
@@ -59,7 +59,7 @@ fn crc_step(crc: u32) -> u32 {
     if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }
 }
 
-/// CRC-32 by table: loads and shifts.
+/// Computes CRC-32 by table: loads and shifts.
 #[inline(never)]
 fn crc32(table: &[u32; 256], bytes: &[u8]) -> u32 {
     !bytes
@@ -67,7 +67,7 @@ fn crc32(table: &[u32; 256], bytes: &[u8]) -> u32 {
         .fold(!0u32, |crc, &byte| table[((crc ^ u32::from(byte)) & 0xff) as usize] ^ (crc >> 8))
 }
 
-/// CRC-32 bit by bit: arithmetic alone.
+/// Computes CRC-32 bit by bit: only arithmetic.
 #[inline(never)]
 fn crc32_bitwise(bytes: &[u8]) -> u32 {
     !bytes
@@ -75,7 +75,7 @@ fn crc32_bitwise(bytes: &[u8]) -> u32 {
         .fold(!0u32, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| crc_step(crc)))
 }
 
-/// Heapsort: scattered loads and stores, and branches nobody can foresee.
+/// Sorts by heapsort: scattered loads and stores, and unpredictable branches.
 #[inline(never)]
 fn heap_sort(words: &mut [u32]) {
     for start in (0..words.len() / 2).rev() {
@@ -104,12 +104,12 @@ fn sift_down(words: &mut [u32], mut parent: usize) {
     }
 }
 
-/// A small machine run on random bytes: a jump table, calls and data-dependent branches.
+/// Runs a small machine on random bytes: a jump table, calls and data-dependent branches.
 #[inline(never)]
 fn interpret(code: &[u8]) -> u32 {
     let mut registers = [1u32, 2, 3, 5, 7, 11, 13, 17];
     let mut at = 0;
-    // Jumps go both ways, so steps are counted and not positions.
+    // Jumps go both ways, so steps are counted instead of positions.
     for _ in 0..code.len() {
         let op = code[at % code.len()];
         let to = usize::from(op >> 3) % 8;
@@ -137,7 +137,7 @@ fn interpret(code: &[u8]) -> u32 {
     registers.iter().fold(0, |sum, &value| mix(sum, value))
 }
 
-/// Steps until one is reached.
+/// Counts the steps until one is reached.
 #[inline(never)]
 fn collatz(start: u32) -> u32 {
     let mut value = start.max(1);
@@ -149,7 +149,7 @@ fn collatz(start: u32) -> u32 {
     steps
 }
 
-/// Multiplication and division in a row.
+/// Computes a series of multiplications and divisions.
 #[inline(never)]
 fn power_mod(base: u32, mut exponent: u32, modulus: u32) -> u32 {
     let mut base = base % modulus;

@@ -1,7 +1,7 @@
-//! A firmware of the size people ship: a scheduler, several tasks, JSON reports and Wi-Fi.
+//! A firmware of realistic size: a scheduler, several tasks, JSON reports and Wi-Fi.
 //!
-//! It is linked, imaged, flashed and compared by benchmarks; nothing asks it to do anything useful.
-//! The features `edit-string`, `edit-function` and `edit-new-function` each make one small edit.
+//! Benchmarks link it, make its image, flash it and compare it; its work has no other use. The
+//! features `edit-string`, `edit-function` and `edit-new-function` each make one small edit.
 
 #![no_std]
 #![no_main]
@@ -23,7 +23,7 @@ use crate::{report::Report, sensors::Reading};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
-/// From the sampling task to the reporting one.
+/// Channel from the sampling task to the reporting one.
 type Readings = Channel<CriticalSectionRawMutex, Reading, 16>;
 static READINGS: Readings = Channel::new();
 
@@ -62,7 +62,7 @@ async fn sample(channel: u8) {
     }
 }
 
-/// Gathers readings and prints each batch as JSON, after reading it back.
+/// Collects readings and prints each batch as JSON, after reading it back.
 #[embassy_executor::task]
 async fn write_reports() {
     let mut report = Report::new("bench");

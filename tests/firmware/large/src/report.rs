@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::sensors::Reading;
 
-/// Readings in a batch.
+/// Number of readings in a batch.
 const BATCH: usize = 20;
 
-/// A batch under the name of its device.
+/// A batch with the name of its device.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     device: String,
@@ -23,7 +23,7 @@ pub struct Report {
 pub enum ReportError {
     /// The text could not be written or read back.
     Json(serde_json::Error),
-    /// What was read back is not what was written.
+    /// The text read back differs from the batch.
     Changed(serde_json::Value),
 }
 
@@ -37,7 +37,7 @@ impl core::fmt::Display for ReportError {
 }
 
 impl Report {
-    /// An empty batch.
+    /// Creates an empty batch.
     pub fn new(device: &str) -> Self {
         Report { device: device.into(), readings: Vec::with_capacity(BATCH), note: None }
     }
@@ -47,12 +47,12 @@ impl Report {
         self.readings.push(reading);
     }
 
-    /// Whether the batch is to be written.
+    /// Returns whether the batch is to be written.
     pub fn is_full(&self) -> bool {
         self.readings.len() >= BATCH
     }
 
-    /// The batch as text that reads back to the same batch.
+    /// Returns the batch as text, after checking that it reads back as the same batch.
     pub fn to_checked_json(&self) -> Result<String, ReportError> {
         let text = serde_json::to_string(self).map_err(ReportError::Json)?;
         let read: Report = serde_json::from_str(&text).map_err(ReportError::Json)?;

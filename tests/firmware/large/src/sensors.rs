@@ -1,21 +1,21 @@
-//! Made-up sensors: a deterministic signal, smoothed.
+//! Simulated sensors: a deterministic signal, smoothed.
 
 use serde::{Deserialize, Serialize};
 
-/// One sample as it goes into a report.
+/// A sample of a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// The sensor it came from.
+    /// Number of the sensor.
     pub channel: u8,
     /// Samples taken before this one.
     pub index: u32,
     /// The smoothed value.
     pub value: f32,
-    /// What the value says.
+    /// Level of the value.
     pub level: Level,
 }
 
-/// A reading's place between its limits.
+/// Position of a reading relative to its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
@@ -36,12 +36,12 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    /// A sensor whose signal depends on its channel alone.
+    /// Creates a sensor whose signal depends only on its channel.
     pub fn new(channel: u8) -> Self {
         Sensor { channel, index: 0, state: 0x9e37_79b9 ^ u32::from(channel), smoothed: 0.0 }
     }
 
-    /// The next reading.
+    /// Returns the next reading.
     pub fn read(&mut self) -> Reading {
         let raw = self.next_raw();
         self.smoothed = smooth(self.smoothed, raw);
@@ -55,7 +55,7 @@ impl Sensor {
         reading
     }
 
-    /// Xorshift, scaled to ±100.
+    /// Returns the next raw value: xorshift, scaled to ±100.
     fn next_raw(&mut self) -> f32 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 17;
@@ -70,7 +70,7 @@ fn smooth(old: f32, new: f32) -> f32 {
     old * 0.9 + new * 0.1
 }
 
-// The edit is longer than the original, so that what follows it in the section moves.
+// The edit is longer than the original, so that the code after it in the section moves.
 #[cfg(feature = "edit-function")]
 #[inline(never)]
 fn smooth(old: f32, new: f32) -> f32 {
@@ -96,7 +96,7 @@ fn level_of(value: f32) -> Level {
     }
 }
 
-/// A cubic correction.
+/// Applies a cubic correction.
 #[cfg(feature = "edit-new-function")]
 #[inline(never)]
 fn calibrate(value: f32) -> f32 {

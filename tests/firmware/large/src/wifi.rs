@@ -1,4 +1,4 @@
-//! Scans for access points, and joins one that is not there: it links the whole station driver.
+//! Scans for access points, and joins one that does not exist; this links the whole station driver.
 
 use embassy_time::{Duration, Timer};
 use esp_hal::peripherals::WIFI;

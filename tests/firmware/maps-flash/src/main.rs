@@ -1,7 +1,7 @@
-//! An image of TinyGo's kind: the mask ROM loads it without a second-stage bootloader, and it maps
+//! An image like TinyGo's: the mask ROM loads it without a second-stage bootloader, and it maps
 //! flash by the same ROM functions as TinyGo's start-up code (TinyGo, src/device/esp/esp32c3.S and
 //! src/runtime/runtime_esp32c3.go): cache suspended, MMU cleared and set, cache invalidated and
-//! resumed. Then it goes on in code and with constants that are in flash.
+//! resumed. Then it continues with code and constants in flash.
 
 #![no_std]
 #![no_main]
@@ -11,8 +11,8 @@ use core::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// UART0's FIFO (ESP32-C3 TRM, UART Controller, register summary) and its STATUS, whose bits 16 to 25
-/// count what is waiting.
+/// UART0's FIFO (ESP32-C3 TRM, UART Controller, register summary) and its STATUS, whose bits 16 to
+/// 25 count the waiting bytes.
 const FIFO: *mut u32 = 0x6000_0000 as *mut u32;
 const STATUS: *const u32 = 0x6000_001c as *const u32;
 
@@ -52,7 +52,7 @@ unsafe extern "C" {
     fn rom_udivdi3(dividend: u64, divisor: u64) -> u64;
 }
 
-/// In RAM with a value, and in RAM without one.
+/// Variables in RAM, with and without an initial value.
 static COUNTER: AtomicU32 = AtomicU32::new(41);
 static CLEARED: AtomicU32 = AtomicU32::new(0);
 

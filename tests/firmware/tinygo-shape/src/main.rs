@@ -1,13 +1,13 @@
-//! What TinyGo's runtime does on the way to a program's `main`, and a program that says whether all
-//! of its memory holds what it should.
+//! Repeats the steps of TinyGo's runtime before a program's `main`, with a program that checks that
+//! all of its memory has the expected content.
 #![no_std]
 #![no_main]
 
 use core::{arch::global_asm, panic::PanicInfo, ptr};
 
-// As TinyGo's src/device/esp/esp32c3.S and src/device/riscv/start.S do it: the MMU is emptied, flash
-// from 0 on is shown from 0x3c000000 on (and with it at 0x42000000), then comes `_start`, which a
-// second-stage bootloader, having mapped flash by itself, has to call instead.
+// As in TinyGo's src/device/esp/esp32c3.S and src/device/riscv/start.S: the MMU is cleared, flash
+// from offset 0 is mapped at 0x3c000000 (and thereby at 0x42000000), then `_start` runs. A
+// second-stage bootloader, which maps flash itself, must call `_start` directly.
 global_asm!(
     r#"
     .section .init, "ax"
@@ -59,7 +59,7 @@ static mut INITIALISED: u32 = 0x1234_5678;
 static mut ZEROED: [u32; 8] = [0; 8];
 #[cfg(feature = "odd")]
 static mut ZEROED: [u32; 9] = [0; 9];
-/// The last word of these is what the first instruction would replace.
+/// Data whose last word the first instruction would overwrite.
 #[cfg(feature = "odd")]
 static mut ALIGNED: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 

@@ -3,29 +3,29 @@
 use super::Group;
 use crate::ui::exit::Failure;
 
-/// What an option turns into.
+/// Translation of an option.
 #[derive(Debug)]
 pub enum Turn {
-    /// These words in its place; its own value is not needed, or is among them.
+    /// These words replace the option; they include its value if it is needed.
     Words(Vec<String>),
-    /// Nothing: esplice does so anyway, or the option is about the other tool itself.
+    /// The option is dropped: esplice does this anyway, or the option concerns only the other tool.
     Dropped,
-    /// Nothing, which the user should know.
+    /// The option is dropped, with a note for the user.
     Noted(&'static str),
-    /// It means nothing here, and the command would do something else than was asked for.
+    /// The option is refused: without it, the command would not do what was requested.
     Refused(&'static str),
-    /// It means that what was flashed is shown, too.
+    /// The option starts the monitor after flashing.
     Monitors,
 }
 
-/// An option, and the word behind it or its `=`.
+/// An option, with the next word or the value after `=`.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
-    /// The option with its hyphens, underscores made hyphens.
+    /// Name of the option with its hyphens; underscores are replaced by hyphens.
     pub name: &'a str,
     /// The value, if the option takes one.
     pub value: Option<&'a str>,
-    /// It stands before the command.
+    /// Whether the option is before the command.
     pub leading: bool,
 }
 
@@ -34,7 +34,7 @@ impl Given<'_> {
         self.value.unwrap_or_default()
     }
 
-    /// The value is there, and is no option.
+    /// Returns whether there is a value that is not an option.
     fn has_value(&self) -> bool {
         self.value.is_some_and(|value| !value.starts_with('-'))
     }
@@ -44,7 +44,8 @@ impl Given<'_> {
     }
 }
 
-/// What an option turns into and whether it takes its value along; none where it is esplice's own.
+/// Returns the translation of an option and whether it takes its value along; `None` for esplice's
+/// own options.
 pub fn turn(
     group: Group,
     command: &str,
@@ -54,7 +55,7 @@ pub fn turn(
         return Ok(Some(turned));
     }
     let turned = match group {
-        // What is read is as long as the board's flash.
+        // The length to read is that of the board's flash.
         Group::Read if of_header(given).is_some() => Some((Turn::Dropped, true)),
         Group::Write | Group::Read => of_write(given),
         Group::Flash | Group::Build => {
@@ -81,11 +82,11 @@ pub fn turn(
         },
         Group::Board => match given.name {
             "--partition-table" => Some((
-                Turn::Refused("the table that the board holds says where partitions are"),
+                Turn::Refused("partitions are looked up in the board's own partition table"),
                 true,
             )),
             "--force" => {
-                Some((Turn::Refused("esplice does not erase what it could not write again"), false))
+                Some((Turn::Refused("esplice does not erase what it cannot write again"), false))
             }
             _ => None,
         },
@@ -98,12 +99,12 @@ fn words(words: &[&str]) -> Turn {
     Turn::Words(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
-/// The option under another name.
+/// Renames an option.
 fn renamed(name: &str, given: Given<'_>) -> (Turn, bool) {
     (words(&[name, given.value()]), true)
 }
 
-/// Whether a word names a port, and can't be the name of a cargo package.
+/// Returns whether a word is a port's name and cannot be the name of a cargo package.
 fn is_port(word: &str) -> bool {
     let com = word.strip_prefix("COM").or_else(|| word.strip_prefix("com"));
     word.contains(['/', ':', '\\'])
@@ -112,8 +113,8 @@ fn is_port(word: &str) -> bool {
         || ["ttyUSB", "ttyACM", "ttyS", "cu.", "tty."].iter().any(|start| word.starts_with(start))
 }
 
-/// Options about the port and the way to the board, which esptool takes before its command and
-/// espflash behind it.
+/// Translates options of port and connection, which esptool takes before its command and espflash
+/// after it.
 fn of_connection(group: Group, given: Given<'_>) -> Result<Option<(Turn, bool)>, Failure> {
     let has_port = group.has_port();
     let if_port = |turn: Turn| if has_port { turn } else { Turn::Dropped };
@@ -158,7 +159,7 @@ fn of_connection(group: Group, given: Given<'_>) -> Result<Option<(Turn, bool)>,
             (if group.has_baud() { none } else { Turn::Dropped }, false)
         }
         "--connect-attempts" => (
-            Turn::Noted("--connect-attempts is left out: esplice resets the board up to 7 times"),
+            Turn::Noted("--connect-attempts is ignored: esplice resets the board up to 7 times"),
             true,
         ),
         "--verbose" | "-S" | "--skip-update-check" | "--non-interactive" | "--confirm-port" => {
@@ -173,16 +174,16 @@ fn of_connection(group: Group, given: Given<'_>) -> Result<Option<(Turn, bool)>,
             Turn::Refused("--port takes USB ids (303a:1001), a serial number or a MAC address"),
             true,
         ),
-        "--override-vddsdio" => (Turn::Refused("esplice leaves the flash's voltage alone"), true),
+        "--override-vddsdio" => (Turn::Refused("esplice does not change the flash voltage"), true),
         "--spi-connection" | "-sc" => {
-            (Turn::Refused("esplice works with the flash at the chip's usual pins"), true)
+            (Turn::Refused("esplice uses the flash at the chip's usual pins"), true)
         }
         _ => return Ok(None),
     };
     Ok(Some(turned))
 }
 
-/// The way into download mode.
+/// Translates the way to enter download mode.
 fn before(group: Group, given: Given<'_>) -> Result<Turn, Failure> {
     let reset = match given.value() {
         "default-reset" | "default_reset" => return Ok(Turn::Dropped),
@@ -193,10 +194,10 @@ fn before(group: Group, given: Given<'_>) -> Result<Turn, Failure> {
     Ok(if group.has_reset() { words(&["--reset", reset]) } else { Turn::Dropped })
 }
 
-/// What becomes of the board in the end.
+/// Translates what happens to the board at the end.
 fn after(group: Group, given: Given<'_>) -> Result<Turn, Failure> {
     match given.value() {
-        // However it is done, the board runs what is in its flash.
+        // Whatever the kind of reset, the board runs its firmware.
         "hard-reset" | "hard_reset" | "soft-reset" | "soft_reset" | "watchdog-reset"
         | "watchdog_reset" => Ok(Turn::Dropped),
         "no-reset" | "no_reset" | "no-reset-stub" | "no_reset_stub" | "no-reset-no-stub"
@@ -218,7 +219,7 @@ fn unknown(name: &str, value: &str, known: &str) -> Failure {
     Failure::usage(format!("{name} {value:?} is not known")).hint(format!("known are {known}"))
 }
 
-/// What the image's header says of the flash, as esptool spells it.
+/// Translates the flash settings of the image header, as esptool spells them.
 fn of_header(given: Given<'_>) -> Option<(Turn, bool)> {
     let turned = match given.name {
         "-fm" | "--flash-mode" => renamed("--flash-mode", given),
@@ -229,20 +230,20 @@ fn of_header(given: Given<'_>) -> Option<(Turn, bool)> {
     Some(turned)
 }
 
-/// A frequency as chip data spell it, from espflash's `40mhz`.
+/// Converts espflash's `40mhz` into a frequency as in chip data.
 fn frequency(value: &str) -> String {
     let lower = value.to_ascii_lowercase();
     lower.strip_suffix("hz").unwrap_or(&lower).to_owned()
 }
 
-/// Options of `write-flash`, `verify-flash`, `read-flash` and `write-bin`.
+/// Translates options of `write-flash`, `verify-flash`, `read-flash` and `write-bin`.
 fn of_write(given: Given<'_>) -> Option<(Turn, bool)> {
     if let Some(turned) = of_header(given) {
         return Some(turned);
     }
     let encrypted = "esplice does not write encrypted flash";
     let turned = match given.name {
-        // Whether data is compressed is decided by the loader, and it is always verified.
+        // The loader decides whether data is compressed, and data is always verified.
         "-z"
         | "--compress"
         | "-u"
@@ -255,7 +256,7 @@ fn of_write(given: Given<'_>) -> Option<(Turn, bool)> {
         | "--skip-flashed"
         | "--trust-flash-content" => (Turn::Dropped, false),
         "--diff-with" => (
-            Turn::Noted("--diff-with is left out: the board itself says which sectors differ"),
+            Turn::Noted("--diff-with is ignored: the board itself reports which sectors differ"),
             true,
         ),
         "--max-in-flight" | "--block-size" => (Turn::Dropped, true),
@@ -264,11 +265,11 @@ fn of_write(given: Given<'_>) -> Option<(Turn, bool)> {
             (Turn::Refused(encrypted), false)
         }
         "--encrypt-files" => (Turn::Refused(encrypted), true),
-        "--force" => (Turn::Refused("esplice writes nothing that it knows not to boot"), false),
+        "--force" => (Turn::Refused("esplice does not write what is known not to boot"), false),
         "-M" | "--monitor" => {
-            (Turn::Refused("`esplice monitor` shows what the board says afterwards"), false)
+            (Turn::Refused("`esplice monitor` shows the board's output afterwards"), false)
         }
-        // Of espflash's monitor, which is not started.
+        // Options of espflash's monitor, which is not started.
         "-r" | "--monitor-baud" | "--elf" => (Turn::Dropped, true),
         "--no-reset" => (Turn::Dropped, false),
         _ => return of_monitor(given),
@@ -276,7 +277,8 @@ fn of_write(given: Given<'_>) -> Option<(Turn, bool)> {
     Some(turned)
 }
 
-/// Options of espflash's `flash` and `save-image`, of esptool's `elf2image`, and of idf.py's `flash`.
+/// Translates options of espflash's `flash` and `save-image`, esptool's `elf2image`, and idf.py's
+/// `flash`.
 fn of_firmware(
     group: Group,
     command: &str,
@@ -302,12 +304,12 @@ fn of_firmware(
         "--max-rev-full" => (words(&["--max-rev", &revision()?]), true),
         "--flash-mmu-page-size" => renamed("--mmu-page-size", given),
         "--use-segments" => (words(&["--image-source", "segments"]), false),
-        // esptool's has no value.
+        // esptool's option has no value.
         "--secure-pad" if command == "elf2image" && !["v1", "v2"].contains(&given.value()) => {
             (words(&["--secure-pad", "v1"]), false)
         }
         "--secure-pad-v2" => (words(&["--secure-pad", "v2"]), false),
-        // The descriptor has the ELF's hash in any case.
+        // The descriptor contains the ELF's hash in any case.
         "--elf-sha256-offset" => (Turn::Dropped, true),
         "-e" | "--version" if command == "elf2image" => (Turn::Dropped, true),
         "--dont-append-digest" => (Turn::Refused("esplice's images end in their hash"), false),
@@ -315,7 +317,7 @@ fn of_firmware(
             (Turn::Refused("`--boot rom` makes images that the ROM loads"), false)
         }
         "--pad-to-size" => {
-            (Turn::Refused("`esplice image merge --pad-to-size` fills a file up"), true)
+            (Turn::Refused("`esplice image merge --pad-to-size` pads a merged file"), true)
         }
         "--format" if given.value() == "esp-idf" => (Turn::Dropped, true),
         "--ignore-app-descriptor" => (Turn::Dropped, false),
@@ -329,7 +331,7 @@ fn of_firmware(
         }
         "--no-skip" if is_flash => (words(&["--full"]), false),
         "--no-verify" if is_flash => {
-            (Turn::Noted("--no-verify is left out: what is written is always verified"), false)
+            (Turn::Noted("--no-verify is ignored: what is written is always verified"), false)
         }
         "--ram" if is_flash => {
             (Turn::Refused("`esplice load FILE` loads a program into RAM"), false)
@@ -338,14 +340,14 @@ fn of_firmware(
             (Turn::Refused("`esplice erase-parts NAMES` erases partitions, before or after"), true)
         }
         "--force" if is_flash => {
-            (Turn::Refused("esplice writes nothing that it knows not to boot"), false)
+            (Turn::Refused("esplice does not write what is known not to boot"), false)
         }
         "-M" | "--monitor" if is_flash => (Turn::Monitors, false),
         "--no-reset" if is_flash => {
-            (Turn::Refused("`esplice monitor --no-reset` shows what a running board says"), false)
+            (Turn::Refused("`esplice monitor --no-reset` shows a running board's output"), false)
         }
         "-r" if is_flash && given.is_number() => renamed("--monitor-baud", given),
-        // Cargo's, for release and features.
+        // Cargo's options for release and features.
         "-r" | "-F" => return Ok(None),
         _ if is_flash => return Ok(of_monitor(given)),
         _ => return Ok(None),
@@ -353,7 +355,7 @@ fn of_firmware(
     Ok(Some(turned))
 }
 
-/// Options of espflash's and idf.py's monitors.
+/// Translates options of espflash's and idf.py's monitors.
 fn of_monitor(given: Given<'_>) -> Option<(Turn, bool)> {
     let turned = match given.name {
         "-r" => renamed("--monitor-baud", given),
@@ -365,7 +367,7 @@ fn of_monitor(given: Given<'_>) -> Option<(Turn, bool)> {
             (Turn::Noted("defmt and unwind tables are found in the ELF, without an option"), true)
         }
         "--processors" => {
-            (Turn::Refused("esplice starts no other programs; pipe its standard output"), true)
+            (Turn::Refused("esplice does not start other programs; pipe its standard output"), true)
         }
         "--no-addresses" | "--all-addresses" => {
             (Turn::Noted("addresses are decoded where the ELF is known"), false)
@@ -375,7 +377,7 @@ fn of_monitor(given: Given<'_>) -> Option<(Turn, bool)> {
     Some(turned)
 }
 
-/// TinyGo's options, which begin with one hyphen.
+/// Translates TinyGo's options, which begin with one hyphen.
 fn of_tinygo(given: Given<'_>) -> Option<(Turn, bool)> {
     let turned = match given.name {
         "-target" => {
@@ -383,7 +385,7 @@ fn of_tinygo(given: Given<'_>) -> Option<(Turn, bool)> {
             renamed(if is_ours { "--target" } else { "--tinygo-target" }, given)
         }
         "-ldflags" => {
-            // Its value may look like an option.
+            // The value may look like an option.
             (Turn::Words(vec![format!("--ldflags={}", given.value())]), true)
         }
         "-tags" | "-opt" | "-gc" | "-scheduler" | "-serial" | "-panic" | "-stack-size"

@@ -17,41 +17,41 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Offset in flash and file, several times; a HEX or UF2 file says its offsets itself
+    /// Pairs of flash offset and file; a HEX or UF2 file contains its own offsets
     #[arg(value_name = "OFFSET FILE", required = true)]
     words: Vec<PathBuf>,
-    /// Where the merged file goes
+    /// Where to write the merged file
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// What is written: raw, hex or uf2 [default: by the output's extension, else raw]
+    /// Output format: raw, hex or uf2 [default: by the output's extension, else raw]
     #[arg(long = "as", value_name = "FORMAT", hide_possible_values = true)]
     kind: Option<Kind>,
     #[command(flatten)]
     target: TargetArgs,
-    /// Raw: the offset in flash that the file will be written to
+    /// Raw: flash offset that the file will be written to
     #[arg(long, short, value_name = "OFFSET", value_parser = value::offset, default_value = "0")]
     target_offset: u32,
-    /// Raw: fill up with 0xFF to a flash of this size, such as 4MB
+    /// Raw: pad with 0xFF to a flash of this size, such as 4MB
     #[arg(long, value_name = "SIZE", value_parser = value::offset, alias = "fill-flash-size")]
     pad_to_size: Option<u32>,
-    /// UF2: bytes of data in a block [default: as many as fit]
+    /// UF2: data bytes per block [default: as many as fit]
     #[arg(long, value_name = "BYTES")]
     chunk_size: Option<usize>,
-    /// UF2: leave the MD5 of each block out
+    /// UF2: omit the MD5 of each block
     #[arg(long)]
     md5_disable: bool,
     #[command(flatten)]
     header: HeaderArgs,
 }
 
-/// Most parts that the result lists.
+/// Maximum number of parts listed in the result.
 const MOST_LISTED: usize = 10_000;
 
-/// What a merged file can be.
+/// Format of a merged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "lower")]
 pub enum Kind {
-    /// The bytes of the flash.
+    /// Raw bytes of the flash.
     Raw,
     /// Intel HEX.
     Hex,
@@ -60,7 +60,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What a file of that name is to be.
+    /// Returns the format for a file of that name.
     pub fn of_output(output: &Path) -> Kind {
         let is = |name: &str| output.extension().is_some_and(|end| end.eq_ignore_ascii_case(name));
         match () {
@@ -70,7 +70,7 @@ impl Kind {
         }
     }
 
-    /// As programs have it.
+    /// Returns the name for JSON.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Raw => "raw",
@@ -79,7 +79,7 @@ impl Kind {
         }
     }
 
-    /// For people.
+    /// Returns the name for people.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Raw => "raw",
@@ -118,7 +118,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let mut outputs = Outputs::default();
     outputs.add(&args.output, &bytes)?;
     outputs.commit(shell)?;
-    // A HEX file may have a million stretches, and JSON is many times as large as they are.
+    // A HEX file may have a million ranges, and their JSON is many times as large.
     let listed = if shell.is_json() { writes.len().min(MOST_LISTED) } else { 0 };
     let parts = writes.iter().take(listed).map(
         |write| json!({ "name": write.name, "offset": write.offset.0, "len": write.data.len() }),

@@ -21,18 +21,18 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Flash from offset 0, as raw bytes, HEX, UF2 or packed with xz
+    /// Flash from offset 0, as raw bytes, HEX, UF2 or xz
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Directory that the parts go to [default: FILE without its extension]
+    /// Directory to write the parts to [default: FILE without its extension]
     #[arg(long, short, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
-    /// Write the parts without asking, however many there are
+    /// Write any number of parts without asking
     #[arg(long, short)]
     yes: bool,
 }
 
-/// Most parts that are written without asking.
+/// Maximum number of parts written without asking.
 const MOST_UNASKED: usize = 1000;
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
@@ -42,7 +42,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     if parts.is_empty() {
         let FlashFile::Places { unpacked, .. } = file else {
             return Err(Failure::input(format!(
-                "{shown} has no partition table where a chip has it: there is nothing to split by"
+                "{shown} has no partition table where a chip expects it, so it cannot be split"
             ))
             .hint("give the flash from offset 0, such as NAME.merged.bin"));
         };
@@ -86,10 +86,10 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks whether so many parts are to be written.
+/// Asks whether to write that many parts.
 fn ask(count: usize, file: &Path, directory: &Path, shell: &Shell) -> Result<(), Failure> {
     let (file, directory) = (file.display(), directory.display());
-    let message = format!("{file} has {count} parts, and {directory} would get as many files");
+    let message = format!("{file} has {count} parts, and {directory} would receive as many files");
     let refused = || Failure::usage(&message).hint("give --yes to write them all");
     if !shell.may_ask() || !io::stdin().is_terminal() {
         return Err(refused());
@@ -101,7 +101,8 @@ fn ask(count: usize, file: &Path, directory: &Path, shell: &Shell) -> Result<(),
     if agreed { Ok(()) } else { Err(refused()) }
 }
 
-/// A name for each part: its own, of plain characters, with its offset where two have one name.
+/// Returns a file name for each part: its name in plain characters, plus its offset if the name is
+/// not unique.
 fn file_names(parts: &[PlannedWrite]) -> Vec<String> {
     let plain = |part: &PlannedWrite| -> String {
         let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -109,7 +110,7 @@ fn file_names(parts: &[PlannedWrite]) -> Vec<String> {
         name.collect::<String>().trim_start_matches('.').to_owned()
     };
     let names: Vec<String> = parts.iter().map(plain).collect();
-    // Some file systems tell no capital letters from small ones.
+    // Some file systems are case-insensitive.
     let mut counts: HashMap<String, usize> = HashMap::new();
     for name in &names {
         *counts.entry(name.to_ascii_lowercase()).or_default() += 1;

@@ -43,7 +43,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         [only] => Err(Failure::new(Exit::BadInput, only)),
         several => {
             let (bad, all) = (several.len(), args.files.len());
-            Err(Failure::new(Exit::BadInput, format!("{bad} of {all} files are not sound")))
+            Err(Failure::new(Exit::BadInput, format!("{bad} of {all} files are not valid")))
         }
     }
 }

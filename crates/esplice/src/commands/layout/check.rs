@@ -16,7 +16,7 @@ pub struct Args {
     /// The project's directory
     #[arg(value_name = "PATH", default_value = ".")]
     path: PathBuf,
-    /// ELF to hold against the layout
+    /// ELF to check against the layout
     #[arg(long, value_name = "FILE")]
     elf: Option<PathBuf>,
     #[command(flatten)]

@@ -13,15 +13,15 @@ use crate::{
     ui::{exit::Failure, shell::Shell},
 };
 
-/// Functions and variables that are listed in text, of each fate.
+/// Maximum number of functions and variables listed in text for each fate.
 const LISTED: usize = 20;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// ELF before
+    /// Old ELF
     #[arg(value_name = "OLD")]
     old: PathBuf,
-    /// ELF after
+    /// New ELF
     #[arg(value_name = "NEW")]
     new: PathBuf,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let pieces = compare_pieces(&old_elf, &new_elf).map_err(|e| of_file(&args.new, e.into()))?;
     let sectors = sectors(&project, chip, &old_elf, &new_elf);
     let unchanged = difference.is_empty() && pieces.pieces.is_empty();
-    let mut text = if unchanged { "all is where it was\n".into() } else { difference.to_text() };
+    let mut text = if unchanged { "nothing has moved\n".into() } else { difference.to_text() };
     if !pieces.pieces.is_empty() {
         text.push_str(&list(&pieces));
     }
@@ -81,10 +81,10 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What became of functions and variables, in lines.
+/// Lists the fates of functions and variables.
 fn list(pieces: &Pieces) -> String {
     let mut text = String::from("functions and variables: ");
-    let _ = write!(text, "{} as they were", pieces.kept);
+    let _ = write!(text, "{} unchanged", pieces.kept);
     for fate in [Fate::Changed, Fate::Moved, Fate::Evicted, Fate::New, Fate::Gone] {
         let _ = write!(text, ", {} {}", pieces.count(fate), fate.name());
     }
@@ -109,7 +109,8 @@ fn list(pieces: &Pieces) -> String {
     text
 }
 
-/// The sectors of flash that the images of two ELFs differ in; none where one gives no image.
+/// Returns the flash sectors that differ between the images of two ELFs, or `None` if one of them
+/// cannot become an image.
 fn sectors(project: &Project, chip: &Chip, old: &[u8], new: &[u8]) -> Option<Sectors> {
     let options = image_options(chip, project).ok()?;
     let image = |elf: &[u8]| build_image(elf, chip, &options).ok().map(|image| image.bytes);

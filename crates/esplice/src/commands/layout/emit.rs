@@ -18,7 +18,7 @@ pub struct Args {
     /// The project's directory
     #[arg(value_name = "PATH", default_value = ".")]
     path: PathBuf,
-    /// Directory to write to
+    /// Directory to write the files to
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         Base::EspIdf => esp_idf(&layout),
         Base::TinyGo => {
             return Err(Failure::new(Exit::Usage, "the files for TinyGo are made for each build")
-                .hint("`esplice build` gives them to TinyGo"));
+                .hint("`esplice build` passes them to TinyGo"));
         }
     };
     let mut outputs = Outputs::default();

@@ -11,7 +11,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// ELF to look into
+    /// ELF to analyse
     #[arg(value_name = "ELF")]
     elf: PathBuf,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     }
     outputs.commit(shell)?;
     shell.summary.chip = Some(chip.display_name.clone());
-    // The one that nobody asked for may be large.
+    // The output that was not requested may be large, so it is not made.
     let (text, value) = if shell.is_json() {
         (String::new(), super::value(&map))
     } else {

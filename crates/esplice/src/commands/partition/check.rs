@@ -18,10 +18,10 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Table as CSV or binary, or the content of a flash; without it, a board's table is checked
+    /// Table as CSV or binary, or a flash image; without it, a board's table is checked
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Size of the flash that a file's table is for, such as 4MB [default: not checked]
+    /// Flash size to check a file's table against, such as 4MB [default: not checked]
     #[arg(long, value_name = "SIZE", value_parser = value::offset)]
     flash_size: Option<u32>,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let (shown, table, offset, flash_size) = match &args.file {
         Some(path) => {
             let shown = path.display().to_string();
-            // Whatever is wrong with it, the table would not boot.
+            // Whatever the defect, a board with this table would not boot.
             let refused = |failure: Failure| match failure.exit {
                 Exit::BadInput if path.is_file() => Failure { exit: Exit::PlanRefused, ..failure },
                 _ => failure,

@@ -18,35 +18,35 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Table as CSV or binary, or the content of a flash
+    /// Table as CSV or binary, or a flash image
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Where the converted table goes [default: standard output, for CSV]
+    /// Where to write the converted table [default: standard output, for CSV]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What is written: csv or binary [default: by the output's extension, else what FILE is not]
+    /// Output format: csv or binary [default: by the output's extension, else the one FILE is not]
     #[arg(long = "to", value_name = "FORMAT", hide_possible_values = true)]
     to: Option<Kind>,
-    /// Leave out the MD5 row, for bootloaders that were built without it
+    /// Omit the MD5 row, for bootloaders built without it
     #[arg(long)]
     no_md5: bool,
     #[command(flatten)]
     board: BoardArgs,
 }
 
-/// What a table can be converted to.
+/// Format of a converted table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "lower")]
 pub enum Kind {
     /// Rows of text.
     Csv,
-    /// What is in flash.
+    /// The binary form, as stored in flash.
     #[value(alias = "bin")]
     Binary,
 }
 
 impl Kind {
-    /// What a file of that name is to be.
+    /// Returns the format for a file of that name.
     fn of_output(output: &Path) -> Option<Kind> {
         let end = output.extension()?.to_str()?.to_ascii_lowercase();
         match end.as_str() {
@@ -69,7 +69,8 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         Form::Csv => Kind::Binary,
         _ => Kind::Csv,
     });
-    // What ESP-IDF's generator would refuse is not made, and what is there may be looked at.
+    // A binary table that ESP-IDF's generator would refuse is not written. Converting a defective
+    // table to CSV is allowed, so that it can be inspected.
     if kind == Kind::Binary {
         file.table.check(file.offset, None).map_err(|error| {
             let hint = error.hint();

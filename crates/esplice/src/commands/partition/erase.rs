@@ -27,7 +27,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         work(&args.flash.board, Touch::Writes, shell, interrupt, |session, info, options| {
             let facts = session.device_facts(info, &options.table_hint())?;
             let mut ranges = Vec::new();
-            // All are found before the first is erased.
+            // All names are looked up before the first partition is erased.
             for name in &args.names {
                 ranges.push(FlashRange::partition(&facts, name)?);
             }

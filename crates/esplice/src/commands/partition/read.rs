@@ -21,7 +21,7 @@ pub struct Args {
     /// Name of the partition, or partition-table for the table itself
     #[arg(value_name = "NAME")]
     name: String,
-    /// Where its content goes; a table is written as CSV where the name ends with .csv
+    /// Where to write its content; a table is written as CSV if the name ends with .csv
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    // What can't be written is found out before minutes of reading.
+    // Checks that the output can be written before minutes of reading.
     drop(Staged::write(&OutputPlace::find(&args.file)?, &[])?);
     let (offset, bytes) = match &args.flash.image {
         Some(path) => {
@@ -74,7 +74,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     Ok(())
 }
 
-/// The range of the table itself, if that is meant.
+/// Returns the range of the table itself, if `name` selects it.
 fn table_range(facts: &DeviceFacts, name: &str) -> Option<Result<FlashRange, PlanError>> {
     if name != TABLE_NAME {
         return None;

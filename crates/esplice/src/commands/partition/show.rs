@@ -14,7 +14,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Table as CSV or binary, or the content of a flash; without it, a board's table is shown
+    /// Table as CSV or binary, or a flash image; without it, a board's table is shown
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let Some(path) = &args.file else { return of_board(args, shell, interrupt) };
     let file = TableFile::read(path, place(&args.board)?)?;
     show(&file.table, Some(file.offset), None, shell);
-    // The file of a flash is as long as its flash only if it is whole.
+    // The length of a flash image is that of its flash only if the image is complete.
     let known = matches!(file.form, Form::Flash(_)).then_some(file.offset);
     for fault in file.table.faults(known.unwrap_or(file.offset), None) {
         shell.warning(&fault.to_string());
@@ -46,7 +46,7 @@ fn of_board(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(),
             Ok(())
         }
         Err(error) => {
-            // What there is helps to see what is wrong with it.
+            // Showing what was found helps to see what is wrong with it.
             for found in &facts.tables.found {
                 if let Ok(table) = &found.table {
                     show(table, Some(found.offset), facts.flash_size, shell);
@@ -71,7 +71,7 @@ fn show(
     shell.result("partition-show", &text(table, offset, flash_size), value);
 }
 
-/// The table as columns, with what no partition covers.
+/// Formats the table in columns, including ranges that no partition covers.
 fn text(table: &PartitionTable, offset: Option<FlashOffset>, flash_size: Option<u32>) -> String {
     let mut sorted: Vec<&Partition> = table.partitions.iter().collect();
     sorted.sort_by_key(|partition| partition.offset);
@@ -114,7 +114,7 @@ fn text(table: &PartitionTable, offset: Option<FlashOffset>, flash_size: Option<
     for row in &rows {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            // Numbers end in one column.
+            // Numbers are right-aligned.
             let cell = match column {
                 3..=5 => format!("{cell:>width$}"),
                 _ => format!("{cell:<width$}"),
@@ -128,7 +128,7 @@ fn text(table: &PartitionTable, offset: Option<FlashOffset>, flash_size: Option<
     text
 }
 
-/// A length for people: in MiB or KiB where it is a whole number of these.
+/// Formats a length for people, in MiB or KiB if it is a whole number of them.
 fn size_text(len: u64) -> String {
     match len {
         0 => "0".into(),

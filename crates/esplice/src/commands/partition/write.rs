@@ -23,7 +23,7 @@ pub struct Args {
     /// Name of the partition, or partition-table for the table itself
     #[arg(value_name = "NAME")]
     name: String,
-    /// What is written; for the table, CSV or binary
+    /// File to write; for the table, CSV or binary
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
@@ -52,14 +52,14 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     })
 }
 
-/// What is written.
+/// Data to write.
 enum Data {
     File(Vec<u8>),
     Table(PartitionTable),
 }
 
 impl Data {
-    /// The write for a device, checked against what is there.
+    /// Returns the write for a device, checked against its partition table.
     fn write(&self, name: &str, file: &Path, facts: &DeviceFacts) -> Result<Write, PlanError> {
         match self {
             Data::File(bytes) => {
@@ -85,11 +85,11 @@ fn write(name: &str, kind: WriteKind, offset: FlashOffset, data: Vec<u8>) -> Wri
     Write { name: name.to_owned(), kind, offset, data }
 }
 
-/// Where a new table goes: to the place of the old one, of which it is certain.
+/// Returns where to write a new table: over the old one, whose place must be certain.
 fn table_offset(facts: &DeviceFacts) -> Result<FlashOffset, PlanError> {
     match facts.own_table() {
         Ok((offset, _)) => Ok(offset),
-        // It is to be repaired.
+        // A damaged table may be repaired.
         Err(PlanError::DeviceTable { offset, .. }) => Ok(offset),
         Err(PlanError::TableNotFound { known: Some(offset), .. }) => Ok(offset),
         Err(error) => Err(error),
@@ -114,7 +114,7 @@ fn check_len(name: &str, file: &Path, bytes: &[u8], room: u32) -> Result<(), Pla
     })
 }
 
-/// Refuses an image of another chip: it would not boot.
+/// Refuses an image of another chip, which would not boot.
 fn check_chip(file: &Path, bytes: &[u8], chip: &Chip) -> Result<(), PlanError> {
     match ImageHeader::from_bytes(bytes) {
         Ok(header)
@@ -132,7 +132,7 @@ fn check_chip(file: &Path, bytes: &[u8], chip: &Chip) -> Result<(), PlanError> {
     }
 }
 
-/// Writes into the content of a flash, as it would be on a board.
+/// Writes into a flash image, as on a board.
 fn to_image(args: &Args, path: &Path, data: &Data, shell: &mut Shell) -> Result<(), Failure> {
     let (mut flash, mut facts) = flash_image(path, &args.flash.board)?;
     facts.flash_size = u32::try_from(flash.len()).ok();
@@ -146,9 +146,9 @@ fn to_image(args: &Args, path: &Path, data: &Data, shell: &mut Shell) -> Result<
     let end = start + write.data.len().next_multiple_of(sector);
     let room = flash.get_mut(start..end).ok_or_else(|| {
         let message = format!("{} ends before 0x{end:x}", path.display());
-        Failure::input(message).hint("give the content of the whole flash")
+        Failure::input(message).hint("pass an image of the whole flash")
     })?;
-    // What follows in the last sector is erased, as on a board.
+    // The rest of the last sector is erased, as on a board.
     room.fill(0xff);
     if let Some(place) = room.get_mut(..write.data.len()) {
         place.copy_from_slice(&write.data);

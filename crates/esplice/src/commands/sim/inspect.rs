@@ -1,4 +1,5 @@
-//! A look into a virtual board while it runs: what it is at, what it does, and which registers it asked for in vain.
+//! Inspects a running virtual board: its state, its activity, and accesses to registers without a
+//! device.
 
 use std::{
     io::{self, BufRead, BufWriter, IsTerminal, Write},
@@ -18,25 +19,25 @@ use crate::{
     ui::{exit::Failure, printable::printable},
 };
 
-/// Most registers without a device that the summary names.
+/// Maximum number of registers without a device that the summary names.
 const MOST_UNKNOWN: usize = 24;
-/// Calls that a line of the trace is indented for at most.
+/// Maximum call depth by which a line of the trace is indented.
 const DEEPEST: u32 = 40;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct InspectArgs {
-    /// Tell on standard error what the board does: insn, device or calls, or several with commas
+    /// Trace the board to standard error: insn, device or calls, or several separated by commas
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     trace: Vec<Trace>,
-    /// ELF file of the firmware, for the names of its functions
+    /// ELF of the firmware, for the names of its functions
     #[arg(long, value_name = "FILE")]
     elf: Option<PathBuf>,
-    /// Tell every so many seconds what the board is at; on a terminal, Enter asks for it
+    /// Print the board's state at this interval; on a terminal, Enter prints it as well
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     status: Option<u64>,
 }
 
-// Without documents of their own: they would make the help of all flags long.
+// Without doc comments, which would make the help of all flags long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Trace {
     Insn,
@@ -44,13 +45,13 @@ enum Trace {
     Calls,
 }
 
-/// Looks into one board.
+/// Inspects one board.
 pub struct Inspector {
     names: Arc<Names>,
     trace: Arc<Mutex<BufWriter<io::Stderr>>>,
     every: Option<Duration>,
     enter: Enter,
-    /// Times that Enter had been pressed when it was last looked at.
+    /// Number of Enter key presses at the last check.
     pressed: u64,
     started: Instant,
     told: Instant,
@@ -58,7 +59,7 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// Sets up what `args` ask for, before `board` runs.
+    /// Sets up the tracing that `args` request, before `board` runs.
     pub fn new(args: &InspectArgs, enter: &Enter, board: &mut Board) -> Result<Self, Failure> {
         let elf = match &args.elf {
             None => None,
@@ -82,7 +83,7 @@ impl Inspector {
             what,
             Arc::new(move |traced: &Traced| {
                 if let Ok(mut out) = out.lock() {
-                    // A trace that nobody reads any more is no reason to stop the board.
+                    // The board keeps running even if nobody reads the trace any more.
                     let _ = writeln!(out, "{}", printable(&line(traced, &named)));
                 }
             }),
@@ -99,7 +100,7 @@ impl Inspector {
         })
     }
 
-    /// To be called between the board's turns.
+    /// Prints pending output; called between the board's turns.
     pub fn look(&mut self, board: &Board, tell: &mut dyn FnMut(String)) {
         self.flush();
         let pressed = self.enter.0.load(Ordering::Relaxed);
@@ -115,7 +116,7 @@ impl Inspector {
         }
     }
 
-    /// What is told when the board is switched off.
+    /// Prints the summary when the board is switched off.
     pub fn end(&mut self, board: &Board, tell: &mut dyn FnMut(String)) {
         self.flush();
         let counters = board.counters();
@@ -125,7 +126,7 @@ impl Inspector {
         if unknown.is_empty() {
             return;
         }
-        tell(format!("{} registers were used where the board has no device:", unknown.len()));
+        tell(format!("{} registers without a device were accessed:", unknown.len()));
         for (addr, accesses) in unknown.iter().take(MOST_UNKNOWN) {
             tell(format!(
                 "  {addr:#010x} read {} times, written {} times",
@@ -162,7 +163,7 @@ impl Inspector {
     }
 }
 
-/// What addresses are called.
+/// Names of addresses.
 struct Names {
     elf: Option<Mutex<Symbols<'static>>>,
     rom: RomNames,
@@ -174,7 +175,7 @@ impl Names {
             return Some(name.to_owned());
         }
         let symbols = self.elf.as_ref()?.lock().ok()?;
-        // The outermost is the function that is there; those before it were inlined.
+        // The last frame is the function itself; those before it were inlined.
         symbols.frames(addr.into()).pop()?.function
     }
 
@@ -186,7 +187,7 @@ impl Names {
     }
 }
 
-/// One line of the trace: milliseconds on the board's clock, what, and where.
+/// Formats a line of the trace: milliseconds on the board's clock, event and place.
 fn line(traced: &Traced, names: &Names) -> String {
     let at = traced.at.as_secs_f64() * 1000.0;
     let pc = traced.pc;
@@ -218,12 +219,12 @@ fn line(traced: &Traced, names: &Names) -> String {
     format!("{at:12.6} {what}")
 }
 
-/// How often Enter was pressed, by someone at a terminal.
+/// Counts presses of Enter at a terminal.
 #[derive(Debug, Clone, Default)]
 pub struct Enter(Arc<AtomicU64>);
 
 impl Enter {
-    /// Listens to the terminal, if there is one.
+    /// Starts listening to the terminal, if there is one.
     pub fn listen() -> Self {
         let enter = Self::default();
         if io::stdin().is_terminal() {
@@ -238,7 +239,7 @@ impl Enter {
     }
 }
 
-#[allow(clippy::disallowed_methods)] // How many instructions a second the host manages is asked of its clock.
+#[allow(clippy::disallowed_methods)] // Measures the host's instructions per second.
 fn now() -> Instant {
     Instant::now()
 }

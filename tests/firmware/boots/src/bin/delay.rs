@@ -1,4 +1,4 @@
-//! Waits by esp-hal's `Delay`, which asks the system timer over and over, and says when that is over.
+//! Waits with esp-hal's `Delay`, which polls the system timer, and prints when the wait is over.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! Uses the heap in two regions, says how it went, and ends in a panic that esp-backtrace tells.
+//! Uses the heap in two regions, prints the result, and ends in a panic printed by esp-backtrace.
 
 #![no_std]
 #![no_main]
@@ -16,7 +16,7 @@ esp_bootloader_esp_idf::esp_app_desc!();
 #[main]
 fn main() -> ! {
     let _peripherals = esp_hal::init(esp_hal::Config::default());
-    // RAM behind the second-stage bootloader, which is gone by now, and ordinary RAM.
+    // RAM used earlier by the second-stage bootloader, and ordinary RAM.
     esp_alloc::heap_allocator!(#[ram(reclaimed)] size: 48 * 1024);
     esp_alloc::heap_allocator!(size: 64 * 1024);
 
@@ -26,7 +26,7 @@ fn main() -> ! {
         squares.insert(number, number * number);
     }
     let sum: u32 = squares.values().sum();
-    // More than either region has alone.
+    // More than either region holds.
     let blocks: Vec<Vec<u8>> = (0..9).map(|byte| alloc::vec![byte; 10 * 1024]).collect();
     let total: usize = blocks.iter().map(|block| usize::from(block[100])).sum();
     print!("sum {sum}, blocks {total}\r\n");

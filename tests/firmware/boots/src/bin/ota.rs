@@ -1,6 +1,6 @@
-//! Updates itself, over the air but without the air: copies its own slot to the other one and starts
-//! that on trial, which hangs until the watchdog resets the chip; at the next start the trial is given
-//! up and the old slot comes back.
+//! Updates itself without a network: copies its own slot to the other one and starts that on trial.
+//! The trial hangs until the watchdog resets the chip; at the next start it is given up and the old
+//! slot is started again.
 
 #![no_std]
 #![no_main]
@@ -22,7 +22,7 @@ use esp_println::print;
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
-/// Bytes of a slot, all of which are copied.
+/// Number of bytes of a slot to copy.
 const COPIED: u32 = 0x2_0000;
 const SECTOR: usize = 0x1000;
 
@@ -31,7 +31,7 @@ fn main() -> ! {
     let peripherals = esp_hal::init(esp_hal::Config::default());
     let mut flash = FlashStorage::new(peripherals.FLASH);
     let mut table = [0; PARTITION_TABLE_MAX_LEN];
-    // Which slot the MMU shows, not which one otadata names.
+    // The slot that the MMU maps, not the one that otadata selects.
     let table_read = read_partition_table(&mut flash, &mut table).unwrap();
     let booted = table_read.booted_partition().unwrap().unwrap();
     let (trial, base) = (booted.label_as_str().starts_with("ota_1"), booted.offset());
@@ -41,7 +41,7 @@ fn main() -> ! {
     print!("ota_{} runs, the record says {state:?}\r\n", u8::from(trial));
 
     match (trial, state) {
-        // The bootloader has just begun the records.
+        // The bootloader has just created the records.
         (false, Some(OtaImageState::Valid)) => {
             let mut sector = [0; SECTOR];
             // SAFETY: the updater uses the flash between these reads, never during one.
@@ -76,7 +76,7 @@ fn main() -> ! {
     }
 }
 
-/// Resets the chip when all that was printed has left the FIFO, which a reset empties.
+/// Resets the chip after all output has left the FIFO, because a reset empties it.
 fn restart() -> ! {
     Delay::new().delay_millis(5);
     software_reset()

@@ -1,5 +1,5 @@
-//! Says `ready`, then passes the level of pin 4 on to pin 5, and answers each line that comes over
-//! UART0, with a random number to it.
+//! Prints `ready`, then copies the level of pin 4 to pin 5, and answers each line received over
+//! UART0 by repeating it with a random number.
 
 #![no_std]
 #![no_main]

@@ -1,5 +1,5 @@
-//! Sleeps deeply twice, first for a time and then until a pin is high, and says each time why it
-//! woke and how often it has booted.
+//! Enters deep sleep twice, first for a time and then until a pin is high, and prints each time why
+//! it woke and how often it has booted.
 
 #![no_std]
 #![no_main]
@@ -20,7 +20,7 @@ use esp_println::print;
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
-/// RTC memory keeps it while the chip sleeps.
+/// Boot counter in RTC memory, which is kept while the chip sleeps.
 #[ram(unstable(rtc_fast, persistent))]
 static mut BOOTS: u32 = 0;
 

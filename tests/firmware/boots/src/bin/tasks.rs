@@ -1,6 +1,6 @@
-//! A scheduler with threads, tasks, timers and interrupts: what `esp-rtos` and embassy make of the
-//! chip. First the tasks wait for each other and for timers; then all of them compute without a
-//! pause, which the benchmark of the whole board measures.
+//! A scheduler with threads, tasks, timers and interrupts, as used by `esp-rtos` and embassy. First
+//! the tasks wait for each other and for timers. Then all of them compute without a pause, which
+//! the benchmark of the whole board measures.
 
 #![no_std]
 #![no_main]
@@ -32,16 +32,16 @@ use esp_println::print;
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
-/// Numbers from the two producers to the one consumer.
+/// Numbers from the two producers to the consumer.
 static NUMBERS: Channel<CriticalSectionRawMutex, u32, 4> = Channel::new();
-/// The software interrupt's handler wakes a task.
+/// Signal by which the software interrupt's handler wakes a task.
 static RAISED: Signal<CriticalSectionRawMutex, u32> = Signal::new();
 static RAISES: AtomicU32 = AtomicU32::new(0);
-/// An interrupt a millisecond while the tasks compute.
+/// Timer that raises an interrupt every millisecond while the tasks compute.
 static TICKER: Mutex<CriticalSectionRawMutex, RefCell<Option<PeriodicTimer<'static, Blocking>>>> =
     Mutex::new(RefCell::new(None));
 static TICKS: AtomicU32 = AtomicU32::new(0);
-/// How often each busy task had its turn.
+/// Number of turns of each busy task.
 static TURNS: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
 #[esp_rtos::main]
@@ -93,7 +93,7 @@ async fn main(spawner: Spawner) {
     }
 }
 
-/// Gives numbers from `first` on, one in `pause` milliseconds.
+/// Sends numbers from `first` on, one per `pause` milliseconds.
 #[embassy_executor::task(pool_size = 2)]
 async fn produce(first: u32, pause: u64) {
     for number in first..first + 5 {
@@ -102,7 +102,7 @@ async fn produce(first: u32, pause: u64) {
     }
 }
 
-/// Computes, and lets the others have their turn.
+/// Computes, and yields to the other tasks.
 #[embassy_executor::task(pool_size = 3)]
 async fn compute(number: usize) {
     let mut state = number as u32 + 1;
@@ -119,7 +119,7 @@ async fn compute(number: usize) {
     }
 }
 
-/// Ready at the second look.
+/// Is ready at the second poll.
 async fn let_others_run() {
     let mut looked = false;
     core::future::poll_fn(|context| {
@@ -144,7 +144,7 @@ fn on_tick() {
 
 #[esp_hal::handler(priority = Priority::Priority2)]
 fn on_software_interrupt() {
-    // SAFETY: the interrupt is this one's, and `main` only raises it.
+    // SAFETY: the interrupt is handled only here, and `main` only raises it.
     unsafe { SoftwareInterrupt::new(FROM_CPU_INTR1::steal()) }.reset();
     // The chip has no atomic addition; nothing else writes here.
     let count = RAISES.load(Ordering::Relaxed) + 1;

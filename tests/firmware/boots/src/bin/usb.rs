@@ -1,4 +1,4 @@
-//! Talks over USB-Serial-JTAG alone: prints a line, then sends back what it receives in capitals.
+//! Uses only USB-Serial-JTAG: prints a line, then sends back received text in capitals.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! A log of frames among text, and a panic that comes as frames.
+//! A defmt log mixed with text, and a panic reported through defmt.
 
 #![no_std]
 #![no_main]

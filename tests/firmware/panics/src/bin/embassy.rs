@@ -1,4 +1,4 @@
-//! A panic in one of two embassy tasks.
+//! Panics in one of two embassy tasks.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! A panic with a message of several lines.
+//! Panics with a message of several lines.
 
 #![no_std]
 #![no_main]

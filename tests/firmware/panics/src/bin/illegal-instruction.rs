@@ -1,4 +1,4 @@
-//! An instruction that is none.
+//! Executes an invalid instruction.
 
 #![no_std]
 #![no_main]

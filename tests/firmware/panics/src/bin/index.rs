@@ -1,4 +1,4 @@
-//! An index out of bounds, three calls deep.
+//! Uses an index out of bounds, three calls deep.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! A panic in an interrupt's handler, while the program computes.
+//! Panics in an interrupt handler, while the program computes.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! A load from where nothing is.
+//! Loads from an unmapped address.
 
 #![no_std]
 #![no_main]

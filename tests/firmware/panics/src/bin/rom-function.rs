@@ -1,4 +1,4 @@
-//! A load from where nothing is, made by a function of the mask ROM.
+//! Loads from an unmapped address in a function of the mask ROM.
 
 #![no_std]
 #![no_main]
@@ -12,7 +12,7 @@ use esp_println::print;
 esp_bootloader_esp_idf::esp_app_desc!();
 
 unsafe extern "C" {
-    /// The ROM's, by esp-rom-sys.
+    /// A ROM function, linked by esp-rom-sys.
     fn esp_rom_crc32_le(crc: u32, bytes: *const u8, len: u32) -> u32;
 }
 

@@ -1,4 +1,4 @@
-//! A watchdog that nobody feeds: the board resets again and again.
+//! Starts a watchdog that is never fed, so that the board resets again and again.
 
 #![no_std]
 #![no_main]
