@@ -104,6 +104,76 @@ fn settings_are_those_of_the_program() {
     }
 }
 
+/// The README of a library crate is its documentation: `ESPLICE_BLESS=1` writes it again.
+#[test]
+fn the_readmes_of_crates_are_their_documentation() {
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let directory = entry.unwrap().path();
+        let name = directory.file_name().unwrap().to_str().unwrap().to_owned();
+        // The program's README is the repository's.
+        if name == "esplice" {
+            continue;
+        }
+        let source = fs::read_to_string(directory.join("src/lib.rs")).unwrap();
+        let readme = directory.join("README.md");
+        let expected = readme_of(&name, &source);
+        if std::env::var_os("ESPLICE_BLESS").is_some() {
+            fs::write(&readme, &expected).unwrap();
+        }
+        let text = fs::read_to_string(&readme).unwrap_or_default();
+        assert!(text == expected, "{name}: run this test with ESPLICE_BLESS=1");
+        count += 1;
+    }
+    assert!(count > 8);
+}
+
+/// Returns a README with the crate documentation in `source`, without rustdoc's links.
+fn readme_of(name: &str, source: &str) -> String {
+    let mut text = format!("# {name}\n\n");
+    let mut in_code = false;
+    let docs = source.lines().take_while(|line| line.starts_with("//!"));
+    for line in docs.map(|line| line.trim_start_matches("//!").strip_prefix(' ').unwrap_or("")) {
+        if let Some(language) = line.strip_prefix("```") {
+            in_code = !in_code;
+            let is_rust = in_code && matches!(language, "" | "no_run" | "ignore");
+            text.push_str(if is_rust { "```rust" } else { line });
+        } else if in_code {
+            if line == "#" || line.starts_with("# ") {
+                continue;
+            }
+            text.push_str(line);
+        } else {
+            // A crate's headings are one level below its name.
+            text.push_str(if line.starts_with("# ") { "#" } else { "" });
+            text.push_str(&without_links(line));
+        }
+        text.push('\n');
+    }
+    text + "\nPart of esplice, which takes ESP32 firmware from source to a running, verified board. \
+        MIT OR Apache-2.0.\n"
+}
+
+/// Returns a line with rustdoc's links to items replaced by the items' names.
+fn without_links(line: &str) -> String {
+    let mut text = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("[`") {
+        text.push_str(before);
+        let Some((name, after)) = after.split_once("`]") else {
+            text.push_str("[`");
+            rest = after;
+            continue;
+        };
+        text.push_str(&format!("`{name}`"));
+        rest = match after.strip_prefix('(').and_then(|target| target.split_once(')')) {
+            Some((_, after)) => after,
+            None => after,
+        };
+    }
+    text + rest
+}
+
 /// The page's figures of the virtual board's flash chip equal the chip's data.
 #[test]
 fn the_flash_chips_times_are_those_it_runs_with() {

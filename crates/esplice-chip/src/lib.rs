@@ -1,7 +1,7 @@
 //! ESP32-family chips as data.
 //!
 //! Everything that differs between chips is in `targets/<chip>.toml`, each value with its source.
-//! This crate holds the schema, the checks and the files, embedded at compile time. Code elsewhere
+//! This crate holds the schema and the checks; `esplice-targets` embeds the files. Code elsewhere
 //! asks `chip.image.append_sha256`, never which chip it is. This crate does no I/O: the caller
 //! reads a custom file and parses it with [`Chip::parse`].
 //!
@@ -41,10 +41,6 @@ pub use schema::{
     UsbId, UsbOtg,
 };
 pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
-
-mod embedded {
-    include!(concat!(env!("OUT_DIR"), "/targets.rs"));
-}
 
 /// The reason why a chip or board is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,7 +125,7 @@ impl<T> Embedded<T> {
             let is_target = !name.contains(['/', '.']);
             is_target.then_some(Embedded { name, file, text, parsed: OnceLock::new() })
         };
-        embedded::FILES.iter().filter_map(in_folder).collect()
+        esplice_targets::FILES.iter().filter_map(in_folder).collect()
     }
 }
 
@@ -253,7 +249,7 @@ pub fn find_by_id(id: u16) -> Option<&'static Chip> {
 
 /// Returns the text of another embedded file of `targets/`, such as a table of ROM addresses.
 pub fn embedded_file(name: &str) -> Option<&'static str> {
-    embedded::FILES.iter().find(|(file, _)| *file == name).map(|(_, text)| *text)
+    esplice_targets::file(name)
 }
 
 /// Returns the name in `known` that is closest to `name`, if at most a third of it is mistyped.

@@ -7,7 +7,7 @@ use super::{Room, Text, arena, assertions, heap, section, sizes_and_names, write
 use crate::{Layout, Linker};
 
 /// The fixed sections.
-const SECTIONS: &str = include_str!("../../../../linker-scripts/ram.x");
+const SECTIONS: &str = esplice_linker_scripts::RAM;
 
 /// The statement in it that the regions replace.
 const INCLUDE: &str = "INCLUDE regions.x";

@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(range(&["4096", "ALL"], None), at(0x1000, None));
         assert!(range(&["x", "1"], None).unwrap_err().contains("not an offset"));
         assert!(range(&["0", "much"], None).unwrap_err().contains("not a length"));
-        assert!(range(&["0", "0"], None).unwrap_err().contains("nothing"));
+        assert!(range(&["0", "0"], None).unwrap_err().contains("must not be 0"));
         assert!(range(&["0", "1"], Some("nvs")).unwrap_err().contains("exclude"));
     }
 }

@@ -1,4 +1,4 @@
-//! Embeds every file of `targets/`: adding a chip only takes a new file there.
+//! Embeds every data file of this directory: adding a chip only takes a new file.
 
 use std::{
     env, fs, io,
@@ -9,20 +9,23 @@ fn main() -> io::Result<()> {
     // Read at run time: a script compiled in another checkout must not embed that checkout's files.
     let here = env::var_os("CARGO_MANIFEST_DIR");
     let here = here.ok_or_else(|| io::Error::other("CARGO_MANIFEST_DIR is not set"))?;
-    let targets = Path::new(&here).join("../../targets");
+    let targets = Path::new(&here);
     let mut files: Vec<(String, PathBuf)> = Vec::new();
     for folder in ["", "boards/"] {
         println!("cargo::rerun-if-changed={}", targets.join(folder).display());
         for entry in fs::read_dir(targets.join(folder))? {
             let path = entry?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if path.extension().is_some_and(|e| e == "toml") {
+            if path.extension().is_some_and(|e| e == "toml") && name != "Cargo.toml" {
                 files.push((format!("{folder}{name}"), path));
             }
         }
     }
     files.sort();
-    let mut list = String::from("pub(crate) const FILES: &[(&str, &str)] = &[\n");
+    let mut list = String::from(
+        "/// All files, sorted by name: the name and the text.\n\
+         pub const FILES: &[(&str, &str)] = &[\n",
+    );
     for (name, path) in &files {
         println!("cargo::rerun-if-changed={}", path.display());
         let full = fs::canonicalize(path)?;
