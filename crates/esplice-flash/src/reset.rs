@@ -34,7 +34,7 @@ const USB_STEP: Duration = Duration::from_millis(100);
 /// A way to enter download mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strategy {
-    /// Name in chip data, or [`CUSTOM`] for custom steps.
+    /// Name in chip data, or `custom` for custom steps.
     pub name: &'static str,
     steps: Cow<'static, [Step]>,
 }
