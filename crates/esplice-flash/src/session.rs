@@ -214,6 +214,17 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
 
     /// Reports an event.
     pub(crate) fn tell(&mut self, event: FlashEvent) {
+        match &event {
+            FlashEvent::Warning { message } => tracing::warn!("{message}"),
+            // Not all of the chip's data.
+            FlashEvent::Chip(info) => tracing::debug!(
+                chip = info.chip.name,
+                revision = ?info.revision,
+                flash_size = ?info.flash_size,
+                "chip"
+            ),
+            event => tracing::debug!(?event),
+        }
         (self.events)(event);
     }
 
@@ -240,6 +251,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         let deadline = self.port.now() + self.wire_time(sent) + timeout;
         loop {
             let Some(reply) = self.receive(deadline)? else {
+                tracing::debug!(opcode = ?command, after = ?timeout, "no reply");
                 return Err(FlashError::Timeout { command, after: timeout });
             };
             let Some((data, status)) = reply.split_status(self.status_len(&reply)) else {
@@ -252,8 +264,16 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                 continue;
             }
             self.answered = Some(command as u8);
+            let took = self.port.now().since(began);
+            tracing::trace!(
+                at = self.port.now().since_start().as_secs_f64(),
+                opcode = ?command,
+                len = data.len(),
+                ?status,
+                ?took,
+                "reply"
+            );
             if status.is_ok() {
-                let took = self.port.now().since(began);
                 self.least = Some(self.least.map_or(took, |least| least.min(took)));
                 return Ok(Answer { value: reply.value, data: data.to_vec() });
             }
@@ -485,6 +505,16 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// Sends a frame.
     pub(crate) fn send_frame(&mut self, payload: &[u8]) -> Result<usize, FlashError> {
         let frame = slip::encode(payload);
+        if tracing::enabled!(tracing::Level::TRACE) {
+            // The contents stay out: they may hold a user's keys.
+            let at = self.port.now().since_start().as_secs_f64();
+            match payload.get(1).map(|opcode| (*opcode, Opcode::from_byte(*opcode))) {
+                Some((_, Some(opcode))) if payload.first() == Some(&0) => {
+                    tracing::trace!(at, ?opcode, len = payload.len(), "request");
+                }
+                _ => tracing::trace!(at, len = payload.len(), "data"),
+            }
+        }
         self.port.write(&frame)?;
         self.statistics.frames += 1;
         self.statistics.bytes_sent += frame.len() as u64;

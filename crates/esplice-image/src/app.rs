@@ -178,6 +178,10 @@ pub fn build_image(
     };
     layout.bytes[..ImageHeader::LEN].copy_from_slice(&header.to_bytes());
 
+    for segment in &layout.segments {
+        let (addr, len, region) = (segment.addr, segment.len, &segment.region);
+        tracing::debug!(%addr, len, ?region, "segment of the image");
+    }
     let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
     if let Some(field) = layout.elf_sha256_field()? {
         field.copy_from_slice(&elf_sha256);

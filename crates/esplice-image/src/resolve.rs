@@ -171,6 +171,9 @@ pub fn resolve(
     };
     resolved.writes.sort_by_key(|write| write.offset);
     check_places(&resolved.writes, flash_size)?;
+    for write in &resolved.writes {
+        tracing::debug!(name = write.name, offset = %write.offset, len = write.data.len(), "write");
+    }
     Ok(resolved)
 }
 

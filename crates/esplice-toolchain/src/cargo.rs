@@ -484,6 +484,7 @@ fn run(
     selection: &Selection,
     hear: &mut Hear<'_>,
 ) -> Result<(ExitStatus, Option<(PathBuf, bool)>), ToolchainError> {
+    tracing::debug!(?command, "starting cargo");
     // The child stays in the terminal's process group, so that Ctrl-C also reaches cargo and the
     // compilers.
     let mut child = command

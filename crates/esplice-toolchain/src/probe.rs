@@ -108,6 +108,7 @@ impl Probe for Machine {
     }
 
     fn output(&self, program: &Path, args: &[&str]) -> Option<String> {
+        tracing::debug!(program = %program.display(), ?args, "querying");
         // RUSTC_BOOTSTRAP lets a stable cargo answer questions about its configuration.
         let output = self
             .command(program)
@@ -120,6 +121,7 @@ impl Probe for Machine {
     }
 
     fn complaint(&self, program: &Path, args: &[&str]) -> Option<String> {
+        tracing::debug!(program = %program.display(), ?args, "querying");
         let output = self.command(program).args(args).output().ok()?;
         (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }

@@ -154,6 +154,7 @@ const KEPT: usize = 0x1_0000;
 
 /// Runs TinyGo to its end. Its messages are passed on as they arrive; the end of them is returned.
 fn run(mut command: Command, program: &Path) -> Result<(ExitStatus, String), ToolchainError> {
+    tracing::debug!(?command, "starting TinyGo");
     let mut child = command
         .stderr(Stdio::piped())
         .spawn()

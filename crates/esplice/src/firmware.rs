@@ -26,6 +26,7 @@ use crate::{
         project::Project,
         settings::{Origin, Settled},
     },
+    diagnostics,
     files::{elf_file::Elf, of_file, outputs::Names, read},
     firmware::{
         source::Source,
@@ -67,6 +68,9 @@ impl Firmware {
     ) -> Result<Firmware, Failure> {
         // For build scripts, which may have a layout of their own.
         let mut variables = vec![("ESPLICE_PROJECT_TARGET".into(), chip.name.clone().into())];
+        if let Some(file) = diagnostics::log_file() {
+            variables.push((diagnostics::LOG_FILE_VARIABLE.into(), file.into()));
+        }
         if let Some(file) = &project.target_file {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
             variables.push(("ESPLICE_PROJECT_TARGET_FILE".into(), file.into()));

@@ -419,6 +419,7 @@ impl Board {
 
     fn reset(&mut self, reason: ResetReason) {
         self.resets += 1;
+        tracing::debug!(?reason, resets = self.resets, "the virtual board resets");
         if self.strap_resets.contains(&(reason as u8)) {
             let wired = self.soc.fabric.cable == Cable::Uart && self.lines.boot_pin_low();
             self.soc.fabric.strap = match wired || self.boot_pin_held {

@@ -54,6 +54,7 @@ impl Loader {
         target: &mut dyn LoaderTarget,
         effects: &mut Effects,
     ) -> End {
+        tracing::trace!(?opcode, "the virtual board's loader performs a command");
         match opcode {
             Opcode::Sync => {
                 self.put_reply(4, &self.data_word(0).to_le_bytes());

@@ -63,6 +63,9 @@ struct Bar {
     told: u64,
 }
 
+/// Target of the `tracing` events that repeat what the shell prints.
+pub const MESSAGES: &str = "esplice::messages";
+
 /// Maximum number of panics kept for reports.
 const MOST_PANICS: usize = 100;
 
@@ -102,6 +105,11 @@ impl Shell {
         self.interrupt.is_asked()
     }
 
+    /// Draws no progress bars, which diagnostics on stderr would break.
+    pub fn without_bars(&mut self) {
+        self.bars = false;
+    }
+
     /// Reserves stdout for the board's output from now on.
     pub fn give_stdout_to_board(&mut self) {
         self.board_has_stdout = true;
@@ -134,6 +142,7 @@ impl Shell {
 
     /// Prints a status message, which says what is being done.
     pub fn status(&mut self, text: &str) {
+        tracing::info!(target: MESSAGES, "{text}");
         if !self.quiet {
             self.line(&printable_message(text));
         }
@@ -169,6 +178,7 @@ impl Shell {
     }
 
     pub fn warning(&mut self, message: &str) {
+        tracing::warn!(target: MESSAGES, "{message}");
         self.event(&Event::Warning { message: message.into() });
         self.headed("warning:", YELLOW, message);
     }
@@ -217,6 +227,7 @@ impl Shell {
     }
 
     pub fn error(&mut self, failure: &Failure) {
+        tracing::error!(target: MESSAGES, "{}", failure.message);
         self.end_bar(false);
         self.flush_board();
         self.event(&Event::Error {
