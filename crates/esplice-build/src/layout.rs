@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use esplice_chip::{Chip, FeatureChip, chip_of_features};
+use esplice_chip::{Chip, FeatureChip, chip_from_features};
 use esplice_layout::{
     ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, ModuleOptions, Place, Size, Spec, inject,
     rust_module,
@@ -257,7 +257,7 @@ impl Layout {
         if let Some(name) = self.chip.clone().or_else(by_variable) {
             return named(&name);
         }
-        match (chip_of_features(features), &self.file_chip, of_file) {
+        match (chip_from_features(features), &self.file_chip, of_file) {
             (FeatureChip::One(chip), ..) => Ok(chip),
             (FeatureChip::Several(names), ..) => Err(Error::ManyChips { names }),
             (FeatureChip::None, Some(name), _) => named(name),

@@ -96,11 +96,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// another crystal than the board has.
     fn rate_to_ask(&mut self, chip: &Chip, baud: u32) -> Result<u32, FlashError> {
         let crystal = chip.crystal.as_ref().filter(|_| !self.loader().is_stub());
-        let Some((crystal, counted_on)) = crystal.and_then(|c| Some((c, c.counted_on?))) else {
+        let Some((crystal, counted_on)) = crystal.and_then(|c| Some((c, c.assumed?))) else {
             return Ok(baud);
         };
         let divider = self.read_reg(crystal.divider.addr.0)?;
-        let xtal_mhz = chip.crystal_of_divider(self.baud, divider);
+        let xtal_mhz = chip.crystal_from_divider(self.baud, divider);
         let word = match counted_on.addr() {
             Some(addr) => self.read_reg(addr.0)?,
             None => 0,

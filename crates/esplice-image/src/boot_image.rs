@@ -133,7 +133,7 @@ fn kind_of(chip: &Chip, addr: Addr, len: u32) -> Option<RegionKind> {
         return Some(RegionKind::Ram);
     }
     let region = chip.region_at(addr)?;
-    let fits = len <= region.room_at(addr).next_multiple_of(4);
+    let fits = len <= region.bytes_after(addr).next_multiple_of(4);
     let loads = matches!(region.kind, RegionKind::Ram | RegionKind::Flash);
     (fits && loads).then_some(region.kind)
 }

@@ -297,7 +297,7 @@ fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Def
             // A segment's padding to 4 bytes may extend past a region's end.
             Some(region)
                 if matches!(region.kind, RegionKind::Ram | RegionKind::Flash)
-                    && len <= region.room_at(addr).next_multiple_of(4) => {}
+                    && len <= region.bytes_after(addr).next_multiple_of(4) => {}
             _ => defects.push(Defect::SegmentOutside { number, addr, len }),
         }
     }

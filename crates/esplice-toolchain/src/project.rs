@@ -6,7 +6,7 @@ use std::{
 };
 
 use cargo_metadata::{CrateType, Metadata, Package, Target};
-use esplice_chip::{Chip, FeatureChip, chip_of_features};
+use esplice_chip::{Chip, FeatureChip, chip_from_features};
 
 use crate::{CargoOptions, ToolchainError};
 
@@ -221,7 +221,7 @@ pub(crate) fn chip_of(
     };
     let enabled: Vec<String> =
         packages.iter().flat_map(|features| enabled(features, options)).collect();
-    match chip_of_features(&enabled) {
+    match chip_from_features(&enabled) {
         FeatureChip::None => Ok(None),
         FeatureChip::One(chip) => Ok(Some(chip)),
         FeatureChip::Several(names) => Err(ToolchainError::ManyChips { names }),
