@@ -285,9 +285,11 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                 {
                     FlashError::Checksum { sequence: *sequence }
                 }
-                _ => {
-                    FlashError::Refused { command, reason: status.why(), meaning: status.meaning() }
-                }
+                _ => FlashError::Refused {
+                    command,
+                    reason: status.reason_code(),
+                    meaning: status.meaning(),
+                },
             });
         }
     }

@@ -200,7 +200,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if let Some((_, status)) = reply.split_status(self.loader().status_len)
                 && !status.is_ok()
             {
-                let (reason, meaning) = (status.why(), status.meaning());
+                let (reason, meaning) = (status.reason_code(), status.meaning());
                 return Err(FlashError::Refused { command: Opcode::MemEnd, reason, meaning });
             }
         }

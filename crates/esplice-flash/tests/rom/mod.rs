@@ -374,7 +374,7 @@ impl Rom {
             Request::FlashData { sequence, ref data }
             | Request::FlashDeflData { sequence, ref data } => {
                 let deflated = known == Some(Opcode::FlashDeflData);
-                let good = raw.checksum_holds();
+                let good = raw.has_valid_checksum();
                 let status = self.block(sequence, data, good, deflated);
                 self.reply(opcode, 0, &[], status);
             }
