@@ -85,7 +85,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             tables,
             otadata: None,
         };
-        let otadata = facts.own_table().ok().and_then(|(_, table)| table.otadata());
+        let otadata = facts.device_table().ok().and_then(|(_, table)| table.otadata());
         if let Some((offset, len)) = otadata.map(|partition| (partition.offset, partition.len)) {
             facts.otadata = Some(self.otadata(offset, len)?);
         }

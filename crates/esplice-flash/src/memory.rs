@@ -54,7 +54,7 @@ impl FlashRange {
     ///
     /// [`PartitionTable::named`]: esplice_image::PartitionTable::named
     pub fn partition(facts: &DeviceFacts, name: &str) -> Result<FlashRange, PlanError> {
-        let (_, table) = facts.own_table()?;
+        let (_, table) = facts.device_table()?;
         let partition = table.named(name, false)?;
         let (offset, len) = (partition.offset, partition.len);
         Ok(FlashRange { name: name.to_owned(), offset, len })

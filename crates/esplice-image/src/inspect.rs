@@ -2,7 +2,7 @@
 
 use esplice_chip::{Addr, Chip, FlashOffset, RegionKind};
 
-use crate::header::walk;
+use crate::header::read_segment_headers;
 use crate::partition::hex;
 use crate::soundness::{Breach, breaches};
 use crate::{
@@ -110,7 +110,7 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
 /// Returns the offset of the table in a flash content: the certain one if found, else the default.
 fn table_offset(bytes: &[u8], chip: &Chip) -> FlashOffset {
     let facts = DeviceFacts::of_flash(bytes, chip, None);
-    let found = facts.boot.bootloader().and_then(|_| facts.own_table().ok());
+    let found = facts.boot.bootloader().and_then(|_| facts.device_table().ok());
     found.map_or(chip.image.partition_table_offset, |(offset, _)| offset)
 }
 
@@ -201,7 +201,7 @@ fn image_part(name: &str, offset: u32, bytes: &[u8], expected_id: Option<u16>) -
 
 fn image_info(header: ImageHeader, bytes: &[u8], defects: &mut Vec<Defect>) -> ImageInfo {
     let chip = esplice_chip::find_by_id(header.chip_id);
-    let (segments, _) = walk(bytes, header.segment_count);
+    let (segments, _) = read_segment_headers(bytes, header.segment_count);
     let descriptor = AppDescriptor::of_image(bytes);
     let mut info = ImageInfo {
         kind: kind(&segments, descriptor.is_some(), chip),

@@ -31,7 +31,7 @@ use esplice_chip::FlashOffset;
 use serde::{Deserialize, Serialize};
 
 use crate::partition::hex;
-use crate::{FlashParams, FlashPlan, OwnParts, PlanError, PlannedWrite, WriteKind, sha256};
+use crate::{CustomParts, FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind, sha256};
 
 /// The schema that this crate writes and reads.
 const SCHEMA: u64 = 1;
@@ -195,7 +195,7 @@ impl FlashPlan {
                 size: raw.flash.size,
             },
             table_offset: raw.partition_table_offset.map(FlashOffset),
-            own: OwnParts { table: raw.own_partition_table, bootloader: raw.own_bootloader },
+            own: CustomParts { table: raw.own_partition_table, bootloader: raw.own_bootloader },
             writes,
             elf_sha256: raw.elf_sha256.map(|text| hash_of(&text)).transpose()?,
         })

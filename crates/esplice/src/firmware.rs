@@ -16,7 +16,7 @@ use esplice_chip::Chip;
 use esplice_image::{
     AppDescriptor, AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader,
     ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, TableChoice, WriteKind,
-    build_adopted_image, build_direct_image, build_image, build_rom_image, check_bootloader,
+    build_app_of_rom_program, build_direct_image, build_image, build_rom_image, check_bootloader,
     is_rom_program, make_direct_plan, make_plan, second_stage_for,
 };
 use esplice_toolchain::{CargoOptions, RustToolchain, TinyGoOptions, build_tinygo};
@@ -166,7 +166,7 @@ impl Firmware {
                 let descriptor = AppDescriptor::named(&name, chip);
                 let elf_sha256 = Some(elf.sha256);
                 let options = ImageOptions { elf_sha256, ..image_options(chip, project)? };
-                build_adopted_image(&elf.bytes, chip, &options, start, &descriptor)?
+                build_app_of_rom_program(&elf.bytes, chip, &options, start, &descriptor)?
             }
             BootLayout::Direct => return Err(PlanError::LayoutUnsupported { boot }.into()),
         };
@@ -399,7 +399,7 @@ impl OwnFiles {
             own_bootloader: self.bootloader.is_some(),
             table: self.table.as_ref().map_or(TableChoice::BuiltIn, TableChoice::Own),
             table_offset: project.image.own_table_offset(),
-            ..PlanParts::of(boot, app)
+            ..PlanParts::new(boot, app)
         }
     }
 }

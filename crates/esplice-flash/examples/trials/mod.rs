@@ -14,7 +14,7 @@ use esplice_flash::{
     flash_plan, survey, with_board,
 };
 use esplice_image::{
-    BootLayout, FlashMode, FlashParams, FlashPlan, OwnParts, PartitionTable, PlannedWrite,
+    BootLayout, CustomParts, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite,
     ResolveOptions, WriteKind,
 };
 use esplice_sim::{
@@ -366,7 +366,7 @@ fn plan(seed: u8) -> FlashPlan {
         boot: BootLayout::Idf,
         flash: FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: FLASH_LEN as u32 },
         table_offset: None,
-        own: OwnParts { table: true, bootloader: false },
+        own: CustomParts { table: true, bootloader: false },
         writes: vec![
             write("bootloader", WriteKind::Bootloader, 0, image(0x3210, seed)),
             write("partition table", WriteKind::PartitionTable, 0x8000, table),

@@ -75,7 +75,7 @@ fn of_board(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<Fou
         session.device_facts(info, &options.table_hint())
     })?;
     let flash_size = facts.flash_size;
-    match facts.own_table() {
+    match facts.device_table() {
         Ok((offset, table)) => Ok(("the board".into(), table.clone(), offset, flash_size)),
         Err(PlanError::DeviceTable { offset, source }) => {
             let found = facts.tables.found.into_iter().find(|found| found.offset == offset);

@@ -79,7 +79,7 @@ fn table_range(facts: &DeviceFacts, name: &str) -> Option<Result<FlashRange, Pla
     if name != TABLE_NAME {
         return None;
     }
-    match facts.own_table() {
+    match facts.device_table() {
         Ok((_, table)) if table.find(name).is_some() => None,
         Ok((offset, _)) => {
             let len = PartitionTable::LEN as u32;

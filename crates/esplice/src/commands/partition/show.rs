@@ -37,7 +37,7 @@ fn of_board(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(),
     let facts = work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
         session.device_facts(info, &options.table_hint())
     })?;
-    match facts.own_table() {
+    match facts.device_table() {
         Ok((offset, table)) => {
             show(table, Some(offset), facts.flash_size, shell);
             for fault in table.faults(offset, facts.flash_size) {

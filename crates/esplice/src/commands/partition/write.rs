@@ -87,7 +87,7 @@ fn write(name: &str, kind: WriteKind, offset: FlashOffset, data: Vec<u8>) -> Wri
 
 /// Returns where to write a new table: over the old one, whose place must be certain.
 fn table_offset(facts: &DeviceFacts) -> Result<FlashOffset, PlanError> {
-    match facts.own_table() {
+    match facts.device_table() {
         Ok((offset, _)) => Ok(offset),
         // A damaged table may be repaired.
         Err(PlanError::DeviceTable { offset, .. }) => Ok(offset),
