@@ -93,7 +93,7 @@ pub fn boots(
                 failure = Some(Failure::new(Exit::Verify, message));
             }
             MonitorEvent::BootError(error) => {
-                let words = error.kind.in_words();
+                let words = error.kind.description();
                 let message = format!("the board does not boot: {words} ({:?})", error.line);
                 failure = Some(Failure::new(Exit::BootLoop, message));
             }
@@ -356,9 +356,9 @@ impl Watching {
             selection: self.selection.clone(),
             boots: self.boots.clone(),
             tests: match (self.tests_wanted, self.expects()) {
-                (true, _) => Tests::Wanted { within },
-                (false, false) => Tests::IfTold { within },
-                (false, true) => Tests::Unheard,
+                (true, _) => Tests::Required { within },
+                (false, false) => Tests::IfReported { within },
+                (false, true) => Tests::Ignored,
             },
             ..Watch::default()
         }

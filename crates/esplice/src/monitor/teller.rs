@@ -114,7 +114,7 @@ impl<'a, 'e> Teller<'a, 'e> {
             }
             MonitorEvent::BootError(error) if !self.told_errors.contains(&error.kind) => {
                 self.told_errors.push(error.kind);
-                shell.warning(&format!("the board does not start: {}", error.kind.in_words()));
+                shell.warning(&format!("the board does not start: {}", error.kind.description()));
             }
             MonitorEvent::CoreDump(dump) => self.decoder.tell_core_dump(dump, shell),
             MonitorEvent::CoreDumpBroken(error) => shell.warning(&error.to_string()),

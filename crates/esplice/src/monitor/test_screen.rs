@@ -113,7 +113,7 @@ fn summary(report: &TestReport, complete: bool, outputs: bool) -> String {
     text.push_str(&format!(
         "\ntest result: {result}. {passed} passed; {failed} failed; {ignored} ignored; {} not run; \
          {}finished in {:.2}s\n\n",
-        report.untold(),
+        report.missing_tests(),
         match report.filtered_out() {
             0 => String::new(),
             count => format!("{count} filtered out; "),

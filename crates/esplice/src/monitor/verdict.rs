@@ -166,8 +166,8 @@ fn tests_ended(report: &TestReport) -> Result<(), Failure> {
     {
         parts.push(format!("the board was reset in test {name}, which was not counted"));
     }
-    if report.untold() > 0 {
-        parts.push(format!("{} of the announced tests did not run", report.untold()));
+    if report.missing_tests() > 0 {
+        parts.push(format!("{} of the announced tests did not run", report.missing_tests()));
     }
     if let Some(code) = report.exit.filter(|code| *code != 0) {
         parts.push(format!("the firmware ended with exit code {code}"));
