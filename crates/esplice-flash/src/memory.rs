@@ -50,7 +50,7 @@ impl FlashRange {
     /// Returns the partition called `name` in the device's own table, which is checked first.
     ///
     /// # Errors
-    /// Those of [`DeviceFacts::own_table`] and [`PartitionTable::named`].
+    /// Those of [`DeviceFacts::device_table`] and [`PartitionTable::named`].
     ///
     /// [`PartitionTable::named`]: esplice_image::PartitionTable::named
     pub fn partition(facts: &DeviceFacts, name: &str) -> Result<FlashRange, PlanError> {
@@ -118,8 +118,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let piece = if self.loader().is_stub() { STUB_PIECE } else { ROM_PIECE };
         for (offset, len) in range.pieces(piece) {
             let read = |session: &mut Self| session.read_checked(offset, len);
-            bytes.extend(self.insist(info, options, read)?);
-            self.tell(FlashEvent::Progress {
+            bytes.extend(self.retry_once(info, options, read)?);
+            self.report(FlashEvent::Progress {
                 stage: "read".into(),
                 done: bytes.len() as u32,
                 total: range.len,
@@ -186,7 +186,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         range: &FlashRange,
     ) -> Result<String, FlashError> {
         range.check(info)?;
-        self.insist(info, options, |session| session.hash_twice(range.offset, range.len))
+        self.retry_once(info, options, |session| session.hash_twice(range.offset, range.len))
     }
 
     /// Returns the sectors in which the flash differs from `data` at `offset`, as ranges of offset
@@ -213,7 +213,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let part = data.get(from..to).unwrap_or_default();
             let at = FlashOffset(offset.0.wrapping_add(from as u32));
             let holds = |session: &mut Self| session.holds(at, part);
-            if self.insist(info, options, holds)? {
+            if self.retry_once(info, options, holds)? {
                 continue;
             }
             let sector = SECTOR as usize;
@@ -223,7 +223,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 continue;
             }
             // A damaged reply is no difference: check again.
-            if self.insist(info, options, holds)? {
+            if self.retry_once(info, options, holds)? {
                 continue;
             }
             match found.last_mut() {
@@ -235,7 +235,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         if found.is_empty() {
             let (hash, name) = (hex(&Md5::digest(data)), name.to_owned());
-            self.tell(FlashEvent::Verified { name, offset, len, hash });
+            self.report(FlashEvent::Verified { name, offset, len, hash });
         }
         self.stage("verify", StageState::Done);
         Ok(found)
@@ -282,13 +282,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.stage("erase", StageState::Started);
         let (mut done, mut erased) = (0, 0);
         for (offset, len) in range.pieces(ERASE_PIECE) {
-            let was_blank = self
-                .insist(info, options, |session| session.erase_piece(&range.name, offset, len))?;
+            let was_blank = self.retry_once(info, options, |session| {
+                session.erase_piece(&range.name, offset, len)
+            })?;
             done += len;
             let sectors = len / SECTOR;
             erased += if was_blank { 0 } else { sectors };
             self.count_sectors(sectors, if was_blank { 0 } else { sectors });
-            self.tell(FlashEvent::Progress { stage: "erase".into(), done, total: range.len });
+            self.report(FlashEvent::Progress { stage: "erase".into(), done, total: range.len });
         }
         self.stage("erase", StageState::Done);
         Ok(erased)
@@ -312,7 +313,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             } else {
                 // A BEGIN for a write without blocks erases.
                 let begin = self.loader().begin(offset.0, len, 0, false);
-                self.ask(&begin, erase_time(offset.0, len))?;
+                self.command_with_retry(&begin, erase_time(offset.0, len))?;
             }
             let found = self.hash(offset, len)?;
             if found == expected {

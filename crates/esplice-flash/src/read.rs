@@ -67,7 +67,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     pub fn erase_region(&mut self, offset: FlashOffset, len: u32) -> Result<(), FlashError> {
         self.needs_stub("erases without writing")?;
         let request = Request::EraseRegion { offset: offset.0, len: len.next_multiple_of(SECTOR) };
-        self.ask(&request, erase_time(offset.0, len)).map(|_| ())
+        self.command_with_retry(&request, erase_time(offset.0, len)).map(|_| ())
     }
 
     /// Erases the whole flash chip of `size` bytes through a stub.
@@ -77,7 +77,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     pub fn erase_flash(&mut self, size: u32) -> Result<(), FlashError> {
         self.needs_stub("erases a whole flash chip")?;
         let time = ERASE_CHIP_MIB * size.div_ceil(1 << 20).max(1);
-        self.ask(&Request::EraseFlash, time).map(|_| ())
+        self.command_with_retry(&Request::EraseFlash, time).map(|_| ())
     }
 
     /// Reads a small piece of flash twice, with any loader, for the facts that a plan needs.
@@ -91,8 +91,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         if self.loader().is_stub() {
             // A hash checks the data, but not the request.
-            return self
-                .agreed(Opcode::ReadFlash, |session| session.read_piece(offset, len as u32));
+            return self.read_until_equal(Opcode::ReadFlash, |session| {
+                session.read_piece(offset, len as u32)
+            });
         }
         if len <= READ_FLASH_SLOW_LEN {
             self.read_ahead(&[offset, offset])?;
@@ -100,7 +101,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 return Ok(bytes);
             }
         }
-        self.agreed(Opcode::ReadFlashSlow, |session| session.read_slow(offset, len))
+        self.read_until_equal(Opcode::ReadFlashSlow, |session| session.read_slow(offset, len))
     }
 
     fn needs_stub(&self, what: &'static str) -> Result<(), FlashError> {

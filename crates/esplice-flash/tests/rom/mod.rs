@@ -226,13 +226,13 @@ impl Rom {
 
     /// Returns the rate of the board if `asked` was requested from its loader.
     fn rate_of(&self, asked: u32) -> u32 {
-        let counted_on = self.chip.crystal.as_ref().and_then(|crystal| crystal.assumed);
-        match counted_on {
+        let assumed = self.chip.crystal.as_ref().and_then(|crystal| crystal.assumed);
+        match assumed {
             None => asked,
-            Some(counted_on) => {
-                let counted = counted_on.mhz(
+            Some(assumed) => {
+                let counted = assumed.mhz(
                     self.chip.xtal_mhz
-                        << match counted_on {
+                        << match assumed {
                             AssumedCrystal::Mhz(_) => 0,
                             AssumedCrystal::Register(range) => range.bit,
                         },
