@@ -5,7 +5,7 @@
 mod trials;
 
 use esplice_flash::StubSource;
-use esplice_sim::fault_plan::{Direction, FaultPlan, Planned, When, WireFault};
+use esplice_sim::fault_plan::{Direction, FaultPlan, PlannedFault, When, WireFault};
 use trials::{Outcome, Trials, Work};
 
 /// Flips a bit of the traffic in `direction` while `work` is done, one of `one_in` bits per
@@ -22,7 +22,7 @@ fn sweep(work: Work, direction: Direction, one_in: u64) {
     for place in (0..len * 8).step_by(one_in as usize) {
         let (byte, bit) = (place / 8, (place % 8) as u8);
         let fault = WireFault::Flip(Some(bit));
-        let faults = vec![Planned::Wire { direction, when: When::Byte(byte), fault }];
+        let faults = vec![PlannedFault::Wire { direction, when: When::Byte(byte), fault }];
         let trial = trials.run(work, &FaultPlan { seed: 1, faults });
         match trial.outcome {
             Outcome::Done => done += 1,

@@ -13,8 +13,8 @@ use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::{
     Board, Gone, RomImage, SimError,
-    fault_plan::{FaultPlan, Struck},
-    nor::{Nor, NorError, is_no_file},
+    fault_plan::{FaultEvent, FaultPlan},
+    nor::{Nor, NorError, is_invalid_file_name},
     spec::{self, SCHEME, Spec, SpecError, TimeMode},
 };
 
@@ -41,7 +41,7 @@ pub trait Powered: Send {
     /// Discards bytes that have arrived and were not taken.
     fn host_clear(&mut self);
     /// Returns the planned faults that happened since the last call.
-    fn take_struck(&mut self) -> Vec<Struck> {
+    fn take_fault_events(&mut self) -> Vec<FaultEvent> {
         Vec::new()
     }
     /// Returns how the port has gone, if that happened since the last call.
@@ -78,15 +78,15 @@ pub struct SimPort {
 
 /// A log of the planned faults that happened on a port. All clones share one log.
 #[derive(Debug, Clone, Default)]
-pub struct FaultLog(Arc<Mutex<Vec<Struck>>>);
+pub struct FaultLog(Arc<Mutex<Vec<FaultEvent>>>);
 
 impl FaultLog {
     /// Returns the entries that were not taken before, in order.
-    pub fn take(&self) -> Vec<Struck> {
+    pub fn take(&self) -> Vec<FaultEvent> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn add(&self, struck: Vec<Struck>) {
+    fn add(&self, struck: Vec<FaultEvent>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(struck);
     }
 }
@@ -168,7 +168,7 @@ impl SimPort {
 
     /// Collects what the fault plan has done.
     fn look(&mut self) {
-        self.faults.add(self.board.take_struck());
+        self.faults.add(self.board.take_fault_events());
         if let Some(gone) = self.board.take_gone() {
             self.gone = true;
             self.back_at = gone.back_after.map(|after| self.board.now().saturating_add(after));
@@ -276,7 +276,7 @@ fn port_error(name: &str, error: SimError) -> PortError {
                 other(name, &SimError::FlashFailed(cause))
             }
         },
-        SimError::FlashFile { ref source, .. } if is_no_file(source) => {
+        SimError::FlashFile { ref source, .. } if is_invalid_file_name(source) => {
             PortError::Name { port: name.into(), message: error.to_string() }
         }
         SimError::FlashFile { ref source, .. } | SimError::RomFile { ref source, .. } => {

@@ -41,7 +41,7 @@ fn dialogue(plan: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
     let banner = hear(&mut board, 100);
     board.host_send(SYNC, BAUD);
     let answer = hear(&mut board, 200);
-    let told = board.take_struck().into_iter().map(|struck| struck.what).collect();
+    let told = board.take_fault_events().into_iter().map(|struck| struck.what).collect();
     (banner, answer, told)
 }
 
@@ -142,7 +142,7 @@ fn flash_operations_are_torn() {
         assert_eq!(flash.iter().filter(|byte| **byte == 0).count(), zeros, "{more}");
         assert!(flash[..zeros].iter().all(|byte| *byte == 0));
         assert_eq!(board.resets(), resets + 2, "power-on and the fault");
-        let told = board.take_struck();
+        let told = board.take_fault_events();
         assert!(told[0].what.contains("flash operation 3 (32 bytes at 0x1040) torn by a reset"));
         // It waits in download mode again, and the next write succeeds.
         assert_eq!(write_block(&mut board)[..0x400], [0; 0x400]);
@@ -166,7 +166,8 @@ fn bits_are_stuck() {
     );
     let flash = write_block(&mut board);
     assert_eq!((flash[0], flash[1], flash[0x401], flash[0x400]), (1, 0, 0x7f, 0xff));
-    let told: Vec<String> = board.take_struck().into_iter().map(|struck| struck.what).collect();
+    let told: Vec<String> =
+        board.take_fault_events().into_iter().map(|struck| struck.what).collect();
     assert!(told.iter().any(|what| what == "bit 0 at 0x1000 of the flash stays 1"), "{told:?}");
     let plan =
         FaultPlan::parse("[[fault]]\nkind = 'stuck-bit'\noffset = 0x100000\nbit = 0\nlevel = 1");

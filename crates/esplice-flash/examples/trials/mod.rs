@@ -19,7 +19,7 @@ use esplice_image::{
 };
 use esplice_sim::{
     Board, Gone, SimError, SimPort, TimeMode,
-    fault_plan::{FaultPlan, Struck},
+    fault_plan::{FaultEvent, FaultPlan},
     nor::Nor,
     port::Powered,
 };
@@ -447,8 +447,8 @@ impl Powered for Shared {
         Powered::host_clear(&mut *self.board());
     }
 
-    fn take_struck(&mut self) -> Vec<Struck> {
-        Powered::take_struck(&mut *self.board())
+    fn take_fault_events(&mut self) -> Vec<FaultEvent> {
+        Powered::take_fault_events(&mut *self.board())
     }
 
     fn take_gone(&mut self) -> Option<Gone> {

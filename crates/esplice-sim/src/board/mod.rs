@@ -27,7 +27,7 @@ use crate::{
     SimError, TimeMode,
     cpu::{Cpu, CpuModel, Stop},
     efuse::Burn,
-    fault_plan::Struck,
+    fault_plan::FaultEvent,
     nor::{Nor, NorError},
     port::Powered,
     rom::{self, Flow, RomImage, boot},
@@ -318,7 +318,7 @@ impl Board {
         {
             match sleep {
                 Sleep::Light => {
-                    self.soc.slept(now - since);
+                    self.soc.skip_time(now - since);
                     self.state = State::Running;
                 }
                 Sleep::Deep => self.reset(ResetReason::DeepSleep),
@@ -366,7 +366,7 @@ impl Board {
             self.cpu.set_irq(irq);
             return until;
         }
-        self.cpu.keep_irq(irq);
+        self.cpu.clear_irq_except(irq);
         until.min(self.irq_from)
     }
 
@@ -498,8 +498,8 @@ impl Powered for Board {
         Board::host_clear(self);
     }
 
-    fn take_struck(&mut self) -> Vec<Struck> {
-        Board::take_struck(self)
+    fn take_fault_events(&mut self) -> Vec<FaultEvent> {
+        Board::take_fault_events(self)
     }
 
     fn take_gone(&mut self) -> Option<Gone> {

@@ -39,7 +39,7 @@ impl Board {
     pub fn send_serial(&mut self, pin: u32, bytes: &[u8], baud: u32) -> Duration {
         let mut done = self.soc.fabric.now();
         for byte in bytes {
-            done = self.soc.bring_to_pin(pin, *byte, baud.max(1));
+            done = self.soc.send_to_pin(pin, *byte, baud.max(1));
         }
         duration(done.saturating_add(1))
     }

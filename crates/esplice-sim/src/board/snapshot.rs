@@ -36,7 +36,7 @@ impl Board {
             return Err(SimError::OtherBoard { state: from.kind(), board: self.kind() });
         }
         let nor = &mut self.soc.fabric.flash.nor;
-        nor.become_like(from.flash()).map_err(|error| SimError::FlashFailed(Arc::new(error)))?;
+        nor.copy_from(from.flash()).map_err(|error| SimError::FlashFailed(Arc::new(error)))?;
         let mut restored = from.clone();
         std::mem::swap(&mut restored.soc.fabric.flash.nor, nor);
         *self = restored;

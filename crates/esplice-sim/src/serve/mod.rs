@@ -23,7 +23,7 @@ use std::{
 
 use esplice_protocol::slip;
 
-use crate::{Board, Sent, SimError, TimeMode, fault_plan::Struck};
+use crate::{Board, Sent, SimError, TimeMode, fault_plan::FaultEvent};
 use client::Client;
 use pace::{Pace, Turn};
 
@@ -70,7 +70,7 @@ pub enum Happened {
     /// Clients send more than the line can carry; some bytes are lost.
     Flooded,
     /// A planned fault happened.
-    Fault(Struck),
+    Fault(FaultEvent),
     /// The host did not keep up: the board's clock is behind by this much.
     Behind(Duration),
 }
@@ -261,7 +261,7 @@ impl Server {
     /// Handles a port that goes by the fault plan: hangs up all clients and accepts no new ones
     /// until it is back.
     fn leave(&mut self, tell: &mut dyn FnMut(Happened)) {
-        self.board.take_struck().into_iter().for_each(|struck| tell(Happened::Fault(struck)));
+        self.board.take_fault_events().into_iter().for_each(|struck| tell(Happened::Fault(struck)));
         if let Some(gone) = self.board.take_gone() {
             self.away = Some(gone.back_after.map(|after| self.board.now().saturating_add(after)));
             self.clients.iter_mut().for_each(Client::hang_up);
