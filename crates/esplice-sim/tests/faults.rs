@@ -155,7 +155,7 @@ fn an_erase_is_half_done() {
     board.load_flash_at(0x1000, &[0; 0x1000]).unwrap();
     let flash = write_block(&mut board);
     assert_eq!(flash, [vec![0xff; 0x800], vec![0; 0x800]].concat());
-    assert!(board.take_gone().is_some());
+    assert!(board.take_port_loss().is_some());
 }
 
 #[test]

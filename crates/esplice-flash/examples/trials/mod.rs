@@ -18,10 +18,10 @@ use esplice_image::{
     ResolveOptions, WriteKind,
 };
 use esplice_sim::{
-    Board, Gone, SimError, SimPort, TimeMode,
+    Board, PortLoss, SimError, SimPort, TimeMode,
     fault_plan::{FaultEvent, FaultPlan},
     nor::Nor,
-    port::Powered,
+    port::SerialEnd,
 };
 
 /// Bytes of the board's flash: the smallest size that ESP-IDF's default table fits.
@@ -170,7 +170,8 @@ impl Trials {
         let before = board.flash().bytes().to_vec();
         let before = before.as_slice();
         let shared = Shared(Arc::new(Mutex::new(board)));
-        let mut port = SimPort::over("sim:esp32c3", Box::new(shared.clone()), TimeMode::Virtual);
+        let mut port =
+            SimPort::from_board("sim:esp32c3", Box::new(shared.clone()), TimeMode::Virtual);
         let log = port.fault_log();
         let mut bytes = (0, 0);
         let done =
@@ -422,37 +423,37 @@ impl Shared {
     }
 }
 
-impl Powered for Shared {
+impl SerialEnd for Shared {
     fn now(&self) -> Duration {
-        Powered::now(&*self.board())
+        SerialEnd::now(&*self.board())
     }
 
     fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
-        Powered::run_to(&mut *self.board(), deadline, stop_on_output)
+        SerialEnd::run_to(&mut *self.board(), deadline, stop_on_output)
     }
 
     fn set_lines(&mut self, dtr: bool, rts: bool) {
-        Powered::set_lines(&mut *self.board(), dtr, rts);
+        SerialEnd::set_lines(&mut *self.board(), dtr, rts);
     }
 
     fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration {
-        Powered::host_send(&mut *self.board(), bytes, baud)
+        SerialEnd::host_send(&mut *self.board(), bytes, baud)
     }
 
     fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize {
-        Powered::host_take(&mut *self.board(), baud, buf)
+        SerialEnd::host_take(&mut *self.board(), baud, buf)
     }
 
     fn host_clear(&mut self) {
-        Powered::host_clear(&mut *self.board());
+        SerialEnd::host_clear(&mut *self.board());
     }
 
     fn take_fault_events(&mut self) -> Vec<FaultEvent> {
-        Powered::take_fault_events(&mut *self.board())
+        SerialEnd::take_fault_events(&mut *self.board())
     }
 
-    fn take_gone(&mut self) -> Option<Gone> {
-        Powered::take_gone(&mut *self.board())
+    fn take_port_loss(&mut self) -> Option<PortLoss> {
+        SerialEnd::take_port_loss(&mut *self.board())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 
 /// A port that has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone {
+pub struct PortLoss {
     /// Time until the port can be opened again; `None` if the power does not come back.
     pub back_after: Option<Duration>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Faults {
     delayed: Option<u8>,
     /// Time from which bytes pass; until then the cable is out.
     away_until: Tick,
-    gone: Option<Gone>,
+    gone: Option<PortLoss>,
     fault_events: Vec<FaultEvent>,
 }
 
@@ -97,15 +97,15 @@ impl Faults {
         }
         if let Some(back_after) = gone {
             self.away_until = now.saturating_add(ticks(back_after));
-            self.gone = Some(Gone { back_after: Some(back_after) });
+            self.gone = Some(PortLoss { back_after: Some(back_after) });
         }
         for what in told {
-            self.tell(now, format!("byte {at} {direction} {what}"));
+            self.log_fault(now, format!("byte {at} {direction} {what}"));
         }
         passed
     }
 
-    fn tell(&mut self, now: Tick, what: String) {
+    fn log_fault(&mut self, now: Tick, what: String) {
         self.fault_events.push(FaultEvent { at: duration(now), what });
     }
 }
@@ -187,13 +187,13 @@ impl Board {
     pub fn take_fault_events(&mut self) -> Vec<FaultEvent> {
         let now = self.soc.fabric.now();
         for what in self.soc.fabric.flash.nor.take_fault_events() {
-            self.faults.tell(now, what);
+            self.faults.log_fault(now, what);
         }
         std::mem::take(&mut self.faults.fault_events)
     }
 
     /// Returns whether a pulled cable or a power cut removed the port since the last call.
-    pub fn take_gone(&mut self) -> Option<Gone> {
+    pub fn take_port_loss(&mut self) -> Option<PortLoss> {
         self.faults.gone.take()
     }
 
@@ -260,7 +260,7 @@ impl Board {
             NorError::NoPower => {
                 let back_after = self.soc.fabric.flash.nor.power_back_after();
                 if self.faults.gone.is_none() {
-                    self.faults.gone = Some(Gone { back_after });
+                    self.faults.gone = Some(PortLoss { back_after });
                 }
                 match back_after {
                     Some(after) => {

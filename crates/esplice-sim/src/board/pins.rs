@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Board, Sent};
+use super::{Board, SentByte};
 use crate::soc::clock::duration;
 
 impl Board {
@@ -26,11 +26,11 @@ impl Board {
     /// Returns the bytes that UARTs have sent on a pin by now, if the firmware routed a UART there
     /// by the pin matrix. A second serial cable would receive the same. The first UART's bytes also
     /// go to the host's line.
-    pub fn take_serial(&mut self, pin: u32) -> Vec<Sent> {
+    pub fn take_serial(&mut self, pin: u32) -> Vec<SentByte> {
         let now = self.soc.fabric.now();
         let serial = &mut self.soc.fabric.pins.serial;
         let sent = std::iter::from_fn(|| serial.take_sent(pin, now));
-        sent.map(|sent| Sent { byte: sent.byte, baud: sent.baud }).collect()
+        sent.map(|sent| SentByte { byte: sent.byte, baud: sent.baud }).collect()
     }
 
     /// Sends bytes into a pin at `baud`, for the UART whose input the firmware routed from there.

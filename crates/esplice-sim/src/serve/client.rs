@@ -10,7 +10,7 @@ use std::{
 use esplice_protocol::rfc2217::escape;
 
 use super::{CLIENT_LIMIT, Wire, rfc2217::Session};
-use crate::{Board, board::Sent};
+use crate::{Board, board::SentByte};
 
 pub(super) struct Client {
     stream: Stream,
@@ -194,7 +194,7 @@ impl Client {
     }
 
     /// Buffers the board's output for the client.
-    pub fn give(&mut self, said: &[Sent]) {
+    pub fn give(&mut self, said: &[SentByte]) {
         let heard = |baud: u32| said.iter().map(move |sent| sent.heard_at(baud));
         match (&self.session, self.stream.baud()) {
             (None, None) => self.keep(said.iter().map(|sent| sent.byte)),

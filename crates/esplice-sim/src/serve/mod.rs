@@ -23,7 +23,7 @@ use std::{
 
 use esplice_protocol::slip;
 
-use crate::{Board, Sent, SimError, TimeMode, fault_plan::FaultEvent};
+use crate::{Board, SentByte, SimError, TimeMode, fault_plan::FaultEvent};
 use client::Client;
 use pace::{Pace, Turn};
 
@@ -106,7 +106,7 @@ pub struct Server {
     ptys: Vec<pty::Pty>,
     clients: Vec<Client>,
     /// Output of the board in this turn.
-    said: Vec<Sent>,
+    said: Vec<SentByte>,
     /// Whether the stop of the board was reported.
     stopped: bool,
     /// Whether the board took nothing from the line in the last turns.
@@ -262,7 +262,7 @@ impl Server {
     /// until it is back.
     fn leave(&mut self, tell: &mut dyn FnMut(Happened)) {
         self.board.take_fault_events().into_iter().for_each(|struck| tell(Happened::Fault(struck)));
-        if let Some(gone) = self.board.take_gone() {
+        if let Some(gone) = self.board.take_port_loss() {
             self.away = Some(gone.back_after.map(|after| self.board.now().saturating_add(after)));
             self.clients.iter_mut().for_each(Client::hang_up);
             #[cfg(unix)]

@@ -10,7 +10,7 @@ use esplice_protocol::rfc2217::{
 };
 
 use super::client::Taken;
-use crate::{Board, Sent};
+use crate::{Board, SentByte};
 
 /// Signature sent on request.
 const SIGNATURE: &[u8] = b"esplice virtual board";
@@ -261,9 +261,9 @@ impl Session {
     }
 
     /// Returns the notification to send for output that contains garbled bytes.
-    pub fn told_of_errors(&self, said: &[Sent]) -> Vec<u8> {
+    pub fn told_of_errors(&self, said: &[SentByte]) -> Vec<u8> {
         let mut told = Vec::new();
-        let is_broken = |sent: &Sent| !sent.is_clean_at(self.baud);
+        let is_broken = |sent: &SentByte| !sent.is_clean_at(self.baud);
         if self.line_mask & FRAMING_ERROR != 0 && said.iter().any(is_broken) {
             encode(&Item::ComPort(ComPort::LineState(FRAMING_ERROR)), Side::Server, &mut told);
         }
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn states_are_notified_to_who_wants_them() {
         let (mut session, mut board) = (Session::new(), board());
-        let broken = [Sent { byte: 1, baud: 115_200 }, Sent { byte: 2, baud: 9600 }];
+        let broken = [SentByte { byte: 1, baud: 115_200 }, SentByte { byte: 2, baud: 9600 }];
         assert!(session.told_of_errors(&broken).is_empty());
         let mask = Item::ComPort(ComPort::LineStateMask(FRAMING_ERROR));
         check(&mut session, &mut board, std::slice::from_ref(&mask), std::slice::from_ref(&mask));

@@ -252,7 +252,7 @@ impl From<SimError> for Failure {
             | SimError::Faults(_)
             | SimError::FaultPlace(_)
             | SimError::RomFile { .. }
-            | SimError::RomNoElf { .. }
+            | SimError::RomNotElf { .. }
             | SimError::RomMachine { .. }
             | SimError::RomNoCode { .. }
             | SimError::RomPlace { .. }
