@@ -7,7 +7,7 @@ use esplice_sim::{
     Board, SimPort, TimeMode,
     fault_plan::FaultPlan,
     nor::{Nor, NorError},
-    serve::{Happened, Server, Wire},
+    serve::{Server, ServerEvent, Wire},
 };
 
 const SYNC: &[u8] = b"\xc0\x00\x08\x04\x00\x00\x00\x00\x00\x07\x07\x12\x20\xc0";
@@ -237,7 +237,7 @@ fn who_is_served_is_hung_up() {
     let mut turns = |server: &mut Server, count: usize| {
         let mut here = Vec::new();
         (0..count).for_each(|_| server.turn(&mut |happened| here.push(happened)));
-        let left = here.iter().filter(|happened| matches!(happened, Happened::Left)).count();
+        let left = here.iter().filter(|happened| matches!(happened, ServerEvent::Left)).count();
         told.extend(here);
         left
     };
@@ -251,5 +251,5 @@ fn who_is_served_is_hung_up() {
     let mut next = TcpStream::connect(at).unwrap();
     next.write_all(SYNC).unwrap();
     assert_eq!(turns(&mut server, 100), 0);
-    assert!(told.iter().any(|told| matches!(told, Happened::Fault(_))), "{told:?}");
+    assert!(told.iter().any(|told| matches!(told, ServerEvent::Fault(_))), "{told:?}");
 }

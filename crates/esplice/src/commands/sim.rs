@@ -11,7 +11,7 @@ use esplice_sim::{
     efuse::Burn,
     fault_plan::FaultPlan,
     nor::Nor,
-    serve::{Happened, Server, Wire},
+    serve::{Server, ServerEvent, Wire},
     spec::cable_of,
 };
 
@@ -176,19 +176,19 @@ fn serve(
     while !interrupt.is_asked() {
         server.turn(&mut |happened| {
             say(match happened {
-                Happened::Joined => Said::Status("a client connected".into()),
-                Happened::Left => Said::Status("a client disconnected".into()),
-                Happened::Stopped(error) if error.is_not_modelled() => {
+                ServerEvent::Joined => Said::Status("a client connected".into()),
+                ServerEvent::Left => Said::Status("a client disconnected".into()),
+                ServerEvent::Stopped(error) if error.is_not_modelled() => {
                     let text = format!("the board stopped: {error}; {WITH_ROM}");
                     stopped = Some(Failure::from(error).hint(WITH_ROM));
                     Said::Warning(text)
                 }
-                Happened::Stopped(error) => Said::Warning(format!("the board stopped: {error}")),
-                Happened::Flooded => {
+                ServerEvent::Stopped(error) => Said::Warning(format!("the board stopped: {error}")),
+                ServerEvent::Flooded => {
                     Said::Warning("clients send faster than the line's rate: bytes are lost".into())
                 }
-                Happened::Fault(struck) => Said::Warning(struck.to_string()),
-                Happened::Behind(by) => Said::Warning(format!(
+                ServerEvent::Fault(struck) => Said::Warning(struck.to_string()),
+                ServerEvent::Behind(by) => Said::Warning(format!(
                     "this machine is too slow: the board's clock lags by {} ms",
                     by.as_millis()
                 )),
