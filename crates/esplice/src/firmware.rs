@@ -97,7 +97,7 @@ impl Firmware {
         if shell.is_json() {
             shell.event(&compiler(&artifact.toolchain));
         }
-        linker::tell(&artifact, options.stable.is_some(), shell);
+        linker::print_outcome(&artifact, options.stable.is_some(), shell);
         let elf = read::read_elf(&artifact.elf)?;
         if let Some(layout) = &options.layout {
             layout::hold(&elf.bytes, layout, shell)?;

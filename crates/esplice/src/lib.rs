@@ -85,7 +85,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         diagnostics::join();
         return linker::run(args.into_iter().skip(1).collect());
     }
-    let rewritten = match cli::habits::rewritten(args.clone(), &command_names()) {
+    let rewritten = match cli::compat::rewritten(args.clone(), &command_names()) {
         Ok(rewritten) => rewritten,
         Err(failure) => {
             let format = if asks_for_json(&args) { Format::Json } else { Format::Text };

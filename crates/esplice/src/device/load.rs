@@ -224,7 +224,7 @@ impl Job {
                 let (plan, chip) = image_plan(&path, &bytes, project)?;
                 check_target(&path, chip, target)?;
                 let hash = elf_hash(&bytes);
-                let elf = hash.and_then(|hash| firmware_elf::beside(&path, &hash, shell));
+                let elf = hash.and_then(|hash| firmware_elf::elf_next_to(&path, &hash, shell));
                 Ok(Job { load: Load::Plan { plan, options }, target: Some(chip), elf })
             }
             Source::Places { path, content, .. } => {

@@ -111,7 +111,7 @@ impl Shell {
     }
 
     /// Reserves stdout for the board's output from now on.
-    pub fn give_stdout_to_board(&mut self) {
+    pub fn reserve_stdout_for_board(&mut self) {
         self.board_has_stdout = true;
     }
 
@@ -212,7 +212,7 @@ impl Shell {
     }
 
     /// Returns the reported panics, decoded, oldest first.
-    pub fn told_panics(&self) -> &[String] {
+    pub fn reported_panics(&self) -> &[String] {
         &self.panics
     }
 
@@ -300,7 +300,7 @@ impl Shell {
     }
 
     /// Prints text about the board instead of its own output: the results of its tests.
-    pub fn in_place_of_board(&mut self, text: &str) {
+    pub fn print_instead_of_board(&mut self, text: &str) {
         self.board_output(printable(text).as_bytes());
     }
 
