@@ -261,7 +261,7 @@ pub fn embedded_file(name: &str) -> Option<&'static str> {
 pub fn nearest<S: AsRef<str>>(name: &str, known: &[S]) -> Option<String> {
     known
         .iter()
-        .map(|k| (edit_distance(name, k.as_ref()), k.as_ref()))
+        .map(|k| (strsim::osa_distance(name, k.as_ref()), k.as_ref()))
         .min()
         .filter(|(distance, k)| *distance * 3 <= k.len().max(3))
         .map(|(_, k)| k.to_owned())
@@ -269,26 +269,4 @@ pub fn nearest<S: AsRef<str>>(name: &str, known: &[S]) -> Option<String> {
 
 fn plain_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase()
-}
-
-/// Returns the number of letters to insert, delete, replace or swap with their neighbour to turn
-/// `a` into `b` (optimal string alignment).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut next = vec![i];
-        for j in 1..=b.len() {
-            let substituted = row[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = substituted.min(row[j] + 1).min(next[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row[b.len()]
 }

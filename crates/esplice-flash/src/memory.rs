@@ -7,9 +7,7 @@ use esplice_protocol::Port;
 use md5::{Digest as _, Md5};
 
 use crate::{
-    ChipInfo, FlashError, FlashEvent, FlashOptions, Session,
-    event::StageState,
-    job::{SECTOR, hex},
+    ChipInfo, FlashError, FlashEvent, FlashOptions, Session, event::StageState, job::SECTOR,
     write::erase_time,
 };
 
@@ -148,7 +146,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
             // Replies of a ROM carry no checksum, and its hashes cover whole words.
             let (hashed, rest) = bytes.split_at(bytes.len() / WORD * WORD);
             let is_right = hashed.is_empty()
-                || self.hash(offset, hashed.len() as u32)? == hex(&Md5::digest(hashed));
+                || self.hash(offset, hashed.len() as u32)?
+                    == const_hex::encode(&Md5::digest(hashed));
             let at = FlashOffset(offset.0.wrapping_add(hashed.len() as u32));
             if is_right && (rest.is_empty() || self.read_small(at, rest.len())? == rest) {
                 return Ok(bytes);
@@ -167,7 +166,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let sample = &sample[..sample.len() / WORD * WORD];
             let at = FlashOffset(offset.0.wrapping_add(from as u32));
             if !sample.is_empty()
-                && self.hash(at, sample.len() as u32)? != hex(&Md5::digest(sample))
+                && self.hash(at, sample.len() as u32)? != const_hex::encode(&Md5::digest(sample))
             {
                 return Ok(false);
             }
@@ -234,7 +233,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
         }
         if found.is_empty() {
-            let (hash, name) = (hex(&Md5::digest(data)), name.to_owned());
+            let (hash, name) = (const_hex::encode(&Md5::digest(data)), name.to_owned());
             self.report(FlashEvent::Verified { name, offset, len, hash });
         }
         self.stage("verify", StageState::Done);
@@ -244,7 +243,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// Returns whether the flash holds `bytes` at `offset`.
     fn holds(&mut self, offset: FlashOffset, bytes: &[u8]) -> Result<bool, FlashError> {
         let (whole, rest) = bytes.split_at(bytes.len() / WORD * WORD);
-        if !whole.is_empty() && self.hash(offset, whole.len() as u32)? != hex(&Md5::digest(whole)) {
+        if !whole.is_empty()
+            && self.hash(offset, whole.len() as u32)? != const_hex::encode(&Md5::digest(whole))
+        {
             return Ok(false);
         }
         if rest.is_empty() {
@@ -302,7 +303,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         offset: FlashOffset,
         len: u32,
     ) -> Result<bool, FlashError> {
-        let expected = hex(&Md5::digest(vec![0xff; len as usize]));
+        let expected = const_hex::encode(&Md5::digest(vec![0xff; len as usize]));
         if self.hash(offset, len)? == expected {
             return Ok(true);
         }

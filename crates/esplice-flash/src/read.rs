@@ -6,11 +6,7 @@ use esplice_chip::FlashOffset;
 use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request};
 use md5::{Digest as _, Md5};
 
-use crate::{
-    FlashError, Session,
-    job::{SECTOR, hex},
-    write::erase_time,
-};
+use crate::{FlashError, Session, job::SECTOR, write::erase_time};
 
 /// Bytes of a frame of flash: the maximum that stubs send (esp-flasher-stub 1.1.0,
 /// `s_read_flash_post_process`).
@@ -155,7 +151,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         let deadline = self.port.now() + self.wire_time(64) + FRAME;
         match self.receive_frame(deadline)? {
-            Some(digest) => Ok((hex(&digest) == hex(&Md5::digest(&bytes))).then_some(bytes)),
+            Some(digest) => Ok((const_hex::encode(&digest)
+                == const_hex::encode(&Md5::digest(&bytes)))
+            .then_some(bytes)),
             None => Err(timeout),
         }
     }

@@ -27,7 +27,7 @@ use crate::{
     baud::next_lower_baud,
     diff::{Difference, WRITE_SECTOR, places},
     event::StageState,
-    job::{FlashState, Job, Piece, SECTOR, hex},
+    job::{FlashState, Job, Piece, SECTOR},
     session::SHORT,
 };
 
@@ -372,7 +372,7 @@ fn refuse_bricking(info: &ChipInfo) -> Result<(), FlashError> {
 /// Decodes an MD5: ROM loaders send 32 hexadecimal digits, stubs 16 bytes.
 fn md5_text(data: &[u8]) -> Option<String> {
     match data.len() {
-        16 => Some(hex(data)),
+        16 => Some(const_hex::encode(data)),
         32 if data.iter().all(u8::is_ascii_hexdigit) => {
             Some(String::from_utf8_lossy(data).to_ascii_lowercase())
         }

@@ -3,7 +3,6 @@
 use esplice_chip::{Addr, Chip, FlashOffset, RegionKind};
 
 use crate::header::read_segment_headers;
-use crate::partition::hex;
 use crate::soundness::{Breach, breaches};
 use crate::{
     AppDescriptor, Content, Defect, DeviceFacts, Extent, FlashMode, HeaderError, ImageHeader,
@@ -351,7 +350,10 @@ fn check_end(info: &mut ImageInfo, bytes: &[u8], chip: Option<&Chip>, defects: &
             info.sha256 = Some(*stored);
             let computed = sha256(hashed);
             if computed != *stored {
-                defects.push(Defect::Sha256 { stored: hex(stored), computed: hex(&computed) });
+                defects.push(Defect::Sha256 {
+                    stored: const_hex::encode(stored),
+                    computed: const_hex::encode(&computed),
+                });
             }
         }
         None if chip.is_some_and(|chip| chip.image.append_sha256) => defects.push(Defect::NoSha256),

@@ -271,10 +271,9 @@ fn region(writes: &[PlannedWrite], start: u32, len: u32) -> Option<&[u8]> {
 }
 
 fn same_md5(addr: u32, len: u32, stored: [u8; 16], computed: [u8; 16]) -> Result<(), Uf2Fault> {
-    use crate::partition::hex;
     if stored == computed {
         return Ok(());
     }
-    let (stored, computed) = (hex(&stored), hex(&computed));
+    let (stored, computed) = (const_hex::encode(&stored), const_hex::encode(&computed));
     Err(Uf2Fault::Md5 { addr, len, stored, computed })
 }

@@ -426,8 +426,8 @@ impl Boot<'_> {
         let expected = self.flash(at.wrapping_add(padding), 32);
         if calculated[..] != expected[..] {
             self.say("SHA-256 comparison failed:");
-            self.say(format!("Calculated: {}", hex(&calculated)));
-            self.say(format!("Expected: {}", hex(&expected)));
+            self.say(format!("Calculated: {}", const_hex::encode(&calculated)));
+            self.say(format!("Expected: {}", const_hex::encode(&expected)));
             self.say("Attempting to boot anyway...");
         }
         let entry = self.word(4);
@@ -511,7 +511,3 @@ const MODES: [&str; 11] = [
     "QIO", "QOUT", "DIO", "DOUT", "FAST_RD", "SLOW_RD", "OPI_STR", "OPI_DTR", "OOUT", "OIO_STR",
     "OIO_DTR",
 ];
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

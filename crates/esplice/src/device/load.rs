@@ -261,7 +261,7 @@ impl Job {
             return Err(Failure::input(format!("{} changed while it was read", path.display())));
         };
         let of_family = unpacked.family.and_then(|family| {
-            esplice_chip::all().iter().find(|chip| chip.image.uf2_family == family)
+            esplice_chip::chips().into_iter().find(|chip| chip.image.uf2_family == family)
         });
         let mut images = report.parts.iter().filter_map(|part| match &part.body {
             PartBody::Image(info) => esplice_chip::find_by_id(info.header.chip_id),

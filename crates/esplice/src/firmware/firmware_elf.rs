@@ -10,10 +10,7 @@ use esplice_monitor::{BinaryLog, DefmtTable, Symbols};
 use crate::{
     cli::args::DecodeArgs,
     files::{of_file, read},
-    ui::{
-        exit::Failure,
-        shell::{Shell, hex},
-    },
+    ui::{exit::Failure, shell::Shell},
 };
 
 /// The ELF of the running firmware.
@@ -56,7 +53,7 @@ impl FirmwareElf {
 
     /// Returns the SHA-256 of the ELF in hex.
     pub fn hash(&self) -> String {
-        hex(&esplice_image::sha256(&self.bytes))
+        const_hex::encode(&esplice_image::sha256(&self.bytes))
     }
 
     /// Returns the format strings of ESP-IDF's binary log, if there are any and they can be read.

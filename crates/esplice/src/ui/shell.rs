@@ -335,7 +335,7 @@ impl Shell {
             Ok(text) => Event::Output { text: Some(text), bytes: None, port: self.board.clone() },
             Err(error) => Event::Output {
                 text: None,
-                bytes: Some(hex(error.as_bytes())),
+                bytes: Some(const_hex::encode(error.as_bytes())),
                 port: self.board.clone(),
             },
         };
@@ -453,9 +453,4 @@ fn new_bar(stage: &str, total: u64) -> ProgressBar {
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// Returns lower-case hex without separators.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
