@@ -20,9 +20,13 @@ mod crystal;
 mod custom;
 mod efuse;
 mod features;
+mod image_params;
 mod layout;
+mod loader;
 mod raw;
+mod region;
 mod schema;
+mod sim_data;
 mod watchdog;
 
 use std::sync::OnceLock;
@@ -34,12 +38,12 @@ pub use crystal::{AssumedCrystal, Crystal};
 pub use custom::{CustomTarget, Target, add_target, parse_target};
 pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseCondition, EfuseField};
 pub use features::{FeatureChip, chip_from_features};
+pub use image_params::{DirectBoot, ImageParams};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
-pub use schema::{
-    Access, Backing, Chip, DirectBoot, EfuseGuards, Features, Flash, ImageParams, Loader,
-    Peripheral, Region, RegionKind, Reset, Sim, SimCpu, Space, SpiRegisters, TinyGo, Toolchain,
-    UsbId, UsbOtg,
-};
+pub use loader::{EarlyStub, Loader, Reset, SpiRegisters, UsbId, UsbOtg};
+pub use region::{Access, Backing, Peripheral, Region, RegionKind, Space};
+pub use schema::{Chip, Features, TinyGo, Toolchain};
+pub use sim_data::{EfuseGuards, Flash, Sim, SimCpu, WorstFlash};
 pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
 
 /// The reason why a chip or board is not available.

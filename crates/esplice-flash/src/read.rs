@@ -152,7 +152,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let deadline = self.port.now() + self.wire_time(64) + FRAME;
         match self.receive_frame(deadline)? {
             Some(digest) => Ok((const_hex::encode(&digest)
-                == const_hex::encode(&Md5::digest(&bytes)))
+                == const_hex::encode(Md5::digest(&bytes)))
             .then_some(bytes)),
             None => Err(timeout),
         }

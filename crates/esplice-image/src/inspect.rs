@@ -352,7 +352,7 @@ fn check_end(info: &mut ImageInfo, bytes: &[u8], chip: Option<&Chip>, defects: &
             if computed != *stored {
                 defects.push(Defect::Sha256 {
                     stored: const_hex::encode(stored),
-                    computed: const_hex::encode(&computed),
+                    computed: const_hex::encode(computed),
                 });
             }
         }

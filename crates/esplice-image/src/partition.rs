@@ -303,7 +303,7 @@ impl PartitionTable {
                 if computed[..] != row[16..] {
                     return Err(TableError::Md5Mismatch {
                         stored: const_hex::encode(&row[16..]),
-                        computed: const_hex::encode(&computed),
+                        computed: const_hex::encode(computed),
                     });
                 }
                 md5_seen = true;

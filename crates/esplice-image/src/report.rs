@@ -361,6 +361,6 @@ impl fmt::Display for ImageInfo {
         writeln!(f, "version     {}", app.version)?;
         writeln!(f, "built       {} {}", app.date, app.time)?;
         writeln!(f, "esp-idf     {}", app.idf_version)?;
-        writeln!(f, "elf sha256  {}", const_hex::encode(&app.elf_sha256))
+        writeln!(f, "elf sha256  {}", const_hex::encode(app.elf_sha256))
     }
 }

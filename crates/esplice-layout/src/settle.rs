@@ -1,17 +1,21 @@
 //! The checks before the link: each is a small function, in the order of a reader's questions.
 
-use esplice_chip::{Addr, Chip, RegionKind};
+mod checks;
+mod place;
 
+use esplice_chip::{Addr, Chip};
+
+use self::checks::{
+    check_align, check_name, check_symbols, check_words, not_for_base, past_region, unused,
+};
+use self::place::{choose_addresses, data_room, find_room, holds_stack, others, taken};
 use crate::{
     Amount, Arena, ArenaSpec, At, Base, Cause, Contents, Extent, Heap, HeapSpec, Layout,
-    LayoutError, Place, Reserved, Room, Section, SectionSpec, Size, Spec,
-    region::{KEYS, rooms},
+    LayoutError, Place, Reserved, Room, Section, SectionSpec, Size, Spec, region::rooms,
 };
 
 /// Default alignment of heap and arenas in bytes: that of any C type.
 const ALIGN: u32 = 16;
-/// Largest alignment that linkers and flash pages support, in bytes.
-const LARGEST_ALIGN: u32 = 64 << 10;
 /// Default size of the main stack in bytes: the minimum that esp-hal requires by default
 /// (esp-hal 1.2.2, esp_config.yml, ensure-main-stack-minimum).
 const MAIN_STACK: u32 = 8 << 10;
@@ -461,224 +465,7 @@ fn check_limit(spec: &HeapSpec, layout: &mut Layout) -> Result<(), LayoutError> 
     Ok(())
 }
 
-/// Assigns addresses from the top of each region downwards, around reserved ranges.
-fn choose_addresses(layout: &mut Layout) -> Result<(), LayoutError> {
-    for room in layout.rooms.clone() {
-        let mut top = room.end();
-        let reserved = layout.reserved.clone();
-        let ranges = reserved.iter().filter(|range| range.region == room.key);
-        let mut place_block = |size: u32, align: u32| -> Option<u32> {
-            loop {
-                let addr = top.checked_sub(size)? & !(align - 1);
-                if addr < room.addr {
-                    return None;
-                }
-                let hit =
-                    |r: &&Reserved| addr < r.addr.saturating_add(r.len) && r.addr < addr + size;
-                match ranges.clone().find(hit) {
-                    Some(range) => top = range.addr,
-                    None => {
-                        top = addr;
-                        return Some(addr);
-                    }
-                }
-            }
-        };
-        for arena in layout.arenas.iter_mut().filter(|arena| arena.region == room.key) {
-            arena.addr = place_block(arena.size.bytes, arena.align);
-            if arena.addr.is_none() {
-                let what = format!("arena {}", arena.name);
-                let left = Amount::of(0);
-                let cause = past_region(&what, &arena.size, &room.key, left.bytes, room.len, &[]);
-                return Err(cause.at(&arena.place));
-            }
-        }
-        if layout.base == Base::EspIdf
-            && let Some(heap) = layout.heap.as_mut().filter(|heap| heap.region == room.key)
-            && let Extent::Size(size) = &heap.extent
-        {
-            heap.addr = place_block(size.bytes, heap.align);
-            if heap.addr.is_none() {
-                let cause = past_region("the heap", size, &room.key, 0, room.len, &[]);
-                return Err(cause.at(&heap.place));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns the number of bytes of `room` that are already taken.
-fn taken(layout: &Layout, room: &Room) -> u32 {
-    let stack = if holds_stack(layout, room) { layout.stack.bytes } else { 0 };
-    let arenas = layout.arenas.iter().filter(|arena| arena.region == room.key);
-    let ranges = layout.reserved.iter().filter(|range| range.region == room.key);
-    let lens = arenas.map(|arena| arena.size.bytes).chain(ranges.map(|range| range.len));
-    lens.fold(stack, u32::saturating_add)
-}
-
-/// Returns the blocks that [`taken`] counts, with their sizes.
-fn others(layout: &Layout, room: &Room) -> Vec<String> {
-    let stack = holds_stack(layout, room).then(|| format!("the stack of {}", layout.stack.written));
-    let arenas = layout.arenas.iter().filter(|arena| arena.region == room.key);
-    let arenas = arenas.map(|arena| format!("arena {} of {}", arena.name, arena.size.written));
-    let ranges = layout.reserved.iter().filter(|range| range.region == room.key);
-    let ranges = ranges
-        .map(|range| format!("reserved range {} of {}", range.name, Amount::of(range.len).written));
-    stack.into_iter().chain(arenas).chain(ranges).collect()
-}
-
-fn holds_stack(layout: &Layout, room: &Room) -> bool {
-    room.key == "dram" && layout.base != Base::EspIdf
-}
-
-fn find_room<'a>(key: &str, layout: &'a Layout, place: &Place) -> Result<&'a Room, LayoutError> {
-    if let Some(room) = layout.room(key) {
-        return Ok(room);
-    }
-    let known: Vec<String> = layout.rooms.iter().map(|room| room.key.clone()).collect();
-    let cause = if key == "psram" && supports_psram(layout.chip) {
-        Cause::PsramAtRunTime {
-            chip: layout.chip.display_name.clone(),
-            esp_hal: layout.base == Base::EspHal,
-        }
-    } else if KEYS.contains(&key) {
-        Cause::NoSuchRegion {
-            chip: layout.chip.display_name.clone(),
-            region: key.to_owned(),
-            for_base: format!("for base {:?}", layout.base.name()),
-            known,
-        }
-    } else {
-        Cause::UnknownWord { key: "region".into(), word: key.to_owned(), known }
-    };
-    Err(cause.at(place))
-}
-
-/// Returns a region for the heap or an arena.
-fn data_room<'a>(
-    what: &str,
-    region: &Option<At<String>>,
-    layout: &'a Layout,
-    place: &Place,
-) -> Result<&'a Room, LayoutError> {
-    let (key, place) = match region {
-        Some(region) => (region.value.as_str(), &region.place),
-        None => ("dram", place),
-    };
-    let refuse = |why| {
-        Err(Cause::WrongRegion { what: what.to_owned(), region: key.to_owned(), why }.at(place))
-    };
-    match key {
-        "irom" | "drom" => refuse("it is flash, which cannot be written like RAM"),
-        "iram" => refuse("it is for code, and data there would share its bytes with dram"),
-        "rtc-fast" | "rtc-slow" if layout.base == Base::Ram => {
-            refuse("the script for programs in RAM has only dram")
-        }
-        _ => find_room(key, layout, place),
-    }
-}
-
-fn check_name(name: &At<String>) -> Result<(), LayoutError> {
-    let text = &name.value;
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if !text.starts_with(|c: char| c.is_ascii_lowercase()) || !text.chars().all(plain) {
-        return Err(Cause::BadName { name: text.clone() }.at(&name.place));
-    }
-    let by = match text.as_str() {
-        "heap" => "it is the heap's function in the Rust module",
-        "self" | "super" | "crate" => "Rust cannot have a function of that name",
-        _ => return Ok(()),
-    };
-    Err(Cause::ReservedName { name: text.clone(), by }.at(&name.place))
-}
-
-fn unused(kind: &'static str, name: &At<String>, first: Option<&Place>) -> Result<(), LayoutError> {
-    match first {
-        Some(first) => {
-            let cause = Cause::SameName { kind, name: name.value.clone(), first: first.clone() };
-            Err(cause.at(&name.place))
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_symbols(symbols: &[At<String>]) -> Result<(), LayoutError> {
-    for (i, symbol) in symbols.iter().enumerate() {
-        let text = &symbol.value;
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        let why = if !starts || !text.chars().all(plain) {
-            "is not made of letters, digits and _"
-        } else if text.starts_with("__esplice") || text == "__go_heap" {
-            "already exists"
-        } else if symbols[..i].iter().any(|other| other.value == *text) {
-            "is listed twice"
-        } else {
-            continue;
-        };
-        return Err(Cause::BadSymbol { name: text.clone(), why }.at(&symbol.place));
-    }
-    Ok(())
-}
-
-fn check_align(
-    align: &Option<At<u32>>,
-    default: u32,
-    what: &str,
-    room: &Room,
-) -> Result<u32, LayoutError> {
-    let Some(align) = align else { return Ok(default) };
-    let value = align.value;
-    if !value.is_power_of_two() {
-        return Err(Cause::BadAlign { align: value }.at(&align.place));
-    }
-    // Half of a region is the largest block for which it certainly has an aligned address.
-    let largest = LARGEST_ALIGN.min(1 << (room.len.max(8).ilog2() - 1));
-    if value > largest {
-        let (what, region) = (what.to_owned(), room.key.clone());
-        return Err(Cause::AlignTooLarge { what, align: value, largest, region }.at(&align.place));
-    }
-    Ok(value.max(4))
-}
-
-fn check_words(what: &str, size: &Amount, written: &At<Size>) -> Result<(), LayoutError> {
-    if size.bytes.is_multiple_of(4) || matches!(written.value, Size::Percent(_)) {
-        return Ok(());
-    }
-    let cause = Cause::SizeNotWords { what: what.to_owned(), size: size.clone() };
-    Err(cause.at(&written.place))
-}
-
-fn past_region(
-    what: &str,
-    asked: &Amount,
-    region: &str,
-    available: u32,
-    len: u32,
-    others: &[String],
-) -> Cause {
-    Cause::PastRegion {
-        what: what.to_owned(),
-        asked: asked.clone(),
-        region: region.to_owned(),
-        available: Amount::of(available),
-        len: Amount::of(len),
-        others: others.to_vec(),
-    }
-}
-
-fn not_for_base(key: &str, base: Base, instead: &'static str) -> Cause {
-    Cause::NotForBase { key: key.to_owned(), base: base.name(), instead }
-}
-
 fn share(len: u32, percent: u32) -> u32 {
     let bytes = u64::from(len) * u64::from(percent) / 100;
     u32::try_from(bytes).unwrap_or(u32::MAX) & !(ALIGN - 1)
-}
-
-/// Returns whether boards with `chip` may have PSRAM: the chip has an address for it, or an eFuse
-/// field with its size.
-fn supports_psram(chip: &Chip) -> bool {
-    chip.regions.iter().any(|region| region.kind == RegionKind::Psram)
-        || chip.efuse.field("psram-cap").is_some()
 }

@@ -21,15 +21,17 @@
 
 mod command;
 mod port;
+mod reply;
+mod request;
 pub mod rfc2217;
 mod security;
 pub mod slip;
 mod wire;
 
 pub use command::{
-    BLOCK_HEADER_LEN, CHECKSUM_SEED, FlashBegin, HEADER_LEN, MalformedError, Opcode,
-    READ_FLASH_SLOW_LEN, RawRequest, RegisterWrite, Reply, Request, STUB_REASONS, SYNC_DATA,
-    Status, checksum,
+    BLOCK_HEADER_LEN, CHECKSUM_SEED, HEADER_LEN, Opcode, READ_FLASH_SLOW_LEN, checksum,
 };
 pub use port::{Caps, Moment, Port, PortError};
+pub use reply::{Reply, STUB_REASONS, Status};
+pub use request::{FlashBegin, MalformedError, RawRequest, RegisterWrite, Request, SYNC_DATA};
 pub use security::SecurityInfo;

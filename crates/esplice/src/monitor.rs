@@ -4,10 +4,12 @@ pub mod backtrace;
 mod console;
 mod event_printer;
 mod keys;
+mod line;
 mod log_file;
 mod report;
 mod screen;
 mod session;
+mod shared;
 mod test_printer;
 mod verdict;
 
@@ -30,10 +32,12 @@ use self::{
     console::Console,
     event_printer::{Display, EventPrinter},
     keys::KEYS,
+    line::Line,
     log_file::LogFile,
     report::{Part, ReportFiles, Verdict, WatchReport, parts_of},
     screen::{Screen, ScreenOptions},
-    session::{End, Line, Session, SharedOutput},
+    session::{End, Session},
+    shared::SharedOutput,
     test_printer::TestPrinter,
     verdict::{Case, command_result, last_lines},
 };
