@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -96,4 +96,75 @@ fn reached(name: &str, workspace: &BTreeMap<String, Vec<String>>) -> Vec<String>
         at += 1;
     }
     found
+}
+
+/// The rooms of the front end, in the order of the documentation of `crates/esplice/src/lib.rs`.
+#[test]
+fn rooms_of_the_front_end_use_only_those_before_them() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let documentation = fs::read_to_string(source.join("lib.rs")).unwrap();
+    let rooms: Vec<&str> = documentation
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! - `")?.split_once('`'))
+        .map(|(room, _)| room)
+        .collect();
+    assert!(rooms.len() > 7, "{rooms:?}");
+    let mut count = 0;
+    for (at, room) in rooms.iter().enumerate() {
+        for file in files_of(&source, room) {
+            let text = fs::read_to_string(&file).unwrap();
+            for used in used_rooms(&text) {
+                let place = rooms.iter().position(|room| *room == used);
+                let place = place.unwrap_or_else(|| panic!("{used} is not documented in lib.rs"));
+                assert!(place <= at, "{}: {room} uses {used}", file.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 100);
+}
+
+/// Returns `ROOM.rs` and all files below `ROOM/`.
+fn files_of(source: &Path, room: &str) -> Vec<PathBuf> {
+    let mut files = vec![source.join(format!("{room}.rs"))];
+    let mut folders = vec![source.join(room)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
+/// Returns the first word after each `crate::`, and each of a group in braces.
+fn used_rooms(text: &str) -> Vec<String> {
+    let word = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let mut used = Vec::new();
+    for (_, after) in
+        text.match_indices("crate::").map(|(at, found)| (at, &text[at + found.len()..]))
+    {
+        let Some(group) = after.strip_prefix('{') else {
+            used.push(word(after));
+            continue;
+        };
+        let mut depth = 0;
+        let mut begins = true;
+        for (at, c) in group.char_indices() {
+            match c {
+                '}' if depth == 0 => break,
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                c if begins && c.is_ascii_alphabetic() => {
+                    used.push(word(&group[at..]));
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    used
 }

@@ -1,8 +1,10 @@
 //! Parameters of a chip's images.
 
-use crate::{FlashOffset, raw};
-use serde::Deserialize;
 use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{FlashOffset, raw};
 
 /// Parameters of app and bootloader images.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,7 +1,8 @@
 //! A chip's loader, and its ways into download mode.
 
-use crate::{Addr, RegisterWrite, raw};
 use serde::Deserialize;
+
+use crate::{Addr, RegisterWrite, raw};
 
 /// Properties of the ROM loader.
 #[derive(Debug, Clone, Deserialize)]

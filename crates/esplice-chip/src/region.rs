@@ -1,7 +1,8 @@
 //! Memories, address spaces and peripherals of a chip.
 
-use crate::{Addr, raw};
 use serde::Deserialize;
+
+use crate::{Addr, raw};
 
 /// A memory region on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]

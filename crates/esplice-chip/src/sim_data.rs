@@ -1,7 +1,8 @@
 //! What a virtual board needs to know of a chip.
 
-use crate::{Addr, Peripheral, Space, raw};
 use serde::Deserialize;
+
+use crate::{Addr, Peripheral, Space, raw};
 
 /// The virtual board of this chip.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,7 +1,8 @@
 //! Checks of single values.
 
-use crate::{Amount, At, Base, Cause, LayoutError, Place, Room, Size};
 use esplice_chip::{Chip, RegionKind};
+
+use crate::{Amount, At, Base, Cause, LayoutError, Place, Room, Size};
 
 /// Largest alignment that linkers and flash pages support, in bytes.
 const LARGEST_ALIGN: u32 = 64 << 10;

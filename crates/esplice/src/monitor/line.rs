@@ -1,26 +1,26 @@
 //! One board of a watch: its port, what it prints and what it is sent.
 
-use super::{
-    event_printer::{Display, EventPrinter},
-    log_file::LogFile,
-    shared::{Order, SharedOutput, SharedState, lock},
-};
-use crate::ui::shell::Shell;
-use esplice_flash::{Strategy, reset_to_download, reset_to_run};
-use esplice_monitor::{Action, Filter, MonitorError, Outcome, Watcher};
-use esplice_protocol::{Moment, Port, PortError};
 use std::{
     collections::VecDeque,
     sync::{Mutex, mpsc::Receiver},
     time::Duration,
 };
 
+use esplice_flash::{Strategy, reset_to_download, reset_to_run};
+use esplice_monitor::{Action, Filter, MonitorError, Outcome, Watcher};
+use esplice_protocol::{Moment, Port, PortError};
+
+use super::{
+    event_printer::{Display, EventPrinter},
+    log_file::LogFile,
+    shared::{Order, SharedOutput, SharedState, lock},
+};
+use crate::ui::shell::Shell;
+
 /// Longest single wait for a board's bytes, in its port's time: when idle, when orders may arrive,
 /// and when bytes are to be sent.
 const WAIT: Duration = Duration::from_millis(50);
-
 const WAIT_FOR_ORDERS: Duration = Duration::from_millis(10);
-
 const WAIT_SHORT: Duration = Duration::from_millis(2);
 
 /// Number of reads at the timeout, for bytes that have arrived but were not yet read.

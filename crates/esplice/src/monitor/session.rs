@@ -14,7 +14,7 @@ use std::{
 };
 
 use esplice_monitor::{MonitorError, Outcome};
-use esplice_protocol::{Port, PortError};
+use esplice_protocol::PortError;
 
 use super::{
     console::Console,

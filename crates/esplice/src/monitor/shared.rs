@@ -1,7 +1,5 @@
 //! What the threads of a watch share: the output, the end, and the pace of the ports.
 
-use super::event_printer::Display;
-use crate::ui::shell::Shell;
 use std::{
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
@@ -9,6 +7,9 @@ use std::{
     },
     time::Duration,
 };
+
+use super::event_printer::Display;
+use crate::ui::shell::Shell;
 
 /// How far a port's clock may run ahead of the others: the clocks of virtual boards do not wait by
 /// themselves.
