@@ -11,7 +11,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let Ok(plan) = FlashPlan::from_json(text, read) else { return };
     let _ = merged(&plan);
     let facts = DeviceFacts {
-        chip: plan.chip.clone(),
+        chip: plan.chip.name.clone(),
         revision: (0, 4),
         flash_size: Some(4 << 20),
         ..DeviceFacts::default()

@@ -52,6 +52,15 @@ pub struct Chip {
     pub sim: Option<Sim>,
 }
 
+/// Chips are equal if they have the same name.
+impl PartialEq for Chip {
+    fn eq(&self, other: &Chip) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Chip {}
+
 impl Chip {
     /// Parses `text`, the content of `file` (a name for messages), and runs all checks.
     ///

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use esplice_chip::{Chip, FlashOffset};
-use esplice_image::{PlanError, PlannedWrite, Write, WriteKind};
+use esplice_image::{PlanError, Write, WriteKind};
 use md5::{Digest as _, Md5};
 
 use crate::{
@@ -198,7 +198,7 @@ fn head_is_last(chip: &Chip, offset: FlashOffset, kind: WriteKind) -> bool {
 }
 
 /// Starts to compress the data of the whole `write` as it will be sent to `chip`.
-pub(crate) fn prepare(chip: Option<&Chip>, write: &PlannedWrite, prepared: &mut Prepared) {
+pub(crate) fn prepare(chip: Option<&Chip>, write: &Write, prepared: &mut Prepared) {
     let mut data = whole_words(&write.data);
     if chip.is_some_and(|chip| head_is_last(chip, write.offset, write.kind))
         && let Some(first) = data.first_chunk_mut::<WORD>()

@@ -5,7 +5,7 @@ use esplice_chip::{Chip, FlashOffset};
 use crate::resolve::{app_partition, check_app_fits};
 use crate::{
     AppDescriptor, BootImage, BootLayout, CustomParts, Extent, FlashMode, FlashParams, FlashPlan,
-    ImageHeader, PartitionTable, PlanError, PlannedWrite, WriteKind, patch_flash,
+    ImageHeader, PartitionTable, PlanError, Write, WriteKind, patch_flash,
 };
 
 /// The partition table of a plan.
@@ -68,7 +68,7 @@ impl<'a> PlanParts<'a> {
 ///
 /// # Errors
 /// [`PlanError`] if the result would not boot or would not fit.
-pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanError> {
+pub fn make_plan(chip: &'static Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanError> {
     if parts.boot == BootLayout::Direct {
         return Err(PlanError::LayoutUnsupported { boot: parts.boot });
     }
@@ -76,7 +76,7 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
     let flash = flash_params("app", &header, chip)?;
     let usual = chip.image.partition_table_offset;
     let mut plan = FlashPlan {
-        chip: chip.name.clone(),
+        chip,
         min_rev: header.min_rev,
         // TinyGo leaves the field zero, and the ROM ignores it.
         max_rev: match (parts.boot, header.max_rev) {
@@ -94,7 +94,7 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
         BootLayout::Idf => idf_writes(&mut plan, chip, parts, &header)?,
         BootLayout::Rom | BootLayout::Direct => chip.image.boot_offset,
     };
-    plan.writes.push(PlannedWrite {
+    plan.writes.push(Write {
         name: "app".into(),
         kind: WriteKind::App,
         offset: app_offset,
@@ -114,20 +114,20 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
 /// # Errors
 /// [`PlanError`] if the image does not fit.
 pub fn make_direct_plan(
-    chip: &Chip,
+    chip: &'static Chip,
     image: &[u8],
     flash: &FlashParams,
     elf_sha256: Option<[u8; 32]>,
 ) -> Result<FlashPlan, PlanError> {
     let plan = FlashPlan {
-        chip: chip.name.clone(),
+        chip,
         min_rev: 0,
         max_rev: u16::MAX,
         boot: BootLayout::Direct,
         flash: flash.clone(),
         table_offset: None,
         own: CustomParts::default(),
-        writes: vec![PlannedWrite {
+        writes: vec![Write {
             name: "app".into(),
             kind: WriteKind::App,
             offset: FlashOffset(0),
@@ -173,7 +173,7 @@ fn idf_writes(
             .map_err(|source| PlanError::Image { name: name.into(), source })?;
         check_before_table(&data, offset, chip)?;
         plan.own.bootloader = parts.own_bootloader;
-        plan.writes.push(PlannedWrite {
+        plan.writes.push(Write {
             name: name.into(),
             kind: WriteKind::Bootloader,
             offset: chip.image.boot_offset,
@@ -195,7 +195,7 @@ fn idf_writes(
         check_app_fits(parts.app.len(), partition)?;
     }
     if parts.bootloader.is_some() || plan.own.table {
-        plan.writes.push(PlannedWrite {
+        plan.writes.push(Write {
             name: "partition table".into(),
             kind: WriteKind::PartitionTable,
             offset,

@@ -2,7 +2,7 @@
 
 use esplice_chip::FlashOffset;
 
-use crate::{LARGEST_FLASH, PlannedWrite};
+use crate::{LARGEST_FLASH, Write};
 
 /// Runs of bytes in the order of a file. All bytes are in one buffer, so that a million runs need
 /// little more memory than the bytes.
@@ -65,7 +65,7 @@ impl ByteRuns {
     ///
     /// # Errors
     /// [`DuplicateBytes`] for bytes that occur twice.
-    pub fn into_writes(mut self) -> Result<Vec<PlannedWrite>, DuplicateBytes> {
+    pub fn into_writes(mut self) -> Result<Vec<Write>, DuplicateBytes> {
         self.all.sort_unstable_by_key(|run| (run.offset, run.place));
         for pair in self.all.windows(2) {
             let (first, second) = (pair[0], pair[1]);
@@ -77,10 +77,7 @@ impl ByteRuns {
         }
         if let [only] = self.all[..] {
             let offset = FlashOffset(only.offset);
-            return Ok(vec![PlannedWrite {
-                data: self.data,
-                ..PlannedWrite::unnamed(offset, &[])
-            }]);
+            return Ok(vec![Write { data: self.data, ..Write::unnamed(offset, &[]) }]);
         }
         let groups = || self.all.chunk_by(|a, b| a.end() == b.offset);
         let mut writes = Vec::with_capacity(groups().count());
@@ -91,8 +88,8 @@ impl ByteRuns {
                 let bytes = self.data.get(part.start..part.start + part.len as usize);
                 data.extend_from_slice(bytes.unwrap_or_default());
             }
-            let write = PlannedWrite::unnamed(FlashOffset(first.offset), &[]);
-            writes.push(PlannedWrite { data, ..write });
+            let write = Write::unnamed(FlashOffset(first.offset), &[]);
+            writes.push(Write { data, ..write });
         }
         Ok(writes)
     }

@@ -6,8 +6,8 @@ use crate::header::read_segment_headers;
 use crate::soundness::{Breach, breaches};
 use crate::{
     AppDescriptor, Content, Defect, DeviceFacts, Extent, FlashMode, HeaderError, ImageHeader,
-    ImageInfo, ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, PlannedWrite,
-    SegmentHeader, merge, sha256,
+    ImageInfo, ImageKind, ImageReport, ImageSegment, Part, PartBody, PartitionTable, SegmentHeader,
+    Write, merge, sha256,
 };
 
 /// Inspects `bytes`: an app, a bootloader, a partition table, or a flash content from offset 0 that
@@ -34,7 +34,7 @@ const MOST_PARTS: usize = 1000;
 /// Inspects the flash content in a HEX or UF2 file of `len` bytes. If it has a bootloader and a
 /// table, it is inspected as a flash from offset 0, otherwise each run of bytes is inspected
 /// separately.
-pub fn inspect_writes(content: Content, len: usize, writes: &[PlannedWrite]) -> ImageReport {
+pub fn inspect_writes(content: Content, len: usize, writes: &[Write]) -> ImageReport {
     let mut report = ImageReport { content, len, parts: Vec::new(), defects: Vec::new() };
     let flash = match merge(writes, FlashOffset(0), None) {
         Ok(flash) => flash,

@@ -3,7 +3,7 @@
 use ihex::{ReaderError, Record};
 
 use crate::byte_runs::{ByteRuns, DuplicateBytes};
-use crate::{FormatError, LARGEST_FLASH, PlannedWrite};
+use crate::{FormatError, LARGEST_FLASH, Write};
 
 /// Number of data bytes on a line, the usual number and esptool's.
 const LINE_LEN: usize = 16;
@@ -17,7 +17,7 @@ const REACH: usize = 0x1_0000;
 /// # Errors
 /// [`FormatError`] with the line, for any fault: a bad record, bytes that occur twice, offsets past
 /// the largest flash, or a missing end record.
-pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
+pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<Write>, FormatError> {
     let text = str::from_utf8(bytes).map_err(|error| FormatError::HexNotText {
         line: 1 + bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count(),
         offset: error.valid_up_to(),
@@ -106,7 +106,7 @@ fn fault(line: &str, error: ReaderError) -> String {
 /// # Errors
 /// [`PlanError::SameBytes`](crate::PlanError::SameBytes) for bytes that occur twice,
 /// [`PlanError::PastFlash`](crate::PlanError::PastFlash) for bytes past the largest flash.
-pub fn to_intel_hex(writes: &[PlannedWrite]) -> Result<String, crate::PlanError> {
+pub fn to_intel_hex(writes: &[Write]) -> Result<String, crate::PlanError> {
     let writes = crate::merge::in_order(writes, LARGEST_FLASH)?;
     let end = writes.last().map_or(0, |write| write.end());
     let mut base = (end > REACH as u64).then_some(None);

@@ -2,7 +2,7 @@
 
 use esplice_chip::FlashOffset;
 
-use crate::{FlashPlan, PlanError, PlannedWrite};
+use crate::{FlashPlan, PlanError, Write};
 
 /// Size in bytes of the largest flash that the vendor's tools know (esptool documentation, "Flash
 /// Modes", flash size).
@@ -25,7 +25,7 @@ pub fn merged(plan: &FlashPlan) -> Result<Vec<u8>, PlanError> {
 /// [`PlanError::SameBytes`]; [`PlanError::BeforeStart`]; [`PlanError::PastFlash`] for a write past
 /// the end of the largest flash.
 pub fn merge(
-    writes: &[PlannedWrite],
+    writes: &[Write],
     start: FlashOffset,
     pad_to: Option<u32>,
 ) -> Result<Vec<u8>, PlanError> {
@@ -36,13 +36,10 @@ pub fn merge(
 }
 
 /// Sorts `writes` and checks that none overlap and all are inside a flash of `flash_size` bytes.
-pub(crate) fn in_order(
-    writes: &[PlannedWrite],
-    flash_size: u32,
-) -> Result<Vec<&PlannedWrite>, PlanError> {
-    let mut sorted: Vec<&PlannedWrite> = writes.iter().collect();
+pub(crate) fn in_order(writes: &[Write], flash_size: u32) -> Result<Vec<&Write>, PlanError> {
+    let mut sorted: Vec<&Write> = writes.iter().collect();
     sorted.sort_by_key(|write| write.offset);
-    let mut before: Option<&PlannedWrite> = None;
+    let mut before: Option<&Write> = None;
     for write in &sorted {
         let offset = write.offset;
         if write.end() > u64::from(flash_size) {
@@ -62,7 +59,7 @@ pub(crate) fn in_order(
     Ok(sorted)
 }
 
-fn joined(writes: &[&PlannedWrite], start: FlashOffset) -> Result<Vec<u8>, PlanError> {
+fn joined(writes: &[&Write], start: FlashOffset) -> Result<Vec<u8>, PlanError> {
     let mut bytes = Vec::new();
     for write in writes {
         let at = write.offset.0.checked_sub(start.0).ok_or_else(|| PlanError::BeforeStart {

@@ -86,20 +86,20 @@ impl fmt::Display for WriteKind {
     }
 }
 
-/// Bytes and their planned offset, before the device is known.
+/// Bytes and their offset in flash. In a plan the offset may change once the device is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedWrite {
+pub struct Write {
     /// Name for display: `bootloader`, `partition table`, `app`, …
     pub name: String,
     /// Kind of the write.
     pub kind: WriteKind,
-    /// Flash offset according to the plan's own table.
+    /// Offset in flash.
     pub offset: FlashOffset,
     /// The bytes.
     pub data: Vec<u8>,
 }
 
-impl PlannedWrite {
+impl Write {
     /// Returns a write of unknown kind, named after its offset.
     pub fn unnamed(offset: FlashOffset, data: &[u8]) -> Self {
         Self { name: offset.to_string(), kind: WriteKind::Data, offset, data: data.to_vec() }
@@ -149,8 +149,8 @@ pub struct CustomParts {
 /// Everything about flashing a firmware that can be decided without a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlashPlan {
-    /// Name of the chip, such as `esp32c3`.
-    pub chip: String,
+    /// The chip.
+    pub chip: &'static Chip,
     /// Minimum chip revision, major × 100 + minor.
     pub min_rev: u16,
     /// Maximum chip revision, major × 100 + minor; 65535 for any.
@@ -164,14 +164,14 @@ pub struct FlashPlan {
     /// The writes that are custom rather than built in.
     pub own: CustomParts,
     /// The writes, in order of offset.
-    pub writes: Vec<PlannedWrite>,
+    pub writes: Vec<Write>,
     /// SHA-256 of the ELF that the app was made from, if there was one.
     pub elf_sha256: Option<[u8; 32]>,
 }
 
 impl FlashPlan {
     /// Returns the first write of `kind`.
-    pub fn write(&self, kind: WriteKind) -> Option<&PlannedWrite> {
+    pub fn write(&self, kind: WriteKind) -> Option<&Write> {
         self.writes.iter().find(|write| write.kind == kind)
     }
 
@@ -181,7 +181,6 @@ impl FlashPlan {
     /// [`PlanError`] for a bootloader that is not a complete image.
     pub fn bootloader_for(&self, flash_size: u32) -> Result<Option<Vec<u8>>, PlanError> {
         let Some(planned) = self.write(WriteKind::Bootloader) else { return Ok(None) };
-        let chip = esplice_chip::find(&self.chip)?;
-        crate::resolve::adapt_bootloader(planned, chip, Some(flash_size)).map(Some)
+        crate::resolve::adapt_bootloader(planned, self.chip, Some(flash_size)).map(Some)
     }
 }

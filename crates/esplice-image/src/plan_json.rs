@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use esplice_chip::FlashOffset;
 use serde::{Deserialize, Serialize};
 
-use crate::{CustomParts, FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind, sha256};
+use crate::{CustomParts, FlashParams, FlashPlan, PlanError, Write, WriteKind, sha256};
 
 /// The schema that this crate writes and reads.
 const SCHEMA: u64 = 1;
@@ -95,10 +95,7 @@ impl FlashPlan {
     ///
     /// # Errors
     /// [`PlanError::Path`] for a path that is not relative or leaves the plan's directory.
-    pub fn to_json(
-        &self,
-        mut file_of: impl FnMut(&PlannedWrite) -> FileRef,
-    ) -> Result<String, PlanError> {
+    pub fn to_json(&self, mut file_of: impl FnMut(&Write) -> FileRef) -> Result<String, PlanError> {
         let writes = self.writes.iter().map(|write| {
             let FileRef { path, offset } = file_of(write);
             check_path(&path)?;
@@ -115,7 +112,7 @@ impl FlashPlan {
         });
         let raw = RawPlan {
             schema: SCHEMA,
-            chip: self.chip.clone(),
+            chip: self.chip.name.clone(),
             min_rev: self.min_rev,
             max_rev: self.max_rev,
             boot: self.boot.name().into(),
@@ -184,7 +181,7 @@ impl FlashPlan {
             writes.push(read_write(write, content)?);
         }
         Ok(Self {
-            chip: raw.chip,
+            chip: esplice_chip::find(&raw.chip)?,
             min_rev: raw.min_rev,
             max_rev: raw.max_rev,
             boot: raw.boot.parse().map_err(|message| PlanError::Json { message })?,
@@ -219,7 +216,7 @@ fn check_flash_size(raw: &RawPlan) -> Result<(), PlanError> {
     Ok(())
 }
 
-fn read_write(raw: RawWrite, content: &[u8]) -> Result<PlannedWrite, PlanError> {
+fn read_write(raw: RawWrite, content: &[u8]) -> Result<Write, PlanError> {
     let end = u64::from(raw.file_offset) + u64::from(raw.len);
     let data = usize::try_from(end)
         .ok()
@@ -242,7 +239,7 @@ fn read_write(raw: RawWrite, content: &[u8]) -> Result<PlannedWrite, PlanError> 
     let kind = WriteKind::from_name(&raw.kind).ok_or_else(|| PlanError::Json {
         message: format!("kind {:?} is not bootloader, partition-table, app or data", raw.kind),
     })?;
-    Ok(PlannedWrite { name: raw.name, kind, offset: FlashOffset(raw.offset), data: data.to_vec() })
+    Ok(Write { name: raw.name, kind, offset: FlashOffset(raw.offset), data: data.to_vec() })
 }
 
 /// Refuses paths that are absolute or leave the directory, on this or any other system.

@@ -5,7 +5,7 @@ use esplice_chip::{Addr, Chip, FlashOffset};
 use crate::assemble::{check_before_table, check_built_in};
 use crate::{
     BootImage, BootLayout, DeviceFacts, FlashPlan, ImageHeader, Partition, PartitionTable,
-    PlanError, PlannedWrite, WriteKind, patch_flash,
+    PlanError, Write, WriteKind, patch_flash,
 };
 
 /// The user's options.
@@ -19,19 +19,6 @@ pub struct ResolveOptions {
     pub offset: Option<FlashOffset>,
     /// Whether to refuse to write an app that the device would not boot.
     pub must_boot: bool,
-}
-
-/// Bytes and their final offset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// Name for display.
-    pub name: String,
-    /// Kind of the write.
-    pub kind: WriteKind,
-    /// Flash offset.
-    pub offset: FlashOffset,
-    /// The bytes.
-    pub data: Vec<u8>,
 }
 
 /// Writes in order of offset, all inside the flash, no two of them in the same erase sector.
@@ -155,15 +142,15 @@ pub fn resolve(
     facts: &DeviceFacts,
     options: &ResolveOptions,
 ) -> Result<ResolvedPlan, PlanError> {
-    if plan.chip != facts.chip {
+    if plan.chip.name != facts.chip {
         return Err(PlanError::WrongChip {
-            planned: plan.chip.clone(),
+            planned: plan.chip.name.clone(),
             device: facts.chip.clone(),
         });
     }
     check_revision("the app", plan.min_rev, plan.max_rev, facts.revision)?;
     let flash_size = facts.flash_size.unwrap_or(plan.flash.size);
-    let chip = esplice_chip::find(&plan.chip)?;
+    let chip = plan.chip;
 
     let mut resolved = match plan.boot {
         BootLayout::Idf => IdfDevice { plan, facts, options, chip }.resolve(flash_size)?,
@@ -245,7 +232,7 @@ impl IdfDevice<'_> {
             return Err(PlanError::NoApp);
         }
         let data = self.plan.writes.iter().filter(|write| write.kind == WriteKind::Data);
-        resolved.writes.extend(data.map(as_planned));
+        resolved.writes.extend(data.cloned());
         Ok(resolved)
     }
 
@@ -264,7 +251,7 @@ impl IdfDevice<'_> {
     /// Returns the plan's bootloader, adapted to the device.
     fn bootloader(&self, notes: &mut Vec<PlanNote>) -> Result<Write, PlanError> {
         let planned = self.plan.write(WriteKind::Bootloader).ok_or(PlanError::NoBootloader)?;
-        let mut write = as_planned(planned);
+        let mut write = planned.clone();
         let header = self.header(&write)?;
         check_revision("the bootloader", header.min_rev, header.max_rev, self.facts.revision)?;
         write.data = adapt_bootloader(planned, self.chip, self.facts.flash_size)?;
@@ -356,7 +343,7 @@ impl IdfDevice<'_> {
     /// Returns the plan's custom table, or the built-in one for this flash.
     fn planned_table(&self, flash_size: u32) -> Result<TableInEffect, PlanError> {
         let planned = self.plan.write(WriteKind::PartitionTable).ok_or(PlanError::NoTable)?;
-        let mut write = as_planned(planned);
+        let mut write = planned.clone();
         write.offset = self.table_offset();
         let table = if self.plan.own.table {
             PartitionTable::from_bytes(&planned.data)?
@@ -372,11 +359,11 @@ impl IdfDevice<'_> {
     /// Returns the app at its final offset.
     fn app(
         &self,
-        planned: &PlannedWrite,
+        planned: &Write,
         in_effect: Option<&TableInEffect>,
         resolved: &mut ResolvedPlan,
     ) -> Result<Write, PlanError> {
-        let mut write = as_planned(planned);
+        let mut write = planned.clone();
         // The otadata belongs to the device's own table, not to one that replaces it.
         let own = in_effect.is_some_and(|in_effect| in_effect.write.is_none());
         let otadata = if own { self.facts.otadata.as_deref() } else { None };
@@ -432,7 +419,7 @@ fn plain_writes(
     if let Some(partition) = &options.partition {
         return Err(PlanError::NoPartitions { boot: plan.boot, partition: partition.clone() });
     }
-    let mut writes: Vec<Write> = plan.writes.iter().map(as_planned).collect();
+    let mut writes = plan.writes.clone();
     let app = writes.iter_mut().find(|write| write.kind == WriteKind::App);
     let app = app.ok_or(PlanError::NoApp)?;
     if let Some(offset) = options.offset {
@@ -449,18 +436,9 @@ fn plain_writes(
     Ok(ResolvedPlan { writes, ..resolved })
 }
 
-fn as_planned(planned: &PlannedWrite) -> Write {
-    Write {
-        name: planned.name.clone(),
-        kind: planned.kind,
-        offset: planned.offset,
-        data: planned.data.clone(),
-    }
-}
-
 /// Returns the bootloader with the device's flash size in its header and an updated hash.
 pub(crate) fn adapt_bootloader(
-    planned: &PlannedWrite,
+    planned: &Write,
     chip: &Chip,
     flash_size: Option<u32>,
 ) -> Result<Vec<u8>, PlanError> {
@@ -507,7 +485,7 @@ pub(crate) fn check_app_fits(len: usize, partition: &Partition) -> Result<(), Pl
 
 /// Checks that planned writes, sorted by offset, begin at sectors, share none, and are inside the
 /// flash.
-pub(crate) fn check_planned(writes: &[PlannedWrite], flash_size: u32) -> Result<(), PlanError> {
+pub(crate) fn check_planned(writes: &[Write], flash_size: u32) -> Result<(), PlanError> {
     let places =
         writes.iter().map(|w| Place { name: &w.name, offset: w.offset, len: w.data.len() });
     check(places, flash_size)

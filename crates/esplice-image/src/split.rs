@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use esplice_chip::FlashOffset;
 
-use crate::{Extent, ImageReport, PartBody, PartitionTable, PlannedWrite, inspect};
+use crate::{Extent, ImageReport, PartBody, PartitionTable, Write, inspect};
 
 /// Splits `flash`, the content from offset 0, into bootloader, partition table, the content of each
 /// partition, and everything outside of these, named after its offset. Erased bytes after a part
 /// are left out, so [`merge`](crate::merge()) restores the same content from the parts, except for
 /// erased bytes at its end. Without a partition table or a bootloader the content can't be split,
 /// and the result is empty.
-pub fn split(flash: &[u8]) -> Vec<PlannedWrite> {
+pub fn split(flash: &[u8]) -> Vec<Write> {
     let mut rest = Rest { flash, from: 0, parts: Vec::new() };
     for (name, place) in places(&inspect(flash), flash) {
         rest.take(&name, place);
@@ -53,7 +53,7 @@ struct Rest<'f> {
     flash: &'f [u8],
     /// Offset of the first byte that is in no part yet.
     from: usize,
-    parts: Vec<PlannedWrite>,
+    parts: Vec<Write>,
 }
 
 impl Rest<'_> {
@@ -108,8 +108,8 @@ impl Rest<'_> {
             return;
         }
         let offset = FlashOffset(place.start as u32);
-        let part = PlannedWrite::unnamed(offset, &self.flash[place]);
-        self.parts.push(PlannedWrite { name: name.to_owned(), ..part });
+        let part = Write::unnamed(offset, &self.flash[place]);
+        self.parts.push(Write { name: name.to_owned(), ..part });
     }
 }
 

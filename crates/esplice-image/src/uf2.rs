@@ -6,7 +6,7 @@
 use md5::{Digest as _, Md5};
 
 use crate::byte_runs::ByteRuns;
-use crate::{FormatError, LARGEST_FLASH, PlanError, PlannedWrite, Uf2Fault};
+use crate::{FormatError, LARGEST_FLASH, PlanError, Uf2Fault, Write};
 
 // The UF2 project's README.md, "File format", "Flags" and "MD5 checksum".
 const BLOCK: usize = 512;
@@ -55,7 +55,7 @@ impl Uf2Options {
 ///
 /// # Errors
 /// [`PlanError::Uf2Chunk`]; [`PlanError::SameBytes`], [`PlanError::PastFlash`].
-pub fn to_uf2(writes: &[PlannedWrite], options: &Uf2Options) -> Result<Vec<u8>, PlanError> {
+pub fn to_uf2(writes: &[Write], options: &Uf2Options) -> Result<Vec<u8>, PlanError> {
     let chunk = options.chunk()?;
     let writes = crate::merge::in_order(writes, LARGEST_FLASH)?;
     let flags = FAMILY | if options.md5 { MD5 } else { 0 };
@@ -92,7 +92,7 @@ pub struct Uf2 {
     /// The chip's family ID, if the blocks have one.
     pub family: Option<u32>,
     /// A write for each gapless run of bytes, in order of offset.
-    pub writes: Vec<PlannedWrite>,
+    pub writes: Vec<Write>,
 }
 
 /// Parses a file whose blocks all have the same family ID.
@@ -263,7 +263,7 @@ impl Uf2Reader {
 }
 
 /// Returns the bytes of a region, if it is complete.
-fn region(writes: &[PlannedWrite], start: u32, len: u32) -> Option<&[u8]> {
+fn region(writes: &[Write], start: u32, len: u32) -> Option<&[u8]> {
     let before = writes.partition_point(|write| write.offset.0 <= start);
     let write = writes.get(before.checked_sub(1)?)?;
     let from = usize::try_from(start - write.offset.0).ok()?;

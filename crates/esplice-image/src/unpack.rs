@@ -1,6 +1,6 @@
 //! Reads flash content from files of other formats.
 
-use crate::{Content, FormatError, PlannedWrite, from_intel_hex, from_uf2};
+use crate::{Content, FormatError, Write, from_intel_hex, from_uf2};
 
 /// The content of a file that contains its own flash offsets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Unpacked {
     /// The chip's family ID, if the file has one.
     pub family: Option<u32>,
     /// A write for each gapless run of bytes, in order of offset.
-    pub writes: Vec<PlannedWrite>,
+    pub writes: Vec<Write>,
 }
 
 /// Parses Intel HEX and UF2; returns `None` for any other file.

@@ -2,20 +2,20 @@
 
 use esplice_chip::FlashOffset;
 use esplice_image::{
-    FormatError, PlannedWrite, Uf2Fault, Uf2Options, from_intel_hex, from_uf2, merge, split,
-    to_intel_hex, to_uf2, unxz,
+    FormatError, Uf2Fault, Uf2Options, Write, from_intel_hex, from_uf2, merge, split, to_intel_hex,
+    to_uf2, unxz,
 };
 use proptest::prelude::*;
 
 /// Returns writes with gaps of at least one byte, so that each is read back separately.
-fn writes() -> impl Strategy<Value = Vec<PlannedWrite>> {
+fn writes() -> impl Strategy<Value = Vec<Write>> {
     let piece = (1_u32..0x1_8000, proptest::collection::vec(any::<u8>(), 1..700));
     proptest::collection::vec(piece, 1..6).prop_map(|pieces| {
         let mut at = 0;
         let mut writes = Vec::new();
         for (gap, data) in pieces {
             at += gap;
-            writes.push(PlannedWrite::unnamed(FlashOffset(at), &data));
+            writes.push(Write::unnamed(FlashOffset(at), &data));
             at += data.len() as u32;
         }
         writes
@@ -53,7 +53,7 @@ proptest! {
     /// A changed bit is noticed, unless it is in a part without meaning.
     #[test]
     fn a_changed_bit_of_uf2_is_noticed(at in 0_usize..1024, bit in 0_u8..8) {
-        let write = PlannedWrite::unnamed(FlashOffset(0x1000), &DATA);
+        let write = Write::unnamed(FlashOffset(0x1000), &DATA);
         let options = Uf2Options { family: 7, chunk: None, md5: true };
         let good = to_uf2(&[write], &options).unwrap();
         let mut bad = good.clone();
@@ -92,17 +92,17 @@ fn hex_of_other_writers() {
     let text =
         ":020000021000ec\r\n:0400000001020304f2\r\n\r\n:0400000500010000F6\r\n:00000001FF\r\n";
     let read = from_intel_hex(text.as_bytes()).unwrap();
-    assert_eq!(read, [PlannedWrite::unnamed(FlashOffset(0x1_0000), &[1, 2, 3, 4])]);
+    assert_eq!(read, [Write::unnamed(FlashOffset(0x1_0000), &[1, 2, 3, 4])]);
     // A blank line or a byte order mark at the start.
     for start in ["\n", "\r\n  \r\n", "\u{feff}", "\u{feff}\n"] {
         let text = format!("{start}:021000000102EB\n:00000001FF\n");
         let unpacked = esplice_image::unpack(text.as_bytes()).unwrap().expect("known as HEX");
-        assert_eq!(unpacked.writes, [PlannedWrite::unnamed(FlashOffset(0x1000), &[1, 2])]);
+        assert_eq!(unpacked.writes, [Write::unnamed(FlashOffset(0x1000), &[1, 2])]);
     }
     // Records in another order.
     let text = ":021004000304E3\n:021002000102E9\n:00000001FF\n";
     let read = from_intel_hex(text.as_bytes()).unwrap();
-    assert_eq!(read, [PlannedWrite::unnamed(FlashOffset(0x1002), &[1, 2, 3, 4])]);
+    assert_eq!(read, [Write::unnamed(FlashOffset(0x1002), &[1, 2, 3, 4])]);
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn broken_hex_is_told_with_its_line() {
 #[test]
 fn broken_uf2_is_told_with_its_block() {
     let writes = [
-        PlannedWrite::unnamed(FlashOffset(0x1000), &[1; 1000]),
-        PlannedWrite::unnamed(FlashOffset(0x2000), &[2; 10]),
+        Write::unnamed(FlashOffset(0x1000), &[1; 1000]),
+        Write::unnamed(FlashOffset(0x2000), &[2; 10]),
     ];
     let file = |family| to_uf2(&writes, &Uf2Options { family, chunk: None, md5: true }).unwrap();
     let good = file(7);
@@ -223,7 +223,7 @@ fn a_million_stretches_are_read() {
 #[test]
 fn an_md5_of_several_blocks() {
     use md5::{Digest as _, Md5};
-    let write = PlannedWrite::unnamed(FlashOffset(0x4000), &[3; 512]);
+    let write = Write::unnamed(FlashOffset(0x4000), &[3; 512]);
     let options = Uf2Options { family: 7, chunk: Some(256), md5: false };
     let mut file = to_uf2(std::slice::from_ref(&write), &options).unwrap();
     for block in file.chunks_mut(512) {

@@ -257,9 +257,7 @@ proptest! {
 #[test]
 fn not_all_of_many_images_are_looked_at() {
     let writes: Vec<_> = (0..3000)
-        .map(|n| {
-            esplice_image::PlannedWrite::unnamed(esplice_chip::FlashOffset(n * 64), &[0xe9; 32])
-        })
+        .map(|n| esplice_image::Write::unnamed(esplice_chip::FlashOffset(n * 64), &[0xe9; 32]))
         .collect();
     let report = esplice_image::inspect_writes(Content::IntelHex, 0, &writes);
     assert_eq!(report.parts.len(), 1000);

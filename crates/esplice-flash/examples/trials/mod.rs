@@ -14,8 +14,8 @@ use esplice_flash::{
     flash_plan, survey, with_board,
 };
 use esplice_image::{
-    BootLayout, CustomParts, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite,
-    ResolveOptions, WriteKind,
+    BootLayout, CustomParts, FlashMode, FlashParams, FlashPlan, PartitionTable, ResolveOptions,
+    Write, WriteKind,
 };
 use esplice_sim::{
     Board, PortLoss, SimError, SimPort, TimeMode,
@@ -286,7 +286,7 @@ impl Trials {
     fn wrong_flash(&self, work: Work, before: &[u8], flash: &[u8]) -> Option<String> {
         match work {
             Work::Flash | Work::FlashBlank | Work::FlashAgain => {
-                let holds = |write: &&PlannedWrite| {
+                let holds = |write: &&Write| {
                     let at = write.offset.0 as usize;
                     flash.get(at..at + write.data.len()) != Some(write.data.as_slice())
                 };
@@ -353,7 +353,7 @@ fn holding(flash: &[u8], plan: &FlashPlan) -> Vec<u8> {
 
 /// Returns a plan with a bootloader, ESP-IDF's default table and an app.
 fn plan(seed: u8) -> FlashPlan {
-    let write = |name: &str, kind, offset, data| PlannedWrite {
+    let write = |name: &str, kind, offset, data| Write {
         name: name.to_owned(),
         kind,
         offset: FlashOffset(offset),
@@ -361,7 +361,7 @@ fn plan(seed: u8) -> FlashPlan {
     };
     let table = PartitionTable::esp_idf_default().to_bytes().expect("the table is valid");
     FlashPlan {
-        chip: chip().name.clone(),
+        chip: chip(),
         min_rev: 0,
         max_rev: u16::MAX,
         boot: BootLayout::Idf,

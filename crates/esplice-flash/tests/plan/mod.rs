@@ -3,8 +3,7 @@
 
 use esplice_chip::FlashOffset;
 use esplice_image::{
-    BootLayout, CustomParts, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite,
-    WriteKind,
+    BootLayout, CustomParts, FlashMode, FlashParams, FlashPlan, PartitionTable, Write, WriteKind,
 };
 
 pub const APP: usize = 0x1_0000;
@@ -27,14 +26,14 @@ fn image(len: usize, seed: u8) -> Vec<u8> {
 
 /// Bootloader and app both have more than one sector.
 pub fn plan() -> FlashPlan {
-    let write = |name: &str, kind, offset, data| PlannedWrite {
+    let write = |name: &str, kind, offset, data| Write {
         name: name.to_owned(),
         kind,
         offset: FlashOffset(offset),
         data,
     };
     FlashPlan {
-        chip: "esp32c3".into(),
+        chip: esplice_chip::find("esp32c3").unwrap(),
         min_rev: 0,
         max_rev: u16::MAX,
         boot: BootLayout::Idf,

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use esplice_flash::FlashRange;
-use esplice_image::{PlannedWrite, Uf2Options, to_intel_hex, to_uf2};
+use esplice_image::{Uf2Options, Write, to_intel_hex, to_uf2};
 use serde_json::json;
 
 use crate::{
@@ -70,10 +70,10 @@ fn write(
     let len = data.len();
     let bytes = match kind {
         Kind::Raw => data,
-        Kind::Hex => to_intel_hex(&[PlannedWrite::unnamed(range.offset, &data)])?.into_bytes(),
+        Kind::Hex => to_intel_hex(&[Write::unnamed(range.offset, &data)])?.into_bytes(),
         Kind::Uf2 => {
             let options = Uf2Options { family, chunk: None, md5: true };
-            to_uf2(&[PlannedWrite::unnamed(range.offset, &data)], &options)?
+            to_uf2(&[Write::unnamed(range.offset, &data)], &options)?
         }
     };
     let mut outputs = Outputs::default();

@@ -69,7 +69,7 @@ fn image_plan(
     check_image(path, bytes, boot)?;
     let own_parts = firmware::names_own_parts(project);
     if let Some(plan) = plan.filter(|plan| plan.boot == boot && !own_parts) {
-        let chip = esplice_chip::find(&plan.chip)?;
+        let chip = plan.chip;
         return Ok((plan, chip));
     }
     firmware::plan_of_image(bytes, boot, project).map_err(|failure| of_file(path, failure))
@@ -85,7 +85,7 @@ fn direct_plan(
 ) -> Result<(FlashPlan, &'static Chip), Failure> {
     let beside = beside.filter(|plan| plan.boot == BootLayout::Direct);
     if let Some(plan) = beside.filter(|_| boot.is_none_or(|boot| boot == BootLayout::Direct)) {
-        let chip = esplice_chip::find(&plan.chip)?;
+        let chip = plan.chip;
         return Ok((plan, chip));
     }
     match (boot, target) {

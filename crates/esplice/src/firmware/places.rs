@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use esplice_chip::FlashOffset;
 use esplice_flash::{ChipInfo, FlashError, FlashOptions, FlashRange, Session};
-use esplice_image::{DeviceFacts, ImageHeader, PlanError, PlannedWrite, Write, WriteKind, merge};
+use esplice_image::{DeviceFacts, ImageHeader, PlanError, Write, WriteKind, merge};
 use esplice_protocol::Port;
 
 use crate::{
@@ -58,7 +58,7 @@ pub struct FilesArgs {
 /// Files that were read, whose offsets may depend on the board's partition table.
 #[derive(Debug)]
 pub struct Files {
-    writes: Vec<PlannedWrite>,
+    writes: Vec<Write>,
     /// The partition for the only write, if its offset is not known yet.
     partition: Option<String>,
     /// Header fields to set in the image at the boot offset.
@@ -150,7 +150,7 @@ impl FilesArgs {
             return Err(Failure::usage(message).hint("leave --partition out"));
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let write = PlannedWrite { name, ..PlannedWrite::unnamed(FlashOffset(0), &data) };
+        let write = Write { name, ..Write::unnamed(FlashOffset(0), &data) };
         Ok(Files { writes: vec![write], partition: Some(partition.clone()), header: None })
     }
 }
@@ -206,7 +206,7 @@ impl Files {
 }
 
 /// Reads the files, each preceded by its offset if it needs one. None may be `output`.
-pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedWrite>, Failure> {
+pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<Write>, Failure> {
     let mut writes = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -228,7 +228,7 @@ pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedW
                 let many = unpacked.writes.len() > 1;
                 writes.extend(unpacked.writes.into_iter().map(|write| {
                     let at = if many { format!(" at {}", write.offset) } else { String::new() };
-                    PlannedWrite { name: format!("{name}{at}"), ..write }
+                    Write { name: format!("{name}{at}"), ..write }
                 }));
             }
             (FlashFile::Places { .. }, Some(offset)) => {
@@ -236,7 +236,7 @@ pub fn read_all(words: &[PathBuf], output: Option<&Path>) -> Result<Vec<PlannedW
                     .hint(format!("leave {offset} out")));
             }
             (FlashFile::Raw(data), Some(offset)) => {
-                writes.push(PlannedWrite { name, ..PlannedWrite::unnamed(offset, &data) });
+                writes.push(Write { name, ..Write::unnamed(offset, &data) });
             }
             (FlashFile::Raw(_), None) => {
                 return Err(Failure::usage(format!("{shown} has no offset of its own"))

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use esplice_chip::FlashOffset;
-use esplice_image::{PlannedWrite, Uf2Options, merge, to_intel_hex, to_uf2};
+use esplice_image::{Uf2Options, Write, merge, to_intel_hex, to_uf2};
 use serde_json::json;
 
 use crate::{
@@ -140,6 +140,6 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     Ok(())
 }
 
-fn data(writes: &[PlannedWrite]) -> impl Iterator<Item = &[u8]> {
+fn data(writes: &[Write]) -> impl Iterator<Item = &[u8]> {
     writes.iter().map(|write| write.data.as_slice())
 }

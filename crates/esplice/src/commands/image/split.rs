@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use esplice_image::{PlannedWrite, split};
+use esplice_image::{Write, split};
 use serde_json::json;
 
 use crate::{
@@ -100,8 +100,8 @@ fn ask(count: usize, file: &Path, directory: &Path, shell: &Shell) -> Result<(),
 
 /// Returns a file name for each part: its name in plain characters, plus its offset if the name is
 /// not unique.
-fn file_names(parts: &[PlannedWrite]) -> Vec<String> {
-    let plain = |part: &PlannedWrite| -> String {
+fn file_names(parts: &[Write]) -> Vec<String> {
+    let plain = |part: &Write| -> String {
         let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let name = part.name.chars().map(|c| if kept(c) { c } else { '_' });
         name.collect::<String>().trim_start_matches('.').to_owned()
@@ -113,7 +113,7 @@ fn file_names(parts: &[PlannedWrite]) -> Vec<String> {
         *counts.entry(name.to_ascii_lowercase()).or_default() += 1;
     }
     let twice = |name: &String| counts.get(&name.to_ascii_lowercase()).is_some_and(|n| *n > 1);
-    let named = |(name, part): (&String, &PlannedWrite)| {
+    let named = |(name, part): (&String, &Write)| {
         if name.is_empty() || twice(name) {
             format!("{name}{}.bin", part.offset)
         } else {
