@@ -107,5 +107,5 @@ pub use test_run::{
 };
 pub use trace::{Addresses, TraceKind, TraceReport};
 pub use unwind::{Caller, Registers};
-pub use watch::{MonitorEvent, Outcome, Tests, Watch, watch};
+pub use watch::{MonitorEvent, Outcome, Tests, Watch, watch, watch_until};
 pub use watcher::Watcher;

@@ -240,38 +240,60 @@ pub fn watch(
 ) -> Result<Outcome, MonitorError> {
     let started = watch.since.unwrap_or_else(|| port.now());
     let mut watcher = Watcher::new(watch, started);
+    loop {
+        // Without an end of its own, the watch goes on until the outcome is known.
+        if let Some(outcome) = watch_until(port, &mut watcher, events, &mut || false)? {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// Like [`watch`], for a watcher that the caller keeps. Returns none once `ended` returns true, which
+/// is asked after each read, so it can depend on the events so far.
+///
+/// # Errors
+/// Those of [`watch`].
+pub fn watch_until(
+    port: &mut dyn Port,
+    watcher: &mut Watcher,
+    events: &mut dyn FnMut(MonitorEvent<'_>),
+    ended: &mut dyn FnMut() -> bool,
+) -> Result<Option<Outcome>, MonitorError> {
     let mut buf = [0; 4096];
     loop {
+        if ended() {
+            return Ok(None);
+        }
         let now = port.now();
         let due = watcher.deadline().is_some_and(|deadline| deadline <= now);
         if due {
             // Bytes that have arrived by now still count.
             for _ in 0..LAST_READS {
-                let bytes = match read(port, &mut buf, now, &watcher) {
+                let bytes = match read(port, &mut buf, now, watcher) {
                     Ok(Some(bytes)) => bytes,
                     Ok(None) => break,
-                    Err(error) => return lost(error, &mut watcher, now, events),
+                    Err(error) => return lost(error, watcher, now, events).map(Some),
                 };
                 events(MonitorEvent::Output(bytes));
                 if let Some(outcome) = watcher.push(bytes, now, events) {
-                    return Ok(outcome);
+                    return Ok(Some(outcome));
                 }
             }
             if let Some(outcome) = watcher.tick(now, events) {
-                return Ok(outcome);
+                return Ok(Some(outcome));
             }
         }
         let slice = now + SLICE;
         let deadline = watcher.deadline().map_or(slice, |deadline| deadline.min(slice));
-        match read(port, &mut buf, deadline, &watcher) {
+        match read(port, &mut buf, deadline, watcher) {
             Ok(Some(bytes)) => {
                 events(MonitorEvent::Output(bytes));
                 if let Some(outcome) = watcher.push(bytes, port.now(), events) {
-                    return Ok(outcome);
+                    return Ok(Some(outcome));
                 }
             }
             Ok(None) => {}
-            Err(error) => return lost(error, &mut watcher, now, events),
+            Err(error) => return lost(error, watcher, now, events).map(Some),
         }
     }
 }

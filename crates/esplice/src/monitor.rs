@@ -14,6 +14,7 @@ mod test_printer;
 mod verdict;
 
 use std::{
+    cell::{Cell, RefCell},
     collections::VecDeque,
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
@@ -24,7 +25,7 @@ use std::{
 use esplice_flash::Strategy;
 use esplice_monitor::{
     Addresses, BootCheck, ExpectError, Expectation, MonitorEvent, Outcome, Script, Step,
-    TestSelection, Tests, Watch, Watcher,
+    TestSelection, Tests, Watch, Watcher, watch_until,
 };
 use esplice_protocol::{Moment, Port};
 
@@ -85,34 +86,24 @@ pub fn boots(
     let must_boot = check.entry.is_some();
     let job = Watch { timeout: Some(FIRST_WORDS), since, boots: check, ..Watch::default() };
     let mut watcher = Watcher::new(&job, since.unwrap_or_else(|| port.now()));
-    let (mut waits, mut starts, mut failure) = (false, false, None);
-    let mut buf = [0; 1024];
-    let mut ended = false;
-    while !(ended || waits || starts || failure.is_some()) {
-        let mut hear = |event: MonitorEvent<'_>| match event {
-            MonitorEvent::Boot(banner) => waits |= banner.is_download(),
-            MonitorEvent::Entry(_) => starts = true,
-            MonitorEvent::OtherProgram(other) => {
-                let message = format!("the written firmware does not run: {other}");
-                failure = Some(Failure::new(Exit::Verify, message));
-            }
-            MonitorEvent::BootError(error) => {
-                let words = error.kind.description();
-                let message = format!("the board does not boot: {words} ({:?})", error.line);
-                failure = Some(Failure::new(Exit::BootLoop, message));
-            }
-            _ => {}
-        };
-        let now = port.now();
-        let deadline = watcher.deadline().unwrap_or(now);
-        if deadline <= now {
-            ended = watcher.tick(now, &mut hear).is_some();
-            continue;
+    let (waits, starts, failure) = (Cell::new(false), Cell::new(false), RefCell::new(None));
+    let mut events = |event: MonitorEvent<'_>| match event {
+        MonitorEvent::Boot(banner) => waits.set(waits.get() || banner.is_download()),
+        MonitorEvent::Entry(_) => starts.set(true),
+        MonitorEvent::OtherProgram(other) => {
+            let message = format!("the written firmware does not run: {other}");
+            failure.replace(Some(Failure::new(Exit::Verify, message)));
         }
-        let len = port.read(&mut buf, deadline)?;
-        let bytes = buf.get(..len).unwrap_or_default();
-        ended = watcher.push(bytes, port.now(), &mut hear).is_some();
-    }
+        MonitorEvent::BootError(error) => {
+            let words = error.kind.description();
+            let message = format!("the board does not boot: {words} ({:?})", error.line);
+            failure.replace(Some(Failure::new(Exit::BootLoop, message)));
+        }
+        _ => {}
+    };
+    let mut is_known = || waits.get() || starts.get() || failure.borrow().is_some();
+    watch_until(port, &mut watcher, &mut events, &mut is_known)?;
+    let (waits, failure) = (waits.get(), failure.take());
     if let Some(failure) = failure {
         if must_boot || failure.exit == Exit::Verify {
             return Err(failure);
