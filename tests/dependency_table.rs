@@ -1,6 +1,6 @@
 //! Checks that the crates of the workspace use each other as docs/src/architecture.md says.
 //!
-//! Its table covers normal dependencies; tests may use more.
+//! The table there covers normal dependencies; tests may use more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

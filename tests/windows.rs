@@ -13,7 +13,7 @@ use std::{fs, path::Path, sync::LazyLock};
 use served::Board;
 use support::{Said, files, finish, repository, result};
 
-/// What the example prints, as `--expect` takes it.
+/// Output of the example, as `--expect` takes it.
 const EXPECT: &str = r"--expect=Hello, World!\r\n";
 
 /// Runs the program for Windows with words that blanks separate.

@@ -1,4 +1,4 @@
-//! What a virtual board needs to know of a chip.
+//! Facts about a chip that a virtual board needs.
 
 use serde::Deserialize;
 

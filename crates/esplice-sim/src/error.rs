@@ -18,7 +18,7 @@ pub enum SimError {
     FlashSize {
         /// The file.
         path: PathBuf,
-        /// Its length in bytes.
+        /// Length in bytes.
         len: u64,
         /// Bytes of the chip's usual flash.
         usual: u32,
@@ -129,9 +129,9 @@ pub enum SimError {
     DevicePlace {
         /// The device.
         device: String,
-        /// Its first address.
+        /// First address.
         base: u32,
-        /// Its length.
+        /// Length.
         len: u32,
     },
     /// The chip's memories contradict each other.
@@ -156,7 +156,7 @@ pub enum SimError {
     /// The ROM file is not a valid 32-bit little-endian ELF file.
     #[error("the ROM file of {len} bytes is not a 32-bit ELF file: {message}")]
     RomNotElf {
-        /// Its length in bytes.
+        /// Length in bytes.
         len: usize,
         /// The reason.
         message: String,
@@ -194,9 +194,9 @@ pub enum SimError {
     RomPlace {
         /// The section.
         name: String,
-        /// Its address.
+        /// Address.
         addr: u32,
-        /// Its length in bytes.
+        /// Length in bytes.
         len: usize,
         /// The memory it begins in.
         region: String,
@@ -215,7 +215,7 @@ pub enum SimError {
         chip: String,
         /// The item that differs.
         name: String,
-        /// Its address.
+        /// Address.
         addr: u32,
         /// The word found there.
         found: u32,

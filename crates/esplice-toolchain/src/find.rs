@@ -23,9 +23,9 @@ use crate::{
 pub struct RustToolchain {
     /// How it was found.
     pub origin: Origin,
-    /// Its cargo.
+    /// The toolchain's cargo.
     pub cargo: PathBuf,
-    /// Its compiler.
+    /// The toolchain's compiler.
     pub rustc: PathBuf,
     /// Cargo's target: a triple, or the path of a target file.
     pub target: String,

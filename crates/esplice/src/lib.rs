@@ -1,6 +1,6 @@
 //! The front end of esplice: one tool from source to a running, verified ESP32 board.
 //!
-//! It resolves settings, opens files and ports and calls the libraries. Nothing else in the workspace
+//! This crate resolves settings, opens files and ports and calls the libraries. Nothing else in the workspace
 //! prints or chooses exit codes. The rooms, each of which uses only those before it:
 //!
 //! - `ui`: results, events, errors, exit codes, Ctrl-C and the terminal

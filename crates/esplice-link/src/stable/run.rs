@@ -27,14 +27,14 @@ pub trait Linker {
 /// The result of one attempt of a [`Linker`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
-    /// It linked, and wrote this map.
+    /// The link succeeded.
     Linked {
-        /// The map file's text.
+        /// The text of the map file.
         map: String,
     },
-    /// It refused.
+    /// The link failed.
     Refused {
-        /// What it printed on standard error.
+        /// The linker's output on standard error.
         message: String,
     },
 }
@@ -59,7 +59,7 @@ pub enum RunError<E> {
     /// The linker refused, and no other layout would help.
     #[error("{message}")]
     Refused {
-        /// What the linker printed.
+        /// The linker's output on standard error.
         message: String,
     },
     /// The files or the map are beyond what is understood.

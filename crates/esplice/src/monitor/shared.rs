@@ -1,4 +1,4 @@
-//! What the threads of a watch share: the output, the end, and the pace of the ports.
+//! State that the threads of a watch share: the output, the end, and the pace of the ports.
 
 use std::{
     sync::{
