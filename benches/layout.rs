@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 
     let project = workspace().join("examples/arenas-rust");
     let chip = esplice_chip::find("esp32c3").expect("the chip is known");
-    let found = find_rust(chip, &Machine::seen_from(&project)).expect("a toolchain is installed");
+    let found =
+        find_rust(chip, &Machine::in_directory(&project)).expect("a toolchain is installed");
     let scratch = tempfile::tempdir().expect("the disk has space");
     let log = scratch.path().join("log");
     let stand_ins = scratch.path().join("stand-ins");

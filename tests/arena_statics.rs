@@ -153,7 +153,7 @@ impl Project {
     /// Runs a user's plain `cargo build --release`, with the compiler found here.
     fn cargo(&self) -> Said {
         let chip = esplice_chip::find("esp32c3").unwrap();
-        let toolchain = find_rust(chip, &Machine::seen_from(self.directory.path())).unwrap();
+        let toolchain = find_rust(chip, &Machine::in_directory(self.directory.path())).unwrap();
         let mut cargo = Command::new(&toolchain.cargo);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();

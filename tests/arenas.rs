@@ -102,7 +102,7 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
     fs::write(&file, &text).unwrap();
 
     // A user's plain `cargo build --release`, with the compiler found here.
-    let machine = Machine::seen_from(project);
+    let machine = Machine::in_directory(project);
     let toolchain = find_rust(chip, &machine).unwrap();
     let mut cargo = Command::new(&toolchain.cargo);
     for (name, _) in std::env::vars_os() {

@@ -20,6 +20,7 @@ mod book;
 mod cargo_shapes;
 mod cli;
 mod dependency_table;
+mod diagnostics;
 mod documents;
 mod environment;
 mod espflash;

@@ -13,7 +13,7 @@ use esplice_toolchain::{Machine, find_rust};
 /// Runs a user's `cargo test --release` in `project`, with the compiler found here.
 fn cargo_test(project: &Path, arguments: &[&str]) -> Said {
     let chip = esplice_chip::find("esp32c3").unwrap();
-    let toolchain = find_rust(chip, &Machine::seen_from(project)).unwrap();
+    let toolchain = find_rust(chip, &Machine::in_directory(project)).unwrap();
     let mut cargo = Command::new(&toolchain.cargo);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();

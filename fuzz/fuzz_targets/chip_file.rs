@@ -13,7 +13,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         }
         assert!(chip.watchdog.stop().len() <= 6);
         let _ = chip.watchdog.reset();
-        let _ = chip.regions.iter().map(|region| region.room_at(region.addr)).max();
+        let _ = chip.regions.iter().map(|region| region.bytes_after(region.addr)).max();
     }
     if let Ok(board) = Board::parse("fuzz.toml", text) {
         assert!(board.chip.image.flash_sizes.contains_key(&board.flash_size));

@@ -2,9 +2,9 @@
 #![no_main]
 
 use esplice_image::{
-    AppDescriptor, Asked, Content, ImageOptions, ImageSource, RomOptions, SecurePad, build_adopted_image,
-    build_direct_image, build_image, build_rom_image, elf_chip_name, inspect, is_rom_program,
-    sha256, spare_ranges,
+    AppDescriptor, Content, ElfUse, ImageOptions, ImageSource, RomOptions, SecurePad,
+    build_app_of_rom_program, build_direct_image, build_image, build_rom_image, elf_chip_name,
+    inspect, is_rom_program, sha256, spare_ranges,
 };
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -24,8 +24,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         without
     };
     let elf_sha256 = Some(sha256(bytes));
-    assert_eq!(name, elf_chip_name(&without(Asked::ChipToo)));
-    let without = without(Asked::ImagesAlone);
+    assert_eq!(name, elf_chip_name(&without(ElfUse::ImagesAndChip)));
+    let without = without(ElfUse::ImagesOnly);
     for chip in esplice_chip::all() {
         for source in [ImageSource::Auto, ImageSource::ProgramHeaders] {
             for secure_pad in [None, Some(SecurePad::V2)] {
@@ -51,6 +51,6 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let image = build_rom_image(bytes, chip, &options);
         assert_eq!(image, build_rom_image(&without, chip, &options));
         let (options, descriptor) = (ImageOptions::for_chip(chip), AppDescriptor::named("a", chip));
-        let _ = build_adopted_image(bytes, chip, &options, "_start", &descriptor);
+        let _ = build_app_of_rom_program(bytes, chip, &options, "_start", &descriptor);
     }
 });

@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|parts: (Vec<u8>, Vec<u8>, u8)| {
     put(usize::from(sector & 0x1f) * 0x1000, &table);
     for chip in esplice_chip::chips() {
         let facts = DeviceFacts::of_flash(&flash, chip, None);
-        if let Ok((offset, table)) = facts.own_table() {
+        if let Ok((offset, table)) = facts.device_table() {
             assert_eq!(table.check_for_boot(offset, None), Ok(()));
         }
         let _ = DeviceFacts::of_flash(&flash, chip, Some(FlashOffset(0x8000)));

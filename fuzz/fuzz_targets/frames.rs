@@ -14,7 +14,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             reply.split_status(4);
         }
         let Ok(raw) = RawRequest::from_frame(&frame) else { continue };
-        raw.checksum_holds();
+        raw.has_valid_checksum();
         if let Ok(request) = Request::from_raw(&raw) {
             let again = request.to_bytes();
             let raw = RawRequest::from_frame(&again).expect("what we wrote has a header");

@@ -11,7 +11,7 @@ libfuzzer_sys::fuzz_target!(|input: (&str, Vec<&[u8]>)| {
     let _ = unescape(expected);
     let filter: Result<Filter, _> = expected.parse();
     let expect = Expectation::parse(expected).into_iter().collect();
-    let tests = Tests::Wanted { within: Duration::from_secs(1) };
+    let tests = Tests::Required { within: Duration::from_secs(1) };
     let watch = Watch { expect, tests, addresses: Addresses::All, ..Watch::default() };
     let mut watcher = Watcher::new(&watch, Moment::START);
     let mut now = Moment::START;

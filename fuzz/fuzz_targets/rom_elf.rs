@@ -90,7 +90,7 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
             assert!(
                 matches!(
                     error,
-                    SimError::RomNoElf { .. }
+                    SimError::RomNotElf { .. }
                         | SimError::RomMachine { .. }
                         | SimError::RomNoCode { .. }
                         | SimError::RomPlace { .. }

@@ -34,7 +34,7 @@ pub fn firmware_target() -> PathBuf {
 /// failing.
 fn check(name: &str) {
     let chip = esplice_chip::find("esp32c3").expect("the chip is known");
-    let here = Machine::seen_from(env!("CARGO_MANIFEST_DIR"));
+    let here = Machine::in_directory(env!("CARGO_MANIFEST_DIR"));
     let found = find_rust(chip, &here).unwrap_or_else(|error| panic!("{error}"));
     let is_debians = std::fs::canonicalize(&found.rustc).is_ok_and(|at| at.starts_with("/usr"));
     let origin = match found.origin {

@@ -51,7 +51,7 @@ fn variable(name: &'static str) -> Result<PathBuf, Error> {
 
 /// Prints an instruction to cargo. Build scripts have no other way to talk to it.
 #[allow(clippy::print_stdout, reason = "cargo reads a build script's standard output")]
-pub(crate) fn tell(key: &str, value: &str) {
+pub(crate) fn emit_instruction(key: &str, value: &str) {
     println!("cargo::{key}={value}");
 }
 

@@ -127,7 +127,7 @@ impl Firmware {
         let mut watched = watch::Watched::new(&build.out_dir);
         // Report these first, so that cargo tries a failed build again after a change.
         let is_project = watched.project(&project, &program)?;
-        watched.tell()?;
+        watched.report()?;
 
         let built = BuiltFirmware::named(&build.out_dir, &self.stem(&project));
         let target_dir = build.out_dir.join("esplice-target");
@@ -150,7 +150,7 @@ impl Firmware {
         let output =
             command.output().map_err(|source| Error::Start { program: program.clone(), source })?;
         watched.sources(&target_dir);
-        watched.tell()?;
+        watched.report()?;
         if !output.status.success() {
             return Err(Error::Firmware {
                 program,

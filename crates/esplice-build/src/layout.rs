@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use esplice_chip::{Chip, FeatureChip, chip_of_features};
+use esplice_chip::{Chip, FeatureChip, chip_from_features};
 use esplice_layout::{
     ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, ModuleOptions, Place, Size, Spec, inject,
     rust_module,
@@ -106,7 +106,7 @@ impl Layout {
     /// Returns [`Error::Io`], [`Error::NoLayout`], or [`Error::Layout`] with file and line.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Layout, Error> {
         let path = path.as_ref();
-        cargo::tell("rerun-if-changed", cargo::text(path)?);
+        cargo::emit_instruction("rerun-if-changed", cargo::text(path)?);
         let text = settings_file::read(path)?;
         let name = path.display().to_string();
         let spec = Spec::parse(&name, &text)?;
@@ -198,11 +198,11 @@ impl Layout {
     pub fn emit(&self) -> Result<(), Error> {
         let build = cargo::Build::read()?;
         for name in ["ESPLICE_LAYOUT"].iter().chain(TARGETS).chain(TARGET_FILES) {
-            cargo::tell("rerun-if-env-changed", name);
+            cargo::emit_instruction("rerun-if-env-changed", name);
         }
         if self.file.is_none() {
             // Otherwise cargo would watch every file of the package.
-            cargo::tell("rerun-if-changed", "build.rs");
+            cargo::emit_instruction("rerun-if-changed", "build.rs");
         }
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let chip = self.chip_of(&build.features, variable)?;
@@ -225,7 +225,7 @@ impl Layout {
             cargo::write(&build.out_dir.join(file.name), &file.bytes)?;
         }
         for argument in injection.link_args(cargo::text(&build.out_dir)?) {
-            cargo::tell("rustc-link-arg", &argument);
+            cargo::emit_instruction("rustc-link-arg", &argument);
         }
         Ok(())
     }
@@ -246,7 +246,7 @@ impl Layout {
         let of_file = match file {
             Some(file) => {
                 let shown = cargo::text(&file)?;
-                cargo::tell("rerun-if-changed", shown);
+                cargo::emit_instruction("rerun-if-changed", shown);
                 let text = settings_file::read(&file)?;
                 Some(esplice_chip::add_target(shown, &text)?)
             }
@@ -257,7 +257,7 @@ impl Layout {
         if let Some(name) = self.chip.clone().or_else(by_variable) {
             return named(&name);
         }
-        match (chip_of_features(features), &self.file_chip, of_file) {
+        match (chip_from_features(features), &self.file_chip, of_file) {
             (FeatureChip::One(chip), ..) => Ok(chip),
             (FeatureChip::Several(names), ..) => Err(Error::ManyChips { names }),
             (FeatureChip::None, Some(name), _) => named(name),
@@ -276,7 +276,7 @@ fn check_statics(layout: &esplice_layout::Layout) -> Result<(), Error> {
     if names.is_empty() || !folder.is_dir() {
         return Ok(());
     }
-    cargo::tell("rerun-if-changed", "src");
+    cargo::emit_instruction("rerun-if-changed", "src");
     match statics::first_below(folder, &names) {
         Some(found) => {
             let (path, line) = (found.path, found.line);

@@ -28,7 +28,7 @@ pub(crate) struct Watched {
     /// The lock file, which the first build may write.
     lock: Option<PathBuf>,
     paths: BTreeSet<PathBuf>,
-    told: BTreeSet<PathBuf>,
+    reported: BTreeSet<PathBuf>,
 }
 
 impl Watched {
@@ -37,7 +37,7 @@ impl Watched {
             out_dir: out_dir.to_owned(),
             lock: None,
             paths: BTreeSet::new(),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
         }
     }
 
@@ -69,11 +69,11 @@ impl Watched {
         if let Some(program) = found(program) {
             self.file(&program);
         }
-        cargo::tell("rerun-if-env-changed", "ESPLICE");
+        cargo::emit_instruction("rerun-if-env-changed", "ESPLICE");
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             if SETTINGS.iter().any(|start| name.starts_with(start)) {
-                cargo::tell("rerun-if-env-changed", &name);
+                cargo::emit_instruction("rerun-if-env-changed", &name);
             }
         }
         Ok(!is_go && manifest.is_some())
@@ -90,7 +90,7 @@ impl Watched {
             variables.extend(environment(&fs::read_to_string(&file).unwrap_or_default()));
         }
         for name in variables {
-            cargo::tell("rerun-if-env-changed", &name);
+            cargo::emit_instruction("rerun-if-env-changed", &name);
         }
         let mut packages = BTreeSet::new();
         for file in dep_infos(target_dir) {
@@ -164,11 +164,11 @@ impl Watched {
     }
 
     /// Reports new paths to cargo.
-    pub fn tell(&mut self) -> Result<(), Error> {
+    pub fn report(&mut self) -> Result<(), Error> {
         for path in std::mem::take(&mut self.paths) {
-            if !self.told.contains(&path) {
-                cargo::tell("rerun-if-changed", cargo::text(&path)?);
-                self.told.insert(path);
+            if !self.reported.contains(&path) {
+                cargo::emit_instruction("rerun-if-changed", cargo::text(&path)?);
+                self.reported.insert(path);
             }
         }
         Ok(())

@@ -119,7 +119,7 @@ impl Board {
         let check = |message| ChipError::Check { file: file.into(), message };
         let File { board: raw, usb, led } = raw;
         let chip = crate::find(&raw.chip)
-            .map_err(|error| check(format!("{error}{}", crate::hint_behind(&error))))?;
+            .map_err(|error| check(format!("{error}{}", crate::hint_suffix(&error))))?;
         let psram = raw.psram.map(|size| {
             parse_size(&size).ok_or_else(|| check(format!("psram {size:?} is not a size")))
         });
@@ -147,7 +147,7 @@ type Check = fn(&Board) -> Result<(), String>;
 
 const CHECKS: &[Check] = &[
     name_is_plain,
-    name_is_no_chips,
+    name_is_not_a_chip,
     flash_is_one_of_the_chips,
     crystal_is_one_of_the_chips,
     usb_is_one_of_the_chips,
@@ -162,7 +162,7 @@ fn name_is_plain(board: &Board) -> Result<(), String> {
         .ok_or_else(|| format!("name {name:?} is not made of a-z, 0-9 and -"))
 }
 
-fn name_is_no_chips(board: &Board) -> Result<(), String> {
+fn name_is_not_a_chip(board: &Board) -> Result<(), String> {
     match crate::find(&board.name) {
         Ok(chip) => Err(format!("name {:?} is already used by the chip {}", board.name, chip.name)),
         Err(_) => Ok(()),
@@ -178,7 +178,7 @@ fn flash_is_one_of_the_chips(board: &Board) -> Result<(), String> {
         Some(freq) if !image.flash_frequencies.contains_key(freq) => {
             Err(format!("flash-freq {freq:?} has no code on the {chip}"))
         }
-        _ => crate::check::flash_mode_is_one(board.flash_mode.as_deref()),
+        _ => crate::check::check_flash_mode(board.flash_mode.as_deref()),
     }
 }
 

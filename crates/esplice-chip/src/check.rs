@@ -9,17 +9,17 @@ const CHECKS: &[Check] = &[
     regions_do_not_overlap,
     regions_end_below_4_gib,
     layout_regions_lie_in_ram,
-    layout_regions_are_nobody_elses,
+    layout_regions_avoid_reserved_ranges,
     image_defaults_are_in_their_tables,
     flash_codes_are_nibbles,
     mmu_pages_are_powers_of_two,
     flash_is_mapped,
     a_chip_without_its_id_has_a_magic_word,
     c_flags_are_flags,
-    a_vendors_rust_is_known_by_its_processor,
-    a_crystal_that_is_told_is_one_of_several,
+    rust_install_has_processors,
+    crystal_detection_needs_other_crystals,
     efuse_fields_are_named_once,
-    efuse_conditions_are_of_fields,
+    efuse_conditions_name_fields,
     efuse_blocks_do_not_overlap,
     mac_has_48_bits,
     sim_peripherals_do_not_overlap,
@@ -68,7 +68,7 @@ fn layout_regions_lie_in_ram(chip: &Chip) -> Result<(), String> {
     let Some(layout) = &chip.layout else { return Ok(()) };
     for region in &layout.regions {
         let around = chip.region_at(region.addr).filter(|r| r.kind == RegionKind::Ram);
-        if around.is_none_or(|r| r.room_at(region.addr) < region.len) || region.len == 0 {
+        if around.is_none_or(|r| r.bytes_after(region.addr) < region.len) || region.len == 0 {
             return Err(format!("layout region {} lies outside of RAM", region.key));
         }
         if layout.regions.iter().filter(|other| other.key == region.key).count() > 1 {
@@ -78,7 +78,7 @@ fn layout_regions_lie_in_ram(chip: &Chip) -> Result<(), String> {
     Ok(())
 }
 
-fn layout_regions_are_nobody_elses(chip: &Chip) -> Result<(), String> {
+fn layout_regions_avoid_reserved_ranges(chip: &Chip) -> Result<(), String> {
     let Some(layout) = &chip.layout else { return Ok(()) };
     for region in &layout.regions {
         for reserved in &layout.reserved {
@@ -103,10 +103,10 @@ fn image_defaults_are_in_their_tables(chip: &Chip) -> Result<(), String> {
             return Err(format!("flash size {size:?} is not a size"));
         }
     }
-    flash_mode_is_one(Some(&image.default_flash_mode))
+    check_flash_mode(Some(&image.default_flash_mode))
 }
 
-pub(crate) fn flash_mode_is_one(mode: Option<&str>) -> Result<(), String> {
+pub(crate) fn check_flash_mode(mode: Option<&str>) -> Result<(), String> {
     match mode {
         None | Some("qio" | "qout" | "dio" | "dout") => Ok(()),
         Some(mode) => Err(format!("flash mode {mode:?} is not one of qio, qout, dio, dout")),
@@ -156,7 +156,7 @@ fn a_chip_without_its_id_has_a_magic_word(chip: &Chip) -> Result<(), String> {
     Ok(())
 }
 
-fn a_vendors_rust_is_known_by_its_processor(chip: &Chip) -> Result<(), String> {
+fn rust_install_has_processors(chip: &Chip) -> Result<(), String> {
     let toolchain = &chip.toolchain;
     if toolchain.rust_install.is_some() == toolchain.rust_processors.is_empty() {
         return Err("rust-install and rust-processors must be set together".into());
@@ -171,7 +171,7 @@ fn c_flags_are_flags(chip: &Chip) -> Result<(), String> {
     }
 }
 
-fn a_crystal_that_is_told_is_one_of_several(chip: &Chip) -> Result<(), String> {
+fn crystal_detection_needs_other_crystals(chip: &Chip) -> Result<(), String> {
     match (&chip.crystal, chip.other_xtal_mhz.is_empty()) {
         (Some(_), true) => {
             Err("[crystal] is set, but other-xtal-mhz lists no other crystal".into())
@@ -190,7 +190,7 @@ fn efuse_fields_are_named_once(chip: &Chip) -> Result<(), String> {
     Ok(())
 }
 
-fn efuse_conditions_are_of_fields(chip: &Chip) -> Result<(), String> {
+fn efuse_conditions_name_fields(chip: &Chip) -> Result<(), String> {
     for condition in &chip.efuse.first_revision {
         let name = &condition.field;
         if chip.efuse.field(name).is_none() {

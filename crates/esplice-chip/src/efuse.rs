@@ -60,7 +60,7 @@ pub struct BitRange {
 
 impl BitRange {
     /// Extracts these bits from the register's content.
-    pub fn of(&self, word: u32) -> u32 {
+    pub fn extract(&self, word: u32) -> u32 {
         let mask = (1_u64 << self.count.min(32)) - 1;
         ((u64::from(word) >> self.bit.min(31)) & mask) as u32
     }

@@ -17,13 +17,13 @@ pub enum FeatureChip {
 /// if it is spelled exactly like the chip's name, such as `esp32c3`.
 ///
 /// ```
-/// use esplice_chip::{FeatureChip, chip_of_features};
+/// use esplice_chip::{FeatureChip, chip_from_features};
 ///
-/// let FeatureChip::One(chip) = chip_of_features(&["default", "esp32c3"]) else { panic!() };
+/// let FeatureChip::One(chip) = chip_from_features(&["default", "esp32c3"]) else { panic!() };
 /// assert_eq!(chip.name, "esp32c3");
-/// assert!(matches!(chip_of_features(&["esp32c3-board"]), FeatureChip::None));
+/// assert!(matches!(chip_from_features(&["esp32c3-board"]), FeatureChip::None));
 /// ```
-pub fn chip_of_features<S: AsRef<str>>(enabled: &[S]) -> FeatureChip {
+pub fn chip_from_features<S: AsRef<str>>(enabled: &[S]) -> FeatureChip {
     let mut names: Vec<&str> = chip_names();
     names.retain(|name| enabled.iter().any(|feature| feature.as_ref() == *name));
     names.sort_unstable();
@@ -43,7 +43,7 @@ mod tests {
     fn features_name_chips() {
         let check = |enabled: &str, expected: &str| {
             let enabled: Vec<&str> = enabled.split_whitespace().collect();
-            let found = match chip_of_features(&enabled) {
+            let found = match chip_from_features(&enabled) {
                 FeatureChip::None => String::new(),
                 FeatureChip::One(chip) => chip.name.clone(),
                 FeatureChip::Several(names) => names.join(" "),

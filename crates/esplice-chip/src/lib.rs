@@ -17,10 +17,10 @@ mod alias;
 mod board;
 mod check;
 mod crystal;
+mod custom;
 mod efuse;
 mod features;
 mod layout;
-mod outside;
 mod raw;
 mod schema;
 mod watchdog;
@@ -30,11 +30,11 @@ use std::sync::OnceLock;
 pub use address::{Addr, FlashOffset, parse_size};
 pub use alias::SharedRam;
 pub use board::{Board, BoardUsb, Led, LedKind, UsbKind};
-pub use crystal::{CountedOn, Crystal};
+pub use crystal::{AssumedCrystal, Crystal};
+pub use custom::{CustomTarget, Target, add_target, parse_target};
 pub use efuse::{BitRange, Efuse, EfuseBlock, EfuseCondition, EfuseField};
-pub use features::{FeatureChip, chip_of_features};
+pub use features::{FeatureChip, chip_from_features};
 pub use layout::{LayoutRegion, MemoryLayout, ReservedRange};
-pub use outside::{OwnTarget, Target, add_target, parse_target};
 pub use schema::{
     Access, Backing, Chip, DirectBoot, EfuseGuards, Features, Flash, ImageParams, Loader,
     Peripheral, Region, RegionKind, Reset, Sim, SimCpu, Space, SpiRegisters, TinyGo, Toolchain,
@@ -104,7 +104,7 @@ impl ChipError {
 }
 
 /// Returns the error's hint in parentheses, to append to its message.
-fn hint_behind(error: &ChipError) -> String {
+fn hint_suffix(error: &ChipError) -> String {
     error.hint().map_or_else(String::new, |hint| format!(" ({hint})"))
 }
 
@@ -167,7 +167,7 @@ pub fn all() -> &'static [Chip] {
 
 /// Returns all chips: those added by [`add_target`], newest first, then the embedded ones by name.
 pub fn chips() -> Vec<&'static Chip> {
-    let mut chips = outside::chips();
+    let mut chips = custom::chips();
     for chip in embedded_chips() {
         if chips.iter().all(|known| known.name != chip.name) {
             chips.extend(chip.get());
@@ -178,7 +178,7 @@ pub fn chips() -> Vec<&'static Chip> {
 
 /// Returns all boards: those added by [`add_target`], newest first, then the embedded ones by name.
 pub fn boards() -> Vec<&'static Board> {
-    let mut boards = outside::boards();
+    let mut boards = custom::boards();
     for board in embedded_boards() {
         if boards.iter().all(|known| known.name != board.name) {
             boards.extend(board.get());
@@ -189,7 +189,7 @@ pub fn boards() -> Vec<&'static Board> {
 
 /// Returns the names of all [`chips`].
 pub fn chip_names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = outside::chips().iter().map(|chip| chip.name.as_str()).collect();
+    let mut names: Vec<&str> = custom::chips().iter().map(|chip| chip.name.as_str()).collect();
     names.extend(embedded_chips().iter().map(|chip| chip.name));
     names.dedup();
     names
@@ -209,7 +209,7 @@ pub fn find(name: &str) -> Result<&'static Chip, ChipError> {
 }
 
 fn chip_called(plain: &str) -> Option<&'static Chip> {
-    if let Some(chip) = outside::chips().into_iter().find(|chip| chip.name == plain) {
+    if let Some(chip) = custom::chips().into_iter().find(|chip| chip.name == plain) {
         return Some(chip);
     }
     embedded_chips().iter().find(|chip| chip.name == plain)?.get()
@@ -224,7 +224,7 @@ pub fn find_target(name: &str) -> Result<Target, ChipError> {
     if let Some(chip) = chip_called(&plain) {
         return Ok(Target::Chip(chip));
     }
-    let outside = outside::boards();
+    let outside = custom::boards();
     if let Some(board) = outside.iter().find(|board| plain_name(&board.name) == plain) {
         return Ok(Target::Board(board));
     }
@@ -242,7 +242,7 @@ pub fn find_target(name: &str) -> Result<Target, ChipError> {
 
 /// Finds the chip whose image headers carry `id`.
 pub fn find_by_id(id: u16) -> Option<&'static Chip> {
-    let outside = outside::chips().into_iter().find(|chip| chip.image.chip_id == id);
+    let outside = custom::chips().into_iter().find(|chip| chip.image.chip_id == id);
     let embedded = || embedded_chips().iter().find(|chip| chip.has_id(id))?.get();
     outside.or_else(embedded)
 }
@@ -261,7 +261,7 @@ pub fn embedded_file(name: &str) -> Option<&'static str> {
 pub fn nearest<S: AsRef<str>>(name: &str, known: &[S]) -> Option<String> {
     known
         .iter()
-        .map(|k| (edit_distance(name, k.as_ref()), k.as_ref()))
+        .map(|k| (strsim::osa_distance(name, k.as_ref()), k.as_ref()))
         .min()
         .filter(|(distance, k)| *distance * 3 <= k.len().max(3))
         .map(|(_, k)| k.to_owned())
@@ -269,26 +269,4 @@ pub fn nearest<S: AsRef<str>>(name: &str, known: &[S]) -> Option<String> {
 
 fn plain_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_')).collect::<String>().to_ascii_lowercase()
-}
-
-/// Returns the number of letters to insert, delete, replace or swap with their neighbour to turn
-/// `a` into `b` (optimal string alignment).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut next = vec![i];
-        for j in 1..=b.len() {
-            let substituted = row[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = substituted.min(row[j] + 1).min(next[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            next.push(best);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row[b.len()]
 }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    Access, Addr, Backing, BitRange, Chip, CountedOn, Crystal, Efuse, EfuseBlock, EfuseCondition,
-    EfuseField, Features, FlashOffset, ImageParams, Loader, MemoryLayout, Region, RegionKind,
-    Reset, Sim, SpiRegisters, Toolchain, UsbOtg, Watchdog,
+    Access, Addr, AssumedCrystal, Backing, BitRange, Chip, Crystal, Efuse, EfuseBlock,
+    EfuseCondition, EfuseField, Features, FlashOffset, ImageParams, Loader, MemoryLayout, Region,
+    RegionKind, Reset, Sim, SpiRegisters, Toolchain, UsbOtg, Watchdog,
 };
 
 #[derive(Deserialize)]
@@ -59,15 +59,15 @@ struct RawRegisterBits {
 
 impl RawCrystal {
     fn resolve(self) -> Result<Crystal, String> {
-        let counted_on = match (self.counted_on_mhz, self.counted_on) {
+        let assumed = match (self.counted_on_mhz, self.counted_on) {
             (Some(_), Some(_)) => {
                 return Err("[crystal] has both counted-on-mhz and counted-on".into());
             }
-            (Some(mhz), None) => Some(CountedOn::Mhz(mhz)),
-            (None, Some(bits)) => Some(CountedOn::Register(bits.resolve()?)),
+            (Some(mhz), None) => Some(AssumedCrystal::Mhz(mhz)),
+            (None, Some(bits)) => Some(AssumedCrystal::Register(bits.resolve()?)),
             (None, None) => None,
         };
-        Ok(Crystal { divider: self.divider.resolve()?, counted_on })
+        Ok(Crystal { divider: self.divider.resolve()?, assumed })
     }
 }
 

@@ -124,7 +124,7 @@ impl Region {
     }
 
     /// Returns the number of bytes from `addr` to the region's end, 0 if `addr` lies outside.
-    pub fn room_at(&self, addr: Addr) -> u32 {
+    pub fn bytes_after(&self, addr: Addr) -> u32 {
         self.len.saturating_sub(addr.0.wrapping_sub(self.addr.0))
     }
 }

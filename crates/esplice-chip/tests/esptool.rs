@@ -363,12 +363,12 @@ fn crystals_and_baud_rates_are_told_as_esptool_tells_them() {
         if !known.collect::<Vec<_>>().contains(&number(crystal)) {
             continue;
         }
-        let ours = chip.crystal_of_divider(115_200, number(divider));
+        let ours = chip.crystal_from_divider(115_200, number(divider));
         assert_eq!(ours, number(crystal), "{line}");
         compared += 1;
-        if let Some(counted_on) = chip.crystal.as_ref().unwrap().counted_on {
+        if let Some(assumed) = chip.crystal.as_ref().unwrap().assumed {
             let word = number(register) << 24 | 0x80ff_ffff;
-            let ours = chip.loader_baud(921_600, ours, counted_on.mhz(word));
+            let ours = chip.loader_baud(921_600, ours, assumed.mhz(word));
             assert_eq!(ours, number(asked), "{line}");
             compared += 1;
         }

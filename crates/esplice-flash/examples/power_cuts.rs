@@ -11,7 +11,7 @@
 mod trials;
 
 use esplice_image::{FlashPlan, WriteKind};
-use esplice_sim::fault_plan::{FaultPlan, Planned, TornBy};
+use esplice_sim::fault_plan::{FaultPlan, PlannedFault, TornBy};
 use trials::{Outcome, Random, Trials, Work, number, stub};
 
 fn main() {
@@ -32,7 +32,7 @@ fn main() {
         };
         let cut = |random: &mut Random| FaultPlan {
             seed,
-            faults: vec![Planned::Tear {
+            faults: vec![PlannedFault::Tear {
                 operation: random.below(operations[which]),
                 done: Some(random.below(0x1001) as u32),
                 by: TornBy::PowerCut(None),

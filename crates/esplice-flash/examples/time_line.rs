@@ -144,7 +144,7 @@ fn main() {
     board.hold_boot_pin(true);
     board.set_bridge(if has("none") { Bridge::None } else { Bridge::Usb });
     let mut port = Watched {
-        port: SimPort::over("sim", Box::new(board), TimeMode::Virtual),
+        port: SimPort::from_board("sim", Box::new(board), TimeMode::Virtual),
         asked: None,
         quiet: has("quiet"),
     };

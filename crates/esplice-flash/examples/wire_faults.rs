@@ -13,7 +13,7 @@ mod trials;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use esplice_sim::fault_plan::{Direction, FaultPlan, Planned, TornBy, When, WireFault};
+use esplice_sim::fault_plan::{Direction, FaultPlan, PlannedFault, TornBy, When, WireFault};
 use trials::{Outcome, Random, Trials, Work, number, stub};
 
 /// Maximum number of faults per session.
@@ -72,7 +72,7 @@ fn main() {
 }
 
 /// Returns a fault somewhere in a session with these numbers of bytes and operations.
-fn fault(random: &mut Random, (sent, received): (u64, u64), operations: u64) -> Planned {
+fn fault(random: &mut Random, (sent, received): (u64, u64), operations: u64) -> PlannedFault {
     let direction = if random.below(2) == 0 { Direction::ToBoard } else { Direction::ToHost };
     let len = if direction == Direction::ToBoard { sent } else { received };
     let byte = random.below(len + len / 4 + 1);
@@ -80,30 +80,30 @@ fn fault(random: &mut Random, (sent, received): (u64, u64), operations: u64) -> 
         0 => When::OneIn(50 + random.below(5000) as u32),
         _ => When::Byte(byte),
     };
-    let wire = |fault| Planned::Wire { direction, when, fault };
+    let wire = |fault| PlannedFault::Wire { direction, when, fault };
     match random.below(16) {
         0..=3 => wire(WireFault::Flip(Some(random.below(8) as u8))),
         4 => wire(WireFault::Flip(None)),
         5..=7 => wire(WireFault::Drop),
         8 | 9 => wire(WireFault::Double),
         10 => wire(WireFault::Delay(Duration::from_micros(1 + random.below(2_000_000)))),
-        11 => Planned::WrongBaud {
+        11 => PlannedFault::WrongBaud {
             direction,
             byte,
             len: 1 + random.below(200),
             baud: [9600, 57_600, 115_200, 230_400, 460_800, 900_000][random.below(6) as usize],
         },
-        12 => Planned::Vanish {
+        12 => PlannedFault::Vanish {
             direction,
             byte,
             back_after: Duration::from_millis(random.below(500)),
         },
-        13 => Planned::Stuck {
+        13 => PlannedFault::Stuck {
             offset: random.below(0x1_6000) as u32,
             bit: random.below(8) as u8,
             level: random.below(2) == 0,
         },
-        kind => Planned::Tear {
+        kind => PlannedFault::Tear {
             operation: random.below(operations + 1),
             done: Some(random.below(0x1000) as u32),
             by: match kind {

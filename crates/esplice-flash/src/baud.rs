@@ -31,14 +31,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if self.change_baud(chip, wanted)? {
                 break;
             }
-            let next = rung_below(wanted, self.first_baud());
+            let next = next_lower_baud(wanted, self.first_baud());
             self.warn(format!("the link fails at {wanted} baud, falling back to {next}"));
             self.find_again(options)?;
             wanted = next;
         }
         let reached = self.baud;
         if reached != before {
-            self.tell(FlashEvent::Baud(reached));
+            self.report(FlashEvent::Baud(reached));
         }
         Ok(reached)
     }
@@ -85,7 +85,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.port.wait_until(settled)?;
         self.forget_input()?;
         // A link that garbles bytes is detected here.
-        match self.ask(&Request::ReadReg { addr: probe.0 }, SHORT) {
+        match self.command_with_retry(&Request::ReadReg { addr: probe.0 }, SHORT) {
             Ok(answer) => Ok(known.contains(&answer.value)),
             Err(error) if error.is_transient() => Ok(false),
             Err(error) => Err(error),
@@ -96,16 +96,16 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// another crystal than the board has.
     fn rate_to_ask(&mut self, chip: &Chip, baud: u32) -> Result<u32, FlashError> {
         let crystal = chip.crystal.as_ref().filter(|_| !self.loader().is_stub());
-        let Some((crystal, counted_on)) = crystal.and_then(|c| Some((c, c.counted_on?))) else {
+        let Some((crystal, assumed)) = crystal.and_then(|c| Some((c, c.assumed?))) else {
             return Ok(baud);
         };
         let divider = self.read_reg(crystal.divider.addr.0)?;
-        let xtal_mhz = chip.crystal_of_divider(self.baud, divider);
-        let word = match counted_on.addr() {
+        let xtal_mhz = chip.crystal_from_divider(self.baud, divider);
+        let word = match assumed.addr() {
             Some(addr) => self.read_reg(addr.0)?,
             None => 0,
         };
-        Ok(match counted_on.mhz(word) {
+        Ok(match assumed.mhz(word) {
             // The register has no usable value: assume the chip's usual crystal.
             0 => baud,
             counted => chip.loader_baud(baud, xtal_mhz, counted),
@@ -126,7 +126,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
 }
 
 /// Returns the next rate of the ladder below `baud`, but at least `least`.
-pub(crate) fn rung_below(baud: u32, least: u32) -> u32 {
+pub(crate) fn next_lower_baud(baud: u32, least: u32) -> u32 {
     LADDER.into_iter().find(|rung| *rung < baud).unwrap_or(least).max(least)
 }
 
@@ -135,10 +135,10 @@ mod tests {
     #[test]
     fn rungs_go_down_to_the_first_rate() {
         for (from, to) in [(2_000_000, 921_600), (921_600, 460_800), (460_801, 460_800)] {
-            assert_eq!(super::rung_below(from, 115_200), to);
+            assert_eq!(super::next_lower_baud(from, 115_200), to);
         }
         for from in [230_400, 115_200, 57_600, 1] {
-            assert_eq!(super::rung_below(from, 115_200), 115_200);
+            assert_eq!(super::next_lower_baud(from, 115_200), 115_200);
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct UsbDevice {
 
 /// Boards and chips that a port may belong to.
 #[derive(Debug, Clone, Default)]
-pub struct Behind {
+pub struct PortDevices {
     /// Boards with these USB IDs.
     pub boards: Vec<&'static Board>,
     /// Chips whose own USB port has these IDs, or the chips of those boards.
@@ -42,7 +42,7 @@ pub struct Behind {
 
 /// Result of resolving the text that names a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Meant {
+pub enum PortMatch {
     /// Exactly this port.
     One(String),
     /// Any of these ports.
@@ -55,8 +55,8 @@ pub enum Meant {
 
 impl ListedPort {
     /// Returns the boards and chips that the port may belong to.
-    pub fn behind(&self) -> Behind {
-        self.usb.as_ref().map_or_else(Behind::default, |usb| Behind::of(usb.id))
+    pub fn devices(&self) -> PortDevices {
+        self.usb.as_ref().map_or_else(PortDevices::default, |usb| PortDevices::of(usb.id))
     }
 
     /// Returns whether a board is likely at this port: a USB port of a chip found on boards.
@@ -71,9 +71,9 @@ impl ListedPort {
     }
 }
 
-impl Behind {
+impl PortDevices {
     /// Returns the boards and chips with these USB IDs.
-    pub fn of(id: UsbId) -> Behind {
+    pub fn of(id: UsbId) -> PortDevices {
         let mut boards = esplice_chip::boards();
         boards.retain(|board| board.usb.iter().any(|usb| usb.id == Some(id)));
         let mut chips = esplice_chip::chips();
@@ -86,15 +86,15 @@ impl Behind {
             chips = esplice_chip::chips();
             chips.retain(|chip| boards.iter().any(|board| board.chip.name == chip.name));
         }
-        Behind { boards, chips, own_usb }
+        PortDevices { boards, chips, own_usb }
     }
 }
 
 /// Resolves `words` among `ports`: a port's name (also without `/dev/`), `VID:PID` in hexadecimal,
 /// a USB serial number, or a MAC address. Text that looks like a path is a name, listed or not.
-pub fn meant(words: &str, ports: &[ListedPort]) -> Meant {
+pub fn match_port(words: &str, ports: &[ListedPort]) -> PortMatch {
     if words.contains(['/', '\\']) {
-        return Meant::One(words.to_owned());
+        return PortMatch::One(words.to_owned());
     }
     let short = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     let is_named =
@@ -118,23 +118,23 @@ pub fn meant(words: &str, ports: &[ListedPort]) -> Meant {
         }
     }
     if found.len() > 1 {
-        return Meant::Several(found);
+        return PortMatch::Several(found);
     }
     match (found.pop(), mac) {
-        (Some(name), _) => Meant::One(name),
-        (None, Some(mac)) => Meant::Mac(mac),
+        (Some(name), _) => PortMatch::One(name),
+        (None, Some(mac)) => PortMatch::Mac(mac),
         // A Windows name that is not listed: opening it reports the reason.
-        (None, None) if is_com(words) => Meant::One(words.to_owned()),
+        (None, None) if is_com(words) => PortMatch::One(words.to_owned()),
         (None, None) => {
             let mut known: Vec<String> = ports.iter().map(|port| short(&port.name)).collect();
             known.extend(ports.iter().filter_map(serial));
-            Meant::Nothing(nearest(words, &known))
+            PortMatch::Nothing(nearest(words, &known))
         }
     }
 }
 
 /// Returns the ports that are likely to have a board: those of known makers, or else all USB ports.
-pub fn likely(ports: &[ListedPort]) -> Vec<&ListedPort> {
+pub fn likely_ports(ports: &[ListedPort]) -> Vec<&ListedPort> {
     // macOS lists each port twice, and the one that waits for a carrier is the wrong one.
     let is_twin = |port: &ListedPort| {
         let other = port.name.strip_prefix("/dev/tty.").map(|rest| format!("/dev/cu.{rest}"));
@@ -203,13 +203,13 @@ mod tests {
         ]
     }
 
-    fn one(name: &str) -> Meant {
-        Meant::One(name.into())
+    fn one(name: &str) -> PortMatch {
+        PortMatch::One(name.into())
     }
 
     #[track_caller]
-    fn check(words: &str, expected: Meant) {
-        assert_eq!(meant(words, &ports()), expected, "{words}");
+    fn check(words: &str, expected: PortMatch) {
+        assert_eq!(match_port(words, &ports()), expected, "{words}");
     }
 
     #[test]
@@ -224,21 +224,21 @@ mod tests {
         check("303a:1001", one("/dev/ttyACM0"));
         check("0x303A:0x1001", one("/dev/ttyACM0"));
         let both = vec!["/dev/ttyUSB0".to_owned(), "/dev/ttyUSB1".to_owned()];
-        check("10c4:ea60", Meant::Several(both));
+        check("10c4:ea60", PortMatch::Several(both));
         check("7c:df:a1:00:00:0f", one("/dev/ttyACM0"));
         check("7cdfa100000f", one("/dev/ttyACM0"));
-        check("7c-df-a1-00-00-10", Meant::Mac([0x7c, 0xdf, 0xa1, 0, 0, 0x10]));
-        check("1a86:7523", Meant::Nothing(None));
-        check("ttyUSB2", Meant::Nothing(Some("ttyUSB0".into())));
-        check("a5b2", Meant::Nothing(Some("a5b1".into())));
-        check("", Meant::Nothing(None));
+        check("7c-df-a1-00-00-10", PortMatch::Mac([0x7c, 0xdf, 0xa1, 0, 0, 0x10]));
+        check("1a86:7523", PortMatch::Nothing(None));
+        check("ttyUSB2", PortMatch::Nothing(Some("ttyUSB0".into())));
+        check("a5b2", PortMatch::Nothing(Some("a5b1".into())));
+        check("", PortMatch::Nothing(None));
     }
 
     #[test]
     fn ports_of_known_makers_are_likelier_than_others() {
         let all = ports();
         let names = |ports: &[ListedPort]| -> Vec<String> {
-            likely(ports).into_iter().map(|port| port.name.clone()).collect()
+            likely_ports(ports).into_iter().map(|port| port.name.clone()).collect()
         };
         assert_eq!(names(&all), ["/dev/ttyUSB0", "/dev/ttyUSB1", "/dev/ttyACM0"]);
         assert_eq!(names(&all[4..]), ["/dev/ttyACM1"]);
@@ -252,13 +252,13 @@ mod tests {
 
     #[test]
     fn boards_and_chips_are_known_by_their_ids() {
-        let behind = Behind::of(UsbId { vid: 0x303a, pid: 0x1001 });
-        assert!(behind.own_usb);
-        assert!(behind.chips.iter().any(|chip| chip.name == "esp32c3"));
-        assert!(behind.boards.iter().any(|board| board.name == "xiao-esp32c3"));
-        let behind = Behind::of(UsbId { vid: 0x10c4, pid: 0xea60 });
-        assert!(!behind.own_usb);
-        assert!(behind.chips.iter().any(|chip| chip.name == "esp32"));
-        assert!(Behind::of(UsbId { vid: 1, pid: 2 }).boards.is_empty());
+        let devices = PortDevices::of(UsbId { vid: 0x303a, pid: 0x1001 });
+        assert!(devices.own_usb);
+        assert!(devices.chips.iter().any(|chip| chip.name == "esp32c3"));
+        assert!(devices.boards.iter().any(|board| board.name == "xiao-esp32c3"));
+        let devices = PortDevices::of(UsbId { vid: 0x10c4, pid: 0xea60 });
+        assert!(!devices.own_usb);
+        assert!(devices.chips.iter().any(|chip| chip.name == "esp32"));
+        assert!(PortDevices::of(UsbId { vid: 1, pid: 2 }).boards.is_empty());
     }
 }

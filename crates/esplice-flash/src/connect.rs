@@ -60,7 +60,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let attempts = options.attempts.max(1);
         let mut running = false;
         for attempt in 0..attempts {
-            self.tell(FlashEvent::Connecting { attempt: attempt + 1, of: attempts });
+            self.report(FlashEvent::Connecting { attempt: attempt + 1, of: attempts });
             let turn = attempt as usize % options.strategies.len().max(1);
             let strategy = options
                 .strategies

@@ -69,8 +69,8 @@ pub(crate) struct Prepared(BTreeMap<[u8; 16], Stream>);
 
 #[derive(Debug)]
 enum Stream {
-    Coming(JoinHandle<Vec<u8>>),
-    There(Vec<u8>),
+    Pending(JoinHandle<Vec<u8>>),
+    Ready(Vec<u8>),
 }
 
 impl Prepared {
@@ -79,7 +79,7 @@ impl Prepared {
         let key = Md5::digest(&data).into();
         self.0
             .entry(key)
-            .or_insert_with(|| Stream::Coming(std::thread::spawn(move || compress(&data))));
+            .or_insert_with(|| Stream::Pending(std::thread::spawn(move || compress(&data))));
     }
 
     /// Returns the stream of `data`, compressed ahead or now.
@@ -87,12 +87,12 @@ impl Prepared {
         let key: [u8; 16] = Md5::digest(data).into();
         let stream = match self.0.remove(&key) {
             // A thread that panicked has made nothing.
-            Some(Stream::Coming(thread)) => thread.join().unwrap_or_else(|_| compress(data)),
-            Some(Stream::There(stream)) => stream,
+            Some(Stream::Pending(thread)) => thread.join().unwrap_or_else(|_| compress(data)),
+            Some(Stream::Ready(stream)) => stream,
             None => return compress(data),
         };
         // The stream may be sent again.
-        self.0.insert(key, Stream::There(stream.clone()));
+        self.0.insert(key, Stream::Ready(stream.clone()));
         stream
     }
 }

@@ -121,7 +121,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         );
         let (flash_id, flash_size) = self.attach_flash(chip)?;
         let info = ChipInfo { chip, revision, mac, features, flash_id, flash_size, security };
-        self.tell(FlashEvent::Chip(info.clone()));
+        self.report(FlashEvent::Chip(info.clone()));
         self.stage("detect", StageState::Done);
         Ok(info)
     }
@@ -136,13 +136,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let attach = self.loader().attach();
         let at = |register: u32| chip.spi.base.0.wrapping_add(register);
         let users = [at(chip.spi.usr), at(chip.spi.usr2)];
-        let known = self.read_behind(Some(attach.clone()), &users)?;
+        let known = self.request_and_read(Some(attach.clone()), &users)?;
         if known.is_none() {
-            self.ask(&attach, SHORT)?;
+            self.command_with_retry(&attach, SHORT)?;
         }
         let mut id = self.flash_id(&chip.spi, known)?;
         if flash_size(chip, id).is_none() {
-            id = self.agreed(Opcode::ReadReg, |session| session.flash_id_singly(&chip.spi))?;
+            id = self
+                .read_until_equal(Opcode::ReadReg, |session| session.flash_id_singly(&chip.spi))?;
         }
         let size = flash_size(chip, id)
             .ok_or_else(|| FlashError::FlashSize { id, chip: chip.name.clone() })?;
@@ -152,18 +153,18 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Attaches a flash chip whose size is already known.
     pub(crate) fn set_flash(&mut self, size: u32) -> Result<(), FlashError> {
-        self.ask(&self.loader().attach(), SHORT)?;
+        self.command_with_retry(&self.loader().attach(), SHORT)?;
         self.set_flash_params(size)
     }
 
     pub(crate) fn set_flash_params(&mut self, total: u32) -> Result<(), FlashError> {
         let (block, sector, page, status_mask) = GEOMETRY;
         let request = Request::SpiSetParams { total, block, sector, page, status_mask };
-        self.ask(&request, SHORT).map(|_| ())
+        self.command_with_retry(&request, SHORT).map(|_| ())
     }
 
     pub(crate) fn security_info(&mut self) -> Result<Option<SecurityInfo>, FlashError> {
-        match self.ask(&Request::GetSecurityInfo, SHORT) {
+        match self.command_with_retry(&Request::GetSecurityInfo, SHORT) {
             Ok(answer) => Ok(SecurityInfo::from_bytes(&answer.data)),
             Err(FlashError::Refused { .. }) => Ok(None),
             Err(error) => Err(error),

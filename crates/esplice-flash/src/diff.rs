@@ -15,7 +15,7 @@ use esplice_protocol::Port;
 
 use crate::{
     FlashError, Session,
-    job::{Job, Place, SECTOR, md5_blank},
+    job::{FlashState, Job, SECTOR, md5_blank},
 };
 
 /// Writes of fewer sectors are hashed without looking at samples first.
@@ -41,14 +41,14 @@ pub(crate) struct Difference {
     /// Ranges of sectors to write, in order.
     pub(crate) ranges: Vec<Range<u32>>,
     /// State of the flash in these ranges.
-    pub(crate) place: Place,
+    pub(crate) place: FlashState,
 }
 
 impl Difference {
     /// Returns a difference that covers all of `job`.
     pub(crate) fn all(job: &Job) -> Difference {
         let ranges = std::iter::once(0..job.sectors()).collect();
-        Difference { ranges, place: Place::Written }
+        Difference { ranges, place: FlashState::Written }
     }
 
     pub(crate) fn sectors(&self) -> u32 {
@@ -117,7 +117,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 blank += usize::from(found == md5_blank(len));
             }
             if wrong == samples.len() {
-                return self.whole(job, blank == wrong);
+                return self.new_write(job, blank == wrong);
             }
             known = wrong > 0;
         }
@@ -143,21 +143,21 @@ impl<P: Port + ?Sized> Session<'_, P> {
             self.narrow(job, range, false, &mut differing)?;
         }
         let ranges = merged(&differing, self.costs().gap());
-        Ok(Difference { ranges, place: Place::Written })
+        Ok(Difference { ranges, place: FlashState::Written })
     }
 
     /// Returns all of `job`. Checks by one hash whether the flash there is blank, if that saves the
     /// erase.
-    fn whole(&mut self, job: &Job, seems_blank: bool) -> Result<Difference, FlashError> {
+    fn new_write(&mut self, job: &Job, seems_blank: bool) -> Result<Difference, FlashError> {
         let all = Difference::all(job);
         // A stub, if one is uploaded for that many sectors, checks itself what it must erase.
-        if !seems_blank || self.stub_pays(job.sectors()) || !self.loader().erases_at_begin() {
+        if !seems_blank || self.stub_pays_off(job.sectors()) || !self.loader().erases_at_begin() {
             return Ok(all);
         }
         let range = 0..job.sectors();
         // The rest of the last sector is not part of the write and may keep its data.
         let blank = self.hash_sectors(job, &range)? == job.md5_blank(&range);
-        Ok(if blank { Difference { place: Place::Blank, ..all } } else { all })
+        Ok(if blank { Difference { place: FlashState::Blank, ..all } } else { all })
     }
 
     /// Finds the sectors of `range` that differ; `known` if at least one is known to differ.

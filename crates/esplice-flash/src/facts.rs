@@ -74,7 +74,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 let tables = TableSearch { recognised: true, ..self.table_at(offset, info)? };
                 (BootImage::Bootloader(head), tables)
             }
-            None => self.looked_for(info, hint, usual)?,
+            None => self.search_device(info, hint, usual)?,
         };
         self.ahead.clear();
         let mut facts = DeviceFacts {
@@ -85,7 +85,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             tables,
             otadata: None,
         };
-        let otadata = facts.own_table().ok().and_then(|(_, table)| table.otadata());
+        let otadata = facts.device_table().ok().and_then(|(_, table)| table.otadata());
         if let Some((offset, len)) = otadata.map(|partition| (partition.offset, partition.len)) {
             facts.otadata = Some(self.otadata(offset, len)?);
         }
@@ -120,7 +120,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Finds what boots, and the tables, of a device with another bootloader than the known one.
-    fn looked_for(
+    fn search_device(
         &mut self,
         info: &ChipInfo,
         hint: &TableHint,

@@ -83,14 +83,14 @@ fn flash_prepared<P: Port + ?Sized>(
 ) -> Result<FlashReport, FlashError> {
     with_session(port, options, events, |session| {
         session.prepared = prepared;
-        session.stub_may_come = options.stub.is_some();
+        session.stub_available = options.stub.is_some();
         // A stub is only uploaded once it is known that there is something to write.
         let chip =
             session.bring_up(&FlashOptions { stub: StubSource::none(), ..options.clone() })?;
-        session.look_for_stub(chip.chip, &options.stub)?;
+        session.find_stub(chip.chip, &options.stub)?;
         let facts = match hint(&chip) {
             Some(hint) => {
-                session.insist(&chip, options, |session| session.device_facts(&chip, &hint))?
+                session.retry_once(&chip, options, |session| session.device_facts(&chip, &hint))?
             }
             None => DeviceFacts {
                 chip: chip.chip.name.clone(),
@@ -101,7 +101,7 @@ fn flash_prepared<P: Port + ?Sized>(
         };
         let ResolvedPlan { writes, notes, boots } = plan(&facts)?;
         for note in notes {
-            session.tell(FlashEvent::Note(note));
+            session.report(FlashEvent::Note(note));
         }
         session.write(&chip, &writes, options)?;
         let baud = session.baud();
@@ -159,11 +159,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
     pub fn bring_up(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
         self.connect(&options.connect)?;
         self.stage("detect", StageState::Started);
-        match self.look(options) {
+        match self.describe_board(options) {
             Err(error) if error.is_transient() => {
                 self.warn(format!("{error}; connecting again"));
                 self.find_again(&options.connect)?;
-                self.look(options)
+                self.describe_board(options)
             }
             other => other,
         }
@@ -171,7 +171,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Raises the chip's clocks as far as its crystal allows, so that the loader works faster. A
     /// loader that refuses keeps its clocks. Over the chip's own USB a stub does this itself.
-    fn hasten(&mut self, chip: &'static Chip) -> Result<(), FlashError> {
+    fn raise_clocks(&mut self, chip: &'static Chip) -> Result<(), FlashError> {
         match self.write_chip_regs(self.fast_clocks(chip)) {
             Err(FlashError::Refused { .. }) => Ok(()),
             other => other,
@@ -191,7 +191,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         })
     }
 
-    fn look(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
+    fn describe_board(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
         let (chip, security) = self.identify_first(options.target)?;
         // The watchdogs keep running while the ROM loader waits, and over the chip's own USB
         // nothing stops them (ESP-IDF documentation, esptool, "USB-Serial/JTAG").
@@ -203,24 +203,24 @@ impl<P: Port + ?Sized> Session<'_, P> {
             self.raise_baud(chip, baud, &options.connect)?;
             // Reads them together with other registers.
             if !self.prefetch(chip, self.fast_clocks(chip))? {
-                self.hasten(chip)?;
+                self.raise_clocks(chip)?;
             }
         }
         let baud = self.baud();
         if options.stub.is_some() {
             self.confirm()?;
         }
-        self.take_stub(chip, &options.stub, |session| {
+        self.ensure_stub(chip, &options.stub, |session| {
             session.find_again(&options.connect)?;
             session.raise_baud(chip, baud, &options.connect)?;
-            session.hasten(chip)
+            session.raise_clocks(chip)
         })?;
         self.examine(chip, security)
     }
 
     /// Does `work`, which must not change anything on the board, and repeats it once if the link or
     /// the board failed meanwhile.
-    pub(crate) fn insist<T>(
+    pub(crate) fn retry_once<T>(
         &mut self,
         info: &ChipInfo,
         options: &FlashOptions,
@@ -248,7 +248,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let restarted = self.find_again(&options.connect)?;
         self.raise_baud(info.chip, baud, &options.connect)?;
         // The board may have reset meanwhile.
-        self.hasten(info.chip)?;
+        self.raise_clocks(info.chip)?;
         if !self.loader().is_stub()
             && let Some(stub) = self.stub.clone()
         {
@@ -276,6 +276,6 @@ pub(crate) fn with_session<P: Port + ?Sized, T>(
         let _ = session.port.set_lines(false, false);
     }
     let statistics = session.statistics();
-    session.tell(FlashEvent::Statistics(statistics));
+    session.report(FlashEvent::Statistics(statistics));
     result
 }

@@ -29,7 +29,7 @@ pub(crate) struct Job {
     /// The data to write, in whole words.
     data: Vec<u8>,
     /// Whether the first word is programmed last.
-    head_last: bool,
+    first_word_last: bool,
 }
 
 /// A single transfer, from BEGIN to its last block.
@@ -38,7 +38,7 @@ pub(crate) struct Piece {
     pub(crate) offset: FlashOffset,
     pub(crate) len: u32,
     /// State of the flash before the transfer.
-    pub(crate) place: Place,
+    pub(crate) place: FlashState,
     /// Whether the blocks are parts of a zlib stream.
     pub(crate) deflated: bool,
     pub(crate) blocks: Vec<Block>,
@@ -46,7 +46,7 @@ pub(crate) struct Piece {
 
 /// State of the flash before a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum FlashState {
     /// Not blank: must be erased.
     Written,
     /// Blank.
@@ -84,9 +84,9 @@ impl Job {
                 return Err(PlanError::PastFlash { name, len, offset, flash_size }.into());
             }
         };
-        let hash = hex(&Md5::digest(&data));
-        let head_last = head_is_last(info.chip, offset, write.kind);
-        Ok(Job { name, offset, len, hash, data, head_last })
+        let hash = const_hex::encode(&Md5::digest(&data));
+        let first_word_last = head_is_last(info.chip, offset, write.kind);
+        Ok(Job { name, offset, len, hash, data, first_word_last })
     }
 
     /// Returns the number of sectors that the write covers.
@@ -103,7 +103,7 @@ impl Job {
 
     /// Returns the MD5 of the data for a range of its sectors.
     pub(crate) fn md5(&self, sectors: &Range<u32>) -> String {
-        hex(&Md5::digest(self.bytes(sectors)))
+        const_hex::encode(&Md5::digest(self.bytes(sectors)))
     }
 
     /// Returns the MD5 of the same number of bytes of erased flash.
@@ -117,7 +117,7 @@ impl Job {
         let (offset, len) = self.place(&sectors);
         let bytes = self.bytes(&sectors);
         let bytes = bytes.get(..SAMPLE).unwrap_or(bytes);
-        (offset, len.min(bytes.len() as u32), hex(&Md5::digest(bytes)))
+        (offset, len.min(bytes.len() as u32), const_hex::encode(&Md5::digest(bytes)))
     }
 
     fn bytes(&self, sectors: &Range<u32>) -> &[u8] {
@@ -131,13 +131,13 @@ impl Job {
     pub(crate) fn pieces(
         &self,
         ranges: &[Range<u32>],
-        place: Place,
+        place: FlashState,
         loader: &Loader,
         prepared: &mut Prepared,
     ) -> Vec<Piece> {
         let mut ranges = ranges.to_vec();
         let mut word = None;
-        if let Some(first) = self.data.first_chunk::<WORD>().filter(|_| self.head_last) {
+        if let Some(first) = self.data.first_chunk::<WORD>().filter(|_| self.first_word_last) {
             word = Some(*first);
             match ranges.first_mut() {
                 Some(range) if range.start <= 1 => range.start = 0,
@@ -155,7 +155,7 @@ impl Job {
                 }
                 let mut piece = Piece::new(self.place(range).0, &data, place, loader, prepared);
                 if begins {
-                    piece.uncount(WORD as u32);
+                    piece.exclude_progress(WORD as u32);
                 }
                 piece
             })
@@ -186,7 +186,7 @@ impl Job {
 
 /// Returns the MD5 of `len` bytes of erased flash.
 pub(crate) fn md5_blank(len: u32) -> String {
-    hex(&Md5::digest(vec![0xff; len as usize]))
+    const_hex::encode(&Md5::digest(vec![0xff; len as usize]))
 }
 
 /// Returns whether the first word of a write is programmed last. That is so for the image that the
@@ -218,7 +218,7 @@ impl Piece {
     fn new(
         offset: FlashOffset,
         data: &[u8],
-        place: Place,
+        place: FlashState,
         loader: &Loader,
         prepared: &mut Prepared,
     ) -> Piece {
@@ -242,11 +242,11 @@ impl Piece {
     fn word(offset: FlashOffset, word: [u8; WORD]) -> Piece {
         let len = WORD as u32;
         let block = Block { bytes: word.to_vec(), plain: len, counted: len };
-        Piece { offset, len, place: Place::Word, deflated: false, blocks: vec![block] }
+        Piece { offset, len, place: FlashState::Word, deflated: false, blocks: vec![block] }
     }
 
     /// Excludes the first `bytes` from the progress, because another piece transfers them.
-    fn uncount(&mut self, bytes: u32) {
+    fn exclude_progress(&mut self, bytes: u32) {
         let mut rest = bytes;
         for block in &mut self.blocks {
             let taken = rest.min(block.counted);
@@ -254,9 +254,4 @@ impl Piece {
             rest -= taken;
         }
     }
-}
-
-/// Formats bytes in lower-case hexadecimal without separators.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -55,7 +55,7 @@ mod tcp;
 mod upload;
 mod write;
 
-pub use choose::{Behind, ListedPort, Meant, UsbDevice, likely, meant};
+pub use choose::{ListedPort, PortDevices, PortMatch, UsbDevice, likely_ports, match_port};
 pub use connect::ConnectOptions;
 pub use error::{ErrorClass, FlashError};
 pub use event::{ChipInfo, FlashEvent, LoaderUse, Security, StageState, Statistics};

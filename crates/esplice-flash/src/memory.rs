@@ -7,9 +7,7 @@ use esplice_protocol::Port;
 use md5::{Digest as _, Md5};
 
 use crate::{
-    ChipInfo, FlashError, FlashEvent, FlashOptions, Session,
-    event::StageState,
-    job::{SECTOR, hex},
+    ChipInfo, FlashError, FlashEvent, FlashOptions, Session, event::StageState, job::SECTOR,
     write::erase_time,
 };
 
@@ -50,11 +48,11 @@ impl FlashRange {
     /// Returns the partition called `name` in the device's own table, which is checked first.
     ///
     /// # Errors
-    /// Those of [`DeviceFacts::own_table`] and [`PartitionTable::named`].
+    /// Those of [`DeviceFacts::device_table`] and [`PartitionTable::named`].
     ///
     /// [`PartitionTable::named`]: esplice_image::PartitionTable::named
     pub fn partition(facts: &DeviceFacts, name: &str) -> Result<FlashRange, PlanError> {
-        let (_, table) = facts.own_table()?;
+        let (_, table) = facts.device_table()?;
         let partition = table.named(name, false)?;
         let (offset, len) = (partition.offset, partition.len);
         Ok(FlashRange { name: name.to_owned(), offset, len })
@@ -118,8 +116,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let piece = if self.loader().is_stub() { STUB_PIECE } else { ROM_PIECE };
         for (offset, len) in range.pieces(piece) {
             let read = |session: &mut Self| session.read_checked(offset, len);
-            bytes.extend(self.insist(info, options, read)?);
-            self.tell(FlashEvent::Progress {
+            bytes.extend(self.retry_once(info, options, read)?);
+            self.report(FlashEvent::Progress {
                 stage: "read".into(),
                 done: bytes.len() as u32,
                 total: range.len,
@@ -148,7 +146,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
             // Replies of a ROM carry no checksum, and its hashes cover whole words.
             let (hashed, rest) = bytes.split_at(bytes.len() / WORD * WORD);
             let is_right = hashed.is_empty()
-                || self.hash(offset, hashed.len() as u32)? == hex(&Md5::digest(hashed));
+                || self.hash(offset, hashed.len() as u32)?
+                    == const_hex::encode(&Md5::digest(hashed));
             let at = FlashOffset(offset.0.wrapping_add(hashed.len() as u32));
             if is_right && (rest.is_empty() || self.read_small(at, rest.len())? == rest) {
                 return Ok(bytes);
@@ -167,7 +166,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let sample = &sample[..sample.len() / WORD * WORD];
             let at = FlashOffset(offset.0.wrapping_add(from as u32));
             if !sample.is_empty()
-                && self.hash(at, sample.len() as u32)? != hex(&Md5::digest(sample))
+                && self.hash(at, sample.len() as u32)? != const_hex::encode(&Md5::digest(sample))
             {
                 return Ok(false);
             }
@@ -186,7 +185,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         range: &FlashRange,
     ) -> Result<String, FlashError> {
         range.check(info)?;
-        self.insist(info, options, |session| session.hash_twice(range.offset, range.len))
+        self.retry_once(info, options, |session| session.hash_twice(range.offset, range.len))
     }
 
     /// Returns the sectors in which the flash differs from `data` at `offset`, as ranges of offset
@@ -213,7 +212,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let part = data.get(from..to).unwrap_or_default();
             let at = FlashOffset(offset.0.wrapping_add(from as u32));
             let holds = |session: &mut Self| session.holds(at, part);
-            if self.insist(info, options, holds)? {
+            if self.retry_once(info, options, holds)? {
                 continue;
             }
             let sector = SECTOR as usize;
@@ -223,7 +222,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 continue;
             }
             // A damaged reply is no difference: check again.
-            if self.insist(info, options, holds)? {
+            if self.retry_once(info, options, holds)? {
                 continue;
             }
             match found.last_mut() {
@@ -234,8 +233,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
         }
         if found.is_empty() {
-            let (hash, name) = (hex(&Md5::digest(data)), name.to_owned());
-            self.tell(FlashEvent::Verified { name, offset, len, hash });
+            let (hash, name) = (const_hex::encode(&Md5::digest(data)), name.to_owned());
+            self.report(FlashEvent::Verified { name, offset, len, hash });
         }
         self.stage("verify", StageState::Done);
         Ok(found)
@@ -244,7 +243,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// Returns whether the flash holds `bytes` at `offset`.
     fn holds(&mut self, offset: FlashOffset, bytes: &[u8]) -> Result<bool, FlashError> {
         let (whole, rest) = bytes.split_at(bytes.len() / WORD * WORD);
-        if !whole.is_empty() && self.hash(offset, whole.len() as u32)? != hex(&Md5::digest(whole)) {
+        if !whole.is_empty()
+            && self.hash(offset, whole.len() as u32)? != const_hex::encode(&Md5::digest(whole))
+        {
             return Ok(false);
         }
         if rest.is_empty() {
@@ -282,13 +283,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
         self.stage("erase", StageState::Started);
         let (mut done, mut erased) = (0, 0);
         for (offset, len) in range.pieces(ERASE_PIECE) {
-            let was_blank = self
-                .insist(info, options, |session| session.erase_piece(&range.name, offset, len))?;
+            let was_blank = self.retry_once(info, options, |session| {
+                session.erase_piece(&range.name, offset, len)
+            })?;
             done += len;
             let sectors = len / SECTOR;
             erased += if was_blank { 0 } else { sectors };
             self.count_sectors(sectors, if was_blank { 0 } else { sectors });
-            self.tell(FlashEvent::Progress { stage: "erase".into(), done, total: range.len });
+            self.report(FlashEvent::Progress { stage: "erase".into(), done, total: range.len });
         }
         self.stage("erase", StageState::Done);
         Ok(erased)
@@ -301,7 +303,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         offset: FlashOffset,
         len: u32,
     ) -> Result<bool, FlashError> {
-        let expected = hex(&Md5::digest(vec![0xff; len as usize]));
+        let expected = const_hex::encode(&Md5::digest(vec![0xff; len as usize]));
         if self.hash(offset, len)? == expected {
             return Ok(true);
         }
@@ -312,7 +314,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             } else {
                 // A BEGIN for a write without blocks erases.
                 let begin = self.loader().begin(offset.0, len, 0, false);
-                self.ask(&begin, erase_time(offset.0, len))?;
+                self.command_with_retry(&begin, erase_time(offset.0, len))?;
             }
             let found = self.hash(offset, len)?;
             if found == expected {

@@ -46,7 +46,7 @@ fn check(chip: &Chip, segments: &[(Addr, &[u8])], entry: Addr) -> Result<(), Fla
     };
     for (addr, bytes) in segments {
         let region = chip.region_at(*addr).filter(|region| region.access.write);
-        if region.is_none_or(|region| (region.room_at(*addr) as usize) < bytes.len()) {
+        if region.is_none_or(|region| (region.bytes_after(*addr) as usize) < bytes.len()) {
             return Err(outside("segment", *addr, bytes.len()));
         }
     }

@@ -6,11 +6,7 @@ use esplice_chip::FlashOffset;
 use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request};
 use md5::{Digest as _, Md5};
 
-use crate::{
-    FlashError, Session,
-    job::{SECTOR, hex},
-    write::erase_time,
-};
+use crate::{FlashError, Session, job::SECTOR, write::erase_time};
 
 /// Bytes of a frame of flash: the maximum that stubs send (esp-flasher-stub 1.1.0,
 /// `s_read_flash_post_process`).
@@ -67,7 +63,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     pub fn erase_region(&mut self, offset: FlashOffset, len: u32) -> Result<(), FlashError> {
         self.needs_stub("erases without writing")?;
         let request = Request::EraseRegion { offset: offset.0, len: len.next_multiple_of(SECTOR) };
-        self.ask(&request, erase_time(offset.0, len)).map(|_| ())
+        self.command_with_retry(&request, erase_time(offset.0, len)).map(|_| ())
     }
 
     /// Erases the whole flash chip of `size` bytes through a stub.
@@ -77,7 +73,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     pub fn erase_flash(&mut self, size: u32) -> Result<(), FlashError> {
         self.needs_stub("erases a whole flash chip")?;
         let time = ERASE_CHIP_MIB * size.div_ceil(1 << 20).max(1);
-        self.ask(&Request::EraseFlash, time).map(|_| ())
+        self.command_with_retry(&Request::EraseFlash, time).map(|_| ())
     }
 
     /// Reads a small piece of flash twice, with any loader, for the facts that a plan needs.
@@ -91,8 +87,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         if self.loader().is_stub() {
             // A hash checks the data, but not the request.
-            return self
-                .agreed(Opcode::ReadFlash, |session| session.read_piece(offset, len as u32));
+            return self.read_until_equal(Opcode::ReadFlash, |session| {
+                session.read_piece(offset, len as u32)
+            });
         }
         if len <= READ_FLASH_SLOW_LEN {
             self.read_ahead(&[offset, offset])?;
@@ -100,7 +97,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 return Ok(bytes);
             }
         }
-        self.agreed(Opcode::ReadFlashSlow, |session| session.read_slow(offset, len))
+        self.read_until_equal(Opcode::ReadFlashSlow, |session| session.read_slow(offset, len))
     }
 
     fn needs_stub(&self, what: &'static str) -> Result<(), FlashError> {
@@ -154,7 +151,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         let deadline = self.port.now() + self.wire_time(64) + FRAME;
         match self.receive_frame(deadline)? {
-            Some(digest) => Ok((hex(&digest) == hex(&Md5::digest(&bytes))).then_some(bytes)),
+            Some(digest) => Ok((const_hex::encode(&digest)
+                == const_hex::encode(&Md5::digest(&bytes)))
+            .then_some(bytes)),
             None => Err(timeout),
         }
     }

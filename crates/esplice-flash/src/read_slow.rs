@@ -22,7 +22,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let piece = (len - bytes.len()).min(READ_FLASH_SLOW_LEN);
             let at = offset.0.wrapping_add(bytes.len() as u32);
             let request = Request::ReadFlashSlow { offset: at, len: piece as u32 };
-            let answer = self.ask(&request, READ)?;
+            let answer = self.command_with_retry(&request, READ)?;
             let read = answer.data.get(..piece).ok_or(FlashError::Malformed {
                 command: Opcode::ReadFlashSlow,
                 has: answer.data.len(),

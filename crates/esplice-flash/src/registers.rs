@@ -26,7 +26,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     pub(crate) fn read_regs(&mut self, addrs: &[u32]) -> Result<Vec<u32>, FlashError> {
         let mut values = Vec::new();
         for batch in addrs.chunks(BATCH) {
-            match self.read_behind(None, batch)? {
+            match self.request_and_read(None, batch)? {
                 Some(batch) => values.extend(batch),
                 None => {
                     for addr in batch {
@@ -40,8 +40,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Reads one register until two replies in a row agree, one command at a time.
     fn read_reg_singly(&mut self, addr: u32) -> Result<u32, FlashError> {
-        self.agreed(Opcode::ReadReg, |session| {
-            Ok(session.ask(&Request::ReadReg { addr }, SHORT)?.value)
+        self.read_until_equal(Opcode::ReadReg, |session| {
+            Ok(session.command_with_retry(&Request::ReadReg { addr }, SHORT)?.value)
         })
     }
 
@@ -154,7 +154,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Performs `first` and reads each register twice, in one round trip. Returns `None` if it is
     /// not certain that everything was done and every reply is right.
-    pub(crate) fn read_behind(
+    pub(crate) fn request_and_read(
         &mut self,
         first: Option<Request>,
         addrs: &[u32],

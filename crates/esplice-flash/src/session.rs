@@ -36,7 +36,7 @@ const RESYNCS: u32 = 12;
 const MD5_DIGITS: usize = 32;
 
 /// Maximum number of reads, or of frames that are not replies, accepted after a deadline.
-const MOST_LATE: u32 = 64;
+const MAX_LATE_READS: u32 = 64;
 
 /// Maximum number of reads of input to discard.
 pub(crate) const MOST_DISCARDS: u32 = 1 << 16;
@@ -45,7 +45,7 @@ pub(crate) const MOST_DISCARDS: u32 = 1 << 16;
 const GULP: usize = 1024;
 
 /// Number of attempts for a command without side effects.
-const ASKS: u32 = 3;
+const MAX_ATTEMPTS: u32 = 3;
 
 /// Number of further readings in which two in a row must agree.
 const READINGS: u32 = 4;
@@ -67,16 +67,16 @@ pub struct Session<'p, P: Port + ?Sized> {
     /// The reset strategy after which the loader answered.
     pub(crate) reset_by: Option<&'static str>,
     /// Whether a stub may replace the ROM loader before anything is written.
-    pub(crate) stub_may_come: bool,
+    pub(crate) stub_available: bool,
     /// Streams compressed ahead of time.
     pub(crate) prepared: Prepared,
     /// The shortest time seen from a request to its reply.
-    least: Option<Duration>,
+    shortest_reply: Option<Duration>,
     /// Bytes that the device has hashed, and the time it took.
     hashed: (u32, Duration),
     first_baud: u32,
     /// Time that the loader may still need for work that it has acknowledged.
-    owed: Duration,
+    extra_timeout: Duration,
     efuse_words: Vec<(Addr, u32)>,
     /// The security info that identified the chip, until a second reading has confirmed it; none
     /// where the loader does not know the command.
@@ -87,8 +87,8 @@ pub struct Session<'p, P: Port + ?Sized> {
     /// this loader.
     pub(crate) spi_at_rest: Option<(u32, u32, u32)>,
     /// Maximum number of bytes read from the port at once.
-    gulp: usize,
-    answered: Option<u8>,
+    max_read: usize,
+    last_opcode: Option<u8>,
     statistics: Statistics,
     started: Moment,
 }
@@ -125,17 +125,17 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             unconfirmed: None,
             ahead: Vec::new(),
             spi_at_rest: None,
-            gulp: GULP,
+            max_read: GULP,
             loader: Loader::rom(chip),
             chip,
             stub: None,
             reset_by: None,
-            stub_may_come: false,
+            stub_available: false,
             prepared: Prepared::default(),
-            least: None,
+            shortest_reply: None,
             hashed: (0, Duration::ZERO),
-            owed: Duration::ZERO,
-            answered: None,
+            extra_timeout: Duration::ZERO,
+            last_opcode: None,
             statistics: Statistics::default(),
             started,
         }
@@ -156,7 +156,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// Records that a stub has replaced the ROM loader.
     pub(crate) fn stub_runs(&mut self) {
         self.set_loader(true);
-        self.answered = None;
+        self.last_opcode = None;
     }
 
     /// Returns the loader that answers, as far as it is known: a ROM loader until a SYNC or an
@@ -167,7 +167,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
 
     /// Returns the shortest time seen for a command that does nothing.
     pub(crate) fn round_trip(&self) -> Duration {
-        self.least.unwrap_or_else(|| self.port.caps().latency * 2)
+        self.shortest_reply.unwrap_or_else(|| self.port.caps().latency * 2)
     }
 
     /// Records that hashing `bytes` took `time`, including the round trip.
@@ -183,8 +183,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     }
 
     /// Extends the timeout of the next command by `time`, for work that the loader does first.
-    pub(crate) fn owe(&mut self, time: Duration) {
-        self.owed = time;
+    pub(crate) fn extend_timeout(&mut self, time: Duration) {
+        self.extra_timeout = time;
     }
 
     /// Returns the port.
@@ -213,16 +213,27 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     }
 
     /// Reports an event.
-    pub(crate) fn tell(&mut self, event: FlashEvent) {
+    pub(crate) fn report(&mut self, event: FlashEvent) {
+        match &event {
+            FlashEvent::Warning { message } => tracing::warn!("{message}"),
+            // Not all of the chip's data.
+            FlashEvent::Chip(info) => tracing::debug!(
+                chip = info.chip.name,
+                revision = ?info.revision,
+                flash_size = ?info.flash_size,
+                "chip"
+            ),
+            event => tracing::debug!(?event),
+        }
         (self.events)(event);
     }
 
     pub(crate) fn stage(&mut self, name: &'static str, state: StageState) {
-        self.tell(FlashEvent::Stage { name, state });
+        self.report(FlashEvent::Stage { name, state });
     }
 
     pub(crate) fn warn(&mut self, message: String) {
-        self.tell(FlashEvent::Warning { message });
+        self.report(FlashEvent::Warning { message });
     }
 
     /// Sends a request and waits for its reply, for `timeout` in addition to the time on wire and
@@ -232,7 +243,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// [`FlashError::Timeout`], [`FlashError::Refused`], [`FlashError::Checksum`], and port errors.
     pub fn command(&mut self, request: &Request, timeout: Duration) -> Result<Answer, FlashError> {
         let command = request.opcode();
-        let timeout = timeout + std::mem::take(&mut self.owed);
+        let timeout = timeout + std::mem::take(&mut self.extra_timeout);
         // A duplicate reply must not answer the next command.
         self.discard_arrived()?;
         let began = self.port.now();
@@ -240,6 +251,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         let deadline = self.port.now() + self.wire_time(sent) + timeout;
         loop {
             let Some(reply) = self.receive(deadline)? else {
+                tracing::debug!(opcode = ?command, after = ?timeout, "no reply");
                 return Err(FlashError::Timeout { command, after: timeout });
             };
             let Some((data, status)) = reply.split_status(self.status_len(&reply)) else {
@@ -247,14 +259,24 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             };
             let own = reply.opcode == command as u8;
             // A ROM that does not know an opcode echoes the opcode before it.
-            let unknown = !status.is_ok() && data.is_empty() && self.answered == Some(reply.opcode);
+            let unknown =
+                !status.is_ok() && data.is_empty() && self.last_opcode == Some(reply.opcode);
             if !own && !unknown {
                 continue;
             }
-            self.answered = Some(command as u8);
+            self.last_opcode = Some(command as u8);
+            let took = self.port.now().since(began);
+            tracing::trace!(
+                at = self.port.now().since_start().as_secs_f64(),
+                opcode = ?command,
+                len = data.len(),
+                ?status,
+                ?took,
+                "reply"
+            );
             if status.is_ok() {
-                let took = self.port.now().since(began);
-                self.least = Some(self.least.map_or(took, |least| least.min(took)));
+                self.shortest_reply =
+                    Some(self.shortest_reply.map_or(took, |least| least.min(took)));
                 return Ok(Answer { value: reply.value, data: data.to_vec() });
             }
             return Err(match request {
@@ -265,9 +287,11 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                 {
                     FlashError::Checksum { sequence: *sequence }
                 }
-                _ => {
-                    FlashError::Refused { command, reason: status.why(), meaning: status.meaning() }
-                }
+                _ => FlashError::Refused {
+                    command,
+                    reason: status.reason_code(),
+                    meaning: status.meaning(),
+                },
             });
         }
     }
@@ -295,32 +319,32 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
         request: &Request,
         timeout: Duration,
     ) -> Result<Answer, FlashError> {
-        self.gulp = 1;
+        self.max_read = 1;
         let result = self.command(request, timeout);
-        self.gulp = GULP;
+        self.max_read = GULP;
         result
     }
 
     /// Sends a command that is safe to repeat. After a failure the link is resynchronised and the
     /// command is sent again.
-    pub(crate) fn ask(
+    pub(crate) fn command_with_retry(
         &mut self,
         request: &Request,
         timeout: Duration,
     ) -> Result<Answer, FlashError> {
-        self.again(|session| session.command(request, timeout))
+        self.retry_resynced(|session| session.command(request, timeout))
     }
 
     /// Repeats `work`, which must be safe to repeat, until it succeeds, and resynchronises the link
     /// in between.
-    pub(crate) fn again<T>(
+    pub(crate) fn retry_resynced<T>(
         &mut self,
         mut work: impl FnMut(&mut Self) -> Result<T, FlashError>,
     ) -> Result<T, FlashError> {
         let mut asked = 1;
         loop {
             match work(self) {
-                Err(error) if error.is_transient() && asked < ASKS => {
+                Err(error) if error.is_transient() && asked < MAX_ATTEMPTS => {
                     asked += 1;
                     if !self.resync()? {
                         return Err(error);
@@ -345,7 +369,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     ///
     /// # Errors
     /// [`FlashError::Unstable`] if the readings never agree, and the errors of `read`.
-    pub(crate) fn agreed<T: PartialEq>(
+    pub(crate) fn read_until_equal<T: PartialEq>(
         &mut self,
         command: Opcode,
         mut read: impl FnMut(&mut Self) -> Result<T, FlashError>,
@@ -410,8 +434,8 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             deadline = self.port.now() + self.wire_time(reply.data.len() + 10) + SYNC_QUIET;
         }
         if replies > 0 {
-            self.answered = Some(Opcode::Sync as u8);
-            self.owed = Duration::ZERO;
+            self.last_opcode = Some(Opcode::Sync as u8);
+            self.extra_timeout = Duration::ZERO;
         }
         Ok(replies > 0)
     }
@@ -485,6 +509,16 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// Sends a frame.
     pub(crate) fn send_frame(&mut self, payload: &[u8]) -> Result<usize, FlashError> {
         let frame = slip::encode(payload);
+        if tracing::enabled!(tracing::Level::TRACE) {
+            // The contents stay out: they may hold a user's keys.
+            let at = self.port.now().since_start().as_secs_f64();
+            match payload.get(1).map(|opcode| (*opcode, Opcode::from_byte(*opcode))) {
+                Some((_, Some(opcode))) if payload.first() == Some(&0) => {
+                    tracing::trace!(at, ?opcode, len = payload.len(), "request");
+                }
+                _ => tracing::trace!(at, len = payload.len(), "data"),
+            }
+        }
         self.port.write(&frame)?;
         self.statistics.frames += 1;
         self.statistics.bytes_sent += frame.len() as u64;
@@ -499,7 +533,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
                 return Ok(Some(reply));
             }
             late += u32::from(self.port.now() >= deadline);
-            if late > MOST_LATE {
+            if late > MAX_LATE_READS {
                 break;
             }
         }
@@ -529,11 +563,11 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             // Input from before the deadline is still read. A board that never pauses would
             // otherwise keep this loop going forever.
             late += u32::from(self.port.now() >= deadline);
-            if late > MOST_LATE {
+            if late > MAX_LATE_READS {
                 return Ok(None);
             }
             let mut buf = [0; GULP];
-            let gulp = self.gulp.min(GULP);
+            let gulp = self.max_read.min(GULP);
             let count = self.read_some(&mut buf[..gulp], deadline)?;
             if count == 0 {
                 return Ok(None);

@@ -50,7 +50,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let word = spi.base.0.wrapping_add(spi.w0);
         // Everything in one round trip, if the loader supports it.
         let write = Request::WriteRegs(transfer.clone());
-        if let Some(words) = self.read_behind(Some(write), &[word])? {
+        if let Some(words) = self.request_and_read(Some(write), &[word])? {
             return Ok(id_of(words.first().copied().unwrap_or(0)));
         }
         self.write_regs(transfer)?;
@@ -152,7 +152,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         for RegisterWrite { addr, value, mask, delay_us } in writes {
             let timeout = SHORT + Duration::from_micros(delay_us.into());
             let request = Request::WriteReg { addr, value, mask, delay_us };
-            self.ask(&request, timeout)?;
+            self.command_with_retry(&request, timeout)?;
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ impl Stub {
     pub fn check(&self, chip: &Chip) -> Result<(), StubError> {
         for (name, section) in self.sections() {
             let fits = chip.region_at(section.addr).is_some_and(|region| {
-                let enough = region.room_at(section.addr) as usize >= section.bytes.len();
+                let enough = region.bytes_after(section.addr) as usize >= section.bytes.len();
                 let runs = name != "text" || region.access.execute;
                 region.access.write && enough && runs
             });

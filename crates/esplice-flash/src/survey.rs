@@ -52,7 +52,7 @@ pub fn survey<P: Port + ?Sized>(
         Ok(info) => Ok(Survey::Full(info)),
         Err(error) if error.class() == ErrorClass::Security => {
             let read = |session: &mut Session<'_, P>| session.security_info();
-            let info = session.agreed(Opcode::GetSecurityInfo, read)?;
+            let info = session.read_until_equal(Opcode::GetSecurityInfo, read)?;
             let Some(info) = info else { return Err(error) };
             let chip = match info.chip_id {
                 Some(id) => Some(chip_of_id(id)?),

@@ -68,7 +68,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ///
     /// # Errors
     /// [`FlashError::Stub`] if the stub is for another chip, and the errors of commands.
-    pub(crate) fn take_stub(
+    pub(crate) fn ensure_stub(
         &mut self,
         chip: &'static Chip,
         source: &StubSource,
@@ -80,7 +80,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let revision = self.revision(chip)?;
         let Some(stub) = source.find(chip, revision)? else {
             let used = if self.loader().is_stub() { LoaderUse::Other } else { LoaderUse::Rom };
-            self.tell(FlashEvent::Loader(used));
+            self.report(FlashEvent::Loader(used));
             return Ok(());
         };
         let used = if self.loader().is_stub() {
@@ -101,7 +101,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if self.loader().is_stub() {
             self.stub = Some(stub);
         }
-        self.tell(FlashEvent::Loader(used));
+        self.report(FlashEvent::Loader(used));
         Ok(())
     }
 
@@ -110,7 +110,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ///
     /// # Errors
     /// [`FlashError::Stub`] if the stub is for another chip, and the errors of commands.
-    pub(crate) fn look_for_stub(
+    pub(crate) fn find_stub(
         &mut self,
         chip: &'static Chip,
         source: &StubSource,
@@ -119,9 +119,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
             return Ok(());
         }
         let revision = self.revision(chip)?;
-        self.stub_may_come = source.find(chip, revision)?.is_some();
-        if !self.stub_may_come {
-            self.tell(FlashEvent::Loader(LoaderUse::Rom));
+        self.stub_available = source.find(chip, revision)?.is_some();
+        if !self.stub_available {
+            self.report(FlashEvent::Loader(LoaderUse::Rom));
         }
         Ok(())
     }
@@ -200,7 +200,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             if let Some((_, status)) = reply.split_status(self.loader().status_len)
                 && !status.is_ok()
             {
-                let (reason, meaning) = (status.why(), status.meaning());
+                let (reason, meaning) = (status.reason_code(), status.meaning());
                 return Err(FlashError::Refused { command: Opcode::MemEnd, reason, meaning });
             }
         }

@@ -24,10 +24,10 @@ use esplice_protocol::{Opcode, Port, Request};
 
 use crate::{
     ChipInfo, FlashError, FlashEvent, FlashOptions, Session,
-    baud::rung_below,
+    baud::next_lower_baud,
     diff::{Difference, WRITE_SECTOR, places},
     event::StageState,
-    job::{Job, Piece, Place, SECTOR, hex},
+    job::{FlashState, Job, Piece, SECTOR},
     session::SHORT,
 };
 
@@ -81,18 +81,18 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let mut link = Link { info, options, baud: self.baud(), failures: 0, restarts: 0 };
         let mut differences = Vec::new();
         for job in &jobs {
-            differences.push(self.look_at(job, &link)?);
+            differences.push(self.compare_job(job, &link)?);
         }
         let sectors = differences.iter().map(Difference::sectors).sum();
-        let resident = self.loader().is_stub() && self.stub_may_come;
-        if resident || self.stub_pays(sectors) {
-            self.take_stub(info.chip, &options.stub, |session| {
+        let resident = self.loader().is_stub() && self.stub_available;
+        if resident || self.stub_pays_off(sectors) {
+            self.ensure_stub(info.chip, &options.stub, |session| {
                 let baud = session.baud();
                 session.restore(info, options, baud).map(|_| ())
             })?;
             if self.loader().is_stub() && !resident {
                 let set = |session: &mut Self| session.set_flash_params(info.flash_size);
-                self.insist(info, options, set)?;
+                self.retry_once(info, options, set)?;
             }
         }
         for (job, wanted) in jobs.iter().zip(differences) {
@@ -101,10 +101,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
         if link.failures > 0 && jobs.len() > 1 {
             for job in &jobs {
                 let hash = |session: &mut Self| session.hash(job.offset, job.len);
-                let mut found = self.insist(info, options, hash)?;
+                let mut found = self.retry_once(info, options, hash)?;
                 if found != job.hash {
                     // One damaged reply is no reason to fail.
-                    found = self.insist(info, options, hash)?;
+                    found = self.retry_once(info, options, hash)?;
                 }
                 if found != job.hash {
                     return Err(job.verify_error(found));
@@ -122,7 +122,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// # Errors
     /// The errors of commands.
     pub fn hash(&mut self, offset: FlashOffset, len: u32) -> Result<String, FlashError> {
-        self.again(|session| session.hash_once(offset, len))
+        self.retry_resynced(|session| session.hash_once(offset, len))
     }
 
     /// Returns the MD5 of a flash range, computed by the device until two replies in a row agree.
@@ -130,7 +130,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// # Errors
     /// [`FlashError::Unstable`] if they never agree, and the errors of commands.
     pub fn hash_twice(&mut self, offset: FlashOffset, len: u32) -> Result<String, FlashError> {
-        self.agreed(Opcode::SpiFlashMd5, |session| session.hash(offset, len))
+        self.read_until_equal(Opcode::SpiFlashMd5, |session| session.hash(offset, len))
     }
 
     fn hash_once(&mut self, offset: FlashOffset, len: u32) -> Result<String, FlashError> {
@@ -141,21 +141,21 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Returns the sectors of `job` to write.
-    fn look_at(&mut self, job: &Job, link: &Link<'_>) -> Result<Difference, FlashError> {
+    fn compare_job(&mut self, job: &Job, link: &Link<'_>) -> Result<Difference, FlashError> {
         self.count_sectors(job.sectors(), 0);
         if link.options.full {
             return Ok(Difference::all(job));
         }
         let look = |session: &mut Self| session.difference(job);
-        let wanted = self.insist(link.info, link.options, look)?;
+        let wanted = self.retry_once(link.info, link.options, look)?;
         let (differing, sectors) = (wanted.sectors(), job.sectors());
-        self.tell(FlashEvent::Differs { name: job.name.clone(), differing, sectors });
+        self.report(FlashEvent::Differs { name: job.name.clone(), differing, sectors });
         Ok(wanted)
     }
 
     /// Returns whether uploading a stub for `sectors` sectors costs less than writing them without.
-    pub(crate) fn stub_pays(&self, sectors: u32) -> bool {
-        if self.loader().is_stub() || !self.stub_may_come {
+    pub(crate) fn stub_pays_off(&self, sectors: u32) -> bool {
+        if self.loader().is_stub() || !self.stub_available {
             return false;
         }
         // A ROM works sequentially; a stub receives while it writes.
@@ -180,7 +180,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                     link.failures += 1;
                     // Replies carry no checksum, so the hash is read twice.
                     let hash = |session: &mut Self| session.hash(job.offset, job.len);
-                    let found = self.insist(info, options, hash)?;
+                    let found = self.retry_once(info, options, hash)?;
                     if found == job.hash {
                         break;
                     }
@@ -188,7 +188,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
                         return Err(job.verify_error(found));
                     }
                     rewritten = true;
-                    wanted = self.insist(info, options, |session| session.exact_difference(job))?;
+                    wanted =
+                        self.retry_once(info, options, |session| session.exact_difference(job))?;
                     if wanted.ranges.is_empty() {
                         return Err(job.verify_error(found));
                     }
@@ -200,7 +201,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                     failures += 1;
                     link.failures += 1;
                     // Flash that was found blank may no longer be.
-                    wanted.place = Place::Written;
+                    wanted.place = FlashState::Written;
                     if failures == ATTEMPTS {
                         return Err(job.transfer_error(failures, error));
                     }
@@ -220,7 +221,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 Err(error) => return Err(error),
             }
         }
-        self.tell(FlashEvent::Verified {
+        self.report(FlashEvent::Verified {
             name: job.name.clone(),
             offset: job.offset,
             len: job.len,
@@ -241,11 +242,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
             loader.lead = &[];
         }
         let pieces = job.pieces(&wanted.ranges, wanted.place, &loader, &mut self.prepared);
-        let new = pieces.iter().filter(|piece| piece.place != Place::Word).map(|piece| piece.len);
+        let new =
+            pieces.iter().filter(|piece| piece.place != FlashState::Word).map(|piece| piece.len);
         let mut done = job.len.saturating_sub(new.sum());
         for piece in &pieces {
-            if piece.place == Place::Word && !loader.erases_at_begin() {
-                self.program_bare(job, piece, chip, &mut done)?;
+            if piece.place == FlashState::Word && !loader.erases_at_begin() {
+                self.program_raw_word(job, piece, chip, &mut done)?;
             } else {
                 self.transfer(job, piece, &mut done)?;
             }
@@ -262,12 +264,12 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     fn transfer(&mut self, job: &Job, piece: &Piece, done: &mut u32) -> Result<(), FlashError> {
-        if piece.place != Place::Word {
+        if piece.place != FlashState::Word {
             self.count_sectors(0, piece.len.div_ceil(SECTOR));
         }
         let deflate = piece.deflated;
         let erase = match piece.place {
-            Place::Blank | Place::Word if self.loader().erases_at_begin() => 0,
+            FlashState::Blank | FlashState::Word if self.loader().erases_at_begin() => 0,
             _ => piece.len,
         };
         let blocks = piece.blocks.len() as u32;
@@ -288,7 +290,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 // The loader erases as far as it writes, and one block ahead.
                 let end = piece.offset.0.saturating_add(piece.len);
                 let ahead = block.plain.saturating_add(ERASE_BLOCK).min(end.saturating_sub(at));
-                self.owe(program + erase_time(at, ahead));
+                self.extend_timeout(program + erase_time(at, ahead));
             } else {
                 self.command(&request, SLACK + program)?;
             }
@@ -300,7 +302,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Programs a word into blank flash with the flash chip's own commands.
-    fn program_bare(
+    fn program_raw_word(
         &mut self,
         job: &Job,
         piece: &Piece,
@@ -319,13 +321,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
     fn progress(&mut self, job: &Job, counted: u32, done: &mut u32) {
         *done = (*done + counted).min(job.len);
         let event = FlashEvent::Progress { stage: job.name.clone(), done: *done, total: job.len };
-        self.tell(event);
+        self.report(event);
     }
 
     /// Restores link and loader after a failure, at a lower baud rate if it was not the first one.
     fn repair(&mut self, link: &mut Link<'_>, slower: bool) -> Result<(), FlashError> {
         if slower {
-            link.baud = rung_below(link.baud, self.first_baud());
+            link.baud = next_lower_baud(link.baud, self.first_baud());
         }
         let restarted = self.restore(link.info, link.options, link.baud)?;
         link.restarts += u32::from(restarted);
@@ -370,7 +372,7 @@ fn refuse_bricking(info: &ChipInfo) -> Result<(), FlashError> {
 /// Decodes an MD5: ROM loaders send 32 hexadecimal digits, stubs 16 bytes.
 fn md5_text(data: &[u8]) -> Option<String> {
     match data.len() {
-        16 => Some(hex(data)),
+        16 => Some(const_hex::encode(data)),
         32 if data.iter().all(u8::is_ascii_hexdigit) => {
             Some(String::from_utf8_lossy(data).to_ascii_lowercase())
         }

@@ -33,7 +33,7 @@ fn facts(rom: &mut Rom) -> DeviceFacts {
 
 /// Returns the table in the facts.
 fn table(facts: &DeviceFacts) -> Option<&PartitionTable> {
-    facts.own_table().ok().map(|(_, table)| table)
+    facts.device_table().ok().map(|(_, table)| table)
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_damaged_table_is_none() {
     rom.flash[0x8000..0x8c00].copy_from_slice(&bytes);
     let facts = facts(&mut rom);
     assert_eq!(table(&facts), None);
-    assert!(matches!(facts.own_table(), Err(PlanError::DeviceTable { .. })));
+    assert!(matches!(facts.device_table(), Err(PlanError::DeviceTable { .. })));
 }
 
 #[test]

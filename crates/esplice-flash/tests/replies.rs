@@ -3,7 +3,7 @@
 
 use crate::trials::{Outcome, Trials, Work};
 use esplice_flash::StubSource;
-use esplice_sim::fault_plan::{Direction, FaultPlan, Planned, When, WireFault};
+use esplice_sim::fault_plan::{Direction, FaultPlan, PlannedFault, When, WireFault};
 
 /// Flips a bit of the traffic in `direction` while `work` is done, one of `one_in` bits per
 /// session.
@@ -19,7 +19,7 @@ fn sweep(work: Work, direction: Direction, one_in: u64) {
     for place in (0..len * 8).step_by(one_in as usize) {
         let (byte, bit) = (place / 8, (place % 8) as u8);
         let fault = WireFault::Flip(Some(bit));
-        let faults = vec![Planned::Wire { direction, when: When::Byte(byte), fault }];
+        let faults = vec![PlannedFault::Wire { direction, when: When::Byte(byte), fault }];
         let trial = trials.run(work, &FaultPlan { seed: 1, faults });
         match trial.outcome {
             Outcome::Done => done += 1,

@@ -59,7 +59,7 @@ fn facts(rom: &mut Rom, offset: Option<u32>) -> DeviceFacts {
 /// Returns the place of the device's table, or the reason why it is unknown.
 fn place(rom: &mut Rom, offset: Option<u32>) -> Result<u32, String> {
     let facts = facts(rom, offset);
-    facts.own_table().map(|(offset, _)| offset.0).map_err(|error| error.to_string())
+    facts.device_table().map(|(offset, _)| offset.0).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn programs_are_no_bootloaders() {
         let mut rom = device(&[(0, program(len))]);
         let found = facts(&mut rom, None);
         assert!(matches!(found.boot, BootImage::Program(_)), "{:?}", found.boot);
-        assert!(matches!(found.own_table(), Err(PlanError::TableNotFound { .. })));
+        assert!(matches!(found.device_table(), Err(PlanError::TableNotFound { .. })));
         let options = FlashOptions::default();
         let report =
             flash_plan(&mut rom, &plan(), &ResolveOptions::default(), &options, &mut |_| {});
@@ -154,7 +154,7 @@ fn damaged_replies_do_not_move_the_table() {
         [(0, bootloader(0x9000)), (0xa000, table(0xa000)), (0xc000, vec![0xaa, 0x50, 1, 2])];
     let mut clean = device(&parts);
     let expected = facts(&mut clean, None);
-    assert_eq!(expected.own_table().map(|(offset, _)| offset), Ok(FlashOffset(0xa000)));
+    assert_eq!(expected.device_table().map(|(offset, _)| offset), Ok(FlashOffset(0xa000)));
     let frames = clean.frames[Way::ToHost as usize];
     for fault in [Fault::Flipped, Fault::FlippedEarly, Fault::ByteLost, Fault::Doubled] {
         for number in 0..frames {

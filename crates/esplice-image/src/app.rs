@@ -97,7 +97,7 @@ pub enum ImageWarning {
         "segment for {addr} is at 0x{offset:x} in the image, where a program that maps flash from \
         its start does not look for it"
     )]
-    NotWhereMapped {
+    MisplacedSegment {
         /// The segment's address.
         addr: Addr,
         /// The segment's offset in the image.
@@ -178,6 +178,10 @@ pub fn build_image(
     };
     layout.bytes[..ImageHeader::LEN].copy_from_slice(&header.to_bytes());
 
+    for segment in &layout.segments {
+        let (addr, len, region) = (segment.addr, segment.len, &segment.region);
+        tracing::debug!(%addr, len, ?region, "segment of the image");
+    }
     let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
     if let Some(field) = layout.elf_sha256_field()? {
         field.copy_from_slice(&elf_sha256);
@@ -185,7 +189,7 @@ pub fn build_image(
     Ok(AppImage {
         elf_sha256_patched: layout.descriptor,
         segments: layout.segments,
-        bytes: finished(layout.bytes, layout.checksummed, chip.image.append_sha256),
+        bytes: with_checksum_and_hash(layout.bytes, layout.checksummed, chip.image.append_sha256),
         header,
         elf_sha256,
         source,
@@ -224,7 +228,7 @@ fn flash_size_code(chip: &Chip, size: u32) -> Result<u8, ImageError> {
 }
 
 /// Appends the checksum and the SHA-256.
-pub(crate) fn finished(
+pub(crate) fn with_checksum_and_hash(
     mut bytes: Vec<u8>,
     segments: Vec<std::ops::Range<usize>>,
     append_sha256: bool,

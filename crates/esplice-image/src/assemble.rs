@@ -4,8 +4,8 @@ use esplice_chip::{Chip, FlashOffset};
 
 use crate::resolve::{app_partition, check_app_fits};
 use crate::{
-    AppDescriptor, BootImage, BootLayout, Extent, FlashMode, FlashParams, FlashPlan, ImageHeader,
-    OwnParts, PartitionTable, PlanError, PlannedWrite, WriteKind, patch_flash,
+    AppDescriptor, BootImage, BootLayout, CustomParts, Extent, FlashMode, FlashParams, FlashPlan,
+    ImageHeader, PartitionTable, PlanError, PlannedWrite, WriteKind, patch_flash,
 };
 
 /// The partition table of a plan.
@@ -45,7 +45,7 @@ pub struct PlanParts<'a> {
 
 impl<'a> PlanParts<'a> {
     /// Returns the parts of a plan with only an app image and the built-in table.
-    pub fn of(boot: BootLayout, app: &'a [u8]) -> Self {
+    pub fn new(boot: BootLayout, app: &'a [u8]) -> Self {
         Self {
             boot,
             app,
@@ -86,7 +86,7 @@ pub fn make_plan(chip: &Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanEr
         boot: parts.boot,
         flash,
         table_offset: parts.table_offset.filter(|offset| *offset != usual),
-        own: OwnParts::default(),
+        own: CustomParts::default(),
         writes: Vec::new(),
         elf_sha256: parts.elf_sha256,
     };
@@ -126,7 +126,7 @@ pub fn make_direct_plan(
         boot: BootLayout::Direct,
         flash: flash.clone(),
         table_offset: None,
-        own: OwnParts::default(),
+        own: CustomParts::default(),
         writes: vec![PlannedWrite {
             name: "app".into(),
             kind: WriteKind::App,

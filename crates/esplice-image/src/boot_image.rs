@@ -91,7 +91,7 @@ impl BootImage {
             let Some((addr, len)) = segment(&bytes) else { return Ok(BootImage::Damaged) };
             let Some(kind) = kind_of(chip, addr, len) else { return Ok(BootImage::Damaged) };
             in_ram &= kind == RegionKind::Ram;
-            own_ram |= own_regions(chip).any(|region| region.contains(addr));
+            own_ram |= bootloader_regions(chip).any(|region| region.contains(addr));
             let next = at.checked_add(SegmentHeader::LEN as u32).and_then(|at| at.checked_add(len));
             let Some(next) = next.filter(|next| *next <= flash_size) else {
                 return Ok(BootImage::Damaged);
@@ -104,7 +104,7 @@ impl BootImage {
         let runs = chip.region_at(header.entry);
         let runs =
             runs.is_some_and(|region| region.kind == RegionKind::Ram && region.access.execute);
-        let knows_own = own_regions(chip).next().is_some();
+        let knows_own = bootloader_regions(chip).next().is_some();
         Ok(if in_ram && runs && (own_ram || !knows_own) {
             BootImage::Bootloader(head)
         } else {
@@ -133,13 +133,13 @@ fn kind_of(chip: &Chip, addr: Addr, len: u32) -> Option<RegionKind> {
         return Some(RegionKind::Ram);
     }
     let region = chip.region_at(addr)?;
-    let fits = len <= region.room_at(addr).next_multiple_of(4);
+    let fits = len <= region.bytes_after(addr).next_multiple_of(4);
     let loads = matches!(region.kind, RegionKind::Ram | RegionKind::Flash);
     (fits && loads).then_some(region.kind)
 }
 
 /// Returns the RAM regions reserved for the second-stage bootloader while it loads an app.
-fn own_regions(chip: &Chip) -> impl Iterator<Item = &LayoutRegion> {
+fn bootloader_regions(chip: &Chip) -> impl Iterator<Item = &LayoutRegion> {
     let regions = chip.layout.iter().flat_map(|layout| &layout.regions);
     regions.filter(|region| region.bootloader)
 }

@@ -76,7 +76,7 @@ impl Content {
             return Content::Erased;
         }
         let printable = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..);
-        if start.iter().all(printable) && text_but_the_cut(start) {
+        if start.iter().all(printable) && is_utf8_prefix(start) {
             // A byte order mark and blank lines may come first.
             let first =
                 start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start).trim_ascii_start();
@@ -89,7 +89,7 @@ impl Content {
 }
 
 /// Returns whether `start` is UTF-8, apart from a character that is cut off at the end.
-fn text_but_the_cut(start: &[u8]) -> bool {
+fn is_utf8_prefix(start: &[u8]) -> bool {
     std::str::from_utf8(start).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 

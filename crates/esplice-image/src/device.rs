@@ -67,7 +67,7 @@ impl DeviceFacts {
     /// [`PlanError::DeviceTable`] for a table that is damaged or contradicts itself,
     /// [`PlanError::TableNotFound`], [`PlanError::SeveralTables`],
     /// [`PlanError::TableInBootloader`].
-    pub fn own_table(&self) -> Result<(FlashOffset, &PartitionTable), PlanError> {
+    pub fn device_table(&self) -> Result<(FlashOffset, &PartitionTable), PlanError> {
         let search = &self.tables;
         let bootloader = self.boot.bootloader();
         if let (Some(offset), Some(head)) = (search.known, bootloader)
@@ -153,7 +153,7 @@ impl DeviceFacts {
         let found = found.collect();
         let tables = TableSearch { known, recognised: false, from, to, found };
         let mut facts = Self { chip: chip.name.clone(), boot, tables, ..DeviceFacts::default() };
-        let otadata = facts.own_table().ok().and_then(|(_, table)| table.otadata().cloned());
+        let otadata = facts.device_table().ok().and_then(|(_, table)| table.otadata().cloned());
         facts.otadata = otadata.and_then(|partition| {
             let end = usize::try_from(partition.end()).ok()?;
             Some(flash.get(partition.offset.0 as usize..end)?.to_vec())

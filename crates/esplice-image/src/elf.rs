@@ -270,7 +270,7 @@ impl<'d> Elf<'d> {
             let region = region.key.clone();
             return Err(ImageError::NotLoaded { name: name(), addr: Addr(addr), region });
         }
-        match len.checked_sub(region.room_at(Addr(addr))) {
+        match len.checked_sub(region.bytes_after(Addr(addr))) {
             None | Some(0) => Ok(region),
             Some(excess) => Err(ImageError::PastRegion {
                 name: name(),

@@ -252,12 +252,12 @@ impl Extent {
     /// [`HeaderError`] if the header, a segment, the checksum or the hash is incomplete.
     pub fn of(bytes: &[u8]) -> Result<Self, HeaderError> {
         let header = ImageHeader::from_bytes(bytes)?;
-        let (segments, end) = walk(bytes, header.segment_count);
+        let (segments, end) = read_segment_headers(bytes, header.segment_count);
         let checksum_at = end? | 0xf;
-        let mut end = reach(bytes, checksum_at as u64 + 1, || "the checksum".to_owned())?;
+        let mut end = checked_end(bytes, checksum_at as u64 + 1, || "the checksum".to_owned())?;
         let sha256_at = (header.append_sha256 != 0).then_some(end);
         if sha256_at.is_some() {
-            end = reach(bytes, end as u64 + 32, || "the SHA-256".to_owned())?;
+            end = checked_end(bytes, end as u64 + 32, || "the SHA-256".to_owned())?;
         }
         Ok(Self { header, segments, checksum_at, sha256_at, end })
     }
@@ -272,12 +272,15 @@ impl Extent {
 }
 
 /// Reads `count` segment headers. Returns the complete ones and the end of the last.
-pub(crate) fn walk(bytes: &[u8], count: u8) -> (Vec<SegmentHeader>, Result<usize, HeaderError>) {
+pub(crate) fn read_segment_headers(
+    bytes: &[u8],
+    count: u8,
+) -> (Vec<SegmentHeader>, Result<usize, HeaderError>) {
     let mut segments = Vec::new();
     let mut at = ImageHeader::LEN;
     for number in 0..count {
         let within = || format!("segment {number}");
-        let offset = match reach(bytes, at as u64 + SegmentHeader::LEN as u64, within) {
+        let offset = match checked_end(bytes, at as u64 + SegmentHeader::LEN as u64, within) {
             Ok(offset) => offset,
             Err(error) => return (segments, Err(error)),
         };
@@ -286,7 +289,7 @@ pub(crate) fn walk(bytes: &[u8], count: u8) -> (Vec<SegmentHeader>, Result<usize
             word.map_or(0, |word| u32::from_le_bytes(*word))
         };
         let (addr, len) = (Addr(word(at)), word(at + 4));
-        at = match reach(bytes, offset as u64 + u64::from(len), within) {
+        at = match checked_end(bytes, offset as u64 + u64::from(len), within) {
             Ok(end) => end,
             Err(error) => return (segments, Err(error)),
         };
@@ -296,7 +299,7 @@ pub(crate) fn walk(bytes: &[u8], count: u8) -> (Vec<SegmentHeader>, Result<usize
 }
 
 /// Returns `end`, if `bytes` are at least that long.
-fn reach(bytes: &[u8], end: u64, within: impl Fn() -> String) -> Result<usize, HeaderError> {
+fn checked_end(bytes: &[u8], end: u64, within: impl Fn() -> String) -> Result<usize, HeaderError> {
     match usize::try_from(end) {
         Ok(end) if end <= bytes.len() => Ok(end),
         _ => Err(HeaderError::Truncated { len: bytes.len(), needed: end, within: within() }),

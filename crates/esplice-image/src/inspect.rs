@@ -2,8 +2,7 @@
 
 use esplice_chip::{Addr, Chip, FlashOffset, RegionKind};
 
-use crate::header::walk;
-use crate::partition::hex;
+use crate::header::read_segment_headers;
 use crate::soundness::{Breach, breaches};
 use crate::{
     AppDescriptor, Content, Defect, DeviceFacts, Extent, FlashMode, HeaderError, ImageHeader,
@@ -110,7 +109,7 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
 /// Returns the offset of the table in a flash content: the certain one if found, else the default.
 fn table_offset(bytes: &[u8], chip: &Chip) -> FlashOffset {
     let facts = DeviceFacts::of_flash(bytes, chip, None);
-    let found = facts.boot.bootloader().and_then(|_| facts.own_table().ok());
+    let found = facts.boot.bootloader().and_then(|_| facts.device_table().ok());
     found.map_or(chip.image.partition_table_offset, |(offset, _)| offset)
 }
 
@@ -201,7 +200,7 @@ fn image_part(name: &str, offset: u32, bytes: &[u8], expected_id: Option<u16>) -
 
 fn image_info(header: ImageHeader, bytes: &[u8], defects: &mut Vec<Defect>) -> ImageInfo {
     let chip = esplice_chip::find_by_id(header.chip_id);
-    let (segments, _) = walk(bytes, header.segment_count);
+    let (segments, _) = read_segment_headers(bytes, header.segment_count);
     let descriptor = AppDescriptor::of_image(bytes);
     let mut info = ImageInfo {
         kind: kind(&segments, descriptor.is_some(), chip),
@@ -297,7 +296,7 @@ fn check_segments(segments: &[SegmentHeader], chip: &Chip, defects: &mut Vec<Def
             // A segment's padding to 4 bytes may extend past a region's end.
             Some(region)
                 if matches!(region.kind, RegionKind::Ram | RegionKind::Flash)
-                    && len <= region.room_at(addr).next_multiple_of(4) => {}
+                    && len <= region.bytes_after(addr).next_multiple_of(4) => {}
             _ => defects.push(Defect::SegmentOutside { number, addr, len }),
         }
     }
@@ -351,7 +350,10 @@ fn check_end(info: &mut ImageInfo, bytes: &[u8], chip: Option<&Chip>, defects: &
             info.sha256 = Some(*stored);
             let computed = sha256(hashed);
             if computed != *stored {
-                defects.push(Defect::Sha256 { stored: hex(stored), computed: hex(&computed) });
+                defects.push(Defect::Sha256 {
+                    stored: const_hex::encode(stored),
+                    computed: const_hex::encode(&computed),
+                });
             }
         }
         None if chip.is_some_and(|chip| chip.image.append_sha256) => defects.push(Defect::NoSha256),

@@ -2,7 +2,7 @@
 
 use ihex::{ReaderError, Record};
 
-use crate::stretches::{Stretches, Twice};
+use crate::byte_runs::{ByteRuns, DuplicateBytes};
 use crate::{FormatError, LARGEST_FLASH, PlannedWrite};
 
 /// Number of data bytes on a line, the usual number and esptool's.
@@ -24,7 +24,7 @@ pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
     })?;
     // Some editors put a byte order mark before the first line.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut stretches = Stretches::default();
+    let mut byte_runs = ByteRuns::default();
     let mut base = 0;
     let mut last = 0;
     let mut ended = false;
@@ -42,7 +42,7 @@ pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
         match record {
             Record::Data { offset, value } => {
                 let start = base + u64::from(offset);
-                stretches
+                byte_runs
                     .add(number, start, &value)
                     .map_err(|end| FormatError::HexPastFlash { line: number, end })?;
             }
@@ -56,9 +56,10 @@ pub fn from_intel_hex(bytes: &[u8]) -> Result<Vec<PlannedWrite>, FormatError> {
     if !ended {
         return Err(FormatError::HexNoEnd { line: last });
     }
-    let writes = stretches.into_writes().map_err(|Twice { places: (first, second), offset }| {
-        FormatError::HexTwice { first, second, offset }
-    })?;
+    let writes =
+        byte_runs.into_writes().map_err(|DuplicateBytes { places: (first, second), offset }| {
+            FormatError::HexTwice { first, second, offset }
+        })?;
     if writes.is_empty() {
         return Err(FormatError::Nothing { kind: "Intel HEX" });
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use esplice_chip::{Addr, Chip};
 
 use crate::elf::{DESCRIPTOR_SECTION, Elf, Section};
-use crate::pieces::{Piece, Rules, joined, touching};
+use crate::pieces::{Piece, Rules, join_adjacent, joined};
 use crate::soundness::{check_sections, check_segments};
 use crate::{AppDescriptor, ImageError, ImageHeader, ImageSegment, SecurePad, SegmentHeader};
 
@@ -56,7 +56,7 @@ impl Layout {
         let table = sections.clone();
         sections.sort_by_key(|section| section.addr);
         check_sections(&sections, entry, chip)?;
-        let rules = Rules::of(&table, &touching(&sections), chip, page_size);
+        let rules = Rules::of(&table, &join_adjacent(&sections), chip, page_size);
         drop(table);
         let pieces = joined(&sections, rules);
         check_count(pieces.len(), chip)?;
@@ -151,7 +151,7 @@ impl Layout {
     fn push_flash(&mut self, piece: &Piece<'_, '_>, rules: Rules) {
         // Image offsets fit in 32 bits: regions are much smaller than 4 GiB.
         let end = (self.bytes.len() + SegmentHeader::LEN) as u32 + piece.len;
-        let len = piece.len + rules.filling_after(end);
+        let len = piece.len + rules.padding_after(end);
         self.begin(piece.addr, len, Some(&piece.region.key));
         let start = self.bytes.len();
         piece.append_to(&mut self.bytes);

@@ -30,7 +30,7 @@ fn unused_ram(elf: &[u8], chip: &Chip) -> Option<u32> {
     let parsed = Elf::parse(elf, chip).ok().filter(|_| is_rom_program(elf, chip))?;
     let fits = |(addr, len): (u32, u32)| {
         let region = chip.region_at(Addr(addr)).filter(|r| r.kind != RegionKind::Rom);
-        region.is_some_and(|region| len <= region.room_at(Addr(addr)))
+        region.is_some_and(|region| len <= region.bytes_after(Addr(addr)))
     };
     if !parsed.memory_ranges().ok()?.into_iter().all(fits) {
         return None;
@@ -39,5 +39,5 @@ fn unused_ram(elf: &[u8], chip: &Chip) -> Option<u32> {
     // The symbol may be the first address after the region.
     let region = chip.region_at(Addr(end.0.checked_sub(1)?));
     let region = region.filter(|region| region.kind == RegionKind::Ram)?;
-    Some(region.room_at(Addr(end.0 - 1)) - 1)
+    Some(region.bytes_after(Addr(end.0 - 1)) - 1)
 }

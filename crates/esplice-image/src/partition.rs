@@ -302,8 +302,8 @@ impl PartitionTable {
                 let computed = md5.clone().finalize();
                 if computed[..] != row[16..] {
                     return Err(TableError::Md5Mismatch {
-                        stored: hex(&row[16..]),
-                        computed: hex(&computed),
+                        stored: const_hex::encode(&row[16..]),
+                        computed: const_hex::encode(&computed),
                     });
                 }
                 md5_seen = true;
@@ -437,9 +437,4 @@ fn finish(partitions: Vec<Partition>) -> Result<PartitionTable, TableError> {
         return Err(TableError::Empty);
     }
     Ok(PartitionTable { partitions })
-}
-
-/// Returns the bytes in lower-case hex without separators.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

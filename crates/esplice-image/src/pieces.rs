@@ -74,7 +74,7 @@ impl Rules {
 
     /// Returns the number of zeros that a flash segment needs after its `end`. `end` is an address
     /// or an image offset, which are congruent.
-    pub fn filling_after(self, end: u32) -> u32 {
+    pub fn padding_after(self, end: u32) -> u32 {
         self.last_min.saturating_sub(end % self.page)
     }
 }
@@ -102,15 +102,15 @@ fn shares_page(pieces: &[Piece<'_, '_>], page: u32) -> bool {
 
 /// Joins sections, sorted by address and without overlaps, if one begins at the end of the previous
 /// one or in its padding to whole words. Padding it first would make them overlap.
-pub(crate) fn touching<'d, 's>(sections: &'s [Section<'d>]) -> Vec<Piece<'d, 's>> {
+pub(crate) fn join_adjacent<'d, 's>(sections: &'s [Section<'d>]) -> Vec<Piece<'d, 's>> {
     joined_where(sections, |_, _| false)
 }
 
-/// Joins sections like [`touching`]. Flash sections are also joined if both need the same MMU page
-/// and the gap is too small for what must be between two segments.
+/// Joins sections like [`join_adjacent`]. Flash sections are also joined if both need the same MMU
+/// page and the gap is too small for what must be between two segments.
 pub(crate) fn joined<'d, 's>(sections: &'s [Section<'d>], rules: Rules) -> Vec<Piece<'d, 's>> {
     joined_where(sections, |last, section| {
-        let end = last.end() + rules.filling_after(last.end());
+        let end = last.end() + rules.padding_after(last.end());
         let same_page = last.is_flash() && (end - 1) / rules.page == section.addr / rules.page;
         same_page && section.addr.checked_sub(end).is_none_or(|gap| !holds_header(gap))
     })

@@ -137,7 +137,7 @@ impl FlashParams {
 
 /// Custom parts of a plan. They replace what is on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OwnParts {
+pub struct CustomParts {
     /// Whether the partition table is custom. The built-in one is for devices without a table and
     /// fills their flash.
     pub table: bool,
@@ -162,7 +162,7 @@ pub struct FlashPlan {
     /// Flash offset of the partition table, for layout idf; `None` for the chip's default.
     pub table_offset: Option<FlashOffset>,
     /// The writes that are custom rather than built in.
-    pub own: OwnParts,
+    pub own: CustomParts,
     /// The writes, in order of offset.
     pub writes: Vec<PlannedWrite>,
     /// SHA-256 of the ELF that the app was made from, if there was one.
@@ -182,6 +182,6 @@ impl FlashPlan {
     pub fn bootloader_for(&self, flash_size: u32) -> Result<Option<Vec<u8>>, PlanError> {
         let Some(planned) = self.write(WriteKind::Bootloader) else { return Ok(None) };
         let chip = esplice_chip::find(&self.chip)?;
-        crate::resolve::fit_bootloader(planned, chip, Some(flash_size)).map(Some)
+        crate::resolve::adapt_bootloader(planned, chip, Some(flash_size)).map(Some)
     }
 }

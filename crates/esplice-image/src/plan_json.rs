@@ -30,8 +30,7 @@ use std::collections::BTreeMap;
 use esplice_chip::FlashOffset;
 use serde::{Deserialize, Serialize};
 
-use crate::partition::hex;
-use crate::{FlashParams, FlashPlan, OwnParts, PlanError, PlannedWrite, WriteKind, sha256};
+use crate::{CustomParts, FlashParams, FlashPlan, PlanError, PlannedWrite, WriteKind, sha256};
 
 /// The schema that this crate writes and reads.
 const SCHEMA: u64 = 1;
@@ -109,7 +108,7 @@ impl FlashPlan {
                 offset: write.offset.0,
                 // A longer write is refused when the plan is made.
                 len: u32::try_from(write.data.len()).unwrap_or(u32::MAX),
-                sha256: hex(&sha256(&write.data)),
+                sha256: const_hex::encode(&sha256(&write.data)),
                 file: path,
                 file_offset: offset,
             })
@@ -129,7 +128,7 @@ impl FlashPlan {
             own_partition_table: self.own.table,
             own_bootloader: self.own.bootloader,
             writes: writes.collect::<Result<_, PlanError>>()?,
-            elf_sha256: self.elf_sha256.map(|hash| hex(&hash)),
+            elf_sha256: self.elf_sha256.map(|hash| const_hex::encode(&hash)),
         };
         let mut text = serde_json::to_string_pretty(&raw).map_err(json)?;
         text.push('\n');
@@ -195,7 +194,7 @@ impl FlashPlan {
                 size: raw.flash.size,
             },
             table_offset: raw.partition_table_offset.map(FlashOffset),
-            own: OwnParts { table: raw.own_partition_table, bootloader: raw.own_bootloader },
+            own: CustomParts { table: raw.own_partition_table, bootloader: raw.own_bootloader },
             writes,
             elf_sha256: raw.elf_sha256.map(|text| hash_of(&text)).transpose()?,
         })
@@ -236,7 +235,7 @@ fn read_write(raw: RawWrite, content: &[u8]) -> Result<PlannedWrite, PlanError> 
         return Err(PlanError::Hash {
             path: raw.file,
             name: raw.name,
-            found: hex(&found),
+            found: const_hex::encode(&found),
             expected: raw.sha256,
         });
     }

@@ -4,7 +4,6 @@ use std::fmt;
 
 use esplice_chip::{Addr, FlashOffset};
 
-use crate::partition::hex;
 use crate::{
     AppDescriptor, Content, HeaderError, ImageHeader, ImageSegment, PartitionTable, TableError,
 };
@@ -352,7 +351,7 @@ impl fmt::Display for ImageInfo {
             writeln!(f, "checksum    0x{checksum:02x}")?;
         }
         if let Some(hash) = &self.sha256 {
-            writeln!(f, "sha256      {}", hex(hash))?;
+            writeln!(f, "sha256      {}", const_hex::encode(hash))?;
         }
         if let Some(end) = self.end {
             writeln!(f, "length      {end} bytes")?;
@@ -362,6 +361,6 @@ impl fmt::Display for ImageInfo {
         writeln!(f, "version     {}", app.version)?;
         writeln!(f, "built       {} {}", app.date, app.time)?;
         writeln!(f, "esp-idf     {}", app.idf_version)?;
-        writeln!(f, "elf sha256  {}", hex(&app.elf_sha256))
+        writeln!(f, "elf sha256  {}", const_hex::encode(&app.elf_sha256))
     }
 }

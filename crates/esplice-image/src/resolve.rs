@@ -90,7 +90,7 @@ pub enum PlanNote {
     },
     /// An incomplete table is overwritten.
     #[error("the partition table at {offset} is incomplete: it is replaced")]
-    TornTable {
+    IncompleteTable {
         /// Offset of the table.
         offset: FlashOffset,
     },
@@ -171,6 +171,9 @@ pub fn resolve(
     };
     resolved.writes.sort_by_key(|write| write.offset);
     check_places(&resolved.writes, flash_size)?;
+    for write in &resolved.writes {
+        tracing::debug!(name = write.name, offset = %write.offset, len = write.data.len(), "write");
+    }
     Ok(resolved)
 }
 
@@ -264,7 +267,7 @@ impl IdfDevice<'_> {
         let mut write = as_planned(planned);
         let header = self.header(&write)?;
         check_revision("the bootloader", header.min_rev, header.max_rev, self.facts.revision)?;
-        write.data = fit_bootloader(planned, self.chip, self.facts.flash_size)?;
+        write.data = adapt_bootloader(planned, self.chip, self.facts.flash_size)?;
         let offset = self.table_offset();
         if self.plan.own.bootloader {
             if offset != self.chip.image.partition_table_offset {
@@ -298,7 +301,7 @@ impl IdfDevice<'_> {
             return Ok(None);
         }
         let found = if bootloader_kept {
-            match facts.own_table() {
+            match facts.device_table() {
                 Ok((found, table)) => Some((found, table)),
                 // The offset is certain, and there is no table, or only an incomplete one.
                 Err(PlanError::TableNotFound { known: Some(known), .. })
@@ -318,7 +321,7 @@ impl IdfDevice<'_> {
                 None => {
                     // A table at a different offset belongs to a different bootloader than the one
                     // to be written.
-                    if let Ok((found, _)) = facts.own_table() {
+                    if let Ok((found, _)) = facts.device_table() {
                         return Err(PlanError::TableElsewhere { found, planned: offset });
                     }
                     None
@@ -341,7 +344,7 @@ impl IdfDevice<'_> {
                     Some((_, table)) if *table == planned.table => planned.write = None,
                     Some((offset, _)) => notes.push(PlanNote::TableReplaced { offset }),
                     None if facts.tables.found.iter().any(|found| found.offset == offset) => {
-                        notes.push(PlanNote::TornTable { offset });
+                        notes.push(PlanNote::IncompleteTable { offset });
                     }
                     None => {}
                 }
@@ -456,7 +459,7 @@ fn as_planned(planned: &PlannedWrite) -> Write {
 }
 
 /// Returns the bootloader with the device's flash size in its header and an updated hash.
-pub(crate) fn fit_bootloader(
+pub(crate) fn adapt_bootloader(
     planned: &PlannedWrite,
     chip: &Chip,
     flash_size: Option<u32>,

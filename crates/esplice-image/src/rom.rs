@@ -12,7 +12,7 @@
 
 use esplice_chip::{Addr, Chip};
 
-use crate::app::{finished, flash_codes};
+use crate::app::{flash_codes, with_checksum_and_hash};
 use crate::elf::{DESCRIPTOR_SECTION, Elf, Section};
 use crate::soundness::{check_sections, check_segments};
 use crate::{
@@ -59,7 +59,7 @@ pub fn build_rom_image(
         ..header(chip)
     };
     let elf_sha256 = options.elf_sha256.unwrap_or_else(|| sha256(elf));
-    let (places, sections) = (FlashPlaces::of(&parsed), by_address(&parsed)?);
+    let (places, sections) = (FlashOffsetVars::of(&parsed), by_address(&parsed)?);
     check_sections(&sections, header.entry, chip)?;
     let Some(places) = places.filter(|_| sections.iter().any(Section::is_flash)) else {
         let mut image = Segments::new(chip);
@@ -81,7 +81,7 @@ pub fn build_rom_image(
 /// # Errors
 /// [`ImageError::NoSymbol`] without the symbol `start`; otherwise the same as for
 /// [`build_rom_image`].
-pub fn build_adopted_image(
+pub fn build_app_of_rom_program(
     elf: &[u8],
     chip: &Chip,
     options: &ImageOptions,
@@ -133,7 +133,8 @@ const DROM_PLACE: &str = "_drom_flash_addr";
 pub fn is_rom_program(elf: &[u8], chip: &Chip) -> bool {
     Elf::parse(elf, chip).is_ok_and(|elf| {
         !elf.has_section(DESCRIPTOR_SECTION)
-            && (DUMMIES.iter().any(|name| elf.has_section(name)) || FlashPlaces::of(&elf).is_some())
+            && (DUMMIES.iter().any(|name| elf.has_section(name))
+                || FlashOffsetVars::of(&elf).is_some())
     })
 }
 
@@ -170,13 +171,13 @@ fn by_address<'d>(elf: &Elf<'d>) -> Result<Vec<Section<'d>>, ImageError> {
 }
 
 /// Addresses of the start code's variables for code and data that the ROM does not load.
-struct FlashPlaces {
+struct FlashOffsetVars {
     /// `None` if code starts in the page after the last one of the data, and needs no variable.
     irom: Option<Addr>,
     drom: Addr,
 }
 
-impl FlashPlaces {
+impl FlashOffsetVars {
     fn of(elf: &Elf<'_>) -> Option<Self> {
         if elf.has_section(DESCRIPTOR_SECTION) {
             return None;
@@ -195,7 +196,7 @@ struct Appended<'s, 'd> {
 
 impl<'s, 'd> Appended<'s, 'd> {
     /// Places `sections` at the first page boundary at or after `end`.
-    fn behind(end: u32, page: u32, sections: Vec<&'s Section<'d>>) -> Result<Self, ImageError> {
+    fn after(end: u32, page: u32, sections: Vec<&'s Section<'d>>) -> Result<Self, ImageError> {
         let place = end.checked_next_multiple_of(page);
         let place = place.ok_or_else(|| outside(&sections))?;
         Ok(Self { place, sections })
@@ -222,7 +223,7 @@ fn outside(sections: &[&Section<'_>]) -> ImageError {
 /// because the start code maps each by its first and last address. With only the one for data
 /// (ESP32), data come first and code on the next page after them.
 fn with_appended(
-    places: &FlashPlaces,
+    places: &FlashOffsetVars,
     sections: &[Section<'_>],
     header: ImageHeader,
     chip: &Chip,
@@ -247,15 +248,15 @@ fn with_appended(
                 return Err(ImageError::NotOnePiece { what: name, found });
             }
         }
-        let irom = Appended::behind(end, page, irom)?;
-        let drom = Appended::behind(irom.end()?, page, drom)?;
+        let irom = Appended::after(end, page, irom)?;
+        let drom = Appended::after(irom.end()?, page, drom)?;
         image.patch(IROM_PLACE, irom_place, irom.place)?;
         image.patch(DROM_PLACE, places.drom, drom.place)?;
         [irom, drom]
     } else {
-        let drom = Appended::behind(end, page, drom)?;
+        let drom = Appended::after(end, page, drom)?;
         // The start code counts at least one page of data.
-        let irom = Appended::behind(drom.end()?.max(drom.place.saturating_add(1)), page, irom)?;
+        let irom = Appended::after(drom.end()?.max(drom.place.saturating_add(1)), page, irom)?;
         image.patch(DROM_PLACE, places.drom, drom.place)?;
         [drom, irom]
     };
@@ -331,7 +332,7 @@ impl Segments {
                     && start.wrapping_sub(place).checked_rem(flash_size) != Some(0)
             })
         };
-        let warning = |segment: &ImageSegment| ImageWarning::NotWhereMapped {
+        let warning = |segment: &ImageSegment| ImageWarning::MisplacedSegment {
             addr: segment.addr,
             offset: segment.offset,
         };
@@ -363,7 +364,7 @@ impl Segments {
         self.bytes[..ImageHeader::LEN].copy_from_slice(&header.to_bytes());
         let data = self.segments.iter().map(|s| s.offset..s.offset + s.len as usize).collect();
         Ok(AppImage {
-            bytes: finished(self.bytes, data, header.append_sha256 != 0),
+            bytes: with_checksum_and_hash(self.bytes, data, header.append_sha256 != 0),
             header,
             segments: self.segments,
             elf_sha256,

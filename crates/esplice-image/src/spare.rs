@@ -19,22 +19,22 @@ const MOST_NAMES: usize = 0x1_0000;
 
 /// The information that is needed from an ELF in addition to images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum ElfUse {
     /// The chip, by [`crate::elf_chip_name`].
-    ChipToo,
+    ImagesAndChip,
     /// Nothing: the chip is known.
-    ImagesAlone,
+    ImagesOnly,
 }
 
 /// Returns the ranges of an ELF file that are not used, in order and without overlaps: with other
 /// bytes there, [`crate::build_image`] and similar functions make the same image. These ranges are
-/// debug information, and with [`Asked::ImagesAlone`] also the symbols of an app with a descriptor.
+/// debug information, and with [`ElfUse::ImagesOnly`] also the symbols of an app with a descriptor.
 /// `read` returns `len` bytes at an offset of the file, or `None` if the file is shorter.
 ///
 /// Returns `None` for a file of another format, and for one that can't be judged because it is
 /// damaged or has too many sections.
 pub fn spare_ranges(
-    asked: Asked,
+    asked: ElfUse,
     mut read: impl FnMut(u64, usize) -> Option<Vec<u8>>,
 ) -> Option<Vec<Range<u64>>> {
     let start = read(0, size_of::<Header>())?;
@@ -78,7 +78,7 @@ pub fn spare_ranges(
     };
     // Only programs for the ROM have variables to look up, and those have no descriptor.
     let descriptor = [DESCRIPTOR_SECTION.as_bytes(), b"\0"].concat();
-    let symbols = (asked == Asked::ImagesAlone && sections.iter().any(|s| named(s, &descriptor)))
+    let symbols = (asked == ElfUse::ImagesOnly && sections.iter().any(|s| named(s, &descriptor)))
         .then(|| sections.iter().position(|s| s.sh_type(LittleEndian) == elf::SHT_SYMTAB))
         .flatten();
     let strings = symbols.and_then(|at| Some(sections.get(at)?.sh_link(LittleEndian) as usize));

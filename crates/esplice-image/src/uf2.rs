@@ -5,7 +5,7 @@
 
 use md5::{Digest as _, Md5};
 
-use crate::stretches::Stretches;
+use crate::byte_runs::ByteRuns;
 use crate::{FormatError, LARGEST_FLASH, PlanError, PlannedWrite, Uf2Fault};
 
 // The UF2 project's README.md, "File format", "Flags" and "MD5 checksum".
@@ -118,7 +118,7 @@ pub struct Uf2Reader {
     family: Option<Option<u32>>,
     /// For each block, the number of blocks in its group and its own number.
     numbers: Vec<(u32, u32)>,
-    stretches: Stretches,
+    byte_runs: ByteRuns,
     /// MD5s of several blocks: address, length, MD5. They are checked when all blocks are read.
     regions: Vec<(u32, u32, [u8; 16])>,
 }
@@ -178,7 +178,7 @@ impl Uf2Reader {
             let hash = block.get(at + 8..).and_then(|rest| rest.first_chunk()).copied();
             self.check(region(at), hash.unwrap_or_default(), addr, data)?;
         }
-        self.stretches
+        self.byte_runs
             .add(self.at, addr.into(), data)
             .map_err(|end| Uf2Fault::PastFlash { addr, end })
     }
@@ -243,7 +243,7 @@ impl Uf2Reader {
             return Err(at_end(Uf2Fault::Missing { number, total }));
         }
         self.numbers = Vec::new();
-        let writes = self.stretches.into_writes();
+        let writes = self.byte_runs.into_writes();
         let writes = writes.map_err(|twice| FormatError::Uf2Twice { offset: twice.offset })?;
         // Each byte is hashed only once, whatever the file contains.
         self.regions.sort_unstable();
@@ -271,10 +271,9 @@ fn region(writes: &[PlannedWrite], start: u32, len: u32) -> Option<&[u8]> {
 }
 
 fn same_md5(addr: u32, len: u32, stored: [u8; 16], computed: [u8; 16]) -> Result<(), Uf2Fault> {
-    use crate::partition::hex;
     if stored == computed {
         return Ok(());
     }
-    let (stored, computed) = (hex(&stored), hex(&computed));
+    let (stored, computed) = (const_hex::encode(&stored), const_hex::encode(&computed));
     Err(Uf2Fault::Md5 { addr, len, stored, computed })
 }

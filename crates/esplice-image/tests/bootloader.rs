@@ -62,7 +62,7 @@ fn every_chip_has_one() {
                 // All segments that the ROM loads go to memory of the chip.
                 for segment in &extent.segments {
                     let region = chip.region_at(segment.addr).expect("a region");
-                    assert!(segment.len <= region.room_at(segment.addr), "{name}");
+                    assert!(segment.len <= region.bytes_after(segment.addr), "{name}");
                 }
             }
         }

@@ -39,7 +39,7 @@ fn flash() -> Vec<u8> {
     let parts = PlanParts {
         bootloader: Some(&bootloader),
         table: TableChoice::Own(&table),
-        ..PlanParts::of(BootLayout::Idf, &app)
+        ..PlanParts::new(BootLayout::Idf, &app)
     };
     merged(&make_plan(chip(), &parts).expect("plan")).expect("merged")
 }

@@ -36,7 +36,7 @@ fn plan_of(app: &[u8]) -> FlashPlan {
     let parts = PlanParts {
         bootloader: Some(&bootloader),
         elf_sha256: Some([7; 32]),
-        ..PlanParts::of(BootLayout::Idf, app)
+        ..PlanParts::new(BootLayout::Idf, app)
     };
     make_plan(chip(), &parts).expect("plan")
 }
@@ -249,7 +249,7 @@ fn what_would_not_boot_is_refused() {
 #[test]
 fn an_app_too_large_for_its_table_is_refused_at_once_or_by_the_device() {
     let app = app(0x10_0000);
-    let parts = PlanParts::of(BootLayout::Idf, &app);
+    let parts = PlanParts::new(BootLayout::Idf, &app);
     // The built-in table fills the flash.
     let plan = make_plan(chip(), &parts).expect("it fits");
     assert_eq!(plan.write(WriteKind::App).map(|write| write.offset), Some(FlashOffset(0x1_0000)));
@@ -356,7 +356,7 @@ fn the_merged_flash_is_esptools() {
 fn a_rom_loaded_image_goes_to_the_boot_offset() {
     let elf = support::elf(&[section(".text", 0x4200_0020, noise(3, 100))], Options::default());
     let image = build_image(&elf, chip(), &ImageOptions::for_chip(chip())).expect("image").bytes;
-    let parts = PlanParts::of(BootLayout::Rom, &image);
+    let parts = PlanParts::new(BootLayout::Rom, &image);
     let plan = make_plan(chip(), &parts).expect("plan");
     let resolved = resolve(&plan, &device(), &ResolveOptions::default()).expect("resolved");
     assert_eq!(places(&resolved), [("app", 0)]);

@@ -12,7 +12,7 @@ use crate::support::{
 use esplice_chip::Chip;
 use esplice_image::{
     AppDescriptor, AppImage, Extent, ImageError, ImageOptions, ImageWarning, RomOptions,
-    build_adopted_image, build_rom_image, inspect, is_rom_program, rom_program_chip,
+    build_app_of_rom_program, build_rom_image, inspect, is_rom_program, rom_program_chip,
 };
 
 const XTENSA: u16 = 94;
@@ -213,7 +213,7 @@ fn data_behind_the_end_are_found(name: &str) {
     options.flash.size = 16 << 20;
     let warnings = build_rom_image(&elf, chip, &options).expect("image").warnings;
     assert!(
-        matches!(warnings[..], [ImageWarning::NotWhereMapped { addr, .. }] if addr.0 >> 16 == 0x4281),
+        matches!(warnings[..], [ImageWarning::MisplacedSegment { addr, .. }] if addr.0 >> 16 == 0x4281),
         "{warnings:?}"
     );
 }
@@ -262,7 +262,7 @@ fn program_is_adopted(name: &str) {
     let (sections, elf) = c6();
     let descriptor = AppDescriptor::named("hello", chip);
     let options = ImageOptions::for_chip(chip);
-    let made = build_adopted_image(&elf, chip, &options, start.expect("known"), &descriptor);
+    let made = build_app_of_rom_program(&elf, chip, &options, start.expect("known"), &descriptor);
     let made = made.expect("image");
     assert_eq!(made.warnings, []);
     assert_eq!(made.header.entry.0, sections[4].addr + 0x40);

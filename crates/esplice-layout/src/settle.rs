@@ -100,7 +100,7 @@ fn settle_code(spec: &Spec, layout: &mut Layout) -> Result<(), LayoutError> {
     };
     let bytes = bytes & !(ALIGN - 1);
     if bytes >= len {
-        return Err(past("code", &Amount::of(bytes), "dram", len, len, &[]).at(&place));
+        return Err(past_region("code", &Amount::of(bytes), "dram", len, len, &[]).at(&place));
     }
     layout.code = bytes;
     // Code comes first on either bus; the rest is for data.
@@ -154,7 +154,7 @@ fn stack_size(
         return refuse(Cause::StackTooSmall { size: amount, least: Amount::of(LEAST_STACK) });
     }
     if bytes > region_len {
-        return refuse(past(what, &amount, "dram", region_len, region_len, &[]));
+        return refuse(past_region(what, &amount, "dram", region_len, region_len, &[]));
     }
     Ok(Amount { bytes: bytes & !3, ..amount })
 }
@@ -200,7 +200,7 @@ fn settle_reserve(spec: &crate::ReserveSpec, layout: &mut Layout) -> Result<(), 
     if end > room.end() {
         let what = format!("reserved range {name}");
         let asked = Amount { written: spec.written.clone(), bytes: len };
-        let cause = past(&what, &asked, &room.key, room.end() - start, room.len, &[]);
+        let cause = past_region(&what, &asked, &room.key, room.end() - start, room.len, &[]);
         return Err(cause.at(&spec.size.place));
     }
     // Linker scripts fill regions from their start, and the stack takes the rest of dram.
@@ -320,7 +320,14 @@ fn settle_arena(spec: &ArenaSpec, layout: &Layout) -> Result<Arena, LayoutError>
     let taken = taken(layout, room);
     let available = room.len.saturating_sub(taken);
     if size.bytes > available {
-        return at_size(past(&what, &size, &room.key, available, room.len, &others(layout, room)));
+        return at_size(past_region(
+            &what,
+            &size,
+            &room.key,
+            available,
+            room.len,
+            &others(layout, room),
+        ));
     }
     Ok(Arena {
         place: spec.place.clone(),
@@ -408,7 +415,7 @@ fn settle_heap(spec: &HeapSpec, layout: &Layout) -> Result<Heap, LayoutError> {
                         available: Amount::of(available),
                     }
                 } else {
-                    past(what, &asked, &room.key, available, room.len, &others(layout, room))
+                    past_region(what, &asked, &room.key, available, room.len, &others(layout, room))
                 });
             }
             Extent::Size(Amount { bytes: bytes & !3, ..asked })
@@ -482,7 +489,7 @@ fn choose_addresses(layout: &mut Layout) -> Result<(), LayoutError> {
             if arena.addr.is_none() {
                 let what = format!("arena {}", arena.name);
                 let left = Amount::of(0);
-                let cause = past(&what, &arena.size, &room.key, left.bytes, room.len, &[]);
+                let cause = past_region(&what, &arena.size, &room.key, left.bytes, room.len, &[]);
                 return Err(cause.at(&arena.place));
             }
         }
@@ -492,7 +499,7 @@ fn choose_addresses(layout: &mut Layout) -> Result<(), LayoutError> {
         {
             heap.addr = place_block(size.bytes, heap.align);
             if heap.addr.is_none() {
-                let cause = past("the heap", size, &room.key, 0, room.len, &[]);
+                let cause = past_region("the heap", size, &room.key, 0, room.len, &[]);
                 return Err(cause.at(&heap.place));
             }
         }
@@ -642,7 +649,7 @@ fn check_words(what: &str, size: &Amount, written: &At<Size>) -> Result<(), Layo
     Err(cause.at(&written.place))
 }
 
-fn past(
+fn past_region(
     what: &str,
     asked: &Amount,
     region: &str,

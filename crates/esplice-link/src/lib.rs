@@ -32,4 +32,4 @@ pub use draw::{to_html, to_svg};
 pub use error::LinkError;
 pub use inputs::{Initialised, Unloaded, initialised};
 pub use map::{Item, Kind, MemoryMap, Overlap, RegionMap, map};
-pub use pieces::{Fate, Piece, Pieces, compare_pieces};
+pub use pieces::{Piece, PieceChange, Pieces, compare_pieces};

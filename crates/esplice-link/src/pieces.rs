@@ -8,7 +8,7 @@ use crate::{LinkError, stable::plain_name};
 
 /// Result of comparing a function or variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
+pub enum PieceChange {
     /// Grew and moved.
     Evicted,
     /// Moved.
@@ -21,15 +21,15 @@ pub enum Fate {
     Gone,
 }
 
-impl Fate {
+impl PieceChange {
     /// Returns the word for the result.
     pub fn name(self) -> &'static str {
         match self {
-            Fate::Evicted => "evicted",
-            Fate::Moved => "moved",
-            Fate::Changed => "changed",
-            Fate::New => "new",
-            Fate::Gone => "gone",
+            PieceChange::Evicted => "evicted",
+            PieceChange::Moved => "moved",
+            PieceChange::Changed => "changed",
+            PieceChange::New => "new",
+            PieceChange::Gone => "gone",
         }
     }
 }
@@ -38,7 +38,7 @@ impl Fate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// Result of the comparison.
-    pub fate: Fate,
+    pub fate: PieceChange,
     /// Symbol in the newer ELF.
     pub symbol: String,
     /// Address and length before.
@@ -58,7 +58,7 @@ pub struct Pieces {
 
 impl Pieces {
     /// Returns the number of pieces with this result.
-    pub fn count(&self, fate: Fate) -> usize {
+    pub fn count(&self, fate: PieceChange) -> usize {
         self.pieces.iter().filter(|piece| piece.fate == fate).count()
     }
 }
@@ -75,16 +75,16 @@ pub fn compare_pieces(old: &[u8], new: &[u8]) -> Result<Pieces, LinkError> {
         let mut before = old.remove(&name).unwrap_or_default().into_iter();
         for (addr, len, bytes, symbol) in found {
             let (fate, was) = match before.next() {
-                None => (Fate::New, None),
+                None => (PieceChange::New, None),
                 Some((a, l, b, _)) => {
                     let fate = match (a == addr, l == len && b == bytes) {
                         (true, true) => {
                             pieces.kept += 1;
                             continue;
                         }
-                        (true, false) => Fate::Changed,
-                        (false, _) if len > l => Fate::Evicted,
-                        (false, _) => Fate::Moved,
+                        (true, false) => PieceChange::Changed,
+                        (false, _) if len > l => PieceChange::Evicted,
+                        (false, _) => PieceChange::Moved,
                     };
                     (fate, Some((a, l)))
                 }
@@ -96,7 +96,12 @@ pub fn compare_pieces(old: &[u8], new: &[u8]) -> Result<Pieces, LinkError> {
     }
     for (addr, len, _, symbol) in old.into_values().flatten() {
         let symbol = symbol.to_owned();
-        pieces.pieces.push(Piece { fate: Fate::Gone, symbol, old: Some((addr, len)), new: None });
+        pieces.pieces.push(Piece {
+            fate: PieceChange::Gone,
+            symbol,
+            old: Some((addr, len)),
+            new: None,
+        });
     }
     pieces.pieces.sort_by_key(|piece| (piece.fate, piece.new.or(piece.old)));
     Ok(pieces)

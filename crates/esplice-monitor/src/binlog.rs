@@ -230,12 +230,12 @@ impl Buffer {
 
 /// Extracts packets from a stream.
 #[derive(Debug, Default)]
-pub(crate) struct Packages {
+pub(crate) struct PacketReader {
     /// An incomplete packet.
     partial: Vec<u8>,
 }
 
-impl Packages {
+impl PacketReader {
     /// Takes the next bytes. Returns text in which packets are replaced by their lines.
     pub fn push(&mut self, bytes: &[u8], log: &BinaryLog) -> Vec<u8> {
         let mut text = Vec::with_capacity(bytes.len());
@@ -342,7 +342,7 @@ pub(crate) mod tests {
     ];
 
     fn shown(stream: &[u8], cut: usize) -> String {
-        let (log, mut packages) = (log(STRINGS), Packages::default());
+        let (log, mut packages) = (log(STRINGS), PacketReader::default());
         let mut text: Vec<u8> =
             stream.chunks(cut).flat_map(|piece| packages.push(piece, &log)).collect();
         text.extend(packages.finish());

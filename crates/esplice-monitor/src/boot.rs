@@ -79,7 +79,7 @@ pub struct BootError {
 
 impl BootErrorKind {
     /// Returns a short description.
-    pub fn in_words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             BootErrorKind::NoImage => "no image at the expected offset",
             BootErrorKind::Damaged => "the image does not match its checksum or hash",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     instruction::{Instruction, RA, SP, decode},
-    unwind::{REGISTERS, Registers, Step, is_kept},
+    unwind::{REGISTERS, Registers, Step, is_callee_saved},
 };
 
 /// Maximum number of instructions examined per function.
@@ -117,7 +117,7 @@ impl CodeFrame {
 
     /// Returns whether the function changed a callee-saved register without saving it. Compilers do
     /// that in functions that never return.
-    pub fn has_lost(&self, register: usize) -> bool {
+    pub fn has_clobbered(&self, register: usize) -> bool {
         let State { x, saved, .. } = &self.state;
         let is_changed = x.get(register).is_some_and(|value| *value != Value::Entry);
         register != SP && is_changed && saved.get(register).is_some_and(Option::is_none)
@@ -146,9 +146,11 @@ impl CodeFrame {
         let mut caller = *registers;
         for (index, kept) in caller.x.iter_mut().enumerate() {
             let is_intact = x.get(index) == Some(&Value::Entry)
-                && (is_kept(index) || index == RA && !has_called);
+                && (is_callee_saved(index) || index == RA && !has_called);
             *kept = match saved.get(index).copied().flatten() {
-                Some(offset) if trap.is_some() || index == RA || is_kept(index) => at(offset),
+                Some(offset) if trap.is_some() || index == RA || is_callee_saved(index) => {
+                    at(offset)
+                }
                 _ if is_intact => *kept,
                 _ => None,
             };
@@ -166,7 +168,7 @@ impl CodeFrame {
         match caller.x[RA] {
             Some(pc) => Step::Caller { registers: Registers { pc, ..caller }, interrupted: false },
             None if is_kept => Step::End,
-            None => Step::Lost(caller),
+            None => Step::NoReturnAddress(caller),
         }
     }
 }
@@ -268,7 +270,7 @@ impl State {
             }
             Instruction::ReadMepc { to } => self.set(to, Value::Mepc),
             Instruction::Jump { link, .. } | Instruction::JumpTo { link, .. } if link != 0 => {
-                let own = (0..REGISTERS).filter(|register| !is_kept(*register));
+                let own = (0..REGISTERS).filter(|register| !is_callee_saved(*register));
                 own.for_each(|register| self.set(register, Value::Unknown));
             }
             Instruction::Other { to } | Instruction::PcPlus { to, .. } => {

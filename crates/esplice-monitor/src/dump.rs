@@ -10,7 +10,7 @@ use crate::{
 
 /// Assumed start of a stack whose address is not printed. Only relative addresses matter. It leaves
 /// room above for the longest dump.
-const SOMEWHERE: u32 = 0x1000_0000;
+const ASSUMED_STACK_START: u32 = 0x1000_0000;
 
 /// The content of a dump.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,11 +81,11 @@ impl Dump {
         bytes.extend(more.iter().take_while(is_hex).map(String::as_str));
         let mut dump = Dump::default();
         dump.registers.pc = u32::from_str_radix(pc, 16).ok()?;
-        *dump.registers.x.get_mut(2)? = Some(SOMEWHERE);
+        *dump.registers.x.get_mut(2)? = Some(ASSUMED_STACK_START);
         for (index, word) in bytes.as_bytes().chunks_exact(8).enumerate() {
             let word = std::str::from_utf8(word).ok()?;
             let word = u32::from_str_radix(word, 16).ok()?.swap_bytes();
-            dump.memory.insert(SOMEWHERE + 4 * index as u32, word);
+            dump.memory.insert(ASSUMED_STACK_START + 4 * index as u32, word);
         }
         Some(dump)
     }
@@ -158,13 +158,19 @@ mod tests {
     fn a_stack_of_bytes_is_read() {
         let dump = find("STACKDUMP: 4200018e 00f0c83f42a10042f0").unwrap();
         assert_eq!(dump.registers.pc, 0x4200_018e);
-        assert_eq!(dump.memory, [(SOMEWHERE, 0x3fc8_f000), (SOMEWHERE + 4, 0x4200_a142)].into());
+        assert_eq!(
+            dump.memory,
+            [(ASSUMED_STACK_START, 0x3fc8_f000), (ASSUMED_STACK_START + 4, 0x4200_a142)].into()
+        );
     }
 
     #[test]
     fn a_long_line_of_bytes_comes_in_pieces() {
         let dump = find("STACKDUMP: 4200018e 00f0c83f42\na10042f0\n\n12345678").unwrap();
-        assert_eq!(dump.memory, [(SOMEWHERE, 0x3fc8_f000), (SOMEWHERE + 4, 0x4200_a142)].into());
+        assert_eq!(
+            dump.memory,
+            [(ASSUMED_STACK_START, 0x3fc8_f000), (ASSUMED_STACK_START + 4, 0x4200_a142)].into()
+        );
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl Finder {
                     return None;
                 }
                 *matched = 0;
-                Some(Found { len: bytes.len(), behind: 0 })
+                Some(Found { len: bytes.len(), trailing: 0 })
             }
             (Pattern::Regex(regex), Progress::Regex(search)) => {
                 let found = regex.push(search, byte)?;

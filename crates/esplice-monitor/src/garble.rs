@@ -4,7 +4,7 @@
 const ENOUGH: u64 = 64;
 
 /// Minimum length of a text line that cannot be chance and so proves the baud rate.
-const TELLING_LINE: usize = 8;
+const READABLE_LINE: usize = 8;
 
 /// Counters for signs of a wrong baud rate.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl Garble {
 
     /// Takes the next line.
     pub fn line(&mut self, text: &str, is_text: bool) {
-        self.readable |= is_text && text.trim().len() >= TELLING_LINE;
+        self.readable |= is_text && text.trim().len() >= READABLE_LINE;
     }
 
     /// Returns the percentage of bytes that are not text, if the baud rate seems wrong: more than a

@@ -58,7 +58,6 @@ mod boot;
 mod boot_check;
 mod by_code;
 mod core_dump;
-mod course;
 mod decode;
 mod defmt;
 mod dump;
@@ -76,6 +75,7 @@ mod panic_start;
 mod prefix;
 mod sanitise;
 mod script;
+mod script_runner;
 mod shown;
 mod stream_regex;
 mod symbols;
@@ -89,7 +89,6 @@ pub use binlog::{BinaryLog, BinaryLogError};
 pub use boot::{BootBanner, BootError, BootErrorKind, BootLoop};
 pub use boot_check::{BootCheck, OtherProgram};
 pub use core_dump::{CoreDump, CoreDumpError, CoreDumpFormat, CoreTask};
-pub use course::Action;
 pub use decode::{Frame, decode, decode_core, decode_trace};
 pub use defmt::{DefmtError, DefmtTable, LogFrame};
 pub use error::MonitorError;
@@ -101,6 +100,7 @@ pub use panic::{
 };
 pub use sanitise::{Backspace, Sanitiser, sanitise};
 pub use script::{Script, ScriptError, ScriptErrorKind, Step};
+pub use script_runner::Action;
 pub use symbols::{Architecture, SymbolFrame, Symbols, SymbolsError};
 pub use test_run::{
     MARK, TestCase, TestEvent, TestReport, TestResult, TestSelection, is_test_line,

@@ -49,7 +49,7 @@ impl Lines {
     }
 
     /// Adds text from elsewhere to the last lines.
-    pub fn tell(&mut self, line: &str) {
+    pub fn remember_text(&mut self, line: &str) {
         for line in line.lines().filter(|line| !line.trim().is_empty()) {
             self.remember(sanitise(line.as_bytes()));
         }

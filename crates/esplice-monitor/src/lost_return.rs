@@ -74,7 +74,7 @@ impl Calls {
     }
 
     /// Returns `function` and the functions that end in a jump to it, directly or in several steps.
-    fn ways(&self, function: u32) -> Vec<u32> {
+    fn entry_points(&self, function: u32) -> Vec<u32> {
         let mut all = vec![function];
         let mut last = vec![function];
         for _ in 0..MAX_JUMPS {
@@ -87,12 +87,12 @@ impl Calls {
         all
     }
 
-    /// Returns whether the call that returns to `back` leads to one of `ways`, or `None` if its
-    /// target is not fixed.
-    fn leads(&self, back: u32, ways: &[u32]) -> Option<bool> {
+    /// Returns whether the call that returns to `back` leads to one of `entry_points`, or `None` if
+    /// its target is not fixed.
+    fn leads(&self, back: u32, entry_points: &[u32]) -> Option<bool> {
         let mut named = of(&self.targets, back).peekable();
         named.peek()?;
-        Some(named.any(|target| ways.contains(&target)))
+        Some(named.any(|target| entry_points.contains(&target)))
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn find(
 ) -> Option<Chain> {
     let calls = symbols.calls();
     let mut search = Search { symbols, calls, hints, memory, left: MAX_TRIED, found: vec![] };
-    search.up(symbols.start_of(pc)?, caller, &mut vec![], hints.has_place);
+    search.try_callers(symbols.start_of(pc)?, caller, &mut vec![], hints.has_place);
     let found = search.found;
     let is_of = [
         |chain: &Chain| chain.is_named && chain.has_place,
@@ -152,11 +152,17 @@ struct Search<'s, 'a> {
 impl Search<'_, '_> {
     /// Tries all possible callers of `function`. The registers of its caller are known except for
     /// the program counter.
-    fn up(&mut self, function: u32, caller: &Registers, way: &mut Vec<Caller>, has_place: bool) {
+    fn try_callers(
+        &mut self,
+        function: u32,
+        caller: &Registers,
+        way: &mut Vec<Caller>,
+        has_place: bool,
+    ) {
         if way.len() >= MAX_DEPTH {
             return;
         }
-        let ways = self.calls.ways(function);
+        let ways = self.calls.entry_points(function);
         let mut backs: Vec<u32> = ways.iter().flat_map(|way| of(&self.calls.calls, *way)).collect();
         backs.sort_unstable();
         backs.dedup();
@@ -186,7 +192,9 @@ impl Search<'_, '_> {
                         });
                     }
                 }
-                Step::Lost(registers) => self.up(start, &registers, way, has_place),
+                Step::NoReturnAddress(registers) => {
+                    self.try_callers(start, &registers, way, has_place)
+                }
                 Step::End => {}
             }
             way.pop();
@@ -200,7 +208,7 @@ impl Search<'_, '_> {
             // No word on the stack confirms that a trap came from there.
             return self.symbols.contains(caller.pc.into()).then_some(false);
         }
-        match self.calls.leads(caller.pc, &self.calls.ways(start)) {
+        match self.calls.leads(caller.pc, &self.calls.entry_points(start)) {
             Some(leads) => leads.then_some(true),
             None => self.symbols.is_call_by_register(caller.pc).then_some(false),
         }
@@ -224,8 +232,8 @@ mod tests {
         let calls = Calls::of([(0x100, caller.as_slice()), (0x120, jump.as_slice())].into_iter());
         assert_eq!(calls.calls, [(0x120, 0x104), (0x2000, 0x10c)]);
         assert_eq!(calls.jumps, [(0x2000, 0x120)]);
-        assert_eq!(calls.ways(0x2000), [0x2000, 0x120]);
-        assert_eq!(calls.leads(0x104, &calls.ways(0x2000)), Some(true));
+        assert_eq!(calls.entry_points(0x2000), [0x2000, 0x120]);
+        assert_eq!(calls.leads(0x104, &calls.entry_points(0x2000)), Some(true));
         assert_eq!(calls.leads(0x104, &[0x3000]), Some(false));
         assert_eq!(calls.leads(0x108, &[0x3000]), None);
     }

@@ -7,7 +7,7 @@ use crate::{
         AddressKind, BacktraceEnd, CodeAddress, OtherCore, PanicKind, PanicReport, after,
         hex_prefix, hex_word,
     },
-    panic_start::{Beginning, beginning, nested, place_alone, rust_panic, without_place_of_log},
+    panic_start::{PanicStart, nested, parse_start, place_alone, rust_panic, without_place_of_log},
     prefix,
 };
 
@@ -119,7 +119,7 @@ impl Collecting {
     fn begin(line: &str, at: Moment) -> Option<Collecting> {
         // `panic: ` after a logger's level is a line about something else.
         let bare = prefix::strip_times(line);
-        let Beginning { kind, message, location, more, raw_addresses } = beginning(bare)?;
+        let PanicStart { kind, message, location, more, raw_addresses } = parse_start(bare)?;
         let report = PanicReport {
             kind,
             message,

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The content of a panic's first line.
-pub(crate) struct Beginning {
+pub(crate) struct PanicStart {
     pub kind: PanicKind,
     pub message: String,
     pub location: Option<SourceLocation>,
@@ -18,8 +18,8 @@ pub(crate) struct Beginning {
 }
 
 /// Parses `line` as the first line of a panic, if it is one.
-pub(crate) fn beginning(line: &str) -> Option<Beginning> {
-    let told = |kind, message: &str| Some(Beginning::new(kind, message.trim()));
+pub(crate) fn parse_start(line: &str) -> Option<PanicStart> {
+    let told = |kind, message: &str| Some(PanicStart::new(kind, message.trim()));
     if let Some(rust) = rust_panic(line) {
         return Some(rust);
     }
@@ -54,7 +54,7 @@ pub(crate) fn beginning(line: &str) -> Option<Beginning> {
         return told(PanicKind::Exception, line.trim_start_matches("*** "));
     }
     if is_bare_exception(line) {
-        let mut beginning = Beginning::new(PanicKind::Exception, line.trim());
+        let mut beginning = PanicStart::new(PanicKind::Exception, line.trim());
         beginning.raw_addresses = true;
         return Some(beginning);
     }
@@ -73,19 +73,19 @@ pub(crate) fn nested(line: &str) -> Option<usize> {
     line.find(GURU)
 }
 
-impl Beginning {
-    fn new(kind: PanicKind, message: &str) -> Beginning {
+impl PanicStart {
+    fn new(kind: PanicKind, message: &str) -> PanicStart {
         let message = message.to_owned();
-        Beginning { kind, message, location: None, more: false, raw_addresses: false }
+        PanicStart { kind, message, location: None, more: false, raw_addresses: false }
     }
 
-    fn rust(message: &str, location: Option<SourceLocation>, more: bool) -> Beginning {
-        Beginning { location, more, ..Beginning::new(PanicKind::Rust, message) }
+    fn rust(message: &str, location: Option<SourceLocation>, more: bool) -> PanicStart {
+        PanicStart { location, more, ..PanicStart::new(PanicKind::Rust, message) }
     }
 }
 
 /// Parses Rust's own line. The location distinguishes it from a log that only mentions a panic.
-pub(crate) fn rust_panic(line: &str) -> Option<Beginning> {
+pub(crate) fn rust_panic(line: &str) -> Option<PanicStart> {
     if let Some((_, rest)) = line.split_once("!! A panic occured ") {
         return esp_backtrace_before_0_14(rest);
     }
@@ -93,17 +93,17 @@ pub(crate) fn rust_panic(line: &str) -> Option<Beginning> {
     let rest = rest.trim_end();
     // Before Rust 1.73: `panicked at 'message', FILE:LINE:COLUMN`.
     if let Some((message, place)) = rest.strip_prefix('\'').and_then(|r| r.rsplit_once("', ")) {
-        return Some(Beginning::rust(message, Some(source_location(place)?), false));
+        return Some(PanicStart::rust(message, Some(source_location(place)?), false));
     }
     let location = Some(source_location(rest.strip_suffix(':')?)?);
-    Some(Beginning::rust("", location, true))
+    Some(PanicStart::rust("", location, true))
 }
 
 /// Parses `in 'FILE', at line LINE, column COLUMN: MESSAGE`. The message may follow on the next
 /// lines. Source: esp-backtrace 0.7 to 0.13, `src/lib.rs`.
-fn esp_backtrace_before_0_14(rest: &str) -> Option<Beginning> {
+fn esp_backtrace_before_0_14(rest: &str) -> Option<PanicStart> {
     if rest.starts_with("at an unknown location") {
-        return Some(Beginning::rust("", None, true));
+        return Some(PanicStart::rust("", None, true));
     }
     let (file, rest) = rest.strip_prefix("in '")?.rsplit_once("', at line ")?;
     let (line, rest) = rest.split_once(", column ")?;
@@ -112,7 +112,7 @@ fn esp_backtrace_before_0_14(rest: &str) -> Option<Beginning> {
     let (line, column) = (line.parse().ok()?, column.parse().ok()?);
     let location = Some(SourceLocation { file: file.to_owned(), line, column });
     let message = rest.trim_start_matches(':').trim();
-    let mut beginning = Beginning::rust(message, location, true);
+    let mut beginning = PanicStart::rust(message, location, true);
     // 0.7 and 0.9 print return addresses and no colon; later versions subtract the length of a
     // call.
     beginning.raw_addresses = rest.trim().is_empty();
@@ -123,16 +123,16 @@ fn esp_backtrace_before_0_14(rest: &str) -> Option<Beginning> {
 /// This is an ordinary log line unless a banner came before. Source: esp-backtrace 0.20 with its
 /// feature `defmt`; defmt 1.1, `PanicInfo`'s `Format`. Terminals that print defmt frames add the
 /// location in parentheses.
-pub(crate) fn place_alone(line: &str) -> Option<Beginning> {
+pub(crate) fn place_alone(line: &str) -> Option<PanicStart> {
     let rest = without_place_of_log(line.trim()).strip_prefix("panicked at ")?;
     if let Some(location) = source_location(rest) {
-        return Some(Beginning::rust("", Some(location), false));
+        return Some(PanicStart::rust("", Some(location), false));
     }
     let at = rest.match_indices(": ").map(|(at, _)| at);
     let (location, message) = at
         .filter_map(|at| Some((source_location(rest.get(..at)?)?, rest.get(at + 2..)?)))
         .next()?;
-    Some(Beginning::rust(message.trim(), Some(location), false))
+    Some(PanicStart::rust(message.trim(), Some(location), false))
 }
 
 /// Removes ` (esp_backtrace src/lib.rs:25)` from the end of a line.

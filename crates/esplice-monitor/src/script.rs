@@ -73,7 +73,7 @@ pub enum ScriptErrorKind {
     Unknown(String),
     /// An argument is missing or of the wrong kind.
     #[error("{statement} needs {wanted}")]
-    Wants {
+    MissingArgument {
         /// The statement.
         statement: &'static str,
         /// The required argument.
@@ -81,10 +81,10 @@ pub enum ScriptErrorKind {
     },
     /// The closing quotation mark or slash of a text is missing.
     #[error("unterminated text: {0} is missing")]
-    NoEnd(char),
+    Unterminated(char),
     /// Unexpected text follows the statement.
     #[error("unexpected {0:?} at the end")]
-    More(String),
+    Trailing(String),
     /// An expected text is invalid.
     #[error(transparent)]
     Expect(#[from] ExpectError),
@@ -107,10 +107,10 @@ impl ScriptError {
                 "statements are expect, reject, send, wait, reset, allow panic and allow resets"
                     .into()
             }
-            ScriptErrorKind::NoEnd('/') => {
+            ScriptErrorKind::Unterminated('/') => {
                 r"write a regular expression between slashes, and \/ for a slash in it".into()
             }
-            ScriptErrorKind::NoEnd(_) => r#"write \" for a quotation mark in a text"#.into(),
+            ScriptErrorKind::Unterminated(_) => r#"write \" for a quotation mark in a text"#.into(),
             ScriptErrorKind::Expect(error) => return error.hint(),
             ScriptErrorKind::Escape(error) => return error.hint(),
             _ => return None,
@@ -173,13 +173,13 @@ fn statement(line: &str) -> Result<Option<Step>, ScriptErrorKind> {
                 let bytes = unescape(text)?;
                 if bytes.is_empty() {
                     let wanted = "a text in quotation marks, of at least one byte";
-                    return Err(ScriptErrorKind::Wants { statement: "send", wanted });
+                    return Err(ScriptErrorKind::MissingArgument { statement: "send", wanted });
                 }
                 (Step::Send(bytes), rest)
             }
             (Literal::Regex(_), _) => {
                 let wanted = "a text in quotation marks";
-                return Err(ScriptErrorKind::Wants { statement: "send", wanted });
+                return Err(ScriptErrorKind::MissingArgument { statement: "send", wanted });
             }
         },
         "wait" => {
@@ -192,7 +192,7 @@ fn statement(line: &str) -> Result<Option<Step>, ScriptErrorKind> {
             ("resets", rest) => (Step::AllowResets, rest),
             _ => {
                 let wanted = "panic or resets";
-                return Err(ScriptErrorKind::Wants { statement: "allow", wanted });
+                return Err(ScriptErrorKind::MissingArgument { statement: "allow", wanted });
             }
         },
         word => return Err(ScriptErrorKind::Unknown(word.to_owned())),
@@ -201,7 +201,7 @@ fn statement(line: &str) -> Result<Option<Step>, ScriptErrorKind> {
     if rest.is_empty() || rest.starts_with('#') {
         Ok(Some(step))
     } else {
-        Err(ScriptErrorKind::More(rest.to_owned()))
+        Err(ScriptErrorKind::Trailing(rest.to_owned()))
     }
 }
 
@@ -240,7 +240,7 @@ fn quoted<'a>(
         Some(mark @ ('"' | '/')) => mark,
         _ => {
             let wanted = "a text in quotation marks, or a regular expression between slashes";
-            return Err(ScriptErrorKind::Wants { statement, wanted });
+            return Err(ScriptErrorKind::MissingArgument { statement, wanted });
         }
     };
     let body = rest.get(1..).unwrap_or_default();
@@ -250,7 +250,7 @@ fn quoted<'a>(
         escaped = char == '\\' && !escaped;
         ends
     });
-    let end = end.ok_or(ScriptErrorKind::NoEnd(mark))?;
+    let end = end.ok_or(ScriptErrorKind::Unterminated(mark))?;
     let text = body.get(..end).unwrap_or_default();
     let behind = body.get(end + 1..).unwrap_or_default();
     Ok(match mark {
@@ -266,7 +266,10 @@ fn time<'a>(
 ) -> Result<(Duration, &'a str), ScriptErrorKind> {
     let (word, rest) = first_word(rest);
     if word.is_empty() {
-        return Err(ScriptErrorKind::Wants { statement, wanted: "a time such as 5s or 500ms" });
+        return Err(ScriptErrorKind::MissingArgument {
+            statement,
+            wanted: "a time such as 5s or 500ms",
+        });
     }
     let wrong = || ScriptErrorKind::Time(word.to_owned());
     let digits = word.find(|char: char| !char.is_ascii_digit()).unwrap_or(word.len());

@@ -40,7 +40,7 @@ pub(crate) struct Found {
     /// Length of the match in bytes.
     pub len: usize,
     /// Number of bytes taken after the match, 0 or 1.
-    pub behind: usize,
+    pub trailing: usize,
 }
 
 impl StreamRegex {
@@ -128,13 +128,13 @@ impl StreamRegex {
         self.regex.forward().next_state(search.cache.forward_mut(), state, byte).ok()
     }
 
-    fn found(&self, search: &mut Search, behind: usize) -> Found {
-        let end = search.kept.len().saturating_sub(behind);
+    fn found(&self, search: &mut Search, trailing: usize) -> Found {
+        let end = search.kept.len().saturating_sub(trailing);
         let input = Input::new(&search.kept).range(..end).anchored(Anchored::Yes);
         let reverse = self.regex.reverse();
         let start = reverse.try_search_rev(search.cache.reverse_mut(), &input);
         let start = start.ok().flatten().map_or(0, |half| half.offset());
-        Found { len: end.saturating_sub(start), behind }
+        Found { len: end.saturating_sub(start), trailing }
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
             .iter()
             .enumerate()
             .find_map(|(at, byte)| Some((at + 1, regex.push(&mut search, *byte)?)))?;
-        Some((taken - found.behind - found.len, found.len, taken))
+        Some((taken - found.trailing - found.len, found.len, taken))
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl TestSelection {
     }
 
     /// Returns whether the test called `name` counts.
-    pub fn takes(&self, name: &str) -> bool {
+    pub fn is_selected(&self, name: &str) -> bool {
         let fits = |filter: &String| match self.exact {
             true => name == filter,
             false => name.contains(filter.as_str()),
@@ -120,7 +120,7 @@ pub struct TestReport {
 
 impl TestReport {
     /// Returns the number of selected tests that were announced but not reported.
-    pub fn untold(&self) -> usize {
+    pub fn missing_tests(&self) -> usize {
         let told = self.passed + self.failed + self.ignored;
         match self.selected {
             Some(selected) => selected.saturating_sub(told),
@@ -136,7 +136,7 @@ impl TestReport {
 
     /// Returns true if nothing failed, no test is missing, and the exit code is 0 or absent.
     pub fn is_success(&self) -> bool {
-        self.failed == 0 && self.untold() == 0 && self.exit.unwrap_or(0) == 0
+        self.failed == 0 && self.missing_tests() == 0 && self.exit.unwrap_or(0) == 0
     }
 }
 
@@ -165,7 +165,7 @@ pub enum TestEvent<'a> {
 
 /// The meaning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told<'a> {
+enum TestLine<'a> {
     Begin(Option<usize>),
     /// Only the name of a test.
     Test(&'a str),
@@ -183,10 +183,10 @@ enum Told<'a> {
 
 /// Returns whether `line` belongs to the test protocol.
 pub fn is_test_line(line: &str) -> bool {
-    told(line).is_some()
+    parse_test_line(line).is_some()
 }
 
-fn told(line: &str) -> Option<Told<'_>> {
+fn parse_test_line(line: &str) -> Option<TestLine<'_>> {
     let at = line.find(MARK)?;
     let (before, rest) = (line.get(..at)?, line.get(at + MARK.len()..)?);
     if before.chars().next_back().is_some_and(|char| !char.is_whitespace()) {
@@ -196,19 +196,19 @@ fn told(line: &str) -> Option<Told<'_>> {
     let (word, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     let rest = rest.trim();
     let told = match (word, rest) {
-        ("begin", "") => Told::Begin(None),
+        ("begin", "") => TestLine::Begin(None),
         ("begin", count) => match count.parse() {
-            Ok(count) => Told::Begin(Some(count)),
+            Ok(count) => TestLine::Begin(Some(count)),
             Err(_) => return unknown(line),
         },
         ("run" | "test" | "should-panic", "") => return unknown(line),
-        ("run", name) => Told::Run(name),
-        ("test", name) => Told::Test(name),
+        ("run", name) => TestLine::Run(name),
+        ("test", name) => TestLine::Test(name),
         ("should-panic", rest) => {
             let (name, text) = rest.split_once(": ").unwrap_or((rest, ""));
-            Told::ShouldPanic(name.trim_end_matches(':'), text.trim())
+            TestLine::ShouldPanic(name.trim_end_matches(':'), text.trim())
         }
-        ("ok", name) => Told::Ok(name),
+        ("ok", name) => TestLine::Ok(name),
         ("failed" | "failed:", _) | ("ignored" | "ignored:", _) => {
             let (name, reason) = if word.ends_with(':') {
                 ("", rest)
@@ -216,14 +216,14 @@ fn told(line: &str) -> Option<Told<'_>> {
                 rest.split_once(": ").unwrap_or((rest.trim_end_matches(':'), ""))
             };
             match word.trim_end_matches(':') {
-                "failed" => Told::Failed(name, reason.trim()),
+                "failed" => TestLine::Failed(name, reason.trim()),
                 _ if name.is_empty() => return unknown(line),
-                _ => Told::Ignored(name, reason.trim()),
+                _ => TestLine::Ignored(name, reason.trim()),
             }
         }
-        ("done", "") => Told::Done,
+        ("done", "") => TestLine::Done,
         ("exit", code) => match code.parse() {
-            Ok(code) => Told::Exit(code),
+            Ok(code) => TestLine::Exit(code),
             Err(_) => return unknown(line),
         },
         _ => return unknown(line),
@@ -231,8 +231,8 @@ fn told(line: &str) -> Option<Told<'_>> {
     Some(told)
 }
 
-fn unknown(line: &str) -> Option<Told<'_>> {
-    line.split_once(MARK).map(|(_, rest)| Told::Unknown(rest.trim()))
+fn unknown(line: &str) -> Option<TestLine<'_>> {
+    line.split_once(MARK).map(|(_, rest)| TestLine::Unknown(rest.trim()))
 }
 
 /// Tracks the tests on a board.
@@ -285,12 +285,14 @@ impl TestRun {
 
     /// Returns whether all announced tests have been reported.
     pub fn is_complete(&self) -> bool {
-        self.running.is_none() && self.report.announced.is_some() && self.report.untold() == 0
+        self.running.is_none()
+            && self.report.announced.is_some()
+            && self.report.missing_tests() == 0
     }
 
     /// Takes the next line. Returns true if it ends the tests.
     pub fn line(&mut self, line: &str, now: Moment, events: &mut dyn FnMut(TestEvent<'_>)) -> bool {
-        let Some(told) = told(line) else {
+        let Some(told) = parse_test_line(line) else {
             if let Some(running) = &mut self.running {
                 if running.output.len() >= MOST_LINES {
                     running.output.remove(0);
@@ -300,7 +302,7 @@ impl TestRun {
             return false;
         };
         // Any firmware may print such a line. Tests have begun only with the first known one.
-        if let Told::Unknown(line) = told {
+        if let TestLine::Unknown(line) = told {
             events(TestEvent::Unknown { line });
             return false;
         }
@@ -308,7 +310,7 @@ impl TestRun {
         self.last = Some(now);
         self.report.time = now.since(began);
         match told {
-            Told::Begin(count) => {
+            TestLine::Begin(count) => {
                 self.was_reset(now, events);
                 let sum = self.report.announced.unwrap_or(0).saturating_add(count.unwrap_or(0));
                 self.report.announced = count.map(|_| sum).or(self.report.announced);
@@ -316,13 +318,13 @@ impl TestRun {
                 let count = count.filter(|_| self.selection.is_all());
                 events(TestEvent::Begin { count });
             }
-            Told::Test(name) => {
+            TestLine::Test(name) => {
                 self.name(name);
                 let all = self.report.announced.is_some_and(|n| self.report.names.len() >= n);
                 if all && !self.selection.is_all() && self.report.selected.is_none() {
                     // In a list no result counts.
                     let counts =
-                        |name: &&String| !self.selection.list && self.selection.takes(name);
+                        |name: &&String| !self.selection.list && self.selection.is_selected(name);
                     let selected = self.report.names.iter().filter(counts).count();
                     self.report.selected = Some(selected);
                     if self.selection.list || selected == 0 {
@@ -331,27 +333,27 @@ impl TestRun {
                     events(TestEvent::Begin { count: Some(selected) });
                 }
             }
-            Told::Run(name) => self.runs(name, None, now, events),
-            Told::ShouldPanic(name, text) => self.runs(name, Some(text), now, events),
-            Told::Ok(name) => self.ended(name, TestResult::Passed, now, events),
-            Told::Failed(name, reason) => {
+            TestLine::Run(name) => self.runs(name, None, now, events),
+            TestLine::ShouldPanic(name, text) => self.runs(name, Some(text), now, events),
+            TestLine::Ok(name) => self.ended(name, TestResult::Passed, now, events),
+            TestLine::Failed(name, reason) => {
                 let result = TestResult::Failed { reason: reason.to_owned() };
                 self.ended(name, result, now, events);
             }
-            Told::Ignored(name, reason) => {
+            TestLine::Ignored(name, reason) => {
                 let result = TestResult::Ignored { reason: reason.to_owned() };
                 self.ended(name, result, now, events);
             }
-            Told::Done => {
+            TestLine::Done => {
                 self.abandon("it printed no result", now, events);
                 return true;
             }
-            Told::Exit(code) => {
+            TestLine::Exit(code) => {
                 self.abandon("it printed no result", now, events);
                 self.report.exit = Some(code);
                 return true;
             }
-            Told::Unknown(_) => {}
+            TestLine::Unknown(_) => {}
         }
         // Once all selected tests have ended, do not wait for the others.
         self.report.selected.is_some() && self.is_complete()
@@ -374,7 +376,7 @@ impl TestRun {
     ) {
         self.abandon("it printed no result", now, events);
         self.name(name);
-        let counts = self.selection.takes(name) && !self.selection.list;
+        let counts = self.selection.is_selected(name) && !self.selection.list;
         self.running = Some(Running {
             name: name.to_owned(),
             since: now,
@@ -444,7 +446,7 @@ impl TestRun {
     ) {
         let running = self.running.take_if(|running| name.is_empty() || running.name == name);
         let counts = running.as_ref().map_or_else(
-            || self.selection.takes(name) && !self.selection.list,
+            || self.selection.is_selected(name) && !self.selection.list,
             |running| running.counts,
         );
         self.name(running.as_ref().map_or(name, |running| running.name.as_str()));
@@ -452,9 +454,9 @@ impl TestRun {
             self.report.filtered += 1;
             return;
         }
-        let was_to_panic = running.as_ref().is_some_and(|running| running.should_panic.is_some());
+        let had_to_panic = running.as_ref().is_some_and(|running| running.should_panic.is_some());
         let result = match result {
-            TestResult::Passed if was_to_panic => {
+            TestResult::Passed if had_to_panic => {
                 TestResult::Failed { reason: "it did not panic as expected".into() }
             }
             result => result,
@@ -532,7 +534,7 @@ mod tests {
             ]
         );
         assert_eq!((report.passed, report.failed, report.ignored), (2, 1, 1));
-        assert_eq!((report.untold(), report.is_success()), (0, false));
+        assert_eq!((report.missing_tests(), report.is_success()), (0, false));
         assert_eq!(report.cases[1].output, ["left: 1"]);
         assert_eq!(report.cases[0].time, Some(Duration::from_millis(2)));
         assert_eq!(report.time, Duration::from_millis(9));
@@ -555,7 +557,7 @@ mod tests {
     fn what_is_missing_is_no_success() {
         let (_, report, over) =
             run(&["esplice-test: begin 2", "esplice-test: ok a", "esplice-test: done"]);
-        assert!(over && !report.is_success() && report.untold() == 1);
+        assert!(over && !report.is_success() && report.missing_tests() == 1);
         let (_, report, over) = run(&["esplice-test: run a", "esplice-test: done"]);
         assert!(over && !report.is_success());
         assert_eq!(summary(&report), ["a failed: it printed no result"]);
@@ -624,7 +626,7 @@ mod tests {
             NAMED.iter().copied().filter(|line| !line.contains(": test ")).collect();
         let (_, report, over) = run_selected(of(&["adds"], &[], true), &unnamed);
         assert_eq!((over, report.passed, report.filtered_out()), (7, 1, 2));
-        assert_eq!((report.untold(), report.is_success()), (0, true));
+        assert_eq!((report.missing_tests(), report.is_success()), (0, true));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(crate) enum Step {
         interrupted: bool,
     },
     /// The caller's registers except for the program counter: the function keeps no return address.
-    Lost(Registers),
+    NoReturnAddress(Registers),
     End,
 }
 
@@ -217,7 +217,7 @@ impl Symbols<'_> {
             hints.has_place |= hints.is_place(self, probe);
             let (caller, interrupted) = match self.step(&now, has_called, hints.mepc, memory) {
                 Step::Caller { registers, interrupted } => (registers, interrupted),
-                Step::Lost(caller) => {
+                Step::NoReturnAddress(caller) => {
                     let chain = lost_return::find(self, probe, &caller, &hints, memory);
                     let Some(chain) = chain else { break };
                     hints.has_place |= chain.has_place;
@@ -337,14 +337,14 @@ fn step<'a, S: UnwindSection<Bytes<'a>>>(
         let start = u32::try_from(fde.initial_address()).ok()?;
         (now.frame)(start, now.probe)
     });
-    let has_lost = |register| code.as_ref().is_some_and(|code| code.has_lost(register));
+    let has_clobbered = |register| code.as_ref().is_some_and(|code| code.has_clobbered(register));
     let ra = number(fde.cie().return_address_register());
     let mut caller = *registers;
     for (index, kept) in caller.x.iter_mut().enumerate() {
         *kept = match row.register(Register(index as u16)) {
             // The caller's stack pointer is by definition the CFA.
             None if index == SP => Some(cfa),
-            None if is_kept(index) => kept.filter(|_| !has_lost(index)),
+            None if is_callee_saved(index) => kept.filter(|_| !has_clobbered(index)),
             None if index == RA => *kept,
             None | Some(RegisterRule::Undefined) => None,
             Some(RegisterRule::SameValue) => *kept,
@@ -358,7 +358,7 @@ fn step<'a, S: UnwindSection<Bytes<'a>>>(
     // compilers omit it in functions that never return.
     let kept = !matches!(row.register(Register(ra as u16)), None | Some(RegisterRule::SameValue));
     if has_called && !kept {
-        return Step::Lost(caller);
+        return Step::NoReturnAddress(caller);
     }
     match caller.x.get(ra).copied().flatten() {
         Some(pc) => Step::Caller {
@@ -371,7 +371,7 @@ fn step<'a, S: UnwindSection<Bytes<'a>>>(
 
 /// Returns whether a register is callee-saved: `sp`, `gp`, `tp`, `s0` to `s11`. Source: RISC-V
 /// psABI, register conventions.
-pub(crate) fn is_kept(register: usize) -> bool {
+pub(crate) fn is_callee_saved(register: usize) -> bool {
     matches!(register, 2..=4 | 8..=9 | 18..=27)
 }
 

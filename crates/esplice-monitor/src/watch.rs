@@ -72,7 +72,7 @@ impl Default for Watch {
             expect: vec![],
             script: vec![],
             reject: vec![],
-            tests: Tests::Unheard,
+            tests: Tests::Ignored,
             timeout: None,
             since: None,
             expected_resets: 1,
@@ -92,15 +92,15 @@ impl Default for Watch {
 pub enum Tests {
     /// Their lines are ordinary text.
     #[default]
-    Unheard,
+    Ignored,
     /// If the board reports tests, the watch ends with the last one, with a panic or with a boot
     /// loop.
-    IfTold {
+    IfReported {
         /// Maximum time without a line about tests, once they have begun.
         within: Duration,
     },
     /// The board must report tests, and the watch ends in the same way.
-    Wanted {
+    Required {
         /// Maximum time without a line about tests.
         within: Duration,
     },

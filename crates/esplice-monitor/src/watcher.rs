@@ -8,7 +8,6 @@ use crate::{
     boot::{BootBanner, BootError, ResetCounter, saved_pc},
     boot_check::{BootCheck, rom_entry},
     core_dump::{CoreDumpCollector, Step as DumpStep},
-    course::{Action, Course, Heard, Match},
     defmt::{Demux, LogFrame, Piece},
     garble::Garble,
     lines::{Line, Lines},
@@ -16,6 +15,7 @@ use crate::{
     panic_collect::PanicCollector,
     sanitise::sanitise,
     script::Step,
+    script_runner::{Action, Match, ScriptRunner, StreamByte},
     shown::Shown,
     test_run::{TestEvent, TestReport, TestRun},
     trace::{TraceCollector, TraceReport},
@@ -39,7 +39,7 @@ const DUMP_LONGEST: Duration = Duration::from_secs(600);
 pub struct Watcher {
     started: Moment,
     timeout: Option<Duration>,
-    course: Course,
+    runner: ScriptRunner,
     /// The output as shown, for the search of texts.
     shown: Shown,
     /// The offset of the last expected text found.
@@ -74,7 +74,7 @@ impl Watcher {
         Watcher {
             started,
             timeout: watch.timeout,
-            course: Course::new(steps, &watch.reject, started),
+            runner: ScriptRunner::new(steps, &watch.reject, started),
             shown: Shown::default(),
             met_at: 0,
             tests_wanted: watch.tests,
@@ -146,7 +146,7 @@ impl Watcher {
             }
         }
         // Panics may also come as messages. Their lines have no level and time.
-        self.lines.tell(&line_of(log));
+        self.lines.remember_text(&line_of(log));
         log.message.lines().find_map(|line| {
             let line = Line { text: sanitise(line.as_bytes()), is_text: true };
             self.line(&line, now, events)
@@ -183,17 +183,17 @@ impl Watcher {
         now: Moment,
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
-        self.course.settle(now);
+        self.runner.settle(now);
         if let Some(outcome) = self.finished(now) {
             return Some(outcome);
         }
-        if self.package_over_at().is_some_and(|at| at <= now) {
+        if self.packet_over_at().is_some_and(|at| at <= now) {
             let pieces = self.demux.settle();
             if let Some(outcome) = self.pieces(&pieces, now, events) {
                 return Some(outcome);
             }
         }
-        let over = self.out_of_time_at().is_some_and(|(at, _)| at <= now);
+        let over = self.next_deadline().is_some_and(|(at, _)| at <= now);
         if self.panic_over_at().is_some_and(|at| at <= now) || over && self.panics.is_collecting() {
             let panic = self.finish_panic(events);
             if let Some(outcome) = self.panicked(panic, events) {
@@ -211,7 +211,7 @@ impl Watcher {
             return Some(outcome);
         }
         // That line may have been one of a test.
-        let (_, bound) = self.out_of_time_at().filter(|(at, _)| *at <= now)?;
+        let (_, bound) = self.next_deadline().filter(|(at, _)| *at <= now)?;
         Some(self.out_of_time(bound, now, events))
     }
 
@@ -239,25 +239,25 @@ impl Watcher {
 
     /// Returns when [`tick`](Watcher::tick) next has something to do. `None` if only bytes matter.
     pub fn deadline(&self) -> Option<Moment> {
-        let out_of_time = self.out_of_time_at().map(|(at, _)| at);
-        let pause = self.course.pause_over_at();
+        let out_of_time = self.next_deadline().map(|(at, _)| at);
+        let pause = self.runner.pause_over_at();
         let report = self.panic_over_at().or_else(|| self.trace_over_at());
-        let package = self.package_over_at();
+        let package = self.packet_over_at();
         [out_of_time, report, package, pause].into_iter().flatten().min()
     }
 
     /// Returns the action the port's owner must perform and then report with
     /// [`done`](Watcher::done).
     pub fn action(&self) -> Option<Action> {
-        self.course.action()
+        self.runner.action()
     }
 
     /// Reports that the [`action`](Watcher::action) is done.
     pub fn done(&mut self, now: Moment) -> Option<Outcome> {
-        if self.course.action() == Some(Action::Reset) {
+        if self.runner.action() == Some(Action::Reset) {
             self.was_reset();
         }
-        self.course.done(now);
+        self.runner.done(now);
         self.finished(now)
     }
 
@@ -275,7 +275,7 @@ impl Watcher {
     /// Returns the index of the current step, counted from 0 through [`Watch::expect`] and
     /// [`Watch::script`].
     pub fn step(&self) -> usize {
-        self.course.at()
+        self.runner.at()
     }
 
     /// Returns the report of tests, or `None` if the board has reported none.
@@ -309,9 +309,9 @@ impl Watcher {
     }
 
     /// Returns the next deadline and what it applies to.
-    fn out_of_time_at(&self) -> Option<(Moment, Bound)> {
+    fn next_deadline(&self) -> Option<(Moment, Bound)> {
         let whole = self.timeout.map(|timeout| (self.started + timeout, Bound::Whole));
-        let step = self.course.due().map(|(at, within)| (at, Bound::Step(within)));
+        let step = self.runner.due().map(|(at, within)| (at, Bound::Step(within)));
         let tests = self.tests_within().map(|within| {
             (self.tests.last().unwrap_or(self.started) + within, Bound::Tests(within))
         });
@@ -320,19 +320,19 @@ impl Watcher {
 
     fn tests_within(&self) -> Option<Duration> {
         match self.tests_wanted {
-            Tests::Wanted { within } => Some(within),
-            Tests::IfTold { within } => self.tests.has_begun().then_some(within),
-            Tests::Unheard => None,
+            Tests::Required { within } => Some(within),
+            Tests::IfReported { within } => self.tests.has_begun().then_some(within),
+            Tests::Ignored => None,
         }
     }
 
     /// Returns whether the watch waits for something, so that a panic ends it.
-    fn waits(&self) -> bool {
-        !self.course.is_idle() || self.tests_within().is_some()
+    fn is_waiting(&self) -> bool {
+        !self.runner.is_idle() || self.tests_within().is_some()
     }
 
     fn finished(&self, at: Moment) -> Option<Outcome> {
-        self.course.is_done().then_some(Outcome::Matched { at, offset: self.met_at })
+        self.runner.is_done().then_some(Outcome::Matched { at, offset: self.met_at })
     }
 
     fn panic_over_at(&self) -> Option<Moment> {
@@ -341,8 +341,8 @@ impl Watcher {
         self.panics.is_collecting().then_some(over)
     }
 
-    fn package_over_at(&self) -> Option<Moment> {
-        self.demux.holds_package().then_some(self.last_byte + PANIC_QUIET)
+    fn packet_over_at(&self) -> Option<Moment> {
+        self.demux.holds_packet().then_some(self.last_byte + PANIC_QUIET)
     }
 
     fn trace_over_at(&self) -> Option<Moment> {
@@ -367,10 +367,10 @@ impl Watcher {
         let offset = self.read;
         self.read = offset.saturating_add(1);
         self.shown.push(byte, offset);
-        let heard = Heard { raw: byte, shown: self.shown.text() };
-        if let Some((text, met)) = self.course.rejected(heard) {
-            let offset = begins(&self.shown, self.read, met);
-            if met.found.behind == 0 {
+        let heard = StreamByte { raw: byte, shown: self.shown.text() };
+        if let Some((text, met)) = self.runner.rejected(heard) {
+            let offset = match_offset(&self.shown, self.read, met);
+            if met.found.trailing == 0 {
                 keep(&mut self.lines);
             }
             self.lines.finish();
@@ -378,8 +378,8 @@ impl Watcher {
             return Some(Outcome::Rejected { text, at, offset, last_lines });
         }
         let (shown, read, met_at) = (&self.shown, self.read, &mut self.met_at);
-        self.course.push(heard, at, &mut |index, met| {
-            let offset = begins(shown, read, met);
+        self.runner.push(heard, at, &mut |index, met| {
+            let offset = match_offset(shown, read, met);
             *met_at = offset;
             events(MonitorEvent::Expected { index, at, offset });
         });
@@ -435,7 +435,7 @@ impl Watcher {
         }
         if let Some(other) = self.boots.line(&line.text) {
             events(MonitorEvent::OtherProgram(&other));
-            if self.waits() {
+            if self.is_waiting() {
                 return Some(Outcome::OtherProgram(other));
             }
         }
@@ -450,18 +450,18 @@ impl Watcher {
         if let Some(banner) = banner {
             events(MonitorEvent::Boot(&banner));
             let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
-            let on_purpose = self.allow_resets || self.course.resets_allowed() || banner.is_wake();
-            if self.hears_tests() && !on_purpose && self.tests.was_reset(now, &mut tell) {
+            let on_purpose = self.allow_resets || self.runner.resets_allowed() || banner.is_wake();
+            if self.tracks_tests() && !on_purpose && self.tests.was_reset(now, &mut tell) {
                 return Some(Outcome::Tests(self.tests.report().clone()));
             }
         }
         let boot_loop = boot_loop?;
         events(MonitorEvent::BootLoop(&boot_loop));
-        (self.waits() && !self.course.resets_allowed()).then_some(Outcome::BootLoop(boot_loop))
+        (self.is_waiting() && !self.runner.resets_allowed()).then_some(Outcome::BootLoop(boot_loop))
     }
 
-    fn hears_tests(&self) -> bool {
-        self.tests_wanted != Tests::Unheard
+    fn tracks_tests(&self) -> bool {
+        self.tests_wanted != Tests::Ignored
     }
 
     fn test_line(
@@ -471,7 +471,7 @@ impl Watcher {
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Option<Outcome> {
         let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
-        let over = self.hears_tests() && self.tests.line(line, now, &mut tell);
+        let over = self.tracks_tests() && self.tests.line(line, now, &mut tell);
         over.then(|| Outcome::Tests(self.tests.report().clone()))
     }
 
@@ -509,7 +509,7 @@ impl Watcher {
     ) -> Option<Outcome> {
         let panic = panic?;
         let mut tell = |event: TestEvent<'_>| events(MonitorEvent::Test(event));
-        if self.hears_tests() && self.tests.panicked(&panic.message, panic.at, &mut tell) {
+        if self.tracks_tests() && self.tests.panicked(&panic.message, panic.at, &mut tell) {
             // The board may restart to continue its tests.
             self.resets.expect_one_more();
             let over = self.tests.is_complete() && !self.panics.is_collecting();
@@ -523,7 +523,7 @@ impl Watcher {
             return None;
         }
         let panic = self.first_panic.take().unwrap_or(panic);
-        if !self.waits() || self.course.panics_allowed() {
+        if !self.is_waiting() || self.runner.panics_allowed() {
             return None;
         }
         let reason = panic.message.lines().next().unwrap_or_default();
@@ -539,14 +539,14 @@ impl Watcher {
         events: &mut dyn FnMut(MonitorEvent<'_>),
     ) -> Outcome {
         let seen = self.seen;
-        if !self.waits() {
+        if !self.is_waiting() {
             return Outcome::Ended { seen };
         }
         if let Some(percent) = self.garble.verdict() {
             return Outcome::WrongBaud { seen, percent };
         }
         let last_lines = self.lines.last();
-        let tests = self.tests_within().filter(|_| self.course.is_idle());
+        let tests = self.tests_within().filter(|_| self.runner.is_idle());
         if let (Bound::Tests(_) | Bound::Whole, Some(within)) = (bound, tests) {
             let within = match bound {
                 Bound::Whole => self.timeout.unwrap_or(within),
@@ -557,7 +557,7 @@ impl Watcher {
             let report = self.tests.report().clone();
             return Outcome::TestsTimedOut { running, report, within, seen, last_lines };
         }
-        let missing = self.course.missing().map(|what| what.text().to_owned()).unwrap_or_default();
+        let missing = self.runner.missing().map(|what| what.text().to_owned()).unwrap_or_default();
         Outcome::TimedOut { missing, seen, last_lines }
     }
 }
@@ -574,8 +574,8 @@ enum Bound {
 }
 
 /// Returns where a match begins in the text, of which `read` bytes have arrived.
-fn begins(shown: &Shown, read: u64, met: Match) -> u64 {
-    let back = met.found.len + met.found.behind;
+fn match_offset(shown: &Shown, read: u64, met: Match) -> u64 {
+    let back = met.found.len + met.found.trailing;
     let of_text = read.saturating_sub(back as u64);
     match met.after {
         Some(after) => shown.offset(back + after).unwrap_or(of_text),

@@ -55,7 +55,7 @@ fn told<'a>(watch: &Watch, pieces: impl IntoIterator<Item = &'a [u8]>) -> String
             writeln!(text, "expected {index}: at byte {offset}").unwrap();
         }
         MonitorEvent::BootError(error) => {
-            writeln!(text, "boot error: {}", error.kind.in_words()).unwrap();
+            writeln!(text, "boot error: {}", error.kind.description()).unwrap();
         }
         MonitorEvent::SavedPc(pc) => writeln!(text, "saved pc: {pc:#010x}").unwrap(),
         MonitorEvent::CoreDump(dump) => tell_dump(dump, &mut text),

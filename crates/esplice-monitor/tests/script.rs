@@ -62,7 +62,7 @@ fn told(watch: &Watch, said: &[(u64, &str)], until: u64, single: bool) -> String
                 "{now}: tests {} passed {} failed {} untold",
                 report.passed,
                 report.failed,
-                report.untold()
+                report.missing_tests()
             )
             .unwrap(),
             Some(Outcome::TestsTimedOut { running, .. }) => {
@@ -218,7 +218,7 @@ fn panics_and_resets_where_they_are_allowed() {
 }
 
 fn tests(within: u64) -> Watch {
-    Watch { tests: Tests::Wanted { within: Duration::from_millis(within) }, ..Watch::default() }
+    Watch { tests: Tests::Required { within: Duration::from_millis(within) }, ..Watch::default() }
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn tests_end_the_watch() {
 #[test]
 fn where_they_are_not_wanted_tests_may_be_told_or_not() {
     let within = Duration::from_millis(1000);
-    let heard = Watch { tests: Tests::IfTold { within }, ..Watch::default() };
+    let heard = Watch { tests: Tests::IfReported { within }, ..Watch::default() };
     check_watch(&heard, &[(10, "panic: no\n")], "310: panic no");
     check_watch(
         &heard,

@@ -405,7 +405,7 @@ impl Request {
     }
 
     /// Decodes a request whose header was already read, as a loader on the device does. Checks the
-    /// shape of the data but not the checksum: see [`RawRequest::checksum_holds`].
+    /// shape of the data but not the checksum: see [`RawRequest::has_valid_checksum`].
     ///
     /// # Errors
     /// [`MalformedError`] if opcode or shape is unknown.
@@ -542,7 +542,7 @@ impl<'a> RawRequest<'a> {
     }
 
     /// Returns whether the checksum matches the payload of a block command.
-    pub fn checksum_holds(&self) -> bool {
+    pub fn has_valid_checksum(&self) -> bool {
         self.data
             .get(BLOCK_HEADER_LEN..)
             .is_some_and(|payload| u32::from(checksum(payload)) == self.checksum & 0xff)
@@ -609,19 +609,19 @@ impl Status {
     }
 
     /// Returns the reason code: in a ROM's status it is the second byte, in a stub's the first.
-    pub fn why(self) -> u8 {
+    pub fn reason_code(self) -> u8 {
         if self.failed >= STUB_REASONS { self.failed } else { self.reason }
     }
 
     /// Returns whether the reason is a checksum mismatch.
     pub fn is_checksum(self) -> bool {
-        matches!(self.why(), 0x07 | 0xc1)
+        matches!(self.reason_code(), 0x07 | 0xc1)
     }
 
     /// Returns the meaning of the reason code (esptool documentation, "Serial Protocol", ROM Loader
     /// Errors and Stub Loader Errors).
     pub fn meaning(self) -> &'static str {
-        match self.why() {
+        match self.reason_code() {
             0x05 => "message is invalid",
             0x06 => "failed to act on the message",
             0x07 => "checksum mismatch",

@@ -104,6 +104,7 @@ impl Decoder {
                 self.frame.clear();
                 // The bad byte may itself be the END of the frame.
                 self.state = if byte == END { State::Outside } else { State::Skipping };
+                tracing::trace!(byte, "bad escape in a frame");
                 Decoded::Broken(Fault::BadEscape(byte))
             }
             (State::Skipping, END) => {
@@ -118,6 +119,7 @@ impl Decoder {
         if self.frame.len() == self.limit {
             self.frame.clear();
             self.state = State::Skipping;
+            tracing::trace!(limit = self.limit, "frame is too long");
             return Decoded::Broken(Fault::TooLong);
         }
         self.state = State::Inside;

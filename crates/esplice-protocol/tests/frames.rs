@@ -146,9 +146,9 @@ fn requests_with_blocks() {
     );
     let wire = bytes(&format!("c0 00 11 {rest}"));
     let mut payload = frame(&wire);
-    assert!(RawRequest::from_frame(&payload).unwrap().checksum_holds());
+    assert!(RawRequest::from_frame(&payload).unwrap().has_valid_checksum());
     *payload.last_mut().unwrap() ^= 0x80;
-    assert!(!RawRequest::from_frame(&payload).unwrap().checksum_holds());
+    assert!(!RawRequest::from_frame(&payload).unwrap().has_valid_checksum());
 }
 
 #[test]

@@ -153,10 +153,10 @@ proptest! {
     ) {
         let at = at.index(data.len());
         let mut wire = Request::FlashDeflData { sequence, data }.to_bytes();
-        prop_assert!(RawRequest::from_frame(&wire).unwrap().checksum_holds());
+        prop_assert!(RawRequest::from_frame(&wire).unwrap().has_valid_checksum());
         let start = wire.len() - at - 1;
         wire[start] ^= 1 << bit;
-        prop_assert!(!RawRequest::from_frame(&wire).unwrap().checksum_holds());
+        prop_assert!(!RawRequest::from_frame(&wire).unwrap().has_valid_checksum());
     }
 
     #[test]
@@ -175,11 +175,11 @@ proptest! {
         let _ = SecurityInfo::from_bytes(&wire);
         if let Ok(raw) = RawRequest::from_frame(&wire) {
             let _ = Request::from_raw(&raw);
-            raw.checksum_holds();
+            raw.has_valid_checksum();
         }
         // And with a valid header, so that the data is checked.
         let raw = RawRequest { opcode, checksum: 0, data: &wire };
-        raw.checksum_holds();
+        raw.has_valid_checksum();
         if let Ok(request) = Request::from_raw(&raw) {
             prop_assert_eq!(request.opcode() as u8, opcode);
             prop_assert!(request.to_bytes().len() <= wire.len() + 8 + 4);

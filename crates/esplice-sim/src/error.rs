@@ -92,7 +92,7 @@ pub enum SimError {
     },
     /// The snapshot is of another chip's board, or of a board with another flash size.
     #[error("a snapshot of {state} does not fit {board}")]
-    OtherBoard {
+    SnapshotMismatch {
         /// The snapshot's chip and flash size.
         state: String,
         /// The board's chip and flash size.
@@ -155,7 +155,7 @@ pub enum SimError {
     },
     /// The ROM file is not a valid 32-bit little-endian ELF file.
     #[error("the ROM file of {len} bytes is not a 32-bit ELF file: {message}")]
-    RomNoElf {
+    RomNotElf {
         /// Its length in bytes.
         len: usize,
         /// The reason.
@@ -266,7 +266,7 @@ impl SimError {
                  or a smaller image"
                     .into()
             }
-            SimError::RomNoElf { .. }
+            SimError::RomNotElf { .. }
             | SimError::RomMachine { .. }
             | SimError::RomNoCode { .. }
             | SimError::RomPlace { .. }

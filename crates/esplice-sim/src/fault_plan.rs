@@ -62,7 +62,7 @@ pub enum WireFault {
 
 /// A planned fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Planned {
+pub enum PlannedFault {
     /// A fault of single bytes on the line.
     Wire {
         /// Direction of the bytes.
@@ -127,19 +127,19 @@ pub struct FaultPlan {
     /// Seed of all random faults.
     pub seed: u64,
     /// Planned faults.
-    pub faults: Vec<Planned>,
+    pub faults: Vec<PlannedFault>,
 }
 
 /// A planned fault that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Struck {
+pub struct FaultEvent {
     /// Time on the board's clock.
     pub at: Duration,
     /// Description of the fault.
     pub what: String,
 }
 
-impl fmt::Display for Struck {
+impl fmt::Display for FaultEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "fault at {:.6} s: {}", self.at.as_secs_f64(), self.what)
     }
@@ -190,7 +190,7 @@ pub enum FaultPlanError {
         key: &'static str,
     },
     /// A number is too large, too small or not a whole number.
-    #[error("{place}: {key} is {value}, expected a whole number from {least} to {most}")]
+    #[error("{place}: {key} is {value}, expected a whole number from {min} to {max}")]
     Number {
         /// Place in the file.
         place: String,
@@ -199,9 +199,9 @@ pub enum FaultPlanError {
         /// Rejected value.
         value: String,
         /// Smallest accepted number.
-        least: u64,
+        min: u64,
         /// Largest accepted number.
-        most: u64,
+        max: u64,
     },
     /// Both `byte` and `one-in` are given.
     #[error("{place}: byte and one-in exclude each other")]
@@ -223,7 +223,7 @@ impl FaultPlanError {
     /// Returns a hint on how to fix the error.
     pub fn hint(&self) -> Option<String> {
         match self {
-            FaultPlanError::Key { key, known, .. } => Some(near(key, known)),
+            FaultPlanError::Key { key, known, .. } => Some(key_hint(key, known)),
             FaultPlanError::Choice { value, known, .. } => nearest(value.trim_matches('"'), known)
                 .map(|near| format!("did you mean {near:?}?")),
             FaultPlanError::InFile { error, .. } => error.hint(),
@@ -232,7 +232,7 @@ impl FaultPlanError {
     }
 }
 
-fn near(key: &str, known: &[&str]) -> String {
+fn key_hint(key: &str, known: &[&str]) -> String {
     match nearest(key, known) {
         Some(near) => format!("did you mean {near:?}?"),
         None => format!("known keys are {}", known.join(", ")),
@@ -252,9 +252,9 @@ const KINDS: [(&str, &[&str]); 9] = [
     ("stuck-bit", &["offset", "bit", "level"]),
 ];
 /// Keys at the top level of the file.
-const TOP: [&str; 2] = ["seed", "fault"];
+const TOP_LEVEL_KEYS: [&str; 2] = ["seed", "fault"];
 /// Largest value for most keys, because TOML integers are signed.
-const MOST: u64 = i64::MAX as u64;
+const MAX_INTEGER: u64 = i64::MAX as u64;
 
 impl FaultPlan {
     /// Reads a plan from the file at `path`.
@@ -277,14 +277,14 @@ impl FaultPlan {
             .parse()
             .map_err(|error: toml::de::Error| FaultPlanError::Toml(error.message().into()))?;
         let top = Entry { place: "top level".into(), table: &table };
-        top.only(&TOP)?;
+        top.reject_unknown_keys(&TOP_LEVEL_KEYS)?;
         let faults = match table.get("fault") {
             None => &[],
             Some(Value::Array(faults)) => faults.as_slice(),
             Some(_) => return Err(top.missing("[[fault]]")),
         };
         let mut plan =
-            FaultPlan { seed: top.number("seed", 0, MOST)?.unwrap_or(0), faults: vec![] };
+            FaultPlan { seed: top.number("seed", 0, MAX_INTEGER)?.unwrap_or(0), faults: vec![] };
         for (number, fault) in (1..).zip(faults) {
             let place = format!("fault {number}");
             let Value::Table(table) = fault else {
@@ -297,13 +297,13 @@ impl FaultPlan {
 }
 
 /// Maximum size of a fault file in bytes.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE_LEN: u64 = 1 << 20;
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        let message = format!("it has more than {LARGEST} bytes");
+    fs::File::open(path)?.take(MAX_FILE_LEN + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_LEN {
+        let message = format!("it has more than {MAX_FILE_LEN} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(text)
@@ -316,50 +316,55 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn planned(&self) -> Result<Planned, FaultPlanError> {
+    fn planned(&self) -> Result<PlannedFault, FaultPlanError> {
         let kind = self.choice("kind", &KINDS)?;
         let keys: Vec<&str> = ["kind"].into_iter().chain(kind.1.iter().copied()).collect();
-        self.only(&keys)?;
+        self.reject_unknown_keys(&keys)?;
         let direction =
             || self.choice("direction", &Direction::ALL).map(|(_, direction)| direction);
-        let wire = |fault| Ok(Planned::Wire { direction: direction()?, when: self.when()?, fault });
-        let millis = |key| Ok(self.number(key, 0, MOST)?.map(Duration::from_millis));
+        let wire =
+            |fault| Ok(PlannedFault::Wire { direction: direction()?, when: self.when()?, fault });
+        let millis = |key| Ok(self.number(key, 0, MAX_INTEGER)?.map(Duration::from_millis));
         let bit = || Ok(self.number("bit", 0, 7)?.map(|bit| bit as u8));
         let tear = |by| {
             let done = self.number("done", 0, u32::MAX.into())?.map(|done| done as u32);
-            Ok(Planned::Tear { operation: self.need("operation", 0, MOST)?, done, by })
+            Ok(PlannedFault::Tear {
+                operation: self.required_number("operation", 0, MAX_INTEGER)?,
+                done,
+                by,
+            })
         };
         match kind.0 {
             "drop" => wire(WireFault::Drop),
             "flip" => wire(WireFault::Flip(bit()?)),
             "double" => wire(WireFault::Double),
             "delay" => {
-                let delay = self.need("delay-us", 1, MOST)?;
+                let delay = self.required_number("delay-us", 1, MAX_INTEGER)?;
                 wire(WireFault::Delay(Duration::from_micros(delay)))
             }
-            "wrong-baud" => Ok(Planned::WrongBaud {
+            "wrong-baud" => Ok(PlannedFault::WrongBaud {
                 direction: direction()?,
-                byte: self.need("byte", 0, MOST)?,
-                len: self.need("len", 1, MOST)?,
-                baud: self.need("baud", 1, u32::MAX.into())? as u32,
+                byte: self.required_number("byte", 0, MAX_INTEGER)?,
+                len: self.required_number("len", 1, MAX_INTEGER)?,
+                baud: self.required_number("baud", 1, u32::MAX.into())? as u32,
             }),
-            "vanish" => Ok(Planned::Vanish {
+            "vanish" => Ok(PlannedFault::Vanish {
                 direction: direction()?,
-                byte: self.need("byte", 0, MOST)?,
+                byte: self.required_number("byte", 0, MAX_INTEGER)?,
                 back_after: millis("back-after-ms")?.unwrap_or_default(),
             }),
             "reset" => tear(TornBy::Reset),
             "power-cut" => tear(TornBy::PowerCut(millis("back-after-ms")?)),
-            _ => Ok(Planned::Stuck {
-                offset: self.need("offset", 0, u32::MAX.into())? as u32,
+            _ => Ok(PlannedFault::Stuck {
+                offset: self.required_number("offset", 0, u32::MAX.into())? as u32,
                 bit: bit()?.ok_or_else(|| self.missing("bit"))?,
-                level: self.need("level", 0, 1)? == 1,
+                level: self.required_number("level", 0, 1)? == 1,
             }),
         }
     }
 
     fn when(&self) -> Result<When, FaultPlanError> {
-        let byte = self.number("byte", 0, MOST)?.map(When::Byte);
+        let byte = self.number("byte", 0, MAX_INTEGER)?.map(When::Byte);
         let one_in = self.number("one-in", 1, u32::MAX.into())?;
         match (byte, one_in.map(|one_in| When::OneIn(one_in as u32))) {
             (Some(when), None) | (None, Some(when)) => Ok(when),
@@ -368,7 +373,7 @@ impl Entry<'_> {
         }
     }
 
-    fn only(&self, known: &[&'static str]) -> Result<(), FaultPlanError> {
+    fn reject_unknown_keys(&self, known: &[&'static str]) -> Result<(), FaultPlanError> {
         match self.table.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(()),
             Some(key) => Err(FaultPlanError::Key {
@@ -394,26 +399,26 @@ impl Entry<'_> {
         })
     }
 
-    fn need(&self, key: &'static str, least: u64, most: u64) -> Result<u64, FaultPlanError> {
-        self.number(key, least, most)?.ok_or_else(|| self.missing(key))
-    }
-
-    fn number(
+    fn required_number(
         &self,
         key: &'static str,
-        least: u64,
-        most: u64,
-    ) -> Result<Option<u64>, FaultPlanError> {
+        min: u64,
+        max: u64,
+    ) -> Result<u64, FaultPlanError> {
+        self.number(key, min, max)?.ok_or_else(|| self.missing(key))
+    }
+
+    fn number(&self, key: &'static str, min: u64, max: u64) -> Result<Option<u64>, FaultPlanError> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
-        match number.filter(|number| (least..=most).contains(number)) {
+        match number.filter(|number| (min..=max).contains(number)) {
             Some(number) => Ok(Some(number)),
             None => Err(FaultPlanError::Number {
                 place: self.place.clone(),
                 key,
                 value: value.to_string(),
-                least,
-                most,
+                min,
+                max,
             }),
         }
     }
@@ -427,7 +432,7 @@ impl Entry<'_> {
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: Result<&[Planned], &str>) {
+    fn check(text: &str, expected: Result<&[PlannedFault], &str>) {
         let plan = FaultPlan::parse(text);
         let told = plan.map(|plan| plan.faults).map_err(|error| match error.hint() {
             Some(hint) => format!("{error}; {hint}"),
@@ -443,7 +448,7 @@ mod tests {
     #[test]
     fn all_kinds() {
         use Direction::{ToBoard, ToHost};
-        let wire = |direction, when, fault| Planned::Wire { direction, when, fault };
+        let wire = |direction, when, fault| PlannedFault::Wire { direction, when, fault };
         for (text, expected) in [
             (
                 "kind = 'drop'\ndirection = 'to-board'\nbyte = 7",
@@ -467,19 +472,19 @@ mod tests {
             ),
             (
                 "kind = 'wrong-baud'\ndirection = 'to-board'\nbyte = 1\nlen = 3\nbaud = 9600",
-                Planned::WrongBaud { direction: ToBoard, byte: 1, len: 3, baud: 9600 },
+                PlannedFault::WrongBaud { direction: ToBoard, byte: 1, len: 3, baud: 9600 },
             ),
             (
                 "kind = 'vanish'\ndirection = 'to-board'\nbyte = 1",
-                Planned::Vanish { direction: ToBoard, byte: 1, back_after: Duration::ZERO },
+                PlannedFault::Vanish { direction: ToBoard, byte: 1, back_after: Duration::ZERO },
             ),
             (
                 "kind = 'reset'\noperation = 3\ndone = 0",
-                Planned::Tear { operation: 3, done: Some(0), by: TornBy::Reset },
+                PlannedFault::Tear { operation: 3, done: Some(0), by: TornBy::Reset },
             ),
             (
                 "kind = 'power-cut'\noperation = 3\nback-after-ms = 2",
-                Planned::Tear {
+                PlannedFault::Tear {
                     operation: 3,
                     done: None,
                     by: TornBy::PowerCut(Some(Duration::from_millis(2))),
@@ -487,7 +492,7 @@ mod tests {
             ),
             (
                 "kind = 'stuck-bit'\noffset = 0x10000\nbit = 3\nlevel = 0",
-                Planned::Stuck { offset: 0x1_0000, bit: 3, level: false },
+                PlannedFault::Stuck { offset: 0x1_0000, bit: 3, level: false },
             ),
         ] {
             check(&format!("[[fault]]\n{text}"), Ok(&[expected]));
@@ -496,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn errors_name_the_problem() {
         let fault = |text: &str| format!("[[fault]]\n{text}");
         for (text, message) in [
             ("sede = 1".into(), "top level: unknown key \"sede\"; did you mean \"seed\"?"),
@@ -536,11 +541,11 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_read_without_end() {
+    fn large_files_are_rejected() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("faults.toml");
         let file = fs::File::create(&path).unwrap();
-        file.set_len(2 * LARGEST).unwrap();
+        file.set_len(2 * MAX_FILE_LEN).unwrap();
         let error = FaultPlan::open(&path).unwrap_err().to_string();
         assert!(error.ends_with("it has more than 1048576 bytes"), "{error}");
     }

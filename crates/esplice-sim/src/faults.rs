@@ -131,7 +131,7 @@ impl<P: Port> FaultyPort<P> {
         Ok(())
     }
 
-    fn hand_out(&mut self, buf: &mut [u8]) -> usize {
+    fn deliver(&mut self, buf: &mut [u8]) -> usize {
         let len = buf.len().min(self.ready.len());
         for (place, byte) in buf.iter_mut().zip(self.ready.drain(..len)) {
             *place = byte;
@@ -147,7 +147,7 @@ impl<P: Port> Port for FaultyPort<P> {
 
     fn read(&mut self, buf: &mut [u8], deadline: Moment) -> Result<usize, PortError> {
         loop {
-            let handed = self.hand_out(buf);
+            let handed = self.deliver(buf);
             if handed > 0 || buf.is_empty() {
                 return Ok(handed);
             }
@@ -160,7 +160,7 @@ impl<P: Port> Port for FaultyPort<P> {
             for byte in bytes.into_iter().take(len) {
                 if let Err(error) = self.receive(byte) {
                     // Bytes received before the error are still delivered.
-                    return if self.ready.is_empty() { Err(error) } else { Ok(self.hand_out(buf)) };
+                    return if self.ready.is_empty() { Err(error) } else { Ok(self.deliver(buf)) };
                 }
             }
         }

@@ -42,8 +42,8 @@ mod soc;
 pub mod spec;
 
 pub use board::{
-    Board, Bridge, Counters, Gone, RomNames, Sent, Snapshot, Status, TraceEvent, TraceSink,
-    TraceWhat, Traced,
+    Board, Bridge, Counters, PortLoss, RomNames, SentByte, Snapshot, Status, TraceEvent,
+    TraceKinds, TraceSink, Traced,
 };
 pub use error::{Printed, SimError};
 pub use port::SimPort;

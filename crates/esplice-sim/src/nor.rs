@@ -74,7 +74,7 @@ pub struct Nor {
     /// Set while a fault plan has cut the power: the time until it returns, if it ever does.
     off: Option<Option<Duration>>,
     /// Descriptions of the planned faults that have happened.
-    struck: Vec<String>,
+    fault_events: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Nor {
             tears: Vec::new(),
             stuck: Vec::new(),
             off: None,
-            struck: Vec::new(),
+            fault_events: Vec::new(),
         }
     }
 
@@ -169,7 +169,7 @@ impl Nor {
     ///
     /// # Errors
     /// [`NorError::OutOfRange`] if the size of `other` differs, [`NorError::File`].
-    pub fn become_like(&mut self, other: &Nor) -> Result<(), NorError> {
+    pub fn copy_from(&mut self, other: &Nor) -> Result<(), NorError> {
         if other.bytes.len() != self.bytes.len() {
             let (len, size) = (other.bytes.len() as u64, self.size());
             return Err(NorError::OutOfRange { offset: 0, len, size });
@@ -359,7 +359,7 @@ impl Nor {
             return Err(NorError::NoPower);
         }
         let new = if torn { new.get(..new.len() / 2).unwrap_or_default() } else { new };
-        let (new, torn_by) = self.torn(offset, new);
+        let (new, torn_by) = self.apply_tear(offset, new);
         let new = &*self.with_stuck_bits(offset, new);
         self.mirror(offset, new)?;
         if let Some(old) = self.bytes.get_mut(range).and_then(|old| old.get_mut(..new.len())) {
@@ -399,13 +399,13 @@ impl Clone for Nor {
             tears: self.tears.clone(),
             stuck: self.stuck.clone(),
             off: self.off,
-            struck: self.struck.clone(),
+            fault_events: self.fault_events.clone(),
         }
     }
 }
 
 /// Returns true if the name itself is the problem: no flash file can exist under it.
-pub fn is_no_file(error: &io::Error) -> bool {
+pub fn is_invalid_file_name(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory};
     matches!(error.kind(), InvalidFilename | InvalidInput | IsADirectory)
 }

@@ -12,9 +12,9 @@ use std::{
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::{
-    Board, Gone, RomImage, SimError,
-    fault_plan::{FaultPlan, Struck},
-    nor::{Nor, NorError, is_no_file},
+    Board, PortLoss, RomImage, SimError,
+    fault_plan::{FaultEvent, FaultPlan},
+    nor::{Nor, NorError, is_invalid_file_name},
     spec::{self, SCHEME, Spec, SpecError, TimeMode},
 };
 
@@ -26,7 +26,7 @@ const SLICE: Duration = Duration::from_millis(10);
 const WRITE_PIECE: usize = 4096;
 
 /// The board at the other end of a port's line.
-pub trait Powered: Send {
+pub trait SerialEnd: Send {
     /// Returns the board's clock since power-on.
     fn now(&self) -> Duration;
     /// Runs until `deadline` on the board's clock or, with `stop_on_output`, until there is output
@@ -41,17 +41,17 @@ pub trait Powered: Send {
     /// Discards bytes that have arrived and were not taken.
     fn host_clear(&mut self);
     /// Returns the planned faults that happened since the last call.
-    fn take_struck(&mut self) -> Vec<Struck> {
+    fn take_fault_events(&mut self) -> Vec<FaultEvent> {
         Vec::new()
     }
     /// Returns how the port has gone, if that happened since the last call.
-    fn take_gone(&mut self) -> Option<Gone> {
+    fn take_port_loss(&mut self) -> Option<PortLoss> {
         None
     }
 }
 
 /// The time outside the board, which a port in real time follows.
-pub trait Outside: Send {
+pub trait HostClock: Send {
     /// Returns the time since the port was opened.
     fn now(&self) -> Duration;
     /// Waits for `time`.
@@ -62,14 +62,14 @@ pub trait Outside: Send {
 /// caller waits on the port.
 pub struct SimPort {
     name: String,
-    board: Box<dyn Powered>,
+    board: Box<dyn SerialEnd>,
     time: TimeMode,
     baud: u32,
     /// Time at which everything written has arrived.
     sent_at: Duration,
     interrupt: Arc<AtomicBool>,
     /// Set only in real time.
-    outside: Option<Box<dyn Outside>>,
+    clock: Option<Box<dyn HostClock>>,
     gone: bool,
     /// Time at which a port that has gone is back.
     back_at: Option<Duration>,
@@ -78,15 +78,15 @@ pub struct SimPort {
 
 /// A log of the planned faults that happened on a port. All clones share one log.
 #[derive(Debug, Clone, Default)]
-pub struct FaultLog(Arc<Mutex<Vec<Struck>>>);
+pub struct FaultLog(Arc<Mutex<Vec<FaultEvent>>>);
 
 impl FaultLog {
     /// Returns the entries that were not taken before, in order.
-    pub fn take(&self) -> Vec<Struck> {
+    pub fn take(&self) -> Vec<FaultEvent> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn add(&self, struck: Vec<Struck>) {
+    fn add(&self, struck: Vec<FaultEvent>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(struck);
     }
 }
@@ -124,28 +124,28 @@ impl SimPort {
             let plan = FaultPlan::open(path).map_err(SimError::from).map_err(refused)?;
             board.set_faults(&plan).map_err(SimError::from).map_err(refused)?;
         }
-        Ok(SimPort::over(spec, Box::new(board), parsed.time))
+        Ok(SimPort::from_board(spec, Box::new(board), parsed.time))
     }
 
     /// Returns a port, called `name` in messages, to an existing board. With [`TimeMode::Real`] the
     /// port follows the host's clock from now on.
-    pub fn over(name: &str, board: Box<dyn Powered>, time: TimeMode) -> SimPort {
-        let host = || Box::new(Host { started: host_now() }) as Box<dyn Outside>;
-        let outside = (time == TimeMode::Real).then(host);
-        SimPort { time, ..SimPort::paced(name, board, outside) }
+    pub fn from_board(name: &str, board: Box<dyn SerialEnd>, time: TimeMode) -> SimPort {
+        let host = || Box::new(SystemClock { started: host_now() }) as Box<dyn HostClock>;
+        let clock = (time == TimeMode::Real).then(host);
+        SimPort { time, ..SimPort::with_clock(name, board, clock) }
     }
 
-    /// Returns a port like [`SimPort::over`] that follows `outside`, if given.
-    pub fn paced(
+    /// Returns a port like [`SimPort::from_board`] that follows `clock`, if given.
+    pub fn with_clock(
         name: &str,
-        board: Box<dyn Powered>,
-        outside: Option<Box<dyn Outside>>,
+        board: Box<dyn SerialEnd>,
+        clock: Option<Box<dyn HostClock>>,
     ) -> SimPort {
         SimPort {
             name: name.into(),
             sent_at: board.now(),
-            time: if outside.is_some() { TimeMode::Real } else { TimeMode::default() },
-            outside,
+            time: if clock.is_some() { TimeMode::Real } else { TimeMode::default() },
+            clock,
             board,
             baud: FIRST_BAUD,
             interrupt: Arc::default(),
@@ -167,9 +167,9 @@ impl SimPort {
     }
 
     /// Collects what the fault plan has done.
-    fn look(&mut self) {
-        self.faults.add(self.board.take_struck());
-        if let Some(gone) = self.board.take_gone() {
+    fn collect_faults(&mut self) {
+        self.faults.add(self.board.take_fault_events());
+        if let Some(gone) = self.board.take_port_loss() {
             self.gone = true;
             self.back_at = gone.back_after.map(|after| self.board.now().saturating_add(after));
         }
@@ -185,12 +185,12 @@ impl SimPort {
         self.check()?;
         let slice_end = self.board.now().saturating_add(SLICE).min(deadline);
         let ran = self.board.run_to(slice_end, stop_on_output);
-        self.look();
+        self.collect_faults();
         ran.map_err(|error| self.failed(error))?;
-        if let Some(outside) = &mut self.outside {
-            let ahead = self.board.now().saturating_sub(outside.now());
+        if let Some(clock) = &mut self.clock {
+            let ahead = self.board.now().saturating_sub(clock.now());
             if !ahead.is_zero() {
-                outside.wait(ahead);
+                clock.wait(ahead);
             }
         }
         Ok(())
@@ -206,8 +206,8 @@ impl SimPort {
 
     /// Runs the board for the time the host spent between two calls; in real time only.
     fn catch_up(&mut self) -> Result<(), PortError> {
-        match &self.outside {
-            Some(outside) => self.run_to(outside.now()),
+        match &self.clock {
+            Some(clock) => self.run_to(clock.now()),
             None => self.check(),
         }
     }
@@ -273,10 +273,10 @@ fn port_error(name: &str, error: SimError) -> PortError {
                 source: io::Error::new(source.kind(), cause.to_string()),
             },
             NorError::OutOfRange { .. } | NorError::Reset => {
-                other(name, &SimError::FlashFailed(cause))
+                io_error(name, &SimError::FlashFailed(cause))
             }
         },
-        SimError::FlashFile { ref source, .. } if is_no_file(source) => {
+        SimError::FlashFile { ref source, .. } if is_invalid_file_name(source) => {
             PortError::Name { port: name.into(), message: error.to_string() }
         }
         SimError::FlashFile { ref source, .. } | SimError::RomFile { ref source, .. } => {
@@ -286,7 +286,7 @@ fn port_error(name: &str, error: SimError) -> PortError {
             }
         }
         SimError::FlashSize { .. }
-        | SimError::RomNoElf { .. }
+        | SimError::RomNotElf { .. }
         | SimError::RomMachine { .. }
         | SimError::RomNoCode { .. }
         | SimError::RomPlace { .. }
@@ -309,13 +309,13 @@ fn port_error(name: &str, error: SimError) -> PortError {
                 false => error.hint().unwrap_or_default(),
             },
         },
-        error => other(name, &error),
+        error => io_error(name, &error),
     }
 }
 
 /// Returns an error that is not the port's own. The message includes the hint, which is its only
 /// explanation for the user.
-fn other(name: &str, error: &SimError) -> PortError {
+fn io_error(name: &str, error: &SimError) -> PortError {
     let message = match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
@@ -332,7 +332,7 @@ impl Port for SimPort {
         self.catch_up()?;
         loop {
             let taken = self.board.host_take(self.baud, buf);
-            self.look();
+            self.collect_faults();
             if taken > 0 || buf.is_empty() || self.now() >= deadline {
                 return Ok(taken);
             }
@@ -347,7 +347,7 @@ impl Port for SimPort {
                 self.run_to(self.sent_at)?;
             }
             self.sent_at = self.board.host_send(piece, self.baud);
-            self.look();
+            self.collect_faults();
             self.check()?;
         }
         Ok(())
@@ -404,11 +404,11 @@ impl Port for SimPort {
 }
 
 /// The host's clock.
-struct Host {
+struct SystemClock {
     started: Instant,
 }
 
-impl Outside for Host {
+impl HostClock for SystemClock {
     fn now(&self) -> Duration {
         host_now().saturating_duration_since(self.started)
     }

@@ -103,7 +103,7 @@ pub enum SpecError {
     },
     /// A part is not `KEY=VALUE`.
     #[error("{part:?} is not KEY=VALUE")]
-    Shape {
+    NotKeyValue {
         /// The part between two commas.
         part: String,
     },
@@ -115,7 +115,7 @@ pub enum SpecError {
     },
     /// The key occurs twice.
     #[error("{key}= is given twice")]
-    Twice {
+    Repeated {
         /// The key.
         key: String,
     },
@@ -151,7 +151,7 @@ impl SpecError {
             None => format!("known are {}", known.join(", ")),
         };
         Some(match self {
-            SpecError::Scheme | SpecError::Shape { .. } => {
+            SpecError::Scheme | SpecError::NotKeyValue { .. } => {
                 "a virtual board is named like sim:esp32c3 or sim:esp32c3,flash=FILE,time=real"
                     .into()
             }
@@ -162,7 +162,7 @@ impl SpecError {
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
             SpecError::NoBoard { .. } => boards_hint(),
-            SpecError::Twice { .. } => return None,
+            SpecError::Repeated { .. } => return None,
         })
     }
 }
@@ -189,7 +189,7 @@ impl Spec {
         for part in parts {
             let (key, value) = match part.split_once('=') {
                 Some((key, value)) if !value.is_empty() => (key, value),
-                _ => return Err(SpecError::Shape { part: part.into() }),
+                _ => return Err(SpecError::NotKeyValue { part: part.into() }),
             };
             let twice = match key {
                 "bridge" => bridge.replace(choice("bridge", &Bridge::ALL, value)?).is_some(),
@@ -206,7 +206,7 @@ impl Spec {
                 key => return Err(SpecError::Key { key: key.into() }),
             };
             if twice {
-                return Err(SpecError::Twice { key: key.into() });
+                return Err(SpecError::Repeated { key: key.into() });
             }
         }
         let line = line.unwrap_or_else(|| cable_of(target));

@@ -15,7 +15,7 @@ use esplice_protocol::{
 use esplice_sim::{
     Board, TimeMode,
     nor::Nor,
-    serve::{Happened, Server, Wire},
+    serve::{Server, ServerEvent, Wire},
 };
 
 /// Bytes of a flood.
@@ -66,7 +66,12 @@ fn commands(commands: &[ComPort]) -> Vec<u8> {
 }
 
 /// Sends `asked`, and a SYNC from time to time, until one is answered.
-fn answered(server: &mut Server, client: &mut TcpStream, asked: &[u8], told: &mut Vec<Happened>) {
+fn answered(
+    server: &mut Server,
+    client: &mut TcpStream,
+    asked: &[u8],
+    told: &mut Vec<ServerEvent>,
+) {
     client.set_nonblocking(true).unwrap();
     let began = now();
     let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
@@ -132,7 +137,7 @@ fn a_client_ends_its_own_flood() {
     while !flooding.is_finished() {
         server.turn(&mut |happened| told.push(happened));
     }
-    assert!(told.iter().any(|told| matches!(told, Happened::Flooded)), "{told:?}");
+    assert!(told.iter().any(|told| matches!(told, ServerEvent::Flooded)), "{told:?}");
     let mut client = flooding.join().unwrap().unwrap();
     answered(&mut server, &mut client, &purge_and_reset(), &mut told);
 }
@@ -145,7 +150,7 @@ fn who_floods_and_goes_is_noticed() {
     let flooding = flood(tcp, true);
     let mut told = Vec::new();
     let began = now();
-    while !told.iter().any(|told| matches!(told, Happened::Left)) {
+    while !told.iter().any(|told| matches!(told, ServerEvent::Left)) {
         assert!(began.elapsed() < SOON, "{told:?}");
         server.turn(&mut |happened| told.push(happened));
     }
@@ -192,6 +197,6 @@ fn virtual_time_keeps_up_with_who_waits() {
         server.turn(&mut |happened| told.push(happened));
     }
     let (host, board) = (began.elapsed(), server.board().now() - from);
-    let late = told.iter().any(|told| matches!(told, Happened::Behind(_)));
+    let late = told.iter().any(|told| matches!(told, ServerEvent::Behind(_)));
     assert!(late || board + Duration::from_millis(100) >= host, "{board:?} in {host:?}");
 }

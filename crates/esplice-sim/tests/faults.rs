@@ -7,7 +7,7 @@ use esplice_sim::{
     Board, SimPort, TimeMode,
     fault_plan::FaultPlan,
     nor::{Nor, NorError},
-    serve::{Happened, Server, Wire},
+    serve::{Server, ServerEvent, Wire},
 };
 
 const SYNC: &[u8] = b"\xc0\x00\x08\x04\x00\x00\x00\x00\x00\x07\x07\x12\x20\xc0";
@@ -41,7 +41,7 @@ fn dialogue(plan: &str) -> (Vec<u8>, Vec<u8>, Vec<String>) {
     let banner = hear(&mut board, 100);
     board.host_send(SYNC, BAUD);
     let answer = hear(&mut board, 200);
-    let told = board.take_struck().into_iter().map(|struck| struck.what).collect();
+    let told = board.take_fault_events().into_iter().map(|struck| struck.what).collect();
     (banner, answer, told)
 }
 
@@ -142,7 +142,7 @@ fn flash_operations_are_torn() {
         assert_eq!(flash.iter().filter(|byte| **byte == 0).count(), zeros, "{more}");
         assert!(flash[..zeros].iter().all(|byte| *byte == 0));
         assert_eq!(board.resets(), resets + 2, "power-on and the fault");
-        let told = board.take_struck();
+        let told = board.take_fault_events();
         assert!(told[0].what.contains("flash operation 3 (32 bytes at 0x1040) torn by a reset"));
         // It waits in download mode again, and the next write succeeds.
         assert_eq!(write_block(&mut board)[..0x400], [0; 0x400]);
@@ -155,7 +155,7 @@ fn an_erase_is_half_done() {
     board.load_flash_at(0x1000, &[0; 0x1000]).unwrap();
     let flash = write_block(&mut board);
     assert_eq!(flash, [vec![0xff; 0x800], vec![0; 0x800]].concat());
-    assert!(board.take_gone().is_some());
+    assert!(board.take_port_loss().is_some());
 }
 
 #[test]
@@ -166,7 +166,8 @@ fn bits_are_stuck() {
     );
     let flash = write_block(&mut board);
     assert_eq!((flash[0], flash[1], flash[0x401], flash[0x400]), (1, 0, 0x7f, 0xff));
-    let told: Vec<String> = board.take_struck().into_iter().map(|struck| struck.what).collect();
+    let told: Vec<String> =
+        board.take_fault_events().into_iter().map(|struck| struck.what).collect();
     assert!(told.iter().any(|what| what == "bit 0 at 0x1000 of the flash stays 1"), "{told:?}");
     let plan =
         FaultPlan::parse("[[fault]]\nkind = 'stuck-bit'\noffset = 0x100000\nbit = 0\nlevel = 1");
@@ -236,7 +237,7 @@ fn who_is_served_is_hung_up() {
     let mut turns = |server: &mut Server, count: usize| {
         let mut here = Vec::new();
         (0..count).for_each(|_| server.turn(&mut |happened| here.push(happened)));
-        let left = here.iter().filter(|happened| matches!(happened, Happened::Left)).count();
+        let left = here.iter().filter(|happened| matches!(happened, ServerEvent::Left)).count();
         told.extend(here);
         left
     };
@@ -250,5 +251,5 @@ fn who_is_served_is_hung_up() {
     let mut next = TcpStream::connect(at).unwrap();
     next.write_all(SYNC).unwrap();
     assert_eq!(turns(&mut server, 100), 0);
-    assert!(told.iter().any(|told| matches!(told, Happened::Fault(_))), "{told:?}");
+    assert!(told.iter().any(|told| matches!(told, ServerEvent::Fault(_))), "{told:?}");
 }

@@ -14,7 +14,7 @@ use std::{fs, path::Path, time::Duration};
 
 use crate::board::Bench;
 use esplice_protocol::slip;
-use esplice_sim::download::{After, LoaderTarget};
+use esplice_sim::download::{LoaderTarget, NextAction};
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 
@@ -81,11 +81,11 @@ fn step(bench: &mut Bench, line: &str) -> Result<(), String> {
         "silence" => unread(bench)?,
         "then" => {
             let after = match rest.split_once(' ').unwrap_or((rest, "")) {
-                ("reset", _) => Some(After::Reset),
-                ("gone", _) => Some(After::Gone),
+                ("reset", _) => Some(NextAction::Reset),
+                ("gone", _) => Some(NextAction::Gone),
                 ("nothing", _) => None,
-                ("baud", rate) => Some(After::SetBaud(rate.parse().unwrap())),
-                ("run", entry) => Some(After::Run(number(entry))),
+                ("baud", rate) => Some(NextAction::SetBaud(rate.parse().unwrap())),
+                ("run", entry) => Some(NextAction::Run(number(entry))),
                 _ => return Err("unknown".into()),
             };
             if bench.then != after {
@@ -231,7 +231,7 @@ proptest! {
             prop_assert!(bench.reply.len() <= 8 * 200 * 40);
             bench.reply.clear();
         }
-        if bench.then.is_none() || matches!(bench.then, Some(After::SetBaud(_))) {
+        if bench.then.is_none() || matches!(bench.then, Some(NextAction::SetBaud(_))) {
             bench.send(&[slip::END]);
             bench.reply.clear();
             bench.send(&slip::encode(&hex("00 08 2400 00000000 07071220 55*32")));

@@ -15,7 +15,7 @@ use esplice_sim::{
     SimPort, TimeMode,
     faults::{Fault, FaultyPort},
     nor::Nor,
-    port::Outside,
+    port::HostClock,
     spec::Spec,
 };
 
@@ -23,7 +23,7 @@ const SYNC_LEN: u64 = 14;
 
 fn port(timed: bool) -> SimPort {
     let time = if timed { TimeMode::Virtual } else { TimeMode::None };
-    SimPort::over("sim:test", Box::new(LoaderBoard::new(timed)), time)
+    SimPort::from_board("sim:test", Box::new(LoaderBoard::new(timed)), time)
 }
 
 /// Sends a request and reads for 100 ms of the port's time.
@@ -163,7 +163,7 @@ impl Hand {
     }
 }
 
-impl Outside for Hand {
+impl HostClock for Hand {
     fn now(&self) -> Duration {
         *self.0.lock().unwrap()
     }
@@ -178,7 +178,7 @@ fn real_time_is_the_hosts() {
     const MS: Duration = Duration::from_millis(1);
     let hand = Hand::default();
     let board = Box::new(LoaderBoard::new(true));
-    let mut port = SimPort::paced("sim:test", board, Some(Box::new(hand.clone())));
+    let mut port = SimPort::with_clock("sim:test", board, Some(Box::new(hand.clone())));
     assert_eq!(port.time(), TimeMode::Real);
     port.wait_until(Moment::at(100 * MS)).unwrap();
     assert_eq!((hand.now(), port.now()), (100 * MS, Moment::at(100 * MS)));
@@ -258,7 +258,7 @@ fn a_power_cut_takes_the_port_away() {
     let mut nor = Nor::in_memory(4 << 20, &board::chip().sim.as_ref().unwrap().flash);
     nor.cut_power_after(Some(0));
     let board = LoaderBoard::new(false).with_flash(nor);
-    let mut port = SimPort::over("sim:test", Box::new(board), TimeMode::None);
+    let mut port = SimPort::from_board("sim:test", Box::new(board), TimeMode::None);
     sync(&mut port).unwrap();
     assert_eq!(ask(&mut port, &request(0x0d, 0, &[0; 8])).unwrap()[9], 0);
     let mut begin = vec![0, 2, 20, 0, 0, 0, 0, 0];

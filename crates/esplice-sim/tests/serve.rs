@@ -10,7 +10,7 @@ use esplice_protocol::{Opcode, slip};
 use esplice_sim::{
     Board, TimeMode,
     nor::Nor,
-    serve::{CLIENT_LIMIT, Happened, MOST_CLIENTS, Server, Wire},
+    serve::{CLIENT_LIMIT, MOST_CLIENTS, Server, ServerEvent, Wire},
 };
 
 /// Returns a server of a board in download mode, and its address.
@@ -32,7 +32,7 @@ fn client(at: SocketAddr) -> TcpStream {
     stream
 }
 
-fn turns(server: &mut Server, count: usize) -> Vec<Happened> {
+fn turns(server: &mut Server, count: usize) -> Vec<ServerEvent> {
     let mut told = Vec::new();
     (0..count).for_each(|_| server.turn(&mut |happened| told.push(happened)));
     told
@@ -91,7 +91,10 @@ fn clients_come_and_go() {
             check_sync(&mut server, &mut client);
             drop(client);
             let told = turns(&mut server, 20);
-            assert!(told.iter().any(|told| matches!(told, Happened::Left)), "{time:?}: {told:?}");
+            assert!(
+                told.iter().any(|told| matches!(told, ServerEvent::Left)),
+                "{time:?}: {told:?}"
+            );
         }
     }
 }
@@ -232,7 +235,7 @@ fn a_pty_outlives_who_opens_it() {
         check_sync(&mut server, &mut client);
         drop(client);
         let told = turns(&mut server, 20);
-        assert!(told.iter().any(|told| matches!(told, Happened::Left)), "{told:?}");
+        assert!(told.iter().any(|told| matches!(told, ServerEvent::Left)), "{told:?}");
     }
     drop(server);
     assert!(std::fs::symlink_metadata(&link).is_err());

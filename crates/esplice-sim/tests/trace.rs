@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use crate::firmware::{Code, rom_image};
-use esplice_sim::{Board, TraceEvent, TraceWhat, Traced, millis};
+use esplice_sim::{Board, TraceEvent, TraceKinds, Traced, millis};
 
 const UART: u32 = 0x6000_0000;
 
 /// Returns a board whose code calls a function that reads a register without a device, prints, and
 /// traps.
-fn board(what: Option<TraceWhat>) -> (Board, Arc<Mutex<Vec<Traced>>>) {
+fn board(what: Option<TraceKinds>) -> (Board, Arc<Mutex<Vec<Traced>>>) {
     // 0: jal ra, f; 4: sw to UART; …: ecall; f: lw of an unlisted register; ret.
     let code = Code::new()
         .flush()
@@ -35,7 +35,7 @@ fn board(what: Option<TraceWhat>) -> (Board, Arc<Mutex<Vec<Traced>>>) {
 
 #[test]
 fn calls_devices_and_instructions_are_told_in_order() {
-    let all = TraceWhat { instructions: true, devices: true, calls: true };
+    let all = TraceKinds { instructions: true, devices: true, calls: true };
     let (mut board, told) = board(Some(all));
     board.run_for(millis(40)).unwrap();
     let told = told.lock().unwrap();
@@ -78,7 +78,7 @@ fn a_traced_board_does_the_same() {
         (printed, board.cycles(), board.counters().sent, board.unlisted_accesses())
     };
     let plain = run(None);
-    assert_eq!(run(Some(TraceWhat { calls: true, ..TraceWhat::default() })), plain);
+    assert_eq!(run(Some(TraceKinds { calls: true, ..TraceKinds::default() })), plain);
     assert_eq!(plain.2, plain.0.len() as u64);
     assert_eq!(plain.3.len(), 1);
 }
@@ -91,7 +91,7 @@ fn rom_functions_are_calls_that_return() {
     assert_eq!(board.rom_names().name(0x4000_0068), Some("uart_tx_one_char"));
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&told);
-    let what = TraceWhat { calls: true, ..TraceWhat::default() };
+    let what = TraceKinds { calls: true, ..TraceKinds::default() };
     board.trace(what, Arc::new(move |traced: &Traced| sink.lock().unwrap().push(*traced)));
     board.run_for(millis(60)).unwrap();
     let told: Vec<_> = told.lock().unwrap().iter().map(|t| (t.pc, t.event)).collect();

@@ -66,7 +66,7 @@ pub struct StableLink {
 }
 
 /// A callback for messages of the compiler and the linker, called as they arrive.
-pub type Hear<'a> = dyn FnMut(&Diagnostic) + 'a;
+pub type OnDiagnostic<'a> = dyn FnMut(&Diagnostic) + 'a;
 
 /// A message of the compiler or the linker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,19 +142,19 @@ pub fn build_cargo(
     build(project, chip, options, None)
 }
 
-/// Builds like [`build_cargo`], but passes the messages of compiler and linker to `hear` instead of
-/// the standard error stream, formatted for a terminal if `colors` is set.
+/// Builds like [`build_cargo`], but passes the messages of compiler and linker to `on_diagnostic`
+/// instead of the standard error stream, formatted for a terminal if `colors` is set.
 ///
 /// # Errors
 /// See [`build_cargo`].
-pub fn build_cargo_heard(
+pub fn build_cargo_with_diagnostics(
     project: &Path,
     chip: &Chip,
     options: &CargoOptions,
     colors: bool,
-    hear: &mut Hear<'_>,
+    on_diagnostic: &mut OnDiagnostic<'_>,
 ) -> Result<Artifact, ToolchainError> {
-    build(project, chip, options, Some((colors, hear)))
+    build(project, chip, options, Some((colors, on_diagnostic)))
 }
 
 /// Returns the chip named by the project's enabled cargo features, including default ones and those
@@ -168,7 +168,7 @@ pub fn chip_of_project(
     options: &CargoOptions,
 ) -> Result<Option<&'static Chip>, ToolchainError> {
     let directory = project::directory(project)?;
-    let machine = Machine::seen_from(&directory);
+    let machine = Machine::in_directory(&directory);
     let cargo = find::program(&machine, "cargo");
     // Nothing can be built without cargo. The build itself reports that.
     let Some(cargo) = cargo else { return Ok(None) };
@@ -180,10 +180,10 @@ fn build(
     project: &Path,
     chip: &Chip,
     options: &CargoOptions,
-    hear: Option<(bool, &mut Hear<'_>)>,
+    on_diagnostic: Option<(bool, &mut OnDiagnostic<'_>)>,
 ) -> Result<Artifact, ToolchainError> {
     let directory = project::directory(project)?;
-    let machine = Machine::seen_from(&directory);
+    let machine = Machine::in_directory(&directory);
     let (toolchain, metadata) = toolchain_and_metadata(chip, &directory, &machine)?;
     let selection = project::select(&metadata, &directory, options)?;
     if selection.needs_idf && !toolchain.is_std {
@@ -204,7 +204,7 @@ fn build(
         .and_then(|stable| rustc_arguments(stable, options, &toolchain, &selection, &metadata));
     let is_stable = stable.is_some();
     let stable = stable.or_else(|| checked_link(options, &toolchain));
-    let format = match &hear {
+    let format = match &on_diagnostic {
         None => "json-render-diagnostics",
         Some((true, _)) => "json-diagnostic-rendered-ansi",
         Some((false, _)) => "json",
@@ -225,11 +225,11 @@ fn build(
     command.envs(toolchain.variables());
     command.envs(options.variables.iter().map(|(name, value)| (name, value)));
     let mut deaf = |_: &Diagnostic| {};
-    let hear = match hear {
-        Some((_, hear)) => hear,
+    let on_diagnostic = match on_diagnostic {
+        Some((_, on_diagnostic)) => on_diagnostic,
         None => &mut deaf,
     };
-    let (status, made) = run(command, &toolchain.cargo, &selection, hear)?;
+    let (status, made) = run(command, &toolchain.cargo, &selection, on_diagnostic)?;
 
     if !status.success() {
         return Err(failure(status, selection));
@@ -482,15 +482,16 @@ fn run(
     mut command: Command,
     program: &Path,
     selection: &Selection,
-    hear: &mut Hear<'_>,
+    on_diagnostic: &mut OnDiagnostic<'_>,
 ) -> Result<(ExitStatus, Option<(PathBuf, bool)>), ToolchainError> {
+    tracing::debug!(?command, "starting cargo");
     // The child stays in the terminal's process group, so that Ctrl-C also reaches cargo and the
     // compilers.
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|source| ToolchainError::Start { program: program.to_owned(), source })?;
-    let made = child.stdout.take().map(|stdout| find_executable(stdout, selection, hear));
+    let made = child.stdout.take().map(|stdout| find_executable(stdout, selection, on_diagnostic));
     let report = |source| ToolchainError::Report { program: program.to_owned(), source };
     // Wait before reporting any error, so that no child process is left running.
     let status = child.wait().map_err(report)?;
@@ -500,7 +501,7 @@ fn run(
 fn find_executable(
     stdout: ChildStdout,
     selection: &Selection,
-    hear: &mut Hear<'_>,
+    on_diagnostic: &mut OnDiagnostic<'_>,
 ) -> std::io::Result<Option<(PathBuf, bool)>> {
     let mut made = None;
     for message in Message::parse_stream(BufReader::new(stdout)) {
@@ -513,7 +514,7 @@ fn find_executable(
                     made = Some((elf.into_std_path_buf(), artifact.fresh));
                 }
             }
-            Message::CompilerMessage(message) => hear(&message.message.into()),
+            Message::CompilerMessage(message) => on_diagnostic(&message.message.into()),
             _ => {}
         }
     }

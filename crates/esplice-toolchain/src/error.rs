@@ -134,7 +134,7 @@ pub enum ToolchainError {
         /// TinyGo's exit code.
         code: i32,
         /// The file that was compiled on its own, and the other files of its package.
-        alone: Option<(String, Vec<String>)>,
+        single_file: Option<(String, Vec<String>)>,
     },
     /// TinyGo succeeded but wrote no ELF.
     #[error("tinygo wrote no ELF for {package}")]
@@ -431,7 +431,7 @@ impl ToolchainError {
             TinyGoChip { .. } => {
                 "install a newer TinyGo, or name one of its targets with --tinygo-target".into()
             }
-            GoFailed { alone: Some((file, others)), .. } => format!(
+            GoFailed { single_file: Some((file, others)), .. } => format!(
                 "{file} was compiled without {}: pass the directory to compile the whole package",
                 others.join(", ")
             ),

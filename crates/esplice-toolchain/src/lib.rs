@@ -32,8 +32,8 @@ mod tinygo;
 mod triple;
 
 pub use cargo::{
-    Artifact, CargoOptions, Diagnostic, Hear, StableLink, build_cargo, build_cargo_heard,
-    chip_of_project,
+    Artifact, CargoOptions, Diagnostic, OnDiagnostic, StableLink, build_cargo,
+    build_cargo_with_diagnostics, chip_of_project,
 };
 pub use environment::{SOURCE_DATE_EPOCH, outer_cargo_variables};
 pub use error::{ErrorKind, Missing, ToolchainError};

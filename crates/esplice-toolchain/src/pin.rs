@@ -40,7 +40,7 @@ impl Pin {
 
     /// Returns the error for a pinned toolchain that does not run.
     pub(crate) fn missing(&self, cargo: &Path, chip: &Chip, probe: &dyn Probe) -> ToolchainError {
-        let said = probe.complaint(cargo, &["--version"]).unwrap_or_default();
+        let said = probe.error_output(cargo, &["--version"]).unwrap_or_default();
         let error = said.lines().find_map(|line| line.trim().strip_prefix("error: "));
         let install = match is_published(&self.channel) {
             true => format!("rustup toolchain install {}", self.channel),

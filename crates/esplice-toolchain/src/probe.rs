@@ -33,7 +33,7 @@ pub trait Probe {
     fn output(&self, program: &Path, args: &[&str]) -> Option<String>;
 
     /// Returns the standard error of `program`, if it starts and fails.
-    fn complaint(&self, _program: &Path, _args: &[&str]) -> Option<String> {
+    fn error_output(&self, _program: &Path, _args: &[&str]) -> Option<String> {
         None
     }
 
@@ -54,7 +54,7 @@ pub struct Machine {
 
 impl Machine {
     /// Returns this machine as seen from `directory`.
-    pub fn seen_from(directory: impl Into<PathBuf>) -> Self {
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
         Machine {
             directory: directory.into(),
             hidden: outer_cargo_variables(std::env::vars_os().map(|(name, _)| name)),
@@ -108,6 +108,7 @@ impl Probe for Machine {
     }
 
     fn output(&self, program: &Path, args: &[&str]) -> Option<String> {
+        tracing::debug!(program = %program.display(), ?args, "querying");
         // RUSTC_BOOTSTRAP lets a stable cargo answer questions about its configuration.
         let output = self
             .command(program)
@@ -119,7 +120,8 @@ impl Probe for Machine {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn complaint(&self, program: &Path, args: &[&str]) -> Option<String> {
+    fn error_output(&self, program: &Path, args: &[&str]) -> Option<String> {
+        tracing::debug!(program = %program.display(), ?args, "querying");
         let output = self.command(program).args(args).output().ok()?;
         (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_machine_answers_for_what_runs_and_not_for_what_fails() {
-        let machine = Machine::seen_from("/");
+        let machine = Machine::in_directory("/");
         assert_eq!(machine.output(Path::new("sh"), &["-c", "pwd"]).as_deref(), Some("/\n"));
         assert_eq!(machine.output(Path::new("sh"), &["-c", "echo no; exit 1"]), None);
         assert_eq!(machine.output(Path::new("/nowhere/sh"), &[]), None);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cargo_metadata::{CrateType, Metadata, Package, Target};
-use esplice_chip::{Chip, FeatureChip, chip_of_features};
+use esplice_chip::{Chip, FeatureChip, chip_from_features};
 
 use crate::{CargoOptions, ToolchainError};
 
@@ -110,7 +110,7 @@ pub(crate) fn select(
             name: name.into(),
             packages: several.iter().map(|(p, _)| p.name.to_string()).collect(),
         }),
-        (_, None) => Err(many(path, &all)),
+        (_, None) => Err(many_binaries(path, &all)),
     }
 }
 
@@ -130,7 +130,7 @@ fn packages<'a>(
     directory: &Path,
     package: Option<&str>,
 ) -> Result<Vec<&'a Package>, ToolchainError> {
-    let Some(name) = package else { return Ok(here(metadata, directory)) };
+    let Some(name) = package else { return Ok(default_packages(metadata, directory)) };
     let named: Vec<&Package> =
         metadata.packages.iter().filter(|p| p.name.as_str() == name).collect();
     if named.is_empty() {
@@ -171,7 +171,7 @@ fn by_source(metadata: &Metadata, source: &Path) -> Result<Selection, ToolchainE
 }
 
 /// Returns the error that lists all binaries and one valid choice.
-fn many(path: PathBuf, all: &[(&Package, &str)]) -> ToolchainError {
+fn many_binaries(path: PathBuf, all: &[(&Package, &str)]) -> ToolchainError {
     let is_shared = |bin: &str| all.iter().filter(|(_, other)| *other == bin).count() > 1;
     let shown = |(package, bin): &(&Package, &str)| match is_shared(bin) {
         true => format!("{bin} of {}", package.name),
@@ -186,7 +186,7 @@ fn many(path: PathBuf, all: &[(&Package, &str)]) -> ToolchainError {
 }
 
 /// Returns the package whose manifest is in `directory`, else the workspace's default members.
-fn here<'a>(metadata: &'a Metadata, directory: &Path) -> Vec<&'a Package> {
+fn default_packages<'a>(metadata: &'a Metadata, directory: &Path) -> Vec<&'a Package> {
     let manifest = directory.join("Cargo.toml");
     let same = |p: &&Package| {
         let theirs = p.manifest_path.as_std_path();
@@ -221,7 +221,7 @@ pub(crate) fn chip_of(
     };
     let enabled: Vec<String> =
         packages.iter().flat_map(|features| enabled(features, options)).collect();
-    match chip_of_features(&enabled) {
+    match chip_from_features(&enabled) {
         FeatureChip::None => Ok(None),
         FeatureChip::One(chip) => Ok(Some(chip)),
         FeatureChip::Several(names) => Err(ToolchainError::ManyChips { names }),

@@ -119,7 +119,7 @@ pub fn build_tinygo(
     options: &TinyGoOptions,
 ) -> Result<GoArtifact, ToolchainError> {
     let (directory, package) = package(source);
-    let machine = Machine::seen_from(&directory);
+    let machine = Machine::in_directory(&directory);
     let tinygo = find_tinygo(&machine)?;
     let target = target(&tinygo, chip, options, &machine)?;
 
@@ -131,7 +131,7 @@ pub fn build_tinygo(
     let layout = options.layout.take();
     let target = with_script(&tinygo, &target, layout, &mut options, &machine, output.path())?;
     let options = &options;
-    let told = tell_linker(&tinygo, &target, options, output.path())?;
+    let told = linker_arguments(&tinygo, &target, options, output.path())?;
 
     let mut command = machine.command(&tinygo.program);
     command.args(arguments(&elf, &told, &package, chip, options));
@@ -154,6 +154,7 @@ const KEPT: usize = 0x1_0000;
 
 /// Runs TinyGo to its end. Its messages are passed on as they arrive; the end of them is returned.
 fn run(mut command: Command, program: &Path) -> Result<(ExitStatus, String), ToolchainError> {
+    tracing::debug!(?command, "starting TinyGo");
     let mut child = command
         .stderr(Stdio::piped())
         .spawn()
@@ -186,11 +187,11 @@ fn failure(source: &Path, package: String, code: i32, said: &str) -> ToolchainEr
         let said = line.trim().trim_start_matches("error: ").to_owned();
         return ToolchainError::GoVersion { said };
     }
-    ToolchainError::GoFailed { package, code, alone: alone(source) }
+    ToolchainError::GoFailed { package, code, single_file: single_file(source) }
 }
 
 /// Returns the file that was compiled on its own and the other files of its package, if any.
-fn alone(source: &Path) -> Option<(String, Vec<String>)> {
+fn single_file(source: &Path) -> Option<(String, Vec<String>)> {
     let file = source.file_name().filter(|_| source.is_file())?.to_str()?.to_owned();
     let (directory, _) = package(source);
     let mut others: Vec<String> = std::fs::read_dir(directory)
@@ -323,7 +324,7 @@ fn lacks_room(tinygo: &TinyGo, script: &str, probe: &dyn Probe) -> bool {
 
 /// The form in which TinyGo gets the linker's arguments: the target's name or file, and a flag.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct LinkerArguments {
     target: OsString,
     ldflags: Option<String>,
 }
@@ -331,12 +332,12 @@ struct Told {
 /// Prepares the linker's arguments. Releases from 0.34 on take them as a flag; earlier ones need a
 /// target file that inherits from the target. All releases take flags for Go's linker through the
 /// same flag.
-fn tell_linker(
+fn linker_arguments(
     tinygo: &TinyGo,
     target: &str,
     options: &TinyGoOptions,
     directory: &Path,
-) -> Result<Told, ToolchainError> {
+) -> Result<LinkerArguments, ToolchainError> {
     let by_flag = tinygo.version >= EXTLDFLAGS;
     let own = options.ldflags.clone().filter(|flags| !flags.trim().is_empty());
     if own.as_ref().is_some_and(|flags| flags.contains("-extldflags")) && !by_flag {
@@ -344,18 +345,18 @@ fn tell_linker(
     }
     let link_args = &options.link_args;
     if link_args.is_empty() {
-        return Ok(Told { target: target.into(), ldflags: own });
+        return Ok(LinkerArguments { target: target.into(), ldflags: own });
     }
     if by_flag {
         let words: Vec<String> = link_args.iter().map(|word| quoted(word)).collect();
         let ldflags = format!("-extldflags={}", quoted(&words.join(" ")));
         let ldflags = own.into_iter().chain([ldflags]).collect::<Vec<_>>().join(" ");
-        return Ok(Told { target: target.into(), ldflags: Some(ldflags) });
+        return Ok(LinkerArguments { target: target.into(), ldflags: Some(ldflags) });
     }
     let path = directory.join("esplice.json");
     let spec = serde_json::json!({ "inherits": [target], "ldflags": link_args });
     std::fs::write(&path, spec.to_string()).map_err(|source| ToolchainError::Files { source })?;
-    Ok(Told { target: path.into(), ldflags: own })
+    Ok(LinkerArguments { target: path.into(), ldflags: own })
 }
 
 /// Returns a size in TinyGo's form, which requires a unit, `B` or `KB` of 1024 bytes.
@@ -377,7 +378,7 @@ fn quoted(word: &str) -> String {
 
 fn arguments(
     elf: &Path,
-    told: &Told,
+    told: &LinkerArguments,
     package: &OsString,
     chip: &Chip,
     options: &TinyGoOptions,
@@ -517,11 +518,11 @@ mod tests {
     #[test]
     fn arguments_follow_the_options() {
         let chip = esplice_chip::find("esp32c3").unwrap();
-        let line = |told: &Told, options: &TinyGoOptions| {
+        let line = |told: &LinkerArguments, options: &TinyGoOptions| {
             let words = arguments(Path::new("/t/f.elf"), told, &".".into(), chip, options);
             words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join("|")
         };
-        let told = Told { target: "m5stamp-c3".into(), ldflags: None };
+        let told = LinkerArguments { target: "m5stamp-c3".into(), ldflags: None };
         assert_eq!(
             line(&told, &TinyGoOptions::default()),
             "build|-o=/t/f.elf|-target=m5stamp-c3|-tags=esplice esp32c3|."
@@ -536,7 +537,7 @@ mod tests {
             stack_size: Some(4096),
             ..TinyGoOptions::default()
         };
-        let told = Told { ldflags: Some("-extldflags=-Map=m".into()), ..told };
+        let told = LinkerArguments { ldflags: Some("-extldflags=-Map=m".into()), ..told };
         assert_eq!(
             line(&told, &all),
             "build|-o=/t/f.elf|-target=m5stamp-c3|-tags=esplice esp32c3 fast x|-opt=2|-gc=leaking|\
@@ -555,7 +556,7 @@ mod tests {
             link_args: args.to_vec(),
             ..TinyGoOptions::default()
         };
-        let told = tell_linker(&tinygo(34), "m5stamp-c3", &with(None, &args), at).unwrap();
+        let told = linker_arguments(&tinygo(34), "m5stamp-c3", &with(None, &args), at).unwrap();
         assert_eq!(told.target, "m5stamp-c3");
         // Split twice: as -ldflags, then as -extldflags.
         let inner = r#"--defsym=a=1 '-Map=my file' 'it'\''s'"#;
@@ -563,15 +564,15 @@ mod tests {
         assert_eq!(told.ldflags, Some(expected));
         assert_eq!(std::fs::read_dir(at).unwrap().count(), 0);
 
-        let told = tell_linker(&tinygo(33), "m5stamp-c3", &with(None, &args), at).unwrap();
+        let told = linker_arguments(&tinygo(33), "m5stamp-c3", &with(None, &args), at).unwrap();
         assert_eq!((told.target, told.ldflags), (at.join("esplice.json").into(), None));
         let written = std::fs::read_to_string(at.join("esplice.json")).unwrap();
         let spec: serde_json::Value = serde_json::from_str(&written).unwrap();
         let expected = serde_json::json!({ "inherits": ["m5stamp-c3"], "ldflags": args });
         assert_eq!(spec, expected);
 
-        let told = tell_linker(&tinygo(33), "m5stamp-c3", &with(None, &[]), at).unwrap();
-        assert_eq!(told, Told { target: "m5stamp-c3".into(), ldflags: None });
+        let told = linker_arguments(&tinygo(33), "m5stamp-c3", &with(None, &[]), at).unwrap();
+        assert_eq!(told, LinkerArguments { target: "m5stamp-c3".into(), ldflags: None });
 
         // Flags for Go's linker precede them, and are the only ones in releases that take no
         // others.
@@ -583,12 +584,13 @@ mod tests {
             (33, &one[..], "-X main.version=1.2"),
             (33, &[], "-X main.version=1.2"),
         ] {
-            let told = tell_linker(&tinygo(minor), "m5stamp-c3", &with(own, args), at).unwrap();
+            let told =
+                linker_arguments(&tinygo(minor), "m5stamp-c3", &with(own, args), at).unwrap();
             assert_eq!(told.ldflags.as_deref(), Some(expected));
         }
         let ext = with(Some("-extldflags=-Map=m"), &[]);
-        assert!(tell_linker(&tinygo(34), "m5stamp-c3", &ext, at).is_ok());
-        let error = tell_linker(&tinygo(33), "m5stamp-c3", &ext, at).unwrap_err();
+        assert!(linker_arguments(&tinygo(34), "m5stamp-c3", &ext, at).is_ok());
+        let error = linker_arguments(&tinygo(33), "m5stamp-c3", &ext, at).unwrap_err();
         assert_eq!(error.to_string(), "TinyGo 0.33.0 has no -extldflags in -ldflags");
     }
 

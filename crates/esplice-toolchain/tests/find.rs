@@ -59,7 +59,7 @@ impl Probe for Fake {
         self.answers.get(&format!("{} {}", program.display(), args.join(" "))).cloned()
     }
 
-    fn complaint(&self, _: &Path, _: &[&str]) -> Option<String> {
+    fn error_output(&self, _: &Path, _: &[&str]) -> Option<String> {
         Some(self.complaint.clone())
     }
 

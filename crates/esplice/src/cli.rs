@@ -1,7 +1,7 @@
 //! Arguments of the command line, also in the words of other tools.
 
 pub mod args;
-pub mod habits;
+pub mod compat;
 pub mod harness;
 pub mod stub_choice;
 pub mod value;

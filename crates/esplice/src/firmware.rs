@@ -16,7 +16,7 @@ use esplice_chip::Chip;
 use esplice_image::{
     AppDescriptor, AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader,
     ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, TableChoice, WriteKind,
-    build_adopted_image, build_direct_image, build_image, build_rom_image, check_bootloader,
+    build_app_of_rom_program, build_direct_image, build_image, build_rom_image, check_bootloader,
     is_rom_program, make_direct_plan, make_plan, second_stage_for,
 };
 use esplice_toolchain::{CargoOptions, RustToolchain, TinyGoOptions, build_tinygo};
@@ -26,6 +26,7 @@ use crate::{
         project::Project,
         settings::{Origin, Settled},
     },
+    diagnostics,
     files::{elf_file::Elf, of_file, outputs::Names, read},
     firmware::{
         source::Source,
@@ -67,6 +68,9 @@ impl Firmware {
     ) -> Result<Firmware, Failure> {
         // For build scripts, which may have a layout of their own.
         let mut variables = vec![("ESPLICE_PROJECT_TARGET".into(), chip.name.clone().into())];
+        if let Some(file) = diagnostics::log_file() {
+            variables.push((diagnostics::LOG_FILE_VARIABLE.into(), file.into()));
+        }
         if let Some(file) = &project.target_file {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
             variables.push(("ESPLICE_PROJECT_TARGET_FILE".into(), file.into()));
@@ -93,7 +97,7 @@ impl Firmware {
         if shell.is_json() {
             shell.event(&compiler(&artifact.toolchain));
         }
-        linker::tell(&artifact, options.stable.is_some(), shell);
+        linker::print_outcome(&artifact, options.stable.is_some(), shell);
         let elf = read::read_elf(&artifact.elf)?;
         if let Some(layout) = &options.layout {
             layout::hold(&elf.bytes, layout, shell)?;
@@ -162,7 +166,7 @@ impl Firmware {
                 let descriptor = AppDescriptor::named(&name, chip);
                 let elf_sha256 = Some(elf.sha256);
                 let options = ImageOptions { elf_sha256, ..image_options(chip, project)? };
-                build_adopted_image(&elf.bytes, chip, &options, start, &descriptor)?
+                build_app_of_rom_program(&elf.bytes, chip, &options, start, &descriptor)?
             }
             BootLayout::Direct => return Err(PlanError::LayoutUnsupported { boot }.into()),
         };
@@ -395,7 +399,7 @@ impl OwnFiles {
             own_bootloader: self.bootloader.is_some(),
             table: self.table.as_ref().map_or(TableChoice::BuiltIn, TableChoice::Own),
             table_offset: project.image.own_table_offset(),
-            ..PlanParts::of(boot, app)
+            ..PlanParts::new(boot, app)
         }
     }
 }

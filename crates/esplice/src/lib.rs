@@ -5,6 +5,7 @@
 //!
 //! - `ui`: results, events, errors, exit codes, Ctrl-C and the terminal
 //! - `files`: reads input files and replaces output files
+//! - `diagnostics`: what `-v` and `--log-file` show
 //! - `cli`: arguments, and the words of other tools
 //! - `config`: flags, environment and `esplice.toml`, resolved once
 //! - `linker`: esplice as the linker of a stable link
@@ -20,6 +21,7 @@ mod cli;
 mod commands;
 mod config;
 mod device;
+mod diagnostics;
 mod files;
 mod firmware;
 mod linker;
@@ -30,6 +32,7 @@ use std::{
     ffi::OsString,
     io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     process::ExitCode,
     sync::Mutex,
 };
@@ -65,6 +68,12 @@ struct Cli {
     /// Print only results, warnings and errors
     #[arg(long, short, global = true)]
     quiet: bool,
+    /// Print diagnostics on stderr; twice: also the frames exchanged with the board
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Write all diagnostics to FILE, to attach to a bug report
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Option<PathBuf>,
 }
 
 /// Runs the program with these arguments, the program's own name first, and returns its exit code.
@@ -73,9 +82,10 @@ struct Cli {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     if linker::is_asked(&args) {
+        diagnostics::join();
         return linker::run(args.into_iter().skip(1).collect());
     }
-    let rewritten = match cli::habits::rewritten(args.clone(), &command_names()) {
+    let rewritten = match cli::compat::rewritten(args.clone(), &command_names()) {
         Ok(rewritten) => rewritten,
         Err(failure) => {
             let format = if asks_for_json(&args) { Format::Json } else { Format::Text };
@@ -88,12 +98,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let exit = match Cli::try_parse_from(words) {
         Ok(cli) => {
             let mut shell = Shell::new(cli.format, cli.quiet);
+            if cli.verbose > 0 {
+                shell.without_bars();
+            }
             let interrupt = Interrupt::listen();
             shell.listen_to(&interrupt);
             for note in rewritten.notes {
                 shell.status(note);
             }
             let result = guarded(|| {
+                diagnostics::start(cli.verbose, cli.log_file.as_deref())?;
                 config::environment::check()?;
                 cli.command.run(&mut shell, &interrupt)
             });

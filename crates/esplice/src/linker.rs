@@ -48,7 +48,7 @@ pub fn stable_link(project: &Project) -> Result<Option<StableLink>, Failure> {
 }
 
 /// Prints the outcome of a link that was to be layout-stable.
-pub fn tell(artifact: &Artifact, asked: bool, shell: &mut Shell) {
+pub fn print_outcome(artifact: &Artifact, asked: bool, shell: &mut Shell) {
     if !asked {
         return;
     }
@@ -82,9 +82,11 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     if !marked {
         // Called by cargo, so only the project's settings file applies.
         let directory = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let asked = stable_link::asked_by_cargo(&directory.unwrap_or_else(|| ".".into()));
-        let heard = asked
-            .and_then(|arguments| arguments.iter().try_for_each(|argument| line.hear(argument)));
+        let asked =
+            stable_link::link_arguments_under_cargo(&directory.unwrap_or_else(|| ".".into()));
+        let heard = asked.and_then(|arguments| {
+            arguments.iter().try_for_each(|argument| line.parse_own_argument(argument))
+        });
         if let Err(message) = heard {
             return fail(&message);
         }
@@ -93,14 +95,14 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         return fail(&message);
     }
     if line.settings.plain {
-        return plain(&line, &program);
+        return link_normally(&line, &program);
     }
     match stable(&line, &program) {
         Ok(report) => {
             report.tell();
             ExitCode::SUCCESS
         }
-        Err(why) => normal(&line, &program, &why),
+        Err(why) => link_normally_with_warning(&line, &program, &why),
     }
 }
 
@@ -133,8 +135,8 @@ fn initialised_in(line: &CommandLine) -> Option<String> {
 }
 
 /// Links as without esplice, and reports the reason.
-fn normal(line: &CommandLine, program: &Program, why: &str) -> ExitCode {
-    let code = plain(line, program);
+fn link_normally_with_warning(line: &CommandLine, program: &Program, why: &str) -> ExitCode {
+    let code = link_normally(line, program);
     if code == ExitCode::SUCCESS {
         let warning = format!("linked normally: {why}");
         let report = Report { warning: Some(warning), ..Report::default() };
@@ -145,7 +147,7 @@ fn normal(line: &CommandLine, program: &Program, why: &str) -> ExitCode {
 }
 
 /// Links as without esplice.
-fn plain(line: &CommandLine, program: &Program) -> ExitCode {
+fn link_normally(line: &CommandLine, program: &Program) -> ExitCode {
     let mut command = program.command();
     command.args(line.words.iter().flat_map(Word::arguments));
     match command.status() {
@@ -160,7 +162,7 @@ fn plain(line: &CommandLine, program: &Program) -> ExitCode {
 /// Makes a layout-stable link, or returns why that is not possible.
 fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     let started = now();
-    if let Some(word) = line.hindrance() {
+    if let Some(word) = line.unsupported_word() {
         return Err(format!("{word} prevents a stable link"));
     }
     let version = program.version().ok_or("the linker's version is unknown")?;
@@ -180,7 +182,7 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     };
     let job = Job {
         contexts: line.contexts(&inputs, &version),
-        asked: line.asked(),
+        asked: line.required_symbols(),
         script: line.scripts()?,
         settings: Settings { own: line.own(), ..line.settings.room.clone() },
         inputs,
@@ -189,11 +191,11 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     let mut link =
         Link::new(job, record.as_ref(), &mut include).map_err(|error| error.to_string())?;
 
-    let room = Room::beside(&line.output()).map_err(|error| error.to_string())?;
+    let scratch = ScratchDir::beside(&line.output()).map_err(|error| error.to_string())?;
     let mut lld = Lld {
         line,
         program,
-        room: &room,
+        scratch: &scratch,
         places: &places,
         inputs: HashMap::new(),
         instead: HashMap::new(),
@@ -231,11 +233,11 @@ fn stable(line: &CommandLine, program: &Program) -> Result<Report, String> {
     Ok(report)
 }
 
-/// lld as the linker of a stable link, which reads its files from a [`Room`].
+/// lld as the linker of a stable link, which reads its files from a [`ScratchDir`].
 struct Lld<'a> {
     line: &'a CommandLine,
     program: &'a Program,
-    room: &'a Room,
+    scratch: &'a ScratchDir,
     /// For each input, its place among the words of the command line and its path.
     places: &'a [(usize, PathBuf)],
     /// The input that each file is linked instead of, by path.
@@ -254,7 +256,7 @@ impl Linker for Lld<'_> {
         self.instead.clear();
         for replacement in files {
             let Some((place, path)) = self.places.get(replacement.input) else { continue };
-            let directory = self.room.path.join(replacement.input.to_string());
+            let directory = self.scratch.path.join(replacement.input.to_string());
             let file = directory.join(path.file_name().unwrap_or_default());
             fs::create_dir_all(&directory)
                 .and_then(|()| fs::write(&file, &replacement.bytes))
@@ -270,7 +272,8 @@ impl Linker for Lld<'_> {
     }
 
     fn link(&mut self, script: &str) -> Result<Attempt, String> {
-        let (script_file, map) = (self.room.path.join("link.x"), self.room.path.join("link.map"));
+        let (script_file, map) =
+            (self.scratch.path.join("link.x"), self.scratch.path.join("link.map"));
         fs::write(&script_file, script).map_err(|error| error.to_string())?;
         let arguments = self.line.arguments(&self.instead, &script_file, &map);
         let output =
@@ -291,12 +294,12 @@ impl Linker for Lld<'_> {
 
 /// A temporary directory for the files of one link, removed afterwards. Leftovers of an interrupted
 /// link are removed first: nothing else links the same output at the same time.
-struct Room {
+struct ScratchDir {
     path: PathBuf,
 }
 
-impl Room {
-    fn beside(output: &Path) -> io::Result<Room> {
+impl ScratchDir {
+    fn beside(output: &Path) -> io::Result<ScratchDir> {
         let mut name = OsString::from(".esplice-ld-");
         name.push(output.file_name().unwrap_or_default());
         let path = output.with_file_name(name);
@@ -305,11 +308,11 @@ impl Room {
             _ => {}
         }
         fs::create_dir(&path)?;
-        Ok(Room { path })
+        Ok(ScratchDir { path })
     }
 }
 
-impl Drop for Room {
+impl Drop for ScratchDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }

@@ -2,13 +2,13 @@
 
 pub mod backtrace;
 mod console;
+mod event_printer;
 mod keys;
 mod log_file;
 mod report;
 mod screen;
 mod session;
-mod teller;
-mod test_screen;
+mod test_printer;
 mod verdict;
 
 use std::{
@@ -28,14 +28,14 @@ use esplice_protocol::{Moment, Port};
 
 use self::{
     console::Console,
+    event_printer::{Display, EventPrinter},
     keys::KEYS,
     log_file::LogFile,
     report::{Part, ReportFiles, Verdict, WatchReport, parts_of},
-    screen::{Look, Screen},
-    session::{End, Line, Session, Stage},
-    teller::{Display, Teller},
-    test_screen::TestScreen,
-    verdict::{Case, last_lines, settled},
+    screen::{Screen, ScreenOptions},
+    session::{End, Line, Session, SharedOutput},
+    test_printer::TestPrinter,
+    verdict::{Case, command_result, last_lines},
 };
 use crate::{
     cli::{args::WatchArgs, value},
@@ -93,7 +93,7 @@ pub fn boots(
                 failure = Some(Failure::new(Exit::Verify, message));
             }
             MonitorEvent::BootError(error) => {
-                let words = error.kind.in_words();
+                let words = error.kind.description();
                 let message = format!("the board does not boot: {words} ({:?})", error.line);
                 failure = Some(Failure::new(Exit::BootLoop, message));
             }
@@ -159,7 +159,7 @@ pub struct Watching {
     nocapture: bool,
     allow_resets: bool,
     addresses: Addresses,
-    look: Look,
+    screen_options: ScreenOptions,
     log: Option<PathBuf>,
     reports: ReportFiles,
     reconnect: bool,
@@ -220,7 +220,7 @@ impl Watching {
             nocapture: args.nocapture,
             allow_resets: args.allow_resets,
             addresses: args.decode.unwrap_or_default(),
-            look: Look {
+            screen_options: ScreenOptions {
                 raw: args.raw,
                 // A file or another program has no cursor to move.
                 backspace: io::stdout().is_terminal(),
@@ -287,22 +287,26 @@ impl Watching {
             watch.addresses = self.addresses;
             watch.allow_resets = self.allow_resets;
             let began = board.since.unwrap_or_else(|| board.port.now());
-            let look = match shell.is_json() {
-                true => Look { raw: true, ..Look::default() },
-                false => self.look.clone(),
+            let options = match shell.is_json() {
+                true => ScreenOptions { raw: true, ..ScreenOptions::default() },
+                false => self.screen_options.clone(),
             };
             let prefix = several.then(|| format!("{}| ", index + 1));
-            let mut teller =
-                Teller::new(&decoder, interrupt, Screen::new(Look { prefix, ..look }), began);
-            teller.index = index;
-            teller.name = board.port.name().to_owned();
-            teller.waits = !watch.expect.is_empty()
+            let mut printer = EventPrinter::new(
+                &decoder,
+                interrupt,
+                Screen::new(ScreenOptions { prefix, ..options }),
+                began,
+            );
+            printer.index = index;
+            printer.name = board.port.name().to_owned();
+            printer.waits = !watch.expect.is_empty()
                 || !watch.script.is_empty()
                 || !watch.reject.is_empty()
                 || self.tests_wanted;
-            teller.expected = expected(&watch);
-            teller.captures = captures;
-            teller.tests.told = captures && !lists;
+            printer.expected = expected(&watch);
+            printer.captures = captures;
+            printer.tests.told = captures && !lists;
             let log = self.log.as_deref().map(|path| {
                 make_room_for(path, shell)?;
                 match several {
@@ -319,7 +323,7 @@ impl Watching {
                 strategies: board.strategies,
                 baud: board.baud,
                 log: log.transpose()?,
-                teller,
+                printer,
                 outgoing: VecDeque::new(),
                 sending: false,
                 filter_off: None,
@@ -336,9 +340,10 @@ impl Watching {
         }
         let mut session = Session { lines, console };
         shell.stage("watch", StageState::Started);
-        let stage = Mutex::new(Stage { display: Display::new(several), shell });
-        let ended = session.run(&stage, &decoder, interrupt);
-        let Stage { display, shell } = stage.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let output = Mutex::new(SharedOutput { display: Display::new(several), shell });
+        let ended = session.run(&output, &decoder, interrupt);
+        let SharedOutput { display, shell } =
+            output.into_inner().unwrap_or_else(PoisonError::into_inner);
         // The terminal is restored before anything else is printed.
         session.console = None;
         self.finish(ended, session, display, shell)?;
@@ -356,9 +361,9 @@ impl Watching {
             selection: self.selection.clone(),
             boots: self.boots.clone(),
             tests: match (self.tests_wanted, self.expects()) {
-                (true, _) => Tests::Wanted { within },
-                (false, false) => Tests::IfTold { within },
-                (false, true) => Tests::Unheard,
+                (true, _) => Tests::Required { within },
+                (false, false) => Tests::IfReported { within },
+                (false, true) => Tests::Ignored,
             },
             ..Watch::default()
         }
@@ -398,10 +403,10 @@ impl Watching {
             }
             tests = line.watcher.tests().cloned();
             if let Some(report) = tests.as_ref().filter(|_| self.selection.list) {
-                TestScreen::list(report, shell);
+                TestPrinter::list(report, shell);
             } else if let Some(report) = &tests {
                 let complete = matches!(outcome, Some(Outcome::Tests(_)));
-                line.teller.tests.finish(report, complete, shell);
+                line.printer.tests.finish(report, complete, shell);
             }
             if let Some(outcome) = outcome {
                 let step = self.script.steps.get(line.watcher.step());
@@ -410,7 +415,7 @@ impl Watching {
                     _ => (*line, None),
                 });
                 let tests = tests.as_ref();
-                result = settled(
+                result = command_result(
                     outcome,
                     &Case { timeout: self.timeout, step, tests, port: line.port },
                     shell,
@@ -437,10 +442,10 @@ impl Watching {
         let failure = result.as_ref().err();
         let message = failure.map(|failure| failure.message.clone());
         let first = session.lines.first();
-        let now = first.map(|line| line.port.now().since(line.teller.started)).unwrap_or_default();
+        let now = first.map(|line| line.port.now().since(line.printer.started)).unwrap_or_default();
         let mut parts = match (tests, first) {
             (Some(tests), _) => parts_of(tests),
-            (None, Some(line)) => expected_parts(&line.teller, message.as_deref()),
+            (None, Some(line)) => expected_parts(&line.printer, message.as_deref()),
             _ => vec![],
         };
         let told = parts.iter().any(|part| part.verdict == Verdict::Failed);
@@ -463,7 +468,7 @@ impl Watching {
             message,
             seconds: now.as_secs_f64(),
             parts,
-            panics: shell.told_panics().to_vec(),
+            panics: shell.reported_panics().to_vec(),
             last_lines: first.map(|line| line.watcher.last_lines()).unwrap_or_default(),
         }
     }
@@ -480,13 +485,13 @@ fn expected(watch: &Watch) -> Vec<Option<String>> {
 }
 
 /// Returns a part for each expected text; the first that did not arrive has failed.
-fn expected_parts(teller: &Teller<'_, '_>, message: Option<&str>) -> Vec<Part> {
-    let mut since = teller.started;
+fn expected_parts(printer: &EventPrinter<'_, '_>, message: Option<&str>) -> Vec<Part> {
+    let mut since = printer.started;
     let mut failed = false;
     let mut parts = vec![];
-    for (index, text) in teller.expected.iter().enumerate() {
+    for (index, text) in printer.expected.iter().enumerate() {
         let Some(text) = text else { continue };
-        let met = teller.met.iter().find(|(place, _)| *place == index).map(|(_, at)| *at);
+        let met = printer.met.iter().find(|(place, _)| *place == index).map(|(_, at)| *at);
         let (verdict, message) = match (met, failed, message) {
             (Some(_), ..) => (Verdict::Passed, None),
             (None, false, Some(message)) => (Verdict::Failed, Some(message.to_owned())),

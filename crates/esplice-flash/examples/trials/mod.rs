@@ -14,14 +14,14 @@ use esplice_flash::{
     flash_plan, survey, with_board,
 };
 use esplice_image::{
-    BootLayout, FlashMode, FlashParams, FlashPlan, OwnParts, PartitionTable, PlannedWrite,
+    BootLayout, CustomParts, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite,
     ResolveOptions, WriteKind,
 };
 use esplice_sim::{
-    Board, Gone, SimError, SimPort, TimeMode,
-    fault_plan::{FaultPlan, Struck},
+    Board, PortLoss, SimError, SimPort, TimeMode,
+    fault_plan::{FaultEvent, FaultPlan},
     nor::Nor,
-    port::Powered,
+    port::SerialEnd,
 };
 
 /// Bytes of the board's flash: the smallest size that ESP-IDF's default table fits.
@@ -170,7 +170,8 @@ impl Trials {
         let before = board.flash().bytes().to_vec();
         let before = before.as_slice();
         let shared = Shared(Arc::new(Mutex::new(board)));
-        let mut port = SimPort::over("sim:esp32c3", Box::new(shared.clone()), TimeMode::Virtual);
+        let mut port =
+            SimPort::from_board("sim:esp32c3", Box::new(shared.clone()), TimeMode::Virtual);
         let log = port.fault_log();
         let mut bytes = (0, 0);
         let done =
@@ -366,7 +367,7 @@ fn plan(seed: u8) -> FlashPlan {
         boot: BootLayout::Idf,
         flash: FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: FLASH_LEN as u32 },
         table_offset: None,
-        own: OwnParts { table: true, bootloader: false },
+        own: CustomParts { table: true, bootloader: false },
         writes: vec![
             write("bootloader", WriteKind::Bootloader, 0, image(0x3210, seed)),
             write("partition table", WriteKind::PartitionTable, 0x8000, table),
@@ -422,37 +423,37 @@ impl Shared {
     }
 }
 
-impl Powered for Shared {
+impl SerialEnd for Shared {
     fn now(&self) -> Duration {
-        Powered::now(&*self.board())
+        SerialEnd::now(&*self.board())
     }
 
     fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
-        Powered::run_to(&mut *self.board(), deadline, stop_on_output)
+        SerialEnd::run_to(&mut *self.board(), deadline, stop_on_output)
     }
 
     fn set_lines(&mut self, dtr: bool, rts: bool) {
-        Powered::set_lines(&mut *self.board(), dtr, rts);
+        SerialEnd::set_lines(&mut *self.board(), dtr, rts);
     }
 
     fn host_send(&mut self, bytes: &[u8], baud: u32) -> Duration {
-        Powered::host_send(&mut *self.board(), bytes, baud)
+        SerialEnd::host_send(&mut *self.board(), bytes, baud)
     }
 
     fn host_take(&mut self, baud: u32, buf: &mut [u8]) -> usize {
-        Powered::host_take(&mut *self.board(), baud, buf)
+        SerialEnd::host_take(&mut *self.board(), baud, buf)
     }
 
     fn host_clear(&mut self) {
-        Powered::host_clear(&mut *self.board());
+        SerialEnd::host_clear(&mut *self.board());
     }
 
-    fn take_struck(&mut self) -> Vec<Struck> {
-        Powered::take_struck(&mut *self.board())
+    fn take_fault_events(&mut self) -> Vec<FaultEvent> {
+        SerialEnd::take_fault_events(&mut *self.board())
     }
 
-    fn take_gone(&mut self) -> Option<Gone> {
-        Powered::take_gone(&mut *self.board())
+    fn take_port_loss(&mut self) -> Option<PortLoss> {
+        SerialEnd::take_port_loss(&mut *self.board())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use esplice_chip::FlashOffset;
 use esplice_image::{
-    BootLayout, FlashMode, FlashParams, FlashPlan, OwnParts, PartitionTable, PlannedWrite,
+    BootLayout, CustomParts, FlashMode, FlashParams, FlashPlan, PartitionTable, PlannedWrite,
     WriteKind,
 };
 
@@ -40,7 +40,7 @@ pub fn plan() -> FlashPlan {
         boot: BootLayout::Idf,
         flash: FlashParams { mode: FlashMode::Dio, freq: "80m".into(), size: 2 << 20 },
         table_offset: None,
-        own: OwnParts { table: true, bootloader: false },
+        own: CustomParts { table: true, bootloader: false },
         writes: vec![
             write("bootloader", WriteKind::Bootloader, 0, image(0x3210, 1)),
             write(

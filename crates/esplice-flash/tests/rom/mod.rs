@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use esplice_chip::{Chip, CountedOn};
+use esplice_chip::{AssumedCrystal, Chip};
 use esplice_protocol::{
     Caps, Moment, Opcode, Port, PortError, RawRequest, Reply, Request, SecurityInfo, slip,
 };
@@ -159,7 +159,7 @@ impl Rom {
             let range = &crystal.divider;
             let divider = rom.xtal_mhz * 1_000_000 / chip.loader.initial_baud;
             *rom.registers.entry(range.addr.0).or_default() |= divider << range.bit;
-            if let Some(CountedOn::Register(range)) = crystal.counted_on {
+            if let Some(AssumedCrystal::Register(range)) = crystal.assumed {
                 *rom.registers.entry(range.addr.0).or_default() |= chip.xtal_mhz << range.bit;
             }
         }
@@ -226,15 +226,15 @@ impl Rom {
 
     /// Returns the rate of the board if `asked` was requested from its loader.
     fn rate_of(&self, asked: u32) -> u32 {
-        let counted_on = self.chip.crystal.as_ref().and_then(|crystal| crystal.counted_on);
-        match counted_on {
+        let assumed = self.chip.crystal.as_ref().and_then(|crystal| crystal.assumed);
+        match assumed {
             None => asked,
-            Some(counted_on) => {
-                let counted = counted_on.mhz(
+            Some(assumed) => {
+                let counted = assumed.mhz(
                     self.chip.xtal_mhz
-                        << match counted_on {
-                            CountedOn::Mhz(_) => 0,
-                            CountedOn::Register(range) => range.bit,
+                        << match assumed {
+                            AssumedCrystal::Mhz(_) => 0,
+                            AssumedCrystal::Register(range) => range.bit,
                         },
                 );
                 (u64::from(asked) * u64::from(self.xtal_mhz) / u64::from(counted)) as u32
@@ -374,7 +374,7 @@ impl Rom {
             Request::FlashData { sequence, ref data }
             | Request::FlashDeflData { sequence, ref data } => {
                 let deflated = known == Some(Opcode::FlashDeflData);
-                let good = raw.checksum_holds();
+                let good = raw.has_valid_checksum();
                 let status = self.block(sequence, data, good, deflated);
                 self.reply(opcode, 0, &[], status);
             }

@@ -79,7 +79,7 @@ impl Link {
                 any = true;
                 let gone: Vec<bool> = members.iter().map(|pin| of(pin).is_none()).collect();
                 if !gone.contains(&true) {
-                    extent.part(range.start);
+                    extent.separate(range.start);
                     continue;
                 }
                 let members = extent.pins.get_mut(range).into_iter().flatten();

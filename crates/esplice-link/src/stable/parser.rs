@@ -4,7 +4,7 @@ use super::{
     StableError,
     glob::Glob,
     script::{Files, Group, Statement},
-    tokens::{Token, tokens, unclear},
+    tokens::{Token, tokens, unsupported},
 };
 
 /// An output section as parsed, with the runs of its statements.
@@ -72,15 +72,15 @@ impl<'a> Parser<'a> {
                         let after = match self.next().map(|token| token.text) {
                             Some("AFTER") => true,
                             Some("BEFORE") => false,
-                            _ => return Err(unclear("INSERT")),
+                            _ => return Err(unsupported("INSERT")),
                         };
-                        let to = self.next().ok_or_else(|| unclear("INSERT"))?.text.to_owned();
+                        let to = self.next().ok_or_else(|| unsupported("INSERT"))?.text.to_owned();
                         let new = outputs.iter().skip(first);
                         let names = new.map(|output: &ReadOutput| output.name.clone()).collect();
                         inserts.push((names, after, to));
                     }
                 }
-                "OVERWRITE_SECTIONS" => return Err(unclear("OVERWRITE_SECTIONS")),
+                "OVERWRITE_SECTIONS" => return Err(unsupported("OVERWRITE_SECTIONS")),
                 "MEMORY" | "PHDRS" | "VERSION" => {
                     self.expect("{")?;
                     self.skip("{", "}")?;
@@ -96,11 +96,11 @@ impl<'a> Parser<'a> {
     /// Parses after the `{` of `SECTIONS`.
     fn sections(&mut self, outputs: &mut Vec<ReadOutput>) -> Result<(), StableError> {
         loop {
-            let token = self.next().ok_or_else(|| unclear("SECTIONS without end"))?;
+            let token = self.next().ok_or_else(|| unsupported("SECTIONS without end"))?;
             match token.text {
                 "}" if !token.quoted => return Ok(()),
                 ";" => {}
-                "OVERLAY" => return Err(unclear("OVERLAY")),
+                "OVERLAY" => return Err(unsupported("OVERLAY")),
                 call if CALLS.contains(&call) => self.call()?,
                 name => {
                     if self.is_assignment(&token) {
@@ -117,29 +117,29 @@ impl<'a> Parser<'a> {
     /// Parses after the name of an output section.
     fn output(&mut self, name: String) -> Result<ReadOutput, StableError> {
         loop {
-            let token = self.next().ok_or_else(|| unclear("an output section without end"))?;
+            let token = self.next().ok_or_else(|| unsupported("an output section without end"))?;
             match token.text {
                 "{" => break,
-                "ONLY_IF_RO" | "ONLY_IF_RW" | "SUBALIGN" => return Err(unclear(token.text)),
-                ";" | "}" => return Err(unclear(&format!("output section {name}"))),
+                "ONLY_IF_RO" | "ONLY_IF_RW" | "SUBALIGN" => return Err(unsupported(token.text)),
+                ";" | "}" => return Err(unsupported(&format!("output section {name}"))),
                 _ => {}
             }
         }
         let (mut statements, mut runs, mut run) = (Vec::new(), Vec::new(), 0);
         loop {
-            let token = self.next().ok_or_else(|| unclear("an output section without end"))?;
+            let token = self.next().ok_or_else(|| unsupported("an output section without end"))?;
             match token.text {
                 "}" if !token.quoted => break,
                 ";" => {}
                 "KEEP" => {
                     self.expect("(")?;
-                    let file = self.next().ok_or_else(|| unclear("KEEP"))?;
+                    let file = self.next().ok_or_else(|| unsupported("KEEP"))?;
                     let (statement, _) = self.description(&file)?;
                     self.expect(")")?;
                     statements.push(statement);
                     runs.push(None);
                 }
-                "INPUT_SECTION_FLAGS" | "EXCLUDE_FILE" => return Err(unclear(token.text)),
+                "INPUT_SECTION_FLAGS" | "EXCLUDE_FILE" => return Err(unsupported(token.text)),
                 "CONSTRUCTORS" | "CREATE_OBJECT_SYMBOLS" => run += 1,
                 call if CALLS.contains(&call) => {
                     self.call()?;
@@ -154,7 +154,7 @@ impl<'a> Parser<'a> {
                     statements.push(statement);
                     runs.push((!sorted).then_some(run));
                 }
-                other => return Err(unclear(&format!("{other} in {name}"))),
+                other => return Err(unsupported(&format!("{other} in {name}"))),
             }
         }
         self.tail()?;
@@ -199,7 +199,7 @@ impl<'a> Parser<'a> {
         let mut group = Group { exclude: Vec::new(), names: Vec::new() };
         let mut depth = 1;
         while depth > 0 {
-            let token = self.next().ok_or_else(|| unclear("a pattern without end"))?;
+            let token = self.next().ok_or_else(|| unsupported("a pattern without end"))?;
             statement.range.end = token.range.end;
             match token.text {
                 ")" => depth -= 1,
@@ -216,7 +216,9 @@ impl<'a> Parser<'a> {
                         group.exclude.push(Files::new(token.text));
                     }
                 }
-                "(" | "{" | "}" | ";" => return Err(unclear(&format!("pattern of {}", file.text))),
+                "(" | "{" | "}" | ";" => {
+                    return Err(unsupported(&format!("pattern of {}", file.text)));
+                }
                 "," => {}
                 name => group.names.push(Glob::new(name)),
             }
@@ -248,7 +250,7 @@ impl<'a> Parser<'a> {
             match token.text {
                 ";" => return Ok(()),
                 "(" => self.skip("(", ")")?,
-                "{" | "}" if !token.quoted => return Err(unclear("an assignment without end")),
+                "{" | "}" if !token.quoted => return Err(unsupported("an assignment without end")),
                 _ => {}
             }
         }
@@ -265,7 +267,7 @@ impl<'a> Parser<'a> {
     fn skip(&mut self, open: &str, close: &str) -> Result<(), StableError> {
         let mut depth = 1_usize;
         while depth > 0 {
-            let token = self.next().ok_or_else(|| unclear(&format!("no {close}")))?;
+            let token = self.next().ok_or_else(|| unsupported(&format!("no {close}")))?;
             match token.text {
                 _ if token.quoted => {}
                 text if text == open => depth += 1,
@@ -277,7 +279,7 @@ impl<'a> Parser<'a> {
     }
 
     fn expect(&mut self, text: &str) -> Result<(), StableError> {
-        if self.take(text) { Ok(()) } else { Err(unclear(&format!("{text} expected"))) }
+        if self.take(text) { Ok(()) } else { Err(unsupported(&format!("{text} expected"))) }
     }
 
     fn take(&mut self, text: &str) -> bool {

@@ -149,7 +149,7 @@ impl Link {
             let Some(extent) = self.plan.zones.get_mut(zone) else { continue };
             // Once each joined section has its own line, the linker reports which one is too long.
             if extent.pins.get(*pin).is_some_and(|pin| pin.joined) {
-                extent.part(*pin);
+                extent.separate(*pin);
                 apart = true;
             } else {
                 by_item.extend(extent.pins.get(*pin).map(|pin| (*zone, pin.item)));

@@ -49,7 +49,7 @@ impl ZonePlan {
     }
 
     /// Separates the pins that are joined with pin `number`.
-    pub fn part(&mut self, number: usize) {
+    pub fn separate(&mut self, number: usize) {
         let range = self.joined(number);
         self.pins.get_mut(range).into_iter().flatten().for_each(|pin| pin.joined = false);
     }
@@ -123,7 +123,7 @@ pub(crate) fn plan(
         if in_place
             && changed
             && !fits
-            && let Some(first) = in_its_way(extent, &pin, items)
+            && let Some(first) = first_blocking_pin(extent, &pin, items)
         {
             let displaced = extent.pins.drain(first..).map(|pin| {
                 let size = items.get(pin.item).map_or(pin.size, |item| item.size);
@@ -173,7 +173,7 @@ pub(crate) fn plan(
     for pin in homeless {
         let Some(item) = items.get(pin.item) else { continue };
         if let Some(extent) = plan.zones.get_mut(&item.zone) {
-            house(extent, pin, items);
+            place_pin(extent, pin, items);
         }
     }
     plan
@@ -183,7 +183,7 @@ pub(crate) fn plan(
 /// a function that has grown can stay. This pays if they are smaller: a moved function changes the
 /// sectors that it leaves, those that it goes to, and those of its callers. Only functions of the
 /// project are moved; others have callers everywhere.
-fn in_its_way(extent: &ZonePlan, pin: &Pin, items: &[Item]) -> Option<usize> {
+fn first_blocking_pin(extent: &ZonePlan, pin: &Pin, items: &[Item]) -> Option<usize> {
     let is_function = |item: &Item| !item.anonymous && !item.piece && !item.writable;
     if pin.end() > extent.end || !is_function(items.get(pin.item)?) {
         return None;
@@ -212,7 +212,7 @@ fn can_be_joined(item: &Item, behind: &Item) -> bool {
 /// Places a section. A section of an own crate goes into the smallest sufficient gap after another
 /// one of them. Otherwise, and for all other sections, the choices in order are: at the end, if
 /// that is before the zone's end; the smallest sufficient gap; after the end.
-pub(crate) fn house(extent: &mut ZonePlan, pin: Pin, items: &[Item]) {
+pub(crate) fn place_pin(extent: &mut ZonePlan, pin: Pin, items: &[Item]) {
     let is_own = |pin: &Pin| items.get(pin.item).is_some_and(|item| item.own);
     let align = items.get(pin.item).map_or(1, |item| item.align.max(1));
     let needed = pin.size.saturating_add(pin.slack);
@@ -253,7 +253,7 @@ pub(crate) fn evict(extent: &mut ZonePlan, number: usize, items: &[Item]) -> boo
     }
     let pin = extent.pins.remove(number);
     let Some(item) = items.get(pin.item) else { return false };
-    house(extent, Pin { size: item.size, ..pin }, items);
+    place_pin(extent, Pin { size: item.size, ..pin }, items);
     true
 }
 

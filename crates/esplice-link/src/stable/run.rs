@@ -81,6 +81,7 @@ impl Link {
                 Attempt::Linked { map } => {
                     let input_of = |path: &str| linker.input_of(path);
                     if let Some(outcome) = self.linked(&map, &input_of)? {
+                        tracing::debug!(attempts, basis = ?self.basis(), "every section has settled");
                         return Ok(Finished { outcome, map, attempts });
                     }
                 }
@@ -90,6 +91,7 @@ impl Link {
                     Retry::GiveUp => return Err(RunError::Refused { message }),
                 },
             }
+            tracing::debug!(attempts, "linking again with other files");
             linker.replace(self.replacements()?).map_err(RunError::Linker)?;
         }
     }

@@ -11,7 +11,7 @@ use super::{
     StableError,
     glob::Glob,
     parser::{Insert, ReadOutput, read},
-    tokens::unclear,
+    tokens::unsupported,
 };
 
 /// A flattened script.
@@ -147,7 +147,7 @@ pub(crate) fn parse(text: String) -> Result<Script, StableError> {
     reorder(&mut outputs, &inserts)?;
     for (at, output) in outputs.iter().enumerate() {
         if outputs.iter().skip(at + 1).any(|other| other.name == output.name) {
-            return Err(unclear(&format!("output section {} twice", output.name)));
+            return Err(unsupported(&format!("output section {} twice", output.name)));
         }
     }
     let zones = find_zones(&mut outputs);
@@ -160,7 +160,7 @@ fn reorder(outputs: &mut Vec<ReadOutput>, inserts: &[Insert]) -> Result<(), Stab
         let (moved, mut kept): (Vec<_>, Vec<_>) =
             outputs.drain(..).partition(|output| names.contains(&output.name));
         let at = kept.iter().position(|output| output.name == *to);
-        let at = at.ok_or_else(|| unclear(&format!("INSERT at {to}, which does not exist")))?;
+        let at = at.ok_or_else(|| unsupported(&format!("INSERT at {to}, which does not exist")))?;
         let at = if *after { at + 1 } else { at };
         let rest = kept.split_off(at.min(kept.len()));
         kept.extend(moved);

@@ -29,7 +29,7 @@ fn flatten_into(
     depth: usize,
 ) -> Result<(), StableError> {
     if depth > MAX_DEPTH || flat.len().saturating_add(text.len()) > MAX_LEN {
-        return Err(unclear("scripts that include each other"));
+        return Err(unsupported("scripts that include each other"));
     }
     let tokens = tokens(text)?;
     let mut copied = 0;
@@ -74,12 +74,12 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, StableError> {
             at += 1;
         } else if rest.starts_with(b"/*") {
             let end = from(at + 2).windows(2).position(|pair| pair == b"*/");
-            at += end.ok_or_else(|| unclear("a comment without end"))? + 4;
+            at += end.ok_or_else(|| unsupported("a comment without end"))? + 4;
         } else if *byte == b'#' {
             at += rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         } else if *byte == b'"' {
             let len = from(at + 1).iter().position(|byte| *byte == b'"');
-            let len = len.ok_or_else(|| unclear("a quotation without end"))?;
+            let len = len.ok_or_else(|| unsupported("a quotation without end"))?;
             let inside = text.get(at + 1..at + 1 + len).unwrap_or_default();
             tokens.push(Token { text: inside, quoted: true, range: at..at + len + 2 });
             at += len + 2;
@@ -88,7 +88,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, StableError> {
                 0 => text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8),
                 len => len,
             };
-            let word = text.get(at..at + len).ok_or_else(|| unclear("broken text"))?;
+            let word = text.get(at..at + len).ok_or_else(|| unsupported("broken text"))?;
             tokens.push(Token { text: word, quoted: false, range: at..at + len });
             at += len;
         }
@@ -97,6 +97,6 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token<'_>>, StableError> {
 }
 
 /// Returns the error for an unsupported feature.
-pub(crate) fn unclear(what: &str) -> StableError {
+pub(crate) fn unsupported(what: &str) -> StableError {
     StableError::Script { what: what.to_owned() }
 }

@@ -23,7 +23,7 @@ const LAST_SECOND: u128 = 253_402_300_799;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoFrame {
     /// More bytes may complete a frame.
-    NotWhole,
+    Incomplete,
     /// No further bytes can make them a frame.
     Never,
 }
@@ -37,7 +37,7 @@ pub fn frame(
     let mut walk = Walk { rest: bytes, formats, values: 0, is_short: false };
     match walk.frame(timestamp) {
         Some(()) => Ok(bytes.len().saturating_sub(walk.rest.len())),
-        None if walk.is_short => Err(NoFrame::NotWhole),
+        None if walk.is_short => Err(NoFrame::Incomplete),
         None => Err(NoFrame::Never),
     }
 }

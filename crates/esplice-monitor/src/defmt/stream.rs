@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{DefmtTable, LogFrame, MAX_FRAME, NoFrame};
-use crate::binlog::{BinaryLog, Packages};
+use crate::binlog::{BinaryLog, PacketReader};
 
 /// The bytes before a frame. They do not occur in UTF-8 text.
 const HEAD: [u8; 2] = [0xff, 0x00];
@@ -23,7 +23,7 @@ pub(crate) enum Piece {
 pub(crate) struct Demux {
     table: Option<Arc<DefmtTable>>,
     binary: Option<Arc<BinaryLog>>,
-    packages: Packages,
+    packages: PacketReader,
     /// An incomplete frame with its head.
     partial: Vec<u8>,
 }
@@ -45,7 +45,7 @@ impl Demux {
     }
 
     /// Returns whether an incomplete packet of the binary log is held back.
-    pub fn holds_package(&self) -> bool {
+    pub fn holds_packet(&self) -> bool {
         self.packages.holds()
     }
 
@@ -118,7 +118,7 @@ fn whole(bytes: &[u8], table: &DefmtTable) -> Option<Whole> {
         // Only the contents show where a frame ends.
         return match table.decode(bytes) {
             Ok(log) => Some(Whole::Frame(log)),
-            Err(NoFrame::NotWhole) => None,
+            Err(NoFrame::Incomplete) => None,
             Err(NoFrame::Never) => Some(Whole::Broken([&HEAD, bytes].concat())),
         };
     }

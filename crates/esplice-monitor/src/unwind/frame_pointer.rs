@@ -144,10 +144,12 @@ mod tests {
         // The frame pointer is saved, the return address is not, and s1 is overwritten: mv s1,a0.
         let body = [0x1141, 0xc422, 0x0800, 0x84aa, CALL];
         let table = [0x42, 0x0e, 16, 0x42, 0x88, 2, 0x42, 0x0c, 8, 0];
-        let Step::Lost(registers) = step(&body, &table, 0xa, 16, None) else { panic!() };
+        let Step::NoReturnAddress(registers) = step(&body, &table, 0xa, 16, None) else { panic!() };
         assert_eq!((registers.x[SP], registers.x[8]), (Some(CFA), Some(0x1234)));
         assert_eq!(registers.x[9], None);
-        let Step::Lost(registers) = step(&body[..3], &table, 6, 16, None) else { panic!() };
+        let Step::NoReturnAddress(registers) = step(&body[..3], &table, 6, 16, None) else {
+            panic!()
+        };
         assert_eq!(registers.x[9], Some(9));
     }
 }

@@ -89,7 +89,7 @@ impl Board {
             return false;
         }
         if self.rom_state.line_ended && self.rom_state.usb_given_up.is_none() {
-            let texts = self.table.texts();
+            let texts = self.table.facts();
             let ticks_per_us = self.table.data("s_ticks_per_us");
             let ticks_per_us =
                 ticks_per_us.map_or(0, |at| self.soc.load32(at).unwrap_or(0).min(MOST_TICKS));
@@ -103,7 +103,7 @@ impl Board {
     /// Extra cycles a character takes as long as the ROM expects a host on USB.
     pub(super) fn usb_byte_cycles(&self) -> u64 {
         let counts_with = self.cable() == Cable::Usb || self.rom_state.usb_given_up.is_none();
-        if counts_with { self.table.texts().usb_byte_cycles } else { 0 }
+        if counts_with { self.table.facts().usb_byte_cycles } else { 0 }
     }
 
     /// Hands over what was printed on USB.

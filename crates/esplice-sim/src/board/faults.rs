@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Board, Fault, State, line::EN_RISE};
 use crate::{
-    fault_plan::{Direction, FaultPlan, Planned, Struck, When, WireFault},
+    fault_plan::{Direction, FaultEvent, FaultPlan, PlannedFault, When, WireFault},
     nor::{NorError, StuckBit, Tear},
     soc::{
         LineByte, ResetReason,
@@ -14,7 +14,7 @@ use crate::{
 
 /// A port that has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone {
+pub struct PortLoss {
     /// Time until the port can be opened again; `None` if the power does not come back.
     pub back_after: Option<Duration>,
 }
@@ -30,8 +30,8 @@ pub(super) struct Faults {
     delayed: Option<u8>,
     /// Time from which bytes pass; until then the cable is out.
     away_until: Tick,
-    gone: Option<Gone>,
-    struck: Vec<Struck>,
+    gone: Option<PortLoss>,
+    fault_events: Vec<FaultEvent>,
 }
 
 /// One direction.
@@ -44,7 +44,7 @@ struct Side {
 
 #[derive(Clone)]
 struct Armed {
-    planned: Planned,
+    planned: PlannedFault,
     chance: Chance,
 }
 
@@ -76,10 +76,10 @@ impl Faults {
         let mut gone = None;
         for armed in &mut side.armed {
             match armed.planned {
-                Planned::Wire { when, fault, .. } if armed.chance.hits(when, at) => {
+                PlannedFault::Wire { when, fault, .. } if armed.chance.hits(when, at) => {
                     told.push(hit(fault, &mut passed, &mut armed.chance));
                 }
-                Planned::WrongBaud { byte: first, len, baud, .. }
+                PlannedFault::WrongBaud { byte: first, len, baud, .. }
                     if (first..first.saturating_add(len)).contains(&at) =>
                 {
                     passed.byte.baud = baud;
@@ -87,7 +87,7 @@ impl Faults {
                         told.push(format!("and {} more at {baud} baud", len - 1));
                     }
                 }
-                Planned::Vanish { byte: first, back_after, .. } if at == first => {
+                PlannedFault::Vanish { byte: first, back_after, .. } if at == first => {
                     passed.times = 0;
                     gone = Some(back_after);
                     told.push("not sent: the port is gone".into());
@@ -97,16 +97,16 @@ impl Faults {
         }
         if let Some(back_after) = gone {
             self.away_until = now.saturating_add(ticks(back_after));
-            self.gone = Some(Gone { back_after: Some(back_after) });
+            self.gone = Some(PortLoss { back_after: Some(back_after) });
         }
         for what in told {
-            self.tell(now, format!("byte {at} {direction} {what}"));
+            self.log_fault(now, format!("byte {at} {direction} {what}"));
         }
         passed
     }
 
-    fn tell(&mut self, now: Tick, what: String) {
-        self.struck.push(Struck { at: duration(now), what });
+    fn log_fault(&mut self, now: Tick, what: String) {
+        self.fault_events.push(FaultEvent { at: duration(now), what });
     }
 }
 
@@ -165,15 +165,17 @@ impl Board {
         self.faults.to_host.armed.clear();
         for (number, planned) in (1_u64..).zip(&plan.faults) {
             match *planned {
-                Planned::Wire { direction, .. }
-                | Planned::WrongBaud { direction, .. }
-                | Planned::Vanish { direction, .. } => {
+                PlannedFault::Wire { direction, .. }
+                | PlannedFault::WrongBaud { direction, .. }
+                | PlannedFault::Vanish { direction, .. } => {
                     // Each fault has its own sequence of random numbers.
                     let chance = Chance(Chance(plan.seed).next().wrapping_add(number));
                     self.faults.side(direction).armed.push(Armed { planned: *planned, chance });
                 }
-                Planned::Tear { operation, done, by } => tears.push(Tear { operation, done, by }),
-                Planned::Stuck { offset, bit, level } => {
+                PlannedFault::Tear { operation, done, by } => {
+                    tears.push(Tear { operation, done, by })
+                }
+                PlannedFault::Stuck { offset, bit, level } => {
                     stuck.push(StuckBit { offset, bit, level });
                 }
             }
@@ -182,16 +184,16 @@ impl Board {
     }
 
     /// Returns the faults that happened since the last call, in order.
-    pub fn take_struck(&mut self) -> Vec<Struck> {
+    pub fn take_fault_events(&mut self) -> Vec<FaultEvent> {
         let now = self.soc.fabric.now();
-        for what in self.soc.fabric.flash.nor.take_struck() {
-            self.faults.tell(now, what);
+        for what in self.soc.fabric.flash.nor.take_fault_events() {
+            self.faults.log_fault(now, what);
         }
-        std::mem::take(&mut self.faults.struck)
+        std::mem::take(&mut self.faults.fault_events)
     }
 
     /// Returns whether a pulled cable or a power cut removed the port since the last call.
-    pub fn take_gone(&mut self) -> Option<Gone> {
+    pub fn take_port_loss(&mut self) -> Option<PortLoss> {
         self.faults.gone.take()
     }
 
@@ -258,7 +260,7 @@ impl Board {
             NorError::NoPower => {
                 let back_after = self.soc.fabric.flash.nor.power_back_after();
                 if self.faults.gone.is_none() {
-                    self.faults.gone = Some(Gone { back_after });
+                    self.faults.gone = Some(PortLoss { back_after });
                 }
                 match back_after {
                     Some(after) => {

@@ -12,14 +12,14 @@ use crate::soc::{
 
 /// A byte as sent by the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentByte {
     /// The byte.
     pub byte: u8,
     /// The rate at which it was sent.
     pub baud: u32,
 }
 
-impl Sent {
+impl SentByte {
     /// Returns whether a receiver at `baud` reads it correctly.
     pub fn is_clean_at(self, baud: u32) -> bool {
         LineByte { done: 0, byte: self.byte, baud: self.baud }.received_at(baud).1
@@ -127,9 +127,9 @@ impl Board {
     }
 
     /// Returns the next byte that has arrived at the host by now, as it was sent.
-    pub fn host_take_sent(&mut self) -> Option<Sent> {
+    pub fn host_take_sent(&mut self) -> Option<SentByte> {
         let byte = self.next_for_host()?;
-        Some(Sent { byte: byte.byte, baud: byte.baud })
+        Some(SentByte { byte: byte.byte, baud: byte.baud })
     }
 
     /// Removes the bytes on the line towards the board, as a port does when its output is purged.

@@ -8,7 +8,7 @@ use esplice_chip::Chip;
 use super::{Board, State};
 use crate::{
     cpu::Bus,
-    download::{After, Clocks, Loader, LoaderOutput, LoaderTarget, RX_RING_LEN},
+    download::{Clocks, Loader, LoaderOutput, LoaderTarget, NextAction, RX_RING_LEN},
     nor::Nor,
     rom::{self, boot},
     soc::{
@@ -26,7 +26,7 @@ pub(super) struct LoaderState {
     measured: u32,
     /// Nothing is taken from the line before this time.
     busy_until: Tick,
-    after: Option<After>,
+    after: Option<NextAction>,
 }
 
 impl LoaderState {
@@ -126,21 +126,21 @@ impl Board {
         self.state = State::Loader(state);
     }
 
-    fn leave_loader(&mut self, mut state: Box<LoaderState>, after: After) {
+    fn leave_loader(&mut self, mut state: Box<LoaderState>, after: NextAction) {
         match after {
-            After::SetBaud(baud) => {
+            NextAction::SetBaud(baud) => {
                 state.baud = baud.max(1);
                 self.set_console_rate(state.baud);
                 self.state = State::Loader(state);
             }
-            After::Reset => self.soc.fabric.request_reset(ResetReason::SoftwareSystem),
-            After::Run(entry) => {
+            NextAction::Reset => self.soc.fabric.request_reset(ResetReason::SoftwareSystem),
+            NextAction::Run(entry) => {
                 self.soc.fabric.rom_listens = false;
                 rom::attach_console(&mut self.soc, &self.table);
                 boot::enter_loaded(entry, &mut self.cpu, &self.table);
                 self.state = State::Running;
             }
-            After::Gone => self.state = State::Stuck,
+            NextAction::Gone => self.state = State::Stuck,
         }
     }
 

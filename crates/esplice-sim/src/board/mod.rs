@@ -27,9 +27,9 @@ use crate::{
     SimError, TimeMode,
     cpu::{Cpu, CpuModel, Stop},
     efuse::Burn,
-    fault_plan::Struck,
+    fault_plan::FaultEvent,
     nor::{Nor, NorError},
-    port::Powered,
+    port::SerialEnd,
     rom::{self, Flow, RomImage, boot},
     soc::{
         Accesses, Cable, ResetReason, Soc,
@@ -40,11 +40,11 @@ use crate::{
 
 pub use bridge::Bridge;
 pub use counters::Counters;
-pub use faults::Gone;
-pub use line::Sent;
+pub use faults::PortLoss;
+pub use line::SentByte;
 pub use snapshot::Snapshot;
 pub use status::Status;
-pub use trace::{RomNames, TraceEvent, TraceSink, TraceWhat, Traced};
+pub use trace::{RomNames, TraceEvent, TraceKinds, TraceSink, Traced};
 
 /// A virtual board under power. A clone continues independently from the same state; a flash file
 /// stays with the original.
@@ -93,7 +93,7 @@ enum State {
     /// EN rises; the chip runs from that time on.
     Rising(Tick),
     /// A ROM function waits for the UART or for time to pass; then it continues with `then`.
-    Rom { flow: Flow, then: Then },
+    Rom { flow: Flow, then: AfterRom },
     /// The CPU executes code.
     Running,
     /// The chip has been asleep since that time.
@@ -107,7 +107,7 @@ enum State {
 }
 
 #[derive(Clone)]
-enum Then {
+enum AfterRom {
     /// Returns to the caller.
     Return,
     /// Does the next step of the boot.
@@ -160,7 +160,7 @@ impl Board {
         let table = rom::Table::load(&sim.rom_table)?;
         table.fill_rom(chip, &mut soc);
         let mut cpu = Cpu::new(CpuModel::of(chip, sim));
-        let stub_return = table.texts().stub_return;
+        let stub_return = table.facts().stub_return;
         cpu.set_hooks(table.hooked().chain(rom::Vector::addrs(&table)).chain([stub_return]));
         Ok(Self {
             chip,
@@ -318,7 +318,7 @@ impl Board {
         {
             match sleep {
                 Sleep::Light => {
-                    self.soc.slept(now - since);
+                    self.soc.skip_time(now - since);
                     self.state = State::Running;
                 }
                 Sleep::Deep => self.reset(ResetReason::DeepSleep),
@@ -341,7 +341,7 @@ impl Board {
                 self.state = State::Running;
                 self.run_cpu(next);
             }
-            State::Rom { flow, then: Then::Return } if self.interrupts_rom() => {
+            State::Rom { flow, then: AfterRom::Return } if self.interrupts_rom() => {
                 self.suspended.insert(self.cpu.x[rom::SP], flow);
                 self.cpu.pc = self.table.resume();
                 self.state = State::Running;
@@ -357,7 +357,7 @@ impl Board {
 
     /// Signals pending interrupts to the CPU. Returns until when it may run, at most `until`. An
     /// interrupt raised by the CPU's own access arrives some cycles later.
-    fn tell_interrupts(&mut self, until: u64) -> u64 {
+    fn signal_interrupts(&mut self, until: u64) -> u64 {
         let irq = self.soc.take_irq();
         if self.soc.take_irq_by_access() {
             self.irq_from = self.cpu.cycles + IRQ_DELAY;
@@ -366,22 +366,22 @@ impl Board {
             self.cpu.set_irq(irq);
             return until;
         }
-        self.cpu.keep_irq(irq);
+        self.cpu.clear_irq_except(irq);
         until.min(self.irq_from)
     }
 
     fn run_cpu(&mut self, next: Tick) {
         let until = self.soc.fabric.clock.cycle_at(next).max(self.cpu.cycles + 1);
         self.soc.set_horizon(next);
-        let until = self.tell_interrupts(until);
+        let until = self.signal_interrupts(until);
         let stop = match self.run_traced(until).or_else(|| self.look_for_loop(until)) {
             Some(stop) => stop,
             None => self.cpu.run(&mut self.soc, self.idle.limit(until)),
         };
         self.soc.fabric.clock.cycle = self.cpu.cycles;
         if let Some(addr) = self.soc.take_rom_fetch() {
-            if addr == self.table.texts().vectors {
-                self.go_on(boot::Next::Step(boot::Step::Panic));
+            if addr == self.table.facts().vectors {
+                self.continue_boot(boot::Next::Step(boot::Step::Panic));
             } else {
                 self.missing_rom(addr);
             }
@@ -393,12 +393,12 @@ impl Board {
             Stop::Wfi => self.skip_to(next),
             Stop::Hook(addr) if addr == self.table.resume() => {
                 match self.suspended.remove(&self.cpu.x[rom::SP]) {
-                    Some(flow) => self.state = State::Rom { flow, then: Then::Return },
+                    Some(flow) => self.state = State::Rom { flow, then: AfterRom::Return },
                     None => self.missing_rom(addr),
                 }
             }
-            Stop::Hook(addr) if addr == self.table.texts().stub_return => {
-                self.go_on(boot::Next::Step(boot::Step::Woken));
+            Stop::Hook(addr) if addr == self.table.facts().stub_return => {
+                self.continue_boot(boot::Next::Step(boot::Step::Woken));
             }
             Stop::Hook(addr) => {
                 if let Some(vector) = rom::Vector::at(addr, &self.table) {
@@ -409,7 +409,7 @@ impl Board {
                 let called =
                     rom::call(addr, &mut self.cpu, &mut self.soc, &self.table, &mut self.rom_state);
                 match called {
-                    Some(flow) => self.begin_rom(flow, Then::Return),
+                    Some(flow) => self.begin_rom(flow, AfterRom::Return),
                     None => self.missing_rom(addr),
                 }
             }
@@ -419,6 +419,7 @@ impl Board {
 
     fn reset(&mut self, reason: ResetReason) {
         self.resets += 1;
+        tracing::debug!(?reason, resets = self.resets, "the virtual board resets");
         if self.strap_resets.contains(&(reason as u8)) {
             let wired = self.soc.fabric.cable == Cable::Uart && self.lines.boot_pin_low();
             self.soc.fabric.strap = match wired || self.boot_pin_held {
@@ -434,7 +435,7 @@ impl Board {
             self.start(boot::Next::Execute);
             return;
         }
-        let vectors = self.table.texts().vectors;
+        let vectors = self.table.facts().vectors;
         self.cpu.reset(vectors);
         self.cpu.write_csr(CSR_MTVEC, vectors);
         self.rom_state = rom::State::default();
@@ -445,7 +446,8 @@ impl Board {
     /// Begins after the time that the chip takes before the ROM's first instruction.
     fn start(&mut self, next: boot::Next) {
         let until = self.soc.fabric.now() + boot::start_up(&self.soc);
-        self.state = State::Rom { flow: Flow { until, ..Flow::default() }, then: Then::Boot(next) };
+        self.state =
+            State::Rom { flow: Flow { until, ..Flow::default() }, then: AfterRom::Boot(next) };
     }
 
     fn missing_rom(&mut self, addr: u32) {
@@ -472,7 +474,7 @@ fn no_board(chip: &Chip) -> SimError {
     SimError::NoBoard { chip: chip.display_name.clone() }
 }
 
-impl Powered for Board {
+impl SerialEnd for Board {
     fn now(&self) -> Duration {
         Board::now(self)
     }
@@ -497,11 +499,11 @@ impl Powered for Board {
         Board::host_clear(self);
     }
 
-    fn take_struck(&mut self) -> Vec<Struck> {
-        Board::take_struck(self)
+    fn take_fault_events(&mut self) -> Vec<FaultEvent> {
+        Board::take_fault_events(self)
     }
 
-    fn take_gone(&mut self) -> Option<Gone> {
-        Board::take_gone(self)
+    fn take_port_loss(&mut self) -> Option<PortLoss> {
+        Board::take_port_loss(self)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Board, Sent};
+use super::{Board, SentByte};
 use crate::soc::clock::duration;
 
 impl Board {
@@ -26,11 +26,11 @@ impl Board {
     /// Returns the bytes that UARTs have sent on a pin by now, if the firmware routed a UART there
     /// by the pin matrix. A second serial cable would receive the same. The first UART's bytes also
     /// go to the host's line.
-    pub fn take_serial(&mut self, pin: u32) -> Vec<Sent> {
+    pub fn take_serial(&mut self, pin: u32) -> Vec<SentByte> {
         let now = self.soc.fabric.now();
         let serial = &mut self.soc.fabric.pins.serial;
         let sent = std::iter::from_fn(|| serial.take_sent(pin, now));
-        sent.map(|sent| Sent { byte: sent.byte, baud: sent.baud }).collect()
+        sent.map(|sent| SentByte { byte: sent.byte, baud: sent.baud }).collect()
     }
 
     /// Sends bytes into a pin at `baud`, for the UART whose input the firmware routed from there.
@@ -39,7 +39,7 @@ impl Board {
     pub fn send_serial(&mut self, pin: u32, bytes: &[u8], baud: u32) -> Duration {
         let mut done = self.soc.fabric.now();
         for byte in bytes {
-            done = self.soc.bring_to_pin(pin, *byte, baud.max(1));
+            done = self.soc.send_to_pin(pin, *byte, baud.max(1));
         }
         duration(done.saturating_add(1))
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Board, State, Then, loader::LoaderState};
+use super::{AfterRom, Board, State, loader::LoaderState};
 use crate::{
     cpu::Bus,
     rom::{self, Flow, boot},
@@ -24,7 +24,7 @@ impl Board {
     /// Charges the time of a ROM function and waits for the rest of it. Long computations are
     /// waited for, so that interrupts can be handled: inflating a block takes longer than the
     /// UART's FIFO needs to overflow.
-    pub(super) fn begin_rom(&mut self, mut flow: Flow, then: Then) {
+    pub(super) fn begin_rom(&mut self, mut flow: Flow, then: AfterRom) {
         let at_once = flow.cycles.min(MOST_UNINTERRUPTED);
         let computed = self.soc.fabric.clock.tick_at(self.cpu.cycles.saturating_add(flow.cycles));
         let ready = computed.saturating_add(flow.waits);
@@ -37,7 +37,7 @@ impl Board {
         self.wait_in_rom(flow, then, now, now);
     }
 
-    pub(super) fn wait_in_rom(&mut self, mut flow: Flow, then: Then, now: Tick, next: Tick) {
+    pub(super) fn wait_in_rom(&mut self, mut flow: Flow, then: AfterRom, now: Tick, next: Tick) {
         let console = self.soc.console();
         while let Some(&byte) = flow.out.front() {
             if flow.next_byte > now {
@@ -64,12 +64,12 @@ impl Board {
         }
         if flow.out.is_empty() && flow.until.max(flow.next_byte) <= now {
             match then {
-                Then::Return => {
-                    self.tell_rom_return(self.cpu.pc, self.cpu.x[1]);
+                AfterRom::Return => {
+                    self.trace_rom_return(self.cpu.pc, self.cpu.x[1]);
                     rom::leave(&mut self.cpu);
                     self.state = State::Running;
                 }
-                Then::Boot(next) => self.go_on(next),
+                AfterRom::Boot(next) => self.continue_boot(next),
             }
             return;
         }
@@ -82,7 +82,7 @@ impl Board {
     }
 
     /// Does the next part of the boot.
-    pub(super) fn go_on(&mut self, next: boot::Next) {
+    pub(super) fn continue_boot(&mut self, next: boot::Next) {
         match next {
             boot::Next::Step(step) => {
                 let (flow, next) = boot::step(
@@ -117,7 +117,7 @@ impl Board {
         self.cpu.cycles += flow.cycles;
         self.soc.fabric.clock.cycle = self.cpu.cycles;
         flow.cycles = 0;
-        self.state = State::Rom { flow, then: Then::Boot(next) };
+        self.state = State::Rom { flow, then: AfterRom::Boot(next) };
     }
 
     /// Returns whether an interrupt suspends a waiting ROM function. The handler runs first, then

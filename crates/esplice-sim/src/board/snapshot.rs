@@ -27,16 +27,16 @@ impl Board {
     /// snapshot.
     ///
     /// # Errors
-    /// [`SimError::OtherBoard`] for a snapshot of another chip or flash size,
+    /// [`SimError::SnapshotMismatch`] for a snapshot of another chip or flash size,
     /// [`SimError::FlashFailed`] if the flash file can't be written. Then the board is unchanged,
     /// but the file may be changed in part.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SimError> {
         let from = &snapshot.0;
         if !std::ptr::eq(from.chip, self.chip) || from.flash().size() != self.flash().size() {
-            return Err(SimError::OtherBoard { state: from.kind(), board: self.kind() });
+            return Err(SimError::SnapshotMismatch { state: from.kind(), board: self.kind() });
         }
         let nor = &mut self.soc.fabric.flash.nor;
-        nor.become_like(from.flash()).map_err(|error| SimError::FlashFailed(Arc::new(error)))?;
+        nor.copy_from(from.flash()).map_err(|error| SimError::FlashFailed(Arc::new(error)))?;
         let mut restored = from.clone();
         std::mem::swap(&mut restored.soc.fabric.flash.nor, nor);
         *self = restored;

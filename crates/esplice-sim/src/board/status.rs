@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Board, State, Then};
+use super::{AfterRom, Board, State};
 
 /// The state of a board.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,8 +70,8 @@ impl Board {
         let pc = self.cpu.pc;
         match &self.state {
             State::Held | State::Rising(_) => Status::InReset,
-            State::Rom { then: Then::Boot(_), .. } => Status::Booting,
-            State::Rom { then: Then::Return, .. } => Status::InRom { caller: self.cpu.x[1] },
+            State::Rom { then: AfterRom::Boot(_), .. } => Status::Booting,
+            State::Rom { then: AfterRom::Return, .. } => Status::InRom { caller: self.cpu.x[1] },
             State::Running if self.cpu.is_waiting() => Status::Waiting { pc },
             State::Running => Status::Running { pc },
             State::Sleeping(..) => Status::Sleeping,

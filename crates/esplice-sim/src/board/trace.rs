@@ -11,7 +11,7 @@ use crate::{
 
 /// The kinds of events to trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TraceWhat {
+pub struct TraceKinds {
     /// Each instruction before it is executed.
     pub instructions: bool,
     /// Each load and store outside of memory, at a device or at an unassigned address.
@@ -99,7 +99,7 @@ impl RomNames {
 /// A running trace.
 #[derive(Clone)]
 pub(super) struct Trace {
-    what: TraceWhat,
+    what: TraceKinds,
     sink: TraceSink,
     depth: u32,
 }
@@ -107,7 +107,7 @@ pub(super) struct Trace {
 impl Board {
     /// Sends events to `sink` from now on. A traced board is some hundred times slower and skips no
     /// loops.
-    pub fn trace(&mut self, what: TraceWhat, sink: TraceSink) {
+    pub fn trace(&mut self, what: TraceKinds, sink: TraceSink) {
         let any = what.instructions || what.devices || what.calls;
         self.trace = any.then_some(Trace { what, sink, depth: 0 });
     }
@@ -133,8 +133,12 @@ impl Board {
         let (bits, len) = self.instruction_at(pc);
         let at = self.now();
         let instruction = Traced { at, pc, event: TraceEvent::Instruction { bits, len } };
-        let mut bus =
-            Told { soc: &mut self.soc, at, pc, sink: trace.what.devices.then_some(&trace.sink) };
+        let mut bus = TracedBus {
+            soc: &mut self.soc,
+            at,
+            pc,
+            sink: trace.what.devices.then_some(&trace.sink),
+        };
         let waiting = self.cpu.is_waiting();
         let stop = self.cpu.run(&mut bus, self.cpu.cycles + 1);
         if matches!(stop, Stop::Hook(_)) || waiting && self.cpu.is_waiting() {
@@ -170,7 +174,7 @@ impl Board {
     }
 
     /// Traces the return of a modelled ROM function, which has no return instruction.
-    pub(super) fn tell_rom_return(&mut self, from: u32, to: u32) {
+    pub(super) fn trace_rom_return(&mut self, from: u32, to: u32) {
         let at = self.now();
         if let Some(trace) = self.trace.as_mut().filter(|trace| trace.what.calls) {
             trace.depth = trace.depth.saturating_sub(1);
@@ -218,14 +222,14 @@ fn jump(bits: u32, len: u32) -> Jump {
 }
 
 /// A bus that traces accesses outside of memory.
-struct Told<'a> {
+struct TracedBus<'a> {
     soc: &'a mut Soc,
     at: Duration,
     pc: u32,
     sink: Option<&'a TraceSink>,
 }
 
-impl Told<'_> {
+impl TracedBus<'_> {
     fn tell(&self, addr: u32, event: impl FnOnce(Option<&'static str>) -> TraceEvent) {
         if let Some(sink) = self.sink
             && !self.soc.fabric.memory.is_mapped(addr)
@@ -243,7 +247,7 @@ impl Told<'_> {
     }
 }
 
-impl Bus for Told<'_> {
+impl Bus for TracedBus<'_> {
     fn at_cycle(&mut self, cycles: u64) {
         self.soc.at_cycle(cycles);
     }

@@ -26,9 +26,9 @@ pub struct CpuModel {
     pub atomics: bool,
     /// Whether mie and mip exist and mie masks interrupts.
     pub interrupt_csrs: bool,
-    /// Number of triggers of the debug unit, at most [`MOST_TRIGGERS`].
+    /// Number of triggers of the debug unit, at most [`MAX_TRIGGERS`].
     pub triggers: u32,
-    /// Number of memory protection entries, at most [`MOST_PMP_ENTRIES`].
+    /// Number of memory protection entries, at most [`MAX_PMP_ENTRIES`].
     pub pmp_entries: u32,
 }
 
@@ -42,8 +42,8 @@ impl CpuModel {
             hart_id: 0,
             atomics: chip.isa.strip_prefix("rv32i").is_some_and(|letters| letters.contains('a')),
             interrupt_csrs: sim.cpu.interrupt_csrs,
-            triggers: sim.cpu.triggers.min(MOST_TRIGGERS as u32),
-            pmp_entries: sim.cpu.pmp_entries.min(MOST_PMP_ENTRIES as u32),
+            triggers: sim.cpu.triggers.min(MAX_TRIGGERS as u32),
+            pmp_entries: sim.cpu.pmp_entries.min(MAX_PMP_ENTRIES as u32),
         }
     }
 
@@ -56,9 +56,9 @@ impl CpuModel {
 }
 
 /// Maximum number of triggers of the debug unit (TRM, "Trigger Module").
-pub const MOST_TRIGGERS: usize = 8;
+pub const MAX_TRIGGERS: usize = 8;
 /// Maximum number of memory protection entries (TRM, "Memory Protection").
-pub const MOST_PMP_ENTRIES: usize = 16;
+pub const MAX_PMP_ENTRIES: usize = 16;
 
 /// The registers' contents, as a CSR read returns them except where noted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,15 +80,15 @@ pub struct Csrs {
     /// Trigger accessible in tdata1 and tdata2.
     pub tselect: u32,
     /// Match control of each trigger.
-    pub(super) tdata1: [u32; MOST_TRIGGERS],
+    pub(super) tdata1: [u32; MAX_TRIGGERS],
     /// Address of each trigger.
-    pub(super) tdata2: [u32; MOST_TRIGGERS],
+    pub(super) tdata2: [u32; MAX_TRIGGERS],
     /// Trigger enables.
     pub tcontrol: u32,
     /// Memory protection configuration, four entries per register.
-    pub(super) pmpcfg: [u32; MOST_PMP_ENTRIES / 4],
+    pub(super) pmpcfg: [u32; MAX_PMP_ENTRIES / 4],
     /// Memory protection addresses.
-    pub(super) pmpaddr: [u32; MOST_PMP_ENTRIES],
+    pub(super) pmpaddr: [u32; MAX_PMP_ENTRIES],
     /// Number of memory protection entries that exist.
     pub(super) pmp_entries: usize,
     /// Event counted by the performance counter.
@@ -126,11 +126,11 @@ impl Csrs {
             mtval: 0,
             mie: 0,
             tselect: 0,
-            tdata1: [guard::TDATA1_RESET; MOST_TRIGGERS],
-            tdata2: [0; MOST_TRIGGERS],
+            tdata1: [guard::TDATA1_RESET; MAX_TRIGGERS],
+            tdata2: [0; MAX_TRIGGERS],
             tcontrol: 0,
-            pmpcfg: [0; MOST_PMP_ENTRIES / 4],
-            pmpaddr: [0; MOST_PMP_ENTRIES],
+            pmpcfg: [0; MAX_PMP_ENTRIES / 4],
+            pmpaddr: [0; MAX_PMP_ENTRIES],
             pmp_entries: model.pmp_entries as usize,
             // Counts cycles from reset: esp-hal waits on the counter (`rng/ll.rs`) without setting
             // it up.
@@ -200,7 +200,7 @@ impl Cpu {
         if csrs.user_mode && number >> 8 & 3 != 0 {
             return None;
         }
-        let trigger = csrs.tselect as usize % MOST_TRIGGERS;
+        let trigger = csrs.tselect as usize % MAX_TRIGGERS;
         Some(match number {
             0x000 => csrs.mstatus & (UIE | UPIE),
             0x300 => csrs.mstatus,
@@ -235,7 +235,7 @@ impl Cpu {
         let cycles = self.cycles;
         let counter = self.csrs.performance_counter(cycles);
         let csrs = &mut self.csrs;
-        let trigger = csrs.tselect as usize % MOST_TRIGGERS;
+        let trigger = csrs.tselect as usize % MAX_TRIGGERS;
         match number {
             0x000 => csrs.mstatus = csrs.mstatus & !(UIE | UPIE) | value & (UIE | UPIE),
             0x300 => {
@@ -272,7 +272,7 @@ impl Cpu {
         }
         match number {
             0x3a0..=0x3bf | 0x7a1 | 0x7a2 => self.guard.refresh(&self.csrs),
-            0x7a5 => self.guard.look(&self.csrs),
+            0x7a5 => self.guard.update_world(&self.csrs),
             _ => {}
         }
     }

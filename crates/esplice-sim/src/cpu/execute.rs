@@ -1,7 +1,7 @@
 //! The inner loop, and the rarer instructions that it leaves out.
 
 use super::decode::{Kind, Op};
-use super::{Bus, Cpu, Fault, Intent, Stop, cache, cause};
+use super::{AccessKind, Bus, Cpu, Fault, Stop, cache, cause};
 
 /// Why the inner loop ended. pc is then at the affected instruction or, for `Budget` and
 /// `Attention`, at the next one.
@@ -45,7 +45,7 @@ fn execute<B: Bus, const GUARDED: bool>(
     if left == 0 {
         return Exit::Budget;
     }
-    if GUARDED && !fetched && !guard.is_clear(Intent::Fetch, cpu.pc, 1) {
+    if GUARDED && !fetched && !guard.is_clear(AccessKind::Fetch, cpu.pc, 1) {
         return Exit::Guarded;
     }
     let Some(mut ops) = cache.page(cpu.pc) else { return Exit::Undecoded };
@@ -84,8 +84,9 @@ fn execute<B: Bus, const GUARDED: bool>(
     macro_rules! guard {
         ($intent:ident, $addr:ident, $len:expr) => {
             if GUARDED
-                && !guard.is_clear(Intent::$intent, $addr, $len)
-                && let Err((cause, tval)) = guard.check(&mut cpu.csrs, Intent::$intent, $addr, $len)
+                && !guard.is_clear(AccessKind::$intent, $addr, $len)
+                && let Err((cause, tval)) =
+                    guard.check(&mut cpu.csrs, AccessKind::$intent, $addr, $len)
             {
                 leave!(Exit::Trap { cause, tval });
             }
@@ -133,7 +134,7 @@ fn execute<B: Bus, const GUARDED: bool>(
     loop {
         let Some(&op) = ops.get(index as usize) else {
             let pc = pc!();
-            if GUARDED && left > 0 && !guard.is_clear(Intent::Fetch, pc, 1) {
+            if GUARDED && left > 0 && !guard.is_clear(AccessKind::Fetch, pc, 1) {
                 leave!(Exit::Guarded);
             }
             match cache.page(pc) {
@@ -294,8 +295,8 @@ impl Cpu {
     /// there unless the whole page turns out to be unrestricted.
     pub(super) fn step_guarded<B: Bus>(&mut self, bus: &mut B) -> Option<Stop> {
         let pc = self.pc;
-        let mut checked = self.guard.check(&mut self.csrs, Intent::Fetch, pc, 2);
-        if checked.is_ok() && self.guard.is_clear(Intent::Fetch, pc, 1) {
+        let mut checked = self.guard.check(&mut self.csrs, AccessKind::Fetch, pc, 2);
+        if checked.is_ok() && self.guard.is_clear(AccessKind::Fetch, pc, 1) {
             return None;
         }
         if checked.is_ok() && !self.cache.is_decoded(pc) {
@@ -303,7 +304,7 @@ impl Cpu {
         }
         if checked.is_ok() && self.cache.len_at(pc) == 4 {
             let high = pc.wrapping_add(2);
-            checked = self.guard.check(&mut self.csrs, Intent::Fetch, high, 2);
+            checked = self.guard.check(&mut self.csrs, AccessKind::Fetch, high, 2);
         }
         if let Err((cause, tval)) = checked {
             self.cycles += 1;
@@ -316,7 +317,7 @@ impl Cpu {
         self.finish_step(exit, bus)
     }
 
-    fn check_access(&mut self, intent: Intent, addr: u32) -> Result<(), (u32, u32)> {
+    fn check_access(&mut self, intent: AccessKind, addr: u32) -> Result<(), (u32, u32)> {
         if !self.guard.is_active() || self.guard.is_clear(intent, addr, 4) {
             return Ok(());
         }
@@ -370,8 +371,8 @@ impl Cpu {
             return Some(Err((cause, addr)));
         }
         // lr only loads, sc only stores; the others do both and fault like stores.
-        let load = (funct5 != 3).then(|| self.check_access(Intent::Load, addr));
-        let store = (funct5 != 2).then(|| self.check_access(Intent::Store, addr));
+        let load = (funct5 != 3).then(|| self.check_access(AccessKind::Load, addr));
+        let store = (funct5 != 2).then(|| self.check_access(AccessKind::Store, addr));
         if let Some((cause, tval)) = load.into_iter().chain(store).find_map(Result::err) {
             let cause = match (cause, funct5) {
                 (cause::LOAD_ACCESS, 2) | (cause::BREAKPOINT, _) => cause,

@@ -12,7 +12,7 @@
 //! each of the four *worlds*, the combinations of privilege mode and tcontrol.mte, so that a trap
 //! does not require reading the registers either.
 
-use super::{Csrs, MOST_TRIGGERS, cause, trap};
+use super::{Csrs, MAX_TRIGGERS, cause, trap};
 
 /// Table entries per world and kind of access.
 const WAYS: usize = 64;
@@ -51,7 +51,7 @@ pub(super) const TDATA1_RESET: u32 = tdata1::TYPE;
 
 /// The kind of a memory access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Intent {
+pub(super) enum AccessKind {
     Load,
     Store,
     Fetch,
@@ -84,12 +84,12 @@ impl Guard {
         for pages in self.clear.iter_mut().flatten() {
             pages.fill(NONE);
         }
-        self.look(csrs);
+        self.update_world(csrs);
     }
 
     /// Updates the world after a change of the privilege mode or tcontrol.
     #[inline]
-    pub fn look(&mut self, csrs: &Csrs) {
+    pub fn update_world(&mut self, csrs: &Csrs) {
         self.world = usize::from(csrs.user_mode) << 1 | usize::from(csrs.tcontrol & trap::MTE != 0);
     }
 
@@ -101,7 +101,7 @@ impl Guard {
 
     /// Returns whether an access of `len` bytes, a power of two, is known to be allowed.
     #[inline(always)]
-    pub fn is_clear(&self, intent: Intent, addr: u32, len: u32) -> bool {
+    pub fn is_clear(&self, intent: AccessKind, addr: u32, len: u32) -> bool {
         let page = addr >> 12;
         self.clear[self.world & 3][intent as usize][page as usize % WAYS] == page
             && addr & (len - 1) == 0
@@ -112,7 +112,7 @@ impl Guard {
     pub fn check(
         &mut self,
         csrs: &mut Csrs,
-        intent: Intent,
+        intent: AccessKind,
         addr: u32,
         len: u32,
     ) -> Result<(), (u32, u32)> {
@@ -122,14 +122,14 @@ impl Guard {
         }
         if !csrs.permits(intent, addr, len) {
             let cause = match intent {
-                Intent::Load => cause::LOAD_ACCESS,
-                Intent::Store => cause::STORE_ACCESS,
-                Intent::Fetch => cause::FETCH_ACCESS,
+                AccessKind::Load => cause::LOAD_ACCESS,
+                AccessKind::Store => cause::STORE_ACCESS,
+                AccessKind::Fetch => cause::FETCH_ACCESS,
             };
             return Err((cause, addr));
         }
         // An instruction may start in the page and end in the next one.
-        let reach = if intent == Intent::Fetch { 4098 } else { 4096 };
+        let reach = if intent == AccessKind::Fetch { 4098 } else { 4096 };
         let start = addr & !0xfff;
         if csrs.trigger_at(intent, start, reach).is_none() && csrs.permits(intent, start, reach) {
             let page = addr >> 12;
@@ -153,14 +153,14 @@ impl Csrs {
     }
 
     /// Returns the first trigger that fires for an access of `len` bytes in the current mode.
-    fn trigger_at(&self, intent: Intent, addr: u32, len: u32) -> Option<usize> {
+    fn trigger_at(&self, intent: AccessKind, addr: u32, len: u32) -> Option<usize> {
         let wanted = match intent {
-            Intent::Load => tdata1::LOAD,
-            Intent::Store => tdata1::STORE,
-            Intent::Fetch => tdata1::EXECUTE,
+            AccessKind::Load => tdata1::LOAD,
+            AccessKind::Store => tdata1::STORE,
+            AccessKind::Fetch => tdata1::EXECUTE,
         };
         let enabled = self.tcontrol & trap::MTE != 0;
-        (0..MOST_TRIGGERS).find(|&trigger| {
+        (0..MAX_TRIGGERS).find(|&trigger| {
             let data = self.tdata1[trigger];
             if data & wanted == 0 || !is_armed(data, self.user_mode, enabled) {
                 return false;
@@ -181,12 +181,12 @@ impl Csrs {
     /// Returns whether memory protection allows all of an access of `len` bytes in the current
     /// mode. The first entry that matches any byte decides, and refuses if it does not match all of
     /// them.
-    fn permits(&self, intent: Intent, addr: u32, len: u32) -> bool {
+    fn permits(&self, intent: AccessKind, addr: u32, len: u32) -> bool {
         let (start, end) = (u64::from(addr), u64::from(addr) + u64::from(len));
         let wanted = match intent {
-            Intent::Load => pmp::READ,
-            Intent::Store => pmp::WRITE,
-            Intent::Fetch => pmp::EXECUTE,
+            AccessKind::Load => pmp::READ,
+            AccessKind::Store => pmp::WRITE,
+            AccessKind::Fetch => pmp::EXECUTE,
         };
         for entry in 0..self.pmp_entries {
             let Some((first, past)) = self.pmp_range(entry) else { continue };

@@ -38,13 +38,13 @@ mod execute;
 mod guard;
 mod trap;
 
-pub use csr::{CpuModel, Csrs, MOST_PMP_ENTRIES, MOST_TRIGGERS};
+pub use csr::{CpuModel, Csrs, MAX_PMP_ENTRIES, MAX_TRIGGERS};
 pub(crate) use decode::{Kind, Op};
 pub use trap::cause;
 
 use cache::CodeCache;
 use execute::Exit;
-use guard::{Guard, Intent};
+use guard::{AccessKind, Guard};
 
 /// The CPU's interface to the rest of the chip. All addresses are bus addresses.
 ///
@@ -190,7 +190,7 @@ impl Cpu {
     pub fn run<B: Bus>(&mut self, bus: &mut B, until_cycle: u64) -> Stop {
         // Apply changes made while the board was active (flash MMU, a ROM function writing code).
         self.apply_code_changes(bus);
-        self.guard.look(&self.csrs);
+        self.guard.update_world(&self.csrs);
         loop {
             if self.waiting {
                 if self.pending() == 0 {
@@ -259,7 +259,7 @@ impl Cpu {
     }
 
     /// Clears all pending interrupts that are not in `pending`.
-    pub fn keep_irq(&mut self, pending: u32) {
+    pub fn clear_irq_except(&mut self, pending: u32) {
         self.irq &= pending;
     }
 

@@ -80,7 +80,7 @@ impl Cpu {
         let mte = csrs.tcontrol & MTE != 0;
         csrs.tcontrol = if mte { MPTE } else { 0 };
         csrs.in_exception = cause & cause::INTERRUPT == 0;
-        self.guard.look(csrs);
+        self.guard.update_world(csrs);
         self.reservation = None;
         self.pc = handler;
     }
@@ -99,7 +99,7 @@ impl Cpu {
         let mpte = csrs.tcontrol & MPTE != 0;
         csrs.tcontrol = MPTE | if mpte { MTE } else { 0 };
         csrs.in_exception = false;
-        self.guard.look(csrs);
+        self.guard.update_world(csrs);
         self.reservation = None;
         self.pc = csrs.mepc;
     }

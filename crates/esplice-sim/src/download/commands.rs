@@ -5,7 +5,7 @@ use esplice_protocol::{Opcode, READ_FLASH_SLOW_LEN, SecurityInfo};
 use md5::{Digest, Md5};
 
 use super::{
-    BLOCK_HEADER, DATA, Effects, End, Loader, LoaderTarget, PAYLOAD, Session,
+    BLOCK_HEADER, CommandOutcome, DATA, Effects, Loader, LoaderTarget, PAYLOAD, Session,
     inflate::Inflated,
     reason,
     spi_flash::{self, Geometry, SpiError},
@@ -53,7 +53,8 @@ impl Loader {
         opcode: Opcode,
         target: &mut dyn LoaderTarget,
         effects: &mut Effects,
-    ) -> End {
+    ) -> CommandOutcome {
+        tracing::trace!(?opcode, "the virtual board's loader performs a command");
         match opcode {
             Opcode::Sync => {
                 self.put_reply(4, &self.data_word(0).to_le_bytes());
@@ -68,13 +69,13 @@ impl Loader {
             Opcode::MemBegin => self.mem_begin(),
             Opcode::MemData => self.mem_data(target, effects),
             Opcode::MemEnd => {
-                if self.said_len() > 8 {
+                if self.declared_len() > 8 {
                     return self.refuse(reason::INVALID);
                 }
                 if self.data_byte(0) == 0 {
                     effects.leave_for = Some(self.data_word(1));
                 }
-                End::Done
+                CommandOutcome::Done
             }
             Opcode::FlashBegin => self.flash_begin(false, target, effects),
             Opcode::FlashDeflBegin => self.flash_begin(true, target, effects),
@@ -90,12 +91,12 @@ impl Loader {
                 self.flash_end(self.deflated, self.deflated.total, target, effects)
             }
             Opcode::SpiSetParams => {
-                if self.said_len() != 24 {
+                if self.declared_len() != 24 {
                     return self.refuse(reason::INVALID);
                 }
                 let [size, block, sector, page] = [1, 2, 3, 4].map(|word| self.data_word(word));
                 self.flash = Geometry { size, block, sector, page };
-                End::Done
+                CommandOutcome::Done
             }
             Opcode::SpiAttach => {
                 target.attach();
@@ -119,8 +120,12 @@ impl Loader {
         }
     }
 
-    fn write_registers(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
-        for entry in 0..self.said_len() / 16 {
+    fn write_registers(
+        &mut self,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> CommandOutcome {
+        for entry in 0..self.declared_len() / 16 {
             let [addr, value, mask, delay] =
                 [0, 1, 2, 3].map(|word| self.data_word(entry as usize * 4 + word));
             // The delay counts cycles (ROM, `ets_delay_us`) of the clock after a reset.
@@ -131,15 +136,15 @@ impl Loader {
         self.succeed()
     }
 
-    fn mem_begin(&mut self) -> End {
-        if self.said_len() != 16 || self.data_word(2) > self.chip.loader.ram_block {
+    fn mem_begin(&mut self) -> CommandOutcome {
+        if self.declared_len() != 16 || self.data_word(2) > self.chip.loader.ram_block {
             return self.refuse(reason::INVALID);
         }
         self.raw = self.announced();
-        End::Done
+        CommandOutcome::Done
     }
 
-    fn mem_data(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+    fn mem_data(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> CommandOutcome {
         let len = match self.block(self.raw) {
             Ok(len) => len,
             Err(end) => return end,
@@ -152,7 +157,7 @@ impl Loader {
         // If the range wraps past the end of the address space, the ROM's memcpy copies nothing.
         let wraps = self.raw.place.checked_add(len).is_none();
         if copies_without_end(self.raw.place, len) {
-            return End::Stuck;
+            return CommandOutcome::Stuck;
         }
         if len > 0 && !wraps && !target.write_ram(self.raw.place, self.payload(len)) {
             // The ROM copies without a check, also to registers and unmapped addresses.
@@ -167,7 +172,7 @@ impl Loader {
             }
         }
         self.raw.advance(len);
-        End::Done
+        CommandOutcome::Done
     }
 
     fn flash_begin(
@@ -175,8 +180,8 @@ impl Loader {
         deflated: bool,
         target: &mut dyn LoaderTarget,
         effects: &mut Effects,
-    ) -> End {
-        if self.said_len() != 20 || self.data_word(2) > self.chip.loader.ram_block {
+    ) -> CommandOutcome {
+        if self.declared_len() != 20 || self.data_word(2) > self.chip.loader.ram_block {
             return self.refuse(reason::INVALID);
         }
         if self.data_word(4) != 0 {
@@ -190,13 +195,17 @@ impl Loader {
             self.raw = session;
         }
         match self.flash.erase_area(target, session.place, session.total, effects) {
-            Ok(()) => End::Done,
+            Ok(()) => CommandOutcome::Done,
             Err(SpiError::Refused) => self.refuse(reason::FAILED),
             Err(error) => error.into(),
         }
     }
 
-    fn flash_data(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+    fn flash_data(
+        &mut self,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> CommandOutcome {
         let len = match self.block(self.raw) {
             Ok(len) if len.is_multiple_of(4) => len,
             Ok(_) => return self.refuse(reason::INVALID),
@@ -226,10 +235,14 @@ impl Loader {
             return self.refuse(reason::WRITE);
         }
         self.raw.advance(len);
-        End::Done
+        CommandOutcome::Done
     }
 
-    fn flash_defl_data(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+    fn flash_defl_data(
+        &mut self,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> CommandOutcome {
         let len = match self.block(self.deflated) {
             Ok(len) => len,
             Err(end) => return end,
@@ -258,7 +271,7 @@ impl Loader {
                 }
                 Inflated::Used => break None,
                 Inflated::Broken(reason) => break Some(reason),
-                Inflated::Stuck => return End::Stuck,
+                Inflated::Stuck => return CommandOutcome::Stuck,
             }
         };
         // The ROM counts down in the frame itself, where a following short frame finds the value.
@@ -278,7 +291,7 @@ impl Loader {
                 Err(error) => return error.into(),
             }
         }
-        End::Done
+        CommandOutcome::Done
     }
 
     fn flash_end(
@@ -287,22 +300,26 @@ impl Loader {
         written: u32,
         target: &mut dyn LoaderTarget,
         effects: &mut Effects,
-    ) -> End {
+    ) -> CommandOutcome {
         if session.sequence != session.blocks || session.total != written {
             return self.refuse(reason::FAILED);
         }
         if !target.is_attached() {
-            return End::Stuck;
+            return CommandOutcome::Stuck;
         }
         spi_flash::lock(target, effects);
         if self.data_byte(0) == 0 {
             effects.restart = true;
             self.reason = 0;
         }
-        End::Done
+        CommandOutcome::Done
     }
 
-    fn read_flash(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+    fn read_flash(
+        &mut self,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> CommandOutcome {
         effects.data_len = READ_FLASH_SLOW_LEN;
         let [offset, len] = [0, 1].map(|word| self.data_word(word));
         if len as usize > READ_FLASH_SLOW_LEN {
@@ -324,16 +341,20 @@ impl Loader {
         self.succeed()
     }
 
-    fn flash_md5(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+    fn flash_md5(
+        &mut self,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> CommandOutcome {
         effects.data_len = MD5_HEX_LEN;
-        if self.said_len() > self.chip.loader.ram_block + BLOCK_HEADER {
+        if self.declared_len() > self.chip.loader.ram_block + BLOCK_HEADER {
             return self.refuse(reason::INVALID);
         }
         let [mut offset, len] = [0, 1].map(|word| self.data_word(word));
         // The ROM's length is signed.
         let mut left = if len > i32::MAX as u32 { 0 } else { len };
         if left > MD5_MOST && offset.wrapping_add(left) <= self.flash.size {
-            return End::Stuck;
+            return CommandOutcome::Stuck;
         }
         let mut hash = Md5::new();
         while left > 0 {
@@ -353,12 +374,16 @@ impl Loader {
         self.succeed()
     }
 
-    fn security_info(&mut self, target: &mut dyn LoaderTarget, effects: &mut Effects) -> End {
+    fn security_info(
+        &mut self,
+        target: &mut dyn LoaderTarget,
+        effects: &mut Effects,
+    ) -> CommandOutcome {
         let info = security_info(self.chip, |addr| target.read32(addr));
         let bytes = info.to_bytes();
         effects.data_len = bytes.len();
         self.put_reply(DATA, &bytes);
-        End::Done
+        CommandOutcome::Done
     }
 }
 

@@ -148,7 +148,7 @@ impl Clocks {
 
 /// The loader's next action once its reply has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
+pub enum NextAction {
     /// Changes the UART's rate to the actual one of the divider, slightly off the requested rate.
     SetBaud(u32),
     /// Restarts the chip by software and ends the loader.
@@ -167,7 +167,7 @@ pub struct LoaderOutput {
     /// Time the loader was busy before the reply.
     pub busy: Duration,
     /// The action after the reply.
-    pub then: Option<After>,
+    pub then: Option<NextAction>,
     /// Failure of the flash chip; the loader has ended.
     pub error: Option<NorError>,
 }
@@ -226,7 +226,7 @@ const LEFT_OVER: Session = Session {
 };
 
 /// The outcome of a command.
-enum End {
+enum CommandOutcome {
     Done,
     /// Refused, with the reason stored in the loader.
     Refused,
@@ -235,12 +235,12 @@ enum End {
     Nor(NorError),
 }
 
-impl From<SpiError> for End {
-    fn from(error: SpiError) -> End {
+impl From<SpiError> for CommandOutcome {
+    fn from(error: SpiError) -> CommandOutcome {
         match error {
-            SpiError::Refused => End::Refused,
-            SpiError::Stuck => End::Stuck,
-            SpiError::Nor(error) => End::Nor(error),
+            SpiError::Refused => CommandOutcome::Refused,
+            SpiError::Stuck => CommandOutcome::Stuck,
+            SpiError::Nor(error) => CommandOutcome::Nor(error),
         }
     }
 }
@@ -364,16 +364,16 @@ impl Loader {
         };
         let busy = effects.busy + clocks.time(effects.cycles, effects.bus);
         let failed = match end {
-            End::Done => false,
-            End::Refused => true,
-            End::Stuck => {
+            CommandOutcome::Done => false,
+            CommandOutcome::Refused => true,
+            CommandOutcome::Stuck => {
                 self.phase = Phase::Gone;
-                let then = Some(After::Gone);
+                let then = Some(NextAction::Gone);
                 return LoaderOutput { busy, then, ..LoaderOutput::default() };
             }
-            End::Nor(error) => {
+            CommandOutcome::Nor(error) => {
                 self.phase = Phase::Gone;
-                let (then, error) = (Some(After::Gone), Some(error));
+                let (then, error) = (Some(NextAction::Gone), Some(error));
                 return LoaderOutput { busy, then, error, ..Default::default() };
             }
         };
@@ -396,28 +396,28 @@ impl Loader {
 
     /// Adds the bytes that precede a change of rate or the loader's end, and returns the action
     /// after the reply.
-    fn leave(&mut self, effects: &Effects, reply: &mut Vec<u8>) -> Option<After> {
+    fn leave(&mut self, effects: &Effects, reply: &mut Vec<u8>) -> Option<NextAction> {
         if effects.restart {
             reply.extend([slip::END; 2]);
             self.phase = Phase::Gone;
-            return Some(After::Reset);
+            return Some(NextAction::Reset);
         }
         if effects.divider != 0 {
             reply.extend([slip::END; 2]);
             // CLKDIV has 12 integer bits and 4 fractional bits (ROM, `uart_div_modify`).
             let divider = (effects.divider & 0xffff).max(1);
-            return Some(After::SetBaud(self.uart_clock_sixteenths() / divider));
+            return Some(NextAction::SetBaud(self.uart_clock_sixteenths() / divider));
         }
         let entry = effects.leave_for?;
         self.phase = Phase::Gone;
         if effects.secure {
-            return Some(After::Reset);
+            return Some(NextAction::Reset);
         }
         if entry != 0 {
-            return Some(After::Run(entry));
+            return Some(NextAction::Run(entry));
         }
         reply.extend(b"user code done\r\n");
-        Some(After::Gone)
+        Some(NextAction::Gone)
     }
 
     /// Returns sixteen times the UART's clock in Hz, which is the crystal's while the ROM runs.
@@ -432,9 +432,9 @@ impl Loader {
     }
 
     /// Returns the length of the block in the frame if its header fits `session`.
-    fn block(&mut self, session: Session) -> Result<u32, End> {
+    fn block(&mut self, session: Session) -> Result<u32, CommandOutcome> {
         let [len, sequence] = [0, 1].map(|word| self.data_word(word));
-        let fits = self.said_len() <= self.chip.loader.ram_block + BLOCK_HEADER
+        let fits = self.declared_len() <= self.chip.loader.ram_block + BLOCK_HEADER
             && sequence == session.sequence
             && len <= session.block_len;
         if fits { Ok(len) } else { Err(self.refuse(reason::INVALID)) }
@@ -450,7 +450,7 @@ impl Loader {
     }
 
     /// Returns the length in the request's header.
-    fn said_len(&self) -> u32 {
+    fn declared_len(&self) -> u32 {
         self.frame
             .get(2..)
             .and_then(|rest| rest.first_chunk())
@@ -477,14 +477,14 @@ impl Loader {
         }
     }
 
-    fn refuse(&mut self, reason: u8) -> End {
+    fn refuse(&mut self, reason: u8) -> CommandOutcome {
         self.reason = reason;
-        End::Refused
+        CommandOutcome::Refused
     }
 
-    fn succeed(&mut self) -> End {
+    fn succeed(&mut self) -> CommandOutcome {
         self.reason = 0;
-        End::Done
+        CommandOutcome::Done
     }
 }
 

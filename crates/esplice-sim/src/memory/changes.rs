@@ -138,11 +138,11 @@ impl Memory {
             .as_ref()
             .is_some_and(|code| code.halfwords[halfword / 64] >> (halfword % 64) & 1 != 0);
         if hit {
-            self.give_up_code(page);
+            self.discard_code(page);
         }
     }
 
-    pub(super) fn give_up_code(&mut self, page: u32) {
+    pub(super) fn discard_code(&mut self, page: u32) {
         let Some(code) = self.code[page as usize].take() else { return };
         for virtual_page in code.seen_at {
             self.code_changed(CodeChange { addr: virtual_page << 12, len: PAGE_LEN });

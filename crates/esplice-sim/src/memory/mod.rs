@@ -321,7 +321,7 @@ impl Memory {
     pub fn bank_mut(&mut self, bank: usize) -> Option<&mut [u8]> {
         let (first, count) = self.bank_pages(bank)?;
         for page in first..first + count {
-            self.give_up_code(page as u32);
+            self.discard_code(page as u32);
         }
         Some(self.pages.get_mut(first..first + count)?.as_flattened_mut())
     }

@@ -26,7 +26,7 @@ pub(crate) struct StuckBit {
 
 impl StuckBit {
     /// Returns `byte` with the bit at its stuck level.
-    fn of(&self, byte: u8) -> u8 {
+    fn apply(&self, byte: u8) -> u8 {
         let mask = 1 << (self.bit & 7);
         if self.level { byte | mask } else { byte & !mask }
     }
@@ -48,15 +48,15 @@ impl Nor {
     ) -> Result<(), NorError> {
         for bit in &stuck {
             let old = self.read(bit.offset, 1)?.first().copied().unwrap_or(0xff);
-            self.put(bit.offset, &[bit.of(old)])?;
+            self.put(bit.offset, &[bit.apply(old)])?;
         }
         (self.tears, self.stuck) = (tears, stuck);
         Ok(())
     }
 
     /// Returns and clears the descriptions of planned faults that have happened.
-    pub(crate) fn take_struck(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.struck)
+    pub(crate) fn take_fault_events(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.fault_events)
     }
 
     /// Returns the time after which a planned power cut ends.
@@ -70,7 +70,11 @@ impl Nor {
     }
 
     /// Returns the part of `new` that is completed at `offset`, and the cause if it is interrupted.
-    pub(super) fn torn<'a>(&mut self, offset: u32, new: &'a [u8]) -> (&'a [u8], Option<TornBy>) {
+    pub(super) fn apply_tear<'a>(
+        &mut self,
+        offset: u32,
+        new: &'a [u8],
+    ) -> (&'a [u8], Option<TornBy>) {
         let number = self.operations;
         let Some(tear) = self.tears.iter().find(|tear| tear.operation == number) else {
             return (new, None);
@@ -81,7 +85,7 @@ impl Nor {
             TornBy::Reset => "a reset",
             TornBy::PowerCut(_) => "a power cut",
         };
-        self.struck.push(format!(
+        self.fault_events.push(format!(
             "flash operation {number} ({all} bytes at 0x{offset:x}) torn by {what} after \
              {done} bytes"
         ));
@@ -94,12 +98,12 @@ impl Nor {
         for bit in &self.stuck {
             let at = bit.offset.checked_sub(offset).map(|at| at as usize);
             let Some((at, byte)) = at.and_then(|at| Some((at, *new.get(at)?))) else { continue };
-            if bit.of(byte) != byte {
+            if bit.apply(byte) != byte {
                 let (number, level, at_all) = (bit.bit, u8::from(bit.level), bit.offset);
-                self.struck
+                self.fault_events
                     .push(format!("bit {number} at 0x{at_all:x} of the flash stays {level}"));
                 if let Some(place) = new.to_mut().get_mut(at) {
-                    *place = bit.of(byte);
+                    *place = bit.apply(byte);
                 }
             }
         }

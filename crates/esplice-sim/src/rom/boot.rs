@@ -98,7 +98,7 @@ const MSTATUS_MPIE: u32 = 1 << 7;
 /// Facts about the ROM that differ between chips.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct Texts {
+pub(crate) struct RomFacts {
     /// Lines printed first.
     pub banner: Vec<String>,
     /// Names of reset reasons, by number.
@@ -195,8 +195,8 @@ impl Boot<'_> {
         self.text.push('\n');
     }
 
-    fn texts(&self) -> &Texts {
-        self.call.table.texts()
+    fn facts(&self) -> &RomFacts {
+        self.call.table.facts()
     }
 
     /// Prepares the boot (ROM: `boot_prepare`).
@@ -233,11 +233,11 @@ impl Boot<'_> {
         }
         call.cpu.write_csr(CSR_MSTATUS, MSTATUS);
         let strap = call.soc.fabric.strap;
-        for line in self.texts().banner.clone() {
+        for line in self.facts().banner.clone() {
             self.say(line);
         }
         let number = reason as u8;
-        let name = self.texts().reset_names.get(usize::from(number)).cloned();
+        let name = self.facts().reset_names.get(usize::from(number)).cloned();
         let name = name.unwrap_or_else(|| "unk".to_owned());
         self.say(format!("rst:0x{number:x} ({name}),boot:0x{strap:x} ({})", boot_name(strap)));
         if saved_pc != 0 {
@@ -256,7 +256,7 @@ impl Boot<'_> {
             Next::Download
         };
         let fabric = &self.call.soc.fabric;
-        (next, self.texts().prepare_cycles, fabric.now())
+        (next, self.facts().prepare_cycles, fabric.now())
     }
 
     /// Starts a wake stub (ROM: `main`, `rtc_boot_control`). The stub's address is cleared, so the
@@ -319,7 +319,7 @@ impl Boot<'_> {
             return (Next::Run(self.map_all()), 2000, 0);
         }
         self.say(format!("invalid header: 0x{rest:02x}{mode:02x}{segments:02x}{magic:02x}"));
-        self.call.cpu.pc = self.texts().header_pc;
+        self.call.cpu.pc = self.facts().header_pc;
         let now = self.call.now();
         (Next::Step(Step::Header), 500, now + ticks(LOOK))
     }
@@ -374,7 +374,7 @@ impl Boot<'_> {
             let data = if addr >> 31 != 0 {
                 if len.wrapping_add(8) % 16 != 0 || len > MOST_LEN {
                     self.say(format!("cmd len {len}"));
-                    let text = self.texts().commands_text.clone();
+                    let text = self.facts().commands_text.clone();
                     self.say(text);
                     return (Next::Stuck, u64::from(at) * CYCLES_A_BYTE, 0);
                 }
@@ -388,7 +388,7 @@ impl Boot<'_> {
                     return self.give_up(u64::from(at) * CYCLES_A_BYTE);
                 }
                 let (end, low, high) =
-                    (addr.wrapping_add(len), self.texts().stack - 0x400, self.texts().data_end);
+                    (addr.wrapping_add(len), self.facts().stack - 0x400, self.facts().data_end);
                 if end > low && addr < high {
                     self.say(format!(
                         "region 0x{addr:08x}-0x{end:08x} overlaps \
@@ -426,8 +426,8 @@ impl Boot<'_> {
         let expected = self.flash(at.wrapping_add(padding), 32);
         if calculated[..] != expected[..] {
             self.say("SHA-256 comparison failed:");
-            self.say(format!("Calculated: {}", hex(&calculated)));
-            self.say(format!("Expected: {}", hex(&expected)));
+            self.say(format!("Calculated: {}", const_hex::encode(&calculated)));
+            self.say(format!("Expected: {}", const_hex::encode(&expected)));
             self.say("Attempting to boot anyway...");
         }
         let entry = self.word(4);
@@ -438,7 +438,7 @@ impl Boot<'_> {
     /// Handles a segment for an unmapped address: the ROM's store raises an exception, which its
     /// own vectors report.
     fn fault(&mut self, addr: u32, cycles: u64) -> Outcome {
-        let load_pc = self.texts().load_pc;
+        let load_pc = self.facts().load_pc;
         let csrs = &mut self.call.cpu.csrs;
         (csrs.mepc, csrs.mcause, csrs.mtval) = (load_pc, cause::STORE_ACCESS, addr);
         (Next::Step(Step::Panic), cycles, 0)
@@ -446,15 +446,15 @@ impl Boot<'_> {
 
     fn panic(&mut self) -> Outcome {
         self.text = panic::report(&mut self.call);
-        self.call.cpu.pc = self.texts().panic_pc;
+        self.call.cpu.pc = self.facts().panic_pc;
         (Next::Stuck, 2000, 0)
     }
 
     /// Handles a failed boot (ROM: `main`).
     fn give_up(&mut self, cycles: u64) -> Outcome {
-        let text = self.texts().stuck_text.clone();
+        let text = self.facts().stuck_text.clone();
         self.say(text);
-        self.call.cpu.pc = self.texts().stuck_pc;
+        self.call.cpu.pc = self.facts().stuck_pc;
         (Next::Stuck, cycles, 0)
     }
 }
@@ -463,22 +463,22 @@ impl Boot<'_> {
 /// interrupt before.
 pub(crate) fn enter_loaded(entry: u32, cpu: &mut Cpu, table: &Table) {
     enter(entry, cpu, table);
-    cpu.x[super::SP] = table.texts().download_stack;
+    cpu.x[super::SP] = table.facts().download_stack;
     cpu.write_csr(CSR_MSTATUS, MSTATUS | MSTATUS_MPIE);
 }
 
 /// Enters a wake stub as the ROM's call does.
 pub(crate) fn enter_stub(entry: u32, cpu: &mut Cpu, table: &Table) {
     enter(entry, cpu, table);
-    cpu.x[super::SP] = table.texts().download_stack;
-    cpu.x[super::RA] = table.texts().stub_return;
+    cpu.x[super::SP] = table.facts().download_stack;
+    cpu.x[super::RA] = table.facts().stub_return;
 }
 
 /// Enters an image at `entry` as the ROM's call does.
 pub(crate) fn enter(entry: u32, cpu: &mut Cpu, table: &Table) {
     cpu.pc = entry & !1;
-    cpu.x[super::SP] = table.texts().stack;
-    cpu.x[super::RA] = table.texts().stuck_pc;
+    cpu.x[super::SP] = table.facts().stack;
+    cpu.x[super::RA] = table.facts().stuck_pc;
 }
 
 /// Sets UART0 to the loader's first rate, with the crystal as its clock.
@@ -511,7 +511,3 @@ const MODES: [&str; 11] = [
     "QIO", "QOUT", "DIO", "DOUT", "FAST_RD", "SLOW_RD", "OPI_STR", "OPI_DTR", "OOUT", "OIO_STR",
     "OIO_DTR",
 ];
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

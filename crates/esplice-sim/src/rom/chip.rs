@@ -7,29 +7,29 @@ use crate::soc::{MMU_INVALID, clock::Tick, mmu_entries, mmu_page};
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("rtc_get_reset_reason", |call| {
         let reason = call.soc.fabric.reset_reason as u32;
-        call.give(reason);
+        call.set_result(reason);
         Flow::after(10)
     }),
     ("software_reset", |call| {
         reset(call, 1 << 31);
-        call.cpu.pc = call.table.texts().reset_pc;
+        call.cpu.pc = call.table.facts().reset_pc;
         Flow { until: Tick::MAX, ..Flow::after(10) }
     }),
     ("software_reset_cpu", |call| {
         reset(call, 1 << 5);
-        call.cpu.pc = call.table.texts().cpu_reset_pc;
+        call.cpu.pc = call.table.facts().cpu_reset_pc;
         Flow { until: Tick::MAX, ..Flow::after(10) }
     }),
     // The ROM reads the register of the reset cause, not that of the wake-up cause.
     ("rtc_get_wakeup_cause", |call| {
         let cause = rtc(call, RESET_STATE).map_or(0, |at| call.load(at)) & 0x1_ffff;
-        call.give(cause);
+        call.set_result(cause);
         Flow::after(7)
     }),
     ("cacl_rtc_memory_crc", |call| {
         let (first, last) = (call.arg(0), call.arg(1));
         let sum = rtc_memory_crc(call, first, last);
-        call.give(sum);
+        call.set_result(sum);
         Flow::after(30)
     }),
     ("set_rtc_memory_crc", |call| {
@@ -37,7 +37,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         if let Some(at) = rtc(call, STORE7) {
             call.store(at, sum);
         }
-        call.give(sum);
+        call.set_result(sum);
         Flow::after(40)
     }),
     ("ets_delay_us", |call| {
@@ -56,17 +56,17 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("ets_get_cpu_frequency", |call| {
         let value = call.data("s_ticks_per_us").map_or(0, |at| call.load(at));
-        call.give(value);
+        call.set_result(value);
         Flow::after(4)
     }),
     ("ets_get_apb_freq", |call| {
         let hz = apb_freq(call);
-        call.give(hz);
+        call.set_result(hz);
         Flow::after(20)
     }),
     ("ets_get_xtal_freq", |call| {
         let hz = call.soc.fabric.clock.xtal_hz() as u32;
-        call.give(hz);
+        call.set_result(hz);
         Flow::after(20)
     }),
     // Caches are not modelled.
@@ -89,13 +89,13 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("Cache_Invalidate_ICache_All", nothing),
     ("Cache_Invalidate_ICache_Items", nothing),
     ("Cache_Invalidate_Addr", |call| {
-        call.give(0);
+        call.set_result(0);
         Flow::after(200)
     }),
     ("Cache_Mask_All", nothing),
     ("Cache_Set_IDROM_MMU_Size", nothing),
     ("Cache_Get_ICache_Line_Size", |call| {
-        call.give(32); // TRM 3.3.3: the cache's line.
+        call.set_result(32); // TRM 3.3.3: the cache's line.
         Flow::after(10)
     }),
     // Pins.
@@ -124,13 +124,13 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("rom_i2c_readReg", |call| {
         let (block, register) = (call.arg(0), call.arg(2));
         let value = analog_read(call, block, register);
-        call.give(value);
+        call.set_result(value);
         Flow::default()
     }),
     ("rom_i2c_readReg_Mask", |call| {
         let [block, _, register, high, low] = [0, 1, 2, 3, 4].map(|index| call.arg(index));
         let value = analog_read(call, block, register).wrapping_shr(low) & analog_mask(high, low);
-        call.give(value & 0xff);
+        call.set_result(value & 0xff);
         Flow::default()
     }),
     // eFuses.
@@ -150,7 +150,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let chip = call.soc.fabric.chip;
         let info = crate::download::security_info(chip, |addr| call.load(addr));
         call.store_bytes(to, &info.to_bytes());
-        call.give(0);
+        call.set_result(0);
         Flow::after(400)
     }),
     ("analog_super_wdt_reset_happened", no),
@@ -224,13 +224,13 @@ fn nothing(_call: &mut Call<'_>) -> Flow {
 }
 
 fn no(call: &mut Call<'_>) -> Flow {
-    call.give(0);
+    call.set_result(0);
     Flow::after(20)
 }
 
 /// Returns 0: the cache's autoload was off before.
 fn none_before(call: &mut Call<'_>) -> Flow {
-    call.give(0);
+    call.set_result(0);
     Flow::after(60)
 }
 
@@ -289,7 +289,7 @@ fn mmu_set(call: &mut Call<'_>) -> Flow {
     } else {
         0
     };
-    call.give(failure);
+    call.set_result(failure);
     // The ROM maps pages up to the end of the window.
     let pages = pages.min(entries.saturating_sub(first));
     if matches!(failure, 0 | 4)

@@ -20,7 +20,9 @@ type Pair<F> = (F, F);
 fn float(call: &mut Call<'_>, operation: fn(Pair<f32>, Pair<f32>) -> Pair<f32>) -> Flow {
     let [a, b, c, d] = [0, 1, 2, 3].map(|number| f32::take(call, 0, number));
     let (real, imaginary) = operation((a, b), (c, d));
-    call.give64(u64::from(real.quiet().to_bits()) | u64::from(imaginary.quiet().to_bits()) << 32);
+    call.set_result64(
+        u64::from(real.quiet().to_bits()) | u64::from(imaginary.quiet().to_bits()) << 32,
+    );
     Flow::default()
 }
 

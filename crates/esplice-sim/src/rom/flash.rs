@@ -5,7 +5,7 @@ use crate::soc::clock::Tick;
 
 pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("esp_rom_spiflash_wait_idle", |call| {
-        call.give(0);
+        call.set_result(0);
         let bus = SpiBus::of(call);
         Flow { waits: until_idle(call) + bus.status(), ..Flow::default() }
     }),
@@ -17,7 +17,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         // The firmware sets the size, so the read is limited to what can be stored.
         let bytes = call.soc.fabric.flash.read(offset, len.min(MOST_BYTES) as usize);
         call.store_bytes(to, &bytes);
-        call.give(0);
+        call.set_result(0);
         let bus = SpiBus::of(call);
         let waits = until_idle(call) + bus.status() + bus.read(len);
         Flow { waits, ..Flow::of(len.into()) }
@@ -52,7 +52,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             rest = tail;
         }
         call.soc.fabric.flash_touched();
-        call.give(0);
+        call.set_result(0);
         work.add("page", u64::from((first % 256 + len).div_ceil(256)));
         Flow { waits: at - call.now(), ..Flow::doing(work) }
     }),
@@ -74,7 +74,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         }
         let waits = until_idle(call) + SpiBus::of(call).write_enable();
         call.soc.fabric.flash.write_enable();
-        call.give(0);
+        call.set_result(0);
         Flow { waits, ..Flow::default() }
     }),
     ("esp_rom_spiflash_unlock", |call| {
@@ -116,7 +116,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let mode = call.arg(0);
         let turned = (mode < 2) != call.soc.fabric.flash.is_quad_enabled();
         let at = config_read_mode(call, mode);
-        call.give(0);
+        call.set_result(0);
         let work = Work::of("quad", u64::from(mode < 2)).and("turned", turned.into());
         Flow { waits: at - call.now(), ..Flow::doing(work) }
     }),
@@ -152,7 +152,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("ets_efuse_get_spiconfig", success),
     ("ets_efuse_get_wp_pad", |call| {
-        call.give(0x3f); // Not burnt, no pin.
+        call.set_result(0x3f); // Not burnt, no pin.
         Flow::after(20)
     }),
 ];
@@ -247,7 +247,7 @@ pub(super) fn set_clock(call: &mut Call<'_>, controller: &str, divider: u32) {
 
 /// Refuses an operation past the chip's end before it begins.
 fn refused(call: &mut Call<'_>) -> Flow {
-    call.give(1);
+    call.set_result(1);
     Flow::doing(Work::of("refused", 1))
 }
 
@@ -258,7 +258,7 @@ fn endless() -> Flow {
 }
 
 fn success(call: &mut Call<'_>) -> Flow {
-    call.give(0);
+    call.set_result(0);
     Flow::after(40)
 }
 
@@ -280,7 +280,7 @@ fn erase(call: &mut Call<'_>, offset: Option<u32>, len: u32) -> Flow {
 /// Ends a function that waits for the flash chip before it returns.
 fn done(call: &mut Call<'_>) -> Flow {
     call.soc.fabric.flash_touched();
-    call.give(0);
+    call.set_result(0);
     Flow { waits: until_idle(call) + SpiBus::of(call).status(), ..Flow::after(100) }
 }
 

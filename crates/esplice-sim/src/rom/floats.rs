@@ -21,12 +21,12 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__divdf3", |call| binary::<f64>(call, Div::div)),
     ("__negsf2", |call| {
         let bits = call.arg(0);
-        call.give(bits ^ 1 << 31);
+        call.set_result(bits ^ 1 << 31);
         Flow::default()
     }),
     ("__negdf2", |call| {
         let bits = call.arg64(0);
-        call.give64(bits ^ 1 << 63);
+        call.set_result64(bits ^ 1 << 63);
         Flow::default()
     }),
     ("__eqsf2", |call| compare::<f32>(call, 1, |order| i32::from(order != 0))),
@@ -47,13 +47,13 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__extendsfdf2", |call| {
         let bits = call.arg(0);
         let value = f32::from_bits(bits);
-        call.give64(if value.is_nan() { widened(bits) } else { f64::from(value).to_bits() });
+        call.set_result64(if value.is_nan() { widened(bits) } else { f64::from(value).to_bits() });
         Flow::default()
     }),
     ("__truncdfsf2", |call| {
         let bits = call.arg64(0);
         let value = f64::from_bits(bits) as f32;
-        call.give(value.quiet().to_bits());
+        call.set_result(value.quiet().to_bits());
         Flow::default()
     }),
     ("__fixsfsi", |call| to_integer::<f32>(call, i32::MIN.into(), i32::MAX.into())),
@@ -162,8 +162,8 @@ macro_rules! float {
     };
 }
 
-float!(f32, 1, 0x7fc0_0000, arg, give);
-float!(f64, 2, 0x7ff8_0000_0000_0000, arg64, give64);
+float!(f32, 1, 0x7fc0_0000, arg, set_result);
+float!(f64, 2, 0x7ff8_0000_0000_0000, arg64, set_result64);
 
 fn given<F: Float>(call: &mut Call<'_>, value: F) -> Flow {
     value.give(call);
@@ -180,7 +180,7 @@ fn binary<F: Float>(call: &mut Call<'_>, operation: fn(F, F) -> F) -> Flow {
 fn compare<F: Float>(call: &mut Call<'_>, unordered: i32, order: fn(i32) -> i32) -> Flow {
     let (a, b) = (F::take(call, 0, 0), F::take(call, 0, 1));
     let result = a.partial_cmp(&b).map_or(unordered, |ordering| order(ordering as i32));
-    call.give(result.cast_unsigned());
+    call.set_result(result.cast_unsigned());
     Flow::default()
 }
 
@@ -195,9 +195,9 @@ fn to_integer<F: Float>(call: &mut Call<'_>, least: i128, most: i128) -> Flow {
     };
     // All results fit into 64 bits, whose lower half is the 32-bit result.
     if most > u32::MAX.into() || least < i32::MIN.into() {
-        call.give64(integer as u64);
+        call.set_result64(integer as u64);
     } else {
-        call.give(integer as u32);
+        call.set_result(integer as u32);
     }
     Flow::default()
 }

@@ -45,23 +45,23 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             _ => Running::Sha256(Sha256::new()),
         };
         begin(call.state, context, running);
-        call.give(0);
+        call.set_result(0);
         Flow::after(40)
     }),
     ("ets_sha_starts", |call| {
-        call.give(0);
+        call.set_result(0);
         Flow::after(10)
     }),
     ("ets_sha_update", |call| {
         let (context, data, len) = (call.arg(0), call.arg(1), call.arg(2));
         let work = update(call, context, data, len);
-        call.give(0);
+        call.set_result(0);
         Flow::doing(work)
     }),
     ("ets_sha_finish", |call| {
         let (context, to) = (call.arg(0), call.arg(1));
         let blocks = finish(call, context, to);
-        call.give(0);
+        call.set_result(0);
         Flow::doing(Work::of("block", blocks))
     }),
     ("crc32_le", |call| crc(call, true)),
@@ -210,6 +210,6 @@ fn crc(call: &mut Call<'_>, little: bool) -> Flow {
             };
         }
     }
-    call.give(!crc);
+    call.set_result(!crc);
     Flow::of(len.into())
 }

@@ -79,7 +79,7 @@ impl RomImage {
     ///
     /// # Errors
     /// [`SimError::NoBoard`] and [`SimError::RomTable`] for unusable chip data,
-    /// [`SimError::RomNoElf`], [`SimError::RomMachine`], [`SimError::RomNoCode`],
+    /// [`SimError::RomNotElf`], [`SimError::RomMachine`], [`SimError::RomNoCode`],
     /// [`SimError::RomPlace`] and [`SimError::RomDiffers`] for an unusable file.
     pub fn from_elf(elf: &[u8], chip: &'static Chip) -> Result<RomImage, SimError> {
         let sim = chip
@@ -90,7 +90,7 @@ impl RomImage {
         let facts = table.code();
         check_kind(elf, chip)?;
         let file_len = elf.len();
-        let no_elf = |error: object::Error| SimError::RomNoElf {
+        let no_elf = |error: object::Error| SimError::RomNotElf {
             len: elf.len(),
             message: error.to_string().to_lowercase(),
         };
@@ -109,7 +109,7 @@ impl RomImage {
             all = all.saturating_add(data.len());
             if all > MOST_IN_SECTIONS {
                 let message = format!("its sections hold more than {MOST_IN_SECTIONS} bytes");
-                return Err(SimError::RomNoElf { len: file_len, message });
+                return Err(SimError::RomNotElf { len: file_len, message });
             }
             match chip.region_at(Addr(addr)) {
                 Some(region) if region.kind == RegionKind::Rom => {
@@ -217,12 +217,12 @@ impl RomImage {
 
 /// Checks that the file is a 32-bit little-endian ELF for the chip's machine.
 fn check_kind(elf: &[u8], chip: &Chip) -> Result<(), SimError> {
-    let no_elf = |message: String| SimError::RomNoElf { len: elf.len(), message };
+    let no_elf = |message: String| SimError::RomNotElf { len: elf.len(), message };
     let header = FileHeader32::<LittleEndian>::parse(elf).map_err(|_| match elf.get(..6) {
         Some([0x7f, b'E', b'L', b'F', class, order]) => {
             no_elf(format!("class {class} and byte order {order} instead of 1 and 1"))
         }
-        Some(start) => no_elf(format!("it begins with {}", super::boot::hex(start))),
+        Some(start) => no_elf(format!("it begins with {}", const_hex::encode(start))),
         None => no_elf("it is too short".into()),
     })?;
     let machine = header.e_machine.get(LittleEndian).0;

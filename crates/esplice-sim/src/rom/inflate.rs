@@ -32,7 +32,7 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
         // miniz: TINFL_STATUS_BAD_PARAM, without progress.
         call.store(input_len, 0);
         call.store(room, 0);
-        call.give(TINFLStatus::BadParam as i32 as u32);
+        call.set_result(TINFLStatus::BadParam as i32 as u32);
         return Flow::after(40);
     };
     let source_len = call.load(input_len);
@@ -67,7 +67,7 @@ fn tinfl_decompress(call: &mut Call<'_>) -> Flow {
     call.store(room, produced as u32);
     // Any state but 0 means that the stream has begun.
     call.store(state, 1);
-    call.give(status as i32 as u32);
+    call.set_result(status as i32 as u32);
     Flow::doing(work)
 }
 

@@ -34,7 +34,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("__mulsi3", |call| {
         let (a, b) = (call.arg(0), call.arg(1));
-        call.give(a.wrapping_mul(b));
+        call.set_result(a.wrapping_mul(b));
         // One step for each bit of the second operand (ROM: `__mulsi3`).
         let steps = (32 - b.leading_zeros()).max(1);
         Flow::doing(Work::of("step", steps.into()).and("one", b.count_ones().into()))
@@ -61,12 +61,12 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             call.store(place, rest as u32);
             call.store(place.wrapping_add(4), (rest >> 32) as u32);
         }
-        call.give64(quotient);
+        call.set_result64(quotient);
         Flow::default()
     }),
     // Unsupported on this CPU; the ROM returns 0.
     ("__udiv_w_sdiv", |call| {
-        call.give(0);
+        call.set_result(0);
         Flow::default()
     }),
     ("__clear_cache", |_| Flow::default()),
@@ -91,30 +91,30 @@ const ABORT: u32 = 0x14;
 
 fn give64(call: &mut Call<'_>, operation: fn(u64) -> u64) -> Flow {
     let value = operation(call.arg64(0));
-    call.give64(value);
+    call.set_result64(value);
     Flow::default()
 }
 
 fn count64(call: &mut Call<'_>, operation: fn(u64) -> u32) -> Flow {
     let value = operation(call.arg64(0));
-    call.give(value);
+    call.set_result(value);
     Flow::default()
 }
 
 fn count32(call: &mut Call<'_>, operation: fn(u32) -> u32) -> Flow {
     let value = operation(call.arg(0));
-    call.give(value);
+    call.set_result(value);
     Flow::default()
 }
 
 fn compared(call: &mut Call<'_>, order: std::cmp::Ordering) -> Flow {
-    call.give((order as i32 + 1).cast_unsigned());
+    call.set_result((order as i32 + 1).cast_unsigned());
     Flow::default()
 }
 
 fn divide(call: &mut Call<'_>, signed: bool, operation: fn(u32, u32) -> u32) -> Flow {
     let (a, b) = (call.arg(0), call.arg(1));
-    call.give(operation(a, b));
+    call.set_result(operation(a, b));
     let (a, b) = if signed { (magnitude(a), magnitude(b)) } else { (a, b) };
     Flow::doing(division(a, b))
 }
@@ -145,7 +145,7 @@ fn magnitude(value: u32) -> u32 {
 
 fn checked32(call: &mut Call<'_>, operation: fn(i32, i32) -> Option<i32>) -> Flow {
     match operation(call.arg(0).cast_signed(), call.arg(1).cast_signed()) {
-        Some(value) => call.give(value.cast_unsigned()),
+        Some(value) => call.set_result(value.cast_unsigned()),
         None => abort(call),
     }
     Flow::default()
@@ -153,7 +153,7 @@ fn checked32(call: &mut Call<'_>, operation: fn(i32, i32) -> Option<i32>) -> Flo
 
 fn checked64(call: &mut Call<'_>, operation: fn(i64, i64) -> Option<i64>) -> Flow {
     match operation(call.arg64(0).cast_signed(), call.arg64(2).cast_signed()) {
-        Some(value) => call.give64(value.cast_unsigned()),
+        Some(value) => call.set_result64(value.cast_unsigned()),
         None => abort(call),
     }
     Flow::default()

@@ -99,7 +99,7 @@ pub(crate) enum Vector {
 impl Vector {
     /// Returns the vector at `addr`, if one is modelled.
     pub fn at(addr: u32, table: &Table) -> Option<Vector> {
-        let texts = table.texts();
+        let texts = table.facts();
         match addr.wrapping_sub(texts.vectors) {
             1..0x80 if addr.is_multiple_of(4) => Some(Vector::Entry),
             _ if addr == texts.interrupt_exit => Some(Vector::Exit),
@@ -109,7 +109,7 @@ impl Vector {
 
     /// Returns the addresses of all vectors.
     pub fn addrs(table: &Table) -> impl Iterator<Item = u32> {
-        let texts = table.texts();
+        let texts = table.facts();
         (1..HANDLERS)
             .map(|number| texts.vectors + 4 * number)
             .chain([texts.interrupt_exit, table.resume()])
@@ -142,7 +142,7 @@ fn enter(cpu: &mut Cpu, soc: &mut Soc, table: &Table) {
     let priority = soc.load32(priority).unwrap_or(0);
     let _ = soc.store32(threshold, priority.wrapping_add(1));
     cpu.write_csr(CSR_MSTATUS, cpu.x[S1] | MSTATUS_MIE);
-    let back = table.texts().interrupt_exit;
+    let back = table.facts().interrupt_exit;
     let entry = table.data("s_intr_handlers").map(|handlers| handlers + HANDLER_LEN * number);
     let handler = entry.map_or(0, |entry| soc.load32(entry).unwrap_or(0));
     cpu.x[RA] = back;
@@ -179,7 +179,7 @@ pub(crate) fn attach_console(soc: &mut Soc, table: &Table) {
     for (register, value) in CONSOLE {
         let _ = soc.store32(console + register, value);
     }
-    let number = table.texts().console_interrupt & (HANDLERS - 1);
+    let number = table.facts().console_interrupt & (HANDLERS - 1);
     let matrix = soc.base_of("intmtx").unwrap_or(0);
     if let Some(source) = soc.console_irq().filter(|source| *source < SOURCES) {
         let _ = soc.store32(matrix + 4 * source, number);
@@ -243,12 +243,12 @@ mod tests {
         cpu.write_csr(CSR_MEPC, CODE);
         cpu.write_csr(CSR_MSTATUS, 1 << 7 | 3 << 11);
 
-        let vectors = table.texts().vectors;
+        let vectors = table.facts().vectors;
         let at = Vector::at(vectors + 4 * number, &table);
         assert_eq!(at, Some(Vector::Entry));
         Vector::Entry.run(&mut cpu, &mut soc, &table);
         assert_eq!(soc.load32(matrix + THRESHOLD), Ok(4), "only interrupts of a higher priority");
-        let back = table.texts().interrupt_exit;
+        let back = table.facts().interrupt_exit;
         let (pc, argument) = match handler {
             0 => (back, before[A0]),
             _ => (HANDLER, 0x1234),

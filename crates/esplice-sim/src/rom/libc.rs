@@ -34,13 +34,13 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("strlen", |call| {
         let text = call.arg(0);
         let len = call.text(text, MOST_BYTES).len();
-        call.give(len as u32);
+        call.set_result(len as u32);
         Flow::of(len as u64).slowly(text & 3 != 0)
     }),
     ("strnlen", |call| {
         let (text, most) = (call.arg(0), call.arg(1));
         let len = call.text(text, most.min(MOST_BYTES)).len();
-        call.give(len as u32);
+        call.set_result(len as u32);
         Flow::of(len as u64).slowly(text & 3 != 0)
     }),
     ("strcpy", |call| {
@@ -69,19 +69,19 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
             kept.push(0);
             call.store_bytes(to, &kept);
         }
-        call.give(text.len() as u32);
+        call.set_result(text.len() as u32);
         // The rest of the text is still scanned for its end.
         Flow::doing(Work::units(copied as u64).and("skipped", (text.len() - copied) as u64))
     }),
     ("memchr", |call| {
         let (addr, byte, len) = (call.arg(0), call.arg(1) as u8, call.arg(2));
         let found = call.bytes(addr, len).iter().position(|b| *b == byte);
-        call.give(found.map_or(0, |at| addr.wrapping_add(at as u32)));
+        call.set_result(found.map_or(0, |at| addr.wrapping_add(at as u32)));
         Flow::of(found.unwrap_or(len as usize) as u64).slowly(addr & 3 != 0)
     }),
     ("abs", |call| {
         let value = (call.arg(0) as i32).unsigned_abs();
-        call.give(value);
+        call.set_result(value);
         Flow::after(4)
     }),
     ("__udivdi3", |call| divide(call, |a, b| quotient(a, b).0)),
@@ -106,7 +106,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
         let work = Work::of("step", steps.max(1).into())
             .and("one", call.arg(2).count_ones().into())
             .and("high", u64::from(call.arg(1) != 0) + u64::from(call.arg(3) != 0));
-        call.give64(value);
+        call.set_result64(value);
         Flow::doing(work)
     }),
     ("__ashldi3", |call| shift(call, |value, by| value.checked_shl(by).unwrap_or(0))),
@@ -114,22 +114,22 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("__ashrdi3", |call| shift(call, |value, by| ((value as i64) >> by.min(63)) as u64)),
     ("__clzsi2", |call| {
         let value = call.arg(0).leading_zeros();
-        call.give(value);
+        call.set_result(value);
         Flow::after(20)
     }),
     ("__ctzsi2", |call| {
         let value = call.arg(0).trailing_zeros();
-        call.give(value);
+        call.set_result(value);
         Flow::after(20)
     }),
     ("__popcountsi2", |call| {
         let value = call.arg(0).count_ones();
-        call.give(value);
+        call.set_result(value);
         Flow::after(20)
     }),
     ("__bswapsi2", |call| {
         let value = call.arg(0).swap_bytes();
-        call.give(value);
+        call.set_result(value);
         Flow::after(10)
     }),
 ];
@@ -184,19 +184,19 @@ pub(super) fn compare(call: &mut Call<'_>, a: u32, b: u32, len: u32, strings: bo
             break;
         }
     }
-    call.give(difference as u32);
+    call.set_result(difference as u32);
     Flow::of(done.into()).slowly((a | b) & 3 != 0)
 }
 
 fn divide(call: &mut Call<'_>, operation: fn(u64, u64) -> u64) -> Flow {
     let value = operation(call.arg64(0), call.arg64(2));
-    call.give64(value);
+    call.set_result64(value);
     Flow::after(60)
 }
 
 fn shift(call: &mut Call<'_>, operation: fn(u64, u32) -> u64) -> Flow {
     let by = call.arg(2);
     let value = operation(call.arg64(0), by);
-    call.give64(value);
+    call.set_result64(value);
     Flow::after(10)
 }

@@ -132,11 +132,11 @@ impl Call<'_> {
         u64::from(self.arg(index)) | u64::from(self.arg(index + 1)) << 32
     }
 
-    fn give(&mut self, value: u32) {
+    fn set_result(&mut self, value: u32) {
         self.cpu.x[A0] = value;
     }
 
-    fn give64(&mut self, value: u64) {
+    fn set_result64(&mut self, value: u64) {
         self.cpu.x[A0] = value as u32;
         self.cpu.x[A0 + 1] = (value >> 32) as u32;
     }

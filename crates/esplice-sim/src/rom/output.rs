@@ -22,13 +22,13 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("ets_install_putc2", |_| Flow::after(10)),
     ("ets_get_printf_channel", |call| {
-        call.give(0);
+        call.set_result(0);
         Flow::after(10)
     }),
     ("uart_tx_one_char", one_char),
     ("uart_tx_one_char2", one_char),
     ("usb_uart_tx_one_char", |call| {
-        call.give(0);
+        call.set_result(0);
         Flow::after(40)
     }),
     ("uart_tx_flush", wait_empty),
@@ -37,7 +37,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     ("Uart_Init", |_| Flow::after(100)),
     ("GetUartDevice", |call| {
         let device = call.data("UartDev").unwrap_or(0);
-        call.give(device);
+        call.set_result(device);
         Flow::after(10)
     }),
     ("uart_div_modify", uart_div_modify),
@@ -48,7 +48,7 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
 fn one_char(call: &mut Call<'_>) -> Flow {
     let byte = call.arg(0) as u8;
     let usb_alone = channel(call) == USB_SERIAL_JTAG;
-    call.give(0);
+    call.set_result(0);
     Flow { out: [byte].into(), usb_alone, ..Flow::default() }
 }
 
@@ -79,7 +79,7 @@ fn ets_printf(call: &mut Call<'_>) -> Flow {
     let format = call.text(format, 0x1000);
     let mut work = Work::default();
     let (out, count) = printf::format(&format, &mut Variadic { call, next: 1 }, &mut work);
-    call.give(count as u32);
+    call.set_result(count as u32);
     let sent = with_returns(&out);
     work.units = out.len() as u64;
     if !call.state.uart_printf {
@@ -127,7 +127,7 @@ fn wait_empty(call: &mut Call<'_>) -> Flow {
 fn wait_idle(call: &mut Call<'_>) -> Flow {
     let now = call.now();
     let last = call.soc.fabric.line.to_host.back().map_or(now, |byte| byte.done);
-    call.give(0);
+    call.set_result(0);
     Flow::at(last)
 }
 
@@ -159,7 +159,7 @@ fn uart_rx_one_char(call: &mut Call<'_>) -> Flow {
         let to = call.arg(0);
         call.store_byte(to, byte);
     }
-    call.give(u32::from(!is_there));
+    call.set_result(u32::from(!is_there));
     Flow::at(call.now() + periods(20, call.soc.fabric.clock.cpu_hz()))
 }
 

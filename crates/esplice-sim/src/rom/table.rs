@@ -8,13 +8,13 @@ use std::{
 use esplice_chip::Chip;
 use serde::Deserialize;
 
-use super::{Cost, Hook, boot::Texts, image::CodeFacts};
+use super::{Cost, Hook, boot::RomFacts, image::CodeFacts};
 use crate::{SimError, soc::Soc};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    boot: Texts,
+    boot: RomFacts,
     code: CodeFacts,
     #[serde(default)]
     cycles: Cycles,
@@ -62,7 +62,7 @@ pub(crate) struct Table {
     hooks: HashMap<u32, (Hook, Option<Cost>)>,
     data: BTreeMap<String, u32>,
     words: Vec<(String, u32, Vec<u32>)>,
-    texts: Texts,
+    facts: RomFacts,
     code: CodeFacts,
 }
 
@@ -91,10 +91,10 @@ impl Table {
             hooks: HashMap::new(),
             data: BTreeMap::new(),
             words: Vec::new(),
-            texts: file.boot,
+            facts: file.boot,
             code: file.code,
         };
-        for (name, source) in [("boot", &table.texts.source), ("code", &table.code.source)] {
+        for (name, source) in [("boot", &table.facts.source), ("code", &table.code.source)] {
             if source.is_empty() {
                 return Err(format!("{name} names no source"));
             }
@@ -164,12 +164,12 @@ impl Table {
     /// Returns the address at which an interrupted ROM function resumes: after the vectors, where
     /// no call of firmware leads.
     pub fn resume(&self) -> u32 {
-        self.texts.vectors + 0x80
+        self.facts.vectors + 0x80
     }
 
     /// Returns the ROM's texts and addresses.
-    pub fn texts(&self) -> &Texts {
-        &self.texts
+    pub fn facts(&self) -> &RomFacts {
+        &self.facts
     }
 
     /// Returns the facts about the ROM's code.

@@ -10,7 +10,7 @@ use std::{
 use esplice_protocol::rfc2217::escape;
 
 use super::{CLIENT_LIMIT, Wire, rfc2217::Session};
-use crate::{Board, board::Sent};
+use crate::{Board, board::SentByte};
 
 pub(super) struct Client {
     stream: Stream,
@@ -24,9 +24,9 @@ pub(super) struct Client {
 
 /// The result of handling a client's bytes.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct InputResult {
     /// Number of bytes for the board.
-    pub said: usize,
+    pub data_len: usize,
     /// Whether the client purged what was sent to the board.
     pub purged: bool,
 }
@@ -160,12 +160,12 @@ impl Client {
         now: Duration,
         board: &mut Board,
         mut room: usize,
-    ) -> Taken {
+    ) -> InputResult {
         let taken = match &mut self.session {
             None => {
                 let baud = self.stream.baud().unwrap_or_else(|| board.baud());
                 board.host_send(bytes.get(..room).unwrap_or(bytes), baud);
-                Taken { said: bytes.len(), purged: false }
+                InputResult { data_len: bytes.len(), purged: false }
             }
             Some(session) => {
                 let mut answers = Vec::new();
@@ -175,7 +175,7 @@ impl Client {
                 taken
             }
         };
-        self.talking = taken.said > 0;
+        self.talking = taken.data_len > 0;
         taken
     }
 
@@ -194,7 +194,7 @@ impl Client {
     }
 
     /// Buffers the board's output for the client.
-    pub fn give(&mut self, said: &[Sent]) {
+    pub fn queue_output(&mut self, said: &[SentByte]) {
         let heard = |baud: u32| said.iter().map(move |sent| sent.heard_at(baud));
         match (&self.session, self.stream.baud()) {
             (None, None) => self.keep(said.iter().map(|sent| sent.byte)),
@@ -202,7 +202,7 @@ impl Client {
             (Some(session), _) => {
                 let bytes: Vec<u8> = heard(session.baud()).collect();
                 let mut wire = Vec::with_capacity(bytes.len() + 8);
-                wire.extend(session.told_of_errors(said));
+                wire.extend(session.line_error_notice(said));
                 escape(&bytes, &mut wire);
                 // Older output may end within a command, so the newest bytes are dropped here.
                 if self.out.len() + wire.len() <= CLIENT_LIMIT {

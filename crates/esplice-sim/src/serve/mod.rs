@@ -23,7 +23,7 @@ use std::{
 
 use esplice_protocol::slip;
 
-use crate::{Board, Sent, SimError, TimeMode, fault_plan::Struck};
+use crate::{Board, SentByte, SimError, TimeMode, fault_plan::FaultEvent};
 use client::Client;
 use pace::{Pace, Turn};
 
@@ -60,7 +60,7 @@ pub enum Wire {
 
 /// An event of a server.
 #[derive(Debug)]
-pub enum Happened {
+pub enum ServerEvent {
     /// A client connected.
     Joined,
     /// A client disconnected.
@@ -70,7 +70,7 @@ pub enum Happened {
     /// Clients send more than the line can carry; some bytes are lost.
     Flooded,
     /// A planned fault happened.
-    Fault(Struck),
+    Fault(FaultEvent),
     /// The host did not keep up: the board's clock is behind by this much.
     Behind(Duration),
 }
@@ -86,7 +86,7 @@ pub struct Lag {
 
 /// The result of reading from a client.
 #[derive(Default)]
-struct Heard {
+struct ReadResult {
     /// Whether bytes were sent to the board.
     heard: bool,
     /// Whether there may be more.
@@ -106,7 +106,7 @@ pub struct Server {
     ptys: Vec<pty::Pty>,
     clients: Vec<Client>,
     /// Output of the board in this turn.
-    said: Vec<Sent>,
+    said: Vec<SentByte>,
     /// Whether the stop of the board was reported.
     stopped: bool,
     /// Whether the board took nothing from the line in the last turns.
@@ -115,7 +115,7 @@ pub struct Server {
     /// Time since which the line has been full, by the host's clock.
     full_since: Option<Duration>,
     /// Whether lost bytes were reported since then.
-    told_flood: bool,
+    flood_reported: bool,
     frames: u64,
     /// Whether the last byte was within a frame.
     in_frame: bool,
@@ -138,7 +138,7 @@ impl Server {
             stalled: false,
             idle_turns: 0,
             full_since: None,
-            told_flood: false,
+            flood_reported: false,
             frames: 0,
             in_frame: false,
             away: None,
@@ -193,17 +193,17 @@ impl Server {
 
     /// Reads from clients, runs the board for a slice, and passes its output to the clients. Sleeps
     /// one or more milliseconds if there was nothing to do.
-    pub fn turn(&mut self, tell: &mut dyn FnMut(Happened)) {
+    pub fn turn(&mut self, tell: &mut dyn FnMut(ServerEvent)) {
         self.accept(tell);
-        let heard = self.hear(tell);
+        let heard = self.read_clients(tell);
         let before = self.board.host_waiting();
         self.run(tell);
         let taken = self.board.host_waiting() < before;
         self.idle_turns = if taken { 0 } else { self.idle_turns.saturating_add(1) };
         self.stalled = self.idle_turns > PATIENCE;
-        let said = self.speak();
-        self.leave(tell);
-        self.part(tell);
+        let said = self.send_output();
+        self.handle_port_loss(tell);
+        self.remove_gone(tell);
         let taking = self.board.host_waiting() > 0 && !self.stalled;
         let taking = heard || taking || self.board.is_busy();
         let answered = said > 0 && self.board.host_waiting() == 0 && !self.board.is_busy();
@@ -217,7 +217,7 @@ impl Server {
         });
     }
 
-    fn accept(&mut self, tell: &mut dyn FnMut(Happened)) {
+    fn accept(&mut self, tell: &mut dyn FnMut(ServerEvent)) {
         for (listener, wire) in &self.listeners {
             // An error here concerns only that client's connection.
             while let Ok((stream, _)) = listener.accept() {
@@ -226,7 +226,7 @@ impl Server {
                 }
                 if let Ok(client) = Client::new(stream, *wire) {
                     self.clients.push(client);
-                    tell(Happened::Joined);
+                    tell(ServerEvent::Joined);
                 }
             }
         }
@@ -239,12 +239,12 @@ impl Server {
                 && let Ok(stream) = pty.stream()
             {
                 self.clients.push(Client::at_pty(stream, number));
-                tell(Happened::Joined);
+                tell(ServerEvent::Joined);
             }
         }
     }
 
-    fn part(&mut self, tell: &mut dyn FnMut(Happened)) {
+    fn remove_gone(&mut self, tell: &mut dyn FnMut(ServerEvent)) {
         for client in self.clients.iter_mut().filter(|client| client.is_gone()) {
             client.close(&mut self.board);
             #[cfg(unix)]
@@ -253,16 +253,19 @@ impl Server {
                 // error.
                 let _ = pty.renew();
             }
-            tell(Happened::Left);
+            tell(ServerEvent::Left);
         }
         self.clients.retain(|client| !client.is_gone());
     }
 
     /// Handles a port that goes by the fault plan: hangs up all clients and accepts no new ones
     /// until it is back.
-    fn leave(&mut self, tell: &mut dyn FnMut(Happened)) {
-        self.board.take_struck().into_iter().for_each(|struck| tell(Happened::Fault(struck)));
-        if let Some(gone) = self.board.take_gone() {
+    fn handle_port_loss(&mut self, tell: &mut dyn FnMut(ServerEvent)) {
+        self.board
+            .take_fault_events()
+            .into_iter()
+            .for_each(|struck| tell(ServerEvent::Fault(struck)));
+        if let Some(gone) = self.board.take_port_loss() {
             self.away = Some(gone.back_after.map(|after| self.board.now().saturating_add(after)));
             self.clients.iter_mut().for_each(Client::hang_up);
             #[cfg(unix)]
@@ -279,12 +282,12 @@ impl Server {
     }
 
     /// Reads from the clients. Returns whether one sent bytes to the board.
-    fn hear(&mut self, tell: &mut dyn FnMut(Happened)) -> bool {
+    fn read_clients(&mut self, tell: &mut dyn FnMut(ServerEvent)) -> bool {
         let now = self.pace.host();
         // A line that is kept full never falls far below its limit.
         let crowded = self.is_filled(LINE_FULL / 2);
         self.full_since = if crowded { self.full_since.or(Some(now)) } else { None };
-        self.told_flood &= crowded;
+        self.flood_reported &= crowded;
         let flooded = self.full_since.is_some_and(|since| now.saturating_sub(since) >= FLOOD);
         let (mut heard, mut lost) = (false, 0);
         for index in 0..self.clients.len() {
@@ -302,7 +305,7 @@ impl Server {
                 1
             };
             for _ in 0..pieces {
-                let read = self.hear_piece(index, now, gone);
+                let read = self.read_client_piece(index, now, gone);
                 heard |= read.heard;
                 lost += read.lost;
                 if read.purged && crowded {
@@ -313,9 +316,9 @@ impl Server {
                 }
             }
         }
-        if lost > 0 && !self.told_flood {
-            self.told_flood = true;
-            tell(Happened::Flooded);
+        if lost > 0 && !self.flood_reported {
+            self.flood_reported = true;
+            tell(ServerEvent::Flooded);
         }
         heard
     }
@@ -326,9 +329,9 @@ impl Server {
     }
 
     /// Reads one piece from a client. `gone` is set if it has disconnected and sends no more.
-    fn hear_piece(&mut self, index: usize, now: Duration, gone: bool) -> Heard {
+    fn read_client_piece(&mut self, index: usize, now: Duration, gone: bool) -> ReadResult {
         let mut piece = [0; PIECE];
-        let mut read = Heard::default();
+        let mut read = ReadResult::default();
         let Some(client) = self.clients.get_mut(index) else { return read };
         let len = client.read(&mut piece);
         let Some(bytes) = piece.get(..len).filter(|bytes| !bytes.is_empty()) else { return read };
@@ -344,7 +347,7 @@ impl Server {
         let after = self.board.host_waiting();
         read.heard = after > before;
         read.purged = taken.purged;
-        read.lost = if taken.purged { 0 } else { (before + taken.said).saturating_sub(after) };
+        read.lost = if taken.purged { 0 } else { (before + taken.data_len).saturating_sub(after) };
         read
     }
 
@@ -357,17 +360,17 @@ impl Server {
             for _ in 0..MOST_PIECES * usize::from(index != purging) {
                 let len = client.read(&mut piece);
                 let Some(bytes) = piece.get(..len).filter(|bytes| !bytes.is_empty()) else { break };
-                dropped += client.take(bytes, now, &mut self.board, 0).said;
+                dropped += client.take(bytes, now, &mut self.board, 0).data_len;
             }
         }
         dropped
     }
 
-    fn run(&mut self, tell: &mut dyn FnMut(Happened)) {
+    fn run(&mut self, tell: &mut dyn FnMut(ServerEvent)) {
         let now = self.board.now();
         let (deadline, behind) = self.pace.deadline(now, SLICE);
         if let Some(behind) = behind {
-            tell(Happened::Behind(behind));
+            tell(ServerEvent::Behind(behind));
         }
         self.go_on(deadline, tell);
         // A burst of output is sent in one piece.
@@ -378,12 +381,12 @@ impl Server {
         }
     }
 
-    fn go_on(&mut self, deadline: Duration, tell: &mut dyn FnMut(Happened)) {
+    fn go_on(&mut self, deadline: Duration, tell: &mut dyn FnMut(ServerEvent)) {
         match self.board.run_to(deadline, true) {
             Ok(()) => self.stopped = false,
             Err(error) if !self.stopped => {
                 self.stopped = true;
-                tell(Happened::Stopped(error));
+                tell(ServerEvent::Stopped(error));
             }
             Err(_) => {}
         }
@@ -401,10 +404,10 @@ impl Server {
     }
 
     /// Passes the board's output to the clients and returns its length.
-    fn speak(&mut self) -> usize {
+    fn send_output(&mut self) -> usize {
         self.take();
         for client in &mut self.clients {
-            client.give(&self.said);
+            client.queue_output(&self.said);
             client.flush();
         }
         let said = self.said.len();

@@ -41,10 +41,10 @@ pub(super) struct Pace {
     time: TimeMode,
     /// Host time since the start, with the board time that belongs to it.
     anchor: (Duration, Duration),
-    told_behind: bool,
+    lag_reported: bool,
     most_behind: Duration,
     /// Slices since the board took input that it has not answered yet.
-    owed: Option<u32>,
+    answer_due: Option<u32>,
     quiet: u32,
     /// Bytes that may still be sent without a rest.
     allowance: usize,
@@ -72,9 +72,9 @@ impl Pace {
             started: host_now(),
             time,
             anchor: (Duration::ZERO, from),
-            told_behind: false,
+            lag_reported: false,
             most_behind: Duration::ZERO,
-            owed: None,
+            answer_due: None,
             quiet: 0,
             allowance: 0,
         }
@@ -108,8 +108,8 @@ impl Pace {
         };
         let behind = due.saturating_sub(now);
         self.most_behind = self.most_behind.max(behind);
-        let tell = behind > limit && !self.told_behind;
-        self.told_behind |= tell;
+        let tell = behind > limit && !self.lag_reported;
+        self.lag_reported |= tell;
         (due.min(now + MOST_SLICES * slice), tell.then_some(behind))
     }
 
@@ -122,7 +122,7 @@ impl Pace {
     /// of a USB bridge. A rest lasts longer than a packet, so a board that is behind does not rest.
     pub fn rest(&mut self, turn: &Turn) {
         let Turn { taking, answered, said, stopped, watched, now } = *turn;
-        self.owed = match self.owed {
+        self.answer_due = match self.answer_due {
             // On USB and at high baud rates the answer comes in the turn of its request, and the
             // client is next.
             _ if answered => None,
@@ -149,7 +149,7 @@ impl Pace {
                 return;
             }
             REST
-        } else if taking || free > 0 || self.owed.is_some() && !stopped {
+        } else if taking || free > 0 || self.answer_due.is_some() && !stopped {
             return;
         } else if keeps_up {
             if !behind.is_zero() {
@@ -191,13 +191,13 @@ mod tests {
     fn an_answer_in_the_turn_of_its_request_ends_the_run_ahead() {
         let mut pace = Pace::new(TimeMode::Virtual, Duration::ZERO);
         pace.rest(&TURN);
-        assert!(pace.owed.is_some());
+        assert!(pace.answer_due.is_some());
         pace.rest(&Turn { taking: false, said: 14, ..TURN });
-        assert!(pace.owed.is_none());
+        assert!(pace.answer_due.is_none());
         pace.rest(&Turn { said: 14, answered: true, ..TURN });
-        assert!(pace.owed.is_none());
+        assert!(pace.answer_due.is_none());
         // A second request was taken in the same turn.
         pace.rest(&Turn { said: 14, ..TURN });
-        assert!(pace.owed.is_some());
+        assert!(pace.answer_due.is_some());
     }
 }

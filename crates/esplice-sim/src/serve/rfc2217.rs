@@ -9,8 +9,8 @@ use esplice_protocol::rfc2217::{
     encode, purge,
 };
 
-use super::client::Taken;
-use crate::{Board, Sent};
+use super::client::InputResult;
+use crate::{Board, SentByte};
 
 /// Signature sent on request.
 const SIGNATURE: &[u8] = b"esplice virtual board";
@@ -87,13 +87,13 @@ impl Session {
         board: &mut Board,
         room: &mut usize,
         answers: &mut Vec<u8>,
-    ) -> Taken {
-        let mut taken = Taken::default();
+    ) -> InputResult {
+        let mut taken = InputResult::default();
         let mut items = Vec::new();
         self.decoder.feed(bytes, &mut |item| items.push(item));
         for item in items {
             if let Item::Byte(byte) = item {
-                taken.said += 1;
+                taken.data_len += 1;
                 if *room > 0 {
                     *room -= 1;
                     self.bytes.push(byte);
@@ -261,9 +261,9 @@ impl Session {
     }
 
     /// Returns the notification to send for output that contains garbled bytes.
-    pub fn told_of_errors(&self, said: &[Sent]) -> Vec<u8> {
+    pub fn line_error_notice(&self, said: &[SentByte]) -> Vec<u8> {
         let mut told = Vec::new();
-        let is_broken = |sent: &Sent| !sent.is_clean_at(self.baud);
+        let is_broken = |sent: &SentByte| !sent.is_clean_at(self.baud);
         if self.line_mask & FRAMING_ERROR != 0 && said.iter().any(is_broken) {
             encode(&Item::ComPort(ComPort::LineState(FRAMING_ERROR)), Side::Server, &mut told);
         }
@@ -373,13 +373,13 @@ mod tests {
     #[test]
     fn states_are_notified_to_who_wants_them() {
         let (mut session, mut board) = (Session::new(), board());
-        let broken = [Sent { byte: 1, baud: 115_200 }, Sent { byte: 2, baud: 9600 }];
-        assert!(session.told_of_errors(&broken).is_empty());
+        let broken = [SentByte { byte: 1, baud: 115_200 }, SentByte { byte: 2, baud: 9600 }];
+        assert!(session.line_error_notice(&broken).is_empty());
         let mask = Item::ComPort(ComPort::LineStateMask(FRAMING_ERROR));
         check(&mut session, &mut board, std::slice::from_ref(&mask), std::slice::from_ref(&mask));
-        assert!(session.told_of_errors(&broken[..1]).is_empty());
+        assert!(session.line_error_notice(&broken[..1]).is_empty());
         // RFC 2217: IAC SB COM-PORT-OPTION NOTIFY-LINESTATE (server: 106) value IAC SE.
-        assert_eq!(session.told_of_errors(&broken), [255, 250, 44, 106, 8, 255, 240]);
+        assert_eq!(session.line_error_notice(&broken), [255, 250, 44, 106, 8, 255, 240]);
         let mask = Item::ComPort(ComPort::ModemStateMask(255));
         let state = Item::ComPort(ComPort::ModemState(MODEM_LINES));
         check(&mut session, &mut board, std::slice::from_ref(&mask), &[mask.clone(), state]);

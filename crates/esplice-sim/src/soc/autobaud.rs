@@ -26,7 +26,7 @@ impl Autobaud {
     }
 
     /// Measures a byte on the line. `clock` is the UART's in Hz.
-    pub fn hear(&mut self, byte: &LineByte, clock: u64) {
+    pub fn measure(&mut self, byte: &LineByte, clock: u64) {
         let bit = clock / u64::from(byte.baud.max(1));
         let width =
             |bits: u32| (bit * u64::from(bits)).saturating_sub(1).min(u64::from(LONGEST)) as u32;
@@ -64,7 +64,7 @@ mod tests {
     fn check(bytes: &[u8], baud: u32, edges: u32, low: u32, high: u32) {
         let mut autobaud = Autobaud::new();
         for byte in bytes {
-            autobaud.hear(&LineByte { done: 0, byte: *byte, baud }, CLOCK);
+            autobaud.measure(&LineByte { done: 0, byte: *byte, baud }, CLOCK);
         }
         assert_eq!((autobaud.edges, autobaud.low, autobaud.high), (edges, low, high), "{bytes:?}");
     }

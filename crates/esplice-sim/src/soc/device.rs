@@ -66,7 +66,7 @@ pub(crate) trait Device: DeviceClone + Send {
 
     /// Handles a stop of the CPU and bus clocks, and of everything they drive, for `time` up to
     /// now.
-    fn slept(&mut self, _time: Tick, _fabric: &mut Fabric) {}
+    fn skip_time(&mut self, _time: Tick, _fabric: &mut Fabric) {}
 
     /// Sets the registers to their state after a reset of this scope.
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric);

@@ -72,7 +72,7 @@ impl Efuses {
     }
 
     /// Returns whether a bit of block 0 is burnt.
-    fn has(&self, bit: u32) -> bool {
+    fn is_burnt(&self, bit: u32) -> bool {
         self.blocks[0].get((bit / 32) as usize).is_some_and(|word| word >> (bit % 32) & 1 != 0)
     }
 
@@ -83,7 +83,7 @@ impl Efuses {
         if number == 0 {
             wanted[BLOCKS[0].1..].fill(0);
             for &(guard, first, count) in &self.guards.fields {
-                if self.has(guard) {
+                if self.is_burnt(guard) {
                     for bit in first..first.saturating_add(count) {
                         if let Some(word) = wanted.get_mut((bit / 32) as usize) {
                             *word &= !(1 << (bit % 32));
@@ -91,7 +91,7 @@ impl Efuses {
                     }
                 }
             }
-        } else if self.has(self.guards.first_block + number as u32 - 1) {
+        } else if self.is_burnt(self.guards.first_block + number as u32 - 1) {
             return;
         }
         let Some(block) = self.blocks.get_mut(number) else { return };
@@ -101,12 +101,12 @@ impl Efuses {
     }
 
     /// Copies the fuses to the registers.
-    fn show(&mut self) {
+    fn refresh_registers(&mut self) {
         let mut errors = 0_u64;
         for (number, (first, words)) in BLOCKS.into_iter().enumerate() {
             let hidden = (number as u32)
                 .checked_sub(self.guards.first_secret)
-                .is_some_and(|at| self.has(self.guards.read_guard + at));
+                .is_some_and(|at| self.is_burnt(self.guards.read_guard + at));
             let block = self.blocks[number];
             for (word, bits) in (0_u32..).zip(block.iter().take(words)) {
                 self.registers.set(first + 4 * word, if hidden { 0 } else { *bits });
@@ -143,7 +143,7 @@ impl Device for Efuses {
                     self.raw |= INT_PROGRAM_DONE;
                 }
                 if value & CMD_READ != 0 && op == OP_READ {
-                    self.show();
+                    self.refresh_registers();
                     self.raw |= INT_READ_DONE;
                 }
             }
@@ -166,7 +166,7 @@ impl Device for Efuses {
                 }
             }
         }
-        self.show();
+        self.refresh_registers();
     }
 
     fn lines(&self) -> u32 {
@@ -181,7 +181,7 @@ impl Device for Efuses {
         if scope >= Scope::Core {
             self.registers.reset(&[]);
             self.raw = 0;
-            self.show();
+            self.refresh_registers();
         }
     }
 }

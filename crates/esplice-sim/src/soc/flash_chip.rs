@@ -39,7 +39,7 @@ enum Kind {
     Program,
     Erase,
     /// Operations that can't be suspended: erase of the whole chip, status writes, reset.
-    Whole,
+    NotSuspendable,
 }
 
 /// The flash chip on the bus.
@@ -117,17 +117,17 @@ impl FlashChip {
             0x05 => vec![self.status_1(now)],
             0x35 => vec![self.status_2()],
             0x15 => vec![self.status[2]],
-            0x66 => return self.quiet(read, |chip| chip.reset_enabled = true),
-            0x99 if reset => return self.quiet(read, |chip| chip.reset(now)),
-            0x75 => return self.quiet(read, |chip| chip.suspend(now)),
+            0x66 => return self.without_reply(read, |chip| chip.reset_enabled = true),
+            0x99 if reset => return self.without_reply(read, |chip| chip.reset(now)),
+            0x75 => return self.without_reply(read, |chip| chip.suspend(now)),
             _ if busy => return vec![0xff; read],
-            0x7a => return self.quiet(read, |chip| chip.resume(now)),
-            0x06 => return self.quiet(read, |chip| chip.write_enabled = true),
-            0x04 => return self.quiet(read, |chip| chip.write_enabled = false),
-            0x50 => return self.quiet(read, |chip| chip.volatile_status = true),
-            0x01 => return self.quiet(read, |chip| chip.write_status(0, out, now)),
-            0x31 => return self.quiet(read, |chip| chip.write_status(1, out, now)),
-            0x11 => return self.quiet(read, |chip| chip.write_status(2, out, now)),
+            0x7a => return self.without_reply(read, |chip| chip.resume(now)),
+            0x06 => return self.without_reply(read, |chip| chip.write_enabled = true),
+            0x04 => return self.without_reply(read, |chip| chip.write_enabled = false),
+            0x50 => return self.without_reply(read, |chip| chip.volatile_status = true),
+            0x01 => return self.without_reply(read, |chip| chip.write_status(0, out, now)),
+            0x31 => return self.without_reply(read, |chip| chip.write_status(1, out, now)),
+            0x11 => return self.without_reply(read, |chip| chip.write_status(2, out, now)),
             0x9f => self.nor.jedec().to_vec(),
             // Returns the device ID, which is one less than the capacity code, and ends power-down.
             0xab => {
@@ -138,15 +138,15 @@ impl FlashChip {
             0x4b => self.nor.timing().unique_id.to_vec(),
             0x5a => return sfdp::read(&self.nor, addr, read),
             0x03 | 0x0b | 0x3b | 0x6b | 0xbb | 0xeb => return self.read(addr, read),
-            0x02 | 0x32 => return self.quiet(read, |chip| chip.program(addr, out, now)),
-            0x20 => return self.quiet(read, |chip| chip.erase(addr, SECTOR_LEN, now)),
-            0x52 => return self.quiet(read, |chip| chip.erase(addr, BLOCK_32K_LEN, now)),
-            0xd8 => return self.quiet(read, |chip| chip.erase(addr, BLOCK_64K_LEN, now)),
+            0x02 | 0x32 => return self.without_reply(read, |chip| chip.program(addr, out, now)),
+            0x20 => return self.without_reply(read, |chip| chip.erase(addr, SECTOR_LEN, now)),
+            0x52 => return self.without_reply(read, |chip| chip.erase(addr, BLOCK_32K_LEN, now)),
+            0xd8 => return self.without_reply(read, |chip| chip.erase(addr, BLOCK_64K_LEN, now)),
             0xc7 | 0x60 => {
                 let size = self.nor.size();
-                return self.quiet(read, |chip| chip.erase(0, size, now));
+                return self.without_reply(read, |chip| chip.erase(0, size, now));
             }
-            0xb9 => return self.quiet(read, |chip| chip.powered_down = true),
+            0xb9 => return self.without_reply(read, |chip| chip.powered_down = true),
             // Unknown to the chip.
             _ => return vec![0xff; read],
         };
@@ -155,7 +155,7 @@ impl FlashChip {
     }
 
     /// Executes a command without an answer, for which ones are clocked in.
-    fn quiet(&mut self, read: usize, action: impl FnOnce(&mut Self)) -> Vec<u8> {
+    fn without_reply(&mut self, read: usize, action: impl FnOnce(&mut Self)) -> Vec<u8> {
         action(self);
         vec![0xff; read]
     }
@@ -210,7 +210,7 @@ impl FlashChip {
             _ => self.nor.erase_block(addr),
         };
         self.changed.push((range.start, range.end - range.start));
-        let kind = if whole { Kind::Whole } else { Kind::Erase };
+        let kind = if whole { Kind::NotSuspendable } else { Kind::Erase };
         self.finish(result, kind, range, now);
     }
 
@@ -308,19 +308,20 @@ impl FlashChip {
     fn reset(&mut self, now: Tick) {
         self.power_cycle();
         let time = Duration::from_micros(self.nor.timing().reset_us.into());
-        self.finish(Ok(time), Kind::Whole, 0..0, now);
+        self.finish(Ok(time), Kind::NotSuspendable, 0..0, now);
     }
 
     /// 75h: suspends a program or a partial erase. The rest of the chip can then be read (8.2.19).
     fn suspend(&mut self, now: Tick) {
-        let Some(running) = self.running.take_if(|op| now < op.until && op.kind != Kind::Whole)
+        let Some(running) =
+            self.running.take_if(|op| now < op.until && op.kind != Kind::NotSuspendable)
         else {
             return;
         };
         let left = running.until - now;
         self.suspended.push(Operation { until: left, ..running });
         let time = Duration::from_micros(self.nor.timing().suspend_us.into());
-        self.finish(Ok(time), Kind::Whole, 0..0, now);
+        self.finish(Ok(time), Kind::NotSuspendable, 0..0, now);
     }
 
     /// 7Ah: resumes the operation that was suspended last.
@@ -345,7 +346,7 @@ impl FlashChip {
         }
         let time = self.nor.status_time();
         if lasting {
-            self.finish(Ok(time), Kind::Whole, 0..0, now);
+            self.finish(Ok(time), Kind::NotSuspendable, 0..0, now);
         }
     }
 

@@ -251,7 +251,7 @@ impl Gdma {
         Self { registers: Registers::new(len), lines: 0 }
     }
 
-    fn look(&mut self, dma: &Dma) {
+    fn update_lines(&mut self, dma: &Dma) {
         self.lines = (0_u32..).zip(&dma.channels).fold(0, |lines, (number, channel)| {
             let enabled = dma.registers.get(INT_LEN * number + INT_ENA);
             lines | u32::from(channel.raw & enabled != 0) << number
@@ -320,7 +320,7 @@ impl Device for Gdma {
         } else {
             self.registers.set(offset, value);
         }
-        self.look(&fabric.dma);
+        self.update_lines(&fabric.dma);
     }
 
     fn lines(&self) -> u32 {
@@ -328,7 +328,7 @@ impl Device for Gdma {
     }
 
     fn event(&mut self, fabric: &mut Fabric) {
-        self.look(&fabric.dma);
+        self.update_lines(&fabric.dma);
     }
 
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {

@@ -61,8 +61,8 @@ mod pad {
 }
 
 /// Number of pins that the registers have room for.
-pub(crate) const MOST: u32 = 26;
-const ALL: u32 = (1 << MOST) - 1;
+pub(crate) const PIN_COUNT: u32 = 26;
+const ALL: u32 = (1 << PIN_COUNT) - 1;
 
 /// The pins as seen by devices and the host: bit n is pin n.
 #[derive(Debug, Clone, Default)]
@@ -143,7 +143,7 @@ impl Gpio {
 
     fn clear(&mut self) {
         self.registers.reset(&[(0x62c, 0x01)]);
-        for pin in 0..MOST {
+        for pin in 0..PIN_COUNT {
             self.registers.set(OUT_SEL0 + 4 * pin, select::GPIO);
         }
     }
@@ -154,14 +154,14 @@ impl Gpio {
 
     /// Returns the pins whose registers have any of these bits set.
     fn pins_with(&self, bits: u32) -> u32 {
-        (0..MOST).filter(|pin| self.pin(*pin) & bits != 0).fold(0, |pins, pin| pins | 1 << pin)
+        (0..PIN_COUNT).filter(|pin| self.pin(*pin) & bits != 0).fold(0, |pins, pin| pins | 1 << pin)
     }
 
     /// Updates the driven pins from the registers.
     fn drive(&self, pins: &mut Pins) {
         let (out, enable) = (self.registers.get(OUT), self.registers.get(ENABLE));
         (pins.driven, pins.driven_high, pins.wake_high, pins.wake_low) = (0, 0, 0, 0);
-        for number in 0..MOST {
+        for number in 0..PIN_COUNT {
             let bit = 1 << number;
             let chosen = self.registers.get(OUT_SEL0 + 4 * number);
             let own = chosen & select::SIGNAL == select::GPIO;
@@ -192,7 +192,7 @@ impl Gpio {
         for signal in 0..INPUTS {
             let chosen = self.registers.get(IN_SEL0 + 4 * signal);
             let pin = (chosen & input::BY_MATRIX != 0).then_some(chosen & input::PIN);
-            pins.serial.route_in(signal, pin.filter(|pin| *pin < MOST));
+            pins.serial.route_in(signal, pin.filter(|pin| *pin < PIN_COUNT));
         }
     }
 
@@ -202,7 +202,7 @@ impl Gpio {
         let (rose, fell) = (now & !self.seen, self.seen & !now);
         self.seen = now;
         let mut raised = 0;
-        for number in 0..MOST {
+        for number in 0..PIN_COUNT {
             let bit = 1 << number;
             raised |= bit
                 & match self.pin(number) >> pin::INT_TYPE_AT & pin::INT_TYPE {
@@ -291,7 +291,7 @@ impl IoMux {
 
     fn apply(&self, pins: &mut Pins) {
         (pins.pull_up, pins.input) = (0, 0);
-        for (number, _) in (0..MOST).zip(self.reset) {
+        for (number, _) in (0..PIN_COUNT).zip(self.reset) {
             let register = self.registers.get(Self::PAD0 + 4 * number);
             let up = register & pad::PULL_UP != 0 && register & pad::PULL_DOWN == 0;
             pins.pull_up |= u32::from(up) << number;
@@ -318,7 +318,7 @@ impl Device for IoMux {
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(&[]);
-            for (number, value) in (0..MOST).zip(self.reset) {
+            for (number, value) in (0..PIN_COUNT).zip(self.reset) {
                 self.registers.set(Self::PAD0 + 4 * number, *value);
             }
             self.apply(&mut fabric.pins);

@@ -66,7 +66,7 @@ pub(crate) struct Soc {
     /// Time before which no device needs to run.
     horizon: Tick,
     /// Interrupt last reported to the CPU.
-    told_irq: u32,
+    reported_irq: u32,
     /// Whether a device access by the CPU has raised an interrupt that is not reported yet.
     irq_by_access: bool,
     unlisted: BTreeMap<u32, (u32, Accesses)>,
@@ -128,7 +128,7 @@ impl Soc {
             space: sim.peripheral_space.addr.0..sim.peripheral_space.end(),
             slots: vec![NO_DEVICE; (sim.peripheral_space.len / SLOT_LEN) as usize],
             horizon: Tick::MAX,
-            told_irq: 0,
+            reported_irq: 0,
             irq_by_access: false,
             unlisted: BTreeMap::new(),
             rom_fetch: None,
@@ -282,9 +282,9 @@ impl Soc {
     }
 
     /// Notifies devices that the clocks were stopped for `time`, up to now.
-    pub fn slept(&mut self, time: Tick) {
+    pub fn skip_time(&mut self, time: Tick) {
         for placed in &mut self.devices {
-            placed.device.slept(time, &mut self.fabric);
+            placed.device.skip_time(time, &mut self.fabric);
         }
         self.refresh_all();
     }
@@ -330,8 +330,8 @@ impl Soc {
 
     /// Returns the CPU interrupt to report to the CPU.
     pub fn take_irq(&mut self) -> u32 {
-        self.told_irq = self.fabric.matrix.chosen();
-        self.told_irq
+        self.reported_irq = self.fabric.matrix.chosen();
+        self.reported_irq
     }
 
     /// Returns whether a device access by the CPU has raised an interrupt since the last call.
@@ -357,12 +357,12 @@ impl Soc {
 
     /// Sends a byte to a pin from outside, after the bytes already on their way. Returns its
     /// arrival time.
-    pub fn bring_to_pin(&mut self, pin: u32, byte: u8, baud: u32) -> Tick {
+    pub fn send_to_pin(&mut self, pin: u32, byte: u8, baud: u32) -> Tick {
         let fabric = &mut self.fabric;
         let time = if fabric.timed { clock::periods(10, baud.into()) } else { 0 };
         let done = fabric.now().max(fabric.pins.serial.busy_until(pin)).saturating_add(time);
         let inputs = fabric.pins.inputs();
-        let brought = fabric.pins.serial.bring(pin, LineByte { done, byte, baud }, inputs);
+        let brought = fabric.pins.serial.deliver(pin, LineByte { done, byte, baud }, inputs);
         fabric.pins.changed |= brought;
         self.after_pin_change();
         done
@@ -397,8 +397,8 @@ impl Soc {
         self.after_transfer();
         self.after_clock_change();
         let irq = self.fabric.matrix.chosen();
-        self.irq_by_access |= irq & !self.told_irq != 0;
-        if self.next_event() < self.horizon || irq != self.told_irq {
+        self.irq_by_access |= irq & !self.reported_irq != 0;
+        if self.next_event() < self.horizon || irq != self.reported_irq {
             self.fabric.memory.request_yield();
         }
     }

@@ -179,8 +179,14 @@ impl RtcControl {
         (high & MAIN_TIMER_ALARM_EN != 0).then_some(at)
     }
 
-    fn awake(&self, enabled: u32, sleep: Sleep, fabric: &Fabric) -> u32 {
-        sleep::awake(enabled, sleep, self.alarm_at(), self.registers.get(GPIO_WAKEUP), fabric)
+    fn active_sources(&self, enabled: u32, sleep: Sleep, fabric: &Fabric) -> u32 {
+        sleep::active_sources(
+            enabled,
+            sleep,
+            self.alarm_at(),
+            self.registers.get(GPIO_WAKEUP),
+            fabric,
+        )
     }
 
     /// Enters sleep unless an enabled source rejects it.
@@ -191,8 +197,11 @@ impl RtcControl {
             false => (Sleep::Light, LIGHT_SLP_REJECT_EN),
         };
         let conf = self.registers.get(SLP_REJECT_CONF);
-        let causes =
-            if conf & rejects != 0 { self.awake(conf >> 12 & 0x3_ffff, kind, fabric) } else { 0 };
+        let causes = if conf & rejects != 0 {
+            self.active_sources(conf >> 12 & 0x3_ffff, kind, fabric)
+        } else {
+            0
+        };
         if causes != 0 {
             self.raw |= INT_SLP_REJECT;
             self.registers.set(SLP_REJECT_CAUSE, causes);
@@ -207,7 +216,7 @@ impl RtcControl {
     fn wake(&mut self, fabric: &mut Fabric) {
         let Some((kind, since)) = self.sleeping else { return };
         let enabled = self.registers.get(WAKEUP_STATE) >> 15;
-        let causes = self.awake(enabled, kind, fabric);
+        let causes = self.active_sources(enabled, kind, fabric);
         if causes == 0 {
             return;
         }
@@ -216,7 +225,8 @@ impl RtcControl {
         self.raw |= INT_SLP_WAKEUP;
         self.registers.set(SLP_WAKEUP_CAUSE, causes);
         if causes & sleep::source::GPIO != 0 {
-            let pins = sleep::rtc_pins_awake(self.registers.get(GPIO_WAKEUP), fabric.pins.levels());
+            let pins =
+                sleep::waking_rtc_pins(self.registers.get(GPIO_WAKEUP), fabric.pins.levels());
             self.registers.set(GPIO_WAKEUP, self.registers.get(GPIO_WAKEUP) | pins);
         }
         let slept = fabric.now() - since;
@@ -249,7 +259,7 @@ impl RtcControl {
 mod action {
     /// Value that flashers write to reset a chip out of its loader, which works (espflash 4.7.0,
     /// src/target/mod.rs, rtc_wdt_reset). The TRM does not define it.
-    pub const RTC_AS_FLASHERS: u32 = 5;
+    pub const RTC_UNDOCUMENTED: u32 = 5;
     pub const INTERRUPT: u32 = 1;
     pub const CPU: u32 = 2;
     pub const CORE: u32 = 3;
@@ -343,7 +353,7 @@ impl Device for RtcControl {
         let arrival =
             arrival.filter(|_| kind == Sleep::Light && enabled & sleep::source::UART0 != 0);
         // A source that is already active ends the sleep at once.
-        let at_once = (self.awake(enabled, kind, fabric) != 0).then_some(since);
+        let at_once = (self.active_sources(enabled, kind, fabric) != 0).then_some(since);
         [watchdog, alarm, arrival, at_once].into_iter().flatten().min()
     }
 
@@ -365,7 +375,7 @@ impl Device for RtcControl {
                 action::INTERRUPT => self.raw |= INT_WDT,
                 action::CPU => fabric.request_reset(ResetReason::RtcWatchdogCpu),
                 action::CORE => fabric.request_reset(ResetReason::RtcWatchdogSystem),
-                action::RTC | action::RTC_AS_FLASHERS => {
+                action::RTC | action::RTC_UNDOCUMENTED => {
                     fabric.request_reset(ResetReason::RtcWatchdogRtc)
                 }
                 _ => {}
@@ -378,9 +388,9 @@ impl Device for RtcControl {
         }
     }
 
-    fn slept(&mut self, time: Tick, _fabric: &mut Fabric) {
+    fn skip_time(&mut self, time: Tick, _fabric: &mut Fabric) {
         if self.registers.get(WDTCONFIG0) & WDT_PAUSE_IN_SLP != 0 {
-            self.watchdog.slept(time);
+            self.watchdog.skip_time(time);
         }
     }
 

@@ -58,13 +58,13 @@ impl Serial {
                 sent.pop_front();
             }
             sent.push_back(byte);
-            arrives |= self.bring(pin, byte, inputs);
+            arrives |= self.deliver(pin, byte, inputs);
         }
         arrives
     }
 
     /// Takes back the last byte of a UART that was never actually sent.
-    pub fn unsend(&mut self, signal: u32, byte: LineByte) {
+    pub fn cancel(&mut self, signal: u32, byte: LineByte) {
         for pin in self.pins_of(signal) {
             if let Some(sent) = self.sent.get_mut(&pin) {
                 sent.pop_back_if(|last| *last == byte);
@@ -79,7 +79,7 @@ impl Serial {
 
     /// Brings a byte to a pin, from outside or from the chip. Returns whether a signal is taken
     /// from there.
-    pub fn bring(&mut self, pin: u32, byte: LineByte, inputs: u32) -> bool {
+    pub fn deliver(&mut self, pin: u32, byte: LineByte, inputs: u32) -> bool {
         if inputs >> pin.min(31) & 1 == 0 {
             return false;
         }

@@ -28,7 +28,7 @@ const RTC_PINS: u32 = 6;
 
 /// Returns the RTC pins that have the level selected in GPIO_WAKEUP (0x110). Pin 0 has the highest
 /// field of each kind.
-pub(super) fn rtc_pins_awake(gpio_wakeup: u32, levels: u32) -> u32 {
+pub(super) fn waking_rtc_pins(gpio_wakeup: u32, levels: u32) -> u32 {
     (0..RTC_PINS)
         .filter(|pin| {
             let enabled = gpio_wakeup >> (31 - pin) & 1 != 0;
@@ -42,7 +42,7 @@ pub(super) fn rtc_pins_awake(gpio_wakeup: u32, levels: u32) -> u32 {
 
 /// Returns the sources in `enabled` that are currently active. `alarm` is the time of the main
 /// timer's alarm.
-pub(super) fn awake(
+pub(super) fn active_sources(
     enabled: u32,
     sleep: Sleep,
     alarm: Option<Tick>,
@@ -50,7 +50,7 @@ pub(super) fn awake(
     fabric: &Fabric,
 ) -> u32 {
     let now = fabric.now();
-    let pins = rtc_pins_awake(gpio_wakeup, fabric.pins.levels()) != 0
+    let pins = waking_rtc_pins(gpio_wakeup, fabric.pins.levels()) != 0
         || sleep == Sleep::Light && fabric.pins.wakes();
     let heard =
         sleep == Sleep::Light && fabric.line.to_board.front().is_some_and(|b| b.done <= now);

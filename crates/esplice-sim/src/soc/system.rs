@@ -71,7 +71,7 @@ impl System {
 
     /// Computes the checksum of a part of the RTC fast memory. The hardware's polynomial is not
     /// published, and nothing but this hardware ever computes it, so CRC-32 is used instead.
-    fn sum_up(&mut self, config: u32, fabric: &Fabric) {
+    fn compute_checksum(&mut self, config: u32, fabric: &Fabric) {
         let (first, words) = (config >> 9 & 0x7ff, (config >> 20 & 0x7ff) + 1);
         let mut bytes = vec![0; (words * 4) as usize];
         if let Some(region) = fabric.chip.region("rtc-fast") {
@@ -128,7 +128,7 @@ impl Device for System {
             FASTMEM_CONFIG => {
                 let started = value & !self.registers.get(offset) & CRC_START != 0;
                 if started {
-                    self.sum_up(value, fabric);
+                    self.compute_checksum(value, fabric);
                 }
                 // Finishes immediately, and stays finished until START is cleared.
                 let done = if value & CRC_START != 0 { CRC_FINISH } else { 0 };

@@ -224,7 +224,7 @@ impl Device for SystemTimer {
         }
     }
 
-    fn slept(&mut self, time: Tick, _fabric: &mut Fabric) {
+    fn skip_time(&mut self, time: Tick, _fabric: &mut Fabric) {
         for unit in &mut self.units {
             unit.since = unit.since.saturating_add(time);
         }

@@ -284,9 +284,9 @@ impl Device for TimerGroup {
         self.configure_timer(fabric);
     }
 
-    fn slept(&mut self, time: Tick, _fabric: &mut Fabric) {
+    fn skip_time(&mut self, time: Tick, _fabric: &mut Fabric) {
         self.timer.since = self.timer.since.saturating_add(time);
-        self.watchdog.slept(time);
+        self.watchdog.skip_time(time);
     }
 
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {

@@ -175,7 +175,7 @@ impl Uart {
     }
 
     /// Takes back the bytes that have not started; if `cut`, all bytes that are not complete.
-    fn unsend(&mut self, cut: bool, fabric: &mut Fabric) -> Vec<u8> {
+    fn cancel(&mut self, cut: bool, fabric: &mut Fabric) -> Vec<u8> {
         let now = fabric.now();
         let stays = |byte: &Sending| if cut { byte.done <= now } else { byte.start <= now };
         let keep = self.sending.partition_point(stays);
@@ -186,7 +186,7 @@ impl Uart {
                 self.looped.pop_back();
             }
             if let Some(signal) = self.signal {
-                fabric.pins.serial.unsend(signal, byte);
+                fabric.pins.serial.cancel(signal, byte);
             }
         }
         if self.connected(fabric) {
@@ -203,7 +203,7 @@ impl Uart {
     fn set_rate(&mut self, fabric: &mut Fabric) {
         let rate = self.rate(fabric);
         if rate != self.baud {
-            let rest = self.unsend(false, fabric);
+            let rest = self.cancel(false, fabric);
             self.baud = rate;
             for byte in rest {
                 self.send(byte, fabric);
@@ -224,7 +224,7 @@ impl Uart {
             }
             if self.registers.get(CONF0) & CONF0_AUTOBAUD_EN != 0 {
                 let clock = self.clock(fabric);
-                self.autobaud.hear(&byte, clock);
+                self.autobaud.measure(&byte, clock);
             }
             let (value, clean) = byte.received_at(self.baud);
             if !clean {
@@ -362,7 +362,7 @@ impl Device for Uart {
                     self.last_received = None;
                 }
                 if value & CONF0_TXFIFO_RST != 0 {
-                    self.unsend(false, fabric);
+                    self.cancel(false, fabric);
                 }
             }
             _ => {}
@@ -429,7 +429,7 @@ impl Device for Uart {
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.advance(fabric);
-            self.unsend(true, fabric);
+            self.cancel(true, fabric);
             self.sending.clear();
             self.looped.clear();
             self.received.clear();

@@ -61,7 +61,7 @@ impl Watchdog {
     }
 
     /// Accounts for a stopped clock for `time`, up to now.
-    pub fn slept(&mut self, time: Tick) {
+    pub fn skip_time(&mut self, time: Tick) {
         self.since = self.since.saturating_add(time);
     }
 

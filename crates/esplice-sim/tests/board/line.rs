@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use esplice_sim::{SimError, download::After, download::Loader, port::Powered};
+use esplice_sim::{SimError, download::Loader, download::NextAction, port::SerialEnd};
 
 use super::{Bench, chip};
 
@@ -75,8 +75,8 @@ impl LoaderBoard {
             self.to_host.push_back(OnLine { at: self.board_free, byte, baud });
         }
         match output.then {
-            Some(After::SetBaud(baud)) => self.baud = Some(baud),
-            Some(After::Reset) => self.restart(),
+            Some(NextAction::SetBaud(baud)) => self.baud = Some(baud),
+            Some(NextAction::Reset) => self.restart(),
             _ => {}
         }
         Ok(())
@@ -87,7 +87,7 @@ fn differs(one: u32, other: u32) -> bool {
     (f64::from(one) / f64::from(other) - 1.0).abs() > TOLERANCE
 }
 
-impl Powered for LoaderBoard {
+impl SerialEnd for LoaderBoard {
     fn now(&self) -> Duration {
         self.now
     }

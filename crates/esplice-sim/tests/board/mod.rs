@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 use esplice_chip::Chip;
 use esplice_protocol::slip;
 use esplice_sim::{
-    download::{After, Clocks, Loader, LoaderTarget},
+    download::{Clocks, Loader, LoaderTarget, NextAction},
     nor::Nor,
 };
 
@@ -71,7 +71,7 @@ pub struct Bench {
     pub chip: Parts,
     pub loader: Loader,
     pub reply: Vec<u8>,
-    pub then: Option<After>,
+    pub then: Option<NextAction>,
     pub busy: Duration,
     pub failed: bool,
 }

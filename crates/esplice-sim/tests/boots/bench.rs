@@ -73,16 +73,16 @@ pub fn after_boot(said: &[u8]) -> String {
     rest.split_once("\r\n").map_or("", |(_, rest)| rest).to_owned()
 }
 
-/// Returns the contents of the file called `name` in `said/`.
-pub fn said(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boots/said").join(name);
+/// Returns the contents of the file called `name` in `expected/`.
+pub fn expected_output(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boots/expected").join(name);
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Compares `text` with the file called `name` in `said/`.
+/// Compares `text` with the file called `name` in `expected/`.
 #[track_caller]
 pub fn check(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boots/said").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/boots/expected").join(name);
     if std::env::var_os("ESPLICE_BLESS").is_some() {
         std::fs::write(&path, text).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Boots flash contents and compares the UART's output with the case's file in `said/`.
+//! Boots flash contents and compares the UART's output with the case's file in `expected/`.
 //! `ESPLICE_BLESS=1` rewrites the files. The apps are a few instructions each, assembled here.
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use esplice_sim::{Board, SimError, TimeMode, millis, secs};
 
 use crate::{
-    boots::bench::{Rom, bootloader, check, default_table, said},
+    boots::bench::{Rom, bootloader, check, default_table, expected_output},
     firmware::{Code, app, direct, rom_image},
 };
 
@@ -124,7 +124,7 @@ pub fn images_without_a_second_stage(rom: &Rom) {
 /// bootloader are slightly inexact, which may move a log time to the next millisecond.
 #[track_caller]
 fn check_within_a_millisecond(name: &str, text: &str) {
-    let expected = said(name);
+    let expected = expected_output(name);
     let time = |line: &str| -> Option<(u32, String)> {
         let (kind, rest) = line.split_once(" (")?;
         let (time, rest) = rest.split_once(") ")?;
@@ -150,7 +150,9 @@ pub fn a_crash_before_the_app_has_vectors(rom: &Rom) {
     match rom {
         Rom::Hooked => check("crash.txt", &text),
         // Registers and stack contain values left by the ROM's code, so only their values differ.
-        Rom::Executed => assert_eq!(without_values(&text), without_values(&said("crash.txt"))),
+        Rom::Executed => {
+            assert_eq!(without_values(&text), without_values(&expected_output("crash.txt")))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     board::{self, Bench},
     mask_rom,
 };
-use esplice_sim::download::{After, LoaderTarget};
+use esplice_sim::download::{LoaderTarget, NextAction};
 use md5::{Digest, Md5};
 use rom::{Fate, Rom};
 use script::Script;
@@ -98,11 +98,11 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
         let then = match (&rom.fate, rom.divider) {
             (Fate::Waiting, None) => None,
             (Fate::Waiting, Some(divider)) => {
-                Some(After::SetBaud(640_000_000 / (divider & 0xffff).max(1)))
+                Some(NextAction::SetBaud(640_000_000 / (divider & 0xffff).max(1)))
             }
-            (Fate::Reset, _) => Some(After::Reset),
-            (Fate::Left(0) | Fate::Stuck | Fate::Crashed, _) => Some(After::Gone),
-            (Fate::Left(entry), _) => Some(After::Run(*entry)),
+            (Fate::Reset, _) => Some(NextAction::Reset),
+            (Fate::Left(0) | Fate::Stuck | Fate::Crashed, _) => Some(NextAction::Gone),
+            (Fate::Left(entry), _) => Some(NextAction::Run(*entry)),
         };
         let ram = rom.ram(board::RAM_AT, 0x800) == bench.chip.ram_at(board::RAM_AT, 0x800);
         let flash = rom.nor.bytes() == bench.chip.nor.bytes();
@@ -123,10 +123,10 @@ fn dialogue(elf: &[u8], seed: u64, short: bool) -> Result<String, String> {
         };
         let _ = match then {
             None => Ok(()),
-            Some(After::SetBaud(rate)) => writeln!(text, "then baud {rate}"),
-            Some(After::Reset) => writeln!(text, "then reset"),
-            Some(After::Gone) => writeln!(text, "then gone"),
-            Some(After::Run(entry)) => writeln!(text, "then run {entry:x}"),
+            Some(NextAction::SetBaud(rate)) => writeln!(text, "then baud {rate}"),
+            Some(NextAction::Reset) => writeln!(text, "then reset"),
+            Some(NextAction::Gone) => writeln!(text, "then gone"),
+            Some(NextAction::Run(entry)) => writeln!(text, "then run {entry:x}"),
         };
         if rom.fate != Fate::Waiting {
             break;
@@ -149,7 +149,7 @@ fn known_difference(rom: &Rom, bench: &Bench, request: &[u8]) -> bool {
         reply.get(2) == Some(&0x11) && matches!(reply, [.., 1, 0x0b | 0x0c, _, _, 0xc0])
     };
     // Operations that take hours, with a geometry that no chip has.
-    let hours = bench.then == Some(After::Gone)
+    let hours = bench.then == Some(NextAction::Gone)
         && bench.reply.is_empty()
         && rom.geometry() != [0x1_0000, 0x1000, 0x100];
     // An invalid distance (symbols 30 and 31, RFC 1951, 3.2.6), which the ROM's older inflater

@@ -4,7 +4,7 @@ use std::{
     thread,
 };
 
-use esplice_image::{Asked, merged};
+use esplice_image::{ElfUse, merged};
 use serde_json::json;
 
 use crate::{
@@ -73,8 +73,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     // Reads a large ELF while the settings are read.
     let source = args.firmware.source.clone();
     let asked = match args.firmware.target.target {
-        Some(_) => Asked::ImagesAlone,
-        None => Asked::ChipToo,
+        Some(_) => ElfUse::ImagesOnly,
+        None => ElfUse::ImagesAndChip,
     };
     let wanted = if args.image_only { Wanted::Image(asked) } else { Wanted::Whole };
     let source = thread::spawn(move || Source::from_args(&source, wanted));

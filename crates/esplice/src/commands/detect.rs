@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::args::BoardArgs,
     device::{
-        at_board::{Touch, with_options},
+        at_board::{FlashAccess, with_options},
         flashing,
     },
     ui::{
@@ -36,8 +36,12 @@ pub fn run(
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let found =
-        with_options(&args.board, Touch::Reads, shell, interrupt, |board, options, shell| {
+    let found = with_options(
+        &args.board,
+        FlashAccess::Reads,
+        shell,
+        interrupt,
+        |board, options, shell| {
             // The ROM loader reports everything at its own baud rate, in fewer round trips than
             // uploading a stub takes.
             let options = esplice_flash::FlashOptions {
@@ -50,14 +54,15 @@ pub fn run(
                     shell.summary.chip = Some(info.chip.display_name.clone());
                     shell.event(&flashing::chip_event(info));
                 }
-                event => flashing::tell(event, shell),
+                event => flashing::print_event(event, shell),
             });
             let chip = found.as_ref().ok().and_then(|found| match found {
                 Survey::Full(info) => Some(info.chip),
                 Survey::Secure { .. } => None,
             });
             (chip, found)
-        })?;
+        },
+    )?;
     match found {
         Survey::Full(info) => {
             let text = match shown {

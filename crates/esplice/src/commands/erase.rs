@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::{
     cli::args::BoardArgs,
-    device::at_board::{Touch, work},
+    device::at_board::{FlashAccess, work},
     firmware::places::{Range, RangeArgs},
     ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
@@ -64,7 +64,7 @@ fn erase(
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let done = work(board, Touch::Writes, shell, interrupt, |session, info, options| {
+    let done = work(board, FlashAccess::Writes, shell, interrupt, |session, info, options| {
         let found = ranges.iter().map(|range| range.find(session, info, options));
         let found: Vec<FlashRange> = found.collect::<Result<_, _>>()?;
         let erased = found.into_iter().map(|range| {

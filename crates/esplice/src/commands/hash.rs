@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::{
     cli::args::BoardArgs,
-    device::at_board::{Touch, work},
+    device::at_board::{FlashAccess, work},
     firmware::places::RangeArgs,
     ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
@@ -18,7 +18,7 @@ pub struct Args {
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let range = args.range.range()?;
     let (found, hash) =
-        work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
+        work(&args.board, FlashAccess::Reads, shell, interrupt, |session, info, options| {
             let range = range.find(session, info, options)?;
             let hash = session.hash_range(info, options, &range)?;
             Ok((range, hash))

@@ -7,7 +7,7 @@ use esplice_image::{ImageInfo, Part, PartBody, inspect};
 use crate::{
     cli::args::{BoardArgs, PortArgs, TargetArgs},
     device::{
-        at_board::{Touch, with_options},
+        at_board::{FlashAccess, with_options},
         flashing,
     },
     files::{of_file, read},
@@ -49,7 +49,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         stay: true,
         ..BoardArgs::default()
     };
-    with_options(&board, Touch::Reads, shell, interrupt, |board, options, shell| {
+    with_options(&board, FlashAccess::Reads, shell, interrupt, |board, options, shell| {
         let options = esplice_flash::FlashOptions {
             target: options.target.or(chip),
             baud: None,
@@ -57,7 +57,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
             ..options.clone()
         };
         let port = board.port.as_mut();
-        let mut tell = |event| flashing::tell(event, shell);
+        let mut tell = |event| flashing::print_event(event, shell);
         let done = with_board(port, &options, &mut tell, |session, info| {
             let chip: &Chip = info.chip;
             session.run_in_ram(chip, &segments, image.header.entry)

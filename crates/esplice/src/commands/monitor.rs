@@ -39,7 +39,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let project = settle(args, args.ports.port.first())?;
     let watching =
         Watching::new(&project, &args.watch)?.with_elf(FirmwareElf::from_args(&args.decode)?);
-    shell.give_stdout_to_board();
+    shell.reserve_stdout_for_board();
 
     let target = project.target.as_ref().map(|target| target.value);
     let baud = project.monitor.baud.unwrap_or(ports::FIRST_BAUD);

@@ -92,7 +92,7 @@ pub fn range_in(
     name: &str,
 ) -> Result<std::ops::Range<usize>, Failure> {
     let of = |error: esplice_image::PlanError| of_file(path, error.into());
-    let (_, table) = facts.own_table().map_err(of)?;
+    let (_, table) = facts.device_table().map_err(of)?;
     let partition = table.named(name, false).map_err(of)?;
     let start = partition.offset.0 as usize;
     let end = usize::try_from(partition.end()).unwrap_or(usize::MAX);

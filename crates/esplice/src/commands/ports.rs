@@ -1,5 +1,5 @@
 use esplice_chip::{Board, Chip};
-use esplice_flash::{ChipInfo, ListedPort, likely, list_ports};
+use esplice_flash::{ChipInfo, ListedPort, likely_ports, list_ports};
 use serde_json::{Value, json};
 
 use crate::{
@@ -29,7 +29,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let project = Project::settle(".".as_ref(), Flags::default())?;
     let listed = list_ports();
     let mut ports: Vec<&ListedPort> = listed.iter().collect();
-    let at_usb = likely(&listed);
+    let at_usb = likely_ports(&listed);
     let hidden = ports.len() - at_usb.len();
     if !args.all {
         ports = at_usb;
@@ -92,11 +92,11 @@ fn line(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> String {
         }
         Some(Err(message)) => text += &format!("    {message}\n"),
         None => {
-            let behind = port.behind();
-            let what = if behind.own_usb { "the chip's own USB" } else { "a UART bridge" };
-            let names: Vec<&str> = match behind.own_usb {
-                true => behind.chips.iter().map(|chip| chip.display_name.as_str()).collect(),
-                false => behind.boards.iter().map(|board| board.name.as_str()).collect(),
+            let devices = port.devices();
+            let what = if devices.own_usb { "the chip's own USB" } else { "a UART bridge" };
+            let names: Vec<&str> = match devices.own_usb {
+                true => devices.chips.iter().map(|chip| chip.display_name.as_str()).collect(),
+                false => devices.boards.iter().map(|board| board.name.as_str()).collect(),
             };
             match some_of(&names) {
                 Some(names) => text += &format!("    {what}, as on {names}\n"),
@@ -117,7 +117,7 @@ fn some_of(names: &[&str]) -> Option<String> {
 }
 
 fn value(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> Value {
-    let behind = port.behind();
+    let devices = port.devices();
     let usb = port.usb.as_ref().map(|usb| {
         json!({
             "vid": usb.id.vid,
@@ -127,8 +127,8 @@ fn value(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> Value {
             "product": usb.product,
         })
     });
-    let boards: Vec<&str> = behind.boards.iter().map(|board: &&Board| &*board.name).collect();
-    let chips: Vec<&str> = behind.chips.iter().map(|chip: &&Chip| &*chip.name).collect();
+    let boards: Vec<&str> = devices.boards.iter().map(|board: &&Board| &*board.name).collect();
+    let chips: Vec<&str> = devices.chips.iter().map(|chip: &&Chip| &*chip.name).collect();
     let found = found.map(|found| match found {
         Ok(info) => json!({
             "chip": info.chip.name,
@@ -142,7 +142,7 @@ fn value(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> Value {
     json!({
         "port": port.name,
         "usb": usb,
-        "own_usb": behind.own_usb,
+        "own_usb": devices.own_usb,
         "boards": boards,
         "chips": chips,
         "found": found,

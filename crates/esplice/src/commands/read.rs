@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::{
     cli::args::BoardArgs,
     commands::image::merge::Kind,
-    device::at_board::{Touch, work},
+    device::at_board::{FlashAccess, work},
     files::{
         output_place::OutputPlace,
         outputs::{Outputs, Staged},
@@ -46,7 +46,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let place = OutputPlace::find(file)?;
     drop(Staged::write(&place, &[])?);
     let (found, data, family) =
-        work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
+        work(&args.board, FlashAccess::Reads, shell, interrupt, |session, info, options| {
             let range = range.find(session, info, options)?;
             let data = session.read_range(info, options, &range)?;
             Ok((range, data, info.chip.image.uf2_family))

@@ -4,7 +4,7 @@ use crate::{
     cli::args::{BoardArgs, PortArgs, TargetArgs},
     config::project::{Flags, Project},
     device::{
-        at_board::{Touch, with_options},
+        at_board::{FlashAccess, with_options},
         flashing, ports,
     },
     ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
@@ -42,14 +42,14 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     }
     // Without reset lines the loader is asked to reset, if one answers.
     let args = BoardArgs { target, port, stay: args.download, ..BoardArgs::default() };
-    with_options(&args, Touch::Reads, shell, interrupt, |board, options, shell| {
+    with_options(&args, FlashAccess::Reads, shell, interrupt, |board, options, shell| {
         let options = esplice_flash::FlashOptions {
             baud: None,
             stub: esplice_flash::StubSource::none(),
             ..options.clone()
         };
         let port = board.port.as_mut();
-        let found = survey(port, &options, &mut |event| flashing::tell(event, shell));
+        let found = survey(port, &options, &mut |event| flashing::print_event(event, shell));
         let chip = found.as_ref().ok().and_then(|found| match found {
             Survey::Full(info) => Some(info.chip),
             Survey::Secure { .. } => None,

@@ -34,7 +34,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     })?;
     project.flash.fits_later = true;
     let watching = Watching::new(&project, &args.watch)?;
-    shell.give_stdout_to_board();
+    shell.reserve_stdout_for_board();
     let mut opened = None;
     let mut job = Job::prepare(
         &args.firmware.source,

@@ -11,7 +11,7 @@ use esplice_sim::{
     efuse::Burn,
     fault_plan::FaultPlan,
     nor::Nor,
-    serve::{Happened, Server, Wire},
+    serve::{Server, ServerEvent, Wire},
     spec::cable_of,
 };
 
@@ -99,7 +99,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         );
     }
     for at in addrs.into_iter().flatten() {
-        consent(at, args, shell)?;
+        check_listen_address(at, args, shell)?;
     }
     let enter = Enter::listen();
     let mut served = Vec::new();
@@ -116,7 +116,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let mut threads = Vec::new();
         for (server, inspector, number) in served {
             let told = told.clone();
-            let say = move |said: Said| {
+            let say = move |said: BoardMessage| {
                 // At the end nobody receives messages any more, and none are needed.
                 let _ = told.send(match number {
                     Some(number) => said.of_board(number),
@@ -129,8 +129,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         drop(told);
         for said in talk {
             match said {
-                Said::Status(text) => shell.status(&text),
-                Said::Warning(text) => shell.warning(&text),
+                BoardMessage::Status(text) => shell.status(&text),
+                BoardMessage::Warning(text) => shell.warning(&text),
             }
         }
         let ends = threads.into_iter().map(|thread| match thread.join() {
@@ -148,17 +148,17 @@ const WITH_ROM: &str =
     "--rom FILE makes it execute the chip's own mask ROM, which has every function";
 
 /// A message from a board's thread.
-enum Said {
+enum BoardMessage {
     Status(String),
     Warning(String),
 }
 
-impl Said {
+impl BoardMessage {
     /// Adds the board's number to the message, if there are several boards.
-    fn of_board(self, number: u16) -> Said {
+    fn of_board(self, number: u16) -> BoardMessage {
         match self {
-            Said::Status(text) => Said::Status(format!("board {number}: {text}")),
-            Said::Warning(text) => Said::Warning(format!("board {number}: {text}")),
+            BoardMessage::Status(text) => BoardMessage::Status(format!("board {number}: {text}")),
+            BoardMessage::Warning(text) => BoardMessage::Warning(format!("board {number}: {text}")),
         }
     }
 }
@@ -170,40 +170,42 @@ fn serve(
     mut inspector: Inspector,
     time: TimeMode,
     interrupt: &Interrupt,
-    say: &dyn Fn(Said),
+    say: &dyn Fn(BoardMessage),
 ) -> Option<Failure> {
     let mut stopped = None;
     while !interrupt.is_asked() {
         server.turn(&mut |happened| {
             say(match happened {
-                Happened::Joined => Said::Status("a client connected".into()),
-                Happened::Left => Said::Status("a client disconnected".into()),
-                Happened::Stopped(error) if error.is_not_modelled() => {
+                ServerEvent::Joined => BoardMessage::Status("a client connected".into()),
+                ServerEvent::Left => BoardMessage::Status("a client disconnected".into()),
+                ServerEvent::Stopped(error) if error.is_not_modelled() => {
                     let text = format!("the board stopped: {error}; {WITH_ROM}");
                     stopped = Some(Failure::from(error).hint(WITH_ROM));
-                    Said::Warning(text)
+                    BoardMessage::Warning(text)
                 }
-                Happened::Stopped(error) => Said::Warning(format!("the board stopped: {error}")),
-                Happened::Flooded => {
-                    Said::Warning("clients send faster than the line's rate: bytes are lost".into())
+                ServerEvent::Stopped(error) => {
+                    BoardMessage::Warning(format!("the board stopped: {error}"))
                 }
-                Happened::Fault(struck) => Said::Warning(struck.to_string()),
-                Happened::Behind(by) => Said::Warning(format!(
+                ServerEvent::Flooded => BoardMessage::Warning(
+                    "clients send faster than the line's rate: bytes are lost".into(),
+                ),
+                ServerEvent::Fault(struck) => BoardMessage::Warning(struck.to_string()),
+                ServerEvent::Behind(by) => BoardMessage::Warning(format!(
                     "this machine is too slow: the board's clock lags by {} ms",
                     by.as_millis()
                 )),
             });
         });
-        inspector.look(server.board(), &mut |text| say(Said::Status(text)));
+        inspector.look(server.board(), &mut |text| say(BoardMessage::Status(text)));
     }
     if time == TimeMode::Real {
         let lag = server.lag();
         let (most, over) = (lag.most.as_secs_f64() * 1e3, lag.over.as_secs_f64());
-        say(Said::Status(format!(
+        say(BoardMessage::Status(format!(
             "in {over:.1} s of real time, the board lagged by at most {most:.1} ms"
         )));
     }
-    inspector.end(server.board(), &mut |text| say(Said::Status(text)));
+    inspector.end(server.board(), &mut |text| say(BoardMessage::Status(text)));
     stopped.filter(|_| server.board().status() == Status::Failed)
 }
 
@@ -225,13 +227,13 @@ fn offer(
             Wire::Tcp => "socket",
             Wire::Rfc2217 => "rfc2217",
         };
-        reached(&format!("{scheme}://{at}"), wire == Wire::Rfc2217, args, shell);
+        print_how_to_connect(&format!("{scheme}://{at}"), wire == Wire::Rfc2217, args, shell);
     }
     #[cfg(unix)]
     if let Some(link) = pty(args) {
         let link = numbered(link, number);
         server.pty(&link).map_err(|error| no_pty(&link, &error))?;
-        reached(&link.display().to_string(), false, args, shell);
+        print_how_to_connect(&link.display().to_string(), false, args, shell);
     }
     Ok(())
 }
@@ -271,7 +273,7 @@ fn numbered_port(at: SocketAddr, number: Option<u16>) -> Result<SocketAddr, Fail
 }
 
 /// Prints how to reach a board. `port` is its name for esptool.
-fn reached(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
+fn print_how_to_connect(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
     // esptool takes a chip, not a board.
     let chip = esplice_chip::find_target(&args.chip).map_or(args.chip.as_str(), |t| &t.chip().name);
     let esptool = format!("esptool --chip {chip} --port {port}");
@@ -320,7 +322,7 @@ fn no_pty(link: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// Allows only this machine to reach the board, unless another address is named.
-fn consent(at: SocketAddr, args: &Args, shell: &mut Shell) -> Result<(), Failure> {
+fn check_listen_address(at: SocketAddr, args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     if at.ip().is_loopback() {
         return Ok(());
     }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::{
     cli::args::BoardArgs,
-    device::at_board::{Touch, work},
+    device::at_board::{FlashAccess, work},
     firmware::places::FilesArgs,
     ui::{
         exit::{Exit, Failure},
@@ -24,16 +24,17 @@ pub struct Args {
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let files = args.files.read(&args.board.target)?;
-    let found = work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
-        let facts = session.device_facts(info, &options.table_hint())?;
-        let mut found = Vec::new();
-        for write in files.writes(&facts)? {
-            let ranges =
-                session.differences(info, options, &write.name, write.offset, &write.data)?;
-            found.extend(ranges.into_iter().map(|range| (write.name.clone(), range)));
-        }
-        Ok(found)
-    })?;
+    let found =
+        work(&args.board, FlashAccess::Reads, shell, interrupt, |session, info, options| {
+            let facts = session.device_facts(info, &options.table_hint())?;
+            let mut found = Vec::new();
+            for write in files.writes(&facts)? {
+                let ranges =
+                    session.differences(info, options, &write.name, write.offset, &write.data)?;
+                found.extend(ranges.into_iter().map(|range| (write.name.clone(), range)));
+            }
+            Ok(found)
+        })?;
     let value: Vec<_> = found
         .iter()
         .map(|(name, (offset, len))| json!({ "name": name, "offset": offset.0, "len": len }))

@@ -4,7 +4,7 @@ use esplice_image::ResolvedPlan;
 use crate::{
     cli::args::BoardArgs,
     device::{
-        at_board::{Touch, with_options},
+        at_board::{FlashAccess, with_options},
         flashing,
     },
     firmware::places::FilesArgs,
@@ -24,10 +24,10 @@ pub struct Args {
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let files = args.files.read(&args.board.target)?;
-    with_options(&args.board, Touch::Writes, shell, interrupt, |board, options, shell| {
+    with_options(&args.board, FlashAccess::Writes, shell, interrupt, |board, options, shell| {
         let options = &FlashOptions { find_table: files.needs_table(), ..options.clone() };
         let port = board.port.as_mut();
-        let mut tell = |event| flashing::tell(event, shell);
+        let mut tell = |event| flashing::print_event(event, shell);
         if args.erase_all {
             let erased = with_board(&mut *port, options, &mut tell, |session, info| {
                 // Checks the files while the old content is still there.

@@ -57,7 +57,8 @@ impl BuildConfig {
             s.switch("build", "no-default-features", cargo.no_default_features)?;
         let profile = cargo.profile.or(cargo.release.then(|| "release".to_owned()));
         let profile = s.or("build", "profile", &value::TEXT, profile, "release".to_owned())?;
-        let stable = stable_link::asked(settings, cargo.stable || cargo.fresh, cargo.fresh)?;
+        let stable =
+            stable_link::link_arguments(settings, cargo.stable || cargo.fresh, cargo.fresh)?;
         let tags = s.list("build", "tags", go.tags)?;
         let tinygo_target = s.text("build", "tinygo-target", go.tinygo_target)?;
         let tinygo_target = tinygo_target.map(|t| own_target(settings, t)).transpose()?;

@@ -20,6 +20,10 @@ const ALIASES: &[(&str, &str, &str)] = &[("ESPLICE_CHIP", "project", "target")];
 /// Variables that are not settings, with their descriptions.
 pub const OTHERS: &[(&str, &str)] = &[
     ("ESPLICE_ESPTOOL", "esptool program whose flasher stubs are used"),
+    (
+        "ESPLICE_LOG_FILE",
+        "set by esplice for the processes it starts: the file that they add diagnostics to",
+    ),
     ("ESPLICE_LINKER", "lld that `esplice-ld` starts"),
     (
         "ESPLICE_LAYOUT",

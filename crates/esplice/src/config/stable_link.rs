@@ -13,7 +13,11 @@ use crate::{
 ///
 /// # Errors
 /// Fails if the record would be outside the project.
-pub fn asked(settings: &Settings, flag: bool, fresh: bool) -> Result<Option<Vec<String>>, Failure> {
+pub fn link_arguments(
+    settings: &Settings,
+    flag: bool,
+    fresh: bool,
+) -> Result<Option<Vec<String>>, Failure> {
     let spec = settings.layout().map(|layout| layout.stable.clone()).unwrap_or_default();
     if !flag && !spec.on.as_ref().is_some_and(|on| on.value) {
         return Ok(None);
@@ -29,7 +33,7 @@ pub fn asked(settings: &Settings, flag: bool, fresh: bool) -> Result<Option<Vec<
 /// file is in `directory` or above. A file with `stable = false` still enables the checks.
 ///
 /// # Errors Fails if the file cannot be read or is invalid.
-pub fn asked_by_cargo(directory: &Path) -> Result<Vec<String>, String> {
+pub fn link_arguments_under_cargo(directory: &Path) -> Result<Vec<String>, String> {
     let settings = Settings::load(directory, []).map_err(|failure| failure.to_string())?;
     let Some(root) = settings.root() else { return Ok(Vec::new()) };
     let spec = settings.layout().cloned().unwrap_or_default();

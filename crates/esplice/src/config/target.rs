@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use esplice_chip::{Board, Chip, FeatureChip, Target, chip_of_features};
+use esplice_chip::{Board, Chip, FeatureChip, Target, chip_from_features};
 
 use crate::{
     cli::args::TargetArgs,
@@ -53,7 +53,7 @@ pub fn target_of_features(
     features: &[String],
     set: Option<Settled<String>>,
 ) -> Result<Option<Settled<Target>>, Failure> {
-    let FeatureChip::One(chip) = chip_of_features(features) else { return Ok(target) };
+    let FeatureChip::One(chip) = chip_from_features(features) else { return Ok(target) };
     let Some(set) = set else { return Ok(target) };
     let named = Settled { value: Target::Chip(chip), origin: set.origin };
     let Some(target) = target else { return Ok(Some(named)) };

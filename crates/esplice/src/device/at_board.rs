@@ -19,7 +19,7 @@ use crate::{
 
 /// Effect of the work on the board's flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Touch {
+pub enum FlashAccess {
     /// Flash is not changed: after a failure the board runs as before.
     Reads,
     /// Flash may be half written after a failure, so the board is left in its loader.
@@ -29,7 +29,7 @@ pub enum Touch {
 /// Does `work` with the board that `args` name, and starts it again unless it is to stay.
 pub fn work<T>(
     args: &BoardArgs,
-    touch: Touch,
+    touch: FlashAccess,
     shell: &mut Shell,
     interrupt: &Interrupt,
     work: impl FnOnce(&mut Session<'_, dyn Port>, &ChipInfo, &FlashOptions) -> Result<T, FlashError>,
@@ -37,7 +37,7 @@ pub fn work<T>(
     with_options(args, touch, shell, interrupt, |board, options, shell| {
         let mut chip = None;
         let port: &mut dyn Port = board.port.as_mut();
-        let done = with_board(port, options, &mut |event| flashing::tell(event, shell), {
+        let done = with_board(port, options, &mut |event| flashing::print_event(event, shell), {
             let chip = &mut chip;
             |session, info| {
                 *chip = Some(info.chip);
@@ -51,7 +51,7 @@ pub fn work<T>(
 /// Like [`work`], but `work` connects by itself and returns the chip once it is known.
 pub fn with_options<T>(
     args: &BoardArgs,
-    touch: Touch,
+    touch: FlashAccess,
     shell: &mut Shell,
     interrupt: &Interrupt,
     work: impl FnOnce(
@@ -79,7 +79,7 @@ pub fn with_options<T>(
                 value = Some(done);
                 leave(board, chip, args.stay, shell)
             }
-            Err(error) => Err(broken_off(board, error, touch, args.stay, interrupt)),
+            Err(error) => Err(recover_board(board, error, touch, args.stay, interrupt)),
         }
     })?;
     value.ok_or_else(Failure::interrupted)
@@ -102,10 +102,10 @@ fn leave(
 }
 
 /// Puts the board into a safe state after a failed operation.
-fn broken_off(
+fn recover_board(
     board: &mut Board,
     error: FlashError,
-    touch: Touch,
+    touch: FlashAccess,
     stay: bool,
     interrupt: &Interrupt,
 ) -> Failure {
@@ -118,7 +118,7 @@ fn broken_off(
     interrupt.let_ports_work();
     let port = board.port.as_mut();
     let refused = matches!(class, ErrorClass::Plan | ErrorClass::Security);
-    if !stay && (touch == Touch::Reads || refused) {
+    if !stay && (touch == FlashAccess::Reads || refused) {
         // Only the first error is reported.
         let _ = reset_to_run(port, FIRST_BAUD);
         return failure;

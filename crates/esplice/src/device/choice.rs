@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use esplice_flash::{ListedPort, Meant, likely, list_ports, meant};
+use esplice_flash::{ListedPort, PortMatch, likely_ports, list_ports, match_port};
 
 use crate::{
     config::port_name::SCHEMES,
@@ -40,17 +40,17 @@ pub fn choose(
         shell.status(&format!("Port is {name}"));
         return Ok(name);
     };
-    let name = match meant(words, &listed) {
-        Meant::One(name) => name,
-        Meant::Several(names) => {
+    let name = match match_port(words, &listed) {
+        PortMatch::One(name) => name,
+        PortMatch::Several(names) => {
             let several = listed.iter().filter(|port| names.contains(&port.name)).collect();
             let message = format!("{} ports match {words}", names.len());
             ask(several, &message, shell, interrupt)?
         }
-        Meant::Mac(mac) => with_mac(mac, &listed, shell, interrupt)?,
+        PortMatch::Mac(mac) => with_mac(mac, &listed, shell, interrupt)?,
         // A file: opening it reports that it is not a port.
-        Meant::Nothing(_) if Path::new(words).exists() => words.to_owned(),
-        Meant::Nothing(near) => return Err(missing(words, near, aliases, &listed)),
+        PortMatch::Nothing(_) if Path::new(words).exists() => words.to_owned(),
+        PortMatch::Nothing(near) => return Err(missing(words, near, aliases, &listed)),
     };
     if name != words {
         shell.status(&format!("Port is {name}"));
@@ -91,7 +91,7 @@ fn only_likely(
     shell: &Shell,
     interrupt: &Interrupt,
 ) -> Result<String, Failure> {
-    let likely = likely(listed);
+    let likely = likely_ports(listed);
     match likely.as_slice() {
         [only] => Ok(only.name.clone()),
         [] => Err(Failure::new(Exit::Port, "no USB serial port found").hint(remedy(
@@ -170,9 +170,9 @@ fn with_mac(
 ) -> Result<String, Failure> {
     let shown = mac.map(|byte| format!("{byte:02x}")).join(":");
     let mut others = Vec::new();
-    for port in likely(listed) {
+    for port in likely_ports(listed) {
         // A chip's own USB port reports its address as its serial number, which did not match.
-        if port.behind().own_usb {
+        if port.devices().own_usb {
             continue;
         }
         match flashing::probe(&port.name, shell, interrupt) {

@@ -23,7 +23,7 @@ use crate::{
         event::Event,
         exit::{Exit, Failure},
         interrupt::Interrupt,
-        shell::{Shell, hex},
+        shell::Shell,
     },
 };
 
@@ -48,7 +48,7 @@ pub fn chip(board: &mut Board, shell: &mut Shell) -> Result<&'static Chip, Failu
     let info = detect(port, &options(&board.strategies, None), &mut |event| match event {
         // Reported again when the board is flashed.
         FlashEvent::Stage { .. } | FlashEvent::Chip(_) => {}
-        event => tell(event, shell),
+        event => print_event(event, shell),
     })?;
     Ok(info.chip)
 }
@@ -71,14 +71,14 @@ pub fn write(
     };
     let port = board.port.as_mut();
     shell.status(&format!("Connecting to {}", port.name()));
-    let mut tell = |event| tell(event, shell);
+    let mut report_event = |event| print_event(event, shell);
     let report = match job.load {
         Load::Plan { plan, options: resolve } => {
-            flash_plan(port, &plan, &resolve, &options, &mut tell)
+            flash_plan(port, &plan, &resolve, &options, &mut report_event)
         }
         Load::Writes(writes) => {
             let plan = |_: &_| Ok(ResolvedPlan::from(writes));
-            flash(port, &options, plan, &mut tell)
+            flash(port, &options, plan, &mut report_event)
         }
     };
     if let (Ok(report), Some(adapter)) = (&report, &adapter) {
@@ -118,7 +118,7 @@ pub fn start(
     let baud = baud.unwrap_or(chip.loader.initial_baud);
     let port = board.port.as_mut();
     shell.stage("start", event::StageState::Started);
-    let since = esplice_flash::start(port, chip, baud, &mut |event| tell(event, shell))?;
+    let since = esplice_flash::start(port, chip, baud, &mut |event| print_event(event, shell))?;
     if since.is_some() && !port.caps().lines {
         shell.status(&format!(
             "{} has no reset line: asked the loader to reset. If the board stays silent, {RESET_BY_HAND}",
@@ -146,7 +146,7 @@ pub fn boot_check(report: &FlashReport) -> BootCheck {
     BootCheck {
         entry: report.boots.entry.or(header.map(|header| header.entry)).map(|entry| entry.0),
         app: report.boots.app.or(file.map(|write| write.offset)).map(|offset| offset.0),
-        elf_sha256: hash.map(|hash| hex(&hash)),
+        elf_sha256: hash.map(|hash| const_hex::encode(&hash)),
     }
 }
 
@@ -168,7 +168,7 @@ pub fn chip_event(info: ChipInfo) -> Event {
 }
 
 /// Prints a flash event.
-pub fn tell(event: FlashEvent, shell: &mut Shell) {
+pub fn print_event(event: FlashEvent, shell: &mut Shell) {
     match event {
         FlashEvent::Stage { name, state } => shell.stage(
             name,

@@ -224,7 +224,7 @@ impl Job {
                 let (plan, chip) = image_plan(&path, &bytes, project)?;
                 check_target(&path, chip, target)?;
                 let hash = elf_hash(&bytes);
-                let elf = hash.and_then(|hash| firmware_elf::beside(&path, &hash, shell));
+                let elf = hash.and_then(|hash| firmware_elf::elf_next_to(&path, &hash, shell));
                 Ok(Job { load: Load::Plan { plan, options }, target: Some(chip), elf })
             }
             Source::Places { path, content, .. } => {
@@ -261,7 +261,7 @@ impl Job {
             return Err(Failure::input(format!("{} changed while it was read", path.display())));
         };
         let of_family = unpacked.family.and_then(|family| {
-            esplice_chip::all().iter().find(|chip| chip.image.uf2_family == family)
+            esplice_chip::chips().into_iter().find(|chip| chip.image.uf2_family == family)
         });
         let mut images = report.parts.iter().filter_map(|part| match &part.body {
             PartBody::Image(info) => esplice_chip::find_by_id(info.header.chip_id),

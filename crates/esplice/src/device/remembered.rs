@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use esplice_flash::list_ports;
+use etcetera::BaseStrategy as _;
 
 use crate::files::{outputs, read};
 
@@ -72,18 +73,13 @@ fn read(file: &Path) -> Vec<(String, u32)> {
 
 /// Returns this program's folder among the user's caches.
 fn cache_folder() -> Option<PathBuf> {
-    let folder = |name: &str| {
-        let value = std::env::var_os(name).map(PathBuf::from);
-        value.filter(|folder| folder.is_absolute())
-    };
-    let caches = if cfg!(windows) {
-        folder("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        folder("HOME").map(|home| home.join("Library/Caches"))
+    // Windows and macOS have folders of their own, other systems the XDG base directories.
+    let caches = if cfg!(target_os = "macos") {
+        etcetera::base_strategy::choose_native_strategy().ok()?.cache_dir()
     } else {
-        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+        etcetera::base_strategy::choose_base_strategy().ok()?.cache_dir()
     };
-    caches.map(|caches| caches.join("esplice"))
+    Some(caches.join("esplice"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use esplice_image::{Asked, Content, sha256, spare_ranges};
+use esplice_image::{Content, ElfUse, sha256, spare_ranges};
 use sha2::{Digest as _, Sha256};
 
 use crate::files::read::read_rest;
@@ -36,7 +36,7 @@ pub enum Wanted {
     Whole,
     /// The parts that an image is made of, and the sections requested in addition. The rest, most
     /// of the file, is hashed but not kept, which saves memory.
-    Image(Asked),
+    Image(ElfUse),
 }
 
 /// Number of bytes read at once: small enough to be hashed from the cache.
@@ -142,7 +142,7 @@ pub fn read(
 
 /// Returns the ranges of an ELF file after its first piece that no image is made of; empty for
 /// other files.
-fn passing(asked: Asked, file: &mut File, len: u64) -> Vec<Range<usize>> {
+fn passing(asked: ElfUse, file: &mut File, len: u64) -> Vec<Range<usize>> {
     let ranges = spare_ranges(asked, |at, len_wanted| {
         // Requests never exceed some ten thousand bytes.
         (at.checked_add(len_wanted as u64)? <= len).then_some(())?;
@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    const IMAGE: Wanted = Wanted::Image(Asked::ChipToo);
+    const IMAGE: Wanted = Wanted::Image(ElfUse::ImagesAndChip);
 
     fn whole(path: &Path, most: u64) -> io::Result<(Vec<u8>, Option<[u8; 32]>)> {
         read(File::open(path)?, Vec::new(), most, Wanted::Whole)

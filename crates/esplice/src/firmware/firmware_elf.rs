@@ -10,10 +10,7 @@ use esplice_monitor::{BinaryLog, DefmtTable, Symbols};
 use crate::{
     cli::args::DecodeArgs,
     files::{of_file, read},
-    ui::{
-        exit::Failure,
-        shell::{Shell, hex},
-    },
+    ui::{exit::Failure, shell::Shell},
 };
 
 /// The ELF of the running firmware.
@@ -56,7 +53,7 @@ impl FirmwareElf {
 
     /// Returns the SHA-256 of the ELF in hex.
     pub fn hash(&self) -> String {
-        hex(&esplice_image::sha256(&self.bytes))
+        const_hex::encode(&esplice_image::sha256(&self.bytes))
     }
 
     /// Returns the format strings of ESP-IDF's binary log, if there are any and they can be read.
@@ -90,15 +87,15 @@ impl FirmwareElf {
 
 /// Returns the ELF next to the image at `path`, if the image was made from it. `hash` is the ELF's
 /// hash according to the image.
-pub fn beside(path: &Path, hash: &[u8; 32], shell: &mut Shell) -> Option<FirmwareElf> {
-    let beside: PathBuf = path.with_extension("elf");
-    let bytes = read::read_bounded(&beside).ok()?;
+pub fn elf_next_to(path: &Path, hash: &[u8; 32], shell: &mut Shell) -> Option<FirmwareElf> {
+    let elf_path: PathBuf = path.with_extension("elf");
+    let bytes = read::read_bounded(&elf_path).ok()?;
     if esplice_image::sha256(&bytes) != *hash {
-        let (elf, image) = (beside.display(), path.display());
+        let (elf, image) = (elf_path.display(), path.display());
         shell.status(&format!(
             "{elf} is not the ELF that {image} was made from: panics are not decoded"
         ));
         return None;
     }
-    Some(FirmwareElf { bytes: Arc::new(bytes), path: Some(beside) })
+    Some(FirmwareElf { bytes: Arc::new(bytes), path: Some(elf_path) })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use esplice_chip::Chip;
 use esplice_layout::{Amount, Base, Layout, LayoutError, explain, missing_script};
-use esplice_toolchain::{Artifact, CargoOptions, Diagnostic, build_cargo_heard};
+use esplice_toolchain::{Artifact, CargoOptions, Diagnostic, build_cargo_with_diagnostics};
 
 use crate::{
     config::project::Project,
@@ -56,7 +56,7 @@ pub fn compile(
     let mut said = String::new();
     // In JSON, the text is part of an event and must not contain colours.
     let colors = shell.has_colors() && !shell.is_json();
-    let built = build_cargo_heard(directory, chip, options, colors, &mut |diagnostic| {
+    let built = build_cargo_with_diagnostics(directory, chip, options, colors, &mut |diagnostic| {
         shell.event(&event(diagnostic));
         said.push_str(&diagnostic.rendered);
         // The failure reports in one line what the linker reports in hundreds.
@@ -114,7 +114,7 @@ fn room_for(
 ) -> Option<Amount> {
     let (layout, taken) = options.layout.as_ref()?.measuring(error)?;
     let options = CargoOptions { layout: Some(layout), stable: None, ..options.clone() };
-    let built = build_cargo_heard(directory, chip, &options, false, &mut |_| {}).ok()?;
+    let built = build_cargo_with_diagnostics(directory, chip, &options, false, &mut |_| {}).ok()?;
     let elf = std::fs::read(&built.elf);
     std::fs::remove_file(&built.elf).ok()?;
     let map = esplice_link::map(&elf.ok()?, chip).ok()?;

@@ -68,7 +68,7 @@ impl TableFile {
             return Ok(TableFile { table, form: Form::Csv, offset });
         }
         let facts = facts_of(&bytes, place);
-        let own = facts.own_table().map(|(offset, table)| (offset, table.clone()));
+        let own = facts.device_table().map(|(offset, table)| (offset, table.clone()));
         match own {
             Ok((offset, table)) => {
                 Ok(TableFile { table, form: Form::Flash(Box::new(facts)), offset })

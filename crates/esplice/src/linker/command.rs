@@ -108,7 +108,7 @@ impl Word {
 
 /// Esplice's own options.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct OwnOptions {
     pub linker: Option<PathBuf>,
     pub record: Option<PathBuf>,
     pub profile: Option<String>,
@@ -125,7 +125,7 @@ pub struct Told {
 #[derive(Debug, Clone)]
 pub struct CommandLine {
     pub words: Vec<Word>,
-    pub settings: Told,
+    pub settings: OwnOptions,
 }
 
 /// Returns whether the arguments, or an argument file among them, contain the mark.
@@ -141,7 +141,7 @@ pub fn is_marked(args: &[OsString]) -> bool {
 
 impl CommandLine {
     pub fn parse(args: Vec<OsString>) -> Result<CommandLine, String> {
-        let mut line = CommandLine { words: Vec::new(), settings: Told::default() };
+        let mut line = CommandLine { words: Vec::new(), settings: OwnOptions::default() };
         let mut args = expanded(args)?.into_iter().peekable();
         while let Some(arg) = args.next() {
             let Some(text) = arg.to_str() else {
@@ -149,7 +149,7 @@ impl CommandLine {
                 continue;
             };
             if let Some(own) = text.strip_prefix("--esplice-") {
-                line.settings.hear(own)?;
+                line.settings.parse_own_argument(own)?;
             } else if text == "-flavor" {
                 // The flavor of lld is already known.
                 args.next();
@@ -165,12 +165,12 @@ impl CommandLine {
     }
 
     /// Parses an argument meant for esplice.
-    pub fn hear(&mut self, argument: &str) -> Result<(), String> {
-        self.settings.hear(argument.strip_prefix("--esplice-").unwrap_or(argument))
+    pub fn parse_own_argument(&mut self, argument: &str) -> Result<(), String> {
+        self.settings.parse_own_argument(argument.strip_prefix("--esplice-").unwrap_or(argument))
     }
 
     /// Returns the word that prevents a stable link.
-    pub fn hindrance(&self) -> Option<String> {
+    pub fn unsupported_word(&self) -> Option<String> {
         let plain =
             self.words.iter().flat_map(Word::arguments).filter_map(|word| word.into_string().ok());
         let mut words = plain.filter(|word| !word.is_empty());
@@ -276,7 +276,7 @@ impl CommandLine {
     }
 
     /// Returns the symbols that options require.
-    pub fn asked(&self) -> Vec<String> {
+    pub fn required_symbols(&self) -> Vec<String> {
         let names = &["-u", "--undefined", "-e", "--entry"];
         self.words.iter().filter_map(|word| word.option(names)).map(str::to_owned).collect()
     }
@@ -370,9 +370,9 @@ fn beside(elf: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-impl Told {
+impl OwnOptions {
     /// Parses an argument meant for esplice, without `--esplice-`.
-    fn hear(&mut self, argument: &str) -> Result<(), String> {
+    fn parse_own_argument(&mut self, argument: &str) -> Result<(), String> {
         let (key, value) = argument.split_once('=').unwrap_or((argument, ""));
         let wrong = || format!("--esplice-{argument} is not a valid argument");
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong());

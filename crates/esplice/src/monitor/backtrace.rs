@@ -84,7 +84,7 @@ pub struct Decoder<'a> {
     /// Whether the prepared symbols are needed now or no longer.
     hurry: Arc<AtomicBool>,
     elf_hash: Arc<OnceLock<String>>,
-    told: Mutex<Told>,
+    told: Mutex<PrintedOnce>,
 }
 
 /// State of the symbols.
@@ -101,7 +101,7 @@ type Known<'a> = Option<Box<Symbols<'a>>>;
 
 /// Messages that are printed only once.
 #[derive(Debug, Default)]
-struct Told {
+struct PrintedOnce {
     stale: bool,
     pc: Option<u32>,
 }
@@ -158,7 +158,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Stops preparing symbols in the background.
-    pub fn hurry(&self) {
+    pub fn stop_preparing(&self) {
         self.hurry.store(true, Ordering::Relaxed);
     }
 
@@ -166,7 +166,7 @@ impl<'a> Decoder<'a> {
     fn with_symbols<T>(&self, work: impl FnOnce(Option<&Symbols<'a>>) -> T) -> T {
         let mut prepared = lock(&self.symbols);
         if let Prepared::Coming(receiver) = &*prepared {
-            self.hurry();
+            self.stop_preparing();
             // If the thread returned nothing, the ELFs are read here.
             *prepared = receiver.recv().map_or(Prepared::Not, Prepared::Ready);
         }
@@ -231,7 +231,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Prints the code position at which the chip was reset, if it is known and new.
-    pub fn tell_saved_pc(&self, pc: u32, shell: &mut Shell) {
+    pub fn print_saved_pc(&self, pc: u32, shell: &mut Shell) {
         let frames = self.with_symbols(|symbols| symbols.map(|symbols| symbols.frames(pc.into())));
         let frames = frames.unwrap_or_default();
         if frames.is_empty() || lock(&self.told).pc.replace(pc) == Some(pc) {
@@ -243,7 +243,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Prints addresses that the firmware printed without stopping.
-    pub fn tell_trace(&self, report: &TraceReport, shell: &mut Shell) {
+    pub fn print_trace(&self, report: &TraceReport, shell: &mut Shell) {
         let frames = self.with_symbols(|symbols| decode_trace(report, symbols));
         if frames.is_empty() {
             return;
@@ -268,7 +268,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Prints a panic.
-    pub fn tell(&self, report: &PanicReport, shell: &mut Shell) {
+    pub fn print_panic(&self, report: &PanicReport, shell: &mut Shell) {
         let (frames, others, is_foreign) = self.with_symbols(|symbols| {
             let frames = decode(report, symbols);
             let of_core = |other: &OtherCore| (other.core, decode_core(report, other, symbols));
@@ -315,7 +315,7 @@ impl<'a> Decoder<'a> {
 
 impl Decoder<'_> {
     /// Prints a core dump: each task with its backtrace.
-    pub fn tell_core_dump(&self, dump: &CoreDump, shell: &mut Shell) {
+    pub fn print_core_dump(&self, dump: &CoreDump, shell: &mut Shell) {
         if let Some(told) = &dump.elf_sha256 {
             self.compare(told, shell);
         }

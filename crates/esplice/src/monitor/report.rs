@@ -133,7 +133,7 @@ pub fn parts_of(tests: &TestReport) -> Vec<Part> {
             output: case.output.clone(),
         }
     };
-    let untold = (0..tests.untold()).map(|number| Part {
+    let untold = (0..tests.missing_tests()).map(|number| Part {
         name: format!("announced but not run {}", number + 1),
         verdict: Verdict::Failed,
         seconds: None,

@@ -12,7 +12,7 @@ const LONGEST: usize = 4096;
 
 /// Options of displaying a board's output.
 #[derive(Debug, Clone, Default)]
-pub struct Look {
+pub struct ScreenOptions {
     /// Whether escape sequences are passed through.
     pub raw: bool,
     /// Whether backspaces move the cursor back, as on a terminal; otherwise they are shown as
@@ -28,7 +28,7 @@ pub struct Look {
 /// The display of one board's output.
 #[derive(Debug)]
 pub struct Screen {
-    look: Look,
+    options: ScreenOptions,
     sanitiser: Sanitiser,
     /// Bytes of the line that are held back.
     held: Vec<u8>,
@@ -42,10 +42,10 @@ pub struct Screen {
 }
 
 impl Screen {
-    pub fn new(look: Look) -> Screen {
-        let backspace = if look.backspace { Backspace::Passed } else { Backspace::Pictured };
+    pub fn new(options: ScreenOptions) -> Screen {
+        let backspace = if options.backspace { Backspace::Passed } else { Backspace::Pictured };
         Screen {
-            look,
+            options,
             sanitiser: Sanitiser::new(backspace),
             held: vec![],
             within: false,
@@ -57,26 +57,26 @@ impl Screen {
 
     /// Toggles the time stamps.
     pub fn switch_time_stamps(&mut self) -> bool {
-        self.look.time_stamps = !self.look.time_stamps;
-        self.look.time_stamps
+        self.options.time_stamps = !self.options.time_stamps;
+        self.options.time_stamps
     }
 
     /// Replaces the filter, and returns the previous one.
     pub fn swap_filter(&mut self, filter: Option<Filter>) -> Option<Filter> {
-        std::mem::replace(&mut self.look.filter, filter)
+        std::mem::replace(&mut self.options.filter, filter)
     }
 
     /// Returns whether lines are shown only when complete: a filter needs the whole line, or lines
     /// of several boards would mix.
     fn holds(&self) -> bool {
-        self.look.filter.is_some() || self.look.prefix.is_some()
+        self.options.filter.is_some() || self.options.prefix.is_some()
     }
 
     /// Takes the bytes received at `now`, counted from the board's start. Returns what to show.
     pub fn push(&mut self, bytes: &[u8], now: Duration) -> Vec<u8> {
         let text =
-            if self.look.raw { bytes.to_vec() } else { self.sanitiser.push(bytes).into_bytes() };
-        if !self.holds() && !self.look.time_stamps && self.held.is_empty() && !self.hidden {
+            if self.options.raw { bytes.to_vec() } else { self.sanitiser.push(bytes).into_bytes() };
+        if !self.holds() && !self.options.time_stamps && self.held.is_empty() && !self.hidden {
             self.within = text.last().map_or(self.within, |last| *last != b'\n');
             return text;
         }
@@ -111,7 +111,7 @@ impl Screen {
     /// Returns all remaining bytes.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut shown = vec![];
-        if !self.look.raw {
+        if !self.options.raw {
             let rest = self.sanitiser.finish();
             self.held.extend_from_slice(rest.as_bytes());
         }
@@ -136,16 +136,16 @@ impl Screen {
         if !self.within && !self.hidden {
             let text = sanitise(&held);
             let line = text.trim_end_matches(['\r', '\n']);
-            self.hidden = self.look.filter.as_ref().is_some_and(|filter| !filter.shows(line));
+            self.hidden = self.options.filter.as_ref().is_some_and(|filter| !filter.shows(line));
         }
         if self.hidden {
             return;
         }
         if !self.within {
-            if let Some(prefix) = &self.look.prefix {
+            if let Some(prefix) = &self.options.prefix {
                 shown.extend_from_slice(prefix.as_bytes());
             }
-            if self.look.time_stamps {
+            if self.options.time_stamps {
                 let stamp = format!("[{:>9.3}] ", self.began.as_secs_f64());
                 shown.extend_from_slice(stamp.as_bytes());
             }
@@ -165,8 +165,8 @@ mod tests {
 
     /// Returns everything shown for pieces at their times in milliseconds, with `quiet` called
     /// between.
-    fn shown(look: &Look, pieces: &[(u64, &str)]) -> String {
-        let mut screen = Screen::new(look.clone());
+    fn shown(options: &ScreenOptions, pieces: &[(u64, &str)]) -> String {
+        let mut screen = Screen::new(options.clone());
         let mut text = vec![];
         for (at, piece) in pieces {
             text.extend(screen.quiet(ms(*at)));
@@ -178,31 +178,32 @@ mod tests {
 
     #[test]
     fn without_wishes_all_is_shown_as_it_comes() {
-        let mut screen = Screen::new(Look::default());
+        let mut screen = Screen::new(ScreenOptions::default());
         assert_eq!(screen.push(b"a\x1b[1mb", ms(0)), b"ab");
         assert!(screen.is_within_line());
         assert_eq!(screen.push(b"c\r\n", ms(1)), b"c\r\n");
         assert!(!screen.is_within_line());
-        let terminal = Look { backspace: true, ..Look::default() };
+        let terminal = ScreenOptions { backspace: true, ..ScreenOptions::default() };
         assert_eq!(shown(&terminal, &[(0, "helo\x08lo\r\n\x08")]), "helo\x08lo\r\n");
-        assert_eq!(shown(&Look::default(), &[(0, "a\x08")]), "a\u{2408}");
-        let raw = Look { raw: true, ..Look::default() };
+        assert_eq!(shown(&ScreenOptions::default(), &[(0, "a\x08")]), "a\u{2408}");
+        let raw = ScreenOptions { raw: true, ..ScreenOptions::default() };
         assert_eq!(shown(&raw, &[(0, "\x1b[1mb\0")]), "\x1b[1mb\0");
     }
 
     #[test]
     fn times_are_those_of_a_lines_first_byte() {
-        let look = Look { time_stamps: true, ..Look::default() };
+        let options = ScreenOptions { time_stamps: true, ..ScreenOptions::default() };
         let pieces = [(5, "a"), (1500, "b\r\n"), (61_000, "c\r\n\r\nd")];
         assert_eq!(
-            shown(&look, &pieces),
+            shown(&options, &pieces),
             "[    0.005] ab\r\n[   61.000] c\r\n[   61.000] \r\n[   61.000] d"
         );
     }
 
     #[test]
     fn filtered_lines_vanish_whole_and_prompts_do_not_wait() {
-        let look = Look { filter: Some("warn".parse().unwrap()), ..Look::default() };
+        let options =
+            ScreenOptions { filter: Some("warn".parse().unwrap()), ..ScreenOptions::default() };
         let pieces = [
             (0, "I (1) a: no\r\nW (2) a: y"),
             (10, "es\r\n> "),
@@ -210,16 +211,16 @@ mod tests {
             (110, ": no\r\n"),
             (200, "\x1b[32mI (4) a: no\x1b[0m\r\nend"),
         ];
-        assert_eq!(shown(&look, &pieces), "W (2) a: yes\r\n> ls\r\nend");
+        assert_eq!(shown(&options, &pieces), "W (2) a: yes\r\n> ls\r\nend");
         // A prompt that was shown stays, and hidden text does not reappear.
         let pieces = [(0, "I (1) a: n"), (100, "o\r\nyes\r\n")];
-        assert_eq!(shown(&look, &pieces), "yes\r\n");
+        assert_eq!(shown(&options, &pieces), "yes\r\n");
     }
 
     #[test]
     fn prefixes_of_several_ports() {
-        let look = Look { prefix: Some("2| ".into()), ..Look::default() };
-        let mut screen = Screen::new(look);
+        let options = ScreenOptions { prefix: Some("2| ".into()), ..ScreenOptions::default() };
+        let mut screen = Screen::new(options);
         assert_eq!(screen.push(b"a", ms(0)), b"");
         assert_eq!(screen.push(b"b\nc", ms(1)), b"2| ab\n");
         assert_eq!(screen.quiet(ms(20)), b"");
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn switches() {
-        let mut screen = Screen::new(Look::default());
+        let mut screen = Screen::new(ScreenOptions::default());
         assert!(screen.switch_time_stamps());
         assert_eq!(screen.push(b"a\n", ms(0)), b"[    0.000] a\n");
         assert!(!screen.switch_time_stamps());
@@ -243,8 +244,9 @@ mod tests {
 
     #[test]
     fn lines_without_end_are_shown() {
-        let look = Look { filter: Some("warn".parse().unwrap()), ..Look::default() };
+        let options =
+            ScreenOptions { filter: Some("warn".parse().unwrap()), ..ScreenOptions::default() };
         let long = "x".repeat(3 * LONGEST);
-        assert_eq!(shown(&look, &[(0, &long)]), long);
+        assert_eq!(shown(&options, &[(0, &long)]), long);
     }
 }

@@ -20,9 +20,9 @@ use esplice_protocol::{Moment, Port, PortError};
 
 use super::{
     console::Console,
+    event_printer::{Display, EventPrinter},
     keys::{KEYS, Key},
     log_file::LogFile,
-    teller::{Display, Teller},
 };
 use crate::{
     monitor::backtrace::Decoder,
@@ -66,7 +66,7 @@ pub struct Line<'a, 'e> {
     pub baud: u32,
     pub watcher: Watcher,
     pub log: Option<LogFile>,
-    pub teller: Teller<'a, 'e>,
+    pub printer: EventPrinter<'a, 'e>,
     /// Bytes still to be sent.
     pub outgoing: VecDeque<u8>,
     /// Whether these bytes come from a step of the script.
@@ -86,7 +86,7 @@ pub enum End {
 }
 
 /// Output shared by all boards.
-pub struct Stage<'s> {
+pub struct SharedOutput<'s> {
     pub display: Display,
     pub shell: &'s mut Shell,
 }
@@ -107,15 +107,15 @@ pub struct Session<'a, 'e> {
 }
 
 /// State shared by all threads of a session.
-struct Common<'c, 's> {
-    stage: &'c Mutex<Stage<'s>>,
+struct SharedState<'c, 's> {
+    output: &'c Mutex<SharedOutput<'s>>,
     /// Whether the session is over, because it is settled or the user quit.
     over: AtomicBool,
     pace: Pace,
     has_orders: bool,
 }
 
-impl Common<'_, '_> {
+impl SharedState<'_, '_> {
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -137,12 +137,12 @@ impl Pace {
     }
 
     /// Waits until the others have nearly caught up.
-    fn wait(&self, index: usize, common: &Common<'_, '_>) {
+    fn wait(&self, index: usize, shared: &SharedState<'_, '_>) {
         let mut clocks = lock(&self.clocks);
         loop {
             let Some(own) = clocks.get(index).copied().flatten() else { return };
             let behind = clocks.iter().flatten().any(|other| *other + MOST_AHEAD < own);
-            if !behind || common.is_over() {
+            if !behind || shared.is_over() {
                 return;
             }
             let waited = self.moved.wait_timeout(clocks, STEP_EVERY);
@@ -162,14 +162,14 @@ impl Session<'_, '_> {
     /// Runs until the outcome is settled.
     pub fn run(
         &mut self,
-        stage: &Mutex<Stage<'_>>,
+        output: &Mutex<SharedOutput<'_>>,
         decoder: &Decoder<'_>,
         interrupt: &Interrupt,
     ) -> Result<End, Failure> {
         let Session { lines, console } = self;
         let clocks = lines.iter().map(|_| Some(Duration::ZERO)).collect();
-        let common = Common {
-            stage,
+        let shared = SharedState {
+            output,
             over: AtomicBool::new(false),
             pace: Pace { clocks: Mutex::new(clocks), moved: Condvar::new() },
             has_orders: console.is_some(),
@@ -182,21 +182,21 @@ impl Session<'_, '_> {
             for (index, line) in lines.iter_mut().enumerate() {
                 let (give, take) = sync_channel(ORDERS);
                 orders.push(give);
-                let (common, done) = (&common, done.clone());
+                let (shared, done) = (&shared, done.clone());
                 scope.spawn(move || {
-                    let outcome = line.watch(index, &take, common);
-                    common.pace.tell(index, None);
+                    let outcome = line.watch(index, &take, shared);
+                    shared.pace.tell(index, None);
                     // No receiver is left once the session is over.
                     let _: Result<(), _> = Sender::<Done>::send(&done, (index, outcome));
                 });
             }
             drop(done);
             let keys = Orders { names, orders, typed_to: 0, waiting: None };
-            let ended = conclude(&outcomes, console, keys, stage);
-            common.over.store(true, Ordering::Relaxed);
+            let ended = conclude(&outcomes, console, keys, output);
+            shared.over.store(true, Ordering::Relaxed);
             // Stops waiting for lost ports.
             interrupt.stop_ports();
-            decoder.hurry();
+            decoder.stop_preparing();
             ended
         })
     }
@@ -207,7 +207,7 @@ fn conclude(
     outcomes: &Receiver<Done>,
     console: &mut Option<Console>,
     mut keys: Orders,
-    stage: &Mutex<Stage<'_>>,
+    output: &Mutex<SharedOutput<'_>>,
 ) -> Result<End, Failure> {
     loop {
         let done = match console {
@@ -217,17 +217,17 @@ fn conclude(
         match done {
             Ok((index, Ok(Some(outcome)))) => return Ok(End::Settled(index, Box::new(outcome))),
             Ok((_, Err(MonitorError::Port(PortError::Interrupted)))) => {
-                return interrupted(console, lock(stage).shell);
+                return interrupted(console, lock(output).shell);
             }
             Ok((_, Err(error))) => return Err(error.into()),
             // A thread that ended without a message has panicked; the scope propagates that.
             Ok((_, Ok(None))) | Err(RecvTimeoutError::Disconnected) => return Ok(End::Left),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        match keys.take(console, stage) {
+        match keys.take(console, output) {
             Ok(Some(end)) => return Ok(end),
             Ok(None) => {}
-            Err(()) => return interrupted(console, lock(stage).shell),
+            Err(()) => return interrupted(console, lock(output).shell),
         }
     }
 }
@@ -257,12 +257,12 @@ impl Orders {
     fn take(
         &mut self,
         console: &mut Option<Console>,
-        stage: &Mutex<Stage<'_>>,
+        output: &Mutex<SharedOutput<'_>>,
     ) -> Result<Option<End>, ()> {
         loop {
             // While an order waits for a board, no further bytes are read.
             if let Some((index, order)) = self.waiting.take()
-                && !self.give(index, order)
+                && !self.send_order(index, order)
             {
                 return Ok(None);
             }
@@ -270,29 +270,29 @@ impl Orders {
             let typed_to = self.typed_to;
             match key {
                 Key::Send(bytes) => {
-                    self.give(typed_to, Order::Send(bytes));
+                    self.send_order(typed_to, Order::Send(bytes));
                 }
                 Key::Quit => return Ok(Some(End::Left)),
                 Key::Interrupt => return Err(()),
                 Key::Reset | Key::Download => {
-                    self.give(typed_to, Order::Reset { download: key == Key::Download });
+                    self.send_order(typed_to, Order::Reset { download: key == Key::Download });
                 }
-                Key::TimeStamps => self.give_all(|told| Order::TimeStamps { told }),
-                Key::Filter => self.give_all(|told| Order::Filter { told }),
+                Key::TimeStamps => self.broadcast(|told| Order::TimeStamps { told }),
+                Key::Filter => self.broadcast(|told| Order::Filter { told }),
                 Key::Port(index) => match self.names.get(index) {
                     Some(name) => {
-                        lock(stage).shell.status(&format!("Keys go to {name}"));
+                        lock(output).shell.status(&format!("Keys go to {name}"));
                         self.typed_to = index;
                     }
-                    None => lock(stage).shell.status(&format!("There is no port {}", index + 1)),
+                    None => lock(output).shell.status(&format!("There is no port {}", index + 1)),
                 },
-                Key::Help | Key::Unknown => lock(stage).shell.status(KEYS),
+                Key::Help | Key::Unknown => lock(output).shell.status(KEYS),
             }
         }
     }
 
     /// Queues `order` for the board at `index`, or keeps it. Returns whether the queue had space.
-    fn give(&mut self, index: usize, order: Order) -> bool {
+    fn send_order(&mut self, index: usize, order: Order) -> bool {
         match self.orders.get(index).map(|orders| orders.try_send(order)) {
             Some(Err(TrySendError::Full(order))) => {
                 self.waiting = Some((index, order));
@@ -304,7 +304,7 @@ impl Orders {
 
     /// Sends an order to all boards that only changes the display; the first board reports it. A
     /// board with a full queue is busy with typed text, and is skipped.
-    fn give_all(&mut self, order: impl Fn(bool) -> Order) {
+    fn broadcast(&mut self, order: impl Fn(bool) -> Order) {
         for (index, orders) in self.orders.iter().enumerate() {
             let _ = orders.try_send(order(index == 0));
         }
@@ -317,26 +317,26 @@ impl Line<'_, '_> {
         &mut self,
         index: usize,
         orders: &Receiver<Order>,
-        common: &Common<'_, '_>,
+        shared: &SharedState<'_, '_>,
     ) -> Result<Option<Outcome>, MonitorError> {
-        let wait = if common.has_orders { WAIT_FOR_ORDERS } else { WAIT };
+        let wait = if shared.has_orders { WAIT_FOR_ORDERS } else { WAIT };
         let began = self.port.now();
-        while !common.is_over() {
+        while !shared.is_over() {
             let turned =
-                self.obey(orders, common.stage).and_then(|()| self.turn(wait, common.stage));
+                self.carry_out(orders, shared.output).and_then(|()| self.turn(wait, shared.output));
             let now = self.port.now();
             let turned = {
-                let Stage { display, shell } = &mut *lock(common.stage);
+                let SharedOutput { display, shell } = &mut *lock(shared.output);
                 match &turned {
-                    Ok(None) => self.teller.show_late(now, display, shell),
-                    _ => self.teller.show_rest(display, shell),
+                    Ok(None) => self.printer.show_late(now, display, shell),
+                    _ => self.printer.show_rest(display, shell),
                 }
                 turned
             };
             match turned {
                 Err(PortError::Gone { port }) => {
                     // A panic that was cut off may be why the port is gone.
-                    if let Some(outcome) = self.cut(common.stage) {
+                    if let Some(outcome) = self.cut(shared.output) {
                         return Ok(Some(outcome));
                     }
                     let lost = match self.watcher.seen() {
@@ -347,32 +347,32 @@ impl Line<'_, '_> {
                         return Err(lost);
                     }
                     // The other boards continue in the meantime.
-                    common.pace.tell(index, None);
-                    self.come_back(lost, common)?;
+                    shared.pace.tell(index, None);
+                    self.wait_for_port(lost, shared)?;
                 }
                 Ok(None) => {}
                 turned => return Ok(turned?),
             }
-            common.pace.tell(index, Some(self.port.now().since(began)));
-            common.pace.wait(index, common);
+            shared.pace.tell(index, Some(self.port.now().since(began)));
+            shared.pace.wait(index, shared);
         }
         Ok(None)
     }
 
     /// Waits until the port is available again.
-    fn come_back(
+    fn wait_for_port(
         &mut self,
         lost: MonitorError,
-        common: &Common<'_, '_>,
+        shared: &SharedState<'_, '_>,
     ) -> Result<(), MonitorError> {
-        lock(common.stage).shell.warning(&format!("{lost}: waiting until it is back"));
+        lock(shared.output).shell.warning(&format!("{lost}: waiting until it is back"));
         while let Err(error) = self.port.reopen() {
             let later = self.port.now() + BETWEEN_TRIES;
             match (error, self.port.wait_until(later)) {
                 (PortError::Interrupted, _) | (_, Err(PortError::Interrupted)) => {
                     return Err(PortError::Interrupted.into());
                 }
-                (_, Ok(())) if common.is_over() => return Ok(()),
+                (_, Ok(())) if shared.is_over() => return Ok(()),
                 (_, Ok(())) => {}
                 // A port whose clock has stopped is gone for good: a virtual board without power.
                 (_, Err(_)) => return Err(lost),
@@ -380,38 +380,38 @@ impl Line<'_, '_> {
         }
         // The board has most likely been reset, so its state is discarded.
         self.watcher.was_reset();
-        lock(common.stage).shell.status(&format!("Port {} is back", self.port.name()));
+        lock(shared.output).shell.status(&format!("Port {} is back", self.port.name()));
         Ok(())
     }
 
     /// Carries out an order, unless there are still bytes to send.
-    fn obey(
+    fn carry_out(
         &mut self,
         orders: &Receiver<Order>,
-        stage: &Mutex<Stage<'_>>,
+        output: &Mutex<SharedOutput<'_>>,
     ) -> Result<(), PortError> {
         while self.outgoing.is_empty() {
             let Ok(order) = orders.try_recv() else { break };
             match order {
                 Order::Send(bytes) => self.outgoing.extend(bytes),
-                Order::Reset { download } => match self.reset_by_key(download, stage) {
+                Order::Reset { download } => match self.reset_by_key(download, output) {
                     // The next read reports the lost port and waits for it.
                     Err(PortError::Gone { .. }) => {}
                     done => done?,
                 },
                 Order::TimeStamps { told } => {
-                    let on = self.teller.screen.switch_time_stamps();
+                    let on = self.printer.screen.switch_time_stamps();
                     if told {
                         let text = if on { "Time stamps on" } else { "Time stamps off" };
-                        lock(stage).shell.status(text);
+                        lock(output).shell.status(text);
                     }
                 }
                 Order::Filter { told } => {
                     let other = self.filter_off.take();
                     let turned_on = other.is_some();
-                    self.filter_off = self.teller.screen.swap_filter(other);
+                    self.filter_off = self.printer.screen.swap_filter(other);
                     if told {
-                        lock(stage).shell.status(match (turned_on, &self.filter_off) {
+                        lock(output).shell.status(match (turned_on, &self.filter_off) {
                             (true, _) => "Filter on",
                             (false, Some(_)) => "Filter off",
                             (false, None) => "There is no filter: set one with --filter",
@@ -428,9 +428,9 @@ impl Line<'_, '_> {
     fn turn(
         &mut self,
         wait: Duration,
-        stage: &Mutex<Stage<'_>>,
+        output: &Mutex<SharedOutput<'_>>,
     ) -> Result<Option<Outcome>, PortError> {
-        if let Some(outcome) = self.act(stage)? {
+        if let Some(outcome) = self.act(output)? {
             return Ok(Some(outcome));
         }
         let mut buf = [0; 4096];
@@ -443,13 +443,14 @@ impl Line<'_, '_> {
                     break;
                 }
                 let bytes = buf.get(..count).unwrap_or_default();
-                if let Some(outcome) = self.take(bytes, now, stage) {
+                if let Some(outcome) = self.take(bytes, now, output) {
                     return Ok(Some(outcome));
                 }
             }
-            let Line { watcher, teller, .. } = self;
-            let Stage { display, shell } = &mut *lock(stage);
-            let outcome = watcher.tick(now, &mut |event| teller.tell(&event, now, display, shell));
+            let Line { watcher, printer, .. } = self;
+            let SharedOutput { display, shell } = &mut *lock(output);
+            let outcome =
+                watcher.tick(now, &mut |event| printer.print(&event, now, display, shell));
             if outcome.is_some() {
                 return Ok(outcome);
             }
@@ -459,47 +460,52 @@ impl Line<'_, '_> {
         let until = self.watcher.deadline().map_or(until, |deadline| deadline.min(until));
         let count = self.port.read(&mut buf, until)?;
         let now = self.port.now();
-        Ok(self.take(buf.get(..count).unwrap_or_default(), now, stage))
+        Ok(self.take(buf.get(..count).unwrap_or_default(), now, output))
     }
 
     /// Processes received bytes.
-    fn take(&mut self, bytes: &[u8], now: Moment, stage: &Mutex<Stage<'_>>) -> Option<Outcome> {
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        now: Moment,
+        output: &Mutex<SharedOutput<'_>>,
+    ) -> Option<Outcome> {
         if bytes.is_empty() {
             return None;
         }
-        let Stage { display, shell } = &mut *lock(stage);
+        let SharedOutput { display, shell } = &mut *lock(output);
         let received = shell.summary.bytes_received.unwrap_or(0);
         shell.summary.bytes_received = Some(received.saturating_add(bytes.len() as u64));
         if let Some(log) = &mut self.log {
             log.write(bytes, shell);
         }
-        let Line { watcher, teller, .. } = self;
-        watcher.push(bytes, now, &mut |event| teller.tell(&event, now, display, shell))
+        let Line { watcher, printer, .. } = self;
+        watcher.push(bytes, now, &mut |event| printer.print(&event, now, display, shell))
     }
 
     /// Ends the current output, because no more of it will arrive.
-    fn cut(&mut self, stage: &Mutex<Stage<'_>>) -> Option<Outcome> {
+    fn cut(&mut self, output: &Mutex<SharedOutput<'_>>) -> Option<Outcome> {
         let now = self.port.now();
-        let Stage { display, shell } = &mut *lock(stage);
-        let Line { watcher, teller, .. } = self;
-        watcher.cut(now, &mut |event| teller.tell(&event, now, display, shell))
+        let SharedOutput { display, shell } = &mut *lock(output);
+        let Line { watcher, printer, .. } = self;
+        watcher.cut(now, &mut |event| printer.print(&event, now, display, shell))
     }
 
     /// Fails the running test, because the watch ends for a reason other than the board.
     pub fn abandon_test(&mut self, reason: &str, display: &mut Display, shell: &mut Shell) {
         let now = self.port.now();
-        let Line { watcher, teller, .. } = self;
-        watcher.abandon_test(reason, now, &mut |event| teller.tell(&event, now, display, shell));
+        let Line { watcher, printer, .. } = self;
+        watcher.abandon_test(reason, now, &mut |event| printer.print(&event, now, display, shell));
     }
 
     /// Performs the script's next steps and sends a piece of the pending bytes.
-    fn act(&mut self, stage: &Mutex<Stage<'_>>) -> Result<Option<Outcome>, PortError> {
+    fn act(&mut self, output: &Mutex<SharedOutput<'_>>) -> Result<Option<Outcome>, PortError> {
         loop {
             if !self.outgoing.is_empty() {
                 let count = self.outgoing.len().min(SENT_AT_ONCE);
                 let piece: Vec<u8> = self.outgoing.drain(..count).collect();
                 self.port.write(&piece)?;
-                let summary = &mut lock(stage).shell.summary;
+                let summary = &mut lock(output).shell.summary;
                 let sent = summary.bytes_sent.unwrap_or(0);
                 summary.bytes_sent = Some(sent.saturating_add(piece.len() as u64));
                 if !self.outgoing.is_empty() {
@@ -520,7 +526,7 @@ impl Line<'_, '_> {
                 Some(Action::Reset) => {
                     // It was checked before that the port can reset.
                     self.reset()?;
-                    self.begin_anew(stage);
+                    self.begin_anew(output);
                     if let Some(outcome) = self.watcher.done(self.port.now()) {
                         return Ok(Some(outcome));
                     }
@@ -530,22 +536,26 @@ impl Line<'_, '_> {
         }
     }
 
-    fn begin_anew(&mut self, stage: &Mutex<Stage<'_>>) {
-        let Stage { display, shell } = &mut *lock(stage);
-        self.teller.begin_anew(display, shell);
+    fn begin_anew(&mut self, output: &Mutex<SharedOutput<'_>>) {
+        let SharedOutput { display, shell } = &mut *lock(output);
+        self.printer.begin_anew(display, shell);
     }
 
     /// Resets the board, if its port has reset lines.
     fn reset(&mut self) -> Result<bool, PortError> {
         let released = reset_to_run(self.port, self.baud)?;
         if let Some(released) = released {
-            self.teller.began = released;
+            self.printer.began = released;
         }
         Ok(released.is_some())
     }
 
     /// Resets the board as requested by a key, if its port has reset lines.
-    fn reset_by_key(&mut self, download: bool, stage: &Mutex<Stage<'_>>) -> Result<(), PortError> {
+    fn reset_by_key(
+        &mut self,
+        download: bool,
+        output: &Mutex<SharedOutput<'_>>,
+    ) -> Result<(), PortError> {
         let strategy = self.strategies.first().filter(|_| self.port.caps().lines);
         let (done, said) = match (download, strategy) {
             (true, Some(strategy)) => {
@@ -557,12 +567,12 @@ impl Line<'_, '_> {
         };
         if !done {
             let name = self.port.name();
-            lock(stage).shell.status(&format!("{name} has no reset lines"));
+            lock(output).shell.status(&format!("{name} has no reset lines"));
             return Ok(());
         }
-        self.begin_anew(stage);
+        self.begin_anew(output);
         self.watcher.was_reset();
-        lock(stage).shell.status(said);
+        lock(output).shell.status(said);
         Ok(())
     }
 }

@@ -30,7 +30,11 @@ pub struct Case<'a> {
 }
 
 /// Returns the result of the command for `outcome`.
-pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<(), Failure> {
+pub fn command_result(
+    outcome: &Outcome,
+    case: &Case<'_>,
+    shell: &mut Shell,
+) -> Result<(), Failure> {
     let failure = match outcome {
         Outcome::Matched { .. } => {
             shell.status("Expected output found");
@@ -60,7 +64,7 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
             let failure = Failure::new(Exit::ExpectationTimedOut, message);
             match last_lines.last() {
                 Some(line) => failure.hint(format!("the last line was {line:?}")),
-                None => failure.hint(said_nothing(case.port)),
+                None => failure.hint(silent_board_hint(case.port)),
             }
         }
         Outcome::TestsTimedOut { running, within, seen, last_lines, .. } => {
@@ -75,7 +79,7 @@ pub fn settled(outcome: &Outcome, case: &Case<'_>, shell: &mut Shell) -> Result<
             let failure = Failure::new(Exit::ExpectationTimedOut, message);
             match last_lines.last() {
                 Some(line) => failure.hint(format!("the last line was {line:?}")),
-                None => failure.hint(said_nothing(case.port)),
+                None => failure.hint(silent_board_hint(case.port)),
             }
         }
         Outcome::WrongBaud { seen, percent } => {
@@ -147,7 +151,7 @@ fn tests_ended(report: &TestReport) -> Result<(), Failure> {
         [(name, reason)] if report.failed == 1 => {
             let reason = reason.lines().next().unwrap_or_default();
             let colon = if reason.is_empty() { "" } else { ": " };
-            let told = told(report);
+            let told = reported_tests(report);
             parts.push(format!("1 of {told} tests failed: {name}{colon}{reason}"));
         }
         failed => {
@@ -157,7 +161,7 @@ fn tests_ended(report: &TestReport) -> Result<(), Failure> {
             parts.push(format!(
                 "{} of {} tests failed: {names}{more}",
                 report.failed,
-                told(report)
+                reported_tests(report)
             ));
         }
     }
@@ -166,8 +170,8 @@ fn tests_ended(report: &TestReport) -> Result<(), Failure> {
     {
         parts.push(format!("the board was reset in test {name}, which was not counted"));
     }
-    if report.untold() > 0 {
-        parts.push(format!("{} of the announced tests did not run", report.untold()));
+    if report.missing_tests() > 0 {
+        parts.push(format!("{} of the announced tests did not run", report.missing_tests()));
     }
     if let Some(code) = report.exit.filter(|code| *code != 0) {
         parts.push(format!("the firmware ended with exit code {code}"));
@@ -175,11 +179,11 @@ fn tests_ended(report: &TestReport) -> Result<(), Failure> {
     Err(Failure::new(exit, parts.join(", ")))
 }
 
-fn told(report: &TestReport) -> usize {
+fn reported_tests(report: &TestReport) -> usize {
     report.passed + report.failed
 }
 
-fn said_nothing(port: &dyn Port) -> String {
+fn silent_board_hint(port: &dyn Port) -> String {
     let mut hint = format!(
         "the board printed nothing: check that {} is the UART that the firmware writes to",
         port.name()

@@ -11,7 +11,7 @@ use esplice_monitor::MonitorError;
 use esplice_protocol::PortError;
 use esplice_sim::{
     SimError,
-    nor::{NorError, is_no_file},
+    nor::{NorError, is_invalid_file_name},
 };
 use esplice_toolchain::{ErrorKind, ToolchainError};
 
@@ -252,7 +252,7 @@ impl From<SimError> for Failure {
             | SimError::Faults(_)
             | SimError::FaultPlace(_)
             | SimError::RomFile { .. }
-            | SimError::RomNoElf { .. }
+            | SimError::RomNotElf { .. }
             | SimError::RomMachine { .. }
             | SimError::RomNoCode { .. }
             | SimError::RomPlace { .. }
@@ -282,7 +282,7 @@ fn of_flash(error: &NorError) -> Exit {
 fn of_flash_file(error: &io::Error) -> Exit {
     match error {
         error if is_full(error) => Exit::Internal,
-        error if is_no_file(error) => Exit::Usage,
+        error if is_invalid_file_name(error) => Exit::Usage,
         _ => Exit::Port,
     }
 }

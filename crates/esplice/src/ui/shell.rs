@@ -63,6 +63,9 @@ struct Bar {
     told: u64,
 }
 
+/// Target of the `tracing` events that repeat what the shell prints.
+pub const MESSAGES: &str = "esplice::messages";
+
 /// Maximum number of panics kept for reports.
 const MOST_PANICS: usize = 100;
 
@@ -102,8 +105,13 @@ impl Shell {
         self.interrupt.is_asked()
     }
 
+    /// Draws no progress bars, which diagnostics on stderr would break.
+    pub fn without_bars(&mut self) {
+        self.bars = false;
+    }
+
     /// Reserves stdout for the board's output from now on.
-    pub fn give_stdout_to_board(&mut self) {
+    pub fn reserve_stdout_for_board(&mut self) {
         self.board_has_stdout = true;
     }
 
@@ -134,6 +142,7 @@ impl Shell {
 
     /// Prints a status message, which says what is being done.
     pub fn status(&mut self, text: &str) {
+        tracing::info!(target: MESSAGES, "{text}");
         if !self.quiet {
             self.line(&printable_message(text));
         }
@@ -169,6 +178,7 @@ impl Shell {
     }
 
     pub fn warning(&mut self, message: &str) {
+        tracing::warn!(target: MESSAGES, "{message}");
         self.event(&Event::Warning { message: message.into() });
         self.headed("warning:", YELLOW, message);
     }
@@ -202,7 +212,7 @@ impl Shell {
     }
 
     /// Returns the reported panics, decoded, oldest first.
-    pub fn told_panics(&self) -> &[String] {
+    pub fn reported_panics(&self) -> &[String] {
         &self.panics
     }
 
@@ -217,6 +227,7 @@ impl Shell {
     }
 
     pub fn error(&mut self, failure: &Failure) {
+        tracing::error!(target: MESSAGES, "{}", failure.message);
         self.end_bar(false);
         self.flush_board();
         self.event(&Event::Error {
@@ -289,7 +300,7 @@ impl Shell {
     }
 
     /// Prints text about the board instead of its own output: the results of its tests.
-    pub fn in_place_of_board(&mut self, text: &str) {
+    pub fn print_instead_of_board(&mut self, text: &str) {
         self.board_output(printable(text).as_bytes());
     }
 
@@ -324,7 +335,7 @@ impl Shell {
             Ok(text) => Event::Output { text: Some(text), bytes: None, port: self.board.clone() },
             Err(error) => Event::Output {
                 text: None,
-                bytes: Some(hex(error.as_bytes())),
+                bytes: Some(const_hex::encode(error.as_bytes())),
                 port: self.board.clone(),
             },
         };
@@ -442,9 +453,4 @@ fn new_bar(stage: &str, total: u64) -> ProgressBar {
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// Returns lower-case hex without separators.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

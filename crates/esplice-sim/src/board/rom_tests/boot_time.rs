@@ -24,7 +24,7 @@ fn each_byte_of_a_boot_comes_when_the_roms_own_does() {
         ("direct", &firmware::direct(&firmware::Code::new().say("begun\r\n"))[..], false),
         ("download", &[0xff; 64][..], true),
     ] {
-        let [hooked, real] = [false, true].map(|executed| said(flash, download, executed));
+        let [hooked, real] = [false, true].map(|executed| output(flash, download, executed));
         let [one, other] = [&hooked, &real].map(|said| said.iter().map(|(_, byte)| *byte));
         let len = hooked.len().min(real.len());
         assert!(len > 40, "{name}: {len} bytes");
@@ -43,7 +43,7 @@ fn each_byte_of_a_boot_comes_when_the_roms_own_does() {
 }
 
 /// Returns everything printed in the first 120 ms, with times.
-fn said(flash: &[u8], download: bool, executed: bool) -> Vec<(Duration, u8)> {
+fn output(flash: &[u8], download: bool, executed: bool) -> Vec<(Duration, u8)> {
     let chip = esplice_chip::find("esp32c3").unwrap();
     let mut nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
     nor.put(0, flash).unwrap();

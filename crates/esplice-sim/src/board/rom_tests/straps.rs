@@ -17,7 +17,7 @@ fn boards() -> [Board; 2] {
     })
 }
 
-fn said(board: &mut Board) -> String {
+fn output(board: &mut Board) -> String {
     let said = board.run_for(Duration::from_millis(100)).unwrap();
     String::from_utf8_lossy(&said).into_owned()
 }
@@ -39,10 +39,10 @@ fn resets_sample_the_boot_pin_or_leave_it() {
         ] {
             board.hold_boot_pin(true);
             board.press_reset();
-            assert!(said(&mut board).contains("waiting for download"), "{reason:?}");
+            assert!(output(&mut board).contains("waiting for download"), "{reason:?}");
             board.hold_boot_pin(false);
             board.reset_as(reason);
-            let said = said(&mut board);
+            let said = output(&mut board);
             let number = format!("rst:0x{:x} ", reason as u8);
             assert!(said.contains(&number), "{reason:?}: {said}");
             assert_eq!(said.contains("SPI_FAST_FLASH_BOOT"), sampled, "{reason:?}: {said}");
@@ -51,7 +51,7 @@ fn resets_sample_the_boot_pin_or_leave_it() {
         // And the other way round.
         board.hold_boot_pin(true);
         board.reset_as(SuperWatchdog);
-        assert!(said(&mut board).contains("waiting for download"));
+        assert!(output(&mut board).contains("waiting for download"));
     }
 }
 

@@ -136,7 +136,7 @@ fn an_erase_is_suspended_and_goes_on() {
 }
 
 #[test]
-fn a_chip_without_power_hears_only_its_release() {
+fn powered_down_chip_accepts_only_release() {
     row(&[
         (0, 0xb9, 0, &[], &[]),
         (0, 0x9f, 0, &[], &[0xff, 0xff]),

@@ -22,7 +22,7 @@ enum Do {
     Load(u32, u32, u32),
     Wait(Duration),
     /// Expects these bytes to have arrived at the host.
-    Heard(&'static [u8]),
+    Received(&'static [u8]),
     Send(&'static [u8]),
     /// Expects these CPU interrupts to be reported.
     Irq(u32),
@@ -32,9 +32,9 @@ enum Do {
     /// Drives a pin from outside, or releases it.
     Drive(u32, Option<bool>),
     /// Expects this reset request from a device.
-    Asked(Option<ResetReason>),
+    ResetRequested(Option<ResetReason>),
 }
-use Do::{Asked, Drive, Heard, Irq, Load, Plug, Reset, Send, Store, Wait};
+use Do::{Drive, Irq, Load, Plug, Received, Reset, ResetRequested, Send, Store, Wait};
 
 const MS: Duration = Duration::from_millis(1);
 const US: Duration = Duration::from_micros(1);
@@ -89,7 +89,7 @@ fn check(moves: &[Do]) {
                 assert_eq!(got, *value, "move {number}: {addr:#010x} reads {got:#x}");
             }
             Wait(time) => wait(&mut soc, *time),
-            Heard(bytes) => {
+            Received(bytes) => {
                 let now = soc.fabric.now();
                 let line = &mut soc.fabric.line.to_host;
                 let count = line.partition_point(|byte| byte.done <= now);
@@ -113,7 +113,7 @@ fn check(moves: &[Do]) {
                 soc.fabric.cable = *cable;
                 soc.refresh_all();
             }
-            Asked(expected) => {
+            ResetRequested(expected) => {
                 assert_eq!(soc.fabric.reset_request.take(), *expected, "move {number}");
             }
         }
@@ -171,9 +171,9 @@ fn the_rtc_keeps_its_registers_over_lesser_resets() {
         Reset(ResetReason::PowerOn),
         Load(RTC + 0x50, ALL, 0),
         Store(RTC, 1 << 31),
-        Asked(Some(ResetReason::SoftwareSystem)),
+        ResetRequested(Some(ResetReason::SoftwareSystem)),
         Store(RTC, 1 << 5),
-        Asked(Some(ResetReason::SoftwareCpu)),
+        ResetRequested(Some(ResetReason::SoftwareCpu)),
     ]);
 }
 

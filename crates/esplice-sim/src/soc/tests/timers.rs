@@ -78,15 +78,15 @@ fn timer_group_counts_alarms_and_watches() {
         Load(TIMG0 + 0x6c, ALL, 301_176 << 7 | 1),
         // Flash boot protection: 26 million periods of 20 MHz.
         Wait(1290 * MS),
-        Asked(None),
+        ResetRequested(None),
         Wait(20 * MS),
-        Asked(Some(ResetReason::Timer0WatchdogSystem)),
+        ResetRequested(Some(ResetReason::Timer0WatchdogSystem)),
     ]);
     check(&moves.collect::<Vec<_>>());
 }
 
 #[test]
-fn watchdogs_heed_their_locks() {
+fn watchdog_registers_can_be_locked() {
     check(&[
         // Locked: the write is lost.
         Store(TIMG0 + 0x64, 0),
@@ -103,9 +103,9 @@ fn watchdogs_heed_their_locks() {
         Load(RTC + 0xac, 1 << 31, 1 << 31),
         // RTC flash boot protection: 200000 periods of 136 kHz, twice.
         Wait(2940 * MS),
-        Asked(None),
+        ResetRequested(None),
         Wait(2 * MS),
-        Asked(Some(ResetReason::RtcWatchdogRtc)),
+        ResetRequested(Some(ResetReason::RtcWatchdogRtc)),
         Reset(ResetReason::RtcWatchdogRtc),
         Load(RTC + 0x38, 0x3f, 0x10),
         // Stage 0 interrupts and stage 1 resets; neither happens if fed in time.
@@ -120,8 +120,8 @@ fn watchdogs_heed_their_locks() {
         Load(RTC + 0x44, 1 << 3, 0),
         Wait(MS + 10 * US),
         Load(RTC + 0x44, 1 << 3, 1 << 3),
-        Asked(None),
+        ResetRequested(None),
         Wait(MS),
-        Asked(Some(ResetReason::RtcWatchdogSystem)),
+        ResetRequested(Some(ResetReason::RtcWatchdogSystem)),
     ]);
 }

@@ -18,12 +18,12 @@ fn uart_bytes_take_their_time() {
         // One byte is in the shift register, two wait.
         Load(UART + 0x1c, 0x3ff << 16, 2 << 16),
         Load(UART + 0x6c, 0xf0, 0x10),
-        Heard(b""),
+        Received(b""),
         Wait(87 * US),
-        Heard(b"a"),
+        Received(b"a"),
         Load(UART + 0x1c, 0x3ff << 16, 1 << 16),
         Wait(MS),
-        Heard(b"bc"),
+        Received(b"bc"),
         Load(UART + 0x6c, 0xf0, 0),
         Load(UART + 0x04, 1 << 14, 1 << 14),
     ]));
@@ -32,9 +32,9 @@ fn uart_bytes_take_their_time() {
 #[test]
 fn uart_fifo_is_128_deep_and_a_reset_empties_it() {
     let mut moves: Vec<Do> = (0..200).map(|byte| Store(UART, byte)).collect();
-    moves.extend([Load(UART + 0x1c, 0x3ff << 16, 128 << 16), Wait(100 * US), Heard(&[0])]);
-    moves.extend([Reset(ResetReason::SoftwareCpu), Wait(87 * US), Heard(&[1])]);
-    moves.extend([Reset(ResetReason::SoftwareSystem), Wait(50 * MS), Heard(&[])]);
+    moves.extend([Load(UART + 0x1c, 0x3ff << 16, 128 << 16), Wait(100 * US), Received(&[0])]);
+    moves.extend([Reset(ResetReason::SoftwareCpu), Wait(87 * US), Received(&[1])]);
+    moves.extend([Reset(ResetReason::SoftwareSystem), Wait(50 * MS), Received(&[])]);
     moves.push(Load(UART + 0x1c, 0x3ff << 16, 0));
     check(&with_rate(moves));
 }
@@ -69,7 +69,7 @@ fn the_uart_is_silent_while_the_cable_is_at_usb() {
         Store(UART, b'a'.into()),
         Send(b"b"),
         Wait(MS),
-        Heard(b""),
+        Received(b""),
         Load(UART + 0x1c, 0x3ff, 0),
         Load(USB, ALL, b'b'.into()),
     ]));

@@ -12,7 +12,7 @@ fn usb_packets_go_to_the_host_and_frames_are_counted() {
         Store(USB, b'i'.into()),
         Wait(2 * MS),
         // Nothing is sent before it is handed over.
-        Heard(b""),
+        Received(b""),
         Load(USB + 0x24, ALL, 2),
         Load(USB + 0x08, 2, 2),
         Store(USB + 0x14, 2),
@@ -22,7 +22,7 @@ fn usb_packets_go_to_the_host_and_frames_are_counted() {
         // The endpoint accepts nothing in the meantime.
         Store(USB, b'!'.into()),
         Wait(10 * US),
-        Heard(b"hi"),
+        Received(b"hi"),
         Load(USB + 0x04, 2, 2),
         Load(USB + 0x08, 8, 8),
     ]);
@@ -42,7 +42,7 @@ fn usb_endpoint_is_full_at_64_bytes() {
         }
         bytes
     };
-    moves.extend([Heard(&ALL_64), Load(USB + 0x04, 2, 2)]);
+    moves.extend([Received(&ALL_64), Load(USB + 0x04, 2, 2)]);
     check(&moves);
 }
 
@@ -58,7 +58,7 @@ fn usb_without_a_host_keeps_what_was_written() {
         Plug(Cable::Usb),
         Load(USB + 0x04, 2, 0),
         Wait(MS),
-        Heard(b"x"),
+        Received(b"x"),
         Load(USB + 0x04, 2, 2),
     ]);
 }

@@ -7,7 +7,7 @@ use crate::{
     firmware::flash_file::{FlashFile, first_defect},
     ui::{
         exit::{Exit, Failure},
-        shell::{Shell, hex},
+        shell::Shell,
     },
 };
 
@@ -81,7 +81,7 @@ fn image(info: &ImageInfo) -> Value {
             "date": app.date,
             "time": app.time,
             "idf_version": app.idf_version,
-            "elf_sha256": hex(&app.elf_sha256),
+            "elf_sha256": const_hex::encode(&app.elf_sha256),
         })
     });
     json!({
@@ -95,7 +95,7 @@ fn image(info: &ImageInfo) -> Value {
         "entry": info.header.entry.0,
         "segments": segments.collect::<Vec<_>>(),
         "checksum": info.checksum,
-        "sha256": info.sha256.as_ref().map(|hash| hex(hash)),
+        "sha256": info.sha256.as_ref().map(|hash| const_hex::encode(hash)),
         "app": app,
     })
 }

@@ -13,10 +13,7 @@ use crate::{
         read,
     },
     firmware::flash_file::FlashFile,
-    ui::{
-        exit::Failure,
-        shell::{Shell, hex},
-    },
+    ui::{exit::Failure, shell::Shell},
 };
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +73,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
                 "name": part.name,
                 "offset": offset.0,
                 "len": len,
-                "sha256": hex(&esplice_image::sha256(&part.data)),
+                "sha256": const_hex::encode(&esplice_image::sha256(&part.data)),
                 "file": path,
             }));
         }

@@ -2,7 +2,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use esplice_chip::Chip;
 use esplice_image::build_image;
-use esplice_link::{Fate, Pieces, compare_pieces};
+use esplice_link::{PieceChange, Pieces, compare_pieces};
 use serde_json::{Value, json};
 
 use crate::{
@@ -85,11 +85,23 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
 fn list(pieces: &Pieces) -> String {
     let mut text = String::from("functions and variables: ");
     let _ = write!(text, "{} unchanged", pieces.kept);
-    for fate in [Fate::Changed, Fate::Moved, Fate::Evicted, Fate::New, Fate::Gone] {
+    for fate in [
+        PieceChange::Changed,
+        PieceChange::Moved,
+        PieceChange::Evicted,
+        PieceChange::New,
+        PieceChange::Gone,
+    ] {
         let _ = write!(text, ", {} {}", pieces.count(fate), fate.name());
     }
     text.push('\n');
-    for fate in [Fate::Changed, Fate::Moved, Fate::Evicted, Fate::New, Fate::Gone] {
+    for fate in [
+        PieceChange::Changed,
+        PieceChange::Moved,
+        PieceChange::Evicted,
+        PieceChange::New,
+        PieceChange::Gone,
+    ] {
         let of_fate = || pieces.pieces.iter().filter(|piece| piece.fate == fate);
         for piece in of_fate().take(LISTED) {
             let places = match (piece.old, piece.new) {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::place;
 use crate::{
     cli::{args::BoardArgs, value},
-    device::at_board::{Touch, work},
+    device::at_board::{FlashAccess, work},
     firmware::table_file::TableFile,
     ui::{
         exit::{Exit, Failure},
@@ -71,11 +71,12 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 type Found = (String, PartitionTable, FlashOffset, Option<u32>);
 
 fn of_board(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<Found, Failure> {
-    let facts = work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
-        session.device_facts(info, &options.table_hint())
-    })?;
+    let facts =
+        work(&args.board, FlashAccess::Reads, shell, interrupt, |session, info, options| {
+            session.device_facts(info, &options.table_hint())
+        })?;
     let flash_size = facts.flash_size;
-    match facts.own_table() {
+    match facts.device_table() {
         Ok((offset, table)) => Ok(("the board".into(), table.clone(), offset, flash_size)),
         Err(PlanError::DeviceTable { offset, source }) => {
             let found = facts.tables.found.into_iter().find(|found| found.offset == offset);

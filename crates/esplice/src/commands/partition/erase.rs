@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{FlashArgs, flash_image, range_in};
 use crate::{
-    device::at_board::{Touch, work},
+    device::at_board::{FlashAccess, work},
     files::outputs::Outputs,
     ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
@@ -23,8 +23,12 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     if let Some(path) = &args.flash.image {
         return in_image(args, path, shell);
     }
-    let erased =
-        work(&args.flash.board, Touch::Writes, shell, interrupt, |session, info, options| {
+    let erased = work(
+        &args.flash.board,
+        FlashAccess::Writes,
+        shell,
+        interrupt,
+        |session, info, options| {
             let facts = session.device_facts(info, &options.table_hint())?;
             let mut ranges = Vec::new();
             // All names are looked up before the first partition is erased.
@@ -37,7 +41,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
                 erased.push((range.name, range.offset.0, range.len, sectors));
             }
             Ok(erased)
-        })?;
+        },
+    )?;
     let mut text = String::new();
     let mut values = Vec::new();
     for (name, offset, len, sectors) in erased {

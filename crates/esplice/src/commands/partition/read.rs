@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{FlashArgs, TABLE_NAME, flash_image, range_in};
 use crate::{
-    device::at_board::{Touch, work},
+    device::at_board::{FlashAccess, work},
     files::{
         of_file,
         output_place::OutputPlace,
@@ -45,8 +45,12 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
             let bytes = flash.get(range.clone()).unwrap_or_default().to_vec();
             (FlashOffset(u32::try_from(range.start).unwrap_or(u32::MAX)), bytes)
         }
-        None => {
-            work(&args.flash.board, Touch::Reads, shell, interrupt, |session, info, options| {
+        None => work(
+            &args.flash.board,
+            FlashAccess::Reads,
+            shell,
+            interrupt,
+            |session, info, options| {
                 let facts = session.device_facts(info, &options.table_hint())?;
                 let range = match table_range(&facts, &args.name) {
                     Some(range) => range?,
@@ -54,8 +58,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
                 };
                 range.check(info)?;
                 Ok((range.offset, session.read_range(info, options, &range)?))
-            })?
-        }
+            },
+        )?,
     };
     let is_csv = args.file.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
     let bytes = if args.name == TABLE_NAME && is_csv {
@@ -79,7 +83,7 @@ fn table_range(facts: &DeviceFacts, name: &str) -> Option<Result<FlashRange, Pla
     if name != TABLE_NAME {
         return None;
     }
-    match facts.own_table() {
+    match facts.device_table() {
         Ok((_, table)) if table.find(name).is_some() => None,
         Ok((offset, _)) => {
             let len = PartitionTable::LEN as u32;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{place, table_json};
 use crate::{
     cli::args::BoardArgs,
-    device::at_board::{Touch, work},
+    device::at_board::{FlashAccess, work},
     firmware::table_file::{Form, TableFile},
     ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
@@ -34,10 +34,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 }
 
 fn of_board(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
-    let facts = work(&args.board, Touch::Reads, shell, interrupt, |session, info, options| {
-        session.device_facts(info, &options.table_hint())
-    })?;
-    match facts.own_table() {
+    let facts =
+        work(&args.board, FlashAccess::Reads, shell, interrupt, |session, info, options| {
+            session.device_facts(info, &options.table_hint())
+        })?;
+    match facts.device_table() {
         Ok((offset, table)) => {
             show(table, Some(offset), facts.flash_size, shell);
             for fault in table.faults(offset, facts.flash_size) {

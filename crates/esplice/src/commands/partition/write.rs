@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{FlashArgs, TABLE_NAME, content, flash_image, place, range_in};
 use crate::{
     device::{
-        at_board::{Touch, with_options},
+        at_board::{FlashAccess, with_options},
         flashing,
     },
     files::{of_file, outputs::Outputs},
@@ -40,14 +40,14 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         return to_image(args, path, &data, shell);
     }
     let board = &args.flash.board;
-    with_options(board, Touch::Writes, shell, interrupt, |board, options, shell| {
+    with_options(board, FlashAccess::Writes, shell, interrupt, |board, options, shell| {
         let options = &FlashOptions { find_table: true, ..options.clone() };
         let port = board.port.as_mut();
         let plan = |facts: &DeviceFacts| {
             let writes = vec![data.write(&args.name, &args.file, facts)?];
             Ok(ResolvedPlan::from(writes))
         };
-        let done = flash(port, options, plan, &mut |event| flashing::tell(event, shell));
+        let done = flash(port, options, plan, &mut |event| flashing::print_event(event, shell));
         (done.as_ref().ok().map(|report| report.chip.chip), done.map(|_| ()))
     })
 }
@@ -87,7 +87,7 @@ fn write(name: &str, kind: WriteKind, offset: FlashOffset, data: Vec<u8>) -> Wri
 
 /// Returns where to write a new table: over the old one, whose place must be certain.
 fn table_offset(facts: &DeviceFacts) -> Result<FlashOffset, PlanError> {
-    match facts.own_table() {
+    match facts.device_table() {
         Ok((offset, _)) => Ok(offset),
         // A damaged table may be repaired.
         Err(PlanError::DeviceTable { offset, .. }) => Ok(offset),

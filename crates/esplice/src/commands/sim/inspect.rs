@@ -12,7 +12,7 @@ use std::{
 };
 
 use esplice_monitor::Symbols;
-use esplice_sim::{Board, Counters, RomNames, TraceEvent, TraceWhat, Traced};
+use esplice_sim::{Board, Counters, RomNames, TraceEvent, TraceKinds, Traced};
 
 use crate::{
     files::read,
@@ -73,7 +73,7 @@ impl Inspector {
         };
         let names = Arc::new(Names { elf, rom: board.rom_names() });
         let trace = Arc::new(Mutex::new(BufWriter::new(io::stderr())));
-        let what = TraceWhat {
+        let what = TraceKinds {
             instructions: args.trace.contains(&Trace::Insn),
             devices: args.trace.contains(&Trace::Device),
             calls: args.trace.contains(&Trace::Calls),

@@ -57,7 +57,7 @@ impl Bench {
             let hooks: Vec<u32> = if rom { Vec::new() } else { hooked.collect() };
             // Leave the firmware's wait.
             board.cpu.reset(RETURN);
-            board.cpu.write_csr(0x305, table.texts().vectors);
+            board.cpu.write_csr(0x305, table.facts().vectors);
             board.cpu.set_hooks(hooks.into_iter().chain([RETURN]));
             // Disable the watchdogs of the flash boot, which nothing feeds here.
             for (addr, value) in [

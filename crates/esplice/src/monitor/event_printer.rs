@@ -3,7 +3,7 @@
 use esplice_monitor::{BootErrorKind, MonitorEvent, TestEvent};
 use esplice_protocol::Moment;
 
-use super::{screen::Screen, test_screen::TestScreen, verdict::resets_again, waits_for_download};
+use super::{screen::Screen, test_printer::TestPrinter, verdict::resets_again, waits_for_download};
 use crate::{
     monitor::backtrace::Decoder,
     ui::{event::Event, interrupt::Interrupt, shell::Shell},
@@ -25,7 +25,7 @@ impl Display {
 }
 
 /// Prints the events of one board, and keeps facts for the report.
-pub struct Teller<'a, 'e> {
+pub struct EventPrinter<'a, 'e> {
     /// The board's index, and its port's name.
     pub index: usize,
     pub name: String,
@@ -36,7 +36,7 @@ pub struct Teller<'a, 'e> {
     pub started: Moment,
     pub decoder: &'a Decoder<'e>,
     pub interrupt: &'a Interrupt,
-    pub tests: TestScreen,
+    pub tests: TestPrinter,
     /// Whether something is expected; errors are then reported at the end.
     pub waits: bool,
     /// Expected texts by step of the watch, `None` for other steps.
@@ -49,14 +49,14 @@ pub struct Teller<'a, 'e> {
     told_errors: Vec<BootErrorKind>,
 }
 
-impl<'a, 'e> Teller<'a, 'e> {
+impl<'a, 'e> EventPrinter<'a, 'e> {
     pub fn new(
         decoder: &'a Decoder<'e>,
         interrupt: &'a Interrupt,
         screen: Screen,
         began: Moment,
-    ) -> Teller<'a, 'e> {
-        Teller {
+    ) -> EventPrinter<'a, 'e> {
+        EventPrinter {
             index: 0,
             name: String::new(),
             screen,
@@ -64,7 +64,7 @@ impl<'a, 'e> Teller<'a, 'e> {
             started: began,
             decoder,
             interrupt,
-            tests: TestScreen { told: false },
+            tests: TestPrinter { told: false },
             waits: false,
             expected: vec![],
             met: vec![],
@@ -74,7 +74,7 @@ impl<'a, 'e> Teller<'a, 'e> {
         }
     }
 
-    pub fn tell(
+    pub fn print(
         &mut self,
         event: &MonitorEvent<'_>,
         now: Moment,
@@ -101,12 +101,12 @@ impl<'a, 'e> Teller<'a, 'e> {
                 if let TestEvent::Begin { .. } = event {
                     self.waits = true;
                 }
-                self.tests.tell(event, shell);
+                self.tests.print(event, shell);
             }
             MonitorEvent::Panic(report) => {
-                self.decoder.tell(report, shell);
+                self.decoder.print_panic(report, shell);
             }
-            MonitorEvent::Trace(report) => self.decoder.tell_trace(report, shell),
+            MonitorEvent::Trace(report) => self.decoder.print_trace(report, shell),
             MonitorEvent::Rom(name) => self.decoder.rom_is(name, shell),
             MonitorEvent::Boot(banner) if banner.is_download() && !self.told_of_download => {
                 self.told_of_download = true;
@@ -114,11 +114,11 @@ impl<'a, 'e> Teller<'a, 'e> {
             }
             MonitorEvent::BootError(error) if !self.told_errors.contains(&error.kind) => {
                 self.told_errors.push(error.kind);
-                shell.warning(&format!("the board does not start: {}", error.kind.in_words()));
+                shell.warning(&format!("the board does not start: {}", error.kind.description()));
             }
-            MonitorEvent::CoreDump(dump) => self.decoder.tell_core_dump(dump, shell),
+            MonitorEvent::CoreDump(dump) => self.decoder.print_core_dump(dump, shell),
             MonitorEvent::CoreDumpBroken(error) => shell.warning(&error.to_string()),
-            MonitorEvent::SavedPc(pc) => self.decoder.tell_saved_pc(*pc, shell),
+            MonitorEvent::SavedPc(pc) => self.decoder.print_saved_pc(*pc, shell),
             MonitorEvent::ElfSha256(told) => self.decoder.compare(told, shell),
             MonitorEvent::OtherProgram(found) if !self.waits => {
                 shell.warning(&format!("the written firmware does not run: {found}"));

@@ -7,13 +7,13 @@ use crate::{LARGEST_FLASH, PlannedWrite};
 /// Runs of bytes in the order of a file. All bytes are in one buffer, so that a million runs need
 /// little more memory than the bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Stretches {
+pub(crate) struct ByteRuns {
     data: Vec<u8>,
-    all: Vec<Stretch>,
+    all: Vec<ByteRun>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Stretch {
+struct ByteRun {
     offset: u32,
     len: u32,
     /// Index of the first byte in the buffer.
@@ -22,7 +22,7 @@ struct Stretch {
     place: u32,
 }
 
-impl Stretch {
+impl ByteRun {
     fn end(&self) -> u32 {
         // The end is inside a flash, so it does not overflow.
         self.offset + self.len
@@ -31,14 +31,14 @@ impl Stretch {
 
 /// Two runs have bytes for the same offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Twice {
+pub(crate) struct DuplicateBytes {
     /// Positions of both runs in the file, the earlier one first.
     pub places: (usize, usize),
     /// The first offset that occurs twice.
     pub offset: FlashOffset,
 }
 
-impl Stretches {
+impl ByteRuns {
     /// Adds a run that begins at position `place` of the file. Returns its end as an error if that
     /// is past the largest flash.
     pub fn add(&mut self, place: usize, start: u64, data: &[u8]) -> Result<(), u64> {
@@ -54,7 +54,7 @@ impl Stretches {
             Some(last) if last.end() == offset => last.len += len,
             _ => {
                 let place = u32::try_from(place).unwrap_or(u32::MAX);
-                self.all.push(Stretch { offset, len, start: self.data.len(), place });
+                self.all.push(ByteRun { offset, len, start: self.data.len(), place });
             }
         }
         self.data.extend_from_slice(data);
@@ -64,15 +64,15 @@ impl Stretches {
     /// Returns a write for each gapless run of bytes, in order of offset.
     ///
     /// # Errors
-    /// [`Twice`] for bytes that occur twice.
-    pub fn into_writes(mut self) -> Result<Vec<PlannedWrite>, Twice> {
-        self.all.sort_unstable_by_key(|stretch| (stretch.offset, stretch.place));
+    /// [`DuplicateBytes`] for bytes that occur twice.
+    pub fn into_writes(mut self) -> Result<Vec<PlannedWrite>, DuplicateBytes> {
+        self.all.sort_unstable_by_key(|run| (run.offset, run.place));
         for pair in self.all.windows(2) {
             let (first, second) = (pair[0], pair[1]);
             if first.end() > second.offset {
                 let places = (first.place.min(second.place), first.place.max(second.place));
                 let places = (places.0 as usize, places.1 as usize);
-                return Err(Twice { places, offset: FlashOffset(second.offset) });
+                return Err(DuplicateBytes { places, offset: FlashOffset(second.offset) });
             }
         }
         if let [only] = self.all[..] {

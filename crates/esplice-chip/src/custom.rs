@@ -52,7 +52,7 @@ impl Target {
 
 /// The content of a custom file.
 #[derive(Debug, Clone)]
-pub enum OwnTarget {
+pub enum CustomTarget {
     /// A chip.
     Chip(Box<Chip>),
     /// A board.
@@ -65,14 +65,15 @@ pub enum OwnTarget {
 /// # Errors
 /// Returns the errors of [`Chip::parse`] and [`Board::parse`], and [`ChipError::Check`] for a chip
 /// file that would make esplice write to registers of an eFuse controller.
-pub fn parse_target(file: &str, text: &str) -> Result<OwnTarget, ChipError> {
+pub fn parse_target(file: &str, text: &str) -> Result<CustomTarget, ChipError> {
     // For anything that is not a board, the chip parser has the best message.
     if text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("board")) {
-        return Ok(OwnTarget::Board(Box::new(Board::parse(file, text)?)));
+        return Ok(CustomTarget::Board(Box::new(Board::parse(file, text)?)));
     }
     let chip = Chip::parse(file, text)?;
-    spares_the_efuses(&chip).map_err(|message| ChipError::Check { file: file.into(), message })?;
-    Ok(OwnTarget::Chip(Box::new(chip)))
+    check_efuses_not_written(&chip)
+        .map_err(|message| ChipError::Check { file: file.into(), message })?;
+    Ok(CustomTarget::Chip(Box::new(chip)))
 }
 
 /// Parses a file like [`parse_target`] and adds its chip or board to those that [`crate::find`] and
@@ -82,12 +83,12 @@ pub fn parse_target(file: &str, text: &str) -> Result<OwnTarget, ChipError> {
 /// Returns the errors of [`parse_target`].
 pub fn add_target(file: &str, text: &str) -> Result<Target, ChipError> {
     Ok(match parse_target(file, text)? {
-        OwnTarget::Board(board) => {
+        CustomTarget::Board(board) => {
             let board: &'static Board = Box::leak(board);
             BOARDS.write().unwrap_or_else(PoisonError::into_inner).insert(0, board);
             Target::Board(board)
         }
-        OwnTarget::Chip(chip) => {
+        CustomTarget::Chip(chip) => {
             let chip: &'static Chip = Box::leak(chip);
             CHIPS.write().unwrap_or_else(PoisonError::into_inner).insert(0, chip);
             Target::Chip(chip)
@@ -110,7 +111,7 @@ const CONTROLLER: u32 = 0x800;
 /// Checks that none of the registers that `chip`'s file makes esplice write to lies in an eFuse
 /// controller: neither the one in the file, nor that of an embedded chip with the same name, ID or
 /// magic word. A wrong write there can't be undone.
-fn spares_the_efuses(chip: &Chip) -> Result<(), String> {
+fn check_efuses_not_written(chip: &Chip) -> Result<(), String> {
     let shares_magic = |other: &Chip| {
         other.loader.magic_values.iter().any(|magic| chip.loader.magic_values.contains(magic))
     };
@@ -119,7 +120,7 @@ fn spares_the_efuses(chip: &Chip) -> Result<(), String> {
     };
     let embedded = crate::all().iter().filter(could_be).map(|other| &other.efuse);
     let controllers: Vec<u32> = embedded.chain([&chip.efuse]).flat_map(controllers_of).collect();
-    for (what, addr) in written(chip) {
+    for (what, addr) in written_registers(chip) {
         if controllers.contains(&(addr.0 / CONTROLLER)) {
             return Err(format!(
                 "{what} at {addr} is in the eFuse controller, which must not be written"
@@ -141,7 +142,7 @@ fn controllers_of(efuse: &Efuse) -> Vec<u32> {
 }
 
 /// Returns all registers that are written because a chip's file names them.
-fn written(chip: &Chip) -> Vec<(&'static str, Addr)> {
+fn written_registers(chip: &Chip) -> Vec<(&'static str, Addr)> {
     let spi = &chip.spi;
     let mut registers: Vec<(&str, Addr)> =
         [spi.cmd, spi.addr, spi.usr, spi.usr1, spi.usr2, spi.mosi_dlen, spi.miso_dlen, spi.w0]

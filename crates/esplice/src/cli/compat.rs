@@ -150,7 +150,7 @@ pub fn rewritten(
     let mut rewriter = Rewriter { group, command, words: Vec::new(), notes: Vec::new() };
     rewriter.all(leading, true)?;
     rewriter.all(&rest, false)?;
-    rewriter.forget_the_monitor();
+    rewriter.drop_monitor_options();
     let mut all = vec![words[0].clone(), rewriter.command.into()];
     all.extend(rewriter.words);
     Ok(Rewritten { words: all, notes: rewriter.notes })
@@ -291,7 +291,7 @@ impl Rewriter {
 
     /// Removes monitor options if no monitor was requested, because they have no effect for
     /// espflash.
-    fn forget_the_monitor(&mut self) {
+    fn drop_monitor_options(&mut self) {
         if self.command != "flash" && self.group != Group::Write {
             return;
         }

@@ -25,7 +25,7 @@ pub enum Action {
 /// The search for expected text runs ahead of the steps, up to the next reset, so that nothing is
 /// missed that arrives while bytes are sent or time passes.
 #[derive(Debug)]
-pub(crate) struct Course {
+pub(crate) struct ScriptRunner {
     steps: Vec<Step>,
     /// The index of the current step. All earlier steps are done.
     at: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Course {
     /// The index of the step whose text is being searched, or where the search ahead stopped.
     ahead: usize,
     finder: Option<Finder>,
-    last: Last,
+    last: LastBytes,
     /// Texts that must not appear.
     rejects: Vec<Finder>,
     panics_allowed: bool,
@@ -43,12 +43,12 @@ pub(crate) struct Course {
 
 /// The last bytes of the stream and of its shown text.
 #[derive(Debug, Clone, Copy, Default)]
-struct Last {
+struct LastBytes {
     raw: Option<u8>,
     shown: Option<u8>,
 }
 
-impl Last {
+impl LastBytes {
     /// Returns the byte before the text searched next.
     fn before(self, what: &Expectation) -> Option<u8> {
         if what.is_raw() { self.raw } else { self.shown }
@@ -57,7 +57,7 @@ impl Last {
 
 /// A byte of the stream and the text that it adds to the output as shown.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Heard<'a> {
+pub(crate) struct StreamByte<'a> {
     pub raw: u8,
     pub shown: &'a [u8],
 }
@@ -71,23 +71,23 @@ pub(crate) struct Match {
     pub after: Option<usize>,
 }
 
-impl Course {
-    pub fn new(steps: Vec<Step>, rejects: &[Expectation], now: Moment) -> Course {
+impl ScriptRunner {
+    pub fn new(steps: Vec<Step>, rejects: &[Expectation], now: Moment) -> ScriptRunner {
         let rejects = rejects.iter().map(|text| Finder::new(text.clone(), None)).collect();
-        let mut course = Course {
+        let mut runner = ScriptRunner {
             steps,
             at: 0,
             since: now,
             ahead: 0,
             finder: None,
-            last: Last::default(),
+            last: LastBytes::default(),
             rejects,
             panics_allowed: false,
             resets_allowed: false,
         };
-        course.look_ahead();
-        course.settle(now);
-        course
+        runner.look_ahead();
+        runner.settle(now);
+        runner
     }
 
     /// Returns whether there are no steps at all.
@@ -136,7 +136,7 @@ impl Course {
             Some(Step::Send(_)) => {}
             Some(Step::Reset) => {
                 self.ahead = self.at + 1;
-                self.last = Last::default();
+                self.last = LastBytes::default();
             }
             _ => return,
         }
@@ -148,7 +148,7 @@ impl Course {
 
     /// Takes the next byte. Calls `met` with the index of each step whose text it completes, and
     /// the position of the match.
-    pub fn push(&mut self, heard: Heard<'_>, now: Moment, met: &mut dyn FnMut(usize, Match)) {
+    pub fn push(&mut self, heard: StreamByte<'_>, now: Moment, met: &mut dyn FnMut(usize, Match)) {
         // The part of the byte left for the next step after a match.
         let mut rest = Some(heard.raw);
         let mut shown = heard.shown.iter();
@@ -160,7 +160,7 @@ impl Course {
             let found = finder.push(byte);
             // The byte after a match is the first of the next one. That match is at least one byte
             // long, so it cannot end before this byte.
-            if found.is_some_and(|found| found.behind > 0) {
+            if found.is_some_and(|found| found.trailing > 0) {
                 (rest, shown) = if raw { (Some(byte), shown) } else { (rest, before) };
             } else if raw {
                 self.last.raw = Some(byte);
@@ -174,7 +174,7 @@ impl Course {
                 }
             }
             if let Some(found) = found {
-                let behind = shown.len() - found.behind.min(shown.len());
+                let behind = shown.len() - found.trailing.min(shown.len());
                 met(self.ahead, Match { found, after: (!raw).then_some(behind) });
                 self.ahead += 1;
                 self.finder = None;
@@ -187,7 +187,7 @@ impl Course {
     }
 
     /// Returns the forbidden text that this byte completes, if any.
-    pub fn rejected(&mut self, heard: Heard<'_>) -> Option<(String, Match)> {
+    pub fn rejected(&mut self, heard: StreamByte<'_>) -> Option<(String, Match)> {
         let mut rejected = None;
         for finder in &mut self.rejects {
             let raw = finder.expectation().is_raw();

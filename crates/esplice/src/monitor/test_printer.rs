@@ -9,13 +9,13 @@ use crate::ui::{
 
 /// Prints test results.
 #[derive(Debug)]
-pub struct TestScreen {
+pub struct TestPrinter {
     /// Whether a line is printed at each test's end; otherwise the board's own lines are shown.
     pub told: bool,
 }
 
-impl TestScreen {
-    pub fn tell(&mut self, event: &TestEvent<'_>, shell: &mut Shell) {
+impl TestPrinter {
+    pub fn print(&mut self, event: &TestEvent<'_>, shell: &mut Shell) {
         match event {
             TestEvent::Begin { count: Some(count) } => {
                 let tests = if *count == 1 { "test" } else { "tests" };
@@ -48,7 +48,7 @@ impl TestScreen {
     /// Prints the summary when the last test is over, or none will follow.
     pub fn finish(&self, report: &TestReport, complete: bool, shell: &mut Shell) {
         if !shell.is_json() {
-            shell.in_place_of_board(&summary(report, complete, self.told));
+            shell.print_instead_of_board(&summary(report, complete, self.told));
         }
     }
 
@@ -69,7 +69,7 @@ impl TestScreen {
 
     fn line(&self, text: &str, shell: &mut Shell) {
         if self.told && !shell.is_json() {
-            shell.in_place_of_board(text);
+            shell.print_instead_of_board(text);
         }
     }
 }
@@ -113,7 +113,7 @@ fn summary(report: &TestReport, complete: bool, outputs: bool) -> String {
     text.push_str(&format!(
         "\ntest result: {result}. {passed} passed; {failed} failed; {ignored} ignored; {} not run; \
          {}finished in {:.2}s\n\n",
-        report.untold(),
+        report.missing_tests(),
         match report.filtered_out() {
             0 => String::new(),
             count => format!("{count} filtered out; "),
