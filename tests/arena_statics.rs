@@ -3,17 +3,15 @@
 //! would load are refused, by `esplice build` and by a plain `cargo build`. These tests compile
 //! firmware, into a directory that is kept between runs.
 
-mod support;
-
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use crate::support::{self, Said, finish, repository, toolchain::firmware_target};
 use esplice_toolchain::{Machine, find_rust};
 use object::{Object as _, ObjectSection as _};
-use support::{Said, finish, repository};
 
 const LAYOUT: &str = r#"[project]
 target = "esp32c3"
@@ -111,11 +109,6 @@ fn main() -> ! {
     loop {}
 }
 "#;
-
-/// Returns the directory in which firmware is compiled.
-fn firmware_target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware")
-}
 
 struct Project {
     directory: tempfile::TempDir,

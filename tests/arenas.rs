@@ -1,8 +1,6 @@
 //! Builds the example with a heap and three arenas, boots it on the virtual board, and compares it
 //! with its own ELF. These tests compile firmware, into a directory that is kept between runs.
 
-mod support;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -10,11 +8,11 @@ use std::{
     process::Command,
 };
 
+use crate::support::{self, Said, finish, repository, toolchain::firmware_target};
 use esplice_chip::Chip;
 use esplice_layout::{Layout, Linker, Spec, inject};
 use esplice_toolchain::{CargoOptions, Machine, build_cargo, find_rust};
 use object::{Object as _, ObjectSymbol as _};
-use support::{Said, finish, repository, toolchain::firmware_target};
 
 fn esplice(args: &[&str]) -> Said {
     let mut command = support::esplice(&repository());

@@ -1,10 +1,8 @@
 //! Invalid input is refused with its own exit code and a fact, and leaves no files.
 
-mod support;
-
 use std::{fs, path::Path};
 
-use support::{elf, esplice, files, finish, run};
+use crate::support::{self, elf, esplice, files, finish, run};
 
 /// Checks that `build --elf` of an ELF changed by `change` fails, and creates no output.
 #[track_caller]

@@ -1,7 +1,5 @@
 //! Tests whole commands against the virtual board, and against invalid ports.
 
-mod support;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
@@ -9,8 +7,8 @@ use std::{
     process::{Child, ChildStdout, Stdio},
 };
 
+use crate::support::{self, built_hello, elf, finish, run};
 use serde_json::Value;
-use support::{built_hello, elf, finish, run};
 
 const HELLO: &str = "Hello, World!\r\n";
 

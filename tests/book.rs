@@ -17,8 +17,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "the host's time, for processes that hang")]
 
-mod support;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -28,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{bare, elf, repository};
+use crate::support::{bare, elf, repository, toolchain::firmware_target};
 
 /// Longer than any command of the book takes, including compiling firmware on a busy machine.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -156,7 +154,7 @@ fn run(line: &str, directory: &Path) -> Ran {
         program.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
     shell
         .env("PATH", std::env::join_paths(folders).unwrap())
-        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"))
+        .env("CARGO_TARGET_DIR", firmware_target())
         .env("CARGO_TERM_PROGRESS_WHEN", "never")
         .env("NO_COLOR", "1")
         .env_remove("RUSTUP_TOOLCHAIN")

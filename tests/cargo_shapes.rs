@@ -1,11 +1,9 @@
 //! Builds cargo projects of the shapes that users have, with the real cargo: which binary is
 //! selected, for which chip, and which error is reported if there is no answer.
 
-mod support;
-
 use std::{fs, path::Path};
 
-use support::{Said, finish};
+use crate::support::{self, Said, finish};
 
 const CONFIG: &str = "[build]\ntarget = \"riscv32imc-unknown-none-elf\"\n\
     [target.'cfg(target_arch=\"riscv32\")']\nrustflags = [\"-C\", \"link-arg=-Tlink.x\"]\n";

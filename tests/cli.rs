@@ -1,5 +1,5 @@
 //! Compares the output of commands word for word; each case is a file in `tests/cmd`. After an
-//! intended change, `TRYCMD=overwrite cargo test -p esplice --test cli` rewrites the files.
+//! intended change, `TRYCMD=overwrite cargo test --workspace --test workspace cli::` rewrites the files.
 
 #[test]
 fn commands_say_what_is_written() {

@@ -1,10 +1,8 @@
 //! `-v` and `--log-file`: what a user attaches to a bug report.
 
-mod support;
-
 use std::{fs, path::Path};
 
-use support::{Said, built_hello, finish};
+use crate::support::{self, Said, built_hello, finish};
 
 const RUN: &[&str] = &["run", "--port=sim:esp32c3", "--expect=Hello", "hello.bin"];
 

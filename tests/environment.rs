@@ -1,14 +1,12 @@
 //! Environment variables: each is documented, and works or is refused.
 
-mod support;
-
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-use support::{finish, repository};
+use crate::support::{self, finish, repository};
 
 /// The pages that list variables.
 fn page() -> String {

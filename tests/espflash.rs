@@ -6,17 +6,16 @@
 //! reason.
 #![cfg(target_os = "linux")]
 
-#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
-mod mask_rom;
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{fs, process::Command};
 
+use crate::{
+    mask_rom,
+    support::{
+        self, repository,
+        served::{Board, FLASH_LEN, OFFSET, image, peer, written},
+    },
+};
 use md5::{Digest as _, Md5};
-use served::{Board, FLASH_LEN, OFFSET, image, peer, written};
-use support::repository;
 
 /// The board's pty has no DTR and RTS, so these cannot reset it.
 const FLAGS: [&str; 8] =

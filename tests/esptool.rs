@@ -1,15 +1,12 @@
 //! Tests the virtual board with an independent flasher: the esptool program, with its own flasher
 //! stub running on the board, both with hooked ROM functions and with the mask ROM.
 
-#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
-mod mask_rom;
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::fs;
 
-use served::{Board, FLASH_LEN, esptool, image, written};
+use crate::{
+    mask_rom,
+    support::served::{Board, FLASH_LEN, esptool, image, written},
+};
 
 const TCP: [&str; 5] = ["--tcp", "127.0.0.1:0", "--time", "none", "--download"];
 

@@ -2,12 +2,6 @@
 //! client that waits in silence must not wait forever. Runs with hooked ROM functions and with the
 //! mask ROM.
 
-#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
-mod mask_rom;
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -17,7 +11,10 @@ use std::{
     thread,
 };
 
-use served::{Board, FLASH_LEN, esptool, peer};
+use crate::{
+    mask_rom,
+    support::served::{Board, FLASH_LEN, esptool, peer},
+};
 
 const FAST: &str = "--baud 921600";
 

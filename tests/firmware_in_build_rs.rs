@@ -3,8 +3,6 @@
 
 #![allow(clippy::disallowed_methods, reason = "the host's time, for processes that hang")]
 
-mod support;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{bare, repository};
+use crate::support::{bare, repository};
 
 /// Longer than any of these builds takes on a busy machine. A deadlocked build would never end.
 const LIMIT: Duration = Duration::from_secs(900);

@@ -1,15 +1,10 @@
 //! Tests the commands on a board's flash and RAM that need no firmware, on virtual boards. The
 //! boards' flash files are compared with the expected content.
 
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{fs, path::Path};
 
+use crate::support::{self, Said, result, run, served::Board};
 use md5::{Digest as _, Md5};
-use served::Board;
-use support::{Said, result, run};
 
 /// Offset of the app in the default table.
 const FACTORY: usize = 0x1_0000;

@@ -1,11 +1,9 @@
 //! Tests the module that esplice-build writes, in other crates, on the host and for a board. It
 //! passes clippy's default lints, and with `safe_module` it passes `forbid(unsafe_code)`.
 
-mod support;
-
 use std::{fs, path::Path, process::Command};
 
-use support::repository;
+use crate::support::repository;
 
 const BUILD: &str = r#"fn main() -> Result<(), esplice_build::Error> {
     use esplice_build::{Arena, Layout};

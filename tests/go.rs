@@ -1,11 +1,7 @@
 //! Tests Go firmware from source to its first output. A stand-in for TinyGo records its arguments
-//! and returns an ELF of TinyGo's shape. If the real TinyGo is installed, its image is compared
-//! with esplice's.
+//! and returns an ELF of TinyGo's shape. With `--ignored`, the real TinyGo's image is compared with
+//! esplice's.
 #![cfg(unix)]
-
-#[path = "support/served.rs"]
-mod served;
-mod support;
 
 use std::{
     fs,
@@ -14,10 +10,9 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::support::{self, Said, files, finish, repository, served::esptool};
 use esplice_chip::FlashOffset;
 use esplice_image::{Partition, PartitionTable};
-use served::esptool;
-use support::{Said, files, finish, repository};
 
 const EXPECT: &str = r"Hello, World!\r\n";
 
@@ -38,7 +33,7 @@ fn shape() -> &'static [u8] {
 /// Links the same with feature `odd` by `script` in a directory, as `output` there.
 fn odd_shape(at: &Path, script: &str, output: &str) -> Said {
     let mut command = support::esplice(&repository());
-    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    command.env("CARGO_TARGET_DIR", support::toolchain::firmware_target());
     command.env("SHAPE_SCRIPT", at.join(script));
     command.args(["build", "--target", "esp32c3", "tests/firmware/tinygo-shape"]);
     command.args(["--features", "odd", "--output"]).arg(at.join(output));
@@ -86,7 +81,7 @@ fn code_and_data_that_share_bytes_are_refused_and_kept_apart() {
 
     // A program that needs no gap is linked as by TinyGo itself.
     let mut command = support::esplice(&repository());
-    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    command.env("CARGO_TARGET_DIR", support::toolchain::firmware_target());
     command.env("SHAPE_SCRIPT", at.join("own.x"));
     command.args(["build", "--target", "esp32c3", "tests/firmware/tinygo-shape", "--output"]);
     finish(command.arg(at.join("even.bin"))).check(0, &[]);
@@ -530,14 +525,12 @@ fn a_layout_is_checked_for_tinygo() {
     assert_eq!(support::result(&said)["value"]["base"], "tinygo", "{said:#?}");
 }
 
-/// Builds the example with a real TinyGo, if one is installed.
 #[test]
+#[ignore = "needs TinyGo, which scripts/setup does not install"]
 fn a_real_tinygos_image_equals_ours() {
     let found = std::process::Command::new("tinygo").arg("version").output();
-    if !found.is_ok_and(|output| output.status.success()) {
-        eprintln!("not run: no tinygo is installed here, its own image is not compared with ours");
-        return;
-    }
+    let works = found.as_ref().is_ok_and(|output| output.status.success());
+    assert!(works, "no tinygo on PATH: install it from https://tinygo.org ({found:?})");
     let directory = tempfile::tempdir().unwrap();
     let ours = directory.path().join("ours.bin");
     let mut command = support::esplice(&repository());

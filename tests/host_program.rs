@@ -1,11 +1,9 @@
 //! Tests a host program that contains firmware: its build.rs builds a firmware project with
 //! esplice, and includes the layout's module in statics.
 
-mod support;
-
 use std::{fs, path::Path, process::Command};
 
-use support::repository;
+use crate::support::{self, repository};
 
 const BUILD: &str = r#"
 fn main() -> Result<(), esplice_build::Error> {

@@ -1,11 +1,9 @@
 //! No value, whatever its content and origin, makes esplice print control sequences for the
 //! terminal.
 
-mod support;
-
 use std::{ffi::OsString, fs, path::Path};
 
-use support::{built_hello, elf, esplice, finish};
+use crate::support::{built_hello, elf, esplice, finish};
 
 /// Clears the screen, sets a title, moves the cursor, begins a sequence in its 8-bit form, reverses
 /// the writing direction, and continues on a separate line.

@@ -1,10 +1,8 @@
 //! Compares image options of `build` with esptool's; boards; programs executed in place.
 
-mod support;
-
 use std::{fs, path::Path, process::Command};
 
-use support::{elf, files, run};
+use crate::support::{elf, files, run};
 
 /// Makes the image of `hello.elf` with esptool and these arguments.
 fn esptools_image(directory: &Path, words: &str) -> Vec<u8> {

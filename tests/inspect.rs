@@ -2,16 +2,14 @@
 //! end.
 #![cfg(unix)]
 
-mod support;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     process::{Command, Stdio},
 };
 
+use crate::support::{self, built_hello, finish};
 use nix::{sys::signal, unistd::Pid};
-use support::{built_hello, finish};
 
 /// A headerless image executed in place: writes `H` to UART0, reads a register without a device,
 /// makes a call, and loops.
@@ -81,7 +79,7 @@ fn enter_asks_what_the_board_is_at() {
         CODE.into_iter().chain([RET]).flat_map(|word| word.to_le_bytes()).collect();
     flash.resize(4 << 20, 0xff);
     fs::write(directory.path().join("board.flash"), flash).unwrap();
-    let terminal = nix::pty::openpty(None, None).unwrap();
+    let terminal = support::pty::open();
     let mut keyboard = fs::File::from(terminal.master);
     let mut program = Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
         .args(["sim", "--chip", "esp32c3", "--flash", "board.flash", "--tcp", "127.0.0.1:0"])

@@ -1,10 +1,8 @@
 //! Tests `esplice layout check` with files that are nearly empty, invalid, or far too large.
 
-mod support;
-
 use std::{fs, time::Duration};
 
-use support::{Said, esplice, finish};
+use crate::support::{Said, esplice, finish};
 
 /// Checks a directory whose esplice.toml is `file`.
 fn check(file: &str) -> Said {

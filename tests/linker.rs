@@ -2,16 +2,14 @@
 //! keeps, and that no record can break a link.
 
 // Parts of it are for a linker used only by other tests.
-#[allow(dead_code)]
-#[path = "../crates/esplice-link/tests/support/objects.rs"]
-mod objects;
-mod support;
 
 use std::{fs, path::PathBuf};
 
+use crate::{
+    objects::{ALLOC, EXEC, Section, archive, function, object, strings, variable},
+    support::{self, Said, finish},
+};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use objects::{ALLOC, EXEC, Section, archive, function, object, strings, variable};
-use support::{Said, finish};
 
 /// A script like those of firmware: symbols at the ends of sections and in the middle, and sections
 /// that nothing refers to but that are kept.

@@ -1,12 +1,10 @@
 //! Tests reading of a board's log: reports outside of panics, colours, intended resets, cargo's
 //! test arguments, and events.
 
-mod support;
-
 use std::{fs, path::Path};
 
+use crate::support::{Said, built, elf, run};
 use serde_json::Value;
-use support::{Said, built, elf, run};
 
 /// Creates a board that prints `text` and then idles; its flash is `board.flash`.
 fn board(text: &str) -> tempfile::TempDir {

@@ -1,14 +1,9 @@
 //! Compares merged files with esptool's, byte by byte, using the options that esptool's users know,
 //! and tests `split` on them.
 
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{fs, path::Path, process::Command};
 
-use served::esptool;
-use support::{finish, run};
+use crate::support::{self, finish, run, served::esptool};
 
 /// Writes the input files: odd lengths, a valid image, one in HEX.
 fn inputs(at: &Path) {

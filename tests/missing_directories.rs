@@ -1,8 +1,6 @@
 //! Missing directories are created wherever a command writes a file.
 
-mod support;
-
-use support::{built_hello, run};
+use crate::support::{built_hello, run};
 
 #[test]
 fn logs_reports_and_flash_files_get_their_directories() {

@@ -1,11 +1,9 @@
 //! Tests `esplice monitor` and the end of `esplice run`: scripts, reports, filters, tests on the
 //! board, logs, and several ports.
 
-mod support;
-
 use std::fs;
 
-use support::{Said, built, built_hello, elf, run};
+use crate::support::{Said, built, built_hello, elf, run};
 
 /// Creates a board that prints `text` and then idles; its flash is `board.flash`.
 fn board(text: &str) -> tempfile::TempDir {

@@ -2,7 +2,7 @@
 
 #[allow(dead_code)] // The included file has a `main` function.
 #[path = "../crates/esplice/examples/notices.rs"]
-mod notices;
+mod printed;
 
 use cargo_metadata::MetadataCommand;
 
@@ -17,16 +17,16 @@ fn every_package_is_named_with_its_licence() {
     let options = ["--locked", "--offline", "--filter-platform", host];
     command.other_options(options.map(str::to_owned));
     let metadata = command.exec().unwrap();
-    let packages = notices::packages(&metadata);
+    let packages = printed::packages(&metadata);
     assert!(packages.len() > 80, "only {} packages", packages.len());
-    let text = notices::text(&metadata);
+    let text = printed::text(&metadata);
     let mut without = Vec::new();
     for package in &packages {
         let row = format!("| {} {} | ", package.name, package.version);
         let row = text.lines().find(|line| line.starts_with(&row));
         let row = row.unwrap_or_else(|| panic!("{} is not named", package.name));
         assert!(row.contains("https://"), "{row}");
-        if notices::licence_texts(package).is_empty() {
+        if printed::licence_texts(package).is_empty() {
             without.push(package.name.as_str());
         }
     }

@@ -2,15 +2,13 @@
 //! command to use. Facts that those programs print are compared.
 #![cfg(unix)]
 
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
+use crate::support::{
+    self, built_hello, run,
+    served::{Board, FLASH_LEN, esptool, peer},
+};
 use md5::{Digest as _, Md5};
-use served::{Board, FLASH_LEN, esptool, peer};
-use support::{built_hello, run};
 
 fn espflash() -> Command {
     let install = "cargo install espflash --locked --version 4.7.0";

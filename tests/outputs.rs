@@ -1,8 +1,6 @@
 //! No command replaces something other than a regular file at its output's path by a file.
 #![cfg(unix)]
 
-mod support;
-
 use std::{
     fs::{self, File},
     io::Read as _,
@@ -10,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use support::{built_hello, elf, esplice, files, finish, run};
+use crate::support::{self, built_hello, elf, esplice, files, finish, run};
 
 /// Commands that write, with `{}` for the output.
 const WRITERS: &[&str] = &[

@@ -1,18 +1,17 @@
 //! Decodes panics of real firmware on the virtual board. This test compiles firmware, into a
 //! directory that is kept between runs.
 
-#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
-mod mask_rom;
-mod support;
-
 use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
 };
 
+use crate::{
+    mask_rom,
+    support::{self, Said, finish, repository, toolchain::firmware_target},
+};
 use serde_json::Value;
-use support::{Said, finish, repository, toolchain::firmware_target};
 
 /// Runs the program at the root of the repository, with a place for firmware under its own target
 /// directory.

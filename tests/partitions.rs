@@ -1,14 +1,12 @@
 //! Tests partition tables in files, on virtual boards in every state, and with firmware that is too
 //! large for the default one. Flash that must not be overwritten is compared byte by byte.
 
-mod support;
-
 use std::{fs, path::Path};
 
+use crate::support::{Said, built_hello, elf, result, run};
 use esplice_chip::FlashOffset;
 use esplice_image::{Partition, PartitionTable, sha256};
 use serde_json::Value;
-use support::{Said, built_hello, elf, result, run};
 
 const FLASH_LEN: usize = 4 << 20;
 const TABLE: usize = 0x8000;

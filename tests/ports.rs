@@ -2,19 +2,13 @@
 //! `scripts/as-tty` turns into the serial port of a USB bridge.
 #![cfg(target_os = "linux")]
 
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     process::{Command, Stdio},
 };
 
-use nix::pty::openpty;
-use served::Board;
-use support::repository;
+use crate::support::{pty, repository, served::Board};
 
 /// Runs `esplice` with the board's pty as the only USB port, and expects it to end with `exit`.
 #[track_caller]
@@ -98,7 +92,7 @@ fn one_of_two_ports_is_asked_for_on_a_terminal() {
     let said = first.run_with_exit(asked().stdin(Stdio::null()), 10);
     has(&said, &["2 USB serial ports found", "--port: /dev/ttyUSB0, /dev/ttyUSB1"]);
 
-    let pty = openpty(None, None).unwrap();
+    let pty = pty::open();
     let end = || Stdio::from(pty.slave.try_clone().unwrap());
     let mut child = asked().stdin(end()).stdout(Stdio::null()).stderr(end()).spawn().unwrap();
     drop(pty.slave);

@@ -1,8 +1,6 @@
 //! Tests whole commands over a serial port of the system: a pty with a simulated other end.
 #![cfg(unix)]
 
-mod support;
-
 use std::{
     fs::{self, Permissions},
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -16,15 +14,11 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{self, Said, built_hello, finish, run};
 use esplice_protocol::{Opcode, Port as _, RawRequest, Reply, SecurityInfo, slip};
 use esplice_sim::SimPort;
-use nix::{
-    fcntl::{FcntlArg, FdFlag, fcntl},
-    pty::openpty,
-    unistd::ttyname,
-};
+use nix::unistd::ttyname;
 use serialport::{SerialPort as _, TTYPort};
-use support::{Said, built_hello, finish, run};
 
 /// Opens a pty: the master, and the slave, which keeps it alive, with its name.
 fn pty() -> (TTYPort, TTYPort, String) {
@@ -209,10 +203,8 @@ fn a_board_at_another_baud_rate() {
 #[test]
 fn a_port_that_is_lost() {
     let directory = tempfile::tempdir().unwrap();
-    let pty = openpty(None, None).unwrap();
+    let pty = support::pty::open();
     let name = ttyname(&pty.slave).unwrap();
-    // The program must not inherit the other end.
-    fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     let mut master = fs::File::from(pty.master);
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
         .current_dir(directory.path())

@@ -3,15 +3,11 @@
 //!
 //! `docs/src/virtual-time.md` describes the timing model and lists these figures; both must agree.
 
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{fs, io::Write as _, process::Command, time::Duration};
 
+use crate::support::{repository, served};
 use esplice_protocol::{CHECKSUM_SEED, Opcode, Port, slip};
 use esplice_sim::SimPort;
-use support::repository;
 
 /// A write in a published log of esptool.
 struct Published {

@@ -1,12 +1,6 @@
 //! Tests a board of another process over RFC 2217: the number of round trips on a slow line, and
 //! flash that others changed between two runs.
 
-#[path = "../crates/esplice-flash/tests/installed/mod.rs"]
-mod installed;
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -20,8 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use served::Board;
-use support::{Said, built_hello, run};
+use crate::{
+    installed,
+    support::{Said, built_hello, run, served::Board},
+};
 
 /// Delay of a byte in each direction, for a round trip of 100 ms.
 const ONE_WAY: Duration = Duration::from_millis(50);

@@ -1,10 +1,8 @@
 //! Tests messages for people: each on a line of its own, and one line for hundreds of a linker's.
 
-mod support;
+use std::fs;
 
-use std::{fs, path::Path};
-
-use support::{bare, built_hello, finish, repository};
+use crate::support::{self, bare, built_hello, finish, repository, toolchain::firmware_target};
 
 #[cfg(unix)]
 #[test]
@@ -37,7 +35,7 @@ fn compiler_errors_are_events() {
     let line = source.lines().position(|line| line == "    \"a\"").unwrap() + 1;
     fs::write(&main, source).unwrap();
     let mut command = support::esplice(directory.path());
-    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware"));
+    command.env("CARGO_TARGET_DIR", firmware_target());
     let words = "build --target=esp32c3 --format json --output out.bin .";
     let said = finish(command.args(words.split(' ')));
     assert_eq!(said.exit, 5, "{said:#?}");
@@ -65,10 +63,9 @@ fn a_missing_linker_script_is_said_in_one_line() {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::write(to, text.replace("hello-rust", "unscripted-rust")).unwrap();
     }
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("firmware");
     let build = || {
         let mut command = support::esplice(directory.path());
-        command.env("CARGO_TARGET_DIR", &target);
+        command.env("CARGO_TARGET_DIR", firmware_target());
         finish(command.args(["build", "--target=esp32c3", "--output=out.bin"]))
     };
     let said = build().check(5, &["error: the program is not linked with linkall.x"]);

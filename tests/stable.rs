@@ -2,17 +2,15 @@
 //! cost, and that nothing else differs. These tests compile firmware, into a directory that is kept
 //! between runs.
 
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
+use crate::support::{self, Said, finish, repository};
 use esplice_monitor::Symbols;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use support::{Said, finish, repository};
 
 /// A copy of a project for editing, and the results of its builds.
 struct Project {

@@ -2,8 +2,6 @@
 //! ports that disappear and return. Both ends are ptys.
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::{
     fs::{self, File},
     io::{Read, Write as _},
@@ -15,9 +13,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use crate::support::{self, pty};
 use nix::{
-    fcntl::{FcntlArg, FdFlag, fcntl},
-    pty::openpty,
     sys::{
         signal::{Signal, kill},
         termios::{ControlFlags, LocalFlags, SetArg, cfmakeraw, tcgetattr, tcsetattr},
@@ -33,20 +30,13 @@ struct Wire {
 }
 
 fn wire() -> Wire {
-    let pty = openpty(None, None).unwrap();
+    let pty = pty::open();
     // A serial line that passes bytes unchanged.
     let mut mode = tcgetattr(&pty.slave).unwrap();
     cfmakeraw(&mut mode);
     tcsetattr(&pty.slave, SetArg::TCSANOW, &mode).unwrap();
     let name = ttyname(&pty.slave).unwrap().to_string_lossy().into_owned();
-    keep(&pty.master);
-    keep(&pty.slave);
     Wire { board: pty.master.into(), slave: pty.slave, name }
-}
-
-/// Prevents started programs from inheriting `end`.
-fn keep(end: &OwnedFd) {
-    fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
 }
 
 impl Wire {
@@ -190,8 +180,7 @@ struct Terminal {
 
 impl Terminal {
     fn open(directory: &Path, port: &str, words: &str) -> Terminal {
-        let pty = openpty(None, None).unwrap();
-        keep(&pty.master);
+        let pty = pty::open();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let program = program(directory, port, words);
         let mut command = Command::new("setsid");
@@ -377,8 +366,7 @@ fn a_port_that_is_gone_holds_no_other_up() {
 fn a_terminal_is_left_alone_where_output_goes_elsewhere() {
     let directory = tempfile::tempdir().unwrap();
     let mut wire = wire();
-    let terminal = openpty(None, None).unwrap();
-    keep(&terminal.master);
+    let terminal = pty::open();
     let before = tcgetattr(&terminal.slave).unwrap();
     let mut command = program(directory.path(), &wire.name, "--expect end");
     command.stdin(Stdio::from(terminal.slave.try_clone().unwrap())).stdout(Stdio::piped());

@@ -1,16 +1,14 @@
 //! Runs the example with tests on a board: `cargo test`, with `esplice run` as its runner, on the
 //! virtual board. These tests compile firmware, into a directory that is kept between runs.
 
-mod support;
-
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use crate::support::{self, Said, finish, repository};
 use esplice_toolchain::{Machine, find_rust};
-use support::{Said, finish, repository};
 
 /// Runs a user's `cargo test --release` in `project`, with the compiler found here.
 fn cargo_test(project: &Path, arguments: &[&str]) -> Said {

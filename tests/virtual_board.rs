@@ -1,13 +1,9 @@
 //! Tests virtual boards on the command line: where their cable is plugged in, and errors for
 //! behaviour that is not modelled.
 
-#[path = "support/served.rs"]
-mod served;
-mod support;
-
 use std::{fs, path::Path, process::Command};
 
-use served::Board;
+use crate::support::served::{self, Board};
 
 /// Makes a flash whose headerless image calls a ROM function that is not modelled: direct boot,
 /// `qsort`.

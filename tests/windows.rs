@@ -2,16 +2,11 @@
 //! system, and a COM port leads to a virtual board.
 #![cfg(target_os = "linux")]
 
-#[path = "support/served.rs"]
-mod served;
-mod support;
-#[path = "windows/wine.rs"]
 mod wine;
 
 use std::{fs, path::Path, sync::LazyLock};
 
-use served::Board;
-use support::{Said, files, finish, repository, result};
+use crate::support::{self, Said, files, finish, repository, result, served::Board};
 
 /// Output of the example, as `--expect` takes it.
 const EXPECT: &str = r"--expect=Hello, World!\r\n";

@@ -1,10 +1,10 @@
 //! Helpers shared by the tests of whole commands.
 
-// Each test is a separate program, and uses only a part of this.
-#![allow(dead_code)]
-
 pub mod bare;
 pub mod elf;
+#[cfg(unix)]
+pub mod pty;
+pub mod served;
 pub mod toolchain;
 
 use std::path::{Path, PathBuf};

@@ -1,8 +1,5 @@
 //! A virtual board served by `esplice sim` to another program.
 
-// Each test uses only a part of this.
-#![allow(dead_code)]
-
 use std::{
     fs,
     io::{BufRead as _, BufReader},

@@ -1,9 +1,9 @@
 //! Tests the facts read from a device before its first write, and how a plan uses them.
 
-mod plan;
-#[allow(dead_code)] // Each test uses a part of it.
-mod rom;
-
+use crate::{
+    plan::{APP, plan},
+    rom::{Fault, Rom, Way},
+};
 use esplice_chip::FlashOffset;
 use esplice_flash::{
     ErrorClass, FlashError, FlashOptions, FlashReport, Session, TableHint, flash_plan,
@@ -11,8 +11,6 @@ use esplice_flash::{
 use esplice_image::{
     BootImage, DeviceFacts, PartitionTable, PlanError, ResolveOptions, TableSearch,
 };
-use plan::{APP, plan};
-use rom::{Fault, Rom, Way};
 
 fn run(rom: &mut Rom) -> Result<FlashReport, FlashError> {
     let options = FlashOptions { baud: Some(460_800), ..FlashOptions::default() };

@@ -1,10 +1,9 @@
 //! Checks that only sectors that differ are written, on the virtual board, whose flash is altered
 //! between the runs.
 
-mod installed;
-
 use std::{fs, path::Path};
 
+use crate::installed;
 use esplice_chip::{Chip, FlashOffset};
 use esplice_flash::{FlashEvent, FlashOptions, Statistics, StubSource, flash};
 use esplice_image::{ResolvedPlan, Write, WriteKind};

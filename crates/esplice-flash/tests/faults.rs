@@ -2,12 +2,12 @@
 //! on, in both directions and in every way. `flashing.rs` covers the frames before that, and
 //! sessions with only the ROM loader.
 
-mod broken;
-mod installed;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
-use broken::{Broken, FAULTS, Way};
+use crate::{
+    broken::{Broken, FAULTS, Way},
+    installed,
+};
 use esplice_chip::{Chip, FlashOffset};
 use esplice_flash::{
     ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, StubSource, flash,

@@ -1,8 +1,6 @@
 //! Tests whole sessions with a small ROM loader, with and without faults.
 
-#[allow(dead_code)] // Each test uses a part of it.
-mod rom;
-
+use crate::rom::{Fault, Rom, Way};
 use esplice_chip::FlashOffset;
 use esplice_flash::{
     ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, flash, reset_to_run,
@@ -10,7 +8,6 @@ use esplice_flash::{
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::{Opcode, Port as _, SecurityInfo};
 use md5::{Digest as _, Md5};
-use rom::{Fault, Rom, Way};
 
 fn options() -> FlashOptions {
     let target = Some(esplice_chip::find("esp32c3").unwrap());

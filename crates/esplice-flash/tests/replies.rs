@@ -1,12 +1,9 @@
 //! Flips bits of replies and requests, one per session. Neither carries a checksum, but no reported
 //! fact may be wrong.
 
-#[path = "../examples/trials/mod.rs"]
-mod trials;
-
+use crate::trials::{Outcome, Trials, Work};
 use esplice_flash::StubSource;
 use esplice_sim::fault_plan::{Direction, FaultPlan, PlannedFault, When, WireFault};
-use trials::{Outcome, Trials, Work};
 
 /// Flips a bit of the traffic in `direction` while `work` is done, one of `one_in` bits per
 /// session.

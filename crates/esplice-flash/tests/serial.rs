@@ -1,9 +1,6 @@
 //! Tests serial ports as far as ptys allow, without a board.
 #![cfg(unix)]
 
-#[allow(dead_code)] // Each test uses a part of it.
-mod rom;
-
 use std::{
     io::{Read as _, Write as _},
     sync::{
@@ -13,11 +10,11 @@ use std::{
     time::Duration,
 };
 
+use crate::rom::Rom;
 use esplice_chip::FlashOffset;
 use esplice_flash::{FlashOptions, flash, open_serial};
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::{Moment, Port, PortError};
-use rom::Rom;
 use serialport::{SerialPort as _, TTYPort};
 
 fn never() -> Arc<AtomicBool> {

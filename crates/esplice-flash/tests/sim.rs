@@ -1,10 +1,9 @@
 //! Tests with the virtual board, which the flasher only sees through `Port`: in process, and over a
 //! pty.
 
-mod plan;
-
 use std::{fs, path::Path, time::Duration};
 
+use crate::plan;
 use esplice_chip::{Chip, FlashOffset};
 use esplice_flash::{
     ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, Strategy, detect, flash,

@@ -1,11 +1,6 @@
 //! Tests esptool's flasher stub, uploaded and executed on the virtual board: first with the mask
 //! ROM's own code, then with the board's built-in ROM functions.
 
-mod broken;
-mod installed;
-#[path = "../../esplice-sim/tests/mask_rom/mod.rs"]
-mod mask_rom;
-
 use std::{
     fs,
     path::Path,
@@ -16,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use broken::Broken;
+use crate::{broken::Broken, installed, mask_rom};
 use esplice_chip::{Chip, FlashOffset};
 use esplice_flash::{
     ChipInfo, ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Session,

@@ -1,17 +1,15 @@
 //! Finds a device's partition table without writing a byte: with bootloaders of every length,
 //! tables at every place, programs instead of a bootloader, and damaged replies.
 
-mod plan;
-#[allow(dead_code)] // Each test uses a part of it.
-mod rom;
-
+use crate::{
+    plan::plan,
+    rom::{Fault, Rom, Way},
+};
 use esplice_chip::FlashOffset;
 use esplice_flash::{ErrorClass, FlashOptions, Session, TableHint, flash_plan};
 use esplice_image::{
     BootImage, DeviceFacts, Partition, PartitionTable, PlanError, ResolveOptions, WriteKind,
 };
-use plan::plan;
-use rom::{Fault, Rom, Way};
 
 /// Returns a bootloader of `len` bytes that differs from the plan's.
 fn bootloader(len: usize) -> Vec<u8> {

@@ -1,12 +1,10 @@
 //! Errors for files that no image can be made from.
 
+use crate::support::{self, Options, Section, bss, descriptor, noise, section};
 use esplice_chip::Chip;
 use esplice_image::{ImageError, ImageOptions, ImageSource, build_image};
 use object::elf;
 use proptest::prelude::*;
-use support::{Options, Section, bss, descriptor, noise, section};
-
-mod support;
 
 fn chip() -> &'static Chip {
     esplice_chip::find("esp32c3").expect("chip data")

@@ -1,18 +1,16 @@
 //! Compares every chip's app images with esptool's, byte by byte: ELF files at each chip's
 //! addresses, with all header options.
 
-mod support;
-
 use std::{collections::BTreeMap, io::Write as _};
 
+use crate::support::{
+    self, Job, Options, Section, bss, descriptor, equals_espflashs, esptool_images, noise, section,
+};
 use esplice_chip::{Chip, RegionKind};
 use esplice_image::{
     AppImage, FlashMode, FlashParams, ImageOptions, ImageSource, SecurePad, build_image,
 };
 use object::elf;
-use support::{
-    Job, Options, Section, bss, descriptor, equals_espflashs, esptool_images, noise, section,
-};
 
 /// Description of a case, its ELF, and the options for both sides.
 struct Case<'c> {

@@ -1,16 +1,14 @@
 //! Compares images without a header, which the ROM executes in place, with `objcopy -O binary`.
 
-mod support;
-
 use std::process::Command;
 
+use crate::support::{self, Options, Section, bss, noise, section};
 use esplice_chip::{Addr, Chip};
 use esplice_image::{
     BootLayout, Content, FlashParams, ImageError, ImageWarning, build_direct_image,
     make_direct_plan,
 };
 use object::elf;
-use support::{Options, Section, bss, noise, section};
 
 const MAGIC: [u8; 8] = [0x1d, 0x04, 0xdb, 0xae, 0x1d, 0x04, 0xdb, 0xae];
 

@@ -1,11 +1,8 @@
-//! Compares app images with esptool's, byte by byte. The slow test runs if ESPLICE_SLOW_TESTS is
-//! set.
+//! Compares app images with esptool's, byte by byte.
 
-mod support;
-
+use crate::support::{self, Options, Section, bss, descriptor, esptool_image, noise, section};
 use esplice_image::{AppImage, ImageError, ImageOptions, ImageSource, build_image};
 use object::elf;
-use support::{Options, Section, bss, descriptor, esptool_image, noise, section};
 
 fn ours(elf: &[u8], source: ImageSource) -> Result<AppImage, ImageError> {
     let chip = esplice_chip::find("esp32c3").expect("chip data");
@@ -142,11 +139,20 @@ fn program_headers_where_sections_are_refused() {
 /// address.
 #[test]
 fn random_elfs() {
-    let slow = std::env::var_os("ESPLICE_SLOW_TESTS").is_some();
+    check_random_elfs(8);
+}
+
+#[test]
+#[ignore = "takes minutes: hundreds of random ELFs"]
+fn hundreds_of_random_elfs() {
+    check_random_elfs(300);
+}
+
+fn check_random_elfs(count: u32) {
     let dir = tempfile::tempdir().expect("directory");
     let chip = esplice_chip::find("esp32c3").expect("chip data");
     let mut equal = [0, 0];
-    for seed in 1..=if slow { 300_u32 } else { 8 } {
+    for seed in 1..=count {
         let sections = random_sections(seed.wrapping_mul(0x9e37_79b9));
         let elf = support::elf(&sections, Options::default());
         let mut sorted = sections.clone();

@@ -1,14 +1,12 @@
 //! Inspection results for valid and broken images.
 
+use crate::support::{self, Options, descriptor, noise, section};
 use esplice_chip::Chip;
 use esplice_image::{
     BootLayout, Content, Defect, ImageKind, ImageOptions, ImageReport, PartBody, PartitionTable,
     PlanParts, TableChoice, build_image, inspect, make_plan, merged, sha256,
 };
 use proptest::prelude::*;
-use support::{Options, descriptor, noise, section};
-
-mod support;
 
 fn chip() -> &'static Chip {
     esplice_chip::find("esp32c3").expect("chip data")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::{self, Options, descriptor, esptool, noise, section};
 use esplice_chip::{Addr, Chip, FlashOffset};
 use esplice_image::{
     BootHead, BootImage, BootLayout, DeviceFacts, Extent, FileRef, FlashPlan, FoundTable,
@@ -9,9 +10,6 @@ use esplice_image::{
     TableChoice, TableError, TableSearch, WriteKind, build_image, make_plan, merged, resolve,
     sha256,
 };
-use support::{Options, descriptor, esptool, noise, section};
-
-mod support;
 
 fn chip() -> &'static Chip {
     esplice_chip::find("esp32c3").expect("chip data")

@@ -1,16 +1,14 @@
 //! ELF shapes that linkers produce but esptool rejects or makes an unusable image of. If espflash
 //! makes a valid image, ours is compared with it. ELF files that nothing can load are rejected.
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::{
+    self, Job, Options, Section, bss, descriptor, equals_espflashs, esptool_images, noise, section,
+};
 use esplice_chip::Chip;
 use esplice_image::{ImageOptions, build_image, inspect};
 use object::elf;
-use support::{
-    Job, Options, Section, bss, descriptor, equals_espflashs, esptool_images, noise, section,
-};
 
 fn chip(name: &str) -> &'static Chip {
     esplice_chip::find(name).expect("chip data")

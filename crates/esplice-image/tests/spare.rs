@@ -1,13 +1,11 @@
 //! Finding the unused parts of an ELF.
 
+use crate::support::{self, Options, Section, descriptor, elf_with_symbols, noise, section};
 use esplice_image::{
     ElfUse, ImageOptions, RomOptions, build_image, build_rom_image, elf_chip_name, is_rom_program,
     spare_ranges,
 };
 use object::elf;
-use support::{Options, Section, descriptor, elf_with_symbols, noise, section};
-
-mod support;
 
 fn ranges(asked: ElfUse, elf: &[u8]) -> Option<Vec<std::ops::Range<u64>>> {
     spare_ranges(asked, |at, len| elf.get(at as usize..)?.get(..len).map(<[u8]>::to_vec))

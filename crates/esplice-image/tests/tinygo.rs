@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::{
+    self, Job, Section, bss, descriptor, elf_with_symbols, esptool_images, esptool_info, noise,
+    section,
+};
 use esplice_chip::Chip;
 use esplice_image::{
     AppDescriptor, AppImage, Extent, ImageError, ImageOptions, ImageWarning, RomOptions,
     build_app_of_rom_program, build_rom_image, inspect, is_rom_program, rom_program_chip,
 };
-use support::{
-    Job, Section, bss, descriptor, elf_with_symbols, esptool_images, esptool_info, noise, section,
-};
-
-mod support;
 
 const XTENSA: u16 = 94;
 const RISC_V: u16 = 243;

@@ -2,13 +2,11 @@
 //! compared with esptool. The compiler is Debian's for the LX106, whose instructions the LX6 and
 //! LX7 also have. The test fails if it is missing.
 
-mod support;
-
 use std::{path::Path, process::Command};
 
+use crate::support::{Job, esptool_images};
 use esplice_chip::{Chip, RegionKind};
 use esplice_image::{ImageOptions, ImageSource, build_image, inspect};
-use support::{Job, esptool_images};
 
 const COMPILER: &str = "xtensa-lx106-elf-gcc";
 

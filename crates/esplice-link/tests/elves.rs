@@ -1,11 +1,9 @@
 //! Tests maps, differences and defects with generated ELFs that contain only what each test needs.
 
-mod support;
-
+use crate::support::Elf;
 use esplice_layout::{Layout, Spec};
 use esplice_link::{LinkError, MemoryMap, check, diff, map, to_html, to_svg};
 use proptest::prelude::*;
-use support::Elf;
 
 const FILE: &str = "[layout.heap]\nsize = \"96K\"\nsymbols = \"_heap\"\n\n[[layout.arena]]\nname = \"dma\"\n\
                     size = \"16K\"\nalign = 64\n\n[layout.stack]\nmain = \"16K\"\n";

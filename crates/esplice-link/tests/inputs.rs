@@ -1,11 +1,7 @@
 //! Tests the search for initial values among a link's inputs, with generated objects and archives.
 
-#[allow(dead_code)]
-#[path = "support/objects.rs"]
-mod objects;
-
+use crate::objects::{ALLOC, Section, WRITE, archive, object};
 use esplice_link::{Initialised, Unloaded, initialised};
-use objects::{ALLOC, Section, WRITE, archive, object};
 use proptest::prelude::*;
 
 /// Returns a static `name` in `section` with these bytes.

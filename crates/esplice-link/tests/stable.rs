@@ -1,18 +1,16 @@
 //! Tests layout-stable links of small objects, with the tests' own linker.
 
-#[path = "support/objects.rs"]
-mod objects;
-
 use std::{collections::BTreeMap, convert::Infallible};
 
+use crate::objects::{
+    self, ALLOC, MERGE, Placed, Section, anonymous, archive, function, link, object, strings,
+    variable,
+};
 use esplice_link::stable::{
     Attempt, Basis, Finished, InputFile, Job, Link, Linker, Outcome, Record, Replacement, RunError,
     Settings, split_object,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use objects::{
-    ALLOC, MERGE, Placed, Section, anonymous, archive, function, link, object, strings, variable,
-};
 use proptest::prelude::*;
 
 const SCRIPT: &str = "\

@@ -40,7 +40,10 @@ fn functions_and_lines_are_told_with_what_is_inlined() {
     for addr in function("called_by_the_test") {
         let frames = symbols.frames(addr);
         let outermost = frames.last().unwrap();
-        assert_eq!(outermost.function.as_deref(), Some("symbols::called_by_the_test"));
+        assert_eq!(
+            outermost.function.as_deref(),
+            Some(concat!(module_path!(), "::called_by_the_test"))
+        );
         assert!(!outermost.inlined);
         let file = outermost.file.as_deref().unwrap();
         assert!(file.ends_with("tests/symbols.rs"), "{file}");

@@ -1,12 +1,12 @@
 //! Tests that skipping idle loops changes nothing else: runs the same loops with and without it.
 
-mod firmware;
-mod mask_rom;
-
 use std::time::Duration;
 
+use crate::{
+    firmware::{Code, rom_image},
+    mask_rom,
+};
 use esplice_sim::{Board, millis};
-use firmware::{Code, rom_image};
 
 const UART: u32 = 0x6000_0000;
 const TIMG0: u32 = 0x6001_f000;

@@ -10,11 +10,9 @@
 //! AT HEX`, `mem AT WORD` (sets a register before), `word AT WORD` (expected after), `busy
 //! MICROSECONDS`, `busy-ns NANOSECONDS`, `gets HEX` (all reply bytes as on the line).
 
-mod board;
-
 use std::{fs, path::Path, time::Duration};
 
-use board::Bench;
+use crate::board::Bench;
 use esplice_protocol::slip;
 use esplice_sim::download::{LoaderTarget, NextAction};
 use md5::{Digest, Md5};

@@ -146,7 +146,11 @@ fn the_file_decides_the_size() {
         let error = Nor::open(&path, default, timing()).unwrap_err();
         assert!(error.to_string().contains(&format!("has {len} bytes")), "{error}");
         assert!(error.hint().unwrap().contains("1, 2, 4, 8 or 16 MiB"));
-        assert_eq!(fs::metadata(&path).unwrap().len(), len.into(), "a refused file is unchanged");
+        assert_eq!(
+            fs::metadata(&path).unwrap().len(),
+            u64::from(len),
+            "a refused file is unchanged"
+        );
     }
 }
 

@@ -1,15 +1,15 @@
 //! Tests of the port of a virtual board: its name, its time, its errors, and faults on it.
 
-mod board;
-mod firmware;
-
 use std::{
     path::Path,
     sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
-use board::line::LoaderBoard;
+use crate::{
+    board::{self, line::LoaderBoard},
+    firmware::Code,
+};
 use esplice_protocol::{Moment, Port, PortError, slip};
 use esplice_sim::{
     SimPort, TimeMode,
@@ -18,7 +18,6 @@ use esplice_sim::{
     port::HostClock,
     spec::Spec,
 };
-use firmware::Code;
 
 const SYNC_LEN: u64 = 14;
 

@@ -1,14 +1,12 @@
 //! Whatever is in flash, in the firmware or on the line, the board continues or reports why not.
 //! Nothing panics, and its clock reaches the requested time.
 
-mod firmware;
-
 use std::time::Duration;
 
+use crate::firmware::{Code, app, rom_image};
 use esplice_image::{FlashMode, FlashParams, PartitionTable};
 use esplice_protocol::{checksum, slip};
 use esplice_sim::{Board, SimError, TimeMode, nor::Nor};
-use firmware::{Code, app, rom_image};
 use proptest::prelude::*;
 
 const MS: Duration = Duration::from_millis(1);

@@ -1,14 +1,14 @@
 //! Tests of a board that executes the mask ROM: its boot, and files that are not a ROM.
 
-mod firmware;
-mod mask_rom;
-
 use std::time::Duration;
 
+use crate::{
+    firmware::{Code, app},
+    mask_rom,
+};
 use esplice_chip::Chip;
 use esplice_image::{FlashMode, FlashParams, PartitionTable};
 use esplice_sim::{Board, RomImage, TimeMode, nor::Nor};
-use firmware::{Code, app};
 
 fn chip() -> &'static Chip {
     esplice_chip::find("esp32c3").unwrap()

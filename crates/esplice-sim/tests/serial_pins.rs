@@ -1,10 +1,8 @@
 //! Tests of the second UART on pins: output where the firmware routed it, input from a pin, and its
 //! own bytes received through one pin and through its loopback.
 
-mod firmware;
-
+use crate::firmware::{Code, rom_image};
 use esplice_sim::{Board, millis};
-use firmware::{Code, rom_image};
 
 const UART0: u32 = 0x6000_0000;
 const UART1: u32 = 0x6001_0000;

@@ -1,13 +1,13 @@
 //! Tests of light and deep sleep by firmware that writes the RTC controller's registers: wake-up,
 //! continuation, and retained memory.
 
-mod firmware;
-mod mask_rom;
-
 use std::time::Duration;
 
+use crate::{
+    firmware::{Code, rom_image},
+    mask_rom,
+};
 use esplice_sim::{Board, ResetReason, Status, millis};
-use firmware::{Code, rom_image};
 
 const UART: u32 = 0x6000_0000;
 const RTC: u32 = 0x6000_8000;

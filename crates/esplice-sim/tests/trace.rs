@@ -1,11 +1,9 @@
 //! Tests that a traced board reports events and behaves the same as an untraced one.
 
-mod firmware;
-
 use std::sync::{Arc, Mutex};
 
+use crate::firmware::{Code, rom_image};
 use esplice_sim::{Board, TraceEvent, TraceKinds, Traced, millis};
-use firmware::{Code, rom_image};
 
 const UART: u32 = 0x6000_0000;
 

@@ -1,26 +1,16 @@
-//! Real builds with this machine's toolchain. They take minutes: set `ESPLICE_SLOW_TESTS`.
+//! Real builds with this machine's toolchain.
 
 use std::{fs, path::PathBuf};
 
 use esplice_toolchain::{CargoOptions, ErrorKind, build_cargo};
-
-fn slow() -> bool {
-    let asked = std::env::var_os("ESPLICE_SLOW_TESTS").is_some();
-    if !asked {
-        eprintln!("skipped: set ESPLICE_SLOW_TESTS to run it");
-    }
-    asked
-}
 
 fn project(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 #[test]
+#[ignore = "takes minutes: compiles the example twice from scratch"]
 fn two_cold_builds_give_the_same_bytes() {
-    if !slow() {
-        return;
-    }
     let chip = esplice_chip::find("esp32c3").unwrap();
     let target = tempfile::tempdir().unwrap();
     let build = || {
@@ -49,9 +39,6 @@ fn two_cold_builds_give_the_same_bytes() {
 
 #[test]
 fn source_that_does_not_compile_is_told_from_a_bad_project() {
-    if !slow() {
-        return;
-    }
     let chip = esplice_chip::find("esp32c3").unwrap();
     let root = tempfile::tempdir().unwrap();
     let manifest = root.path().join("Cargo.toml");

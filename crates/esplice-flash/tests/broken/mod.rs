@@ -1,7 +1,5 @@
 //! A port that breaks one frame, for any board.
 
-#![allow(dead_code)] // Each test uses a part of it.
-
 use std::{
     collections::VecDeque,
     sync::{

@@ -1,6 +1,6 @@
 //! The stubs of the installed esptool, which the tests require.
 
-#![allow(dead_code)] // Each test uses a part of it.
+#![allow(dead_code)] // Each program uses a part of it.
 
 use std::{
     fs,

@@ -1,5 +1,4 @@
 //! Makes ELF files for the tests, and runs esptool and espflash to compare with.
-#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,5 @@
 //! A loader with a flash chip, some RAM and registers, without a CPU.
 
-#![allow(dead_code)] // Each test uses a part of it.
-
 pub mod line;
 
 use std::{collections::BTreeMap, io::Write, time::Duration};

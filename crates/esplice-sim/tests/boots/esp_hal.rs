@@ -2,7 +2,7 @@
 
 use esplice_sim::{Cable, millis, secs};
 
-use crate::bench::{Rom, after_boot, compiled_app};
+use super::bench::{Rom, after_boot, compiled_app};
 
 pub fn heap_and_panic(rom: &Rom) {
     let mut board = rom.with_app(&compiled_app("heap"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use esplice_sim::{Board, SimError, TimeMode, millis, secs};
 
 use crate::{
-    bench::{Rom, bootloader, check, default_table, expected_output},
+    boots::bench::{Rom, bootloader, check, default_table, expected_output},
     firmware::{Code, app, direct, rom_image},
 };
 

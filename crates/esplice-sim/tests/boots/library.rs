@@ -3,7 +3,7 @@
 use esplice_sim::{Board, SimError, Snapshot, Status, millis, secs};
 
 use crate::{
-    bench::whole_flash,
+    boots::bench::whole_flash,
     firmware::{Code, rom_image},
 };
 

@@ -5,7 +5,7 @@ use esplice_image::{OtaEntry, Partition, PartitionTable};
 use esplice_sim::{Board, secs};
 
 use crate::{
-    bench::{Rom, bootloader, check, compiled_app},
+    boots::bench::{Rom, bootloader, check, compiled_app},
     firmware::{Code, app},
 };
 

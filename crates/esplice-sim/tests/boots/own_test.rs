@@ -1,6 +1,6 @@
 //! The example of docs/src/guide/board-tests.md, which includes the code between the anchors.
 
-use crate::bench::whole_flash;
+use super::bench::whole_flash;
 
 /// In a project's own test this function reads the output of `esplice build`.
 fn flash_image() -> Vec<u8> {

@@ -4,7 +4,7 @@ use esplice_image::{ImageOptions, build_image};
 use esplice_sim::{millis, secs};
 
 use crate::{
-    bench::{Rom, chip, compiled_app},
+    boots::bench::{Rom, chip, compiled_app},
     compile::compiled,
     firmware::{Code, rom_image},
 };

@@ -4,7 +4,7 @@
 use esplice_sim::{Board, Status, millis, secs};
 
 use crate::{
-    bench::Rom,
+    boots::bench::Rom,
     firmware::{Code, rom_image},
 };
 

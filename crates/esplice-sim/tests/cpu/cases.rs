@@ -1,7 +1,7 @@
 //! Instruction-level cases: files in tests/cases/cpu with one case per line. See the README there.
 
-use crate::machine::{DRAM, IRAM, Machine, model, with_code};
-use crate::reference::Reference;
+use super::machine::{DRAM, IRAM, Machine, model, with_code};
+use super::reference::Reference;
 use esplice_sim::cpu::{Cpu, Stop};
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Tests of code that changes after it was decoded.
 
-use crate::machine::{DRAM, IRAM, IROM, model, with_code, words};
+use super::machine::{DRAM, IRAM, IROM, model, with_code, words};
 use esplice_sim::cpu::Stop;
 
 const LI_A0_1: u32 = 0x0010_0513;
@@ -55,7 +55,7 @@ fn flash_windows_follow_the_mmu_and_the_flash() {
     let (mut cpu, mut machine) = with_code(model(), IRAM, &[]);
     machine.flash[..8].copy_from_slice(&words(&[LI_A0_1, LOOP]));
     machine.flash[0x1_0000..0x1_0008].copy_from_slice(&words(&[LI_A0_2, LOOP]));
-    let mut result = |machine: &mut crate::machine::Machine| {
+    let mut result = |machine: &mut super::machine::Machine| {
         cpu.reset(IROM);
         let until = cpu.cycles + 2;
         assert_eq!(cpu.run(machine, until), Stop::Budget);
@@ -136,7 +136,7 @@ fn a_copy_goes_its_own_way() {
     cpu.x[8] = IRAM + 8;
     cpu.x[11] = LI_A0_2;
     assert_eq!(cpu.run(&mut machine, 1), Stop::Budget);
-    let (mut copy, mut copied) = (cpu.clone(), crate::machine::Machine::new());
+    let (mut copy, mut copied) = (cpu.clone(), super::machine::Machine::new());
     copied.memory = machine.memory.clone();
     assert_eq!(cpu.run(&mut machine, 3), Stop::Budget);
     assert_eq!(cpu.x[10], 2);

@@ -1,6 +1,6 @@
 //! Tests of control and status registers, and of the A extension, which the C3's CPU lacks as well.
 
-use crate::machine::{DRAM, IRAM, model, with_code, words};
+use super::machine::{DRAM, IRAM, model, with_code, words};
 use esplice_sim::cpu::{Cpu, CpuModel, Stop, cause};
 
 fn cpu() -> Cpu {

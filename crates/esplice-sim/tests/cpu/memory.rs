@@ -1,6 +1,6 @@
 //! Tests of the plain memories.
 
-use crate::machine::{DRAM, DROM, IRAM, IRAM0, IROM, Machine, SRAM_LEN, map};
+use super::machine::{DRAM, DROM, IRAM, IRAM0, IROM, Machine, SRAM_LEN, map};
 use esplice_sim::memory::{Access, Backing, MapError, Memory, Region};
 use proptest::prelude::*;
 

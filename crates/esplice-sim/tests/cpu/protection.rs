@@ -1,7 +1,7 @@
 //! Tests of memory protection and triggers: which accesses pass, and which trap with which values.
 
-use crate::cases;
-use crate::machine::{DRAM, IRAM, Machine, model, with_code, words};
+use super::cases;
+use super::machine::{DRAM, IRAM, Machine, model, with_code, words};
 use esplice_sim::cpu::{Cpu, Stop, cause};
 
 const LOOP: u32 = 0x0000_006f; // j .

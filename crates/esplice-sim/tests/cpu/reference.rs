@@ -1,7 +1,7 @@
 //! A second implementation of RV32IMC in the plainest style. It decodes each instruction when it
 //! executes it, compressed ones separately, from the bit positions in the specification.
 
-use crate::cases::{MEMORY_WORDS, State};
+use super::cases::{MEMORY_WORDS, State};
 
 pub struct Reference<'a> {
     x: [u32; 32],

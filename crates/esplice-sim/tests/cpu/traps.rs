@@ -1,7 +1,7 @@
 //! Traps, interrupts, wfi, hooks and stops.
 
-use crate::cases;
-use crate::machine::{DEVICE, DRAM, IRAM, IROM, model, with_code, words};
+use super::cases;
+use super::machine::{DEVICE, DRAM, IRAM, IROM, model, with_code, words};
 use esplice_sim::cpu::{Cpu, Stop, cause};
 
 const NOP: u32 = 0x0000_0013;
@@ -13,7 +13,7 @@ const MPIE: u32 = 1 << 7;
 const MPP: u32 = 3 << 11;
 const HANDLER: u32 = IRAM + 0x100;
 
-fn run(cpu: &mut Cpu, machine: &mut crate::machine::Machine, count: u64) -> Stop {
+fn run(cpu: &mut Cpu, machine: &mut super::machine::Machine, count: u64) -> Stop {
     let until = cpu.cycles + count;
     cpu.run(machine, until)
 }

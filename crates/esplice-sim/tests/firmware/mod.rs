@@ -1,6 +1,6 @@
 //! Firmware made in the test: a few instructions and the images around them.
 
-#![allow(dead_code)] // Each test uses a part of it.
+#![allow(dead_code)] // Each program uses a part of it.
 
 use sha2::{Digest, Sha256};
 

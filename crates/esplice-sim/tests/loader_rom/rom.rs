@@ -90,8 +90,8 @@ impl Rom {
         };
         let replaced: BTreeMap<u32, &str> =
             REPLACED.into_iter().map(|name| (named(name), name)).collect();
-        let sim = super::board::chip().sim.as_ref().unwrap();
-        let mut cpu = Cpu::new(CpuModel::of(super::board::chip(), sim));
+        let sim = crate::board::chip().sim.as_ref().unwrap();
+        let mut cpu = Cpu::new(CpuModel::of(crate::board::chip(), sim));
         cpu.reset(named(loader));
         cpu.csrs.mtvec = TRAP;
         (cpu.x[1], cpu.x[2]) = (RETURN, STACK);

@@ -1,7 +1,7 @@
 //! The vendor's ELF of the ESP32-C3's mask ROM, from the sources of espflash, which the workspace
 //! depends on. No part of it is stored here.
 
-#![allow(dead_code)] // Each test uses a part of it.
+#![allow(dead_code)] // Each program uses a part of it.
 
 use std::{fs, path::PathBuf, process::Command, sync::LazyLock};
 

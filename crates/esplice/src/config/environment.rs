@@ -35,7 +35,6 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("ESPLICE_CPU_BOUND_ELF", "program of the benchmark of the virtual processor"),
     ("ESPLICE_MEASURE", "measure boot times and ROM functions in tests"),
     ("ESPLICE_MOCK_BOOTLOADER", "bootloader for tests of the mock loader"),
-    ("ESPLICE_SLOW_TESTS", "run tests that take minutes"),
 ];
 
 /// Prefixes of names that the project's own tests and benchmarks use.

@@ -1,4 +1,4 @@
-//! Compares the CPU with tables of cases, a second implementation, and qemu-riscv32 if installed.
+//! Compares the CPU with tables of cases, a second implementation, and qemu-riscv32.
 
 mod cases;
 mod code_changes;

@@ -6,16 +6,15 @@
 //! dialogues are written there in the format of `tests/loader/*.txt`; `recorded.txt` contains 22 of
 //! them.
 
-#[path = "../board/mod.rs"]
-mod board;
-#[path = "../mask_rom/mod.rs"]
-mod mask_rom;
 mod rom;
 mod script;
 
 use std::{env, fmt::Write, fs};
 
-use board::Bench;
+use crate::{
+    board::{self, Bench},
+    mask_rom,
+};
 use esplice_sim::download::{LoaderTarget, NextAction};
 use md5::{Digest, Md5};
 use rom::{Fate, Rom};

@@ -7,15 +7,9 @@
 //! `tests/firmware/boots` by the toolchain that `esplice build` uses.
 
 mod bench;
-#[path = "../firmware/compile.rs"]
-mod compile;
 mod esp_hal;
-#[path = "../firmware/mod.rs"]
-mod firmware;
 mod flash;
 mod library;
-#[path = "../mask_rom/mod.rs"]
-mod mask_rom;
 mod ota;
 mod own_test;
 mod rom_loaded;

@@ -1,0 +1,18 @@
+//! Tests of this crate's public interface, in one program. Each file is a module.
+
+mod support;
+
+mod bad_elf;
+mod bootloader;
+mod chips;
+mod direct;
+mod esptool;
+mod formats;
+mod inspect;
+mod partition;
+mod plan;
+mod shapes;
+mod spare;
+mod tables;
+mod tinygo;
+mod xtensa;

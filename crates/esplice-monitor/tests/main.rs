@@ -1,0 +1,7 @@
+//! Tests of this crate's public interface, in one program. Each file is a module.
+
+mod cases;
+mod defmt;
+mod port;
+mod script;
+mod symbols;

@@ -1,0 +1,4 @@
+//! Tests of this crate's public interface, in one program. Each file is a module.
+
+mod build;
+mod find;

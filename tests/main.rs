@@ -1,0 +1,59 @@
+//! Tests of whole commands and of the whole repository, in one program: each is linked with all of
+//! esplice, and cargo runs one program after the other.
+//!
+//! Each file is a module; select one with `cargo test --workspace --test workspace MODULE::`.
+
+#[path = "../crates/esplice-flash/tests/installed/mod.rs"]
+mod installed;
+#[path = "../crates/esplice-sim/tests/mask_rom/mod.rs"]
+mod mask_rom;
+#[allow(dead_code)] // The tests of esplice-link use the rest.
+#[path = "../crates/esplice-link/tests/support/objects.rs"]
+mod objects;
+mod support;
+
+mod arena_statics;
+mod arenas;
+mod bad_input;
+mod board;
+mod book;
+mod cargo_shapes;
+mod cli;
+mod dependency_table;
+mod diagnostics;
+mod documents;
+mod environment;
+mod espflash;
+mod esptool;
+mod esptool_hardware;
+mod firmware_in_build_rs;
+mod flash_commands;
+mod generated_module;
+mod go;
+mod hello;
+mod host_program;
+mod hostile_text;
+mod image_flags;
+mod inspect;
+mod layout_check;
+mod linker;
+mod logs;
+mod merge;
+mod missing_directories;
+mod monitor;
+mod notices;
+mod other_words;
+mod outputs;
+mod panics;
+mod partitions;
+mod ports;
+mod pty;
+mod published_times;
+mod remote;
+mod said_plainly;
+mod stable;
+mod terminal;
+mod tests_rust;
+mod third_parties;
+mod virtual_board;
+mod windows;
