@@ -31,7 +31,7 @@ fn plan(elf: &[u8]) -> Result<FlashPlan, Box<dyn Error>> {
 
 // ANCHOR: flash
 fn flash(board: &mut OpenPort, plan: &FlashPlan) -> Result<Option<Moment>, Box<dyn Error>> {
-    let chip = esplice_chip::find(&plan.chip)?;
+    let chip = plan.chip;
     let connect =
         ConnectOptions { strategies: board.strategies(Some(chip))?, ..Default::default() };
     let options =
