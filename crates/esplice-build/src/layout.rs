@@ -469,7 +469,8 @@ mod tests {
             texts.extend(files.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()));
         }
         let without_place = |text: String| {
-            let mut parts = text.split(&format!("{file}:"));
+            let start = format!("{file}:");
+            let mut parts = text.split(&start);
             let first = parts.next().unwrap_or_default().to_owned();
             let rest = parts.map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
             rest.fold(first, |text, part| text + "PLACE" + part)
