@@ -36,6 +36,7 @@ mod hostile_text;
 mod image_flags;
 mod inspect;
 mod layout_check;
+mod library;
 mod linker;
 mod logs;
 mod merge;

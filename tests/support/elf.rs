@@ -8,12 +8,23 @@ pub struct Section {
     pub executable: bool,
 }
 
+/// A symbol of a section.
+pub struct Symbol {
+    pub name: &'static str,
+    pub addr: u32,
+    pub size: u32,
+    /// Index in [`Elf::sections`].
+    pub section: u16,
+}
+
 /// Contents of an ELF.
 pub struct Elf {
     /// `e_machine`: 243 is RISC-V.
     pub machine: u16,
     pub entry: u32,
     pub sections: Vec<Section>,
+    /// Without any, the ELF has no symbol table.
+    pub symbols: Vec<Symbol>,
 }
 
 /// Start of IROM. IROM shares the MMU's pages with DROM, so code begins in the first page after the
@@ -59,6 +70,7 @@ pub fn hello(text: &str) -> Elf {
             Section { name: ".flash.appdesc", addr: RODATA, data: rodata, executable: false },
             Section { name: ".text", addr: text_at, data: code, executable: true },
         ],
+        symbols: Vec::new(),
     }
 }
 
@@ -126,6 +138,32 @@ impl Elf {
             content.extend_from_slice(&section.data);
             offset += len;
         }
+        let mut more = 1;
+        if !self.symbols.is_empty() {
+            let mut table = vec![0_u8; 16];
+            let mut strings = vec![0_u8];
+            for symbol in &self.symbols {
+                push(&mut table, &[strings.len() as u32, symbol.addr, symbol.size]);
+                // STB_GLOBAL, and STT_FUNC for code, else STT_OBJECT.
+                let is_code = self.sections[usize::from(symbol.section)].executable;
+                table.extend([1 << 4 | if is_code { 2 } else { 1 }, 0]);
+                table.extend((symbol.section + 1).to_le_bytes());
+                strings.extend_from_slice(symbol.name.as_bytes());
+                strings.push(0);
+            }
+            // SHT_SYMTAB with its strings in the next section, the first symbol being local.
+            let name = names.len() as u32;
+            names.extend_from_slice(b".symtab\0.strtab\0");
+            let len = table.len() as u32;
+            push(&mut headers, &[name, 2, 0, 0, offset, len, count + 2, 1, 4, 16]);
+            offset += len;
+            let len = strings.len() as u32;
+            push(&mut headers, &[name + 8, 3, 0, 0, offset, len, 0, 0, 1, 0]);
+            offset += len;
+            content.extend(table);
+            content.extend(strings);
+            more = 3;
+        }
         let name = names.len() as u32;
         names.extend_from_slice(b".shstrtab\0");
         push(&mut headers, &[name, 3, 0, 0, offset, names.len() as u32, 0, 0, 1, 0]);
@@ -135,7 +173,7 @@ impl Elf {
         file.extend(2_u16.to_le_bytes()); // ET_EXEC
         file.extend(self.machine.to_le_bytes());
         push(&mut file, &[1, self.entry, HEADER, offset, 0]);
-        for half in [HEADER, PROGRAM_HEADER, count, 40, count + 2, count + 1] {
+        for half in [HEADER, PROGRAM_HEADER, count, 40, count + more + 1, count + more] {
             file.extend((half as u16).to_le_bytes());
         }
         file.extend(program);

@@ -8,8 +8,8 @@ use std::{
 
 use esplice_chip::{Chip, FeatureChip, chip_from_features};
 use esplice_layout::{
-    ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, ModuleOptions, Place, Size, Spec, inject,
-    rust_module,
+    ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, ModuleOptions, Place, ReserveSpec,
+    SectionSpec, Size, Spec, inject, rust_module,
 };
 
 use crate::{Error, cargo, settings_file, statics};
@@ -84,11 +84,97 @@ impl Arena {
         self
     }
 
+    /// Sets whether nothing is loaded into the arena, which is the default.
+    #[track_caller]
+    #[must_use]
+    pub fn no_load(mut self, no_load: bool) -> Arena {
+        self.0.no_load = Some(At::new(no_load, here()));
+        self
+    }
+
     /// Keeps the arena's contents across a reset.
     #[track_caller]
     #[must_use]
     pub fn keep(mut self) -> Arena {
         self.0.keep = Some(At::new(true, here()));
+        self
+    }
+}
+
+/// A heap for [`Layout::with_heap`].
+#[derive(Debug, Clone)]
+pub struct Heap(HeapSpec);
+
+impl Heap {
+    /// Creates a heap in `region`, of `size`: `96K`, `0x18000`, `25%` or `rest`.
+    ///
+    /// # Errors
+    /// Returns [`Error::Layout`] if `size` is not a size. [`Layout::emit`] checks everything else.
+    #[track_caller]
+    pub fn new(region: &str, size: &str) -> Result<Heap, Error> {
+        let place = here();
+        Ok(Heap(HeapSpec {
+            region: Some(At::new(region.to_owned(), place.clone())),
+            size: parse_size(size, &place)?,
+            written: size.to_owned(),
+            align: None,
+            symbols: Vec::new(),
+            limit: None,
+            limit_written: String::new(),
+            place,
+        }))
+    }
+
+    /// Aligns the heap to `align` bytes instead of 16.
+    #[track_caller]
+    #[must_use]
+    pub fn align(mut self, align: u32) -> Heap {
+        self.0.align = Some(At::new(align, here()));
+        self
+    }
+
+    /// Defines more symbols: `_heap` defines `_heap_start`, `_heap_end` and `_heap_size`.
+    #[track_caller]
+    #[must_use]
+    pub fn symbols(mut self, prefix: &str) -> Heap {
+        self.0.symbols.push(At::new(prefix.to_owned(), here()));
+        self
+    }
+}
+
+/// Input sections with a place of their own, for [`Layout::section`].
+#[derive(Debug, Clone)]
+pub struct Section(SectionSpec);
+
+impl Section {
+    /// Places the input sections that match `pattern`, such as `.text.hot.*`, in `region`, and
+    /// calls them `name` (`[a-z][a-z0-9_]*`) in symbols.
+    #[track_caller]
+    pub fn new(name: &str, pattern: &str, region: &str) -> Section {
+        let place = here();
+        Section(SectionSpec {
+            name: At::new(name.to_owned(), place.clone()),
+            pattern: At::new(pattern.to_owned(), place.clone()),
+            region: At::new(region.to_owned(), place.clone()),
+            align: None,
+            no_load: None,
+            place,
+        })
+    }
+
+    /// Aligns the section to `align` bytes instead of 4.
+    #[track_caller]
+    #[must_use]
+    pub fn align(mut self, align: u32) -> Section {
+        self.0.align = Some(At::new(align, here()));
+        self
+    }
+
+    /// Sets whether nothing is loaded into the section. By default it is loaded.
+    #[track_caller]
+    #[must_use]
+    pub fn no_load(mut self, no_load: bool) -> Section {
+        self.0.no_load = Some(At::new(no_load, here()));
         self
     }
 }
@@ -148,19 +234,15 @@ impl Layout {
     /// # Errors
     /// Returns [`Error::Layout`] if `size` is not a size. [`Layout::emit`] checks everything else.
     #[track_caller]
-    pub fn heap(mut self, region: &str, size: &str) -> Result<Layout, Error> {
-        let place = here();
-        self.spec.heap = Some(HeapSpec {
-            region: Some(At::new(region.to_owned(), place.clone())),
-            size: parse_size(size, &place)?,
-            written: size.to_owned(),
-            align: None,
-            symbols: Vec::new(),
-            limit: None,
-            limit_written: String::new(),
-            place,
-        });
-        Ok(self)
+    pub fn heap(self, region: &str, size: &str) -> Result<Layout, Error> {
+        Ok(self.with_heap(Heap::new(region, size)?))
+    }
+
+    /// Adds a heap with further settings.
+    #[must_use]
+    pub fn with_heap(mut self, heap: Heap) -> Layout {
+        self.spec.heap = Some(heap.0);
+        self
     }
 
     /// Sets the number of bytes reserved for the main stack, 8K by default.
@@ -178,6 +260,31 @@ impl Layout {
     pub fn arena(mut self, arena: Arena) -> Layout {
         self.spec.arenas.push(arena.0);
         self
+    }
+
+    /// Adds a section.
+    #[must_use]
+    pub fn section(mut self, section: Section) -> Layout {
+        self.spec.sections.push(section.0);
+        self
+    }
+
+    /// Keeps the range of `size` bytes at the address `start` free, and calls it `name`
+    /// (`[a-z][a-z0-9_]*`) in messages.
+    ///
+    /// # Errors
+    /// Returns [`Error::Layout`] if `size` is not a size. [`Layout::emit`] checks everything else.
+    #[track_caller]
+    pub fn reserve(mut self, name: &str, start: u32, size: &str) -> Result<Layout, Error> {
+        let place = here();
+        self.spec.reserves.push(ReserveSpec {
+            name: At::new(name.to_owned(), place.clone()),
+            start: At::new(start, place.clone()),
+            size: parse_size(size, &place)?,
+            written: size.to_owned(),
+            place,
+        });
+        Ok(self)
     }
 
     /// Writes the module without unsafe code, so that the crate that includes it may have
@@ -345,6 +452,77 @@ mod tests {
         assert_eq!(chosen(&Layout::new(), &[], &[]), Error::NoChip.message());
         let two = chosen(&Layout::new(), &["esp32h2", "esp32c6"], &[]);
         assert_eq!(two, "features name more than one chip: esp32c6, esp32h2");
+    }
+
+    /// Returns everything that a layout makes, without the lines that its blocks come from.
+    fn made(spec: &Spec, file: &str) -> Vec<String> {
+        let chip = esplice_chip::find("esp32c3").unwrap();
+        let layout = spec.settle(chip).unwrap();
+        let mut texts = Vec::new();
+        for device in [true, false] {
+            texts.push(rust_module(&layout, ModuleOptions { device, safe: false }));
+        }
+        for linker in [Linker::Lld, Linker::Gnu] {
+            let injection = inject(&layout, linker);
+            texts.extend(injection.link_args("/out"));
+            let files = injection.files.iter();
+            texts.extend(files.map(|file| String::from_utf8_lossy(&file.bytes).into_owned()));
+        }
+        let without_place = |text: String| {
+            let start = format!("{file}:");
+            let mut parts = text.split(&start);
+            let first = parts.next().unwrap_or_default().to_owned();
+            let rest = parts.map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
+            rest.fold(first, |text, part| text + "PLACE" + part)
+        };
+        texts.into_iter().map(without_place).collect()
+    }
+
+    #[test]
+    fn a_layout_built_in_code_equals_that_of_a_file() {
+        let toml = r#"
+            [layout.heap]
+            size = "64K"
+            align = 64
+            symbols = ["_heap"]
+
+            [[layout.arena]]
+            name = "dma"
+            size = "4K"
+            align = 64
+            no-load = true
+
+            [layout.stack]
+            main = "16K"
+
+            [[layout.section]]
+            name = "hot"
+            pattern = ".text.hot.*"
+            region = "iram"
+            align = 16
+
+            [[layout.section]]
+            name = "scratch"
+            pattern = ".scratch.*"
+            region = "dram"
+            no-load = true
+
+            [[layout.reserve]]
+            name = "mailbox"
+            start = 0x50001f00
+            size = 0x100
+        "#;
+        let file = Spec::parse("esplice.toml", toml).unwrap().unwrap();
+        let built = Layout::new()
+            .with_heap(Heap::new("dram", "64K").unwrap().align(64).symbols("_heap"))
+            .arena(Arena::new("dma", "dram", "4K").unwrap().align(64).no_load(true))
+            .stack("16K")
+            .unwrap()
+            .section(Section::new("hot", ".text.hot.*", "iram").align(16))
+            .section(Section::new("scratch", ".scratch.*", "dram").no_load(true))
+            .reserve("mailbox", 0x5000_1f00, "0x100")
+            .unwrap();
+        assert_eq!(made(&built.spec, file!()), made(&file, "esplice.toml"));
     }
 
     #[test]

@@ -96,4 +96,4 @@ mod watch;
 pub use error::Error;
 pub use esplice_layout::{Base, LayoutError, Linker};
 pub use firmware::{BuiltFirmware, Firmware, firmware};
-pub use layout::{Arena, Layout};
+pub use layout::{Arena, Heap, Layout, Section};

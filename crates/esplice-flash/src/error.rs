@@ -10,6 +10,7 @@ use crate::{Strategy, StubError};
 
 /// An error of flashing, with one variant per cause.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FlashError {
     /// The port failed.
     #[error(transparent)]

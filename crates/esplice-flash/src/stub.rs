@@ -36,6 +36,7 @@ pub struct StubSection {
 
 /// Reason why a file is not a stub, or not one for the chip.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StubError {
     /// The file is larger than any stub.
     #[error("stub file of {len} bytes is larger than {LARGEST_FILE}")]

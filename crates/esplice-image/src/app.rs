@@ -90,6 +90,7 @@ pub struct ImageSegment {
 
 /// A property of an image that will likely not work on the chip, although the format allows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImageWarning {
     /// A segment is not where a program that maps flash from its first byte, as TinyGo's do,
     /// expects it.

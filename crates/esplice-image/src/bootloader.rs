@@ -20,6 +20,7 @@ pub struct Bootloader {
 
 /// The reason why no bootloader is available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BootloaderError {
     /// The library does not know the chip.
     #[error("no bootloader for {chip}: the espflash library does not know it")]

@@ -33,6 +33,7 @@ impl fmt::Display for NamedRange {
 
 /// The reason why no image can be made from an ELF file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImageError {
     /// The bytes are not an ELF file.
     #[error("not an ELF, but {content}")]

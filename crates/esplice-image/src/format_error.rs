@@ -6,6 +6,7 @@ use crate::LARGEST_FLASH;
 
 /// The reason why an Intel HEX, UF2 or xz file can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FormatError {
     /// A byte that is not text.
     #[error("line {line} (byte {offset}) is not text")]
@@ -97,6 +98,7 @@ pub enum FormatError {
 
 /// The fault of a UF2 block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Uf2Fault {
     /// The file ends inside the block.
     #[error("it has {len} bytes, a block has 512")]

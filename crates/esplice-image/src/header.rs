@@ -75,6 +75,7 @@ impl FromStr for FlashMode {
 
 /// The reason why bytes are not a complete image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum HeaderError {
     /// Too short for a header.
     #[error("{len} bytes are too few for the 24-byte image header")]

@@ -6,6 +6,7 @@ use crate::{BootLayout, HeaderError, PartitionTable, TableError};
 
 /// The reason why a plan can't be made, read or resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// The chip is unknown.
     #[error(transparent)]

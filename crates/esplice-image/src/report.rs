@@ -110,6 +110,7 @@ pub struct ImageInfo {
 
 /// A defect of an image, or a remark.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Defect {
     /// The file is not an image.
     #[error("not an image, but {content}")]

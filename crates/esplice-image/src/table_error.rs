@@ -6,6 +6,7 @@ use crate::partition::NAME_LEN;
 
 /// The reason why bytes are not a partition table, or a table is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TableError {
     /// A row begins with none of the known magic numbers.
     #[error("row {row} of the partition table begins with {found:02x?}, not with aa 50")]

@@ -7,7 +7,8 @@
 //! - [`TestReport`] holds the results that tests on the board printed, one line each.
 //! - [`Filter`] selects log lines by level and module.
 //! - [`Symbols`] reads an ELF, and [`decode`] turns the addresses of a [`PanicReport`] into
-//!   functions and lines. If the report has a stack dump, it unwinds the stack.
+//!   functions and lines. If the report has a stack dump, it unwinds the stack. [`expect_panic`]
+//!   does both, for tests of firmware that is to panic.
 //! - [`DefmtTable`] reads the texts of a firmware's defmt log, and [`BinaryLog`] those of ESP-IDF's
 //!   binary log. Their frames then appear as ordinary lines. [`TraceReport`] holds addresses
 //!   printed outside of panics. [`CoreDump`] is the dump that ESP-IDF writes to the UART when it
@@ -64,6 +65,7 @@ mod dump;
 mod error;
 mod escape;
 mod expect;
+mod expect_panic;
 mod filter;
 mod garble;
 mod instruction;
@@ -94,6 +96,7 @@ pub use defmt::{DefmtError, DefmtTable, LogFrame};
 pub use error::MonitorError;
 pub use escape::{EscapeError, unescape};
 pub use expect::{ExpectError, Expectation};
+pub use expect_panic::{DecodedPanic, ExpectPanicError, expect_panic};
 pub use filter::{Filter, FilterError, Level, LogLine};
 pub use panic::{
     AddressKind, BacktraceEnd, CodeAddress, OtherCore, PanicKind, PanicReport, SourceLocation,
@@ -101,7 +104,7 @@ pub use panic::{
 pub use sanitise::{Backspace, Sanitiser, sanitise};
 pub use script::{Script, ScriptError, ScriptErrorKind, Step};
 pub use script_runner::Action;
-pub use symbols::{Architecture, SymbolFrame, Symbols, SymbolsError};
+pub use symbols::{Architecture, Symbol, SymbolFrame, Symbols, SymbolsError};
 pub use test_run::{
     MARK, TestCase, TestEvent, TestReport, TestResult, TestSelection, is_test_line,
 };

@@ -76,11 +76,25 @@ pub struct SymbolFrame {
     pub inlined: bool,
 }
 
+/// A function or variable of an ELF.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Symbol {
+    /// The demangled name.
+    pub name: String,
+    /// The address of its first byte.
+    pub addr: u64,
+    /// Size in bytes, 0 if the ELF does not state it.
+    pub size: u64,
+}
+
 /// The code tables of an ELF: functions, lines and unwind information.
 ///
 /// Borrows the ELF's bytes, and reads only as much debug information as an address needs. If debug
 /// information is broken, frames may be missing, but nothing else fails.
 pub struct Symbols<'a> {
+    /// The whole file, for searches by name.
+    elf: &'a [u8],
     architecture: Architecture,
     /// The executable parts with their bytes, sorted by address.
     code: Vec<Code<'a>>,
@@ -163,6 +177,7 @@ impl<'a> Symbols<'a> {
         );
         let (architecture, functions) = (Architecture::of(&file), functions(&file, &code));
         Ok(Symbols {
+            elf: bytes,
             architecture,
             functions,
             code,
@@ -196,6 +211,30 @@ impl<'a> Symbols<'a> {
         if let Some(rom) = &self.rom {
             rom.prepare(goes_on);
         }
+    }
+
+    /// Returns the function or variable called `name`: as in the symbol table, or demangled and
+    /// without a hash, such as `app::COUNTER`. If several have the name, as `static` ones in C may,
+    /// returns the one with the lowest address. The ROM's symbols are not searched.
+    ///
+    /// Reads the whole symbol table on each call.
+    pub fn symbol(&self, name: &str) -> Option<Symbol> {
+        let file = object::File::parse(self.elf).ok()?;
+        let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown];
+        let named = |symbol: &object::Symbol<'_, '_>| {
+            let raw = symbol.name_bytes().unwrap_or_default();
+            raw == name.as_bytes() || raw.starts_with(b"_") && readable(raw) == name
+        };
+        let found = file
+            .symbols()
+            .filter(|symbol| symbol.is_definition() && kinds.contains(&symbol.kind()))
+            .filter(named)
+            .min_by_key(|symbol| symbol.address())?;
+        Some(Symbol {
+            name: readable(found.name_bytes().ok()?),
+            addr: found.address(),
+            size: found.size(),
+        })
     }
 
     /// Returns the processor architecture of the code.
@@ -446,6 +485,7 @@ impl<'a> Symbols<'a> {
     /// Creates symbols that can only unwind `code`.
     pub(crate) fn of_unwind(code: Range<u64>, unwind: UnwindTables<'a>) -> Symbols<'a> {
         Symbols {
+            elf: &[],
             architecture: Architecture::RiscV,
             code: vec![Code { range: code, bytes: &[] }],
             functions: vec![],

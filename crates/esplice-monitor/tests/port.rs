@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use esplice_monitor::{Expectation, MonitorError, MonitorEvent, Outcome, Watch, watch};
+use esplice_monitor::{
+    ExpectPanicError, Expectation, MonitorError, MonitorEvent, Outcome, Symbols, Watch,
+    expect_panic, watch,
+};
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
 /// A port with scripted input: bytes that arrive at given milliseconds, then silence or an error.
@@ -200,4 +203,54 @@ fn a_panic_before_the_port_goes_away_is_told() {
     let Ok(Outcome::Panic(report)) = outcome else { panic!("{outcome:?}") };
     assert_eq!(report.addresses.len(), 2);
     assert_eq!(report.lines.last().map(String::as_str), Some("Core  0 regi"));
+}
+
+#[inline(never)]
+fn named_in_the_panic() -> u32 {
+    std::hint::black_box(1)
+}
+
+static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(7);
+
+/// The ELF is this test.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_panic_is_expected_and_decoded() {
+    assert_eq!(named_in_the_panic(), 1);
+    let elf = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let function = Symbols::from_elf(&elf).unwrap().symbol("port::named_in_the_panic").unwrap();
+    assert!(function.size > 0);
+    let trace = format!("\r\nBacktrace:\r\n\r\n{:#x}\r\n", function.addr);
+    let arrivals = [(10, "panicked at src/main.rs:3:5:\r\noh no\r\n"), (20, trace.as_str())];
+
+    let panic = expect_panic(&mut script(&arrivals), &elf, ms(5000)).unwrap();
+    assert_eq!(panic.report.message, "oh no");
+    assert_eq!(panic.functions().collect::<Vec<_>>(), ["port::named_in_the_panic"]);
+    // The port is lost before the panic is complete.
+    let mut lost = script(&arrivals);
+    lost.end = Some(PortError::Gone { port: "script".into() });
+    assert!(expect_panic(&mut lost, &elf, ms(5000)).is_ok());
+
+    let mut calm = script(&[(10, "one\r\n"), (20, "all is well\r\n")]);
+    let error = expect_panic(&mut calm, &elf, ms(100)).unwrap_err();
+    assert!(matches!(&error, ExpectPanicError::NoPanic { seen: 18, .. }), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "the firmware did not panic within 100 ms; it printed 18 bytes, \
+         at the end \"one\\nall is well\""
+    );
+}
+
+/// The ELF is this test.
+#[cfg(target_os = "linux")]
+#[test]
+fn symbols_are_found_by_name() {
+    assert_eq!(COUNTER.load(std::sync::atomic::Ordering::Relaxed), 7);
+    let elf = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let symbols = Symbols::from_elf(&elf).unwrap();
+    let counter = symbols.symbol("port::COUNTER").unwrap();
+    assert_eq!((counter.name.as_str(), counter.size), ("port::COUNTER", 4));
+    let main = symbols.symbol("main").unwrap();
+    assert_eq!(main.name, "main");
+    assert_eq!(symbols.symbol("port::COUNTERS"), None);
 }

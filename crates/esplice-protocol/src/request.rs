@@ -192,6 +192,7 @@ pub enum Request {
 
 /// Reason why bytes are not a request or reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MalformedError {
     /// Fewer bytes than a header.
     #[error("frame of {0} bytes is shorter than a header")]

@@ -14,6 +14,7 @@ pub struct Burn {
 
 /// Why a field can't be burnt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BurnError {
     /// The text is not of the form `FIELD:VALUE`.
     #[error("{text:?} is not FIELD:VALUE")]

@@ -6,6 +6,7 @@ use crate::{Status, fault_plan::FaultPlanError, memory::MapError, nor::NorError}
 
 /// Reason why a virtual board can't be created or can't continue.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SimError {
     /// Another board has the flash file open.
     #[error("flash file {} is in use by another board", path.display())]

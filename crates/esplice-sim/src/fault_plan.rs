@@ -147,6 +147,7 @@ impl fmt::Display for FaultEvent {
 
 /// Why a fault file was rejected.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FaultPlanError {
     /// The file can't be read.
     #[error("fault file {}: {source}", path.display())]

@@ -6,7 +6,7 @@
 //! Alternatively, a [`RomImage`] is executed. The board boots what was flashed: the ROM's loader
 //! checks and loads the second-stage bootloader, which is executed and starts the app. In download
 //! mode the ROM's serial loader ([`download`]) answers instead. [`SimPort`] makes a board a port
-//! like any other.
+//! like any other; a [`SharedBoard`] reaches its pins and memory while the port is in use.
 //!
 //! Everything is deterministic: the board has its own clock, and only a port in real time reads the
 //! host's clock. The crate does not know what the board is flashed with or by which tool.
@@ -38,6 +38,7 @@ mod page_table;
 pub mod port;
 mod rom;
 pub mod serve;
+mod shared;
 mod soc;
 pub mod spec;
 
@@ -48,6 +49,7 @@ pub use board::{
 pub use error::{Printed, SimError};
 pub use port::SimPort;
 pub use rom::RomImage;
+pub use shared::SharedBoard;
 pub use soc::{Accesses, Cable, ResetReason};
 pub use spec::TimeMode;
 

@@ -33,6 +33,7 @@ pub const FILE_SIZES: [u32; 5] = [1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20];
 
 /// Why a flash operation failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NorError {
     /// The range extends past the end of the chip.
     #[error("{len} bytes at 0x{offset:x} reach past the end of the flash of {size} bytes")]

@@ -12,7 +12,7 @@ use std::{
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::{
-    Board, PortLoss, RomImage, SimError,
+    Board, PortLoss, RomImage, SharedBoard, SimError,
     fault_plan::{FaultEvent, FaultPlan},
     nor::{Nor, NorError, is_invalid_file_name},
     spec::{self, SCHEME, Spec, SpecError, TimeMode},
@@ -74,6 +74,8 @@ pub struct SimPort {
     /// Time at which a port that has gone is back.
     back_at: Option<Duration>,
     faults: FaultLog,
+    /// The board, if the port was opened by name.
+    shared: Option<SharedBoard>,
 }
 
 /// A log of the planned faults that happened on a port. All clones share one log.
@@ -124,7 +126,9 @@ impl SimPort {
             let plan = FaultPlan::open(path).map_err(SimError::from).map_err(refused)?;
             board.set_faults(&plan).map_err(SimError::from).map_err(refused)?;
         }
-        Ok(SimPort::from_board(spec, Box::new(board), parsed.time))
+        let shared = SharedBoard::new(board);
+        let port = SimPort::from_board(spec, Box::new(shared.clone()), parsed.time);
+        Ok(SimPort { shared: Some(shared), ..port })
     }
 
     /// Returns a port, called `name` in messages, to an existing board. With [`TimeMode::Real`] the
@@ -152,7 +156,15 @@ impl SimPort {
             gone: false,
             back_at: None,
             faults: FaultLog::default(),
+            shared: None,
         }
+    }
+
+    /// Returns the board of a port that was opened by name, for its pins and its memory. For a
+    /// board of your own, keep a clone of the [`SharedBoard`] that you pass to
+    /// [`SimPort::from_board`].
+    pub fn board(&self) -> Option<SharedBoard> {
+        self.shared.clone()
     }
 
     /// Sets a flag that ends waits: soon after `interrupt` becomes `true` they return

@@ -85,6 +85,7 @@ pub struct Spec {
 
 /// Reason why a name describes no virtual board.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
     /// The name does not start with [`SCHEME`].
     #[error("does not start with {SCHEME:?}")]

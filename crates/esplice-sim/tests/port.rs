@@ -440,3 +440,19 @@ fn a_bridge_gathers_bytes() {
     // A partial packet waits from its first byte on.
     assert!(ftdi[1].abs_diff(none[0] + 62 * byte + 16_000) < 1100, "{none:?} {ftdi:?}");
 }
+
+/// The board of a port that is in use: pins, memory, and an observer after each slice.
+#[test]
+fn a_board_is_reached_at_its_port() {
+    let mut port = SimPort::open("sim:esp32c3").unwrap();
+    let board = port.board().unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let times = Arc::clone(&seen);
+    board.observe(move |board| times.lock().unwrap().push((board.now(), board.pin(4))));
+    board.with(|board| board.set_pin(4, true));
+    let ms = Duration::from_millis;
+    port.wait_until(Moment::at(ms(25))).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [(ms(10), true), (ms(20), true), (ms(25), true)]);
+    assert_eq!(board.with(|board| board.now()), ms(25));
+    assert!(self::port(true).board().is_none(), "this port has another kind of board");
+}

@@ -44,6 +44,7 @@ pub use split::split_object;
 
 /// Reason why a link is not layout-stable. A normal link is always possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StableError {
     /// A linker script uses a feature that is not supported.
     #[error("the linker script has {what}, which is not supported")]

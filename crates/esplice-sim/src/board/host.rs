@@ -140,6 +140,23 @@ impl Board {
         self.host_send(bytes, baud)
     }
 
+    /// Returns `len` bytes at `addr` as the CPU would read them from RAM, ROM or mapped flash.
+    /// Returns `None` if some of them are not in one of these: registers are not read, because
+    /// reading can change a device.
+    ///
+    /// A symbol's address and size are in the ELF (`esplice_monitor::Symbols::symbol`).
+    pub fn read_memory(&self, addr: u32, len: u32) -> Option<Vec<u8>> {
+        let fabric = &self.soc.fabric;
+        let flash = fabric.flash.nor.bytes();
+        let last = addr.checked_add(len.saturating_sub(1))?;
+        // The vector grows with the bytes that exist, whatever `len` is.
+        let mut bytes = Vec::new();
+        for addr in (addr..=last).take(len as usize) {
+            bytes.push(fabric.memory.load8(addr, flash)?);
+        }
+        Some(bytes)
+    }
+
     /// Sets the seed of the random number generator, which is 0 at first. Everything else is
     /// determined by the board's flash and external input, so the same seed gives the same run.
     pub fn set_seed(&mut self, seed: u64) {
@@ -166,4 +183,25 @@ impl Board {
 
 fn failed(error: NorError) -> SimError {
     SimError::FlashFailed(Arc::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_without_registers() {
+        let mut board = Board::new("esp32c3").unwrap();
+        // ESP32-C3 Technical Reference Manual, chapter 3: SRAM 1 on the data bus, and the same
+        // bytes on the instruction bus; UART0 is at 0x6000_0000.
+        let (data, code) = (0x3fc9_0000, 0x4039_0000);
+        assert!(board.soc.fabric.memory.store32(data, 0x1234_5678));
+        assert_eq!(board.read_memory(data, 4).as_deref(), Some(&[0x78, 0x56, 0x34, 0x12][..]));
+        assert_eq!(board.read_memory(code, 2).as_deref(), Some(&[0x78, 0x56][..]));
+        assert_eq!(board.read_memory(data, 0).as_deref(), Some(&[][..]));
+        assert_eq!(board.read_memory(0x6000_0000, 4), None);
+        assert_eq!(board.read_memory(data, u32::MAX), None);
+        assert_eq!(board.read_memory(u32::MAX, 2), None);
+        assert_eq!(board.read_memory(data, 0x1000_0000), None);
+    }
 }

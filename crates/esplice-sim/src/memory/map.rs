@@ -77,6 +77,7 @@ pub struct MemoryMap {
 
 /// Why a memory map is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MapError {
     /// A base, offset or length is not a multiple of the page length, or is 0.
     #[error("{name}: {value:#x} is not a positive multiple of {unit:#x}")]

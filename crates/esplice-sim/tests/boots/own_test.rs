@@ -45,3 +45,30 @@ fn every_answer_begins_alike() -> Result<(), SimError> {
     Ok(())
 }
 // ANCHOR_END: snapshot
+
+// ANCHOR: port
+#[test]
+fn the_button_is_pressed_while_the_port_is_watched() -> Result<(), Box<dyn std::error::Error>> {
+    use esplice_monitor::{Expectation, MonitorEvent, Outcome, Watch, watch};
+    use esplice_sim::{SharedBoard, SimPort, TimeMode};
+
+    let mut board = Board::new("esp32c3")?;
+    board.load_flash(&flash_image())?;
+    let board = SharedBoard::new(board);
+    let mut port = SimPort::from_board("board", Box::new(board.clone()), TimeMode::Virtual);
+
+    let expect = vec![Expectation::parse(r"ready\r\n")?, Expectation::parse("I say")?];
+    let options = Watch { expect, timeout: Some(secs(2)), ..Watch::default() };
+    let outcome = watch(&mut port, &options, &mut |event| {
+        if let MonitorEvent::Expected { index: 0, .. } = event {
+            board.with(|board| {
+                board.set_pin(4, true);
+                board.send(b"hello\n");
+            });
+        }
+    })?;
+    assert!(matches!(outcome, Outcome::Matched { .. }), "{outcome:?}");
+    assert!(board.with(|board| board.pin(5)), "the lamp is on");
+    Ok(())
+}
+// ANCHOR_END: port

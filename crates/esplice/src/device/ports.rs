@@ -1,30 +1,19 @@
 //! Selects and opens ports by name.
 
 use esplice_chip::Chip;
-use esplice_flash::{RFC2217_SCHEME, Strategy, TCP_SCHEMES, open_rfc2217, open_serial, open_tcp};
+use esplice_flash::Strategy;
+use esplice_port::{OpenError, Options, PortKind, ROM_BAUD, chip_in_name};
 use esplice_protocol::Port;
-use esplice_sim::{
-    Cable, RomImage, SimError, SimPort,
-    fault_plan::FaultPlan,
-    port::FaultLog,
-    spec::{Spec, SpecError},
-};
+use esplice_sim::port::FaultLog;
 
 use crate::{
-    config::{
-        port_name::{SCHEMES, SIM},
-        project::Project,
-    },
+    config::project::Project,
     device::{choice, flashing, port_trouble},
-    ui::{
-        exit::{Exit, Failure},
-        interrupt::Interrupt,
-        shell::Shell,
-    },
+    ui::{exit::Failure, interrupt::Interrupt, shell::Shell},
 };
 
 /// Initial baud rate of a port: that of the ROM's messages on all chips.
-pub const FIRST_BAUD: u32 = 115_200;
+pub const FIRST_BAUD: u32 = ROM_BAUD;
 
 /// An open port, and the reset strategies that fit it.
 pub struct Board {
@@ -72,7 +61,7 @@ pub fn open_untouched(
     interrupt: &Interrupt,
 ) -> Result<Board, Failure> {
     let name = name(project, shell, interrupt)?;
-    if !SCHEMES.iter().any(|scheme| name.starts_with(scheme)) {
+    if PortKind::of(&name) == PortKind::Serial {
         keep_lines(&name);
     }
     open_with_settings(&name, project, chip, interrupt)
@@ -129,25 +118,13 @@ pub fn open_named(
     chip: Option<&Chip>,
     interrupt: &Interrupt,
 ) -> Result<Board, Failure> {
-    if name.starts_with(RFC2217_SCHEME) {
-        let port = open_rfc2217(name, FIRST_BAUD, interrupt.flag())?;
-        let strategies = Strategy::for_chip(chip, None)?;
-        return Ok(Board { port: Box::new(port), strategies, faults: None });
-    }
-    if TCP_SCHEMES.iter().any(|scheme| name.starts_with(scheme)) {
-        let port = open_tcp(name, interrupt.flag())?;
-        return Ok(Board { port: Box::new(port), strategies: Vec::new(), faults: None });
-    }
-    if name.starts_with(SIM) {
-        let port = open_sim(name, interrupt)?;
-        let strategies = Strategy::for_chip(chip, usb_id(&spec(name)?))?;
-        let faults = Some(port.fault_log());
-        return Ok(Board { port: Box::new(port), strategies, faults });
-    }
-    let port = open_serial(name, FIRST_BAUD, interrupt.flag())
-        .map_err(|error| port_trouble::explained(name, error))?;
-    let strategies = Strategy::for_chip(chip, port.usb_id())?;
-    Ok(Board { port: Box::new(port), strategies, faults: None })
+    let options = Options { baud: FIRST_BAUD, stop: interrupt.flag() };
+    let open = esplice_port::open(name, &options).map_err(|error| match error {
+        OpenError::Port(error) => port_trouble::explained(name, error),
+        error => error.into(),
+    })?;
+    let strategies = open.strategies(chip)?;
+    Ok(Board { port: open.port, strategies, faults: open.faults })
 }
 
 /// Detects the chip at the port, for firmware that does not name its chip. A board that had to be
@@ -159,41 +136,10 @@ pub fn chip(
     interrupt: &Interrupt,
 ) -> Result<&'static Chip, Failure> {
     if let Some(port) = &project.port
-        && port.value.starts_with(SIM)
+        && let Some(chip) = chip_in_name(&port.value)?
     {
-        return Ok(spec(&port.value)?.chip);
+        return Ok(chip);
     }
     let board = opened.insert(open(project, None, shell, interrupt)?);
     flashing::chip(board, shell)
-}
-
-fn open_sim(name: &str, interrupt: &Interrupt) -> Result<SimPort, Failure> {
-    // Parsed again by `open`, which cannot return a hint or an exit code.
-    let parsed = spec(name)?;
-    if let Some(path) = &parsed.rom {
-        RomImage::open(path, parsed.chip)?;
-    }
-    if let Some(path) = &parsed.faults {
-        FaultPlan::open(path).map_err(SimError::from)?;
-    }
-    let mut port = SimPort::open(name)?;
-    port.set_interrupt(interrupt.flag());
-    Ok(port)
-}
-
-fn spec(name: &str) -> Result<Spec, Failure> {
-    Spec::parse(name).map_err(|error| {
-        let exit = match &error {
-            SpecError::NoBoard { .. } => Exit::Port,
-            _ => Exit::Usage,
-        };
-        let failure = Failure::new(exit, format!("port {name:?}: {error}"));
-        Failure { hint: error.hint(), ..failure }
-    })
-}
-
-/// Returns the USB ids that a real board connected this way would show, if they are the chip's own.
-fn usb_id(spec: &Spec) -> Option<(u16, u16)> {
-    let id = spec.chip.reset.usb_serial_jtag_id.filter(|_| spec.line == Cable::Usb)?;
-    Some((id.vid, id.pid))
 }

@@ -8,10 +8,12 @@ use esplice_image::{BootloaderError, FormatError, ImageError, PlanError};
 use esplice_layout::LayoutError;
 use esplice_link::{Defect, LinkError};
 use esplice_monitor::MonitorError;
+use esplice_port::OpenError;
 use esplice_protocol::PortError;
 use esplice_sim::{
     SimError,
     nor::{NorError, is_invalid_file_name},
+    spec::SpecError,
 };
 use esplice_toolchain::{ErrorKind, ToolchainError};
 
@@ -242,6 +244,20 @@ impl From<PortError> for Failure {
             PortError::Interrupted => Exit::Interrupted,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        let (message, hint) = (error.to_string(), error.hint());
+        let exit = match error {
+            OpenError::Port(error) => return error.into(),
+            OpenError::Sim(error) => return error.into(),
+            OpenError::Spec { source: SpecError::NoBoard { .. }, .. } => Exit::Port,
+            OpenError::Spec { .. } => Exit::Usage,
+            _ => Exit::Port,
+        };
+        Failure { exit, message, hint }
     }
 }
 
