@@ -113,7 +113,9 @@ fn rooms_of_the_front_end_use_only_those_before_them() {
     for (at, room) in rooms.iter().enumerate() {
         for file in files_of(&source, room) {
             let text = fs::read_to_string(&file).unwrap();
-            for used in used_rooms(&text) {
+            // Types of lib.rs itself are for its tests.
+            let is_module = |name: &String| name.starts_with(|c: char| c.is_ascii_lowercase());
+            for used in used_rooms(&text).into_iter().filter(is_module) {
                 let place = rooms.iter().position(|room| *room == used);
                 let place = place.unwrap_or_else(|| panic!("{used} is not documented in lib.rs"));
                 assert!(place <= at, "{}: {room} uses {used}", file.display());

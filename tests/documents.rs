@@ -236,7 +236,9 @@ fn commands_and_flags_are_those_of_the_program() {
             }
         }
         // Every command has these flags.
-        let common = |flag: &String| ["--help", "--format", "--quiet"].contains(&flag.as_str());
+        let common = |flag: &String| {
+            ["--help", "--format", "--quiet", "--verbose", "--log-file"].contains(&flag.as_str())
+        };
         let has: BTreeSet<String> = flags(&help).into_iter().filter(|f| !common(f)).collect();
         let told: BTreeSet<String> = flags(&text).into_iter().filter(|f| !common(f)).collect();
         assert_eq!(told, has, "of {command}");
