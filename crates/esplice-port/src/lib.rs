@@ -5,7 +5,7 @@
 //! | `/dev/ttyUSB0`, `COM3` | a serial port of this machine |
 //! | `rfc2217://host:port` | a serial port of another machine, with baud rate and reset lines |
 //! | `tcp://host:port`, `socket://host:port` | the bytes of a serial port of another machine |
-//! | `sim:esp32c3` | a virtual board, see [`Spec`](esplice_sim::spec::Spec) |
+//! | `sim:esp32c3` | a virtual board, see [`Spec`] |
 //!
 //! [`open`] returns an [`OpenPort`] with what is known about the connection. This crate does not
 //! search for ports: that is [`esplice_flash::list_ports`] and [`esplice_flash::match_port`].

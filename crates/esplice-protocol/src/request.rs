@@ -142,7 +142,7 @@ pub enum Request {
         /// The second word, which ROM loaders have and stubs refuse.
         legacy: Option<u32>,
     },
-    /// Reads at most [`READ_FLASH_SLOW_LEN`] bytes of flash. The reply always has that many.
+    /// Reads at most [`READ_FLASH_SLOW_LEN`](crate::READ_FLASH_SLOW_LEN) bytes of flash. The reply always has that many.
     ReadFlashSlow {
         /// Offset in flash.
         offset: u32,
