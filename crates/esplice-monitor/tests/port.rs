@@ -2,10 +2,9 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use esplice_monitor::{
-    ExpectPanicError, Expectation, MonitorError, MonitorEvent, Outcome, Symbols, Watch,
-    expect_panic, watch,
-};
+#[cfg(target_os = "linux")]
+use esplice_monitor::{ExpectPanicError, Symbols, expect_panic};
+use esplice_monitor::{Expectation, MonitorError, MonitorEvent, Outcome, Watch, watch};
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
 /// A port with scripted input: bytes that arrive at given milliseconds, then silence or an error.
@@ -205,11 +204,13 @@ fn a_panic_before_the_port_goes_away_is_told() {
     assert_eq!(report.lines.last().map(String::as_str), Some("Core  0 regi"));
 }
 
+#[cfg(target_os = "linux")]
 #[inline(never)]
 fn named_in_the_panic() -> u32 {
     std::hint::black_box(1)
 }
 
+#[cfg(target_os = "linux")]
 static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(7);
 
 /// The ELF is this test.
@@ -218,14 +219,15 @@ static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new
 fn a_panic_is_expected_and_decoded() {
     assert_eq!(named_in_the_panic(), 1);
     let elf = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-    let function = Symbols::from_elf(&elf).unwrap().symbol("port::named_in_the_panic").unwrap();
+    let function =
+        Symbols::from_elf(&elf).unwrap().symbol("monitor::port::named_in_the_panic").unwrap();
     assert!(function.size > 0);
     let trace = format!("\r\nBacktrace:\r\n\r\n{:#x}\r\n", function.addr);
     let arrivals = [(10, "panicked at src/main.rs:3:5:\r\noh no\r\n"), (20, trace.as_str())];
 
     let panic = expect_panic(&mut script(&arrivals), &elf, ms(5000)).unwrap();
     assert_eq!(panic.report.message, "oh no");
-    assert_eq!(panic.functions().collect::<Vec<_>>(), ["port::named_in_the_panic"]);
+    assert_eq!(panic.functions().collect::<Vec<_>>(), ["monitor::port::named_in_the_panic"]);
     // The port is lost before the panic is complete.
     let mut lost = script(&arrivals);
     lost.end = Some(PortError::Gone { port: "script".into() });
@@ -248,9 +250,9 @@ fn symbols_are_found_by_name() {
     assert_eq!(COUNTER.load(std::sync::atomic::Ordering::Relaxed), 7);
     let elf = std::fs::read(std::env::current_exe().unwrap()).unwrap();
     let symbols = Symbols::from_elf(&elf).unwrap();
-    let counter = symbols.symbol("port::COUNTER").unwrap();
-    assert_eq!((counter.name.as_str(), counter.size), ("port::COUNTER", 4));
+    let counter = symbols.symbol("monitor::port::COUNTER").unwrap();
+    assert_eq!((counter.name.as_str(), counter.size), ("monitor::port::COUNTER", 4));
     let main = symbols.symbol("main").unwrap();
     assert_eq!(main.name, "main");
-    assert_eq!(symbols.symbol("port::COUNTERS"), None);
+    assert_eq!(symbols.symbol("monitor::port::COUNTERS"), None);
 }
