@@ -268,6 +268,6 @@ mod tests {
         assert!(range(&["x", "1"], None).unwrap_err().contains("not an offset"));
         assert!(range(&["0", "much"], None).unwrap_err().contains("not a length"));
         assert!(range(&["0", "0"], None).unwrap_err().contains("must not be 0"));
-        assert!(range(&["0", "1"], Some("nvs")).unwrap_err().contains("exclude"));
+        assert!(range(&["0", "1"], Some("nvs")).unwrap_err().contains("cannot be combined"));
     }
 }
