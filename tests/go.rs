@@ -393,7 +393,14 @@ fn what_goes_wrong_is_told() {
     let build = "build --target=esp32c3 --main=main.go --output=out.bin";
     let mut command = support::esplice(&desk.at());
     command.env("PATH", "/nowhere").args(build.split(' '));
-    finish(&mut command).check(4, &["no tinygo on the path", "hint: install TinyGo", "tinygo.org"]);
+    finish(&mut command).check(
+        4,
+        &[
+            "tinygo, the Go compiler for the chip, is not on the path",
+            "hint: install TinyGo",
+            "tinygo.org",
+        ],
+    );
 
     desk.run(&format!("{build} --tinygo-target=xiao-esp32-c3"))
         .check(2, &["TinyGo 0.33.0 has no target", "did you mean \"xiao-esp32c3\"?"]);

@@ -212,7 +212,11 @@ fn broken_files_are_told_with_their_place() {
             b":0410000001020304E2\n",
             &["ends in line 1 without an end record", ":00000001FF"],
         ),
-        ("d.hex", b":0410000001020304E2\n\n:02100300AABB86\n:00000001FF\n", &["line 3", "line 1"]),
+        (
+            "d.hex",
+            b":0410000001020304E2\n\n:02100300AABB86\n:00000001FF\n",
+            &["line 3", "lines from 1"],
+        ),
         ("e.uf2", &good[..700], &["block at byte 0x200: it has 188 bytes, a block has 512"]),
         (
             "f.uf2",
@@ -327,7 +331,7 @@ fn files_with_offsets_are_flashed_where_they_say() {
         .check(2, &["m.hex: an Intel HEX file contains its own offsets"]);
     run(at, &format!("{flash} --partition factory m.hex")).check(2, &["contains its own"]);
     run(at, "build --elf m.hex --target esp32c3").check(3, &["is not an ELF, but an Intel HEX"]);
-    run(at, "build m.uf2 --target esp32c3").check(2, &["m.uf2 is an image already"]);
+    run(at, "build m.uf2 --target esp32c3").check(2, &["m.uf2 is already an image"]);
 
     run(at, "image merge -o odd.hex 0x1010 hello.plan.json").check(0, &[]);
     run(at, &format!("{flash} odd.hex"))

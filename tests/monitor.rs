@@ -103,7 +103,10 @@ fn expressions_are_expected_and_rejected() {
     let directory = board(LOG);
     monitor(&directory, r"--expect /^E.\([0-9]+\)/ --expect /re[a-z]+y/").check(0, &[]);
     let said = monitor(&directory, r"--expect never --reject /wifi:.no/ --report report.json");
-    said.check(25, &["error: rejected output /wifi:.no/ came", "in the line \"E (201) wifi: no\""]);
+    said.check(
+        25,
+        &["error: rejected output /wifi:.no/ appeared", "in the line \"E (201) wifi: no\""],
+    );
     let report = fs::read_to_string(directory.path().join("report.json")).unwrap();
     assert!(report.contains("rejected output"), "{report}");
 }

@@ -84,7 +84,7 @@ impl Job {
                 return Err(PlanError::PastFlash { name, len, offset, flash_size }.into());
             }
         };
-        let hash = const_hex::encode(Md5::digest(&data));
+        let hash = hex::encode(Md5::digest(&data));
         let first_word_last = head_is_last(info.chip, offset, write.kind);
         Ok(Job { name, offset, len, hash, data, first_word_last })
     }
@@ -103,7 +103,7 @@ impl Job {
 
     /// Returns the MD5 of the data for a range of its sectors.
     pub(crate) fn md5(&self, sectors: &Range<u32>) -> String {
-        const_hex::encode(Md5::digest(self.bytes(sectors)))
+        hex::encode(Md5::digest(self.bytes(sectors)))
     }
 
     /// Returns the MD5 of the same number of bytes of erased flash.
@@ -117,7 +117,7 @@ impl Job {
         let (offset, len) = self.place(&sectors);
         let bytes = self.bytes(&sectors);
         let bytes = bytes.get(..SAMPLE).unwrap_or(bytes);
-        (offset, len.min(bytes.len() as u32), const_hex::encode(Md5::digest(bytes)))
+        (offset, len.min(bytes.len() as u32), hex::encode(Md5::digest(bytes)))
     }
 
     fn bytes(&self, sectors: &Range<u32>) -> &[u8] {
@@ -186,7 +186,7 @@ impl Job {
 
 /// Returns the MD5 of `len` bytes of erased flash.
 pub(crate) fn md5_blank(len: u32) -> String {
-    const_hex::encode(Md5::digest(vec![0xff; len as usize]))
+    hex::encode(Md5::digest(vec![0xff; len as usize]))
 }
 
 /// Returns whether the first word of a write is programmed last. That is so for the image that the

@@ -147,7 +147,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let (hashed, rest) = bytes.split_at(bytes.len() / WORD * WORD);
             let is_right = hashed.is_empty()
                 || self.hash(offset, hashed.len() as u32)?
-                    == const_hex::encode(Md5::digest(hashed));
+                    == hex::encode(Md5::digest(hashed));
             let at = FlashOffset(offset.0.wrapping_add(hashed.len() as u32));
             if is_right && (rest.is_empty() || self.read_small(at, rest.len())? == rest) {
                 return Ok(bytes);
@@ -166,7 +166,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let sample = &sample[..sample.len() / WORD * WORD];
             let at = FlashOffset(offset.0.wrapping_add(from as u32));
             if !sample.is_empty()
-                && self.hash(at, sample.len() as u32)? != const_hex::encode(Md5::digest(sample))
+                && self.hash(at, sample.len() as u32)? != hex::encode(Md5::digest(sample))
             {
                 return Ok(false);
             }
@@ -233,7 +233,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
         }
         if found.is_empty() {
-            let (hash, name) = (const_hex::encode(Md5::digest(data)), name.to_owned());
+            let (hash, name) = (hex::encode(Md5::digest(data)), name.to_owned());
             self.report(FlashEvent::Verified { name, offset, len, hash });
         }
         self.stage("verify", StageState::Done);
@@ -244,7 +244,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     fn holds(&mut self, offset: FlashOffset, bytes: &[u8]) -> Result<bool, FlashError> {
         let (whole, rest) = bytes.split_at(bytes.len() / WORD * WORD);
         if !whole.is_empty()
-            && self.hash(offset, whole.len() as u32)? != const_hex::encode(Md5::digest(whole))
+            && self.hash(offset, whole.len() as u32)? != hex::encode(Md5::digest(whole))
         {
             return Ok(false);
         }
@@ -303,7 +303,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         offset: FlashOffset,
         len: u32,
     ) -> Result<bool, FlashError> {
-        let expected = const_hex::encode(Md5::digest(vec![0xff; len as usize]));
+        let expected = hex::encode(Md5::digest(vec![0xff; len as usize]));
         if self.hash(offset, len)? == expected {
             return Ok(true);
         }

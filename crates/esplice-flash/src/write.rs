@@ -372,7 +372,7 @@ fn refuse_bricking(info: &ChipInfo) -> Result<(), FlashError> {
 /// Decodes an MD5: ROM loaders send 32 hexadecimal digits, stubs 16 bytes.
 fn md5_text(data: &[u8]) -> Option<String> {
     match data.len() {
-        16 => Some(const_hex::encode(data)),
+        16 => Some(hex::encode(data)),
         32 if data.iter().all(u8::is_ascii_hexdigit) => {
             Some(String::from_utf8_lossy(data).to_ascii_lowercase())
         }

@@ -351,8 +351,8 @@ fn check_end(info: &mut ImageInfo, bytes: &[u8], chip: Option<&Chip>, defects: &
             let computed = sha256(hashed);
             if computed != *stored {
                 defects.push(Defect::Sha256 {
-                    stored: const_hex::encode(stored),
-                    computed: const_hex::encode(computed),
+                    stored: hex::encode(stored),
+                    computed: hex::encode(computed),
                 });
             }
         }

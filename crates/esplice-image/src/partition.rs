@@ -302,8 +302,8 @@ impl PartitionTable {
                 let computed = md5.clone().finalize();
                 if computed[..] != row[16..] {
                     return Err(TableError::Md5Mismatch {
-                        stored: const_hex::encode(&row[16..]),
-                        computed: const_hex::encode(computed),
+                        stored: hex::encode(&row[16..]),
+                        computed: hex::encode(computed),
                     });
                 }
                 md5_seen = true;

@@ -105,7 +105,7 @@ impl FlashPlan {
                 offset: write.offset.0,
                 // A longer write is refused when the plan is made.
                 len: u32::try_from(write.data.len()).unwrap_or(u32::MAX),
-                sha256: const_hex::encode(sha256(&write.data)),
+                sha256: hex::encode(sha256(&write.data)),
                 file: path,
                 file_offset: offset,
             })
@@ -125,7 +125,7 @@ impl FlashPlan {
             own_partition_table: self.own.table,
             own_bootloader: self.own.bootloader,
             writes: writes.collect::<Result<_, PlanError>>()?,
-            elf_sha256: self.elf_sha256.map(const_hex::encode),
+            elf_sha256: self.elf_sha256.map(hex::encode),
         };
         let mut text = serde_json::to_string_pretty(&raw).map_err(json)?;
         text.push('\n');
@@ -232,7 +232,7 @@ fn read_write(raw: RawWrite, content: &[u8]) -> Result<Write, PlanError> {
         return Err(PlanError::Hash {
             path: raw.file,
             name: raw.name,
-            found: const_hex::encode(found),
+            found: hex::encode(found),
             expected: raw.sha256,
         });
     }

@@ -352,7 +352,7 @@ impl fmt::Display for ImageInfo {
             writeln!(f, "checksum    0x{checksum:02x}")?;
         }
         if let Some(hash) = &self.sha256 {
-            writeln!(f, "sha256      {}", const_hex::encode(hash))?;
+            writeln!(f, "sha256      {}", hex::encode(hash))?;
         }
         if let Some(end) = self.end {
             writeln!(f, "length      {end} bytes")?;
@@ -362,6 +362,6 @@ impl fmt::Display for ImageInfo {
         writeln!(f, "version     {}", app.version)?;
         writeln!(f, "built       {} {}", app.date, app.time)?;
         writeln!(f, "esp-idf     {}", app.idf_version)?;
-        writeln!(f, "elf sha256  {}", const_hex::encode(app.elf_sha256))
+        writeln!(f, "elf sha256  {}", hex::encode(app.elf_sha256))
     }
 }

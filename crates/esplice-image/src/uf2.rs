@@ -274,6 +274,6 @@ fn same_md5(addr: u32, len: u32, stored: [u8; 16], computed: [u8; 16]) -> Result
     if stored == computed {
         return Ok(());
     }
-    let (stored, computed) = (const_hex::encode(stored), const_hex::encode(computed));
+    let (stored, computed) = (hex::encode(stored), hex::encode(computed));
     Err(Uf2Fault::Md5 { addr, len, stored, computed })
 }

@@ -426,8 +426,8 @@ impl Boot<'_> {
         let expected = self.flash(at.wrapping_add(padding), 32);
         if calculated[..] != expected[..] {
             self.say("SHA-256 comparison failed:");
-            self.say(format!("Calculated: {}", const_hex::encode(calculated)));
-            self.say(format!("Expected: {}", const_hex::encode(&expected)));
+            self.say(format!("Calculated: {}", hex::encode(calculated)));
+            self.say(format!("Expected: {}", hex::encode(&expected)));
             self.say("Attempting to boot anyway...");
         }
         let entry = self.word(4);

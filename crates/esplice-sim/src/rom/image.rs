@@ -222,7 +222,7 @@ fn check_kind(elf: &[u8], chip: &Chip) -> Result<(), SimError> {
         Some([0x7f, b'E', b'L', b'F', class, order]) => {
             no_elf(format!("class {class} and byte order {order} instead of 1 and 1"))
         }
-        Some(start) => no_elf(format!("it begins with {}", const_hex::encode(start))),
+        Some(start) => no_elf(format!("it begins with {}", hex::encode(start))),
         None => no_elf("it is too short".into()),
     })?;
     let machine = header.e_machine.get(LittleEndian).0;

@@ -146,7 +146,7 @@ pub fn boot_check(report: &FlashReport) -> BootCheck {
     BootCheck {
         entry: report.boots.entry.or(header.map(|header| header.entry)).map(|entry| entry.0),
         app: report.boots.app.or(file.map(|write| write.offset)).map(|offset| offset.0),
-        elf_sha256: hash.map(const_hex::encode),
+        elf_sha256: hash.map(hex::encode),
     }
 }
 

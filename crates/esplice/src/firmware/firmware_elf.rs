@@ -53,7 +53,7 @@ impl FirmwareElf {
 
     /// Returns the SHA-256 of the ELF in hex.
     pub fn hash(&self) -> String {
-        const_hex::encode(esplice_image::sha256(&self.bytes))
+        hex::encode(esplice_image::sha256(&self.bytes))
     }
 
     /// Returns the format strings of ESP-IDF's binary log, if there are any and they can be read.

@@ -335,7 +335,7 @@ impl Shell {
             Ok(text) => Event::Output { text: Some(text), bytes: None, port: self.board.clone() },
             Err(error) => Event::Output {
                 text: None,
-                bytes: Some(const_hex::encode(error.as_bytes())),
+                bytes: Some(hex::encode(error.as_bytes())),
                 port: self.board.clone(),
             },
         };

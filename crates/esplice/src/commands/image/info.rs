@@ -81,7 +81,7 @@ fn image(info: &ImageInfo) -> Value {
             "date": app.date,
             "time": app.time,
             "idf_version": app.idf_version,
-            "elf_sha256": const_hex::encode(app.elf_sha256),
+            "elf_sha256": hex::encode(app.elf_sha256),
         })
     });
     json!({
@@ -95,7 +95,7 @@ fn image(info: &ImageInfo) -> Value {
         "entry": info.header.entry.0,
         "segments": segments.collect::<Vec<_>>(),
         "checksum": info.checksum,
-        "sha256": info.sha256.as_ref().map(const_hex::encode),
+        "sha256": info.sha256.as_ref().map(hex::encode),
         "app": app,
     })
 }

@@ -73,7 +73,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
                 "name": part.name,
                 "offset": offset.0,
                 "len": len,
-                "sha256": const_hex::encode(esplice_image::sha256(&part.data)),
+                "sha256": hex::encode(esplice_image::sha256(&part.data)),
                 "file": path,
             }));
         }
