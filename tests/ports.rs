@@ -72,7 +72,7 @@ fn a_port_is_meant_by_what_it_is() {
     has(&run(&board, &flash("--port bnech"), 10), &["no port bnech", "did you mean bench?"]);
     has(
         &run(&board, &flash("--port 1a86:7523"), 10),
-        &["no port 1a86:7523", "here are /dev/ttyUSB0"],
+        &["no port 1a86:7523", "available ports: /dev/ttyUSB0"],
     );
 }
 
