@@ -169,7 +169,9 @@ impl Project {
             .args(["build", "--release", "--quiet"])
             .args(toolchain.arguments())
             .envs(toolchain.variables())
-            .env("CARGO_TARGET_DIR", firmware_target());
+            .env("CARGO_TARGET_DIR", firmware_target())
+            // As esplice sets it: else esp-bootloader-esp-idf would be compiled again each time.
+            .env("SOURCE_DATE_EPOCH", esplice_toolchain::SOURCE_DATE_EPOCH);
         finish(&mut assert_cmd::Command::from_std(cargo))
     }
 }

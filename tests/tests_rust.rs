@@ -36,6 +36,7 @@ fn cargo_test(project: &Path, arguments: &[&str]) -> Said {
         .envs(toolchain.variables())
         .env("PATH", std::env::join_paths(path).unwrap())
         .env("CARGO_TARGET_DIR", support::toolchain::firmware_target())
+        .env("SOURCE_DATE_EPOCH", esplice_toolchain::SOURCE_DATE_EPOCH)
         .env("ESPLICE_PROJECT_PORT", "sim:esp32c3")
         .env("NO_COLOR", "1");
     finish(&mut assert_cmd::Command::from_std(cargo))

@@ -146,8 +146,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             // Replies of a ROM carry no checksum, and its hashes cover whole words.
             let (hashed, rest) = bytes.split_at(bytes.len() / WORD * WORD);
             let is_right = hashed.is_empty()
-                || self.hash(offset, hashed.len() as u32)?
-                    == hex::encode(Md5::digest(hashed));
+                || self.hash(offset, hashed.len() as u32)? == hex::encode(Md5::digest(hashed));
             let at = FlashOffset(offset.0.wrapping_add(hashed.len() as u32));
             if is_right && (rest.is_empty() || self.read_small(at, rest.len())? == rest) {
                 return Ok(bytes);

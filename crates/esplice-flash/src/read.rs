@@ -151,9 +151,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         let deadline = self.port.now() + self.wire_time(64) + FRAME;
         match self.receive_frame(deadline)? {
-            Some(digest) => Ok((hex::encode(&digest)
-                == hex::encode(Md5::digest(&bytes)))
-            .then_some(bytes)),
+            Some(digest) => {
+                Ok((hex::encode(&digest) == hex::encode(Md5::digest(&bytes))).then_some(bytes))
+            }
             None => Err(timeout),
         }
     }
