@@ -492,7 +492,7 @@ impl Cause {
             }
             PsramAtRunTime { .. } => "place it in dram, or map psram in the program".into(),
             MissingKey { key: "size", .. } => "write size = \"16K\", say".into(),
-            MissingKey { key: "name", .. } => "write name = \"dma\", say".into(),
+            MissingKey { key: "name", .. } => "write name = \"dma\", for example".into(),
             MissingKey { .. } | Toml { .. } | WrongKind { .. } | TooMany { .. } => return None,
             BadSize { .. } => "write it as 96K, 0x18000, 4096 or 25%".into(),
             BadPercent { .. } | ZeroSize { .. } => "give it a size, such as 16K".into(),
