@@ -491,7 +491,7 @@ impl Cause {
                     .into()
             }
             PsramAtRunTime { .. } => "place it in dram, or map psram in the program".into(),
-            MissingKey { key: "size", .. } => "write size = \"16K\", say".into(),
+            MissingKey { key: "size", .. } => "write size = \"16K\", for example".into(),
             MissingKey { key: "name", .. } => "write name = \"dma\", for example".into(),
             MissingKey { .. } | Toml { .. } | WrongKind { .. } | TooMany { .. } => return None,
             BadSize { .. } => "write it as 96K, 0x18000, 4096 or 25%".into(),
