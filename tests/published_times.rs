@@ -19,7 +19,7 @@ struct Published {
     compressed: usize,
     /// Duration by the reported rate, which has more digits than the reported seconds.
     seconds: f64,
-    /// Whether the conditions are known, so that it must agree within 15 %.
+    /// True if the conditions are known, so that it must agree within 15 %.
     agrees: bool,
 }
 

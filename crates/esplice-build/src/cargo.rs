@@ -11,7 +11,7 @@ use crate::Error;
 pub(crate) struct Build {
     pub out_dir: PathBuf,
     pub manifest_dir: PathBuf,
-    /// Whether the target is bare metal, not the host or another system.
+    /// True if the target is bare metal, not the host or another system.
     pub device: bool,
     /// The linker named by cargo's configuration, if any.
     pub linker: Option<String>,

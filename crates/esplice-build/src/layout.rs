@@ -38,7 +38,7 @@ pub struct Layout {
     file_chip: Option<String>,
     /// The chip or board file named by the layout's file, relative to it.
     target_file: Option<PathBuf>,
-    /// Whether the module must have no unsafe code of its own.
+    /// True if the module must have no unsafe code of its own.
     safe: bool,
 }
 

@@ -67,7 +67,7 @@ pub struct Led {
     pub gpio: u32,
     /// How the LED is driven.
     pub kind: LedKind,
-    /// Whether the LED is lit while the pin is low.
+    /// True if the LED is lit while the pin is low.
     #[serde(default)]
     pub active_low: bool,
 }

@@ -12,9 +12,9 @@ use crate::{FlashOffset, raw};
 pub struct ImageParams {
     /// Chip id in the image header.
     pub chip_id: u16,
-    /// Whether a SHA-256 follows the checksum.
+    /// True if a SHA-256 follows the checksum.
     pub append_sha256: bool,
-    /// Whether the chip supports Secure Boot v1. All chips that append a SHA-256 support v2.
+    /// True if the chip supports Secure Boot v1. All chips that append a SHA-256 support v2.
     #[serde(default)]
     pub secure_boot_v1: bool,
     /// MMU page sizes in bytes, the default first. An app descriptor may name another one.

@@ -37,11 +37,11 @@ pub struct LayoutRegion {
     pub len: u32,
     /// The region's name in the `memory.x` of esp-hal.
     pub esp_hal: String,
-    /// Whether the second-stage bootloader runs here while it loads the program. Nothing that is
+    /// True if the second-stage bootloader runs here while it loads the program. Nothing that is
     /// loaded may lie here, and no content survives a reset.
     #[serde(default)]
     pub bootloader: bool,
-    /// Whether the content survives a reset and deep sleep.
+    /// True if the content survives a reset and deep sleep.
     #[serde(default)]
     pub kept: bool,
 }

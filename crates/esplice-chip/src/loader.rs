@@ -20,13 +20,13 @@ pub struct Loader {
     pub status_len: usize,
     /// Number of replies to one SYNC.
     pub sync_replies: usize,
-    /// Whether FLASH_BEGIN has a fifth word that requests encryption.
+    /// True if FLASH_BEGIN has a fifth word that requests encryption.
     pub begin_has_encrypt_word: bool,
-    /// Whether the loader has the FLASH_DEFL_* commands.
+    /// True if the loader has the FLASH_DEFL_* commands.
     pub deflate: bool,
-    /// Whether the loader has GET_SECURITY_INFO.
+    /// True if the loader has GET_SECURITY_INFO.
     pub security_info: bool,
-    /// Whether GET_SECURITY_INFO returns the chip ID of image headers, which identifies the chip.
+    /// True if GET_SECURITY_INFO returns the chip ID of image headers, which identifies the chip.
     pub security_info_has_chip_id: bool,
     /// Address of a ROM word that differs between chips.
     #[serde(default, deserialize_with = "raw::some_addr")]
@@ -77,7 +77,7 @@ pub struct SpiRegisters {
     pub cmd: u32,
     /// ADDR.
     pub addr: u32,
-    /// Whether an address shorter than 32 bits is stored in the high bits of ADDR.
+    /// True if an address shorter than 32 bits is stored in the high bits of ADDR.
     #[serde(default)]
     pub addr_high: bool,
     /// USER.

@@ -82,7 +82,7 @@ pub struct Backing {
     pub name: String,
     /// Offset of the region's first byte in the array.
     pub offset: u32,
-    /// Whether the region shows the array's words in reverse order: its first word is the last word
+    /// True if the region shows the array's words in reverse order: its first word is the last word
     /// of the `len` bytes at `offset`.
     #[serde(default)]
     pub reversed: bool,

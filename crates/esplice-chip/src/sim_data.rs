@@ -51,7 +51,7 @@ pub struct SimCpu {
     pub arch_id: u32,
     /// mimpid.
     pub implementation_id: u32,
-    /// Whether mie and mip exist, and mie masks interrupts.
+    /// True if mie and mip exist, and mie masks interrupts.
     pub interrupt_csrs: bool,
     /// Number of triggers in the debug unit.
     pub triggers: u32,

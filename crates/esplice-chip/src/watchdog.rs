@@ -10,7 +10,7 @@ use crate::{Addr, raw};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Watchdog {
-    /// Whether `rtc` can reset the chip while its loader runs.
+    /// True if `rtc` can reset the chip while its loader runs.
     pub resets_chip: bool,
     /// The RTC watchdog, or the one that replaces it.
     pub rtc: Option<RtcWatchdog>,

@@ -36,7 +36,7 @@ pub struct PortDevices {
     pub boards: Vec<&'static Board>,
     /// Chips whose own USB port has these IDs, or the chips of those boards.
     pub chips: Vec<&'static Chip>,
-    /// Whether this is a chip's own USB port and not a bridge.
+    /// True if this is a chip's own USB port and not a bridge.
     pub own_usb: bool,
 }
 

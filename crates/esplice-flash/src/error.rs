@@ -22,9 +22,9 @@ pub enum FlashError {
         port: String,
         /// Number of attempts.
         tries: u32,
-        /// Whether the board printed the banner of a normal boot.
+        /// True if the board printed the banner of a normal boot.
         running: bool,
-        /// Whether the port lacks DTR and RTS, so that it can't reset the board.
+        /// True if the port lacks DTR and RTS, so that it can't reset the board.
         no_lines: bool,
     },
     /// A command was not answered in time.

@@ -12,7 +12,7 @@ pub enum FlashEvent {
     Stage {
         /// Name of the stage: `connect`, `detect`, `write`, `verify`, `reset`.
         name: &'static str,
-        /// Whether the stage starts or has ended.
+        /// True if the stage starts or has ended.
         state: StageState,
     },
     /// An attempt to connect starts.
@@ -81,7 +81,7 @@ pub enum LoaderUse {
     Other,
 }
 
-/// Whether a stage starts or has ended.
+/// True if a stage starts or has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum StageState {
@@ -134,11 +134,11 @@ impl PartialEq for ChipInfo {
 /// Security state of a chip, as far as it limits a flasher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Security {
-    /// Whether only signed bootloaders start.
+    /// True if only signed bootloaders start.
     pub secure_boot: bool,
-    /// Whether flash contents are encrypted.
+    /// True if flash contents are encrypted.
     pub flash_encryption: bool,
-    /// Whether download mode refuses most commands.
+    /// True if download mode refuses most commands.
     pub secure_download: bool,
 }
 

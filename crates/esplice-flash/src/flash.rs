@@ -18,13 +18,13 @@ pub struct FlashOptions {
     pub target: Option<&'static Chip>,
     /// Baud rate for the transfer; none keeps the loader's initial rate.
     pub baud: Option<u32>,
-    /// Whether to write everything, even what the flash already holds.
+    /// True to write everything, even what the flash already holds.
     pub full: bool,
     /// The stub to use, if any; otherwise the ROM loader is used.
     pub stub: StubSource,
     /// Offset of the device's partition table, if the user gave one; otherwise it is searched.
     pub table_offset: Option<FlashOffset>,
-    /// Whether [`flash`] looks for the partition table and for what boots before it completes the
+    /// True if [`flash`] looks for the partition table and for what boots before it completes the
     /// plan.
     pub find_table: bool,
     /// How to connect.

@@ -28,7 +28,7 @@ pub(crate) struct Job {
     pub(crate) hash: String,
     /// The data to write, in whole words.
     data: Vec<u8>,
-    /// Whether the first word is programmed last.
+    /// True if the first word is programmed last.
     first_word_last: bool,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Piece {
     pub(crate) len: u32,
     /// State of the flash before the transfer.
     pub(crate) place: FlashState,
-    /// Whether the blocks are parts of a zlib stream.
+    /// True if the blocks are parts of a zlib stream.
     pub(crate) deflated: bool,
     pub(crate) blocks: Vec<Block>,
 }

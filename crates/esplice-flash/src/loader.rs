@@ -42,9 +42,9 @@ pub struct Loader {
     pub(crate) lead: &'static [u32],
     /// Bytes of a block for RAM.
     pub(crate) ram_block: u32,
-    /// Whether blocks may be compressed.
+    /// True if blocks may be compressed.
     pub(crate) deflate: bool,
-    /// Whether BEGIN has the word that requests encryption.
+    /// True if BEGIN has the word that requests encryption.
     begin_has_encrypt_word: bool,
 }
 

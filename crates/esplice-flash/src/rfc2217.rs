@@ -57,7 +57,7 @@ pub struct Rfc2217Port {
     /// Number of purges sent and answered. Until they are equal, input precedes the last purge.
     purges: (u32, u32),
     purge_deadline: Moment,
-    /// Whether the far end leaves purges unanswered.
+    /// True if the far end leaves purges unanswered.
     purges_unanswered: bool,
     suspended: bool,
     agreed: Option<bool>,

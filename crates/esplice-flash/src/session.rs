@@ -66,7 +66,7 @@ pub struct Session<'p, P: Port + ?Sized> {
     pub(crate) stub: Option<Stub>,
     /// The reset strategy after which the loader answered.
     pub(crate) reset_by: Option<&'static str>,
-    /// Whether a stub may replace the ROM loader before anything is written.
+    /// True if a stub may replace the ROM loader before anything is written.
     pub(crate) stub_available: bool,
     /// Streams compressed ahead of time.
     pub(crate) prepared: Prepared,

@@ -125,7 +125,7 @@ pub struct AppImage {
     pub segments: Vec<ImageSegment>,
     /// SHA-256 of the ELF.
     pub elf_sha256: [u8; 32],
-    /// Whether the app descriptor contains that hash.
+    /// True if the app descriptor contains that hash.
     pub elf_sha256_patched: bool,
     /// The source used: [`ImageSource::Sections`] or [`ImageSource::ProgramHeaders`].
     pub source: ImageSource,

@@ -28,7 +28,7 @@ pub struct PlanParts<'a> {
     /// The second-stage bootloader, for boot layout idf. Its header gets the app's flash
     /// parameters.
     pub bootloader: Option<&'a [u8]>,
-    /// Whether the bootloader is a custom one.
+    /// True if the bootloader is a custom one.
     pub own_bootloader: bool,
     /// The partition table, for boot layout idf.
     pub table: TableChoice<'a>,
@@ -38,7 +38,7 @@ pub struct PlanParts<'a> {
     pub partition: Option<&'a str>,
     /// SHA-256 of the ELF, if the app was made from one.
     pub elf_sha256: Option<[u8; 32]>,
-    /// Whether to leave it to [`resolve`](crate::resolve()) to check, with the device's table and
+    /// True to leave it to [`resolve`](crate::resolve()) to check, with the device's table and
     /// flash size, that everything fits.
     pub fits_later: bool,
 }

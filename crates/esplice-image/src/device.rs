@@ -27,7 +27,7 @@ pub struct TableSearch {
     /// Offset at which the table must be, because the user set it or because the bootloader is
     /// known to look there. `None` if any offset may be the right one.
     pub known: Option<FlashOffset>,
-    /// Whether the offset is known from a recognised bootloader.
+    /// True if the offset is known from a recognised bootloader.
     pub recognised: bool,
     /// Offset of the first searched sector.
     pub from: FlashOffset,
@@ -44,7 +44,7 @@ pub struct FoundTable {
     pub offset: FlashOffset,
     /// The table, or the reason why it is not valid.
     pub table: Result<PartitionTable, TableError>,
-    /// Whether the table has an MD5 row.
+    /// True if the table has an MD5 row.
     pub has_md5: bool,
 }
 

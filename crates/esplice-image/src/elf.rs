@@ -23,7 +23,7 @@ pub(crate) struct Section<'d> {
     pub bytes: &'d [u8],
     /// The region that contains the address.
     pub region: &'d Region,
-    /// Whether the ELF marks the section as code.
+    /// True if the ELF marks the section as code.
     pub is_code: bool,
 }
 

@@ -291,7 +291,7 @@ pub enum ImageError {
     MmuPageSize {
         /// The size from the options or the app descriptor, in bytes.
         size: u32,
-        /// Whether the size is from the app descriptor, not from the options.
+        /// True if the size is from the app descriptor, not from the options.
         by_descriptor: bool,
         /// The chip's name.
         chip: String,

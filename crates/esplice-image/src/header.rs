@@ -145,7 +145,7 @@ pub struct ImageHeader {
     pub max_rev: u16,
     /// Reserved bytes.
     pub reserved: [u8; 4],
-    /// Whether a SHA-256 is appended: 0 for no, any other number (usually 1) for yes.
+    /// True if a SHA-256 is appended: 0 for no, any other number (usually 1) for yes.
     pub append_sha256: u8,
 }
 

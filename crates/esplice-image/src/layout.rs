@@ -27,7 +27,7 @@ pub(crate) struct Layout {
     pub segments: Vec<ImageSegment>,
     /// Ranges of the segments' data in `bytes`.
     pub checksummed: Vec<Range<usize>>,
-    /// Whether there is an app descriptor, which takes the ELF's SHA-256.
+    /// True if there is an app descriptor, which takes the ELF's SHA-256.
     pub descriptor: bool,
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Rules {
     pub page: u32,
     /// Minimum number of bytes that a segment has in its last page, padded with zeros.
     pub last_min: u32,
-    /// Whether a segment may start in the page in which the previous one ends, at a higher address.
+    /// True if a segment may start in the page in which the previous one ends, at a higher address.
     pub shares_pages: bool,
 }
 

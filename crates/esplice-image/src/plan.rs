@@ -138,10 +138,10 @@ impl FlashParams {
 /// Custom parts of a plan. They replace what is on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CustomParts {
-    /// Whether the partition table is custom. The built-in one is for devices without a table and
+    /// True if the partition table is custom. The built-in one is for devices without a table and
     /// fills their flash.
     pub table: bool,
-    /// Whether the second-stage bootloader is custom. The built-in one is for devices without a
+    /// True if the second-stage bootloader is custom. The built-in one is for devices without a
     /// bootloader.
     pub bootloader: bool,
 }

@@ -170,7 +170,7 @@ pub enum PlanError {
         name: String,
         /// The closest known name.
         nearest: Option<String>,
-        /// Whether an app partition was requested.
+        /// True if an app partition was requested.
         apps: bool,
         /// Names of the partitions, or only of the app partitions if one was requested.
         known: Vec<String>,

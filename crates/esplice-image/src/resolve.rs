@@ -11,13 +11,13 @@ use crate::{
 /// The user's options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResolveOptions {
-    /// Whether to write bootloader and table even if the device has them.
+    /// True to write bootloader and table even if the device has them.
     pub with_bootloader: bool,
     /// The partition to write the app to.
     pub partition: Option<String>,
     /// The offset to write the app to, regardless of the table.
     pub offset: Option<FlashOffset>,
-    /// Whether to refuse to write an app that the device would not boot.
+    /// True to refuse to write an app that the device would not boot.
     pub must_boot: bool,
 }
 
@@ -87,7 +87,7 @@ pub enum PlanNote {
         /// Offset of the table.
         offset: FlashOffset,
     },
-    /// Whether the custom bootloader looks for the table at this offset is unknown.
+    /// True if the custom bootloader looks for the table at this offset is unknown.
     #[error("cannot check whether the bootloader looks for the partition table at {offset}")]
     TableOffsetUnchecked {
         /// Offset of the table.

@@ -25,7 +25,7 @@ use crate::{
 pub struct RomOptions {
     /// Flash parameters for the header.
     pub flash: FlashParams,
-    /// Whether a SHA-256 is appended. An image with flash content after it always has one.
+    /// True if a SHA-256 is appended. An image with flash content after it always has one.
     pub append_sha256: bool,
     /// SHA-256 of the ELF, if the caller already has it; otherwise it is computed.
     pub elf_sha256: Option<[u8; 32]>,

@@ -28,7 +28,7 @@ pub struct Uf2Options {
     pub family: u32,
     /// Number of data bytes in a block; the maximum if `None`.
     pub chunk: Option<usize>,
-    /// Whether blocks carry the MD5 of their data.
+    /// True if blocks carry the MD5 of their data.
     pub md5: bool,
 }
 

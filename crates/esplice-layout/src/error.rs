@@ -225,7 +225,7 @@ pub enum Cause {
     PsramAtRunTime {
         /// The chip.
         chip: String,
-        /// Whether the program is built on esp-hal.
+        /// True if the program is built on esp-hal.
         esp_hal: bool,
     },
     /// A region can't hold a block of this kind.

@@ -104,7 +104,7 @@ pub struct Section {
     pub region: String,
     /// Alignment in bytes.
     pub align: u32,
-    /// Whether nothing is loaded into it.
+    /// True if nothing is loaded into it.
     pub no_load: bool,
 }
 

@@ -13,10 +13,10 @@ const HOST_HEAP: u32 = 64 << 10;
 /// Options for generating the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ModuleOptions {
-    /// Whether blocks come from the linker's symbols. Otherwise they are statics of the same sizes,
+    /// True if blocks come from the linker's symbols. Otherwise they are statics of the same sizes,
     /// for tests on the host.
     pub device: bool,
-    /// Whether the unsafe code is in the crate `esplice-rt`, so that the including crate may forbid
+    /// True if the unsafe code is in the crate `esplice-rt`, so that the including crate may forbid
     /// it.
     pub safe: bool,
 }

@@ -15,9 +15,9 @@ pub struct Room {
     pub len: u32,
     /// Name in esp-hal's `memory.x`.
     pub esp_hal: String,
-    /// Whether the second-stage bootloader runs here while it loads the program.
+    /// True if the second-stage bootloader runs here while it loads the program.
     pub bootloader: bool,
-    /// Whether its contents survive a reset and deep sleep.
+    /// True if its contents survive a reset and deep sleep.
     pub kept: bool,
 }
 

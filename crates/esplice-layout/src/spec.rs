@@ -131,7 +131,7 @@ pub struct Spec {
 /// The keys `stable` and `stable-…` of `[layout]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StableSpec {
-    /// Whether links are layout-stable; off by default.
+    /// True if links are layout-stable; off by default.
     pub on: Option<At<bool>>,
     /// Path of the record of the last link, relative to the directory of the file; next to the ELF
     /// by default.
@@ -185,9 +185,9 @@ pub struct ArenaSpec {
     pub align: Option<At<u32>>,
     /// The byte to fill it with, loaded with the program.
     pub fill: Option<At<u32>>,
-    /// Whether nothing is loaded into it; on by default.
+    /// True if nothing is loaded into it; on by default.
     pub no_load: Option<At<bool>>,
-    /// Whether its contents survive a reset.
+    /// True if its contents survive a reset.
     pub keep: Option<At<bool>>,
 }
 
@@ -213,7 +213,7 @@ pub struct SectionSpec {
     pub region: At<String>,
     /// Alignment in bytes; 4 by default.
     pub align: Option<At<u32>>,
-    /// Whether nothing is loaded into it.
+    /// True if nothing is loaded into it.
     pub no_load: Option<At<bool>>,
 }
 

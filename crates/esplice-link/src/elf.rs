@@ -17,7 +17,7 @@ pub(crate) struct Section {
     pub name: String,
     pub addr: u32,
     pub len: u32,
-    /// Whether its bytes are in the file.
+    /// True if its bytes are in the file.
     pub loaded: bool,
 }
 

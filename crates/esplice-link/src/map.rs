@@ -93,7 +93,7 @@ pub struct Item {
     pub addr: u32,
     /// Length in bytes.
     pub len: u32,
-    /// Whether its contents are loaded with the program.
+    /// True if its contents are loaded with the program.
     pub loaded: bool,
 }
 

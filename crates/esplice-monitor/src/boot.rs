@@ -154,7 +154,7 @@ pub struct BootLoop {
     pub reason: String,
     /// The last line before the last reset, often an error from the bootloader.
     pub last_line: Option<String>,
-    /// Whether the ROM finds no image, so the firmware cannot be the cause.
+    /// True if the ROM finds no image, so the firmware cannot be the cause.
     pub without_image: bool,
 }
 
@@ -163,7 +163,7 @@ pub struct BootLoop {
 pub(crate) struct ResetCounter {
     expected: u32,
     limit: u32,
-    /// Whether resets of running firmware are intended.
+    /// True if resets of running firmware are intended.
     allowed: bool,
     resets: u32,
     bad_headers: u32,

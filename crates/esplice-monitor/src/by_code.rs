@@ -42,7 +42,7 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CodeFrame {
     state: State,
-    /// Whether an earlier instruction sets the stack pointer to an unknown value.
+    /// True if an earlier instruction sets the stack pointer to an unknown value.
     loses_sp: bool,
 }
 

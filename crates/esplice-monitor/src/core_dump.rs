@@ -89,7 +89,7 @@ pub struct CoreDump {
     pub chip_id: u16,
     /// The chip revision, major × 100 + minor, if the dump has it.
     pub chip_revision: Option<u32>,
-    /// Whether the checksum matches. If not, some bytes were received wrong.
+    /// True if the checksum matches. If not, some bytes were received wrong.
     pub is_sound: bool,
     /// The start of the SHA-256 of the firmware's ELF in hex, if the dump has it.
     pub elf_sha256: Option<String>,
@@ -108,9 +108,9 @@ pub struct CoreTask {
     pub name: Option<String>,
     /// The address of the control block, FreeRTOS's handle of the task.
     pub tcb: u32,
-    /// Whether this task crashed.
+    /// True if this task crashed.
     pub crashed: bool,
-    /// Whether the stack could not be dumped because its pointers were invalid.
+    /// True if the stack could not be dumped because its pointers were invalid.
     pub is_broken: bool,
     registers: TaskRegisters,
 }

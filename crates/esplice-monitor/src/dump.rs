@@ -16,7 +16,7 @@ const ASSUMED_STACK_START: u32 = 0x1000_0000;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Dump {
     pub registers: Registers,
-    /// Whether the text has the program counter and the stack pointer.
+    /// True if the text has the program counter and the stack pointer.
     is_whole: bool,
     memory: BTreeMap<u32, u32>,
 }

@@ -58,7 +58,7 @@ impl Level {
 pub struct Filter {
     /// Level for modules without a rule. `None` means `off`.
     others: Option<Level>,
-    /// Whether lines without a level are shown.
+    /// True if lines without a level are shown.
     plain: bool,
     modules: Vec<(String, Option<Level>)>,
 }

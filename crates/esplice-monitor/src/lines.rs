@@ -15,7 +15,7 @@ const KEPT: usize = 12;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub text: String,
-    /// Whether the bytes were text: valid UTF-8 without control characters unusual in text.
+    /// True if the bytes were text: valid UTF-8 without control characters unusual in text.
     pub is_text: bool,
 }
 

@@ -110,9 +110,9 @@ pub(crate) struct Chain {
     /// The registers of the last caller.
     pub end: Registers,
     pub interrupted: bool,
-    /// Whether the last call has a fixed target and so must have called this function.
+    /// True if the last call has a fixed target and so must have called this function.
     is_named: bool,
-    /// Whether the chain passes the source location in the panic message.
+    /// True if the chain passes the source location in the panic message.
     pub has_place: bool,
 }
 

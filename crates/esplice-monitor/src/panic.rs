@@ -134,7 +134,7 @@ pub struct PanicReport {
     pub lines: Vec<String>,
     /// The time at which the first line was complete, on the port's clock.
     pub at: Moment,
-    /// Whether a logger or a terminal has added a prefix to each line.
+    /// True if a logger or a terminal has added a prefix to each line.
     pub(crate) is_prefixed: bool,
 }
 

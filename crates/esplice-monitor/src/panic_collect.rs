@@ -38,15 +38,15 @@ struct Collecting {
     message_lines: usize,
     /// The kind of addresses in a backtrace with one address per line.
     listed: AddressKind,
-    /// Whether backtrace lines may follow without a heading.
+    /// True if backtrace lines may follow without a heading.
     lists_bare: bool,
-    /// Whether the message is that of an exception, which contains addresses.
+    /// True if the message is that of an exception, which contains addresses.
     is_exception: bool,
     /// The core of the first dump.
     core: Option<u32>,
     /// Number of register dumps seen. ESP-IDF starts with the core that panicked.
     dumps: usize,
-    /// Whether a register was printed that only RISC-V has.
+    /// True if a register was printed that only RISC-V has.
     is_riscv: bool,
     /// The return address from the registers, until the backtrace begins.
     returns_to: Option<u32>,
@@ -62,7 +62,7 @@ enum Phase {
     Message,
     /// Within `PanicInfo { … }`, printed by esp-backtrace before 0.11.
     Info {
-        /// Whether the message is being read.
+        /// True if the message is being read.
         message: bool,
     },
     /// Registers, stack, or a blank line.

@@ -10,9 +10,9 @@ pub(crate) struct PanicStart {
     pub kind: PanicKind,
     pub message: String,
     pub location: Option<SourceLocation>,
-    /// Whether the message follows on the next lines.
+    /// True if the message follows on the next lines.
     pub more: bool,
-    /// Whether addresses printed one per line are return addresses, not reduced by the length of a
+    /// True if addresses printed one per line are return addresses, not reduced by the length of a
     /// call.
     pub raw_addresses: bool,
 }

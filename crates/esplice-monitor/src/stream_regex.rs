@@ -29,7 +29,7 @@ const KEPT: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct StreamRegex {
     regex: Regex,
-    /// Whether a match is known at its last byte because the expression does not look at what
+    /// True if a match is known at its last byte because the expression does not look at what
     /// follows.
     at_once: bool,
 }

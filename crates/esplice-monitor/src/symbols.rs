@@ -72,7 +72,7 @@ pub struct SymbolFrame {
     pub file: Option<String>,
     /// The line, from 1.
     pub line: Option<u32>,
-    /// Whether the compiler inlined this function into that of the next frame.
+    /// True if the compiler inlined this function into that of the next frame.
     pub inlined: bool,
 }
 

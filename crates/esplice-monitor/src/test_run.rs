@@ -67,9 +67,9 @@ pub struct TestSelection {
     pub filters: Vec<String>,
     /// Parts of names. A test does not count if its name contains one of them.
     pub skip: Vec<String>,
-    /// Whether the filters are whole names.
+    /// True if the filters are whole names.
     pub exact: bool,
-    /// Whether only names are wanted, no results.
+    /// True if only names are wanted, no results.
     pub list: bool,
 }
 
@@ -252,7 +252,7 @@ struct Running {
     name: String,
     since: Moment,
     output: Vec<String>,
-    /// Whether the test counts according to the selection.
+    /// True if the test counts according to the selection.
     counts: bool,
     /// The text that the panic message must contain, if the test must panic.
     should_panic: Option<String>,

@@ -82,7 +82,7 @@ pub struct TraceReport {
     pub lines: Vec<String>,
     /// The time at which the first line was complete, on the port's clock.
     pub at: Moment,
-    /// Whether the addresses are ESP-IDF's pairs, whose meaning depends on the processor.
+    /// True if the addresses are ESP-IDF's pairs, whose meaning depends on the processor.
     pub(crate) is_pairs: bool,
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct Hints<'h> {
     pub location: Option<&'h SourceLocation>,
     /// The address of the instruction interrupted by a trap.
     pub mepc: Option<u32>,
-    /// Whether unwinding has passed that location.
+    /// True if unwinding has passed that location.
     pub has_place: bool,
 }
 
@@ -68,7 +68,7 @@ impl Hints<'_> {
 pub(crate) enum Step {
     Caller {
         registers: Registers,
-        /// Whether the function is a trap handler, so the interrupted code made no call.
+        /// True if the function is a trap handler, so the interrupted code made no call.
         interrupted: bool,
     },
     /// The caller's registers except for the program counter: the function keeps no return address.
@@ -308,7 +308,7 @@ impl Symbols<'_> {
 pub struct Caller {
     /// The address at which it continues: after its call, or at the interrupted instruction.
     pub addr: u32,
-    /// Whether a trap interrupted it there, so that it made no call.
+    /// True if a trap interrupted it there, so that it made no call.
     pub interrupted: bool,
 }
 

@@ -47,7 +47,7 @@ pub struct Watch {
     pub expected_resets: u32,
     /// Number of further resets that make a boot loop.
     pub loop_resets: u32,
-    /// Whether resets by the firmware are intended: they never make a boot loop and never end a
+    /// True if resets by the firmware are intended: they never make a boot loop and never end a
     /// test.
     pub allow_resets: bool,
     /// The tests that count, of those that the board runs.

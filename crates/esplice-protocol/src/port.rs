@@ -39,9 +39,9 @@ impl std::ops::Add<Duration> for Moment {
 /// Capabilities of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
-    /// Whether DTR and RTS reach the board.
+    /// True if DTR and RTS reach the board.
     pub lines: bool,
-    /// Whether the baud rate matters and can be set.
+    /// True if the baud rate matters and can be set.
     pub baud: bool,
     /// Time that the transport adds between a write and the first byte of the answer.
     pub latency: Duration,
@@ -113,7 +113,7 @@ pub enum PortError {
     NotRfc2217 {
         /// The port's name.
         port: String,
-        /// Whether the far end refused, rather than sending nothing of the protocol.
+        /// True if the far end refused, rather than sending nothing of the protocol.
         refused: bool,
         /// Number of serial line bytes received meanwhile.
         heard: usize,

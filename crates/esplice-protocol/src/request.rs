@@ -60,7 +60,7 @@ pub enum Request {
     },
     /// Ends raw blocks.
     FlashEnd {
-        /// Whether to stay in the loader instead of resetting.
+        /// True to stay in the loader instead of resetting.
         stay: bool,
     },
     /// Announces compressed blocks and erases their range.
@@ -74,7 +74,7 @@ pub enum Request {
     },
     /// Ends compressed blocks.
     FlashDeflEnd {
-        /// Whether to stay in the loader instead of resetting.
+        /// True to stay in the loader instead of resetting.
         stay: bool,
     },
     /// Announces blocks for RAM.
@@ -97,7 +97,7 @@ pub enum Request {
     },
     /// Ends blocks for RAM.
     MemEnd {
-        /// Whether to stay in the loader instead of jumping.
+        /// True to stay in the loader instead of jumping.
         stay: bool,
         /// Address to jump to.
         entry: u32,

@@ -79,7 +79,7 @@ pub struct Spec {
     pub time: TimeMode,
     /// The USB bridge at UART0.
     pub bridge: Bridge,
-    /// Whether the flash chip takes the longest times of its data sheet.
+    /// True if the flash chip takes the longest times of its data sheet.
     pub worst_flash: bool,
 }
 

@@ -31,15 +31,15 @@ pub struct CargoOptions {
     pub source: Option<PathBuf>,
     /// Features to enable in addition to the chip's own.
     pub features: Vec<String>,
-    /// Whether to disable the package's default features.
+    /// True to disable the package's default features.
     pub no_default_features: bool,
-    /// Whether to enable all features of the package.
+    /// True to enable all features of the package.
     pub all_features: bool,
     /// The profile, `release` by default.
     pub profile: Option<String>,
-    /// Whether to fail rather than change the project's lock file.
+    /// True to fail rather than change the project's lock file.
     pub locked: bool,
-    /// Whether to build without network access.
+    /// True to build without network access.
     pub offline: bool,
     /// The target directory, instead of the project's own.
     pub target_dir: Option<PathBuf>,
@@ -120,11 +120,11 @@ pub struct Artifact {
     pub package: String,
     /// The name of the binary.
     pub bin: String,
-    /// Whether the ELF was already up to date.
+    /// True if the ELF was already up to date.
     pub fresh: bool,
     /// The toolchain it was built with.
     pub toolchain: RustToolchain,
-    /// Whether it was linked through the program of [`CargoOptions::stable`].
+    /// True if it was linked through the program of [`CargoOptions::stable`].
     pub stable: bool,
 }
 

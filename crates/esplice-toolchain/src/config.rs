@@ -17,7 +17,7 @@ pub(crate) struct Config {
     targets: Vec<toml::Table>,
     /// The targets set by `[build] target` or a variable.
     pub build_target: Option<BuildTarget>,
-    /// Whether `[unstable] build-std` is set.
+    /// True if `[unstable] build-std` is set.
     pub build_std: bool,
 }
 

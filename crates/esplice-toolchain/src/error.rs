@@ -15,9 +15,9 @@ pub enum ToolchainError {
         install: Option<String>,
         /// The toolchain pinned by the project, the only one that may build it.
         pinned: Option<String>,
-        /// Whether rustup is on the path.
+        /// True if rustup is on the path.
         rustup: bool,
-        /// Whether apt-get is on the path.
+        /// True if apt-get is on the path.
         apt: bool,
     },
     /// The toolchain pinned by the project does not run.
@@ -75,7 +75,7 @@ pub enum ToolchainError {
         target: String,
         /// The sysroot of the toolchain.
         sysroot: PathBuf,
-        /// Whether apt-get is on the path.
+        /// True if apt-get is on the path.
         apt: bool,
     },
     /// TinyGo was not found.
@@ -254,7 +254,7 @@ pub enum ToolchainError {
         name: String,
         /// The names of the project's binaries.
         bins: Vec<String>,
-        /// Whether an example has that name.
+        /// True if an example has that name.
         is_example: bool,
     },
     /// The project does not have the requested example.

@@ -29,7 +29,7 @@ pub struct RustToolchain {
     pub rustc: PathBuf,
     /// Cargo's target: a triple, or the path of a target file.
     pub target: String,
-    /// Whether programs for the target use the standard library, on ESP-IDF.
+    /// True if programs for the target use the standard library, on ESP-IDF.
     pub is_std: bool,
     /// Library crates to build as well. Empty if the target is installed.
     pub build_std: Vec<String>,

@@ -17,7 +17,7 @@ pub(crate) struct Selection {
     pub kind: Kind,
     pub bin: String,
     pub features: BTreeMap<String, Vec<String>>,
-    /// Whether the package is built on ESP-IDF's standard library.
+    /// True if the package is built on ESP-IDF's standard library.
     pub needs_idf: bool,
 }
 

@@ -8,7 +8,7 @@ use esplice_chip::Chip;
 pub(crate) struct Target {
     /// A triple, or the path of a target file.
     pub name: String,
-    /// Whether programs use the standard library, on ESP-IDF.
+    /// True if programs use the standard library, on ESP-IDF.
     pub is_std: bool,
     /// The file or variable that sets the target, if it is not simply the chip's.
     pub place: Option<String>,

@@ -45,7 +45,7 @@ pub struct Broken<P> {
     /// The first request of that opcode, and the moment at which it was sent.
     pub interrupts: Option<(Opcode, Arc<AtomicBool>)>,
     pub interrupted_at: Option<Moment>,
-    /// Whether DTR and RTS reach the board.
+    /// True if DTR and RTS reach the board.
     pub lines: bool,
     /// A request at which the board resets each time.
     pub resets_at: Option<Opcode>,

@@ -65,26 +65,26 @@ pub struct Rom {
     pub flash: Vec<u8>,
     /// Breaks the frame of that direction and number, from 0.
     pub fault: Option<(Way, usize, Fault)>,
-    /// Whether it never answers.
+    /// True if it never answers.
     pub silent: bool,
     /// Bytes to send before each reply.
     pub noise: Vec<u8>,
     pub security: SecurityInfo,
     pub no_security_info: bool,
-    /// Whether the answer to each hash is wrong.
+    /// True if the answer to each hash is wrong.
     pub wrong_hash: bool,
     /// A command to refuse always.
     pub refuse: Option<Opcode>,
-    /// Whether a WRITE_REG writes only one register.
+    /// True if a WRITE_REG writes only one register.
     pub single_registers: bool,
-    /// Whether the boot pin is not wired.
+    /// True if the boot pin is not wired.
     pub boot_pin_broken: bool,
     /// Highest baud rate at which the cable works.
     pub best_baud: u32,
     /// The crystal, if the chip's loader lets it be detected.
     pub xtal_mhz: u32,
     pub lines: bool,
-    /// Whether the baud rate does not matter, as over a pty.
+    /// True if the baud rate does not matter, as over a pty.
     pub any_baud: bool,
     pub frames: [usize; 2],
     pub opcodes: Vec<Opcode>,

@@ -63,7 +63,7 @@ pub struct Options {
     /// Entry point; 0 for the start of the first section with a name for code.
     pub entry: u32,
     pub is_64: bool,
-    /// Whether to write a program header for each section with bytes.
+    /// True to write a program header for each section with bytes.
     pub program_headers: bool,
 }
 

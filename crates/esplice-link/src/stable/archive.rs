@@ -13,7 +13,7 @@ pub struct InputFile {
     pub name: String,
     /// Contents of the file.
     pub bytes: Vec<u8>,
-    /// Whether the archive is linked as a whole (`--whole-archive`). Such an archive is not
+    /// True if the archive is linked as a whole (`--whole-archive`). Such an archive is not
     /// changed.
     pub whole: bool,
 }

@@ -26,10 +26,10 @@ pub(crate) struct Item {
     pub anonymous: bool,
     pub piece: bool,
     pub writable: bool,
-    /// Whether it belongs to a crate being edited, or is used only by such a crate.
+    /// True if it belongs to a crate being edited, or is used only by such a crate.
     pub own: bool,
     pub file: u64,
-    /// Whether no other file has the same name as its file.
+    /// True if no other file has the same name as its file.
     pub sole: bool,
 }
 

@@ -74,7 +74,7 @@ pub struct Replacement {
     /// The file to link instead of the input, or before it if that is an archive: only the members
     /// that are needed are written, and the others are still taken from the original.
     pub bytes: Vec<u8>,
-    /// Whether the original is linked after it.
+    /// True if the original is linked after it.
     pub before: bool,
 }
 

@@ -203,7 +203,7 @@ pub(crate) struct Rewriter<'o, 'a> {
 pub(crate) struct Patch {
     pub value: u32,
     pub section: usize,
-    /// Whether it loses its name and becomes a section symbol, which linkers omit from their
+    /// True if it loses its name and becomes a section symbol, which linkers omit from their
     /// output.
     pub nameless: bool,
 }

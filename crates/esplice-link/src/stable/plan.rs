@@ -20,7 +20,7 @@ pub(crate) struct Pin {
     pub slack: u32,
     /// Former offset, if it was matched.
     pub former: Option<u32>,
-    /// Whether it is pinned together with the one before: the linker places both unchanged and one
+    /// True if it is pinned together with the one before: the linker places both unchanged and one
     /// after the other by itself, so one line of the script is enough for both.
     pub joined: bool,
 }

@@ -53,7 +53,7 @@ pub(crate) struct Entry {
     /// Room after it that belongs to it.
     pub slack: u32,
     pub anonymous: bool,
-    /// Whether the linker placed it directly after the previous entry by itself.
+    /// True if the linker placed it directly after the previous entry by itself.
     pub chained: bool,
     /// Digest of the name of its file; 0 for the program's own objects.
     pub file: u64,

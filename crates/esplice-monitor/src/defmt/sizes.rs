@@ -46,7 +46,7 @@ struct Walk<'a> {
     rest: &'a [u8],
     formats: &'a BTreeMap<u16, String>,
     values: usize,
-    /// Whether the walk ended because bytes were missing.
+    /// True if the walk ended because bytes were missing.
     is_short: bool,
 }
 

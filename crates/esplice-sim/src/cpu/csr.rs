@@ -22,9 +22,9 @@ pub struct CpuModel {
     pub implementation_id: u32,
     /// mhartid.
     pub hart_id: u32,
-    /// Whether the A extension (atomic memory operations) exists.
+    /// True if the A extension (atomic memory operations) exists.
     pub atomics: bool,
-    /// Whether mie and mip exist and mie masks interrupts.
+    /// True if mie and mip exist and mie masks interrupts.
     pub interrupt_csrs: bool,
     /// Number of triggers of the debug unit, at most [`MAX_TRIGGERS`].
     pub triggers: u32,
@@ -97,9 +97,9 @@ pub struct Csrs {
     pub mpcmr: u32,
     /// cpu_gpio_oen, cpu_gpio_in and cpu_gpio_out, which are only stored.
     pub gpio: [u32; 3],
-    /// Whether the CPU is in user mode.
+    /// True if the CPU is in user mode.
     pub user_mode: bool,
-    /// Whether an exception was taken and has not returned yet.
+    /// True if an exception was taken and has not returned yet.
     pub(super) in_exception: bool,
     /// Value of the performance counter at cycle `counted_from`.
     counter: u32,

@@ -62,7 +62,7 @@ type Pages = [[u32; WAYS]; 3];
 /// Cached results of the register checks.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
-    /// Whether anything must be checked, by world.
+    /// True if anything must be checked, by world.
     active: [bool; 4],
     world: usize,
     /// Pages in which no check is needed, by world and intent.

@@ -150,7 +150,7 @@ pub struct Cpu {
     reservation: Option<u32>,
     cache: CodeCache,
     guard: Guard,
-    /// Whether the performance counter was read or set since the last query.
+    /// True if the performance counter was read or set since the last query.
     counter_read: bool,
 }
 

@@ -5,9 +5,9 @@ use super::PAGE_LEN;
 /// Access rights of a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
-    /// Whether stores are accepted.
+    /// True if stores are accepted.
     pub write: bool,
-    /// Whether instructions can be fetched.
+    /// True if instructions can be fetched.
     pub execute: bool,
 }
 

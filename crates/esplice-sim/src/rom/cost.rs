@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Work {
     /// Bytes processed, if nothing else determines the cost.
     pub units: u64,
-    /// Whether bytes were processed one by one, because of unaligned addresses or lengths.
+    /// True if bytes were processed one by one, because of unaligned addresses or lengths.
     pub slow: bool,
     /// Other operations and their numbers.
     parts: Vec<(&'static str, u64)>,
@@ -80,7 +80,7 @@ pub(crate) struct Cost {
     /// Cycles of each 1024 other operations.
     #[serde(default)]
     per_1024: BTreeMap<String, i64>,
-    /// Whether the cycles depend on the operands. If so, the figures apply only to most of them.
+    /// True if the cycles depend on the operands. If so, the figures apply only to most of them.
     #[serde(default)]
     #[cfg_attr(not(test), expect(dead_code, reason = "checked by the tests"))]
     rough: bool,

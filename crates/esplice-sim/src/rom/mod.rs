@@ -100,14 +100,14 @@ impl Flow {
 pub(crate) struct State {
     hashes: HashMap<u32, hash::Hash>,
     streams: HashMap<u32, inflate::Stream>,
-    /// Whether the last printed byte ended a line.
+    /// True if the last printed byte ended a line.
     pub(crate) line_ended: bool,
     /// Time until which the ROM waits for a missing host on USB.
     pub(crate) usb_given_up: Option<Tick>,
     /// Work of the last call.
     #[cfg(test)]
     pub(crate) work: Work,
-    /// Whether ets_install_uart_printf is in effect; the ROM calls it at boot.
+    /// True if ets_install_uart_printf is in effect; the ROM calls it at boot.
     uart_printf: bool,
 }
 

@@ -36,7 +36,7 @@ struct Cycles {
 struct Group {
     name: String,
     source: String,
-    /// Whether all its functions are modelled.
+    /// True if all its functions are modelled.
     #[serde(default)]
     #[cfg_attr(not(test), expect(dead_code, reason = "checked by the tests"))]
     complete: bool,

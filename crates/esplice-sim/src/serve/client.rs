@@ -18,7 +18,7 @@ pub(super) struct Client {
     session: Option<Session>,
     out: VecDeque<u8>,
     gone: bool,
-    /// Whether the last read contained bytes for the board.
+    /// True if the last read contained bytes for the board.
     talking: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Client {
 pub(super) struct InputResult {
     /// Number of bytes for the board.
     pub data_len: usize,
-    /// Whether the client purged what was sent to the board.
+    /// True if the client purged what was sent to the board.
     pub purged: bool,
 }
 

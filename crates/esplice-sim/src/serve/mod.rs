@@ -87,11 +87,11 @@ pub struct Lag {
 /// The result of reading from a client.
 #[derive(Default)]
 struct ReadResult {
-    /// Whether bytes were sent to the board.
+    /// True if bytes were sent to the board.
     heard: bool,
-    /// Whether there may be more.
+    /// True if there may be more.
     more: bool,
-    /// Whether the client purged what was sent.
+    /// True if the client purged what was sent.
     purged: bool,
     /// Bytes that the line could not hold.
     lost: usize,
@@ -107,17 +107,17 @@ pub struct Server {
     clients: Vec<Client>,
     /// Output of the board in this turn.
     said: Vec<SentByte>,
-    /// Whether the stop of the board was reported.
+    /// True if the stop of the board was reported.
     stopped: bool,
-    /// Whether the board took nothing from the line in the last turns.
+    /// True if the board took nothing from the line in the last turns.
     stalled: bool,
     idle_turns: u32,
     /// Time since which the line has been full, by the host's clock.
     full_since: Option<Duration>,
-    /// Whether lost bytes were reported since then.
+    /// True if lost bytes were reported since then.
     flood_reported: bool,
     frames: u64,
-    /// Whether the last byte was within a frame.
+    /// True if the last byte was within a frame.
     in_frame: bool,
     /// Set if the port has gone: until when by the board's clock, or `None` for good.
     away: Option<Option<Duration>>,

@@ -52,15 +52,15 @@ pub(super) struct Pace {
 
 /// The result of a turn.
 pub(super) struct Turn {
-    /// Whether the board took bytes or was busy with a request.
+    /// True if the board took bytes or was busy with a request.
     pub taking: bool,
-    /// Whether the board sent an answer and has nothing left to take or do.
+    /// True if the board sent an answer and has nothing left to take or do.
     pub answered: bool,
     /// Bytes of output.
     pub said: usize,
-    /// Whether the board can't continue.
+    /// True if the board can't continue.
     pub stopped: bool,
-    /// Whether a client is connected.
+    /// True if a client is connected.
     pub watched: bool,
     /// The board's clock.
     pub now: Duration,

@@ -243,13 +243,13 @@ pub(crate) struct Fabric {
     pub line: Line,
     /// Port that `line` is connected to.
     pub cable: Cable,
-    /// Whether the ROM's code is present and executed.
+    /// True if the ROM's code is present and executed.
     pub rom_executed: bool,
-    /// Whether the ROM loader receives bytes at the console instead of the UART's FIFO.
+    /// True if the ROM loader receives bytes at the console instead of the UART's FIFO.
     pub rom_listens: bool,
-    /// Whether the line, flash operations and resets take time.
+    /// True if the line, flash operations and resets take time.
     pub timed: bool,
-    /// Whether the first byte for the host stops the CPU.
+    /// True if the first byte for the host stops the CPU.
     pub watch_output: bool,
     /// The random number generator.
     pub random: Random,
@@ -261,7 +261,7 @@ pub(crate) struct Fabric {
     pub sleep: Option<Sleep>,
     /// Reset requested by a device.
     pub reset_request: Option<ResetReason>,
-    /// Whether `clock` has changed and all devices must be notified.
+    /// True if `clock` has changed and all devices must be notified.
     pub clock_changed: bool,
     /// pc at the last reset other than power-on, or 0 if it was not recorded.
     pub saved_pc: u32,

@@ -46,23 +46,23 @@ enum Kind {
 #[derive(Clone)]
 pub(crate) struct FlashChip {
     pub nor: Nor,
-    /// Whether the pins of the SPI bus are set up. Before that commands reach no chip, and reads
+    /// True if the pins of the SPI bus are set up. Before that commands reach no chip, and reads
     /// return zeros.
     attached: bool,
-    /// Whether operations take time.
+    /// True if operations take time.
     timed: bool,
     status: [u8; 3],
     /// Status registers after the next power-on.
     stored_status: [u8; 3],
     write_enabled: bool,
-    /// Whether 50h was received: the next status write is volatile and takes no time.
+    /// True if 50h was received: the next status write is volatile and takes no time.
     volatile_status: bool,
     running: Option<Operation>,
     /// Suspended operations: at most an erase, and a program within its suspension. `until` is the
     /// remaining time.
     suspended: Vec<Operation>,
     powered_down: bool,
-    /// Whether 66h was the previous command.
+    /// True if 66h was the previous command.
     reset_enabled: bool,
     /// Number of commands, without reads and commands that do nothing.
     commands: u64,

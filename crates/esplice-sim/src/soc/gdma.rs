@@ -89,7 +89,7 @@ struct Channel {
 pub(crate) struct Dma {
     registers: Registers,
     channels: [Channel; CHANNELS],
-    /// Whether a transfer was started and devices must check for it.
+    /// True if a transfer was started and devices must check for it.
     pub changed: bool,
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct Pins {
     wake_low: u32,
     /// Bytes on the pins.
     pub serial: Serial,
-    /// Whether the GPIO controller must sample the levels again.
+    /// True if the GPIO controller must sample the levels again.
     pub changed: bool,
 }
 

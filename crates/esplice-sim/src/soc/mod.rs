@@ -67,7 +67,7 @@ pub(crate) struct Soc {
     horizon: Tick,
     /// Interrupt last reported to the CPU.
     reported_irq: u32,
-    /// Whether a device access by the CPU has raised an interrupt that is not reported yet.
+    /// True if a device access by the CPU has raised an interrupt that is not reported yet.
     irq_by_access: bool,
     unlisted: BTreeMap<u32, (u32, Accesses)>,
     /// Address in ROM that was fetched without a hook.
@@ -83,11 +83,11 @@ struct Placed {
     irq: &'static [u32],
     lines: u32,
     next: Option<Tick>,
-    /// Whether the device must be notified of changes of pin levels.
+    /// True if the device must be notified of changes of pin levels.
     senses_pins: bool,
-    /// Whether the device is the DMA controller or uses it.
+    /// True if the device is the DMA controller or uses it.
     transfers: bool,
-    /// Whether the device keeps running while the chip sleeps.
+    /// True if the device keeps running while the chip sleeps.
     keeps_awake: bool,
 }
 

@@ -128,7 +128,7 @@ pub(crate) struct RtcControl {
     /// Time from which the main timer counts.
     timer_since: Tick,
     latched_time: u64,
-    /// Whether the alarm has fired since it was last set.
+    /// True if the alarm has fired since it was last set.
     alarm_over: bool,
     /// Current kind of sleep and its start.
     sleeping: Option<(Sleep, Tick)>,

@@ -60,7 +60,7 @@ pub(crate) struct Sha {
     waiting: usize,
     /// Bytes of an incomplete block received by DMA.
     part: Vec<u8>,
-    /// Whether the next block is the first one of a hash.
+    /// True if the next block is the first one of a hash.
     first: bool,
     done: bool,
 }

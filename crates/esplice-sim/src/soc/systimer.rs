@@ -62,7 +62,7 @@ impl Unit {
 #[derive(Debug, Clone, Copy, Default)]
 struct Alarm {
     enabled: bool,
-    /// Whether the alarm was loaded or enabled since it last fired. A single alarm fires once.
+    /// True if the alarm was loaded or enabled since it last fired. A single alarm fires once.
     armed: bool,
     /// Unit value at which the alarm fires next.
     target: u64,

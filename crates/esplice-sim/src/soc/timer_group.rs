@@ -76,7 +76,7 @@ pub(crate) struct TimerGroup {
     watchdog: Watchdog,
     /// CPU reset and system reset by this group's watchdog.
     resets: [ResetReason; 2],
-    /// Whether this is group 0, the only one with flash boot protection.
+    /// True if this is group 0, the only one with flash boot protection.
     first: bool,
     timer: Timer,
 }

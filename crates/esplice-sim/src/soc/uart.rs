@@ -89,7 +89,7 @@ pub(crate) struct Uart {
     paced: Tick,
     autobaud: Autobaud,
     baud: u32,
-    /// Whether the host's cable can be connected to this UART.
+    /// True if the host's cable can be connected to this UART.
     console: bool,
     /// Number of its signals in the pin matrix.
     signal: Option<u32>,

@@ -63,7 +63,7 @@ pub struct Rom {
     replaced: BTreeMap<u32, &'static str>,
     input: VecDeque<u8>,
     pub nor: Nor,
-    /// Whether the flash chip ignores programs and erases.
+    /// True if the flash chip ignores programs and erases.
     protected: bool,
     pub out: Vec<u8>,
     pub divider: Option<u32>,

@@ -41,7 +41,7 @@ pub struct Args {
 /// Options of writing the whole flash as the only output.
 #[derive(Debug, Clone, Copy)]
 struct Merged {
-    /// Whether the output is padded to the flash's size.
+    /// True if the output is padded to the flash's size.
     padded: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct BuildConfig {
     pub output: Option<PathBuf>,
     /// `[layout]` as written; none where it is about stable links only.
     pub layout: Option<Spec>,
-    /// Whether there is a `[layout]` that is about stable links only.
+    /// True if there is a `[layout]` that is about stable links only.
     pub only_stable: bool,
     /// Arguments for esplice as the linker, where a layout-stable link was requested.
     pub stable: Option<Vec<String>>,

@@ -23,7 +23,7 @@ const TRANSFER_BAUD: u32 = 921_600;
 #[derive(Debug)]
 pub struct FlashConfig {
     pub baud: u32,
-    /// Whether `baud` is the default.
+    /// True if `baud` is the default.
     pub baud_is_default: bool,
     pub stub: StubChoice,
     /// Ways into download mode, where some were given.
@@ -31,7 +31,7 @@ pub struct FlashConfig {
     pub full: bool,
     pub with_bootloader: bool,
     pub partition: Option<String>,
-    /// Whether the check that a plan fits is left to the board instead of the settings; set by
+    /// True if the check that a plan fits is left to the board instead of the settings; set by
     /// commands.
     pub fits_later: bool,
 }

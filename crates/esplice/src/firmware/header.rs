@@ -42,7 +42,7 @@ pub struct Header {
     mode: Option<FlashMode>,
     freq: Option<u8>,
     size: Option<u8>,
-    /// Whether the size is taken from the board's flash.
+    /// True if the size is taken from the board's flash.
     detects: bool,
 }
 

@@ -114,7 +114,7 @@ pub struct OwnOptions {
     pub profile: Option<String>,
     pub own: Vec<String>,
     pub fresh: bool,
-    /// Whether to link normally after the checks.
+    /// True to link normally after the checks.
     pub plain: bool,
     /// Arenas and sections that nothing is loaded into.
     pub unloaded: Vec<Unloaded>,

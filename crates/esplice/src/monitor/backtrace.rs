@@ -81,7 +81,7 @@ pub struct Decoder<'a> {
     /// Name of the board's ROM, as last reported, and its ELF from a directory, until that is read.
     rom: Mutex<(String, Option<&'a FirmwareElf>)>,
     symbols: Mutex<Prepared<'a>>,
-    /// Whether the prepared symbols are needed now or no longer.
+    /// True if the prepared symbols are needed now or no longer.
     hurry: Arc<AtomicBool>,
     elf_hash: Arc<OnceLock<String>>,
     told: Mutex<PrintedOnce>,

@@ -12,7 +12,7 @@ use crate::{
 /// The display shared by several boards.
 #[derive(Debug, Default)]
 pub struct Display {
-    /// Whether there are several boards.
+    /// True if there are several boards.
     several: bool,
     /// The board whose last line is incomplete.
     unfinished: Option<usize>,
@@ -37,13 +37,13 @@ pub struct EventPrinter<'a, 'e> {
     pub decoder: &'a Decoder<'e>,
     pub interrupt: &'a Interrupt,
     pub tests: TestPrinter,
-    /// Whether something is expected; errors are then reported at the end.
+    /// True if something is expected; errors are then reported at the end.
     pub waits: bool,
     /// Expected texts by step of the watch, `None` for other steps.
     pub expected: Vec<Option<String>>,
     /// When each expected text arrived.
     pub met: Vec<(usize, Moment)>,
-    /// Whether the board's output is hidden in favour of its tests.
+    /// True if the board's output is hidden in favour of its tests.
     pub captures: bool,
     told_of_download: bool,
     told_errors: Vec<BootErrorKind>,

@@ -34,7 +34,7 @@ pub enum Key {
 /// Parses keys from a terminal's bytes, however these are split.
 #[derive(Debug, Default)]
 pub struct Keys {
-    /// Whether the menu key was pressed last.
+    /// True if the menu key was pressed last.
     menu: bool,
 }
 

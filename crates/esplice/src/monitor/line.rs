@@ -44,11 +44,11 @@ pub struct Line<'a, 'e> {
     pub printer: EventPrinter<'a, 'e>,
     /// Bytes still to be sent.
     pub outgoing: VecDeque<u8>,
-    /// Whether these bytes come from a step of the script.
+    /// True if these bytes come from a step of the script.
     pub sending: bool,
     /// The filter, while it is disabled.
     pub filter_off: Option<Filter>,
-    /// Whether to wait for a port that disappears.
+    /// True to wait for a port that disappears.
     pub reconnects: bool,
 }
 

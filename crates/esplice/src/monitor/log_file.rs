@@ -23,7 +23,7 @@ pub struct LogFile {
     path: PathBuf,
     /// The file; `None` after a write has failed.
     file: Option<File>,
-    /// Whether it is a pipe or device.
+    /// True if it is a pipe or device.
     is_stream: bool,
     written: u64,
     /// The error, if a write failed.

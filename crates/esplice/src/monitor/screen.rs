@@ -13,12 +13,12 @@ const LONGEST: usize = 4096;
 /// Options of displaying a board's output.
 #[derive(Debug, Clone, Default)]
 pub struct ScreenOptions {
-    /// Whether escape sequences are passed through.
+    /// True if escape sequences are passed through.
     pub raw: bool,
-    /// Whether backspaces move the cursor back, as on a terminal; otherwise they are shown as
+    /// True if backspaces move the cursor back, as on a terminal; otherwise they are shown as
     /// symbols.
     pub backspace: bool,
-    /// Whether each line begins with its time.
+    /// True if each line begins with its time.
     pub time_stamps: bool,
     pub filter: Option<Filter>,
     /// Prefix of each line.
@@ -32,9 +32,9 @@ pub struct Screen {
     sanitiser: Sanitiser,
     /// Bytes of the line that are held back.
     held: Vec<u8>,
-    /// Whether a part of the line has been shown.
+    /// True if a part of the line has been shown.
     within: bool,
-    /// Whether the rest of the line is hidden, like its beginning.
+    /// True if the rest of the line is hidden, like its beginning.
     hidden: bool,
     /// When the line's first and last byte arrived.
     began: Duration,

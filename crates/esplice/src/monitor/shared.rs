@@ -36,7 +36,7 @@ pub(super) enum Order {
 /// State shared by all threads of a session.
 pub(super) struct SharedState<'c, 's> {
     pub(super) output: &'c Mutex<SharedOutput<'s>>,
-    /// Whether the session is over, because it is settled or the user quit.
+    /// True if the session is over, because it is settled or the user quit.
     pub(super) over: AtomicBool,
     pub(super) pace: Pace,
     pub(super) has_orders: bool,

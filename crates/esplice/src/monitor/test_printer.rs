@@ -10,7 +10,7 @@ use crate::ui::{
 /// Prints test results.
 #[derive(Debug)]
 pub struct TestPrinter {
-    /// Whether a line is printed at each test's end; otherwise the board's own lines are shown.
+    /// True if a line is printed at each test's end; otherwise the board's own lines are shown.
     pub told: bool,
 }
 

@@ -90,7 +90,7 @@ pub enum Event {
     },
     /// A core dump of ESP-IDF.
     CoreDump {
-        /// Whether the checksum matches.
+        /// True if the checksum matches.
         sound: bool,
         reason: Option<String>,
         tasks: Vec<TaskFrames>,
@@ -123,7 +123,7 @@ pub struct PanicFrame {
     pub file: Option<String>,
     /// Line, counted from 1.
     pub line: Option<u32>,
-    /// Whether the compiler inlined the function into that of the next frame.
+    /// True if the compiler inlined the function into that of the next frame.
     pub inlined: bool,
     /// Number of consecutive repetitions of the frame.
     pub times: u32,

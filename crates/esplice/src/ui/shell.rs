@@ -29,18 +29,18 @@ pub enum Format {
 pub struct Shell {
     format: Format,
     quiet: bool,
-    /// Whether progress bars are drawn, which requires stderr to be a terminal.
+    /// True if progress bars are drawn, which requires stderr to be a terminal.
     bars: bool,
     colors: bool,
-    /// Whether facts go to stderr, because stdout carries the board's output.
+    /// True if facts go to stderr, because stdout carries the board's output.
     board_has_stdout: bool,
     stdout_closed: bool,
     /// The error of writing a result to stdout.
     stdout_error: Option<String>,
     bar: Option<Bar>,
-    /// Whether stdout and stderr end up in the same terminal, file or pipe.
+    /// True if stdout and stderr end up in the same terminal, file or pipe.
     streams_meet: bool,
-    /// Whether the board's last byte on stdout ended a line.
+    /// True if the board's last byte on stdout ended a line.
     board_line_ended: bool,
     /// The board's current line, not yet complete, with `--format json`.
     board_line: Vec<u8>,

@@ -8,7 +8,7 @@ use std::{
 /// Raw mode of the terminal: each key arrives as it is pressed, and none raises a signal.
 pub struct RawMode;
 
-/// Whether a [`RawMode`] is active.
+/// True if a [`RawMode`] is active.
 static IS_RAW: AtomicBool = AtomicBool::new(false);
 
 impl RawMode {

@@ -28,7 +28,7 @@ const PAUSES: (u64, u64) = (2048, 1 << 20);
 /// Schedule and state of the search for idle loops.
 #[derive(Debug, Clone)]
 pub(super) struct Idle {
-    /// Whether idle loops are skipped.
+    /// True if idle loops are skipped.
     pub enabled: bool,
     /// Cycles in which nothing was executed.
     pub skipped: u64,

@@ -25,7 +25,7 @@ pub struct Given<'a> {
     pub name: &'a str,
     /// The value, if the option takes one.
     pub value: Option<&'a str>,
-    /// Whether the option is before the command.
+    /// True if the option is before the command.
     pub leading: bool,
 }
 
