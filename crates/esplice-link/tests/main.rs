@@ -7,3 +7,4 @@ mod support;
 mod elves;
 mod inputs;
 mod stable;
+mod stable_edits;
