@@ -13,6 +13,7 @@ mod support;
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
+use esplice_chip::ChipDb;
 use esplice_image::{ImageOptions, build_image};
 use esplice_monitor::{Expectation, Outcome, Watch, watch};
 use esplice_sim::{Board, SimPort};
@@ -146,7 +147,7 @@ fn speed(name: &str, flash: &[u8], start: &[u8]) {
 fn cpu_bound() -> Vec<u8> {
     let elf = fs::read(firmware("cpu-bound.elf", "tests/firmware/build-cpu-bound"))
         .expect("the firmware can be read");
-    let chip = esplice_chip::find("esp32c3").expect("a known chip");
+    let chip = ChipDb::embedded().find("esp32c3").expect("a known chip");
     build_image(&elf, chip, &ImageOptions::for_chip(chip)).expect("an image").bytes
 }
 

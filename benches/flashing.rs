@@ -428,7 +428,7 @@ mod linux {
         /// Does `work` with the run's command while the board is served. Returns the cost without
         /// the time.
         fn serve<T>(&self, run: Run<'_>, work: impl FnOnce(&mut Command) -> T) -> (Took, T) {
-            let chip = esplice_chip::find("esp32c3").expect("the chip is known");
+            let chip = esplice_chip::ChipDb::embedded().find("esp32c3").expect("the chip is known");
             let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
             let flash = self.dir.path().join("board.flash");
             fs::write(&flash, run.before).expect("the disk has space");

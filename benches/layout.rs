@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use esplice_chip::ChipDb;
 use esplice_toolchain::{Machine, find_rust};
 use support::{Timings, workspace};
 
@@ -39,9 +40,9 @@ fn main() -> ExitCode {
     }
 
     let project = workspace().join("examples/arenas-rust");
-    let chip = esplice_chip::find("esp32c3").expect("the chip is known");
-    let found =
-        find_rust(chip, &Machine::in_directory(&project)).expect("a toolchain is installed");
+    let chip = ChipDb::embedded().find("esp32c3").expect("the chip is known");
+    let found = find_rust(chip, ChipDb::embedded(), &Machine::in_directory(&project))
+        .expect("a toolchain is installed");
     let scratch = tempfile::tempdir().expect("the disk has space");
     let log = scratch.path().join("log");
     let stand_ins = scratch.path().join("stand-ins");

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::support::{self, Said, finish, repository, toolchain::firmware_target};
+use esplice_chip::ChipDb;
 use esplice_toolchain::{Machine, find_rust};
 use object::{Object as _, ObjectSection as _};
 
@@ -152,8 +153,10 @@ impl Project {
 
     /// Runs a user's plain `cargo build --release`, with the compiler found here.
     fn cargo(&self) -> Said {
-        let chip = esplice_chip::find("esp32c3").unwrap();
-        let toolchain = find_rust(chip, &Machine::in_directory(self.directory.path())).unwrap();
+        let chip = ChipDb::embedded().find("esp32c3").unwrap();
+        let toolchain =
+            find_rust(chip, ChipDb::embedded(), &Machine::in_directory(self.directory.path()))
+                .unwrap();
         let mut cargo = Command::new(&toolchain.cargo);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();

@@ -6,10 +6,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
 use crate::support::{self, Said, finish, repository, toolchain::firmware_target};
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_layout::{Layout, Linker, Spec, inject};
 use esplice_toolchain::{CargoOptions, Machine, build_cargo, find_rust};
 use object::{Object as _, ObjectSymbol as _};
@@ -66,7 +67,7 @@ fn copy(example: &str, name: &str, to: &Path) {
 
 #[test]
 fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alone() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let project = directory.path();
     copy("arenas-rust", "same-rust", project);
@@ -103,7 +104,7 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
 
     // A user's plain `cargo build --release`, with the compiler found here.
     let machine = Machine::in_directory(project);
-    let toolchain = find_rust(chip, &machine).unwrap();
+    let toolchain = find_rust(chip, ChipDb::embedded(), &machine).unwrap();
     let mut cargo = Command::new(&toolchain.cargo);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -144,7 +145,7 @@ fn build_rs_and_esplice_give_the_same_and_a_change_links_anew_the_last_crate_alo
 fn every_example_is_linked_by_both_linkers() {
     let examples =
         |chip| [("hello-rust", None), ("arenas-rust", Some(layout_of("arenas-rust", chip)))];
-    let chips = ["esp32c3", "esp32c6"].map(|chip| esplice_chip::find(chip).unwrap());
+    let chips = ["esp32c3", "esp32c6"].map(|chip| ChipDb::embedded().find(chip).unwrap());
     for (chip, (example, layout)) in
         chips.into_iter().flat_map(|chip| examples(chip).map(|example| (chip, example)))
     {
@@ -186,7 +187,7 @@ fn every_example_is_linked_by_both_linkers() {
     }
 }
 
-fn layout_of(example: &str, chip: &'static Chip) -> Layout {
+fn layout_of(example: &str, chip: &'static Arc<Chip>) -> Layout {
     let path = repository().join("examples").join(example).join("esplice.toml");
     let spec = Spec::parse("esplice.toml", &fs::read_to_string(path).unwrap()).unwrap().unwrap();
     spec.settle(chip).unwrap()

@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use esplice_chip::ChipDb;
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -177,7 +178,7 @@ fn without_links(line: &str) -> String {
 /// The page's figures of the virtual board's flash chip equal the chip's data.
 #[test]
 fn the_flash_chips_times_are_those_it_runs_with() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let flash = &chip.sim.as_ref().unwrap().flash;
     let us = |us: u32| if us < 1000 { format!("{us} µs") } else { format!("{} ms", us / 1000) };
     let expected = [

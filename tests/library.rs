@@ -3,6 +3,7 @@
 // ANCHOR: uses
 use std::{error::Error, time::Duration};
 
+use esplice_chip::ChipDb;
 use esplice_flash::{ConnectOptions, FlashEvent, FlashOptions, flash_plan, reset_to_run};
 use esplice_image::{
     BootLayout, FlashParams, FlashPlan, ImageOptions, PlanParts, ResolveOptions, build_image,
@@ -15,7 +16,7 @@ use esplice_protocol::Moment;
 
 // ANCHOR: plan
 fn plan(elf: &[u8]) -> Result<FlashPlan, Box<dyn Error>> {
-    let chip = esplice_chip::find("esp32c3")?;
+    let chip = ChipDb::embedded().find("esp32c3")?;
     let image = build_image(elf, chip, &ImageOptions::for_chip(chip))?;
     let bootloader = second_stage(chip, &FlashParams::for_chip(chip))?;
     let parts = PlanParts {
@@ -29,11 +30,11 @@ fn plan(elf: &[u8]) -> Result<FlashPlan, Box<dyn Error>> {
 
 // ANCHOR: flash
 fn flash(board: &mut OpenPort, plan: &FlashPlan) -> Result<Option<Moment>, Box<dyn Error>> {
-    let chip = plan.chip;
+    let chip = &plan.chip;
     let connect =
         ConnectOptions { strategies: board.strategies(Some(chip))?, ..Default::default() };
-    let options =
-        FlashOptions { target: Some(chip), baud: Some(921_600), connect, ..Default::default() };
+    let target = Some(chip.clone());
+    let options = FlashOptions { target, baud: Some(921_600), connect, ..Default::default() };
     let mut print_event = |event| {
         if let FlashEvent::Chip(info) = event {
             eprintln!("found {}", info.chip.display_name);
@@ -81,6 +82,15 @@ fn variable(board: &OpenPort, symbols: &Symbols, name: &str) -> Option<Vec<u8>> 
     board.board.as_ref()?.with(|board| board.read_memory(addr, size))
 }
 // ANCHOR_END: memory
+
+// ANCHOR: chips
+fn open_own_board(file: &str, text: &str) -> Result<OpenPort, Box<dyn Error>> {
+    let mut chips = ChipDb::default();
+    let target = chips.add(file, text)?;
+    let name = format!("sim:{}", target.name());
+    Ok(open(&name, &Options { chips, ..Options::default() })?)
+}
+// ANCHOR_END: chips
 
 /// In a project's own program this function reads the compiler's output.
 fn firmware() -> Vec<u8> {
@@ -135,5 +145,16 @@ fn a_test_expects_the_panic() -> Result<(), Box<dyn Error>> {
     assert_eq!(panic.report.message, "the sensor is missing");
     assert_eq!(panic.functions().next(), Some("sensor::main"));
     // ANCHOR_END: expect
+    Ok(())
+}
+
+/// A custom board is known to the port that was opened with it, and to no other.
+#[test]
+fn a_custom_board_is_opened() -> Result<(), Box<dyn Error>> {
+    let text = include_str!("../targets/boards/xiao-esp32c3.toml").replace("xiao-esp32c3", "mine");
+    assert!(open("sim:mine", &Options::default()).is_err());
+    let board = open_own_board("mine.toml", &text)?;
+    assert!(board.board.is_some());
+    assert!(open("sim:mine", &Options::default()).is_err());
     Ok(())
 }

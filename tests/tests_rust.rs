@@ -8,12 +8,13 @@ use std::{
 };
 
 use crate::support::{self, Said, finish, repository};
+use esplice_chip::ChipDb;
 use esplice_toolchain::{Machine, find_rust};
 
 /// Runs a user's `cargo test --release` in `project`, with the compiler found here.
 fn cargo_test(project: &Path, arguments: &[&str]) -> Said {
-    let chip = esplice_chip::find("esp32c3").unwrap();
-    let toolchain = find_rust(chip, &Machine::in_directory(project)).unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
+    let toolchain = find_rust(chip, ChipDb::embedded(), &Machine::in_directory(project)).unwrap();
     let mut cargo = Command::new(&toolchain.cargo);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();

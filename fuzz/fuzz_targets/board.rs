@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use esplice_chip::ChipDb;
 use esplice_sim::{Board, SimError, TimeMode, millis, nor::Nor};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
@@ -102,7 +103,7 @@ fn run(board: &mut Board, time: Duration) -> Vec<u8> {
 }
 
 libfuzzer_sys::fuzz_target!(|input: Input| {
-    let Ok(chip) = esplice_chip::find("esp32c3") else { return };
+    let Ok(chip) = ChipDb::embedded().find("esp32c3") else { return };
     let Some(sim) = &chip.sim else { return };
     let mut nor = Nor::in_memory(1 << 20, &sim.flash);
     let _ = nor.put(0, &input.flash.bytes());

@@ -1,7 +1,7 @@
 //! Parses untrusted files of chips and boards.
 #![no_main]
 
-use esplice_chip::{Board, Chip};
+use esplice_chip::{Board, Chip, ChipDb};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     if let Ok(chip) = Chip::parse("fuzz.toml", text) {
@@ -15,8 +15,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         let _ = chip.watchdog.reset();
         let _ = chip.regions.iter().map(|region| region.bytes_after(region.addr)).max();
     }
-    if let Ok(board) = Board::parse("fuzz.toml", text) {
+    if let Ok(board) = Board::parse("fuzz.toml", text, ChipDb::embedded()) {
         assert!(board.chip.image.flash_sizes.contains_key(&board.flash_size));
     }
-    let _ = esplice_chip::parse_target("fuzz.toml", text);
+    let _ = ChipDb::default().add("fuzz.toml", text);
 });

@@ -1,6 +1,7 @@
 //! Builds images from ELFs, however broken.
 #![no_main]
 
+use esplice_chip::ChipDb;
 use esplice_image::{
     AppDescriptor, Content, ElfUse, ImageOptions, ImageSource, RomOptions, SecurePad,
     build_app_of_rom_program, build_direct_image, build_image, build_rom_image, elf_chip_name,
@@ -26,7 +27,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let elf_sha256 = Some(sha256(bytes));
     assert_eq!(name, elf_chip_name(&without(ElfUse::ImagesAndChip)));
     let without = without(ElfUse::ImagesOnly);
-    for chip in esplice_chip::all() {
+    for chip in ChipDb::embedded().chips() {
         for source in [ImageSource::Auto, ImageSource::ProgramHeaders] {
             for secure_pad in [None, Some(SecurePad::V2)] {
                 let usual = ImageOptions::for_chip(chip);
@@ -36,7 +37,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                 if let Ok(image) = image {
                     // Every defect of the image, such as an entry point outside memory, has a
                     // warning.
-                    let report = inspect(&image.bytes);
+                    let report = inspect(&image.bytes, ChipDb::embedded());
                     assert!(report.is_sound() || !image.warnings.is_empty(), "{report}");
                 }
             }

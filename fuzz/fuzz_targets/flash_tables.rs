@@ -1,7 +1,7 @@
 //! Finds what boots and where the tables are in flash contents, and resolves a plan with that.
 #![no_main]
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_image::{DeviceFacts, PartitionTable};
 
 libfuzzer_sys::fuzz_target!(|parts: (Vec<u8>, Vec<u8>, u8)| {
@@ -13,7 +13,7 @@ libfuzzer_sys::fuzz_target!(|parts: (Vec<u8>, Vec<u8>, u8)| {
     };
     put(0, &boot);
     put(usize::from(sector & 0x1f) * 0x1000, &table);
-    for chip in esplice_chip::chips() {
+    for chip in ChipDb::embedded().chips() {
         let facts = DeviceFacts::of_flash(&flash, chip, None);
         if let Ok((offset, table)) = facts.device_table() {
             assert_eq!(table.check_for_boot(offset, None), Ok(()));

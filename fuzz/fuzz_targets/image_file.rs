@@ -1,10 +1,11 @@
 //! Reads images, partition tables and otadata, as files or from a device's flash.
 #![no_main]
 
+use esplice_chip::ChipDb;
 use esplice_image::{AppDescriptor, Extent, ImageHeader, PartitionTable, booted_slot, inspect};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let report = inspect(bytes);
+    let report = inspect(bytes, ChipDb::embedded());
     let _ = (report.to_string(), report.is_sound());
     let _ = Extent::of(bytes).map(|extent| extent.checksum(bytes));
     let _ = AppDescriptor::of_image(bytes);

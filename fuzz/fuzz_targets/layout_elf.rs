@@ -1,12 +1,13 @@
 //! Maps ELFs, however broken, and checks them against a layout.
 #![no_main]
 
+use esplice_chip::ChipDb;
 use esplice_layout::Spec;
 
 const FILE: &str = "[layout.heap]\nsize = \"96K\"\nlimit = \"64K\"\n[[layout.arena]]\nname = \"dma\"\nsize = \"16K\"\n";
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let layout = Spec::parse("esplice.toml", FILE).unwrap().unwrap().settle(chip).unwrap();
     let _ = esplice_link::check(bytes, &layout);
     if let Ok(map) = esplice_link::map(bytes, chip) {

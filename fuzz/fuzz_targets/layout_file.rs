@@ -2,12 +2,13 @@
 //! modules.
 #![no_main]
 
+use esplice_chip::ChipDb;
 use esplice_layout::{Linker, ModuleOptions, Spec, esp_idf, explain, inject, rust_module, tinygo};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let _ = esplice_layout::project_target(text);
     let Ok(Some(spec)) = Spec::parse("esplice.toml", text) else { return };
-    for chip in esplice_chip::all() {
+    for chip in ChipDb::embedded().chips() {
         let layout = match spec.settle(chip) {
             Ok(layout) => layout,
             Err(error) => {
@@ -19,7 +20,11 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
             let injection = inject(&layout, linker);
             assert!(explain(&layout, injection.script()).len() <= 2 * layout.arenas.len() + 2);
         }
-        let _ = (rust_module(&layout, ModuleOptions { device: true, safe: false }), rust_module(&layout, ModuleOptions { device: false, safe: true }), esp_idf(&layout));
+        let _ = (
+            rust_module(&layout, ModuleOptions { device: true, safe: false }),
+            rust_module(&layout, ModuleOptions { device: false, safe: true }),
+            esp_idf(&layout),
+        );
         let _ = tinygo(&layout, "board", "targets/chip.ld", "/own.ld");
         for arena in &layout.arenas {
             let room = layout.room(&arena.region).unwrap();

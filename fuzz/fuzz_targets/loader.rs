@@ -1,6 +1,7 @@
 //! Sends requests to the virtual board's loader, and parses names of virtual boards.
 #![no_main]
 
+use esplice_chip::ChipDb;
 use esplice_sim::{
     download::{Clocks, Loader, LoaderTarget},
     nor::Nor,
@@ -33,9 +34,9 @@ impl LoaderTarget for Bare {
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = Spec::parse(text);
+        let _ = Spec::parse(text, ChipDb::embedded());
     }
-    let Ok(chip) = esplice_chip::find("esp32c3") else { return };
+    let Ok(chip) = ChipDb::embedded().find("esp32c3") else { return };
     let Some(sim) = &chip.sim else { return };
     let mut target = Bare(Nor::in_memory(1 << 20, &sim.flash), false);
     let mut loader = Loader::new(chip);

@@ -8,7 +8,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         assert!(most <= 16 << 20, "more of a file is read than any flash can hold");
         Ok(path.as_bytes().to_vec())
     };
-    let Ok(plan) = FlashPlan::from_json(text, read) else { return };
+    let Ok(plan) = FlashPlan::from_json(text, esplice_chip::ChipDb::embedded(), read) else {
+        return;
+    };
     let _ = merged(&plan);
     let facts = DeviceFacts {
         chip: plan.chip.name.clone(),

@@ -1,6 +1,7 @@
 //! Loads the mask ROM's ELF file: any bytes, and files with a valid header and any sections.
 #![no_main]
 
+use esplice_chip::ChipDb;
 use esplice_sim::{Board, RomImage, SimError, millis};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 
@@ -72,7 +73,7 @@ fn elf(machine: u16, entry: u32, sections: &[Section]) -> Vec<u8> {
 }
 
 libfuzzer_sys::fuzz_target!(|input: Input| {
-    let Ok(chip) = esplice_chip::find("esp32c3") else { return };
+    let Ok(chip) = ChipDb::embedded().find("esp32c3") else { return };
     let file = match &input {
         Input::Raw(bytes) => bytes.clone(),
         Input::Sections { machine_is_good, entry, sections } => {

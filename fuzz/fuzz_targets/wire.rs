@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use esplice_chip::ChipDb;
 use esplice_sim::{Board, TimeMode, fault_plan::FaultPlan, nor::Nor};
 
 const FLASH_LEN: u32 = 1 << 20;
@@ -19,10 +20,11 @@ const MOST: Duration = Duration::from_secs(20);
 fn connected() -> Board {
     static BOARD: OnceLock<Mutex<Board>> = OnceLock::new();
     let board = BOARD.get_or_init(|| {
-        let chip = esplice_chip::find("esp32c3").expect("esp32c3 is known");
+        let chip = ChipDb::embedded().find("esp32c3").expect("esp32c3 is known");
         let flash = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
         let nor = Nor::in_memory(FLASH_LEN, flash);
-        let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).expect("the chip's data is valid");
+        let mut board =
+            Board::with_flash(chip, nor, TimeMode::Virtual).expect("the chip's data is valid");
         board.hold_boot_pin(true);
         pass(&mut board, 50);
         assert!(answers(&mut board));

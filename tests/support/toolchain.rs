@@ -5,6 +5,7 @@ use std::{
     sync::LazyLock,
 };
 
+use esplice_chip::ChipDb;
 use esplice_toolchain::{Machine, Origin, find_rust};
 
 /// Variable with the name of the toolchain that `scripts/with-toolchain` has put first on the PATH.
@@ -33,9 +34,10 @@ pub fn firmware_target() -> PathBuf {
 /// Checks that the toolchain is the requested one: silently testing another would be worse than
 /// failing.
 fn check(name: &str) {
-    let chip = esplice_chip::find("esp32c3").expect("the chip is known");
+    let chip = ChipDb::embedded().find("esp32c3").expect("the chip is known");
     let here = Machine::in_directory(env!("CARGO_MANIFEST_DIR"));
-    let found = find_rust(chip, &here).unwrap_or_else(|error| panic!("{error}"));
+    let found =
+        find_rust(chip, ChipDb::embedded(), &here).unwrap_or_else(|error| panic!("{error}"));
     let is_debians = std::fs::canonicalize(&found.rustc).is_ok_and(|at| at.starts_with("/usr"));
     let origin = match found.origin {
         Origin::Installed => "target",

@@ -1,12 +1,13 @@
 //! Memory layouts for the linker and for the program.
 
+use std::sync::Arc;
 use std::{
     env,
     panic::Location,
     path::{Component, Path, PathBuf},
 };
 
-use esplice_chip::{Chip, FeatureChip, chip_from_features};
+use esplice_chip::{Chip, ChipDb, FeatureChip};
 use esplice_layout::{
     ArenaSpec, At, Base, HeapSpec, Linker, MODULE_FILE, ModuleOptions, Place, ReserveSpec,
     SectionSpec, Size, Spec, inject, rust_module,
@@ -313,7 +314,7 @@ impl Layout {
         }
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let chip = self.chip_of(&build.features, variable)?;
-        let layout = self.spec.settle(chip)?;
+        let layout = self.spec.settle(&chip)?;
         let options = ModuleOptions { device: build.device, safe: self.safe };
         let module = rust_module(&layout, options);
         cargo::write(&build.out_dir.join(MODULE_FILE), module.as_bytes())?;
@@ -343,32 +344,33 @@ impl Layout {
         &self,
         features: &[String],
         variable: impl Fn(&'static str) -> Option<String>,
-    ) -> Result<&'static Chip, Error> {
+    ) -> Result<Arc<Chip>, Error> {
         let by_variable = TARGET_FILES.iter().find_map(|name| variable(name));
         let file = match (by_variable, &self.target_file) {
             (Some(file), _) => Some(PathBuf::from(file)),
             (None, Some(file)) => Some(inside(self.file.as_deref(), file)?),
             (None, None) => None,
         };
+        let mut chips = ChipDb::default();
         let of_file = match file {
             Some(file) => {
                 let shown = cargo::text(&file)?;
                 cargo::emit_instruction("rerun-if-changed", shown);
                 let text = settings_file::read(&file)?;
-                Some(esplice_chip::add_target(shown, &text)?)
+                Some(chips.add(shown, &text)?)
             }
             None => None,
         };
-        let named = |name: &str| Ok(esplice_chip::find_target(name)?.chip());
+        let named = |name: &str| Ok(chips.find_target(name)?.chip().clone());
         let by_variable = || TARGETS.iter().find_map(|name| variable(name));
         if let Some(name) = self.chip.clone().or_else(by_variable) {
             return named(&name);
         }
-        match (chip_from_features(features), &self.file_chip, of_file) {
+        match (chips.chip_from_features(features), &self.file_chip, of_file) {
             (FeatureChip::One(chip), ..) => Ok(chip),
             (FeatureChip::Several(names), ..) => Err(Error::ManyChips { names }),
             (FeatureChip::None, Some(name), _) => named(name),
-            (FeatureChip::None, None, Some(target)) => Ok(target.chip()),
+            (FeatureChip::None, None, Some(target)) => Ok(target.chip().clone()),
             (FeatureChip::None, None, None) => Err(Error::NoChip),
         }
     }
@@ -456,7 +458,7 @@ mod tests {
 
     /// Returns everything that a layout makes, without the lines that its blocks come from.
     fn made(spec: &Spec, file: &str) -> Vec<String> {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         let layout = spec.settle(chip).unwrap();
         let mut texts = Vec::new();
         for device in [true, false] {

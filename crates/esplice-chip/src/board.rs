@@ -1,8 +1,10 @@
 //! Boards: a chip with its flash chip, USB sockets, LEDs and other parts.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
-use crate::{Chip, ChipError, UsbId, parse_size};
+use crate::{Chip, ChipDb, ChipError, UsbId, parse_size};
 
 /// A board.
 #[derive(Debug, Clone)]
@@ -16,7 +18,7 @@ pub struct Board {
     /// Page that describes the board.
     pub url: String,
     /// The board's chip.
-    pub chip: &'static Chip,
+    pub chip: Arc<Chip>,
     /// Flash size: a key of the chip's `flash-sizes`.
     pub flash_size: String,
     /// Flash mode, if it is not the chip's default.
@@ -109,16 +111,19 @@ struct RawBoard {
 }
 
 impl Board {
-    /// Parses `text`, the content of `file` (a name for messages), and runs all checks.
+    /// Parses `text`, the content of `file` (a name for messages), and runs all checks. The
+    /// board's chip is one of `chips`.
     ///
     /// # Errors
     /// [`ChipError::Parse`] for TOML that does not match the schema, [`ChipError::Check`] for a
     /// board that is not possible with its chip.
-    pub fn parse(file: &str, text: &str) -> Result<Board, ChipError> {
+    pub fn parse(file: &str, text: &str, chips: &ChipDb) -> Result<Board, ChipError> {
         let raw: File = crate::schema::parse_toml(file, text)?;
         let check = |message| ChipError::Check { file: file.into(), message };
         let File { board: raw, usb, led } = raw;
-        let chip = crate::find(&raw.chip)
+        let chip = chips
+            .find(&raw.chip)
+            .cloned()
             .map_err(|error| check(format!("{error}{}", crate::hint_suffix(&error))))?;
         let psram = raw.psram.map(|size| {
             parse_size(&size).ok_or_else(|| check(format!("psram {size:?} is not a size")))
@@ -138,6 +143,7 @@ impl Board {
             leds: led,
             tinygo_targets: raw.tinygo_targets,
         };
+        name_is_not_a_chip(&board, chips).map_err(check)?;
         CHECKS.iter().try_for_each(|test| test(&board)).map_err(check)?;
         Ok(board)
     }
@@ -147,7 +153,6 @@ type Check = fn(&Board) -> Result<(), String>;
 
 const CHECKS: &[Check] = &[
     name_is_plain,
-    name_is_not_a_chip,
     flash_is_one_of_the_chips,
     crystal_is_one_of_the_chips,
     usb_is_one_of_the_chips,
@@ -162,8 +167,8 @@ fn name_is_plain(board: &Board) -> Result<(), String> {
         .ok_or_else(|| format!("name {name:?} is not made of a-z, 0-9 and -"))
 }
 
-fn name_is_not_a_chip(board: &Board) -> Result<(), String> {
-    match crate::find(&board.name) {
+fn name_is_not_a_chip(board: &Board, chips: &ChipDb) -> Result<(), String> {
+    match chips.find(&board.name) {
         Ok(chip) => Err(format!("name {:?} is already used by the chip {}", board.name, chip.name)),
         Err(_) => Ok(()),
     }
@@ -192,7 +197,7 @@ fn crystal_is_one_of_the_chips(board: &Board) -> Result<(), String> {
 }
 
 fn usb_is_one_of_the_chips(board: &Board) -> Result<(), String> {
-    let chip = board.chip;
+    let chip = &board.chip;
     for usb in &board.usb {
         let there = match usb.kind {
             UsbKind::Bridge => true,

@@ -64,7 +64,7 @@ mod tests {
     /// chips.
     #[test]
     fn crystals_are_told_by_the_uarts_divider() {
-        let c2 = crate::find("esp32c2").unwrap();
+        let c2 = crate::ChipDb::embedded().find("esp32c2").unwrap();
         let crystal = c2.crystal.as_ref().unwrap();
         for (word, expected) in [(226, 26), (0x10_00e2, 26), (278, 26), (347, 40), (417, 40)] {
             assert_eq!(c2.crystal_from_divider(115_200, word), expected, "{word}");
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(c2.loader_baud(921_600, 40, 40), 921_600);
         assert_eq!(c2.loader_baud(u32::MAX, 1, 40), u32::MAX);
 
-        let c3 = crate::find("esp32c3").unwrap();
+        let c3 = crate::ChipDb::embedded().find("esp32c3").unwrap();
         assert_eq!((c3.crystal.is_none(), c3.crystal_from_divider(115_200, 226)), (true, 40));
     }
 }

@@ -1,35 +1,46 @@
 //! Chips and boards from custom files.
-//!
-//! Once added, they are known in addition to the embedded ones and take precedence over an embedded
-//! one of the same name.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
 
-use crate::{Addr, Board, Chip, ChipError, Efuse, parse_size};
-
-static CHIPS: RwLock<Vec<&'static Chip>> = RwLock::new(Vec::new());
-static BOARDS: RwLock<Vec<&'static Board>> = RwLock::new(Vec::new());
+use crate::{Addr, Board, Chip, ChipDb, ChipError, Efuse, parse_size};
 
 /// A chip or a board.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Target {
     /// A chip, on any board.
-    Chip(&'static Chip),
+    Chip(Arc<Chip>),
     /// A board.
-    Board(&'static Board),
+    Board(Arc<Board>),
 }
 
 impl Target {
+    /// Parses `text`, the content of `file` (a name for messages), as a board's file if it has a
+    /// `[board]` table, otherwise as a chip's. A board's chip is one of `chips`.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Chip::parse`] and [`Board::parse`], and [`ChipError::Check`] for a
+    /// chip file that would make esplice write to registers of an eFuse controller.
+    pub fn parse(file: &str, text: &str, chips: &ChipDb) -> Result<Target, ChipError> {
+        // For anything that is not a board, the chip parser has the best message.
+        if text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("board")) {
+            return Ok(Target::Board(Arc::new(Board::parse(file, text, chips)?)));
+        }
+        let chip = Chip::parse(file, text)?;
+        check_efuses_not_written(&chip)
+            .map_err(|message| ChipError::Check { file: file.into(), message })?;
+        Ok(Target::Chip(Arc::new(chip)))
+    }
+
     /// Returns the chip, or the board's chip.
-    pub fn chip(self) -> &'static Chip {
+    pub fn chip(&self) -> &Arc<Chip> {
         match self {
             Target::Chip(chip) => chip,
-            Target::Board(board) => board.chip,
+            Target::Board(board) => &board.chip,
         }
     }
 
     /// Returns the board, if this is one.
-    pub fn board(self) -> Option<&'static Board> {
+    pub fn board(&self) -> Option<&Arc<Board>> {
         match self {
             Target::Chip(_) => None,
             Target::Board(board) => Some(board),
@@ -37,71 +48,17 @@ impl Target {
     }
 
     /// Returns the size of the board's flash in bytes. For a chip without a board it is not known.
-    pub fn flash_size(self) -> Option<u32> {
+    pub fn flash_size(&self) -> Option<u32> {
         self.board().and_then(|board| parse_size(&board.flash_size))
     }
 
     /// Returns the name used in commands and files.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Target::Chip(chip) => &chip.name,
             Target::Board(board) => &board.name,
         }
     }
-}
-
-/// The content of a custom file.
-#[derive(Debug, Clone)]
-pub enum CustomTarget {
-    /// A chip.
-    Chip(Box<Chip>),
-    /// A board.
-    Board(Box<Board>),
-}
-
-/// Parses `text`, the content of `file` (a name for messages), as a board's file if it has a
-/// `[board]` table, otherwise as a chip's.
-///
-/// # Errors
-/// Returns the errors of [`Chip::parse`] and [`Board::parse`], and [`ChipError::Check`] for a chip
-/// file that would make esplice write to registers of an eFuse controller.
-pub fn parse_target(file: &str, text: &str) -> Result<CustomTarget, ChipError> {
-    // For anything that is not a board, the chip parser has the best message.
-    if text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("board")) {
-        return Ok(CustomTarget::Board(Box::new(Board::parse(file, text)?)));
-    }
-    let chip = Chip::parse(file, text)?;
-    check_efuses_not_written(&chip)
-        .map_err(|message| ChipError::Check { file: file.into(), message })?;
-    Ok(CustomTarget::Chip(Box::new(chip)))
-}
-
-/// Parses a file like [`parse_target`] and adds its chip or board to those that [`crate::find`] and
-/// similar functions know. It stays in memory until the process ends.
-///
-/// # Errors
-/// Returns the errors of [`parse_target`].
-pub fn add_target(file: &str, text: &str) -> Result<Target, ChipError> {
-    Ok(match parse_target(file, text)? {
-        CustomTarget::Board(board) => {
-            let board: &'static Board = Box::leak(board);
-            BOARDS.write().unwrap_or_else(PoisonError::into_inner).insert(0, board);
-            Target::Board(board)
-        }
-        CustomTarget::Chip(chip) => {
-            let chip: &'static Chip = Box::leak(chip);
-            CHIPS.write().unwrap_or_else(PoisonError::into_inner).insert(0, chip);
-            Target::Chip(chip)
-        }
-    })
-}
-
-pub(crate) fn chips() -> Vec<&'static Chip> {
-    CHIPS.read().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-pub(crate) fn boards() -> Vec<&'static Board> {
-    BOARDS.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// Size of an eFuse controller's register block in bytes. Blocks are aligned to it (esp-hal's PACs:
@@ -118,8 +75,9 @@ fn check_efuses_not_written(chip: &Chip) -> Result<(), String> {
     let could_be = |other: &&Chip| {
         other.name == chip.name || other.image.chip_id == chip.image.chip_id || shares_magic(other)
     };
-    let embedded = crate::all().iter().filter(could_be).map(|other| &other.efuse);
-    let controllers: Vec<u32> = embedded.chain([&chip.efuse]).flat_map(controllers_of).collect();
+    let embedded = ChipDb::embedded().chips().map(|other| &**other).filter(could_be);
+    let efuses = embedded.map(|other| &other.efuse).chain([&chip.efuse]);
+    let controllers: Vec<u32> = efuses.flat_map(controllers_of).collect();
     for (what, addr) in written_registers(chip) {
         if controllers.contains(&(addr.0 / CONTROLLER)) {
             return Err(format!(

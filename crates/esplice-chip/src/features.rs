@@ -1,6 +1,8 @@
 //! The rule by which cargo features name a chip, shared by `esplice build` and build scripts.
 
-use crate::{Chip, chip_names, find};
+use std::sync::Arc;
+
+use crate::{Chip, ChipDb};
 
 /// The chip that a package's enabled features name.
 #[derive(Debug, Clone)]
@@ -8,30 +10,35 @@ pub enum FeatureChip {
     /// No feature has the name of a chip.
     None,
     /// Exactly one chip is named.
-    One(&'static Chip),
+    One(Arc<Chip>),
     /// More than one chip is named.
     Several(Vec<String>),
 }
 
-/// Returns the chip named by `enabled`, all enabled features of a package. A feature names a chip
-/// if it is spelled exactly like the chip's name, such as `esp32c3`.
-///
-/// ```
-/// use esplice_chip::{FeatureChip, chip_from_features};
-///
-/// let FeatureChip::One(chip) = chip_from_features(&["default", "esp32c3"]) else { panic!() };
-/// assert_eq!(chip.name, "esp32c3");
-/// assert!(matches!(chip_from_features(&["esp32c3-board"]), FeatureChip::None));
-/// ```
-pub fn chip_from_features<S: AsRef<str>>(enabled: &[S]) -> FeatureChip {
-    let mut names: Vec<&str> = chip_names();
-    names.retain(|name| enabled.iter().any(|feature| feature.as_ref() == *name));
-    names.sort_unstable();
-    names.dedup();
-    match names.as_slice() {
-        [] => FeatureChip::None,
-        [one] => find(one).map_or(FeatureChip::None, FeatureChip::One),
-        several => FeatureChip::Several(several.iter().map(|name| (*name).to_owned()).collect()),
+impl ChipDb {
+    /// Returns the chip named by `enabled`, all enabled features of a package. A feature names a
+    /// chip if it is spelled exactly like the chip's name, such as `esp32c3`.
+    ///
+    /// ```
+    /// use esplice_chip::{ChipDb, FeatureChip};
+    ///
+    /// let of_features = |enabled: &[&str]| ChipDb::embedded().chip_from_features(enabled);
+    /// let FeatureChip::One(chip) = of_features(&["default", "esp32c3"]) else { panic!() };
+    /// assert_eq!(chip.name, "esp32c3");
+    /// assert!(matches!(of_features(&["esp32c3-board"]), FeatureChip::None));
+    /// ```
+    pub fn chip_from_features<S: AsRef<str>>(&self, enabled: &[S]) -> FeatureChip {
+        let mut names: Vec<&str> = self.chip_names();
+        names.retain(|name| enabled.iter().any(|feature| feature.as_ref() == *name));
+        names.sort_unstable();
+        names.dedup();
+        match names.as_slice() {
+            [] => FeatureChip::None,
+            [one] => {
+                self.find(one).map_or(FeatureChip::None, |chip| FeatureChip::One(chip.clone()))
+            }
+            several => FeatureChip::Several(several.iter().map(|name| (*name).into()).collect()),
+        }
     }
 }
 
@@ -43,7 +50,7 @@ mod tests {
     fn features_name_chips() {
         let check = |enabled: &str, expected: &str| {
             let enabled: Vec<&str> = enabled.split_whitespace().collect();
-            let found = match chip_from_features(&enabled) {
+            let found = match ChipDb::embedded().chip_from_features(&enabled) {
                 FeatureChip::None => String::new(),
                 FeatureChip::One(chip) => chip.name.clone(),
                 FeatureChip::Several(names) => names.join(" "),

@@ -1,10 +1,10 @@
 //! Address ranges that share bytes.
 
-use esplice_chip::{Addr, SharedRam};
+use esplice_chip::{Addr, ChipDb, SharedRam};
 
 #[track_caller]
 fn check(chip: &str, ranges: &[(u32, u32)], expected: Option<(usize, usize, &str, u32)>) {
-    let chip = esplice_chip::find(chip).expect("chip data");
+    let chip = ChipDb::embedded().find(chip).expect("chip data");
     let found = chip.shared_ram(ranges.iter().map(|(addr, len)| (Addr(*addr), *len)));
     let expected = expected.map(|(first, second, backing, len)| SharedRam {
         first,

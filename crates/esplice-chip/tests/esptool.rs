@@ -1,9 +1,9 @@
 //! Compares every file of `targets/` with the constants of the installed esptool, so that no value
 //! is invented. esptool's own Python prints them. Without esptool the tests fail.
 
-use std::{collections::BTreeMap, env, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, env, path::PathBuf, process::Command, sync::Arc};
 
-use esplice_chip::{Addr, Chip};
+use esplice_chip::{Addr, Chip, ChipDb};
 
 /// Prints attributes of chips: the first argument lists the chips, the second the attributes. Each
 /// line is `chip attribute value`, or `chip attribute name value` for a table.
@@ -90,11 +90,12 @@ const CONSTANTS: &[(&str, OfOurs)] = &[
 
 #[test]
 fn values_equal_esptools() {
-    let chips = esplice_chip::all();
+    let chips: Vec<_> = ChipDb::embedded().chips().cloned().collect();
     let names: Vec<&str> = CONSTANTS.iter().map(|(name, _)| *name).collect();
-    let theirs = Constants::ask(chips, &[&names[..], &["FLASH_FREQUENCY", "FLASH_SIZES"]].concat());
+    let theirs =
+        Constants::ask(&chips, &[&names[..], &["FLASH_FREQUENCY", "FLASH_SIZES"]].concat());
     let (mut compared, mut wrong) = (0, Vec::new());
-    for chip in chips {
+    for chip in &chips {
         for (name, ours) in CONSTANTS {
             let (ours, theirs) = (ours(chip), theirs.value(chip, name));
             // Skip values that esptool does not have.
@@ -207,10 +208,10 @@ const BORROWED: &[(&str, &str)] = &[("esp32s31", "get_flash_cap"), ("esp32s31", 
 /// Compares the fields of every chip with esptool's reading of the same registers.
 #[test]
 fn fields_read_as_esptool_reads_them() {
-    let chips = esplice_chip::all();
+    let chips: Vec<_> = ChipDb::embedded().chips().cloned().collect();
     let names: Vec<&str> = METHODS.iter().map(|(name, ..)| *name).collect();
     let mut compared = 0;
-    for line in printed(ASK, chips, &names).lines() {
+    for line in printed(ASK, &chips, &names).lines() {
         let [chip, method, seed, theirs] = line.split(' ').collect::<Vec<_>>()[..] else {
             panic!("not a value: {line:?}");
         };
@@ -219,7 +220,7 @@ fn fields_read_as_esptool_reads_them() {
         }
         let (seed, theirs): (u32, u64) = (seed.parse().unwrap(), theirs.parse().unwrap());
         let (_, field, exact) = METHODS.iter().find(|(name, ..)| *name == method).unwrap();
-        let found = esplice_chip::find(chip).unwrap();
+        let found = ChipDb::embedded().find(chip).unwrap();
         let Some(field) = found.efuse.field(field) else {
             panic!("{chip} has no field {field}, but esptool reads it with {method}");
         };
@@ -265,7 +266,7 @@ fn revisions_are_told_as_esptool_tells_them() {
     let mut questions = String::new();
     let mut ours = BTreeMap::new();
     // For the other chips, another test compares the fields themselves.
-    let chips = esplice_chip::all().iter().filter(|chip| !chip.efuse.first_revision.is_empty());
+    let chips = ChipDb::embedded().chips().filter(|chip| !chip.efuse.first_revision.is_empty());
     for chip in chips {
         for number in 0..VERSIONS.iter().map(|(_, values)| values).product::<u64>() {
             let mut rest = number;
@@ -348,8 +349,8 @@ for chip in sys.argv[1].split(","):
 
 #[test]
 fn crystals_and_baud_rates_are_told_as_esptool_tells_them() {
-    let several = |chip: &&Chip| chip.crystal.is_some();
-    let chips: Vec<Chip> = esplice_chip::all().iter().filter(several).cloned().collect();
+    let several = |chip: &&Arc<Chip>| chip.crystal.is_some();
+    let chips: Vec<_> = ChipDb::embedded().chips().filter(several).cloned().collect();
     let mut compared = 0;
     for line in printed(ASK_CRYSTALS, &chips, &[]).lines() {
         let [name, divider, register, crystal, asked] = line.split(' ').collect::<Vec<_>>()[..]
@@ -384,7 +385,7 @@ struct Constants(BTreeMap<(String, String), Table>);
 type Table = BTreeMap<String, Option<u32>>;
 
 impl Constants {
-    fn ask(chips: &[Chip], names: &[&str]) -> Self {
+    fn ask(chips: &[Arc<Chip>], names: &[&str]) -> Self {
         let mut all: BTreeMap<_, Table> = BTreeMap::new();
         for line in printed(PRINT, chips, names).lines() {
             let [chip, name, key, value] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -410,7 +411,7 @@ impl Constants {
 }
 
 /// Runs `program` in esptool's Python on these chips and names, and returns its output.
-fn printed(program: &str, chips: &[Chip], names: &[&str]) -> String {
+fn printed(program: &str, chips: &[Arc<Chip>], names: &[&str]) -> String {
     let chips: Vec<&str> = chips.iter().map(|chip| chip.name.as_str()).collect();
     let python = python();
     let output = Command::new(&python)

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use esplice_chip::{Addr, Board, Chip, ChipError, Target, add_target, find_target};
+use esplice_chip::{Addr, Board, Chip, ChipDb, ChipError, Target};
 
 fn target_files(folder: &str) -> Vec<(String, String)> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../targets").join(folder);
@@ -31,7 +31,7 @@ fn board_files() -> Vec<(String, String)> {
 
 #[test]
 fn no_two_chips_share_a_name_or_an_id() {
-    let chips = esplice_chip::all();
+    let chips: Vec<_> = ChipDb::embedded().chips().collect();
     for (i, a) in chips.iter().enumerate() {
         for b in &chips[i + 1..] {
             let (a_id, b_id) = (a.image.chip_id, b.image.chip_id);
@@ -52,7 +52,7 @@ fn flash_frequencies_are_named_by_their_codes() {
         ("esp32c6", 0xf, None),
         ("esp32h2", 0xf, Some("48m")),
     ] {
-        let chip = esplice_chip::find(chip).unwrap();
+        let chip = ChipDb::embedded().find(chip).unwrap();
         assert_eq!(chip.image.flash_freq_name(code), name, "{} {code}", chip.name);
     }
 }
@@ -62,10 +62,10 @@ fn every_chip_passes_every_check() {
     for (name, text) in chip_files() {
         let chip = Chip::parse(&name, &text).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(format!("{}.toml", chip.name), name);
-        assert!(esplice_chip::find(&chip.display_name).is_ok(), "{name} is embedded");
-        let by_id = esplice_chip::find_by_id(chip.image.chip_id).map(|found| &found.name);
+        assert!(ChipDb::embedded().find(&chip.display_name).is_ok(), "{name} is embedded");
+        let by_id = ChipDb::embedded().find_by_id(chip.image.chip_id).map(|found| &found.name);
         assert_eq!(by_id, Some(&chip.name));
-        assert!(esplice_chip::chip_names().contains(&chip.name.as_str()));
+        assert!(ChipDb::embedded().chip_names().contains(&chip.name.as_str()));
     }
 }
 
@@ -73,13 +73,14 @@ fn every_chip_passes_every_check() {
 fn every_board_passes_every_check() {
     let files = board_files();
     for (name, text) in &files {
-        let board = Board::parse(name, text).unwrap_or_else(|e| panic!("{e}"));
+        let board = Board::parse(name, text, ChipDb::embedded()).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(&format!("{}.toml", board.name), name);
-        let found = find_target(&board.name.replace('-', "_").to_uppercase()).unwrap();
+        let found =
+            ChipDb::embedded().find_target(&board.name.replace('-', "_").to_uppercase()).unwrap();
         assert_eq!(found.board().map(|found| &found.name), Some(&board.name), "{name} is embedded");
     }
     assert!(files.len() >= 12, "only {} boards", files.len());
-    assert_eq!(esplice_chip::boards().len(), files.len());
+    assert_eq!(ChipDb::embedded().boards().count(), files.len());
 }
 
 /// A value has a source if its line has a comment, or if a comment with `Source:` is above its
@@ -182,14 +183,14 @@ fn a_misspelt_key_is_answered_with_the_nearest() {
 
 #[test]
 fn a_misspelt_chip_is_answered_with_the_nearest() {
-    let error = esplice_chip::find("esp32cc3").unwrap_err();
+    let error = ChipDb::embedded().find("esp32cc3").unwrap_err();
     assert!(matches!(&error, ChipError::Unknown { nearest: Some(n), .. } if n == "esp32c3"));
     assert_eq!(error.hint().as_deref(), Some("did you mean \"esp32c3\"?"));
 }
 
 #[test]
 fn efuse_fields_are_put_together_lowest_piece_first() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let minor = chip.efuse.field("wafer-version-minor").unwrap();
     let addrs = minor.addrs();
     assert_eq!(addrs, [Addr(0x6000_8850), Addr(0x6000_8858)]);
@@ -202,7 +203,7 @@ fn efuse_fields_are_put_together_lowest_piece_first() {
 
 #[test]
 fn the_bits_of_a_field_may_lie_in_several_blocks_and_stand_for_other_numbers() {
-    let chip = esplice_chip::find("esp32").unwrap();
+    let chip = ChipDb::embedded().find("esp32").unwrap();
     let major = chip.efuse.field("wafer-version-major").unwrap();
     let addrs = [Addr(0x3ff5_a00c), Addr(0x3ff5_a014), Addr(0x3ff6_607c)];
     assert_eq!(major.addrs(), addrs);
@@ -221,7 +222,7 @@ fn the_bits_of_a_field_may_lie_in_several_blocks_and_stand_for_other_numbers() {
 
 #[test]
 fn watchdogs_are_stopped_and_used_by_writes() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let list = |writes: Vec<esplice_chip::RegisterWrite>| -> Vec<_> {
         writes.iter().map(|write| (write.addr.0, write.value, write.mask)).collect()
     };
@@ -246,14 +247,16 @@ fn watchdogs_are_stopped_and_used_by_writes() {
             (0x6000_80a8, 0, all),
         ]
     );
-    assert_eq!(esplice_chip::find("esp32c6").unwrap().watchdog.reset(), None);
+    assert_eq!(ChipDb::embedded().find("esp32c6").unwrap().watchdog.reset(), None);
 }
 
 fn check_board_refused(change: (&str, &str), expected: &str) {
     let name = "xiao-esp32c3.toml";
     let (_, text) = board_files().into_iter().find(|(n, _)| n == name).unwrap();
     assert!(text.contains(change.0), "{:?} is not in {name}", change.0);
-    let error = Board::parse(name, &text.replace(change.0, change.1)).unwrap_err().to_string();
+    let error = Board::parse(name, &text.replace(change.0, change.1), ChipDb::embedded())
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with(name) && error.contains(expected), "{error}: no {expected:?}");
 }
 
@@ -277,10 +280,65 @@ fn boards_that_their_chip_cannot_have_are_refused() {
 #[test]
 fn a_misspelt_board_is_answered_with_the_nearest() {
     for (name, nearest) in [("xiao-esp32c4", "xiao-esp32c3"), ("esp32cc3", "esp32c3")] {
-        let error = find_target(name).unwrap_err();
+        let error = ChipDb::embedded().find_target(name).unwrap_err();
         assert_eq!(error.hint(), Some(format!("did you mean {nearest:?}?")), "{name}");
     }
-    assert!(find_target("nothing-like-it").unwrap_err().hint().unwrap().starts_with("known chips"));
+    assert!(
+        ChipDb::embedded()
+            .find_target("nothing-like-it")
+            .unwrap_err()
+            .hint()
+            .unwrap()
+            .starts_with("known chips")
+    );
+}
+
+/// A custom chip or board is known only to the `ChipDb` that it was added to, and to its later
+/// clones.
+#[test]
+fn additions_stay_in_their_chip_db() {
+    let (_, text) = chip_files().into_iter().find(|(name, _)| name == "esp32c3.toml").unwrap();
+    let named =
+        |name: &str| text.replace("\"esp32c3\"            # IDF", &format!("{name:?} # IDF"));
+    let (mut one, mut other) = (ChipDb::default(), ChipDb::default());
+    let before = one.clone();
+    one.add("one.toml", &named("esp33")).unwrap();
+    other.add("other.toml", &named("esp34")).unwrap();
+    for (chips, known, unknown) in [(&one, "esp33", "esp34"), (&other, "esp34", "esp33")] {
+        assert_eq!(chips.find(known).unwrap().name, known);
+        assert!(chips.find(unknown).is_err() && chips.find_target(unknown).is_err());
+        assert!(chips.chips().all(|chip| chip.name != unknown));
+        assert!(chips.find("esp32c3").is_ok() && !chips.chip_names().contains(&unknown));
+        assert!(ChipDb::embedded().find(known).is_err() && before.find(known).is_err());
+    }
+    assert_eq!(one.clone().find("esp33").unwrap().name, "esp33");
+    // Both carry the ID of the chip they were copied from.
+    assert_eq!(one.find_by_id(5).unwrap().name, "esp33");
+    assert_eq!(before.find_by_id(5).unwrap().name, "esp32c3");
+
+    let (_, text) =
+        board_files().into_iter().find(|(name, _)| name == "xiao-esp32c3.toml").unwrap();
+    let board = text
+        .replace("name = \"xiao-esp32c3\"", "name = \"mine\"")
+        .replace("chip = \"esp32c3\"", "chip = \"esp33\"");
+    assert!(other.add("mine.toml", &board).unwrap_err().to_string().contains("esp33"));
+    assert_eq!(one.add("mine.toml", &board).unwrap().chip().name, "esp33");
+    assert_eq!(one.find_target("mine").unwrap().name(), "mine");
+    assert_eq!(one.boards().count(), ChipDb::embedded().boards().count() + 1);
+    assert!(other.find_target("mine").is_err());
+
+    // A second addition of the same name replaces the first, and an embedded name is hidden.
+    let count = one.chips().count();
+    one.add("one.toml", &named("esp33").replace("chip-id = 5", "chip-id = 998")).unwrap();
+    assert_eq!((one.chips().count(), one.find("esp33").unwrap().image.chip_id), (count, 998));
+    one.add("own.toml", &text_with_display_name(&named("esp32c3"))).unwrap();
+    assert_eq!(one.find("esp32c3").unwrap().display_name, "Mine");
+    assert_eq!(one.chips().filter(|chip| chip.name == "esp32c3").count(), 1);
+}
+
+fn text_with_display_name(text: &str) -> String {
+    assert!(text.contains("display-name = \"ESP32-C3\""));
+    text.replace("display-name = \"ESP32-C3\"", "display-name = \"Mine\"")
 }
 
 /// A custom chip file is found by name and ID once added. A file that would make esplice write to
@@ -295,14 +353,15 @@ fn chips_come_from_outside_and_spare_the_efuses() {
             "magic-values = [0x6921_506f, 0x1b31_506f, 0x4881_606f, 0x4361_606f]",
             "magic-values = [1]",
         );
-    let Target::Chip(chip) = add_target("mine.toml", &own).unwrap() else { panic!("no chip") };
+    let mut chips = ChipDb::default();
+    let Target::Chip(chip) = chips.add("mine.toml", &own).unwrap() else { panic!("no chip") };
     assert_eq!((chip.name.as_str(), chip.image.chip_id), ("esp33", 999));
-    assert_eq!(esplice_chip::find("ESP33").unwrap().name, "esp33");
-    assert_eq!(esplice_chip::find_by_id(999).unwrap().name, "esp33");
-    assert_eq!(esplice_chip::find_by_id(5).unwrap().name, "esp32c3");
+    assert_eq!(chips.find("ESP33").unwrap().name, "esp33");
+    assert_eq!(chips.find_by_id(999).unwrap().name, "esp33");
+    assert_eq!(chips.find_by_id(5).unwrap().name, "esp32c3");
 
     let refused = |text: String, expected: &str| {
-        let error = add_target("mine.toml", &text).unwrap_err().to_string();
+        let error = Target::parse("mine.toml", &text, ChipDb::embedded()).unwrap_err().to_string();
         assert!(error.starts_with("mine.toml: ") && error.contains(expected), "{error}");
     };
     let spi = "base = 0x6000_2000\ncmd";
@@ -320,7 +379,7 @@ fn chips_come_from_outside_and_spare_the_efuses() {
         .replace("addr = 0x6000_8844", "addr = 0x7000_0044")
         .replace("addr = 0x6000_885c", "addr = 0x7000_005c")
         .replace(watchdog, "config0 = 0x6000_8fdc");
-    add_target("mine.toml", &hidden).unwrap();
+    chips.add("mine.toml", &hidden).unwrap();
     for (from, to) in
         [("chip-id = 999", "chip-id = 5"), ("magic-values = [1]", "magic-values = [0x1b31_506f]")]
     {

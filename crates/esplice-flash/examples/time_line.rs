@@ -11,7 +11,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_flash::{FlashOptions, Stub, StubSource, flash, with_board};
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::{Caps, Moment, Opcode, Port, PortError, slip};
@@ -122,7 +122,7 @@ fn main() {
     let stub = files.next().map(|file| fs::read(file).expect("the file can be read"));
     let stub = stub.map(|json| Stub::parse(&json).expect("the file is a stub"));
 
-    let chip = esplice_chip::find("esp32c3").expect("esp32c3 is known");
+    let chip = ChipDb::embedded().find("esp32c3").expect("esp32c3 is known");
     let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("board.flash");
@@ -151,7 +151,7 @@ fn main() {
     // Wait for the end of the ROM's boot messages.
     port.port.wait_until(Moment::at(Duration::from_millis(200))).expect("the board runs");
     let options = FlashOptions {
-        target: Some(chip),
+        target: Some(chip.clone()),
         baud: Some(921_600),
         stub: stub.map_or(StubSource::none(), StubSource::only),
         ..FlashOptions::default()

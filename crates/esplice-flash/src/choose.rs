@@ -1,7 +1,9 @@
 //! Selects one of the listed ports by name, USB IDs, serial number or MAC address, or picks the
 //! only likely one.
 
-use esplice_chip::{Board, Chip, UsbId, nearest};
+use std::sync::Arc;
+
+use esplice_chip::{Board, Chip, ChipDb, UsbId, nearest};
 
 /// USB vendors of the chips at boards' USB sockets: Espressif itself, and the makers of UART
 /// bridges (the Linux kernel's drivers/usb/serial: cp210x.c, ch341.c, ftdi_sio_ids.h, pl2303.h).
@@ -33,9 +35,9 @@ pub struct UsbDevice {
 #[derive(Debug, Clone, Default)]
 pub struct PortDevices {
     /// Boards with these USB IDs.
-    pub boards: Vec<&'static Board>,
+    pub boards: Vec<Arc<Board>>,
     /// Chips whose own USB port has these IDs, or the chips of those boards.
-    pub chips: Vec<&'static Chip>,
+    pub chips: Vec<Arc<Chip>>,
     /// True if this is a chip's own USB port and not a bridge.
     pub own_usb: bool,
 }
@@ -54,9 +56,9 @@ pub enum PortMatch {
 }
 
 impl ListedPort {
-    /// Returns the boards and chips that the port may belong to.
-    pub fn devices(&self) -> PortDevices {
-        self.usb.as_ref().map_or_else(PortDevices::default, |usb| PortDevices::of(usb.id))
+    /// Returns those of the known boards and chips that the port may belong to.
+    pub fn devices(&self, known: &ChipDb) -> PortDevices {
+        self.usb.as_ref().map_or_else(PortDevices::default, |usb| PortDevices::of(usb.id, known))
     }
 
     /// Returns whether a board is likely at this port: a USB port of a chip found on boards.
@@ -72,19 +74,20 @@ impl ListedPort {
 }
 
 impl PortDevices {
-    /// Returns the boards and chips with these USB IDs.
-    pub fn of(id: UsbId) -> PortDevices {
-        let mut boards = esplice_chip::boards();
-        boards.retain(|board| board.usb.iter().any(|usb| usb.id == Some(id)));
-        let mut chips = esplice_chip::chips();
-        chips.retain(|chip| {
+    /// Returns those of the known boards and chips that have these USB IDs.
+    pub fn of(id: UsbId, known: &ChipDb) -> PortDevices {
+        let of_board = |board: &&Arc<Board>| board.usb.iter().any(|usb| usb.id == Some(id));
+        let boards: Vec<Arc<Board>> = known.boards().filter(of_board).cloned().collect();
+        let has_id = |chip: &&Arc<Chip>| {
             let otg = chip.usb_otg.as_ref().and_then(|otg| otg.id);
             chip.reset.usb_serial_jtag_id == Some(id) || otg == Some(id)
-        });
+        };
+        let mut chips: Vec<Arc<Chip>> = known.chips().filter(has_id).cloned().collect();
         let own_usb = !chips.is_empty();
         if !own_usb {
-            chips = esplice_chip::chips();
-            chips.retain(|chip| boards.iter().any(|board| board.chip.name == chip.name));
+            let on_board =
+                |chip: &&Arc<Chip>| boards.iter().any(|board| board.chip.name == chip.name);
+            chips = known.chips().filter(on_board).cloned().collect();
         }
         PortDevices { boards, chips, own_usb }
     }
@@ -252,13 +255,14 @@ mod tests {
 
     #[test]
     fn boards_and_chips_are_known_by_their_ids() {
-        let devices = PortDevices::of(UsbId { vid: 0x303a, pid: 0x1001 });
+        let chips = ChipDb::embedded();
+        let devices = PortDevices::of(UsbId { vid: 0x303a, pid: 0x1001 }, chips);
         assert!(devices.own_usb);
         assert!(devices.chips.iter().any(|chip| chip.name == "esp32c3"));
         assert!(devices.boards.iter().any(|board| board.name == "xiao-esp32c3"));
-        let devices = PortDevices::of(UsbId { vid: 0x10c4, pid: 0xea60 });
+        let devices = PortDevices::of(UsbId { vid: 0x10c4, pid: 0xea60 }, chips);
         assert!(!devices.own_usb);
         assert!(devices.chips.iter().any(|chip| chip.name == "esp32"));
-        assert!(PortDevices::of(UsbId { vid: 1, pid: 2 }).boards.is_empty());
+        assert!(PortDevices::of(UsbId { vid: 1, pid: 2 }, chips).boards.is_empty());
     }
 }

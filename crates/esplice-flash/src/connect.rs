@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use esplice_chip::{Chip, RegisterWrite};
+use esplice_chip::{Chip, ChipDb, RegisterWrite};
 use esplice_protocol::{Opcode, Port, PortError};
 
 use crate::{FlashError, FlashEvent, Session, baud, event::StageState, reset::Strategy};
@@ -24,7 +24,7 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Returns the strategies that chip data lists for `chip` (or for all known chips) and an
+    /// Returns the strategies that chip data lists for `chip` (or for all of `chips`) and an
     /// adapter with these USB IDs (vendor, product), and seven attempts.
     ///
     /// # Errors
@@ -32,16 +32,17 @@ impl ConnectOptions {
     pub fn for_port(
         chip: Option<&Chip>,
         usb: Option<(u16, u16)>,
+        chips: &ChipDb,
     ) -> Result<ConnectOptions, FlashError> {
-        let strategies = Strategy::for_chip(chip, usb)?;
+        let strategies = Strategy::for_chip(chip, usb, chips)?;
         Ok(ConnectOptions { strategies, ..ConnectOptions::default() })
     }
 }
 
 impl Default for ConnectOptions {
-    /// Returns the strategies of all known chips for a UART bridge, and seven attempts.
+    /// Returns the strategies of all embedded chips for a UART bridge, and seven attempts.
     fn default() -> Self {
-        let strategies = Strategy::for_chip(None, None).unwrap_or_default();
+        let strategies = Strategy::for_chip(None, None, ChipDb::embedded()).unwrap_or_default();
         ConnectOptions { strategies, attempts: 7 }
     }
 }

@@ -1,6 +1,8 @@
 //! Detects the board: chip, revision, MAC address, flash and security state.
 
-use esplice_chip::{Addr, Chip, EfuseField};
+use std::sync::Arc;
+
+use esplice_chip::{Addr, Chip, ChipDb, EfuseField};
 use esplice_protocol::{Opcode, Port, Request, SecurityInfo};
 
 use crate::{
@@ -19,10 +21,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// # Errors
     /// [`FlashError::UnknownChip`], [`FlashError::WrongChip`], [`FlashError::Security`] in secure
     /// download mode, where the ROM answers nothing else.
-    pub fn identify(
-        &mut self,
-        wanted: Option<&Chip>,
-    ) -> Result<(&'static Chip, Security), FlashError> {
+    pub fn identify(&mut self, wanted: Option<&Chip>) -> Result<(Arc<Chip>, Security), FlashError> {
         let found = self.identify_first(wanted)?;
         self.confirm()?;
         Ok(found)
@@ -33,7 +32,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     pub(crate) fn identify_first(
         &mut self,
         wanted: Option<&Chip>,
-    ) -> Result<(&'static Chip, Security), FlashError> {
+    ) -> Result<(Arc<Chip>, Security), FlashError> {
         match self.identify_once(wanted) {
             // Replies carry no checksum, so an error that stops the work is confirmed first.
             Err(
@@ -61,7 +60,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     fn identify_once(
         &mut self,
         wanted: Option<&Chip>,
-    ) -> Result<(&'static Chip, Security), FlashError> {
+    ) -> Result<(Arc<Chip>, Security), FlashError> {
         let info = self.security_info()?;
         self.unconfirmed = Some(info.clone());
         if info.as_ref().is_some_and(|info| info.flags & SecurityInfo::SECURE_DOWNLOAD != 0) {
@@ -71,7 +70,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             });
         }
         let chip = match info.as_ref().and_then(|info| info.chip_id) {
-            Some(id) => chip_of_id(id)?,
+            Some(id) => chip_of_id(&self.chips, id)?,
             None => self.chip_by_magic()?,
         };
         if let Some(wanted) = wanted.filter(|wanted| wanted.name != chip.name) {
@@ -80,14 +79,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 wanted: wanted.name.clone(),
             });
         }
-        self.adopt(chip);
+        self.adopt(&chip);
         let security = match info {
             Some(info) => Security::of(&info),
             None => Security {
-                secure_boot: self.efuse(chip, "secure-boot-en")?.is_some_and(|bit| bit != 0)
-                    || self.efuse(chip, "secure-boot-v2-en")?.is_some_and(|bit| bit != 0),
+                secure_boot: self.efuse(&chip, "secure-boot-en")?.is_some_and(|bit| bit != 0)
+                    || self.efuse(&chip, "secure-boot-v2-en")?.is_some_and(|bit| bit != 0),
                 flash_encryption: self
-                    .efuse(chip, "spi-boot-crypt-cnt")?
+                    .efuse(&chip, "spi-boot-crypt-cnt")?
                     .is_some_and(|count| count.count_ones() % 2 == 1),
                 secure_download: false,
             },
@@ -103,7 +102,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// does not support, and the errors of commands.
     pub fn examine(
         &mut self,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         security: Security,
     ) -> Result<ChipInfo, FlashError> {
         self.prefetch(chip, &[])?;
@@ -120,6 +119,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 .cloned(),
         );
         let (flash_id, flash_size) = self.attach_flash(chip)?;
+        let chip = chip.clone();
         let info = ChipInfo { chip, revision, mac, features, flash_id, flash_size, security };
         self.report(FlashEvent::Chip(info.clone()));
         self.stage("detect", StageState::Done);
@@ -171,9 +171,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    fn chip_by_magic(&mut self) -> Result<&'static Chip, FlashError> {
+    fn chip_by_magic(&mut self) -> Result<Arc<Chip>, FlashError> {
         let mut read: Vec<(Addr, u32)> = Vec::new();
-        for chip in esplice_chip::chips() {
+        for chip in self.chips.clone().chips() {
             let Some(addr) = chip.loader.magic_addr else { continue };
             let magic = match read.iter().find(|(a, _)| *a == addr) {
                 Some((_, magic)) => *magic,
@@ -184,7 +184,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 }
             };
             if chip.loader.magic_values.contains(&magic) {
-                return Ok(chip);
+                return Ok(chip.clone());
             }
         }
         let magic = read.first().map(|(_, magic)| *magic);
@@ -207,9 +207,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
 }
 
 /// Returns the chip with that ID.
-pub(crate) fn chip_of_id(id: u32) -> Result<&'static Chip, FlashError> {
-    let chip = u16::try_from(id).ok().and_then(esplice_chip::find_by_id);
-    chip.ok_or(FlashError::UnknownChip { chip_id: Some(id), magic: None })
+pub(crate) fn chip_of_id(chips: &ChipDb, id: u32) -> Result<Arc<Chip>, FlashError> {
+    let chip = u16::try_from(id).ok().and_then(|id| chips.find_by_id(id));
+    chip.cloned().ok_or(FlashError::UnknownChip { chip_id: Some(id), magic: None })
 }
 
 /// Returns the flash size encoded in the ID, if the chip supports that size.

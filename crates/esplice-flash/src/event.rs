@@ -1,6 +1,6 @@
 //! Events reported while flashing. Libraries report them; the command line displays them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::PlanNote;
@@ -93,7 +93,7 @@ pub enum StageState {
 #[derive(Debug, Clone)]
 pub struct ChipInfo {
     /// The chip.
-    pub chip: &'static Chip,
+    pub chip: Arc<Chip>,
     /// Chip revision: major, minor.
     pub revision: (u8, u8),
     /// The factory MAC address.

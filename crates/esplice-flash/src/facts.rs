@@ -61,7 +61,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         };
         let known = match &hint.bootloader {
             Some((bytes, offset)) => {
-                self.known_bootloader(info.chip, bytes, usual)?.map(|head| (head, *offset))
+                self.known_bootloader(&info.chip, bytes, usual)?.map(|head| (head, *offset))
             }
             None => None,
         };
@@ -95,7 +95,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// Returns the headers of the device's bootloader, if it is the one in `bytes`.
     fn known_bootloader(
         &mut self,
-        chip: &'static Chip,
+        chip: &Chip,
         bytes: &[u8],
         table: FlashOffset,
     ) -> Result<Option<BootHead>, FlashError> {
@@ -128,7 +128,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<(BootImage, TableSearch), FlashError> {
         let mut last = None;
         for _ in 0..READINGS {
-            let boot = self.boot_image(info.chip)?;
+            let boot = self.boot_image(&info.chip)?;
             let tables = match (hint.offset, &boot) {
                 (Some(offset), _) => found_at(offset, self.found_table(offset, None)?),
                 // The flash has no bootloader: only look where the plan will write a table.

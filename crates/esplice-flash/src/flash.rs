@@ -1,6 +1,8 @@
 //! Takes a board from any state to one whose flash is written and verified.
 
-use esplice_chip::{Chip, FlashOffset, RegisterWrite};
+use std::sync::Arc;
+
+use esplice_chip::{Chip, ChipDb, FlashOffset, RegisterWrite};
 use esplice_image::{
     DeviceFacts, ExpectedBoot, FlashPlan, PlanError, ResolveOptions, ResolvedPlan, Write,
 };
@@ -14,8 +16,10 @@ use crate::{
 /// Options for working with a board.
 #[derive(Debug, Clone, Default)]
 pub struct FlashOptions {
-    /// The required chip; none accepts any.
-    pub target: Option<&'static Chip>,
+    /// The chips that may be found.
+    pub chips: ChipDb,
+    /// The required chip; none accepts any of `chips`.
+    pub target: Option<Arc<Chip>>,
     /// Baud rate for the transfer; none keeps the loader's initial rate.
     pub baud: Option<u32>,
     /// True to write everything, even what the flash already holds.
@@ -87,7 +91,7 @@ fn flash_prepared<P: Port + ?Sized>(
         // A stub is only uploaded once it is known that there is something to write.
         let chip =
             session.bring_up(&FlashOptions { stub: StubSource::none(), ..options.clone() })?;
-        session.find_stub(chip.chip, &options.stub)?;
+        session.find_stub(&chip.chip, &options.stub)?;
         let facts = match hint(&chip) {
             Some(hint) => {
                 session.retry_once(&chip, options, |session| session.device_facts(&chip, &hint))?
@@ -121,7 +125,7 @@ pub fn flash_plan<P: Port + ?Sized>(
     events: &mut dyn FnMut(FlashEvent),
 ) -> Result<FlashReport, FlashError> {
     let mut prepared = Prepared::default();
-    let chip = Some(plan.chip);
+    let chip = Some(&*plan.chip);
     for write in &plan.writes {
         job::prepare(chip, write, &mut prepared);
     }
@@ -171,14 +175,14 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Raises the chip's clocks as far as its crystal allows, so that the loader works faster. A
     /// loader that refuses keeps its clocks. Over the chip's own USB a stub does this itself.
-    fn raise_clocks(&mut self, chip: &'static Chip) -> Result<(), FlashError> {
+    fn raise_clocks(&mut self, chip: &Chip) -> Result<(), FlashError> {
         match self.write_chip_regs(self.fast_clocks(chip)) {
             Err(FlashError::Refused { .. }) => Ok(()),
             other => other,
         }
     }
 
-    fn fast_clocks(&self, chip: &'static Chip) -> &'static [RegisterWrite] {
+    fn fast_clocks<'a>(&self, chip: &'a Chip) -> &'a [RegisterWrite] {
         if self.over_own_usb(chip) { &[] } else { &chip.loader.fast_clocks }
     }
 
@@ -192,7 +196,8 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     fn describe_board(&mut self, options: &FlashOptions) -> Result<ChipInfo, FlashError> {
-        let (chip, security) = self.identify_first(options.target)?;
+        let (chip, security) = self.identify_first(options.target.as_deref())?;
+        let chip = &chip;
         // The watchdogs keep running while the ROM loader waits, and over the chip's own USB
         // nothing stops them (ESP-IDF documentation, esptool, "USB-Serial/JTAG").
         if self.over_own_usb(chip) && !self.loader().is_stub() {
@@ -246,13 +251,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
         baud: u32,
     ) -> Result<bool, FlashError> {
         let restarted = self.find_again(&options.connect)?;
-        self.raise_baud(info.chip, baud, &options.connect)?;
+        self.raise_baud(&info.chip, baud, &options.connect)?;
         // The board may have reset meanwhile.
-        self.raise_clocks(info.chip)?;
+        self.raise_clocks(&info.chip)?;
         if !self.loader().is_stub()
             && let Some(stub) = self.stub.clone()
         {
-            self.load_stub(info.chip, &stub)?;
+            self.load_stub(&info.chip, &stub)?;
         }
         self.set_flash(info.flash_size)?;
         Ok(restarted)
@@ -266,7 +271,7 @@ pub(crate) fn with_session<P: Port + ?Sized, T>(
     events: &mut dyn FnMut(FlashEvent),
     work: impl FnOnce(&mut Session<'_, P>) -> Result<T, FlashError>,
 ) -> Result<T, FlashError> {
-    let mut session = Session::new(port, options.target, events);
+    let mut session = Session::new(port, &options.chips, options.target.as_ref(), events);
     let result = work(&mut session);
     if let Err(error) = &result
         && error.class() != ErrorClass::Lost

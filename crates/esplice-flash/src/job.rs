@@ -85,7 +85,7 @@ impl Job {
             }
         };
         let hash = hex::encode(Md5::digest(&data));
-        let first_word_last = head_is_last(info.chip, offset, write.kind);
+        let first_word_last = head_is_last(&info.chip, offset, write.kind);
         Ok(Job { name, offset, len, hash, data, first_word_last })
     }
 

@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn all_chips_share_what_is_taken_for_granted() {
-        for chip in esplice_chip::all() {
+        for chip in esplice_chip::ChipDb::embedded().chips() {
             let loader = &chip.loader;
             let traits = (loader.initial_baud, loader.status_len, loader.sync_replies);
             assert_eq!(traits, (ROM_BAUD, ROM_STATUS_LEN, ROM_SYNC_REPLIES), "{}", chip.name);

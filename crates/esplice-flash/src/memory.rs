@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn partitions_are_found_in_the_devices_table() {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         let table = PartitionTable::esp_idf_default().to_bytes().unwrap();
         let mut flash = vec![0xff; 0x9000];
         flash[0x8000..0x8000 + table.len()].copy_from_slice(&table);

@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn only_ram_is_loaded() {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         let code: (Addr, &[u8]) = (Addr(0x4038_0000), &[0; 16]);
         assert!(check(chip, &[code], Addr(0x4038_0008)).is_ok());
         let told = |segments: &[(Addr, &[u8])], entry| {

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use esplice_chip::{Chip, nearest};
+use esplice_chip::{Chip, ChipDb, nearest};
 use esplice_protocol::{Port, PortError};
 
 use crate::{FlashError, session::MOST_DISCARDS};
@@ -177,7 +177,7 @@ impl Strategy {
         nearest(name, &Strategy::names())
     }
 
-    /// Returns the strategies for `chip`, or for every known chip, best first: those of the chip's
+    /// Returns the strategies for `chip`, or for each of `chips`, best first: those of the chip's
     /// own USB-Serial-JTAG if `usb` (vendor, product) is its ID, otherwise those of a UART bridge.
     ///
     /// # Errors
@@ -185,10 +185,11 @@ impl Strategy {
     pub fn for_chip(
         chip: Option<&Chip>,
         usb: Option<(u16, u16)>,
+        chips: &ChipDb,
     ) -> Result<Vec<Strategy>, FlashError> {
         let chips: Vec<&Chip> = match chip {
             Some(chip) => vec![chip],
-            None => esplice_chip::chips(),
+            None => chips.chips().map(|chip| &**chip).collect(),
         };
         let mut found: Vec<Strategy> = Vec::new();
         let is_own = |chip: &Chip| {
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn a_port_of_a_chips_own_has_that_chips_ways_alone() {
         let names = |usb| {
-            let found = Strategy::for_chip(None, usb).unwrap();
+            let found = Strategy::for_chip(None, usb, ChipDb::embedded()).unwrap();
             found.iter().map(|strategy| strategy.name).collect::<Vec<_>>()
         };
         assert_eq!(names(Some((0x303a, 0x1001))), ["usb-serial-jtag"]);

@@ -1,8 +1,8 @@
 //! Leaves the loader: resets the board to run, without losing a byte of its output.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_protocol::{FlashBegin, Moment, Port, PortError, Request};
 
 use crate::{FlashError, FlashEvent, Session, Strategy, reset::EN_LOW};
@@ -89,14 +89,15 @@ pub fn release<P: Port + ?Sized>(port: &mut P) -> Result<Moment, PortError> {
 /// Port errors.
 pub fn start<P: Port + ?Sized>(
     port: &mut P,
-    chip: &'static Chip,
+    chip: &Arc<Chip>,
     baud: u32,
     events: &mut dyn FnMut(FlashEvent),
 ) -> Result<Option<Moment>, FlashError> {
     if let Some(moment) = reset_to_run(port, baud)? {
         return Ok(Some(moment));
     }
-    let mut session = Session::new(port, Some(chip), events);
+    // The chip is known, so no other is looked up.
+    let mut session = Session::new(port, ChipDb::embedded(), Some(chip), events);
     if session.ask_to_reset(chip)? {
         let moment = session.port.now();
         session.set_port_baud(baud)?;

@@ -1,8 +1,8 @@
 //! The conversation with a loader: one request, one reply.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use esplice_chip::{Addr, Chip, FlashOffset};
+use esplice_chip::{Addr, Chip, ChipDb, FlashOffset};
 use esplice_protocol::{Moment, Opcode, Port, Reply, Request, SecurityInfo, slip};
 
 use crate::{
@@ -60,8 +60,10 @@ pub struct Session<'p, P: Port + ?Sized> {
     pub(crate) banner: Banner,
     pub(crate) baud: u32,
     loader: Loader,
+    /// The chips to identify.
+    pub(crate) chips: ChipDb,
     /// The chip, once it is known; its data describes the loaders.
-    chip: Option<&'static Chip>,
+    chip: Option<Arc<Chip>>,
     /// The stub in use, to be uploaded again after a reset.
     pub(crate) stub: Option<Stub>,
     /// The reset strategy after which the loader answered.
@@ -103,12 +105,13 @@ pub struct Answer {
 }
 
 impl<'p, P: Port + ?Sized> Session<'p, P> {
-    /// Starts a conversation over `port` that reports to `events`. Nothing is sent yet. The data of
-    /// `chip` decides how its ROM loader is addressed; without a chip, the traits that all known
+    /// Starts a conversation over `port` that reports to `events`. Nothing is sent yet. The
+    /// chip is identified among `chips`. The data of `chip` decides how its ROM loader is addressed; without a chip, the traits that all known
     /// ROMs share are used.
     pub fn new(
         port: &'p mut P,
-        chip: Option<&'static Chip>,
+        chips: &ChipDb,
+        chip: Option<&Arc<Chip>>,
         events: &'p mut dyn FnMut(FlashEvent),
     ) -> Session<'p, P> {
         let started = port.now();
@@ -126,8 +129,9 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             ahead: Vec::new(),
             spi_at_rest: None,
             max_read: GULP,
-            loader: Loader::rom(chip),
-            chip,
+            loader: Loader::rom(chip.map(|chip| &**chip)),
+            chips: chips.clone(),
+            chip: chip.cloned(),
             stub: None,
             reset_by: None,
             stub_available: false,
@@ -142,15 +146,16 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     }
 
     /// Takes over the loader traits of `chip`, once it is known.
-    pub(crate) fn adopt(&mut self, chip: &'static Chip) {
+    pub(crate) fn adopt(&mut self, chip: &Arc<Chip>) {
         self.first_baud = chip.loader.initial_baud;
-        self.chip = Some(chip);
+        self.chip = Some(chip.clone());
         self.set_loader(self.loader.is_stub());
     }
 
     fn set_loader(&mut self, is_stub: bool) {
         self.spi_at_rest = None;
-        self.loader = if is_stub { Loader::stub(self.chip) } else { Loader::rom(self.chip) };
+        let chip = self.chip.as_deref();
+        self.loader = if is_stub { Loader::stub(chip) } else { Loader::rom(chip) };
     }
 
     /// Records that a stub has replaced the ROM loader.
@@ -424,7 +429,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             // A stub reports a failed flash write now, instead of an answer.
             let (failed, len) = (reply.data.first() != Some(&0), reply.data.len());
             let is_stub = len == STUB_STATUS_LEN && reply.value == 0;
-            if failed || !(is_stub || len >= Loader::rom(self.chip).status_len) {
+            if failed || !(is_stub || len >= Loader::rom(self.chip.as_deref()).status_len) {
                 continue;
             }
             if replies == 0 && is_stub != self.loader.is_stub() {

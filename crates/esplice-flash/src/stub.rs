@@ -223,8 +223,9 @@ mod tests {
         let word = |at, bytes| (Addr(at), u32::from_le_bytes(bytes));
         let last = word(0x4038_0204, [5, 6, 7, 8]);
         assert_eq!(stub.marks(), [last, last, last]);
-        stub.check(esplice_chip::find("esp32c3").unwrap()).unwrap();
-        let other = stub.check(esplice_chip::find("esp32c6").unwrap()).unwrap_err();
+        stub.check(esplice_chip::ChipDb::embedded().find("esp32c3").unwrap()).unwrap();
+        let other =
+            stub.check(esplice_chip::ChipDb::embedded().find("esp32c6").unwrap()).unwrap_err();
         let message = "stub's text, 8 bytes at 0x40380200, is outside the RAM of esp32c6";
         assert_eq!(other.to_string(), message);
     }

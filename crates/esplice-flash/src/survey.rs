@@ -1,5 +1,7 @@
 //! Describes a board, even one that reveals hardly anything.
 
+use std::sync::Arc;
+
 use esplice_chip::Chip;
 use esplice_protocol::{Opcode, Port, SecurityInfo};
 
@@ -16,7 +18,7 @@ pub enum Survey {
     /// The little that a loader reveals in secure download mode.
     Secure {
         /// The chip, if the loader reports it.
-        chip: Option<&'static str>,
+        chip: Option<Arc<Chip>>,
         /// Security state of the chip.
         security: Security,
     },
@@ -55,13 +57,10 @@ pub fn survey<P: Port + ?Sized>(
             let info = session.read_until_equal(Opcode::GetSecurityInfo, read)?;
             let Some(info) = info else { return Err(error) };
             let chip = match info.chip_id {
-                Some(id) => Some(chip_of_id(id)?),
+                Some(id) => Some(chip_of_id(&session.chips, id)?),
                 None => None,
             };
-            Ok(Survey::Secure {
-                chip: chip.map(|chip: &'static Chip| chip.display_name.as_str()),
-                security: Security::of(&info),
-            })
+            Ok(Survey::Secure { chip, security: Security::of(&info) })
         }
         Err(error) => Err(error),
     })

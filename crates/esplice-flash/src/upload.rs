@@ -70,7 +70,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// [`FlashError::Stub`] if the stub is for another chip, and the errors of commands.
     pub(crate) fn ensure_stub(
         &mut self,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         source: &StubSource,
         find_again: impl FnOnce(&mut Self) -> Result<(), FlashError>,
     ) -> Result<(), FlashError> {
@@ -112,7 +112,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// [`FlashError::Stub`] if the stub is for another chip, and the errors of commands.
     pub(crate) fn find_stub(
         &mut self,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         source: &StubSource,
     ) -> Result<(), FlashError> {
         if !source.is_some() || self.loader().is_stub() {
@@ -131,7 +131,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// # Errors
     /// [`FlashError::NoStub`] if it was uploaded but sends no greeting, [`FlashError::Stub`] if it
     /// does not fit into the chip's RAM, and the errors of commands.
-    pub fn load_stub(&mut self, chip: &'static Chip, stub: &Stub) -> Result<(), FlashError> {
+    pub fn load_stub(&mut self, chip: &Arc<Chip>, stub: &Stub) -> Result<(), FlashError> {
         stub.check(chip)?;
         self.adopt(chip);
         let mut attempt = 1;

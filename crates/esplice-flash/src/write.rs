@@ -86,7 +86,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let sectors = differences.iter().map(Difference::sectors).sum();
         let resident = self.loader().is_stub() && self.stub_available;
         if resident || self.stub_pays_off(sectors) {
-            self.ensure_stub(info.chip, &options.stub, |session| {
+            self.ensure_stub(&info.chip, &options.stub, |session| {
                 let baud = session.baud();
                 session.restore(info, options, baud).map(|_| ())
             })?;
@@ -174,7 +174,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let (info, options) = (link.info, link.options);
         let (mut failures, mut rewritten) = (0, false);
         while !wanted.ranges.is_empty() {
-            match self.try_write(job, &wanted, info.chip) {
+            match self.try_write(job, &wanted, &info.chip) {
                 Ok(found) if found == job.hash => break,
                 Ok(_) => {
                     link.failures += 1;

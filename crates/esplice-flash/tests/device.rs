@@ -4,7 +4,7 @@ use crate::{
     plan::{APP, plan},
     rom::{Fault, Rom, Way},
 };
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_flash::{
     ErrorClass, FlashError, FlashOptions, FlashReport, Session, TableHint, flash_plan,
 };
@@ -23,7 +23,7 @@ fn names(report: &FlashReport) -> Vec<&str> {
 
 fn facts(rom: &mut Rom) -> DeviceFacts {
     let mut events = |_| {};
-    let mut session = Session::new(rom, None, &mut events);
+    let mut session = Session::new(rom, ChipDb::embedded(), None, &mut events);
     let info = session.bring_up(&FlashOptions::default()).unwrap();
     let usual = FlashOffset(0x8000);
     let bootloader = plan().bootloader_for(info.flash_size).unwrap().unwrap();

@@ -1,10 +1,10 @@
 //! Checks that only sectors that differ are written, on the virtual board, whose flash is altered
 //! between the runs.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use crate::installed;
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{Chip, ChipDb, FlashOffset};
 use esplice_flash::{FlashEvent, FlashOptions, Statistics, StubSource, flash};
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_sim::SimPort;
@@ -14,8 +14,8 @@ const APP: usize = 0x1_0000;
 /// Not a whole number of sectors.
 const APP_LEN: usize = 21 * SECTOR + 0x345;
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").unwrap()
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").unwrap()
 }
 
 fn writes() -> Vec<Write> {
@@ -58,7 +58,7 @@ impl Bench {
         let spec = format!("sim:esp32c3,flash={},time=virtual", self.path.display());
         let mut port = SimPort::open(&spec).unwrap();
         let options = FlashOptions {
-            target: Some(chip()),
+            target: Some(chip().clone()),
             baud: Some(921_600),
             stub: self.stub.clone(),
             full,

@@ -2,13 +2,13 @@
 //! on, in both directions and in every way. `flashing.rs` covers the frames before that, and
 //! sessions with only the ROM loader.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use crate::{
     broken::{Broken, FAULTS, Way},
     installed,
 };
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{Chip, ChipDb, FlashOffset};
 use esplice_flash::{
     ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, StubSource, flash,
 };
@@ -16,8 +16,8 @@ use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::{Opcode, Port};
 use esplice_sim::SimPort;
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").unwrap()
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").unwrap()
 }
 
 /// A bootloader of one sector and an app of several, for which a stub needs two blocks.
@@ -44,7 +44,7 @@ fn writes() -> Vec<Write> {
 
 fn options(stub: &StubSource) -> FlashOptions {
     FlashOptions {
-        target: Some(chip()),
+        target: Some(chip().clone()),
         baud: Some(921_600),
         stub: stub.clone(),
         ..FlashOptions::default()

@@ -1,7 +1,7 @@
 //! Tests whole sessions with a small ROM loader, with and without faults.
 
 use crate::rom::{Fault, Rom, Way};
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_flash::{
     ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, flash, reset_to_run,
 };
@@ -10,8 +10,8 @@ use esplice_protocol::{Opcode, Port as _, SecurityInfo};
 use md5::{Digest as _, Md5};
 
 fn options() -> FlashOptions {
-    let target = Some(esplice_chip::find("esp32c3").unwrap());
-    FlashOptions { target, baud: Some(921_600), ..FlashOptions::default() }
+    let target = Some(ChipDb::embedded().find("esp32c3").unwrap());
+    FlashOptions { target: target.cloned(), baud: Some(921_600), ..FlashOptions::default() }
 }
 
 /// A bootloader of three sectors, a table, an app of an odd length that does not compress well.
@@ -105,7 +105,7 @@ fn a_good_link_needs_nothing_twice() {
 /// 16 and of 20 bytes, and no security info.
 #[test]
 fn every_chip_is_found_out_and_written() {
-    for chip in esplice_chip::all() {
+    for chip in ChipDb::embedded().chips() {
         let name = &chip.name;
         let mut rom = Rom::of(chip);
         let options = FlashOptions { baud: Some(921_600), ..FlashOptions::default() };
@@ -122,7 +122,7 @@ fn every_chip_is_found_out_and_written() {
 
 #[test]
 fn the_esp32_tells_its_revision_by_bits_and_its_security_by_efuses() {
-    let chip = esplice_chip::find("esp32").unwrap();
+    let chip = ChipDb::embedded().find("esp32").unwrap();
     let mut rom = Rom::of(chip);
     rom.fuse("wafer-version-major", 3);
     rom.fuse("wafer-version-minor", 1);
@@ -280,7 +280,7 @@ fn another_chip_is_refused() {
     let message = "the board is esp32s3, the target is esp32c3";
     check_error(rom, &options(), ErrorClass::WrongChip, message);
     let mut other_target = options();
-    other_target.target = Some(esplice_chip::find("esp32h2").unwrap());
+    other_target.target = Some(ChipDb::embedded().find("esp32h2").unwrap().clone());
     let message = "the board is esp32c3, the target is esp32h2";
     check_error(Rom::new(), &other_target, ErrorClass::WrongChip, message);
 }

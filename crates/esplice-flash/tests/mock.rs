@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_flash::{FlashEvent, FlashOptions, Statistics, flash, open_tcp};
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 
@@ -63,8 +63,10 @@ fn writes(len: usize) -> Vec<Write> {
 
 fn run(mock: &Mock, writes: &[Write]) -> (Statistics, usize) {
     let mut port = open_tcp(&mock.port, Arc::new(AtomicBool::new(false))).unwrap();
-    let mut options =
-        FlashOptions { target: esplice_chip::find("esp32c3").ok(), ..Default::default() };
+    let mut options = FlashOptions {
+        target: ChipDb::embedded().find("esp32c3").ok().cloned(),
+        ..Default::default()
+    };
     options.connect.strategies.clear();
     let mut events = Vec::new();
     let plan = |_: &_| Ok(ResolvedPlan::from(writes.to_vec()));

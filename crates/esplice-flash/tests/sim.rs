@@ -1,10 +1,10 @@
 //! Tests with the virtual board, which the flasher only sees through `Port`: in process, and over a
 //! pty.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crate::plan;
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{Chip, ChipDb, FlashOffset};
 use esplice_flash::{
     ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, Strategy, detect, flash,
     flash_plan, reset_to_run,
@@ -19,8 +19,8 @@ use esplice_sim::{
     nor::Nor,
 };
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").unwrap()
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").unwrap()
 }
 
 fn board(path: &Path, time: &str) -> SimPort {
@@ -28,7 +28,7 @@ fn board(path: &Path, time: &str) -> SimPort {
 }
 
 fn options() -> FlashOptions {
-    FlashOptions { target: Some(chip()), baud: Some(921_600), ..FlashOptions::default() }
+    FlashOptions { target: Some(chip().clone()), baud: Some(921_600), ..FlashOptions::default() }
 }
 
 fn writes() -> Vec<Write> {

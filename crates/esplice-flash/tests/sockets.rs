@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_flash::{
     ConnectOptions, FlashOptions, Rfc2217Port, flash, open_rfc2217, open_tcp, reset_to_run,
 };
@@ -34,7 +34,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Does `work` with the address of a board that is served meanwhile. Returns the board's flash.
 fn with_board(wire: Wire, download: bool, work: impl FnOnce(SocketAddr)) -> Vec<u8> {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
     let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
     let mut board = Board::with_flash(chip, nor, TimeMode::None).unwrap();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{broken::Broken, installed, mask_rom};
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{Chip, ChipDb, FlashOffset};
 use esplice_flash::{
     ChipInfo, ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Session,
     Strategy, StubSource, detect, flash, reset_to_run, start, with_board,
@@ -21,8 +21,8 @@ use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::{Opcode, Port};
 use esplice_sim::SimPort;
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").unwrap()
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").unwrap()
 }
 
 /// Names of the virtual board, with the mask ROM's code and without.
@@ -33,7 +33,7 @@ fn boards(flash: &Path, time: &str) -> [String; 2] {
 
 fn options() -> FlashOptions {
     FlashOptions {
-        target: Some(chip()),
+        target: Some(chip().clone()),
         baud: Some(921_600),
         stub: StubSource::only(installed::stub(2, "esp32c3")),
         ..FlashOptions::default()
@@ -175,7 +175,7 @@ fn a_stub_that_was_left_is_reset_by_the_watchdog() {
         detect(&mut port, &options(), &mut |_| {}).unwrap();
         port.lines = false;
         let mut tell = |_| {};
-        let mut session = Session::new(&mut port, Some(chip()), &mut tell);
+        let mut session = Session::new(&mut port, ChipDb::embedded(), Some(chip()), &mut tell);
         let mut connect = options().connect;
         connect.strategies = Strategy::parse("watchdog").unwrap();
         session.connect(&connect).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -224,7 +224,7 @@ fn streams_and_erases() {
         let mut port = SimPort::open(&name).unwrap();
         let info = detect(&mut port, &options(), &mut |_| {}).unwrap();
         let mut tell = |_| {};
-        let mut session = Session::new(&mut port, Some(chip()), &mut tell);
+        let mut session = Session::new(&mut port, ChipDb::embedded(), Some(chip()), &mut tell);
         let mut plain = options().connect;
         plain.strategies.clear();
         session.connect(&plain).unwrap();
@@ -285,7 +285,7 @@ fn without_a_stub_such_commands_are_refused() {
     let options = FlashOptions { stub: StubSource::none(), ..options() };
     detect(&mut port, &options, &mut |_| {}).unwrap();
     let mut tell = |_| {};
-    let mut session = Session::new(&mut port, Some(chip()), &mut tell);
+    let mut session = Session::new(&mut port, ChipDb::embedded(), Some(chip()), &mut tell);
     let error = session.erase_flash(4 << 20).unwrap_err();
     let message = "only a stub erases a whole flash chip, and the board runs the ROM loader";
     assert_eq!(error.to_string(), message);
@@ -299,7 +299,7 @@ fn esptools_stubs_fit_their_chips() {
         let stub = esplice_flash::Stub::parse(&fs::read(&path).unwrap()).unwrap();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let name = name.strip_suffix("-rev1").unwrap_or(&name);
-        let Ok(chip) = esplice_chip::find(name) else { continue };
+        let Ok(chip) = ChipDb::embedded().find(name) else { continue };
         stub.check(chip).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         checked += 1;
     }

@@ -5,7 +5,7 @@ use crate::{
     plan::plan,
     rom::{Fault, Rom, Way},
 };
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_flash::{ErrorClass, FlashOptions, Session, TableHint, flash_plan};
 use esplice_image::{
     BootImage, DeviceFacts, Partition, PartitionTable, PlanError, ResolveOptions, WriteKind,
@@ -50,7 +50,7 @@ fn device(parts: &[(usize, Vec<u8>)]) -> Rom {
 
 fn facts(rom: &mut Rom, offset: Option<u32>) -> DeviceFacts {
     let mut events = |_| {};
-    let mut session = Session::new(rom, None, &mut events);
+    let mut session = Session::new(rom, ChipDb::embedded(), None, &mut events);
     let info = session.bring_up(&FlashOptions::default()).unwrap();
     let hint = TableHint { offset: offset.map(FlashOffset), bootloader: None };
     session.device_facts(&info, &hint).unwrap()
@@ -161,7 +161,7 @@ fn damaged_replies_do_not_move_the_table() {
             let mut rom = device(&parts);
             rom.fault = Some((Way::ToHost, number, fault));
             let mut events = |_| {};
-            let mut session = Session::new(&mut rom, None, &mut events);
+            let mut session = Session::new(&mut rom, ChipDb::embedded(), None, &mut events);
             let Ok(info) = session.bring_up(&FlashOptions::default()) else { continue };
             let Ok(found) = session.device_facts(&info, &TableHint::default()) else { continue };
             assert_eq!(found.tables, expected.tables, "{number} {fault:?}");

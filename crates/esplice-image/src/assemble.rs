@@ -1,5 +1,7 @@
 //! Makes a plan from bootloader, partition table and app.
 
+use std::sync::Arc;
+
 use esplice_chip::{Chip, FlashOffset};
 
 use crate::resolve::{app_partition, check_app_fits};
@@ -68,7 +70,7 @@ impl<'a> PlanParts<'a> {
 ///
 /// # Errors
 /// [`PlanError`] if the result would not boot or would not fit.
-pub fn make_plan(chip: &'static Chip, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanError> {
+pub fn make_plan(chip: &Arc<Chip>, parts: &PlanParts<'_>) -> Result<FlashPlan, PlanError> {
     if parts.boot == BootLayout::Direct {
         return Err(PlanError::LayoutUnsupported { boot: parts.boot });
     }
@@ -76,7 +78,7 @@ pub fn make_plan(chip: &'static Chip, parts: &PlanParts<'_>) -> Result<FlashPlan
     let flash = flash_params("app", &header, chip)?;
     let usual = chip.image.partition_table_offset;
     let mut plan = FlashPlan {
-        chip,
+        chip: chip.clone(),
         min_rev: header.min_rev,
         // TinyGo leaves the field zero, and the ROM ignores it.
         max_rev: match (parts.boot, header.max_rev) {
@@ -114,13 +116,13 @@ pub fn make_plan(chip: &'static Chip, parts: &PlanParts<'_>) -> Result<FlashPlan
 /// # Errors
 /// [`PlanError`] if the image does not fit.
 pub fn make_direct_plan(
-    chip: &'static Chip,
+    chip: &Arc<Chip>,
     image: &[u8],
     flash: &FlashParams,
     elf_sha256: Option<[u8; 32]>,
 ) -> Result<FlashPlan, PlanError> {
     let plan = FlashPlan {
-        chip,
+        chip: chip.clone(),
         min_rev: 0,
         max_rev: u16::MAX,
         boot: BootLayout::Direct,

@@ -158,9 +158,10 @@ fn has_descriptor(head: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
-    fn chip() -> &'static Chip {
-        esplice_chip::find("esp32c3").unwrap()
+    fn chip() -> &'static Arc<Chip> {
+        esplice_chip::ChipDb::embedded().find("esp32c3").unwrap()
     }
 
     /// Returns an image with segments of these addresses and lengths, filled with zeros.

@@ -1,6 +1,6 @@
 //! Inspects images and reports their defects.
 
-use esplice_chip::{Addr, Chip, FlashOffset, RegionKind};
+use esplice_chip::{Addr, Chip, ChipDb, FlashOffset, RegionKind};
 
 use crate::header::read_segment_headers;
 use crate::soundness::{Breach, breaches};
@@ -11,16 +11,16 @@ use crate::{
 };
 
 /// Inspects `bytes`: an app, a bootloader, a partition table, or a flash content from offset 0 that
-/// contains all of them.
-pub fn inspect(bytes: &[u8]) -> ImageReport {
+/// contains all of them. Its chip is one of `chips`.
+pub fn inspect(bytes: &[u8], chips: &ChipDb) -> ImageReport {
     let content = Content::of(bytes);
     let mut report = ImageReport { content, len: bytes.len(), parts: Vec::new(), defects: vec![] };
-    if let Some(chip) = merged_for(bytes) {
-        report.parts = merged_parts(bytes, chip);
+    if let Some(chip) = merged_for(bytes, chips) {
+        report.parts = merged_parts(bytes, chip, chips);
         return report;
     }
     match content {
-        Content::Image => report.parts.push(image_part("image", 0, bytes, None)),
+        Content::Image => report.parts.push(image_part("image", 0, bytes, None, chips)),
         Content::PartitionTable => report.parts.push(table_part(0, bytes, None)),
         Content::DirectImage => {}
         content => report.defects.push(Defect::NotAnImage { content }),
@@ -33,8 +33,13 @@ const MOST_PARTS: usize = 1000;
 
 /// Inspects the flash content in a HEX or UF2 file of `len` bytes. If it has a bootloader and a
 /// table, it is inspected as a flash from offset 0, otherwise each run of bytes is inspected
-/// separately.
-pub fn inspect_writes(content: Content, len: usize, writes: &[Write]) -> ImageReport {
+/// separately. Its chip is one of `chips`.
+pub fn inspect_writes(
+    content: Content,
+    len: usize,
+    writes: &[Write],
+    chips: &ChipDb,
+) -> ImageReport {
     let mut report = ImageReport { content, len, parts: Vec::new(), defects: Vec::new() };
     let flash = match merge(writes, FlashOffset(0), None) {
         Ok(flash) => flash,
@@ -43,8 +48,8 @@ pub fn inspect_writes(content: Content, len: usize, writes: &[Write]) -> ImageRe
             return report;
         }
     };
-    if let Some(chip) = merged_for(&flash) {
-        report.parts = merged_parts(&flash, chip);
+    if let Some(chip) = merged_for(&flash, chips) {
+        report.parts = merged_parts(&flash, chip, chips);
         return report;
     }
     for write in writes {
@@ -55,7 +60,9 @@ pub fn inspect_writes(content: Content, len: usize, writes: &[Write]) -> ImageRe
         }
         let offset = write.offset.0;
         match Content::of(&write.data) {
-            Content::Image => report.parts.push(image_part("image", offset, &write.data, None)),
+            Content::Image => {
+                report.parts.push(image_part("image", offset, &write.data, None, chips))
+            }
             Content::PartitionTable => report.parts.push(table_part(offset, &write.data, None)),
             _ => {}
         }
@@ -69,7 +76,7 @@ pub fn inspect_writes(content: Content, len: usize, writes: &[Write]) -> ImageRe
 /// Returns the chip if this is its flash content from offset 0. That is so if there is a bootloader
 /// at the chip's boot offset and more than itself after it. It is also so if there is a table; then
 /// the chip is the one named by an app in it, or else the first one of all.
-fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
+fn merged_for<'a>(bytes: &[u8], chips: &'a ChipDb) -> Option<&'a Chip> {
     let at = |offset: FlashOffset| bytes.get(offset.0 as usize..).filter(|rest| !rest.is_empty());
     let has_bootloader = |chip: &&Chip| {
         let image = &chip.image;
@@ -100,8 +107,7 @@ fn merged_for(bytes: &[u8]) -> Option<&'static Chip> {
             })
         })
     };
-    let chips = esplice_chip::chips();
-    let with = |has: &dyn Fn(&&Chip) -> bool| chips.iter().copied().find(|chip| has(chip));
+    let with = |has: &dyn Fn(&&Chip) -> bool| chips.chips().map(|chip| &**chip).find(has);
     let found = with(&has_bootloader).or_else(|| with(&has_app));
     found.or_else(|| with(&|chip| table_of(chip).is_some()))
 }
@@ -121,12 +127,12 @@ fn is_flash(addr: Addr, chip: &Chip) -> bool {
     chip.region_at(addr).is_some_and(|region| region.kind == RegionKind::Flash)
 }
 
-fn merged_parts(bytes: &[u8], chip: &'static Chip) -> Vec<Part> {
+fn merged_parts(bytes: &[u8], chip: &Chip, chips: &ChipDb) -> Vec<Part> {
     let image = &chip.image;
     let table_offset = table_offset(bytes, chip);
     let id = Some(image.chip_id);
     let boot = slice(bytes, image.boot_offset.0.into(), table_offset.0.into());
-    let mut parts = vec![image_part("bootloader", image.boot_offset.0, boot, id)];
+    let mut parts = vec![image_part("bootloader", image.boot_offset.0, boot, id, chips)];
     let table_end = u64::from(table_offset.0) + PartitionTable::LEN as u64;
     let table = slice(bytes, table_offset.0.into(), table_end);
     let part = table_part(table_offset.0, table, Some(table_offset));
@@ -142,7 +148,7 @@ fn merged_parts(bytes: &[u8], chip: &'static Chip) -> Vec<Part> {
             continue;
         }
         let name = format!("app in {}", partition.name);
-        let mut part = image_part(&name, partition.offset.0, room, id);
+        let mut part = image_part(&name, partition.offset.0, room, id, chips);
         // If the partition's end cut the image, not the file's end, the app is too large for the
         // partition.
         if room.len() < rest.len() {
@@ -181,14 +187,20 @@ fn table_part(offset: u32, bytes: &[u8], in_flash: Option<FlashOffset>) -> Part 
     Part { name: "partition table".into(), offset: FlashOffset(offset), body, defects }
 }
 
-fn image_part(name: &str, offset: u32, bytes: &[u8], expected_id: Option<u16>) -> Part {
+fn image_part(
+    name: &str,
+    offset: u32,
+    bytes: &[u8],
+    expected_id: Option<u16>,
+    chips: &ChipDb,
+) -> Part {
     let mut defects = Vec::new();
     let body = match ImageHeader::from_bytes(bytes) {
         Ok(header) => {
             if let Some(expected) = expected_id.filter(|id| *id != header.chip_id) {
                 defects.push(Defect::OtherChip { id: header.chip_id, expected });
             }
-            PartBody::Image(Box::new(image_info(header, bytes, &mut defects)))
+            PartBody::Image(Box::new(image_info(header, bytes, chips, &mut defects)))
         }
         Err(error) => {
             defects.push(error.into());
@@ -198,8 +210,13 @@ fn image_part(name: &str, offset: u32, bytes: &[u8], expected_id: Option<u16>) -
     Part { name: name.into(), offset: FlashOffset(offset), body, defects }
 }
 
-fn image_info(header: ImageHeader, bytes: &[u8], defects: &mut Vec<Defect>) -> ImageInfo {
-    let chip = esplice_chip::find_by_id(header.chip_id);
+fn image_info(
+    header: ImageHeader,
+    bytes: &[u8],
+    chips: &ChipDb,
+    defects: &mut Vec<Defect>,
+) -> ImageInfo {
+    let chip = chips.find_by_id(header.chip_id).map(|chip| &**chip);
     let (segments, _) = read_segment_headers(bytes, header.segment_count);
     let descriptor = AppDescriptor::of_image(bytes);
     let mut info = ImageInfo {

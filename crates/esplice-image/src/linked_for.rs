@@ -1,6 +1,8 @@
 //! Detection of the chip that a program was linked for, if its ELF does not name one.
 
-use esplice_chip::{Addr, Chip, RegionKind};
+use std::sync::Arc;
+
+use esplice_chip::{Addr, Chip, ChipDb, RegionKind};
 
 use crate::elf::Elf;
 use crate::is_rom_program;
@@ -10,11 +12,11 @@ const HEAP_END: &str = "_heap_end";
 
 /// Returns the chip that TinyGo's linker scripts placed a program for, judging by its addresses:
 /// TinyGo does not store the chip's name in the ELF. Returns `None` for other ELF files, and if
-/// several chips are equally likely.
-pub fn rom_program_chip(elf: &[u8]) -> Option<&'static Chip> {
-    let mut found: Option<(u32, &'static Chip)> = None;
+/// several of `chips` are equally likely.
+pub fn rom_program_chip<'a>(elf: &[u8], chips: &'a ChipDb) -> Option<&'a Arc<Chip>> {
+    let mut found: Option<(u32, &Arc<Chip>)> = None;
     let mut tied = false;
-    for chip in esplice_chip::chips().into_iter().filter(|c| c.toolchain.tinygo.is_some()) {
+    for chip in chips.chips().filter(|c| c.toolchain.tinygo.is_some()) {
         let Some(unused) = unused_ram(elf, chip) else { continue };
         tied = found.is_some_and(|(least, _)| least == unused);
         if found.is_none_or(|(least, _)| unused < least) {

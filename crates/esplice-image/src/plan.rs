@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use esplice_chip::{Chip, FlashOffset, parse_size};
 
@@ -150,7 +151,7 @@ pub struct CustomParts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlashPlan {
     /// The chip.
-    pub chip: &'static Chip,
+    pub chip: Arc<Chip>,
     /// Minimum chip revision, major × 100 + minor.
     pub min_rev: u16,
     /// Maximum chip revision, major × 100 + minor; 65535 for any.
@@ -181,6 +182,6 @@ impl FlashPlan {
     /// [`PlanError`] for a bootloader that is not a complete image.
     pub fn bootloader_for(&self, flash_size: u32) -> Result<Option<Vec<u8>>, PlanError> {
         let Some(planned) = self.write(WriteKind::Bootloader) else { return Ok(None) };
-        crate::resolve::adapt_bootloader(planned, self.chip, Some(flash_size)).map(Some)
+        crate::resolve::adapt_bootloader(planned, &self.chip, Some(flash_size)).map(Some)
     }
 }

@@ -27,7 +27,7 @@
 
 use std::collections::BTreeMap;
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{Chip, ChipDb, FlashOffset};
 use serde::{Deserialize, Serialize};
 
 use crate::{CustomParts, FlashParams, FlashPlan, PlanError, Write, WriteKind, sha256};
@@ -132,7 +132,7 @@ impl FlashPlan {
         Ok(text)
     }
 
-    /// Parses a plan. `read` is called with a relative path and a length and returns the beginning
+    /// Parses a plan for one of `chips`. `read` is called with a relative path and a length and returns the beginning
     /// of that file, at most of this length. Each file is read once, and never more of it than the
     /// size of the plan's flash.
     ///
@@ -142,6 +142,7 @@ impl FlashPlan {
     /// [`PlanError::Hash`].
     pub fn from_json(
         text: &str,
+        chips: &ChipDb,
         mut read: impl FnMut(&str, u64) -> std::io::Result<Vec<u8>>,
     ) -> Result<Self, PlanError> {
         let RawSchema { schema } = serde_json::from_str(text).map_err(json)?;
@@ -149,7 +150,8 @@ impl FlashPlan {
             return Err(PlanError::Schema { found: schema, known: SCHEMA });
         }
         let raw: RawPlan = serde_json::from_str(text).map_err(json)?;
-        check_flash_size(&raw)?;
+        let chip = chips.find(&raw.chip)?;
+        check_flash_size(&raw, chip)?;
         let mut needed: BTreeMap<String, u64> = BTreeMap::new();
         for write in &raw.writes {
             let end = u64::from(write.file_offset) + u64::from(write.len);
@@ -181,7 +183,7 @@ impl FlashPlan {
             writes.push(read_write(write, content)?);
         }
         Ok(Self {
-            chip: esplice_chip::find(&raw.chip)?,
+            chip: chip.clone(),
             min_rev: raw.min_rev,
             max_rev: raw.max_rev,
             boot: raw.boot.parse().map_err(|message| PlanError::Json { message })?,
@@ -198,16 +200,15 @@ impl FlashPlan {
     }
 }
 
-/// Refuses an unknown chip, a flash size without a code, and writes that have more bytes than the
+/// Refuses a flash size without a code on `chip`, and writes that have more bytes than the
 /// flash.
-fn check_flash_size(raw: &RawPlan) -> Result<(), PlanError> {
+fn check_flash_size(raw: &RawPlan, chip: &Chip) -> Result<(), PlanError> {
     let size = raw.flash.size;
     let all: u64 = raw.writes.iter().map(|write| u64::from(write.len)).sum();
     if all > size.into() {
         let message = format!("writes of {all} bytes in total, more than a flash of {size} bytes");
         return Err(PlanError::Json { message });
     }
-    let chip = esplice_chip::find(&raw.chip)?;
     if chip.image.flash_size_code(size).is_none() {
         let chip = &chip.display_name;
         let message = format!("flash size of {size} bytes has no code for {chip}");

@@ -150,7 +150,7 @@ pub fn resolve(
     }
     check_revision("the app", plan.min_rev, plan.max_rev, facts.revision)?;
     let flash_size = facts.flash_size.unwrap_or(plan.flash.size);
-    let chip = plan.chip;
+    let chip = &*plan.chip;
 
     let mut resolved = match plan.boot {
         BootLayout::Idf => IdfDevice { plan, facts, options, chip }.resolve(flash_size)?,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 
 use crate::{Extent, ImageReport, PartBody, PartitionTable, Write, inspect};
 
@@ -10,10 +10,10 @@ use crate::{Extent, ImageReport, PartBody, PartitionTable, Write, inspect};
 /// partition, and everything outside of these, named after its offset. Erased bytes after a part
 /// are left out, so [`merge`](crate::merge()) restores the same content from the parts, except for
 /// erased bytes at its end. Without a partition table or a bootloader the content can't be split,
-/// and the result is empty.
-pub fn split(flash: &[u8]) -> Vec<Write> {
+/// and the result is empty. The flash is that of one of `chips`.
+pub fn split(flash: &[u8], chips: &ChipDb) -> Vec<Write> {
     let mut rest = Rest { flash, from: 0, parts: Vec::new() };
-    for (name, place) in places(&inspect(flash), flash) {
+    for (name, place) in places(&inspect(flash, chips), flash) {
         rest.take(&name, place);
     }
     if !rest.parts.is_empty() {

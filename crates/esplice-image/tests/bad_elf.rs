@@ -1,13 +1,15 @@
 //! Errors for files that no image can be made from.
 
+use std::sync::Arc;
+
 use crate::support::{self, Options, Section, bss, descriptor, noise, section};
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_image::{ImageError, ImageOptions, ImageSource, build_image};
 use object::elf;
 use proptest::prelude::*;
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").expect("chip data")
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").expect("chip data")
 }
 
 fn error_of(elf: &[u8]) -> ImageError {
@@ -181,7 +183,7 @@ proptest! {
         }
         let options = ImageOptions { source, ..ImageOptions::for_chip(chip()) };
         if let Ok(image) = build_image(&elf, chip(), &options) {
-            let report = esplice_image::inspect(&image.bytes);
+            let report = esplice_image::inspect(&image.bytes, ChipDb::embedded());
             let broken = |(_, d): (_, &esplice_image::Defect)| {
                 !d.is_remark() && !matches!(d, esplice_image::Defect::EntryOutside { .. })
             };

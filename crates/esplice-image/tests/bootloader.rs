@@ -1,13 +1,14 @@
 //! Second-stage bootloaders, with the feature `bootloaders`.
 #![cfg(feature = "bootloaders")]
 
+use esplice_chip::{Chip, ChipDb};
 use esplice_image::{
     BootloaderError, Extent, FlashMode, FlashParams, second_stage, second_stage_for, sha256,
 };
 
 #[test]
 fn the_header_says_what_was_asked() {
-    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let chip = ChipDb::embedded().find("esp32c3").expect("chip data");
     let cases = [
         (FlashMode::Dio, "80m", 4 << 20, [2, 0x2f]),
         (FlashMode::Dout, "40m", 16 << 20, [3, 0x40]),
@@ -37,7 +38,7 @@ const WITHOUT: &[&str] = &["esp32h21"];
 /// chip.
 #[test]
 fn every_chip_has_one() {
-    for chip in esplice_chip::all() {
+    for chip in ChipDb::embedded().chips() {
         let (image, name) = (&chip.image, &chip.name);
         if WITHOUT.contains(&name.as_str()) {
             let none = second_stage(chip, &FlashParams::for_chip(chip));
@@ -74,25 +75,25 @@ fn every_chip_has_one() {
 fn crystal_and_revision_choose() {
     let cases = [("esp32", 26, 0), ("esp32c2", 26, 0), ("esp32p4", 40, 300), ("esp32h4", 32, 2)];
     for (name, xtal_mhz, min_rev) in cases {
-        let chip = esplice_chip::find(name).expect("chip data");
+        let chip = ChipDb::embedded().find(name).expect("chip data");
         let flash = FlashParams::for_chip(chip);
         let usual = second_stage(chip, &flash).expect("bootloader");
         let other = second_stage_for(chip, &flash, xtal_mhz, min_rev).expect("bootloader");
         assert_ne!(usual.bytes, other.bytes, "{name}");
         assert!(other.min_rev >= usual.min_rev, "{name}");
     }
-    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let chip = ChipDb::embedded().find("esp32c3").expect("chip data");
     let error = second_stage_for(chip, &FlashParams::for_chip(chip), 27, 0).expect_err("27 MHz");
     assert_eq!(error.to_string(), "no bootloader for ESP32-C3 with a crystal of 27 MHz");
 }
 
 #[test]
 fn what_is_not_there_is_said() {
-    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let chip = ChipDb::embedded().find("esp32c3").expect("chip data");
     let params = FlashParams { mode: FlashMode::Dio, freq: "81m".into(), size: 4 << 20 };
     let error = second_stage(chip, &params).expect_err("no such frequency");
     assert_eq!(error.to_string(), "flash frequency 81m has no code for ESP32-C3");
-    let mut other = chip.clone();
+    let mut other = Chip::clone(chip);
     other.name = "esp33".into();
     let error = second_stage(&other, &FlashParams::for_chip(chip)).expect_err("no such chip");
     assert!(error.to_string().starts_with("no bootloader for ESP32-C3"), "{error}");

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::Write as _};
 use crate::support::{
     self, Job, Options, Section, bss, descriptor, equals_espflashs, esptool_images, noise, section,
 };
-use esplice_chip::{Chip, RegionKind};
+use esplice_chip::{Chip, ChipDb, RegionKind};
 use esplice_image::{
     AppImage, FlashMode, FlashParams, ImageOptions, ImageSource, SecurePad, build_image,
 };
@@ -26,7 +26,7 @@ const LEAST_CASES_A_CHIP: usize = 48;
 
 #[test]
 fn images_equal_esptools() {
-    let chips = esplice_chip::all();
+    let chips: Vec<_> = ChipDb::embedded().chips().collect();
     let cases: Vec<Case> = chips
         .iter()
         .flat_map(|chip| [shapes(chip), headers(chip), signatures(chip)])
@@ -120,7 +120,7 @@ fn goblin_agrees(case: &Case<'_>, image: &AppImage) {
 fn espflash_agrees() {
     let dir = tempfile::tempdir().expect("directory");
     let mut judged = 0;
-    for chip in esplice_chip::all().iter().filter(|chip| !ESPFLASH_LACKS.contains(&&*chip.name)) {
+    for chip in ChipDb::embedded().chips().filter(|chip| !ESPFLASH_LACKS.contains(&&*chip.name)) {
         let at = Places::of(chip);
         let mut descriptor = descriptor();
         // espflash requires an ESP-IDF version there, and a page size that it knows.
@@ -160,7 +160,7 @@ fn where_esptool_is_wrong_espflash_judges() {
         ],
     )];
     for (why, name, sections) in cases {
-        let chip = esplice_chip::find(name).expect("chip data");
+        let chip = ChipDb::embedded().find(name).expect("chip data");
         let elf = elf_of(chip, &sections);
         let options = ImageOptions::for_chip(chip);
         let case = Case { name: why.into(), chip, elf, options };
@@ -178,7 +178,7 @@ fn where_esptool_is_wrong_espflash_judges() {
 fn a_small_gap_in_a_page_is_filled() {
     let dir = tempfile::tempdir().expect("directory");
     let mut compared = 0;
-    for chip in esplice_chip::all() {
+    for chip in ChipDb::embedded().chips() {
         let at = Places::of(chip);
         let mut bytes = noise(1, 0x300);
         bytes[0x1f0..0x200].fill(0);
@@ -204,7 +204,7 @@ fn a_small_gap_in_a_page_is_filled() {
 /// Only the ESP32 has Secure Boot v1. For other chips esptool ignores the option.
 #[test]
 fn padding_for_a_secure_boot_that_is_not_there_is_refused() {
-    for chip in esplice_chip::all() {
+    for chip in ChipDb::embedded().chips() {
         let at = Places::of(chip);
         let elf = elf_of(chip, &[section(".text", at.text + 0x20, noise(2, 100))]);
         let secure_pad = Some(SecurePad::V1);
@@ -224,7 +224,7 @@ fn padding_for_a_secure_boot_that_is_not_there_is_refused() {
 #[test]
 fn what_cannot_run_is_refused_by_both() {
     let dir = tempfile::tempdir().expect("directory");
-    for chip in esplice_chip::all() {
+    for chip in ChipDb::embedded().chips() {
         let at = Places::of(chip);
         let many: Vec<Section> =
             (0..20).map(|i| section(".rwtext", at.rwtext + 64 * i, noise(i + 1, 16))).collect();

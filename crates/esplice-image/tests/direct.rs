@@ -1,9 +1,9 @@
 //! Compares images without a header, which the ROM executes in place, with `objcopy -O binary`.
 
-use std::process::Command;
+use std::{process::Command, sync::Arc};
 
 use crate::support::{self, Options, Section, bss, noise, section};
-use esplice_chip::{Addr, Chip};
+use esplice_chip::{Addr, Chip, ChipDb};
 use esplice_image::{
     BootLayout, Content, FlashParams, ImageError, ImageWarning, build_direct_image,
     make_direct_plan,
@@ -12,8 +12,8 @@ use object::elf;
 
 const MAGIC: [u8; 8] = [0x1d, 0x04, 0xdb, 0xae, 0x1d, 0x04, 0xdb, 0xae];
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").expect("chip data")
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").expect("chip data")
 }
 
 fn at(load: u32, section: Section) -> Section {
@@ -109,7 +109,7 @@ fn what_the_rom_would_not_run_is_refused() {
     let empty = [bss(".bss", 0x3fc8_9000, 0x400)];
     assert!(matches!(refused(&empty), ImageError::NoContent));
 
-    let other = esplice_chip::find("esp32").expect("chip data");
+    let other = ChipDb::embedded().find("esp32").expect("chip data");
     let options = Options { machine: elf::EM_XTENSA, ..Options::default() };
     let error = build_direct_image(&support::elf(&program(), options), other).unwrap_err();
     let said = "ESP32 is not known to boot a program in place, without an image header";

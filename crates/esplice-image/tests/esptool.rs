@@ -1,11 +1,12 @@
 //! Compares app images with esptool's, byte by byte.
 
 use crate::support::{self, Options, Section, bss, descriptor, esptool_image, noise, section};
+use esplice_chip::ChipDb;
 use esplice_image::{AppImage, ImageError, ImageOptions, ImageSource, build_image};
 use object::elf;
 
 fn ours(elf: &[u8], source: ImageSource) -> Result<AppImage, ImageError> {
-    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let chip = ChipDb::embedded().find("esp32c3").expect("chip data");
     build_image(elf, chip, &ImageOptions { source, ..ImageOptions::for_chip(chip) })
 }
 
@@ -150,7 +151,7 @@ fn hundreds_of_random_elfs() {
 
 fn check_random_elfs(count: u32) {
     let dir = tempfile::tempdir().expect("directory");
-    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let chip = ChipDb::embedded().find("esp32c3").expect("chip data");
     let mut equal = [0, 0];
     for seed in 1..=count {
         let sections = random_sections(seed.wrapping_mul(0x9e37_79b9));
@@ -176,7 +177,7 @@ fn check_random_elfs(count: u32) {
                 equal[1] += 1;
             }
             (Err(ImageError::Overlap { .. } | ImageError::EntryOutside { .. }), Ok(theirs)) => {
-                let report = esplice_image::inspect(&theirs);
+                let report = esplice_image::inspect(&theirs, ChipDb::embedded());
                 assert!(!report.is_sound(), "seed {seed}: {report}{}", listed(&sections));
             }
             (Err(ImageError::SamePage { .. }), _) | (Err(_), Err(_)) => {}

@@ -1,6 +1,6 @@
 //! Intel HEX, UF2 and xz: round trips and damaged files.
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_image::{
     FormatError, Uf2Fault, Uf2Options, Write, from_intel_hex, from_uf2, merge, split, to_intel_hex,
     to_uf2, unxz,
@@ -79,7 +79,7 @@ proptest! {
         }
         flash[0x8000..0x8000 + table.len()].copy_from_slice(&table);
         let end = flash.iter().rposition(|byte| *byte != 0xff).unwrap() + 1;
-        let merged = merge(&split(&flash), FlashOffset(0), None).unwrap();
+        let merged = merge(&split(&flash, ChipDb::embedded()), FlashOffset(0), None).unwrap();
         // With the table and an image at the boot offset the split is complete, otherwise it is
         // empty.
         prop_assert_eq!(&merged[..], &flash[..end]);

@@ -1,15 +1,17 @@
 //! Inspection results for valid and broken images.
 
+use std::sync::Arc;
+
 use crate::support::{self, Options, descriptor, noise, section};
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_image::{
     BootLayout, Content, Defect, ImageKind, ImageOptions, ImageReport, PartBody, PartitionTable,
     PlanParts, TableChoice, build_image, inspect, make_plan, merged, sha256,
 };
 use proptest::prelude::*;
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").expect("chip data")
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").expect("chip data")
 }
 
 fn app() -> Vec<u8> {
@@ -67,7 +69,7 @@ fn said(report: &ImageReport) -> Vec<String> {
 #[test]
 fn a_sound_app_is_told_of() {
     let app = app();
-    let report = inspect(&app);
+    let report = inspect(&app, ChipDb::embedded());
     assert_eq!(said(&report), [""; 0]);
     assert_eq!(report.content, Content::Image);
     let PartBody::Image(info) = &report.parts[0].body else { panic!("{report:?}") };
@@ -150,7 +152,7 @@ fn defects_are_named_with_their_numbers() {
         ),
     ];
     for (bytes, expected) in cases {
-        let report = inspect(&bytes);
+        let report = inspect(&bytes, ChipDb::embedded());
         let said = said(&report);
         for expected in expected {
             let expected = expected
@@ -169,7 +171,7 @@ fn defects_are_named_with_their_numbers() {
 #[test]
 fn a_merged_image_is_taken_apart() {
     let flash = flash();
-    let report = inspect(&flash);
+    let report = inspect(&flash, ChipDb::embedded());
     assert_eq!(said(&report), [""; 0]);
     let names: Vec<_> = report.parts.iter().map(|p| (p.name.as_str(), p.offset.0)).collect();
     assert_eq!(
@@ -186,7 +188,7 @@ fn a_merged_image_is_taken_apart() {
         (flash[..flash.len() - 5].to_vec(), "app in factory", "image is truncated at "),
     ];
     for (bytes, part, expected) in cases {
-        let report = inspect(&bytes);
+        let report = inspect(&bytes, ChipDb::embedded());
         let found = report
             .all_defects()
             .any(|(p, d)| p.is_some_and(|p| p.name == part) && d.to_string().starts_with(expected));
@@ -197,11 +199,11 @@ fn a_merged_image_is_taken_apart() {
 #[test]
 fn a_table_and_a_bootloader_alone_are_told() {
     let table = PartitionTable::esp_idf_default().to_bytes().expect("bytes");
-    let report = inspect(&table);
+    let report = inspect(&table, ChipDb::embedded());
     assert!(report.is_sound() && report.content == Content::PartitionTable);
-    let report = inspect(&with(&table, &[(40, 1)]));
+    let report = inspect(&with(&table, &[(40, 1)]), ChipDb::embedded());
     assert!(matches!(report.all_defects().next(), Some((_, Defect::Table(_)))));
-    let report = inspect(&bootloader());
+    let report = inspect(&bootloader(), ChipDb::embedded());
     assert!(report.is_sound(), "{report}");
     let PartBody::Image(info) = &report.parts[0].body else { panic!("{report:?}") };
     assert_eq!(info.kind, ImageKind::Ram);
@@ -215,7 +217,7 @@ proptest! {
         let mut image = app();
         let at = at.index(image.len());
         image[at] ^= 1_u8 << bit;
-        let report = inspect(&image);
+        let report = inspect(&image, ChipDb::embedded());
         // Without its flag the hash is not checked, which is reported as a remark.
         prop_assert!(!report.is_sound() || at == 23, "byte {at}, bit {bit}: {report}");
         let _ = report.to_string();
@@ -239,7 +241,7 @@ proptest! {
         if let Some(cut) = cut {
             image.truncate(cut.index(image.len()));
         }
-        let _ = inspect(&image).to_string();
+        let _ = inspect(&image, ChipDb::embedded()).to_string();
     }
 
     #[test]
@@ -247,7 +249,7 @@ proptest! {
         if let (true, Some(first)) = (image, bytes.first_mut()) {
             *first = 0xe9;
         }
-        let _ = inspect(&bytes).to_string();
+        let _ = inspect(&bytes, ChipDb::embedded()).to_string();
     }
 }
 
@@ -257,7 +259,7 @@ fn not_all_of_many_images_are_looked_at() {
     let writes: Vec<_> = (0..3000)
         .map(|n| esplice_image::Write::unnamed(esplice_chip::FlashOffset(n * 64), &[0xe9; 32]))
         .collect();
-    let report = esplice_image::inspect_writes(Content::IntelHex, 0, &writes);
+    let report = esplice_image::inspect_writes(Content::IntelHex, 0, &writes, ChipDb::embedded());
     assert_eq!(report.parts.len(), 1000);
     assert!(report.defects[0].to_string().starts_with("more than 1000 images"));
 }

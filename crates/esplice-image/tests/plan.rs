@@ -1,9 +1,9 @@
 //! Plans: made, written to JSON and read back, and resolved for devices.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::support::{self, Options, descriptor, esptool, noise, section};
-use esplice_chip::{Addr, Chip, FlashOffset};
+use esplice_chip::{Addr, Chip, ChipDb, FlashOffset};
 use esplice_image::{
     BootHead, BootImage, BootLayout, DeviceFacts, Extent, FileRef, FlashPlan, FoundTable,
     ImageOptions, Partition, PartitionTable, PlanError, PlanParts, ResolveOptions, ResolvedPlan,
@@ -11,8 +11,8 @@ use esplice_image::{
     sha256,
 };
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").expect("chip data")
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").expect("chip data")
 }
 
 fn app(len: usize) -> Vec<u8> {
@@ -290,7 +290,7 @@ fn json_is_the_same_each_time_and_read_back() {
         .expect("JSON");
     assert!(text.starts_with("{\n  \"schema\": 1,\n  \"chip\": \"esp32c3\",\n"), "{text}");
     let mut asked = Vec::new();
-    let read = FlashPlan::from_json(&text, |path, most| {
+    let read = FlashPlan::from_json(&text, ChipDb::embedded(), |path, most| {
         asked.push((path.to_owned(), most));
         files.get(path).cloned().ok_or_else(|| std::io::ErrorKind::NotFound.into())
     });
@@ -299,9 +299,11 @@ fn json_is_the_same_each_time_and_read_back() {
     assert_eq!(asked, [("a.merged.bin".into(), 0x8c00), ("a.bin".into(), app_len as u64)]);
 
     let broken = |text: &str, change: &dyn Fn(&str, Vec<u8>) -> Vec<u8>| {
-        FlashPlan::from_json(text, |path, _| Ok(change(path, files[path].clone())))
-            .expect_err("broken")
-            .to_string()
+        FlashPlan::from_json(text, ChipDb::embedded(), |path, _| {
+            Ok(change(path, files[path].clone()))
+        })
+        .expect_err("broken")
+        .to_string()
     };
     let same = |_: &str, bytes| bytes;
     let flipped = |path: &str, mut bytes: Vec<u8>| {

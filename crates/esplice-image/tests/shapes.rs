@@ -1,17 +1,17 @@
 //! ELF shapes that linkers produce but esptool rejects or makes an unusable image of. If espflash
 //! makes a valid image, ours is compared with it. ELF files that nothing can load are rejected.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use crate::support::{
     self, Job, Options, Section, bss, descriptor, equals_espflashs, esptool_images, noise, section,
 };
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_image::{ImageOptions, build_image, inspect};
 use object::elf;
 
-fn chip(name: &str) -> &'static Chip {
-    esplice_chip::find(name).expect("chip data")
+fn chip(name: &str) -> &'static Arc<Chip> {
+    ChipDb::embedded().find(name).expect("chip data")
 }
 
 fn elf_of(chip: &Chip, sections: &[Section]) -> Vec<u8> {
@@ -38,7 +38,7 @@ fn equal(chip: &Chip, dir: &Path, what: &str, sections: &[Section]) {
     let elf = elf_of(chip, sections);
     equals_espflashs(chip, &elf, dir, what);
     let image = build_image(&elf, chip, &ImageOptions::for_chip(chip)).expect(what);
-    let report = inspect(&image.bytes);
+    let report = inspect(&image.bytes, ChipDb::embedded());
     assert!(report.is_sound(), "{} {what}: {report}", chip.name);
 }
 
@@ -155,7 +155,11 @@ fn gaps_too_small_for_a_header_are_filled() {
         let theirs = esptool_images(dir.path(), &[Job { elf: &theirs, args }]).remove(0);
         let theirs = theirs.expect("esptool accepts it");
         let ours = build_image(&elf, chip, &ImageOptions::for_chip(chip)).expect("image");
-        assert!(inspect(&ours.bytes).is_sound(), "gap {gap}: {}", inspect(&ours.bytes));
+        assert!(
+            inspect(&ours.bytes, ChipDb::embedded()).is_sound(),
+            "gap {gap}: {}",
+            inspect(&ours.bytes, ChipDb::embedded())
+        );
         assert_eq!(ours.bytes.len(), theirs.len(), "gap {gap}");
         // All but the ELF's hash and the image's checksum and hash.
         let (len, checks) = (theirs.len() - 33, 0xb0..0xd0);
@@ -384,7 +388,10 @@ fn what_cannot_be_loaded_is_refused_and_found_in_images() {
         let error = build_image(elf, chip, &ImageOptions::for_chip(chip)).expect_err(building);
         assert_eq!(error.to_string(), building, "{}", case.chip);
         assert!(error.hint().is_some(), "{building}");
-        let report = inspect(&theirs.unwrap_or_else(|said| panic!("{building}: esptool: {said}")));
+        let report = inspect(
+            &theirs.unwrap_or_else(|said| panic!("{building}: esptool: {said}")),
+            ChipDb::embedded(),
+        );
         assert!(!report.is_sound(), "{building}: {report}");
         let defects: Vec<String> = report.all_defects().map(|(_, d)| d.to_string()).collect();
         assert!(defects.iter().any(|defect| defect.ends_with(reading)), "{reading}: {defects:#?}");

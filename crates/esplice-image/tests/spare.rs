@@ -1,6 +1,7 @@
 //! Finding the unused parts of an ELF.
 
 use crate::support::{self, Options, Section, descriptor, elf_with_symbols, noise, section};
+use esplice_chip::ChipDb;
 use esplice_image::{
     ElfUse, ImageOptions, RomOptions, build_image, build_rom_image, elf_chip_name, is_rom_program,
     spare_ranges,
@@ -30,7 +31,7 @@ fn program() -> Vec<Section> {
 
 /// Checks that the images are the same without the spare ranges, and returns their lengths.
 fn check(asked: ElfUse, sections: &[Section], symbols: &[(&str, u32)]) -> Vec<u64> {
-    let chip = esplice_chip::find("esp32c3").expect("chip data");
+    let chip = ChipDb::embedded().find("esp32c3").expect("chip data");
     let bytes = elf_with_symbols(243, 0x4201_0020, sections, symbols);
     let found = ranges(asked, &bytes).expect("the ELF is valid");
     let mut without = bytes.clone();

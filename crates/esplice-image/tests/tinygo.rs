@@ -3,13 +3,13 @@
 //! Addresses and section orders are TinyGo's (builder/esp.go; targets/esp32.ld, esp32s3.ld,
 //! esp32c6.ld, esp32h2.ld).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::support::{
     self, Job, Section, bss, descriptor, elf_with_symbols, esptool_images, esptool_info, noise,
     section,
 };
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_image::{
     AppDescriptor, AppImage, Extent, ImageError, ImageOptions, ImageWarning, RomOptions,
     build_app_of_rom_program, build_rom_image, inspect, is_rom_program, rom_program_chip,
@@ -19,8 +19,8 @@ const XTENSA: u16 = 94;
 const RISC_V: u16 = 243;
 const PAGE: usize = 0x1_0000;
 
-fn chip(name: &str) -> &'static Chip {
-    esplice_chip::find(name).expect("chip data")
+fn chip(name: &str) -> &'static Arc<Chip> {
+    ChipDb::embedded().find(name).expect("chip data")
 }
 
 fn rom_image(chip: &Chip, elf: &[u8]) -> Result<AppImage, ImageError> {
@@ -69,7 +69,11 @@ fn code_and_data_of_an_esp32s3_stand_behind_what_its_rom_loads() {
         assert_eq!(image.len(), drom + rodata.next_multiple_of(4));
         let end = Extent::of(image).expect("whole").end;
         assert!(image[end..irom].iter().all(|byte| *byte == 0));
-        assert!(inspect(image).is_sound(), "{}", inspect(image));
+        assert!(
+            inspect(image, ChipDb::embedded()).is_sound(),
+            "{}",
+            inspect(image, ChipDb::embedded())
+        );
         if rodata < 0x1000 {
             let said = esptool_info(dir.path(), "esp32s3", image);
             assert!(said.contains("Checksum: ") && said.matches("(valid)").count() == 2, "{said}");
@@ -115,7 +119,11 @@ fn code_of_an_esp32_stands_a_page_behind_its_data() {
             at = (at + part.data.len()).next_multiple_of(4);
         }
         assert!(image[code - 0x1000..].starts_with(&sections[2].data), "{rodata:x?}");
-        assert!(inspect(image).is_sound(), "{}", inspect(image));
+        assert!(
+            inspect(image, ChipDb::embedded()).is_sound(),
+            "{}",
+            inspect(image, ChipDb::embedded())
+        );
         let said = esptool_info(dir.path(), "esp32", image);
         assert!(said.matches("(valid)").count() == 2, "{said}");
     }
@@ -227,7 +235,8 @@ fn a_program_is_known_by_its_addresses() {
         let symbols = [("_start", sections[4].addr), ("_heap_end", heap_end)];
         elf_with_symbols(RISC_V, 0x4080_1228, &sections, &symbols)
     };
-    let name = |elf: &[u8]| rom_program_chip(elf).map(|chip| chip.name.as_str());
+    let name =
+        |elf: &[u8]| rom_program_chip(elf, ChipDb::embedded()).map(|chip| chip.name.as_str());
     assert_eq!(name(&linked(0x4088_0000)), Some("esp32c6"));
     assert_eq!(name(&linked(0x4087_e610)), Some("esp32c6"));
     assert_eq!(name(&linked(0x4085_0000)), Some("esp32h2"));
@@ -266,7 +275,7 @@ fn program_is_adopted(name: &str) {
     let made = made.expect("image");
     assert_eq!(made.warnings, []);
     assert_eq!(made.header.entry.0, sections[4].addr + 0x40);
-    let report = inspect(&made.bytes);
+    let report = inspect(&made.bytes, ChipDb::embedded());
     assert!(report.is_sound(), "{report}");
     let said = esptool_info(dir.path(), name, &made.bytes);
     assert!(said.matches("(valid)").count() == 2, "{said}");

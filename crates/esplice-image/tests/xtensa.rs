@@ -2,10 +2,11 @@
 //! compared with esptool. The compiler is Debian's for the LX106, whose instructions the LX6 and
 //! LX7 also have. The test fails if it is missing.
 
+use std::sync::Arc;
 use std::{path::Path, process::Command};
 
 use crate::support::{Job, esptool_images};
-use esplice_chip::{Chip, RegionKind};
+use esplice_chip::{Chip, ChipDb, RegionKind};
 use esplice_image::{ImageOptions, ImageSource, build_image, inspect};
 
 const COMPILER: &str = "xtensa-lx106-elf-gcc";
@@ -85,8 +86,8 @@ fn compile(chip: &Chip, dir: &Path, optimise: &str) -> Vec<u8> {
 
 #[test]
 fn c_for_xtensa_chips() {
-    let xtensa: Vec<&Chip> =
-        esplice_chip::all().iter().filter(|chip| chip.isa == "xtensa").collect();
+    let xtensa: Vec<&Arc<Chip>> =
+        ChipDb::embedded().chips().filter(|chip| chip.isa == "xtensa").collect();
     assert_eq!(xtensa.len(), 3);
     let dir = tempfile::tempdir().expect("directory");
     let mut elfs = Vec::new();
@@ -120,7 +121,7 @@ fn c_for_xtensa_chips() {
         assert_eq!(place, None, "{what}: first difference");
         assert_eq!(ours.bytes.len(), theirs.len(), "{what}");
         assert!(ours.warnings.is_empty(), "{what}: {:?}", ours.warnings);
-        let report = inspect(&ours.bytes);
+        let report = inspect(&ours.bytes, ChipDb::embedded());
         assert!(report.is_sound(), "{what}: {report}");
         let regions: Vec<_> = ours.segments.iter().filter_map(|s| s.region.as_deref()).collect();
         for region in ["drom", "irom", "iram", "dram"] {

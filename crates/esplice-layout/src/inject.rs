@@ -34,7 +34,7 @@ pub fn inject(layout: &Layout, linker: Linker) -> Injection {
     let mut files = Vec::new();
     // A complete script does not have to be ordered among others.
     if layout.base == Base::EspHal {
-        let bytes = seed::object(layout.chip, &seed::symbols(&script));
+        let bytes = seed::object(&layout.chip, &seed::symbols(&script));
         files.push(File { name: OBJECT, bytes });
     }
     files.insert(0, File { name: SCRIPT, bytes: script.into_bytes() });

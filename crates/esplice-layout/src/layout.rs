@@ -1,5 +1,7 @@
 //! A valid layout for a chip, in which each block has its place in the file.
 
+use std::sync::Arc;
+
 use esplice_chip::Chip;
 
 use crate::{Amount, Base, Cause, LayoutError, Linker, Place, Room, Spec, settle};
@@ -8,7 +10,7 @@ use crate::{Amount, Base, Cause, LayoutError, Linker, Place, Room, Spec, settle}
 #[derive(Debug, Clone)]
 pub struct Layout {
     /// The chip.
-    pub chip: &'static Chip,
+    pub chip: Arc<Chip>,
     /// The base of the program.
     pub base: Base,
     /// The linker, if the layout names one.
@@ -135,7 +137,7 @@ impl Spec {
     ///
     /// # Errors
     /// [`LayoutError`] for the first error, with its place.
-    pub fn settle(&self, chip: &'static Chip) -> Result<Layout, LayoutError> {
+    pub fn settle(&self, chip: &Arc<Chip>) -> Result<Layout, LayoutError> {
         settle::settle(self, chip)
     }
 }

@@ -17,13 +17,13 @@
 //! ```
 //! let file = "[layout.heap]\nregion = \"dram\"\nsize = \"96K\"\n";
 //! let spec = esplice_layout::Spec::parse("esplice.toml", file)?.unwrap();
-//! let layout = spec.settle(esplice_chip::find("esp32c3").unwrap())?;
+//! let layout = spec.settle(esplice_chip::ChipDb::embedded().find("esp32c3").unwrap())?;
 //! let script = esplice_layout::inject(&layout, esplice_layout::Linker::Lld).script().to_owned();
 //! assert!(script.contains("__esplice_heap_start"));
 //!
 //! let file = "[layout.heap]\nsize = \"400K\"\n";
 //! let spec = esplice_layout::Spec::parse("esplice.toml", file)?.unwrap();
-//! let error = spec.settle(esplice_chip::find("esp32c3").unwrap()).unwrap_err();
+//! let error = spec.settle(esplice_chip::ChipDb::embedded().find("esp32c3").unwrap()).unwrap_err();
 //! let expected = "esplice.toml:2: the heap of 400K (409600 bytes)";
 //! assert!(error.to_string().starts_with(expected), "{error}");
 //! # Ok::<(), esplice_layout::LayoutError>(())

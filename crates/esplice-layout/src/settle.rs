@@ -4,6 +4,7 @@ mod checks;
 mod place;
 
 use esplice_chip::{Addr, Chip};
+use std::sync::Arc;
 
 use self::checks::{
     check_align, check_name, check_symbols, check_words, not_for_base, past_region, unused,
@@ -24,13 +25,13 @@ const TINYGO_STACK: u32 = 4 << 10;
 /// Minimum size of a stack in bytes, required by start-up code.
 const LEAST_STACK: u32 = 1 << 10;
 
-pub(crate) fn settle(spec: &Spec, chip: &'static Chip) -> Result<Layout, LayoutError> {
+pub(crate) fn settle(spec: &Spec, chip: &Arc<Chip>) -> Result<Layout, LayoutError> {
     let base = spec.base();
     let base_place = spec.base.as_ref().map(|base| base.place.clone());
     let nowhere = base_place.clone().unwrap_or_else(|| first_place(spec));
     let rooms = rooms(chip, base).map_err(|cause| LayoutError::new(&nowhere, cause))?;
     let mut layout = Layout {
-        chip,
+        chip: chip.clone(),
         base,
         linker: spec.linker.as_ref().map(|linker| linker.value),
         rooms,

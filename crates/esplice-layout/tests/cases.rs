@@ -1,11 +1,13 @@
 //! Compares the result for every layout in `tests/cases`, good or wrong, with the files next to it.
 
+use std::sync::Arc;
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
+use esplice_chip::{Chip, ChipDb};
 use esplice_layout::{
     Base, Layout, LayoutError, Linker, ModuleOptions, Spec, esp_idf, inject, rust_module, tinygo,
 };
@@ -27,14 +29,14 @@ fn layout(path: &Path) -> Result<Layout, LayoutError> {
     let chip = match chip {
         // A chip without layout data, as one has while it is being added.
         Some("none") => {
-            let mut chip = esplice_chip::find("esp32c3").unwrap().clone();
+            let mut chip = Chip::clone(ChipDb::embedded().find("esp32c3").unwrap());
             (chip.layout, chip.display_name) = (None, "ESP32-X1".into());
-            Box::leak(Box::new(chip))
+            Arc::new(chip)
         }
-        name => esplice_chip::find(name.unwrap_or("esp32c3")).unwrap(),
+        name => ChipDb::embedded().find(name.unwrap_or("esp32c3")).unwrap().clone(),
     };
     let spec = Spec::parse("esplice.toml", &text)?.expect("the file has a layout");
-    spec.settle(chip)
+    spec.settle(&chip)
 }
 
 #[track_caller]

@@ -1,6 +1,7 @@
 //! Traces linker output back to lines of the layout. The outputs are those of lld 19, of rust-lld
 //! 22 and of GNU ld 2.40, as seen with esp-hal 1.2.2.
 
+use esplice_chip::ChipDb;
 use esplice_layout::{Layout, Spec, explain, missing_script};
 
 const FILE: &str = "[layout.heap]\nsize = \"96K\"\n\n[[layout.arena]]\nname = \"dma\"\nsize = \"16K\"\n\n\
@@ -8,7 +9,7 @@ const FILE: &str = "[layout.heap]\nsize = \"96K\"\n\n[[layout.arena]]\nname = \"
 
 fn layout(text: &str) -> Layout {
     let spec = Spec::parse("esplice.toml", text).unwrap().unwrap();
-    spec.settle(esplice_chip::find("esp32c3").unwrap()).unwrap()
+    spec.settle(ChipDb::embedded().find("esp32c3").unwrap()).unwrap()
 }
 
 #[track_caller]

@@ -147,7 +147,7 @@ impl Defect {
 /// # Errors
 /// [`LinkError`] if the file is not a valid ELF for the chip's processor.
 pub fn check(elf: &[u8], layout: &Layout) -> Result<Vec<Defect>, LinkError> {
-    let elf = Elf::read(elf, layout.chip)?;
+    let elf = Elf::read(elf, &layout.chip)?;
     let mut defects = Vec::new();
     for arena in &layout.arenas {
         check_arena(&elf, layout, arena, &mut defects);

@@ -11,7 +11,7 @@
 //!
 //! ```no_run
 //! let elf = std::fs::read("hello.elf")?;
-//! let chip = esplice_chip::find("esp32c3")?;
+//! let chip = esplice_chip::ChipDb::embedded().find("esp32c3")?;
 //! println!("{}", esplice_link::map(&elf, chip)?.to_text());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -1,6 +1,7 @@
 //! Tests maps, differences and defects with generated ELFs that contain only what each test needs.
 
 use crate::support::Elf;
+use esplice_chip::ChipDb;
 use esplice_layout::{Layout, Spec};
 use esplice_link::{LinkError, MemoryMap, check, diff, map, to_html, to_svg};
 use proptest::prelude::*;
@@ -10,7 +11,7 @@ const FILE: &str = "[layout.heap]\nsize = \"96K\"\nsymbols = \"_heap\"\n\n[[layo
 
 fn layout(text: &str) -> Layout {
     let spec = Spec::parse("esplice.toml", text).unwrap().unwrap();
-    spec.settle(esplice_chip::find("esp32c3").unwrap()).unwrap()
+    spec.settle(ChipDb::embedded().find("esp32c3").unwrap()).unwrap()
 }
 
 /// Returns an ELF that satisfies the layout FILE.
@@ -34,7 +35,7 @@ fn good() -> Elf {
 }
 
 fn map_of(elf: &Elf) -> MemoryMap {
-    map(&elf.to_bytes(), esplice_chip::find("esp32c3").unwrap()).unwrap()
+    map(&elf.to_bytes(), ChipDb::embedded().find("esp32c3").unwrap()).unwrap()
 }
 
 #[track_caller]
@@ -169,9 +170,9 @@ fn pictures_hold_everything_and_no_markup_of_others() {
 
 #[test]
 fn what_is_no_elf_of_the_chip_is_refused() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     assert!(matches!(map(b"no ELF", chip), Err(LinkError::BadElf { .. })));
-    let xtensa = esplice_chip::find("esp32s3").unwrap();
+    let xtensa = ChipDb::embedded().find("esp32s3").unwrap();
     let error = map(&good().to_bytes(), xtensa).unwrap_err();
     assert_eq!(error.to_string(), "the ELF is for machine 243, ESP32-S3 is machine 94");
 }
@@ -185,7 +186,7 @@ proptest! {
         for (old, new) in elf[at..].iter_mut().zip(&bytes) {
             *old = *new;
         }
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = ChipDb::embedded().find("esp32c3").unwrap();
         if let Ok(map) = map(&elf, chip) {
             for region in &map.regions {
                 prop_assert!(region.used() + region.free() == region.len);

@@ -33,7 +33,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_flash::{
     FlashError, RFC2217_SCHEME, Strategy, TCP_SCHEMES, open_rfc2217, open_serial, open_tcp,
 };
@@ -59,11 +59,13 @@ pub struct Options {
     /// A flag that ends waits: soon after it becomes `true`, they return
     /// [`PortError::Interrupted`](esplice_protocol::PortError::Interrupted).
     pub stop: Arc<AtomicBool>,
+    /// The chips and boards that a virtual board may have, and whose reset strategies are used.
+    pub chips: ChipDb,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { baud: ROM_BAUD, stop: Arc::default() }
+        Options { baud: ROM_BAUD, stop: Arc::default(), chips: ChipDb::default() }
     }
 }
 
@@ -115,6 +117,7 @@ pub struct OpenPort {
     pub faults: Option<FaultLog>,
     /// The board with its pins and its memory, for a virtual board.
     pub board: Option<SharedBoard>,
+    chips: ChipDb,
 }
 
 impl fmt::Debug for OpenPort {
@@ -128,12 +131,13 @@ impl fmt::Debug for OpenPort {
 }
 
 impl OpenPort {
-    fn new(port: impl Port + Send + 'static, kind: PortKind) -> OpenPort {
-        OpenPort { port: Box::new(port), kind, usb_id: None, faults: None, board: None }
+    fn new(port: impl Port + Send + 'static, kind: PortKind, options: &Options) -> OpenPort {
+        let (port, chips) = (Box::new(port), options.chips.clone());
+        OpenPort { port, kind, usb_id: None, faults: None, board: None, chips }
     }
 
-    /// Returns the reset strategies that fit this port, best first, for `chip` or for every known
-    /// chip. None fits a port without lines: the board must already be in download mode.
+    /// Returns the reset strategies that fit this port, best first, for `chip` or for every chip
+    /// of [`Options::chips`]. None fits a port without lines: the board must already be in download mode.
     ///
     /// # Errors
     /// [`FlashError::UnknownReset`] if chip data names a strategy that does not exist.
@@ -141,7 +145,7 @@ impl OpenPort {
         if !self.kind.has_lines() {
             return Ok(Vec::new());
         }
-        Strategy::for_chip(chip, self.usb_id)
+        Strategy::for_chip(chip, self.usb_id, &self.chips)
     }
 }
 
@@ -154,47 +158,49 @@ pub fn open(name: &str, options: &Options) -> Result<OpenPort, OpenError> {
     let stop = || Arc::clone(&options.stop);
     let kind = PortKind::of(name);
     match kind {
-        PortKind::Rfc2217 => Ok(OpenPort::new(open_rfc2217(name, options.baud, stop())?, kind)),
-        PortKind::Tcp => Ok(OpenPort::new(open_tcp(name, stop())?, kind)),
-        PortKind::Virtual => open_sim(name, stop()),
+        PortKind::Rfc2217 => {
+            Ok(OpenPort::new(open_rfc2217(name, options.baud, stop())?, kind, options))
+        }
+        PortKind::Tcp => Ok(OpenPort::new(open_tcp(name, stop())?, kind, options)),
+        PortKind::Virtual => open_sim(name, options),
         PortKind::Serial => {
             let port = open_serial(name, options.baud, stop())?;
             let usb_id = port.usb_id();
-            Ok(OpenPort { usb_id, ..OpenPort::new(port, kind) })
+            Ok(OpenPort { usb_id, ..OpenPort::new(port, kind, options) })
         }
     }
 }
 
-/// Returns the chip of the virtual board called `name`, or `None` for the name of another port,
+/// Returns that of `chips` which the virtual board called `name` has, or `None` for the name of another port,
 /// whose chip is only known once it answers. Opens nothing.
 ///
 /// # Errors
 /// [`OpenError::Spec`] if the name describes no virtual board.
-pub fn chip_in_name(name: &str) -> Result<Option<&'static Chip>, OpenError> {
+pub fn chip_in_name(name: &str, chips: &ChipDb) -> Result<Option<Arc<Chip>>, OpenError> {
     match PortKind::of(name) {
-        PortKind::Virtual => Ok(Some(spec(name)?.chip)),
+        PortKind::Virtual => Ok(Some(spec(name, chips)?.chip)),
         _ => Ok(None),
     }
 }
 
-fn open_sim(name: &str, stop: Arc<AtomicBool>) -> Result<OpenPort, OpenError> {
-    // `SimPort::open` reads these again. Its error type has no place for their causes.
-    let parsed = spec(name)?;
+fn open_sim(name: &str, options: &Options) -> Result<OpenPort, OpenError> {
+    let parsed = spec(name, &options.chips)?;
+    // `SimPort::of_spec` reads these again. Its error type has no place for their causes.
     if let Some(path) = &parsed.rom {
-        RomImage::open(path, parsed.chip)?;
+        RomImage::open(path, &parsed.chip)?;
     }
     if let Some(path) = &parsed.faults {
         FaultPlan::open(path).map_err(SimError::from)?;
     }
-    let mut port = SimPort::open(name)?;
-    port.set_interrupt(stop);
+    let mut port = SimPort::of_spec(name, &parsed, |_| {})?;
+    port.set_interrupt(Arc::clone(&options.stop));
     let (faults, board) = (Some(port.fault_log()), port.board());
     let usb_id = usb_id(&parsed);
-    Ok(OpenPort { usb_id, faults, board, ..OpenPort::new(port, PortKind::Virtual) })
+    Ok(OpenPort { usb_id, faults, board, ..OpenPort::new(port, PortKind::Virtual, options) })
 }
 
-fn spec(name: &str) -> Result<Spec, OpenError> {
-    Spec::parse(name).map_err(|source| OpenError::Spec { port: name.into(), source })
+fn spec(name: &str, chips: &ChipDb) -> Result<Spec, OpenError> {
+    Spec::parse(name, chips).map_err(|source| OpenError::Spec { port: name.into(), source })
 }
 
 /// Returns the USB ids that a real board connected this way would show, if they are the chip's own.
@@ -225,8 +231,11 @@ mod tests {
         let names: Vec<_> = open.strategies(None).unwrap().iter().map(|s| s.name).collect();
         assert_eq!(names, ["usb-serial-jtag"]);
         assert!(open.faults.is_some() && open.board.is_some());
-        assert_eq!(chip_in_name("sim:esp32c3").unwrap().unwrap().name, "esp32c3");
-        assert!(chip_in_name("/dev/ttyUSB0").unwrap().is_none());
+        assert_eq!(
+            chip_in_name("sim:esp32c3", ChipDb::embedded()).unwrap().unwrap().name,
+            "esp32c3"
+        );
+        assert!(chip_in_name("/dev/ttyUSB0", ChipDb::embedded()).unwrap().is_none());
     }
 
     #[test]

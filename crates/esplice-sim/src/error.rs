@@ -99,7 +99,7 @@ pub enum SimError {
         /// The board's chip and flash size.
         board: String,
     },
-    /// The chip has no virtual board; [`crate::spec::chips`] lists those that have one.
+    /// The chip has no virtual board; [`crate::spec::with_board`] lists those that have one.
     #[error("there is no virtual {chip}")]
     NoBoard {
         /// The chip.
@@ -279,7 +279,7 @@ impl SimError {
             SimError::RomFunction { .. } => "let the board execute the chip's own mask ROM, \
                  which has every function (`Board::with_rom`)"
                 .into(),
-            SimError::NoBoard { .. } => crate::spec::boards_hint(),
+            SimError::NoBoard { .. } => crate::spec::embedded_hint(),
             _ => return None,
         })
     }

@@ -450,7 +450,8 @@ mod tests {
     /// On a full disk the operation fails with the file's name and the contents stay unchanged.
     #[test]
     fn full_disk_is_reported_with_the_path() {
-        let timing = &esplice_chip::find("esp32c3").unwrap().sim.as_ref().unwrap().flash;
+        let timing =
+            &esplice_chip::ChipDb::embedded().find("esp32c3").unwrap().sim.as_ref().unwrap().flash;
         let path = PathBuf::from("/dev/full");
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         let mut nor = Nor::new(vec![0xff; 1 << 20], timing, Some(Mirror { file, path }));

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use esplice_chip::ChipDb;
 use esplice_protocol::{Caps, Moment, Port, PortError};
 
 use crate::{
@@ -95,7 +96,8 @@ impl FaultLog {
 
 impl SimPort {
     /// Switches on the board that `spec` describes: `sim:esp32c3,flash=board.flash,time=virtual`
-    /// (see [`Spec`]).
+    /// (see [`Spec`]). Only embedded chips and boards are known; for others there is
+    /// [`SimPort::of_spec`].
     ///
     /// # Errors
     /// [`PortError::Name`] for a name that describes no board or for an invalid file,
@@ -111,23 +113,35 @@ impl SimPort {
     /// # Errors
     /// Same as [`SimPort::open`].
     pub fn open_with(spec: &str, prepare: impl FnOnce(&mut Nor)) -> Result<SimPort, PortError> {
-        let parsed = spec_of(spec)?;
-        let mut nor = flash_of(spec, &parsed)?;
+        SimPort::of_spec(spec, &spec_of(spec)?, prepare)
+    }
+
+    /// Switches on the board of `spec`, like [`SimPort::open_with`]. The port is called `name` in
+    /// messages.
+    ///
+    /// # Errors
+    /// Same as [`SimPort::open`].
+    pub fn of_spec(
+        name: &str,
+        spec: &Spec,
+        prepare: impl FnOnce(&mut Nor),
+    ) -> Result<SimPort, PortError> {
+        let mut nor = flash_of(name, spec)?;
         prepare(&mut nor);
-        let refused = |error| port_error(spec, error);
-        let mut board = Board::with_flash(parsed.chip, nor, parsed.time).map_err(refused)?;
-        if let Some(path) = &parsed.rom {
-            board = board.with_rom(&RomImage::open(path, parsed.chip).map_err(refused)?);
+        let refused = |error| port_error(name, error);
+        let mut board = Board::with_flash(&spec.chip, nor, spec.time).map_err(refused)?;
+        if let Some(path) = &spec.rom {
+            board = board.with_rom(&RomImage::open(path, &spec.chip).map_err(refused)?);
         }
-        board.plug(parsed.line);
-        board.set_bridge(parsed.bridge);
-        parsed.burns.iter().for_each(|burn| board.burn(burn));
-        if let Some(path) = &parsed.faults {
+        board.plug(spec.line);
+        board.set_bridge(spec.bridge);
+        spec.burns.iter().for_each(|burn| board.burn(burn));
+        if let Some(path) = &spec.faults {
             let plan = FaultPlan::open(path).map_err(SimError::from).map_err(refused)?;
             board.set_faults(&plan).map_err(SimError::from).map_err(refused)?;
         }
         let shared = SharedBoard::new(board);
-        let port = SimPort::from_board(spec, Box::new(shared.clone()), parsed.time);
+        let port = SimPort::from_board(name, Box::new(shared.clone()), spec.time);
         Ok(SimPort { shared: Some(shared), ..port })
     }
 
@@ -260,8 +274,8 @@ fn flash_of(name: &str, spec: &Spec) -> Result<Nor, PortError> {
 
 /// Parses the board description in a port's name.
 fn spec_of(name: &str) -> Result<Spec, PortError> {
-    Spec::parse(name).map_err(|error| {
-        if let SpecError::NoBoard { chip } = error {
+    Spec::parse(name, ChipDb::embedded()).map_err(|error| {
+        if let SpecError::NoBoard { chip, .. } = error {
             return port_error(name, SimError::NoBoard { chip });
         }
         let message = match error.hint() {
@@ -307,7 +321,7 @@ fn port_error(name: &str, error: SimError) -> PortError {
             PortError::Name { port: name.into(), message: format!("{error}; {hint}") }
         }
         SimError::NoBoard { chip } => {
-            let hint = spec::boards_hint();
+            let hint = spec::embedded_hint();
             PortError::NoVirtualBoard { port: name.into(), chip, hint }
         }
         error if error.is_not_modelled() => PortError::NotModelled {

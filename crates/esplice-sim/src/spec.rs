@@ -1,14 +1,14 @@
 //! The description of a virtual board in a port's name:
 //! `sim:esp32c3,flash=board.flash,time=virtual`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     board::Bridge,
     efuse::{Burn, BurnError},
     soc::Cable,
 };
-use esplice_chip::{Chip, ChipError, Target, UsbKind, nearest};
+use esplice_chip::{Chip, ChipDb, ChipError, Target, UsbKind, nearest};
 
 /// Prefix of a virtual board's name.
 pub const SCHEME: &str = "sim:";
@@ -60,7 +60,7 @@ impl Cable {
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// The chip, which has a virtual board.
-    pub chip: &'static Chip,
+    pub chip: Arc<Chip>,
     /// Bytes of flash: those of the named board, else of the chip's usual flash chip. An existing
     /// flash file of another length takes precedence.
     pub flash_size: u32,
@@ -101,6 +101,8 @@ pub enum SpecError {
     NoBoard {
         /// The chip.
         chip: String,
+        /// The chips that have one.
+        known: Vec<String>,
     },
     /// A part is not `KEY=VALUE`.
     #[error("{part:?} is not KEY=VALUE")]
@@ -162,7 +164,7 @@ impl SpecError {
             SpecError::Choice { value, known, .. } => did_you_mean(value, known),
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
-            SpecError::NoBoard { .. } => boards_hint(),
+            SpecError::NoBoard { known, .. } => boards_hint(known),
             SpecError::Repeated { .. } => return None,
         })
     }
@@ -171,17 +173,19 @@ impl SpecError {
 impl Spec {
     /// Reads `sim:CHIP[,KEY=VALUE]…` with the keys `bridge=none|usb|ftdi`, `efuse=FIELD:VALUE` (may
     /// be repeated), `faults=FILE`, `flash=FILE`, `flash-time=typical|worst`, `line=uart|usb`,
-    /// `rom=FILE` and `time=none|virtual|real`. A file name can't contain a comma.
+    /// `rom=FILE` and `time=none|virtual|real`. A file name can't contain a comma. The chip or
+    /// board is one of `chips`.
     ///
     /// # Errors
     /// [`SpecError`] if the name describes no virtual board.
-    pub fn parse(text: &str) -> Result<Spec, SpecError> {
+    pub fn parse(text: &str, chips: &ChipDb) -> Result<Spec, SpecError> {
         let rest = text.strip_prefix(SCHEME).ok_or(SpecError::Scheme)?;
         let mut parts = rest.split(',');
-        let target = esplice_chip::find_target(parts.next().unwrap_or_default())?;
+        let target = chips.find_target(parts.next().unwrap_or_default())?;
         let chip = target.chip();
         let Some(sim) = &chip.sim else {
-            return Err(SpecError::NoBoard { chip: chip.display_name.clone() });
+            let (chip, known) = (chip.display_name.clone(), with_board(chips));
+            return Err(SpecError::NoBoard { chip, known });
         };
         let flash_size = target.flash_size().unwrap_or_else(|| sim.flash.size());
         let (mut faults, mut flash, mut line, mut rom, mut time) = (None, None, None, None, None);
@@ -210,16 +214,17 @@ impl Spec {
                 return Err(SpecError::Repeated { key: key.into() });
             }
         }
-        let line = line.unwrap_or_else(|| cable_of(target));
+        let line = line.unwrap_or_else(|| cable_of(&target));
         let time = time.unwrap_or_default();
         let (bridge, worst_flash) = (bridge.unwrap_or_default(), worst.unwrap_or_default());
+        let chip = chip.clone();
         Ok(Spec { bridge, worst_flash, chip, flash_size, burns, faults, flash, line, rom, time })
     }
 }
 
 /// Returns where the host's cable is plugged in on that board: at the first of its USB sockets. For
 /// a bare chip it is the UART.
-pub fn cable_of(target: Target) -> Cable {
+pub fn cable_of(target: &Target) -> Cable {
     let socket = target.board().and_then(|board| board.usb.first());
     match socket.map(|usb| usb.kind) {
         Some(UsbKind::SerialJtag) => Cable::Usb,
@@ -227,15 +232,18 @@ pub fn cable_of(target: Target) -> Cable {
     }
 }
 
-/// Returns the names of the chips that have a virtual board.
-pub fn chips() -> Vec<&'static str> {
-    let chips = esplice_chip::chips();
-    chips.into_iter().filter(|chip| chip.sim.is_some()).map(|chip| chip.name.as_str()).collect()
+/// Returns the names of those of `chips` that have a virtual board.
+pub fn with_board(chips: &ChipDb) -> Vec<String> {
+    chips.chips().filter(|chip| chip.sim.is_some()).map(|chip| chip.name.clone()).collect()
 }
 
-/// Returns a hint that lists the chips with a virtual board.
-pub(crate) fn boards_hint() -> String {
-    format!("chips with a virtual board: {}", chips().join(", "))
+/// Returns a hint that lists the embedded chips with a virtual board.
+pub(crate) fn embedded_hint() -> String {
+    boards_hint(&with_board(ChipDb::embedded()))
+}
+
+fn boards_hint(known: &[String]) -> String {
+    format!("chips with a virtual board: {}", known.join(", "))
 }
 
 /// Returns the value called `name` of a key that accepts the values `known`.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use esplice_chip::ChipDb;
 use esplice_protocol::{
     Opcode,
     rfc2217::{COM_PORT_OPTION, ComPort, Item, Side, Verb, control, encode, purge},
@@ -25,7 +26,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Returns a server of a board in download mode, with its addresses for raw TCP and RFC 2217.
 fn server() -> (Server, SocketAddr, SocketAddr) {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
     let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
     let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).unwrap();

@@ -2,6 +2,7 @@
 
 use std::{fs, io::Write as _, net::TcpStream, time::Duration};
 
+use esplice_chip::ChipDb;
 use esplice_protocol::{Port as _, PortError, slip};
 use esplice_sim::{
     Board, SimPort, TimeMode,
@@ -15,7 +16,7 @@ const BAUD: u32 = 115_200;
 
 /// Returns a board in download mode with that fault plan.
 fn board(plan: &str) -> Board {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let nor = Nor::in_memory(1 << 20, &chip.sim.as_ref().unwrap().flash);
     let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).unwrap();
     board.hold_boot_pin(true);

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use esplice_chip::Flash;
+use esplice_chip::{ChipDb, Flash};
 use esplice_sim::{
     SimError,
     nor::{FILE_SIZES, Nor, NorError},
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 const MIB: u32 = 1 << 20;
 
 fn timing() -> &'static Flash {
-    &esplice_chip::find("esp32c3").unwrap().sim.as_ref().unwrap().flash
+    &ChipDb::embedded().find("esp32c3").unwrap().sim.as_ref().unwrap().flash
 }
 
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use crate::{
     board::{self, line::LoaderBoard},
     firmware::Code,
 };
+use esplice_chip::ChipDb;
 use esplice_protocol::{Moment, Port, PortError, slip};
 use esplice_sim::{
     SimPort, TimeMode,
@@ -50,7 +51,7 @@ fn sync(port: &mut dyn Port) -> Result<Vec<u8>, PortError> {
 fn check_name(name: &str, expected: Result<(&str, Option<&str>, TimeMode), &str>) {
     match expected {
         Ok((chip, flash, time)) => {
-            let spec = Spec::parse(name).unwrap();
+            let spec = Spec::parse(name, ChipDb::embedded()).unwrap();
             assert_eq!((spec.chip.name.as_str(), spec.time), (chip, time));
             assert_eq!(spec.flash.as_deref(), flash.map(Path::new));
         }
@@ -75,7 +76,7 @@ fn names() {
         "sim:esp32cc3",
         Err("unknown chip or board \"esp32cc3\"; did you mean \"esp32c3\"?"),
     );
-    let known: Vec<&str> = esplice_chip::all().iter().map(|chip| chip.name.as_str()).collect();
+    let known: Vec<&str> = ChipDb::embedded().chips().map(|chip| chip.name.as_str()).collect();
     let known = known.join(", ");
     check_name("sim:", Err(&format!("unknown chip or board \"\"; known chips: {known}")));
     check_name("sim:esp32c3,", Err(&format!("\"\" is not KEY=VALUE; {usage}")));
@@ -102,7 +103,8 @@ fn names() {
         ("secure-boot-en:2", "2 does not fit into the 1 bits of eFuse field \"secure-boot-en\""),
         ("secure-boot-en", "is not FIELD:VALUE; for example enable-security-download:1"),
     ] {
-        let told = Spec::parse(&format!("sim:esp32c3,efuse={efuse}")).unwrap_err();
+        let told =
+            Spec::parse(&format!("sim:esp32c3,efuse={efuse}"), ChipDb::embedded()).unwrap_err();
         let told = [told.to_string(), told.hint().unwrap_or_default()].join("; ");
         assert!(told.contains(message), "{told}");
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::firmware::{Code, app, rom_image};
+use esplice_chip::ChipDb;
 use esplice_image::{FlashMode, FlashParams, PartitionTable};
 use esplice_protocol::{checksum, slip};
 use esplice_sim::{Board, SimError, TimeMode, nor::Nor};
@@ -11,8 +12,8 @@ use proptest::prelude::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn chip() -> &'static esplice_chip::Chip {
-    esplice_chip::find("esp32c3").unwrap()
+fn chip() -> &'static std::sync::Arc<esplice_chip::Chip> {
+    ChipDb::embedded().find("esp32c3").unwrap()
 }
 
 fn board(parts: &[(u32, &[u8])], time: TimeMode) -> Board {

@@ -1,17 +1,17 @@
 //! Tests of a board that executes the mask ROM: its boot, and files that are not a ROM.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     firmware::{Code, app},
     mask_rom,
 };
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_image::{FlashMode, FlashParams, PartitionTable};
 use esplice_sim::{Board, RomImage, TimeMode, nor::Nor};
 
-fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").unwrap()
+fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").unwrap()
 }
 
 /// Returns the usual flash: ESP-IDF's bootloader, its table, an app.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use esplice_chip::ChipDb;
 use esplice_protocol::{Opcode, slip};
 use esplice_sim::{
     Board, TimeMode,
@@ -15,7 +16,7 @@ use esplice_sim::{
 
 /// Returns a server of a board in download mode, and its address.
 fn server(time: TimeMode) -> (Server, SocketAddr) {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
     let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
     let mut board = Board::with_flash(chip, nor, time).unwrap();

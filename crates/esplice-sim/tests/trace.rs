@@ -28,7 +28,10 @@ fn board(what: Option<TraceKinds>) -> (Board, Arc<Mutex<Vec<Traced>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     if let Some(what) = what {
         let sink = Arc::clone(&told);
-        board.trace(what, Arc::new(move |traced: &Traced| sink.lock().unwrap().push(*traced)));
+        board.trace(
+            what,
+            Arc::new(move |traced: &Traced| sink.lock().unwrap().push(traced.clone())),
+        );
     }
     (board, told)
 }
@@ -44,11 +47,11 @@ fn calls_devices_and_instructions_are_told_in_order() {
     let at = |offset: u32| pc + offset;
     let story: Vec<_> = told[call - 1..]
         .iter()
-        .map(|t| (t.pc, t.event))
+        .map(|t| (t.pc, t.event.clone()))
         .take_while(|(_, event)| !matches!(event, TraceEvent::Trap { .. }))
         .collect();
     let insn = |offset, bits, len| (at(offset), TraceEvent::Instruction { bits, len });
-    let (none, uart) = (None, Some("uart0"));
+    let (none, uart) = (None, Some("uart0".into()));
     assert_eq!(
         story,
         [
@@ -92,12 +95,12 @@ fn rom_functions_are_calls_that_return() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&told);
     let what = TraceKinds { calls: true, ..TraceKinds::default() };
-    board.trace(what, Arc::new(move |traced: &Traced| sink.lock().unwrap().push(*traced)));
+    board.trace(what, Arc::new(move |traced: &Traced| sink.lock().unwrap().push(traced.clone())));
     board.run_for(millis(60)).unwrap();
-    let told: Vec<_> = told.lock().unwrap().iter().map(|t| (t.pc, t.event)).collect();
-    let [(from, TraceEvent::Call { to: 0x4000_0068, depth: 0 }), (0x4000_0068, back)] = told[..]
+    let told: Vec<_> = told.lock().unwrap().iter().map(|t| (t.pc, t.event.clone())).collect();
+    let [(from, TraceEvent::Call { to: 0x4000_0068, depth: 0 }), (0x4000_0068, back)] = &told[..]
     else {
         panic!("{told:?}");
     };
-    assert_eq!(back, TraceEvent::Return { to: from + 4, depth: 0 });
+    assert_eq!(*back, TraceEvent::Return { to: from + 4, depth: 0 });
 }

@@ -1,6 +1,7 @@
 //! Tests of a board with the host's cable in the chip's own USB: the ROM's output there, resets by
 //! DTR and RTS, and the serial loader.
 
+use esplice_chip::ChipDb;
 use esplice_protocol::{Moment, Port, slip};
 use esplice_sim::{Board, Cable, SimPort, TimeMode, millis};
 
@@ -59,7 +60,7 @@ fn the_rom_prints_over_usb_and_loads_over_it() {
 
 #[test]
 fn the_cable_can_be_moved() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let timing = &chip.sim.as_ref().unwrap().flash;
     let nor = esplice_sim::nor::Nor::in_memory(timing.size(), timing);
     let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).unwrap();

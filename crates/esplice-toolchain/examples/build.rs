@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, process::ExitCode};
 
+use esplice_chip::ChipDb;
 use esplice_toolchain::{CargoOptions, build_cargo};
 
 fn main() -> ExitCode {
@@ -27,7 +28,7 @@ fn build(
     elf: &Path,
     features: &[String],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let chip = esplice_chip::find(chip)?;
+    let chip = ChipDb::embedded().find(chip)?;
     let options = CargoOptions {
         features: features.to_vec(),
         locked: true,

@@ -9,7 +9,9 @@ use std::{
 };
 
 use cargo_metadata::{Message, Metadata, MetadataCommand, diagnostic::DiagnosticLevel};
-use esplice_chip::Chip;
+use std::sync::Arc;
+
+use esplice_chip::{Chip, ChipDb};
 use esplice_layout::{Layout, Linker};
 
 use crate::{
@@ -21,6 +23,8 @@ use crate::{
 /// Options of a cargo build other than the project and the chip.
 #[derive(Debug, Clone, Default)]
 pub struct CargoOptions {
+    /// The known chips: the feature or target of a chip other than the built one is not used.
+    pub chips: ChipDb,
     /// The package, for projects with several that have binaries.
     pub package: Option<String>,
     /// The binary, for packages with several.
@@ -166,7 +170,7 @@ pub fn build_cargo_with_diagnostics(
 pub fn chip_of_project(
     project: &Path,
     options: &CargoOptions,
-) -> Result<Option<&'static Chip>, ToolchainError> {
+) -> Result<Option<Arc<Chip>>, ToolchainError> {
     let directory = project::directory(project)?;
     let machine = Machine::in_directory(&directory);
     let cargo = find::program(&machine, "cargo");
@@ -184,7 +188,7 @@ fn build(
 ) -> Result<Artifact, ToolchainError> {
     let directory = project::directory(project)?;
     let machine = Machine::in_directory(&directory);
-    let (toolchain, metadata) = toolchain_and_metadata(chip, &directory, &machine)?;
+    let (toolchain, metadata) = toolchain_and_metadata(chip, &options.chips, &directory, &machine)?;
     let selection = project::select(&metadata, &directory, options)?;
     if selection.needs_idf && !toolchain.is_std {
         return Err(ToolchainError::StdTarget {
@@ -368,6 +372,7 @@ fn injected(
 /// that fails, the toolchain's own cargo is used.
 fn toolchain_and_metadata(
     chip: &Chip,
+    chips: &ChipDb,
     directory: &Path,
     machine: &Machine,
 ) -> Result<(RustToolchain, Metadata), ToolchainError> {
@@ -381,7 +386,7 @@ fn toolchain_and_metadata(
         let early = first.map(|cargo| {
             scope.spawn(move || read_metadata(directory, machine, &cargo, Vec::new()).ok())
         });
-        let toolchain = find_rust(chip, machine);
+        let toolchain = find_rust(chip, chips, machine);
         (toolchain, early.and_then(|early| early.join().ok().flatten()))
     });
     let toolchain = toolchain?;
@@ -429,7 +434,7 @@ fn build_arguments(
     rustc: &[String],
     format: &str,
 ) -> Vec<OsString> {
-    let by_chip = project::chip_features(&selection.features, chip);
+    let by_chip = project::chip_features(&selection.features, chip, &options.chips);
     // `cargo rustc` is `cargo build` with extra arguments for the last crate.
     let plain = options.link_args.is_empty() && rustc.is_empty();
     let verb = if plain { "build" } else { "rustc" };
@@ -620,7 +625,7 @@ mod tests {
 
     #[test]
     fn arguments_follow_the_options() {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = ChipDb::embedded().find("esp32c3").unwrap();
         let toolchain = RustToolchain {
             origin: crate::Origin::Installed,
             cargo: "cargo".into(),

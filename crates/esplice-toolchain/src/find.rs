@@ -7,7 +7,7 @@ use std::{
 };
 
 use cargo_metadata::cargo_platform::Cfg;
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 
 use crate::{
     Probe, ToolchainError,
@@ -54,7 +54,7 @@ pub enum Origin {
 /// The programs installed by Debian's packages.
 const DEBIAN: [&str; 2] = ["/usr/bin/cargo", "/usr/bin/rustc"];
 
-/// Chooses the toolchain for `chip`: the installed target of the active toolchain, else its library
+/// Chooses the toolchain for `chip`, one of `chips`: the installed target of the active toolchain, else its library
 /// sources, else Debian's packages. The target set by the project's cargo configuration is used if
 /// its code runs on the chip. A toolchain pinned by the project is never replaced by another.
 ///
@@ -63,7 +63,11 @@ const DEBIAN: [&str; 2] = ["/usr/bin/cargo", "/usr/bin/rustc"];
 /// [`ToolchainError::LinkerMissing`] if there is one but no linker,
 /// [`ToolchainError::PinnedMissing`], [`ToolchainError::OtherTarget`], and
 /// [`ToolchainError::StdMissing`] for a project with the standard library.
-pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, ToolchainError> {
+pub fn find_rust(
+    chip: &Chip,
+    chips: &ChipDb,
+    probe: &dyn Probe,
+) -> Result<RustToolchain, ToolchainError> {
     let cargo = program(probe, "cargo");
     let pin = cargo.as_deref().and_then(|cargo| Pin::of(cargo, probe));
     let active = Installation::active(probe);
@@ -74,7 +78,7 @@ pub fn find_rust(chip: &Chip, probe: &dyn Probe) -> Result<RustToolchain, Toolch
         let debian = || probe.exists(Path::new(DEBIAN[0])).then(|| DEBIAN[0].into());
         cargo.clone().or_else(debian).map(|cargo| Config::ask(&cargo, probe)).unwrap_or_default()
     });
-    let target = triple::choose(chip, config.build_target.as_ref())?;
+    let target = triple::choose(chip, chips, config.build_target.as_ref())?;
     if target.is_std {
         return std_toolchain(chip, target, active, &config, probe);
     }

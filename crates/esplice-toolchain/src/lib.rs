@@ -13,7 +13,7 @@
 //! ```no_run
 //! use esplice_toolchain::{CargoOptions, build_cargo};
 //!
-//! let chip = esplice_chip::find("esp32c3")?;
+//! let chip = esplice_chip::ChipDb::embedded().find("esp32c3")?;
 //! let artifact = build_cargo("examples/hello-rust".as_ref(), chip, &CargoOptions::default())?;
 //! println!("{}", artifact.elf.display());
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -6,7 +6,9 @@ use std::{
 };
 
 use cargo_metadata::{CrateType, Metadata, Package, Target};
-use esplice_chip::{Chip, FeatureChip, chip_from_features};
+use std::sync::Arc;
+
+use esplice_chip::{Chip, ChipDb, FeatureChip};
 
 use crate::{CargoOptions, ToolchainError};
 
@@ -210,7 +212,7 @@ pub(crate) fn chip_of(
     metadata: &Metadata,
     directory: &Path,
     options: &CargoOptions,
-) -> Result<Option<&'static Chip>, ToolchainError> {
+) -> Result<Option<Arc<Chip>>, ToolchainError> {
     let packages: Vec<BTreeMap<String, Vec<String>>> = match select(metadata, directory, options) {
         Ok(selection) => vec![selection.features],
         Err(ToolchainError::NoBinary { .. } | ToolchainError::ManyBinaries { .. }) => {
@@ -221,7 +223,7 @@ pub(crate) fn chip_of(
     };
     let enabled: Vec<String> =
         packages.iter().flat_map(|features| enabled(features, options)).collect();
-    match chip_from_features(&enabled) {
+    match options.chips.chip_from_features(&enabled) {
         FeatureChip::None => Ok(None),
         FeatureChip::One(chip) => Ok(Some(chip)),
         FeatureChip::Several(names) => Err(ToolchainError::ManyChips { names }),
@@ -255,11 +257,15 @@ pub(crate) struct ChipFeatures {
 
 /// Enables the feature named after the chip. If a default feature selects another chip, the
 /// defaults are disabled, and those that do not lead to another chip are enabled one by one.
-pub(crate) fn chip_features(features: &BTreeMap<String, Vec<String>>, chip: &Chip) -> ChipFeatures {
+pub(crate) fn chip_features(
+    features: &BTreeMap<String, Vec<String>>,
+    chip: &Chip,
+    chips: &ChipDb,
+) -> ChipFeatures {
     if !features.contains_key(&chip.name) {
         return ChipFeatures::default();
     }
-    let other_chip = |feature: &str| feature != chip.name && is_chip_name(feature);
+    let other_chip = |feature: &str| feature != chip.name && is_chip_name(feature, chips);
     let defaults = features.get("default").map(Vec::as_slice).unwrap_or_default();
     let (wrong, right): (Vec<&String>, Vec<&String>) =
         defaults.iter().partition(|name| leads_to(name, features, &other_chip));
@@ -296,14 +302,14 @@ fn leads_to(
 /// Returns whether a feature is named after a chip: a known one, or one that follows the vendor's
 /// scheme (`esp`, a number, then letters and digits), as projects may support chips that esplice
 /// does not.
-fn is_chip_name(feature: &str) -> bool {
+fn is_chip_name(feature: &str, chips: &ChipDb) -> bool {
     let follows_scheme = || {
         feature.strip_prefix("esp").is_some_and(|rest| {
             rest.starts_with(|c: char| c.is_ascii_digit())
                 && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
         })
     };
-    esplice_chip::chip_names().contains(&feature) || follows_scheme()
+    chips.chip_names().contains(&feature) || follows_scheme()
 }
 
 #[cfg(test)]
@@ -321,8 +327,8 @@ mod tests {
                 (name.trim().into(), list.split_whitespace().map(String::from).collect())
             })
             .collect();
-        let chip = esplice_chip::find("esp32c3").unwrap();
-        let found = chip_features(&features, chip);
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
+        let found = chip_features(&features, chip, ChipDb::embedded());
         let flags = if found.no_default { "no-default " } else { "" };
         assert_eq!(format!("{flags}{}", found.enable.join(" ")), expected);
     }

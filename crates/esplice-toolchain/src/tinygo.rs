@@ -471,7 +471,7 @@ mod tests {
     fn the_first_target_that_it_knows_is_taken() {
         #[track_caller]
         fn check(known: &'static str, chip: &str, asked: Option<&str>, expected: &str) {
-            let named = esplice_chip::find_target(chip).unwrap();
+            let named = esplice_chip::ChipDb::embedded().find_target(chip).unwrap();
             let (chip, board) = (named.chip(), named.board());
             let found = find_tinygo(&With(known)).unwrap();
             assert_eq!(found.program, Path::new("/opt/tinygo"));
@@ -517,7 +517,7 @@ mod tests {
 
     #[test]
     fn arguments_follow_the_options() {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         let line = |told: &LinkerArguments, options: &TinyGoOptions| {
             let words = arguments(Path::new("/t/f.elf"), told, &".".into(), chip, options);
             words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join("|")

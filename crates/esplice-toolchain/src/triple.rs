@@ -1,7 +1,7 @@
 //! Choice of the target: the one set by the project, if its code runs on the chip.
 
 use crate::{ToolchainError, config::BuildTarget};
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 
 /// A target in the form that cargo takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,13 +14,17 @@ pub(crate) struct Target {
     pub place: Option<String>,
 }
 
-/// Returns the target of `chip` in a project that sets `asked`. A target for systems other than
+/// Returns the target of `chip`, one of `chips`, in a project that sets `asked`. A target for systems other than
 /// boards does not concern the firmware, so the chip's own is used.
 ///
 /// # Errors
 /// Returns [`ToolchainError::OtherTarget`] if the project sets a target whose code does not run on
 /// the chip.
-pub(crate) fn choose(chip: &Chip, asked: Option<&BuildTarget>) -> Result<Target, ToolchainError> {
+pub(crate) fn choose(
+    chip: &Chip,
+    chips: &ChipDb,
+    asked: Option<&BuildTarget>,
+) -> Result<Target, ToolchainError> {
     let own = &chip.toolchain.rust_target;
     let of_chip = Target { name: own.clone(), is_std: false, place: None };
     let Some(asked) = asked else { return Ok(of_chip) };
@@ -29,9 +33,8 @@ pub(crate) fn choose(chip: &Chip, asked: Option<&BuildTarget>) -> Result<Target,
     }
     // If this is another chip's own target, the project supports several chips and the chosen chip
     // decides.
-    let of_another = |name: &String| {
-        esplice_chip::all().iter().any(|other| other.toolchain.rust_target == *name)
-    };
+    let of_another =
+        |name: &String| chips.chips().any(|other| other.toolchain.rust_target == *name);
     let runs =
         |name: &&String| name.ends_with(".json") || (runs_on(name, own) && !of_another(name));
     if let Some(name) = asked.names.iter().find(runs) {
@@ -106,11 +109,11 @@ mod tests {
     /// error.
     #[track_caller]
     fn check(chip: &str, asked: &str, expected: &str) {
-        let chip = esplice_chip::find(chip).unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find(chip).unwrap();
         let names: Vec<String> = asked.split_whitespace().map(str::to_owned).collect();
         let asked = BuildTarget { names, place: "config.toml".into() };
         let asked = (!asked.names.is_empty()).then_some(asked);
-        let said = match choose(chip, asked.as_ref()) {
+        let said = match choose(chip, ChipDb::embedded(), asked.as_ref()) {
             Ok(Target { name, is_std, .. }) => {
                 format!("{name}{}", if is_std { " std" } else { "" })
             }
@@ -157,9 +160,13 @@ mod tests {
             ("esp32c3", "xtensa-esp32-espidf"),
             ("esp32c6", "riscv32imafc-unknown-none-elf"),
         ] {
-            let chip = esplice_chip::find(chip).unwrap();
+            let chip = esplice_chip::ChipDb::embedded().find(chip).unwrap();
             let asked = BuildTarget { names: vec![other.into()], place: "p".into() };
-            assert!(choose(chip, Some(&asked)).is_err(), "{} {other}", chip.name);
+            assert!(
+                choose(chip, ChipDb::embedded(), Some(&asked)).is_err(),
+                "{} {other}",
+                chip.name
+            );
         }
     }
 

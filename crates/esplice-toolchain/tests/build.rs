@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use esplice_chip::ChipDb;
 use esplice_toolchain::{CargoOptions, ErrorKind, build_cargo};
 
 fn project(path: &str) -> PathBuf {
@@ -11,7 +12,7 @@ fn project(path: &str) -> PathBuf {
 #[test]
 #[ignore = "takes minutes: compiles the example twice from scratch"]
 fn two_cold_builds_give_the_same_bytes() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let target = tempfile::tempdir().unwrap();
     let build = || {
         let options = CargoOptions {
@@ -39,7 +40,7 @@ fn two_cold_builds_give_the_same_bytes() {
 
 #[test]
 fn source_that_does_not_compile_is_told_from_a_bad_project() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let root = tempfile::tempdir().unwrap();
     let manifest = root.path().join("Cargo.toml");
     let kind = || {

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use esplice_chip::ChipDb;
 use esplice_toolchain::{ErrorKind, Probe, RustToolchain, ToolchainError, find_rust};
 
 const TARGET: &str = "riscv32imc-unknown-none-elf";
@@ -151,8 +152,8 @@ fn line(found: &RustToolchain) -> String {
 
 #[track_caller]
 fn check(machine: Fake, expected: &str) {
-    let chip = esplice_chip::find("esp32c3").unwrap();
-    let found = match find_rust(chip, &machine) {
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
+    let found = match find_rust(chip, ChipDb::embedded(), &machine) {
         Ok(found) => line(&found),
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::ToolchainMissing);
@@ -243,7 +244,7 @@ fn a_missing_linker_is_named() {
 fn the_newest_lld_is_taken() {
     let machine = || Fake::default().debian().debian_sources().rustup();
     let linker = |m: Fake| -> Result<_, ToolchainError> {
-        Ok(find_rust(esplice_chip::find("esp32c3").unwrap(), &m)?.linker)
+        Ok(find_rust(ChipDb::embedded().find("esp32c3").unwrap(), ChipDb::embedded(), &m)?.linker)
     };
     let plain = "/usr/bin/ld.lld --version";
     for (machine, expected) in [
@@ -314,7 +315,9 @@ fn the_nearest_of_several_linkers_is_told_and_a_name_stands_over_a_cfg() {
     let named = |linker: &str| format!("[target.{TARGET}]\nlinker = \"{linker}\"\n");
     let by_cfg = "[target.'cfg(target_arch=\"riscv32\")']\nlinker = \"by-cfg\"\n";
     let linker = |machine: Fake| {
-        find_rust(esplice_chip::find("esp32c3").unwrap(), &machine).unwrap().user_linker
+        find_rust(ChipDb::embedded().find("esp32c3").unwrap(), ChipDb::embedded(), &machine)
+            .unwrap()
+            .user_linker
     };
     let near = "/home/u/project/.cargo/config.toml";
     let far = "/home/u/.cargo/config.toml";
@@ -348,7 +351,8 @@ fn cargo_is_asked_where_its_files_include_others() {
     }
     check(machine("", &answer), ours);
     let other = machine("no toml", "{}").answer(ask_build, "\"riscv32imac-unknown-none-elf\"");
-    let error = find_rust(esplice_chip::find("esp32c3").unwrap(), &other).unwrap_err();
+    let error = find_rust(ChipDb::embedded().find("esp32c3").unwrap(), ChipDb::embedded(), &other)
+        .unwrap_err();
     assert!(error.to_string().starts_with("cargo's configuration builds for"), "{error}");
 }
 
@@ -360,7 +364,10 @@ fn a_compiler_that_lies_in_its_sysroot_is_not_asked_for_it() {
     check(machine(), DEBIAN_LINE.strip_prefix("RUSTC=/usr/bin/rustc ").unwrap());
     // Next to rustup it may be a proxy, as a hard link.
     let beside = machine().program("/usr/bin/rustup");
-    assert!(find_rust(esplice_chip::find("esp32c3").unwrap(), &beside).is_err());
+    assert!(
+        find_rust(ChipDb::embedded().find("esp32c3").unwrap(), ChipDb::embedded(), &beside)
+            .is_err()
+    );
 }
 
 #[test]
@@ -379,7 +386,8 @@ fn the_users_rustc_is_asked() {
 fn a_path_with_quotes_is_still_one_toml_string() {
     let machine = Fake::default().debian().debian_sources();
     let found = find_rust(
-        esplice_chip::find("esp32c3").unwrap(),
+        ChipDb::embedded().find("esp32c3").unwrap(),
+        ChipDb::embedded(),
         &machine.program(r#"/opt/a "b" \c/ld.lld-19"#),
     )
     .unwrap();
@@ -402,15 +410,16 @@ fn a_chip_with_a_compiler_of_its_own_is_built_with_that_alone() {
         )
     };
     let both = Fake::default().rustup().rustup_sources().debian().debian_sources().lld("ld.lld-19");
-    for chip in esplice_chip::all() {
+    for chip in ChipDb::embedded().chips() {
         let machine = xtensa(chip, both.clone(), "    esp32\n    esp8266\n");
-        match (&chip.toolchain.rust_install, find_rust(chip, &machine)) {
+        match (&chip.toolchain.rust_install, find_rust(chip, ChipDb::embedded(), &machine)) {
             (Some(command), Err(error)) => {
                 assert_eq!(error.kind(), ErrorKind::ToolchainMissing);
                 assert!(error.to_string().contains(&chip.toolchain.rust_target), "{error}");
                 assert!(error.hint().unwrap().contains(command), "{error}: {:?}", error.hint());
                 let cpu = format!("    {}\n", chip.toolchain.rust_processors[0]);
-                let found = find_rust(chip, &xtensa(chip, both.clone(), &cpu)).unwrap();
+                let found =
+                    find_rust(chip, ChipDb::embedded(), &xtensa(chip, both.clone(), &cpu)).unwrap();
                 assert_eq!(found.rustc, Path::new("/home/u/.cargo/bin/rustc"));
                 assert_eq!(found.build_std, ["core", "alloc"]);
             }

@@ -10,9 +10,12 @@ pub mod sectors;
 pub mod source;
 pub mod table_file;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_image::{
     AppDescriptor, AppImage, BootLayout, FileRef, FlashMode, FlashParams, FlashPlan, ImageHeader,
     ImageOptions, PartitionTable, PlanError, PlanParts, RomOptions, TableChoice, WriteKind,
@@ -42,11 +45,11 @@ use crate::{
 };
 
 /// Determines the chip if nothing else does; returns `None` if that is impossible.
-pub type AskChip<'a> = dyn FnMut(&mut Shell) -> Result<Option<&'static Chip>, Failure> + 'a;
+pub type AskChip<'a> = dyn FnMut(&mut Shell) -> Result<Option<Arc<Chip>>, Failure> + 'a;
 
 /// Firmware that was built or given as an ELF.
 pub struct Firmware {
-    pub chip: &'static Chip,
+    pub chip: Arc<Chip>,
     /// Name of the binary, used for unnamed outputs.
     pub name: String,
     pub elf: Elf,
@@ -61,7 +64,7 @@ impl Firmware {
     pub fn from_project(
         directory: &Path,
         main: Option<PathBuf>,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         project: &Project,
         shell: &mut Shell,
         interrupt: &Interrupt,
@@ -108,7 +111,7 @@ impl Firmware {
     /// Compiles a Go package.
     pub fn from_go(
         source: &Path,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         project: &Project,
         shell: &mut Shell,
         interrupt: &Interrupt,
@@ -144,7 +147,7 @@ impl Firmware {
     fn from_rom_program(
         name: String,
         elf: Elf,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         project: &Project,
         append_sha256: bool,
         shell: &mut Shell,
@@ -177,7 +180,7 @@ impl Firmware {
     pub fn from_elf(
         name: String,
         elf: Elf,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         project: &Project,
         shell: &mut Shell,
     ) -> Result<Firmware, Failure> {
@@ -202,7 +205,7 @@ impl Firmware {
     fn in_place(
         name: String,
         elf: Elf,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         project: &Project,
         shell: &mut Shell,
     ) -> Result<Firmware, Failure> {
@@ -213,14 +216,14 @@ impl Firmware {
         }
         let plan = make_direct_plan(chip, &made.bytes, &flash, Some(elf.sha256))?;
         shell.stage("image", StageState::Done);
-        Ok(Firmware { chip, name, elf, image: made.bytes, plan })
+        Ok(Firmware { chip: chip.clone(), name, elf, image: made.bytes, plan })
     }
 
     /// Makes the plan.
     fn with_image(
         name: String,
         elf: Elf,
-        chip: &'static Chip,
+        chip: &Arc<Chip>,
         project: &Project,
         boot: BootLayout,
         image: AppImage,
@@ -239,7 +242,7 @@ impl Firmware {
         };
         let plan = make_plan(chip, &parts)?;
         shell.stage("image", StageState::Done);
-        Ok(Firmware { chip, name, elf, image: image.bytes, plan })
+        Ok(Firmware { chip: chip.clone(), name, elf, image: image.bytes, plan })
     }
 
     /// Returns the plan as JSON, for files of these names.
@@ -263,7 +266,7 @@ impl Firmware {
         interrupt: &Interrupt,
     ) -> Result<Firmware, Failure> {
         applicable::check(&project.build.given, &source)?;
-        let target = project.target.as_ref().map(|target| target.value);
+        let target = project.chip().cloned();
         match source {
             Source::Project { directory, main } => {
                 let target = match target {
@@ -272,24 +275,26 @@ impl Firmware {
                 };
                 let asked = target.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&directory))?;
-                Firmware::from_project(&directory, main, chip, project, shell, interrupt)
+                Firmware::from_project(&directory, main, &chip, project, shell, interrupt)
             }
             Source::Go(path) => {
                 let asked = target.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
-                Firmware::from_go(&path, chip, project, shell, interrupt)
+                Firmware::from_go(&path, &chip, project, shell, interrupt)
             }
             Source::Elf { path, elf } => {
-                let told =
-                    target.map_or_else(|| elf_chip(&path, &elf.bytes), |chip| Ok(Some(chip)))?;
+                let told = target.map_or_else(
+                    || elf_chip(&path, &elf.bytes, &project.chips),
+                    |chip| Ok(Some(chip)),
+                )?;
                 let asked = told.map_or_else(|| ask(shell), |chip| Ok(Some(chip)))?;
                 let chip = asked.ok_or_else(|| no_chip(&path))?;
                 let name = read::stem(&path).to_string_lossy().into_owned();
                 // Read here, because an error in the user's table or bootloader must not be
                 // prefixed with the ELF's name.
                 let boot = project.image.boot.as_ref().map_or(BootLayout::Idf, |boot| boot.value);
-                OwnFiles::read(boot, chip, project)?;
-                Firmware::from_elf(name, elf, chip, project, shell)
+                OwnFiles::read(boot, &chip, project)?;
+                Firmware::from_elf(name, elf, &chip, project, shell)
                     .map_err(|failure| of_file(&path, failure))
             }
             Source::Image { path, .. } | Source::Places { path, .. } => Err(Failure::usage(
@@ -350,14 +355,18 @@ struct OwnFiles {
 
 impl OwnFiles {
     /// Reads and checks the files that the settings name; only boot method idf has any.
-    fn read(boot: BootLayout, chip: &'static Chip, project: &Project) -> Result<Self, Failure> {
+    fn read(boot: BootLayout, chip: &Arc<Chip>, project: &Project) -> Result<Self, Failure> {
         if boot != BootLayout::Idf {
             return Ok(Self::default());
         }
-        let place = Place { chip: Some(chip), offset: project.image.own_table_offset() };
+        let place = Place {
+            chips: project.chips.clone(),
+            chip: Some(chip.clone()),
+            offset: project.image.own_table_offset(),
+        };
         let table = project.image.partition_table.as_deref();
         let table = table.map(|path| {
-            let table = TableFile::read_own(path, place)?;
+            let table = TableFile::read_own(path, &place)?;
             let offset = place.offset.unwrap_or(chip.image.partition_table_offset);
             let checked = table.check(offset, None).map_err(PlanError::from);
             checked.map_err(|error| of_file(path, error.into()))?;
@@ -418,9 +427,9 @@ pub fn plan_of_image(
     bytes: &[u8],
     boot: BootLayout,
     project: &Project,
-) -> Result<(FlashPlan, &'static Chip), Failure> {
+) -> Result<(FlashPlan, Arc<Chip>), Failure> {
     let header = ImageHeader::from_bytes(bytes).map_err(|e| Failure::input(e.to_string()))?;
-    let chip = esplice_chip::find_by_id(header.chip_id).ok_or_else(|| {
+    let chip = project.chips.find_by_id(header.chip_id).ok_or_else(|| {
         Failure::new(
             Exit::WrongChip,
             format!("chip id {} belongs to no known chip", header.chip_id),
@@ -434,7 +443,7 @@ pub fn plan_of_image(
     let own = OwnFiles::read(boot, chip, project)?;
     let built_in = own.built_in(boot, chip, &flash, project, header.min_rev)?;
     let parts = own.parts(boot, bytes, built_in.as_deref(), project);
-    Ok((make_plan(chip, &PlanParts { fits_later: true, ..parts })?, chip))
+    Ok((make_plan(chip, &PlanParts { fits_later: true, ..parts })?, chip.clone()))
 }
 
 /// Returns the chip that a cargo project's enabled features name.
@@ -442,21 +451,21 @@ pub fn chip_of_cargo(
     directory: &Path,
     main: Option<&Path>,
     project: &Project,
-) -> Result<Option<&'static Chip>, Failure> {
+) -> Result<Option<Arc<Chip>>, Failure> {
     let options = CargoOptions { source: main.map(Path::to_owned), ..project.build.cargo.clone() };
     Ok(esplice_toolchain::chip_of_project(directory, &options)?)
 }
 
 /// Returns the chip that an ELF names, or that TinyGo linked it for.
-pub fn elf_chip(path: &Path, elf: &[u8]) -> Result<Option<&'static Chip>, Failure> {
+pub fn elf_chip(path: &Path, elf: &[u8], chips: &ChipDb) -> Result<Option<Arc<Chip>>, Failure> {
     let Some(name) = esplice_image::elf_chip_name(elf) else {
-        return Ok(esplice_image::rom_program_chip(elf));
+        return Ok(esplice_image::rom_program_chip(elf, chips).cloned());
     };
-    let chip = esplice_chip::find(&name).map_err(|error| {
+    let chip = chips.find(&name).map_err(|error| {
         // The name comes from the file, not from the user, so no similar name is suggested.
         of_file(path, Failure::input(format!("ELF is for {name:?}: {error}")))
     })?;
-    Ok(Some(chip))
+    Ok(Some(chip.clone()))
 }
 
 pub fn no_chip(path: &Path) -> Failure {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{Chip, ChipDb, FlashOffset};
 use esplice_flash::{
     ChipInfo, FlashError, FlashEvent, FlashOptions, FlashRange, Session, StubSource, Survey,
     flash_plan, survey, with_board,
@@ -213,7 +213,7 @@ impl Trials {
         bytes: &mut (u64, u64),
     ) -> Result<Option<String>, FlashError> {
         let options = FlashOptions {
-            target: Some(chip()),
+            target: Some(chip().clone().clone()),
             baud: Some(921_600),
             stub: self.stub.clone(),
             ..FlashOptions::default()
@@ -333,8 +333,8 @@ fn differing(data: &[u8], there: &[u8]) -> Vec<(FlashOffset, u32)> {
     found
 }
 
-pub fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").expect("esp32c3 is known")
+pub fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").expect("esp32c3 is known")
 }
 
 fn md5_hex(bytes: &[u8]) -> String {
@@ -361,7 +361,7 @@ fn plan(seed: u8) -> FlashPlan {
     };
     let table = PartitionTable::esp_idf_default().to_bytes().expect("the table is valid");
     FlashPlan {
-        chip: chip(),
+        chip: chip().clone(),
         min_rev: 0,
         max_rev: u16::MAX,
         boot: BootLayout::Idf,

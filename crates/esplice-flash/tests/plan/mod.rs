@@ -1,7 +1,7 @@
 //! A plan of a bootloader, ESP-IDF's default table as a custom one, and an app, none of which does
 //! anything.
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_image::{
     BootLayout, CustomParts, FlashMode, FlashParams, FlashPlan, PartitionTable, Write, WriteKind,
 };
@@ -10,7 +10,7 @@ pub const APP: usize = 0x1_0000;
 
 /// Returns an image of `len` bytes, a multiple of 16, with one segment and no hash.
 fn image(len: usize, seed: u8) -> Vec<u8> {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let mut data: Vec<u8> = (0..len).map(|at| (at * 7 / 3) as u8 ^ seed).collect();
     data[..24].fill(0);
     data[..4].copy_from_slice(&[0xe9, 1, 2, 0x1f]);
@@ -33,7 +33,7 @@ pub fn plan() -> FlashPlan {
         data,
     };
     FlashPlan {
-        chip: esplice_chip::find("esp32c3").unwrap(),
+        chip: ChipDb::embedded().find("esp32c3").unwrap().clone(),
         min_rev: 0,
         max_rev: u16::MAX,
         boot: BootLayout::Idf,

@@ -6,10 +6,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
-use esplice_chip::{AssumedCrystal, Chip};
+use esplice_chip::{AssumedCrystal, Chip, ChipDb};
 use esplice_protocol::{
     Caps, Moment, Opcode, Port, PortError, RawRequest, Reply, Request, SecurityInfo, slip,
 };
@@ -61,7 +62,7 @@ struct Transfer {
 }
 
 pub struct Rom {
-    pub chip: &'static Chip,
+    pub chip: &'static Arc<Chip>,
     pub flash: Vec<u8>,
     /// Breaks the frame of that direction and number, from 0.
     pub fault: Option<(Way, usize, Fault)>,
@@ -106,11 +107,11 @@ pub struct Rom {
 impl Rom {
     /// Creates an ESP32-C3 that runs the program in its flash of 4 MiB.
     pub fn new() -> Rom {
-        Rom::of(esplice_chip::find("esp32c3").unwrap())
+        Rom::of(ChipDb::embedded().find("esp32c3").unwrap())
     }
 
     /// Creates any chip, of revision 0.4 if its fields allow that.
-    pub fn of(chip: &'static Chip) -> Rom {
+    pub fn of(chip: &'static Arc<Chip>) -> Rom {
         let mut registers = BTreeMap::new();
         if let (Some(addr), Some(magic)) =
             (chip.loader.magic_addr, chip.loader.magic_values.first())

@@ -94,7 +94,7 @@ fn insertions(text: &mut Text, layout: &Layout, linker: Linker, anchor: &Anchor)
         return;
     }
     let _ = write!(text, "\nSECTIONS\n{{\n{content}}}\nINSERT AFTER {};\n", anchor.after);
-    if anchor.key == "iram" && iram_shadows_dram(layout.chip) {
+    if anchor.key == "iram" && iram_shadows_dram(&layout.chip) {
         shadow(text, layout, linker);
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn find_room<'a>(
         return Ok(room);
     }
     let known: Vec<String> = layout.rooms.iter().map(|room| room.key.clone()).collect();
-    let cause = if key == "psram" && supports_psram(layout.chip) {
+    let cause = if key == "psram" && supports_psram(&layout.chip) {
         Cause::PsramAtRunTime {
             chip: layout.chip.display_name.clone(),
             esp_hal: layout.base == Base::EspHal,

@@ -49,7 +49,7 @@ impl Board {
     /// [`SimError::NotFlashContents`] for an ELF, a bare app image, UF2 or Intel HEX,
     /// [`SimError::FlashTooSmall`], [`SimError::FlashFailed`] if the flash file can't be written.
     pub fn load_flash(&mut self, image: &[u8]) -> Result<(), SimError> {
-        if let Some(what) = other_contents(image, self.chip) {
+        if let Some(what) = other_contents(image, &self.chip) {
             return Err(SimError::NotFlashContents { what });
         }
         let mut whole = vec![0xff; self.flash().size() as usize];

@@ -31,7 +31,7 @@ pub(super) struct LoaderState {
 
 impl LoaderState {
     /// Returns a loader that waits for its first byte.
-    pub(super) fn new(chip: &'static Chip) -> Self {
+    pub(super) fn new(chip: &Arc<Chip>) -> Self {
         Self {
             loader: Loader::new(chip),
             baud: chip.loader.initial_baud,

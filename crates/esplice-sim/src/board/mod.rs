@@ -18,7 +18,7 @@ mod trace;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 
 use line::Lines;
 use loader::LoaderState;
@@ -50,7 +50,7 @@ pub use trace::{RomNames, TraceEvent, TraceKinds, TraceSink, Traced};
 /// stays with the original.
 #[derive(Clone)]
 pub struct Board {
-    chip: &'static Chip,
+    chip: Arc<Chip>,
     cpu: Cpu,
     soc: Soc,
     table: Arc<rom::Table>,
@@ -63,7 +63,7 @@ pub struct Board {
     boot_strap: u32,
     download_strap: u32,
     /// Reset reasons at which the strapping pins are sampled.
-    strap_resets: &'static [u8],
+    strap_resets: Box<[u8]>,
     /// Interrupted ROM functions by the stack pointer at which they resume.
     suspended: HashMap<u32, Flow>,
     /// The CPU sees no new interrupt before this cycle.
@@ -138,13 +138,13 @@ const IRQ_DELAY: u64 = 2;
 const CSR_MTVEC: u32 = 0x305;
 
 impl Board {
-    /// Returns a powered board of the chip called `chip`, with an erased flash chip of the usual
+    /// Returns a powered board of the embedded chip called `chip`, with an erased flash chip of the usual
     /// size. It boots as soon as it runs. Wire, flash and reset take time on the board's clock.
     ///
     /// # Errors
     /// [`SimError::Chip`] for an unknown chip, else as [`Board::with_flash`].
     pub fn new(chip: &str) -> Result<Self, SimError> {
-        let chip = esplice_chip::find(chip)?;
+        let chip = ChipDb::embedded().find(chip)?;
         let timing = chip.sim.as_ref().map(|sim| &sim.flash).ok_or_else(|| no_board(chip))?;
         Self::with_flash(chip, Nor::in_memory(timing.size(), timing), TimeMode::Virtual)
     }
@@ -154,7 +154,7 @@ impl Board {
     /// # Errors
     /// [`SimError`] for chip data that describes no valid board: a device without a model, a broken
     /// ROM table, an overlapping memory map.
-    pub fn with_flash(chip: &'static Chip, nor: Nor, time: TimeMode) -> Result<Self, SimError> {
+    pub fn with_flash(chip: &Arc<Chip>, nor: Nor, time: TimeMode) -> Result<Self, SimError> {
         let sim = chip.sim.as_ref().ok_or_else(|| no_board(chip))?;
         let mut soc = Soc::new(chip, sim, nor, time != TimeMode::None)?;
         let table = rom::Table::load(&sim.rom_table)?;
@@ -163,7 +163,7 @@ impl Board {
         let stub_return = table.facts().stub_return;
         cpu.set_hooks(table.hooked().chain(rom::Vector::addrs(&table)).chain([stub_return]));
         Ok(Self {
-            chip,
+            chip: chip.clone(),
             cpu,
             soc,
             table,
@@ -174,7 +174,7 @@ impl Board {
             resets: 0,
             boot_strap: sim.boot_strap,
             download_strap: sim.download_strap,
-            strap_resets: &sim.strap_resets,
+            strap_resets: sim.strap_resets.as_slice().into(),
             suspended: HashMap::new(),
             irq_from: 0,
             bridge: Bridge::None,

@@ -104,7 +104,7 @@ impl Board {
             }
             boot::Next::Download => {
                 self.note_loaders_port();
-                self.state = State::Loader(Box::new(LoaderState::new(self.chip)));
+                self.state = State::Loader(Box::new(LoaderState::new(&self.chip)));
             }
             boot::Next::Execute => self.state = State::Running,
             boot::Next::Stuck => self.state = State::Stuck,

@@ -32,7 +32,7 @@ impl Board {
     /// but the file may be changed in part.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SimError> {
         let from = &snapshot.0;
-        if !std::ptr::eq(from.chip, self.chip) || from.flash().size() != self.flash().size() {
+        if !Arc::ptr_eq(&from.chip, &self.chip) || from.flash().size() != self.flash().size() {
             return Err(SimError::SnapshotMismatch { state: from.kind(), board: self.kind() });
         }
         let nor = &mut self.soc.fabric.flash.nor;

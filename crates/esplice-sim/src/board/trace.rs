@@ -21,7 +21,7 @@ pub struct TraceKinds {
 }
 
 /// A traced event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traced {
     /// The board's clock.
     pub at: Duration,
@@ -32,7 +32,7 @@ pub struct Traced {
 }
 
 /// The effect of an instruction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TraceEvent {
     /// An instruction is executed.
     Instruction {
@@ -44,7 +44,7 @@ pub enum TraceEvent {
     /// A read from a device.
     Load {
         /// Name of the device; `None` for plain storage.
-        device: Option<&'static str>,
+        device: Option<Arc<str>>,
         /// The address.
         addr: u32,
         /// The value read.
@@ -53,7 +53,7 @@ pub enum TraceEvent {
     /// A write to a device.
     Store {
         /// Name of the device; `None` for plain storage.
-        device: Option<&'static str>,
+        device: Option<Arc<str>>,
         /// The address.
         addr: u32,
         /// The value written.
@@ -230,7 +230,7 @@ struct TracedBus<'a> {
 }
 
 impl TracedBus<'_> {
-    fn tell(&self, addr: u32, event: impl FnOnce(Option<&'static str>) -> TraceEvent) {
+    fn tell(&self, addr: u32, event: impl FnOnce(Option<Arc<str>>) -> TraceEvent) {
         if let Some(sink) = self.sink
             && !self.soc.fabric.memory.is_mapped(addr)
         {

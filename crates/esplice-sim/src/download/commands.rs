@@ -379,7 +379,7 @@ impl Loader {
         target: &mut dyn LoaderTarget,
         effects: &mut Effects,
     ) -> CommandOutcome {
-        let info = security_info(self.chip, |addr| target.read32(addr));
+        let info = security_info(&self.chip, |addr| target.read32(addr));
         let bytes = info.to_bytes();
         effects.data_len = bytes.len();
         self.put_reply(DATA, &bytes);

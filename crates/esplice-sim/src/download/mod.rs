@@ -37,6 +37,7 @@
 
 mod commands;
 pub(crate) use commands::security_info;
+use std::sync::Arc;
 mod inflate;
 mod spi_flash;
 
@@ -175,7 +176,7 @@ pub struct LoaderOutput {
 /// The loader, from the time the ROM waits for download until it ends.
 #[derive(Debug, Clone)]
 pub struct Loader {
-    chip: &'static Chip,
+    chip: Arc<Chip>,
     line: Line,
     frame: Vec<u8>,
     frame_len: usize,
@@ -267,9 +268,9 @@ struct Effects {
 
 impl Loader {
     /// Returns a loader that waits for its first SYNC.
-    pub fn new(chip: &'static Chip) -> Loader {
+    pub fn new(chip: &Arc<Chip>) -> Loader {
         Loader {
-            chip,
+            chip: chip.clone(),
             line: Line::Outside,
             frame: vec![0; FRAME_LEN],
             frame_len: 0,
@@ -348,7 +349,7 @@ impl Loader {
     /// Handles one command (ROM, `UartDwnLdProc`).
     fn answer(&mut self, target: &mut dyn LoaderTarget) -> LoaderOutput {
         let [direction, opcode] = self.frame.first_chunk().copied().unwrap_or_default();
-        let secure = is_secure(self.chip, |addr| target.read32(addr));
+        let secure = is_secure(&self.chip, |addr| target.read32(addr));
         let taken = |opcode: &Opcode| direction == 0 && (!secure || SECURE.contains(opcode));
         let opcode = Opcode::from_byte(opcode).filter(|op| !op.is_stub_only()).filter(taken);
         let mut effects = Effects { cycles: COMMAND_CYCLES, ..Effects::default() };

@@ -247,8 +247,8 @@ impl Boot<'_> {
             Next::Step(Step::WakeStub)
         } else {
             // ROM, `main`.
-            let chip = self.call.soc.fabric.chip;
-            let secure = download::is_secure(chip, |addr| self.call.load(addr));
+            let chip = self.call.soc.fabric.chip.clone();
+            let secure = download::is_secure(&chip, |addr| self.call.load(addr));
             self.say(match secure {
                 true => "wait uart download(secure mode)",
                 false => "waiting for download",
@@ -328,16 +328,16 @@ impl Boot<'_> {
     fn map_all(&mut self) -> u32 {
         let call = &mut self.call;
         let mmu = call.soc.base_of("mmu").unwrap_or(0);
-        for page in 0..mmu_entries(call.soc.fabric.chip) {
+        for page in 0..mmu_entries(&call.soc.fabric.chip) {
             call.store(mmu + 4 * page, page);
         }
-        let chip = call.soc.fabric.chip;
+        let chip = &call.soc.fabric.chip;
         chip.region("irom").map_or(0, |region| region.addr.0 + 8)
     }
 
     /// Loads the image, from a valid header to the jump (ROM: `ets_run_flash_bootloader`).
     fn load(&mut self) -> Outcome {
-        let chip = self.call.soc.fabric.chip;
+        let chip = self.call.soc.fabric.chip.clone();
         let header = self.flash(0, HEADER_LEN);
         let segments = header[1];
         if segments > 16 {
@@ -487,7 +487,7 @@ fn set_console(call: &mut Call<'_>) {
         call.store_byte(device + BUFF_UART_NO, 0);
     }
     let console = call.soc.console();
-    let chip = call.soc.fabric.chip;
+    let chip = &call.soc.fabric.chip;
     // In sixteenths, rounded down (ROM: `uart_div_modify`).
     let divider = (chip.xtal_mhz * 1_000_000 / (chip.loader.initial_baud / 16).max(1)).max(16);
     call.store(console + uart::CLK_CONF, UART_CLK_CRYSTAL);

@@ -147,8 +147,8 @@ pub(super) const HOOKS: &[(&str, Hook)] = &[
     }),
     ("GetSecurityInfoProc", |call| {
         let to = call.arg(2);
-        let chip = call.soc.fabric.chip;
-        let info = crate::download::security_info(chip, |addr| call.load(addr));
+        let chip = call.soc.fabric.chip.clone();
+        let info = crate::download::security_info(&chip, |addr| call.load(addr));
         call.store_bytes(to, &info.to_bytes());
         call.set_result(0);
         Flow::after(400)
@@ -265,7 +265,7 @@ fn reset(call: &mut Call<'_>, bits: u32) {
 
 fn mmu_init(call: &mut Call<'_>) {
     if let Some(table) = call.soc.base_of("mmu") {
-        for entry in 0..mmu_entries(call.soc.fabric.chip) {
+        for entry in 0..mmu_entries(&call.soc.fabric.chip) {
             call.store(table + 4 * entry, MMU_INVALID);
         }
     }
@@ -276,7 +276,7 @@ fn mmu_init(call: &mut Call<'_>) {
 fn mmu_set(call: &mut Call<'_>) -> Flow {
     let (vaddr, paddr, kib, pages) = (call.arg(1), call.arg(2), call.arg(3), call.arg(4));
     let fixed = call.arg(5) != 0;
-    let chip = call.soc.fabric.chip;
+    let chip = &call.soc.fabric.chip;
     let (page_len, entries) = (mmu_page(chip), mmu_entries(chip));
     // Both windows show the same entries and are at multiples of their length.
     let first = vaddr / page_len % entries.max(1);

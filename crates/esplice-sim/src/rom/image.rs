@@ -56,7 +56,7 @@ pub(crate) struct DataTable {
 /// Cheap to clone: all boards with the same ROM share it.
 #[derive(Debug, Clone)]
 pub struct RomImage {
-    chip: &'static Chip,
+    chip: Arc<Chip>,
     reset_vector: u32,
     /// Bytes of the ROM by address.
     pieces: Arc<[(u32, Vec<u8>)]>,
@@ -67,7 +67,7 @@ impl RomImage {
     ///
     /// # Errors
     /// [`SimError::RomFile`] if it can't be read, and those of [`RomImage::from_elf`].
-    pub fn open(path: &Path, chip: &'static Chip) -> Result<RomImage, SimError> {
+    pub fn open(path: &Path, chip: &Arc<Chip>) -> Result<RomImage, SimError> {
         let refused = |source| SimError::RomFile { path: path.into(), source };
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(refused)?;
@@ -81,7 +81,7 @@ impl RomImage {
     /// [`SimError::NoBoard`] and [`SimError::RomTable`] for unusable chip data,
     /// [`SimError::RomNotElf`], [`SimError::RomMachine`], [`SimError::RomNoCode`],
     /// [`SimError::RomPlace`] and [`SimError::RomDiffers`] for an unusable file.
-    pub fn from_elf(elf: &[u8], chip: &'static Chip) -> Result<RomImage, SimError> {
+    pub fn from_elf(elf: &[u8], chip: &Arc<Chip>) -> Result<RomImage, SimError> {
         let sim = chip
             .sim
             .as_ref()
@@ -95,7 +95,8 @@ impl RomImage {
             message: error.to_string().to_lowercase(),
         };
         let elf = ElfFile32::<LittleEndian>::parse(elf).map_err(no_elf)?;
-        let mut image = RomImage { chip, reset_vector: facts.reset_vector, pieces: Arc::new([]) };
+        let mut image =
+            RomImage { chip: chip.clone(), reset_vector: facts.reset_vector, pieces: Arc::new([]) };
         let mut pieces = Vec::new();
         let mut in_ram = Vec::new();
         let mut all = 0_usize;
@@ -199,7 +200,7 @@ impl RomImage {
     /// Checks the ROM's words against the chip data. Another revision has other words and other
     /// addresses.
     fn check_words(&self, table: &Table) -> Result<(), SimError> {
-        for (name, addr, expected) in table.rom_words(self.chip) {
+        for (name, addr, expected) in table.rom_words(&self.chip) {
             let found = self.word(addr);
             if found != Some(expected) {
                 return Err(SimError::RomDiffers {

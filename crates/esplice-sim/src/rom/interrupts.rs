@@ -222,7 +222,7 @@ mod tests {
     /// Checks that a handler for interrupt `number` is called with its argument, and that all
     /// registers are restored.
     fn check(number: u32, handler: u32) {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         let sim = chip.sim.as_ref().unwrap();
         let mut soc = Soc::new(chip, sim, Nor::in_memory(1 << 20, &sim.flash), true).unwrap();
         soc.reset(ResetReason::PowerOn);

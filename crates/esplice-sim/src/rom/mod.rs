@@ -271,7 +271,7 @@ mod tests {
     impl Bench {
         /// Sets the flash size and the ticks per microsecond in the ROM's data.
         fn new(size: u32, ticks_per_us: u32) -> Self {
-            let chip = esplice_chip::find("esp32c3").unwrap();
+            let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
             let sim = chip.sim.as_ref().unwrap();
             let nor = Nor::in_memory(1 << 20, &sim.flash);
             let mut soc = Soc::new(chip, sim, nor, true).unwrap();

@@ -283,7 +283,7 @@ mod tests {
     use crate::{TimeMode, nor::Nor};
 
     fn board() -> Board {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         let sim = chip.sim.as_ref().unwrap();
         Board::with_flash(chip, Nor::in_memory(1 << 20, &sim.flash), TimeMode::None).unwrap()
     }

@@ -6,7 +6,7 @@
 //! read 0x400c0000 on a chip whose loader has set up no entries. Access faults come from memory
 //! protection, which the second-stage bootloader sets up.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use esplice_chip::RegionKind;
 
@@ -29,9 +29,9 @@ impl Soc {
     }
 
     /// Returns the name of the device at an address.
-    pub fn device_name(&self, addr: u32) -> Option<&'static str> {
+    pub fn device_name(&self, addr: u32) -> Option<Arc<str>> {
         let index = self.space.contains(&addr).then(|| self.device_at(addr))?;
-        self.devices.get(index?).map(|placed| placed.name)
+        self.devices.get(index?).map(|placed| placed.name.clone())
     }
 
     /// Returns whether an address is in the peripheral space and has no device.

@@ -12,7 +12,7 @@ use crate::memory::{Access, Backing, Bank, MemoryMap, Region};
 /// same model.
 pub(super) fn model(
     chip: &Chip,
-    sim: &'static Sim,
+    sim: &Sim,
     device: &Peripheral,
     number: usize,
 ) -> Option<Box<dyn Device>> {

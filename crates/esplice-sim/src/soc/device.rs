@@ -233,7 +233,7 @@ impl Line {
 /// State shared by devices: memory, flash, clocks, interrupts, the serial line.
 #[derive(Clone)]
 pub(crate) struct Fabric {
-    pub chip: &'static Chip,
+    pub chip: Arc<Chip>,
     pub memory: Memory,
     pub flash: FlashChip,
     pub clock: Clock,

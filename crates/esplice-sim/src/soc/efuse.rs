@@ -57,14 +57,15 @@ pub(crate) struct Efuses {
     registers: Registers,
     raw: u32,
     blocks: [Block; BLOCKS.len()],
-    guards: &'static EfuseGuards,
+    guards: EfuseGuards,
 }
 
 impl Efuses {
     /// Creates the controller. `burnt` lists (offset of the register that shows the fuses, bits).
-    pub fn new(len: u32, burnt: &[(u32, u32)], guards: &'static EfuseGuards) -> Self {
+    pub fn new(len: u32, burnt: &[(u32, u32)], guards: &EfuseGuards) -> Self {
         let blocks = [[0; DATA + CHECK]; BLOCKS.len()];
-        let mut efuses = Self { registers: Registers::new(len), raw: 0, blocks, guards };
+        let mut efuses =
+            Self { registers: Registers::new(len), raw: 0, blocks, guards: guards.clone() };
         for &(offset, bits) in burnt {
             efuses.burn(offset, bits);
         }

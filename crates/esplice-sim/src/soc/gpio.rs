@@ -278,20 +278,20 @@ impl Device for Gpio {
 #[derive(Debug, Clone)]
 pub(crate) struct IoMux {
     registers: Registers,
-    reset: &'static [u32],
+    reset: Box<[u32]>,
 }
 
 impl IoMux {
     const PAD0: u32 = 0x04;
 
     /// Creates the multiplexer. `reset` holds the reset value of each pad's register.
-    pub fn new(len: u32, reset: &'static [u32]) -> Self {
-        Self { registers: Registers::new(len), reset }
+    pub fn new(len: u32, reset: &[u32]) -> Self {
+        Self { registers: Registers::new(len), reset: reset.into() }
     }
 
     fn apply(&self, pins: &mut Pins) {
         (pins.pull_up, pins.input) = (0, 0);
-        for (number, _) in (0..PIN_COUNT).zip(self.reset) {
+        for (number, _) in (0..PIN_COUNT).zip(&self.reset) {
             let register = self.registers.get(Self::PAD0 + 4 * number);
             let up = register & pad::PULL_UP != 0 && register & pad::PULL_DOWN == 0;
             pins.pull_up |= u32::from(up) << number;
@@ -318,7 +318,7 @@ impl Device for IoMux {
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
             self.registers.reset(&[]);
-            for (number, value) in (0..PIN_COUNT).zip(self.reset) {
+            for (number, value) in (0..PIN_COUNT).zip(&self.reset) {
                 self.registers.set(Self::PAD0 + 4 * number, *value);
             }
             self.apply(&mut fabric.pins);

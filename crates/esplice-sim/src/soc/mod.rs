@@ -31,6 +31,7 @@ pub(crate) mod uart;
 pub(crate) mod usb_serial_jtag;
 pub(crate) mod watchdog;
 
+use std::sync::Arc;
 use std::{collections::BTreeMap, ops::Range};
 
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
@@ -78,9 +79,9 @@ pub(crate) struct Soc {
 #[derive(Clone)]
 struct Placed {
     device: Box<dyn Device>,
-    name: &'static str,
+    name: Arc<str>,
     base: u32,
-    irq: &'static [u32],
+    irq: Arc<[u32]>,
     lines: u32,
     next: Option<Tick>,
     /// True if the device must be notified of changes of pin levels.
@@ -93,16 +94,11 @@ struct Placed {
 
 impl Soc {
     /// Creates the chip in its power-on state, before any reset.
-    pub fn new(
-        chip: &'static Chip,
-        sim: &'static Sim,
-        nor: Nor,
-        timed: bool,
-    ) -> Result<Self, SimError> {
+    pub fn new(chip: &Arc<Chip>, sim: &Sim, nor: Nor, timed: bool) -> Result<Self, SimError> {
         let memory = Memory::new(memory_map(chip)).map_err(SimError::Memory)?;
         let mut soc = Self {
             fabric: Fabric {
-                chip,
+                chip: chip.clone(),
                 memory,
                 flash: FlashChip::new(nor, timed),
                 clock: Clock::new(chip.xtal_mhz, chip.boot_cpu_mhz),
@@ -147,12 +143,7 @@ impl Soc {
         Ok(soc)
     }
 
-    fn place(
-        &mut self,
-        chip: &Chip,
-        sim: &'static Sim,
-        peripheral: &'static Peripheral,
-    ) -> Result<(), SimError> {
+    fn place(&mut self, chip: &Chip, sim: &Sim, peripheral: &Peripheral) -> Result<(), SimError> {
         let number = sim
             .peripherals
             .iter()
@@ -180,9 +171,9 @@ impl Soc {
         }
         self.devices.push(Placed {
             device,
-            name: &peripheral.name,
+            name: peripheral.name.as_str().into(),
             base,
-            irq: &peripheral.irq,
+            irq: peripheral.irq.as_slice().into(),
             lines: 0,
             next: None,
             senses_pins: ["gpio", "rtc-cntl", "uart"].contains(&peripheral.model.as_str()),
@@ -202,7 +193,7 @@ impl Soc {
 
     /// Returns the base address of the device with this name.
     pub fn base_of(&self, name: &str) -> Option<u32> {
-        self.devices.iter().find(|placed| placed.name == name).map(|placed| placed.base)
+        self.devices.iter().find(|placed| *placed.name == *name).map(|placed| placed.base)
     }
 
     /// Returns the base address of the UART connected to the host, which is the first one listed.
@@ -422,7 +413,7 @@ impl Soc {
         let changed = lines ^ placed.lines;
         if changed != 0 {
             placed.lines = lines;
-            for (line, source) in (0_u32..32).zip(placed.irq) {
+            for (line, source) in (0_u32..32).zip(placed.irq.iter()) {
                 if changed >> line & 1 != 0 {
                     self.fabric.matrix.set_source(*source, lines >> line & 1 != 0);
                 }

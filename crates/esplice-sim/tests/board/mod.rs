@@ -2,9 +2,9 @@
 
 pub mod line;
 
-use std::{collections::BTreeMap, io::Write, time::Duration};
+use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_protocol::slip;
 use esplice_sim::{
     download::{Clocks, Loader, LoaderTarget, NextAction},
@@ -76,8 +76,8 @@ pub struct Bench {
     pub failed: bool,
 }
 
-pub fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").unwrap()
+pub fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").unwrap()
 }
 
 impl Bench {

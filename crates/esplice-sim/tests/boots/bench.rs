@@ -1,9 +1,9 @@
 //! Helpers of the cases: boards, flash contents, firmware, and the expected output.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use crate::{compile::compiled, mask_rom};
-use esplice_chip::Chip;
+use esplice_chip::{Chip, ChipDb};
 use esplice_image::{
     FlashMode, FlashParams, ImageOptions, PartitionTable, build_image, second_stage,
 };
@@ -18,8 +18,8 @@ pub enum Rom {
     Executed,
 }
 
-pub fn chip() -> &'static Chip {
-    esplice_chip::find("esp32c3").unwrap()
+pub fn chip() -> &'static Arc<Chip> {
+    ChipDb::embedded().find("esp32c3").unwrap()
 }
 
 impl Rom {

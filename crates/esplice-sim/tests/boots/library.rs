@@ -1,5 +1,6 @@
 //! Guarantees of the library to its users' tests: reproducible runs, snapshots, informative errors.
 
+use esplice_chip::ChipDb;
 use esplice_sim::{Board, SimError, Snapshot, Status, millis, secs};
 
 use crate::{
@@ -81,7 +82,7 @@ fn a_snapshot_has_the_flash_and_the_memory_of_then() {
 fn a_flash_file_follows_the_snapshot() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("board.flash");
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let timing = &chip.sim.as_ref().unwrap().flash;
     let nor = esplice_sim::nor::Nor::open(&path, 1 << 20, timing).unwrap();
     let mut board = Board::with_flash(chip, nor, Default::default()).unwrap();

@@ -1,6 +1,7 @@
 //! The smallest board a CPU can run on: SRAM under both of its aliases, a flash window, and one
 //! device.
 
+use esplice_chip::ChipDb;
 use esplice_sim::cpu::{Bus, CodeChange, Cpu, CpuModel, Fault};
 use esplice_sim::memory::{Access, Backing, Bank, Memory, MemoryMap, Region};
 
@@ -148,7 +149,7 @@ impl Bus for Machine {
 
 /// Returns the model of the ESP32-C3's CPU.
 pub fn model() -> CpuModel {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     CpuModel::of(chip, chip.sim.as_ref().unwrap())
 }
 

@@ -8,6 +8,7 @@ use std::{
     sync::Mutex,
 };
 
+use esplice_chip::ChipDb;
 use esplice_toolchain::{CargoOptions, build_cargo};
 use toolchain::firmware_target;
 
@@ -24,7 +25,7 @@ pub fn compiled(package: &str, bin: &str) -> PathBuf {
         target_dir: Some(firmware_target()),
         ..CargoOptions::default()
     };
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let project = here.join("../../tests/firmware").join(package);
     match build_cargo(&project, chip, &options) {
         Ok(artifact) => artifact.elf,

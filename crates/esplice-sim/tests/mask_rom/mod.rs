@@ -6,6 +6,7 @@
 use std::{fs, path::PathBuf, process::Command, sync::LazyLock};
 
 use cargo_metadata::MetadataCommand;
+use esplice_chip::ChipDb;
 use esplice_sim::RomImage;
 
 /// Returns the path of the ELF.
@@ -33,7 +34,7 @@ pub fn elf() -> Vec<u8> {
 /// Returns the ROM image in the ELF.
 pub fn image() -> &'static RomImage {
     static ROM: LazyLock<RomImage> = LazyLock::new(|| {
-        RomImage::from_elf(&elf(), esplice_chip::find("esp32c3").unwrap()).unwrap()
+        RomImage::from_elf(&elf(), ChipDb::embedded().find("esp32c3").unwrap()).unwrap()
     });
     &ROM
 }

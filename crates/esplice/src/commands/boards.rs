@@ -1,6 +1,6 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use esplice_chip::{Board, BoardUsb, LedKind, UsbKind};
+use esplice_chip::{Board, BoardUsb, LedKind, Target, UsbKind};
 use serde_json::{Value, json};
 
 use crate::{
@@ -19,15 +19,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
-    chips::read_file(args.target_file.as_deref())?;
-    let target = args.name.as_deref().map(esplice_chip::find_target).transpose()?;
-    if let Some(board) = target.and_then(|target| target.board()) {
+    let known = chips::known(args.target_file.as_deref())?;
+    let target = args.name.as_deref().map(|name| known.find_target(name)).transpose()?;
+    if let Some(board) = target.as_ref().and_then(Target::board) {
         shell.result("board", &details(board), value(board));
         return Ok(());
     }
-    let chip = target.map(|target| &target.chip().name);
-    let mut boards = esplice_chip::boards();
-    boards.retain(|board| chip.is_none_or(|chip| board.chip.name == *chip));
+    let chip = target.as_ref().map(|target| &target.chip().name);
+    let of_chip = |board: &&Arc<Board>| chip.is_none_or(|chip| board.chip.name == *chip);
+    let boards: Vec<&Arc<Board>> = known.boards().filter(of_chip).collect();
     let text: String = boards
         .iter()
         .map(|board| {

@@ -178,7 +178,7 @@ fn save_merged(
 ) -> Result<(), Failure> {
     let mut bytes = merged(&firmware.plan)?;
     if kind.padded {
-        let size = image_options(firmware.chip, project)?.flash.size as usize;
+        let size = image_options(&firmware.chip, project)?.flash.size as usize;
         bytes.resize(bytes.len().max(size), 0xff);
     }
     if interrupt.is_asked() {

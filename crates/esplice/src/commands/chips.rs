@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use esplice_chip::{Board, Chip, RegionKind};
+use esplice_chip::{Board, Chip, ChipDb, RegionKind};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,15 +20,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
-    read_file(args.target_file.as_deref())?;
+    let known = known(args.target_file.as_deref())?;
     if let Some(name) = &args.name {
-        let chip = esplice_chip::find(name)?;
-        shell.result("chip", &details(chip), value(chip));
+        let chip = known.find(name)?;
+        shell.result("chip", &details(chip, &known), value(chip, &known));
         return Ok(());
     }
-    let chips = esplice_chip::chips();
-    let text: String = chips
-        .iter()
+    let text: String = known
+        .chips()
         .map(|chip| {
             let offers = [
                 ("Rust", true),
@@ -41,25 +40,24 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
             format!("{name:10} {shown:10} {isa:12} {}\n", offers.join(", "))
         })
         .collect();
-    shell.result("chips", &text, chips.iter().map(|chip| value(chip)).collect());
+    shell.result("chips", &text, known.chips().map(|chip| value(chip, &known)).collect());
     Ok(())
 }
 
-/// Adds the chip or board of a file to the known ones.
-pub fn read_file(file: Option<&std::path::Path>) -> Result<(), Failure> {
-    if let Some(file) = file {
-        let target = TargetArgs { target_file: Some(file.to_owned()), ..TargetArgs::default() };
-        Project::settle(".".as_ref(), Flags { target, ..Flags::default() })?;
-    }
-    Ok(())
+/// Returns the known chips and boards, including that of a file.
+pub fn known(file: Option<&std::path::Path>) -> Result<ChipDb, Failure> {
+    let Some(file) = file else { return Ok(ChipDb::default()) };
+    let target = TargetArgs { target_file: Some(file.to_owned()), ..TargetArgs::default() };
+    Ok(Project::settle(".".as_ref(), Flags { target, ..Flags::default() })?.chips)
 }
 
-fn boards_of(chip: &Chip) -> impl Iterator<Item = &'static Board> {
-    esplice_chip::boards().into_iter().filter(move |board| board.chip.name == chip.name)
+fn boards_of<'a>(chip: &'a Chip, known: &'a ChipDb) -> impl Iterator<Item = &'a Board> {
+    let boards = known.boards().filter(|board| board.chip.name == chip.name);
+    boards.map(|board| &**board)
 }
 
 /// Returns the data of a chip that matters to users, one fact per line.
-fn details(chip: &Chip) -> String {
+fn details(chip: &Chip, known: &ChipDb) -> String {
     let image = &chip.image;
     let mut lines = vec![
         format!("chip        {} ({})", chip.display_name, chip.name),
@@ -89,7 +87,7 @@ fn details(chip: &Chip) -> String {
         let boots = if tinygo.start.is_some() { "rom, idf" } else { "rom" };
         lines.push(format!("go          TinyGo's {}; boot {boots}", tinygo.targets.join(" or ")));
     }
-    let boards: Vec<&str> = boards_of(chip).map(|board| board.name.as_str()).collect();
+    let boards: Vec<&str> = boards_of(chip, known).map(|board| board.name.as_str()).collect();
     if !boards.is_empty() {
         lines.push(format!("boards      {}", boards.join(", ")));
     }
@@ -110,7 +108,7 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-fn value(chip: &Chip) -> Value {
+fn value(chip: &Chip, known: &ChipDb) -> Value {
     let image = &chip.image;
     let regions = chip.regions.iter().map(|region| {
         json!({
@@ -137,7 +135,7 @@ fn value(chip: &Chip) -> Value {
         "regions": regions.collect::<Vec<_>>(),
         "rust_target": chip.toolchain.rust_target,
         "tinygo_targets": chip.toolchain.tinygo.as_ref().map(|tinygo| &tinygo.targets),
-        "boards": boards_of(chip).map(|board| board.name.as_str()).collect::<Vec<_>>(),
+        "boards": boards_of(chip, known).map(|board| board.name.as_str()).collect::<Vec<_>>(),
         "sim": chip.sim.is_some(),
     })
 }

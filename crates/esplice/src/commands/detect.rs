@@ -57,7 +57,7 @@ pub fn run(
                 event => flashing::print_event(event, shell),
             });
             let chip = found.as_ref().ok().and_then(|found| match found {
-                Survey::Full(info) => Some(info.chip),
+                Survey::Full(info) => Some(info.chip.clone()),
                 Survey::Secure { .. } => None,
             });
             (chip, found)
@@ -79,13 +79,14 @@ pub fn run(
             ));
         }
         Survey::Secure { chip, security } => {
-            let name = chip.unwrap_or("a chip that does not report its name");
+            let name = chip.as_ref().map(|chip| &*chip.display_name);
+            let shown = name.unwrap_or("a chip that does not report its name");
             let text = format!(
-                "chip      {name}\nsecurity  {}\n\
+                "chip      {shown}\nsecurity  {}\n\
                  The loader reports nothing else in secure download mode.\n",
                 security_text(security)
             );
-            let value = json!({ "chip": chip, "security": security_value(security) });
+            let value = json!({ "chip": name, "security": security_value(security) });
             shell.result("board", &text, value);
         }
     }

@@ -35,11 +35,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 
     let mut board = match opened {
         Some(board) => board,
-        None => ports::open(&project, job.target, shell, interrupt)?,
+        None => ports::open(&project, job.target.as_deref(), shell, interrupt)?,
     };
     board.in_numbers(shell, |board, shell| {
         let report = flashing::write(board, job, &project, shell, interrupt)?;
-        let since = flashing::start(board, report.chip.chip, None, shell)?;
+        let since = flashing::start(board, &report.chip.chip, None, shell)?;
         let port = board.port.as_mut();
         let check = flashing::boot_check(&report);
         if since.is_some() && monitor::boots(port, since, check, shell)? {

@@ -5,7 +5,7 @@ pub mod diff;
 pub mod emit;
 pub mod show;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use clap::Subcommand;
 use esplice_chip::Chip;
@@ -46,13 +46,13 @@ fn settle(
     path: &Path,
     flags: Flags,
     elf: Option<(&Path, &[u8])>,
-) -> Result<(Project, &'static Chip), Failure> {
+) -> Result<(Project, Arc<Chip>), Failure> {
     if !path.is_dir() {
         return Err(Failure::input(format!("{} is not a directory", path.display())));
     }
     let project = Project::settle(path, flags)?;
     let chip = match (&project.target, elf) {
-        (Some(target), _) => target.value,
+        (Some(target), _) => target.value.clone(),
         (None, Some((path, elf))) => chip_of(&project, path, elf)?,
         (None, None) => {
             let chip = match Source::of_directory(path) {
@@ -68,7 +68,7 @@ fn settle(
 }
 
 /// Resolves the project's layout as its build does: a Go package uses TinyGo as its base.
-fn layout(project: &Project, path: &Path, chip: &'static Chip) -> Result<Layout, Failure> {
+fn layout(project: &Project, path: &Path, chip: &Arc<Chip>) -> Result<Layout, Failure> {
     spec(project, path)?;
     let settled = match Source::of_directory(path) {
         Some(Source::Go(_)) => crate::firmware::layout::of_go(project, chip)?,
@@ -91,17 +91,17 @@ fn spec(project: &Project, path: &Path) -> Result<Spec, Failure> {
 }
 
 /// Returns the chip of an ELF: the requested one, else the one that the ELF names.
-fn chip_of(project: &Project, path: &Path, elf: &[u8]) -> Result<&'static Chip, Failure> {
+fn chip_of(project: &Project, path: &Path, elf: &[u8]) -> Result<Arc<Chip>, Failure> {
     if let Some(target) = &project.target {
-        return Ok(target.value);
+        return Ok(target.value.clone());
     }
-    elf_chip(path, elf)?.ok_or_else(|| crate::firmware::no_chip(path))
+    elf_chip(path, elf, &project.chips)?.ok_or_else(|| crate::firmware::no_chip(path))
 }
 
-fn map_of(project: &Project, path: &Path) -> Result<(MemoryMap, &'static Chip), Failure> {
+fn map_of(project: &Project, path: &Path) -> Result<(MemoryMap, Arc<Chip>), Failure> {
     let elf = crate::files::read::read(path)?;
     let chip = chip_of(project, path, &elf)?;
-    let map = esplice_link::map(&elf, chip).map_err(|e| of_file(path, e.into()))?;
+    let map = esplice_link::map(&elf, &chip).map_err(|e| of_file(path, e.into()))?;
     Ok((map, chip))
 }
 

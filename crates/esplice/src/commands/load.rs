@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
-use esplice_chip::{Addr, Chip};
+use esplice_chip::{Addr, ChipDb};
 use esplice_flash::{StubSource, with_board};
 use esplice_image::{ImageInfo, Part, PartBody, inspect};
 
 use crate::{
     cli::args::{BoardArgs, PortArgs, TargetArgs},
+    config::target,
     device::{
         at_board::{FlashAccess, with_options},
         flashing,
@@ -32,8 +33,8 @@ pub struct Args {
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let bytes = read::read(&args.file)?;
-    let image = image(&bytes).map_err(|failure| of_file(&args.file, failure))?;
-    let chip = esplice_chip::find_by_id(image.header.chip_id);
+    let (chips, _) = target::target_of(&args.target)?;
+    let image = image(&bytes, &chips).map_err(|failure| of_file(&args.file, failure))?;
     let segments: Vec<(Addr, &[u8])> = image
         .segments
         .iter()
@@ -50,8 +51,9 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         ..BoardArgs::default()
     };
     with_options(&board, FlashAccess::Reads, shell, interrupt, |board, options, shell| {
+        let chip = options.chips.find_by_id(image.header.chip_id);
         let options = esplice_flash::FlashOptions {
-            target: options.target.or(chip),
+            target: options.target.as_ref().or(chip).cloned(),
             baud: None,
             stub: StubSource::none(),
             ..options.clone()
@@ -59,8 +61,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let port = board.port.as_mut();
         let mut tell = |event| flashing::print_event(event, shell);
         let done = with_board(port, &options, &mut tell, |session, info| {
-            let chip: &Chip = info.chip;
-            session.run_in_ram(chip, &segments, image.header.entry)
+            session.run_in_ram(&info.chip, &segments, image.header.entry)
         });
         (None, done)
     })?;
@@ -70,8 +71,8 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 }
 
 /// Parses the file as a single image.
-fn image(bytes: &[u8]) -> Result<ImageInfo, Failure> {
-    let report = inspect(bytes);
+fn image(bytes: &[u8], chips: &ChipDb) -> Result<ImageInfo, Failure> {
+    let report = inspect(bytes, chips);
     if let Some(defect) = first_defect(&report) {
         return Err(Failure::input(defect));
     }

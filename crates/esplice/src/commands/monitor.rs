@@ -41,7 +41,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         Watching::new(&project, &args.watch)?.with_elf(FirmwareElf::from_args(&args.decode)?);
     shell.reserve_stdout_for_board();
 
-    let target = project.target.as_ref().map(|target| target.value);
+    let target = project.chip().map(|chip| &**chip);
     let baud = project.monitor.baud.unwrap_or(ports::FIRST_BAUD);
     let open = if args.no_reset { ports::open_untouched } else { ports::open };
     let mut board = open(&project, target, shell, interrupt)?;

@@ -10,7 +10,6 @@ pub mod write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use esplice_chip::Chip;
 use esplice_image::{DeviceFacts, PartitionTable};
 use serde_json::{Value, json};
 
@@ -67,12 +66,12 @@ pub struct FlashArgs {
 /// Returns the table location that these arguments select.
 pub fn place(board: &BoardArgs) -> Result<Place, Failure> {
     let project = board.settle()?;
-    let chip: Option<&'static Chip> = project.target.as_ref().map(|target| target.value);
-    Ok(Place { chip, offset: project.image.own_table_offset() })
+    let (chip, offset) = (project.chip().cloned(), project.image.own_table_offset());
+    Ok(Place { chips: project.chips, chip, offset })
 }
 
 /// Returns the content of a flash, and its facts about the partition table.
-pub fn flash_image(path: &Path, board: &BoardArgs) -> Result<(Vec<u8>, DeviceFacts), Failure> {
+pub fn flash_image(path: &Path, place: &Place) -> Result<(Vec<u8>, DeviceFacts), Failure> {
     let flash = match FlashFile::read(path)? {
         FlashFile::Raw(bytes) => bytes,
         FlashFile::Places { .. } => {
@@ -80,7 +79,7 @@ pub fn flash_image(path: &Path, board: &BoardArgs) -> Result<(Vec<u8>, DeviceFac
             return Err(Failure::input(message).hint("`esplice image merge --as raw` converts it"));
         }
     };
-    let facts = facts_of(&flash, place(board)?);
+    let facts = facts_of(&flash, place);
     Ok((flash, facts))
 }
 

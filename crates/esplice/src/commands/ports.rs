@@ -1,4 +1,4 @@
-use esplice_chip::{Board, Chip};
+use esplice_chip::ChipDb;
 use esplice_flash::{ChipInfo, ListedPort, likely_ports, list_ports};
 use serde_json::{Value, json};
 
@@ -38,11 +38,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     let mut values = Vec::new();
     for port in ports {
         let found = match args.probe && port.usb.is_some() {
-            true => Some(probe(port, shell, interrupt)?),
+            true => Some(probe(port, &project.chips, shell, interrupt)?),
             false => None,
         };
-        text += &line(port, found.as_ref());
-        values.push(value(port, found.as_ref()));
+        text += &line(port, found.as_ref(), &project.chips);
+        values.push(value(port, found.as_ref(), &project.chips));
     }
     for (alias, name) in &project.port_aliases {
         text += &format!("{alias}  {name}, by esplice.toml\n");
@@ -62,10 +62,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 /// Detects the board at a port, or returns why that failed. Fails only if the user wants to stop.
 fn probe(
     port: &ListedPort,
+    chips: &ChipDb,
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<Result<ChipInfo, String>, Failure> {
-    match flashing::probe(&port.name, shell, interrupt) {
+    match flashing::probe(&port.name, chips, shell, interrupt) {
         Ok(info) => Ok(Ok(info)),
         Err(failure) if failure.exit == Exit::Interrupted => Err(failure),
         Err(failure) => Ok(Err(failure.message)),
@@ -73,7 +74,7 @@ fn probe(
 }
 
 /// Formats a port as one line, followed by a line about the board at it.
-fn line(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> String {
+fn line(port: &ListedPort, found: Option<&Result<ChipInfo, String>>, chips: &ChipDb) -> String {
     let Some(usb) = &port.usb else { return format!("{}\n", port.name) };
     let id = format!("{:04x}:{:04x}", usb.id.vid, usb.id.pid);
     let mut parts = vec![port.name.clone(), id];
@@ -92,7 +93,7 @@ fn line(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> String {
         }
         Some(Err(message)) => text += &format!("    {message}\n"),
         None => {
-            let devices = port.devices();
+            let devices = port.devices(chips);
             let what = if devices.own_usb { "the chip's own USB" } else { "a UART bridge" };
             let names: Vec<&str> = match devices.own_usb {
                 true => devices.chips.iter().map(|chip| chip.display_name.as_str()).collect(),
@@ -116,8 +117,8 @@ fn some_of(names: &[&str]) -> Option<String> {
     }
 }
 
-fn value(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> Value {
-    let devices = port.devices();
+fn value(port: &ListedPort, found: Option<&Result<ChipInfo, String>>, chips: &ChipDb) -> Value {
+    let devices = port.devices(chips);
     let usb = port.usb.as_ref().map(|usb| {
         json!({
             "vid": usb.id.vid,
@@ -127,8 +128,8 @@ fn value(port: &ListedPort, found: Option<&Result<ChipInfo, String>>) -> Value {
             "product": usb.product,
         })
     });
-    let boards: Vec<&str> = devices.boards.iter().map(|board: &&Board| &*board.name).collect();
-    let chips: Vec<&str> = devices.chips.iter().map(|chip: &&Chip| &*chip.name).collect();
+    let boards: Vec<&str> = devices.boards.iter().map(|board| &*board.name).collect();
+    let chips: Vec<&str> = devices.chips.iter().map(|chip| &*chip.name).collect();
     let found = found.map(|found| match found {
         Ok(info) => json!({
             "chip": info.chip.name,
@@ -168,23 +169,31 @@ mod tests {
 
     #[test]
     fn a_port_is_told_with_what_is_behind_it() {
-        let bridge = line(&port(0x10c4, 0xea60, Some("0001")), None);
+        let bridge = line(&port(0x10c4, 0xea60, Some("0001")), None, ChipDb::embedded());
         let (first, second) = bridge.split_once('\n').unwrap();
         assert_eq!(first, "/dev/ttyUSB0  10c4:ea60  Bridge  serial 0001");
         assert!(second.starts_with("    a UART bridge, as on esp32-"), "{second}");
         assert!(second.ends_with(" more\n"), "{second}");
-        let own = line(&port(0x303a, 0x1001, None), None);
+        let own = line(&port(0x303a, 0x1001, None), None, ChipDb::embedded());
         assert!(own.contains("\n    the chip's own USB, as on ESP32-"), "{own}");
-        let other = line(&port(0x2341, 0x43, None), None);
+        let other = line(&port(0x2341, 0x43, None), None, ChipDb::embedded());
         assert!(other.ends_with("\n    no board with these ids is known\n"), "{other}");
-        let failed = line(&port(0x10c4, 0xea60, None), Some(&Err("no answer".into())));
+        let failed =
+            line(&port(0x10c4, 0xea60, None), Some(&Err("no answer".into())), ChipDb::embedded());
         assert!(failed.ends_with("\n    no answer\n"), "{failed}");
-        assert_eq!(line(&ListedPort { name: "COM1".into(), usb: None }, None), "COM1\n");
+        assert_eq!(
+            line(&ListedPort { name: "COM1".into(), usb: None }, None, ChipDb::embedded()),
+            "COM1\n"
+        );
     }
 
     #[test]
     fn programs_get_all_of_it() {
-        let value = value(&port(0x303a, 0x1001, Some("7C:DF")), Some(&Err("busy".into())));
+        let value = value(
+            &port(0x303a, 0x1001, Some("7C:DF")),
+            Some(&Err("busy".into())),
+            ChipDb::embedded(),
+        );
         assert_eq!(value["usb"]["serial"], "7C:DF");
         assert_eq!(value["own_usb"], true);
         assert!(value["chips"].as_array().unwrap().contains(&"esp32c3".into()));

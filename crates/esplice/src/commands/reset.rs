@@ -26,7 +26,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     if !args.download {
         let flags = Flags { target: target.clone(), port: port.clone(), ..Flags::default() };
         let project = Project::settle(".".as_ref(), flags)?;
-        let chip = project.target.as_ref().map(|target| target.value);
+        let chip = project.chip().map(|chip| &**chip);
         let mut board = ports::open(&project, chip, shell, interrupt)?;
         let mut has_lines = false;
         board.in_numbers(shell, |board, shell| {
@@ -51,7 +51,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let port = board.port.as_mut();
         let found = survey(port, &options, &mut |event| flashing::print_event(event, shell));
         let chip = found.as_ref().ok().and_then(|found| match found {
-            Survey::Full(info) => Some(info.chip),
+            Survey::Full(info) => Some(info.chip.clone()),
             Survey::Secure { .. } => None,
         });
         (chip, found.map(|_| ()))

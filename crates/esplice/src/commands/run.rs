@@ -57,11 +57,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 
     let mut board = match opened {
         Some(board) => board,
-        None => ports::open(&project, job.target, shell, interrupt)?,
+        None => ports::open(&project, job.target.as_deref(), shell, interrupt)?,
     };
     board.in_numbers(shell, |board, shell| {
         let report = flashing::write(board, job, &project, shell, interrupt)?;
-        let chip = report.chip.chip;
+        let chip = &report.chip.chip;
         let since = flashing::start(board, chip, project.monitor.baud, shell)?;
         let baud = project.monitor.baud.unwrap_or(chip.loader.initial_baud);
         let (port, strategies) = (board.port.as_mut(), board.strategies.as_slice());

@@ -6,6 +6,7 @@ use std::{
     sync::mpsc,
 };
 
+use esplice_chip::ChipDb;
 use esplice_sim::{
     Board, Bridge, Cable, RomImage, SimError, Status, TimeMode,
     efuse::Burn,
@@ -275,7 +276,8 @@ fn numbered_port(at: SocketAddr, number: Option<u16>) -> Result<SocketAddr, Fail
 /// Prints how to reach a board. `port` is its name for esptool.
 fn print_how_to_connect(port: &str, has_lines: bool, args: &Args, shell: &mut Shell) {
     // esptool takes a chip, not a board.
-    let chip = esplice_chip::find_target(&args.chip).map_or(args.chip.as_str(), |t| &t.chip().name);
+    let target = ChipDb::embedded().find_target(&args.chip);
+    let chip = target.as_ref().map_or(args.chip.as_str(), |target| &target.chip().name);
     let esptool = format!("esptool --chip {chip} --port {port}");
     let is_tty = !port.contains("://");
     let command = match (has_lines, args.download) {
@@ -335,7 +337,7 @@ fn check_listen_address(at: SocketAddr, args: &Args, shell: &mut Shell) -> Resul
 }
 
 fn board(args: &Args, number: Option<u16>) -> Result<Board, Failure> {
-    let target = esplice_chip::find_target(&args.chip).map_err(Failure::from)?;
+    let target = ChipDb::embedded().find_target(&args.chip).map_err(Failure::from)?;
     let chip = target.chip();
     let Some(sim) = &chip.sim else {
         return Err(SimError::NoBoard { chip: chip.display_name.clone() }.into());
@@ -366,7 +368,7 @@ fn board(args: &Args, number: Option<u16>) -> Result<Board, Failure> {
     }
     board.set_bridge(args.bridge);
     board.hold_boot_pin(args.download);
-    board.plug(args.line.unwrap_or_else(|| cable_of(target)));
+    board.plug(args.line.unwrap_or_else(|| cable_of(&target)));
     Ok(board)
 }
 

@@ -43,6 +43,6 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
             Ok(ResolvedPlan::from(writes))
         };
         let done = flash(port, options, plan, &mut tell);
-        (done.as_ref().ok().map(|report| report.chip.chip), done.map(|_| ()))
+        (done.as_ref().ok().map(|report| report.chip.chip.clone()), done.map(|_| ()))
     })
 }

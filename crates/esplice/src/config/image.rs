@@ -42,7 +42,7 @@ impl ImageConfig {
         s: &mut Settler<'_>,
         settings: &Settings,
         image: ImageArgs,
-        hardware: Hardware,
+        hardware: Hardware<'_>,
     ) -> Result<ImageConfig, Failure> {
         let path = |file: PathBuf| file.to_string_lossy().into_owned();
         let boot = s.value("image", "boot", &value::BOOT, image.boot, None)?;

@@ -32,7 +32,7 @@ impl MonitorConfig {
         s: &mut Settler<'_>,
         settings: &Settings,
         watch: WatchArgs,
-        hardware: Hardware,
+        hardware: Hardware<'_>,
     ) -> Result<MonitorConfig, Failure> {
         let usual = hardware.of_chip(|chip| chip.loader.initial_baud);
         let baud = s.value("monitor", "baud", &value::BAUD, watch.monitor_baud, usual)?;

@@ -1,9 +1,12 @@
 //! Resolves all settings of a command once: flags override the environment, which overrides
 //! `esplice.toml`, the board's defaults and the chip's. No later stage reads settings.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use esplice_chip::{Board, Chip};
+use esplice_chip::{Board, Chip, ChipDb};
 
 use crate::{
     cli::{
@@ -43,11 +46,13 @@ pub struct Flags {
 /// The settings that a command works with, by stage.
 #[derive(Debug)]
 pub struct Project {
-    pub target: Option<Settled<&'static Chip>>,
+    /// The known chips and boards: the embedded ones and that of the target file.
+    pub chips: ChipDb,
+    pub target: Option<Settled<Arc<Chip>>>,
     /// The file of a custom chip or board.
     pub target_file: Option<PathBuf>,
     /// The board, if the target is one.
-    pub board: Option<&'static Board>,
+    pub board: Option<Arc<Board>>,
     pub port: Option<Settled<String>>,
     /// The `[ports.NAME]` names, each with its port.
     pub port_aliases: Vec<(String, String)>,
@@ -69,10 +74,15 @@ impl Project {
         Project::from_settings(&Settings::load(directory, variables)?, flags)
     }
 
+    /// Returns the chip that the settings name.
+    pub fn chip(&self) -> Option<&Arc<Chip>> {
+        self.target.as_ref().map(|target| &target.value)
+    }
+
     /// Returns the crystal frequency in MHz: the board's, if it has `chip`, else the chip's usual
     /// one.
     pub fn xtal_mhz(&self, chip: &Chip) -> u32 {
-        let board = self.board.filter(|board| board.chip.name == chip.name);
+        let board = self.board.as_ref().filter(|board| board.chip.name == chip.name);
         board.and_then(|board| board.xtal_mhz).unwrap_or(chip.xtal_mhz)
     }
 
@@ -80,7 +90,8 @@ impl Project {
         let mut s = Settler::new(settings);
         let file = flags.target.target_file.map(|file| file.to_string_lossy().into_owned());
         let file = s.text("project", "target-file", file)?;
-        let of_file = file.map(|file| added_target(settings, file)).transpose()?;
+        let mut chips = ChipDb::default();
+        let of_file = file.map(|file| added_target(settings, file, &mut chips)).transpose()?;
         let (target_file, of_file) = match of_file {
             Some((path, t)) => {
                 (Some(path), Some(Settled { value: t.value.name().into(), origin: t.origin }))
@@ -88,13 +99,13 @@ impl Project {
             None => (None, None),
         };
         let target = s.value("project", "target", &value::TEXT, flags.target.target, of_file)?;
-        let target = target.map(target_called).transpose()?;
+        let target = target.map(|name| target_called(name, &chips)).transpose()?;
         let port = s.text("project", "port", flags.port.port)?;
         let port = port.map(|port| board_port(settings, port)).transpose()?;
 
         let mut build = BuildConfig::settle(&mut s, settings, flags.cargo, flags.go, flags.output)?;
         let features = s.settled("build", "features");
-        let target = target_of_features(target, &build.cargo.features, features)?;
+        let target = target_of_features(target, &build.cargo.features, features, &chips)?;
         s.replace(
             "project",
             "target",
@@ -102,16 +113,22 @@ impl Project {
                 .as_ref()
                 .map(|t| Settled { value: t.value.name().into(), origin: t.origin.clone() }),
         );
-        let board = target.as_ref().and_then(|target| target.value.board());
-        let target = target.map(|t| Settled { value: t.value.chip(), origin: t.origin });
-        build.go.board_targets = board.map(|b| b.tinygo_targets.clone()).unwrap_or_default();
-        let hardware = Hardware { board, chip: target.as_ref().map(|target| target.value) };
+        let board = target.as_ref().and_then(|target| target.value.board().cloned());
+        let target = target.map(|t| Settled { value: t.value.chip().clone(), origin: t.origin });
+        build.cargo.chips = chips.clone();
+        build.go.board_targets =
+            board.as_ref().map(|b| b.tinygo_targets.clone()).unwrap_or_default();
+        let hardware = Hardware {
+            board: board.as_deref(),
+            chip: target.as_ref().map(|target| &*target.value),
+        };
 
         let image = ImageConfig::settle(&mut s, settings, flags.image, hardware)?;
         let flash = FlashConfig::settle(&mut s, settings, flags.flash, flags.port.reset)?;
         let monitor = MonitorConfig::settle(&mut s, settings, flags.watch, hardware)?;
         let port_aliases = settings.ports().map(|(a, p)| (a.to_owned(), p.value.clone())).collect();
         Ok(Project {
+            chips,
             target,
             target_file,
             board,
@@ -231,7 +248,7 @@ mod tests {
         let project = settle("[project]\ntarget = \"xiao-esp32s3\"\n", &[], Flags::default());
         let project = project.unwrap();
         assert_eq!(project.target.as_ref().unwrap().value.name, "esp32s3");
-        assert_eq!(project.board.unwrap().name, "xiao-esp32s3");
+        assert_eq!(project.board.as_ref().unwrap().name, "xiao-esp32s3");
         assert_eq!(entry(&project, "project", "target"), "xiao-esp32s3 (esplice.toml:2)");
         assert_eq!(entry(&project, "image", "flash-size"), "8MB (board xiao-esp32s3)");
         assert_eq!(entry(&project, "image", "flash-freq"), "80m (chip esp32s3)");
@@ -253,7 +270,7 @@ mod tests {
             ..Flags::default()
         };
         let project = settle("", &[], flags(&path)).unwrap();
-        assert_eq!(project.board.unwrap().name, "my-board");
+        assert_eq!(project.board.as_ref().unwrap().name, "my-board");
         assert_eq!(entry(&project, "project", "target"), "my-board (--target-file)");
         assert_eq!(entry(&project, "image", "flash-size"), "2MB (board my-board)");
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use esplice_chip::{Board, Chip, FeatureChip, Target, chip_from_features};
+use esplice_chip::{Board, Chip, ChipDb, FeatureChip, Target};
 
 use crate::{
     cli::args::TargetArgs,
@@ -19,12 +19,12 @@ const LARGEST_TARGET_FILE: u64 = 1 << 20;
 
 /// The chip, and the board where one is known: the source of default values.
 #[derive(Debug, Clone, Copy)]
-pub struct Hardware {
-    pub board: Option<&'static Board>,
-    pub chip: Option<&'static Chip>,
+pub struct Hardware<'a> {
+    pub board: Option<&'a Board>,
+    pub chip: Option<&'a Chip>,
 }
 
-impl Hardware {
+impl Hardware<'_> {
     /// Returns the board's value, else the chip's.
     pub fn default_of<T>(
         &self,
@@ -52,10 +52,11 @@ pub fn target_of_features(
     target: Option<Settled<Target>>,
     features: &[String],
     set: Option<Settled<String>>,
+    chips: &ChipDb,
 ) -> Result<Option<Settled<Target>>, Failure> {
-    let FeatureChip::One(chip) = chip_from_features(features) else { return Ok(target) };
+    let FeatureChip::One(chip) = chips.chip_from_features(features) else { return Ok(target) };
     let Some(set) = set else { return Ok(target) };
-    let named = Settled { value: Target::Chip(chip), origin: set.origin };
+    let named = Settled { value: Target::Chip(chip.clone()), origin: set.origin };
     let Some(target) = target else { return Ok(Some(named)) };
     if target.value.chip().name == chip.name || target.origin.rank() > named.origin.rank() {
         return Ok(Some(target));
@@ -72,8 +73,8 @@ pub fn target_of_features(
 }
 
 /// Returns the chip or board of this name.
-pub fn target_called(name: Settled<String>) -> Result<Settled<Target>, Failure> {
-    let target = esplice_chip::find_target(&name.value).map_err(|error| {
+pub fn target_called(name: Settled<String>, chips: &ChipDb) -> Result<Settled<Target>, Failure> {
+    let target = chips.find_target(&name.value).map_err(|error| {
         let failure = Failure::from(error);
         match &name.origin {
             Origin::Flag(_) => failure,
@@ -83,31 +84,36 @@ pub fn target_called(name: Settled<String>) -> Result<Settled<Target>, Failure> 
     Ok(Settled { value: target, origin: name.origin })
 }
 
-/// Reads a chip or board file and registers its target.
+/// Reads a chip or board file and adds its target to `chips`.
 pub fn added_target(
     settings: &Settings,
     file: Settled<String>,
+    chips: &mut ChipDb,
 ) -> Result<(PathBuf, Settled<Target>), Failure> {
     let origin = file.origin.clone();
     let path = inside(settings, file)?;
-    let value = add_target(&path)?;
+    let value = add_target(&path, chips)?;
     Ok((path, Settled { value, origin }))
 }
 
-fn add_target(path: &Path) -> Result<Target, Failure> {
+fn add_target(path: &Path, chips: &mut ChipDb) -> Result<Target, Failure> {
     let shown = path.display().to_string();
     let bytes = read::read_up_to(path, LARGEST_TARGET_FILE)
         .map_err(|error| read::cannot_read(path, &error))?;
     let text = String::from_utf8(bytes)
         .map_err(|e| Failure::input(format!("{shown} is not UTF-8: {}", e.utf8_error())))?;
-    Ok(esplice_chip::add_target(&shown, &text)?)
+    Ok(chips.add(&shown, &text)?)
 }
 
-/// Returns the chip or board that the flags name, for commands without a project.
-pub fn target_of(flags: &TargetArgs) -> Result<Option<Target>, Failure> {
-    let of_file = flags.target_file.as_deref().map(add_target).transpose()?;
-    match &flags.target {
-        Some(name) => Ok(Some(esplice_chip::find_target(name)?)),
-        None => Ok(of_file),
-    }
+/// Returns the known chips, and the chip or board that the flags name, for commands without a
+/// project.
+pub fn target_of(flags: &TargetArgs) -> Result<(ChipDb, Option<Target>), Failure> {
+    let mut chips = ChipDb::default();
+    let of_file = flags.target_file.as_deref().map(|file| add_target(file, &mut chips));
+    let of_file = of_file.transpose()?;
+    let target = match &flags.target {
+        Some(name) => Some(chips.find_target(name)?),
+        None => of_file,
+    };
+    Ok((chips, target))
 }

@@ -1,6 +1,8 @@
 //! Runs a command's work on a board: opens the port, detects the chip, does the work, and starts
 //! the board again.
 
+use std::sync::Arc;
+
 use esplice_chip::Chip;
 use esplice_flash::{
     ChipInfo, ErrorClass, FlashError, FlashOptions, Session, reset_to_run, with_board,
@@ -40,7 +42,7 @@ pub fn work<T>(
         let done = with_board(port, options, &mut |event| flashing::print_event(event, shell), {
             let chip = &mut chip;
             |session, info| {
-                *chip = Some(info.chip);
+                *chip = Some(info.chip.clone());
                 work(session, info, options)
             }
         });
@@ -58,19 +60,19 @@ pub fn with_options<T>(
         &mut Board,
         &FlashOptions,
         &mut Shell,
-    ) -> (Option<&'static Chip>, Result<T, FlashError>),
+    ) -> (Option<Arc<Chip>>, Result<T, FlashError>),
 ) -> Result<T, Failure> {
     let project = args.settle()?;
-    let target = project.target.as_ref().map(|target| target.value);
+    let target = project.chip();
     let stub = stub_source(&project.flash.stub)?;
-    let mut board = ports::open(&project, target, shell, interrupt)?;
+    let mut board = ports::open(&project, target.map(|chip| &**chip), shell, interrupt)?;
     let mut value = None;
     board.in_numbers(shell, |board, shell| {
         let options = FlashOptions {
             baud: Some(flashing::rate(board, &project).0),
             stub,
             table_offset: project.image.own_table_offset(),
-            ..flashing::options(&board.strategies, target)
+            ..flashing::options(board, target)
         };
         shell.status(&format!("Connecting to {}", board.port.name()));
         let (chip, done) = work(board, &options, shell);
@@ -88,12 +90,12 @@ pub fn with_options<T>(
 /// Starts the board, or reports that it waits in download mode.
 fn leave(
     board: &mut Board,
-    chip: Option<&'static Chip>,
+    chip: Option<Arc<Chip>>,
     stay: bool,
     shell: &mut Shell,
 ) -> Result<(), Failure> {
     match chip {
-        Some(chip) if !stay => flashing::start(board, chip, None, shell).map(|_| ()),
+        Some(chip) if !stay => flashing::start(board, &chip, None, shell).map(|_| ()),
         _ => {
             shell.status("The board waits in download mode");
             Ok(())

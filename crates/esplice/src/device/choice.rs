@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use esplice_chip::ChipDb;
 use esplice_flash::{ListedPort, PortMatch, likely_ports, list_ports, match_port};
 
 use crate::{
-    config::port_name::SCHEMES,
+    config::{port_name::SCHEMES, project::Project},
     device::flashing,
     ui::{
         exit::{Exit, Failure},
@@ -27,10 +28,11 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Returns the name of the port that `words` select (a name, USB ids, a serial number, a MAC
 /// address), or of the only likely one. If several are equally likely, the user is asked on a
-/// terminal. `aliases` are the project's own names.
+/// terminal. The names of `project` are suggested
+/// for a wrong one.
 pub fn choose(
     words: Option<&str>,
-    aliases: &[(String, String)],
+    project: &Project,
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<String, Failure> {
@@ -47,10 +49,12 @@ pub fn choose(
             let message = format!("{} ports match {words}", names.len());
             ask(several, &message, shell, interrupt)?
         }
-        PortMatch::Mac(mac) => with_mac(mac, &listed, shell, interrupt)?,
+        PortMatch::Mac(mac) => with_mac(mac, &listed, &project.chips, shell, interrupt)?,
         // A file: opening it reports that it is not a port.
         PortMatch::Nothing(_) if Path::new(words).exists() => words.to_owned(),
-        PortMatch::Nothing(near) => return Err(missing(words, near, aliases, &listed)),
+        PortMatch::Nothing(near) => {
+            return Err(missing(words, near, &project.port_aliases, &listed));
+        }
     };
     if name != words {
         shell.status(&format!("Port is {name}"));
@@ -165,6 +169,7 @@ fn line(interrupt: &Interrupt) -> Result<Option<String>, Failure> {
 fn with_mac(
     mac: [u8; 6],
     listed: &[ListedPort],
+    chips: &ChipDb,
     shell: &mut Shell,
     interrupt: &Interrupt,
 ) -> Result<String, Failure> {
@@ -172,10 +177,10 @@ fn with_mac(
     let mut others = Vec::new();
     for port in likely_ports(listed) {
         // A chip's own USB port reports its address as its serial number, which did not match.
-        if port.devices().own_usb {
+        if port.devices(chips).own_usb {
             continue;
         }
-        match flashing::probe(&port.name, shell, interrupt) {
+        match flashing::probe(&port.name, chips, shell, interrupt) {
             Ok(info) if info.mac == mac => return Ok(port.name.clone()),
             Ok(info) => others.push(format!("{} has {}", port.name, info.mac_text())),
             Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),

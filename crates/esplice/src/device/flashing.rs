@@ -1,9 +1,11 @@
 //! Flashes firmware to a board and reports the progress.
 
-use esplice_chip::Chip;
+use std::sync::Arc;
+
+use esplice_chip::{Chip, ChipDb};
 use esplice_flash::{
-    ChipInfo, ConnectOptions, FlashEvent, FlashOptions, FlashReport, LoaderUse, StageState,
-    Strategy, detect, flash, flash_plan,
+    ChipInfo, ConnectOptions, FlashEvent, FlashOptions, FlashReport, LoaderUse, StageState, detect,
+    flash, flash_plan,
 };
 use esplice_image::{AppDescriptor, ImageHeader, ResolvedPlan, Write, WriteKind};
 use esplice_monitor::BootCheck;
@@ -31,21 +33,28 @@ use crate::{
 pub const RESET_BY_HAND: &str = "release its BOOT button and press RESET";
 
 /// Detects the board at the port called `name`, and starts it again.
-pub fn probe(name: &str, shell: &mut Shell, interrupt: &Interrupt) -> Result<ChipInfo, Failure> {
-    let mut board = ports::open_named(name, None, interrupt)?;
+pub fn probe(
+    name: &str,
+    chips: &ChipDb,
+    shell: &mut Shell,
+    interrupt: &Interrupt,
+) -> Result<ChipInfo, Failure> {
+    let mut board = ports::open_named(name, None, chips, interrupt)?;
     shell.status(&format!("Detecting the chip at {name}"));
     let mut quiet = |_| {};
+    let options = options(&board, None);
     let port = board.port.as_mut();
-    let info = detect(port, &options(&board.strategies, None), &mut quiet)?;
-    esplice_flash::start(port, info.chip, info.chip.loader.initial_baud, &mut quiet)?;
+    let info = detect(port, &options, &mut quiet)?;
+    esplice_flash::start(port, &info.chip, info.chip.loader.initial_baud, &mut quiet)?;
     Ok(info)
 }
 
 /// Detects the board's chip; the board stays in its loader.
-pub fn chip(board: &mut Board, shell: &mut Shell) -> Result<&'static Chip, Failure> {
+pub fn chip(board: &mut Board, shell: &mut Shell) -> Result<Arc<Chip>, Failure> {
+    let options = options(board, None);
     let port = board.port.as_mut();
     shell.status(&format!("Detecting the chip at {}", port.name()));
-    let info = detect(port, &options(&board.strategies, None), &mut |event| match event {
+    let info = detect(port, &options, &mut |event| match event {
         // Reported again when the board is flashed.
         FlashEvent::Stage { .. } | FlashEvent::Chip(_) => {}
         event => print_event(event, shell),
@@ -67,7 +76,7 @@ pub fn write(
         stub: stub_source(&project.flash.stub)?,
         full: project.flash.full,
         table_offset: project.image.own_table_offset(),
-        ..options(&board.strategies, job.target)
+        ..options(board, job.target.as_ref())
     };
     let port = board.port.as_mut();
     shell.status(&format!("Connecting to {}", port.name()));
@@ -111,7 +120,7 @@ pub fn rate(board: &Board, project: &Project) -> (u32, Option<Adapter>) {
 /// moment at which the board was released.
 pub fn start(
     board: &mut Board,
-    chip: &'static Chip,
+    chip: &Arc<Chip>,
     baud: Option<u32>,
     shell: &mut Shell,
 ) -> Result<Option<Moment>, Failure> {
@@ -150,10 +159,12 @@ pub fn boot_check(report: &FlashReport) -> BootCheck {
     }
 }
 
-/// Returns the options for a board that is reset by `strategies`.
-pub fn options(strategies: &[Strategy], target: Option<&'static Chip>) -> FlashOptions {
-    let connect = ConnectOptions { strategies: strategies.to_vec(), ..ConnectOptions::default() };
-    FlashOptions { target, connect, ..FlashOptions::default() }
+/// Returns the options for a board that must have the chip `target`.
+pub fn options(board: &Board, target: Option<&Arc<Chip>>) -> FlashOptions {
+    let strategies = board.strategies.clone();
+    let connect = ConnectOptions { strategies, ..ConnectOptions::default() };
+    let (chips, target) = (board.chips.clone(), target.cloned());
+    FlashOptions { chips, target, connect, ..FlashOptions::default() }
 }
 
 /// Returns the facts of a board as an event.

@@ -1,8 +1,8 @@
 //! Determines what to flash, as far as possible without a board.
 
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{Chip, ChipDb, FlashOffset};
 use esplice_image::{
     BootLayout, Content, Defect, FlashParams, FlashPlan, ImageKind, Part, PartBody, PartitionTable,
     ResolveOptions, Write, WriteKind, inspect, make_direct_plan,
@@ -38,7 +38,7 @@ const LARGEST_PLAN: u64 = 1 << 20;
 pub struct Job {
     pub load: Load,
     /// The chip that the board must have; `None` if only the board can tell.
-    pub target: Option<&'static Chip>,
+    pub target: Option<Arc<Chip>>,
     /// The ELF that the firmware was made from, if known.
     pub elf: Option<FirmwareElf>,
 }
@@ -57,19 +57,19 @@ fn image_plan(
     path: &Path,
     bytes: &[u8],
     project: &Project,
-) -> Result<(FlashPlan, &'static Chip), Failure> {
-    let target = project.target.as_ref().map(|target| target.value);
+) -> Result<(FlashPlan, Arc<Chip>), Failure> {
+    let target = project.chip();
     let boot = project.image.boot.as_ref().map(|boot| boot.value);
-    let plan = plan_beside(path, bytes)?;
+    let plan = plan_beside(path, bytes, &project.chips)?;
     if Content::of(bytes) == Content::DirectImage {
         return direct_plan(path, bytes, boot, plan, target);
     }
     let of_plan = plan.as_ref().map(|plan| plan.boot);
     let boot = boot.or(of_plan).unwrap_or(BootLayout::Idf);
-    check_image(path, bytes, boot)?;
+    check_image(path, bytes, boot, &project.chips)?;
     let own_parts = firmware::names_own_parts(project);
     if let Some(plan) = plan.filter(|plan| plan.boot == boot && !own_parts) {
-        let chip = plan.chip;
+        let chip = plan.chip.clone();
         return Ok((plan, chip));
     }
     firmware::plan_of_image(bytes, boot, project).map_err(|failure| of_file(path, failure))
@@ -81,18 +81,18 @@ fn direct_plan(
     bytes: &[u8],
     boot: Option<BootLayout>,
     beside: Option<FlashPlan>,
-    target: Option<&'static Chip>,
-) -> Result<(FlashPlan, &'static Chip), Failure> {
+    target: Option<&Arc<Chip>>,
+) -> Result<(FlashPlan, Arc<Chip>), Failure> {
     let beside = beside.filter(|plan| plan.boot == BootLayout::Direct);
     if let Some(plan) = beside.filter(|_| boot.is_none_or(|boot| boot == BootLayout::Direct)) {
-        let chip = plan.chip;
+        let chip = plan.chip.clone();
         return Ok((plan, chip));
     }
     match (boot, target) {
         (Some(BootLayout::Direct), Some(chip)) => {
             let plan = make_direct_plan(chip, bytes, &FlashParams::for_chip(chip), None)
                 .map_err(|error| of_file(path, error.into()))?;
-            Ok((plan, chip))
+            Ok((plan, chip.clone()))
         }
         _ => {
             let message = format!("{} runs in place and has no header", path.display());
@@ -103,8 +103,8 @@ fn direct_plan(
 }
 
 /// Refuses a file that is not a valid app image, and suggests the offset it may be meant for.
-fn check_image(path: &Path, bytes: &[u8], boot: BootLayout) -> Result<(), Failure> {
-    let report = inspect(bytes);
+fn check_image(path: &Path, bytes: &[u8], boot: BootLayout, chips: &ChipDb) -> Result<(), Failure> {
+    let report = inspect(bytes, chips);
     let shown = path.display();
     if let Some(defect) = first_defect(&report) {
         let is_foreign = |d: &Defect| matches!(d, Defect::UnknownChip { .. });
@@ -117,9 +117,7 @@ fn check_image(path: &Path, bytes: &[u8], boot: BootLayout) -> Result<(), Failur
             .hint(format!("to write it to {place}, give --offset {offset}")))
     };
     let (info, chip) = match report.parts.as_slice() {
-        [Part { body: PartBody::Image(info), .. }] => {
-            (info, esplice_chip::find_by_id(info.header.chip_id))
-        }
+        [Part { body: PartBody::Image(info), .. }] => (info, chips.find_by_id(info.header.chip_id)),
         _ => return refused("a merged image", FlashOffset(0), "the start of flash"),
     };
     let offset = chip.map_or(FlashOffset(0), |chip| chip.image.boot_offset);
@@ -143,8 +141,8 @@ fn check_image(path: &Path, bytes: &[u8], boot: BootLayout) -> Result<(), Failur
 }
 
 /// Returns the hash of the ELF that an app image was made from, as its descriptor contains it.
-fn elf_hash(bytes: &[u8]) -> Option<[u8; 32]> {
-    let report = inspect(bytes);
+fn elf_hash(bytes: &[u8], chips: &ChipDb) -> Option<[u8; 32]> {
+    let report = inspect(bytes, chips);
     let [Part { body: PartBody::Image(info), .. }] = report.parts.as_slice() else { return None };
     info.descriptor.as_ref().map(|descriptor| descriptor.elf_sha256)
 }
@@ -152,7 +150,7 @@ fn elf_hash(bytes: &[u8]) -> Option<[u8; 32]> {
 /// Reads the plan that `build` wrote next to the image at `path`, or returns `None` if there is
 /// none. A plan that does not belong to the image is refused, because it may contain another
 /// bootloader and table than would be written without it.
-fn plan_beside(path: &Path, bytes: &[u8]) -> Result<Option<FlashPlan>, Failure> {
+fn plan_beside(path: &Path, bytes: &[u8], chips: &ChipDb) -> Result<Option<FlashPlan>, Failure> {
     let Some(beside) = Names::plan_beside(path) else { return Ok(None) };
     let (shown, image) = (beside.display(), path.display());
     let refused = |why: String| {
@@ -166,7 +164,7 @@ fn plan_beside(path: &Path, bytes: &[u8]) -> Result<Option<FlashPlan>, Failure> 
         Ok(text) => String::from_utf8(text).map_err(|_| refused("it is not UTF-8".into()))?,
     };
     let directory = beside.parent().unwrap_or(Path::new(""));
-    let plan = FlashPlan::from_json(&text, |file, most| {
+    let plan = FlashPlan::from_json(&text, chips, |file, most| {
         // The image itself was named by the user, wherever it is.
         if path.file_name().is_some_and(|name| name == file) {
             return Ok(bytes.to_vec());
@@ -216,14 +214,14 @@ impl Job {
             offset,
             must_boot: false,
         };
-        let target = project.target.as_ref().map(|target| target.value);
+        let target = project.chip();
         let source = Source::from_args(args, Wanted::Whole)?;
         applicable::check(&project.build.given, &source)?;
         match source {
             Source::Image { path, bytes } => {
                 let (plan, chip) = image_plan(&path, &bytes, project)?;
-                check_target(&path, chip, target)?;
-                let hash = elf_hash(&bytes);
+                check_target(&path, &chip, target)?;
+                let hash = elf_hash(&bytes, &project.chips);
                 let elf = hash.and_then(|hash| firmware_elf::elf_next_to(&path, &hash, shell));
                 Ok(Job { load: Load::Plan { plan, options }, target: Some(chip), elf })
             }
@@ -232,7 +230,7 @@ impl Job {
                     let message = format!("{}: {content} contains its own offsets", path.display());
                     return Err(Failure::usage(message).hint("leave --offset and --partition out"));
                 }
-                Job::places(&path, target)
+                Job::places(&path, project)
             }
             source => {
                 let mut ask =
@@ -248,9 +246,10 @@ impl Job {
     }
 
     /// Returns the content of a HEX or UF2 file at the offsets it contains.
-    fn places(path: &Path, target: Option<&'static Chip>) -> Result<Job, Failure> {
+    fn places(path: &Path, project: &Project) -> Result<Job, Failure> {
+        let (chips, target) = (&project.chips, project.chip());
         let file = FlashFile::read(path)?;
-        let report = file.inspect();
+        let report = file.inspect(chips);
         // Plain data is allowed, as in a raw file.
         let is_data = report.parts.is_empty()
             && report.defects.iter().all(|defect| matches!(defect, Defect::NotAnImage { .. }));
@@ -260,11 +259,11 @@ impl Job {
         let FlashFile::Places { unpacked, .. } = file else {
             return Err(Failure::input(format!("{} changed while it was read", path.display())));
         };
-        let of_family = unpacked.family.and_then(|family| {
-            esplice_chip::chips().into_iter().find(|chip| chip.image.uf2_family == family)
-        });
+        let of_family = unpacked
+            .family
+            .and_then(|family| chips.chips().find(|chip| chip.image.uf2_family == family));
         let mut images = report.parts.iter().filter_map(|part| match &part.body {
-            PartBody::Image(info) => esplice_chip::find_by_id(info.header.chip_id),
+            PartBody::Image(info) => chips.find_by_id(info.header.chip_id),
             _ => None,
         });
         let chip = of_family.or_else(|| images.next());
@@ -286,13 +285,13 @@ impl Job {
             let name = format!("{name} at {offset}");
             writes.push(Write { name, kind: WriteKind::Data, offset, data: write.data });
         }
-        Ok(Job { load: Load::Writes(writes), target: chip.or(target), elf: None })
+        Ok(Job { load: Load::Writes(writes), target: chip.or(target).cloned(), elf: None })
     }
 
     fn bytes(path: &Path, data: Vec<u8>, offset: FlashOffset, project: &Project) -> Job {
         let write = Write { name: file_name(path), kind: WriteKind::Data, offset, data };
-        let target = project.target.as_ref().map(|target| target.value);
-        Job { load: Load::Writes(vec![write]), target, elf: None }
+        let target = project.chip();
+        Job { load: Load::Writes(vec![write]), target: target.cloned(), elf: None }
     }
 }
 
@@ -301,7 +300,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Refuses an image for a chip other than the target.
-fn check_target(path: &Path, chip: &Chip, target: Option<&'static Chip>) -> Result<(), Failure> {
+fn check_target(path: &Path, chip: &Chip, target: Option<&Arc<Chip>>) -> Result<(), Failure> {
     let Some(target) = target.filter(|target| target.name != chip.name) else { return Ok(()) };
     let (found, wanted) = (&chip.display_name, &target.display_name);
     let message = format!("the image is for {found}, the target is {wanted}");

@@ -1,6 +1,8 @@
 //! Selects and opens ports by name.
 
-use esplice_chip::Chip;
+use std::sync::Arc;
+
+use esplice_chip::{Chip, ChipDb};
 use esplice_flash::Strategy;
 use esplice_port::{OpenError, Options, PortKind, ROM_BAUD, chip_in_name};
 use esplice_protocol::Port;
@@ -19,6 +21,8 @@ pub const FIRST_BAUD: u32 = ROM_BAUD;
 pub struct Board {
     pub port: Box<dyn Port + Send>,
     pub strategies: Vec<Strategy>,
+    /// The known chips.
+    pub chips: ChipDb,
     /// The log of planned faults, for a virtual board.
     faults: Option<FaultLog>,
 }
@@ -73,7 +77,7 @@ fn open_with_settings(
     chip: Option<&Chip>,
     interrupt: &Interrupt,
 ) -> Result<Board, Failure> {
-    let mut board = open_named(name, chip, interrupt)?;
+    let mut board = open_named(name, chip, &project.chips, interrupt)?;
     if let Some(strategies) = &project.flash.reset {
         board.strategies = strategies.clone();
     }
@@ -85,7 +89,7 @@ fn name(project: &Project, shell: &mut Shell, interrupt: &Interrupt) -> Result<S
     let words = project.port.as_ref().map(|port| port.value.as_str());
     match words {
         Some(name) if choice::is_complete(name) => Ok(name.to_owned()),
-        words => choice::choose(words, &project.port_aliases, shell, interrupt),
+        words => choice::choose(words, project, shell, interrupt),
     }
 }
 
@@ -116,15 +120,16 @@ fn keep_lines(_name: &str) {}
 pub fn open_named(
     name: &str,
     chip: Option<&Chip>,
+    chips: &ChipDb,
     interrupt: &Interrupt,
 ) -> Result<Board, Failure> {
-    let options = Options { baud: FIRST_BAUD, stop: interrupt.flag() };
+    let options = Options { baud: FIRST_BAUD, stop: interrupt.flag(), chips: chips.clone() };
     let open = esplice_port::open(name, &options).map_err(|error| match error {
         OpenError::Port(error) => port_trouble::explained(name, error),
         error => error.into(),
     })?;
     let strategies = open.strategies(chip)?;
-    Ok(Board { port: open.port, strategies, faults: open.faults })
+    Ok(Board { port: open.port, strategies, chips: options.chips, faults: open.faults })
 }
 
 /// Detects the chip at the port, for firmware that does not name its chip. A board that had to be
@@ -134,9 +139,9 @@ pub fn chip(
     opened: &mut Option<Board>,
     shell: &mut Shell,
     interrupt: &Interrupt,
-) -> Result<&'static Chip, Failure> {
+) -> Result<Arc<Chip>, Failure> {
     if let Some(port) = &project.port
-        && let Some(chip) = chip_in_name(&port.value)?
+        && let Some(chip) = chip_in_name(&port.value, &project.chips)?
     {
         return Ok(chip);
     }

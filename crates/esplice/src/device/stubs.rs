@@ -148,7 +148,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join(FOLDER);
         fs::create_dir_all(&folder).unwrap();
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         assert_eq!(installed(dir.path(), chip, (0, 4)), None);
         let file = r#"{"entry": 1077412352, "text": "AQIDBA==", "text_start": 1077412352}"#;
         fs::write(folder.join("esp32c3.json"), file).unwrap();
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(stub.text.bytes, [1, 2, 3, 4]);
         fs::write(folder.join("esp32c3.json"), "{").unwrap();
         assert_eq!(installed(dir.path(), chip, (0, 4)), None);
-        let p4 = esplice_chip::find("esp32p4").unwrap();
+        let p4 = esplice_chip::ChipDb::embedded().find("esp32p4").unwrap();
         assert_eq!(p4.loader.stub_name("esp32p4", (1, 3)), "esp32p4-rev1");
         assert_eq!(p4.loader.stub_name("esp32p4", (3, 0)), "esp32p4");
     }

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_image::{
     Content, ImageReport, Uf2, Uf2Reader, Unpacked, inspect, inspect_writes, merge, unpack,
 };
@@ -39,12 +39,12 @@ impl FlashFile {
         }
     }
 
-    /// Inspects the content and returns its parts and defects.
-    pub fn inspect(&self) -> ImageReport {
+    /// Inspects the content, for one of `chips`, and returns its parts and defects.
+    pub fn inspect(&self, chips: &ChipDb) -> ImageReport {
         match self {
-            FlashFile::Raw(bytes) => inspect(bytes),
+            FlashFile::Raw(bytes) => inspect(bytes, chips),
             FlashFile::Places { len, unpacked } => {
-                inspect_writes(unpacked.content, *len, &unpacked.writes)
+                inspect_writes(unpacked.content, *len, &unpacked.writes, chips)
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Changes the flash settings in the header of the image at a chip's boot offset.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use clap::Args;
-use esplice_chip::{Chip, FlashOffset, parse_size};
+use esplice_chip::{Chip, ChipDb, FlashOffset, parse_size};
 use esplice_image::{Content, FlashMode, ImageHeader, patch_flash};
 
 use crate::{files::of_file, ui::exit::Failure};
@@ -36,9 +36,9 @@ impl Default for HeaderArgs {
 }
 
 /// Header fields to set, resolved for one chip.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Header {
-    chip: &'static Chip,
+    chip: Arc<Chip>,
     mode: Option<FlashMode>,
     freq: Option<u8>,
     size: Option<u8>,
@@ -48,17 +48,18 @@ pub struct Header {
 
 impl HeaderArgs {
     /// Returns the fields to set in images for `chip`, or else for the chip of the first of
-    /// `images`; `None` if all are kept.
+    /// `images`, which is one of `chips`; `None` if all are kept.
     pub fn header<'a>(
         &self,
-        chip: Option<&'static Chip>,
+        chip: Option<&Arc<Chip>>,
+        chips: &ChipDb,
         images: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Option<Header>, Failure> {
         let all = [&self.flash_mode, &self.flash_freq, &self.flash_size];
         if all.iter().all(|set| *set == KEEP) {
             return Ok(None);
         }
-        let chip = chip.or_else(|| chip_of(images)).ok_or_else(no_chip)?;
+        let chip = chip.or_else(|| chip_of(images, chips)).ok_or_else(no_chip)?;
         let image = &chip.image;
         let set = |value: &'_ str| (value != KEEP).then(|| value.to_owned());
         let mode = set(&self.flash_mode).map(|mode| mode.parse::<FlashMode>()).transpose();
@@ -81,6 +82,7 @@ impl HeaderArgs {
             let of_chip = of_chip.map(|(code, _)| code);
             code("--flash-size", &size, of_chip, image.flash_sizes.keys().collect())
         });
+        let chip = chip.clone();
         Ok(Some(Header { chip, mode, freq: freq.transpose()?, size: size.transpose()?, detects }))
     }
 }
@@ -111,10 +113,13 @@ impl Header {
     }
 }
 
-/// Returns the chip that the first image is for.
-pub fn chip_of<'a>(images: impl IntoIterator<Item = &'a [u8]>) -> Option<&'static Chip> {
+/// Returns that of `chips` which the first image is for.
+pub fn chip_of<'a, 'c>(
+    images: impl IntoIterator<Item = &'a [u8]>,
+    chips: &'c ChipDb,
+) -> Option<&'c Arc<Chip>> {
     let header = images.into_iter().find_map(|image| ImageHeader::from_bytes(image).ok())?;
-    esplice_chip::find_by_id(header.chip_id)
+    chips.find_by_id(header.chip_id)
 }
 
 /// Returns the failure for a missing chip.

@@ -1,7 +1,7 @@
 //! Links firmware with the project's memory layout: resolves it before compiling, traces linker
 //! errors back to its lines, and checks the ELF afterwards.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use esplice_chip::Chip;
 use esplice_layout::{Amount, Base, Layout, LayoutError, explain, missing_script};
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Returns the layout of a cargo project, if it has one.
-pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
+pub fn of_cargo(project: &Project, chip: &Arc<Chip>) -> Result<Option<Layout>, Failure> {
     let Some(spec) = &project.build.layout else { return Ok(None) };
     let layout = spec.settle(chip)?;
     match (layout.base, &spec.base) {
@@ -32,7 +32,7 @@ pub fn of_cargo(project: &Project, chip: &'static Chip) -> Result<Option<Layout>
 }
 
 /// Returns the layout of a Go package, if it has one.
-pub fn of_go(project: &Project, chip: &'static Chip) -> Result<Option<Layout>, Failure> {
+pub fn of_go(project: &Project, chip: &Arc<Chip>) -> Result<Option<Layout>, Failure> {
     let Some(spec) = &project.build.layout else { return Ok(None) };
     let spec = spec.clone().or_base(Base::TinyGo);
     match &spec.base {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use esplice_chip::FlashOffset;
+use esplice_chip::{ChipDb, FlashOffset, Target};
 use esplice_flash::{ChipInfo, FlashError, FlashOptions, FlashRange, Session};
 use esplice_image::{DeviceFacts, ImageHeader, PlanError, Write, WriteKind, merge};
 use esplice_protocol::Port;
@@ -63,6 +63,8 @@ pub struct Files {
     partition: Option<String>,
     /// Header fields to set in the image at the boot offset.
     header: Option<Header>,
+    /// The known chips.
+    chips: ChipDb,
 }
 
 impl RangeArgs {
@@ -128,19 +130,20 @@ impl Range {
 impl FilesArgs {
     /// Reads the files, for the chip that the flags name, or else that of the images.
     pub fn read(&self, target: &TargetArgs) -> Result<Files, Failure> {
+        let (chips, target) = target::target_of(target)?;
         let Some(partition) = &self.partition else {
             let mut writes = read_all(&self.words, None)?;
             // Called only for its errors: no two files may overlap.
             merge(&writes, FlashOffset(0), None)?;
-            let chip = target::target_of(target)?.map(|target| target.chip());
+            let chip = target.as_ref().map(Target::chip);
             let data = writes.iter().map(|write| write.data.as_slice());
-            let header = self.header.header(chip, data)?;
-            if let Some(header) = header {
+            let header = self.header.header(chip, &chips, data)?;
+            if let Some(header) = &header {
                 for write in &mut writes {
                     header.set(&write.name, write.offset, &mut write.data)?;
                 }
             }
-            return Ok(Files { writes, partition: None, header });
+            return Ok(Files { writes, partition: None, header, chips });
         };
         let [path] = self.words.as_slice() else {
             return Err(Failure::usage("a partition takes one file, without an offset"));
@@ -151,7 +154,8 @@ impl FilesArgs {
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let write = Write { name, ..Write::unnamed(FlashOffset(0), &data) };
-        Ok(Files { writes: vec![write], partition: Some(partition.clone()), header: None })
+        let partition = Some(partition.clone());
+        Ok(Files { writes: vec![write], partition, header: None, chips })
     }
 }
 
@@ -164,7 +168,7 @@ impl Files {
     /// Returns the writes for the board of `facts`. An image for another chip is refused, because
     /// it would not boot.
     pub fn writes(&self, facts: &DeviceFacts) -> Result<Vec<Write>, PlanError> {
-        let chip = esplice_chip::find(&facts.chip)?;
+        let chip = self.chips.find(&facts.chip)?;
         let place = match &self.partition {
             Some(name) => Some(FlashRange::partition(facts, name)?),
             None => None,
@@ -185,7 +189,7 @@ impl Files {
             let offset = place.as_ref().map_or(write.offset, |range| range.offset);
             if let Ok(header) = ImageHeader::from_bytes(&write.data)
                 && header.chip_id != chip.image.chip_id
-                && esplice_chip::find_by_id(header.chip_id).is_some()
+                && self.chips.find_by_id(header.chip_id).is_some()
             {
                 return Err(PlanError::ImageForOtherChip {
                     name: write.name.clone(),
@@ -195,7 +199,7 @@ impl Files {
                 });
             }
             let (name, mut data) = (write.name.clone(), write.data.clone());
-            if let Some(header) = self.header.filter(Header::detects) {
+            if let Some(header) = self.header.clone().filter(Header::detects) {
                 // Errors of the image were reported when the other fields were set.
                 let _ = header.on_board(facts.flash_size).set(&name, offset, &mut data);
             }

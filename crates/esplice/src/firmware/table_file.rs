@@ -1,8 +1,8 @@
 //! Reads partition tables from files: CSV, binary, or a flash image.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{Chip, ChipDb, FlashOffset};
 use esplice_image::{BootImage, CsvOptions, DeviceFacts, PartitionTable};
 
 use crate::{files::read, ui::exit::Failure};
@@ -34,23 +34,25 @@ pub struct TableFile {
 }
 
 /// Facts that a file does not contain.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Place {
-    pub chip: Option<&'static Chip>,
+    /// The known chips.
+    pub chips: ChipDb,
+    pub chip: Option<Arc<Chip>>,
     /// Offset of the table, if the user specified it.
     pub offset: Option<FlashOffset>,
 }
 
 impl Place {
     fn offset_or_usual(&self) -> FlashOffset {
-        let of_chip = self.chip.map(|chip| chip.image.partition_table_offset);
+        let of_chip = self.chip.as_ref().map(|chip| chip.image.partition_table_offset);
         self.offset.or(of_chip).unwrap_or(USUAL_OFFSET)
     }
 }
 
 impl TableFile {
     /// Reads the table at `path`, without checking that it is consistent.
-    pub fn read(path: &Path, place: Place) -> Result<TableFile, Failure> {
+    pub fn read(path: &Path, place: &Place) -> Result<TableFile, Failure> {
         let bytes = read::read_for_flash(path)?;
         let offset = place.offset_or_usual();
         if PartitionTable::looks_like(&bytes) {
@@ -59,7 +61,7 @@ impl TableFile {
             return Ok(TableFile { table, form, offset });
         }
         if let Some(text) = text(&bytes) {
-            let boot_offset = place.chip.map(|chip| chip.image.boot_offset);
+            let boot_offset = place.chip.as_ref().map(|chip| chip.image.boot_offset);
             let options = CsvOptions { table_offset: offset, boot_offset };
             let table = PartitionTable::from_csv(&text, &options).map_err(|error| Failure {
                 hint: error.hint(),
@@ -83,7 +85,7 @@ impl TableFile {
     }
 
     /// Reads a table that is to be written: a complete one that ESP-IDF's generator would accept.
-    pub fn read_own(path: &Path, place: Place) -> Result<PartitionTable, Failure> {
+    pub fn read_own(path: &Path, place: &Place) -> Result<PartitionTable, Failure> {
         let file = TableFile::read(path, place)?;
         if let Form::Flash(_) = file.form {
             let message = format!("{} is a flash image, not a table", path.display());
@@ -96,8 +98,8 @@ impl TableFile {
 }
 
 /// Returns the facts about the partition table in a flash image.
-pub fn facts_of(flash: &[u8], place: Place) -> DeviceFacts {
-    let is_booted_by = |chip: &&&Chip| {
+pub fn facts_of(flash: &[u8], place: &Place) -> DeviceFacts {
+    let is_booted_by = |chip: &&Arc<Chip>| {
         let read = |offset: FlashOffset, len: usize| {
             let rest = flash.get(offset.0 as usize..).unwrap_or_default();
             Ok::<_, std::convert::Infallible>(rest.get(..len).unwrap_or(rest).to_vec())
@@ -105,10 +107,10 @@ pub fn facts_of(flash: &[u8], place: Place) -> DeviceFacts {
         let Ok(boot) = BootImage::find(chip, read);
         matches!(boot, BootImage::Bootloader(_) | BootImage::Program(_))
     };
-    let chips = esplice_chip::chips();
-    let chip = place.chip.or_else(|| chips.iter().find(is_booted_by).copied());
+    let chips = || place.chips.chips();
+    let chip = place.chip.as_ref().or_else(|| chips().find(is_booted_by));
     // Without a bootloader, only the default table offset counts, which all chips share.
-    let chip = chip.or_else(|| chips.first().copied());
+    let chip = chip.or_else(|| chips().next());
     match chip {
         Some(chip) => DeviceFacts::of_flash(flash, chip, place.offset),
         None => DeviceFacts::default(),

@@ -44,7 +44,7 @@ fn each_byte_of_a_boot_comes_when_the_roms_own_does() {
 
 /// Returns everything printed in the first 120 ms, with times.
 fn output(flash: &[u8], download: bool, executed: bool) -> Vec<(Duration, u8)> {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
     let mut nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
     nor.put(0, flash).unwrap();
     let mut board = Board::with_flash(chip, nor, TimeMode::Virtual).unwrap();

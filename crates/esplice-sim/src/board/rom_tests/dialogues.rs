@@ -77,7 +77,7 @@ struct Talk {
 impl Talk {
     /// Returns a board in download mode that has measured the host's rate.
     fn new(lines: &[(usize, &str)]) -> Talk {
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         let nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
         let mut board = Board::with_flash(chip, nor, TimeMode::None).unwrap();
         board = board.with_rom(mask_rom::image());

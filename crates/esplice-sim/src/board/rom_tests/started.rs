@@ -56,7 +56,7 @@ fn compare(baud: u32, different: &mut Vec<String>) {
 
 /// Returns a board that has just started a program from RAM, an endless loop.
 fn started(executes_rom: bool, baud: u32) -> Board {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
     let nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
     let mut board = Board::with_flash(chip, nor, TimeMode::None).unwrap();
     if executes_rom {

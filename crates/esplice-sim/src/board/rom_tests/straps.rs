@@ -9,7 +9,7 @@ use esplice_protocol::{Opcode, slip};
 
 /// Returns the board with the modelled ROM and the one that executes the mask ROM.
 fn boards() -> [Board; 2] {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
     [false, true].map(|executed| {
         let nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
         let board = Board::with_flash(chip, nor, TimeMode::Virtual).unwrap();

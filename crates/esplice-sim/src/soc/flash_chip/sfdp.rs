@@ -106,7 +106,7 @@ mod tests {
     /// Reads the table like a driver, following the standard, and compares it with the chip data.
     #[test]
     fn a_driver_finds_the_chip() {
-        let sim = esplice_chip::find("esp32c3").unwrap().sim.as_ref().unwrap();
+        let sim = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap().sim.as_ref().unwrap();
         let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
         let header = read(&nor, 0, 16);
         assert_eq!(&header[..4], b"SFDP");

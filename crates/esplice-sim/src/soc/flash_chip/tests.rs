@@ -3,7 +3,7 @@
 use super::*;
 
 fn chip() -> FlashChip {
-    let sim = esplice_chip::find("esp32c3").unwrap().sim.as_ref().unwrap();
+    let sim = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap().sim.as_ref().unwrap();
     FlashChip::new(Nor::in_memory(sim.flash.size(), &sim.flash), true)
 }
 

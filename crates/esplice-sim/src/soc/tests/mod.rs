@@ -35,6 +35,7 @@ enum Do {
     ResetRequested(Option<ResetReason>),
 }
 use Do::{Drive, Irq, Load, Plug, Received, Reset, ResetRequested, Send, Store, Wait};
+use esplice_chip::ChipDb;
 
 const MS: Duration = Duration::from_millis(1);
 const US: Duration = Duration::from_micros(1);
@@ -57,7 +58,7 @@ const MMU: u32 = 0x600c_5000;
 const WDT_KEY: u32 = 0x50d8_3aa1;
 
 fn soc() -> Soc {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
     let mut nor = Nor::in_memory(sim.flash.size(), &sim.flash);
     nor.program(0x1_0000, b"page one").unwrap();
@@ -194,7 +195,7 @@ fn software_interrupts_reach_the_cpu() {
 
 #[test]
 fn chip_data_that_no_board_can_be_made_from() {
-    let chip = esplice_chip::find("esp32c3").unwrap();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let sim = chip.sim.as_ref().unwrap();
     for (change, expected) in [
         (("model", 0), "device uart0 has the unknown model \"vacuum-tube\""),
@@ -212,7 +213,7 @@ fn chip_data_that_no_board_can_be_made_from() {
         }
         let nor = Nor::in_memory(sim.flash.size(), &sim.flash);
         // Leaked because boards require chip data with a static lifetime.
-        let error = Soc::new(chip, Box::leak(Box::new(broken)), nor, true).err().unwrap();
+        let error = Soc::new(chip, &broken, nor, true).err().unwrap();
         assert_eq!(error.to_string(), expected);
     }
 }

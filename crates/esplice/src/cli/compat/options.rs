@@ -1,5 +1,7 @@
 //! Options of other tools: each becomes words of esplice, is dropped, or is refused with advice.
 
+use esplice_chip::ChipDb;
+
 use super::Group;
 use crate::ui::exit::Failure;
 
@@ -381,7 +383,7 @@ fn of_monitor(given: Given<'_>) -> Option<(Turn, bool)> {
 fn of_tinygo(given: Given<'_>) -> Option<(Turn, bool)> {
     let turned = match given.name {
         "-target" => {
-            let is_ours = esplice_chip::find_target(given.value()).is_ok();
+            let is_ours = ChipDb::embedded().find_target(given.value()).is_ok();
             renamed(if is_ours { "--target" } else { "--tinygo-target" }, given)
         }
         "-ldflags" => {

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use esplice_chip::ChipDb;
 use esplice_image::{ImageInfo, ImageReport, Part, PartBody};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
-    let report = FlashFile::read(&args.file)?.inspect();
+    let report = FlashFile::read(&args.file)?.inspect(ChipDb::embedded());
     shell.result("image-info", &report.to_string(), value(&report));
     match first_defect(&report) {
         None => Ok(()),

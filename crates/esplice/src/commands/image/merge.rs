@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use esplice_chip::FlashOffset;
+use esplice_chip::{FlashOffset, Target};
 use esplice_image::{Uf2Options, Write, merge, to_intel_hex, to_uf2};
 use serde_json::json;
 
@@ -91,10 +91,11 @@ impl Kind {
 
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let kind = args.kind.unwrap_or_else(|| Kind::of_output(&args.output));
-    let chip = target::target_of(&args.target)?.map(|target| target.chip());
+    let (chips, target) = target::target_of(&args.target)?;
+    let chip = target.as_ref().map(Target::chip);
     let mut writes = read_all(&args.words, Some(&args.output))?;
-    let header = args.header.header(chip, data(&writes))?;
-    if header.is_some_and(|header| header.detects()) {
+    let header = args.header.header(chip, &chips, data(&writes))?;
+    if header.as_ref().is_some_and(|header| header.detects()) {
         return Err(Failure::usage("--flash-size detect needs a board")
             .hint("give a size, such as 4MB; `esplice detect` shows a board's"));
     }
@@ -108,7 +109,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         Kind::Raw => merge(&writes, start, args.pad_to_size)?,
         Kind::Hex => to_intel_hex(&writes)?.into_bytes(),
         Kind::Uf2 => {
-            let family = chip.or_else(|| chip_of(data(&writes))).ok_or_else(no_chip)?;
+            let family = chip.or_else(|| chip_of(data(&writes), &chips)).ok_or_else(no_chip)?;
             let family = family.image.uf2_family;
             let (chunk, md5) = (args.chunk_size, !args.md5_disable);
             to_uf2(&writes, &Uf2Options { family, chunk, md5 })?

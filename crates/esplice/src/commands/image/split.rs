@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use esplice_chip::ChipDb;
 use esplice_image::{Write, split};
 use serde_json::json;
 
@@ -35,7 +36,7 @@ const MOST_UNASKED: usize = 1000;
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let shown = args.file.display();
     let file = FlashFile::read(&args.file)?;
-    let mut parts = split(&file.flash()?);
+    let mut parts = split(&file.flash()?, ChipDb::embedded());
     if parts.is_empty() {
         let FlashFile::Places { unpacked, .. } = file else {
             return Err(Failure::input(format!(

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use esplice_chip::ChipDb;
 use serde_json::json;
 
 use crate::{
@@ -20,7 +21,7 @@ pub struct Args {
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let (mut text, mut values, mut broken) = (String::new(), Vec::new(), Vec::new());
     for path in &args.files {
-        let report = FlashFile::read(path)?.inspect();
+        let report = FlashFile::read(path)?.inspect(ChipDb::embedded());
         let shown = path.display();
         let defects: Vec<String> = report
             .all_defects()

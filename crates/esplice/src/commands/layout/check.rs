@@ -29,7 +29,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let elf = elf.transpose()?;
     let given = elf.as_ref().map(|(path, elf)| (*path, elf.as_slice()));
     let (project, chip) = super::settle(&args.path, flags, given)?;
-    let settled = super::layout(&project, &args.path, chip)?;
+    let settled = super::layout(&project, &args.path, &chip)?;
     if let Some((path, elf)) = &elf {
         layout::hold(elf, &settled, shell).map_err(|failure| of_file(path, failure))?;
     }

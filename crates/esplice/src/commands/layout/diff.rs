@@ -36,7 +36,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let difference = esplice_link::diff(&old, &new);
     let (old_elf, new_elf) = (read::read(&args.old)?, read::read(&args.new)?);
     let pieces = compare_pieces(&old_elf, &new_elf).map_err(|e| of_file(&args.new, e.into()))?;
-    let sectors = sectors(&project, chip, &old_elf, &new_elf);
+    let sectors = sectors(&project, &chip, &old_elf, &new_elf);
     let unchanged = difference.is_empty() && pieces.pieces.is_empty();
     let mut text = if unchanged { "nothing has moved\n".into() } else { difference.to_text() };
     if !pieces.pieces.is_empty() {

@@ -28,7 +28,7 @@ pub struct Args {
 pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
     let flags = Flags { target: args.target.clone(), ..Flags::default() };
     let (project, chip) = super::settle(&args.path, flags, None)?;
-    let layout = super::layout(&project, &args.path, chip)?;
+    let layout = super::layout(&project, &args.path, &chip)?;
     let files = match layout.base {
         Base::EspHal | Base::Ram => inject(&layout, layout.linker_for(None)).files,
         Base::EspIdf => esp_idf(&layout),

@@ -37,7 +37,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
                 Exit::BadInput if path.is_file() => Failure { exit: Exit::PlanRefused, ..failure },
                 _ => failure,
             };
-            let file = TableFile::read(path, place(&args.board)?).map_err(refused)?;
+            let file = TableFile::read(path, &place(&args.board)?).map_err(refused)?;
             (shown, file.table, file.offset, args.flash_size)
         }
         None => of_board(args, shell, interrupt)?,

@@ -63,7 +63,7 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
         return Err(Failure::usage(format!("{} is the input and the output", path.display()))
             .hint("give --output another name"));
     }
-    let file = TableFile::read(path, place(&args.board)?)?;
+    let file = TableFile::read(path, &place(&args.board)?)?;
     let by_name = args.output.as_deref().and_then(Kind::of_output);
     let kind = args.to.or(by_name).unwrap_or(match file.form {
         Form::Csv => Kind::Binary,

@@ -3,7 +3,7 @@ use std::path::Path;
 use esplice_flash::FlashRange;
 use serde_json::json;
 
-use super::{FlashArgs, flash_image, range_in};
+use super::{FlashArgs, flash_image, place, range_in};
 use crate::{
     device::at_board::{FlashAccess, work},
     files::outputs::Outputs,
@@ -59,7 +59,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
 }
 
 fn in_image(args: &Args, path: &Path, shell: &mut Shell) -> Result<(), Failure> {
-    let (mut flash, facts) = flash_image(path, &args.flash.board)?;
+    let (mut flash, facts) = flash_image(path, &place(&args.flash.board)?)?;
     let mut text = String::new();
     let mut values = Vec::new();
     for name in &args.names {

@@ -5,7 +5,7 @@ use esplice_flash::FlashRange;
 use esplice_image::{DeviceFacts, PartitionTable, PlanError};
 use serde_json::json;
 
-use super::{FlashArgs, TABLE_NAME, flash_image, range_in};
+use super::{FlashArgs, TABLE_NAME, flash_image, place, range_in};
 use crate::{
     device::at_board::{FlashAccess, work},
     files::{
@@ -33,7 +33,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     drop(Staged::write(&OutputPlace::find(&args.file)?, &[])?);
     let (offset, bytes) = match &args.flash.image {
         Some(path) => {
-            let (flash, facts) = flash_image(path, &args.flash.board)?;
+            let (flash, facts) = flash_image(path, &place(&args.flash.board)?)?;
             let range = match table_range(&facts, &args.name) {
                 Some(range) => {
                     let range = range.map_err(|error| of_file(path, error.into()))?;

@@ -23,7 +23,7 @@ pub struct Args {
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let Some(path) = &args.file else { return of_board(args, shell, interrupt) };
-    let file = TableFile::read(path, place(&args.board)?)?;
+    let file = TableFile::read(path, &place(&args.board)?)?;
     show(&file.table, Some(file.offset), None, shell);
     // The length of a flash image is that of its flash only if the image is complete.
     let known = matches!(file.form, Form::Flash(_)).then_some(file.offset);

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use esplice_chip::{Chip, FlashOffset};
+use esplice_chip::{ChipDb, FlashOffset};
 use esplice_flash::{FlashOptions, FlashRange, flash};
 use esplice_image::{
     DeviceFacts, ImageHeader, PartitionTable, PlanError, ResolvedPlan, Write, WriteKind,
@@ -32,7 +32,7 @@ pub struct Args {
 
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let data = if args.name == TABLE_NAME {
-        Data::Table(new_table(&args.file, place(&args.flash.board)?)?)
+        Data::Table(new_table(&args.file, &place(&args.flash.board)?)?)
     } else {
         Data::File(content(&args.file)?)
     };
@@ -44,11 +44,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let options = &FlashOptions { find_table: true, ..options.clone() };
         let port = board.port.as_mut();
         let plan = |facts: &DeviceFacts| {
-            let writes = vec![data.write(&args.name, &args.file, facts)?];
+            let writes = vec![data.write(&args.name, &args.file, facts, &options.chips)?];
             Ok(ResolvedPlan::from(writes))
         };
         let done = flash(port, options, plan, &mut |event| flashing::print_event(event, shell));
-        (done.as_ref().ok().map(|report| report.chip.chip), done.map(|_| ()))
+        (done.as_ref().ok().map(|report| report.chip.chip.clone()), done.map(|_| ()))
     })
 }
 
@@ -60,12 +60,18 @@ enum Data {
 
 impl Data {
     /// Returns the write for a device, checked against its partition table.
-    fn write(&self, name: &str, file: &Path, facts: &DeviceFacts) -> Result<Write, PlanError> {
+    fn write(
+        &self,
+        name: &str,
+        file: &Path,
+        facts: &DeviceFacts,
+        chips: &ChipDb,
+    ) -> Result<Write, PlanError> {
         match self {
             Data::File(bytes) => {
                 let range = FlashRange::partition(facts, name)?;
                 check_len(name, file, bytes, range.len)?;
-                check_chip(file, bytes, esplice_chip::find(&facts.chip)?)?;
+                check_chip(file, bytes, &facts.chip, chips)?;
                 Ok(write(name, WriteKind::Data, range.offset, bytes.clone()))
             }
             Data::Table(table) => {
@@ -96,7 +102,7 @@ fn table_offset(facts: &DeviceFacts) -> Result<FlashOffset, PlanError> {
     }
 }
 
-fn new_table(path: &Path, place: Place) -> Result<PartitionTable, Failure> {
+fn new_table(path: &Path, place: &Place) -> Result<PartitionTable, Failure> {
     TableFile::read_own(path, place)
 }
 
@@ -115,11 +121,12 @@ fn check_len(name: &str, file: &Path, bytes: &[u8], room: u32) -> Result<(), Pla
 }
 
 /// Refuses an image of another chip, which would not boot.
-fn check_chip(file: &Path, bytes: &[u8], chip: &Chip) -> Result<(), PlanError> {
+fn check_chip(file: &Path, bytes: &[u8], chip: &str, chips: &ChipDb) -> Result<(), PlanError> {
+    let chip = chips.find(chip)?;
     match ImageHeader::from_bytes(bytes) {
         Ok(header)
             if header.chip_id != chip.image.chip_id
-                && esplice_chip::find_by_id(header.chip_id).is_some() =>
+                && chips.find_by_id(header.chip_id).is_some() =>
         {
             Err(PlanError::ImageForOtherChip {
                 name: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -134,13 +141,14 @@ fn check_chip(file: &Path, bytes: &[u8], chip: &Chip) -> Result<(), PlanError> {
 
 /// Writes into a flash image, as on a board.
 fn to_image(args: &Args, path: &Path, data: &Data, shell: &mut Shell) -> Result<(), Failure> {
-    let (mut flash, mut facts) = flash_image(path, &args.flash.board)?;
+    let place = place(&args.flash.board)?;
+    let (mut flash, mut facts) = flash_image(path, &place)?;
     facts.flash_size = u32::try_from(flash.len()).ok();
     let of = |error: PlanError| of_file(path, error.into());
     if let Data::File(_) = data {
         range_in(path, &flash, &facts, &args.name)?;
     }
-    let write = data.write(&args.name, &args.file, &facts).map_err(of)?;
+    let write = data.write(&args.name, &args.file, &facts, &place.chips).map_err(of)?;
     let start = write.offset.0 as usize;
     let sector = PartitionTable::SECTOR_LEN as usize;
     let end = start + write.data.len().next_multiple_of(sector);

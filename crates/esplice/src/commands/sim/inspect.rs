@@ -195,25 +195,25 @@ fn line(traced: &Traced, names: &Names) -> String {
         Some(device) => format!("{device} {addr:#010x}"),
         None => format!("no device {addr:#010x}"),
     };
-    let what = match traced.event {
+    let what = match &traced.event {
         TraceEvent::Instruction { bits, len: 2 } => format!("insn   {pc:#010x} {bits:04x}"),
         TraceEvent::Instruction { bits, .. } => format!("insn   {pc:#010x} {bits:08x}"),
         TraceEvent::Load { device, addr, value } => {
-            format!("load   {pc:#010x} {} gives {value:#x}", place(device, addr))
+            format!("load   {pc:#010x} {} gives {value:#x}", place(device.as_deref(), *addr))
         }
         TraceEvent::Store { device, addr, value } => {
-            format!("store  {pc:#010x} {} gets {value:#x}", place(device, addr))
+            format!("store  {pc:#010x} {} gets {value:#x}", place(device.as_deref(), *addr))
         }
         TraceEvent::Call { to, depth } => {
-            let indent = (depth.min(DEEPEST) * 2) as usize;
-            format!("call   {:indent$}{} from {pc:#010x}", "", names.with_addr(to))
+            let indent = (depth.min(&DEEPEST) * 2) as usize;
+            format!("call   {:indent$}{} from {pc:#010x}", "", names.with_addr(*to))
         }
         TraceEvent::Return { to, depth } => {
-            let indent = (depth.min(DEEPEST) * 2) as usize;
+            let indent = (depth.min(&DEEPEST) * 2) as usize;
             format!("return {:indent$}to {to:#010x}", "")
         }
         TraceEvent::Trap { cause, to } => {
-            format!("trap   {pc:#010x} mcause {cause:#x} to {}", names.with_addr(to))
+            format!("trap   {pc:#010x} mcause {cause:#x} to {}", names.with_addr(*to))
         }
     };
     format!("{at:12.6} {what}")
@@ -262,7 +262,7 @@ mod tests {
                 "    1.500000 insn   0x42000020 00000013",
             ),
             (
-                TraceEvent::Load { device: Some("uart0"), addr: 0x6000_001c, value: 2 },
+                TraceEvent::Load { device: Some("uart0".into()), addr: 0x6000_001c, value: 2 },
                 "    1.500000 load   0x42000020 uart0 0x6000001c gives 0x2",
             ),
             (

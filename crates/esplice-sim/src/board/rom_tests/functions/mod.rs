@@ -45,7 +45,7 @@ struct Bench {
 impl Bench {
     fn new(time: TimeMode) -> Bench {
         let image = firmware::rom_image(&firmware::Code::new().wait());
-        let chip = esplice_chip::find("esp32c3").unwrap();
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").unwrap();
         let board = |rom: bool| {
             let mut nor = Nor::in_memory(4 << 20, &chip.sim.as_ref().unwrap().flash);
             nor.put(0, &image).unwrap();
