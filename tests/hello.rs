@@ -51,7 +51,6 @@ fn the_same_in_steps_and_reproducibly() {
     assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
 }
 
-/// A chip without a virtual board.
 #[test]
 fn the_example_for_other_chips() {
     check_other_chip("esp32c6", "80m", "ESP32-C6");

@@ -18,6 +18,7 @@ mod bad_input;
 mod board;
 mod book;
 mod cargo_shapes;
+mod chips;
 mod cli;
 mod dependency_table;
 mod diagnostics;

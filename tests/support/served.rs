@@ -31,12 +31,17 @@ impl Board {
 
     /// Serves a board with this content in its flash.
     pub fn with_flash(flags: &[&str], flash: Option<&[u8]>) -> Board {
+        Board::of("esp32c3", flags, flash)
+    }
+
+    /// Serves a board of that chip.
+    pub fn of(chip: &str, flags: &[&str], flash: Option<&[u8]>) -> Board {
         let directory = tempfile::tempdir().unwrap();
         if let Some(flash) = flash {
             fs::write(directory.path().join("board.flash"), flash).unwrap();
         }
         let mut program = Command::new(assert_cmd::cargo::cargo_bin!("esplice"))
-            .args(["sim", "--chip", "esp32c3", "--flash", "board.flash", "--quiet"])
+            .args(["sim", "--chip", chip, "--flash", "board.flash", "--quiet"])
             .args(flags)
             .current_dir(directory.path())
             .stdout(Stdio::piped())

@@ -238,12 +238,13 @@ fn sim_peripherals_do_not_overlap(chip: &Chip) -> Result<(), String> {
 
 fn sim_peripherals_lie_in_their_space(chip: &Chip) -> Result<(), String> {
     let Some(sim) = &chip.sim else { return Ok(()) };
-    let space = sim.peripheral_space;
-    let inside =
-        |p: &&crate::Peripheral| p.base.0 >= space.addr.0 && p.addr_end() <= u64::from(space.end());
+    let inside = |p: &&crate::Peripheral| {
+        let mut spaces = sim.peripheral_spaces.iter();
+        spaces.any(|space| p.base.0 >= space.addr.0 && p.addr_end() <= u64::from(space.end()))
+    };
     match sim.peripherals.iter().find(|peripheral| !inside(peripheral)) {
         Some(outside) => {
-            Err(format!("peripheral {} lies outside of peripheral-space", outside.name))
+            Err(format!("peripheral {} lies outside of peripheral-spaces", outside.name))
         }
         None => Ok(()),
     }

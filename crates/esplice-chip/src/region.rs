@@ -125,4 +125,7 @@ pub struct Peripheral {
     /// it sends and receives.
     #[serde(default)]
     pub signals: Vec<u32>,
+    /// Reset values of its registers, other than 0: offset, value.
+    #[serde(default)]
+    pub reset: Vec<(u32, u32)>,
 }

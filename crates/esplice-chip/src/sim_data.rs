@@ -34,8 +34,12 @@ pub struct Sim {
     pub strap_addr: Addr,
     /// Reset value of each pad's I/O multiplexer register, starting with pin 0.
     pub pads: Vec<u32>,
-    /// Address range of the devices. Addresses in it without a device behave as storage.
-    pub peripheral_space: Space,
+    /// Address ranges of the devices. Addresses in them without a device behave as storage.
+    pub peripheral_spaces: Vec<Space>,
+    /// Number of interrupt sources.
+    pub interrupt_sources: u32,
+    /// Number of pins that the GPIO registers have room for.
+    pub pins: u32,
     /// The devices and their addresses.
     #[serde(rename = "peripheral")]
     pub peripherals: Vec<Peripheral>,
@@ -57,6 +61,9 @@ pub struct SimCpu {
     pub triggers: u32,
     /// Number of memory protection (PMP) entries.
     pub pmp_entries: u32,
+    /// Ranges of control and status registers that are only stored: first, last.
+    #[serde(default)]
+    pub stored_csrs: Vec<(u32, u32)>,
 }
 
 /// The eFuse bits of block 0 that protect others from being burnt or read.

@@ -105,6 +105,12 @@ pub enum SimError {
         /// The chip.
         chip: String,
     },
+    /// The chip's ROM is not modelled, and no file of it was given.
+    #[error("the virtual {chip} needs the chip's mask ROM")]
+    NeedsRom {
+        /// The chip.
+        chip: String,
+    },
     /// The fault plan file is invalid.
     #[error(transparent)]
     Faults(#[from] FaultPlanError),
@@ -279,10 +285,18 @@ impl SimError {
             SimError::RomFunction { .. } => "let the board execute the chip's own mask ROM, \
                  which has every function (`Board::with_rom`)"
                 .into(),
+            SimError::NeedsRom { .. } => rom_hint(),
             SimError::NoBoard { .. } => crate::spec::embedded_hint(),
             _ => return None,
         })
     }
+}
+
+/// Returns a hint where to get a mask ROM.
+pub(crate) fn rom_hint() -> String {
+    "name the ELF file of the chip's mask ROM that Espressif publishes (esp-rom-elfs) with rom=FILE, \
+     or with --rom FILE; it is also part of the sources of espflash"
+        .into()
 }
 
 /// Printed bytes. Displayed as text with the rest escaped.

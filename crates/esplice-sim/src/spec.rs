@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::{
     board::Bridge,
     efuse::{Burn, BurnError},
+    rom,
     soc::Cable,
 };
 use esplice_chip::{Chip, ChipDb, ChipError, Target, UsbKind, nearest};
@@ -104,6 +105,12 @@ pub enum SpecError {
         /// The chips that have one.
         known: Vec<String>,
     },
+    /// The chip's ROM is not modelled, and no file of it was given.
+    #[error("the virtual {chip} needs the chip's mask ROM")]
+    NeedsRom {
+        /// The chip.
+        chip: String,
+    },
     /// A part is not `KEY=VALUE`.
     #[error("{part:?} is not KEY=VALUE")]
     NotKeyValue {
@@ -165,6 +172,7 @@ impl SpecError {
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
             SpecError::NoBoard { known, .. } => boards_hint(known),
+            SpecError::NeedsRom { .. } => crate::error::rom_hint(),
             SpecError::Repeated { .. } => return None,
         })
     }
@@ -213,6 +221,9 @@ impl Spec {
             if twice {
                 return Err(SpecError::Repeated { key: key.into() });
             }
+        }
+        if rom.is_none() && rom::needs_file(sim) {
+            return Err(SpecError::NeedsRom { chip: chip.display_name.clone() });
         }
         let line = line.unwrap_or_else(|| cable_of(&target));
         let time = time.unwrap_or_default();

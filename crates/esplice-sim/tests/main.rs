@@ -7,6 +7,7 @@ mod firmware;
 mod mask_rom;
 
 mod boots;
+mod chips;
 mod contents;
 mod cpu;
 mod crowded;

@@ -119,6 +119,7 @@ enum AfterRom {
 enum Fault {
     Rom { addr: u32, name: Option<String>, caller: u32 },
     Flash(Arc<NorError>),
+    NoRom(Arc<Chip>),
 }
 
 impl Fault {
@@ -126,6 +127,7 @@ impl Fault {
         match self.clone() {
             Fault::Rom { addr, name, caller } => SimError::RomFunction { addr, name, caller },
             Fault::Flash(source) => SimError::FlashFailed(source),
+            Fault::NoRom(chip) => SimError::NeedsRom { chip: chip.display_name.clone() },
         }
     }
 }
@@ -210,6 +212,7 @@ impl Board {
     ///
     /// # Errors
     /// [`SimError::RomFunction`] if the firmware needs a ROM function that is not modelled,
+    /// [`SimError::NeedsRom`] if the chip's ROM is not modelled at all and was not provided,
     /// [`SimError::FlashFailed`] if the flash file can't be written. Both are returned again until
     /// the board is reset by its lines.
     pub fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
@@ -433,6 +436,10 @@ impl Board {
         if let Some(vector) = self.reset_vector {
             self.cpu.reset(vector);
             self.start(boot::Next::Execute);
+            return;
+        }
+        if !self.table.is_modelled() {
+            self.state = State::Faulted(Fault::NoRom(self.chip.clone()));
             return;
         }
         let vectors = self.table.facts().vectors;

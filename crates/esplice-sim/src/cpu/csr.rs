@@ -8,8 +8,11 @@
 //! other number is an illegal instruction. The README of the crate esp32c-rt confirms that this
 //! includes mie and mip.
 
-use super::{Cpu, guard, trap};
+use std::collections::BTreeMap;
+
 use esplice_chip::{Chip, Sim};
+
+use super::{Cpu, guard, trap};
 
 /// Differences between the CPUs of chips.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct CpuModel {
     pub triggers: u32,
     /// Number of memory protection entries, at most [`MAX_PMP_ENTRIES`].
     pub pmp_entries: u32,
+    /// Ranges of registers that are only stored: first, last.
+    pub stored: Vec<(u32, u32)>,
 }
 
 impl CpuModel {
@@ -44,7 +49,13 @@ impl CpuModel {
             interrupt_csrs: sim.cpu.interrupt_csrs,
             triggers: sim.cpu.triggers.min(MAX_TRIGGERS as u32),
             pmp_entries: sim.cpu.pmp_entries.min(MAX_PMP_ENTRIES as u32),
+            stored: sim.cpu.stored_csrs.clone(),
         }
+    }
+
+    /// Returns whether a register is only stored.
+    fn stores(&self, number: u32) -> bool {
+        self.stored.iter().any(|(first, last)| (*first..=*last).contains(&number))
     }
 
     /// Returns misa: 32 bits, and I, M, C and U, which always exist (and A).
@@ -97,6 +108,8 @@ pub struct Csrs {
     pub mpcmr: u32,
     /// cpu_gpio_oen, cpu_gpio_in and cpu_gpio_out, which are only stored.
     pub gpio: [u32; 3],
+    /// Registers that are only stored, of those that the model has.
+    pub stored: BTreeMap<u32, u32>,
     /// True if the CPU is in user mode.
     pub user_mode: bool,
     /// True if an exception was taken and has not returned yet.
@@ -137,6 +150,7 @@ impl Csrs {
             mpcer: 1,
             mpcmr: COUNT_EN,
             gpio: [0; 3],
+            stored: BTreeMap::new(),
             user_mode: false,
             in_exception: false,
             counter: 0,
@@ -226,6 +240,7 @@ impl Cpu {
             0xf12 => self.model.arch_id,
             0xf13 => self.model.implementation_id,
             0xf14 => self.model.hart_id,
+            _ if self.model.stores(number) => csrs.stored.get(&number).copied().unwrap_or(0),
             _ => return None,
         })
     }
@@ -268,6 +283,7 @@ impl Cpu {
             }
             0x7e2 | 0x802 => csrs.restart_counter(cycles, value),
             0x803..=0x805 => csrs.gpio[(number - 0x803) as usize] = value,
+            _ if self.model.stores(number) => drop(csrs.stored.insert(number, value)),
             _ => {}
         }
         match number {

@@ -96,7 +96,7 @@ const MSTATUS: u32 = 9;
 const MSTATUS_MPIE: u32 = 1 << 7;
 
 /// Facts about the ROM that differ between chips.
-#[derive(Debug, Clone, serde::Deserialize)]
+#[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RomFacts {
     /// Lines printed first.

@@ -27,8 +27,12 @@ const MOST_BYTES: u64 = 64 << 20;
 /// Most bytes of all its sections together; sections may overlap in the file any number of times.
 const MOST_IN_SECTIONS: usize = 16 << 20;
 /// Length of an entry in a table of initialised data: first address in RAM, end address, address in
-/// the ROM, 0.
+/// the ROM, and 0 in older ROMs.
 const ENTRY_LEN: u32 = 16;
+
+fn entry_len() -> u32 {
+    ENTRY_LEN
+}
 
 /// Facts about a ROM's code, and required contents of its file.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,12 +48,15 @@ pub(crate) struct CodeFacts {
 
 /// A table of initialised data in the ROM.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct DataTable {
     /// Address of its first entry.
     addr: u32,
     /// Number of entries.
     count: u32,
+    /// Length of an entry in bytes.
+    #[serde(default = "entry_len")]
+    entry: u32,
 }
 
 /// The contents of a chip's mask ROM, which a board then executes ([`crate::Board::with_rom`]).
@@ -132,7 +139,9 @@ impl RomImage {
         image.pieces = pieces.clone().into();
         image.check_code()?;
         for table in &facts.initialised {
-            for entry in (table.addr..).step_by(ENTRY_LEN as usize).take(table.count as usize) {
+            for entry in
+                (table.addr..).step_by(table.entry.max(12) as usize).take(table.count as usize)
+            {
                 let word = |at| image.word(entry.wrapping_add(at)).unwrap_or(0);
                 let (first, end, at) = (word(0), word(4), word(8));
                 for (addr, data) in &in_ram {

@@ -27,6 +27,8 @@ mod table;
 
 use std::collections::{HashMap, VecDeque};
 
+use esplice_chip::Sim;
+
 use crate::{
     cpu::{Bus, Cpu},
     soc::{Soc, clock::Tick},
@@ -216,6 +218,12 @@ pub(crate) fn call(
         state.work = flow.work.clone();
     }
     Some(flow)
+}
+
+/// Returns whether a board needs a file of the chip's ROM, because its functions are not modelled. A
+/// broken table is reported when the board is created.
+pub(crate) fn needs_file(sim: &Sim) -> bool {
+    Table::load(&sim.rom_table).is_ok_and(|table| !table.is_modelled())
 }
 
 /// Returns from a ROM function.

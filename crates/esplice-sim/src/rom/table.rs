@@ -14,10 +14,13 @@ use crate::{SimError, soc::Soc};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    boot: RomFacts,
+    /// Absent if the functions are not modelled.
+    #[serde(default)]
+    boot: Option<RomFacts>,
     code: CodeFacts,
     #[serde(default)]
     cycles: Cycles,
+    #[serde(default)]
     group: Vec<Group>,
     #[serde(default)]
     words: Vec<Words>,
@@ -62,6 +65,8 @@ pub(crate) struct Table {
     hooks: HashMap<u32, (Hook, Option<Cost>)>,
     data: BTreeMap<String, u32>,
     words: Vec<(String, u32, Vec<u32>)>,
+    /// True if the ROM is modelled, so that a board needs no file of it.
+    modelled: bool,
     facts: RomFacts,
     code: CodeFacts,
 }
@@ -91,11 +96,14 @@ impl Table {
             hooks: HashMap::new(),
             data: BTreeMap::new(),
             words: Vec::new(),
-            facts: file.boot,
+            modelled: file.boot.is_some(),
+            facts: file.boot.unwrap_or_default(),
             code: file.code,
         };
-        for (name, source) in [("boot", &table.facts.source), ("code", &table.code.source)] {
-            if source.is_empty() {
+        for (name, source, there) in
+            [("boot", &table.facts.source, table.modelled), ("code", &table.code.source, true)]
+        {
+            if there && source.is_empty() {
                 return Err(format!("{name} names no source"));
             }
         }
@@ -135,6 +143,11 @@ impl Table {
             table.words.push((words.name, words.addr, words.values));
         }
         Ok(table)
+    }
+
+    /// Returns whether a board works without the ROM's code.
+    pub fn is_modelled(&self) -> bool {
+        self.modelled
     }
 
     /// Returns the addresses at which the CPU must stop.

@@ -30,13 +30,12 @@ impl Soc {
 
     /// Returns the name of the device at an address.
     pub fn device_name(&self, addr: u32) -> Option<Arc<str>> {
-        let index = self.space.contains(&addr).then(|| self.device_at(addr))?;
-        self.devices.get(index?).map(|placed| placed.name.clone())
+        self.devices.get(self.device_at(addr)?).map(|placed| placed.name.clone())
     }
 
     /// Returns whether an address is in the peripheral space and has no device.
     pub fn is_unlisted(&self, addr: u32) -> bool {
-        self.space.contains(&addr) && self.device_at(addr).is_none()
+        self.in_device_space(addr) && self.device_at(addr).is_none()
     }
 
     /// Counts skipped reads of addresses without a device.
@@ -50,23 +49,20 @@ impl Soc {
 
     /// Returns [`Device::steady_until`] of the register at an address.
     pub fn steady_until(&self, addr: u32) -> Option<Tick> {
-        let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
-        let placed = self.devices.get(placed?)?;
+        let placed = self.devices.get(self.device_at(addr)?)?;
         placed.device.steady_until((addr & !3) - placed.base, &self.fabric)
     }
 
     /// Returns [`Device::latches`] of a store, as addresses.
     pub fn latches(&self, addr: u32, value: u32) -> Option<Range<u32>> {
-        let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
-        let placed = self.devices.get(placed?)?;
+        let placed = self.devices.get(self.device_at(addr)?)?;
         let registers = placed.device.latches(addr - placed.base, value)?;
         Some(placed.base + registers.start..placed.base + registers.end)
     }
 
     /// Returns [`Device::time_at`] of the register at an address.
     pub fn time_at(&self, addr: u32, at: Tick) -> Option<(u64, u32)> {
-        let placed = self.space.contains(&addr).then(|| self.device_at(addr))?;
-        let placed = self.devices.get(placed?)?;
+        let placed = self.devices.get(self.device_at(addr)?)?;
         placed.device.time_at(addr - placed.base, at)
     }
 
@@ -74,7 +70,7 @@ impl Soc {
     #[inline(never)]
     fn device_load(&mut self, addr: u32) -> Result<u32, Fault> {
         let aligned = addr & !3;
-        if !self.space.contains(&addr) {
+        if !self.in_device_space(addr) {
             // Nothing drives the bus at a flash window's page without a valid entry, at ROM beyond
             // the modelled part, and at gaps between the memories.
             return Ok(0);
@@ -99,7 +95,7 @@ impl Soc {
     #[inline(never)]
     fn device_store(&mut self, addr: u32, value: u32) -> Result<(), Fault> {
         let aligned = addr & !3;
-        if !self.space.contains(&addr) {
+        if !self.in_device_space(addr) {
             // Stores to flash windows, to ROM and to gaps are dropped.
             return Ok(());
         }
@@ -190,7 +186,7 @@ impl Bus for Soc {
         match self.fabric.memory.fetch16(addr, self.fabric.flash.nor.bytes()) {
             Some(half) => Ok(half),
             // Something is mapped there that is not executable.
-            None if region.is_some() || self.space.contains(&addr) => Err(Fault::FetchAccess),
+            None if region.is_some() || self.in_device_space(addr) => Err(Fault::FetchAccess),
             None => Ok(0),
         }
     }

@@ -1,6 +1,8 @@
 //! The controller of the flash cache and the table of the flash MMU (TRM 3.3.3 and 16, which define
 //! the names). The cache holds no contents: reads through it return the flash contents.
 
+use esplice_chip::Peripheral;
+
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 
@@ -11,30 +13,6 @@ const ICACHE_AUTOLOAD_CTRL: u32 = 0x40;
 const CACHE_STATE: u32 = 0xb0;
 const ICACHE_FREEZE: u32 = 0xcc;
 
-/// Reset values, from the vendor's SVD through the crate esp32c3.
-const RESET: &[(u32, u32)] = &[
-    (0x04, 0x03),
-    (0x08, 0x05),
-    (0x54, 0x4200_0000),
-    (0x58, 0x427f_ffff),
-    (0x5c, 0x3c00_0000),
-    (0x60, 0x3c7f_ffff),
-    (0x94, 0xffff_ffff),
-    (0x9c, 0xffff_ffff),
-    (0xac, 0x05),
-    (CACHE_STATE, 0x01),
-    (0xb8, 0x07),
-    (0xc8, 0x07),
-    (0xd0, 0x01),
-    (0xe0, 0x0800),
-    (0xe4, 0x0800),
-    (0xe8, 0xff),
-    (0xf4, 0x0800),
-    (0xf8, 0x0800),
-    (0xfc, 0x0f),
-    (0x100, 0x01),
-];
-
 /// The cache controller. Every operation completes immediately.
 #[derive(Clone)]
 pub(crate) struct CacheControl {
@@ -42,8 +20,8 @@ pub(crate) struct CacheControl {
 }
 
 impl CacheControl {
-    pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len) }
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device) }
     }
 }
 
@@ -72,7 +50,58 @@ impl Device for CacheControl {
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(RESET);
+            self.registers.reset();
+        }
+    }
+}
+
+/// Registers of version 2 (crate esp32c6, `extmem`; ROM: the functions `Cache_…`).
+mod v2 {
+    pub const FREEZE_CTRL: u32 = 0x2c;
+    pub const LOCK_CTRL: u32 = 0x88;
+    pub const SYNC_CTRL: u32 = 0x98;
+    pub const PRELOAD_CTRL: u32 = 0xd8;
+    pub const AUTOLOAD_CTRL: u32 = 0x134;
+}
+
+/// The cache controller of chips with a unified cache. Every operation completes immediately.
+#[derive(Clone)]
+pub(crate) struct UnifiedCacheControl {
+    registers: Registers,
+}
+
+impl UnifiedCacheControl {
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device) }
+    }
+}
+
+impl Device for UnifiedCacheControl {
+    fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
+        let value = self.registers.get(offset);
+        match offset {
+            // DONE, bit 4; the requests in bits 3:0 clear themselves.
+            v2::SYNC_CTRL => value & !0xf | 1 << 4,
+            v2::LOCK_CTRL => value & !3 | 1 << 2,
+            v2::PRELOAD_CTRL => value & !1 | 1 << 1,
+            v2::AUTOLOAD_CTRL => value | 1 << 1,
+            // Bit 18, DONE, follows bit 16, EN.
+            v2::FREEZE_CTRL => value & !(1 << 18) | (value >> 16 & 1) << 18,
+            _ => value,
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        self.registers.set(offset, value);
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
+    fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset();
         }
     }
 }
@@ -90,8 +119,8 @@ pub(crate) const MMU_INVALID: u32 = 1 << 8;
 const MMU_PAGE: u32 = 0xff;
 
 impl MmuTable {
-    pub fn new(len: u32, entries: u32) -> Self {
-        Self { registers: Registers::new(len), entries }
+    pub fn new(device: &Peripheral, entries: u32) -> Self {
+        Self { registers: Registers::of(device), entries }
     }
 }
 

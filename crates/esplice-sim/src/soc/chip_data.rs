@@ -3,8 +3,8 @@
 use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
 
 use super::{
-    cache, device::Device, efuse, gdma, gpio, interrupts, plain, rtc, sha, spi_mem, system,
-    systimer, timer_group, uart, usb_serial_jtag,
+    cache, device::Device, efuse, gdma, gpio, interrupts, lp_aon, lp_timer, lp_wdt, pcr, plain,
+    plic, pmu, rtc, sha, spi_mem, spi_mmu, system, systimer, timer_group, uart, usb_serial_jtag,
 };
 use crate::memory::{Access, Backing, Bank, MemoryMap, Region};
 
@@ -16,27 +16,50 @@ pub(super) fn model(
     device: &Peripheral,
     number: usize,
 ) -> Option<Box<dyn Device>> {
-    let len = device.len;
     Some(match device.model.as_str() {
-        "analog-i2c" => Box::new(plain::AnalogI2c::new(len)),
-        "apb-ctrl" => Box::new(plain::ApbControl::new(len)),
-        "debug-assist" => Box::new(plain::DebugAssist::new(len)),
-        "efuse" => Box::new(efuse::Efuses::new(len, &burnt(chip, sim, device.base.0), &sim.efuse)),
-        "extmem" => Box::new(cache::CacheControl::new(len)),
-        "gdma" => Box::new(gdma::Gdma::new(len)),
-        "gpio" => Box::new(gpio::Gpio::new(len, sim.strap_addr.0.wrapping_sub(device.base.0))),
-        "interrupt-matrix" => Box::new(interrupts::InterruptMatrix::new(len)),
-        "io-mux" => Box::new(gpio::IoMux::new(len, &sim.pads)),
-        "storage" => Box::new(plain::Storage::new(len, &[])),
-        "mmu-table" => Box::new(cache::MmuTable::new(len, mmu_entries(chip))),
-        "rtc-cntl" => Box::new(rtc::RtcControl::new(len)),
-        "sha" => Box::new(sha::Sha::new(len)),
-        "spi-mem" => Box::new(spi_mem::SpiMem::new(len)),
-        "system" => Box::new(system::System::new(len)),
-        "systimer" => Box::new(systimer::SystemTimer::new(len)),
-        "timer-group" => Box::new(timer_group::TimerGroup::new(len, number)),
-        "uart" => Box::new(uart::Uart::new(len, number == 0, device.signals.first().copied())),
-        "usb-serial-jtag" => Box::new(usb_serial_jtag::UsbSerialJtag::new(len)),
+        "analog-i2c" => Box::new(plain::AnalogI2c::v1(device)),
+        "analog-i2c-v2" => Box::new(plain::AnalogI2c::v2(device)),
+        "apb-ctrl" => Box::new(plain::ApbControl::new(device)),
+        "debug-assist" => Box::new(plain::DebugAssist::new(device)),
+        "efuse" => {
+            Box::new(efuse::Efuses::new(device, &burnt(chip, sim, device.base.0), &sim.efuse))
+        }
+        "cache" => Box::new(cache::UnifiedCacheControl::new(device)),
+        "extmem" => Box::new(cache::CacheControl::new(device)),
+        "gdma" => Box::new(gdma::Gdma::v1(device)),
+        "gdma-v2" => Box::new(gdma::Gdma::v2(device)),
+        "gpio" => Box::new(gpio::Gpio::new(
+            device,
+            sim.strap_addr.0.wrapping_sub(device.base.0),
+            sim.pins,
+        )),
+        "interrupt-matrix" => Box::new(interrupts::InterruptMatrix::new(device)),
+        "io-mux" => Box::new(gpio::IoMux::new(device, &sim.pads)),
+        "storage" => Box::new(plain::Storage::new(device)),
+        "mmu-table" => Box::new(cache::MmuTable::new(device, mmu_entries(chip))),
+        "lp-aon" => Box::new(lp_aon::LpAon::new(device)),
+        "lp-clkrst" => Box::new(lp_aon::LpClockReset::new(device)),
+        "lp-timer" => Box::new(lp_timer::LpTimer::new(device)),
+        "lp-wdt" => Box::new(lp_wdt::LpWatchdogs::v1(device)),
+        "lp-wdt-v2" => Box::new(lp_wdt::LpWatchdogs::v2(device)),
+        "pcr" => Box::new(pcr::Pcr::v1(device)),
+        "pcr-v2" => Box::new(pcr::Pcr::v2(device)),
+        "plic" => Box::new(plic::Plic::new(device)),
+        "pmu" => Box::new(pmu::Pmu::v1(device)),
+        "pmu-v2" => Box::new(pmu::Pmu::v2(device)),
+        "random" => Box::new(plain::RandomSource::new(device)),
+        "rtc-cntl" => Box::new(rtc::RtcControl::new(device)),
+        "sha" => Box::new(sha::Sha::new(device)),
+        "software-interrupts" => Box::new(plic::SoftwareInterrupts::new(device)),
+        "source-map" => Box::new(plic::SourceMap::new(device, sim.interrupt_sources)),
+        "spi-mmu" => Box::new(spi_mmu::SpiMmu::new(device, mmu_entries(chip), flash_unit(chip))),
+        "spi-mem" => Box::new(spi_mem::SpiMem::new(device)),
+        "system" => Box::new(system::System::new(device)),
+        "systimer" => Box::new(systimer::SystemTimer::new(device)),
+        "timer-group" => Box::new(timer_group::TimerGroup::new(device, number)),
+        "uart" => Box::new(uart::Uart::v1(device, number)),
+        "uart-v2" => Box::new(uart::Uart::v2(device, number)),
+        "usb-serial-jtag" => Box::new(usb_serial_jtag::UsbSerialJtag::new(device)),
         _ => return None,
     })
 }
@@ -69,13 +92,18 @@ pub(crate) fn mmu_page(chip: &Chip) -> u32 {
     chip.image.mmu_page_sizes.first().copied().unwrap_or(0x1_0000).max(1)
 }
 
+/// Returns the smallest page size of the flash MMU in bytes.
+fn flash_unit(chip: &Chip) -> u32 {
+    chip.image.mmu_page_sizes.iter().copied().min().unwrap_or(0x1_0000).max(1)
+}
+
 /// Returns the map of the plain memories.
 pub(super) fn memory_map(chip: &Chip) -> MemoryMap {
     let mut banks: Vec<Bank> = Vec::new();
     let mut regions = Vec::new();
     for region in &chip.regions {
         let backing = if region.kind == RegionKind::Flash {
-            Backing::Flash { first_entry: region.backing.offset / mmu_page(chip) }
+            Backing::Flash { first_entry: region.backing.offset / flash_unit(chip) }
         } else {
             let end = region.backing.offset.saturating_add(region.len);
             let bank = banks.iter().position(|bank| bank.name == region.backing.name);
@@ -94,5 +122,5 @@ pub(super) fn memory_map(chip: &Chip) -> MemoryMap {
             access: Access { write: region.access.write, execute: region.access.execute },
         });
     }
-    MemoryMap { banks, regions, flash_page_len: mmu_page(chip) }
+    MemoryMap { banks, regions, flash_page_len: flash_unit(chip) }
 }

@@ -37,9 +37,24 @@ pub fn count_in(ticks: Tick, hz: u64) -> u64 {
     (u128::from(ticks) * u128::from(hz) / u128::from(TICK_HZ)) as u64
 }
 
+/// Clocks of devices that have a selection of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceClocks {
+    /// Clocks of the UARTs, before their own dividers.
+    pub serial: [u64; 2],
+    /// Clocks of the timer groups' timers.
+    pub timers: [u64; 2],
+    /// Clocks of the timer groups' watchdogs.
+    pub watchdogs: [u64; 2],
+    /// Clock of the controllers of the flash chip.
+    pub flash: u64,
+}
+
 /// The clocks of the chip.
 #[derive(Debug, Clone)]
 pub struct Clock {
+    /// Clocks of devices, on chips where a device selects them.
+    pub devices: Option<DeviceClocks>,
     /// The CPU's cycle counter; during a run, its value at the current access.
     pub cycle: u64,
     base_cycle: u64,
@@ -54,6 +69,7 @@ impl Clock {
     pub fn new(xtal_mhz: u32, cpu_mhz: u32) -> Self {
         let cpu_hz = u64::from(cpu_mhz.max(1)) * 1_000_000;
         Self {
+            devices: None,
             cycle: 0,
             base_cycle: 0,
             base_tick: 0,
@@ -97,6 +113,11 @@ impl Clock {
     /// Returns the frequency of the peripheral bus clock.
     pub fn apb_hz(&self) -> u64 {
         self.apb_hz
+    }
+
+    /// Returns the frequency of the clock of the flash chip's controllers.
+    pub fn flash_hz(&self) -> u64 {
+        self.devices.map_or(self.apb_hz, |devices| devices.flash)
     }
 
     /// Returns the frequency of the crystal.

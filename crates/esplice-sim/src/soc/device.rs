@@ -1,6 +1,6 @@
 //! The device model trait and the state shared by all devices.
 
-use esplice_chip::Chip;
+use esplice_chip::{Chip, Peripheral};
 
 use super::{
     clock::{Clock, Tick},
@@ -56,6 +56,21 @@ pub(crate) trait Device: DeviceClone + Send {
     /// Returns the current baud rate if the device is a UART.
     fn baud(&self, _fabric: &Fabric) -> Option<u32> {
         None
+    }
+
+    /// Returns whether changes of pin levels are events for the device.
+    fn senses_pins(&self) -> bool {
+        false
+    }
+
+    /// Returns whether the device is the DMA controller or uses it.
+    fn transfers(&self) -> bool {
+        false
+    }
+
+    /// Returns whether the device keeps running while the chip sleeps.
+    fn keeps_awake(&self) -> bool {
+        false
     }
 
     /// Burns bits of the eFuse word at `offset` permanently, as in the board's production.
@@ -259,6 +274,8 @@ pub(crate) struct Fabric {
     pub reset_reason: ResetReason,
     /// Current or requested sleep.
     pub sleep: Option<Sleep>,
+    /// Time at which the always-on timer wakes the chip, where it is a device of its own.
+    pub wake_alarm: Option<Tick>,
     /// Reset requested by a device.
     pub reset_request: Option<ResetReason>,
     /// True if `clock` has changed and all devices must be notified.
@@ -330,17 +347,21 @@ impl Fabric {
 #[derive(Debug, Clone)]
 pub(crate) struct Registers {
     words: Vec<u32>,
+    /// Values after a reset, other than 0.
+    reset: Arc<[(u32, u32)]>,
 }
 
 impl Registers {
     /// Creates `len` bytes of registers that read 0.
     pub fn new(len: u32) -> Self {
-        Self { words: vec![0; (len / 4) as usize] }
+        Self { words: vec![0; (len / 4) as usize], reset: Arc::new([]) }
     }
 
-    /// Returns the size of the registers in bytes.
-    pub fn len(&self) -> u32 {
-        self.words.len() as u32 * 4
+    /// Creates the registers of a device in their reset state.
+    pub fn of(device: &Peripheral) -> Self {
+        let mut registers = Self { reset: device.reset.as_slice().into(), ..Self::new(device.len) };
+        registers.reset();
+        registers
     }
 
     pub fn get(&self, offset: u32) -> u32 {
@@ -353,10 +374,16 @@ impl Registers {
         }
     }
 
-    /// Sets all registers to 0 except those in `values`.
-    pub fn reset(&mut self, values: &[(u32, u32)]) {
+    /// Returns a register's value after a reset.
+    pub fn reset_value(&self, offset: u32) -> u32 {
+        let known = self.reset.iter().find(|(at, _)| *at == offset);
+        known.map_or(0, |(_, value)| *value)
+    }
+
+    /// Sets all registers to their reset values.
+    pub fn reset(&mut self) {
         self.words.fill(0);
-        for &(offset, value) in values {
+        for &(offset, value) in &*self.reset.clone() {
             self.set(offset, value);
         }
     }

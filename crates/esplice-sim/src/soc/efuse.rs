@@ -8,7 +8,7 @@
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
-use esplice_chip::EfuseGuards;
+use esplice_chip::{EfuseGuards, Peripheral};
 
 const PGM_DATA0: u32 = 0x00;
 /// First of the registers that show fuses.
@@ -62,10 +62,10 @@ pub(crate) struct Efuses {
 
 impl Efuses {
     /// Creates the controller. `burnt` lists (offset of the register that shows the fuses, bits).
-    pub fn new(len: u32, burnt: &[(u32, u32)], guards: &EfuseGuards) -> Self {
+    pub fn new(device: &Peripheral, burnt: &[(u32, u32)], guards: &EfuseGuards) -> Self {
         let blocks = [[0; DATA + CHECK]; BLOCKS.len()];
-        let mut efuses =
-            Self { registers: Registers::new(len), raw: 0, blocks, guards: guards.clone() };
+        let (registers, guards) = (Registers::of(device), guards.clone());
+        let mut efuses = Self { registers, raw: 0, blocks, guards };
         for &(offset, bits) in burnt {
             efuses.burn(offset, bits);
         }
@@ -180,7 +180,7 @@ impl Device for Efuses {
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(&[]);
+            self.registers.reset();
             self.raw = 0;
             self.refresh_registers();
         }

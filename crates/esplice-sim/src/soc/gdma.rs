@@ -5,17 +5,40 @@
 //! A transfer takes no time: it completes as soon as both of its sides are ready. No other device
 //! requests data.
 
+use esplice_chip::Peripheral;
+
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 use crate::memory::Memory;
 
 const CHANNELS: usize = 3;
-/// Length of a channel's interrupt registers.
+/// Length of the interrupt registers of a channel, or of one of its directions.
 const INT_LEN: u32 = 0x10;
 const INT_RAW: u32 = 0x00;
 const INT_ST: u32 = 0x04;
 const INT_ENA: u32 = 0x08;
 const INT_CLR: u32 = 0x0c;
+
+/// Differences between versions.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    /// Interrupts by their registers: the channel, and the interrupts (see [`int`]) at the bits from
+    /// 0 on, or 0 where a bit is unused.
+    ports: &'static [(usize, &'static [u32])],
+    /// Upper bits of a descriptor's address, for which the link registers have no room.
+    link_base: u32,
+}
+
+/// The ESP32-C3's and ESP32-C2's DMA.
+const V1: Layout =
+    Layout { ports: &[(0, int::ALL), (1, int::ALL), (2, int::ALL)], link_base: 0x3fc0_0000 };
+/// The ESP32-C6's and ESP32-H2's DMA, where each direction has its interrupt (registers and bits of
+/// the crate esp32c6, `dma`).
+const V2: Layout = Layout {
+    ports: &[(0, int::IN), (1, int::IN), (2, int::IN), (0, int::OUT), (1, int::OUT), (2, int::OUT)],
+    link_base: 0x4080_0000,
+};
+
 /// Registers of a channel: receive, then transmit.
 const CHANNEL0: u32 = 0x70;
 const CHANNEL_LEN: u32 = 0xc0;
@@ -38,6 +61,22 @@ mod int {
     pub const OUT_DSCR_ERR: u32 = 1 << 6;
     pub const IN_DSCR_EMPTY: u32 = 1 << 7;
     pub const OUT_TOTAL_EOF: u32 = 1 << 8;
+
+    /// All of a channel.
+    pub const ALL: &[u32] = &[
+        IN_DONE,
+        IN_SUC_EOF,
+        0,
+        OUT_DONE,
+        OUT_EOF,
+        IN_DSCR_ERR,
+        OUT_DSCR_ERR,
+        IN_DSCR_EMPTY,
+        OUT_TOTAL_EOF,
+    ];
+    /// Those of receivers and transmitters, where they have separate registers.
+    pub const IN: &[u32] = &[IN_DONE, IN_SUC_EOF, 0, IN_DSCR_ERR, IN_DSCR_EMPTY];
+    pub const OUT: &[u32] = &[OUT_DONE, OUT_EOF, OUT_DSCR_ERR, OUT_TOTAL_EOF];
 }
 
 const IN_RST: u32 = 1 << 0;
@@ -50,8 +89,6 @@ const LINK_STOP: u32 = 1 << 20;
 const LINK_START: u32 = 1 << 21;
 const LINK_RESTART: u32 = 1 << 22;
 const LINK_PARK: u32 = 1 << 23;
-/// Upper bits of a descriptor's address, for which the link registers have no room.
-const LINK_BASE: u32 = 0x3fc0_0000;
 
 /// Fields of a descriptor's first word.
 mod descriptor {
@@ -228,12 +265,12 @@ impl Dma {
 
     /// Handles a write to a link register, with its control bits shifted to their positions in
     /// OUT_LINK.
-    fn link(link: &mut Link, bits: u32, value: u32) {
+    fn link(link: &mut Link, bits: u32, value: u32, base: u32) {
         if bits & LINK_STOP != 0 {
             link.next = None;
         }
         if bits & (LINK_START | LINK_RESTART) != 0 {
-            *link = Link { next: Some(LINK_BASE | value & 0xf_ffff), done: 0 };
+            *link = Link { next: Some(base | value & 0xf_ffff), done: 0 };
         }
     }
 }
@@ -242,19 +279,35 @@ impl Dma {
 #[derive(Debug, Clone)]
 pub(crate) struct Gdma {
     registers: Registers,
+    layout: Layout,
     /// Interrupt lines as of the last update.
     lines: u32,
 }
 
 impl Gdma {
-    pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len), lines: 0 }
+    /// Creates version 1.
+    pub fn v1(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device), layout: V1, lines: 0 }
+    }
+
+    /// Creates version 2.
+    pub fn v2(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device), layout: V2, lines: 0 }
+    }
+
+    /// Returns the interrupts that a set of interrupt registers shows, at their bits.
+    fn raw(&self, port: usize, dma: &Dma) -> u32 {
+        let Some((channel, interrupts)) = self.layout.ports.get(port) else { return 0 };
+        let raw = dma.channels[*channel].raw;
+        (0..)
+            .zip(*interrupts)
+            .fold(0, |shown, (bit, interrupt)| shown | u32::from(raw & interrupt != 0) << bit)
     }
 
     fn update_lines(&mut self, dma: &Dma) {
-        self.lines = (0_u32..).zip(&dma.channels).fold(0, |lines, (number, channel)| {
-            let enabled = dma.registers.get(INT_LEN * number + INT_ENA);
-            lines | u32::from(channel.raw & enabled != 0) << number
+        self.lines = (0..self.layout.ports.len()).fold(0, |lines, port| {
+            let enabled = self.registers.get(INT_LEN * port as u32 + INT_ENA);
+            lines | u32::from(self.raw(port, dma) & enabled != 0) << port
         });
     }
 }
@@ -269,11 +322,12 @@ fn channel_of(offset: u32) -> Option<(usize, u32)> {
 impl Device for Gdma {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
         let dma = &fabric.dma;
-        if let Some(channel) = dma.channels.get((offset / INT_LEN) as usize) {
-            let enabled = dma.registers.get(offset / INT_LEN * INT_LEN + INT_ENA);
+        let port = (offset / INT_LEN) as usize;
+        if port < self.layout.ports.len() {
+            let enabled = self.registers.get(offset / INT_LEN * INT_LEN + INT_ENA);
             return match offset % INT_LEN {
-                INT_RAW => channel.raw,
-                INT_ST => channel.raw & enabled,
+                INT_RAW => self.raw(port, dma),
+                INT_ST => self.raw(port, dma) & enabled,
                 INT_ENA => enabled,
                 _ => 0,
             };
@@ -294,17 +348,22 @@ impl Device for Gdma {
 
     fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
         let dma = &mut fabric.dma;
-        if let Some(channel) = dma.channels.get_mut((offset / INT_LEN) as usize) {
+        if let Some((channel, interrupts)) = self.layout.ports.get((offset / INT_LEN) as usize) {
             match offset % INT_LEN {
-                INT_ENA => dma.registers.set(offset, value),
-                INT_CLR => channel.raw &= !value,
+                INT_ENA => self.registers.set(offset, value),
+                INT_CLR => {
+                    let cleared = (0..).zip(*interrupts).filter(|(bit, _)| value >> bit & 1 != 0);
+                    for (_, interrupt) in cleared {
+                        dma.channels[*channel].raw &= !interrupt;
+                    }
+                }
                 _ => {}
             }
         } else if let Some((channel, at)) = channel_of(offset) {
             let state = &mut dma.channels[channel];
             match at {
-                IN_LINK => Dma::link(&mut state.input, value >> 1, value),
-                OUT_LINK => Dma::link(&mut state.output, value, value),
+                IN_LINK => Dma::link(&mut state.input, value >> 1, value, self.layout.link_base),
+                OUT_LINK => Dma::link(&mut state.output, value, value, self.layout.link_base),
                 IN_CONF0 if value & IN_RST != 0 => state.input = Link::default(),
                 OUT_CONF0 if value & OUT_RST != 0 => state.output = Link::default(),
                 _ => {}
@@ -331,13 +390,17 @@ impl Device for Gdma {
         self.update_lines(&fabric.dma);
     }
 
+    fn transfers(&self) -> bool {
+        true
+    }
+
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
         Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(&[]);
+            self.registers.reset();
             fabric.dma = Dma::new();
             self.lines = 0;
         }

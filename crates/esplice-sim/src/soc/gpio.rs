@@ -5,6 +5,8 @@
 //! A pin's level is set by the chip if it drives the pin, otherwise by the outside, otherwise by
 //! the pad's pull-up. Without any of them it is low.
 
+use esplice_chip::Peripheral;
+
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 use super::serial::Serial;
@@ -60,13 +62,11 @@ mod pad {
     pub const INPUT: u32 = 1 << 9;
 }
 
-/// Number of pins that the registers have room for.
-pub(crate) const PIN_COUNT: u32 = 26;
-const ALL: u32 = (1 << PIN_COUNT) - 1;
-
 /// The pins as seen by devices and the host: bit n is pin n.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pins {
+    /// Number of pins that the registers have room for.
+    count: u32,
     /// Pins that the outside drives, and those it drives high.
     outside: u32,
     outside_high: u32,
@@ -85,6 +85,16 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
+    /// Creates this number of pins, at most 32.
+    pub fn new(count: u32) -> Self {
+        Self { count: count.min(32), ..Self::default() }
+    }
+
+    /// Returns the bits of all pins.
+    fn all(&self) -> u32 {
+        u32::MAX.checked_shr(32 - self.count).unwrap_or(0)
+    }
+
     /// Returns the levels of all pins.
     pub fn levels(&self) -> u32 {
         let free = !self.driven;
@@ -105,7 +115,7 @@ impl Pins {
 
     /// Drives a pin to a level from outside, or releases it.
     pub fn drive(&mut self, pin: u32, level: Option<bool>) {
-        let bit = 1_u32.checked_shl(pin).unwrap_or(0) & ALL;
+        let bit = 1_u32.checked_shl(pin).unwrap_or(0) & self.all();
         self.outside = if level.is_some() { self.outside | bit } else { self.outside & !bit };
         self.outside_high =
             if level == Some(true) { self.outside_high | bit } else { self.outside_high & !bit };
@@ -129,21 +139,24 @@ impl Pins {
 pub(crate) struct Gpio {
     registers: Registers,
     strap: u32,
+    /// Number of pins that the registers have room for.
+    count: u32,
     /// Input levels when they were last sampled.
     seen: u32,
 }
 
 impl Gpio {
-    /// Creates the controller. `strap` is the offset of the strapping register.
-    pub fn new(len: u32, strap: u32) -> Self {
-        let mut gpio = Self { registers: Registers::new(len), strap, seen: 0 };
+    /// Creates the controller of `count` pins. `strap` is the offset of the strapping register.
+    pub fn new(device: &Peripheral, strap: u32, count: u32) -> Self {
+        let mut gpio =
+            Self { registers: Registers::of(device), strap, count: count.min(32), seen: 0 };
         gpio.clear();
         gpio
     }
 
     fn clear(&mut self) {
-        self.registers.reset(&[(0x62c, 0x01)]);
-        for pin in 0..PIN_COUNT {
+        self.registers.reset();
+        for pin in 0..self.count {
             self.registers.set(OUT_SEL0 + 4 * pin, select::GPIO);
         }
     }
@@ -154,14 +167,16 @@ impl Gpio {
 
     /// Returns the pins whose registers have any of these bits set.
     fn pins_with(&self, bits: u32) -> u32 {
-        (0..PIN_COUNT).filter(|pin| self.pin(*pin) & bits != 0).fold(0, |pins, pin| pins | 1 << pin)
+        (0..self.count)
+            .filter(|pin| self.pin(*pin) & bits != 0)
+            .fold(0, |pins, pin| pins | 1 << pin)
     }
 
     /// Updates the driven pins from the registers.
     fn drive(&self, pins: &mut Pins) {
         let (out, enable) = (self.registers.get(OUT), self.registers.get(ENABLE));
         (pins.driven, pins.driven_high, pins.wake_high, pins.wake_low) = (0, 0, 0, 0);
-        for number in 0..PIN_COUNT {
+        for number in 0..self.count {
             let bit = 1 << number;
             let chosen = self.registers.get(OUT_SEL0 + 4 * number);
             let own = chosen & select::SIGNAL == select::GPIO;
@@ -192,17 +207,17 @@ impl Gpio {
         for signal in 0..INPUTS {
             let chosen = self.registers.get(IN_SEL0 + 4 * signal);
             let pin = (chosen & input::BY_MATRIX != 0).then_some(chosen & input::PIN);
-            pins.serial.route_in(signal, pin.filter(|pin| *pin < PIN_COUNT));
+            pins.serial.route_in(signal, pin.filter(|pin| *pin < self.count));
         }
     }
 
     /// Samples the inputs and raises the interrupts of pins with a selected edge or level.
     fn sense(&mut self, pins: &Pins) {
-        let now = pins.levels() & pins.input & ALL;
+        let now = pins.levels() & pins.input & pins.all();
         let (rose, fell) = (now & !self.seen, self.seen & !now);
         self.seen = now;
         let mut raised = 0;
-        for number in 0..PIN_COUNT {
+        for number in 0..self.count {
             let bit = 1 << number;
             raised |= bit
                 & match self.pin(number) >> pin::INT_TYPE_AT & pin::INT_TYPE {
@@ -222,7 +237,7 @@ impl Device for Gpio {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
         match offset {
             _ if offset == self.strap => fabric.strap,
-            IN => fabric.pins.levels() & fabric.pins.input & ALL,
+            IN => fabric.pins.levels() & fabric.pins.input & fabric.pins.all(),
             PCPU_INT => self.registers.get(STATUS) & self.pins_with(pin::INT_ENA),
             PCPU_NMI_INT => self.registers.get(STATUS) & self.pins_with(pin::NMI_ENA),
             CPUSDIO_INT => 0,
@@ -236,7 +251,7 @@ impl Device for Gpio {
             SET_AND_CLEAR.into_iter().find(|at| matches!(offset.wrapping_sub(*at), 4 | 8));
         match register {
             Some(at) if offset - at == 4 => {
-                self.registers.set(at, self.registers.get(at) | value & ALL);
+                self.registers.set(at, self.registers.get(at) | value & fabric.pins.all());
             }
             Some(at) => self.registers.set(at, self.registers.get(at) & !value),
             None if [self.strap, IN].contains(&offset) => {}
@@ -259,6 +274,10 @@ impl Device for Gpio {
         self.sense(&fabric.pins);
     }
 
+    fn senses_pins(&self) -> bool {
+        true
+    }
+
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
         Some(Tick::MAX)
     }
@@ -268,7 +287,7 @@ impl Device for Gpio {
             self.clear();
             self.route_inputs(&mut fabric.pins);
             self.drive(&mut fabric.pins);
-            self.seen = fabric.pins.levels() & fabric.pins.input & ALL;
+            self.seen = fabric.pins.levels() & fabric.pins.input & fabric.pins.all();
         }
     }
 }
@@ -285,13 +304,13 @@ impl IoMux {
     const PAD0: u32 = 0x04;
 
     /// Creates the multiplexer. `reset` holds the reset value of each pad's register.
-    pub fn new(len: u32, reset: &[u32]) -> Self {
-        Self { registers: Registers::new(len), reset: reset.into() }
+    pub fn new(device: &Peripheral, reset: &[u32]) -> Self {
+        Self { registers: Registers::of(device), reset: reset.into() }
     }
 
     fn apply(&self, pins: &mut Pins) {
         (pins.pull_up, pins.input) = (0, 0);
-        for (number, _) in (0..PIN_COUNT).zip(&self.reset) {
+        for (number, _) in (0..).zip(&self.reset) {
             let register = self.registers.get(Self::PAD0 + 4 * number);
             let up = register & pad::PULL_UP != 0 && register & pad::PULL_DOWN == 0;
             pins.pull_up |= u32::from(up) << number;
@@ -317,8 +336,8 @@ impl Device for IoMux {
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(&[]);
-            for (number, value) in (0..PIN_COUNT).zip(&self.reset) {
+            self.registers.reset();
+            for (number, value) in (0..).zip(&self.reset) {
                 self.registers.set(Self::PAD0 + 4 * number, *value);
             }
             self.apply(&mut fabric.pins);

@@ -1,13 +1,15 @@
 //! The interrupt matrix: maps sources to CPU interrupts and selects the pending one that is
 //! reported to the CPU (TRM 8 Interrupt Matrix).
 
+use esplice_chip::Peripheral;
+
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
 
 /// Number of CPU interrupts. Number 0 does not exist.
 const CPU_INTERRUPTS: u32 = 32;
-/// Number of sources for which there are map registers, 0x000 to 0x0f4.
-const SOURCES: u32 = 62;
+/// Most sources that a chip can have.
+const MOST_SOURCES: u32 = 128;
 
 const STATUS_0: u32 = 0xf8;
 const STATUS_1: u32 = 0xfc;
@@ -22,8 +24,9 @@ pub(crate) const THRESHOLD: u32 = 0x194;
 #[derive(Debug, Clone)]
 pub(crate) struct Matrix {
     /// Asserted sources.
-    sources: u64,
-    map: [u8; SOURCES as usize],
+    sources: u128,
+    /// CPU interrupt of each source.
+    map: Vec<u8>,
     enable: u32,
     /// Interrupts that latch the rising edge; the others follow the level.
     edge: u32,
@@ -34,10 +37,11 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    pub fn new() -> Self {
+    /// Creates a matrix for this number of sources, at most 128.
+    pub fn new(sources: u32) -> Self {
         Self {
             sources: 0,
-            map: [0; SOURCES as usize],
+            map: vec![0; sources.min(MOST_SOURCES) as usize],
             enable: 0,
             edge: 0,
             latched: 0,
@@ -49,10 +53,10 @@ impl Matrix {
 
     /// Sets or clears a source. Returns whether that may change the CPU's interrupts.
     pub fn set_source(&mut self, source: u32, asserted: bool) -> bool {
-        if source >= SOURCES {
+        if source as usize >= self.map.len() {
             return false;
         }
-        let sources = self.sources & !(1 << source) | u64::from(asserted) << source;
+        let sources = self.sources & !(1 << source) | u128::from(asserted) << source;
         let changed = sources != self.sources;
         self.sources = sources;
         if changed {
@@ -80,8 +84,57 @@ impl Matrix {
         best.map_or(0, |(_, number)| 1 << number)
     }
 
-    fn pending(&self) -> u32 {
+    /// Returns the CPU interrupts that are pending and enabled.
+    pub(super) fn pending(&self) -> u32 {
         (self.level & !self.edge | self.latched & self.edge) & self.enable & !1
+    }
+
+    /// Returns the state of 32 sources.
+    pub(super) fn status(&self, word: u32) -> u32 {
+        self.sources.checked_shr(32 * word).unwrap_or(0) as u32
+    }
+
+    /// Maps a source to a CPU interrupt.
+    pub(super) fn set_map(&mut self, source: u32, interrupt: u32) {
+        if let Some(to) = self.map.get_mut(source as usize) {
+            *to = (interrupt & 31) as u8;
+        }
+        self.update();
+    }
+
+    /// Sets the enabled CPU interrupts.
+    pub(super) fn set_enabled(&mut self, interrupts: u32) {
+        self.enable = interrupts;
+    }
+
+    /// Sets the CPU interrupts that latch an edge.
+    pub(super) fn set_edge(&mut self, interrupts: u32) {
+        self.edge = interrupts;
+        self.update();
+    }
+
+    /// Clears latched CPU interrupts.
+    pub(super) fn clear(&mut self, interrupts: u32) {
+        self.latched &= !interrupts;
+        self.update();
+    }
+
+    /// Sets the priority of a CPU interrupt.
+    pub(super) fn set_priority(&mut self, interrupt: u32, priority: u32) {
+        if let Some(to) = self.priority.get_mut(interrupt as usize) {
+            *to = (priority & 15) as u8;
+        }
+    }
+
+    /// Sets the lowest priority that is reported.
+    pub(super) fn set_threshold(&mut self, priority: u32) {
+        self.threshold = (priority & 15) as u8;
+    }
+
+    /// Sets everything except the sources to its reset state.
+    pub(super) fn reset(&mut self) {
+        *self = Matrix { sources: self.sources, ..Matrix::new(self.map.len() as u32) };
+        self.update();
     }
 
     fn update(&mut self) {
@@ -104,8 +157,8 @@ pub(crate) struct InterruptMatrix {
 }
 
 impl InterruptMatrix {
-    pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len) }
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device) }
     }
 }
 
@@ -113,8 +166,8 @@ impl Device for InterruptMatrix {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
         let matrix = &fabric.matrix;
         match offset {
-            STATUS_0 => matrix.sources as u32,
-            STATUS_1 => (matrix.sources >> 32) as u32,
+            STATUS_0 => matrix.status(0),
+            STATUS_1 => matrix.status(1),
             EIP_STATUS => matrix.pending(),
             _ => self.registers.get(offset),
         }
@@ -124,25 +177,14 @@ impl Device for InterruptMatrix {
         self.registers.set(offset, value);
         let matrix = &mut fabric.matrix;
         match offset {
-            0..STATUS_0 => {
-                if let Some(to) = matrix.map.get_mut((offset / 4) as usize) {
-                    *to = (value & 31) as u8;
-                }
-            }
-            ENABLE => matrix.enable = value,
-            TYPE => matrix.edge = value,
-            CLEAR => matrix.latched &= !value,
-            PRIORITY_0..THRESHOLD => {
-                if let Some(priority) =
-                    matrix.priority.get_mut(((offset - PRIORITY_0) / 4) as usize)
-                {
-                    *priority = (value & 15) as u8;
-                }
-            }
-            THRESHOLD => matrix.threshold = (value & 15) as u8,
+            0..STATUS_0 => matrix.set_map(offset / 4, value),
+            ENABLE => matrix.set_enabled(value),
+            TYPE => matrix.set_edge(value),
+            CLEAR => matrix.clear(value),
+            PRIORITY_0..THRESHOLD => matrix.set_priority((offset - PRIORITY_0) / 4, value),
+            THRESHOLD => matrix.set_threshold(value),
             _ => {}
         }
-        matrix.update();
     }
 
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
@@ -151,10 +193,8 @@ impl Device for InterruptMatrix {
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(&[]);
-            let sources = fabric.matrix.sources;
-            fabric.matrix = Matrix { sources, ..Matrix::new() };
-            fabric.matrix.update();
+            self.registers.reset();
+            fabric.matrix.reset();
         }
     }
 }
@@ -164,7 +204,7 @@ mod tests {
     use super::*;
 
     fn matrix(settings: &[(u32, u8, u8)]) -> Matrix {
-        let mut matrix = Matrix::new();
+        let mut matrix = Matrix::new(62);
         for &(source, number, priority) in settings {
             matrix.map[source as usize] = number;
             matrix.priority[usize::from(number)] = priority;

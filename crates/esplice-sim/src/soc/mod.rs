@@ -16,12 +16,20 @@ mod flash_chip;
 mod gdma;
 mod gpio;
 pub(crate) mod interrupts;
+mod lp_aon;
+mod lp_timer;
+mod lp_wdt;
+mod pcr;
 mod plain;
+mod plic;
+mod pmu;
 pub(crate) mod rtc;
+mod rtc_watchdog;
 mod serial;
 mod sha;
 pub(crate) mod sleep;
 mod spi_mem;
+mod spi_mmu;
 mod system;
 mod systimer;
 #[cfg(test)]
@@ -34,7 +42,7 @@ pub(crate) mod watchdog;
 use std::sync::Arc;
 use std::{collections::BTreeMap, ops::Range};
 
-use esplice_chip::{Chip, Peripheral, RegionKind, Sim};
+use esplice_chip::{Chip, Peripheral, RegionKind, Sim, Space};
 
 pub use bus::Accesses;
 pub(crate) use cache::MMU_INVALID;
@@ -60,10 +68,8 @@ const NEEDED: [&str; 7] = ["debug-assist", "intmtx", "mmu", "rtc-cntl", "spi0", 
 pub(crate) struct Soc {
     pub fabric: Fabric,
     devices: Vec<Placed>,
-    /// Address range of the devices, with plain storage between them.
-    space: Range<u32>,
-    /// Device at each slot of the space.
-    slots: Vec<u8>,
+    /// Address ranges of the devices, with plain storage between them.
+    spaces: Vec<DeviceSpace>,
     /// Time before which no device needs to run.
     horizon: Tick,
     /// Interrupt last reported to the CPU.
@@ -74,6 +80,21 @@ pub(crate) struct Soc {
     /// Address in ROM that was fetched without a hook.
     rom_fetch: Option<u32>,
     console: u32,
+}
+
+/// A range of addresses with devices.
+#[derive(Clone)]
+struct DeviceSpace {
+    range: Range<u32>,
+    /// Device at each slot of the range.
+    slots: Vec<u8>,
+}
+
+impl DeviceSpace {
+    fn new(space: &Space) -> Self {
+        let slots = vec![NO_DEVICE; (space.len / SLOT_LEN) as usize];
+        Self { range: space.addr.0..space.end(), slots }
+    }
 }
 
 #[derive(Clone)]
@@ -102,8 +123,8 @@ impl Soc {
                 memory,
                 flash: FlashChip::new(nor, timed),
                 clock: Clock::new(chip.xtal_mhz, chip.boot_cpu_mhz),
-                matrix: Matrix::new(),
-                pins: gpio::Pins::default(),
+                matrix: Matrix::new(sim.interrupt_sources),
+                pins: gpio::Pins::new(sim.pins),
                 dma: gdma::Dma::new(),
                 line: Line::default(),
                 cable: Cable::default(),
@@ -115,29 +136,28 @@ impl Soc {
                 strap: sim.boot_strap,
                 reset_reason: ResetReason::PowerOn,
                 sleep: None,
+                wake_alarm: None,
                 reset_request: None,
                 clock_changed: false,
                 saved_pc: 0,
                 failure: None,
             },
             devices: Vec::new(),
-            space: sim.peripheral_space.addr.0..sim.peripheral_space.end(),
-            slots: vec![NO_DEVICE; (sim.peripheral_space.len / SLOT_LEN) as usize],
+            spaces: sim.peripheral_spaces.iter().map(DeviceSpace::new).collect(),
             horizon: Tick::MAX,
             reported_irq: 0,
             irq_by_access: false,
             unlisted: BTreeMap::new(),
             rom_fetch: None,
-            console: sim
-                .peripherals
-                .iter()
-                .find(|peripheral| peripheral.model == "uart")
-                .map_or(0, |peripheral| peripheral.base.0),
+            console: 0,
         };
         for peripheral in &sim.peripherals {
             soc.place(chip, sim, peripheral)?;
         }
-        if let Some(device) = NEEDED.into_iter().find(|name| soc.base_of(name).is_none()) {
+        let uart = soc.devices.iter().find(|placed| placed.device.baud(&soc.fabric).is_some());
+        soc.console = uart.map_or(0, |placed| placed.base);
+        let missing = NEEDED.into_iter().find(|name| soc.base_of(name).is_none());
+        if let Some(device) = missing.filter(|_| !crate::rom::needs_file(sim)) {
             return Err(SimError::NoDevice { device });
         }
         Ok(soc)
@@ -158,27 +178,29 @@ impl Soc {
         let index = self.devices.len();
         let (base, len) = (peripheral.base.0, peripheral.len);
         let bad_place = || SimError::DevicePlace { device: peripheral.name.clone(), base, len };
-        let first = base.checked_sub(self.space.start).ok_or_else(bad_place)?;
         let number = u8::try_from(index).ok().filter(|n| *n != NO_DEVICE).ok_or_else(bad_place)?;
         if !base.is_multiple_of(SLOT_LEN) || !len.is_multiple_of(SLOT_LEN) || len == 0 {
             return Err(bad_place());
         }
+        let space = self.spaces.iter_mut().find(|space| space.range.contains(&base));
+        let space = space.ok_or_else(bad_place)?;
+        let first = base - space.range.start;
         for slot in first / SLOT_LEN..(first.saturating_add(len)) / SLOT_LEN {
-            match self.slots.get_mut(slot as usize) {
+            match space.slots.get_mut(slot as usize) {
                 Some(slot) if *slot == NO_DEVICE => *slot = number,
                 _ => return Err(bad_place()),
             }
         }
         self.devices.push(Placed {
+            senses_pins: device.senses_pins(),
+            transfers: device.transfers(),
+            keeps_awake: device.keeps_awake(),
             device,
             name: peripheral.name.as_str().into(),
             base,
             irq: peripheral.irq.as_slice().into(),
             lines: 0,
             next: None,
-            senses_pins: ["gpio", "rtc-cntl", "uart"].contains(&peripheral.model.as_str()),
-            transfers: peripheral.model == "gdma" || peripheral.model == "sha",
-            keeps_awake: peripheral.model == "rtc-cntl",
         });
         Ok(())
     }
@@ -335,8 +357,14 @@ impl Soc {
         self.rom_fetch.take()
     }
 
+    /// Returns whether devices can be at an address.
+    fn in_device_space(&self, addr: u32) -> bool {
+        self.spaces.iter().any(|space| space.range.contains(&addr))
+    }
+
     fn device_at(&self, addr: u32) -> Option<usize> {
-        let slot = self.slots.get((addr.wrapping_sub(self.space.start) / SLOT_LEN) as usize)?;
+        let space = self.spaces.iter().find(|space| space.range.contains(&addr))?;
+        let slot = space.slots.get(((addr - space.range.start) / SLOT_LEN) as usize)?;
         (*slot != NO_DEVICE).then_some(usize::from(*slot))
     }
 

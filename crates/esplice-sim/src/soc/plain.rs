@@ -1,5 +1,6 @@
-//! Devices for which little more than registers that store values is needed. Reset values are from
-//! the vendor's SVD, through the crate esp32c3.
+//! Devices for which little more than registers that store values is needed.
+
+use esplice_chip::Peripheral;
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,11 @@ use super::device::{Device, Fabric, Registers, ResetReason, Scope};
 #[derive(Clone)]
 pub(crate) struct Storage {
     registers: Registers,
-    reset: &'static [(u32, u32)],
 }
 
 impl Storage {
-    pub fn new(len: u32, reset: &'static [(u32, u32)]) -> Self {
-        Self { registers: Registers::new(len), reset }
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device) }
     }
 }
 
@@ -34,7 +34,7 @@ impl Device for Storage {
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(self.reset);
+            self.registers.reset();
         }
     }
 }
@@ -46,6 +46,8 @@ pub(crate) struct AnalogI2c {
     registers: Registers,
     /// Registers of the analog parts by block and register. Unwritten ones hold 0.
     parts: BTreeMap<u16, u8>,
+    /// The register CONF0.
+    conf0: u32,
 }
 
 impl AnalogI2c {
@@ -55,19 +57,28 @@ impl AnalogI2c {
     const MASTERS: [u32; 2] = [0x00, 0x04];
     const WRITE: u32 = 1 << 24;
     const BUSY: u32 = 1 << 25;
-    const CONF0: u32 = 0x40;
     /// BBPLL calibration is done (ESP-IDF, soc/i2c_ana_mst_reg.h).
     const BBPLL_CAL_DONE: u32 = 1 << 24;
 
-    pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len), parts: BTreeMap::new() }
+    /// Creates version 1, of the ESP32-C3.
+    pub fn v1(device: &Peripheral) -> Self {
+        Self::with(device, 0x40)
+    }
+
+    /// Creates version 2, of the ESP32-C6 and ESP32-H2 (their crates, `i2c_ana_mst`).
+    pub fn v2(device: &Peripheral) -> Self {
+        Self::with(device, 0x18)
+    }
+
+    fn with(device: &Peripheral, conf0: u32) -> Self {
+        Self { registers: Registers::of(device), parts: BTreeMap::new(), conf0 }
     }
 }
 
 impl Device for AnalogI2c {
     fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
         let value = self.registers.get(offset);
-        if offset == Self::CONF0 { value | Self::BBPLL_CAL_DONE } else { value }
+        if offset == self.conf0 { value | Self::BBPLL_CAL_DONE } else { value }
     }
 
     fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
@@ -91,7 +102,7 @@ impl Device for AnalogI2c {
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(&[]);
+            self.registers.reset();
             self.parts.clear();
         }
     }
@@ -106,21 +117,9 @@ pub(crate) struct ApbControl {
 impl ApbControl {
     /// RNG_DATA_REG (TRM 24.5).
     const RNG_DATA: u32 = 0xb0;
-    const RESET: &'static [(u32, u32)] = &[
-        (0x00, 0x01),
-        (0x04, 0x0001_0727),
-        (0x08, 0x07ff),
-        (0x14, 0xfffc_e030),
-        (0x28, 0x03),
-        (0x48, 0x0400),
-        (0x9c, 0x15),
-        (0xa4, 0x3f),
-        (0xac, 0x3f),
-        (0xb4, 0x6480),
-    ];
 
-    pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len) }
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device) }
     }
 }
 
@@ -142,7 +141,48 @@ impl Device for ApbControl {
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(Self::RESET);
+            self.registers.reset();
+        }
+        if scope == Scope::Chip {
+            fabric.random.restart();
+        }
+    }
+}
+
+/// LP_PERI, of which the register of the random number generator is used (crate esp32c6,
+/// `lp_peri`).
+#[derive(Clone)]
+pub(crate) struct RandomSource {
+    registers: Registers,
+}
+
+impl RandomSource {
+    const RNG_DATA: u32 = 0x08;
+
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device) }
+    }
+}
+
+impl Device for RandomSource {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        if offset == Self::RNG_DATA {
+            return fabric.random.next();
+        }
+        self.registers.get(offset)
+    }
+
+    fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
+        self.registers.set(offset, value);
+    }
+
+    fn steady_until(&self, offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        (offset != Self::RNG_DATA).then_some(Tick::MAX)
+    }
+
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
+        if scope >= Scope::Core {
+            self.registers.reset();
         }
         if scope == Scope::Chip {
             fabric.random.restart();
@@ -160,8 +200,8 @@ impl DebugAssist {
     const RCD_EN: u32 = 0x44;
     const RCD_PC: u32 = 0x48;
 
-    pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len) }
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device) }
     }
 }
 
@@ -185,7 +225,7 @@ impl Device for DebugAssist {
             fabric.saved_pc = 0;
         }
         if scope >= Scope::Core {
-            self.registers.reset(&[(0x70, 0x80)]);
+            self.registers.reset();
         }
     }
 }

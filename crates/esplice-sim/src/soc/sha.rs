@@ -1,6 +1,8 @@
 //! The SHA accelerator, with block-by-block and DMA operation (TRM 20, which defines the register
 //! names). It takes no time.
 
+use esplice_chip::Peripheral;
+
 use super::{
     clock::Tick,
     device::{Device, Fabric, Registers, Scope},
@@ -66,14 +68,12 @@ pub(crate) struct Sha {
 }
 
 impl Sha {
-    pub fn new(len: u32) -> Self {
-        Self {
-            registers: Registers::new(len),
-            waiting: 0,
-            part: Vec::new(),
-            first: false,
-            done: false,
-        }
+    pub fn new(device: &Peripheral) -> Self {
+        Self::with(Registers::of(device))
+    }
+
+    fn with(registers: Registers) -> Self {
+        Self { registers, waiting: 0, part: Vec::new(), first: false, done: false }
     }
 
     fn block(&mut self, first: bool) {
@@ -166,14 +166,18 @@ impl Device for Sha {
         }
     }
 
+    fn transfers(&self) -> bool {
+        true
+    }
+
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
         Some(Tick::MAX)
     }
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            *self = Self::new(self.registers.len());
-            self.registers.reset(&[]);
+            *self = Self::with(self.registers.clone());
+            self.registers.reset();
         }
     }
 }
@@ -224,7 +228,7 @@ mod tests {
             (mode::SHA224, 7, 0x2309_7d22, 0xe36c_9da7),
             (2, 8, 0xba78_16bf, 0xf200_15ad),
         ] {
-            let mut sha = Sha::new(0x1000);
+            let mut sha = Sha::with(Registers::new(0x1000));
             sha.registers.set(MODE, mode);
             for (i, word) in (0_u32..).zip(block.chunks_exact(4)) {
                 sha.registers.set(M_MEM + 4 * i, u32::from_le_bytes(word.try_into().unwrap()));

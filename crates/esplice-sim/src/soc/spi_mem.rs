@@ -3,6 +3,8 @@
 //! of its command, address, dummy and data phases, each on its number of lines, at the rate set in
 //! CLOCK.
 
+use esplice_chip::Peripheral;
+
 use super::{
     clock::{Tick, periods},
     device::{Device, Fabric, Registers, Scope},
@@ -97,10 +99,8 @@ pub(crate) struct SpiMem {
 }
 
 impl SpiMem {
-    pub fn new(len: u32) -> Self {
-        let mut spi = Self { registers: Registers::new(len), busy_until: 0 };
-        spi.registers.reset(RESET);
-        spi
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device), busy_until: 0 }
     }
 
     fn buffer(&self) -> [u8; BUFFER] {
@@ -207,7 +207,7 @@ impl SpiMem {
     fn hz(&self, fabric: &Fabric) -> u64 {
         let clock = self.registers.get(CLOCK);
         let divider = if clock & CLOCK_EQUAL != 0 { 1 } else { u64::from(clock >> 16 & 0xff) + 1 };
-        fabric.clock.apb_hz() / divider
+        fabric.clock.flash_hz() / divider
     }
 
     /// Executes commands. `now` is the end of their transaction: only then does the chip start an
@@ -297,11 +297,6 @@ impl SpiMem {
     }
 }
 
-/// Reset values that software relies on (TRM 26.7): clock divided by 4, a command phase in USER, 24
-/// address bits, 8 command bits.
-const RESET: &[(u32, u32)] =
-    &[(CLOCK, 0x0003_0103), (USER, user::COMMAND), (USER1, 23 << 26 | 7), (USER2, 7 << 28)];
-
 impl Device for SpiMem {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
         match offset {
@@ -343,7 +338,7 @@ impl Device for SpiMem {
 
     fn reset(&mut self, scope: Scope, _fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(RESET);
+            self.registers.reset();
             self.busy_until = 0;
         }
     }

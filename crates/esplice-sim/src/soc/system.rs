@@ -1,5 +1,7 @@
 //! The system registers: clock selection and software interrupts (TRM 6 and 15, which define the
-//! names). Reset values are from the vendor's SVD, through the crate esp32c3.
+//! names).
+
+use esplice_chip::Peripheral;
 
 use super::{
     clock::{RC_FAST_HZ, Tick},
@@ -21,25 +23,6 @@ const CRC_FINISH: u32 = 1 << 31;
 /// Number of software interrupts.
 const FROM_CPU: u32 = 4;
 
-const RESET: &[(u32, u32)] = &[
-    (0x04, 0xc0),
-    (CPU_PER_CONF, 0x0c),
-    (0x0c, 0x01),
-    (0x10, 0xf9c1_e06f),
-    (0x14, 0x0200),
-    (0x1c, 0x01fe),
-    (0x20, 0xff),
-    (0x24, 0x0200_1001),
-    (0x38, 0x01),
-    (0x3c, 0x01),
-    (0x40, 0x05),
-    (FASTMEM_CONFIG, 0x7ff0_0000),
-    (0x54, 0x01),
-    (SYSCLK_CONF, 0x01),
-    (0x5c, 0x03),
-    (0x60, 0x03),
-];
-
 /// The system registers.
 #[derive(Clone)]
 pub(crate) struct System {
@@ -47,8 +30,8 @@ pub(crate) struct System {
 }
 
 impl System {
-    pub fn new(len: u32) -> Self {
-        Self { registers: Registers::new(len) }
+    pub fn new(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device) }
     }
 
     /// Sets the CPU and bus clocks that the registers select (TRM 6.2.4, tables 6-2 to 6-4).
@@ -153,7 +136,7 @@ impl Device for System {
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(RESET);
+            self.registers.reset();
             self.set_speeds(fabric);
         }
     }

@@ -1,6 +1,8 @@
 //! The system timer: two counters at 16 MHz and three alarms (TRM 11, which defines the register
 //! and bit names).
 
+use esplice_chip::Peripheral;
+
 use std::ops::Range;
 
 use super::{
@@ -35,8 +37,6 @@ const PERIOD: u32 = (1 << 26) - 1;
 const COUNTER: u64 = (1 << 52) - 1;
 /// Ticks per count. The clock is the crystal's times 2, divided by 5 (TRM 11.3).
 const COUNT: Tick = TICK_HZ / 16_000_000;
-/// From an SVD: unit 0 runs, and both units stall with a halted CPU.
-const RESET: &[(u32, u32)] = &[(CONF, 0x4600_0000)];
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Unit {
@@ -78,9 +78,9 @@ pub(crate) struct SystemTimer {
 }
 
 impl SystemTimer {
-    pub fn new(len: u32) -> Self {
+    pub fn new(device: &Peripheral) -> Self {
         Self {
-            registers: Registers::new(len),
+            registers: Registers::of(device),
             units: [Unit::default(); 2],
             alarms: [Alarm::default(); 3],
             raw: 0,
@@ -260,7 +260,7 @@ impl Device for SystemTimer {
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(RESET);
+            self.registers.reset();
             self.raw = 0;
             self.units = [Unit { since: fabric.now(), ..Unit::default() }; 2];
             self.alarms = [Alarm::default(); 3];

@@ -1,6 +1,7 @@
 //! A timer group: one timer, the main watchdog and the clock calibrator (TRM 12 and 13, which
-//! define the register and bit names). Reset values are from the vendor's SVD, through the crate
-//! esp32c3.
+//! define the register and bit names).
+
+use esplice_chip::Peripheral;
 
 use std::ops::Range;
 
@@ -32,7 +33,6 @@ const INT_RAW: u32 = 0x74;
 const INT_ST: u32 = 0x78;
 const INT_CLR: u32 = 0x7c;
 const RTCCALICFG2: u32 = 0x80;
-const REGCLK: u32 = 0xfc;
 
 /// T0CONFIG bits.
 mod t0 {
@@ -53,20 +53,6 @@ const CALI_RDY: u32 = 1 << 15;
 const CALI_DATA_VALID: u32 = 1;
 /// The counter has 54 bits.
 const COUNTER: u64 = (1 << 54) - 1;
-
-const RESET: &[(u32, u32)] = &[
-    (T0CONFIG, 0x6000_2000), // TRM: counts up, reloads, divider 1
-    (WDTCONFIG0, 0x0004_c000),
-    (WDTCONFIG1, 0x0001_0000),
-    (0x50, 26_000_000),
-    (0x54, 0x07ff_ffff),
-    (0x58, 0x000f_ffff),
-    (WDTCONFIG5, 0x000f_ffff),
-    (WDTWPROTECT, WDT_KEY), // The watchdog's registers are open after a reset.
-    (RTCCALICFG, 0x0001_3000),
-    (RTCCALICFG2, 0xffff_ff98),
-    (REGCLK, 0x6000_0000),
-];
 
 /// A timer group.
 #[derive(Clone)]
@@ -123,13 +109,13 @@ impl Timer {
 
 impl TimerGroup {
     /// Creates the timer group with this number.
-    pub fn new(len: u32, number: usize) -> Self {
+    pub fn new(device: &Peripheral, number: usize) -> Self {
         let resets = match number {
             0 => [ResetReason::Timer0WatchdogCpu, ResetReason::Timer0WatchdogSystem],
             _ => [ResetReason::Timer1WatchdogCpu, ResetReason::Timer1WatchdogSystem],
         };
         Self {
-            registers: Registers::new(len),
+            registers: Registers::of(device),
             raw: 0,
             watchdog: Watchdog::new(),
             resets,
@@ -151,8 +137,11 @@ impl TimerGroup {
             // Flash boot protection is active, and stage 0 resets the system (TRM 13.2.2.5).
             stages[0].action = action::SYSTEM;
         }
-        let hz =
-            if conf & WDT_USE_XTAL != 0 { fabric.clock.xtal_hz() } else { fabric.clock.apb_hz() };
+        let hz = match fabric.clock.devices {
+            Some(devices) => devices.watchdogs[usize::from(!self.first)],
+            None if conf & WDT_USE_XTAL != 0 => fabric.clock.xtal_hz(),
+            None => fabric.clock.apb_hz(),
+        };
         let prescaler = u64::from(self.registers.get(WDTCONFIG1) >> 16);
         let enabled = conf & WDT_EN != 0 || flash_boot;
         self.watchdog.configure(enabled, stages, (hz, prescaler), fabric.now());
@@ -165,8 +154,11 @@ impl TimerGroup {
         let conf = self.registers.get(T0CONFIG);
         self.timer.running = conf & t0::EN != 0;
         self.timer.up = conf & t0::INCREASE != 0;
-        self.timer.hz =
-            if conf & t0::USE_XTAL != 0 { fabric.clock.xtal_hz() } else { fabric.clock.apb_hz() };
+        self.timer.hz = match fabric.clock.devices {
+            Some(devices) => devices.timers[usize::from(!self.first)],
+            None if conf & t0::USE_XTAL != 0 => fabric.clock.xtal_hz(),
+            None => fabric.clock.apb_hz(),
+        };
         // 0 means 65536 (TRM 12.2.1).
         self.timer.divider = match u64::from(conf >> 13 & 0xffff) {
             0 => 0x1_0000,
@@ -307,7 +299,7 @@ impl Device for TimerGroup {
 
     fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
         if scope >= Scope::Core {
-            self.registers.reset(RESET);
+            self.registers.reset();
             self.raw = 0;
             self.watchdog = Watchdog::new();
             self.timer = Timer { since: fabric.now(), ..Timer::default() };

@@ -1,6 +1,8 @@
 //! A UART with FIFOs of 128 bytes, timed transmission and interrupts (TRM 25, which defines the
 //! register and bit names).
 
+use esplice_chip::Peripheral;
+
 use super::{
     autobaud::Autobaud,
     clock::{RC_FAST_HZ, Tick, periods},
@@ -17,13 +19,7 @@ pub(crate) const CLKDIV: u32 = 0x14;
 pub(crate) const STATUS: u32 = 0x1c;
 const CONF0: u32 = 0x20;
 const CONF1: u32 = 0x24;
-const LOWPULSE: u32 = 0x28;
-const HIGHPULSE: u32 = 0x2c;
-const RXD_CNT: u32 = 0x30;
-const MEM_CONF: u32 = 0x60;
-const FSM_STATUS: u32 = 0x6c;
 pub(crate) const CLK_CONF: u32 = 0x78;
-const ID: u32 = 0x80;
 
 /// Size of each FIFO in bytes.
 pub(crate) const DEPTH: usize = 128;
@@ -44,25 +40,70 @@ mod int {
     pub const TX_DONE: u32 = 1 << 14;
 }
 
-const CONF0_AUTOBAUD_EN: u32 = 1 << 27;
-/// Loops transmitted bytes back to the receiver.
-const CONF0_LOOPBACK: u32 = 1 << 14;
-const CONF0_RXFIFO_RST: u32 = 1 << 17;
-const CONF0_TXFIFO_RST: u32 = 1 << 18;
-const CONF1_RX_TOUT_EN: u32 = 1 << 21;
+/// Registers and bits that differ between versions.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    lowpulse: u32,
+    highpulse: u32,
+    rxd_cnt: u32,
+    fsm_status: u32,
+    /// CONF0: measures the baud rate of the input.
+    autobaud_en: u32,
+    /// CONF0: loops transmitted bytes back to the receiver.
+    loopback: u32,
+    rxfifo_rst: u32,
+    txfifo_rst: u32,
+    /// CONF1: position and bits of the threshold of TXFIFO_EMPTY; that of RXFIFO_FULL is at 0.
+    threshold_at: u32,
+    threshold: u32,
+    /// Register and bit that enable the receive timeout.
+    timeout_en: (u32, u32),
+    /// Register and position of its length in bits.
+    timeout: (u32, u32),
+    /// Register and bit REG_UPDATE.
+    update: (u32, u32),
+    /// True if source and divider of the clock are selected outside of the UART.
+    outer_clock: bool,
+}
+
+/// The ESP32-C3's and ESP32-C2's UART.
+const V1: Layout = Layout {
+    lowpulse: 0x28,
+    highpulse: 0x2c,
+    rxd_cnt: 0x30,
+    fsm_status: 0x6c,
+    autobaud_en: 1 << 27,
+    loopback: 1 << 14,
+    rxfifo_rst: 1 << 17,
+    txfifo_rst: 1 << 18,
+    threshold_at: 9,
+    threshold: 0x1ff,
+    timeout_en: (CONF1, 1 << 21),
+    timeout: (0x60, 16),
+    update: (0x80, 1 << 31),
+    outer_clock: false,
+};
+
+/// The ESP32-C6's and ESP32-H2's UART (registers and bits of the crate esp32c6, `uart0`).
+const V2: Layout = Layout {
+    lowpulse: 0x7c,
+    highpulse: 0x80,
+    rxd_cnt: 0x84,
+    fsm_status: 0x70,
+    autobaud_en: 1 << 19,
+    loopback: 1 << 12,
+    rxfifo_rst: 1 << 22,
+    txfifo_rst: 1 << 23,
+    threshold_at: 8,
+    threshold: 0xff,
+    timeout_en: (0x64, 1 << 0),
+    timeout: (0x64, 2),
+    update: (0x98, 1 << 0),
+    outer_clock: true,
+};
+
 /// Idle level of the line and the modem lines in STATUS: all high.
 const STATUS_IDLE: u32 = 1 << 31 | 1 << 15 | 1 << 14 | 1 << 13;
-
-const RESET: &[(u32, u32)] = &[
-    (CLKDIV, 0x2b6),            // TRM: 694
-    (CONF0, 0x1000_0010 | 0xc), // TRM: 8 data bits, 1 stop bit
-    (CONF1, 0xc060),            // TRM: both thresholds 0x60
-    (LOWPULSE, 0xfff),
-    (HIGHPULSE, 0xfff),
-    (MEM_CONF, 0x000a_0012), // TRM: receive timeout 10 bits
-    (CLK_CONF, 0x0370_1000), // TRM: crystal, divided by 2, clocks on
-    (ID, 0x500),
-];
 
 /// A byte in the transmitter: in the FIFO before `start`, in the shift register until `done`.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +122,9 @@ pub(crate) fn clkdiv(sixteenths: u32) -> u32 {
 #[derive(Clone)]
 pub(crate) struct Uart {
     registers: Registers,
+    layout: Layout,
+    /// Number of this UART.
+    number: usize,
     raw: u32,
     sending: VecDeque<Sending>,
     received: VecDeque<u8>,
@@ -98,9 +142,21 @@ pub(crate) struct Uart {
 }
 
 impl Uart {
-    pub fn new(len: u32, console: bool, signal: Option<u32>) -> Self {
-        let mut uart = Self {
-            registers: Registers::new(len),
+    /// Creates version 1. `number` counts the UARTs; the host's cable goes to the first one.
+    pub fn v1(device: &Peripheral, number: usize) -> Self {
+        Self::with(device, number, V1)
+    }
+
+    /// Creates version 2.
+    pub fn v2(device: &Peripheral, number: usize) -> Self {
+        Self::with(device, number, V2)
+    }
+
+    fn with(device: &Peripheral, number: usize, layout: Layout) -> Self {
+        Self {
+            registers: Registers::of(device),
+            layout,
+            number,
             raw: 0,
             sending: VecDeque::new(),
             received: VecDeque::new(),
@@ -108,12 +164,10 @@ impl Uart {
             paced: 0,
             autobaud: Autobaud::new(),
             baud: 1,
-            console,
-            signal,
+            console: number == 0,
+            signal: device.signals.first().copied(),
             looped: VecDeque::new(),
-        };
-        uart.registers.reset(RESET);
-        uart
+        }
     }
 
     /// Returns whether the host is connected.
@@ -123,6 +177,9 @@ impl Uart {
 
     /// Returns the clock, divided by SCLK_DIV_NUM.
     fn clock(&self, fabric: &Fabric) -> u64 {
+        if let Some(devices) = fabric.clock.devices.filter(|_| self.layout.outer_clock) {
+            return devices.serial.get(self.number).copied().unwrap_or(0);
+        }
         let conf = self.registers.get(CLK_CONF);
         let source = match conf >> 20 & 3 {
             1 => fabric.clock.apb_hz(),
@@ -159,7 +216,7 @@ impl Uart {
         let done = start + self.byte_time(fabric);
         self.sending.push_back(Sending { start, done, byte });
         let byte = LineByte { done, byte, baud: self.baud };
-        if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
+        if self.registers.get(CONF0) & self.layout.loopback != 0 {
             self.looped.push_back(byte);
         }
         if let Some(signal) = self.signal {
@@ -222,7 +279,7 @@ impl Uart {
             if !fabric.timed && fabric.rom_executed {
                 self.paced = self.taken_at(&byte) + periods(PACE, fabric.clock.cpu_hz());
             }
-            if self.registers.get(CONF0) & CONF0_AUTOBAUD_EN != 0 {
+            if self.registers.get(CONF0) & self.layout.autobaud_en != 0 {
                 let clock = self.clock(fabric);
                 self.autobaud.measure(&byte, clock);
             }
@@ -256,7 +313,7 @@ impl Uart {
 
     /// Returns the next byte to receive: from the transmitter itself, from the host, or from a pin.
     fn arriving(&self, fabric: &Fabric) -> Option<LineByte> {
-        if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
+        if self.registers.get(CONF0) & self.layout.loopback != 0 {
             self.looped.front().copied()
         } else if self.connected(fabric) {
             fabric.line.to_board.front().copied()
@@ -267,7 +324,7 @@ impl Uart {
 
     /// Removes the byte that `arriving` returned.
     fn take_arrived(&mut self, fabric: &mut Fabric) {
-        if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
+        if self.registers.get(CONF0) & self.layout.loopback != 0 {
             self.looped.pop_front();
         } else if self.connected(fabric) {
             fabric.line.to_board.pop_front();
@@ -290,19 +347,21 @@ impl Uart {
     }
 
     fn full_threshold(&self) -> usize {
-        (self.registers.get(CONF1) & 0x1ff) as usize
+        (self.registers.get(CONF1) & self.layout.threshold) as usize
     }
 
     fn empty_threshold(&self) -> usize {
-        (self.registers.get(CONF1) >> 9 & 0x1ff) as usize
+        (self.registers.get(CONF1) >> self.layout.threshold_at & self.layout.threshold) as usize
     }
 
     /// Returns when the receive timeout expires.
     fn timeout_at(&self, fabric: &Fabric) -> Option<Tick> {
-        if self.registers.get(CONF1) & CONF1_RX_TOUT_EN == 0 || self.received.is_empty() {
+        let (register, bit) = self.layout.timeout_en;
+        if self.registers.get(register) & bit == 0 || self.received.is_empty() {
             return None;
         }
-        let bits = u64::from(self.registers.get(MEM_CONF) >> 16 & 0x3ff);
+        let (register, position) = self.layout.timeout;
+        let bits = u64::from(self.registers.get(register) >> position & 0x3ff);
         let wait = if fabric.timed { periods(bits, u64::from(self.baud)) } else { 0 };
         self.last_received.map(|at| at.saturating_add(wait))
     }
@@ -320,16 +379,16 @@ impl Device for Uart {
                 STATUS_IDLE | waiting << 16 | self.received.len() as u32
             }
             // ST_UTX_OUT: 0 while the transmitter is idle.
-            FSM_STATUS => {
+            _ if offset == self.layout.fsm_status => {
                 if self.sending.is_empty() {
                     0
                 } else {
                     1 << 4
                 }
             }
-            LOWPULSE => self.autobaud.low,
-            HIGHPULSE => self.autobaud.high,
-            RXD_CNT => self.autobaud.edges,
+            _ if offset == self.layout.lowpulse => self.autobaud.low,
+            _ if offset == self.layout.highpulse => self.autobaud.high,
+            _ if offset == self.layout.rxd_cnt => self.autobaud.edges,
             _ => self.registers.get(offset),
         }
     }
@@ -341,27 +400,29 @@ impl Device for Uart {
             INT_RAW => self.raw = value,
             INT_CLR => self.raw &= !value,
             CONF0 => {
-                let begins = value & !self.registers.get(CONF0) & CONF0_AUTOBAUD_EN != 0;
+                let begins = value & !self.registers.get(CONF0) & self.layout.autobaud_en != 0;
                 if begins {
                     self.autobaud = Autobaud::new();
                 }
                 self.registers.set(CONF0, value);
             }
             // REG_UPDATE clears itself once the registers are synchronised.
-            ID => self.registers.set(ID, value & !(1 << 31)),
+            _ if offset == self.layout.update.0 => {
+                self.registers.set(offset, value & !self.layout.update.1);
+            }
             _ => self.registers.set(offset, value),
         }
         match offset {
             CLKDIV | CLK_CONF => self.set_rate(fabric),
             CONF0 => {
-                if value & CONF0_LOOPBACK == 0 {
+                if value & self.layout.loopback == 0 {
                     self.looped.clear();
                 }
-                if value & CONF0_RXFIFO_RST != 0 {
+                if value & self.layout.rxfifo_rst != 0 {
                     self.received.clear();
                     self.last_received = None;
                 }
-                if value & CONF0_TXFIFO_RST != 0 {
+                if value & self.layout.txfifo_rst != 0 {
                     self.cancel(false, fabric);
                 }
             }
@@ -414,6 +475,10 @@ impl Device for Uart {
         self.set_rate(fabric);
     }
 
+    fn senses_pins(&self) -> bool {
+        true
+    }
+
     fn steady_until(&self, offset: u32, fabric: &Fabric) -> Option<Tick> {
         if offset == FIFO {
             return None;
@@ -436,7 +501,7 @@ impl Device for Uart {
             self.last_received = None;
             self.raw = 0;
             self.autobaud = Autobaud::new();
-            self.registers.reset(RESET);
+            self.registers.reset();
             self.baud = self.rate(fabric);
         }
     }

@@ -6,6 +6,8 @@
 //! starts every millisecond. Without a host nothing is taken from the IN endpoint: bytes written
 //! there stay, and software can see that.
 
+use esplice_chip::Peripheral;
+
 use super::{
     clock::{TICK_HZ, Tick, periods},
     device::{Cable, Device, Fabric, LineByte, Registers, Scope},
@@ -19,7 +21,6 @@ const INT_ST: u32 = 0x0c;
 const INT_ENA: u32 = 0x10;
 const INT_CLR: u32 = 0x14;
 const CONF0: u32 = 0x18;
-const JFIFO_ST: u32 = 0x20;
 const FRAM_NUM: u32 = 0x24;
 const IN_EP1_ST: u32 = 0x2c;
 const OUT_EP1_ST: u32 = 0x3c;
@@ -40,8 +41,6 @@ mod int {
     pub const IN_EMPTY: u32 = 1 << 3;
     pub const IN_TOKEN: u32 = 1 << 8;
 }
-
-const RESET: &[(u32, u32)] = &[(CONF0, 0x4200), (JFIFO_ST, 0x44), (0x48, 0x02)];
 
 /// Size of a packet in bytes (USB 2.0, 5.8.3: the maximum of a full-speed bulk endpoint).
 pub(crate) const PACKET: usize = 64;
@@ -67,9 +66,12 @@ pub(crate) struct UsbSerialJtag {
 }
 
 impl UsbSerialJtag {
-    pub fn new(len: u32) -> Self {
-        let mut registers = Registers::new(len);
-        registers.reset(RESET);
+    pub fn new(device: &Peripheral) -> Self {
+        Self::with(Registers::of(device))
+    }
+
+    /// Returns the controller's reset state with these registers.
+    fn with(registers: Registers) -> Self {
         Self {
             registers,
             raw: int::IN_EMPTY,
@@ -230,7 +232,9 @@ impl Device for UsbSerialJtag {
         if scope >= Scope::Core {
             // The connection survives a reset, but bytes on their way do not.
             let frame = fabric.now() / (TICK_HZ / FRAME_HZ);
-            *self = Self { frame, ..Self::new(self.registers.len()) };
+            let mut registers = self.registers.clone();
+            registers.reset();
+            *self = Self { frame, ..Self::with(registers) };
         }
     }
 }

@@ -149,8 +149,8 @@ fn errors_tell_what_was_printed_and_why_it_stopped() {
     let error = Board::new("esp32c33").unwrap_err();
     assert!(error.to_string().contains("esp32c33"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("esp32c3")));
-    let error = Board::new("esp32h2").unwrap_err();
-    assert_eq!(error.to_string(), "there is no virtual ESP32-H2");
+    let error = Board::new("esp32s3").unwrap_err();
+    assert_eq!(error.to_string(), "there is no virtual ESP32-S3");
 }
 
 #[test]

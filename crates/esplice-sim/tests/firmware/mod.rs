@@ -2,11 +2,11 @@
 
 #![allow(dead_code)] // Each program uses a part of it.
 
+use esplice_chip::{Chip, ChipDb, RegionKind};
 use sha2::{Digest, Sha256};
 
 /// Address of the code in images.
 const CODE: u32 = 0x4038_0000;
-const CHIP_ID: u16 = 5;
 
 const A0: u32 = 10;
 const A1: u32 = 11;
@@ -94,9 +94,14 @@ impl Code {
     }
 }
 
-/// Returns an app for the second-stage bootloader: descriptor in DROM, code in IROM, executed in
-/// place.
+/// Returns an app of the ESP32-C3 for the second-stage bootloader: descriptor in DROM, code in IROM,
+/// executed in place.
 pub fn app(code: &Code) -> Vec<u8> {
+    app_of(ChipDb::embedded().find("esp32c3").unwrap(), code)
+}
+
+/// Returns an app of that chip.
+pub fn app_of(chip: &Chip, code: &Code) -> Vec<u8> {
     let mut descriptor = vec![0; 256];
     descriptor[..4].copy_from_slice(&0xabcd_5432_u32.to_le_bytes());
     descriptor[16..20].copy_from_slice(b"0.1\0");
@@ -104,7 +109,13 @@ pub fn app(code: &Code) -> Vec<u8> {
     descriptor[178..180].copy_from_slice(&u16::MAX.to_le_bytes()); // Most eFuse block revision.
     descriptor[180] = 16; // log2 of the MMU page size.
     // Each segment has the same offset in its window's page as in the image's.
-    image(0x4200_0128, &[(0x3c00_0020, &descriptor), (0x4200_0128, &code.bytes())])
+    let window = |execute: bool| {
+        let mut regions = chip.regions.iter().filter(|region| region.kind == RegionKind::Flash);
+        let chosen = regions.clone().find(|region| region.access.execute == execute);
+        chosen.or(regions.next()).expect("flash is mapped").addr.0
+    };
+    let (data, text) = (window(false) + 0x20, window(true) + 0x128);
+    image_of(chip, text, &[(data, &descriptor), (text, &code.bytes())])
 }
 
 /// Returns an image that the ROM itself loads and runs.
@@ -120,11 +131,16 @@ pub fn direct(code: &Code) -> Vec<u8> {
 }
 
 fn image(entry: u32, segments: &[(u32, &[u8])]) -> Vec<u8> {
-    // Magic, segments, mode DIO, 4 MB at 80 MHz, entry; WP pin, drives, chip id, revisions, hash.
-    let mut image = vec![0xe9, segments.len() as u8, 2, 0x2f];
+    image_of(ChipDb::embedded().find("esp32c3").unwrap(), entry, segments)
+}
+
+fn image_of(chip: &Chip, entry: u32, segments: &[(u32, &[u8])]) -> Vec<u8> {
+    let frequency = chip.image.flash_frequencies[&chip.image.default_flash_freq];
+    // Magic, segments, mode DIO, 4 MB, frequency, entry; WP pin, drives, chip id, revisions, hash.
+    let mut image = vec![0xe9, segments.len() as u8, 2, 0x20 | frequency];
     image.extend(entry.to_le_bytes());
     image.extend([0xee, 0, 0, 0]);
-    image.extend(CHIP_ID.to_le_bytes());
+    image.extend(chip.image.chip_id.to_le_bytes());
     image.extend([0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 1]);
     let mut sum = 0xef;
     for (addr, data) in segments {

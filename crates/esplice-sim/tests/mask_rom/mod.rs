@@ -1,5 +1,5 @@
-//! The vendor's ELF of the ESP32-C3's mask ROM, from the sources of espflash, which the workspace
-//! depends on. No part of it is stored here.
+//! The vendor's ELFs of the chips' mask ROMs, from the sources of espflash, which the workspace
+//! depends on. No part of them is stored here.
 
 #![allow(dead_code)] // Each program uses a part of it.
 
@@ -9,8 +9,26 @@ use cargo_metadata::MetadataCommand;
 use esplice_chip::ChipDb;
 use esplice_sim::RomImage;
 
-/// Returns the path of the ELF.
+/// Files of the ROMs that virtual boards execute.
+const FILES: [(&str, &str); 3] = [
+    ("esp32c3", "esp32c3_rev300_rom.elf"),
+    ("esp32c6", "esp32c6_rev0_rom.elf"),
+    ("esp32h2", "esp32h2_rev0_rom.elf"),
+];
+
+/// Returns the path of the ESP32-C3's ELF.
 pub fn path() -> PathBuf {
+    path_of("esp32c3")
+}
+
+/// Returns the path of a chip's ELF.
+pub fn path_of(chip: &str) -> PathBuf {
+    let file = FILES.iter().find(|(name, _)| *name == chip).expect("a ROM is known").1;
+    folder().join(file)
+}
+
+/// Returns the folder of the ELFs.
+fn folder() -> PathBuf {
     // Only for this host: dependencies of other platforms may never have been downloaded.
     let told = Command::new(env!("CARGO")).arg("-vV").output().expect("cargo prints its version");
     let told = String::from_utf8(told.stdout).unwrap();
@@ -22,19 +40,27 @@ pub fn path() -> PathBuf {
         .expect("cargo prints the workspace's packages");
     let espflash = metadata.packages.iter().find(|package| package.name == "espflash");
     let sources = espflash.expect("the workspace depends on espflash").manifest_path.parent();
-    sources.unwrap().join("resources/roms/esp32c3_rev300_rom.elf").into()
+    sources.unwrap().join("resources/roms").into()
 }
 
-/// Returns the bytes of the ELF.
+/// Returns the bytes of the ESP32-C3's ELF.
 pub fn elf() -> Vec<u8> {
-    let path = path();
+    elf_of("esp32c3")
+}
+
+/// Returns the bytes of a chip's ELF.
+pub fn elf_of(chip: &str) -> Vec<u8> {
+    let path = path_of(chip);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Returns the ROM image in the ELF.
+/// Returns the ROM image in a chip's ELF.
+pub fn image_of(chip: &str) -> RomImage {
+    RomImage::from_elf(&elf_of(chip), ChipDb::embedded().find(chip).unwrap()).unwrap()
+}
+
+/// Returns the ROM image in the ESP32-C3's ELF.
 pub fn image() -> &'static RomImage {
-    static ROM: LazyLock<RomImage> = LazyLock::new(|| {
-        RomImage::from_elf(&elf(), ChipDb::embedded().find("esp32c3").unwrap()).unwrap()
-    });
+    static ROM: LazyLock<RomImage> = LazyLock::new(|| image_of("esp32c3"));
     &ROM
 }
