@@ -4,16 +4,19 @@
 use std::fs;
 
 use crate::{
-    mask_rom,
+    espflash, mask_rom,
     support::{
         self,
-        served::{Board, FLASH_LEN, esptool, image, written},
+        served::{Board, FLASH_LEN, OFFSET, esptool, image, written},
     },
 };
 
 /// Chips, and what esptool and esplice say about their boards.
-const CHIPS: [(&str, &str); 2] =
-    [("esp32c6", "ESP32-C6 (QFN40) (revision v0.2)"), ("esp32h2", "ESP32-H2 (revision v0.2)")];
+const CHIPS: [(&str, &str); 3] = [
+    ("esp32c2", "ESP32-C2 (revision v1.2)"),
+    ("esp32c6", "ESP32-C6 (QFN40) (revision v0.2)"),
+    ("esp32h2", "ESP32-H2 (revision v0.2)"),
+];
 
 fn board(chip: &str, time: &str) -> Board {
     let rom = mask_rom::path_of(chip).to_string_lossy().into_owned();
@@ -98,5 +101,34 @@ fn esplice_s_own_flasher() {
             let flash = fs::read(directory.path().join("board.flash")).unwrap();
             assert!(flash == written(&image), "{chip}: the flash differs");
         }
+    }
+}
+
+/// The program espflash, with its stub and without.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_program_espflash() {
+    for (chip, name) in CHIPS {
+        let rom = mask_rom::path_of(chip).to_string_lossy().into_owned();
+        let flags = ["--pty", "board", "--time", "virtual", "--download", "--rom", &rom];
+        let board = Board::of(chip, &flags, None);
+        let image = image(&board.path("image.bin"));
+        let does = |words: &str, told: &[&str]| espflash::run_for(chip, &board, words, told);
+        let revision = name.rsplit_once('(').unwrap().1.trim_end_matches(')');
+        does("board-info", &[&format!("{chip} ({revision})"), "Flash size:        4MB"]);
+        does("write-bin 0x10000 image.bin", &["successfully written"]);
+        assert!(board.flash() == written(&image), "{chip}: the flash differs");
+        does("erase-region 0x10000 0x16000", &["Erasing region"]);
+        assert!(board.flash() == vec![0xff; FLASH_LEN], "{chip}: the flash is not erased");
+        // The last one, because the stub keeps the rate.
+        does("write-bin --baud 921600 0x10000 image.bin", &["successfully written"]);
+        assert!(board.flash() == written(&image), "{chip}: the flash differs");
+
+        let board = Board::of(chip, &flags, None);
+        fs::write(board.path("image.bin"), &image).unwrap();
+        let write = "write-bin --no-stub 0x10000 image.bin";
+        espflash::run_for(chip, &board, write, &["successfully written"]);
+        let end = OFFSET + image.len();
+        assert!(board.flash()[OFFSET..end] == image, "{chip}: the flash differs");
     }
 }

@@ -18,12 +18,17 @@ use crate::{
 use md5::{Digest as _, Md5};
 
 /// The board's pty has no DTR and RTS, so these cannot reset it.
-const FLAGS: [&str; 8] =
-    ["--chip", "esp32c3", "--port", "/dev/ttyUSB0", "--before", "no-reset", "--after", "no-reset"];
+const FLAGS: [&str; 6] = ["--port", "/dev/ttyUSB0", "--before", "no-reset", "--after", "no-reset"];
 
 /// Runs espflash with these arguments, which must succeed; its output must contain `told`.
 #[track_caller]
 fn run(board: &Board, words: &str, told: &[&str]) {
+    run_for("esp32c3", board, words, told);
+}
+
+/// The same for another chip.
+#[track_caller]
+pub fn run_for(chip: &str, board: &Board, words: &str, told: &[&str]) {
     let install = "cargo install espflash --locked --version 4.7.0";
     let espflash = peer("ESPLICE_ESPFLASH", "espflash", "--version", install);
     let mut words = words.split_whitespace();
@@ -33,6 +38,7 @@ fn run(board: &Board, words: &str, told: &[&str]) {
         .arg(&board.port)
         .arg(espflash)
         .arg(command)
+        .args(["--chip", chip])
         .args(FLAGS)
         .args(words)
         .env("ESPFLASH_SKIP_UPDATE_CHECK", "true")

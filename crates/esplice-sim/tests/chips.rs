@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    firmware::{Code, app_of},
+    firmware::{Code, app_of, rom_image_of},
     mask_rom,
 };
 use std::sync::Arc;
@@ -23,7 +23,14 @@ struct Case {
     bootloader: &'static [&'static str],
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
+    Case {
+        chip: "esp32c2",
+        banner: "ESP-ROM:esp8684-api2-20220127\r\nBuild:Jan 27 2022\r\n",
+        boot: "rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)\r\n",
+        download: "rst:0x1 (POWERON),boot:0x4 (DOWNLOAD(UART0))\r\nwaiting for download\r\n",
+        bootloader: &["boot: chip revision: v1.2", "SPI Speed      : 60MHz"],
+    },
     Case {
         chip: "esp32c3",
         banner: "ESP-ROM:esp32c3-api1-20210207\r\nBuild:Feb  7 2021\r\n",
@@ -113,6 +120,134 @@ fn the_bootloader_starts_an_app() {
         }
         let end = "Loaded app from partition at offset 0x10000\r\napp runs\r\n";
         assert!(said.ends_with(end), "{}: {said}", case.chip);
+    }
+}
+
+/// Stages of the watchdogs: a key, the configuration off, the first stage's time, the action.
+fn watchdog(protect: u32, config0: u32, stage: (u32, u32), action: u32) -> Vec<(u32, u32)> {
+    vec![(protect, 0x50d8_3aa1), (config0, 0), stage, (config0, action)]
+}
+
+/// Stage 0 of a timer group's watchdog after 1000 periods.
+fn timer(base: u32, action: u32) -> Vec<(u32, u32)> {
+    watchdog(base + 0x64, base + 0x48, (base + 0x50, 1000), 1 << 31 | action << 29)
+}
+
+/// Stage 0 of the watchdog of the RTC or LP system after 10 periods. `feed` is the offset of its
+/// register FEED, which is followed by the lock.
+fn slow(config0: u32, feed: u32, action: u32) -> Vec<(u32, u32)> {
+    watchdog(config0 + feed + 4, config0, (config0 + 4, 10), 1 << 31 | action << 28)
+}
+
+/// A sleep without end unless the timer wakes the chip, after 0.1 s at 136 kHz.
+fn deep_sleep(chip: &str) -> Vec<(u32, u32)> {
+    match chip {
+        "esp32c2" => vec![
+            (0x6000_8004, 13_600),
+            (0x6000_8008, 1 << 16),
+            (0x6000_8034, 1 << 3 << 15),
+            (0x6000_807c, 1 << 31),
+            (0x6000_8018, 1 << 31),
+        ],
+        _ => vec![
+            (0x600b_0c00, 13_600),
+            (0x600b_0c04, 1 << 31),
+            (0x600b_0128, 1 << 4),
+            (0x600b_0068, 1 << 31),
+            (0x600b_0120, 1 << 31),
+        ],
+    }
+}
+
+type Reset = (Vec<(u32, u32)>, &'static str);
+
+/// Writes that reset the chip, and how its ROM names the reason.
+fn resets(chip: &str) -> Vec<Reset> {
+    let (feed, timers) = match chip {
+        "esp32c2" => {
+            let rtc = |action| slow(0x6000_8084, 0x14, action);
+            return vec![
+                (vec![(0x6000_8000, 1 << 31)], "rst:0x3 (RTC_SW_SYS_RST)"),
+                (vec![(0x6000_8000, 1 << 5)], "rst:0xc (RTC_SW_CPU_RST)"),
+                (timer(0x6001_f000, 3), "rst:0x7 (TG0WDT_SYS_RST)"),
+                (timer(0x6001_f000, 2), "rst:0xb (TG0WDT_CPU_RST)"),
+                (rtc(2), "rst:0xd (RTCWDT_CPU_RST)"),
+                (rtc(3), "rst:0x9 (RTCWDT_SYS_RST)"),
+                (rtc(4), "rst:0x10 (RTCWDT_RTC_RST)"),
+                (deep_sleep(chip), "rst:0x5 (DSLEEP)"),
+            ];
+        }
+        "esp32c6" => (0x14, [0x6000_8000, 0x6000_9000]),
+        _ => (0x18, [0x6000_9000, 0x6000_a000]),
+    };
+    let lp = |action| slow(0x600b_1c00, feed, action);
+    vec![
+        (vec![(0x600b_1034, 1 << 31)], "rst:0x3 (LP_SW_HPSYS)"),
+        (vec![(0x600b_1038, 1 << 28)], "rst:0xc (SW_CPU)"),
+        (timer(timers[0], 3), "rst:0x7 (TG0_WDT_HPSYS)"),
+        (timer(timers[0], 2), "rst:0xb (TG0_WDT_CPU)"),
+        (timer(timers[1], 3), "rst:0x8 (TG1_WDT_HPSYS)"),
+        (timer(timers[1], 2), "rst:0x11 (TG1_WDT_CPU)"),
+        (lp(2), "rst:0xd (LP_WDT_CPU)"),
+        (lp(3), "rst:0x9 (LP_WDT_HPSYS)"),
+        (lp(4), "rst:0x10 (LP_WDT_SYS)"),
+        (deep_sleep(chip), "rst:0x5 (SLEEP_WAKEUP)"),
+    ]
+}
+
+/// Returns where the ROM loads code, and the address of FSM_STATUS of UART 0.
+fn places(chip: &str) -> (u32, u32) {
+    match chip {
+        "esp32c2" => (0x4038_0000, 0x6000_006c),
+        _ => (0x4080_0000, 0x6000_0070),
+    }
+}
+
+#[test]
+fn every_reset_has_its_reason() {
+    for case in CASES.iter().filter(|case| case.chip != "esp32c3") {
+        let (at, fsm_status) = places(case.chip);
+        for (writes, expected) in resets(case.chip) {
+            let code = Code::new().flush_by(fsm_status).writes(&writes).wait();
+            let mut nor = blank(case);
+            nor.program(0, &rom_image_of(chip(case), at, &code)).unwrap();
+            let mut board = board(case, nor);
+            let mut said = board.run_until(b"entry", Duration::from_secs(1)).unwrap();
+            said.extend(board.run_until(b"SPIWP", Duration::from_secs(1)).unwrap());
+            let said = text(&said);
+            let line = said.lines().filter(|line| line.starts_with("rst:")).nth(1);
+            let expected = format!("{expected},boot:0xc (SPI_FAST_FLASH_BOOT)");
+            assert_eq!(line, Some(expected.as_str()), "{}: {writes:x?}: {said}", case.chip);
+            assert_eq!(board.resets(), 2, "{}: {expected}", case.chip);
+        }
+    }
+}
+
+/// Registers that survive resets, and the LP system's memory, in deep sleep: an app prints the byte
+/// it stored before it slept.
+#[test]
+fn deep_sleep_keeps_what_it_should() {
+    for case in CASES.iter().filter(|case| case.chip != "esp32c3") {
+        let (at, fsm_status) = places(case.chip);
+        // STORE0, RTC memory where the chip has one, and SRAM, which loses its contents.
+        let (store, kept, lost) = match case.chip {
+            "esp32c2" => (0x6000_8048, 0x6000_8048, 0x3fcb_0000),
+            _ => (0x600b_1000, 0x5000_0100, 0x4080_8000),
+        };
+        let (here, fifo) = (|code: Code, from| code.copy(from, 0x6000_0000), 0x6000_0000);
+        let code = Code::new().flush_by(fsm_status).writes(&[(fifo, u32::from(b'<'))]);
+        let code = here(here(here(code, store), kept), lost).flush_by(fsm_status);
+        let stored = [(store, b'S'), (kept, b'K'), (lost, b'L')];
+        let code = code.writes(&stored.map(|(at, byte)| (at, u32::from(byte))));
+        let code = code.writes(&deep_sleep(case.chip)).wait();
+        let mut nor = blank(case);
+        nor.program(0, &rom_image_of(chip(case), at, &code)).unwrap();
+        let mut board = board(case, nor);
+        board.run_until(b"<\0\0\0", Duration::from_secs(1)).unwrap();
+        let end = if store == kept { &b"<KK\0"[..] } else { &b"<SK\0"[..] };
+        let slept = board.run_until(end, Duration::from_secs(1)).unwrap();
+        assert!(text(&slept).contains("rst:0x5 ("), "{}: {}", case.chip, text(&slept));
+        assert!(board.now() > Duration::from_millis(100), "{}: {:?}", case.chip, board.now());
     }
 }
 

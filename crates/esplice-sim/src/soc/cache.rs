@@ -5,6 +5,7 @@ use esplice_chip::Peripheral;
 
 use super::clock::Tick;
 use super::device::{Device, Fabric, Registers, Scope};
+use super::flash_table::FlashTable;
 
 const ICACHE_LOCK_CTRL: u32 = 0x1c;
 const ICACHE_SYNC_CTRL: u32 = 0x28;
@@ -147,6 +148,71 @@ impl Device for MmuTable {
             for entry in 0..self.entries {
                 self.write(4 * entry, MMU_INVALID, fabric);
             }
+        }
+    }
+}
+
+/// The controller of the flash cache of the ESP32-C2 and, after it, the MMU table (crate esp32c2,
+/// `extmem` and `mmu_table`; ROM: `Cache_MMU_Init`, `MMU_Set_Page_Mode`).
+#[derive(Clone)]
+pub(crate) struct CacheMmu {
+    cache: CacheControl,
+    contents: Vec<u32>,
+    table: FlashTable,
+}
+
+impl CacheMmu {
+    /// Offset of the table.
+    const TABLE: u32 = 0x1000;
+    /// Bits 4:3 of this register select the page size: 16, 32 or 64 KiB (IDF,
+    /// components/hal/esp32c2/include/hal/mmu_ll.h).
+    const CONF_MISC: u32 = 0xc8;
+    const SMALLEST_PAGE: u32 = 0x4000;
+    const INVALID: u32 = 1 << 6;
+    const PAGE: u32 = 0x3f;
+
+    /// Creates the controller with `entries` entries of the MMU table. `unit` is the smallest page.
+    pub fn new(device: &Peripheral, entries: u32, unit: u32) -> Self {
+        Self {
+            cache: CacheControl::new(device),
+            contents: vec![Self::INVALID; entries as usize],
+            table: FlashTable::new(entries, Self::SMALLEST_PAGE, unit),
+        }
+    }
+}
+
+impl Device for CacheMmu {
+    fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        match offset.checked_sub(Self::TABLE) {
+            Some(at) => self.contents.get((at / 4) as usize).copied().unwrap_or(0),
+            None => self.cache.read(offset, fabric),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
+        let Some(entry) = offset.checked_sub(Self::TABLE).map(|at| at / 4) else {
+            self.cache.write(offset, value, fabric);
+            if offset == Self::CONF_MISC {
+                self.table.set_page_len(Self::SMALLEST_PAGE << (value >> 3 & 3).min(2), fabric);
+            }
+            return;
+        };
+        if let Some(content) = self.contents.get_mut(entry as usize) {
+            *content = value & (Self::INVALID | Self::PAGE);
+            let page = (value & Self::INVALID == 0).then_some(value & Self::PAGE);
+            self.table.set(entry, page, fabric);
+        }
+    }
+
+    fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {
+        Some(Tick::MAX)
+    }
+
+    fn reset(&mut self, scope: Scope, fabric: &mut Fabric) {
+        self.cache.reset(scope, fabric);
+        if scope >= Scope::Core {
+            self.contents.fill(Self::INVALID);
+            self.table.reset(fabric);
         }
     }
 }

@@ -22,18 +22,25 @@ pub(super) fn model(
         "apb-ctrl" => Box::new(plain::ApbControl::new(device)),
         "debug-assist" => Box::new(plain::DebugAssist::new(device)),
         "efuse" => {
-            Box::new(efuse::Efuses::new(device, &burnt(chip, sim, device.base.0), &sim.efuse))
+            Box::new(efuse::Efuses::v1(device, &burnt(chip, sim, device.base.0), &sim.efuse))
         }
+        "efuse-v2" => {
+            Box::new(efuse::Efuses::v2(device, &burnt(chip, sim, device.base.0), &sim.efuse))
+        }
+        "cache-mmu" => Box::new(cache::CacheMmu::new(device, mmu_entries(chip), flash_unit(chip))),
         "cache" => Box::new(cache::UnifiedCacheControl::new(device)),
         "extmem" => Box::new(cache::CacheControl::new(device)),
         "gdma" => Box::new(gdma::Gdma::v1(device)),
+        "gdma-single" => Box::new(gdma::Gdma::v1_single(device)),
         "gdma-v2" => Box::new(gdma::Gdma::v2(device)),
         "gpio" => Box::new(gpio::Gpio::new(
             device,
             sim.strap_addr.0.wrapping_sub(device.base.0),
             sim.pins,
         )),
-        "interrupt-matrix" => Box::new(interrupts::InterruptMatrix::new(device)),
+        "interrupt-matrix" => {
+            Box::new(interrupts::InterruptMatrix::new(device, sim.interrupt_sources))
+        }
         "io-mux" => Box::new(gpio::IoMux::new(device, &sim.pads)),
         "storage" => Box::new(plain::Storage::new(device)),
         "mmu-table" => Box::new(cache::MmuTable::new(device, mmu_entries(chip))),
@@ -48,7 +55,8 @@ pub(super) fn model(
         "pmu" => Box::new(pmu::Pmu::v1(device)),
         "pmu-v2" => Box::new(pmu::Pmu::v2(device)),
         "random" => Box::new(plain::RandomSource::new(device)),
-        "rtc-cntl" => Box::new(rtc::RtcControl::new(device)),
+        "rtc-cntl" => Box::new(rtc::RtcControl::v1(device)),
+        "rtc-cntl-v2" => Box::new(rtc::RtcControl::v2(device)),
         "sha" => Box::new(sha::Sha::new(device)),
         "software-interrupts" => Box::new(plic::SoftwareInterrupts::new(device)),
         "source-map" => Box::new(plic::SourceMap::new(device, sim.interrupt_sources)),

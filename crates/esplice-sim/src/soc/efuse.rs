@@ -13,14 +13,11 @@ use esplice_chip::{EfuseGuards, Peripheral};
 const PGM_DATA0: u32 = 0x00;
 /// First of the registers that show fuses.
 const FIRST_READ: u32 = 0x2c;
-const RD_RS_ERR0: u32 = 0x1c0;
-const CONF: u32 = 0x1cc;
-const STATUS: u32 = 0x1d0;
-const CMD: u32 = 0x1d4;
-const INT_RAW: u32 = 0x1d8;
-const INT_ST: u32 = 0x1dc;
-const INT_ENA: u32 = 0x1e0;
-const INT_CLR: u32 = 0x1e4;
+/// Registers after CONF, as distances from it.
+const STATUS: u32 = 0x04;
+const CMD: u32 = 0x08;
+const INT_RAW: u32 = 0x0c;
+const INT_ST: u32 = 0x10;
 
 /// CONF values that allow a command.
 const OP_PROGRAM: u32 = 0x5a5a;
@@ -30,20 +27,49 @@ const CMD_PROGRAM: u32 = 1 << 1;
 const INT_READ_DONE: u32 = 1 << 0;
 const INT_PROGRAM_DONE: u32 = 1 << 1;
 
-/// The first register and number of words of each block.
-const BLOCKS: [(u32, usize); 11] = [
-    (0x2c, 6),
-    (0x44, 6),
-    (0x5c, 8),
-    (0x7c, 8),
-    (0x9c, 8),
-    (0xbc, 8),
-    (0xdc, 8),
-    (0xfc, 8),
-    (0x11c, 8),
-    (0x13c, 8),
-    (0x15c, 8),
-];
+/// Registers and blocks that differ between versions.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    /// The first register and number of words of each block.
+    blocks: &'static [(u32, usize)],
+    /// Number of errors and failure of each block but the first, 4 bits each.
+    rs_err: u32,
+    /// CONF, followed by STATUS, CMD, INT_RAW and INT_ST.
+    conf: u32,
+    /// INT_ENA, followed by INT_CLR.
+    int_ena: u32,
+}
+
+/// The controller of the ESP32-C3, ESP32-C6 and ESP32-H2.
+const V1: Layout = Layout {
+    blocks: &[
+        (0x2c, 6),
+        (0x44, 6),
+        (0x5c, 8),
+        (0x7c, 8),
+        (0x9c, 8),
+        (0xbc, 8),
+        (0xdc, 8),
+        (0xfc, 8),
+        (0x11c, 8),
+        (0x13c, 8),
+        (0x15c, 8),
+    ],
+    rs_err: 0x1c0,
+    conf: 0x1cc,
+    int_ena: 0x1e0,
+};
+
+/// The controller of the ESP32-C2 (crate esp32c2, `efuse`).
+const V2: Layout = Layout {
+    blocks: &[(0x2c, 2), (0x34, 3), (0x40, 8), (0x60, 8)],
+    rs_err: 0x84,
+    conf: 0x8c,
+    int_ena: 0x100,
+};
+
+/// Most blocks of a controller.
+const MOST_BLOCKS: usize = 11;
 /// Words of a block's data, and of the check bytes that follow.
 const DATA: usize = 8;
 const CHECK: usize = 3;
@@ -56,16 +82,31 @@ type Block = [u32; DATA + CHECK];
 pub(crate) struct Efuses {
     registers: Registers,
     raw: u32,
-    blocks: [Block; BLOCKS.len()],
+    layout: Layout,
+    blocks: [Block; MOST_BLOCKS],
     guards: EfuseGuards,
 }
 
 impl Efuses {
-    /// Creates the controller. `burnt` lists (offset of the register that shows the fuses, bits).
-    pub fn new(device: &Peripheral, burnt: &[(u32, u32)], guards: &EfuseGuards) -> Self {
-        let blocks = [[0; DATA + CHECK]; BLOCKS.len()];
+    /// Creates version 1. `burnt` lists (offset of the register that shows the fuses, bits).
+    pub fn v1(device: &Peripheral, burnt: &[(u32, u32)], guards: &EfuseGuards) -> Self {
+        Self::with(device, burnt, guards, V1)
+    }
+
+    /// Creates version 2.
+    pub fn v2(device: &Peripheral, burnt: &[(u32, u32)], guards: &EfuseGuards) -> Self {
+        Self::with(device, burnt, guards, V2)
+    }
+
+    fn with(
+        device: &Peripheral,
+        burnt: &[(u32, u32)],
+        guards: &EfuseGuards,
+        layout: Layout,
+    ) -> Self {
+        let blocks = [[0; DATA + CHECK]; MOST_BLOCKS];
         let (registers, guards) = (Registers::of(device), guards.clone());
-        let mut efuses = Self { registers, raw: 0, blocks, guards };
+        let mut efuses = Self { registers, raw: 0, layout, blocks, guards };
         for &(offset, bits) in burnt {
             efuses.burn(offset, bits);
         }
@@ -82,7 +123,8 @@ impl Efuses {
         let mut wanted: Block =
             std::array::from_fn(|word| self.registers.get(PGM_DATA0 + 4 * word as u32));
         if number == 0 {
-            wanted[BLOCKS[0].1..].fill(0);
+            let words = self.layout.blocks.first().map_or(0, |block| block.1);
+            wanted[words..].fill(0);
             for &(guard, first, count) in &self.guards.fields {
                 if self.is_burnt(guard) {
                     for bit in first..first.saturating_add(count) {
@@ -104,7 +146,7 @@ impl Efuses {
     /// Copies the fuses to the registers.
     fn refresh_registers(&mut self) {
         let mut errors = 0_u64;
-        for (number, (first, words)) in BLOCKS.into_iter().enumerate() {
+        for (number, (first, words)) in self.layout.blocks.iter().copied().enumerate() {
             let hidden = (number as u32)
                 .checked_sub(self.guards.first_secret)
                 .is_some_and(|at| self.is_burnt(self.guards.read_guard + at));
@@ -117,28 +159,32 @@ impl Efuses {
                 errors |= 0xf << (4 * (number - 1));
             }
         }
-        self.registers.set(RD_RS_ERR0, errors as u32);
-        self.registers.set(RD_RS_ERR0 + 4, (errors >> 32) as u32);
+        self.registers.set(self.layout.rs_err, errors as u32);
+        if self.layout.blocks.len() > 9 {
+            self.registers.set(self.layout.rs_err + 4, (errors >> 32) as u32);
+        }
     }
 }
 
 impl Device for Efuses {
     fn read(&mut self, offset: u32, _fabric: &mut Fabric) -> u32 {
-        match offset {
+        let layout = &self.layout;
+        match offset.wrapping_sub(layout.conf) {
+            STATUS => 0,
             // Commands complete immediately, so the controller is always idle.
             CMD => self.registers.get(offset) & !(CMD_READ | CMD_PROGRAM),
-            STATUS => 0,
             INT_RAW => self.raw,
-            INT_ST => self.raw & self.registers.get(INT_ENA),
+            INT_ST => self.raw & self.registers.get(layout.int_ena),
             _ => self.registers.get(offset),
         }
     }
 
     fn write(&mut self, offset: u32, value: u32, _fabric: &mut Fabric) {
-        match offset {
+        let layout = self.layout;
+        match offset.wrapping_sub(layout.conf) {
             CMD => {
                 self.registers.set(offset, value);
-                let op = self.registers.get(CONF) & 0xffff;
+                let op = self.registers.get(layout.conf) & 0xffff;
                 if value & CMD_PROGRAM != 0 && op == OP_PROGRAM {
                     self.program((value >> 2 & 0xf) as usize);
                     self.raw |= INT_PROGRAM_DONE;
@@ -148,16 +194,19 @@ impl Device for Efuses {
                     self.raw |= INT_READ_DONE;
                 }
             }
-            INT_CLR => self.raw &= !value,
-            FIRST_READ..CONF if offset != 0x1c8 => {}
             STATUS | INT_RAW | INT_ST => {}
+            _ if offset == layout.int_ena + 4 => self.raw &= !value,
+            // The clock's register, before CONF, is the only one of these that can be written.
+            _ if (FIRST_READ..layout.conf - 4).contains(&offset) => {}
             _ => self.registers.set(offset, value),
         }
     }
 
     /// Also updates the check bytes, and shows the fuses immediately.
     fn burn(&mut self, offset: u32, bits: u32) {
-        for (number, (block, (first, words))) in self.blocks.iter_mut().zip(BLOCKS).enumerate() {
+        for (number, (block, (first, words))) in
+            self.blocks.iter_mut().zip(self.layout.blocks.iter().copied()).enumerate()
+        {
             let word = (offset.wrapping_sub(first) / 4) as usize;
             if offset >= first && word < words {
                 block[word] |= bits;
@@ -171,7 +220,7 @@ impl Device for Efuses {
     }
 
     fn lines(&self) -> u32 {
-        u32::from(self.raw & self.registers.get(INT_ENA) != 0)
+        u32::from(self.raw & self.registers.get(self.layout.int_ena) != 0)
     }
 
     fn steady_until(&self, _offset: u32, _fabric: &Fabric) -> Option<Tick> {

@@ -29,9 +29,11 @@ struct Layout {
     link_base: u32,
 }
 
-/// The ESP32-C3's and ESP32-C2's DMA.
+/// The ESP32-C3's DMA.
 const V1: Layout =
     Layout { ports: &[(0, int::ALL), (1, int::ALL), (2, int::ALL)], link_base: 0x3fc0_0000 };
+/// The ESP32-C2's DMA, which has one channel (crate esp32c2, `dma`).
+const V1_SINGLE: Layout = Layout { ports: &[(0, int::ALL)], ..V1 };
 /// The ESP32-C6's and ESP32-H2's DMA, where each direction has its interrupt (registers and bits of
 /// the crate esp32c6, `dma`).
 const V2: Layout = Layout {
@@ -288,6 +290,11 @@ impl Gdma {
     /// Creates version 1.
     pub fn v1(device: &Peripheral) -> Self {
         Self { registers: Registers::of(device), layout: V1, lines: 0 }
+    }
+
+    /// Creates version 1 with a single channel.
+    pub fn v1_single(device: &Peripheral) -> Self {
+        Self { registers: Registers::of(device), layout: V1_SINGLE, lines: 0 }
     }
 
     /// Creates version 2.

@@ -11,6 +11,8 @@ const CPU_INTERRUPTS: u32 = 32;
 /// Most sources that a chip can have.
 const MOST_SOURCES: u32 = 128;
 
+/// Registers after those of the map, as of the ESP32-C3, which has 62 sources. Chips with fewer
+/// sources have them at lower offsets.
 const STATUS_0: u32 = 0xf8;
 const STATUS_1: u32 = 0xfc;
 pub(crate) const ENABLE: u32 = 0x104;
@@ -154,18 +156,27 @@ impl Matrix {
 #[derive(Clone)]
 pub(crate) struct InterruptMatrix {
     registers: Registers,
+    /// Difference between the offsets of the registers after the map and those of the ESP32-C3.
+    shift: u32,
 }
 
 impl InterruptMatrix {
-    pub fn new(device: &Peripheral) -> Self {
-        Self { registers: Registers::of(device) }
+    /// Creates the registers of a matrix with this number of sources.
+    pub fn new(device: &Peripheral, sources: u32) -> Self {
+        let shift = STATUS_0.saturating_sub(4 * sources);
+        Self { registers: Registers::of(device), shift }
+    }
+
+    /// Returns the offset that a register has on the ESP32-C3.
+    fn usual(&self, offset: u32) -> u32 {
+        if offset + self.shift < STATUS_0 { offset } else { offset + self.shift }
     }
 }
 
 impl Device for InterruptMatrix {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
         let matrix = &fabric.matrix;
-        match offset {
+        match self.usual(offset) {
             STATUS_0 => matrix.status(0),
             STATUS_1 => matrix.status(1),
             EIP_STATUS => matrix.pending(),
@@ -176,6 +187,7 @@ impl Device for InterruptMatrix {
     fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
         self.registers.set(offset, value);
         let matrix = &mut fabric.matrix;
+        let offset = self.usual(offset);
         match offset {
             0..STATUS_0 => matrix.set_map(offset / 4, value),
             ENABLE => matrix.set_enabled(value),

@@ -13,6 +13,7 @@ pub mod clock;
 mod device;
 mod efuse;
 mod flash_chip;
+mod flash_table;
 mod gdma;
 mod gpio;
 pub(crate) mod interrupts;

@@ -20,23 +20,8 @@ const TIME_UPDATE: u32 = 0x0c;
 const TIME_LOW0: u32 = 0x10;
 const TIME_HIGH0: u32 = 0x14;
 const STATE0: u32 = 0x18;
-const RESET_STATE: u32 = 0x38;
-const WAKEUP_STATE: u32 = 0x3c;
-const INT_ENA: u32 = 0x40;
-const INT_RAW: u32 = 0x44;
-const INT_ST: u32 = 0x48;
-const INT_CLR: u32 = 0x4c;
-const STORE0: u32 = 0x50;
-const STORE3: u32 = 0x5c;
-const SLP_REJECT_CONF: u32 = 0x68;
-const DIG_PWC: u32 = 0x88;
 pub(crate) const WDTCONFIG0: u32 = 0x90;
 pub(crate) const WDTWPROTECT: u32 = 0xa8;
-const STORE4: u32 = 0xb8;
-const STORE7: u32 = 0xc4;
-const SLP_REJECT_CAUSE: u32 = 0xf0;
-const SLP_WAKEUP_CAUSE: u32 = 0xf8;
-const GPIO_WAKEUP: u32 = 0x110;
 
 const SW_SYS_RST: u32 = 1 << 31;
 const SW_PROCPU_RST: u32 = 1 << 5;
@@ -61,24 +46,74 @@ const GPIO_WAKEUP_STATUS: u32 = 0x3f;
 const GPIO_WAKEUP_STATUS_CLR: u32 = 1 << 6;
 /// Frequency of RC_SLOW_CLK, the RTC's clock unless software selects another (TRM 6.2.2).
 pub(super) const SLOW_HZ: u64 = 136_000;
-/// Registers of the watchdogs.
-const WATCHDOGS: rtc_watchdog::Layout = rtc_watchdog::Layout {
-    config0: WDTCONFIG0,
-    feed: 0xa4,
-    protect: WDTWPROTECT,
-    swd_conf: 0xac,
-    swd_protect: 0xb0,
-    swd_key: 0x8f1d_312a, // TRM 13.3.2
-    auto_feed: 1 << 31,
-    disable: 1 << 30,
-    swd_feed: 1 << 29,
-    clear_flag: 1 << 28,
+/// Registers that differ between versions.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    reset_state: u32,
+    wakeup_state: u32,
+    /// INT_ENA, followed by INT_RAW, INT_ST and INT_CLR.
+    int_ena: u32,
+    /// STORE0 to STORE3, and STORE4 to STORE7.
+    stores: [u32; 2],
+    slp_reject_conf: u32,
+    dig_pwc: u32,
+    slp_reject_cause: u32,
+    slp_wakeup_cause: u32,
+    gpio_wakeup: u32,
+    watchdogs: rtc_watchdog::Layout,
+}
+
+/// The ESP32-C3's RTC controller.
+const V1: Layout = Layout {
+    reset_state: 0x38,
+    wakeup_state: 0x3c,
+    int_ena: 0x40,
+    stores: [0x50, 0xb8],
+    slp_reject_conf: 0x68,
+    dig_pwc: 0x88,
+    slp_reject_cause: 0xf0,
+    slp_wakeup_cause: 0xf8,
+    gpio_wakeup: 0x110,
+    watchdogs: rtc_watchdog::Layout {
+        config0: WDTCONFIG0,
+        feed: 0xa4,
+        protect: WDTWPROTECT,
+        swd_conf: 0xac,
+        swd_protect: 0xb0,
+        swd_key: 0x8f1d_312a, // TRM 13.3.2
+        auto_feed: 1 << 31,
+        disable: 1 << 30,
+        swd_feed: 1 << 29,
+        clear_flag: 1 << 28,
+    },
+};
+
+/// The ESP32-C2's RTC controller (crate esp32c2, `rtc_cntl`).
+const V2: Layout = Layout {
+    reset_state: 0x30,
+    wakeup_state: 0x34,
+    int_ena: 0x38,
+    stores: [0x48, 0xac],
+    slp_reject_conf: 0x60,
+    dig_pwc: 0x7c,
+    slp_reject_cause: 0xdc,
+    slp_wakeup_cause: 0xe4,
+    gpio_wakeup: 0xfc,
+    watchdogs: rtc_watchdog::Layout {
+        config0: 0x84,
+        feed: 0x98,
+        protect: 0x9c,
+        swd_conf: 0xa0,
+        swd_protect: 0xa4,
+        ..V1.watchdogs
+    },
 };
 
 /// The RTC controller.
 #[derive(Clone)]
 pub(crate) struct RtcControl {
     registers: Registers,
+    layout: Layout,
     raw: u32,
     watchdogs: RtcWatchdogs,
     /// Time from which the main timer counts.
@@ -91,11 +126,22 @@ pub(crate) struct RtcControl {
 }
 
 impl RtcControl {
-    pub fn new(device: &Peripheral) -> Self {
+    /// Creates version 1.
+    pub fn v1(device: &Peripheral) -> Self {
+        Self::with(device, V1)
+    }
+
+    /// Creates version 2.
+    pub fn v2(device: &Peripheral) -> Self {
+        Self::with(device, V2)
+    }
+
+    fn with(device: &Peripheral, layout: Layout) -> Self {
         Self {
             registers: Registers::of(device),
+            layout,
             raw: 0,
-            watchdogs: RtcWatchdogs::new(WATCHDOGS),
+            watchdogs: RtcWatchdogs::new(layout.watchdogs),
             timer_since: 0,
             latched_time: 0,
             alarm_over: false,
@@ -116,19 +162,19 @@ impl RtcControl {
             enabled,
             sleep,
             self.alarm_at(),
-            self.registers.get(GPIO_WAKEUP),
+            self.registers.get(self.layout.gpio_wakeup),
             fabric,
         )
     }
 
     /// Enters sleep unless an enabled source rejects it.
     fn fall_asleep(&mut self, fabric: &mut Fabric) {
-        let deep = self.registers.get(DIG_PWC) & DG_WRAP_PD_EN != 0;
+        let deep = self.registers.get(self.layout.dig_pwc) & DG_WRAP_PD_EN != 0;
         let (kind, rejects) = match deep {
             true => (Sleep::Deep, DEEP_SLP_REJECT_EN),
             false => (Sleep::Light, LIGHT_SLP_REJECT_EN),
         };
-        let conf = self.registers.get(SLP_REJECT_CONF);
+        let conf = self.registers.get(self.layout.slp_reject_conf);
         let causes = if conf & rejects != 0 {
             self.active_sources(conf >> 12 & 0x3_ffff, kind, fabric)
         } else {
@@ -136,7 +182,7 @@ impl RtcControl {
         };
         if causes != 0 {
             self.raw |= INT_SLP_REJECT;
-            self.registers.set(SLP_REJECT_CAUSE, causes);
+            self.registers.set(self.layout.slp_reject_cause, causes);
             return;
         }
         self.sleeping = Some((kind, fabric.now()));
@@ -147,7 +193,7 @@ impl RtcControl {
     /// Ends the sleep if an enabled wake-up source is active.
     fn wake(&mut self, fabric: &mut Fabric) {
         let Some((kind, since)) = self.sleeping else { return };
-        let enabled = self.registers.get(WAKEUP_STATE) >> 15;
+        let enabled = self.registers.get(self.layout.wakeup_state) >> 15;
         let causes = self.active_sources(enabled, kind, fabric);
         if causes == 0 {
             return;
@@ -155,11 +201,14 @@ impl RtcControl {
         self.sleeping = None;
         fabric.sleep = None;
         self.raw |= INT_SLP_WAKEUP;
-        self.registers.set(SLP_WAKEUP_CAUSE, causes);
+        self.registers.set(self.layout.slp_wakeup_cause, causes);
         if causes & sleep::source::GPIO != 0 {
-            let pins =
-                sleep::waking_rtc_pins(self.registers.get(GPIO_WAKEUP), fabric.pins.levels());
-            self.registers.set(GPIO_WAKEUP, self.registers.get(GPIO_WAKEUP) | pins);
+            let pins = sleep::waking_rtc_pins(
+                self.registers.get(self.layout.gpio_wakeup),
+                fabric.pins.levels(),
+            );
+            self.registers
+                .set(self.layout.gpio_wakeup, self.registers.get(self.layout.gpio_wakeup) | pins);
         }
         let slept = fabric.now() - since;
         self.watchdogs.woken(slept);
@@ -168,12 +217,15 @@ impl RtcControl {
 
 impl Device for RtcControl {
     fn read(&mut self, offset: u32, fabric: &mut Fabric) -> u32 {
+        let layout = self.layout;
         match offset {
             TIME_LOW0 => self.latched_time as u32,
             TIME_HIGH0 => (self.latched_time >> 32) as u32 & 0xffff,
-            RESET_STATE => self.registers.get(offset) & !0x3f | fabric.reset_reason as u32,
-            INT_RAW => self.raw,
-            INT_ST => self.raw & self.registers.get(INT_ENA),
+            _ if offset == layout.reset_state => {
+                self.registers.get(offset) & !0x3f | fabric.reset_reason as u32
+            }
+            _ if offset == layout.int_ena + 4 => self.raw,
+            _ if offset == layout.int_ena + 8 => self.raw & self.registers.get(layout.int_ena),
             _ => {
                 let watchdog = self.watchdogs.read(offset, &self.registers);
                 watchdog.unwrap_or_else(|| self.registers.get(offset))
@@ -182,7 +234,7 @@ impl Device for RtcControl {
     }
 
     fn write(&mut self, offset: u32, value: u32, fabric: &mut Fabric) {
-        let now = fabric.now();
+        let (now, layout) = (fabric.now(), self.layout);
         if self.watchdogs.write(offset, value, &mut self.registers, fabric) {
             return;
         }
@@ -208,28 +260,28 @@ impl Device for RtcControl {
             STATE0 => {
                 self.registers.set(offset, value & !(SLEEP_EN | SLP_REJECT_CAUSE_CLR));
                 if value & SLP_REJECT_CAUSE_CLR != 0 {
-                    self.registers.set(SLP_REJECT_CAUSE, 0);
+                    self.registers.set(self.layout.slp_reject_cause, 0);
                 }
                 if value & SLEEP_EN != 0 {
                     self.fall_asleep(fabric);
                 }
             }
-            SLP_REJECT_CAUSE | SLP_WAKEUP_CAUSE => {}
-            GPIO_WAKEUP => {
+            _ if [layout.slp_reject_cause, layout.slp_wakeup_cause].contains(&offset) => {}
+            _ if offset == layout.gpio_wakeup => {
                 let clear = value & GPIO_WAKEUP_STATUS_CLR != 0;
                 let status = self.registers.get(offset) & GPIO_WAKEUP_STATUS;
                 let kept = if clear { 0 } else { status };
                 let written = value & !(GPIO_WAKEUP_STATUS | GPIO_WAKEUP_STATUS_CLR);
                 self.registers.set(offset, written | kept);
             }
-            RESET_STATE => self.registers.set(offset, value & !0xfff),
-            INT_CLR => self.raw &= !value,
+            _ if offset == layout.reset_state => self.registers.set(offset, value & !0xfff),
+            _ if offset == layout.int_ena + 12 => self.raw &= !value,
             _ => self.registers.set(offset, value),
         }
     }
 
     fn lines(&self) -> u32 {
-        u32::from(self.raw & self.registers.get(INT_ENA) != 0)
+        u32::from(self.raw & self.registers.get(self.layout.int_ena) != 0)
     }
 
     fn next_event(&self, fabric: &Fabric) -> Option<Tick> {
@@ -239,7 +291,7 @@ impl Device for RtcControl {
             return [watchdog, alarm].into_iter().flatten().min();
         };
         let watchdog = self.watchdogs.deadline(true, &self.registers, fabric);
-        let enabled = self.registers.get(WAKEUP_STATE) >> 15;
+        let enabled = self.registers.get(self.layout.wakeup_state) >> 15;
         let arrival = fabric.line.to_board.front().map(|byte| byte.done);
         let arrival =
             arrival.filter(|_| kind == Sleep::Light && enabled & sleep::source::UART0 != 0);
@@ -299,7 +351,8 @@ impl Device for RtcControl {
         if scope >= Scope::System {
             let mut kept = Vec::new();
             if scope < Scope::Chip {
-                kept.extend((STORE0..=STORE3).step_by(4).chain((STORE4..=STORE7).step_by(4)));
+                let stores = self.layout.stores.into_iter();
+                kept.extend(stores.flat_map(|first| (first..first + 16).step_by(4)));
             }
             let kept: Vec<_> = kept.into_iter().map(|at| (at, self.registers.get(at))).collect();
             self.registers.reset();

@@ -63,7 +63,12 @@ impl Code {
 
     /// Waits until UART0's FIFO has been sent.
     pub fn flush(self) -> Code {
-        self.load(A0, 0x6000_006c) // FSM_STATUS
+        self.flush_by(0x6000_006c)
+    }
+
+    /// The same, with the address of FSM_STATUS.
+    pub fn flush_by(self, fsm_status: u32) -> Code {
+        self.load(A0, fsm_status)
             .word(0x2003 | A1 << 7 | A0 << 15) // lw a1, 0(a0)
             .word(0xfe05_9ee3) // bnez a1, -4
     }
@@ -118,9 +123,14 @@ pub fn app_of(chip: &Chip, code: &Code) -> Vec<u8> {
     image_of(chip, text, &[(data, &descriptor), (text, &code.bytes())])
 }
 
-/// Returns an image that the ROM itself loads and runs.
+/// Returns an image that the ESP32-C3's ROM itself loads and runs.
 pub fn rom_image(code: &Code) -> Vec<u8> {
     image(CODE, &[(CODE, &code.bytes())])
+}
+
+/// Returns an image for `at` that the ROM of that chip itself loads and runs.
+pub fn rom_image_of(chip: &Chip, at: u32, code: &Code) -> Vec<u8> {
+    image_of(chip, at, &[(at, &code.bytes())])
 }
 
 /// Returns a headerless image that is executed in place.

@@ -10,7 +10,8 @@ use esplice_chip::ChipDb;
 use esplice_sim::RomImage;
 
 /// Files of the ROMs that virtual boards execute.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
+    ("esp32c2", "esp32c2_rev100_rom.elf"),
     ("esp32c3", "esp32c3_rev300_rom.elf"),
     ("esp32c6", "esp32c6_rev0_rom.elf"),
     ("esp32h2", "esp32h2_rev0_rom.elf"),
