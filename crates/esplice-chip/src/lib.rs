@@ -50,6 +50,7 @@ pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
 
 /// The reason why a chip or board is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChipError {
     /// No chip with this name is known.
     #[error("unknown chip {name:?}")]

@@ -33,6 +33,7 @@ pub struct UsbDevice {
 
 /// Boards and chips that a port may belong to.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct PortDevices {
     /// Boards with these USB IDs.
     pub boards: Vec<Arc<Board>>,

@@ -7,6 +7,7 @@ use esplice_image::PlanNote;
 
 /// An event reported while flashing.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum FlashEvent {
     /// A stage starts or has ended.
     Stage {
@@ -70,6 +71,7 @@ pub enum FlashEvent {
 
 /// The loader in use, where a stub was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LoaderUse {
     /// The ROM loader: no stub for the chip exists, or it did not start.
     Rom,
@@ -91,6 +93,7 @@ pub enum StageState {
 
 /// Chip, flash and security state of a board.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ChipInfo {
     /// The chip.
     pub chip: Arc<Chip>,
@@ -144,6 +147,7 @@ pub struct Security {
 
 /// Transfer statistics of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Statistics {
     /// Bytes written to the port.
     pub bytes_sent: u64,

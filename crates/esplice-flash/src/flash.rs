@@ -44,6 +44,7 @@ impl FlashOptions {
 
 /// Result of flashing.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct FlashReport {
     /// The board.
     pub chip: ChipInfo,

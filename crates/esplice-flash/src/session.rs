@@ -97,6 +97,7 @@ pub struct Session<'p, P: Port + ?Sized> {
 
 /// A successful reply without its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// The value; only READ_REG sets it.
     pub value: u32,

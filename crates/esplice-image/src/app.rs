@@ -77,6 +77,7 @@ impl ImageOptions {
 
 /// A segment of a finished image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageSegment {
     /// Load address, 0 for padding.
     pub addr: Addr,
@@ -116,6 +117,7 @@ pub enum ImageWarning {
 
 /// A finished image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AppImage {
     /// The image, including its hash.
     pub bytes: Vec<u8>,

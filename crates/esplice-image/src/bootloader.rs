@@ -9,6 +9,7 @@ use crate::{Extent, FlashMode, FlashParams, HeaderError, patch_flash};
 
 /// A second-stage bootloader with its header set for a board's flash.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Bootloader {
     /// The image.
     pub bytes: Vec<u8>,

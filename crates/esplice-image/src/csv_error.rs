@@ -5,6 +5,7 @@ use esplice_chip::FlashOffset;
 /// An error in a partition table in CSV form, and its position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {fault}")]
+#[non_exhaustive]
 pub struct CsvError {
     /// Line, counted from 1.
     pub line: usize,

@@ -22,6 +22,7 @@ use crate::{ImageHeader, SegmentHeader};
 /// Source: ESP-IDF components/esp_app_format/include/esp_app_desc.h.
 #[doc(alias = "esp_app_desc_t")]
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AppDescriptor {
     /// Anti-rollback version.
     pub secure_version: u32,

@@ -11,6 +11,7 @@ use crate::{ImageError, ImageSegment, ImageWarning};
 
 /// A finished image without a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DirectImage {
     /// Content of flash from offset 0.
     pub bytes: Vec<u8>,

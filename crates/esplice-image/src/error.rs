@@ -8,6 +8,7 @@ use crate::{Content, SecurePad};
 
 /// A section or segment and its range in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NamedRange {
     /// Name, such as `.data`.
     pub name: String,

@@ -217,6 +217,7 @@ impl ImageHeader {
 
 /// A segment of an image: 8 bytes of header, then its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SegmentHeader {
     /// The address it is loaded to or mapped at; 0 for padding.
     pub addr: Addr,
@@ -233,6 +234,7 @@ impl SegmentHeader {
 
 /// The extent of an image, determined from its segment headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Extent {
     /// The header.
     pub header: ImageHeader,

@@ -12,6 +12,7 @@
 /// Source: ESP-IDF components/bootloader_support/include/esp_flash_partitions.h.
 #[doc(alias = "esp_ota_select_entry_t")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OtaEntry {
     /// Sequence number; it selects slot (seq − 1) mod n.
     pub seq: u32,

@@ -10,6 +10,7 @@ use crate::{
 
 /// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageReport {
     /// The detected format.
     pub content: Content,
@@ -37,6 +38,7 @@ impl ImageReport {
 
 /// An image or table in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Part {
     /// Name for display: `app`, `bootloader`, `partition table`, `app in factory`, …
     pub name: String,
@@ -85,6 +87,7 @@ impl fmt::Display for ImageKind {
 
 /// Information from an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ImageInfo {
     /// Kind of the image.
     pub kind: ImageKind,

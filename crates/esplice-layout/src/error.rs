@@ -34,6 +34,7 @@ impl fmt::Display for Place {
 /// A refused layout: the place and the cause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {cause}")]
+#[non_exhaustive]
 pub struct LayoutError {
     /// Place of the error.
     pub place: Place,

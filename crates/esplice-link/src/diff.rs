@@ -6,6 +6,7 @@ use crate::{Kind, MemoryMap};
 
 /// The difference between two maps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Difference {
     /// The pieces that changed, by region and then by new address.
     pub changes: Vec<Change>,
@@ -15,6 +16,7 @@ pub struct Difference {
 
 /// A piece of memory, before and after.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Change {
     /// Key of its region.
     pub region: String,

@@ -2,6 +2,7 @@
 
 /// Reason why an ELF can't be mapped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LinkError {
     /// The file is not an ELF, or it is broken.
     #[error("invalid ELF: {message}")]

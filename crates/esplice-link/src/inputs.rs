@@ -47,6 +47,7 @@ impl Unloaded {
 
 /// Statics with initial values in input sections whose bytes the linker drops.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Initialised {
     /// The arena or section that would lose them, such as `arena dma`.
     pub what: String,

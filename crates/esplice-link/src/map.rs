@@ -8,6 +8,7 @@ use crate::{LinkError, elf::Elf};
 
 /// Map of all regions that an ELF may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemoryMap {
     /// The chip, in its vendor's spelling.
     pub chip: String,
@@ -19,6 +20,7 @@ pub struct MemoryMap {
 
 /// Two sections that are loaded to the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Overlap {
     /// The section with the lower address.
     pub first: Item,
@@ -43,6 +45,7 @@ impl fmt::Display for Overlap {
 
 /// A memory region and its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RegionMap {
     /// Key of the region, such as `dram`.
     pub key: String,
@@ -84,6 +87,7 @@ impl Kind {
 
 /// A piece of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Item {
     /// Kind of the piece.
     pub kind: Kind,

@@ -36,6 +36,7 @@ impl PieceChange {
 
 /// A function or variable that changed or moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Piece {
     /// Result of the comparison.
     pub fate: PieceChange,
@@ -49,6 +50,7 @@ pub struct Piece {
 
 /// Differences between the functions and variables of two ELFs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Pieces {
     /// Number of those that are the same, at the same address.
     pub kept: usize,

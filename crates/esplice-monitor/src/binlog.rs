@@ -34,6 +34,7 @@ const BUFFER_LINE: usize = 16;
 /// An ELF whose binary log strings cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("no readable strings for the binary log: {reason}")]
+#[non_exhaustive]
 pub struct BinaryLogError {
     /// The cause.
     pub reason: String,

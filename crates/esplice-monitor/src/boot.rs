@@ -2,6 +2,7 @@
 
 /// The ROM's line after a reset, such as `rst:0x1 (POWERON),boot:0xc (SPI_FAST_FLASH_BOOT)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BootBanner {
     /// The reset reason as the chip's number.
     pub reset_code: u32,
@@ -70,6 +71,7 @@ pub enum BootErrorKind {
 
 /// A line in which the ROM or the bootloader reports a failed boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BootError {
     /// The kind of failure.
     pub kind: BootErrorKind,
@@ -147,6 +149,7 @@ pub(crate) fn saved_pc(line: &str) -> Option<u32> {
 
 /// A board that resets repeatedly.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BootLoop {
     /// Number of unexpected resets, or of the ROM's failed attempts to find an image.
     pub resets: u32,

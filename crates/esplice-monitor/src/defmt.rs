@@ -18,6 +18,7 @@ pub(crate) const MAX_FRAME: usize = 4096;
 /// An ELF whose defmt data cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("no readable defmt data: {reason}")]
+#[non_exhaustive]
 pub struct DefmtError {
     /// The cause, as reported by defmt's own reader.
     pub reason: String,
@@ -25,6 +26,7 @@ pub struct DefmtError {
 
 /// A message received as a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LogFrame {
     /// The level. `None` for `defmt::println!`.
     pub level: Option<Level>,

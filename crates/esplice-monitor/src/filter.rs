@@ -177,6 +177,7 @@ fn is_module(word: &str) -> bool {
 
 /// The level and module of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LogLine<'a> {
     /// The level.
     pub level: Level,

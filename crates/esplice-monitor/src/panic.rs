@@ -41,6 +41,7 @@ impl PanicKind {
 
 /// A source location as printed by the firmware.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceLocation {
     /// The file path as seen by the compiler.
     pub file: String,
@@ -71,6 +72,7 @@ pub enum AddressKind {
 
 /// A code address as printed by the firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CodeAddress {
     /// The address.
     pub addr: u32,
@@ -108,6 +110,7 @@ pub enum BacktraceEnd {
 
 /// The state of a core other than the one that panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OtherCore {
     /// The number of the core.
     pub core: u32,

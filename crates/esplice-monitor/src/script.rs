@@ -57,6 +57,7 @@ pub struct Script {
 /// An error in a script.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {kind}")]
+#[non_exhaustive]
 pub struct ScriptError {
     /// The line number, from 1.
     pub line: usize,

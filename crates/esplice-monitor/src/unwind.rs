@@ -305,6 +305,7 @@ impl Symbols<'_> {
 
 /// A caller found by unwinding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Caller {
     /// The address at which it continues: after its call, or at the interrupted instruction.
     pub addr: u32,

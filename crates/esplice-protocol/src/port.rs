@@ -49,6 +49,7 @@ pub struct Caps {
 
 /// Errors of a port.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PortError {
     /// The port does not exist.
     #[error("no port {port}")]

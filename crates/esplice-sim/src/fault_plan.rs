@@ -132,6 +132,7 @@ pub struct FaultPlan {
 
 /// A planned fault that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FaultEvent {
     /// Time on the board's clock.
     pub at: Duration,

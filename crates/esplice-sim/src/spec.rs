@@ -59,6 +59,7 @@ impl Cable {
 
 /// A virtual board as described by its name.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Spec {
     /// The chip, which has a virtual board.
     pub chip: Arc<Chip>,

@@ -117,6 +117,7 @@ fn level(level: DiagnosticLevel) -> &'static str {
 
 /// An ELF built by cargo.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Artifact {
     /// The path of the ELF.
     pub elf: PathBuf,

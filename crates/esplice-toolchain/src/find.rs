@@ -20,6 +20,7 @@ use crate::{
 
 /// A Rust toolchain and the settings for cargo to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RustToolchain {
     /// How it was found.
     pub origin: Origin,

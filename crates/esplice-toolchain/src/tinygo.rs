@@ -59,6 +59,7 @@ pub struct GoArtifact {
 
 /// An installed TinyGo.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TinyGo {
     /// The program.
     pub program: PathBuf,

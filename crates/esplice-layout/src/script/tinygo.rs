@@ -11,6 +11,7 @@ use crate::{Amount, Cause, Extent, Layout};
 
 /// The files of a TinyGo target.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TinyGoFiles {
     /// The target, for `tinygo build -target`.
     pub target: String,

@@ -13,6 +13,7 @@ use super::{
 
 /// Result of a layout-stable link.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The record for the next link.
     pub record: Record,

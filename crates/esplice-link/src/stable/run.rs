@@ -41,6 +41,7 @@ pub enum Attempt {
 
 /// A layout-stable link that came to an end.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Finished {
     /// Where everything went, and the record for the next link.
     pub outcome: Outcome,
@@ -52,6 +53,7 @@ pub struct Finished {
 
 /// Why [`Link::run`] did not come to an end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError<E> {
     /// The linker could not be driven.
     #[error("{0}")]

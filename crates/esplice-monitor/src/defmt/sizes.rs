@@ -21,6 +21,7 @@ const LAST_SECOND: u128 = 253_402_300_799;
 
 /// The reason why bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NoFrame {
     /// More bytes may complete a frame.
     Incomplete,

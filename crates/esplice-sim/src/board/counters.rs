@@ -4,6 +4,7 @@ use super::Board;
 
 /// Counts since power-on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Counters {
     /// Instructions executed. ROM functions count with the cycles charged for them.
     pub instructions: u64,

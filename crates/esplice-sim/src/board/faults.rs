@@ -14,6 +14,7 @@ use crate::{
 
 /// A port that has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PortLoss {
     /// Time until the port can be opened again; `None` if the power does not come back.
     pub back_after: Option<Duration>,

@@ -12,6 +12,7 @@ use crate::soc::{
 
 /// A byte as sent by the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SentByte {
     /// The byte.
     pub byte: u8,

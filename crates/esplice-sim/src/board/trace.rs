@@ -33,6 +33,7 @@ pub struct Traced {
 
 /// The effect of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TraceEvent {
     /// An instruction is executed.
     Instruction {

@@ -60,6 +60,7 @@ pub enum Wire {
 
 /// An event of a server.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ServerEvent {
     /// A client connected.
     Joined,
@@ -77,6 +78,7 @@ pub enum ServerEvent {
 
 /// The lag of a served board in real time relative to the host's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lag {
     /// The largest lag so far.
     pub most: Duration,

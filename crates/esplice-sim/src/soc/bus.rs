@@ -15,6 +15,7 @@ use crate::cpu::{Bus, CodeChange, Fault};
 
 /// Number of accesses to an address that no device covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Accesses {
     /// Number of reads.
     pub reads: u64,

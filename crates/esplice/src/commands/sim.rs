@@ -195,6 +195,7 @@ fn serve(
                     "this machine is too slow: the board's clock lags by {} ms",
                     by.as_millis()
                 )),
+                _ => return,
             });
         });
         inspector.look(server.board(), &mut |text| say(BoardMessage::Status(text)));

@@ -241,5 +241,6 @@ pub fn print_event(event: FlashEvent, shell: &mut Shell) {
             add(&mut summary.sectors_total, numbers.sectors_total.into());
             add(&mut summary.sectors_written, numbers.sectors_written.into());
         }
+        _ => {}
     }
 }

@@ -182,7 +182,7 @@ impl From<ChipError> for Failure {
         let exit = match &error {
             ChipError::Unknown { .. } | ChipError::UnknownTarget { .. } => Exit::Usage,
             // The built-in data is valid, so this is a file of the user's.
-            ChipError::Parse { .. } | ChipError::Check { .. } => Exit::BadInput,
+            _ => Exit::BadInput,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }
@@ -204,8 +204,8 @@ impl From<Defect> for Failure {
 impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Failure {
         let exit = match &error {
-            LinkError::BadElf { .. } => Exit::BadInput,
             LinkError::OtherMachine { .. } => Exit::WrongChip,
+            _ => Exit::BadInput,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }
@@ -230,18 +230,11 @@ impl From<PortError> for Failure {
         let exit = match &error {
             // The machine's fault, as for any other file that cannot be written.
             PortError::Io { source, .. } if is_full(source) => Exit::Internal,
-            PortError::NotFound { .. }
-            | PortError::Busy { .. }
-            | PortError::Permission { .. }
-            | PortError::Host { .. }
-            | PortError::Unreachable { .. }
-            | PortError::NotRfc2217 { .. }
-            | PortError::NoVirtualBoard { .. }
-            | PortError::Io { .. } => Exit::Port,
             PortError::NotModelled { .. } => Exit::NotModelled,
             PortError::Name { .. } | PortError::NotSerial { .. } => Exit::Usage,
             PortError::Gone { .. } => Exit::PortLost,
             PortError::Interrupted => Exit::Interrupted,
+            _ => Exit::Port,
         };
         Failure { exit, message: error.to_string(), hint: error.hint() }
     }

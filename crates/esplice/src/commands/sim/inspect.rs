@@ -215,6 +215,7 @@ fn line(traced: &Traced, names: &Names) -> String {
         TraceEvent::Trap { cause, to } => {
             format!("trap   {pc:#010x} mcause {cause:#x} to {}", names.with_addr(*to))
         }
+        other => format!("{other:?}"),
     };
     format!("{at:12.6} {what}")
 }
