@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use esplice_chip::Addr;
 
+use crate::NameError;
+
 /// The way the flash chip is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlashMode {
@@ -60,16 +62,17 @@ impl fmt::Display for FlashMode {
 }
 
 impl FromStr for FlashMode {
-    type Err = String;
+    type Err = NameError;
 
     /// # Errors
-    /// A message that lists the known modes.
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .iter()
-            .find(|(_, _, name)| *name == text)
-            .map(|(mode, _, _)| *mode)
-            .ok_or_else(|| format!("flash mode {text:?} is not one of qio, qout, dio, dout"))
+    /// [`NameError`] for an unknown mode.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let found = Self::ALL.iter().find(|(_, _, name)| *name == text);
+        found.map(|(mode, _, _)| *mode).ok_or_else(|| NameError {
+            what: "flash mode",
+            found: text.into(),
+            known: Self::ALL.map(|(_, _, name)| name).into(),
+        })
     }
 }
 

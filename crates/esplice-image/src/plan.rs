@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use esplice_chip::{Chip, FlashOffset, parse_size};
 
-use crate::{FlashMode, PlanError};
+use crate::{FlashMode, NameError, PlanError};
 
 /// The way the chip boots the app after a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +37,17 @@ impl fmt::Display for BootLayout {
 }
 
 impl FromStr for BootLayout {
-    type Err = String;
+    type Err = NameError;
 
     /// # Errors
-    /// A message that lists the known layouts.
-    fn from_str(text: &str) -> Result<Self, String> {
-        [BootLayout::Idf, BootLayout::Rom, BootLayout::Direct]
-            .into_iter()
-            .find(|layout| layout.name() == text)
-            .ok_or_else(|| format!("boot layout {text:?} is not one of idf, rom, direct"))
+    /// [`NameError`] for an unknown layout.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let all = [BootLayout::Idf, BootLayout::Rom, BootLayout::Direct];
+        all.into_iter().find(|layout| layout.name() == text).ok_or_else(|| NameError {
+            what: "boot layout",
+            found: text.into(),
+            known: all.map(BootLayout::name).into(),
+        })
     }
 }
 

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use esplice_chip::{Chip, ChipDb, FlashOffset};
 use serde::{Deserialize, Serialize};
 
-use crate::{CustomParts, FlashParams, FlashPlan, PlanError, Write, WriteKind, sha256};
+use crate::{CustomParts, FlashParams, FlashPlan, NameError, PlanError, Write, WriteKind, sha256};
 
 /// The schema that this crate writes and reads.
 const SCHEMA: u64 = 1;
@@ -182,13 +182,14 @@ impl FlashPlan {
             let content = files.get(&write.file).map_or(&[][..], Vec::as_slice);
             writes.push(read_write(write, content)?);
         }
+        let of_name = |error: NameError| PlanError::Json { message: error.to_string() };
         Ok(Self {
             chip: chip.clone(),
             min_rev: raw.min_rev,
             max_rev: raw.max_rev,
-            boot: raw.boot.parse().map_err(|message| PlanError::Json { message })?,
+            boot: raw.boot.parse().map_err(of_name)?,
             flash: FlashParams {
-                mode: raw.flash.mode.parse().map_err(|message| PlanError::Json { message })?,
+                mode: raw.flash.mode.parse().map_err(of_name)?,
                 freq: raw.flash.freq,
                 size: raw.flash.size,
             },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use esplice_flash::Strategy;
-use esplice_image::{BootLayout, ImageSource, SecurePad};
+use esplice_image::{BootLayout, ImageSource, NameError, SecurePad};
 use esplice_monitor::{Addresses, Filter, FilterError};
 
 /// Notation of a value: how it is parsed and how it is printed.
@@ -118,7 +118,7 @@ pub fn bytes(text: &str) -> Result<u32, String> {
 
 /// Parses the boot method of an image.
 pub fn boot(text: &str) -> Result<BootLayout, String> {
-    text.parse()
+    text.parse().map_err(|error: NameError| error.to_string())
 }
 
 /// Parses a chip revision, such as 1.3, into the encoding of image headers: major × 100 + minor.
