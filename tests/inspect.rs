@@ -108,7 +108,7 @@ fn enter_asks_what_the_board_is_at() {
         assert!(line.contains("the board runs at 0x42000020 at "), "{line}");
     }
     signal::kill(Pid::from_raw(program.id().cast_signed()), signal::Signal::SIGINT).unwrap();
-    wait_for("1 registers without a device were accessed");
+    wait_for("1 register without a device was accessed");
     wait_for("0x60040000 read 1 times, written 0 times");
     drop(told);
     assert_eq!(program.wait().unwrap().code(), Some(0));

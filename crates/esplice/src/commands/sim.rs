@@ -282,11 +282,9 @@ fn print_how_to_connect(port: &str, has_lines: bool, args: &Args, shell: &mut Sh
     let esptool = format!("esptool --chip {chip} --port {port}");
     let is_tty = !port.contains("://");
     let command = match (has_lines, args.download) {
-        (true, _) => Some(format!("{esptool} flash-id")),
-        (false, true) => Some(format!("{esptool} --before no-reset --after no-reset flash-id")),
-        // The firmware's output needs a terminal program, because esplice has no such port yet.
-        (false, false) if !is_tty => None,
-        (false, false) => Some(format!("esplice monitor --port {port}")),
+        (true, _) => format!("{esptool} flash-id"),
+        (false, true) => format!("{esptool} --before no-reset --after no-reset flash-id"),
+        (false, false) => format!("esplice monitor --port {port}"),
     };
     // espflash opens only serial ports of the system, and of these only those in /sys/class/tty.
     let espflash = (is_tty && args.download && cfg!(target_os = "linux")).then(|| {
@@ -300,10 +298,10 @@ fn print_how_to_connect(port: &str, has_lines: bool, args: &Args, shell: &mut Sh
         &format!("{port}\n"),
         serde_json::json!({ "url": port, "try": command, "espflash": espflash }),
     );
-    if command.is_none() {
+    if !has_lines && !is_tty && !args.download {
         shell.status("the board runs its firmware: --download makes it wait for esptool");
     }
-    for command in [command, espflash].into_iter().flatten() {
+    for command in std::iter::once(command).chain(espflash) {
         shell.status(&format!("try it: {command}"));
     }
     if !has_lines {

@@ -126,7 +126,10 @@ impl Inspector {
         if unknown.is_empty() {
             return;
         }
-        tell(format!("{} registers without a device were accessed:", unknown.len()));
+        tell(match unknown.len() {
+            1 => "1 register without a device was accessed:".to_owned(),
+            count => format!("{count} registers without a device were accessed:"),
+        });
         for (addr, accesses) in unknown.iter().take(MOST_UNKNOWN) {
             tell(format!(
                 "  {addr:#010x} read {} times, written {} times",
