@@ -188,10 +188,8 @@ pub fn print_event(event: FlashEvent, shell: &mut Shell) {
                 StageState::Done => event::StageState::Done,
             },
         ),
-        FlashEvent::Connecting { attempt, of } => {
-            if attempt > 1 {
-                shell.status(&format!("No answer yet, try {attempt} of {of}"));
-            }
+        FlashEvent::Connecting { attempt, of } if attempt > 1 => {
+            shell.status(&format!("No answer yet, try {attempt} of {of}"));
         }
         FlashEvent::Chip(info) => {
             let name = info.chip.display_name.clone();
@@ -205,10 +203,8 @@ pub fn print_event(event: FlashEvent, shell: &mut Shell) {
             shell.summary.chip = Some(name);
             shell.event(&chip_event(info));
         }
-        FlashEvent::Differs { name, differing, sectors } => {
-            if differing < sectors {
-                shell.status(&format!("{name}: {differing} of {sectors} sectors differ"));
-            }
+        FlashEvent::Differs { name, differing, sectors } if differing < sectors => {
+            shell.status(&format!("{name}: {differing} of {sectors} sectors differ"));
         }
         FlashEvent::Loader(LoaderUse::Rom) => {
             shell.status("No stub found: writing through the ROM loader");
