@@ -20,6 +20,7 @@ mod book;
 mod cargo_shapes;
 mod chips;
 mod cli;
+mod completions;
 mod dependency_table;
 mod diagnostics;
 mod documents;

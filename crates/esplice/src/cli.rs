@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod compat;
+pub mod complete;
 pub mod harness;
 pub mod stub_choice;
 pub mod value;

@@ -3,6 +3,7 @@
 mod boards;
 mod build;
 mod chips;
+mod completions;
 mod config;
 mod detect;
 mod erase;
@@ -11,6 +12,7 @@ mod hash;
 pub mod image;
 mod layout;
 mod load;
+mod man;
 mod monitor;
 mod partition;
 mod ports;
@@ -21,7 +23,7 @@ mod sim;
 mod verify;
 mod write;
 
-use clap::Subcommand;
+use clap::{CommandFactory as _, Subcommand};
 
 use self::detect::Shown;
 use crate::ui::{exit::Failure, interrupt::Interrupt, shell::Shell};
@@ -101,6 +103,10 @@ pub enum Command {
     Boards(boards::Args),
     /// Show every setting, its value and its origin
     Config(config::Args),
+    /// Print the script that completes esplice's commands in a shell
+    Completions(completions::Args),
+    /// Print the manual page, or write the pages of all commands
+    Man(man::Args),
 }
 
 impl Command {
@@ -138,6 +144,8 @@ impl Command {
             Command::Chips(args) => chips::run(&args, shell),
             Command::Boards(args) => boards::run(&args, shell),
             Command::Config(args) => config::run(&args, shell),
+            Command::Completions(args) => completions::run(&args, shell),
+            Command::Man(args) => man::run(&args, crate::Cli::command(), shell),
         }
     }
 }

@@ -85,6 +85,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         diagnostics::join();
         return linker::run(args.into_iter().skip(1).collect());
     }
+    if let Some(answer) = cli::complete::answer(&args, Cli::command()) {
+        return match answer {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                let mut shell = Shell::new(Format::Text, false);
+                shell.error(&failure);
+                ExitCode::from(shell.finish(failure.exit).number())
+            }
+        };
+    }
     let rewritten = match cli::compat::rewritten(args.clone(), &command_names()) {
         Ok(rewritten) => rewritten,
         Err(failure) => {

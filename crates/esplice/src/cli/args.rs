@@ -9,7 +9,7 @@ use clap::Args;
 use esplice_image::{BootLayout, ImageSource, SecurePad};
 use esplice_monitor::{Addresses, Filter};
 
-use crate::cli::{stub_choice::StubChoice, value, value::ResetChoice};
+use crate::cli::{complete, stub_choice::StubChoice, value, value::ResetChoice};
 
 /// The source to build, flash or run.
 #[derive(Debug, Clone, Default, Args)]
@@ -53,7 +53,7 @@ fn is_source(path: &Path) -> bool {
 #[derive(Debug, Clone, Default, Args)]
 pub struct TargetArgs {
     /// Chip or board the firmware is for, such as esp32c3 or xiao-esp32c3
-    #[arg(long, value_name = "NAME", visible_alias = "chip")]
+    #[arg(long, value_name = "NAME", visible_alias = "chip", add = complete::targets())]
     pub target: Option<String>,
     /// File describing a custom chip or board, in addition to the built-in ones
     #[arg(long, value_name = "FILE")]
@@ -203,7 +203,7 @@ impl GoArgs {
 pub struct ImageArgs {
     /// Boot method: idf (second-stage bootloader), rom (ROM loader) or direct (executed in place,
     /// without header) [default: rom for Go, else idf]
-    #[arg(long, value_name = "LAYOUT", value_parser = value::boot)]
+    #[arg(long, value_name = "LAYOUT", value_parser = value::boot, add = complete::words(complete::BOOT))]
     pub boot: Option<BootLayout>,
     /// Partition table, as CSV or binary; replaces a different one on the board [default: one that
     /// fills the flash, for boards without a table]
@@ -216,7 +216,7 @@ pub struct ImageArgs {
     #[arg(long, value_name = "FILE")]
     pub bootloader: Option<PathBuf>,
     /// Flash read mode: qio, qout, dio or dout [default: the chip's]
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", add = complete::words(complete::FLASH_MODE))]
     pub flash_mode: Option<String>,
     /// Flash clock, such as 80m [default: the chip's]
     #[arg(long, value_name = "FREQ")]
@@ -235,10 +235,10 @@ pub struct ImageArgs {
     #[arg(long, value_name = "SIZE", value_parser = value::offset)]
     pub mmu_page_size: Option<u32>,
     /// Pad the image for a signature: v1 for Secure Boot v1, v2 for Secure Boot v2
-    #[arg(long, value_name = "VERSION", value_parser = value::secure_pad)]
+    #[arg(long, value_name = "VERSION", value_parser = value::secure_pad, add = complete::words(complete::SECURE_PAD))]
     pub secure_pad: Option<SecurePad>,
     /// Parts of the ELF to use: sections, segments, or auto, whichever fit [default: auto]
-    #[arg(long, value_name = "WHAT", value_parser = value::image_source)]
+    #[arg(long, value_name = "WHAT", value_parser = value::image_source, add = complete::words(complete::IMAGE_SOURCE))]
     pub image_source: Option<ImageSource>,
 }
 
@@ -257,12 +257,12 @@ pub struct TableOffsetArgs {
 pub struct PortArgs {
     /// Serial port, pty, rfc2217://HOST:PORT, tcp://HOST:PORT or sim:CHIP[,flash=FILE] [default:
     /// the only likely USB port]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", add = complete::ports())]
     pub port: Option<String>,
     /// How to enter download mode: tight, classic, classic-slow, usb-serial-jtag, watchdog, none
     /// (already there), several separated by commas, or custom: with steps such as
     /// D0|R1|W0.1|D1|R0|W0.05|D0 [default: by chip and adapter]
-    #[arg(long, value_name = "STRATEGY", value_parser = value::reset)]
+    #[arg(long, value_name = "STRATEGY", value_parser = value::reset, add = complete::words(complete::RESET))]
     pub reset: Option<ResetChoice>,
 }
 
@@ -354,7 +354,7 @@ pub struct WatchArgs {
     pub raw: bool,
     /// Addresses to decode outside of panics: reports (in known reports and backtraces), all (in
     /// any line), or none [default: reports]
-    #[arg(long, value_name = "WHICH", value_parser = value::addresses)]
+    #[arg(long, value_name = "WHICH", value_parser = value::addresses, add = complete::words(complete::ADDRESSES))]
     pub decode: Option<Addresses>,
     /// Allow the firmware to reset itself any number of times, without reporting a boot loop
     #[arg(long)]

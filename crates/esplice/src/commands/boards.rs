@@ -4,6 +4,7 @@ use esplice_chip::{Board, BoardUsb, LedKind, Target, UsbKind};
 use serde_json::{Value, json};
 
 use crate::{
+    cli::complete,
     commands::chips,
     ui::{exit::Failure, shell::Shell},
 };
@@ -11,7 +12,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show all data of this board, or list the boards with this chip
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = complete::targets())]
     name: Option<String>,
     /// File describing a custom chip or board, added to the known ones
     #[arg(long, value_name = "FILE")]

@@ -4,7 +4,7 @@ use esplice_chip::{Board, Chip, ChipDb, RegionKind};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::args::TargetArgs,
+    cli::{args::TargetArgs, complete},
     config::project::{Flags, Project},
     ui::{exit::Failure, shell::Shell},
 };
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Show all data of this chip
-    #[arg(value_name = "CHIP")]
+    #[arg(value_name = "CHIP", add = complete::chips())]
     name: Option<String>,
     /// File describing a custom chip or board, added to the known ones
     #[arg(long, value_name = "FILE")]

@@ -2,7 +2,10 @@ use esplice_flash::reset_to_run;
 use esplice_protocol::{Moment, Port};
 
 use crate::{
-    cli::args::{DecodeArgs, PortArgs, TargetArgs, WatchArgs},
+    cli::{
+        args::{DecodeArgs, PortArgs, TargetArgs, WatchArgs},
+        complete,
+    },
     config::project::{Flags, Project},
     device::{ports, ports::Board},
     firmware::firmware_elf::FirmwareElf,
@@ -31,7 +34,7 @@ pub struct Args {
 struct MonitorPortArgs {
     /// Serial port, pty, rfc2217://HOST:PORT, tcp://HOST:PORT or sim:CHIP[,flash=FILE]; several are
     /// shown together [default: the only likely USB port]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", add = complete::ports())]
     port: Vec<String>,
 }
 

@@ -17,6 +17,7 @@ use esplice_sim::{
 };
 
 use crate::{
+    cli::complete,
     commands::sim::inspect::{Enter, InspectArgs, Inspector},
     ui::{
         exit::{Exit, Failure},
@@ -28,7 +29,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Chip, such as esp32c3, or board, which defines its own flash size
-    #[arg(long, value_name = "CHIP", visible_alias = "target")]
+    #[arg(long, value_name = "CHIP", visible_alias = "target", add = complete::targets())]
     chip: String,
     /// Number of boards; each adds its number, from 0, to the names of flash file and link and to
     /// the port numbers

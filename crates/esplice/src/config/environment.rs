@@ -24,6 +24,7 @@ pub const OTHERS: &[(&str, &str)] = &[
         "ESPLICE_LOG_FILE",
         "set by esplice for the processes it starts: the file that they add diagnostics to",
     ),
+    ("ESPLICE_COMPLETE", "set by completion scripts: the shell that requests candidates"),
     ("ESPLICE_LINKER", "lld that `esplice-ld` starts"),
     (
         "ESPLICE_LAYOUT",
