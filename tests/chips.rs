@@ -104,6 +104,22 @@ fn esplice_s_own_flasher() {
     }
 }
 
+/// Over the chip's own USB, where it has one.
+#[test]
+fn esptool_over_usb() {
+    for (chip, _) in CHIPS.into_iter().filter(|(chip, _)| *chip != "esp32c2") {
+        let rom = mask_rom::path_of(chip).to_string_lossy().into_owned();
+        let flags = ["--tcp", "127.0.0.1:0", "--time", "none", "--download", "--line", "usb"];
+        for stub in ["", "--no-stub "] {
+            let board = Board::of(chip, &[&flags[..], &["--rom", &rom]].concat(), None);
+            let image = image(&board.path("image.bin"));
+            let write = format!("{stub}write-flash 0x10000 image.bin");
+            run(&board, chip, &write, &["Hash of data verified"]);
+            assert!(board.flash() == written(&image), "{chip}, {stub}: the flash differs");
+        }
+    }
+}
+
 /// The program espflash, with its stub and without.
 #[cfg(target_os = "linux")]
 #[test]

@@ -3,7 +3,10 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{self, Said, finish, repository};
+use crate::{
+    mask_rom,
+    support::{self, Said, finish, repository},
+};
 
 /// Runs the program at the root of the repository, with a place for firmware under its own target
 /// directory.
@@ -62,7 +65,7 @@ fn the_example_for_one_more_chip() {
     check_other_chip("esp32h2", "48m", "ESP32-H2");
 }
 
-/// Compiles the example; its image equals esptool's, and `image info` accepts it.
+/// Compiles the example; its image equals esptool's, `image info` accepts it, and it runs.
 fn check_other_chip(chip: &str, freq: &str, display_name: &str) {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
@@ -78,6 +81,13 @@ fn check_other_chip(chip: &str, freq: &str, display_name: &str) {
     let merged = at(&format!("{chip}.merged.bin"));
     let said = esplice(&["image", "info", &merged]).check(0, &[]);
     assert!(said.out.contains("bootloader") && said.out.contains(chip), "{said:#?}");
+    // It runs on the chip's board, which executes the mask ROM.
+    let rom = mask_rom::path_of(chip);
+    let port = format!("--port=sim:{chip},flash={},rom={}", at("board.flash"), rom.display());
+    let said = esplice(&["flash", &port, "--baud=921600", &hello]).check(0, &[]);
+    assert!(said.out.contains("Hash of data verified"), "{said:#?}");
+    let said = esplice(&["monitor", &port, "--expect", EXPECT, "--timeout", "5s"]).check(0, &[]);
+    assert!(said.out.ends_with("Hello, World!\r\n"), "{said:#?}");
 }
 
 /// Makes the image of an ELF with esptool, an independent program; fails the test if it is missing.

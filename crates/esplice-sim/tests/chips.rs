@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use crate::{
-    firmware::{Code, app_of, rom_image_of},
+    firmware::{Code, app_of, direct, rom_image_of},
     mask_rom,
 };
 use std::sync::Arc;
 
 use esplice_chip::{Chip, ChipDb};
 use esplice_image::{FlashMode, FlashParams, PartitionTable};
-use esplice_sim::{Board, TimeMode, nor::Nor};
+use esplice_sim::{Board, Cable, TimeMode, nor::Nor};
 
 /// A chip and what its ROM and bootloader print.
 struct Case {
@@ -120,6 +120,34 @@ fn the_bootloader_starts_an_app() {
         }
         let end = "Loaded app from partition at offset 0x10000\r\napp runs\r\n";
         assert!(said.ends_with(end), "{}: {said}", case.chip);
+    }
+}
+
+/// An image without a header, which the ROM maps and executes in place.
+#[test]
+fn an_image_without_a_header_is_executed_in_place() {
+    for case in CASES {
+        let mut nor = blank(&case);
+        nor.program(0, &direct(&Code::new().say("in place\r\n"))).unwrap();
+        let mut board = board(&case, nor);
+        let said = text(&board.run_until(b"in place\r\n", Duration::from_millis(200)).unwrap());
+        assert_eq!(said, format!("{}{}in place\r\n", case.banner, case.boot), "{}", case.chip);
+    }
+}
+
+/// ROM and bootloader print on the chip's own USB.
+#[test]
+fn everything_is_printed_on_usb_too() {
+    for case in CASES.iter().filter(|case| case.chip != "esp32c2") {
+        let mut board = board(case, flash(case, &app_of(chip(case), &Code::new().wait())));
+        board.plug(Cable::Usb);
+        let end = b"Loaded app from partition at offset 0x10000\r\n";
+        let said = text(&board.run_until(end, Duration::from_secs(1)).unwrap());
+        assert!(
+            said.starts_with(&format!("{}{}", case.banner, case.boot)),
+            "{}: {said}",
+            case.chip
+        );
     }
 }
 

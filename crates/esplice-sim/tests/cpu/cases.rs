@@ -2,7 +2,7 @@
 
 use super::machine::{DRAM, IRAM, Machine, model, with_code};
 use super::reference::Reference;
-use esplice_sim::cpu::{Cpu, Stop};
+use esplice_sim::cpu::{Cpu, CpuModel, Stop};
 use std::path::Path;
 
 /// Words of memory that each case has, from `M` on.
@@ -192,7 +192,8 @@ pub fn run_with(
     at: u32,
     prepare: impl Fn(&mut Cpu),
 ) -> State {
-    let (mut cpu, mut machine) = with_code(model(), at, code);
+    let with_atomics = CpuModel { atomics: true, ..model() };
+    let (mut cpu, mut machine) = with_code(with_atomics, at, code);
     prepare(&mut cpu);
     let end = at + code.len() as u32;
     cpu.x = before.x;

@@ -1,5 +1,7 @@
 //! Tests of control and status registers, and of the A extension, which the C3's CPU lacks as well.
 
+use esplice_chip::ChipDb;
+
 use super::machine::{DRAM, IRAM, model, with_code, words};
 use esplice_sim::cpu::{Cpu, CpuModel, Stop, cause};
 
@@ -178,5 +180,24 @@ fn atomics_are_illegal_without_the_extension_and_need_alignment_with_it() {
         cpu.csrs.mtvec = (IRAM + 0x100) | 1;
         assert_eq!(cpu.run(&mut machine, 1), Stop::Budget);
         assert_eq!(cpu.csrs.mcause, cause);
+    }
+}
+
+/// Registers that a chip only stores, such as those of physical memory attributes, are illegal on
+/// the others.
+#[test]
+fn stored_registers_exist_only_where_the_model_has_them() {
+    for chip in ["esp32c3", "esp32c6", "esp32h2"] {
+        let chip = ChipDb::embedded().find(chip).unwrap();
+        let mut cpu = Cpu::new(CpuModel::of(chip, chip.sim.as_ref().unwrap()));
+        let has = chip.name != "esp32c3";
+        for number in [0x004, 0xbc0, 0xbdf] {
+            assert_eq!(cpu.read_csr(number), has.then_some(0), "{}: {number:#x}", chip.name);
+            cpu.write_csr(number, 0x1234);
+            assert_eq!(cpu.read_csr(number), has.then_some(0x1234), "{}: {number:#x}", chip.name);
+        }
+        // mie, where an interrupt must be enabled, and mip.
+        assert_eq!(cpu.read_csr(0x304).is_some(), has, "{}", chip.name);
+        assert_eq!(cpu.read_csr(0x344).is_some(), has, "{}", chip.name);
     }
 }

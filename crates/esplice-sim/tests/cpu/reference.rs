@@ -1,4 +1,4 @@
-//! A second implementation of RV32IMC in the plainest style. It decodes each instruction when it
+//! A second implementation of RV32IMAC in the plainest style. It decodes each instruction when it
 //! executes it, compressed ones separately, from the bit positions in the specification.
 
 use super::cases::{MEMORY_WORDS, State};
@@ -10,13 +10,16 @@ pub struct Reference<'a> {
     code_at: u32,
     memory: Vec<u8>,
     memory_at: u32,
+    /// Address reserved by lr.
+    reserved: Option<u32>,
 }
 
 impl<'a> Reference<'a> {
     /// Runs code up to its end.
     pub fn run(code: &'a [u8], before: &State, memory_at: u32, code_at: u32) -> State {
         let memory = before.memory.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let mut it = Self { x: before.x, pc: code_at, code, code_at, memory, memory_at };
+        let (x, pc, reserved) = (before.x, code_at, None);
+        let mut it = Self { x, pc, code, code_at, memory, memory_at, reserved };
         let mut steps = 0;
         while it.pc != code_at + code.len() as u32 {
             it.step();
@@ -104,6 +107,7 @@ impl<'a> Reference<'a> {
             }
             0b0110011 => self.x[rd] = operate(f3, field(w, 31, 25), a, b),
             0b0001111 => {}
+            0b0101111 => self.x[rd] = self.atomic(field(w, 31, 27), a, b),
             opcode => panic!("opcode {opcode:07b}"),
         }
         self.pc = go;
@@ -202,6 +206,39 @@ impl<'a> Reference<'a> {
             other => panic!("compressed {other:?}"),
         }
         self.pc = go;
+    }
+
+    /// An atomic operation at an address. Returns the value for the destination.
+    fn atomic(&mut self, kind: u32, at: u32, b: u32) -> u32 {
+        let old = self.load(at, 4);
+        let signs = 0x8000_0000;
+        let new = match kind {
+            0b00010 => {
+                self.reserved = Some(at);
+                return old;
+            }
+            0b00011 => {
+                let fails = self.reserved.take() != Some(at);
+                if !fails {
+                    self.store(at, 4, b);
+                }
+                return u32::from(fails);
+            }
+            0b00000 => old.wrapping_add(b),
+            0b00001 => b,
+            0b00100 => old ^ b,
+            0b01000 => old | b,
+            0b01100 => old & b,
+            // Signed order is unsigned order with the signs flipped.
+            0b10000 if old ^ signs < b ^ signs => old,
+            0b10100 if old ^ signs > b ^ signs => old,
+            0b11000 if old < b => old,
+            0b11100 if old > b => old,
+            0b10000 | 0b10100 | 0b11000 | 0b11100 => b,
+            other => panic!("atomic {other:05b}"),
+        };
+        self.store(at, 4, new);
+        old
     }
 
     fn load(&self, at: u32, len: u32) -> u32 {

@@ -3,6 +3,7 @@
 
 mod dma;
 mod efuses;
+mod lp_system;
 mod pins;
 mod spi_flash;
 mod timers;
@@ -58,7 +59,11 @@ const MMU: u32 = 0x600c_5000;
 const WDT_KEY: u32 = 0x50d8_3aa1;
 
 fn soc() -> Soc {
-    let chip = ChipDb::embedded().find("esp32c3").unwrap();
+    soc_of("esp32c3")
+}
+
+fn soc_of(chip: &str) -> Soc {
+    let chip = ChipDb::embedded().find(chip).unwrap();
     let sim = chip.sim.as_ref().unwrap();
     let mut nor = Nor::in_memory(sim.flash.size(), &sim.flash);
     nor.program(0x1_0000, b"page one").unwrap();
@@ -81,7 +86,12 @@ fn wait(soc: &mut Soc, time: Duration) {
 
 #[track_caller]
 fn check(moves: &[Do]) {
-    let mut soc = soc();
+    check_on("esp32c3", moves);
+}
+
+#[track_caller]
+fn check_on(chip: &str, moves: &[Do]) {
+    let mut soc = soc_of(chip);
     for (number, step) in moves.iter().enumerate() {
         match step {
             Store(addr, value) => soc.store32(*addr, *value).unwrap(),
