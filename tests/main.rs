@@ -54,6 +54,7 @@ mod pty;
 mod published_times;
 mod remote;
 mod said_plainly;
+mod size;
 mod stable;
 mod terminal;
 mod tests_rust;

@@ -29,6 +29,8 @@ pub(crate) struct Elf {
     pub symbols: BTreeMap<String, u32>,
     /// Variables: name, address, length.
     pub objects: Vec<(String, u32, u32)>,
+    /// Functions and variables with a length: name, address, length.
+    pub pieces: Vec<(String, u32, u32)>,
 }
 
 impl Elf {
@@ -68,6 +70,10 @@ impl Elf {
             let Ok(name) = symbols.symbol_name(endian, symbol) else { continue };
             let name = String::from_utf8_lossy(name).into_owned();
             let (value, len) = (symbol.st_value(endian), symbol.st_size(endian));
+            let is_piece = matches!(symbol.st_type(), elf::STT_OBJECT | elf::STT_FUNC);
+            if is_piece && len > 0 {
+                read.pieces.push((name.clone(), value, len));
+            }
             if symbol.st_type() == elf::STT_OBJECT && len > 0 {
                 read.objects.push((name.clone(), value, len));
             }

@@ -2,6 +2,7 @@
 //!
 //! - [`map`] lists regions, sections, heap, arenas and stacks of an ELF with the space they leave;
 //!   [`MemoryMap::to_text`], [`to_svg`] and [`to_html`] display it, [`diff`] compares two.
+//! - [`sizes`] counts flash and RAM by section, crate or symbol, and [`compare_sizes`] compares two.
 //! - [`compare_pieces`] compares the functions and variables of two ELFs.
 //! - [`stable`] links so that sections stay where the last link put them.
 //! - [`initialised`] finds initial values among the objects of a link that its output would lose.
@@ -24,6 +25,7 @@ mod error;
 mod inputs;
 mod map;
 mod pieces;
+mod size;
 pub mod stable;
 
 pub use check::{Defect, check};
@@ -33,3 +35,4 @@ pub use error::LinkError;
 pub use inputs::{Initialised, Unloaded, initialised};
 pub use map::{Item, Kind, MemoryMap, Overlap, RegionMap, map};
 pub use pieces::{Piece, PieceChange, Pieces, compare_pieces};
+pub use size::{SizeBy, SizeChange, SizeRow, Sizes, Usage, compare_sizes, sizes};

@@ -251,7 +251,7 @@ fn items(elf: &Elf) -> Vec<Item> {
 }
 
 /// Returns the kind of a section, and its display name.
-fn kind_of(section: &str) -> (Kind, &str) {
+pub(crate) fn kind_of(section: &str) -> (Kind, &str) {
     if section == esplice_layout::HEAP_SECTION {
         return (Kind::Heap, "heap");
     }
@@ -261,8 +261,9 @@ fn kind_of(section: &str) -> (Kind, &str) {
     match section {
         // For esp-hal, TinyGo and programs in RAM.
         ".stack" => (Kind::Stack, section),
-        // esp-hal reserves bytes that code occupies on the other bus, and gaps between mappings.
-        ".rwdata_dummy" | ".rotext_dummy" | ".text_gap" | ".esplice.shadow" => {
+        // esp-hal and ESP-IDF (sections.ld.in) reserve bytes that code occupies on the other bus, and
+        // gaps between mappings.
+        ".dram0.dummy" | ".rwdata_dummy" | ".rotext_dummy" | ".text_gap" | ".esplice.shadow" => {
             (Kind::Shadow, section)
         }
         _ => (Kind::Section, section),

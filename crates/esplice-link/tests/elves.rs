@@ -3,7 +3,9 @@
 use crate::support::Elf;
 use esplice_chip::ChipDb;
 use esplice_layout::{Layout, Spec};
-use esplice_link::{LinkError, MemoryMap, check, diff, map, to_html, to_svg};
+use esplice_link::{
+    LinkError, MemoryMap, SizeBy, check, compare_sizes, diff, map, sizes, to_html, to_svg,
+};
 use proptest::prelude::*;
 
 const FILE: &str = "[layout.heap]\nsize = \"96K\"\nsymbols = \"_heap\"\n\n[[layout.arena]]\nname = \"dma\"\n\
@@ -196,4 +198,30 @@ proptest! {
         let _ = check(&elf, &layout(FILE));
         let _ = map(&elf[..at], chip);
     }
+}
+
+#[test]
+fn sizes_count_each_byte_once_and_leave_out_what_is_reserved() {
+    let mut elf = good();
+    elf.section(".bss", 0x3fc8_0a00, 0x100, false);
+    elf.symbol("BUFFER", 0x3fc8_0a00, 0x80);
+    elf.symbol("ALIAS", 0x3fc8_0a00, 0x40);
+    elf.symbol("ACROSS", 0x3fc8_0a70, 0x1000);
+    let bytes = elf.to_bytes();
+    let chip = ChipDb::embedded().find("esp32c3").unwrap();
+    let of = |by| sizes(&bytes, chip, by, &str::to_owned).unwrap();
+    // Heap, arena, stack and the shadow of code are not counted.
+    let by_section = of(SizeBy::Section);
+    assert_eq!((by_section.total.flash, by_section.total.ram), (0x8a00, 0xb00));
+    let names: Vec<&str> = by_section.rows.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, [".text", ".rwtext", ".data", ".bss"]);
+    let by_symbol = of(SizeBy::Symbol);
+    assert_eq!(by_symbol.total, by_section.total);
+    assert_eq!(of(SizeBy::Crate).total, by_section.total);
+    let row = |name: &str| by_symbol.rows.iter().find(|row| row.name == name);
+    assert_eq!(row("BUFFER").unwrap().usage.ram, 0x80);
+    assert_eq!(row("ACROSS").unwrap().usage.ram, 0x80);
+    assert_eq!(row("ALIAS"), None);
+    assert!(compare_sizes(&by_symbol, &by_symbol).is_empty());
+    assert!(sizes(b"no ELF", chip, SizeBy::Symbol, &str::to_owned).is_err());
 }

@@ -104,7 +104,7 @@ pub use panic::{
 pub use sanitise::{Backspace, Sanitiser, sanitise};
 pub use script::{Script, ScriptError, ScriptErrorKind, Step};
 pub use script_runner::Action;
-pub use symbols::{Architecture, Symbol, SymbolFrame, Symbols, SymbolsError};
+pub use symbols::{Architecture, Symbol, SymbolFrame, Symbols, SymbolsError, readable_name};
 pub use test_run::{
     MARK, TestCase, TestEvent, TestReport, TestResult, TestSelection, is_test_line,
 };

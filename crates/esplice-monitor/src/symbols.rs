@@ -435,7 +435,12 @@ fn functions<'a>(file: &object::File<'a>, code: &[Code<'a>]) -> Vec<Function<'a>
     functions
 }
 
-/// Returns the demangled name.
+/// Demangles the name of a Rust or C++ symbol, without the hash; returns any other name as it is. A
+/// name of more than 1024 bytes is truncated.
+pub fn readable_name(name: &[u8]) -> String {
+    readable(name)
+}
+
 fn readable(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     if let Ok(demangled) = rustc_demangle::try_demangle(&name) {

@@ -20,6 +20,7 @@ mod read;
 mod reset;
 mod run;
 mod sim;
+mod size;
 mod verify;
 mod write;
 
@@ -92,6 +93,8 @@ pub enum Command {
     /// Show and check the memory layout
     #[command(subcommand)]
     Layout(layout::Command),
+    /// Show how much flash and RAM a program takes
+    Size(Box<size::Args>),
     /// Serve a virtual board to other programs
     Sim(sim::Args),
     /// List the serial ports and the boards that may be connected to each
@@ -127,6 +130,7 @@ impl Command {
             Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
             Command::Partition(command) => partition::run(&command, shell, interrupt),
             Command::Layout(command) => layout::run(&command, shell),
+            Command::Size(args) => size::run(&args, shell, interrupt),
             Command::Sim(args) => sim::run(&args, shell, interrupt),
             Command::Write(args) => write::run(&args, shell, interrupt),
             Command::Read(args) => read::run(&args, shell, interrupt),

@@ -11,5 +11,6 @@ pub mod port_name;
 pub mod project;
 pub mod settings;
 pub mod settler;
+pub mod size;
 pub mod stable_link;
 pub mod target;

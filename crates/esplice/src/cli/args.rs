@@ -310,6 +310,17 @@ pub struct FlashArgs {
     pub offset: Option<u32>,
 }
 
+/// Budgets of the program's size.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SizeArgs {
+    /// Flash that the program may take, such as 900K; more ends the command with exit code 6
+    #[arg(long, value_name = "SIZE", value_parser = value::bytes)]
+    pub max_flash: Option<u32>,
+    /// RAM that the program may take, such as 200K; more ends the command with exit code 6
+    #[arg(long, value_name = "SIZE", value_parser = value::bytes)]
+    pub max_ram: Option<u32>,
+}
+
 /// The ELF of the running firmware.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Output")]

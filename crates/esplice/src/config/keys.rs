@@ -179,6 +179,8 @@ pub const KEYS: &[Key] = &[
     key!("monitor", "expect", Texts, "", "output to wait for, several in order"),
     key!("monitor", "timeout", Text, "10s with expect", "how long to wait for it"),
     key!("monitor", "rom", Text, "", "ELF of the chip's mask ROM, or a directory of these"),
+    key!("size", "flash", Text, "", "flash that the program may take, such as 900K", "--max-flash"),
+    key!("size", "ram", Text, "", "RAM that the program may take, such as 200K", "--max-ram"),
 ];
 
 /// Keys of a `[ports.NAME]` section.

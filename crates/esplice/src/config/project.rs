@@ -11,8 +11,8 @@ use esplice_chip::{Board, Chip, ChipDb};
 use crate::{
     cli::{
         args::{
-            BoardArgs, CargoArgs, FirmwareArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, TargetArgs,
-            WatchArgs,
+            BoardArgs, CargoArgs, FirmwareArgs, FlashArgs, GoArgs, ImageArgs, PortArgs, SizeArgs,
+            TargetArgs, WatchArgs,
         },
         value,
     },
@@ -25,6 +25,7 @@ use crate::{
         port_name,
         settings::{Origin, Settings, Settled},
         settler::{Entry, Settler},
+        size::SizeConfig,
         target::{Hardware, added_target, target_called, target_of_features},
     },
     ui::exit::Failure,
@@ -40,6 +41,7 @@ pub struct Flags {
     pub port: PortArgs,
     pub flash: FlashArgs,
     pub watch: WatchArgs,
+    pub size: SizeArgs,
     pub output: Option<PathBuf>,
 }
 
@@ -60,6 +62,7 @@ pub struct Project {
     pub image: ImageConfig,
     pub flash: FlashConfig,
     pub monitor: MonitorConfig,
+    pub size: SizeConfig,
     /// Every setting in the order of [`crate::config::keys::KEYS`].
     pub entries: Vec<Entry>,
 }
@@ -126,6 +129,7 @@ impl Project {
         let image = ImageConfig::settle(&mut s, settings, flags.image, hardware)?;
         let flash = FlashConfig::settle(&mut s, settings, flags.flash, flags.port.reset)?;
         let monitor = MonitorConfig::settle(&mut s, settings, flags.watch, hardware)?;
+        let size = SizeConfig::settle(&mut s, &flags.size)?;
         let port_aliases = settings.ports().map(|(a, p)| (a.to_owned(), p.value.clone())).collect();
         Ok(Project {
             chips,
@@ -138,6 +142,7 @@ impl Project {
             image,
             flash,
             monitor,
+            size,
             entries: s.entries,
         })
     }

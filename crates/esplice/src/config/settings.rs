@@ -398,7 +398,7 @@ mod tests {
         refuses(
             "target = \"esp32c3\"\n",
             "esplice.toml:1: unknown section \"target\"",
-            Some("known are project, build, image, flash, monitor, layout, ports"),
+            Some("known are project, build, image, flash, monitor, size, layout, ports"),
         );
         refuses("[flash]\nbaud = \"fast\"\n", "esplice.toml:2: baud must be a whole number", None);
         refuses("\n[build]\nbin = 1\n", "esplice.toml:3: bin must be a text", None);

@@ -114,7 +114,9 @@ impl Exit {
             Exit::BadInput => "an input file is missing, invalid or of the wrong kind",
             Exit::ToolchainMissing => "no compiler or linker for the chip",
             Exit::BuildFailed => "compiling or linking failed",
-            Exit::PlanRefused => "the image, the flash plan or the memory layout does not fit",
+            Exit::PlanRefused => {
+                "the image, the flash plan or the memory layout does not fit, or a size budget is exceeded"
+            }
             Exit::Port => "the port does not exist, is busy, or may not be opened",
             Exit::NoAnswer => "the board does not answer",
             Exit::WrongChip => "the board has a different chip than the target",
