@@ -83,6 +83,17 @@ fn a_chip_without_a_virtual_board_names_those_that_have_one() {
     }
 }
 
+/// Most boards execute the mask ROM, which must be given.
+#[test]
+fn a_board_without_its_rom_says_what_it_needs() {
+    let directory = tempfile::tempdir().unwrap();
+    for words in ["monitor --port sim:xiao-esp32c6", "sim --chip esp32c6 --tcp 127.0.0.1:0"] {
+        let said = esplice(directory.path(), words, 2);
+        assert!(said.contains("the virtual ESP32-C6 needs the chip's mask ROM"), "{said}");
+        assert!(said.contains("rom=FILE") && said.contains("--rom FILE"), "{said}");
+    }
+}
+
 /// The port that `esplice sim` prints works for esplice, too.
 #[test]
 fn the_port_that_is_printed_is_accepted() {

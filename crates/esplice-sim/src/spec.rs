@@ -223,7 +223,7 @@ impl Spec {
                 return Err(SpecError::Repeated { key: key.into() });
             }
         }
-        if rom.is_none() && rom::needs_file(sim) {
+        if rom.is_none() && needs_rom(chip) {
             return Err(SpecError::NeedsRom { chip: chip.display_name.clone() });
         }
         let line = line.unwrap_or_else(|| cable_of(&target));
@@ -242,6 +242,12 @@ pub fn cable_of(target: &Target) -> Cable {
         Some(UsbKind::SerialJtag) => Cable::Usb,
         Some(UsbKind::Bridge | UsbKind::Otg) | None => Cable::Uart,
     }
+}
+
+/// Returns whether the virtual board of a chip needs a file of the chip's mask ROM, because its
+/// functions are not modelled.
+pub fn needs_rom(chip: &Chip) -> bool {
+    chip.sim.as_ref().is_some_and(rom::needs_file)
 }
 
 /// Returns the names of those of `chips` that have a virtual board.

@@ -15,6 +15,7 @@ mod faults;
 mod idle;
 mod loader;
 mod loader_rom;
+mod names;
 mod nor;
 mod port;
 mod robust;

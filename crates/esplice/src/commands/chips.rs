@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use esplice_chip::{Board, Chip, ChipDb, RegionKind};
+use esplice_sim::spec::needs_rom;
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,7 +33,8 @@ pub fn run(args: &Args, shell: &mut Shell) -> Result<(), Failure> {
             let offers = [
                 ("Rust", true),
                 ("Go", chip.toolchain.tinygo.is_some()),
-                ("virtual board", chip.sim.is_some()),
+                ("virtual board", chip.sim.is_some() && !needs_rom(chip)),
+                ("virtual board with a ROM file", needs_rom(chip)),
             ];
             let offers: Vec<&str> =
                 offers.iter().filter(|(_, has)| *has).map(|(n, _)| *n).collect();
@@ -91,7 +93,12 @@ fn details(chip: &Chip, known: &ChipDb) -> String {
     if !boards.is_empty() {
         lines.push(format!("boards      {}", boards.join(", ")));
     }
-    lines.push(format!("virtual     {}", if chip.sim.is_some() { "yes" } else { "no" }));
+    let board = match &chip.sim {
+        Some(_) if needs_rom(chip) => "yes, with the mask ROM (rom=FILE)",
+        Some(_) => "yes",
+        None => "no",
+    };
+    lines.push(format!("virtual     {board}"));
     lines.join("\n") + "\n"
 }
 

@@ -13,7 +13,7 @@ use esplice_sim::{
     fault_plan::FaultPlan,
     nor::Nor,
     serve::{Server, ServerEvent, Wire},
-    spec::cable_of,
+    spec::{cable_of, needs_rom},
 };
 
 use crate::{
@@ -342,6 +342,9 @@ fn board(args: &Args, number: Option<u16>) -> Result<Board, Failure> {
     let Some(sim) = &chip.sim else {
         return Err(SimError::NoBoard { chip: chip.display_name.clone() }.into());
     };
+    if args.rom.is_none() && needs_rom(chip) {
+        return Err(SimError::NeedsRom { chip: chip.display_name.clone() }.into());
+    }
     let timing = if args.worst_flash { sim.flash.at_worst() } else { sim.flash.clone() };
     let size = target.flash_size().unwrap_or_else(|| timing.size());
     let nor = match &args.flash {

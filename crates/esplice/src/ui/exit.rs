@@ -268,6 +268,7 @@ impl From<SimError> for Failure {
             | SimError::RomNoCode { .. }
             | SimError::RomPlace { .. }
             | SimError::RomDiffers { .. } => Exit::BadInput,
+            SimError::NeedsRom { .. } => Exit::Usage,
             SimError::FlashFile { source, .. } => of_flash_file(source),
             SimError::FlashFailed(cause) => of_flash(cause),
             error if error.is_not_modelled() => Exit::NotModelled,
