@@ -111,5 +111,7 @@ fn written_registers(chip: &Chip) -> Vec<(&'static str, Addr)> {
     registers.extend(writes.map(|write| ("watchdog register", write.addr)));
     let clocks = chip.loader.fast_clocks.iter();
     registers.extend(clocks.map(|write| ("clock register", write.addr)));
+    let stub = chip.stub.iter().flat_map(|stub| stub.clocks.iter().chain(&stub.sha_on));
+    registers.extend(stub.map(|write| ("stub register", write.addr)));
     registers
 }

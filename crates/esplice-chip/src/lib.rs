@@ -30,6 +30,7 @@ mod raw;
 mod region;
 mod schema;
 mod sim_data;
+mod stub_data;
 mod watchdog;
 
 pub use address::{Addr, FlashOffset, parse_size};
@@ -46,6 +47,7 @@ pub use loader::{EarlyStub, Loader, Reset, SpiRegisters, UsbId, UsbOtg};
 pub use region::{Access, Backing, Peripheral, Region, RegionKind, Space};
 pub use schema::{Chip, Features, TinyGo, Toolchain};
 pub use sim_data::{EfuseGuards, Flash, Sim, SimCpu, WorstFlash};
+pub use stub_data::Stub;
 pub use watchdog::{RegisterWrite, RtcWatchdog, SuperWatchdog, Watchdog};
 
 /// The reason why a chip or board is not available.

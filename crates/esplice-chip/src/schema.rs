@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::{
     Addr, ChipError, Crystal, Efuse, ImageParams, Loader, MemoryLayout, Region, Reset, Sim,
-    SpiRegisters, UsbOtg, Watchdog, check, nearest, raw,
+    SpiRegisters, Stub, UsbOtg, Watchdog, check, nearest, raw,
 };
 
 /// A chip.
@@ -42,6 +42,8 @@ pub struct Chip {
     pub usb_otg: Option<UsbOtg>,
     /// Watchdogs.
     pub watchdog: Watchdog,
+    /// Data for esplice's own flasher stub, if there is one for the chip.
+    pub stub: Option<Stub>,
     /// eFuses.
     pub efuse: Efuse,
     /// Feature names for display.

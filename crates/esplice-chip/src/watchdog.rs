@@ -97,7 +97,13 @@ impl Watchdog {
     /// Returns the writes that make the RTC watchdog reset the chip soon, in order; `None` if it
     /// can't.
     pub fn reset(&self) -> Option<Vec<RegisterWrite>> {
-        let rtc = self.rtc.as_ref().filter(|_| self.resets_chip)?;
+        self.reset_writes().filter(|_| self.resets_chip)
+    }
+
+    /// Returns the writes of [`Watchdog::reset`] for a program on the chip, which can use the
+    /// watchdog even where the ROM loader's commands can't.
+    pub fn reset_writes(&self) -> Option<Vec<RegisterWrite>> {
+        let rtc = self.rtc.as_ref()?;
         let steps = [whole(rtc.config1, RESET_TICKS), whole(rtc.config0, RESET_SYSTEM)];
         Some(opened(rtc.protect, rtc.key, &steps))
     }

@@ -4,6 +4,7 @@ mod broken;
 mod installed;
 #[path = "../../esplice-sim/tests/mask_rom/mod.rs"]
 mod mask_rom;
+mod own;
 mod plan;
 mod rom;
 #[path = "../examples/trials/mod.rs"]

@@ -1,0 +1,3 @@
+//! The coders, against other implementations.
+
+mod coders;
