@@ -11,12 +11,13 @@ fn main() -> io::Result<()> {
     let here = here.ok_or_else(|| io::Error::other("CARGO_MANIFEST_DIR is not set"))?;
     let targets = Path::new(&here);
     let mut files: Vec<(String, PathBuf)> = Vec::new();
-    for folder in ["", "boards/"] {
+    for folder in ["", "boards/", "stubs/"] {
         println!("cargo::rerun-if-changed={}", targets.join(folder).display());
         for entry in fs::read_dir(targets.join(folder))? {
             let path = entry?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            if path.extension().is_some_and(|e| e == "toml") && name != "Cargo.toml" {
+            let wanted = if folder == "stubs/" { "json" } else { "toml" };
+            if path.extension().is_some_and(|e| e == wanted) && name != "Cargo.toml" {
                 files.push((format!("{folder}{name}"), path));
             }
         }

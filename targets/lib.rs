@@ -1,7 +1,7 @@
 //! ESP32-family chips and boards as data files, embedded as text.
 //!
 //! Each chip is a file `<chip>.toml`, each board a file `boards/<board>.toml`, and each value in them
-//! names its source. The crate `esplice-chip` has the schema and the checks.
+//! names its source. The flasher stubs in `stubs/` are built from the crate `esplice-stub`. The crate `esplice-chip` has the schema and the checks.
 //!
 //! ```
 //! let chip = esplice_targets::file("esp32c3.toml").unwrap();

@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 
-use esplice_chip::{Addr, Chip, RegisterWrite, Stub};
+use esplice_chip::{Addr, Chip, ChipDb, RegisterWrite, Stub};
 
 /// Bytes reserved for the stub's code, and for its stack.
 const CODE: u32 = 0x4800;
@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let name = env::var("ESPLICE_STUB_CHIP")
         .map_err(|_| "ESPLICE_STUB_CHIP names the chip to build the stub for")?;
-    let chip = esplice_chip::find(&name)?;
+    let chip = ChipDb::embedded().find(&name)?;
+    let chip = &*chip;
     let stub = chip.stub.as_ref().ok_or_else(|| format!("{name} has no [stub] in its data"))?;
     let out = env::var("OUT_DIR")?;
     fs::write(Path::new(&out).join("chip.rs"), constants(chip, stub)?)?;
@@ -72,8 +73,10 @@ fn constants(chip: &Chip, stub: &Stub) -> Result<String, Box<dyn Error>> {
 }
 
 fn list(text: &mut String, name: &str, writes: &[RegisterWrite]) -> Result<(), std::fmt::Error> {
-    let writes: Vec<[u32; 3]> =
-        writes.iter().map(|RegisterWrite { addr: Addr(addr), value, mask }| [*addr, *value, *mask]).collect();
+    let writes: Vec<[u32; 3]> = writes
+        .iter()
+        .map(|RegisterWrite { addr: Addr(addr), value, mask }| [*addr, *value, *mask])
+        .collect();
     writeln!(text, "pub const {name}: &[[u32; 3]; {}] = &{writes:#x?};", writes.len())
 }
 
@@ -82,6 +85,13 @@ fn list(text: &mut String, name: &str, writes: &[RegisterWrite]) -> Result<(), s
 fn linker_script(chip: &Chip, stub: &Stub) -> Result<String, Box<dyn Error>> {
     let region = chip.region_at(stub.data).ok_or("the stub's data are outside the RAM")?;
     let code = stub.code.0;
+    // Functions by their modules.
+    let modules = |names: &[&str]| -> String {
+        let pattern = |name: &&str| format!("*(.text._ZN12esplice_stub{}{name}*)", name.len());
+        names.iter().map(pattern).collect::<Vec<_>>().join(" ")
+    };
+    let writer_code = modules(&["lzma", "riscv", "erase", "write", "stream"]);
+    let extras_code = modules(&["inflate", "md5", "lz4", "read", "usual"]);
     let (writer, later) = (code + CORE, CODE - CORE);
     let data = stub.data.0 + CODE;
     let ram = stub.ram.checked_sub(CODE).ok_or("the stub's RAM is too short")?;
@@ -98,13 +108,13 @@ MEMORY {{
 SECTIONS {{
     .writer : {{
         __writer_start = .;
-        *(.text.*4lzma4Lzma*) *(.text.*5riscv*) *(.text.*5erase*) *(.text.*5write*) *(.text.*6stream6Window*)
+        {writer_code}
         . = ALIGN(4);
         __writer_end = .;
     }} > later
     .extras : {{
         __extras_start = .;
-        *(.text.*7inflate*) *(.text.*3md5*) *(.text.*3lz4*) *(.text.*4read*) *(.text.*5usual*)
+        {extras_code}
         . = ALIGN(4);
         __extras_end = .;
     }} > later

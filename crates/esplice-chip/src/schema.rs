@@ -77,6 +77,12 @@ impl Chip {
         Ok(chip)
     }
 
+    /// Returns the file of esplice's own flasher stub for the chip, if there is one.
+    pub fn stub_file(&self) -> Option<&'static str> {
+        self.stub.as_ref()?;
+        esplice_targets::file(&format!("stubs/{}.json", self.name))
+    }
+
     /// Finds the region that contains `addr`.
     pub fn region_at(&self, addr: Addr) -> Option<&Region> {
         self.regions.iter().find(|region| region.contains(addr))

@@ -61,6 +61,19 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(true)
     }
 
+    /// Changes the rate to one that has worked.
+    ///
+    /// # Errors
+    /// The errors of commands.
+    pub(crate) fn switch_baud(&mut self, baud: u32) -> Result<(), FlashError> {
+        let before = self.baud;
+        self.command(&self.loader().change_baud(baud, before), SHORT)?;
+        self.set_port_baud(baud)?;
+        let settled = self.port.now() + SETTLE;
+        self.port.wait_until(settled)?;
+        self.forget_input()
+    }
+
     /// Changes the rate. Returns true if the loader answers at the new one. After false the link
     /// must be restored.
     fn change_baud(&mut self, chip: &Chip, baud: u32) -> Result<bool, FlashError> {

@@ -3,10 +3,12 @@
 //! With the feature `libdeflate` (on by default) libdeflate compresses at its best level, which
 //! makes streams 2 % shorter than zlib's in less time. Without it everything is Rust.
 
-use std::{collections::BTreeMap, thread::JoinHandle};
+use std::{collections::BTreeMap, thread::JoinHandle, time::Duration};
 
 use flate2::{Decompress, FlushDecompress, Status};
 use md5::{Digest as _, Md5};
+
+use crate::own::Packed;
 
 /// Compresses `data` to a zlib stream as short as possible.
 pub(crate) fn compress(data: &[u8]) -> Vec<u8> {
@@ -65,7 +67,11 @@ pub(crate) fn blocks(stream: &[u8], lead: &[u32], block_len: usize) -> Vec<(Vec<
 
 /// Streams that are compressed in threads while a board resets and is identified.
 #[derive(Debug, Default)]
-pub(crate) struct Prepared(BTreeMap<[u8; 16], Stream>);
+pub(crate) struct Prepared {
+    deflated: BTreeMap<[u8; 16], Stream>,
+    /// For esplice's own stub.
+    packed: BTreeMap<[u8; 16], JoinHandle<Packed>>,
+}
 
 #[derive(Debug)]
 enum Stream {
@@ -77,22 +83,38 @@ impl Prepared {
     /// Starts to compress `data`.
     pub(crate) fn begin(&mut self, data: Vec<u8>) {
         let key = Md5::digest(&data).into();
-        self.0
+        self.deflated
             .entry(key)
             .or_insert_with(|| Stream::Pending(std::thread::spawn(move || compress(&data))));
+    }
+
+    /// Starts to pack `data` for esplice's own stub.
+    pub(crate) fn begin_packed(&mut self, data: Vec<u8>) {
+        let key = Md5::digest(&data).into();
+        self.packed
+            .entry(key)
+            .or_insert_with(|| std::thread::spawn(move || Packed::smallest(&data)));
+    }
+
+    /// Returns `data` packed for esplice's own stub, ahead or now, for a link on which a stream of a
+    /// length takes `wire_time`.
+    pub(crate) fn packed(&mut self, data: &[u8], wire_time: &dyn Fn(usize) -> Duration) -> Packed {
+        let key: [u8; 16] = Md5::digest(data).into();
+        let ready = self.packed.remove(&key).and_then(|thread| thread.join().ok());
+        ready.unwrap_or_else(|| Packed::new(data, wire_time))
     }
 
     /// Returns the stream of `data`, compressed ahead or now.
     pub(crate) fn stream(&mut self, data: &[u8]) -> Vec<u8> {
         let key: [u8; 16] = Md5::digest(data).into();
-        let stream = match self.0.remove(&key) {
+        let stream = match self.deflated.remove(&key) {
             // A thread that panicked has made nothing.
             Some(Stream::Pending(thread)) => thread.join().unwrap_or_else(|_| compress(data)),
             Some(Stream::Ready(stream)) => stream,
             None => return compress(data),
         };
         // The stream may be sent again.
-        self.0.insert(key, Stream::Ready(stream.clone()));
+        self.deflated.insert(key, Stream::Ready(stream.clone()));
         stream
     }
 }

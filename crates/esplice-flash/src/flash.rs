@@ -1,10 +1,11 @@
 //! Takes a board from any state to one whose flash is written and verified.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use esplice_chip::{Chip, ChipDb, FlashOffset, RegisterWrite};
 use esplice_image::{
-    DeviceFacts, ExpectedBoot, FlashPlan, PlanError, ResolveOptions, ResolvedPlan, Write,
+    DeviceFacts, ExpectedBoot, FlashPlan, PartitionTable, PlanError, ResolveOptions, ResolvedPlan,
+    Write, WriteKind,
 };
 use esplice_protocol::Port;
 
@@ -105,6 +106,7 @@ fn flash_prepared<P: Port + ?Sized>(
             },
         };
         let ResolvedPlan { writes, notes, boots } = plan(&facts)?;
+        session.apps = app_partitions(&writes, &facts);
         for note in notes {
             session.report(FlashEvent::Note(note));
         }
@@ -112,6 +114,18 @@ fn flash_prepared<P: Port + ?Sized>(
         let baud = session.baud();
         Ok(FlashReport { chip, baud, writes, boots, statistics: session.statistics() })
     })
+}
+
+/// Returns the app partitions after `writes`: those of a table among them, or else of the device's.
+fn app_partitions(writes: &[Write], facts: &DeviceFacts) -> Vec<Range<u32>> {
+    let table = writes.iter().find(|write| write.kind == WriteKind::PartitionTable);
+    let table = match table {
+        Some(write) => PartitionTable::from_bytes(&write.data).ok(),
+        None => facts.device_table().ok().map(|(_, table)| table.clone()),
+    };
+    let partitions = table.iter().flat_map(|table| &table.partitions);
+    let apps = partitions.filter(|partition| partition.is_app());
+    apps.map(|app| app.offset.0..app.offset.0.saturating_add(app.len)).collect()
 }
 
 /// Flashes like [`flash`], with a plan that [`esplice_image::resolve`] completes.
@@ -127,8 +141,13 @@ pub fn flash_plan<P: Port + ?Sized>(
 ) -> Result<FlashReport, FlashError> {
     let mut prepared = Prepared::default();
     let chip = Some(&*plan.chip);
-    for write in &plan.writes {
-        job::prepare(chip, write, &mut prepared);
+    let own = chip.is_some_and(|chip| options.stub.is_own(chip));
+    if own {
+        job::prepare_packed(&plan.writes, &mut prepared);
+    } else {
+        for write in &plan.writes {
+            job::prepare(chip, write, &mut prepared);
+        }
     }
     let resolved = |facts: &DeviceFacts| esplice_image::resolve(plan, facts, resolve);
     // A plan with an offset was made for it; the usual offset is checked on the device.

@@ -29,7 +29,7 @@ pub(crate) struct Job {
     /// The data to write, in whole words.
     data: Vec<u8>,
     /// True if the first word is programmed last.
-    first_word_last: bool,
+    pub(crate) first_word_last: bool,
 }
 
 /// A single transfer, from BEGIN to its last block.
@@ -120,7 +120,7 @@ impl Job {
         (offset, len.min(bytes.len() as u32), hex::encode(Md5::digest(bytes)))
     }
 
-    fn bytes(&self, sectors: &Range<u32>) -> &[u8] {
+    pub(crate) fn bytes(&self, sectors: &Range<u32>) -> &[u8] {
         let at = |sector: u32| (sector.saturating_mul(SECTOR) as usize).min(self.data.len());
         self.data.get(at(sectors.start)..at(sectors.end)).unwrap_or_default()
     }
@@ -206,6 +206,13 @@ pub(crate) fn prepare(chip: Option<&Chip>, write: &Write, prepared: &mut Prepare
         *first = [0xff; WORD];
     }
     prepared.begin(data);
+}
+
+/// Starts to pack the largest of `writes` for esplice's own stub.
+pub(crate) fn prepare_packed(writes: &[Write], prepared: &mut Prepared) {
+    if let Some(largest) = writes.iter().max_by_key(|write| write.data.len()) {
+        prepared.begin_packed(whole_words(&largest.data));
+    }
 }
 
 fn whole_words(data: &[u8]) -> Vec<u8> {

@@ -38,6 +38,7 @@ mod flash;
 mod job;
 mod loader;
 mod memory;
+mod own;
 mod ram;
 mod read;
 mod read_slow;

@@ -6,7 +6,7 @@ use esplice_chip::FlashOffset;
 use esplice_protocol::{Opcode, Port, READ_FLASH_SLOW_LEN, Request};
 use md5::{Digest as _, Md5};
 
-use crate::{FlashError, Session, job::SECTOR, write::erase_time};
+use crate::{FlashError, Session, job::SECTOR, own::Part, write::erase_time};
 
 /// Bytes of a frame of flash: the maximum that stubs send (esp-flasher-stub 1.1.0,
 /// `s_read_flash_post_process`).
@@ -45,6 +45,9 @@ impl<P: Port + ?Sized> Session<'_, P> {
         sink: &mut dyn FnMut(&[u8]) -> Result<(), FlashError>,
     ) -> Result<(), FlashError> {
         self.needs_stub("reads flash at the rate of the wire")?;
+        if self.is_own() {
+            return self.read_own(offset, len, sink);
+        }
         let mut done = 0;
         while done < len {
             let piece = (len - done).min(PIECE);
@@ -62,6 +65,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     /// [`FlashError::NeedsStub`] without a stub, and the errors of commands.
     pub fn erase_region(&mut self, offset: FlashOffset, len: u32) -> Result<(), FlashError> {
         self.needs_stub("erases without writing")?;
+        self.need_part(Part::Writer)?;
         let request = Request::EraseRegion { offset: offset.0, len: len.next_multiple_of(SECTOR) };
         self.command_with_retry(&request, erase_time(offset.0, len)).map(|_| ())
     }
@@ -126,6 +130,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
     /// Reads a piece once. Returns `None` if the received data does not match the device's hash.
     fn try_piece(&mut self, offset: FlashOffset, len: u32) -> Result<Option<Vec<u8>>, FlashError> {
+        self.need_part(Part::Extras)?;
         let (offset, packet, in_flight) = (offset.0, PACKET, IN_FLIGHT);
         let request = Request::ReadFlash { offset, len, packet, in_flight };
         let timeout = FlashError::Timeout { command: Opcode::ReadFlash, after: FRAME };

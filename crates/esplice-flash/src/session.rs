@@ -1,6 +1,6 @@
 //! The conversation with a loader: one request, one reply.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
 use esplice_chip::{Addr, Chip, ChipDb, FlashOffset};
 use esplice_protocol::{Moment, Opcode, Port, Reply, Request, SecurityInfo, slip};
@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Longest frame accepted. The longest reply is that of READ_FLASH_SLOW with 76 bytes, and the
-/// longest frame is a stub's block of flash. The limit bounds how much noise can pass for the
+/// longest frame is a compressed piece of flash of esplice's own stub, or its hashes of 1,024 sectors. The limit bounds how much noise can pass for the
 /// inside of a frame before it is discarded.
-const FRAME_LIMIT: usize = 0x1000;
+const FRAME_LIMIT: usize = 0x2400;
 
 /// Time allowed for a command that only touches registers. The ROM answers within a millisecond;
 /// the rest is for slow USB bridges.
@@ -62,6 +62,8 @@ pub struct Session<'p, P: Port + ?Sized> {
     loader: Loader,
     /// The chips to identify.
     pub(crate) chips: ChipDb,
+    /// What esplice's own stub said of itself, while it runs.
+    pub(crate) own: Option<crate::own::Own>,
     /// The chip, once it is known; its data describes the loaders.
     chip: Option<Arc<Chip>>,
     /// The stub in use, to be uploaded again after a reset.
@@ -70,6 +72,8 @@ pub struct Session<'p, P: Port + ?Sized> {
     pub(crate) reset_by: Option<&'static str>,
     /// True if a stub may replace the ROM loader before anything is written.
     pub(crate) stub_available: bool,
+    /// The app partitions of the device as they will be.
+    pub(crate) apps: Vec<Range<u32>>,
     /// Streams compressed ahead of time.
     pub(crate) prepared: Prepared,
     /// The shortest time seen from a request to its reply.
@@ -131,11 +135,13 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
             spi_at_rest: None,
             max_read: GULP,
             loader: Loader::rom(chip.map(|chip| &**chip)),
+            own: None,
             chips: chips.clone(),
             chip: chip.cloned(),
             stub: None,
             reset_by: None,
             stub_available: false,
+            apps: Vec::new(),
             prepared: Prepared::default(),
             shortest_reply: None,
             hashed: (0, Duration::ZERO),
@@ -155,6 +161,9 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
 
     fn set_loader(&mut self, is_stub: bool) {
         self.spi_at_rest = None;
+        if !is_stub {
+            self.own = None;
+        }
         let chip = self.chip.as_deref();
         self.loader = if is_stub { Loader::stub(chip) } else { Loader::rom(chip) };
     }
@@ -162,6 +171,7 @@ impl<'p, P: Port + ?Sized> Session<'p, P> {
     /// Records that a stub has replaced the ROM loader.
     pub(crate) fn stub_runs(&mut self) {
         self.set_loader(true);
+        self.own = None;
         self.last_opcode = None;
     }
 

@@ -23,6 +23,12 @@ pub struct Stub {
     pub text: StubSection,
     /// Data section, if any.
     pub data: Option<StubSection>,
+    /// Number of bytes of the code that must be uploaded before the stub starts. The rest is in
+    /// `parts`.
+    core: usize,
+    /// Parts of the code that may be uploaded later, through the stub itself; only esplice's own
+    /// stub has them.
+    parts: Vec<StubSection>,
 }
 
 /// A section of a stub: its bytes and their address.
@@ -109,6 +115,16 @@ struct RawStub {
     text_start: u32,
     data: Option<String>,
     data_start: Option<u32>,
+    core: Option<usize>,
+    #[serde(default)]
+    parts: Vec<RawPart>,
+}
+
+/// A part of the code that the core does not need.
+#[derive(Deserialize)]
+struct RawPart {
+    start: u32,
+    length: usize,
 }
 
 impl Stub {
@@ -133,7 +149,33 @@ impl Stub {
         if within.is_none_or(|at| at >= text.bytes.len()) {
             return Err(StubError::Entry { entry, addr: text.addr, len: text.bytes.len() });
         }
-        Ok(Stub { entry, text, data })
+        let core = raw.core.unwrap_or(text.bytes.len()).min(text.bytes.len());
+        let mut parts = Vec::new();
+        for RawPart { start, length } in raw.parts {
+            let at = start.checked_sub(text.addr.0).map(|at| at as usize);
+            let bytes = at.filter(|at| *at >= core).and_then(|at| text.bytes.get(at..));
+            let bytes = bytes.and_then(|rest| rest.get(..length)).ok_or(StubError::Form {
+                message: format!("the part at 0x{start:x} is outside the code after the core"),
+            })?;
+            parts.push(StubSection { addr: Addr(start), bytes: bytes.to_vec() });
+        }
+        Ok(Stub { entry, text, data, core, parts })
+    }
+
+    /// Returns esplice's own stub for `chip`, if there is one.
+    pub fn own(chip: &Chip) -> Option<Stub> {
+        // A test parses every file.
+        Stub::parse(chip.stub_file()?.as_bytes()).ok()
+    }
+
+    /// Returns true if the stub knows the commands of esplice's own.
+    pub(crate) fn is_own(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// Returns a part that the core does not need.
+    pub(crate) fn part(&self, index: usize) -> Option<&StubSection> {
+        self.parts.get(index)
     }
 
     /// Checks that the stub fits into `chip`'s RAM.
@@ -155,15 +197,22 @@ impl Stub {
         Ok(())
     }
 
-    /// Returns the sections to upload, with their names in the file.
-    pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, &StubSection)> {
+    /// Returns the sections, with their names in the file.
+    fn sections(&self) -> impl Iterator<Item = (&'static str, &StubSection)> {
         std::iter::once(("text", &self.text)).chain(self.data.iter().map(|data| ("data", data)))
+    }
+
+    /// Returns addresses and bytes to upload before the stub starts.
+    pub(crate) fn first_upload(&self) -> impl Iterator<Item = (Addr, &[u8])> {
+        let core = self.text.bytes.get(..self.core).unwrap_or(&self.text.bytes);
+        let data = self.data.iter().map(|data| (data.addr, &data.bytes[..]));
+        std::iter::once((self.text.addr, core)).chain(data)
     }
 
     /// Returns words of the code that identify the stub in a chip's RAM: at its entry, in the
     /// middle and at the end. Code does not change while it runs.
     pub(crate) fn marks(&self) -> Vec<(Addr, u32)> {
-        let words = self.text.bytes.len() / 4;
+        let words = self.core / 4;
         let entry = (self.entry.0.saturating_sub(self.text.addr.0) / 4) as usize;
         let mut marks = Vec::new();
         for word in [entry, words / 2, words.saturating_sub(1)] {

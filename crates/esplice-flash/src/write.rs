@@ -16,26 +16,27 @@
 //! sectors that differ are found and written once more. After any failure, all writes are hashed
 //! again at the end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use esplice_chip::{Chip, FlashOffset};
 use esplice_image::Write;
 use esplice_protocol::{Opcode, Port, Request};
 
 use crate::{
-    ChipInfo, FlashError, FlashEvent, FlashOptions, Session,
+    ChipInfo, FlashError, FlashEvent, FlashOptions, Session, Stub, StubSource,
     baud::next_lower_baud,
     diff::{Difference, WRITE_SECTOR, places},
     event::StageState,
     job::{FlashState, Job, Piece, SECTOR},
+    own::Part,
     session::SHORT,
 };
 
 /// Number of attempts for a write.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// Number of resets allowed to find a board again during a write.
-const RESTARTS: u32 = 1;
+pub(crate) const RESTARTS: u32 = 1;
 
 /// Bytes of a block that the ROM erases with one command, where a whole block is to be erased.
 const ERASE_BLOCK: u32 = 0x1_0000;
@@ -44,7 +45,7 @@ const ERASE_BLOCK: u32 = 0x1_0000;
 const SECTOR_ERASE: Duration = Duration::from_millis(400);
 const BLOCK_ERASE: Duration = Duration::from_millis(2000);
 /// Maximum time to program a byte: a page of 256 takes 3 ms (same table).
-const PROGRAM_BYTE: Duration = Duration::from_micros(12);
+pub(crate) const PROGRAM_BYTE: Duration = Duration::from_micros(12);
 /// Time to hash a byte, from the 8 s per MiB that esptool's documentation allows.
 const HASH_BYTE: Duration = Duration::from_micros(8);
 /// Longest round trip at which one more block costs less than an earlier erase saves: half of a
@@ -53,8 +54,12 @@ const WORTH_A_BLOCK: Duration = Duration::from_millis(20);
 /// Bytes of a stub's upload, and its start time: those of esptool 5.6 for most chips.
 const STUB_LEN: usize = 6_500;
 const STUB_START: Duration = Duration::from_millis(25);
+/// Time from the upload of esplice's own stub until it is ready.
+const OWN_START: Duration = Duration::from_millis(3);
+/// Time in which a ROM loader with raised clocks reads and hashes a byte.
+const ROM_HASH_BYTE: Duration = Duration::from_nanos(900);
 /// Slack added to each of these times for other work of the loader.
-const SLACK: Duration = Duration::from_millis(1000);
+pub(crate) const SLACK: Duration = Duration::from_millis(1000);
 
 impl<P: Port + ?Sized> Session<'_, P> {
     /// Writes all of `writes` and verifies each by a hash that the device computes. The board must
@@ -79,20 +84,25 @@ impl<P: Port + ?Sized> Session<'_, P> {
 
         self.stage("write", StageState::Started);
         let mut link = Link { info, options, baud: self.baud(), failures: 0, restarts: 0 };
+        let bytes = jobs.iter().map(|job| job.len).sum();
+        if self.own_stub_pays_off(&info.chip, &options.stub, bytes)? {
+            self.start_stub(info, options)?;
+        }
+        if self.is_own() && self.write_own(&jobs, &mut link, false)? {
+            self.stage("write", StageState::Done);
+            return Ok(());
+        }
         let mut differences = Vec::new();
         for job in &jobs {
             differences.push(self.compare_job(job, &link)?);
         }
         let sectors = differences.iter().map(Difference::sectors).sum();
-        let resident = self.loader().is_stub() && self.stub_available;
+        let resident = self.loader().is_stub() && self.stub_available && !self.is_own();
         if resident || self.stub_pays_off(sectors) {
-            self.ensure_stub(&info.chip, &options.stub, |session| {
-                let baud = session.baud();
-                session.restore(info, options, baud).map(|_| ())
-            })?;
-            if self.loader().is_stub() && !resident {
-                let set = |session: &mut Self| session.set_flash_params(info.flash_size);
-                self.retry_once(info, options, set)?;
+            self.start_stub(info, options)?;
+            if self.is_own() && self.write_own(&jobs, &mut link, true)? {
+                self.stage("write", StageState::Done);
+                return Ok(());
             }
         }
         for (job, wanted) in jobs.iter().zip(differences) {
@@ -115,6 +125,20 @@ impl<P: Port + ?Sized> Session<'_, P> {
         Ok(())
     }
 
+    /// Ensures that the stub runs and knows the flash chip.
+    fn start_stub(&mut self, info: &ChipInfo, options: &FlashOptions) -> Result<(), FlashError> {
+        let resident = self.loader().is_stub();
+        self.ensure_stub(&info.chip, &options.stub, |session| {
+            let baud = session.baud();
+            session.restore(info, options, baud).map(|_| ())
+        })?;
+        if self.loader().is_stub() && !resident {
+            let set = |session: &mut Self| session.set_flash_params(info.flash_size);
+            self.retry_once(info, options, set)?;
+        }
+        Ok(())
+    }
+
     /// Returns the MD5 of a flash range, computed by the device, in hexadecimal. The reply carries
     /// no checksum: a hash that equals the expected one proves the match, any other proves nothing
     /// ([`Session::hash_twice`]).
@@ -134,6 +158,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     fn hash_once(&mut self, offset: FlashOffset, len: u32) -> Result<String, FlashError> {
+        self.need_part(Part::Extras)?;
         let request = Request::SpiFlashMd5 { offset: offset.0, len };
         let answer = self.command(&request, SLACK + HASH_BYTE * len)?;
         md5_text(&answer.data)
@@ -151,6 +176,29 @@ impl<P: Port + ?Sized> Session<'_, P> {
         let (differing, sectors) = (wanted.sectors(), job.sectors());
         self.report(FlashEvent::Differs { name: job.name.clone(), differing, sectors });
         Ok(wanted)
+    }
+
+    /// Returns whether esplice's own stub should be uploaded even to compare `bytes` of flash:
+    /// uploading and hashing with it takes less time than the ROM loader's hashes.
+    fn own_stub_pays_off(
+        &mut self,
+        chip: &Arc<Chip>,
+        source: &StubSource,
+        bytes: u32,
+    ) -> Result<bool, FlashError> {
+        if self.loader().is_stub() {
+            return Ok(self.stub_available);
+        }
+        if !self.stub_available {
+            return Ok(false);
+        }
+        let revision = self.revision(chip)?;
+        let Some(stub) = source.find(chip, revision)?.filter(Stub::is_own) else {
+            return Ok(false);
+        };
+        let len = stub.first_upload().map(|(_, bytes)| bytes.len()).sum();
+        let upload = self.wire_time(len) + OWN_START + self.round_trip() * 4;
+        Ok(upload < ROM_HASH_BYTE * bytes)
     }
 
     /// Returns whether uploading a stub for `sectors` sectors costs less than writing them without.
@@ -221,13 +269,17 @@ impl<P: Port + ?Sized> Session<'_, P> {
                 Err(error) => return Err(error),
             }
         }
+        self.report_verified(job);
+        Ok(())
+    }
+
+    pub(crate) fn report_verified(&mut self, job: &Job) {
         self.report(FlashEvent::Verified {
             name: job.name.clone(),
             offset: job.offset,
             len: job.len,
             hash: job.hash.clone(),
         });
-        Ok(())
     }
 
     /// Transfers the `wanted` sectors and returns the device's hash of the whole write.
@@ -325,7 +377,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     }
 
     /// Restores link and loader after a failure, at a lower baud rate if it was not the first one.
-    fn repair(&mut self, link: &mut Link<'_>, slower: bool) -> Result<(), FlashError> {
+    pub(crate) fn repair(&mut self, link: &mut Link<'_>, slower: bool) -> Result<(), FlashError> {
         if slower {
             link.baud = next_lower_baud(link.baud, self.first_baud());
         }
@@ -336,13 +388,13 @@ impl<P: Port + ?Sized> Session<'_, P> {
 }
 
 /// State needed to restore a broken link.
-struct Link<'a> {
-    info: &'a ChipInfo,
-    options: &'a FlashOptions,
+pub(crate) struct Link<'a> {
+    pub(crate) info: &'a ChipInfo,
+    pub(crate) options: &'a FlashOptions,
     baud: u32,
-    failures: u32,
+    pub(crate) failures: u32,
     /// Number of resets that were needed to find the board again.
-    restarts: u32,
+    pub(crate) restarts: u32,
 }
 
 /// Returns the maximum time to erase everything that `len` bytes at `offset` touch: whole blocks

@@ -1,4 +1,4 @@
-//! Breaks every frame of a flash session with esptool's stub on the virtual board, from its upload
+//! Breaks every frame of a flash session with a stub on the virtual board, esplice's own and esptool's, from its upload
 //! on, in both directions and in every way. `flashing.rs` covers the frames before that, and
 //! sessions with only the ROM loader.
 
@@ -10,7 +10,8 @@ use crate::{
 };
 use esplice_chip::{Chip, ChipDb, FlashOffset};
 use esplice_flash::{
-    ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, StubSource, flash,
+    ErrorClass, FlashError, FlashEvent, FlashOptions, FlashReport, LoaderUse, Stub, StubSource,
+    flash,
 };
 use esplice_image::{ResolvedPlan, Write, WriteKind};
 use esplice_protocol::{Opcode, Port};
@@ -80,11 +81,11 @@ fn check_flash(path: &Path, what: &str) {
     }
 }
 
-fn check(way: Way, least: usize) {
+fn check(stub: &StubSource, way: Way, least: usize) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("board.flash");
     let before = vec![0x5a; 4 << 20];
-    let options = options(&stub());
+    let options = options(stub);
     let mut clean = Broken::new(board(&path, &before), &[]);
     let (result, events) = run(&mut clean, &options);
     result.unwrap();
@@ -116,14 +117,28 @@ fn stub() -> StubSource {
     StubSource::only(installed::stub(2, "esp32c3"))
 }
 
-#[test]
-fn requests_with_the_stub() {
-    check(Way::ToBoard, 90);
+fn own_stub() -> StubSource {
+    StubSource::only(Stub::own(chip()).unwrap())
 }
 
 #[test]
-fn replies_with_the_stub() {
-    check(Way::ToHost, 90);
+fn requests_with_esptools_stub() {
+    check(&stub(), Way::ToBoard, 90);
+}
+
+#[test]
+fn replies_with_esptools_stub() {
+    check(&stub(), Way::ToHost, 90);
+}
+
+#[test]
+fn requests_with_our_stub() {
+    check(&own_stub(), Way::ToBoard, 90);
+}
+
+#[test]
+fn replies_with_our_stub() {
+    check(&own_stub(), Way::ToHost, 90);
 }
 
 /// One restart is recovered; a board that resets again and again is reported.
@@ -131,9 +146,12 @@ fn replies_with_the_stub() {
 fn a_board_that_resets_twice_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("board.flash");
-    for stub in [stub(), StubSource::none()] {
+    let deflated = Opcode::FlashDeflData;
+    let cases =
+        [(stub(), deflated), (StubSource::none(), deflated), (own_stub(), Opcode::StreamData)];
+    for (stub, command) in cases {
         let mut port = Broken::new(board(&path, &[0x5a; 4 << 20]), &[]);
-        port.resets_at = Some(Opcode::FlashDeflData);
+        port.resets_at = Some(command);
         let (result, events) = run(&mut port, &options(&stub));
         let error = result.unwrap_err();
         assert!(matches!(error, FlashError::Restarts { times: 2, .. }), "{error}: {events:#?}");

@@ -55,11 +55,21 @@ pub enum Opcode {
     EraseRegion = 0xd1,
     ReadFlash = 0xd2,
     RunUserCode = 0xd3,
+    // Those of esplice's own stub: crate esplice-stub, module wire.
+    StubInfo = 0xe0,
+    HashSectors = 0xe1,
+    StreamBegin = 0xe2,
+    StreamData = 0xe3,
+    StreamFinish = 0xe4,
+    StreamRead = 0xe5,
+    BlankCheck = 0xe6,
+    IdleTimeout = 0xe7,
+    Clocks = 0xe8,
 }
 
 impl Opcode {
     /// All opcodes.
-    pub const ALL: [Opcode; 22] = [
+    pub const ALL: [Opcode; 31] = [
         Opcode::FlashBegin,
         Opcode::FlashData,
         Opcode::FlashEnd,
@@ -82,12 +92,26 @@ impl Opcode {
         Opcode::EraseRegion,
         Opcode::ReadFlash,
         Opcode::RunUserCode,
+        Opcode::StubInfo,
+        Opcode::HashSectors,
+        Opcode::StreamBegin,
+        Opcode::StreamData,
+        Opcode::StreamFinish,
+        Opcode::StreamRead,
+        Opcode::BlankCheck,
+        Opcode::IdleTimeout,
+        Opcode::Clocks,
     ];
 
     /// Returns whether only flasher stubs know the command (esptool documentation, "Serial
     /// Protocol", Commands: supported by stub loader only).
     pub fn is_stub_only(self) -> bool {
         self as u8 >= Opcode::EraseFlash as u8
+    }
+
+    /// Returns whether only esplice's own stub knows the command.
+    pub fn is_own(self) -> bool {
+        self as u8 >= Opcode::StubInfo as u8
     }
 
     /// Returns the opcode of `byte`, if it is known.

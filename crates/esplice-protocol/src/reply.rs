@@ -95,6 +95,11 @@ impl Status {
             0xc7 => "deflate error",
             0xc8 => "not enough data",
             0xc9 => "too much data",
+            0xd0 => "the flash chip stays busy",
+            0xd1 => "outside the announced range or the flash chip",
+            0xd2 => "the flash holds other bytes than were written",
+            0xd3 => "invalid parameter",
+            0xd4 => "a part of the stub is missing",
             0xff => "command not implemented",
             _ => "unknown reason",
         }

@@ -188,6 +188,14 @@ pub enum Request {
     },
     /// Starts the program in flash, without a reply. Stubs only.
     RunUserCode,
+    /// A command of esplice's own stub ([`Opcode::is_own`]), whose data the crate `esplice-stub`
+    /// describes.
+    Own {
+        /// The command.
+        opcode: Opcode,
+        /// Its data.
+        data: Vec<u8>,
+    },
 }
 
 /// Reason why bytes are not a request or reply.
@@ -247,6 +255,7 @@ impl Request {
             Request::EraseRegion { .. } => Opcode::EraseRegion,
             Request::ReadFlash { .. } => Opcode::ReadFlash,
             Request::RunUserCode => Opcode::RunUserCode,
+            Request::Own { opcode, .. } => *opcode,
         }
     }
 
@@ -301,6 +310,7 @@ impl Request {
             Request::ReadFlash { offset, len, packet, in_flight } => {
                 data.words(&[*offset, *len, *packet, *in_flight]);
             }
+            Request::Own { data: own, .. } => data.bytes(own),
             Request::GetSecurityInfo | Request::EraseFlash | Request::RunUserCode => {}
         }
         let data = data.into_bytes();
@@ -421,6 +431,15 @@ impl Request {
                     in_flight: data.word()?,
                 },
                 Opcode::RunUserCode => Request::RunUserCode,
+                Opcode::StubInfo
+                | Opcode::HashSectors
+                | Opcode::StreamBegin
+                | Opcode::StreamData
+                | Opcode::StreamFinish
+                | Opcode::StreamRead
+                | Opcode::BlankCheck
+                | Opcode::IdleTimeout
+                | Opcode::Clocks => Request::Own { opcode: op, data: data.rest().to_vec() },
             })
         })()
         .ok_or(malformed)?;

@@ -145,7 +145,8 @@ impl Inflate {
                     let byte = self.bits(source, 8);
                     out.push(byte as u8);
                 }
-                self.block = if left == len { self.after_block() } else { Block::Stored(left - len) };
+                self.block =
+                    if left == len { self.after_block() } else { Block::Stored(left - len) };
             }
             Block::Symbols => self.symbol(source, out)?,
             Block::End => {}

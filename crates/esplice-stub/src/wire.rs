@@ -86,7 +86,7 @@ pub const HEAD_LAST: u32 = 1;
 pub const KIND_RAW: u32 = 0;
 /// A block of the LZ4 format.
 pub const KIND_LZ4: u32 = 1;
-/// All bytes are 0xFF.
+/// All bytes are 0xFF; the checksum is that of the number of bytes.
 pub const KIND_BLANK: u32 = 2;
 
 /// Reasons in the first status byte of a failed command. Those below 0xD0 are esp-flasher-stub's

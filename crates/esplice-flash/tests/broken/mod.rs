@@ -49,6 +49,9 @@ pub struct Broken<P> {
     pub lines: bool,
     /// A request at which the board resets each time.
     pub resets_at: Option<Opcode>,
+    /// Every so many frames of this kind are lost or damaged in turn, in both directions.
+    pub spoil: Option<(Opcode, usize)>,
+    spoiled: usize,
     /// Frames so far, in each direction.
     pub frames: [usize; 2],
     /// The same, at the time when a program was first loaded into RAM.
@@ -61,6 +64,16 @@ pub struct Broken<P> {
 }
 
 impl<P: Port> Broken<P> {
+    fn spoil(&mut self, opcode: Option<&u8>) -> Option<Fault> {
+        let (spoilt, every) = self.spoil?;
+        if opcode != Some(&(spoilt as u8)) {
+            return None;
+        }
+        self.spoiled += 1;
+        let fault = if self.spoiled / every % 2 == 0 { Fault::Lost } else { Fault::Flipped };
+        (self.spoiled % every == 0).then_some(fault)
+    }
+
     /// Wraps `inner` and breaks the frames of these directions and numbers, from 0.
     pub fn new(inner: P, faults: &[(Way, usize, Fault)]) -> Broken<P> {
         Broken {
@@ -68,6 +81,8 @@ impl<P: Port> Broken<P> {
             faults: faults.to_vec(),
             lines: true,
             resets_at: None,
+            spoil: None,
+            spoiled: 0,
             interrupts: None,
             interrupted_at: None,
             frames: [0, 0],
@@ -131,7 +146,7 @@ impl<P: Port> Port for Broken<P> {
             }
             match self.decoder.push(byte[0]) {
                 slip::Decoded::Frame(frame) => {
-                    let fault = self.fault_of(Way::ToHost);
+                    let fault = self.fault_of(Way::ToHost).or(self.spoil(frame.get(1)));
                     let (bytes, late) = self.damage(fault, &slip::encode(&frame))?;
                     self.ready.extend(bytes);
                     self.late_to_host = late;
@@ -158,6 +173,7 @@ impl<P: Port> Port for Broken<P> {
         if self.resets_at.is_some_and(|opcode| bytes.get(2) == Some(&(opcode as u8))) {
             fault = Some(Fault::Reset);
         }
+        fault = fault.or(self.spoil(bytes.get(2)));
         let opcode = bytes.get(2).copied();
         let (bytes, late) = self.damage(fault, bytes)?;
         self.late_to_board = late;

@@ -1,4 +1,4 @@
-//! Selects the flasher stub, and finds the stubs of an installed esptool.
+//! Selects the flasher stub: our own where the chip has one, or else that of an installed esptool.
 //!
 //! No program is started for this. The search covers the folders where pip, pipx and packages put
 //! Python modules.
@@ -24,6 +24,9 @@ pub fn stub_source(choice: &StubChoice) -> Result<StubSource, Failure> {
     match choice {
         StubChoice::None => Ok(StubSource::none()),
         StubChoice::Auto => Ok(StubSource::by(|chip, revision| {
+            if let Some(own) = Stub::own(chip) {
+                return Ok(Some(own));
+            }
             let folders = module_folders();
             Ok(folders.iter().find_map(|folder| installed(folder, chip, revision)))
         })),

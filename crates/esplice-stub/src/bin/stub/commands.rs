@@ -1,7 +1,7 @@
 //! The commands.
 
-use esplice_stub::{
-    wire::{self, BLOCK, BLOCKS, HASH_LEN, RANGE_LEN, SECTOR, VERSION, WINDOW, reason},
+use esplice_stub::wire::{
+    self, BLOCK, BLOCKS, HASH_LEN, RANGE_LEN, SECTOR, VERSION, WINDOW, reason,
 };
 
 use crate::{
@@ -82,7 +82,7 @@ impl Stub {
             if self.writer.is_active() {
                 self.writer.step(&mut self.flash);
                 if self.writer.has_news() {
-                    self.writer.acknowledge(&mut self.link);
+                    self.writer.acknowledge(wire::DATA, &mut self.link);
                 }
             }
             self.watch_idle();
@@ -124,8 +124,16 @@ impl Stub {
     #[inline(never)]
     fn dispatch(&mut self, opcode: u8, len: usize) -> Result<Option<usize>, u8> {
         let least = match opcode {
-            FLASH_BEGIN | DEFL_BEGIN | MEM_BEGIN | FLASH_DATA | DEFL_DATA | MEM_DATA | WRITE_REG
-            | MD5 | READ_FLASH | wire::WRITE => 4,
+            FLASH_BEGIN
+            | DEFL_BEGIN
+            | MEM_BEGIN
+            | FLASH_DATA
+            | DEFL_DATA
+            | MEM_DATA
+            | WRITE_REG
+            | MD5
+            | READ_FLASH
+            | wire::WRITE => 4,
             wire::READ => 3,
             MEM_END | CHANGE_BAUDRATE | ERASE_REGION | SPI_SET_PARAMS | wire::DATA => 2,
             FLASH_END | DEFL_END | READ_REG | SPI_ATTACH | wire::IDLE | wire::CLOCKS => 1,
@@ -204,7 +212,7 @@ impl Stub {
                     self.need(Part::Extras)?;
                 }
                 self.begin_write(w[3] as usize, len)?;
-                self.writer.acknowledge(&mut self.link);
+                self.writer.acknowledge(opcode, &mut self.link);
                 return Ok(None);
             }
             wire::DATA => {
@@ -213,7 +221,7 @@ impl Stub {
                 }
                 // Without a write there is no writer, perhaps.
                 if self.writer.is_active() {
-                    self.writer.acknowledge(&mut self.link);
+                    self.writer.acknowledge(opcode, &mut self.link);
                 } else {
                     self.link.reply_words(opcode, &[0, 0, 0, u32::from(reason::NO_WRITE)]);
                 }
@@ -229,7 +237,11 @@ impl Stub {
                 return Ok(None);
             }
             wire::CLOCKS => {
-                if w[0] != 0 { self.clocks.raise() } else { self.clocks.restore() }
+                if w[0] != 0 {
+                    self.clocks.raise()
+                } else {
+                    self.clocks.restore()
+                }
                 self.link.reply_words(opcode, &[self.clocks.mhz()]);
                 return Ok(None);
             }

@@ -3,8 +3,11 @@
 use esplice_stub::wire::reason;
 
 use crate::{
+    chip::{
+        self, SPI, SPI_ADDR, SPI_CMD, SPI_MISO_DLEN, SPI_MOSI_DLEN, SPI_USR, SPI_USR1, SPI_USR2,
+        SPI_W0,
+    },
     hash::Sha,
-    chip::{self, SPI, SPI_ADDR, SPI_CMD, SPI_MISO_DLEN, SPI_MOSI_DLEN, SPI_USR, SPI_USR1, SPI_USR2, SPI_W0},
     link::Link,
 };
 
@@ -86,7 +89,8 @@ impl Flash {
     pub fn attach(&mut self, pins: u32) {
         let clock = chip::read(CLOCK);
         // SAFETY: the address and the arguments are those of the chip's ROM.
-        let attach: extern "C" fn(u32, u32) = unsafe { core::mem::transmute(chip::ROM_ATTACH as usize) };
+        let attach: extern "C" fn(u32, u32) =
+            unsafe { core::mem::transmute(chip::ROM_ATTACH as usize) };
         attach(pins, 0);
         chip::write(CLOCK, clock);
         self.mode = Mode::Unknown;

@@ -49,6 +49,7 @@ pub fn is_complete(part: Part) -> bool {
         crc.update(&[unsafe { (place as *const u8).read_volatile() }]);
     }
     // SAFETY: read as it was packed, not as it was compiled.
-    let expected = unsafe { (&raw const PART_CRCS).cast::<u32>().add(part as usize).read_volatile() };
+    let expected =
+        unsafe { (&raw const PART_CRCS).cast::<u32>().add(part as usize).read_volatile() };
     crc.finish() == expected
 }

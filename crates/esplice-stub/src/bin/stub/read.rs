@@ -66,7 +66,9 @@ impl ReadBuffers {
             let mut read = 0;
             while read < piece {
                 let count = (piece - read).min(CHUNK);
-                if let Some(to) = self.data.get_mut(from + read..).and_then(|to| to.get_mut(..count)) {
+                if let Some(to) =
+                    self.data.get_mut(from + read..).and_then(|to| to.get_mut(..count))
+                {
                     flash.read(at + read as u32, to);
                     blank &= to.iter().all(|byte| *byte == 0xff);
                 }
@@ -76,19 +78,18 @@ impl ReadBuffers {
             let mut total = piece as u32;
             if blank {
                 // Everything blank that follows goes into one frame.
-                while len - done - total >= CHUNK as u32
-                    && flash.is_blank(at + total)
-                {
+                while len - done - total >= CHUNK as u32 && flash.is_blank(at + total) {
                     total += CHUNK as u32;
                     link.poll();
                 }
-                frame(link, at, total, wire::KIND_BLANK, 0, &[]);
+                frame(link, at, total, wire::KIND_BLANK, crc32(&total.to_le_bytes()), &[]);
             } else {
                 self.history += piece;
                 let data = self.data.get(..self.history).unwrap_or_default();
                 let plain = data.get(from..).unwrap_or_default();
                 let crc = crc32(plain);
-                let len = lz4::compress(data, from, &mut self.table, &mut self.packed, || link.poll());
+                let len =
+                    lz4::compress(data, from, &mut self.table, &mut self.packed, || link.poll());
                 match len.and_then(|len| self.packed.get(..len)) {
                     Some(packed) => frame(link, at, total, wire::KIND_LZ4, crc, packed),
                     None => frame(link, at, total, wire::KIND_RAW, crc, plain),

@@ -7,8 +7,8 @@ use esplice_stub::{
 
 use crate::{
     commands::{
-        DEFL_BEGIN, DEFL_DATA, DEFL_END, FLASH_BEGIN, FLASH_DATA, FLASH_END, MD5, PAYLOAD, READ_FLASH,
-        Stub,
+        DEFL_BEGIN, DEFL_DATA, DEFL_END, FLASH_BEGIN, FLASH_DATA, FLASH_END, MD5, PAYLOAD,
+        READ_FLASH, Stub,
     },
     link::{self, word},
     parts::Part,

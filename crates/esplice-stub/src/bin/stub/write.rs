@@ -268,11 +268,11 @@ impl Writer {
 
     /// Reports how far the blocks are.
     #[inline(never)]
-    pub fn acknowledge(&mut self, link: &mut Link) {
+    pub fn acknowledge(&mut self, opcode: u8, link: &mut Link) {
         self.reported = self.consumed();
         let failure = if self.active { self.failure } else { reason::NO_WRITE };
         let words = [self.next, self.reported, self.later >> 1, u32::from(failure)];
-        link.reply_words(wire::DATA, &words);
+        link.reply_words(opcode, &words);
     }
 
     /// Returns true if so many blocks were consumed that the host should learn of it.
@@ -367,7 +367,8 @@ impl Writer {
         let start = window.position;
         // SAFETY: no other references are in use.
         let (inflate, lzma) = unsafe { (INFLATE.take(), LZMA.take()) };
-        const MOST: u32 = if inflate::STEP_OUT > lzma::STEP_OUT { inflate::STEP_OUT } else { lzma::STEP_OUT };
+        const MOST: u32 =
+            if inflate::STEP_OUT > lzma::STEP_OUT { inflate::STEP_OUT } else { lzma::STEP_OUT };
         let limit = if self.open_ended { u32::MAX } else { self.total };
         let mut result = Ok(());
         while window.position < limit
