@@ -14,7 +14,7 @@ use crate::{FlashError, Session, loader::STUB_STATUS_LEN, session::SHORT};
 
 /// Maximum time without any answer: the stub answers each block at once, and does nothing else for
 /// longer than a millisecond.
-const SILENCE: Duration = Duration::from_millis(600);
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// Maximum time in which the stub takes no block from its buffer: the flash chip erases two blocks
 /// of 64 KiB (Winbond W25Q32JV datasheet, 9.6, maximum: 2 s each), and as much again.
