@@ -56,6 +56,7 @@ mod remote;
 mod said_plainly;
 mod size;
 mod stable;
+mod stubs;
 mod terminal;
 mod tests_rust;
 mod third_parties;

@@ -5,9 +5,9 @@ use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 use esplice_chip::{Addr, Chip, ChipDb, RegisterWrite, Stub};
 
 /// Bytes reserved for the stub's code, and for its stack.
-const CODE: u32 = 0x4800;
+const CODE: u32 = 0x4900;
 /// Bytes of the core, which is uploaded through the ROM loader.
-const CORE: u32 = 0x1800;
+const CORE: u32 = 0x1900;
 const STACK: u32 = 0x1000;
 
 fn main() -> Result<(), Box<dyn Error>> {

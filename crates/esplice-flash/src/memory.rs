@@ -16,6 +16,9 @@ use crate::{
 const STUB_PIECE: u32 = 0x4_0000;
 const ROM_PIECE: u32 = 0x4000;
 
+/// Bytes of a stream between two events.
+const PROGRESS_STEP: u32 = 0x8000;
+
 /// Bytes erased between two events: four blocks, each of which takes up to two seconds.
 const ERASE_PIECE: u32 = 0x4_0000;
 
@@ -113,6 +116,11 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         self.stage("read", StageState::Started);
         let mut bytes = Vec::new();
+        if self.is_own() {
+            self.read_range_own(info, options, range, &mut bytes)?;
+            self.stage("read", StageState::Done);
+            return Ok(bytes);
+        }
         let piece = if self.loader().is_stub() { STUB_PIECE } else { ROM_PIECE };
         for (offset, len) in range.pieces(piece) {
             let read = |session: &mut Self| session.read_checked(offset, len);
@@ -125,6 +133,41 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
         self.stage("read", StageState::Done);
         Ok(bytes)
+    }
+
+    /// Reads a range in one stream, whose frames carry checksums. If link or board fail, the rest is
+    /// read in another.
+    fn read_range_own(
+        &mut self,
+        info: &ChipInfo,
+        options: &FlashOptions,
+        range: &FlashRange,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), FlashError> {
+        let mut attempt = 1;
+        while (bytes.len() as u32) < range.len {
+            let (before, total) = (bytes.len(), range.len);
+            let offset = FlashOffset(range.offset.0.wrapping_add(before as u32));
+            let mut reached = before as u32;
+            let read = self.read_own(offset, total - before as u32, &mut |session, piece| {
+                bytes.extend_from_slice(piece);
+                let done = bytes.len() as u32;
+                if done - reached >= PROGRESS_STEP || done == total {
+                    reached = done;
+                    session.report(FlashEvent::Progress { stage: "read".into(), done, total });
+                }
+                Ok(())
+            });
+            let Err(error) = read else { continue };
+            attempt = if bytes.len() > before { 1 } else { attempt + 1 };
+            if !error.is_transient() || attempt > ATTEMPTS {
+                return Err(error);
+            }
+            self.warn(format!("{error}; connecting again"));
+            let baud = self.baud();
+            self.restore(info, options, baud)?;
+        }
+        Ok(())
     }
 
     fn read_checked(&mut self, offset: FlashOffset, len: u32) -> Result<Vec<u8>, FlashError> {

@@ -46,7 +46,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
     ) -> Result<(), FlashError> {
         self.needs_stub("reads flash at the rate of the wire")?;
         if self.is_own() {
-            return self.read_own(offset, len, sink);
+            return self.read_own(offset, len, &mut |_, bytes| sink(bytes));
         }
         let mut done = 0;
         while done < len {

@@ -34,7 +34,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         &mut self,
         offset: FlashOffset,
         len: u32,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), FlashError>,
+        sink: &mut dyn FnMut(&mut Self, &[u8]) -> Result<(), FlashError>,
     ) -> Result<(), FlashError> {
         self.need_part(Part::Extras)?;
         let (mut done, mut restarts) = (0, 0);
@@ -63,7 +63,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         offset: FlashOffset,
         len: u32,
         done: &mut u32,
-        sink: &mut dyn FnMut(&[u8]) -> Result<(), FlashError>,
+        sink: &mut dyn FnMut(&mut Self, &[u8]) -> Result<(), FlashError>,
     ) -> Result<(), FlashError> {
         let opcode = Opcode::StreamRead;
         let start = offset.0.wrapping_add(*done);
@@ -94,7 +94,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                     let surplus = history.len().saturating_sub(READ_HISTORY);
                     history.drain(..surplus);
                     *done += bytes.len() as u32;
-                    sink(&bytes)?;
+                    sink(self, &bytes)?;
                 }
                 Piece::Blank(count) => {
                     let blank = [0xff; READ_PIECE];
@@ -102,7 +102,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
                     *done += count;
                     while left > 0 {
                         let now = left.min(READ_PIECE);
-                        sink(&blank[..now])?;
+                        sink(self, &blank[..now])?;
                         left -= now;
                     }
                 }

@@ -278,7 +278,7 @@ pub struct BoardArgs {
     /// Baud rate of the transfer [default: the last that worked with the adapter, else 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud, help_heading = "Port")]
     pub baud: Option<u32>,
-    /// Flasher stub: a file, none, or auto for that of an installed esptool [default: auto]
+    /// Flasher stub: a file, none, or auto for esplice's own [default: auto]
     #[arg(long, value_name = "FILE", value_parser = StubChoice::parse, help_heading = "Port")]
     pub stub: Option<StubChoice>,
     /// Leave the board in download mode afterwards, instead of starting the firmware in its flash
@@ -293,7 +293,7 @@ pub struct FlashArgs {
     /// Baud rate of the transfer [default: the last that worked with the adapter, else 921600]
     #[arg(long, value_name = "RATE", value_parser = value::baud)]
     pub baud: Option<u32>,
-    /// Flasher stub: a file, none, or auto for that of an installed esptool [default: auto]
+    /// Flasher stub: a file, none, or auto for esplice's own [default: auto]
     #[arg(long, value_name = "FILE", value_parser = StubChoice::parse)]
     pub stub: Option<StubChoice>,
     /// Write everything, including what the board already holds

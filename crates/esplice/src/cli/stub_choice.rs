@@ -7,7 +7,7 @@ use crate::cli::value::Form;
 /// The flasher stub that the user selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StubChoice {
-    /// The stub of an installed esptool, if there is one.
+    /// Esplice's own stub for the chip, or else that of an installed esptool.
     Auto,
     /// No stub: the ROM loader does everything.
     None,

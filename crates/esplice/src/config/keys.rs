@@ -139,13 +139,7 @@ pub const KEYS: &[Key] = &[
         "--image-source"
     ),
     key!("flash", "baud", Number, "921600", "baud rate of the transfer"),
-    key!(
-        "flash",
-        "stub",
-        Text,
-        "auto",
-        "flasher stub: a file, none, or auto for that of an installed esptool"
-    ),
+    key!("flash", "stub", Text, "auto", "flasher stub: a file, none, or auto for esplice's own"),
     key!(
         "flash",
         "reset",

@@ -71,6 +71,8 @@ impl Stub {
     pub fn run(&mut self) -> ! {
         self.clocks.raise();
         self.flash.set_size(DEFAULT_SIZE);
+        // esptool expects a stub to have done this.
+        self.flash.attach(0);
         self.link.greet();
         let mut pending = None;
         loop {
