@@ -19,7 +19,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = env::var("ESPLICE_STUB_CHIP")
         .map_err(|_| "ESPLICE_STUB_CHIP names the chip to build the stub for")?;
     let chip = ChipDb::embedded().find(&name)?;
-    let chip = &*chip;
     let stub = chip.stub.as_ref().ok_or_else(|| format!("{name} has no [stub] in its data"))?;
     let out = env::var("OUT_DIR")?;
     fs::write(Path::new(&out).join("chip.rs"), constants(chip, stub)?)?;

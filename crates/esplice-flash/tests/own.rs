@@ -239,7 +239,7 @@ fn reads_what_the_flash_holds() {
     before[0x1_0000..0x5_1234].copy_from_slice(&code(0x4_1234, 3));
     before[0x10_0000..0x10_8000].fill(0);
     for (place, byte) in before[0x20_0000..0x21_0000].iter_mut().enumerate() {
-        *byte = (place * place >> 7) as u8;
+        *byte = ((place * place) >> 7) as u8;
     }
     for name in boards(&path, "virtual") {
         fs::write(&path, &before).unwrap();

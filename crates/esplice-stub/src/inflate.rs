@@ -249,7 +249,7 @@ impl Inflate {
             // Codes 9 to 28 come in groups of four, each group with one more extra bit.
             code @ 9..=28 => {
                 let extra = (code - 5) >> 2;
-                (4 + ((code - 5) & 3) << extra) + 3 + self.bits(source, extra)
+                ((4 + ((code - 5) & 3)) << extra) + 3 + self.bits(source, extra)
             }
             _ => return Err(BadStream),
         };
@@ -259,7 +259,7 @@ impl Inflate {
             0..=3 => code + 1,
             4..=29 => {
                 let extra = (code >> 1) - 1;
-                (2 + (code & 1) << extra) + 1 + self.bits(source, extra)
+                ((2 + (code & 1)) << extra) + 1 + self.bits(source, extra)
             }
             _ => return Err(BadStream),
         };

@@ -23,6 +23,9 @@ const FRAME: Duration = Duration::from_millis(5000);
 /// Times to start again without a good frame in between.
 const RESTARTS: u32 = 4;
 
+/// Takes the bytes that were read, in order.
+type Sink<'a, S> = dyn FnMut(&mut S, &[u8]) -> Result<(), FlashError> + 'a;
+
 impl<P: Port + ?Sized> Session<'_, P> {
     /// Reads flash through esplice's own stub and passes it to `sink` in pieces, in order and each
     /// once. Each was checked against a checksum that the device computed.
@@ -34,7 +37,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         &mut self,
         offset: FlashOffset,
         len: u32,
-        sink: &mut dyn FnMut(&mut Self, &[u8]) -> Result<(), FlashError>,
+        sink: &mut Sink<'_, Self>,
     ) -> Result<(), FlashError> {
         self.need_part(Part::Extras)?;
         let (mut done, mut restarts) = (0, 0);
@@ -63,7 +66,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
         offset: FlashOffset,
         len: u32,
         done: &mut u32,
-        sink: &mut dyn FnMut(&mut Self, &[u8]) -> Result<(), FlashError>,
+        sink: &mut Sink<'_, Self>,
     ) -> Result<(), FlashError> {
         let opcode = Opcode::StreamRead;
         let start = offset.0.wrapping_add(*done);

@@ -70,8 +70,9 @@ impl<P: Port> Broken<P> {
             return None;
         }
         self.spoiled += 1;
-        let fault = if self.spoiled / every % 2 == 0 { Fault::Lost } else { Fault::Flipped };
-        (self.spoiled % every == 0).then_some(fault)
+        let even = (self.spoiled / every).is_multiple_of(2);
+        let fault = if even { Fault::Lost } else { Fault::Flipped };
+        self.spoiled.is_multiple_of(every).then_some(fault)
     }
 
     /// Wraps `inner` and breaks the frames of these directions and numbers, from 0.

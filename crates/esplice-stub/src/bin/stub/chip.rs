@@ -95,5 +95,7 @@ impl Clocks {
 /// Resets the chip so that it samples its strapping pins and boots from flash.
 pub fn reset() -> ! {
     apply(RESET);
-    loop {}
+    loop {
+        core::hint::spin_loop();
+    }
 }

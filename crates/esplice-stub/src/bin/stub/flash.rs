@@ -204,7 +204,7 @@ impl Flash {
             }
         }
         // What is left of a word.
-        chip::write(place, word >> (8 * (bytes.len() as u32).wrapping_neg() & 24));
+        chip::write(place, word >> ((8 * (bytes.len() as u32).wrapping_neg()) & 24));
         chip::write(SPI + SPI_ADDR, offset);
         chip::write(SPI + SPI_USR1, 23 << 26);
         chip::write(SPI + SPI_MOSI_DLEN, bytes.len() as u32 * 8 - 1);

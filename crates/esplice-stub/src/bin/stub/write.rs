@@ -326,10 +326,11 @@ impl Writer {
     /// Does a little of everything.
     #[inline(never)]
     pub fn step(&mut self, flash: &mut Flash) {
-        if self.active && self.failure == 0 {
-            if let Err(failure) = self.try_step(flash) {
-                self.failure = failure;
-            }
+        if self.active
+            && self.failure == 0
+            && let Err(failure) = self.try_step(flash)
+        {
+            self.failure = failure;
         }
     }
 
@@ -425,10 +426,10 @@ impl Writer {
         let raw = self.stage_len - self.stage_final;
         let position = self.staged.wrapping_sub(raw as u32);
         if self.coder != wire::LZMA_RISCV || at_end && self.staged == window.position {
-            if self.coder == wire::LZMA_RISCV {
-                if let Some(bytes) = stage.get_mut(self.stage_final..self.stage_len) {
-                    riscv::decode(position, bytes);
-                }
+            if self.coder == wire::LZMA_RISCV
+                && let Some(bytes) = stage.get_mut(self.stage_final..self.stage_len)
+            {
+                riscv::decode(position, bytes);
             }
             self.stage_final = self.stage_len;
         } else if let Some(bytes) = stage.get_mut(self.stage_final..self.stage_len) {
@@ -456,11 +457,12 @@ impl Writer {
         let Some(chunk) = ready.get_mut(..wanted).filter(|_| erased || wanted == 0) else {
             return Ok(false);
         };
-        if self.done == 0 && range(self.range, 3) & wire::HEAD_LAST != 0 {
-            if let Some(first) = chunk.first_chunk_mut() {
-                RANGE.set(self.range * 16 + HEAD, u32::from_le_bytes(*first));
-                *first = [0xff; 4];
-            }
+        if self.done == 0
+            && range(self.range, 3) & wire::HEAD_LAST != 0
+            && let Some(first) = chunk.first_chunk_mut()
+        {
+            RANGE.set(self.range * 16 + HEAD, u32::from_le_bytes(*first));
+            *first = [0xff; 4];
         }
         if !is_blank(chunk) {
             flash.program(at, chunk)?;
@@ -495,10 +497,11 @@ impl Writer {
             let mut chunk = [0; CHUNK];
             let chunk = chunk.get_mut(..wanted as usize).unwrap_or_default();
             flash.read(offset + self.checked, chunk);
-            if is_head && self.checked == 0 {
-                if let Some(first) = chunk.first_chunk_mut() {
-                    *first = range(index, HEAD).to_le_bytes();
-                }
+            if is_head
+                && self.checked == 0
+                && let Some(first) = chunk.first_chunk_mut()
+            {
+                *first = range(index, HEAD).to_le_bytes();
             }
             self.sha.update(chunk);
             self.checked += wanted;
