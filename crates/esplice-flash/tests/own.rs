@@ -22,7 +22,7 @@ fn chip() -> &'static Arc<Chip> {
 }
 
 /// Chips with a stub whose boards need the mask ROM's code.
-const OTHERS: [&str; 2] = ["esp32c6", "esp32h2"];
+const OTHERS: [&str; 3] = ["esp32c2", "esp32c6", "esp32h2"];
 
 /// Names of the virtual board, with the mask ROM's code and without.
 fn boards(flash: &Path, time: &str) -> [String; 2] {
