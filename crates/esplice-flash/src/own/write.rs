@@ -142,6 +142,7 @@ impl<P: Port + ?Sized> Session<'_, P> {
             }
         }
         let mut done: u32 = 0;
+        let mut shown = vec![0; tasks.len()];
         let mut rest = &data[..];
         for ranges in ranges.chunks(wire::RANGES) {
             let len: u32 = ranges.iter().map(|range| range.len).sum();
@@ -164,10 +165,10 @@ impl<P: Port + ?Sized> Session<'_, P> {
             let before = done;
             self.send_stream(ranges, &packed, finish, &mut |session, share| {
                 let reached = before + (f64::from(len) * share) as u32;
-                session.report_progress(tasks, reached);
+                session.report_progress(tasks, reached, &mut shown);
             })?;
             done += len;
-            self.report_progress(tasks, done);
+            self.report_progress(tasks, done, &mut shown);
         }
         Ok(())
     }
@@ -184,20 +185,19 @@ impl<P: Port + ?Sized> Session<'_, P> {
         }
     }
 
-    /// Reports how much of each task is in flash, if `done` bytes of them all are.
-    fn report_progress(&mut self, tasks: &[Task<'_>], done: u32) {
+    /// Reports how much of each task is in flash, if `done` bytes of them all are and `shown` were
+    /// reported before.
+    fn report_progress(&mut self, tasks: &[Task<'_>], done: u32, shown: &mut [u32]) {
         let mut left = done;
-        for task in tasks {
+        for (task, shown) in tasks.iter().zip(shown) {
             let len = task.len();
             let (part, total) = (left.min(len), task.job.len);
-            if part > 0 {
+            if part > *shown {
+                *shown = part;
                 let (stage, done) = (task.job.name.clone(), total - len + part);
                 self.report(FlashEvent::Progress { stage, done, total });
             }
             left -= part;
-            if left == 0 {
-                break;
-            }
         }
     }
 }
