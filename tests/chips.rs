@@ -4,10 +4,10 @@
 use std::fs;
 
 use crate::{
-    espflash, mask_rom,
+    mask_rom,
     support::{
         self,
-        served::{Board, FLASH_LEN, OFFSET, esptool, image, written},
+        served::{Board, FLASH_LEN, esptool, image, written},
     },
 };
 
@@ -129,7 +129,7 @@ fn the_program_espflash() {
         let flags = ["--pty", "board", "--time", "virtual", "--download", "--rom", &rom];
         let board = Board::of(chip, &flags, None);
         let image = image(&board.path("image.bin"));
-        let does = |words: &str, told: &[&str]| espflash::run_for(chip, &board, words, told);
+        let does = |words: &str, told: &[&str]| crate::espflash::run_for(chip, &board, words, told);
         let revision = name.rsplit_once('(').unwrap().1.trim_end_matches(')');
         does("board-info", &[&format!("{chip} ({revision})"), "Flash size:        4MB"]);
         does("write-bin 0x10000 image.bin", &["successfully written"]);
@@ -143,8 +143,11 @@ fn the_program_espflash() {
         let board = Board::of(chip, &flags, None);
         fs::write(board.path("image.bin"), &image).unwrap();
         let write = "write-bin --no-stub 0x10000 image.bin";
-        espflash::run_for(chip, &board, write, &["successfully written"]);
-        let end = OFFSET + image.len();
-        assert!(board.flash()[OFFSET..end] == image, "{chip}: the flash differs");
+        crate::espflash::run_for(chip, &board, write, &["successfully written"]);
+        let end = crate::support::served::OFFSET + image.len();
+        assert!(
+            board.flash()[crate::support::served::OFFSET..end] == image,
+            "{chip}: the flash differs"
+        );
     }
 }

@@ -1,6 +1,5 @@
 //! Measures how long it takes to update a board from one build to the next.
 
-use esplice_chip::ChipDb;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -100,7 +99,7 @@ impl Boards {
         let program = self.espflash.as_ref()?;
         let flash = self.directory.path().join("board.flash");
         fs::write(&flash, &from.0).expect("the disk has space");
-        let chip = ChipDb::embedded().find("esp32c3").expect("the chip is known");
+        let chip = esplice_chip::ChipDb::embedded().find("esp32c3").expect("the chip is known");
         let timing = &chip.sim.as_ref().expect("the chip has a virtual board").flash;
         let nor =
             Nor::open(&flash, timing.size(), timing).expect("the flash file was just created");
