@@ -244,13 +244,18 @@ impl Flash {
         }
     }
 
+    /// Adds [`CHUNK`] bytes to a hash, which must have whole blocks so far.
+    pub fn hash_chunk(&mut self, offset: u32, sha: &mut Sha) {
+        self.fetch(offset, CHUNK as u32);
+        sha.block(SPI + SPI_W0);
+    }
+
     /// Adds a range to a hash.
     #[inline(never)]
     pub fn hash(&mut self, mut offset: u32, mut len: u32, sha: &mut Sha, link: &mut Link) {
         // Whole blocks go from one controller to the other.
         while len >= CHUNK as u32 {
-            self.fetch(offset, CHUNK as u32);
-            sha.block(SPI + SPI_W0);
+            self.hash_chunk(offset, sha);
             link.poll();
             offset += CHUNK as u32;
             len -= CHUNK as u32;

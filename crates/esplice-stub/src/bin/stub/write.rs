@@ -42,7 +42,7 @@ static STAGE: Place<[u8; STAGE_LEN]> = Place::new([0; STAGE_LEN]);
 /// The stage is filled again when fewer final bytes are left.
 const LOW: usize = 128;
 /// Bytes to decode before the other stages have their turn.
-const TURN: u32 = 48;
+const TURN: u32 = 16;
 /// Reads beyond the end of a stream, more than any coder makes at its end.
 const BEYOND: u32 = 8;
 /// Flag of ranges that come from the loader's usual commands: their hash is unknown.
@@ -493,6 +493,11 @@ impl Writer {
             self.hashing = true;
         }
         let is_head = flags & wire::HEAD_LAST != 0;
+        if wanted == CHUNK as u32 && !(is_head && self.checked == 0) {
+            flash.hash_chunk(offset + self.checked, &mut self.sha);
+            self.checked += wanted;
+            return Ok(());
+        }
         if wanted > 0 {
             let mut chunk = [0; CHUNK];
             let chunk = chunk.get_mut(..wanted as usize).unwrap_or_default();
