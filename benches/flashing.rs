@@ -4,7 +4,7 @@
 //! docs/src/benchmarks.md. The tools take turns writing bootloader, partition table and app: over a
 //! pty, which has no reset, and esptool and esplice also over RFC 2217 with reset; to a flash with
 //! other content ("dirty") and to an erased one ("blank"), at two rates; and with only the ROM
-//! loader. esptool and esplice use esptool's stub of generation 2; espflash has only its own. The
+//! loader. Each tool uses its own stub. The
 //! first firmware is written again unchanged, and with one sector that differs, and 1 MiB is read.
 //! The board runs in real time with a USB bridge, so that a second is a second. If the host was
 //! late by more than 1 % of the measured time, the figure is marked void. The benchmark ends with
@@ -58,7 +58,7 @@ mod linux {
         serve::{Server, Wire},
     };
 
-    use super::support::{Peer, counted, firmware, large_firmware, peer, stub_of, workspace};
+    use super::support::{Peer, counted, firmware, large_firmware, peer, workspace};
 
     /// Default rates, and those of the table of peers.
     const BAUDS: [u32; 2] = [921_600, 2_000_000];
@@ -231,7 +231,6 @@ mod linux {
     struct Programs {
         esptool: Option<PathBuf>,
         espflash: Option<PathBuf>,
-        stub: Option<PathBuf>,
         dir: tempfile::TempDir,
         asked: Asked,
         /// Highest peak memory of esplice in any row.
@@ -315,13 +314,9 @@ mod linux {
     impl Programs {
         fn find(asked: Asked) -> Programs {
             let esptool = peer(Peer::Esptool);
-            let stub = esptool.as_deref().and_then(stub_of);
-            if stub.is_none() {
-                println!("no stub of esptool's here: esplice looks for one itself");
-            }
             let dir = tempfile::tempdir().expect("a temporary directory");
             let (espflash, most_memory) = (peer(Peer::Espflash), Cell::new(0));
-            Programs { esptool, espflash, stub, dir, asked, most_memory }
+            Programs { esptool, espflash, dir, asked, most_memory }
         }
 
         /// Runs all tools that support it, one after another, a row each.
@@ -541,11 +536,9 @@ mod linux {
                     if !resets {
                         command.arg("--stay");
                     }
-                    match (&self.stub, run.work) {
-                        (_, Work::WriteByRom) => command.args(["--stub", "none"]),
-                        (Some(stub), _) => command.arg("--stub").arg(stub),
-                        (None, _) => &mut command,
-                    };
+                    if matches!(run.work, Work::WriteByRom) {
+                        command.args(["--stub", "none"]);
+                    }
                     command
                 }
             }

@@ -61,8 +61,7 @@ fn main() -> ExitCode {
             _ => {}
         }
     }
-    let esptool = peer(Peer::Esptool);
-    let boards = Boards::new(esptool.as_deref(), peer(Peer::Espflash));
+    let boards = Boards::new(peer(Peer::Espflash));
     let mut goals = Vec::new();
     large(&boards, &mut goals);
     hello(&mut goals);

@@ -2,11 +2,11 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
-use super::{project::Built, support::stub_of};
+use super::project::Built;
 
 /// Baud rate of the transfer.
 const BAUD: &str = "921600";
@@ -14,8 +14,6 @@ const BAUD: &str = "921600";
 /// Flashes virtual boards.
 pub struct Boards {
     directory: tempfile::TempDir,
-    /// esptool's stub; without one, esplice looks for it itself.
-    stub: Option<PathBuf>,
     espflash: Option<PathBuf>,
 }
 
@@ -23,9 +21,9 @@ pub struct Boards {
 pub struct Flashed(Vec<u8>);
 
 impl Boards {
-    pub fn new(esptool: Option<&Path>, espflash: Option<PathBuf>) -> Boards {
+    pub fn new(espflash: Option<PathBuf>) -> Boards {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Boards { directory, stub: esptool.and_then(stub_of), espflash }
+        Boards { directory, espflash }
     }
 
     /// Flashes a build to an erased board.
@@ -47,9 +45,6 @@ impl Boards {
         command.current_dir(self.directory.path()).arg("flash").arg(&built.path);
         command.args(["--port", "sim:esp32c3,flash=board.flash,time=virtual"]);
         command.args(["--baud", BAUD, "--format", "json"]);
-        if let Some(stub) = &self.stub {
-            command.arg("--stub").arg(stub);
-        }
         let done = command.stderr(Stdio::piped()).output().expect("esplice starts");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let out = String::from_utf8_lossy(&done.stdout);

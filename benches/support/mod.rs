@@ -39,15 +39,6 @@ pub fn peer(peer: Peer) -> Option<PathBuf> {
     answers.then_some(program)
 }
 
-/// Returns esptool's stub of generation 2, which is next to the program.
-pub fn stub_of(esptool: &Path) -> Option<PathBuf> {
-    let program = std::fs::canonicalize(esptool).ok()?;
-    let lib = program.parent()?.parent()?.join("lib");
-    let stub = "site-packages/esptool/targets/stub_flasher/2/esp32c3.json";
-    let found = std::fs::read_dir(lib).ok()?.flatten().map(|python| python.path().join(stub));
-    found.into_iter().find(|file| file.is_file())
-}
-
 /// Returns the ELF that `tests/firmware/build-large` builds.
 pub fn large_firmware() -> PathBuf {
     firmware("large.elf", "tests/firmware/build-large")
