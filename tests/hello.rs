@@ -81,7 +81,7 @@ fn check_other_chip(chip: &str, freq: &str, display_name: &str) {
     let merged = at(&format!("{chip}.merged.bin"));
     let said = esplice(&["image", "info", &merged]).check(0, &[]);
     assert!(said.out.contains("bootloader") && said.out.contains(chip), "{said:#?}");
-    // It runs on the chip's board, which executes the mask ROM.
+    // The chip's board executes the mask ROM.
     let rom = mask_rom::path_of(chip);
     let port = format!("--port=sim:{chip},flash={},rom={}", at("board.flash"), rom.display());
     let said = esplice(&["flash", &port, "--baud=921600", &hello]).check(0, &[]);

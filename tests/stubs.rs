@@ -37,7 +37,7 @@ fn stubs_are_built_from_their_source() {
         for file in [&built, &kept] {
             let stub = Stub::parse(file).unwrap_or_else(|error| panic!("{name}: {error}"));
             stub.check(chip).unwrap_or_else(|error| panic!("{name}: {error}"));
-            // What is uploaded through the ROM loader.
+            // Only core and data are uploaded through the ROM loader.
             let json: serde_json::Value = serde_json::from_slice(file).unwrap();
             let core = json["core"].as_u64().unwrap();
             let data = stub.data.as_ref().map_or(0, |data| data.bytes.len());

@@ -151,7 +151,7 @@ libfuzzer_sys::fuzz_target!(|pieces: Vec<Piece>| {
         let kept = bytes.iter().all(|byte| *byte == FILL);
         assert!(kept || sectors.contains(&sector), "sector {sector:#x} was not announced");
     }
-    // What is left of a frame or a stream ends, and then the stub answers.
+    // The END closes an open frame, and the SYNC ends a stream; then the stub answers.
     board.send(&[slip::END]);
     board.send(&slip::encode(&Request::Sync.to_bytes()));
     let answer = board.run_until(&[0x01, Opcode::Sync as u8], millis(3000));

@@ -1,4 +1,4 @@
-//! What esplice's own flasher stub needs to know of a chip.
+//! Data of a chip that esplice's own flasher stub needs.
 
 use serde::Deserialize;
 

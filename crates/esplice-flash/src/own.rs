@@ -31,7 +31,7 @@ pub(crate) enum Part {
     Extras,
 }
 
-/// What the running stub said of itself.
+/// Properties of the running stub.
 #[derive(Debug, Clone)]
 pub(crate) struct Own {
     /// Blocks of a stream that the stub buffers.

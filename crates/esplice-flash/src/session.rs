@@ -62,7 +62,7 @@ pub struct Session<'p, P: Port + ?Sized> {
     loader: Loader,
     /// The chips to identify.
     pub(crate) chips: ChipDb,
-    /// What esplice's own stub said of itself, while it runs.
+    /// Properties of esplice's own stub, while it runs.
     pub(crate) own: Option<crate::own::Own>,
     /// The chip, once it is known; its data describes the loaders.
     chip: Option<Arc<Chip>>,

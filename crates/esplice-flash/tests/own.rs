@@ -180,7 +180,7 @@ fn writes_over_usb() {
     }
 }
 
-/// What the flash holds is not written again, and one byte costs one sector.
+/// Sectors that the flash already holds are skipped, and a changed byte costs one sector.
 #[test]
 fn writes_only_what_differs() {
     let dir = tempfile::tempdir().unwrap();
@@ -300,7 +300,7 @@ fn reads_what_the_flash_holds() {
     }
 }
 
-/// Whatever frame of the stream is lost or damaged.
+/// Lost and damaged frames of the stream are read again.
 #[test]
 fn reads_over_a_noisy_line() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@
 #[non_exhaustive]
 #[error("{what} {found:?} is not one of {}", known.join(", "))]
 pub struct NameError {
-    /// What the name is of, such as `flash mode`.
+    /// Kind of the name, such as `flash mode`.
     pub what: &'static str,
     /// The name.
     pub found: String,

@@ -10,7 +10,7 @@ use crate::{
     map::{Kind, kind_of},
 };
 
-/// What the rows of [`Sizes`] stand for.
+/// Grouping of the rows of [`Sizes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeBy {
     /// Sections of the ELF.
@@ -44,7 +44,7 @@ pub struct SizeRow {
     /// Name of the section, crate or symbol. In parentheses: bytes without a symbol, or symbols
     /// that do not belong to a crate.
     pub name: String,
-    /// What it takes.
+    /// Bytes it takes.
     pub usage: Usage,
     /// Number of sections or symbols in it, such as instances of a generic function.
     pub count: usize,
@@ -66,9 +66,9 @@ pub struct Sizes {
 pub struct SizeChange {
     /// Name of the part.
     pub name: String,
-    /// What it took; zero if it did not exist.
+    /// Bytes it took; zero if it did not exist.
     pub old: Usage,
-    /// What it takes; zero if it no longer exists.
+    /// Bytes it takes; zero if it no longer exists.
     pub new: Usage,
 }
 

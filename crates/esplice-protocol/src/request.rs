@@ -193,7 +193,7 @@ pub enum Request {
     Own {
         /// The command.
         opcode: Opcode,
-        /// Its data.
+        /// The data.
         data: Vec<u8>,
     },
 }

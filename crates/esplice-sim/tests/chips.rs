@@ -1,4 +1,4 @@
-//! What the boards of all chips do that execute their mask ROM: the ROM's messages, and a boot
+//! Tests the boards of all chips that execute their mask ROM: the ROM's messages, and a boot
 //! through ESP-IDF's second-stage bootloader to an app.
 
 use std::time::Duration;

@@ -22,7 +22,7 @@ use crate::{
 /// Bytes of a block that the flash chip erases with one command.
 const ERASE_BLOCK: u32 = 0x1_0000;
 
-/// What to write of a job.
+/// The parts of a job to write.
 struct Task<'a> {
     job: &'a Job,
     ranges: Vec<Range<u32>>,

@@ -29,7 +29,7 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     firmware: FirmwareArgs,
-    /// What to list: section, crate or symbol
+    /// Groups the list by section, crate or symbol
     #[arg(long, value_name = "WHAT", default_value = "section", hide_possible_values = true)]
     by: By,
     /// Number of rows to list; the totals always count all [default: 30, all in JSON]
@@ -42,7 +42,7 @@ pub struct Args {
     budget: SizeArgs,
 }
 
-/// What a row stands for.
+/// Grouping of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum By {
     Section,

@@ -53,7 +53,7 @@ const PROGRAM_US: u32 = 100_000;
 const ERASE_US: u32 = 8_000_000;
 const ERASE_CHIP_US: u32 = 250_000_000;
 
-/// What the controller is set up for.
+/// Setup of the controller.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Mode {
     #[default]
@@ -203,7 +203,7 @@ impl Flash {
                 place += 4;
             }
         }
-        // What is left of a word.
+        // The last bytes may fill only a part of a word.
         chip::write(place, word >> ((8 * (bytes.len() as u32).wrapping_neg()) & 24));
         chip::write(SPI + SPI_ADDR, offset);
         chip::write(SPI + SPI_USR1, 23 << 26);

@@ -1,6 +1,6 @@
 //! The stub: a program for a chip's RAM that writes, reads, hashes and erases its flash chip.
 //!
-//! It speaks the loader's protocol as esptool's stub does, and the commands of
+//! The stub speaks the loader's protocol as esptool's stub does, and the commands of
 //! [`esplice_stub::wire`]. It runs without interrupts: everything that may take long calls
 //! `Link::poll`, which moves bytes between the serial lines and buffers. Writing is a pipeline
 //! whose stages each do a little at a time: received blocks, decoder, filter, flash chip. While the

@@ -26,7 +26,7 @@ pub struct ReadBuffers {
     history: usize,
 }
 
-/// What the host wants while a stream runs.
+/// Answer of the host while a stream runs.
 enum Answer {
     /// So many frames were taken.
     Taken(u32),

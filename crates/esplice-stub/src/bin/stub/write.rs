@@ -411,7 +411,7 @@ impl Writer {
         }
         // SAFETY: no other reference is in use.
         let stage = unsafe { STAGE.take() };
-        // What is left moves to the start.
+        // The remaining bytes move to the start.
         let from = self.stage_at;
         for at in from..self.stage_len.min(STAGE_LEN) {
             stage[(at - from) & (STAGE_LEN - 1)] = stage[at];
