@@ -99,11 +99,8 @@ fn boot(rom: &str, port: &str, flash: &[u8]) {
                 SimPort::open_with(port, |nor| nor.put(0, flash).expect("room in the flash"))
                     .expect("a board");
             let expect = Expectation::parse(r"Hello, World!\r\n").expect("good escapes");
-            let options = Watch {
-                expect: vec![expect],
-                timeout: Some(Duration::from_secs(5)),
-                ..Watch::default()
-            };
+            let options =
+                Watch::default().expect(vec![expect]).timeout(Some(Duration::from_secs(5)));
             match watch(&mut port, &options, &mut |_| {}) {
                 Ok(Outcome::Matched { at, .. }) => at,
                 other => panic!("the example does not print its line: {other:?}"),

@@ -153,12 +153,10 @@ fn every_example_is_linked_by_both_linkers() {
         let project = directory.path().join(format!("both-{example}"));
         copy(example, &format!("both-{example}"), &project);
         let inputs = directory.path().join("inputs.tar");
-        let options = CargoOptions {
-            target_dir: Some(firmware_target()),
-            link_args: vec![format!("--reproduce={}", inputs.display())],
-            layout: layout.clone(),
-            ..CargoOptions::default()
-        };
+        let options = CargoOptions::default()
+            .target_dir(Some(firmware_target()))
+            .link_args(vec![format!("--reproduce={}", inputs.display())])
+            .layout(layout.clone());
         let artifact = build_cargo(&project, chip, &options).unwrap();
         let by_lld = symbols(&artifact.elf);
 

@@ -31,10 +31,9 @@ fn plan(elf: &[u8]) -> Result<FlashPlan, Box<dyn Error>> {
 // ANCHOR: flash
 fn flash(board: &mut OpenPort, plan: &FlashPlan) -> Result<Option<Moment>, Box<dyn Error>> {
     let chip = &plan.chip;
-    let connect =
-        ConnectOptions { strategies: board.strategies(Some(chip))?, ..Default::default() };
+    let connect = ConnectOptions::default().strategies(board.strategies(Some(chip))?);
     let target = Some(chip.clone());
-    let options = FlashOptions { target, baud: Some(921_600), connect, ..Default::default() };
+    let options = FlashOptions::default().target(target).baud(Some(921_600)).connect(connect);
     let mut print_event = |event| {
         if let FlashEvent::Chip(info) = event {
             eprintln!("found {}", info.chip.display_name);
@@ -51,12 +50,10 @@ fn flash(board: &mut OpenPort, plan: &FlashPlan) -> Result<Option<Moment>, Box<d
 
 // ANCHOR: watch
 fn observe(board: &mut OpenPort, since: Option<Moment>) -> Result<Outcome, Box<dyn Error>> {
-    let options = Watch {
-        expect: vec![Expectation::parse("/measured [0-9]+/")?],
-        timeout: Some(Duration::from_secs(5)),
-        since,
-        ..Watch::default()
-    };
+    let options = Watch::default()
+        .expect(vec![Expectation::parse("/measured [0-9]+/")?])
+        .timeout(Some(Duration::from_secs(5)))
+        .since(since);
     let outcome = watch(board.port.as_mut(), &options, &mut |event| {
         if let MonitorEvent::Text(text) = event {
             eprint!("{}", String::from_utf8_lossy(text));
@@ -88,7 +85,7 @@ fn open_own_board(file: &str, text: &str) -> Result<OpenPort, Box<dyn Error>> {
     let mut chips = ChipDb::default();
     let target = chips.add(file, text)?;
     let name = format!("sim:{}", target.name());
-    Ok(open(&name, &Options { chips, ..Options::default() })?)
+    Ok(open(&name, &Options::default().chips(chips))?)
 }
 // ANCHOR_END: chips
 

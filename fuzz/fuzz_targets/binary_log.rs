@@ -28,7 +28,7 @@ fn crc8(bytes: &[u8]) -> u8 {
 libfuzzer_sys::fuzz_target!(|input: (&[u8], Vec<(u8, &[u8])>)| {
     let (texts, pieces) = input;
     let _ = BinaryLog::from_elf(texts);
-    let watch = Watch { binary_log: log(texts), ..Watch::default() };
+    let watch = Watch::default().binary_log(log(texts));
     let mut watcher = Watcher::new(&watch, Moment::START);
     for (level, piece) in pieces {
         watcher.push(piece, Moment::START, &mut |_| {});

@@ -61,7 +61,7 @@ libfuzzer_sys::fuzz_target!(|input: (bool, Vec<&[u8]>)| {
     static TABLES: OnceLock<[Arc<DefmtTable>; 2]> = OnceLock::new();
     let tables = TABLES.get_or_init(|| [table("raw"), table("rzcobs")]);
     let (which, pieces) = input;
-    let watch = Watch { defmt: Some(tables[usize::from(which)].clone()), ..Watch::default() };
+    let watch = Watch::default().defmt(Some(tables[usize::from(which)].clone()));
     let mut watcher = Watcher::new(&watch, Moment::START);
     let mut tell = |event: MonitorEvent<'_>| {
         if let MonitorEvent::Log(frame) = event {

@@ -31,7 +31,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         for source in [ImageSource::Auto, ImageSource::ProgramHeaders] {
             for secure_pad in [None, Some(SecurePad::V2)] {
                 let usual = ImageOptions::for_chip(chip);
-                let options = ImageOptions { source, secure_pad, elf_sha256, ..usual };
+                let options = usual.source(source).secure_pad(secure_pad).elf_sha256(elf_sha256);
                 let image = build_image(bytes, chip, &options);
                 assert_eq!(image, build_image(&without, chip, &options));
                 if let Ok(image) = image {
@@ -48,7 +48,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             assert_eq!(Content::of(&image.bytes), Content::DirectImage);
         }
         assert_eq!(is_rom_program(bytes, chip), is_rom_program(&without, chip));
-        let options = RomOptions { elf_sha256, ..RomOptions::for_chip(chip) };
+        let options = RomOptions::for_chip(chip).elf_sha256(elf_sha256);
         let image = build_rom_image(bytes, chip, &options);
         assert_eq!(image, build_rom_image(&without, chip, &options));
         let (options, descriptor) = (ImageOptions::for_chip(chip), AppDescriptor::named("a", chip));

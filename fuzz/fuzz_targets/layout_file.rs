@@ -21,8 +21,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
             assert!(explain(&layout, injection.script()).len() <= 2 * layout.arenas.len() + 2);
         }
         let _ = (
-            rust_module(&layout, ModuleOptions { device: true, safe: false }),
-            rust_module(&layout, ModuleOptions { device: false, safe: true }),
+            rust_module(&layout, ModuleOptions::default().device(true).safe(false)),
+            rust_module(&layout, ModuleOptions::default().device(false).safe(true)),
             esp_idf(&layout),
         );
         let _ = tinygo(&layout, "board", "targets/chip.ld", "/own.ld");

@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|input: (&str, Vec<&[u8]>)| {
     let filter: Result<Filter, _> = expected.parse();
     let expect = Expectation::parse(expected).into_iter().collect();
     let tests = Tests::Required { within: Duration::from_secs(1) };
-    let watch = Watch { expect, tests, addresses: Addresses::All, ..Watch::default() };
+    let watch = Watch::default().expect(expect).tests(tests).addresses(Addresses::All);
     let mut watcher = Watcher::new(&watch, Moment::START);
     let mut now = Moment::START;
     for chunk in chunks {

@@ -7,7 +7,7 @@ use esplice_image::{CsvOptions, PartitionTable};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let options =
-        CsvOptions { table_offset: FlashOffset(0x8000), boot_offset: Some(FlashOffset(0)) };
+        CsvOptions::new(FlashOffset(0x8000)).boot_offset(Some(FlashOffset(0)));
     let Ok(table) = PartitionTable::from_csv(text, &options) else { return };
     let _ = (table.faults(options.table_offset, Some(4 << 20)), table.to_string());
     if let Ok(bytes) = table.to_bytes() {

@@ -10,7 +10,7 @@ libfuzzer_sys::fuzz_target!(|input: (&str, Vec<&[u8]>)| {
     let (text, chunks) = input;
     let Ok(script) = Script::parse(text) else { return };
     let script = script.steps.into_iter().map(|(_, step)| step).collect();
-    let watch = Watch { script, timeout: Some(Duration::from_secs(60)), ..Watch::default() };
+    let watch = Watch::default().script(script).timeout(Some(Duration::from_secs(60)));
     let mut watcher = Watcher::new(&watch, Moment::START);
     let mut now = Moment::START;
     for chunk in chunks {

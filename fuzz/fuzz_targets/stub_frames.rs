@@ -52,7 +52,7 @@ fn start() -> Snapshot {
     let mut port = SimPort::from_board("board", Box::new(board.clone()), TimeMode::None);
     drop(board);
     let stub = StubSource::only(Stub::own(chip).expect("a stub"));
-    let options = FlashOptions { target: Some(chip.clone()), stub, ..FlashOptions::default() };
+    let options = FlashOptions::default().target(Some(chip.clone())).stub(stub);
     let shared = port.board().expect("a board");
     with_board(&mut port, &options, &mut |_| {}, |session, _| {
         // Both parts are uploaded.

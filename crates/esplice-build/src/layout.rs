@@ -315,7 +315,7 @@ impl Layout {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let chip = self.chip_of(&build.features, variable)?;
         let layout = self.spec.settle(&chip)?;
-        let options = ModuleOptions { device: build.device, safe: self.safe };
+        let options = ModuleOptions::default().device(build.device).safe(self.safe);
         let module = rust_module(&layout, options);
         cargo::write(&build.out_dir.join(MODULE_FILE), module.as_bytes())?;
 
@@ -462,7 +462,7 @@ mod tests {
         let layout = spec.settle(chip).unwrap();
         let mut texts = Vec::new();
         for device in [true, false] {
-            texts.push(rust_module(&layout, ModuleOptions { device, safe: false }));
+            texts.push(rust_module(&layout, ModuleOptions::default().device(device).safe(false)));
         }
         for linker in [Linker::Lld, Linker::Gnu] {
             let injection = inject(&layout, linker);

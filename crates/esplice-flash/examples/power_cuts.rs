@@ -1,9 +1,10 @@
-//! Cuts the power of a virtual board at random moments of a flash. No success may be reported then,
-//! the flash must not hold half a bootloader or table that would pass for a whole one, and the next
-//! flash must repair it.
+//! Cuts the power of a virtual board at random moments of a flash, or with `--each` once at each
+//! operation of the flash chip. No success may be reported then, the flash must not hold half a
+//! bootloader or table that would pass for a whole one, and the next flash must repair it.
 //!
 //! ```text
 //! cargo run --release -p esplice-flash --example power_cuts -- --cuts 4000 --seed 1 [--stub FILE]
+//! cargo run --release -p esplice-flash --example power_cuts -- --each [--stub FILE]
 //! ```
 //!
 //! Prints counts, and the seed of each cut that broke a rule. Exits with 1 if there were any.
@@ -15,25 +16,34 @@ use esplice_sim::fault_plan::{FaultPlan, PlannedFault, TornBy};
 use trials::{Outcome, Random, Trials, Work, number, stub};
 
 fn main() {
-    let (cuts, first) = (number("--cuts", 200), number("--seed", 1));
+    let each = std::env::args().any(|arg| arg == "--each");
     let trials = Trials::new(stub());
     let works = [Work::Flash, Work::FlashBlank];
     let operations = works.map(|work| trials.run(work, &FaultPlan::default()).operations);
     println!("flash operations without a cut: {works:?} {operations:?}");
+    let (cuts, first) = match each {
+        true => (operations.iter().sum(), 0),
+        false => (number("--cuts", 200), number("--seed", 1)),
+    };
     let (mut torn, mut twice, mut broken) = (0_u64, 0_u64, 0_u64);
     let (mut whole_bootloaders, mut whole_tables) = (0_u64, 0_u64);
     for seed in first..first.saturating_add(cuts) {
         let mut random = Random::new(seed);
-        let which = random.below(2) as usize;
+        // With `--each`, the seed counts the operations of one flash and then of the other.
+        let which = match each {
+            true => usize::from(seed >= operations[0]),
+            false => random.below(2) as usize,
+        };
         let work = works[which];
+        let mut operation = each.then(|| seed - operations[0] * which as u64);
         let mut fail = |what: &str| {
             broken += 1;
             println!("seed {seed}: {work:?}: {what}");
         };
-        let cut = |random: &mut Random| FaultPlan {
+        let mut cut = |random: &mut Random| FaultPlan {
             seed,
             faults: vec![PlannedFault::Tear {
-                operation: random.below(operations[which]),
+                operation: operation.take().unwrap_or_else(|| random.below(operations[which])),
                 done: Some(random.below(0x1001) as u32),
                 by: TornBy::PowerCut(None),
             }],

@@ -150,12 +150,10 @@ fn main() {
     };
     // Wait for the end of the ROM's boot messages.
     port.port.wait_until(Moment::at(Duration::from_millis(200))).expect("the board runs");
-    let options = FlashOptions {
-        target: Some(chip.clone()),
-        baud: Some(921_600),
-        stub: stub.map_or(StubSource::none(), StubSource::only),
-        ..FlashOptions::default()
-    };
+    let options = FlashOptions::default()
+        .target(Some(chip.clone()))
+        .baud(Some(921_600))
+        .stub(stub.map_or(StubSource::none(), StubSource::only));
     let part = |name: &str, kind, from: usize, to: usize| {
         let bytes = &merged[from..to];
         let len = bytes.iter().rposition(|byte| *byte != 0xff).map_or(0, |last| last + 1);

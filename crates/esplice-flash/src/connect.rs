@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use derive_setters::Setters;
 use esplice_chip::{Chip, ChipDb, RegisterWrite};
 use esplice_protocol::{Opcode, Port, PortError};
 
@@ -15,7 +16,8 @@ const PROMPT_WAIT: Duration = Duration::from_millis(150);
 const SYNCS: u32 = 10;
 
 /// Options for connecting to a board.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Setters)]
+#[non_exhaustive]
 pub struct ConnectOptions {
     /// Reset strategies, used in turn. If empty, the board must already be in download mode.
     pub strategies: Vec<Strategy>,

@@ -2,6 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
+use derive_setters::Setters;
 use esplice_chip::{Chip, ChipDb, FlashOffset, RegisterWrite};
 use esplice_image::{
     DeviceFacts, ExpectedBoot, FlashPlan, PartitionTable, PlanError, ResolveOptions, ResolvedPlan,
@@ -15,7 +16,8 @@ use crate::{
 };
 
 /// Options for working with a board.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Setters)]
+#[non_exhaustive]
 pub struct FlashOptions {
     /// The chips that may be found.
     pub chips: ChipDb,

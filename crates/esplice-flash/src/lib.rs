@@ -15,7 +15,7 @@
 //! # fn main() -> Result<(), esplice_flash::FlashError> {
 //! let stop = Arc::new(AtomicBool::new(false));
 //! let mut port = esplice_flash::open_serial("/dev/ttyUSB0", 115_200, stop)?;
-//! let options = esplice_flash::FlashOptions { baud: Some(921_600), ..Default::default() };
+//! let options = esplice_flash::FlashOptions::default().baud(Some(921_600));
 //! let info = esplice_flash::detect(&mut port, &options, &mut |_| {})?;
 //! assert_eq!(info.chip.name, "esp32c3");
 //! esplice_flash::reset_to_run(&mut port, 115_200)?;

@@ -13,7 +13,7 @@ use esplice_image::{
 };
 
 fn run(rom: &mut Rom) -> Result<FlashReport, FlashError> {
-    let options = FlashOptions { baud: Some(460_800), ..FlashOptions::default() };
+    let options = FlashOptions::default().baud(Some(460_800));
     flash_plan(rom, &plan(), &ResolveOptions::default(), &options, &mut |_| {})
 }
 

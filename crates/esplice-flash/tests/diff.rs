@@ -57,13 +57,11 @@ impl Bench {
     fn flash(&self, full: bool) -> Statistics {
         let spec = format!("sim:esp32c3,flash={},time=virtual", self.path.display());
         let mut port = SimPort::open(&spec).unwrap();
-        let options = FlashOptions {
-            target: Some(chip().clone()),
-            baud: Some(921_600),
-            stub: self.stub.clone(),
-            full,
-            ..FlashOptions::default()
-        };
+        let options = FlashOptions::default()
+            .target(Some(chip().clone()))
+            .baud(Some(921_600))
+            .stub(self.stub.clone())
+            .full(full);
         let mut verified = 0;
         let mut tell =
             |event| verified += usize::from(matches!(event, FlashEvent::Verified { .. }));

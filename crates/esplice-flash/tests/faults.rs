@@ -44,12 +44,7 @@ fn writes() -> Vec<Write> {
 }
 
 fn options(stub: &StubSource) -> FlashOptions {
-    FlashOptions {
-        target: Some(chip().clone()),
-        baud: Some(921_600),
-        stub: stub.clone(),
-        ..FlashOptions::default()
-    }
+    FlashOptions::default().target(Some(chip().clone())).baud(Some(921_600)).stub(stub.clone())
 }
 
 fn run(

@@ -11,7 +11,7 @@ use md5::{Digest as _, Md5};
 
 fn options() -> FlashOptions {
     let target = Some(ChipDb::embedded().find("esp32c3").unwrap());
-    FlashOptions { target: target.cloned(), baud: Some(921_600), ..FlashOptions::default() }
+    FlashOptions::default().target(target.cloned()).baud(Some(921_600))
 }
 
 /// A bootloader of three sectors, a table, an app of an odd length that does not compress well.
@@ -108,7 +108,7 @@ fn every_chip_is_found_out_and_written() {
     for chip in ChipDb::embedded().chips() {
         let name = &chip.name;
         let mut rom = Rom::of(chip);
-        let options = FlashOptions { baud: Some(921_600), ..FlashOptions::default() };
+        let options = FlashOptions::default().baud(Some(921_600));
         let (result, events) = run(&mut rom, &options);
         let report = result.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(&report.chip.chip.name, name);
@@ -379,7 +379,7 @@ fn without_lines_a_loader_left_at_a_raised_rate_is_found_again() {
     run(&mut clean, &options()).0.unwrap();
     let last = clean.frames[0] - 1;
     for baud in [921_600, 460_800, 230_400] {
-        let options = FlashOptions { baud: Some(baud), ..options() };
+        let options = options().baud(Some(baud));
         let mut rom = Rom::in_download_mode();
         rom.fault = Some((Way::ToBoard, last, Fault::Interrupt));
         run(&mut rom, &options).0.unwrap_err();

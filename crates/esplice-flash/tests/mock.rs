@@ -63,10 +63,8 @@ fn writes(len: usize) -> Vec<Write> {
 
 fn run(mock: &Mock, writes: &[Write]) -> (Statistics, usize) {
     let mut port = open_tcp(&mock.port, Arc::new(AtomicBool::new(false))).unwrap();
-    let mut options = FlashOptions {
-        target: ChipDb::embedded().find("esp32c3").ok().cloned(),
-        ..Default::default()
-    };
+    let mut options =
+        FlashOptions::default().target(ChipDb::embedded().find("esp32c3").ok().cloned());
     options.connect.strategies.clear();
     let mut events = Vec::new();
     let plan = |_: &_| Ok(ResolvedPlan::from(writes.to_vec()));

@@ -35,12 +35,10 @@ fn options(baud: u32) -> FlashOptions {
 }
 
 fn options_for(chip: &Arc<Chip>, baud: u32) -> FlashOptions {
-    FlashOptions {
-        target: Some(chip.clone()),
-        baud: Some(baud),
-        stub: StubSource::only(Stub::own(chip).unwrap()),
-        ..FlashOptions::default()
-    }
+    FlashOptions::default()
+        .target(Some(chip.clone()))
+        .baud(Some(baud))
+        .stub(StubSource::only(Stub::own(chip).unwrap()))
 }
 
 /// Bytes that compress like code: some words repeat.
@@ -211,7 +209,7 @@ fn erases_no_more_than_is_harmless() {
     let path = dir.path().join("board.flash");
     let name = &boards(&path, "virtual")[1];
     let table = |app_len: u32| {
-        let options = CsvOptions { table_offset: FlashOffset(0x8000), boot_offset: None };
+        let options = CsvOptions::new(FlashOffset(0x8000));
         let csv = format!("nvs,data,nvs,0x9000,0x6000\napp,app,factory,0x10000,{app_len:#x}\n");
         PartitionTable::from_csv(&csv, &options).unwrap()
     };
@@ -374,7 +372,7 @@ fn a_stub_that_does_not_start_is_replaced_by_the_rom_loader() {
     let mut stub = Stub::own(chip()).unwrap();
     // Jumps to itself.
     stub.text.bytes[..2].copy_from_slice(&0xa001_u16.to_le_bytes());
-    let options = FlashOptions { stub: StubSource::only(stub), ..options(921_600) };
+    let options = options(921_600).stub(StubSource::only(stub));
     for name in boards(&path, "virtual") {
         fs::write(&path, vec![0x5a; FLASH]).unwrap();
         let mut port = SimPort::open(&name).unwrap();

@@ -58,7 +58,7 @@ fn flashes_over_a_pty() {
         let mut port = open_serial(&name, 115_200, never()).unwrap();
         assert!(!port.caps().lines);
         assert_eq!(port.usb_id(), None);
-        let options = FlashOptions { baud: Some(921_600), ..FlashOptions::default() };
+        let options = FlashOptions::default().baud(Some(921_600));
         let write = Write {
             name: "app".into(),
             kind: WriteKind::App,

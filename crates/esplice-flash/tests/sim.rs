@@ -28,7 +28,7 @@ fn board(path: &Path, time: &str) -> SimPort {
 }
 
 fn options() -> FlashOptions {
-    FlashOptions { target: Some(chip().clone()), baud: Some(921_600), ..FlashOptions::default() }
+    FlashOptions::default().target(Some(chip().clone())).baud(Some(921_600))
 }
 
 fn writes() -> Vec<Write> {
@@ -241,7 +241,7 @@ fn a_torn_table_is_none_under_an_old_bootloader() {
     let spec =
         |name: &str| format!("sim:esp32c3,flash={},time=none", dir.path().join(name).display());
     let flash = |port: &mut SimPort, plan: &FlashPlan, with_bootloader| {
-        let resolve = ResolveOptions { with_bootloader, ..ResolveOptions::default() };
+        let resolve = ResolveOptions::default().with_bootloader(with_bootloader);
         flash_plan(port, plan, &resolve, &options(), &mut |_| {})
     };
     flash(&mut SimPort::open(&spec("old")).unwrap(), &old, true).unwrap();

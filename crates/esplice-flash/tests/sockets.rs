@@ -65,7 +65,7 @@ fn write_to(port: &mut dyn Port, connect: ConnectOptions) {
         offset: FlashOffset(0x1_0000),
         data: data(),
     };
-    let options = FlashOptions { baud: Some(921_600), connect, ..FlashOptions::default() };
+    let options = FlashOptions::default().baud(Some(921_600)).connect(connect);
     flash(port, &options, |_| Ok(ResolvedPlan::from(vec![write])), &mut |_| {}).unwrap();
 }
 
@@ -96,7 +96,7 @@ fn flashes_over_tcp_what_waits_for_a_download() {
         let mut port = open_tcp(&format!("tcp://{at}"), never()).unwrap();
         assert!(!port.caps().lines && !port.caps().baud);
         assert!(port.caps().latency > Duration::ZERO);
-        let connect = ConnectOptions { strategies: Vec::new(), ..ConnectOptions::default() };
+        let connect = ConnectOptions::default().strategies(Vec::new());
         write_to(&mut port, connect);
     });
     assert!(flash[0x1_0000..].starts_with(&data()));

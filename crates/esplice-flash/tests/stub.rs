@@ -32,12 +32,10 @@ fn boards(flash: &Path, time: &str) -> [String; 2] {
 }
 
 fn options() -> FlashOptions {
-    FlashOptions {
-        target: Some(chip().clone()),
-        baud: Some(921_600),
-        stub: StubSource::only(installed::stub(2, "esp32c3")),
-        ..FlashOptions::default()
-    }
+    FlashOptions::default()
+        .target(Some(chip().clone()))
+        .baud(Some(921_600))
+        .stub(StubSource::only(installed::stub(2, "esp32c3")))
 }
 
 fn writes() -> Vec<Write> {
@@ -189,8 +187,7 @@ fn a_stub_that_was_left_is_reset_by_the_watchdog() {
 fn stubs_of_the_first_generation_write_and_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("board.flash");
-    let options =
-        FlashOptions { stub: StubSource::only(installed::stub(1, "esp32c3")), ..options() };
+    let options = options().stub(StubSource::only(installed::stub(1, "esp32c3")));
     for name in boards(&path, "virtual") {
         fs::write(&path, vec![0x5a; 4 << 20]).unwrap();
         let mut port = SimPort::open(&name).unwrap();
@@ -282,7 +279,7 @@ fn without_a_stub_such_commands_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("board.flash");
     let mut port = SimPort::open(&boards(&path, "none")[1]).unwrap();
-    let options = FlashOptions { stub: StubSource::none(), ..options() };
+    let options = options().stub(StubSource::none());
     detect(&mut port, &options, &mut |_| {}).unwrap();
     let mut tell = |_| {};
     let mut session = Session::new(&mut port, ChipDb::embedded(), Some(chip()), &mut tell);

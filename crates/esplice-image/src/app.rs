@@ -4,6 +4,7 @@
 //! where only espflash makes an image. The rules in `layout` were found by running both on ELF
 //! files made for this purpose; see `tests/esptool.rs` and `tests/espflash.rs`.
 
+use derive_setters::Setters;
 use esplice_chip::{Addr, Chip};
 
 use crate::elf::Elf;
@@ -33,7 +34,8 @@ pub enum SecurePad {
 }
 
 /// Options of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Setters)]
+#[non_exhaustive]
 pub struct ImageOptions {
     /// Flash parameters for the header.
     pub flash: FlashParams,

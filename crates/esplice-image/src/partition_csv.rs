@@ -20,12 +20,26 @@ use crate::{Partition, PartitionTable, TableError};
 
 /// Values that a CSV does not contain itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CsvOptions {
     /// Flash offset of the table. Partitions without an offset follow it.
     pub table_offset: FlashOffset,
     /// Flash offset of the bootloader, for rows of type `bootloader`; with `None` such rows are
     /// refused.
     pub boot_offset: Option<FlashOffset>,
+}
+
+impl CsvOptions {
+    /// Returns options for a table at this flash offset, without rows of type `bootloader`.
+    pub const fn new(table_offset: FlashOffset) -> CsvOptions {
+        CsvOptions { table_offset, boot_offset: None }
+    }
+
+    /// Sets the flash offset of the bootloader.
+    pub const fn boot_offset(mut self, boot_offset: Option<FlashOffset>) -> CsvOptions {
+        self.boot_offset = boot_offset;
+        self
+    }
 }
 
 /// Maximum length of a line in bytes.

@@ -1,5 +1,6 @@
 //! Completes a plan with the device's facts. It is the last step that needs no device.
 
+use derive_setters::Setters;
 use esplice_chip::{Addr, Chip, FlashOffset};
 
 use crate::assemble::{check_before_table, check_built_in};
@@ -9,7 +10,8 @@ use crate::{
 };
 
 /// The user's options.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Setters)]
+#[non_exhaustive]
 pub struct ResolveOptions {
     /// True to write bootloader and table even if the device has them.
     pub with_bootloader: bool,

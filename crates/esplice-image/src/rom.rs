@@ -10,6 +10,7 @@
 //! For the ESP32 and ESP32-S3, whose ROM does not accept segments that run from flash, later
 //! releases leave them out and put them after the image ([`Appended`]).
 
+use derive_setters::Setters;
 use esplice_chip::{Addr, Chip};
 
 use crate::app::{flash_codes, with_checksum_and_hash};
@@ -21,7 +22,8 @@ use crate::{
 };
 
 /// Options of an image that the ROM loads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Setters)]
+#[non_exhaustive]
 pub struct RomOptions {
     /// Flash parameters for the header.
     pub flash: FlashParams,

@@ -181,7 +181,7 @@ proptest! {
         if let Some(cut) = cut {
             elf.truncate(cut.index(len));
         }
-        let options = ImageOptions { source, ..ImageOptions::for_chip(chip()) };
+        let options = ImageOptions::for_chip(chip()).source(source);
         if let Ok(image) = build_image(&elf, chip(), &options) {
             let report = esplice_image::inspect(&image.bytes, ChipDb::embedded());
             let broken = |(_, d): (_, &esplice_image::Defect)| {

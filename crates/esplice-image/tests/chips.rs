@@ -188,8 +188,8 @@ fn a_small_gap_in_a_page_is_filled() {
         let usual = ImageOptions::for_chip(chip);
         let ours = build_image(&elf, chip, &usual).expect("image");
         assert_eq!(ours.source, ImageSource::Sections);
-        let headers = ImageOptions { source: ImageSource::ProgramHeaders, ..usual.clone() };
-        let sections = ImageOptions { source: ImageSource::Sections, ..usual };
+        let headers = usual.clone().source(ImageSource::ProgramHeaders);
+        let sections = usual.source(ImageSource::Sections);
         let case = |options| Case { name: String::new(), chip, elf: elf.clone(), options };
         let args = [esptool_args(&case(sections)), esptool_args(&case(headers))];
         let jobs = args.map(|args| Job { elf: &elf, args });
@@ -208,8 +208,7 @@ fn padding_for_a_secure_boot_that_is_not_there_is_refused() {
         let at = Places::of(chip);
         let elf = elf_of(chip, &[section(".text", at.text + 0x20, noise(2, 100))]);
         let secure_pad = Some(SecurePad::V1);
-        let ours =
-            build_image(&elf, chip, &ImageOptions { secure_pad, ..ImageOptions::for_chip(chip) });
+        let ours = build_image(&elf, chip, &ImageOptions::for_chip(chip).secure_pad(secure_pad));
         match ours {
             Ok(_) => assert_eq!(chip.name, "esp32"),
             Err(error) => {
@@ -230,8 +229,7 @@ fn what_cannot_run_is_refused_by_both() {
             (0..20).map(|i| section(".rwtext", at.rwtext + 64 * i, noise(i + 1, 16))).collect();
         let unaligned = [section(".text", at.text + 0x22, noise(1, 100))];
         for (name, sections) in [("unaligned", &unaligned[..]), ("many", &many)] {
-            let options =
-                ImageOptions { source: ImageSource::Sections, ..ImageOptions::for_chip(chip) };
+            let options = ImageOptions::for_chip(chip).source(ImageSource::Sections);
             let elf = elf_of(chip, sections);
             let case = Case { name: name.into(), chip, elf, options };
             let jobs = [Job { elf: &case.elf, args: esptool_args(&case) }];
@@ -339,7 +337,7 @@ fn shapes(chip: &Chip) -> Vec<Case<'_>> {
                 name: format!("{name}, {source:?}"),
                 chip,
                 elf: elf_of(chip, sections),
-                options: ImageOptions { source, ..ImageOptions::for_chip(chip) },
+                options: ImageOptions::for_chip(chip).source(source),
             });
         }
     }
@@ -349,10 +347,7 @@ fn shapes(chip: &Chip) -> Vec<Case<'_>> {
         name: "different load and run address".into(),
         chip,
         elf: elf_of(chip, &[text(0x20, 100), loaded]),
-        options: ImageOptions {
-            source: ImageSource::ProgramHeaders,
-            ..ImageOptions::for_chip(chip)
-        },
+        options: ImageOptions::for_chip(chip).source(ImageSource::ProgramHeaders),
     });
     cases
 }
@@ -361,7 +356,7 @@ fn shapes(chip: &Chip) -> Vec<Case<'_>> {
 /// revisions.
 fn headers(chip: &Chip) -> Vec<Case<'_>> {
     let at = Places::of(chip);
-    let usual = ImageOptions { source: ImageSource::Sections, ..ImageOptions::for_chip(chip) };
+    let usual = ImageOptions::for_chip(chip).source(ImageSource::Sections);
     let sections = |page: Option<u32>, text: u32| {
         let mut descriptor = descriptor();
         descriptor[180] = page.map_or(0, |page| page.trailing_zeros() as u8);
@@ -378,19 +373,19 @@ fn headers(chip: &Chip) -> Vec<Case<'_>> {
     };
     for mode in [FlashMode::Qio, FlashMode::Qout, FlashMode::Dio, FlashMode::Dout] {
         let flash = FlashParams { mode, ..usual.flash.clone() };
-        push(format!("mode {mode}"), None, 0x20, ImageOptions { flash, ..usual.clone() });
+        push(format!("mode {mode}"), None, 0x20, usual.clone().flash(flash));
     }
     for freq in chip.image.flash_frequencies.keys() {
         let flash = FlashParams { freq: freq.clone(), ..usual.flash.clone() };
-        push(format!("frequency {freq}"), None, 0x20, ImageOptions { flash, ..usual.clone() });
+        push(format!("frequency {freq}"), None, 0x20, usual.clone().flash(flash));
     }
     for name in chip.image.flash_sizes.keys() {
         let size = esplice_chip::parse_size(name).expect("a size");
         let flash = FlashParams { size, ..usual.flash.clone() };
-        push(format!("size {name}"), None, 0x20, ImageOptions { flash, ..usual.clone() });
+        push(format!("size {name}"), None, 0x20, usual.clone().flash(flash));
     }
     for (min_rev, max_rev) in [(0, 99), (3, 199), (100, 399), (301, 65535)] {
-        let options = ImageOptions { min_rev, max_rev, ..usual.clone() };
+        let options = usual.clone().min_rev(min_rev).max_rev(max_rev);
         push(format!("revisions {min_rev} to {max_rev}"), None, 0x20, options);
     }
     let pages = &chip.image.mmu_page_sizes;
@@ -402,7 +397,7 @@ fn headers(chip: &Chip) -> Vec<Case<'_>> {
         if *page > 0x1_0000 {
             continue;
         }
-        let options = ImageOptions { mmu_page_size: Some(*page), ..usual.clone() };
+        let options = usual.clone().mmu_page_size(Some(*page));
         push(format!("page {page:#x}"), Some(pages[0]), page + 0x20, options);
     }
     cases
@@ -424,11 +419,9 @@ fn signatures(chip: &Chip) -> Vec<Case<'_>> {
                 name: format!("{len:#x} bytes and {pad:?}"),
                 chip,
                 elf: elf_of(chip, &[section(".text", at.text + 0x20, noise(2, len))]),
-                options: ImageOptions {
-                    secure_pad: Some(*pad),
-                    source: ImageSource::Sections,
-                    ..ImageOptions::for_chip(chip)
-                },
+                options: ImageOptions::for_chip(chip)
+                    .secure_pad(Some(*pad))
+                    .source(ImageSource::Sections),
             });
         }
     }

@@ -7,7 +7,7 @@ use object::elf;
 
 fn ours(elf: &[u8], source: ImageSource) -> Result<AppImage, ImageError> {
     let chip = ChipDb::embedded().find("esp32c3").expect("chip data");
-    build_image(elf, chip, &ImageOptions { source, ..ImageOptions::for_chip(chip) })
+    build_image(elf, chip, &ImageOptions::for_chip(chip).source(source))
 }
 
 /// Compares our images from both sources of an ELF with esptool's.

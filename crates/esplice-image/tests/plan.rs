@@ -27,7 +27,7 @@ fn app(len: usize) -> Vec<u8> {
 /// Returns a RAM-only image in place of a bootloader.
 fn bootloader(min_rev: u16) -> Vec<u8> {
     let elf = support::elf(&[section(".text", 0x4038_0000, noise(4, 20_000))], Options::default());
-    let options = ImageOptions { min_rev, ..ImageOptions::for_chip(chip()) };
+    let options = ImageOptions::for_chip(chip()).min_rev(min_rev);
     build_image(&elf, chip(), &options).expect("image").bytes
 }
 
@@ -130,8 +130,7 @@ fn a_board_in_use_gets_the_app_alone() {
     ];
     for (table, otadata, partition, expected) in cases {
         let facts = DeviceFacts { otadata, ..used(table) };
-        let options =
-            ResolveOptions { partition: partition.map(str::to_owned), ..ResolveOptions::default() };
+        let options = ResolveOptions::default().partition(partition.map(str::to_owned));
         let resolved = resolve(&plan, &facts, &options).expect("resolved");
         assert_eq!(places(&resolved), [("app", expected)]);
     }
@@ -141,7 +140,7 @@ fn a_board_in_use_gets_the_app_alone() {
 fn with_bootloader_replaces_bootloader_and_table() {
     let plan = plan_of(&app(1000));
     let facts = DeviceFacts { otadata: Some(otadata_for_slot_1()), ..used(ota_table()) };
-    let options = ResolveOptions { with_bootloader: true, ..ResolveOptions::default() };
+    let options = ResolveOptions::default().with_bootloader(true);
     let resolved = resolve(&plan, &facts, &options).expect("resolved");
     assert_eq!(
         places(&resolved),
@@ -177,8 +176,8 @@ fn what_would_not_boot_is_refused() {
     let small = PartitionTable { partitions: vec![partition("app", 0, 0, 0x1_0000, 0x1000)] };
     let data = PartitionTable { partitions: vec![partition("nvs", 1, 2, 0x9000, 0x1000)] };
     let default = ResolveOptions::default;
-    let partition = |name: &str| ResolveOptions { partition: Some(name.into()), ..default() };
-    let offset = |at| ResolveOptions { offset: Some(FlashOffset(at)), ..default() };
+    let partition = |name: &str| default().partition(Some(name.into()));
+    let offset = |at| default().offset(Some(FlashOffset(at)));
     let cases = [
         (
             &plan,

@@ -39,9 +39,9 @@ fn check(asked: ElfUse, sections: &[Section], symbols: &[(&str, u32)]) -> Vec<u6
         without[range.start as usize..range.end as usize].fill(0x55);
     }
     let elf_sha256 = Some([1; 32]);
-    let options = ImageOptions { elf_sha256, ..ImageOptions::for_chip(chip) };
+    let options = ImageOptions::for_chip(chip).elf_sha256(elf_sha256);
     assert_eq!(build_image(&bytes, chip, &options), build_image(&without, chip, &options));
-    let options = RomOptions { elf_sha256, ..RomOptions::for_chip(chip) };
+    let options = RomOptions::for_chip(chip).elf_sha256(elf_sha256);
     assert_eq!(build_rom_image(&bytes, chip, &options), build_rom_image(&without, chip, &options));
     assert_eq!(is_rom_program(&bytes, chip), is_rom_program(&without, chip));
     if asked == ElfUse::ImagesAndChip {

@@ -15,8 +15,7 @@ use esplice_chip::FlashOffset;
 use esplice_image::{CsvOptions, Partition, PartitionTable, TableError};
 use proptest::prelude::*;
 
-const OPTIONS: CsvOptions =
-    CsvOptions { table_offset: FlashOffset(0x8000), boot_offset: Some(FlashOffset(0)) };
+const OPTIONS: CsvOptions = CsvOptions::new(FlashOffset(0x8000)).boot_offset(Some(FlashOffset(0)));
 
 /// Returns the files with this extension in a directory of cases.
 fn cases(directory: &str, extension: &str) -> Vec<PathBuf> {
@@ -73,7 +72,7 @@ fn broken_csv_is_refused_with_line_and_column() {
         let words = expected(&path.with_extension("txt"), &format!("{error}\n"));
         assert_eq!(error.to_string(), words.trim_end(), "{}", path.display());
     }
-    let no_boot = CsvOptions { boot_offset: None, ..OPTIONS };
+    let no_boot = OPTIONS.boot_offset(None);
     let error = PartitionTable::from_csv("b,bootloader,primary,,", &no_boot).expect_err("no chip");
     assert_eq!(error.to_string(), "1:22: a row for the bootloader needs the chip's boot offset");
     assert!(error.hint().is_some());

@@ -94,9 +94,10 @@ fn c_for_xtensa_chips() {
     for chip in xtensa {
         for optimise in ["-Os", "-O2"] {
             let elf = compile(chip, dir.path(), optimise);
-            elfs.extend([ImageSource::Sections, ImageSource::ProgramHeaders].map(|source| {
-                (chip, ImageOptions { source, ..ImageOptions::for_chip(chip) }, elf.clone())
-            }));
+            elfs.extend(
+                [ImageSource::Sections, ImageSource::ProgramHeaders]
+                    .map(|source| (chip, ImageOptions::for_chip(chip).source(source), elf.clone())),
+            );
         }
     }
     let jobs: Vec<Job> = elfs

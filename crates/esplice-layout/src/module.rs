@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use derive_setters::Setters;
+
 use crate::{Arena, Contents, Extent, Layout};
 
 /// File name of the module in `OUT_DIR`.
@@ -11,7 +13,8 @@ pub const MODULE_FILE: &str = "esplice_layout.rs";
 const HOST_HEAP: u32 = 64 << 10;
 
 /// Options for generating the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Setters)]
+#[non_exhaustive]
 pub struct ModuleOptions {
     /// True if blocks come from the linker's symbols. Otherwise they are statics of the same sizes,
     /// for tests on the host.

@@ -85,7 +85,7 @@ fn right_layouts_give_their_scripts() {
                     (true, true, "safe.rs"),
                     (false, true, "safe-host.rs"),
                 ] {
-                    let options = ModuleOptions { device, safe };
+                    let options = ModuleOptions::default().device(device).safe(safe);
                     check(&path.with_extension(name), &rust_module(&layout, options));
                 }
             }

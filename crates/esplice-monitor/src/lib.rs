@@ -23,7 +23,7 @@
 //! use esplice_protocol::Moment;
 //!
 //! let expect = vec![Expectation::parse(r"Hello, World!\r\n")?];
-//! let watch = Watch { expect, ..Watch::default() };
+//! let watch = Watch::default().expect(expect);
 //! let mut watcher = Watcher::new(&watch, Moment::START);
 //! assert!(watcher.push(b"boot\r\nHello, W", Moment::START, &mut |_| {}).is_none());
 //! let outcome = watcher.push(b"orld!\r\n", Moment::START, &mut |_| {});

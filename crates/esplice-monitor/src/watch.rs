@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use derive_setters::Setters;
 use esplice_protocol::{Moment, Port, PortError};
 
 use crate::{
@@ -27,7 +28,8 @@ const SLICE: Duration = Duration::from_millis(50);
 const LAST_READS: usize = 16;
 
 /// The options of a watch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
+#[non_exhaustive]
 pub struct Watch {
     /// Texts that must appear in this order. If there are any, the watch ends with the last one, or
     /// with a panic or a boot loop. If there are none, panics and boot loops are only reported.

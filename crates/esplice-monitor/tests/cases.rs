@@ -24,7 +24,7 @@ fn cases() -> Vec<Case> {
         if path.extension().is_none_or(|extension| extension != "log") {
             continue;
         }
-        let mut watch = Watch { timeout: Some(Duration::from_secs(5)), ..Watch::default() };
+        let mut watch = Watch::default().timeout(Some(Duration::from_secs(5)));
         for line in fs::read_to_string(path.with_extension("watch")).unwrap().lines() {
             match line.split_once(": ").unwrap() {
                 ("expect", text) => watch.expect.push(Expectation::parse(text).unwrap()),
@@ -173,11 +173,9 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
-        let watch = Watch {
-            expect: vec![Expectation::parse("never to be seen").unwrap()],
-            timeout: Some(Duration::from_secs(1)),
-            ..Watch::default()
-        };
+        let never = Expectation::parse("never to be seen").unwrap();
+        let watch =
+            Watch::default().expect(vec![never]).timeout(Some(Duration::from_secs(1)));
         told(&watch, [bytes.as_slice()]);
     }
 
@@ -195,7 +193,7 @@ proptest! {
                 line[..line.len().min(*len)].to_vec()
             })
             .collect();
-        let watch = Watch { timeout: Some(Duration::from_secs(1)), ..Watch::default() };
+        let watch = Watch::default().timeout(Some(Duration::from_secs(1)));
         let told = told(&watch, [mixture.as_slice()]);
         prop_assert!(told.contains("outcome: Ended"));
     }

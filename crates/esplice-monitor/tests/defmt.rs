@@ -61,11 +61,7 @@ fn table(encoding: &str, timestamp: Option<&str>) -> Arc<DefmtTable> {
 
 /// Returns the frames and the shown text of `bytes`, split into pieces of `cut` bytes.
 fn read(table: &Arc<DefmtTable>, bytes: &[u8], cut: usize) -> (Vec<LogFrame>, String) {
-    let watch = Watch {
-        defmt: Some(table.clone()),
-        timeout: Some(Duration::from_secs(1)),
-        ..Watch::default()
-    };
+    let watch = Watch::default().defmt(Some(table.clone())).timeout(Some(Duration::from_secs(1)));
     let mut watcher = Watcher::new(&watch, Moment::START);
     let (mut frames, mut shown) = (vec![], vec![]);
     let mut tell = |event: MonitorEvent<'_>| match event {
@@ -169,11 +165,9 @@ fn encode(frame: &[u8]) -> Vec<u8> {
 #[test]
 fn frames_are_expected_like_text_and_tell_panics() {
     let table = table("raw", None);
-    let watch = Watch {
-        expect: vec![Expectation::parse("hello 7").unwrap()],
-        defmt: Some(table.clone()),
-        ..Watch::default()
-    };
+    let watch = Watch::default()
+        .expect(vec![Expectation::parse("hello 7").unwrap()])
+        .defmt(Some(table.clone()));
     let mut watcher = Watcher::new(&watch, Moment::START);
     let bytes = [0xff, 0, 1, 0, 7, 0, 0, 0, 0];
     let outcome = watcher.push(&bytes, Moment::START, &mut |_| {});

@@ -83,7 +83,7 @@ impl Port for Script {
 
 fn asking(expect: &[&str], timeout: Option<u64>) -> Watch {
     let expect = expect.iter().map(|text| Expectation::parse(text).unwrap()).collect();
-    Watch { expect, timeout: timeout.map(ms), ..Watch::default() }
+    Watch::default().expect(expect).timeout(timeout.map(ms))
 }
 
 fn run(mut port: Script, watch_for: &Watch) -> (Result<Outcome, MonitorError>, String, u64) {
@@ -119,7 +119,7 @@ fn time_is_the_ports_and_counts_from_the_call() {
 fn or_from_the_moment_given() {
     let mut port = script(&[(600, "one\r\n")]);
     port.now = ms(500);
-    let asked = Watch { since: Some(Moment::at(ms(100))), ..asking(&["two"], Some(2000)) };
+    let asked = asking(&["two"], Some(2000)).since(Some(Moment::at(ms(100))));
     let (outcome, _, end) = run(port, &asked);
     assert!(matches!(outcome.unwrap(), Outcome::TimedOut { .. }));
     assert_eq!(end, 2100);
@@ -129,7 +129,7 @@ fn or_from_the_moment_given() {
 fn what_arrived_before_the_deadline_counts() {
     let mut port = script(&[(1900, "Hello\r\n")]);
     port.now = ms(5000);
-    let asked = Watch { since: Some(Moment::START), ..asking(&["Hello"], Some(2000)) };
+    let asked = asking(&["Hello"], Some(2000)).since(Some(Moment::START));
     assert!(matches!(run(port, &asked).0.unwrap(), Outcome::Matched { .. }));
 }
 

@@ -92,7 +92,7 @@ fn check_watch(watch: &Watch, said: &[(u64, &str)], expected: &str) {
 fn check(script: &str, said: &[(u64, &str)], expected: &str) {
     let script = Script::parse(script).unwrap().steps.into_iter().map(|(_, step)| step).collect();
     let timeout = Some(Duration::from_secs(10));
-    check_watch(&Watch { script, timeout, ..Watch::default() }, said, expected);
+    check_watch(&Watch::default().script(script).timeout(timeout), said, expected);
 }
 
 #[test]
@@ -201,15 +201,14 @@ fn panics_and_resets_where_they_are_allowed() {
     ];
     let wait = "expect \"panic\"\nwait 200ms\n";
     let text = told(
-        &Watch {
-            script: Script::parse(&format!("{wait}{resets}"))
+        &Watch::default().script(
+            Script::parse(&format!("{wait}{resets}"))
                 .unwrap()
                 .steps
                 .into_iter()
                 .map(|s| s.1)
                 .collect(),
-            ..Watch::default()
-        },
+        ),
         &said,
         1000,
         false,
@@ -218,7 +217,7 @@ fn panics_and_resets_where_they_are_allowed() {
 }
 
 fn tests(within: u64) -> Watch {
-    Watch { tests: Tests::Required { within: Duration::from_millis(within) }, ..Watch::default() }
+    Watch::default().tests(Tests::Required { within: Duration::from_millis(within) })
 }
 
 #[test]
@@ -256,7 +255,7 @@ fn tests_end_the_watch() {
 #[test]
 fn where_they_are_not_wanted_tests_may_be_told_or_not() {
     let within = Duration::from_millis(1000);
-    let heard = Watch { tests: Tests::IfReported { within }, ..Watch::default() };
+    let heard = Watch::default().tests(Tests::IfReported { within });
     check_watch(&heard, &[(10, "panic: no\n")], "310: panic no");
     check_watch(
         &heard,

@@ -15,11 +15,8 @@
 //!
 //! let open = open("sim:esp32c3", &Options::default())?;
 //! assert_eq!(open.kind, PortKind::Virtual);
-//! let connect = esplice_flash::ConnectOptions {
-//!     strategies: open.strategies(None)?,
-//!     ..Default::default()
-//! };
-//! let options = esplice_flash::FlashOptions { connect, ..Default::default() };
+//! let connect = esplice_flash::ConnectOptions::default().strategies(open.strategies(None)?);
+//! let options = esplice_flash::FlashOptions::default().connect(connect);
 //! let mut port = open.port;
 //! let info = esplice_flash::detect(port.as_mut(), &options, &mut |_| {})?;
 //! assert_eq!(info.chip.name, "esp32c3");
@@ -33,6 +30,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use derive_setters::Setters;
 use esplice_chip::{Chip, ChipDb};
 use esplice_flash::{
     FlashError, RFC2217_SCHEME, Strategy, TCP_SCHEMES, open_rfc2217, open_serial, open_tcp,
@@ -51,7 +49,8 @@ pub use error::OpenError;
 pub const ROM_BAUD: u32 = 115_200;
 
 /// Options for opening a port.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Setters)]
+#[non_exhaustive]
 pub struct Options {
     /// Initial baud rate of a serial port, local or remote. By default that of the ROM's messages,
     /// [`ROM_BAUD`].

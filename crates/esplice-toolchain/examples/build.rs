@@ -29,12 +29,10 @@ fn build(
     features: &[String],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let chip = ChipDb::embedded().find(chip)?;
-    let options = CargoOptions {
-        features: features.to_vec(),
-        locked: true,
-        target_dir: Some(target_dir.to_owned()),
-        ..CargoOptions::default()
-    };
+    let options = CargoOptions::default()
+        .features(features.to_vec())
+        .locked(true)
+        .target_dir(Some(target_dir.to_owned()));
     let artifact = build_cargo(project, chip, &options).map_err(|error| match error.hint() {
         Some(hint) => format!("{error}\nhint: {hint}"),
         None => error.to_string(),

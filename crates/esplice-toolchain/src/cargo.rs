@@ -9,6 +9,7 @@ use std::{
 };
 
 use cargo_metadata::{Message, Metadata, MetadataCommand, diagnostic::DiagnosticLevel};
+use derive_setters::Setters;
 use std::sync::Arc;
 
 use esplice_chip::{Chip, ChipDb};
@@ -21,7 +22,8 @@ use crate::{
 };
 
 /// Options of a cargo build other than the project and the chip.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Setters)]
+#[non_exhaustive]
 pub struct CargoOptions {
     /// The known chips: the feature or target of a chip other than the built one is not used.
     pub chips: ChipDb,

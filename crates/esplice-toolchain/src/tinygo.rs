@@ -7,6 +7,7 @@ use std::{
     process::{Command, ExitStatus, Stdio},
 };
 
+use derive_setters::Setters;
 use esplice_chip::Chip;
 use esplice_layout::Layout;
 
@@ -14,7 +15,8 @@ use crate::{Machine, Probe, ToolchainError, cargo::signal_of, find::program};
 
 /// Options of a TinyGo build other than the package and the chip. TinyGo's target decides options
 /// that are not set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Setters)]
+#[non_exhaustive]
 pub struct TinyGoOptions {
     /// TinyGo's name of the board, or the path of a custom target file ending in `.json`.
     pub target: Option<String>,

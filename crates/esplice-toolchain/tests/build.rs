@@ -15,11 +15,8 @@ fn two_cold_builds_give_the_same_bytes() {
     let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let target = tempfile::tempdir().unwrap();
     let build = || {
-        let options = CargoOptions {
-            locked: true,
-            target_dir: Some(target.path().join("target")),
-            ..CargoOptions::default()
-        };
+        let options =
+            CargoOptions::default().locked(true).target_dir(Some(target.path().join("target")));
         let artifact = build_cargo(&project("examples/hello-rust"), chip, &options).unwrap();
         assert_eq!(
             (artifact.package.as_str(), artifact.bin.as_str()),

@@ -22,7 +22,7 @@ use esplice_image::{
     build_app_of_rom_program, build_direct_image, build_image, build_rom_image, check_bootloader,
     is_rom_program, make_direct_plan, make_plan, second_stage_for,
 };
-use esplice_toolchain::{CargoOptions, RustToolchain, TinyGoOptions, build_tinygo};
+use esplice_toolchain::{RustToolchain, build_tinygo};
 
 use crate::{
     config::{
@@ -78,14 +78,15 @@ impl Firmware {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
             variables.push(("ESPLICE_PROJECT_TARGET_FILE".into(), file.into()));
         }
-        let options = CargoOptions {
-            source: main,
-            variables,
-            layout: layout::of_cargo(project, chip)?,
-            stable: linker::stable_link(project)?,
-            checker: std::env::current_exe().ok(),
-            ..project.build.cargo.clone()
-        };
+        let options = project
+            .build
+            .cargo
+            .clone()
+            .source(main)
+            .variables(variables)
+            .layout(layout::of_cargo(project, chip)?)
+            .stable(linker::stable_link(project)?)
+            .checker(std::env::current_exe().ok());
         shell.status(&format!("Compiling {} for {}", directory.display(), chip.display_name));
         shell.stage("compile", StageState::Started);
         let artifact = layout::compile(directory, chip, &options, shell).map_err(|failure| {
@@ -119,7 +120,7 @@ impl Firmware {
         shell.status(&format!("Compiling {} for {}", source.display(), chip.display_name));
         shell.stage("compile", StageState::Started);
         let layout = layout::of_go(project, chip)?;
-        let options = TinyGoOptions { layout: layout.clone(), ..project.build.go.clone() };
+        let options = project.build.go.clone().layout(layout.clone());
         let artifact = build_tinygo(source, chip, &options).map_err(|error| {
             if interrupt.is_asked() { Failure::interrupted() } else { error.into() }
         })?;
@@ -168,7 +169,7 @@ impl Firmware {
                 })?;
                 let descriptor = AppDescriptor::named(&name, chip);
                 let elf_sha256 = Some(elf.sha256);
-                let options = ImageOptions { elf_sha256, ..image_options(chip, project)? };
+                let options = image_options(chip, project)?.elf_sha256(elf_sha256);
                 build_app_of_rom_program(&elf.bytes, chip, &options, start, &descriptor)?
             }
             BootLayout::Direct => return Err(PlanError::LayoutUnsupported { boot }.into()),
@@ -192,7 +193,7 @@ impl Firmware {
         let image = match boot {
             BootLayout::Idf => {
                 let elf_sha256 = Some(elf.sha256);
-                let options = ImageOptions { elf_sha256, ..image_options(chip, project)? };
+                let options = image_options(chip, project)?.elf_sha256(elf_sha256);
                 build_image(&elf.bytes, chip, &options)?
             }
             BootLayout::Rom => rom_image(&elf, chip, project, chip.image.append_sha256)?,
@@ -333,7 +334,8 @@ fn rom_image(
         set.as_ref().is_some_and(|set| !matches!(set.origin, Origin::Chip(_) | Origin::Board(_)))
     };
     let elf_sha256 = Some(elf.sha256);
-    let mut options = RomOptions { append_sha256, elf_sha256, ..RomOptions::for_chip(chip) };
+    let mut options =
+        RomOptions::for_chip(chip).append_sha256(append_sha256).elf_sha256(elf_sha256);
     if by_user(&project.image.flash_mode) {
         options.flash.mode = asked.mode;
     }
@@ -452,7 +454,7 @@ pub fn chip_of_cargo(
     main: Option<&Path>,
     project: &Project,
 ) -> Result<Option<Arc<Chip>>, Failure> {
-    let options = CargoOptions { source: main.map(Path::to_owned), ..project.build.cargo.clone() };
+    let options = project.build.cargo.clone().source(main.map(Path::to_owned));
     Ok(esplice_toolchain::chip_of_project(directory, &options)?)
 }
 
@@ -476,14 +478,12 @@ pub fn no_chip(path: &Path) -> Failure {
 /// Returns the image options: flash settings, revisions and padding.
 pub fn image_options(chip: &Chip, project: &Project) -> Result<ImageOptions, Failure> {
     let (min_rev, max_rev) = project.image.revisions;
-    let mut options = ImageOptions {
-        min_rev,
-        max_rev,
-        mmu_page_size: project.image.mmu_page_size,
-        secure_pad: project.image.secure_pad,
-        source: project.image.source,
-        ..ImageOptions::for_chip(chip)
-    };
+    let mut options = ImageOptions::for_chip(chip)
+        .min_rev(min_rev)
+        .max_rev(max_rev)
+        .mmu_page_size(project.image.mmu_page_size)
+        .secure_pad(project.image.secure_pad)
+        .source(project.image.source);
     if let Some(mode) = &project.image.flash_mode {
         options.flash.mode = mode
             .value

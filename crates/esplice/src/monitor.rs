@@ -84,7 +84,7 @@ pub fn boots(
 ) -> Result<bool, Failure> {
     // If it is unknown what boots, as after writing plain data, there may be no program.
     let must_boot = check.entry.is_some();
-    let job = Watch { timeout: Some(FIRST_WORDS), since, boots: check, ..Watch::default() };
+    let job = Watch::default().timeout(Some(FIRST_WORDS)).since(since).boots(check);
     let mut watcher = Watcher::new(&job, since.unwrap_or_else(|| port.now()));
     let (waits, starts, failure) = (Cell::new(false), Cell::new(false), RefCell::new(None));
     let mut events = |event: MonitorEvent<'_>| match event {
@@ -349,19 +349,17 @@ impl Watching {
     /// Returns the watch of the first board.
     fn watch(&self) -> Watch {
         let within = self.timeout.unwrap_or(TEST_TIMEOUT);
-        Watch {
-            expect: self.expect.clone(),
-            script: self.script.steps.iter().map(|(_, step)| self.bounded(step)).collect(),
-            timeout: self.timeout,
-            selection: self.selection.clone(),
-            boots: self.boots.clone(),
-            tests: match (self.tests_wanted, self.expects()) {
+        Watch::default()
+            .expect(self.expect.clone())
+            .script(self.script.steps.iter().map(|(_, step)| self.bounded(step)).collect())
+            .timeout(self.timeout)
+            .selection(self.selection.clone())
+            .boots(self.boots.clone())
+            .tests(match (self.tests_wanted, self.expects()) {
                 (true, _) => Tests::Required { within },
                 (false, false) => Tests::IfReported { within },
                 (false, true) => Tests::Ignored,
-            },
-            ..Watch::default()
-        }
+            })
     }
 
     /// Returns a step of the script, with a timeout if it waits and the whole watch has none.

@@ -212,12 +212,10 @@ impl Trials {
         before: &[u8],
         bytes: &mut (u64, u64),
     ) -> Result<Option<String>, FlashError> {
-        let options = FlashOptions {
-            target: Some(chip().clone().clone()),
-            baud: Some(921_600),
-            stub: self.stub.clone(),
-            ..FlashOptions::default()
-        };
+        let options = FlashOptions::default()
+            .target(Some(chip().clone().clone()))
+            .baud(Some(921_600))
+            .stub(self.stub.clone());
         let mut events = |event| {
             if let FlashEvent::Statistics(numbers) = event {
                 *bytes = (numbers.bytes_sent, numbers.bytes_received);
@@ -229,7 +227,7 @@ impl Trials {
         let differs = |what: &str, found: String| Some(format!("{what}: {found}"));
         Ok(match work {
             Work::Flash | Work::FlashBlank | Work::FlashAgain => {
-                let resolve = ResolveOptions { with_bootloader: true, ..Default::default() };
+                let resolve = ResolveOptions::default().with_bootloader(true);
                 let report = flash_plan(port, &self.new, &resolve, &options, &mut events)?;
                 let (mac, revision) = (report.chip.mac, report.chip.revision);
                 let sim = chip().sim.as_ref().expect("the chip has a virtual board");
@@ -237,7 +235,7 @@ impl Trials {
                 if is_right { None } else { differs("chip", format!("{:?}", report.chip)) }
             }
             Work::Detect => {
-                let options = FlashOptions { target: None, baud: None, ..options };
+                let options = options.target(None).baud(None);
                 match survey(port, &options, &mut events)? {
                     Survey::Full(info) if info == *self.known.get_or_init(|| info.clone()) => None,
                     other => differs("survey", format!("{other:?}")),

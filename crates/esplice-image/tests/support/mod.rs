@@ -232,7 +232,7 @@ pub fn equals_espflashs(chip: &Chip, elf: &[u8], dir: &Path, what: &str) {
     let theirs = espflash_image(dir, name, elf, &freq)
         .unwrap_or_else(|said| panic!("{name} {what}: espflash refuses it: {said}"));
     let header = ImageHeader::from_bytes(&theirs).expect("a header");
-    let options = ImageOptions { min_rev: header.min_rev, max_rev: header.max_rev, ..usual };
+    let options = usual.min_rev(header.min_rev).max_rev(header.max_rev);
     let mut ours =
         build_image(elf, chip, &options).unwrap_or_else(|error| panic!("{name} {what}: {error}"));
     // espflash also fills in the deprecated field.

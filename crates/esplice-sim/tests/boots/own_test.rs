@@ -58,7 +58,7 @@ fn the_button_is_pressed_while_the_port_is_watched() -> Result<(), Box<dyn std::
     let mut port = SimPort::from_board("board", Box::new(board.clone()), TimeMode::Virtual);
 
     let expect = vec![Expectation::parse(r"ready\r\n")?, Expectation::parse("I say")?];
-    let options = Watch { expect, timeout: Some(secs(2)), ..Watch::default() };
+    let options = Watch::default().expect(expect).timeout(Some(secs(2)));
     let outcome = watch(&mut port, &options, &mut |event| {
         if let MonitorEvent::Expected { index: 0, .. } = event {
             board.with(|board| {

@@ -19,12 +19,10 @@ pub fn compiled(package: &str, bin: &str) -> PathBuf {
     static COMPILING: Mutex<()> = Mutex::new(());
     let _one = COMPILING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let options = CargoOptions {
-        bin: Some(bin.into()),
-        locked: true,
-        target_dir: Some(firmware_target()),
-        ..CargoOptions::default()
-    };
+    let options = CargoOptions::default()
+        .bin(Some(bin.into()))
+        .locked(true)
+        .target_dir(Some(firmware_target()));
     let chip = ChipDb::embedded().find("esp32c3").unwrap();
     let project = here.join("../../tests/firmware").join(package);
     match build_cargo(&project, chip, &options) {

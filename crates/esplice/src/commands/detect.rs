@@ -44,11 +44,7 @@ pub fn run(
         |board, options, shell| {
             // The ROM loader reports everything at its own baud rate, in fewer round trips than
             // uploading a stub takes.
-            let options = esplice_flash::FlashOptions {
-                baud: None,
-                stub: esplice_flash::StubSource::none(),
-                ..options.clone()
-            };
+            let options = options.clone().baud(None).stub(esplice_flash::StubSource::none());
             let found = survey(board.port.as_mut(), &options, &mut |event| match event {
                 FlashEvent::Chip(info) => {
                     shell.summary.chip = Some(info.chip.display_name.clone());

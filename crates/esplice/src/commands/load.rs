@@ -52,12 +52,11 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     };
     with_options(&board, FlashAccess::Reads, shell, interrupt, |board, options, shell| {
         let chip = options.chips.find_by_id(image.header.chip_id);
-        let options = esplice_flash::FlashOptions {
-            target: options.target.as_ref().or(chip).cloned(),
-            baud: None,
-            stub: StubSource::none(),
-            ..options.clone()
-        };
+        let options = options
+            .clone()
+            .target(options.target.as_ref().or(chip).cloned())
+            .baud(None)
+            .stub(StubSource::none());
         let port = board.port.as_mut();
         let mut tell = |event| flashing::print_event(event, shell);
         let done = with_board(port, &options, &mut tell, |session, info| {

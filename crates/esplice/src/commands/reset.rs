@@ -43,11 +43,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     // Without reset lines the loader is asked to reset, if one answers.
     let args = BoardArgs { target, port, stay: args.download, ..BoardArgs::default() };
     with_options(&args, FlashAccess::Reads, shell, interrupt, |board, options, shell| {
-        let options = esplice_flash::FlashOptions {
-            baud: None,
-            stub: esplice_flash::StubSource::none(),
-            ..options.clone()
-        };
+        let options = options.clone().baud(None).stub(esplice_flash::StubSource::none());
         let port = board.port.as_mut();
         let found = survey(port, &options, &mut |event| flashing::print_event(event, shell));
         let chip = found.as_ref().ok().and_then(|found| match found {

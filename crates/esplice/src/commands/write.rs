@@ -1,4 +1,4 @@
-use esplice_flash::{FlashOptions, FlashRange, flash, with_board};
+use esplice_flash::{FlashRange, flash, with_board};
 use esplice_image::ResolvedPlan;
 
 use crate::{
@@ -25,7 +25,7 @@ pub struct Args {
 pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), Failure> {
     let files = args.files.read(&args.board.target)?;
     with_options(&args.board, FlashAccess::Writes, shell, interrupt, |board, options, shell| {
-        let options = &FlashOptions { find_table: files.needs_table(), ..options.clone() };
+        let options = &options.clone().find_table(files.needs_table());
         let port = board.port.as_mut();
         let mut tell = |event| flashing::print_event(event, shell);
         if args.erase_all {

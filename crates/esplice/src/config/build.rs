@@ -78,36 +78,30 @@ impl BuildConfig {
         let output = output.map(|output| inside(settings, output)).transpose()?;
 
         Ok(BuildConfig {
-            cargo: CargoOptions {
-                package: package.map(|p| p.value),
-                bin,
-                example,
-                features,
-                no_default_features,
-                all_features: cargo.all_features,
-                profile: Some(profile.value),
-                target_dir: cargo.target_dir,
-                locked: cargo.locked || cargo.frozen,
-                offline: cargo.offline || cargo.frozen,
-                link_args: link_args.clone(),
-                ..CargoOptions::default()
-            },
-            go: TinyGoOptions {
-                target: tinygo_target,
-                // Known once the board is.
-                board_targets: Vec::new(),
-                tags,
-                opt,
-                gc,
-                scheduler,
-                serial,
-                panic,
-                stack_size: stack_size.map(|size| size.value),
-                ldflags,
-                link_args,
-                // Resolved for the chip, once that is known.
-                layout: None,
-            },
+            cargo: CargoOptions::default()
+                .package(package.map(|p| p.value))
+                .bin(bin)
+                .example(example)
+                .features(features)
+                .no_default_features(no_default_features)
+                .all_features(cargo.all_features)
+                .profile(Some(profile.value))
+                .target_dir(cargo.target_dir)
+                .locked(cargo.locked || cargo.frozen)
+                .offline(cargo.offline || cargo.frozen)
+                .link_args(link_args.clone()),
+            // Board and layout are resolved for the chip, once that is known.
+            go: TinyGoOptions::default()
+                .target(tinygo_target)
+                .tags(tags)
+                .opt(opt)
+                .gc(gc)
+                .scheduler(scheduler)
+                .serial(serial)
+                .panic(panic)
+                .stack_size(stack_size.map(|size| size.value))
+                .ldflags(ldflags)
+                .link_args(link_args),
             given,
             output,
             layout: settings.layout().filter(|spec| !spec.is_stable_alone()).cloned(),

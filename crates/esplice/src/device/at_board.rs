@@ -68,12 +68,10 @@ pub fn with_options<T>(
     let mut board = ports::open(&project, target.map(|chip| &**chip), shell, interrupt)?;
     let mut value = None;
     board.in_numbers(shell, |board, shell| {
-        let options = FlashOptions {
-            baud: Some(flashing::rate(board, &project).0),
-            stub,
-            table_offset: project.image.own_table_offset(),
-            ..flashing::options(board, target)
-        };
+        let options = flashing::options(board, target)
+            .baud(Some(flashing::rate(board, &project).0))
+            .stub(stub)
+            .table_offset(project.image.own_table_offset());
         shell.status(&format!("Connecting to {}", board.port.name()));
         let (chip, done) = work(board, &options, shell);
         match done {

@@ -71,13 +71,11 @@ pub fn write(
     interrupt: &Interrupt,
 ) -> Result<FlashReport, Failure> {
     let (baud, adapter) = rate(board, project);
-    let options = FlashOptions {
-        baud: Some(baud),
-        stub: stub_source(&project.flash.stub)?,
-        full: project.flash.full,
-        table_offset: project.image.own_table_offset(),
-        ..options(board, job.target.as_ref())
-    };
+    let options = options(board, job.target.as_ref())
+        .baud(Some(baud))
+        .stub(stub_source(&project.flash.stub)?)
+        .full(project.flash.full)
+        .table_offset(project.image.own_table_offset());
     let port = board.port.as_mut();
     shell.status(&format!("Connecting to {}", port.name()));
     let mut report_event = |event| print_event(event, shell);
@@ -162,9 +160,9 @@ pub fn boot_check(report: &FlashReport) -> BootCheck {
 /// Returns the options for a board that must have the chip `target`.
 pub fn options(board: &Board, target: Option<&Arc<Chip>>) -> FlashOptions {
     let strategies = board.strategies.clone();
-    let connect = ConnectOptions { strategies, ..ConnectOptions::default() };
+    let connect = ConnectOptions::default().strategies(strategies);
     let (chips, target) = (board.chips.clone(), target.cloned());
-    FlashOptions { chips, target, connect, ..FlashOptions::default() }
+    FlashOptions::default().chips(chips).target(target).connect(connect)
 }
 
 /// Returns the facts of a board as an event.

@@ -208,12 +208,11 @@ impl Job {
                 return Ok(Job::bytes(path, data, offset, project));
             }
         }
-        let options = ResolveOptions {
-            with_bootloader: project.flash.with_bootloader,
-            partition: project.flash.partition.clone(),
-            offset,
-            must_boot: false,
-        };
+        let options = ResolveOptions::default()
+            .with_bootloader(project.flash.with_bootloader)
+            .partition(project.flash.partition.clone())
+            .offset(offset)
+            .must_boot(false);
         let target = project.chip();
         let source = Source::from_args(args, Wanted::Whole)?;
         applicable::check(&project.build.given, &source)?;

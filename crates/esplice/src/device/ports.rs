@@ -123,7 +123,7 @@ pub fn open_named(
     chips: &ChipDb,
     interrupt: &Interrupt,
 ) -> Result<Board, Failure> {
-    let options = Options { baud: FIRST_BAUD, stop: interrupt.flag(), chips: chips.clone() };
+    let options = Options::default().baud(FIRST_BAUD).stop(interrupt.flag()).chips(chips.clone());
     let open = esplice_port::open(name, &options).map_err(|error| match error {
         OpenError::Port(error) => port_trouble::explained(name, error),
         error => error.into(),

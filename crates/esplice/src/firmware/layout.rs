@@ -113,7 +113,7 @@ fn room_for(
     options: &CargoOptions,
 ) -> Option<Amount> {
     let (layout, taken) = options.layout.as_ref()?.measuring(error)?;
-    let options = CargoOptions { layout: Some(layout), stable: None, ..options.clone() };
+    let options = options.clone().layout(Some(layout)).stable(None);
     let built = build_cargo_with_diagnostics(directory, chip, &options, false, &mut |_| {}).ok()?;
     let elf = std::fs::read(&built.elf);
     std::fs::remove_file(&built.elf).ok()?;

@@ -62,7 +62,7 @@ impl TableFile {
         }
         if let Some(text) = text(&bytes) {
             let boot_offset = place.chip.as_ref().map(|chip| chip.image.boot_offset);
-            let options = CsvOptions { table_offset: offset, boot_offset };
+            let options = CsvOptions::new(offset).boot_offset(boot_offset);
             let table = PartitionTable::from_csv(&text, &options).map_err(|error| Failure {
                 hint: error.hint(),
                 ..Failure::input(format!("{}:{error}", path.display()))

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use esplice_chip::{ChipDb, FlashOffset};
-use esplice_flash::{FlashOptions, FlashRange, flash};
+use esplice_flash::{FlashRange, flash};
 use esplice_image::{
     DeviceFacts, ImageHeader, PartitionTable, PlanError, ResolvedPlan, Write, WriteKind,
 };
@@ -41,7 +41,7 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
     }
     let board = &args.flash.board;
     with_options(board, FlashAccess::Writes, shell, interrupt, |board, options, shell| {
-        let options = &FlashOptions { find_table: true, ..options.clone() };
+        let options = &options.clone().find_table(true);
         let port = board.port.as_mut();
         let plan = |facts: &DeviceFacts| {
             let writes = vec![data.write(&args.name, &args.file, facts, &options.chips)?];
