@@ -45,6 +45,7 @@ mod merge;
 mod missing_directories;
 mod monitor;
 mod notices;
+mod nvs;
 mod other_words;
 mod outputs;
 mod panics;

@@ -24,5 +24,4 @@ mod serial_pins;
 mod serve;
 mod sleep;
 mod trace;
-mod uart_tcp;
 mod usb;

@@ -14,6 +14,7 @@ mod layout;
 mod load;
 mod man;
 mod monitor;
+mod nvs;
 mod partition;
 mod ports;
 mod read;
@@ -90,6 +91,9 @@ pub enum Command {
     /// Work with partition tables, and with partitions by name
     #[command(subcommand)]
     Partition(Box<partition::Command>),
+    /// Make and show NVS partitions, the key-value storage of ESP-IDF
+    #[command(subcommand)]
+    Nvs(Box<nvs::Command>),
     /// Show and check the memory layout
     #[command(subcommand)]
     Layout(layout::Command),
@@ -129,6 +133,7 @@ impl Command {
             }
             Command::Image(image::Command::Split(args)) => image::split::run(&args, shell),
             Command::Partition(command) => partition::run(&command, shell, interrupt),
+            Command::Nvs(command) => nvs::run(&command, shell, interrupt),
             Command::Layout(command) => layout::run(&command, shell),
             Command::Size(args) => size::run(&args, shell, interrupt),
             Command::Sim(args) => sim::run(&args, shell, interrupt),

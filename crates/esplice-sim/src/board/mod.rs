@@ -15,7 +15,6 @@ mod rom_time;
 mod snapshot;
 mod status;
 mod trace;
-mod uarts;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
