@@ -1,0 +1,6 @@
+//! Tests of patches.
+
+mod hostile;
+mod prediction;
+mod program;
+mod round_trips;
