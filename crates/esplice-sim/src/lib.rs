@@ -41,6 +41,7 @@ pub mod serve;
 mod shared;
 mod soc;
 pub mod spec;
+pub mod uart_tcp;
 
 pub use board::{
     Board, Bridge, Counters, PortLoss, RomNames, SentByte, Snapshot, Status, TraceEvent,

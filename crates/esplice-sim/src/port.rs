@@ -17,6 +17,7 @@ use crate::{
     fault_plan::{FaultEvent, FaultPlan},
     nor::{Nor, NorError, is_invalid_file_name},
     spec::{self, SCHEME, Spec, SpecError, TimeMode},
+    uart_tcp::{PeerError, TcpPeer},
 };
 
 /// Baud rate of a newly opened port.
@@ -101,8 +102,9 @@ impl SimPort {
     ///
     /// # Errors
     /// [`PortError::Name`] for a name that describes no board or for an invalid file,
-    /// [`PortError::Busy`] if another board uses the flash file, [`PortError::Io`] if the system
-    /// refuses.
+    /// [`PortError::Busy`] if another board uses the flash file, [`PortError::Host`] and
+    /// [`PortError::Unreachable`] if no program listens where the second UART shall be connected,
+    /// [`PortError::Io`] if the system refuses.
     pub fn open(spec: &str) -> Result<SimPort, PortError> {
         SimPort::open_with(spec, |_| {})
     }
@@ -140,7 +142,15 @@ impl SimPort {
             let plan = FaultPlan::open(path).map_err(SimError::from).map_err(refused)?;
             board.set_faults(&plan).map_err(SimError::from).map_err(refused)?;
         }
+        let peer = spec.uart1.as_ref().map(|addr| {
+            // In real time the port itself follows the host's clock.
+            TcpPeer::connect(&mut board, 1, addr, spec.time != TimeMode::Real)
+        });
+        let peer = peer.transpose().map_err(|error| peer_error(name, error))?;
         let shared = SharedBoard::new(board);
+        if let Some(peer) = peer {
+            shared.attach_peer(peer);
+        }
         let port = SimPort::from_board(name, Box::new(shared.clone()), spec.time);
         Ok(SimPort { shared: Some(shared), ..port })
     }
@@ -336,6 +346,18 @@ fn port_error(name: &str, error: SimError) -> PortError {
             },
         },
         error => io_error(name, &error),
+    }
+}
+
+/// Converts an error of a UART's cable to an error of the port.
+fn peer_error(name: &str, error: PeerError) -> PortError {
+    let port = name.into();
+    match error {
+        PeerError::Host { host, source, .. } => PortError::Host { port, host, source },
+        PeerError::Unreachable { addr, source, .. } => {
+            PortError::Unreachable { port, addr, source }
+        }
+        PeerError::NoUart { .. } => PortError::Name { port, message: error.to_string() },
     }
 }
 

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{Board, PortLoss, SimError, fault_plan::FaultEvent, port::SerialEnd};
+use crate::{
+    Board, PortLoss, SimError, fault_plan::FaultEvent, port::SerialEnd, uart_tcp::TcpPeer,
+};
 
 /// A handle to a board, for what is not on its serial line: pins, reset button, memory. All clones
 /// refer to the same board.
@@ -41,6 +43,8 @@ type Observer = Box<dyn FnMut(&mut Board) + Send>;
 struct Inner {
     board: Board,
     observer: Option<Observer>,
+    /// Cable to another program.
+    peer: Option<TcpPeer>,
 }
 
 impl fmt::Debug for SharedBoard {
@@ -53,7 +57,7 @@ impl SharedBoard {
     /// Creates a handle to `board`. A clone of it is the board of a port
     /// ([`SimPort::from_board`](crate::SimPort::from_board)).
     pub fn new(board: Board) -> SharedBoard {
-        SharedBoard(Arc::new(Mutex::new(Inner { board, observer: None })))
+        SharedBoard(Arc::new(Mutex::new(Inner { board, observer: None, peer: None })))
     }
 
     /// Returns the result of `action` on the board. Waits while another thread runs the board, at
@@ -69,6 +73,11 @@ impl SharedBoard {
         self.inner().observer = Some(Box::new(observer));
     }
 
+    /// Makes a cable carry bytes while the port runs the board. Replaces an earlier one.
+    pub fn attach_peer(&self, peer: TcpPeer) {
+        self.inner().peer = Some(peer);
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,8 +90,11 @@ impl SerialEnd for SharedBoard {
 
     fn run_to(&mut self, deadline: Duration, stop_on_output: bool) -> Result<(), SimError> {
         let mut inner = self.inner();
-        let Inner { board, observer } = &mut *inner;
-        let ran = board.run_to(deadline, stop_on_output);
+        let Inner { board, observer, peer } = &mut *inner;
+        let ran = match peer {
+            Some(peer) => peer.run_to(board, deadline, stop_on_output),
+            None => board.run_to(deadline, stop_on_output),
+        };
         if let Some(observer) = observer {
             observer(board);
         }

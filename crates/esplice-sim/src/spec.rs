@@ -8,13 +8,15 @@ use crate::{
     efuse::{Burn, BurnError},
     rom,
     soc::Cable,
+    uart_tcp::PeerAddr,
 };
 use esplice_chip::{Chip, ChipDb, ChipError, Target, UsbKind, nearest};
 
 /// Prefix of a virtual board's name.
 pub const SCHEME: &str = "sim:";
 /// Keys that [`Spec::parse`] accepts.
-const KEYS: [&str; 8] = ["bridge", "efuse", "faults", "flash", "flash-time", "line", "rom", "time"];
+const KEYS: [&str; 9] =
+    ["bridge", "efuse", "faults", "flash", "flash-time", "line", "rom", "time", "uart1"];
 /// Flash timing: typical or maximum values of the data sheet.
 const FLASH_TIMES: [(&str, bool); 2] = [("typical", false), ("worst", true)];
 
@@ -79,6 +81,8 @@ pub struct Spec {
     pub rom: Option<PathBuf>,
     /// Operations that take time.
     pub time: TimeMode,
+    /// Program that the second UART is connected to.
+    pub uart1: Option<PeerAddr>,
     /// The USB bridge at UART0.
     pub bridge: Bridge,
     /// True if the flash chip takes the longest times of its data sheet.
@@ -146,6 +150,12 @@ pub enum SpecError {
         /// The value.
         value: String,
     },
+    /// The address of the program at the second UART is malformed.
+    #[error("uart1={value} is not tcp:HOST:PORT")]
+    Peer {
+        /// The value.
+        value: String,
+    },
     /// The time mode is not known.
     #[error("unknown time mode {value:?}")]
     Time {
@@ -172,6 +182,9 @@ impl SpecError {
             SpecError::Choice { value, known, .. } => did_you_mean(value, known),
             SpecError::Line { value } => did_you_mean(value, &Cable::ALL.map(|(name, _)| name)),
             SpecError::Time { value } => did_you_mean(value, &TimeMode::ALL.map(|(name, _)| name)),
+            SpecError::Peer { .. } => {
+                "name a program that listens, like uart1=tcp:127.0.0.1:4000".into()
+            }
             SpecError::NoBoard { known, .. } => boards_hint(known),
             SpecError::NeedsRom { .. } => crate::error::rom_hint(),
             SpecError::Repeated { .. } => return None,
@@ -182,7 +195,7 @@ impl SpecError {
 impl Spec {
     /// Reads `sim:CHIP[,KEY=VALUE]…` with the keys `bridge=none|usb|ftdi`, `efuse=FIELD:VALUE` (may
     /// be repeated), `faults=FILE`, `flash=FILE`, `flash-time=typical|worst`, `line=uart|usb`,
-    /// `rom=FILE` and `time=none|virtual|real`. A file name can't contain a comma. The chip or
+    /// `rom=FILE`, `time=none|virtual|real` and `uart1=tcp:HOST:PORT`. A file name can't contain a comma. The chip or
     /// board is one of `chips`.
     ///
     /// # Errors
@@ -198,7 +211,7 @@ impl Spec {
         };
         let flash_size = target.flash_size().unwrap_or_else(|| sim.flash.size());
         let (mut faults, mut flash, mut line, mut rom, mut time) = (None, None, None, None, None);
-        let (mut bridge, mut worst) = (None, None);
+        let (mut bridge, mut worst, mut uart1) = (None, None, None);
         let mut burns = Vec::new();
         for part in parts {
             let (key, value) = match part.split_once('=') {
@@ -217,6 +230,10 @@ impl Spec {
                 "line" => line.replace(Cable::parse(value)?).is_some(),
                 "rom" => rom.replace(PathBuf::from(value)).is_some(),
                 "time" => time.replace(TimeMode::parse(value)?).is_some(),
+                "uart1" => {
+                    let wrong = || SpecError::Peer { value: value.into() };
+                    uart1.replace(PeerAddr::parse(value).ok_or_else(wrong)?).is_some()
+                }
                 key => return Err(SpecError::Key { key: key.into() }),
             };
             if twice {
@@ -230,7 +247,19 @@ impl Spec {
         let time = time.unwrap_or_default();
         let (bridge, worst_flash) = (bridge.unwrap_or_default(), worst.unwrap_or_default());
         let chip = chip.clone();
-        Ok(Spec { bridge, worst_flash, chip, flash_size, burns, faults, flash, line, rom, time })
+        Ok(Spec {
+            bridge,
+            worst_flash,
+            chip,
+            flash_size,
+            burns,
+            faults,
+            flash,
+            line,
+            rom,
+            time,
+            uart1,
+        })
     }
 }
 

@@ -24,4 +24,5 @@ mod serial_pins;
 mod serve;
 mod sleep;
 mod trace;
+mod uart_tcp;
 mod usb;

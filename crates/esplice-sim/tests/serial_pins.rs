@@ -11,13 +11,13 @@ const IO_MUX: u32 = 0x6000_9000;
 const SYSTEM: u32 = 0x600c_0000;
 const BAUD: u32 = 115_200;
 const OUT: u32 = 4;
-const IN: u32 = 5;
+pub const IN: u32 = 5;
 /// Signals U1TXD and U1RXD.
 const SIGNAL: u32 = 9;
 
 /// Sets up the second UART at 115200 baud from the crystal, with its output on pin 4 and its input
 /// from `pin`.
-fn set_up(pin: u32) -> Code {
+pub fn set_up(pin: u32) -> Code {
     Code::new().flush().writes(&[
         (SYSTEM + 0x10, u32::MAX),
         (UART1 + 0x78, 0x0370_0000),
@@ -30,7 +30,7 @@ fn set_up(pin: u32) -> Code {
 }
 
 /// Passes bytes from the second UART to the first one, forever.
-fn pass_on(code: Code) -> Code {
+pub fn pass_on(code: Code) -> Code {
     code.load(10, UART1)
         .load(12, UART0)
         .word(0x01c5_2583) // lw a1, 28(a0): STATUS
@@ -41,13 +41,13 @@ fn pass_on(code: Code) -> Code {
         .word(0xfedf_f06f) // j -20
 }
 
-fn board(code: &Code) -> Board {
+pub fn board(code: &Code) -> Board {
     let mut board = Board::new("esp32c3").unwrap();
     board.load_flash(&rom_image(code)).unwrap();
     board
 }
 
-fn say(code: Code, text: &[u8]) -> Code {
+pub fn say(code: Code, text: &[u8]) -> Code {
     text.iter().fold(code, |code, byte| code.writes(&[(UART1, u32::from(*byte))]))
 }
 

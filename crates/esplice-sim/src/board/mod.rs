@@ -15,6 +15,7 @@ mod rom_time;
 mod snapshot;
 mod status;
 mod trace;
+mod uarts;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -23,7 +23,11 @@ use std::{
 
 use esplice_protocol::slip;
 
-use crate::{Board, SentByte, SimError, TimeMode, fault_plan::FaultEvent};
+use crate::{
+    Board, SentByte, SimError, TimeMode,
+    fault_plan::FaultEvent,
+    uart_tcp::{PeerAddr, PeerError, PeerEvent, TcpPeer},
+};
 use client::Client;
 use pace::{Pace, Turn};
 
@@ -74,6 +78,8 @@ pub enum ServerEvent {
     Fault(FaultEvent),
     /// The host did not keep up: the board's clock is behind by this much.
     Behind(Duration),
+    /// The connection of the second UART has changed.
+    Uart1(PeerEvent),
 }
 
 /// The lag of a served board in real time relative to the host's clock.
@@ -123,6 +129,8 @@ pub struct Server {
     in_frame: bool,
     /// Set if the port has gone: until when by the board's clock, or `None` for good.
     away: Option<Option<Duration>>,
+    /// Cable from the second UART to another program.
+    peer: Option<TcpPeer>,
 }
 
 impl Server {
@@ -144,7 +152,18 @@ impl Server {
             frames: 0,
             in_frame: false,
             away: None,
+            peer: None,
         }
+    }
+
+    /// Connects the board's second UART to a program that listens.
+    ///
+    /// # Errors
+    /// [`PeerError`] if it does not accept the connection.
+    pub fn connect_uart1(&mut self, addr: &PeerAddr) -> Result<(), PeerError> {
+        // `pace` keeps the board's clock near the host's.
+        self.peer = Some(TcpPeer::connect(&mut self.board, 1, addr, false)?);
+        Ok(())
     }
 
     /// Listens on `addr` and returns the bound address, with port 0 replaced by a free port.
@@ -198,8 +217,10 @@ impl Server {
     pub fn turn(&mut self, tell: &mut dyn FnMut(ServerEvent)) {
         self.accept(tell);
         let heard = self.read_clients(tell);
+        self.carry(tell);
         let before = self.board.host_waiting();
         self.run(tell);
+        self.carry(tell);
         let taken = self.board.host_waiting() < before;
         self.idle_turns = if taken { 0 } else { self.idle_turns.saturating_add(1) };
         self.stalled = self.idle_turns > PATIENCE;
@@ -214,9 +235,17 @@ impl Server {
             answered,
             said,
             stopped: self.stopped,
-            watched: !self.clients.is_empty(),
+            watched: !self.clients.is_empty()
+                || self.peer.as_ref().is_some_and(TcpPeer::is_connected),
             now: self.board.now(),
         });
+    }
+
+    /// Carries bytes between the second UART and its program.
+    fn carry(&mut self, tell: &mut dyn FnMut(ServerEvent)) {
+        let Some(peer) = &mut self.peer else { return };
+        peer.turn(&mut self.board);
+        peer.take_events().into_iter().for_each(|event| tell(ServerEvent::Uart1(event)));
     }
 
     fn accept(&mut self, tell: &mut dyn FnMut(ServerEvent)) {

@@ -104,6 +104,8 @@ struct Placed {
     name: Arc<str>,
     base: u32,
     irq: Arc<[u32]>,
+    /// Number of its first signal in the pin matrix.
+    signal: Option<u32>,
     lines: u32,
     next: Option<Tick>,
     /// True if the device must be notified of changes of pin levels.
@@ -200,6 +202,7 @@ impl Soc {
             name: peripheral.name.as_str().into(),
             base,
             irq: peripheral.irq.as_slice().into(),
+            signal: peripheral.signals.first().copied(),
             lines: 0,
             next: None,
         });
@@ -229,6 +232,14 @@ impl Soc {
         let fabric = &self.fabric;
         let console = self.devices.iter().find(|placed| placed.base == self.console);
         console.and_then(|placed| placed.device.baud(fabric)).unwrap_or(1)
+    }
+
+    /// Returns the signal in the pin matrix of the UART with this number, and its baud rate.
+    pub fn uart(&self, number: usize) -> Option<(u32, u32)> {
+        let mut uarts = self.devices.iter().filter_map(|placed| {
+            placed.device.baud(&self.fabric).map(|baud| placed.signal.map(|signal| (signal, baud)))
+        });
+        uarts.nth(number).flatten()
     }
 
     /// Returns the interrupt source of the console.
@@ -383,6 +394,21 @@ impl Soc {
         let done = fabric.now().max(fabric.pins.serial.busy_until(pin)).saturating_add(time);
         let inputs = fabric.pins.inputs();
         let brought = fabric.pins.serial.deliver(pin, LineByte { done, byte, baud }, inputs);
+        fabric.pins.changed |= brought;
+        self.after_pin_change();
+        done
+    }
+
+    /// Sends a byte into the cable at a signal, after the bytes already in it. Returns its arrival
+    /// time.
+    pub fn send_by_cable(&mut self, signal: u32, byte: u8, baud: u32) -> Tick {
+        let fabric = &mut self.fabric;
+        let time = if fabric.timed { clock::periods(10, baud.into()) } else { 0 };
+        let from = fabric.now().max(fabric.pins.serial.cable_busy_until(signal));
+        let done = from.saturating_add(time);
+        let inputs = fabric.pins.inputs();
+        let brought =
+            fabric.pins.serial.send_by_cable(signal, LineByte { done, byte, baud }, inputs);
         fabric.pins.changed |= brought;
         self.after_pin_change();
         done

@@ -20,6 +20,9 @@ pub(crate) struct Serial {
     sent: BTreeMap<u32, VecDeque<LineByte>>,
     /// Bytes for the chip, by signal. New ones are lost if there is no more room.
     arriving: BTreeMap<u32, VecDeque<LineByte>>,
+    /// Bytes for the cables that follow a signal to whichever pin it is on, and the time up to
+    /// which the cable's other direction is occupied.
+    cables: BTreeMap<u32, (VecDeque<LineByte>, Tick)>,
 }
 
 impl Serial {
@@ -52,12 +55,12 @@ impl Serial {
     /// whether the byte arrives at the chip.
     pub fn send(&mut self, signal: u32, byte: LineByte, inputs: u32) -> bool {
         let mut arrives = false;
-        for pin in self.pins_of(signal) {
-            let sent = self.sent.entry(pin).or_default();
-            if sent.len() >= LINE_LIMIT {
-                sent.pop_front();
-            }
-            sent.push_back(byte);
+        let pins = self.pins_of(signal);
+        if let Some((sent, _)) = self.cables.get_mut(&signal).filter(|_| !pins.is_empty()) {
+            push_limited(sent, byte);
+        }
+        for pin in pins {
+            push_limited(self.sent.entry(pin).or_default(), byte);
             arrives |= self.deliver(pin, byte, inputs);
         }
         arrives
@@ -65,6 +68,9 @@ impl Serial {
 
     /// Takes back the last byte of a UART that was never actually sent.
     pub fn cancel(&mut self, signal: u32, byte: LineByte) {
+        if let Some((sent, _)) = self.cables.get_mut(&signal) {
+            sent.pop_back_if(|last| *last == byte);
+        }
         for pin in self.pins_of(signal) {
             if let Some(sent) = self.sent.get_mut(&pin) {
                 sent.pop_back_if(|last| *last == byte);
@@ -94,6 +100,44 @@ impl Serial {
         arrives
     }
 
+    /// Connects a cable to a signal: it receives what is output on the signal's pins, and what it
+    /// sends arrives at the pin that the signal is taken from.
+    pub fn attach(&mut self, signal: u32) {
+        self.cables.entry(signal).or_default();
+    }
+
+    /// Removes and returns the next byte that was sent on a signal's cable by `now`.
+    pub fn take_from_cable(&mut self, signal: u32, now: Tick) -> Option<LineByte> {
+        self.cables.get_mut(&signal)?.0.pop_front_if(|byte| byte.done <= now)
+    }
+
+    /// Sends a byte into a signal's cable. The cable is occupied until the byte has arrived.
+    /// Returns whether a UART takes it: bytes to a pin that is not routed are lost.
+    pub fn send_by_cable(&mut self, signal: u32, byte: LineByte, inputs: u32) -> bool {
+        if let Some((_, busy)) = self.cables.get_mut(&signal) {
+            *busy = byte.done;
+        }
+        match self.input_pin(signal, inputs) {
+            Some(pin) => self.deliver(pin, byte, inputs),
+            None => false,
+        }
+    }
+
+    /// Returns when the last byte in a signal's cable to the chip arrives.
+    pub fn cable_busy_until(&self, signal: u32) -> Tick {
+        self.cables.get(&signal).map_or(0, |(_, busy)| *busy)
+    }
+
+    /// Returns the pin from which a signal is taken, if its input buffer is enabled.
+    pub fn input_pin(&self, signal: u32, inputs: u32) -> Option<u32> {
+        self.inputs.get(&signal).copied().filter(|pin| inputs >> (*pin).min(31) & 1 != 0)
+    }
+
+    /// Returns the number of bytes that have not been received yet.
+    pub fn waiting(&self, signal: u32) -> usize {
+        self.arriving.get(&signal).map_or(0, VecDeque::len)
+    }
+
     /// Returns the next byte of a signal without removing it.
     pub fn next(&self, signal: u32) -> Option<LineByte> {
         self.arriving.get(&signal)?.front().copied()
@@ -117,4 +161,12 @@ impl Serial {
     pub fn take_sent(&mut self, pin: u32, now: Tick) -> Option<LineByte> {
         self.sent.get_mut(&pin)?.pop_front_if(|byte| byte.done <= now)
     }
+}
+
+/// Appends a byte, and drops the oldest one if there are too many.
+fn push_limited(sent: &mut VecDeque<LineByte>, byte: LineByte) {
+    if sent.len() >= LINE_LIMIT {
+        sent.pop_front();
+    }
+    sent.push_back(byte);
 }

@@ -14,6 +14,7 @@ use esplice_sim::{
     nor::Nor,
     serve::{Server, ServerEvent, Wire},
     spec::{cable_of, needs_rom},
+    uart_tcp::{PeerAddr, PeerError},
 };
 
 use crate::{
@@ -65,6 +66,10 @@ pub struct Args {
     /// [default: the board's socket, or the UART for a bare chip]
     #[arg(long, value_name = "PLACE", value_parser = place)]
     line: Option<Cable>,
+    /// Program that listens, to which the second UART connects; bytes are carried both ways at the
+    /// UART's rate
+    #[arg(long, value_name = "tcp:HOST:PORT", value_parser = peer)]
+    uart1: Option<PeerAddr>,
     /// Timing model: real, virtual or none
     #[arg(long, value_name = "MODE", default_value = "virtual", value_parser = time)]
     time: TimeMode,
@@ -89,6 +94,10 @@ fn time(text: &str) -> Result<TimeMode, String> {
     TimeMode::parse(text).map_err(|_| format!("{text:?} is not one of real, virtual or none"))
 }
 
+fn peer(text: &str) -> Result<PeerAddr, String> {
+    PeerAddr::parse(text).ok_or_else(|| format!("{text:?} is not tcp:HOST:PORT"))
+}
+
 fn place(text: &str) -> Result<Cable, String> {
     Cable::parse(text).map_err(|_| format!("{text:?} is neither uart nor usb"))
 }
@@ -110,6 +119,9 @@ pub fn run(args: &Args, shell: &mut Shell, interrupt: &Interrupt) -> Result<(), 
         let mut board = board(args, number)?;
         let inspector = Inspector::new(&args.inspect, &enter, &mut board)?;
         let mut server = Server::new(board, args.time);
+        if let Some(addr) = &args.uart1 {
+            server.connect_uart1(addr).map_err(|error| no_peer(&error))?;
+        }
         offer(&mut server, number, args, shell)?;
         served.push((server, inspector, number));
     }
@@ -191,6 +203,7 @@ fn serve(
                 ServerEvent::Flooded => BoardMessage::Warning(
                     "clients send faster than the line's rate: bytes are lost".into(),
                 ),
+                ServerEvent::Uart1(event) => BoardMessage::Warning(format!("UART 1: {event}")),
                 ServerEvent::Fault(struck) => BoardMessage::Warning(struck.to_string()),
                 ServerEvent::Behind(by) => BoardMessage::Warning(format!(
                     "this machine is too slow: the board's clock lags by {} ms",
@@ -307,6 +320,14 @@ fn print_how_to_connect(port: &str, has_lines: bool, args: &Args, shell: &mut Sh
     }
     if !has_lines {
         shell.status(&format!("{port} has no DTR and RTS: it cannot reset the board"));
+    }
+}
+
+fn no_peer(error: &PeerError) -> Failure {
+    let failure = Failure::new(Exit::Port, error.to_string());
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 
